@@ -1,0 +1,46 @@
+package api
+
+import "time"
+
+// DaemonStatus answers GET /v1/daemon.
+type DaemonStatus struct {
+	PID       int       `json:"pid"`
+	Version   string    `json:"version"`
+	Commit    string    `json:"commit"`
+	Socket    string    `json:"socket"`
+	Home      string    `json:"home"` // where VMs, images and the store are
+	StartedAt time.Time `json:"started_at"`
+	VMs       int       `json:"vms"`
+	Running   int       `json:"running"`
+	// Goroutines and OpenFiles let a test see that nothing leaks.
+	Goroutines int   `json:"goroutines"`
+	OpenFiles  int   `json:"open_files"`
+	RSSBytes   int64 `json:"rss_bytes"`
+}
+
+// Check is one finding of the doctor.
+type Check struct {
+	Name   string `json:"name"`
+	Status string `json:"status"` // ok, warn or fail
+	Found  string `json:"found"`  // what is there
+	Why    string `json:"why"`    // why it matters
+	Fix    string `json:"fix,omitempty"`
+}
+
+// Doctor answers GET /v1/doctor.
+type Doctor struct {
+	Checks []Check `json:"checks"`
+}
+
+// ConfigValue is one setting as it is in force.
+type ConfigValue struct {
+	Key    string `json:"key"`
+	Value  string `json:"value"`
+	Origin string `json:"origin"` // file, environment, host or default
+}
+
+// Config answers GET /v1/config.
+type Config struct {
+	File   string        `json:"file"`
+	Values []ConfigValue `json:"values"`
+}

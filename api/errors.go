@@ -1,0 +1,106 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+)
+
+// Kind says what sort of failure an Error is, so that programs can decide
+// without reading its text. It is part of the wire format.
+type Kind string
+
+// The kinds of failure.
+const (
+	KindInvalid     Kind = "invalid"     // the request itself is wrong; nothing was touched
+	KindNotFound    Kind = "not_found"   // no such object
+	KindExists      Kind = "exists"      // the name is taken
+	KindConflict    Kind = "conflict"    // the object's state does not allow it now
+	KindNoSpace     Kind = "no_space"    // a disk is full
+	KindUnsupported Kind = "unsupported" // this host lacks something
+	KindTimeout     Kind = "timeout"     // it did not happen in time
+	KindCanceled    Kind = "canceled"    // the caller gave up
+	KindDenied      Kind = "denied"      // the caller may not
+	KindInternal    Kind = "internal"    // a fault of banger itself, or of the host
+)
+
+// Error is the one error that crosses package and process borders: what
+// failed and why in Message ("cannot verb noun: cause"), what to type next in
+// Hint.
+type Error struct {
+	Kind    Kind   `json:"kind"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+	cause   error
+}
+
+// Errorf makes an Error of a kind. As with fmt.Errorf, %w keeps the cause; the
+// hint of a wrapped Error is kept.
+func Errorf(kind Kind, format string, args ...any) *Error {
+	err := fmt.Errorf(format, args...)
+	e := &Error{Kind: kind, Message: err.Error(), cause: errors.Unwrap(err)}
+	var inner *Error
+	if errors.As(e.cause, &inner) {
+		e.Hint = inner.Hint
+	}
+	return e
+}
+
+// WithHint sets what the user can type next and returns the error itself.
+func (e *Error) WithHint(format string, args ...any) *Error {
+	e.Hint = fmt.Sprintf(format, args...)
+	return e
+}
+
+// Error returns the message without the hint.
+func (e *Error) Error() string { return e.Message }
+
+// Unwrap returns the cause, which does not cross the wire.
+func (e *Error) Unwrap() error { return e.cause }
+
+// AsError returns err as an *Error, wrapping it as KindInternal when it is
+// none. It returns nil for nil.
+func AsError(err error) *Error {
+	if err == nil {
+		return nil
+	}
+	var e *Error
+	if !errors.As(err, &e) {
+		return &Error{Kind: KindInternal, Message: err.Error(), cause: err}
+	}
+	if err.Error() == e.Message {
+		return e
+	}
+	return &Error{Kind: e.Kind, Message: err.Error(), Hint: e.Hint, cause: err}
+}
+
+// KindOf returns the kind of err, "" for nil and KindInternal for an error
+// that is no *Error.
+func KindOf(err error) Kind {
+	if err == nil {
+		return ""
+	}
+	return AsError(err).Kind
+}
+
+// HTTPStatus returns the status that carries the kind over HTTP.
+func (k Kind) HTTPStatus() int {
+	switch k {
+	case KindInvalid:
+		return http.StatusBadRequest
+	case KindNotFound:
+		return http.StatusNotFound
+	case KindExists, KindConflict, KindCanceled:
+		return http.StatusConflict
+	case KindNoSpace:
+		return http.StatusInsufficientStorage
+	case KindUnsupported:
+		return http.StatusNotImplemented
+	case KindTimeout:
+		return http.StatusGatewayTimeout
+	case KindDenied:
+		return http.StatusForbidden
+	default:
+		return http.StatusInternalServerError
+	}
+}

@@ -1,0 +1,65 @@
+package api
+
+import "time"
+
+// Image is a root file system in the cache, named by its content.
+type Image struct {
+	Digest    string    `json:"digest"`         // "sha256:" and 64 hexadecimal digits, of the ext4 file
+	Names     []string  `json:"names"`          // none when nothing refers to it any more
+	Source    string    `json:"source"`         // where it came from, for people
+	Arch      string    `json:"arch"`           // as GOARCH has it
+	SizeBytes int64     `json:"size_bytes"`     // what it occupies on the host's disk
+	DiskBytes int64     `json:"min_disk_bytes"` // the smallest disk it fits
+	CreatedAt time.Time `json:"created_at"`
+	UsedBy    []string  `json:"used_by,omitempty"` // names of VMs
+}
+
+// ImageList answers GET /v1/images.
+type ImageList struct {
+	Images []Image `json:"images"`
+}
+
+// PullImage asks for an image by name: it is built from the distribution's
+// packages, unless a current one is in the cache.
+type PullImage struct {
+	Name string `json:"name"`
+	// Refresh builds anew although the cache has it.
+	Refresh bool `json:"refresh,omitempty"`
+}
+
+// ImportImage asks for an image to be made from a file on the daemon's host.
+type ImportImage struct {
+	Path string `json:"path"` // absolute; a root file system as tar, plain or compressed
+	Name string `json:"name"`
+}
+
+// Kernel is a guest kernel in the cache, named by its content.
+type Kernel struct {
+	Digest    string    `json:"digest"`
+	Names     []string  `json:"names"`
+	Release   string    `json:"release"` // such as 6.1.0-37-cloud-amd64
+	Source    string    `json:"source"`
+	Arch      string    `json:"arch"`
+	SizeBytes int64     `json:"size_bytes"`
+	CreatedAt time.Time `json:"created_at"`
+	UsedBy    []string  `json:"used_by,omitempty"`
+}
+
+// KernelList answers GET /v1/kernels.
+type KernelList struct {
+	Kernels []Kernel `json:"kernels"`
+}
+
+// PullKernel asks for the distribution's kernel for virtual machines.
+type PullKernel struct {
+	Refresh bool `json:"refresh,omitempty"`
+}
+
+// ImportKernel asks for a kernel to be made from files on the daemon's host.
+type ImportKernel struct {
+	Path    string `json:"path,omitempty"`    // absolute; vmlinux or vmlinuz
+	Modules string `json:"modules,omitempty"` // absolute; a /lib/modules/RELEASE directory
+	Name    string `json:"name,omitempty"`
+	// Host takes the running host's own kernel and modules instead.
+	Host bool `json:"host,omitempty"`
+}

@@ -1,0 +1,61 @@
+package api
+
+import "time"
+
+// OpStatus is how an operation stands.
+type OpStatus string
+
+// The statuses of an operation.
+const (
+	OpRunning OpStatus = "running"
+	OpDone    OpStatus = "done"
+	OpFailed  OpStatus = "failed" // and undone
+)
+
+// Operation is one piece of long work: a list of steps, each with its undo,
+// recorded before the host is touched.
+type Operation struct {
+	ID         string     `json:"id"`
+	Kind       string     `json:"kind"`           // such as vm.create
+	Target     string     `json:"target"`         // id or name of what it works on
+	Step       string     `json:"step,omitempty"` // the step it is at, or ended in
+	Status     OpStatus   `json:"status"`
+	Error      *Error     `json:"error,omitempty"`
+	StartedAt  time.Time  `json:"started_at"`
+	FinishedAt *time.Time `json:"finished_at,omitempty"`
+}
+
+// OperationList answers GET /v1/operations, newest first.
+type OperationList struct {
+	Operations []Operation `json:"operations"`
+}
+
+// Progress is one report of how far some work is.
+type Progress struct {
+	Step    string `json:"step"`              // short and stable: kernel, image, disk, boot …
+	Message string `json:"message,omitempty"` // for people: "downloading linux-image-…"
+	Done    int64  `json:"done,omitempty"`
+	Total   int64  `json:"total,omitempty"` // 0 where it is not known
+	Unit    string `json:"unit,omitempty"`  // bytes, percent or empty for a count
+}
+
+// Report receives progress. It must not block for long and may be called from
+// several goroutines.
+type Report func(Progress)
+
+// Event is one line of an operation's event stream (newline-delimited JSON).
+// The first one carries Operation alone; the last one carries Operation with
+// its final status and, where it made or changed something, the Result.
+type Event struct {
+	Operation *Operation `json:"operation,omitempty"`
+	Progress  *Progress  `json:"progress,omitempty"`
+	Result    *Result    `json:"result,omitempty"`
+}
+
+// Result is what an operation made or changed; one field is set.
+type Result struct {
+	VM     *VM     `json:"vm,omitempty"`
+	Image  *Image  `json:"image,omitempty"`
+	Kernel *Kernel `json:"kernel,omitempty"`
+	Pruned *Pruned `json:"pruned,omitempty"`
+}

@@ -1,0 +1,105 @@
+package api
+
+import "time"
+
+// State is where a VM stands in its life.
+type State string
+
+// The states of a VM. internal/vm holds the table of legal moves.
+const (
+	StateCreating State = "creating"
+	StateStopped  State = "stopped"
+	StateRunning  State = "running"
+	StatePaused   State = "paused"
+	StateFailed   State = "failed"
+	StateDeleted  State = "deleted"
+)
+
+// VM is a sandbox as the daemon knows it.
+type VM struct {
+	ID     string `json:"id"`   // 12 lower-case hexadecimal digits, for ever
+	Name   string `json:"name"` // a DNS label, unique, can be changed
+	State  State  `json:"state"`
+	Reason string `json:"reason,omitempty"` // why it is in this state, where that is no matter of course
+
+	Image        string `json:"image"` // the name it was created from
+	ImageDigest  string `json:"image_digest"`
+	Kernel       string `json:"kernel"` // the kernel's release
+	KernelDigest string `json:"kernel_digest"`
+
+	Driver      string `json:"driver"`
+	Accel       string `json:"accel,omitempty"` // kvm or tcg, once started
+	DiskDriver  string `json:"disk_driver"`
+	VCPUs       int    `json:"vcpus"`
+	MemoryBytes int64  `json:"memory_bytes"`
+	DiskBytes   int64  `json:"disk_bytes"`
+
+	// AutoRemove deletes the VM when it stops (vm run --rm).
+	AutoRemove bool `json:"auto_remove,omitempty"`
+
+	CreatedAt time.Time  `json:"created_at"`
+	StartedAt *time.Time `json:"started_at,omitempty"`
+	StoppedAt *time.Time `json:"stopped_at,omitempty"`
+
+	PID    int    `json:"pid,omitempty"`     // of the VMM, while it runs
+	BootID string `json:"boot_id,omitempty"` // the guest kernel's, while it runs
+
+	// Timing holds how long each step of the newest start took.
+	Timing []StepTiming `json:"timing,omitempty"`
+}
+
+// StepTiming is how long one step of an operation took.
+type StepTiming struct {
+	Step         string  `json:"step"`
+	Milliseconds float64 `json:"ms"`
+}
+
+// CreateVM asks for a new VM. A zero value means the configured default, or
+// where there is none a choice made from the host's size.
+type CreateVM struct {
+	Name        string `json:"name,omitempty"`
+	Image       string `json:"image,omitempty"`
+	Kernel      string `json:"kernel,omitempty"`
+	Driver      string `json:"driver,omitempty"`
+	VCPUs       int    `json:"vcpus,omitempty"`
+	MemoryBytes int64  `json:"memory_bytes,omitempty"`
+	DiskBytes   int64  `json:"disk_bytes,omitempty"`
+	AutoRemove  bool   `json:"auto_remove,omitempty"`
+	// Start also starts it; the operation then ends when the guest answers.
+	Start bool `json:"start,omitempty"`
+}
+
+// StopVM asks a running VM to shut down.
+type StopVM struct {
+	// GraceSeconds is how long the guest gets before the VMM is killed; 0 means
+	// the configured default.
+	GraceSeconds int `json:"grace_seconds,omitempty"`
+}
+
+// RenameVM gives a VM a new name.
+type RenameVM struct {
+	Name string `json:"name"`
+}
+
+// VMList answers GET /v1/vms, oldest first.
+type VMList struct {
+	VMs []VM `json:"vms"`
+}
+
+// Pruned says what a prune removed.
+type Pruned struct {
+	Removed        []string `json:"removed"` // names or digests
+	ReclaimedBytes int64    `json:"reclaimed_bytes"`
+}
+
+// Exec is a command to run in a guest.
+type Exec struct {
+	// Argv is the command; empty means the user's login shell.
+	Argv []string `json:"argv,omitempty"`
+	Env  []string `json:"env,omitempty"` // NAME=value, added to the guest's defaults
+	Dir  string   `json:"dir,omitempty"` // empty means the home directory
+	// TTY runs it on a pseudo-terminal of the given size.
+	TTY  bool   `json:"tty,omitempty"`
+	Rows uint16 `json:"rows,omitempty"`
+	Cols uint16 `json:"cols,omitempty"`
+}

@@ -1,0 +1,90 @@
+// Package agentproto is what the host and the agent in the guest say to each
+// other: the kernel command line that configures the agent, the handshake on
+// its channel, and the frames and messages that follow.
+package agentproto
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strings"
+)
+
+// Boot is what the agent is told on the kernel's command line.
+type Boot struct {
+	Hostname string
+	Root     string       // block device, such as /dev/vda
+	Address  netip.Prefix // of the guest on its first interface; invalid: no network
+	Gateway  netip.Addr
+	DNS      netip.Addr
+	Init     string // path of the image's own init; empty: the agent stays init
+	Probe    bool   // say hello on the console and power off: nothing is mounted
+}
+
+// ProbeGreeting is what the agent writes to the console when booted as a probe.
+const ProbeGreeting = "banger-probe-ok"
+
+var hostname = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// Cmdline renders b for the kernel's command line. Every value is without
+// white space and quotes by construction; anything else is refused.
+func (b Boot) Cmdline() (string, error) {
+	if b.Probe {
+		return "banger.probe=1", nil
+	}
+	if !hostname.MatchString(b.Hostname) {
+		return "", fmt.Errorf("host name %q is no DNS label", b.Hostname)
+	}
+	for _, path := range []string{b.Root, b.Init} {
+		if strings.ContainsAny(path, " \t\r\n\"'\\") {
+			return "", fmt.Errorf("path %q cannot stand on a kernel command line", path)
+		}
+	}
+	args := []string{"banger.hostname=" + b.Hostname, "banger.root=" + b.Root}
+	if b.Address.IsValid() {
+		args = append(args, "banger.address="+b.Address.String())
+	}
+	if b.Gateway.IsValid() {
+		args = append(args, "banger.gateway="+b.Gateway.String())
+	}
+	if b.DNS.IsValid() {
+		args = append(args, "banger.dns="+b.DNS.String())
+	}
+	if b.Init != "" {
+		args = append(args, "banger.init="+b.Init)
+	}
+	return strings.Join(args, " "), nil
+}
+
+// ParseBoot reads what Cmdline rendered out of a whole kernel command line.
+// Arguments that are not the agent's are passed over.
+func ParseBoot(cmdline string) (Boot, error) {
+	var b Boot
+	for _, field := range strings.Fields(cmdline) {
+		key, value, _ := strings.Cut(field, "=")
+		var err error
+		switch key {
+		case "banger.hostname":
+			b.Hostname = value
+			if !hostname.MatchString(value) {
+				err = fmt.Errorf("no DNS label")
+			}
+		case "banger.root":
+			b.Root = value
+		case "banger.init":
+			b.Init = value
+		case "banger.address":
+			b.Address, err = netip.ParsePrefix(value)
+		case "banger.gateway":
+			b.Gateway, err = netip.ParseAddr(value)
+		case "banger.dns":
+			b.DNS, err = netip.ParseAddr(value)
+		case "banger.probe":
+			b.Probe = value == "1"
+		}
+		if err != nil {
+			return Boot{}, fmt.Errorf("bad %s on the kernel command line: %w", key, err)
+		}
+	}
+	return b, nil
+}

@@ -1,0 +1,157 @@
+// Package execx runs other programs: the one way banger does it. Nothing here
+// is on the path of starting a VM.
+package execx
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"banger/api"
+)
+
+// Cmd is a program to run to its end.
+type Cmd struct {
+	Name  string   // looked up on PATH, and in /usr/sbin and /sbin
+	Args  []string // without the name
+	Env   []string // added to the environment, which has LC_ALL=C.UTF-8
+	Dir   string
+	Stdin io.Reader
+	// Stdout receives standard output; nil discards it.
+	Stdout io.Writer
+	// Stderr is called with every line of standard error as it comes; nil only
+	// keeps the last lines for the error.
+	Stderr func(line string)
+	// ExtraFiles are open in the program from descriptor 3 on.
+	ExtraFiles []*os.File
+	// Package is what to install where the program is missing.
+	Package string
+	// Attr is used as it is, but for the process group, which is always new.
+	Attr *syscall.SysProcAttr
+	// Started is called with the pid once the program runs.
+	Started func(pid int) error
+}
+
+// tailLines is how many lines of standard error an error quotes.
+const tailLines = 5
+
+// Run runs c and waits for its end. When ctx ends first, the program's whole
+// process group is killed. A failure names the program and quotes the last
+// lines it wrote to standard error.
+func Run(ctx context.Context, c Cmd) error {
+	path, err := LookPath(c.Name, c.Package)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, path, c.Args...)
+	cmd.Env = append(os.Environ(), append([]string{"LC_ALL=C.UTF-8"}, c.Env...)...)
+	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.ExtraFiles = c.Dir, c.Stdin, c.Stdout, c.ExtraFiles
+	cmd.SysProcAttr = &syscall.SysProcAttr{}
+	if c.Attr != nil {
+		*cmd.SysProcAttr = *c.Attr
+	}
+	cmd.SysProcAttr.Setpgid = true
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
+	lines := &lineWriter{each: c.Stderr}
+	cmd.Stderr = lines
+	if err := cmd.Start(); err != nil {
+		return api.Errorf(api.KindInternal, "cannot run %s: %w", c.Name, err)
+	}
+	if c.Started != nil {
+		if err := c.Started(cmd.Process.Pid); err != nil {
+			_ = cmd.Cancel()
+			_ = cmd.Wait()
+			return err
+		}
+	}
+	err = cmd.Wait()
+	lines.flush()
+	if ctx.Err() != nil {
+		return api.Errorf(api.KindCanceled, "%s was stopped: %w", c.Name, context.Cause(ctx))
+	}
+	if err != nil {
+		return failure(c.Name, err, lines.tail)
+	}
+	return nil
+}
+
+func failure(name string, err error, tail []string) error {
+	kind := api.KindInternal
+	text := strings.Join(tail, "\n  ")
+	if strings.Contains(text, syscall.ENOSPC.Error()) {
+		kind = api.KindNoSpace
+	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && text != "" {
+		return api.Errorf(kind, "%s failed (%w):\n  %s", name, err, text)
+	}
+	return api.Errorf(kind, "%s failed: %w", name, err)
+}
+
+// LookPath finds a program on PATH or in the system directories that are not
+// on an ordinary user's PATH. pkg is the package to suggest where it is missing.
+func LookPath(name, pkg string) (string, error) {
+	if path, err := exec.LookPath(name); err == nil {
+		return path, nil
+	}
+	for _, dir := range []string{"/usr/sbin/", "/sbin/"} {
+		if path, err := exec.LookPath(dir + name); err == nil {
+			return path, nil
+		}
+	}
+	err := api.Errorf(api.KindUnsupported, "%s is not installed", name)
+	if pkg != "" {
+		err = err.WithHint("sudo apt-get install %s", pkg)
+	}
+	return "", err
+}
+
+// lineWriter splits what is written into lines and keeps the last ones.
+type lineWriter struct {
+	each    func(string)
+	partial []byte
+	tail    []string
+}
+
+func (w *lineWriter) Write(p []byte) (int, error) {
+	w.partial = append(w.partial, p...)
+	for {
+		advance, line, _ := bufio.ScanLines(w.partial, false)
+		if advance == 0 {
+			break
+		}
+		w.line(string(line))
+		w.partial = w.partial[advance:]
+	}
+	if len(w.partial) > 64<<10 {
+		w.flush()
+	}
+	return len(p), nil
+}
+
+func (w *lineWriter) flush() {
+	if len(w.partial) > 0 {
+		w.line(string(w.partial))
+		w.partial = nil
+	}
+}
+
+func (w *lineWriter) line(s string) {
+	if w.each != nil {
+		w.each(s)
+	}
+	if strings.TrimSpace(s) == "" {
+		return
+	}
+	w.tail = append(w.tail, s)
+	if len(w.tail) > tailLines {
+		w.tail = w.tail[1:]
+	}
+}
