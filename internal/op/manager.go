@@ -1,0 +1,255 @@
+package op
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"banger/api"
+)
+
+// Log is where operations are recorded. Begin and End are durable when they
+// return; Enter survives a crash of the daemon, not of the host.
+type Log interface {
+	BeginOperation(ctx context.Context, row api.Operation) error
+	EnterStep(ctx context.Context, id, step string, undoing bool) error
+	EndOperation(ctx context.Context, row api.Operation) error
+}
+
+// Unfinished is an operation that an earlier daemon did not bring to its end.
+type Unfinished struct {
+	api.Operation
+	Undoing  bool // it was being undone
+	Attempts int  // how often a daemon has taken it up
+}
+
+// undoTime bounds the undoing of an operation: it runs on a context of its
+// own, so that cancelling an operation does not cancel its undoing.
+const undoTime = 2 * time.Minute
+
+// keepEnded is how many ended operations are remembered for clients that come
+// back to ask.
+const keepEnded = 100
+
+// errAborted is the cause of an operation that its user cancelled.
+var errAborted = errors.New("cancelled by the user")
+
+// errKeep marks the error of a step after which what was done so far stays.
+var errKeep = errors.New("kept")
+
+// Keep returns err marked so that the steps before it are not undone.
+func Keep(err error) error { return &keptError{err} }
+
+type keptError struct{ error }
+
+func (e *keptError) Unwrap() []error { return []error{e.error, errKeep} }
+
+// Manager runs operations.
+type Manager struct {
+	log    Log
+	logger *slog.Logger
+	ctx    context.Context
+	stop   context.CancelCauseFunc
+	wg     sync.WaitGroup
+
+	mu  sync.Mutex
+	ops []*Op // oldest first
+}
+
+// NewManager returns a manager that records in log.
+func NewManager(log Log, logger *slog.Logger) *Manager {
+	ctx, stop := context.WithCancelCause(context.Background())
+	return &Manager{log: log, logger: logger, ctx: ctx, stop: stop}
+}
+
+// errStopping is the cause of operations that the daemon's own end interrupts:
+// they are neither finished nor undone, and the next daemon takes them up.
+var errStopping = errors.New("the daemon is stopping")
+
+// Close interrupts what is running, without undoing it, and waits.
+func (m *Manager) Close() {
+	m.stop(errStopping)
+	m.wg.Wait()
+}
+
+// NewID returns a fresh id: 12 hexadecimal digits.
+func NewID() string {
+	var b [6]byte
+	rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
+}
+
+// Start records plan and runs it in the background. ctx bounds the recording
+// alone.
+func (m *Manager) Start(ctx context.Context, plan Plan) (*Op, error) {
+	row := api.Operation{
+		ID: NewID(), Kind: plan.Kind, Target: plan.Target,
+		Step: plan.Steps[0].Name, Status: api.OpRunning, StartedAt: time.Now(),
+	}
+	if err := m.log.BeginOperation(ctx, row); err != nil {
+		if plan.Ended != nil {
+			plan.Ended()
+		}
+		return nil, err
+	}
+	return m.launch(plan, row, 0, false), nil
+}
+
+// Resume takes up an operation that an earlier daemon left: it is finished from
+// the step it was at, or undone if it was being undone already or was taken up
+// once before in vain.
+func (m *Manager) Resume(plan Plan, left Unfinished) *Op {
+	at := max(0, slices.IndexFunc(plan.Steps, func(s Step) bool { return s.Name == left.Step }))
+	return m.launch(plan, left.Operation, at, left.Undoing || left.Attempts > 1)
+}
+
+func (m *Manager) launch(plan Plan, row api.Operation, at int, undo bool) *Op {
+	ctx, cancel := context.WithCancelCause(m.ctx)
+	o := newOp(row, cancel)
+	m.mu.Lock()
+	m.ops = append(m.ops, o)
+	m.forget()
+	m.mu.Unlock()
+	m.wg.Go(func() {
+		defer cancel(nil)
+		m.run(ctx, o, plan, at, undo)
+	})
+	return o
+}
+
+// forget drops the oldest ended operations beyond keepEnded.
+func (m *Manager) forget() {
+	for i := 0; len(m.ops) > keepEnded && i < len(m.ops); {
+		select {
+		case <-m.ops[i].done:
+			m.ops = slices.Delete(m.ops, i, i+1)
+		default:
+			i++
+		}
+	}
+}
+
+func (m *Manager) run(ctx context.Context, o *Op, plan Plan, at int, undo bool) {
+	var err error
+	if undo {
+		err = api.Errorf(api.KindInternal, "%s was interrupted", plan.Kind)
+	} else {
+		at, err = m.do(ctx, o, plan, at)
+	}
+	if errors.Is(context.Cause(ctx), errStopping) {
+		m.logger.Info("operation interrupted, the next daemon takes it up", "operation", o.ID(), "kind", plan.Kind)
+		if plan.Ended != nil {
+			plan.Ended()
+		}
+		close(o.done)
+		return
+	}
+	if err != nil && !errors.Is(err, errKeep) {
+		m.undo(o, plan, at)
+	}
+	var result *api.Result
+	if err == nil && plan.Result != nil {
+		var r api.Result
+		if r, err = plan.Result(ctx); err == nil {
+			result = &r
+		}
+	}
+	m.finish(ctx, o, plan, err, result)
+}
+
+// do runs the steps from at on and returns the step it ended in.
+func (m *Manager) do(ctx context.Context, o *Op, plan Plan, at int) (int, error) {
+	for ; at < len(plan.Steps); at++ {
+		step := plan.Steps[at]
+		if err := context.Cause(ctx); err != nil {
+			return at, err
+		}
+		if step.Name != o.Snapshot().Step {
+			if err := m.log.EnterStep(ctx, o.ID(), step.Name, false); err != nil {
+				return at, err
+			}
+			o.enter(step.Name)
+		}
+		began := time.Now()
+		if err := step.Do(ctx, o.report); err != nil {
+			return at, err
+		}
+		o.took(step.Name, time.Since(began))
+	}
+	return at, nil
+}
+
+// undo takes back the steps from at down to the first. One that fails does not
+// stop the others.
+func (m *Manager) undo(o *Op, plan Plan, at int) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(m.ctx), undoTime)
+	defer cancel()
+	for i := min(at, len(plan.Steps)-1); i >= 0; i-- {
+		step := plan.Steps[i]
+		if step.Undo == nil {
+			continue
+		}
+		err := m.log.EnterStep(ctx, o.ID(), step.Name, true)
+		if err = errors.Join(err, step.Undo(ctx)); err != nil {
+			m.logger.Error("cannot undo step", "operation", o.ID(), "kind", plan.Kind, "step", step.Name, "error", err)
+		}
+	}
+}
+
+func (m *Manager) finish(ctx context.Context, o *Op, plan Plan, err error, result *api.Result) {
+	if errors.Is(context.Cause(ctx), errAborted) {
+		err = api.Errorf(api.KindCanceled, "%s was cancelled; nothing is left of it", plan.Kind)
+	}
+	status, failure := api.OpDone, api.AsError(err)
+	if err != nil {
+		status = api.OpFailed
+		m.logger.Warn("operation failed", "operation", o.ID(), "kind", plan.Kind, "target", plan.Target, "step", o.Snapshot().Step, "error", err)
+	}
+	row, now := o.Snapshot(), time.Now()
+	row.Status, row.Error, row.FinishedAt = status, failure, &now
+	if err := m.log.EndOperation(context.WithoutCancel(ctx), row); err != nil {
+		m.logger.Error("cannot record the end of an operation", "operation", o.ID(), "error", err)
+	}
+	if plan.Ended != nil {
+		plan.Ended()
+	}
+	o.end(status, failure, result)
+}
+
+// Get returns an operation of this daemon's lifetime.
+func (m *Manager) Get(id string) (*Op, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, o := range m.ops {
+		if o.ID() == id {
+			return o, nil
+		}
+	}
+	return nil, api.Errorf(api.KindNotFound, "no operation %q", id)
+}
+
+// List returns the operations of this daemon's lifetime, newest first.
+func (m *Manager) List() []api.Operation {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	rows := make([]api.Operation, 0, len(m.ops))
+	for _, o := range slices.Backward(m.ops) {
+		rows = append(rows, o.Snapshot())
+	}
+	return rows
+}
+
+// Cancel asks an operation to stop and be undone. It does not wait.
+func (m *Manager) Cancel(id string) error {
+	o, err := m.Get(id)
+	if err != nil {
+		return err
+	}
+	o.cancel(errAborted)
+	return nil
+}

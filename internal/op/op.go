@@ -1,0 +1,162 @@
+// Package op runs long work as operations: lists of steps, each with its undo,
+// recorded before the host is touched. An operation belongs to no request: it
+// goes on when the client leaves, and after a crash of the daemon the next one
+// finishes or undoes it.
+package op
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"banger/api"
+)
+
+// Step is one idempotent piece of an operation: doing it again after a crash
+// in its middle is always safe.
+type Step struct {
+	Name string
+	Do   func(ctx context.Context, report api.Report) error
+	// Undo takes back what Do did, or half did, or did not do at all. Nil where
+	// there is nothing to take back.
+	Undo func(ctx context.Context) error
+}
+
+// Plan is what an operation will do.
+type Plan struct {
+	Kind   string // such as vm.create
+	Target string // what a later daemon needs to build the same plan again
+	Steps  []Step
+	// Result is asked for what the operation made, after the last step.
+	Result func(ctx context.Context) (api.Result, error)
+	// Ended is called when the operation is over, whatever its outcome, before
+	// the last event is sent.
+	Ended func()
+}
+
+// Op is a running or ended operation.
+type Op struct {
+	cancel context.CancelCauseFunc
+	done   chan struct{}
+
+	mu      sync.Mutex
+	row     api.Operation
+	timing  []api.StepTiming
+	events  []api.Event
+	dropped int           // how many events made room for newer ones
+	changed chan struct{} // closed and replaced when events grows
+}
+
+func newOp(row api.Operation, cancel context.CancelCauseFunc) *Op {
+	return &Op{cancel: cancel, done: make(chan struct{}), row: row, changed: make(chan struct{})}
+}
+
+// ID names the operation.
+func (o *Op) ID() string { return o.row.ID }
+
+// Snapshot returns how the operation stands.
+func (o *Op) Snapshot() api.Operation {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.row
+}
+
+// Timing returns how long each step that has ended took.
+func (o *Op) Timing() []api.StepTiming {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return append([]api.StepTiming(nil), o.timing...)
+}
+
+// Done is closed when the operation has ended.
+func (o *Op) Done() <-chan struct{} { return o.done }
+
+// Wait waits for the end and returns the operation's error, or ctx's.
+func (o *Op) Wait(ctx context.Context) error {
+	select {
+	case <-o.done:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if err := o.Snapshot().Error; err != nil {
+		return err
+	}
+	return nil
+}
+
+// Follow calls yield with the operation as it stands, then with what it has
+// reported and will report, and returns after the last event, when ctx ends, or
+// with yield's error. A slow follower misses reports, never the end.
+func (o *Op) Follow(ctx context.Context, yield func(api.Event) error) error {
+	if row := o.Snapshot(); row.Status == api.OpRunning {
+		if err := yield(api.Event{Operation: &row}); err != nil {
+			return err
+		}
+	}
+	for next := 0; ; {
+		o.mu.Lock()
+		pending, changed := o.events[max(0, next-o.dropped):], o.changed
+		next = o.dropped + len(o.events)
+		o.mu.Unlock()
+		for _, e := range pending {
+			if err := yield(e); err != nil {
+				return err
+			}
+			if e.Operation != nil {
+				return nil
+			}
+		}
+		if len(pending) > 0 {
+			continue
+		}
+		select {
+		case <-changed:
+		case <-o.done: // interrupted by the daemon's own end
+			return errStopping
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// maxEvents bounds what an operation remembers of its progress: the oldest
+// reports make room.
+const maxEvents = 256
+
+func (o *Op) emit(e api.Event) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.events = append(o.events, e)
+	if len(o.events) > maxEvents {
+		// A copy: followers may still read the old array.
+		o.events = append([]api.Event(nil), o.events[maxEvents/2:]...)
+		o.dropped += maxEvents / 2
+	}
+	close(o.changed)
+	o.changed = make(chan struct{})
+}
+
+func (o *Op) report(p api.Progress) { o.emit(api.Event{Progress: &p}) }
+
+func (o *Op) enter(step string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.row.Step = step
+}
+
+func (o *Op) took(step string, d time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.timing = append(o.timing, api.StepTiming{Step: step, Milliseconds: float64(d.Microseconds()) / 1000})
+}
+
+// end sends the last event and closes Done.
+func (o *Op) end(status api.OpStatus, err *api.Error, result *api.Result) {
+	o.mu.Lock()
+	now := time.Now()
+	o.row.Status, o.row.Error, o.row.FinishedAt = status, err, &now
+	row := o.row
+	o.mu.Unlock()
+	o.emit(api.Event{Operation: &row, Result: result})
+	close(o.done)
+}

@@ -1,0 +1,69 @@
+package store
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+)
+
+//go:embed migrations/*.sql
+var migrationFiles embed.FS
+
+// migrations returns the migrations in order; the schema's version is how many
+// of them were applied.
+func migrations() []string {
+	names, err := fs.Glob(migrationFiles, "migrations/*.sql")
+	if err != nil {
+		panic(err) // the pattern is a constant
+	}
+	return names
+}
+
+// migrate applies what is missing, each migration in a transaction of its own,
+// after a backup of what was there.
+func (s *Store) migrate(ctx context.Context) error {
+	var have int
+	if err := s.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&have); err != nil {
+		return err
+	}
+	all := migrations()
+	if have == len(all) {
+		return nil
+	}
+	if have > 0 {
+		if _, err := s.db.ExecContext(ctx, "VACUUM INTO ?", fmt.Sprintf("%s.v%d.bak", s.path, have)); err != nil {
+			return fmt.Errorf("cannot back up the store before changing its schema: %w", err)
+		}
+	}
+	// Write-ahead mode is a property of the file, so it is set once.
+	if _, err := s.db.ExecContext(ctx, "PRAGMA journal_mode=WAL"); err != nil {
+		return err
+	}
+	for version := have; version < len(all); version++ {
+		if err := s.apply(ctx, all[version], version+1); err != nil {
+			return fmt.Errorf("cannot apply %s: %w", all[version], err)
+		}
+	}
+	return nil
+}
+
+func (s *Store) apply(ctx context.Context, name string, version int) error {
+	text, err := migrationFiles.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() // no effect after Commit
+	if _, err := tx.ExecContext(ctx, string(text)); err != nil {
+		return err
+	}
+	// A pragma takes no bound parameters; version is a number.
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version=%d", version)); err != nil {
+		return err
+	}
+	return tx.Commit()
+}

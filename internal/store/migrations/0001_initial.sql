@@ -1,0 +1,20 @@
+-- A VM. record is the whole row as JSON (internal/store.VM); the columns beside
+-- it are what is looked up or must be unique.
+CREATE TABLE vms (
+    id         TEXT PRIMARY KEY,
+    name       TEXT NOT NULL UNIQUE,
+    created_at INTEGER NOT NULL, -- Unix time in nanoseconds
+    record     TEXT NOT NULL
+) STRICT;
+
+-- An operation that has begun and not ended. It goes when it ends: what is here
+-- at a start of the daemon was interrupted.
+CREATE TABLE operations (
+    id         TEXT PRIMARY KEY,
+    kind       TEXT NOT NULL,
+    target     TEXT NOT NULL,
+    step       TEXT NOT NULL,
+    undoing    INTEGER NOT NULL DEFAULT 0,
+    attempts   INTEGER NOT NULL DEFAULT 0,
+    started_at INTEGER NOT NULL
+) STRICT;
