@@ -1,0 +1,209 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"banger/internal/size"
+)
+
+// Limits of a VM. The upper ones are far beyond what a sandbox needs: they
+// catch slips of the finger before they become a full disk.
+const (
+	MaxVCPUs  = 128
+	MinMemory = 64 * size.MiB // less and the guest's kernel does not boot
+	MaxMemory = 4 * size.TiB
+	MinDisk   = 16 * size.MiB
+	MaxDisk   = 64 * size.TiB // ext4 with 4 KiB blocks ends not much later
+)
+
+// setting is one key of config.toml: how it is read, shown and explained.
+type setting struct {
+	key, doc string
+	fallback func(Host) (string, origin)
+	set      func(*Config, string) error
+	get      func(Config) string
+}
+
+// variable is the environment variable that overrides the setting.
+func (s setting) variable() string { return "BANGER_" + strings.ToUpper(s.key) }
+
+func settings() []setting {
+	return append(sizeSettings(), append(choiceSettings(), timeSettings()...)...)
+}
+
+func sizeSettings() []setting {
+	return []setting{
+		{
+			key: "vcpus", doc: "processors of a new VM (2, or the host's one)",
+			fallback: func(h Host) (string, origin) { return strconv.Itoa(h.vcpus()), fromHost },
+			set:      func(c *Config, v string) (err error) { c.VCPUs, err = ParseVCPUs(v); return },
+			get:      func(c Config) string { return strconv.Itoa(c.VCPUs) },
+		},
+		{
+			key: "memory", doc: "memory of a new VM (an eighth of the host's, from 512M to 2G)",
+			fallback: func(h Host) (string, origin) { return size.Exact(h.memory()), fromHost },
+			set:      func(c *Config, v string) (err error) { c.MemoryBytes, err = ParseMemory(v); return },
+			get:      func(c Config) string { return size.Exact(c.MemoryBytes) },
+		},
+		{
+			key: "disk", doc: "disk of a new VM; it occupies only what is written",
+			fallback: func(Host) (string, origin) { return "8G", fromDefault },
+			set:      func(c *Config, v string) (err error) { c.DiskBytes, err = ParseDisk(v); return },
+			get:      func(c Config) string { return size.Exact(c.DiskBytes) },
+		},
+		{
+			key: "console_log", doc: "how much of a VM's serial console is kept",
+			fallback: func(Host) (string, origin) { return "1M", fromDefault },
+			set: func(c *Config, v string) (err error) {
+				c.ConsoleBytes, err = bounded(v, "a console log", 4*size.KiB, size.GiB)
+				return
+			},
+			get: func(c Config) string { return size.Exact(c.ConsoleBytes) },
+		},
+	}
+}
+
+func choiceSettings() []setting {
+	return []setting{
+		{
+			key: "image", doc: "root file system of a new VM",
+			fallback: constant("debian"),
+			set:      func(c *Config, v string) (err error) { c.Image, err = word(v); return },
+			get:      func(c Config) string { return c.Image },
+		},
+		{
+			key: "kernel", doc: "kernel of a new VM; empty is the distribution's newest",
+			fallback: constant(""),
+			set:      func(c *Config, v string) (err error) { c.Kernel, err = word(v); return },
+			get:      func(c Config) string { return c.Kernel },
+		},
+		{
+			key: "driver", doc: "what runs VMs: qemu",
+			fallback: constant("qemu"),
+			set:      func(c *Config, v string) (err error) { c.Driver, err = word(v); return },
+			get:      func(c Config) string { return c.Driver },
+		},
+		{
+			key: "accel", doc: "kvm, tcg (emulation) or auto: what a test boot finds working",
+			fallback: constant("auto"),
+			set: func(c *Config, v string) error {
+				switch v {
+				case "auto":
+					c.Accel = ""
+				case "kvm", "tcg":
+					c.Accel = v
+				default:
+					return fmt.Errorf("%.40q is none of auto, kvm and tcg", v)
+				}
+				return nil
+			},
+			get: func(c Config) string {
+				if c.Accel == "" {
+					return "auto"
+				}
+				return c.Accel
+			},
+		},
+	}
+}
+
+func timeSettings() []setting {
+	return []setting{
+		{
+			key: "grace", doc: "how long a guest may take to shut down before it is killed",
+			fallback: constant("10s"),
+			set:      func(c *Config, v string) (err error) { c.Grace, err = duration(v); return },
+			get:      func(c Config) string { return c.Grace.String() },
+		},
+		{
+			key: "boot_timeout", doc: "how long a guest may take to answer after its start",
+			fallback: constant("2m"),
+			set:      func(c *Config, v string) (err error) { c.BootTimeout, err = duration(v); return },
+			get:      func(c Config) string { return c.BootTimeout.String() },
+		},
+	}
+}
+
+func constant(value string) func(Host) (string, origin) {
+	return func(Host) (string, origin) { return value, fromDefault }
+}
+
+// ParseVCPUs reads a number of processors.
+func ParseVCPUs(text string) (int, error) {
+	n, err := strconv.Atoi(strings.TrimSpace(text))
+	if err != nil {
+		return 0, fmt.Errorf("%.40q is no whole number", text)
+	}
+	return n, CheckVCPUs(n)
+}
+
+// CheckVCPUs refuses what no VM can have.
+func CheckVCPUs(n int) error {
+	if n < 1 || n > MaxVCPUs {
+		return fmt.Errorf("%d processors: a VM has from 1 to %d", n, MaxVCPUs)
+	}
+	return nil
+}
+
+// ParseMemory reads the size of a VM's memory.
+func ParseMemory(text string) (int64, error) { return bounded(text, "memory", MinMemory, MaxMemory) }
+
+// CheckMemory refuses what no VM can have.
+func CheckMemory(n int64) error { return within(n, "memory", MinMemory, MaxMemory) }
+
+// ParseDisk reads the size of a VM's disk.
+func ParseDisk(text string) (int64, error) { return bounded(text, "a disk", MinDisk, MaxDisk) }
+
+// CheckDisk refuses what no VM can have.
+func CheckDisk(n int64) error { return within(n, "a disk", MinDisk, MaxDisk) }
+
+func bounded(text, what string, low, high int64) (int64, error) {
+	n, err := size.Parse(text)
+	if err != nil {
+		return 0, err
+	}
+	return n, within(n, what, low, high)
+}
+
+func within(n int64, what string, low, high int64) error {
+	switch {
+	case n < low:
+		return fmt.Errorf("%s is too small: %s has at least %s", size.Format(n), what, size.Exact(low))
+	case n > high:
+		return fmt.Errorf("%s is too large: %s has at most %s", size.Format(n), what, size.Exact(high))
+	}
+	return nil
+}
+
+func duration(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("%.40q is no duration: write one such as 10s or 2m", text)
+	case d <= 0 || d > 24*time.Hour:
+		return 0, fmt.Errorf("%s: a duration is more than nothing and at most 24h", d)
+	}
+	return d, nil
+}
+
+var words = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,254}$`)
+
+func word(text string) (string, error) {
+	if text != "" && !words.MatchString(text) {
+		return "", fmt.Errorf("%.40q is no name", text)
+	}
+	return text, nil
+}
+
+// Help describes every setting, a line each.
+func Help() string {
+	var b strings.Builder
+	for _, s := range settings() {
+		fmt.Fprintf(&b, "  %-13s %s\n", s.key, s.doc)
+	}
+	return b.String()
+}
