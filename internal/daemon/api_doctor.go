@@ -1,0 +1,11 @@
+package daemon
+
+import (
+	"net/http"
+
+	"banger/api"
+)
+
+func (s *Server) getDoctor(w http.ResponseWriter, r *http.Request) error {
+	return answer(w, api.Doctor{Checks: orEmpty(s.svc.Doctor(r.Context()))}, nil)
+}

@@ -1,0 +1,43 @@
+package daemon
+
+import (
+	"net/http"
+
+	"banger/api"
+)
+
+func (s *Server) listKernels(w http.ResponseWriter, r *http.Request) error {
+	kernels, err := s.svc.Kernels.List(r.Context())
+	return answer(w, api.KernelList{Kernels: orEmpty(kernels)}, err)
+}
+
+func (s *Server) showKernel(w http.ResponseWriter, r *http.Request) error {
+	kernel, err := s.svc.Kernels.Show(r.Context(), r.PathValue("kernel"))
+	return answer(w, kernel, err)
+}
+
+func (s *Server) deleteKernel(w http.ResponseWriter, r *http.Request) error {
+	if err := s.svc.Kernels.Delete(r.Context(), r.PathValue("kernel")); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (s *Server) pullKernel(w http.ResponseWriter, r *http.Request) error {
+	req, err := decode[api.PullKernel](w, r)
+	if err != nil {
+		return err
+	}
+	o, err := s.svc.Kernels.Pull(r.Context(), req)
+	return s.follow(w, r, o, err)
+}
+
+func (s *Server) importKernel(w http.ResponseWriter, r *http.Request) error {
+	req, err := decode[api.ImportKernel](w, r)
+	if err != nil {
+		return err
+	}
+	o, err := s.svc.Kernels.Import(r.Context(), req)
+	return s.follow(w, r, o, err)
+}

@@ -1,0 +1,73 @@
+package daemon
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"banger/api"
+)
+
+// streamProtocol is what a client upgrades to: raw bytes, both ways, to a new
+// channel of the guest's agent. The daemon understands none of them.
+const streamProtocol = "banger-stream"
+
+const switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + streamProtocol + "\r\n\r\n"
+
+// dialTime bounds the wait for a guest that does not answer.
+const dialTime = 30 * time.Second
+
+func (s *Server) streamVM(w http.ResponseWriter, r *http.Request) error {
+	if !strings.EqualFold(r.Header.Get("Upgrade"), streamProtocol) {
+		return api.Errorf(api.KindInvalid, "cannot open stream: the request has no \"Upgrade: %s\"", streamProtocol)
+	}
+	ctx, cancel := s.untilStop(r.Context())
+	defer cancel()
+	ctx, cancelDial := context.WithTimeoutCause(ctx, dialTime,
+		api.Errorf(api.KindTimeout, "the guest's agent did not answer within %s", dialTime))
+	defer cancelDial()
+	guest, err := s.svc.VMs.DialGuest(ctx, r.PathValue("vm"))
+	if err != nil {
+		return err
+	}
+	client, early, err := s.hijack(w)
+	if err != nil {
+		guest.Close()
+		return err
+	}
+	defer s.streams.Done()
+	relay(s.stopping, &s.buffers, client, early, guest)
+	return nil
+}
+
+// hijack takes the connection out of the HTTP server's hands, which then
+// neither bounds it in time nor ends it: Shutdown waits for s.streams. early is
+// what the client sent right after its request.
+func (s *Server) hijack(w http.ResponseWriter) (*net.UnixConn, []byte, error) {
+	s.streams.Add(1)
+	conn, buf, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		s.streams.Done()
+		return nil, nil, err
+	}
+	if taken, ok := w.(*writer); ok {
+		taken.taken = true
+	}
+	client, ok := conn.(*net.UnixConn)
+	if !ok {
+		conn.Close()
+		s.streams.Done()
+		return nil, nil, api.Errorf(api.KindInternal, "cannot open stream: not a Unix socket")
+	}
+	early, _ := buf.Reader.Peek(buf.Reader.Buffered())
+	early = append([]byte(nil), early...)
+	_ = client.SetDeadline(time.Time{})
+	if _, err := client.Write([]byte(switching)); err != nil {
+		client.Close()
+		s.streams.Done()
+		return nil, nil, err
+	}
+	return client, early, nil
+}

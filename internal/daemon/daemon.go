@@ -1,0 +1,130 @@
+// Package daemon is bangerd: it answers HTTP requests on a Unix socket from
+// the VM service, the caches and the operations, and looks after its own life:
+// one daemon per installation, which can be killed at any moment. Guests
+// belong to no daemon; stopping one never touches them.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"banger/api"
+	"banger/internal/fsx"
+	"banger/internal/paths"
+)
+
+// Main is the whole of bangerd. It returns the exit status.
+func Main(args []string, program Program) int {
+	flags := flag.NewFlagSet("bangerd", flag.ContinueOnError)
+	version := flags.Bool("version", false, "print the version and exit")
+	if err := flags.Parse(args); err != nil {
+		return 2
+	}
+	if *version {
+		fmt.Printf("bangerd %s (%s)\n", program.Version, program.Commit)
+		return 0
+	}
+	ready := takeReadiness()
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	err := runProcess(program, log, ready)
+	if err != nil {
+		log.Error("daemon failed", "error", err)
+		ready.tell(err)
+		return 1
+	}
+	return 0
+}
+
+// runProcess sets up what belongs to the whole process, and runs the daemon.
+func runProcess(program Program, log *slog.Logger, ready *readiness) error {
+	// Disks, consoles and sockets are the user's alone.
+	syscall.Umask(0o077)
+	tuneMemory()
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer cancel()
+	// Caught rather than ignored: an ignored signal stays ignored in the
+	// programs we run (execve(2)), and pipelines in them rely on SIGPIPE.
+	unheard := make(chan os.Signal, 1)
+	signal.Notify(unheard, syscall.SIGHUP, syscall.SIGPIPE)
+	defer signal.Stop(unheard)
+	p, err := paths.User()
+	if err != nil {
+		return err
+	}
+	return Run(ctx, program, Env{Paths: p, Log: log}, ready.tell)
+}
+
+// tuneMemory trades a little CPU for a small resident set: the daemon's live
+// heap is a few MiB, so that it collects often at no noticeable cost, unless
+// the user has said otherwise.
+func tuneMemory() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
+}
+
+// Run runs a daemon until ctx ends or a client stops it. ready is called once
+// it answers requests.
+func Run(ctx context.Context, program Program, env Env, ready func(error)) error {
+	began := time.Now()
+	if err := os.MkdirAll(env.Paths.Data, 0o700); err != nil {
+		return api.Errorf(api.KindInternal, "cannot make the data directory: %w", err)
+	}
+	lock, err := takeLock(env.Paths.Lock())
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	listener, err := fsx.ListenUnix(env.Paths.Socket())
+	if err != nil {
+		return api.Errorf(api.KindInternal, "cannot listen: %w", err)
+	}
+	// Nobody else listens here while the lock is held.
+	defer os.Remove(env.Paths.Socket())
+
+	server := NewServer(program, env)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	svc, err := open(ctx, program, env)
+	if err != nil {
+		server.Fail(err)
+		server.Shutdown()
+		return errors.Join(err, <-served)
+	}
+	server.Open(svc)
+	env.Log.Info("ready", "version", program.Version, "pid", os.Getpid(), "home", env.Paths.Data,
+		"took", time.Since(began).Round(time.Millisecond))
+	ready(nil)
+
+	select {
+	case <-ctx.Done():
+	case <-server.Stopping():
+	case err = <-served:
+		served <- nil
+	}
+	env.Log.Info("stopping; guests run on")
+	server.Shutdown()
+	return errors.Join(err, <-served, svc.Close())
+}
+
+// open builds the services and recovers what an earlier daemon left.
+func open(ctx context.Context, program Program, env Env) (*Services, error) {
+	svc, err := program.Build(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	if err := svc.Recover(ctx); err != nil {
+		return nil, errors.Join(err, svc.Close())
+	}
+	// What start-up needed and is not needed again goes back to the host.
+	debug.FreeOSMemory()
+	return svc, nil
+}

@@ -1,0 +1,277 @@
+package daemon
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"banger/api"
+	"banger/internal/fsx"
+	"banger/internal/op"
+	"banger/internal/paths"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// nullLog records operations nowhere.
+type nullLog struct{}
+
+func (nullLog) BeginOperation(context.Context, api.Operation) error   { return nil }
+func (nullLog) EnterStep(context.Context, string, string, bool) error { return nil }
+func (nullLog) EndOperation(context.Context, api.Operation) error     { return nil }
+
+// fakeVMs has one running VM, "fox", and records what it was asked.
+type fakeVMs struct {
+	ops     *op.Manager
+	console string
+	done    chan struct{} // closed when fox stops
+	dial    func() (net.Conn, error)
+	asked   chan string // what was asked, for tests that look
+	step    func(ctx context.Context, report api.Report) error
+}
+
+var fox = api.VM{ID: "0123456789ab", Name: "fox", State: api.StateRunning}
+
+func (f *fakeVMs) find(ref string) error {
+	if ref == "boom" {
+		panic("boom")
+	}
+	if ref != "fox" {
+		return api.Errorf(api.KindNotFound, "no VM %q", ref).WithHint("banger vm list")
+	}
+	return nil
+}
+
+func (f *fakeVMs) start(ctx context.Context, kind, ref, what string) (*op.Op, error) {
+	if err := f.find(ref); err != nil {
+		return nil, err
+	}
+	select {
+	case f.asked <- what:
+	default:
+	}
+	do := f.step
+	if do == nil {
+		do = func(_ context.Context, report api.Report) error {
+			report(api.Progress{Step: "only", Message: "working"})
+			return nil
+		}
+	}
+	return f.ops.Start(ctx, op.Plan{
+		Kind: kind, Target: ref, Steps: []op.Step{{Name: "only", Do: do}},
+		Result: func() *api.Result { return &api.Result{VM: &fox} },
+	})
+}
+
+func (f *fakeVMs) List(context.Context) ([]api.VM, error)             { return []api.VM{fox}, nil }
+func (f *fakeVMs) Show(_ context.Context, ref string) (api.VM, error) { return fox, f.find(ref) }
+func (f *fakeVMs) Create(ctx context.Context, req api.CreateVM) (*op.Op, error) {
+	return f.start(ctx, "vm.create", "fox", "create "+req.Name)
+}
+func (f *fakeVMs) Start(ctx context.Context, ref string) (*op.Op, error) {
+	return f.start(ctx, "vm.start", ref, "start")
+}
+func (f *fakeVMs) Restart(ctx context.Context, ref string) (*op.Op, error) {
+	return f.start(ctx, "vm.restart", ref, "restart")
+}
+func (f *fakeVMs) Stop(ctx context.Context, ref string, _ api.StopVM) (*op.Op, error) {
+	return f.start(ctx, "vm.stop", ref, "stop")
+}
+func (f *fakeVMs) Kill(ctx context.Context, ref string) (*op.Op, error) {
+	return f.start(ctx, "vm.kill", ref, "kill")
+}
+func (f *fakeVMs) Delete(ctx context.Context, ref string, force bool) (*op.Op, error) {
+	what := "delete"
+	if force {
+		what = "delete --force"
+	}
+	return f.start(ctx, "vm.delete", ref, what)
+}
+func (f *fakeVMs) Prune(ctx context.Context) (*op.Op, error) {
+	return f.start(ctx, "vm.prune", "fox", "prune")
+}
+func (f *fakeVMs) Rename(_ context.Context, ref, name string) (api.VM, error) {
+	vm := fox
+	vm.Name = name
+	return vm, f.find(ref)
+}
+func (f *fakeVMs) Wait(ctx context.Context, ref string) (api.VM, error) {
+	if err := f.find(ref); err != nil {
+		return api.VM{}, err
+	}
+	select {
+	case <-f.done:
+		return fox, nil
+	case <-ctx.Done():
+		return api.VM{}, context.Cause(ctx)
+	}
+}
+func (f *fakeVMs) ConsolePath(_ context.Context, ref string) (string, <-chan struct{}, error) {
+	return f.console, f.done, f.find(ref)
+}
+func (f *fakeVMs) DialGuest(_ context.Context, ref string) (net.Conn, error) {
+	if err := f.find(ref); err != nil {
+		return nil, err
+	}
+	return f.dial()
+}
+
+type fakeImages struct{ vms *fakeVMs }
+
+func (f fakeImages) List(context.Context) ([]api.Image, error) { return nil, nil }
+func (f fakeImages) Show(_ context.Context, ref string) (api.Image, error) {
+	return api.Image{Names: []string{ref}}, nil
+}
+func (f fakeImages) Delete(_ context.Context, ref string) error {
+	if ref == "used" {
+		return api.Errorf(api.KindConflict, "cannot delete image used: fox uses it")
+	}
+	return nil
+}
+func (f fakeImages) Pull(ctx context.Context, req api.PullImage) (*op.Op, error) {
+	return f.vms.start(ctx, "image.pull", "fox", "pull "+req.Name)
+}
+func (f fakeImages) Import(ctx context.Context, req api.ImportImage) (*op.Op, error) {
+	return f.vms.start(ctx, "image.import", "fox", "import "+req.Path)
+}
+func (f fakeImages) Prune(ctx context.Context) (*op.Op, error) { return f.vms.Prune(ctx) }
+
+type fakeKernels struct{ vms *fakeVMs }
+
+func (f fakeKernels) List(context.Context) ([]api.Kernel, error) { return nil, nil }
+func (f fakeKernels) Show(_ context.Context, ref string) (api.Kernel, error) {
+	return api.Kernel{Release: ref}, nil
+}
+func (f fakeKernels) Delete(context.Context, string) error { return nil }
+func (f fakeKernels) Pull(ctx context.Context, _ api.PullKernel) (*op.Op, error) {
+	return f.vms.start(ctx, "kernel.pull", "fox", "pull kernel")
+}
+func (f fakeKernels) Import(ctx context.Context, _ api.ImportKernel) (*op.Op, error) {
+	return f.vms.start(ctx, "kernel.import", "fox", "import kernel")
+}
+
+// rig is a running daemon over fakes.
+type rig struct {
+	t      *testing.T
+	env    Env
+	vms    *fakeVMs
+	logged *strings.Builder
+	stop   context.CancelFunc
+	ended  chan error
+	http   *http.Client
+}
+
+func testEnv(t *testing.T) Env {
+	dir := t.TempDir()
+	return Env{Paths: paths.Paths{Data: filepath.Join(dir, "data")}, Log: slog.New(slog.DiscardHandler)}
+}
+
+// newRig starts a daemon and stops it when the test ends.
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{t: t, env: testEnv(t), ended: make(chan error, 1)}
+	ops := op.NewManager(nullLog{}, r.env.Log)
+	r.vms = &fakeVMs{ops: ops, done: make(chan struct{}), asked: make(chan string, 10)}
+	ctx, cancel := context.WithCancel(context.Background())
+	r.stop = cancel
+	ready := make(chan error, 1)
+	go func() { r.ended <- Run(ctx, fakeProgram(r.vms), r.env, func(err error) { ready <- err }) }()
+	select {
+	case <-ready:
+	case err := <-r.ended:
+		t.Fatal(err)
+	}
+	r.http = &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return fsx.DialUnix(ctx, r.env.Paths.Socket())
+		},
+	}}
+	t.Cleanup(func() {
+		r.http.CloseIdleConnections()
+		cancel()
+		if err := <-r.ended; err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Lstat(r.env.Paths.Socket()); err == nil {
+			t.Error("the socket is still there")
+		}
+	})
+	return r
+}
+
+func fakeProgram(vms *fakeVMs) Program {
+	return Program{Version: "test", Build: func(context.Context, Env) (*Services, error) {
+		return &Services{
+			VMs: vms, Images: fakeImages{vms}, Kernels: fakeKernels{vms}, Operations: vms.ops,
+			Doctor:  func(context.Context) []api.Check { return []api.Check{{Name: "qemu", Status: "ok"}} },
+			Config:  func() api.Config { return api.Config{File: "config.toml"} },
+			Recover: func(context.Context) error { return nil },
+			Close:   func() error { vms.ops.Close(); return nil },
+		}, nil
+	}}
+}
+
+// do sends a request and returns status and body.
+func (r *rig) do(method, path, body string, headers ...string) (int, string) {
+	r.t.Helper()
+	req, err := http.NewRequest(method, "http://localhost"+path, strings.NewReader(body))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		if headers[i] == "Host" {
+			req.Host = headers[i+1]
+			continue
+		}
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	res, err := r.http.Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	data, err := io.ReadAll(res.Body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return res.StatusCode, strings.TrimSpace(string(data))
+}
+
+// fails checks that a request fails with a status and a kind, as an api.Error.
+func (r *rig) fails(status int, kind api.Kind, method, path, body string, headers ...string) api.Error {
+	r.t.Helper()
+	got, text := r.do(method, path, body, headers...)
+	var e api.Error
+	if err := json.Unmarshal([]byte(text), &e); err != nil {
+		r.t.Fatalf("%s %s: no api.Error: %q", method, path, text)
+	}
+	if got != status || e.Kind != kind || e.Message == "" {
+		r.t.Errorf("%s %s: %d %+v, want %d %s", method, path, got, e, status, kind)
+	}
+	return e
+}
+
+// events reads the events of a body.
+func events(t *testing.T, body io.Reader) []api.Event {
+	t.Helper()
+	var all []api.Event
+	lines := bufio.NewScanner(body)
+	for lines.Scan() {
+		var e api.Event
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			t.Fatalf("%q: %v", lines.Text(), err)
+		}
+		all = append(all, e)
+	}
+	return all
+}

@@ -1,0 +1,203 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"banger/api"
+)
+
+// errStopping ends what would go on for as long as its client likes. Such a
+// request's connection is cut without an end of the answer, as a crash would
+// cut it: clients that ride out the one ride out the other.
+var errStopping = errors.New("the daemon is stopping")
+
+const (
+	// headerTime bounds how long a client may take to say what it wants.
+	headerTime = 10 * time.Second
+	// idleTime closes connections nobody uses.
+	idleTime = 2 * time.Minute
+	// finishTime is what running requests get when the daemon stops.
+	finishTime = 2 * time.Second
+	maxHeader  = 64 << 10
+)
+
+// Server answers HTTP requests. It listens before the services are there:
+// requests wait until Open or Fail is called.
+type Server struct {
+	log     *slog.Logger
+	program Program
+	socket  string
+	home    string
+	started time.Time
+	http    *http.Server
+
+	opened   chan struct{} // closed by Open and Fail
+	openOnce sync.Once
+	svc      *Services
+	err      error
+
+	stopping context.Context // ends when the daemon starts to stop
+	stop     context.CancelCauseFunc
+	streams  sync.WaitGroup // hijacked connections
+	buffers  buffers
+}
+
+// NewServer returns a server for env's daemon.
+func NewServer(program Program, env Env) *Server {
+	s := &Server{
+		log: env.Log, program: program, started: time.Now(),
+		socket: env.Paths.Socket(), home: env.Paths.Data, opened: make(chan struct{}),
+	}
+	s.stopping, s.stop = context.WithCancelCause(context.Background())
+	s.http = &http.Server{
+		Handler:           s.mux(Routes()),
+		ConnContext:       withPeer,
+		ReadHeaderTimeout: headerTime,
+		IdleTimeout:       idleTime,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(env.Log.Handler(), slog.LevelDebug),
+		// OPTIONS * is not one of ours.
+		DisableGeneralOptionsHandler: true,
+	}
+	return s
+}
+
+// Serve answers requests from l until Shutdown.
+func (s *Server) Serve(l net.Listener) error {
+	err := s.http.Serve(l)
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// Open lets the waiting requests through.
+func (s *Server) Open(svc *Services) {
+	s.openOnce.Do(func() {
+		s.svc = svc
+		close(s.opened)
+	})
+}
+
+// Fail answers the waiting requests with err.
+func (s *Server) Fail(err error) {
+	s.openOnce.Do(func() {
+		s.err = err
+		close(s.opened)
+	})
+}
+
+// Stop asks the daemon to stop. It does not wait.
+func (s *Server) Stop() { s.stop(errStopping) }
+
+// Stopping is closed when the daemon has been asked to stop.
+func (s *Server) Stopping() <-chan struct{} { return s.stopping.Done() }
+
+// Shutdown stops listening, cuts what is open-ended, lets the rest finish for
+// a short time, and returns when no request is left.
+func (s *Server) Shutdown() {
+	s.Stop()
+	s.Fail(errStopping)
+	ctx, cancel := context.WithTimeout(context.Background(), finishTime)
+	defer cancel()
+	if err := s.http.Shutdown(ctx); err != nil {
+		s.log.Warn("requests were cut short", "error", err)
+		s.http.Close()
+	}
+	s.streams.Wait()
+}
+
+// untilStop returns a context that ends with ctx or when the daemon stops.
+func (s *Server) untilStop(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	unlink := context.AfterFunc(s.stopping, func() { cancel(errStopping) })
+	return ctx, func() { unlink(); cancel(nil) }
+}
+
+// serve wraps a handler in what every request goes through.
+func (s *Server) serve(allowed access, handle handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w := &writer{ResponseWriter: rw}
+		defer s.catch(w, r)
+		err := s.admit(allowed, r)
+		if err == nil {
+			err = handle(s, w, r)
+		}
+		s.conclude(w, r, err)
+	})
+}
+
+// admit decides whether a request reaches its handler, and waits until there
+// is something to answer it from.
+func (s *Server) admit(allowed access, r *http.Request) error {
+	if err := errors.Join(checkPeer(r, allowed), checkShape(r)); err != nil {
+		return err
+	}
+	select {
+	case <-s.opened:
+		return s.err
+	case <-r.Context().Done():
+		return context.Cause(r.Context())
+	}
+}
+
+// conclude turns what a handler returned into the end of the answer.
+func (s *Server) conclude(w *writer, r *http.Request, err error) {
+	switch {
+	case err == nil || w.taken:
+	case errors.Is(err, errStopping) || w.begun:
+		panic(http.ErrAbortHandler)
+	case r.Context().Err() != nil: // nobody is there to read an answer
+	default:
+		if api.KindOf(err) == api.KindInternal {
+			s.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+		}
+		writeError(w, err)
+	}
+}
+
+// catch makes a handler's panic an answer and a log entry: the daemon goes on.
+func (s *Server) catch(w *writer, r *http.Request) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if v != http.ErrAbortHandler {
+		s.log.Error("request panicked", "method", r.Method, "path", r.URL.Path, "panic", v, "stack", string(debug.Stack()))
+		if !w.begun && !w.taken {
+			writeError(w, api.Errorf(api.KindInternal, "a fault of banger itself: %v", v).
+				WithHint("the daemon's log says where; please report it"))
+			return
+		}
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// writer remembers whether the answer has begun.
+type writer struct {
+	http.ResponseWriter
+	begun bool
+	taken bool // hijacked
+}
+
+// WriteHeader begins the answer.
+func (w *writer) WriteHeader(status int) {
+	w.begun = true
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write begins the answer too.
+func (w *writer) Write(p []byte) (int, error) {
+	w.begun = true
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap lets http.ResponseController flush.
+func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }

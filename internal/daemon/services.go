@@ -1,0 +1,90 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"net"
+
+	"banger/api"
+	"banger/internal/op"
+	"banger/internal/paths"
+)
+
+// VMs is what the daemon needs of the VM service. A ref is a VM's name, or its
+// id or an unambiguous beginning of it.
+type VMs interface {
+	List(ctx context.Context) ([]api.VM, error)
+	Show(ctx context.Context, ref string) (api.VM, error)
+	Create(ctx context.Context, req api.CreateVM) (*op.Op, error)
+	Start(ctx context.Context, ref string) (*op.Op, error)
+	Restart(ctx context.Context, ref string) (*op.Op, error)
+	Stop(ctx context.Context, ref string, req api.StopVM) (*op.Op, error)
+	Kill(ctx context.Context, ref string) (*op.Op, error)
+	Delete(ctx context.Context, ref string, force bool) (*op.Op, error)
+	Prune(ctx context.Context) (*op.Op, error)
+	Rename(ctx context.Context, ref, name string) (api.VM, error)
+	// Wait returns once the VM no longer runs.
+	Wait(ctx context.Context, ref string) (api.VM, error)
+	// ConsolePath names the file that holds what the guest's console said. done
+	// is closed when nothing more is coming.
+	ConsolePath(ctx context.Context, ref string) (path string, done <-chan struct{}, err error)
+	// DialGuest opens a new channel to the guest's agent. Closing its writing
+	// half (CloseWrite) leaves the reading half open.
+	DialGuest(ctx context.Context, ref string) (net.Conn, error)
+}
+
+// Images is what the daemon needs of the image cache.
+type Images interface {
+	List(ctx context.Context) ([]api.Image, error)
+	Show(ctx context.Context, ref string) (api.Image, error)
+	Pull(ctx context.Context, req api.PullImage) (*op.Op, error)
+	Import(ctx context.Context, req api.ImportImage) (*op.Op, error)
+	Delete(ctx context.Context, ref string) error
+	Prune(ctx context.Context) (*op.Op, error)
+}
+
+// Kernels is what the daemon needs of the kernel cache.
+type Kernels interface {
+	List(ctx context.Context) ([]api.Kernel, error)
+	Show(ctx context.Context, ref string) (api.Kernel, error)
+	Pull(ctx context.Context, req api.PullKernel) (*op.Op, error)
+	Import(ctx context.Context, req api.ImportKernel) (*op.Op, error)
+	Delete(ctx context.Context, ref string) error
+}
+
+// Operations is what the daemon needs of the operation manager.
+type Operations interface {
+	Get(id string) (*op.Op, error)
+	List() []api.Operation
+	Cancel(id string) error
+}
+
+// Services is everything that requests are answered from.
+type Services struct {
+	VMs        VMs
+	Images     Images
+	Kernels    Kernels
+	Operations Operations
+	Doctor     func(ctx context.Context) []api.Check
+	Config     func() api.Config
+	// Recover finds the machines of an earlier daemon and finishes or undoes its
+	// operations. Requests wait for it.
+	Recover func(ctx context.Context) error
+	// Close lets go of everything. Guests run on.
+	Close func() error
+}
+
+// Env is what services are built from.
+type Env struct {
+	Paths paths.Paths
+	Log   *slog.Logger
+}
+
+// Program is what cmd/bangerd adds to this package: the one place where
+// concrete drivers are named.
+type Program struct {
+	Version string
+	Commit  string
+	// Build opens the store and makes the services. It touches no machine.
+	Build func(ctx context.Context, env Env) (*Services, error)
+}
