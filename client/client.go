@@ -1,0 +1,188 @@
+// Package client is the Go client of bangerd. It talks HTTP over the daemon's
+// Unix socket and starts the daemon when it does not run.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"sync"
+	"syscall"
+
+	"banger/api"
+	"banger/internal/fsx"
+	"banger/internal/paths"
+)
+
+// Client talks to the daemon of one installation. It may be used from several
+// goroutines.
+type Client struct {
+	paths paths.Paths
+	http  *http.Client
+
+	noStart bool
+	// version is compared with the daemon's; mismatch hears once of another.
+	version  string
+	mismatch func(daemon string)
+	once     sync.Once
+}
+
+// VersionHeader carries the daemon's version in each of its answers.
+const VersionHeader = "Banger-Version"
+
+// New returns a client that starts the daemon when it does not run.
+func New(p paths.Paths) *Client {
+	c := &Client{paths: p}
+	c.http = &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
+		// A connection to a Unix socket costs some 50 µs, and a kept one is stale
+		// after the daemon's restart.
+		DisableKeepAlives:  true,
+		DisableCompression: true,
+	}}
+	return c
+}
+
+// WithoutStart makes the client fail where the daemon does not run, and
+// returns it.
+func (c *Client) WithoutStart() *Client {
+	c.noStart = true
+	return c
+}
+
+// OnOtherVersion has warn called, once, when the daemon is of another version
+// than the caller, and returns the client.
+func (c *Client) OnOtherVersion(own string, warn func(daemon string)) *Client {
+	c.version, c.mismatch = own, warn
+	return c
+}
+
+// dial connects to the daemon, which it starts if need be.
+func (c *Client) dial(ctx context.Context) (net.Conn, error) {
+	conn, err := fsx.DialUnix(ctx, c.paths.Socket())
+	if err == nil {
+		return conn, nil
+	}
+	if !absent(err) {
+		return nil, api.Errorf(api.KindInternal, "cannot reach the daemon: %w", err)
+	}
+	if c.noStart {
+		return nil, api.Errorf(api.KindNotFound, "the daemon is not running: %w", err)
+	}
+	if err := c.startDaemon(ctx); err != nil {
+		return nil, err
+	}
+	conn, err = fsx.DialUnix(ctx, c.paths.Socket())
+	if err != nil {
+		return nil, api.Errorf(api.KindInternal, "cannot reach the daemon just started: %w", err).
+			WithHint("cat %s", c.paths.DaemonLog())
+	}
+	return conn, nil
+}
+
+// absent reports whether a failed dial means that no daemon listens.
+func absent(err error) bool {
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
+}
+
+// get asks for path and decodes the answer into out.
+func (c *Client) get(ctx context.Context, path string, out any) error {
+	return c.do(ctx, http.MethodGet, path, nil, out)
+}
+
+// do sends in, where it is not nil, and decodes the answer into out, where that
+// is not nil.
+func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
+	resp, err := c.send(ctx, method, path, in)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if out == nil {
+		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
+		return nil
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(out); err != nil {
+		return api.Errorf(api.KindInternal, "cannot read the daemon's answer to %s %s: %w", method, path, err)
+	}
+	return nil
+}
+
+// maxAnswer bounds one answer, or one event: a list of a thousand VMs has
+// about one MiB.
+const maxAnswer = 64 << 20
+
+// send makes one request and returns the answer if it is a success.
+func (c *Client) send(ctx context.Context, method, path string, in any) (*http.Response, error) {
+	var body io.Reader
+	if in != nil {
+		data, err := json.Marshal(in)
+		if err != nil {
+			return nil, api.Errorf(api.KindInternal, "cannot encode %s %s: %w", method, path, err)
+		}
+		body = bytes.NewReader(data)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://banger"+path, body)
+	if err != nil {
+		return nil, api.Errorf(api.KindInternal, "cannot make a request: %w", err)
+	}
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, transportError(err)
+	}
+	c.compare(resp.Header)
+	if resp.StatusCode >= 300 {
+		defer resp.Body.Close()
+		return nil, answerError(resp)
+	}
+	return resp, nil
+}
+
+// compare looks at the daemon's version in an answer.
+func (c *Client) compare(h http.Header) {
+	if v := h.Get(VersionHeader); v != "" && c.mismatch != nil && v != c.version {
+		c.once.Do(func() { c.mismatch(v) })
+	}
+}
+
+// transportError takes net/http's wrapping off an error.
+func transportError(err error) error {
+	var known *api.Error
+	if errors.As(err, &known) {
+		return known
+	}
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	if errors.Is(err, context.Canceled) {
+		return api.Errorf(api.KindCanceled, "cancelled: %w", err)
+	}
+	return &brokenError{err}
+}
+
+// brokenError means that the connection to the daemon broke.
+type brokenError struct{ cause error }
+
+func (e *brokenError) Error() string { return fmt.Sprintf("the daemon went away: %v", e.cause) }
+func (e *brokenError) Unwrap() error { return e.cause }
+
+// answerError reads the error in the daemon's answer.
+func answerError(resp *http.Response) error {
+	data, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	var e api.Error
+	if err := json.Unmarshal(data, &e); err != nil || e.Message == "" {
+		return api.Errorf(api.KindInternal, "the daemon answered %s: %.200s", resp.Status, bytes.TrimSpace(data))
+	}
+	return &e
+}

@@ -1,0 +1,34 @@
+package client
+
+import (
+	"context"
+	"net/http"
+
+	"banger/api"
+)
+
+// Status returns how the daemon is.
+func (c *Client) Status(ctx context.Context) (api.DaemonStatus, error) {
+	var status api.DaemonStatus
+	err := c.get(ctx, "/v1/daemon", &status)
+	return status, err
+}
+
+// Stop has the daemon end. Its VMs run on.
+func (c *Client) Stop(ctx context.Context) error {
+	return c.do(ctx, http.MethodPost, "/v1/daemon/stop", nil, nil)
+}
+
+// Doctor has the daemon examine the host.
+func (c *Client) Doctor(ctx context.Context) (api.Doctor, error) {
+	var found api.Doctor
+	err := c.get(ctx, "/v1/doctor", &found)
+	return found, err
+}
+
+// Config returns the settings that the daemon uses.
+func (c *Client) Config(ctx context.Context) (api.Config, error) {
+	var config api.Config
+	err := c.get(ctx, "/v1/config", &config)
+	return config, err
+}

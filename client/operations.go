@@ -1,0 +1,164 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"banger/api"
+)
+
+// cancelTime bounds how long a cancelled operation is waited for.
+const cancelTime = 10 * time.Second
+
+// maxBreaks is how often the daemon may die in the middle of one operation
+// before we believe that the operation kills it.
+const maxBreaks = 5
+
+// ListOperations returns the daemon's operations, newest first.
+func (c *Client) ListOperations(ctx context.Context) ([]api.Operation, error) {
+	var list api.OperationList
+	err := c.get(ctx, "/v1/operations", &list)
+	return list.Operations, err
+}
+
+// CancelOperation asks an operation to stop and be undone. It does not wait.
+func (c *Client) CancelOperation(ctx context.Context, id string) error {
+	return c.do(ctx, http.MethodDelete, "/v1/operations/"+url.PathEscape(id), nil, nil)
+}
+
+// following is one operation that a client waits for.
+type following struct {
+	c      *Client
+	report api.Report
+	last   *api.Operation // as last heard of; nil before the first event
+	result *api.Result
+
+	mu     sync.Mutex
+	id     string
+	wanted bool // the caller gave up: cancel as soon as the id is known
+}
+
+// operate asks for long work and follows it to its end, through restarts of
+// the daemon. When ctx ends it has the work cancelled and waits, for a bounded
+// time, until it is undone.
+func (c *Client) operate(ctx context.Context, method, path string, in any, report api.Report) (api.Result, error) {
+	if report == nil {
+		report = func(api.Progress) {}
+	}
+	f := &following{c: c, report: report}
+	// Events are read on a context of their own: they go on while it is undone.
+	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var late *time.Timer
+	undoing := make(chan struct{})
+	unhook := context.AfterFunc(ctx, func() {
+		defer close(undoing)
+		late = time.AfterFunc(cancelTime, stop)
+		f.cancel(reading)
+	})
+	err := f.start(reading, method, path, in)
+	stop()
+	if !unhook() {
+		<-undoing
+		late.Stop()
+	}
+	switch {
+	case err == nil && f.last.Error != nil:
+		return api.Result{}, f.last.Error
+	case err != nil && ctx.Err() != nil && api.KindOf(err) == api.KindCanceled:
+		return api.Result{}, api.Errorf(api.KindCanceled, "cancelled; the daemon did not say in time that nothing is left").
+			WithHint("banger vm list")
+	case err != nil:
+		return api.Result{}, api.AsError(err)
+	case f.result == nil:
+		return api.Result{}, nil
+	}
+	return *f.result, nil
+}
+
+// start makes the request and reads events until the operation is over.
+func (f *following) start(ctx context.Context, method, path string, in any) error {
+	err := f.read(ctx, method, path, in)
+	for broken := 1; isBroken(err) && f.last != nil; broken++ {
+		if broken > maxBreaks {
+			return api.Errorf(api.KindInternal, "cannot follow the operation: %w", err).
+				WithHint("cat %s", f.c.paths.DaemonLog())
+		}
+		err = f.read(ctx, http.MethodGet, "/v1/operations/"+f.last.ID+"/events", nil)
+	}
+	return err
+}
+
+func isBroken(err error) bool {
+	var broken *brokenError
+	return errors.As(err, &broken)
+}
+
+// read reads one stream of events. Nil means that the operation is over.
+func (f *following) read(ctx context.Context, method, path string, in any) error {
+	resp, err := f.c.send(ctx, method, path, in)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	for events := json.NewDecoder(resp.Body); ; {
+		var e api.Event
+		if err := events.Decode(&e); err != nil {
+			if ctx.Err() != nil {
+				return api.Errorf(api.KindCanceled, "cancelled: %w", ctx.Err())
+			}
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return &brokenError{err}
+		}
+		if f.event(ctx, e) {
+			return nil
+		}
+	}
+}
+
+// event takes one event and reports whether it is the last.
+func (f *following) event(ctx context.Context, e api.Event) bool {
+	if e.Progress != nil {
+		f.report(*e.Progress)
+	}
+	if e.Result != nil {
+		f.result = e.Result
+	}
+	if e.Operation == nil {
+		return false
+	}
+	f.last = e.Operation
+	f.known(ctx, e.Operation.ID)
+	return e.Operation.Status != api.OpRunning
+}
+
+// known notes the operation's id, and cancels it if that was wished before.
+func (f *following) known(ctx context.Context, id string) {
+	f.mu.Lock()
+	first := f.id == ""
+	f.id = id
+	wanted := f.wanted
+	f.mu.Unlock()
+	if first && wanted {
+		_ = f.c.CancelOperation(ctx, id) // the events tell what came of it
+	}
+}
+
+// cancel has the operation cancelled, now or as soon as its id is known.
+func (f *following) cancel(ctx context.Context) {
+	f.mu.Lock()
+	f.wanted = true
+	id := f.id
+	f.mu.Unlock()
+	if id != "" {
+		_ = f.c.CancelOperation(ctx, id) // the events tell what came of it
+	}
+}

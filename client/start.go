@@ -1,0 +1,223 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"banger/api"
+	"banger/internal/fsx"
+
+	"golang.org/x/sys/unix"
+)
+
+// ReadyEnv names the descriptor on which a started daemon says that it is
+// ready: it writes "ready\n", or an api.Error as JSON, and closes it.
+const ReadyEnv = "BANGER_READY_FD"
+
+// readyTime bounds the start of the daemon, which first finds its VMs again:
+// a second for very many. More means that it hangs.
+const readyTime = 60 * time.Second
+
+// maxLog is the size from which a daemon's log is put aside at its start.
+const maxLog = 4 << 20
+
+// startDaemon starts the daemon unless another client has just done so.
+func (c *Client) startDaemon(ctx context.Context) error {
+	if err := os.MkdirAll(c.paths.Data, 0o700); err != nil {
+		return api.Errorf(api.KindDenied, "cannot make the directory for VMs: %w", err).
+			WithHint("set BANGER_HOME to a directory you can write")
+	}
+	unlock, err := lock(ctx, c.paths.StartLock())
+	if err != nil {
+		return api.AsError(err)
+	}
+	defer unlock()
+	if conn, err := fsx.DialUnix(ctx, c.paths.Socket()); err == nil {
+		return conn.Close()
+	}
+	return c.spawn(ctx)
+}
+
+// lock takes the lock file at path, or gives up when ctx ends.
+func lock(ctx context.Context, path string) (func(), error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+		return func() { f.Close() }, nil
+	}
+	// flock(2) cannot be given up: left alone, the goroutine ends with the other
+	// client's start, which is bounded.
+	locked := make(chan error, 1)
+	go func() { locked <- flock(f) }()
+	select {
+	case err := <-locked:
+		if err != nil {
+			f.Close()
+			return nil, err
+		}
+		return func() { f.Close() }, nil
+	case <-ctx.Done():
+		go func() {
+			<-locked
+			f.Close()
+		}()
+		return nil, api.Errorf(api.KindCanceled, "gave up waiting for the daemon to start: %w", context.Cause(ctx))
+	}
+}
+
+func flock(f *os.File) error {
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// spawn starts the daemon as a session of its own and waits until it is ready.
+// It does not end with ctx or this process.
+func (c *Client) spawn(ctx context.Context) error {
+	program, err := findDaemon()
+	if err != nil {
+		return err
+	}
+	log, err := c.openLog()
+	if err != nil {
+		return api.Errorf(api.KindDenied, "cannot open the daemon's log: %w", err)
+	}
+	defer log.Close()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return api.AsError(err)
+	}
+	defer null.Close()
+	ready, write, err := os.Pipe()
+	if err != nil {
+		return api.AsError(err)
+	}
+	defer ready.Close()
+	proc, err := os.StartProcess(program, []string{program}, &os.ProcAttr{
+		Dir:   "/", // keeps no mounted file system busy
+		Env:   c.daemonEnv(),
+		Files: []*os.File{null, log, log, write},
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	})
+	write.Close()
+	if err != nil {
+		return api.Errorf(api.KindInternal, "cannot start the daemon %s: %w", program, err)
+	}
+	// Reaps it should it end before us.
+	go func() { _, _ = proc.Wait() }()
+	return c.awaitReady(ctx, ready)
+}
+
+// awaitReady reads what the daemon says about its start.
+func (c *Client) awaitReady(ctx context.Context, ready *os.File) error {
+	_ = ready.SetReadDeadline(time.Now().Add(readyTime))
+	stop := context.AfterFunc(ctx, func() { _ = ready.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	said, err := io.ReadAll(io.LimitReader(ready, 64<<10))
+	text := strings.TrimSpace(string(said))
+	var failure api.Error
+	switch {
+	case text == "ready":
+		return nil
+	case json.Unmarshal([]byte(text), &failure) == nil && failure.Message != "":
+		return &failure
+	case ctx.Err() != nil:
+		return api.Errorf(api.KindCanceled, "gave up waiting for the daemon to start: %w", context.Cause(ctx))
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return api.Errorf(api.KindTimeout, "the daemon did not get ready within %s", readyTime).
+			WithHint("cat %s", c.paths.DaemonLog())
+	}
+	return api.Errorf(api.KindInternal, "the daemon ended before it was ready: %s", c.lastLog()).
+		WithHint("cat %s", c.paths.DaemonLog())
+}
+
+// openLog opens the daemon's log to append to, and puts a long one aside.
+func (c *Client) openLog() (*os.File, error) {
+	path := c.paths.DaemonLog()
+	if info, err := os.Lstat(path); err == nil && info.Size() > maxLog {
+		if err := os.Rename(path, path+".old"); err != nil {
+			return nil, err
+		}
+	}
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+}
+
+// lastLog is the last line of the daemon's log.
+func (c *Client) lastLog() string {
+	f, err := os.Open(c.paths.DaemonLog())
+	if err != nil {
+		return "and left no log"
+	}
+	defer f.Close()
+	if end, err := f.Seek(0, io.SeekEnd); err == nil {
+		_, _ = f.Seek(max(0, end-4096), io.SeekStart)
+	}
+	data, _ := io.ReadAll(io.LimitReader(f, 4096))
+	text := strings.TrimSpace(string(data))
+	if text == "" {
+		return "and said nothing"
+	}
+	return text[strings.LastIndexByte(text, '\n')+1:]
+}
+
+// daemonEnv is our environment with the directories made absolute, as the
+// daemon runs in another directory.
+func (c *Client) daemonEnv() []string {
+	p := c.paths
+	set := map[string]string{ReadyEnv: "3"}
+	if p.Data == filepath.Join(p.Config, "data") && p.Cache == filepath.Join(p.Config, "cache") {
+		set["BANGER_HOME"] = p.Config
+	} else {
+		set["BANGER_HOME"] = ""
+		set["XDG_DATA_HOME"] = filepath.Dir(p.Data)
+		set["XDG_CACHE_HOME"] = filepath.Dir(p.Cache)
+		set["XDG_CONFIG_HOME"] = filepath.Dir(p.Config)
+	}
+	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		_, ours := set[name]
+		return ours
+	})
+	for name, value := range set {
+		if value != "" {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}
+
+// findDaemon finds the daemon's program: $BANGERD, beside this one, on PATH.
+func findDaemon() (string, error) {
+	if path := os.Getenv("BANGERD"); path != "" {
+		return filepath.Abs(path)
+	}
+	if self, err := os.Executable(); err == nil {
+		if real, err := filepath.EvalSymlinks(self); err == nil {
+			self = real
+		}
+		beside := filepath.Join(filepath.Dir(self), "bangerd")
+		if info, err := os.Stat(beside); err == nil && info.Mode().IsRegular() {
+			return beside, nil
+		}
+	}
+	path, err := exec.LookPath("bangerd")
+	if err != nil {
+		return "", api.Errorf(api.KindUnsupported, "cannot find the daemon's program, bangerd: %w", err).
+			WithHint("put bangerd beside banger, or set BANGERD to its path")
+	}
+	return path, nil
+}

@@ -1,0 +1,80 @@
+package client
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"banger/api"
+)
+
+// StreamProtocol is what the connection of a stream is upgraded to.
+const StreamProtocol = "banger-stream"
+
+// DialGuest opens a channel to the agent of a running VM: one connection, one
+// request. The daemon relays what follows.
+func (c *Client) DialGuest(ctx context.Context, ref string) (net.Conn, error) {
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return nil, api.AsError(transportError(err))
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	upgraded, err := c.upgrade(conn, ref)
+	if !stop() && err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return upgraded, nil
+}
+
+func (c *Client) upgrade(conn net.Conn, ref string) (net.Conn, error) {
+	path := vmPath(ref) + "/stream"
+	_, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: banger\r\nConnection: Upgrade\r\nUpgrade: %s\r\nContent-Length: 0\r\n\r\n",
+		path, StreamProtocol)
+	if err != nil {
+		return nil, &brokenError{err}
+	}
+	r := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(r, &http.Request{Method: http.MethodPost})
+	if err != nil {
+		return nil, &brokenError{err}
+	}
+	c.compare(resp.Header)
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		defer resp.Body.Close()
+		return nil, answerError(resp)
+	}
+	return &streamConn{Conn: conn, r: r}, nil
+}
+
+// streamConn is an upgraded connection: what was read ahead comes first.
+type streamConn struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func (s *streamConn) Read(p []byte) (int, error) {
+	if s.r == nil {
+		return s.Conn.Read(p)
+	}
+	if s.r.Buffered() == 0 {
+		s.r = nil
+		return s.Conn.Read(p)
+	}
+	return s.r.Read(p)
+}
+
+// CloseWrite ends our half of the connection.
+func (s *streamConn) CloseWrite() error {
+	if half, ok := s.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return io.ErrClosedPipe
+}

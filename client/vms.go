@@ -1,0 +1,129 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+
+	"banger/api"
+)
+
+func vmPath(ref string) string { return "/v1/vms/" + url.PathEscape(ref) }
+
+// ListVMs returns all VMs, oldest first.
+func (c *Client) ListVMs(ctx context.Context) ([]api.VM, error) {
+	var list api.VMList
+	err := c.get(ctx, "/v1/vms", &list)
+	return list.VMs, err
+}
+
+// ShowVM returns the VM of a name or id.
+func (c *Client) ShowVM(ctx context.Context, ref string) (api.VM, error) {
+	var vm api.VM
+	err := c.get(ctx, vmPath(ref), &vm)
+	return vm, err
+}
+
+// CreateVM makes a VM and, if wished, starts it.
+func (c *Client) CreateVM(ctx context.Context, req api.CreateVM, report api.Report) (api.VM, error) {
+	return c.operateVM(ctx, http.MethodPost, "/v1/vms", req, report)
+}
+
+// StartVM starts a stopped VM and waits until its guest answers.
+func (c *Client) StartVM(ctx context.Context, ref string, report api.Report) (api.VM, error) {
+	return c.operateVM(ctx, http.MethodPost, vmPath(ref)+"/start", nil, report)
+}
+
+// RestartVM stops a VM and starts it again.
+func (c *Client) RestartVM(ctx context.Context, ref string, report api.Report) (api.VM, error) {
+	return c.operateVM(ctx, http.MethodPost, vmPath(ref)+"/restart", nil, report)
+}
+
+// KillVM ends a VM at once.
+func (c *Client) KillVM(ctx context.Context, ref string, report api.Report) (api.VM, error) {
+	return c.operateVM(ctx, http.MethodPost, vmPath(ref)+"/kill", nil, report)
+}
+
+// StopVM has a VM shut down, and killed where it does not in time.
+func (c *Client) StopVM(ctx context.Context, ref string, req api.StopVM, report api.Report) (api.VM, error) {
+	return c.operateVM(ctx, http.MethodPost, vmPath(ref)+"/stop", req, report)
+}
+
+// DeleteVM removes a VM with its disk; force does so even while it runs.
+func (c *Client) DeleteVM(ctx context.Context, ref string, force bool, report api.Report) error {
+	path := vmPath(ref)
+	if force {
+		path += "?force=1"
+	}
+	_, err := c.operate(ctx, http.MethodDelete, path, nil, report)
+	return err
+}
+
+// RenameVM gives a VM a new name.
+func (c *Client) RenameVM(ctx context.Context, ref, name string) (api.VM, error) {
+	var vm api.VM
+	err := c.do(ctx, http.MethodPost, vmPath(ref)+"/rename", api.RenameVM{Name: name}, &vm)
+	return vm, err
+}
+
+// WaitVM waits until a VM does not run, through restarts of the daemon.
+func (c *Client) WaitVM(ctx context.Context, ref string) (api.VM, error) {
+	var vm api.VM
+	var err error
+	for range maxBreaks {
+		err = c.get(ctx, vmPath(ref)+"/wait", &vm)
+		if ctx.Err() != nil {
+			return vm, api.Errorf(api.KindCanceled, "gave up waiting: %w", context.Cause(ctx))
+		}
+		if !isBroken(err) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			return vm, err
+		}
+	}
+	return vm, api.AsError(err)
+}
+
+// LogsVM writes what a VM's serial console said to w: the last tail lines, or
+// all where tail is negative, and with follow what is to come, until the VM
+// stops or ctx ends.
+func (c *Client) LogsVM(ctx context.Context, ref string, follow bool, tail int, w io.Writer) error {
+	query := url.Values{}
+	if follow {
+		query.Set("follow", "1")
+	}
+	if tail >= 0 {
+		query.Set("tail", fmt.Sprint(tail))
+	}
+	resp, err := c.send(ctx, http.MethodGet, vmPath(ref)+"/logs?"+query.Encode(), nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(w, resp.Body); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("cannot copy the console of %s: %w", ref, err)
+	}
+	return nil
+}
+
+// PruneVMs removes every VM that does not run.
+func (c *Client) PruneVMs(ctx context.Context, report api.Report) (api.Pruned, error) {
+	return c.prune(ctx, "/v1/vms/prune", report)
+}
+
+func (c *Client) prune(ctx context.Context, path string, report api.Report) (api.Pruned, error) {
+	result, err := c.operate(ctx, http.MethodPost, path, nil, report)
+	if err != nil || result.Pruned == nil {
+		return api.Pruned{}, err
+	}
+	return *result.Pruned, nil
+}
+
+func (c *Client) operateVM(ctx context.Context, method, path string, in any, report api.Report) (api.VM, error) {
+	result, err := c.operate(ctx, method, path, in, report)
+	if err != nil || result.VM == nil {
+		return api.VM{}, err
+	}
+	return *result.VM, nil
+}
