@@ -92,9 +92,7 @@ func (m *Manager) Start(ctx context.Context, plan Plan) (*Op, error) {
 		Step: plan.Steps[0].Name, Status: api.OpRunning, StartedAt: time.Now(),
 	}
 	if err := m.log.BeginOperation(ctx, row); err != nil {
-		if plan.Ended != nil {
-			plan.Ended()
-		}
+		plan.ended(newOp(row, nil))
 		return nil, err
 	}
 	return m.launch(plan, row, 0, false), nil
@@ -143,23 +141,14 @@ func (m *Manager) run(ctx context.Context, o *Op, plan Plan, at int, undo bool) 
 	}
 	if errors.Is(context.Cause(ctx), errStopping) {
 		m.logger.Info("operation interrupted, the next daemon takes it up", "operation", o.ID(), "kind", plan.Kind)
-		if plan.Ended != nil {
-			plan.Ended()
-		}
+		plan.ended(o)
 		close(o.done)
 		return
 	}
 	if err != nil && !errors.Is(err, errKeep) {
 		m.undo(o, plan, at)
 	}
-	var result *api.Result
-	if err == nil && plan.Result != nil {
-		var r api.Result
-		if r, err = plan.Result(ctx); err == nil {
-			result = &r
-		}
-	}
-	m.finish(ctx, o, plan, err, result)
+	m.finish(ctx, o, plan, err)
 }
 
 // do runs the steps from at on and returns the step it ended in.
@@ -201,24 +190,27 @@ func (m *Manager) undo(o *Op, plan Plan, at int) {
 	}
 }
 
-func (m *Manager) finish(ctx context.Context, o *Op, plan Plan, err error, result *api.Result) {
-	if errors.Is(context.Cause(ctx), errAborted) {
+func (m *Manager) finish(ctx context.Context, o *Op, plan Plan, err error) {
+	if err != nil && errors.Is(context.Cause(ctx), errAborted) {
 		err = api.Errorf(api.KindCanceled, "%s was cancelled; nothing is left of it", plan.Kind)
 	}
-	status, failure := api.OpDone, api.AsError(err)
+	ctx = context.WithoutCancel(ctx)
+	status := api.OpDone
 	if err != nil {
 		status = api.OpFailed
 		m.logger.Warn("operation failed", "operation", o.ID(), "kind", plan.Kind, "target", plan.Target, "step", o.Snapshot().Step, "error", err)
 	}
 	row, now := o.Snapshot(), time.Now()
-	row.Status, row.Error, row.FinishedAt = status, failure, &now
-	if err := m.log.EndOperation(context.WithoutCancel(ctx), row); err != nil {
+	row.Status, row.Error, row.FinishedAt = status, api.AsError(err), &now
+	if err := m.log.EndOperation(ctx, row); err != nil {
 		m.logger.Error("cannot record the end of an operation", "operation", o.ID(), "error", err)
 	}
-	if plan.Ended != nil {
-		plan.Ended()
+	plan.ended(o)
+	var result *api.Result
+	if err == nil && plan.Result != nil {
+		result = plan.Result()
 	}
-	o.end(status, failure, result)
+	o.end(row, result)
 }
 
 // Get returns an operation of this daemon's lifetime.

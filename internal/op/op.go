@@ -28,10 +28,16 @@ type Plan struct {
 	Target string // what a later daemon needs to build the same plan again
 	Steps  []Step
 	// Result is asked for what the operation made, after the last step.
-	Result func(ctx context.Context) (api.Result, error)
+	Result func() *api.Result
 	// Ended is called when the operation is over, whatever its outcome, before
-	// the last event is sent.
-	Ended func()
+	// the last event is sent and before Result is asked for.
+	Ended func(o *Op)
+}
+
+func (p Plan) ended(o *Op) {
+	if p.Ended != nil {
+		p.Ended(o)
+	}
 }
 
 // Op is a running or ended operation.
@@ -151,11 +157,9 @@ func (o *Op) took(step string, d time.Duration) {
 }
 
 // end sends the last event and closes Done.
-func (o *Op) end(status api.OpStatus, err *api.Error, result *api.Result) {
+func (o *Op) end(row api.Operation, result *api.Result) {
 	o.mu.Lock()
-	now := time.Now()
-	o.row.Status, o.row.Error, o.row.FinishedAt = status, err, &now
-	row := o.row
+	o.row = row
 	o.mu.Unlock()
 	o.emit(api.Event{Operation: &row, Result: result})
 	close(o.done)

@@ -5,6 +5,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"os"
 )
 
 //go:embed migrations/*.sql
@@ -32,7 +33,7 @@ func (s *Store) migrate(ctx context.Context) error {
 		return nil
 	}
 	if have > 0 {
-		if _, err := s.db.ExecContext(ctx, "VACUUM INTO ?", fmt.Sprintf("%s.v%d.bak", s.path, have)); err != nil {
+		if err := s.backup(ctx, have); err != nil {
 			return fmt.Errorf("cannot back up the store before changing its schema: %w", err)
 		}
 	}
@@ -46,6 +47,20 @@ func (s *Store) migrate(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// backup writes a consistent copy of the store beside it, in the place of an
+// older one of the same schema version.
+func (s *Store) backup(ctx context.Context, version int) error {
+	path := fmt.Sprintf("%s.v%d.bak", s.path, version)
+	fresh := path + ".new"
+	if err := os.RemoveAll(fresh); err != nil {
+		return err
+	}
+	if _, err := s.db.ExecContext(ctx, "VACUUM INTO ?", fresh); err != nil {
+		return err
+	}
+	return os.Rename(fresh, path)
 }
 
 func (s *Store) apply(ctx context.Context, name string, version int) error {

@@ -1,0 +1,246 @@
+package op
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"banger/api"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// journal is a Log that also takes the steps' own notes, in one order.
+type journal struct {
+	mu    sync.Mutex
+	lines []string
+	fail  string // the call that fails
+}
+
+func (j *journal) note(format string, args ...any) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	line := fmt.Sprintf(format, args...)
+	j.lines = append(j.lines, line)
+	if line == j.fail {
+		return errors.New("the log is broken")
+	}
+	return nil
+}
+
+func (j *journal) BeginOperation(_ context.Context, row api.Operation) error {
+	return j.note("begin %s at %s", row.Kind, row.Step)
+}
+
+func (j *journal) EnterStep(_ context.Context, _, step string, undoing bool) error {
+	return j.note("enter %s undoing=%t", step, undoing)
+}
+
+func (j *journal) EndOperation(_ context.Context, row api.Operation) error {
+	return j.note("end %s", row.Status)
+}
+
+func (j *journal) step(name string, err error) Step {
+	return Step{
+		Name: name,
+		Do:   func(context.Context, api.Report) error { j.note("do %s", name); return err },
+		Undo: func(context.Context) error { j.note("undo %s", name); return nil },
+	}
+}
+
+func manager(t *testing.T, log Log) *Manager {
+	m := NewManager(log, slog.New(slog.DiscardHandler))
+	t.Cleanup(m.Close)
+	return m
+}
+
+func start(t *testing.T, m *Manager, steps ...Step) *Op {
+	t.Helper()
+	o, err := m.Start(t.Context(), Plan{Kind: "test", Target: "x", Steps: steps})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func TestIntentComesBeforeTheStep(t *testing.T) {
+	j := &journal{}
+	o := start(t, manager(t, j), j.step("one", nil), j.step("two", nil))
+	if err := o.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"begin test at one", "do one", "enter two undoing=false", "do two", "end done"}
+	if diff := cmp.Diff(want, j.lines); diff != "" {
+		t.Error(diff)
+	}
+	if got := o.Timing(); len(got) != 2 || got[0].Step != "one" || got[1].Step != "two" {
+		t.Errorf("timing: %v", got)
+	}
+}
+
+func TestFailureUndoesInReverse(t *testing.T) {
+	j := &journal{}
+	o := start(t, manager(t, j), j.step("one", nil), j.step("two", api.Errorf(api.KindNoSpace, "disk full")), j.step("three", nil))
+	err := o.Wait(t.Context())
+	if api.KindOf(err) != api.KindNoSpace {
+		t.Errorf("error is %v", err)
+	}
+	want := []string{
+		"begin test at one", "do one", "enter two undoing=false", "do two",
+		"enter two undoing=true", "undo two", "enter one undoing=true", "undo one", "end failed",
+	}
+	if diff := cmp.Diff(want, j.lines); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestKeepUndoesNothing(t *testing.T) {
+	j := &journal{}
+	o := start(t, manager(t, j), j.step("one", nil), j.step("two", Keep(api.Errorf(api.KindTimeout, "no answer"))))
+	if err := o.Wait(t.Context()); api.KindOf(err) != api.KindTimeout || err.Error() != "no answer" {
+		t.Errorf("error is %v", err)
+	}
+	if slices.ContainsFunc(j.lines, func(l string) bool { return strings.HasPrefix(l, "undo") }) {
+		t.Errorf("something was undone: %v", j.lines)
+	}
+}
+
+func TestCancelUndoesAndSaysSo(t *testing.T) {
+	j := &journal{}
+	m := manager(t, j)
+	entered := make(chan struct{})
+	wait := Step{Name: "wait", Do: func(ctx context.Context, _ api.Report) error {
+		close(entered)
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}}
+	o := start(t, m, j.step("one", nil), wait)
+	<-entered
+	if err := m.Cancel(o.ID()); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Wait(t.Context()); api.KindOf(err) != api.KindCanceled {
+		t.Errorf("error is %v", err)
+	}
+	if !slices.Contains(j.lines, "undo one") {
+		t.Errorf("not undone: %v", j.lines)
+	}
+}
+
+func TestRefusedByTheLogTouchesNothing(t *testing.T) {
+	j := &journal{fail: "begin test at one"}
+	_, err := manager(t, j).Start(t.Context(), Plan{Kind: "test", Steps: []Step{j.step("one", nil)}})
+	if err == nil || slices.Contains(j.lines, "do one") {
+		t.Errorf("error %v, log %v", err, j.lines)
+	}
+}
+
+func TestResume(t *testing.T) {
+	for name, tc := range map[string]struct {
+		left Unfinished
+		want []string
+	}{
+		"finishes from its step": {
+			Unfinished{Operation: api.Operation{ID: "a", Step: "two", Status: api.OpRunning}, Attempts: 1},
+			[]string{"do two", "enter three undoing=false", "do three", "end done"},
+		},
+		"goes on undoing": {
+			Unfinished{Operation: api.Operation{ID: "a", Step: "two", Status: api.OpRunning}, Undoing: true, Attempts: 1},
+			[]string{"enter two undoing=true", "undo two", "enter one undoing=true", "undo one", "end failed"},
+		},
+		"gives up at the second attempt": {
+			Unfinished{Operation: api.Operation{ID: "a", Step: "one", Status: api.OpRunning}, Attempts: 2},
+			[]string{"enter one undoing=true", "undo one", "end failed"},
+		},
+		"an unknown step means the first": {
+			Unfinished{Operation: api.Operation{ID: "a", Step: "gone", Status: api.OpRunning}, Attempts: 1},
+			[]string{"enter one undoing=false", "do one", "enter two undoing=false", "do two", "enter three undoing=false", "do three", "end done"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := &journal{}
+			o := manager(t, j).Resume(Plan{Kind: "test", Steps: []Step{j.step("one", nil), j.step("two", nil), j.step("three", nil)}}, tc.left)
+			<-o.Done()
+			if diff := cmp.Diff(tc.want, j.lines); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestCloseInterruptsWithoutUndoing(t *testing.T) {
+	j := &journal{}
+	m := NewManager(j, slog.New(slog.DiscardHandler))
+	entered := make(chan struct{})
+	o := start(t, m, j.step("one", nil), Step{Name: "wait", Do: func(ctx context.Context, _ api.Report) error {
+		close(entered)
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}})
+	<-entered
+	m.Close()
+	if last := j.lines[len(j.lines)-1]; last != "enter wait undoing=false" {
+		t.Errorf("log goes on after the interruption: %v", j.lines)
+	}
+	err := o.Follow(t.Context(), func(api.Event) error { return nil })
+	if !errors.Is(err, errStopping) {
+		t.Errorf("a follower is told %v", err)
+	}
+}
+
+func TestFollowersSeeAllAndTheEnd(t *testing.T) {
+	const reports = 10_000 // far more than is remembered
+	o := start(t, manager(t, &journal{}), Step{Name: "count", Do: func(_ context.Context, report api.Report) error {
+		for i := range reports {
+			report(api.Progress{Step: "count", Done: int64(i), Total: reports})
+		}
+		return nil
+	}})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			var last int64 = -1
+			var end *api.Operation
+			err := o.Follow(t.Context(), func(e api.Event) error {
+				if e.Progress != nil {
+					if e.Progress.Done <= last {
+						t.Errorf("progress went from %d to %d", last, e.Progress.Done)
+					}
+					last = e.Progress.Done
+				}
+				if e.Operation != nil {
+					end = e.Operation
+				}
+				return nil
+			})
+			if err != nil || end == nil || end.Status != api.OpDone || last != reports-1 {
+				t.Errorf("error %v, end %+v, last report %d", err, end, last)
+			}
+		})
+	}
+	wg.Wait()
+	if len(o.events) > maxEvents+1 {
+		t.Errorf("%d events are remembered", len(o.events))
+	}
+}
+
+func TestEndedOperationsAreForgotten(t *testing.T) {
+	j := &journal{}
+	m := manager(t, j)
+	for range keepEnded + 20 {
+		if err := start(t, m, j.step("one", nil)).Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(m.List()); n > keepEnded+1 {
+		t.Errorf("%d operations are remembered", n)
+	}
+}

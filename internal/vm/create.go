@@ -1,0 +1,270 @@
+package vm
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"banger/api"
+	"banger/internal/disk"
+	"banger/internal/op"
+	"banger/internal/paths"
+)
+
+// The kinds of operations on VMs.
+const (
+	kindCreate  = "vm.create"
+	kindRun     = "vm.run" // create and start
+	kindStart   = "vm.start"
+	kindStop    = "vm.stop"
+	kindRestart = "vm.restart"
+	kindKill    = "vm.kill"
+	kindDelete  = "vm.delete"
+	kindPrune   = "vm.prune"
+)
+
+const (
+	mib = 1 << 20
+	// minMemory is what the default kernel and agent need to boot.
+	minMemory = 128 * mib
+	// maxDisk is the size limit of ext4 with 4 KiB blocks (ext4(5)).
+	maxDisk = 16 << 40
+)
+
+// Create makes a new VM, and starts it if asked to. What is wrong with the
+// request is refused before anything is touched.
+func (s *Service) Create(ctx context.Context, req api.CreateVM) (*op.Op, error) {
+	v, err := s.resolve(req)
+	if err != nil {
+		return nil, err
+	}
+	e, err := s.add(ctx, v, req.Name == "")
+	if err != nil {
+		return nil, err
+	}
+	kind := kindCreate
+	if req.Start {
+		kind = kindRun
+	}
+	e.busy = kind // nobody else knows it yet
+	o, err := s.Ops.Start(ctx, s.createPlan(e, kind))
+	if err != nil {
+		return nil, errors.Join(err, s.forget(context.WithoutCancel(ctx), e))
+	}
+	return o, nil
+}
+
+// resolve fills in defaults and checks the request against this host.
+func (s *Service) resolve(req api.CreateVM) (api.VM, error) {
+	v := api.VM{
+		ID: op.NewID(), Name: req.Name, State: api.StateCreating,
+		Image: cmp.Or(req.Image, s.Defaults.Image), Kernel: cmp.Or(req.Kernel, s.Defaults.Kernel),
+		Driver:      cmp.Or(req.Driver, s.Defaults.Driver),
+		VCPUs:       cmp.Or(req.VCPUs, s.Defaults.VCPUs),
+		MemoryBytes: cmp.Or(req.MemoryBytes, s.Defaults.MemoryBytes),
+		DiskBytes:   cmp.Or(req.DiskBytes, s.Defaults.DiskBytes),
+		AutoRemove:  req.AutoRemove, CreatedAt: time.Now(),
+	}
+	if v.Name != "" {
+		if err := CheckName(v.Name); err != nil {
+			return v, err
+		}
+	}
+	if err := s.checkSizes(v); err != nil {
+		return v, err
+	}
+	if _, err := s.driverOf(v.Driver); err != nil {
+		return v, err
+	}
+	if v.Kernel != "" {
+		k, err := s.Kernels.Get(v.Kernel)
+		if err != nil {
+			return v, err
+		}
+		v.Kernel, v.KernelDigest = k.Release, k.Digest
+	}
+	img, err := s.Images.Get(v.Image)
+	switch {
+	case err == nil:
+		v.ImageDigest = img.Digest
+		return v, checkFits(v.DiskBytes, img)
+	case api.KindOf(err) == api.KindNotFound && s.Images.CanPull(v.Image):
+		return v, nil
+	}
+	return v, err
+}
+
+func (s *Service) checkSizes(v api.VM) error {
+	if v.VCPUs < 1 || v.VCPUs > s.Limits.VCPUs {
+		return api.Errorf(api.KindInvalid, "cannot give a VM %d vCPUs: this host allows 1 to %d", v.VCPUs, s.Limits.VCPUs).
+			WithHint("choose a smaller --vcpu")
+	}
+	if v.MemoryBytes < minMemory || v.MemoryBytes > s.Limits.MemoryBytes {
+		return api.Errorf(api.KindInvalid, "cannot give a VM %d MiB of memory: this host allows %d to %d MiB",
+			v.MemoryBytes/mib, minMemory/mib, s.Limits.MemoryBytes/mib).WithHint("choose another --memory, such as 1G")
+	}
+	if v.MemoryBytes%mib != 0 || v.DiskBytes%mib != 0 {
+		return api.Errorf(api.KindInvalid, "cannot use a size that is no whole number of MiB").WithHint("sizes look like 512M, 4G or 1536MiB")
+	}
+	if v.DiskBytes < mib || v.DiskBytes > maxDisk {
+		return api.Errorf(api.KindInvalid, "cannot make a disk of %d MiB: at most %d TiB is possible", v.DiskBytes/mib, maxDisk>>40).
+			WithHint("choose another --disk, such as 8G")
+	}
+	return nil
+}
+
+func checkFits(size int64, img api.Image) error {
+	if size >= img.DiskBytes {
+		return nil
+	}
+	return api.Errorf(api.KindInvalid, "cannot fit the image in a disk of %d MiB: it needs at least %d MiB", size/mib, img.DiskBytes/mib).
+		WithHint("choose --disk %dM or more", img.DiskBytes/mib)
+}
+
+// add records a new VM, under a generated name where generate is set.
+func (s *Service) add(ctx context.Context, v api.VM, generate bool) (*entry, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for tries := 0; ; tries++ {
+		if generate {
+			v.Name = randomName()
+			if tries > 3 {
+				v.Name += "-" + v.ID[:4]
+			}
+		}
+		err := s.Store.AddVM(ctx, v)
+		if err == nil {
+			e := &entry{vm: v}
+			s.vms[v.ID] = e
+			return e, nil
+		}
+		if !generate || api.KindOf(err) != api.KindExists || tries > 5 {
+			return nil, err
+		}
+	}
+}
+
+// forget removes a VM from the store and from memory.
+func (s *Service) forget(ctx context.Context, e *entry) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.Store.DeleteVM(ctx, e.vm.ID); err != nil {
+		return err
+	}
+	delete(s.vms, e.vm.ID)
+	return nil
+}
+
+// createPlan is vm.create or vm.run. Every step looks at what is recorded, so
+// that the plan can be taken up again at any of them.
+func (s *Service) createPlan(e *entry, kind string) op.Plan {
+	steps := []op.Step{
+		{Name: "kernel", Do: s.ensureKernel(e), Undo: func(ctx context.Context) error { return s.forget(ctx, e) }},
+		{Name: "image", Do: s.ensureImage(e)},
+		{Name: "disk", Do: s.makeDisk(e), Undo: func(context.Context) error { return os.RemoveAll(s.Paths.VM(e.vm.ID)) }},
+	}
+	if kind == kindRun {
+		steps = append(steps, s.startSteps(e)...)
+	} else {
+		steps = append(steps, op.Step{Name: "ready", Do: func(ctx context.Context, _ api.Report) error {
+			return s.update(ctx, e, func(v *api.VM) { v.State = api.StateStopped })
+		}})
+	}
+	return s.plan(e, kind, steps)
+}
+
+// plan wraps steps on one VM into a plan.
+func (s *Service) plan(e *entry, kind string, steps []op.Step) op.Plan {
+	return op.Plan{
+		Kind: kind, Target: e.vm.ID, Steps: steps,
+		Ended: func(o *op.Op) {
+			s.recordTiming(e, o)
+			s.release(e)
+			s.autoRemove(e)
+		},
+		Result: func() *api.Result {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			v := e.view()
+			return &api.Result{VM: &v}
+		},
+	}
+}
+
+// recordTiming keeps how long the steps of a start took.
+func (s *Service) recordTiming(e *entry, o *op.Op) {
+	if s.get(e).State != api.StateRunning {
+		return
+	}
+	err := s.update(context.WithoutCancel(s.ctx), e, func(v *api.VM) { v.Timing = o.Timing() })
+	if err != nil {
+		s.Logger.Error("cannot record an operation's timing", "vm", e.vm.ID, "error", err)
+	}
+}
+
+func (s *Service) ensureKernel(e *entry) func(context.Context, api.Report) error {
+	return func(ctx context.Context, report api.Report) error {
+		v := s.get(e)
+		if v.KernelDigest != "" {
+			return nil
+		}
+		k, err := s.Kernels.Default()
+		if api.KindOf(err) == api.KindNotFound {
+			k, err = s.Kernels.Pull(ctx, api.PullKernel{}, report)
+		}
+		if err != nil {
+			return err
+		}
+		return s.update(ctx, e, func(v *api.VM) { v.Kernel, v.KernelDigest = k.Release, k.Digest })
+	}
+}
+
+func (s *Service) ensureImage(e *entry) func(context.Context, api.Report) error {
+	return func(ctx context.Context, report api.Report) error {
+		v := s.get(e)
+		if v.ImageDigest != "" {
+			return nil
+		}
+		img, err := s.Images.Get(v.Image)
+		if api.KindOf(err) == api.KindNotFound {
+			img, err = s.Images.Pull(ctx, api.PullImage{Name: v.Image}, report)
+		}
+		if err != nil {
+			return err
+		}
+		if err := checkFits(v.DiskBytes, img); err != nil {
+			return err
+		}
+		return s.update(ctx, e, func(v *api.VM) { v.ImageDigest = img.Digest })
+	}
+}
+
+func (s *Service) makeDisk(e *entry) func(context.Context, api.Report) error {
+	return func(ctx context.Context, report api.Report) error {
+		v := s.get(e)
+		base, err := s.Images.Disk(ctx, v.ImageDigest, v.DiskBytes, report)
+		if err != nil {
+			return err
+		}
+		dir := s.Paths.VM(v.ID)
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return api.Errorf(api.KindInternal, "cannot make the directory of VM %s: %w", v.Name, err)
+		}
+		d, err := disk.Choose(ctx, s.Disks, dir, filepath.Dir(base))
+		if err != nil {
+			return err
+		}
+		path := filepath.Join(dir, paths.VMDisk)
+		// What an interrupted attempt left is of no use.
+		if err := d.Remove(ctx, path); err != nil {
+			return err
+		}
+		if err := d.Create(ctx, disk.Spec{Base: base, Path: path}); err != nil {
+			return err
+		}
+		return s.update(ctx, e, func(v *api.VM) { v.DiskDriver = d.Name() })
+	}
+}

@@ -1,0 +1,99 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+
+	"banger/api"
+	"banger/internal/fsx"
+	"banger/internal/op"
+)
+
+// deleteSteps end the VMM, remove the disk, then forget the VM: until the last
+// step a crash leaves a VM that can be deleted again.
+func (s *Service) deleteSteps(e *entry) []op.Step {
+	return []op.Step{
+		{Name: "kill", Do: func(ctx context.Context, _ api.Report) error {
+			return s.killRun(ctx, e, "deleted")
+		}},
+		{Name: "disk", Do: func(context.Context, api.Report) error {
+			if err := os.RemoveAll(s.Paths.VM(e.vm.ID)); err != nil {
+				return api.Errorf(api.KindInternal, "cannot remove the directory of VM %s: %w", e.vm.Name, err)
+			}
+			return nil
+		}},
+		{Name: "record", Do: func(ctx context.Context, _ api.Report) error { return s.forget(ctx, e) }},
+	}
+}
+
+// Prune deletes every VM that is stopped or failed.
+func (s *Service) Prune(ctx context.Context) (*op.Op, error) {
+	var ids []string
+	for _, e := range s.stopped() {
+		ids = append(ids, e.vm.ID)
+	}
+	return s.Ops.Start(ctx, s.prunePlan(ids))
+}
+
+func (s *Service) stopped() []*entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []*entry
+	for _, e := range s.vms {
+		if prunable(e) == nil {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+func prunable(e *entry) error {
+	if e.run != nil || e.busy != "" || e.vm.State != api.StateStopped && e.vm.State != api.StateFailed {
+		return errNotStopped
+	}
+	return nil
+}
+
+// prunePlan deletes the named VMs as far as they are still stopped. Its target
+// names them, so that a later daemon deletes no others.
+func (s *Service) prunePlan(ids []string) op.Plan {
+	pruned := api.Pruned{Removed: []string{}}
+	remove := func(ctx context.Context, report api.Report) error {
+		for i, id := range ids {
+			e, err := s.begin(id, kindPrune, prunable)
+			if api.KindOf(err) == api.KindNotFound || errors.Is(err, errNotStopped) || api.KindOf(err) == api.KindConflict {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			name := s.get(e).Name
+			report(api.Progress{Step: "prune", Message: "removing " + name, Done: int64(i), Total: int64(len(ids))})
+			size := fsx.Usage(s.Paths.VM(id))
+			err = s.removeAll(ctx, e)
+			s.release(e)
+			if err != nil {
+				return err
+			}
+			pruned.Removed = append(pruned.Removed, name)
+			pruned.ReclaimedBytes += size
+		}
+		return nil
+	}
+	return op.Plan{
+		Kind: kindPrune, Target: strings.Join(ids, ","),
+		Steps:  []op.Step{{Name: "prune", Do: remove}},
+		Result: func() *api.Result { return &api.Result{Pruned: &pruned} },
+	}
+}
+
+func (s *Service) removeAll(ctx context.Context, e *entry) error {
+	for _, step := range s.deleteSteps(e) {
+		if err := step.Do(ctx, func(api.Progress) {}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

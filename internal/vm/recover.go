@@ -1,0 +1,152 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"time"
+
+	"banger/api"
+	"banger/internal/driver"
+	"banger/internal/op"
+)
+
+// Recover brings the service to where the last daemon left it: it reads the
+// store, finds every machine that still runs, records those that are gone, and
+// takes up operations that were interrupted. It returns when all machines are
+// known; operations go on in the background.
+func (s *Service) Recover(ctx context.Context) error {
+	all, err := s.Store.VMs(ctx)
+	if err != nil {
+		return err
+	}
+	found, vanished := 0, 0
+	for _, v := range all {
+		e := &entry{vm: v}
+		s.mu.Lock()
+		s.vms[v.ID] = e
+		s.mu.Unlock()
+		alive, err := s.recoverOne(ctx, e)
+		if err != nil {
+			return err
+		}
+		if alive {
+			found++
+		} else if v.State == api.StateRunning || v.State == api.StatePaused {
+			vanished++
+		}
+	}
+	left, err := s.Store.UnfinishedOperations(ctx)
+	if err != nil {
+		return err
+	}
+	for _, u := range left {
+		s.resume(u)
+	}
+	s.settle(ctx)
+	s.Logger.Info("recovered", "vms", len(all), "running", found, "vanished", vanished, "operations", len(left), "strays", strings.Join(s.Strays(), ","))
+	return nil
+}
+
+// recoverOne finds the machine of one VM. One whose driver cannot tell is left
+// as it is.
+func (s *Service) recoverOne(ctx context.Context, e *entry) (alive bool, err error) {
+	v := e.vm
+	drv, err := s.driverOf(v.Driver)
+	if err != nil {
+		s.Logger.Error("cannot recover a VM", "vm", v.ID, "error", err)
+		return false, nil
+	}
+	m, err := drv.Recover(ctx, v.ID, s.Paths.VM(v.ID), s.readHandle(v.ID))
+	switch {
+	case err == nil:
+		s.adopt(e, m)
+		return true, nil
+	case !errors.Is(err, driver.ErrGone):
+		s.Logger.Error("cannot recover a VM", "vm", v.ID, "error", err)
+		return false, nil
+	case v.State == api.StateRunning || v.State == api.StatePaused:
+		now := time.Now()
+		return false, s.update(ctx, e, func(v *api.VM) {
+			v.State, v.Reason, v.StoppedAt, v.BootID = api.StateStopped, "it was gone when banger came back", &now, ""
+		})
+	}
+	return false, nil
+}
+
+// resume takes up an operation of an earlier daemon.
+func (s *Service) resume(u op.Unfinished) {
+	plan := op.Plan{Kind: u.Kind, Target: u.Target, Steps: []op.Step{{Name: u.Step, Do: func(context.Context, api.Report) error {
+		return api.Errorf(api.KindInternal, "%s was interrupted by a restart of banger; nothing is left of it", u.Kind).WithHint("try again")
+	}}}}
+	if u.Kind == kindPrune {
+		plan = s.prunePlan(strings.Split(u.Target, ","))
+	} else if e, err := s.begin(u.Target, u.Kind, nil); err == nil {
+		plan = s.planOf(e, u.Kind, plan)
+	}
+	s.Logger.Info("taking up an operation", "operation", u.ID, "kind", u.Kind, "target", u.Target, "step", u.Step, "undoing", u.Undoing, "attempts", u.Attempts)
+	s.Ops.Resume(plan, u)
+}
+
+// planOf builds the plan of an operation on one VM again.
+func (s *Service) planOf(e *entry, kind string, otherwise op.Plan) op.Plan {
+	switch kind {
+	case kindCreate, kindRun:
+		return s.createPlan(e, kind)
+	case kindStart:
+		return s.plan(e, kind, s.startSteps(e))
+	case kindStop:
+		return s.plan(e, kind, []op.Step{{Name: "shutdown", Do: s.shutdown(e, 0)}})
+	case kindRestart:
+		return s.plan(e, kind, s.restartSteps(e))
+	case kindKill:
+		return s.plan(e, kind, s.killSteps(e))
+	case kindDelete:
+		return s.plan(e, kind, s.deleteSteps(e))
+	}
+	s.release(e)
+	return otherwise
+}
+
+// settle mends rows that no operation is going to mend: a VM that was being
+// created when even the record of its operation was lost.
+func (s *Service) settle(ctx context.Context) {
+	s.mu.Lock()
+	var lost []*entry
+	for _, e := range s.vms {
+		if e.busy == "" && (e.vm.State == api.StateCreating || e.run != nil && e.vm.State != api.StateRunning && e.vm.State != api.StatePaused) {
+			lost = append(lost, e)
+		}
+	}
+	s.mu.Unlock()
+	for _, e := range lost {
+		err := s.killRun(ctx, e, "its start was interrupted")
+		if s.get(e).State == api.StateCreating {
+			err = errors.Join(err, s.update(ctx, e, func(v *api.VM) {
+				v.State, v.Reason = api.StateFailed, "its creation was interrupted"
+			}))
+		}
+		if err != nil {
+			s.Logger.Error("cannot settle a VM", "vm", e.vm.ID, "error", err)
+		}
+	}
+}
+
+// Strays returns the names of directories that look like VMs' and belong to
+// none. They are never removed by themselves: a disk may be somebody's work.
+func (s *Service) Strays() []string {
+	dirs, err := os.ReadDir(s.Paths.VMs())
+	if err != nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var strays []string
+	for _, d := range dirs {
+		if _, known := s.vms[d.Name()]; !known && idLike.MatchString(d.Name()) {
+			strays = append(strays, d.Name())
+		}
+	}
+	return strays
+}

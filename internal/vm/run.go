@@ -1,0 +1,297 @@
+package vm
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"banger/api"
+	"banger/internal/driver"
+	"banger/internal/guest"
+	"banger/internal/paths"
+)
+
+// run is one life of a VM's VMM process, from its start or its finding to its
+// end.
+type run struct {
+	machine driver.Machine
+	up      chan struct{} // closed when the agent answered for the first time
+	gone    chan struct{} // closed when the VMM has ended and that is recorded
+
+	mu      sync.Mutex
+	link    *guest.Link   // nil while there is none
+	changed chan struct{} // closed and replaced when link changes
+	reason  string        // why it will end, when we end it
+}
+
+func (r *run) setLink(l *guest.Link) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.link = l
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+func (r *run) bootID() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.link == nil {
+		return ""
+	}
+	return r.link.BootID()
+}
+
+func (r *run) setReason(why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reason = why
+}
+
+// open opens a channel to the agent, as soon as there is a link.
+func (r *run) open(ctx context.Context) (net.Conn, error) {
+	for {
+		r.mu.Lock()
+		link, changed := r.link, r.changed
+		r.mu.Unlock()
+		if link != nil {
+			if c, err := link.Open(ctx); err == nil {
+				return c, nil
+			}
+		}
+		select {
+		case <-changed:
+		case <-r.machine.Done():
+			return nil, api.Errorf(api.KindConflict, "the VM has stopped")
+		case <-ctx.Done():
+			return nil, api.Errorf(api.KindTimeout, "the guest does not answer: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// runOf returns the VM's run, nil when no VMM runs.
+func (s *Service) runOf(e *entry) *run {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return e.run
+}
+
+// lastRun returns the VM's run, also one that has just ended.
+func (s *Service) lastRun(e *entry) *run {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e.run == nil {
+		return e.last
+	}
+	return e.run
+}
+
+// adopt takes a running machine in: one that was just started, or one that was
+// found again.
+func (s *Service) adopt(e *entry, m driver.Machine) {
+	r := &run{machine: m, up: make(chan struct{}), gone: make(chan struct{}), changed: make(chan struct{})}
+	s.mu.Lock()
+	e.run, e.last = r, r
+	id := e.vm.ID
+	s.mu.Unlock()
+	if data, err := json.Marshal(handles{Version: 1, Machine: m.Handle()}); err == nil {
+		// Only a cache: a failure costs a scan of /proc later.
+		_ = os.WriteFile(filepath.Join(s.Paths.VM(id), paths.VMHandles), data, 0o600)
+	}
+	unwatch := func() {}
+	if s.Watch != nil {
+		unwatch = s.Watch(filepath.Join(s.Paths.VM(id), paths.VMConsole))
+	}
+	s.wg.Go(func() { s.keepLink(r) })
+	s.wg.Go(func() {
+		defer unwatch()
+		select {
+		case <-m.Done():
+			s.ended(e, r)
+		case <-s.ctx.Done():
+			m.Release()
+		}
+	})
+}
+
+// keepLink connects to the agent, and again whenever the link breaks, for as
+// long as the machine runs.
+func (s *Service) keepLink(r *run) {
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	s.wg.Go(func() {
+		select {
+		case <-r.machine.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	const minPause, maxPause = 50 * time.Millisecond, 5 * time.Second
+	for pause := minPause; ctx.Err() == nil; pause = min(2*pause, maxPause) {
+		link, err := s.connect(ctx, r.machine)
+		if err == nil {
+			r.setLink(link)
+			r.markUp()
+			select {
+			case <-link.Done():
+			case <-ctx.Done():
+			}
+			r.setLink(nil)
+			link.Close()
+			pause = minPause
+		} else if ctx.Err() == nil {
+			s.Logger.Warn("no link to the agent", "pid", r.machine.PID(), "error", err)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (s *Service) connect(ctx context.Context, m driver.Machine) (*guest.Link, error) {
+	conn, err := m.DialGuest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return guest.Connect(ctx, conn, s.Version)
+}
+
+func (r *run) markUp() {
+	select {
+	case <-r.up:
+	default:
+		close(r.up) // only keepLink calls this
+	}
+}
+
+// ended records that a VMM process has ended.
+func (s *Service) ended(e *entry, r *run) {
+	r.mu.Lock()
+	why := r.reason
+	r.mu.Unlock()
+	if why == "" {
+		why = "the guest powered off"
+		if exit := r.machine.Exit(); exit.Code != 0 || exit.Message != "" {
+			why = "the VMM ended" + describe(exit)
+		}
+	}
+	now := time.Now()
+	s.mu.Lock()
+	state := e.vm.State
+	s.mu.Unlock()
+	if state == api.StateRunning || state == api.StatePaused {
+		err := s.update(context.WithoutCancel(s.ctx), e, func(v *api.VM) {
+			v.State, v.Reason, v.StoppedAt, v.BootID = api.StateStopped, why, &now, ""
+		})
+		if err != nil {
+			s.Logger.Error("cannot record that a VM has stopped", "vm", e.vm.ID, "error", err)
+		}
+	}
+	s.mu.Lock()
+	e.run = nil
+	s.mu.Unlock()
+	close(r.gone)
+	s.autoRemove(e)
+}
+
+// autoRemove deletes a VM that was to be removed when it stops. One that failed
+// is kept for inspection.
+func (s *Service) autoRemove(e *entry) {
+	s.mu.Lock()
+	due := e.vm.AutoRemove && e.run == nil && e.busy == "" && s.vms[e.vm.ID] == e &&
+		e.vm.State == api.StateStopped && e.last != nil
+	id := e.vm.ID
+	s.mu.Unlock()
+	if !due || s.ctx.Err() != nil {
+		return
+	}
+	if _, err := s.Delete(s.ctx, id, false); err != nil {
+		s.Logger.Error("cannot remove a VM that was to go when it stops", "vm", id, "error", err)
+	}
+}
+
+// killRun ends the VM's VMM, if one runs, and waits until that is recorded.
+func (s *Service) killRun(ctx context.Context, e *entry, why string) error {
+	r := s.runOf(e)
+	if r == nil {
+		return nil
+	}
+	r.setReason(why)
+	if err := r.machine.Kill(ctx); err != nil {
+		return err
+	}
+	select {
+	case <-r.gone:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// DialGuest opens a channel to the agent of a running VM.
+func (s *Service) DialGuest(ctx context.Context, ref string) (net.Conn, error) {
+	r, err := s.running(ref)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
+	return r.open(ctx)
+}
+
+// dialTime is how long DialGuest waits for a link that is being made again.
+const dialTime = 15 * time.Second
+
+func (s *Service) running(ref string) (*run, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, err := s.find(ref)
+	if err != nil {
+		return nil, err
+	}
+	if e.run == nil {
+		return nil, api.Errorf(api.KindConflict, "VM %s is not running (%s)", e.vm.Name, e.vm.State).
+			WithHint("banger vm start %s", e.vm.Name)
+	}
+	return e.run, nil
+}
+
+// Wait waits until the VM does not run, and returns it.
+func (s *Service) Wait(ctx context.Context, ref string) (api.VM, error) {
+	s.mu.Lock()
+	e, err := s.find(ref)
+	s.mu.Unlock()
+	if err != nil {
+		return api.VM{}, err
+	}
+	if r := s.runOf(e); r != nil {
+		select {
+		case <-r.gone:
+		case <-ctx.Done():
+			return api.VM{}, context.Cause(ctx)
+		}
+	}
+	return s.get(e), nil
+}
+
+// ConsolePath returns where a VM's console log is, and a channel that is closed
+// when nothing more will be written to it.
+func (s *Service) ConsolePath(_ context.Context, ref string) (string, <-chan struct{}, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, err := s.find(ref)
+	if err != nil {
+		return "", nil, err
+	}
+	done := make(chan struct{})
+	if e.run != nil {
+		done = e.run.gone
+	} else {
+		close(done)
+	}
+	return filepath.Join(s.Paths.VM(e.vm.ID), paths.VMConsole), done, nil
+}

@@ -1,0 +1,252 @@
+package vm
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"banger/api"
+	"banger/internal/disk"
+	"banger/internal/driver"
+	"banger/internal/op"
+	"banger/internal/paths"
+)
+
+// Store keeps VMs and unfinished operations; internal/store implements it.
+type Store interface {
+	AddVM(ctx context.Context, v api.VM) error
+	PutVM(ctx context.Context, v api.VM) error
+	DeleteVM(ctx context.Context, id string) error
+	VMs(ctx context.Context) ([]api.VM, error)
+	UnfinishedOperations(ctx context.Context) ([]op.Unfinished, error)
+}
+
+// Images is what the service needs of the image cache.
+type Images interface {
+	Get(ref string) (api.Image, error)
+	CanPull(name string) bool
+	Pull(ctx context.Context, req api.PullImage, report api.Report) (api.Image, error)
+	// Disk returns the image's raw file of just that size, made once.
+	Disk(ctx context.Context, digest string, size int64, report api.Report) (string, error)
+}
+
+// Kernels is what the service needs of the kernel cache.
+type Kernels interface {
+	Get(ref string) (api.Kernel, error)
+	// Default returns the pulled kernel, or an error of kind not found.
+	Default() (api.Kernel, error)
+	Pull(ctx context.Context, req api.PullKernel, report api.Report) (api.Kernel, error)
+	// Boot returns the files to boot, with the agent in the initramfs.
+	Boot(ctx context.Context, digest, agentPath string) (vmlinux, initramfs string, err error)
+}
+
+// Defaults are the values of what a request leaves open.
+type Defaults struct {
+	Image       string
+	Kernel      string // empty: the distribution's, pulled when missing
+	Driver      string
+	VCPUs       int
+	MemoryBytes int64
+	DiskBytes   int64
+	Grace       time.Duration // from the shutdown request to the kill
+	BootTimeout time.Duration // until the agent must have answered
+}
+
+// Limits are what a request may ask for at most.
+type Limits struct {
+	VCPUs       int
+	MemoryBytes int64
+}
+
+// Options are what a Service is made of.
+type Options struct {
+	Paths    paths.Paths
+	Store    Store
+	Ops      *op.Manager
+	Images   Images
+	Kernels  Kernels
+	Drivers  []driver.Driver
+	Disks    []disk.Driver // in order of preference
+	Agent    string        // path of the agent's binary
+	Version  string        // told to agents
+	Defaults Defaults
+	Limits   Limits
+	// Watch is told of each running VM's console log, and gets back what to call
+	// when the VM has ended. It keeps the log bounded. May be nil.
+	Watch  func(console string) (stop func())
+	Logger *slog.Logger
+}
+
+// Service knows all VMs. It is the only writer of the store.
+type Service struct {
+	Options
+	ctx  context.Context // ends with the service
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+
+	mu  sync.Mutex
+	vms map[string]*entry // by id
+}
+
+// entry is a VM in memory: what the store has, and what is at work on it.
+// Service.mu guards it.
+type entry struct {
+	vm   api.VM
+	busy string // kind of the operation that works on it, "" for none
+	run  *run   // nil while no VMM runs
+	last *run   // the newest run, also when it has ended
+}
+
+// New returns a service that knows nothing yet: call Recover.
+func New(o Options) *Service {
+	ctx, stop := context.WithCancel(context.Background())
+	return &Service{Options: o, ctx: ctx, stop: stop, vms: map[string]*entry{}}
+}
+
+// Close lets go of all machines, which run on. Operations must have ended.
+func (s *Service) Close() {
+	s.stop()
+	s.wg.Wait()
+}
+
+// List returns all VMs, oldest first.
+func (s *Service) List(context.Context) ([]api.VM, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]api.VM, 0, len(s.vms))
+	for _, e := range s.vms {
+		all = append(all, e.view())
+	}
+	slices.SortFunc(all, func(a, b api.VM) int {
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+	})
+	return all, nil
+}
+
+// Show returns one VM, by id or name.
+func (s *Service) Show(_ context.Context, ref string) (api.VM, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, err := s.find(ref)
+	if err != nil {
+		return api.VM{}, err
+	}
+	return e.view(), nil
+}
+
+// view is the VM as clients see it.
+func (e *entry) view() api.VM {
+	v := e.vm
+	if e.run != nil {
+		v.PID = e.run.machine.PID()
+	}
+	return v
+}
+
+// find looks a VM up by id or name. The caller holds mu.
+func (s *Service) find(ref string) (*entry, error) {
+	if e, ok := s.vms[ref]; ok {
+		return e, nil
+	}
+	for _, e := range s.vms {
+		if e.vm.Name == ref {
+			return e, nil
+		}
+	}
+	return nil, api.Errorf(api.KindNotFound, "no VM named %.80q", ref).WithHint("banger vm list")
+}
+
+// InUse returns the names of the VMs that use an image or kernel.
+func (s *Service) InUse(digest string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var names []string
+	for _, e := range s.vms {
+		if e.vm.ImageDigest == digest || e.vm.KernelDigest == digest {
+			names = append(names, e.vm.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// DisksInUse returns the sizes of the image's disks that VMs are made from:
+// copy-on-write disks need their base for as long as they live.
+func (s *Service) DisksInUse(digest string) []int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var sizes []int64
+	for _, e := range s.vms {
+		if e.vm.ImageDigest == digest {
+			sizes = append(sizes, e.vm.DiskBytes)
+		}
+	}
+	slices.Sort(sizes)
+	return slices.Compact(sizes)
+}
+
+// begin claims a VM for an operation: one at a time works on it. The check
+// runs under the lock and may refuse.
+func (s *Service) begin(ref, kind string, check func(e *entry) error) (*entry, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, err := s.find(ref)
+	if err != nil {
+		return nil, err
+	}
+	if e.busy != "" {
+		return nil, api.Errorf(api.KindConflict, "cannot do %s on VM %s: %s is at work on it", kind, e.vm.Name, e.busy).
+			WithHint("try again when it has ended")
+	}
+	if check != nil {
+		if err := check(e); err != nil {
+			return nil, err
+		}
+	}
+	e.busy = kind
+	return e, nil
+}
+
+func (s *Service) release(e *entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.busy = ""
+}
+
+// update changes what is recorded of a VM, in the store first.
+func (s *Service) update(ctx context.Context, e *entry, change func(v *api.VM)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := e.vm
+	change(&v)
+	if !mayMove(e.vm.State, v.State) {
+		return api.Errorf(api.KindInternal, "VM %s cannot go from %s to %s", e.vm.Name, e.vm.State, v.State)
+	}
+	if err := s.Store.PutVM(ctx, v); err != nil {
+		return err
+	}
+	e.vm = v
+	return nil
+}
+
+// get returns a copy of what is recorded of e.
+func (s *Service) get(e *entry) api.VM {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return e.vm
+}
+
+// driverOf returns the driver by name.
+func (s *Service) driverOf(name string) (driver.Driver, error) {
+	var known []string
+	for _, d := range s.Drivers {
+		if d.Name() == name {
+			return d, nil
+		}
+		known = append(known, d.Name())
+	}
+	return nil, api.Errorf(api.KindInvalid, "no driver named %.80q", name).WithHint("the drivers are: %v", known)
+}

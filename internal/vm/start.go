@@ -1,0 +1,199 @@
+package vm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"banger/api"
+	"banger/internal/agentproto"
+	"banger/internal/console"
+	"banger/internal/disk"
+	"banger/internal/driver"
+	"banger/internal/kernel"
+	"banger/internal/op"
+	"banger/internal/paths"
+)
+
+// Start starts a stopped or failed VM.
+func (s *Service) Start(ctx context.Context, ref string) (*op.Op, error) {
+	e, err := s.begin(ref, kindStart, func(e *entry) error {
+		if e.run != nil {
+			return api.Errorf(api.KindConflict, "VM %s runs already", e.vm.Name).WithHint("banger vm shell %s", e.vm.Name)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.Ops.Start(ctx, s.plan(e, kindStart, s.startSteps(e)))
+}
+
+// startSteps boot a VM that has its disk.
+func (s *Service) startSteps(e *entry) []op.Step {
+	return []op.Step{
+		{Name: "vmm", Do: s.startVMM(e), Undo: func(ctx context.Context) error { return s.killRun(ctx, e, "its start was undone") }},
+		{Name: "agent", Do: s.awaitAgent(e)},
+	}
+}
+
+// startVMM starts the VMM process, or finds the one that an interrupted attempt
+// started.
+func (s *Service) startVMM(e *entry) func(context.Context, api.Report) error {
+	return func(ctx context.Context, report api.Report) error {
+		v := s.get(e)
+		drv, err := s.driverOf(v.Driver)
+		if err != nil {
+			return err
+		}
+		if s.runOf(e) != nil {
+			return nil
+		}
+		machine, err := drv.Recover(ctx, v.ID, s.Paths.VM(v.ID), s.readHandle(v.ID))
+		if errors.Is(err, driver.ErrGone) {
+			machine, err = s.boot(ctx, drv, v, report)
+		}
+		if err != nil {
+			return err
+		}
+		s.adopt(e, machine)
+		return s.update(ctx, e, func(v *api.VM) { v.Accel = machine.Accel() })
+	}
+}
+
+func (s *Service) boot(ctx context.Context, drv driver.Driver, v api.VM, report api.Report) (driver.Machine, error) {
+	vmlinux, initramfs, err := s.Kernels.Boot(ctx, v.KernelDigest, s.Agent)
+	if err != nil {
+		return nil, err
+	}
+	report(api.Progress{Step: "vmm", Message: "starting the virtual machine"})
+	found, err := drv.Probe(ctx, vmlinux, initramfs)
+	if err != nil {
+		return nil, err
+	}
+	if found.Accel == "tcg" {
+		report(api.Progress{Step: "accel", Message: "no usable KVM here: software emulation is used, which is slower (banger doctor says more)"})
+	}
+	d, err := s.diskDriver(v.DiskDriver)
+	if err != nil {
+		return nil, err
+	}
+	cmdline, err := cmdline(v, found.Network)
+	if err != nil {
+		return nil, api.Errorf(api.KindInternal, "cannot start VM %s: %w", v.Name, err)
+	}
+	return drv.Start(ctx, driver.Spec{
+		ID: v.ID, Dir: s.Paths.VM(v.ID), VCPUs: v.VCPUs, MemoryBytes: v.MemoryBytes,
+		Kernel: vmlinux, Initramfs: initramfs, Cmdline: cmdline,
+		Disk: filepath.Join(s.Paths.VM(v.ID), paths.VMDisk), DiskFormat: d.Format(),
+		Accel: found.Accel,
+	})
+}
+
+func (s *Service) diskDriver(name string) (disk.Driver, error) {
+	for _, d := range s.Disks {
+		if d.Name() == name {
+			return d, nil
+		}
+	}
+	return nil, api.Errorf(api.KindInternal, "no disk driver named %q", name)
+}
+
+// cmdline is the guest's kernel command line.
+func cmdline(v api.VM, net driver.Network) (string, error) {
+	boot := agentproto.Boot{
+		Hostname: v.Name, Root: "/dev/vda",
+		Address: net.Address, Gateway: net.Gateway, DNS: net.DNS,
+	}
+	agent, err := boot.Cmdline()
+	if err != nil {
+		return "", err
+	}
+	return kernel.BaseCmdline + " " + agent, nil
+}
+
+// awaitAgent waits until the guest answers. When it does not, the VM is kept
+// for inspection as failed, its VMM ended.
+func (s *Service) awaitAgent(e *entry) func(context.Context, api.Report) error {
+	return func(ctx context.Context, report api.Report) error {
+		r := s.lastRun(e)
+		if r == nil { // taken up after a crash of the daemon and the VMM
+			if err := s.startVMM(e)(ctx, report); err != nil {
+				return err
+			}
+			r = s.lastRun(e)
+		}
+		report(api.Progress{Step: "agent", Message: "waiting for the guest"})
+		deadline := time.NewTimer(s.Defaults.BootTimeout)
+		defer deadline.Stop()
+		var why string
+		select {
+		case <-r.up:
+			return s.started(ctx, e, r)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-r.machine.Done():
+			why = "its VMM ended while the guest booted" + describe(r.machine.Exit())
+		case <-deadline.C:
+			why = fmt.Sprintf("the guest did not answer within %s", s.Defaults.BootTimeout)
+		}
+		return s.failed(ctx, e, why)
+	}
+}
+
+func (s *Service) started(ctx context.Context, e *entry, r *run) error {
+	now := time.Now()
+	return s.update(ctx, e, func(v *api.VM) {
+		v.State, v.Reason, v.StartedAt, v.StoppedAt = api.StateRunning, "", &now, nil
+		v.BootID = r.bootID()
+	})
+}
+
+// failed marks a VM as failed, shows the end of its console, and keeps it.
+func (s *Service) failed(ctx context.Context, e *entry, why string) error {
+	v := s.get(e)
+	if err := s.killRun(context.WithoutCancel(ctx), e, why); err != nil {
+		s.Logger.Error("cannot end the VMM of a failed VM", "vm", v.ID, "error", err)
+	}
+	err := s.update(context.WithoutCancel(ctx), e, func(v *api.VM) { v.State, v.Reason = api.StateFailed, why })
+	tail, _ := console.Tail(filepath.Join(s.Paths.VM(v.ID), paths.VMConsole), 12)
+	text := strings.TrimRight(console.Sanitize(string(tail)), "\n")
+	if text == "" {
+		text = "(nothing)"
+	}
+	failure := api.Errorf(api.KindTimeout, "cannot start VM %s: %s; the last lines of its console:\n  %s", v.Name, why, strings.ReplaceAll(text, "\n", "\n  ")).
+		WithHint("the VM is kept: banger vm logs %[1]s; banger vm start %[1]s; banger vm delete %[1]s", v.Name)
+	return op.Keep(errors.Join(failure, err))
+}
+
+func describe(x driver.Exit) string {
+	text := ""
+	if x.Code > 0 {
+		text = fmt.Sprintf(" with status %d", x.Code)
+	}
+	if x.Message != "" {
+		text += ": " + x.Message
+	}
+	return text
+}
+
+// handles is what handles.json holds: a cache of what the kernel holds for a
+// VM, never the truth.
+type handles struct {
+	Version int             `json:"version"`
+	Machine json.RawMessage `json:"machine"`
+}
+
+func (s *Service) readHandle(id string) json.RawMessage {
+	var h handles
+	data, err := os.ReadFile(filepath.Join(s.Paths.VM(id), paths.VMHandles))
+	if err != nil || json.Unmarshal(data, &h) != nil || h.Version != 1 {
+		return nil
+	}
+	return h.Machine
+}
