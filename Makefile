@@ -1,0 +1,52 @@
+# banger: one-command development sandboxes on microVMs.
+#   make run              set everything up and run a command in a sandbox
+#   make run ARGS='…'     the same with any arguments of `banger vm run`
+#   make test             the whole test suite, real guests included
+#   make check            format, vet, lint, race detector, documentation, vulnerabilities
+#   make bench            measurements, written to docs/bench.md and docs/bench.json
+#   make docs             the generated reference pages
+
+SHELL    := /bin/bash
+PROGRAMS := banger bangerd banger-agent
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT   ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X banger/internal/buildinfo.version=$(VERSION) -X banger/internal/buildinfo.commit=$(COMMIT)
+ARGS     ?= --rm --timing -- uname -a
+export CGO_ENABLED := 0
+
+.PHONY: run build deps test race check lint docs bench clean
+
+run: deps build
+	@bin/banger vm run $(ARGS)
+
+build: deps
+	@scripts/need-go.sh
+	@mkdir -p bin && test -w bin || { echo "make: bin/ belongs to someone else; use a clone of your own" >&2; exit 1; }
+	@go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
+
+deps:
+	@scripts/deps.sh
+
+test: deps
+	@scripts/need-go.sh
+	@go run ./tools/gotest -timeout 25m ./...
+
+# The race detector needs cgo and a C compiler; real guests add nothing to it.
+race:
+	@CGO_ENABLED=1 go run ./tools/gotest -race -timeout 20m $$(go list ./... | grep -v /test/e2e)
+
+lint:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -d $$(git ls-files '*.go'); exit 1; }
+	@go vet ./...
+	@scripts/lint.sh
+
+check: deps lint race
+
+docs:
+	@go run ./tools/gendoc
+
+bench: build
+	@go run ./tools/bench
+
+clean:
+	rm -rf bin
