@@ -1,0 +1,92 @@
+// Package harness prepares what tests and benchmarks of the real programs
+// share: a directory that is kept between runs, the agent's binary, a kernel,
+// and a tiny root file system with nothing but busybox in it.
+package harness
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"banger/internal/execx"
+	"banger/internal/fsx"
+)
+
+// Cache returns the directory that is kept between test runs: BANGER_TEST_CACHE,
+// or one below the repository for each user, since one user's caches are closed
+// to another.
+func Cache() (string, error) {
+	dir := os.Getenv("BANGER_TEST_CACHE")
+	if dir == "" {
+		root, err := Repository()
+		if err != nil {
+			return "", err
+		}
+		dir = filepath.Join(root, ".cache", "test-"+strconv.Itoa(os.Getuid()))
+	}
+	return dir, os.MkdirAll(dir, 0o700)
+}
+
+// Repository returns the root of the checkout that the test runs in.
+func Repository() (string, error) {
+	out, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", fmt.Errorf("cannot find the repository: %w", err)
+	}
+	return filepath.Dir(strings.TrimSpace(string(out))), nil
+}
+
+// Build compiles one of the programs below cmd into dir and returns its path.
+func Build(ctx context.Context, dir, program string) (string, error) {
+	path := filepath.Join(dir, program)
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "banger/cmd/"+program)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("cannot build %s: %w\n%s", program, err, out)
+	}
+	return path, nil
+}
+
+// applets are the names under which the tiny root file system has busybox.
+var applets = []string{"sh", "cat", "echo", "ls", "sleep", "true", "false", "head", "tail", "wc", "sha256sum", "dd",
+	"id", "hostname", "ip", "ping", "nslookup", "wget", "nc", "stty", "kill", "ps", "mkdir", "rm", "touch", "stat",
+	"uname", "seq", "sync", "df", "mount", "grep", "yes", "env", "pwd", "test", "readlink", "ln", "chmod", "free", "tty", "date", "poweroff", "tr", "cut", "printf", "sort", "find", "cmp", "md5sum", "tar"}
+
+// BusyboxTar writes a root file system with nothing but busybox in it to path.
+func BusyboxTar(path string) error {
+	busybox, err := execx.LookPath("busybox", "busybox-static")
+	if err != nil {
+		return err
+	}
+	program, err := os.ReadFile(busybox)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	err = w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: "bin/", Mode: 0o755})
+	if err == nil {
+		err = w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "bin/busybox", Mode: 0o755, Size: int64(len(program))})
+	}
+	if err == nil {
+		_, err = w.Write(program)
+	}
+	for _, name := range applets {
+		if err == nil {
+			err = w.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: "bin/" + name, Linkname: "busybox", Mode: 0o777})
+		}
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		return err
+	}
+	return fsx.WriteFile(path, b.Bytes(), 0o644)
+}
