@@ -1,0 +1,39 @@
+package fsx
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"banger/api"
+)
+
+// NeedSpace says whether the file system of dir has room for n more bytes; an
+// error of kind api.KindNoSpace names the directory and what is needed.
+func NeedSpace(dir string, n int64) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return fmt.Errorf("look at the space in %s: %w", dir, err)
+	}
+	free := int64(st.Bavail) * st.Bsize
+	if free >= n {
+		return nil
+	}
+	return api.Errorf(api.KindNoSpace, "the disk is full: %s needs %d MiB and has %d MiB free", dir, (n+1<<20-1)>>20, free>>20).
+		WithHint("free space there, for example with `banger image prune`")
+}
+
+// DiskError wraps a failed write, as api.KindNoSpace where the disk or the
+// user's quota is full. The cause names the file.
+func DiskError(verb string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return api.Errorf(api.KindNoSpace, "cannot %s: %w", verb, err).
+			WithHint("free space there, for example with `banger image prune`")
+	}
+	return api.Errorf(api.KindInternal, "cannot %s: %w", verb, err)
+}
