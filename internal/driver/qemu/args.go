@@ -1,0 +1,134 @@
+package qemu
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"banger/internal/disk"
+	"banger/internal/driver"
+	"banger/internal/paths"
+)
+
+// Files says under which numbers QEMU inherits descriptors.
+type Files struct {
+	QMP   int // listening socket of the monitor
+	Agent int // listening socket of the agent's channel
+}
+
+// sandbox is QEMU's own seccomp filter (qemu(1), -sandbox).
+const sandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+
+// tcgCache is the size in MiB of the cache for translated code. QEMU's default
+// is up to 1 GiB, which a long-running guest fills. A Debian guest that boots and
+// compiles uses about 60 MiB.
+const tcgCache = 256
+
+// agentPort is how the guest knows the agent's channel.
+const agentPort = "banger.agent"
+
+// Args returns the arguments of QEMU, without the program's name, for a
+// machine. Files in the VM's directory have fixed names.
+func Args(s driver.Spec, accel string, files Files) []string {
+	args := machineArgs(accel)
+	args = append(args,
+		"-name", nameArg(s.ID),
+		"-smp", strconv.Itoa(s.VCPUs),
+		"-m", fmt.Sprintf("size=%dB", s.MemoryBytes),
+		"-kernel", s.Kernel,
+		"-initrd", s.Initramfs,
+		"-append", strings.TrimSpace("console=ttyS0 "+s.Cmdline),
+		"-chardev", consoleArg(s.Dir),
+		"-serial", "chardev:console",
+		"-chardev", fmt.Sprintf("socket,id=qmp,fd=%d,server=on,wait=off", files.QMP),
+		"-mon", "chardev=qmp,mode=control",
+		"-chardev", fmt.Sprintf("socket,id=agent,fd=%d,server=on,wait=off", files.Agent),
+		"-device", "virtio-serial-device,max_ports=2",
+		"-device", "virtserialport,chardev=agent,name="+agentPort,
+	)
+	args = append(args, diskArgs(s)...)
+	return append(args, networkArgs()...)
+}
+
+// machineArgs are those that a probe's machine has, too. The PIT, PIC, RTC and
+// ACPI of microvm stay on: Debian's cloud kernel hangs or is slower without, and
+// finds virtio devices through ACPI only.
+func machineArgs(accel string) []string {
+	args := []string{
+		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+		"-sandbox", sandbox,
+		"-machine", "microvm,dump-guest-core=off",
+		"-global", "virtio-mmio.force-legacy=false",
+	}
+	if accel == KVM {
+		return append(args, "-accel", "kvm", "-cpu", "host")
+	}
+	return append(args, "-accel", fmt.Sprintf("tcg,thread=multi,tb-size=%d", tcgCache), "-cpu", "max")
+}
+
+// diskArgs attach the disk. The host's page cache is used; a flush by the guest
+// is an fdatasync on the host (cache.no-flush=off), so what the guest synced is
+// safe. What the guest discards is freed on the host.
+func diskArgs(s driver.Spec) []string {
+	file := "driver=file,node-name=file,filename=" + escape(s.Disk) +
+		",aio=threads,discard=unmap,cache.direct=off,cache.no-flush=off"
+	format := "driver=raw,node-name=disk,file=file,discard=unmap"
+	if s.DiskFormat == disk.Qcow2 {
+		format = "driver=qcow2,node-name=disk,file=file,discard=unmap"
+	}
+	return []string{
+		"-blockdev", file,
+		"-blockdev", format,
+		"-device", "virtio-blk-device,drive=disk",
+	}
+}
+
+// networkArgs connect the guest to QEMU's user network, which needs no
+// privileges. Its defaults are what driver.UserNetwork says; IPv6 is off because
+// it would offer a route where the host may have none.
+func networkArgs() []string {
+	return []string{
+		"-netdev", "user,id=net,ipv6=off",
+		"-device", "virtio-net-device,netdev=net,mac=52:54:00:12:34:56",
+	}
+}
+
+// nameArg and consoleArg are in every machine's command line, and prove which
+// VM a process runs.
+func nameArg(id string) string { return "guest=banger-" + id + ",process=banger-" + id }
+
+func consoleArg(dir string) string {
+	return "file,id=console,append=on,path=" + escape(filepath.Join(dir, paths.VMConsole))
+}
+
+// escape writes a value into a comma-separated option: a comma is doubled
+// (qemu(1), -drive).
+func escape(value string) string { return strings.ReplaceAll(value, ",", ",,") }
+
+// belongsTo says whether a command line is that of the VM's QEMU.
+func belongsTo(id, dir string) func(args []string) bool {
+	return func(args []string) bool {
+		return len(args) > 0 && optionIs(args, "-name", nameArg(id)) && optionIs(args, "-chardev", consoleArg(dir))
+	}
+}
+
+func optionIs(args []string, option, value string) bool {
+	for i := 1; i+1 < len(args); i++ {
+		if args[i] == option && args[i+1] == value {
+			return true
+		}
+	}
+	return false
+}
+
+// accelOf reads the accelerator out of a command line that Args made.
+func accelOf(args []string) string {
+	for i := 1; i+1 < len(args); i++ {
+		if args[i] == "-accel" {
+			accel, _, _ := strings.Cut(args[i+1], ",")
+			return accel
+		}
+	}
+	return ""
+}

@@ -1,0 +1,48 @@
+package qemu
+
+import (
+	"context"
+	"path/filepath"
+	"time"
+
+	"banger/api"
+	"banger/internal/driver/vmproc"
+	"banger/internal/fsx"
+	"banger/internal/paths"
+)
+
+// monitorWait bounds one talk with QEMU's monitor.
+const monitorWait = 10 * time.Second
+
+// machine is a running QEMU.
+type machine struct {
+	*vmproc.Machine
+}
+
+// Pause implements driver.Pauser.
+func (m machine) Pause(ctx context.Context) error { return m.monitor(ctx, "pause", "stop") }
+
+// Resume implements driver.Pauser.
+func (m machine) Resume(ctx context.Context) error { return m.monitor(ctx, "resume", "cont") }
+
+func (m machine) monitor(ctx context.Context, verb, command string) error {
+	ctx, cancel := context.WithTimeout(ctx, monitorWait)
+	defer cancel()
+	q, err := dialQMP(ctx, m.Dir())
+	if err == nil {
+		defer q.Close()
+		err = q.Execute(ctx, command, nil, nil)
+	}
+	if err != nil {
+		return api.Errorf(api.KindInternal, "cannot %s the VM: %w", verb, err)
+	}
+	return nil
+}
+
+func dialQMP(ctx context.Context, dir string) (*qmp, error) {
+	conn, err := fsx.DialUnix(ctx, filepath.Join(dir, paths.VMQMPSocket))
+	if err != nil {
+		return nil, err
+	}
+	return newQMP(ctx, conn)
+}

@@ -1,0 +1,196 @@
+package qemu
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"banger/api"
+	"banger/internal/agentproto"
+	"banger/internal/execx"
+	"banger/internal/fsx"
+	"banger/internal/proc"
+)
+
+// A guest under KVM says its first word within a second, and greets within
+// three on a slow machine. A machine whose KVM hangs says nothing at all.
+const (
+	probeFirstByte = 5 * time.Second
+	probeTotal     = 20 * time.Second
+	probeMemory    = 256 // MiB
+	probeOutput    = 1 << 20
+)
+
+// hostState is what a probe's result depends on.
+type hostState struct {
+	BootID  string    `json:"boot_id"` // of the host: the modules, the firmware's settings
+	Path    string    `json:"path"`    // of QEMU
+	ModTime time.Time `json:"mod_time"`
+	Size    int64     `json:"size"`
+}
+
+// result is the cache file.
+type result struct {
+	hostState
+	Version string `json:"version"` // of QEMU
+	Tried   bool   `json:"tried"`   // a boot under KVM
+	Boots   bool   `json:"boots"`
+	Reason  string `json:"reason,omitempty"`
+}
+
+func (d *Driver) host(path string, info os.FileInfo) (hostState, error) {
+	boot, err := proc.BootID()
+	if err != nil {
+		return hostState{}, api.Errorf(api.KindInternal, "cannot probe this machine: %w", err)
+	}
+	return hostState{BootID: boot, Path: path, ModTime: info.ModTime().UTC(), Size: info.Size()}, nil
+}
+
+// recall returns what is known of this very host and QEMU. The caller holds mu.
+func (d *Driver) recall(ctx context.Context, now hostState) (result, error) {
+	if d.known == nil {
+		d.known = readResult(d.cache)
+	}
+	if d.known.hostState == now && d.known.Version != "" {
+		return *d.known, nil
+	}
+	version, err := qemuVersion(ctx, now.Path)
+	if err != nil {
+		return result{}, err
+	}
+	fresh := result{hostState: now, Version: version}
+	return fresh, d.remember(fresh)
+}
+
+func readResult(path string) *result {
+	r := new(result)
+	data, err := os.ReadFile(path)
+	if err != nil || json.Unmarshal(data, r) != nil {
+		return new(result) // absent or damaged: probe again
+	}
+	return r
+}
+
+func (d *Driver) remember(r result) error {
+	d.known = &r
+	err := os.MkdirAll(filepath.Dir(d.cache), 0o700)
+	if err == nil {
+		err = fsx.WriteJSON(d.cache, r)
+	}
+	if err != nil {
+		return api.Errorf(api.KindInternal, "cannot keep the result of the probe: %w", err)
+	}
+	return nil
+}
+
+var versionNumber = regexp.MustCompile(`version (\d+\.\d+(?:\.\d+)?)`)
+
+func qemuVersion(ctx context.Context, path string) (string, error) {
+	var out bytes.Buffer
+	err := execx.Run(ctx, execx.Cmd{Name: path, Args: []string{"--version"}, Stdout: &out})
+	if err != nil {
+		return "", api.Errorf(api.KindUnsupported, "cannot use QEMU: %w", err).WithHint("sudo apt-get install --reinstall %s", debianPackage)
+	}
+	found := versionNumber.FindSubmatch(out.Bytes())
+	if found == nil {
+		return "", api.Errorf(api.KindUnsupported, "cannot use QEMU: %s says %.60q for its version", path, out.String())
+	}
+	return string(found[1]), nil
+}
+
+// try boots a guest under KVM once and keeps the answer. The caller holds mu.
+func (d *Driver) try(ctx context.Context, path string, r result, kernel, initramfs string) (result, error) {
+	reason, err := probeBoot(ctx, path, KVM, kernel, initramfs)
+	if err != nil {
+		return result{}, err
+	}
+	r.Tried, r.Boots, r.Reason = true, reason == "", reason
+	return r, d.remember(r)
+}
+
+// probeArgs boot a guest that greets on standard output and ends.
+func probeArgs(accel, kernel, initramfs string) ([]string, error) {
+	cmdline, err := agentproto.Boot{Probe: true}.Cmdline()
+	if err != nil {
+		return nil, err
+	}
+	return append(machineArgs(accel),
+		"-smp", "1", "-m", fmt.Sprintf("%dM", probeMemory),
+		"-kernel", kernel, "-initrd", initramfs,
+		// earlyprintk shows life long before the console's driver is there.
+		"-append", "earlyprintk=ttyS0 console=ttyS0 reboot=t panic=-1 "+cmdline,
+		"-chardev", "stdio,id=console,signal=off",
+		"-serial", "chardev:console",
+	), nil
+}
+
+// probeBoot boots a guest and says why it does not work; "" where it does. An
+// error is returned when that could not be found out.
+func probeBoot(ctx context.Context, path, accel, kernel, initramfs string) (reason string, err error) {
+	args, err := probeArgs(accel, kernel, initramfs)
+	if err != nil {
+		return "", err
+	}
+	out, in, err := os.Pipe()
+	if err != nil {
+		return "", err
+	}
+	defer out.Close()
+	p, err := proc.Spawn(proc.Command{Path: path, Args: append([]string{path}, args...), Env: environment, Files: []*os.File{nil, in, in}})
+	in.Close()
+	if err != nil {
+		return "", api.Errorf(api.KindUnsupported, "cannot probe this machine: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { out.Close() })
+	reason = listen(out)
+	stop()
+	killErr := p.Kill(context.Background(), cleanWait)
+	p.Close()
+	if ctx.Err() != nil {
+		return "", api.Errorf(api.KindCanceled, "the probe was stopped: %w", context.Cause(ctx))
+	}
+	return reason, killErr
+}
+
+// listen reads the console of a probe until it greets, ends or takes too long.
+func listen(console *os.File) (reason string) {
+	start := time.Now()
+	_ = console.SetReadDeadline(start.Add(probeFirstByte))
+	var said []byte
+	buf := make([]byte, 4<<10)
+	for len(said) < probeOutput {
+		n, err := console.Read(buf)
+		if said == nil && n > 0 {
+			_ = console.SetReadDeadline(start.Add(probeTotal))
+		}
+		said = append(said, buf[:n]...)
+		if bytes.Contains(said, []byte(agentproto.ProbeGreeting)) {
+			return ""
+		}
+		switch {
+		case err == nil:
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return "KVM opens, but a test guest ended at once" + lastLine(said)
+		case said == nil:
+			return fmt.Sprintf("KVM opens, but a test guest showed no sign of life in %s", probeFirstByte)
+		default:
+			return fmt.Sprintf("KVM opens, but a test guest did not come up in %s", probeTotal)
+		}
+	}
+	return "KVM opens, but a test guest only wrote to its console without end"
+}
+
+func lastLine(said []byte) string {
+	lines := strings.Split(strings.TrimSpace(string(said)), "\n")
+	if last := lines[len(lines)-1]; last != "" {
+		return fmt.Sprintf(": %.120q", strings.TrimSpace(last))
+	}
+	return ""
+}

@@ -1,0 +1,128 @@
+package qemu
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+)
+
+// qmpLine bounds a line of the monitor. QEMU holds guest memory and is the
+// first thing that a hostile guest would take over, so nothing it says is trusted.
+const qmpLine = 256 << 10
+
+// qmp is a connection to QEMU's monitor, ready for commands (QMP specification,
+// "qmp-spec"). QEMU serves one connection at a time, so each is short.
+type qmp struct {
+	conn  net.Conn
+	lines *bufio.Scanner
+}
+
+// qmpMessage is any message of QEMU's: a greeting, an event, a response.
+type qmpMessage struct {
+	Greeting json.RawMessage `json:"QMP"`
+	Event    string          `json:"event"`
+	Return   json.RawMessage `json:"return"`
+	Error    *struct {
+		Class       string `json:"class"`
+		Description string `json:"desc"`
+	} `json:"error"`
+}
+
+// newQMP waits for the greeting and leaves negotiation mode. It takes conn
+// over.
+func newQMP(ctx context.Context, conn net.Conn) (*qmp, error) {
+	q := &qmp{conn: conn, lines: bufio.NewScanner(conn)}
+	q.lines.Buffer(make([]byte, 0, 4<<10), qmpLine)
+	err := q.bounded(ctx, func() error {
+		m, err := q.read()
+		if err != nil {
+			return err
+		}
+		if m.Greeting == nil {
+			return errors.New("no QMP greeting")
+		}
+		return q.command("qmp_capabilities", nil, nil)
+	})
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("cannot talk to QEMU's monitor: %w", err)
+	}
+	return q, nil
+}
+
+// Execute runs a command and stores what it returns in result, which may be
+// nil.
+func (q *qmp) Execute(ctx context.Context, command string, arguments, result any) error {
+	err := q.bounded(ctx, func() error { return q.command(command, arguments, result) })
+	if err != nil {
+		return fmt.Errorf("QEMU command %s: %w", command, err)
+	}
+	return nil
+}
+
+// Close ends the connection.
+func (q *qmp) Close() error { return q.conn.Close() }
+
+// bounded breaks the connection when ctx ends, so that no read outlives it.
+func (q *qmp) bounded(ctx context.Context, do func() error) error {
+	stop := context.AfterFunc(ctx, func() { q.conn.Close() })
+	defer stop()
+	if err := do(); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return err
+	}
+	return nil
+}
+
+func (q *qmp) command(name string, arguments, result any) error {
+	line, err := json.Marshal(struct {
+		Execute   string `json:"execute"`
+		Arguments any    `json:"arguments,omitempty"`
+	}{name, arguments})
+	if err != nil {
+		return err
+	}
+	if _, err := q.conn.Write(append(line, '\n')); err != nil {
+		return err
+	}
+	for {
+		m, err := q.read()
+		switch {
+		case err != nil:
+			return err
+		case m.Event != "":
+			continue
+		case m.Error != nil:
+			return fmt.Errorf("%s: %.200s", m.Error.Class, m.Error.Description)
+		case m.Return == nil:
+			return errors.New("neither result nor error in QEMU's response")
+		case result == nil:
+			return nil
+		}
+		return json.Unmarshal(m.Return, result)
+	}
+}
+
+func (q *qmp) read() (qmpMessage, error) {
+	if !q.lines.Scan() {
+		if err := q.lines.Err(); err != nil {
+			return qmpMessage{}, err
+		}
+		return qmpMessage{}, io.ErrUnexpectedEOF
+	}
+	return parseQMP(q.lines.Bytes())
+}
+
+func parseQMP(line []byte) (qmpMessage, error) {
+	var m qmpMessage
+	if err := json.Unmarshal(line, &m); err != nil {
+		return qmpMessage{}, fmt.Errorf("bad QMP message: %w", err)
+	}
+	return m, nil
+}

@@ -1,0 +1,180 @@
+package qemu
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"banger/api"
+	"banger/internal/disk"
+	"banger/internal/driver"
+	"banger/internal/driver/vmproc"
+	"banger/internal/execx"
+	"banger/internal/paths"
+	"banger/internal/proc"
+)
+
+// startWait bounds the time from exec to QEMU's greeting: tens of milliseconds
+// on an idle host.
+const startWait = 60 * time.Second
+
+// cleanWait bounds the clean-up of a failed start, which a cancelled context
+// does not cut short.
+const cleanWait = 30 * time.Second
+
+var vmID = regexp.MustCompile(`^[0-9a-f]{12}$`)
+
+// Start implements driver.Driver.
+func (d *Driver) Start(ctx context.Context, s driver.Spec) (driver.Machine, error) {
+	accel, err := d.prepare(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	path, err := execx.LookPath(d.opts.Binary, debianPackage)
+	if err != nil {
+		return nil, err
+	}
+	p, err := spawn(path, s, accel)
+	if err == nil {
+		err = awaitMonitor(ctx, p, s.Dir)
+	}
+	if err != nil {
+		return nil, errors.Join(err, cleanUp(p, s.Dir))
+	}
+	handle := vmproc.HandleOf(p)
+	p.Close()
+	return d.Recover(ctx, s.ID, s.Dir, handle)
+}
+
+// Recover implements driver.Driver.
+func (d *Driver) Recover(_ context.Context, id, dir string, handle json.RawMessage) (driver.Machine, error) {
+	m, err := vmproc.Find(handle, dir, belongsTo(id, dir))
+	if err != nil {
+		return nil, err
+	}
+	args, err := m.Cmdline()
+	if err != nil {
+		m.Release()
+		return nil, driver.ErrGone
+	}
+	return machine{m.WithAccel(accelOf(args))}, nil
+}
+
+// prepare checks what QEMU would not report well, and settles the accelerator.
+func (d *Driver) prepare(ctx context.Context, s driver.Spec) (accel string, err error) {
+	switch {
+	case ctx.Err() != nil:
+		return "", api.Errorf(api.KindCanceled, "cannot start the VM: %w", context.Cause(ctx))
+	case !vmID.MatchString(s.ID) || !filepath.IsAbs(s.Dir) || s.VCPUs < 1 || s.MemoryBytes < 1:
+		return "", api.Errorf(api.KindInvalid, "cannot start VM %.40q: its id, directory, vCPUs or memory are unusable", s.ID)
+	case s.DiskFormat != disk.Raw && s.DiskFormat != disk.Qcow2:
+		return "", api.Errorf(api.KindInvalid, "cannot start VM %s: no disk format %.40q", s.ID, s.DiskFormat)
+	case s.Accel == KVM || s.Accel == TCG:
+		return s.Accel, nil
+	case s.Accel != "":
+		return "", api.Errorf(api.KindInvalid, "cannot start VM %s: no accelerator %.40q", s.ID, s.Accel)
+	}
+	found, err := d.Probe(ctx, "", "")
+	return found.Accel, err
+}
+
+// spawn starts QEMU with the sockets it is to serve.
+func spawn(path string, s driver.Spec, accel string) (*proc.Process, error) {
+	log, err := os.OpenFile(filepath.Join(s.Dir, paths.VMLog), os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, vmproc.HostError("cannot make the VMM's log", err)
+	}
+	files := vmproc.Files{log}
+	defer func() { files.Close() }()
+	for _, name := range []string{paths.VMQMPSocket, paths.VMAgentSocket} {
+		f, err := vmproc.Listen(filepath.Join(s.Dir, name))
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	p, err := proc.Spawn(proc.Command{
+		Path:  path,
+		Args:  append([]string{path}, Args(s, accel, Files{QMP: 3, Agent: 4})...),
+		Env:   environment,
+		Files: []*os.File{nil, log, log, files[1], files[2]},
+	})
+	if err != nil {
+		return nil, vmproc.HostError("cannot start QEMU", err)
+	}
+	return p, nil
+}
+
+// environment is all that QEMU gets of ours: it needs nothing, and LC_ALL makes
+// its messages readable.
+var environment = []string{"LC_ALL=C.UTF-8", "PATH=/usr/bin:/bin"}
+
+// awaitMonitor returns once QEMU runs the machine and serves its monitor. It
+// fails when QEMU ends, which is how it refuses arguments.
+func awaitMonitor(ctx context.Context, p *proc.Process, dir string) error {
+	bounded, cancel := context.WithTimeoutCause(ctx, startWait, fmt.Errorf("QEMU said nothing within %s", startWait))
+	defer cancel()
+	go func() {
+		select {
+		case <-p.Done():
+			cancel()
+		case <-bounded.Done():
+		}
+	}()
+	q, err := dialQMP(bounded, dir)
+	if err == nil {
+		return q.Close()
+	}
+	select {
+	case <-p.Done():
+		return refused(p, dir)
+	default:
+	}
+	if ctx.Err() != nil {
+		return api.Errorf(api.KindCanceled, "cannot start the VM: %w", context.Cause(ctx))
+	}
+	if refusal := waitGone(p); refusal {
+		return refused(p, dir)
+	}
+	return api.Errorf(api.KindInternal, "cannot start QEMU: %w", err)
+}
+
+// waitGone gives a process that closed its sockets a moment to end.
+func waitGone(p *proc.Process) bool {
+	select {
+	case <-p.Done():
+		return true
+	case <-time.After(2 * time.Second):
+		return false
+	}
+}
+
+func refused(p *proc.Process, dir string) error {
+	words := vmproc.LastWords(dir)
+	if words == "" {
+		words = "(nothing)"
+	}
+	return api.Errorf(api.KindInternal, "cannot start QEMU: it ended with status %d and said: %s", p.ExitCode(), words)
+}
+
+// cleanUp leaves nothing of a failed start but the VMM's log.
+func cleanUp(p *proc.Process, dir string) error {
+	var errs []error
+	if p != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), cleanWait)
+		defer cancel()
+		errs = append(errs, p.Kill(ctx, cleanWait))
+		p.Close()
+	}
+	for _, name := range []string{paths.VMQMPSocket, paths.VMAgentSocket} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,192 @@
+package proc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// host is the process table of this host.
+var host = table{root: "/proc"}
+
+// ErrGone says that there is no such process (any more).
+var ErrGone = errors.New("no such process")
+
+// Identity names a process among all that ever ran on this host.
+type Identity struct {
+	PID       int    `json:"pid"`
+	StartTime uint64 `json:"start_time"` // field 22 of /proc/PID/stat, proc_pid_stat(5)
+	BootID    string `json:"boot_id"`
+}
+
+// Process is a process held by its pidfd. All signals go through that, so they
+// reach this very process or none.
+type Process struct {
+	id   Identity
+	file *os.File // the pidfd
+	done chan struct{}
+	exit int // valid when done is closed
+
+	close sync.Once
+	idle  chan struct{} // closed when watch has returned
+}
+
+// Open takes hold of the process that has the pid now.
+func Open(pid int) (*Process, error) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) {
+		return nil, fmt.Errorf("cannot open process %d: %w", pid, ErrGone)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot open process %d: %w", pid, err)
+	}
+	p, err := fromPidfd(fd, pid)
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("cannot open process %d: %w", pid, err)
+	}
+	return p, nil
+}
+
+func fromPidfd(fd, pid int) (*Process, error) {
+	boot, err := host.bootID()
+	if err != nil {
+		return nil, err
+	}
+	st, err := host.stat(pid)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+		return nil, ErrGone
+	}
+	if err != nil {
+		return nil, err
+	}
+	// Only a process that still exists can have been the one whose stat was read.
+	if err := unix.PidfdSendSignal(fd, 0, nil, 0); errors.Is(err, unix.ESRCH) {
+		return nil, ErrGone
+	}
+	// PIDFD_NONBLOCK needs Linux 5.10; this is the same on 5.3 and later.
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, err
+	}
+	p := &Process{
+		id:   Identity{PID: pid, StartTime: st.startTime, BootID: boot},
+		file: os.NewFile(uintptr(fd), fmt.Sprintf("pidfd of %d", pid)),
+		done: make(chan struct{}),
+		idle: make(chan struct{}),
+	}
+	go p.watch()
+	return p, nil
+}
+
+// OpenIdentity takes hold of the process id names, or says ErrGone.
+func OpenIdentity(id Identity) (*Process, error) {
+	if id.PID <= 0 {
+		return nil, ErrGone
+	}
+	p, err := Open(id.PID)
+	if err != nil {
+		return nil, err
+	}
+	if p.id != id {
+		p.Close()
+		return nil, fmt.Errorf("pid %d belongs to another process now: %w", id.PID, ErrGone)
+	}
+	return p, nil
+}
+
+// Find takes hold of this user's processes whose command line matches.
+func Find(match func(cmdline []string) bool) ([]*Process, error) {
+	pids, err := host.find(os.Getuid(), match)
+	if err != nil {
+		return nil, fmt.Errorf("cannot list processes: %w", err)
+	}
+	slices.Sort(pids)
+	var found []*Process
+	for _, pid := range pids {
+		p, err := Open(pid)
+		if err != nil {
+			continue // gone since
+		}
+		// The pid may have changed hands before it was opened.
+		if args, err := p.Cmdline(); err != nil || !match(args) {
+			p.Close()
+			continue
+		}
+		found = append(found, p)
+	}
+	return found, nil
+}
+
+// Identity names the process.
+func (p *Process) Identity() Identity { return p.id }
+
+// PID is the process's pid, which means nothing once it has ended.
+func (p *Process) PID() int { return p.id.PID }
+
+// Cmdline is the process's command line; ErrGone where it has ended.
+func (p *Process) Cmdline() ([]string, error) {
+	args, err := host.cmdline(p.id.PID)
+	// What was read is this process's if it is still there; a zombie has none.
+	if signalErr := p.Signal(0); signalErr != nil {
+		return nil, signalErr
+	}
+	if err == nil && len(args) == 0 {
+		err = ErrGone
+	}
+	return args, err
+}
+
+// Signal sends a signal through the pidfd. ErrGone says that the process has
+// ended.
+func (p *Process) Signal(sig unix.Signal) error {
+	var err error
+	conn, connErr := p.file.SyscallConn()
+	if connErr != nil {
+		return connErr
+	}
+	connErr = conn.Control(func(fd uintptr) { err = unix.PidfdSendSignal(int(fd), sig, nil, 0) })
+	if connErr != nil {
+		return connErr
+	}
+	if errors.Is(err, unix.ESRCH) {
+		return ErrGone
+	}
+	return err
+}
+
+// Kill sends SIGKILL and waits until the process has ended, for wait at most.
+func (p *Process) Kill(ctx context.Context, wait time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, wait, fmt.Errorf("process %d is still there %s after SIGKILL", p.id.PID, wait))
+	defer cancel()
+	if err := p.Signal(unix.SIGKILL); err != nil && !errors.Is(err, ErrGone) {
+		return fmt.Errorf("cannot kill process %d: %w", p.id.PID, err)
+	}
+	select {
+	case <-p.done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Done is closed when the process has ended. It is not closed by Close.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// ExitCode is the exit status, or 128 plus the signal, once Done is closed; -1
+// where the process was no child of ours.
+func (p *Process) ExitCode() int { return p.exit }
+
+// Close lets go of the process, which itself runs on.
+func (p *Process) Close() {
+	p.close.Do(func() { p.file.Close() })
+	<-p.idle
+}
+
+// BootID tells this boot of the host from all others.
+func BootID() (string, error) { return host.bootID() }
