@@ -1,0 +1,45 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"banger/api"
+)
+
+// Choose returns the first of the drivers that works for files in dir and
+// bases in baseDir.
+func Choose(ctx context.Context, drivers []Driver, dir, baseDir string) (Driver, error) {
+	var reasons []error
+	for _, d := range drivers {
+		err := d.Probe(ctx, dir, baseDir)
+		if err == nil {
+			return d, nil
+		}
+		if ctx.Err() != nil {
+			return nil, api.Errorf(api.KindCanceled, "cannot choose a disk driver: %w", context.Cause(ctx))
+		}
+		if api.KindOf(err) == api.KindNoSpace {
+			return nil, err // no other driver needs less
+		}
+		reasons = append(reasons, fmt.Errorf("%s: %w", d.Name(), err))
+	}
+	return nil, api.Errorf(api.KindUnsupported, "no disk driver works in %s: %w", dir, errors.Join(reasons...))
+}
+
+// Error says that something could not be done with a disk's file, with the
+// kind that the cause deserves.
+func Error(verb, path string, err error) error {
+	switch {
+	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
+		return api.Errorf(api.KindNoSpace, "cannot %s disk %s: %w", verb, path, err).
+			WithHint("make room, such as with: banger vm prune")
+	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
+		return api.Errorf(api.KindCanceled, "cannot %s disk %s: %w", verb, path, err)
+	case errors.Is(err, syscall.EEXIST):
+		return api.Errorf(api.KindExists, "cannot %s disk %s: %w", verb, path, err)
+	}
+	return api.Errorf(api.KindInternal, "cannot %s disk %s: %w", verb, path, err)
+}

@@ -1,0 +1,60 @@
+// Package qcow2 is the disk driver for QEMU on file systems without reflinks:
+// an overlay file that holds what differs from the base.
+package qcow2
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"banger/api"
+	"banger/internal/disk"
+)
+
+// Driver writes overlays itself: no process is started to make a disk.
+type Driver struct{}
+
+// New returns the driver.
+func New() Driver { return Driver{} }
+
+// Name implements disk.Driver.
+func (Driver) Name() string { return "qcow2" }
+
+// Format implements disk.Driver.
+func (Driver) Format() disk.Format { return disk.Qcow2 }
+
+// Probe implements disk.Driver: only the length of the base's path can be in
+// the way.
+func (Driver) Probe(_ context.Context, _, baseDir string) error {
+	const name = 255 // the longest file name
+	if len(baseDir)+1+name > maxBackingName {
+		return api.Errorf(api.KindUnsupported, "paths below %.40s… are too long for qcow2", baseDir)
+	}
+	return nil
+}
+
+// Create implements disk.Driver.
+func (Driver) Create(ctx context.Context, spec disk.Spec) error {
+	base, err := filepath.Abs(spec.Base)
+	if err != nil {
+		return disk.Error("create", spec.Path, err)
+	}
+	info, err := os.Stat(base)
+	if err != nil {
+		return disk.Error("create", spec.Path, err)
+	}
+	o := overlay{size: info.Size(), backing: base}
+	data, err := o.metadata()
+	if err != nil {
+		return api.Errorf(api.KindInvalid, "cannot create disk %s: %w", spec.Path, err)
+	}
+	return disk.Make(ctx, spec.Path, func(f *os.File) error {
+		if _, err := f.Write(data); err != nil {
+			return err
+		}
+		return f.Truncate(o.length())
+	})
+}
+
+// Remove implements disk.Driver.
+func (Driver) Remove(_ context.Context, path string) error { return disk.RemoveFile(path) }
