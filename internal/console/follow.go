@@ -1,0 +1,79 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Follow writes a log to w from the offset on, and what is added to it, until
+// ctx ends. What the log holds by then is still written, so that a caller who
+// ends ctx when the machine has ended shows everything. It fails when w does.
+// An offset in the part that was freed is taken as the first byte there is;
+// a negative one as that from the end.
+func Follow(ctx context.Context, path string, from int64, w io.Writer) error {
+	f, err := open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	events, err := newInotify()
+	if err != nil {
+		return err
+	}
+	defer events.file.Close()
+	if _, err := events.add(path, unix.IN_MODIFY); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { events.file.Close() })
+	defer stop()
+
+	at, err := startAt(f, from)
+	if err != nil {
+		return err
+	}
+	buf := make([]byte, 4<<10)
+	for {
+		last := ctx.Err() != nil
+		if at, err = drain(f, at, w); err != nil || last {
+			return err
+		}
+		if _, err := events.file.Read(buf); err != nil && !errors.Is(err, os.ErrClosed) {
+			return err
+		}
+	}
+}
+
+func startAt(f *os.File, from int64) (int64, error) {
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return 0, err
+	}
+	if from < 0 {
+		from += size
+	}
+	first, err := firstByte(f)
+	return min(max(from, first), size), err
+}
+
+// drain writes what is stored from offset at on and returns the new offset. A
+// log that got shorter was rewritten: it is taken from its start.
+func drain(f *os.File, at int64, w io.Writer) (int64, error) {
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return at, err
+	}
+	if size < at {
+		at = 0
+	}
+	first, err := firstByte(f)
+	if err != nil {
+		return at, err
+	}
+	at = max(at, first)
+	n, err := io.Copy(w, io.NewSectionReader(f, at, size-at))
+	return at + n, err
+}

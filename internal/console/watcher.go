@@ -1,0 +1,153 @@
+package console
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// rest is how long a log is left alone after it was looked at. A guest that
+// writes without end costs one look in that time, a silent one nothing.
+const rest = time.Second
+
+// Watcher keeps any number of logs within bounds, with one inotify descriptor.
+type Watcher struct {
+	log    *slog.Logger
+	events inotify
+	most   int64
+	keep   int64
+	rest   time.Duration
+
+	mu     sync.Mutex
+	closed bool
+	logs   map[string]*watched // by path
+	byWD   map[int]*watched
+	wg     sync.WaitGroup
+}
+
+type watched struct {
+	path  string
+	wd    int
+	timer *time.Timer // runs between an event and the next look
+}
+
+// NewWatcher returns a watcher that watches nothing yet.
+func NewWatcher(log *slog.Logger) (*Watcher, error) {
+	return newWatcher(log, Max, Keep, rest)
+}
+
+func newWatcher(log *slog.Logger, most, keep int64, rest time.Duration) (*Watcher, error) {
+	events, err := newInotify()
+	if err != nil {
+		return nil, err
+	}
+	w := &Watcher{log: log, events: events, most: most, keep: keep, rest: rest, logs: map[string]*watched{}, byWD: map[int]*watched{}}
+	w.wg.Go(w.run)
+	return w, nil
+}
+
+// Watch trims the log at path now and whenever it grows, until stop is called.
+// The log need exist by then.
+func (w *Watcher) Watch(path string) (stop func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed || w.logs[path] != nil {
+		return func() {}
+	}
+	l := &watched{path: path, wd: -1}
+	w.logs[path] = l
+	w.look(l)
+	return func() { w.forget(l) }
+}
+
+// Close ends all watching.
+func (w *Watcher) Close() {
+	w.mu.Lock()
+	w.closed = true
+	for _, l := range w.logs {
+		w.drop(l)
+	}
+	w.mu.Unlock()
+	w.events.file.Close()
+	w.wg.Wait()
+}
+
+func (w *Watcher) forget(l *watched) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.logs[l.path] == l {
+		w.drop(l)
+	}
+}
+
+// drop ends the watching of l. The caller holds mu.
+func (w *Watcher) drop(l *watched) {
+	delete(w.logs, l.path)
+	w.disarm(l)
+	if l.timer != nil && l.timer.Stop() {
+		w.wg.Done()
+	}
+	l.timer = nil
+}
+
+func (w *Watcher) disarm(l *watched) {
+	if l.wd >= 0 {
+		w.events.remove(l.wd)
+		delete(w.byWD, l.wd)
+		l.wd = -1
+	}
+}
+
+// look waits for the next write and trims the log, in that order, so that no
+// write is missed. The caller holds mu.
+func (w *Watcher) look(l *watched) {
+	wd, err := w.events.add(l.path, unix.IN_MODIFY|unix.IN_ONESHOT)
+	if err != nil {
+		w.log.Warn("the console log is not kept within bounds", "error", err)
+		return
+	}
+	l.wd, w.byWD[wd] = wd, l
+	if err := trim(l.path, w.most, w.keep); err != nil {
+		w.log.Warn("cannot trim the console log", "path", l.path, "error", err)
+	}
+}
+
+// run takes events until the descriptor is closed.
+func (w *Watcher) run() {
+	buf := make([]byte, 4<<10)
+	for {
+		n, err := w.events.file.Read(buf)
+		if err != nil {
+			return
+		}
+		for _, e := range parseEvents(buf[:n]) {
+			if e.mask&unix.IN_MODIFY != 0 {
+				w.modified(e.wd)
+			}
+		}
+	}
+}
+
+// modified lets a written log rest before the next look. Its watch is spent.
+func (w *Watcher) modified(wd int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l := w.byWD[wd]
+	if l == nil || w.closed {
+		return
+	}
+	delete(w.byWD, wd)
+	l.wd = -1
+	w.wg.Add(1)
+	l.timer = time.AfterFunc(w.rest, func() {
+		defer w.wg.Done()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.logs[l.path] == l {
+			l.timer = nil
+			w.look(l)
+		}
+	})
+}
