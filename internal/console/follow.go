@@ -59,6 +59,9 @@ func startAt(f *os.File, from int64) (int64, error) {
 	return min(max(from, first), size), err
 }
 
+// drainStep is how much is shown between two looks at what was freed meanwhile.
+const drainStep = 64 << 10
+
 // drain writes what is stored from offset at on and returns the new offset. A
 // log that got shorter was rewritten: it is taken from its start.
 func drain(f *os.File, at int64, w io.Writer) (int64, error) {
@@ -69,11 +72,17 @@ func drain(f *os.File, at int64, w io.Writer) (int64, error) {
 	if size < at {
 		at = 0
 	}
-	first, err := firstByte(f)
-	if err != nil {
-		return at, err
+	for at < size {
+		first, err := firstByte(f)
+		if err != nil {
+			return at, err
+		}
+		at = max(at, first)
+		n, err := io.Copy(w, io.NewSectionReader(f, at, min(drainStep, max(0, size-at))))
+		at += n
+		if err != nil || n == 0 {
+			return at, err
+		}
 	}
-	at = max(at, first)
-	n, err := io.Copy(w, io.NewSectionReader(f, at, size-at))
-	return at + n, err
+	return at, nil
 }

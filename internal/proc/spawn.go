@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Command is a program to start that outlives us.
@@ -39,6 +41,8 @@ func Spawn(c Command) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot run %s: %w", c.Path, err)
 	}
+	// A core file would hold the memory of a guest, and be written to "/".
+	_ = unix.Prlimit(child.Pid, unix.RLIMIT_CORE, &unix.Rlimit{}, nil)
 	// The child is reaped by watch. Until then its pid cannot be used again, even
 	// if it has ended already.
 	pid := child.Pid

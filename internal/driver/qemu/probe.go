@@ -43,6 +43,7 @@ type result struct {
 	Tried   bool   `json:"tried"`   // a boot under KVM
 	Boots   bool   `json:"boots"`
 	Reason  string `json:"reason,omitempty"`
+	Said    string `json:"said,omitempty"` // by QEMU or the guest at last, for a reader of the file
 }
 
 func (d *Driver) host(path string, info os.FileInfo) (hostState, error) {
@@ -107,11 +108,11 @@ func qemuVersion(ctx context.Context, path string) (string, error) {
 
 // try boots a guest under KVM once and keeps the answer. The caller holds mu.
 func (d *Driver) try(ctx context.Context, path string, r result, kernel, initramfs string) (result, error) {
-	reason, err := probeBoot(ctx, path, KVM, kernel, initramfs)
+	reason, said, err := probeBoot(ctx, path, KVM, kernel, initramfs)
 	if err != nil {
 		return result{}, err
 	}
-	r.Tried, r.Boots, r.Reason = true, reason == "", reason
+	r.Tried, r.Boots, r.Reason, r.Said = true, reason == "", reason, said
 	return r, d.remember(r)
 }
 
@@ -133,64 +134,68 @@ func probeArgs(accel, kernel, initramfs string) ([]string, error) {
 
 // probeBoot boots a guest and says why it does not work; "" where it does. An
 // error is returned when that could not be found out.
-func probeBoot(ctx context.Context, path, accel, kernel, initramfs string) (reason string, err error) {
+func probeBoot(ctx context.Context, path, accel, kernel, initramfs string) (reason, said string, err error) {
 	args, err := probeArgs(accel, kernel, initramfs)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	out, in, err := os.Pipe()
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	defer out.Close()
 	p, err := proc.Spawn(proc.Command{Path: path, Args: append([]string{path}, args...), Env: environment, Files: []*os.File{nil, in, in}})
 	in.Close()
 	if err != nil {
-		return "", api.Errorf(api.KindUnsupported, "cannot probe this machine: %w", err)
+		return "", "", api.Errorf(api.KindUnsupported, "cannot probe this machine: %w", err)
 	}
 	stop := context.AfterFunc(ctx, func() { out.Close() })
-	reason = listen(out)
+	reason, said = listen(out, probeFirstByte, probeTotal)
 	stop()
-	killErr := p.Kill(context.Background(), cleanWait)
+	killErr := p.Kill(context.WithoutCancel(ctx), cleanWait)
 	p.Close()
 	if ctx.Err() != nil {
-		return "", api.Errorf(api.KindCanceled, "the probe was stopped: %w", context.Cause(ctx))
+		return "", "", api.Errorf(api.KindCanceled, "the probe was stopped: %w", context.Cause(ctx))
 	}
-	return reason, killErr
+	return reason, said, killErr
 }
 
-// listen reads the console of a probe until it greets, ends or takes too long.
-func listen(console *os.File) (reason string) {
+// listen reads the console of a probe until it greets, ends or takes too long,
+// and says why it is no good and what was said last.
+func listen(console *os.File, firstByte, total time.Duration) (reason, last string) {
 	start := time.Now()
-	_ = console.SetReadDeadline(start.Add(probeFirstByte))
+	_ = console.SetReadDeadline(start.Add(firstByte))
 	var said []byte
 	buf := make([]byte, 4<<10)
 	for len(said) < probeOutput {
 		n, err := console.Read(buf)
 		if said == nil && n > 0 {
-			_ = console.SetReadDeadline(start.Add(probeTotal))
+			_ = console.SetReadDeadline(start.Add(total))
 		}
 		said = append(said, buf[:n]...)
 		if bytes.Contains(said, []byte(agentproto.ProbeGreeting)) {
-			return ""
+			return "", ""
 		}
 		switch {
 		case err == nil:
 		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return "KVM opens, but a test guest ended at once" + lastLine(said)
+			return "KVM opens on this machine, but QEMU cannot run a guest on it", lastLine(said)
 		case said == nil:
-			return fmt.Sprintf("KVM opens, but a test guest showed no sign of life in %s", probeFirstByte)
+			return fmt.Sprintf("KVM opens on this machine, but a test guest showed no sign of life in %s", firstByte), ""
 		default:
-			return fmt.Sprintf("KVM opens, but a test guest did not come up in %s", probeTotal)
+			return fmt.Sprintf("KVM opens on this machine, but a test guest did not come up in %s", total), lastLine(said)
 		}
 	}
-	return "KVM opens, but a test guest only wrote to its console without end"
+	return "KVM opens on this machine, but a test guest wrote to its console without end", lastLine(said)
 }
 
+// lastLine returns the last line that tells something, cut to a sane length.
 func lastLine(said []byte) string {
-	lines := strings.Split(strings.TrimSpace(string(said)), "\n")
-	if last := lines[len(lines)-1]; last != "" {
-		return fmt.Sprintf(": %.120q", strings.TrimSpace(last))
+	const most = 200
+	lines := strings.Split(strings.TrimSpace(string(bytes.ToValidUTF8(said, []byte("?")))), "\n")
+	last := strings.TrimSpace(lines[len(lines)-1])
+	if len(last) > most {
+		last = last[:most]
 	}
-	return ""
+	return last
 }
