@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
-	"net/netip"
 
 	"banger/internal/disk"
 )
@@ -38,15 +37,6 @@ type Capability struct {
 	Version string // of the VMM
 	Accel   string // kvm or tcg
 	Reason  string // why not kvm, where it is not
-	Network Network
-}
-
-// Network is what the guest is told of its first interface. The zero value
-// means that it has none.
-type Network struct {
-	Address netip.Prefix // the guest's
-	Gateway netip.Addr
-	DNS     netip.Addr
 }
 
 // Driver starts machines and finds them again.

@@ -83,7 +83,7 @@ func (s *Service) boot(ctx context.Context, drv driver.Driver, v api.VM, report 
 	if err != nil {
 		return nil, err
 	}
-	cmdline, err := cmdline(v, found.Network)
+	cmdline, err := cmdline(v)
 	if err != nil {
 		return nil, api.Errorf(api.KindInternal, "cannot start VM %s: %w", v.Name, err)
 	}
@@ -105,11 +105,9 @@ func (s *Service) diskDriver(name string) (disk.Driver, error) {
 }
 
 // cmdline is the guest's kernel command line.
-func cmdline(v api.VM, net driver.Network) (string, error) {
-	boot := agentproto.Boot{
-		Hostname: v.Name, Root: "/dev/vda",
-		Address: net.Address, Gateway: net.Gateway, DNS: net.DNS,
-	}
+func cmdline(v api.VM) (string, error) {
+	boot := agentproto.Boot{Hostname: v.Name, Root: "/dev/vda"}
+	boot.Address, boot.Gateway, boot.DNS = driver.UserNetwork()
 	agent, err := boot.Cmdline()
 	if err != nil {
 		return "", err
