@@ -1,0 +1,275 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+
+	"banger/api"
+	"banger/internal/stdio"
+)
+
+const (
+	// hangUpGrace is what a command gets between SIGHUP and SIGKILL.
+	hangUpGrace = 5 * time.Second
+	// drainFor is how long the output of a command is awaited after its end: a
+	// background process may hold it open for ever.
+	drainFor = time.Second
+	// drainMax is what an ended command can have left in a pipe (pipe(7)).
+	drainMax = 64 << 10
+	// endOfTransmission is the terminal's default end-of-file character (termios(3)).
+	endOfTransmission = 4
+)
+
+// command is a job that runs a program.
+type command struct {
+	server *server
+	exec   api.Exec
+
+	mu      sync.Mutex
+	child   *Child
+	pending []syscall.Signal // came before the start
+	tty     *os.File
+	size    pty.Winsize
+}
+
+func (s *server) newCommand(exec api.Exec) *command {
+	return &command{server: s, exec: exec, size: pty.Winsize{Rows: exec.Rows, Cols: exec.Cols}}
+}
+
+// run runs the program to its end.
+func (c *command) run(ctx context.Context, m *stdio.Mux) stdio.Exit {
+	program, err := c.server.resolve(c.exec)
+	var status statusError
+	if errors.As(err, &status) {
+		fmt.Fprintf(m.Out(stdio.Stderr), "banger: %s\n", status.text)
+		return stdio.Exit{Code: status.code}
+	}
+	if err != nil {
+		return stdio.Exit{Error: api.AsError(err)}
+	}
+	p, err := c.start(program)
+	if errors.As(err, &status) {
+		fmt.Fprintf(m.Out(stdio.Stderr), "banger: %s\n", status.text)
+		return stdio.Exit{Code: status.code}
+	}
+	if err != nil {
+		return stdio.Exit{Error: api.AsError(err)}
+	}
+	return c.follow(ctx, p, m)
+}
+
+// process is a running command and our ends of its streams.
+type process struct {
+	child *Child
+	stdin *os.File
+	outs  map[int]*os.File // by stream
+}
+
+func (c *command) start(program *program) (*process, error) {
+	p := &process{outs: map[int]*os.File{}}
+	attr := &syscall.ProcAttr{Dir: program.dir, Env: program.env, Sys: &syscall.SysProcAttr{Setsid: true}}
+	var theirs []*os.File
+	var err error
+	if c.exec.TTY {
+		theirs, err = c.openTTY(p)
+		attr.Sys.Setctty = true // of descriptor 0
+	} else {
+		theirs, err = openPipes(p)
+	}
+	for _, f := range theirs {
+		// The program's end has to block, as programs expect.
+		err = errors.Join(err, unix.SetNonblock(int(f.Fd()), false))
+		attr.Files = append(attr.Files, f.Fd())
+	}
+	if err == nil {
+		p.child, err = c.server.Reaper.Start(program.path, program.argv, attr)
+	}
+	for _, f := range theirs {
+		f.Close()
+	}
+	if err != nil {
+		p.close()
+		return nil, startError(program, err)
+	}
+	c.started(p)
+	return p, nil
+}
+
+// started lets signals and sizes through, those included that came before.
+func (c *command) started(p *process) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.child = p.child
+	if c.exec.TTY {
+		c.tty = p.stdin
+		_ = pty.Setsize(c.tty, &c.size)
+	}
+	for _, sig := range c.pending {
+		_ = p.child.SignalGroup(sig)
+	}
+	c.pending = nil
+}
+
+func (c *command) openTTY(p *process) ([]*os.File, error) {
+	master, slave, err := pty.Open()
+	if err != nil {
+		return nil, fmt.Errorf("cannot open a terminal: %w", err)
+	}
+	c.mu.Lock()
+	err = pty.Setsize(master, &c.size)
+	c.mu.Unlock()
+	p.stdin, p.outs[stdio.Stdout] = master, master
+	return []*os.File{slave, slave, slave}, err
+}
+
+// openPipes makes three pipes; the program's ends block, ours do not.
+func openPipes(p *process) (theirs []*os.File, err error) {
+	for id := range 3 {
+		var fds [2]int
+		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+			return theirs, fmt.Errorf("cannot make a pipe: %w", err)
+		}
+		ours, their := fds[0], fds[1]
+		if id == stdio.Stdin {
+			ours, their = fds[1], fds[0]
+		}
+		theirs = append(theirs, os.NewFile(uintptr(their), "pipe"))
+		err := unix.SetNonblock(ours, true)
+		file := os.NewFile(uintptr(ours), "pipe")
+		if id == stdio.Stdin {
+			p.stdin = file
+		} else {
+			p.outs[id] = file
+		}
+		if err != nil {
+			return theirs, err
+		}
+	}
+	return theirs, nil
+}
+
+func (p *process) close() {
+	if p.stdin != nil {
+		p.stdin.Close()
+	}
+	for _, f := range p.outs {
+		f.Close()
+	}
+}
+
+// follow carries the streams of a running command and returns how it ended.
+func (c *command) follow(ctx context.Context, p *process, m *stdio.Mux) stdio.Exit {
+	stop := context.AfterFunc(ctx, func() { p.hangUp() })
+	defer stop()
+	var inputs, outputs sync.WaitGroup
+	inputs.Go(func() { c.feed(p.stdin, m.In(stdio.Stdin)) })
+	for id, file := range p.outs {
+		outputs.Go(func() { drain(file, m.Out(id)) })
+	}
+	<-p.child.Done()
+	for _, file := range p.outs {
+		_ = file.SetReadDeadline(time.Now().Add(drainFor))
+	}
+	outputs.Wait()
+	c.mu.Lock()
+	c.tty = nil
+	c.mu.Unlock()
+	p.close()
+	m.In(stdio.Stdin).Close()
+	inputs.Wait()
+	return exitOf(p.child.Status())
+}
+
+func exitOf(status syscall.WaitStatus) stdio.Exit {
+	if status.Signaled() {
+		return stdio.Exit{Code: 128 + int(status.Signal()), Signal: int(status.Signal())}
+	}
+	return stdio.Exit{Code: status.ExitStatus()}
+}
+
+// hangUp ends a command whose client is gone, as a terminal does.
+func (p *process) hangUp() {
+	_ = p.child.SignalGroup(syscall.SIGHUP)
+	_ = p.child.SignalGroup(syscall.SIGCONT) // a stopped one could not act on it
+	grace := time.NewTimer(hangUpGrace)
+	defer grace.Stop()
+	select {
+	case <-p.child.Done():
+	case <-grace.C:
+		_ = p.child.SignalGroup(syscall.SIGKILL)
+	}
+}
+
+// feed writes the client's input to the command. What the command does not take
+// any more is dropped.
+func (c *command) feed(file *os.File, in io.Reader) {
+	_, err := io.Copy(file, in)
+	switch {
+	case err != nil:
+		_, _ = io.Copy(io.Discard, in)
+	case c.exec.TTY:
+		_, _ = file.Write([]byte{endOfTransmission})
+	default:
+		file.Close()
+	}
+}
+
+// drain copies what the command writes until its end. After the command's own end
+// file has a deadline; what then still lies in the pipe is its last output.
+func drain(file *os.File, out io.WriteCloser) {
+	defer out.Close()
+	_, err := io.Copy(out, file)
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return // the end (EIO for a terminal), or a client that is gone
+	}
+	_ = file.SetReadDeadline(time.Time{})
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return
+	}
+	buf := make([]byte, drainMax)
+	n := 0
+	_ = raw.Read(func(fd uintptr) bool {
+		for n < len(buf) {
+			got, err := unix.Read(int(fd), buf[n:])
+			if got <= 0 || err != nil {
+				break
+			}
+			n += got
+		}
+		return true
+	})
+	_, _ = out.Write(buf[:n])
+}
+
+// signal passes a signal on to the command's process group.
+func (c *command) signal(number int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.child == nil {
+		if len(c.pending) < 16 {
+			c.pending = append(c.pending, syscall.Signal(number))
+		}
+		return
+	}
+	_ = c.child.SignalGroup(syscall.Signal(number))
+}
+
+// resize sets the size of the command's terminal, which tells the command.
+func (c *command) resize(rows, cols uint16) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.size = pty.Winsize{Rows: rows, Cols: cols}
+	if c.tty != nil {
+		_ = pty.Setsize(c.tty, &c.size)
+	}
+}

@@ -1,0 +1,45 @@
+package agent
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"banger/internal/agentproto"
+)
+
+func (s *server) health() *agentproto.Health {
+	h := &agentproto.Health{BootID: s.BootID, Version: s.Version, AgentGoroutines: runtime.NumGoroutine()}
+	h.Hostname, _ = os.Hostname()
+	fmt.Sscan(readProc("uptime"), &h.UptimeSeconds)
+	fmt.Sscan(readProc("loadavg"), &h.Load[0], &h.Load[1], &h.Load[2])
+	h.MemoryBytes = kilobytes(readProc("meminfo"), "MemTotal:")
+	h.MemoryAvailable = kilobytes(readProc("meminfo"), "MemAvailable:")
+	h.AgentMemoryBytes = kilobytes(readProc("self/status"), "VmRSS:")
+	s.mu.Lock()
+	h.Sessions = len(s.sessions)
+	s.mu.Unlock()
+	return h
+}
+
+// readProc returns a file of proc(5), empty where there is none.
+func readProc(name string) string {
+	b, _ := os.ReadFile("/proc/" + name)
+	return string(b)
+}
+
+// kilobytes finds "key 123 kB" and returns it in bytes.
+func kilobytes(text, key string) int64 {
+	lines := bufio.NewScanner(bytes.NewReader([]byte(text)))
+	for lines.Scan() {
+		if fields := strings.Fields(lines.Text()); len(fields) > 1 && fields[0] == key {
+			n, _ := strconv.ParseInt(fields[1], 10, 64)
+			return n << 10
+		}
+	}
+	return 0
+}

@@ -1,0 +1,220 @@
+package agent
+
+import (
+	"bufio"
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"banger/api"
+)
+
+// defaultPath is root's PATH in Debian's login.defs.
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// program is a command as it is to be started.
+type program struct {
+	path string
+	argv []string
+	env  []string
+	dir  string
+}
+
+// statusError is a failure that shells tell by an exit status and a message on
+// standard error (POSIX, shell command language 2.8.2).
+type statusError struct {
+	code int
+	text string
+}
+
+func (e statusError) Error() string { return e.text }
+
+// resolve decides what an api.Exec means in this guest.
+func (s *server) resolve(exec api.Exec) (*program, error) {
+	account := rootAccount()
+	if s.Root != "" {
+		account.home = s.Root
+	}
+	p := &program{argv: exec.Argv}
+	p.env = environment(account, exec)
+	var err error
+	if p.dir, err = s.directory(account, exec.Dir); err != nil {
+		return nil, err
+	}
+	if len(p.argv) == 0 {
+		return p, loginShell(p, account)
+	}
+	p.path, err = lookup(p.argv[0], p.dir, lastValue(p.env, "PATH"))
+	return p, err
+}
+
+// account is what /etc/passwd says about a user.
+type account struct{ name, home, shell string }
+
+func rootAccount() account {
+	a := account{name: "root", home: "/root"}
+	f, err := os.Open("/etc/passwd")
+	if err != nil {
+		return a
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		fields := strings.Split(lines.Text(), ":") // passwd(5)
+		if len(fields) >= 7 && fields[2] == "0" {
+			return account{name: fields[0], home: cmp.Or(fields[5], "/"), shell: fields[6]}
+		}
+	}
+	return a
+}
+
+func environment(a account, exec api.Exec) []string {
+	env := []string{
+		"HOME=" + a.home, "USER=" + a.name, "LOGNAME=" + a.name,
+		"SHELL=" + cmp.Or(a.shell, "/bin/sh"), "PATH=" + defaultPath,
+	}
+	if exec.TTY {
+		env = append(env, "TERM=xterm-256color")
+	}
+	return merge(env, exec.Env)
+}
+
+// merge sets the variables of more in env; programs differ in whether they take
+// the first or the last of two with one name.
+func merge(env, more []string) []string {
+	at := map[string]int{}
+	for i, v := range env {
+		name, _, _ := strings.Cut(v, "=")
+		at[name] = i
+	}
+	for _, v := range more {
+		name, _, _ := strings.Cut(v, "=")
+		if i, ok := at[name]; ok {
+			env[i] = v
+			continue
+		}
+		at[name] = len(env)
+		env = append(env, v)
+	}
+	return env
+}
+
+func lastValue(env []string, name string) string {
+	for _, v := range env {
+		if value, ok := strings.CutPrefix(v, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// directory returns where the command starts.
+func (s *server) directory(a account, dir string) (string, error) {
+	if dir == "" {
+		if info, err := os.Stat(a.home); err != nil || !info.IsDir() {
+			return "/", nil
+		}
+		return a.home, nil
+	}
+	path := filepath.Join(cmp.Or(s.Root, "/"), dir)
+	info, err := os.Stat(path)
+	if err == nil && !info.IsDir() {
+		err = syscall.ENOTDIR
+	}
+	if err != nil {
+		return "", api.Errorf(api.KindInvalid, "cannot start in %s: %w", dir, cause(err))
+	}
+	return path, nil
+}
+
+// cause strips the operation and path that the caller names better.
+func cause(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+func loginShell(p *program, a account) error {
+	for _, shell := range []string{a.shell, "/bin/sh"} {
+		if shell != "" && executable(shell) == nil {
+			p.path, p.argv = shell, []string{"-" + filepath.Base(shell)}
+			return nil
+		}
+	}
+	return api.Errorf(api.KindInvalid, "the image has no shell").
+		WithHint("name a program that it has: banger vm exec VM -- PROGRAM")
+}
+
+// lookup finds a command as execvp(3) does.
+func lookup(name, dir, path string) (string, error) {
+	if strings.Contains(name, "/") {
+		file := name
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(dir, file)
+		}
+		return file, status(name, executable(file))
+	}
+	err := error(fs.ErrNotExist)
+	for _, folder := range filepath.SplitList(path) {
+		if !filepath.IsAbs(folder) {
+			folder = filepath.Join(dir, folder)
+		}
+		file := filepath.Join(folder, name)
+		found := executable(file)
+		if found == nil && name != "" {
+			return file, nil
+		}
+		if !errors.Is(found, fs.ErrNotExist) && !errors.Is(found, syscall.ENOTDIR) {
+			err = found
+		}
+	}
+	return "", status(name, err)
+}
+
+func executable(file string) error {
+	info, err := os.Stat(file)
+	switch {
+	case err != nil:
+		return cause(err)
+	case info.IsDir():
+		return syscall.EISDIR
+	case info.Mode()&0o111 == 0:
+		return syscall.EACCES
+	}
+	return nil
+}
+
+// status turns an error of finding or starting a command into an exit status.
+func status(name string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR):
+		return statusError{127, name + ": command not found"}
+	default:
+		return statusError{126, fmt.Sprintf("%s: cannot execute: %v", name, err)}
+	}
+}
+
+// startError explains why a program that was found did not start.
+func startError(p *program, err error) error {
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
+		return api.Errorf(api.KindInternal, "cannot start %s in the guest: %w", p.argv[0], err)
+	}
+	switch errno {
+	case syscall.E2BIG:
+		return api.Errorf(api.KindInvalid, "the command line is too long for the guest: %w", err).
+			WithHint("pass long input on standard input")
+	case syscall.EACCES, syscall.ENOEXEC, syscall.ENOENT, syscall.EPERM, syscall.ETXTBSY, syscall.ELIBBAD:
+		return statusError{126, fmt.Sprintf("%s: cannot execute: %v", p.argv[0], errno)}
+	}
+	return api.Errorf(api.KindInternal, "cannot start %s in the guest: %w", p.argv[0], err)
+}

@@ -1,0 +1,193 @@
+// Package agent is the guest's side of banger: it answers the host over the
+// agent's channel and runs commands, terminals and copies in sessions that
+// outlive the connection they came by.
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"sync"
+
+	"banger/api"
+	"banger/internal/agentproto"
+)
+
+// Options are what the agent needs to know to serve.
+type Options struct {
+	Version string
+	// BootID is what the host tells one boot of the guest from the next by; empty
+	// means the kernel's.
+	BootID string
+	// Root is for a fake guest, which is an ordinary process on the host: commands
+	// start there, and paths to copy are resolved beneath it. Empty in a guest.
+	Root string
+	// OnHello is called at every greeting of the host, before anything is served.
+	OnHello func(agentproto.Hello)
+	// Shutdown ends the guest. It is called once the request is answered.
+	Shutdown func(reboot bool)
+	// Reaper waits for child processes. nil means one for the time of Serve, which
+	// as PID 1 reaps orphans too.
+	Reaper *Reaper
+}
+
+// Transport is where the channel to the host comes from.
+type Transport interface {
+	// Accept waits for the channel. Serve closes it when the host is gone.
+	Accept(ctx context.Context) (agentproto.Conn, error)
+}
+
+// Serve answers the host until ctx ends or the transport fails. Then every
+// session is hung up.
+func Serve(ctx context.Context, o Options, t Transport) error {
+	s, err := newServer(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	for {
+		conn, err := t.Accept(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		s.serveConn(conn)
+	}
+}
+
+// server is the agent at work.
+type server struct {
+	Options
+	ctx        context.Context
+	cancel     context.CancelFunc
+	work       sync.WaitGroup // everything that close waits for
+	stopReaper func()
+
+	mu       sync.Mutex
+	sessions sessionTable
+}
+
+func newServer(ctx context.Context, o Options) (*server, error) {
+	s := &server{Options: o, sessions: sessionTable{}}
+	if s.BootID == "" {
+		id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+		if err != nil {
+			return nil, err
+		}
+		s.BootID = string(id[:max(0, len(id)-1)])
+	}
+	s.ctx, s.cancel = context.WithCancel(ctx)
+	s.stopReaper = func() {}
+	if s.Reaper == nil {
+		s.Reaper = NewReaper(os.Getpid() == 1)
+		s.startReaper()
+	}
+	return s, nil
+}
+
+// startReaper runs the reaper until everything it serves has ended.
+func (s *server) startReaper() {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(s.ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.Reaper.Run(ctx)
+	}()
+	s.stopReaper = func() { cancel(); <-done }
+}
+
+// serveConn serves one channel until the host is gone. It may greet several
+// times on it.
+func (s *server) serveConn(conn agentproto.Conn) {
+	defer conn.Close()
+	stop := context.AfterFunc(s.ctx, func() { conn.Close() })
+	defer stop()
+	l := agentproto.NewListener(conn, s.BootID, s.Version)
+	for {
+		session, hello, err := l.Accept()
+		if err != nil {
+			return
+		}
+		if s.OnHello != nil {
+			s.OnHello(hello)
+		}
+		mux, err := agentproto.AgentMux(session)
+		if err != nil {
+			return
+		}
+		s.serveMux(mux)
+	}
+}
+
+func (s *server) serveMux(mux *agentproto.Mux) {
+	defer mux.Close()
+	stop := context.AfterFunc(s.ctx, func() { mux.Close() })
+	defer stop()
+	for {
+		channel, err := mux.Accept()
+		if err != nil {
+			return
+		}
+		s.work.Go(func() {
+			defer channel.Close()
+			s.serveChannel(mux, channel)
+		})
+	}
+}
+
+func (s *server) serveChannel(mux *agentproto.Mux, channel net.Conn) {
+	var req agentproto.Request
+	if err := agentproto.ReadMessage(channel, &req); err != nil {
+		return
+	}
+	var answer agentproto.Response
+	switch req.Op {
+	case agentproto.OpStream:
+		s.serveStream(mux, channel)
+		return
+	case agentproto.OpHealth:
+		answer.Health = s.health()
+	case agentproto.OpShutdown:
+		if s.Shutdown == nil {
+			answer.Error = api.Errorf(api.KindUnsupported, "this guest cannot be shut down from within")
+		}
+	default:
+		answer.Error = api.Errorf(api.KindUnsupported, "the guest's agent does not know the request %q", req.Op)
+	}
+	if agentproto.WriteMessage(channel, answer) == nil && req.Op == agentproto.OpShutdown && s.Shutdown != nil {
+		// The host reads the answer, then closes: it must be out before the guest is.
+		_, _ = channel.Read(make([]byte, 1))
+		s.Shutdown(req.Reboot)
+	}
+}
+
+// close hangs up every session and waits for what serves them.
+func (s *server) close() {
+	s.cancel()
+	s.work.Wait()
+	s.stopReaper()
+}
+
+// FromListener serves the connections of a listener, one at a time: vsock, or the
+// socket of a fake guest.
+func FromListener(l net.Listener) Transport { return listenerTransport{l} }
+
+type listenerTransport struct{ net.Listener }
+
+// Accept waits for the next connection.
+func (t listenerTransport) Accept(ctx context.Context) (agentproto.Conn, error) {
+	stop := context.AfterFunc(ctx, func() { t.Close() })
+	defer stop()
+	conn, err := t.Listener.Accept()
+	if err != nil {
+		return nil, cmp.Or(ctx.Err(), err)
+	}
+	return conn, nil
+}
+
+// errPortClosed ends reads and writes of a port whose use is over.
+var errPortClosed = errors.New("the port is closed")

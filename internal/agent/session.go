@@ -1,0 +1,165 @@
+package agent
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"banger/api"
+	"banger/internal/agentproto"
+	"banger/internal/stdio"
+	"banger/internal/stream"
+)
+
+const (
+	// maxSessions bounds what clients can make the agent hold.
+	maxSessions = 1024
+	// detachedFor is how long a session whose link died waits for its client: a
+	// daemon may be replaced meanwhile.
+	detachedFor = 10 * time.Minute
+)
+
+type sessionTable map[stream.ID]*session
+
+// session is a command or copy and the pipe to its client. It belongs to the
+// agent, not to the connection.
+type session struct {
+	pipe   *stream.Pipe
+	ctx    context.Context // ends when the client is gone for good
+	hangUp context.CancelCauseFunc
+
+	// guarded by server.mu
+	attached int // counts attachments
+	expiry   *time.Timer
+}
+
+// serveStream attaches a client to its session, which it may begin.
+func (s *server) serveStream(mux *agentproto.Mux, channel net.Conn) {
+	wish, err := stream.Accept(channel)
+	if err != nil {
+		return
+	}
+	sess, attached, err := s.attach(wish)
+	if err != nil {
+		_ = wish.Refuse(err)
+		return
+	}
+	_ = wish.Serve(sess.pipe)
+	select {
+	case <-mux.Done(): // the link died: the client comes back by another
+		s.detach(sess, attached, detachedFor)
+	default: // the client closed the channel, or died
+		s.detach(sess, attached, 0)
+	}
+}
+
+// attach finds the session of a wish or begins it, and returns the number of the
+// attachment.
+func (s *server) attach(wish *stream.Attachment) (*session, int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sess := s.sessions[wish.ID]
+	switch {
+	case sess != nil:
+	case s.ctx.Err() != nil:
+		return nil, 0, api.Errorf(api.KindConflict, "the guest is shutting down")
+	case !wish.Create:
+		return nil, 0, api.Errorf(api.KindNotFound, "unknown stream: the guest was restarted, or the session ended long ago")
+	case len(s.sessions) >= maxSessions:
+		return nil, 0, api.Errorf(api.KindConflict, "the guest has %d sessions open already", maxSessions)
+	default:
+		sess = &session{pipe: stream.New(wish.ID)}
+		sess.ctx, sess.hangUp = context.WithCancelCause(s.ctx)
+		s.sessions[wish.ID] = sess
+		s.work.Go(func() { s.run(sess) })
+	}
+	if sess.expiry != nil {
+		sess.expiry.Stop()
+		sess.expiry = nil
+	}
+	sess.attached++
+	return sess, sess.attached, nil
+}
+
+// detach hangs up a session after a while, unless it was attached anew.
+func (s *server) detach(sess *session, attached int, after time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sess.attached != attached || sess.ctx.Err() != nil {
+		return
+	}
+	if after == 0 {
+		sess.hangUp(errGone)
+		return
+	}
+	sess.expiry = time.AfterFunc(after, func() { sess.hangUp(errGone) })
+}
+
+var errGone = api.Errorf(api.KindCanceled, "the client is gone")
+
+// run does the session's work from its first message until the client has all of
+// the answer, or is gone.
+func (s *server) run(sess *session) {
+	defer s.forget(sess)
+	stop := context.AfterFunc(sess.ctx, func() { sess.pipe.Reset(context.Cause(sess.ctx)) })
+	defer stop()
+	open, err := stdio.ReadOpen(sess.pipe)
+	if err != nil {
+		sess.pipe.Reset(api.Errorf(api.KindInvalid, "cannot read the request: %w", err))
+		return
+	}
+	s.do(sess, open)
+	_ = sess.pipe.CloseWrite()
+	select {
+	case <-sess.pipe.Flushed():
+	case <-sess.pipe.Done():
+	}
+}
+
+// do runs the operation and sends its exit.
+func (s *server) do(sess *session, open stdio.Open) {
+	var job job
+	switch {
+	case open.Exec != nil:
+		job = s.newCommand(*open.Exec)
+	default:
+		job = failing{api.Errorf(api.KindUnsupported, "the guest's agent does not know this kind of session")}
+	}
+	m := stdio.New(sess.pipe, stdio.Handler{Signal: job.signal, Resize: job.resize}, stdio.Stdin)
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		_ = m.Run()
+	}()
+	exit := job.run(sess.ctx, m)
+	_ = m.Exit(exit)
+	s.work.Go(func() { <-read })
+}
+
+// job is what a session does.
+type job interface {
+	run(ctx context.Context, m *stdio.Mux) stdio.Exit
+	signal(number int)
+	resize(rows, cols uint16)
+}
+
+// failing is a job that cannot be done.
+type failing struct{ err error }
+
+func (f failing) run(context.Context, *stdio.Mux) stdio.Exit {
+	return stdio.Exit{Error: api.AsError(f.err)}
+}
+func (failing) signal(int)            {}
+func (failing) resize(uint16, uint16) {}
+
+// forget ends the session's pipe and drops it from the table.
+func (s *server) forget(sess *session) {
+	_ = sess.pipe.Close()
+	sess.hangUp(errGone)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, sess.pipe.ID())
+	if sess.expiry != nil {
+		sess.expiry.Stop()
+	}
+}

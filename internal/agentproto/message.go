@@ -1,0 +1,80 @@
+package agentproto
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"banger/api"
+)
+
+// The operations a channel can begin with.
+const (
+	OpHealth   = "health"
+	OpShutdown = "shutdown"
+	OpStream   = "stream" // no response: the frames of package stream follow
+)
+
+// Request is the first message on every channel.
+type Request struct {
+	Op     string `json:"op"`
+	Reboot bool   `json:"reboot,omitempty"` // shutdown only
+}
+
+// Response answers a one-shot request.
+type Response struct {
+	Error  *api.Error `json:"error,omitempty"`
+	Health *Health    `json:"health,omitempty"`
+}
+
+// Health is how the guest is.
+type Health struct {
+	BootID           string     `json:"boot_id"`
+	Version          string     `json:"version"` // of the agent
+	Hostname         string     `json:"hostname"`
+	UptimeSeconds    float64    `json:"uptime_seconds"`
+	Load             [3]float64 `json:"load"`
+	MemoryBytes      int64      `json:"memory_bytes"`
+	MemoryAvailable  int64      `json:"memory_available_bytes"`
+	Sessions         int        `json:"sessions"`
+	AgentMemoryBytes int64      `json:"agent_memory_bytes"` // resident
+	AgentGoroutines  int        `json:"agent_goroutines"`
+}
+
+// MaxMessage is the limit for requests and responses.
+const MaxMessage = 64 << 10
+
+// WriteMessage writes v as JSON behind its length, in one write.
+func WriteMessage(w io.Writer, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if len(body) > MaxMessage {
+		return fmt.Errorf("message of %d bytes is too long", len(body))
+	}
+	_, err = w.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...))
+	return err
+}
+
+// ReadMessage reads what WriteMessage wrote and not a byte more.
+func ReadMessage(r io.Reader, v any) error {
+	var length [4]byte
+	if _, err := io.ReadFull(r, length[:]); err != nil {
+		return err
+	}
+	n := binary.BigEndian.Uint32(length[:])
+	if n > MaxMessage {
+		return fmt.Errorf("message of %d bytes is too long", n)
+	}
+	var body bytes.Buffer // grows with what comes, not with what was promised
+	if _, err := io.CopyN(&body, r, int64(n)); err != nil {
+		return io.ErrUnexpectedEOF
+	}
+	if err := json.Unmarshal(body.Bytes(), v); err != nil {
+		return fmt.Errorf("bad message: %w", err)
+	}
+	return nil
+}

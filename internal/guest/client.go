@@ -1,0 +1,82 @@
+package guest
+
+import (
+	"context"
+	"io"
+	"net"
+	"time"
+
+	"banger/api"
+	"banger/internal/agentproto"
+)
+
+// Dial opens a channel to the agent: Link.Open, or a request to the daemon that
+// relays one.
+type Dial func(ctx context.Context) (net.Conn, error)
+
+// Client talks to the agent of one VM.
+type Client struct {
+	Dial Dial
+	// Patience is how long a session tries to get a new channel when its own broke;
+	// 0 means a minute.
+	Patience time.Duration
+}
+
+// Health asks the agent how the guest is.
+func (c *Client) Health(ctx context.Context) (agentproto.Health, error) {
+	answer, err := c.ask(ctx, agentproto.Request{Op: agentproto.OpHealth})
+	if err != nil {
+		return agentproto.Health{}, err
+	}
+	if answer.Health == nil {
+		return agentproto.Health{}, api.Errorf(api.KindInternal, "the guest's agent did not say how it is")
+	}
+	return *answer.Health, nil
+}
+
+// Shutdown asks the agent to shut the guest down and returns when it has agreed.
+func (c *Client) Shutdown(ctx context.Context) error {
+	_, err := c.ask(ctx, agentproto.Request{Op: agentproto.OpShutdown})
+	return err
+}
+
+// Reboot asks the agent to boot the guest anew.
+func (c *Client) Reboot(ctx context.Context) error {
+	_, err := c.ask(ctx, agentproto.Request{Op: agentproto.OpShutdown, Reboot: true})
+	return err
+}
+
+// ask makes a one-shot request.
+func (c *Client) ask(ctx context.Context, req agentproto.Request) (agentproto.Response, error) {
+	var answer agentproto.Response
+	conn, err := c.Dial(ctx)
+	if err != nil {
+		return answer, err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	err = agentproto.WriteMessage(conn, req)
+	if err == nil {
+		err = agentproto.ReadMessage(conn, &answer)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return answer, api.Errorf(contextKind(ctx), "the guest's agent did not answer: %w", context.Cause(ctx))
+	case err != nil:
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return answer, api.Errorf(api.KindInternal, "cannot talk to the guest's agent: %w", err)
+	case answer.Error != nil:
+		return answer, answer.Error
+	}
+	return answer, nil
+}
+
+func contextKind(ctx context.Context) api.Kind {
+	if ctx.Err() == context.DeadlineExceeded {
+		return api.KindTimeout
+	}
+	return api.KindCanceled
+}

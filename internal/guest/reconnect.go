@@ -1,0 +1,93 @@
+package guest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"time"
+
+	"banger/api"
+	"banger/internal/agentproto"
+	"banger/internal/stream"
+)
+
+const (
+	defaultPatience = time.Minute
+	firstPause      = 10 * time.Millisecond
+	longestPause    = time.Second
+)
+
+// keepAttached attaches the pipe to one channel after the other until it is over.
+// first is a channel that is open already.
+func (c *Client) keepAttached(ctx context.Context, pipe *stream.Pipe, first stream.Conn) {
+	stop := context.AfterFunc(ctx, func() {
+		pipe.Reset(api.Errorf(contextKind(ctx), "the session was given up: %w", context.Cause(ctx)))
+	})
+	defer stop()
+	deadline := time.Time{}
+	met := func() { deadline = time.Time{} }
+	for conn, pause := first, firstPause; ; {
+		err := attach(pipe, conn, met)
+		if err == nil {
+			return
+		}
+		if deadline.IsZero() {
+			deadline = time.Now().Add(cmp.Or(c.Patience, defaultPatience))
+			pause = firstPause
+		}
+		if conn, err = c.redial(ctx, pipe, deadline, &pause, err); err != nil {
+			pipe.Reset(err)
+			return
+		}
+	}
+}
+
+// attach uses one channel until it breaks; nil means that the pipe is over.
+func attach(pipe *stream.Pipe, conn stream.Conn, met func()) error {
+	if err := agentproto.WriteMessage(conn, agentproto.Request{Op: agentproto.OpStream}); err != nil {
+		conn.Close()
+		return err
+	}
+	return pipe.Attach(conn, met)
+}
+
+// redial opens a new channel, with growing pauses between the tries. cause is why
+// it is needed.
+func (c *Client) redial(ctx context.Context, pipe *stream.Pipe, deadline time.Time, pause *time.Duration, cause error) (stream.Conn, error) {
+	for {
+		timer := time.NewTimer(*pause)
+		select {
+		case <-timer.C:
+		case <-pipe.Done():
+			timer.Stop()
+			return nil, stream.ErrClosed
+		}
+		*pause = min(2**pause, longestPause)
+		if time.Now().After(deadline) {
+			return nil, api.Errorf(api.KindTimeout, "the connection to the guest broke and did not come back: %w", cause)
+		}
+		dialCtx, cancel := context.WithDeadline(ctx, deadline)
+		conn, err := c.Dial(dialCtx)
+		cancel()
+		if err == nil {
+			return conn, nil
+		}
+		if permanent(err) {
+			return nil, err
+		}
+		cause = err
+	}
+}
+
+// permanent says that dialling again cannot help: the VM is stopped or deleted.
+func permanent(err error) bool {
+	var e *api.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Kind {
+	case api.KindNotFound, api.KindConflict, api.KindInvalid, api.KindDenied, api.KindUnsupported:
+		return true
+	}
+	return false
+}

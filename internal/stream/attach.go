@@ -1,0 +1,223 @@
+package stream
+
+import (
+	"errors"
+	"io"
+
+	"banger/api"
+)
+
+// Conn is what a pipe can be attached to.
+type Conn interface {
+	io.ReadWriteCloser
+}
+
+// attachment is a pipe's use of one connection. The pipe's mutex guards it.
+type attachment struct {
+	conn  Conn
+	greet []byte // payload of the first frame; nil once it is sent
+	ready bool   // the offset to send from is known
+	sent  uint64 // next offset to send
+	fin   bool   // the end is sent
+	acked uint64 // newest acknowledgement sent
+	over  bool
+	err   error
+	buf   []byte
+}
+
+// Attach attaches the client's end to a new connection and returns when that has
+// ended: nil when the pipe is over, else why the connection broke. conn is closed.
+// onMeet, where not nil, is called once the other end has answered.
+func (p *Pipe) Attach(conn Conn, onMeet func()) error {
+	a := &attachment{conn: conn}
+	if !p.install(a, func() {
+		a.greet = attachPayload(p.id, !p.met)
+		// At first the other end has nothing: no need to wait for its word.
+		a.ready = p.tries == 0
+		p.tries++
+	}) {
+		conn.Close()
+		return nil
+	}
+	return p.run(a, &reader{r: conn}, onMeet)
+}
+
+// Attachment is a client's wish to attach, as the agent reads it.
+type Attachment struct {
+	ID     ID
+	Create bool // the stream may be made: the client has had no answer yet
+
+	conn   Conn
+	frames *reader
+	first  frame
+}
+
+// Accept reads a client's wish to attach. Whoever calls it answers with Serve or
+// Refuse, which close the connection.
+func Accept(conn Conn) (*Attachment, error) {
+	frames := &reader{r: conn}
+	f, err := frames.next()
+	if err != nil {
+		return nil, err
+	}
+	if f.kind != kindAttach {
+		return nil, protocolErrorf("stream begins with a frame of type %d", f.kind)
+	}
+	id, create, err := parseAttach(f.payload)
+	if err != nil {
+		return nil, err
+	}
+	f.payload = nil
+	return &Attachment{ID: id, Create: create, conn: conn, frames: frames, first: f}, nil
+}
+
+// Refuse tells the client why it cannot attach.
+func (t *Attachment) Refuse(reason error) error {
+	payload := reasonPayload(reason)
+	head := appendHeader(nil, frame{kind: kindReset, length: len(payload)})
+	_, err := t.conn.Write(append(head, payload...))
+	return errors.Join(err, t.conn.Close())
+}
+
+// Serve attaches the agent's end p and returns when the connection has ended, as
+// Attach does.
+func (t *Attachment) Serve(p *Pipe) error {
+	a := &attachment{conn: t.conn, greet: []byte{}}
+	if !p.install(a, nil) {
+		return t.Refuse(api.Errorf(api.KindNotFound, "unknown stream: it has ended"))
+	}
+	p.mu.Lock()
+	err := p.meet(a, t.first)
+	p.mu.Unlock()
+	if err != nil {
+		p.broken(a, err)
+	}
+	return p.run(a, t.frames, nil)
+}
+
+// install makes a the pipe's attachment in place of an earlier one, whose
+// connection it closes. It returns false where the pipe is over.
+func (p *Pipe) install(a *attachment, prepare func()) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.att != nil {
+		p.end(p.att, errors.New("the stream was attached anew"))
+		p.changed.Wait()
+	}
+	if p.err != nil || p.closing {
+		return false
+	}
+	if prepare != nil {
+		prepare()
+	}
+	p.att = a
+	return true
+}
+
+// run carries frames both ways until the connection or the pipe ends.
+func (p *Pipe) run(a *attachment, frames *reader, onMeet func()) error {
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		p.send(a)
+	}()
+	for {
+		f, err := frames.next()
+		if err == nil {
+			err = p.receive(a, f, onMeet)
+		}
+		if err != nil {
+			p.broken(a, err)
+			break
+		}
+	}
+	<-sent
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.att = nil
+	p.changed.Broadcast()
+	if p.err != nil || p.closing {
+		return nil
+	}
+	return a.err
+}
+
+// end ends an attachment; its goroutines follow.
+func (p *Pipe) end(a *attachment, err error) {
+	if a.over {
+		return
+	}
+	a.over, a.err = true, err
+	a.conn.Close()
+	p.changed.Broadcast()
+}
+
+// broken ends an attachment, and with it the pipe where the other side does not
+// keep to the protocol.
+func (p *Pipe) broken(a *attachment, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var fault protocolError
+	if errors.As(err, &fault) && !a.over {
+		p.fail(api.Errorf(api.KindInternal, "the stream broke: %w", err), false)
+		return // send tells the other side, then ends the attachment
+	}
+	p.end(a, err)
+}
+
+// meet takes the other end's first frame.
+func (p *Pipe) meet(a *attachment, f frame) error {
+	offset, end := f.offset, p.written()
+	p.met = true
+	if offset == end+1 && p.outFin {
+		offset, a.fin = end, true
+	}
+	if offset > end || offset < p.outBase {
+		return protocolErrorf("stream offset %d is outside of %d to %d", f.offset, p.outBase, end)
+	}
+	if !a.ready {
+		a.sent, a.ready = offset, true
+	}
+	p.changed.Broadcast()
+	return p.acknowledge(f.ack)
+}
+
+// receive takes one frame.
+func (p *Pipe) receive(a *attachment, f frame, onMeet func()) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if a.over {
+		return a.err
+	}
+	if f.kind == kindReset {
+		p.fail(parseReason(f.payload), true)
+		return errors.New("the stream was reset")
+	}
+	if f.kind == kindAttach {
+		if onMeet != nil {
+			onMeet()
+		}
+		return p.meet(a, f)
+	}
+	if err := p.acknowledge(f.ack); err != nil {
+		return err
+	}
+	at := p.inBase + uint64(p.in.len())
+	switch f.kind {
+	case kindData:
+		if f.offset != at || p.inFin || p.in.len()+f.length > Window {
+			return protocolErrorf("stream data of %d bytes at %d does not fit: %d bytes are here, of which %d are read",
+				f.length, f.offset, at, p.inBase)
+		}
+		if p.err == nil && !p.closing {
+			p.in.push(f.payload)
+		}
+	case kindFin:
+		if f.offset != at || p.inFin {
+			return protocolErrorf("stream end at %d does not fit: %d bytes are here", f.offset, at)
+		}
+		p.inFin = true
+	}
+	p.changed.Broadcast()
+	return nil
+}

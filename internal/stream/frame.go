@@ -1,0 +1,151 @@
+package stream
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"banger/api"
+)
+
+// A connection carries frames:
+//
+//	0  1 byte   type
+//	1  4 bytes  payload length
+//	5  8 bytes  offset
+//	13 8 bytes  acknowledgement: how many bytes the sender's reader has consumed,
+//	            and one more once it has seen the end
+const (
+	frameHeader = 21
+	maxPayload  = 32 << 10
+)
+
+type kind byte
+
+const (
+	// kindAttach is the first frame in both directions. Its offset is how many
+	// bytes the sender has received (one more with the end): from there on the
+	// other side sends. The client's payload is version, id and flags.
+	kindAttach kind = 1
+	kindData   kind = 2 // offset: of the first byte
+	kindAck    kind = 3
+	kindFin    kind = 4 // offset: of the end
+	kindReset  kind = 5 // payload: an api.Error as JSON
+)
+
+const (
+	attachVersion = 1
+	attachSize    = 1 + len(ID{}) + 1
+	flagCreate    = 1 // the stream may be created: nothing is known of it yet
+	// maxReason is the limit for the payload of a reset.
+	maxReason = 4 << 10
+)
+
+type frame struct {
+	kind    kind
+	length  int
+	offset  uint64
+	ack     uint64
+	payload []byte
+}
+
+func appendHeader(dst []byte, f frame) []byte {
+	dst = append(dst, byte(f.kind))
+	dst = binary.BigEndian.AppendUint32(dst, uint32(f.length))
+	dst = binary.BigEndian.AppendUint64(dst, f.offset)
+	return binary.BigEndian.AppendUint64(dst, f.ack)
+}
+
+// parseHeader reads a header and checks its length against what its type may
+// carry.
+func parseHeader(b []byte) (frame, error) {
+	f := frame{
+		kind:   kind(b[0]),
+		offset: binary.BigEndian.Uint64(b[5:]),
+		ack:    binary.BigEndian.Uint64(b[13:]),
+	}
+	length := binary.BigEndian.Uint32(b[1:])
+	limits := map[kind]uint32{kindAttach: uint32(attachSize), kindData: maxPayload, kindAck: 0, kindFin: 0, kindReset: maxReason}
+	limit, known := limits[f.kind]
+	if !known {
+		return frame{}, fmt.Errorf("stream frame of unknown type %d", f.kind)
+	}
+	if length > limit {
+		return frame{}, fmt.Errorf("stream frame of type %d with %d bytes is too long", f.kind, length)
+	}
+	f.length = int(length)
+	return f, nil
+}
+
+// reader reads frames; a payload is valid until the next read.
+type reader struct {
+	r    io.Reader
+	head [frameHeader]byte
+	buf  []byte
+}
+
+func (r *reader) next() (frame, error) {
+	if _, err := io.ReadFull(r.r, r.head[:]); err != nil {
+		return frame{}, err
+	}
+	f, err := parseHeader(r.head[:])
+	if err != nil {
+		return frame{}, protocolError{err}
+	}
+	if f.length > len(r.buf) {
+		r.buf = make([]byte, max(f.length, 512))
+	}
+	f.payload = r.buf[:f.length]
+	_, err = io.ReadFull(r.r, f.payload)
+	return f, err
+}
+
+// protocolError is the other side's fault, not the connection's: trying again
+// does not help.
+type protocolError struct{ error }
+
+func protocolErrorf(format string, args ...any) error {
+	return protocolError{fmt.Errorf(format, args...)}
+}
+
+func attachPayload(id ID, create bool) []byte {
+	payload := append([]byte{attachVersion}, id[:]...)
+	if create {
+		return append(payload, flagCreate)
+	}
+	return append(payload, 0)
+}
+
+func parseAttach(payload []byte) (id ID, create bool, err error) {
+	if len(payload) != attachSize || payload[0] != attachVersion {
+		return id, false, protocolErrorf("bad stream attachment")
+	}
+	copy(id[:], payload[1:])
+	return id, payload[attachSize-1]&flagCreate != 0, nil
+}
+
+func reasonPayload(reason error) []byte {
+	e := api.AsError(reason)
+	short := &api.Error{Kind: e.Kind, Message: cut(e.Message, maxReason/4), Hint: cut(e.Hint, maxReason/16)}
+	payload, err := json.Marshal(short)
+	if err != nil || len(payload) > maxReason { // control characters grow sixfold
+		payload = []byte(`{"kind":"internal","message":"the stream was reset"}`)
+	}
+	return payload
+}
+
+func parseReason(payload []byte) error {
+	var e api.Error
+	if err := json.Unmarshal(payload, &e); err != nil || e.Message == "" {
+		return api.Errorf(api.KindInternal, "the stream was reset")
+	}
+	return &e
+}
+
+func cut(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	return s[:limit] + "…"
+}

@@ -1,0 +1,63 @@
+package stream
+
+// ring is a queue of bytes that takes memory only while it holds some.
+type ring struct {
+	buf  []byte // its length is a power of two, or zero
+	head int
+	size int
+}
+
+// smallRing is what an empty ring may keep: interactive traffic then allocates
+// nothing.
+const smallRing = 4 << 10
+
+func (r *ring) len() int { return r.size }
+
+// push appends p.
+func (r *ring) push(p []byte) {
+	r.grow(r.size + len(p))
+	at := (r.head + r.size) & (len(r.buf) - 1)
+	n := copy(r.buf[at:], p)
+	copy(r.buf, p[n:])
+	r.size += len(p)
+}
+
+func (r *ring) grow(need int) {
+	if need <= len(r.buf) {
+		return
+	}
+	size := max(len(r.buf), 512)
+	for size < need {
+		size *= 2
+	}
+	buf := make([]byte, size)
+	r.peek(buf[:r.size], 0)
+	r.buf, r.head = buf, 0
+}
+
+// peek copies into p what lies offset bytes behind the front.
+func (r *ring) peek(p []byte, offset int) int {
+	p = p[:min(len(p), r.size-offset)]
+	if len(p) == 0 {
+		return 0
+	}
+	at := (r.head + offset) & (len(r.buf) - 1)
+	n := copy(p, r.buf[at:])
+	copy(p[n:], r.buf)
+	return len(p)
+}
+
+// drop removes n bytes from the front.
+func (r *ring) drop(n int) {
+	if n == 0 {
+		return
+	}
+	r.head = (r.head + n) & (len(r.buf) - 1)
+	r.size -= n
+	if r.size == 0 {
+		r.head = 0
+		if len(r.buf) > smallRing {
+			r.buf = nil
+		}
+	}
+}

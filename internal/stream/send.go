@@ -1,0 +1,69 @@
+package stream
+
+// send writes frames to a's connection until it is over, and closes it.
+func (p *Pipe) send(a *attachment) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for !a.over {
+		f, ok := p.nextFrame(a)
+		if !ok {
+			if p.closing || p.err != nil {
+				p.end(a, nil)
+				return
+			}
+			p.changed.Wait()
+			continue
+		}
+		a.buf = appendHeader(a.buf[:0], f)
+		if f.kind == kindData {
+			a.buf = append(a.buf, make([]byte, f.length)...)
+			p.out.peek(a.buf[frameHeader:], int(f.offset-p.outBase))
+		} else {
+			a.buf = append(a.buf, f.payload...)
+		}
+		p.mu.Unlock()
+		_, err := a.conn.Write(a.buf)
+		p.mu.Lock()
+		if err != nil {
+			p.end(a, err)
+		}
+	}
+}
+
+// nextFrame decides what to send next; ok is false where there is nothing.
+func (p *Pipe) nextFrame(a *attachment) (f frame, ok bool) {
+	f = frame{ack: p.ack()}
+	switch {
+	case a.greet != nil:
+		f.kind, f.offset, f.payload = kindAttach, p.received(), a.greet
+		a.greet = nil
+	case p.err != nil:
+		if p.told {
+			return frame{}, false
+		}
+		p.told = true
+		f.kind, f.payload = kindReset, reasonPayload(p.err)
+	case a.ready && a.sent < p.written():
+		f.kind, f.offset = kindData, a.sent
+		f.length = int(min(p.written()-a.sent, maxPayload))
+		a.sent += uint64(f.length)
+		a.acked, p.ackNow = f.ack, false
+		return f, true
+	case a.ready && p.outFin && !a.fin:
+		f.kind, f.offset = kindFin, p.written()
+		a.fin = true
+	case p.ackOwed(a, f.ack):
+		f.kind = kindAck
+	default:
+		return frame{}, false
+	}
+	f.length = len(f.payload)
+	a.acked = f.ack
+	p.ackNow = false
+	return f, true
+}
+
+func (p *Pipe) ackOwed(a *attachment, ack uint64) bool {
+	owed := ack - a.acked
+	return owed > 0 && (owed >= Window/4 || p.inFin && p.in.len() == 0 || p.ackNow || p.closing)
+}
