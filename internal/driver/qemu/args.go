@@ -85,11 +85,11 @@ func diskArgs(s driver.Spec) []string {
 }
 
 // networkArgs connect the guest to QEMU's user network, which needs no
-// privileges. Its defaults are what driver.UserNetwork says; IPv6 is off because
-// it would offer a route where the host may have none.
+// privileges. IPv6 is off: it would offer a route where the host may have none.
 func networkArgs() []string {
+	address, gateway, dns := driver.UserNetwork()
 	return []string{
-		"-netdev", "user,id=net,ipv6=off",
+		"-netdev", fmt.Sprintf("user,id=net,ipv6=off,net=%s,host=%s,dns=%s,dhcpstart=%s", address.Masked(), gateway, dns, address.Addr()),
 		"-device", "virtio-net-device,netdev=net,mac=52:54:00:12:34:56",
 	}
 }

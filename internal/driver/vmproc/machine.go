@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"banger/api"
@@ -123,6 +124,9 @@ func (m *Machine) Kill(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Signal sends a signal to the VMM.
+func (m *Machine) Signal(sig syscall.Signal) error { return m.process.Signal(sig) }
 
 // DialGuest implements driver.Machine.
 func (m *Machine) DialGuest(ctx context.Context) (net.Conn, error) {

@@ -1,0 +1,124 @@
+package fake
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"banger/internal/agent"
+	"banger/internal/buildinfo"
+	"banger/internal/paths"
+)
+
+// guestName is the first argument of a process that is a fake VMM.
+const guestName = "banger-fake-guest"
+
+// RootDir, in a VM's directory, is what the fake guest takes for its file system.
+const RootDir = "fake-root"
+
+// The descriptors that the driver hands over.
+const (
+	socketFD = 3
+	readyFD  = 4
+)
+
+func guestArgs(path, id, dir, fault string) []string {
+	return []string{path, guestName, "id=" + id, "dir=" + dir, "fault=" + fault}
+}
+
+func belongsTo(id, dir string) func(args []string) bool {
+	return func(args []string) bool {
+		return len(args) == 5 && args[1] == guestName && args[2] == "id="+id && args[3] == "dir="+dir
+	}
+}
+
+// GuestMain returns at once, unless this process was started to be a fake VMM:
+// then it is one until its end, and exits.
+func GuestMain() {
+	if len(os.Args) != 5 || os.Args[1] != guestName {
+		return
+	}
+	dir := strings.TrimPrefix(os.Args[3], "dir=")
+	fault := strings.TrimPrefix(os.Args[4], "fault=")
+	if err := runGuest(dir, fault); err != nil {
+		fmt.Fprintln(os.Stderr, "fake VMM:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func runGuest(dir, fault string) error {
+	if fault == FaultRefuse {
+		return fmt.Errorf("refused, as %s says", FaultFile)
+	}
+	// A VMM takes no notice of a closed terminal.
+	signal.Ignore(syscall.SIGHUP)
+	console, err := os.OpenFile(filepath.Join(dir, paths.VMConsole), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer console.Close()
+	listener, err := inherited(socketFD, "agent.sock")
+	if err != nil {
+		return err
+	}
+	if err := tellReady(); err != nil {
+		return err
+	}
+	fmt.Fprint(console, "[    0.000000] Linux version 0.0-fake\r\n")
+	name, value, _ := strings.Cut(fault, "=")
+	switch name {
+	case FaultExit:
+		fmt.Fprint(console, "[    0.100000] Kernel panic - not syncing: the fault says so\r\n")
+		return fmt.Errorf("the guest panicked, as %s says", FaultFile)
+	case FaultMute:
+		fmt.Fprint(console, "[    0.100000] nothing more will be heard\r\n")
+		select {}
+	case FaultSlow:
+		delay, err := time.ParseDuration(value)
+		if err != nil {
+			return err
+		}
+		time.Sleep(delay)
+	}
+	fmt.Fprint(console, "[    0.100000] banger-agent is ready\r\n")
+	return serve(dir, listener, console)
+}
+
+func serve(dir string, listener net.Listener, console *os.File) error {
+	root := filepath.Join(dir, RootDir)
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	return agent.Serve(ctx, agent.Options{
+		Version: buildinfo.Get().Version,
+		BootID:  rand.Text(),
+		Root:    root,
+		Shutdown: func(bool) {
+			fmt.Fprint(console, "[    9.000000] Power down\r\n")
+			os.Exit(0)
+		},
+	}, agent.FromListener(listener))
+}
+
+func inherited(fd uintptr, name string) (net.Listener, error) {
+	f := os.NewFile(fd, name)
+	defer f.Close()
+	return net.FileListener(f)
+}
+
+func tellReady() error {
+	f := os.NewFile(readyFD, "ready")
+	_, err := f.Write([]byte{1})
+	f.Close()
+	return err
+}
