@@ -19,6 +19,26 @@ func (c *Client) Stop(ctx context.Context) error {
 	return c.do(ctx, http.MethodPost, "/v1/daemon/stop", nil, nil)
 }
 
+// StopAndWait has the daemon end and waits until it has. No client starts
+// another one in the meantime.
+func (c *Client) StopAndWait(ctx context.Context) error {
+	mayStart, err := lock(ctx, c.paths.StartLock())
+	if err != nil {
+		return api.AsError(err)
+	}
+	defer mayStart()
+	if err := c.Stop(ctx); err != nil {
+		return api.AsError(err)
+	}
+	// The daemon holds this one for as long as it lives.
+	gone, err := lock(ctx, c.paths.Lock())
+	if err != nil {
+		return api.AsError(err)
+	}
+	gone()
+	return nil
+}
+
 // Doctor has the daemon examine the host.
 func (c *Client) Doctor(ctx context.Context) (api.Doctor, error) {
 	var found api.Doctor

@@ -88,7 +88,7 @@ func flock(f *os.File) error {
 // spawn starts the daemon as a session of its own and waits until it is ready.
 // It does not end with ctx or this process.
 func (c *Client) spawn(ctx context.Context) error {
-	program, err := findDaemon()
+	program, err := FindDaemon()
 	if err != nil {
 		return err
 	}
@@ -200,8 +200,8 @@ func (c *Client) daemonEnv() []string {
 	return env
 }
 
-// findDaemon finds the daemon's program: $BANGERD, beside this one, on PATH.
-func findDaemon() (string, error) {
+// FindDaemon finds the daemon's program: $BANGERD, beside this one, on PATH.
+func FindDaemon() (string, error) {
 	if path := os.Getenv("BANGERD"); path != "" {
 		return filepath.Abs(path)
 	}

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 
 	"banger/api"
+	"banger/internal/guest"
 )
 
 func vmPath(ref string) string { return "/v1/vms/" + url.PathEscape(ref) }
@@ -110,6 +112,12 @@ func (c *Client) LogsVM(ctx context.Context, ref string, follow bool, tail int, 
 // PruneVMs removes every VM that does not run.
 func (c *Client) PruneVMs(ctx context.Context, report api.Report) (api.Pruned, error) {
 	return c.prune(ctx, "/v1/vms/prune", report)
+}
+
+// Guest returns a client of the agent in a running VM. Its sessions ride out a
+// restart of the daemon, which they start again if need be.
+func (c *Client) Guest(ref string) *guest.Client {
+	return &guest.Client{Dial: func(ctx context.Context) (net.Conn, error) { return c.DialGuest(ctx, ref) }}
 }
 
 func (c *Client) prune(ctx context.Context, path string, report api.Report) (api.Pruned, error) {

@@ -1,0 +1,84 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+
+	"banger/client"
+	"banger/internal/buildinfo"
+	"banger/internal/paths"
+
+	"golang.org/x/term"
+)
+
+// app is what every command works with.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+	env      func(string) string
+	signals  *interruption
+
+	mu sync.Mutex // guards err, which progress and notes share
+}
+
+func newApp(in io.Reader, out, err io.Writer, env func(string) string) *app {
+	return &app{in: in, out: out, err: err, env: env}
+}
+
+// client returns a client that starts the daemon when it does not run.
+func (a *app) client() (*client.Client, error) {
+	p, err := paths.User()
+	if err != nil {
+		return nil, err
+	}
+	version := buildinfo.Get().Version
+	return client.New(p).OnOtherVersion(version, func(daemon string) {
+		a.note("the daemon is version %s and this is %s: `banger daemon stop` lets the next command start the new one; VMs run on",
+			daemon, version)
+	}), nil
+}
+
+// note prints one calm line on standard error.
+func (a *app) note(format string, args ...any) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	fmt.Fprintf(a.err, "banger: "+format+"\n", args...)
+}
+
+// terminal returns the descriptor behind a reader or writer, if it is a
+// terminal.
+func terminal(v any) (*os.File, bool) {
+	f, ok := v.(*os.File)
+	return f, ok && term.IsTerminal(int(f.Fd()))
+}
+
+// colour reports whether w takes colours (no-color.org; TERM of terminfo(5)).
+func (a *app) colour(w io.Writer) bool {
+	_, tty := terminal(w)
+	return tty && a.env("NO_COLOR") == "" && cmp.Or(a.env("TERM"), "dumb") != "dumb"
+}
+
+// width is the number of columns of the terminal behind w.
+func width(w io.Writer) int {
+	if f, ok := terminal(w); ok {
+		if columns, _, err := term.GetSize(int(f.Fd())); err == nil && columns > 0 {
+			return columns
+		}
+	}
+	return 80
+}
+
+// printable keeps control characters, which may come from a guest or a file,
+// off the terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 {
+			return '?'
+		}
+		return r
+	}, s)
+}

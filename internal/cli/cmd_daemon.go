@@ -1,0 +1,114 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"banger/api"
+	"banger/client"
+	"banger/internal/paths"
+	"banger/internal/size"
+
+	"github.com/spf13/cobra"
+)
+
+func newDaemon(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "daemon",
+		Short: "Look after the daemon",
+		Long: `Look after the daemon, bangerd, which does the work. It starts by itself when a
+command needs it, and VMs run on when it stops.`,
+		Example: "  banger daemon status",
+		Args:    noArgs,
+		RunE:    showHelp,
+	}
+	cmd.AddCommand(newDaemonStatus(a), newDaemonRun(), newDaemonStop(a))
+	return cmd
+}
+
+// runningClient returns a client that starts no daemon.
+func (a *app) runningClient() (*client.Client, paths.Paths, error) {
+	p, err := paths.User()
+	if err != nil {
+		return nil, p, err
+	}
+	return client.New(p).WithoutStart(), p, nil
+}
+
+func newDaemonStatus(a *app) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "status",
+		Short:   "Show how the daemon is",
+		Long:    "Show how the daemon is. It is not started for that; the status is 1 where it does not run.",
+		Example: "  banger daemon status\n  banger daemon status --json",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, _, err := a.runningClient()
+			if err != nil {
+				return err
+			}
+			s, err := c.Status(cmd.Context())
+			if err != nil {
+				return notRunning(err)
+			}
+			if asJSON {
+				return printJSON(a.out, "daemon", s)
+			}
+			return fields(a.out, "pid", strconv.Itoa(s.PID), "version", fmt.Sprintf("%s (commit %s)", s.Version, s.Commit),
+				"running for", span(time.Since(s.StartedAt)), "socket", s.Socket, "home", s.Home,
+				"VMs", fmt.Sprintf("%d, %d running", s.VMs, s.Running), "memory", size.Format(s.RSSBytes))
+		},
+	}
+	addJSON(cmd, &asJSON)
+	return cmd
+}
+
+func notRunning(err error) error {
+	if api.KindOf(err) == api.KindNotFound {
+		return api.Errorf(api.KindNotFound, "the daemon is not running").WithHint("banger ps   starts it, as any command does")
+	}
+	return err
+}
+
+func newDaemonRun() *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "Run the daemon in the foreground",
+		Long:  "Run the daemon in the foreground, with its log on standard error, until Ctrl-C.",
+		Example: `  banger daemon run
+  banger daemon run 2> bangerd.log`,
+		Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			program, err := client.FindDaemon()
+			if err != nil {
+				return err
+			}
+			err = syscall.Exec(program, []string{program}, os.Environ())
+			return api.Errorf(api.KindInternal, "cannot run %s: %w", program, err)
+		},
+	}
+}
+
+func newDaemonStop(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "stop",
+		Short:   "Stop the daemon; VMs run on",
+		Example: "  banger daemon stop",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, _, err := a.runningClient()
+			if err != nil {
+				return err
+			}
+			if err := c.StopAndWait(cmd.Context()); err != nil {
+				return notRunning(err)
+			}
+			a.note("the daemon has stopped")
+			return nil
+		},
+	}
+}

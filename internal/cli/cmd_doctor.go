@@ -1,0 +1,92 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"banger/api"
+
+	"github.com/spf13/cobra"
+)
+
+func newDoctor(a *app) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Say what this machine can do and what it lacks",
+		Long: `Say what this machine can do, what it lacks, why that matters and what to type.
+The status is 1 where something that banger needs is missing.`,
+		Example: "  banger doctor\n  banger doctor --json",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			checks, err := a.examine(cmd)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = printJSON(a.out, "checks", append([]api.Check{}, checks...))
+			} else {
+				err = a.printChecks(checks)
+			}
+			for _, check := range checks {
+				if check.Status == "fail" && err == nil {
+					err = statusError(exitFailed)
+				}
+			}
+			return err
+		},
+	}
+	addJSON(cmd, &asJSON)
+	return cmd
+}
+
+// examine asks the daemon. Where it cannot start, that is a finding too.
+func (a *app) examine(cmd *cobra.Command) ([]api.Check, error) {
+	c, err := a.client()
+	if err != nil {
+		return nil, err
+	}
+	found, err := c.Doctor(cmd.Context())
+	if err == nil {
+		return found.Checks, nil
+	}
+	if a.signals.signal() != 0 {
+		return nil, err
+	}
+	e := api.AsError(err)
+	return []api.Check{{
+		Name: "daemon", Status: "fail", Found: e.Message,
+		Why: "it does all the work; without it nothing else was examined", Fix: e.Hint,
+	}}, nil
+}
+
+func (a *app) printChecks(checks []api.Check) error {
+	var b strings.Builder
+	wrong := 0
+	for _, check := range checks {
+		fmt.Fprintf(&b, "%s  %s: %s\n", a.mark(check.Status), printable(check.Name), printable(check.Found))
+		if check.Status == "ok" {
+			continue
+		}
+		wrong++
+		fmt.Fprintf(&b, "      why: %s\n", printable(check.Why))
+		if check.Fix != "" {
+			fmt.Fprintf(&b, "      try: %s\n", printable(check.Fix))
+		}
+	}
+	if wrong == 0 {
+		b.WriteString("\nAll is well.\n")
+	}
+	_, err := fmt.Fprint(a.out, b.String())
+	return err
+}
+
+// mark is a status in four columns, coloured where that is welcome.
+func (a *app) mark(status string) string {
+	text := fmt.Sprintf("%-4s", status)
+	colours := map[string]string{"ok": "32", "warn": "33", "fail": "31"}
+	if code := colours[status]; code != "" && a.colour(a.out) {
+		return "\x1b[" + code + "m" + text + "\x1b[0m"
+	}
+	return text
+}

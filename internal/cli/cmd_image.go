@@ -1,0 +1,244 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"banger/api"
+	"banger/internal/size"
+
+	"github.com/spf13/cobra"
+)
+
+func newImage(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "image",
+		Short:   "Get and remove root file systems",
+		Example: "  banger image list\n  banger image pull",
+		Args:    noArgs,
+		RunE:    showHelp,
+	}
+	cmd.AddCommand(newImageList(a), newImagePull(a), newImageImport(a), newImageShow(a), newImageDelete(a), newImagePrune(a))
+	return cmd
+}
+
+func newImageList(a *app) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "list",
+		Aliases: []string{"ls"},
+		Short:   "List the images in the cache",
+		Example: "  banger image list",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			images, err := c.ListImages(cmd.Context())
+			switch {
+			case err != nil:
+				return err
+			case asJSON:
+				return printJSON(a.out, "images", append([]api.Image{}, images...))
+			case len(images) == 0:
+				a.note("no images yet; `banger image pull` gets the default one")
+				return nil
+			}
+			return imageTable(images, time.Now()).write(a.out)
+		},
+	}
+	addJSON(cmd, &asJSON)
+	return cmd
+}
+
+func imageTable(images []api.Image, now time.Time) *table {
+	t := newTable("NAME", "DIGEST", "SIZE", "CREATED", "USED BY", "SOURCE")
+	for _, i := range images {
+		t.add(names(i.Names), short(i.Digest), size.Format(i.SizeBytes), ago(now, i.CreatedAt), users(i.UsedBy), i.Source)
+	}
+	return t
+}
+
+func names(all []string) string {
+	if len(all) == 0 {
+		return "-"
+	}
+	return strings.Join(all, ", ")
+}
+
+func users(all []string) string {
+	switch len(all) {
+	case 0:
+		return "-"
+	case 1, 2:
+		return strings.Join(all, ", ")
+	}
+	return plural(len(all), "VM")
+}
+
+func newImagePull(a *app) *cobra.Command {
+	var refresh bool
+	cmd := &cobra.Command{
+		Use:   "pull [NAME]",
+		Short: "Build an image from the distribution's packages",
+		Long: `Build an image from the distribution's packages, unless it is in the cache. The
+packages come from this machine's own sources, their signatures checked.`,
+		Example:           "  banger image pull\n  banger image pull --refresh debian",
+		Args:              arguments(0, 1, "one name at most"),
+		ValidArgsFunction: a.completeArgs(1, a.imageNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name := ""
+			if len(args) > 0 {
+				name = args[0]
+			}
+			if name == "" {
+				settings, err := a.config()
+				if err != nil {
+					return err
+				}
+				name = settings.Image
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			p := a.newProgress()
+			image, err := c.PullImage(cmd.Context(), api.PullImage{Name: name, Refresh: refresh}, p.report)
+			p.done()
+			if err != nil {
+				return err
+			}
+			return a.printMade(image.Names, image.Digest)
+		},
+	}
+	cmd.Flags().BoolVar(&refresh, "refresh", false, "build it anew although it is in the cache")
+	return cmd
+}
+
+func newImageImport(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "import FILE [NAME]",
+		Short: "Make an image of a root file system in a tar file",
+		Long: `Make an image of a root file system in a tar file, plain or compressed. Any root
+file system works unmodified. Without NAME, the file's name is taken.`,
+		Example: "  banger image import alpine-minirootfs.tar.gz alpine",
+		Args:    arguments(1, 2, "a file and one name at most"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path, err := existing(args[0])
+			if err != nil {
+				return err
+			}
+			name := nameOf(path)
+			if len(args) > 1 {
+				name = args[1]
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			p := a.newProgress()
+			image, err := c.ImportImage(cmd.Context(), api.ImportImage{Path: path, Name: name}, p.report)
+			p.done()
+			if err != nil {
+				return err
+			}
+			return a.printMade(image.Names, image.Digest)
+		},
+	}
+}
+
+// nameOf makes an image's name of a file's: "Alpine-3.20.tar.gz" is
+// "alpine-3.20".
+func nameOf(path string) string {
+	name := strings.ToLower(filepath.Base(path))
+	for _, ending := range []string{".gz", ".xz", ".zst", ".bz2", ".lz4", ".tgz", ".txz", ".tar"} {
+		name = strings.TrimSuffix(name, ending)
+	}
+	return name
+}
+
+// printMade prints the name to use for what was made.
+func (a *app) printMade(names []string, digest string) error {
+	name := digest
+	if len(names) > 0 {
+		name = names[0]
+	}
+	_, err := fmt.Fprintln(a.out, name)
+	return err
+}
+
+func newImageShow(a *app) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:               "show NAME...",
+		Short:             "Show an image in detail",
+		Example:           "  banger image show debian",
+		Args:              arguments(1, -1, "the name of an image"),
+		ValidArgsFunction: a.completeArgs(-1, a.imageNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			return showAll(a, args, asJSON, "image", "images",
+				func(name string) (api.Image, error) { return c.ShowImage(cmd.Context(), name) },
+				func(i api.Image) error {
+					return fields(a.out, "names", names(i.Names), "digest", i.Digest, "source", i.Source, "arch", i.Arch,
+						"size", size.Format(i.SizeBytes), "smallest disk", size.Format(i.DiskBytes),
+						"created", moment(&i.CreatedAt), "used by", strings.Join(i.UsedBy, ", "))
+				})
+		},
+	}
+	addJSON(cmd, &asJSON)
+	return cmd
+}
+
+func newImageDelete(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:               "delete NAME...",
+		Aliases:           []string{"rm"},
+		Short:             "Delete images",
+		Long:              "Delete images. One that a VM uses is refused.",
+		Example:           "  banger image delete alpine",
+		Args:              arguments(1, -1, "the name of an image"),
+		ValidArgsFunction: a.completeArgs(-1, a.imageNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			return a.each(cmd.Context(), args, func(ctx context.Context, name string, _ api.Report) (string, error) {
+				return name, c.DeleteImage(ctx, name)
+			})
+		},
+	}
+}
+
+func newImagePrune(a *app) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "prune",
+		Short:   "Delete images and kernels that nothing uses",
+		Example: "  banger image prune",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			p := a.newProgress()
+			pruned, err := c.PruneImages(cmd.Context(), p.report)
+			p.done()
+			if err != nil {
+				return err
+			}
+			return a.printPruned(pruned, asJSON)
+		},
+	}
+	addJSON(cmd, &asJSON)
+	return cmd
+}

@@ -1,0 +1,19 @@
+package cli
+
+import "github.com/spf13/cobra"
+
+func newVM(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "vm",
+		Short:   "Create, use and remove VMs",
+		Example: "  banger vm run\n  banger vm list",
+		Args:    noArgs,
+		RunE:    showHelp,
+	}
+	cmd.AddCommand(
+		newVMRun(a), newVMCreate(a), newVMStart(a), newVMStop(a), newVMRestart(a), newVMKill(a), newVMDelete(a),
+		newVMList(a), newVMShow(a), newVMLogs(a), newVMExec(a), newVMShell(a),
+		newVMWait(a), newVMRename(a), newVMPrune(a),
+	)
+	return cmd
+}

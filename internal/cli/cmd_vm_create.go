@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"fmt"
+
+	"banger/api"
+	"banger/internal/config"
+
+	"github.com/spf13/cobra"
+)
+
+// shape is what a new VM is to be, as flags have it: texts, so that bad ones get
+// our own errors.
+type shape struct {
+	name, image, kernel, driver string
+	vcpu, memory, disk          string
+}
+
+func (s *shape) flags(a *app, cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&s.name, "name", "", "name, a DNS label (default: an adjective and a noun)")
+	f.StringVar(&s.image, "image", "", "root file system (default: the configured one)")
+	f.StringVar(&s.kernel, "kernel", "", "kernel (default: the distribution's newest)")
+	f.StringVar(&s.driver, "driver", "", "what runs the VM: qemu")
+	f.StringVar(&s.vcpu, "vcpu", "", "number of processors")
+	f.StringVar(&s.memory, "memory", "", "memory, such as 512M or 4G")
+	f.StringVar(&s.disk, "disk", "", "size of the disk, such as 20G; it occupies only what is written")
+	a.completeFlag(cmd, "image", a.imageNames)
+	a.completeFlag(cmd, "kernel", a.kernelNames)
+	a.completeFlag(cmd, "driver", func() []string { return []string{"qemu"} })
+}
+
+// request reads the flags, and for those not given the environment, which the
+// daemon's may not be.
+func (s *shape) request(a *app, cmd *cobra.Command) (api.CreateVM, error) {
+	req := api.CreateVM{Name: s.name}
+	var err error
+	read := func(flag, variable, value string, set func(string) error) {
+		what := "--" + flag
+		if value == "" && !cmd.Flags().Changed(flag) {
+			what, value = variable, a.env(variable)
+			if value == "" {
+				return
+			}
+		}
+		if e := set(value); e != nil && err == nil {
+			err = usagef(cmd, "cannot use %s: %w", what, e)
+		}
+	}
+	word := func(to *string) func(string) error {
+		return func(v string) error {
+			if *to = v; v == "" {
+				return fmt.Errorf("it is empty")
+			}
+			return nil
+		}
+	}
+	read("image", "BANGER_IMAGE", s.image, word(&req.Image))
+	read("kernel", "BANGER_KERNEL", s.kernel, word(&req.Kernel))
+	read("driver", "BANGER_DRIVER", s.driver, word(&req.Driver))
+	read("vcpu", "BANGER_VCPUS", s.vcpu, func(v string) (e error) { req.VCPUs, e = config.ParseVCPUs(v); return })
+	read("memory", "BANGER_MEMORY", s.memory, func(v string) (e error) { req.MemoryBytes, e = config.ParseMemory(v); return })
+	read("disk", "BANGER_DISK", s.disk, func(v string) (e error) { req.DiskBytes, e = config.ParseDisk(v); return })
+	if err == nil && cmd.Flags().Changed("name") && s.name == "" {
+		err = usagef(cmd, "cannot use --name: it is empty")
+	}
+	return req, err
+}
+
+func newVMCreate(a *app) *cobra.Command {
+	var s shape
+	var start bool
+	cmd := &cobra.Command{
+		Use:   "create [NAME]",
+		Short: "Create a VM without starting it",
+		Long:  "Create a VM without starting it, and print its name.",
+		Example: `  banger vm create dev --memory 4G --disk 20G
+  banger vm create --start`,
+		Args: arguments(0, 1, "one name at most"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				if s.name != "" {
+					return usagef(cmd, "two names: %q and --name %q", args[0], s.name)
+				}
+				s.name = args[0]
+			}
+			req, err := s.request(a, cmd)
+			if err != nil {
+				return err
+			}
+			req.Start = start
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			p := a.newProgress()
+			vm, err := c.CreateVM(cmd.Context(), req, p.report)
+			p.done()
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(a.out, vm.Name)
+			return err
+		},
+	}
+	s.flags(a, cmd)
+	cmd.Flags().BoolVar(&start, "start", false, "start it too")
+	return cmd
+}
+

@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"context"
+
+	"banger/api"
+	"banger/client"
+
+	"github.com/spf13/cobra"
+)
+
+func newVMDelete(a *app) *cobra.Command {
+	var force, all bool
+	cmd := &cobra.Command{
+		Use:     "delete NAME...",
+		Aliases: []string{"rm"},
+		Short:   "Delete VMs with their disks",
+		Long: `Delete VMs with their disks. A running VM is refused without --force. With
+--all, every VM that is not running is deleted; with --force, those too.`,
+		Example: `  banger vm delete dev
+  banger vm delete --force dev web-1
+  banger vm delete --all`,
+		ValidArgsFunction: a.completeArgs(-1, a.vmNames),
+		Args: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case all && len(args) > 0:
+				return usagef(cmd, "--all takes no names, got %q", args[0])
+			case !all && len(args) == 0:
+				return usagef(cmd, "%s needs the name of a VM, or --all", cmd.CommandPath())
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if all {
+				var err error
+				if args, err = a.deletable(cmd.Context(), force); err != nil {
+					return err
+				}
+			}
+			return a.runEach(cmd.Context(), args, func(ctx context.Context, c *client.Client, name string, report api.Report) error {
+				return c.DeleteVM(ctx, name, force, report)
+			})
+		},
+	}
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "also while it runs")
+	cmd.Flags().BoolVar(&all, "all", false, "all VMs that are not running; with --force, all")
+	return cmd
+}
+
+// deletable names the VMs that --all means, and says which it leaves.
+func (a *app) deletable(ctx context.Context, force bool) ([]string, error) {
+	c, err := a.client()
+	if err != nil {
+		return nil, err
+	}
+	vms, err := c.ListVMs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	running := 0
+	for _, vm := range vms {
+		if !force && (vm.State == api.StateRunning || vm.State == api.StatePaused) {
+			running++
+			continue
+		}
+		names = append(names, vm.Name)
+	}
+	switch {
+	case running > 0:
+		a.note("left as they are running: %d (--force deletes them too)", running)
+	case len(names) == 0:
+		a.note("no VMs to delete")
+	}
+	return names, nil
+}

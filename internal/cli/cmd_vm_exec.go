@@ -1,0 +1,91 @@
+package cli
+
+import (
+	"os"
+	"strings"
+
+	"banger/api"
+
+	"github.com/spf13/cobra"
+)
+
+// command is how a command in a guest is to run, as flags have it.
+type command struct {
+	env     []string
+	workdir string
+	tty     bool
+}
+
+func (c *command) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringArrayVarP(&c.env, "env", "e", nil, "set a variable: `NAME=value`, or NAME alone to pass ours on")
+	f.StringVarP(&c.workdir, "workdir", "w", "", "`DIRECTORY` to run in (default: the home directory)")
+	f.BoolVarP(&c.tty, "tty", "t", false, "run a command on a terminal too (default: shells only)")
+	f.SetInterspersed(false)
+}
+
+// exec makes the request; no argv is a shell.
+func (c *command) exec(a *app, cmd *cobra.Command, argv []string) (api.Exec, error) {
+	exec := api.Exec{Argv: argv, Dir: c.workdir, TTY: c.tty}
+	if !cmd.Flags().Changed("tty") {
+		exec.TTY = len(argv) == 0 && a.interactive()
+	}
+	if len(argv) > 0 && argv[0] == "" {
+		return exec, usagef(cmd, "the command is empty")
+	}
+	for _, kv := range c.env {
+		name, _, hasValue := strings.Cut(kv, "=")
+		if name == "" || strings.ContainsRune(kv, 0) {
+			return exec, usagef(cmd, "cannot use --env %q: it is not NAME=value", kv)
+		}
+		if !hasValue {
+			value, set := os.LookupEnv(name)
+			if !set {
+				continue
+			}
+			kv = name + "=" + value
+		}
+		exec.Env = append(exec.Env, kv)
+	}
+	return exec, nil
+}
+
+func newVMExec(a *app) *cobra.Command {
+	var how command
+	cmd := &cobra.Command{
+		Use:   "exec NAME -- COMMAND [ARGUMENT...]",
+		Short: "Run a command in a running VM",
+		Long: `Run a command in a running VM, with our standard input, output and error. Signals
+are passed on. The status is the command's, 128 plus the signal's number where a
+signal ended it, or 125 where banger itself failed.`,
+		Example: `  banger vm exec dev -- make test
+  banger vm exec dev -- sh -c 'cat > notes' < notes
+  banger vm exec -t dev -- top`,
+		Args:              arguments(2, -1, "the name of a VM and a command"),
+		ValidArgsFunction: a.completeArgs(1, a.vmNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			exec, err := how.exec(a, cmd, afterDashes(args[1:]))
+			if err != nil {
+				return err
+			}
+			if len(exec.Argv) == 0 {
+				return usagef(cmd, "%s needs a command after --", cmd.CommandPath())
+			}
+			c, err := a.client()
+			if err != nil {
+				return own(err)
+			}
+			return a.inGuest(cmd.Context(), c, args[0], exec)
+		},
+	}
+	how.flags(cmd)
+	return cmd
+}
+
+// afterDashes drops the -- that flag parsing leaves in after a first argument.
+func afterDashes(args []string) []string {
+	if len(args) > 0 && args[0] == "--" {
+		return args[1:]
+	}
+	return args
+}

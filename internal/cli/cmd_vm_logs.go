@@ -1,0 +1,37 @@
+package cli
+
+import "github.com/spf13/cobra"
+
+func newVMLogs(a *app) *cobra.Command {
+	var follow bool
+	var tail int
+	cmd := &cobra.Command{
+		Use:   "logs NAME",
+		Short: "Print what a VM's serial console said",
+		Long: `Print what a VM's serial console said: the kernel's messages, and what the
+guest writes to its console. The oldest part of a long console is dropped.`,
+		Example:           "  banger vm logs dev\n  banger vm logs -f dev\n  banger vm logs -n 20 dev",
+		Args:              arguments(1, 1, "the name of one VM"),
+		ValidArgsFunction: a.completeArgs(1, a.vmNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			lines := -1
+			if cmd.Flags().Changed("tail") {
+				if lines = tail; tail < 0 {
+					return usagef(cmd, "cannot use --tail %d: it is negative", tail)
+				}
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			err = c.LogsVM(cmd.Context(), args[0], follow, lines, a.out)
+			if sig := a.signals.signal(); err == nil && sig != 0 {
+				return statusError(128 + int(sig))
+			}
+			return err
+		},
+	}
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the VM stops")
+	cmd.Flags().IntVarP(&tail, "tail", "n", 0, "the last `LINES` only")
+	return cmd
+}

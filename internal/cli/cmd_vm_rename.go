@@ -1,0 +1,30 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func newVMRename(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:               "rename NAME NEW-NAME",
+		Short:             "Give a VM another name",
+		Long:              "Give a VM another name. A running guest learns its new host name at its next start.",
+		Example:           "  banger vm rename brave-otter dev",
+		Args:              arguments(2, 2, "the old and the new name"),
+		ValidArgsFunction: a.completeArgs(1, a.vmNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			vm, err := c.RenameVM(cmd.Context(), args[0], args[1])
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(a.out, vm.Name)
+			return err
+		},
+	}
+}

@@ -1,0 +1,148 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"banger/api"
+	"banger/client"
+
+	"github.com/spf13/cobra"
+)
+
+// removeTime bounds the removal of a VM at the end of `vm run --rm`.
+const removeTime = time.Minute
+
+// runVM is one `vm run`.
+type runVM struct {
+	shape          shape
+	how            command
+	rm             bool
+	detach, timing bool
+}
+
+func newVMRun(a *app) *cobra.Command {
+	var r runVM
+	cmd := &cobra.Command{
+		Use:   "run [-- COMMAND [ARGUMENT...]]",
+		Short: "Create a VM, start it, and run a shell or a command in it",
+		Long: `Create a VM, start it, and run a shell in it, or a command. The status is the
+command's, 128 plus the signal's number where a signal ended it, or 125 where
+banger itself failed. The VM runs on afterwards, unless --rm is given. Ctrl-C
+while it is starting leaves nothing.`,
+		Example: `  banger vm run
+  banger vm run --rm -- uname -a
+  banger vm run --name dev --memory 4G --disk 20G
+  name=$(banger vm run -d)`,
+		RunE: func(cmd *cobra.Command, args []string) error { return r.run(a, cmd, args) },
+	}
+	r.shape.flags(a, cmd)
+	r.how.flags(cmd)
+	f := cmd.Flags()
+	f.BoolVar(&r.rm, "rm", false, "delete the VM at the end")
+	f.BoolVarP(&r.detach, "detach", "d", false, "print the VM's name and leave it running")
+	f.BoolVar(&r.timing, "timing", false, "print where the time went")
+	return cmd
+}
+
+func (r *runVM) run(a *app, cmd *cobra.Command, argv []string) error {
+	if r.detach && len(argv) > 0 {
+		return usagef(cmd, "--detach takes no command: `banger vm exec` runs one later")
+	}
+	exec, err := r.how.exec(a, cmd, argv)
+	if err != nil {
+		return err
+	}
+	req, err := r.shape.request(a, cmd)
+	if err != nil {
+		return err
+	}
+	req.Start, req.AutoRemove = true, r.rm
+	c, err := a.client()
+	if err != nil {
+		return own(err)
+	}
+	began := time.Now()
+	vm, err := a.createAndStart(cmd.Context(), c, req)
+	if err != nil {
+		return own(err)
+	}
+	started := time.Now()
+	if r.detach {
+		_, err = fmt.Fprintln(a.out, vm.Name)
+	} else {
+		err = a.inGuest(cmd.Context(), c, vm.ID, exec)
+	}
+	ended := time.Now()
+	switch {
+	case r.detach:
+	case r.rm:
+		if e := a.remove(cmd.Context(), c, vm.ID); e != nil {
+			a.printError(e)
+		}
+	default:
+		a.farewell(vm.Name)
+	}
+	if r.timing {
+		a.printTiming(vm.Timing, started.Sub(began), ended.Sub(started), time.Since(ended))
+	}
+	return err
+}
+
+// createAndStart makes the VM. Where the user gave up, it leaves none.
+func (a *app) createAndStart(ctx context.Context, c *client.Client, req api.CreateVM) (api.VM, error) {
+	p := a.newProgress()
+	vm, err := c.CreateVM(ctx, req, p.report)
+	p.done()
+	if err == nil && ctx.Err() != nil {
+		// It was there before the cancellation reached it.
+		err = a.remove(ctx, c, vm.ID)
+		if err == nil {
+			err = api.Errorf(api.KindCanceled, "cancelled: %w", context.Cause(ctx))
+		}
+	}
+	return vm, err
+}
+
+// remove deletes a VM although ctx may have ended.
+func (a *app) remove(ctx context.Context, c *client.Client, ref string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
+	defer cancel()
+	err := c.DeleteVM(ctx, ref, true, nil)
+	if api.KindOf(err) == api.KindNotFound {
+		return nil // the daemon was quicker
+	}
+	return err
+}
+
+// farewell says, to people only, how to come back.
+func (a *app) farewell(name string) {
+	if _, tty := terminal(a.err); tty {
+		a.note("%s runs on: `banger vm shell %s` comes back, `banger vm delete -f %s` removes it", name, name, name)
+	}
+}
+
+// printTiming says where the time went: each step of the daemon's, what is left
+// of the wait for it, the command, the removal.
+func (a *app) printTiming(steps []api.StepTiming, start, command, removal time.Duration) {
+	var b strings.Builder
+	row := func(what string, d time.Duration) {
+		fmt.Fprintf(&b, "  %-12s %8.1f ms\n", what, float64(d.Microseconds())/1000)
+	}
+	rest := start
+	b.WriteString("where the time went:\n")
+	for _, s := range steps {
+		d := time.Duration(s.Milliseconds * float64(time.Millisecond))
+		rest -= d
+		row(s.Step, d)
+	}
+	row("other", max(0, rest))
+	row("command", command)
+	row("removal", removal)
+	row("total", start+command+removal)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	fmt.Fprint(a.err, b.String())
+}

@@ -1,0 +1,29 @@
+package cli
+
+import "github.com/spf13/cobra"
+
+func newVMShell(a *app) *cobra.Command {
+	var how command
+	cmd := &cobra.Command{
+		Use:   "shell NAME",
+		Short: "Open a shell in a running VM",
+		Long: `Open a shell in a running VM, on a terminal where there is one. It ends with
+Ctrl-D or exit, and with the shell's own status; the VM runs on.`,
+		Example:           "  banger vm shell dev\n  echo uptime | banger vm shell dev",
+		Args:              arguments(1, 1, "the name of one VM"),
+		ValidArgsFunction: a.completeArgs(1, a.vmNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			exec, err := how.exec(a, cmd, nil)
+			if err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return own(err)
+			}
+			return a.inGuest(cmd.Context(), c, args[0], exec)
+		},
+	}
+	how.flags(cmd)
+	return cmd
+}

@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"banger/api"
+	"banger/internal/size"
+
+	"github.com/spf13/cobra"
+)
+
+func newVMShow(a *app) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:               "show NAME...",
+		Short:             "Show a VM in detail",
+		Example:           "  banger vm show dev\n  banger vm show --json dev",
+		Args:              arguments(1, -1, "the name of a VM"),
+		ValidArgsFunction: a.completeArgs(-1, a.vmNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			return showAll(a, args, asJSON, "vm", "vms",
+				func(name string) (api.VM, error) { return c.ShowVM(cmd.Context(), name) },
+				func(vm api.VM) error { return fields(a.out, vmFields(vm)...) })
+		},
+	}
+	addJSON(cmd, &asJSON)
+	return cmd
+}
+
+// showAll shows what each name stands for: one as an object, several as a list.
+func showAll[T any](a *app, names []string, asJSON bool, one, many string, get func(string) (T, error), show func(T) error) error {
+	all := make([]T, 0, len(names))
+	var failure error
+	for _, name := range names {
+		v, err := get(name)
+		if err != nil {
+			if len(names) == 1 {
+				return err
+			}
+			a.printError(err)
+			failure = statusError(exitFailed)
+			continue
+		}
+		if all = append(all, v); asJSON {
+			continue
+		}
+		if len(all) > 1 {
+			if _, err := fmt.Fprintln(a.out); err != nil {
+				return err
+			}
+		}
+		if err := show(v); err != nil {
+			return err
+		}
+	}
+	var err error
+	switch {
+	case asJSON && len(names) == 1:
+		err = printJSON(a.out, one, all[0])
+	case asJSON:
+		err = printJSON(a.out, many, all)
+	}
+	if err != nil {
+		return err
+	}
+	return failure
+}
+
+func vmFields(vm api.VM) []string {
+	pid := ""
+	if vm.PID > 0 {
+		pid = strconv.Itoa(vm.PID)
+	}
+	remove := ""
+	if vm.AutoRemove {
+		remove = "when it stops"
+	}
+	driver := vm.Driver
+	if vm.Accel != "" {
+		driver += " (" + vm.Accel + ")"
+	}
+	return []string{
+		"name", vm.Name, "id", vm.ID, "state", string(vm.State), "reason", vm.Reason,
+		"image", withDigest(vm.Image, vm.ImageDigest), "kernel", withDigest(vm.Kernel, vm.KernelDigest),
+		"driver", driver, "vcpus", strconv.Itoa(vm.VCPUs), "memory", size.Format(vm.MemoryBytes),
+		"disk", fmt.Sprintf("%s (%s)", size.Format(vm.DiskBytes), vm.DiskDriver),
+		"created", moment(&vm.CreatedAt), "started", moment(vm.StartedAt), "stopped", moment(vm.StoppedAt),
+		"pid", pid, "boot id", vm.BootID, "removed", remove,
+	}
+}
+
+func withDigest(name, digest string) string {
+	if digest == "" {
+		return name
+	}
+	return fmt.Sprintf("%s (%s)", name, short(digest))
+}
+
+func moment(t *time.Time) string {
+	if t == nil || t.IsZero() {
+		return ""
+	}
+	return t.Local().Format("2006-01-02 15:04:05")
+}

@@ -1,0 +1,60 @@
+package cli
+
+import (
+	"context"
+
+	"banger/api"
+	"banger/client"
+
+	"github.com/spf13/cobra"
+)
+
+func newVMStart(a *app) *cobra.Command {
+	return a.newEach(eachVM{
+		use: "start", short: "Start stopped VMs", example: "  banger vm start dev\n  banger vm start dev web-1",
+		work: func(ctx context.Context, c *client.Client, name string, report api.Report) error {
+			_, err := c.StartVM(ctx, name, report)
+			return err
+		},
+	})
+}
+
+func newVMRestart(a *app) *cobra.Command {
+	return a.newEach(eachVM{
+		use: "restart", short: "Stop VMs and start them again", example: "  banger vm restart dev",
+		work: func(ctx context.Context, c *client.Client, name string, report api.Report) error {
+			_, err := c.RestartVM(ctx, name, report)
+			return err
+		},
+	})
+}
+
+// eachVM describes a command that does one thing to every VM named.
+type eachVM struct {
+	use, short, long, example string
+	work                      func(ctx context.Context, c *client.Client, name string, report api.Report) error
+}
+
+func (a *app) newEach(e eachVM) *cobra.Command {
+	return &cobra.Command{
+		Use:               e.use + " NAME...",
+		Short:             e.short,
+		Long:              e.long,
+		Example:           e.example,
+		Args:              arguments(1, -1, "the name of a VM"),
+		ValidArgsFunction: a.completeArgs(-1, a.vmNames),
+		RunE:              func(cmd *cobra.Command, args []string) error { return a.runEach(cmd.Context(), args, e.work) },
+	}
+}
+
+// runEach does work to every VM named and prints the names of those it was
+// done to.
+func (a *app) runEach(ctx context.Context, names []string, work func(context.Context, *client.Client, string, api.Report) error) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	return a.each(ctx, names, func(ctx context.Context, name string, report api.Report) (string, error) {
+		return name, work(ctx, c, name, report)
+	})
+}

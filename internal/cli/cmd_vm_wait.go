@@ -1,0 +1,34 @@
+package cli
+
+import (
+	"context"
+
+	"banger/api"
+
+	"github.com/spf13/cobra"
+)
+
+func newVMWait(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "wait NAME...",
+		Short: "Wait until VMs have stopped",
+		Long: `Wait until VMs have stopped, and print the state each ended in. The status is 1
+where a VM failed.`,
+		Example:           "  banger vm wait dev\n  banger vm wait dev && echo stopped",
+		Args:              arguments(1, -1, "the name of a VM"),
+		ValidArgsFunction: a.completeArgs(-1, a.vmNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			return a.each(cmd.Context(), args, func(ctx context.Context, name string, _ api.Report) (string, error) {
+				vm, err := c.WaitVM(ctx, name)
+				if err == nil && vm.State == api.StateFailed {
+					err = api.Errorf(api.KindConflict, "%s failed: %s", name, vm.Reason).WithHint("banger vm logs %s", name)
+				}
+				return name + " " + string(vm.State), err
+			})
+		},
+	}
+}

@@ -1,0 +1,73 @@
+package cli
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"banger/client"
+	"banger/internal/paths"
+
+	"github.com/spf13/cobra"
+)
+
+// completeTime bounds how long the Tab key is dead.
+const completeTime = 500 * time.Millisecond
+
+// completeArgs completes at most limit arguments from names (a negative limit
+// is none), each once.
+func (a *app) completeArgs(limit int, names func() []string) cobra.CompletionFunc {
+	return func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if limit >= 0 && len(args) >= limit {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		left := slices.DeleteFunc(names(), func(name string) bool { return slices.Contains(args, name) })
+		return left, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+func (a *app) completeFlag(cmd *cobra.Command, flag string, names func() []string) {
+	// It fails for an unknown flag only, which TestEveryCommand would show.
+	_ = cmd.RegisterFlagCompletionFunc(flag, a.completeArgs(-1, names))
+}
+
+// completing asks a daemon that runs, for a short time; it starts none.
+func completing(ask func(ctx context.Context, c *client.Client) []string) []string {
+	p, err := paths.User()
+	if err != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), completeTime)
+	defer cancel()
+	return ask(ctx, client.New(p).WithoutStart())
+}
+
+func (a *app) vmNames() []string {
+	return completing(func(ctx context.Context, c *client.Client) (names []string) {
+		vms, _ := c.ListVMs(ctx) // no names is the best answer then
+		for _, vm := range vms {
+			names = append(names, vm.Name)
+		}
+		return names
+	})
+}
+
+func (a *app) imageNames() []string {
+	return completing(func(ctx context.Context, c *client.Client) (names []string) {
+		images, _ := c.ListImages(ctx)
+		for _, image := range images {
+			names = append(names, image.Names...)
+		}
+		return names
+	})
+}
+
+func (a *app) kernelNames() []string {
+	return completing(func(ctx context.Context, c *client.Client) (names []string) {
+		kernels, _ := c.ListKernels(ctx)
+		for _, kernel := range kernels {
+			names = append(names, kernel.Names...)
+		}
+		return names
+	})
+}

@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+
+	"banger/api"
+
+	"github.com/spf13/cobra"
+)
+
+// printError writes what failed and why, and what to type next.
+func (a *app) printError(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	fmt.Fprint(a.err, renderError(err))
+}
+
+func renderError(err error) string {
+	e := api.AsError(err)
+	message, hint := e.Message, e.Hint
+	var usage *usageError
+	if errors.As(err, &usage) && hint == "" {
+		// Cobra puts suggestions on lines of their own.
+		first, rest, _ := strings.Cut(message, "\n")
+		message, hint = first, usage.command+" --help"
+		if _, suggestion, ok := strings.Cut(rest, "Did you mean this?"); ok {
+			if word := strings.Fields(suggestion); len(word) > 0 {
+				hint = usage.command + " " + word[0]
+			}
+		}
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "banger: %s\n", printable(strings.TrimSpace(message)))
+	for line := range strings.Lines(hint) {
+		fmt.Fprintf(&b, "  try: %s\n", printable(strings.TrimSpace(line)))
+	}
+	return b.String()
+}
+
+// brokenPipe reports that the reader of our output went away.
+func brokenPipe(err error) bool { return errors.Is(err, syscall.EPIPE) }
+
+// noArgs refuses arguments, and on a command that only groups others says that
+// there is no such command.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if !cmd.HasSubCommands() {
+		return usagef(cmd, "%s takes no argument, got %q", cmd.CommandPath(), args[0])
+	}
+	err := usagef(cmd, "there is no command %q", cmd.CommandPath()+" "+args[0])
+	cmd.SuggestionsMinimumDistance = 2
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		return api.Errorf(api.KindInvalid, "%w", err).WithHint("%s %s", cmd.CommandPath(), near[0])
+	}
+	return err
+}
+
+// arguments refuses fewer than low arguments or more than high; a negative high
+// is no limit. want names them for the error.
+func arguments(low, high int, want string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < low:
+			return usagef(cmd, "%s needs %s", cmd.CommandPath(), want)
+		case high >= 0 && len(args) > high:
+			return usagef(cmd, "%s takes %s, got %d arguments", cmd.CommandPath(), want, len(args))
+		}
+		return nil
+	}
+}
+
+func usagef(cmd *cobra.Command, format string, args ...any) error {
+	return &usageError{err: fmt.Errorf(format, args...), command: cmd.CommandPath()}
+}

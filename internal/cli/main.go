@@ -1,0 +1,200 @@
+// Package cli is the banger command: what its words mean, what it prints, and
+// the status it ends with. It holds no state; the daemon does.
+//
+// Exit status: 0 where all went well; 1 where something failed; 2 for a command
+// line that makes no sense; 128 plus the signal's number where a signal ended
+// it. `vm run`, `vm exec` and `vm shell` end with the guest command's status
+// instead (128 plus the signal's number where a signal ended that), and with
+// 125 where banger itself failed, so that the two can be told apart.
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"banger/api"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit statuses that are banger's own.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+	// exitBanger is what run, exec and shell end with where banger itself failed;
+	// env(1), chroot(1) and docker do the same.
+	exitBanger = 125
+)
+
+// Main runs the command line args (without the program's name) and returns the
+// exit status.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, interrupted, stop := untilSignal()
+	defer stop()
+	a := newApp(stdin, stdout, stderr, os.Getenv)
+	a.signals = interrupted
+	root := newRoot(a)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	return a.conclude(err, interrupted)
+}
+
+// conclude prints err and says what to exit with.
+func (a *app) conclude(err error, interrupted *interruption) int {
+	if err == nil {
+		return 0
+	}
+	var status statusError
+	if errors.As(err, &status) {
+		return int(status)
+	}
+	if sig := interrupted.signal(); sig != 0 {
+		if message := api.AsError(err); message.Kind != api.KindCanceled || message.Message == "" {
+			a.printError(err)
+		} else {
+			a.note("cancelled")
+		}
+		return 128 + int(sig)
+	}
+	if brokenPipe(err) {
+		return 128 + int(syscall.SIGPIPE) // nobody reads our output any more
+	}
+	a.printError(err)
+	var usage *usageError
+	var own *ownError
+	switch {
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &own):
+		return exitBanger
+	}
+	return exitFailed
+}
+
+// statusError ends banger with a status and says nothing.
+type statusError int
+
+func (statusError) Error() string { return "exit status" }
+
+// usageError is a command line that makes no sense.
+type usageError struct {
+	err     error
+	command string
+}
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+// ownError is a failure of banger where it stands in for a guest's command.
+type ownError struct{ err error }
+
+func (e *ownError) Error() string { return e.err.Error() }
+func (e *ownError) Unwrap() error { return e.err }
+
+func own(err error) error {
+	var status statusError
+	var usage *usageError
+	if err == nil || errors.As(err, &status) || errors.As(err, &usage) {
+		return err
+	}
+	return &ownError{err}
+}
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "banger",
+		Short: "Development sandboxes on microVMs",
+		Long: `banger runs development sandboxes. Each one is a real virtual machine with a
+kernel of its own; it starts as fast as a container and keeps running until you
+stop it.`,
+		Example: `  banger vm run                      # a new sandbox, and a shell in it
+  banger vm run --rm -- uname -a     # one command in a sandbox of its own
+  banger ps                          # what is running`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noArgs,
+		RunE:          showHelp,
+	}
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &usageError{err: err, command: cmd.CommandPath()}
+	})
+	root.AddCommand(
+		newVM(a), newPs(a), newImage(a), newKernel(a), newDoctor(a),
+		newDaemon(a), newConfig(a), newCompletion(a), newVersion(a),
+	)
+	return root
+}
+
+// Root returns the command tree for the documentation: nothing in it is run.
+func Root() *cobra.Command {
+	return newRoot(newApp(nil, io.Discard, io.Discard, func(string) string { return "" }))
+}
+
+func showHelp(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+
+// interruption is the signal that ended the context, if one did.
+type interruption struct {
+	cancel context.CancelCauseFunc
+	ctx    context.Context
+	caught chan os.Signal
+}
+
+type signalError struct{ sig syscall.Signal }
+
+func (e signalError) Error() string { return "stopped by " + e.sig.String() }
+
+// untilSignal returns a context that ends with the first signal that asks
+// banger to end. The second one ends banger at once, as usual.
+func untilSignal() (context.Context, *interruption, func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	i := &interruption{cancel: cancel, ctx: ctx, caught: make(chan os.Signal, 1)}
+	done := make(chan struct{})
+	i.take()
+	go func() {
+		defer close(done)
+		select {
+		case s := <-i.caught:
+			sig, _ := s.(syscall.Signal)
+			cancel(signalError{sig})
+			signal.Stop(i.caught)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, i, func() {
+		signal.Stop(i.caught)
+		cancel(nil)
+		<-done
+	}
+}
+
+// take has signals end the context.
+func (i *interruption) take() {
+	signal.Notify(i.caught, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+}
+
+// leave leaves signals to others: to the guest's command, while one runs.
+func (i *interruption) leave() {
+	if i != nil {
+		signal.Stop(i.caught)
+	}
+}
+
+// signal is the signal that ended the context, or 0.
+func (i *interruption) signal() syscall.Signal {
+	if i == nil {
+		return 0
+	}
+	var caught signalError
+	if errors.As(context.Cause(i.ctx), &caught) {
+		return caught.sig
+	}
+	return 0
+}

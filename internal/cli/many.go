@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"banger/api"
+)
+
+// atOnce bounds how many VMs are worked on in parallel.
+const atOnce = 8
+
+// each calls work for every name, several at once. Each one's line of output
+// comes in the order given, as soon as those before it are there. One failure
+// does not stop the others; all are printed, and the status is then 1.
+func (a *app) each(ctx context.Context, names []string, work func(ctx context.Context, name string, report api.Report) (string, error)) error {
+	p := a.newProgress()
+	type outcome struct {
+		line string
+		err  error
+	}
+	outcomes := make([]chan outcome, len(names))
+	for i := range outcomes {
+		outcomes[i] = make(chan outcome, 1)
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() {
+		slots := make(chan struct{}, atOnce)
+		for i, name := range names {
+			slots <- struct{}{}
+			wg.Go(func() {
+				defer func() { <-slots }()
+				report := p.report
+				if len(names) > 1 {
+					report = p.named(name)
+				}
+				line, err := work(ctx, name, report)
+				outcomes[i] <- outcome{line, err}
+			})
+		}
+	})
+	failed := 0
+	var last error
+	for i := range names {
+		o := <-outcomes[i]
+		p.done()
+		if o.err != nil {
+			last = o.err
+			if failed++; len(names) > 1 {
+				a.printError(o.err)
+			}
+			continue
+		}
+		if o.line != "" {
+			if _, err := fmt.Fprintln(a.out, o.line); err != nil {
+				last = err
+			}
+		}
+	}
+	if failed > 0 && len(names) > 1 {
+		if sig := a.signals.signal(); sig != 0 {
+			return statusError(128 + int(sig))
+		}
+		return statusError(exitFailed)
+	}
+	return last
+}

@@ -1,0 +1,216 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"banger/api"
+	"banger/internal/size"
+)
+
+// What is over sooner than this is not worth a line: a VM that starts from
+// what is cached says nothing.
+const quiet = 400 * time.Millisecond
+
+// How often the live line is drawn, and a plain one written at most.
+const (
+	drawEvery  = 100 * time.Millisecond
+	plainEvery = 10 * time.Second
+)
+
+// noteStep is the step whose message stays on the screen.
+const noteStep = "accel"
+
+// progress shows how far long work is: on a terminal one live line, elsewhere
+// a few plain ones.
+type progress struct {
+	app    *app
+	live   bool
+	colour bool
+	width  func() int
+	now    func() time.Time
+
+	began time.Time
+	drawn bool      // a live line is on the screen
+	last  time.Time // when something was shown
+	noted map[string]bool
+	step  string
+	rate  rate
+}
+
+func (a *app) newProgress() *progress {
+	_, tty := terminal(a.err)
+	p := &progress{
+		app: a, live: tty && a.env("TERM") != "dumb", colour: a.colour(a.err),
+		width: func() int { return width(a.err) }, now: time.Now,
+	}
+	p.began = p.now()
+	return p
+}
+
+// report shows one report. It is an api.Report and may be called from several
+// goroutines.
+func (p *progress) report(r api.Progress) { p.named("")(r) }
+
+// named returns a report for one of several works at once.
+func (p *progress) named(name string) api.Report {
+	if name != "" {
+		name += ": "
+	}
+	return func(r api.Progress) {
+		p.app.mu.Lock()
+		defer p.app.mu.Unlock()
+		p.show(name, r)
+	}
+}
+
+func (p *progress) show(name string, r api.Progress) {
+	r.Message = printable(strings.ReplaceAll(r.Message, "\n", " "))
+	if r.Step == noteStep {
+		p.note(r.Message)
+		return
+	}
+	now := p.now()
+	key := name + r.Step
+	changed := key != p.step
+	if changed {
+		p.step = key
+		p.rate = rate{}
+	}
+	p.rate.add(now, r.Done)
+	switch {
+	case now.Sub(p.began) < quiet:
+	case p.live && (changed || now.Sub(p.last) >= drawEvery || r.Done == r.Total):
+		p.last = now
+		p.draw(name, r)
+	case !p.live && (changed || now.Sub(p.last) >= plainEvery):
+		p.last = now
+		fmt.Fprintln(p.app.err, strings.TrimRight("banger: "+name+headline(r)+detail(r, 0), " "))
+	}
+}
+
+// note prints a message once, above the live line.
+func (p *progress) note(message string) {
+	if p.noted[message] {
+		return
+	}
+	if p.noted == nil {
+		p.noted = map[string]bool{}
+	}
+	p.noted[message] = true
+	p.clear()
+	fmt.Fprintln(p.app.err, "banger: "+message)
+}
+
+// done takes the live line off the screen.
+func (p *progress) done() {
+	p.app.mu.Lock()
+	defer p.app.mu.Unlock()
+	p.clear()
+}
+
+func (p *progress) clear() {
+	if p.drawn {
+		io.WriteString(p.app.err, "\r\x1b[K")
+		p.drawn = false
+	}
+}
+
+// draw replaces the live line.
+func (p *progress) draw(name string, r api.Progress) {
+	text := name + headline(r)
+	tail := bar(r) + detail(r, p.rate.perSecond())
+	room := p.width() - 1
+	if utf8.RuneCountInString(text)+utf8.RuneCountInString(tail) > room {
+		tail = detail(r, 0)
+	}
+	text = clip(text, max(0, room-utf8.RuneCountInString(tail)))
+	tail = clip(tail, room)
+	if p.colour {
+		tail = "\x1b[2m" + tail + "\x1b[0m" // faint
+	}
+	fmt.Fprintf(p.app.err, "\r\x1b[K%s%s", text, tail)
+	p.drawn = true
+}
+
+func headline(r api.Progress) string {
+	if r.Message != "" {
+		return r.Message
+	}
+	return r.Step
+}
+
+const barWidth = 20
+
+func bar(r api.Progress) string {
+	if r.Total <= 0 {
+		return ""
+	}
+	full := int(min(r.Total, max(0, r.Done)) * barWidth / r.Total)
+	return "  [" + strings.Repeat("#", full) + strings.Repeat(".", barWidth-full) + "]"
+}
+
+// detail says how far it is, how fast, and how long it takes yet.
+func detail(r api.Progress, perSecond float64) string {
+	var b strings.Builder
+	switch {
+	case r.Unit == "percent" && r.Total > 0, r.Unit == "" && r.Total > 100:
+		fmt.Fprintf(&b, "  %d%%", r.Done*100/r.Total)
+	case r.Unit == "percent":
+		fmt.Fprintf(&b, "  %d%%", r.Done)
+	case r.Unit == "bytes" && r.Total > 0:
+		fmt.Fprintf(&b, "  %s of %s", size.Format(r.Done), size.Format(r.Total))
+	case r.Unit == "bytes" && r.Done > 0:
+		fmt.Fprintf(&b, "  %s", size.Format(r.Done))
+	case r.Total > 1:
+		fmt.Fprintf(&b, "  %d of %d", r.Done, r.Total)
+	}
+	if perSecond <= 0 {
+		return b.String()
+	}
+	if r.Unit == "bytes" {
+		fmt.Fprintf(&b, ", %s/s", size.Format(int64(perSecond)))
+	}
+	if r.Total > r.Done {
+		left := time.Duration(float64(r.Total-r.Done) / perSecond * float64(time.Second))
+		if left < 24*time.Hour {
+			fmt.Fprintf(&b, ", %s left", left.Round(time.Second))
+		}
+	}
+	return b.String()
+}
+
+// clip shortens s to n columns, of one rune each.
+func clip(s string, n int) string {
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	if n < 1 {
+		return ""
+	}
+	return string([]rune(s)[:n-1]) + "…"
+}
+
+// rate measures how fast some work goes, since its first report.
+type rate struct {
+	began, now    time.Time
+	first, latest int64
+}
+
+func (r *rate) add(now time.Time, done int64) {
+	if r.began.IsZero() || done < r.latest {
+		*r = rate{began: now, first: done}
+	}
+	r.now, r.latest = now, done
+}
+
+// perSecond is 0 until there is enough to say.
+func (r *rate) perSecond() float64 {
+	if d := r.now.Sub(r.began); d >= time.Second {
+		return float64(r.latest-r.first) / d.Seconds()
+	}
+	return 0
+}
