@@ -1,28 +1,97 @@
 package daemon
 
 import (
-	"io"
+	"context"
+	"errors"
+	"io/fs"
+	"math"
 	"net/http"
 	"os"
 
 	"banger/api"
+	"banger/internal/console"
 )
 
-// logsVM answers with what the guest's console said.
+// logsVM answers with what the guest's console said, byte for byte: whoever
+// shows it on a terminal makes it harmless.
 func (s *Server) logsVM(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r, "follow", "tail"); err != nil {
-		return err
-	}
-	path, _, err := s.svc.VMs.ConsolePath(r.Context(), r.PathValue("vm"))
+	values, err := query(r, "follow", "tail")
 	if err != nil {
 		return err
 	}
-	f, err := os.Open(path)
+	follow, err := yesNo(values, "follow")
 	if err != nil {
-		return api.Errorf(api.KindInternal, "cannot read console: %w", err)
+		return err
 	}
-	defer f.Close()
+	lines, err := count(values, "tail", math.MaxInt)
+	if err != nil {
+		return err
+	}
+	path, done, err := s.svc.VMs.ConsolePath(r.Context(), r.PathValue("vm"))
+	if err != nil {
+		return err
+	}
+	from := sizeOf(path)
+	data, err := console.Tail(path, lines)
+	if err != nil {
+		return api.Errorf(api.KindInternal, "cannot read the console's log: %w", err)
+	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, err = io.Copy(w, f)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if !follow {
+		_, err = w.Write(data)
+		return err
+	}
+	// What was added since its size was taken is shown rather than missed.
+	return s.followLog(w, r, path, max(0, from-int64(len(data))), done)
+}
+
+// followLog goes on until nothing more is coming.
+func (s *Server) followLog(w http.ResponseWriter, r *http.Request, path string, from int64, done <-chan struct{}) error {
+	ctx, cancel := s.untilStop(r.Context())
+	defer cancel()
+	ended := make(chan struct{})
+	defer func() { cancel(); <-ended }()
+	go func() {
+		defer close(ended)
+		select {
+		case <-done:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	out := flusher{w, http.NewResponseController(w)}
+	if _, err := out.Write(nil); err != nil {
+		return err
+	}
+	err := console.Follow(ctx, path, from, out)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if errors.Is(context.Cause(ctx), errStopping) {
+		return errStopping
+	}
 	return err
+}
+
+// flusher sends every write on its way at once.
+type flusher struct {
+	w    http.ResponseWriter
+	ctrl *http.ResponseController
+}
+
+func (f flusher) Write(p []byte) (int, error) {
+	n, err := f.w.Write(p)
+	if err == nil {
+		err = f.ctrl.Flush()
+	}
+	return n, err
+}
+
+func sizeOf(path string) int64 {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
 }

@@ -1,0 +1,168 @@
+package daemon
+
+import (
+	"context"
+	"slices"
+
+	"banger/api"
+	"banger/internal/op"
+)
+
+// ImageCache is what the daemon needs of internal/image's cache.
+type ImageCache interface {
+	List() ([]api.Image, error)
+	Get(ref string) (api.Image, error)
+	Pull(ctx context.Context, req api.PullImage, report api.Report) (api.Image, error)
+	Import(ctx context.Context, req api.ImportImage, report api.Report) (api.Image, error)
+	Delete(ref string) error
+}
+
+// KernelCache is what the daemon needs of internal/kernel's cache.
+type KernelCache interface {
+	List() ([]api.Kernel, error)
+	Get(ref string) (api.Kernel, error)
+	Pull(ctx context.Context, req api.PullKernel, report api.Report) (api.Kernel, error)
+	Import(ctx context.Context, req api.ImportKernel, report api.Report) (api.Kernel, error)
+	Delete(ref string) error
+}
+
+// Caches makes services of the two caches: their long work becomes operations,
+// and what a VM uses is not deleted.
+type Caches struct {
+	Images  ImageCache
+	Kernels KernelCache
+	Ops     *op.Manager
+	// InUse returns the names of the VMs that use an image or kernel.
+	InUse func(digest string) []string
+	// PruneImages deletes the images that nothing uses.
+	PruneImages func(ctx context.Context, report api.Report) (api.Pruned, error)
+}
+
+// work runs do, which cleans up after itself, as an operation of one step.
+func (c Caches) work(ctx context.Context, kind, target, step string, do func(context.Context, api.Report) (api.Result, error)) (*op.Op, error) {
+	var result api.Result
+	return c.Ops.Start(ctx, op.Plan{
+		Kind: kind, Target: target,
+		Steps: []op.Step{{Name: step, Do: func(ctx context.Context, report api.Report) (err error) {
+			result, err = do(ctx, report)
+			return err
+		}}},
+		Result: func() *api.Result { return &result },
+	})
+}
+
+// refuseUsed keeps what VMs need.
+func (c Caches) refuseUsed(noun, ref, digest string) error {
+	users := c.InUse(digest)
+	if len(users) == 0 {
+		return nil
+	}
+	return api.Errorf(api.KindConflict, "cannot delete %s %s: in use by VM %s", noun, ref, slices.Sorted(slices.Values(users))[0]).
+		WithHint("banger vm delete %s", users[0])
+}
+
+// ImageService answers requests about images.
+type ImageService struct{ Caches }
+
+// List returns all images with their users.
+func (s ImageService) List(context.Context) ([]api.Image, error) {
+	images, err := s.Images.List()
+	for i := range images {
+		images[i].UsedBy = s.InUse(images[i].Digest)
+	}
+	return images, err
+}
+
+// Show returns one image.
+func (s ImageService) Show(_ context.Context, ref string) (api.Image, error) {
+	image, err := s.Images.Get(ref)
+	if err == nil {
+		image.UsedBy = s.InUse(image.Digest)
+	}
+	return image, err
+}
+
+// Delete deletes an image that no VM uses.
+func (s ImageService) Delete(_ context.Context, ref string) error {
+	image, err := s.Images.Get(ref)
+	if err != nil {
+		return err
+	}
+	if err := s.refuseUsed("image", ref, image.Digest); err != nil {
+		return err
+	}
+	return s.Images.Delete(ref)
+}
+
+// Pull builds an image, unless the cache has it.
+func (s ImageService) Pull(ctx context.Context, req api.PullImage) (*op.Op, error) {
+	return s.work(ctx, "image.pull", req.Name, "image", func(ctx context.Context, report api.Report) (api.Result, error) {
+		image, err := s.Images.Pull(ctx, req, report)
+		return api.Result{Image: &image}, err
+	})
+}
+
+// Import makes an image from a file.
+func (s ImageService) Import(ctx context.Context, req api.ImportImage) (*op.Op, error) {
+	return s.work(ctx, "image.import", req.Name, "image", func(ctx context.Context, report api.Report) (api.Result, error) {
+		image, err := s.Images.Import(ctx, req, report)
+		return api.Result{Image: &image}, err
+	})
+}
+
+// Prune deletes the images that nothing uses.
+func (s ImageService) Prune(ctx context.Context) (*op.Op, error) {
+	return s.work(ctx, "image.prune", "", "prune", func(ctx context.Context, report api.Report) (api.Result, error) {
+		pruned, err := s.PruneImages(ctx, report)
+		return api.Result{Pruned: &pruned}, err
+	})
+}
+
+// KernelService answers requests about kernels.
+type KernelService struct{ Caches }
+
+// List returns all kernels with their users.
+func (s KernelService) List(context.Context) ([]api.Kernel, error) {
+	kernels, err := s.Kernels.List()
+	for i := range kernels {
+		kernels[i].UsedBy = s.InUse(kernels[i].Digest)
+	}
+	return kernels, err
+}
+
+// Show returns one kernel.
+func (s KernelService) Show(_ context.Context, ref string) (api.Kernel, error) {
+	kernel, err := s.Kernels.Get(ref)
+	if err == nil {
+		kernel.UsedBy = s.InUse(kernel.Digest)
+	}
+	return kernel, err
+}
+
+// Delete deletes a kernel that no VM uses.
+func (s KernelService) Delete(_ context.Context, ref string) error {
+	kernel, err := s.Kernels.Get(ref)
+	if err != nil {
+		return err
+	}
+	if err := s.refuseUsed("kernel", ref, kernel.Digest); err != nil {
+		return err
+	}
+	return s.Kernels.Delete(ref)
+}
+
+// Pull fetches the distribution's kernel.
+func (s KernelService) Pull(ctx context.Context, req api.PullKernel) (*op.Op, error) {
+	return s.work(ctx, "kernel.pull", "", "kernel", func(ctx context.Context, report api.Report) (api.Result, error) {
+		kernel, err := s.Kernels.Pull(ctx, req, report)
+		return api.Result{Kernel: &kernel}, err
+	})
+}
+
+// Import makes a kernel from files.
+func (s KernelService) Import(ctx context.Context, req api.ImportKernel) (*op.Op, error) {
+	return s.work(ctx, "kernel.import", req.Name, "kernel", func(ctx context.Context, report api.Report) (api.Result, error) {
+		kernel, err := s.Kernels.Import(ctx, req, report)
+		return api.Result{Kernel: &kernel}, err
+	})
+}
