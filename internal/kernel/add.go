@@ -1,0 +1,151 @@
+package kernel
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"banger/api"
+	"banger/internal/fsx"
+)
+
+// source is a kernel to be added: files as they are packaged.
+type source struct {
+	kernel  string // vmlinuz or vmlinux
+	modules string // a /lib/modules/RELEASE directory; empty: everything is built in
+	names   []string
+	meta    meta
+}
+
+// add extracts what guests need of a kernel into the cache.
+func (c *Cache) add(ctx context.Context, s source, report api.Report) (api.Kernel, error) {
+	report(api.Progress{Step: "kernel", Message: "extracting " + filepath.Base(s.kernel)})
+	data, err := readFile(s.kernel)
+	if err != nil {
+		return api.Kernel{}, readError(err)
+	}
+	v, err := extract(ctx, data)
+	if err != nil {
+		return api.Kernel{}, api.Errorf(kindOf(err), "cannot use kernel %s: %w", s.kernel, err)
+	}
+	tree, err := openModules(s.modules)
+	if err != nil {
+		return api.Kernel{}, readError(err)
+	}
+	modules, err := tree.resolve(ctx, wanted())
+	if err != nil {
+		return api.Kernel{}, api.Errorf(kindOf(err), "cannot use the modules of kernel %s: %w", s.kernel, err)
+	}
+	s.meta.Arch, s.meta.CreatedAt = "amd64", time.Now().UTC().Truncate(time.Second)
+	s.meta.Release = release(v, s)
+	dir, err := c.stage()
+	if err != nil {
+		return api.Kernel{}, err
+	}
+	defer os.RemoveAll(dir)
+	if err := writeKernel(dir, v, modules, s.meta); err != nil {
+		return api.Kernel{}, fsx.DiskError("store kernel", err)
+	}
+	return c.commit(dir, contentDigest(v, modules), s.names)
+}
+
+func release(v vmlinux, s source) string {
+	switch {
+	case v.release != "":
+		return v.release
+	case s.modules != "":
+		return filepath.Base(s.modules)
+	}
+	return "unknown"
+}
+
+// kindOf is KindInvalid for the plain errors of parsers: the file is at fault.
+func kindOf(err error) api.Kind {
+	if kind := api.KindOf(err); kind != api.KindInternal {
+		return kind
+	}
+	return api.KindInvalid
+}
+
+// contentDigest identifies what boots: kernel and modules, in order.
+func contentDigest(v vmlinux, modules []module) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "vmlinux %x\n", sha256.Sum256(v.image))
+	for _, m := range modules {
+		fmt.Fprintf(h, "%s %x\n", m.name, sha256.Sum256(m.data))
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func writeKernel(dir string, v vmlinux, modules []module, m meta) error {
+	size := int64(len(v.image))
+	for _, mod := range modules {
+		size += int64(len(mod.data))
+	}
+	if err := fsx.NeedSpace(dir, size); err != nil {
+		return err
+	}
+	if err := fsx.WriteFile(filepath.Join(dir, vmlinuxFile), v.image, 0o600); err != nil {
+		return err
+	}
+	if err := os.Mkdir(filepath.Join(dir, modulesDir), 0o700); err != nil {
+		return err
+	}
+	m.Modules = []string{}
+	for i, mod := range modules {
+		name := filepath.Base(moduleFile(i, mod.name))
+		if err := fsx.WriteFile(filepath.Join(dir, modulesDir, name), mod.data, 0o600); err != nil {
+			return err
+		}
+		m.Modules = append(m.Modules, name)
+	}
+	return fsx.WriteJSON(filepath.Join(dir, metaFile), m)
+}
+
+// commit moves a finished directory to its place and gives it its names.
+func (c *Cache) commit(dir, hex string, names []string) (api.Kernel, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, err := c.meta(hex); err != nil {
+		// What is there is no kernel: damaged by hand, or absent.
+		if err := os.RemoveAll(c.path(hex)); err != nil {
+			return api.Kernel{}, fsx.DiskError("replace a damaged kernel", err)
+		}
+		if err := os.Rename(dir, c.path(hex)); err != nil {
+			return api.Kernel{}, fsx.DiskError("store kernel", err)
+		}
+		if err := fsx.SyncDir(c.dir); err != nil {
+			return api.Kernel{}, fsx.DiskError("store kernel", err)
+		}
+	}
+	return c.name(hex, names)
+}
+
+// name points names at a kernel. The first kernel is the default one.
+func (c *Cache) name(hex string, names []string) (api.Kernel, error) {
+	for _, name := range names {
+		c.names[name] = hex
+	}
+	if c.names[DefaultName] == "" {
+		c.names[DefaultName] = hex
+	}
+	if err := c.saveNames(); err != nil {
+		return api.Kernel{}, err
+	}
+	return c.load(hex)
+}
+
+// readError says what to do about a kernel that only root can read, as some
+// distributions have it.
+func readError(err error) error {
+	if os.IsPermission(err) || strings.Contains(err.Error(), "permission denied") {
+		return api.Errorf(api.KindDenied, "cannot read kernel: %w", err).
+			WithHint("copy the files to where you can read them (sudo install -m 644 …), then banger kernel import FILE MODULES")
+	}
+	return api.Errorf(kindOf(err), "cannot read kernel: %w", err)
+}

@@ -1,0 +1,133 @@
+package kernel
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"banger/api"
+	"banger/internal/fsx"
+)
+
+// agentFile identifies a file without reading it.
+type agentFile struct {
+	path string
+	size int64
+	time time.Time
+}
+
+// Boot returns the files to boot a kernel with an agent. The initramfs is made
+// once per kernel and agent.
+func (c *Cache) Boot(ctx context.Context, digest, agentPath string) (vmlinux, initramfs string, err error) {
+	hex := strings.TrimPrefix(digest, "sha256:")
+	vmlinux = c.path(hex, vmlinuxFile)
+	if _, err := os.Stat(vmlinux); err != nil || !isHex(hex) {
+		return "", "", api.Errorf(api.KindNotFound, "no kernel %s", digest).WithHint("banger kernel pull")
+	}
+	agent, err := c.agentDigest(agentPath)
+	if err != nil {
+		return "", "", api.Errorf(api.KindInternal, "cannot read the guest agent: %w", err).
+			WithHint("banger-agent belongs beside bangerd: make build")
+	}
+	initramfs = c.path(hex, initramfsPrefix+agent[:16])
+	if _, err := os.Stat(initramfs); err == nil {
+		return vmlinux, initramfs, nil
+	}
+	if err := acquire(ctx, c.booting); err != nil {
+		return "", "", err
+	}
+	defer func() { <-c.booting }()
+	if _, err := os.Stat(initramfs); err == nil {
+		return vmlinux, initramfs, nil
+	}
+	if err := c.makeInitramfs(hex, agentPath, initramfs); err != nil {
+		return "", "", fsx.DiskError("make the initramfs", err)
+	}
+	return vmlinux, initramfs, nil
+}
+
+// agentDigest hashes the agent, once for each state of the file.
+func (c *Cache) agentDigest(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	key := agentFile{path: path, size: info.Size(), time: info.ModTime()}
+	c.mu.Lock()
+	digest, ok := c.agents[key]
+	c.mu.Unlock()
+	if ok {
+		return digest, nil
+	}
+	data, err := readFile(path)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(data)
+	digest = hex.EncodeToString(sum[:])
+	c.mu.Lock()
+	c.agents = map[agentFile]string{key: digest}
+	c.mu.Unlock()
+	return digest, nil
+}
+
+func (c *Cache) makeInitramfs(hex, agentPath, target string) error {
+	m, err := c.meta(hex)
+	if err != nil {
+		return err
+	}
+	agent, err := readFile(agentPath)
+	if err != nil {
+		return err
+	}
+	var modules []module
+	for _, name := range m.Modules {
+		data, err := readFile(c.path(hex, modulesDir, filepath.Base(name)))
+		if err != nil {
+			return errors.Join(errNoModules, err)
+		}
+		modules = append(modules, module{name: loadName(name), data: data})
+	}
+	dir, err := c.stage()
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	staged := filepath.Join(dir, "initramfs")
+	if err := writeFile(staged, agent, modules); err != nil {
+		return err
+	}
+	// Those of older agents; what boots from one now has read it.
+	old, _ := filepath.Glob(c.path(hex, initramfsPrefix+"*"))
+	if err := os.Rename(staged, target); err != nil {
+		return err
+	}
+	for _, path := range old {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// loadName undoes what moduleFile puts around a module's name.
+func loadName(file string) string {
+	_, name, _ := strings.Cut(strings.TrimSuffix(file, ".ko"), "-")
+	return name
+}
+
+func writeFile(path string, agent []byte, modules []module) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriterSize(f, 1<<20)
+	err = writeInitramfs(w, agent, modules)
+	return errors.Join(err, w.Flush(), f.Sync(), f.Close())
+}

@@ -1,0 +1,105 @@
+package kernel
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+	"github.com/ulikunitz/xz"
+
+	"banger/internal/execx"
+)
+
+// maxSize bounds what a kernel or module may be, compressed or not.
+const maxSize = 512 << 20
+
+var errTooBig = fmt.Errorf("it is larger than %d MiB uncompressed", maxSize>>20)
+
+// The first bytes of each format.
+const (
+	magicGzip = "\x1f\x8b"
+	magicXz   = "\xfd7zXZ\x00"
+	magicZstd = "\x28\xb5\x2f\xfd"
+	magicLz4  = "\x02\x21\x4c\x18" // the legacy frame, as the kernel uses it
+	magicELF  = "\x7fELF"
+)
+
+// decompress undoes the compression that data begins with; an ELF file is
+// returned as it is.
+func decompress(ctx context.Context, data []byte) ([]byte, error) {
+	starts := func(magic string) bool { return bytes.HasPrefix(data, []byte(magic)) }
+	var r io.Reader
+	var err error
+	switch in := bytes.NewReader(data); {
+	case starts(magicELF):
+		return data, nil
+	case starts(magicGzip):
+		var z *gzip.Reader
+		if z, err = gzip.NewReader(in); err == nil {
+			z.Multistream(false)
+			r = z
+		}
+	case starts(magicXz):
+		return decompressXz(ctx, data)
+	case starts(magicZstd):
+		var z *zstd.Decoder
+		if z, err = zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxSize)); err == nil {
+			defer z.Close()
+			r = z
+		}
+	case starts(magicLz4):
+		r = lz4.NewReader(in)
+	default:
+		err = fmt.Errorf("it is compressed in a way banger does not know (it begins with % x)", data[:min(len(data), 6)])
+	}
+	if err != nil {
+		return nil, err
+	}
+	return readCapped(r)
+}
+
+func readCapped(r io.Reader) ([]byte, error) {
+	var out capped
+	if _, err := io.Copy(&out, r); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
+// capped is a buffer that refuses to grow beyond maxSize.
+type capped struct{ buf bytes.Buffer }
+
+func (c *capped) Write(p []byte) (int, error) {
+	if c.buf.Len()+len(p) > maxSize {
+		return 0, errTooBig
+	}
+	return c.buf.Write(p)
+}
+
+func (c *capped) Bytes() []byte { return c.buf.Bytes() }
+
+// decompressXz uses the library, or where it cannot (it lacks the x86 filter
+// that kernels are compressed with) the xz program.
+func decompressXz(ctx context.Context, data []byte) ([]byte, error) {
+	r, err := xz.ReaderConfig{SingleStream: true}.NewReader(bytes.NewReader(data))
+	if err == nil {
+		var out []byte
+		if out, err = readCapped(r); err == nil || errors.Is(err, errTooBig) {
+			return out, err
+		}
+	}
+	var out capped
+	run := execx.Run(ctx, execx.Cmd{
+		Name: "xz", Args: []string{"-dc", "--single-stream"}, Package: "xz-utils",
+		Stdin: bytes.NewReader(data), Stdout: &out,
+	})
+	if run != nil {
+		return nil, errors.Join(err, run)
+	}
+	return out.Bytes(), nil
+}

@@ -1,0 +1,100 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"banger/api"
+)
+
+var namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+
+// Import makes a kernel from files on this host. It becomes the default where
+// there is none.
+func (c *Cache) Import(ctx context.Context, req api.ImportKernel, report api.Report) (api.Kernel, error) {
+	s, err := c.importSource(ctx, req)
+	if err != nil {
+		return api.Kernel{}, err
+	}
+	if req.Name != "" {
+		if !namePattern.MatchString(req.Name) {
+			return api.Kernel{}, api.Errorf(api.KindInvalid, "kernel name %q is not made of a-z, 0-9, dot, dash and underscore", req.Name).
+				WithHint("choose a name such as mykernel")
+		}
+		s.names = []string{req.Name}
+	}
+	return c.add(ctx, s, report)
+}
+
+func (c *Cache) importSource(ctx context.Context, req api.ImportKernel) (source, error) {
+	switch {
+	case req.Host && (req.Path != "" || req.Modules != ""):
+		return source{}, api.Errorf(api.KindInvalid, "--host takes no files")
+	case req.Host:
+		return hostKernel()
+	case !filepath.IsAbs(req.Path) || (req.Modules != "" && !filepath.IsAbs(req.Modules)):
+		return source{}, api.Errorf(api.KindInvalid, "the kernel's path %q or that of its modules %q is not absolute", req.Path, req.Modules).
+			WithHint("banger kernel import FILE [MODULES], or banger kernel import --host")
+	}
+	s := source{kernel: req.Path, modules: req.Modules, meta: meta{Source: req.Path, ModulesDir: req.Modules}}
+	if req.Modules != "" {
+		return s, nil
+	}
+	// A kernel of this host's distribution has its modules at the usual place.
+	data, err := readFile(req.Path)
+	if err != nil {
+		return s, readError(err)
+	}
+	if v, err := extract(ctx, data); err == nil && v.release != "" {
+		if dir := "/lib/modules/" + v.release; isDir(dir) {
+			s.modules, s.meta.ModulesDir = dir, dir
+		}
+	}
+	return s, nil
+}
+
+// hostKernel finds the running kernel's file and modules.
+func hostKernel() (source, error) {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return source{}, api.Errorf(api.KindInternal, "cannot ask for the running kernel's release: %w", err)
+	}
+	return findHostKernel("/", unix.ByteSliceToString(name.Release[:]))
+}
+
+// findHostKernel looks where distributions keep kernels: Debian and SUSE in
+// /boot, Fedora and Arch beside the modules (kernel-install(8)), Arch also
+// under a fixed name.
+func findHostKernel(root, release string) (source, error) {
+	places := []string{
+		"boot/vmlinuz-" + release, "lib/modules/" + release + "/vmlinuz",
+		"usr/lib/modules/" + release + "/vmlinuz", "boot/vmlinuz", "boot/vmlinuz-linux",
+	}
+	modules := filepath.Join(root, "lib/modules", release)
+	var tried []string
+	for _, place := range places {
+		path := filepath.Join(root, place)
+		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+			tried = append(tried, path)
+			continue
+		}
+		s := source{kernel: path, meta: meta{Source: "this host, " + path}}
+		if isDir(modules) {
+			s.modules, s.meta.ModulesDir = modules, modules
+		}
+		return s, nil
+	}
+	return source{}, api.Errorf(api.KindNotFound, "cannot find the running kernel %s: there is no %s", release, strings.Join(tried, ", ")).
+		WithHint("in a container the kernel is the host's: import a kernel by its files, with banger kernel import FILE MODULES")
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}

@@ -1,0 +1,153 @@
+package kernel
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"banger/api"
+)
+
+// wanted are the modules that a guest needs before it has its root file
+// system, in the order they are loaded; what they depend on comes before them.
+// The channel to the agent comes first, so that the host hears of the guest
+// early. ext4 is the root file system.
+func wanted() []string {
+	return []string{"virtio_mmio", "virtio_console", "virtio_blk", "ext4", "virtio_net"}
+}
+
+// module is one to load.
+type module struct {
+	name string
+	data []byte // uncompressed
+}
+
+// moduleTree is a /lib/modules/RELEASE directory.
+type moduleTree struct {
+	dir     string
+	files   map[string]string // name → path
+	builtin map[string]bool
+}
+
+// openModules looks at a modules directory. An empty dir is a kernel that has
+// everything built in.
+func openModules(dir string) (*moduleTree, error) {
+	t := &moduleTree{dir: dir, files: map[string]string{}, builtin: map[string]bool{}}
+	if dir == "" {
+		return t, nil
+	}
+	if err := t.readBuiltin(); err != nil {
+		return nil, err
+	}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if base, _, ok := strings.Cut(d.Name(), ".ko"); ok && d.Type().IsRegular() {
+			if name := moduleName(base); t.files[name] == "" || strings.Contains(path, "/updates/") {
+				t.files[name] = path // depmod prefers updates, too
+			}
+		}
+		return nil
+	})
+	return t, err
+}
+
+// readBuiltin reads modules.builtin: a path such as kernel/fs/ext4/ext4.ko a line.
+func (t *moduleTree) readBuiltin() error {
+	f, err := os.Open(filepath.Join(t.dir, "modules.builtin"))
+	if errors.Is(err, os.ErrNotExist) {
+		return api.Errorf(api.KindInvalid, "%s is no directory of kernel modules: it has no modules.builtin", t.dir).
+			WithHint("name the directory /lib/modules/RELEASE that belongs to the kernel")
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		base, _, _ := strings.Cut(filepath.Base(lines.Text()), ".ko")
+		t.builtin[moduleName(base)] = true
+	}
+	return lines.Err()
+}
+
+// resolve returns the named modules with all that they need, each after what
+// it depends on. What is built in is left out.
+func (t *moduleTree) resolve(ctx context.Context, names []string) ([]module, error) {
+	if t.dir == "" {
+		return nil, nil
+	}
+	var order []module
+	seen := map[string]bool{}
+	var visit func(name, neededBy string, optional bool) error
+	visit = func(name, neededBy string, optional bool) error {
+		if seen[name] || t.builtin[name] {
+			return nil
+		}
+		seen[name] = true // also ends cycles, which the kernel would refuse
+		path := t.files[name]
+		if path == "" {
+			if optional {
+				return nil
+			}
+			return api.Errorf(api.KindInvalid, "kernel module %s%s is neither built in nor in %s", name, neededBy, t.dir)
+		}
+		data, info, err := readModule(ctx, path)
+		if err != nil {
+			return fmt.Errorf("module %s: %w", path, err)
+		}
+		for _, dep := range info.softdeps {
+			if err := visit(dep, "", true); err != nil {
+				return err
+			}
+		}
+		for _, dep := range info.depends {
+			if err := visit(dep, ", which "+name+" needs,", false); err != nil {
+				return err
+			}
+		}
+		order = append(order, module{name: name, data: data})
+		return nil
+	}
+	for _, name := range names {
+		if err := visit(name, "", false); err != nil {
+			return nil, err
+		}
+	}
+	return order, nil
+}
+
+func readModule(ctx context.Context, path string) ([]byte, modinfo, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, modinfo{}, err
+	}
+	if data, err = decompress(ctx, data); err != nil {
+		return nil, modinfo{}, err
+	}
+	info, err := parseModinfo(data)
+	return data, info, err
+}
+
+// readFile reads a regular file of bounded size.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxSize {
+		return nil, fmt.Errorf("%s is no regular file of at most %d MiB", path, maxSize>>20)
+	}
+	return readCapped(f)
+}

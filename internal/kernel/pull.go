@@ -1,0 +1,191 @@
+package kernel
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+
+	"banger/api"
+	"banger/internal/execx"
+	"banger/internal/fsx"
+)
+
+// unpackedFactor is how much larger than its package an unpacked kernel is at
+// most, roughly: 27 MB of Debian's cloud kernel make 106 MB.
+const unpackedFactor = 5
+
+// Pull gets the distribution's kernel for virtual machines and makes it the
+// default. Without Refresh, a kernel that was pulled before is good enough.
+// Callers that come while a pull is under way wait for it and get its result.
+func (c *Cache) Pull(ctx context.Context, req api.PullKernel, report api.Report) (api.Kernel, error) {
+	before := c.pulled()
+	if err := acquire(ctx, c.pulling); err != nil {
+		return api.Kernel{}, err
+	}
+	defer func() { <-c.pulling }()
+	// Either it was there already, or somebody pulled it while we waited.
+	if now := c.pulled(); now != "" && (!req.Refresh || now != before) {
+		return c.Get(now)
+	}
+	if runtime.GOARCH != "amd64" {
+		return api.Kernel{}, api.Errorf(api.KindUnsupported, "cannot pull a kernel for %s: microVMs are x86-64 only", runtime.GOARCH)
+	}
+	report(api.Progress{Step: "kernel", Message: "looking for the distribution's kernel"})
+	if err := c.apt.Update(ctx, req.Refresh, report); err != nil {
+		return api.Kernel{}, err
+	}
+	packages, err := c.packages(ctx)
+	if err != nil {
+		return api.Kernel{}, err
+	}
+	if hex := c.fromPackage(packages[0]); hex != "" {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.name(hex, []string{DefaultName})
+	}
+	return c.pull(ctx, packages, report)
+}
+
+// pulled returns the digest of the default kernel, "" for none.
+func (c *Cache) pulled() string {
+	k, err := c.Default()
+	if err != nil {
+		return ""
+	}
+	return k.Digest
+}
+
+// fromPackage returns the kernel that came from a package of that name.
+// Distributions put the ABI into the name but may rebuild one: the package's
+// version is not compared, a refresh with a new ABI is.
+func (c *Cache) fromPackage(name string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	kernels, err := c.list()
+	if err != nil {
+		return ""
+	}
+	for _, k := range kernels {
+		hex := strings.TrimPrefix(k.Digest, "sha256:")
+		if m, err := c.meta(hex); err == nil && m.Package == name {
+			return hex
+		}
+	}
+	return ""
+}
+
+var (
+	imagePackage   = regexp.MustCompile(`^linux-image-(unsigned-)?[0-9]`)
+	modulesPackage = regexp.MustCompile(`^linux-(modules|binary|image)[a-z-]*-[0-9]`)
+)
+
+// metaPackage is the package that always depends on the newest kernel.
+func metaPackage(origin string) string {
+	if origin == "Ubuntu" {
+		return "linux-image-virtual"
+	}
+	return "linux-image-cloud-" + runtime.GOARCH
+}
+
+// packages returns the versioned kernel package and the packages with its
+// modules, which newer distributions split off.
+func (c *Cache) packages(ctx context.Context) ([]string, error) {
+	sources, err := c.apt.Sources(ctx)
+	if err != nil {
+		return nil, err
+	}
+	name := metaPackage(sources[0].Origin)
+	depends, err := c.apt.Depends(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(depends, imagePackage.MatchString)
+	if i < 0 {
+		return nil, api.Errorf(api.KindUnsupported, "package %s names no kernel among its dependencies (%s)", name, strings.Join(depends, ", ")).
+			WithHint("banger kernel import --host")
+	}
+	packages := []string{depends[i]}
+	more, err := c.apt.Depends(ctx, depends[i])
+	if err != nil {
+		return nil, err
+	}
+	for _, dep := range more {
+		if modulesPackage.MatchString(dep) && !slices.Contains(packages, dep) {
+			packages = append(packages, dep)
+		}
+	}
+	return packages, nil
+}
+
+func (c *Cache) pull(ctx context.Context, packages []string, report api.Report) (api.Kernel, error) {
+	dir, err := c.stage()
+	if err != nil {
+		return api.Kernel{}, err
+	}
+	defer os.RemoveAll(dir)
+	debs, err := c.apt.Download(ctx, packages, dir, asKernel(report))
+	if err != nil {
+		return api.Kernel{}, err
+	}
+	root := filepath.Join(dir, "root")
+	for _, deb := range debs {
+		if err := unpack(ctx, deb, root, report); err != nil {
+			return api.Kernel{}, err
+		}
+	}
+	s, err := findKernel(root)
+	if err != nil {
+		return api.Kernel{}, api.Errorf(api.KindInternal, "cannot use package %s: %w", packages[0], err)
+	}
+	s.names = []string{DefaultName}
+	s.meta = meta{Source: "package " + strings.TrimSuffix(filepath.Base(debs[0]), ".deb"), Package: packages[0]}
+	return c.add(ctx, s, report)
+}
+
+// asKernel reports apt's work under the step that callers know.
+func asKernel(report api.Report) api.Report {
+	return func(p api.Progress) {
+		p.Step = "kernel"
+		report(p)
+	}
+}
+
+func unpack(ctx context.Context, deb, root string, report api.Report) error {
+	report(api.Progress{Step: "kernel", Message: "unpacking " + filepath.Base(deb)})
+	info, err := os.Stat(deb)
+	if err != nil {
+		return err
+	}
+	if err := fsx.NeedSpace(filepath.Dir(deb), info.Size()*unpackedFactor); err != nil {
+		return err
+	}
+	return execx.Run(ctx, execx.Cmd{Name: "dpkg-deb", Args: []string{"-x", deb, root}, Package: "dpkg"})
+}
+
+// findKernel looks for the kernel and its modules in an unpacked package.
+func findKernel(root string) (source, error) {
+	var s source
+	kernel, err := glob(root, "boot/vmlinuz-*", "usr/lib/modules/*/vmlinuz", "lib/modules/*/vmlinuz")
+	if err != nil {
+		return s, err
+	}
+	builtin, err := glob(root, "lib/modules/*/modules.builtin", "usr/lib/modules/*/modules.builtin")
+	if err != nil {
+		return s, err
+	}
+	return source{kernel: kernel, modules: filepath.Dir(builtin)}, nil
+}
+
+func glob(root string, patterns ...string) (string, error) {
+	for _, pattern := range patterns {
+		if found, _ := filepath.Glob(filepath.Join(root, pattern)); len(found) > 0 {
+			return found[0], nil
+		}
+	}
+	return "", api.Errorf(api.KindUnsupported, "it has no %s", strings.Join(patterns, " or ")).
+		WithHint("banger kernel import --host")
+}
