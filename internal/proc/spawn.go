@@ -2,6 +2,7 @@ package proc
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"syscall"
 
@@ -35,8 +36,11 @@ func Spawn(c Command) (*Process, error) {
 			files[i] = null
 		}
 	}
+	// What this program opens is closed on exec already; what it inherited itself
+	// may not be (close_range(2); a kernel before 5.11 leaves it as it is).
+	_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
 	child, err := os.StartProcess(c.Path, c.Args, &os.ProcAttr{
-		Dir: "/", Env: c.Env, Files: files, Sys: &syscall.SysProcAttr{Setsid: true},
+		Dir: "/", Env: append([]string{}, c.Env...), Files: files, Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cannot run %s: %w", c.Path, err)

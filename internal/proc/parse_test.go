@@ -1,0 +1,80 @@
+package proc
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// statLine is a whole line of /proc/PID/stat with a chosen name.
+func statLine(comm string) string {
+	return "4711 (" + comm + ") S 1 4711 4711 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 4 0 987654 1000000 500 " +
+		strings.Repeat("0 ", 27) + "0\n"
+}
+
+func TestParseStat(t *testing.T) {
+	for name, comm := range map[string]string{
+		"plain":                "qemu",
+		"spaces":               "a b c",
+		"parentheses":          "a) R 1 2 3 (b",
+		"only a parenthesis":   ")",
+		"empty":                "",
+		"line break and bytes": "a\n\xff) (",
+	} {
+		got, err := parseStat([]byte(statLine(comm)))
+		if err != nil || got != (stat{state: 'S', startTime: 987654}) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}
+
+func TestParseStatRefuses(t *testing.T) {
+	for name, line := range map[string]string{
+		"empty":        "",
+		"no name":      "4711 S 1 2 3",
+		"cut short":    "4711 (qemu) S 1 4711",
+		"no number":    strings.Replace(statLine("x"), "987654", "soon", 1),
+		"negative":     strings.Replace(statLine("x"), "987654", "-1", 1),
+		"state absent": strings.Replace(statLine("x"), ") S", ") SS", 1),
+	} {
+		if got, err := parseStat([]byte(line)); err == nil {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+func TestParseCmdline(t *testing.T) {
+	for data, want := range map[string][]string{
+		"":               nil,
+		"\x00":           nil,
+		"a\x00b\x00":     {"a", "b"},
+		"a\x00\x00b\x00": {"a", "", "b"},
+		"no last NUL":    {"no last NUL"},
+	} {
+		if got := parseCmdline([]byte(data)); !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", data, got, want)
+		}
+	}
+}
+
+func FuzzParseStat(f *testing.F) {
+	f.Add([]byte(statLine("a) (b")))
+	f.Add([]byte(")))"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		got, err := parseStat(data)
+		if err != nil && got != (stat{}) {
+			t.Errorf("error with a result: %+v, %v", got, err)
+		}
+	})
+}
+
+func FuzzParseCmdline(f *testing.F) {
+	f.Add([]byte("a\x00b\x00"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		args := parseCmdline(data)
+		joined := strings.Join(args, "\x00")
+		if joined != strings.TrimSuffix(string(data), "\x00") {
+			t.Errorf("%q became %q", data, args)
+		}
+	})
+}

@@ -1,0 +1,183 @@
+package proc
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// spawn starts a shell script that the test ends.
+func spawn(t *testing.T, script string) *Process {
+	t.Helper()
+	p, err := Spawn(Command{Path: "/bin/sh", Args: []string{"sh", "-c", script}, Files: []*os.File{nil, nil, nil}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Kill(context.Background(), 10*time.Second); err != nil {
+			t.Error(err)
+		}
+		p.Close()
+	})
+	return p
+}
+
+func wait(t *testing.T, p *Process) {
+	t.Helper()
+	select {
+	case <-p.Done():
+	case <-time.After(20 * time.Second):
+		t.Fatalf("process %d does not end", p.PID())
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	for script, want := range map[string]int{"exit 0": 0, "exit 7": 7, "kill -TERM $$": 128 + 15} {
+		p := spawn(t, script)
+		wait(t, p)
+		if p.ExitCode() != want {
+			t.Errorf("%s: %d, want %d", script, p.ExitCode(), want)
+		}
+		if _, err := Open(p.PID()); !errors.Is(err, ErrGone) {
+			t.Errorf("%s: a zombie is left: %v", script, err)
+		}
+		if err := p.Signal(unix.SIGKILL); !errors.Is(err, ErrGone) {
+			t.Errorf("%s: signal to an ended process: %v", script, err)
+		}
+	}
+}
+
+func TestOpenIdentity(t *testing.T) {
+	p := spawn(t, "sleep 100")
+	again, err := OpenIdentity(p.Identity())
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close()
+	again.Close() // idempotent
+	for name, change := range map[string]func(*Identity){
+		"start time": func(id *Identity) { id.StartTime++ },
+		"boot":       func(id *Identity) { id.BootID = "x" },
+		"no pid":     func(id *Identity) { id.PID = 0 },
+		"group":      func(id *Identity) { id.PID = -id.PID },
+		"absurd pid": func(id *Identity) { id.PID = 1 << 30 },
+	} {
+		id := p.Identity()
+		change(&id)
+		if got, err := OpenIdentity(id); !errors.Is(err, ErrGone) {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+}
+
+// TestSignalAfterReuse is the race that pidfds are for: between the look-up
+// and the signal the process ends and its pid becomes another's.
+func TestSignalAfterReuse(t *testing.T) {
+	p := spawn(t, "exit 0")
+	wait(t, p)
+	id := p.Identity()
+	id.PID = os.Getpid() // as if the pid were ours now
+	if got, err := OpenIdentity(id); !errors.Is(err, ErrGone) {
+		t.Fatalf("the new owner of the pid was taken for the old: %v, %v", got, err)
+	}
+	if err := p.Signal(unix.SIGKILL); !errors.Is(err, ErrGone) {
+		t.Errorf("signal: %v", err)
+	}
+	if args, err := p.Cmdline(); !errors.Is(err, ErrGone) {
+		t.Errorf("command line %q, %v", args, err)
+	}
+}
+
+func TestSpawnIsDetached(t *testing.T) {
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	const script = `echo ready; kill -STOP $$`
+	p, err := Spawn(Command{Path: "/bin/sh", Args: []string{"sh", "-c", script}, Env: []string{"A=b"}, Files: []*os.File{nil, in, nil}})
+	in.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	defer p.Kill(context.Background(), 10*time.Second)
+	if _, err := out.Read(make([]byte, 10)); err != nil { // it has loaded its libraries
+		t.Fatal(err)
+	}
+	dir := "/proc/" + strconv.Itoa(p.PID())
+	if sid, err := unix.Getsid(p.PID()); err != nil || sid != p.PID() {
+		t.Errorf("session %d of process %d, %v", sid, p.PID(), err)
+	}
+	if cwd, err := os.Readlink(dir + "/cwd"); err != nil || cwd != "/" {
+		t.Errorf("working directory %q, %v", cwd, err)
+	}
+	if entries, err := os.ReadDir(dir + "/fd"); err != nil || len(entries) != 3 {
+		t.Errorf("descriptors %v, %v", entries, err)
+	}
+	if env, err := os.ReadFile(dir + "/environ"); err != nil || string(env) != "A=b\x00" {
+		t.Errorf("environment %q, %v", env, err)
+	}
+	pids := pidsOf(t, func(args []string) bool { return len(args) == 3 && args[2] == script })
+	if !slices.Contains(pids, p.PID()) {
+		t.Errorf("Find found %v, not %d", pids, p.PID())
+	}
+}
+
+func pidsOf(t *testing.T, match func([]string) bool) []int {
+	t.Helper()
+	found, err := Find(match)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pids []int
+	for _, p := range found {
+		pids = append(pids, p.PID())
+		p.Close()
+	}
+	return pids
+}
+
+func TestDoneOfForeignProcess(t *testing.T) {
+	// A child that os/exec reaps is as good as another's.
+	cmd := exec.CommandContext(t.Context(), "sleep", "100")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p, err := Open(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	go cmd.Wait()
+	if err := p.Kill(t.Context(), 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, p)
+}
+
+func TestCloseDoesNotEnd(t *testing.T) {
+	p := spawn(t, "sleep 100")
+	again, err := Open(p.PID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close()
+	select {
+	case <-p.Done():
+		t.Error("it ended")
+	case <-again.Done():
+		t.Error("Close closed Done")
+	default:
+	}
+}

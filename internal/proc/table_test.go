@@ -1,0 +1,65 @@
+package proc
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+)
+
+// fakeTable makes a directory that looks like /proc. A process is a map of
+// its files.
+func fakeTable(t *testing.T, processes map[int]map[string]string) table {
+	t.Helper()
+	root := t.TempDir()
+	for pid, files := range processes {
+		dir := filepath.Join(root, strconv.Itoa(pid))
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for name, content := range files {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, name := range []string{"self", "uptime", "-5", "0"} { // no processes
+		if err := os.Mkdir(filepath.Join(root, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return table{root: root}
+}
+
+func TestFind(t *testing.T) {
+	host := fakeTable(t, map[int]map[string]string{
+		10: {"cmdline": "qemu\x00-name\x00a\x00"},
+		11: {"cmdline": "qemu\x00-name\x00b\x00"},
+		12: {"cmdline": ""}, // a zombie
+		13: {},              // vanished between the listing and the look
+	})
+	match := func(args []string) bool { return len(args) == 3 && args[2] == "a" }
+	pids, err := host.find(os.Getuid(), match)
+	if err != nil || !slices.Equal(pids, []int{10}) {
+		t.Errorf("found %v, %v", pids, err)
+	}
+	pids, err = host.find(os.Getuid()+1, match)
+	if err != nil || len(pids) != 0 {
+		t.Errorf("another user's: found %v, %v", pids, err)
+	}
+}
+
+func TestTableOfVanishedProcess(t *testing.T) {
+	host := fakeTable(t, map[int]map[string]string{5: {"stat": "garbage"}})
+	if _, err := host.stat(4); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("absent: %v", err)
+	}
+	if _, err := host.stat(5); err == nil || errors.Is(err, os.ErrNotExist) {
+		t.Errorf("garbage: %v", err)
+	}
+	if _, err := host.cmdline(4); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("absent: %v", err)
+	}
+}
