@@ -3,7 +3,6 @@ package api
 import (
 	"errors"
 	"fmt"
-	"net/http"
 )
 
 // Kind says what sort of failure an Error is, so that programs can decide
@@ -83,24 +82,26 @@ func KindOf(err error) Kind {
 	return AsError(err).Kind
 }
 
-// HTTPStatus returns the status that carries the kind over HTTP.
+// HTTPStatus returns the status that carries the kind over HTTP (RFC 9110,
+// section 15). They are numbers here, so that the guest's agent, which has this
+// package, does not link net/http.
 func (k Kind) HTTPStatus() int {
 	switch k {
 	case KindInvalid:
-		return http.StatusBadRequest
+		return 400
 	case KindNotFound:
-		return http.StatusNotFound
+		return 404
 	case KindExists, KindConflict, KindCanceled:
-		return http.StatusConflict
+		return 409
 	case KindNoSpace:
-		return http.StatusInsufficientStorage
+		return 507
 	case KindUnsupported:
-		return http.StatusNotImplemented
+		return 501
 	case KindTimeout:
-		return http.StatusGatewayTimeout
+		return 504
 	case KindDenied:
-		return http.StatusForbidden
+		return 403
 	default:
-		return http.StatusInternalServerError
+		return 500
 	}
 }

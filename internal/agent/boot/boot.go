@@ -1,0 +1,170 @@
+// Package bootup is the agent's life before it serves: as PID 1 of the
+// initramfs it loads the kernel modules it was given, mounts the root disk,
+// moves into it and sets up the network. It needs nothing from the image.
+package bootup
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"banger/internal/agent"
+	"banger/internal/agentproto"
+)
+
+// portName is what the host calls the agent's virtio-serial port.
+const portName = "banger.agent"
+
+// deviceWait is how long a device may take to appear once its driver is
+// loaded. Emulated guests on a busy host need seconds at worst.
+const deviceWait = 30 * time.Second
+
+// serveArg is the argument of the agent that serves beside an image's own init.
+const serveArg = "serve"
+
+// Main runs the agent. As PID 1 it never returns; what it cannot do it says on
+// the console, and powers off.
+func Main(version string) int {
+	if os.Getpid() != 1 {
+		return beside(version)
+	}
+	if err := initMain(version); err != nil {
+		say("fatal: %v", err)
+	}
+	powerOff(unix.LINUX_REBOOT_CMD_POWER_OFF)
+	return 1
+}
+
+// initMain boots and serves until the guest is to end.
+func initMain(version string) error {
+	if err := mountKernelFS(); err != nil {
+		return err
+	}
+	cmdline, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return err
+	}
+	boot, err := agentproto.ParseBoot(string(cmdline))
+	if err != nil {
+		return err
+	}
+	if boot.Probe {
+		fmt.Fprintln(os.Stdout, agentproto.ProbeGreeting)
+		return nil
+	}
+	if err := enterRoot(boot); err != nil {
+		return err
+	}
+	// The guest is of use without a network: what fails is said, not fatal.
+	for _, err := range configure(boot) {
+		say("%v", err)
+	}
+	if boot.Init != "" {
+		return handOver(boot.Init)
+	}
+	return serve(version, shutDown)
+}
+
+// enterRoot loads the modules, mounts the root disk and makes it the root.
+func enterRoot(boot agentproto.Boot) error {
+	events, err := openUevents()
+	if err != nil {
+		return err
+	}
+	defer events.close()
+	if err := loadModules("/modules"); err != nil {
+		return err
+	}
+	if boot.Root == "" {
+		return fmt.Errorf("the kernel command line names no banger.root")
+	}
+	if err := events.await(deviceWait, func() bool { return exists(boot.Root) }); err != nil {
+		return fmt.Errorf("disk %s: %w", boot.Root, err)
+	}
+	kind, err := mountRoot(boot.Root)
+	if err != nil {
+		return err
+	}
+	if err := switchRoot(); err != nil {
+		return err
+	}
+	say("root %s mounted (%s)", boot.Root, kind)
+	return nil
+}
+
+// serve answers the host until the guest is to end, which then calls end.
+func serve(version string, end func(reboot bool)) error {
+	path, err := findPort()
+	if err != nil {
+		return err
+	}
+	port, err := agent.OpenPort(path)
+	if err != nil {
+		return err
+	}
+	defer port.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var once sync.Once
+	var reboot bool
+	// An init is told to end by signals, such as those of the kernel's
+	// ctrl-alt-del and of `kill 1`.
+	stop := onSignals(func() { once.Do(cancel) })
+	defer stop()
+	err = agent.Serve(ctx, agent.Options{
+		Version:  version,
+		OnHello:  onHello,
+		Shutdown: func(r bool) { once.Do(func() { reboot = r; cancel() }) },
+	}, port)
+	if err != nil {
+		return err
+	}
+	end(reboot)
+	return nil
+}
+
+// handOver starts the agent as a child and becomes the image's own init.
+func handOver(path string) error {
+	if _, err := os.Stat(path); err != nil {
+		return fmt.Errorf("the image's init: %w", err)
+	}
+	// The initramfs is gone, but the kernel still has the file we run from.
+	_, err := syscall.ForkExec("/proc/self/exe", []string{"banger-agent", serveArg}, &syscall.ProcAttr{
+		Env: os.Environ(), Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		return fmt.Errorf("start the agent beside %s: %w", path, err)
+	}
+	say("starting %s", path)
+	return fmt.Errorf("start %s: %w", path, syscall.Exec(path, []string{path}, os.Environ()))
+}
+
+// beside is the agent as a child of the image's init.
+func beside(version string) int {
+	if len(os.Args) != 2 || os.Args[1] != serveArg {
+		fmt.Fprintln(os.Stderr, "banger-agent is the first process of a banger guest, and of no use elsewhere")
+		return 2
+	}
+	if err := serve(version, endInit); err != nil {
+		say("the agent ended: %v", err)
+		return 1
+	}
+	return 0
+}
+
+// say writes a line to the console, which the host keeps.
+func say(format string, args ...any) {
+	text := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ")
+	fmt.Fprintf(os.Stdout, "banger-agent: %s\n", text)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

@@ -1,0 +1,91 @@
+package bootup
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"banger/internal/agentproto"
+)
+
+// configure sets up what is inside the root: file systems, host name, network.
+// It goes on after a failure and returns all of them.
+func configure(boot agentproto.Boot) []error {
+	errs := mountGuestFS()
+	if boot.Hostname != "" {
+		errs = append(errs, unix.Sethostname([]byte(boot.Hostname)), writeHosts("/", boot.Hostname))
+	}
+	errs = append(errs, setupNetwork(boot))
+	if boot.DNS.IsValid() {
+		errs = append(errs, writeResolver("/", "nameserver "+boot.DNS.String()+"\n"))
+	}
+	var failed []error
+	for _, err := range errs {
+		if err != nil {
+			failed = append(failed, err)
+		}
+	}
+	return failed
+}
+
+// writeResolver writes resolv.conf below root. A symlink that leads nowhere,
+// as systemd images have it, gives way to a file; one that leads to a file of
+// the image's own is followed. Nothing is written that is there already.
+func writeResolver(root, content string) error {
+	path := filepath.Join(root, "etc/resolv.conf")
+	old, err := os.ReadFile(path)
+	if err == nil && string(old) == content {
+		return nil
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		// Where it leads cannot be made sure to exist: /run is new at every boot.
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("replace resolv.conf: %w", err)
+		}
+	}
+	if err := makeDir(filepath.Join(root, "etc")); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(content), 0o644)
+}
+
+// writeHosts makes the host name resolve without a name server.
+func writeHosts(root, hostname string) error {
+	path := filepath.Join(root, "etc/hosts")
+	old, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	text := string(old)
+	if namesHost(text, hostname) {
+		return nil
+	}
+	if text == "" {
+		text = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+	}
+	if !strings.HasSuffix(text, "\n") {
+		text += "\n"
+	}
+	if err := makeDir(filepath.Join(root, "etc")); err != nil {
+		return err
+	}
+	// 127.0.1.1 is Debian's address for the host's own name.
+	return os.WriteFile(path, []byte(text+"127.0.1.1\t"+hostname+"\n"), 0o644)
+}
+
+// namesHost says whether hosts(5) text has a line for the name.
+func namesHost(text, hostname string) bool {
+	for line := range strings.Lines(text) {
+		line, _, _ = strings.Cut(line, "#")
+		for i, word := range strings.Fields(line) {
+			if i > 0 && word == hostname {
+				return true
+			}
+		}
+	}
+	return false
+}

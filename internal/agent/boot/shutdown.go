@@ -1,0 +1,198 @@
+package bootup
+
+import (
+	"bytes"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// termWait is how long processes get between SIGTERM and SIGKILL. The host has
+// a grace time of its own, which is longer by default.
+const termWait = 5 * time.Second
+
+// killWait is how long killed processes may take to be gone; one in the middle
+// of disk work takes a moment.
+const killWait = 2 * time.Second
+
+// onSignals calls end when init is asked to end by a signal.
+func onSignals(end func()) (stop func()) {
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, unix.SIGTERM, unix.SIGINT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPWR)
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-ch:
+			end()
+		case <-done:
+		}
+	}()
+	return func() { signal.Stop(ch); close(done) }
+}
+
+// shutDown ends all processes, writes everything to disk and ends the guest.
+func shutDown(reboot bool) {
+	endProcesses()
+	unmountAll()
+	say("stopped")
+	if reboot {
+		powerOff(unix.LINUX_REBOOT_CMD_RESTART)
+	}
+	powerOff(unix.LINUX_REBOOT_CMD_POWER_OFF)
+}
+
+// endProcesses asks every process to end, waits, and kills what is left.
+func endProcesses() {
+	// Shells pass SIGTERM by; what has a terminal is told that it hung up.
+	all := processes()
+	_ = unix.Kill(-1, unix.SIGTERM)
+	for _, p := range all {
+		if p.terminal {
+			_ = unix.Kill(p.pid, unix.SIGHUP)
+		}
+	}
+	_ = unix.Kill(-1, unix.SIGCONT) // a stopped process cannot end
+	awaitEnd(all, termWait)
+	all = processes()
+	_ = unix.Kill(-1, unix.SIGKILL)
+	awaitEnd(all, killWait)
+}
+
+// process is one of user space.
+type process struct {
+	pid      int
+	terminal bool // it has a controlling terminal
+}
+
+// processes lists all of user space but init and this one.
+func processes() []process {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	var found []process
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid == 1 || pid == os.Getpid() {
+			continue
+		}
+		stat, err := os.ReadFile("/proc/" + e.Name() + "/stat")
+		if err != nil {
+			continue
+		}
+		if p, ok := parseStat(pid, stat); ok {
+			found = append(found, p)
+		}
+	}
+	return found
+}
+
+// parseStat reads proc_pid_stat(5), whose second field may hold anything in
+// parentheses. Threads of the kernel and zombies are none of ours.
+func parseStat(pid int, stat []byte) (process, bool) {
+	i := bytes.LastIndexByte(stat, ')')
+	if i < 0 {
+		return process{}, false
+	}
+	// state ppid pgrp session tty_nr tpgid flags
+	field := strings.Fields(string(stat[i+1:]))
+	if len(field) < 7 || field[0] == "Z" || field[0] == "X" {
+		return process{}, false
+	}
+	flags, err := strconv.ParseUint(field[6], 10, 64)
+	const kernelThread = 0x00200000 // PF_KTHREAD, include/linux/sched.h
+	if err != nil || flags&kernelThread != 0 {
+		return process{}, false
+	}
+	return process{pid: pid, terminal: field[4] != "0"}, true
+}
+
+// awaitEnd waits until the processes have ended, or for so long.
+func awaitEnd(all []process, wait time.Duration) {
+	deadline := time.Now().Add(wait)
+	for _, p := range all {
+		fd, err := unix.PidfdOpen(p.pid, 0)
+		if err != nil {
+			continue // gone
+		}
+		for {
+			left := max(0, time.Until(deadline).Milliseconds())
+			_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(left))
+			if err != unix.EINTR {
+				break
+			}
+		}
+		unix.Close(fd)
+	}
+}
+
+// unmountAll brings every file system to rest, the newest mount first; what
+// cannot be unmounted becomes read-only.
+func unmountAll() {
+	unix.Sync()
+	table, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		say("list mounts: %v", err)
+	}
+	targets := mountTargets(string(table))
+	for i := len(targets) - 1; i >= 0; i-- {
+		target := targets[i]
+		if target == "/" || target == "/proc" || target == "/dev" || target == "/sys" {
+			continue
+		}
+		if unix.Unmount(target, 0) != nil {
+			_ = unix.Mount("", target, "", unix.MS_REMOUNT|unix.MS_RDONLY, "")
+		}
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		say("make the root read-only: %v", err)
+	}
+	unix.Sync()
+}
+
+// mountTargets reads the second fields of proc_pid_mounts(5), in which white
+// space and backslashes are octal escapes.
+func mountTargets(table string) []string {
+	var targets []string
+	for line := range strings.Lines(table) {
+		if field := strings.Fields(line); len(field) >= 2 {
+			targets = append(targets, unescape.Replace(field[1]))
+		}
+	}
+	return targets
+}
+
+var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
+
+// powerOff ends the guest by reboot(2). It does not return.
+func powerOff(how int) {
+	unix.Sync()
+	if err := unix.Reboot(how); err != nil {
+		say("power off: %v", err)
+	}
+	select {}
+}
+
+// initWait is how long an image's init gets to shut down.
+const initWait = 25 * time.Second
+
+// endInit asks the image's own init to end the guest, and does it itself when
+// that is none that knows how, or takes too long.
+func endInit(reboot bool) {
+	const rtmin = 34 // SIGRTMIN as C libraries count, which systemd(1) means
+	name, err := os.ReadFile("/proc/1/comm")
+	if err == nil && strings.TrimSpace(string(name)) == "systemd" {
+		how := unix.Signal(rtmin + 4) // start poweroff.target
+		if reboot {
+			how = rtmin + 5
+		}
+		if unix.Kill(1, how) == nil {
+			time.Sleep(initWait) // systemd ends this process, and the guest, before
+		}
+	}
+	shutDown(reboot)
+}
