@@ -1,0 +1,87 @@
+package qemu
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"banger/internal/disk"
+	"banger/internal/driver"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// golden compares text with a file in testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (go test -update writes it):\n%s", path, diff)
+	}
+}
+
+func plainSpec() driver.Spec {
+	return driver.Spec{
+		ID: "0123456789ab", Dir: "/vms/0123456789ab", VCPUs: 2, MemoryBytes: 512 << 20,
+		Kernel: "/kernels/vmlinux", Initramfs: "/kernels/initramfs", Cmdline: "quiet banger.hostname=calm-fox",
+		Disk: "/vms/0123456789ab/disk", DiskFormat: disk.Raw,
+	}
+}
+
+func TestArgs(t *testing.T) {
+	odd := plainSpec()
+	odd.Dir = "/home/a,b/ü \"quoted\" $HOME/id=x,server=on"
+	odd.Disk = odd.Dir + "/disk"
+	odd.Kernel, odd.DiskFormat, odd.Cmdline = odd.Dir+"/vmlinux", disk.Qcow2, ""
+	for name, args := range map[string][]string{
+		"kvm":       Args(plainSpec(), KVM, Files{QMP: 3, Agent: 4}),
+		"tcg":       Args(plainSpec(), TCG, Files{QMP: 3, Agent: 4}),
+		"odd-names": Args(odd, TCG, Files{QMP: 3, Agent: 4}),
+	} {
+		golden(t, name, strings.Join(args, "\n")+"\n")
+	}
+	args, err := probeArgs(KVM, "/kernels/vmlinux", "/kernels/initramfs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "probe", strings.Join(args, "\n")+"\n")
+}
+
+func TestBelongsTo(t *testing.T) {
+	s := plainSpec()
+	args := append([]string{"qemu"}, Args(s, KVM, Files{})...)
+	if !belongsTo(s.ID, s.Dir)(args) {
+		t.Errorf("its own VM is not recognized")
+	}
+	for name, is := range map[string]bool{
+		"another id":            belongsTo("ba9876543210", s.Dir)(args),
+		"another directory":     belongsTo(s.ID, "/vms/0123456789")(args),
+		"no arguments":          belongsTo(s.ID, s.Dir)(nil),
+		"a grep for it":         belongsTo(s.ID, s.Dir)([]string{"grep", nameArg(s.ID)}),
+		"options cut short":     belongsTo(s.ID, s.Dir)([]string{"qemu", "-name"}),
+		"a quote in one option": belongsTo(s.ID, s.Dir)([]string{"sh", "-c", strings.Join(args, " ")}),
+	} {
+		if is {
+			t.Errorf("%s: taken for the VM's", name)
+		}
+	}
+	if got := accelOf(args); got != KVM {
+		t.Errorf("accelerator %q", got)
+	}
+	if got := accelOf([]string{"qemu", "-accel"}); got != "" {
+		t.Errorf("accelerator %q of a cut command line", got)
+	}
+}
