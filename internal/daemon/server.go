@@ -18,6 +18,10 @@ import (
 // cut it: clients that ride out the one ride out the other.
 var errStopping = errors.New("the daemon is stopping")
 
+// versionHeader carries the daemon's version in each answer, so that a client
+// of another version notices.
+const versionHeader = "Banger-Version"
+
 const (
 	// headerTime bounds how long a client may take to say what it wants.
 	headerTime = 10 * time.Second
@@ -125,6 +129,7 @@ func (s *Server) untilStop(ctx context.Context) (context.Context, context.Cancel
 func (s *Server) serve(allowed access, handle handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w := &writer{ResponseWriter: rw}
+		w.Header().Set(versionHeader, s.program.Version)
 		defer s.catch(w, r)
 		err := s.admit(allowed, r)
 		if err == nil {

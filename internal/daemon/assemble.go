@@ -1,0 +1,96 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"banger/api"
+	"banger/internal/config"
+	"banger/internal/console"
+	"banger/internal/disk"
+	"banger/internal/driver"
+	"banger/internal/op"
+	"banger/internal/store"
+	"banger/internal/vm"
+)
+
+// Parts are the concrete things that services are assembled from; tests bring
+// fakes.
+type Parts struct {
+	Config  config.Config
+	Host    config.Host
+	Drivers []driver.Driver
+	Disks   []disk.Driver // in order of preference
+	Agent   string        // path of the guest agent's binary
+	Version string
+	// Images and Kernels are the caches. They are opened before Assemble.
+	Images interface {
+		ImageCache
+		vm.Images
+	}
+	Kernels interface {
+		KernelCache
+		vm.Kernels
+	}
+	// PruneImages deletes the images and kernels for which inUse names no VM.
+	PruneImages func(ctx context.Context, use Usage, report api.Report) (api.Pruned, error)
+	Doctor      func(ctx context.Context) []api.Check
+}
+
+// Usage says what VMs need of the caches.
+type Usage interface {
+	InUse(digest string) []string
+	DisksInUse(digest string) []int64
+}
+
+// EmptyStaging removes what an earlier daemon left half-made. The caller holds
+// the daemon's lock, so that nobody is at work there.
+func EmptyStaging(env Env) {
+	if err := os.RemoveAll(env.Paths.Staging()); err != nil {
+		env.Log.Warn("cannot empty the staging directory", "error", err)
+	}
+	if err := os.MkdirAll(env.Paths.Staging(), 0o700); err != nil {
+		env.Log.Warn("cannot make the staging directory", "error", err)
+	}
+}
+
+// Assemble opens the store and makes services of parts.
+func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
+	st, err := store.Open(ctx, env.Paths.Store())
+	if err != nil {
+		return nil, err
+	}
+	watcher, err := console.NewWatcher(env.Log)
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	ops := op.NewManager(st, env.Log)
+	c := parts.Config
+	vms := vm.New(vm.Options{
+		Paths: env.Paths, Store: st, Ops: ops, Images: parts.Images, Kernels: parts.Kernels,
+		Drivers: parts.Drivers, Disks: parts.Disks, Agent: parts.Agent, Version: parts.Version,
+		Defaults: vm.Defaults{
+			Image: c.Image, Kernel: c.Kernel, Driver: c.Driver, VCPUs: c.VCPUs,
+			MemoryBytes: c.MemoryBytes, DiskBytes: c.DiskBytes, Grace: c.Grace, BootTimeout: c.BootTimeout,
+		},
+		Limits: vm.Limits{VCPUs: parts.Host.CPUs, MemoryBytes: parts.Host.MemoryBytes},
+		Watch:  watcher.Watch, Logger: env.Log,
+	})
+	caches := Caches{
+		Images: parts.Images, Kernels: parts.Kernels, Ops: ops, InUse: vms.InUse,
+		PruneImages: func(ctx context.Context, report api.Report) (api.Pruned, error) {
+			return parts.PruneImages(ctx, vms, report)
+		},
+	}
+	return &Services{
+		VMs: vms, Images: ImageService{caches}, Kernels: KernelService{caches}, Operations: ops,
+		Doctor: parts.Doctor, Config: c.API, Recover: vms.Recover,
+		Close: func() error {
+			ops.Close()
+			vms.Close()
+			watcher.Close()
+			return st.Close()
+		},
+	}, nil
+}

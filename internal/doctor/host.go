@@ -1,0 +1,83 @@
+package doctor
+
+import (
+	"context"
+	"os"
+	"os/user"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"banger/internal/driver"
+	"banger/internal/execx"
+	"banger/internal/paths"
+)
+
+// Host is how the doctor sees a host; a test brings its own.
+type Host struct {
+	UID   int
+	User  string
+	Paths paths.Paths
+
+	LookPath func(name string) (string, error)
+	ReadFile func(path string) ([]byte, error)
+	ReadDir  func(path string) ([]os.DirEntry, error)
+	// OpenKVM opens /dev/kvm for reading and writing, and closes it again.
+	OpenKVM func() error
+	// Free returns how many bytes an ordinary user can still write below path.
+	Free func(path string) (int64, error)
+	// OpenFiles returns how many descriptors this process may have.
+	OpenFiles func() (uint64, error)
+
+	Probes
+}
+
+// Probes are questions that only drivers can answer. Nil ones are passed over.
+type Probes struct {
+	// VMM asks for what the VMM driver has found out, without a boot.
+	VMM func(ctx context.Context) (driver.Capability, error)
+	// Reflink says whether disks can be reflinks.
+	Reflink func(ctx context.Context) error
+}
+
+// ThisHost returns the host this process runs on.
+func ThisHost(p paths.Paths, probes Probes) Host {
+	return Host{
+		UID: os.Getuid(), User: userName(), Paths: p, Probes: probes,
+		LookPath:  func(name string) (string, error) { return execx.LookPath(name, "") },
+		ReadFile:  os.ReadFile,
+		ReadDir:   os.ReadDir,
+		OpenKVM:   openKVM,
+		Free:      free,
+		OpenFiles: openFiles,
+	}
+}
+
+func userName() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(os.Getuid())
+}
+
+func openKVM() error {
+	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func free(path string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return 0, err
+	}
+	return int64(st.Bavail) * st.Bsize, nil
+}
+
+func openFiles() (uint64, error) {
+	var limit unix.Rlimit
+	err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)
+	return limit.Max, err
+}

@@ -1,0 +1,80 @@
+package doctor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+)
+
+func state() []Check {
+	return []Check{
+		{
+			Name: "store", Run: store,
+			Why: "it remembers which sandboxes there are",
+			Fix: "banger daemon run   (says what is wrong and how to go on)",
+		},
+		{
+			Name: "staging", Run: staging,
+			Why: "an interrupted build of an image or kernel leaves files behind until the daemon starts again",
+			Fix: "banger daemon stop   (the next command starts it again; sandboxes run on)",
+		},
+		{
+			Name: "daemon log", Run: log,
+			Why: "errors there explain what went wrong in the background",
+		},
+	}
+}
+
+// magic begins every SQLite database (the file format's section 1.3.1).
+const magic = "SQLite format 3\x00"
+
+func store(_ context.Context, h Host) Finding {
+	data, err := h.ReadFile(h.Paths.Store())
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return ok("none yet")
+	case err != nil:
+		return fail("cannot be read: " + err.Error())
+	case len(data) > 0 && !bytes.HasPrefix(data, []byte(magic)):
+		return fail(h.Paths.Store() + " is damaged: it is no SQLite database")
+	}
+	return ok(h.Paths.Store())
+}
+
+func staging(_ context.Context, h Host) Finding {
+	entries, err := h.ReadDir(h.Paths.Staging())
+	if err != nil || len(entries) == 0 {
+		return ok("nothing is left over")
+	}
+	return warn(fmt.Sprintf("%d half-made images or kernels; some may be at work just now", len(entries)))
+}
+
+// log looks at what the newest daemon wrote: from the last start on.
+func log(_ context.Context, h Host) Finding {
+	data, err := h.ReadFile(h.Paths.DaemonLog())
+	if err != nil {
+		return ok("none yet")
+	}
+	if at := bytes.LastIndex(data, []byte("msg=ready")); at >= 0 {
+		data = data[at:]
+	}
+	errorsSeen, last := 0, ""
+	for line := range strings.Lines(string(data)) {
+		if strings.Contains(line, "level=ERROR") {
+			errorsSeen++
+			last = strings.TrimSpace(line)
+		}
+	}
+	if errorsSeen == 0 {
+		return ok("no errors since the daemon started")
+	}
+	if len(last) > 200 {
+		last = last[:200] + "…"
+	}
+	f := warn(fmt.Sprintf("%d errors since the daemon started; the newest: %s", errorsSeen, last))
+	f.Fix = "less " + h.Paths.DaemonLog()
+	return f
+}
