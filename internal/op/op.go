@@ -42,6 +42,7 @@ func (p Plan) ended(o *Op) {
 
 // Op is a running or ended operation.
 type Op struct {
+	id     string
 	cancel context.CancelCauseFunc
 	done   chan struct{}
 
@@ -54,11 +55,11 @@ type Op struct {
 }
 
 func newOp(row api.Operation, cancel context.CancelCauseFunc) *Op {
-	return &Op{cancel: cancel, done: make(chan struct{}), row: row, changed: make(chan struct{})}
+	return &Op{id: row.ID, cancel: cancel, done: make(chan struct{}), row: row, changed: make(chan struct{})}
 }
 
 // ID names the operation.
-func (o *Op) ID() string { return o.row.ID }
+func (o *Op) ID() string { return o.id }
 
 // Snapshot returns how the operation stands.
 func (o *Op) Snapshot() api.Operation {

@@ -58,6 +58,9 @@ func (s *Service) startVMM(e *entry) func(context.Context, api.Report) error {
 		if errors.Is(err, driver.ErrGone) {
 			machine, err = s.boot(ctx, drv, v, report)
 		}
+		if errors.Is(err, driver.ErrGone) {
+			return s.failed(ctx, e, "its VMM ended while the guest booted")
+		}
 		if err != nil {
 			return err
 		}

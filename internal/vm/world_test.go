@@ -1,0 +1,238 @@
+package vm
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"banger/api"
+	"banger/internal/disk"
+	"banger/internal/disk/copy"
+	"banger/internal/driver"
+	"banger/internal/driver/fake"
+	"banger/internal/guest"
+	"banger/internal/op"
+	"banger/internal/paths"
+	"banger/internal/store"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	fake.GuestMain()
+	goleak.VerifyTestMain(m)
+}
+
+// caches play the image and the kernel cache.
+type caches struct {
+	dir    string
+	mu     sync.Mutex
+	pulled bool
+	fail   error         // of the next pull
+	hold   chan struct{} // a pull waits for it, or for its context
+}
+
+const digest = "sha256:1111111111111111111111111111111111111111111111111111111111111111"
+
+type fakeImages struct{ *caches }
+
+func (c fakeImages) Get(ref string) (api.Image, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ref == "tiny" || ref == "debian" && c.pulled {
+		return api.Image{Digest: digest, DiskBytes: 64 * mib}, nil
+	}
+	return api.Image{}, api.Errorf(api.KindNotFound, "no image named %q", ref)
+}
+
+func (c fakeImages) CanPull(name string) bool { return name == "debian" }
+
+func (c fakeImages) Pull(ctx context.Context, req api.PullImage, _ api.Report) (api.Image, error) {
+	if c.hold != nil {
+		select {
+		case <-c.hold:
+		case <-ctx.Done():
+			return api.Image{}, context.Cause(ctx)
+		}
+	}
+	if c.fail != nil {
+		return api.Image{}, c.fail
+	}
+	c.mu.Lock()
+	c.pulled = true
+	c.mu.Unlock()
+	return c.Get(req.Name)
+}
+
+func (c fakeImages) Disk(_ context.Context, _ string, size int64, _ api.Report) (string, error) {
+	path := filepath.Join(c.dir, "base")
+	return path, os.WriteFile(path, []byte("the image"), 0o600)
+}
+
+type fakeKernels struct{ *caches }
+
+func (c fakeKernels) Get(ref string) (api.Kernel, error) {
+	if ref == "custom" {
+		return c.Default()
+	}
+	return api.Kernel{}, api.Errorf(api.KindNotFound, "no kernel named %q", ref)
+}
+
+func (c fakeKernels) Default() (api.Kernel, error) {
+	return api.Kernel{Release: "0.0-fake", Digest: digest}, nil
+}
+
+func (c fakeKernels) Pull(context.Context, api.PullKernel, api.Report) (api.Kernel, error) {
+	return c.Default()
+}
+
+func (c fakeKernels) Boot(context.Context, string, string) (string, string, error) {
+	vmlinux, initramfs := filepath.Join(c.dir, "vmlinux"), filepath.Join(c.dir, "initramfs")
+	for _, path := range []string{vmlinux, initramfs} {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			return "", "", err
+		}
+	}
+	return vmlinux, initramfs, nil
+}
+
+// world is a service with all it stands on, which can be left as a killed
+// daemon leaves it, and entered again.
+type world struct {
+	t      *testing.T
+	home   string
+	caches *caches
+	*Service
+	store *store.Store
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, home: t.TempDir(), caches: &caches{dir: t.TempDir()}}
+	w.enter()
+	t.Cleanup(func() {
+		w.cleanUp()
+		w.leave()
+	})
+	return w
+}
+
+func (w *world) paths() paths.Paths { return paths.Paths{Data: w.home, Cache: w.home, Config: w.home} }
+
+func (w *world) enter() {
+	w.t.Helper()
+	w.build()
+	if err := w.Recover(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) build() {
+	w.t.Helper()
+	st, err := store.Open(context.Background(), filepath.Join(w.home, "banger.db"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	w.store = st
+	w.Service = New(Options{
+		Paths: w.paths(), Store: st, Ops: op.NewManager(st, log),
+		Images: fakeImages{w.caches}, Kernels: fakeKernels{w.caches},
+		Drivers: []driver.Driver{fake.New(fake.Options{FaultFile: filepath.Join(w.home, "fault")})},
+		Disks:   []disk.Driver{copy.New()},
+		Version: "test", Logger: log,
+		Defaults: Defaults{Image: "tiny", Driver: "fake", VCPUs: 1, MemoryBytes: 256 * mib, DiskBytes: 1 << 30,
+			Grace: 10 * time.Second, BootTimeout: 10 * time.Second},
+		Limits: Limits{VCPUs: 8, MemoryBytes: 4 << 30},
+	})
+}
+
+// leave is what is left of a daemon that was killed: guests run on, operations
+// are interrupted.
+func (w *world) leave() {
+	w.Ops.Close()
+	w.Service.Close()
+	w.store.Close()
+}
+
+func (w *world) cleanUp() {
+	all, err := w.List(context.Background())
+	if err != nil {
+		w.t.Error(err)
+	}
+	for _, v := range all {
+		o, err := w.Delete(context.Background(), v.ID, true)
+		if err == nil {
+			err = o.Wait(context.Background())
+		}
+		if err != nil {
+			w.t.Errorf("cannot delete %s: %v", v.Name, err)
+		}
+	}
+}
+
+func (w *world) fault(text string) {
+	w.t.Helper()
+	if err := os.WriteFile(filepath.Join(w.home, "fault"), []byte(text), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// do waits for an operation and returns its error.
+func (w *world) do(o *op.Op, err error) error {
+	if err != nil {
+		return err
+	}
+	return o.Wait(w.t.Context())
+}
+
+func (w *world) must(o *op.Op, err error) {
+	w.t.Helper()
+	if err := w.do(o, err); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) show(ref string) api.VM {
+	w.t.Helper()
+	v, err := w.Show(w.t.Context(), ref)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return v
+}
+
+// health proves that the guest answers through the service.
+func (w *world) health(ref string) {
+	w.t.Helper()
+	c := guest.Client{Dial: dialer(w, ref)}
+	if _, err := c.Health(w.t.Context()); err != nil {
+		w.t.Errorf("%s does not answer: %v", ref, err)
+	}
+}
+
+func dialer(w *world, ref string) guest.Dial {
+	return func(ctx context.Context) (net.Conn, error) { return w.DialGuest(ctx, ref) }
+}
+
+// nothingLeft proves that no VM, directory or process is left.
+func (w *world) nothingLeft() {
+	w.t.Helper()
+	if all, _ := w.List(w.t.Context()); len(all) != 0 {
+		w.t.Errorf("VMs are left: %+v", all)
+	}
+	if rows, _ := w.store.VMs(w.t.Context()); len(rows) != 0 {
+		w.t.Errorf("rows are left: %+v", rows)
+	}
+	if left, _ := w.store.UnfinishedOperations(w.t.Context()); len(left) != 0 {
+		w.t.Errorf("operations are left: %+v", left)
+	}
+	if dirs, _ := os.ReadDir(w.Paths.VMs()); len(dirs) != 0 {
+		w.t.Errorf("directories are left: %v", dirs)
+	}
+}
