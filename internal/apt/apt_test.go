@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -58,7 +59,7 @@ func testCache(t *testing.T) string {
 	if dir := os.Getenv("BANGER_TEST_CACHE"); dir != "" {
 		return dir
 	}
-	dir, err := filepath.Abs("../../.cache/test")
+	dir, err := filepath.Abs("../../.cache/test-" + strconv.Itoa(os.Getuid()))
 	if err != nil {
 		t.Fatal(err)
 	}

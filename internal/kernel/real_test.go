@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -23,7 +24,7 @@ func testCache(t *testing.T) (*Cache, api.Kernel) {
 	dir := os.Getenv("BANGER_TEST_CACHE")
 	if dir == "" {
 		var err error
-		if dir, err = filepath.Abs("../../.cache/test"); err != nil {
+		if dir, err = filepath.Abs("../../.cache/test-" + strconv.Itoa(os.Getuid())); err != nil {
 			t.Fatal(err)
 		}
 	}

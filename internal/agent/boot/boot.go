@@ -100,6 +100,10 @@ func enterRoot(boot agentproto.Boot) error {
 
 // serve answers the host until the guest is to end, which then calls end.
 func serve(version string, end func(reboot bool)) error {
+	// The kernel calls us "init" or "exe"; proc_pid_comm(5).
+	if err := os.WriteFile("/proc/self/comm", []byte("banger-agent"), 0); err != nil {
+		say("take a name: %v", err)
+	}
 	path, err := findPort()
 	if err != nil {
 		return err
