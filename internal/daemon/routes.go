@@ -75,7 +75,7 @@ func (s *Server) mux(routes []Route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// ServeMux would redirect, which is no JSON error; no client of ours sends
 		// such a path.
-		if p := r.URL.EscapedPath(); p != path.Clean(p) {
+		if !clean(r) {
 			unknown.ServeHTTP(w, r)
 			return
 		}
@@ -90,7 +90,7 @@ func unknownRoute(mux *http.ServeMux) handler {
 		var allowed []string
 		for _, method := range []string{http.MethodDelete, http.MethodGet, http.MethodPost} {
 			other := &http.Request{Method: method, URL: r.URL, Host: r.Host}
-			if _, pattern := mux.Handler(other); strings.HasPrefix(pattern, method+" ") {
+			if _, pattern := mux.Handler(other); clean(r) && strings.HasPrefix(pattern, method+" ") {
 				allowed = append(allowed, method)
 			}
 		}
@@ -104,4 +104,9 @@ func unknownRoute(mux *http.ServeMux) handler {
 			api.Errorf(api.KindInvalid, "%s answers %s, not %s", r.URL.Path, list, r.Method))
 		return nil
 	}
+}
+
+func clean(r *http.Request) bool {
+	p := r.URL.EscapedPath()
+	return p == path.Clean(p)
 }

@@ -70,7 +70,7 @@ func kvm(ctx context.Context, h Host) Finding {
 	case c.Reason == "":
 		return ok("/dev/kvm opens; the first sandbox shows whether guests boot on it")
 	}
-	f := warn("sandboxes are emulated: " + c.Reason)
+	f := warn(c.Reason)
 	f.Fix = "nothing to type where this is a virtual machine without nested virtualization"
 	return f
 }

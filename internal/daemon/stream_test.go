@@ -1,0 +1,156 @@
+package daemon
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"banger/internal/fsx"
+)
+
+// guestEnd makes the next DialGuest of r return a connection, whose other end
+// it returns.
+func (r *rig) guestEnd() *net.UnixConn {
+	r.t.Helper()
+	path := filepath.Join(r.t.TempDir(), "guest.sock")
+	l, err := fsx.ListenUnix(path)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer l.Close()
+	near, err := fsx.DialUnix(context.Background(), path)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	far, err := l.AcceptUnix()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	far.SetDeadline(time.Now().Add(soon))
+	r.vms.dial = func() (net.Conn, error) { return near, nil }
+	r.t.Cleanup(func() { far.Close(); near.Close() })
+	return far
+}
+
+// stream opens a stream; early goes out together with the request.
+func (r *rig) stream(early string) *net.UnixConn {
+	r.t.Helper()
+	conn, err := fsx.DialUnix(context.Background(), r.env.Paths.Socket())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(soon))
+	request := "POST /v1/vms/fox/stream HTTP/1.1\r\nHost: banger\r\nConnection: Upgrade\r\nUpgrade: banger-stream\r\nContent-Length: 0\r\n\r\n"
+	if _, err := io.WriteString(conn, request+early); err != nil {
+		r.t.Fatal(err)
+	}
+	// One byte at a time, so that nothing of the stream is read ahead.
+	head := bufio.NewReaderSize(io.LimitReader(conn, int64(len(switching))), 16)
+	res, err := http.ReadResponse(head, nil)
+	if err != nil || res.StatusCode != http.StatusSwitchingProtocols {
+		r.t.Fatalf("upgrade: %v, %v", res, err)
+	}
+	return conn
+}
+
+func expect(t *testing.T, c io.Reader, want string) {
+	t.Helper()
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(c, got); err != nil || string(got) != want {
+		t.Fatalf("read %q, %v, want %q", got, err, want)
+	}
+}
+
+func expectEnd(t *testing.T, c io.Reader) {
+	t.Helper()
+	if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Fatalf("read %d, %v, want the end", n, err)
+	}
+}
+
+func TestStreamKeepsHalfClose(t *testing.T) {
+	r := newRig(t)
+	guest, client := r.guestEnd(), r.stream("early ")
+	io.WriteString(client, "late")
+	expect(t, guest, "early late")
+	client.CloseWrite()
+	expectEnd(t, guest)
+	io.WriteString(guest, "still here")
+	expect(t, client, "still here")
+	guest.CloseWrite()
+	expectEnd(t, client)
+	if !hungUp(guest) {
+		t.Error("the channel is still open")
+	}
+}
+
+func TestStreamGuestEndsFirst(t *testing.T) {
+	r := newRig(t)
+	guest, client := r.guestEnd(), r.stream("")
+	guest.CloseWrite()
+	expectEnd(t, client)
+	io.WriteString(client, "more")
+	expect(t, guest, "more")
+	client.CloseWrite()
+	expectEnd(t, guest)
+}
+
+func TestStreamEndsWithItsClient(t *testing.T) {
+	for name, leave := range map[string]func(*net.UnixConn){
+		"at once":          func(c *net.UnixConn) { c.Close() },
+		"after half close": func(c *net.UnixConn) { c.CloseWrite(); time.Sleep(20 * time.Millisecond); c.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			guest, client := r.guestEnd(), r.stream("")
+			leave(client)
+			expectEnd(t, guest)
+			// The guest sent nothing: only the kernel told that the client has gone.
+			if !hungUp(guest) {
+				t.Error("the channel is still open")
+			}
+		})
+	}
+}
+
+func TestStreamIsCutWhenTheDaemonStops(t *testing.T) {
+	r := newRig(t)
+	guest, client := r.guestEnd(), r.stream("")
+	r.stop()
+	expectEnd(t, guest)
+	expectEnd(t, client)
+}
+
+// TestStreamReaderThatStops writes until nothing moves any more: what is then
+// under way is bounded by socket buffers and two relay buffers. Then the
+// reader goes on, and not one byte is lost or out of order.
+func TestStreamReaderThatStops(t *testing.T) {
+	r := newRig(t)
+	guest, client := r.guestEnd(), r.stream("")
+	const total = 8 << 20
+	data := make([]byte, total)
+	noise := rand.NewChaCha8([32]byte{1})
+	noise.Read(data)
+	guest.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
+	underWay, err := guest.Write(data)
+	if err == nil || underWay > 2<<20 {
+		t.Fatalf("%d bytes were taken from the guest while nobody read: %v", underWay, err)
+	}
+	guest.SetWriteDeadline(time.Now().Add(soon))
+	go func() {
+		guest.Write(data[underWay:])
+		guest.CloseWrite()
+	}()
+	got, err := io.ReadAll(client)
+	if err != nil || !bytes.Equal(got, data) {
+		t.Errorf("read %d bytes of %d, %v", len(got), total, err)
+	}
+}
