@@ -1,30 +1,22 @@
 package main
 
 import (
-	"context"
-
 	"banger/api"
 	"banger/internal/daemon"
+	"banger/internal/image"
 )
 
-// noImages stands in for the image cache until there is one.
-type noImages struct{}
+// imageCache tells the cache of images what VMs use of it.
+type imageCache struct{ *image.Cache }
 
-func (noImages) none() error { return api.Errorf(api.KindUnsupported, "this build has no images yet") }
+func (c imageCache) Delete(ref string, use daemon.Usage) error {
+	return c.Cache.Delete(ref, usage(use))
+}
 
-func (noImages) List() ([]api.Image, error)      { return nil, nil }
-func (n noImages) Get(string) (api.Image, error) { return api.Image{}, n.none() }
-func (noImages) CanPull(string) bool             { return false }
-func (n noImages) Pull(context.Context, api.PullImage, api.Report) (api.Image, error) {
-	return api.Image{}, n.none()
+func (c imageCache) Prune(use daemon.Usage) (api.Pruned, error) {
+	return c.Cache.Prune(usage(use))
 }
-func (n noImages) Import(context.Context, api.ImportImage, api.Report) (api.Image, error) {
-	return api.Image{}, n.none()
-}
-func (n noImages) Delete(string) error { return n.none() }
-func (n noImages) Disk(context.Context, string, int64, api.Report) (string, error) {
-	return "", n.none()
-}
-func (n noImages) prune(context.Context, daemon.Usage, api.Report) (api.Pruned, error) {
-	return api.Pruned{}, n.none()
+
+func usage(use daemon.Usage) image.Use {
+	return image.Use{Images: use.InUse, Disks: use.DisksInUse}
 }

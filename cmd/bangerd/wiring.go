@@ -17,6 +17,7 @@ import (
 	"banger/internal/doctor"
 	"banger/internal/driver"
 	"banger/internal/driver/qemu"
+	"banger/internal/image"
 	"banger/internal/kernel"
 )
 
@@ -27,8 +28,17 @@ func build(ctx context.Context, env daemon.Env) (*daemon.Services, error) {
 	if err != nil {
 		return nil, err
 	}
-	daemon.EmptyStaging(env)
-	kernels, err := kernel.Open(env.Paths, apt.New(env.Paths.Apt()))
+	// The daemon's lock is held: nobody is at work there. What cannot be removed
+	// is in nobody's way.
+	if err := image.EmptyStaging(ctx, env.Paths.Staging()); err != nil {
+		env.Log.Warn("cannot empty the staging directory", "error", err)
+	}
+	packages := apt.New(env.Paths.Apt())
+	images, err := image.Open(env.Paths, packages)
+	if err != nil {
+		return nil, err
+	}
+	kernels, err := kernel.Open(env.Paths, packages)
 	if err != nil {
 		return nil, err
 	}
@@ -42,8 +52,7 @@ func build(ctx context.Context, env daemon.Env) (*daemon.Services, error) {
 		Config: settings, Host: host, Agent: agent, Version: buildinfo.Get().Version,
 		Drivers: []driver.Driver{vmm},
 		Disks:   []disk.Driver{link, qcow2.New(), copy.New()},
-		Images:  noImages{}, Kernels: kernels,
-		PruneImages: noImages{}.prune,
+		Images:  imageCache{images}, Kernels: kernels,
 		Doctor: func(ctx context.Context) []api.Check {
 			return doctor.Run(ctx, doctor.ThisHost(env.Paths, doctor.Probes{
 				VMM:     func(ctx context.Context) (driver.Capability, error) { return vmm.Probe(ctx, "", "") },

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"os"
 
 	"banger/api"
 	"banger/internal/config"
@@ -33,26 +32,7 @@ type Parts struct {
 		KernelCache
 		vm.Kernels
 	}
-	// PruneImages deletes the images and kernels for which inUse names no VM.
-	PruneImages func(ctx context.Context, use Usage, report api.Report) (api.Pruned, error)
-	Doctor      func(ctx context.Context) []api.Check
-}
-
-// Usage says what VMs need of the caches.
-type Usage interface {
-	InUse(digest string) []string
-	DisksInUse(digest string) []int64
-}
-
-// EmptyStaging removes what an earlier daemon left half-made. The caller holds
-// the daemon's lock, so that nobody is at work there.
-func EmptyStaging(env Env) {
-	if err := os.RemoveAll(env.Paths.Staging()); err != nil {
-		env.Log.Warn("cannot empty the staging directory", "error", err)
-	}
-	if err := os.MkdirAll(env.Paths.Staging(), 0o700); err != nil {
-		env.Log.Warn("cannot make the staging directory", "error", err)
-	}
+	Doctor func(ctx context.Context) []api.Check
 }
 
 // Assemble opens the store and makes services of parts.
@@ -77,12 +57,7 @@ func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
 		Limits: vm.Limits{VCPUs: parts.Host.CPUs, MemoryBytes: parts.Host.MemoryBytes},
 		Watch:  watcher.Watch, Logger: env.Log,
 	})
-	caches := Caches{
-		Images: parts.Images, Kernels: parts.Kernels, Ops: ops, InUse: vms.InUse,
-		PruneImages: func(ctx context.Context, report api.Report) (api.Pruned, error) {
-			return parts.PruneImages(ctx, vms, report)
-		},
-	}
+	caches := Caches{Images: parts.Images, Kernels: parts.Kernels, Ops: ops, Use: vms}
 	return &Services{
 		VMs: vms, Images: ImageService{caches}, Kernels: KernelService{caches}, Operations: ops,
 		Doctor: parts.Doctor, Config: c.API, Recover: vms.Recover,

@@ -2,7 +2,7 @@ package daemon
 
 import (
 	"context"
-	"slices"
+	"strings"
 
 	"banger/api"
 	"banger/internal/op"
@@ -14,7 +14,10 @@ type ImageCache interface {
 	Get(ref string) (api.Image, error)
 	Pull(ctx context.Context, req api.PullImage, report api.Report) (api.Image, error)
 	Import(ctx context.Context, req api.ImportImage, report api.Report) (api.Image, error)
-	Delete(ref string) error
+	// Delete drops a name, and the image with its last one, unless it is used.
+	Delete(ref string, use Usage) error
+	// Prune deletes what has no name and is not used.
+	Prune(use Usage) (api.Pruned, error)
 }
 
 // KernelCache is what the daemon needs of internal/kernel's cache.
@@ -32,10 +35,15 @@ type Caches struct {
 	Images  ImageCache
 	Kernels KernelCache
 	Ops     *op.Manager
+	Use     Usage
+}
+
+// Usage says what VMs need of the caches.
+type Usage interface {
 	// InUse returns the names of the VMs that use an image or kernel.
-	InUse func(digest string) []string
-	// PruneImages deletes the images that nothing uses.
-	PruneImages func(ctx context.Context, report api.Report) (api.Pruned, error)
+	InUse(digest string) []string
+	// DisksInUse returns the sizes of an image's disks that VMs are made from.
+	DisksInUse(digest string) []int64
 }
 
 // work runs do, which cleans up after itself, as an operation of one step.
@@ -51,16 +59,6 @@ func (c Caches) work(ctx context.Context, kind, target, step string, do func(con
 	})
 }
 
-// refuseUsed keeps what VMs need.
-func (c Caches) refuseUsed(noun, ref, digest string) error {
-	users := c.InUse(digest)
-	if len(users) == 0 {
-		return nil
-	}
-	return api.Errorf(api.KindConflict, "cannot delete %s %s: in use by VM %s", noun, ref, slices.Sorted(slices.Values(users))[0]).
-		WithHint("banger vm delete %s", users[0])
-}
-
 // ImageService answers requests about images.
 type ImageService struct{ Caches }
 
@@ -68,7 +66,7 @@ type ImageService struct{ Caches }
 func (s ImageService) List(context.Context) ([]api.Image, error) {
 	images, err := s.Images.List()
 	for i := range images {
-		images[i].UsedBy = s.InUse(images[i].Digest)
+		images[i].UsedBy = s.Use.InUse(images[i].Digest)
 	}
 	return images, err
 }
@@ -77,21 +75,14 @@ func (s ImageService) List(context.Context) ([]api.Image, error) {
 func (s ImageService) Show(_ context.Context, ref string) (api.Image, error) {
 	image, err := s.Images.Get(ref)
 	if err == nil {
-		image.UsedBy = s.InUse(image.Digest)
+		image.UsedBy = s.Use.InUse(image.Digest)
 	}
 	return image, err
 }
 
 // Delete deletes an image that no VM uses.
 func (s ImageService) Delete(_ context.Context, ref string) error {
-	image, err := s.Images.Get(ref)
-	if err != nil {
-		return err
-	}
-	if err := s.refuseUsed("image", ref, image.Digest); err != nil {
-		return err
-	}
-	return s.Images.Delete(ref)
+	return s.Images.Delete(ref, s.Use)
 }
 
 // Pull builds an image, unless the cache has it.
@@ -112,8 +103,8 @@ func (s ImageService) Import(ctx context.Context, req api.ImportImage) (*op.Op, 
 
 // Prune deletes the images that nothing uses.
 func (s ImageService) Prune(ctx context.Context) (*op.Op, error) {
-	return s.work(ctx, "image.prune", "", "prune", func(ctx context.Context, report api.Report) (api.Result, error) {
-		pruned, err := s.PruneImages(ctx, report)
+	return s.work(ctx, "image.prune", "", "prune", func(context.Context, api.Report) (api.Result, error) {
+		pruned, err := s.Images.Prune(s.Use)
 		return api.Result{Pruned: &pruned}, err
 	})
 }
@@ -125,7 +116,7 @@ type KernelService struct{ Caches }
 func (s KernelService) List(context.Context) ([]api.Kernel, error) {
 	kernels, err := s.Kernels.List()
 	for i := range kernels {
-		kernels[i].UsedBy = s.InUse(kernels[i].Digest)
+		kernels[i].UsedBy = s.Use.InUse(kernels[i].Digest)
 	}
 	return kernels, err
 }
@@ -134,7 +125,7 @@ func (s KernelService) List(context.Context) ([]api.Kernel, error) {
 func (s KernelService) Show(_ context.Context, ref string) (api.Kernel, error) {
 	kernel, err := s.Kernels.Get(ref)
 	if err == nil {
-		kernel.UsedBy = s.InUse(kernel.Digest)
+		kernel.UsedBy = s.Use.InUse(kernel.Digest)
 	}
 	return kernel, err
 }
@@ -145,8 +136,9 @@ func (s KernelService) Delete(_ context.Context, ref string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.refuseUsed("kernel", ref, kernel.Digest); err != nil {
-		return err
+	if users := s.Use.InUse(kernel.Digest); len(users) > 0 {
+		return api.Errorf(api.KindConflict, "cannot delete kernel %.80s: it is used by %s", ref, strings.Join(users, ", ")).
+			WithHint("banger vm delete %s", strings.Join(users, " "))
 	}
 	return s.Kernels.Delete(ref)
 }

@@ -124,10 +124,24 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, o *op.Op, err er
 	defer cancel()
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	out, lines := http.NewResponseController(w), json.NewEncoder(w)
+	begun := false
 	return o.Follow(ctx, func(e api.Event) error {
+		if !begun && (e.Operation == nil || e.Operation.Status != api.OpRunning) {
+			// It ended before anybody looked: the first line is the same as ever.
+			if err := lines.Encode(api.Event{Operation: asBegun(o.Snapshot())}); err != nil {
+				return err
+			}
+		}
+		begun = true
 		if err := lines.Encode(e); err != nil {
 			return err
 		}
 		return out.Flush()
 	})
+}
+
+// asBegun returns an operation as it stood before it ended.
+func asBegun(row api.Operation) *api.Operation {
+	row.Status, row.Error, row.FinishedAt = api.OpRunning, nil, nil
+	return &row
 }
