@@ -118,8 +118,10 @@ func (o *Op) Follow(ctx context.Context, yield func(api.Event) error) error {
 		}
 		select {
 		case <-changed:
-		case <-o.done: // interrupted by the daemon's own end
-			return errStopping
+		case <-o.done: // the last event may have come at the same time
+			if o.Snapshot().Status == api.OpRunning {
+				return errStopping // interrupted by the daemon's own end
+			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
