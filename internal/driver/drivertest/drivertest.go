@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"banger/internal/agentproto"
+	"banger/internal/console"
 	"banger/internal/driver"
 	"banger/internal/paths"
 )
@@ -88,9 +89,25 @@ func answers(t *testing.T, h Harness, m driver.Machine) agentproto.Ack {
 	defer cancel()
 	_, ack, err := agentproto.Greet(ctx, conn, agentproto.NewHello("test", time.Now()))
 	if err != nil {
+		for _, dir := range openDirs(m.PID()) {
+			text, _ := console.Tail(filepath.Join(dir, paths.VMConsole), 20)
+			t.Logf("console in %s:\n%s", dir, console.Sanitize(string(text)))
+		}
 		t.Fatalf("the guest does not answer: %v", err)
 	}
 	return ack
+}
+
+// openDirs returns the directories of the files that a process has open.
+func openDirs(pid int) []string {
+	var dirs []string
+	links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	for _, link := range links {
+		if file, err := os.Readlink(link); err == nil && filepath.Base(file) == paths.VMConsole {
+			dirs = append(dirs, filepath.Dir(file))
+		}
+	}
+	return dirs
 }
 
 func testStart(t *testing.T, h Harness) {
