@@ -1,0 +1,214 @@
+package image
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"banger/api"
+	"banger/internal/apt"
+	"banger/internal/fsx"
+	"banger/internal/paths"
+)
+
+// Cache is the images of one installation, each in a directory named by its
+// content. One process at a time has it open: the daemon.
+type Cache struct {
+	dir     string
+	staging string
+	apt     *apt.Apt
+	flights flights
+	host    release
+
+	mu    sync.Mutex // guards names, names.json and what is in dir
+	names map[string]string
+}
+
+// The files in an image's directory, beside disk-BYTES.ext4.
+const (
+	rootfsFile = "rootfs.ext4"
+	metaFile   = "meta.json"
+	diskPrefix = "disk-"
+	diskSuffix = ".ext4"
+)
+
+// meta is what an image's directory says of it.
+type meta struct {
+	Source    string    `json:"source"`
+	Arch      string    `json:"arch"`
+	DiskBytes int64     `json:"min_disk_bytes"`
+	Recipe    string    `json:"recipe,omitempty"` // digest of what it was built from
+	CreatedAt time.Time `json:"created_at"`
+}
+
+// Open opens the cache below p.
+func Open(p paths.Paths, a *apt.Apt) (*Cache, error) {
+	c := &Cache{dir: p.Images(), staging: p.Staging(), apt: a, host: hostRelease(), names: map[string]string{}}
+	c.flights.all = map[string]*flight{}
+	for _, dir := range []string{c.dir, c.staging} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fsx.DiskError("make directory", err)
+		}
+	}
+	data, err := os.ReadFile(c.namesFile())
+	if err == nil {
+		err = json.Unmarshal(data, &c.names)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, api.Errorf(api.KindInternal, "cannot read the names of the images: %w", err).
+			WithHint("remove %s: images stay, their names are lost", c.namesFile())
+	}
+	return c, nil
+}
+
+func (c *Cache) namesFile() string { return filepath.Join(c.dir, "names.json") }
+
+func (c *Cache) path(hex string, elem ...string) string {
+	return filepath.Join(append([]string{c.dir, hex}, elem...)...)
+}
+
+// Usage returns how many bytes the cache occupies.
+func (c *Cache) Usage() int64 { return fsx.Usage(c.dir) }
+
+// List returns all images, oldest first.
+func (c *Cache) List() ([]api.Image, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.list()
+}
+
+func (c *Cache) list() ([]api.Image, error) {
+	entries, err := os.ReadDir(c.dir)
+	if err != nil {
+		return nil, api.Errorf(api.KindInternal, "cannot list images: %w", err)
+	}
+	images := []api.Image{}
+	for _, e := range entries {
+		if !e.IsDir() || !isHex(e.Name()) {
+			continue
+		}
+		// A directory without a readable meta.json was damaged by hand: it is no image.
+		if i, err := c.load(e.Name()); err == nil {
+			images = append(images, i)
+		}
+	}
+	slices.SortFunc(images, func(a, b api.Image) int {
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.Digest, b.Digest))
+	})
+	return images, nil
+}
+
+func (c *Cache) load(hex string) (api.Image, error) {
+	m, err := c.meta(hex)
+	if err != nil {
+		return api.Image{}, err
+	}
+	i := api.Image{
+		Digest: "sha256:" + hex, Names: []string{}, Source: m.Source, Arch: m.Arch, DiskBytes: m.DiskBytes,
+		CreatedAt: m.CreatedAt, SizeBytes: fsx.Usage(c.path(hex)),
+	}
+	for name, digest := range c.names {
+		if digest == hex {
+			i.Names = append(i.Names, name)
+		}
+	}
+	slices.Sort(i.Names)
+	return i, nil
+}
+
+func (c *Cache) meta(hex string) (meta, error) {
+	var m meta
+	data, err := os.ReadFile(c.path(hex, metaFile))
+	if err == nil {
+		err = json.Unmarshal(data, &m)
+	}
+	return m, err
+}
+
+func isHex(s string) bool {
+	return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""
+}
+
+// Get finds an image by name, digest or unique beginning of a digest, of at
+// least four digits.
+func (c *Cache) Get(ref string) (api.Image, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.get(ref)
+}
+
+func (c *Cache) get(ref string) (api.Image, error) {
+	if hex, ok := c.names[c.host.canonical(ref)]; ok {
+		if i, err := c.load(hex); err == nil {
+			return i, nil
+		}
+	}
+	images, err := c.list()
+	if err != nil {
+		return api.Image{}, err
+	}
+	prefix := strings.TrimPrefix(ref, "sha256:")
+	var found []api.Image
+	for _, i := range images {
+		if len(prefix) >= 4 && strings.HasPrefix(i.Digest, "sha256:"+prefix) {
+			found = append(found, i)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return api.Image{}, api.Errorf(api.KindNotFound, "no image named %.80q", ref).WithHint("banger image list")
+	case 1:
+		return found[0], nil
+	}
+	return api.Image{}, api.Errorf(api.KindInvalid, "%q means %d images", ref, len(found)).
+		WithHint("give more digits of the digest: banger image list")
+}
+
+// named returns the image of just that name, if there is one.
+func (c *Cache) named(name string) (api.Image, meta, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	hex, ok := c.names[name]
+	if !ok {
+		return api.Image{}, meta{}, false
+	}
+	m, err := c.meta(hex)
+	if err != nil {
+		return api.Image{}, meta{}, false
+	}
+	i, err := c.load(hex)
+	return i, m, err == nil
+}
+
+func (c *Cache) saveNames() error {
+	if err := fsx.WriteJSON(c.namesFile(), c.names); err != nil {
+		return fsx.DiskError("write the names of the images", err)
+	}
+	return nil
+}
+
+// stage calls work with a directory of its own, which is gone afterwards.
+func (c *Cache) stage(ctx context.Context, work func(dir string) error) error {
+	if err := os.MkdirAll(c.staging, 0o700); err != nil {
+		return fsx.DiskError("make directory", err)
+	}
+	dir, err := os.MkdirTemp(c.staging, "image-*")
+	if err != nil {
+		return fsx.DiskError("make directory", err)
+	}
+	err = work(dir)
+	// Clean-up goes on when ctx has ended, but not for ever.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+	defer cancel()
+	if cleanErr := removeTree(ctx, dir); cleanErr != nil && err == nil {
+		return api.Errorf(api.KindOf(cleanErr), "cannot remove %s: %w", dir, cleanErr)
+	}
+	return err
+}

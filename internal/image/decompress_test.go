@@ -1,0 +1,50 @@
+package image
+
+import (
+	"bytes"
+	"compress/gzip"
+	"io"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+	"github.com/ulikunitz/xz"
+)
+
+func compressed(t testing.TB, data []byte, open func(io.Writer) (io.WriteCloser, error)) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w, err := open(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func gzipped(t testing.TB, data []byte) []byte {
+	return compressed(t, data, func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriter(w), nil })
+}
+
+func TestDecompress(t *testing.T) {
+	want := bytes.Repeat([]byte("a root file system "), 1000)
+	for name, data := range map[string][]byte{
+		"plain": want, "gzip": gzipped(t, want),
+		"xz":   compressed(t, want, func(w io.Writer) (io.WriteCloser, error) { return xz.NewWriter(w) }),
+		"zstd": compressed(t, want, func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w) }),
+		"lz4":  compressed(t, want, func(w io.Writer) (io.WriteCloser, error) { return lz4.NewWriter(w), nil }),
+	} {
+		r, err := decompress(bytes.NewReader(data))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: %d bytes, %v", name, len(got), err)
+		}
+	}
+}

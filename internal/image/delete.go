@@ -1,0 +1,114 @@
+package image
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"banger/api"
+	"banger/internal/fsx"
+)
+
+// Use says which VMs use what of the cache.
+type Use struct {
+	// Images returns the names of the VMs that use an image.
+	Images func(digest string) []string
+	// Disks returns the sizes of the image's disks that VMs are made from.
+	Disks func(digest string) []int64
+}
+
+// Delete drops a name, and the image with it when that was the last one; a
+// digest drops all names. An image in use stays, as do its names.
+func (c *Cache) Delete(ref string, use Use) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i, err := c.get(ref)
+	if err != nil {
+		return err
+	}
+	drop := i.Names
+	if slices.Contains(i.Names, c.host.canonical(ref)) {
+		drop = []string{c.host.canonical(ref)}
+	}
+	last := len(drop) == len(i.Names)
+	if users := use.Images(i.Digest); last && len(users) > 0 {
+		return api.Errorf(api.KindConflict, "cannot delete image %.80s: it is used by %s", ref, strings.Join(users, ", ")).
+			WithHint("banger vm delete %s", strings.Join(users, " "))
+	}
+	for _, name := range drop {
+		delete(c.names, name)
+	}
+	if err := c.saveNames(); err != nil {
+		for _, name := range drop {
+			c.names[name] = strings.TrimPrefix(i.Digest, "sha256:")
+		}
+		return err
+	}
+	if last {
+		return c.remove(i.Digest)
+	}
+	return nil
+}
+
+// remove removes an image's directory. It is renamed first, so that a
+// half-removed image is never taken for one.
+func (c *Cache) remove(digest string) error {
+	hex := strings.TrimPrefix(digest, "sha256:")
+	trash := filepath.Join(c.staging, "deleted-"+hex)
+	if err := errors.Join(os.RemoveAll(trash), os.Rename(c.path(hex), trash), os.RemoveAll(trash)); err != nil {
+		return api.Errorf(api.KindInternal, "cannot delete image %s: %w", digest, err)
+	}
+	return nil
+}
+
+// Prune removes the images that have no name and that no VM uses, and the
+// disks, made from images, that no VM uses.
+func (c *Cache) Prune(use Use) (api.Pruned, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	pruned := api.Pruned{Removed: []string{}}
+	images, err := c.list()
+	if err != nil {
+		return pruned, err
+	}
+	for _, i := range images {
+		if len(i.Names) == 0 && len(use.Images(i.Digest)) == 0 {
+			if err := c.remove(i.Digest); err != nil {
+				return pruned, err
+			}
+			pruned.Removed = append(pruned.Removed, i.Digest)
+			pruned.ReclaimedBytes += i.SizeBytes
+			continue
+		}
+		if err := c.pruneDisks(i, use.Disks(i.Digest), &pruned); err != nil {
+			return pruned, err
+		}
+	}
+	return pruned, nil
+}
+
+func (c *Cache) pruneDisks(i api.Image, used []int64, pruned *api.Pruned) error {
+	hex := strings.TrimPrefix(i.Digest, "sha256:")
+	entries, err := os.ReadDir(c.path(hex))
+	if err != nil {
+		return api.Errorf(api.KindInternal, "cannot look at image %s: %w", i.Digest, err)
+	}
+	for _, e := range entries {
+		number, ok := strings.CutPrefix(strings.TrimSuffix(e.Name(), diskSuffix), diskPrefix)
+		size, err := strconv.ParseInt(number, 10, 64)
+		if !ok || err != nil || slices.Contains(used, size) {
+			continue
+		}
+		path := c.path(hex, e.Name())
+		bytes := fsx.Usage(path)
+		if err := os.Remove(path); err != nil {
+			return api.Errorf(api.KindInternal, "cannot remove a disk: %w", err)
+		}
+		pruned.Removed = append(pruned.Removed, i.Digest[:19]+" "+e.Name())
+		pruned.ReclaimedBytes += bytes
+	}
+	return nil
+}

@@ -1,0 +1,92 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"banger/api"
+	"banger/internal/execx"
+	"banger/internal/fsx"
+)
+
+// Disk returns the image's raw file of just that size, which disks of VMs are
+// made from. It is made once.
+func (c *Cache) Disk(ctx context.Context, digest string, size int64, report api.Report) (string, error) {
+	hex := strings.TrimPrefix(digest, "sha256:")
+	if !isHex(hex) {
+		return "", api.Errorf(api.KindInvalid, "%.80q is no digest of an image", digest)
+	}
+	m, err := c.meta(hex)
+	if err != nil {
+		return "", api.Errorf(api.KindNotFound, "no image with digest %.80s: %w", digest, err).WithHint("banger image list")
+	}
+	switch {
+	case size == m.DiskBytes:
+		return c.path(hex, rootfsFile), nil
+	case size < m.DiskBytes:
+		return "", api.Errorf(api.KindInvalid, "a disk of %d bytes is too small for the image", size).
+			WithHint("the least that fits is --disk %dMiB", m.DiskBytes/mib)
+	case size%blockSize != 0:
+		return "", api.Errorf(api.KindInvalid, "the size of a disk must be a multiple of %d bytes, not %d", blockSize, size)
+	}
+	path := c.path(hex, diskPrefix+strconv.FormatInt(size, 10)+diskSuffix)
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	err = c.flights.do(ctx, path, report, func(ctx context.Context, report api.Report) error {
+		return c.makeDisk(ctx, c.path(hex, rootfsFile), path, size, report)
+	})
+	return path, err
+}
+
+func (c *Cache) makeDisk(ctx context.Context, base, path string, size int64, report api.Report) error {
+	if _, err := os.Stat(path); err == nil {
+		return nil // another has just made it
+	}
+	return c.stage(ctx, func(dir string) error {
+		if err := fsx.NeedSpace(dir, fsx.Usage(base)+size/512); err != nil {
+			return err
+		}
+		file := filepath.Join(dir, "disk")
+		if err := grow(ctx, base, file, size, report); err != nil {
+			if ctx.Err() != nil {
+				return canceled(ctx)
+			}
+			var e *api.Error
+			if errors.As(err, &e) {
+				return api.Errorf(e.Kind, "cannot make a disk in %s: %w", c.staging, err)
+			}
+			return fsx.DiskError("make a disk", err)
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if err := os.Rename(file, path); err != nil {
+			return fsx.DiskError("make a disk", err)
+		}
+		return nil
+	})
+}
+
+// grow copies base to file and makes it and its file system larger.
+func grow(ctx context.Context, base, file string, size int64, report api.Report) error {
+	if err := cloneFile(ctx, base, file, report); err != nil {
+		return err
+	}
+	if err := os.Truncate(file, size); err != nil {
+		return err
+	}
+	report(api.Progress{Step: "disk", Message: fmt.Sprintf("growing the file system to %d MiB", size/mib)})
+	if err := execx.Run(ctx, execx.Cmd{Name: "resize2fs", Args: []string{"-f", file}, Package: "e2fsprogs"}); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(file, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

@@ -1,0 +1,100 @@
+package image
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"banger/api"
+	"banger/internal/fsx"
+	"banger/internal/userns"
+)
+
+// The names of the jobs.
+const (
+	jobUnpack    = "image-unpack"
+	jobBootstrap = "image-bootstrap"
+	jobPack      = "image-pack"
+	jobRemove    = "image-remove"
+)
+
+// Main runs the part of an image's making that this process was started for,
+// if any, and does not return then.
+func Main() {
+	userns.Main(map[string]userns.Job{
+		jobUnpack: runUnpack, jobBootstrap: runBootstrap, jobPack: runPack, jobRemove: runRemove,
+	})
+}
+
+// event is what jobs tell.
+type event struct {
+	Progress  *api.Progress `json:"progress,omitempty"`
+	Summary   *summary      `json:"summary,omitempty"`
+	DiskBytes int64         `json:"disk_bytes,omitempty"`
+}
+
+// job runs a job, passes its progress on, and returns the last of what else it
+// told.
+func job(ctx context.Context, report api.Report, call userns.Call) (event, error) {
+	var last event
+	call.Event = func(data json.RawMessage) {
+		var e event
+		if json.Unmarshal(data, &e) != nil {
+			return
+		}
+		if e.Progress != nil {
+			report(*e.Progress)
+			return
+		}
+		last = e
+	}
+	err := userns.Run(ctx, call)
+	return last, err
+}
+
+// enterTree makes dir the root of this process: no name in it reaches the host.
+func enterTree(dir string) error {
+	if err := syscall.Chroot(dir); err != nil {
+		return &os.PathError{Op: "chroot", Path: dir, Err: err}
+	}
+	return os.Chdir("/")
+}
+
+// runRemove removes trees, whoever owns their files.
+func runRemove(_ context.Context, args []string, _ func(any)) error {
+	for _, dir := range args {
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeTree removes a staging directory: by itself where that works, else as
+// the owner of all the files in it.
+func removeTree(ctx context.Context, dir string) error {
+	if err := os.RemoveAll(dir); err == nil {
+		return nil
+	}
+	return userns.Run(ctx, userns.Call{Job: jobRemove, Args: []string{dir}})
+}
+
+// EmptyStaging removes what a crash has left in a staging directory. Nothing
+// may be at work in it.
+func EmptyStaging(ctx context.Context, dir string) error {
+	entries, err := os.ReadDir(dir)
+	if os.IsNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		return fsx.DiskError("look at what a crash has left", err)
+	}
+	for _, e := range entries {
+		if err := removeTree(ctx, filepath.Join(dir, e.Name())); err != nil {
+			return api.Errorf(api.KindOf(err), "cannot remove what a crash has left: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,49 @@
+package image
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"runtime"
+	"strings"
+)
+
+// recipeVersion grows when finish changes what is in the image.
+const recipeVersion = 1
+
+// packages are what a developer expects at once, beside the essential ones.
+// openssh-client is there for git; netbase for the names of ports.
+var packages = []string{
+	"git", "curl", "ca-certificates", "procps", "iproute2", "less", "nano", "openssh-client", "netbase",
+}
+
+// RecipeDigest identifies what the default image is built from, versions of
+// packages aside: a cached image with another one is out of date.
+func RecipeDigest() string { return recipeDigest(hostRelease()) }
+
+func recipeDigest(r release) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s %s %s", recipeVersion, r.codename, runtime.GOARCH, strings.Join(packages, ",")))
+	return hex.EncodeToString(sum[:8])
+}
+
+// files are what the image has in place of what its packages, or the host it
+// was built on, put there.
+func files(id, sources string) map[string]string {
+	return map[string]string{
+		"/etc/hostname":       "localhost\n",
+		"/etc/hosts":          "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+		"/etc/resolv.conf":    "",
+		"/etc/machine-id":     "", // made at the first boot (machine-id(5))
+		"/etc/default/locale": "LANG=C.UTF-8\n",
+		"/etc/apt/sources.list.d/" + id + ".sources": sources,
+	}
+}
+
+// leftovers are what building leaves: settings and logs of the build, and what
+// can be fetched or made again.
+var leftovers = []string{
+	"/etc/apt/apt.conf.d/99mmdebstrap", "/etc/apt/sources.list", "/etc/apt/sources.list.d/*",
+	"/var/lib/apt/lists/*", "/var/cache/apt/*.bin", "/var/cache/apt/archives/*", "/var/lib/dbus/machine-id",
+	"/var/cache/ldconfig/aux-cache", "/var/cache/debconf/*-old", "/var/lib/dpkg/*-old",
+	"/var/log/*.log", "/var/log/apt/*", "/tmp/*", "/var/tmp/*",
+}

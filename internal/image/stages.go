@@ -1,0 +1,85 @@
+package image
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+
+	"banger/api"
+)
+
+// The share of a build's time, in percent, at which each stage begins (measured:
+// 31 s as an ordinary user).
+const (
+	percentPack = 86
+	percentHash = 95
+)
+
+var stageTable = []struct {
+	line, message string
+	from, to      int
+}{
+	{"I: running apt-get update", "fetching package lists", 0, 6},
+	{"I: downloading packages", "downloading packages", 6, 10},
+	{"I: extracting archives", "extracting packages", 10, 16},
+	{"I: installing essential packages", "installing the essential packages", 16, 35},
+	{"I: installing remaining packages", "installing the other packages", 35, 84},
+	{"I: cleaning package lists", "cleaning up", 84, percentPack},
+}
+
+var newlyInstalled = regexp.MustCompile(`, (\d{1,6}) newly installed`)
+
+// stages turns what mmdebstrap prints into progress.
+type stages struct {
+	emit   func(any)
+	now    int // index in stageTable
+	total  int // packages to install in this stage; 0 where it is not known
+	done   int // half packages: unpacked, set up
+	before int // percent last told
+}
+
+func (s *stages) line(line string) {
+	for i, stage := range stageTable {
+		if strings.HasPrefix(line, stage.line) {
+			s.now, s.total, s.done = i, 0, 0
+			s.tell(true)
+			return
+		}
+	}
+	if m := newlyInstalled.FindStringSubmatch(line); m != nil {
+		s.total, _ = strconv.Atoi(m[1])
+		return
+	}
+	if strings.HasPrefix(line, "Unpacking ") || strings.HasPrefix(line, "Setting up ") {
+		s.done++
+		s.tell(false)
+	}
+}
+
+// tell reports where the build is, at every new stage and every new percent.
+func (s *stages) tell(always bool) {
+	stage := stageTable[s.now]
+	percent := stage.from
+	if s.total > 0 {
+		percent += (stage.to - stage.from) * min(s.done, 2*s.total) / (2 * s.total)
+	}
+	if percent > s.before || always {
+		s.before = max(percent, s.before)
+		s.emit(event{Progress: &api.Progress{Step: "image", Message: stage.message, Done: int64(s.before), Total: 100, Unit: "percent"}})
+	}
+}
+
+// weighted puts the last parts of a build, which report for themselves, on the
+// same scale.
+func weighted(report api.Report) api.Report {
+	return func(p api.Progress) {
+		if p.Unit != "percent" {
+			at := int64(percentPack)
+			if p.Unit == "bytes" && p.Total > 0 {
+				at = percentHash + (100-percentHash)*p.Done/p.Total
+			}
+			p.Done, p.Total, p.Unit = at, 100, "percent"
+		}
+		report(p)
+	}
+}
