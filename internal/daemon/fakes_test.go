@@ -13,15 +13,11 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"banger/api"
 	"banger/internal/fsx"
 	"banger/internal/op"
 	"banger/internal/paths"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // nullLog records operations nowhere.
 type nullLog struct{}
