@@ -71,6 +71,18 @@ func tuneMemory() {
 	}
 }
 
+// trimAbove is more than a daemon with dozens of VMs holds (14 MiB with none).
+const trimAbove = 48 << 20
+
+// trimMemory gives back what long work needed and nothing needs now: unpacking
+// a kernel leaves 180 MiB of garbage, which an idle daemon would keep until the
+// runtime's own collection two minutes later.
+func trimMemory() {
+	if residentBytes() > trimAbove {
+		debug.FreeOSMemory()
+	}
+}
+
 // Run runs a daemon until ctx ends or a client stops it. ready is called once
 // it answers requests.
 func Run(ctx context.Context, program Program, env Env, ready func(error)) error {

@@ -125,6 +125,7 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, o *op.Op, err er
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	out, lines := http.NewResponseController(w), json.NewEncoder(w)
 	begun := false
+	defer trimMemory()
 	return o.Follow(ctx, func(e api.Event) error {
 		if !begun && (e.Operation == nil || e.Operation.Status != api.OpRunning) {
 			// It ended before anybody looked: the first line is the same as ever.
