@@ -168,6 +168,9 @@ func transportError(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return api.Errorf(api.KindCanceled, "cancelled: %w", err)
 	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return api.Errorf(api.KindTimeout, "the daemon did not answer in time: %w", err)
+	}
 	return &brokenError{err}
 }
 

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"banger/api"
+	"banger/internal/doctor"
+	"banger/internal/paths"
 
 	"github.com/spf13/cobra"
 )
@@ -29,7 +31,7 @@ The status is 1 where something that banger needs is missing.`,
 				err = a.printChecks(checks)
 			}
 			for _, check := range checks {
-				if check.Status == "fail" && err == nil {
+				if check.Status == doctor.Fail && err == nil {
 					err = statusError(exitFailed)
 				}
 			}
@@ -40,7 +42,8 @@ The status is 1 where something that banger needs is missing.`,
 	return cmd
 }
 
-// examine asks the daemon. Where it cannot start, that is a finding too.
+// examine asks the daemon. Where it cannot start, that is a finding too, and the
+// rest is examined from here.
 func (a *app) examine(cmd *cobra.Command) ([]api.Check, error) {
 	c, err := a.client()
 	if err != nil {
@@ -53,11 +56,13 @@ func (a *app) examine(cmd *cobra.Command) ([]api.Check, error) {
 	if a.signals.signal() != 0 {
 		return nil, err
 	}
+	p, pathErr := paths.User()
+	if pathErr != nil {
+		return nil, pathErr
+	}
 	e := api.AsError(err)
-	return []api.Check{{
-		Name: "daemon", Status: "fail", Found: e.Message,
-		Why: "it does all the work; without it nothing else was examined", Fix: e.Hint,
-	}}, nil
+	daemon := api.Check{Name: "daemon", Status: doctor.Fail, Found: e.Message, Why: "it does all the work", Fix: e.Hint}
+	return append([]api.Check{daemon}, doctor.Run(cmd.Context(), doctor.ThisHost(p, doctor.Probes{}))...), nil
 }
 
 func (a *app) printChecks(checks []api.Check) error {
@@ -65,7 +70,7 @@ func (a *app) printChecks(checks []api.Check) error {
 	wrong := 0
 	for _, check := range checks {
 		fmt.Fprintf(&b, "%s  %s: %s\n", a.mark(check.Status), printable(check.Name), printable(check.Found))
-		if check.Status == "ok" {
+		if check.Status == doctor.OK {
 			continue
 		}
 		wrong++
@@ -84,7 +89,7 @@ func (a *app) printChecks(checks []api.Check) error {
 // mark is a status in four columns, coloured where that is welcome.
 func (a *app) mark(status string) string {
 	text := fmt.Sprintf("%-4s", status)
-	colours := map[string]string{"ok": "32", "warn": "33", "fail": "31"}
+	colours := map[string]string{doctor.OK: "32", doctor.Warn: "33", doctor.Fail: "31"}
 	if code := colours[status]; code != "" && a.colour(a.out) {
 		return "\x1b[" + code + "m" + text + "\x1b[0m"
 	}

@@ -1,0 +1,234 @@
+package client
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"banger/api"
+)
+
+func TestErrorsKeepTheirKindAndHint(t *testing.T) {
+	c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		e := api.Errorf(api.KindNotFound, "no VM %q", "dev").WithHint("banger vm list")
+		w.WriteHeader(e.Kind.HTTPStatus())
+		_ = json.NewEncoder(w).Encode(e)
+	}))
+	for name, call := range map[string]func() error{
+		"show":   func() error { _, err := c.ShowVM(t.Context(), "dev"); return err },
+		"create": func() error { _, err := c.CreateVM(t.Context(), api.CreateVM{}, nil); return err },
+		"logs":   func() error { return c.LogsVM(t.Context(), "dev", false, -1, io.Discard) },
+		"stream": func() error { _, err := c.DialGuest(t.Context(), "dev"); return err },
+		"delete": func() error { return c.DeleteVM(t.Context(), "dev", true, nil) },
+	} {
+		e := api.AsError(call())
+		if e == nil || e.Kind != api.KindNotFound || e.Message != `no VM "dev"` || e.Hint != "banger vm list" {
+			t.Errorf("%s: got %+v", name, e)
+		}
+	}
+}
+
+func TestAnswersThatAreNoneOfOurs(t *testing.T) {
+	for name, body := range map[string]string{"text": "go away", "empty": "", "other JSON": "[1]", "no message": "{}"} {
+		c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusTeapot)
+			fmt.Fprint(w, body)
+		}))
+		if _, err := c.ListVMs(t.Context()); err == nil || !strings.Contains(err.Error(), "418") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestRequests(t *testing.T) {
+	var got []string
+	c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got = append(got, strings.TrimSpace(r.Method+" "+r.RequestURI+" "+string(body)))
+		final(w, api.Operation{ID: "op1", Status: api.OpDone}, &api.Result{VM: &api.VM{}})
+	}))
+	ctx := t.Context()
+	_, _ = c.ShowVM(ctx, "../images/x?y")
+	_ = c.DeleteVM(ctx, "dev", true, nil)
+	_ = c.DeleteVM(ctx, "dev", false, nil)
+	_, _ = c.StopVM(ctx, "dev", api.StopVM{GraceSeconds: 3}, nil)
+	_, _ = c.RenameVM(ctx, "dev", "web")
+	_ = c.LogsVM(ctx, "dev", true, 5, io.Discard)
+	_ = c.DeleteImage(ctx, "sha256:00")
+	_, _ = c.PruneVMs(ctx, nil)
+	want := []string{
+		"GET /v1/vms/..%2Fimages%2Fx%3Fy",
+		"DELETE /v1/vms/dev?force=1",
+		"DELETE /v1/vms/dev",
+		`POST /v1/vms/dev/stop {"grace_seconds":3}`,
+		`POST /v1/vms/dev/rename {"name":"web"}`,
+		"GET /v1/vms/dev/logs?follow=1&tail=5",
+		"DELETE /v1/images/sha256:00",
+		"POST /v1/vms/prune",
+	}
+	if a, b := strings.Join(got, "\n"), strings.Join(want, "\n"); a != b {
+		t.Errorf("got\n%s\nwant\n%s", a, b)
+	}
+}
+
+func TestOperationReportsAndResults(t *testing.T) {
+	c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		first(w, "op1")
+		_ = json.NewEncoder(w).Encode(api.Event{Progress: &api.Progress{Step: "disk", Done: 1, Total: 2}})
+		final(w, api.Operation{ID: "op1", Status: api.OpDone}, &api.Result{VM: &api.VM{Name: "dev"}})
+	}))
+	var steps []string
+	vm, err := c.CreateVM(t.Context(), api.CreateVM{}, func(p api.Progress) { steps = append(steps, p.Step) })
+	if err != nil || vm.Name != "dev" || strings.Join(steps, " ") != "disk" {
+		t.Errorf("got %+v, %v, steps %v", vm, err, steps)
+	}
+}
+
+func TestOperationThatFails(t *testing.T) {
+	c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		final(w, api.Operation{ID: "op1", Status: api.OpFailed, Error: api.Errorf(api.KindNoSpace, "cannot make disk: full")}, nil)
+	}))
+	if _, err := c.CreateVM(t.Context(), api.CreateVM{}, nil); api.KindOf(err) != api.KindNoSpace {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestGivingUpCancelsTheOperation(t *testing.T) {
+	undone := make(chan struct{})
+	began := make(chan struct{})
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/vms", func(w http.ResponseWriter, _ *http.Request) {
+		first(w, "op1")
+		close(began)
+		<-undone
+		final(w, api.Operation{ID: "op1", Status: api.OpFailed, Error: api.Errorf(api.KindCanceled, "cancelled, nothing is left")}, nil)
+	})
+	mux.HandleFunc("DELETE /v1/operations/op1", func(http.ResponseWriter, *http.Request) { close(undone) })
+	c := serve(t, mux)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-began
+		cancel()
+	}()
+	_, err := c.CreateVM(ctx, api.CreateVM{}, nil)
+	if e := api.AsError(err); e == nil || e.Kind != api.KindCanceled || e.Message != "cancelled, nothing is left" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The id is not known when the user gives up: it is cancelled once it is.
+func TestGivingUpBeforeTheFirstEvent(t *testing.T) {
+	undone, gaveUp, asked := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/vms", func(w http.ResponseWriter, _ *http.Request) {
+		close(asked)
+		<-gaveUp
+		time.Sleep(20 * time.Millisecond) // the client has noticed by now, or soon will: both must work
+		first(w, "op1")
+		<-undone
+		final(w, api.Operation{ID: "op1", Status: api.OpFailed, Error: api.Errorf(api.KindCanceled, "undone")}, nil)
+	})
+	mux.HandleFunc("DELETE /v1/operations/op1", func(http.ResponseWriter, *http.Request) { close(undone) })
+	c := serve(t, mux)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-asked
+		cancel()
+		close(gaveUp)
+	}()
+	if _, err := c.CreateVM(ctx, api.CreateVM{}, nil); err == nil || err.Error() != "undone" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// An operation that kills every daemon is given up after a few.
+func TestOperationThatAlwaysBreaks(t *testing.T) {
+	c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		first(w, "op1")
+		panic(http.ErrAbortHandler)
+	}))
+	if _, err := c.CreateVM(t.Context(), api.CreateVM{}, nil); err == nil || !strings.Contains(err.Error(), "cannot follow") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestStreamIsRawBytesBothWays(t *testing.T) {
+	c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != StreamProtocol {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		conn, buf, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		// The first bytes come in one piece with the answer.
+		fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: banger-stream\r\n\r\nhello\n")
+		_, _ = io.Copy(conn, buf)
+	}))
+	conn, err := c.Guest("dev").Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "\x00\xff\n")
+	if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	all, err := io.ReadAll(bufio.NewReader(conn))
+	if string(all) != "hello\n\x00\xff\n" || err != nil {
+		t.Errorf("got %q, %v", all, err)
+	}
+}
+
+func TestWaitRidesOutARestart(t *testing.T) {
+	tries := 0
+	c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if tries++; tries < 3 {
+			panic(http.ErrAbortHandler)
+		}
+		_ = json.NewEncoder(w).Encode(api.VM{State: api.StateStopped})
+	}))
+	if vm, err := c.WaitVM(t.Context(), "dev"); err != nil || vm.State != api.StateStopped {
+		t.Errorf("got %+v, %v", vm, err)
+	}
+}
+
+func TestOtherVersionIsSaidOnce(t *testing.T) {
+	c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set(VersionHeader, "2.0")
+		fmt.Fprint(w, "{}")
+	}))
+	var said []string
+	c.OnOtherVersion("1.0", func(v string) { said = append(said, v) })
+	for range 3 {
+		if _, err := c.ListVMs(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(said) != 1 || said[0] != "2.0" {
+		t.Errorf("said %q", said)
+	}
+}
+
+func FuzzAnswerError(f *testing.F) {
+	f.Add(`{"kind":"invalid","message":"x"}`)
+	f.Add(`{"kind":1}`)
+	f.Add("\x00")
+	f.Fuzz(func(t *testing.T, body string) {
+		err := answerError(&http.Response{Status: "500 Oops", Body: io.NopCloser(strings.NewReader(body))})
+		var e *api.Error
+		if !errors.As(err, &e) || e.Message == "" {
+			t.Fatalf("%q gives %v", body, err)
+		}
+	})
+}

@@ -1,0 +1,136 @@
+package client
+
+import (
+	"context"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"banger/api"
+	"banger/internal/fsx"
+)
+
+func TestTwoClientsStartOneDaemon(t *testing.T) {
+	p := home(t, "works")
+	var wg sync.WaitGroup
+	pids := make([]int, 8)
+	for i := range pids {
+		wg.Go(func() {
+			status, err := New(p).Status(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			pids[i] = status.PID
+		})
+	}
+	wg.Wait()
+	if all := daemons(t, p); len(all) != 1 || all[0] != pids[0] || pids[0] != pids[7] {
+		t.Errorf("daemons %v were started, clients talked to %v", all, pids)
+	}
+}
+
+func TestDaemonIsDetached(t *testing.T) {
+	p := home(t, "works")
+	status, err := New(p).Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if session, _, _ := syscall.Syscall(syscall.SYS_GETSID, uintptr(status.PID), 0, 0); int(session) != status.PID {
+		t.Errorf("the daemon %d is of session %d", status.PID, session)
+	}
+	if status.Home != p.Data || status.Commit != "/" {
+		t.Errorf("the daemon's home is %q and it runs in %q", status.Home, status.Commit)
+	}
+}
+
+func TestStaleSocketIsNoProblem(t *testing.T) {
+	p := home(t, "works")
+	l, err := fsx.ListenUnix(p.Socket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	if _, err := os.Stat(p.Socket()); err != nil {
+		t.Fatal("the socket is to stay behind:", err)
+	}
+	if _, err := New(p).Status(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDaemonSaysWhyItCannotStart(t *testing.T) {
+	p := home(t, "refuses")
+	_, err := New(p).Status(t.Context())
+	e := api.AsError(err)
+	if e == nil || e.Kind != api.KindConflict || e.Message != "cannot open the store: it is newer" || e.Hint != "update banger" {
+		t.Errorf("got %+v", e)
+	}
+}
+
+func TestDaemonThatDiesQuotesItsLog(t *testing.T) {
+	p := home(t, "dies")
+	_, err := New(p).Status(t.Context())
+	e := api.AsError(err)
+	if e == nil || !strings.Contains(e.Message, "panic: out of luck") || !strings.Contains(e.Hint, p.DaemonLog()) {
+		t.Errorf("got %+v", e)
+	}
+}
+
+func TestNoDaemonProgram(t *testing.T) {
+	p := home(t, "works")
+	t.Setenv("BANGERD", "/nonexistent/bangerd")
+	if _, err := New(p).Status(t.Context()); err == nil || !strings.Contains(err.Error(), "/nonexistent/bangerd") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestWithoutStartStartsNothing(t *testing.T) {
+	p := home(t, "works")
+	_, err := New(p).WithoutStart().Status(t.Context())
+	if api.KindOf(err) != api.KindNotFound || len(daemons(t, p)) != 0 {
+		t.Errorf("got %v, daemons %v", err, daemons(t, p))
+	}
+}
+
+func TestGivingUpWhileAnotherClientStarts(t *testing.T) {
+	p := home(t, "works")
+	unlock, err := lock(t.Context(), p.StartLock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := New(p).Status(ctx); api.KindOf(err) != api.KindTimeout {
+		t.Errorf("got %v", err)
+	}
+	unlock()
+}
+
+func TestLongLogIsPutAside(t *testing.T) {
+	p := home(t, "works")
+	if err := os.WriteFile(p.DaemonLog(), make([]byte, maxLog+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(p).Status(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(p.DaemonLog()); err != nil || info.Size() > maxLog {
+		t.Errorf("log: %v, %v", info, err)
+	}
+}
+
+// A daemon that is killed in the middle of an operation is started again, and
+// the operation followed to its end.
+func TestOperationOutlivesTheDaemon(t *testing.T) {
+	p := home(t, "works")
+	vm, err := New(p).CreateVM(t.Context(), api.CreateVM{}, nil)
+	if err != nil || vm.Name != "survivor" {
+		t.Errorf("got %+v, %v", vm, err)
+	}
+	if all := daemons(t, p); len(all) != 2 {
+		t.Errorf("daemons: %v", all)
+	}
+}
