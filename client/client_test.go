@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -191,9 +192,9 @@ func TestStreamIsRawBytesBothWays(t *testing.T) {
 }
 
 func TestWaitRidesOutARestart(t *testing.T) {
-	tries := 0
+	var tries atomic.Int32
 	c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if tries++; tries < 3 {
+		if tries.Add(1) < 3 {
 			panic(http.ErrAbortHandler)
 		}
 		_ = json.NewEncoder(w).Encode(api.VM{State: api.StateStopped})

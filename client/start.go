@@ -160,7 +160,7 @@ func (c *Client) openLog() (*os.File, error) {
 func (c *Client) lastLog() string {
 	f, err := os.Open(c.paths.DaemonLog())
 	if err != nil {
-		return "and left no log"
+		return "it left no log"
 	}
 	defer f.Close()
 	if end, err := f.Seek(0, io.SeekEnd); err == nil {
@@ -169,7 +169,7 @@ func (c *Client) lastLog() string {
 	data, _ := io.ReadAll(io.LimitReader(f, 4096))
 	text := strings.TrimSpace(string(data))
 	if text == "" {
-		return "and said nothing"
+		return "it said nothing"
 	}
 	return text[strings.LastIndexByte(text, '\n')+1:]
 }
