@@ -32,8 +32,11 @@ func (c *Cache) add(ctx context.Context, name string, m meta, report api.Report,
 		made, err = c.commit(out, hex, name)
 		return err
 	})
-	if ctx.Err() != nil && err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
 		return made, canceled(ctx)
+	case api.KindOf(err) == api.KindNoSpace: // within a job, names are those of the tree
+		return made, api.Errorf(api.KindNoSpace, "no room in %s: %w", c.staging, err)
 	}
 	return made, err
 }

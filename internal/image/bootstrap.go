@@ -32,6 +32,7 @@ func runBootstrap(ctx context.Context, args []string, emit func(any)) error {
 		Env: []string{"TMPDIR=" + filepath.Dir(root), "DEBIAN_FRONTEND=noninteractive"},
 		Args: []string{
 			"--mode=root", "--variant=minbase", "--format=directory", "--verbose", "--aptopt=" + conf,
+			"--dpkgopt=force-unsafe-io", // a crash loses the staging directory anyway
 			"--include=" + strings.Join(packages, ","), suite, root, list,
 		},
 	})

@@ -4,9 +4,14 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"banger/internal/userns"
 )
 
 func TestMain(m *testing.M) {
-	Main()
+	userns.Main(map[string]userns.Job{
+		jobUnpack: runUnpack, jobBootstrap: runBootstrap, jobPack: runPack, jobRemove: runRemove,
+		jobFullDisk: runFullDisk,
+	})
 	goleak.VerifyTestMain(m)
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // recipeVersion grows when finish changes what is in the image.
-const recipeVersion = 1
+const recipeVersion = 2
 
 // packages are what a developer expects at once, beside the essential ones.
 // openssh-client is there for git; netbase for the names of ports.
@@ -42,7 +42,7 @@ func files(id, sources string) map[string]string {
 // leftovers are what building leaves: settings and logs of the build, and what
 // can be fetched or made again.
 var leftovers = []string{
-	"/etc/apt/apt.conf.d/99mmdebstrap", "/etc/apt/sources.list", "/etc/apt/sources.list.d/*",
+	"/etc/apt/apt.conf.d/99mmdebstrap", "/etc/dpkg/dpkg.cfg.d/99mmdebstrap", "/etc/apt/sources.list", "/etc/apt/sources.list.d/*",
 	"/var/lib/apt/lists/*", "/var/cache/apt/*.bin", "/var/cache/apt/archives/*", "/var/lib/dbus/machine-id",
 	"/var/cache/ldconfig/aux-cache", "/var/cache/debconf/*-old", "/var/lib/dpkg/*-old",
 	"/var/log/*.log", "/var/log/apt/*", "/tmp/*", "/var/tmp/*",

@@ -1,0 +1,104 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+
+	"banger/api"
+)
+
+func TestRelease(t *testing.T) {
+	r := parseRelease("PRETTY_NAME=\"Debian GNU/Linux 12\"\nID=debian\nVERSION_ID=\"12\"\nVERSION_CODENAME=bookworm\n")
+	for name, want := range map[string]string{
+		"debian": "debian", "debian-12": "debian", "bookworm": "debian", "debian:bookworm": "debian", "debian-11": "debian-11", "": "",
+	} {
+		if got := r.canonical(name); got != want {
+			t.Errorf("%q is %q, want %q", name, got, want)
+		}
+	}
+	if got := (release{id: "ubuntu"}).image(); got != "ubuntu" {
+		t.Errorf("on Ubuntu: %s", got)
+	}
+	if got := (release{id: "fedora"}).canonical(""); got != "" {
+		t.Errorf("without a codename, no name is %q", got)
+	}
+}
+
+func TestStages(t *testing.T) {
+	var got []int64
+	s := &stages{emit: func(v any) { got = append(got, v.(event).Progress.Done) }}
+	for _, line := range []string{
+		"I: running apt-get update...", "I: installing remaining packages inside the chroot...",
+		"0 upgraded, 1 newly installed, 0 to remove", "Unpacking git", "Setting up git", "Setting up git",
+		"I: cleaning package lists and apt cache...",
+	} {
+		s.line(line)
+	}
+	for i := 1; i < len(got); i++ {
+		if got[i] < got[i-1] {
+			t.Errorf("progress goes back: %v", got)
+		}
+	}
+	if len(got) != 5 || got[4] != 84 {
+		t.Errorf("got %v", got)
+	}
+}
+
+// TestFlights has two ask for the same work; the work ends when both give up.
+func TestFlights(t *testing.T) {
+	f := flights{all: map[string]*flight{}}
+	var runs atomic.Int32
+	started, ended := make(chan struct{}), make(chan struct{})
+	work := func(ctx context.Context, report api.Report) error {
+		runs.Add(1)
+		report(api.Progress{Step: "image"})
+		close(started)
+		<-ctx.Done()
+		close(ended)
+		return ctx.Err()
+	}
+	first, stopFirst := context.WithCancel(context.Background())
+	second, stopSecond := context.WithCancel(context.Background())
+	results := make(chan error, 2)
+	go func() { results <- f.do(first, "k", silent, work) }()
+	<-started
+	told := make(chan struct{}, 1)
+	go func() { results <- f.do(second, "k", func(api.Progress) { told <- struct{}{} }, work) }()
+	<-told // the second has joined, and sees where the work is
+	stopFirst()
+	if err := <-results; api.KindOf(err) != api.KindCanceled {
+		t.Errorf("got %v", err)
+	}
+	select {
+	case <-ended:
+		t.Error("the work ended although one still waits")
+	default:
+	}
+	stopSecond()
+	if err := <-results; api.KindOf(err) != api.KindCanceled {
+		t.Errorf("got %v", err)
+	}
+	<-ended
+	if runs.Load() != 1 {
+		t.Errorf("ran %d times", runs.Load())
+	}
+	want := errors.New("done")
+	if err := f.do(context.Background(), "k", silent, func(context.Context, api.Report) error { return want }); err != want {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+func TestNames(t *testing.T) {
+	c := open(t)
+	for _, name := range []string{"", "A", "a b", "-a", "a\n", "sha256:00"} {
+		_, err := c.Import(context.Background(), api.ImportImage{Path: "/no/such", Name: name}, silent)
+		if api.KindOf(err) != api.KindInvalid {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	if _, err := c.Pull(context.Background(), api.PullImage{Name: "no-such"}, silent); api.KindOf(err) != api.KindNotFound {
+		t.Errorf("pulling what cannot be: %v", err)
+	}
+}
