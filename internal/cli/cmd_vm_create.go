@@ -107,4 +107,3 @@ func newVMCreate(a *app) *cobra.Command {
 	cmd.Flags().BoolVar(&start, "start", false, "start it too")
 	return cmd
 }
-

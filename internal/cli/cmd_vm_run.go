@@ -15,6 +15,9 @@ import (
 // removeTime bounds the removal of a VM at the end of `vm run --rm`.
 const removeTime = time.Minute
 
+// nothingLeft is what a cancelled operation that was undone says.
+const nothingLeft = "nothing is left"
+
 // runVM is one `vm run`.
 type runVM struct {
 	shape          shape
@@ -98,10 +101,12 @@ func (a *app) createAndStart(ctx context.Context, c *client.Client, req api.Crea
 	p.done()
 	if err == nil && ctx.Err() != nil {
 		// It was there before the cancellation reached it.
-		err = a.remove(ctx, c, vm.ID)
-		if err == nil {
-			err = api.Errorf(api.KindCanceled, "cancelled: %w", context.Cause(ctx))
+		if err = a.remove(ctx, c, vm.ID); err == nil {
+			err = api.Errorf(api.KindCanceled, "cancelled")
 		}
+	}
+	if e := api.AsError(err); e != nil && e.Kind == api.KindCanceled && e.Hint == "" {
+		err = api.Errorf(api.KindCanceled, "cancelled, %s", nothingLeft)
 	}
 	return vm, err
 }

@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"banger/api"
@@ -53,11 +54,11 @@ func (a *app) conclude(err error, interrupted *interruption) int {
 		return int(status)
 	}
 	if sig := interrupted.signal(); sig != 0 {
-		if message := api.AsError(err); message.Kind != api.KindCanceled || message.Message == "" {
-			a.printError(err)
-		} else {
-			a.note("cancelled")
+		e := api.AsError(err)
+		if e.Kind == api.KindCanceled && e.Hint == "" && !strings.Contains(e.Message, nothingLeft) {
+			e = api.Errorf(api.KindCanceled, "cancelled")
 		}
+		a.printError(e)
 		return 128 + int(sig)
 	}
 	if brokenPipe(err) {

@@ -54,7 +54,7 @@ func (t *table) write(w io.Writer) error {
 	for _, row := range t.rows {
 		var line strings.Builder
 		for i, cell := range row {
-			cell = printable(cell)
+			cell = strings.NewReplacer("\n", " ", "\t", " ").Replace(printable(cell))
 			line.WriteString(cell)
 			line.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
 		}
