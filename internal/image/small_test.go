@@ -41,7 +41,7 @@ func TestStages(t *testing.T) {
 			t.Errorf("progress goes back: %v", got)
 		}
 	}
-	if len(got) != 5 || got[4] != 84 {
+	if len(got) != 5 || got[4] != 85 {
 		t.Errorf("got %v", got)
 	}
 }
