@@ -122,6 +122,12 @@ func (s *server) do(sess *session, open stdio.Open) {
 	switch {
 	case open.Exec != nil:
 		job = s.newCommand(*open.Exec)
+	case open.Put != nil:
+		job = s.newPut(*open.Put)
+	case open.Get != nil:
+		job = s.newGet(*open.Get)
+	case open.Stat != nil:
+		job = s.newStat(*open.Stat)
 	default:
 		job = failing{api.Errorf(api.KindUnsupported, "the guest's agent does not know this kind of session")}
 	}
