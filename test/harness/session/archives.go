@@ -1,0 +1,52 @@
+package session
+
+import (
+	"archive/tar"
+	"bytes"
+	"os"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"banger/test/harness"
+)
+
+// mktarCommand makes archives of root file systems:
+//
+//	busybox   all that a guest needs, in one program
+//	noshell   one program, which is no shell
+//	outside   a file that would land beside the root
+//	cut       busybox, cut off in the middle
+func mktarCommand(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 2, "mktar FILE KIND")
+	path := ts.MkAbs(args[0])
+	switch args[1] {
+	case "busybox":
+		ts.Check(harness.BusyboxTar(path))
+	case "cut":
+		ts.Check(harness.BusyboxTar(path))
+		ts.Check(os.Truncate(path, 300<<10))
+	case "noshell":
+		ts.Check(writeTar(path, map[string]string{"bin/hello": "no program at all\n"}))
+	case "outside":
+		ts.Check(writeTar(path, map[string]string{"../outside": "no\n"}))
+	default:
+		ts.Fatalf("no kind of archive %q", args[1])
+	}
+}
+
+func writeTar(path string, files map[string]string) error {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for name, text := range files {
+		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o755, Size: int64(len(text))}); err != nil {
+			return err
+		}
+		if _, err := w.Write([]byte(text)); err != nil {
+			return err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return os.WriteFile(path, b.Bytes(), 0o644)
+}

@@ -1,0 +1,105 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"banger/api"
+	"banger/client"
+	"banger/internal/paths"
+)
+
+// patience bounds every wait for something that is about to happen.
+const patience = 30 * time.Second
+
+// pause is between two looks at what cannot tell of itself.
+const pause = 10 * time.Millisecond
+
+// Usage is what a daemon holds.
+type Usage struct{ Goroutines, OpenFiles int }
+
+func pathsOf(home string) paths.Paths {
+	return paths.Paths{Data: filepath.Join(home, "data"), Cache: filepath.Join(home, "cache"), Config: home}
+}
+
+// status asks the home's daemon how it is; it starts none.
+func status(ctx context.Context, home string) (api.DaemonStatus, error) {
+	return client.New(pathsOf(home)).WithoutStart().Status(ctx)
+}
+
+// eventually calls check until it returns nil, or for as long as patience lasts.
+func eventually(check func() error) error {
+	deadline := time.Now().Add(patience)
+	for {
+		err := check()
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(pause)
+	}
+}
+
+// atRest waits until the home's daemon holds no more than an idle one.
+func atRest(home string, idle Usage) error {
+	return eventually(func() error {
+		s, err := status(context.Background(), home)
+		if err != nil {
+			return err
+		}
+		if s.Goroutines > idle.Goroutines || s.OpenFiles > idle.OpenFiles {
+			return fmt.Errorf("the daemon holds %d goroutines and %d files; one that has done nothing holds %d and %d",
+				s.Goroutines, s.OpenFiles, idle.Goroutines, idle.OpenFiles)
+		}
+		return nil
+	})
+}
+
+// kill9 kills the home's daemon and waits until it is gone. It returns false
+// where none runs.
+func kill9(home string) (bool, error) {
+	pid, err := lockHolder(home)
+	if err != nil || pid == 0 {
+		return false, err
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		return false, err
+	}
+	return true, eventually(func() error {
+		if alive(pid) {
+			return fmt.Errorf("the daemon, process %d, does not end", pid)
+		}
+		return nil
+	})
+}
+
+// lockHolder finds the daemon by its environment, for one that is not ready to
+// answer has to be found too.
+func lockHolder(home string) (int, error) {
+	all, err := processes(home)
+	if err != nil {
+		return 0, err
+	}
+	for _, p := range all {
+		if filepath.Base(p.args[0]) == "bangerd" && len(p.args) == 1 {
+			return p.pid, nil
+		}
+	}
+	return 0, nil
+}
+
+// alive reports whether a process runs: a dead one that nobody has waited for
+// does not.
+func alive(pid int) bool {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+		return false
+	}
+	_, rest, _ := strings.Cut(string(data), ") ")
+	return rest == "" || !strings.HasPrefix(rest, "Z") && !strings.HasPrefix(rest, "X")
+}

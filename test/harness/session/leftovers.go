@@ -1,0 +1,124 @@
+package session
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+)
+
+// end ends everything of a script, and wants nothing to be left. Where the
+// script has failed already, it only cleans up.
+func (w *world) end() {
+	if !w.t.Failed() {
+		w.checkEnd()
+	}
+	// What runs now is an error that has been told, or of a script that failed.
+	all, err := processes(w.home)
+	if err != nil {
+		w.t.Error(err)
+	}
+	for _, p := range all {
+		_ = syscall.Kill(p.pid, syscall.SIGKILL) // it may just have ended
+	}
+}
+
+func (w *world) checkEnd() {
+	if _, err := os.Stat(pathsOf(w.home).Store()); err == nil {
+		w.banger("vm", "delete", "--all", "--force")
+		if err := atRest(w.home, w.options.Idle); err != nil {
+			w.t.Error(err)
+		}
+		w.banger("daemon", "stop")
+	}
+	err := eventually(func() error {
+		all, err := processes(w.home)
+		if err == nil && len(all) > 0 {
+			err = fmt.Errorf("left running: %v", all)
+		}
+		return err
+	})
+	if err != nil {
+		w.t.Error(err)
+	}
+	for _, name := range w.leftFiles() {
+		w.t.Errorf("left on the disk: %s", name)
+	}
+	for _, line := range leftInKernel(w.home) {
+		w.t.Errorf("left in the kernel: %s", line)
+	}
+}
+
+// banger runs a command after the script's end.
+func (w *world) banger(args ...string) {
+	w.t.Helper()
+	program, err := exec.LookPath("banger")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	cmd := exec.Command(program, args...)
+	cmd.Env = w.env
+	if out, err := cmd.CombinedOutput(); err != nil {
+		w.t.Errorf("banger %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// expected are the files of a home without VMs whose daemon has stopped.
+var expected = regexp.MustCompile(`^(config\.toml|fault|cache/probe\.json` +
+	`|data/(banger\.db|bangerd\.lock|start\.lock|bangerd\.log)` +
+	`|data/images/(names\.json|[0-9a-f]{64}/(meta\.json|rootfs\.ext4|disk-[0-9]+\.ext4))` +
+	`|data/kernels/(names\.json|[0-9a-f]{64}/(meta\.json|vmlinux|initramfs-[0-9a-f]{16}|modules/[0-9a-z_-]+\.ko)))$`)
+
+// directories are what files are expected in, and may be empty.
+var directories = regexp.MustCompile(`^(\.|cache|data|data/(vms|staging|images|kernels)|data/(images|kernels)/[0-9a-f]{64}(/modules)?)$`)
+
+// leftFiles names what should not be in the home.
+func (w *world) leftFiles() []string {
+	var left []string
+	err := filepath.WalkDir(w.home, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(w.home, path)
+		if err != nil {
+			return err
+		}
+		if w.options.Allowed != nil && w.options.Allowed(name) {
+			return nil
+		}
+		if d.IsDir() && directories.MatchString(name) || d.Type().IsRegular() && expected.MatchString(name) {
+			return nil
+		}
+		left = append(left, name+" ("+d.Type().String()+")")
+		return nil
+	})
+	if err != nil {
+		left = append(left, err.Error())
+	}
+	return left
+}
+
+// leftInKernel lists mounts and loop devices of the home.
+func leftInKernel(home string) []string {
+	var left []string
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return []string{err.Error()}
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if names([]byte(line), home) {
+			left = append(left, "mount "+strings.TrimSpace(line))
+		}
+	}
+	backing, _ := filepath.Glob("/sys/block/loop*/loop/backing_file") // the pattern is good
+	for _, file := range backing {
+		if data, err := os.ReadFile(file); err == nil && names(data, home) {
+			left = append(left, "loop device "+file+" of "+strings.TrimSpace(string(data)))
+		}
+	}
+	return left
+}

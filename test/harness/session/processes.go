@@ -1,0 +1,57 @@
+package session
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// process is one that has something to do with a home.
+type process struct {
+	pid  int
+	args []string
+}
+
+func (p process) String() string { return fmt.Sprintf("process %d: %q", p.pid, p.args) }
+
+// processes finds all processes that name a home in their command line or their
+// environment, or work in it.
+func processes(home string) ([]process, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	var found []process
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid == os.Getpid() || !alive(pid) {
+			continue
+		}
+		dir := filepath.Join("/proc", e.Name())
+		// What cannot be read has ended, or belongs to somebody else.
+		args, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+		environ, _ := os.ReadFile(filepath.Join(dir, "environ"))
+		cwd, _ := os.Readlink(filepath.Join(dir, "cwd"))
+		if len(args) > 0 && (names(args, home) || names(environ, home) || names([]byte(cwd), home)) {
+			found = append(found, process{pid, strings.Split(strings.TrimRight(string(args), "\x00"), "\x00")})
+		}
+	}
+	return found, nil
+}
+
+// names reports whether text has home, and not another one that begins alike.
+func names(text []byte, home string) bool {
+	for {
+		_, after, found := bytes.Cut(text, []byte(home))
+		if !found {
+			return false
+		}
+		if len(after) == 0 || bytes.IndexByte([]byte("/\x00,:\" "), after[0]) >= 0 {
+			return true
+		}
+		text = after
+	}
+}

@@ -1,0 +1,93 @@
+package session
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"banger/test/harness"
+)
+
+// Options are what the scripts of one test have in common.
+type Options struct {
+	Dir      string   // where the scripts are
+	Template string   // a home with kernels and images, which each script gets a copy of
+	Config   string   // config.toml
+	Env      []string // NAME=value
+	// Idle is what a daemon at rest is like.
+	Idle Usage
+	// Cmds are commands beside those of this package.
+	Cmds map[string]Command
+	// Allowed says of a file, by its path below the home, that it may be left.
+	Allowed func(name string) bool
+}
+
+// Command is a command of test scripts.
+type Command = func(ts *testscript.TestScript, neg bool, args []string)
+
+// Run runs all scripts, in parallel.
+func Run(t *testing.T, o Options) {
+	root := workRoot(t)
+	cmds := commands()
+	maps.Copy(cmds, o.Cmds)
+	testscript.Run(t, testscript.Params{
+		Dir: o.Dir, WorkdirRoot: root, Cmds: cmds, RequireUniqueNames: true, RequireExplicitExec: true,
+		Setup:     func(env *testscript.Env) error { return setUp(env, o) },
+		Condition: condition,
+	})
+}
+
+// workRoot makes a directory on the file system of the caches, so that scripts
+// can share their large files.
+func workRoot(t *testing.T) string {
+	cache, err := harness.Cache()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.MkdirTemp(cache, "work-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if os.Getenv("BANGER_TEST_KEEP") != "" {
+			t.Logf("kept: %s", root)
+		} else if err := os.RemoveAll(root); err != nil {
+			t.Error(err)
+		}
+	})
+	return root
+}
+
+// setUp prepares one script.
+func setUp(env *testscript.Env, o Options) error {
+	home := filepath.Join(env.WorkDir, "home")
+	if err := harness.CopyTree(o.Template, home); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(home, "config.toml"), []byte(o.Config), 0o600); err != nil {
+		return err
+	}
+	env.Setenv("BANGER_HOME", home)
+	env.Setenv("DATA", filepath.Join(home, "data"))
+	env.Setenv("TERM", "xterm")
+	env.Vars = append(env.Vars, o.Env...)
+	w := &world{t: env.T().(testing.TB), home: home, env: env.Vars, options: o}
+	env.Values[worldKey{}] = w
+	env.Defer(w.end)
+	return nil
+}
+
+// world is what a script's commands need.
+type world struct {
+	t       testing.TB
+	home    string
+	env     []string
+	options Options
+}
+
+type worldKey struct{}
+
+func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }

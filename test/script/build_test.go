@@ -1,0 +1,72 @@
+package script
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"banger/api"
+	"banger/internal/apt"
+	"banger/internal/buildinfo"
+	"banger/internal/config"
+	"banger/internal/daemon"
+	"banger/internal/disk"
+	"banger/internal/disk/copy"
+	"banger/internal/disk/qcow2"
+	"banger/internal/disk/reflink"
+	"banger/internal/doctor"
+	"banger/internal/driver"
+	"banger/internal/driver/fake"
+	"banger/internal/driver/qemu"
+	"banger/internal/image"
+	"banger/internal/kernel"
+)
+
+// build is what cmd/bangerd does, with the fake driver beside QEMU's.
+func build(ctx context.Context, env daemon.Env) (*daemon.Services, error) {
+	host := config.DetectHost()
+	settings, err := config.Load(env.Paths.ConfigFile(), os.Getenv, host)
+	if err != nil {
+		return nil, err
+	}
+	if err := image.EmptyStaging(ctx, env.Paths.Staging()); err != nil {
+		env.Log.Warn("cannot empty the staging directory", "error", err)
+	}
+	packages := apt.New(env.Paths.Apt())
+	kernels, err := kernel.Open(env.Paths, packages)
+	if err != nil {
+		return nil, err
+	}
+	images, err := image.Open(env.Paths, packages)
+	if err != nil {
+		return nil, err
+	}
+	vmm := qemu.New(env.Paths, qemu.Options{Accel: settings.Accel})
+	fakes := fake.New(fake.Options{FaultFile: filepath.Join(env.Paths.Config, "fault")})
+	return daemon.Assemble(ctx, env, daemon.Parts{
+		Config: settings, Host: host, Agent: os.Getenv("BANGER_AGENT"), Version: buildinfo.Get().Version,
+		Drivers: []driver.Driver{fakes, vmm},
+		Disks:   []disk.Driver{reflink.New(), qcow2.New(), copy.New()},
+		Images:  imageCache{images}, Kernels: kernels,
+		Doctor: func(ctx context.Context) []api.Check {
+			return doctor.Run(ctx, doctor.ThisHost(env.Paths, doctor.Probes{
+				VMM: func(ctx context.Context) (driver.Capability, error) { return fakes.Probe(ctx, "", "") },
+			}))
+		},
+	})
+}
+
+// imageCache tells the image cache which VMs use it.
+type imageCache struct{ *image.Cache }
+
+func (c imageCache) Delete(ref string, use daemon.Usage) error {
+	return c.Cache.Delete(ref, imageUse(use))
+}
+
+func (c imageCache) Prune(use daemon.Usage) (api.Pruned, error) {
+	return c.Cache.Prune(imageUse(use))
+}
+
+func imageUse(use daemon.Usage) image.Use {
+	return image.Use{Images: use.InUse, Disks: use.DisksInUse}
+}

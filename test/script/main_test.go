@@ -1,0 +1,28 @@
+package script
+
+import (
+	"os"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"banger/internal/buildinfo"
+	"banger/internal/cli"
+	"banger/internal/daemon"
+	"banger/internal/driver/fake"
+	"banger/internal/image"
+)
+
+// TestMain is banger, bangerd, a fake VMM and the parts of the image cache that
+// run as processes of their own: the test program starts itself as all of them.
+func TestMain(m *testing.M) {
+	fake.GuestMain()
+	image.Main()
+	testscript.Main(m, map[string]func(){
+		"banger": func() { os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+		"bangerd": func() {
+			info := buildinfo.Get()
+			os.Exit(daemon.Main(os.Args[1:], daemon.Program{Version: info.Version, Commit: info.Commit, Build: build}))
+		},
+	})
+}
