@@ -86,3 +86,18 @@ func TestParseRanges(t *testing.T) {
 		}
 	}
 }
+
+// TestMissingTool: root needs no tool; an ordinary user is told what to install.
+func TestMissingTool(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	err := Check(context.Background())
+	if os.Getuid() == 0 {
+		if err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	if e := api.AsError(err); e == nil || e.Kind != api.KindUnsupported || e.Hint != "sudo apt-get install uidmap" {
+		t.Errorf("got %+v", e)
+	}
+}
