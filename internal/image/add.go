@@ -22,6 +22,9 @@ func (c *Cache) add(ctx context.Context, name string, m meta, report api.Report,
 				return fsx.DiskError("make directory", err)
 			}
 		}
+		if err := os.Chmod(root, 0o755); err != nil { // the guest's / must not depend on our umask
+			return fsx.DiskError("make directory", err)
+		}
 		if err := fill(root); err != nil {
 			return err
 		}

@@ -140,6 +140,7 @@ func TestImport(t *testing.T) {
 		"stat /bin/ls":      "Links: 2",
 		"stat /bin/sh":      `Fast link dest: "busybox"`,
 		"stat /home/me/f":   "User:  1000   Group:  1001",
+		"stat /":            "Mode:  0755",
 		"stat /run/pipe":    "Type: FIFO",
 		"cat /home/me/f":    "hello",
 	} {
