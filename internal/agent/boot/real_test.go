@@ -21,6 +21,7 @@ import (
 	"banger/internal/guest"
 	"banger/internal/kernel"
 	"banger/internal/paths"
+	"banger/internal/tsc"
 	"banger/test/harness"
 )
 
@@ -62,6 +63,7 @@ func must(t testing.TB, err error) {
 // machine is a running guest.
 type machine struct {
 	t       testing.TB
+	cmd     *exec.Cmd
 	socket  string
 	console bytes.Buffer // to be read after wait
 	done    chan error
@@ -76,13 +78,14 @@ func start(t testing.TB, files bootFiles, cmdline, disk string) *machine {
 	cmd := exec.Command("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-M", "microvm", "-nodefaults",
 		"-no-user-config", "-no-reboot", "-display", "none", "-m", "256", "-kernel", files.vmlinux, "-initrd", files.initramfs,
 		"-global", "virtio-mmio.force-legacy=false",
-		"-append", "console=ttyS0 "+kernel.BaseCmdline+" "+cmdline, "-serial", "stdio",
+		"-append", fmt.Sprintf("console=ttyS0 tsc_early_khz=%d %s %s", tsc.KHz(), kernel.BaseCmdline, cmdline), "-serial", "stdio",
 		"-chardev", "socket,id=agent,server=on,wait=off,path="+m.socket,
 		"-device", "virtio-serial-device", "-device", "virtserialport,chardev=agent,name=banger.agent",
 		"-netdev", "user,id=net", "-device", "virtio-net-device,netdev=net")
 	if disk != "" {
 		cmd.Args = append(cmd.Args, "-drive", "if=none,id=disk,format=raw,file="+disk, "-device", "virtio-blk-device,drive=disk")
 	}
+	m.cmd = cmd
 	cmd.Stdout, cmd.Stderr = &m.console, &m.console
 	must(t, cmd.Start())
 	go func() { m.done <- cmd.Wait() }()
@@ -126,13 +129,11 @@ func (m *machine) connect() *guest.Link {
 	}
 }
 
+// tail ends the guest and returns what its console said.
 func (m *machine) tail() string {
-	select {
-	case <-m.done:
-		return m.console.String()
-	default:
-		return "(the guest runs)"
-	}
+	m.cmd.Process.Kill()
+	<-m.done
+	return m.console.String()
 }
 
 func bootArgs(t testing.TB, change func(*agentproto.Boot)) string {
