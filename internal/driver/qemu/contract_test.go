@@ -108,7 +108,7 @@ func spec(t *testing.T, id string) driver.Spec {
 
 func TestContract(t *testing.T) {
 	drivertest.Run(t, drivertest.Harness{
-		New: newDriver, Spec: spec, BootTime: 20 * time.Second,
+		New: newDriver, Spec: spec, BootTime: time.Minute,
 		Refused: map[string]func(*testing.T, *driver.Spec) driver.Driver{
 			"missing kernel": func(t *testing.T, s *driver.Spec) driver.Driver {
 				s.Kernel = filepath.Join(s.Dir, "absent")

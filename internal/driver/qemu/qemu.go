@@ -14,6 +14,7 @@ import (
 	"banger/internal/driver"
 	"banger/internal/execx"
 	"banger/internal/paths"
+	"banger/internal/tsc"
 )
 
 // The accelerators.
@@ -37,7 +38,8 @@ type Options struct {
 // Driver starts QEMU processes.
 type Driver struct {
 	opts  Options
-	cache string // file with the probe's result
+	cache string       // file with the probe's result
+	tsc   func() int64 // frequency of the time stamp counter in kHz, measured once
 
 	mu    sync.Mutex // held during a probe, so that there is only one
 	known *result    // what the cache file holds; nil: not read yet
@@ -47,7 +49,7 @@ type Driver struct {
 func New(p paths.Paths, o Options) *Driver {
 	o.Binary = cmp.Or(o.Binary, binary)
 	o.KVM = cmp.Or(o.KVM, "/dev/kvm")
-	return &Driver{opts: o, cache: p.Probe()}
+	return &Driver{opts: o, cache: p.Probe(), tsc: sync.OnceValue(tsc.KHz)}
 }
 
 // Name implements driver.Driver.

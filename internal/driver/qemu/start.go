@@ -39,6 +39,9 @@ func (d *Driver) Start(ctx context.Context, s driver.Spec) (driver.Machine, erro
 	if err != nil {
 		return nil, err
 	}
+	if accel == TCG {
+		s.Cmdline = tscArg(d.tsc()) + s.Cmdline
+	}
 	p, err := spawn(path, s, accel)
 	if err == nil {
 		err = awaitMonitor(ctx, p, s.Dir)
@@ -81,6 +84,16 @@ func (d *Driver) prepare(ctx context.Context, s driver.Spec) (accel string, err 
 	}
 	found, err := d.Probe(ctx, "", "")
 	return found.Accel, err
+}
+
+// tscArg tells an emulated guest how fast its time stamp counter runs: the
+// emulated timer chip is no measure on a busy host, and a guest that could not
+// measure hangs in early boot (package tsc). KVM tells its guests itself.
+func tscArg(khz int64) string {
+	if khz <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("tsc_early_khz=%d ", khz)
 }
 
 // spawn starts QEMU with the sockets it is to serve.
