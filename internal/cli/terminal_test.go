@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+)
+
+// TestMain makes this program banger itself when it is started as such.
+func TestMain(m *testing.M) {
+	if os.Getenv("BANGER_TEST_MAIN") != "" {
+		os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+// screen collects what a terminal shows.
+type screen struct {
+	mu   sync.Mutex
+	cond *sync.Cond
+	text bytes.Buffer
+	over bool
+}
+
+func watch(r io.Reader) *screen {
+	s := &screen{}
+	s.cond = sync.NewCond(&s.mu)
+	go func() {
+		buf := make([]byte, 4096)
+		for {
+			n, err := r.Read(buf)
+			s.mu.Lock()
+			s.text.Write(buf[:n])
+			s.over = err != nil
+			s.cond.Broadcast()
+			s.mu.Unlock()
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return s
+}
+
+// await waits until the terminal has shown want.
+func (s *screen) await(t *testing.T, want string) {
+	t.Helper()
+	late := time.AfterFunc(20*time.Second, func() {
+		s.mu.Lock()
+		s.over = true
+		s.cond.Broadcast()
+		s.mu.Unlock()
+	})
+	defer late.Stop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for !strings.Contains(s.text.String(), want) {
+		if s.over {
+			t.Fatalf("the terminal never showed %q but %q", want, s.text.String())
+		}
+		s.cond.Wait()
+	}
+}
+
+// onTerminal starts banger on a terminal of 100 columns and 30 rows.
+func onTerminal(t *testing.T, args ...string) (*exec.Cmd, *os.File, *os.File) {
+	t.Helper()
+	master, terminal, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { master.Close(); terminal.Close() })
+	if err := pty.Setsize(master, &pty.Winsize{Rows: 30, Cols: 100}); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, args...)
+	cmd.Env = append(os.Environ(), "BANGER_TEST_MAIN=1", "TERM=xterm")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = terminal, terminal, terminal
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd, master, terminal
+}
+
+func mode(t *testing.T, f *os.File) unix.Termios {
+	t.Helper()
+	termios, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return *termios
+}
+
+// A command on a terminal has the terminal's size, learns of a new one, gets
+// Ctrl-C as its own, and leaves the terminal as it was.
+func TestTerminal(t *testing.T) {
+	w := newWorld(t)
+	w.guest(t)
+	cmd, master, terminal := onTerminal(t, "vm", "exec", "-t", "dev", "--", "sh", "-c",
+		`trap 'stty size; echo resized' WINCH; trap 'echo caught' INT; stty size; echo $TERM ready; while read line; do echo "got $line"; [ "$line" = end ] && exit 5; done; while read line; do echo "got $line"; [ "$line" = end ] && exit 5; done; while read line; do [ "$line" = end ] && exit 5; done`)
+	s := watch(master)
+	s.await(t, "30 100\r\nxterm ready")
+	if mode(t, terminal).Lflag&unix.ICANON != 0 {
+		t.Error("the terminal is not raw while the command runs")
+	}
+	if err := pty.Setsize(master, &pty.Winsize{Rows: 40, Cols: 120}); err != nil {
+		t.Fatal(err)
+	}
+	s.await(t, "40 120\r\nresized")
+	_, _ = master.WriteString("\x03")
+	s.await(t, "caught")
+	_, _ = master.WriteString("end\r")
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != 5 {
+		t.Errorf("ended with %v", err)
+	}
+	if mode(t, terminal).Lflag&unix.ICANON == 0 {
+		t.Error("the terminal is still raw")
+	}
+}
+
+// However banger ends, the terminal is as it was.
+func TestTerminalIsRestoredAfterASignal(t *testing.T) {
+	w := newWorld(t)
+	w.guest(t)
+	cmd, master, terminal := onTerminal(t, "vm", "exec", "-t", "dev", "--", "sh", "-c", "echo ready; exec sleep 30")
+	s := watch(master)
+	s.await(t, "ready")
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != 128+15 {
+		t.Errorf("ended with %v", err)
+	}
+	if mode(t, terminal).Lflag&unix.ICANON == 0 {
+		t.Error("the terminal is still raw")
+	}
+}
+
+// A shell takes what is typed and ends banger with its own status.
+func TestShellOnATerminal(t *testing.T) {
+	w := newWorld(t)
+	w.guest(t)
+	cmd, master, _ := onTerminal(t, "vm", "shell", "dev")
+	s := watch(master)
+	_, _ = master.WriteString("echo in$((40+2))side\r")
+	s.await(t, "in42side")
+	_, _ = master.WriteString("exit 9\r")
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != 9 {
+		t.Errorf("ended with %v", err)
+	}
+}
