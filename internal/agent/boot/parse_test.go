@@ -1,0 +1,99 @@
+package bootup
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestWriteResolver(t *testing.T) {
+	root := t.TempDir()
+	path := filepath.Join(root, "etc/resolv.conf")
+	const want = "nameserver 192.0.2.1\n"
+	check := func(what string) {
+		t.Helper()
+		if err := writeResolver(root, want); err != nil {
+			t.Fatal(what, err)
+		}
+		if got, err := os.ReadFile(path); err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v", what, got, err)
+		}
+	}
+	check("no etc")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("../run/systemd/resolve/stub-resolv.conf", path); err != nil {
+		t.Fatal(err)
+	}
+	check("dangling link")
+	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
+		t.Errorf("the dangling link is still there: %v", err)
+	}
+}
+
+func TestWriteHosts(t *testing.T) {
+	root := t.TempDir()
+	for range 2 { // the second time changes nothing
+		if err := writeHosts(root, "calm-fox"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(filepath.Join(root, "etc/hosts"))
+	if want := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\tcalm-fox\n"; err != nil || string(got) != want {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if namesHost("127.0.0.1 a # calm-fox\ncalm-fox b\n", "calm-fox") {
+		t.Error("a comment or an address was taken for a name")
+	}
+}
+
+func TestParseStat(t *testing.T) {
+	for stat, want := range map[string]bool{
+		"7 (a) b) S 1 7 7 34816 7 4194304 1": true,
+		"7 (kthreadd) S 0 0 0 0 -1 2129984":  false,
+		"7 (gone) Z 1 7 7 0 -1 4194304":      false,
+		"7 (short) S 1":                      false,
+		"":                                   false,
+	} {
+		p, ok := parseStat(7, []byte(stat))
+		if ok != want || ok && !p.terminal {
+			t.Errorf("%q: %+v, %v", stat, p, ok)
+		}
+	}
+}
+
+func TestMountTargets(t *testing.T) {
+	got := mountTargets("/dev/vda / ext4 rw 0 0\nnone /a\\040b tmpfs rw 0 0\n\n")
+	if diff := cmp.Diff([]string{"/", "/a b"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestPortIn(t *testing.T) {
+	class := t.TempDir()
+	for port, name := range map[string]string{"vport0p0": "console\n", "vport1p1": portName + "\n"} {
+		if err := os.Mkdir(filepath.Join(class, port), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(class, port, "name"), []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := portIn(class, "/dev"); got != "/dev/vport1p1" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte("7 (a) b) S 1 7 7 34816 7 4194304 1"))
+	f.Add([]byte("127.0.0.1 localhost\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		parseStat(1, b)
+		mountTargets(string(b))
+		namesHost(string(b), "a")
+		_ = parseAck(b)
+	})
+}
