@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The bounds of a log. A boot writes about 20 KiB; a log is cut to Keep when it
+// The bounds of a log. A log is cut to Keep when it
 // holds more than Max, so that a noisy guest is not cut at every line.
 const (
 	Max  = 4 << 20

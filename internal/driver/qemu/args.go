@@ -21,8 +21,8 @@ type Files struct {
 const sandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
 // tcgCache is the size in MiB of the cache for translated code. QEMU's default
-// is up to 1 GiB, which a long-running guest fills. A Debian guest that boots and
-// compiles uses about 60 MiB.
+// is up to 1 GiB, which a long-running guest can fill. When the cache is full, QEMU
+// empties it and translates again. The number is a choice, not measured.
 const tcgCache = 256
 
 // agentPort is how the guest knows the agent's channel.

@@ -19,8 +19,8 @@ import (
 	"banger/internal/proc"
 )
 
-// A guest under KVM says its first word within a second, and greets within
-// three on a slow machine. A machine whose KVM hangs says nothing at all.
+// How long a probe may take. A machine whose KVM hangs says nothing at all. The
+// numbers are generous choices, not measured.
 const (
 	probeFirstByte = 5 * time.Second
 	probeTotal     = 20 * time.Second
