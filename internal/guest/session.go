@@ -52,7 +52,7 @@ type Session struct {
 func (c *Client) Exec(ctx context.Context, exec api.Exec) (*Session, error) {
 	total := 0
 	for _, s := range append(exec.Argv[:len(exec.Argv):len(exec.Argv)], exec.Env...) {
-		total += len(s) + 1
+		total += len(s) + 1 + 8 // with its pointer
 		if len(s) >= maxArgument {
 			return nil, api.Errorf(api.KindInvalid, "the command line is too long: one argument has %d bytes, Linux takes %d: %w",
 				len(s), maxArgument-1, syscall.E2BIG).WithHint("pass long input on standard input, or copy a file: banger vm cp")
