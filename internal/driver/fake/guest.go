@@ -58,8 +58,9 @@ func runGuest(dir, fault string) error {
 	if fault == FaultRefuse {
 		return fmt.Errorf("refused, as %s says", FaultFile)
 	}
-	// A VMM takes no notice of a closed terminal.
-	signal.Ignore(syscall.SIGHUP)
+	// A VMM takes no notice of a closed terminal. Caught rather than ignored: the
+	// guest's programs would inherit that (execve(2)).
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	console, err := os.OpenFile(filepath.Join(dir, paths.VMConsole), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
