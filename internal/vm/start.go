@@ -15,7 +15,6 @@ import (
 	"banger/internal/console"
 	"banger/internal/disk"
 	"banger/internal/driver"
-	"banger/internal/kernel"
 	"banger/internal/op"
 	"banger/internal/paths"
 )
@@ -115,7 +114,7 @@ func cmdline(v api.VM) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return kernel.BaseCmdline + " " + agent, nil
+	return agentproto.BaseCmdline + " " + agent, nil
 }
 
 // awaitAgent waits until the guest answers. When it does not, the VM is kept

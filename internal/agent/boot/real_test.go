@@ -78,7 +78,7 @@ func start(t testing.TB, files bootFiles, cmdline, disk string) *machine {
 	cmd := exec.Command("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-M", "microvm", "-nodefaults",
 		"-no-user-config", "-no-reboot", "-display", "none", "-m", "256", "-kernel", files.vmlinux, "-initrd", files.initramfs,
 		"-global", "virtio-mmio.force-legacy=false",
-		"-append", fmt.Sprintf("console=ttyS0 tsc_early_khz=%d %s %s", tsc.KHz(), kernel.BaseCmdline, cmdline), "-serial", "stdio",
+		"-append", fmt.Sprintf("console=ttyS0 tsc_early_khz=%d %s %s", tsc.KHz(), agentproto.BaseCmdline, cmdline), "-serial", "stdio",
 		"-chardev", "socket,id=agent,server=on,wait=off,path="+m.socket,
 		"-device", "virtio-serial-device", "-device", "virtserialport,chardev=agent,name=banger.agent",
 		"-netdev", "user,id=net", "-device", "virtio-net-device,netdev=net")

@@ -101,7 +101,7 @@ func spec(t *testing.T, id string) driver.Spec {
 	}
 	return driver.Spec{
 		ID: id, Dir: dir, VCPUs: 1, MemoryBytes: 256 << 20,
-		Kernel: files.vmlinux, Initramfs: files.initramfs, Cmdline: kernel.BaseCmdline + " " + cmdline,
+		Kernel: files.vmlinux, Initramfs: files.initramfs, Cmdline: agentproto.BaseCmdline + " " + cmdline,
 		Disk: file, DiskFormat: disk.Qcow2, Accel: qemu.TCG,
 	}
 }

@@ -1,0 +1,275 @@
+// Package layout holds the shape of the code to what docs/architecture.md says:
+// which package may know which, what each program links, and that everything
+// that can be used from elsewhere is explained.
+package layout
+
+import (
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/doc"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "write the lists of what programs link anew")
+
+const root = "../.."
+
+func goList(t *testing.T, args ...string) []string {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list"}, args...)...)
+	cmd.Dir = root
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list %v: %v", args, err)
+	}
+	return strings.Fields(string(out))
+}
+
+// leaves may be known by everyone and know only each other.
+var leaves = []string{"api", "internal/buildinfo", "internal/execx", "internal/fsx", "internal/paths", "internal/size", "internal/tsc"}
+
+// known says which of our packages each package may import, leaves aside. "x/…"
+// stands for everything below x.
+var known = map[string][]string{
+	"client":       {"internal/guest"},
+	"internal/cli": {"client", "internal/guest", "internal/config", "internal/doctor"},
+
+	"internal/config": {},
+	"internal/doctor": {"internal/driver"},
+
+	"internal/daemon": {"internal/vm", "internal/op", "internal/store", "internal/config", "internal/console", "internal/disk", "internal/driver"},
+	"internal/vm":     {"internal/op", "internal/disk", "internal/driver", "internal/guest", "internal/agentproto", "internal/console"},
+	"internal/op":     {},
+	"internal/store":  {"internal/op"},
+
+	"internal/disk":              {},
+	"internal/disk/…":            {"internal/disk"},
+	"internal/driver":            {"internal/disk"},
+	"internal/driver/vmproc":     {"internal/driver", "internal/proc"},
+	"internal/driver/qemu":       {"internal/driver", "internal/driver/vmproc", "internal/disk", "internal/agentproto", "internal/proc"},
+	"internal/driver/fake":       {"internal/driver", "internal/driver/vmproc", "internal/agent", "internal/proc"},
+	"internal/driver/drivertest": {"internal/driver", "internal/agentproto", "internal/console", "internal/proc"},
+	"internal/proc":              {},
+	"internal/console":           {},
+
+	"internal/image":  {"internal/apt", "internal/userns"},
+	"internal/kernel": {"internal/apt"},
+	"internal/apt":    {},
+	"internal/userns": {},
+
+	"internal/guest":      {"internal/agentproto", "internal/stream", "internal/stdio", "internal/tarcopy"},
+	"internal/agent":      {"internal/agentproto", "internal/stream", "internal/stdio", "internal/tarcopy"},
+	"internal/agent/boot": {"internal/agent", "internal/agentproto"},
+	"internal/agentproto": {},
+	"internal/stream":     {},
+	"internal/stdio":      {},
+	"internal/tarcopy":    {},
+}
+
+func TestWhoKnowsWhom(t *testing.T) {
+	for _, line := range strings.Split(strings.Join(goList(t, "-f", `{{.ImportPath}}|{{join .Imports ","}}`, "./api", "./client", "./internal/..."), "\n"), "\n") {
+		path, imports, _ := strings.Cut(line, "|")
+		pkg := strings.TrimPrefix(path, "banger/")
+		allowed, listed := known[pkg]
+		if !listed {
+			allowed, listed = known[filepath.Dir(pkg)+"/…"]
+		}
+		if !listed && !slices.Contains(leaves, pkg) {
+			t.Errorf("%s is in no list: say here what it may import", pkg)
+		}
+		for _, i := range strings.Split(imports, ",") {
+			i, ours := strings.CutPrefix(i, "banger/")
+			if ours && !slices.Contains(leaves, i) && !slices.Contains(allowed, i) {
+				t.Errorf("%s must not import %s", pkg, i)
+			}
+		}
+	}
+}
+
+// forbidden are packages that a program must not link, with the reason.
+var forbidden = map[string]map[string]string{
+	"banger": {
+		"modernc.org/sqlite":     "the CLI holds no state",
+		"banger/internal/vm":     "the CLI decides nothing",
+		"banger/internal/daemon": "the CLI talks to the daemon, it is none",
+	},
+	"bangerd": {
+		"github.com/spf13/cobra":      "the daemon is no command-line tool",
+		"banger/internal/cli":         "the daemon knows no user interface",
+		"banger/internal/driver/fake": "a fake belongs into tests",
+	},
+	"banger-agent": {
+		"net/http":           "it would double the agent, which every guest's memory holds",
+		"crypto/tls":         "as net/http",
+		"modernc.org/sqlite": "the agent keeps nothing",
+	},
+}
+
+func TestWhatProgramsLink(t *testing.T) {
+	for program, without := range forbidden {
+		t.Run(program, func(t *testing.T) {
+			all := goList(t, "-deps", "./cmd/"+program)
+			for path, reason := range without {
+				if slices.Contains(all, path) {
+					t.Errorf("%s links %s: %s", program, path, reason)
+				}
+			}
+			golden := filepath.Join("testdata", program+".txt")
+			var foreign []string
+			for _, path := range all {
+				if first, _, _ := strings.Cut(path, "/"); strings.Contains(first, ".") {
+					foreign = append(foreign, path)
+				}
+			}
+			slices.Sort(foreign)
+			got := strings.Join(foreign, "\n") + "\n"
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("%s links other packages than %s says; review the change, then: go test ./test/layout -update\n%s", program, golden, diff)
+			}
+		})
+	}
+}
+
+// packages parses every package of ours, tests aside.
+func packages(t *testing.T, tests bool) map[string][]*ast.File {
+	t.Helper()
+	found := map[string][]*ast.File{}
+	fset := token.NewFileSet()
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := d.Name()
+		if d.IsDir() && (name == "testdata" || path != root && (strings.HasPrefix(name, ".") || name == "bin") || strings.HasSuffix(path, "internal/deps")) {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") != tests {
+			return nil
+		}
+		f, err := parser.ParseFile(fset, path, nil, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		found[filepath.Dir(path)] = append(found[filepath.Dir(path)], f)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) < 10 {
+		t.Fatalf("only %d packages were found", len(found))
+	}
+	return found
+}
+
+func TestEverythingExportedIsExplained(t *testing.T) {
+	for dir, files := range packages(t, false) {
+		if !slices.ContainsFunc(files, func(f *ast.File) bool { return f.Doc != nil }) {
+			t.Errorf("%s has no package comment", dir)
+		}
+		for _, f := range files {
+			for _, decl := range f.Decls {
+				for _, name := range unexplained(decl) {
+					t.Errorf("%s: %s is exported and has no comment", dir, name)
+				}
+			}
+		}
+	}
+}
+
+func unexplained(decl ast.Decl) []string {
+	switch d := decl.(type) {
+	case *ast.FuncDecl:
+		if d.Doc == nil && d.Name.IsExported() && (d.Recv == nil || receiverExported(d)) && !obvious(d) {
+			return []string{d.Name.Name}
+		}
+	case *ast.GenDecl:
+		var names []string
+		for _, spec := range d.Specs {
+			switch s := spec.(type) {
+			case *ast.TypeSpec:
+				if s.Name.IsExported() && d.Doc == nil && s.Doc == nil {
+					names = append(names, s.Name.Name)
+				}
+			case *ast.ValueSpec:
+				if s.Names[0].IsExported() && d.Doc == nil && s.Doc == nil && s.Comment == nil {
+					names = append(names, s.Names[0].Name)
+				}
+			}
+		}
+		return names
+	}
+	return nil
+}
+
+// obvious are methods whose meaning an interface of the standard library fixes.
+func obvious(d *ast.FuncDecl) bool {
+	return d.Recv != nil && slices.Contains([]string{"Error", "Unwrap", "String", "Read", "Write", "Close", "Is", "Len", "Less", "Swap", "Set", "Type", "Format"}, d.Name.Name)
+}
+
+func receiverExported(d *ast.FuncDecl) bool {
+	expr := d.Recv.List[0].Type
+	if star, ok := expr.(*ast.StarExpr); ok {
+		expr = star.X
+	}
+	id, ok := expr.(*ast.Ident)
+	return ok && id.IsExported()
+}
+
+func TestPackageCommentsBeginAsUsual(t *testing.T) {
+	for dir, files := range packages(t, false) {
+		for _, f := range files {
+			if f.Doc == nil {
+				continue
+			}
+			text := doc.Synopsis(f.Doc.Text())
+			if f.Name.Name != "main" && !strings.HasPrefix(text, "Package "+f.Name.Name+" ") {
+				t.Errorf("%s: the package comment begins %q", dir, fmt.Sprintf("%.40s", text))
+			}
+		}
+	}
+}
+
+// TestFuzzTestsHaveASeed: every fuzz test has a corpus that is checked in.
+func TestFuzzTestsHaveASeed(t *testing.T) {
+	count := 0
+	for dir, files := range packages(t, true) {
+		for _, f := range files {
+			for _, decl := range f.Decls {
+				fn, ok := decl.(*ast.FuncDecl)
+				if !ok || !strings.HasPrefix(fn.Name.Name, "Fuzz") {
+					continue
+				}
+				count++
+				seeds, _ := os.ReadDir(filepath.Join(dir, "testdata", "fuzz", fn.Name.Name))
+				if len(seeds) == 0 {
+					t.Errorf("%s: %s has no seed in testdata/fuzz", dir, fn.Name.Name)
+				}
+			}
+		}
+	}
+	if count == 0 {
+		t.Error("no fuzz test was found")
+	}
+}
