@@ -71,7 +71,7 @@ func TestResumeLosesAndRepeatsNothing(t *testing.T) {
 			default:
 			}
 			here, there := net.Pipe()
-			limit := 1 + random.IntN(60000)
+			limit := 1 + random.IntN(20000)
 			if random.IntN(4) == 0 {
 				limit = 1 + random.IntN(60) // within the attachment itself
 			}
@@ -95,7 +95,7 @@ func TestResumeLosesAndRepeatsNothing(t *testing.T) {
 		}
 	})
 	sums := make([]string, 4)
-	const size = 12 << 20
+	const size = 8 << 20
 	moving.Go(func() { sums[0] = checked(t, client, size, 1) })
 	moving.Go(func() { sums[2] = checked(t, server, size, 2) })
 	for i, p := range []*Pipe{server, client} {

@@ -1,0 +1,55 @@
+package stdio
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"testing"
+
+	"banger/api"
+)
+
+type heard struct{ io.Reader }
+
+func (heard) Write(p []byte) (int, error) { return len(p), nil }
+
+func FuzzMux(f *testing.F) {
+	f.Add(appendFrame(appendFrame(nil, kindData, []byte{0}, []byte("input")), kindEOF, []byte{0}))
+	f.Add(appendFrame(appendFrame(nil, kindSignal, []byte{15}), kindResize, []byte{0, 24, 0, 80}))
+	f.Add(appendFrame(nil, kindCredit, []byte{1, 0, 0, 0, 9}))
+	f.Add(appendFrame(nil, kindExit, []byte(`{"code":1,"error":{"kind":"internal","message":"m"}}`)))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h := Handler{Signal: func(int) {}, Resize: func(uint16, uint16) {}, Exit: func(Exit) {}}
+		for _, in := range [][]int{{Stdin}, {Stdout, Stderr}} {
+			m := New(heard{bytes.NewReader(b)}, h, in...)
+			_ = m.Run()
+			for _, id := range in {
+				if n, _ := io.Copy(io.Discard, m.In(id)); n > window {
+					t.Error("more than a window was taken")
+				}
+			}
+		}
+	})
+}
+
+func FuzzReadOpen(f *testing.F) {
+	var b bytes.Buffer
+	_ = WriteOpen(&b, Open{Exec: &api.Exec{Argv: []string{"true"}}})
+	f.Add(b.Bytes())
+	f.Fuzz(func(t *testing.T, b []byte) { _, _ = ReadOpen(bytes.NewReader(b)) })
+}
+
+func TestLongErrorIsCut(t *testing.T) {
+	var b bytes.Buffer
+	m := New(&b, Handler{}, Stdin)
+	for _, message := range []string{strings.Repeat("x", 1<<20), strings.Repeat("\x01", 1000)} {
+		if err := m.Exit(Exit{Error: &api.Error{Kind: api.KindInternal, Message: message, Hint: message}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got int
+	client := New(&b, Handler{Exit: func(e Exit) { got = len(e.Error.Message) }}, Stdout, Stderr)
+	if err := client.Run(); err != nil || got == 0 {
+		t.Fatal(got, err)
+	}
+}
