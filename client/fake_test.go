@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -56,13 +55,8 @@ func fakeDaemon(behaviour string) int {
 	}
 	fmt.Fprintln(ready, "ready")
 	ready.Close()
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM)
 	go func() { _ = http.Serve(l, fakeRoutes()) }()
-	select {
-	case <-stop:
-	case <-time.After(time.Minute): // should the test forget us
-	}
+	time.Sleep(time.Minute) // should the test forget us
 	return 0
 }
 
@@ -115,7 +109,9 @@ func home(t *testing.T, behaviour string) paths.Paths {
 	}
 	t.Cleanup(func() {
 		for _, pid := range daemons(t, p) {
-			_ = syscall.Kill(pid, syscall.SIGTERM)
+			for syscall.Kill(pid, syscall.SIGKILL) == nil { // until it is reaped
+				time.Sleep(time.Millisecond)
+			}
 		}
 	})
 	return p
