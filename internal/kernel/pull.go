@@ -42,7 +42,9 @@ func (c *Cache) Pull(ctx context.Context, req api.PullKernel, report api.Report)
 	if err != nil {
 		return api.Kernel{}, err
 	}
-	if hex := c.fromPackage(packages[0]); hex != "" {
+	// A refresh fetches the package again even so: a rebuild with a security fix
+	// may bear the same name. What has not changed has the same digest.
+	if hex := c.fromPackage(packages[0]); hex != "" && !req.Refresh {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		return c.name(hex, []string{DefaultName})
@@ -59,9 +61,7 @@ func (c *Cache) pulled() string {
 	return k.Digest
 }
 
-// fromPackage returns the kernel that came from a package of that name.
-// Distributions put the ABI into the name but may rebuild one: the package's
-// version is not compared, a refresh with a new ABI is.
+// fromPackage returns a kernel that came from a package of that name.
 func (c *Cache) fromPackage(name string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
