@@ -16,6 +16,9 @@ import (
 // commands are those that scripts have beside testscript's own:
 //
 //	status N PROGRAM [ARGUMENT...]   run a program, which has to end with status N
+//	start NAME PROGRAM [ARGUMENT...] run a program beside the script: NAME.in, NAME.out and NAME.err are its streams
+//	signal NAME SIGNAL               send it a signal: INT, TERM …
+//	finish NAME STATUS               wait for its end
 //	json FILE PATH [VALUE]           compare, or print, a field: vms.0.name; -count for a length
 //	setenv NAME                      set a variable to the last output of a command
 //	kill9-daemon                     kill the daemon, and wait until it is gone
@@ -30,6 +33,7 @@ func commands() map[string]Command {
 		"status": statusCommand, "json": jsonCommand, "setenv": setenvCommand, "kill9-daemon": kill9Command,
 		"fault": faultCommand, "waitfor": waitforCommand, "mkkernel": mkkernelCommand, "idle": idleCommand,
 		"mktar": mktarCommand, "pty": ptyCommand,
+		"start": startCommand, "signal": signalCommand, "finish": finishCommand,
 	}
 }
 

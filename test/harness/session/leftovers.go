@@ -9,11 +9,14 @@ import (
 	"regexp"
 	"strings"
 	"syscall"
+
+	"banger/internal/driver/fake"
 )
 
 // end ends everything of a script, and wants nothing to be left. Where the
 // script has failed already, it only cleans up.
 func (w *world) end() {
+	w.endBackground()
 	if !w.t.Failed() {
 		w.checkEnd()
 	}
@@ -30,6 +33,7 @@ func (w *world) end() {
 func (w *world) checkEnd() {
 	if _, err := os.Stat(pathsOf(w.home).Store()); err == nil {
 		w.banger("vm", "delete", "--all", "--force")
+		w.endFakeGuests()
 		if err := atRest(w.home, w.options.Idle); err != nil {
 			w.t.Error(err)
 		}
@@ -50,6 +54,20 @@ func (w *world) checkEnd() {
 	}
 	for _, line := range leftInKernel(w.home) {
 		w.t.Errorf("left in the kernel: %s", line)
+	}
+}
+
+// endFakeGuests ends programs of fake guests: those of a real one end with its
+// machine, those of a fake one are processes of this host.
+func (w *world) endFakeGuests() {
+	all, err := processes(w.home)
+	if err != nil {
+		w.t.Error(err)
+	}
+	for _, p := range all {
+		if strings.Contains(p.dir, "/"+fake.RootDir) {
+			_ = syscall.Kill(p.pid, syscall.SIGKILL) // it may just have ended
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 type process struct {
 	pid  int
 	args []string
+	dir  string // where it works
 }
 
 func (p process) String() string { return fmt.Sprintf("process %d: %q", p.pid, p.args) }
@@ -36,7 +37,7 @@ func processes(home string) ([]process, error) {
 		environ, _ := os.ReadFile(filepath.Join(dir, "environ"))
 		cwd, _ := os.Readlink(filepath.Join(dir, "cwd"))
 		if len(args) > 0 && (names(args, home) || names(environ, home) || names([]byte(cwd), home)) {
-			found = append(found, process{pid, strings.Split(strings.TrimRight(string(args), "\x00"), "\x00")})
+			found = append(found, process{pid, strings.Split(strings.TrimRight(string(args), "\x00"), "\x00"), cwd})
 		}
 	}
 	return found, nil

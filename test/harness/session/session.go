@@ -3,6 +3,7 @@ package session
 import (
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -74,7 +75,10 @@ func setUp(env *testscript.Env, o Options) error {
 	env.Setenv("DATA", filepath.Join(home, "data"))
 	env.Setenv("TERM", "xterm")
 	env.Vars = append(env.Vars, o.Env...)
-	w := &world{t: env.T().(testing.TB), home: home, env: env.Vars, options: o}
+	if program, err := exec.LookPath("banger"); err == nil {
+		env.Setenv("BANGER", program)
+	}
+	w := &world{t: env.T().(testing.TB), home: home, env: env.Vars, options: o, running: map[string]*background{}}
 	env.Values[worldKey{}] = w
 	env.Defer(w.end)
 	return nil
@@ -86,6 +90,7 @@ type world struct {
 	home    string
 	env     []string
 	options Options
+	running map[string]*background
 }
 
 type worldKey struct{}
