@@ -17,6 +17,10 @@ const (
 	// detachedFor is how long a session whose link died waits for its client: a
 	// daemon may be replaced meanwhile.
 	detachedFor = 10 * time.Minute
+	// lostFor is how long it waits where only the channel broke and nobody said
+	// why: a client that ends says so, a killed one cannot; but a daemon that stops
+	// cuts its relays a moment before its link.
+	lostFor = 5 * time.Second
 )
 
 type sessionTable map[stream.ID]*session
@@ -45,10 +49,20 @@ func (s *server) serveStream(mux *agentproto.Mux, channel net.Conn) {
 		return
 	}
 	_ = wish.Serve(sess.pipe)
+	lost := time.NewTimer(lostFor)
+	defer lost.Stop()
 	select {
+	case <-sess.pipe.Done(): // the client closed the session, or has all of it
+		s.detach(sess, attached, 0)
+		return
+	default:
+	}
+	select {
+	case <-sess.pipe.Done():
+		s.detach(sess, attached, 0)
 	case <-mux.Done(): // the link died: the client comes back by another
 		s.detach(sess, attached, detachedFor)
-	default: // the client closed the channel, or died
+	case <-lost.C: // the client died
 		s.detach(sess, attached, 0)
 	}
 }

@@ -104,9 +104,16 @@ func TestTerminal(t *testing.T) {
 	if err := s.Resize(33, 44); err != nil {
 		t.Fatal(err)
 	}
-	io.WriteString(s.Stdin, "go\n\x03") // Ctrl-C is the terminal's business
-	out, _, exit, err := result(t, s)
-	if err != nil || exit.Code != 130 || !strings.Contains(out, "33 44") {
+	io.WriteString(s.Stdin, "go\n")
+	for out, b := "", make([]byte, 100); !strings.Contains(out, "33 44"); {
+		n, err := s.Stdout.Read(b)
+		if err != nil {
+			t.Fatalf("%q, %v", out, err)
+		}
+		out += string(b[:n])
+	}
+	io.WriteString(s.Stdin, "\x03") // Ctrl-C is the terminal's business
+	if out, _, exit, err := result(t, s); err != nil || exit.Code != 130 {
 		t.Fatalf("%q, %v, %v", out, exit, err)
 	}
 	s = exec(t, c, api.Exec{Argv: []string{"cat"}, TTY: true})

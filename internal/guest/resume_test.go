@@ -171,3 +171,42 @@ func TestSessionSurvivesKilledLinks(t *testing.T) {
 		t.Errorf("only %d links", d.links)
 	}
 }
+
+// A daemon that stops may cut its relays before its link: the session goes on.
+func TestSessionSurvivesAChannelCutBeforeItsLink(t *testing.T) {
+	path := startAgent(t, agent.Options{Root: t.TempDir()})
+	link := connect(t, path)
+	var mu sync.Mutex
+	var channel net.Conn
+	client := &guest.Client{Dial: func(ctx context.Context) (net.Conn, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if link == nil {
+			return nil, errors.New("no link")
+		}
+		c, err := link.Open(ctx)
+		channel = c
+		return c, err
+	}}
+	s := exec(t, client, api.Exec{Argv: []string{"cat"}})
+	io.WriteString(s.Stdin, "before ")
+	if _, err := io.ReadFull(s.Stdout, make([]byte, 7)); err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	old := link
+	link = nil
+	channel.Close()
+	mu.Unlock()
+	time.Sleep(50 * time.Millisecond)
+	old.Close()
+	fresh := connect(t, path)
+	mu.Lock()
+	link = fresh
+	mu.Unlock()
+	io.WriteString(s.Stdin, "after")
+	s.Stdin.Close()
+	if out, _, exit, err := result(t, s); out != "after" || exit.Code != 0 || err != nil {
+		t.Fatal(out, exit, err)
+	}
+}
