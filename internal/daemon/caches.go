@@ -55,7 +55,7 @@ func (c Caches) work(ctx context.Context, kind, target, step string, do func(con
 			result, err = do(ctx, report)
 			return err
 		}}},
-		Result: func() *api.Result { return &result },
+		Result: func(*op.Op) *api.Result { return &result },
 	})
 }
 

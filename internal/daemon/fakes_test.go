@@ -24,7 +24,10 @@ type nullLog struct{}
 
 func (nullLog) BeginOperation(context.Context, api.Operation) error   { return nil }
 func (nullLog) EnterStep(context.Context, string, string, bool) error { return nil }
-func (nullLog) EndOperation(context.Context, api.Operation) error     { return nil }
+func (nullLog) EndOperation(context.Context, api.Event) error         { return nil }
+func (nullLog) EndedOperation(context.Context, string) (*api.Event, error) {
+	return nil, nil
+}
 
 // fakeVMs has one running VM, "fox", and records what it was asked.
 type fakeVMs struct {
@@ -65,7 +68,7 @@ func (f *fakeVMs) start(ctx context.Context, kind, ref, what string) (*op.Op, er
 	}
 	return f.ops.Start(ctx, op.Plan{
 		Kind: kind, Target: ref, Steps: []op.Step{{Name: "only", Do: do}},
-		Result: func() *api.Result { return &api.Result{VM: &fox} },
+		Result: func(*op.Op) *api.Result { return &api.Result{VM: &fox} },
 	})
 }
 

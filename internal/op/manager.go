@@ -18,7 +18,11 @@ import (
 type Log interface {
 	BeginOperation(ctx context.Context, row api.Operation) error
 	EnterStep(ctx context.Context, id, step string, undoing bool) error
-	EndOperation(ctx context.Context, row api.Operation) error
+	// EndOperation keeps the last event, for clients that were cut off from it.
+	EndOperation(ctx context.Context, last api.Event) error
+	// EndedOperation returns the last event of an operation that ended a short
+	// time ago, or nil.
+	EndedOperation(ctx context.Context, id string) (*api.Event, error)
 }
 
 // Unfinished is an operation that an earlier daemon did not bring to its end.
@@ -202,18 +206,19 @@ func (m *Manager) finish(ctx context.Context, o *Op, plan Plan, err error) {
 	}
 	row, now := o.Snapshot(), time.Now()
 	row.Status, row.Error, row.FinishedAt = status, api.AsError(err), &now
-	if err := m.log.EndOperation(ctx, row); err != nil {
+	last := api.Event{Operation: &row}
+	if err == nil && plan.Result != nil {
+		last.Result = plan.Result(o)
+	}
+	if err := m.log.EndOperation(ctx, last); err != nil {
 		m.logger.Error("cannot record the end of an operation", "operation", o.ID(), "error", err)
 	}
 	plan.ended(o)
-	var result *api.Result
-	if err == nil && plan.Result != nil {
-		result = plan.Result()
-	}
-	o.end(row, result)
+	o.end(last)
 }
 
-// Get returns an operation of this daemon's lifetime.
+// Get returns an operation that runs, or one that has ended a short time ago,
+// perhaps under an earlier daemon.
 func (m *Manager) Get(id string) (*Op, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -221,6 +226,15 @@ func (m *Manager) Get(id string) (*Op, error) {
 		if o.ID() == id {
 			return o, nil
 		}
+	}
+	last, err := m.log.EndedOperation(m.ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if last != nil && last.Operation != nil {
+		o := newOp(*last.Operation, func(error) {})
+		o.end(*last)
+		return o, nil
 	}
 	return nil, api.Errorf(api.KindNotFound, "no operation %q", id)
 }

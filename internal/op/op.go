@@ -28,9 +28,9 @@ type Plan struct {
 	Target string // what a later daemon needs to build the same plan again
 	Steps  []Step
 	// Result is asked for what the operation made, after the last step.
-	Result func() *api.Result
-	// Ended is called when the operation is over, whatever its outcome, before
-	// the last event is sent and before Result is asked for.
+	Result func(o *Op) *api.Result
+	// Ended is called when the operation is over and that is recorded, whatever
+	// its outcome, before the last event is sent.
 	Ended func(o *Op)
 }
 
@@ -160,10 +160,10 @@ func (o *Op) took(step string, d time.Duration) {
 }
 
 // end sends the last event and closes Done.
-func (o *Op) end(row api.Operation, result *api.Result) {
+func (o *Op) end(last api.Event) {
 	o.mu.Lock()
-	o.row = row
+	o.row = *last.Operation
 	o.mu.Unlock()
-	o.emit(api.Event{Operation: &row, Result: result})
+	o.emit(last)
 	close(o.done)
 }

@@ -23,6 +23,7 @@ type journal struct {
 	mu    sync.Mutex
 	lines []string
 	fail  string // the call that fails
+	ended []api.Event
 }
 
 func (j *journal) note(format string, args ...any) error {
@@ -44,8 +45,22 @@ func (j *journal) EnterStep(_ context.Context, _, step string, undoing bool) err
 	return j.note("enter %s undoing=%t", step, undoing)
 }
 
-func (j *journal) EndOperation(_ context.Context, row api.Operation) error {
-	return j.note("end %s", row.Status)
+func (j *journal) EndOperation(_ context.Context, last api.Event) error {
+	j.mu.Lock()
+	j.ended = append(j.ended, last)
+	j.mu.Unlock()
+	return j.note("end %s", last.Operation.Status)
+}
+
+func (j *journal) EndedOperation(_ context.Context, id string) (*api.Event, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for i := range j.ended {
+		if j.ended[i].Operation.ID == id {
+			return &j.ended[i], nil
+		}
+	}
+	return nil, nil
 }
 
 func (j *journal) step(name string, err error) Step {
@@ -242,5 +257,31 @@ func TestEndedOperationsAreForgotten(t *testing.T) {
 	}
 	if n := len(m.List()); n > keepEnded+1 {
 		t.Errorf("%d operations are remembered", n)
+	}
+}
+
+func TestAnEarlierDaemonsEndIsTold(t *testing.T) {
+	j := &journal{}
+	first := manager(t, j)
+	o, err := first.Start(t.Context(), Plan{Kind: "test", Steps: []Step{j.step("one", nil)}, Result: func(*Op) *api.Result {
+		return &api.Result{Image: &api.Image{Source: "proof"}}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-o.Done()
+	again, err := manager(t, j).Get(o.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last api.Event
+	if err := again.Follow(t.Context(), func(e api.Event) error { last = e; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if last.Operation.Status != api.OpDone || last.Result.Image.Source != "proof" {
+		t.Errorf("told %+v", last)
+	}
+	if _, err := first.Get("unknown"); api.KindOf(err) != api.KindNotFound {
+		t.Errorf("an unknown operation gives %v", err)
 	}
 }

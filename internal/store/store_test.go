@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -98,8 +99,15 @@ func TestOperations(t *testing.T) {
 			t.Errorf("got %+v", u)
 		}
 	}
-	if err := s.EndOperation(ctx, row); err != nil {
+	row.Status = api.OpDone
+	if err := s.EndOperation(ctx, api.Event{Operation: &row, Result: &api.Result{VM: &api.VM{Name: "dev"}}}); err != nil {
 		t.Fatal(err)
+	}
+	if last, err := s.EndedOperation(ctx, "1"); err != nil || last == nil || last.Operation.Status != api.OpDone || last.Result.VM.Name != "dev" {
+		t.Error(last, err)
+	}
+	if last, err := s.EndedOperation(ctx, "2"); err != nil || last != nil {
+		t.Error(last, err)
 	}
 	if left, err := s.UnfinishedOperations(ctx); err != nil || len(left) != 0 {
 		t.Error(left, err)
@@ -206,5 +214,20 @@ func TestWritersDoNotMix(t *testing.T) {
 	}
 	if got, err := s.VMs(t.Context()); err != nil || len(got) != 160 {
 		t.Errorf("%d VMs, %v", len(got), err)
+	}
+}
+
+func TestOldOperationsAreForgotten(t *testing.T) {
+	s := openTest(t, filepath.Join(t.TempDir(), "db"))
+	for i := range keepEnded + 5 {
+		row := api.Operation{ID: strconv.Itoa(i), StartedAt: time.Unix(int64(i), 0)}
+		if err := errors.Join(s.BeginOperation(t.Context(), row), s.EndOperation(t.Context(), api.Event{Operation: &row})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for id, kept := range map[string]bool{"0": false, "4": false, "5": true, strconv.Itoa(keepEnded + 4): true} {
+		if last, err := s.EndedOperation(t.Context(), id); err != nil || (last != nil) != kept {
+			t.Errorf("operation %s: %v, %v", id, last, err)
+		}
 	}
 }

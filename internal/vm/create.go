@@ -180,12 +180,12 @@ func (s *Service) createPlan(e *entry, kind string) op.Plan {
 func (s *Service) plan(e *entry, kind string, steps []op.Step) op.Plan {
 	return op.Plan{
 		Kind: kind, Target: e.vm.ID, Steps: steps,
-		Ended: func(o *op.Op) {
-			s.recordTiming(e, o)
+		Ended: func(*op.Op) {
 			s.release(e)
 			s.autoRemove(e)
 		},
-		Result: func() *api.Result {
+		Result: func(o *op.Op) *api.Result {
+			s.recordTiming(e, o)
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			v := e.view()

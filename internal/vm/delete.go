@@ -85,7 +85,7 @@ func (s *Service) prunePlan(ids []string) op.Plan {
 	return op.Plan{
 		Kind: kindPrune, Target: strings.Join(ids, ","),
 		Steps:  []op.Step{{Name: "prune", Do: remove}},
-		Result: func() *api.Result { return &api.Result{Pruned: &pruned} },
+		Result: func(*op.Op) *api.Result { return &api.Result{Pruned: &pruned} },
 	}
 }
 

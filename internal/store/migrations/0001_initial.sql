@@ -7,8 +7,8 @@ CREATE TABLE vms (
     record     TEXT NOT NULL
 ) STRICT;
 
--- An operation that has begun and not ended. It goes when it ends: what is here
--- at a start of the daemon was interrupted.
+-- An operation. One without a last event at a start of the daemon was
+-- interrupted; ended ones are kept a while for clients that were cut off.
 CREATE TABLE operations (
     id         TEXT PRIMARY KEY,
     kind       TEXT NOT NULL,
@@ -16,5 +16,6 @@ CREATE TABLE operations (
     step       TEXT NOT NULL,
     undoing    INTEGER NOT NULL DEFAULT 0,
     attempts   INTEGER NOT NULL DEFAULT 0,
-    started_at INTEGER NOT NULL
+    started_at INTEGER NOT NULL,
+    last_event TEXT -- api.Event as JSON, once it has ended
 ) STRICT;
