@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"os"
 
 	"banger/api"
 	"banger/internal/config"
@@ -35,6 +36,15 @@ type Parts struct {
 	Doctor func(ctx context.Context) []api.Check
 }
 
+// defaults reads the settings anew, so that a change of the file counts at once.
+func defaults(file string, host config.Host) (vm.Defaults, error) {
+	c, err := config.Load(file, os.Getenv, host)
+	return vm.Defaults{
+		Image: c.Image, Kernel: c.Kernel, Driver: c.Driver, VCPUs: c.VCPUs,
+		MemoryBytes: c.MemoryBytes, DiskBytes: c.DiskBytes, Grace: c.Grace, BootTimeout: c.BootTimeout,
+	}, err
+}
+
 // Assemble opens the store and makes services of parts.
 func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
 	st, err := store.Open(ctx, env.Paths.Store())
@@ -50,12 +60,9 @@ func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
 	vms := vm.New(vm.Options{
 		Paths: env.Paths, Store: st, Ops: ops, Images: parts.Images, Kernels: parts.Kernels,
 		Drivers: parts.Drivers, Disks: parts.Disks, Agent: parts.Agent, Version: parts.Version,
-		Defaults: vm.Defaults{
-			Image: c.Image, Kernel: c.Kernel, Driver: c.Driver, VCPUs: c.VCPUs,
-			MemoryBytes: c.MemoryBytes, DiskBytes: c.DiskBytes, Grace: c.Grace, BootTimeout: c.BootTimeout,
-		},
-		Limits: vm.Limits{VCPUs: parts.Host.CPUs, MemoryBytes: parts.Host.MemoryBytes},
-		Watch:  watcher.Watch, Logger: env.Log,
+		Defaults: func() (vm.Defaults, error) { return defaults(c.File(), parts.Host) },
+		Limits:   vm.Limits{VCPUs: parts.Host.CPUs, MemoryBytes: parts.Host.MemoryBytes},
+		Watch:    watcher.Watch, Logger: env.Log,
 	})
 	caches := Caches{Images: parts.Images, Kernels: parts.Kernels, Ops: ops, Use: vms}
 	return &Services{

@@ -50,7 +50,7 @@ func (s *Service) Create(ctx context.Context, req api.CreateVM) (*op.Op, error) 
 		kind = kindRun
 	}
 	e.busy = kind // nobody else knows it yet
-	o, err := s.Ops.Start(ctx, s.createPlan(e, kind))
+	o, err := s.launch(ctx, e, s.createPlan(e, kind))
 	if err != nil {
 		return nil, errors.Join(err, s.forget(context.WithoutCancel(ctx), e))
 	}
@@ -59,13 +59,17 @@ func (s *Service) Create(ctx context.Context, req api.CreateVM) (*op.Op, error) 
 
 // resolve fills in defaults and checks the request against this host.
 func (s *Service) resolve(req api.CreateVM) (api.VM, error) {
+	defaults, err := s.Defaults()
+	if err != nil {
+		return api.VM{}, err
+	}
 	v := api.VM{
 		ID: op.NewID(), Name: req.Name, State: api.StateCreating,
-		Image: cmp.Or(req.Image, s.Defaults.Image), Kernel: cmp.Or(req.Kernel, s.Defaults.Kernel),
-		Driver:      cmp.Or(req.Driver, s.Defaults.Driver),
-		VCPUs:       cmp.Or(req.VCPUs, s.Defaults.VCPUs),
-		MemoryBytes: cmp.Or(req.MemoryBytes, s.Defaults.MemoryBytes),
-		DiskBytes:   cmp.Or(req.DiskBytes, s.Defaults.DiskBytes),
+		Image: cmp.Or(req.Image, defaults.Image), Kernel: cmp.Or(req.Kernel, defaults.Kernel),
+		Driver:      cmp.Or(req.Driver, defaults.Driver),
+		VCPUs:       cmp.Or(req.VCPUs, defaults.VCPUs),
+		MemoryBytes: cmp.Or(req.MemoryBytes, defaults.MemoryBytes),
+		DiskBytes:   cmp.Or(req.DiskBytes, defaults.DiskBytes),
 		AutoRemove:  req.AutoRemove, CreatedAt: time.Now(),
 	}
 	if v.Name != "" {

@@ -82,11 +82,18 @@ func (s *Service) resume(u op.Unfinished) {
 	}}}}
 	if u.Kind == kindPrune {
 		plan = s.prunePlan(strings.Split(u.Target, ","))
-	} else if e, err := s.begin(u.Target, u.Kind, nil); err == nil {
+	}
+	e, err := s.begin(u.Target, u.Kind, nil)
+	if err == nil {
 		plan = s.planOf(e, u.Kind, plan)
 	}
 	s.Logger.Info("taking up an operation", "operation", u.ID, "kind", u.Kind, "target", u.Target, "step", u.Step, "undoing", u.Undoing, "attempts", u.Attempts)
-	s.Ops.Resume(plan, u)
+	o := s.Ops.Resume(plan, u)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e != nil && e.busy == u.Kind {
+		e.op = o
+	}
 }
 
 // planOf builds the plan of an operation on one VM again.

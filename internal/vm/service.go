@@ -69,10 +69,10 @@ type Options struct {
 	Images   Images
 	Kernels  Kernels
 	Drivers  []driver.Driver
-	Disks    []disk.Driver // in order of preference
-	Agent    string        // path of the agent's binary
-	Version  string        // told to agents
-	Defaults Defaults
+	Disks    []disk.Driver            // in order of preference
+	Agent    string                   // path of the agent's binary
+	Version  string                   // told to agents
+	Defaults func() (Defaults, error) // asked anew for each request: settings change
 	Limits   Limits
 	// Watch is told of each running VM's console log, and gets back what to call
 	// when the VM has ended. It keeps the log bounded. May be nil.
@@ -96,6 +96,7 @@ type Service struct {
 type entry struct {
 	vm   api.VM
 	busy string // kind of the operation that works on it, "" for none
+	op   *op.Op // that operation, once it is recorded
 	run  *run   // nil while no VMM runs
 	last *run   // the newest run, also when it has ended
 }
@@ -213,7 +214,21 @@ func (s *Service) begin(ref, kind string, check func(e *entry) error) (*entry, e
 func (s *Service) release(e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e.busy = ""
+	e.busy, e.op = "", nil
+}
+
+// launch starts an operation on a VM that begin has claimed for it.
+func (s *Service) launch(ctx context.Context, e *entry, plan op.Plan) (*op.Op, error) {
+	o, err := s.Ops.Start(ctx, plan)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e.busy == plan.Kind {
+		e.op = o
+	}
+	return o, nil
 }
 
 // update changes what is recorded of a VM, in the store first.

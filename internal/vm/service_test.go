@@ -129,7 +129,7 @@ func TestGuestThatNeverAnswers(t *testing.T) {
 	for fault, says := range map[string]string{"mute": "did not answer", "exit": "ended while the guest booted"} {
 		t.Run(fault, func(t *testing.T) {
 			w := newWorld(t)
-			w.Defaults.BootTimeout /= 20
+			w.bootTimeout /= 20
 			w.fault(fault)
 			err := w.do(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true}))
 			if err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "Linux version 0.0-fake") {
@@ -447,5 +447,32 @@ func TestStopKillsAGuestThatDoesNot(t *testing.T) {
 	w.must(w.Stop(context.Background(), "dev", api.StopVM{GraceSeconds: 1}))
 	if v := w.show("dev"); v.State != api.StateStopped || !strings.Contains(v.Reason, "did not shut down") {
 		t.Errorf("got %+v", v)
+	}
+}
+
+func TestForcedDeleteCancelsAStart(t *testing.T) {
+	w := newWorld(t)
+	w.fault("mute")
+	for _, created := range []bool{false, true} {
+		var o *op.Op
+		var err error
+		if created {
+			w.must(w.Create(t.Context(), api.CreateVM{Name: "dev"}))
+			o, err = w.Start(t.Context(), "dev")
+		} else {
+			o, err = w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		untilStep(t, o, "agent")
+		if err := w.do(w.Delete(t.Context(), "dev", false)); api.KindOf(err) != api.KindConflict {
+			t.Errorf("without force: %v", err)
+		}
+		w.must(w.Delete(t.Context(), "dev", true))
+		if err := o.Wait(t.Context()); api.KindOf(err) != api.KindCanceled {
+			t.Errorf("the start ended with %v", err)
+		}
+		w.nothingLeft()
 	}
 }

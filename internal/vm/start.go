@@ -30,7 +30,7 @@ func (s *Service) Start(ctx context.Context, ref string) (*op.Op, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.Ops.Start(ctx, s.plan(e, kindStart, s.startSteps(e)))
+	return s.launch(ctx, e, s.plan(e, kindStart, s.startSteps(e)))
 }
 
 // startSteps boot a VM that has its disk.
@@ -129,7 +129,11 @@ func (s *Service) awaitAgent(e *entry) func(context.Context, api.Report) error {
 			r = s.lastRun(e)
 		}
 		report(api.Progress{Step: "agent", Message: "waiting for the guest"})
-		deadline := time.NewTimer(s.Defaults.BootTimeout)
+		defaults, err := s.Defaults()
+		if err != nil {
+			return err
+		}
+		deadline := time.NewTimer(defaults.BootTimeout)
 		defer deadline.Stop()
 		var why string
 		select {
@@ -140,7 +144,7 @@ func (s *Service) awaitAgent(e *entry) func(context.Context, api.Report) error {
 		case <-r.machine.Done():
 			why = "its VMM ended while the guest booted" + describe(r.machine.Exit())
 		case <-deadline.C:
-			why = fmt.Sprintf("the guest did not answer within %s", s.Defaults.BootTimeout)
+			why = fmt.Sprintf("the guest did not answer within %s", defaults.BootTimeout)
 		}
 		return s.failed(ctx, e, why)
 	}

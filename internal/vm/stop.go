@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"banger/api"
@@ -49,7 +50,7 @@ func (s *Service) startOn(ctx context.Context, ref, kind string, check func(*ent
 	if err != nil {
 		return nil, err
 	}
-	return s.Ops.Start(ctx, s.plan(e, kind, steps(e)))
+	return s.launch(ctx, e, s.plan(e, kind, steps(e)))
 }
 
 func mustRun(e *entry) error {
@@ -62,10 +63,14 @@ func mustRun(e *entry) error {
 // shutdown asks the guest to power off and kills the VMM when it has not ended
 // in time. Grace 0 means the default.
 func (s *Service) shutdown(e *entry, grace time.Duration) func(context.Context, api.Report) error {
-	if grace == 0 {
-		grace = s.Defaults.Grace
-	}
 	return func(ctx context.Context, report api.Report) error {
+		if grace == 0 {
+			defaults, err := s.Defaults()
+			if err != nil {
+				return err
+			}
+			grace = defaults.Grace
+		}
 		r := s.runOf(e)
 		if r == nil {
 			return nil
@@ -91,8 +96,13 @@ func (s *Service) shutdown(e *entry, grace time.Duration) func(context.Context, 
 }
 
 // Delete removes a VM and its disk for good. A running one is refused unless
-// force is set.
+// force is set, which also cancels a start that is under way.
 func (s *Service) Delete(ctx context.Context, ref string, force bool) (*op.Op, error) {
+	if force {
+		if id, gone, err := s.abortStart(ctx, ref); gone || err != nil {
+			return s.alreadyDeleted(ctx, id, err)
+		}
+	}
 	return s.startOn(ctx, ref, kindDelete, func(e *entry) error {
 		if e.run != nil && !force {
 			return api.Errorf(api.KindConflict, "VM %s is running", e.vm.Name).
@@ -100,6 +110,43 @@ func (s *Service) Delete(ctx context.Context, ref string, force bool) (*op.Op, e
 		}
 		return nil
 	}, s.deleteSteps)
+}
+
+// abortStart cancels the creation or start of a VM, if one is under way, and
+// waits until it is undone; the VM may be gone with it.
+func (s *Service) abortStart(ctx context.Context, ref string) (id string, gone bool, err error) {
+	s.mu.Lock()
+	e, err := s.find(ref)
+	if err != nil {
+		s.mu.Unlock()
+		return "", false, err
+	}
+	id, o := e.vm.ID, e.op
+	starting := slices.Contains([]string{kindCreate, kindRun, kindStart, kindRestart}, e.busy)
+	s.mu.Unlock()
+	if o == nil || !starting {
+		return id, false, nil
+	}
+	if err := s.Ops.Cancel(o.ID()); err != nil {
+		return id, false, err
+	}
+	select {
+	case <-o.Done():
+	case <-ctx.Done():
+		return id, false, context.Cause(ctx)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return id, s.vms[id] == nil, nil
+}
+
+// alreadyDeleted is the deletion of a VM that the undoing of its start removed.
+func (s *Service) alreadyDeleted(ctx context.Context, id string, err error) (*op.Op, error) {
+	if err != nil {
+		return nil, err
+	}
+	nothing := func(context.Context, api.Report) error { return nil }
+	return s.Ops.Start(ctx, op.Plan{Kind: kindDelete, Target: id, Steps: []op.Step{{Name: "record", Do: nothing}}})
 }
 
 // Rename gives a VM a new name. The guest takes it as its host name at its next

@@ -105,15 +105,16 @@ func (c fakeKernels) Boot(context.Context, string, string) (string, string, erro
 // world is a service with all it stands on, which can be left as a killed
 // daemon leaves it, and entered again.
 type world struct {
-	t      *testing.T
-	home   string
-	caches *caches
+	t           *testing.T
+	home        string
+	caches      *caches
+	bootTimeout time.Duration
 	*Service
 	store *store.Store
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, home: t.TempDir(), caches: &caches{dir: t.TempDir()}}
+	w := &world{t: t, home: t.TempDir(), caches: &caches{dir: t.TempDir()}, bootTimeout: 10 * time.Second}
 	w.enter()
 	t.Cleanup(func() {
 		w.cleanUp()
@@ -146,8 +147,10 @@ func (w *world) build() {
 		Drivers: []driver.Driver{fake.New(fake.Options{FaultFile: filepath.Join(w.home, "fault")})},
 		Disks:   []disk.Driver{copy.New()},
 		Version: "test", Logger: log,
-		Defaults: Defaults{Image: "tiny", Driver: "fake", VCPUs: 1, MemoryBytes: 256 * mib, DiskBytes: 1 << 30,
-			Grace: 10 * time.Second, BootTimeout: 10 * time.Second},
+		Defaults: func() (Defaults, error) {
+			return Defaults{Image: "tiny", Driver: "fake", VCPUs: 1, MemoryBytes: 256 * mib, DiskBytes: 1 << 30,
+				Grace: 10 * time.Second, BootTimeout: w.bootTimeout}, nil
+		},
 		Limits: Limits{VCPUs: 8, MemoryBytes: 4 << 30},
 	})
 }
