@@ -15,7 +15,7 @@ import (
 )
 
 // startAgent serves an agent on a Unix socket and returns its path.
-func startAgent(t *testing.T, o agent.Options) string {
+func startAgent(t testing.TB, o agent.Options) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "a.sock")
 	l, err := net.Listen("unix", path)
@@ -35,7 +35,7 @@ func startAgent(t *testing.T, o agent.Options) string {
 	return path
 }
 
-func connect(t *testing.T, path string) *guest.Link {
+func connect(t testing.TB, path string) *guest.Link {
 	t.Helper()
 	conn, err := net.Dial("unix", path)
 	if err != nil {

@@ -59,6 +59,9 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 	if err != nil {
 		return err
 	}
+	if sparse(h) {
+		return fmt.Errorf("the tar stream has a sparse file, %q: pack it without --sparse", h.Name)
+	}
 	if parent := path.Dir(name); parent != "." {
 		if err := u.root.MkdirAll(parent, 0o755); err != nil {
 			return err
@@ -94,6 +97,20 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 	}
 	u.skipped(h.Name, fmt.Sprintf("a tar entry of type %q", h.Typeflag))
 	return nil
+}
+
+// sparse says that the file has holes: a few bytes of the stream could then fill
+// any disk.
+func sparse(h *tar.Header) bool {
+	if h.Typeflag == tar.TypeGNUSparse {
+		return true
+	}
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
 }
 
 // localName makes a name of the stream relative; one that leads upwards is an error.
