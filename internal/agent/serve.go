@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -148,6 +149,9 @@ func (s *server) serveChannel(mux *agentproto.Mux, channel net.Conn) {
 	switch req.Op {
 	case agentproto.OpStream:
 		s.serveStream(mux, channel)
+		return
+	case agentproto.OpEcho:
+		_, _ = io.Copy(channel, channel) // until the host closes it
 		return
 	case agentproto.OpHealth:
 		answer.Health = s.health()

@@ -15,6 +15,7 @@ const (
 	OpHealth   = "health"
 	OpShutdown = "shutdown"
 	OpStream   = "stream" // no response: the frames of package stream follow
+	OpEcho     = "echo"   // no response: what follows comes back, for measurements
 )
 
 // Request is the first message on every channel.

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"banger/api"
+	"banger/client"
+	"banger/internal/paths"
+	"banger/test/harness"
+)
+
+// The VMs that are measured: the smallest that boots, from an image with
+// nothing but busybox in it.
+const (
+	imageName   = "bench-busybox"
+	guestMemory = 128 << 20
+	guestDisk   = 256 << 20
+)
+
+// cleanTime bounds the clean-up at the end, which an interrupt does not cut
+// short.
+const cleanTime = time.Minute
+
+// bench is one run.
+type bench struct {
+	root     string // of the repository
+	home     string // BANGER_HOME of this run
+	paths    paths.Paths
+	client   *client.Client
+	rounds   int
+	deadline time.Time
+
+	template api.VM // made first, never changed: what the bare machines copy
+	bare     bareSpec
+
+	machine machineLine
+	report  report
+}
+
+// open sets up a home of its own, kept between runs for its kernel and image.
+func open(ctx context.Context, root string) (*bench, error) {
+	home := filepath.Join(root, ".cache", "bench-"+strconv.Itoa(os.Getuid()))
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		return nil, err
+	}
+	for name, value := range map[string]string{
+		"BANGER_HOME": home,
+		"BANGERD":     filepath.Join(root, "bin", "bangerd"),
+	} {
+		if err := os.Setenv(name, value); err != nil {
+			return nil, err
+		}
+	}
+	p, err := paths.User()
+	if err != nil {
+		return nil, err
+	}
+	b := &bench{root: root, home: home, paths: p, client: client.New(p)}
+	// What a killed run left, its daemon included: it may be of an older build.
+	if err := b.clean(ctx); err != nil {
+		return nil, err
+	}
+	b.machine.before()
+	return b, nil
+}
+
+// close leaves nothing running, however the run ended.
+func (b *bench) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), cleanTime)
+	defer cancel()
+	if err := b.clean(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bench: cannot clean up:", err)
+	}
+}
+
+func (b *bench) clean(ctx context.Context) error {
+	all, err := b.client.ListVMs(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, vm := range all {
+		if err := b.client.DeleteVM(ctx, vm.ID, true, nil); err != nil && api.KindOf(err) != api.KindNotFound {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(append(errs, b.client.StopAndWait(ctx), os.RemoveAll(b.bareDir()))...)
+}
+
+// prepare fetches the kernel, imports the image and makes the template.
+func (b *bench) prepare(ctx context.Context) error {
+	say := func(p api.Progress) {
+		if p.Message != "" && p.Done == 0 {
+			fmt.Fprintln(os.Stderr, "  "+p.Message)
+		}
+	}
+	if _, err := b.client.ShowKernel(ctx, "default"); api.KindOf(err) == api.KindNotFound {
+		if _, err := b.client.PullKernel(ctx, api.PullKernel{}, say); err != nil {
+			return err
+		}
+	}
+	if _, err := b.client.ShowImage(ctx, imageName); api.KindOf(err) == api.KindNotFound {
+		tar := filepath.Join(b.home, "busybox.tar")
+		if err := harness.BusyboxTar(tar); err != nil {
+			return err
+		}
+		if _, err := b.client.ImportImage(ctx, api.ImportImage{Path: tar, Name: imageName}, say); err != nil {
+			return err
+		}
+	}
+	var err error
+	if b.template, err = b.client.CreateVM(ctx, b.request("template", false), nil); err != nil {
+		return err
+	}
+	return b.learn(ctx)
+}
+
+// learn starts a VM to see how banger starts QEMU.
+func (b *bench) learn(ctx context.Context) error {
+	vm, err := b.client.CreateVM(ctx, b.request("learned", true), nil)
+	if err != nil {
+		return err
+	}
+	if b.bare, err = b.bareLike(vm); err != nil {
+		return err
+	}
+	if err := b.machine.learn(ctx, b, vm); err != nil {
+		return err
+	}
+	return b.client.DeleteVM(ctx, vm.ID, true, nil)
+}
+
+func (b *bench) request(name string, start bool) api.CreateVM {
+	return api.CreateVM{
+		Name: name, Image: imageName, VCPUs: 1, MemoryBytes: guestMemory, DiskBytes: guestDisk, Start: start,
+	}
+}
+
+// cli returns a run of the real command.
+func (b *bench) cli(ctx context.Context, args ...string) *exec.Cmd {
+	return exec.CommandContext(ctx, filepath.Join(b.root, "bin", "banger"), args...)
+}
+
+// enough says whether a part of the run that began at start and may take up to
+// limit has to end.
+func (b *bench) enough(start time.Time, limit time.Duration) bool {
+	now := time.Now()
+	return now.Sub(start) > limit || now.After(b.deadline)
+}

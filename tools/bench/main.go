@@ -1,0 +1,73 @@
+// Command bench measures what banger adds to the time and memory that a bare
+// QEMU takes, and writes the result to docs/bench.md and docs/bench.json.
+//
+// Whatever machine it runs on is noisy, and guests that are emulated are slow:
+// so each figure that matters is the difference of two things measured in turns
+// in the same run. `make bench` runs it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"banger/test/harness"
+)
+
+// wholeRun bounds a run; what has enough samples by then is reported.
+const wholeRun = 8 * time.Minute
+
+func main() {
+	rounds := flag.Int("n", 20, "how many VMs to create in each way")
+	dir := flag.String("out", "", "directory to write to (default: docs in this repository)")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *rounds, *dir); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, rounds int, out string) error {
+	if rounds < 1 {
+		return errors.New("-n must be at least 1")
+	}
+	root, err := harness.Repository()
+	if err != nil {
+		return err
+	}
+	if out == "" {
+		out = filepath.Join(root, "docs")
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, wholeRun+2*time.Minute, errors.New("it took too long"))
+	defer cancel()
+	b, err := open(ctx, root)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	b.rounds, b.deadline = rounds, time.Now().Add(wholeRun)
+	for _, s := range []struct {
+		what string
+		do   func(context.Context) error
+	}{
+		{"preparing: kernel, image, one VM", b.prepare},
+		{"round trips", b.roundTrips},
+		{"create, first exec, stop, delete", b.lives},
+		{"many VMs at once, memory", b.many},
+	} {
+		fmt.Fprintf(os.Stderr, "bench: %s\n", s.what)
+		if err := s.do(ctx); err != nil {
+			return fmt.Errorf("%s: %w", s.what, errors.Join(err, context.Cause(ctx)))
+		}
+	}
+	b.machine.after()
+	return b.report.write(out, b.machine)
+}
