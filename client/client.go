@@ -137,6 +137,9 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := c.http.Do(req)
+	if err != nil && method == http.MethodGet && cut(err) {
+		resp, err = c.http.Do(req)
+	}
 	if err != nil {
 		return nil, transportError(err)
 	}
@@ -153,6 +156,12 @@ func (c *Client) compare(h http.Header) {
 	if v := h.Get(VersionHeader); v != "" && c.mismatch != nil && v != c.version {
 		c.once.Do(func() { c.mismatch(v) })
 	}
+}
+
+// cut reports that the daemon died before it answered: the connection was still
+// made with one that was being killed. What changes nothing can be asked again.
+func cut(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // transportError takes net/http's wrapping off an error.

@@ -18,6 +18,14 @@ const StreamProtocol = "banger-stream"
 // DialGuest opens a channel to the agent of a running VM: one connection, one
 // request. The daemon relays what follows.
 func (c *Client) DialGuest(ctx context.Context, ref string) (net.Conn, error) {
+	conn, err := c.dialGuest(ctx, ref)
+	if cut(err) && ctx.Err() == nil {
+		conn, err = c.dialGuest(ctx, ref)
+	}
+	return conn, err
+}
+
+func (c *Client) dialGuest(ctx context.Context, ref string) (net.Conn, error) {
 	conn, err := c.dial(ctx)
 	if err != nil {
 		return nil, api.AsError(transportError(err))

@@ -39,6 +39,7 @@ type progress struct {
 	noted map[string]bool
 	step  string
 	rate  rate
+	early *time.Timer // shows what was reported too early, should nothing follow
 }
 
 func (a *app) newProgress() *progress {
@@ -81,15 +82,24 @@ func (p *progress) show(name string, r api.Progress) {
 		p.rate = rate{}
 	}
 	p.rate.add(now, r.Done)
-	switch {
-	case now.Sub(p.began) < quiet:
+	p.drop()
+	switch age := now.Sub(p.began); {
+	case age < quiet:
+		p.later(quiet-age, name, r)
 	case p.live && (changed || now.Sub(p.last) >= drawEvery || r.Done == r.Total):
-		p.last = now
-		p.draw(name, r)
+		p.print(name, r)
 	case !p.live && (changed || now.Sub(p.last) >= plainEvery):
-		p.last = now
-		fmt.Fprintln(p.app.err, strings.TrimRight("banger: "+name+headline(r)+detail(r, 0), " "))
+		p.print(name, r)
 	}
+}
+
+func (p *progress) print(name string, r api.Progress) {
+	p.last = p.now()
+	if p.live {
+		p.draw(name, r)
+		return
+	}
+	fmt.Fprintln(p.app.err, strings.TrimRight("banger: "+name+headline(r)+detail(r, 0), " "))
 }
 
 // note prints a message once, above the live line.
@@ -109,7 +119,30 @@ func (p *progress) note(message string) {
 func (p *progress) done() {
 	p.app.mu.Lock()
 	defer p.app.mu.Unlock()
+	p.drop()
 	p.clear()
+}
+
+// later prints a report that came early, unless another one or the end comes
+// first.
+func (p *progress) later(d time.Duration, name string, r api.Progress) {
+	var own *time.Timer
+	own = time.AfterFunc(d, func() {
+		p.app.mu.Lock()
+		defer p.app.mu.Unlock()
+		if p.early == own {
+			p.print(name, r)
+		}
+	})
+	p.early = own
+}
+
+// drop forgets what was to be printed later.
+func (p *progress) drop() {
+	if p.early != nil {
+		p.early.Stop()
+		p.early = nil
+	}
 }
 
 func (p *progress) clear() {
