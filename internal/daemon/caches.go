@@ -101,12 +101,33 @@ func (s ImageService) Import(ctx context.Context, req api.ImportImage) (*op.Op, 
 	})
 }
 
-// Prune deletes the images that nothing uses.
+// Prune deletes the images and kernels that have no name and no VM.
 func (s ImageService) Prune(ctx context.Context) (*op.Op, error) {
 	return s.work(ctx, "image.prune", "", "prune", func(context.Context, api.Report) (api.Result, error) {
 		pruned, err := s.Images.Prune(s.Use)
+		if err == nil {
+			err = s.pruneKernels(&pruned)
+		}
 		return api.Result{Pruned: &pruned}, err
 	})
+}
+
+// pruneKernels deletes the kernels that newer ones have replaced.
+func (c Caches) pruneKernels(pruned *api.Pruned) error {
+	kernels, err := c.Kernels.List()
+	for _, k := range kernels {
+		if err != nil {
+			return err
+		}
+		if len(k.Names) > 0 || len(c.Use.InUse(k.Digest)) > 0 {
+			continue
+		}
+		if err = c.Kernels.Delete(k.Digest); err == nil {
+			pruned.Removed = append(pruned.Removed, k.Digest)
+			pruned.ReclaimedBytes += k.SizeBytes
+		}
+	}
+	return err
 }
 
 // KernelService answers requests about kernels.

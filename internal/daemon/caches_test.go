@@ -1,0 +1,64 @@
+package daemon
+
+import (
+	"log/slog"
+	"slices"
+	"testing"
+
+	"banger/api"
+	"banger/internal/op"
+)
+
+type listedKernels struct {
+	KernelCache
+	all     []api.Kernel
+	deleted []string
+}
+
+func (k *listedKernels) List() ([]api.Kernel, error) { return k.all, nil }
+
+func (k *listedKernels) Delete(ref string) error {
+	k.deleted = append(k.deleted, ref)
+	return nil
+}
+
+type noImagesToPrune struct{ ImageCache }
+
+func (noImagesToPrune) Prune(Usage) (api.Pruned, error) {
+	return api.Pruned{Removed: []string{"image"}, ReclaimedBytes: 1}, nil
+}
+
+type usedDigests []string
+
+func (u usedDigests) InUse(digest string) []string {
+	if slices.Contains(u, digest) {
+		return []string{"dev"}
+	}
+	return nil
+}
+
+func (usedDigests) DisksInUse(string) []int64 { return nil }
+
+func TestPruneTakesKernelsWithoutNameAndVM(t *testing.T) {
+	kernels := &listedKernels{all: []api.Kernel{
+		{Digest: "named", Names: []string{"default"}, SizeBytes: 10},
+		{Digest: "used", SizeBytes: 100},
+		{Digest: "old", SizeBytes: 1000},
+	}}
+	ops := op.NewManager(nullLog{}, slog.New(slog.DiscardHandler))
+	defer ops.Close()
+	o, err := ImageService{Caches{Images: noImagesToPrune{}, Kernels: kernels, Ops: ops, Use: usedDigests{"used"}}}.Prune(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var result *api.Result
+	if err := o.Follow(t.Context(), func(e api.Event) error { result = e.Result; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(kernels.deleted, []string{"old"}) {
+		t.Errorf("deleted %v", kernels.deleted)
+	}
+	if got := result.Pruned; !slices.Equal(got.Removed, []string{"image", "old"}) || got.ReclaimedBytes != 1001 {
+		t.Errorf("told %+v", got)
+	}
+}
