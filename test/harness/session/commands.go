@@ -27,13 +27,14 @@ import (
 //	pty DIALOG PROGRAM [ARGUMENT...] run a program on a terminal (see pty.go)
 //	mkkernel DIRECTORY [SALT]        make a fake kernel and its modules
 //	mktar FILE KIND                  make an archive of a root file system (see archives.go)
+//	moments N STATES BEFORE COMMAND AFTER  kill the daemon at N moments of a command (see moments.go)
 //	idle                             the daemon holds no more than one that has done nothing
 func commands() map[string]Command {
 	return map[string]Command{
 		"status": statusCommand, "json": jsonCommand, "setenv": setenvCommand, "kill9-daemon": kill9Command,
 		"fault": faultCommand, "waitfor": waitforCommand, "mkkernel": mkkernelCommand, "idle": idleCommand,
 		"mktar": mktarCommand, "pty": ptyCommand,
-		"start": startCommand, "signal": signalCommand, "finish": finishCommand,
+		"moments": momentsCommand, "start": startCommand, "signal": signalCommand, "finish": finishCommand,
 	}
 }
 

@@ -94,8 +94,11 @@ func lockHolder(home string) (int, error) {
 }
 
 // alive reports whether a process runs: a dead one that nobody has waited for
-// does not.
+// does not, unless threads of it are still on their way out.
 func alive(pid int) bool {
+	if threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid)); err == nil && len(threads) > 1 {
+		return true
+	}
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
 		return false

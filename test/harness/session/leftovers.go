@@ -71,18 +71,22 @@ func (w *world) endFakeGuests() {
 	}
 }
 
-// banger runs a command after the script's end.
+// banger runs a command outside of the script.
 func (w *world) banger(args ...string) {
 	w.t.Helper()
+	if out, err := w.run(args...); err != nil {
+		w.t.Errorf("banger %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+func (w *world) run(args ...string) ([]byte, error) {
 	program, err := exec.LookPath("banger")
 	if err != nil {
-		w.t.Fatal(err)
+		return nil, err
 	}
 	cmd := exec.Command(program, args...)
 	cmd.Env = w.env
-	if out, err := cmd.CombinedOutput(); err != nil {
-		w.t.Errorf("banger %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
+	return cmd.CombinedOutput()
 }
 
 // expected are the files of a home without VMs whose daemon has stopped.
