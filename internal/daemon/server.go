@@ -51,6 +51,7 @@ type Server struct {
 	stop     context.CancelCauseFunc
 	streams  sync.WaitGroup // hijacked connections
 	buffers  buffers
+	trim     trimmer
 }
 
 // NewServer returns a server for env's daemon.
@@ -116,6 +117,7 @@ func (s *Server) Shutdown() {
 		s.http.Close()
 	}
 	s.streams.Wait()
+	s.trim.stop()
 }
 
 // untilStop returns a context that ends with ctx or when the daemon stops.
@@ -130,6 +132,7 @@ func (s *Server) serve(allowed access, handle handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w := &writer{ResponseWriter: rw}
 		w.Header().Set(versionHeader, s.program.Version)
+		defer s.trim.rest()
 		defer s.catch(w, r)
 		err := s.admit(allowed, r)
 		if err == nil {
