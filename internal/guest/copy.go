@@ -104,7 +104,11 @@ func copyWarnings(to io.Writer, from io.Reader) {
 	_, _ = io.Copy(to, from)
 }
 
-// isMissing says that err is about something that does not exist.
+// isMissing says that err is about a file that does not exist: not about a VM.
 func isMissing(err error) bool {
+	var unreachable *unreachableError
+	if errors.As(err, &unreachable) {
+		return false
+	}
 	return api.KindOf(err) == api.KindNotFound || errors.Is(err, fs.ErrNotExist)
 }

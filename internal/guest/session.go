@@ -69,7 +69,7 @@ func (c *Client) Exec(ctx context.Context, exec api.Exec) (*Session, error) {
 func (c *Client) open(ctx context.Context, open stdio.Open) (*Session, error) {
 	conn, err := c.Dial(ctx)
 	if err != nil {
-		return nil, err
+		return nil, &unreachableError{err}
 	}
 	s := &Session{pipe: stream.New(stream.NewID()), ended: make(chan struct{})}
 	s.mux = stdio.New(s.pipe, stdio.Handler{Exit: func(e stdio.Exit) { s.exit, s.exited = e, true }}, stdio.Stdout, stdio.Stderr)
@@ -85,6 +85,12 @@ func (c *Client) open(ctx context.Context, open stdio.Open) (*Session, error) {
 	s.work.Go(s.read)
 	return s, nil
 }
+
+// unreachableError means that there is no guest to talk to; what it wraps says
+// why. It is not the guest that lacks something.
+type unreachableError struct{ error }
+
+func (e *unreachableError) Unwrap() error { return e.error }
 
 // read takes what the agent sends until the command has ended.
 func (s *Session) read() {

@@ -70,6 +70,9 @@ func Open(p paths.Paths, a *apt.Apt) (*Cache, error) {
 			return nil, fsx.DiskError("make directory", err)
 		}
 	}
+	if err := fsx.RemoveTemporary(c.namesFile()); err != nil {
+		return nil, fsx.DiskError("remove what a crash has left", err)
+	}
 	data, err := os.ReadFile(c.namesFile())
 	if err == nil {
 		err = json.Unmarshal(data, &c.names)
