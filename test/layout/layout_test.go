@@ -161,7 +161,7 @@ func packages(t *testing.T, tests bool) map[string][]*ast.File {
 			return err
 		}
 		name := d.Name()
-		if d.IsDir() && (name == "testdata" || path != root && (strings.HasPrefix(name, ".") || name == "bin") || strings.HasSuffix(path, "internal/deps")) {
+		if d.IsDir() && (name == "testdata" || path != root && (strings.HasPrefix(name, ".") || name == "bin")) {
 			return filepath.SkipDir
 		}
 		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") != tests {
