@@ -84,14 +84,14 @@ func TestListAndPs(t *testing.T) {
 	}
 	out, _, _ := run("vm", "list", "--json")
 	var listed struct {
-		Version int
-		VMs     []api.VM
+		Format int
+		VMs    []api.VM
 	}
-	if err := json.Unmarshal([]byte(out), &listed); err != nil || listed.Version != 1 || len(listed.VMs) != 2 || listed.VMs[1].Name != "web-1" {
+	if err := json.Unmarshal([]byte(out), &listed); err != nil || listed.Format != 1 || len(listed.VMs) != 2 || listed.VMs[1].Name != "web-1" {
 		t.Errorf("vm list --json: %v, %s", err, out)
 	}
 	vms = nil
-	if out, errs, status := run("ps", "--json"); out != "{\n  \"version\": 1,\n  \"vms\": []\n}\n" || errs != "" || status != 0 {
+	if out, errs, status := run("ps", "--json"); out != "{\n  \"format\": 1,\n  \"vms\": []\n}\n" || errs != "" || status != 0 {
 		t.Errorf("ps --json without VMs: %q, %q, %d", out, errs, status)
 	}
 	if out, errs, status := run("ps"); out != "" || errs != "banger: no VM is running; `banger vm list` shows all\n" || status != 0 {

@@ -56,7 +56,7 @@ func newDaemonStatus(a *app) *cobra.Command {
 				return notRunning(err)
 			}
 			if asJSON {
-				return printJSON(a.out, "daemon", s)
+				return printJSON(a.out, "", s)
 			}
 			return fields(a.out, "pid", strconv.Itoa(s.PID), "version", fmt.Sprintf("%s (commit %s)", s.Version, s.Commit),
 				"running for", span(time.Since(s.StartedAt)), "socket", s.Socket, "home", s.Home,

@@ -19,7 +19,7 @@ func newVersion(a *app) *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			info := buildinfo.Get()
 			if asJSON {
-				return printJSON(a.out, "banger", struct {
+				return printJSON(a.out, "", struct {
 					buildinfo.Info
 					Protocol int `json:"protocol"`
 				}{info, api.Version})

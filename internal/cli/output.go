@@ -19,14 +19,18 @@ func addJSON(cmd *cobra.Command, on *bool) {
 	cmd.Flags().BoolVar(on, "json", false, "print JSON, a versioned format for programs")
 }
 
-// printJSON writes {"version": 1, key: v}.
+// printJSON writes {"format": 1, key: v}, or without a key {"format": 1, …} and
+// the fields of v, which is then an object.
 func printJSON(w io.Writer, key string, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
 	var out bytes.Buffer
-	line := fmt.Appendf(nil, `{"version":%d,%q:%s}`, api.Version, key, body)
+	line := fmt.Appendf(nil, `{"format":%d,%q:%s}`, api.Version, key, body)
+	if key == "" {
+		line = fmt.Appendf(nil, `{"format":%d,%s`, api.Version, body[1:])
+	}
 	if err := json.Indent(&out, line, "", "  "); err != nil {
 		return err
 	}
