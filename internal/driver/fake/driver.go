@@ -5,10 +5,12 @@
 package fake
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -118,8 +120,34 @@ func (d *Driver) fault(dir string) string {
 // machine is a running fake.
 type machine struct{ *vmproc.Machine }
 
-// Pause implements driver.Pauser.
-func (m machine) Pause(context.Context) error { return m.Signal(syscall.SIGSTOP) }
+// Pause implements driver.Pauser. It returns when every thread stands still,
+// which the signal's sender is not told.
+func (m machine) Pause(ctx context.Context) error {
+	if err := m.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for ctx.Err() == nil && running(m.PID()) {
+		time.Sleep(time.Millisecond)
+	}
+	return ctx.Err()
+}
+
+// running says whether a thread of the process has not been stopped yet
+// (proc_pid_stat(5): the state follows the name in parentheses).
+func running(pid int) bool {
+	stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil {
+		return false
+	}
+	for _, name := range stats {
+		data, err := os.ReadFile(name)
+		end := bytes.LastIndexByte(data, ')')
+		if err == nil && end >= 0 && len(data) > end+2 && !bytes.ContainsRune([]byte("TZX"), rune(data[end+2])) {
+			return true
+		}
+	}
+	return false
+}
 
 // Resume implements driver.Pauser.
 func (m machine) Resume(context.Context) error { return m.Signal(syscall.SIGCONT) }
