@@ -68,7 +68,15 @@ func initMain(version string) error {
 	if boot.Init != "" {
 		return handOver(boot.Init)
 	}
-	return serve(version, shutDown)
+	// Never given up: a signal that nobody hears would end this process, and with
+	// it the guest.
+	ctx, _ := onSignals(context.Background())
+	reboot, err := serve(ctx, version)
+	if err != nil {
+		return err
+	}
+	shutDown(reboot)
+	return nil
 }
 
 // enterRoot loads the modules, mounts the root disk and makes it the root.
@@ -98,39 +106,30 @@ func enterRoot(boot agentproto.Boot) error {
 	return nil
 }
 
-// serve answers the host until the guest is to end, which then calls end.
-func serve(version string, end func(reboot bool)) error {
+// serve answers the host until ctx ends or the host asks for the guest's end.
+func serve(ctx context.Context, version string) (reboot bool, err error) {
 	// The kernel calls us "init" or "exe"; proc_pid_comm(5).
 	if err := os.WriteFile("/proc/self/comm", []byte("banger-agent"), 0); err != nil {
 		say("take a name: %v", err)
 	}
 	path, err := findPort()
 	if err != nil {
-		return err
+		return false, err
 	}
 	port, err := agent.OpenPort(path)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer port.Close()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var once sync.Once
-	var reboot bool
-	// An init is told to end by signals, such as those of the kernel's
-	// ctrl-alt-del and of `kill 1`.
-	stop := onSignals(func() { once.Do(cancel) })
-	defer stop()
 	err = agent.Serve(ctx, agent.Options{
 		Version:  version,
 		OnHello:  onHello,
 		Shutdown: func(r bool) { once.Do(func() { reboot = r; cancel() }) },
 	}, port)
-	if err != nil {
-		return err
-	}
-	end(reboot)
-	return nil
+	return reboot, err
 }
 
 // handOver starts the agent as a child and becomes the image's own init.
@@ -155,10 +154,18 @@ func beside(version string) int {
 		fmt.Fprintln(os.Stderr, "banger-agent is the first process of a banger guest, and of no use elsewhere")
 		return 2
 	}
-	if err := serve(version, endInit); err != nil {
+	ctx, stop := onSignals(context.Background())
+	reboot, err := serve(ctx, version)
+	told := ctx.Err() != nil
+	stop()
+	switch {
+	case err != nil:
 		say("the agent ended: %v", err)
 		return 1
+	case told: // the image's init ends the guest: it must not wait for this process
+		return 0
 	}
+	endInit(reboot)
 	return 0
 }
 

@@ -2,6 +2,7 @@ package bootup
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"os/signal"
 	"strconv"
@@ -19,19 +20,11 @@ const termWait = 5 * time.Second
 // of disk work takes a moment.
 const killWait = 2 * time.Second
 
-// onSignals calls end when init is asked to end by a signal.
-func onSignals(end func()) (stop func()) {
-	ch := make(chan os.Signal, 1)
-	signal.Notify(ch, unix.SIGTERM, unix.SIGINT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPWR)
-	done := make(chan struct{})
-	go func() {
-		select {
-		case <-ch:
-			end()
-		case <-done:
-		}
-	}()
-	return func() { signal.Stop(ch); close(done) }
+// onSignals returns a context that ends when the agent is told to end by a signal:
+// of the kernel's ctrl-alt-del, of `kill 1`, of an init that shuts down. Until
+// stop is called none of these signals does anything else.
+func onSignals(parent context.Context) (ctx context.Context, stop context.CancelFunc) {
+	return signal.NotifyContext(parent, unix.SIGTERM, unix.SIGINT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPWR)
 }
 
 // shutDown ends all processes, writes everything to disk and ends the guest.
@@ -191,7 +184,7 @@ func endInit(reboot bool) {
 			how = rtmin + 5
 		}
 		if unix.Kill(1, how) == nil {
-			time.Sleep(initWait) // systemd ends this process, and the guest, before
+			time.Sleep(initWait) // systemd's SIGTERM ends this process before
 		}
 	}
 	shutDown(reboot)
