@@ -7,12 +7,14 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"banger/internal/execx"
 	"banger/test/harness"
 )
 
 // mktarCommand makes archives of root file systems:
 //
 //	busybox   all that a guest needs, in one program
+//	echo      busybox as /bin/echo alone
 //	noshell   one program, which is no shell
 //	outside   a file that would land beside the root
 //	cut       busybox, cut off in the middle
@@ -27,6 +29,12 @@ func mktarCommand(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(os.Truncate(path, 300<<10))
 	case "noshell":
 		ts.Check(writeTar(path, map[string]string{"bin/hello": "no program at all\n"}))
+	case "echo":
+		program, err := execx.LookPath("busybox", "busybox-static")
+		ts.Check(err)
+		data, err := os.ReadFile(program)
+		ts.Check(err)
+		ts.Check(writeTar(path, map[string]string{"bin/echo": string(data)}))
 	case "outside":
 		ts.Check(writeTar(path, map[string]string{"../outside": "no\n"}))
 	default:
