@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"net"
 	"time"
 
@@ -33,7 +34,7 @@ type session struct {
 	hangUp context.CancelCauseFunc
 
 	// guarded by server.mu
-	attached int // counts attachments
+	attached uint32 // number of the newest attachment, from 1 up
 	expiry   *time.Timer
 }
 
@@ -44,6 +45,10 @@ func (s *server) serveStream(mux *agentproto.Mux, channel net.Conn) {
 		return
 	}
 	sess, attached, err := s.attach(wish)
+	if errors.Is(err, errOvertaken) {
+		_ = wish.Drop()
+		return
+	}
 	if err != nil {
 		_ = wish.Refuse(err)
 		return
@@ -69,11 +74,13 @@ func (s *server) serveStream(mux *agentproto.Mux, channel net.Conn) {
 
 // attach finds the session of a wish or begins it, and returns the number of the
 // attachment.
-func (s *server) attach(wish *stream.Attachment) (*session, int, error) {
+func (s *server) attach(wish *stream.Attachment) (*session, uint32, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sess := s.sessions[wish.ID]
 	switch {
+	case sess != nil && wish.Try < sess.attached:
+		return nil, 0, errOvertaken
 	case sess != nil:
 	case s.ctx.Err() != nil:
 		return nil, 0, api.Errorf(api.KindConflict, "the guest is shutting down")
@@ -91,12 +98,12 @@ func (s *server) attach(wish *stream.Attachment) (*session, int, error) {
 		sess.expiry.Stop()
 		sess.expiry = nil
 	}
-	sess.attached++
+	sess.attached = wish.Try + 1
 	return sess, sess.attached, nil
 }
 
 // detach hangs up a session after a while, unless it was attached anew.
-func (s *server) detach(sess *session, attached int, after time.Duration) {
+func (s *server) detach(sess *session, attached uint32, after time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if sess.attached != attached || sess.ctx.Err() != nil {
@@ -108,6 +115,9 @@ func (s *server) detach(sess *session, attached int, after time.Duration) {
 	}
 	sess.expiry = time.AfterFunc(after, func() { sess.hangUp(errGone) })
 }
+
+// errOvertaken says that a later attempt of the client came through first.
+var errOvertaken = errors.New("the client has attached anew since")
 
 var errGone = api.Errorf(api.KindCanceled, "the client is gone")
 

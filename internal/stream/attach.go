@@ -30,12 +30,14 @@ type attachment struct {
 // onMeet, where not nil, is called once the other end has answered.
 func (p *Pipe) Attach(conn Conn, onMeet func()) error {
 	a := &attachment{conn: conn}
-	if !p.install(a, func() {
-		a.greet = attachPayload(p.id, !p.met)
-		// At first the other end has nothing: no need to wait for its word.
-		a.ready = p.tries == 0
-		p.tries++
-	}) {
+	p.mu.Lock()
+	try := p.newest
+	p.newest++
+	// At first the other end has nothing: no need to wait for its word.
+	a.ready = try == 0
+	a.greet = attachPayload(p.id, !p.met, try)
+	p.mu.Unlock()
+	if !p.install(a, try) {
 		conn.Close()
 		return nil
 	}
@@ -46,6 +48,9 @@ func (p *Pipe) Attach(conn Conn, onMeet func()) error {
 type Attachment struct {
 	ID     ID
 	Create bool // the stream may be made: the client has had no answer yet
+	// Try is the number of the client's attempt, from 0 up. A higher one has
+	// overtaken this one where channels of two links are served at once.
+	Try uint32
 
 	conn   Conn
 	frames *reader
@@ -63,12 +68,12 @@ func Accept(conn Conn) (*Attachment, error) {
 	if f.kind != kindAttach {
 		return nil, protocolErrorf("stream begins with a frame of type %d", f.kind)
 	}
-	id, create, err := parseAttach(f.payload)
+	id, create, try, err := parseAttach(f.payload)
 	if err != nil {
 		return nil, err
 	}
 	f.payload = nil
-	return &Attachment{ID: id, Create: create, conn: conn, frames: frames, first: f}, nil
+	return &Attachment{ID: id, Create: create, conn: conn, frames: frames, first: f, Try: try}, nil
 }
 
 // Refuse tells the client why it cannot attach.
@@ -80,10 +85,14 @@ func (t *Attachment) Refuse(reason error) error {
 }
 
 // Serve attaches the agent's end p and returns when the connection has ended, as
-// Attach does.
+// Attach does. An attempt that a later one has overtaken only closes its
+// connection: what it says of the offsets is outdated.
 func (t *Attachment) Serve(p *Pipe) error {
 	a := &attachment{conn: t.conn, greet: []byte{}}
-	if !p.install(a, nil) {
+	if !p.install(a, t.Try) {
+		if p.overtaken(t.Try) {
+			return t.Drop()
+		}
 		return t.Refuse(api.Errorf(api.KindNotFound, "unknown stream: it has ended"))
 	}
 	p.mu.Lock()
@@ -95,23 +104,35 @@ func (t *Attachment) Serve(p *Pipe) error {
 	return p.run(a, t.frames, nil)
 }
 
-// install makes a the pipe's attachment in place of an earlier one, whose
-// connection it closes. It returns false where the pipe is over.
-func (p *Pipe) install(a *attachment, prepare func()) bool {
+// Drop closes the connection of an attempt that a later one has overtaken.
+func (t *Attachment) Drop() error {
+	return errors.Join(errors.New("the client has attached anew since"), t.conn.Close())
+}
+
+func (p *Pipe) overtaken(try uint32) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.att != nil {
+	return try < p.attached && p.err == nil && !p.closing
+}
+
+// install makes a the pipe's attachment in place of an earlier one, whose
+// connection it closes. It returns false where the pipe is over, or a later
+// attempt than this one is there.
+func (p *Pipe) install(a *attachment, try uint32) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		if p.err != nil || p.closing || try < p.attached {
+			return false
+		}
+		p.attached = try
+		if p.att == nil {
+			p.att = a
+			return true
+		}
 		p.end(p.att, errors.New("the stream was attached anew"))
 		p.changed.Wait()
 	}
-	if p.err != nil || p.closing {
-		return false
-	}
-	if prepare != nil {
-		prepare()
-	}
-	p.att = a
-	return true
 }
 
 // run carries frames both ways until the connection or the pipe ends.

@@ -26,7 +26,8 @@ type kind byte
 const (
 	// kindAttach is the first frame in both directions. Its offset is how many
 	// bytes the sender has received (one more with the end): from there on the
-	// other side sends. The client's payload is version, id and flags.
+	// other side sends. The client's payload is version, id, flags and the 4-byte
+	// number of its attempt: one that was overtaken on the way is not served.
 	kindAttach kind = 1
 	kindData   kind = 2 // offset: of the first byte
 	kindAck    kind = 3
@@ -36,7 +37,8 @@ const (
 
 const (
 	attachVersion = 1
-	attachSize    = 1 + len(ID{}) + 1
+	attachFlags   = 1 + len(ID{})
+	attachSize    = attachFlags + 1 + 4
 	flagCreate    = 1 // the stream may be created: nothing is known of it yet
 	// maxReason is the limit for the payload of a reset.
 	maxReason = 4 << 10
@@ -109,20 +111,21 @@ func protocolErrorf(format string, args ...any) error {
 	return protocolError{fmt.Errorf(format, args...)}
 }
 
-func attachPayload(id ID, create bool) []byte {
+func attachPayload(id ID, create bool, try uint32) []byte {
 	payload := append([]byte{attachVersion}, id[:]...)
+	flags := byte(0)
 	if create {
-		return append(payload, flagCreate)
+		flags = flagCreate
 	}
-	return append(payload, 0)
+	return binary.BigEndian.AppendUint32(append(payload, flags), try)
 }
 
-func parseAttach(payload []byte) (id ID, create bool, err error) {
+func parseAttach(payload []byte) (id ID, create bool, try uint32, err error) {
 	if len(payload) != attachSize || payload[0] != attachVersion {
-		return id, false, protocolErrorf("bad stream attachment")
+		return id, false, 0, protocolErrorf("bad stream attachment")
 	}
 	copy(id[:], payload[1:])
-	return id, payload[attachSize-1]&flagCreate != 0, nil
+	return id, payload[attachFlags]&flagCreate != 0, binary.BigEndian.Uint32(payload[attachFlags+1:]), nil
 }
 
 func reasonPayload(reason error) []byte {

@@ -61,12 +61,13 @@ type Pipe struct {
 	flushedCh chan struct{}
 	doneCh    chan struct{}
 
-	met     bool // the other end has answered at least once
-	tries   int
-	err     error // why the pipe is over
-	told    bool  // the other end knows why
-	closing bool  // Close was called: flush and go
-	att     *attachment
+	met      bool   // the other end has answered at least once
+	newest   uint32 // client: number of the next attempt to attach
+	attached uint32 // number of the newest attempt that came through
+	err      error  // why the pipe is over
+	told     bool   // the other end knows why
+	closing  bool   // Close was called: flush and go
+	att      *attachment
 }
 
 // New returns an end of the pipe id.
