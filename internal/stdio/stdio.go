@@ -219,8 +219,10 @@ func (m *Mux) Resize(rows, cols uint16) error {
 // Exit sends how the session ended; nothing may follow.
 func (m *Mux) Exit(exit Exit) error {
 	body, err := json.Marshal(exit)
-	if err == nil && len(body) > maxControl {
-		exit.Error = api.Errorf(exit.Error.Kind, "%s", exit.Error.Message[:1024])
+	if err == nil && len(body) > maxControl && exit.Error != nil {
+		e := *exit.Error
+		e.Message, e.Hint = e.Message[:min(len(e.Message), 1024)], e.Hint[:min(len(e.Hint), 1024)]
+		exit.Error = &e
 		body, err = json.Marshal(exit)
 	}
 	if err != nil {

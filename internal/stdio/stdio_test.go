@@ -42,14 +42,19 @@ func FuzzReadOpen(f *testing.F) {
 func TestLongErrorIsCut(t *testing.T) {
 	var b bytes.Buffer
 	m := New(&b, Handler{}, Stdin)
-	for _, message := range []string{strings.Repeat("x", 1<<20), strings.Repeat("\x01", 1000)} {
-		if err := m.Exit(Exit{Error: &api.Error{Kind: api.KindInternal, Message: message, Hint: message}}); err != nil {
+	long := strings.Repeat("x", 1<<20)
+	controls := strings.Repeat("\x01", 1<<20)
+	for _, sent := range []api.Error{
+		{Message: long, Hint: long}, {Message: controls, Hint: controls}, {Message: "short", Hint: long}, {Message: long},
+	} {
+		b.Reset()
+		if err := m.Exit(Exit{Error: &sent}); err != nil {
 			t.Fatal(err)
 		}
-	}
-	var got int
-	client := New(&b, Handler{Exit: func(e Exit) { got = len(e.Error.Message) }}, Stdout, Stderr)
-	if err := client.Run(); err != nil || got == 0 {
-		t.Fatal(got, err)
+		var got string
+		client := New(&b, Handler{Exit: func(e Exit) { got = e.Error.Message }}, Stdout, Stderr)
+		if err := client.Run(); err != nil || got == "" || !strings.HasPrefix(sent.Message, got) {
+			t.Errorf("%.20q: got %.20q, %v", sent.Message, got, err)
+		}
 	}
 }
