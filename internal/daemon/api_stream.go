@@ -38,7 +38,7 @@ func (s *Server) streamVM(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer s.streams.Done()
-	relay(s.stopping, &s.buffers, client, early, guest)
+	relay(s.cut, &s.buffers, client, early, guest)
 	return nil
 }
 

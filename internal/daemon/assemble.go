@@ -68,6 +68,10 @@ func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
 	return &Services{
 		VMs: vms, Images: ImageService{caches}, Kernels: KernelService{caches}, Operations: ops,
 		Doctor: parts.Doctor, Config: c.API, Recover: vms.Recover,
+		Detach: func() {
+			ops.Close() // they use the links
+			vms.Detach()
+		},
 		Close: func() error {
 			ops.Close()
 			vms.Close()

@@ -37,6 +37,7 @@ type fakeVMs struct {
 	dial    func() (net.Conn, error)
 	asked   chan string // what was asked, for tests that look
 	step    func(ctx context.Context, report api.Report) error
+	detach  func() // called when the daemon lets go of the guests
 }
 
 var fox = api.VM{ID: "0123456789ab", Name: "fox", State: api.StateRunning}
@@ -215,7 +216,12 @@ func fakeProgram(vms *fakeVMs) Program {
 			Doctor:  func(context.Context) []api.Check { return []api.Check{{Name: "qemu", Status: "ok"}} },
 			Config:  func() api.Config { return api.Config{File: "config.toml"} },
 			Recover: func(context.Context) error { return nil },
-			Close:   func() error { vms.ops.Close(); return nil },
+			Detach: func() {
+				if vms.detach != nil {
+					vms.detach()
+				}
+			},
+			Close: func() error { vms.ops.Close(); return nil },
 		}, nil
 	}}
 }

@@ -49,6 +49,8 @@ type Server struct {
 
 	stopping context.Context // ends when the daemon starts to stop
 	stop     context.CancelCauseFunc
+	cut      context.Context // ends when no stream may go on; after stopping
+	cutNow   context.CancelFunc
 	streams  sync.WaitGroup // hijacked connections
 	buffers  buffers
 	trim     trimmer
@@ -61,6 +63,7 @@ func NewServer(program Program, env Env) *Server {
 		socket: env.Paths.Socket(), home: env.Paths.Data, opened: make(chan struct{}),
 	}
 	s.stopping, s.stop = context.WithCancelCause(context.Background())
+	s.cut, s.cutNow = context.WithCancel(context.Background())
 	s.http = &http.Server{
 		Handler:           s.mux(Routes()),
 		ConnContext:       withPeer,
@@ -106,13 +109,21 @@ func (s *Server) Stop() { s.stop(errStopping) }
 func (s *Server) Stopping() <-chan struct{} { return s.stopping.Done() }
 
 // Shutdown stops listening, cuts what is open-ended, lets the rest finish for
-// a short time, and returns when no request is left.
+// a short time, and returns when no request is left. Links to guests' agents are
+// closed before streams are cut: a link that dies tells the agents to keep their
+// sessions, a stream that is cut says that its client is gone.
 func (s *Server) Shutdown() {
 	s.Stop()
 	s.Fail(errStopping)
 	ctx, cancel := context.WithTimeout(context.Background(), finishTime)
 	defer cancel()
-	if err := s.http.Shutdown(ctx); err != nil {
+	finished := make(chan error, 1)
+	go func() { finished <- s.http.Shutdown(ctx) }()
+	if s.svc != nil && s.svc.Detach != nil {
+		s.svc.Detach()
+	}
+	s.cutNow()
+	if err := <-finished; err != nil {
 		s.log.Warn("requests were cut short", "error", err)
 		s.http.Close()
 	}

@@ -70,6 +70,9 @@ type Services struct {
 	// Recover finds the machines of an earlier daemon and finishes or undoes its
 	// operations. Requests wait for it.
 	Recover func(ctx context.Context) error
+	// Detach interrupts operations and closes the links to the guests' agents,
+	// which keep their sessions for the next daemon. It may be nil.
+	Detach func()
 	// Close lets go of everything. Guests run on.
 	Close func() error
 }

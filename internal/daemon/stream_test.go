@@ -129,6 +129,23 @@ func TestStreamIsCutWhenTheDaemonStops(t *testing.T) {
 	expectEnd(t, client)
 }
 
+// TestLinksAreClosedBeforeStreamsAreCut: while the services let go of the guests,
+// a stream is whole; then it is cut.
+func TestLinksAreClosedBeforeStreamsAreCut(t *testing.T) {
+	r := newRig(t)
+	guest, client := r.guestEnd(), r.stream("")
+	letGo := make(chan struct{})
+	r.vms.detach = func() {
+		defer close(letGo)
+		io.WriteString(guest, "last words")
+		expect(t, client, "last words")
+	}
+	r.stop()
+	<-letGo
+	expectEnd(t, guest)
+	expectEnd(t, client)
+}
+
 // TestStreamReaderThatStops writes until nothing moves any more: what is then
 // under way is bounded by socket buffers and two relay buffers. Then the
 // reader goes on, and not one byte is lost or out of order.

@@ -105,7 +105,7 @@ func (s *Service) adopt(e *entry, m driver.Machine) {
 	if s.Watch != nil {
 		unwatch = s.Watch(filepath.Join(s.Paths.VM(id), paths.VMConsole))
 	}
-	s.wg.Go(func() { s.keepLink(r) })
+	s.links.Go(func() { s.keepLink(r) })
 	s.wg.Go(func() {
 		defer unwatch()
 		select {
@@ -120,9 +120,9 @@ func (s *Service) adopt(e *entry, m driver.Machine) {
 // keepLink connects to the agent, and again whenever the link breaks, for as
 // long as the machine runs.
 func (s *Service) keepLink(r *run) {
-	ctx, cancel := context.WithCancel(s.ctx)
+	ctx, cancel := context.WithCancel(s.linking)
 	defer cancel()
-	s.wg.Go(func() {
+	s.links.Go(func() {
 		select {
 		case <-r.machine.Done():
 			cancel()

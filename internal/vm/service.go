@@ -87,6 +87,10 @@ type Service struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 
+	linking context.Context // ends when links to agents are given up
+	unlink  context.CancelFunc
+	links   sync.WaitGroup
+
 	mu  sync.Mutex
 	vms map[string]*entry // by id
 }
@@ -104,12 +108,20 @@ type entry struct {
 // New returns a service that knows nothing yet: call Recover.
 func New(o Options) *Service {
 	ctx, stop := context.WithCancel(context.Background())
-	return &Service{Options: o, ctx: ctx, stop: stop, vms: map[string]*entry{}}
+	linking, unlink := context.WithCancel(ctx)
+	return &Service{Options: o, ctx: ctx, stop: stop, linking: linking, unlink: unlink, vms: map[string]*entry{}}
+}
+
+// Detach closes the links to all agents, for good. Operations must have ended.
+func (s *Service) Detach() {
+	s.unlink()
+	s.links.Wait()
 }
 
 // Close lets go of all machines, which run on. Operations must have ended.
 func (s *Service) Close() {
 	s.stop()
+	s.links.Wait()
 	s.wg.Wait()
 }
 
