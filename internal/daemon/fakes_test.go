@@ -162,13 +162,12 @@ func (f fakeKernels) Import(ctx context.Context, _ api.ImportKernel) (*op.Op, er
 
 // rig is a running daemon over fakes.
 type rig struct {
-	t      *testing.T
-	env    Env
-	vms    *fakeVMs
-	logged *strings.Builder
-	stop   context.CancelFunc
-	ended  chan error
-	http   *http.Client
+	t     *testing.T
+	env   Env
+	vms   *fakeVMs
+	stop  context.CancelFunc
+	ended chan error
+	http  *http.Client
 }
 
 func testEnv(t *testing.T) Env {

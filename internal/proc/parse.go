@@ -21,7 +21,7 @@ func parseStat(data []byte) (stat, error) {
 		return stat{}, fmt.Errorf("no program name in %.40q", data)
 	}
 	fields := bytes.Fields(data[end+1:]) // the first of these is field 3
-	const state, startTime = 3 - 3, 22 - 3
+	const state, startTime = 0, 22 - 3
 	if len(fields) <= startTime || len(fields[state]) != 1 {
 		return stat{}, fmt.Errorf("only %d fields in %.40q", len(fields)+2, data)
 	}

@@ -243,7 +243,7 @@ func TestPackageCommentsBeginAsUsual(t *testing.T) {
 			if f.Doc == nil {
 				continue
 			}
-			text := doc.Synopsis(f.Doc.Text())
+			text := new(doc.Package).Synopsis(f.Doc.Text())
 			if f.Name.Name != "main" && !strings.HasPrefix(text, "Package "+f.Name.Name+" ") {
 				t.Errorf("%s: the package comment begins %q", dir, fmt.Sprintf("%.40s", text))
 			}
