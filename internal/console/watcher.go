@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"log/slog"
 	"sync"
 	"time"
@@ -33,9 +34,11 @@ type watched struct {
 	timer *time.Timer // runs between an event and the next look
 }
 
-// NewWatcher returns a watcher that watches nothing yet.
-func NewWatcher(log *slog.Logger) (*Watcher, error) {
-	return newWatcher(log, Max, Keep, rest)
+// NewWatcher returns a watcher that watches nothing yet. It cuts a log to keep
+// bytes, of which 0 means Keep, when it holds four times as much.
+func NewWatcher(log *slog.Logger, keep int64) (*Watcher, error) {
+	keep = cmp.Or(keep, Keep)
+	return newWatcher(log, Max/Keep*keep, keep, rest)
 }
 
 func newWatcher(log *slog.Logger, most, keep int64, rest time.Duration) (*Watcher, error) {
@@ -105,12 +108,12 @@ func (w *Watcher) disarm(l *watched) {
 func (w *Watcher) look(l *watched) {
 	wd, err := w.events.add(l.path, unix.IN_MODIFY|unix.IN_ONESHOT)
 	if err != nil {
-		w.log.Warn("the console log is not kept within bounds", "error", err)
+		w.log.Warn("a log is not kept within bounds", "error", err)
 		return
 	}
 	l.wd, w.byWD[wd] = wd, l
 	if err := trim(l.path, w.most, w.keep); err != nil {
-		w.log.Warn("cannot trim the console log", "path", l.path, "error", err)
+		w.log.Warn("cannot trim a log", "path", l.path, "error", err)
 	}
 }
 

@@ -51,7 +51,7 @@ func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
 	if err != nil {
 		return nil, err
 	}
-	watcher, err := console.NewWatcher(env.Log)
+	watcher, err := console.NewWatcher(env.Log, parts.Config.ConsoleBytes)
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}

@@ -15,11 +15,29 @@ import (
 // than a second is as likely the way of the message.
 const clockSlack = time.Second
 
+// clockIsOff tells whether the guest's clock is to be set to the host's. What the
+// host said may have waited in the channel since before this guest booted: its
+// time is the least that it can be now, and a clock that is ahead by no more than
+// the uptime may well be right.
+func clockIsOff(now, host time.Time, uptime time.Duration) bool {
+	ahead := now.Sub(host)
+	return ahead < -clockSlack || ahead > uptime+clockSlack
+}
+
+// uptime is how long ago the kernel started, times of suspension included.
+func uptime() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		return 0
+	}
+	return time.Duration(ts.Nano())
+}
+
 // onHello sets the clock and feeds the random number generator: the clock of a
 // guest that was paused stands still, and two guests restored from one
 // snapshot have the same generator.
 func onHello(h agentproto.Hello) {
-	if h.Time > 0 && time.Until(time.Unix(0, h.Time)).Abs() > clockSlack {
+	if h.Time > 0 && clockIsOff(time.Now(), time.Unix(0, h.Time), uptime()) {
 		tv := unix.NsecToTimeval(h.Time)
 		if err := unix.Settimeofday(&tv); err != nil {
 			say("set the clock: %v", err)
