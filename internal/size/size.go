@@ -22,7 +22,7 @@ const (
 )
 
 var (
-	pattern = regexp.MustCompile(`^([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([kmgt])(i?b?)$`)
+	pattern = regexp.MustCompile(`^([0-9]{1,16}(?:\.[0-9]{1,6})?) ?([kmgt])(i?b?)$`)
 	bare    = regexp.MustCompile(`^[0-9]+$`)
 )
 
