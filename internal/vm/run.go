@@ -101,10 +101,7 @@ func (s *Service) adopt(e *entry, m driver.Machine) {
 		// Only a cache: a failure costs a scan of /proc later.
 		_ = os.WriteFile(filepath.Join(s.Paths.VM(id), paths.VMHandles), data, 0o600)
 	}
-	unwatch := func() {}
-	if s.Watch != nil {
-		unwatch = s.Watch(filepath.Join(s.Paths.VM(id), paths.VMConsole))
-	}
+	unwatch := s.watch(id)
 	s.links.Go(func() { s.keepLink(r) })
 	s.wg.Go(func() {
 		defer unwatch()
@@ -115,6 +112,21 @@ func (s *Service) adopt(e *entry, m driver.Machine) {
 			m.Release()
 		}
 	})
+}
+
+// watch keeps the logs that the VM's VMM writes within bounds until stop is called.
+func (s *Service) watch(id string) (stop func()) {
+	var stops []func()
+	for _, name := range []string{paths.VMConsole, paths.VMLog} {
+		if s.Watch != nil {
+			stops = append(stops, s.Watch(filepath.Join(s.Paths.VM(id), name)))
+		}
+	}
+	return func() {
+		for _, stop := range stops {
+			stop()
+		}
+	}
 }
 
 // keepLink connects to the agent, and again whenever the link breaks, for as

@@ -74,9 +74,10 @@ type Options struct {
 	Version  string                   // told to agents
 	Defaults func() (Defaults, error) // asked anew for each request: settings change
 	Limits   Limits
-	// Watch is told of each running VM's console log, and gets back what to call
-	// when the VM has ended. It keeps the log bounded. May be nil.
-	Watch  func(console string) (stop func())
+	// Watch is told of each log that a running VM's VMM writes, its own and that of
+	// the console, and gives back what to call when the VM has ended. It keeps the
+	// log bounded. May be nil.
+	Watch  func(log string) (stop func())
 	Logger *slog.Logger
 }
 
