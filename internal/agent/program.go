@@ -47,7 +47,7 @@ func (s *server) resolve(exec api.Exec) (*program, error) {
 		return nil, err
 	}
 	if len(p.argv) == 0 {
-		return p, loginShell(p, account)
+		return p, loginShell(p, account.shell, "/bin/sh")
 	}
 	p.path, err = lookup(p.argv[0], p.dir, lastValue(p.env, "PATH"))
 	return p, err
@@ -141,8 +141,9 @@ func cause(err error) error {
 	return err
 }
 
-func loginShell(p *program, a account) error {
-	for _, shell := range []string{a.shell, "/bin/sh"} {
+// loginShell makes p the first shell that can be executed.
+func loginShell(p *program, shells ...string) error {
+	for _, shell := range shells {
 		if shell != "" && executable(shell) == nil {
 			p.path, p.argv = shell, []string{"-" + filepath.Base(shell)}
 			return nil

@@ -67,13 +67,14 @@ type server struct {
 	cancel     context.CancelFunc
 	work       sync.WaitGroup // everything that close waits for
 	stopReaper func()
+	limits     limits
 
 	mu       sync.Mutex
 	sessions sessionTable
 }
 
 func newServer(ctx context.Context, o Options) (*server, error) {
-	s := &server{Options: o, sessions: sessionTable{}}
+	s := &server{Options: o, sessions: sessionTable{}, limits: limits{maxSessions, detachedFor, lostFor}}
 	if s.BootID == "" {
 		id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 		if err != nil {

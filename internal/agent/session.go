@@ -24,6 +24,12 @@ const (
 	lostFor = 5 * time.Second
 )
 
+// limits are the constants above; tests change them.
+type limits struct {
+	sessions       int
+	detached, lost time.Duration
+}
+
 type sessionTable map[stream.ID]*session
 
 // session is a command or copy and the pipe to its client. It belongs to the
@@ -54,7 +60,7 @@ func (s *server) serveStream(mux *agentproto.Mux, channel net.Conn) {
 		return
 	}
 	_ = wish.Serve(sess.pipe)
-	lost := time.NewTimer(lostFor)
+	lost := time.NewTimer(s.limits.lost)
 	defer lost.Stop()
 	select {
 	case <-sess.pipe.Done(): // the client closed the session, or has all of it
@@ -66,7 +72,7 @@ func (s *server) serveStream(mux *agentproto.Mux, channel net.Conn) {
 	case <-sess.pipe.Done():
 		s.detach(sess, attached, 0)
 	case <-mux.Done(): // the link died: the client comes back by another
-		s.detach(sess, attached, detachedFor)
+		s.detach(sess, attached, s.limits.detached)
 	case <-lost.C: // the client died
 		s.detach(sess, attached, 0)
 	}
@@ -86,8 +92,9 @@ func (s *server) attach(wish *stream.Attachment) (*session, uint32, error) {
 		return nil, 0, api.Errorf(api.KindConflict, "the guest is shutting down")
 	case !wish.Create:
 		return nil, 0, api.Errorf(api.KindNotFound, "unknown stream: the guest was restarted, or the session ended long ago")
-	case len(s.sessions) >= maxSessions:
-		return nil, 0, api.Errorf(api.KindConflict, "the guest has %d sessions open already", maxSessions)
+	case len(s.sessions) >= s.limits.sessions:
+		return nil, 0, api.Errorf(api.KindConflict, "the guest has %d sessions open already", s.limits.sessions).
+			WithHint("end some of them first")
 	default:
 		sess = &session{pipe: stream.New(wish.ID)}
 		sess.ctx, sess.hangUp = context.WithCancelCause(s.ctx)
