@@ -130,14 +130,23 @@ func (s *Service) settle(ctx context.Context) {
 	for _, e := range lost {
 		err := s.killRun(ctx, e, "its start was interrupted")
 		if s.get(e).State == api.StateCreating {
-			err = errors.Join(err, s.update(ctx, e, func(v *api.VM) {
-				v.State, v.Reason = api.StateFailed, "its creation was interrupted"
-			}))
+			err = errors.Join(err, s.settleCreation(ctx, e))
 		}
 		if err != nil {
 			s.Logger.Error("cannot settle a VM", "vm", e.vm.ID, "error", err)
 		}
 	}
+}
+
+// settleCreation forgets a VM of which nothing was made: the daemon died before
+// its operation was on record. What else there is of one is kept to look at.
+func (s *Service) settleCreation(ctx context.Context, e *entry) error {
+	if _, err := os.Lstat(s.Paths.VM(e.vm.ID)); errors.Is(err, os.ErrNotExist) {
+		return s.forget(ctx, e)
+	}
+	return s.update(ctx, e, func(v *api.VM) {
+		v.State, v.Reason = api.StateFailed, "its creation was interrupted"
+	})
 }
 
 // Strays returns the names of directories that look like VMs' and belong to
