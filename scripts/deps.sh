@@ -20,6 +20,8 @@ need make make
 # The tests' smallest guest, and their check of our own disk files.
 need busybox busybox-static
 need qemu-img qemu-utils
+# The tests' file system with reflinks, which only root can mount.
+[ "$(id -u)" != 0 ] || need mkfs.xfs xfsprogs
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then
