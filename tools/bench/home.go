@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"banger/api"
@@ -37,6 +39,7 @@ type bench struct {
 	rounds   int
 	deadline time.Time
 
+	images   string // what the cache of images looked like with the first VM
 	template api.VM // made first, never changed: what the bare machines copy
 	bare     bareSpec
 
@@ -119,7 +122,24 @@ func (b *bench) prepare(ctx context.Context) error {
 	if b.template, err = b.client.CreateVM(ctx, b.request("template", false), nil); err != nil {
 		return err
 	}
+	b.images = fingerprint(b.paths.Images())
 	return b.learn(ctx)
+}
+
+// fingerprint describes all files below dir, down to the time each was changed.
+func fingerprint(dir string) string {
+	var text strings.Builder
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			fmt.Fprintln(&text, path, err)
+			return nil
+		}
+		if info, err := d.Info(); err == nil && !d.IsDir() { // a probe's file comes and goes
+			fmt.Fprintln(&text, path, info.Size(), info.ModTime().UnixNano())
+		}
+		return nil
+	})
+	return text.String()
 }
 
 // learn starts a VM to see how banger starts QEMU.

@@ -65,9 +65,14 @@ func run(ctx context.Context, rounds int, out string) error {
 	} {
 		fmt.Fprintf(os.Stderr, "bench: %s\n", s.what)
 		if err := s.do(ctx); err != nil {
-			return fmt.Errorf("%s: %w", s.what, errors.Join(err, context.Cause(ctx)))
+			if ctx.Err() != nil {
+				err = context.Cause(ctx) // what it broke tells less
+			}
+			return fmt.Errorf("%s: %w", s.what, err)
 		}
 	}
 	b.machine.after()
+	b.report.Made = 2 + len(b.report.Samples["api.total"]) + len(b.report.Samples["cli.total"]) + crowd
+	b.report.ImageTouched = fingerprint(b.paths.Images()) != b.images
 	return b.report.write(out, b.machine)
 }

@@ -15,6 +15,9 @@ type report struct {
 	Samples map[string][]float64 `json:"samples_ms"`
 	Memory  memoryReport         `json:"memory"`
 	Notes   []string             `json:"notes,omitempty"`
+
+	Made         int  `json:"vms_made"`      // from one image
+	ImageTouched bool `json:"image_touched"` // while they were made
 }
 
 // memoryReport is the daemon's memory without VMs and with many.
