@@ -15,13 +15,17 @@ import (
 // than a second is as likely the way of the message.
 const clockSlack = time.Second
 
+// beforeKernel is how long a VMM and its firmware may take, on a busy host, before
+// the kernel counts its uptime: the host waits no longer for a guest by default.
+const beforeKernel = 2 * time.Minute
+
 // clockIsOff tells whether the guest's clock is to be set to the host's. What the
 // host said may have waited in the channel since before this guest booted: its
 // time is the least that it can be now, and a clock that is ahead by no more than
-// the uptime may well be right.
+// it may have waited is more likely right, as it came from the hardware.
 func clockIsOff(now, host time.Time, uptime time.Duration) bool {
 	ahead := now.Sub(host)
-	return ahead < -clockSlack || ahead > uptime+clockSlack
+	return ahead < -clockSlack || ahead > uptime+beforeKernel
 }
 
 // uptime is how long ago the kernel started, times of suspension included.
