@@ -31,7 +31,7 @@ func DiskError(verb string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || api.KindOf(err) == api.KindNoSpace {
 		return api.Errorf(api.KindNoSpace, "cannot %s: %w", verb, err).
 			WithHint("free space there, for example with `banger image prune`")
 	}
