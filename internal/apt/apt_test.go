@@ -4,12 +4,12 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
 	"banger/api"
 	"banger/internal/execx"
+	"banger/test/harness"
 )
 
 // TestHost uses the host's real apt and its sources. It fetches into the
@@ -54,12 +54,15 @@ func TestHost(t *testing.T) {
 	}
 }
 
+// testCache returns the directory that all tests share, and keeps it for this one.
 func testCache(t *testing.T) string {
 	t.Helper()
-	if dir := os.Getenv("BANGER_TEST_CACHE"); dir != "" {
-		return dir
+	unlock, err := harness.Lock(harness.KernelLock)
+	if err != nil {
+		t.Fatal(err)
 	}
-	dir, err := filepath.Abs("../../.cache/test-" + strconv.Itoa(os.Getuid()))
+	t.Cleanup(unlock)
+	dir, err := harness.Cache()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package image
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,20 +12,18 @@ import (
 	"banger/api"
 	"banger/internal/apt"
 	"banger/internal/paths"
+	"banger/test/harness"
 )
 
 // shared opens the cache that test runs share, so that the image is built once
 // per recipe and user. It is held by one test process at a time.
 func shared(t *testing.T) *Cache {
 	t.Helper()
-	dir := os.Getenv("BANGER_TEST_CACHE")
-	if dir == "" {
-		dir = "../../.cache/test"
-	}
-	dir, err := filepath.Abs(filepath.Join(dir, fmt.Sprintf("image-%s-%d", RecipeDigest(), os.Getuid())))
+	cache, err := harness.Cache()
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir := filepath.Join(cache, "image-"+RecipeDigest())
 	p := paths.Paths{Data: dir, Cache: filepath.Join(dir, "cache"), Config: dir}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)

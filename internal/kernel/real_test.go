@@ -2,9 +2,7 @@ package kernel
 
 import (
 	"context"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -12,6 +10,7 @@ import (
 	"banger/internal/apt"
 	"banger/internal/execx"
 	"banger/internal/paths"
+	"banger/test/harness"
 )
 
 // testCache opens the cache that all tests share, with the distribution's
@@ -21,13 +20,15 @@ func testCache(t *testing.T) (*Cache, api.Kernel) {
 	if _, err := execx.LookPath("apt-get", ""); err != nil {
 		t.Skip("NOT TESTED: the distribution's kernel, because this host has no apt-get")
 	}
-	dir := os.Getenv("BANGER_TEST_CACHE")
-	if dir == "" {
-		var err error
-		if dir, err = filepath.Abs("../../.cache/test-" + strconv.Itoa(os.Getuid())); err != nil {
-			t.Fatal(err)
-		}
+	dir, err := harness.Cache()
+	if err != nil {
+		t.Fatal(err)
 	}
+	unlock, err := harness.Lock(harness.KernelLock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
 	p := paths.Paths{Data: filepath.Join(dir, "data"), Cache: dir, Config: dir}
 	c, err := Open(p, apt.New(p.Apt()))
 	if err != nil {

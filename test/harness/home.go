@@ -14,6 +14,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// KernelLock is held by whoever fetches the distribution's kernel into Cache:
+// tests of several packages do, at the same time.
+const KernelLock = "kernel"
+
+// Lock waits until no other process holds the named lock of Cache.
+func Lock(name string) (unlock func(), err error) {
+	cache, err := Cache()
+	if err != nil {
+		return nil, err
+	}
+	lock, err := os.OpenFile(filepath.Join(cache, name+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return func() { lock.Close() }, nil
+}
+
 // Once returns a directory below Cache that make has filled, once for each
 // recipe on this machine. Several processes may ask at the same time.
 func Once(name, recipe string, make func(dir string) error) (string, error) {
@@ -23,14 +44,11 @@ func Once(name, recipe string, make func(dir string) error) (string, error) {
 	}
 	sum := sha256.Sum256([]byte(recipe))
 	dir := filepath.Join(cache, name+"-"+hex.EncodeToString(sum[:6]))
-	lock, err := os.OpenFile(filepath.Join(cache, name+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	unlock, err := Lock(name)
 	if err != nil {
 		return "", err
 	}
-	defer lock.Close()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return "", err
-	}
+	defer unlock()
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}

@@ -41,6 +41,9 @@ func prepare(t testing.TB) bootFiles {
 	p := paths.Paths{Data: filepath.Join(dir, "data"), Cache: dir, Config: dir}
 	agent, err := harness.Build(t.Context(), t.TempDir(), "banger-agent")
 	must(t, err)
+	unlock, err := harness.Lock(harness.KernelLock)
+	must(t, err)
+	defer unlock()
 	cache, err := kernel.Open(p, apt.New(p.Apt()))
 	must(t, err)
 	k, err := cache.Pull(t.Context(), api.PullKernel{}, func(api.Progress) {})

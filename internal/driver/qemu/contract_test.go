@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"golang.org/x/sys/unix"
 
 	"banger/api"
 	"banger/internal/agentproto"
@@ -43,14 +42,11 @@ var bootFiles = sync.OnceValues(func() (boot, error) {
 	if err != nil {
 		return boot{}, err
 	}
-	lock, err := os.OpenFile(filepath.Join(cache, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	unlock, err := harness.Lock(harness.KernelLock)
 	if err != nil {
 		return boot{}, err
 	}
-	defer lock.Close()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return boot{}, err
-	}
+	defer unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	agent, err := harness.Build(ctx, cache, "banger-agent")
