@@ -3,6 +3,7 @@ package image
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/base64"
 	"io"
 	"testing"
 
@@ -31,13 +32,24 @@ func gzipped(t testing.TB, data []byte) []byte {
 	return compressed(t, data, func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriter(w), nil })
 }
 
+func decoded(t testing.TB, text string) []byte {
+	t.Helper()
+	data, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
 func TestDecompress(t *testing.T) {
 	want := bytes.Repeat([]byte("a root file system "), 1000)
 	for name, data := range map[string][]byte{
 		"plain": want, "gzip": gzipped(t, want),
 		"xz":   compressed(t, want, func(w io.Writer) (io.WriteCloser, error) { return xz.NewWriter(w) }),
 		"zstd": compressed(t, want, func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w) }),
-		"lz4":  compressed(t, want, func(w io.Writer) (io.WriteCloser, error) { return lz4.NewWriter(w), nil }),
+		// Go writes no bzip2: `bzip2 -9` of the same bytes.
+		"bzip2": decoded(t, "QlpoOTFBWSZTWc5AVBUACcORgEAAIyacICAAkCBoGgJqqaZDQ6qQe1IOakGakGakHdSDNSDFSDqpB3Ug1Ug3Ug3Ug1Ug+qQcVIMVIPqpB+LuSKcKEhnICoKg"),
+		"lz4":   compressed(t, want, func(w io.Writer) (io.WriteCloser, error) { return lz4.NewWriter(w), nil }),
 	} {
 		r, err := decompress(bytes.NewReader(data))
 		if err != nil {
