@@ -114,8 +114,10 @@ func (v *bareVM) start(ctx context.Context, program string, s driver.Spec, accel
 	v.cmd = exec.Command(program, qemu.Args(s, accel, qemu.Files{QMP: 3, Agent: 4})...)
 	v.cmd.ExtraFiles = files
 	v.cmd.Stderr = os.Stderr
-	// It is no session of its own, and ends with us even if we are killed.
-	v.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// A session of its own, like banger's: the scheduler shares the processors
+	// out among sessions (sched(7), autogroup). It ends with us even if we are
+	// killed.
+	v.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 	if err := v.cmd.Start(); err != nil {
 		v.cmd = nil
 		return err

@@ -69,3 +69,14 @@ func compare(a, b []float64) difference {
 		Low:     quantile(found, 0.025), High: quantile(found, 0.975),
 	}
 }
+
+// verdict says whether a difference is within an aim, as far as it is certain.
+func (d difference) verdict(aim float64) string {
+	switch {
+	case d.High <= aim:
+		return "reached"
+	case d.Low > aim:
+		return "**missed**"
+	}
+	return "within the noise"
+}

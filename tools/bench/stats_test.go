@@ -43,3 +43,18 @@ func TestCompareKeepsRounds(t *testing.T) {
 		t.Errorf("without samples: %+v", none)
 	}
 }
+
+func TestVerdict(t *testing.T) {
+	for _, c := range []struct {
+		d    difference
+		want string
+	}{
+		{difference{1, 0, 2}, "reached"},
+		{difference{5, 4, 6}, "**missed**"},
+		{difference{2, -100, 100}, "within the noise"},
+	} {
+		if got := c.d.verdict(3); got != c.want {
+			t.Errorf("%v: %s, want %s", c.d, got, c.want)
+		}
+	}
+}
