@@ -9,10 +9,12 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"banger/api"
 	"banger/internal/op"
 	"banger/internal/paths"
+	"banger/internal/proc"
 )
 
 func TestLife(t *testing.T) {
@@ -321,9 +323,14 @@ func TestGuestsSurviveTheDaemon(t *testing.T) {
 func TestVanishedGuestIsStoppedWithTheReason(t *testing.T) {
 	w := newWorld(t)
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true}))
-	pid := w.show("dev").PID
+	vmm, err := proc.Open(w.show("dev").PID)
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.leave()
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+	err = vmm.Kill(t.Context(), time.Minute) // waits for its end
+	vmm.Close()
+	if err != nil {
 		t.Fatal(err)
 	}
 	w.enter()
