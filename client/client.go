@@ -89,7 +89,7 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 
 // absent reports whether a failed dial means that no daemon listens.
 func absent(err error) bool {
-	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ECONNREFUSED)
 }
 
 // get asks for path and decodes the answer into out.

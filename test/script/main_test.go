@@ -1,6 +1,7 @@
 package script
 
 import (
+	"cmp"
 	"os"
 	"testing"
 
@@ -22,7 +23,8 @@ func TestMain(m *testing.M) {
 		"banger": func() { os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 		"bangerd": func() {
 			info := buildinfo.Get()
-			os.Exit(daemon.Main(os.Args[1:], daemon.Program{Version: info.Version, Commit: info.Commit, Build: build}))
+			version := cmp.Or(os.Getenv("TEST_DAEMON_VERSION"), info.Version)
+			os.Exit(daemon.Main(os.Args[1:], daemon.Program{Version: version, Commit: info.Commit, Build: build}))
 		},
 	})
 }

@@ -21,7 +21,7 @@ func (w *world) end() {
 		w.checkEnd()
 	}
 	// What runs now is an error that has been told, or of a script that failed.
-	all, err := processes(w.home)
+	all, err := processes(filepath.Dir(w.home))
 	if err != nil {
 		w.t.Error(err)
 	}
@@ -40,7 +40,7 @@ func (w *world) checkEnd() {
 		w.banger("daemon", "stop")
 	}
 	err := eventually(func() error {
-		all, err := processes(w.home)
+		all, err := processes(filepath.Dir(w.home)) // all that the script has started names it
 		if err == nil && len(all) > 0 {
 			err = fmt.Errorf("left running: %v", all)
 		}
