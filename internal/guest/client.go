@@ -53,15 +53,25 @@ func (c *Client) ask(ctx context.Context, req agentproto.Request) (agentproto.Re
 	if err != nil {
 		return answer, err
 	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
-	err = agentproto.WriteMessage(conn, req)
-	if err == nil {
-		err = agentproto.ReadMessage(conn, &answer)
+	// A channel to a guest that stands still may not even return from Close, until
+	// its link is closed.
+	done := make(chan error, 1)
+	go func() {
+		defer conn.Close()
+		err := agentproto.WriteMessage(conn, req)
+		if err == nil {
+			err = agentproto.ReadMessage(conn, &answer)
+		}
+		done <- err
+	}()
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		go conn.Close()
+		return agentproto.Response{}, api.Errorf(contextKind(ctx), "the guest's agent did not answer: %w", context.Cause(ctx))
 	}
 	switch {
-	case ctx.Err() != nil:
+	case err != nil && ctx.Err() != nil:
 		return answer, api.Errorf(contextKind(ctx), "the guest's agent did not answer: %w", context.Cause(ctx))
 	case err != nil:
 		if err == io.EOF {

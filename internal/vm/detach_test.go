@@ -6,11 +6,14 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"banger/api"
+	"banger/internal/driver"
 	"banger/internal/guest"
 )
 
@@ -60,31 +63,26 @@ func TestDetachKeepsSessions(t *testing.T) {
 	}
 }
 
-// TestDetachFromAGuestThatStandsStill: its channel is full, nothing written to it
-// returns. Letting go of it must not wait for it.
-func TestDetachFromAGuestThatStandsStill(t *testing.T) {
-	w := newWorld(t)
-	w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true}))
+// standStill pauses the VM's guest and fills its channel: nothing that is written
+// to it returns any more.
+func standStill(t *testing.T, w *world, ref string) (channels []net.Conn, resume func()) {
+	t.Helper()
 	w.mu.Lock()
-	e, err := w.find("dev")
+	e, err := w.find(ref)
 	w.mu.Unlock()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, ok := w.runOf(e).machine.(interface {
-		Pause(context.Context) error
-		Resume(context.Context) error
-	})
+	p, ok := w.runOf(e).machine.(driver.Pauser)
 	if !ok {
 		t.Fatal("the fake does not pause")
 	}
-	var channels []net.Conn
 	if err := p.Pause(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for range 8 { // 256 KiB may be under way in each, until even opening one waits
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-		c, err := w.DialGuest(ctx, "dev")
+		c, err := w.DialGuest(ctx, ref)
 		cancel()
 		if err != nil {
 			break
@@ -95,15 +93,56 @@ func TestDetachFromAGuestThatStandsStill(t *testing.T) {
 	if len(channels) == 0 {
 		t.Fatal("no channel could be opened")
 	}
+	return channels, func() {
+		if err := p.Resume(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestDetachFromAGuestThatStandsStill must not wait for it.
+func TestDetachFromAGuestThatStandsStill(t *testing.T) {
+	w := newWorld(t)
+	w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true}))
+	channels, resume := standStill(t, w, "dev")
+	defer resume()
+	var closing sync.WaitGroup
+	for _, c := range channels {
+		closing.Go(func() { c.Close() }) // may wait for the guest, as clients' channels do
+	}
 	began := time.Now()
 	w.Detach()
-	for _, c := range channels {
-		c.Close()
-	}
+	closing.Wait()
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("letting go took %v", took)
 	}
-	if err := p.Resume(t.Context()); err != nil {
-		t.Error(err)
+}
+
+// TestStopOfAGuestThatStandsStill: it cannot even be asked, and is killed.
+func TestStopOfAGuestThatStandsStill(t *testing.T) {
+	for _, opened := range []bool{true, false} { // whether a channel can be opened still
+		w := newWorld(t)
+		w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true}))
+		if opened {
+			w.mu.Lock()
+			e, err := w.find("dev")
+			w.mu.Unlock()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := w.runOf(e).machine.(driver.Pauser).Pause(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			standStill(t, w, "dev")
+		}
+		began := time.Now()
+		w.must(w.Stop(t.Context(), "dev", api.StopVM{GraceSeconds: 1}))
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("stopping took %v", took)
+		}
+		if v := w.show("dev"); v.State != api.StateStopped || !strings.Contains(v.Reason, "killed") {
+			t.Errorf("%+v", v)
+		}
 	}
 }
