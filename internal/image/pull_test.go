@@ -47,6 +47,9 @@ func shared(t *testing.T) *Cache {
 }
 
 func TestPull(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: building the distribution's image")
+	}
 	c, ctx := shared(t), context.Background()
 	var last api.Progress
 	start := time.Now()

@@ -31,6 +31,9 @@ type bootFiles struct{ vmlinux, initramfs string }
 // prepare builds the agent and fetches the kernel, which is kept between runs.
 func prepare(t testing.TB) bootFiles {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: real guests")
+	}
 	for program, pkg := range map[string]string{"qemu-system-x86_64": "qemu-system-x86", "apt-get": "apt", "mkfs.ext4": "e2fsprogs", "busybox": "busybox-static"} {
 		if _, err := execx.LookPath(program, pkg); err != nil {
 			t.Skipf("NOT TESTED: a real boot of the agent, because this host has no %s (package %s)", program, pkg)

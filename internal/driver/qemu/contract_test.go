@@ -103,6 +103,9 @@ func spec(t *testing.T, id string) driver.Spec {
 }
 
 func TestContract(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: real guests")
+	}
 	drivertest.Run(t, drivertest.Harness{
 		New: newDriver, Spec: spec, BootTime: time.Minute,
 		Refused: map[string]func(*testing.T, *driver.Spec) driver.Driver{
