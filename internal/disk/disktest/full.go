@@ -77,7 +77,7 @@ func fullDisk(d disk.Driver, dir string) error {
 	}
 	spec := disk.Spec{Base: base, Path: path}
 	if err := d.Create(context.Background(), spec); api.KindOf(err) != api.KindNoSpace || api.AsError(err).Hint == "" {
-		return fmt.Errorf("Create on a full disk: %v", err)
+		return fmt.Errorf("creating on a full disk gives %v", err)
 	}
 	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("something is left: %v", err)
