@@ -46,11 +46,14 @@ type Usage interface {
 	DisksInUse(digest string) []int64
 }
 
+// kindImagePrune is the kind of the one operation here that makes room.
+const kindImagePrune = "image.prune"
+
 // work runs do, which cleans up after itself, as an operation of one step.
 func (c Caches) work(ctx context.Context, kind, target, step string, do func(context.Context, api.Report) (api.Result, error)) (*op.Op, error) {
 	var result api.Result
 	return c.Ops.Start(ctx, op.Plan{
-		Kind: kind, Target: target,
+		Kind: kind, Target: target, FreesSpace: kind == kindImagePrune,
 		Steps: []op.Step{{Name: step, Do: func(ctx context.Context, report api.Report) (err error) {
 			result, err = do(ctx, report)
 			return err
@@ -103,7 +106,7 @@ func (s ImageService) Import(ctx context.Context, req api.ImportImage) (*op.Op, 
 
 // Prune deletes the images and kernels that have no name and no VM.
 func (s ImageService) Prune(ctx context.Context) (*op.Op, error) {
-	return s.work(ctx, "image.prune", "", "prune", func(context.Context, api.Report) (api.Result, error) {
+	return s.work(ctx, kindImagePrune, "", "prune", func(context.Context, api.Report) (api.Result, error) {
 		pruned, err := s.Images.Prune(s.Use)
 		if err == nil {
 			err = s.pruneKernels(&pruned)

@@ -2,8 +2,10 @@ package kernel
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"debug/elf"
 	"encoding/hex"
 	"errors"
 	"os"
@@ -77,6 +79,21 @@ func (c *Cache) agentDigest(path string) (string, error) {
 	return digest, nil
 }
 
+// checkAgent refuses an agent that needs a dynamic linker: the initramfs has none,
+// and the guest would only panic.
+func checkAgent(agent []byte) error {
+	f, err := elf.NewFile(bytes.NewReader(agent))
+	if err != nil {
+		return nil // tests boot nothing and bring a stub
+	}
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			return api.Errorf(api.KindInvalid, "cannot use the guest agent: it is not a static program").WithHint("make build")
+		}
+	}
+	return nil
+}
+
 func (c *Cache) makeInitramfs(hex, agentPath, target string) error {
 	m, err := c.meta(hex)
 	if err != nil {
@@ -84,6 +101,9 @@ func (c *Cache) makeInitramfs(hex, agentPath, target string) error {
 	}
 	agent, err := readFile(agentPath)
 	if err != nil {
+		return err
+	}
+	if err := checkAgent(agent); err != nil {
 		return err
 	}
 	var modules []module

@@ -95,7 +95,7 @@ func (m *Manager) Start(ctx context.Context, plan Plan) (*Op, error) {
 		ID: NewID(), Kind: plan.Kind, Target: plan.Target,
 		Step: plan.Steps[0].Name, Status: api.OpRunning, StartedAt: time.Now(),
 	}
-	if err := m.log.BeginOperation(ctx, row); err != nil {
+	if err := m.log.BeginOperation(ctx, row); err != nil && !plan.tolerates(err) {
 		plan.ended(newOp(row, nil))
 		return nil, err
 	}
@@ -163,7 +163,7 @@ func (m *Manager) do(ctx context.Context, o *Op, plan Plan, at int) (int, error)
 			return at, err
 		}
 		if step.Name != o.Snapshot().Step {
-			if err := m.log.EnterStep(ctx, o.ID(), step.Name, false); err != nil {
+			if err := m.log.EnterStep(ctx, o.ID(), step.Name, false); err != nil && !plan.tolerates(err) {
 				return at, err
 			}
 			o.enter(step.Name)

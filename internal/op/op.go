@@ -27,11 +27,20 @@ type Plan struct {
 	Kind   string // such as vm.create
 	Target string // what a later daemon needs to build the same plan again
 	Steps  []Step
+	// FreesSpace marks work that is done even where it cannot be recorded because
+	// the disk is full: it is what makes room again. Interrupted, it is asked for
+	// once more.
+	FreesSpace bool
 	// Result is asked for what the operation made, after the last step.
 	Result func(o *Op) *api.Result
 	// Ended is called when the operation is over and that is recorded, whatever
 	// its outcome, before the last event is sent.
 	Ended func(o *Op)
+}
+
+// tolerates tells whether the plan is carried out although recording it failed.
+func (p Plan) tolerates(err error) bool {
+	return p.FreesSpace && api.KindOf(err) == api.KindNoSpace
 }
 
 func (p Plan) ended(o *Op) {

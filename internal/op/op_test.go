@@ -23,6 +23,7 @@ type journal struct {
 	mu    sync.Mutex
 	lines []string
 	fail  string // the call that fails
+	full  bool   // nothing can be recorded
 	ended []api.Event
 }
 
@@ -31,8 +32,11 @@ func (j *journal) note(format string, args ...any) error {
 	defer j.mu.Unlock()
 	line := fmt.Sprintf(format, args...)
 	j.lines = append(j.lines, line)
-	if line == j.fail {
+	switch {
+	case line == j.fail:
 		return errors.New("the log is broken")
+	case j.full && !strings.HasPrefix(line, "do "):
+		return api.Errorf(api.KindNoSpace, "the disk is full")
 	}
 	return nil
 }
@@ -283,5 +287,20 @@ func TestAnEarlierDaemonsEndIsTold(t *testing.T) {
 	}
 	if _, err := first.Get("unknown"); api.KindOf(err) != api.KindNotFound {
 		t.Errorf("an unknown operation gives %v", err)
+	}
+}
+
+func TestWhatFreesSpaceNeedsNone(t *testing.T) {
+	j := &journal{full: true}
+	m := manager(t, j)
+	if _, err := m.Start(t.Context(), Plan{Kind: "test", Steps: []Step{j.step("one", nil)}}); api.KindOf(err) != api.KindNoSpace {
+		t.Errorf("ordinary work on a full disk gives %v", err)
+	}
+	o, err := m.Start(t.Context(), Plan{Kind: "test", FreesSpace: true, Steps: []Step{j.step("one", nil), j.step("two", nil)}})
+	if err == nil {
+		err = o.Wait(t.Context())
+	}
+	if err != nil || !slices.Contains(j.lines, "do two") {
+		t.Errorf("%v, %v", err, j.lines)
 	}
 }

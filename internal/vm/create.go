@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"banger/api"
@@ -184,6 +185,7 @@ func (s *Service) createPlan(e *entry, kind string) op.Plan {
 func (s *Service) plan(e *entry, kind string, steps []op.Step) op.Plan {
 	return op.Plan{
 		Kind: kind, Target: e.vm.ID, Steps: steps,
+		FreesSpace: slices.Contains([]string{kindStop, kindKill, kindDelete}, kind),
 		Ended: func(*op.Op) {
 			s.release(e)
 			s.autoRemove(e)

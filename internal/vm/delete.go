@@ -83,7 +83,7 @@ func (s *Service) prunePlan(ids []string) op.Plan {
 		return nil
 	}
 	return op.Plan{
-		Kind: kindPrune, Target: strings.Join(ids, ","),
+		Kind: kindPrune, Target: strings.Join(ids, ","), FreesSpace: true,
 		Steps:  []op.Step{{Name: "prune", Do: remove}},
 		Result: func(*op.Op) *api.Result { return &api.Result{Pruned: &pruned} },
 	}

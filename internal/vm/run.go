@@ -196,12 +196,9 @@ func (s *Service) ended(e *entry, r *run) {
 	state := e.vm.State
 	s.mu.Unlock()
 	if state == api.StateRunning || state == api.StatePaused {
-		err := s.update(context.WithoutCancel(s.ctx), e, func(v *api.VM) {
+		s.note(context.WithoutCancel(s.ctx), e, func(v *api.VM) {
 			v.State, v.Reason, v.StoppedAt, v.BootID = api.StateStopped, why, &now, ""
 		})
-		if err != nil {
-			s.Logger.Error("cannot record that a VM has stopped", "vm", e.vm.ID, "error", err)
-		}
 	}
 	s.mu.Lock()
 	e.run = nil

@@ -260,6 +260,19 @@ func (s *Service) update(ctx context.Context, e *entry, change func(v *api.VM)) 
 	return nil
 }
 
+// note changes what is known of a VM also where the store cannot be written: it
+// is for what has happened anyway. The next daemon finds out by itself.
+func (s *Service) note(ctx context.Context, e *entry, change func(v *api.VM)) {
+	err := s.update(ctx, e, change)
+	if err == nil {
+		return
+	}
+	s.Logger.Error("cannot record what became of a VM", "vm", e.vm.ID, "error", err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&e.vm)
+}
+
 // get returns a copy of what is recorded of e.
 func (s *Service) get(e *entry) api.VM {
 	s.mu.Lock()
