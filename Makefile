@@ -12,17 +12,19 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 COMMIT   ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X banger/internal/buildinfo.version=$(VERSION) -X banger/internal/buildinfo.commit=$(COMMIT)
 ARGS     ?= --rm --timing -- uname -a
+# A checkout that belongs to somebody else is built in a place of one's own.
+BIN      := $(shell mkdir -p bin 2>/dev/null; if [ -w bin ]; then echo bin; else echo "$${XDG_CACHE_HOME:-$$HOME/.cache}/banger/build"; fi)
 export CGO_ENABLED := 0
 
 .PHONY: run build deps test race check lint docs bench clean
 
 run: deps build
-	@bin/banger vm run $(ARGS)
+	@'$(BIN)/banger' vm run $(ARGS)
 
 build: deps
 	@scripts/need-go.sh
-	@mkdir -p bin && test -w bin || { echo "make: bin/ belongs to someone else; use a clone of your own" >&2; exit 1; }
-	@go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
+	@mkdir -p '$(BIN)'; [ '$(BIN)' = bin ] || echo "make: bin/ belongs to someone else; building in $(BIN)" >&2
+	@go build -trimpath -ldflags '$(LDFLAGS)' -o '$(BIN)/' $(addprefix ./cmd/,$(PROGRAMS))
 
 deps:
 	@scripts/deps.sh

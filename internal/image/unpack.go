@@ -128,6 +128,8 @@ func archiveError(s summary, err error) error {
 	switch {
 	case errors.As(err, &sys):
 		return fsx.DiskError("read the archive", err)
+	case errors.Is(err, io.ErrUnexpectedEOF) && s.Entries == 0:
+		return api.Errorf(api.KindInvalid, "this is no tar archive, or it is cut off in its first file")
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return api.Errorf(api.KindInvalid, "the archive is cut off after %d files", s.Entries)
 	case s.Entries == 0:

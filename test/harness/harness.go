@@ -7,7 +7,9 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,17 +22,33 @@ import (
 
 // Cache returns the directory that is kept between test runs: BANGER_TEST_CACHE,
 // or one below the repository for each user, since one user's caches are closed
-// to another.
+// to another. In somebody else's checkout it is in the user's own cache.
 func Cache() (string, error) {
-	dir := os.Getenv("BANGER_TEST_CACHE")
-	if dir == "" {
-		root, err := Repository()
-		if err != nil {
+	if dir := os.Getenv("BANGER_TEST_CACHE"); dir != "" {
+		return dir, os.MkdirAll(dir, 0o700)
+	}
+	root, err := Repository()
+	if err != nil {
+		return "", err
+	}
+	shared := filepath.Join(root, ".cache")
+	if os.Mkdir(shared, 0o777) == nil {
+		// As /tmp: every user makes a directory of one's own in it.
+		if err := os.Chmod(shared, 0o777|os.ModeSticky); err != nil {
 			return "", err
 		}
-		dir = filepath.Join(root, ".cache", "test-"+strconv.Itoa(os.Getuid()))
 	}
-	return dir, os.MkdirAll(dir, 0o700)
+	dir := filepath.Join(shared, "test-"+strconv.Itoa(os.Getuid()))
+	err = os.MkdirAll(dir, 0o700)
+	if errors.Is(err, fs.ErrPermission) {
+		own, homeless := os.UserCacheDir()
+		if homeless != nil {
+			return "", errors.Join(err, homeless)
+		}
+		dir = filepath.Join(own, "banger-test")
+		err = os.MkdirAll(dir, 0o700)
+	}
+	return dir, err
 }
 
 // Repository returns the root of the checkout that the test runs in.
