@@ -33,10 +33,11 @@ test: deps
 	@scripts/need-go.sh
 	@go run ./tools/gotest -timeout 25m ./...
 
-# The race detector needs cgo and a C compiler. Real guests add nothing to it:
-# -short leaves them to `make test`.
+# The race detector needs cgo and a C compiler, and makes programs start slowly. Real
+# guests add nothing to it (-short leaves them to `make test`), nor do most sessions.
 race:
-	@CGO_ENABLED=1 go run ./tools/gotest -race -short -timeout 20m $$(go list ./... | grep -v /test/e2e)
+	@CGO_ENABLED=1 go run ./tools/gotest -race -short -timeout 20m $$(go list ./... | grep -v -e /test/e2e -e /test/script)
+	@CGO_ENABLED=1 go run ./tools/gotest -race -timeout 10m -run '^TestScripts$$/^(vm_run|vm_exec|daemon_start_race|daemon_killed_exec)$$' ./test/script
 
 lint:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -d $$(git ls-files '*.go'); exit 1; }
