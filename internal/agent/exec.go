@@ -10,7 +10,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 
 	"banger/api"
@@ -38,11 +37,11 @@ type command struct {
 	child   *Child
 	pending []syscall.Signal // came before the start
 	tty     *os.File
-	size    pty.Winsize
+	size    unix.Winsize
 }
 
 func (s *server) newCommand(exec api.Exec) *command {
-	return &command{server: s, exec: exec, size: pty.Winsize{Rows: exec.Rows, Cols: exec.Cols}}
+	return &command{server: s, exec: exec, size: unix.Winsize{Row: exec.Rows, Col: exec.Cols}}
 }
 
 // run runs the program to its end.
@@ -111,7 +110,7 @@ func (c *command) started(p *process) {
 	c.child = p.child
 	if c.exec.TTY {
 		c.tty = p.stdin
-		_ = pty.Setsize(c.tty, &c.size)
+		_ = setSize(c.tty, c.size)
 	}
 	for _, sig := range c.pending {
 		_ = p.child.SignalGroup(sig)
@@ -120,15 +119,15 @@ func (c *command) started(p *process) {
 }
 
 func (c *command) openTTY(p *process) ([]*os.File, error) {
-	master, slave, err := pty.Open()
-	if err != nil {
-		return nil, fmt.Errorf("cannot open a terminal: %w", err)
-	}
 	c.mu.Lock()
-	err = pty.Setsize(master, &c.size)
+	size := c.size
 	c.mu.Unlock()
+	master, slave, err := openTerminal(size)
+	if err != nil {
+		return nil, err
+	}
 	p.stdin, p.outs[stdio.Stdout] = master, master
-	return []*os.File{slave, slave, slave}, err
+	return []*os.File{slave, slave, slave}, nil
 }
 
 // openPipes makes three pipes; the program's ends block, ours do not.
@@ -268,8 +267,8 @@ func (c *command) signal(number int) {
 func (c *command) resize(rows, cols uint16) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.size = pty.Winsize{Rows: rows, Cols: cols}
+	c.size = unix.Winsize{Row: rows, Col: cols}
 	if c.tty != nil {
-		_ = pty.Setsize(c.tty, &c.size)
+		_ = setSize(c.tty, c.size)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -225,5 +226,24 @@ func TestCopyBothWays(t *testing.T) {
 	}
 	if err := c.Put(ctx, "/", strings.NewReader(strings.Repeat("x", 5<<20)), nil); err == nil {
 		t.Error("garbage is no tar stream")
+	}
+}
+
+// TestTerminalThatIsHeldOpen: a program in the background that keeps the terminal
+// does not keep the session.
+func TestTerminalThatIsHeldOpen(t *testing.T) {
+	c, _ := newClient(t)
+	began := time.Now()
+	s := exec(t, c, api.Exec{Argv: []string{"sh", "-c", "trap '' HUP; sleep 30 & echo $!; exit 3"}, TTY: true})
+	out, _, exit, err := result(t, s)
+	if took := time.Since(began); err != nil || exit.Code != 3 || took > 15*time.Second {
+		t.Errorf("%q, %v, %v after %v", out, exit, err, took)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(out))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Error(err)
 	}
 }
