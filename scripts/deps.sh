@@ -36,7 +36,10 @@ if [ "$(id -u)" != 0 ]; then
 		exit 1
 	fi
 	if [ -z "${CI:-}" ]; then
-		read -r -p "Install ${missing[*]} with sudo apt-get? [Y/n] " answer </dev/tty || answer=n
+		answer=n # where there is no terminal to ask on
+		if (: </dev/tty) 2>/dev/null; then
+			read -r -p "Install ${missing[*]} with sudo apt-get? [Y/n] " answer </dev/tty || answer=n
+		fi
 		case "$answer" in
 		"" | [Yy]*) ;;
 		*) echo "deps: not installed; type: sudo apt-get install ${missing[*]}" >&2; exit 1 ;;
@@ -44,10 +47,10 @@ if [ "$(id -u)" != 0 ]; then
 	fi
 fi
 echo "deps: installing ${missing[*]}" >&2
-export DEBIAN_FRONTEND=noninteractive
+install="env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends" # sudo drops the environment
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-if ! { $sudo apt-get update -q && $sudo apt-get install -q -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+if ! { $sudo apt-get update -q && $sudo $install "${missing[@]}"; } >"$log" 2>&1; then
 	tail -n 15 "$log" >&2
 	echo "deps: cannot install ${missing[*]}; the lines above say why" >&2
 	exit 1
