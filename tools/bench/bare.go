@@ -93,11 +93,23 @@ func (b *bench) newBare(ctx context.Context, number int) (*bareVM, error) {
 	if err := b.bare.disk.Create(ctx, disk.Spec{Base: template, Path: s.Disk}); err != nil {
 		return nil, err
 	}
+	// What the copy still has to write is not the guest's to wait for.
+	if err := syncFile(s.Disk); err != nil {
+		return nil, err
+	}
 	v := &bareVM{dir: s.Dir, ended: make(chan error, 1)}
 	if err := v.start(ctx, b.bare.program, s, b.bare.accel); err != nil {
 		return nil, errors.Join(err, v.close())
 	}
 	return v, nil
+}
+
+func syncFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 func (v *bareVM) start(ctx context.Context, program string, s driver.Spec, accel string) error {
