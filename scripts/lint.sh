@@ -9,8 +9,8 @@ go run "$staticcheck" ./...
 out=$(go run "$govulncheck" ./... 2>&1) && status=0 || status=$?
 if [ "$status" = 0 ]; then
 	echo "lint: no known vulnerabilities"
-elif grep -q -E 'fetching vulnerabilities|vuln\.go\.dev|dial tcp|no such host|Forbidden|40[0-9]' <<<"$out"; then
-	echo "lint: NOT RUN: govulncheck could not have its database here: $(tail -n 1 <<<"$out")"
+elif why=$(grep -m 1 -E 'fetching vulnerabilities|dial tcp|no such host' <<<"$out"); then
+	echo "lint: NOT RUN: govulncheck could not have its database here: $why"
 else
 	printf '%s\n' "$out" >&2
 	exit 1
