@@ -16,6 +16,26 @@ type Paths struct {
 	Data   string // VMs, images, kernels, the store, sockets
 	Cache  string // what can be fetched again
 	Config string // config.toml
+	Run    string // the daemon's socket; empty: Data
+}
+
+// What system mode uses, beside Paths. What only root may change is apart from
+// what the owner may change.
+const (
+	SystemConfig  = "/etc/banger"
+	InstallRecord = SystemConfig + "/install.toml" // who the owner is, and what is installed
+	systemState   = "/var/lib/banger"              // root's; Data is the owner's
+	RootRun       = "/run/banger-root"             // root's, readable
+	RootSocket    = RootRun + "/helper.sock"       // the root helper listens here, for the owner alone
+	Jails         = systemState + "/jails"         // root's: a directory per running VM
+	BootFiles     = systemState + "/boot"          // root's: kernels and initramfs, by digest
+	Programs      = "/usr/local/lib/banger"        // versions/VERSION and the link "current"
+	Commands      = "/usr/local/bin"
+)
+
+// System returns the paths of system mode.
+func System() Paths {
+	return Paths{Data: systemState + "/data", Cache: "/var/cache/banger", Config: SystemConfig, Run: "/run/banger"}
 }
 
 // User returns the paths of the current user: below $BANGER_HOME where that is
@@ -48,7 +68,7 @@ func (p Paths) ConfigFile() string { return filepath.Join(p.Config, "config.toml
 
 // Socket is where the daemon listens. Its path may be longer than a socket
 // address allows: dial and listen through fsx.
-func (p Paths) Socket() string { return filepath.Join(p.Data, "bangerd.sock") }
+func (p Paths) Socket() string { return filepath.Join(cmp.Or(p.Run, p.Data), "bangerd.sock") }
 
 // Lock is held by the running daemon.
 func (p Paths) Lock() string { return filepath.Join(p.Data, "bangerd.lock") }
