@@ -48,6 +48,9 @@ func Args(s driver.Spec, accel string, files Files) []string {
 		"-device", "virtserialport,chardev=agent,name="+agentPort,
 	)
 	args = append(args, diskArgs(s)...)
+	if s.NoNetwork {
+		return args
+	}
 	return append(args, networkArgs()...)
 }
 
