@@ -34,7 +34,7 @@ func openChroot(socket string) (*os.File, error) {
 	if !filepath.IsAbs(target) {
 		target = filepath.Join(filepath.Dir(socket), target)
 	}
-	root, err := openBeneath(unix.AT_FDCWD, filepath.Dir(target), unix.O_PATH|unix.O_DIRECTORY)
+	root, err := openPlain(unix.AT_FDCWD, filepath.Dir(target), unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return nil, hintError("cannot follow %s: %w", socket, err)
 	}
@@ -47,8 +47,8 @@ func openChroot(socket string) (*os.File, error) {
 	return root, nil // the socket itself may be gone already
 }
 
-// openBeneath opens a path of which no component is a symlink (openat2(2)).
-func openBeneath(dir int, path string, flags int) (*os.File, error) {
+// openPlain opens a path of which no component is a symlink (openat2(2)).
+func openPlain(dir int, path string, flags int) (*os.File, error) {
 	fd, err := unix.Openat2(dir, path, &unix.OpenHow{
 		Flags: uint64(flags) | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS,
 	})
@@ -62,7 +62,7 @@ func openBeneath(dir int, path string, flags int) (*os.File, error) {
 // there: a FIFO, the node of its disk, a file under a lease. So it is looked at
 // before it is opened, and opening does not wait (fcntl(2), leases).
 func readPidfile(root *os.File) (int, error) {
-	there, err := openBeneath(int(root.Fd()), pidfile, unix.O_PATH|unix.O_NOFOLLOW)
+	there, err := openPlain(int(root.Fd()), pidfile, unix.O_PATH|unix.O_NOFOLLOW)
 	if err != nil {
 		return 0, hintError("%w", err)
 	}
