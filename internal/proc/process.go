@@ -13,7 +13,7 @@ import (
 )
 
 // host is the process table of this host.
-var host = table{root: "/proc"}
+var host = Table{Root: "/proc"}
 
 // ErrGone says that there is no such process (any more).
 var ErrGone = errors.New("no such process")
@@ -40,7 +40,9 @@ type Process struct {
 // Open takes hold of the process that has the pid now.
 func Open(pid int) (*Process, error) {
 	fd, err := unix.PidfdOpen(pid, 0)
-	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) {
+	// The pid of a thread that is no process is EINVAL (pidfd_open(2)), and ENOENT on
+	// newer kernels (measured on 6.18).
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
 		return nil, fmt.Errorf("cannot open process %d: %w", pid, ErrGone)
 	}
 	if err != nil {
@@ -177,6 +179,19 @@ func (p *Process) Kill(ctx context.Context, wait time.Duration) error {
 
 // Done is closed when the process has ended. It is not closed by Close.
 func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Ended tells whether the process has ended, a zombie included. What was read
+// in /proc under its pid before this said no was the process's own: a pid is
+// given to another only when its process has ended and was reaped.
+func (p *Process) Ended() bool {
+	conn, err := p.file.SyscallConn()
+	if err != nil {
+		return true // let go of by Close: no more is known of it
+	}
+	ended := true
+	_ = conn.Control(func(fd uintptr) { ended = readable(int(fd)) })
+	return ended
+}
 
 // ExitCode is the exit status, or 128 plus the signal, once Done is closed; -1
 // where the process was no child of ours.
