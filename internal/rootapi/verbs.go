@@ -170,21 +170,13 @@ type NetAttachCall struct {
 	Slot int `json:"slot"`
 	// None is a namespace without any link.
 	None bool `json:"none,omitempty"`
-	// DNS is the host's name server, to which the guest's is translated; may be
-	// invalid.
-	DNS netip.Addr `json:"dns"`
 }
 
 // Verb implements Call.
 func (NetAttachCall) Verb() Verb { return NetAttach }
 
 // Validate implements Call.
-func (c NetAttachCall) Validate() error {
-	if c.DNS.IsValid() && (!c.DNS.Is4() || c.DNS.IsLoopback() || c.DNS.IsMulticast() || c.DNS.IsUnspecified()) {
-		return refuse("%s can be no name server of a guest", c.DNS)
-	}
-	return validSlot(c.VM, c.Slot)
-}
+func (c NetAttachCall) Validate() error { return validSlot(c.VM, c.Slot) }
 
 // Files implements Call.
 func (NetAttachCall) Files() (least, most int) { return none() }
@@ -397,7 +389,9 @@ type ListAnswer struct {
 }
 
 // CheckCall asks what the host can do.
-type CheckCall struct{}
+type CheckCall struct {
+	Network bool `json:"network,omitempty"` // look at the firewall, too, which takes longer
+}
 
 // Verb implements Call.
 func (CheckCall) Verb() Verb { return Check }
