@@ -79,6 +79,13 @@ func (f *fakePID1) bus() *Bus {
 	return b
 }
 
+// set changes what is answered.
+func (f *fakePID1) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
 // drop breaks all connections.
 func (f *fakePID1) drop() {
 	f.mu.Lock()

@@ -40,6 +40,8 @@ func TestStartTransientSendsEverySetting(t *testing.T) {
 	if err := f.bus().StartTransient(t.Context(), u); err != nil {
 		t.Fatal(err)
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	var sent []property
 	if err := dbus.Store([]any{f.started}, &sent); err != nil {
 		t.Fatal(err)
@@ -80,15 +82,19 @@ func golden(t *testing.T, name, got string) {
 
 func TestAFailedStartSaysWhyAndLeavesNothing(t *testing.T) {
 	f := newFake(t)
-	f.result = "failed"
-	f.state = map[string]dbus.Variant{
-		"Result": dbus.MakeVariant("exit-code"), "ExecMainCode": dbus.MakeVariant(int32(1)), "ExecMainStatus": dbus.MakeVariant(int32(203)),
-	}
+	f.set(func() { f.result = "failed" })
+	f.set(func() {
+		f.state = map[string]dbus.Variant{
+			"Result": dbus.MakeVariant("exit-code"), "ExecMainCode": dbus.MakeVariant(int32(1)), "ExecMainStatus": dbus.MakeVariant(int32(203)),
+		}
+	})
 	err := f.bus().StartTransient(t.Context(), Unit{Name: vmUnit, Exec: []string{"/nowhere"}})
 	want := `cannot start ` + vmUnit + `: the job's result is "failed": exit-code, status 203 (executing the program)`
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if last := f.calls[len(f.calls)-1]; last != "ResetFailedUnit "+vmUnit {
 		t.Errorf("the last call was %q", last)
 	}
@@ -101,7 +107,7 @@ func TestErrorsHaveKinds(t *testing.T) {
 		"org.freedesktop.DBus.Error.InvalidArgs":  api.KindInternal,
 	} {
 		f := newFake(t)
-		f.refuse["StartTransientUnit"] = name
+		f.set(func() { f.refuse["StartTransientUnit"] = name })
 		err := f.bus().StartTransient(t.Context(), Unit{Name: vmUnit, Exec: []string{"/bin/true"}})
 		if api.KindOf(err) != want {
 			t.Errorf("%s: %v is of kind %q, not %q", name, err, api.KindOf(err), want)
@@ -113,9 +119,9 @@ func TestAbsentIsSuccess(t *testing.T) {
 	f := newFake(t)
 	b := f.bus()
 	for _, method := range []string{"StopUnit", "KillUnit", "ResetFailedUnit"} {
-		f.refuse[method] = service + ".NoSuchUnit"
+		f.set(func() { f.refuse[method] = service + ".NoSuchUnit" })
 	}
-	f.state = map[string]dbus.Variant{"MainPID": dbus.MakeVariant(uint32(0))}
+	f.set(func() { f.state = map[string]dbus.Variant{"MainPID": dbus.MakeVariant(uint32(0))} })
 	pid, err := b.MainPID(t.Context(), vmUnit)
 	if pid != 0 {
 		t.Error(pid)
@@ -132,10 +138,12 @@ func TestAbsentIsSuccess(t *testing.T) {
 func TestStateAndList(t *testing.T) {
 	f := newFake(t)
 	b := f.bus()
-	f.state = map[string]dbus.Variant{
-		"ActiveState": dbus.MakeVariant("active"), "SubState": dbus.MakeVariant("running"), "MainPID": dbus.MakeVariant(uint32(42)),
-		"StateChangeTimestamp": dbus.MakeVariant(uint64(1_700_000_000_000_000)),
-	}
+	f.set(func() {
+		f.state = map[string]dbus.Variant{
+			"ActiveState": dbus.MakeVariant("active"), "SubState": dbus.MakeVariant("running"), "MainPID": dbus.MakeVariant(uint32(42)),
+			"StateChangeTimestamp": dbus.MakeVariant(uint64(1_700_000_000_000_000)),
+		}
+	})
 	s, err := b.State(t.Context(), "bangerd.service")
 	if err != nil || s.Active != "active" || s.MainPID != 42 || s.Since.Unix() != 1_700_000_000 {
 		t.Errorf("%+v %v", s, err)
@@ -143,7 +151,9 @@ func TestStateAndList(t *testing.T) {
 	if pid, err := b.MainPID(t.Context(), vmUnit); err != nil || pid != 42 {
 		t.Error(pid, err)
 	}
-	f.units = []listed{{Name: vmUnit, Load: "loaded", Active: "active", Sub: "running", Path: unitPath(vmUnit), JobPath: "/"}}
+	f.set(func() {
+		f.units = []listed{{Name: vmUnit, Load: "loaded", Active: "active", Sub: "running", Path: unitPath(vmUnit), JobPath: "/"}}
+	})
 	units, err := b.List(t.Context(), "banger-vm-*.service")
 	if err != nil || len(units) != 1 || units[0].Name != vmUnit || units[0].Active != "active" {
 		t.Errorf("%+v %v", units, err)
@@ -156,11 +166,9 @@ func TestStateAndList(t *testing.T) {
 func TestALostConnectionIsMadeAnew(t *testing.T) {
 	f := newFake(t)
 	b := f.bus()
-	f.state = map[string]dbus.Variant{"MainPID": dbus.MakeVariant(uint32(42))}
+	f.set(func() { f.state = map[string]dbus.Variant{"MainPID": dbus.MakeVariant(uint32(42))} })
 	for range 3 {
-		f.mu.Lock()
-		f.dropNext = true // while the question is under way
-		f.mu.Unlock()
+		f.set(func() { f.dropNext = true }) // while the question is under way
 		if pid, err := b.MainPID(t.Context(), vmUnit); err != nil || pid != 42 {
 			t.Fatal(pid, err)
 		}
@@ -178,7 +186,7 @@ func TestALostConnectionIsMadeAnew(t *testing.T) {
 func TestAJobThatDoesNotEnd(t *testing.T) {
 	f := newFake(t)
 	b := f.bus()
-	f.result = ""
+	f.set(func() { f.result = "" })
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if err := b.Stop(ctx, vmUnit); api.KindOf(err) != api.KindTimeout {
