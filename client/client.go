@@ -1,5 +1,6 @@
 // Package client is the Go client of bangerd. It talks HTTP over the daemon's
-// Unix socket and starts the daemon when it does not run.
+// Unix socket and starts the daemon when it does not run, or waits for it where
+// systemd runs it.
 package client
 
 import (
@@ -64,7 +65,7 @@ func (c *Client) OnOtherVersion(own string, warn func(daemon string)) *Client {
 	return c
 }
 
-// dial connects to the daemon, which it starts if need be.
+// dial connects to the daemon, which it starts or waits for if need be.
 func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	conn, err := fsx.DialUnix(ctx, c.paths.Socket())
 	if err == nil {
@@ -75,6 +76,9 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	}
 	if c.noStart {
 		return nil, api.Errorf(api.KindNotFound, "the daemon is not running: %w", err)
+	}
+	if c.paths.Managed {
+		return c.awaitDaemon(ctx)
 	}
 	if err := c.startDaemon(ctx); err != nil {
 		return nil, err

@@ -29,16 +29,20 @@ func newApp(in io.Reader, out, err io.Writer, env func(string) string) *app {
 	return &app{in: in, out: out, err: err, env: env}
 }
 
-// client returns a client that starts the daemon when it does not run.
+// client returns a client that starts the daemon when it does not run, or waits
+// for it where systemd runs it.
 func (a *app) client() (*client.Client, error) {
-	p, err := paths.User()
+	p, err := paths.Choose()
 	if err != nil {
 		return nil, err
 	}
 	version := buildinfo.Get().Version
 	return client.New(p).OnOtherVersion(version, func(daemon string) {
-		a.note("the daemon is version %s and this is %s: `banger daemon stop` lets the next command start the new one; VMs run on",
-			daemon, version)
+		cure := "`banger daemon stop` lets the next command start the new one"
+		if p.Managed {
+			cure = "`sudo banger system install` installs this one"
+		}
+		a.note("the daemon is version %s and this is %s: %s; VMs run on", daemon, version, cure)
 	}), nil
 }
 

@@ -21,7 +21,7 @@ func newConfig(a *app) *cobra.Command {
 
 // config reads the settings as this process sees them.
 func (a *app) config() (config.Config, error) {
-	p, err := paths.User()
+	p, err := paths.Choose()
 	if err != nil {
 		return config.Config{}, err
 	}

@@ -20,7 +20,7 @@ func newDaemon(a *app) *cobra.Command {
 		Use:   "daemon",
 		Short: "Look after the daemon",
 		Long: `Look after the daemon, bangerd, which does the work. It starts by itself when a
-command needs it, and VMs run on when it stops.`,
+command needs it, and VMs run on when it stops. On a machine with ` + "`banger\nsystem install`" + ` systemd runs it.`,
 		Example: "  banger daemon status",
 		Args:    noArgs,
 		RunE:    showHelp,
@@ -31,7 +31,7 @@ command needs it, and VMs run on when it stops.`,
 
 // runningClient returns a client that starts no daemon.
 func (a *app) runningClient() (*client.Client, paths.Paths, error) {
-	p, err := paths.User()
+	p, err := paths.Choose()
 	if err != nil {
 		return nil, p, err
 	}
@@ -47,13 +47,13 @@ func newDaemonStatus(a *app) *cobra.Command {
 		Example: "  banger daemon status\n  banger daemon status --json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, _, err := a.runningClient()
+			c, p, err := a.runningClient()
 			if err != nil {
 				return err
 			}
 			s, err := c.Status(cmd.Context())
 			if err != nil {
-				return notRunning(err)
+				return notRunning(err, p)
 			}
 			if asJSON {
 				return printJSON(a.out, "", s)
@@ -67,11 +67,20 @@ func newDaemonStatus(a *app) *cobra.Command {
 	return cmd
 }
 
-func notRunning(err error) error {
-	if api.KindOf(err) == api.KindNotFound {
-		return api.Errorf(api.KindNotFound, "the daemon is not running").WithHint("banger ps   starts it, as any command does")
+func notRunning(err error, p paths.Paths) error {
+	switch {
+	case api.KindOf(err) != api.KindNotFound:
+		return err
+	case p.Managed:
+		return api.Errorf(api.KindNotFound, "the daemon is not running").WithHint("systemctl status bangerd")
 	}
-	return err
+	return api.Errorf(api.KindNotFound, "the daemon is not running").WithHint("banger ps   starts it, as any command does")
+}
+
+// ofSystemd refuses what systemd does in system mode.
+func ofSystemd(verb string) error {
+	return api.Errorf(api.KindConflict, "cannot %s the daemon: it is a service of this machine, and systemd runs it", verb).
+		WithHint("sudo systemctl %s bangerd", verb)
 }
 
 func newDaemonRun() *cobra.Command {
@@ -83,6 +92,13 @@ func newDaemonRun() *cobra.Command {
   banger daemon run 2> bangerd.log`,
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
+			p, err := paths.Choose()
+			if err != nil {
+				return err
+			}
+			if p.Managed {
+				return ofSystemd("start")
+			}
 			program, err := client.FindDaemon()
 			if err != nil {
 				return err
@@ -100,12 +116,15 @@ func newDaemonStop(a *app) *cobra.Command {
 		Example: "  banger daemon stop",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, _, err := a.runningClient()
+			c, p, err := a.runningClient()
 			if err != nil {
 				return err
 			}
+			if p.Managed {
+				return ofSystemd("stop")
+			}
 			if err := c.StopAndWait(cmd.Context()); err != nil {
-				return notRunning(err)
+				return notRunning(err, p)
 			}
 			a.note("the daemon has stopped")
 			return nil

@@ -56,7 +56,7 @@ func (a *app) examine(cmd *cobra.Command) ([]api.Check, error) {
 	if a.signals.signal() != 0 {
 		return nil, err
 	}
-	p, pathErr := paths.User()
+	p, pathErr := paths.Choose()
 	if pathErr != nil {
 		return nil, pathErr
 	}

@@ -33,7 +33,7 @@ func (a *app) completeFlag(cmd *cobra.Command, flag string, names func() []strin
 
 // completing asks a daemon that runs, for a short time; it starts none.
 func completing(ask func(ctx context.Context, c *client.Client) []string) []string {
-	p, err := paths.User()
+	p, err := paths.Choose()
 	if err != nil {
 		return nil
 	}

@@ -19,12 +19,14 @@ import (
 	"banger/api"
 	"banger/internal/fsx"
 	"banger/internal/paths"
+	"banger/internal/systemd"
 )
 
 // Main is the whole of bangerd. It returns the exit status.
 func Main(args []string, program Program) int {
 	flags := flag.NewFlagSet("bangerd", flag.ContinueOnError)
 	version := flags.Bool("version", false, "print the version and exit")
+	system := flags.Bool("system", false, "be this machine's daemon: use the directories of system mode")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
@@ -34,7 +36,7 @@ func Main(args []string, program Program) int {
 	}
 	ready := takeReadiness()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	err := runProcess(program, log, ready)
+	err := runProcess(program, log, ready, *system)
 	if err != nil {
 		log.Error("daemon failed", "error", err)
 		ready.tell(err)
@@ -44,7 +46,7 @@ func Main(args []string, program Program) int {
 }
 
 // runProcess sets up what belongs to the whole process, and runs the daemon.
-func runProcess(program Program, log *slog.Logger, ready *readiness) error {
+func runProcess(program Program, log *slog.Logger, ready *readiness, system bool) error {
 	// Disks, consoles and sockets are the user's alone.
 	syscall.Umask(0o077)
 	tuneMemory()
@@ -56,10 +58,25 @@ func runProcess(program Program, log *slog.Logger, ready *readiness) error {
 	signal.Notify(unheard, syscall.SIGHUP, syscall.SIGPIPE)
 	defer signal.Stop(unheard)
 	p, err := paths.User()
+	if system {
+		p, err = paths.System(), nil
+	}
 	if err != nil {
 		return err
 	}
-	return Run(ctx, program, Env{Paths: p, Log: log}, ready.tell)
+	return Run(ctx, program, Env{Paths: p, Log: log}, func(err error) {
+		ready.tell(err)
+		tellSystemd(log, systemd.Ready)
+		context.AfterFunc(ctx, func() { tellSystemd(log, systemd.Stopping) })
+	})
+}
+
+// tellSystemd says how the daemon is, where systemd started it. Nothing else
+// depends on that it hears it.
+func tellSystemd(log *slog.Logger, state string) {
+	if err := systemd.Notify(state); err != nil {
+		log.Warn("systemd does not listen", "error", err)
+	}
 }
 
 // tuneMemory trades a little CPU for a small resident set: the daemon's live

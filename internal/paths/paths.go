@@ -17,6 +17,8 @@ type Paths struct {
 	Cache  string // what can be fetched again
 	Config string // config.toml
 	Run    string // the daemon's socket; empty: Data
+	// Managed: systemd runs the daemon, and no client starts one.
+	Managed bool
 }
 
 // What system mode uses, beside Paths. What only root may change is apart from
@@ -35,7 +37,7 @@ const (
 
 // System returns the paths of system mode.
 func System() Paths {
-	return Paths{Data: systemState + "/data", Cache: "/var/cache/banger", Config: SystemConfig, Run: "/run/banger"}
+	return Paths{Data: systemState + "/data", Cache: "/var/cache/banger", Config: SystemConfig, Run: "/run/banger", Managed: true}
 }
 
 // User returns the paths of the current user: below $BANGER_HOME where that is

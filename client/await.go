@@ -1,0 +1,90 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"banger/api"
+	"banger/internal/fsx"
+
+	"golang.org/x/sys/unix"
+)
+
+// awaitTime bounds how long a command waits for a daemon that systemd runs: it
+// restarts in well under a second, and a host that boots needs a few.
+const awaitTime = 15 * time.Second
+
+// awaitDaemon waits for a daemon that systemd runs and that is being restarted.
+func (c *Client) awaitDaemon(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, awaitTime, errAway)
+	defer cancel()
+	for {
+		conn, err := c.dialOrWatch(ctx)
+		switch {
+		case err == nil && conn != nil:
+			return conn, nil
+		case ctx.Err() != nil && errors.Is(context.Cause(ctx), errAway):
+			return nil, api.Errorf(api.KindTimeout, "cannot reach the daemon: %w for %s", errAway, awaitTime).
+				WithHint("systemctl status bangerd\njournalctl -e -u bangerd")
+		case ctx.Err() != nil:
+			return nil, api.Errorf(api.KindCanceled, "gave up waiting for the daemon: %w", context.Cause(ctx))
+		case err != nil:
+			return nil, api.Errorf(api.KindInternal, "cannot wait for the daemon: %w", err)
+		}
+	}
+}
+
+var errAway = errors.New("it has not been running")
+
+// dialOrWatch connects, or waits until something changes where the socket will
+// be and returns nothing. The watch begins first, so that no change is missed.
+func (c *Client) dialOrWatch(ctx context.Context) (net.Conn, error) {
+	socket := c.paths.Socket()
+	changes, err := watch(filepath.Dir(socket))
+	if err != nil {
+		return nil, err
+	}
+	defer changes.Close()
+	conn, err := fsx.DialUnix(ctx, socket)
+	if err == nil {
+		return conn, nil
+	}
+	if !absent(err) {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = changes.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	_, err = changes.Read(make([]byte, 4096)) // what changed does not matter
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, nil
+	}
+	return nil, err
+}
+
+// changed is what may mean that the daemon listens: it binds its socket, then
+// listens, then sets the socket's mode (fsx.ListenUnix).
+const changed = unix.IN_CREATE | unix.IN_ATTRIB | unix.IN_MOVED_TO | unix.IN_DELETE_SELF
+
+// watch watches dir, or the nearest directory above it that there is.
+func watch(dir string) (*os.File, error) {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		_, err = unix.InotifyAddWatch(fd, dir, changed)
+		if !errors.Is(err, unix.ENOENT) || dir == filepath.Dir(dir) {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, &os.PathError{Op: "watch", Path: dir, Err: err}
+	}
+	return os.NewFile(uintptr(fd), "inotify"), nil
+}

@@ -1,0 +1,91 @@
+package systemd
+
+import (
+	"context"
+	"sync"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// ended is the end of one job, as the signal JobRemoved tells it.
+type ended struct {
+	job    dbus.ObjectPath
+	result string
+}
+
+// jobs hands the ends of jobs to those who wait for them.
+type jobs struct {
+	mu      sync.Mutex
+	waiting map[chan ended]string // the unit
+}
+
+// perUnit is room for the ends of jobs of one unit between the call that starts
+// a job and the look at them: there is one job per unit at a time.
+const perUnit = 16
+
+// watch begins to collect the ends of a unit's jobs. A job may end before the
+// call that started it has answered, so this comes before the call.
+func (j *jobs) watch(unit string) chan ended {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.waiting == nil {
+		j.waiting = map[chan ended]string{}
+	}
+	ends := make(chan ended, perUnit)
+	j.waiting[ends] = unit
+	return ends
+}
+
+func (j *jobs) unwatch(ends chan ended) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	delete(j.waiting, ends)
+}
+
+// follow hands on signals until the connection closes their channel.
+func (j *jobs) follow(signals <-chan *dbus.Signal) {
+	for s := range signals {
+		var id uint32
+		var e ended
+		var unit string
+		if s.Name == manager+".JobRemoved" && dbus.Store(s.Body, &id, &e.job, &unit, &e.result) == nil {
+			j.deliver(unit, e)
+		}
+	}
+}
+
+func (j *jobs) deliver(unit string, e ended) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for ends, of := range j.waiting {
+		if of == unit {
+			select {
+			case ends <- e:
+			default: // one that does not listen must not hold up the others
+			}
+		}
+	}
+}
+
+// job calls a method that starts a job of a unit, and waits for the job's end.
+// The result is "done" for a success, see org.freedesktop.systemd1(5).
+func (l *link) job(ctx context.Context, unit, method string, args ...any) (string, error) {
+	ends := l.jobs.watch(unit)
+	defer l.jobs.unwatch(ends)
+	var path dbus.ObjectPath
+	if err := l.call(ctx, method, args, &path); err != nil {
+		return "", err
+	}
+	for {
+		select {
+		case e := <-ends:
+			if e.job == path {
+				return e.result, nil
+			}
+		case <-l.conn.Context().Done():
+			return "", errLost
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		}
+	}
+}

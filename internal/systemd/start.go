@@ -1,0 +1,74 @@
+package systemd
+
+import (
+	"context"
+	"runtime"
+	"strconv"
+
+	"github.com/godbus/dbus/v5"
+
+	"banger/api"
+)
+
+func decimal(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
+
+// aux is an element of StartTransientUnit's last argument: none are used.
+type aux struct {
+	Name       string
+	Properties []property
+}
+
+// StartTransient starts u and returns once its program was executed, or says
+// why it was not and leaves no unit. It is of kind api.KindExists where a unit
+// of that name is loaded already.
+func (b *Bus) StartTransient(ctx context.Context, u Unit) error {
+	if len(u.Exec) == 0 {
+		return api.Errorf(api.KindInternal, "cannot start %s: it names no program", u.Name)
+	}
+	l, err := b.get(ctx)
+	if err != nil {
+		return err
+	}
+	if err = l.start(ctx, u); !unsent(err) {
+		return err
+	}
+	l.conn.Close()
+	if l, err = b.get(ctx); err != nil {
+		return err
+	}
+	return l.start(ctx, u)
+}
+
+func (l *link) start(ctx context.Context, u Unit) error {
+	properties := u.properties()
+	if l.refs {
+		// Keeps a unit that failed until it has been asked why.
+		properties = append(properties, property{"AddRef", dbus.MakeVariant(true)})
+		defer l.unref(u.Name)
+	}
+	result, err := l.job(ctx, u.Name, "StartTransientUnit", u.Name, "fail", properties, []aux{})
+	runtime.KeepAlive(u)
+	if err != nil {
+		return explain("start", u.Name, err)
+	}
+	if result == "done" {
+		return nil
+	}
+	// Its caller may have given up by now; the unit must go all the same.
+	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)
+	defer cancel()
+	state, _ := l.state(after, u.Name)
+	_ = l.call(after, "ResetFailedUnit", []any{u.Name}) // it may have vanished by itself
+	return failedStart(u.Name, result, state)
+}
+
+// unref gives a unit's reference back and waits for no answer: the connection's
+// end would do the same.
+func (l *link) unref(unit string) {
+	l.conn.Object(service, unitPath(unit)).Go(unitFace+".Unref", dbus.FlagNoReplyExpected, nil)
+}
+
+func failedStart(unit, result string, state State) error {
+	err := api.Errorf(api.KindInternal, "cannot start %s: the job's result is %q%s", unit, result, state.why())
+	return err.WithHint("journalctl -u %s", unit)
+}
