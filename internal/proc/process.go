@@ -86,6 +86,42 @@ func fromPidfd(fd, pid int) (*Process, error) {
 	return p, nil
 }
 
+// FromPidfd takes hold of a process by a pidfd that another process opened. It
+// takes the descriptor over. ErrGone says that the process has ended, or is
+// another than id names.
+func FromPidfd(f *os.File, id Identity) (*Process, error) {
+	defer f.Close()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, fmt.Errorf("cannot hold process %d: %w", id.PID, err)
+	}
+	p, err := fromPidfd(fd, id.PID)
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("cannot hold process %d: %w", id.PID, err)
+	}
+	if p.id != id {
+		p.Close()
+		return nil, fmt.Errorf("pid %d belongs to another process now: %w", id.PID, ErrGone)
+	}
+	return p, nil
+}
+
+// File returns a pidfd of the process, to hand to another program.
+func (p *Process) File() (*os.File, error) {
+	conn, err := p.file.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var fd int
+	var dupErr error
+	err = conn.Control(func(old uintptr) { fd, dupErr = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 3) })
+	if err = errors.Join(err, dupErr); err != nil {
+		return nil, fmt.Errorf("cannot hand on process %d: %w", p.id.PID, err)
+	}
+	return os.NewFile(uintptr(fd), p.file.Name()), nil
+}
+
 // OpenIdentity takes hold of the process id names, or says ErrGone.
 func OpenIdentity(id Identity) (*Process, error) {
 	if id.PID <= 0 {

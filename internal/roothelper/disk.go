@@ -22,7 +22,7 @@ func (h *Helper) diskAttach(ctx context.Context, c rootapi.DiskAttachCall, files
 }
 
 func (h *Helper) diskDetach(ctx context.Context, c rootapi.DiskDetachCall, _ []*os.File) (any, error) {
-	if err := h.mustNotRun(c.ID); err != nil {
+	if err := h.mustNotRun(ctx, c.ID); err != nil {
 		return nil, err
 	}
 	return nil, h.Blocks.Detach(ctx, c.ID)
@@ -44,7 +44,7 @@ func (h *Helper) netAttach(ctx context.Context, c rootapi.NetAttachCall, _ []*os
 	if c.Slot >= h.Settings.UIDCount {
 		return nil, api.Errorf(api.KindInvalid, "slot %d is beyond the %d that this installation has", c.Slot, h.Settings.UIDCount)
 	}
-	plan, err := network.NewPlan(network.Spec{ID: c.ID, Slot: c.Slot, Outer: h.Settings.Outer, DNS: c.DNS, UID: h.uid(c.Slot)})
+	plan, err := network.New(network.Spec{ID: c.ID, Slot: c.Slot, Outer: h.Settings.Outer, UID: h.uid(c.Slot)})
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func (h *Helper) netAttach(ctx context.Context, c rootapi.NetAttachCall, _ []*os
 }
 
 func (h *Helper) netDetach(ctx context.Context, c rootapi.NetDetachCall, _ []*os.File) (any, error) {
-	if err := h.mustNotRun(c.ID); err != nil {
+	if err := h.mustNotRun(ctx, c.ID); err != nil {
 		return nil, err
 	}
 	return nil, h.Networks.Detach(ctx, c.ID)

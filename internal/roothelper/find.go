@@ -99,7 +99,7 @@ func (h *Helper) vmFind(ctx context.Context, c rootapi.VMFindCall) (any, []*os.F
 	if err != nil {
 		return rootapi.VMFindAnswer{}, nil, err
 	}
-	file, err := p.File()
+	file, err := p.Process().File()
 	if err != nil {
 		return rootapi.VMFindAnswer{}, nil, err
 	}
@@ -113,7 +113,7 @@ func describe(p *fcproc.Handle, j jail) (rootapi.Process, error) {
 		PID: id.PID, StartTime: id.StartTime, BootID: id.BootID, VMM: rootapi.Firecracker, Accel: "kvm", Found: true,
 	}
 	if j.program == qemuProgram {
-		args, err := p.Cmdline()
+		args, err := p.Process().Cmdline()
 		if err != nil {
 			return answer, err
 		}

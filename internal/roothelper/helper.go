@@ -6,8 +6,11 @@ import (
 	"os"
 	"sync"
 
+	"banger/api"
 	"banger/internal/blockdev"
+	"banger/internal/daemon/fcproc"
 	"banger/internal/network"
+	"banger/internal/network/netns"
 	"banger/internal/rootapi"
 	"banger/internal/systemd"
 )
@@ -28,9 +31,14 @@ type Networks interface {
 	Attach(ctx context.Context, p network.Plan) error
 	AttachNone(ctx context.Context, id string) error
 	Detach(ctx context.Context, id string) error
-	List() ([]network.Object, error)
-	RemoveTable(ctx context.Context) error
-	Check(ctx context.Context) []network.Finding
+	List() ([]netns.Object, error)
+}
+
+// Firewall is the host's table, which belongs to no VM.
+type Firewall interface {
+	Ensure(ctx context.Context) error
+	Remove(ctx context.Context) error
+	Check(ctx context.Context) []api.Check
 }
 
 // Units starts and ends units of systemd.
@@ -54,12 +62,16 @@ type Settings struct {
 // Helper carries out the verbs.
 type Helper struct {
 	Settings Settings
+	Owner    int // user id
 	Blocks   Blocks
 	Networks Networks
+	Firewall Firewall
 	Units    Units
+	Host     fcproc.Host
 	Dirs     Dirs
 
-	locks locks
+	locks    locks
+	programs programs
 }
 
 // Dirs are where the helper keeps things; tests have their own.
@@ -67,8 +79,6 @@ type Dirs struct {
 	Jails string
 	Boot  string
 	Run   string
-	Proc  string // /proc
-	Cgrp  string // /sys/fs/cgroup
 }
 
 // uid is the user and group id of a VM's VMM.

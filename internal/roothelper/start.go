@@ -37,7 +37,7 @@ func (h *Helper) vmStart(ctx context.Context, c rootapi.VMStartCall, logs []*os.
 		if err != nil {
 			return answer, nil, err
 		}
-		file, err := p.File()
+		file, err := p.Process().File()
 		return answer, []*os.File{file}, err
 	}
 	for _, f := range logs {

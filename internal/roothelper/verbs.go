@@ -37,7 +37,7 @@ var handlers = map[rootapi.Verb]handler{
 			return nil, nil, err
 		}
 		defer s.Helper.locks.lock(call.ID)()
-		return s.Helper.vmFind(call)
+		return s.Helper.vmFind(ctx, call)
 	},
 	rootapi.VMKill:    forVM(func(c rootapi.VMKillCall) string { return c.ID }, (*Helper).vmKill),
 	rootapi.VMRelease: forVM(func(c rootapi.VMReleaseCall) string { return c.ID }, (*Helper).vmRelease),
@@ -52,8 +52,8 @@ var handlers = map[rootapi.Verb]handler{
 	rootapi.List: on(func(ctx context.Context, s *Server, _ rootapi.ListCall, _ []*os.File) (any, error) {
 		return s.Helper.list(ctx)
 	}),
-	rootapi.Check: on(func(ctx context.Context, s *Server, _ rootapi.CheckCall, _ []*os.File) (any, error) {
-		return s.Helper.check(ctx), nil
+	rootapi.Check: on(func(ctx context.Context, s *Server, c rootapi.CheckCall, _ []*os.File) (any, error) {
+		return s.Helper.check(ctx, c), nil
 	}),
 	rootapi.Clear: on(func(ctx context.Context, s *Server, _ rootapi.ClearCall, _ []*os.File) (any, error) {
 		return nil, s.Helper.clear(ctx)

@@ -52,3 +52,6 @@ func (h *Handle) Done() <-chan struct{} { return h.process.Done() }
 
 // Close lets go of the process, which itself runs on.
 func (h *Handle) Close() { h.process.Close() }
+
+// Process is the process itself, which is the handle's to close.
+func (h *Handle) Process() *proc.Process { return h.process }

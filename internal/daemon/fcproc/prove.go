@@ -35,7 +35,7 @@ func kindOf(err error) api.Kind {
 
 // check is one thing that must be true of a VM's VMM.
 type check struct {
-	name string
+	name  string
 	holds func(h Host, pid int, q Query) error
 }
 

@@ -10,8 +10,8 @@ import (
 
 	"banger/api"
 	"banger/internal/driver"
-	"banger/internal/driver/vmproc"
 	"banger/internal/driver/firecracker/vsock"
+	"banger/internal/driver/vmproc"
 	"banger/internal/proc"
 	"banger/internal/rootapi"
 )
