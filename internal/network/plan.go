@@ -55,6 +55,7 @@ type Spec struct {
 // Plan is a VM's network.
 type Plan struct {
 	ID      string
+	Slot    int
 	UID     int
 	Netns   string       // the namespace, below /run/netns
 	Link    string       // the host's end of the link
@@ -127,7 +128,7 @@ func New(s Spec) (Plan, error) {
 	}
 	host, inner := nth(s.Outer, 2*s.Slot), nth(s.Outer, 2*s.Slot+1)
 	return Plan{
-		ID: s.ID, UID: s.UID, Netns: vmid.Netns(s.ID), Link: vmid.Link(s.ID),
+		ID: s.ID, Slot: s.Slot, UID: s.UID, Netns: vmid.Netns(s.ID), Link: vmid.Link(s.ID),
 		Host: netip.PrefixFrom(host, 31), Outer: netip.PrefixFrom(inner, 31),
 		HostMAC: mac(host), UpMAC: mac(inner),
 	}, nil
