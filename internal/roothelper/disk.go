@@ -34,7 +34,14 @@ func (h *Helper) diskStatus(_ context.Context, c rootapi.DiskStatusCall, _ []*os
 		return nil, err
 	}
 	const sector = 512 // dm counts in sectors of 512 bytes (dmsetup(8))
-	return rootapi.DiskUsage{UsedBytes: u.Used * sector, TotalBytes: u.Total * sector, Broken: u.Broken}, nil
+	usage := rootapi.DiskUsage{UsedBytes: int64(u.Used) * sector, TotalBytes: int64(u.Total) * sector}
+	switch {
+	case u.Invalid:
+		usage.Broken = "the host could not write to its copy-on-write file"
+	case u.Overflow:
+		usage.Broken = "its copy-on-write file is full"
+	}
+	return usage, nil
 }
 
 func (h *Helper) netAttach(ctx context.Context, c rootapi.NetAttachCall, _ []*os.File) (any, error) {

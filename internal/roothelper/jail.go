@@ -11,6 +11,7 @@ import (
 	"banger/api"
 	"banger/internal/driver/firecracker"
 	"banger/internal/fsx"
+	"banger/internal/rootapi"
 	"banger/internal/vmid"
 )
 

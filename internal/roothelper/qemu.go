@@ -51,8 +51,7 @@ func (h *Helper) prepareQEMU(c rootapi.VMStartCall, uid int, logs []*os.File) (*
 	}
 	u := h.unit(c, logs)
 	u.Exec = append([]string{h.Settings.Self, LaunchArg, j.root, program}, qemuArgs(c, j)...)
-	u.Credential = &systemd.Credential{UID: uint32(uid), GID: uint32(uid)}
-	u.SupplementaryGroups = kvmGroup()
+	u.Credential = &systemd.Credential{UID: uint32(uid), GID: uint32(uid), Groups: kvmGroup()}
 	u.NetworkNamespacePath = filepath.Join(netnsDir, vmid.Netns(c.ID))
 	u.NoNewPrivileges, u.CapabilityBoundingSet = true, []int{}
 	u.ProtectSystem, u.ProtectHome = "strict", "yes"

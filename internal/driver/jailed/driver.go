@@ -128,8 +128,8 @@ func withLastWords(err error, dir string) error {
 	return api.Errorf(e.Kind, "%w; the VMM said: %s", err, words)
 }
 
-// Recover implements driver.Driver.
-func (d *base) Recover(ctx context.Context, id, dir string, hint json.RawMessage) (driver.Machine, error) {
+// recover finds the VMM of a VM again.
+func (d *base) recover(ctx context.Context, id, dir string, hint json.RawMessage) (*Machine, error) {
 	var h handle
 	if json.Unmarshal(hint, &h) != nil || h.Version != handleVersion {
 		h = handle{}

@@ -10,14 +10,11 @@ import (
 
 	"banger/api"
 	"banger/internal/driver"
-	"banger/internal/driver/firecracker/vsock"
+	"banger/internal/driver/firecracker"
 	"banger/internal/driver/vmproc"
 	"banger/internal/proc"
 	"banger/internal/rootapi"
 )
-
-// agentPort is where the guest's agent listens on vsock.
-const agentPort = 1024
 
 // Machine is a VMM in its jail.
 type Machine struct {
@@ -79,7 +76,7 @@ func (m *Machine) DialGuest(ctx context.Context) (net.Conn, error) {
 	if err != nil || !m.vsock {
 		return conn, err
 	}
-	if err := vsock.Connect(ctx, conn, agentPort); err != nil {
+	if err := firecracker.Connect(ctx, conn, firecracker.AgentPort); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("cannot reach the guest's agent: %w", err)
 	}
