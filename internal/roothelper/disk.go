@@ -55,6 +55,9 @@ func (h *Helper) netAttach(ctx context.Context, c rootapi.NetAttachCall, _ []*os
 	if err != nil {
 		return nil, err
 	}
+	if err := h.Firewall.EnsureOnce(ctx); err != nil {
+		return nil, err
+	}
 	return nil, h.Networks.Attach(ctx, plan)
 }
 

@@ -37,6 +37,8 @@ type Networks interface {
 // Firewall is the host's table, which belongs to no VM.
 type Firewall interface {
 	Ensure(ctx context.Context) error
+	// EnsureOnce is Ensure, unless that has succeeded before.
+	EnsureOnce(ctx context.Context) error
 	Remove(ctx context.Context) error
 	Check(ctx context.Context) []api.Check
 }

@@ -37,7 +37,7 @@ const (
 // Create makes a new VM, and starts it if asked to. What is wrong with the
 // request is refused before anything is touched.
 func (s *Service) Create(ctx context.Context, req api.CreateVM) (*op.Op, error) {
-	v, err := s.resolve(req)
+	v, err := s.resolve(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (s *Service) Create(ctx context.Context, req api.CreateVM) (*op.Op, error) 
 }
 
 // resolve fills in defaults and checks the request against this host.
-func (s *Service) resolve(req api.CreateVM) (api.VM, error) {
+func (s *Service) resolve(ctx context.Context, req api.CreateVM) (api.VM, error) {
 	defaults, err := s.Defaults()
 	if err != nil {
 		return api.VM{}, err
@@ -83,7 +83,7 @@ func (s *Service) resolve(req api.CreateVM) (api.VM, error) {
 	if err := s.checkSizes(v); err != nil {
 		return v, err
 	}
-	if _, err := s.driverOf(v.Driver); err != nil {
+	if v.Driver, err = s.chooseDriver(ctx, v.Driver); err != nil {
 		return v, err
 	}
 	if v.Kernel != "" {

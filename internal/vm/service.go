@@ -303,6 +303,24 @@ func (s *Service) get(e *entry) api.VM {
 	return e.vm
 }
 
+// autoDriver stands for the first driver that works on this host.
+const autoDriver = "auto"
+
+// chooseDriver returns the name of a driver that there is.
+func (s *Service) chooseDriver(ctx context.Context, name string) (string, error) {
+	if name != autoDriver {
+		_, err := s.driverOf(name)
+		return name, err
+	}
+	for _, d := range s.Drivers[:len(s.Drivers)-1] {
+		if _, err := d.Probe(ctx, "", ""); err == nil {
+			return d.Name(), nil
+		}
+	}
+	// What the last one lacks is said when it starts something.
+	return s.Drivers[len(s.Drivers)-1].Name(), nil
+}
+
 // driverOf returns the driver by name.
 func (s *Service) driverOf(name string) (driver.Driver, error) {
 	var known []string

@@ -3,6 +3,7 @@ package jailed
 import (
 	"context"
 	"encoding/json"
+	"net"
 	"strings"
 
 	"banger/api"
@@ -64,7 +65,7 @@ func (m firecrackerMachine) Pause(ctx context.Context) error { return m.api().Pa
 func (m firecrackerMachine) Resume(ctx context.Context) error { return m.api().Resume(ctx) }
 
 func (m firecrackerMachine) api() *fcapi.Client {
-	return fcapi.New(func(ctx context.Context) (conn fcapi.Conn, err error) { return m.dial(ctx, rootapi.SocketAPI) })
+	return fcapi.New(func(ctx context.Context) (net.Conn, error) { return m.dial(ctx, rootapi.SocketAPI) })
 }
 
 // QEMU is the driver of QEMU in system mode.
