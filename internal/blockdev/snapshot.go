@@ -21,6 +21,16 @@ type snapshot struct {
 	base, cow backing
 }
 
+func newSnapshot(id string, base, cow *os.File) (snapshot, error) {
+	s := snapshot{name: vmid.Device(id)}
+	var err error
+	if s.base, err = newBacking("base", base, baseTag, unix.LO_FLAGS_READ_ONLY|unix.LO_FLAGS_AUTOCLEAR); err != nil {
+		return s, err
+	}
+	s.cow, err = newCow(cow, s.name)
+	return s, err
+}
+
 func (s snapshot) sectors() uint64 { return uint64(s.base.size / sectorSize) }
 
 // AttachSnapshot makes the VM's device over a base, which it only reads, and a
@@ -37,12 +47,8 @@ func AttachSnapshot(ctx context.Context, id string, base, cow *os.File) (Device,
 }
 
 func attachSnapshot(ctx context.Context, id string, base, cow *os.File) (Device, error) {
-	s := snapshot{name: vmid.Device(id)}
-	var err error
-	if s.base, err = newBacking("base", base, baseTag, unix.LO_FLAGS_READ_ONLY|unix.LO_FLAGS_AUTOCLEAR); err != nil {
-		return Device{}, err
-	}
-	if s.cow, err = newCow(cow, s.name); err != nil {
+	s, err := newSnapshot(id, base, cow)
+	if err != nil {
 		return Device{}, err
 	}
 	unlock, err := lockVM(ctx, id)
@@ -153,14 +159,18 @@ func (s snapshot) make(ctx context.Context, m *mapper) (Device, error) {
 
 // start gives the device its table and brings that into use.
 func (s snapshot) start(m *mapper, base, cow *loop) error {
-	t := target{length: s.sectors(), kind: snapshotTarget, params: table{base.device.number(), cow.device.number()}.params()}
-	if err := m.load(s.name, t); err != nil {
+	if err := m.load(s.name, s.target(base, cow)); err != nil {
 		return loadFailure(s.name, err)
 	}
 	if err := m.resume(s.name); err != nil {
 		return fmt.Errorf("resume %s: %w", s.name, err)
 	}
 	return nil
+}
+
+func (s snapshot) target(base, cow *loop) target {
+	t := table{base: base.device.number(), cow: cow.device.number()}
+	return target{length: s.sectors(), kind: snapshotTarget, params: t.params()}
 }
 
 func loadFailure(name string, err error) error {
