@@ -75,7 +75,7 @@ type HostObject struct {
 
 // StepTiming is how long one step of an operation took.
 type StepTiming struct {
-	Step         string  `json:"step"`
+	Step         string  `json:"step"` // "STEP/PART" is a part of the step before
 	Milliseconds float64 `json:"ms"`
 }
 

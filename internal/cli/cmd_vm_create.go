@@ -13,7 +13,7 @@ import (
 // our own errors.
 type shape struct {
 	name, image, kernel, driver string
-	vcpu, memory, disk          string
+	vcpu, memory, disk, network string
 }
 
 func (s *shape) flags(a *app, cmd *cobra.Command) {
@@ -21,13 +21,15 @@ func (s *shape) flags(a *app, cmd *cobra.Command) {
 	f.StringVar(&s.name, "name", "", "name, a DNS label (default: an adjective and a noun)")
 	f.StringVar(&s.image, "image", "", "root file system (default: the configured one)")
 	f.StringVar(&s.kernel, "kernel", "", "kernel (default: the distribution's newest)")
-	f.StringVar(&s.driver, "driver", "", "what runs the VM: qemu")
+	f.StringVar(&s.driver, "driver", "", "what runs the VM: qemu, or firecracker in system mode")
+	f.StringVar(&s.network, "network", "", "none: the VM gets no network")
 	f.StringVar(&s.vcpu, "vcpu", "", "number of processors")
 	f.StringVar(&s.memory, "memory", "", "memory, such as 512M or 4G")
 	f.StringVar(&s.disk, "disk", "", "size of the disk, such as 20G; it occupies only what is written")
 	a.completeFlag(cmd, "image", a.imageNames)
 	a.completeFlag(cmd, "kernel", a.kernelNames)
-	a.completeFlag(cmd, "driver", func() []string { return []string{"qemu"} })
+	a.completeFlag(cmd, "driver", func() []string { return []string{"firecracker", "qemu"} })
+	a.completeFlag(cmd, "network", func() []string { return []string{api.NetworkNone} })
 }
 
 // request reads the flags, and for those not given the environment, which the
@@ -61,6 +63,12 @@ func (s *shape) request(a *app, cmd *cobra.Command) (api.CreateVM, error) {
 	read("vcpu", "BANGER_VCPUS", s.vcpu, func(v string) (e error) { req.VCPUs, e = config.ParseVCPUs(v); return })
 	read("memory", "BANGER_MEMORY", s.memory, func(v string) (e error) { req.MemoryBytes, e = config.ParseMemory(v); return })
 	read("disk", "BANGER_DISK", s.disk, func(v string) (e error) { req.DiskBytes, e = config.ParseDisk(v); return })
+	read("network", "BANGER_NETWORK", s.network, func(v string) error {
+		if req.Network = v; v != api.NetworkNone {
+			return fmt.Errorf("%.40q is not none", v)
+		}
+		return nil
+	})
 	if err == nil && cmd.Flags().Changed("name") && s.name == "" {
 		err = usagef(cmd, "cannot use --name: it is empty")
 	}

@@ -140,6 +140,10 @@ func (a *app) printTiming(steps []api.StepTiming, start, command, removal time.D
 	b.WriteString("where the time went:\n")
 	for _, s := range steps {
 		d := time.Duration(s.Milliseconds * float64(time.Millisecond))
+		if _, part, ok := strings.Cut(s.Step, "/"); ok {
+			row("  "+part, d) // is in the step's own time
+			continue
+		}
 		rest -= d
 		row(s.Step, d)
 	}

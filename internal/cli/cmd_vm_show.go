@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"banger/api"
@@ -12,11 +13,11 @@ import (
 )
 
 func newVMShow(a *app) *cobra.Command {
-	var asJSON bool
+	var asJSON, timing bool
 	cmd := &cobra.Command{
 		Use:               "show NAME...",
 		Short:             "Show a VM in detail",
-		Example:           "  banger vm show dev\n  banger vm show --json dev",
+		Example:           "  banger vm show dev\n  banger vm show --timing dev\n  banger vm show --json dev",
 		Args:              arguments(1, -1, "the name of a VM"),
 		ValidArgsFunction: a.completeArgs(-1, a.vmNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -26,11 +27,26 @@ func newVMShow(a *app) *cobra.Command {
 			}
 			return showAll(a, args, asJSON, "vm", "vms",
 				func(name string) (api.VM, error) { return c.ShowVM(cmd.Context(), name) },
-				func(vm api.VM) error { return fields(a.out, vmFields(vm)...) })
+				func(vm api.VM) error {
+					if err := fields(a.out, vmFields(vm)...); err != nil || !timing {
+						return err
+					}
+					return fields(a.out, timingFields(vm.Timing)...)
+				})
 		},
 	}
 	addJSON(cmd, &asJSON)
+	cmd.Flags().BoolVar(&timing, "timing", false, "show how long each part of its newest start took")
 	return cmd
+}
+
+// timingFields are the steps of a start, and what they consist of.
+func timingFields(steps []api.StepTiming) []string {
+	var list []string
+	for _, s := range steps {
+		list = append(list, strings.ReplaceAll(s.Step, "/", ": "), fmt.Sprintf("%.1f ms", s.Milliseconds))
+	}
+	return list
 }
 
 // showAll shows what each name stands for: one as an object, several as a list.
@@ -85,11 +101,17 @@ func vmFields(vm api.VM) []string {
 	if vm.Accel != "" {
 		driver += " (" + vm.Accel + ")"
 	}
+	disk := fmt.Sprintf("%s (%s)", size.Format(vm.DiskBytes), vm.DiskDriver)
+	if u := vm.DiskUsage; u != nil && u.Broken != "" {
+		disk += ", broken: " + u.Broken
+	} else if u != nil {
+		disk += ", " + size.Format(u.UsedBytes) + " used"
+	}
 	return []string{
 		"name", vm.Name, "id", vm.ID, "state", string(vm.State), "reason", vm.Reason,
 		"image", withDigest(vm.Image, vm.ImageDigest), "kernel", withDigest(vm.Kernel, vm.KernelDigest),
 		"driver", driver, "vcpus", strconv.Itoa(vm.VCPUs), "memory", size.Format(vm.MemoryBytes),
-		"disk", fmt.Sprintf("%s (%s)", size.Format(vm.DiskBytes), vm.DiskDriver),
+		"disk", disk, "network", vm.Network,
 		"created", moment(&vm.CreatedAt), "started", moment(vm.StartedAt), "stopped", moment(vm.StoppedAt),
 		"pid", pid, "boot id", vm.BootID, "removed", remove,
 	}

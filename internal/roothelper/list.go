@@ -82,4 +82,3 @@ func (h *Helper) clear(ctx context.Context) error {
 	}
 	return err
 }
-

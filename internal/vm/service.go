@@ -107,6 +107,8 @@ type entry struct {
 	op   *op.Op // that operation, once it is recorded
 	run  *run   // nil while no VMM runs
 	last *run   // the newest run, also when it has ended
+
+	parts []api.StepTiming // of the newest start's vmm step
 }
 
 // New returns a service that knows nothing yet: call Recover.

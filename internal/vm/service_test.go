@@ -381,7 +381,7 @@ func TestInterruptedEverywhere(t *testing.T) {
 // interrupt runs the steps of a vm.run up to and with the named one, and leaves.
 func (w *world) interrupt(t *testing.T, last string, undoing bool) {
 	t.Helper()
-	v, err := w.resolve(api.CreateVM{Name: "dev", Image: "debian"})
+	v, err := w.resolve(t.Context(), api.CreateVM{Name: "dev", Image: "debian"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,7 +56,7 @@ func (s *Service) startVMM(e *entry) func(context.Context, api.Report) error {
 		}
 		machine, err := drv.Recover(ctx, v.ID, s.Paths.VM(v.ID), s.readHandle(v.ID))
 		if errors.Is(err, driver.ErrGone) {
-			machine, err = s.boot(ctx, drv, v, report)
+			machine, err = s.boot(ctx, drv, e, report)
 		}
 		if errors.Is(err, driver.ErrGone) {
 			return s.failed(ctx, e, "its VMM ended while the guest booted")
@@ -68,7 +69,8 @@ func (s *Service) startVMM(e *entry) func(context.Context, api.Report) error {
 	}
 }
 
-func (s *Service) boot(ctx context.Context, drv driver.Driver, v api.VM, report api.Report) (driver.Machine, error) {
+func (s *Service) boot(ctx context.Context, drv driver.Driver, e *entry, report api.Report) (driver.Machine, error) {
+	v := s.get(e)
 	vmlinux, initramfs, err := s.Kernels.Boot(ctx, v.KernelDigest, s.Agent)
 	if err != nil {
 		return nil, err
@@ -93,8 +95,31 @@ func (s *Service) boot(ctx context.Context, drv driver.Driver, v api.VM, report 
 		ID: v.ID, Dir: s.Paths.VM(v.ID), VCPUs: v.VCPUs, MemoryBytes: v.MemoryBytes,
 		Kernel: vmlinux, Initramfs: initramfs, Cmdline: cmdline,
 		Disk: s.diskPath(v.ID), DiskFormat: d.Format(), Slot: v.Slot, NoNetwork: v.Network == api.NetworkNone,
-		Accel: found.Accel,
+		Accel: found.Accel, Timed: s.timeParts(e),
 	})
+}
+
+// timeParts returns what a driver tells how long the parts of its start take.
+func (s *Service) timeParts(e *entry) func(part string, took time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.parts = nil
+	return func(part string, took time.Duration) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		e.parts = append(e.parts, api.StepTiming{Step: "vmm/" + part, Milliseconds: float64(took.Microseconds()) / 1000})
+	}
+}
+
+// withParts adds the parts of the vmm step to what an operation knows.
+func (s *Service) withParts(e *entry, steps []api.StepTiming) []api.StepTiming {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := slices.IndexFunc(steps, func(t api.StepTiming) bool { return t.Step == "vmm" })
+	if at < 0 {
+		return steps
+	}
+	return slices.Insert(steps, at+1, e.parts...)
 }
 
 func (s *Service) diskDriver(name string) (disk.Driver, error) {
