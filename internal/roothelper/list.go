@@ -39,7 +39,7 @@ func (h *Helper) list(ctx context.Context) (rootapi.ListAnswer, error) {
 	for _, id := range jails {
 		add(rootapi.KindJail, id, id)
 	}
-	processes, procErr := h.processes()
+	processes, procErr := h.processes(jails)
 	all = append(all, processes...)
 	if err := errors.Join(blockErr, netErr, jailErr, procErr); err != nil {
 		return rootapi.ListAnswer{}, err
@@ -50,12 +50,22 @@ func (h *Helper) list(ctx context.Context) (rootapi.ListAnswer, error) {
 	return rootapi.ListAnswer{Objects: all}, nil
 }
 
-// processes lists what runs with the user id of a VM.
-func (h *Helper) processes() ([]rootapi.Object, error) {
+// processes lists what runs with the user id of a VM. Whose it is its cgroup says,
+// and of an older layout's the jail that records the user id.
+func (h *Helper) processes(jails []string) ([]rootapi.Object, error) {
 	found, err := h.Host.Users(uint32(h.Settings.UIDBase), uint32(h.Settings.UIDBase+h.Settings.UIDCount))
+	owners := map[uint32]string{}
+	for _, id := range jails {
+		if j, ok, _ := h.findJail(id); ok {
+			if uid, err := j.uid(); err == nil {
+				owners[uid] = id
+			}
+		}
+	}
 	var all []rootapi.Object
 	for _, p := range found {
-		all = append(all, rootapi.Object{Kind: rootapi.KindProcess, Name: fmt.Sprintf("%d (%s)", p.PID, p.Name), ID: p.ID})
+		id := cmp.Or(p.ID, owners[p.UID])
+		all = append(all, rootapi.Object{Kind: rootapi.KindProcess, Name: fmt.Sprintf("%d (%s)", p.PID, p.Name), ID: id})
 	}
 	return all, err
 }

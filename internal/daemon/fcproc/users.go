@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 
 	"banger/internal/vmid"
 )
@@ -14,6 +13,7 @@ import (
 type User struct {
 	PID  int
 	Name string // what the kernel calls it, proc_pid_comm(5)
+	UID  uint32
 	ID   string // of the VM whose cgroup it is in; empty: of none
 }
 
@@ -30,20 +30,34 @@ func (h Host) Users(from, below uint32) ([]User, error) {
 		if err != nil || pid <= 0 {
 			continue
 		}
-		info, err := os.Stat(filepath.Join(h.Proc, e.Name()))
-		if err != nil {
-			continue
-		}
-		if st, ok := info.Sys().(*syscall.Stat_t); !ok || st.Uid < from || st.Uid >= below {
+		uid, ok := h.uidOf(e.Name())
+		if !ok || uid < from || uid >= below {
 			continue
 		}
 		comm, err := os.ReadFile(filepath.Join(h.Proc, e.Name(), "comm"))
 		if err != nil {
 			continue
 		}
-		users = append(users, User{PID: pid, Name: string(bytes.TrimSpace(comm)), ID: h.cgroupID(e.Name())})
+		users = append(users, User{PID: pid, Name: string(bytes.TrimSpace(comm)), UID: uid, ID: h.cgroupID(e.Name())})
 	}
 	return users, nil
+}
+
+// uidOf reads a process's real user id from its status (proc_pid_status(5)); the
+// owner of its directory is root for a process that must not be dumped.
+func (h Host) uidOf(pid string) (uint32, bool) {
+	data, err := os.ReadFile(filepath.Join(h.Proc, pid, "status"))
+	if err != nil {
+		return 0, false
+	}
+	for line := range bytes.Lines(data) {
+		rest, ok := bytes.CutPrefix(line, []byte("Uid:"))
+		if fields := bytes.Fields(rest); ok && len(fields) > 0 {
+			uid, err := strconv.ParseUint(string(fields[0]), 10, 32)
+			return uint32(uid), err == nil
+		}
+	}
+	return 0, false
 }
 
 // cgroupID is the VM whose unit's cgroup a process is in.
