@@ -86,6 +86,9 @@ func (s *Server) answer(conn *net.UnixConn) {
 	_ = conn.SetDeadline(time.Now().Add(requestTime))
 	if err := s.admit(conn); err != nil {
 		s.Log.Warn("refused", "error", err)
+		// What nobody received would become an error of the connection, in the place
+		// of the answer. Its descriptors end with it.
+		_, _ = conn.Read(make([]byte, 1))
 		s.send(conn, rootapi.NewResponse(s.Version, nil, err), nil)
 		return
 	}
