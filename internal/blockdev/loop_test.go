@@ -126,7 +126,7 @@ func waitsForHolder(t *testing.T, id string, d Device) {
 	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	err := Detach(short, id)
-	if api.KindOf(err) != api.KindTimeout || !strings.Contains(err.Error(), "open") || api.AsError(err).Hint == "" {
+	if api.KindOf(err) != api.KindTimeout || !strings.Contains(err.Error(), "in use by a VMM") || api.AsError(err).Hint == "" {
 		t.Errorf("%v (%s)", err, api.AsError(err).Hint)
 	}
 	t.Logf("while it is held: %v", err)

@@ -43,8 +43,12 @@ type Usage struct {
 	Used     uint64 // data and metadata
 	Total    uint64 // the file's size
 	Metadata uint64
-	Invalid  bool // the host could not write to the file: all reads and writes of the VM fail
-	Overflow bool // the file is full: the VM's writes fail
+
+	// Invalid: the host could not write to the file, as on a full disk. All
+	// reads and writes of the VM fail. Overflow: the file is full. The VM's
+	// writes fail. After both, detaching, making room and attaching brings back
+	// all that was written.
+	Invalid, Overflow bool
 }
 
 // parseUsage reads the parameters of a snapshot's status line: snapshot_status
