@@ -12,12 +12,15 @@ const (
 	resolvedConf = "/run/systemd/resolve/resolv.conf"
 )
 
+// ResolverFiles are the files that name the host's resolver.
+func ResolverFiles() []string { return []string{resolvConf, resolvedConf} }
+
 // Upstream returns the resolver that guests' questions go to: the first IPv4
 // one that the host itself uses. A resolver on the host's loopback cannot be
 // reached from elsewhere, so then it is the one that systemd-resolved asks, or
 // none (invalid). read is os.ReadFile, or a test's.
 func Upstream(read func(path string) ([]byte, error)) netip.Addr {
-	for _, path := range []string{resolvConf, resolvedConf} {
+	for _, path := range ResolverFiles() {
 		text, err := read(path)
 		if err != nil {
 			continue
