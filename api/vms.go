@@ -34,6 +34,11 @@ type VM struct {
 	MemoryBytes int64  `json:"memory_bytes"`
 	DiskBytes   int64  `json:"disk_bytes"`
 
+	// Network is NetworkNone, or empty for one of the VM's own with a way out.
+	Network string `json:"network,omitempty"`
+	// Slot gives the VM its user id and its address in system mode; 0 in user mode.
+	Slot int `json:"slot,omitempty"`
+
 	// AutoRemove deletes the VM when it stops (vm run --rm).
 	AutoRemove bool `json:"auto_remove,omitempty"`
 
@@ -46,6 +51,26 @@ type VM struct {
 
 	// Timing holds how long each step of the newest start took.
 	Timing []StepTiming `json:"timing,omitempty"`
+	// DiskUsage is there where one VM is shown and can be said.
+	DiskUsage *DiskUsage `json:"disk_usage,omitempty"`
+}
+
+// NetworkNone is the network of a VM that has none.
+const NetworkNone = "none"
+
+// DiskUsage is how much a VM's disk occupies on the host.
+type DiskUsage struct {
+	UsedBytes  int64 `json:"used_bytes"`
+	TotalBytes int64 `json:"total_bytes"` // at which it is full
+	// Broken says why the disk can no longer be used; empty where it can.
+	Broken string `json:"broken,omitempty"`
+}
+
+// HostObject is something that the host holds and that carries our names.
+type HostObject struct {
+	Kind string `json:"kind"` // unit, process, dm, loop, netns, link, jail
+	Name string `json:"name"`
+	ID   string `json:"id,omitempty"` // of the VM; empty: shared
 }
 
 // StepTiming is how long one step of an operation took.
@@ -64,6 +89,7 @@ type CreateVM struct {
 	VCPUs       int    `json:"vcpus,omitempty"`
 	MemoryBytes int64  `json:"memory_bytes,omitempty"`
 	DiskBytes   int64  `json:"disk_bytes,omitempty"`
+	Network     string `json:"network,omitempty"` // NetworkNone, or empty
 	AutoRemove  bool   `json:"auto_remove,omitempty"`
 	// Start also starts it; the operation then ends when the guest answers.
 	Start bool `json:"start,omitempty"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"time"
 
 	"banger/api"
 	"banger/internal/apt"
@@ -12,13 +13,17 @@ import (
 	"banger/internal/daemon"
 	"banger/internal/disk"
 	"banger/internal/disk/copy"
+	"banger/internal/disk/dmsnap"
 	"banger/internal/disk/qcow2"
 	"banger/internal/disk/reflink"
 	"banger/internal/doctor"
 	"banger/internal/driver"
+	"banger/internal/driver/jailed"
 	"banger/internal/driver/qemu"
 	"banger/internal/image"
 	"banger/internal/kernel"
+	"banger/internal/paths"
+	"banger/internal/rootapi"
 )
 
 // build names the concrete drivers: nothing else does.
@@ -46,20 +51,59 @@ func build(ctx context.Context, env daemon.Env) (*daemon.Services, error) {
 	if err != nil {
 		return nil, err
 	}
-	link := reflink.New()
-	vmm := qemu.New(env.Paths, qemu.Options{Accel: settings.Accel})
-	return daemon.Assemble(ctx, env, daemon.Parts{
+	parts := daemon.Parts{
 		Config: settings, Host: host, Agent: agent, Version: buildinfo.Get().Version,
-		Drivers: []driver.Driver{vmm},
-		Disks:   []disk.Driver{link, qcow2.New(), copy.New()},
-		Images:  imageCache{images}, Kernels: kernels,
-		Doctor: func(ctx context.Context) []api.Check {
-			return doctor.Run(ctx, doctor.ThisHost(env.Paths, doctor.Probes{
-				VMM:     func(ctx context.Context) (driver.Capability, error) { return vmm.Probe(ctx, "", "") },
-				Reflink: func(ctx context.Context) error { return link.Probe(ctx, env.Paths.VMs(), env.Paths.Images()) },
-			}))
-		},
+		Images: imageCache{images}, Kernels: kernels,
+	}
+	if env.System {
+		systemMode(env, settings, &parts)
+	} else {
+		userMode(env, settings, &parts)
+	}
+	return daemon.Assemble(ctx, env, parts)
+}
+
+// userMode names the drivers that need no privileges.
+func userMode(env daemon.Env, settings config.Config, parts *daemon.Parts) {
+	link := reflink.New()
+	vmm := qemu.New(env.Paths, qemu.Options{Accel: settings.Accel, Binary: settings.QEMU})
+	parts.Drivers = []driver.Driver{vmm}
+	parts.Disks = []disk.Driver{link, qcow2.New(), copy.New()}
+	parts.Doctor = func(ctx context.Context) []api.Check {
+		return doctor.Run(ctx, doctor.ThisHost(env.Paths, doctor.Probes{
+			VMM:     func(ctx context.Context) (driver.Capability, error) { return vmm.Probe(ctx, "", "") },
+			Reflink: func(ctx context.Context) error { return link.Probe(ctx, env.Paths.VMs(), env.Paths.Images()) },
+		}))
+	}
+}
+
+// helperPatience is how long a request waits for a root helper that is being
+// restarted.
+const helperPatience = 15 * time.Second
+
+// systemMode names the drivers that have bangerd-root do what they may not.
+func systemMode(env daemon.Env, settings config.Config, parts *daemon.Parts) {
+	helper := &rootapi.Client{Socket: paths.RootSocket, Version: parts.Version, Patience: helperPatience}
+	boot := jailed.NewBootFiles(env.Paths.BootDigests())
+	user := qemu.New(env.Paths, qemu.Options{Accel: settings.Accel, Binary: settings.QEMU})
+	link := reflink.New()
+	snapshots := dmsnap.New(func(ctx context.Context) error {
+		var host rootapi.CheckAnswer
+		_, err := helper.Do(ctx, rootapi.CheckCall{}, &host)
+		if err == nil && host.DeviceMapper != "" {
+			err = api.Errorf(api.KindUnsupported, "%s", host.DeviceMapper)
+		}
+		return err
 	})
+	parts.Drivers = []driver.Driver{jailed.NewFirecracker(helper, boot), jailed.NewQEMU(helper, boot, user, user.Clock)}
+	parts.Disks = []disk.Driver{snapshots, link, copy.New()}
+	parts.RootHost = daemon.RootHost{Helper: helper, Snapshots: snapshots.Name()}
+	parts.Doctor = func(ctx context.Context) []api.Check {
+		return doctor.Run(ctx, doctor.ThisHost(env.Paths, doctor.Probes{
+			VMM:     func(ctx context.Context) (driver.Capability, error) { return user.Probe(ctx, "", "") },
+			Reflink: func(ctx context.Context) error { return link.Probe(ctx, env.Paths.VMs(), env.Paths.Images()) },
+		}))
+	}
 }
 
 // agentPath finds the guest's agent: $BANGER_AGENT, or beside this program.

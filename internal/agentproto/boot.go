@@ -26,6 +26,18 @@ import (
 const BaseCmdline = "quiet panic=-1 reboot=t random.trust_cpu=on tsc=reliable no_timer_check " +
 	"cryptomgr.notests i8042.noaux i8042.nomux i8042.nopnp i8042.dumbkbd"
 
+// VsockArg is what a driver adds to the command line where its machine has a
+// vsock device instead of a virtio-serial port. The agent need not look which of
+// them appears, and knows how such a machine ends: Firecracker has no power
+// switch, it ends when the guest resets itself.
+const VsockArg = "banger.vsock=1"
+
+// The ports of vsock.
+const (
+	AgentPort    = 1024 // of the guest: the agent listens; the first that needs no privilege
+	DoorbellPort = 1025 // of the host: the agent connects once, when it listens
+)
+
 // Boot is what the agent is told on the kernel's command line.
 type Boot struct {
 	Hostname string
@@ -34,6 +46,7 @@ type Boot struct {
 	Gateway  netip.Addr
 	DNS      netip.Addr
 	Init     string // path of the image's own init; empty: the agent stays init
+	Vsock    bool   // the host is reached by vsock; the driver says so, not Cmdline
 	Probe    bool   // say hello on the console and power off: nothing is mounted
 }
 
@@ -95,6 +108,8 @@ func ParseBoot(cmdline string) (Boot, error) {
 			b.Gateway, err = netip.ParseAddr(value)
 		case "banger.dns":
 			b.DNS, err = netip.ParseAddr(value)
+		case "banger.vsock":
+			b.Vsock = value == "1"
 		case "banger.probe":
 			b.Probe = value == "1"
 		}

@@ -26,6 +26,9 @@ type Config struct {
 	Driver      string
 	Accel       string // kvm, tcg, or empty for what a probe finds
 
+	// Programs, where they are not in the usual directories.
+	Firecracker, Jailer, QEMU string
+
 	// For all VMs.
 	Grace        time.Duration // for a guest to shut down
 	BootTimeout  time.Duration // for a guest to answer after its start

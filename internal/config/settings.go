@@ -2,7 +2,9 @@ package config
 
 import (
 	"fmt"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,7 +34,7 @@ type setting struct {
 func (s setting) variable() string { return "BANGER_" + strings.ToUpper(s.key) }
 
 func settings() []setting {
-	return append(sizeSettings(), append(choiceSettings(), timeSettings()...)...)
+	return slices.Concat(sizeSettings(), choiceSettings(), timeSettings(), programSettings())
 }
 
 func sizeSettings() []setting {
@@ -82,8 +84,8 @@ func choiceSettings() []setting {
 			get:      func(c Config) string { return c.Kernel },
 		},
 		{
-			key: "driver", doc: "what runs VMs: qemu",
-			fallback: constant("qemu"),
+			key: "driver", doc: "what runs VMs: qemu, or firecracker in system mode; auto: the best that is there",
+			fallback: constant("auto"),
 			set:      func(c *Config, v string) (err error) { c.Driver, err = word(v); return },
 			get:      func(c Config) string { return c.Driver },
 		},
@@ -125,6 +127,29 @@ func timeSettings() []setting {
 			set:      func(c *Config, v string) (err error) { c.BootTimeout, err = duration(v); return },
 			get:      func(c Config) string { return c.BootTimeout.String() },
 		},
+	}
+}
+
+func programSettings() []setting {
+	return []setting{
+		programSetting("firecracker", func(c *Config) *string { return &c.Firecracker }),
+		programSetting("jailer", func(c *Config) *string { return &c.Jailer }),
+		programSetting("qemu", func(c *Config) *string { return &c.QEMU }),
+	}
+}
+
+func programSetting(name string, field func(*Config) *string) setting {
+	return setting{
+		key: name, doc: "path of the program; empty: the one in the usual directories",
+		fallback: constant(""),
+		set: func(c *Config, v string) error {
+			if v != "" && !filepath.IsAbs(v) {
+				return fmt.Errorf("%.80q is no absolute path", v)
+			}
+			*field(c) = v
+			return nil
+		},
+		get: func(c Config) string { return *field(&c) },
 	}
 }
 

@@ -18,12 +18,13 @@ import (
 // Parts are the concrete things that services are assembled from; tests bring
 // fakes.
 type Parts struct {
-	Config  config.Config
-	Host    config.Host
-	Drivers []driver.Driver
-	Disks   []disk.Driver // in order of preference
-	Agent   string        // path of the guest agent's binary
-	Version string
+	Config   config.Config
+	Host     config.Host
+	Drivers  []driver.Driver
+	Disks    []disk.Driver // in order of preference
+	RootHost vm.Host       // what root makes for VMs; nil in user mode
+	Agent    string        // path of the guest agent's binary
+	Version  string
 	// Images and Kernels are the caches. They are opened before Assemble.
 	Images interface {
 		ImageCache
@@ -59,7 +60,7 @@ func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
 	c := parts.Config
 	vms := vm.New(vm.Options{
 		Paths: env.Paths, Store: st, Ops: ops, Images: parts.Images, Kernels: parts.Kernels,
-		Drivers: parts.Drivers, Disks: parts.Disks, Agent: parts.Agent, Version: parts.Version,
+		Drivers: parts.Drivers, Disks: parts.Disks, Host: parts.RootHost, Agent: parts.Agent, Version: parts.Version,
 		Defaults: func() (vm.Defaults, error) { return defaults(c.File(), parts.Host) },
 		Limits:   vm.Limits{VCPUs: parts.Host.CPUs, MemoryBytes: parts.Host.MemoryBytes},
 		Watch:    watcher.Watch, Logger: env.Log,

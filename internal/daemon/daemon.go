@@ -64,7 +64,7 @@ func runProcess(program Program, log *slog.Logger, ready *readiness, system bool
 	if err != nil {
 		return err
 	}
-	return Run(ctx, program, Env{Paths: p, Log: log}, func(err error) {
+	return Run(ctx, program, Env{Paths: p, System: system, Log: log}, func(err error) {
 		ready.tell(err)
 		tellSystemd(log, systemd.Ready)
 		context.AfterFunc(ctx, func() { tellSystemd(log, systemd.Stopping) })

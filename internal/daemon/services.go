@@ -79,8 +79,9 @@ type Services struct {
 
 // Env is what services are built from.
 type Env struct {
-	Paths paths.Paths
-	Log   *slog.Logger
+	Paths  paths.Paths
+	System bool // this machine's daemon, with bangerd-root beside it
+	Log    *slog.Logger
 }
 
 // Program is what cmd/bangerd adds to this package: the one place where

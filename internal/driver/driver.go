@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"time"
 
 	"banger/internal/disk"
 )
@@ -30,6 +31,12 @@ type Spec struct {
 	DiskFormat disk.Format
 
 	Accel string // kvm, tcg, or empty for the driver's choice by Probe
+
+	NoNetwork bool // the guest gets no network device
+	Slot      int  // which user id and address are the VM's, in system mode
+
+	// Timed, where it is set, is told how long a part of the start took.
+	Timed func(part string, took time.Duration) `json:"-"`
 }
 
 // Capability is what a Probe found.

@@ -37,11 +37,16 @@ func (c *Cache) add(ctx context.Context, s source, report api.Report) (api.Kerne
 	if err != nil {
 		return api.Kernel{}, readError(err)
 	}
-	modules, err := tree.resolve(ctx, wanted())
+	names := wanted()
+	if s.meta.Vsock = tree.has(vsockModule); s.meta.Vsock {
+		names = append(names, vsockModule)
+	}
+	modules, err := tree.resolve(ctx, names)
 	if err != nil {
 		return api.Kernel{}, api.Errorf(kindOf(err), "cannot use the modules of kernel %s: %w", s.kernel, err)
 	}
 	s.meta.Arch, s.meta.CreatedAt = "amd64", time.Now().UTC().Truncate(time.Second)
+	s.meta.Extraction = extraction
 	s.meta.Release = release(v, s)
 	dir, err := c.stage()
 	if err != nil {
@@ -51,7 +56,7 @@ func (c *Cache) add(ctx context.Context, s source, report api.Report) (api.Kerne
 	if err := writeKernel(dir, v, modules, s.meta); err != nil {
 		return api.Kernel{}, fsx.DiskError("store kernel", err)
 	}
-	return c.commit(dir, contentDigest(v, modules), s.names)
+	return c.commit(dir, contentDigest(v, modules), s)
 }
 
 func release(v vmlinux, s source) string {
@@ -108,10 +113,17 @@ func writeKernel(dir string, v vmlinux, modules []module, m meta) error {
 }
 
 // commit moves a finished directory to its place and gives it its names.
-func (c *Cache) commit(dir, hex string, names []string) (api.Kernel, error) {
+func (c *Cache) commit(dir, hex string, s source) (api.Kernel, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, err := c.meta(hex); err != nil {
+	old, err := c.meta(hex)
+	switch {
+	case err == nil && old.Extraction < extraction:
+		// The same files; an older banger did not say as much of them.
+		if err := os.Rename(filepath.Join(dir, metaFile), c.path(hex, metaFile)); err != nil {
+			return api.Kernel{}, fsx.DiskError("describe kernel", err)
+		}
+	case err != nil:
 		// What is there is no kernel: damaged by hand, or absent.
 		if err := os.RemoveAll(c.path(hex)); err != nil {
 			return api.Kernel{}, fsx.DiskError("replace a damaged kernel", err)
@@ -123,7 +135,7 @@ func (c *Cache) commit(dir, hex string, names []string) (api.Kernel, error) {
 			return api.Kernel{}, fsx.DiskError("store kernel", err)
 		}
 	}
-	return c.name(hex, names)
+	return c.name(hex, s.names)
 }
 
 // name points names at a kernel. The first kernel is the default one.

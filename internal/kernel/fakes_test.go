@@ -63,13 +63,17 @@ func fakeTree(t *testing.T, root, mark string) {
 		"char/virtio_console.ko": "depends=virtio", "block/virtio_blk.ko": "softdep=pre: absent-one crc-thing post: never\x00depends=virtio",
 		"lib/crc-thing.ko": "depends=", "net/virtio_net.ko": "depends=net_failover,virtio", "net/net_failover.ko": "depends=failover",
 		"net/failover.ko": "depends=", "net/unwanted.ko": "depends=",
+		"vsock/vsock.ko": "depends=", "vsock/vmw_vsock_virtio_transport_common.ko": "depends=vsock",
+		"vsock/vmw_vsock_virtio_transport.ko": "depends=virtio,vmw_vsock_virtio_transport_common,vsock,virtio_ring",
 	} {
 		write(t, filepath.Join(modules, "kernel", path), tinyModule("license=GPL\x00"+info+"\x00"))
 	}
 }
 
 // fakeOrder is what fakeTree's modules are loaded in.
-const fakeOrder = "virtio_ring virtio virtio_mmio virtio_console crc_thing virtio_blk failover net_failover virtio_net"
+const fakeOrder = "virtio_ring virtio virtio_mmio virtio_console crc_thing virtio_blk failover net_failover virtio_net " + fakeVsock
+
+const fakeVsock = "vsock vmw_vsock_virtio_transport_common vmw_vsock_virtio_transport"
 
 // fakeApt stands for the host's apt: programs in the PATH that offer one kernel
 // package and count what they are asked.

@@ -21,6 +21,11 @@ func wanted() []string {
 	return []string{"virtio_mmio", "virtio_console", "virtio_blk", "ext4", "virtio_net"}
 }
 
+// vsockModule is the other channel to the agent, which Firecracker has instead
+// of a virtio console. A kernel without it is good for QEMU. The agent loads
+// it, and what only it needs, where the guest was started with it.
+const vsockModule = "vmw_vsock_virtio_transport"
+
 // module is one to load.
 type module struct {
 	name string
@@ -75,6 +80,12 @@ func (t *moduleTree) readBuiltin() error {
 		t.builtin[moduleName(base)] = true
 	}
 	return lines.Err()
+}
+
+// has tells whether the kernel has a module, be it built in. A kernel that has
+// everything built in does not say what that is: it is believed.
+func (t *moduleTree) has(name string) bool {
+	return t.dir == "" || t.builtin[name] || t.files[name] != ""
 }
 
 // resolve returns the named modules with all that they need, each after what

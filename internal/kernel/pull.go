@@ -19,7 +19,8 @@ import (
 const unpackedFactor = 5
 
 // Pull gets the distribution's kernel for virtual machines and makes it the
-// default. Without Refresh, a kernel that was pulled before is good enough.
+// default. Without Refresh, a kernel that was pulled before is good enough, unless
+// an older banger kept less of it.
 // Callers that come while a pull is under way wait for it and get its result.
 func (c *Cache) Pull(ctx context.Context, req api.PullKernel, report api.Report) (api.Kernel, error) {
 	before := c.pulled()
@@ -29,7 +30,10 @@ func (c *Cache) Pull(ctx context.Context, req api.PullKernel, report api.Report)
 	defer func() { <-c.pulling }()
 	// Either it was there already, or somebody pulled it while we waited.
 	if now := c.pulled(); now != "" && (!req.Refresh || now != before) {
-		return c.Get(now)
+		if !c.outdated(now) {
+			return c.Get(now)
+		}
+		report(api.Progress{Step: "kernel", Message: "the kernel was pulled by an older banger, which kept fewer modules: pulling it again"})
 	}
 	if runtime.GOARCH != "amd64" {
 		return api.Kernel{}, api.Errorf(api.KindUnsupported, "cannot pull a kernel for %s: microVMs are x86-64 only", runtime.GOARCH)
@@ -61,7 +65,17 @@ func (c *Cache) pulled() string {
 	return k.Digest
 }
 
-// fromPackage returns a kernel that came from a package of that name.
+// outdated tells of a kernel that was pulled by older rules. One that was
+// imported is left alone: its files are the user's choice.
+func (c *Cache) outdated(digest string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m, err := c.meta(strings.TrimPrefix(digest, "sha256:"))
+	return err == nil && m.Package != "" && m.Extraction < extraction
+}
+
+// fromPackage returns a kernel that came from a package of that name, by the
+// rules of today.
 func (c *Cache) fromPackage(name string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -71,7 +85,7 @@ func (c *Cache) fromPackage(name string) string {
 	}
 	for _, k := range kernels {
 		hex := strings.TrimPrefix(k.Digest, "sha256:")
-		if m, err := c.meta(hex); err == nil && m.Package == name {
+		if m, err := c.meta(hex); err == nil && m.Package == name && m.Extraction == extraction {
 			return hex
 		}
 	}

@@ -106,6 +106,9 @@ func (p Paths) Apt() string { return filepath.Join(p.Cache, "apt") }
 // Probe caches what this host's KVM was found to be able to do.
 func (p Paths) Probe() string { return filepath.Join(p.Cache, "probe.json") }
 
+// BootDigests caches the digests of what VMs boot from.
+func (p Paths) BootDigests() string { return filepath.Join(p.Cache, "boot-digests.json") }
+
 // The files in a VM's directory.
 const (
 	VMDisk        = "disk"         // raw or qcow2

@@ -13,7 +13,7 @@ import (
 )
 
 // host is the process table of this host.
-var host = table{root: "/proc"}
+var host = Table{Root: "/proc"}
 
 // ErrGone says that there is no such process (any more).
 var ErrGone = errors.New("no such process")
@@ -40,7 +40,9 @@ type Process struct {
 // Open takes hold of the process that has the pid now.
 func Open(pid int) (*Process, error) {
 	fd, err := unix.PidfdOpen(pid, 0)
-	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) {
+	// The pid of a thread that is no process is EINVAL (pidfd_open(2)), and ENOENT on
+	// newer kernels (measured on 6.18).
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
 		return nil, fmt.Errorf("cannot open process %d: %w", pid, ErrGone)
 	}
 	if err != nil {
@@ -82,6 +84,42 @@ func fromPidfd(fd, pid int) (*Process, error) {
 	}
 	go p.watch()
 	return p, nil
+}
+
+// FromPidfd takes hold of a process by a pidfd that another process opened. It
+// takes the descriptor over. ErrGone says that the process has ended, or is
+// another than id names.
+func FromPidfd(f *os.File, id Identity) (*Process, error) {
+	defer f.Close()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, fmt.Errorf("cannot hold process %d: %w", id.PID, err)
+	}
+	p, err := fromPidfd(fd, id.PID)
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("cannot hold process %d: %w", id.PID, err)
+	}
+	if p.id != id {
+		p.Close()
+		return nil, fmt.Errorf("pid %d belongs to another process now: %w", id.PID, ErrGone)
+	}
+	return p, nil
+}
+
+// File returns a pidfd of the process, to hand to another program.
+func (p *Process) File() (*os.File, error) {
+	conn, err := p.file.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var fd int
+	var dupErr error
+	err = conn.Control(func(old uintptr) { fd, dupErr = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 3) })
+	if err = errors.Join(err, dupErr); err != nil {
+		return nil, fmt.Errorf("cannot hand on process %d: %w", p.id.PID, err)
+	}
+	return os.NewFile(uintptr(fd), p.file.Name()), nil
 }
 
 // OpenIdentity takes hold of the process id names, or says ErrGone.
@@ -177,6 +215,19 @@ func (p *Process) Kill(ctx context.Context, wait time.Duration) error {
 
 // Done is closed when the process has ended. It is not closed by Close.
 func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Ended tells whether the process has ended, a zombie included. What was read
+// in /proc under its pid before this said no was the process's own: a pid is
+// given to another only when its process has ended and was reaped.
+func (p *Process) Ended() bool {
+	conn, err := p.file.SyscallConn()
+	if err != nil {
+		return true // let go of by Close: no more is known of it
+	}
+	ended := true
+	_ = conn.Control(func(fd uintptr) { ended = readable(int(fd)) })
+	return ended
+}
 
 // ExitCode is the exit status, or 128 plus the signal, once Done is closed; -1
 // where the process was no child of ours.

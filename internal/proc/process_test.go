@@ -181,3 +181,33 @@ func TestCloseDoesNotEnd(t *testing.T) {
 	default:
 	}
 }
+
+func TestEnded(t *testing.T) {
+	p := spawn(t, "sleep 100")
+	if p.Ended() {
+		t.Error("it runs, and is said to have ended")
+	}
+	if err := p.Kill(t.Context(), 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if !p.Ended() {
+		t.Error("it has ended, and is said to run")
+	}
+}
+
+// TestOpenThread: a pid is that of a process, never that of one of its threads.
+func TestOpenThread(t *testing.T) {
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, thread := range threads {
+		id, _ := strconv.Atoi(thread.Name())
+		if id == os.Getpid() {
+			continue
+		}
+		if p, err := Open(id); !errors.Is(err, ErrGone) {
+			t.Errorf("thread %d: %v, %v", id, p, err)
+		}
+	}
+}

@@ -2,10 +2,12 @@ package proc
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 )
@@ -14,13 +16,15 @@ import (
 // 2 MiB unless the stack limit was raised (execve(2)), and ours are short.
 const maxRead = 2 << 20
 
-// table is a process table: /proc, or a directory that looks like it.
-type table struct {
-	root string
+// Table is a process table: /proc, or a directory that looks like it.
+type Table struct {
+	Root string
 }
 
-func (t table) read(pid int, name string) ([]byte, error) {
-	f, err := os.Open(filepath.Join(t.root, strconv.Itoa(pid), name))
+// Read returns a file of the process that has the pid now, of which at most
+// 2 MiB are read.
+func (t Table) Read(pid int, name string) ([]byte, error) {
+	f, err := os.Open(filepath.Join(t.Root, strconv.Itoa(pid), name))
 	if err != nil {
 		return nil, err
 	}
@@ -28,16 +32,16 @@ func (t table) read(pid int, name string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxRead))
 }
 
-func (t table) stat(pid int) (stat, error) {
-	data, err := t.read(pid, "stat")
+func (t Table) stat(pid int) (stat, error) {
+	data, err := t.Read(pid, "stat")
 	if err != nil {
 		return stat{}, err
 	}
 	return parseStat(data)
 }
 
-func (t table) cmdline(pid int) ([]string, error) {
-	data, err := t.read(pid, "cmdline")
+func (t Table) cmdline(pid int) ([]string, error) {
+	data, err := t.Read(pid, "cmdline")
 	if err != nil {
 		return nil, err
 	}
@@ -45,18 +49,38 @@ func (t table) cmdline(pid int) ([]string, error) {
 }
 
 // bootID tells this boot of the host from all others (random(4)).
-func (t table) bootID() (string, error) {
-	data, err := os.ReadFile(filepath.Join(t.root, "sys/kernel/random/boot_id"))
+func (t Table) bootID() (string, error) {
+	data, err := os.ReadFile(filepath.Join(t.Root, "sys/kernel/random/boot_id"))
 	if err != nil {
 		return "", fmt.Errorf("cannot read the host's boot id: %w", err)
 	}
 	return string(bytes.TrimSpace(data)), nil
 }
 
+// Newest returns the pids of everybody's processes whose command line matches,
+// the one that started last first, as pgrep(1) chooses with -n: of two that
+// started in the same clock tick, the higher pid. This process is left out.
+func (t Table) Newest(match func(cmdline []string) bool) ([]int, error) {
+	pids, err := t.find(anybody, match)
+	started := map[int]uint64{}
+	pids = slices.DeleteFunc(pids, func(pid int) bool {
+		st, err := t.stat(pid)
+		started[pid] = st.startTime
+		return err != nil || pid == os.Getpid()
+	})
+	slices.SortFunc(pids, func(a, b int) int {
+		return cmp.Or(cmp.Compare(started[b], started[a]), cmp.Compare(b, a))
+	})
+	return pids, err
+}
+
+// anybody is the uid that means every user's processes to find.
+const anybody = -1
+
 // find returns the pids of uid's processes whose command line matches.
 // Processes that vanish while it looks are passed over.
-func (t table) find(uid int, match func(cmdline []string) bool) ([]int, error) {
-	dir, err := os.Open(t.root)
+func (t Table) find(uid int, match func(cmdline []string) bool) ([]int, error) {
+	dir, err := os.Open(t.Root)
 	if err != nil {
 		return nil, err
 	}
@@ -78,8 +102,11 @@ func (t table) find(uid int, match func(cmdline []string) bool) ([]int, error) {
 	return found, nil
 }
 
-func (t table) ownedBy(pid, uid int) bool {
-	info, err := os.Stat(filepath.Join(t.root, strconv.Itoa(pid)))
+func (t Table) ownedBy(pid, uid int) bool {
+	if uid == anybody {
+		return true
+	}
+	info, err := os.Stat(filepath.Join(t.Root, strconv.Itoa(pid)))
 	if err != nil {
 		return false
 	}

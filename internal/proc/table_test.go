@@ -6,12 +6,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 )
 
 // fakeTable makes a directory that looks like /proc. A process is a map of
 // its files.
-func fakeTable(t *testing.T, processes map[int]map[string]string) table {
+func fakeTable(t *testing.T, processes map[int]map[string]string) Table {
 	t.Helper()
 	root := t.TempDir()
 	for pid, files := range processes {
@@ -30,7 +31,7 @@ func fakeTable(t *testing.T, processes map[int]map[string]string) table {
 			t.Fatal(err)
 		}
 	}
-	return table{root: root}
+	return Table{Root: root}
 }
 
 func TestFind(t *testing.T) {
@@ -61,5 +62,25 @@ func TestTableOfVanishedProcess(t *testing.T) {
 	}
 	if _, err := host.cmdline(4); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("absent: %v", err)
+	}
+}
+
+func TestNewest(t *testing.T) {
+	at := func(ticks string) string { return strings.Replace(statLine("x"), "987654", ticks, 1) }
+	host := fakeTable(t, map[int]map[string]string{
+		10:          {"cmdline": "a\x00", "stat": at("7")},
+		11:          {"cmdline": "a\x00", "stat": at("9")},
+		12:          {"cmdline": "a\x00", "stat": at("9")},
+		13:          {"cmdline": "a\x00", "stat": at("10")},
+		14:          {"cmdline": "b\x00", "stat": at("11")},
+		15:          {"cmdline": "a\x00"}, // vanished since its command line was read
+		os.Getpid(): {"cmdline": "a\x00", "stat": at("12")},
+	})
+	pids, err := host.Newest(func(args []string) bool { return args[0] == "a" })
+	if err != nil || !slices.Equal(pids, []int{13, 12, 11, 10}) {
+		t.Errorf("%v, %v", pids, err)
+	}
+	if _, err := (Table{Root: host.Root + "/absent"}).Newest(nil); err == nil {
+		t.Error("no table, and no error")
 	}
 }

@@ -43,7 +43,10 @@ type Unit struct {
 }
 
 // Credential is who a service runs as. The numbers need no names.
-type Credential struct{ UID, GID uint32 }
+type Credential struct {
+	UID, GID uint32
+	Groups   []string // supplementary ones, as numbers
+}
 
 // Device is a device that a service may use, and how: letters of "rwm".
 type Device struct{ Path, Access string }
@@ -76,6 +79,7 @@ func (u Unit) properties() []property {
 	if u.Credential != nil {
 		p.add("User", decimal(u.Credential.UID))
 		p.add("Group", decimal(u.Credential.GID))
+		p.texts("SupplementaryGroups", u.Credential.Groups)
 	}
 	u.limits(&p)
 	u.isolation(&p)

@@ -12,7 +12,6 @@ import (
 	"banger/api"
 	"banger/internal/disk"
 	"banger/internal/op"
-	"banger/internal/paths"
 )
 
 // The kinds of operations on VMs.
@@ -38,7 +37,7 @@ const (
 // Create makes a new VM, and starts it if asked to. What is wrong with the
 // request is refused before anything is touched.
 func (s *Service) Create(ctx context.Context, req api.CreateVM) (*op.Op, error) {
-	v, err := s.resolve(req)
+	v, err := s.resolve(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +58,7 @@ func (s *Service) Create(ctx context.Context, req api.CreateVM) (*op.Op, error) 
 }
 
 // resolve fills in defaults and checks the request against this host.
-func (s *Service) resolve(req api.CreateVM) (api.VM, error) {
+func (s *Service) resolve(ctx context.Context, req api.CreateVM) (api.VM, error) {
 	defaults, err := s.Defaults()
 	if err != nil {
 		return api.VM{}, err
@@ -71,7 +70,10 @@ func (s *Service) resolve(req api.CreateVM) (api.VM, error) {
 		VCPUs:       cmp.Or(req.VCPUs, defaults.VCPUs),
 		MemoryBytes: cmp.Or(req.MemoryBytes, defaults.MemoryBytes),
 		DiskBytes:   cmp.Or(req.DiskBytes, defaults.DiskBytes),
-		AutoRemove:  req.AutoRemove, CreatedAt: time.Now(),
+		Network:     req.Network, AutoRemove: req.AutoRemove, CreatedAt: time.Now(),
+	}
+	if v.Network != "" && v.Network != api.NetworkNone {
+		return v, api.Errorf(api.KindInvalid, "there is no network %.40q", v.Network).WithHint("leave it out, or use: --network none")
 	}
 	if v.Name != "" {
 		if err := CheckName(v.Name); err != nil {
@@ -81,7 +83,7 @@ func (s *Service) resolve(req api.CreateVM) (api.VM, error) {
 	if err := s.checkSizes(v); err != nil {
 		return v, err
 	}
-	if _, err := s.driverOf(v.Driver); err != nil {
+	if v.Driver, err = s.chooseDriver(ctx, v.Driver); err != nil {
 		return v, err
 	}
 	if v.Kernel != "" {
@@ -133,6 +135,11 @@ func checkFits(size int64, img api.Image) error {
 func (s *Service) add(ctx context.Context, v api.VM, generate bool) (*entry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	slot, err := s.takeSlot()
+	if err != nil {
+		return nil, err
+	}
+	v.Slot = slot
 	for tries := 0; ; tries++ {
 		if generate {
 			v.Name = randomName()
@@ -263,7 +270,7 @@ func (s *Service) makeDisk(e *entry) func(context.Context, api.Report) error {
 		if err != nil {
 			return err
 		}
-		path := filepath.Join(dir, paths.VMDisk)
+		path := s.diskPath(v.ID)
 		// What an interrupted attempt left is of no use.
 		if err := d.Remove(ctx, path); err != nil {
 			return err

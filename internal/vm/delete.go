@@ -18,6 +18,12 @@ func (s *Service) deleteSteps(e *entry) []op.Step {
 		{Name: "kill", Do: func(ctx context.Context, _ api.Report) error {
 			return s.killRun(ctx, e, "deleted")
 		}},
+		{Name: "host", Do: func(ctx context.Context, _ api.Report) error {
+			if s.Host == nil {
+				return nil
+			}
+			return s.Host.Release(ctx, e.vm.ID)
+		}},
 		{Name: "disk", Do: func(context.Context, api.Report) error {
 			if err := os.RemoveAll(s.Paths.VM(e.vm.ID)); err != nil {
 				return api.Errorf(api.KindInternal, "cannot remove the directory of VM %s: %w", e.vm.Name, err)

@@ -29,7 +29,8 @@ func (s *Service) Recover(ctx context.Context) error {
 		s.mu.Unlock()
 		alive, err := s.recoverOne(ctx, e)
 		if err != nil {
-			return err
+			s.Logger.Error("cannot recover a VM yet", "vm", v.ID, "error", err)
+			s.recoverLater(e)
 		}
 		if alive {
 			found++
@@ -45,12 +46,14 @@ func (s *Service) Recover(ctx context.Context) error {
 		s.resume(u)
 	}
 	s.settle(ctx)
-	s.Logger.Info("recovered", "vms", len(all), "running", found, "vanished", vanished, "operations", len(left), "strays", strings.Join(s.Strays(), ","))
+	removed := s.sweep(ctx)
+	s.Logger.Info("recovered", "vms", len(all), "running", found, "vanished", vanished, "operations", len(left),
+		"strays", listed(s.Strays()), "removed", listed(removed))
 	return nil
 }
 
 // recoverOne finds the machine of one VM. One whose driver cannot tell is left
-// as it is.
+// as it is, with an error.
 func (s *Service) recoverOne(ctx context.Context, e *entry) (alive bool, err error) {
 	v := e.vm
 	drv, err := s.driverOf(v.Driver)
@@ -64,8 +67,7 @@ func (s *Service) recoverOne(ctx context.Context, e *entry) (alive bool, err err
 		s.adopt(e, m)
 		return true, nil
 	case !errors.Is(err, driver.ErrGone):
-		s.Logger.Error("cannot recover a VM", "vm", v.ID, "error", err)
-		return false, nil
+		return false, err
 	case v.State == api.StateRunning || v.State == api.StatePaused:
 		now := time.Now()
 		return false, s.update(ctx, e, func(v *api.VM) {

@@ -195,6 +195,7 @@ func (s *Service) ended(e *entry, r *run) {
 	s.mu.Lock()
 	state := e.vm.State
 	s.mu.Unlock()
+	s.releaseHost(context.WithoutCancel(s.ctx), e.vm.ID)
 	if state == api.StateRunning || state == api.StatePaused {
 		s.note(context.WithoutCancel(s.ctx), e, func(v *api.VM) {
 			v.State, v.Reason, v.StoppedAt, v.BootID = api.StateStopped, why, &now, ""

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"banger/api"
 	"banger/internal/disk"
 	"banger/internal/driver"
+	"banger/internal/fsx"
 	"banger/internal/op"
 	"banger/internal/paths"
 )
@@ -70,6 +72,7 @@ type Options struct {
 	Kernels  Kernels
 	Drivers  []driver.Driver
 	Disks    []disk.Driver            // in order of preference
+	Host     Host                     // what root makes for VMs; nil in user mode
 	Agent    string                   // path of the agent's binary
 	Version  string                   // told to agents
 	Defaults func() (Defaults, error) // asked anew for each request: settings change
@@ -140,16 +143,36 @@ func (s *Service) List(context.Context) ([]api.VM, error) {
 	return all, nil
 }
 
-// Show returns one VM, by id or name.
-func (s *Service) Show(_ context.Context, ref string) (api.VM, error) {
+// Show returns one VM, by id or name, with how full its disk is.
+func (s *Service) Show(ctx context.Context, ref string) (api.VM, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	e, err := s.find(ref)
 	if err != nil {
+		s.mu.Unlock()
 		return api.VM{}, err
 	}
-	return e.view(), nil
+	v := e.view()
+	s.mu.Unlock()
+	v.DiskUsage = s.diskUsage(ctx, v)
+	return v, nil
 }
+
+// diskUsage says how full a VM's disk is: what its file occupies, or what
+// device-mapper says where that holds it. Nil where neither can tell.
+func (s *Service) diskUsage(ctx context.Context, v api.VM) *api.DiskUsage {
+	if s.Host != nil && v.PID > 0 {
+		if u, err := s.Host.DiskUsage(ctx, v); err == nil && u != nil {
+			return u
+		}
+	}
+	used := fsx.Usage(s.diskPath(v.ID))
+	if used == 0 {
+		return nil
+	}
+	return &api.DiskUsage{UsedBytes: used, TotalBytes: v.DiskBytes}
+}
+
+func (s *Service) diskPath(id string) string { return filepath.Join(s.Paths.VM(id), paths.VMDisk) }
 
 // view is the VM as clients see it.
 func (e *entry) view() api.VM {
@@ -278,6 +301,24 @@ func (s *Service) get(e *entry) api.VM {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return e.vm
+}
+
+// autoDriver stands for the first driver that works on this host.
+const autoDriver = "auto"
+
+// chooseDriver returns the name of a driver that there is.
+func (s *Service) chooseDriver(ctx context.Context, name string) (string, error) {
+	if name != autoDriver {
+		_, err := s.driverOf(name)
+		return name, err
+	}
+	for _, d := range s.Drivers[:len(s.Drivers)-1] {
+		if _, err := d.Probe(ctx, "", ""); err == nil {
+			return d.Name(), nil
+		}
+	}
+	// What the last one lacks is said when it starts something.
+	return s.Drivers[len(s.Drivers)-1].Name(), nil
 }
 
 // driverOf returns the driver by name.

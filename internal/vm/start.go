@@ -35,10 +35,10 @@ func (s *Service) Start(ctx context.Context, ref string) (*op.Op, error) {
 
 // startSteps boot a VM that has its disk.
 func (s *Service) startSteps(e *entry) []op.Step {
-	return []op.Step{
+	return append(s.hostSteps(e), []op.Step{
 		{Name: "vmm", Do: s.startVMM(e), Undo: func(ctx context.Context) error { return s.killRun(ctx, e, "its start was undone") }},
 		{Name: "agent", Do: s.awaitAgent(e)},
-	}
+	}...)
 }
 
 // startVMM starts the VMM process, or finds the one that an interrupted attempt
@@ -92,7 +92,7 @@ func (s *Service) boot(ctx context.Context, drv driver.Driver, v api.VM, report 
 	return drv.Start(ctx, driver.Spec{
 		ID: v.ID, Dir: s.Paths.VM(v.ID), VCPUs: v.VCPUs, MemoryBytes: v.MemoryBytes,
 		Kernel: vmlinux, Initramfs: initramfs, Cmdline: cmdline,
-		Disk: filepath.Join(s.Paths.VM(v.ID), paths.VMDisk), DiskFormat: d.Format(),
+		Disk: s.diskPath(v.ID), DiskFormat: d.Format(), Slot: v.Slot, NoNetwork: v.Network == api.NetworkNone,
 		Accel: found.Accel,
 	})
 }
@@ -109,7 +109,9 @@ func (s *Service) diskDriver(name string) (disk.Driver, error) {
 // cmdline is the guest's kernel command line.
 func cmdline(v api.VM) (string, error) {
 	boot := agentproto.Boot{Hostname: v.Name, Root: "/dev/vda"}
-	boot.Address, boot.Gateway, boot.DNS = driver.UserNetwork()
+	if v.Network != api.NetworkNone {
+		boot.Address, boot.Gateway, boot.DNS = driver.UserNetwork()
+	}
 	agent, err := boot.Cmdline()
 	if err != nil {
 		return "", err

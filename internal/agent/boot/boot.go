@@ -6,13 +6,12 @@ package bootup
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"banger/internal/agent"
 	"banger/internal/agentproto"
@@ -34,26 +33,32 @@ func Main(version string) int {
 	if os.Getpid() != 1 {
 		return beside(version)
 	}
-	if err := initMain(version); err != nil {
+	err := mountKernelFS()
+	var boot agentproto.Boot
+	if err == nil {
+		boot, err = readBoot()
+	}
+	if err == nil {
+		err = initMain(version, boot)
+	}
+	if err != nil {
 		say("fatal: %v", err)
 	}
-	powerOff(unix.LINUX_REBOOT_CMD_POWER_OFF)
+	end(boot, false)
 	return 1
 }
 
-// initMain boots and serves until the guest is to end.
-func initMain(version string) error {
-	if err := mountKernelFS(); err != nil {
-		return err
-	}
+// readBoot reads what the kernel's command line says to the agent.
+func readBoot() (agentproto.Boot, error) {
 	cmdline, err := os.ReadFile("/proc/cmdline")
 	if err != nil {
-		return err
+		return agentproto.Boot{}, err
 	}
-	boot, err := agentproto.ParseBoot(string(cmdline))
-	if err != nil {
-		return err
-	}
+	return agentproto.ParseBoot(string(cmdline))
+}
+
+// initMain boots and serves until the guest is to end.
+func initMain(version string, boot agentproto.Boot) error {
 	if boot.Probe {
 		fmt.Fprintln(os.Stdout, agentproto.ProbeGreeting)
 		return nil
@@ -71,11 +76,11 @@ func initMain(version string) error {
 	// Never given up: a signal that nobody hears would end this process, and with
 	// it the guest.
 	ctx, _ := onSignals(context.Background())
-	reboot, err := serve(ctx, version)
+	reboot, err := serve(ctx, version, boot)
 	if err != nil {
 		return err
 	}
-	shutDown(reboot)
+	shutDown(boot, reboot)
 	return nil
 }
 
@@ -86,7 +91,7 @@ func enterRoot(boot agentproto.Boot) error {
 		return err
 	}
 	defer events.close()
-	if err := loadModules("/modules"); err != nil {
+	if err := loadModules("/modules", boot.Vsock); err != nil {
 		return err
 	}
 	if boot.Root == "" {
@@ -107,20 +112,16 @@ func enterRoot(boot agentproto.Boot) error {
 }
 
 // serve answers the host until ctx ends or the host asks for the guest's end.
-func serve(ctx context.Context, version string) (reboot bool, err error) {
+func serve(ctx context.Context, version string, boot agentproto.Boot) (reboot bool, err error) {
 	// The kernel calls us "init" or "exe"; proc_pid_comm(5).
 	if err := os.WriteFile("/proc/self/comm", []byte("banger-agent"), 0); err != nil {
 		say("take a name: %v", err)
 	}
-	path, err := findPort()
+	host, err := openChannel(boot)
 	if err != nil {
 		return false, err
 	}
-	port, err := agent.OpenPort(path)
-	if err != nil {
-		return false, err
-	}
-	defer port.Close()
+	defer host.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var once sync.Once
@@ -128,8 +129,32 @@ func serve(ctx context.Context, version string) (reboot bool, err error) {
 		Version:  version,
 		OnHello:  onHello,
 		Shutdown: func(r bool) { once.Do(func() { reboot = r; cancel() }) },
-	}, port)
+	}, host)
 	return reboot, err
+}
+
+// channel is the way to the host.
+type channel interface {
+	agent.Transport
+	io.Closer
+}
+
+// openChannel opens the way to the host that the driver has said there is.
+func openChannel(boot agentproto.Boot) (channel, error) {
+	if boot.Vsock {
+		l, err := agent.ListenVsock(agentproto.AgentPort)
+		if err != nil {
+			return nil, err
+		}
+		// Whoever restarts a daemon finds the agent by itself: nobody may listen.
+		go func() { _ = agent.RingVsock(agentproto.DoorbellPort) }()
+		return l, nil
+	}
+	path, err := findPort()
+	if err != nil {
+		return nil, err
+	}
+	return agent.OpenPort(path)
 }
 
 // handOver starts the agent as a child and becomes the image's own init.
@@ -154,8 +179,13 @@ func beside(version string) int {
 		fmt.Fprintln(os.Stderr, "banger-agent is the first process of a banger guest, and of no use elsewhere")
 		return 2
 	}
+	boot, err := readBoot()
+	if err != nil {
+		say("the agent ended: %v", err)
+		return 1
+	}
 	ctx, stop := onSignals(context.Background())
-	reboot, err := serve(ctx, version)
+	reboot, err := serve(ctx, version, boot)
 	told := ctx.Err() != nil
 	stop()
 	switch {
@@ -165,7 +195,7 @@ func beside(version string) int {
 	case told: // the image's init ends the guest: it must not wait for this process
 		return 0
 	}
-	endInit(reboot)
+	endInit(boot, reboot)
 	return 0
 }
 

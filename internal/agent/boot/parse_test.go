@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"banger/internal/agentproto"
 )
 
 func TestWriteResolver(t *testing.T) {
@@ -84,6 +86,24 @@ func TestPortIn(t *testing.T) {
 	}
 	if got := portIn(class, "/dev"); got != "/dev/vport1p1" {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestNeeded(t *testing.T) {
+	for name, want := range map[string][2]bool{ // without vsock, with it
+		"02-virtio_mmio.ko": {true, true}, "03-virtio_console.ko": {true, false}, "08-vsock.ko": {false, true},
+		"09-vmw_vsock_virtio_transport_common.ko": {false, true}, "07-virtio_net.ko": {true, true},
+	} {
+		if got := [2]bool{needed(name, false), needed(name, true)}; got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func TestMustReset(t *testing.T) {
+	qemu, firecracker := agentproto.Boot{}, agentproto.Boot{Vsock: true}
+	if mustReset(qemu, false) || !mustReset(qemu, true) || !mustReset(firecracker, false) || !mustReset(firecracker, true) {
+		t.Error("a guest that is to reset powers off, or the other way round")
 	}
 }
 

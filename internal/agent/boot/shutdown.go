@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"banger/internal/agentproto"
 )
 
 // termWait is how long processes get between SIGTERM and SIGKILL. The host has
@@ -28,14 +30,11 @@ func onSignals(parent context.Context) (ctx context.Context, stop context.Cancel
 }
 
 // shutDown ends all processes, writes everything to disk and ends the guest.
-func shutDown(reboot bool) {
+func shutDown(boot agentproto.Boot, reboot bool) {
 	endProcesses()
 	unmountAll()
 	say("stopped")
-	if reboot {
-		powerOff(unix.LINUX_REBOOT_CMD_RESTART)
-	}
-	powerOff(unix.LINUX_REBOOT_CMD_POWER_OFF)
+	end(boot, reboot)
 }
 
 // endProcesses asks every process to end, waits, and kills what is left.
@@ -161,31 +160,41 @@ func mountTargets(table string) []string {
 
 var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 
-// powerOff ends the guest by reboot(2). It does not return.
-func powerOff(how int) {
+// end ends the guest by reboot(2). It does not return.
+func end(boot agentproto.Boot, reboot bool) {
 	unix.Sync()
+	how := unix.LINUX_REBOOT_CMD_POWER_OFF
+	if mustReset(boot, reboot) {
+		how = unix.LINUX_REBOOT_CMD_RESTART
+	}
 	if err := unix.Reboot(how); err != nil {
 		say("power off: %v", err)
 	}
 	select {}
 }
 
+// mustReset tells whether the guest ends by a reset. Firecracker has no power
+// switch: its ACPI tables have no sleep state S5, so Linux would halt for ever; a
+// reset by the keyboard controller ends it (its FAQ.md, "How can I gracefully
+// poweroff the guest?").
+func mustReset(boot agentproto.Boot, reboot bool) bool { return reboot || boot.Vsock }
+
 // initWait is how long an image's init gets to shut down.
 const initWait = 25 * time.Second
 
 // endInit asks the image's own init to end the guest, and does it itself when
 // that is none that knows how, or takes too long.
-func endInit(reboot bool) {
+func endInit(boot agentproto.Boot, reboot bool) {
 	const rtmin = 34 // SIGRTMIN as C libraries count, which systemd(1) means
 	name, err := os.ReadFile("/proc/1/comm")
 	if err == nil && strings.TrimSpace(string(name)) == "systemd" {
 		how := unix.Signal(rtmin + 4) // start poweroff.target
-		if reboot {
-			how = rtmin + 5
+		if mustReset(boot, reboot) {
+			how = rtmin + 5 // start reboot.target
 		}
 		if unix.Kill(1, how) == nil {
 			time.Sleep(initWait) // systemd's SIGTERM ends this process before
 		}
 	}
-	shutDown(reboot)
+	shutDown(boot, reboot)
 }

@@ -15,6 +15,9 @@ import (
 type Files struct {
 	QMP   int // listening socket of the monitor
 	Agent int // listening socket of the agent's channel
+	// Console is the log of the serial console, open for appending; only for
+	// SystemArgs.
+	Console int
 }
 
 // sandbox is QEMU's own seccomp filter (qemu(1), -sandbox).
@@ -32,23 +35,38 @@ const agentPort = "banger.agent"
 // machine. Files in the VM's directory have fixed names.
 func Args(s driver.Spec, accel string, files Files) []string {
 	args := machineArgs(accel)
-	args = append(args,
-		"-name", nameArg(s.ID),
+	args = append(args, "-name", nameArg(s.ID))
+	args = append(args, bootArgs(s)...)
+	args = append(args, "-chardev", consoleArg(s.Dir))
+	args = append(args, channelArgs(files)...)
+	args = append(args, diskArgs(s)...)
+	if s.NoNetwork {
+		return args
+	}
+	return append(args, networkArgs()...)
+}
+
+// bootArgs say how large the machine is and what it boots.
+func bootArgs(s driver.Spec) []string {
+	return []string{
 		"-smp", strconv.Itoa(s.VCPUs),
 		"-m", fmt.Sprintf("size=%dB", s.MemoryBytes),
 		"-kernel", s.Kernel,
 		"-initrd", s.Initramfs,
-		"-append", strings.TrimSpace("console=ttyS0 "+s.Cmdline),
-		"-chardev", consoleArg(s.Dir),
+		"-append", strings.TrimSpace("console=ttyS0 " + s.Cmdline),
+	}
+}
+
+// channelArgs connect the serial console, the monitor and the agent's channel.
+func channelArgs(files Files) []string {
+	return []string{
 		"-serial", "chardev:console",
 		"-chardev", fmt.Sprintf("socket,id=qmp,fd=%d,server=on,wait=off", files.QMP),
 		"-mon", "chardev=qmp,mode=control",
 		"-chardev", fmt.Sprintf("socket,id=agent,fd=%d,server=on,wait=off", files.Agent),
 		"-device", "virtio-serial-device,max_ports=2",
-		"-device", "virtserialport,chardev=agent,name="+agentPort,
-	)
-	args = append(args, diskArgs(s)...)
-	return append(args, networkArgs()...)
+		"-device", "virtserialport,chardev=agent,name=" + agentPort,
+	}
 }
 
 // machineArgs are those that a probe's machine has, too. The PIT, PIC, RTC and
@@ -84,13 +102,16 @@ func diskArgs(s driver.Spec) []string {
 	}
 }
 
+// guestMAC is the hardware address of every guest, which is alone in its network.
+const guestMAC = "52:54:00:12:34:56"
+
 // networkArgs connect the guest to QEMU's user network, which needs no
 // privileges. IPv6 is off: it would offer a route where the host may have none.
 func networkArgs() []string {
 	address, gateway, dns := driver.UserNetwork()
 	return []string{
 		"-netdev", fmt.Sprintf("user,id=net,ipv6=off,net=%s,host=%s,dns=%s,dhcpstart=%s", address.Masked(), gateway, dns, address.Addr()),
-		"-device", "virtio-net-device,netdev=net,mac=52:54:00:12:34:56",
+		"-device", "virtio-net-device,netdev=net,mac=" + guestMAC,
 	}
 }
 

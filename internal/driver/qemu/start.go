@@ -40,7 +40,7 @@ func (d *Driver) Start(ctx context.Context, s driver.Spec) (driver.Machine, erro
 		return nil, err
 	}
 	if accel == TCG {
-		s.Cmdline = tscArg(d.tsc()) + s.Cmdline
+		s.Cmdline = d.Clock() + s.Cmdline
 	}
 	p, err := spawn(path, s, accel)
 	if err == nil {
@@ -85,6 +85,10 @@ func (d *Driver) prepare(ctx context.Context, s driver.Spec) (accel string, err 
 	found, err := d.Probe(ctx, "", "")
 	return found.Accel, err
 }
+
+// Clock is the argument that tells an emulated guest's kernel how fast its time
+// stamp counter runs; empty where that is not known.
+func (d *Driver) Clock() string { return tscArg(d.tsc()) }
 
 // tscArg tells an emulated guest how fast its time stamp counter runs: the
 // emulated timer chip is no measure on a busy host, and a guest that could not

@@ -1,0 +1,87 @@
+package blockdev
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"banger/api"
+	"banger/internal/vmid"
+)
+
+// Status says how full the VM's copy-on-write file is. It is an error of kind
+// api.KindNotFound when the VM has no snapshot attached.
+func Status(id string) (Usage, error) {
+	u, err := status(id)
+	if err != nil {
+		return Usage{}, failure("look at", id, err)
+	}
+	return u, nil
+}
+
+func status(id string) (Usage, error) {
+	if !vmid.Valid(id) {
+		return Usage{}, api.Errorf(api.KindInvalid, "%q is no id of a VM", id)
+	}
+	m, err := openMapper()
+	if err != nil {
+		return Usage{}, err
+	}
+	defer m.close()
+	a, err := m.status(vmid.Device(id))
+	if errors.Is(err, unix.ENXIO) || err == nil && !a.has(unix.DM_ACTIVE_PRESENT_FLAG) {
+		return Usage{}, api.Errorf(api.KindNotFound, "no snapshot is attached")
+	}
+	if err != nil {
+		return Usage{}, err
+	}
+	line, err := m.line(vmid.Device(id), 0)
+	if err != nil {
+		return Usage{}, err
+	}
+	return parseUsage(line.params)
+}
+
+// Available says why AttachSnapshot cannot work on this host, if so. It loads
+// the modules that are needed.
+func Available() error {
+	if err := AvailablePlain(); err != nil {
+		return err
+	}
+	if err := snapshots(); err != nil {
+		return api.Errorf(hostKind(err), "cannot use the device-mapper: %w", err)
+	}
+	return nil
+}
+
+// AvailablePlain says why AttachPlain cannot work on this host, if so.
+func AvailablePlain() error {
+	f, err := openLoopControl()
+	if err != nil {
+		return api.Errorf(hostKind(err), "cannot use loop devices: %w", err)
+	}
+	f.Close()
+	return nil
+}
+
+// snapshots looks whether the device-mapper has the target. Asking for one
+// target's version loads its module (dm_get_target_type), since Linux 5.4.
+func snapshots() error {
+	m, err := openMapper()
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	_, err = m.call(unix.DM_GET_TARGET_VERSION, request{name: snapshotTarget})
+	if errors.Is(err, unix.EINVAL) {
+		return api.Errorf(api.KindUnsupported, "the kernel has no snapshots: %w", err).WithHint("sudo modprobe dm_snapshot")
+	}
+	return err
+}
+
+func hostKind(err error) api.Kind {
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+		return api.KindDenied
+	}
+	return api.KindOf(err)
+}

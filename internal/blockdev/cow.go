@@ -1,0 +1,77 @@
+package blockdev
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"math"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"banger/api"
+)
+
+// What a copy-on-write file consists of (drivers/md/dm-snap-persistent.c):
+// chunks of equal size, of which the first is a header. Then come areas: one
+// chunk of exceptions, 16 bytes each, and as many chunks of data as that
+// describes.
+const (
+	chunkSectors      = 8
+	chunkSize         = chunkSectors * sectorSize
+	exceptionSize     = 16
+	exceptionsPerArea = chunkSize / exceptionSize
+)
+
+// leastCow is the least that anything can be written to: header, exceptions,
+// one chunk of data.
+const leastCow = 3 * chunkSize
+
+// CowBytes returns the size of a sparse copy-on-write file that can never fill,
+// for a base of that many bytes: a chunk for each of the base's, and the
+// exceptions; one area more than are full, as the next is cleared when one gets
+// full (persistent_commit_exception). It is rounded up to a whole MiB after
+// adding one: holes cost nothing.
+func CowBytes(base int64) int64 {
+	const round = 1 << 20
+	base = max(base, 0)
+	if base > math.MaxInt64/2 {
+		return math.MaxInt64 &^ (round - 1) // more than any file system holds (EFBIG)
+	}
+	data := (base + chunkSize - 1) / chunkSize
+	areas := data/exceptionsPerArea + 2
+	return ((1+data+areas)*chunkSize + 2*round - 1) &^ (round - 1)
+}
+
+// revive makes a snapshot that the kernel declared invalid usable again. It
+// does so when it cannot write to the file, as on a full disk, for fear that
+// the base changed and the old content was not saved. Our bases never change:
+// all that is in the file stays true, and what could not be written, the guest
+// was told of. "There is no way of recovering" (dm-snap-persistent.c) is so for
+// bases that are written.
+func revive(cow *os.File) error {
+	const magic, version = 0x70416e53, 1 // "SnAp"
+	const atMagic, atValid, atVersion = 0, 4, 8
+	var header [12]byte
+	if _, err := cow.ReadAt(header[:], 0); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	field := func(at int) uint32 { return binary.LittleEndian.Uint32(header[at:]) }
+	if field(atMagic) != magic || field(atVersion) != version || field(atValid) != 0 {
+		return nil
+	}
+	if _, err := cow.WriteAt([]byte{1, 0, 0, 0}, atValid); err != nil {
+		return err
+	}
+	return cow.Sync()
+}
+
+// newCow checks that the descriptor is a copy-on-write file's.
+func newCow(f *os.File, tag string) (backing, error) {
+	const what = "copy-on-write file"
+	b, err := newBacking(what, f, tag, unix.LO_FLAGS_AUTOCLEAR)
+	if err == nil && b.size < leastCow {
+		err = api.Errorf(api.KindInvalid, "the %s has %d bytes and needs %d at least", what, b.size, leastCow)
+	}
+	return b, err
+}

@@ -1,0 +1,131 @@
+package blockdev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"banger/api"
+	"banger/internal/vmid"
+)
+
+// detachTime is how long a disk may be in use, unless the caller's context ends
+// sooner. The VMM that held it has exited or is about to; udev, which looks at
+// each new device, holds one for milliseconds.
+const detachTime = 10 * time.Second
+
+// Detach removes the VM's device and its loop devices, whichever there are, and
+// returns when they are gone. It waits while one is still open. Absent is
+// success.
+func Detach(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, detachTime)
+	defer cancel()
+	if err := detach(ctx, id); err != nil {
+		return failure("detach", id, err)
+	}
+	return nil
+}
+
+func detach(ctx context.Context, id string) error {
+	unlock, err := lockVM(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	m, err := openMapper()
+	switch {
+	case err == nil:
+		defer m.close()
+		if err := removeMapped(ctx, m, vmid.Device(id)); err != nil {
+			return err
+		}
+	case api.KindOf(err) != api.KindUnsupported: // else no such device can be
+		return err
+	}
+	return retry(ctx, func() error { return clearLoops(vmid.Device(id)) })
+}
+
+// removeMapped removes a device-mapper device when nobody has it open any more.
+// It does not suspend it before: that would stop a VMM that is still there.
+func removeMapped(ctx context.Context, m *mapper, name string) error {
+	return retry(ctx, func() error {
+		err := m.remove(name)
+		switch {
+		case err == nil, errors.Is(err, unix.ENXIO):
+			return nil
+		case errors.Is(err, unix.EBUSY):
+			return m.inUse(name)
+		}
+		return fmt.Errorf("remove %s: %w", name, err)
+	})
+}
+
+// errInUse is within all errors that may end by waiting.
+var errInUse = errors.New("in use")
+
+// inUse says who may have the device open.
+func (m *mapper) inUse(name string) error {
+	a, err := m.status(name)
+	if err != nil {
+		return fmt.Errorf("%s is %w", name, errInUse)
+	}
+	d := a.device()
+	if h := holders(d.Name); len(h) > 0 {
+		return busy(d, fmt.Sprintf("%s is under %s", name, strings.Join(h, ", ")))
+	}
+	return busy(d, fmt.Sprintf("%s is open %d times", name, a.open))
+}
+
+func busy(d Device, what string) error {
+	return api.Errorf(api.KindConflict, "%s, by a VMM that has not exited or by udev: %w", what, errInUse).
+		WithHint("sudo lsof %s", d.Path())
+}
+
+// clearLoops unbinds the VM's loop devices, and fails with errInUse while there
+// are any: the kernel unbinds one that is open when it is closed.
+func clearLoops(tag string) error {
+	var left error
+	err := eachLoop(func(l *loop) (bool, error) {
+		if l.tag() != tag {
+			return false, nil
+		}
+		err := ioctl(l.file, unix.LOOP_CLR_FD, nil)
+		if err != nil && !errors.Is(err, unix.ENXIO) && !errors.Is(err, unix.EBUSY) {
+			return false, os.NewSyscallError("ioctl LOOP_CLR_FD", err)
+		}
+		if _, err := os.Stat(sysBlock + "/" + l.device.Name + "/loop"); err == nil {
+			left = busy(l.device, l.device.Name+" is open")
+		}
+		return false, nil
+	})
+	return errors.Join(err, left)
+}
+
+// The kernel tells nobody when a block device is closed, so that retry has to
+// ask: at first often, for those who are about to.
+const (
+	firstPause = time.Millisecond
+	mostPause  = 100 * time.Millisecond
+)
+
+// retry calls try until it fails with no errInUse, or ctx ends.
+func retry(ctx context.Context, try func() error) error {
+	for pause := firstPause; ; pause = min(2*pause, mostPause) {
+		err := try()
+		if !errors.Is(err, errInUse) {
+			return err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return errors.Join(context.Cause(ctx), err)
+		}
+	}
+}

@@ -1,0 +1,182 @@
+package blockdev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"banger/api"
+	"banger/internal/vmid"
+)
+
+const (
+	loopControl = "/dev/loop-control"
+	loopMajor   = 7 // Documentation/admin-guide/devices.txt
+	sectorSize  = 512
+)
+
+// baseTag is what base loops carry where losetup(8) has the name of the file;
+// those of a VM carry vmid.Device.
+const baseTag = "banger-base"
+
+// loop is a loop device that is bound to a file and held open, so that it
+// stays bound.
+type loop struct {
+	file   *os.File
+	device Device
+	info   unix.LoopInfo64
+}
+
+func (l *loop) close() { l.file.Close() }
+
+// tag is what Attach wrote into the device when it was bound.
+func (l *loop) tag() string { return text(l.info.File_name[:]) }
+
+func (l *loop) has(flag uint32) bool { return l.info.Flags&flag != 0 }
+
+// ours tells whether a loop device with this tag is, and which VM's.
+func ours(tag string) (id string, ok bool) {
+	if tag == baseTag {
+		return "", true
+	}
+	return vmid.FromDevice(tag)
+}
+
+// number is maj:min, as tables of the device-mapper have it.
+func (d Device) number() string { return fmt.Sprintf("%d:%d", d.Major, d.Minor) }
+
+// errUnbound says that a loop device is bound to no file (any more).
+var errUnbound = errors.New("the loop device is not bound")
+
+// openLoop opens a loop device that is bound and looks at what it is bound to:
+// in this order, since from then on it stays so.
+func openLoop(name string, flag int) (*loop, error) {
+	l, err := openUnbound(name, flag)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.look(); err != nil {
+		l.close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// openUnbound opens a loop device that may be bound or not.
+func openUnbound(name string, flag int) (*loop, error) {
+	f, err := os.OpenFile("/dev/"+name, flag|unix.O_NOFOLLOW, 0)
+	if absent(err) {
+		return nil, errUnbound
+	}
+	if err != nil {
+		return nil, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		f.Close()
+		return nil, err
+	}
+	l := &loop{file: f, device: Device{Name: name, Major: unix.Major(st.Rdev), Minor: unix.Minor(st.Rdev)}}
+	if st.Mode&unix.S_IFMT != unix.S_IFBLK || l.device.Major != loopMajor {
+		f.Close()
+		return nil, fmt.Errorf("/dev/%s is no loop device", name)
+	}
+	return l, nil
+}
+
+// look asks what the device is bound to.
+func (l *loop) look() error {
+	info, err := unix.IoctlLoopGetStatus64(int(l.file.Fd()))
+	if errors.Is(err, unix.ENXIO) {
+		return errUnbound
+	}
+	if err != nil {
+		return os.NewSyscallError("ioctl LOOP_GET_STATUS64", err)
+	}
+	l.info = *info
+	return nil
+}
+
+// sectors is the device's size.
+func (l *loop) sectors() (int64, error) {
+	var size uint64
+	if err := ioctl(l.file, unix.BLKGETSIZE64, unsafe.Pointer(&size)); err != nil {
+		return 0, os.NewSyscallError("ioctl BLKGETSIZE64", err)
+	}
+	return int64(size / sectorSize), nil
+}
+
+// setAutoclear sets whether the device is unbound with its last user.
+func (l *loop) setAutoclear(on bool) error {
+	if l.has(unix.LO_FLAGS_AUTOCLEAR) == on {
+		return nil
+	}
+	info := l.info
+	info.Flags ^= unix.LO_FLAGS_AUTOCLEAR
+	if err := unix.IoctlLoopSetStatus64(int(l.file.Fd()), &info); err != nil {
+		return os.NewSyscallError("ioctl LOOP_SET_STATUS64", err)
+	}
+	l.info = info
+	return nil
+}
+
+// A device that was free may be taken by another program before it is bound.
+const bindTries = 100
+
+// bind binds a free loop device to the backing file.
+func bind(ctx context.Context, b backing) (*loop, error) {
+	control, err := openLoopControl()
+	if err != nil {
+		return nil, err
+	}
+	defer control.Close()
+	for range bindTries {
+		if err := context.Cause(ctx); err != nil {
+			return nil, err
+		}
+		n, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
+		if err != nil {
+			return nil, os.NewSyscallError("ioctl LOOP_CTL_GET_FREE", err)
+		}
+		l, err := bindTo("loop"+strconv.Itoa(n), b)
+		if errors.Is(err, errUnbound) || errors.Is(err, unix.EBUSY) {
+			continue // removed or taken in between
+		}
+		return l, err
+	}
+	return nil, fmt.Errorf("other programs took %d free loop devices first", bindTries)
+}
+
+func bindTo(name string, b backing) (*loop, error) {
+	l, err := openUnbound(name, b.mode())
+	if err != nil {
+		return nil, err
+	}
+	config := unix.LoopConfig{Fd: uint32(b.file.Fd()), Size: sectorSize}
+	config.Info.Flags = b.flags
+	copy(config.Info.File_name[:len(config.Info.File_name)-1], b.tag)
+	err = ioctl(l.file, unix.LOOP_CONFIGURE, unsafe.Pointer(&config))
+	if err == nil {
+		err = l.look()
+	}
+	if err != nil {
+		l.close()
+		return nil, fmt.Errorf("bind %s to %s (LOOP_CONFIGURE, Linux 5.8 or later): %w", name, b.file.Name(), err)
+	}
+	return l, nil
+}
+
+// openLoopControl opens the loop driver, and loads it where it is not.
+func openLoopControl() (*os.File, error) {
+	f, err := os.OpenFile(loopControl, os.O_RDWR, 0)
+	if absent(err) {
+		return nil, api.Errorf(api.KindUnsupported, "this host has no loop devices: %w", err).
+			WithHint("sudo modprobe loop")
+	}
+	return f, err
+}

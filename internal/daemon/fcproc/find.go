@@ -1,0 +1,147 @@
+package fcproc
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+
+	"banger/api"
+	"banger/internal/proc"
+	"banger/internal/vmid"
+)
+
+// Query says which VM's VMM to find, what must be true of it, and where to
+// look first.
+type Query struct {
+	ID   string   // the VM's
+	Name string   // of the process: Firecracker, or what the VM's unit runs
+	UID  uint32   // the VM's own
+	Root *os.File // its root directory, which the caller opened beforehand
+
+	Socket string        // the host-side path of the API socket; may be empty
+	Hint   proc.Identity // from handles.json; may be the zero value
+}
+
+// The ways to a VMM that Handle.Via names.
+const (
+	ViaHint        = "hint"
+	ViaCommandLine = "command line"
+	ViaPidfile     = "pidfile"
+	ViaCgroup      = "cgroup"
+)
+
+// Find takes hold of the VM's VMM: of the process that the hint names; else one
+// whose command line names the socket; else the one that the pidfile names; else
+// one in the VM's cgroup, as older jailers write no pidfile. Whichever it is, it
+// passed every check while it was held.
+//
+// The error is of kind api.KindNotFound where no such process is, and of another
+// where that could not be told: do not take the VM for stopped then. Between the
+// start of the unit and the jailer's exec of the VMM there is none yet.
+func (h Host) Find(q Query) (*Handle, error) {
+	if err := q.validate(); err != nil {
+		return nil, err
+	}
+	var refused []error
+	for _, way := range ways {
+		p, err := h.tryAll(way, q)
+		if p != nil {
+			return &Handle{process: p, via: way.via}, nil
+		}
+		if err != nil && kindOf(err) != api.KindNotFound {
+			return nil, api.Errorf(api.KindInternal, "cannot tell whether VM %s runs: by its %s: %w", q.ID, way.via, err).
+				WithHint("`journalctl -u bangerd-root` may say more; the VM is left alone")
+		}
+		if err != nil {
+			refused = append(refused, fmt.Errorf("by its %s: %w", way.via, err))
+		}
+	}
+	return nil, api.Errorf(api.KindNotFound, "cannot find the VMM of VM %s: %w", q.ID, errors.Join(append(refused, proc.ErrGone)...)).
+		WithHint("`journalctl -u %s` says how it ended", vmid.Unit(q.ID))
+}
+
+func (q Query) validate() error {
+	switch {
+	case !vmid.Valid(q.ID):
+		return api.Errorf(api.KindInvalid, "cannot find a VMM: %q is no VM's id", q.ID)
+	case q.Name == "" || q.UID == 0 || q.Root == nil:
+		return api.Errorf(api.KindInvalid, "cannot find the VMM of VM %s: a name, a uid and a root directory are needed to prove it", q.ID)
+	}
+	return nil
+}
+
+// way is one way to processes that may be the VMM.
+type way struct {
+	via  string
+	pids func(h Host, q Query) ([]int, error)
+}
+
+// ways are in the order of how likely they lead to the VMM at once.
+var ways = []way{
+	{ViaHint, func(_ Host, q Query) ([]int, error) {
+		if q.Hint == (proc.Identity{}) {
+			return nil, nil
+		}
+		return []int{q.Hint.PID}, nil
+	}},
+	{ViaCommandLine, func(h Host, q Query) ([]int, error) {
+		if q.Socket == "" {
+			return nil, nil
+		}
+		return h.byCommandLine(q.Socket)
+	}},
+	// The caller opened the chroot that the socket's symlink leads into.
+	{ViaPidfile, func(_ Host, q Query) ([]int, error) {
+		pid, err := readPidfile(q.Root)
+		return []int{pid}, err
+	}},
+	{ViaCgroup, func(h Host, q Query) ([]int, error) {
+		var all []int
+		for _, cgroup := range cgroups(q.ID) {
+			pids, err := h.members(cgroup)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, pids...)
+		}
+		return all, nil
+	}},
+}
+
+// tryAll returns the first process on the way that passes every check. Its error
+// says why the first of the others did not: there may be very many, as anybody
+// can start processes that name the socket.
+func (h Host) tryAll(w way, q Query) (*proc.Process, error) {
+	pids, first := w.pids(h, q)
+	if first != nil {
+		return nil, first
+	}
+	for _, pid := range pids {
+		p, err := h.hold(w, pid, q)
+		if err == nil {
+			return p, nil
+		}
+		if kindOf(err) != api.KindNotFound {
+			return nil, err
+		}
+		first = cmp.Or(first, err)
+	}
+	return nil, first
+}
+
+func (h Host) hold(w way, pid int, q Query) (*proc.Process, error) {
+	open := func() (*proc.Process, error) { return proc.Open(pid) }
+	if w.via == ViaHint {
+		open = func() (*proc.Process, error) { return proc.OpenIdentity(q.Hint) }
+	}
+	p, err := open()
+	if err != nil {
+		return nil, err
+	}
+	if err := h.prove(p, q, isNamed, isUser, inCgroup, isRooted); err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}

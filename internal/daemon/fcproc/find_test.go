@@ -1,0 +1,260 @@
+package fcproc
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"banger/api"
+	"banger/internal/proc"
+)
+
+// want checks that Find finds the process, and how.
+func (w *world) want(q Query, pid int, via string) {
+	w.Helper()
+	h, err := w.Find(q)
+	if err != nil {
+		w.Error(err)
+		return
+	}
+	defer h.Close()
+	if h.PID() != pid || h.Via() != via {
+		w.Errorf("found %d by its %s, want %d by its %s", h.PID(), h.Via(), pid, via)
+	}
+}
+
+// refuses checks that Find finds nothing, for a reason that the error names.
+func (w *world) refuses(q Query, reason string) {
+	w.Helper()
+	h, err := w.Find(q)
+	if err == nil {
+		h.Close()
+	}
+	if api.KindOf(err) != api.KindNotFound || !errors.Is(err, proc.ErrGone) || !strings.Contains(err.Error(), reason) {
+		w.Errorf("%v, %v; want none: %s", h, err, reason)
+	}
+}
+
+func TestFindByEveryWay(t *testing.T) {
+	w := newWorld(t)
+	v := w.start(vmm{args: []string{w.socket}})
+	pid, q := v.Process.Pid, w.query()
+	q.Socket = ""
+	w.refuses(q, "by its pidfile")
+	w.enter(os.Getpid(), HelperCgroup, "")
+	w.inCgroup(HelperCgroup, os.Getpid(), pid)
+	w.want(q, pid, ViaCgroup)
+	w.inCgroup(Cgroup(vm), pid)
+	w.inCgroup(HelperCgroup)
+	w.want(q, pid, ViaCgroup)
+	w.pidfile(strconv.Itoa(pid))
+	w.want(q, pid, ViaPidfile)
+	q.Socket = w.socket
+	w.want(q, pid, ViaCommandLine)
+	q.Hint = identity(t, pid)
+	w.want(q, pid, ViaHint)
+}
+
+// TestFindDespiteLies: a hint that leads nowhere, or to somebody else, costs
+// time and nothing else.
+func TestFindDespiteLies(t *testing.T) {
+	w := newWorld(t)
+	v := w.start(vmm{})
+	other := w.start(vmm{jail: elsewhere(t), args: []string{w.socket}})
+	pid := v.Process.Pid
+	w.enter(1, "/init.scope", "")
+	w.inCgroup(Cgroup(vm), pid)
+	w.pidfile("garbage")
+	for name, change := range map[string]func(*proc.Identity){
+		"start time": func(id *proc.Identity) { id.StartTime++ },
+		"boot":       func(id *proc.Identity) { id.BootID = "another" },
+		"pid":        func(id *proc.Identity) { id.PID = 1 << 30 },
+		"negative":   func(id *proc.Identity) { id.PID = -1 },
+		"init":       func(id *proc.Identity) { *id = identity(t, 1) },
+		"another's":  func(id *proc.Identity) { *id = identity(t, other.Process.Pid) },
+	} {
+		q := w.query()
+		q.Hint = identity(t, pid)
+		change(&q.Hint)
+		t.Log(name)
+		w.want(q, pid, ViaCgroup)
+	}
+	w.pidfile(strconv.Itoa(other.Process.Pid)) // it names one that is really called firecracker
+	w.want(w.query(), pid, ViaCgroup)
+}
+
+func TestFindRefusesWhatIsNotTheVMs(t *testing.T) {
+	for name, c := range map[string]struct {
+		vmm
+		reason string
+	}{
+		"name":         {vmm{name: "qemu"}, `name: it is "qemu", not "firecracker"`},
+		"another jail": {vmm{jail: "elsewhere"}, "root: it is not"},
+		"another VM":   {vmm{cgroup: Cgroup("ba9876543210")}, "cgroup: it is"},
+		"no unit":      {vmm{cgroup: "/"}, "cgroup: it is"},
+		"a user's unit of that name": {
+			vmm{cgroup: "/user.slice/user-1000.slice/user@1000.service/banger.slice/banger-vm-" + vm + ".service"}, "cgroup: it is",
+		},
+		"a longer name":  {vmm{cgroup: Cgroup(vm) + "x"}, "cgroup: it is"},
+		"removed cgroup": {vmm{cgroup: Cgroup(vm) + " (deleted)"}, "cgroup: it is"},
+		"foreign uid":    {vmm{uid: 65533}, "user: it is 65533/65533/65533/65533, not 65534"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if c.uid != 0 && os.Getuid() != 0 {
+				t.Skip("only root can start another user's process")
+			}
+			w := newWorld(t)
+			if c.jail != "" {
+				c.jail = elsewhere(t)
+			}
+			c.args = []string{"--api-sock", w.socket}
+			v := w.start(c.vmm)
+			pid := strconv.Itoa(v.Process.Pid)
+			w.pidfile(pid)
+			w.inCgroup(Cgroup(vm), v.Process.Pid)
+			q := w.query()
+			q.Hint = identity(t, v.Process.Pid)
+			w.refuses(q, "process "+pid+": "+c.reason)
+		})
+	}
+}
+
+func TestFindBelowTheCgroupsOfOurUnits(t *testing.T) {
+	for _, cgroup := range []string{Cgroup(vm) + "/vmm", HelperCgroup, HelperCgroup + "/" + vm} {
+		w := newWorld(t)
+		v := w.start(vmm{cgroup: cgroup})
+		w.pidfile(strconv.Itoa(v.Process.Pid))
+		w.want(w.query(), v.Process.Pid, ViaPidfile)
+	}
+}
+
+// TestFindCutsTheName: the kernel keeps 15 bytes of a process's name.
+func TestFindCutsTheName(t *testing.T) {
+	w := newWorld(t)
+	v := w.start(vmm{name: "banger-" + vm})
+	w.inCgroup(Cgroup(vm), v.Process.Pid)
+	q := w.query()
+	q.Name = "banger-" + vm
+	w.want(q, v.Process.Pid, ViaCgroup)
+	q.Name = "banger-01"
+	w.refuses(q, "name: it is")
+}
+
+// TestFindTheNewestOfMany: a newer process of somebody else that names the
+// socket does not hide the VMM.
+func TestFindTheNewestOfMany(t *testing.T) {
+	w := newWorld(t)
+	v := w.start(vmm{args: []string{w.socket}})
+	for range 3 {
+		w.start(vmm{name: "curl", cgroup: "/user.slice", args: []string{"--unix-socket", w.socket}})
+	}
+	w.want(w.query(), v.Process.Pid, ViaCommandLine)
+}
+
+// TestFindAfterReuse: the process ends between the look-up and the signal. As
+// the pid is free then, it may be anybody's.
+func TestFindAfterReuse(t *testing.T) {
+	w := newWorld(t)
+	v := w.start(vmm{})
+	w.pidfile(strconv.Itoa(v.Process.Pid))
+	h, err := w.Find(w.query())
+	w.check(err)
+	defer h.Close()
+	w.check(v.Process.Kill())
+	<-h.Done()
+	if err := h.Signal(syscall.SIGTERM); !errors.Is(err, proc.ErrGone) {
+		t.Errorf("signal: %v", err)
+	}
+	if err := h.Kill(t.Context()); err != nil {
+		t.Errorf("kill: %v", err)
+	}
+	q := w.query()
+	q.Hint = h.Identity()
+	q.Hint.PID = os.Getpid() // as if the pid were this process's now
+	w.refuses(q, "by its hint: pid "+strconv.Itoa(os.Getpid())+" belongs to another process")
+}
+
+// TestProveSeesTheEnd: what was read of a process that has ended since may have
+// been read of another.
+func TestProveSeesTheEnd(t *testing.T) {
+	w := newWorld(t)
+	v := w.start(vmm{})
+	p, err := proc.Open(v.Process.Pid)
+	w.check(err)
+	defer p.Close()
+	ends := check{"end", func(Host, int, Query) error {
+		w.check(v.Process.Kill())
+		<-p.Done()
+		return nil
+	}}
+	if err := w.prove(p, w.query(), ends); !errors.Is(err, proc.ErrGone) {
+		t.Error(err)
+	}
+}
+
+func TestKill(t *testing.T) {
+	w := newWorld(t)
+	v := w.start(vmm{})
+	w.inCgroup(Cgroup(vm), v.Process.Pid)
+	h, err := w.Find(w.query())
+	w.check(err)
+	defer h.Close()
+	w.check(h.Signal(0))
+	w.check(h.Kill(t.Context()))
+	select {
+	case <-h.Done():
+	default:
+		t.Error("Kill returned before the process had ended")
+	}
+	w.refuses(w.query(), "no such process")
+}
+
+// TestFindSaysWhatItCannotTell: to take a VM for stopped that runs would start
+// it twice.
+func TestFindSaysWhatItCannotTell(t *testing.T) {
+	for name, spoil := range map[string]func(w *world, pid int) error{
+		"no /proc":     func(w *world, _ int) error { return os.RemoveAll(w.Proc) },
+		"no cgroup":    func(w *world, pid int) error { return os.Remove(fmt.Sprintf("%s/%d/cgroup", w.Proc, pid)) },
+		"bad status":   func(w *world, pid int) error { return overwrite(fmt.Sprintf("%s/%d/status", w.Proc, pid), "x\n") },
+		"bad uids":     func(w *world, pid int) error { return overwrite(fmt.Sprintf("%s/%d/status", w.Proc, pid), "Uid: 1\n") },
+		"no root":      func(w *world, pid int) error { return os.Remove(fmt.Sprintf("%s/%d/root", w.Proc, pid)) },
+		"no v2 cgroup": func(w *world, pid int) error { return overwrite(fmt.Sprintf("%s/%d/cgroup", w.Proc, pid), "1:cpu:/\n") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			v := w.start(vmm{})
+			w.inCgroup(Cgroup(vm), v.Process.Pid)
+			w.check(spoil(w, v.Process.Pid))
+			if h, err := w.Find(w.query()); api.KindOf(err) != api.KindInternal || errors.Is(err, proc.ErrGone) {
+				t.Errorf("%v, %v", h, err)
+			}
+		})
+	}
+}
+
+func overwrite(path, text string) error {
+	if err := os.Remove(path); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(text), 0o600)
+}
+
+func TestFindNeedsProof(t *testing.T) {
+	w := newWorld(t)
+	for name, change := range map[string]func(*Query){
+		"id":   func(q *Query) { q.ID = "../../etc" },
+		"name": func(q *Query) { q.Name = "" },
+		"uid":  func(q *Query) { q.UID = 0 },
+		"root": func(q *Query) { q.Root = nil },
+	} {
+		q := w.query()
+		change(&q)
+		if h, err := w.Find(q); api.KindOf(err) != api.KindInvalid {
+			t.Errorf("without %s: %v, %v", name, h, err)
+		}
+	}
+}

@@ -1,0 +1,57 @@
+package fcproc
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"banger/api"
+	"banger/internal/proc"
+)
+
+// killWait is how long a VMM may take to vanish after SIGKILL. It has to finish
+// its disk writes in flight.
+const killWait = 30 * time.Second
+
+// Handle is a VMM that was proven to be a VM's, held by its pidfd.
+type Handle struct {
+	process *proc.Process
+	via     string
+}
+
+// Identity names the process for handles.json.
+func (h *Handle) Identity() proc.Identity { return h.process.Identity() }
+
+// PID is the process's pid, which means nothing once it has ended.
+func (h *Handle) PID() int { return h.process.PID() }
+
+// Via is the way by which the process was found.
+func (h *Handle) Via() string { return h.via }
+
+// Signal sends a signal to this very process; proc.ErrGone says that it has
+// ended.
+func (h *Handle) Signal(sig unix.Signal) error {
+	if h.process.Ended() { // the kernel takes signals for a zombie
+		return proc.ErrGone
+	}
+	return h.process.Signal(sig)
+}
+
+// Kill ends the process and waits until it has ended. One that has is a success.
+func (h *Handle) Kill(ctx context.Context) error {
+	if err := h.process.Kill(ctx, killWait); err != nil {
+		return api.Errorf(api.KindInternal, "cannot end the VMM: %w", err).
+			WithHint("a process that survives SIGKILL waits for a disk: look at `dmesg`")
+	}
+	return nil
+}
+
+// Done is closed when the process has ended.
+func (h *Handle) Done() <-chan struct{} { return h.process.Done() }
+
+// Close lets go of the process, which itself runs on.
+func (h *Handle) Close() { h.process.Close() }
+
+// Process is the process itself, which is the handle's to close.
+func (h *Handle) Process() *proc.Process { return h.process }

@@ -1,0 +1,98 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+
+	"banger/api"
+	"banger/internal/rootapi"
+)
+
+// Helper is bangerd-root, as rootapi.Client reaches it.
+type Helper interface {
+	Do(ctx context.Context, call rootapi.Call, answer any, files ...*os.File) ([]*os.File, error)
+}
+
+// RootHost has bangerd-root make what a running VM needs of the host. It is a
+// vm.Host.
+type RootHost struct {
+	Helper Helper
+	// Snapshots is the name of the disk driver whose files are copy-on-write files
+	// of device-mapper snapshots; those of all others are whole disks.
+	Snapshots string
+}
+
+func vmOf(id string) rootapi.VM { return rootapi.VM{ID: id} }
+
+func (h RootHost) do(ctx context.Context, call rootapi.Call, files ...*os.File) error {
+	_, err := h.Helper.Do(ctx, call, nil, files...)
+	return err
+}
+
+// AttachDisk implements vm.Host.
+func (h RootHost) AttachDisk(ctx context.Context, v api.VM, base, path string) error {
+	own, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return api.Errorf(api.KindNotFound, "the disk of VM %s is not there: %w", v.Name, err).WithHint("banger vm delete %s", v.Name)
+	}
+	if err != nil {
+		return api.Errorf(api.KindInternal, "cannot open the disk of VM %s: %w", v.Name, err)
+	}
+	defer own.Close()
+	if v.DiskDriver != h.Snapshots {
+		return h.do(ctx, rootapi.DiskAttachCall{VM: vmOf(v.ID), Mode: rootapi.Plain}, own)
+	}
+	image, err := os.Open(base)
+	if err != nil {
+		return api.Errorf(api.KindInternal, "cannot open the image of VM %s: %w", v.Name, err)
+	}
+	defer image.Close()
+	return h.do(ctx, rootapi.DiskAttachCall{VM: vmOf(v.ID), Mode: rootapi.Snapshot}, image, own)
+}
+
+// DetachDisk implements vm.Host.
+func (h RootHost) DetachDisk(ctx context.Context, id string) error {
+	return h.do(ctx, rootapi.DiskDetachCall{VM: vmOf(id)})
+}
+
+// AttachNetwork implements vm.Host.
+func (h RootHost) AttachNetwork(ctx context.Context, v api.VM) error {
+	return h.do(ctx, rootapi.NetAttachCall{VM: vmOf(v.ID), Slot: v.Slot, None: v.Network == api.NetworkNone})
+}
+
+// DetachNetwork implements vm.Host.
+func (h RootHost) DetachNetwork(ctx context.Context, id string) error {
+	return h.do(ctx, rootapi.NetDetachCall{VM: vmOf(id)})
+}
+
+// Release implements vm.Host.
+func (h RootHost) Release(ctx context.Context, id string) error {
+	return h.do(ctx, rootapi.VMReleaseCall{VM: vmOf(id)})
+}
+
+// DiskUsage implements vm.Host.
+func (h RootHost) DiskUsage(ctx context.Context, v api.VM) (*api.DiskUsage, error) {
+	if v.DiskDriver != h.Snapshots {
+		return nil, nil
+	}
+	var u rootapi.DiskUsage
+	if _, err := h.Helper.Do(ctx, rootapi.DiskStatusCall{VM: vmOf(v.ID)}, &u); err != nil {
+		return nil, err
+	}
+	return &api.DiskUsage{UsedBytes: u.UsedBytes, TotalBytes: u.TotalBytes, Broken: u.Broken}, nil
+}
+
+// Objects implements vm.Host.
+func (h RootHost) Objects(ctx context.Context) ([]api.HostObject, error) {
+	var held rootapi.ListAnswer
+	if _, err := h.Helper.Do(ctx, rootapi.ListCall{}, &held); err != nil {
+		return nil, err
+	}
+	all := make([]api.HostObject, 0, len(held.Objects))
+	for _, o := range held.Objects {
+		all = append(all, api.HostObject{Kind: o.Kind, Name: o.Name, ID: o.ID})
+	}
+	return all, nil
+}

@@ -1,0 +1,167 @@
+package firecracker
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"banger/api"
+)
+
+// The files in a jail's root directory, which Firecracker knows by these names.
+// None of them says anything of the host or of the VM, so that a snapshot can be
+// restored in another jail.
+const (
+	KernelFile     = "vmlinux"
+	InitramfsFile  = "initramfs"
+	DiskFile       = "disk"
+	ConfigFile     = "config.json"
+	APISocket      = "api.sock"
+	VsockSocket    = "v.sock"
+	DoorbellSocket = "v.sock_1025" // VsockSocket, "_" and DoorbellPort: Firecracker's docs/vsock.md
+)
+
+// What every machine has.
+const (
+	TapName  = "tap0"              // in the VM's own network namespace
+	GuestMAC = "52:54:00:12:34:56" // as under QEMU
+	GuestCID = 3                   // the first that is not reserved, vsock(7)
+)
+
+// The ports of vsock, which the agent has in package agentproto.
+const (
+	AgentPort    = 1024 // of the guest, where the agent listens
+	DoorbellPort = 1025 // of the host, where the agent connects once it listens
+)
+
+// The limits of a machine.
+const (
+	MaxVCPUs     = 32      // Firecracker's MAX_SUPPORTED_VCPUS
+	MaxMemoryMiB = 1 << 24 // 16 TiB: more than hosts have, less than overflows in bytes
+	// maxCmdline is what the kernel reads of its command line (COMMAND_LINE_SIZE,
+	// arch/x86/include/asm/setup.h), the NUL at its end aside, which is also
+	// Firecracker's CMDLINE_MAX_SIZE; ours is a part of it.
+	maxCmdline = 2048 - 1 - ownCmdline
+	// ownCmdline is left for what Firecracker adds: " pci=off", and up to 40 bytes
+	// of virtio_mmio.device= for each of three devices.
+	ownCmdline = 256
+)
+
+// The machine's part of the kernel command line stands around the guest's: of two
+// arguments of a name the later one counts. Of Firecracker's own arguments
+// (docs/kernel-policy.md), "nomodule" would keep the guest from its devices,
+// "8250.nr_uarts=0" from its console, and "panic=1" would wait a second.
+//
+//   - console=ttyS0: what the kernel and the agent say is the console log.
+//   - 8250.nr_uarts=1: the three serial ports that are not there are not looked for.
+//   - swiotlb=noforce: no memory is set aside for devices that cannot reach all of it.
+//   - reboot=k: a reset by the keyboard controller ends Firecracker with success.
+//     The triple fault that QEMU's guests use ends it, too, but as an error.
+//   - banger.vsock=1: agentproto.VsockArg.
+const (
+	argsBefore = "console=ttyS0 8250.nr_uarts=1 swiotlb=noforce "
+	argsAfter  = " reboot=k banger.vsock=1"
+)
+
+// Spec is what differs between machines.
+type Spec struct {
+	VCPUs     int
+	MemoryMiB int
+	Cmdline   string // the guest's part of the kernel command line
+	Network   bool   // whether there is a TapName to be connected to
+}
+
+// Config returns the file that makes Firecracker boot the machine (its option
+// --config-file). The serial console is bounded by whoever keeps the log: such a
+// file has no place for it.
+func Config(s Spec) ([]byte, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	c := config{
+		BootSource: bootSource{
+			Kernel: "/" + KernelFile, Initrd: "/" + InitramfsFile, Args: argsBefore + s.Cmdline + argsAfter,
+		},
+		// With Writeback a flush by the guest is an fsync on the host, so what the
+		// guest synced is safe; the default, Unsafe, passes flushes over. Sync is the
+		// engine that needs no io_uring, which many hosts forbid. The disk is not the
+		// "root device": that would only add root= for a kernel without initramfs.
+		Drives:   []drive{{ID: "root", Path: "/" + DiskFile, CacheType: "Writeback", Engine: "Sync"}},
+		Machine:  machine{VCPUs: s.VCPUs, MemoryMiB: s.MemoryMiB},
+		Networks: []network{},
+		Vsock:    vsock{CID: GuestCID, Path: "/" + VsockSocket},
+	}
+	if s.Network {
+		c.Networks = append(c.Networks, network{ID: "eth0", Device: TapName, MAC: GuestMAC})
+	}
+	data, err := json.MarshalIndent(c, "", "  ")
+	return append(data, '\n'), err
+}
+
+// check refuses what Firecracker would refuse, or understand otherwise.
+func (s Spec) check() error {
+	var wrong string
+	switch full := len(argsBefore) + len(s.Cmdline) + len(argsAfter); {
+	case s.VCPUs < 1 || s.VCPUs > MaxVCPUs:
+		wrong = fmt.Sprintf("%d vCPUs are not 1 to %d", s.VCPUs, MaxVCPUs)
+	case s.MemoryMiB < 1 || s.MemoryMiB > MaxMemoryMiB:
+		wrong = fmt.Sprintf("%d MiB of memory are not 1 to %d", s.MemoryMiB, MaxMemoryMiB)
+	case full > maxCmdline:
+		wrong = fmt.Sprintf("a kernel command line of %d bytes is longer than %d", full, maxCmdline)
+	case !printable(s.Cmdline):
+		wrong = fmt.Sprintf("the kernel command line %q has other than printable ASCII characters", s.Cmdline)
+	default:
+		return nil
+	}
+	return api.Errorf(api.KindInvalid, "cannot configure Firecracker: %s", wrong)
+}
+
+func printable(text string) bool {
+	for _, c := range []byte(text) {
+		if c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// The shape of Firecracker's configuration file is that of its API
+// (src/firecracker/swagger/firecracker.yaml); 1.8 and everything since read this.
+type config struct {
+	BootSource bootSource `json:"boot-source"`
+	Drives     []drive    `json:"drives"`
+	Machine    machine    `json:"machine-config"`
+	Networks   []network  `json:"network-interfaces"`
+	Vsock      vsock      `json:"vsock"`
+}
+
+type bootSource struct {
+	Kernel string `json:"kernel_image_path"`
+	Initrd string `json:"initrd_path"`
+	Args   string `json:"boot_args"`
+}
+
+type drive struct {
+	ID        string `json:"drive_id"`
+	Path      string `json:"path_on_host"`
+	Root      bool   `json:"is_root_device"`
+	ReadOnly  bool   `json:"is_read_only"`
+	CacheType string `json:"cache_type"`
+	Engine    string `json:"io_engine"`
+}
+
+type machine struct {
+	VCPUs     int  `json:"vcpu_count"`
+	MemoryMiB int  `json:"mem_size_mib"`
+	SMT       bool `json:"smt"`
+}
+
+type network struct {
+	ID     string `json:"iface_id"`
+	Device string `json:"host_dev_name"`
+	MAC    string `json:"guest_mac"`
+}
+
+type vsock struct {
+	CID  int    `json:"guest_cid"`
+	Path string `json:"uds_path"`
+}

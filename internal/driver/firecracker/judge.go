@@ -1,0 +1,70 @@
+package firecracker
+
+import (
+	"fmt"
+	"strings"
+
+	"banger/api"
+)
+
+// releases is where to get both programs.
+const releases = "https://github.com/firecracker-microvm/firecracker/releases"
+
+// flaw is something wrong with a program in some versions: those from the first
+// on and before the second.
+type flaw struct {
+	program string
+	from    Version
+	before  Version
+	text    string
+}
+
+func v(major, minor, patch int) Version { return Version{Major: major, Minor: minor, Patch: patch} }
+
+// refused are the versions that are of no use.
+var refused = []flaw{
+	{Firecracker, v(0, 0, 0), v(1, 8, 0), "it has no ACPI tables, without which a distribution's kernel finds none of its devices"},
+	{Jailer, v(0, 0, 0), v(1, 0, 0), "it is from before 1.0, and nobody has tried it"},
+}
+
+// warned are the versions that work and have a known fault. The numbers are those
+// of Firecracker's security advisories and CHANGELOG.md.
+var warned = []flaw{
+	{Jailer, v(0, 0, 0), v(1, 13, 2), symlinks},
+	{Jailer, v(1, 14, 0), v(1, 14, 1), symlinks},
+	{Firecracker, v(1, 13, 0), v(1, 14, 4), pciWrite},
+	{Firecracker, v(1, 15, 0), v(1, 15, 1), pciWrite},
+	{Firecracker, v(0, 0, 0), v(1, 16, 0), "it lacks the fixes of 1.16.0 that have no number"},
+	{Firecracker, v(1, 16, 0), v(1, 17, 0), "connections to a guest that was paused and resumed may hang for ever"},
+}
+
+const (
+	symlinks = "CVE-2026-1386: it follows symbolic links in the jail when it copies Firecracker there"
+	pciWrite = "CVE-2026-5747: a guest can write out of bounds through virtio over PCI (banger leaves PCI off)"
+)
+
+// Judge says whether a Firecracker and a jailer are fit for use: an error says why
+// not, each warning what is to be feared.
+func Judge(firecracker, jailer Version) (warnings []string, err error) {
+	have := map[string]Version{Firecracker: firecracker, Jailer: jailer}
+	for _, f := range refused {
+		if version, bad := f.in(have); bad {
+			return nil, api.Errorf(api.KindUnsupported, "cannot use %s %s: %s", strings.ToLower(f.program), version, f.text).
+				WithHint("install both programs of one release, 1.16 or newer: %s", releases)
+		}
+	}
+	for _, f := range warned {
+		if version, bad := f.in(have); bad {
+			warnings = append(warnings, fmt.Sprintf("%s %s: %s", strings.ToLower(f.program), version, f.text))
+		}
+	}
+	if firecracker.Compare(jailer) != 0 {
+		warnings = append(warnings, fmt.Sprintf("firecracker %s and jailer %s are of different releases, which their makers do not test", firecracker, jailer))
+	}
+	return warnings, nil
+}
+
+func (f flaw) in(have map[string]Version) (Version, bool) {
+	version := have[f.program]
+	return version, version.Compare(f.from) >= 0 && version.Compare(f.before) < 0
+}

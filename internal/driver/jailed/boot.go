@@ -1,0 +1,92 @@
+package jailed
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"banger/api"
+	"banger/internal/fsx"
+	"banger/internal/rootapi"
+)
+
+// BootFiles knows the digests of the files that VMs boot from, so that each is
+// read once and not at every start. Its file is a cache: bangerd-root checks
+// what it keeps.
+type BootFiles struct {
+	file string
+
+	mu    sync.Mutex
+	known map[string]bootFile // by path; nil: not read yet
+}
+
+// bootFile is one as it was when its digest was taken.
+type bootFile struct {
+	Size    int64     `json:"size"`
+	ModTime time.Time `json:"mod_time"`
+	Digest  string    `json:"digest"`
+}
+
+// NewBootFiles returns one that remembers in a file.
+func NewBootFiles(file string) *BootFiles { return &BootFiles{file: file} }
+
+// keep has the helper keep a file, and returns its digest.
+func (b *BootFiles) keep(ctx context.Context, helper Helper, path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", api.Errorf(api.KindInternal, "cannot read what the VM boots from: %w", err)
+	}
+	defer f.Close()
+	digest, err := b.digest(f)
+	if err != nil {
+		return "", api.Errorf(api.KindInternal, "cannot read what the VM boots from: %w", err)
+	}
+	var answer rootapi.BootPutAnswer
+	if _, err := helper.Do(ctx, rootapi.BootPutCall{Digest: digest}, &answer, f); err != nil {
+		return "", err
+	}
+	return digest, nil
+}
+
+func (b *BootFiles) digest(f *os.File) (string, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.known == nil {
+		b.known = map[string]bootFile{}
+		if data, err := os.ReadFile(b.file); err == nil && json.Unmarshal(data, &b.known) != nil {
+			b.known = map[string]bootFile{}
+		}
+	}
+	old := b.known[f.Name()]
+	if old.Size == info.Size() && old.ModTime.Equal(info.ModTime()) && old.Digest != "" {
+		return old.Digest, nil
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(sum, io.NewSectionReader(f, 0, info.Size())); err != nil {
+		return "", err
+	}
+	digest := hex.EncodeToString(sum.Sum(nil))
+	b.known[f.Name()] = bootFile{Size: info.Size(), ModTime: info.ModTime().UTC(), Digest: digest}
+	b.forgetGone()
+	// Only a cache: a failure costs a reading later.
+	_ = fsx.WriteJSON(b.file, b.known)
+	return digest, nil
+}
+
+func (b *BootFiles) forgetGone() {
+	for path := range b.known {
+		if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+			delete(b.known, path)
+		}
+	}
+}

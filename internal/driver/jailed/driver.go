@@ -1,0 +1,173 @@
+// Package jailed is the driver of system mode: it has bangerd-root start VMMs in
+// their jails, Firecracker's or QEMU's, and holds their processes by the
+// descriptors it gets back.
+package jailed
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"banger/api"
+	"banger/internal/driver"
+	"banger/internal/driver/vmproc"
+	"banger/internal/paths"
+	"banger/internal/proc"
+	"banger/internal/rootapi"
+)
+
+// Helper is bangerd-root, as rootapi.Client reaches it.
+type Helper interface {
+	Do(ctx context.Context, call rootapi.Call, answer any, files ...*os.File) ([]*os.File, error)
+}
+
+// handleVersion is that of the handle, which is a rootapi.Process.
+const handleVersion = 1
+
+type handle struct {
+	Version int `json:"version"`
+	rootapi.Process
+}
+
+// base is what the drivers of both VMMs have in common.
+type base struct {
+	name   string // of the VMM and of the driver
+	helper Helper
+	boot   *BootFiles
+}
+
+// Name implements driver.Driver.
+func (d *base) Name() string { return d.name }
+
+// start has the helper start a VMM.
+func (d *base) start(ctx context.Context, s driver.Spec, accel string) (*Machine, error) {
+	if ctx.Err() != nil {
+		return nil, api.Errorf(api.KindCanceled, "cannot start the VM: %w", context.Cause(ctx))
+	}
+	began := time.Now()
+	kernel, err := d.boot.keep(ctx, d.helper, s.Kernel)
+	if err != nil {
+		return nil, err
+	}
+	initramfs, err := d.boot.keep(ctx, d.helper, s.Initramfs)
+	if err != nil {
+		return nil, err
+	}
+	timed(s, "boot files", time.Since(began))
+	logs, err := openLogs(s.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer rootapi.CloseAll(logs)
+	var p rootapi.Process
+	files, err := d.helper.Do(ctx, rootapi.VMStartCall{
+		VM: rootapi.VM{ID: s.ID}, Slot: s.Slot, VMM: d.name, Accel: accel, VCPUs: s.VCPUs, MemoryMiB: s.MemoryBytes >> 20,
+		Kernel: kernel, Initramfs: initramfs, Cmdline: s.Cmdline, NoNetwork: s.NoNetwork,
+	}, &p, logs...)
+	if err != nil {
+		return nil, errors.Join(withLastWords(err, s.Dir), d.cleanUp(s.ID))
+	}
+	for _, t := range p.Timing {
+		timed(s, t.Step, time.Duration(t.Milliseconds*float64(time.Millisecond)))
+	}
+	m, err := d.machine(s.ID, s.Dir, p, files)
+	if err != nil {
+		return nil, errors.Join(err, d.cleanUp(s.ID))
+	}
+	return m, nil
+}
+
+func timed(s driver.Spec, part string, took time.Duration) {
+	if s.Timed != nil {
+		s.Timed(part, took)
+	}
+}
+
+// cleanWait bounds the clean-up of a failed start, which a cancelled context does
+// not cut short.
+const cleanWait = 30 * time.Second
+
+// cleanUp leaves no process of a failed start. What else the host holds is taken
+// back by whoever attached it.
+func (d *base) cleanUp(id string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), cleanWait)
+	defer cancel()
+	_, err := d.helper.Do(ctx, rootapi.VMKillCall{VM: rootapi.VM{ID: id}}, nil)
+	return err
+}
+
+// openLogs opens the files that a VMM writes to: they are the owner's, and
+// travel as descriptors.
+func openLogs(dir string) (files []*os.File, err error) {
+	for _, name := range []string{paths.VMConsole, paths.VMLog} {
+		flags := os.O_CREATE | os.O_WRONLY | os.O_APPEND
+		if name == paths.VMLog {
+			flags |= os.O_TRUNC
+		}
+		f, err := os.OpenFile(filepath.Join(dir, name), flags, 0o600)
+		if err != nil {
+			rootapi.CloseAll(files)
+			return nil, vmproc.HostError("cannot open the VM's logs", err)
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+func withLastWords(err error, dir string) error {
+	words := vmproc.LastWords(dir)
+	if words == "" {
+		return err
+	}
+	e := api.AsError(err)
+	return api.Errorf(e.Kind, "%w; the VMM said: %s", err, words)
+}
+
+// recover finds the VMM of a VM again.
+func (d *base) recover(ctx context.Context, id, dir string, hint json.RawMessage) (*Machine, error) {
+	var h handle
+	if json.Unmarshal(hint, &h) != nil || h.Version != handleVersion {
+		h = handle{}
+	}
+	var found rootapi.VMFindAnswer
+	files, err := d.helper.Do(ctx, rootapi.VMFindCall{VM: rootapi.VM{ID: id}, Hint: h.Process}, &found)
+	if err != nil {
+		return nil, err
+	}
+	if found.Process == nil || found.Process.VMM != d.name {
+		rootapi.CloseAll(files)
+		return nil, driver.ErrGone
+	}
+	return d.machine(id, dir, *found.Process, files)
+}
+
+// machine takes over what the helper gave: the pidfd, and maybe the doorbell.
+func (d *base) machine(id, dir string, p rootapi.Process, files []*os.File) (*Machine, error) {
+	if len(files) == 0 {
+		return nil, api.Errorf(api.KindInternal, "bangerd-root gave no descriptor of VM %s's process", id)
+	}
+	m := &Machine{id: id, dir: dir, process: p, helper: d.helper, vsock: d.name == rootapi.Firecracker}
+	if len(files) > 1 {
+		bell, err := net.FileListener(files[1])
+		if err != nil {
+			rootapi.CloseAll(files)
+			return nil, fmt.Errorf("cannot use the doorbell of VM %s: %w", id, err)
+		}
+		m.bell = bell.(*net.UnixListener)
+		// It lies in the jail, and is removed with that.
+		m.bell.SetUnlinkOnClose(false)
+		rootapi.CloseAll(files[1:])
+	}
+	held, err := proc.FromPidfd(files[0], proc.Identity{PID: p.PID, StartTime: p.StartTime, BootID: p.BootID})
+	if err != nil {
+		m.closeBell()
+		return nil, err
+	}
+	m.held = held
+	return m, nil
+}

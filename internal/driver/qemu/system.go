@@ -1,0 +1,30 @@
+package qemu
+
+import (
+	"fmt"
+
+	"banger/internal/driver"
+)
+
+// SystemArgs returns the arguments of a QEMU in system mode, without the program's
+// name. It differs from user mode's in that the console is a descriptor, since its
+// file is another user's, and the network the VM's own tap. The process keeps its
+// program's name, which proves it.
+func SystemArgs(s driver.Spec, accel string, files Files) []string {
+	args := machineArgs(accel)
+	args = append(args, "-name", "guest=banger-"+s.ID)
+	args = append(args, bootArgs(s)...)
+	args = append(args,
+		"-add-fd", fmt.Sprintf("fd=%d,set=1,opaque=console", files.Console),
+		"-chardev", "file,id=console,append=on,path=/dev/fdset/1",
+	)
+	args = append(args, channelArgs(files)...)
+	args = append(args, diskArgs(s)...)
+	if s.NoNetwork {
+		return args
+	}
+	// The namespace has the tap, whose owner is the VM's user.
+	return append(args,
+		"-netdev", "tap,id=net,ifname=tap0,script=no,downscript=no",
+		"-device", "virtio-net-device,netdev=net,mac="+guestMAC)
+}

@@ -1,0 +1,534 @@
+//go:build linux
+
+package netns
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"banger/api"
+	"banger/internal/network"
+	"banger/internal/vmid"
+)
+
+const uidBase = 1900000000
+
+func newManager(t testing.TB, size int) *Manager {
+	t.Helper()
+	m, err := New(Options{Pool: size})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Close)
+	return m
+}
+
+func plan(t testing.TB, slot int) network.Plan {
+	t.Helper()
+	p, err := network.New(network.Spec{ID: fmt.Sprintf("%012x", slot+0xabc000), Slot: slot, UID: uidBase + slot})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func attach(t testing.TB, m *Manager, p network.Plan) {
+	t.Helper()
+	if err := m.Attach(context.Background(), p); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Detach(context.Background(), p.ID); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func mustList(t testing.TB, m *Manager, want ...Object) {
+	t.Helper()
+	got, err := m.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the host has %v, want %v", got, want)
+	}
+}
+
+func objects(p network.Plan) []Object {
+	return []Object{{KindNetns, p.Netns, p.ID}, {KindLink, p.Link, p.ID}}
+}
+
+func TestAttachAndDetachTwice(t *testing.T) {
+	needsRoot(t)
+	m, p := newManager(t, 1), plan(t, 7)
+	for range 2 {
+		attach(t, m, p)
+		if !m.whole(p) {
+			t.Error("what was made is not whole")
+		}
+		mustList(t, m, objects(p)...)
+	}
+	for range 2 {
+		if err := m.Detach(context.Background(), p.ID); err != nil {
+			t.Error(err)
+		}
+		mustList(t, m)
+	}
+}
+
+func TestAttachAgainLeavesTheNetworkAlone(t *testing.T) {
+	needsRoot(t)
+	m, p := newManager(t, 0), plan(t, 7)
+	attach(t, m, p)
+	before, index := inode(t, m.path(p.ID)), linkIndex(t, m, p.Link)
+	attach(t, m, p)
+	if after := inode(t, m.path(p.ID)); after != before {
+		t.Errorf("the namespace was %d and is %d", before, after)
+	}
+	if after := linkIndex(t, m, p.Link); after != index {
+		t.Errorf("the link was %d and is %d", index, after)
+	}
+}
+
+func inode(t testing.TB, path string) uint64 {
+	t.Helper()
+	var s unix.Stat_t
+	if err := unix.Stat(path, &s); err != nil {
+		t.Fatal(err)
+	}
+	return s.Ino
+}
+
+func linkIndex(t testing.TB, m *Manager, name string) int {
+	t.Helper()
+	l, err := m.host.LinkByName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l.Attrs().Index
+}
+
+// TestAttachRepairs breaks a network in every way that a crash or a person can.
+func TestAttachRepairs(t *testing.T) {
+	needsRoot(t)
+	for name, damage := range map[string]func(t *testing.T, m *Manager, p network.Plan) error{
+		"the link is gone":       func(_ *testing.T, m *Manager, p network.Plan) error { return m.unlink(p.Link) },
+		"the name is gone":       func(_ *testing.T, m *Manager, p network.Plan) error { return m.unname(p.ID) },
+		"the name is a file":     func(_ *testing.T, m *Manager, p network.Plan) error { return unmount(m.path(p.ID)) },
+		"the link is down":       func(_ *testing.T, m *Manager, p network.Plan) error { return down(m.host, p.Link) },
+		"the uplink is down":     inSpace(func(nl *netlink.Handle) error { return down(nl, network.Uplink) }),
+		"the tap is gone":        inSpace(func(nl *netlink.Handle) error { return remove(nl, network.Tap) }),
+		"the address is another": func(_ *testing.T, m *Manager, p network.Plan) error { return readdress(m.host, p.Link) },
+		"another VM's name is on it": func(t *testing.T, m *Manager, p network.Plan) error {
+			other := plan(t, 8)
+			attach(t, m, other)
+			if err := unmount(m.path(p.ID)); err != nil {
+				return err
+			}
+			return unix.Mount(m.path(other.ID), m.path(p.ID), "", unix.MS_BIND, "")
+		},
+		"something is mounted over it": func(_ *testing.T, m *Manager, p network.Plan) error {
+			return unix.Mount("/dev/null", m.path(p.ID), "", unix.MS_BIND, "")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, p := newManager(t, 0), plan(t, 7)
+			attach(t, m, p)
+			if err := damage(t, m, p); err != nil {
+				t.Fatal(err)
+			}
+			if m.whole(p) {
+				t.Error("it is taken for whole")
+			}
+			attach(t, m, p)
+			if !m.whole(p) {
+				t.Error("it was not repaired")
+			}
+			for range 2 {
+				if err := m.Detach(context.Background(), p.ID); err != nil {
+					t.Error(err)
+				}
+			}
+			for _, o := range must(m.List()) {
+				if o.ID == p.ID {
+					t.Errorf("%v is left", o)
+				}
+			}
+		})
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func unmount(path string) error { return unix.Unmount(path, unix.MNT_DETACH) }
+
+func inSpace(fn func(*netlink.Handle) error) func(*testing.T, *Manager, network.Plan) error {
+	return func(_ *testing.T, m *Manager, p network.Plan) error {
+		nl, err := m.open(p.ID)
+		if err != nil {
+			return err
+		}
+		defer nl.Close()
+		return fn(nl)
+	}
+}
+
+func down(nl *netlink.Handle, name string) error {
+	l, err := nl.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	return nl.LinkSetDown(l)
+}
+
+func remove(nl *netlink.Handle, name string) error {
+	l, err := nl.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	return nl.LinkDel(l)
+}
+
+func readdress(nl *netlink.Handle, name string) error {
+	l, err := nl.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	all, err := nl.AddrList(l, netlink.FAMILY_V4)
+	if err != nil {
+		return err
+	}
+	return errors.Join(nl.AddrDel(l, &all[0]), nl.AddrAdd(l, &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix("10.213.9.9/32"))}))
+}
+
+func TestDetachRemovesHalfAVMAndNoMore(t *testing.T) {
+	needsRoot(t)
+	m, p, other := newManager(t, 0), plan(t, 7), plan(t, 8)
+	attach(t, m, other)
+	if err := os.WriteFile(m.path(p.ID), nil, 0o444); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Detach(context.Background(), p.ID); err != nil {
+		t.Error(err)
+	}
+	mustList(t, m, objects(other)...)
+	if !m.whole(other) {
+		t.Error("another VM's network was damaged")
+	}
+}
+
+func TestForeignNamesAreNotListed(t *testing.T) {
+	needsRoot(t)
+	m := newManager(t, 0)
+	if err := os.MkdirAll(m.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"banger-", "banger-xyz", "banger-0123456789ab0", "other"} {
+		path := filepath.Join(m.dir, name)
+		if err := os.WriteFile(path, nil, 0o444); err != nil {
+			t.Fatal(err)
+		}
+		defer os.Remove(path)
+	}
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = "bvother"
+	if err := m.host.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "bvpeer"}); err != nil {
+		t.Fatal(err)
+	}
+	defer remove(m.host, attrs.Name)
+	mustList(t, m)
+}
+
+func TestAttachNone(t *testing.T) {
+	needsRoot(t)
+	m, p := newManager(t, 0), plan(t, 7)
+	defer m.Detach(context.Background(), p.ID)
+	attach(t, m, p) // it had a network once
+	var first uint64
+	for range 2 {
+		if err := m.AttachNone(context.Background(), p.ID); err != nil {
+			t.Fatal(err)
+		}
+		mustList(t, m, objects(p)[:1]...)
+		nl, err := m.open(p.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nl.Close()
+		links, err := nl.LinkList()
+		if err != nil || len(links) != 1 || links[0].Attrs().Name != "lo" || links[0].Attrs().RawFlags&unix.IFF_UP == 0 {
+			t.Error(links, err)
+		}
+		if now := inode(t, m.path(p.ID)); first != 0 && now != first {
+			t.Error("the second time made another namespace")
+		} else {
+			first = now
+		}
+	}
+}
+
+func TestForgedPlansAreRefused(t *testing.T) {
+	needsRoot(t)
+	m := newManager(t, 0)
+	for name, change := range map[string]func(*network.Plan){
+		"id":      func(p *network.Plan) { p.ID = "../../etc" },
+		"link":    func(p *network.Plan) { p.Link = "eth0" },
+		"slot":    func(p *network.Plan) { p.Slot++ },
+		"address": func(p *network.Plan) { p.Host = netip.MustParsePrefix("192.0.2.0/31") },
+		"root":    func(p *network.Plan) { p.UID = 0 },
+		"prefix": func(p *network.Plan) {
+			*p, _ = network.New(network.Spec{ID: p.ID, Slot: p.Slot, UID: p.UID, Outer: netip.MustParsePrefix("172.30.0.0/16")})
+		},
+	} {
+		p := plan(t, 7)
+		change(&p)
+		if err := m.Attach(context.Background(), p); api.KindOf(err) != api.KindInvalid {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, id := range []string{"", "..", "0123456789AB", "0123456789ab/"} {
+		if err := m.Detach(context.Background(), id); api.KindOf(err) != api.KindInvalid {
+			t.Errorf("%q: %v", id, err)
+		}
+		if err := m.AttachNone(context.Background(), id); api.KindOf(err) != api.KindInvalid {
+			t.Errorf("%q: %v", id, err)
+		}
+	}
+	mustList(t, m)
+}
+
+func TestAFailedAttachLeavesNothing(t *testing.T) {
+	needsRoot(t)
+	m, p := newManager(t, 0), plan(t, 7)
+	m.dir = "/proc/no-such-directory"
+	if err := m.Attach(context.Background(), p); err == nil {
+		t.Error("it succeeded")
+	} else if !strings.Contains(err.Error(), p.ID) {
+		t.Error(err)
+	}
+	m.dir = RunDir
+	mustList(t, m)
+}
+
+func TestAttachManyAtOnce(t *testing.T) {
+	needsRoot(t)
+	m := newManager(t, 2)
+	failures := make(chan error)
+	const n = 12
+	for i := range n {
+		p := plan(t, i)
+		go func() { failures <- m.Attach(context.Background(), p) }()
+	}
+	for range n {
+		if err := <-failures; err != nil {
+			t.Error(err)
+		}
+	}
+	for i := range n {
+		p := plan(t, i)
+		if !m.whole(p) {
+			t.Errorf("VM %d has half a network", i)
+		}
+		if err := m.Detach(context.Background(), p.ID); err != nil {
+			t.Error(err)
+		}
+	}
+	mustList(t, m)
+}
+
+// TestNothingIsLeftBehind counts descriptors, and asks every thread where it is.
+func TestNothingIsLeftBehind(t *testing.T) {
+	needsRoot(t)
+	round := func() {
+		m, err := New(Options{Pool: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 3 {
+			if err := m.Attach(context.Background(), plan(t, i)); err != nil {
+				t.Error(err)
+			}
+		}
+		for i := range 3 {
+			if err := m.Detach(context.Background(), plan(t, i).ID); err != nil {
+				t.Error(err)
+			}
+		}
+		m.Close()
+	}
+	round()
+	runtime.GC()
+	before := descriptors(t)
+	for range 3 {
+		round()
+	}
+	if after := descriptors(t); after > before {
+		t.Errorf("%d descriptors were open, and now %d", before, after)
+	}
+	home := must(os.Readlink("/proc/self/ns/net"))
+	for _, task := range must(filepath.Glob("/proc/self/task/*/ns/net")) {
+		if at, err := os.Readlink(task); err == nil && at != home {
+			t.Errorf("%s is %s, not %s", task, at, home)
+		}
+	}
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	all, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(all)
+}
+
+func TestForwardingIsRemembered(t *testing.T) {
+	needsRoot(t)
+	if err := SetForwarding(false); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []bool{false, true} {
+		if previous, err := EnsureForwarding(); err != nil || previous != want {
+			t.Error(previous, err)
+		}
+	}
+	if err := SetForwarding(false); err != nil {
+		t.Error(err)
+	}
+	if on, err := Forwarding(); on || err != nil {
+		t.Error(on, err)
+	}
+}
+
+// TestSysctlsOfTheLinks reads back what holds for the two ends.
+func TestSysctlsOfTheLinks(t *testing.T) {
+	needsRoot(t)
+	m, p := newManager(t, 0), plan(t, 7)
+	attach(t, m, p)
+	check(t, linkSysctls(p.Link))
+	ns, err := os.Open(m.path(p.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ns.Close()
+	err = in(ns, func() error {
+		check(t, spaceSysctls)
+		check(t, []setting{
+			{"ipv4/conf/" + network.Uplink + "/rp_filter", "1"}, {"ipv6/conf/" + network.Uplink + "/disable_ipv6", "1"},
+			{"ipv4/conf/" + network.Tap + "/rp_filter", "1"}, {"ipv6/conf/" + network.Tap + "/disable_ipv6", "1"},
+		})
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func check(t *testing.T, all []setting) {
+	t.Helper()
+	for _, s := range all {
+		got, err := os.ReadFile(filepath.Join(sysctls, s.name))
+		if err != nil || string(bytes.TrimSpace(got)) != s.value {
+			t.Errorf("%s is %q (%v), want %s", s.name, got, err, s.value)
+		}
+	}
+}
+
+func TestTheNamesAreThoseOfTheID(t *testing.T) {
+	needsRoot(t)
+	p := plan(t, 7)
+	if p.Netns != vmid.Netns(p.ID) || p.Link != vmid.Link(p.ID) {
+		t.Error(p)
+	}
+}
+
+func BenchmarkAttach(b *testing.B) {
+	needsRoot(b)
+	b.Run("ready", func(b *testing.B) {
+		m := newManager(b, 0)
+		for i := 0; i < b.N; i++ {
+			b.StopTimer()
+			s, err := m.makeSpace(context.Background())
+			if err != nil {
+				b.Fatal(err)
+			}
+			m.pool.ready = append(m.pool.ready, s)
+			benchAttach(b, m)
+		}
+	})
+	b.Run("empty", func(b *testing.B) {
+		m := newManager(b, 0)
+		for i := 0; i < b.N; i++ {
+			b.StopTimer()
+			benchAttach(b, m)
+		}
+	})
+	b.Run("again", func(b *testing.B) {
+		m := newManager(b, 0)
+		attach(b, m, plan(b, 1))
+		b.ResetTimer()
+		for i := 0; i < b.N; i++ {
+			attachOnce(b, m)
+		}
+	})
+	b.Run("none", func(b *testing.B) {
+		m, id := newManager(b, 0), plan(b, 1).ID
+		for i := 0; i < b.N; i++ {
+			if err := m.AttachNone(context.Background(), id); err != nil {
+				b.Fatal(err)
+			}
+			b.StopTimer()
+			if err := m.Detach(context.Background(), id); err != nil {
+				b.Fatal(err)
+			}
+			b.StartTimer()
+		}
+	})
+}
+
+func benchAttach(b *testing.B, m *Manager) {
+	b.StartTimer()
+	attachOnce(b, m)
+	b.StopTimer()
+	if err := m.Detach(context.Background(), plan(b, 1).ID); err != nil {
+		b.Fatal(err)
+	}
+	b.StartTimer()
+}
+
+func attachOnce(b *testing.B, m *Manager) {
+	if err := m.Attach(context.Background(), plan(b, 1)); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func BenchmarkDetach(b *testing.B) {
+	needsRoot(b)
+	m := newManager(b, 0)
+	for i := 0; i < b.N; i++ {
+		b.StopTimer()
+		attachOnce(b, m)
+		b.StartTimer()
+		if err := m.Detach(context.Background(), plan(b, 1).ID); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,162 @@
+// Package network plans the network of a VM in system mode: which names,
+// addresses and rules it gets. It is pure: it touches nothing and needs no
+// privileges; package netns applies a plan, and text renders one.
+//
+// Every guest sees the same network, the one of user mode (10.0.2.15/24), and
+// is alone in a network namespace with it. The namespace translates to the
+// VM's own outer address, which a point-to-point link (RFC 3021) joins to the
+// host.
+package network
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"strings"
+
+	"banger/api"
+	"banger/internal/vmid"
+)
+
+// The interfaces in a VM's namespace.
+const (
+	Tap    = "tap0" // the guest's, which the VMM opens
+	Uplink = "up0"  // the inner end of the link to the host
+)
+
+// The hardware addresses on the guest's side are those of QEMU's user network:
+// the first that QEMU gives to a guest, and the gateway's of libslirp.
+const (
+	GuestMAC   = "52:54:00:12:34:56"
+	GatewayMAC = "52:55:0a:00:02:02"
+)
+
+// What every guest sees: its address, the gateway and the name server. A test
+// holds them to driver.UserNetwork.
+var (
+	GuestAddress = netip.MustParsePrefix("10.0.2.15/24")
+	Gateway      = netip.MustParseAddr("10.0.2.2")
+	DNS          = netip.MustParseAddr("10.0.2.3")
+)
+
+// DefaultOuter is where VMs have their outer addresses unless configured
+// otherwise: a piece of 10.0.0.0/8 (RFC 1918) that home routers, Docker,
+// libvirt and Kubernetes do not use of their own accord.
+var DefaultOuter = netip.MustParsePrefix("10.213.0.0/16")
+
+// Spec is what a VM's network follows from.
+type Spec struct {
+	ID    string
+	Slot  int          // the VM's number, which its outer address follows from
+	Outer netip.Prefix // where outer addresses come from; zero: DefaultOuter
+	UID   int          // who may open the tap: uid and gid of the VMM
+}
+
+// Plan is a VM's network.
+type Plan struct {
+	ID      string
+	Slot    int
+	UID     int
+	Netns   string       // the namespace, below /run/netns
+	Link    string       // the host's end of the link
+	Host    netip.Prefix // its address, a /31
+	Outer   netip.Prefix // the VM's outer address, on Uplink; the same /31
+	HostMAC string
+	UpMAC   string
+}
+
+// Slots returns how many VMs have room in an outer prefix, or says what is
+// wrong with it. The last pair of addresses is kept for ResolverAddress.
+func Slots(outer netip.Prefix) (int, error) {
+	refuse := func(why string) error {
+		return api.Errorf(api.KindInvalid, "cannot use %s for VMs' outer addresses: %s", outer, why).
+			WithHint("choose an unused private IPv4 prefix, such as %s", DefaultOuter)
+	}
+	switch addr := outer.Addr(); {
+	case !outer.IsValid():
+		return 0, refuse("it is no prefix")
+	case !addr.Is4():
+		return 0, refuse("it is not IPv4")
+	case outer != outer.Masked():
+		return 0, refuse("it has bits set beyond its length")
+	case outer.Bits() < 8 || outer.Bits() > 30:
+		return 0, refuse("its length is not between 8 and 30")
+	case !addr.IsGlobalUnicast() || addr.As4()[0] == 0 || addr.As4()[0] >= 240:
+		return 0, refuse("it holds no ordinary addresses")
+	case outer.Overlaps(GuestAddress):
+		return 0, refuse(fmt.Sprintf("guests see %s", GuestAddress.Masked()))
+	}
+	return 1<<(32-outer.Bits()-1) - 1, nil
+}
+
+// ResolverAddress is where namespaces send a guest's questions for names; the
+// host's table sends them on to the host's own resolver. So a namespace's rules
+// do not change when the resolver does, and a resolver whose address is that
+// which guests see as DNS (10.0.2.3, on a host that is itself a guest) works.
+// No interface has this address. The prefix must be one that Slots accepts.
+func ResolverAddress(outer netip.Prefix) netip.Addr {
+	slots, _ := Slots(outer)
+	return nth(outer, 2*slots)
+}
+
+// nth returns an address of a prefix by its number.
+func nth(prefix netip.Prefix, n int) netip.Addr {
+	b := prefix.Addr().As4()
+	v := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
+	v += uint32(n)
+	return netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)})
+}
+
+// New makes the plan of a VM's network.
+func New(s Spec) (Plan, error) {
+	if !vmid.Valid(s.ID) {
+		return Plan{}, api.Errorf(api.KindInvalid, "cannot plan a network: %q is no VM's id", s.ID)
+	}
+	if !s.Outer.IsValid() {
+		s.Outer = DefaultOuter
+	}
+	slots, err := Slots(s.Outer)
+	if err != nil {
+		return Plan{}, err
+	}
+	if s.Slot < 0 || s.Slot >= slots {
+		return Plan{}, api.Errorf(api.KindInvalid, "cannot plan a network: slot %d is not one of the %d in %s", s.Slot, slots, s.Outer)
+	}
+	// The highest number is no uid: chown(2) has it for "unchanged".
+	if s.UID < 1 || s.UID >= math.MaxUint32 {
+		return Plan{}, api.Errorf(api.KindInvalid, "cannot plan a network: uid %d cannot be a VM's", s.UID)
+	}
+	host, inner := nth(s.Outer, 2*s.Slot), nth(s.Outer, 2*s.Slot+1)
+	return Plan{
+		ID: s.ID, Slot: s.Slot, UID: s.UID, Netns: vmid.Netns(s.ID), Link: vmid.Link(s.ID),
+		Host: netip.PrefixFrom(host, 31), Outer: netip.PrefixFrom(inner, 31),
+		HostMAC: mac(host), UpMAC: mac(inner),
+	}, nil
+}
+
+// mac makes a locally administered hardware address of an IPv4 address. It is
+// set when a link is made, since udev changes addresses that nobody set
+// (systemd.link(5), MACAddressPolicy).
+func mac(a netip.Addr) string {
+	b := a.As4()
+	return fmt.Sprintf("02:00:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3])
+}
+
+// String says what the host looks like once the plan is applied, a line for
+// each thing, in the words of ip(8).
+func (p Plan) String() string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	line("netns %s", p.Netns)
+	line("  link lo up")
+	line("  link %s tap owner %d group %d address %s up", Tap, p.UID, p.UID, GatewayMAC)
+	line("    addr %s", netip.PrefixFrom(Gateway, GuestAddress.Bits()))
+	line("    addr %s", netip.PrefixFrom(DNS, DNS.BitLen()))
+	line("    neigh %s lladdr %s permanent", GuestAddress.Addr(), GuestMAC)
+	line("  link %s veth peer %s address %s up", Uplink, p.Link, p.UpMAC)
+	line("    addr %s", p.Outer)
+	line("  route default via %s dev %s", p.Host.Addr(), Uplink)
+	line("link %s veth peer %s netns %s address %s up", p.Link, Uplink, p.Netns, p.HostMAC)
+	line("  addr %s", p.Host)
+	return b.String()
+}

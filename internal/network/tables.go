@@ -1,0 +1,96 @@
+package network
+
+import (
+	_ "embed" // the tables' text
+	"net/netip"
+	"strings"
+	"text/template"
+
+	"banger/internal/vmid"
+)
+
+// TableName is what nftables' tables are called, on the host and in
+// namespaces. Nothing of any other table is ever touched.
+const TableName = "banger"
+
+// Metadata are the addresses at which clouds tell a machine its secrets.
+// Guests reach none of them.
+func Metadata() []netip.Prefix {
+	return []netip.Prefix{
+		// Link-local (RFC 3927): 169.254.169.254 on AWS, Google Cloud, Azure, OpenStack,
+		// DigitalOcean and Oracle; 169.254.170.2 for AWS's containers.
+		netip.MustParsePrefix("169.254.0.0/16"),
+		netip.MustParsePrefix("100.100.100.200/32"), // Alibaba Cloud
+		netip.MustParsePrefix("168.63.129.16/32"),   // Azure's WireServer
+	}
+}
+
+// HostTable is what the host's table follows from. Its text is made here and
+// only here: nothing that is text comes from elsewhere.
+type HostTable struct {
+	Outer    netip.Prefix
+	Resolver netip.Addr // answers guests' questions for names; invalid: nobody does
+}
+
+var (
+	//go:embed host.nft.tmpl
+	hostText string
+	//go:embed guest.nft.tmpl
+	guestText string
+
+	hostTemplate  = template.Must(template.New("host").Parse(hostText))
+	guestTemplate = template.Must(template.New("guest").Parse(guestText))
+)
+
+// Text returns the table for `nft -f -`. Loading it replaces the table that is
+// there in one transaction (nft(8)), however often.
+func (t HostTable) Text() (string, error) {
+	if _, err := Slots(t.Outer); err != nil {
+		return "", err
+	}
+	return render(hostTemplate, map[string]any{
+		"Table": TableName, "Links": vmid.LinkPattern, "Outer": t.Outer, "Metadata": join(Metadata()),
+		"Question": ResolverAddress(t.Outer), "Resolver": t.Resolver, "HasResolver": t.Resolver.Is4(),
+	})
+}
+
+// GuestTables returns the tables of a namespace for `nft -f -`. They are the same
+// for all VMs. They close the way to metadata and to other guests a second time,
+// so that it stays closed when somebody flushes all rules of the host.
+func GuestTables(outer netip.Prefix) (string, error) {
+	if _, err := Slots(outer); err != nil {
+		return "", err
+	}
+	return render(guestTemplate, map[string]any{
+		"Table": TableName, "Tap": Tap, "Uplink": Uplink, "MAC": GuestMAC, "Guest": GuestAddress.Addr(),
+		"Gateway": Gateway, "DNS": DNS, "Question": ResolverAddress(outer),
+		"HostMask": hostMask(outer), "HostSide": outer.Addr(), "Closed": join(append(Metadata(), outer)),
+	})
+}
+
+// hostMask masks what the hosts' ends of all links have in common: the prefix,
+// and that the last bit is not set.
+func hostMask(outer netip.Prefix) netip.Addr {
+	v := ^uint32(0)<<(32-outer.Bits()) | 1
+	return netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)})
+}
+
+func join(prefixes []netip.Prefix) string {
+	var all []string
+	for _, p := range prefixes {
+		if p.IsSingleIP() {
+			all = append(all, p.Addr().String())
+		} else {
+			all = append(all, p.String())
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+func render(t *template.Template, values map[string]any) (string, error) {
+	var b strings.Builder
+	if err := t.Option("missingkey=error").Execute(&b, values); err != nil {
+		return "", err
+	}
+	return b.String(), nil
+}

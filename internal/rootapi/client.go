@@ -1,0 +1,134 @@
+package rootapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"banger/api"
+)
+
+// Client asks the helper. Its methods may be called at the same time.
+type Client struct {
+	Socket  string
+	Version string // of this program
+	// Patience is how long a helper that is being restarted is waited for.
+	Patience time.Duration
+}
+
+// callTime bounds one request, whatever the context allows: the longest of them,
+// starting a VMM on a busy host, takes seconds.
+const callTime = 90 * time.Second
+
+// Do sends one request and reads its answer into answer, which may be nil. When
+// the helper ends meanwhile, or is not there, it is asked again: every verb can
+// be. The files that come with the answer are the caller's.
+func (c *Client) Do(ctx context.Context, call Call, answer any, files ...*os.File) ([]*os.File, error) {
+	if err := call.Validate(); err != nil {
+		return nil, err
+	}
+	body, err := json.Marshal(call)
+	if err != nil {
+		return nil, err
+	}
+	request := Request{Protocol: protocol, Version: c.Version, Verb: call.Verb(), Body: body}
+	deadline := time.Now().Add(c.Patience)
+	// A helper that ends at this very request must not be asked for ever.
+	for tries := 0; ; tries++ {
+		got, err := c.once(ctx, request, answer, files)
+		if err == nil || !isGone(err) {
+			return got, err
+		}
+		if tries >= maxTries || time.Now().After(deadline) {
+			return nil, c.absent(err)
+		}
+		select {
+		case <-time.After(retryPause):
+		case <-ctx.Done():
+			return nil, api.Errorf(api.KindCanceled, "cannot ask bangerd-root for %s: %w", call.Verb(), context.Cause(ctx))
+		}
+	}
+}
+
+// retryPause is how often a helper that is not there is looked for. It is there
+// again within a fraction of a second (RestartSec of its unit).
+const (
+	retryPause = 20 * time.Millisecond
+	maxTries   = 2000
+)
+
+func (c *Client) absent(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return api.Errorf(api.KindDenied, "cannot ask bangerd-root: %w", err)
+	}
+	return api.Errorf(api.KindTimeout, "bangerd-root does not answer: %w", err).
+		WithHint("sudo systemctl status bangerd-root; sudo systemctl start bangerd-root   (guests run on meanwhile)")
+}
+
+func (c *Client) once(ctx context.Context, request Request, answer any, files []*os.File) ([]*os.File, error) {
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(callTime))
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if err := Send(conn, request, files); err != nil {
+		return nil, c.broken(ctx, request.Verb, err)
+	}
+	response, got, err := ReadResponse(conn)
+	if err != nil {
+		return nil, c.broken(ctx, request.Verb, err)
+	}
+	if err := c.judge(response, answer); err != nil {
+		CloseAll(got)
+		return nil, err
+	}
+	return got, nil
+}
+
+func (c *Client) dial(ctx context.Context) (*net.UnixConn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unixpacket", c.Socket)
+	if err != nil {
+		if errors.Is(err, unix.EACCES) {
+			return nil, api.Errorf(api.KindDenied, "cannot ask bangerd-root: %w", err).WithHint("only the owner of this installation may; see: banger system status")
+		}
+		return nil, err
+	}
+	return conn.(*net.UnixConn), nil
+}
+
+func (c *Client) broken(ctx context.Context, verb Verb, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return api.Errorf(api.KindCanceled, "cannot ask bangerd-root for %s: %w", verb, context.Cause(ctx))
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return api.Errorf(api.KindTimeout, "bangerd-root did not do %s within %s", verb, callTime)
+	}
+	return err
+}
+
+func (c *Client) judge(r Response, answer any) error {
+	if r.Protocol != protocol {
+		return mismatch(r.Version, c.Version)
+	}
+	if r.Error != nil {
+		return r.Error
+	}
+	if answer == nil {
+		return nil
+	}
+	// Fields of a newer helper are no error: it is the one with the privileges.
+	if err := json.Unmarshal(r.Body, answer); err != nil {
+		return api.Errorf(api.KindInternal, "cannot read the answer of bangerd-root: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,441 @@
+// Package rootapi is the privilege contract of system mode: what the owner's
+// daemon may ask of bangerd-root, as a closed list of types.
+//
+// A request names a VM by its id, and typed numbers. It has no path, no shell
+// text and no list of arguments: the helper derives every path, device, user id
+// and unit from the id (package vmid). Files come as descriptors. Every verb is
+// idempotent, and to remove what is not there is success: the helper remembers
+// nothing, and a caller that got no answer asks again.
+package rootapi
+
+import (
+	"net/netip"
+	"regexp"
+
+	"banger/api"
+	"banger/internal/vmid"
+)
+
+// Verb names what is asked for.
+type Verb string
+
+// The verbs. docs/privileges.md says of each what it can do; a test compares.
+const (
+	Hello      Verb = "hello"       // who answers
+	DiskAttach Verb = "disk-attach" // make the VM's block device from files
+	DiskDetach Verb = "disk-detach" // and remove it
+	DiskStatus Verb = "disk-status" // how full it is
+	NetAttach  Verb = "net-attach"  // make the VM's network namespace and its link
+	NetDetach  Verb = "net-detach"  // and remove them
+	BootPut    Verb = "boot-put"    // keep a kernel or initramfs under its digest
+	VMStart    Verb = "vm-start"    // start the VMM in its jail
+	VMFind     Verb = "vm-find"     // find the VMM's process and prove it
+	VMKill     Verb = "vm-kill"     // end it
+	VMRelease  Verb = "vm-release"  // remove everything the host holds for a VM that does not run
+	VMDial     Verb = "vm-dial"     // connect to one of the VMM's sockets
+	List       Verb = "list"        // every object on the host that carries our names
+	Check      Verb = "check"       // what the host can do, for the doctor
+	Clear      Verb = "clear"       // remove what belongs to no VM: the firewall's table, kept boot files
+)
+
+// Call is a request's content.
+type Call interface {
+	Verb() Verb
+	// Validate refuses what the helper must not even look at.
+	Validate() error
+	// Files says how many descriptors come with the request, at least and at most.
+	Files() (least, most int)
+}
+
+// The limits of what a request may say.
+const (
+	// Slots is how many VMs there can be: each has a slot number from 1 on, which
+	// gives it a user id and an address.
+	Slots = 16384
+	// MaxCmdline is what the kernel reads of its command line on x86-64
+	// (COMMAND_LINE_SIZE, arch/x86/include/asm/setup.h), less the final NUL.
+	MaxCmdline = 2047
+	// MaxVCPUs is Firecracker's limit (MAX_SUPPORTED_VCPUS).
+	MaxVCPUs = 32
+	// MaxMemoryMiB is 4 TiB, as for every VM.
+	MaxMemoryMiB = 4 << 20
+)
+
+// VM names a VM, and is the whole content of most requests.
+type VM struct {
+	ID string `json:"id"`
+}
+
+// Validate implements Call.
+func (v VM) Validate() error {
+	if !vmid.Valid(v.ID) {
+		return refuse("%.40q is no VM's id", v.ID)
+	}
+	return nil
+}
+
+func refuse(format string, args ...any) error { return api.Errorf(api.KindInvalid, format, args...) }
+
+func none() (least, most int) { return 0, 0 }
+
+// HelloCall asks who answers. The caller says who it is in every request.
+type HelloCall struct{}
+
+// Verb implements Call.
+func (HelloCall) Verb() Verb { return Hello }
+
+// Validate implements Call.
+func (HelloCall) Validate() error { return nil }
+
+// Files implements Call.
+func (HelloCall) Files() (least, most int) { return none() }
+
+// HelloAnswer says who answers.
+type HelloAnswer struct {
+	Version string `json:"version"`
+	PID     int    `json:"pid"`
+	// OwnerUID may use the helper, beside root.
+	OwnerUID int `json:"owner_uid"`
+	// Outer is the prefix of the addresses that VMs have towards the host.
+	Outer netip.Prefix `json:"outer"`
+}
+
+// The ways a VM gets a disk.
+const (
+	Snapshot = "snapshot" // device-mapper snapshot of a base file; files: base, copy-on-write
+	Plain    = "plain"    // a file of the VM's own; files: that
+)
+
+// DiskAttachCall makes the VM's block device from the files that come with it.
+type DiskAttachCall struct {
+	VM
+	Mode string `json:"mode"`
+}
+
+// Verb implements Call.
+func (DiskAttachCall) Verb() Verb { return DiskAttach }
+
+// Validate implements Call.
+func (c DiskAttachCall) Validate() error {
+	if c.Mode != Snapshot && c.Mode != Plain {
+		return refuse("there is no disk mode %.40q", c.Mode)
+	}
+	return c.VM.Validate()
+}
+
+// Files implements Call.
+func (c DiskAttachCall) Files() (least, most int) {
+	if c.Mode == Snapshot {
+		return 2, 2
+	}
+	return 1, 1
+}
+
+// Device is a block device.
+type Device struct {
+	Name  string `json:"name"`
+	Major uint32 `json:"major"`
+	Minor uint32 `json:"minor"`
+}
+
+// DiskDetachCall removes the VM's block device. The files stay.
+type DiskDetachCall struct{ VM }
+
+// Verb implements Call.
+func (DiskDetachCall) Verb() Verb { return DiskDetach }
+
+// Files implements Call.
+func (DiskDetachCall) Files() (least, most int) { return none() }
+
+// DiskStatusCall asks how full a copy-on-write file is.
+type DiskStatusCall struct{ VM }
+
+// Verb implements Call.
+func (DiskStatusCall) Verb() Verb { return DiskStatus }
+
+// Files implements Call.
+func (DiskStatusCall) Files() (least, most int) { return none() }
+
+// DiskUsage is how full a copy-on-write file is.
+type DiskUsage struct {
+	UsedBytes  int64 `json:"used_bytes"`
+	TotalBytes int64 `json:"total_bytes"`
+	// Broken says why the disk can no longer be used; empty where it can.
+	Broken string `json:"broken,omitempty"`
+}
+
+// NetAttachCall makes the VM's network namespace.
+type NetAttachCall struct {
+	VM
+	Slot int `json:"slot"`
+	// None is a namespace without any link.
+	None bool `json:"none,omitempty"`
+}
+
+// Verb implements Call.
+func (NetAttachCall) Verb() Verb { return NetAttach }
+
+// Validate implements Call.
+func (c NetAttachCall) Validate() error { return validSlot(c.VM, c.Slot) }
+
+// Files implements Call.
+func (NetAttachCall) Files() (least, most int) { return none() }
+
+func validSlot(v VM, slot int) error {
+	if slot < 1 || slot >= Slots {
+		return refuse("VM %.40q cannot have slot %d", v.ID, slot)
+	}
+	return v.Validate()
+}
+
+// NetDetachCall removes the VM's network namespace and link.
+type NetDetachCall struct{ VM }
+
+// Verb implements Call.
+func (NetDetachCall) Verb() Verb { return NetDetach }
+
+// Files implements Call.
+func (NetDetachCall) Files() (least, most int) { return none() }
+
+var digest = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// BootPutCall keeps a copy of a file that VMs boot from, after its digest was
+// checked. One that is kept already is not read. File: the content, at most one;
+// without it the answer only says whether it is kept.
+type BootPutCall struct {
+	Digest string `json:"digest"` // SHA-256, 64 lower-case hexadecimal digits
+}
+
+// Verb implements Call.
+func (BootPutCall) Verb() Verb { return BootPut }
+
+// Validate implements Call.
+func (c BootPutCall) Validate() error {
+	if !digest.MatchString(c.Digest) {
+		return refuse("%.80q is no SHA-256 digest", c.Digest)
+	}
+	return nil
+}
+
+// Files implements Call.
+func (BootPutCall) Files() (least, most int) { return 0, 1 }
+
+// BootPutAnswer says whether the file is kept now.
+type BootPutAnswer struct {
+	Kept bool `json:"kept"`
+}
+
+// The VMMs.
+const (
+	Firecracker = "firecracker"
+	QEMU        = "qemu"
+)
+
+// VMStartCall starts the VMM of a VM whose disk and network are attached.
+// Files: the console's log and the VMM's own, both open for appending.
+type VMStartCall struct {
+	VM
+	Slot      int    `json:"slot"`
+	VMM       string `json:"vmm"`
+	Accel     string `json:"accel"` // kvm or tcg; Firecracker has kvm only
+	VCPUs     int    `json:"vcpus"`
+	MemoryMiB int64  `json:"memory_mib"`
+	Kernel    string `json:"kernel"`    // digests of files that were put
+	Initramfs string `json:"initramfs"` //
+	Cmdline   string `json:"cmdline"`   // the guest kernel's
+	NoNetwork bool   `json:"no_network,omitempty"`
+}
+
+// Verb implements Call.
+func (VMStartCall) Verb() Verb { return VMStart }
+
+// Printable ASCII without the quote and the backslash: it becomes an argument of
+// QEMU and a string in Firecracker's configuration.
+var cmdline = regexp.MustCompile(`^[ !#-\[\]-~]*$`)
+
+// Validate implements Call.
+func (c VMStartCall) Validate() error {
+	switch {
+	case c.VMM != Firecracker && c.VMM != QEMU:
+		return refuse("there is no VMM %.40q", c.VMM)
+	case c.Accel != "kvm" && (c.Accel != "tcg" || c.VMM == Firecracker):
+		return refuse("%s has no accelerator %.40q", c.VMM, c.Accel)
+	case c.VCPUs < 1 || c.VCPUs > MaxVCPUs:
+		return refuse("a VM cannot have %d vCPUs", c.VCPUs)
+	case c.MemoryMiB < 1 || c.MemoryMiB > MaxMemoryMiB:
+		return refuse("a VM cannot have %d MiB of memory", c.MemoryMiB)
+	case !digest.MatchString(c.Kernel) || !digest.MatchString(c.Initramfs):
+		return refuse("the kernel or the initramfs is named by no SHA-256 digest")
+	case len(c.Cmdline) > MaxCmdline || !cmdline.MatchString(c.Cmdline):
+		return refuse("the kernel command line has %d bytes, or a character that it must not have", len(c.Cmdline))
+	}
+	return validSlot(c.VM, c.Slot)
+}
+
+// Files implements Call.
+func (VMStartCall) Files() (least, most int) { return 2, 2 }
+
+// Process is a VMM's process, proven to be the VM's. Its pidfd comes with the
+// answer, and after VMStart of a machine that has one a listening socket, to which
+// the guest's agent connects once when it is there.
+type Process struct {
+	PID       int    `json:"pid"`
+	StartTime uint64 `json:"start_time"` // field 22 of /proc/PID/stat
+	BootID    string `json:"boot_id"`    // of the host
+	VMM       string `json:"vmm"`
+	Accel     string `json:"accel"`
+	// Found says that it ran already: it was started by an earlier request.
+	Found bool `json:"found,omitempty"`
+	// Timing is how long the parts of the start took.
+	Timing []api.StepTiming `json:"timing,omitempty"`
+}
+
+// VMFindCall finds the VMM's process. Hint may be stale or a lie.
+type VMFindCall struct {
+	VM
+	Hint Process `json:"hint"`
+}
+
+// Verb implements Call.
+func (VMFindCall) Verb() Verb { return VMFind }
+
+// Files implements Call.
+func (VMFindCall) Files() (least, most int) { return none() }
+
+// VMFindAnswer has the process; nil where none runs.
+type VMFindAnswer struct {
+	Process *Process `json:"process"`
+}
+
+// VMKillCall ends the VMM at once and waits until it is gone.
+type VMKillCall struct{ VM }
+
+// Verb implements Call.
+func (VMKillCall) Verb() Verb { return VMKill }
+
+// Files implements Call.
+func (VMKillCall) Files() (least, most int) { return none() }
+
+// VMReleaseCall removes everything that the host holds for a VM which does not
+// run: its unit, jail, network and block device. It refuses while it runs.
+type VMReleaseCall struct{ VM }
+
+// Verb implements Call.
+func (VMReleaseCall) Verb() Verb { return VMRelease }
+
+// Files implements Call.
+func (VMReleaseCall) Files() (least, most int) { return none() }
+
+// The sockets of a VMM.
+const (
+	SocketAgent = "agent" // the guest's agent: Firecracker's vsock, QEMU's port
+	SocketAPI   = "api"   // Firecracker's API, QEMU's monitor
+)
+
+// VMDialCall connects to a socket of the VM's VMM. The connection comes with the
+// answer.
+type VMDialCall struct {
+	VM
+	Socket string `json:"socket"`
+}
+
+// Verb implements Call.
+func (VMDialCall) Verb() Verb { return VMDial }
+
+// Validate implements Call.
+func (c VMDialCall) Validate() error {
+	if c.Socket != SocketAgent && c.Socket != SocketAPI {
+		return refuse("a VMM has no socket %.40q", c.Socket)
+	}
+	return c.VM.Validate()
+}
+
+// Files implements Call.
+func (VMDialCall) Files() (least, most int) { return none() }
+
+// ListCall asks for every object on the host that carries our names.
+type ListCall struct{}
+
+// Verb implements Call.
+func (ListCall) Verb() Verb { return List }
+
+// Validate implements Call.
+func (ListCall) Validate() error { return nil }
+
+// Files implements Call.
+func (ListCall) Files() (least, most int) { return none() }
+
+// The kinds of objects.
+const (
+	KindUnit    = "unit"
+	KindProcess = "process"
+	KindDM      = "dm"
+	KindLoop    = "loop"
+	KindNetns   = "netns"
+	KindLink    = "link"
+	KindJail    = "jail"
+)
+
+// Object is something that the host holds.
+type Object struct {
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+	ID   string `json:"id,omitempty"` // of the VM; empty: shared
+}
+
+// ListAnswer has the objects, sorted.
+type ListAnswer struct {
+	Objects []Object `json:"objects"`
+}
+
+// CheckCall asks what the host can do.
+type CheckCall struct {
+	Network bool `json:"network,omitempty"` // look at the firewall, too, which takes longer
+}
+
+// Verb implements Call.
+func (CheckCall) Verb() Verb { return Check }
+
+// Validate implements Call.
+func (CheckCall) Validate() error { return nil }
+
+// Files implements Call.
+func (CheckCall) Files() (least, most int) { return none() }
+
+// CheckAnswer says what the host can do; an empty text says that it can.
+type CheckAnswer struct {
+	DeviceMapper string      `json:"device_mapper,omitempty"` // why it cannot be used
+	KVM          string      `json:"kvm,omitempty"`           // why it cannot be used
+	Firecracker  VMMCheck    `json:"firecracker"`
+	QEMU         VMMCheck    `json:"qemu"`
+	Network      []api.Check `json:"network"`
+}
+
+// VMMCheck says which VMM there is.
+type VMMCheck struct {
+	Version  string   `json:"version,omitempty"` // empty: none that can be used
+	Reason   string   `json:"reason,omitempty"`  // why none can be used
+	Hint     string   `json:"hint,omitempty"`    // what to type
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// ClearCall removes what belongs to no VM, before an uninstallation: the
+// firewall's table and the kept boot files. It refuses while a VM runs.
+type ClearCall struct{}
+
+// Verb implements Call.
+func (ClearCall) Verb() Verb { return Clear }
+
+// Validate implements Call.
+func (ClearCall) Validate() error { return nil }
+
+// Files implements Call.
+func (ClearCall) Files() (least, most int) { return none() }
+
+// Calls has one of each, for tests and for documentation.
+func Calls() []Call {
+	return []Call{
+		HelloCall{}, DiskAttachCall{Mode: Snapshot}, DiskDetachCall{}, DiskStatusCall{}, NetAttachCall{}, NetDetachCall{},
+		BootPutCall{}, VMStartCall{}, VMFindCall{}, VMKillCall{}, VMReleaseCall{}, VMDialCall{}, ListCall{}, CheckCall{}, ClearCall{},
+	}
+}

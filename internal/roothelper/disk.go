@@ -1,0 +1,69 @@
+package roothelper
+
+import (
+	"context"
+	"os"
+
+	"banger/api"
+	"banger/internal/blockdev"
+	"banger/internal/network"
+	"banger/internal/rootapi"
+)
+
+func (h *Helper) diskAttach(ctx context.Context, c rootapi.DiskAttachCall, files []*os.File) (any, error) {
+	var d blockdev.Device
+	var err error
+	if c.Mode == rootapi.Snapshot {
+		d, err = h.Blocks.AttachSnapshot(ctx, c.ID, files[0], files[1])
+	} else {
+		d, err = h.Blocks.AttachPlain(ctx, c.ID, files[0])
+	}
+	return rootapi.Device{Name: d.Name, Major: d.Major, Minor: d.Minor}, err
+}
+
+func (h *Helper) diskDetach(ctx context.Context, c rootapi.DiskDetachCall, _ []*os.File) (any, error) {
+	if err := h.mustNotRun(ctx, c.ID); err != nil {
+		return nil, err
+	}
+	return nil, h.Blocks.Detach(ctx, c.ID)
+}
+
+func (h *Helper) diskStatus(_ context.Context, c rootapi.DiskStatusCall, _ []*os.File) (any, error) {
+	u, err := h.Blocks.Status(c.ID)
+	if err != nil {
+		return nil, err
+	}
+	const sector = 512 // dm counts in sectors of 512 bytes (dmsetup(8))
+	usage := rootapi.DiskUsage{UsedBytes: int64(u.Used) * sector, TotalBytes: int64(u.Total) * sector}
+	switch {
+	case u.Invalid:
+		usage.Broken = "the host could not write to its copy-on-write file"
+	case u.Overflow:
+		usage.Broken = "its copy-on-write file is full"
+	}
+	return usage, nil
+}
+
+func (h *Helper) netAttach(ctx context.Context, c rootapi.NetAttachCall, _ []*os.File) (any, error) {
+	if c.None {
+		return nil, h.Networks.AttachNone(ctx, c.ID)
+	}
+	if c.Slot >= h.Settings.UIDCount {
+		return nil, api.Errorf(api.KindInvalid, "slot %d is beyond the %d that this installation has", c.Slot, h.Settings.UIDCount)
+	}
+	plan, err := network.New(network.Spec{ID: c.ID, Slot: c.Slot, Outer: h.Settings.Outer, UID: h.uid(c.Slot)})
+	if err != nil {
+		return nil, err
+	}
+	if err := h.Firewall.EnsureOnce(ctx); err != nil {
+		return nil, err
+	}
+	return nil, h.Networks.Attach(ctx, plan)
+}
+
+func (h *Helper) netDetach(ctx context.Context, c rootapi.NetDetachCall, _ []*os.File) (any, error) {
+	if err := h.mustNotRun(ctx, c.ID); err != nil {
+		return nil, err
+	}
+	return nil, h.Networks.Detach(ctx, c.ID)
+}

@@ -1,0 +1,160 @@
+package roothelper
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"time"
+
+	"banger/api"
+	"banger/internal/daemon/fcproc"
+	"banger/internal/proc"
+	"banger/internal/rootapi"
+	"banger/internal/vmid"
+)
+
+// qemuComm is what the kernel calls QEMU's process: the first 15 characters of its
+// program's name (proc_pid_comm(5)).
+const qemuComm = "qemu-system-x86"
+
+// find finds the VM's VMM and proves it; nil where none runs.
+func (h *Helper) find(id string, hint proc.Identity) (*fcproc.Handle, jail, error) {
+	j, found, err := h.findJail(id)
+	if err != nil || !found {
+		return nil, j, err
+	}
+	uid, err := j.uid()
+	if err != nil || uid == 0 { // it was being made
+		return nil, j, err
+	}
+	name, rootDir := fcproc.Firecracker, j.root
+	if j.program == qemuProgram {
+		name, rootDir = qemuComm, "/"
+	}
+	root, err := os.Open(rootDir)
+	if err != nil {
+		return nil, j, err
+	}
+	defer root.Close()
+	p, err := h.Host.Find(fcproc.Query{ID: id, Name: name, UID: uid, Root: root, Socket: h.shortSocket(id), Hint: hint})
+	if api.KindOf(err) == api.KindNotFound {
+		return nil, j, nil
+	}
+	return p, j, err
+}
+
+// How long a unit that is being started may take until its VMM is there, and how
+// often it is looked for. This is the rare case of a request that meets the start
+// of another that was cut off.
+const (
+	startingTime  = 20 * time.Second
+	startingPause = 20 * time.Millisecond
+)
+
+// findOrAwait is find, save that it waits while the VM's unit runs something that
+// is not the VMM yet.
+func (h *Helper) findOrAwait(ctx context.Context, id string, hint proc.Identity) (*fcproc.Handle, jail, error) {
+	ctx, cancel := context.WithTimeout(ctx, startingTime)
+	defer cancel()
+	for {
+		p, j, err := h.find(id, hint)
+		if p != nil || err != nil {
+			return p, j, err
+		}
+		pid, err := h.Units.MainPID(ctx, vmid.Unit(id))
+		if err != nil || pid == 0 {
+			return nil, j, err
+		}
+		select {
+		case <-time.After(startingPause):
+		case <-ctx.Done():
+			return nil, j, api.Errorf(api.KindInternal, "the unit %s runs something that is not VM %s's VMM", vmid.Unit(id), id).
+				WithHint("sudo systemctl status %s", vmid.Unit(id))
+		}
+	}
+}
+
+// mustNotRun refuses what is of no good under a running VMM.
+func (h *Helper) mustNotRun(ctx context.Context, id string) error {
+	p, _, err := h.findOrAwait(ctx, id, proc.Identity{})
+	if err != nil {
+		return err
+	}
+	if p != nil {
+		p.Close()
+		return api.Errorf(api.KindConflict, "VM %s runs", id)
+	}
+	return nil
+}
+
+func (h *Helper) vmFind(ctx context.Context, c rootapi.VMFindCall) (any, []*os.File, error) {
+	hint := proc.Identity{PID: c.Hint.PID, StartTime: c.Hint.StartTime, BootID: c.Hint.BootID}
+	p, j, err := h.findOrAwait(ctx, c.ID, hint)
+	if err != nil || p == nil {
+		return rootapi.VMFindAnswer{}, nil, err
+	}
+	defer p.Close()
+	answer, err := describe(p, j)
+	if err != nil {
+		return rootapi.VMFindAnswer{}, nil, err
+	}
+	file, err := p.Process().File()
+	if err != nil {
+		return rootapi.VMFindAnswer{}, nil, err
+	}
+	return rootapi.VMFindAnswer{Process: &answer}, []*os.File{file}, nil
+}
+
+// describe says what is to be known of a VMM.
+func describe(p *fcproc.Handle, j jail) (rootapi.Process, error) {
+	id := p.Identity()
+	answer := rootapi.Process{
+		PID: id.PID, StartTime: id.StartTime, BootID: id.BootID, VMM: rootapi.Firecracker, Accel: "kvm", Found: true,
+	}
+	if j.program == qemuProgram {
+		args, err := p.Process().Cmdline()
+		if err != nil {
+			return answer, err
+		}
+		answer.VMM, answer.Accel = rootapi.QEMU, accelOf(args)
+	}
+	return answer, nil
+}
+
+// accelOf reads the accelerator out of QEMU's arguments.
+func accelOf(args []string) string {
+	for i := 0; i+1 < len(args); i++ {
+		if args[i] == "-accel" {
+			accel, _, _ := strings.Cut(args[i+1], ",")
+			return accel
+		}
+	}
+	return ""
+}
+
+func (h *Helper) vmKill(ctx context.Context, c rootapi.VMKillCall, _ []*os.File) (any, error) {
+	unit := vmid.Unit(c.ID)
+	p, _, err := h.find(c.ID, proc.Identity{})
+	if err != nil {
+		return nil, err
+	}
+	if p != nil {
+		err = p.Kill(ctx)
+		p.Close()
+	}
+	// What the unit runs that is not the VMM, such as a jailer that has not come to
+	// it, ends with the unit.
+	return nil, errors.Join(err, h.Units.Stop(ctx, unit))
+}
+
+func (h *Helper) vmRelease(ctx context.Context, c rootapi.VMReleaseCall, _ []*os.File) (any, error) {
+	if err := h.mustNotRun(ctx, c.ID); err != nil {
+		return nil, err
+	}
+	// The device can only go when nothing holds it, and the network when nothing
+	// uses it; the jail is what a later look would find the VMM by.
+	return nil, errors.Join(
+		h.Units.Stop(ctx, vmid.Unit(c.ID)), h.Networks.Detach(ctx, c.ID), h.Blocks.Detach(ctx, c.ID), h.removeJail(c.ID),
+	)
+}

@@ -1,0 +1,174 @@
+package roothelper
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"banger/api"
+	"banger/internal/driver/firecracker"
+	"banger/internal/fsx"
+	"banger/internal/rootapi"
+	"banger/internal/vmid"
+)
+
+// A VM's jail is JAILS/PROGRAM/ID/root: the layout is the jailer's (docs/jailer.md
+// of Firecracker). All but the root belong to root; the root, once the VMM runs,
+// belongs to the VM's user and is the VMM's to fill. So nothing in it is trusted,
+// and nothing is opened through it but with openat2(2). The group of the directory
+// above the root is the VM's: that is where its user id is recorded.
+
+// The files in a QEMU's jail; those in Firecracker's are named by its package.
+const (
+	qemuProgram = "qemu"
+	qemuAgent   = "agent.sock" // the channel to the agent
+	qemuMonitor = "api.sock"   // QEMU's monitor
+)
+
+// jail is one VM's.
+type jail struct {
+	program string // file name of the VMM's program
+	dir     string // JAILS/PROGRAM/ID
+	root    string
+}
+
+func (h *Helper) jailFor(id, program string) jail {
+	dir := filepath.Join(h.Dirs.Jails, program, id)
+	return jail{program: program, dir: dir, root: filepath.Join(dir, "root")}
+}
+
+// findJail returns the jail that a VM has.
+func (h *Helper) findJail(id string) (j jail, found bool, err error) {
+	programs, err := os.ReadDir(h.Dirs.Jails)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return jail{}, false, err
+	}
+	for _, p := range programs {
+		j := h.jailFor(id, p.Name())
+		if info, err := os.Lstat(j.dir); err == nil && info.IsDir() {
+			return j, true, nil
+		}
+	}
+	return jail{}, false, nil
+}
+
+// uid is the VM's user id, as the jail records it.
+func (j jail) uid() (uint32, error) {
+	var st unix.Stat_t
+	err := unix.Lstat(j.dir, &st)
+	return st.Gid, err
+}
+
+// makeJail makes an empty jail, in the place of an older one.
+func (h *Helper) makeJail(id, program string, uid int) (jail, error) {
+	if err := h.removeJail(id); err != nil {
+		return jail{}, err
+	}
+	j := h.jailFor(id, program)
+	if err := os.MkdirAll(j.root, 0o711); err != nil {
+		return jail{}, fsx.DiskError("make the jail", err)
+	}
+	// The VM's user passes through; nobody lists.
+	for _, dir := range []string{j.root, j.dir, filepath.Dir(j.dir), h.Dirs.Jails} {
+		if err := os.Chmod(dir, 0o711); err != nil {
+			return jail{}, err
+		}
+	}
+	return j, os.Lchown(j.dir, 0, uid)
+}
+
+// removeJail removes a VM's jail and the short name of its socket. RemoveAll
+// follows no symbolic link, and the VM's user has no process any more.
+func (h *Helper) removeJail(id string) error {
+	err := os.Remove(h.shortSocket(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	for {
+		j, found, findErr := h.findJail(id)
+		if err = errors.Join(err, findErr); !found || err != nil {
+			break
+		}
+		err = os.RemoveAll(j.dir)
+	}
+	if err != nil {
+		return api.Errorf(api.KindInternal, "cannot remove the jail of VM %s: %w", id, err)
+	}
+	return nil
+}
+
+// shortSocket is a symbolic link to the VMM's API socket: the path of the socket
+// itself is near the limit of a socket address (unix(7)).
+func (h *Helper) shortSocket(id string) string { return filepath.Join(h.Dirs.Run, id+".sock") }
+
+// fill puts what a VMM boots from into a jail.
+func (h *Helper) fill(j jail, c rootapi.VMStartCall, uid int) error {
+	for name, digest := range map[string]string{firecracker.KernelFile: c.Kernel, firecracker.InitramfsFile: c.Initramfs} {
+		err := os.Link(filepath.Join(h.Dirs.Boot, digest), filepath.Join(j.root, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			return api.Errorf(api.KindNotFound, "no boot file %s is kept", digest)
+		}
+		if err != nil {
+			return fsx.DiskError("fill the jail", err)
+		}
+	}
+	return h.diskNode(j, c.ID, uid)
+}
+
+// diskNode makes the device node of the VM's disk in the jail.
+func (h *Helper) diskNode(j jail, id string, uid int) error {
+	d, found, err := h.Blocks.Lookup(id)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return api.Errorf(api.KindConflict, "VM %s has no block device: it is attached before a start", id)
+	}
+	path := filepath.Join(j.root, firecracker.DiskFile)
+	if err := unix.Mknod(path, unix.S_IFBLK|0o600, int(unix.Mkdev(d.Major, d.Minor))); err != nil {
+		return fsx.DiskError("make the disk's node", err)
+	}
+	return os.Lchown(path, uid, uid)
+}
+
+// openRoot opens the root of a VM's jail.
+func (h *Helper) openRoot(j jail) (*os.File, error) {
+	rel, err := filepath.Rel(h.Dirs.Jails, j.root)
+	if err != nil {
+		return nil, err
+	}
+	base, err := os.Open(h.Dirs.Jails)
+	if err != nil {
+		return nil, err
+	}
+	defer base.Close()
+	return openBeneath(base, rel, unix.O_PATH|unix.O_DIRECTORY)
+}
+
+// openBeneath opens a name below a directory, through no symbolic link and no
+// "..", whoever can write there.
+func openBeneath(dir *os.File, name string, flags uint64) (*os.File, error) {
+	fd, err := unix.Openat2(int(dir.Fd()), name, &unix.OpenHow{
+		Flags:   flags | unix.O_CLOEXEC | unix.O_NOFOLLOW,
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// jails lists the ids of VMs that have a jail.
+func (h *Helper) jails() ([]string, error) {
+	dirs, err := filepath.Glob(filepath.Join(h.Dirs.Jails, "*", "*"))
+	var ids []string
+	for _, dir := range dirs {
+		if id := filepath.Base(dir); vmid.Valid(id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids, err
+}

@@ -1,0 +1,85 @@
+package roothelper
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"banger/api"
+	"banger/internal/rootapi"
+	"banger/internal/vmid"
+)
+
+// list returns every object on the host that carries our names.
+func (h *Helper) list(ctx context.Context) (rootapi.ListAnswer, error) {
+	var all []rootapi.Object
+	add := func(kind, name, id string) { all = append(all, rootapi.Object{Kind: kind, Name: name, ID: id}) }
+	units, err := h.Units.List(ctx, vmid.Unit("*"))
+	if err != nil {
+		return rootapi.ListAnswer{}, err
+	}
+	for _, u := range units {
+		if id, ok := vmid.FromUnit(u.Name); ok {
+			add(rootapi.KindUnit, u.Name, id)
+		}
+	}
+	blocks, blockErr := h.Blocks.List()
+	for _, b := range blocks {
+		add(b.Kind, b.Name, b.ID)
+	}
+	networks, netErr := h.Networks.List()
+	for _, n := range networks {
+		add(n.Kind, n.Name, n.ID)
+	}
+	jails, jailErr := h.jails()
+	for _, id := range jails {
+		add(rootapi.KindJail, id, id)
+	}
+	processes, procErr := h.processes()
+	all = append(all, processes...)
+	if err := errors.Join(blockErr, netErr, jailErr, procErr); err != nil {
+		return rootapi.ListAnswer{}, err
+	}
+	slices.SortFunc(all, func(a, b rootapi.Object) int {
+		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
+	})
+	return rootapi.ListAnswer{Objects: all}, nil
+}
+
+// processes lists what runs with the user id of a VM.
+func (h *Helper) processes() ([]rootapi.Object, error) {
+	found, err := h.Host.Users(uint32(h.Settings.UIDBase), uint32(h.Settings.UIDBase+h.Settings.UIDCount))
+	var all []rootapi.Object
+	for _, p := range found {
+		all = append(all, rootapi.Object{Kind: rootapi.KindProcess, Name: fmt.Sprintf("%d (%s)", p.PID, p.Name), ID: p.ID})
+	}
+	return all, err
+}
+
+// clear removes what belongs to no VM, when there is no VM left.
+func (h *Helper) clear(ctx context.Context) error {
+	held, err := h.list(ctx)
+	if err != nil {
+		return err
+	}
+	for _, o := range held.Objects {
+		if o.ID != "" {
+			return api.Errorf(api.KindConflict, "the host still holds %s %s of VM %s", o.Kind, o.Name, o.ID).
+				WithHint("banger vm list; banger doctor --leaks")
+		}
+	}
+	err = h.Firewall.Remove(ctx)
+	kept, readErr := os.ReadDir(h.Dirs.Boot)
+	if readErr != nil && !errors.Is(readErr, os.ErrNotExist) {
+		err = errors.Join(err, readErr)
+	}
+	for _, k := range kept {
+		err = errors.Join(err, os.Remove(filepath.Join(h.Dirs.Boot, k.Name())))
+	}
+	return err
+}
+

@@ -1,0 +1,189 @@
+package roothelper
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"banger/api"
+	"banger/internal/config"
+	"banger/internal/daemon/fcproc"
+	"banger/internal/network"
+	"banger/internal/network/netns"
+	"banger/internal/paths"
+	"banger/internal/system/record"
+	"banger/internal/systemd"
+)
+
+// Main is the whole of bangerd-root. It returns the exit status.
+func Main(args []string, version, commit string) int {
+	if len(args) > 0 && args[0] == LaunchArg {
+		err := Launch(args[1:])
+		fmt.Fprintln(os.Stderr, "banger: cannot become QEMU:", err)
+		return 1
+	}
+	flags := flag.NewFlagSet("bangerd-root", flag.ContinueOnError)
+	show := flags.Bool("version", false, "print the version and exit")
+	if err := flags.Parse(args); err != nil {
+		return 2
+	}
+	if *show {
+		fmt.Printf("bangerd-root %s (%s)\n", version, commit)
+		return 0
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if err := run(version, log); err != nil {
+		log.Error("the root helper failed", "error", err)
+		return 1
+	}
+	return 0
+}
+
+// poolSize is how many network namespaces are kept ready: as many VMs as are
+// usually started at the same time.
+const poolSize = 4
+
+func run(version string, log *slog.Logger) error {
+	// Nothing of the helper's is anybody else's to read unless it says so.
+	syscall.Umask(0o077)
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer cancel()
+	if os.Geteuid() != 0 {
+		return api.Errorf(api.KindDenied, "bangerd-root must run as root").WithHint("sudo systemctl start bangerd-root")
+	}
+	installed, err := record.Read(paths.InstallRecord)
+	if err != nil {
+		return err
+	}
+	h, networks, err := newHelper(ctx, installed, log)
+	if err != nil {
+		return err
+	}
+	defer networks.Close()
+	// Without its table a guest could reach what it must not: then none gets a
+	// network, while everything else goes on.
+	if err := h.Firewall.Ensure(ctx); err != nil {
+		log.Error("cannot load the firewall's table: no VM gets a network until that works", "error", err)
+	}
+	l, err := Listen(paths.RootSocket, installed.UID, installed.GID)
+	if err != nil {
+		return err
+	}
+	if err := systemd.Notify(systemd.Ready); err != nil {
+		log.Warn("systemd does not listen", "error", err)
+	}
+	log.Info("ready", "version", version, "pid", os.Getpid(), "owner", installed.Owner)
+	server := Server{Version: version, Owner: installed.UID, Helper: h, Log: log}
+	err = server.Serve(ctx, l)
+	log.Info("stopping; guests run on")
+	return err
+}
+
+func newHelper(ctx context.Context, r record.Record, log *slog.Logger) (*Helper, *netns.Manager, error) {
+	outer, err := netip.ParsePrefix(r.Network)
+	if err != nil {
+		return nil, nil, api.Errorf(api.KindInternal, "cannot use the network %q: %w", r.Network, err)
+	}
+	for dir, mode := range map[string]os.FileMode{paths.Jails: 0o711, paths.BootFiles: 0o755} {
+		if err := errors.Join(os.MkdirAll(dir, mode), os.Chmod(dir, mode)); err != nil {
+			return nil, nil, api.Errorf(api.KindInternal, "cannot make a directory: %w", err)
+		}
+	}
+	units, err := systemd.Connect(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, nil, err
+	}
+	networks, err := netns.New(netns.Options{Outer: outer, Pool: poolSize, Log: log})
+	if err != nil {
+		return nil, nil, err
+	}
+	h := &Helper{
+		Settings: Settings{UIDBase: r.UIDBase, UIDCount: r.UIDCount, Outer: outer, Self: self},
+		Owner:    r.UID,
+		Blocks:   KernelBlocks{}, Networks: networks, Units: units,
+		Firewall: &hostFirewall{outer: outer},
+		Host:     fcproc.System(),
+		Dirs:     Dirs{Jails: paths.Jails, Boot: paths.BootFiles, Run: paths.RootRun},
+	}
+	h.configure(log)
+	return h, networks, nil
+}
+
+// configure takes the programs' paths from the configuration, if only root can
+// change that.
+func (h *Helper) configure(log *slog.Logger) {
+	path := filepath.Join(paths.SystemConfig, "config.toml")
+	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+		return
+	}
+	err := rootsAlone(path)
+	var c config.Config
+	if err == nil {
+		c, err = config.Load(path, func(string) string { return "" }, config.DetectHost())
+	}
+	if err != nil {
+		log.Error("the configuration is left alone: programs are looked for in the usual directories", "file", path, "error", err)
+		return
+	}
+	h.Settings.Firecracker, h.Settings.Jailer, h.Settings.QEMU = c.Firecracker, c.Jailer, c.QEMU
+}
+
+// rootsAlone refuses a file that others than root can change.
+func rootsAlone(path string) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || !info.Mode().IsRegular() || st.Uid != 0 || info.Mode().Perm()&0o022 != 0 {
+		return api.Errorf(api.KindDenied, "others than root can change it")
+	}
+	return nil
+}
+
+// hostFirewall is the host's table, and the forwarding that it relies on.
+type hostFirewall struct {
+	outer  netip.Prefix
+	loaded atomic.Bool
+}
+
+// tableTime bounds the loading of a table.
+const tableTime = 10 * time.Second
+
+// Ensure implements Firewall.
+func (f *hostFirewall) Ensure(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, tableTime)
+	defer cancel()
+	if _, err := netns.EnsureForwarding(); err != nil {
+		return err
+	}
+	if err := netns.EnsureTable(ctx, network.HostTable{Outer: f.outer, Resolver: upstream()}); err != nil {
+		return err
+	}
+	f.loaded.Store(true)
+	return nil
+}
+
+// EnsureOnce implements Firewall.
+func (f *hostFirewall) EnsureOnce(ctx context.Context) error {
+	if f.loaded.Load() {
+		return nil
+	}
+	return f.Ensure(ctx)
+}
+
+// Remove implements Firewall.
+func (f *hostFirewall) Remove(ctx context.Context) error { return netns.RemoveTable(ctx) }

@@ -1,0 +1,192 @@
+package roothelper
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"banger/api"
+	"banger/internal/driver/firecracker"
+	"banger/internal/execx"
+	"banger/internal/rootapi"
+)
+
+// programs knows the VMMs of this host. What their versions are is asked of each
+// file once, so that no start of a VM runs another program for it.
+type programs struct {
+	mu    sync.Mutex
+	known map[fileState]string // what the program says to --version
+}
+
+// fileState tells one state of a program's file from others.
+type fileState struct {
+	path  string
+	inode uint64
+	time  time.Time
+}
+
+// pair is a Firecracker and its jailer.
+type pair struct {
+	firecracker, jailer string // paths
+	version             string
+	warnings            []string
+}
+
+// searchPath is where programs are looked for that the configuration does not
+// name: root's usual directories, whatever the environment says.
+var searchPath = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"}
+
+const versionTime = 10 * time.Second
+
+// firecracker returns the Firecracker and the jailer to use, and refuses what is
+// of no use.
+func (p *programs) firecracker(s Settings) (pair, error) {
+	var found pair
+	var err error
+	if found.firecracker, err = locate(s.Firecracker, "firecracker"); err != nil {
+		return pair{}, err
+	}
+	if found.jailer, err = locate(s.Jailer, "jailer"); err != nil {
+		return pair{}, err
+	}
+	fc, err := p.ask(found.firecracker, firecracker.Firecracker)
+	if err != nil {
+		return pair{}, err
+	}
+	jailer, err := p.ask(found.jailer, firecracker.Jailer)
+	if err != nil {
+		return pair{}, err
+	}
+	found.version = fc.String()
+	found.warnings, err = firecracker.Judge(fc, jailer)
+	return found, err
+}
+
+// qemu returns the path of QEMU.
+func (p *programs) qemu(s Settings) (string, error) { return locate(s.QEMU, "qemu-system-x86_64") }
+
+// locate finds a program and refuses one that others than root can change.
+func locate(configured, name string) (string, error) {
+	candidates := []string{configured}
+	if configured == "" {
+		candidates = nil
+		for _, dir := range searchPath {
+			candidates = append(candidates, filepath.Join(dir, name))
+		}
+	}
+	for _, path := range candidates {
+		real, err := filepath.EvalSymlinks(path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return "", api.Errorf(api.KindUnsupported, "cannot use %s: %w", path, err)
+		}
+		return real, checkProgram(real)
+	}
+	return "", api.Errorf(api.KindUnsupported, "%s is not installed", name).WithHint("%s", installHint(name))
+}
+
+func installHint(name string) string {
+	if name == "qemu-system-x86_64" {
+		return "sudo apt-get install qemu-system-x86"
+	}
+	return "put firecracker and jailer of one release into /usr/local/bin, or use QEMU: --driver qemu"
+}
+
+// checkProgram refuses a program that root does not own, or that others may
+// write: it is about to be run as root.
+func checkProgram(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return api.Errorf(api.KindUnsupported, "cannot use %s: %w", path, err)
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || st.Uid != 0 || info.Mode().Perm()&0o022 != 0 || !info.Mode().IsRegular() {
+		return api.Errorf(api.KindUnsupported, "cannot use %s: others than root can change it", path).
+			WithHint("sudo chown root: %[1]s && sudo chmod 755 %[1]s", path)
+	}
+	return nil
+}
+
+// ask returns what version a program says it is.
+func (p *programs) ask(path, name string) (firecracker.Version, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return firecracker.Version{}, err
+	}
+	state := fileState{path: path, time: info.ModTime()}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		state.inode = st.Ino
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	said, ok := p.known[state]
+	if !ok {
+		ctx, cancel := context.WithTimeout(context.Background(), versionTime)
+		defer cancel()
+		var out bytes.Buffer
+		if err := execx.Run(ctx, execx.Cmd{Name: path, Args: []string{"--version"}, Stdout: &limited{to: &out}}); err != nil {
+			return firecracker.Version{}, api.Errorf(api.KindUnsupported, "cannot use %s: %w", path, err)
+		}
+		said = out.String()
+		if p.known == nil {
+			p.known = map[fileState]string{}
+		}
+		p.known[state] = said
+	}
+	return firecracker.ParseVersion(name, said)
+}
+
+// limited keeps the first bytes of what a program says.
+type limited struct{ to *bytes.Buffer }
+
+func (l *limited) Write(b []byte) (int, error) {
+	const most = 4 << 10
+	if room := most - l.to.Len(); room > 0 {
+		l.to.Write(b[:min(room, len(b))])
+	}
+	return len(b), nil
+}
+
+// check says what the host can do.
+func (h *Helper) check(ctx context.Context, c rootapi.CheckCall) rootapi.CheckAnswer {
+	var a rootapi.CheckAnswer
+	if err := h.Blocks.Available(); err != nil {
+		a.DeviceMapper = err.Error()
+	}
+	if err := kvmWorks(); err != nil {
+		a.KVM = err.Error()
+	}
+	pair, err := h.programs.firecracker(h.Settings)
+	a.Firecracker = judged(pair.version, pair.warnings, err)
+	_, err = h.programs.qemu(h.Settings)
+	a.QEMU = judged("installed", nil, err)
+	if c.Network {
+		a.Network = h.Firewall.Check(ctx)
+	}
+	return a
+}
+
+func judged(version string, warnings []string, err error) rootapi.VMMCheck {
+	if err != nil {
+		e := api.AsError(err)
+		return rootapi.VMMCheck{Reason: e.Message, Hint: e.Hint}
+	}
+	return rootapi.VMMCheck{Version: version, Warnings: warnings}
+}
+
+// kvmWorks opens /dev/kvm. That a guest boots is another matter, which only a boot
+// shows.
+func kvmWorks() error {
+	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}

@@ -1,0 +1,139 @@
+package roothelper
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"banger/api"
+	"banger/internal/disk"
+	"banger/internal/driver"
+	"banger/internal/driver/firecracker"
+	"banger/internal/driver/qemu"
+	"banger/internal/fsx"
+	"banger/internal/rootapi"
+	"banger/internal/systemd"
+	"banger/internal/vmid"
+)
+
+// QEMU has no jailer. Its unit is its jail: systemd gives it the VM's user id, the
+// VM's network namespace, no capability, no device but its own, and a file system
+// that it cannot write but for one directory. It needs the host's libraries, so
+// its root stays the host's.
+
+// LaunchArg makes this program the launcher that a QEMU's unit runs: as the VM's
+// user it binds the sockets that QEMU is to serve, and becomes QEMU. So they can be
+// connected to from the first moment.
+const LaunchArg = "launch"
+
+// prepareQEMU is prepare for QEMU.
+func (h *Helper) prepareQEMU(c rootapi.VMStartCall, uid int, logs []*os.File) (*start, error) {
+	program, err := h.programs.qemu(h.Settings)
+	if err != nil {
+		return nil, err
+	}
+	j, err := h.makeJail(c.ID, qemuProgram, uid)
+	if err != nil {
+		return nil, err
+	}
+	err = errors.Join(
+		h.fill(j, c, uid), os.Lchown(j.root, uid, uid),
+		os.Symlink(filepath.Join(j.root, qemuMonitor), h.shortSocket(c.ID)),
+	)
+	if err != nil {
+		return nil, fsx.DiskError("fill the jail", err)
+	}
+	u := h.unit(c, logs)
+	u.Exec = append([]string{h.Settings.Self, LaunchArg, j.root, program}, qemuArgs(c, j)...)
+	u.Credential = &systemd.Credential{UID: uint32(uid), GID: uint32(uid), Groups: kvmGroup()}
+	u.NetworkNamespacePath = filepath.Join(netnsDir, vmid.Netns(c.ID))
+	u.NoNewPrivileges, u.CapabilityBoundingSet = true, []int{}
+	u.ProtectSystem, u.ProtectHome = "strict", "yes"
+	u.ReadWritePaths = []string{j.root}
+	return &start{jail: j, unit: u}, nil
+}
+
+// netnsDir is where network namespaces have their names (ip-netns(8)).
+const netnsDir = "/run/netns"
+
+// qemuArgs are QEMU's for a VM in system mode.
+func qemuArgs(c rootapi.VMStartCall, j jail) []string {
+	return qemu.SystemArgs(driver.Spec{
+		ID: c.ID, Dir: j.root, VCPUs: c.VCPUs, MemoryBytes: c.MemoryMiB << 20,
+		Kernel:    filepath.Join(j.root, firecracker.KernelFile),
+		Initramfs: filepath.Join(j.root, firecracker.InitramfsFile),
+		Cmdline:   c.Cmdline, Disk: filepath.Join(j.root, firecracker.DiskFile), DiskFormat: disk.Raw, NoNetwork: c.NoNetwork,
+	}, c.Accel, qemu.Files{QMP: monitorFD, Agent: agentFD, Console: consoleFD})
+}
+
+// The descriptors that QEMU inherits from the launcher.
+const (
+	monitorFD = 3
+	agentFD   = 4
+	consoleFD = 5
+)
+
+// kvmGroup is the group that may open /dev/kvm, where there is one. Firecracker's
+// jailer makes a node of the VM's own instead.
+func kvmGroup() []string {
+	var st unix.Stat_t
+	if unix.Stat("/dev/kvm", &st) != nil || st.Gid == 0 {
+		return nil
+	}
+	return []string{strconv.Itoa(int(st.Gid))}
+}
+
+// Launch binds QEMU's sockets in the directory and becomes QEMU. It only returns
+// when that failed. Standard output is the console's log, standard error QEMU's.
+func Launch(args []string) error {
+	if len(args) < 2 {
+		return api.Errorf(api.KindInvalid, "%s DIRECTORY PROGRAM ARGUMENTS: it is started by bangerd-root", LaunchArg)
+	}
+	dir, program := args[0], args[1]
+	monitor, err := fsx.ListenUnix(filepath.Join(dir, qemuMonitor))
+	if err != nil {
+		return err
+	}
+	agent, err := fsx.ListenUnix(filepath.Join(dir, qemuAgent))
+	if err != nil {
+		return err
+	}
+	monitorFile, err := monitor.File()
+	if err != nil {
+		return err
+	}
+	agentFile, err := agent.File()
+	if err != nil {
+		return err
+	}
+	return become(program, args[2:], []*os.File{os.Stderr, os.Stderr, monitorFile, agentFile, os.Stdout})
+}
+
+// become executes a program with files as its descriptors from 1 on.
+func become(program string, args []string, files []*os.File) error {
+	path, err := exec.LookPath(program)
+	if err != nil {
+		return err
+	}
+	// First out of the way of the numbers that they are to have.
+	var high []int
+	for _, f := range files {
+		fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 64)
+		if err != nil {
+			return err
+		}
+		high = append(high, fd)
+	}
+	for i, fd := range high {
+		if err := unix.Dup3(fd, i+1, 0); err != nil {
+			return fmt.Errorf("cannot hand on a descriptor: %w", err)
+		}
+	}
+	return syscall.Exec(path, append([]string{path}, args...), []string{"LC_ALL=C.UTF-8", "PATH=/usr/bin:/bin"})
+}

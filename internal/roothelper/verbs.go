@@ -1,0 +1,85 @@
+package roothelper
+
+import (
+	"context"
+	"os"
+
+	"banger/internal/rootapi"
+)
+
+// handler carries out one verb.
+type handler func(ctx context.Context, s *Server, r rootapi.Request, files []*os.File) (body any, give []*os.File, err error)
+
+// handlers is everything the helper does.
+var handlers = map[rootapi.Verb]handler{
+	rootapi.Hello: on(func(_ context.Context, s *Server, _ rootapi.HelloCall, _ []*os.File) (any, error) {
+		return s.hello(), nil
+	}),
+	rootapi.DiskAttach: forVM(func(c rootapi.DiskAttachCall) string { return c.ID }, (*Helper).diskAttach),
+	rootapi.DiskDetach: forVM(func(c rootapi.DiskDetachCall) string { return c.ID }, (*Helper).diskDetach),
+	rootapi.DiskStatus: forVM(func(c rootapi.DiskStatusCall) string { return c.ID }, (*Helper).diskStatus),
+	rootapi.NetAttach:  forVM(func(c rootapi.NetAttachCall) string { return c.ID }, (*Helper).netAttach),
+	rootapi.NetDetach:  forVM(func(c rootapi.NetDetachCall) string { return c.ID }, (*Helper).netDetach),
+	rootapi.BootPut: on(func(_ context.Context, s *Server, c rootapi.BootPutCall, files []*os.File) (any, error) {
+		return s.Helper.bootPut(c, files)
+	}),
+	rootapi.VMStart: func(ctx context.Context, s *Server, r rootapi.Request, files []*os.File) (any, []*os.File, error) {
+		call, err := rootapi.Decode[rootapi.VMStartCall](r, len(files))
+		if err != nil {
+			return nil, nil, err
+		}
+		defer s.Helper.locks.lock(call.ID)()
+		return giving(s.Helper.vmStart(ctx, call, files))
+	},
+	rootapi.VMFind: func(ctx context.Context, s *Server, r rootapi.Request, files []*os.File) (any, []*os.File, error) {
+		call, err := rootapi.Decode[rootapi.VMFindCall](r, len(files))
+		if err != nil {
+			return nil, nil, err
+		}
+		defer s.Helper.locks.lock(call.ID)()
+		return s.Helper.vmFind(ctx, call)
+	},
+	rootapi.VMKill:    forVM(func(c rootapi.VMKillCall) string { return c.ID }, (*Helper).vmKill),
+	rootapi.VMRelease: forVM(func(c rootapi.VMReleaseCall) string { return c.ID }, (*Helper).vmRelease),
+	rootapi.VMDial: func(ctx context.Context, s *Server, r rootapi.Request, files []*os.File) (any, []*os.File, error) {
+		call, err := rootapi.Decode[rootapi.VMDialCall](r, len(files))
+		if err != nil {
+			return nil, nil, err
+		}
+		defer s.Helper.locks.lock(call.ID)()
+		return s.Helper.vmDial(ctx, call)
+	},
+	rootapi.List: on(func(ctx context.Context, s *Server, _ rootapi.ListCall, _ []*os.File) (any, error) {
+		return s.Helper.list(ctx)
+	}),
+	rootapi.Check: on(func(ctx context.Context, s *Server, c rootapi.CheckCall, _ []*os.File) (any, error) {
+		return s.Helper.check(ctx, c), nil
+	}),
+	rootapi.Clear: on(func(ctx context.Context, s *Server, _ rootapi.ClearCall, _ []*os.File) (any, error) {
+		return nil, s.Helper.clear(ctx)
+	}),
+}
+
+// on is a verb that hands out no descriptors and is about no single VM.
+func on[C rootapi.Call](do func(context.Context, *Server, C, []*os.File) (any, error)) handler {
+	return func(ctx context.Context, s *Server, r rootapi.Request, files []*os.File) (any, []*os.File, error) {
+		call, err := rootapi.Decode[C](r, len(files))
+		if err != nil {
+			return nil, nil, err
+		}
+		body, err := do(ctx, s, call, files)
+		return body, nil, err
+	}
+}
+
+// forVM is a verb on one VM, one at a time.
+func forVM[C rootapi.Call](id func(C) string, do func(*Helper, context.Context, C, []*os.File) (any, error)) handler {
+	return on(func(ctx context.Context, s *Server, call C, files []*os.File) (any, error) {
+		defer s.Helper.locks.lock(id(call))()
+		return do(s.Helper, ctx, call, files)
+	})
+}
+
+func giving(p rootapi.Process, files []*os.File, err error) (any, []*os.File, error) {
+	return p, files, err
+}

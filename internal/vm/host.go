@@ -1,0 +1,203 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"banger/api"
+	"banger/internal/op"
+)
+
+// Host makes and removes what a running VM needs of the host and only root may
+// make. User mode has none. Everything is idempotent, and to remove what is not
+// there is success.
+type Host interface {
+	// AttachDisk makes a block device of the VM's disk: base is the image's file,
+	// path the disk driver's.
+	AttachDisk(ctx context.Context, v api.VM, base, path string) error
+	DetachDisk(ctx context.Context, id string) error
+	AttachNetwork(ctx context.Context, v api.VM) error
+	DetachNetwork(ctx context.Context, id string) error
+	// Release removes all that the host holds for a VM which does not run.
+	Release(ctx context.Context, id string) error
+	// DiskUsage says how full the disk of a VM is whose disk is attached.
+	DiskUsage(ctx context.Context, v api.VM) (*api.DiskUsage, error)
+	// Objects lists what the host holds, for whatever VM.
+	Objects(ctx context.Context) ([]api.HostObject, error)
+}
+
+// maxSlot is the last slot: there are as many user ids and addresses.
+const maxSlot = 16383
+
+// takeSlot gives a new VM the lowest free slot. The caller holds mu.
+func (s *Service) takeSlot() (int, error) {
+	if s.Host == nil {
+		return 0, nil
+	}
+	taken := map[int]bool{}
+	for _, e := range s.vms {
+		taken[e.vm.Slot] = true
+	}
+	for slot := 1; slot <= maxSlot; slot++ {
+		if !taken[slot] {
+			return slot, nil
+		}
+	}
+	return 0, api.Errorf(api.KindUnsupported, "there are %d VMs already, and no more user ids for another", len(s.vms)).
+		WithHint("banger vm prune")
+}
+
+// hostSteps attach what the VMM needs, before it starts. What they made is
+// released when the VMM has ended.
+func (s *Service) hostSteps(e *entry) []op.Step {
+	if s.Host == nil {
+		return nil
+	}
+	id := e.vm.ID
+	return []op.Step{
+		{Name: "attach", Do: s.attachDisk(e), Undo: func(ctx context.Context) error { return s.Host.DetachDisk(ctx, id) }},
+		{Name: "network", Do: func(ctx context.Context, _ api.Report) error {
+			if s.runOf(e) != nil {
+				return nil
+			}
+			return s.Host.AttachNetwork(ctx, s.get(e))
+		}, Undo: func(ctx context.Context) error { return s.Host.DetachNetwork(ctx, id) }},
+	}
+}
+
+func (s *Service) attachDisk(e *entry) func(context.Context, api.Report) error {
+	return func(ctx context.Context, report api.Report) error {
+		if s.runOf(e) != nil {
+			return nil
+		}
+		v := s.get(e)
+		base, err := s.Images.Disk(ctx, v.ImageDigest, v.DiskBytes, report)
+		if err != nil {
+			return err
+		}
+		return s.Host.AttachDisk(ctx, v, base, s.diskPath(v.ID))
+	}
+}
+
+// releaseHost removes what the host holds for a VM that does not run any more.
+// What cannot be removed now is found at the next start of the VM or the daemon.
+func (s *Service) releaseHost(ctx context.Context, id string) {
+	if s.Host == nil {
+		return
+	}
+	if err := s.Host.Release(ctx, id); err != nil {
+		s.Logger.Error("cannot release what the host holds for a VM", "vm", id, "error", err)
+	}
+}
+
+// sweep releases what the host holds for VMs that do not run: of a crash between
+// two steps, or of the time before the host lost power. What belongs to no VM at
+// all goes too, unless there is a directory with a disk: then the store is what was
+// lost.
+func (s *Service) sweep(ctx context.Context) (removed []string) {
+	if s.Host == nil {
+		return nil
+	}
+	objects, err := s.Host.Objects(ctx)
+	if err != nil {
+		s.Logger.Error("cannot compare what the host holds with the store", "error", err)
+		return nil
+	}
+	var ids []string
+	for _, o := range objects {
+		if o.ID != "" && s.mayRelease(o.ID) {
+			ids = append(ids, o.ID)
+		}
+	}
+	slices.Sort(ids)
+	for _, id := range slices.Compact(ids) {
+		if err := s.releaseStray(ctx, id); err != nil {
+			s.Logger.Error("cannot remove a stray", "vm", id, "error", err)
+			continue
+		}
+		removed = append(removed, id)
+	}
+	return removed
+}
+
+func (s *Service) mayRelease(id string) bool {
+	s.mu.Lock()
+	e := s.vms[id]
+	idle := e != nil && e.busy == "" && e.run == nil
+	s.mu.Unlock()
+	if e != nil {
+		return idle
+	}
+	_, err := os.Lstat(s.Paths.VM(id))
+	return errors.Is(err, os.ErrNotExist)
+}
+
+// releaseStray ends what may still run for a VM that no one knows, and releases it.
+func (s *Service) releaseStray(ctx context.Context, id string) error {
+	s.mu.Lock()
+	known := s.vms[id] != nil
+	s.mu.Unlock()
+	if !known {
+		for _, d := range s.Drivers {
+			m, err := d.Recover(ctx, id, s.Paths.VM(id), nil)
+			if err != nil {
+				continue
+			}
+			s.Logger.Warn("ending a VMM that belongs to no VM", "vm", id, "pid", m.PID())
+			err = m.Kill(ctx)
+			m.Release()
+			if err != nil {
+				return err
+			}
+			break
+		}
+	}
+	return s.Host.Release(ctx, id)
+}
+
+// Objects lists what the host holds, and is empty in user mode.
+func (s *Service) Objects(ctx context.Context) ([]api.HostObject, error) {
+	if s.Host == nil {
+		return nil, nil
+	}
+	return s.Host.Objects(ctx)
+}
+
+// recoverPause is how often a VM is looked for again whose driver could not tell
+// whether it runs, because bangerd-root did not answer.
+const recoverPause = time.Second
+
+// recoverLater goes on looking for a VM's machine until its driver can tell.
+// Nothing else works on the VM meanwhile.
+func (s *Service) recoverLater(e *entry) {
+	s.mu.Lock()
+	if e.busy != "" {
+		s.mu.Unlock()
+		return
+	}
+	e.busy = kindRecover
+	s.mu.Unlock()
+	s.wg.Go(func() {
+		defer s.release(e)
+		for {
+			select {
+			case <-time.After(recoverPause):
+			case <-s.ctx.Done():
+				return
+			}
+			if _, err := s.recoverOne(s.ctx, e); err == nil {
+				s.Logger.Info("recovered a VM at last", "vm", e.vm.ID)
+				return
+			}
+		}
+	})
+}
+
+// kindRecover is what works on a VM that is still being looked for.
+const kindRecover = "vm.recover"
+
+func listed(ids []string) string { return strings.Join(ids, ",") }
