@@ -1,6 +1,7 @@
 package system
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,9 +22,10 @@ const defaultNetwork = "10.213.0.0/16"
 
 // InstallOptions say what to install.
 type InstallOptions struct {
-	Owner string // whose VMs they will be
-	From  string // the directory with the programs
-	Build Build
+	Owner    string // whose VMs they will be; empty: as it is, or Fallback
+	Fallback string
+	From     string // the directory with the programs
+	Build    Build
 }
 
 // Install installs banger, or refreshes an installation, and returns when both
@@ -82,7 +84,7 @@ func (h *Host) plan(ctx context.Context, o InstallOptions) (record.Record, error
 	if err := h.needSpace(size + spareSpace); err != nil {
 		return record.Record{}, err
 	}
-	r, err := h.planRecord(ctx, o.Owner)
+	r, err := h.planRecord(ctx, o)
 	if err != nil {
 		return r, err
 	}
@@ -101,15 +103,13 @@ func first(err error) error {
 
 // planRecord decides who the owner is and which uids and addresses VMs get. An
 // installation keeps those that it has.
-func (h *Host) planRecord(ctx context.Context, owner string) (record.Record, error) {
+func (h *Host) planRecord(ctx context.Context, o InstallOptions) (record.Record, error) {
 	old, err := h.record()
 	installed := err == nil
 	if err != nil && api.KindOf(err) != api.KindNotFound {
 		return old, err
 	}
-	if owner == "" && installed {
-		owner = old.Owner
-	}
+	owner := cmp.Or(o.Owner, old.Owner, o.Fallback)
 	accounts, err := record.ReadAccounts(h.Root)
 	if err != nil {
 		return old, err
@@ -215,7 +215,7 @@ func (h *Host) makeDirs(r record.Record) error {
 	}{
 		{paths.SystemConfig, 0o755, 0, 0},
 		{stateDir, 0o755, 0, 0},
-		{paths.Jails, 0o700, 0, 0},
+		{paths.Jails, 0o711, 0, 0}, // a jail's user passes through
 		{paths.BootFiles, 0o755, 0, 0},
 		{paths.System().Data, 0o700, r.UID, r.GID},
 		{paths.System().Cache, 0o700, r.UID, r.GID},

@@ -77,7 +77,7 @@ func TestInstallAgain(t *testing.T) {
 	w.write(ipForwardFile, "1\n", 0o644) // as banger itself set it
 	w.write("../bin/bangerd", "the same version, built anew", 0o755)
 	w.write(unitDir+"/"+DaemonUnit, mark+"`, an older one", 0o644)
-	if err := w.install(func(o *InstallOptions) { o.Owner = "" }); err != nil {
+	if err := w.install(func(o *InstallOptions) { o.Owner, o.Fallback = "", "bob" }); err != nil {
 		t.Fatal(err)
 	}
 	if got := w.read(current + "/bangerd"); got != "the same version, built anew" {
@@ -113,6 +113,7 @@ func TestInstallRefuses(t *testing.T) {
 		"not root":               {func(w *world) { w.UID++ }, nil, api.KindDenied, "only root"},
 		"no systemd":             {func(w *world) { os.RemoveAll(w.path("/run/systemd")) }, nil, api.KindUnsupported, "not run by systemd"},
 		"no owner":               {nil, func(o *InstallOptions) { o.Owner = "" }, api.KindInvalid, "whose VMs"},
+		"root by sudo":           {nil, func(o *InstallOptions) { o.Owner, o.Fallback = "", "root" }, api.KindInvalid, "never runs as root"},
 		"an unknown owner":       {nil, func(o *InstallOptions) { o.Owner = "carol" }, api.KindInvalid, "no such user"},
 		"an odd owner":           {nil, func(o *InstallOptions) { o.Owner = "alice\nGroup=0" }, api.KindInvalid, "no such user"},
 		"root":                   {nil, func(o *InstallOptions) { o.Owner = "root" }, api.KindInvalid, "never runs as root"},
@@ -325,5 +326,33 @@ func TestUninstallWithABrokenRecord(t *testing.T) {
 	w.UID++
 	if _, err := w.Uninstall(t.Context(), UninstallOptions{}, func(string) {}); api.KindOf(err) != api.KindDenied {
 		t.Error(err)
+	}
+}
+
+// TestUninstallWithoutAHelper: one that is away is started to clean up; one that
+// cannot start, or is gone already, keeps nobody from removing banger.
+func TestUninstallWithoutAHelper(t *testing.T) {
+	for name, c := range map[string]struct {
+		active, load string
+		fails        error
+		traces       int
+	}{
+		"it is down":      {"inactive", "loaded", nil, 1},
+		"it cannot start": {"failed", "loaded", errors.New("no"), 0},
+		"it is gone":      {"inactive", "not-found", nil, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			if err := w.install(); err != nil {
+				t.Fatal(err)
+			}
+			w.active, w.load, w.fails["restart "+HelperUnit] = c.active, c.load, c.fails
+			if _, err := w.Uninstall(t.Context(), UninstallOptions{Purge: true}, func(string) {}); err != nil {
+				t.Fatal(err)
+			}
+			if w.traces != c.traces {
+				t.Errorf("traces were removed %d times", w.traces)
+			}
+		})
 	}
 }

@@ -39,7 +39,7 @@ func (h *Host) Uninstall(ctx context.Context, o UninstallOptions, report Report)
 		do   func() error
 	}{
 		{"stopping " + DaemonUnit, func() error { return m.Stop(ctx, DaemonUnit) }},
-		{"removing what the kernel holds for VMs", func() error { return h.RemoveTraces(ctx) }},
+		{"removing what the kernel holds for VMs", func() error { return h.removeTraces(ctx, m, report) }},
 		{"stopping " + HelperUnit, func() error { return h.stopHelper(ctx, m) }},
 		{"removing systemd's units", func() error { return h.dropUnits(ctx, m) }},
 		{"removing programs and commands", h.removePrograms},
@@ -90,6 +90,22 @@ func vmsRun(n int) string {
 		return "a VM runs"
 	}
 	return fmt.Sprintf("%d VMs run", n)
+}
+
+// removeTraces has the helper remove everything with our names, which only it
+// knows. Where no helper can be had, the next boot does it.
+func (h *Host) removeTraces(ctx context.Context, m Manager, report Report) error {
+	helper, err := m.State(ctx, HelperUnit)
+	if err != nil || helper.Load == "not-found" {
+		return err // an earlier uninstallation came further
+	}
+	if helper.Active != "active" {
+		if err := m.Restart(ctx, HelperUnit); err != nil {
+			report("the root helper does not start: links and firewall rules of banger stay until the next boot: " + api.AsError(err).Message)
+			return nil
+		}
+	}
+	return h.RemoveTraces(ctx)
 }
 
 func (h *Host) stopHelper(ctx context.Context, m Manager) error {

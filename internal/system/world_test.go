@@ -26,13 +26,15 @@ type world struct {
 	stops  bool     // StopVMs stops them
 	fails  map[string]error
 	mute   bool // the daemon does not answer
-	traces int  // how often RemoveTraces was called
+	active string
+	load   string
+	traces int // how often RemoveTraces was called
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	base := t.TempDir()
-	w := &world{t: t, from: filepath.Join(base, "bin"), fails: map[string]error{}}
+	w := &world{t: t, from: filepath.Join(base, "bin"), active: "active", load: "loaded", fails: map[string]error{}}
 	w.Host = &Host{
 		Root: filepath.Join(base, "root"), UID: os.Getuid(), Superuser: os.Getuid(),
 		Connect:   func(context.Context) (Manager, error) { return fakeManager{w}, w.fails["connect"] },
@@ -151,7 +153,7 @@ func (m fakeManager) Stop(_ context.Context, unit string) error {
 	return m.w.do("stop", unit)
 }
 func (m fakeManager) State(context.Context, string) (systemd.State, error) {
-	return systemd.State{Active: "active", Enabled: "enabled", MainPID: 7, Since: m.w.Now()}, m.w.fails["state"]
+	return systemd.State{Active: m.w.active, Load: m.w.load, Enabled: "enabled", MainPID: 7, Since: m.w.Now()}, m.w.fails["state"]
 }
 func (m fakeManager) List(context.Context, string) (units []systemd.UnitStatus, err error) {
 	for _, vm := range m.w.vms {
