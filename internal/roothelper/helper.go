@@ -6,7 +6,6 @@ import (
 	"os"
 	"sync"
 
-	"banger/api"
 	"banger/internal/blockdev"
 	"banger/internal/daemon/fcproc"
 	"banger/internal/network"
@@ -32,15 +31,6 @@ type Networks interface {
 	AttachNone(ctx context.Context, id string) error
 	Detach(ctx context.Context, id string) error
 	List() ([]netns.Object, error)
-}
-
-// Firewall is the host's table, which belongs to no VM.
-type Firewall interface {
-	Ensure(ctx context.Context) error
-	// EnsureOnce is Ensure, unless that has succeeded before.
-	EnsureOnce(ctx context.Context) error
-	Remove(ctx context.Context) error
-	Check(ctx context.Context) []api.Check
 }
 
 // Units starts and ends units of systemd.
