@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -232,6 +233,31 @@ func TestDetachRemovesHalfAVMAndNoMore(t *testing.T) {
 	mustList(t, m, objects(other)...)
 	if !m.whole(other) {
 		t.Error("another VM's network was damaged")
+	}
+}
+
+// TestBesideIPNetns has ip-netns(8) make and remove a name of its own meanwhile.
+func TestBesideIPNetns(t *testing.T) {
+	needsRoot(t)
+	if _, err := exec.LookPath("ip"); err != nil {
+		t.Skip("ip (iproute2) is not installed")
+	}
+	m, p := newManager(t, 0), plan(t, 7)
+	attach(t, m, p)
+	for _, args := range [][]string{{"netns", "add", "foreign"}, {"netns", "exec", p.Netns, "ip", "link", "show", network.Tap}} {
+		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+			t.Fatalf("ip %v: %v: %s", args, err, out)
+		}
+	}
+	if err := m.Detach(context.Background(), p.ID); err != nil {
+		t.Error(err)
+	}
+	mustList(t, m)
+	if out, err := exec.Command("ip", "netns", "delete", "foreign").CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	if mounts := string(must(os.ReadFile("/proc/self/mounts"))); strings.Contains(mounts, vmid.Netns("")) {
+		t.Errorf("a name is still mounted:\n%s", mounts)
 	}
 }
 
