@@ -20,7 +20,7 @@ func TestUnitsForSystemd(t *testing.T) {
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
 		t.Skip("systemd-analyze is not installed: nothing checks the units here, but the lab does")
 	}
-	rendered, err := Units(record.Record{Owner: "root", GID: 0}) // an account that every machine has
+	rendered, err := Units(record.Record{Owner: "root", GID: 0}, false) // an account that every machine has
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,8 +26,9 @@ const mark = "# Written by `banger system install`"
 // unitNames are the unit files, in the order in which they are written.
 var unitNames = []string{vmid.Slice, HelperUnit, DaemonUnit}
 
-// Units renders the unit files for an owner.
-func Units(r record.Record) (map[string]string, error) {
+// Units renders the unit files for an owner. kvmGroup says that the machine has a
+// group of that name, which may open /dev/kvm.
+func Units(r record.Record, kvmGroup bool) (map[string]string, error) {
 	all, err := template.ParseFS(unitFiles, "units/*")
 	if err != nil {
 		return nil, api.AsError(err)
@@ -35,7 +36,11 @@ func Units(r record.Record) (map[string]string, error) {
 	rendered := map[string]string{}
 	for _, name := range unitNames {
 		var b strings.Builder
-		if err := all.ExecuteTemplate(&b, name, r); err != nil {
+		values := struct {
+			record.Record
+			KVMGroup bool
+		}{r, kvmGroup}
+		if err := all.ExecuteTemplate(&b, name, values); err != nil {
 			return nil, api.AsError(err)
 		}
 		rendered[name] = b.String()
@@ -59,7 +64,11 @@ func (h *Host) ourUnit(name string) (bool, error) {
 }
 
 func (h *Host) writeUnits(r record.Record) error {
-	rendered, err := Units(r)
+	accounts, err := record.ReadAccounts(h.Root)
+	if err != nil {
+		return err
+	}
+	rendered, err := Units(r, accounts.HasGroup("kvm"))
 	if err != nil {
 		return err
 	}
