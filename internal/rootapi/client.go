@@ -1,10 +1,10 @@
 package rootapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
-	"io/fs"
 	"net"
 	"os"
 	"time"
@@ -20,6 +20,8 @@ type Client struct {
 	Version string // of this program
 	// Patience is how long a helper that is being restarted is waited for.
 	Patience time.Duration
+
+	limit time.Duration // in place of callTime, for a test
 }
 
 // callTime bounds one request, whatever the context allows: the longest of them,
@@ -38,61 +40,69 @@ func (c *Client) Do(ctx context.Context, call Call, answer any, files ...*os.Fil
 		return nil, err
 	}
 	request := Request{Protocol: protocol, Version: c.Version, Verb: call.Verb(), Body: body}
-	deadline := time.Now().Add(c.Patience)
-	// A helper that ends at this very request must not be asked for ever.
-	for tries := 0; ; tries++ {
-		got, err := c.once(ctx, request, answer, files)
+	// From when on a helper that is not there is waited for: since it was seen last.
+	missed := time.Time{}
+	for deaths := 0; ; {
+		got, met, err := c.once(ctx, request, answer, files)
 		if err == nil || !isGone(err) {
 			return got, err
 		}
-		if tries >= maxTries || time.Now().After(deadline) {
-			return nil, c.absent(err)
+		// It ended at this very request, which must not go on for ever.
+		if met {
+			deaths, missed = deaths+1, time.Time{}
+		}
+		if missed.IsZero() {
+			missed = time.Now()
+		}
+		if deaths >= maxDeaths || time.Since(missed) >= c.Patience {
+			return nil, absent(err)
 		}
 		select {
 		case <-time.After(retryPause):
 		case <-ctx.Done():
-			return nil, api.Errorf(api.KindCanceled, "cannot ask bangerd-root for %s: %w", call.Verb(), context.Cause(ctx))
+			return nil, c.broken(ctx, call.Verb(), err)
 		}
 	}
 }
 
-// retryPause is how often a helper that is not there is looked for. It is there
-// again within a fraction of a second (RestartSec of its unit).
 const (
+	// retryPause is how often a helper that is not there is looked for. It is there
+	// again within a fraction of a second (RestartSec of its unit).
 	retryPause = 20 * time.Millisecond
-	maxTries   = 2000
+	// maxDeaths is how often a helper may end while it works on one request.
+	maxDeaths = 3
 )
 
-func (c *Client) absent(err error) error {
-	if errors.Is(err, fs.ErrPermission) {
-		return api.Errorf(api.KindDenied, "cannot ask bangerd-root: %w", err)
-	}
+func absent(err error) error {
 	return api.Errorf(api.KindTimeout, "bangerd-root does not answer: %w", err).
 		WithHint("sudo systemctl status bangerd-root; sudo systemctl start bangerd-root   (guests run on meanwhile)")
 }
 
-func (c *Client) once(ctx context.Context, request Request, answer any, files []*os.File) ([]*os.File, error) {
+// once asks once. met says that there was a helper to ask.
+func (c *Client) once(ctx context.Context, request Request, answer any, files []*os.File) (got []*os.File, met bool, err error) {
 	conn, err := c.dial(ctx)
 	if err != nil {
-		return nil, err
+		return nil, false, c.broken(ctx, request.Verb, err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(callTime))
+	_ = conn.SetDeadline(time.Now().Add(c.callTime()))
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if err := Send(conn, request, files); err != nil {
-		return nil, c.broken(ctx, request.Verb, err)
+		return nil, true, c.broken(ctx, request.Verb, err)
 	}
 	response, got, err := ReadResponse(conn)
 	if err != nil {
-		return nil, c.broken(ctx, request.Verb, err)
+		return nil, true, c.broken(ctx, request.Verb, err)
 	}
 	if err := c.judge(response, answer); err != nil {
 		CloseAll(got)
-		return nil, err
+		return nil, true, err
 	}
-	return got, nil
+	return got, true, nil
 }
+
+func (c *Client) callTime() time.Duration { return cmp.Or(c.limit, callTime) }
 
 func (c *Client) dial(ctx context.Context) (*net.UnixConn, error) {
 	var d net.Dialer
@@ -111,7 +121,7 @@ func (c *Client) broken(ctx context.Context, verb Verb, err error) error {
 	case ctx.Err() != nil:
 		return api.Errorf(api.KindCanceled, "cannot ask bangerd-root for %s: %w", verb, context.Cause(ctx))
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return api.Errorf(api.KindTimeout, "bangerd-root did not do %s within %s", verb, callTime)
+		return api.Errorf(api.KindTimeout, "bangerd-root did not do %s within %s", verb, c.callTime())
 	}
 	return err
 }

@@ -17,8 +17,8 @@ import (
 // received whole, with its descriptors. A request is one message, and so is its
 // answer.
 const (
-	// MaxMessage bounds a message. The longest, a list of thousands of objects,
-	// stays far below; what is longer is refused by whoever would send it.
+	// MaxMessage bounds a message. The longest is a list of objects: that of two
+	// thousand running VMs fits. What is longer is refused by whoever would send it.
 	MaxMessage = 1 << 20
 	maxRequest = 16 << 10 // no request of ours comes near it
 	maxFiles   = 2
@@ -92,8 +92,34 @@ func Send(c *net.UnixConn, message any, files []*os.File) error {
 		}
 		rights = unix.UnixRights(fds...)
 	}
+	if len(data) > usualBuffer {
+		if err := enlarge(c); err != nil {
+			return err
+		}
+	}
 	_, _, err = c.WriteMsgUnix(data, rights, nil)
 	return err
+}
+
+// usualBuffer is below what a socket takes at once as the kernel sets it up
+// (net.core.wmem_default, socket(7)): 208 KiB, with what it adds to a message.
+const usualBuffer = 64 << 10
+
+// enlarge has a socket take a whole message of any size that is allowed. Only root
+// may go beyond net.core.wmem_max, and only the helper has so much to say.
+func enlarge(c *net.UnixConn) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var setErr error
+	err = raw.Control(func(fd uintptr) {
+		setErr = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, MaxMessage+usualBuffer)
+	})
+	if errors.Is(setErr, unix.EPERM) {
+		setErr = c.SetWriteBuffer(MaxMessage + usualBuffer)
+	}
+	return errors.Join(err, setErr)
 }
 
 // ReadRequest reads what a client sends. Whoever calls it closes the files.
@@ -132,7 +158,24 @@ func receive(c *net.UnixConn, limit int, into any) (files []*os.File, err error)
 	case n > limit || flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 || len(files) > maxFiles:
 		return files, errTooLong
 	}
-	return files, decode(data[:n], into)
+	return files, decodeEnvelope(data[:n], into)
+}
+
+// decodeEnvelope reads a request or a response. Of one of another protocol it
+// reads no more than that, so that it is refused by its name and not for a field
+// that this one does not have.
+func decodeEnvelope(data []byte, into any) error {
+	var who struct{ Protocol, Version string }
+	if json.Unmarshal(data, &who) == nil && who.Protocol != "" && who.Protocol != protocol {
+		switch m := into.(type) {
+		case *Request:
+			*m = Request{Protocol: who.Protocol, Version: who.Version}
+		case *Response:
+			*m = Response{Protocol: who.Protocol, Version: who.Version}
+		}
+		return nil
+	}
+	return decode(data, into)
 }
 
 func parseRights(oob []byte) ([]*os.File, error) {
@@ -165,7 +208,8 @@ func decode(data []byte, into any) error {
 	if err := d.Decode(into); err != nil {
 		return api.Errorf(api.KindInvalid, "cannot read the message: %w", err)
 	}
-	if d.More() {
+	// More says no before a stray bracket.
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return api.Errorf(api.KindInvalid, "cannot read the message: something follows it")
 	}
 	return nil
@@ -196,9 +240,10 @@ func CloseAll(files []*os.File) {
 	}
 }
 
-// isGone tells whether an error means that the helper ended, or is not there.
+// isGone tells whether an error means that the helper ended, or is not there, or
+// that its queue is full (EAGAIN of connect(2)).
 func isGone(err error) bool {
-	for _, e := range []error{io.EOF, net.ErrClosed, unix.ECONNREFUSED, unix.ENOENT, unix.ECONNRESET, unix.EPIPE, unix.ENOTCONN} {
+	for _, e := range []error{io.EOF, net.ErrClosed, unix.ECONNREFUSED, unix.ENOENT, unix.ECONNRESET, unix.EPIPE, unix.ENOTCONN, unix.EAGAIN} {
 		if errors.Is(err, e) {
 			return true
 		}

@@ -42,10 +42,10 @@ func (h *Helper) bootPut(c rootapi.BootPutCall, files []*os.File) (any, error) {
 		return rootapi.BootPutAnswer{}, err
 	}
 	if err := os.MkdirAll(h.Dirs.Boot, 0o755); err != nil {
-		return nil, fsx.DiskError("make the directory of boot files", err)
+		return nil, diskError("make the directory of boot files", err)
 	}
 	if err := errors.Join(h.forgetUnused(time.Now()), keep(files[0], path, c.Digest)); err != nil {
-		return nil, fsx.DiskError("keep a boot file", err)
+		return nil, diskError("keep a boot file", err)
 	}
 	return rootapi.BootPutAnswer{Kept: true}, nil
 }

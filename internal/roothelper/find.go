@@ -1,6 +1,7 @@
 package roothelper
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -28,11 +29,18 @@ func (h *Helper) find(id string, hint proc.Identity) (*fcproc.Handle, jail, erro
 	if err != nil || uid == 0 { // it was being made
 		return nil, j, err
 	}
-	name, rootDir := fcproc.Firecracker, j.root
-	if j.program == qemuProgram {
-		name, rootDir = qemuComm, "/"
+	if !h.owns(uid) {
+		return nil, j, api.Errorf(api.KindInternal, "the jail of VM %s is of group %d, which no VM has", id, uid).
+			WithHint("sudo ls -ld %s", j.dir)
 	}
-	root, err := os.Open(rootDir)
+	name := j.program // the jailer keeps the program's name
+	if j.program == qemuProgram {
+		name = qemuComm
+	}
+	root, err := h.openVMMRoot(j)
+	if errors.Is(err, os.ErrNotExist) { // it was being removed, which only is when none runs
+		return nil, j, nil
+	}
 	if err != nil {
 		return nil, j, err
 	}
@@ -42,6 +50,14 @@ func (h *Helper) find(id string, hint proc.Identity) (*fcproc.Handle, jail, erro
 		return nil, j, nil
 	}
 	return p, j, err
+}
+
+// openVMMRoot opens what a VMM's root directory is.
+func (h *Helper) openVMMRoot(j jail) (*os.File, error) {
+	if j.program == qemuProgram {
+		return os.Open("/")
+	}
+	return h.openRoot(j)
 }
 
 // How long a unit that is being started may take until its VMM is there, and how
@@ -55,7 +71,7 @@ const (
 // findOrAwait is find, save that it waits while the VM's unit runs something that
 // is not the VMM yet.
 func (h *Helper) findOrAwait(ctx context.Context, id string, hint proc.Identity) (*fcproc.Handle, jail, error) {
-	ctx, cancel := context.WithTimeout(ctx, startingTime)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(h.starting, startingTime))
 	defer cancel()
 	for {
 		p, j, err := h.find(id, hint)
@@ -136,15 +152,12 @@ func accelOf(args []string) string {
 func (h *Helper) vmKill(ctx context.Context, c rootapi.VMKillCall, _ []*os.File) (any, error) {
 	unit := vmid.Unit(c.ID)
 	p, _, err := h.find(c.ID, proc.Identity{})
-	if err != nil {
-		return nil, err
-	}
 	if p != nil {
 		err = p.Kill(ctx)
 		p.Close()
 	}
 	// What the unit runs that is not the VMM, such as a jailer that has not come to
-	// it, ends with the unit.
+	// it, ends with the unit. That is the VM's by its name, whatever the jail says.
 	return nil, errors.Join(err, h.Units.Stop(ctx, unit))
 }
 

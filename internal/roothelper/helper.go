@@ -2,12 +2,16 @@ package roothelper
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"os"
 	"sync"
+	"time"
 
+	"banger/api"
 	"banger/internal/blockdev"
 	"banger/internal/daemon/fcproc"
+	"banger/internal/fsx"
 	"banger/internal/network"
 	"banger/internal/network/netns"
 	"banger/internal/rootapi"
@@ -63,7 +67,11 @@ type Helper struct {
 	Dirs     Dirs
 
 	locks    locks
+	jailing  sync.Mutex // makes jails one at a time: each with a user id of its own
 	programs programs
+
+	// In place of readyTime and startingTime, for tests.
+	ready, starting time.Duration
 }
 
 // Dirs are where the helper keeps things; tests have their own.
@@ -76,8 +84,23 @@ type Dirs struct {
 // uid is the user and group id of a VM's VMM.
 func (h *Helper) uid(slot int) int { return h.Settings.UIDBase + slot }
 
+// owns tells whether a user id is one of the VMs'.
+func (h *Helper) owns(uid uint32) bool {
+	return int(uid) >= h.Settings.UIDBase && int(uid) < h.Settings.UIDBase+h.Settings.UIDCount
+}
+
 func (s *Server) hello() rootapi.HelloAnswer {
 	return rootapi.HelloAnswer{Version: s.Version, PID: os.Getpid(), OwnerUID: s.Owner, Outer: s.Helper.Settings.Outer}
+}
+
+// diskError is fsx.DiskError for a failure of ours; a refusal keeps its kind and
+// its hint.
+func diskError(verb string, err error) error {
+	var refused *api.Error
+	if errors.As(err, &refused) {
+		return err
+	}
+	return fsx.DiskError(verb, err)
 }
 
 // locks lets one request at a time work on a VM.

@@ -10,7 +10,6 @@ import (
 
 	"banger/api"
 	"banger/internal/driver/firecracker"
-	"banger/internal/fsx"
 	"banger/internal/rootapi"
 	"banger/internal/vmid"
 )
@@ -67,9 +66,14 @@ func (h *Helper) makeJail(id, program string, uid int) (jail, error) {
 	if err := h.removeJail(id); err != nil {
 		return jail{}, err
 	}
+	h.jailing.Lock()
+	defer h.jailing.Unlock()
+	if err := h.mustBeUnused(uid); err != nil {
+		return jail{}, err
+	}
 	j := h.jailFor(id, program)
 	if err := os.MkdirAll(j.root, 0o711); err != nil {
-		return jail{}, fsx.DiskError("make the jail", err)
+		return jail{}, diskError("make the jail", err)
 	}
 	// The VM's user passes through; nobody lists.
 	for _, dir := range []string{j.root, j.dir, filepath.Dir(j.dir), h.Dirs.Jails} {
@@ -80,8 +84,24 @@ func (h *Helper) makeJail(id, program string, uid int) (jail, error) {
 	return j, os.Lchown(j.dir, 0, uid)
 }
 
-// removeJail removes a VM's jail and the short name of its socket. RemoveAll
-// follows no symbolic link, and the VM's user has no process any more.
+// mustBeUnused refuses a user id that another VM has: each could do to the other
+// what it can do to itself.
+func (h *Helper) mustBeUnused(uid int) error {
+	ids, err := h.jails()
+	for _, id := range ids {
+		j, found, findErr := h.findJail(id)
+		if err = errors.Join(err, findErr); err != nil || !found {
+			continue
+		}
+		if other, err := j.uid(); err == nil && int(other) == uid {
+			return api.Errorf(api.KindConflict, "user id %d is that of VM %s", uid, id).WithHint("banger doctor --leaks")
+		}
+	}
+	return err
+}
+
+// removeJail removes a VM's jail and the short name of its socket. The VM's user
+// has no process any more.
 func (h *Helper) removeJail(id string) error {
 	err := os.Remove(h.shortSocket(id))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -92,7 +112,7 @@ func (h *Helper) removeJail(id string) error {
 		if err = errors.Join(err, findErr); !found || err != nil {
 			break
 		}
-		err = os.RemoveAll(j.dir)
+		err = removeTree(j.dir)
 	}
 	if err != nil {
 		return api.Errorf(api.KindInternal, "cannot remove the jail of VM %s: %w", id, err)
@@ -112,7 +132,7 @@ func (h *Helper) fill(j jail, c rootapi.VMStartCall, uid int) error {
 			return api.Errorf(api.KindNotFound, "no boot file %s is kept", digest)
 		}
 		if err != nil {
-			return fsx.DiskError("fill the jail", err)
+			return diskError("fill the jail", err)
 		}
 	}
 	return h.diskNode(j, c.ID, uid)
@@ -129,7 +149,7 @@ func (h *Helper) diskNode(j jail, id string, uid int) error {
 	}
 	path := filepath.Join(j.root, firecracker.DiskFile)
 	if err := unix.Mknod(path, unix.S_IFBLK|0o600, int(unix.Mkdev(d.Major, d.Minor))); err != nil {
-		return fsx.DiskError("make the disk's node", err)
+		return diskError("make the disk's node", err)
 	}
 	return os.Lchown(path, uid, uid)
 }

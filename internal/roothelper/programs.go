@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"banger/api"
 	"banger/internal/driver/firecracker"
 	"banger/internal/execx"
@@ -111,7 +113,25 @@ func checkProgram(path string) error {
 		return api.Errorf(api.KindUnsupported, "cannot use %s: others than root can change it", path).
 			WithHint("sudo chown root: %[1]s && sudo chmod 755 %[1]s", path)
 	}
-	return nil
+	return checkDirs(filepath.Dir(path))
+}
+
+// checkDirs refuses a directory in which others than root can put another program
+// in the place of one. In a sticky one (inode(7)) they cannot.
+func checkDirs(dir string) error {
+	for ; ; dir = filepath.Dir(dir) {
+		var st unix.Stat_t
+		if err := unix.Lstat(dir, &st); err != nil {
+			return api.Errorf(api.KindUnsupported, "cannot use the programs in %s: %w", dir, err)
+		}
+		if st.Uid != 0 || st.Mode&0o022 != 0 && st.Mode&unix.S_ISVTX == 0 {
+			return api.Errorf(api.KindUnsupported, "cannot use the programs in %s: others than root can change it", dir).
+				WithHint("sudo chown root: %[1]s && sudo chmod go-w %[1]s", dir)
+		}
+		if dir == filepath.Dir(dir) {
+			return nil
+		}
+	}
 }
 
 // ask returns what version a program says it is.

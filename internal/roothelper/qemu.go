@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -46,10 +47,10 @@ func (h *Helper) prepareQEMU(c rootapi.VMStartCall, uid int, logs []*os.File) (*
 		os.Symlink(filepath.Join(j.root, qemuMonitor), h.shortSocket(c.ID)),
 	)
 	if err != nil {
-		return nil, fsx.DiskError("fill the jail", err)
+		return nil, diskError("fill the jail", err)
 	}
 	u := h.unit(c, logs)
-	u.Exec = append([]string{h.Settings.Self, LaunchArg, strconv.Itoa(uid), j.root, program}, qemuArgs(c, j)...)
+	u.Exec = literal(append([]string{h.Settings.Self, LaunchArg, strconv.Itoa(uid), j.root, program}, qemuArgs(c, j)...))
 	u.NetworkNamespacePath = filepath.Join(netnsDir, vmid.Netns(c.ID))
 	// The launcher changes to the VM's user by itself: systemd takes only accounts
 	// that have a name (systemd.exec(5), User=).
@@ -57,6 +58,15 @@ func (h *Helper) prepareQEMU(c rootapi.VMStartCall, uid int, logs []*os.File) (*
 	u.ProtectSystem, u.ProtectHome = "strict", "yes"
 	u.ReadWritePaths = []string{j.root}
 	return &start{jail: j, unit: u}, nil
+}
+
+// literal keeps systemd from replacing variables in arguments: the kernel's command
+// line may have a "$" (systemd.service(5), "Command lines").
+func literal(args []string) []string {
+	for i, arg := range args {
+		args[i] = strings.ReplaceAll(arg, "$", "$$")
+	}
+	return args
 }
 
 // netnsDir is where network namespaces have their names (ip-netns(8)).

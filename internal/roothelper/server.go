@@ -157,7 +157,16 @@ func peer(conn *net.UnixConn) (*unix.Ucred, error) {
 }
 
 func (s *Server) send(conn *net.UnixConn, r rootapi.Response, files []*os.File) {
-	if err := rootapi.Send(conn, r, files); err != nil {
-		s.Log.Warn("cannot answer", "error", err)
+	if r.Error != nil {
+		files = nil
+	}
+	err := rootapi.Send(conn, r, files)
+	if err == nil {
+		return
+	}
+	s.Log.Warn("cannot answer", "error", err)
+	// Who hears nothing asks again, and would get no further.
+	if r.Error == nil {
+		s.send(conn, rootapi.NewResponse(s.Version, nil, api.Errorf(api.KindInternal, "the answer cannot be sent: %w", err)), nil)
 	}
 }

@@ -1,6 +1,7 @@
 package roothelper
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,7 +39,10 @@ func (h *Helper) vmStart(ctx context.Context, c rootapi.VMStartCall, logs []*os.
 			return answer, nil, err
 		}
 		file, err := p.Process().File()
-		return answer, []*os.File{file}, err
+		if err != nil {
+			return answer, nil, err
+		}
+		return answer, []*os.File{file}, nil
 	}
 	for _, f := range logs {
 		if err := checkLog(f, h.Owner); err != nil {
@@ -70,7 +74,7 @@ func checkLog(f *os.File, owner int) error {
 	if err != nil {
 		return err
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG || int(st.Uid) != owner && st.Uid != 0 ||
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || int(st.Uid) != owner ||
 		flags&unix.O_ACCMODE != unix.O_WRONLY || flags&unix.O_APPEND == 0 {
 		return api.Errorf(api.KindInvalid, "a log must be a file of the owner's, open for appending only")
 	}
@@ -137,7 +141,7 @@ func (h *Helper) prepare(c rootapi.VMStartCall, logs []*os.File) (*start, error)
 	}
 	if err != nil {
 		s.close()
-		return nil, fsx.DiskError("fill the jail", err)
+		return nil, diskError("fill the jail", err)
 	}
 	return s, nil
 }
@@ -218,11 +222,16 @@ func (h *Helper) launch(ctx context.Context, c rootapi.VMStartCall, s *start, wa
 		return rootapi.Process{}, nil, err
 	}
 	defer p.Close()
+	// The pid may have changed hands before it was opened: not if it is the unit's
+	// still, as systemd lets go of a pid before it says that there is none.
+	if again, err := h.Units.MainPID(ctx, s.unit.Name); err != nil || again != pid {
+		return rootapi.Process{}, nil, cmp.Or(err, ended(c))
+	}
 	pidfd, err := p.File()
 	if err != nil {
 		return rootapi.Process{}, nil, err
 	}
-	if err := ready.wait(pidfd, readyTime); err != nil {
+	if err := ready.wait(pidfd, cmp.Or(h.ready, readyTime)); err != nil {
 		pidfd.Close()
 		if errors.Is(err, errEnded) {
 			return rootapi.Process{}, nil, ended(c)

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"banger/api"
 	"banger/internal/fsx"
 	"banger/internal/rootapi"
@@ -28,9 +30,32 @@ type BootFiles struct {
 
 // bootFile is one as it was when its digest was taken.
 type bootFile struct {
+	Inode   uint64    `json:"inode"`
 	Size    int64     `json:"size"`
 	ModTime time.Time `json:"mod_time"`
-	Digest  string    `json:"digest"`
+	// Change is when the kernel last changed the inode, which nobody can set.
+	Change time.Time `json:"change"`
+	Digest string    `json:"digest"`
+}
+
+// stateOf is a file without its digest.
+func stateOf(f *os.File) (bootFile, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return bootFile{}, &os.PathError{Op: "stat", Path: f.Name(), Err: err}
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return bootFile{}, &os.PathError{Op: "read", Path: f.Name(), Err: unix.EINVAL}
+	}
+	return bootFile{
+		Inode: st.Ino, Size: st.Size,
+		ModTime: time.Unix(st.Mtim.Unix()).UTC(), Change: time.Unix(st.Ctim.Unix()).UTC(),
+	}, nil
+}
+
+// same tells whether two states are of the same content.
+func (f bootFile) same(g bootFile) bool {
+	return f.Inode == g.Inode && f.Size == g.Size && f.ModTime.Equal(g.ModTime) && f.Change.Equal(g.Change)
 }
 
 // NewBootFiles returns one that remembers in a file.
@@ -55,7 +80,7 @@ func (b *BootFiles) keep(ctx context.Context, helper Helper, path string) (strin
 }
 
 func (b *BootFiles) digest(f *os.File) (string, error) {
-	info, err := f.Stat()
+	now, err := stateOf(f)
 	if err != nil {
 		return "", err
 	}
@@ -67,20 +92,19 @@ func (b *BootFiles) digest(f *os.File) (string, error) {
 			b.known = map[string]bootFile{}
 		}
 	}
-	old := b.known[f.Name()]
-	if old.Size == info.Size() && old.ModTime.Equal(info.ModTime()) && old.Digest != "" {
+	if old := b.known[f.Name()]; old.Digest != "" && now.same(old) {
 		return old.Digest, nil
 	}
 	sum := sha256.New()
-	if _, err := io.Copy(sum, io.NewSectionReader(f, 0, info.Size())); err != nil {
+	if _, err := io.Copy(sum, io.NewSectionReader(f, 0, now.Size)); err != nil {
 		return "", err
 	}
-	digest := hex.EncodeToString(sum.Sum(nil))
-	b.known[f.Name()] = bootFile{Size: info.Size(), ModTime: info.ModTime().UTC(), Digest: digest}
+	now.Digest = hex.EncodeToString(sum.Sum(nil))
+	b.known[f.Name()] = now
 	b.forgetGone()
 	// Only a cache: a failure costs a reading later.
 	_ = fsx.WriteJSON(b.file, b.known)
-	return digest, nil
+	return now.Digest, nil
 }
 
 func (b *BootFiles) forgetGone() {

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -143,7 +142,11 @@ func (d *base) recover(ctx context.Context, id, dir string, hint json.RawMessage
 		rootapi.CloseAll(files)
 		return nil, driver.ErrGone
 	}
-	return d.machine(id, dir, *found.Process, files)
+	m, err := d.machine(id, dir, *found.Process, files)
+	if errors.Is(err, proc.ErrGone) { // it ended since
+		return nil, driver.ErrGone
+	}
+	return m, err
 }
 
 // machine takes over what the helper gave: the pidfd, and maybe the doorbell.
@@ -153,19 +156,17 @@ func (d *base) machine(id, dir string, p rootapi.Process, files []*os.File) (*Ma
 	}
 	m := &Machine{id: id, dir: dir, process: p, helper: d.helper, vsock: d.name == rootapi.Firecracker}
 	if len(files) > 1 {
-		bell, err := net.FileListener(files[1])
+		var err error
+		m.bell, err = newBell(files[1])
+		rootapi.CloseAll(files[1:])
 		if err != nil {
-			rootapi.CloseAll(files)
+			files[0].Close()
 			return nil, fmt.Errorf("cannot use the doorbell of VM %s: %w", id, err)
 		}
-		m.bell = bell.(*net.UnixListener)
-		// It lies in the jail, and is removed with that.
-		m.bell.SetUnlinkOnClose(false)
-		rootapi.CloseAll(files[1:])
 	}
 	held, err := proc.FromPidfd(files[0], proc.Identity{PID: p.PID, StartTime: p.StartTime, BootID: p.BootID})
 	if err != nil {
-		m.closeBell()
+		m.bell.close()
 		return nil, err
 	}
 	m.held = held

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync"
+	"os"
 
 	"banger/api"
 	"banger/internal/driver"
@@ -22,10 +22,8 @@ type Machine struct {
 	process rootapi.Process
 	held    *proc.Process
 	helper  Helper
-	vsock   bool // the agent is reached by vsock
-
-	mu   sync.Mutex
-	bell *net.UnixListener // where the agent's doorbell arrives; nil once it rang, and after a recovery
+	vsock   bool  // the agent is reached by vsock
+	bell    *bell // nil where there is none, and after a recovery
 }
 
 // PID implements driver.Machine.
@@ -96,49 +94,64 @@ func (m *Machine) dial(ctx context.Context, socket string) (net.Conn, error) {
 	return net.FileConn(files[0])
 }
 
-// awaitBell waits until the guest's agent has rung, if it is still to do so.
-// Whoever connects there is the VM's own VMM: the socket is in its jail.
-func (m *Machine) awaitBell(ctx context.Context) error {
-	m.mu.Lock()
-	bell := m.bell
-	m.mu.Unlock()
-	if bell == nil {
-		return nil
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { bell.Close() })
-	defer stop()
-	go func() {
-		select {
-		case <-m.held.Done():
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	conn, err := bell.Accept()
-	m.closeBell()
-	if err == nil {
-		conn.Close()
-		return nil
-	}
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
-	}
-	return errors.Join(errors.New("the doorbell broke"), err)
+// bell is where the agent's doorbell arrives. Whoever connects there is the VM's
+// own VMM: the socket is in its jail.
+type bell struct {
+	listener *net.UnixListener
+	over     chan struct{} // closed when it rang, or cannot any more
 }
 
-func (m *Machine) closeBell() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.bell != nil {
-		m.bell.Close()
-		m.bell = nil
+// newBell listens on a socket that the helper bound.
+func newBell(f *os.File) (*bell, error) {
+	l, err := net.FileListener(f)
+	if err != nil {
+		return nil, err
+	}
+	unixListener, ok := l.(*net.UnixListener)
+	if !ok {
+		l.Close()
+		return nil, errors.New("it is no Unix socket")
+	}
+	// It lies in the jail, and is removed with that.
+	unixListener.SetUnlinkOnClose(false)
+	b := &bell{listener: unixListener, over: make(chan struct{})}
+	go b.listen()
+	return b, nil
+}
+
+func (b *bell) listen() {
+	defer close(b.over)
+	if conn, err := b.listener.Accept(); err == nil {
+		conn.Close()
+	}
+	b.listener.Close()
+}
+
+// close lets go of the bell. One that is nil rang before.
+func (b *bell) close() {
+	if b != nil {
+		b.listener.Close()
+		<-b.over
+	}
+}
+
+// awaitBell waits until the guest's agent has rung, if it is still to do so.
+func (m *Machine) awaitBell(ctx context.Context) error {
+	if m.bell == nil {
+		return nil
+	}
+	select {
+	case <-m.bell.over:
+		return nil
+	case <-m.held.Done():
+		return api.Errorf(api.KindConflict, "the VMM of VM %s has ended", m.id)
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
 // Release implements driver.Machine.
 func (m *Machine) Release() {
-	m.closeBell()
+	m.bell.close()
 	m.held.Close()
 }
