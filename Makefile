@@ -7,7 +7,7 @@
 #   make docs             the generated reference pages
 
 SHELL    := /bin/bash
-PROGRAMS := banger bangerd banger-agent
+PROGRAMS := banger bangerd bangerd-root banger-agent
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT   ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X banger/internal/buildinfo.version=$(VERSION) -X banger/internal/buildinfo.commit=$(COMMIT)

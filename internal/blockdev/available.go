@@ -6,41 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
-	"banger/internal/vmid"
 )
-
-// Status says how full the VM's copy-on-write file is. It is an error of kind
-// api.KindNotFound when the VM has no snapshot attached.
-func Status(id string) (Usage, error) {
-	u, err := status(id)
-	if err != nil {
-		return Usage{}, failure("look at", id, err)
-	}
-	return u, nil
-}
-
-func status(id string) (Usage, error) {
-	if !vmid.Valid(id) {
-		return Usage{}, api.Errorf(api.KindInvalid, "%q is no id of a VM", id)
-	}
-	m, err := openMapper()
-	if err != nil {
-		return Usage{}, err
-	}
-	defer m.close()
-	a, err := m.status(vmid.Device(id))
-	if errors.Is(err, unix.ENXIO) || err == nil && !a.has(unix.DM_ACTIVE_PRESENT_FLAG) {
-		return Usage{}, api.Errorf(api.KindNotFound, "no snapshot is attached")
-	}
-	if err != nil {
-		return Usage{}, err
-	}
-	line, err := m.line(vmid.Device(id), 0)
-	if err != nil {
-		return Usage{}, err
-	}
-	return parseUsage(line.params)
-}
 
 // Available says why AttachSnapshot cannot work on this host, if so. It loads
 // the modules that are needed.

@@ -14,16 +14,16 @@ import (
 	"banger/internal/vmid"
 )
 
-// detachTime is how long a disk may be in use, unless the caller's context ends
+// patience is how long a disk may be in use, unless the caller's context ends
 // sooner. The VMM that held it has exited or is about to; udev, which looks at
 // each new device, holds one for milliseconds.
-const detachTime = 10 * time.Second
+const patience = 10 * time.Second
 
 // Detach removes the VM's device and its loop devices, whichever there are, and
 // returns when they are gone. It waits while one is still open. Absent is
 // success.
 func Detach(ctx context.Context, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, detachTime)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := detach(ctx, id); err != nil {
 		return failure("detach", id, err)
@@ -76,14 +76,16 @@ func (m *mapper) inUse(name string) error {
 	}
 	d := a.device()
 	if h := holders(d.Name); len(h) > 0 {
-		return busy(d, fmt.Sprintf("%s is under %s", name, strings.Join(h, ", ")))
+		return busy(d, name, strings.Join(h, ", "))
 	}
-	return busy(d, fmt.Sprintf("%s is open %d times", name, a.open))
+	return busy(d, name, nobody)
 }
 
-func busy(d Device, what string) error {
-	return api.Errorf(api.KindConflict, "%s, by a VMM that has not exited or by udev: %w", what, errInUse).
-		WithHint("sudo lsof %s", d.Path())
+// nobody in the kernel: a process, then.
+const nobody = "a VMM that has not exited, or udev"
+
+func busy(d Device, name, by string) error {
+	return api.Errorf(api.KindConflict, "%s is %w by %s", name, errInUse, by).WithHint("sudo lsof %s", d.Path())
 }
 
 // clearLoops unbinds the VM's loop devices, and fails with errInUse while there
@@ -99,7 +101,7 @@ func clearLoops(tag string) error {
 			return false, os.NewSyscallError("ioctl LOOP_CLR_FD", err)
 		}
 		if _, err := os.Stat(sysBlock + "/" + l.device.Name + "/loop"); err == nil {
-			left = busy(l.device, l.device.Name+" is open")
+			left = busy(l.device, l.device.Name, nobody)
 		}
 		return false, nil
 	})
@@ -125,7 +127,7 @@ func retry(ctx context.Context, try func() error) error {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return errors.Join(context.Cause(ctx), err)
+			return fmt.Errorf("%w: %w", err, context.Cause(ctx))
 		}
 	}
 }

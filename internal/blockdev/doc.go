@@ -1,8 +1,8 @@
 // Package blockdev makes the block devices that VMs of system mode have as
 // disks, by ioctl: loop devices (loop(4)) and device-mapper snapshots
 // (Documentation/admin-guide/device-mapper/snapshot.rst) over them. It needs
-// CAP_SYS_ADMIN, Linux 5.8 (LOOP_CONFIGURE), and remembers nothing: what there
-// is, it asks the kernel.
+// CAP_SYS_ADMIN, Linux 5.8 (for LOOP_CONFIGURE), and remembers nothing: what
+// there is, it asks the kernel.
 //
 // A snapshot of VM <id> is the device-mapper device banger-<id> over two loop
 // devices. That over the base is read-only and shared by all VMs with this

@@ -71,7 +71,7 @@ func openLoop(name string, flag int) (*loop, error) {
 func openUnbound(name string, flag int) (*loop, error) {
 	f, err := os.OpenFile("/dev/"+name, flag|unix.O_NOFOLLOW, 0)
 	if absent(err) {
-		return nil, errUnbound
+		return nil, fmt.Errorf("%w: %w", errUnbound, err)
 	}
 	if err != nil {
 		return nil, err
@@ -135,6 +135,7 @@ func bind(ctx context.Context, b backing) (*loop, error) {
 		return nil, err
 	}
 	defer control.Close()
+	var last error
 	for range bindTries {
 		if err := context.Cause(ctx); err != nil {
 			return nil, err
@@ -145,11 +146,12 @@ func bind(ctx context.Context, b backing) (*loop, error) {
 		}
 		l, err := bindTo("loop"+strconv.Itoa(n), b)
 		if errors.Is(err, errUnbound) || errors.Is(err, unix.EBUSY) {
-			continue // removed or taken in between
+			last = err // removed or taken in between
+			continue
 		}
 		return l, err
 	}
-	return nil, fmt.Errorf("other programs took %d free loop devices first", bindTries)
+	return nil, fmt.Errorf("no free loop device could be had in %d tries: %w", bindTries, last)
 }
 
 func bindTo(name string, b backing) (*loop, error) {

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
-	"banger/internal/vmid"
 )
 
 func readWrite(t *testing.T, f *os.File, content string) {
@@ -126,7 +125,7 @@ func waitsForHolder(t *testing.T, id string, d Device) {
 	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	err := Detach(short, id)
-	if api.KindOf(err) != api.KindTimeout || !strings.Contains(err.Error(), "open") || api.AsError(err).Hint == "" {
+	if api.KindOf(err) != api.KindTimeout || !strings.Contains(err.Error(), "in use by a VMM") || api.AsError(err).Hint == "" {
 		t.Errorf("%v (%s)", err, api.AsError(err).Hint)
 	}
 	t.Logf("while it is held: %v", err)
@@ -218,35 +217,10 @@ func TestBasesAreShared(t *testing.T) {
 		}
 		f.Close()
 	}
-	name := held[0].device.Name
 	for _, l := range held {
 		l.close()
 	}
-	gone(t, name, b)
-}
-
-// gone waits until the loop device is not bound to the file any more.
-func gone(t *testing.T, name string, b backing) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	err := retry(ctx, func() error {
-		l, err := openLoop(name, os.O_RDONLY)
-		if errors.Is(err, errUnbound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		defer l.close()
-		if b.id != (identity{l.info.Device, l.info.Inode}) {
-			return nil
-		}
-		return errInUse // until this look's own descriptor is closed, perhaps
-	})
-	if err != nil {
-		t.Errorf("%s is left: %v", name, err)
-	}
+	noLoops(t, b.file)
 }
 
 func TestAWritableFileIsNoBase(t *testing.T) {
@@ -281,27 +255,11 @@ func TestKilledBeforeTheMapper(t *testing.T) {
 	needLoops(t)
 	id, base, cow := forVM(t, 1), fileOf(t, 1<<20, ""), fileOf(t, 2<<20, "")
 	p := child(t, "loops", id, base.Name(), cow.Name())
-	if n := loopsOf(t, vmid.Device(id)); n != 1 {
-		t.Errorf("%d loop devices while it runs", n)
+	if b, c := loopsOver(t, base), loopsOver(t, cow); b != 1 || c != 1 {
+		t.Errorf("%d and %d loop devices while it runs", b, c)
 	}
 	p.kill()
-	nothingIsLeft(t, id)
-}
-
-// nothingIsLeft looks for loop devices of the VM, or of any base.
-func nothingIsLeft(t *testing.T, id string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	err := retry(ctx, func() error {
-		if loopsOf(t, vmid.Device(id))+loopsOf(t, baseTag) > 0 {
-			return errInUse
-		}
-		return nil
-	})
-	if err != nil {
-		t.Errorf("loop devices are left: %v", err)
-	}
+	noLoops(t, base, cow)
 }
 
 func TestLocks(t *testing.T) {

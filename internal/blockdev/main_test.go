@@ -9,6 +9,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"banger/internal/vmid"
 )
@@ -181,12 +184,16 @@ func forVM(t *testing.T, n int) string {
 	return id
 }
 
-// loopsOf counts the loop devices that carry the tag.
-func loopsOf(t *testing.T, tag string) int {
+// loopsOver counts the loop devices over the file.
+func loopsOver(t *testing.T, f *os.File) int {
 	t.Helper()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		t.Fatal(err)
+	}
 	n := 0
 	if err := eachLoop(func(l *loop) (bool, error) {
-		if l.tag() == tag {
+		if l.info.Device == st.Dev && l.info.Inode == st.Ino {
 			n++
 		}
 		return false, nil
@@ -194,6 +201,25 @@ func loopsOf(t *testing.T, tag string) int {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// noLoops waits until there is no loop device over any of the files: the kernel
+// unbinds them when udev, too, has had its look.
+func noLoops(t *testing.T, files ...*os.File) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	for _, f := range files {
+		err := retry(ctx, func() error {
+			if loopsOver(t, f) > 0 {
+				return errInUse
+			}
+			return nil
+		})
+		if err != nil {
+			t.Errorf("loop devices over %s are left: %v", f.Name(), err)
+		}
+	}
 }
 
 // objectsOf lists what there is for a VM.

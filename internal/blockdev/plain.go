@@ -11,6 +11,8 @@ import (
 // over the same file that is there already is returned; one over another file
 // is an error of kind api.KindConflict.
 func AttachPlain(ctx context.Context, id string, file *os.File) (Device, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	d, err := attachPlain(ctx, id, file)
 	if err != nil {
 		return Device{}, failure("attach", id, err)

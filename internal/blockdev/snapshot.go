@@ -39,6 +39,8 @@ func (s snapshot) sectors() uint64 { return uint64(s.base.size / sectorSize) }
 // two files that is there already is returned; one over others is an error of
 // kind api.KindConflict.
 func AttachSnapshot(ctx context.Context, id string, base, cow *os.File) (Device, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	d, err := attachSnapshot(ctx, id, base, cow)
 	if err != nil {
 		return Device{}, failure("attach", id, err)
@@ -181,6 +183,9 @@ func loadFailure(name string, err error) error {
 	case errors.Is(err, unix.ENXIO):
 		return api.Errorf(api.KindInvalid, "cannot load the table of %s: the copy-on-write file holds something else: %w", name, err).
 			WithHint("sudo dmesg | tail")
+	case errors.Is(err, unix.EIO):
+		return api.Errorf(api.KindInternal, "cannot load the table of %s: the copy-on-write file cannot be read or written, as on a full disk: %w", name, err).
+			WithHint("df -h; sudo dmesg | tail")
 	}
 	return fmt.Errorf("load the table of %s: %w", name, err)
 }

@@ -3,7 +3,6 @@ package blockdev
 import (
 	"fmt"
 	"regexp"
-	"strconv"
 	"strings"
 )
 
@@ -35,40 +34,4 @@ func parseTable(line target) (table, error) {
 		}
 	}
 	return table{base: fields[0], cow: fields[1]}, nil
-}
-
-// Usage says how full a snapshot's copy-on-write file is, in sectors of 512
-// bytes. All is 0 where the kernel does not say.
-type Usage struct {
-	Used     uint64 // data and metadata
-	Total    uint64 // the file's size
-	Metadata uint64
-	Invalid  bool // the host could not write to the file: all reads and writes of the VM fail
-	Overflow bool // the file is full: the VM's writes fail
-}
-
-// parseUsage reads the parameters of a snapshot's status line: snapshot_status
-// in drivers/md/dm-snap.c.
-func parseUsage(params string) (Usage, error) {
-	switch params {
-	case "Invalid", "Merge failed":
-		return Usage{Invalid: true}, nil
-	case "Overflow":
-		return Usage{Overflow: true}, nil
-	case "Unknown":
-		return Usage{}, nil
-	}
-	fields := strings.FieldsFunc(params, func(r rune) bool { return r == ' ' || r == '/' })
-	if len(fields) == 3 && params == fields[0]+"/"+fields[1]+" "+fields[2] {
-		var u Usage
-		for i, n := range []*uint64{&u.Used, &u.Total, &u.Metadata} {
-			v, err := strconv.ParseUint(fields[i], 10, 64)
-			if err != nil {
-				return Usage{}, fmt.Errorf("%q is no status of a snapshot: %w", params, err)
-			}
-			*n = v
-		}
-		return u, nil
-	}
-	return Usage{}, fmt.Errorf("%q is no status of a snapshot", params)
 }

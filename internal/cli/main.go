@@ -129,7 +129,7 @@ stop it.`,
 	})
 	root.AddCommand(
 		newVM(a), newPs(a), newImage(a), newKernel(a), newDoctor(a),
-		newDaemon(a), newConfig(a), newCompletion(a), newVersion(a),
+		newDaemon(a), newSystem(a), newConfig(a), newCompletion(a), newVersion(a),
 	)
 	return root
 }

@@ -55,7 +55,7 @@ func (h *Helper) netAttach(ctx context.Context, c rootapi.NetAttachCall, _ []*os
 	if err != nil {
 		return nil, err
 	}
-	if err := h.Firewall.EnsureOnce(ctx); err != nil {
+	if err := h.Firewall.Ensure(ctx); err != nil {
 		return nil, err
 	}
 	return nil, h.Networks.Attach(ctx, plan)

@@ -37,15 +37,6 @@ type Networks interface {
 	List() ([]netns.Object, error)
 }
 
-// Firewall is the host's table, which belongs to no VM.
-type Firewall interface {
-	Ensure(ctx context.Context) error
-	// EnsureOnce is Ensure, unless that has succeeded before.
-	EnsureOnce(ctx context.Context) error
-	Remove(ctx context.Context) error
-	Check(ctx context.Context) []api.Check
-}
-
 // Units starts and ends units of systemd.
 type Units interface {
 	StartTransient(ctx context.Context, u systemd.Unit) error

@@ -10,14 +10,11 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"sync/atomic"
 	"syscall"
-	"time"
 
 	"banger/api"
 	"banger/internal/config"
 	"banger/internal/daemon/fcproc"
-	"banger/internal/network"
 	"banger/internal/network/netns"
 	"banger/internal/paths"
 	"banger/internal/system/record"
@@ -69,6 +66,7 @@ func run(version string, log *slog.Logger) error {
 		return err
 	}
 	defer networks.Close()
+	defer h.Firewall.Close()
 	// Without its table a guest could reach what it must not: then none gets a
 	// network, while everything else goes on.
 	if err := h.Firewall.Ensure(ctx); err != nil {
@@ -114,7 +112,7 @@ func newHelper(ctx context.Context, r record.Record, log *slog.Logger) (*Helper,
 		Settings: Settings{UIDBase: r.UIDBase, UIDCount: r.UIDCount, Outer: outer, Self: self},
 		Owner:    r.UID,
 		Blocks:   KernelBlocks{}, Networks: networks, Units: units,
-		Firewall: &hostFirewall{outer: outer},
+		Firewall: &hostFirewall{outer: outer, log: log},
 		Host:     fcproc.System(),
 		Dirs:     Dirs{Jails: paths.Jails, Boot: paths.BootFiles, Run: paths.RootRun},
 	}
@@ -153,37 +151,3 @@ func rootsAlone(path string) error {
 	}
 	return nil
 }
-
-// hostFirewall is the host's table, and the forwarding that it relies on.
-type hostFirewall struct {
-	outer  netip.Prefix
-	loaded atomic.Bool
-}
-
-// tableTime bounds the loading of a table.
-const tableTime = 10 * time.Second
-
-// Ensure implements Firewall.
-func (f *hostFirewall) Ensure(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, tableTime)
-	defer cancel()
-	if _, err := netns.EnsureForwarding(); err != nil {
-		return err
-	}
-	if err := netns.EnsureTable(ctx, network.HostTable{Outer: f.outer, Resolver: upstream()}); err != nil {
-		return err
-	}
-	f.loaded.Store(true)
-	return nil
-}
-
-// EnsureOnce implements Firewall.
-func (f *hostFirewall) EnsureOnce(ctx context.Context) error {
-	if f.loaded.Load() {
-		return nil
-	}
-	return f.Ensure(ctx)
-}
-
-// Remove implements Firewall.
-func (f *hostFirewall) Remove(ctx context.Context) error { return netns.RemoveTable(ctx) }

@@ -19,7 +19,6 @@ import (
 	"banger/internal/driver/qemu"
 	"banger/internal/fsx"
 	"banger/internal/rootapi"
-	"banger/internal/systemd"
 	"banger/internal/vmid"
 )
 
@@ -28,9 +27,9 @@ import (
 // that it cannot write but for one directory. It needs the host's libraries, so
 // its root stays the host's.
 
-// LaunchArg makes this program the launcher that a QEMU's unit runs: as the VM's
-// user it binds the sockets that QEMU is to serve, and becomes QEMU. So they can be
-// connected to from the first moment.
+// LaunchArg makes this program the launcher that a QEMU's unit runs: it becomes the
+// VM's user, binds the sockets that QEMU is to serve, and becomes QEMU. So they can
+// be connected to from the first moment.
 const LaunchArg = "launch"
 
 // prepareQEMU is prepare for QEMU.
@@ -51,10 +50,11 @@ func (h *Helper) prepareQEMU(c rootapi.VMStartCall, uid int, logs []*os.File) (*
 		return nil, diskError("fill the jail", err)
 	}
 	u := h.unit(c, logs)
-	u.Exec = literal(append([]string{h.Settings.Self, LaunchArg, j.root, program}, qemuArgs(c, j)...))
-	u.Credential = &systemd.Credential{UID: uint32(uid), GID: uint32(uid), Groups: kvmGroup()}
+	u.Exec = literal(append([]string{h.Settings.Self, LaunchArg, strconv.Itoa(uid), j.root, program}, qemuArgs(c, j)...))
 	u.NetworkNamespacePath = filepath.Join(netnsDir, vmid.Netns(c.ID))
-	u.NoNewPrivileges, u.CapabilityBoundingSet = true, []int{}
+	// The launcher changes to the VM's user by itself: systemd takes only accounts
+	// that have a name (systemd.exec(5), User=).
+	u.NoNewPrivileges, u.CapabilityBoundingSet = true, []int{unix.CAP_SETUID, unix.CAP_SETGID}
 	u.ProtectSystem, u.ProtectHome = "strict", "yes"
 	u.ReadWritePaths = []string{j.root}
 	return &start{jail: j, unit: u}, nil
@@ -91,21 +91,40 @@ const (
 
 // kvmGroup is the group that may open /dev/kvm, where there is one. Firecracker's
 // jailer makes a node of the VM's own instead.
-func kvmGroup() []string {
+func kvmGroup() []int {
 	var st unix.Stat_t
 	if unix.Stat("/dev/kvm", &st) != nil || st.Gid == 0 {
 		return nil
 	}
-	return []string{strconv.Itoa(int(st.Gid))}
+	return []int{int(st.Gid)}
+}
+
+// becomeUser drops root for good: setuid(2) by root takes all three ids and every
+// capability.
+func becomeUser(uid int) error {
+	if err := errors.Join(unix.Setgroups(kvmGroup()), unix.Setgid(uid), unix.Setuid(uid)); err != nil {
+		return fmt.Errorf("cannot become user %d: %w", uid, err)
+	}
+	return nil
 }
 
 // Launch binds QEMU's sockets in the directory and becomes QEMU. It only returns
 // when that failed. Standard output is the console's log, standard error QEMU's.
 func Launch(args []string) error {
-	if len(args) < 2 {
-		return api.Errorf(api.KindInvalid, "%s DIRECTORY PROGRAM ARGUMENTS: it is started by bangerd-root", LaunchArg)
+	if len(args) < 3 {
+		return api.Errorf(api.KindInvalid, "%s UID DIRECTORY PROGRAM ARGUMENTS: it is started by bangerd-root", LaunchArg)
 	}
-	dir, program := args[0], args[1]
+	uid, err := strconv.Atoi(args[0])
+	if err == nil && uid <= 0 {
+		err = api.Errorf(api.KindInvalid, "%d is no VM's user id", uid)
+	}
+	if err == nil {
+		err = becomeUser(uid)
+	}
+	if err != nil {
+		return err
+	}
+	dir, program := args[1], args[2]
 	monitor, err := fsx.ListenUnix(filepath.Join(dir, qemuMonitor))
 	if err != nil {
 		return err
@@ -122,7 +141,7 @@ func Launch(args []string) error {
 	if err != nil {
 		return err
 	}
-	return become(program, args[2:], []*os.File{os.Stderr, os.Stderr, monitorFile, agentFile, os.Stdout})
+	return become(program, args[3:], []*os.File{os.Stderr, os.Stderr, monitorFile, agentFile, os.Stdout})
 }
 
 // become executes a program with files as its descriptors from 1 on.

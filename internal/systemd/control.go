@@ -84,5 +84,8 @@ func (b *Bus) Disable(ctx context.Context, units ...string) error {
 	err := b.with(ctx, func(l *link) error {
 		return l.call(ctx, "DisableUnitFiles", []any{units, false})
 	})
+	if noSuchUnit(err) || errorName(err) == "org.freedesktop.DBus.Error.FileNotFound" {
+		return nil
+	}
 	return explain("disable", units[0], err)
 }

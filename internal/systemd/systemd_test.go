@@ -29,7 +29,7 @@ func TestStartTransientSendsEverySetting(t *testing.T) {
 	defer out.Close()
 	u := Unit{
 		Name: vmUnit, Description: "a VM", Slice: "banger.slice", Exec: []string{"/usr/bin/jailer", "--id", "x"},
-		Environment: []string{"A=b"}, Stdout: out, Stderr: out, Credential: &Credential{1900000007, 1900000007, nil},
+		Environment: []string{"A=b"}, Stdout: out, Stderr: out, Credential: &Credential{UID: 1900000007, GID: 1900000007},
 		MemoryMax: 1 << 30, CPUWeight: 200, CPUQuota: 1500 * time.Millisecond, TasksMax: 64,
 		NetworkNamespacePath: "/run/netns/banger-0123456789ab", DevicePolicy: "closed",
 		DeviceAllow: []Device{{"/dev/kvm", "rw"}, {"/dev/net/tun", "rw"}}, NoNewPrivileges: true,

@@ -42,7 +42,10 @@ type Unit struct {
 	LimitNOFILE    uint64
 }
 
-// Credential is who a service runs as. The numbers need no names.
+// Credential is who a service runs as. An account must have the number: systemd
+// looks it up, and refuses one that has no name with status 217 (measured with
+// systemd 252). A program that is to have a uid from a reserved range changes to
+// it by itself.
 type Credential struct {
 	UID, GID uint32
 	Groups   []string // supplementary ones, as numbers

@@ -212,7 +212,8 @@ func (s *Service) recordTiming(e *entry, o *op.Op) {
 	if s.get(e).State != api.StateRunning {
 		return
 	}
-	err := s.update(context.WithoutCancel(s.ctx), e, func(v *api.VM) { v.Timing = s.withParts(e, o.Timing()) })
+	timing := s.withParts(e, o.Timing())
+	err := s.update(context.WithoutCancel(s.ctx), e, func(v *api.VM) { v.Timing = timing })
 	if err != nil {
 		s.Logger.Error("cannot record an operation's timing", "vm", e.vm.ID, "error", err)
 	}

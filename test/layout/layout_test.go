@@ -44,12 +44,16 @@ var leaves = []string{"api", "internal/buildinfo", "internal/execx", "internal/f
 // stands for everything below x.
 var known = map[string][]string{
 	"client":       {"internal/guest"},
-	"internal/cli": {"client", "internal/guest", "internal/config", "internal/doctor"},
+	"internal/cli": {"client", "internal/guest", "internal/config", "internal/doctor", "internal/system", "internal/rootapi"},
 
 	"internal/config": {},
 	"internal/doctor": {"internal/driver"},
 
-	"internal/daemon": {"internal/vm", "internal/op", "internal/store", "internal/config", "internal/console", "internal/disk", "internal/driver"},
+	"internal/system":        {"internal/system/record", "internal/systemd"},
+	"internal/system/record": {},
+	"internal/systemd":       {},
+
+	"internal/daemon": {"internal/systemd", "internal/vm", "internal/op", "internal/store", "internal/config", "internal/console", "internal/disk", "internal/driver"},
 	"internal/vm":     {"internal/op", "internal/disk", "internal/driver", "internal/guest", "internal/agentproto", "internal/console"},
 	"internal/op":     {},
 	"internal/store":  {"internal/op"},

@@ -52,13 +52,13 @@ const (
 // "8250.nr_uarts=0" from its console, and "panic=1" would wait a second.
 //
 //   - console=ttyS0: what the kernel and the agent say is the console log.
-//   - 8250.nr_uarts=1: the three serial ports that are not there are not looked for.
 //   - swiotlb=noforce: no memory is set aside for devices that cannot reach all of it.
 //   - reboot=k: a reset by the keyboard controller ends Firecracker with success.
-//     The triple fault that QEMU's guests use ends it, too, but as an error.
+//     The triple fault that QEMU's guests use is to it an error of KVM
+//     (src/vmm/src/vstate/vcpu.rs).
 //   - banger.vsock=1: agentproto.VsockArg.
 const (
-	argsBefore = "console=ttyS0 8250.nr_uarts=1 swiotlb=noforce "
+	argsBefore = "console=ttyS0 swiotlb=noforce "
 	argsAfter  = " reboot=k banger.vsock=1"
 )
 

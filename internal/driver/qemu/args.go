@@ -39,7 +39,7 @@ func Args(s driver.Spec, accel string, files Files) []string {
 	args = append(args, bootArgs(s)...)
 	args = append(args, "-chardev", consoleArg(s.Dir))
 	args = append(args, channelArgs(files)...)
-	args = append(args, diskArgs(s)...)
+	args = append(args, diskArgs(s, "file")...)
 	if s.NoNetwork {
 		return args
 	}
@@ -88,8 +88,8 @@ func machineArgs(accel string) []string {
 // diskArgs attach the disk. The host's page cache is used; a flush by the guest
 // is an fdatasync on the host (cache.no-flush=off), so what the guest synced is
 // safe. What the guest discards is freed on the host.
-func diskArgs(s driver.Spec) []string {
-	file := "driver=file,node-name=file,filename=" + escape(s.Disk) +
+func diskArgs(s driver.Spec, protocol string) []string {
+	file := "driver=" + protocol + ",node-name=file,filename=" + escape(s.Disk) +
 		",aio=threads,discard=unmap,cache.direct=off,cache.no-flush=off"
 	format := "driver=raw,node-name=disk,file=file,discard=unmap"
 	if s.DiskFormat == disk.Qcow2 {

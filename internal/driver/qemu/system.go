@@ -19,7 +19,7 @@ func SystemArgs(s driver.Spec, accel string, files Files) []string {
 		"-chardev", "file,id=console,append=on,path=/dev/fdset/1",
 	)
 	args = append(args, channelArgs(files)...)
-	args = append(args, diskArgs(s)...)
+	args = append(args, diskArgs(s, "host_device")...)
 	if s.NoNetwork {
 		return args
 	}

@@ -108,8 +108,8 @@ func address(nl *netlink.Handle, name string, a *netlink.Addr) error {
 // the namespace mounted on it. The kernel resolves the descriptor, so no other
 // namespace can be meant.
 func (m *Manager) name(ns *os.File, id string) error {
-	if err := os.MkdirAll(m.dir, 0o755); err != nil {
-		return err
+	if err := m.prepareDir(); err != nil {
+		return fmt.Errorf("prepare %s: %w", m.dir, err)
 	}
 	path := m.path(id)
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDONLY|unix.O_NOFOLLOW, 0o444)
@@ -121,6 +121,24 @@ func (m *Manager) name(ns *os.File, id string) error {
 		return fmt.Errorf("name a network namespace %s: %w", path, err)
 	}
 	return nil
+}
+
+// prepareDir makes the directory of names a shared mount, as ip-netns(8) does when
+// it finds none: if it did so later, our names would be below its mount, where
+// Detach could not remove them.
+func (m *Manager) prepareDir() error {
+	if err := os.MkdirAll(m.dir, 0o755); err != nil {
+		return err
+	}
+	share := func() error { return unix.Mount("", m.dir, "none", unix.MS_SHARED|unix.MS_REC, "") }
+	err := share()
+	if !errors.Is(err, unix.EINVAL) { // EINVAL: it is no mount point
+		return err
+	}
+	if err := unix.Mount(m.dir, m.dir, "none", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return err
+	}
+	return share()
 }
 
 func (m *Manager) path(id string) string { return filepath.Join(m.dir, vmid.Netns(id)) }

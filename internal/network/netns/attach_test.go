@@ -3,14 +3,13 @@
 package netns
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -235,6 +234,31 @@ func TestDetachRemovesHalfAVMAndNoMore(t *testing.T) {
 	}
 }
 
+// TestBesideIPNetns has ip-netns(8) make and remove a name of its own meanwhile.
+func TestBesideIPNetns(t *testing.T) {
+	needsRoot(t)
+	if _, err := exec.LookPath("ip"); err != nil {
+		t.Skip("ip (iproute2) is not installed")
+	}
+	m, p := newManager(t, 0), plan(t, 7)
+	attach(t, m, p)
+	for _, args := range [][]string{{"netns", "add", "foreign"}, {"netns", "exec", p.Netns, "ip", "link", "show", network.Tap}} {
+		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+			t.Fatalf("ip %v: %v: %s", args, err, out)
+		}
+	}
+	if err := m.Detach(context.Background(), p.ID); err != nil {
+		t.Error(err)
+	}
+	mustList(t, m)
+	if out, err := exec.Command("ip", "netns", "delete", "foreign").CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	if mounts := string(must(os.ReadFile("/proc/self/mounts"))); strings.Contains(mounts, vmid.Netns("")) {
+		t.Errorf("a name is still mounted:\n%s", mounts)
+	}
+}
+
 func TestForeignNamesAreNotListed(t *testing.T) {
 	needsRoot(t)
 	m := newManager(t, 0)
@@ -352,183 +376,4 @@ func TestAttachManyAtOnce(t *testing.T) {
 		}
 	}
 	mustList(t, m)
-}
-
-// TestNothingIsLeftBehind counts descriptors, and asks every thread where it is.
-func TestNothingIsLeftBehind(t *testing.T) {
-	needsRoot(t)
-	round := func() {
-		m, err := New(Options{Pool: 2})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := range 3 {
-			if err := m.Attach(context.Background(), plan(t, i)); err != nil {
-				t.Error(err)
-			}
-		}
-		for i := range 3 {
-			if err := m.Detach(context.Background(), plan(t, i).ID); err != nil {
-				t.Error(err)
-			}
-		}
-		m.Close()
-	}
-	round()
-	runtime.GC()
-	before := descriptors(t)
-	for range 3 {
-		round()
-	}
-	if after := descriptors(t); after > before {
-		t.Errorf("%d descriptors were open, and now %d", before, after)
-	}
-	home := must(os.Readlink("/proc/self/ns/net"))
-	for _, task := range must(filepath.Glob("/proc/self/task/*/ns/net")) {
-		if at, err := os.Readlink(task); err == nil && at != home {
-			t.Errorf("%s is %s, not %s", task, at, home)
-		}
-	}
-}
-
-func descriptors(t *testing.T) int {
-	t.Helper()
-	all, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(all)
-}
-
-func TestForwardingIsRemembered(t *testing.T) {
-	needsRoot(t)
-	if err := SetForwarding(false); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []bool{false, true} {
-		if previous, err := EnsureForwarding(); err != nil || previous != want {
-			t.Error(previous, err)
-		}
-	}
-	if err := SetForwarding(false); err != nil {
-		t.Error(err)
-	}
-	if on, err := Forwarding(); on || err != nil {
-		t.Error(on, err)
-	}
-}
-
-// TestSysctlsOfTheLinks reads back what holds for the two ends.
-func TestSysctlsOfTheLinks(t *testing.T) {
-	needsRoot(t)
-	m, p := newManager(t, 0), plan(t, 7)
-	attach(t, m, p)
-	check(t, linkSysctls(p.Link))
-	ns, err := os.Open(m.path(p.ID))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ns.Close()
-	err = in(ns, func() error {
-		check(t, spaceSysctls)
-		check(t, []setting{
-			{"ipv4/conf/" + network.Uplink + "/rp_filter", "1"}, {"ipv6/conf/" + network.Uplink + "/disable_ipv6", "1"},
-			{"ipv4/conf/" + network.Tap + "/rp_filter", "1"}, {"ipv6/conf/" + network.Tap + "/disable_ipv6", "1"},
-		})
-		return nil
-	})
-	if err != nil {
-		t.Error(err)
-	}
-}
-
-func check(t *testing.T, all []setting) {
-	t.Helper()
-	for _, s := range all {
-		got, err := os.ReadFile(filepath.Join(sysctls, s.name))
-		if err != nil || string(bytes.TrimSpace(got)) != s.value {
-			t.Errorf("%s is %q (%v), want %s", s.name, got, err, s.value)
-		}
-	}
-}
-
-func TestTheNamesAreThoseOfTheID(t *testing.T) {
-	needsRoot(t)
-	p := plan(t, 7)
-	if p.Netns != vmid.Netns(p.ID) || p.Link != vmid.Link(p.ID) {
-		t.Error(p)
-	}
-}
-
-func BenchmarkAttach(b *testing.B) {
-	needsRoot(b)
-	b.Run("ready", func(b *testing.B) {
-		m := newManager(b, 0)
-		for i := 0; i < b.N; i++ {
-			b.StopTimer()
-			s, err := m.makeSpace(context.Background())
-			if err != nil {
-				b.Fatal(err)
-			}
-			m.pool.ready = append(m.pool.ready, s)
-			benchAttach(b, m)
-		}
-	})
-	b.Run("empty", func(b *testing.B) {
-		m := newManager(b, 0)
-		for i := 0; i < b.N; i++ {
-			b.StopTimer()
-			benchAttach(b, m)
-		}
-	})
-	b.Run("again", func(b *testing.B) {
-		m := newManager(b, 0)
-		attach(b, m, plan(b, 1))
-		b.ResetTimer()
-		for i := 0; i < b.N; i++ {
-			attachOnce(b, m)
-		}
-	})
-	b.Run("none", func(b *testing.B) {
-		m, id := newManager(b, 0), plan(b, 1).ID
-		for i := 0; i < b.N; i++ {
-			if err := m.AttachNone(context.Background(), id); err != nil {
-				b.Fatal(err)
-			}
-			b.StopTimer()
-			if err := m.Detach(context.Background(), id); err != nil {
-				b.Fatal(err)
-			}
-			b.StartTimer()
-		}
-	})
-}
-
-func benchAttach(b *testing.B, m *Manager) {
-	b.StartTimer()
-	attachOnce(b, m)
-	b.StopTimer()
-	if err := m.Detach(context.Background(), plan(b, 1).ID); err != nil {
-		b.Fatal(err)
-	}
-	b.StartTimer()
-}
-
-func attachOnce(b *testing.B, m *Manager) {
-	if err := m.Attach(context.Background(), plan(b, 1)); err != nil {
-		b.Fatal(err)
-	}
-}
-
-func BenchmarkDetach(b *testing.B) {
-	needsRoot(b)
-	m := newManager(b, 0)
-	for i := 0; i < b.N; i++ {
-		b.StopTimer()
-		attachOnce(b, m)
-		b.StartTimer()
-		if err := m.Detach(context.Background(), plan(b, 1).ID); err != nil {
-			b.Fatal(err)
-		}
-	}
 }

@@ -29,6 +29,7 @@ func TestWhatAGuestDoesNotReach(t *testing.T) {
 	m, _ := newWorld(t)
 	one, other := newGuest(t, m, 3, network.GuestMAC), newGuest(t, m, 4, network.GuestMAC)
 	other.do(t, func() error { return serve(t, "guest", "0.0.0.0:80") })
+	namespace(t, m, plan(t, 3)).do(t, func() error { return serve(t, "namespace", "0.0.0.0:81") })
 	if err := serve(t, "host", "0.0.0.0:80"); err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +41,8 @@ func TestWhatAGuestDoesNotReach(t *testing.T) {
 		"its own outer address":              plan(t, 3).Outer.Addr().String() + ":80",
 		"a metadata address":                 metadata + ":80",
 		"another metadata address":           "100.100.100.200:80",
-		"its gateway":                        "10.0.2.2:80",
+		"its gateway":                        "10.0.2.2:81",
+		"its namespace by its outer address": plan(t, 3).Outer.Addr().String() + ":81",
 		"the name server's other ports":      "10.0.2.3:25",
 		"the resolver's inner other ports":   network.ResolverAddress(network.DefaultOuter).String() + ":25",
 		"an address of nobody in the prefix": "10.213.77.77:80",
@@ -78,7 +80,7 @@ func TestTheHostReachesTheGuest(t *testing.T) {
 }
 
 func TestSpoofedSources(t *testing.T) {
-	m, _ := newWorld(t)
+	m, inet := newWorld(t)
 	guest := newGuest(t, m, 3, network.GuestMAC)
 	guest.do(t, func() error {
 		nl := must(netlink.NewHandle(unix.NETLINK_ROUTE))
@@ -90,16 +92,25 @@ func TestSpoofedSources(t *testing.T) {
 		}
 		return nil
 	})
+	heard := listen(t, inet)
 	for _, source := range []string{"10.0.2.16", "10.213.0.9", "192.0.2.99"} {
 		silent(t, guest, source, "tcp", webServer+":80")
-		silent(t, guest, source, "udp", webServer+":80")
+		silent(t, guest, source, "udp", webServer+":99")
+	}
+	if from := heard(); from != "" {
+		t.Errorf("the internet heard %s", from)
 	}
 	reaches(t, guest, "udp", webServer+":80", "web for "+hostAddress)
 }
 
 func TestAnotherHardwareAddressIsDropped(t *testing.T) {
-	m, _ := newWorld(t)
-	silent(t, newGuest(t, m, 3, "52:54:00:12:34:57"), "", "udp", webServer+":80")
+	m, inet := newWorld(t)
+	guest := newGuest(t, m, 3, "52:54:00:12:34:57")
+	heard := listen(t, inet)
+	silent(t, guest, "", "udp", webServer+":99")
+	if from := heard(); from != "" {
+		t.Errorf("the internet heard %s", from)
+	}
 }
 
 // TestTheHostTrustsNoNamespace has a namespace without rules, as if a VMM had
@@ -108,8 +119,8 @@ func TestTheHostTrustsNoNamespace(t *testing.T) {
 	m, inet := newWorld(t)
 	newGuest(t, m, 3, network.GuestMAC)
 	p := plan(t, 3)
-	vm := place{must(os.Open(m.path(p.ID)))}
-	defer vm.ns.Close()
+	vm := namespace(t, m, p)
+	vm.do(t, func() error { return serve(t, "namespace", "0.0.0.0:81") })
 	for _, loose := range []string{"1", "2"} { // 2: as sysctl.d(5) of systemd has it
 		if err := setSysctls([]setting{{"ipv4/conf/all/rp_filter", loose}, {"ipv4/conf/" + p.Link + "/rp_filter", loose}}); err != nil {
 			t.Fatal(err)
@@ -143,7 +154,19 @@ func TestTheHostTrustsNoNamespace(t *testing.T) {
 		refused(t, vm, "tcp", metadata+":80")
 		refused(t, vm, "tcp", plan(t, 4).Outer.Addr().String()+":80")
 		refused(t, vm, "tcp", hostAddress+":80")
+		silent(t, inet, "", "tcp", p.Outer.Addr().String()+":81")
 	}
+}
+
+// namespace is where a VMM would be.
+func namespace(t *testing.T, m *Manager, p network.Plan) place {
+	t.Helper()
+	ns, err := os.Open(m.path(p.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ns.Close() })
+	return place{ns}
 }
 
 // listen returns a function that tells who sent something to port 99 meanwhile.
@@ -184,6 +207,13 @@ add rule ip docker pre fib daddr type local tcp dport 8080 dnat to 172.17.0.2:80
 	t.Cleanup(func() { nft(t, "delete table ip docker") })
 	reaches(t, inet, "tcp", hostAddress+":8080", "container for 192.0.2.2")
 	refused(t, guest, "tcp", hostAddress+":8080")
+
+	// Nor what another program redirects to a service of the host's.
+	if err := serve(t, "proxy", "0.0.0.0:3128"); err != nil {
+		t.Fatal(err)
+	}
+	nft(t, "add rule ip docker pre tcp dport 80 redirect to :3128")
+	refused(t, guest, "tcp", webServer+":80")
 }
 
 func TestOtherTablesComeAndGo(t *testing.T) {

@@ -217,9 +217,7 @@ func newGuest(t *testing.T, m *Manager, slot int, hardware string) place {
 	p := plan(t, slot)
 	attach(t, m, p)
 	var outside, inside *os.File
-	vm := place{must(os.Open(m.path(p.ID)))}
-	defer vm.ns.Close()
-	vm.do(t, func() (err error) {
+	namespace(t, m, p).do(t, func() (err error) {
 		outside, err = openTap(network.Tap)
 		return err
 	})

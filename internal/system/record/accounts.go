@@ -146,3 +146,13 @@ func (r Record) Check(owner User, a Accounts) error {
 }
 
 func (r Record) uids() string { return fmt.Sprintf("%d to %d", r.UIDBase, r.UIDBase+r.UIDCount-1) }
+
+// HasGroup tells whether the machine has a group of that name.
+func (a Accounts) HasGroup(name string) bool {
+	for line := range bytes.Lines(a.Group) {
+		if bytes.HasPrefix(line, []byte(name+":")) {
+			return true
+		}
+	}
+	return false
+}

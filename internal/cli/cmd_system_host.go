@@ -1,0 +1,72 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"banger/api"
+	"banger/client"
+	"banger/internal/buildinfo"
+	"banger/internal/paths"
+	"banger/internal/rootapi"
+	"banger/internal/system"
+)
+
+// machine is this machine, with what the CLI knows of the daemons.
+func (a *app) machine() *system.Host {
+	h := system.ThisHost()
+	daemon := client.New(paths.System())
+	helper := &rootapi.Client{Socket: paths.RootSocket, Version: buildinfo.Get().Version, Patience: helperTime}
+	h.AskDaemon = func(ctx context.Context) (system.Answer, error) {
+		s, err := daemon.Status(ctx)
+		return system.Answer{Version: s.Version, Running: s.Running}, err
+	}
+	h.AskHelper = func(ctx context.Context) (system.Answer, error) {
+		var hello rootapi.HelloAnswer
+		_, err := helper.Do(ctx, rootapi.HelloCall{}, &hello)
+		return system.Answer{Version: hello.Version}, err
+	}
+	h.StopVMs = func(ctx context.Context) error { return stopRunning(ctx, daemon) }
+	h.RemoveTraces = func(ctx context.Context) error { return releaseAll(ctx, helper) }
+	return h
+}
+
+// helperTime is how long a helper that systemd said is up is waited for.
+const helperTime = 5 * time.Second
+
+// stopRunning has the daemon stop every VM that runs.
+func stopRunning(ctx context.Context, c *client.Client) error {
+	vms, err := c.ListVMs(ctx)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, vm := range vms {
+		if vm.State == api.StateRunning || vm.State == api.StatePaused {
+			_, err := c.StopVM(ctx, vm.ID, api.StopVM{}, func(api.Progress) {})
+			failed = append(failed, err)
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// releaseAll has the helper remove everything that carries our names.
+func releaseAll(ctx context.Context, c *rootapi.Client) error {
+	var held rootapi.ListAnswer
+	if _, err := c.Do(ctx, rootapi.ListCall{}, &held); err != nil {
+		return err
+	}
+	released := map[string]bool{"": true}
+	for _, o := range held.Objects {
+		if released[o.ID] {
+			continue
+		}
+		released[o.ID] = true
+		if _, err := c.Do(ctx, rootapi.VMReleaseCall{VM: rootapi.VM{ID: o.ID}}, nil); err != nil {
+			return err
+		}
+	}
+	_, err := c.Do(ctx, rootapi.ClearCall{}, nil)
+	return err
+}

@@ -1,0 +1,20 @@
+package cli
+
+import "github.com/spf13/cobra"
+
+func newSystemRestart(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "restart",
+		Short:   "Restart both daemons; VMs run on",
+		Long:    "Restart both daemons, and return when they answer. VMs run on.",
+		Example: "  sudo banger system restart",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.machine().Restart(cmd.Context(), a.step); err != nil {
+				return err
+			}
+			a.note("both daemons answer")
+			return nil
+		},
+	}
+}

@@ -1,0 +1,64 @@
+package cli
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"banger/internal/system"
+
+	"github.com/spf13/cobra"
+)
+
+func newSystemStatus(a *app) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "status",
+		Short:   "Show what is installed and how it is",
+		Long:    "Show what is installed and how both daemons are. The status is 1 where one of them does not answer.",
+		Example: "  banger system status\n  banger system status --json",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := a.machine().Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = printJSON(a.out, "", s)
+			} else {
+				err = a.printSystem(s, time.Now())
+			}
+			if err == nil && !s.Well() {
+				return statusError(exitFailed)
+			}
+			return err
+		},
+	}
+	addJSON(cmd, &asJSON)
+	return cmd
+}
+
+func (a *app) printSystem(s system.Status, now time.Time) error {
+	r := s.Install
+	err := fields(a.out, "owner", fmt.Sprintf("%s (uid %d)", r.Owner, r.UID), "version", fmt.Sprintf("%s (commit %s)", r.Version, r.Commit),
+		"built", moment(&r.BuiltAt), "installed", moment(&r.InstalledAt), "uids of VMs", fmt.Sprintf("%d to %d", r.UIDBase, r.UIDBase+r.UIDCount-1),
+		"network", r.Network, "VMs", fmt.Sprintf("%d running", s.Running))
+	if err != nil {
+		return err
+	}
+	t := newTable("UNIT", "STATE", "PID", "FOR", "VERSION", "PROBLEM")
+	for _, u := range []system.Service{s.Helper, s.Daemon} {
+		pid, since := "-", "-"
+		if u.PID != 0 {
+			pid = strconv.Itoa(u.PID)
+		}
+		if !u.Since.IsZero() {
+			since = span(now.Sub(u.Since))
+		}
+		t.add(u.Unit, u.State, pid, since, u.Version, u.Error)
+	}
+	if _, err := fmt.Fprintln(a.out); err != nil {
+		return err
+	}
+	return t.write(a.out)
+}

@@ -1,0 +1,38 @@
+package cli
+
+import (
+	"strings"
+
+	"banger/internal/system"
+
+	"github.com/spf13/cobra"
+)
+
+func newSystemUninstall(a *app) *cobra.Command {
+	var o system.UninstallOptions
+	cmd := &cobra.Command{
+		Use:   "uninstall",
+		Short: "Remove the service, and with --purge the VMs",
+		Long: `Remove the service: daemons, units, programs, and everything that the kernel
+holds for VMs. VMs, images and settings stay for a later installation, unless
+--purge removes them too; then the machine is as it was before. While VMs run it
+is refused, unless --force stops them first.`,
+		Example: "  sudo banger system uninstall\n  sudo banger system uninstall --purge --force",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			left, err := a.machine().Uninstall(cmd.Context(), o, a.step)
+			if err != nil {
+				return err
+			}
+			if len(left) == 0 {
+				a.note("nothing of banger is left")
+				return nil
+			}
+			a.note("VMs, images and settings are left; to remove them: sudo rm -r %s", strings.Join(left, " "))
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&o.Purge, "purge", false, "remove VMs, images and settings too")
+	cmd.Flags().BoolVar(&o.Force, "force", false, "stop VMs that run")
+	return cmd
+}

@@ -1,0 +1,112 @@
+package system
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"banger/api"
+	"banger/internal/fsx"
+	"banger/internal/paths"
+	"banger/internal/system/record"
+	"banger/internal/systemd"
+)
+
+// ThisHost is this machine. The functions that know banger's daemons are the
+// caller's to add.
+func ThisHost() *Host {
+	return &Host{
+		Root: "/", UID: os.Geteuid(), Chown: os.Lchown, Getent: getent, Now: time.Now,
+		Connect: func(ctx context.Context) (Manager, error) {
+			b, err := systemd.Connect(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return b, nil
+		},
+	}
+}
+
+// getent asks for an account that is not in /etc/passwd: nsswitch.conf(5) may
+// name other sources, and only the C library reads them.
+func getent(ctx context.Context, name string) (string, error) {
+	out, err := exec.CommandContext(ctx, "getent", "passwd", "--", name).Output()
+	if err != nil {
+		return "", nil // there is no such account, or no such program
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	return line, nil
+}
+
+// needRoot refuses what only root can do.
+func (h *Host) needRoot(command string) error {
+	if h.UID == h.Superuser {
+		return nil
+	}
+	return api.Errorf(api.KindDenied, "cannot %s the system's banger: only root can", command).
+		WithHint("sudo banger system %s", command)
+}
+
+// needSystemd refuses a machine whose init is another one (sd_booted(3)).
+func (h *Host) needSystemd() error {
+	if info, err := os.Stat(h.path("/run/systemd/system")); err == nil && info.IsDir() {
+		return nil
+	}
+	return api.Errorf(api.KindUnsupported, "cannot run banger as a service: this machine is not run by systemd").
+		WithHint("banger vm run   needs no installation")
+}
+
+// record reads the install record, as far as there is one.
+func (h *Host) record() (record.Record, error) {
+	return record.ReadOwned(h.path(paths.InstallRecord), h.Superuser)
+}
+
+// lookup finds the owner's account.
+func (h *Host) lookup(ctx context.Context, a record.Accounts, name string) (record.User, error) {
+	unknown := api.Errorf(api.KindInvalid, "cannot install for %q: there is no such user", name).WithHint("getent passwd   lists the users")
+	if !record.ValidOwner(name) {
+		return record.User{}, unknown
+	}
+	if u, ok := a.Lookup(name); ok {
+		return u, nil
+	}
+	line, err := h.Getent(ctx, name)
+	if err != nil {
+		return record.User{}, err
+	}
+	if u, ok := record.ParseUser(line); ok && u.Name == name {
+		return u, nil
+	}
+	return record.User{}, unknown
+}
+
+// makeDir makes a directory, or gives one that is there its mode and owner. A
+// link in its place is refused: what lies behind it is not ours to change.
+func (h *Host) makeDir(path string, mode os.FileMode, uid, gid int) error {
+	full := h.path(path)
+	if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
+		return fsx.DiskError("make directory", err)
+	}
+	err := os.Mkdir(full, mode)
+	if err != nil && !os.IsExist(err) {
+		return fsx.DiskError("make directory", err)
+	}
+	info, err := os.Lstat(full)
+	if err != nil {
+		return api.AsError(err)
+	}
+	if !info.IsDir() {
+		return api.Errorf(api.KindConflict, "cannot use %s: it is no directory", path).
+			WithHint("mv %s away; for another disk, mount it there", path)
+	}
+	if err := h.Chown(full, uid, gid); err != nil {
+		return api.Errorf(api.KindInternal, "cannot give %s to uid %d: %w", path, uid, err)
+	}
+	if err := os.Chmod(full, mode); err != nil {
+		return api.AsError(err)
+	}
+	return nil
+}

@@ -1,0 +1,203 @@
+package system
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"banger/api"
+	"banger/internal/fsx"
+	"banger/internal/paths"
+)
+
+// programs are all that are installed; commands are those that people type.
+var (
+	programs = []string{"banger", "bangerd", "bangerd-root", "banger-agent"}
+	commands = []string{"banger"}
+)
+
+const (
+	versions     = paths.Programs + "/versions"
+	current      = paths.Programs + "/current"
+	stagePrefix  = ".stage-"
+	spareSpace   = 32 << 20 // beside the programs: units, record, a log or two
+	fromCommands = "../lib/banger/current/"
+)
+
+// programsIn sees that a directory has all programs, and returns what they take
+// and when they were built.
+func programsIn(dir string) (size int64, built time.Time, err error) {
+	for _, name := range programs {
+		path := filepath.Join(dir, name)
+		info, err := os.Stat(path)
+		if err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
+			return 0, built, api.Errorf(api.KindInvalid, "cannot install from %s: there is no program %s", dir, name).
+				WithHint("make build, then: sudo bin/banger system install --owner USER")
+		}
+		size += info.Size()
+		if info.ModTime().After(built) {
+			built = info.ModTime().UTC().Truncate(time.Second)
+		}
+	}
+	return size, built, nil
+}
+
+// copyPrograms puts the programs into a directory of their version, in one
+// piece: it is complete, or as it was before.
+func (h *Host) copyPrograms(from, version string) error {
+	dir := h.path(versions)
+	if err := h.makeDir(versions, 0o755, 0, 0); err != nil {
+		return err
+	}
+	if err := h.makeDir(paths.Programs, 0o755, 0, 0); err != nil {
+		return err
+	}
+	if err := removeStages(dir); err != nil {
+		return err
+	}
+	stage, err := os.MkdirTemp(dir, stagePrefix)
+	if err != nil {
+		return fsx.DiskError("copy the programs", err)
+	}
+	defer os.RemoveAll(stage) // after an exchange this is what was there before
+	for _, name := range programs {
+		if err := h.copyProgram(filepath.Join(from, name), filepath.Join(stage, name)); err != nil {
+			return fsx.DiskError("copy program "+name, err)
+		}
+	}
+	err = errors.Join(os.Chmod(stage, 0o755), h.Chown(stage, 0, 0), fsx.SyncDir(stage))
+	if err == nil {
+		err = swap(stage, filepath.Join(dir, version))
+	}
+	return fsx.DiskError("install the programs", errors.Join(err, fsx.SyncDir(dir)))
+}
+
+// removeStages removes what a killed installation left.
+func removeStages(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), stagePrefix) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+		}
+	}
+	return err
+}
+
+func (h *Host) copyProgram(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Chmod(0o755), h.Chown(to, 0, 0), out.Sync(), out.Close())
+}
+
+// swap moves the new directory to where an old one may be, which is then where
+// the new one was. Programs that run keep the files they have open.
+func swap(new, old string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, new, unix.AT_FDCWD, old, unix.RENAME_EXCHANGE)
+	if errors.Is(err, unix.ENOENT) {
+		return os.Rename(new, old)
+	}
+	if errors.Is(err, unix.EINVAL) { // a file system that cannot (renameat2(2))
+		if err := os.RemoveAll(old); err != nil {
+			return err
+		}
+		return os.Rename(new, old)
+	}
+	return err
+}
+
+// switchTo points the link "current" at a version, in one step.
+func (h *Host) switchTo(version string) error {
+	return fsx.DiskError("switch to the new version", relink("versions/"+version, h.path(current)))
+}
+
+func relink(target, link string) error {
+	if now, err := os.Readlink(link); err == nil && now == target {
+		return nil
+	}
+	temporary := filepath.Join(filepath.Dir(link), "."+filepath.Base(link)+".new")
+	if err := os.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := os.Symlink(target, temporary); err != nil {
+		return err
+	}
+	if err := os.Rename(temporary, link); err != nil {
+		return err
+	}
+	return fsx.SyncDir(filepath.Dir(link))
+}
+
+// prune removes all versions but those to keep.
+func (h *Host) prune(keep ...string) error {
+	entries, err := os.ReadDir(h.path(versions))
+	for _, e := range entries {
+		kept := false
+		for _, k := range keep {
+			kept = kept || e.Name() == k
+		}
+		if !kept {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(h.path(versions), e.Name())))
+		}
+	}
+	return err
+}
+
+// currentVersion is the version that "current" points at, or "".
+func (h *Host) currentVersion() string {
+	target, err := os.Readlink(h.path(current))
+	if err != nil {
+		return ""
+	}
+	return filepath.Base(target)
+}
+
+// ourCommand tells whether there is a command of ours; somebody else's file in
+// its place is an error.
+func (h *Host) ourCommand(name string) (bool, error) {
+	path := filepath.Join(paths.Commands, name)
+	target, err := os.Readlink(h.path(path))
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return false, nil
+	case err == nil && target == fromCommands+name:
+		return true, nil
+	}
+	return false, api.Errorf(api.KindConflict, "cannot install the command %s: the file that is there is not ours", path).
+		WithHint("sudo mv %s %s.other", path, path)
+}
+
+func (h *Host) linkCommands() error {
+	for _, name := range commands {
+		if err := os.MkdirAll(h.path(paths.Commands), 0o755); err != nil {
+			return api.AsError(err)
+		}
+		if err := relink(fromCommands+name, filepath.Join(h.path(paths.Commands), name)); err != nil {
+			return fsx.DiskError("install the command "+name, err)
+		}
+	}
+	return nil
+}
+
+func (h *Host) unlinkCommands() error {
+	for _, name := range commands {
+		if ours, err := h.ourCommand(name); err == nil && ours {
+			if err := os.Remove(filepath.Join(h.path(paths.Commands), name)); err != nil {
+				return api.AsError(err)
+			}
+		}
+	}
+	return nil
+}

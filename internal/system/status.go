@@ -1,0 +1,94 @@
+package system
+
+import (
+	"context"
+	"time"
+
+	"banger/api"
+	"banger/internal/system/record"
+	"banger/internal/vmid"
+)
+
+// Status is how this machine's banger is.
+type Status struct {
+	Install record.Record `json:"install"`
+	Helper  Service       `json:"helper"`
+	Daemon  Service       `json:"daemon"`
+	Running int           `json:"running"` // VMs, as systemd counts their units
+}
+
+// Service is how one of the two daemons is.
+type Service struct {
+	Unit    string    `json:"unit"`
+	State   string    `json:"state"` // active, failed, inactive …
+	Enabled string    `json:"enabled"`
+	PID     int       `json:"pid,omitempty"`
+	Since   time.Time `json:"since,omitzero"`
+	Version string    `json:"version,omitempty"` // what it answers
+	Error   string    `json:"error,omitempty"`   // why it does not answer
+}
+
+// Well tells whether both daemons run and answer.
+func (s Status) Well() bool { return s.Helper.well() && s.Daemon.well() }
+
+func (s Service) well() bool { return s.State == "active" && s.Error == "" }
+
+// Status looks at the installation.
+func (h *Host) Status(ctx context.Context) (Status, error) {
+	if err := h.needSystemd(); err != nil {
+		return Status{}, err
+	}
+	r, err := h.record()
+	if err != nil {
+		return Status{}, err
+	}
+	m, err := h.Connect(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	s := Status{Install: r}
+	if s.Helper, err = service(ctx, m, HelperUnit, h.AskHelper); err != nil {
+		return s, err
+	}
+	if s.Daemon, err = service(ctx, m, DaemonUnit, h.AskDaemon); err != nil {
+		return s, err
+	}
+	units, err := runningVMs(ctx, m)
+	s.Running = len(units)
+	return s, err
+}
+
+func service(ctx context.Context, m Manager, unit string, ask func(context.Context) (Answer, error)) (Service, error) {
+	state, err := m.State(ctx, unit)
+	if err != nil {
+		return Service{}, err
+	}
+	s := Service{Unit: unit, State: state.Active, Enabled: state.Enabled, PID: state.MainPID, Since: state.Since}
+	if s.State != "active" {
+		s.Error = "it does not run: " + state.Result
+		return s, nil
+	}
+	asking, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	answer, err := ask(asking)
+	if err != nil {
+		s.Error = api.AsError(err).Message
+	}
+	s.Version = answer.Version
+	return s, nil
+}
+
+// runningVMs lists the units of VMs that have not ended.
+func runningVMs(ctx context.Context, m Manager) ([]string, error) {
+	units, err := m.List(ctx, "banger-vm-*.service")
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, u := range units {
+		if _, ours := vmid.FromUnit(u.Name); ours && u.Active != "inactive" && u.Active != "failed" {
+			names = append(names, u.Name)
+		}
+	}
+	return names, nil
+}

@@ -1,0 +1,358 @@
+package system
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"banger/api"
+	"banger/internal/paths"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := errors.Join(os.MkdirAll("testdata", 0o755), os.WriteFile(path, []byte(got), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-update writes it anew):\n%s", path, diff)
+	}
+}
+
+func TestInstall(t *testing.T) {
+	w := newWorld(t)
+	r, err := w.Install(t.Context(), w.options(), func(string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.UID != 1000 || r.UIDBase != 1_900_000_000 || r.IPForwardBefore != "0" {
+		t.Errorf("%+v", r)
+	}
+	golden(t, "installed.txt", w.tree())
+	golden(t, "calls.txt", strings.Join(w.calls, "\n")+"\n")
+	if got := w.read(current + "/bangerd"); got != "program bangerd" {
+		t.Error(got)
+	}
+	if got := w.read(paths.Commands + "/banger"); got != "program banger" {
+		t.Error("the command leads elsewhere:", got)
+	}
+	again, err := w.record()
+	if diff := cmp.Diff(r, again); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+}
+
+func TestUnitsAreGolden(t *testing.T) {
+	w := newWorld(t)
+	if err := w.install(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range unitNames {
+		golden(t, name, w.read(filepath.Join(unitDir, name)))
+	}
+}
+
+// TestInstallAgain: a refresh changes programs and units, and keeps what VMs
+// depend on.
+func TestInstallAgain(t *testing.T) {
+	w := newWorld(t)
+	if err := w.install(); err != nil {
+		t.Fatal(err)
+	}
+	w.vms = []string{"banger-vm-0123456789ab.service"}
+	w.write(ipForwardFile, "1\n", 0o644) // as banger itself set it
+	w.write("../bin/bangerd", "the same version, built anew", 0o755)
+	w.write(unitDir+"/"+DaemonUnit, mark+"`, an older one", 0o644)
+	if err := w.install(func(o *InstallOptions) { o.Owner, o.Fallback = "", "bob" }); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.read(current + "/bangerd"); got != "the same version, built anew" {
+		t.Error(got)
+	}
+	if got := w.read(unitDir + "/" + DaemonUnit); !strings.Contains(got, "User=alice") {
+		t.Error(got)
+	}
+	if r, _ := w.record(); r.IPForwardBefore != "0" {
+		t.Error("what was before is forgotten:", r.IPForwardBefore)
+	}
+	if len(w.vms) != 1 {
+		t.Error("a VM was touched")
+	}
+	for _, v := range []string{"v2", "v3"} {
+		if err := w.install(func(o *InstallOptions) { o.Build.Version = v }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept, _ := filepath.Glob(w.path(versions + "/*"))
+	if len(kept) != 2 || filepath.Base(kept[0]) != "v2" || w.currentVersion() != "v3" {
+		t.Error("kept are", kept, "and current is", w.currentVersion())
+	}
+}
+
+func TestInstallRefuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		before func(w *world)
+		change func(o *InstallOptions)
+		kind   api.Kind
+		says   string
+	}{
+		"not root":               {func(w *world) { w.UID++ }, nil, api.KindDenied, "only root"},
+		"no systemd":             {func(w *world) { os.RemoveAll(w.path("/run/systemd")) }, nil, api.KindUnsupported, "not run by systemd"},
+		"no owner":               {nil, func(o *InstallOptions) { o.Owner = "" }, api.KindInvalid, "whose VMs"},
+		"root by sudo":           {nil, func(o *InstallOptions) { o.Owner, o.Fallback = "", "root" }, api.KindInvalid, "never runs as root"},
+		"an unknown owner":       {nil, func(o *InstallOptions) { o.Owner = "carol" }, api.KindInvalid, "no such user"},
+		"an odd owner":           {nil, func(o *InstallOptions) { o.Owner = "alice\nGroup=0" }, api.KindInvalid, "no such user"},
+		"root":                   {nil, func(o *InstallOptions) { o.Owner = "root" }, api.KindInvalid, "never runs as root"},
+		"root by another name":   {nil, func(o *InstallOptions) { o.Owner = "toor" }, api.KindInvalid, "never runs as root"},
+		"an owner without home":  {nil, func(o *InstallOptions) { o.Owner = "bob" }, api.KindInvalid, "no home directory /home/bob"},
+		"a version with a slash": {nil, func(o *InstallOptions) { o.Build.Version = "../x" }, api.KindInvalid, "no version"},
+		"a program is missing":   {func(w *world) { os.Remove(filepath.Join(w.from, "bangerd-root")) }, nil, api.KindInvalid, "no program bangerd-root"},
+		"a program is no program": {func(w *world) { w.t.Helper(); _ = os.Chmod(filepath.Join(w.from, "banger-agent"), 0o644) },
+			nil, api.KindInvalid, "no program banger-agent"},
+		"another's command": {func(w *world) { w.write(paths.Commands+"/banger", "x", 0o755) }, nil, api.KindConflict, "/usr/local/bin/banger: the file that is there is not ours"},
+		"another's link":    {func(w *world) { _ = os.Symlink("/opt/banger", w.path(paths.Commands+"/banger")) }, nil, api.KindConflict, "not ours"},
+		"another's unit":    {func(w *world) { w.write(unitDir+"/"+DaemonUnit, "[Unit]", 0o644) }, nil, api.KindConflict, "bangerd.service: the file that is there is not ours"},
+		"a tampered record": {func(w *world) { w.write(paths.InstallRecord, "owner = \"alice\"\n", 0o644) }, nil, api.KindDenied, "cannot trust the install record"},
+		"no uids left":      {func(w *world) { w.write("/etc/subuid", "alice:65536:2147483647\n", 0o644) }, nil, api.KindConflict, "cannot find 16384 uids"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			if c.before != nil {
+				c.before(w)
+			}
+			before := w.tree()
+			change := c.change
+			if change == nil {
+				change = func(*InstallOptions) {}
+			}
+			err := w.install(change)
+			if api.KindOf(err) != c.kind || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), w.Root) && !strings.Contains(c.says, "record") && !strings.Contains(c.says, "no program") {
+				t.Errorf("%s: %v", api.KindOf(err), err)
+			}
+			if c.kind != api.KindInvalid && api.AsError(err).Hint == "" {
+				t.Error("nothing says what to type")
+			}
+			if diff := cmp.Diff(before, w.tree()); diff != "" || len(w.calls) > 0 {
+				t.Error("something was touched:", diff, w.calls)
+			}
+		})
+	}
+}
+
+func TestAnInstallationHasOneOwner(t *testing.T) {
+	w := newWorld(t)
+	if err := w.install(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(w.path("/home/bob"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	err := w.install(func(o *InstallOptions) { o.Owner = "bob" })
+	if api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), "belongs to alice") {
+		t.Error(err)
+	}
+	w.write("/etc/passwd", "alice:x:1005:1000::/home/alice:/bin/sh\n", 0o644)
+	if err := w.install(); api.KindOf(err) != api.KindDenied || !strings.Contains(err.Error(), "uid 1005") {
+		t.Error(err)
+	}
+}
+
+// TestInterrupted: whatever step fails, running it again completes it.
+func TestInterrupted(t *testing.T) {
+	for _, call := range []string{"connect", "reload", "enable " + HelperUnit + " " + DaemonUnit, "restart " + HelperUnit, "restart " + DaemonUnit} {
+		w := newWorld(t)
+		w.fails[call] = errors.New("interrupted")
+		if err := w.install(); err == nil {
+			t.Error(call, "failed and nothing was said")
+		}
+		delete(w.fails, call)
+		if err := w.install(); err != nil {
+			t.Error(call, err)
+		}
+		golden(t, "installed.txt", w.tree())
+	}
+	for _, call := range []string{"stop " + DaemonUnit, "traces", "stop " + HelperUnit, "disable " + HelperUnit + " " + DaemonUnit, "reload", "reset " + DaemonUnit} {
+		w := newWorld(t)
+		clean := w.tree()
+		if err := w.install(); err != nil {
+			t.Fatal(err)
+		}
+		w.fails[call] = errors.New("interrupted")
+		if _, err := w.Uninstall(t.Context(), UninstallOptions{Purge: true}, func(string) {}); err == nil {
+			t.Error(call, "failed and nothing was said")
+		}
+		delete(w.fails, call)
+		if _, err := w.Uninstall(t.Context(), UninstallOptions{Purge: true}, func(string) {}); err != nil {
+			t.Error(call, err)
+		}
+		comparePurged(t, clean, w)
+	}
+}
+
+// comparePurged: parents that every machine has, and this test's does not, stay.
+func comparePurged(t *testing.T, clean string, w *world) {
+	t.Helper()
+	var left []string
+	for line := range strings.Lines(w.tree()) {
+		if !strings.Contains(clean, line) {
+			left = append(left, strings.TrimSpace(line))
+		}
+	}
+	want := []string{"drwxr-xr-x /etc/systemd", "drwxr-xr-x /etc/systemd/system", "drwxr-xr-x /usr/local/lib", "drwxr-xr-x /var/cache", "drwxr-xr-x /var/lib"}
+	if diff := cmp.Diff(want, left); diff != "" {
+		t.Error("the machine is not as it was:", diff)
+	}
+}
+
+func TestADaemonThatDoesNotAnswer(t *testing.T) {
+	w := newWorld(t)
+	w.mute = true
+	err := w.install()
+	if err == nil || !strings.Contains(err.Error(), "bangerd.service was started and does not answer") || api.AsError(err).Hint != "journalctl -e -u bangerd" {
+		t.Error(err)
+	}
+	s, err := w.Status(t.Context())
+	if err != nil || s.Well() || s.Helper.Error != "" || s.Daemon.Error != "no answer" {
+		t.Errorf("%+v %v", s, err)
+	}
+}
+
+func TestStatusAndRestart(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.Status(t.Context()); api.KindOf(err) != api.KindNotFound {
+		t.Error(err)
+	}
+	if err := w.Restart(t.Context(), func(string) {}); api.KindOf(err) != api.KindNotFound {
+		t.Error(err)
+	}
+	if err := w.install(); err != nil {
+		t.Fatal(err)
+	}
+	w.vms = []string{"banger-vm-0123456789ab.service", "banger-vm-foreign.service"}
+	s, err := w.Status(t.Context())
+	if err != nil || !s.Well() || s.Running != 1 || s.Daemon.PID != 7 || s.Helper.Version != "v1" {
+		t.Errorf("%+v %v", s, err)
+	}
+	w.calls = nil
+	if err := w.Restart(t.Context(), func(string) {}); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"reset " + HelperUnit, "restart " + HelperUnit, "reset " + DaemonUnit, "restart " + DaemonUnit}
+	if diff := cmp.Diff(want, w.calls); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestUninstallKeepsVMs(t *testing.T) {
+	w := newWorld(t)
+	if err := w.install(); err != nil {
+		t.Fatal(err)
+	}
+	w.write(paths.System().Data+"/banger.db", "VMs", 0o600)
+	w.write(paths.SystemConfig+"/config.toml", "", 0o644)
+	w.write(ipForwardFile, "1\n", 0o644)
+	left, err := w.Uninstall(t.Context(), UninstallOptions{}, func(string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{paths.SystemConfig, paths.System().Data, paths.System().Cache}, left); diff != "" {
+		t.Error(diff)
+	}
+	golden(t, "uninstalled.txt", w.tree())
+	if got := w.read(ipForwardFile); got != "0\n" {
+		t.Errorf("packets are forwarded: %q", got)
+	}
+	if w.traces != 1 {
+		t.Error("what the kernel holds was not removed")
+	}
+	if err := w.install(); err != nil {
+		t.Error("installed again over what was left:", err)
+	}
+}
+
+func TestUninstallRefusesWhileVMsRun(t *testing.T) {
+	w := newWorld(t)
+	if err := w.install(); err != nil {
+		t.Fatal(err)
+	}
+	w.vms = []string{"banger-vm-0123456789ab.service", "banger-vm-0123456789ac.service"}
+	before := w.tree()
+	_, err := w.Uninstall(t.Context(), UninstallOptions{Purge: true}, func(string) {})
+	if api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), "2 VMs run") {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(before, w.tree()); diff != "" {
+		t.Error(diff)
+	}
+	// The daemon stops them; where it cannot, systemd does.
+	for _, stops := range []bool{true, false} {
+		w.stops, w.vms = stops, []string{"banger-vm-0123456789ab.service"}
+		if _, err := w.Uninstall(t.Context(), UninstallOptions{Force: true}, func(string) {}); err != nil || len(w.vms) != 0 {
+			t.Error(stops, err, w.vms)
+		}
+		if err := w.install(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestUninstallWithABrokenRecord(t *testing.T) {
+	w := newWorld(t)
+	if err := w.install(); err != nil {
+		t.Fatal(err)
+	}
+	w.write(paths.InstallRecord, "uid = 0\n", 0o644)
+	if _, err := w.Uninstall(t.Context(), UninstallOptions{Purge: true}, func(string) {}); err != nil {
+		t.Error(err)
+	}
+	// And where nothing is installed.
+	if _, err := w.Uninstall(t.Context(), UninstallOptions{}, func(string) {}); err != nil {
+		t.Error(err)
+	}
+	w.UID++
+	if _, err := w.Uninstall(t.Context(), UninstallOptions{}, func(string) {}); api.KindOf(err) != api.KindDenied {
+		t.Error(err)
+	}
+}
+
+// TestUninstallWithoutAHelper: one that is away is started to clean up; one that
+// cannot start, or is gone already, keeps nobody from removing banger.
+func TestUninstallWithoutAHelper(t *testing.T) {
+	for name, c := range map[string]struct {
+		active, load string
+		fails        error
+		traces       int
+	}{
+		"it is down":      {"inactive", "loaded", nil, 1},
+		"it cannot start": {"failed", "loaded", errors.New("no"), 0},
+		"it is gone":      {"inactive", "not-found", nil, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			if err := w.install(); err != nil {
+				t.Fatal(err)
+			}
+			w.active, w.load, w.fails["restart "+HelperUnit] = c.active, c.load, c.fails
+			if _, err := w.Uninstall(t.Context(), UninstallOptions{Purge: true}, func(string) {}); err != nil {
+				t.Fatal(err)
+			}
+			if w.traces != c.traces {
+				t.Errorf("traces were removed %d times", w.traces)
+			}
+		})
+	}
+}

@@ -1,0 +1,194 @@
+package system
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"banger/api"
+	"banger/internal/paths"
+	"banger/internal/vmid"
+)
+
+// UninstallOptions say how much to remove.
+type UninstallOptions struct {
+	Purge bool // VMs, images and settings too
+	Force bool // stop VMs that run
+}
+
+// Uninstall removes the installation and returns the directories that it leaves.
+// With Purge it leaves none, and the machine is as it was before.
+func (h *Host) Uninstall(ctx context.Context, o UninstallOptions, report Report) (left []string, err error) {
+	if err := errors.Join(h.needRoot("uninstall"), h.needSystemd()); err != nil {
+		return nil, first(err)
+	}
+	m, err := h.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// Nothing in the record is obeyed but one flag, so that a broken one does not
+	// keep anybody from removing banger.
+	r, recordErr := h.record()
+	if err := h.stopVMs(ctx, m, o.Force, report); err != nil {
+		return nil, err
+	}
+	steps := []struct {
+		says string
+		do   func() error
+	}{
+		{"stopping " + DaemonUnit, func() error { return m.Stop(ctx, DaemonUnit) }},
+		{"removing what the kernel holds for VMs", func() error { return h.removeTraces(ctx, m, report) }},
+		{"stopping " + HelperUnit, func() error { return h.stopHelper(ctx, m) }},
+		{"removing systemd's units", func() error { return h.dropUnits(ctx, m) }},
+		{"removing programs and commands", h.removePrograms},
+		{"removing directories", func() error { return h.removeDirs(o.Purge) }},
+		{"removing " + paths.InstallRecord, func() error {
+			// Last, as a second run needs it where the first was interrupted.
+			return h.removeRecord(o.Purge, recordErr == nil && r.IPForwardBefore == "0")
+		}},
+	}
+	for _, s := range steps {
+		report(s.says)
+		if err := s.do(); err != nil {
+			return nil, err
+		}
+	}
+	return h.left(), nil
+}
+
+// stopVMs refuses to go on while VMs run, or stops them.
+func (h *Host) stopVMs(ctx context.Context, m Manager, force bool, report Report) error {
+	units, err := runningVMs(ctx, m)
+	if err != nil || len(units) == 0 {
+		return err
+	}
+	if !force {
+		return api.Errorf(api.KindConflict, "cannot uninstall: %s", vmsRun(len(units))).
+			WithHint("banger ps   lists them; stop them, or: sudo banger system uninstall --force")
+	}
+	report(fmt.Sprintf("stopping VMs: %s", vmsRun(len(units))))
+	// The daemon asks the guests to shut down; one that does not run, or cannot,
+	// must not keep the VMs running.
+	if err := h.StopVMs(ctx); err != nil {
+		report("the daemon could not stop all VMs: " + api.AsError(err).Message)
+	}
+	if units, err = runningVMs(ctx, m); err != nil {
+		return err
+	}
+	for _, unit := range units {
+		if err := m.Stop(ctx, unit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func vmsRun(n int) string {
+	if n == 1 {
+		return "a VM runs"
+	}
+	return fmt.Sprintf("%d VMs run", n)
+}
+
+// removeTraces has the helper remove everything with our names, which only it
+// knows. Where no helper can be had, the next boot does it.
+func (h *Host) removeTraces(ctx context.Context, m Manager, report Report) error {
+	helper, err := m.State(ctx, HelperUnit)
+	if err != nil || helper.Load == "not-found" {
+		return err // an earlier uninstallation came further
+	}
+	if helper.Active != "active" {
+		if err := m.Restart(ctx, HelperUnit); err != nil {
+			report("the root helper does not start: links and firewall rules of banger stay until the next boot: " + api.AsError(err).Message)
+			return nil
+		}
+	}
+	return h.RemoveTraces(ctx)
+}
+
+func (h *Host) stopHelper(ctx context.Context, m Manager) error {
+	if err := m.Stop(ctx, HelperUnit); err != nil {
+		return err
+	}
+	return m.Stop(ctx, vmid.Slice)
+}
+
+func (h *Host) dropUnits(ctx context.Context, m Manager) error {
+	if err := m.Disable(ctx, HelperUnit, DaemonUnit); err != nil {
+		return err
+	}
+	if err := h.removeUnits(); err != nil {
+		return err
+	}
+	if err := m.Reload(ctx); err != nil {
+		return err
+	}
+	for _, unit := range []string{HelperUnit, DaemonUnit} {
+		if err := m.ResetFailed(ctx, unit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *Host) removePrograms() error {
+	if err := h.unlinkCommands(); err != nil {
+		return err
+	}
+	return h.remove(paths.Programs)
+}
+
+// removeDirs removes what can be made again, and with purge the rest too. The
+// runtime directories are preserved by systemd.
+func (h *Host) removeDirs(purge bool) error {
+	gone := []string{paths.System().Run, paths.RootRun, paths.Jails, paths.BootFiles}
+	if purge {
+		gone = append(gone, paths.System().Cache, paths.System().Data, stateDir)
+	}
+	return h.remove(gone...)
+}
+
+// removeRecord ends the installation. Packet forwarding is turned off where it
+// was off before.
+func (h *Host) removeRecord(purge, forwardingWasOff bool) error {
+	if forwardingWasOff {
+		if err := os.WriteFile(h.path(ipForwardFile), []byte("0\n"), 0o644); err != nil {
+			return api.Errorf(api.KindInternal, "cannot turn packet forwarding off again: %w", err)
+		}
+	}
+	if purge {
+		return h.remove(paths.SystemConfig)
+	}
+	if err := h.remove(paths.InstallRecord); err != nil {
+		return err
+	}
+	// The owner's settings stay; an empty directory does not.
+	err := os.Remove(h.path(paths.SystemConfig))
+	if err == nil || errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTEMPTY) {
+		return nil
+	}
+	return api.AsError(err)
+}
+
+func (h *Host) remove(all ...string) error {
+	for _, path := range all {
+		if err := os.RemoveAll(h.path(path)); err != nil {
+			return api.Errorf(api.KindInternal, "cannot remove %s: %w", path, err).
+				WithHint("sudo banger system uninstall   goes on where this one stopped")
+		}
+	}
+	return nil
+}
+
+// left lists what is there of banger's directories.
+func (h *Host) left() []string {
+	var left []string
+	for _, path := range []string{paths.SystemConfig, paths.System().Data, paths.System().Cache} {
+		if _, err := os.Lstat(h.path(path)); err == nil {
+			left = append(left, path)
+		}
+	}
+	return left
+}
