@@ -405,7 +405,7 @@ func (n *fakeNets) List() ([]netns.Object, error)            { return nil, nil }
 type fakeFirewall struct{}
 
 func (fakeFirewall) Ensure(context.Context) error      { return nil }
-func (fakeFirewall) EnsureOnce(context.Context) error  { return nil }
+func (fakeFirewall) Close()                            {}
 func (fakeFirewall) Remove(context.Context) error      { return nil }
 func (fakeFirewall) Check(context.Context) []api.Check { return nil }
 
