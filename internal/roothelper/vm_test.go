@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -374,8 +375,7 @@ func TestQEMU(t *testing.T) {
 		t.Fatalf("%+v, %d files", p, len(give))
 	}
 	u := w.units.last
-	if u.Credential == nil || u.Credential.UID != uidBase+5 || !u.NoNewPrivileges || u.CapabilityBoundingSet == nil ||
-		len(u.CapabilityBoundingSet) != 0 || u.ProtectSystem != "strict" || u.ProtectHome != "yes" || u.NetworkNamespacePath != "/run/netns/banger-"+vm {
+	if !u.NoNewPrivileges || !slices.Equal(u.CapabilityBoundingSet, []int{unix.CAP_SETUID, unix.CAP_SETGID}) || u.ProtectSystem != "strict" || u.ProtectHome != "yes" || u.NetworkNamespacePath != "/run/netns/banger-"+vm {
 		t.Errorf("%+v", u)
 	}
 	for _, arg := range u.Exec {
@@ -391,6 +391,19 @@ func TestQEMU(t *testing.T) {
 		conn.Close()
 	}
 	awaitName(t, p.PID, qemuComm)
+	status := w.read(filepath.Join("/proc", itoa(p.PID), "status"))
+	group := " " // of root's none is left
+	for _, g := range kvmGroup() {
+		group = itoa(g) + " "
+	}
+	for _, line := range []string{
+		"Uid:\t1900000005\t1900000005\t1900000005\t1900000005\n", "Gid:\t1900000005\t1900000005\t1900000005\t1900000005\n",
+		"Groups:\t" + group + "\n", "CapPrm:\t0000000000000000\n", "CapEff:\t0000000000000000\n",
+	} {
+		if !strings.Contains(status, line) {
+			t.Errorf("QEMU's status has no %q:\n%s", line, status)
+		}
+	}
 	var found rootapi.VMFindAnswer
 	if w.must(rootapi.VMFindCall{VM: of(vm)}, &found); found.Process == nil || found.Process.PID != p.PID || found.Process.VMM != rootapi.QEMU || found.Process.Accel != "tcg" {
 		t.Errorf("found %+v", found.Process)

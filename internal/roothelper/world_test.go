@@ -307,7 +307,7 @@ func (u *fakeUnits) StartTransient(_ context.Context, unit systemd.Unit) error {
 		cmd = exec.Command("/firecracker", args...)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
 	} else {
-		uid = int(unit.Credential.UID)
+		// The launcher changes its user by itself.
 		cmd = exec.Command(unit.Exec[0], unit.Exec[1:]...)
 	}
 	cmd.Stdout, cmd.Stderr = unit.Stdout, unit.Stderr
