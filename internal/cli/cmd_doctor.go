@@ -12,15 +12,23 @@ import (
 )
 
 func newDoctor(a *app) *cobra.Command {
-	var asJSON bool
+	var asJSON, leaks bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what this machine can do and what it lacks",
 		Long: `Say what this machine can do, what it lacks, why that matters and what to type.
-The status is 1 where something that banger needs is missing.`,
-		Example: "  banger doctor\n  banger doctor --json",
+The status is 1 where something that banger needs is missing.
+
+With --leaks, compare what the host holds with the VMs that there are, both ways,
+and change nothing: what carries banger's names and belongs to no VM that runs,
+and what a VM that runs lacks. The status is 1 where there is any. What an
+operation works on just now is left out.`,
+		Example: "  banger doctor\n  banger doctor --json\n  banger doctor --leaks",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if leaks {
+				return a.findLeaks(cmd, asJSON)
+			}
 			checks, err := a.examine(cmd)
 			if err != nil {
 				return err
@@ -39,6 +47,7 @@ The status is 1 where something that banger needs is missing.`,
 		},
 	}
 	addJSON(cmd, &asJSON)
+	cmd.Flags().BoolVar(&leaks, "leaks", false, "compare what the host holds with the VMs instead")
 	return cmd
 }
 

@@ -54,7 +54,8 @@ var known = map[string][]string{
 	"internal/systemd":       {},
 
 	"internal/daemon": {"internal/systemd", "internal/vm", "internal/op", "internal/store", "internal/config", "internal/console", "internal/disk", "internal/driver"},
-	"internal/vm":     {"internal/op", "internal/disk", "internal/driver", "internal/guest", "internal/agentproto", "internal/console"},
+	"internal/vm":     {"internal/op", "internal/disk", "internal/driver", "internal/guest", "internal/agentproto", "internal/console", "internal/leaks"},
+	"internal/leaks":  {},
 	"internal/op":     {},
 	"internal/store":  {"internal/op"},
 
