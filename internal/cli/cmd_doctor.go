@@ -5,8 +5,10 @@ import (
 	"strings"
 
 	"banger/api"
+	"banger/internal/buildinfo"
 	"banger/internal/doctor"
 	"banger/internal/paths"
+	"banger/internal/rootapi"
 
 	"github.com/spf13/cobra"
 )
@@ -71,7 +73,12 @@ func (a *app) examine(cmd *cobra.Command) ([]api.Check, error) {
 	}
 	e := api.AsError(err)
 	daemon := api.Check{Name: "daemon", Status: doctor.Fail, Found: e.Message, Why: "it does all the work", Fix: e.Hint}
-	return append([]api.Check{daemon}, doctor.Run(cmd.Context(), doctor.ThisHost(p, doctor.Probes{}))...), nil
+	h := doctor.ThisHost(p, doctor.Probes{})
+	if p.Managed { // the helper may answer all the same
+		version := buildinfo.Get().Version
+		h.System = &doctor.System{Version: version, Helper: &rootapi.Client{Socket: paths.RootSocket, Version: version}}
+	}
+	return append([]api.Check{daemon}, doctor.Run(cmd.Context(), h)...), nil
 }
 
 func (a *app) printChecks(checks []api.Check) error {

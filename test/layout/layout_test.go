@@ -47,7 +47,7 @@ var known = map[string][]string{
 	"internal/cli": {"client", "internal/guest", "internal/config", "internal/doctor", "internal/system", "internal/rootapi"},
 
 	"internal/config": {},
-	"internal/doctor": {"internal/driver"},
+	"internal/doctor": {"internal/driver", "internal/rootapi"},
 
 	"internal/system":        {"internal/system/record", "internal/systemd"},
 	"internal/system/record": {},
