@@ -52,19 +52,9 @@ func (h RootHost) AttachDisk(ctx context.Context, v api.VM, base, path string) e
 	return h.do(ctx, rootapi.DiskAttachCall{VM: vmOf(v.ID), Mode: rootapi.Snapshot}, image, own)
 }
 
-// DetachDisk implements vm.Host.
-func (h RootHost) DetachDisk(ctx context.Context, id string) error {
-	return h.do(ctx, rootapi.DiskDetachCall{VM: vmOf(id)})
-}
-
 // AttachNetwork implements vm.Host.
 func (h RootHost) AttachNetwork(ctx context.Context, v api.VM) error {
 	return h.do(ctx, rootapi.NetAttachCall{VM: vmOf(v.ID), Slot: v.Slot, None: v.Network == api.NetworkNone})
-}
-
-// DetachNetwork implements vm.Host.
-func (h RootHost) DetachNetwork(ctx context.Context, id string) error {
-	return h.do(ctx, rootapi.NetDetachCall{VM: vmOf(id)})
 }
 
 // Release implements vm.Host.
