@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"banger/api"
 	"banger/internal/agentproto"
 	"banger/internal/apt"
@@ -35,7 +37,7 @@ func TestMain(m *testing.M) {
 		os.Exit(status)
 	}
 	drivertest.StarterMain(func() driver.Driver { return newDriver(os.Getenv(driverEnv), os.TempDir()) })
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 func helper() *rootapi.Client {
@@ -157,13 +159,12 @@ func contract(t *testing.T, name string) {
 		New: newDriver, Spec: spec, BootTime: 3 * time.Minute, System: true,
 		Moments: []time.Duration{0, 5 * time.Millisecond, 100 * time.Millisecond, 400 * time.Millisecond, time.Second},
 		Refused: map[string]func(*testing.T, *driver.Spec) driver.Driver{
-			"missing kernel":  spoil(func(_ *testing.T, s *driver.Spec) { s.Kernel = filepath.Join(s.Dir, "absent") }),
-			"kernel is none":  spoil(func(_ *testing.T, s *driver.Spec) { s.Kernel = filepath.Join(s.Dir, "base") }),
-			"no disk":         spoil(func(t *testing.T, s *driver.Spec) { ask(t, rootapi.DiskDetachCall{VM: rootapi.VM{ID: s.ID}}) }),
-			"no network":      spoil(func(t *testing.T, s *driver.Spec) { ask(t, rootapi.NetDetachCall{VM: rootapi.VM{ID: s.ID}}) }),
-			"too much memory": spoil(func(_ *testing.T, s *driver.Spec) { s.MemoryBytes = 1 << 50 }),
-			"no slot":         spoil(func(_ *testing.T, s *driver.Spec) { s.Slot = 0 }),
-			"no directory":    spoil(func(_ *testing.T, s *driver.Spec) { s.Dir = filepath.Join(s.Dir, "absent") }),
+			"missing kernel":   spoil(func(_ *testing.T, s *driver.Spec) { s.Kernel = filepath.Join(s.Dir, "absent") }),
+			"kernel is none":   spoil(func(_ *testing.T, s *driver.Spec) { s.Kernel = filepath.Join(s.Dir, "base") }),
+			"nothing attached": spoil(func(t *testing.T, s *driver.Spec) { ask(t, rootapi.VMReleaseCall{VM: rootapi.VM{ID: s.ID}}) }),
+			"too much memory":  spoil(func(_ *testing.T, s *driver.Spec) { s.MemoryBytes = 1 << 50 }),
+			"no slot":          spoil(func(_ *testing.T, s *driver.Spec) { s.Slot = 0 }),
+			"no directory":     spoil(func(_ *testing.T, s *driver.Spec) { s.Dir = filepath.Join(s.Dir, "absent") }),
 			"no helper": func(t *testing.T, s *driver.Spec) driver.Driver {
 				absent := &rootapi.Client{Socket: filepath.Join(s.Dir, "absent.sock"), Version: "test"}
 				return jailed.NewFirecracker(absent, jailed.NewBootFiles(filepath.Join(t.TempDir(), "boot.json")))
