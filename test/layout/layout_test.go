@@ -53,7 +53,7 @@ var known = map[string][]string{
 	"internal/system/record": {},
 	"internal/systemd":       {},
 
-	"internal/daemon": {"internal/systemd", "internal/vm", "internal/op", "internal/store", "internal/config", "internal/console", "internal/disk", "internal/driver"},
+	"internal/daemon": {"internal/systemd", "internal/vm", "internal/op", "internal/store", "internal/config", "internal/console", "internal/disk", "internal/driver", "internal/network", "internal/rootapi"},
 	"internal/vm":     {"internal/op", "internal/disk", "internal/driver", "internal/guest", "internal/agentproto", "internal/console", "internal/leaks"},
 	"internal/leaks":  {},
 	"internal/op":     {},
