@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"banger/api"
 	"banger/internal/driver"
 	"banger/internal/driver/firecracker"
@@ -22,8 +20,6 @@ import (
 	"banger/internal/proc"
 	"banger/internal/rootapi"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const vm = "0123456789ab"
 
