@@ -40,17 +40,17 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func helper() *rootapi.Client {
+func bangerdRoot() *rootapi.Client {
 	return &rootapi.Client{Socket: paths.RootSocket, Version: buildinfo.Get().Version, Patience: 5 * time.Second}
 }
 
 func newDriver(name, cache string) driver.Driver {
 	boot := jailed.NewBootFiles(filepath.Join(cache, "boot.json"))
 	if name == rootapi.Firecracker {
-		return jailed.NewFirecracker(helper(), boot)
+		return jailed.NewFirecracker(bangerdRoot(), boot)
 	}
 	user := qemu.New(paths.Paths{Cache: cache}, qemu.Options{Accel: qemu.KVM})
-	return jailed.NewQEMU(helper(), boot, user, user.Clock)
+	return jailed.NewQEMU(bangerdRoot(), boot, user, user.Clock)
 }
 
 // bootFiles are this machine's own kernel and an initramfs with the installed agent.
@@ -95,7 +95,8 @@ func spec(t *testing.T, id string) driver.Spec {
 		t.Fatal(err)
 	}
 	release(t, id) // that of the machine before
-	attach(t, id, base, cow)
+	attachDisk(t, id, base, cow)
+	attachNetwork(t, id)
 	t.Cleanup(func() { release(t, id) })
 	cmdline, err := agentproto.Boot{Hostname: "test", Root: "/dev/vda"}.Cmdline()
 	if err != nil {
@@ -110,12 +111,12 @@ func spec(t *testing.T, id string) driver.Spec {
 
 func ask(t *testing.T, call rootapi.Call, files ...*os.File) {
 	t.Helper()
-	if _, err := helper().Do(context.Background(), call, nil, files...); err != nil {
+	if _, err := bangerdRoot().Do(context.Background(), call, nil, files...); err != nil {
 		t.Fatalf("%s: %v", call.Verb(), err)
 	}
 }
 
-func attach(t *testing.T, id, base, cow string) {
+func attachDisk(t *testing.T, id, base, cow string) {
 	t.Helper()
 	image, err := os.Open(base)
 	if err != nil {
@@ -128,6 +129,10 @@ func attach(t *testing.T, id, base, cow string) {
 	}
 	defer own.Close()
 	ask(t, rootapi.DiskAttachCall{VM: rootapi.VM{ID: id}, Mode: rootapi.Snapshot}, image, own)
+}
+
+func attachNetwork(t *testing.T, id string) {
+	t.Helper()
 	ask(t, rootapi.NetAttachCall{VM: rootapi.VM{ID: id}, Slot: slots[id]})
 }
 
@@ -159,12 +164,19 @@ func contract(t *testing.T, name string) {
 		New: newDriver, Spec: spec, BootTime: 3 * time.Minute, System: true,
 		Moments: []time.Duration{0, 5 * time.Millisecond, 100 * time.Millisecond, 400 * time.Millisecond, time.Second},
 		Refused: map[string]func(*testing.T, *driver.Spec) driver.Driver{
-			"missing kernel":   spoil(func(_ *testing.T, s *driver.Spec) { s.Kernel = filepath.Join(s.Dir, "absent") }),
-			"kernel is none":   spoil(func(_ *testing.T, s *driver.Spec) { s.Kernel = filepath.Join(s.Dir, "base") }),
-			"nothing attached": spoil(func(t *testing.T, s *driver.Spec) { ask(t, rootapi.VMReleaseCall{VM: rootapi.VM{ID: s.ID}}) }),
-			"too much memory":  spoil(func(_ *testing.T, s *driver.Spec) { s.MemoryBytes = 1 << 50 }),
-			"no slot":          spoil(func(_ *testing.T, s *driver.Spec) { s.Slot = 0 }),
-			"no directory":     spoil(func(_ *testing.T, s *driver.Spec) { s.Dir = filepath.Join(s.Dir, "absent") }),
+			"missing kernel": spoil(func(_ *testing.T, s *driver.Spec) { s.Kernel = filepath.Join(s.Dir, "absent") }),
+			"kernel is none": spoil(func(_ *testing.T, s *driver.Spec) { s.Kernel = filepath.Join(s.Dir, "base") }),
+			"no disk": spoil(func(t *testing.T, s *driver.Spec) {
+				release(t, s.ID)
+				attachNetwork(t, s.ID)
+			}),
+			"no network": spoil(func(t *testing.T, s *driver.Spec) {
+				release(t, s.ID)
+				attachDisk(t, s.ID, filepath.Join(s.Dir, "base"), s.Disk)
+			}),
+			"too much memory": spoil(func(_ *testing.T, s *driver.Spec) { s.MemoryBytes = 1 << 50 }),
+			"no slot":         spoil(func(_ *testing.T, s *driver.Spec) { s.Slot = 0 }),
+			"no directory":    spoil(func(_ *testing.T, s *driver.Spec) { s.Dir = filepath.Join(s.Dir, "absent") }),
 			"no helper": func(t *testing.T, s *driver.Spec) driver.Driver {
 				absent := &rootapi.Client{Socket: filepath.Join(s.Dir, "absent.sock"), Version: "test"}
 				return jailed.NewFirecracker(absent, jailed.NewBootFiles(filepath.Join(t.TempDir(), "boot.json")))
