@@ -100,9 +100,10 @@ func kvmGroup() []int {
 }
 
 // becomeUser drops root for good: setuid(2) by root takes all three ids and every
-// capability.
+// capability. Package syscall does it in all threads; unix.Setgroups would in one,
+// and another may be the one that becomes QEMU.
 func becomeUser(uid int) error {
-	if err := errors.Join(unix.Setgroups(kvmGroup()), unix.Setgid(uid), unix.Setuid(uid)); err != nil {
+	if err := errors.Join(syscall.Setgroups(kvmGroup()), syscall.Setgid(uid), syscall.Setuid(uid)); err != nil {
 		return fmt.Errorf("cannot become user %d: %w", uid, err)
 	}
 	return nil

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
+	"banger/internal/faultpoint"
 	"banger/internal/rootapi"
 )
 
@@ -86,6 +87,9 @@ func (s *Server) answer(conn *net.UnixConn) {
 	_ = conn.SetDeadline(time.Now().Add(requestTime))
 	if err := s.admit(conn); err != nil {
 		s.Log.Warn("refused", "error", err)
+		// What nobody received would become an error of the connection, in the place
+		// of the answer. Its descriptors end with it.
+		_, _ = conn.Read(make([]byte, 1))
 		s.send(conn, rootapi.NewResponse(s.Version, nil, err), nil)
 		return
 	}
@@ -128,7 +132,10 @@ func (s *Server) do(request rootapi.Request, files []*os.File) (body any, give [
 	if !ok {
 		return nil, nil, api.Errorf(api.KindInvalid, "there is no verb %.40q", request.Verb)
 	}
-	return handle(ctx, s, request, files)
+	faultpoint.Reach(string(request.Verb), "before")
+	body, give, err = handle(ctx, s, request, files)
+	faultpoint.Reach(string(request.Verb), "after")
+	return body, give, err
 }
 
 // admit checks who is asking, as the kernel says (SO_PEERCRED, unix(7)).

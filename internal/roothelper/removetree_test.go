@@ -1,0 +1,115 @@
+package roothelper
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"banger/internal/rootapi"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// TestRemovalStaysInTheJail: a jail is removed whole, and nothing else.
+func TestRemovalStaysInTheJail(t *testing.T) {
+	w := newWorld(t)
+	precious := w.dir()
+	w.check(os.WriteFile(filepath.Join(precious, "file"), []byte("kept"), 0o600))
+	w.check(os.Mkdir(filepath.Join(precious, "1"), 0o700))
+	j, err := w.makeJail(vm, "firecracker", uidBase+1)
+	w.check(err)
+	neighbour, err := w.makeJail(another, "firecracker", uidBase+2)
+	w.check(err)
+	in := func(names ...string) string { return filepath.Join(append([]string{j.root}, names...)...) }
+	w.check(os.MkdirAll(in("a", "b", "c"), 0))
+	w.check(os.MkdirAll(in("1", "2", "3"), 0o700)) // names that are given to what is moved
+	w.check(os.MkdirAll(in("a2", "1", "x"), 0o700))
+	w.check(os.Symlink(precious, in("link")))
+	w.check(os.Symlink(precious, in("a", "b", "link")))
+	w.check(os.Symlink("../../"+another, in("a", "up")))
+	w.check(os.Symlink("nowhere", in("broken")))
+	w.check(os.Link(filepath.Join(precious, "file"), in("hard")))
+	w.check(unix.Mkfifo(in("a", "fifo"), 0))
+	w.check(unix.Mknod(in("null"), unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))))
+	for i := range 300 {
+		w.check(os.WriteFile(in("a", fmt.Sprint("many", i)), nil, 0))
+	}
+	w.must(rootapi.VMReleaseCall{VM: of(vm)}, nil)
+	if _, err := os.Lstat(j.dir); !os.IsNotExist(err) {
+		t.Errorf("the jail is left: %v", err)
+	}
+	if w.read(filepath.Join(precious, "file")) != "kept" {
+		t.Error("a file outside was changed")
+	}
+	for _, path := range []string{filepath.Join(precious, "1"), neighbour.root} {
+		if _, err := os.Stat(path); err != nil {
+			t.Errorf("something outside is gone: %v", err)
+		}
+	}
+}
+
+// TestRemovalOfADeepJail: deeper than there may be open files.
+func TestRemovalOfADeepJail(t *testing.T) {
+	w := newWorld(t)
+	j, err := w.makeJail(vm, "firecracker", uidBase+1)
+	w.check(err)
+	dir, err := openDir(unix.AT_FDCWD, j.root)
+	w.check(err)
+	const depth = 1000
+	for range depth {
+		w.check(unix.Mkdirat(int(dir.Fd()), "d", 0o700))
+		w.check(unix.Symlinkat("/", int(dir.Fd()), "root"))
+		next, err := openDir(int(dir.Fd()), "d")
+		w.check(err)
+		dir.Close()
+		dir = next
+	}
+	dir.Close()
+	var old unix.Rlimit
+	w.check(unix.Getrlimit(unix.RLIMIT_NOFILE, &old))
+	w.check(unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 256, Max: old.Max}))
+	defer func() { _ = unix.Setrlimit(unix.RLIMIT_NOFILE, &old) }()
+	w.must(rootapi.VMReleaseCall{VM: of(vm)}, nil)
+	if _, err := os.Lstat(j.dir); !os.IsNotExist(err) {
+		t.Errorf("the jail is left: %v", err)
+	}
+}
+
+func TestRemovalOfALink(t *testing.T) {
+	w := newWorld(t)
+	precious, dir := w.dir(), filepath.Join(w.dir(), "link")
+	w.check(os.WriteFile(filepath.Join(precious, "file"), nil, 0o600))
+	w.check(os.Symlink(precious, dir))
+	if err := removeTree(dir); err == nil {
+		t.Error("a link was taken for a directory")
+	}
+	if err := removeTree(filepath.Join(dir, "nothing")); err != nil {
+		t.Errorf("what is not there: %v", err)
+	}
+	w.read(filepath.Join(precious, "file"))
+}
+
+// TestOpenBeneath: no component leads elsewhere, whoever made it.
+func TestOpenBeneath(t *testing.T) {
+	w := newWorld(t)
+	dir := w.dir()
+	w.check(os.MkdirAll(filepath.Join(dir, "a", "b"), 0o700))
+	w.check(os.Symlink("a", filepath.Join(dir, "link")))
+	w.check(os.Symlink("/", filepath.Join(dir, "root")))
+	top, err := openDir(unix.AT_FDCWD, dir)
+	w.check(err)
+	defer top.Close()
+	for _, name := range []string{"link/b", "root/etc", "..", "a/../..", "a/../../" + filepath.Base(dir), "/etc", filepath.Join(dir, "a"), ""} {
+		if f, err := openBeneath(top, name, unix.O_PATH); err == nil {
+			f.Close()
+			t.Errorf("%q was opened", name)
+		}
+	}
+	f, err := openBeneath(top, "a/b", unix.O_PATH|unix.O_DIRECTORY)
+	w.check(err)
+	f.Close()
+}

@@ -1,0 +1,109 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"banger/internal/execx"
+	"banger/internal/fsx"
+	"banger/test/harness"
+)
+
+// The payload is a disk of its own, mounted read-only at /lab: the lab's agent, the
+// build to test and what it needs. So nothing of a run is in the cached image, and
+// nothing has to be fetched in the lab.
+//
+//	/lab/bin          lab-agent, firecracker, jailer
+//	/lab/build        the programs of the build: banger, bangerd, …
+//	/lab/busybox.tar  the smallest guest's root file system
+//	/lab/extra        whatever Options.Extra named
+
+// foreign are programs that the lab takes from this machine where they are.
+var foreign = []string{"firecracker", "jailer"}
+
+// payload makes the payload's file system at path.
+func payload(ctx context.Context, path string, o Options) error {
+	dir, err := os.MkdirTemp(filepath.Dir(path), "payload-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return err
+	}
+	if err := fillPayload(ctx, dir, o); err != nil {
+		return fmt.Errorf("cannot prepare the lab's payload: %w", err)
+	}
+	size := fsx.Usage(dir)*5/4 + 32<<20
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return execx.Run(ctx, execx.Cmd{Name: "mke2fs", Package: "e2fsprogs", Args: []string{
+		"-q", "-t", "ext4", "-L", "lab", "-O", "^has_journal", "-E", "root_owner=0:0", "-d", dir, path, fmt.Sprintf("%dK", size>>10)}})
+}
+
+func fillPayload(ctx context.Context, dir string, o Options) error {
+	for _, sub := range []string{"bin", "build", "extra"} {
+		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
+			return err
+		}
+	}
+	agent := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "bin", "lab-agent"), "banger/tools/lab/agent")
+	agent.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := agent.CombinedOutput(); err != nil {
+		return fmt.Errorf("cannot build the lab's agent: %w\n%s", err, out)
+	}
+	for _, name := range foreign {
+		if program, err := exec.LookPath(name); err == nil && !o.NoFirecracker {
+			if err := copyFile(program, filepath.Join(dir, "bin", name)); err != nil {
+				return err
+			}
+		}
+	}
+	if err := harness.BusyboxTar(filepath.Join(dir, "busybox.tar")); err != nil {
+		return err
+	}
+	if err := copyDir(o.Build, filepath.Join(dir, "build")); err != nil {
+		return err
+	}
+	for _, path := range o.Extra {
+		if err := copyFile(path, filepath.Join(dir, "extra", filepath.Base(path))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// copyDir copies the files of a directory; one that does not exist has none.
+func copyDir(from, to string) error {
+	entries, err := os.ReadDir(from)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		if !e.Type().IsRegular() {
+			continue
+		}
+		if err := copyFile(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func copyFile(from, to string) error {
+	info, err := os.Stat(from)
+	if err != nil {
+		return err
+	}
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, info.Mode().Perm()|0o444)
+}

@@ -1,0 +1,59 @@
+package host
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"banger/internal/tsc"
+)
+
+// ports is how many commands can run in the lab at the same time from separate
+// programs: QEMU gives each port to one client.
+const ports = 4
+
+// cmdline is the lab's kernel command line: a short boot, a readable console, a lab
+// that panics ends. The frequency of the time stamp counter is told: a busy machine's
+// emulated timer chip cannot measure it, and the boot would hang (package tsc).
+func cmdline() string {
+	line := "console=ttyS0 quiet panic=-1 reboot=t mitigations=off systemd.show_status=0 random.trust_cpu=on"
+	if khz := tsc.KHz(); khz != 0 && os.Getenv("BANGER_LAB_ACCEL") == "" {
+		line += fmt.Sprintf(" tsc_early_khz=%d tsc=reliable no_timer_check", khz)
+	}
+	return line
+}
+
+// firstFile is the descriptor of the first port's listening socket in QEMU.
+const firstFile = 3
+
+// arguments are QEMU's, which runs in the lab's directory.
+//
+// The lab has no network interface to the outside, so nothing can leave it; what
+// stands for the internet is inside (tools/lab/agent). `-cpu max` emulates AMD's SVM
+// with nested paging, so that kvm_amd loads.
+func arguments(image Image, o Options) []string {
+	args := []string{
+		"-name", "banger-lab", "-no-user-config", "-nodefaults", "-display", "none",
+		"-accel", cmp.Or(os.Getenv("BANGER_LAB_ACCEL"), "tcg,thread=multi"), "-cpu", "max",
+		// QEMU's microvm does not come back from a reset: it ends, and is started again.
+		"-no-reboot", "-M", "microvm,acpi=on", "-m", strconv.Itoa(o.MemoryMiB), "-smp", strconv.Itoa(o.CPUs),
+		"-kernel", image.kernel(), "-initrd", image.initrd(), "-append", cmdline(),
+		"-chardev", "file,id=console,path=console.log,append=on", "-serial", "chardev:console",
+		"-drive", "if=none,id=root,format=qcow2,file=root.qcow2", "-device", "virtio-blk-device,drive=root",
+		"-drive", "if=none,id=payload,format=raw,readonly=on,file=payload.ext4", "-device", "virtio-blk-device,drive=payload",
+		"-device", fmt.Sprintf("virtio-serial-device,max_ports=%d", ports+1), // port 0 is a console's
+	}
+	for i := range ports {
+		args = append(args,
+			"-chardev", fmt.Sprintf("socket,id=port%d,fd=%d,server=on,wait=off", i, firstFile+i),
+			"-device", fmt.Sprintf("virtserialport,chardev=port%d,name=lab.%d", i, i))
+	}
+	return args
+}
+
+func portFile(i int) string { return "port" + strconv.Itoa(i) }
+
+// quoted is a command line for people to read.
+func quoted(args []string) string { return strings.Join(args, " ") }
