@@ -1,0 +1,31 @@
+package lab
+
+// Scenario is something that system mode has to do.
+type Scenario struct {
+	// Name begins with the word that `make lab SCENARIO=word` selects by.
+	Name string
+	// Firecracker says that it is about Firecracker, and means nothing on QEMU.
+	Firecracker bool
+	// Run finds banger installed, both daemons answering, and no VM; and leaves
+	// whatever it likes: the VMs are deleted, and banger is installed where it is not.
+	Run func(l *Lab)
+}
+
+// Scenarios are all there are, in the order in which they run.
+var Scenarios = []Scenario{
+	{Name: "lifecycle", Run: lifecycle},
+	{Name: "lifecycle-files", Run: files},
+	{Name: "lifecycle-kill-delete-prune", Run: killDeletePrune},
+	{Name: "lifecycle-parallel", Run: parallel},
+	{Name: "lifecycle-jail", Firecracker: true, Run: jail},
+	{Name: "restart-helper", Run: restarts("systemctl restart bangerd-root")},
+	{Name: "restart-daemon", Run: restarts("systemctl restart bangerd")},
+	{Name: "restart-both", Run: restarts("systemctl restart bangerd-root bangerd")},
+	{Name: "restart-command", Run: restarts("banger system restart")},
+	{Name: "restart-kill-helper", Run: restarts("systemctl kill --signal=KILL --kill-whom=main bangerd-root")},
+	{Name: "restart-kill-daemon", Run: restarts("systemctl kill --signal=KILL --kill-whom=main bangerd")},
+	{Name: "restart-stop-start", Run: restarts("systemctl stop bangerd bangerd-root && sleep 1 && systemctl start bangerd-root bangerd")},
+	{Name: "install-again", Run: installAgain},
+	{Name: "install-refusals", Run: installRefusals},
+	{Name: "install-uninstall-purge", Run: uninstallPurge},
+}
