@@ -41,7 +41,7 @@ func (h RootHost) AttachDisk(ctx context.Context, v api.VM, base, path string) e
 		return api.Errorf(api.KindInternal, "cannot open the disk of VM %s: %w", v.Name, err)
 	}
 	defer own.Close()
-	if v.DiskDriver != h.Snapshots {
+	if !h.Snapshot(v) {
 		return h.do(ctx, rootapi.DiskAttachCall{VM: vmOf(v.ID), Mode: rootapi.Plain}, own)
 	}
 	image, err := os.Open(base)
@@ -51,6 +51,9 @@ func (h RootHost) AttachDisk(ctx context.Context, v api.VM, base, path string) e
 	defer image.Close()
 	return h.do(ctx, rootapi.DiskAttachCall{VM: vmOf(v.ID), Mode: rootapi.Snapshot}, image, own)
 }
+
+// Snapshot implements vm.Host.
+func (h RootHost) Snapshot(v api.VM) bool { return v.DiskDriver == h.Snapshots }
 
 // AttachNetwork implements vm.Host.
 func (h RootHost) AttachNetwork(ctx context.Context, v api.VM) error {
@@ -64,7 +67,7 @@ func (h RootHost) Release(ctx context.Context, id string) error {
 
 // DiskUsage implements vm.Host.
 func (h RootHost) DiskUsage(ctx context.Context, v api.VM) (*api.DiskUsage, error) {
-	if v.DiskDriver != h.Snapshots {
+	if !h.Snapshot(v) {
 		return nil, nil
 	}
 	var u rootapi.DiskUsage

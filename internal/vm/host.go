@@ -22,6 +22,8 @@ type Host interface {
 	AttachNetwork(ctx context.Context, v api.VM) error
 	// Release removes all that the host holds for a VM which does not run.
 	Release(ctx context.Context, id string) error
+	// Snapshot tells whether the VM's disk is attached as a device-mapper snapshot.
+	Snapshot(v api.VM) bool
 	// DiskUsage says how full the disk of a VM is whose disk is attached.
 	DiskUsage(ctx context.Context, v api.VM) (*api.DiskUsage, error)
 	// Objects lists what the host holds, for whatever VM.

@@ -159,6 +159,15 @@ func (s *Service) Show(ctx context.Context, ref string) (api.VM, error) {
 	return v, nil
 }
 
+// ShowAll returns all VMs as Show does.
+func (s *Service) ShowAll(ctx context.Context) ([]api.VM, error) {
+	all, err := s.List(ctx)
+	for i, v := range all {
+		all[i].DiskUsage = s.diskUsage(ctx, v)
+	}
+	return all, err
+}
+
 // diskUsage says how full a VM's disk is: what its file occupies, or what
 // device-mapper says where that holds it. Nil where neither can tell.
 func (s *Service) diskUsage(ctx context.Context, v api.VM) *api.DiskUsage {

@@ -47,7 +47,7 @@ var known = map[string][]string{
 	"internal/cli": {"client", "internal/guest", "internal/config", "internal/doctor", "internal/system", "internal/rootapi"},
 
 	"internal/config": {},
-	"internal/doctor": {"internal/driver"},
+	"internal/doctor": {"internal/driver", "internal/rootapi"},
 
 	"internal/system":        {"internal/system/record", "internal/systemd"},
 	"internal/system/record": {},
@@ -67,7 +67,7 @@ var known = map[string][]string{
 	"internal/leaks":         {},
 
 	"internal/daemon": {"internal/systemd", "internal/rootapi", "internal/vm", "internal/op", "internal/store", "internal/config", "internal/console", "internal/disk", "internal/driver"},
-	"internal/vm":     {"internal/op", "internal/disk", "internal/driver", "internal/guest", "internal/agentproto", "internal/console"},
+	"internal/vm":     {"internal/op", "internal/disk", "internal/driver", "internal/guest", "internal/agentproto", "internal/console", "internal/leaks"},
 	"internal/op":     {},
 	"internal/store":  {"internal/op"},
 

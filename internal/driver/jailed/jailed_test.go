@@ -295,7 +295,7 @@ func TestFailedStart(t *testing.T) {
 	if e := api.AsError(err); e == nil || e.Kind != api.KindConflict || e.Hint != "attach it" {
 		t.Errorf("%+v", e)
 	}
-	if got := h.verbs(); got != "boot-put boot-put vm-start vm-kill" {
+	if got := h.verbs(); got != "vm-start vm-kill" {
 		t.Error(got)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

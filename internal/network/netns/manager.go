@@ -47,7 +47,7 @@ type Manager struct {
 	pool  pool
 }
 
-// New returns a Manager and begins to fill its pool.
+// New returns a Manager. Its pool is empty until Fill, or the first Attach.
 func New(o Options) (*Manager, error) {
 	if !o.Outer.IsValid() {
 		o.Outer = network.DefaultOuter
@@ -64,9 +64,12 @@ func New(o Options) (*Manager, error) {
 	if m.log == nil {
 		m.log = slog.Default()
 	}
-	m.pool.start(o.Pool, m.makeSpace, m.log)
+	m.pool.init(o.Pool, m.makeSpace, m.log)
 	return m, nil
 }
+
+// Fill begins to fill the pool.
+func (m *Manager) Fill() { m.pool.fill() }
 
 // Close lets go of the namespaces that are ready, which ends them. VMs' networks
 // stay.
@@ -94,9 +97,13 @@ type pool struct {
 	wg      sync.WaitGroup
 }
 
-func (p *pool) start(size int, newSpace func(context.Context) (*space, error), log *slog.Logger) {
+func (p *pool) init(size int, newSpace func(context.Context) (*space, error), log *slog.Logger) {
 	p.size, p.make, p.log = size, newSpace, log
 	p.ctx, p.cancel = context.WithCancel(context.Background())
+}
+
+// fill begins to make spaces.
+func (p *pool) fill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.refill()
