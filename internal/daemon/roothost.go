@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"banger/api"
+	"banger/internal/network"
 	"banger/internal/rootapi"
 )
 
@@ -63,6 +64,21 @@ func (h RootHost) AttachNetwork(ctx context.Context, v api.VM) error {
 // Release implements vm.Host.
 func (h RootHost) Release(ctx context.Context, id string) error {
 	return h.do(ctx, rootapi.VMReleaseCall{VM: vmOf(id)})
+}
+
+// Address implements vm.Host. It follows from the VM's number and the prefix that
+// the helper was installed with.
+func (h RootHost) Address(ctx context.Context, v api.VM) string {
+	var hello rootapi.HelloAnswer
+	if _, err := h.Helper.Do(ctx, rootapi.HelloCall{}, &hello); err != nil {
+		return ""
+	}
+	// The user id does not matter here, but must be one.
+	plan, err := network.New(network.Spec{ID: v.ID, Slot: v.Slot, Outer: hello.Outer, UID: 1})
+	if err != nil {
+		return ""
+	}
+	return plan.Outer.Addr().String()
 }
 
 // DiskUsage implements vm.Host.

@@ -214,10 +214,10 @@ func disks(ctx context.Context, h Host) []api.Check {
 		d.Name = "disk of " + v.Name
 		switch {
 		case u.Broken != "":
-			d.Fix = fmt.Sprintf("banger vm stop %[1]s; banger vm start %[1]s   (copy out first what you need: banger vm cp)", v.Name)
+			d.Fix = fmt.Sprintf("banger vm delete --force %s   (first see docs/runbook.md: what can still be saved, and how)", v.Name)
 			all = append(all, report(d, fail("broken: "+u.Broken)))
 		case percent >= almostFull:
-			d.Fix = fmt.Sprintf("delete files in it and run: banger vm exec %s -- fstrim /   or make a larger one: banger vm create --disk", v.Name)
+			d.Fix = fmt.Sprintf("what was written once stays taken: copy out what you need (banger vm cp %s:DIR DIR) and make a new VM", v.Name)
 			all = append(all, report(d, warn(fmt.Sprintf("%d %% full", percent))))
 		default:
 			if well++; percent >= fullest {

@@ -24,6 +24,8 @@ type Host interface {
 	Release(ctx context.Context, id string) error
 	// Snapshot tells whether the VM's disk is attached as a device-mapper snapshot.
 	Snapshot(v api.VM) bool
+	// Address is where the host reaches a VM that runs; empty where it does not.
+	Address(ctx context.Context, v api.VM) string
 	// DiskUsage says how full the disk of a VM is whose disk is attached.
 	DiskUsage(ctx context.Context, v api.VM) (*api.DiskUsage, error)
 	// Objects lists what the host holds, for whatever VM.

@@ -25,6 +25,9 @@ func (h heldHost) DetachNetwork(context.Context, string) error              { re
 func (h heldHost) AttachNetwork(context.Context, api.VM) error              { return nil }
 func (h heldHost) AttachDisk(context.Context, api.VM, string, string) error { return nil }
 
+func (h heldHost) Address(context.Context, api.VM) string                    { return "10.213.0.3" }
+func (h heldHost) DiskUsage(context.Context, api.VM) (*api.DiskUsage, error) { return nil, nil }
+
 func (h heldHost) Objects(context.Context) ([]api.HostObject, error) {
 	if h.list != nil {
 		h.list()
@@ -82,6 +85,9 @@ func TestLeaks(t *testing.T) {
 		if len(got) != c.want || c.want > 0 && got[0] != c.line {
 			t.Errorf("%s: %q", name, got)
 		}
+	}
+	if v := w.show("one"); v.Address != "10.213.0.3" {
+		t.Errorf("it can be reached at %q", v.Address)
 	}
 	// While an operation works on it, it may have anything.
 	e, err := w.begin("one", "test", nil)

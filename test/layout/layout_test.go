@@ -66,7 +66,7 @@ var known = map[string][]string{
 	"internal/daemon/fcproc": {"internal/proc"},
 	"internal/leaks":         {},
 
-	"internal/daemon": {"internal/systemd", "internal/rootapi", "internal/vm", "internal/op", "internal/store", "internal/config", "internal/console", "internal/disk", "internal/driver"},
+	"internal/daemon": {"internal/systemd", "internal/rootapi", "internal/network", "internal/vm", "internal/op", "internal/store", "internal/config", "internal/console", "internal/disk", "internal/driver"},
 	"internal/vm":     {"internal/op", "internal/disk", "internal/driver", "internal/guest", "internal/agentproto", "internal/console", "internal/leaks"},
 	"internal/op":     {},
 	"internal/store":  {"internal/op"},

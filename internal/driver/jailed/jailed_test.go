@@ -35,10 +35,11 @@ type helper struct {
 	vmm   *exec.Cmd
 	agent func(net.Conn) // serves the agent's socket
 	check rootapi.CheckAnswer
+	kept  map[string]bool // digests of boot files
 }
 
 func newHelper(t *testing.T) *helper {
-	h := &helper{T: t, dir: t.TempDir(), fails: map[rootapi.Verb]error{}}
+	h := &helper{T: t, dir: t.TempDir(), fails: map[rootapi.Verb]error{}, kept: map[string]bool{}}
 	t.Cleanup(h.kill)
 	return h
 }
@@ -63,7 +64,12 @@ func (h *helper) Do(_ context.Context, call rootapi.Call, answer any, _ ...*os.F
 	var body any
 	var give []*os.File
 	switch c := call.(type) {
+	case rootapi.BootPutCall:
+		h.kept[c.Digest] = true
 	case rootapi.VMStartCall:
+		if !h.kept[c.Kernel] || !h.kept[c.Initramfs] {
+			return nil, api.Errorf(api.KindNotFound, "no such boot file is kept")
+		}
 		h.start()
 		p, pidfd := h.process()
 		p.VMM, p.Accel = c.VMM, c.Accel
@@ -205,7 +211,8 @@ func TestLife(t *testing.T) {
 	m, err := d.Start(t.Context(), h.spec())
 	h.must(err)
 	defer m.Release()
-	if got := h.verbs(); got != "boot-put boot-put vm-start" {
+	// The files are brought when the helper says that it has not got them.
+	if got := h.verbs(); got != "vm-start boot-put boot-put vm-start" {
 		t.Error(got)
 	}
 	for _, name := range []string{paths.VMConsole, paths.VMLog} {
