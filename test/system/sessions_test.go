@@ -27,6 +27,8 @@ var sessions = []struct{ name, not string }{
 	{name: "script/testdata/vm_rename.txtar"},
 	{name: "script/testdata/vm_wait.txtar"},
 	{name: "script/testdata/vm_logs.txtar"},
+	{name: "script/testdata/vm_network.txtar"},
+	{name: "script/testdata/vm_show.txtar"},
 	{name: "script/testdata/vm_exec.txtar"},
 	{name: "script/testdata/vm_exec_signals.txtar"},
 	{name: "script/testdata/vm_shell.txtar"},
