@@ -8,7 +8,7 @@ const build = "/lab/build"
 // Install installs the build for the owner, with a kernel and an image.
 func (l *Lab) Install() {
 	l.Run("%s/banger system install --owner %s", build, owner)
-	l.Dev("banger kernel list -q | grep -q . || banger kernel import --host")
+	l.Dev("banger kernel list | grep -q default || banger kernel import --host")
 	l.Dev("banger image list | grep -q '^tiny ' || banger image import /lab/busybox.tar tiny")
 }
 

@@ -76,11 +76,12 @@ func (s Suite) chosen() []Scenario {
 }
 
 // run is a run under way. The lab is kept from one scenario to the next, and made
-// anew after one that failed.
+// anew where a failed one has left it in a state that nothing can be done with.
 type run struct {
 	Suite
-	image host.Image
-	lab   *Lab
+	image   host.Image
+	lab     *Lab
+	suspect bool // the scenario before failed
 }
 
 // one runs a scenario in a lab that is ready for it.
@@ -92,6 +93,15 @@ func (r *run) one(ctx context.Context, s Scenario) (err error) {
 	defer log.Close()
 	ctx, cancel := context.WithTimeoutCause(ctx, scenarioTime, errors.New("it took more than "+scenarioTime.String()))
 	defer cancel()
+	if r.lab != nil && r.suspect {
+		r.lab.ctx, r.lab.script = ctx, log
+		if err := attempt(r.lab.Ready); err != nil {
+			fmt.Fprintf(log, "a new lab is needed: %v\n", err)
+			if err := r.end(); err != nil {
+				return err
+			}
+		}
+	}
 	if r.lab == nil {
 		if r.lab, err = r.boot(ctx, log); err != nil {
 			return err
@@ -99,9 +109,9 @@ func (r *run) one(ctx context.Context, s Scenario) (err error) {
 	}
 	r.lab.ctx, r.lab.script = ctx, log
 	err = attempt(func() { r.lab.Ready(); s.Run(r.lab) })
+	r.suspect = err != nil
 	if err != nil {
 		err = fmt.Errorf("%w\n%severything it did is in %s", err, r.lab.circumstances(log), log.Name())
-		err = errors.Join(err, r.end())
 	}
 	return err
 }
