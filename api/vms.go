@@ -36,6 +36,9 @@ type VM struct {
 
 	// Network is NetworkNone, or empty for one of the VM's own with a way out.
 	Network string `json:"network,omitempty"`
+	// Address is where the host reaches it: in system mode, while it runs, where one
+	// VM is shown.
+	Address string `json:"address,omitempty"`
 	// Slot gives the VM its user id and its address in system mode; 0 in user mode.
 	Slot int `json:"slot,omitempty"`
 

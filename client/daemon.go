@@ -46,6 +46,13 @@ func (c *Client) Doctor(ctx context.Context) (api.Doctor, error) {
 	return found, err
 }
 
+// Leaks has the daemon compare what the host holds with the VMs that it knows.
+func (c *Client) Leaks(ctx context.Context) (api.Leaks, error) {
+	var found api.Leaks
+	err := c.get(ctx, "/v1/leaks", &found)
+	return found, err
+}
+
 // Config returns the settings that the daemon uses.
 func (c *Client) Config(ctx context.Context) (api.Config, error) {
 	var config api.Config

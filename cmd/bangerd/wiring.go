@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -22,8 +23,11 @@ import (
 	"banger/internal/driver/qemu"
 	"banger/internal/image"
 	"banger/internal/kernel"
+	"banger/internal/network"
 	"banger/internal/paths"
 	"banger/internal/rootapi"
+	"banger/internal/systemd"
+	"banger/internal/vm"
 )
 
 // build names the concrete drivers: nothing else does.
@@ -56,7 +60,7 @@ func build(ctx context.Context, env daemon.Env) (*daemon.Services, error) {
 		Images: imageCache{images}, Kernels: kernels,
 	}
 	if env.System {
-		systemMode(env, settings, &parts)
+		systemMode(ctx, env, settings, kernels, &parts)
 	} else {
 		userMode(env, settings, &parts)
 	}
@@ -69,7 +73,7 @@ func userMode(env daemon.Env, settings config.Config, parts *daemon.Parts) {
 	vmm := qemu.New(env.Paths, qemu.Options{Accel: settings.Accel, Binary: settings.QEMU})
 	parts.Drivers = []driver.Driver{vmm}
 	parts.Disks = []disk.Driver{link, qcow2.New(), copy.New()}
-	parts.Doctor = func(ctx context.Context) []api.Check {
+	parts.Doctor = func(ctx context.Context, _ *vm.Service) []api.Check {
 		return doctor.Run(ctx, doctor.ThisHost(env.Paths, doctor.Probes{
 			VMM:     func(ctx context.Context) (driver.Capability, error) { return vmm.Probe(ctx, "", "") },
 			Reflink: func(ctx context.Context) error { return link.Probe(ctx, env.Paths.VMs(), env.Paths.Images()) },
@@ -82,9 +86,13 @@ func userMode(env daemon.Env, settings config.Config, parts *daemon.Parts) {
 const helperPatience = 15 * time.Second
 
 // systemMode names the drivers that have bangerd-root do what they may not.
-func systemMode(env daemon.Env, settings config.Config, parts *daemon.Parts) {
+func systemMode(ctx context.Context, env daemon.Env, settings config.Config, kernels *kernel.Cache, parts *daemon.Parts) {
 	helper := &rootapi.Client{Socket: paths.RootSocket, Version: parts.Version, Patience: helperPatience}
 	boot := jailed.NewBootFiles(env.Paths.BootDigests())
+	kept := keptKernels{Cache: kernels, agent: parts.Agent, boot: boot, helper: helper, log: env.Log}
+	parts.Kernels = kept
+	// After an update the agent is another.
+	go kept.keepDefault(ctx)
 	user := qemu.New(env.Paths, qemu.Options{Accel: settings.Accel, Binary: settings.QEMU})
 	link := reflink.New()
 	snapshots := dmsnap.New(func(ctx context.Context) error {
@@ -98,12 +106,34 @@ func systemMode(env daemon.Env, settings config.Config, parts *daemon.Parts) {
 	parts.Drivers = []driver.Driver{jailed.NewFirecracker(helper, boot), jailed.NewQEMU(helper, boot, user, user.Clock)}
 	parts.Disks = []disk.Driver{snapshots, link, copy.New()}
 	parts.RootHost = daemon.RootHost{Helper: helper, Snapshots: snapshots.Name()}
-	parts.Doctor = func(ctx context.Context) []api.Check {
-		return doctor.Run(ctx, doctor.ThisHost(env.Paths, doctor.Probes{
-			VMM:     func(ctx context.Context) (driver.Capability, error) { return user.Probe(ctx, "", "") },
-			Reflink: func(ctx context.Context) error { return link.Probe(ctx, env.Paths.VMs(), env.Paths.Images()) },
-		}))
+	parts.Doctor = systemDoctor(env, *parts, helper)
+}
+
+// systemDoctor asks what the daemon, which is not root, can find out, and the
+// helper for the rest.
+func systemDoctor(env daemon.Env, parts daemon.Parts, helper *rootapi.Client) func(context.Context, *vm.Service) []api.Check {
+	return func(ctx context.Context, vms *vm.Service) []api.Check {
+		h := doctor.ThisHost(env.Paths, doctor.Probes{})
+		h.System = &doctor.System{
+			Version: parts.Version, Helper: helper, Drivers: parts.Drivers, Driver: parts.Config.Driver,
+			Unit:     unitState,
+			Resolver: func() netip.Addr { return network.Upstream(os.ReadFile) },
+			VMs:      vms.ShowAll, Snapshots: dmsnap.New(nil).Name(),
+			Leaks: vms.Leaks,
+		}
+		return doctor.Run(ctx, h)
 	}
+}
+
+// unitState asks systemd, which answers everybody.
+func unitState(ctx context.Context, name string) (doctor.Unit, error) {
+	bus, err := systemd.Connect(ctx)
+	if err != nil {
+		return doctor.Unit{}, err
+	}
+	defer bus.Close()
+	s, err := bus.State(ctx, name)
+	return doctor.Unit{Active: s.Active, Enabled: s.Enabled, Result: s.Result}, err
 }
 
 // agentPath finds the guest's agent: $BANGER_AGENT, or beside this program.

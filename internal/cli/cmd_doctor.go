@@ -5,22 +5,32 @@ import (
 	"strings"
 
 	"banger/api"
+	"banger/internal/buildinfo"
 	"banger/internal/doctor"
 	"banger/internal/paths"
+	"banger/internal/rootapi"
 
 	"github.com/spf13/cobra"
 )
 
 func newDoctor(a *app) *cobra.Command {
-	var asJSON bool
+	var asJSON, leaks bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what this machine can do and what it lacks",
 		Long: `Say what this machine can do, what it lacks, why that matters and what to type.
-The status is 1 where something that banger needs is missing.`,
-		Example: "  banger doctor\n  banger doctor --json",
+The status is 1 where something that banger needs is missing.
+
+With --leaks, compare what the host holds with the VMs that there are, both ways,
+and change nothing: what carries banger's names and belongs to no VM that runs,
+and what a VM that runs lacks. The status is 1 where there is any. What an
+operation works on just now is left out.`,
+		Example: "  banger doctor\n  banger doctor --json\n  banger doctor --leaks",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if leaks {
+				return a.findLeaks(cmd, asJSON)
+			}
 			checks, err := a.examine(cmd)
 			if err != nil {
 				return err
@@ -39,6 +49,7 @@ The status is 1 where something that banger needs is missing.`,
 		},
 	}
 	addJSON(cmd, &asJSON)
+	cmd.Flags().BoolVar(&leaks, "leaks", false, "compare what the host holds with the VMs instead")
 	return cmd
 }
 
@@ -62,7 +73,12 @@ func (a *app) examine(cmd *cobra.Command) ([]api.Check, error) {
 	}
 	e := api.AsError(err)
 	daemon := api.Check{Name: "daemon", Status: doctor.Fail, Found: e.Message, Why: "it does all the work", Fix: e.Hint}
-	return append([]api.Check{daemon}, doctor.Run(cmd.Context(), doctor.ThisHost(p, doctor.Probes{}))...), nil
+	h := doctor.ThisHost(p, doctor.Probes{})
+	if p.Managed { // the helper may answer all the same
+		version := buildinfo.Get().Version
+		h.System = &doctor.System{Version: version, Helper: &rootapi.Client{Socket: paths.RootSocket, Version: version}}
+	}
+	return append([]api.Check{daemon}, doctor.Run(cmd.Context(), h)...), nil
 }
 
 func (a *app) printChecks(checks []api.Check) error {

@@ -34,7 +34,8 @@ type Parts struct {
 		KernelCache
 		vm.Kernels
 	}
-	Doctor func(ctx context.Context) []api.Check
+	// Doctor examines the host; vms are those of the services.
+	Doctor func(ctx context.Context, vms *vm.Service) []api.Check
 }
 
 // defaults reads the settings anew, so that a change of the file counts at once.
@@ -68,7 +69,7 @@ func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
 	caches := Caches{Images: parts.Images, Kernels: parts.Kernels, Ops: ops, Use: vms}
 	return &Services{
 		VMs: vms, Images: ImageService{caches}, Kernels: KernelService{caches}, Operations: ops,
-		Doctor: parts.Doctor, Config: c.API, Recover: vms.Recover,
+		Doctor: func(ctx context.Context) []api.Check { return parts.Doctor(ctx, vms) }, Config: c.API, Recover: vms.Recover,
 		Detach: func() {
 			ops.Close() // they use the links
 			vms.Detach()

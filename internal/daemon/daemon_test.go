@@ -12,6 +12,7 @@ func TestAnswers(t *testing.T) {
 	for _, c := range []struct{ method, path, body, want string }{
 		{"GET", "/v1/daemon", "", `"running":1`},
 		{"GET", "/v1/doctor", "", `"name":"qemu"`},
+		{"GET", "/v1/leaks", "", `"name":"loop7"`},
 		{"GET", "/v1/config", "", `{"file":"config.toml","values":[]}`},
 		{"GET", "/v1/vms", "", `{"vms":[{"id":"0123456789ab"`},
 		{"GET", "/v1/vms/fox", "", `"name":"fox"`},

@@ -119,6 +119,9 @@ func (f *fakeVMs) Wait(ctx context.Context, ref string) (api.VM, error) {
 func (f *fakeVMs) ConsolePath(_ context.Context, ref string) (string, <-chan struct{}, error) {
 	return f.console, f.done, f.find(ref)
 }
+func (f *fakeVMs) Leaks(context.Context) (api.Leaks, error) {
+	return api.Leaks{Leaks: []api.Leak{{Kind: "loop", Name: "loop7", Why: "nobody knows it"}}, Compared: []string{"loop"}}, nil
+}
 func (f *fakeVMs) DialGuest(_ context.Context, ref string) (net.Conn, error) {
 	if err := f.find(ref); err != nil {
 		return nil, err

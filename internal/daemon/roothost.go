@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"banger/api"
+	"banger/internal/network"
 	"banger/internal/rootapi"
 )
 
@@ -41,7 +42,7 @@ func (h RootHost) AttachDisk(ctx context.Context, v api.VM, base, path string) e
 		return api.Errorf(api.KindInternal, "cannot open the disk of VM %s: %w", v.Name, err)
 	}
 	defer own.Close()
-	if v.DiskDriver != h.Snapshots {
+	if !h.Snapshot(v) {
 		return h.do(ctx, rootapi.DiskAttachCall{VM: vmOf(v.ID), Mode: rootapi.Plain}, own)
 	}
 	image, err := os.Open(base)
@@ -52,19 +53,12 @@ func (h RootHost) AttachDisk(ctx context.Context, v api.VM, base, path string) e
 	return h.do(ctx, rootapi.DiskAttachCall{VM: vmOf(v.ID), Mode: rootapi.Snapshot}, image, own)
 }
 
-// DetachDisk implements vm.Host.
-func (h RootHost) DetachDisk(ctx context.Context, id string) error {
-	return h.do(ctx, rootapi.DiskDetachCall{VM: vmOf(id)})
-}
+// Snapshot implements vm.Host.
+func (h RootHost) Snapshot(v api.VM) bool { return v.DiskDriver == h.Snapshots }
 
 // AttachNetwork implements vm.Host.
 func (h RootHost) AttachNetwork(ctx context.Context, v api.VM) error {
 	return h.do(ctx, rootapi.NetAttachCall{VM: vmOf(v.ID), Slot: v.Slot, None: v.Network == api.NetworkNone})
-}
-
-// DetachNetwork implements vm.Host.
-func (h RootHost) DetachNetwork(ctx context.Context, id string) error {
-	return h.do(ctx, rootapi.NetDetachCall{VM: vmOf(id)})
 }
 
 // Release implements vm.Host.
@@ -72,9 +66,24 @@ func (h RootHost) Release(ctx context.Context, id string) error {
 	return h.do(ctx, rootapi.VMReleaseCall{VM: vmOf(id)})
 }
 
+// Address implements vm.Host. It follows from the VM's number and the prefix that
+// the helper was installed with.
+func (h RootHost) Address(ctx context.Context, v api.VM) string {
+	var hello rootapi.HelloAnswer
+	if _, err := h.Helper.Do(ctx, rootapi.HelloCall{}, &hello); err != nil {
+		return ""
+	}
+	// The user id does not matter here, but must be one.
+	plan, err := network.New(network.Spec{ID: v.ID, Slot: v.Slot, Outer: hello.Outer, UID: 1})
+	if err != nil {
+		return ""
+	}
+	return plan.Outer.Addr().String()
+}
+
 // DiskUsage implements vm.Host.
 func (h RootHost) DiskUsage(ctx context.Context, v api.VM) (*api.DiskUsage, error) {
-	if v.DiskDriver != h.Snapshots {
+	if !h.Snapshot(v) {
 		return nil, nil
 	}
 	var u rootapi.DiskUsage

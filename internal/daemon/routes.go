@@ -27,6 +27,7 @@ func Routes() []Route {
 		{"GET", "/v1/daemon", owner, (*Server).getDaemon},
 		{"POST", "/v1/daemon/stop", owner, (*Server).stopDaemon},
 		{"GET", "/v1/doctor", owner, (*Server).getDoctor},
+		{"GET", "/v1/leaks", owner, (*Server).getLeaks},
 		{"GET", "/v1/config", owner, (*Server).getConfig},
 
 		{"GET", "/v1/vms", owner, (*Server).listVMs},

@@ -28,6 +28,8 @@ type VMs interface {
 	// ConsolePath names the file that holds what the guest's console said. done
 	// is closed when nothing more is coming.
 	ConsolePath(ctx context.Context, ref string) (path string, done <-chan struct{}, err error)
+	// Leaks compares what the host holds with the VMs that are known.
+	Leaks(ctx context.Context) (api.Leaks, error)
 	// DialGuest opens a new channel to the guest's agent. Closing its writing
 	// half (CloseWrite) leaves the reading half open.
 	DialGuest(ctx context.Context, ref string) (net.Conn, error)

@@ -6,6 +6,8 @@ package doctor
 import (
 	"cmp"
 	"context"
+	"slices"
+	"sync"
 
 	"banger/api"
 )
@@ -32,7 +34,14 @@ type Finding struct {
 	Fix    string // instead of the check's own
 }
 
-// Checks is every question, in the order they are shown.
+// source answers one question, or several of one kind.
+type source func(ctx context.Context, h Host) []api.Check
+
+func one(c Check) source {
+	return func(ctx context.Context, h Host) []api.Check { return []api.Check{c.ask(ctx, h)} }
+}
+
+// Checks is every question of user mode, in the order they are shown.
 func Checks() []Check {
 	var all []Check
 	for _, group := range [][]Check{programs(), namespaces(), resources(), state()} {
@@ -41,18 +50,35 @@ func Checks() []Check {
 	return all
 }
 
-// Run asks every question.
+// Run asks every question, all at the same time: some wait for a program or for
+// the root helper.
 func Run(ctx context.Context, h Host) []api.Check {
-	var found []api.Check
-	for _, c := range Checks() {
-		f := c.Run(ctx, h)
-		a := api.Check{Name: c.Name, Status: f.Status, Found: f.Found, Why: c.Why}
-		if f.Status != OK {
-			a.Fix = cmp.Or(f.Fix, c.Fix)
+	var sources []source
+	if h.System != nil {
+		sources = systemMode()
+	} else {
+		for _, c := range Checks() {
+			sources = append(sources, one(c))
 		}
-		found = append(found, a)
 	}
-	return found
+	answers := make([][]api.Check, len(sources))
+	var wg sync.WaitGroup
+	for i, ask := range sources {
+		wg.Go(func() { answers[i] = ask(ctx, h) })
+	}
+	wg.Wait()
+	return slices.Concat(answers...)
+}
+
+func (c Check) ask(ctx context.Context, h Host) api.Check { return report(c, c.Run(ctx, h)) }
+
+// report makes one line of a question and its answer.
+func report(c Check, f Finding) api.Check {
+	a := api.Check{Name: c.Name, Status: f.Status, Found: f.Found, Why: c.Why}
+	if f.Status != OK {
+		a.Fix = cmp.Or(f.Fix, c.Fix)
+	}
+	return a
 }
 
 func ok(found string) Finding   { return Finding{Status: OK, Found: found} }

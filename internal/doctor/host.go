@@ -30,6 +30,7 @@ type Host struct {
 	OpenFiles func() (uint64, error)
 
 	Probes
+	System *System // nil in user mode
 }
 
 // Probes are questions that only drivers can answer. Nil ones are passed over.

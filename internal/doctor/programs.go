@@ -9,7 +9,7 @@ import (
 )
 
 func programs() []Check {
-	return []Check{
+	return append([]Check{
 		{
 			Name: "qemu", Run: qemu,
 			Why: "every sandbox is a virtual machine that QEMU runs",
@@ -20,6 +20,12 @@ func programs() []Check {
 			Why: "with KVM a sandbox runs at the speed of this machine; without, QEMU emulates the processor, several times slower",
 			Fix: "sudo usermod -aG kvm $USER   (then log in again)",
 		},
+	}, packages()...)
+}
+
+// packages are what images and kernels are made with.
+func packages() []Check {
+	return []Check{
 		tools("e2fsprogs", "images are ext4 file systems", "mke2fs", "resize2fs"),
 		tools("mmdebstrap", "builds the Debian image from packages; imported images work without it", "mmdebstrap"),
 		{

@@ -11,20 +11,23 @@ import (
 
 func state() []Check {
 	return []Check{
-		{
-			Name: "store", Run: store,
-			Why: "it remembers which sandboxes there are",
-			Fix: "banger daemon run   (says what is wrong and how to go on)",
-		},
-		{
-			Name: "staging", Run: staging,
-			Why: "an interrupted build of an image or kernel leaves files behind until the daemon starts again",
-			Fix: "banger daemon stop   (the next command starts it again; sandboxes run on)",
-		},
+		storeCheck("banger daemon run   (says what is wrong and how to go on)"),
+		stagingCheck("banger daemon stop   (the next command starts it again; sandboxes run on)"),
 		{
 			Name: "daemon log", Run: log,
 			Why: "errors there explain what went wrong in the background",
 		},
+	}
+}
+
+func storeCheck(fix string) Check {
+	return Check{Name: "store", Run: store, Why: "it remembers which sandboxes there are", Fix: fix}
+}
+
+func stagingCheck(fix string) Check {
+	return Check{
+		Name: "staging", Run: staging, Fix: fix,
+		Why: "an interrupted build of an image or kernel leaves files behind until the daemon starts again",
 	}
 }
 

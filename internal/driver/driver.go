@@ -87,8 +87,9 @@ type Machine interface {
 	Exit() Exit
 	// Kill ends the VMM at once and waits until it is gone. Idempotent.
 	Kill(ctx context.Context) error
-	// DialGuest connects to the agent's channel. It does not wait for the agent:
-	// what is written is read once the agent is there. One connection at a time.
+	// DialGuest connects to the agent's channel. Either it waits for the agent, as
+	// long as ctx allows, or what is written is read once the agent is there. One
+	// connection at a time.
 	DialGuest(ctx context.Context) (net.Conn, error)
 	// Release lets go of what this process holds for the machine (descriptors,
 	// goroutines), which itself runs on.

@@ -24,6 +24,9 @@ const (
 	Boot    = "boot" // a kernel or initramfs, named by its digest
 )
 
+// HostKinds are the kinds of what the root helper lists.
+func HostKinds() []string { return []string{Unit, Process, DM, Loop, Netns, Link, Jail} }
+
 // Object is something on the host that carries our names.
 type Object struct {
 	Kind string

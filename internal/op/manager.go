@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/faultpoint"
 )
 
 // Log is where operations are recorded. Begin and End are durable when they
@@ -169,9 +170,11 @@ func (m *Manager) do(ctx context.Context, o *Op, plan Plan, at int) (int, error)
 			o.enter(step.Name)
 		}
 		began := time.Now()
+		faultpoint.Reach(plan.Kind, step.Name, "before")
 		if err := step.Do(ctx, o.report); err != nil {
 			return at, err
 		}
+		faultpoint.Reach(plan.Kind, step.Name, "after")
 		o.took(step.Name, time.Since(began))
 	}
 	return at, nil
@@ -188,6 +191,7 @@ func (m *Manager) undo(o *Op, plan Plan, at int) {
 			continue
 		}
 		err := m.log.EnterStep(ctx, o.ID(), step.Name, true)
+		faultpoint.Reach(plan.Kind, step.Name, "undo")
 		if err = errors.Join(err, step.Undo(ctx)); err != nil {
 			m.logger.Error("cannot undo step", "operation", o.ID(), "kind", plan.Kind, "step", step.Name, "error", err)
 		}

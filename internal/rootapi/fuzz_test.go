@@ -11,8 +11,8 @@ import (
 
 // decoders has one for each call.
 var decoders = map[Verb]func(Request, int) (Call, error){
-	Hello: of[HelloCall], DiskAttach: of[DiskAttachCall], DiskDetach: of[DiskDetachCall], DiskStatus: of[DiskStatusCall],
-	NetAttach: of[NetAttachCall], NetDetach: of[NetDetachCall], BootPut: of[BootPutCall], VMStart: of[VMStartCall],
+	Hello: of[HelloCall], DiskAttach: of[DiskAttachCall], DiskStatus: of[DiskStatusCall],
+	NetAttach: of[NetAttachCall], BootPut: of[BootPutCall], VMStart: of[VMStartCall],
 	VMFind: of[VMFindCall], VMKill: of[VMKillCall], VMRelease: of[VMReleaseCall], VMDial: of[VMDialCall],
 	List: of[ListCall], Check: of[CheckCall], Clear: of[ClearCall],
 }

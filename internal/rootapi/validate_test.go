@@ -25,8 +25,8 @@ func TestForeignIDsAreRefused(t *testing.T) {
 		start := goodStart()
 		start.VM = v
 		return []Call{
-			DiskAttachCall{VM: v, Mode: Snapshot}, DiskAttachCall{VM: v, Mode: Plain}, DiskDetachCall{v}, DiskStatusCall{v},
-			NetAttachCall{VM: v, Slot: 1}, NetAttachCall{VM: v, Slot: 1, None: true}, NetDetachCall{v},
+			DiskAttachCall{VM: v, Mode: Snapshot}, DiskAttachCall{VM: v, Mode: Plain}, DiskStatusCall{v},
+			NetAttachCall{VM: v, Slot: 1}, NetAttachCall{VM: v, Slot: 1, None: true},
 			start, VMFindCall{VM: v}, VMKillCall{v}, VMReleaseCall{v}, VMDialCall{VM: v, Socket: SocketAgent},
 		}
 	}

@@ -23,10 +23,8 @@ type Verb string
 const (
 	Hello      Verb = "hello"       // who answers
 	DiskAttach Verb = "disk-attach" // make the VM's block device from files
-	DiskDetach Verb = "disk-detach" // and remove it
 	DiskStatus Verb = "disk-status" // how full it is
 	NetAttach  Verb = "net-attach"  // make the VM's network namespace and its link
-	NetDetach  Verb = "net-detach"  // and remove them
 	BootPut    Verb = "boot-put"    // keep a kernel or initramfs under its digest
 	VMStart    Verb = "vm-start"    // start the VMM in its jail
 	VMFind     Verb = "vm-find"     // find the VMM's process and prove it
@@ -138,15 +136,6 @@ type Device struct {
 	Minor uint32 `json:"minor"`
 }
 
-// DiskDetachCall removes the VM's block device. The files stay.
-type DiskDetachCall struct{ VM }
-
-// Verb implements Call.
-func (DiskDetachCall) Verb() Verb { return DiskDetach }
-
-// Files implements Call.
-func (DiskDetachCall) Files() (least, most int) { return none() }
-
 // DiskStatusCall asks how full a copy-on-write file is.
 type DiskStatusCall struct{ VM }
 
@@ -187,15 +176,6 @@ func validSlot(v VM, slot int) error {
 	}
 	return v.Validate()
 }
-
-// NetDetachCall removes the VM's network namespace and link.
-type NetDetachCall struct{ VM }
-
-// Verb implements Call.
-func (NetDetachCall) Verb() Verb { return NetDetach }
-
-// Files implements Call.
-func (NetDetachCall) Files() (least, most int) { return none() }
 
 var digest = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
@@ -435,7 +415,7 @@ func (ClearCall) Files() (least, most int) { return none() }
 // Calls has one of each, for tests and for documentation.
 func Calls() []Call {
 	return []Call{
-		HelloCall{}, DiskAttachCall{Mode: Snapshot}, DiskDetachCall{}, DiskStatusCall{}, NetAttachCall{}, NetDetachCall{},
+		HelloCall{}, DiskAttachCall{Mode: Snapshot}, DiskStatusCall{}, NetAttachCall{},
 		BootPutCall{}, VMStartCall{}, VMFindCall{}, VMKillCall{}, VMReleaseCall{}, VMDialCall{}, ListCall{}, CheckCall{}, ClearCall{},
 	}
 }

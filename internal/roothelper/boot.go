@@ -30,10 +30,9 @@ const (
 func (h *Helper) bootPut(c rootapi.BootPutCall, files []*os.File) (any, error) {
 	defer h.locks.lock(c.Digest)()
 	path := filepath.Join(h.Dirs.Boot, c.Digest)
-	_, err := os.Lstat(path)
+	err := used(path)
 	if err == nil {
-		now := time.Now()
-		return rootapi.BootPutAnswer{Kept: true}, os.Chtimes(path, now, now) // used today
+		return rootapi.BootPutAnswer{Kept: true}, nil
 	}
 	if !errors.Is(err, os.ErrNotExist) || len(files) == 0 {
 		if errors.Is(err, os.ErrNotExist) {
@@ -48,6 +47,27 @@ func (h *Helper) bootPut(c rootapi.BootPutCall, files []*os.File) (any, error) {
 		return nil, diskError("keep a boot file", err)
 	}
 	return rootapi.BootPutAnswer{Kept: true}, nil
+}
+
+// used notes that a file is used today, if it is there.
+func used(path string) error {
+	now := time.Now()
+	return os.Chtimes(path, now, now)
+}
+
+// mustKeep refuses a start from files that are not kept, before anything is made
+// for it: the owner's daemon brings them and asks again.
+func (h *Helper) mustKeep(digests ...string) error {
+	for _, digest := range digests {
+		err := used(filepath.Join(h.Dirs.Boot, digest))
+		if errors.Is(err, os.ErrNotExist) {
+			return api.Errorf(api.KindNotFound, "no boot file %s is kept", digest)
+		}
+		if err != nil {
+			return diskError("use a boot file", err)
+		}
+	}
+	return nil
 }
 
 // keep copies from to path if it has the digest.

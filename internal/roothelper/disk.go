@@ -21,13 +21,6 @@ func (h *Helper) diskAttach(ctx context.Context, c rootapi.DiskAttachCall, files
 	return rootapi.Device{Name: d.Name, Major: d.Major, Minor: d.Minor}, err
 }
 
-func (h *Helper) diskDetach(ctx context.Context, c rootapi.DiskDetachCall, _ []*os.File) (any, error) {
-	if err := h.mustNotRun(ctx, c.ID); err != nil {
-		return nil, err
-	}
-	return nil, h.Blocks.Detach(ctx, c.ID)
-}
-
 func (h *Helper) diskStatus(_ context.Context, c rootapi.DiskStatusCall, _ []*os.File) (any, error) {
 	u, err := h.Blocks.Status(c.ID)
 	if err != nil {
@@ -59,11 +52,4 @@ func (h *Helper) netAttach(ctx context.Context, c rootapi.NetAttachCall, _ []*os
 		return nil, err
 	}
 	return nil, h.Networks.Attach(ctx, plan)
-}
-
-func (h *Helper) netDetach(ctx context.Context, c rootapi.NetDetachCall, _ []*os.File) (any, error) {
-	if err := h.mustNotRun(ctx, c.ID); err != nil {
-		return nil, err
-	}
-	return nil, h.Networks.Detach(ctx, c.ID)
 }

@@ -10,7 +10,9 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"syscall"
+	"time"
 
 	"banger/api"
 	"banger/internal/config"
@@ -50,6 +52,7 @@ func Main(args []string, version, commit string) int {
 const poolSize = 4
 
 func run(version string, log *slog.Logger) error {
+	began := time.Now()
 	// Nothing of the helper's is anybody else's to read unless it says so.
 	syscall.Umask(0o077)
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -65,13 +68,11 @@ func run(version string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	var warming sync.WaitGroup
 	defer networks.Close()
 	defer h.Firewall.Close()
-	// Without its table a guest could reach what it must not: then none gets a
-	// network, while everything else goes on.
-	if err := h.Firewall.Ensure(ctx); err != nil {
-		log.Error("cannot load the firewall's table: no VM gets a network until that works", "error", err)
-	}
+	defer warming.Wait()
+	warming.Go(func() { h.warm(ctx, networks, log) })
 	l, err := Listen(paths.RootSocket, installed.UID, installed.GID)
 	if err != nil {
 		return err
@@ -79,11 +80,29 @@ func run(version string, log *slog.Logger) error {
 	if err := systemd.Notify(systemd.Ready); err != nil {
 		log.Warn("systemd does not listen", "error", err)
 	}
-	log.Info("ready", "version", version, "pid", os.Getpid(), "owner", installed.Owner)
+	log.Info("ready", "version", version, "pid", os.Getpid(), "owner", installed.Owner,
+		"took", time.Since(began).Round(time.Millisecond))
 	server := Server{Version: version, Owner: installed.UID, Helper: h, Log: log}
 	err = server.Serve(ctx, l)
 	log.Info("stopping; guests run on")
 	return err
+}
+
+// warm does beforehand what the first start of a VM would wait for, while requests
+// are answered already: running nft(8) and asking programs for their versions takes
+// longer than all else that the helper does until it is ready.
+func (h *Helper) warm(ctx context.Context, networks *netns.Manager, log *slog.Logger) {
+	// First, as running guests rely on it. A VM that is to get a network meanwhile
+	// waits for it; without the table none gets one, while everything else goes on.
+	if err := h.Firewall.Ensure(ctx); err != nil {
+		log.Error("cannot load the firewall's table: no VM gets a network until that works", "error", err)
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	// What is wrong with them is said to whoever wants to use them.
+	_, _ = h.programs.firecracker(h.Settings)
+	networks.Fill()
 }
 
 func newHelper(ctx context.Context, r record.Record, log *slog.Logger) (*Helper, *netns.Manager, error) {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
+	"banger/internal/faultpoint"
 	"banger/internal/rootapi"
 )
 
@@ -131,7 +132,10 @@ func (s *Server) do(request rootapi.Request, files []*os.File) (body any, give [
 	if !ok {
 		return nil, nil, api.Errorf(api.KindInvalid, "there is no verb %.40q", request.Verb)
 	}
-	return handle(ctx, s, request, files)
+	faultpoint.Reach(string(request.Verb), "before")
+	body, give, err = handle(ctx, s, request, files)
+	faultpoint.Reach(string(request.Verb), "after")
+	return body, give, err
 }
 
 // admit checks who is asking, as the kernel says (SO_PEERCRED, unix(7)).

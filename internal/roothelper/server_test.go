@@ -163,9 +163,9 @@ func TestEveryVerbIsHandled(t *testing.T) {
 func TestAFaultIsAnError(t *testing.T) {
 	w := newWorld(t)
 	w.blocks.detached = func(string) { panic("a fault") }
-	w.refuses(api.KindInternal, rootapi.DiskDetachCall{VM: of(vm)})
+	w.refuses(api.KindInternal, rootapi.VMReleaseCall{VM: of(vm)})
 	w.blocks.detached = nil
-	w.must(rootapi.DiskDetachCall{VM: of(vm)}, nil) // its lock was let go of
+	w.must(rootapi.VMReleaseCall{VM: of(vm)}, nil) // its lock was let go of
 }
 
 // TestAnswerThatIsTooLong is an error, not silence: a client that hears nothing
@@ -207,10 +207,10 @@ func TestOneRequestAtATimeForAVM(t *testing.T) {
 	}
 	var all sync.WaitGroup
 	for _, id := range []string{vm, vm, another} {
-		body, err := json.Marshal(rootapi.DiskDetachCall{VM: of(id)})
+		body, err := json.Marshal(rootapi.VMReleaseCall{VM: of(id)})
 		w.check(err)
 		all.Go(func() {
-			if _, _, err := w.server.do(rootapi.Request{Protocol: "1", Verb: rootapi.DiskDetach, Body: body}, nil); err != nil {
+			if _, _, err := w.server.do(rootapi.Request{Protocol: "1", Verb: rootapi.VMRelease, Body: body}, nil); err != nil {
 				t.Error(err)
 			}
 		})

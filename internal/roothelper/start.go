@@ -29,6 +29,7 @@ func (h *Helper) vmStart(ctx context.Context, c rootapi.VMStartCall, logs []*os.
 	if c.Slot >= h.Settings.UIDCount {
 		return rootapi.Process{}, nil, api.Errorf(api.KindInvalid, "slot %d is beyond the %d that this installation has", c.Slot, h.Settings.UIDCount)
 	}
+	watch := stopwatch{last: time.Now()}
 	if p, j, err := h.findOrAwait(ctx, c.ID, proc.Identity{}); err != nil || p != nil {
 		if err != nil {
 			return rootapi.Process{}, nil, err
@@ -44,12 +45,15 @@ func (h *Helper) vmStart(ctx context.Context, c rootapi.VMStartCall, logs []*os.
 		}
 		return answer, []*os.File{file}, nil
 	}
+	watch.lap("find")
 	for _, f := range logs {
 		if err := checkLog(f, h.Owner); err != nil {
 			return rootapi.Process{}, nil, err
 		}
 	}
-	var watch stopwatch
+	if err := h.mustKeep(c.Kernel, c.Initramfs); err != nil {
+		return rootapi.Process{}, nil, err
+	}
 	s, err := h.prepare(c, logs)
 	if err != nil {
 		return rootapi.Process{}, nil, err
@@ -258,9 +262,7 @@ type stopwatch struct {
 
 func (w *stopwatch) lap(part string) {
 	now := time.Now()
-	if !w.last.IsZero() {
-		w.laps = append(w.laps, api.StepTiming{Step: part, Milliseconds: float64(now.Sub(w.last).Microseconds()) / 1000})
-	}
+	w.laps = append(w.laps, api.StepTiming{Step: part, Milliseconds: float64(now.Sub(w.last).Microseconds()) / 1000})
 	w.last = now
 }
 

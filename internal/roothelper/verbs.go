@@ -16,10 +16,8 @@ var handlers = map[rootapi.Verb]handler{
 		return s.hello(), nil
 	}),
 	rootapi.DiskAttach: forVM(func(c rootapi.DiskAttachCall) string { return c.ID }, (*Helper).diskAttach),
-	rootapi.DiskDetach: forVM(func(c rootapi.DiskDetachCall) string { return c.ID }, (*Helper).diskDetach),
 	rootapi.DiskStatus: forVM(func(c rootapi.DiskStatusCall) string { return c.ID }, (*Helper).diskStatus),
 	rootapi.NetAttach:  forVM(func(c rootapi.NetAttachCall) string { return c.ID }, (*Helper).netAttach),
-	rootapi.NetDetach:  forVM(func(c rootapi.NetDetachCall) string { return c.ID }, (*Helper).netDetach),
 	rootapi.BootPut: on(func(_ context.Context, s *Server, c rootapi.BootPutCall, files []*os.File) (any, error) {
 		return s.Helper.bootPut(c, files)
 	}),

@@ -43,7 +43,7 @@ func TestLifeOfAVM(t *testing.T) {
 	if give = w.must(w.startCall(vm, 7), &again, w.logs...); !again.Found || again.PID != p.PID || len(give) != 1 {
 		t.Errorf("%+v, %d files", again, len(give))
 	}
-	for _, call := range []rootapi.Call{rootapi.VMReleaseCall{VM: of(vm)}, rootapi.DiskDetachCall{VM: of(vm)}, rootapi.NetDetachCall{VM: of(vm)}, rootapi.ClearCall{}} {
+	for _, call := range []rootapi.Call{rootapi.VMReleaseCall{VM: of(vm)}, rootapi.ClearCall{}} {
 		w.refuses(api.KindConflict, call)
 	}
 	if !runs(p.PID) || w.nets.detached != 0 || !w.blocks.attached[vm] {

@@ -45,6 +45,7 @@ func (h *Host) Install(ctx context.Context, o InstallOptions, report Report) (re
 		{"copying the programs of version " + r.Version, func() error { return h.copyPrograms(o.From, r.Version) }},
 		{"writing " + paths.InstallRecord, func() error { return h.writeRecord(r) }},
 		{"writing systemd's units", func() error { return h.writeUnits(r) }},
+		{"writing udev's rules", h.writeRules},
 		{"switching to version " + r.Version, func() error { return h.switchTo(r.Version) }},
 		{"linking commands into " + paths.Commands, h.linkCommands},
 		{"starting " + HelperUnit + " and " + DaemonUnit, func() error { return h.startUnits(ctx) }},
@@ -80,6 +81,9 @@ func (h *Host) plan(ctx context.Context, o InstallOptions) (record.Record, error
 		if _, err := h.ourUnit(name); err != nil {
 			return record.Record{}, err
 		}
+	}
+	if _, err := h.ourRules(); err != nil {
+		return record.Record{}, err
 	}
 	if err := h.needSpace(size + spareSpace); err != nil {
 		return record.Record{}, err

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"banger/api"
+	"banger/internal/network"
 	"banger/internal/paths"
 )
 
@@ -63,6 +64,41 @@ func TestUnitsAreGolden(t *testing.T) {
 	}
 	for _, name := range unitNames {
 		golden(t, name, w.read(filepath.Join(unitDir, name)))
+	}
+}
+
+// TestNetwork: VMs get the addresses that package network means by default, and
+// there are enough of them.
+func TestNetwork(t *testing.T) {
+	if defaultNetwork != network.DefaultOuter.String() {
+		t.Error(defaultNetwork, "is not", network.DefaultOuter)
+	}
+}
+
+func TestUdevRules(t *testing.T) {
+	w := newWorld(t)
+	if err := w.install(); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "59-banger.rules", w.read(udevFile))
+	// Nobody else's are removed, or overwritten.
+	w.write(udevFile, "# mine", 0o644)
+	if err := w.install(); api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), udevFile) {
+		t.Error(err)
+	}
+	if _, err := w.Uninstall(t.Context(), UninstallOptions{}, func(string) {}); err != nil || w.read(udevFile) != "# mine" {
+		t.Error(err)
+	}
+	// A machine without udev gets none.
+	w = newWorld(t)
+	if err := os.RemoveAll(w.path("/etc/udev")); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.install(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(w.path("/etc/udev")); err == nil {
+		t.Error("rules for no udev")
 	}
 }
 
@@ -125,6 +161,7 @@ func TestInstallRefuses(t *testing.T) {
 			nil, api.KindInvalid, "no program banger-agent"},
 		"another's command": {func(w *world) { w.write(paths.Commands+"/banger", "x", 0o755) }, nil, api.KindConflict, "/usr/local/bin/banger: the file that is there is not ours"},
 		"another's link":    {func(w *world) { _ = os.Symlink("/opt/banger", w.path(paths.Commands+"/banger")) }, nil, api.KindConflict, "not ours"},
+		"another's rules":   {func(w *world) { w.write(udevFile, "x", 0o644) }, nil, api.KindConflict, "59-banger.rules: the file that is there is not ours"},
 		"another's unit":    {func(w *world) { w.write(unitDir+"/"+DaemonUnit, "[Unit]", 0o644) }, nil, api.KindConflict, "bangerd.service: the file that is there is not ours"},
 		"a tampered record": {func(w *world) { w.write(paths.InstallRecord, "owner = \"alice\"\n", 0o644) }, nil, api.KindDenied, "cannot trust the install record"},
 		"no uids left":      {func(w *world) { w.write("/etc/subuid", "alice:65536:2147483647\n", 0o644) }, nil, api.KindConflict, "cannot find 16384 uids"},

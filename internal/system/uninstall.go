@@ -42,6 +42,7 @@ func (h *Host) Uninstall(ctx context.Context, o UninstallOptions, report Report)
 		{"removing what the kernel holds for VMs", func() error { return h.removeTraces(ctx, m, report) }},
 		{"stopping " + HelperUnit, func() error { return h.stopHelper(ctx, m) }},
 		{"removing systemd's units", func() error { return h.dropUnits(ctx, m) }},
+		{"removing udev's rules", h.removeRules},
 		{"removing programs and commands", h.removePrograms},
 		{"removing directories", func() error { return h.removeDirs(o.Purge) }},
 		{"removing " + paths.InstallRecord, func() error {

@@ -20,7 +20,7 @@ var unitFiles embed.FS
 // unitDir is for units of the administrator's making, systemd.unit(5).
 const unitDir = "/etc/systemd/system"
 
-// mark is how a unit file begins that is ours.
+// mark is how a unit file begins that is ours, and the file of udev's rules.
 const mark = "# Written by `banger system install`"
 
 // unitNames are the unit files, in the order in which they are written.
@@ -51,7 +51,12 @@ func Units(r record.Record, kvmGroup bool) (map[string]string, error) {
 // ourUnit tells whether a unit file of ours is there; somebody else's in its
 // place is an error.
 func (h *Host) ourUnit(name string) (bool, error) {
-	path := filepath.Join(unitDir, name)
+	return h.ourFile(filepath.Join(unitDir, name), "the unit")
+}
+
+// ourFile tells whether a file that an installation wrote is there; somebody
+// else's in its place is an error.
+func (h *Host) ourFile(path, what string) (bool, error) {
 	data, err := os.ReadFile(h.path(path))
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -59,7 +64,7 @@ func (h *Host) ourUnit(name string) (bool, error) {
 	case err == nil && strings.HasPrefix(string(data), mark):
 		return true, nil
 	}
-	return false, api.Errorf(api.KindConflict, "cannot install the unit %s: the file that is there is not ours", path).
+	return false, api.Errorf(api.KindConflict, "cannot install %s %s: the file that is there is not ours", what, path).
 		WithHint("sudo mv %s %s.other", path, path)
 }
 

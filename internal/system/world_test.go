@@ -61,7 +61,7 @@ func newWorld(t *testing.T) *world {
 	for _, name := range programs {
 		w.write(filepath.Join("..", "bin", name), "program "+name, 0o755)
 	}
-	for _, dir := range []string{"/usr/local/bin", "/home/alice", "/run/systemd/system", "/var"} {
+	for _, dir := range []string{"/usr/local/bin", "/home/alice", "/run/systemd/system", "/etc/udev/rules.d", "/var"} {
 		if err := os.MkdirAll(w.path(dir), 0o755); err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 
 	"banger/api"
@@ -14,16 +15,11 @@ import (
 // deleteSteps end the VMM, remove the disk, then forget the VM: until the last
 // step a crash leaves a VM that can be deleted again.
 func (s *Service) deleteSteps(e *entry) []op.Step {
-	return []op.Step{
+	return slices.Concat([]op.Step{
 		{Name: "kill", Do: func(ctx context.Context, _ api.Report) error {
 			return s.killRun(ctx, e, "deleted")
 		}},
-		{Name: "host", Do: func(ctx context.Context, _ api.Report) error {
-			if s.Host == nil {
-				return nil
-			}
-			return s.Host.Release(ctx, e.vm.ID)
-		}},
+	}, s.releaseSteps(e), []op.Step{
 		{Name: "disk", Do: func(context.Context, api.Report) error {
 			if err := os.RemoveAll(s.Paths.VM(e.vm.ID)); err != nil {
 				return api.Errorf(api.KindInternal, "cannot remove the directory of VM %s: %w", e.vm.Name, err)
@@ -31,7 +27,7 @@ func (s *Service) deleteSteps(e *entry) []op.Step {
 			return nil
 		}},
 		{Name: "record", Do: func(ctx context.Context, _ api.Report) error { return s.forget(ctx, e) }},
-	}
+	})
 }
 
 // Prune deletes every VM that is stopped or failed.

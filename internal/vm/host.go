@@ -19,11 +19,13 @@ type Host interface {
 	// AttachDisk makes a block device of the VM's disk: base is the image's file,
 	// path the disk driver's.
 	AttachDisk(ctx context.Context, v api.VM, base, path string) error
-	DetachDisk(ctx context.Context, id string) error
 	AttachNetwork(ctx context.Context, v api.VM) error
-	DetachNetwork(ctx context.Context, id string) error
 	// Release removes all that the host holds for a VM which does not run.
 	Release(ctx context.Context, id string) error
+	// Snapshot tells whether the VM's disk is attached as a device-mapper snapshot.
+	Snapshot(v api.VM) bool
+	// Address is where the host reaches a VM that runs; empty where it does not.
+	Address(ctx context.Context, v api.VM) string
 	// DiskUsage says how full the disk of a VM is whose disk is attached.
 	DiskUsage(ctx context.Context, v api.VM) (*api.DiskUsage, error)
 	// Objects lists what the host holds, for whatever VM.
@@ -52,21 +54,32 @@ func (s *Service) takeSlot() (int, error) {
 }
 
 // hostSteps attach what the VMM needs, before it starts. What they made is
-// released when the VMM has ended.
+// released when the VMM has ended, or by the first step's undo.
 func (s *Service) hostSteps(e *entry) []op.Step {
 	if s.Host == nil {
 		return nil
 	}
 	id := e.vm.ID
 	return []op.Step{
-		{Name: "attach", Do: s.attachDisk(e), Undo: func(ctx context.Context) error { return s.Host.DetachDisk(ctx, id) }},
+		{Name: "attach", Do: s.attachDisk(e), Undo: func(ctx context.Context) error { return s.Host.Release(ctx, id) }},
 		{Name: "network", Do: func(ctx context.Context, _ api.Report) error {
 			if s.runOf(e) != nil {
 				return nil
 			}
 			return s.Host.AttachNetwork(ctx, s.get(e))
-		}, Undo: func(ctx context.Context) error { return s.Host.DetachNetwork(ctx, id) }},
+		}},
 	}
+}
+
+// releaseSteps make sure that nothing of a VM is held which an operation has
+// ended. The end of its VMM has released it already, unless the daemon died
+// between the two.
+func (s *Service) releaseSteps(e *entry) []op.Step {
+	if s.Host == nil {
+		return nil
+	}
+	id := e.vm.ID
+	return []op.Step{{Name: "release", Do: func(ctx context.Context, _ api.Report) error { return s.Host.Release(ctx, id) }}}
 }
 
 func (s *Service) attachDisk(e *entry) func(context.Context, api.Report) error {

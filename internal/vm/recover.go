@@ -106,7 +106,7 @@ func (s *Service) planOf(e *entry, kind string, otherwise op.Plan) op.Plan {
 	case kindStart:
 		return s.plan(e, kind, s.startSteps(e))
 	case kindStop:
-		return s.plan(e, kind, []op.Step{{Name: "shutdown", Do: s.shutdown(e, 0)}})
+		return s.plan(e, kind, s.stopSteps(e, 0))
 	case kindRestart:
 		return s.plan(e, kind, s.restartSteps(e))
 	case kindKill:

@@ -145,7 +145,7 @@ func (s *Service) List(context.Context) ([]api.VM, error) {
 	return all, nil
 }
 
-// Show returns one VM, by id or name, with how full its disk is.
+// Show returns one VM, by id or name, with how full its disk is and its address.
 func (s *Service) Show(ctx context.Context, ref string) (api.VM, error) {
 	s.mu.Lock()
 	e, err := s.find(ref)
@@ -156,7 +156,19 @@ func (s *Service) Show(ctx context.Context, ref string) (api.VM, error) {
 	v := e.view()
 	s.mu.Unlock()
 	v.DiskUsage = s.diskUsage(ctx, v)
+	if s.Host != nil && v.PID > 0 && v.Network != api.NetworkNone {
+		v.Address = s.Host.Address(ctx, v)
+	}
 	return v, nil
+}
+
+// ShowAll returns all VMs, with how full their disks are.
+func (s *Service) ShowAll(ctx context.Context) ([]api.VM, error) {
+	all, err := s.List(ctx)
+	for i, v := range all {
+		all[i].DiskUsage = s.diskUsage(ctx, v)
+	}
+	return all, err
 }
 
 // diskUsage says how full a VM's disk is: what its file occupies, or what

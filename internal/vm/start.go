@@ -54,9 +54,12 @@ func (s *Service) startVMM(e *entry) func(context.Context, api.Report) error {
 		if s.runOf(e) != nil {
 			return nil
 		}
+		part := s.timeParts(e)
+		began := time.Now()
 		machine, err := drv.Recover(ctx, v.ID, s.Paths.VM(v.ID), s.readHandle(v.ID))
 		if errors.Is(err, driver.ErrGone) {
-			machine, err = s.boot(ctx, drv, e, report)
+			part("recover", time.Since(began))
+			machine, err = s.boot(ctx, drv, e, report, part)
 		}
 		if errors.Is(err, driver.ErrGone) {
 			return s.failed(ctx, e, "its VMM ended while the guest booted")
@@ -69,8 +72,9 @@ func (s *Service) startVMM(e *entry) func(context.Context, api.Report) error {
 	}
 }
 
-func (s *Service) boot(ctx context.Context, drv driver.Driver, e *entry, report api.Report) (driver.Machine, error) {
+func (s *Service) boot(ctx context.Context, drv driver.Driver, e *entry, report api.Report, part func(string, time.Duration)) (driver.Machine, error) {
 	v := s.get(e)
+	began := time.Now()
 	vmlinux, initramfs, err := s.Kernels.Boot(ctx, v.KernelDigest, s.Agent)
 	if err != nil {
 		return nil, err
@@ -83,6 +87,7 @@ func (s *Service) boot(ctx context.Context, drv driver.Driver, e *entry, report 
 	if found.Accel == "tcg" {
 		report(api.Progress{Step: "accel", Message: "no usable KVM here: software emulation is used, which is slower (banger doctor says more)"})
 	}
+	part("probe", time.Since(began))
 	d, err := s.diskDriver(v.DiskDriver)
 	if err != nil {
 		return nil, err
@@ -95,7 +100,7 @@ func (s *Service) boot(ctx context.Context, drv driver.Driver, e *entry, report 
 		ID: v.ID, Dir: s.Paths.VM(v.ID), VCPUs: v.VCPUs, MemoryBytes: v.MemoryBytes,
 		Kernel: vmlinux, Initramfs: initramfs, Cmdline: cmdline,
 		Disk: s.diskPath(v.ID), DiskFormat: d.Format(), Slot: v.Slot, NoNetwork: v.Network == api.NetworkNone,
-		Accel: found.Accel, Timed: s.timeParts(e),
+		Accel: found.Accel, Timed: part,
 	})
 }
 

@@ -20,7 +20,7 @@ func (s *Service) Stop(ctx context.Context, ref string, req api.StopVM) (*op.Op,
 	}
 	grace := time.Duration(req.GraceSeconds) * time.Second
 	return s.startOn(ctx, ref, kindStop, mustRun, func(e *entry) []op.Step {
-		return []op.Step{{Name: "shutdown", Do: s.shutdown(e, grace)}}
+		return s.stopSteps(e, grace)
 	})
 }
 
@@ -34,10 +34,14 @@ func (s *Service) Restart(ctx context.Context, ref string) (*op.Op, error) {
 	return s.startOn(ctx, ref, kindRestart, nil, s.restartSteps)
 }
 
+func (s *Service) stopSteps(e *entry, grace time.Duration) []op.Step {
+	return append([]op.Step{{Name: "shutdown", Do: s.shutdown(e, grace)}}, s.releaseSteps(e)...)
+}
+
 func (s *Service) killSteps(e *entry) []op.Step {
-	return []op.Step{{Name: "kill", Do: func(ctx context.Context, _ api.Report) error {
+	return append([]op.Step{{Name: "kill", Do: func(ctx context.Context, _ api.Report) error {
 		return s.killRun(ctx, e, "killed")
-	}}}
+	}}}, s.releaseSteps(e)...)
 }
 
 func (s *Service) restartSteps(e *entry) []op.Step {

@@ -20,6 +20,7 @@ import (
 	"banger/internal/driver/qemu"
 	"banger/internal/image"
 	"banger/internal/kernel"
+	"banger/internal/vm"
 )
 
 // build is what cmd/bangerd does, with the fake driver beside QEMU's.
@@ -48,7 +49,7 @@ func build(ctx context.Context, env daemon.Env) (*daemon.Services, error) {
 		Drivers: []driver.Driver{fakes, vmm},
 		Disks:   []disk.Driver{reflink.New(), qcow2.New(), copy.New()},
 		Images:  imageCache{images}, Kernels: kernels,
-		Doctor: func(ctx context.Context) []api.Check {
+		Doctor: func(ctx context.Context, _ *vm.Service) []api.Check {
 			return doctor.Run(ctx, doctor.ThisHost(env.Paths, doctor.Probes{
 				VMM: func(ctx context.Context) (driver.Capability, error) { return fakes.Probe(ctx, "", "") },
 			}))

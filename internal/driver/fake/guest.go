@@ -87,7 +87,7 @@ func runGuest(dir, fault string) error {
 		}
 		time.Sleep(delay)
 	}
-	fmt.Fprint(console, "[    0.100000] banger-agent is ready\r\n")
+	fmt.Fprint(console, "[    0.100000] banger-agent: root /dev/vda mounted (ext4)\r\n")
 	return serve(dir, listener, console)
 }
 
@@ -103,7 +103,7 @@ func serve(dir string, listener net.Listener, console *os.File) error {
 		BootID:  rand.Text(),
 		Root:    root,
 		Shutdown: func(bool) {
-			fmt.Fprint(console, "[    9.000000] Power down\r\n")
+			fmt.Fprint(console, "[    9.000000] reboot: Restarting system\r\n")
 			os.Exit(0)
 		},
 	}, agent.FromListener(listener))

@@ -61,22 +61,46 @@ func (f bootFile) same(g bootFile) bool {
 // NewBootFiles returns one that remembers in a file.
 func NewBootFiles(file string) *BootFiles { return &BootFiles{file: file} }
 
-// keep has the helper keep a file, and returns its digest.
-func (b *BootFiles) keep(ctx context.Context, helper Helper, path string) (string, error) {
+// Keep has the helper keep files.
+func (b *BootFiles) Keep(ctx context.Context, helper Helper, paths ...string) error {
+	for _, path := range paths {
+		if err := b.keep(ctx, helper, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *BootFiles) keep(ctx context.Context, helper Helper, path string) error {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", api.Errorf(api.KindInternal, "cannot read what the VM boots from: %w", err)
+		return unreadable(err)
 	}
 	defer f.Close()
 	digest, err := b.digest(f)
 	if err != nil {
-		return "", api.Errorf(api.KindInternal, "cannot read what the VM boots from: %w", err)
+		return unreadable(err)
 	}
-	var answer rootapi.BootPutAnswer
-	if _, err := helper.Do(ctx, rootapi.BootPutCall{Digest: digest}, &answer, f); err != nil {
-		return "", err
+	_, err = helper.Do(ctx, rootapi.BootPutCall{Digest: digest}, nil, f)
+	return err
+}
+
+// digestOf returns the digest of a file.
+func (b *BootFiles) digestOf(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", unreadable(err)
+	}
+	defer f.Close()
+	digest, err := b.digest(f)
+	if err != nil {
+		return "", unreadable(err)
 	}
 	return digest, nil
+}
+
+func unreadable(err error) error {
+	return api.Errorf(api.KindInternal, "cannot read what the VM boots from: %w", err)
 }
 
 func (b *BootFiles) digest(f *os.File) (string, error) {

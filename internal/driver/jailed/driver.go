@@ -48,26 +48,12 @@ func (d *base) start(ctx context.Context, s driver.Spec, accel string) (*Machine
 	if ctx.Err() != nil {
 		return nil, api.Errorf(api.KindCanceled, "cannot start the VM: %w", context.Cause(ctx))
 	}
-	began := time.Now()
-	kernel, err := d.boot.keep(ctx, d.helper, s.Kernel)
-	if err != nil {
-		return nil, err
-	}
-	initramfs, err := d.boot.keep(ctx, d.helper, s.Initramfs)
-	if err != nil {
-		return nil, err
-	}
-	timed(s, "boot files", time.Since(began))
 	logs, err := openLogs(s.Dir)
 	if err != nil {
 		return nil, err
 	}
 	defer rootapi.CloseAll(logs)
-	var p rootapi.Process
-	files, err := d.helper.Do(ctx, rootapi.VMStartCall{
-		VM: rootapi.VM{ID: s.ID}, Slot: s.Slot, VMM: d.name, Accel: accel, VCPUs: s.VCPUs, MemoryMiB: s.MemoryBytes >> 20,
-		Kernel: kernel, Initramfs: initramfs, Cmdline: s.Cmdline, NoNetwork: s.NoNetwork,
-	}, &p, logs...)
+	p, files, err := d.ask(ctx, s, accel, logs)
 	if err != nil {
 		return nil, errors.Join(withLastWords(err, s.Dir), d.cleanUp(s.ID))
 	}
@@ -79,6 +65,36 @@ func (d *base) start(ctx context.Context, s driver.Spec, accel string) (*Machine
 		return nil, errors.Join(err, d.cleanUp(s.ID))
 	}
 	return m, nil
+}
+
+// ask asks the helper for the start. It keeps the files to boot from since they
+// were first used, so they are brought only when it says that it has not.
+func (d *base) ask(ctx context.Context, s driver.Spec, accel string, logs []*os.File) (p rootapi.Process, files []*os.File, err error) {
+	began := time.Now()
+	kernel, err := d.boot.digestOf(s.Kernel)
+	if err != nil {
+		return p, nil, err
+	}
+	initramfs, err := d.boot.digestOf(s.Initramfs)
+	if err != nil {
+		return p, nil, err
+	}
+	timed(s, "digests", time.Since(began))
+	call := rootapi.VMStartCall{
+		VM: rootapi.VM{ID: s.ID}, Slot: s.Slot, VMM: d.name, Accel: accel, VCPUs: s.VCPUs, MemoryMiB: s.MemoryBytes >> 20,
+		Kernel: kernel, Initramfs: initramfs, Cmdline: s.Cmdline, NoNetwork: s.NoNetwork,
+	}
+	files, err = d.helper.Do(ctx, call, &p, logs...)
+	if api.KindOf(err) != api.KindNotFound {
+		return p, files, err
+	}
+	began = time.Now()
+	if err := d.boot.Keep(ctx, d.helper, s.Kernel, s.Initramfs); err != nil {
+		return p, nil, err
+	}
+	timed(s, "boot files", time.Since(began))
+	files, err = d.helper.Do(ctx, call, &p, logs...)
+	return p, files, err
 }
 
 func timed(s driver.Spec, part string, took time.Duration) {

@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"banger/api"
 	"banger/internal/driver"
 	"banger/internal/driver/firecracker"
@@ -22,8 +20,6 @@ import (
 	"banger/internal/proc"
 	"banger/internal/rootapi"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const vm = "0123456789ab"
 
@@ -39,10 +35,11 @@ type helper struct {
 	vmm   *exec.Cmd
 	agent func(net.Conn) // serves the agent's socket
 	check rootapi.CheckAnswer
+	kept  map[string]bool // digests of boot files
 }
 
 func newHelper(t *testing.T) *helper {
-	h := &helper{T: t, dir: t.TempDir(), fails: map[rootapi.Verb]error{}}
+	h := &helper{T: t, dir: t.TempDir(), fails: map[rootapi.Verb]error{}, kept: map[string]bool{}}
 	t.Cleanup(h.kill)
 	return h
 }
@@ -67,7 +64,12 @@ func (h *helper) Do(_ context.Context, call rootapi.Call, answer any, _ ...*os.F
 	var body any
 	var give []*os.File
 	switch c := call.(type) {
+	case rootapi.BootPutCall:
+		h.kept[c.Digest] = true
 	case rootapi.VMStartCall:
+		if !h.kept[c.Kernel] || !h.kept[c.Initramfs] {
+			return nil, api.Errorf(api.KindNotFound, "no such boot file is kept")
+		}
 		h.start()
 		p, pidfd := h.process()
 		p.VMM, p.Accel = c.VMM, c.Accel
@@ -209,7 +211,8 @@ func TestLife(t *testing.T) {
 	m, err := d.Start(t.Context(), h.spec())
 	h.must(err)
 	defer m.Release()
-	if got := h.verbs(); got != "boot-put boot-put vm-start" {
+	// The files are brought when the helper says that it has not got them.
+	if got := h.verbs(); got != "vm-start boot-put boot-put vm-start" {
 		t.Error(got)
 	}
 	for _, name := range []string{paths.VMConsole, paths.VMLog} {
@@ -299,7 +302,7 @@ func TestFailedStart(t *testing.T) {
 	if e := api.AsError(err); e == nil || e.Kind != api.KindConflict || e.Hint != "attach it" {
 		t.Errorf("%+v", e)
 	}
-	if got := h.verbs(); got != "boot-put boot-put vm-start vm-kill" {
+	if got := h.verbs(); got != "vm-start vm-kill" {
 		t.Error(got)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

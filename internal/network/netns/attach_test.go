@@ -31,6 +31,7 @@ func newManager(t testing.TB, size int) *Manager {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.Close)
+	m.Fill()
 	return m
 }
 

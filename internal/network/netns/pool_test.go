@@ -22,6 +22,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		m.Fill()
 		for i := range 3 {
 			if err := m.Attach(context.Background(), plan(t, i)); err != nil {
 				t.Error(err)
@@ -101,7 +102,7 @@ func TestAPoolFillsItselfAgain(t *testing.T) {
 	needsRoot(t)
 	made := make(chan *space)
 	var p pool
-	p.start(2, func(ctx context.Context) (*space, error) {
+	p.init(2, func(ctx context.Context) (*space, error) {
 		s := &space{}
 		select {
 		case made <- s:
@@ -110,6 +111,7 @@ func TestAPoolFillsItselfAgain(t *testing.T) {
 			return nil, ctx.Err()
 		}
 	}, nil)
+	p.fill()
 	defer p.close()
 	first, second := <-made, <-made
 	got := must(p.take(context.Background())) // may come before the second is stored

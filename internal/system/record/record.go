@@ -156,7 +156,7 @@ func (r Record) validate() error {
 		return err
 	case !prefix.Addr().Is4() || prefix.Masked() != prefix || !prefix.Addr().IsPrivate():
 		return fmt.Errorf("%s is no private IPv4 network", r.Network)
-	case 1<<(32-prefix.Bits()) < perVM*r.UIDCount:
+	case 1<<(32-prefix.Bits()) < perVM*(r.UIDCount+1): // the last pair is for guests' questions for names
 		return fmt.Errorf("the network %s is too small for %d VMs", r.Network, r.UIDCount)
 	case r.IPForwardBefore != "0" && r.IPForwardBefore != "1":
 		return fmt.Errorf("ip_forward_before is %q, not 0 or 1", r.IPForwardBefore)

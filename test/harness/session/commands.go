@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -21,6 +22,8 @@ import (
 //	finish NAME STATUS               wait for its end
 //	json FILE PATH [VALUE]           compare, or print, a field: vms.0.name; -count for a length
 //	setenv NAME                      set a variable to the last output of a command
+//	setting LINE                     add a line to config.toml
+//	kill9 PID                        kill a process, and wait until it is gone
 //	kill9-daemon                     kill the daemon, and wait until it is gone
 //	fault FAULT                      what goes wrong at the next starts of (fake) VMs; none for nothing
 //	waitfor PROGRAM [ARGUMENT...]    run a program until it succeeds; not for ever
@@ -31,7 +34,8 @@ import (
 //	idle                             the daemon holds no more than one that has done nothing
 func commands() map[string]Command {
 	return map[string]Command{
-		"status": statusCommand, "json": jsonCommand, "setenv": setenvCommand, "kill9-daemon": kill9Command,
+		"status": statusCommand, "json": jsonCommand, "setenv": setenvCommand,
+		"kill9-daemon": kill9DaemonCommand, "kill9": kill9Command, "setting": settingCommand,
 		"fault": faultCommand, "waitfor": waitforCommand, "mkkernel": mkkernelCommand, "idle": idleCommand,
 		"mktar": mktarCommand, "pty": ptyCommand,
 		"moments": momentsCommand, "start": startCommand, "signal": signalCommand, "finish": finishCommand,
@@ -73,8 +77,34 @@ func setenvCommand(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func kill9Command(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 1, "kill9 PID")
+	pid, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	if worldOf(ts).options.System { // a VMM has a user id of its own
+		ts.Check(askRoot(request{Kill: pid}))
+	} else {
+		ts.Check(syscall.Kill(pid, syscall.SIGKILL))
+	}
+	ts.Check(ended(pid))
+}
+
+func settingCommand(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 1, "setting LINE")
+	w := worldOf(ts)
+	text, err := os.ReadFile(w.paths.ConfigFile())
+	ts.Check(err)
+	text = append(text, args[0]+"\n"...)
+	if !w.options.System {
+		ts.Check(os.WriteFile(w.paths.ConfigFile(), text, 0o600))
+		return
+	}
+	w.changed = true
+	ts.Check(configure(string(text)))
+}
+
+func kill9DaemonCommand(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) == 0, "kill9-daemon")
-	killed, err := kill9(worldOf(ts).home)
+	killed, err := worldOf(ts).kill9()
 	ts.Check(err)
 	if !killed {
 		ts.Fatalf("no daemon runs")
@@ -109,7 +139,7 @@ func mkkernelCommand(ts *testscript.TestScript, neg bool, args []string) {
 func idleCommand(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) == 0, "idle")
 	w := worldOf(ts)
-	ts.Check(atRest(w.home, w.options.Idle))
+	ts.Check(atRest(w.paths, w.options.Idle))
 }
 
 // condition implements the conditions of scripts.

@@ -16,7 +16,7 @@ import (
 )
 
 // patience bounds every wait for something that is about to happen.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // pause is between two looks at what cannot tell of itself.
 const pause = 10 * time.Millisecond
@@ -28,9 +28,9 @@ func pathsOf(home string) paths.Paths {
 	return paths.Paths{Data: filepath.Join(home, "data"), Cache: filepath.Join(home, "cache"), Config: home}
 }
 
-// status asks the home's daemon how it is; it starts none.
-func status(ctx context.Context, home string) (api.DaemonStatus, error) {
-	return client.New(pathsOf(home)).WithoutStart().Status(ctx)
+// status asks an installation's daemon how it is; it starts none.
+func status(ctx context.Context, p paths.Paths) (api.DaemonStatus, error) {
+	return client.New(p).WithoutStart().Status(ctx)
 }
 
 // eventually calls check until it returns nil, or for as long as patience lasts.
@@ -45,10 +45,10 @@ func eventually(check func() error) error {
 	}
 }
 
-// atRest waits until the home's daemon holds no more than an idle one.
-func atRest(home string, idle Usage) error {
+// atRest waits until an installation's daemon holds no more than an idle one.
+func atRest(p paths.Paths, idle Usage) error {
 	return eventually(func() error {
-		s, err := status(context.Background(), home)
+		s, err := status(context.Background(), p)
 		if err != nil {
 			return err
 		}
@@ -60,22 +60,34 @@ func atRest(home string, idle Usage) error {
 	})
 }
 
-// kill9 kills the home's daemon and waits until it is gone. It returns false
+// kill9 kills the script's daemon and waits until it is gone. It returns false
 // where none runs.
-func kill9(home string) (bool, error) {
-	pid, err := lockHolder(home)
+func (w *world) kill9() (bool, error) {
+	pid, err := w.daemon()
 	if err != nil || pid == 0 {
 		return false, err
 	}
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		return false, err
 	}
-	return true, eventually(func() error {
+	return true, ended(pid)
+}
+
+func ended(pid int) error {
+	return eventually(func() error {
 		if alive(pid) {
-			return fmt.Errorf("the daemon, process %d, does not end", pid)
+			return fmt.Errorf("process %d does not end", pid)
 		}
 		return nil
 	})
+}
+
+// daemon is the process id of the script's daemon, or 0.
+func (w *world) daemon() (int, error) {
+	if w.options.System {
+		return unitPID("bangerd.service")
+	}
+	return lockHolder(w.home)
 }
 
 // lockHolder finds the daemon by its environment, for one that is not ready to

@@ -17,7 +17,9 @@ import (
 // script has failed already, it only cleans up.
 func (w *world) end() {
 	w.endBackground()
-	if !w.t.Failed() {
+	if w.options.System {
+		w.endSystem()
+	} else if !w.t.Failed() {
 		w.checkEnd()
 	}
 	// What runs now is an error that has been told, or of a script that failed.
@@ -31,16 +33,28 @@ func (w *world) end() {
 }
 
 func (w *world) checkEnd() {
-	if _, err := os.Stat(pathsOf(w.home).Store()); err == nil {
+	if _, err := os.Stat(w.paths.Store()); err == nil {
 		w.banger("vm", "delete", "--all", "--force")
 		w.endFakeGuests()
-		if err := atRest(w.home, w.options.Idle); err != nil {
+		if err := atRest(w.paths, w.options.Idle); err != nil {
 			w.t.Error(err)
 		}
 		w.banger("daemon", "stop")
 	}
+	w.checkProcesses()
+	for _, name := range w.leftFiles() {
+		w.t.Errorf("left on the disk: %s", name)
+	}
+	for _, line := range leftInKernel(w.home) {
+		w.t.Errorf("left in the kernel: %s", line)
+	}
+}
+
+// checkProcesses wants no process to be left that the script has started: all of
+// them name its directory.
+func (w *world) checkProcesses() {
 	err := eventually(func() error {
-		all, err := processes(filepath.Dir(w.home)) // all that the script has started names it
+		all, err := processes(filepath.Dir(w.home))
 		if err == nil && len(all) > 0 {
 			err = fmt.Errorf("left running: %v", all)
 		}
@@ -48,12 +62,6 @@ func (w *world) checkEnd() {
 	})
 	if err != nil {
 		w.t.Error(err)
-	}
-	for _, name := range w.leftFiles() {
-		w.t.Errorf("left on the disk: %s", name)
-	}
-	for _, line := range leftInKernel(w.home) {
-		w.t.Errorf("left in the kernel: %s", line)
 	}
 }
 

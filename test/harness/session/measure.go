@@ -18,9 +18,9 @@ func Measure(t *testing.T, o Options) Usage {
 		t.Fatal(err)
 	}
 	env := append(append(os.Environ(), "BANGER_HOME="+home), o.Env...)
-	w := &world{t: t, home: home, env: env, options: o}
+	w := &world{t: t, home: home, paths: pathsOf(home), env: env, options: o}
 	w.banger("vm", "list")
-	s, err := status(t.Context(), home)
+	s, err := status(t.Context(), w.paths)
 	if err != nil {
 		t.Fatal(err)
 	}

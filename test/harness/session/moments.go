@@ -49,7 +49,7 @@ func momentsCommand(ts *testscript.TestScript, neg bool, args []string) {
 		cmd.Stdout, cmd.Stderr = &out, &out
 		ts.Check(cmd.Start())
 		time.Sleep(took * time.Duration(i) / time.Duration(n)) // the moment
-		_, err := kill9(w.home)
+		_, err := w.kill9()
 		_ = cmd.Wait() // it may fail: what counts is what it leaves
 		ts.Check(err)
 		if err := atPeace(w, states); err != nil {
@@ -76,7 +76,7 @@ func atPeace(w *world, states []string) error {
 }
 
 func (w *world) noOperation() error {
-	ops, err := client.New(pathsOf(w.home)).WithoutStart().ListOperations(context.Background())
+	ops, err := client.New(w.paths).WithoutStart().ListOperations(context.Background())
 	if err != nil {
 		return err
 	}
@@ -93,5 +93,5 @@ func (w *world) list() ([]api.VM, error) {
 	if out, err := w.run("vm", "list"); err != nil {
 		return nil, fmt.Errorf("banger vm list: %w: %s", err, out)
 	}
-	return client.New(pathsOf(w.home)).WithoutStart().ListVMs(context.Background())
+	return client.New(w.paths).WithoutStart().ListVMs(context.Background())
 }

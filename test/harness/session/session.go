@@ -9,15 +9,20 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"banger/internal/paths"
 	"banger/test/harness"
 )
 
 // Options are what the scripts of one test have in common.
 type Options struct {
 	Dir      string   // where the scripts are
+	Files    []string // or which they are
 	Template string   // a home with kernels and images, which each script gets a copy of
 	Config   string   // config.toml
 	Env      []string // NAME=value
+	// System: the scripts' commands mean the banger that is installed on this
+	// machine, and there is no Template. See AsOwner.
+	System bool
 	// Idle is what a daemon at rest is like.
 	Idle Usage
 	// Cmds are commands beside those of this package.
@@ -35,7 +40,7 @@ func Run(t *testing.T, o Options) {
 	cmds := commands()
 	maps.Copy(cmds, o.Cmds)
 	testscript.Run(t, testscript.Params{
-		Dir: o.Dir, WorkdirRoot: root, Cmds: cmds, RequireUniqueNames: true, RequireExplicitExec: true,
+		Dir: o.Dir, Files: o.Files, WorkdirRoot: root, Cmds: cmds, RequireUniqueNames: true, RequireExplicitExec: true,
 		Setup:     func(env *testscript.Env) error { return setUp(env, o) },
 		Condition: condition,
 	})
@@ -65,20 +70,25 @@ func workRoot(t *testing.T) string {
 // setUp prepares one script.
 func setUp(env *testscript.Env, o Options) error {
 	home := filepath.Join(env.WorkDir, "home")
-	if err := harness.CopyTree(o.Template, home); err != nil {
-		return err
+	p := pathsOf(home)
+	if o.System {
+		p = paths.System()
+	} else {
+		if err := harness.CopyTree(o.Template, home); err != nil {
+			return err
+		}
+		if err := os.WriteFile(p.ConfigFile(), []byte(o.Config), 0o600); err != nil {
+			return err
+		}
+		env.Setenv("BANGER_HOME", home)
 	}
-	if err := os.WriteFile(filepath.Join(home, "config.toml"), []byte(o.Config), 0o600); err != nil {
-		return err
-	}
-	env.Setenv("BANGER_HOME", home)
-	env.Setenv("DATA", filepath.Join(home, "data"))
+	env.Setenv("DATA", p.Data)
 	env.Setenv("TERM", "xterm")
 	env.Vars = append(env.Vars, o.Env...)
 	if program, err := exec.LookPath("banger"); err == nil {
 		env.Setenv("BANGER", program)
 	}
-	w := &world{t: env.T().(testing.TB), home: home, env: env.Vars, options: o, running: map[string]*background{}}
+	w := &world{t: env.T().(testing.TB), home: home, paths: p, env: env.Vars, options: o, running: map[string]*background{}}
 	env.Values[worldKey{}] = w
 	env.Defer(w.end)
 	return nil
@@ -87,9 +97,11 @@ func setUp(env *testscript.Env, o Options) error {
 // world is what a script's commands need.
 type world struct {
 	t       testing.TB
-	home    string
+	home    string // in user mode; in system mode there is no such directory
+	paths   paths.Paths
 	env     []string
 	options Options
+	changed bool // setting has changed the configuration of system mode
 	running map[string]*background
 }
 

@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"banger/api"
+
+	"github.com/spf13/cobra"
+)
+
+// findLeaks has the daemon compare the host with what it knows. Unlike the rest of
+// the doctor's work nobody else can do that.
+func (a *app) findLeaks(cmd *cobra.Command, asJSON bool) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	found, err := c.Leaks(cmd.Context())
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		err = printJSON(a.out, "", found)
+	} else {
+		err = a.printLeaks(found)
+	}
+	if err == nil && len(found.Leaks) > 0 {
+		err = statusError(exitFailed)
+	}
+	return err
+}
+
+func (a *app) printLeaks(found api.Leaks) error {
+	what := fmt.Sprintf("%s compared with %s, both ways: %s\n", plural(found.Objects, "object"), plural(found.VMs, "VM"), strings.Join(found.Compared, ", "))
+	if !slices.Contains(found.Compared, "netns") {
+		what = fmt.Sprintf("looked for %s that belong to none of %s; in user mode a VM holds nothing else of the host\n",
+			"processes and directories", plural(found.VMs, "VM"))
+	}
+	if len(found.Leaks) == 0 {
+		_, err := fmt.Fprint(a.out, "no leaks\n"+what)
+		return err
+	}
+	t := newTable("KIND", "NAME", "VM", "LEAK", "WHY")
+	for _, l := range found.Leaks {
+		leak := "left"
+		if l.Missing {
+			leak = "missing"
+		}
+		vm := l.VM
+		if vm == "" {
+			vm = l.ID
+		}
+		t.add(l.Kind, l.Name, vm, leak, l.Why)
+	}
+	if err := t.write(a.out); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(a.out, "\n%s; %s", plural(len(found.Leaks), "leak"), what)
+	return err
+}

@@ -1,0 +1,235 @@
+package doctor
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+
+	"banger/api"
+	"banger/internal/driver"
+	"banger/internal/rootapi"
+)
+
+// System is how the doctor asks about system mode. Nil functions are passed over:
+// without a daemon nobody knows the VMs.
+type System struct {
+	Version string // of the one that asks
+	Helper  Helper
+	Drivers []driver.Driver // in order of preference
+	// Driver is the one that the settings name; empty or "auto": the first that works.
+	Driver   string
+	Unit     func(ctx context.Context, name string) (Unit, error)
+	Resolver func() netip.Addr // invalid: none
+	// VMs lists those that run, each with how full its disk is.
+	VMs func(ctx context.Context) ([]api.VM, error)
+	// Snapshots is the disk driver whose disks break when they are full.
+	Snapshots string
+	Leaks     func(ctx context.Context) (api.Leaks, error)
+}
+
+// Helper is bangerd-root, as rootapi.Client reaches it.
+type Helper interface {
+	Do(ctx context.Context, call rootapi.Call, answer any, files ...*os.File) ([]*os.File, error)
+}
+
+// Unit is how a unit of systemd is.
+type Unit struct{ Active, Enabled, Result string }
+
+const restartBoth = "sudo banger system restart   (VMs run on)"
+
+// systemMode is every question in system mode, in the order they are shown.
+func systemMode() []source {
+	all := []source{
+		one(Check{Name: "root helper", Run: helper, Why: "it does what only root may; without it no VM starts or stops", Fix: restartBoth}),
+		units, host, one(Check{Name: "resolver", Run: resolver, Why: "guests' questions for names go to the resolver that the host uses",
+			Fix: "name one in /etc/resolv.conf, not on the loopback"}),
+		disks, one(Check{Name: "leaks", Run: leftovers, Why: "what belongs to no VM takes room, addresses and memory until the next boot",
+			Fix: "banger doctor --leaks   lists them; sudo banger system restart removes what belongs to no VM"}),
+	}
+	for _, c := range packages() {
+		all = append(all, one(c))
+	}
+	for _, c := range namespaces() {
+		all = append(all, one(c))
+	}
+	for _, c := range resources() {
+		if c.Name != "reflink" { // disks are snapshots, and no qcow2 overlays
+			all = append(all, one(c))
+		}
+	}
+	for _, c := range []Check{storeCheck("journalctl -e -u bangerd"), stagingCheck("sudo systemctl restart bangerd   (VMs run on)")} {
+		all = append(all, one(c))
+	}
+	return all
+}
+
+func helper(ctx context.Context, h Host) Finding {
+	var hello rootapi.HelloAnswer
+	if _, err := h.System.Helper.Do(ctx, rootapi.HelloCall{}, &hello); err != nil {
+		e := api.AsError(err)
+		return Finding{Status: Fail, Found: e.Message, Fix: e.Hint}
+	}
+	if hello.Version != h.System.Version {
+		return warn(fmt.Sprintf("bangerd-root is version %s, this is version %s", hello.Version, h.System.Version))
+	}
+	return ok("answers, version " + hello.Version)
+}
+
+// units looks at both services.
+func units(ctx context.Context, h Host) []api.Check {
+	if h.System.Unit == nil {
+		return nil
+	}
+	var all []api.Check
+	for _, name := range []string{"bangerd-root", "bangerd"} {
+		c := Check{Name: name + ".service", Why: "systemd starts it again, also after a boot", Fix: "sudo systemctl enable --now " + name}
+		c.Run = func(ctx context.Context, h Host) Finding {
+			u, err := h.System.Unit(ctx, name+".service")
+			switch {
+			case err != nil:
+				return Finding{Status: Warn, Found: "cannot tell: " + api.AsError(err).Message, Fix: "systemctl status " + name}
+			case u.Active != "active":
+				return fail(fmt.Sprintf("%s (%s)", u.Active, u.Result))
+			case u.Enabled != "enabled":
+				return warn("active, but " + cmp.Or(u.Enabled, "not enabled") + ": it is not there after the next boot")
+			}
+			return ok("active and enabled")
+		}
+		all = append(all, c.ask(ctx, h))
+	}
+	return all
+}
+
+// host is what the helper finds out about the host.
+func host(ctx context.Context, h Host) []api.Check {
+	var found rootapi.CheckAnswer
+	if _, err := h.System.Helper.Do(ctx, rootapi.CheckCall{Network: true}, &found); err != nil {
+		return nil // the check of the helper says why
+	}
+	all := []api.Check{
+		report(Check{Name: "device-mapper", Why: "a disk is a snapshot of its image, made at once; without it every disk is a copy or a reflink",
+			Fix: "sudo modprobe dm_snapshot"}, unless(found.DeviceMapper, Warn, "works")),
+		report(Check{Name: "kvm", Why: "with KVM a sandbox runs at the speed of this machine; without, QEMU emulates the processor, several times slower",
+			Fix: "turn on virtualization in the firmware, or nested virtualization where this is a virtual machine; then: sudo modprobe kvm_intel || sudo modprobe kvm_amd"},
+			unless(found.KVM, Warn, "/dev/kvm opens")),
+	}
+	all = append(all, vmm(Check{Name: "firecracker", Why: "it starts a sandbox fastest and shields the host best; QEMU works without it"}, found.Firecracker)...)
+	all = append(all, vmm(Check{Name: "qemu", Why: "it runs sandboxes where Firecracker or KVM is missing"}, found.QEMU)...)
+	all = append(all, report(Check{Name: "driver", Why: "it runs the sandboxes that do not ask for another one"}, chosen(ctx, h.System)))
+	return append(all, found.Network...)
+}
+
+func unless(reason, status, good string) Finding {
+	if reason != "" {
+		return Finding{Status: status, Found: reason}
+	}
+	return ok(good)
+}
+
+// vmm is one line for a VMM, and one for each thing to be feared of it.
+func vmm(c Check, found rootapi.VMMCheck) []api.Check {
+	if found.Version == "" {
+		return []api.Check{report(c, Finding{Status: Warn, Found: found.Reason, Fix: found.Hint})}
+	}
+	all := []api.Check{report(c, ok(found.Version))}
+	for _, w := range found.Warnings {
+		c.Fix = "install both programs of a release without this fault: https://github.com/firecracker-microvm/firecracker/releases"
+		all = append(all, report(c, warn(w)))
+	}
+	return all
+}
+
+// chosen is the driver that a VM gets which asks for none.
+func chosen(ctx context.Context, s *System) Finding {
+	if s.Drivers == nil {
+		return ok("not looked at without a daemon")
+	}
+	var last error
+	for _, d := range s.Drivers {
+		if s.Driver != "" && s.Driver != "auto" && s.Driver != d.Name() {
+			continue
+		}
+		can, err := d.Probe(ctx, "", "")
+		if err == nil {
+			return ok(fmt.Sprintf("%s (%s)", d.Name(), cmp.Or(can.Accel, "the first start shows whether with KVM")))
+		}
+		last = err
+	}
+	if last == nil {
+		return Finding{Status: Fail, Found: fmt.Sprintf("there is no driver %q", s.Driver), Fix: "banger config   shows where it is set"}
+	}
+	e := api.AsError(last)
+	return Finding{Status: Fail, Found: "none works: " + e.Message, Fix: cmp.Or(e.Hint, "sudo apt-get install qemu-system-x86")}
+}
+
+func resolver(_ context.Context, h Host) Finding {
+	if h.System.Resolver == nil {
+		return ok("not looked at without a daemon")
+	}
+	if a := h.System.Resolver(); a.IsValid() {
+		return ok(a.String())
+	}
+	return warn("the host names no IPv4 resolver that guests could reach")
+}
+
+func leftovers(ctx context.Context, h Host) Finding {
+	if h.System.Leaks == nil {
+		return ok("not looked for without a daemon")
+	}
+	found, err := h.System.Leaks(ctx)
+	switch {
+	case err != nil:
+		return warn("cannot tell: " + api.AsError(err).Message)
+	case len(found.Leaks) > 0:
+		return warn(fmt.Sprintf("%d of %d objects", len(found.Leaks), found.Objects))
+	}
+	return ok(fmt.Sprintf("none: %d objects of %d VMs", found.Objects, found.VMs))
+}
+
+// almostFull is from where on a disk is worth a warning: it can break when full.
+const almostFull = 80 // per cent
+
+// disks looks at the snapshots of VMs that run: a line for each that is almost
+// full or broken, and one for the rest.
+func disks(ctx context.Context, h Host) []api.Check {
+	if h.System.VMs == nil {
+		return nil
+	}
+	c := Check{Name: "disks of VMs", Why: "a snapshot that is full breaks, and with it the file system of its VM"}
+	vms, err := h.System.VMs(ctx)
+	if err != nil {
+		return []api.Check{report(c, warn("cannot tell: "+api.AsError(err).Message))}
+	}
+	var all []api.Check
+	well, fullest, name := 0, int64(0), ""
+	for _, v := range vms {
+		u := v.DiskUsage
+		if v.PID == 0 || v.DiskDriver != h.System.Snapshots || u == nil || u.TotalBytes == 0 {
+			continue
+		}
+		percent := u.UsedBytes * 100 / u.TotalBytes
+		d := c
+		d.Name = "disk of " + v.Name
+		switch {
+		case u.Broken != "":
+			d.Fix = fmt.Sprintf("banger vm delete --force %s   (first see docs/runbook.md: what can still be saved, and how)", v.Name)
+			all = append(all, report(d, fail("broken: "+u.Broken)))
+		case percent >= almostFull:
+			d.Fix = fmt.Sprintf("what was written once stays taken: copy out what you need (banger vm cp %s:DIR DIR) and make a new VM", v.Name)
+			all = append(all, report(d, warn(fmt.Sprintf("%d %% full", percent))))
+		default:
+			if well++; percent >= fullest {
+				fullest, name = percent, v.Name
+			}
+		}
+	}
+	switch {
+	case well > 0:
+		return append(all, report(c, ok(fmt.Sprintf("%d have room; the fullest of them is %s, %d %% full", well, name, fullest))))
+	case len(all) == 0:
+		return append(all, report(c, ok("no VM runs that has a snapshot")))
+	}
+	return all
+}

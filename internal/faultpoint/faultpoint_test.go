@@ -1,0 +1,41 @@
+package faultpoint
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// TestMain is also the program that dies.
+func TestMain(m *testing.M) {
+	if os.Getenv("FAULTPOINT_TEST") != "" {
+		Reach("vm.run", "disk", "before")
+		Reach("vm.run", "disk", "after")
+		os.Exit(7)
+	}
+	os.Exit(m.Run())
+}
+
+func TestDiesOnceAtTheNamedPoint(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "point")
+	run := func() syscall.WaitStatus {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "FAULTPOINT_TEST=1", Env+"="+path)
+		_ = cmd.Run()
+		return cmd.ProcessState.Sys().(syscall.WaitStatus)
+	}
+	if s := run(); s.ExitStatus() != 7 {
+		t.Errorf("without a file: %v", s)
+	}
+	if err := os.WriteFile(path, []byte("vm.run disk after\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s := run(); !s.Signaled() || s.Signal() != syscall.SIGKILL {
+		t.Errorf("at the point: %v", s)
+	}
+	if s := run(); s.ExitStatus() != 7 {
+		t.Errorf("a second time: %v", s)
+	}
+}
