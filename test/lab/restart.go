@@ -6,8 +6,8 @@ import "fmt"
 // VMs run: the VMs are unharmed, and can be used as before.
 func restarts(what string) func(*Lab) {
 	return func(l *Lab) {
-		l.Start("web")
-		l.Start("db")
+		l.Have("web")
+		l.Have("db")
 		web, db := l.Fingerprint("web"), l.Fingerprint("db")
 		helper, daemon := l.mainPID("bangerd-root"), l.mainPID("bangerd")
 		l.Run(what)
@@ -25,6 +25,7 @@ func restarts(what string) func(*Lab) {
 		l.Dev("banger vm stop web")
 		l.Equal("the state of a stopped VM", string(l.VM("web").State), "stopped")
 		l.Dev("banger vm start web")
+		l.StartCounter("web")
 		l.Unharmed("db", db)
 	}
 }

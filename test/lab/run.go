@@ -82,6 +82,7 @@ type run struct {
 	image   host.Image
 	lab     *Lab
 	suspect bool // the scenario before failed
+	kept    bool // the scenario before has left VMs for one that keeps them
 }
 
 // one runs a scenario in a lab that is ready for it.
@@ -95,7 +96,7 @@ func (r *run) one(ctx context.Context, s Scenario) (err error) {
 	defer cancel()
 	if r.lab != nil && r.suspect {
 		r.lab.ctx, r.lab.script = ctx, log
-		if err := attempt(r.lab.Ready); err != nil {
+		if err := attempt(func() { r.lab.Ready(false) }); err != nil {
 			fmt.Fprintf(log, "a new lab is needed: %v\n", err)
 			if err := r.end(); err != nil {
 				return err
@@ -108,8 +109,8 @@ func (r *run) one(ctx context.Context, s Scenario) (err error) {
 		}
 	}
 	r.lab.ctx, r.lab.script = ctx, log
-	err = attempt(func() { r.lab.Ready(); s.Run(r.lab) })
-	r.suspect = err != nil
+	err = attempt(func() { r.lab.Ready(s.Keeps && r.kept); s.Run(r.lab) })
+	r.suspect, r.kept = err != nil, s.Keeps && err == nil
 	if err != nil {
 		err = fmt.Errorf("%w\n%severything it did is in %s", err, r.lab.circumstances(log), log.Name())
 	}
@@ -179,7 +180,7 @@ func (l *Lab) circumstances(log io.Writer) string {
 	defer cancel()
 	var text bytes.Buffer
 	for _, command := range []string{
-		"journalctl -b --no-pager -o short-precise -n 15 -u bangerd", "journalctl -b --no-pager -o short-precise -n 15 -u bangerd-root",
+		"journalctl -b --no-pager -o short-precise -n 10 -u bangerd", "journalctl -b --no-pager -o short-precise -n 10 -u bangerd-root",
 	} {
 		out, err := l.conn.Output(ctx, "sh", "-c", command)
 		if err != nil {

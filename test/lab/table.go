@@ -6,6 +6,8 @@ type Scenario struct {
 	Name string
 	// Firecracker says that it is about Firecracker, and means nothing on QEMU.
 	Firecracker bool
+	// Keeps says that it takes over the VMs of the scenario before, with Lab.Have.
+	Keeps bool
 	// Run finds banger installed, both daemons answering, and no VM; and leaves
 	// whatever it likes: the VMs are deleted, and banger is installed where it is not.
 	Run func(l *Lab)
@@ -18,13 +20,13 @@ var Scenarios = []Scenario{
 	{Name: "lifecycle-kill-delete-prune", Run: killDeletePrune},
 	{Name: "lifecycle-parallel", Run: parallel},
 	{Name: "lifecycle-jail", Firecracker: true, Run: jail},
-	{Name: "restart-helper", Run: restarts("systemctl restart bangerd-root")},
-	{Name: "restart-daemon", Run: restarts("systemctl restart bangerd")},
-	{Name: "restart-both", Run: restarts("systemctl restart bangerd-root bangerd")},
-	{Name: "restart-command", Run: restarts("banger system restart")},
-	{Name: "restart-kill-helper", Run: restarts("systemctl kill --signal=KILL --kill-whom=main bangerd-root")},
-	{Name: "restart-kill-daemon", Run: restarts("systemctl kill --signal=KILL --kill-whom=main bangerd")},
-	{Name: "restart-stop-start", Run: restarts("systemctl stop bangerd bangerd-root && sleep 1 && systemctl start bangerd-root bangerd")},
+	{Name: "restart-helper", Keeps: true, Run: restarts("systemctl restart bangerd-root")},
+	{Name: "restart-daemon", Keeps: true, Run: restarts("systemctl restart bangerd")},
+	{Name: "restart-both", Keeps: true, Run: restarts("systemctl restart bangerd-root bangerd")},
+	{Name: "restart-command", Keeps: true, Run: restarts("banger system restart")},
+	{Name: "restart-kill-helper", Keeps: true, Run: restarts("systemctl kill --signal=KILL --kill-whom=main bangerd-root")},
+	{Name: "restart-kill-daemon", Keeps: true, Run: restarts("systemctl kill --signal=KILL --kill-whom=main bangerd")},
+	{Name: "restart-stop-start", Keeps: true, Run: restarts("systemctl stop bangerd bangerd-root && sleep 1 && systemctl start bangerd-root bangerd")},
 	{Name: "handles-deleted", Run: spoiled("rm $f")},
 	{Name: "handles-corrupted", Run: spoiled("head -c 200 /dev/urandom > $f")},
 	{Name: "handles-lying", Run: spoiled(`s=$(sed 's/^.*) //' /proc/$decoy/stat | cut -d' ' -f20); sed -i "s/\"pid\":[0-9]*/\"pid\":$decoy/; s/\"start_time\":[0-9]*/\"start_time\":$s/" $f; grep -q $decoy $f`)},
