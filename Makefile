@@ -56,7 +56,8 @@ bench: build
 	@go run ./tools/bench
 
 lab: build
-	@go run ./tools/lab run --build '$(BIN)' --scenario '$(SCENARIO)'
+	@go build -o '$(BIN)/' ./tools/lab
+	@exec '$(BIN)/lab' run --build '$(BIN)' --scenario '$(SCENARIO)'
 
 lab-shell: build
 	@go run ./tools/lab shell

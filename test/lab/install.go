@@ -8,16 +8,20 @@ const build = "/lab/build"
 // Install installs the build for the owner, with a kernel and an image.
 func (l *Lab) Install() {
 	l.Run("%s/banger system install --owner %s", build, owner)
-	l.Dev("banger kernel list -q | grep -q . || banger kernel import --host")
+	l.Dev("banger kernel list | grep -q default || banger kernel import --host")
 	l.Dev("banger image list | grep -q '^tiny ' || banger image import /lab/busybox.tar tiny")
 }
 
-// Ready sees to it that banger is installed and answers, and that there is no VM.
-func (l *Lab) Ready() {
+// Ready sees to it that banger is installed and answers, and that there is no VM
+// unless they are kept.
+func (l *Lab) Ready(keep bool) {
 	if l.Try("systemctl -q is-active bangerd bangerd-root && test -x /usr/local/bin/banger").Status != 0 {
 		l.Install()
 	}
-	l.DeleteAll()
+	l.Answering()
+	if !keep {
+		l.DeleteAll()
+	}
 }
 
 // installAgain: an installation over an installation changes neither the VMs nor what

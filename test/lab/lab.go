@@ -3,11 +3,11 @@
 package lab
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"banger/api"
@@ -45,6 +45,7 @@ type Result struct {
 	Command string
 	Status  int
 	Output  string // standard output and standard error, as they came
+	Stdout  string // standard output alone
 }
 
 // Firecracker says whether VMs run on Firecracker rather than on QEMU.
@@ -53,8 +54,8 @@ func (l *Lab) Firecracker() bool { return l.driver == "firecracker" }
 // Try runs a shell command as root, whatever its status.
 func (l *Lab) Try(command string, args ...any) Result { return l.run("root", expand(command, args)) }
 
-// Run runs a shell command as root, which has to succeed, and returns its output
-// without the white space at its ends.
+// Run runs a shell command as root, which has to succeed, and returns its standard
+// output without the white space at its ends.
 func (l *Lab) Run(command string, args ...any) string {
 	return l.must(l.run("root", expand(command, args)))
 }
@@ -86,7 +87,7 @@ func (l *Lab) must(r Result) string {
 	if r.Status != 0 {
 		l.Failf("status %d: %s\n%s", r.Status, r.Command, r.Output)
 	}
-	return strings.TrimSpace(r.Output)
+	return strings.TrimSpace(r.Stdout)
 }
 
 // expand fills in the arguments where there are any: commands are full of percent signs.
@@ -105,14 +106,34 @@ func (l *Lab) run(user, command string) Result {
 	if user != "root" {
 		argv, dir = append([]string{"runuser", "-u", user, "--"}, argv...), "/home/"+user
 	}
-	var out bytes.Buffer
+	var out output
+	var stdout strings.Builder
 	begin := time.Now()
-	status, err := l.conn.Exec(ctx, api.Exec{Argv: argv, Dir: dir, Env: []string{"HOME=" + dir}}, host.Streams{Out: &out, Err: &out})
+	status, err := l.conn.Exec(ctx, api.Exec{Argv: argv, Dir: dir, Env: []string{"HOME=" + dir}}, host.Streams{Out: io.MultiWriter(&stdout, &out), Err: &out})
 	fmt.Fprintf(l.script, "%s %s$ %s\n%s[status %d, %.1f s]\n", begin.Format("15:04:05"), user, command, ended(out.String()), status, time.Since(begin).Seconds())
 	if err != nil {
 		l.Failf("cannot run in the lab: %s\n%v\n%s", command, err, out.String())
 	}
-	return Result{Command: command, Status: status, Output: out.String()}
+	return Result{Command: command, Status: status, Output: out.String(), Stdout: stdout.String()}
+}
+
+// output takes what a command writes to both of its streams.
+type output struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.text = append(o.text, p...)
+	return len(p), nil
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return string(o.text)
 }
 
 func ended(text string) string {

@@ -88,7 +88,7 @@ func killDeletePrune(l *Lab) {
 		l.Failf("nothing says why VM web stopped")
 	}
 	l.gone(vm.ID)
-	l.Dev("banger vm prune --force")
+	l.Dev("banger vm prune")
 	l.Equal("how many VMs prune left", len(l.VMs()), 1)
 	l.Unharmed("other", other)
 	l.NoLeaks()

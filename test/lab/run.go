@@ -76,11 +76,13 @@ func (s Suite) chosen() []Scenario {
 }
 
 // run is a run under way. The lab is kept from one scenario to the next, and made
-// anew after one that failed.
+// anew where a failed one has left it in a state that nothing can be done with.
 type run struct {
 	Suite
-	image host.Image
-	lab   *Lab
+	image   host.Image
+	lab     *Lab
+	suspect bool // the scenario before failed
+	kept    bool // the scenario before has left VMs for one that keeps them
 }
 
 // one runs a scenario in a lab that is ready for it.
@@ -92,16 +94,25 @@ func (r *run) one(ctx context.Context, s Scenario) (err error) {
 	defer log.Close()
 	ctx, cancel := context.WithTimeoutCause(ctx, scenarioTime, errors.New("it took more than "+scenarioTime.String()))
 	defer cancel()
+	if r.lab != nil && r.suspect {
+		r.lab.ctx, r.lab.script = ctx, log
+		if err := attempt(func() { r.lab.Ready(false) }); err != nil {
+			fmt.Fprintf(log, "a new lab is needed: %v\n", err)
+			if err := r.end(); err != nil {
+				return err
+			}
+		}
+	}
 	if r.lab == nil {
 		if r.lab, err = r.boot(ctx, log); err != nil {
 			return err
 		}
 	}
 	r.lab.ctx, r.lab.script = ctx, log
-	err = attempt(func() { r.lab.Ready(); s.Run(r.lab) })
+	err = attempt(func() { r.lab.Ready(s.Keeps && r.kept); s.Run(r.lab) })
+	r.suspect, r.kept = err != nil, s.Keeps && err == nil
 	if err != nil {
 		err = fmt.Errorf("%w\n%severything it did is in %s", err, r.lab.circumstances(log), log.Name())
-		err = errors.Join(err, r.end())
 	}
 	return err
 }
@@ -169,7 +180,7 @@ func (l *Lab) circumstances(log io.Writer) string {
 	defer cancel()
 	var text bytes.Buffer
 	for _, command := range []string{
-		"journalctl -b --no-pager -o short-precise -n 15 -u bangerd", "journalctl -b --no-pager -o short-precise -n 15 -u bangerd-root",
+		"journalctl -b --no-pager -o short-precise -n 10 -u bangerd", "journalctl -b --no-pager -o short-precise -n 10 -u bangerd-root",
 	} {
 		out, err := l.conn.Output(ctx, "sh", "-c", command)
 		if err != nil {

@@ -6,6 +6,8 @@ type Scenario struct {
 	Name string
 	// Firecracker says that it is about Firecracker, and means nothing on QEMU.
 	Firecracker bool
+	// Keeps says that it takes over the VMs of the scenario before, with Lab.Have.
+	Keeps bool
 	// Run finds banger installed, both daemons answering, and no VM; and leaves
 	// whatever it likes: the VMs are deleted, and banger is installed where it is not.
 	Run func(l *Lab)
@@ -18,6 +20,7 @@ var Scenarios = []Scenario{
 	{Name: "lifecycle-kill-delete-prune", Run: killDeletePrune},
 	{Name: "lifecycle-parallel", Run: parallel},
 	{Name: "lifecycle-jail", Firecracker: true, Run: jail},
+<<<<<<< HEAD
 	{Name: "restart-helper", Run: restarts("systemctl restart bangerd-root")},
 	{Name: "restart-daemon", Run: restarts("systemctl restart bangerd")},
 	{Name: "restart-both", Run: restarts("systemctl restart bangerd-root bangerd")},
@@ -51,6 +54,18 @@ var Scenarios = []Scenario{
 	{Name: "suite-contract-firecracker", Firecracker: true, Run: suite("contract-firecracker")},
 	{Name: "suite-contract-qemu", Run: suite("contract-qemu")},
 	{Name: "suite-sessions", Run: suite("4-sessions")},
+=======
+	{Name: "restart-helper", Keeps: true, Run: restarts("systemctl restart bangerd-root")},
+	{Name: "restart-daemon", Keeps: true, Run: restarts("systemctl restart bangerd")},
+	{Name: "restart-both", Keeps: true, Run: restarts("systemctl restart bangerd-root bangerd")},
+	{Name: "restart-command", Keeps: true, Run: restarts("banger system restart")},
+	{Name: "restart-kill-helper", Keeps: true, Run: restarts("systemctl kill --signal=KILL --kill-whom=main bangerd-root")},
+	{Name: "restart-kill-daemon", Keeps: true, Run: restarts("systemctl kill --signal=KILL --kill-whom=main bangerd")},
+	{Name: "restart-stop-start", Keeps: true, Run: restarts("systemctl stop bangerd bangerd-root && sleep 1 && systemctl start bangerd-root bangerd")},
+	{Name: "handles-deleted", Run: spoiled("rm $f")},
+	{Name: "handles-corrupted", Run: spoiled("head -c 200 /dev/urandom > $f")},
+	{Name: "handles-lying", Run: spoiled(`s=$(sed 's/^.*) //' /proc/$decoy/stat | cut -d' ' -f20); sed -i "s/\"pid\":[0-9]*/\"pid\":$decoy/; s/\"start_time\":[0-9]*/\"start_time\":$s/" $f; grep -q $decoy $f`)},
+>>>>>>> lab
 	{Name: "install-again", Run: installAgain},
 	{Name: "install-refusals", Run: installRefusals},
 	{Name: "install-uninstall-purge", Run: uninstallPurge},

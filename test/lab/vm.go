@@ -23,6 +23,17 @@ func (l *Lab) Start(name string) {
 	l.StartCounter(name)
 }
 
+// Have starts a VM where it is not left by the scenario before.
+func (l *Lab) Have(name string) {
+	for _, vm := range l.VMs() {
+		if vm.Name == name && vm.State == api.StateRunning {
+			return
+		}
+	}
+	l.TryDev("banger vm delete --force %s", name)
+	l.Start(name)
+}
+
 // StartCounter starts the counter that Fingerprint reads.
 func (l *Lab) StartCounter(name string) {
 	l.Guest(name, fmt.Sprintf("busybox setsid sh -c '%s' </dev/null >/dev/null 2>&1 &", counter))
@@ -76,11 +87,12 @@ func (l *Lab) Fingerprint(name string) Fingerprint {
 		l.Failf("VM %s is %s with pid %d, not running: %s", name, vm.State, vm.PID, vm.Reason)
 	}
 	f := Fingerprint{PID: vm.PID}
-	stat := l.Run("cat /proc/%d/stat", vm.PID)
+	kernel := strings.SplitN(l.Run("cat /proc/%d/stat; dmsetup info -c --noheadings -o major,minor --separator : %s 2>/dev/null || true", vm.PID, vmid.Device(vm.ID)), "\n", 2)
 	// The second field, the name, may hold anything (proc_pid_stat(5)).
-	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
-	f.StartTime = fields[22-3]
-	f.Device = l.Run("dmsetup info -c --noheadings -o major,minor --separator : %s 2>/dev/null || true", vmid.Device(vm.ID))
+	f.StartTime = strings.Fields(kernel[0][strings.LastIndexByte(kernel[0], ')')+1:])[22-3]
+	if len(kernel) == 2 {
+		f.Device = kernel[1]
+	}
 	answer := strings.Fields(l.Guest(name, "cat /proc/sys/kernel/random/boot_id; wc -l < /counter"))
 	if len(answer) != 2 {
 		l.Failf("the guest %s has no counter: %q", name, answer)
@@ -125,9 +137,4 @@ func (l *Lab) Answering() {
 }
 
 // DeleteAll deletes every VM.
-func (l *Lab) DeleteAll() {
-	l.Answering()
-	for _, vm := range l.VMs() {
-		l.Dev("banger vm delete --force %s", vm.Name)
-	}
-}
+func (l *Lab) DeleteAll() { l.Dev("banger vm delete --force --all") }

@@ -1,8 +1,11 @@
 package main
 
 import (
+<<<<<<< HEAD
 	"context"
 	"fmt"
+=======
+>>>>>>> lab
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,7 +13,6 @@ import (
 
 	"banger/test/harness"
 	"banger/test/lab"
-	"banger/test/lab/host"
 
 	"github.com/spf13/cobra"
 )
@@ -37,11 +39,15 @@ func runCommand(f *flags) *cobra.Command {
 		if !present("firecracker") || !present("jailer") {
 			o.NoFirecracker = true
 		}
+<<<<<<< HEAD
 		other, err := otherHelper(c.Context(), repository, base)
 		if err != nil {
 			return err
 		}
 		o.Extra = append(o.Extra, other)
+=======
+		o.Tied = true
+>>>>>>> lab
 		failed, err := lab.Suite{Word: *word, Dir: f.dir, Results: filepath.Join(base, "results"), Options: *o, Out: os.Stdout}.Run(c.Context())
 		if err == nil && failed > 0 {
 			err = exitStatus(1)
@@ -68,7 +74,7 @@ func present(program string) bool {
 	return err == nil
 }
 
-// removeOld ends and removes the labs of runs that were killed.
+// removeOld removes what runs that were killed have left; their labs ended with them.
 func removeOld(base string) error {
 	old, err := filepath.Glob(filepath.Join(base, "run-*"))
 	if err != nil {
@@ -78,11 +84,6 @@ func removeOld(base string) error {
 		runner := filepath.Base(dir)[len("run-"):]
 		if _, err := os.Stat("/proc/" + runner); err == nil {
 			continue // it may be at work
-		}
-		if m, err := host.Open(dir); err == nil {
-			if err := m.Kill(); err != nil {
-				return fmt.Errorf("cannot end the lab in %s: %w", dir, err)
-			}
 		}
 		if err := os.RemoveAll(dir); err != nil {
 			return err

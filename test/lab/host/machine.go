@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -31,6 +32,8 @@ type Options struct {
 	Extra []string `json:"extra,omitempty"`
 	// NoFirecracker leaves firecracker and jailer out.
 	NoFirecracker bool `json:"no_firecracker,omitempty"`
+	// Tied labs end with the program that boots them, however that ends.
+	Tied bool `json:"tied,omitempty"`
 }
 
 // Machine is a lab host: a directory with its disk, its sockets and its console log.
@@ -131,7 +134,12 @@ func (m *Machine) start() error {
 		defer f.Close()
 		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
 	}
-	if err := cmd.Start(); err != nil {
+	if m.state.Options.Tied {
+		err = startTied(cmd)
+	} else {
+		err = cmd.Start()
+	}
+	if err != nil {
 		return fmt.Errorf("cannot boot the lab host: %w", err)
 	}
 	p, err := proc.Open(cmd.Process.Pid) // which reaps it, too
@@ -140,6 +148,19 @@ func (m *Machine) start() error {
 	}
 	m.state.QEMU = p.Identity()
 	return fsx.WriteJSON(m.path("lab.json"), m.state)
+}
+
+// startTied starts a program that is killed when this one ends. The kernel means the
+// thread that started it (PR_SET_PDEATHSIG(2const)), so that thread is kept.
+func startTied(cmd *exec.Cmd) error {
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		started <- cmd.Start()
+		select {}
+	}()
+	return <-started
 }
 
 // Running says whether QEMU runs.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"banger/internal/execx"
 	"banger/internal/fsx"
@@ -68,7 +69,7 @@ func fillPayload(ctx context.Context, dir string, o Options) error {
 	if err := harness.BusyboxTar(filepath.Join(dir, "busybox.tar")); err != nil {
 		return err
 	}
-	if err := copyDir(o.Build, filepath.Join(dir, "build")); err != nil {
+	if err := copyPrograms(o.Build, filepath.Join(dir, "build")); err != nil {
 		return err
 	}
 	for _, path := range o.Extra {
@@ -79,14 +80,14 @@ func fillPayload(ctx context.Context, dir string, o Options) error {
 	return nil
 }
 
-// copyDir copies the files of a directory; one that does not exist has none.
-func copyDir(from, to string) error {
+// copyPrograms copies our programs from a directory; one that does not exist has none.
+func copyPrograms(from, to string) error {
 	entries, err := os.ReadDir(from)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	for _, e := range entries {
-		if !e.Type().IsRegular() {
+		if !e.Type().IsRegular() || !strings.HasPrefix(e.Name(), "banger") {
 			continue
 		}
 		if err := copyFile(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -25,21 +26,29 @@ const (
 
 // links makes the namespace and its links, and the way to it.
 func links(ctx context.Context) error {
-	for _, line := range strings.Split(`ip netns add `+networkName+`
-ip link add wan0 type veth peer name eth0 netns `+networkName+`
-ip address add `+labAddress+` dev wan0
-ip link set wan0 up
-ip -n `+networkName+` link set lo up
-ip -n `+networkName+` link set eth0 up
-ip -n `+networkName+` address add `+gateway+`/24 dev eth0
-ip -n `+networkName+` address add `+resolver+`/32 dev eth0
-ip -n `+networkName+` address add `+server+`/32 dev lo
-ip -n `+networkName+` address add `+metadata+`/32 dev lo
-ip route add default via `+gateway, "\n") {
-		words := strings.Fields(line)
-		if out, err := exec.CommandContext(ctx, words[0], words[1:]...).CombinedOutput(); err != nil {
-			return fmt.Errorf("%s: %w: %s", line, err, out)
-		}
+	return errors.Join(
+		batch(ctx, nil,
+			"netns add "+networkName,
+			"link add wan0 type veth peer name eth0 netns "+networkName,
+			"address add "+labAddress+" dev wan0",
+			"link set wan0 up"),
+		batch(ctx, []string{"-n", networkName},
+			"link set lo up",
+			"link set eth0 up",
+			"address add "+gateway+"/24 dev eth0",
+			"address add "+resolver+"/32 dev eth0",
+			"address add "+server+"/32 dev lo",
+			"address add "+metadata+"/32 dev lo"),
+		batch(ctx, nil, "route add default via "+gateway),
+	)
+}
+
+// batch runs commands of ip(8) in one process: each costs time under emulation.
+func batch(ctx context.Context, options []string, commands ...string) error {
+	cmd := exec.CommandContext(ctx, "ip", append(options, "-batch", "-")...)
+	cmd.Stdin = strings.NewReader(strings.Join(commands, "\n") + "\n")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("ip %s: %w: %s", strings.Join(commands, "; "), err, out)
 	}
 	return nil
 }
