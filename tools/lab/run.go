@@ -1,11 +1,8 @@
 package main
 
 import (
-<<<<<<< HEAD
 	"context"
 	"fmt"
-=======
->>>>>>> lab
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,15 +36,12 @@ func runCommand(f *flags) *cobra.Command {
 		if !present("firecracker") || !present("jailer") {
 			o.NoFirecracker = true
 		}
-<<<<<<< HEAD
 		other, err := otherHelper(c.Context(), repository, base)
 		if err != nil {
 			return err
 		}
 		o.Extra = append(o.Extra, other)
-=======
 		o.Tied = true
->>>>>>> lab
 		failed, err := lab.Suite{Word: *word, Dir: f.dir, Results: filepath.Join(base, "results"), Options: *o, Out: os.Stdout}.Run(c.Context())
 		if err == nil && failed > 0 {
 			err = exitStatus(1)
