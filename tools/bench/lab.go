@@ -64,6 +64,8 @@ type labReport struct {
 	Unit    map[string]string    `json:"unit"`
 	Native  map[string][]float64 `json:"native_us,omitempty"`
 	Notes   []string             `json:"notes,omitempty"`
+
+	NativeLoad string `json:"native_load,omitempty"`
 }
 
 func (r *labReport) add(name string, d time.Duration) {
