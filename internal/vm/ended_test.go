@@ -10,7 +10,7 @@ import (
 )
 
 func TestWhyEnded(t *testing.T) {
-	s := &Service{Paths: paths.Paths{Data: t.TempDir()}}
+	s := &Service{Options: Options{Paths: paths.Paths{Data: t.TempDir()}}}
 	const id, off = "0123456789ab", "the guest powered off"
 	log := filepath.Join(s.Paths.VM(id), paths.VMConsole)
 	if err := os.MkdirAll(filepath.Dir(log), 0o700); err != nil {
