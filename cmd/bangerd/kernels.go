@@ -38,13 +38,20 @@ func (k keptKernels) Import(ctx context.Context, req api.ImportKernel, report ap
 	return got, err
 }
 
+// keepDefault does so for the kernel that most VMs boot, if there is one.
+func (k keptKernels) keepDefault(ctx context.Context) {
+	if got, err := k.Cache.Default(); err == nil {
+		k.keep(ctx, got)
+	}
+}
+
 // keep does beforehand what a start does otherwise, and is told then what is wrong.
 func (k keptKernels) keep(ctx context.Context, got api.Kernel) {
 	vmlinux, initramfs, err := k.Cache.Boot(ctx, got.Digest, k.agent)
 	if err == nil {
 		err = k.boot.Keep(ctx, k.helper, vmlinux, initramfs)
 	}
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		k.log.Warn("the first start with a kernel will be slower", "kernel", got.Release, "error", err)
 	}
 }

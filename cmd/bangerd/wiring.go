@@ -60,7 +60,7 @@ func build(ctx context.Context, env daemon.Env) (*daemon.Services, error) {
 		Images: imageCache{images}, Kernels: kernels,
 	}
 	if env.System {
-		systemMode(env, settings, kernels, &parts)
+		systemMode(ctx, env, settings, kernels, &parts)
 	} else {
 		userMode(env, settings, &parts)
 	}
@@ -86,10 +86,13 @@ func userMode(env daemon.Env, settings config.Config, parts *daemon.Parts) {
 const helperPatience = 15 * time.Second
 
 // systemMode names the drivers that have bangerd-root do what they may not.
-func systemMode(env daemon.Env, settings config.Config, kernels *kernel.Cache, parts *daemon.Parts) {
+func systemMode(ctx context.Context, env daemon.Env, settings config.Config, kernels *kernel.Cache, parts *daemon.Parts) {
 	helper := &rootapi.Client{Socket: paths.RootSocket, Version: parts.Version, Patience: helperPatience}
 	boot := jailed.NewBootFiles(env.Paths.BootDigests())
-	parts.Kernels = keptKernels{Cache: kernels, agent: parts.Agent, boot: boot, helper: helper, log: env.Log}
+	kept := keptKernels{Cache: kernels, agent: parts.Agent, boot: boot, helper: helper, log: env.Log}
+	parts.Kernels = kept
+	// After an update the agent is another.
+	go kept.keepDefault(ctx)
 	user := qemu.New(env.Paths, qemu.Options{Accel: settings.Accel, Binary: settings.QEMU})
 	link := reflink.New()
 	snapshots := dmsnap.New(func(ctx context.Context) error {

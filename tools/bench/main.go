@@ -26,10 +26,18 @@ const wholeRun = 8 * time.Minute
 func main() {
 	rounds := flag.Int("n", 20, "how many VMs to create in each way")
 	dir := flag.String("out", "", "directory to write to (default: docs in this repository)")
+	system := flag.String("system", "", "measure system mode, which is installed here, and write what was found to this `file`")
+	found := flag.String("lab", "", "put what -system wrote to this `file` into the documentation, with what this machine itself shows")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *rounds, *dir); err != nil {
+	do := func() error { return run(ctx, *rounds, *dir) }
+	if *system != "" {
+		do = func() error { return runLab(ctx, *rounds, *system) }
+	} else if *found != "" {
+		do = func() error { return documentLab(ctx, *found, *dir) }
+	}
+	if err := do(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}

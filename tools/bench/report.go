@@ -56,6 +56,7 @@ func (r *report) write(dir string, m machineLine) error {
 	}
 	text := r.markdown(m)
 	fmt.Print(text)
+	text += labPart(filepath.Join(dir, "bench.md"))
 	return errors.Join(
 		os.WriteFile(filepath.Join(dir, "bench.json"), append(data, '\n'), 0o644),
 		os.WriteFile(filepath.Join(dir, "bench.md"), []byte(text), 0o644))

@@ -32,6 +32,13 @@ func quantile(sorted []float64, q float64) float64 {
 	return sorted[low] + (at-float64(low))*(sorted[high]-sorted[low])
 }
 
+func p99(samples []float64) float64 {
+	if len(samples) == 0 {
+		return 0
+	}
+	return quantile(slices.Sorted(slices.Values(samples)), 0.99)
+}
+
 func median(samples []float64) float64 { return summarize(samples).P50 }
 
 // difference of two medians, with the interval that holds it in 95 of 100

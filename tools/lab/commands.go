@@ -24,7 +24,7 @@ func root() *cobra.Command {
 			"BANGER_LAB_CACHE is where its image is kept, BANGER_LAB_DIR where a lab's own files are.",
 	}
 	c.PersistentFlags().StringVar(&f.dir, "dir", os.Getenv("BANGER_LAB_DIR"), "the lab's directory (default: .cache/lab/up in this repository)")
-	c.AddCommand(buildCommand(), upCommand(f), execCommand(f), shellCommand(f),
+	c.AddCommand(buildCommand(), runCommand(f), upCommand(f), execCommand(f), shellCommand(f),
 		copyCommand(f, "push SRC DST", "Copy a file or directory into the lab", (*host.Conn).Push),
 		copyCommand(f, "pull SRC DST", "Copy a file or directory out of the lab", (*host.Conn).Pull),
 		machineCommand(f, "reboot", "Reboot the lab in an orderly way", (*host.Machine).Reboot),

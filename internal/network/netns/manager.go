@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -94,8 +95,14 @@ type pool struct {
 	mu      sync.Mutex
 	ready   []*space
 	filling bool
+	later   *time.Timer // nil: nothing was taken yet
 	wg      sync.WaitGroup
 }
+
+// fillPause is how long after the last network was taken the next is made ready,
+// unless none is left: a start of a VM is not to share its processor with that. Long
+// enough for a VMM to be started, short enough for a person's next VM.
+const fillPause = 2 * time.Second
 
 func (p *pool) init(size int, newSpace func(context.Context) (*space, error), log *slog.Logger) {
 	p.size, p.make, p.log = size, newSpace, log
@@ -116,12 +123,24 @@ func (p *pool) take(ctx context.Context) (*space, error) {
 	if n := len(p.ready); n > 0 {
 		s, p.ready = p.ready[n-1], p.ready[:n-1]
 	}
-	p.refill()
+	p.fillLater()
 	p.mu.Unlock()
 	if s != nil {
 		return s, nil
 	}
 	return p.make(ctx)
+}
+
+// fillLater begins to make spaces when it disturbs least. The lock is held.
+func (p *pool) fillLater() {
+	switch {
+	case len(p.ready) == 0:
+		p.refill()
+	case p.later == nil:
+		p.later = time.AfterFunc(fillPause, p.fill)
+	default:
+		p.later.Reset(fillPause)
+	}
 }
 
 // refill makes spaces in the background until the pool is full. A failure ends
@@ -155,7 +174,12 @@ func (p *pool) add() bool {
 }
 
 func (p *pool) close() {
+	p.mu.Lock()
 	p.cancel()
+	if p.later != nil {
+		p.later.Stop()
+	}
+	p.mu.Unlock()
 	p.wg.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,0 +1,173 @@
+// Package lab holds the scenarios of the lab host: what system mode has to do on a
+// machine with systemd, device-mapper and KVM. tools/lab runs them.
+package lab
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"banger/api"
+	"banger/test/lab/host"
+)
+
+// owner is the user whose VMs they are.
+const owner = "dev"
+
+// patience is how long a scenario waits for what has to come, and how long one
+// command may take: under emulation, on a busy machine, seconds become many.
+const patience = 3 * time.Minute
+
+// Lab is the lab host in the hands of a scenario. A method that finds something wrong
+// ends the scenario.
+type Lab struct {
+	ctx     context.Context
+	machine *host.Machine
+	conn    *host.Conn
+	script  io.Writer // everything that was run, with its output
+	driver  string    // what VMs run on
+	first   string    // the host's state before the first installation
+}
+
+// failure ends a scenario.
+type failure struct{ text string }
+
+// Failf ends the scenario: something is not as it has to be.
+func (l *Lab) Failf(format string, args ...any) {
+	panic(failure{fmt.Sprintf(format, args...)})
+}
+
+// Result is what a command did.
+type Result struct {
+	Command string
+	Status  int
+	Output  string // standard output and standard error, as they came
+}
+
+// Firecracker says whether VMs run on Firecracker rather than on QEMU.
+func (l *Lab) Firecracker() bool { return l.driver == "firecracker" }
+
+// Try runs a shell command as root, whatever its status.
+func (l *Lab) Try(command string, args ...any) Result { return l.run("root", expand(command, args)) }
+
+// Run runs a shell command as root, which has to succeed, and returns its output
+// without the white space at its ends.
+func (l *Lab) Run(command string, args ...any) string {
+	return l.must(l.run("root", expand(command, args)))
+}
+
+// TryDev runs a shell command as the owner, whatever its status.
+func (l *Lab) TryDev(command string, args ...any) Result { return l.run(owner, expand(command, args)) }
+
+// Dev runs a shell command as the owner, which has to succeed.
+func (l *Lab) Dev(command string, args ...any) string {
+	return l.must(l.run(owner, expand(command, args)))
+}
+
+// Fails runs a shell command as the owner, which has to fail and to say want.
+func (l *Lab) Fails(command, want string) { l.failed(l.run(owner, command), want) }
+
+// RootFails runs a shell command as root, which has to fail and to say want.
+func (l *Lab) RootFails(command, want string) { l.failed(l.run("root", command), want) }
+
+func (l *Lab) failed(r Result, want string) {
+	if r.Status == 0 {
+		l.Failf("succeeded, but should not: %s\n%s", r.Command, r.Output)
+	}
+	if !strings.Contains(r.Output, want) {
+		l.Failf("failed without %q: %s\n%s", want, r.Command, r.Output)
+	}
+}
+
+func (l *Lab) must(r Result) string {
+	if r.Status != 0 {
+		l.Failf("status %d: %s\n%s", r.Status, r.Command, r.Output)
+	}
+	return strings.TrimSpace(r.Output)
+}
+
+// expand fills in the arguments where there are any: commands are full of percent signs.
+func expand(command string, args []any) string {
+	if len(args) == 0 {
+		return command
+	}
+	return fmt.Sprintf(command, args...)
+}
+
+func (l *Lab) run(user, command string) Result {
+	ctx, cancel := context.WithTimeoutCause(l.ctx, patience, fmt.Errorf("it took more than %s", patience))
+	defer cancel()
+	argv := []string{"bash", "-c", command}
+	dir := "/root"
+	if user != "root" {
+		argv, dir = append([]string{"runuser", "-u", user, "--"}, argv...), "/home/"+user
+	}
+	var out bytes.Buffer
+	begin := time.Now()
+	status, err := l.conn.Exec(ctx, api.Exec{Argv: argv, Dir: dir, Env: []string{"HOME=" + dir}}, host.Streams{Out: &out, Err: &out})
+	fmt.Fprintf(l.script, "%s %s$ %s\n%s[status %d, %.1f s]\n", begin.Format("15:04:05"), user, command, ended(out.String()), status, time.Since(begin).Seconds())
+	if err != nil {
+		l.Failf("cannot run in the lab: %s\n%v\n%s", command, err, out.String())
+	}
+	return Result{Command: command, Status: status, Output: out.String()}
+}
+
+func ended(text string) string {
+	if text == "" || strings.HasSuffix(text, "\n") {
+		return text
+	}
+	return text + "\n"
+}
+
+// interval is how often Wait looks.
+const interval = 200 * time.Millisecond
+
+// Wait waits until done says so. what completes "still not: ".
+func (l *Lab) Wait(what string, done func() bool) {
+	deadline := time.Now().Add(patience)
+	for !done() {
+		if time.Now().After(deadline) {
+			l.Failf("after %s still not: %s", patience, what)
+		}
+		select {
+		case <-l.ctx.Done():
+			l.Failf("given up: %v", context.Cause(l.ctx))
+		case <-time.After(interval):
+		}
+	}
+}
+
+// Equal ends the scenario where two values differ.
+func (l *Lab) Equal(what string, got, want any) {
+	if got != want {
+		l.Failf("%s is %v, not %v", what, got, want)
+	}
+}
+
+// Contains ends the scenario where text lacks part.
+func (l *Lab) Contains(what, text, part string) {
+	if !strings.Contains(text, part) {
+		l.Failf("%s lacks %q:\n%s", what, part, text)
+	}
+}
+
+// Reboot reboots the lab host in an orderly way and returns when it is up again.
+func (l *Lab) Reboot() { l.again("reboot", l.machine.Reboot) }
+
+// Cut cuts the lab host's power, boots it, and returns when it is up again.
+func (l *Lab) Cut() { l.again("power cut", l.machine.Cut) }
+
+func (l *Lab) again(what string, do func(context.Context) error) {
+	fmt.Fprintf(l.script, "%s %s\n", time.Now().Format("15:04:05"), what)
+	l.conn.Close()
+	err := do(l.ctx)
+	if err == nil {
+		l.conn, err = l.machine.Connect(l.ctx)
+	}
+	if err != nil {
+		l.Failf("%s: %v", what, err)
+	}
+}

@@ -1,0 +1,132 @@
+package lab
+
+import (
+	"fmt"
+	"strings"
+
+	"banger/internal/vmid"
+)
+
+// lifecycle: create, exec, stop, start; each start is another boot.
+func lifecycle(l *Lab) {
+	l.Dev("banger vm create %s --driver %s --name web", start, l.driver)
+	vm := l.VM("web")
+	l.Equal("the state after create", string(vm.State), "stopped")
+	l.Equal("the driver", vm.Driver, l.driver)
+	l.Dev("banger vm start web")
+	l.StartCounter("web")
+	first := l.Fingerprint("web")
+	l.Equal("how it is accelerated", l.VM("web").Accel, "kvm")
+	if first.Device == "" && l.VM("web").DiskDriver == "dm-snapshot" {
+		l.Failf("VM web has no device %s", vmid.Device(vm.ID))
+	}
+	l.Contains("the VMM's cgroup", l.Run("cat /proc/%d/cgroup", first.PID), "/"+vmid.Slice+"/"+vmid.Unit(vm.ID))
+	for status, script := range map[int]string{0: "true", 42: "exit 42", 137: "kill -9 $$"} {
+		r := l.TryDev("banger vm exec web -- sh -c %s", Quote(script))
+		l.Equal("the status of "+script, r.Status, status)
+	}
+	l.Equal("the status of a program that does not exist", l.TryDev("banger vm exec web -- nonesuch").Status, 127)
+	l.Equal("standard error of the guest", l.Dev("banger vm exec web -- sh -c 'echo out; echo err >&2' 2>&1 >/dev/null"), "err")
+	l.Equal("standard input in the guest", l.Dev("echo hello | banger vm exec web -- cat"), "hello")
+	l.Contains("the console's log", l.Dev("banger vm logs web"), "banger")
+
+	l.Guest("web", "echo kept > /kept; sync")
+	l.Dev("banger vm restart web")
+	l.Equal("what was written before the restart", l.Guest("web", "cat /kept"), "kept")
+	if again := l.VM("web"); again.BootID == first.BootID || again.PID == first.PID {
+		l.Failf("a restart is no other boot: %+v", again)
+	}
+	l.Dev("banger vm stop web")
+	l.Equal("the state after stop", string(l.VM("web").State), "stopped")
+	l.gone(vm.ID)
+	l.NoLeaks()
+}
+
+// gone ends the scenario where the host still holds what only a running VM has.
+func (l *Lab) gone(id string) {
+	held := l.Run("dmsetup ls --target snapshot; ip netns; ip -o link; systemctl list-units --all --no-legend 'banger-vm-*'")
+	if strings.Contains(held, id) {
+		l.Failf("the host still holds something of VM %s:\n%s", id, held)
+	}
+}
+
+// files: copies in and out, exactly, and trees.
+func files(l *Lab) {
+	l.Start("web")
+	l.Dev("rm -rf work && mkdir -p work/tree/sub && cd work && head -c 5000000 /dev/urandom > tree/sub/data && echo one > tree/one && ln -s one tree/link && chmod 600 tree/one")
+	l.Dev("cd work && banger vm cp tree web:/ && banger vm cp web:/tree back && diff -r tree back && test $(stat -c %a back/one) = 600 && test $(readlink back/link) = one")
+	want := l.Dev("sha256sum < work/tree/sub/data")
+	l.Equal("the digest in the guest", l.Guest("web", "sha256sum < /tree/sub/data"), want)
+	l.Equal("the digest through exec", l.Dev("banger vm exec web -- cat /tree/sub/data | sha256sum"), want)
+	l.Fails("banger vm cp nonesuch web:/", "nonesuch")
+	l.Fails("banger vm cp web:/nonesuch .", "nonesuch")
+}
+
+// killDeletePrune: what ends a VM the hard way leaves nothing, and no other VM notices.
+func killDeletePrune(l *Lab) {
+	l.Start("other")
+	other := l.Fingerprint("other")
+	l.Start("web")
+	vm := l.VM("web")
+	l.Guest("web", "echo kept > /kept; sync")
+	l.Dev("banger vm kill web")
+	l.Equal("the state after kill", string(l.VM("web").State), "stopped")
+	l.gone(vm.ID)
+	l.Dev("banger vm start web")
+	l.Equal("what was synced before the kill", l.Guest("web", "cat /kept"), "kept")
+	l.Fails("banger vm delete web", "running")
+	l.Dev("banger vm delete --force web")
+	l.gone(vm.ID)
+	l.Run("test ! -e /var/lib/banger/data/vms/%s", vm.ID)
+
+	// A VMM that dies by itself is noticed.
+	l.Start("web")
+	vm = l.VM("web")
+	l.Run("kill -9 %d", vm.PID)
+	l.Wait("the killed VM is stopped", func() bool { return l.VM("web").State == "stopped" })
+	if l.VM("web").Reason == "" {
+		l.Failf("nothing says why VM web stopped")
+	}
+	l.gone(vm.ID)
+	l.Dev("banger vm prune --force")
+	l.Equal("how many VMs prune left", len(l.VMs()), 1)
+	l.Unharmed("other", other)
+	l.NoLeaks()
+}
+
+// parallel: five VMs start at the same time, each one its own.
+func parallel(l *Lab) {
+	const count = 5
+	l.Dev(`for i in $(seq %d); do banger vm create %s --driver %s --name vm$i --start >log$i 2>&1 & pids="$pids $!"; done
+for p in $pids; do wait $p || { cat log?; exit 1; }; done`, count, start, l.driver)
+	boots := map[string]bool{}
+	for i := range count {
+		name := fmt.Sprintf("vm%d", i+1)
+		l.Equal("the host name of "+name, l.Guest(name, "hostname"), name)
+		boots[l.VM(name).BootID] = true
+	}
+	l.Equal("the number of boots", len(boots), count)
+	l.NoLeaks()
+	l.Dev("banger vm delete --force --all")
+	l.Equal("the number of VMs", len(l.VMs()), 0)
+	l.NoLeaks()
+}
+
+// jail: what is special to Firecracker is under its jailer, as a user of its own, in a
+// root directory and a network namespace of its own.
+func jail(l *Lab) {
+	l.Start("web")
+	l.Start("db")
+	web, db := l.VM("web"), l.VM("db")
+	uid := func(pid int) string { return l.Run("stat -c %%u:%%g /proc/%d", pid) }
+	if uid(web.PID) == uid(db.PID) || strings.HasPrefix(uid(web.PID), "0:") || strings.HasPrefix(uid(web.PID), "1000:") {
+		l.Failf("the VMMs run as %s and %s", uid(web.PID), uid(db.PID))
+	}
+	l.Equal("the VMM's name", l.Run("cat /proc/%d/comm", web.PID), "firecracker")
+	l.Equal("the VMM's root directory", l.Run("readlink /proc/%d/root", web.PID), "/var/lib/banger/jails/firecracker/"+web.ID+"/root")
+	if l.Run("readlink /proc/%d/ns/net", web.PID) == l.Run("readlink /proc/1/ns/net") {
+		l.Failf("the VMM is in the host's network namespace")
+	}
+	l.Contains("the VMM's seccomp mode", l.Run("grep Seccomp: /proc/%d/status", web.PID), "2")
+	l.Contains("the VMM's capabilities", l.Run("grep CapEff /proc/%d/status", web.PID), "0000000000000000")
+}

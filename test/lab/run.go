@@ -1,0 +1,193 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"banger/test/lab/host"
+)
+
+// Suite is a run of scenarios.
+type Suite struct {
+	// Word selects the scenarios whose name begins with it.
+	Word string
+	// Dir is for the lab while it runs; Results keeps what failed scenarios did.
+	Dir, Results string
+	Options      host.Options
+	Out          io.Writer
+}
+
+// scenarioTime bounds a scenario.
+const scenarioTime = 15 * time.Minute
+
+// Run boots a lab, runs the scenarios in it, and says how many failed.
+func (s Suite) Run(ctx context.Context) (failed int, err error) {
+	chosen := s.chosen()
+	if len(chosen) == 0 {
+		return 0, fmt.Errorf("no scenario's name begins with %q", s.Word)
+	}
+	if err := errors.Join(os.RemoveAll(s.Results), os.MkdirAll(s.Results, 0o755)); err != nil {
+		return 0, err
+	}
+	image, err := host.Build(ctx, s.Out)
+	if err != nil {
+		return 0, err
+	}
+	r := &run{Suite: s, image: image}
+	defer func() { err = errors.Join(err, r.end()) }()
+	passed, skipped := 0, 0
+	for _, scenario := range chosen {
+		if err := ctx.Err(); err != nil {
+			return failed, context.Cause(ctx)
+		}
+		if scenario.Firecracker && s.Options.NoFirecracker {
+			skipped++
+			fmt.Fprintf(s.Out, "skip %s: this lab has no firecracker and jailer\n", scenario.Name)
+			continue
+		}
+		begin := time.Now()
+		if err := r.one(ctx, scenario); err != nil {
+			failed++
+			fmt.Fprintf(s.Out, "FAIL %s %.1f s\n%s", scenario.Name, time.Since(begin).Seconds(), indent(err.Error()))
+			continue
+		}
+		passed++
+		fmt.Fprintf(s.Out, "ok   %s %.1f s\n", scenario.Name, time.Since(begin).Seconds())
+	}
+	fmt.Fprintf(s.Out, "%d passed, %d failed, %d skipped\n", passed, failed, skipped)
+	return failed, nil
+}
+
+func (s Suite) chosen() []Scenario {
+	var chosen []Scenario
+	for _, scenario := range Scenarios {
+		if strings.HasPrefix(scenario.Name, s.Word) {
+			chosen = append(chosen, scenario)
+		}
+	}
+	return chosen
+}
+
+// run is a run under way. The lab is kept from one scenario to the next, and made
+// anew after one that failed.
+type run struct {
+	Suite
+	image host.Image
+	lab   *Lab
+}
+
+// one runs a scenario in a lab that is ready for it.
+func (r *run) one(ctx context.Context, s Scenario) (err error) {
+	log, err := os.Create(filepath.Join(r.Results, s.Name+".log"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	ctx, cancel := context.WithTimeoutCause(ctx, scenarioTime, errors.New("it took more than "+scenarioTime.String()))
+	defer cancel()
+	if r.lab == nil {
+		if r.lab, err = r.boot(ctx, log); err != nil {
+			return err
+		}
+	}
+	r.lab.ctx, r.lab.script = ctx, log
+	err = attempt(func() { r.lab.Ready(); s.Run(r.lab) })
+	if err != nil {
+		err = fmt.Errorf("%w\n%severything it did is in %s", err, r.lab.circumstances(log), log.Name())
+		err = errors.Join(err, r.end())
+	}
+	return err
+}
+
+// attempt runs a part of a scenario and returns why it ended.
+func attempt(part func()) (err error) {
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case failure:
+			err = errors.New(strings.TrimRight(p.text, "\n"))
+		default:
+			panic(p)
+		}
+	}()
+	part()
+	return nil
+}
+
+// boot makes a lab with banger installed in it.
+func (r *run) boot(ctx context.Context, log io.Writer) (*Lab, error) {
+	begin := time.Now()
+	m, err := host.Up(ctx, r.Dir, r.image, r.Options)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := m.Connect(ctx)
+	if err != nil {
+		return nil, errors.Join(err, m.Remove())
+	}
+	l := &Lab{ctx: ctx, machine: m, conn: conn, script: log, driver: "firecracker"}
+	if r.Options.NoFirecracker {
+		l.driver = "qemu"
+	}
+	fmt.Fprintf(r.Out, "lab: booted in %.1f s\n", time.Since(begin).Seconds())
+	begin = time.Now()
+	err = attempt(func() {
+		l.Run("test ! -x /lab/bin/firecracker || cp /lab/bin/firecracker /lab/bin/jailer /usr/local/bin/")
+		l.first = l.Run(hostState)
+		l.Install()
+	})
+	if err != nil {
+		err = fmt.Errorf("cannot install the build in the lab: %w\n%s", err, l.circumstances(log))
+		conn.Close()
+		return nil, errors.Join(err, m.Remove())
+	}
+	fmt.Fprintf(r.Out, "lab: installed in %.1f s\n", time.Since(begin).Seconds())
+	return l, nil
+}
+
+// end ends the lab.
+func (r *run) end() error {
+	if r.lab == nil {
+		return nil
+	}
+	l := r.lab
+	r.lab = nil
+	l.conn.Close()
+	return l.machine.Remove()
+}
+
+// circumstances is what the daemons said last. The whole journal goes to log.
+func (l *Lab) circumstances(log io.Writer) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), time.Minute)
+	defer cancel()
+	var text bytes.Buffer
+	for _, command := range []string{
+		"journalctl -b --no-pager -o short-precise -n 15 -u bangerd", "journalctl -b --no-pager -o short-precise -n 15 -u bangerd-root",
+	} {
+		out, err := l.conn.Output(ctx, "sh", "-c", command)
+		if err != nil {
+			fmt.Fprintf(&text, "cannot read the journal: %v\n", err)
+			return text.String()
+		}
+		fmt.Fprintf(&text, "$ %s\n%s", command, out)
+	}
+	if all, err := l.conn.Output(ctx, "sh", "-c", "systemctl --failed --no-pager; journalctl --no-pager -o short-precise; for f in /var/lib/banger/data/vms/*/*.log; do echo \"== $f\"; tail -n 50 $f; done"); err == nil {
+		fmt.Fprintf(log, "\n%s", all)
+	}
+	return text.String()
+}
+
+func indent(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		b.WriteString("     " + strings.TrimRight(line, "\n") + "\n")
+	}
+	return b.String()
+}

@@ -1,0 +1,57 @@
+package lab
+
+// Scenario is something that system mode has to do.
+type Scenario struct {
+	// Name begins with the word that `make lab SCENARIO=word` selects by.
+	Name string
+	// Firecracker says that it is about Firecracker, and means nothing on QEMU.
+	Firecracker bool
+	// Run finds banger installed, both daemons answering, and no VM; and leaves
+	// whatever it likes: the VMs are deleted, and banger is installed where it is not.
+	Run func(l *Lab)
+}
+
+// Scenarios are all there are, in the order in which they run.
+var Scenarios = []Scenario{
+	{Name: "lifecycle", Run: lifecycle},
+	{Name: "lifecycle-files", Run: files},
+	{Name: "lifecycle-kill-delete-prune", Run: killDeletePrune},
+	{Name: "lifecycle-parallel", Run: parallel},
+	{Name: "lifecycle-jail", Firecracker: true, Run: jail},
+	{Name: "restart-helper", Run: restarts("systemctl restart bangerd-root")},
+	{Name: "restart-daemon", Run: restarts("systemctl restart bangerd")},
+	{Name: "restart-both", Run: restarts("systemctl restart bangerd-root bangerd")},
+	{Name: "restart-command", Run: restarts("banger system restart")},
+	{Name: "restart-kill-helper", Run: restarts("systemctl kill --signal=KILL --kill-whom=main bangerd-root")},
+	{Name: "restart-kill-daemon", Run: restarts("systemctl kill --signal=KILL --kill-whom=main bangerd")},
+	{Name: "restart-stop-start", Run: restarts("systemctl stop bangerd bangerd-root && sleep 1 && systemctl start bangerd-root bangerd")},
+	{Name: "handles-deleted", Run: handles("rm %s")},
+	{Name: "handles-corrupt", Run: handles("echo garbage > %s")},
+	{Name: "handles-lying", Run: handles(`sed -i 's/"pid":[0-9]*/"pid":1/' %s`)},
+	{Name: "older-layout", Run: older},
+	{Name: "isolation", Run: isolation},
+	{Name: "isolation-rules", Run: isolationRules},
+	{Name: "isolation-none", Run: isolationNone},
+	{Name: "kill-daemon-create", Run: killed("daemon", nil, createCommand, around("vm.create", "kernel", "image", "disk", "ready")...)},
+	{Name: "kill-daemon-start", Run: killed("daemon", makeStopped, startCommand, around("vm.start", "attach", "network", "vmm", "agent")...)},
+	{Name: "kill-daemon-stop", Run: killed("daemon", makeRunning, stopCommand, around("vm.stop", "shutdown", "release")...)},
+	{Name: "kill-daemon-delete", Run: killed("daemon", makeStopped, deleteCommand, around("vm.delete", "kill", "release", "disk", "record")...)},
+	{Name: "kill-helper-start", Run: killed("helper", makeStopped, startCommand, verbs("disk-attach", "net-attach", "vm-find", "vm-start", "vm-dial")...)},
+	{Name: "kill-helper-delete", Run: killed("helper", makeRunning, deleteCommand, verbs("vm-kill", "vm-release")...)},
+	{Name: "missing-device-mapper", Run: missing},
+	{Name: "missing-firecracker", Firecracker: true, Run: missingFirecracker},
+	{Name: "full-disk", Run: full},
+	{Name: "other-helper", Run: otherHelper},
+	{Name: "power-reboot", Run: reboot},
+	{Name: "power-cut-create", Run: cut("", "banger vm create "+start+" --driver %s --name k --start", "dmsetup ls | grep -c banger- | grep -qx 2")},
+	{Name: "power-cut-delete", Run: cut("k", "banger vm delete --force k # %s", "! dmsetup ls | grep -c banger- | grep -qx 2")},
+	{Name: "suite-blockdev", Run: suite("blockdev")},
+	{Name: "suite-disk", Run: suite("disk-dmsnap")},
+	{Name: "suite-systemd", Run: suite("systemd-live")},
+	{Name: "suite-contract-firecracker", Firecracker: true, Run: suite("contract-firecracker")},
+	{Name: "suite-contract-qemu", Run: suite("contract-qemu")},
+	{Name: "suite-sessions", Run: suite("4-sessions")},
+	{Name: "install-again", Run: installAgain},
+	{Name: "install-refusals", Run: installRefusals},
+	{Name: "install-uninstall-purge", Run: uninstallPurge},
+}

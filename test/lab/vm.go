@@ -1,0 +1,133 @@
+package lab
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"banger/api"
+	"banger/internal/vmid"
+)
+
+// start is how scenarios' VMs are made: small, so that a handful fit into the lab.
+const start = "--image tiny --memory 160M --vcpu 1"
+
+// counter grows in the guest for as long as nothing happens to it. A file that is
+// appended to has a size at every moment, unlike one that is written anew.
+const counter = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done >> /counter"
+
+// Start makes a VM, starts it, and starts a counter in it.
+func (l *Lab) Start(name string) {
+	l.Dev("banger vm create %s --driver %s --name %s --start", start, l.driver, name)
+	l.StartCounter(name)
+}
+
+// StartCounter starts the counter that Fingerprint reads.
+func (l *Lab) StartCounter(name string) {
+	l.Guest(name, fmt.Sprintf("busybox setsid sh -c '%s' </dev/null >/dev/null 2>&1 &", counter))
+}
+
+// Guest runs a shell command in a VM, which has to succeed, and returns its output.
+func (l *Lab) Guest(name, command string) string {
+	return l.Dev("banger vm exec %s -- sh -c %s", name, Quote(command))
+}
+
+// Quote quotes a word for the shell.
+func Quote(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }
+
+// VM returns what `banger vm show --json` says.
+func (l *Lab) VM(name string) api.VM {
+	var doc struct {
+		VM api.VM `json:"vm"`
+	}
+	l.decode(l.Dev("banger vm show --json %s", name), &doc)
+	return doc.VM
+}
+
+// VMs returns what `banger vm list --json` says.
+func (l *Lab) VMs() []api.VM {
+	var doc struct {
+		VMs []api.VM `json:"vms"`
+	}
+	l.decode(l.Dev("banger vm list --json"), &doc)
+	return doc.VMs
+}
+
+func (l *Lab) decode(text string, v any) {
+	if err := json.Unmarshal([]byte(text), v); err != nil {
+		l.Failf("this is not JSON of banger: %v\n%s", err, text)
+	}
+}
+
+// Fingerprint tells whether something has happened to a VM.
+type Fingerprint struct {
+	BootID    string // of the guest's kernel, asked in the guest
+	PID       int    // of the VMM
+	StartTime string // of the VMM, field 22 of /proc/PID/stat
+	Device    string // of the disk, major:minor; empty where there is no snapshot
+	Counter   int    // of the guest's loop, which only grows
+}
+
+// Fingerprint takes a VM's fingerprint.
+func (l *Lab) Fingerprint(name string) Fingerprint {
+	vm := l.VM(name)
+	if vm.State != api.StateRunning || vm.PID == 0 {
+		l.Failf("VM %s is %s with pid %d, not running: %s", name, vm.State, vm.PID, vm.Reason)
+	}
+	f := Fingerprint{PID: vm.PID}
+	stat := l.Run("cat /proc/%d/stat", vm.PID)
+	// The second field, the name, may hold anything (proc_pid_stat(5)).
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	f.StartTime = fields[22-3]
+	f.Device = l.Run("dmsetup info -c --noheadings -o major,minor --separator : %s 2>/dev/null || true", vmid.Device(vm.ID))
+	answer := strings.Fields(l.Guest(name, "cat /proc/sys/kernel/random/boot_id; wc -l < /counter"))
+	if len(answer) != 2 {
+		l.Failf("the guest %s has no counter: %q", name, answer)
+	}
+	f.BootID = answer[0]
+	f.Counter, _ = strconv.Atoi(answer[1])
+	l.Equal("what banger thinks is the boot id of "+name, vm.BootID, f.BootID)
+	return f
+}
+
+// Unharmed ends the scenario where something has happened to a VM since before: it
+// must be the same boot in the same process on the same disk, and its loop goes on.
+func (l *Lab) Unharmed(name string, before Fingerprint) {
+	now := l.Fingerprint(name)
+	l.Wait("the counter in "+name+" grows", func() bool {
+		if now.Counter > before.Counter {
+			return true
+		}
+		now = l.Fingerprint(name)
+		return false
+	})
+	same := before
+	same.Counter = now.Counter
+	if now != same {
+		l.Failf("VM %s was harmed:\n  before %+v\n  now    %+v", name, before, now)
+	}
+}
+
+// NoLeaks ends the scenario where the host holds what belongs to no VM, or lacks what
+// a VM needs.
+func (l *Lab) NoLeaks() {
+	if r := l.TryDev("banger doctor --leaks"); r.Status != 0 {
+		l.Failf("banger doctor --leaks: status %d\n%s", r.Status, r.Output)
+	}
+}
+
+// Answering waits until both daemons answer.
+func (l *Lab) Answering() {
+	l.Wait("the daemons answer", func() bool {
+		return l.TryDev("systemctl -q is-active bangerd bangerd-root && banger vm list >/dev/null").Status == 0
+	})
+}
+
+// DeleteAll deletes every VM.
+func (l *Lab) DeleteAll() {
+	l.Answering()
+	for _, vm := range l.VMs() {
+		l.Dev("banger vm delete --force %s", vm.Name)
+	}
+}

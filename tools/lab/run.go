@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+
+	"banger/test/harness"
+	"banger/test/lab"
+	"banger/test/lab/host"
+
+	"github.com/spf13/cobra"
+)
+
+func runCommand(f *flags) *cobra.Command {
+	c := &cobra.Command{
+		Use: "run", Short: "Boot a lab, run the scenarios in it, and end it", Args: cobra.NoArgs,
+		Long: "Boot a lab, run the scenarios in it, and end it. LAB_VMM=qemu runs them on QEMU even where firecracker\nand jailer are there.",
+	}
+	o := options(c)
+	word := c.Flags().String("scenario", "", "only scenarios whose name begins with this word")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		repository, err := harness.Repository()
+		if err != nil {
+			return err
+		}
+		base := filepath.Join(repository, ".cache", "lab")
+		if f.dir == "" {
+			f.dir = filepath.Join(base, "run-"+strconv.Itoa(os.Getpid()))
+			if err := removeOld(base); err != nil {
+				return err
+			}
+		}
+		if !present("firecracker") || !present("jailer") {
+			o.NoFirecracker = true
+		}
+		other, err := otherHelper(c.Context(), repository, base)
+		if err != nil {
+			return err
+		}
+		o.Extra = append(o.Extra, other)
+		failed, err := lab.Suite{Word: *word, Dir: f.dir, Results: filepath.Join(base, "results"), Options: *o, Out: os.Stdout}.Run(c.Context())
+		if err == nil && failed > 0 {
+			err = exitStatus(1)
+		}
+		return err
+	}
+	return c
+}
+
+// otherHelper builds a root helper of another protocol, for the scenario of that
+// name.
+func otherHelper(ctx context.Context, repository, dir string) (string, error) {
+	path := filepath.Join(dir, "bangerd-root-other")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w -X banger/internal/rootapi.protocol=other", "-o", path, "./cmd/bangerd-root")
+	cmd.Dir, cmd.Env = repository, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("cannot build a helper of another protocol: %w\n%s", err, out)
+	}
+	return path, nil
+}
+
+func present(program string) bool {
+	_, err := exec.LookPath(program)
+	return err == nil
+}
+
+// removeOld ends and removes the labs of runs that were killed.
+func removeOld(base string) error {
+	old, err := filepath.Glob(filepath.Join(base, "run-*"))
+	if err != nil {
+		return err
+	}
+	for _, dir := range old {
+		runner := filepath.Base(dir)[len("run-"):]
+		if _, err := os.Stat("/proc/" + runner); err == nil {
+			continue // it may be at work
+		}
+		if m, err := host.Open(dir); err == nil {
+			if err := m.Kill(); err != nil {
+				return fmt.Errorf("cannot end the lab in %s: %w", dir, err)
+			}
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
