@@ -107,11 +107,12 @@ func (s *Service) adopt(e *entry, m driver.Machine) {
 	s.links.Go(func() { s.keepLink(r) })
 	s.wg.Go(func() {
 		defer unwatch()
+		// Also one that has ended: what waits for its agent may still be held.
+		defer m.Release()
 		select {
 		case <-m.Done():
 			s.ended(e, r)
 		case <-s.ctx.Done():
-			m.Release()
 		}
 	})
 }
