@@ -6,6 +6,7 @@
 #   make bench            measurements, written to docs/bench.md and docs/bench.json
 #   make lab              system mode's scenarios, in the lab host; SCENARIO=word selects
 #   make lab-shell        a shell in a lab host
+#   make lab-bench        the same of system mode, in a lab host
 #   make docs             the generated reference pages
 
 SHELL    := /bin/bash
@@ -18,7 +19,7 @@ ARGS     ?= --rm --timing -- uname -a
 BIN      := $(shell mkdir -p bin 2>/dev/null; if [ -w bin ]; then echo bin; else echo "$${XDG_CACHE_HOME:-$$HOME/.cache}/banger/build"; fi)
 export CGO_ENABLED := 0
 
-.PHONY: run build deps test race check lint docs bench lab lab-shell clean
+.PHONY: run build deps test race check lint docs bench lab lab-shell lab-bench clean
 
 run: deps build
 	@'$(BIN)/banger' vm run $(ARGS)
@@ -60,6 +61,9 @@ lab: build
 
 lab-shell: build
 	@go run ./tools/lab shell
+
+lab-bench: build
+	@scripts/lab-bench.sh '$(BIN)'
 
 clean:
 	rm -rf bin

@@ -185,7 +185,7 @@ func leftovers(ctx context.Context, h Host) Finding {
 	case len(found.Leaks) > 0:
 		return warn(fmt.Sprintf("%d of %d objects", len(found.Leaks), found.Objects))
 	}
-	return ok(fmt.Sprintf("none: %d objects of %d VMs", found.Objects, found.VMs))
+	return ok(fmt.Sprintf("none (objects on the host: %d, VMs: %d)", found.Objects, found.VMs))
 }
 
 // almostFull is from where on a disk is worth a warning: it can break when full.
@@ -203,7 +203,7 @@ func disks(ctx context.Context, h Host) []api.Check {
 		return []api.Check{report(c, warn("cannot tell: "+api.AsError(err).Message))}
 	}
 	var all []api.Check
-	well, fullest, name := 0, int64(0), ""
+	fullest, name := int64(0), ""
 	for _, v := range vms {
 		u := v.DiskUsage
 		if v.PID == 0 || v.DiskDriver != h.System.Snapshots || u == nil || u.TotalBytes == 0 {
@@ -220,14 +220,14 @@ func disks(ctx context.Context, h Host) []api.Check {
 			d.Fix = fmt.Sprintf("what was written once stays taken: copy out what you need (banger vm cp %s:DIR DIR) and make a new VM", v.Name)
 			all = append(all, report(d, warn(fmt.Sprintf("%d %% full", percent))))
 		default:
-			if well++; percent >= fullest {
+			if percent >= fullest {
 				fullest, name = percent, v.Name
 			}
 		}
 	}
 	switch {
-	case well > 0:
-		return append(all, report(c, ok(fmt.Sprintf("%d have room; the fullest of them is %s, %d %% full", well, name, fullest))))
+	case name != "":
+		return append(all, report(c, ok(fmt.Sprintf("the fullest of those with room is %s, %d %% full", name, fullest))))
 	case len(all) == 0:
 		return append(all, report(c, ok("no VM runs that has a snapshot")))
 	}

@@ -88,8 +88,8 @@ type Machine interface {
 	// Kill ends the VMM at once and waits until it is gone. Idempotent.
 	Kill(ctx context.Context) error
 	// DialGuest connects to the agent's channel. Either it waits for the agent, as
-	// long as ctx allows, or what is written is read once the agent is there. One
-	// connection at a time.
+	// long as ctx allows, or what is written is read once the agent is there; that
+	// of a recovered machine may refuse until it is. One connection at a time.
 	DialGuest(ctx context.Context) (net.Conn, error)
 	// Release lets go of what this process holds for the machine (descriptors,
 	// goroutines), which itself runs on.

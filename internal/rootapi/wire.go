@@ -137,7 +137,11 @@ func ReadResponse(c *net.UnixConn) (Response, []*os.File, error) {
 }
 
 func receive(c *net.UnixConn, limit int, into any) (files []*os.File, err error) {
-	data := make([]byte, limit+1)
+	size, err := sizeOfNext(c)
+	if err != nil {
+		return nil, err
+	}
+	data := make([]byte, min(size, limit)+1)
 	rights := make([]byte, unix.CmsgSpace(4*(maxFiles+1)))
 	n, oobn, flags, _, err := c.ReadMsgUnix(data, rights)
 	if err != nil {
@@ -159,6 +163,29 @@ func receive(c *net.UnixConn, limit int, into any) (files []*os.File, err error)
 		return files, errTooLong
 	}
 	return files, decodeEnvelope(data[:n], into)
+}
+
+// sizeOfNext waits for a message and returns how long it is (recv(2), MSG_TRUNC; a
+// sequence of packets is as datagrams are): a buffer for the longest allowed would
+// take most of the time of a request.
+func sizeOfNext(c *net.UnixConn) (size int, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var peekErr error
+	err = raw.Read(func(fd uintptr) bool {
+		for {
+			size, _, peekErr = unix.Recvfrom(int(fd), nil, unix.MSG_PEEK|unix.MSG_TRUNC)
+			if peekErr != unix.EINTR {
+				return peekErr != unix.EAGAIN
+			}
+		}
+	})
+	if err == nil && peekErr != nil {
+		err = os.NewSyscallError("recvfrom", peekErr)
+	}
+	return size, err
 }
 
 // decodeEnvelope reads a request or a response. Of one of another protocol it

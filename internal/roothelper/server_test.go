@@ -108,9 +108,11 @@ func TestServedRequests(t *testing.T) {
 		if _, err := c.Do(t.Context(), rootapi.DiskAttachCall{VM: of(vm), Mode: rootapi.Snapshot}, nil, w.logs...); err != nil {
 			t.Error(err)
 		}
-		if _, err := c.Do(t.Context(), w.startCall(vm, 1), nil, w.logs[0], w.logs[0]); err != nil {
-			t.Error(err)
+		files, err = c.Do(t.Context(), w.startCall(vm, 1), nil, w.logs[0], w.logs[0])
+		if err != nil || len(files) != 1 {
+			t.Errorf("%d files, %v", len(files), err)
 		}
+		rootapi.CloseAll(files)
 	}
 	if _, err := c.Do(t.Context(), rootapi.VMKillCall{VM: of(vm)}, nil); err != nil {
 		t.Error(err)

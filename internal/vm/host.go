@@ -137,6 +137,26 @@ func (s *Service) sweep(ctx context.Context) (removed []string) {
 	return removed
 }
 
+// mayRun returns what tells whether a VM may have a VMM. In system mode that of
+// which the host holds nothing at all has none: its jail at least would be there.
+// Asking for the whole list once is cheaper than for each VM by itself.
+func (s *Service) mayRun(ctx context.Context) func(id string) bool {
+	all := func(string) bool { return true }
+	if s.Host == nil {
+		return all
+	}
+	objects, err := s.Host.Objects(ctx)
+	if err != nil {
+		s.Logger.Warn("cannot list what the host holds: each VM is looked for", "error", err)
+		return all
+	}
+	held := map[string]bool{}
+	for _, o := range objects {
+		held[o.ID] = true
+	}
+	return func(id string) bool { return held[id] }
+}
+
 func (s *Service) mayRelease(id string) bool {
 	s.mu.Lock()
 	e := s.vms[id]
@@ -202,7 +222,7 @@ func (s *Service) recoverLater(e *entry) {
 			case <-s.ctx.Done():
 				return
 			}
-			if _, err := s.recoverOne(s.ctx, e); err == nil {
+			if _, err := s.recoverOne(s.ctx, e, func(string) bool { return true }); err == nil {
 				s.Logger.Info("recovered a VM at last", "vm", e.vm.ID)
 				return
 			}

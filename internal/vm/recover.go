@@ -21,13 +21,14 @@ func (s *Service) Recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	mayRun := s.mayRun(ctx)
 	found, vanished := 0, 0
 	for _, v := range all {
 		e := &entry{vm: v}
 		s.mu.Lock()
 		s.vms[v.ID] = e
 		s.mu.Unlock()
-		alive, err := s.recoverOne(ctx, e)
+		alive, err := s.recoverOne(ctx, e, mayRun)
 		if err != nil {
 			s.Logger.Error("cannot recover a VM yet", "vm", v.ID, "error", err)
 			s.recoverLater(e)
@@ -54,14 +55,18 @@ func (s *Service) Recover(ctx context.Context) error {
 
 // recoverOne finds the machine of one VM. One whose driver cannot tell is left
 // as it is, with an error.
-func (s *Service) recoverOne(ctx context.Context, e *entry) (alive bool, err error) {
+func (s *Service) recoverOne(ctx context.Context, e *entry, mayRun func(id string) bool) (alive bool, err error) {
 	v := e.vm
 	drv, err := s.driverOf(v.Driver)
 	if err != nil {
 		s.Logger.Error("cannot recover a VM", "vm", v.ID, "error", err)
 		return false, nil
 	}
-	m, err := drv.Recover(ctx, v.ID, s.Paths.VM(v.ID), s.readHandle(v.ID))
+	var m driver.Machine
+	err = driver.ErrGone
+	if mayRun(v.ID) {
+		m, err = drv.Recover(ctx, v.ID, s.Paths.VM(v.ID), s.readHandle(v.ID))
+	}
 	switch {
 	case err == nil:
 		s.adopt(e, m)

@@ -6,10 +6,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"sync"
 	"time"
 
 	"banger/api"
+	"banger/internal/console"
 	"banger/internal/driver"
 	"banger/internal/guest"
 	"banger/internal/paths"
@@ -105,11 +107,12 @@ func (s *Service) adopt(e *entry, m driver.Machine) {
 	s.links.Go(func() { s.keepLink(r) })
 	s.wg.Go(func() {
 		defer unwatch()
+		// Also one that has ended: what waits for its agent may still be held.
+		defer m.Release()
 		select {
 		case <-m.Done():
 			s.ended(e, r)
 		case <-s.ctx.Done():
-			m.Release()
 		}
 	})
 }
@@ -180,16 +183,34 @@ func (r *run) markUp() {
 	}
 }
 
+// unknown is the exit status of a VMM that is not our child.
+const unknown = -1
+
+// lastKernelWords is what Linux says on every console, "quiet" or not, before it
+// reboots or powers off (kernel/reboot.c, pr_emerg).
+var lastKernelWords = regexp.MustCompile(`(?m)\breboot: (Restarting system|Power down)`)
+
+// whyEnded says why a VMM has ended that nobody has told to. Where its status is
+// not known the guest's console tells.
+func (s *Service) whyEnded(id string, exit driver.Exit) string {
+	off := exit.Code == 0
+	if exit.Code == unknown {
+		tail, _ := console.Tail(filepath.Join(s.Paths.VM(id), paths.VMConsole), 2)
+		off = lastKernelWords.Match(tail)
+	}
+	if off && exit.Message == "" {
+		return "the guest powered off"
+	}
+	return "the VMM ended" + describe(exit)
+}
+
 // ended records that a VMM process has ended.
 func (s *Service) ended(e *entry, r *run) {
 	r.mu.Lock()
 	why := r.reason
 	r.mu.Unlock()
 	if why == "" {
-		why = "the guest powered off"
-		if exit := r.machine.Exit(); exit.Code != 0 || exit.Message != "" {
-			why = "the VMM ended" + describe(exit)
-		}
+		why = s.whyEnded(e.vm.ID, r.machine.Exit())
 	}
 	now := time.Now()
 	s.mu.Lock()

@@ -74,7 +74,7 @@ func Build(ctx context.Context, dir, program string) (string, error) {
 // applets are the names under which the tiny root file system has busybox.
 var applets = []string{"sh", "cat", "echo", "ls", "sleep", "true", "false", "head", "tail", "wc", "sha256sum", "dd",
 	"id", "hostname", "ip", "ping", "nslookup", "wget", "nc", "stty", "kill", "ps", "mkdir", "rm", "touch", "stat",
-	"uname", "seq", "sync", "df", "mount", "grep", "yes", "env", "pwd", "test", "readlink", "ln", "chmod", "free", "tty", "date", "poweroff", "tr", "cut", "printf", "sort", "find", "cmp", "md5sum", "tar"}
+	"uname", "seq", "sync", "df", "mount", "grep", "yes", "env", "pwd", "test", "readlink", "ln", "chmod", "free", "tty", "date", "poweroff", "reboot", "tr", "cut", "printf", "sort", "find", "cmp", "md5sum", "tar"}
 
 // BusyboxTar writes a root file system with nothing but busybox in it to path.
 func BusyboxTar(path string) error {

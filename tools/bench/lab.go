@@ -29,11 +29,11 @@ const (
 	labRecords = 50 // stopped VMs that a restarted daemon finds
 	labGuests  = 3  // and those that run
 	labHellos  = 1000
-	restarts   = 5
+	restarts   = 3
 
 	// labLives bounds the rounds, and labTime the whole.
 	labLives = 5 * time.Minute
-	labTime  = 10 * time.Minute
+	labTime  = 11 * time.Minute
 )
 
 // lab is one run in a lab.
@@ -64,6 +64,8 @@ type labReport struct {
 	Unit    map[string]string    `json:"unit"`
 	Native  map[string][]float64 `json:"native_us,omitempty"`
 	Notes   []string             `json:"notes,omitempty"`
+
+	NativeLoad string `json:"native_load,omitempty"`
 }
 
 func (r *labReport) add(name string, d time.Duration) {

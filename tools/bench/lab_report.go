@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"banger/test/harness"
@@ -35,6 +36,7 @@ func documentLab(ctx context.Context, file, out string) error {
 	if err := json.Unmarshal(data, &r); err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
+	r.NativeLoad = load()
 	if r.Native, err = native(ctx, root); err != nil {
 		return err
 	}
@@ -154,9 +156,10 @@ func (r *labReport) memory(p *page) {
 
 func (r *labReport) natively(p *page) {
 	p.say("\n## The parts of a start at native speed")
-	p.say("\nBy `go test -bench` on the machine that emulates the lab; what needs systemd, device-mapper or KVM is not among them.")
+	p.say("\nBy `go test -bench` on the machine that emulates the lab; what needs systemd, device-mapper or KVM is not among them.\n"+
+		"The machine does other work meanwhile (load average %s on %d CPUs), so the least is nearest to what a part takes.", r.NativeLoad, runtime.NumCPU())
 	p.say("\n| ms | n | p50 | min | max | times per start | |\n|---|---|---|---|---|---|---|")
-	sum := 0.0
+	var sum, least float64
 	for _, n := range natives {
 		s := summarize(r.Native[n.name])
 		if s.N == 0 {
@@ -164,9 +167,10 @@ func (r *labReport) natively(p *page) {
 			continue
 		}
 		sum += float64(n.times) * s.P50 / 1000
+		least += float64(n.times) * s.Min / 1000
 		p.say("| %s | %d | %s | %s | %s | %d | |", n.text, s.N, fine(s.P50), fine(s.Min), fine(s.Max), n.times)
 	}
-	p.say("| sum, as often as a start does it | | %s | | | | aim for all of banger's own work: ≤ %.0f ms |", ms(sum), aimLab)
+	p.say("| sum, as often as a start does it | | %s | %s | | | aim for all of banger's own work: ≤ %.0f ms |", ms(sum), ms(least), aimLab)
 }
 
 // fine writes microseconds as milliseconds.

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,6 +36,11 @@ func runCommand(f *flags) *cobra.Command {
 		if !present("firecracker") || !present("jailer") {
 			o.NoFirecracker = true
 		}
+		other, err := otherHelper(c.Context(), repository, base)
+		if err != nil {
+			return err
+		}
+		o.Extra = append(o.Extra, other)
 		o.Tied = true
 		failed, err := lab.Suite{Word: *word, Dir: f.dir, Results: filepath.Join(base, "results"), Options: *o, Out: os.Stdout}.Run(c.Context())
 		if err == nil && failed > 0 {
@@ -42,6 +49,18 @@ func runCommand(f *flags) *cobra.Command {
 		return err
 	}
 	return c
+}
+
+// otherHelper builds a root helper of another protocol, for the scenario of that
+// name.
+func otherHelper(ctx context.Context, repository, dir string) (string, error) {
+	path := filepath.Join(dir, "bangerd-root-other")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w -X banger/internal/rootapi.protocol=other", "-o", path, "./cmd/bangerd-root")
+	cmd.Dir, cmd.Env = repository, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("cannot build a helper of another protocol: %w\n%s", err, out)
+	}
+	return path, nil
 }
 
 func present(program string) bool {

@@ -177,8 +177,8 @@ func contract(t *testing.T, name string) {
 			"too much memory": spoil(func(_ *testing.T, s *driver.Spec) { s.MemoryBytes = 1 << 50 }),
 			"no slot":         spoil(func(_ *testing.T, s *driver.Spec) { s.Slot = 0 }),
 			"no directory":    spoil(func(_ *testing.T, s *driver.Spec) { s.Dir = filepath.Join(s.Dir, "absent") }),
-			"no helper": func(t *testing.T, s *driver.Spec) driver.Driver {
-				absent := &rootapi.Client{Socket: filepath.Join(s.Dir, "absent.sock"), Version: "test"}
+			"no helper": func(t *testing.T, _ *driver.Spec) driver.Driver {
+				absent := &rootapi.Client{Socket: filepath.Join(paths.RootRun, "absent.sock"), Version: "test"}
 				return jailed.NewFirecracker(absent, jailed.NewBootFiles(filepath.Join(t.TempDir(), "boot.json")))
 			},
 		},

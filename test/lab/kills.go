@@ -1,0 +1,92 @@
+package lab
+
+import "fmt"
+
+// faults is where the fault points of both daemons are named (package faultpoint).
+const faults = "/run/banger-faults"
+
+// killed returns the scenario in which a program is killed at each point of a command:
+// no point leaves anything, and another VM is unharmed. before makes what the command
+// needs.
+func killed(program string, before func(*Lab), command string, points ...string) func(*Lab) {
+	return func(l *Lab) {
+		l.armable(true)
+		l.Start("other")
+		other := l.Fingerprint("other")
+		for _, point := range points {
+			if before != nil {
+				before(l)
+			}
+			l.arm(program, point)
+			r := l.TryDev(fmt.Sprintf("timeout 150 "+command, l.driver))
+			if l.Try("test -e %s/%s", faults, program).Status == 0 {
+				l.Failf("%s was never at the point %q; it did:\n%s", program, point, r.Output)
+			}
+			l.Answering()
+			l.atRest()
+			l.NoLeaks()
+			l.Unharmed("other", other)
+			// Whatever became of it, it can be removed, and then it is gone.
+			l.TryDev("banger vm delete --force k 2>/dev/null")
+			l.Fails("banger vm show k", "no VM")
+		}
+		l.NoLeaks()
+		l.Unharmed("other", other)
+		l.armable(false)
+	}
+}
+
+// armable has both daemons look for fault points, or not.
+func (l *Lab) armable(on bool) {
+	for unit, program := range map[string]string{"bangerd": "daemon", "bangerd-root": "helper"} {
+		dropIn := "/run/systemd/system/" + unit + ".service.d"
+		if on {
+			l.Run("mkdir -p -m 1777 %[1]s && mkdir -p %[2]s && printf '[Service]\\nEnvironment=BANGER_FAULTPOINT_FILE=%[1]s/%[3]s\\n' > %[2]s/faults.conf", faults, dropIn, program)
+		} else {
+			l.Run("rm -rf %s %s", dropIn, faults)
+		}
+	}
+	// What the daemon may write is listed in its unit.
+	if on {
+		l.Run("chmod 1777 %s && printf 'ReadWritePaths=%s\\n' >> /run/systemd/system/bangerd.service.d/faults.conf", faults, faults)
+	}
+	l.Run("systemctl daemon-reload && systemctl restart bangerd-root bangerd")
+	l.Answering()
+}
+
+// arm names the point at which a program kills itself, once.
+func (l *Lab) arm(program, point string) {
+	user := map[string]string{"daemon": owner, "helper": "root"}[program]
+	l.Run("echo %s > %s/%s.new && chown %s %s/%s.new && mv %s/%s.new %s/%s",
+		Quote(point), faults, program, user, faults, program, faults, program, faults, program)
+}
+
+// around returns the points before and after each step of an operation.
+func around(operation string, steps ...string) []string {
+	var points []string
+	for _, s := range steps {
+		points = append(points, operation+" "+s+" before", operation+" "+s+" after")
+	}
+	return points
+}
+
+// verbs returns the points before and after verbs of the helper.
+func verbs(names ...string) []string {
+	var points []string
+	for _, n := range names {
+		points = append(points, n+" before", n+" after")
+	}
+	return points
+}
+
+func makeStopped(l *Lab) { l.Dev("banger vm create %s --driver %s --name k", start, l.driver) }
+
+func makeRunning(l *Lab) { l.Dev("banger vm create %s --driver %s --name k --start", start, l.driver) }
+
+// The commands that are interrupted; %s is the driver, where it is of use.
+const (
+	createCommand = "banger vm create " + start + " --driver %s --name k"
+	startCommand  = "banger vm start k # %s"
+	stopCommand   = "banger vm stop k # %s"
+	deleteCommand = "banger vm delete --force k # %s"
+)

@@ -1,0 +1,70 @@
+package lab
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"banger/api"
+)
+
+// reboot: after an orderly reboot of the host every VM is stopped, nothing is left of
+// it on the host, and what was on its disk is there.
+func reboot(l *Lab) {
+	l.Start("web")
+	l.Start("db")
+	l.Guest("web", "echo kept > /kept; sync")
+	l.Reboot()
+	l.Answering()
+	for _, name := range []string{"web", "db"} {
+		vm := l.VM(name)
+		l.Equal("the state of "+name+" after a reboot", string(vm.State), "stopped")
+		if vm.Reason == "" {
+			l.Failf("VM %s does not say why it is stopped", name)
+		}
+	}
+	l.NoLeaks()
+	l.Dev("banger vm start web")
+	l.Equal("what was written before the reboot", l.Guest("web", "cat /kept"), "kept")
+}
+
+// cut returns the scenario in which the host loses its power in the middle of a
+// command: the next boot finishes or undoes it.
+func cut(before, command, middle string) func(*Lab) {
+	return func(l *Lab) {
+		l.Start("other")
+		l.Guest("other", "echo kept > /kept; sync")
+		if before != "" {
+			l.Start(before)
+		}
+		l.Run("runuser -u %s -- setsid sh -c %s >/dev/null 2>&1 &", owner, Quote(fmt.Sprintf(command, l.driver)))
+		l.Wait("the middle: "+middle, func() bool { return l.Try(middle).Status == 0 })
+		l.Cut()
+		l.Answering()
+		l.atRest()
+		l.NoLeaks()
+		l.Equal("the state of the other VM", string(l.VM("other").State), "stopped")
+		l.Dev("banger vm start other")
+		l.Equal("what was synced before the power was cut", l.Guest("other", "cat /kept"), "kept")
+	}
+}
+
+// atRest waits until nothing works on any VM.
+func (l *Lab) atRest() {
+	l.Wait("no VM is in the middle of something", func() bool {
+		r := l.TryDev("banger vm list --json")
+		busy := strings.Contains(r.Output, `"creating"`)
+		return r.Status == 0 && !busy && l.operations() == 0
+	})
+	for _, vm := range l.VMs() {
+		if !slices.Contains([]api.State{api.StateStopped, api.StateRunning, api.StateFailed}, vm.State) {
+			l.Failf("VM %s is %s", vm.Name, vm.State)
+		}
+	}
+}
+
+// operations counts those that are under way.
+func (l *Lab) operations() int {
+	text := l.Run(`printf 'GET /v1/operations HTTP/1.0\r\nHost: localhost\r\n\r\n' | nc -NU /run/banger/bangerd.sock`)
+	return strings.Count(text, `"running"`)
+}

@@ -1,0 +1,83 @@
+package lab
+
+import "strings"
+
+// missing: what the host lacks is named, with what to type, and harms no VM that runs.
+func missing(l *Lab) {
+	l.Start("web")
+	web := l.Fingerprint("web")
+	l.Run("mv /dev/mapper/control /dev/mapper/control.away")
+	l.Contains("the doctor, without device-mapper", l.TryDev("banger doctor").Output, "device-mapper")
+	l.Dev("banger vm create %s --driver %s --name plain --start", start, l.driver)
+	if d := l.VM("plain").DiskDriver; d == "dm-snapshot" {
+		l.Failf("without device-mapper the disk driver is %s", d)
+	}
+	l.Guest("plain", "echo kept > /kept; sync")
+	l.Run("mv /dev/mapper/control.away /dev/mapper/control")
+	l.Dev("banger vm restart plain")
+	l.Equal("what is on a plain disk", l.Guest("plain", "cat /kept"), "kept")
+	l.Dev("banger vm delete --force plain")
+	l.Unharmed("web", web)
+	l.NoLeaks()
+}
+
+// missingFirecracker: no Firecracker, one that is too old, and no KVM.
+func missingFirecracker(l *Lab) {
+	l.Start("web")
+	web := l.Fingerprint("web")
+	const run = "banger vm create " + start + " --driver firecracker --name no --start"
+	l.Run("mv /usr/local/bin/firecracker /root/fc.away")
+	l.Fails(run, "firecracker is not installed")
+	l.Run("printf '#!/bin/sh\\necho Firecracker v1.7.0\\n' > /usr/local/bin/firecracker && chmod 755 /usr/local/bin/firecracker")
+	l.Fails(run, "1.7.0")
+	l.Contains("the doctor", l.TryDev("banger doctor").Output, "1.7.0")
+	l.Run("chmod 777 /usr/local/bin/firecracker")
+	l.Fails(run, "others than root can change it")
+	l.Run("mv -f /root/fc.away /usr/local/bin/firecracker")
+	l.Run("mv /dev/kvm /dev/kvm.away")
+	l.Fails(run, "KVM")
+	l.Run("mv /dev/kvm.away /dev/kvm")
+	l.TryDev("banger vm delete --force no")
+	l.Contains("the doctor, on a jailer of another release", l.TryDev("banger doctor").Output, "jailer")
+	l.Unharmed("web", web)
+	l.NoLeaks()
+}
+
+// full: a full disk refuses a new VM and harms none; a disk that cannot grow any more
+// is said to be broken or full, and works again when there is room.
+func full(l *Lab) {
+	l.Start("web")
+	web := l.Fingerprint("web")
+	free := l.Run("df --output=avail -B1 /var/lib/banger | tail -1")
+	l.Run("fallocate -l $((%s - 1000000)) /var/lib/banger/ballast", strings.TrimSpace(free))
+	r := l.TryDev("banger vm create %s --driver %s --disk 32G --name no --start", start, l.driver)
+	if r.Status == 0 {
+		l.Failf("a VM was made on a full disk: %s", r.Output)
+	}
+	l.Run("rm /var/lib/banger/ballast")
+	l.atRest()
+	l.TryDev("banger vm delete --force no 2>/dev/null")
+	l.Unharmed("web", web)
+	l.NoLeaks()
+}
+
+// otherHelper: a helper of another protocol is named and refused, and guests run on.
+func otherHelper(l *Lab) {
+	if l.Try("test -x /lab/extra/bangerd-root-other").Status != 0 {
+		l.Failf("the lab has no helper of another protocol: /lab/extra/bangerd-root-other")
+	}
+	l.Start("web")
+	web := l.Fingerprint("web")
+	l.Run("cp -a /usr/local/lib/banger/current/bangerd-root /root/good && install /lab/extra/bangerd-root-other /usr/local/lib/banger/current/bangerd-root.new && mv /usr/local/lib/banger/current/bangerd-root.new /usr/local/lib/banger/current/bangerd-root && systemctl restart bangerd-root")
+	l.Fails("banger vm create "+start+" --name no --start", "do not understand each other")
+	l.Contains("the doctor", l.TryDev("banger doctor").Output, "do not understand each other")
+	l.Contains("the answer of a guest meanwhile", l.Guest("web", "echo here"), "here")
+	// A daemon that starts meanwhile leaves the guests alone, and finds them later.
+	l.Run("systemctl restart bangerd || true")
+	l.Run("mv /root/good /usr/local/lib/banger/current/bangerd-root && systemctl restart bangerd-root")
+	l.Answering()
+	l.Wait("the guest is found again", func() bool { return l.TryDev("banger vm exec web -- true").Status == 0 })
+	l.TryDev("banger vm delete --force no 2>/dev/null")
+	l.Unharmed("web", web)
+	l.NoLeaks()
+}
