@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,8 +17,8 @@ import (
 
 // Suite is a run of scenarios.
 type Suite struct {
-	// Word selects the scenarios whose name begins with it.
-	Word string
+	// Words select the scenarios whose name begins with one of them; none means all.
+	Words []string
 	// Dir is for the lab while it runs; Results keeps what failed scenarios did.
 	Dir, Results string
 	Options      host.Options
@@ -31,7 +32,7 @@ const scenarioTime = 15 * time.Minute
 func (s Suite) Run(ctx context.Context) (failed int, err error) {
 	chosen := s.chosen()
 	if len(chosen) == 0 {
-		return 0, fmt.Errorf("no scenario's name begins with %q", s.Word)
+		return 0, fmt.Errorf("no scenario's name begins with %s", strings.Join(s.Words, " or "))
 	}
 	if err := errors.Join(os.RemoveAll(s.Results), os.MkdirAll(s.Results, 0o755)); err != nil {
 		return 0, err
@@ -68,7 +69,8 @@ func (s Suite) Run(ctx context.Context) (failed int, err error) {
 func (s Suite) chosen() []Scenario {
 	var chosen []Scenario
 	for _, scenario := range Scenarios {
-		if strings.HasPrefix(scenario.Name, s.Word) {
+		begins := func(word string) bool { return strings.HasPrefix(scenario.Name, word) }
+		if len(s.Words) == 0 || slices.ContainsFunc(s.Words, begins) {
 			chosen = append(chosen, scenario)
 		}
 	}

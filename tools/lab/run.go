@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"banger/test/harness"
 	"banger/test/lab"
@@ -20,7 +21,7 @@ func runCommand(f *flags) *cobra.Command {
 		Long: "Boot a lab, run the scenarios in it, and end it. LAB_VMM=qemu runs them on QEMU even where firecracker\nand jailer are there.",
 	}
 	o := options(c)
-	word := c.Flags().String("scenario", "", "only scenarios whose name begins with this word")
+	word := c.Flags().String("scenario", "", "only scenarios whose name begins with this word, or with one of several")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		repository, err := harness.Repository()
 		if err != nil {
@@ -42,7 +43,7 @@ func runCommand(f *flags) *cobra.Command {
 		}
 		o.Extra = append(o.Extra, other)
 		o.Tied = true
-		failed, err := lab.Suite{Word: *word, Dir: f.dir, Results: filepath.Join(base, "results"), Options: *o, Out: os.Stdout}.Run(c.Context())
+		failed, err := lab.Suite{Words: strings.Fields(*word), Dir: f.dir, Results: filepath.Join(base, "results"), Options: *o, Out: os.Stdout}.Run(c.Context())
 		if err == nil && failed > 0 {
 			err = exitStatus(1)
 		}
