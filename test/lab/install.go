@@ -8,6 +8,8 @@ const build = "/lab/build"
 // Install installs the build for the owner, with a kernel and an image.
 func (l *Lab) Install() {
 	l.Run("%s/banger system install --owner %s", build, owner)
+	// A guest in the emulated lab, on a busy machine, takes its time.
+	l.Run(`grep -qs boot_timeout /etc/banger/config.toml || echo 'boot_timeout = "6m"' >> /etc/banger/config.toml`)
 	l.Dev("banger kernel list | grep -q default || banger kernel import --host")
 	l.Dev("banger image list | grep -q '^tiny ' || banger image import /lab/busybox.tar tiny")
 }

@@ -19,7 +19,7 @@ const owner = "dev"
 
 // patience is how long a scenario waits for what has to come, and how long one
 // command may take: under emulation, on a busy machine, seconds become many.
-const patience = 3 * time.Minute
+const patience = 8 * time.Minute
 
 // Lab is the lab host in the hands of a scenario. A method that finds something wrong
 // ends the scenario.

@@ -26,7 +26,7 @@ type Suite struct {
 }
 
 // scenarioTime bounds a scenario.
-const scenarioTime = 15 * time.Minute
+const scenarioTime = 30 * time.Minute
 
 // Run boots a lab, runs the scenarios in it, and says how many failed.
 func (s Suite) Run(ctx context.Context) (failed int, err error) {
