@@ -54,7 +54,19 @@ func (s Suite) Run(ctx context.Context) (failed int, err error) {
 			continue
 		}
 		begin := time.Now()
-		if err := r.one(ctx, scenario); err != nil {
+		err := r.one(ctx, scenario)
+		if err != nil && ctx.Err() == nil {
+			// A nested guest that is emulated sometimes resets itself for no reason that is
+			// ours (docs/adr/0013). What fails twice has one.
+			fmt.Fprintf(s.Out, "once %s %.1f s: failed, and is tried again\n%s", scenario.Name, time.Since(begin).Seconds(), indent(err.Error()))
+			log := filepath.Join(s.Results, scenario.Name+".log")
+			if err := os.Rename(log, log+".first"); err != nil {
+				return failed, err
+			}
+			begin = time.Now()
+			err = r.one(ctx, scenario)
+		}
+		if err != nil {
 			failed++
 			fmt.Fprintf(s.Out, "FAIL %s %.1f s\n%s", scenario.Name, time.Since(begin).Seconds(), indent(err.Error()))
 			continue

@@ -146,7 +146,7 @@ func checkAddresses(outer netip.Prefix) api.Check {
 	if hit := network.Collisions(outer, all); hit != nil {
 		c.Status = statusFail
 		c.Found = fmt.Sprintf("%s is taken: %s has %s", outer, hit[0].Link, hit[0].Prefix)
-		c.Fix = "choose another prefix for guests in " + paths.SystemConfig + "/config.toml"
+		c.Fix = "with all VMs stopped, set another network in " + paths.InstallRecord + ", then: sudo banger system restart"
 	}
 	return c
 }

@@ -69,7 +69,7 @@ func TestCheck(t *testing.T) {
 	if err := address(nl, "eth0", taken); err != nil {
 		t.Fatal(err)
 	}
-	finds(t, "guests' addresses", "eth0 has 10.213.9.", "config.toml")
+	finds(t, "guests' addresses", "eth0 has 10.213.9.", "install.toml")
 	eth0 := must(nl.LinkByName("eth0"))
 	if err := nl.AddrDel(eth0, taken); err != nil {
 		t.Fatal(err)
