@@ -91,7 +91,7 @@ func uninstallPurge(l *Lab) {
 	l.Run("%s/banger system install --owner %s", build, owner)
 	l.Answering()
 	l.Equal("the state of a VM of the former installation", string(l.VM("web").State), "stopped")
-	l.Dev("banger vm start web")
+	l.Boot("web", "banger vm start web")
 	l.Run("banger system uninstall --purge --force")
 	l.Equal("what changed on the host", diff(before, l.Run(hostState)), "")
 }

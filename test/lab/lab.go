@@ -27,6 +27,7 @@ type Lab struct {
 	ctx     context.Context
 	machine *host.Machine
 	conn    *host.Conn
+	out     io.Writer // what the run prints
 	script  io.Writer // everything that was run, with its output
 	driver  string    // what VMs run on
 	first   string    // the host's state before the first installation
@@ -38,6 +39,13 @@ type failure struct{ text string }
 // Failf ends the scenario: something is not as it has to be.
 func (l *Lab) Failf(format string, args ...any) {
 	panic(failure{fmt.Sprintf(format, args...)})
+}
+
+// Note says something about the run that is no failure.
+func (l *Lab) Note(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	fmt.Fprintf(l.out, "note %s\n", text)
+	fmt.Fprintf(l.script, "note: %s\n", text)
 }
 
 // Result is what a command did.

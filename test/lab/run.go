@@ -157,7 +157,7 @@ func (r *run) boot(ctx context.Context, log io.Writer) (*Lab, error) {
 	if err != nil {
 		return nil, errors.Join(err, m.Remove())
 	}
-	l := &Lab{ctx: ctx, machine: m, conn: conn, script: log, driver: "firecracker"}
+	l := &Lab{ctx: ctx, machine: m, conn: conn, out: r.Out, script: log, driver: "firecracker"}
 	if r.Options.NoFirecracker {
 		l.driver = "qemu"
 	}
