@@ -124,6 +124,9 @@ func (r *run) one(ctx context.Context, s Scenario) (err error) {
 	}
 	r.lab.ctx, r.lab.script = ctx, log
 	err = attempt(func() { r.lab.Ready(s.Keeps && r.kept); s.Run(r.lab) })
+	if ctx.Err() != nil {
+		return errors.Join(err, context.Cause(ctx))
+	}
 	r.suspect, r.kept = err != nil, s.Keeps && err == nil
 	if err != nil {
 		err = fmt.Errorf("%w\n%severything it did is in %s", err, r.lab.circumstances(log), log.Name())

@@ -26,9 +26,9 @@ func (l *Lab) Start(name string) {
 // fell is what banger says of a guest that reset itself before it answered.
 const fell = "its VMM ended while the guest booted"
 
-// Boot runs a command of the owner that boots a VM. One guest in some fifty falls by a
-// triple fault in the emulated processor (QEMU 7.2), with nothing on its console: it
-// gets a second try, and the run says so.
+// Boot runs a command of the owner that boots a VM. Now and then a guest resets itself
+// in early boot, with no word on its console, not even a panic: KVM in an emulated
+// processor (seen with QEMU 7.2) does that. It gets a second try, and the run says so.
 func (l *Lab) Boot(name, command string) {
 	r := l.TryDev("%s", command)
 	if r.Status != 0 && strings.Contains(r.Output, fell) && !strings.Contains(r.Output, "panic") {
