@@ -8,6 +8,8 @@ const build = "/lab/build"
 // Install installs the build for the owner, with a kernel and an image.
 func (l *Lab) Install() {
 	l.Run("%s/banger system install --owner %s", build, owner)
+	// A guest in the emulated lab, on a busy machine, takes its time.
+	l.Run(`grep -qs boot_timeout /etc/banger/config.toml || echo 'boot_timeout = "6m"' >> /etc/banger/config.toml`)
 	l.Dev("banger kernel list | grep -q default || banger kernel import --host")
 	l.Dev("banger image list | grep -q '^tiny ' || banger image import /lab/busybox.tar tiny")
 }
@@ -89,7 +91,7 @@ func uninstallPurge(l *Lab) {
 	l.Run("%s/banger system install --owner %s", build, owner)
 	l.Answering()
 	l.Equal("the state of a VM of the former installation", string(l.VM("web").State), "stopped")
-	l.Dev("banger vm start web")
+	l.Boot("web", "banger vm start web")
 	l.Run("banger system uninstall --purge --force")
 	l.Equal("what changed on the host", diff(before, l.Run(hostState)), "")
 }

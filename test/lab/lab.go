@@ -19,7 +19,7 @@ const owner = "dev"
 
 // patience is how long a scenario waits for what has to come, and how long one
 // command may take: under emulation, on a busy machine, seconds become many.
-const patience = 3 * time.Minute
+const patience = 8 * time.Minute
 
 // Lab is the lab host in the hands of a scenario. A method that finds something wrong
 // ends the scenario.
@@ -27,6 +27,7 @@ type Lab struct {
 	ctx     context.Context
 	machine *host.Machine
 	conn    *host.Conn
+	out     io.Writer // what the run prints
 	script  io.Writer // everything that was run, with its output
 	driver  string    // what VMs run on
 	first   string    // the host's state before the first installation
@@ -38,6 +39,13 @@ type failure struct{ text string }
 // Failf ends the scenario: something is not as it has to be.
 func (l *Lab) Failf(format string, args ...any) {
 	panic(failure{fmt.Sprintf(format, args...)})
+}
+
+// Note says something about the run that is no failure.
+func (l *Lab) Note(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	fmt.Fprintf(l.out, "note %s\n", text)
+	fmt.Fprintf(l.script, "note: %s\n", text)
 }
 
 // Result is what a command did.

@@ -13,7 +13,7 @@ func lifecycle(l *Lab) {
 	vm := l.VM("web")
 	l.Equal("the state after create", string(vm.State), "stopped")
 	l.Equal("the driver", vm.Driver, l.driver)
-	l.Dev("banger vm start web")
+	l.Boot("web", "banger vm start web")
 	l.StartCounter("web")
 	first := l.Fingerprint("web")
 	l.Equal("how it is accelerated", l.VM("web").Accel, "kvm")
@@ -31,7 +31,7 @@ func lifecycle(l *Lab) {
 	l.Contains("the console's log", l.Dev("banger vm logs web"), "banger")
 
 	l.Guest("web", "echo kept > /kept; sync")
-	l.Dev("banger vm restart web")
+	l.Boot("web", "banger vm restart web")
 	l.Equal("what was written before the restart", l.Guest("web", "cat /kept"), "kept")
 	if again := l.VM("web"); again.BootID == first.BootID || again.PID == first.PID {
 		l.Failf("a restart is no other boot: %+v", again)
@@ -72,7 +72,7 @@ func killDeletePrune(l *Lab) {
 	l.Dev("banger vm kill web")
 	l.Equal("the state after kill", string(l.VM("web").State), "stopped")
 	l.gone(vm.ID)
-	l.Dev("banger vm start web")
+	l.Boot("web", "banger vm start web")
 	l.Equal("what was synced before the kill", l.Guest("web", "cat /kept"), "kept")
 	l.Fails("banger vm delete web", "running")
 	l.Dev("banger vm delete --force web")
@@ -97,8 +97,11 @@ func killDeletePrune(l *Lab) {
 // parallel: five VMs start at the same time, each one its own.
 func parallel(l *Lab) {
 	const count = 5
-	l.Dev(`for i in $(seq %d); do banger vm create %s --driver %s --name vm$i --start >log$i 2>&1 & pids="$pids $!"; done
-for p in $pids; do wait $p || { cat log?; exit 1; }; done`, count, start, l.driver)
+	l.Dev("for i in $(seq %d); do banger vm create %s --driver %s --name vm$i --start >log$i 2>&1; echo $? >status$i & done; wait", count, start, l.driver)
+	for i := range count {
+		name := fmt.Sprintf("vm%d", i+1)
+		l.Boot(name, fmt.Sprintf("cat log%d; exit $(cat status%d)", i+1, i+1))
+	}
 	boots := map[string]bool{}
 	for i := range count {
 		name := fmt.Sprintf("vm%d", i+1)

@@ -24,7 +24,7 @@ func reboot(l *Lab) {
 		}
 	}
 	l.NoLeaks()
-	l.Dev("banger vm start web")
+	l.Boot("web", "banger vm start web")
 	l.Equal("what was written before the reboot", l.Guest("web", "cat /kept"), "kept")
 }
 
@@ -44,7 +44,7 @@ func cut(before, command, middle string) func(*Lab) {
 		l.atRest()
 		l.NoLeaks()
 		l.Equal("the state of the other VM", string(l.VM("other").State), "stopped")
-		l.Dev("banger vm start other")
+		l.Boot("other", "banger vm start other")
 		l.Equal("what was synced before the power was cut", l.Guest("other", "cat /kept"), "kept")
 	}
 }

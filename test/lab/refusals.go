@@ -14,7 +14,7 @@ func missing(l *Lab) {
 	}
 	l.Guest("plain", "echo kept > /kept; sync")
 	l.Run("mv /dev/mapper/control.away /dev/mapper/control")
-	l.Dev("banger vm restart plain")
+	l.Boot("plain", "banger vm restart plain")
 	l.Equal("what is on a plain disk", l.Guest("plain", "cat /kept"), "kept")
 	l.Dev("banger vm delete --force plain")
 	l.Unharmed("web", web)

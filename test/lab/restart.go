@@ -24,7 +24,7 @@ func restarts(what string) func(*Lab) {
 		// What was adopted can be ended, and what is made now works.
 		l.Dev("banger vm stop web")
 		l.Equal("the state of a stopped VM", string(l.VM("web").State), "stopped")
-		l.Dev("banger vm start web")
+		l.Boot("web", "banger vm start web")
 		l.StartCounter("web")
 		l.Unharmed("db", db)
 	}

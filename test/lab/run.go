@@ -26,7 +26,7 @@ type Suite struct {
 }
 
 // scenarioTime bounds a scenario.
-const scenarioTime = 15 * time.Minute
+const scenarioTime = 30 * time.Minute
 
 // Run boots a lab, runs the scenarios in it, and says how many failed.
 func (s Suite) Run(ctx context.Context) (failed int, err error) {
@@ -124,6 +124,9 @@ func (r *run) one(ctx context.Context, s Scenario) (err error) {
 	}
 	r.lab.ctx, r.lab.script = ctx, log
 	err = attempt(func() { r.lab.Ready(s.Keeps && r.kept); s.Run(r.lab) })
+	if ctx.Err() != nil {
+		return errors.Join(err, context.Cause(ctx))
+	}
 	r.suspect, r.kept = err != nil, s.Keeps && err == nil
 	if err != nil {
 		err = fmt.Errorf("%w\n%severything it did is in %s", err, r.lab.circumstances(log), log.Name())
@@ -157,7 +160,7 @@ func (r *run) boot(ctx context.Context, log io.Writer) (*Lab, error) {
 	if err != nil {
 		return nil, errors.Join(err, m.Remove())
 	}
-	l := &Lab{ctx: ctx, machine: m, conn: conn, script: log, driver: "firecracker"}
+	l := &Lab{ctx: ctx, machine: m, conn: conn, out: r.Out, script: log, driver: "firecracker"}
 	if r.Options.NoFirecracker {
 		l.driver = "qemu"
 	}

@@ -21,7 +21,13 @@ import (
 
 // bootTime bounds a boot; under emulation one takes about 15 seconds on a machine
 // that does nothing else.
-const bootTime = 3 * time.Minute
+const bootTime = 5 * time.Minute
+
+// silence is how long a boot may take to its first word on the console. There always
+// is one: the kernel regrets that a microvm has no PCI.
+const silence = 45 * time.Second
+
+var errSilent = errors.New("the lab's kernel hung before it said anything")
 
 // Conn is a connection to the agent in the lab, by a port that is ours alone.
 type Conn struct {
@@ -70,8 +76,9 @@ func (m *Machine) freePort() (int, *os.File, error) {
 }
 
 // ready waits until the lab has booted and everything in it has started. Its status
-// may be "degraded": that a unit has failed is for scenarios to see.
-func (m *Machine) ready(ctx context.Context) error {
+// may be "degraded": that a unit has failed is for scenarios to see. spoken tells
+// whether the kernel has said anything in this boot.
+func (m *Machine) ready(ctx context.Context, spoken func() bool) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, bootTime, errors.New("it has not booted within "+bootTime.String()))
 	defer cancel()
 	qemu, err := proc.OpenIdentity(m.state.QEMU)
@@ -81,13 +88,23 @@ func (m *Machine) ready(ctx context.Context) error {
 	defer qemu.Close()
 	booted := make(chan error, 1)
 	go func() { booted <- m.settle(ctx) }()
-	select {
-	case err := <-booted:
-		return err
-	case <-qemu.Done():
-		cancel()
-		<-booted
-		return m.dead()
+	silent := time.After(silence)
+	for {
+		select {
+		case err := <-booted:
+			return err
+		case <-silent:
+			if spoken() {
+				continue
+			}
+			cancel()
+			<-booted
+			return errSilent
+		case <-qemu.Done():
+			cancel()
+			<-booted
+			return m.dead()
+		}
 	}
 }
 

@@ -96,12 +96,34 @@ func Up(ctx context.Context, dir string, image Image, o Options) (*Machine, erro
 	return m, nil
 }
 
+// tries is how often a boot is tried. On a busy machine an emulated kernel hangs now
+// and then before its first word, when nothing has been written to the disk yet.
+const tries = 3
+
 // boot starts QEMU and waits until the lab is up.
 func (m *Machine) boot(ctx context.Context) error {
-	if err := m.start(); err != nil {
-		return err
+	for try := 1; ; try++ {
+		said := m.consoleSize()
+		if err := m.start(); err != nil {
+			return err
+		}
+		err := m.ready(ctx, func() bool { return m.consoleSize() > said })
+		if !errors.Is(err, errSilent) || try == tries {
+			return err
+		}
+		if err := m.Kill(); err != nil {
+			return err
+		}
 	}
-	return m.ready(ctx)
+}
+
+// consoleSize is how much the serial console has said so far.
+func (m *Machine) consoleSize() int64 {
+	info, err := os.Stat(m.Console())
+	if err != nil {
+		return 0 // QEMU makes the file
+	}
+	return info.Size()
 }
 
 // start starts QEMU, which outlives this process.

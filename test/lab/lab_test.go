@@ -1,0 +1,83 @@
+package lab
+
+import (
+	"testing"
+
+	"banger/test/lab/host"
+)
+
+func TestDiff(t *testing.T) {
+	for _, c := range []struct{ name, before, after, want string }{
+		{"the same", "a\nb\n", "a\nb", ""},
+		{"another order", "a\nb\n", "b\na\n", ""},
+		{"more", "a\n", "a\nb\n", "+ b"},
+		{"less", "a\nb\n", "b\n", "- a"},
+		{"twice", "a\n", "a\na\n", "+ a"},
+		{"changed", "ip_forward 0\nx\n", "ip_forward 1\nx\n", "- ip_forward 0\n+ ip_forward 1"},
+	} {
+		if got := diff(c.before, c.after); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// TestNames: a name is said once, and can be a file's.
+func TestNames(t *testing.T) {
+	seen := map[string]bool{}
+	for _, s := range Scenarios {
+		if seen[s.Name] {
+			t.Errorf("%s is there twice", s.Name)
+		}
+		seen[s.Name] = true
+		for _, c := range s.Name {
+			if c != '-' && (c < '0' || c > '9') && (c < 'a' || c > 'z') {
+				t.Errorf("%s is not made of a-z, 0-9 and dashes", s.Name)
+				break
+			}
+		}
+		if s.Run == nil {
+			t.Errorf("%s does nothing", s.Name)
+		}
+	}
+}
+
+func TestWordsSelect(t *testing.T) {
+	for _, c := range []struct {
+		words []string
+		first string
+		all   bool
+	}{
+		{nil, Scenarios[0].Name, true},
+		{[]string{"restart"}, "restart-helper", false},
+		{[]string{"install", "restart"}, "restart-helper", false},
+		{[]string{"nonesuch"}, "", false},
+	} {
+		chosen := Suite{Words: c.words}.chosen()
+		first := ""
+		if len(chosen) > 0 {
+			first = chosen[0].Name
+		}
+		if first != c.first || (len(chosen) == len(Scenarios)) != c.all {
+			t.Errorf("%v selects %d scenarios from %q on", c.words, len(chosen), first)
+		}
+	}
+}
+
+// TestAttempt: a scenario that finds something wrong ends with what it said.
+func TestAttempt(t *testing.T) {
+	l := &Lab{}
+	err := attempt(func() { l.Equal("the state", "running", "stopped"); t.Error("it went on") })
+	if err == nil || err.Error() != "the state is running, not stopped" {
+		t.Errorf("got %v", err)
+	}
+	if err := attempt(func() {}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestNoLab: commands in a directory without a lab say what to type.
+func TestNoLab(t *testing.T) {
+	if _, err := host.Open(t.TempDir()); err == nil {
+		t.Error("found a lab")
+	}
+}
