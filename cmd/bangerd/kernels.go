@@ -11,7 +11,7 @@ import (
 )
 
 // keptKernels has bangerd-root keep what VMs boot from as soon as a kernel is
-// there: taking the digests of some 60 MiB would make the first start of a VM slow.
+// there: taking the digests of some 55 MiB would make the first start of a VM slow.
 type keptKernels struct {
 	*kernel.Cache
 	agent  string

@@ -132,6 +132,8 @@ func Run(ctx context.Context, program Program, env Env, ready func(error)) error
 	env.Log.Info("ready", "version", program.Version, "pid", os.Getpid(), "home", env.Paths.Data,
 		"took", time.Since(began).Round(time.Millisecond))
 	ready(nil)
+	// What start-up needed and is not needed again goes back to the host.
+	debug.FreeOSMemory()
 
 	select {
 	case <-ctx.Done():
@@ -153,7 +155,5 @@ func open(ctx context.Context, program Program, env Env) (*Services, error) {
 	if err := svc.Recover(ctx); err != nil {
 		return nil, errors.Join(err, svc.Close())
 	}
-	// What start-up needed and is not needed again goes back to the host.
-	debug.FreeOSMemory()
 	return svc, nil
 }
