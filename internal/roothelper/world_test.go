@@ -389,6 +389,7 @@ func (b *fakeBlocks) Available() error { return nil }
 
 // fakeNets counts what it was asked for.
 type fakeNets struct {
+	mu                       sync.Mutex // guards detached: VMs are released at the same time
 	attached, none, detached int
 	plan                     network.Plan
 }
@@ -399,8 +400,13 @@ func (n *fakeNets) Attach(_ context.Context, p network.Plan) error {
 	return nil
 }
 func (n *fakeNets) AttachNone(context.Context, string) error { n.none++; return nil }
-func (n *fakeNets) Detach(context.Context, string) error     { n.detached++; return nil }
-func (n *fakeNets) List() ([]netns.Object, error)            { return nil, nil }
+func (n *fakeNets) Detach(context.Context, string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.detached++
+	return nil
+}
+func (n *fakeNets) List() ([]netns.Object, error) { return nil, nil }
 
 type fakeFirewall struct{}
 

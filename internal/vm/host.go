@@ -59,7 +59,7 @@ func (s *Service) hostSteps(e *entry) []op.Step {
 	if s.Host == nil {
 		return nil
 	}
-	id := e.vm.ID
+	id := s.get(e).ID
 	return []op.Step{
 		{Name: "attach", Do: s.attachDisk(e), Undo: func(ctx context.Context) error { return s.Host.Release(ctx, id) }},
 		{Name: "network", Do: func(ctx context.Context, _ api.Report) error {
@@ -78,7 +78,7 @@ func (s *Service) releaseSteps(e *entry) []op.Step {
 	if s.Host == nil {
 		return nil
 	}
-	id := e.vm.ID
+	id := s.get(e).ID
 	return []op.Step{{Name: "release", Do: func(ctx context.Context, _ api.Report) error { return s.Host.Release(ctx, id) }}}
 }
 

@@ -210,13 +210,13 @@ func (s *Service) ended(e *entry, r *run) {
 	why := r.reason
 	r.mu.Unlock()
 	if why == "" {
-		why = s.whyEnded(e.vm.ID, r.machine.Exit())
+		why = s.whyEnded(s.get(e).ID, r.machine.Exit())
 	}
 	now := time.Now()
 	s.mu.Lock()
-	state := e.vm.State
+	state, id := e.vm.State, e.vm.ID
 	s.mu.Unlock()
-	s.releaseHost(context.WithoutCancel(s.ctx), e.vm.ID)
+	s.releaseHost(context.WithoutCancel(s.ctx), id)
 	if state == api.StateRunning || state == api.StatePaused {
 		s.note(context.WithoutCancel(s.ctx), e, func(v *api.VM) {
 			v.State, v.Reason, v.StoppedAt, v.BootID = api.StateStopped, why, &now, ""
