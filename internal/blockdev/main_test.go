@@ -222,6 +222,23 @@ func noLoops(t *testing.T, files ...*os.File) {
 	}
 }
 
+// nothingOf wants a failed attempt to have left nothing of a VM. A loop device goes
+// with its last user, which udev is for a moment.
+func nothingOf(t *testing.T, id string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	err := retry(ctx, func() error {
+		if len(objectsOf(t, id)) > 0 {
+			return errInUse
+		}
+		return nil
+	})
+	if err != nil {
+		t.Errorf("left: %+v", objectsOf(t, id))
+	}
+}
+
 // objectsOf lists what there is for a VM.
 func objectsOf(t *testing.T, id string) []Object {
 	t.Helper()

@@ -132,9 +132,7 @@ func TestSnapshotConflicts(t *testing.T) {
 	if got := attach(t, id, base, cow); got != d {
 		t.Errorf("the device is %+v, was %+v", got, d)
 	}
-	if got := objectsOf(t, two); len(got) != 0 {
-		t.Errorf("failed attempts left %+v", got)
-	}
+	nothingOf(t, two)
 }
 
 func TestSnapshotOverGarbage(t *testing.T) {
@@ -145,9 +143,7 @@ func TestSnapshotOverGarbage(t *testing.T) {
 		t.Errorf("%+v, %v", d, err)
 	}
 	t.Log(err)
-	if got := objectsOf(t, id); len(got) != 0 {
-		t.Errorf("the failed attempt left %+v", got)
-	}
+	nothingOf(t, id)
 	noLoops(t, base, cow)
 }
 

@@ -28,7 +28,7 @@ func TestScripts(t *testing.T) {
 	// A first boot finds out once, for all, whether KVM works here.
 	banger(t, home, "vm", "run", "--rm", "--", "true")
 	banger(t, home, "daemon", "stop")
-	options := session.Options{Dir: "testdata", Template: home, Config: settings}
+	options := session.Options{Dir: "testdata", Template: home, Config: settings, Env: []string{"BYTES=20000000"}}
 	options.Idle = session.Measure(t, options)
 	session.Run(t, options)
 }

@@ -30,7 +30,7 @@ func TestScripts(t *testing.T) {
 	template, size := template(t)
 	options := session.Options{
 		Dir: "testdata", Template: template, Config: fmt.Sprintf(settings, size>>20),
-		Env: []string{"BANGER_AGENT=" + agent(t), "DRIVER=fake", "KERNEL=fake", "RELEASE=" + harness.KernelRelease, "ROOT=/.*/fake-root"},
+		Env: []string{"BANGER_AGENT=" + agent(t), "DRIVER=fake", "KERNEL=fake", "RELEASE=" + harness.KernelRelease, "ROOT=/.*/fake-root", "BYTES=40000000"},
 	}
 	options.Idle = session.Measure(t, options)
 	session.Run(t, options)

@@ -49,8 +49,11 @@ func TestSessions(t *testing.T) {
 	t.Logf("VMs run by %s", driver)
 	options := session.System(t, session.Options{Config: settings + fmt.Sprintf("driver = %q\n", driver)})
 	kernel, release := kernelHere(t)
-	options.Env = []string{"DRIVER=" + driver, "KERNEL=" + kernel, "RELEASE=" + release, "ROOT=/"}
+	options.Env = []string{"DRIVER=" + driver, "KERNEL=" + kernel, "RELEASE=" + release, "ROOT=/", "BYTES=3000000"}
 	for _, s := range sessions {
+		if s.more && testing.Short() {
+			s.not = "-short: it takes long, and others have the most of it"
+		}
 		if s.not != "" {
 			t.Logf("NOT RUN %s: %s", s.name, s.not)
 			continue

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/user"
 	"strconv"
 	"sync"
 	"syscall"
@@ -64,7 +65,9 @@ func asOwner() (int, error) {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Env = append(os.Environ(), rootEnv+"=3", "HOME="+owner.Home, "USER="+owner.Owner, "TMPDIR="+scratch, "BANGER_TEST_CACHE="+scratch)
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = os.Stdout, os.Stderr, []*os.File{theirs}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(owner.UID), Gid: uint32(owner.GID)}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{
+		Uid: uint32(owner.UID), Gid: uint32(owner.GID), Groups: daemonGroups(),
+	}}
 	err = cmd.Start()
 	theirs.Close()
 	if err == nil {
@@ -77,6 +80,20 @@ func asOwner() (int, error) {
 		return exit.ExitCode(), nil
 	}
 	return 0, err
+}
+
+// daemonGroups are the supplementary groups that bangerd.service has: QEMU's driver
+// looks at /dev/kvm itself.
+func daemonGroups() []uint32 {
+	kvm, err := user.LookupGroup("kvm")
+	if err != nil {
+		return nil
+	}
+	id, err := strconv.ParseUint(kvm.Gid, 10, 32)
+	if err != nil {
+		return nil
+	}
+	return []uint32{uint32(id)}
 }
 
 // keepConfig returns what writes the configuration again as it is now, unless it

@@ -25,6 +25,7 @@ type Suite struct {
 	Run     string   // which tests, as -test.run has it; empty: all
 	Data    []string // directories that it reads, below the repository
 	Env     []string // NAME=value
+	Short   bool     // with -test.short
 	// Installed: it needs an installed banger, and nobody else's VMs.
 	Installed bool
 	// Firecracker: without firecracker and jailer it has nothing to test.
@@ -34,6 +35,8 @@ type Suite struct {
 
 const system = "BANGER_TEST_SYSTEM=1"
 
+var sessions = []string{"test/system/testdata", "test/script/testdata", "test/e2e/testdata"}
+
 // All are the suites, those first that need no installation.
 var All = []Suite{
 	{Name: "blockdev", Package: "internal/blockdev", Data: []string{"internal/blockdev/testdata"}, Limit: 5 * time.Minute},
@@ -41,10 +44,8 @@ var All = []Suite{
 	{Name: "systemd-live", Package: "internal/systemd", Run: "Live", Limit: 2 * time.Minute},
 	{Name: "contract-firecracker", Package: "internal/driver/jailed", Run: "^TestContractFirecracker$", Env: []string{system}, Installed: true, Firecracker: true, Limit: 15 * time.Minute},
 	{Name: "contract-qemu", Package: "internal/driver/jailed", Run: "^TestContractQEMU$", Env: []string{system}, Installed: true, Limit: 15 * time.Minute},
-	{
-		Name: "4-sessions", Package: "test/system", Env: []string{system}, Installed: true, Limit: 20 * time.Minute,
-		Data: []string{"test/system/testdata", "test/script/testdata", "test/e2e/testdata"},
-	},
+	{Name: "4-sessions", Package: "test/system", Short: true, Data: sessions, Env: []string{system}, Installed: true, Limit: 20 * time.Minute},
+	{Name: "4-sessions-all", Package: "test/system", Data: sessions, Env: []string{system}, Installed: true, Limit: 40 * time.Minute},
 }
 
 // Lab is what a suite needs of the lab host, where its commands are root's.
@@ -143,7 +144,7 @@ func (s Suite) script() string {
 	for _, v := range s.Env {
 		fmt.Fprintf(&b, "export '%s'; ", v)
 	}
-	fmt.Fprintf(&b, "./suite.test -test.v -test.timeout=%s -test.run='%s' >%s/out 2>&1; echo $?", s.Limit, s.Run, labDir)
+	fmt.Fprintf(&b, "./suite.test -test.v -test.short=%t -test.timeout=%s -test.run='%s' >%s/out 2>&1; echo $?", s.Short, s.Limit, s.Run, labDir)
 	return b.String()
 }
 
