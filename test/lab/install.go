@@ -65,7 +65,9 @@ func installRefusals(l *Lab) {
 // hostState lists what an installation could leave: units, users, links, rules, mounts,
 // devices, files.
 const hostState = `
-echo units; systemctl list-unit-files --no-legend | awk '{print $1, $2}' | grep -v -e '^dev-' -e '^sys-'
+export SYSTEMD_BUS_TIMEOUT=300s
+units=$(systemctl list-unit-files --no-legend) || exit 1
+echo units; echo "$units" | awk '{print $1, $2}' | grep -v -e '^dev-' -e '^sys-'
 systemctl list-units --all --plain --no-legend | awk '{print $1}' | grep -i banger
 echo users; cat /etc/passwd /etc/group /etc/subuid /etc/subgid
 echo links; ip -o link | awk '{print $2}'; ip netns | awk '{print $1}'; ip route; ip rule

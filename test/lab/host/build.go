@@ -114,6 +114,8 @@ func bootstrap(ctx context.Context, dir string, sources []apt.Source, options []
 			"--dpkgopt=force-unsafe-io", // a crash loses the staging directory anyway
 			"--include=" + strings.Join(packages, ","),
 			"--customize-hook=" + filepath.Join(dir, "customize.sh"),
+			// What is another id's, seen from outside of its namespace, can be removed.
+			`--customize-hook=chmod -R a+rwX "$OUT/modules"`,
 			suite(sources), "-", filepath.Join(dir, "lab.sources"),
 		},
 	})
@@ -141,12 +143,12 @@ func extractKernel(ctx context.Context, dir string) error {
 		err = fmt.Errorf("the kernel was unpacked into %v", found)
 	}
 	if err == nil {
-		err = os.Rename(found[0], filepath.Join(dir, "vmlinux"))
+		err = errors.Join(os.Rename(found[0], filepath.Join(dir, "vmlinux")), os.Chmod(filepath.Join(dir, "vmlinux"), 0o644))
 	}
 	for _, name := range []string{"kernel", "modules", "vmlinuz"} {
 		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, name)))
 	}
-	return err
+	return errors.Join(err, os.Chmod(dir, 0o755))
 }
 
 // suite is the name of the release among suites such as bookworm-updates.
