@@ -172,7 +172,8 @@ func TestALostConnectionIsMadeAnew(t *testing.T) {
 		if pid, err := b.MainPID(t.Context(), vmUnit); err != nil || pid != 42 {
 			t.Fatal(pid, err)
 		}
-		f.drop() // between two questions
+		f.drop() // between two questions: what was lost under way may have been started
+		<-b.link.conn.Context().Done()
 		if err := b.StartTransient(t.Context(), Unit{Name: vmUnit, Exec: []string{"/bin/true"}}); err != nil {
 			t.Fatal(err)
 		}
