@@ -214,7 +214,7 @@ func disks(ctx context.Context, h Host) []api.Check {
 		d.Name = "disk of " + v.Name
 		switch {
 		case u.Broken != "":
-			d.Fix = fmt.Sprintf("banger vm delete --force %s   (first see docs/runbook.md: what can still be saved, and how)", v.Name)
+			d.Fix = fmt.Sprintf("make room on the host's disk, then: banger vm kill %[1]s && banger vm start %[1]s   (docs/runbook.md)", v.Name)
 			all = append(all, report(d, fail("broken: "+u.Broken)))
 		case percent >= almostFull:
 			d.Fix = fmt.Sprintf("what was written once stays taken: copy out what you need (banger vm cp %s:DIR DIR) and make a new VM", v.Name)

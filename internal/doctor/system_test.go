@@ -159,7 +159,7 @@ func TestFindingsOfSystemMode(t *testing.T) {
 		}, "disks of VMs", OK, "the fullest of those with room is b, 79 % full", ""},
 		{func(s *System) {
 			s.VMs = func(context.Context) ([]api.VM, error) { return []api.VM{snapshot("a", 100, "invalid")}, nil }
-		}, "disk of a", Fail, "broken: invalid", "vm delete --force a"},
+		}, "disk of a", Fail, "broken: invalid", "banger vm kill a && banger vm start a"},
 		{func(s *System) { s.VMs = func(context.Context) ([]api.VM, error) { return nil, failed } }, "disks of VMs", Warn, "broken", ""},
 		{func(s *System) { s.VMs = func(context.Context) ([]api.VM, error) { return nil, nil } }, "disks of VMs", OK, "no VM", ""},
 		{func(s *System) {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -344,5 +345,5 @@ func (s *Service) driverOf(name string) (driver.Driver, error) {
 		}
 		known = append(known, d.Name())
 	}
-	return nil, api.Errorf(api.KindInvalid, "no driver named %.80q", name).WithHint("the drivers are: %v", known)
+	return nil, api.Errorf(api.KindInvalid, "no driver named %.80q", name).WithHint("--driver %s", strings.Join(known, "   or   --driver "))
 }

@@ -61,6 +61,26 @@ func full(l *Lab) {
 	l.NoLeaks()
 }
 
+// fullGuest: a guest that writes while the host's disk is full gets errors; what it
+// had written before is there again once there is room and the VM is started.
+func fullGuest(l *Lab) {
+	l.Boot("writer", "banger vm create "+start+" --driver "+l.driver+" --name writer --start")
+	l.Guest("writer", "echo kept > /kept; sync")
+	id := l.VM("writer").ID
+	free := l.Run("df --output=avail -B1 /var/lib/banger | tail -1")
+	l.Run("fallocate -l $((%s - 4000000)) /var/lib/banger/ballast", strings.TrimSpace(free))
+	l.TryDev("timeout 60 banger vm exec writer -- sh -c 'busybox dd if=/dev/urandom of=/big bs=1M count=32; sync'")
+	l.Contains("the state of the snapshot", l.Run("dmsetup status banger-%s", id), "Invalid")
+	l.Contains("the doctor, on a guest whose disk the host could not write", l.TryDev("banger doctor").Output, "broken")
+	l.Contains("what is shown of its disk", l.Dev("banger vm show writer"), "broken")
+	l.Dev("banger vm kill writer")
+	l.Run("rm /var/lib/banger/ballast")
+	l.Boot("writer", "banger vm start writer")
+	l.Equal("what was synced before the disk was full", l.Guest("writer", "cat /kept"), "kept")
+	l.Guest("writer", "echo more > /more; sync")
+	l.NoLeaks()
+}
+
 // otherHelper: a helper of another protocol is named and refused, and guests run on.
 func otherHelper(l *Lab) {
 	if l.Try("test -x /lab/extra/bangerd-root-other").Status != 0 {

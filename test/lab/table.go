@@ -43,6 +43,7 @@ var Scenarios = []Scenario{
 	{Name: "missing-device-mapper", Run: missing},
 	{Name: "missing-firecracker", Firecracker: true, Run: missingFirecracker},
 	{Name: "full-disk", Run: full},
+	{Name: "full-disk-guest", Run: fullGuest},
 	{Name: "other-helper", Run: otherHelper},
 	{Name: "power-reboot", Run: reboot},
 	{Name: "power-cut-create", Run: cut("", "banger vm create "+start+" --driver %s --name k --start", "dmsetup ls | grep -c banger- | grep -qx 2")},
