@@ -41,7 +41,10 @@ func Tar(entries ...Entry) []byte {
 		if h.Typeflag == 0 {
 			h.Typeflag, h.Size = tar.TypeReg, int64(len(e.Data))
 		}
-		if h.Mode == 0 {
+		switch {
+		case h.Typeflag == tar.TypeXGlobalHeader: // which has nothing else
+			h = &tar.Header{Typeflag: e.Type, PAXRecords: e.PAX}
+		case h.Mode == 0:
 			h.Mode = 0o755
 		}
 		must(w.WriteHeader(h))
