@@ -67,7 +67,7 @@ func (w *world) open(t testing.TB, url string) *Repository {
 	t.Helper()
 	r, err := Open(Options{
 		Root: w.Root(), URL: url, Dir: w.state, Platform: platform,
-		Now: func() time.Time { return w.now }, Stall: 300 * time.Millisecond,
+		Now: func() time.Time { return w.now }, Stall: 10 * time.Second,
 	})
 	check(t, err)
 	return r

@@ -1,0 +1,75 @@
+package repo
+
+import (
+	"net/http"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"banger/internal/update/repotest"
+)
+
+// FuzzMetadata serves garbled metadata, unsigned or signed by the real keys. A
+// host may refuse it, must not break on it, and takes no release that the
+// targets' keys did not sign.
+func FuzzMetadata(f *testing.F) {
+	repo := newRepo(f, func(r *repotest.Repo) { r.Bare = true })
+	server := repotest.Serve(repo.Dir)
+	f.Cleanup(server.Close)
+	files := []string{"2.root.json", "timestamp.json", "1.snapshot.json", "1.targets.json"}
+	f.Fuzz(func(t *testing.T, which uint8, signed bool, data []byte) {
+		file := files[int(which)%len(files)]
+		if signed {
+			data = signWith(repo, file, data)
+		}
+		for _, name := range files[1:] {
+			server.Handler.Misbehave(name, server.Handler.Files.ServeHTTP)
+		}
+		server.Handler.Misbehave(files[0], func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
+		server.Handler.Misbehave(file, repotest.Answer(data))
+		host, err := Open(Options{Root: repo.Root(), URL: server.URL, Dir: filepath.Join(t.TempDir(), "state"), Platform: platform, Stall: 10 * time.Second})
+		check(t, err)
+		if err := host.Refresh(t.Context()); err != nil {
+			if len(host.Versions()) > 0 {
+				t.Errorf("%v, and it knows %v", err, host.Versions())
+			}
+			return
+		}
+		for _, target := range host.targets {
+			known := repo.Target(target.Name)
+			if !(signed && file == "1.targets.json") && (known == nil || [32]byte(known.Hashes["sha256"]) != target.SHA256 || known.Length != target.Length) {
+				t.Errorf("it took %+v", target)
+			}
+		}
+	})
+}
+
+// signWith signs what the fuzzer made up, where it is metadata at all.
+func signWith(repo *repotest.Repo, file string, data []byte) []byte {
+	switch file {
+	case "2.root.json":
+		return signAs[metadata.RootType](repo, metadata.ROOT, data)
+	case "timestamp.json":
+		return signAs[metadata.TimestampType](repo, metadata.TIMESTAMP, data)
+	case "1.snapshot.json":
+		return signAs[metadata.SnapshotType](repo, metadata.SNAPSHOT, data)
+	}
+	return signAs[metadata.TargetsType](repo, metadata.TARGETS, data)
+}
+
+func signAs[T metadata.Roles](repo *repotest.Repo, role string, data []byte) []byte {
+	m := &metadata.Metadata[T]{}
+	if _, err := readShape(role, data); err != nil {
+		return data
+	}
+	if _, err := m.FromBytes(data); err != nil {
+		return data
+	}
+	out, err := repotest.Sign(m, repo.Signers[role]...)
+	if err != nil {
+		return data
+	}
+	return out
+}
