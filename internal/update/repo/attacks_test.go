@@ -49,7 +49,6 @@ func (a attack) run(t *testing.T) {
 	a.do(t, w)
 	known := fmt.Sprint(w.host.targets)
 	state, into := tree(t, w.state, a.learn...), tree(t, w.into)
-	begin := time.Now()
 	err := w.host.Refresh(t.Context())
 	if err == nil {
 		_, err = w.host.Download(t.Context(), w.latest(t), w.into, nil)
@@ -59,9 +58,6 @@ func (a attack) run(t *testing.T) {
 	}
 	if err == nil || !strings.Contains(err.Error(), a.want) || api.KindOf(err) != a.kind {
 		t.Errorf("%v (%s), want %q (%s)", err, api.KindOf(err), a.want, a.kind)
-	}
-	if took := time.Since(begin); took > 10*time.Second {
-		t.Errorf("it took %v", took)
 	}
 	if got := tree(t, w.state, a.learn...); got != state {
 		t.Errorf("the state was\n%s\nand is\n%s", state, got)
