@@ -370,10 +370,10 @@ var archiveAttacks = []attack{
 	}, want: "it redirects to another place, http://127.0.0.1:1"},
 	{name: "archive stalls", do: func(t *testing.T, w *world) {
 		w.slow(latestName, repotest.StallAfter(archiveOf("v1.10.0")[:100]))
-	}, want: "the server brought next to nothing for 500ms", kind: api.KindTimeout},
+	}, want: "the server brought next to nothing for 2s", kind: api.KindTimeout},
 	{name: "archive stalls after its end", do: func(t *testing.T, w *world) {
 		w.slow(latestName, repotest.StallAfter(archiveOf("v1.10.0")))
-	}, want: "the server brought next to nothing for 500ms", kind: api.KindTimeout},
+	}, want: "the server brought next to nothing for 2s", kind: api.KindTimeout},
 	{name: "archive is missing", do: func(t *testing.T, w *world) { check(t, os.Remove(w.Archive(latestName))) },
 		want: "the repository's metadata names it and the server does not have it", kind: api.KindNotFound},
 }
@@ -393,13 +393,13 @@ var serverAttacks = []attack{
 	{name: "endless targets", do: endless("2.targets.json"), want: "metadata/2.targets.json: it is longer than 5242880 bytes", learn: []string{"timestamp.json", "snapshot.json"}},
 	{name: "stalls", do: func(t *testing.T, w *world) {
 		w.slow("timestamp.json", repotest.Stall)
-	}, want: "/metadata/timestamp.json: the server brought next to nothing for 500ms", kind: api.KindTimeout},
+	}, want: "/metadata/timestamp.json: the server brought next to nothing for 2s", kind: api.KindTimeout},
 	{name: "stalls in the middle", do: func(t *testing.T, w *world) {
 		w.slow("timestamp.json", repotest.StallAfter([]byte("{")))
-	}, want: "the server brought next to nothing for 500ms", kind: api.KindTimeout},
+	}, want: "the server brought next to nothing for 2s", kind: api.KindTimeout},
 	{name: "drips", do: func(t *testing.T, w *world) {
 		w.slow("timestamp.json", repotest.Drip(20*time.Millisecond))
-	}, want: "the server brought next to nothing for 500ms", kind: api.KindTimeout},
+	}, want: "the server brought next to nothing for 2s", kind: api.KindTimeout},
 	{name: "no network", do: func(_ *testing.T, w *world) { w.server.Close() }, want: "connection refused", kind: api.KindInternal},
 	{name: "not a repository", do: func(t *testing.T, w *world) {
 		other := repotest.Serve(t.TempDir())
@@ -442,9 +442,9 @@ func endless(file string) func(*testing.T, *world) {
 	}
 }
 
-// slow answers requests for a file as do does, to a host that waits half a second.
+// slow answers requests for a file as do does, to a host that waits two seconds.
 func (w *world) slow(file string, do http.HandlerFunc) {
-	w.host.opts.Stall = 500 * time.Millisecond
+	w.host.opts.Stall = 2 * time.Second
 	w.server.Handler.Misbehave(file, do)
 }
 
