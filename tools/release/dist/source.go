@@ -31,7 +31,7 @@ func Checkout(ctx context.Context, dir, version string) (Source, error) {
 	}
 	if changes != "" {
 		return Source{}, api.Errorf(api.KindConflict, "cannot build release %s: the checkout differs from its commit:\n%s", version, changes).
-			WithHint("git stash --include-untracked")
+			WithHint("commit what belongs to it, and move the rest away")
 	}
 	out, err := git(ctx, dir, "log", "-1", "--format=%H %ct")
 	if err != nil {
