@@ -17,12 +17,18 @@ type place struct {
 	expiry repository.Expiry
 }
 
-// repositoryCommand is a command that changes a repository.
-func repositoryCommand(use, short, example string, do func(*repository.Repository, repository.Keys) error) (*cobra.Command, *place) {
+// repositoryCommand is a command that changes a repository, and says so.
+func repositoryCommand(use, short, example, done string, do func(*repository.Repository, repository.Keys) error) (*cobra.Command, *place) {
 	p := &place{}
 	c := &cobra.Command{
 		Use: use, Short: short, Example: "  go run ./tools/release " + example, Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return p.run(nil, do) },
+		RunE: func(*cobra.Command, []string) error {
+			err := p.run(nil, do)
+			if err == nil {
+				say(done + " in " + p.dir)
+			}
+			return err
+		},
 	}
 	f := c.Flags()
 	f.StringVar(&p.dir, "repository", "repository", "the directory that the server serves")
@@ -52,7 +58,7 @@ func publishCommand() *cobra.Command {
 	var version, from, rootFile string
 	var downgradeFrom []string
 	c, p := repositoryCommand("publish", "Offer a release to all hosts",
-		"publish --version v1.2.3 --dist dist/v1.2.3", nil)
+		"publish --version v1.2.3 --dist dist/v1.2.3", "", nil)
 	c.Flags().StringVar(&version, "version", "", "the release")
 	c.Flags().StringVar(&from, "dist", "", "the release's files (default: dist/VERSION)")
 	c.Flags().StringVar(&rootFile, "root", "", "the first root, to begin a repository")
@@ -84,19 +90,20 @@ func publishCommand() *cobra.Command {
 
 func withdrawCommand() *cobra.Command {
 	var version string
-	c, _ := repositoryCommand("withdraw", "Offer a release no longer", "withdraw --version v1.2.3",
+	c, _ := repositoryCommand("withdraw", "Offer a release no longer", "withdraw --version v1.2.3", "the release is offered no longer",
 		func(r *repository.Repository, keys repository.Keys) error { return r.Withdraw(version, keys) })
 	c.Flags().StringVar(&version, "version", "", "the release")
 	return c
 }
 
 func renewCommand() *cobra.Command {
-	c, _ := repositoryCommand("renew", "Sign targets, snapshot and timestamp anew, unchanged", "renew", (*repository.Repository).Renew)
+	c, _ := repositoryCommand("renew", "Sign targets, snapshot and timestamp anew, unchanged", "renew", "targets, snapshot and timestamp are signed anew",
+		(*repository.Repository).Renew)
 	return c
 }
 
 func timestampCommand() *cobra.Command {
-	c, _ := repositoryCommand("timestamp", "Sign the timestamp anew, with the online key alone", "timestamp --keys /etc/banger-release",
+	c, _ := repositoryCommand("timestamp", "Sign the timestamp anew, with the online key alone", "timestamp --keys /etc/banger-release", "the timestamp is signed anew",
 		(*repository.Repository).Timestamp)
 	return c
 }

@@ -122,8 +122,10 @@ func TestAYear(t *testing.T) {
 	s.refused(api.KindInvalid, "rotate-root --add keys/root-4.pub")
 	s.ok("rotate-root --add root=keys/root-4.pub --draft draft.json")
 	s.ok("rotate-root --keys stick --draft draft.json")
+	s.refused(api.KindNotFound, "rotate-root --keys stick --remove keys/root-9.pub")
+	s.ok("rotate-root --keys stick --keys keys --remove keys/root-2.pub")
 	status := s.ok("status")
-	for _, want := range []string{"2 of 4", "older v1.3.0", time.Now().UTC().Add(24 * time.Hour).Format(time.DateOnly)} {
+	for _, want := range []string{"2 of 3", "older v1.3.0", time.Now().UTC().Add(24 * time.Hour).Format(time.DateOnly)} {
 		if !strings.Contains(status, want) {
 			t.Errorf("there is no %q in\n%s", want, status)
 		}

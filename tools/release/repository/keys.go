@@ -86,7 +86,7 @@ func tufKey(public ed25519.PublicKey) (*metadata.Key, string, error) {
 func LoadPublic(path string) (*metadata.Key, string, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, "", api.AsError(err)
+		return nil, "", api.Errorf(api.KindNotFound, "cannot read key: %w", err)
 	}
 	block, _ := pem.Decode(data)
 	if block == nil || block.Type != "PUBLIC KEY" {
