@@ -111,12 +111,12 @@ func NewKey(dir, role string) (string, error) {
 	}
 	for n := 1; ; n++ {
 		base := filepath.Join(dir, fmt.Sprintf("%s-%d", role, n))
-		_, err := os.Stat(base + ".pub")
-		if errors.Is(err, os.ErrNotExist) {
-			return base + ".pub", writeKey(base)
-		}
+		taken, err := filepath.Glob(base + ".p*") // where one half has moved, too
 		if err != nil {
-			return "", api.AsError(err)
+			return "", err
+		}
+		if len(taken) == 0 {
+			return base + ".pub", writeKey(base)
 		}
 	}
 }

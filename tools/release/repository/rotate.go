@@ -2,6 +2,7 @@ package repository
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -41,7 +42,7 @@ func (r *Repository) Rotate(rotation Rotation, keys Keys, draft string) (bool, e
 	}
 	missing := errors.Join(r.root.VerifyDelegate(metadata.ROOT, next), next.VerifyDelegate(metadata.ROOT, next))
 	if missing != nil && draft == "" {
-		return false, api.Errorf(api.KindDenied, "cannot rotate the root: the keys at hand are too few: %w", missing).
+		return false, api.Errorf(api.KindDenied, "cannot rotate the root: %s of the present root's keys have signed, and %s of the next one's", signedOf(r.root, next), signedOf(next, next)).
 			WithHint("--keys DIRECTORY for each place that has root keys, or --draft FILE to have it signed one place after the other")
 	}
 	data, err := next.ToBytes(true)
@@ -167,6 +168,19 @@ func addSignatures(next, present *rootMeta, keys Keys) error {
 		}
 	}
 	return nil
+}
+
+// signedOf says how many of a root's keys have signed the next one, and how many
+// must.
+func signedOf(root, next *rootMeta) string {
+	role := root.Signed.Roles[metadata.ROOT]
+	count := 0
+	for _, s := range next.Signatures {
+		if slices.Contains(role.KeyIDs, s.KeyID) {
+			count++
+		}
+	}
+	return fmt.Sprintf("%d of %d", count, role.Threshold)
 }
 
 // publishRoot signs first and writes then, so that a key that is not at hand
