@@ -2,16 +2,40 @@ package lab
 
 import (
 	"bytes"
+	"strings"
 
 	"banger/test/lab/suites"
 )
 
+// Sessions are the script sessions that run in the lab, the same as in user mode. The
+// suite 4-sessions-all has the rest of them.
+var Sessions = []string{
+	"vm_list", "vm_start_stop", "vm_logs", "vm_exec", "vm_exec_signals", "vm_shell", "vm_cp",
+	"busybox", "daemon_killed", "four", "noshell", "interrupt_run",
+}
+
+// sessions are scenarios of a session each, so that one which meets a guest that reset
+// itself is tried again without the others.
+func sessions() []Scenario {
+	var all []Scenario
+	for _, name := range Sessions {
+		all = append(all, Scenario{Name: "session-" + strings.ReplaceAll(name, "_", "-"), Run: only("4-sessions", "^TestSessions$/^"+name+"$")})
+	}
+	return all
+}
+
 // suite returns the scenario that runs a test program in the lab.
-func suite(name string) func(*Lab) {
+func suite(name string) func(*Lab) { return only(name, "") }
+
+// only returns the scenario that runs some tests of a suite, or all.
+func only(name, tests string) func(*Lab) {
 	return func(l *Lab) {
 		for _, s := range suites.All {
 			if s.Name != name {
 				continue
+			}
+			if tests != "" {
+				s.Run = tests
 			}
 			var out bytes.Buffer
 			result, err := s.Do(l.ctx, l.conn, &out)

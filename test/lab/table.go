@@ -14,7 +14,9 @@ type Scenario struct {
 }
 
 // Scenarios are all there are, in the order in which they run.
-var Scenarios = []Scenario{
+var Scenarios = append(scenarios, sessions()...)
+
+var scenarios = []Scenario{
 	{Name: "lifecycle", Run: lifecycle},
 	{Name: "lifecycle-files", Run: files},
 	{Name: "lifecycle-kill-delete-prune", Run: killDeletePrune},
@@ -53,7 +55,6 @@ var Scenarios = []Scenario{
 	{Name: "suite-systemd", Run: suite("systemd-live")},
 	{Name: "suite-contract-firecracker", Firecracker: true, Run: suite("contract-firecracker")},
 	{Name: "suite-contract-qemu", Run: suite("contract-qemu")},
-	{Name: "suite-sessions", Run: suite("4-sessions")},
 	{Name: "install-again", Run: installAgain},
 	{Name: "install-refusals", Run: installRefusals},
 	{Name: "install-uninstall-purge", Run: uninstallPurge},

@@ -1,11 +1,15 @@
 package system
 
 import (
+	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"banger/test/lab"
 )
 
 // Why sessions are left out.
@@ -95,5 +99,21 @@ func TestEverySessionIsListed(t *testing.T) {
 	slices.Sort(listed)
 	if diff := cmp.Diff(there, listed); diff != "" {
 		t.Error("sessions that are there, and those that are listed:\n" + diff)
+	}
+}
+
+// TestTheLabRunsThem wants a scenario of the lab for each session that -short leaves.
+func TestTheLabRunsThem(t *testing.T) {
+	var here []string
+	for _, s := range sessions {
+		if s.not == "" && !s.more {
+			here = append(here, strings.TrimSuffix(path.Base(s.name), ".txtar"))
+		}
+	}
+	there := slices.Clone(lab.Sessions)
+	slices.Sort(here)
+	slices.Sort(there)
+	if diff := cmp.Diff(here, there); diff != "" {
+		t.Error("sessions that run, and those that the lab has:\n" + diff)
 	}
 }
