@@ -9,7 +9,13 @@ const build = "/lab/build"
 func (l *Lab) Install() {
 	l.Run("%s/banger system install --owner %s", build, owner)
 	// A guest in the emulated lab, on a busy machine, takes its time.
-	l.Run(`grep -qs boot_timeout /etc/banger/config.toml || echo 'boot_timeout = "6m"' >> /etc/banger/config.toml`)
+	settings := `boot_timeout = "6m"`
+	if !l.Firecracker() {
+		// The probe gives a machine that is emulated too little time, and would choose
+		// emulation in emulation.
+		settings += "\naccel = \"kvm\""
+	}
+	l.Run("test -e /etc/banger/config.toml || echo %s > /etc/banger/config.toml", Quote(settings))
 	l.Dev("banger kernel list | grep -q default || banger kernel import --host")
 	l.Dev("banger image list | grep -q '^tiny ' || banger image import /lab/busybox.tar tiny")
 }
