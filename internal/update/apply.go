@@ -50,7 +50,7 @@ func (m Machine) Apply(ctx context.Context) (journal.Journal, error) {
 		return j, err
 	}
 	if boot != j.BootID { // nothing of what it knew of processes holds any more
-		return m.recover(ctx, j)
+		return m.recoverLate(ctx, j)
 	}
 	r := &run{Machine: m, j: j}
 	err = r.toTheEnd(ctx)
@@ -287,12 +287,12 @@ func (r *run) conclude() error {
 	if r.j.FinishedAt.IsZero() {
 		r.j.FinishedAt = r.Now().UTC()
 	}
-	err := r.j.Write(r.Last())
-	err = errors.Join(err, hold.Remove(r.Hold), remove(r.Journal()), fsx.SyncDir(r.State))
-	err = errors.Join(err, remove(filepath.Join(r.Prefix, updatingLink)), remove(filepath.Join(r.State, spareFile)))
 	for _, line := range Account(r.j) {
 		r.Report(line)
 	}
+	err := r.j.Write(r.Last())
+	err = errors.Join(err, hold.Remove(r.Hold), remove(r.Journal()), fsx.SyncDir(r.State))
+	err = errors.Join(err, remove(filepath.Join(r.Prefix, updatingLink)), remove(filepath.Join(r.State, spareFile)))
 	if err != nil {
 		return api.Errorf(api.KindInternal, "the update is over, and its journal could not be put away: %w", err)
 	}
@@ -303,7 +303,7 @@ func (r *run) conclude() error {
 func Account(j journal.Journal) []string {
 	var lines []string
 	if j.State == journal.Done {
-		lines = append(lines, fmt.Sprintf("banger is version %s; it was %s", j.To.Version, j.From.Version))
+		lines = append(lines, fmt.Sprintf("version %s has proven itself", j.To.Version))
 	} else {
 		lines = append(lines, fmt.Sprintf("the update to %s was not made: %s", j.To.Version, j.Reason))
 		switch {

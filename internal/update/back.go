@@ -90,14 +90,8 @@ func (r *run) rollBack(ctx context.Context) error {
 			r.problem("stopping: " + err.Error())
 		}
 	}
-	if err := r.filesBack(); err != nil {
+	if err := r.filesBack(ctx); err != nil {
 		return err
-	}
-	if len(r.j.Files) > 0 {
-		come, gone := units(r.j.Files)
-		if err := r.Reload(ctx, gone, come); err != nil {
-			r.problem("systemd did not read the unit files: " + err.Error())
-		}
 	}
 	if err := r.storeBack(ctx); err != nil {
 		return err
@@ -108,18 +102,31 @@ func (r *run) rollBack(ctx context.Context) error {
 	return nil
 }
 
-// filesBack puts the link and the unit files back. It talks to nobody, so that it
-// can be done while the machine boots.
-func (r *run) filesBack() error {
+// filesBack puts the link and the unit files back.
+func (r *run) filesBack(ctx context.Context) error {
 	if err := r.link(r.j.From.Version); err != nil {
 		return err
+	}
+	if len(r.j.Files) == 0 {
+		return nil
+	}
+	come, gone := units(r.j.Files)
+	if len(come) > 0 { // while there still are files that say what enabled them
+		r.reload(ctx, nil, come)
 	}
 	for _, f := range swapped(r.j.Files) {
 		if err := put(f.Path, f.After); err != nil {
 			return err
 		}
 	}
+	r.reload(ctx, gone, nil)
 	return nil
+}
+
+func (r *run) reload(ctx context.Context, enable, disable []string) {
+	if err := r.Reload(ctx, enable, disable); err != nil {
+		r.problem("systemd did not read the unit files: " + err.Error())
+	}
 }
 
 // storeBack restores the store where the new version may have written to it.
@@ -179,6 +186,16 @@ func (m Machine) recover(ctx context.Context, j journal.Journal) (journal.Journa
 	return r.j, err
 }
 
+// recoverLate is for an update that nothing recovered when the machine came up: the
+// daemons run, and have to stop for it.
+func (m Machine) recoverLate(ctx context.Context, j journal.Journal) (journal.Journal, error) {
+	if err := m.StopAll(ctx); err != nil {
+		return j, err
+	}
+	j, err := m.recover(ctx, j)
+	return j, errors.Join(err, m.Start(ctx, m.Dir(m.Current())))
+}
+
 func (r *run) offline(ctx context.Context) error {
 	if r.j.State.MayMove(journal.RollingBack) {
 		r.fail(errors.New("it was interrupted before the new version had proven itself"))
@@ -209,14 +226,8 @@ func (r *run) backOffline(ctx context.Context) error {
 	if !r.j.Reached.Reached(journal.Units) {
 		return nil
 	}
-	if err := r.filesBack(); err != nil {
+	if err := r.filesBack(ctx); err != nil {
 		return err
-	}
-	if len(r.j.Files) > 0 {
-		come, gone := units(r.j.Files)
-		if err := r.Reload(ctx, gone, come); err != nil {
-			r.problem("systemd did not read the unit files: " + err.Error())
-		}
 	}
 	return r.storeBack(ctx)
 }

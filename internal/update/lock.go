@@ -45,6 +45,18 @@ func (m Machine) lockFor(ctx context.Context, wait bool) (unlock func(), err err
 	return func() { f.Close() }, nil
 }
 
+// Busy returns the refusal to give while an updater is at work, or nil.
+func (m Machine) Busy() (refusal, err error) {
+	unlock, err := m.lockFor(context.Background(), false)
+	if api.KindOf(err) == api.KindConflict {
+		return err, nil
+	}
+	if err == nil {
+		unlock()
+	}
+	return nil, err
+}
+
 func writeAt(f *os.File, text string) error {
 	_, err := f.WriteAt([]byte(text), 0)
 	return err
