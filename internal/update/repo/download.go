@@ -43,7 +43,10 @@ func (r *Repository) Download(ctx context.Context, t Target, dir string, progres
 		err = fsx.DiskError("download "+t.Name, file.Sync())
 	}
 	if err = errors.Join(err, file.Close()); err == nil {
-		return path, fsx.SyncDir(dir)
+		err = fsx.DiskError("download "+t.Name, fsx.SyncDir(dir))
+	}
+	if err == nil {
+		return path, nil
 	}
 	return "", errors.Join(err, os.Remove(path))
 }

@@ -115,7 +115,7 @@ func (r *Repository) get(ctx context.Context, name string) (*body, error) {
 	}
 	closeAll := func() { resp.Body.Close(); stop() }
 	if resp.StatusCode != http.StatusOK {
-		closeAll()
+		defer closeAll()
 		return nil, cause(&statusError{resp.StatusCode})
 	}
 	watched := &watch{from: resp.Body, progress: func() { timer.Reset(r.opts.Stall) }}

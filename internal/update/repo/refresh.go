@@ -72,7 +72,7 @@ func (f *refresh) roots(ctx context.Context) error {
 			break
 		}
 	}
-	for range maxRotations {
+	for range f.rotations {
 		name := f.nextRoot()
 		data, err := f.fetch(ctx, "metadata/"+name, maxRoot)
 		if missing(err) {
@@ -88,7 +88,7 @@ func (f *refresh) roots(ctx context.Context) error {
 			return err
 		}
 	}
-	return refuse("cannot follow the repository's roots: it has more than %d new ones", maxRotations).
+	return refuse("cannot follow the repository's roots: it has more than %d new ones", f.rotations).
 		WithHint("install a newer release by hand: it knows a newer root")
 }
 

@@ -33,11 +33,12 @@ const stall = 30 * time.Second
 
 // Repository is a repository of releases. It is used by one goroutine at a time.
 type Repository struct {
-	opts     Options
-	base     *url.URL
-	client   *http.Client
-	targets  []Target // the platform's, the newest first
-	warnings []string
+	opts      Options
+	base      *url.URL
+	client    *http.Client
+	rotations int      // how many new roots a Refresh follows
+	targets   []Target // the platform's, the newest first
+	warnings  []string
 }
 
 // Target is an archive that the repository's metadata vouches for.
@@ -60,7 +61,7 @@ func Open(o Options) (*Repository, error) {
 	if o.Stall == 0 {
 		o.Stall = stall
 	}
-	r := &Repository{opts: o, base: base, client: newClient()}
+	r := &Repository{opts: o, base: base, client: newClient(), rotations: maxRotations}
 	if _, err := r.trustRoot(); err != nil {
 		return nil, err
 	}

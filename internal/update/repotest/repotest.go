@@ -38,6 +38,9 @@ type Repo struct {
 	// Signers are the keys that the next Publish signs each role with: those that
 	// the root names, until a test changes them.
 	Signers map[string][]ed25519.PrivateKey
+	// Bare leaves out what metadata may say of other metadata beside its version:
+	// length and hashes (TUF specification, 4.4).
+	Bare bool
 
 	root     []byte // the first root, which clients trust
 	roles    *metadata.RootType
@@ -177,6 +180,9 @@ func (r *Repo) AddTarget(name string, data []byte, custom json.RawMessage) error
 	return os.WriteFile(r.Archive(name), data, 0o644)
 }
 
+// Version returns the last published version of targets, snapshot and timestamp.
+func (r *Repo) Version() int64 { return r.version }
+
 // Target returns what the next Publish says of a target, to be changed.
 func (r *Repo) Target(name string) *metadata.TargetFiles { return r.targets[name] }
 
@@ -194,7 +200,7 @@ func (r *Repo) Publish() error {
 	}
 	snapshot := metadata.Snapshot(r.Expires[metadata.SNAPSHOT])
 	snapshot.Signed.Version = r.version
-	snapshot.Signed.Meta["targets.json"] = fileOf(r.version, data)
+	snapshot.Signed.Meta["targets.json"] = r.fileOf(r.version, data)
 	snapshotData, err := Sign(snapshot, r.Signers[metadata.SNAPSHOT]...)
 	if err != nil {
 		return err
@@ -210,7 +216,7 @@ func (r *Repo) Publish() error {
 func (r *Repo) publishTimestamp(snapshot []byte) error {
 	m := metadata.Timestamp(r.Expires[metadata.TIMESTAMP])
 	m.Signed.Version = r.version
-	m.Signed.Meta["snapshot.json"] = fileOf(r.version, snapshot)
+	m.Signed.Meta["snapshot.json"] = r.fileOf(r.version, snapshot)
 	data, err := Sign(m, r.Signers[metadata.TIMESTAMP]...)
 	if err != nil {
 		return err
@@ -222,7 +228,10 @@ func (r *Repo) write(name string, data []byte) error {
 	return os.WriteFile(r.Metadata(name), data, 0o644)
 }
 
-func fileOf(version int64, data []byte) *metadata.MetaFiles {
+func (r *Repo) fileOf(version int64, data []byte) *metadata.MetaFiles {
+	if r.Bare {
+		return metadata.MetaFile(version)
+	}
 	sum := sha256.Sum256(data)
 	return &metadata.MetaFiles{Version: version, Length: int64(len(data)), Hashes: metadata.Hashes{"sha256": sum[:]}}
 }
