@@ -154,7 +154,13 @@ func (a *app) beginUpdate(ctx context.Context, in installation, f updateFlags) (
 	}
 	progress := a.newProgress()
 	defer progress.done()
-	return in.machine.Begin(ctx, src, target, in.from, f.options(progress.report))
+	return in.machine.Begin(ctx, src, target, in.from, f.options(func(p api.Progress) {
+		if p.Done == p.Total { // the next steps have lines of their own
+			progress.done()
+			return
+		}
+		progress.report(p)
+	}))
 }
 
 // openRepository opens the repository that this build trusts, or another one.
