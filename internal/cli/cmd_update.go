@@ -178,7 +178,7 @@ func openRepository(state string, f updateFlags) (*repo.Repository, error) {
 	}
 	if len(root) == 0 || url == "" {
 		return nil, api.Errorf(api.KindUnsupported, "cannot update: this build trusts no release repository").
-			WithHint("banger update --repository URL --root FILE\nor install a release, which does")
+			WithHint("banger update --repository URL --root FILE")
 	}
 	if err := os.MkdirAll(state, 0o700); err != nil {
 		return nil, api.AsError(err)

@@ -78,7 +78,7 @@ func hunks(a, b []string) string {
 // hunkEnd is where a hunk ends: where more than twice the context is equal.
 func hunkEnd(edits []edit, from int) int {
 	last := from
-	for i := from; i < len(edits) && i-last <= 2*contextLines; i++ {
+	for i := from; i < len(edits) && i-last <= 2*contextLines+1; i++ {
 		if edits[i].kind != ' ' {
 			last = i
 		}
@@ -110,8 +110,11 @@ func hunk(edits []edit, begin, end int) string {
 
 // span is a hunk's place: a line and how many; an empty one is after its line.
 func span(n [2]int) string {
-	if n[1] == 0 {
+	switch n[1] {
+	case 0:
 		return fmt.Sprintf("%d,0", n[0])
+	case 1:
+		return fmt.Sprint(n[0] + 1)
 	}
 	return fmt.Sprintf("%d,%d", n[0]+1, n[1])
 }
