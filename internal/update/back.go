@@ -139,7 +139,11 @@ func (r *run) storeBack(ctx context.Context) error {
 }
 
 func (r *run) startAgain(ctx context.Context) {
-	if err := r.Start(ctx, r.Dir(r.j.From.Version)); err != nil {
+	err := r.StartHelper(ctx)
+	if err == nil {
+		err = r.Start(ctx, r.Dir(r.j.From.Version))
+	}
+	if err != nil {
 		r.problem("version " + r.j.From.Version + " does not start: " + err.Error())
 		return
 	}
@@ -193,7 +197,7 @@ func (m Machine) recoverLate(ctx context.Context, j journal.Journal) (journal.Jo
 		return j, err
 	}
 	j, err := m.recover(ctx, j)
-	return j, errors.Join(err, m.Start(ctx, m.Dir(m.Current())))
+	return j, errors.Join(err, m.StartHelper(ctx), m.Start(ctx, m.Dir(m.Current())))
 }
 
 func (r *run) offline(ctx context.Context) error {

@@ -32,7 +32,8 @@ func OfSystem(h *system.Host, r record.Record, report func(string)) Machine {
 	m.World.Files = func(ctx context.Context, dir string) ([]File, error) { return systemFiles(ctx, p, dir) }
 	m.StopDaemon = func(ctx context.Context) error { return stopUnits(ctx, h, system.DaemonUnit) }
 	m.StopAll = func(ctx context.Context) error { return stopUnits(ctx, h, system.DaemonUnit, system.HelperUnit) }
-	m.Start = func(ctx context.Context, _ string) error { return h.StartDaemons(ctx) }
+	m.StartHelper = h.StartHelper
+	m.Start = func(ctx context.Context, _ string) error { return h.StartDaemon(ctx) }
 	m.Reload = func(ctx context.Context, enable, disable []string) error { return reload(ctx, h, enable, disable) }
 	m.Daemons = func(ctx context.Context) ([]int, error) { return unitPIDs(ctx, h) }
 	m.Answers = func(ctx context.Context) ([]string, error) {
@@ -53,10 +54,11 @@ func OfSystem(h *system.Host, r record.Record, report func(string)) Machine {
 func worldOf(p programs, c *client.Client) World {
 	return World{
 		Version: p.version, Migrations: p.migrations, BackUp: p.backUp, Restore: p.restore,
-		Files:      func(context.Context, string) ([]File, error) { return nil, nil },
-		Reload:     func(context.Context, []string, []string) error { return nil },
-		Operations: c.ListOperations,
-		VMs:        c.ListVMs,
+		Files:       func(context.Context, string) ([]File, error) { return nil, nil },
+		Reload:      func(context.Context, []string, []string) error { return nil },
+		StartHelper: func(context.Context) error { return nil },
+		Operations:  c.ListOperations,
+		VMs:         c.ListVMs,
 		Doctor: func(ctx context.Context) ([]api.Check, error) {
 			found, err := c.Doctor(ctx)
 			return found.Checks, err

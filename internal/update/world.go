@@ -89,11 +89,12 @@ type World struct {
 	Restore    func(ctx context.Context, dir, name string) error
 
 	// StopDaemon and StopAll return when what they stop has ended; what does not
-	// run is stopped. Start starts both daemons from a directory of programs and
-	// returns when both answer.
-	StopDaemon func(ctx context.Context) error
-	StopAll    func(ctx context.Context) error
-	Start      func(ctx context.Context, dir string) error
+	// run is stopped. StartHelper starts the root helper, again where it runs, and
+	// Start the daemon, from a directory of programs; they return when it answers.
+	StopDaemon  func(ctx context.Context) error
+	StopAll     func(ctx context.Context) error
+	StartHelper func(ctx context.Context) error
+	Start       func(ctx context.Context, dir string) error
 	// Reload has systemd read its files anew, and enables and disables units.
 	Reload func(ctx context.Context, enable, disable []string) error
 	// Daemons are the pids of both daemons.
