@@ -27,6 +27,7 @@ const asUpdater = "BANGER_TEST_UPDATER"
 func TestMain(m *testing.M) {
 	if base := os.Getenv(asUpdater); base != "" {
 		w := worldAt(base)
+		w.Report = func(line string) { fmt.Fprintln(os.Stderr, logPrefix+line) }
 		act := func() error { _, err := w.Apply(noContext()); return err }
 		if os.Getenv("RECOVER") != "" {
 			act = func() error { _, err := w.Recover(noContext()); return err }

@@ -24,8 +24,8 @@ type Launcher interface {
 
 var errGone = errors.New("the updater has ended")
 
-// openLog begins the updater's log anew.
-func (m Machine) openLog() (*os.File, error) {
+// OpenLog opens the updater's log to append to.
+func (m Machine) OpenLog() (*os.File, error) {
 	log, err := os.OpenFile(m.Log(), os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
 	return log, fsx.DiskError("open the update's log", err)
 }

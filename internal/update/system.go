@@ -2,6 +2,7 @@ package update
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -173,11 +174,11 @@ func SystemLauncher(ctx context.Context, m Machine, env []string) (Launcher, err
 }
 
 func (l *unitLauncher) Launch(ctx context.Context) error {
-	log, err := l.m.openLog()
+	log, err := l.m.OpenLog()
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	log.Close() // whoever follows may read it from now on
 	// One that failed for good is in the way of its name.
 	if err := l.bus.ResetFailed(ctx, Unit); err != nil {
 		return err
@@ -186,8 +187,23 @@ func (l *unitLauncher) Launch(ctx context.Context) error {
 		Name: Unit, Description: "Update of banger",
 		Exec:        []string{l.m.updater(), "update-apply"},
 		Environment: append([]string{paths.ModeEnv + "=system", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, l.env...),
-		Stdout:      log, Stderr: log, Restart: "on-failure", RestartDelay: restartDelay,
+		Restart:     "on-failure", RestartDelay: restartDelay,
 	})
+}
+
+// LogToo has an updater that systemd runs write down what it says, beside the
+// system's journal, for whoever follows it.
+func (m *Machine) LogToo() (closeLog func() error, err error) {
+	log, err := m.OpenLog()
+	if err != nil {
+		return nil, err
+	}
+	say := m.Report
+	m.Report = func(line string) {
+		say(line)
+		fmt.Fprintln(log, logPrefix+line) // a full disk takes nothing but the words
+	}
+	return log.Close, nil
 }
 
 // restartDelay keeps a few deaths of the updater below systemd's limit of five

@@ -74,7 +74,7 @@ type sessionLauncher struct {
 func UserLauncher(m Machine) Launcher { return &sessionLauncher{m: m} }
 
 func (l *sessionLauncher) Launch(context.Context) error {
-	log, err := l.m.openLog()
+	log, err := l.m.OpenLog()
 	if err != nil {
 		return err
 	}
