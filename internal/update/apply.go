@@ -191,10 +191,10 @@ func (r *run) stopDaemon(ctx context.Context) error {
 	// The helper needs a second or two. Where the store stays as it is, the daemon is
 	// there meanwhile: it waits for a helper that is restarted, and no new work comes.
 	if r.j.Backup() == "" {
+		r.Report("switching to version " + r.j.To.Version)
 		if err := r.link(r.j.To.Version); err != nil {
 			return err
 		}
-		r.Report("starting the root helper of version " + r.j.To.Version)
 		if err := r.StartHelper(ctx); err != nil {
 			return err
 		}
@@ -218,7 +218,9 @@ func (r *run) backUp(ctx context.Context) error {
 }
 
 func (r *run) switchOver(ctx context.Context) error {
-	r.Report("switching to version " + r.j.To.Version)
+	if r.j.Backup() != "" {
+		r.Report("switching to version " + r.j.To.Version)
+	}
 	if err := r.StopDaemon(ctx); err != nil {
 		return err
 	}

@@ -98,7 +98,7 @@ func (f *follower) gone(id string, err error) (journal.Journal, error) {
 		return last, nil
 	}
 	return last, api.Errorf(api.KindInternal, "the update was interrupted: %w", err).
-		WithHint("banger update   goes on with it, or takes it back; the next start of the machine does so too\nless %s", f.m.Log())
+		WithHint("%s   goes on with it, or takes it back; the next start of the machine does so too\nless %s", f.m.command(), f.m.Log())
 }
 
 // read hands on whole lines.

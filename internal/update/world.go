@@ -63,6 +63,14 @@ func (p Place) Last() string { return filepath.Join(p.State, journal.Last) }
 // Log is the path of what the newest update said.
 func (p Place) Log() string { return filepath.Join(p.State, journal.Log) }
 
+// command is what to type to update this installation.
+func (p Place) command() string {
+	if p.System {
+		return "sudo banger update"
+	}
+	return "banger update"
+}
+
 func (p Place) lock() string     { return filepath.Join(p.State, journal.Lock) }
 func (p Place) previous() string { return filepath.Join(p.State, journal.Previous) }
 
