@@ -256,7 +256,7 @@ func (a *app) goOn(ctx context.Context, in installation) error {
 // of its own.
 func newUpdateApply(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "update-apply", Short: "Carry out an update that was prepared", Hidden: true, Args: noArgs,
+		Use: "update-apply", Example: "  systemctl status banger-update", Short: "Carry out an update that was prepared", Hidden: true, Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m, err := a.updater()
 			if err != nil {
@@ -278,7 +278,7 @@ func newUpdateApply(a *app) *cobra.Command {
 // newUpdateRecover ends an update that power was lost in, while the machine boots.
 func newUpdateRecover(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "update-recover", Short: "End an update that power was lost in", Hidden: true, Args: noArgs,
+		Use: "update-recover", Example: "  systemctl status banger-update-recover", Short: "End an update that power was lost in", Hidden: true, Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m, err := a.updater()
 			if err != nil {
@@ -316,7 +316,7 @@ func (a *app) updater() (update.Machine, error) {
 // newUpdateFiles prints the unit files of this version, for the version before it.
 func newUpdateFiles(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "update-files", Short: "Print this version's unit files as JSON", Hidden: true, Args: noArgs,
+		Use: "update-files", Example: "  banger update-files", Short: "Print this version's unit files as JSON", Hidden: true, Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			files, err := system.ThisHost().Files()
 			if err != nil {
