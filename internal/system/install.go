@@ -85,6 +85,10 @@ func (h *Host) plan(ctx context.Context, o InstallOptions) (record.Record, error
 	if _, err := h.ourRules(); err != nil {
 		return record.Record{}, err
 	}
+	if _, err := os.Lstat(h.path(paths.System().Update() + "/journal.json")); err == nil {
+		return record.Record{}, api.Errorf(api.KindConflict, "cannot install: an update is not over").
+			WithHint("sudo banger update   says more, and ends one that was interrupted")
+	}
 	if err := h.needSpace(size + spareSpace); err != nil {
 		return record.Record{}, err
 	}
@@ -221,6 +225,7 @@ func (h *Host) makeDirs(r record.Record) error {
 		{stateDir, 0o755, 0, 0},
 		{paths.Jails, 0o711, 0, 0}, // a jail's user passes through
 		{paths.BootFiles, 0o755, 0, 0},
+		{paths.System().Update(), 0o700, 0, 0},
 		{paths.System().Data, 0o700, r.UID, r.GID},
 		{paths.System().Cache, 0o700, r.UID, r.GID},
 	} {
@@ -253,7 +258,7 @@ func (h *Host) startUnits(ctx context.Context) error {
 	if err := m.Reload(ctx); err != nil {
 		return err
 	}
-	if err := m.Enable(ctx, HelperUnit, DaemonUnit); err != nil {
+	if err := m.Enable(ctx, HelperUnit, DaemonUnit, RecoverUnit); err != nil {
 		return err
 	}
 	return h.restart(ctx, m)
@@ -264,24 +269,25 @@ const answerTime = 20 * time.Second
 
 // restart restarts the helper, then the daemon, each until it answers.
 func (h *Host) restart(ctx context.Context, m Manager) error {
-	for _, s := range []struct {
-		unit string
-		ask  func(context.Context) (Answer, error)
-	}{{HelperUnit, h.AskHelper}, {DaemonUnit, h.AskDaemon}} {
-		// A unit that failed too often is not started again otherwise.
-		if err := m.ResetFailed(ctx, s.unit); err != nil {
-			return err
-		}
-		if err := m.Restart(ctx, s.unit); err != nil {
-			return err
-		}
-		asking, cancel := context.WithTimeout(ctx, answerTime)
-		_, err := s.ask(asking)
-		cancel()
-		if err != nil {
-			return api.Errorf(api.KindInternal, "%s was started and does not answer: %w", s.unit, err).
-				WithHint("journalctl -e -u %s", strings.TrimSuffix(s.unit, ".service"))
-		}
+	if err := h.restartUnit(ctx, m, HelperUnit, h.AskHelper); err != nil {
+		return err
+	}
+	return h.restartUnit(ctx, m, DaemonUnit, h.AskDaemon)
+}
+
+func (h *Host) restartUnit(ctx context.Context, m Manager, unit string, ask func(context.Context) (Answer, error)) error {
+	// A unit that failed too often is not started again otherwise.
+	if err := m.ResetFailed(ctx, unit); err != nil {
+		return err
+	}
+	if err := m.Restart(ctx, unit); err != nil {
+		return err
+	}
+	asking, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	if _, err := ask(asking); err != nil {
+		return api.Errorf(api.KindInternal, "%s was started and does not answer: %w", unit, err).
+			WithHint("journalctl -e -u %s", strings.TrimSuffix(unit, ".service"))
 	}
 	return nil
 }

@@ -118,7 +118,7 @@ func (u *unpacker) check(h *tar.Header) error {
 	switch {
 	case h.Typeflag != tar.TypeReg:
 		return refuse("%s is %s, not a file", name, kind(h.Typeflag))
-	case u.from.read != u.next+block || len(h.PAXRecords) > 0:
+	case u.from.read != u.next+block:
 		// More than one header was read: extended ones can give an entry another
 		// name or size, and holes, and not every reader agrees about them.
 		return refuse("%s has an extended header", name)

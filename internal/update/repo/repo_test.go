@@ -177,6 +177,21 @@ func TestDamagedState(t *testing.T) {
 	}
 }
 
+// TestForgedState: a kept snapshot that is signed, and not the one that the
+// timestamp names, is replaced.
+func TestForgedState(t *testing.T) {
+	w := newWorld(t)
+	genuine, err := os.ReadFile(w.Metadata("1.snapshot.json"))
+	check(t, err)
+	forgeSnapshot(t, w, 1, 1)
+	check(t, os.Rename(w.Metadata("1.snapshot.json"), filepath.Join(w.state, "snapshot.json")))
+	check(t, os.WriteFile(w.Metadata("1.snapshot.json"), genuine, 0o644))
+	check(t, w.host.Refresh(t.Context()))
+	if got, err := os.ReadFile(filepath.Join(w.state, "snapshot.json")); err != nil || !bytes.Equal(got, genuine) {
+		t.Errorf("%s, %v", got, err)
+	}
+}
+
 // TestRotation: keys are replaced, and the ones that were revoked are worth
 // nothing any more, even if the server hides the new root again.
 func TestRotation(t *testing.T) {
