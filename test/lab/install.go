@@ -7,7 +7,6 @@ const build = "/lab/build"
 
 // Install installs the build for the owner, with a kernel and an image.
 func (l *Lab) Install() {
-	l.Run("%s/banger system install --owner %s", build, owner)
 	// A guest in the emulated lab, on a busy machine, takes its time.
 	settings := `boot_timeout = "6m"`
 	if !l.Firecracker() {
@@ -15,7 +14,8 @@ func (l *Lab) Install() {
 		// emulation in emulation.
 		settings += "\naccel = \"kvm\""
 	}
-	l.Run("test -e /etc/banger/config.toml || echo %s > /etc/banger/config.toml", Quote(settings))
+	l.Run("mkdir -p /etc/banger; test -e /etc/banger/config.toml || echo %s > /etc/banger/config.toml", Quote(settings))
+	l.Run("%s/banger system install --owner %s", build, owner)
 	l.Dev("banger kernel list | grep -q default || banger kernel import --host")
 	l.Dev("banger image list | grep -q '^tiny ' || banger image import /lab/busybox.tar tiny")
 }
