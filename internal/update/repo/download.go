@@ -1,0 +1,99 @@
+package repo
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"banger/api"
+	"banger/internal/fsx"
+)
+
+// Download gets an archive into dir, as a new file of the target's name, and
+// returns its path. It takes exactly the bytes that were signed, or leaves no
+// file. progress, which may be nil, is told how many bytes have come.
+func (r *Repository) Download(ctx context.Context, t Target, dir string, progress func(done, total int64)) (string, error) {
+	if err := fsx.NeedSpace(dir, t.Length); err != nil {
+		return "", err
+	}
+	b, err := r.get(ctx, fmt.Sprintf("targets/%x.%s", t.SHA256, t.Name))
+	if missing(err) {
+		return "", api.Errorf(api.KindNotFound, "cannot get %s: the repository's metadata names it and the server does not have it", t.Name)
+	}
+	if err != nil {
+		return "", err
+	}
+	defer b.close()
+	if b.length >= 0 && b.length != t.Length {
+		return "", wrongLength(t, fmt.Sprintf("the server offers %d", b.length))
+	}
+	path := filepath.Join(dir, t.Name)
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return "", fsx.DiskError("download "+t.Name, err)
+	}
+	err = copyExactly(file, b, t, progress)
+	if err == nil {
+		err = fsx.DiskError("download "+t.Name, file.Sync())
+	}
+	if err = errors.Join(err, file.Close()); err == nil {
+		err = fsx.DiskError("download "+t.Name, fsx.SyncDir(dir))
+	}
+	if err == nil {
+		return path, nil
+	}
+	return "", errors.Join(err, os.Remove(path))
+}
+
+// copyExactly writes the target's bytes and no other.
+func copyExactly(file io.Writer, b *body, t Target, progress func(done, total int64)) error {
+	sum := sha256.New()
+	buf := make([]byte, 128<<10)
+	for done := int64(0); done < t.Length; {
+		n, err := b.Read(buf[:min(int64(len(buf)), t.Length-done)])
+		sum.Write(buf[:n])
+		if _, err := file.Write(buf[:n]); err != nil {
+			return fsx.DiskError("download "+t.Name, err)
+		}
+		done += int64(n)
+		if progress != nil && n > 0 {
+			progress(done, t.Length)
+		}
+		switch {
+		case done == t.Length:
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return wrongLength(t, fmt.Sprintf("the server brought %d", done))
+		case err != nil:
+			return b.cause(err)
+		}
+	}
+	if [32]byte(sum.Sum(nil)) != t.SHA256 {
+		return refuse("cannot trust %s: its SHA-256 is %x, and %x is what was signed: it was altered", t.Name, sum.Sum(nil), t.SHA256).
+			WithHint("do not use this file; tell the repository's publisher")
+	}
+	return atEnd(b, t)
+}
+
+// atEnd looks for one byte more: a server that goes on is refused, however good
+// what came before.
+func atEnd(b *body, t Target) error {
+	switch n, err := io.ReadFull(b, make([]byte, 1)); {
+	case n > 0:
+		return wrongLength(t, "the server goes on after them")
+	case errors.Is(err, io.EOF):
+		return nil
+	default:
+		return b.cause(err)
+	}
+}
+
+func wrongLength(t Target, what string) error {
+	return refuse("cannot trust %s: %d bytes were signed, and %s", t.Name, t.Length, what).
+		WithHint("do not use this file; tell the repository's publisher")
+}
