@@ -8,6 +8,9 @@
 #   make lab-shell        a shell in a lab host
 #   make lab-bench        the same of system mode, in a lab host
 #   make docs             the generated reference pages
+#   make release          the files of a release: VERSION=vX.Y.Z, and the repository that
+#                         it updates itself from: ROOT=file REPOSITORY=url (docs/release.md)
+#   make release-check    the same again, from a clone; VERSION=vX.Y.Z, compared byte by byte
 
 SHELL    := /bin/bash
 PROGRAMS := banger bangerd bangerd-root banger-agent
@@ -19,7 +22,7 @@ ARGS     ?= --rm --timing -- uname -a
 BIN      := $(shell mkdir -p bin 2>/dev/null; if [ -w bin ]; then echo bin; else echo "$${XDG_CACHE_HOME:-$$HOME/.cache}/banger/build"; fi)
 export CGO_ENABLED := 0
 
-.PHONY: run build deps test race check lint docs bench lab lab-shell lab-bench clean
+.PHONY: run build deps test race check lint docs bench lab lab-shell lab-bench release release-check clean
 
 run: deps build
 	@'$(BIN)/banger' vm run $(ARGS)
@@ -64,6 +67,15 @@ lab-shell: build
 
 lab-bench: build
 	@scripts/lab-bench.sh '$(BIN)'
+
+# Not what git says: a release is what its maker calls it.
+release: private VERSION := $(if $(filter command line environment,$(origin VERSION)),$(VERSION))
+release:
+	@scripts/need-go.sh
+	@go run ./tools/release build --version '$(VERSION)' --root '$(ROOT)' --repository '$(REPOSITORY)' --download '$(DOWNLOAD)'
+
+release-check:
+	@go run ./tools/release check 'dist/$(VERSION)'
 
 clean:
 	rm -rf bin
