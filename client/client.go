@@ -33,6 +33,8 @@ type Client struct {
 	version  string
 	mismatch func(daemon string)
 	once     sync.Once
+	// beforeStart may say which program the daemon is.
+	beforeStart func(context.Context) (program string, err error)
 }
 
 // VersionHeader carries the daemon's version in each of its answers.
@@ -62,6 +64,13 @@ func (c *Client) WithoutStart() *Client {
 // than the caller, and returns the client.
 func (c *Client) OnOtherVersion(own string, warn func(daemon string)) *Client {
 	c.version, c.mismatch = own, warn
+	return c
+}
+
+// BeforeStart has do called before the daemon is started, while nobody else can
+// start it, and returns the client. It may name the daemon's program.
+func (c *Client) BeforeStart(do func(context.Context) (program string, err error)) *Client {
+	c.beforeStart = do
 	return c
 }
 

@@ -27,6 +27,10 @@ func (c *Client) StopAndWait(ctx context.Context) error {
 		return api.AsError(err)
 	}
 	defer mayStart()
+	return c.stopHeld(ctx)
+}
+
+func (c *Client) stopHeld(ctx context.Context) error {
 	if err := c.Stop(ctx); err != nil {
 		return api.AsError(err)
 	}
@@ -36,6 +40,36 @@ func (c *Client) StopAndWait(ctx context.Context) error {
 		return api.AsError(err)
 	}
 	gone()
+	return nil
+}
+
+// Halted keeps everybody from starting the daemon.
+type Halted struct {
+	c       *Client
+	release func()
+}
+
+// Halt has the daemon end where it runs, waits until it has, and keeps it from
+// being started by others until it is started from what is returned.
+func (c *Client) Halt(ctx context.Context) (*Halted, error) {
+	mayStart, err := lock(ctx, c.paths.StartLock())
+	if err != nil {
+		return nil, api.AsError(err)
+	}
+	if err := c.stopHeld(ctx); err != nil && api.KindOf(err) != api.KindNotFound {
+		mayStart()
+		return nil, err
+	}
+	return &Halted{c, mayStart}, nil
+}
+
+// Start starts a daemon's program and returns when it answers; then the halt is
+// over.
+func (h *Halted) Start(ctx context.Context, program string) error {
+	if err := h.c.spawn(ctx, program); err != nil {
+		return err
+	}
+	h.release()
 	return nil
 }
 

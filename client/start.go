@@ -44,7 +44,20 @@ func (c *Client) startDaemon(ctx context.Context) error {
 	if conn, err := fsx.DialUnix(ctx, c.paths.Socket()); err == nil {
 		return conn.Close()
 	}
-	return c.spawn(ctx)
+	if c.beforeStart != nil {
+		program, err := c.beforeStart(ctx)
+		if err != nil {
+			return err
+		}
+		if program != "" {
+			return c.spawn(ctx, program)
+		}
+	}
+	program, err := FindDaemon()
+	if err != nil {
+		return err
+	}
+	return c.spawn(ctx, program)
 }
 
 // lock takes the lock file at path, or gives up when ctx ends.
@@ -87,11 +100,7 @@ func flock(f *os.File) error {
 
 // spawn starts the daemon as a session of its own and waits until it is ready.
 // It does not end with ctx or this process.
-func (c *Client) spawn(ctx context.Context) error {
-	program, err := FindDaemon()
-	if err != nil {
-		return err
-	}
+func (c *Client) spawn(ctx context.Context, program string) error {
 	log, err := c.openLog()
 	if err != nil {
 		return api.Errorf(api.KindDenied, "cannot open the daemon's log: %w", err)

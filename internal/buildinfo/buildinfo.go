@@ -3,6 +3,7 @@ package buildinfo
 
 import (
 	"cmp"
+	"encoding/base64"
 	"runtime"
 	"runtime/debug"
 )
@@ -10,6 +11,20 @@ import (
 // Set by the linker: -X banger/internal/buildinfo.version=… and so on. Empty
 // in a plain `go build`, where the Go tool's own stamp is used.
 var version, commit string
+
+// What a release trusts, set in the same way: root.json of the release repository
+// (TUF specification, 4.3) in base64, and where that repository is.
+var updateRoot, updateRepository string
+
+// Update returns what this build trusts for updates and where it looks for them;
+// nothing, where it is no release.
+func Update() (root []byte, repository string) {
+	root, err := base64.StdEncoding.DecodeString(updateRoot)
+	if err != nil {
+		return nil, updateRepository
+	}
+	return root, updateRepository
+}
 
 // Info describes one build.
 type Info struct {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"banger/client"
 	"banger/internal/buildinfo"
 	"banger/internal/paths"
+	"banger/internal/update"
 
 	"golang.org/x/term"
 )
@@ -37,13 +39,28 @@ func (a *app) client() (*client.Client, error) {
 		return nil, err
 	}
 	version := buildinfo.Get().Version
-	return client.New(p).OnOtherVersion(version, func(daemon string) {
+	return client.New(p).BeforeStart(a.endUpdate(p)).OnOtherVersion(version, func(daemon string) {
 		cure := "`banger daemon stop` lets the next command start the new one"
 		if p.Managed {
 			cure = "`sudo banger system install` installs this one"
 		}
 		a.note("the daemon is version %s and this is %s: %s; VMs run on", daemon, version, cure)
 	}), nil
+}
+
+// endUpdate ends an update of the user's own installation that was interrupted,
+// before the daemon is started.
+func (a *app) endUpdate(p paths.Paths) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		if p.Managed {
+			return "", nil
+		}
+		dir, err := programDir()
+		if err != nil {
+			return "", err
+		}
+		return update.RecoverUser(ctx, p, dir, a.step)
+	}
 }
 
 // note prints one calm line on standard error.

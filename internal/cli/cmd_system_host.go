@@ -25,6 +25,10 @@ func (a *app) machine() *system.Host {
 	h.AskHelper = func(ctx context.Context) (system.Answer, error) {
 		var hello rootapi.HelloAnswer
 		_, err := helper.Do(ctx, rootapi.HelloCall{}, &hello)
+		// An updater asks a helper of another version, which may have another contract.
+		if other := (*rootapi.OtherProtocol)(nil); errors.As(err, &other) {
+			return system.Answer{Version: other.Helper}, nil
+		}
 		return system.Answer{Version: hello.Version}, err
 	}
 	h.StopVMs = func(ctx context.Context) error { return stopRunning(ctx, daemon) }

@@ -24,11 +24,16 @@ func newVersion(a *app) *cobra.Command {
 					Protocol int `json:"protocol"`
 				}{info, api.Version})
 			}
-			_, err := fmt.Fprintf(a.out, "banger %s (commit %s, %s, %s, protocol %d)\n",
-				info.Version, info.Commit, info.Go, info.Platform, api.Version)
+			_, err := fmt.Fprintln(a.out, versionLine())
 			return err
 		},
 	}
 	addJSON(cmd, &asJSON)
 	return cmd
+}
+
+// versionLine is what an update reads of a new version before it is switched to.
+func versionLine() string {
+	info := buildinfo.Get()
+	return fmt.Sprintf("banger %s (commit %s, %s, %s, protocol %d)", info.Version, info.Commit, info.Go, info.Platform, api.Version)
 }

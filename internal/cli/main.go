@@ -119,7 +119,9 @@ stop it.`,
 		SilenceUsage:  true,
 		Args:          noArgs,
 		RunE:          showHelp,
+		Version:       versionLine(),
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetIn(a.in)
 	root.SetOut(a.out)
@@ -129,7 +131,8 @@ stop it.`,
 	})
 	root.AddCommand(
 		newVM(a), newPs(a), newImage(a), newKernel(a), newDoctor(a),
-		newDaemon(a), newSystem(a), newConfig(a), newCompletion(a), newVersion(a),
+		newDaemon(a), newSystem(a), newUpdate(a), newConfig(a), newCompletion(a), newVersion(a),
+		newUpdateApply(a), newUpdateRecover(a), newUpdateFiles(a),
 	)
 	return root
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"banger/api"
+	"banger/internal/update/hold"
 )
 
 func (s *Server) listImages(w http.ResponseWriter, r *http.Request) error {
@@ -17,6 +18,9 @@ func (s *Server) showImage(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) deleteImage(w http.ResponseWriter, r *http.Request) error {
+	if err := hold.Check(s.hold, "image.delete"); err != nil {
+		return err
+	}
 	if err := s.svc.Images.Delete(r.Context(), r.PathValue("image")); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"banger/api"
+	"banger/internal/update/hold"
 )
 
 func (s *Server) listKernels(w http.ResponseWriter, r *http.Request) error {
@@ -17,6 +18,9 @@ func (s *Server) showKernel(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) deleteKernel(w http.ResponseWriter, r *http.Request) error {
+	if err := hold.Check(s.hold, "kernel.delete"); err != nil {
+		return err
+	}
 	if err := s.svc.Kernels.Delete(r.Context(), r.PathValue("kernel")); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"banger/api"
+	"banger/internal/update/hold"
 )
 
 func (s *Server) listVMs(w http.ResponseWriter, r *http.Request) error {
@@ -63,6 +64,9 @@ func (s *Server) killVM(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) renameVM(w http.ResponseWriter, r *http.Request) error {
+	if err := hold.Check(s.hold, "vm.rename"); err != nil {
+		return err
+	}
 	req, err := decode[api.RenameVM](w, r)
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"banger/internal/driver"
 	"banger/internal/op"
 	"banger/internal/store"
+	"banger/internal/update/hold"
 	"banger/internal/vm"
 )
 
@@ -58,6 +59,13 @@ func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
 		return nil, errors.Join(err, st.Close())
 	}
 	ops := op.NewManager(st, env.Log)
+	ops.Gate(func(kind string) error {
+		// What ends may go: `vm run --rm` removes its VM whatever else goes on.
+		if kind == vm.KindDelete {
+			return nil
+		}
+		return hold.Check(env.Paths.Hold(), kind)
+	})
 	c := parts.Config
 	vms := vm.New(vm.Options{
 		Paths: env.Paths, Store: st, Ops: ops, Images: parts.Images, Kernels: parts.Kernels,

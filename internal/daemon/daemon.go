@@ -27,12 +27,26 @@ func Main(args []string, program Program) int {
 	flags := flag.NewFlagSet("bangerd", flag.ContinueOnError)
 	version := flags.Bool("version", false, "print the version and exit")
 	system := flags.Bool("system", false, "be this machine's daemon: use the directories of system mode")
+	check := flags.Bool("check-migrations", false, "say whether the store's schema would be changed, and exit: 0 no, 1 yes, 2 it cannot be")
+	backUp := flags.String("backup-store", "", "copy the store beside itself under the `NAME`, and exit")
+	restore := flags.String("restore-store", "", "restore the copy of the store of that `NAME`, and exit")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
 	if *version {
 		fmt.Printf("bangerd %s (%s)\n", program.Version, program.Commit)
 		return 0
+	}
+	if *check || *backUp+*restore != "" {
+		p, err := daemonPaths(*system)
+		switch {
+		case err != nil:
+			fmt.Fprintf(os.Stderr, "bangerd: %s\n", api.AsError(err).Message)
+			return 2
+		case *check:
+			return checkMigrations(context.Background(), p, os.Stdout, os.Stderr)
+		}
+		return moveStore(context.Background(), p, *backUp, *restore, os.Stderr)
 	}
 	ready := takeReadiness()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
@@ -57,10 +71,7 @@ func runProcess(program Program, log *slog.Logger, ready *readiness, system bool
 	unheard := make(chan os.Signal, 1)
 	signal.Notify(unheard, syscall.SIGHUP, syscall.SIGPIPE)
 	defer signal.Stop(unheard)
-	p, err := paths.User()
-	if system {
-		p, err = paths.System(), nil
-	}
+	p, err := daemonPaths(system)
 	if err != nil {
 		return err
 	}
@@ -69,6 +80,13 @@ func runProcess(program Program, log *slog.Logger, ready *readiness, system bool
 		tellSystemd(log, systemd.Ready)
 		context.AfterFunc(ctx, func() { tellSystemd(log, systemd.Stopping) })
 	})
+}
+
+func daemonPaths(system bool) (paths.Paths, error) {
+	if system {
+		return paths.System(), nil
+	}
+	return paths.User()
 }
 
 // tellSystemd says how the daemon is, where systemd started it. Nothing else

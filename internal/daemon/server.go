@@ -39,6 +39,7 @@ type Server struct {
 	program Program
 	socket  string
 	home    string
+	hold    string // the file that is there while an update is being proven
 	started time.Time
 	http    *http.Server
 
@@ -60,7 +61,7 @@ type Server struct {
 func NewServer(program Program, env Env) *Server {
 	s := &Server{
 		log: env.Log, program: program, started: time.Now(),
-		socket: env.Paths.Socket(), home: env.Paths.Data, opened: make(chan struct{}),
+		socket: env.Paths.Socket(), home: env.Paths.Data, hold: env.Paths.Hold(), opened: make(chan struct{}),
 	}
 	s.stopping, s.stop = context.WithCancelCause(context.Background())
 	s.cut, s.cutNow = context.WithCancel(context.Background())

@@ -62,6 +62,11 @@ type Manager struct {
 	stop   context.CancelCauseFunc
 	wg     sync.WaitGroup
 
+	gate func(kind string) error
+	// beginning is held, shared, from the look at the gate until the operation is
+	// in the list: who shuts the gate and then lists misses none.
+	beginning sync.RWMutex
+
 	mu  sync.Mutex
 	ops []*Op // oldest first
 }
@@ -69,8 +74,13 @@ type Manager struct {
 // NewManager returns a manager that records in log.
 func NewManager(log Log, logger *slog.Logger) *Manager {
 	ctx, stop := context.WithCancelCause(context.Background())
-	return &Manager{log: log, logger: logger, ctx: ctx, stop: stop}
+	return &Manager{log: log, logger: logger, ctx: ctx, stop: stop, gate: func(string) error { return nil }}
 }
+
+// Gate has may asked before an operation begins: its error refuses the operation.
+// What an earlier daemon left is taken up without. It is called before the first
+// operation.
+func (m *Manager) Gate(may func(kind string) error) { m.gate = may }
 
 // errStopping is the cause of operations that the daemon's own end interrupts:
 // they are neither finished nor undone, and the next daemon takes them up.
@@ -96,7 +106,15 @@ func (m *Manager) Start(ctx context.Context, plan Plan) (*Op, error) {
 		ID: NewID(), Kind: plan.Kind, Target: plan.Target,
 		Step: plan.Steps[0].Name, Status: api.OpRunning, StartedAt: time.Now(),
 	}
-	if err := m.log.BeginOperation(ctx, row); err != nil && !plan.tolerates(err) {
+	m.beginning.RLock()
+	defer m.beginning.RUnlock()
+	err := m.gate(plan.Kind)
+	if err == nil {
+		if err = m.log.BeginOperation(ctx, row); plan.tolerates(err) {
+			err = nil
+		}
+	}
+	if err != nil {
 		plan.ended(newOp(row, nil))
 		return nil, err
 	}
@@ -245,6 +263,8 @@ func (m *Manager) Get(id string) (*Op, error) {
 
 // List returns the operations of this daemon's lifetime, newest first.
 func (m *Manager) List() []api.Operation {
+	m.beginning.Lock() // and what is just beginning
+	defer m.beginning.Unlock()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	rows := make([]api.Operation, 0, len(m.ops))

@@ -90,6 +90,23 @@ func (p Paths) VMs() string { return filepath.Join(p.Data, "vms") }
 // VM is the directory of one VM.
 func (p Paths) VM(id string) string { return filepath.Join(p.VMs(), id) }
 
+// Update holds what an update of banger has to remember. In system mode it is
+// root's.
+func (p Paths) Update() string {
+	if p.Managed {
+		return systemState + "/update"
+	}
+	return filepath.Join(p.Data, "update")
+}
+
+// Hold is there while an update is being proven, for the daemon to see.
+func (p Paths) Hold() string {
+	if p.Managed {
+		return RootRun + "/update-hold"
+	}
+	return filepath.Join(p.Update(), "hold")
+}
+
 // Images holds the image cache.
 func (p Paths) Images() string { return filepath.Join(p.Data, "images") }
 

@@ -126,9 +126,18 @@ func (c *Client) broken(ctx context.Context, verb Verb, err error) error {
 	return err
 }
 
+// OtherProtocol is the error of a helper that has another contract. It answers all
+// the same, and says which version it is.
+type OtherProtocol struct {
+	Helper string // its version
+	error
+}
+
+func (e *OtherProtocol) Unwrap() error { return e.error }
+
 func (c *Client) judge(r Response, answer any) error {
 	if r.Protocol != protocol {
-		return mismatch(r.Version, c.Version)
+		return &OtherProtocol{Helper: r.Version, error: mismatch(r.Version, c.Version)}
 	}
 	if r.Error != nil {
 		return r.Error

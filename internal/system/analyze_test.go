@@ -28,7 +28,8 @@ func TestUnitsForSystemd(t *testing.T) {
 	var paths []string
 	for _, name := range unitNames {
 		// Programs that every machine has, too: they must exist.
-		text := strings.NewReplacer("/usr/local/lib/banger/current/bangerd-root", "/bin/true", "/usr/local/lib/banger/current/bangerd", "/bin/true").Replace(rendered[name])
+		text := strings.NewReplacer("/usr/local/lib/banger/current/bangerd-root", "/bin/true", "/usr/local/lib/banger/current/bangerd", "/bin/true",
+			"/usr/local/lib/banger/updating/banger", "/bin/true").Replace(rendered[name])
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)

@@ -14,8 +14,9 @@ import (
 
 // The units that are installed.
 const (
-	HelperUnit = "bangerd-root.service"
-	DaemonUnit = "bangerd.service"
+	HelperUnit  = "bangerd-root.service"
+	DaemonUnit  = "bangerd.service"
+	RecoverUnit = "banger-update-recover.service" // at boot, after an update that power was lost in
 )
 
 // Manager is what is needed of systemd; *systemd.Bus is one.

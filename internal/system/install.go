@@ -85,6 +85,10 @@ func (h *Host) plan(ctx context.Context, o InstallOptions) (record.Record, error
 	if _, err := h.ourRules(); err != nil {
 		return record.Record{}, err
 	}
+	if _, err := os.Lstat(h.path(paths.System().Update() + "/journal.json")); err == nil {
+		return record.Record{}, api.Errorf(api.KindConflict, "cannot install: an update is not over").
+			WithHint("sudo banger update   says more, and ends one that was interrupted")
+	}
 	if err := h.needSpace(size + spareSpace); err != nil {
 		return record.Record{}, err
 	}
@@ -221,6 +225,7 @@ func (h *Host) makeDirs(r record.Record) error {
 		{stateDir, 0o755, 0, 0},
 		{paths.Jails, 0o711, 0, 0}, // a jail's user passes through
 		{paths.BootFiles, 0o755, 0, 0},
+		{paths.System().Update(), 0o700, 0, 0},
 		{paths.System().Data, 0o700, r.UID, r.GID},
 		{paths.System().Cache, 0o700, r.UID, r.GID},
 	} {
@@ -253,7 +258,7 @@ func (h *Host) startUnits(ctx context.Context) error {
 	if err := m.Reload(ctx); err != nil {
 		return err
 	}
-	if err := m.Enable(ctx, HelperUnit, DaemonUnit); err != nil {
+	if err := m.Enable(ctx, HelperUnit, DaemonUnit, RecoverUnit); err != nil {
 		return err
 	}
 	return h.restart(ctx, m)

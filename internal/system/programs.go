@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"banger/api"
 	"banger/internal/fsx"
 	"banger/internal/paths"
@@ -72,7 +70,7 @@ func (h *Host) copyPrograms(from, version string) error {
 	}
 	err = errors.Join(os.Chmod(stage, 0o755), h.Chown(stage, 0, 0), fsx.SyncDir(stage))
 	if err == nil {
-		err = swap(stage, filepath.Join(dir, version))
+		err = fsx.Swap(stage, filepath.Join(dir, version))
 	}
 	return fsx.DiskError("install the programs", errors.Join(err, fsx.SyncDir(dir)))
 }
@@ -102,42 +100,9 @@ func (h *Host) copyProgram(from, to string) error {
 	return errors.Join(err, out.Chmod(0o755), h.Chown(to, 0, 0), out.Sync(), out.Close())
 }
 
-// swap moves the new directory to where an old one may be, which is then where
-// the new one was. Programs that run keep the files they have open.
-func swap(new, old string) error {
-	err := unix.Renameat2(unix.AT_FDCWD, new, unix.AT_FDCWD, old, unix.RENAME_EXCHANGE)
-	if errors.Is(err, unix.ENOENT) {
-		return os.Rename(new, old)
-	}
-	if errors.Is(err, unix.EINVAL) { // a file system that cannot (renameat2(2))
-		if err := os.RemoveAll(old); err != nil {
-			return err
-		}
-		return os.Rename(new, old)
-	}
-	return err
-}
-
 // switchTo points the link "current" at a version, in one step.
 func (h *Host) switchTo(version string) error {
-	return fsx.DiskError("switch to the new version", relink("versions/"+version, h.path(current)))
-}
-
-func relink(target, link string) error {
-	if now, err := os.Readlink(link); err == nil && now == target {
-		return nil
-	}
-	temporary := filepath.Join(filepath.Dir(link), "."+filepath.Base(link)+".new")
-	if err := os.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	if err := os.Symlink(target, temporary); err != nil {
-		return err
-	}
-	if err := os.Rename(temporary, link); err != nil {
-		return err
-	}
-	return fsx.SyncDir(filepath.Dir(link))
+	return fsx.DiskError("switch to the new version", fsx.Relink("versions/"+version, h.path(current)))
 }
 
 // prune removes all versions but those to keep.
@@ -184,7 +149,7 @@ func (h *Host) linkCommands() error {
 		if err := os.MkdirAll(h.path(paths.Commands), 0o755); err != nil {
 			return api.AsError(err)
 		}
-		if err := relink(fromCommands+name, filepath.Join(h.path(paths.Commands), name)); err != nil {
+		if err := fsx.Relink(fromCommands+name, filepath.Join(h.path(paths.Commands), name)); err != nil {
 			return fsx.DiskError("install the command "+name, err)
 		}
 	}

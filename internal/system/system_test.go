@@ -210,7 +210,7 @@ func TestAnInstallationHasOneOwner(t *testing.T) {
 
 // TestInterrupted: whatever step fails, running it again completes it.
 func TestInterrupted(t *testing.T) {
-	for _, call := range []string{"connect", "reload", "enable " + HelperUnit + " " + DaemonUnit, "restart " + HelperUnit, "restart " + DaemonUnit} {
+	for _, call := range []string{"connect", "reload", "enable " + HelperUnit + " " + DaemonUnit + " " + RecoverUnit, "restart " + HelperUnit, "restart " + DaemonUnit} {
 		w := newWorld(t)
 		w.fails[call] = errors.New("interrupted")
 		if err := w.install(); err == nil {
@@ -222,7 +222,7 @@ func TestInterrupted(t *testing.T) {
 		}
 		golden(t, "installed.txt", w.tree())
 	}
-	for _, call := range []string{"stop " + DaemonUnit, "traces", "stop " + HelperUnit, "disable " + HelperUnit + " " + DaemonUnit, "reload", "reset " + DaemonUnit} {
+	for _, call := range []string{"stop " + DaemonUnit, "traces", "stop " + HelperUnit, "disable " + HelperUnit + " " + DaemonUnit + " " + RecoverUnit, "reload", "reset " + DaemonUnit} {
 		w := newWorld(t)
 		clean := w.tree()
 		if err := w.install(); err != nil {

@@ -117,7 +117,7 @@ func (h *Host) stopHelper(ctx context.Context, m Manager) error {
 }
 
 func (h *Host) dropUnits(ctx context.Context, m Manager) error {
-	if err := m.Disable(ctx, HelperUnit, DaemonUnit); err != nil {
+	if err := m.Disable(ctx, HelperUnit, DaemonUnit, RecoverUnit); err != nil {
 		return err
 	}
 	if err := h.removeUnits(); err != nil {
@@ -144,7 +144,7 @@ func (h *Host) removePrograms() error {
 // removeDirs removes what can be made again, and with purge the rest too. The
 // runtime directories are preserved by systemd.
 func (h *Host) removeDirs(purge bool) error {
-	gone := []string{paths.System().Run, paths.RootRun, paths.Jails, paths.BootFiles}
+	gone := []string{paths.System().Run, paths.RootRun, paths.Jails, paths.BootFiles, paths.System().Update()}
 	if purge {
 		gone = append(gone, paths.System().Cache, paths.System().Data, stateDir)
 	}

@@ -24,7 +24,7 @@ const unitDir = "/etc/systemd/system"
 const mark = "# Written by `banger system install`"
 
 // unitNames are the unit files, in the order in which they are written.
-var unitNames = []string{vmid.Slice, HelperUnit, DaemonUnit}
+var unitNames = []string{vmid.Slice, HelperUnit, DaemonUnit, RecoverUnit}
 
 // Units renders the unit files for an owner. kvmGroup says that the machine has a
 // group of that name, which may open /dev/kvm.

@@ -35,6 +35,9 @@ type Unit struct {
 	ProtectHome           string
 	ReadWritePaths        []string
 
+	// Restart and RestartDelay have systemd start the program again.
+	Restart        string
+	RestartDelay   time.Duration
 	KillMode       string
 	TimeoutStop    time.Duration
 	OOMPolicy      string
@@ -98,6 +101,8 @@ func (u Unit) limits(p *list) {
 	p.add("LimitCORESoft", uint64(0))
 	p.number("LimitNOFILE", u.LimitNOFILE)
 	p.number("LimitNOFILESoft", u.LimitNOFILE)
+	p.text("Restart", u.Restart)
+	p.number("RestartUSec", uint64(u.RestartDelay.Microseconds()))
 	p.text("KillMode", u.KillMode)
 	p.number("TimeoutStopUSec", uint64(u.TimeoutStop.Microseconds()))
 	p.text("OOMPolicy", u.OOMPolicy)

@@ -22,9 +22,11 @@ const (
 	kindStop    = "vm.stop"
 	kindRestart = "vm.restart"
 	kindKill    = "vm.kill"
-	kindDelete  = "vm.delete"
 	kindPrune   = "vm.prune"
 )
+
+// KindDelete is the kind of the operations that delete a VM.
+const KindDelete = "vm.delete"
 
 const (
 	mib = 1 << 20
@@ -192,7 +194,7 @@ func (s *Service) createPlan(e *entry, kind string) op.Plan {
 func (s *Service) plan(e *entry, kind string, steps []op.Step) op.Plan {
 	return op.Plan{
 		Kind: kind, Target: e.vm.ID, Steps: steps,
-		FreesSpace: slices.Contains([]string{kindStop, kindKill, kindDelete}, kind),
+		FreesSpace: slices.Contains([]string{kindStop, kindKill, KindDelete}, kind),
 		Ended: func(*op.Op) {
 			s.release(e)
 			s.autoRemove(e)

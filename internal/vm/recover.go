@@ -116,7 +116,7 @@ func (s *Service) planOf(e *entry, kind string, otherwise op.Plan) op.Plan {
 		return s.plan(e, kind, s.restartSteps(e))
 	case kindKill:
 		return s.plan(e, kind, s.killSteps(e))
-	case kindDelete:
+	case KindDelete:
 		return s.plan(e, kind, s.deleteSteps(e))
 	}
 	s.release(e)

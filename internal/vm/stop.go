@@ -107,7 +107,7 @@ func (s *Service) Delete(ctx context.Context, ref string, force bool) (*op.Op, e
 			return s.alreadyDeleted(ctx, id, err)
 		}
 	}
-	return s.startOn(ctx, ref, kindDelete, func(e *entry) error {
+	return s.startOn(ctx, ref, KindDelete, func(e *entry) error {
 		if e.run != nil && !force {
 			return api.Errorf(api.KindConflict, "VM %s is running", e.vm.Name).
 				WithHint("banger vm stop %[1]s, or: banger vm delete --force %[1]s", e.vm.Name)
@@ -150,7 +150,7 @@ func (s *Service) alreadyDeleted(ctx context.Context, id string, err error) (*op
 		return nil, err
 	}
 	nothing := func(context.Context, api.Report) error { return nil }
-	return s.Ops.Start(ctx, op.Plan{Kind: kindDelete, Target: id, Steps: []op.Step{{Name: "record", Do: nothing}}})
+	return s.Ops.Start(ctx, op.Plan{Kind: KindDelete, Target: id, Steps: []op.Step{{Name: "record", Do: nothing}}})
 }
 
 // Rename gives a VM a new name. The guest takes it as its host name at its next

@@ -62,8 +62,14 @@ func Repository() (string, error) {
 
 // Build compiles one of the programs below cmd into dir and returns its path.
 func Build(ctx context.Context, dir, program string) (string, error) {
+	return BuildVersion(ctx, dir, program, "")
+}
+
+// BuildVersion is Build of a program that says it is of a version, as a release is.
+func BuildVersion(ctx context.Context, dir, program, version string) (string, error) {
 	path := filepath.Join(dir, program)
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "banger/cmd/"+program)
+	flags := "-ldflags=-s -w -X banger/internal/buildinfo.version=" + version
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", flags, "-o", path, "banger/cmd/"+program)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("cannot build %s: %w\n%s", program, err, out)

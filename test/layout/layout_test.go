@@ -44,7 +44,14 @@ var leaves = []string{"api", "internal/buildinfo", "internal/execx", "internal/f
 // stands for everything below x.
 var known = map[string][]string{
 	"client":       {"internal/guest"},
-	"internal/cli": {"client", "internal/guest", "internal/config", "internal/doctor", "internal/system", "internal/rootapi"},
+	"internal/cli": {"client", "internal/guest", "internal/config", "internal/doctor", "internal/system", "internal/rootapi", "internal/update", "internal/update/journal", "internal/update/repo"},
+
+	"internal/update": {
+		"client", "internal/op", "internal/proc", "internal/system", "internal/system/record", "internal/systemd",
+		"internal/update/archive", "internal/update/hold", "internal/update/journal", "internal/update/release", "internal/update/repo",
+	},
+	"internal/update/journal": {"internal/proc", "internal/system/record"},
+	"internal/update/hold":    {},
 
 	"internal/config": {},
 	"internal/doctor": {"internal/driver", "internal/rootapi"},
@@ -72,7 +79,7 @@ var known = map[string][]string{
 	"internal/daemon/fcproc": {"internal/proc"},
 	"internal/leaks":         {},
 
-	"internal/daemon": {"internal/systemd", "internal/rootapi", "internal/network", "internal/vm", "internal/op", "internal/store", "internal/config", "internal/console", "internal/disk", "internal/driver"},
+	"internal/daemon": {"internal/update/hold", "internal/system/record", "internal/systemd", "internal/rootapi", "internal/network", "internal/vm", "internal/op", "internal/store", "internal/config", "internal/console", "internal/disk", "internal/driver"},
 	"internal/vm":     {"internal/op", "internal/disk", "internal/driver", "internal/guest", "internal/agentproto", "internal/console", "internal/leaks"},
 	"internal/op":     {},
 	"internal/store":  {"internal/op"},
@@ -150,6 +157,7 @@ var forbidden = map[string]map[string]string{
 		"banger/internal/op":                            "as internal/daemon",
 		"banger/internal/image":                         "root reads no image",
 		"banger/internal/guest":                         "root talks to no guest",
+		"banger/internal/update":                        "an update replaces the helper, which has no part in it",
 		"banger/internal/driver/jailed":                 "that is the side that asks",
 		"banger/internal/driver/fake":                   "a fake belongs into tests",
 		"github.com/google/go-containerregistry/pkg/v1": "root fetches nothing",

@@ -1,0 +1,321 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"banger/api"
+	"banger/internal/buildinfo"
+	"banger/internal/faultpoint"
+	"banger/internal/paths"
+	"banger/internal/system"
+	"banger/internal/update"
+	"banger/internal/update/journal"
+	"banger/internal/update/repo"
+
+	"github.com/spf13/cobra"
+)
+
+// exitAvailable is what `banger update --check` ends with where there is another
+// version.
+const exitAvailable = 10
+
+// settleTime is how long a new version has to stay up before it counts as proven:
+// a daemon that crashes at its start is started again after a tenth of a second.
+const settleTime = 10 * time.Second
+
+// updateFlags are how an update was asked for.
+type updateFlags struct {
+	check, dryRun, force, back bool
+	to, repository, root       string
+	settle                     time.Duration
+}
+
+func newUpdate(a *app) *cobra.Command {
+	var f updateFlags
+	cmd := &cobra.Command{
+		Use:   "update",
+		Short: "Update banger; VMs run on",
+		Long: `Update banger to the latest release, or to another one, while VMs run on. The
+release's signatures are checked, its programs are tried out, and then both
+daemons are restarted with it. It has to prove itself: both daemons answer, every
+VM runs on, commands can be run in it, the doctor finds nothing new. Otherwise
+everything becomes as it was, by itself.
+
+The update is carried out by a process of its own. Ctrl-C leaves it alone, and
+what interrupts it, be it a loss of power, is followed by its end or its way back.
+
+With --check, only say whether there is another version: the status is 10 then.`,
+		Example: `  sudo banger update                 # of this machine's installation
+  banger update                      # of your own
+  banger update --check
+  banger update --dry-run            # what would be changed
+  banger update --rollback           # back to the version before`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.update(cmd.Context(), cmd, f) },
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&f.check, "check", false, "say whether there is another version, and change nothing")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "try the new version out, say what would be changed, and change nothing")
+	flags.StringVar(&f.to, "to", "", "the `VERSION` to update to (default: the latest)")
+	flags.BoolVar(&f.force, "force", false, "do not wait for work on VMs, which the new version takes up")
+	flags.BoolVar(&f.back, "rollback", false, "go back to the version before the newest update")
+	flags.StringVar(&f.repository, "repository", "", "the `URL` of the releases (default: built in)")
+	flags.StringVar(&f.root, "root", "", "a `FILE` with the repository's root.json to trust (default: built in)")
+	flags.DurationVar(&f.settle, "settle", settleTime, "how long the new version has to stay up")
+	_ = flags.MarkHidden("settle") // for tests
+	return cmd
+}
+
+// installation is what is to be updated.
+type installation struct {
+	machine update.Machine
+	from    journal.Build
+	sudo    string
+}
+
+func (a *app) update(ctx context.Context, cmd *cobra.Command, f updateFlags) error {
+	if f.back && (f.to != "" || f.check) || f.check && f.dryRun {
+		return usagef(cmd, "these flags cannot be used together")
+	}
+	in, err := a.installation()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(in.machine.Journal()); err == nil {
+		return a.goOn(ctx, in)
+	}
+	var plan update.Plan
+	if f.back {
+		plan, err = in.machine.BeginBack(ctx, in.from, f.options(nil))
+	} else {
+		plan, err = a.beginUpdate(ctx, in, f)
+	}
+	switch {
+	case err != nil:
+		return err
+	case f.dryRun:
+		return a.printPlan(plan)
+	case !plan.Begun:
+		return nil
+	}
+	return a.followUpdate(ctx, in)
+}
+
+func (f updateFlags) options(progress api.Report) update.Options {
+	return update.Options{To: f.to, Force: f.force, DryRun: f.dryRun, Settle: f.settle, Progress: progress}
+}
+
+// installation finds which installation this program belongs to.
+func (a *app) installation() (installation, error) {
+	p, err := paths.Choose()
+	if err != nil {
+		return installation{}, err
+	}
+	dir, err := programDir()
+	if err != nil {
+		return installation{}, err
+	}
+	if !p.Managed {
+		prefix, err := update.Prefix(dir)
+		build := buildinfo.Get()
+		return installation{update.OfUser(p, prefix, a.step), journal.Build{Version: build.Version, Commit: build.Commit}, ""}, err
+	}
+	h := a.machine()
+	if err := h.NeedRoot("update", "banger update"); err != nil {
+		return installation{}, err
+	}
+	r, err := h.Installed(dir)
+	return installation{update.OfSystem(h, r, a.step), journal.Build{Version: r.Version, Commit: r.Commit, BuiltAt: r.BuiltAt}, "sudo "}, err
+}
+
+// beginUpdate asks the repository and prepares what there is.
+func (a *app) beginUpdate(ctx context.Context, in installation, f updateFlags) (update.Plan, error) {
+	src, err := openRepository(in.machine.State, f)
+	if err != nil {
+		return update.Plan{}, err
+	}
+	target, available, err := update.Find(ctx, src, in.from, f.to, a.step)
+	if err != nil {
+		return update.Plan{}, err
+	}
+	if !available {
+		_, err := fmt.Fprintf(a.out, "banger %s is up to date\n", in.from.Version)
+		return update.Plan{}, err
+	}
+	if f.check {
+		if _, err := fmt.Fprintf(a.out, "banger %s is available; %s is installed\n", target.Version, in.from.Version); err != nil {
+			return update.Plan{}, err
+		}
+		return update.Plan{}, statusError(exitAvailable)
+	}
+	progress := a.newProgress()
+	defer progress.done()
+	return in.machine.Begin(ctx, src, target, in.from, f.options(func(p api.Progress) {
+		if p.Done == p.Total { // the next steps have lines of their own
+			progress.done()
+			return
+		}
+		progress.report(p)
+	}))
+}
+
+// openRepository opens the repository that this build trusts, or another one.
+func openRepository(state string, f updateFlags) (*repo.Repository, error) {
+	root, url := buildinfo.Update()
+	if f.root != "" {
+		data, err := os.ReadFile(f.root)
+		if err != nil {
+			return nil, api.Errorf(api.KindInvalid, "cannot read the root to trust: %w", err)
+		}
+		root = data
+	}
+	if f.repository != "" {
+		url = f.repository
+	}
+	if len(root) == 0 || url == "" {
+		return nil, api.Errorf(api.KindUnsupported, "cannot update: this build trusts no release repository").
+			WithHint("banger update --repository URL --root FILE")
+	}
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		return nil, api.AsError(err)
+	}
+	return repo.Open(repo.Options{Root: root, URL: url, Dir: state + "/repository", Platform: buildinfo.Get().Platform})
+}
+
+// printPlan says what an update would change.
+func (a *app) printPlan(p update.Plan) error {
+	if p.To.Version == "" {
+		return nil // up to date, which was said
+	}
+	store := fmt.Sprintf("schema %d, unchanged", p.Schema.Have)
+	if p.Schema.Have < p.Schema.Known {
+		store = fmt.Sprintf("schema %d becomes %d, after a backup", p.Schema.Have, p.Schema.Known)
+	}
+	files := "unchanged"
+	if len(p.Files) > 0 {
+		files = fmt.Sprintf("%d files change", len(p.Files))
+	}
+	if err := fields(a.out, "version", p.From.Version+" becomes "+p.To.Version, "store", store, "units", files); err != nil {
+		return err
+	}
+	_, err := fmt.Fprint(a.out, printable(update.Diff(p.Files)))
+	return err
+}
+
+// launcher is what starts the updater of an installation.
+func (a *app) launcher(ctx context.Context, m update.Machine) (update.Launcher, error) {
+	if !m.System {
+		return update.UserLauncher(m), nil
+	}
+	var env []string
+	if v := a.env(faultpoint.Env); v != "" { // the lab's
+		env = append(env, faultpoint.Env+"="+v)
+	}
+	return update.SystemLauncher(ctx, m, env)
+}
+
+func (a *app) followUpdate(ctx context.Context, in installation) error {
+	l, err := a.launcher(ctx, in.machine)
+	if err != nil {
+		return err
+	}
+	j, err := in.machine.Follow(ctx, l)
+	if err != nil {
+		return err
+	}
+	return a.concludeUpdate(j, in)
+}
+
+// concludeUpdate says how it ended.
+func (a *app) concludeUpdate(j journal.Journal, in installation) error {
+	if j.State != journal.Done {
+		return api.Errorf(api.KindInternal, "cannot update to %s: %s", j.To.Version, j.Reason).WithHint("%sless %s", in.sudo, in.machine.Log())
+	}
+	_, err := fmt.Fprintf(a.out, "banger %s is installed; it was %s\n", j.To.Version, j.From.Version)
+	return err
+}
+
+// goOn takes up an update that was interrupted.
+func (a *app) goOn(ctx context.Context, in installation) error {
+	busy, err := in.machine.Busy()
+	if err != nil {
+		return err
+	}
+	if busy != nil {
+		return busy
+	}
+	a.note("going on with an update that was interrupted")
+	return a.followUpdate(ctx, in)
+}
+
+// newUpdateApply is the updater: the CLI has it started by systemd, or as a session
+// of its own.
+func newUpdateApply(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "update-apply", Short: "Carry out an update that was prepared", Hidden: true, Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			m, err := a.updater()
+			if err != nil {
+				return err
+			}
+			_, err = m.Apply(cmd.Context())
+			return err
+		},
+	}
+}
+
+// newUpdateRecover ends an update that power was lost in, while the machine boots.
+func newUpdateRecover(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "update-recover", Short: "End an update that power was lost in", Hidden: true, Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			m, err := a.updater()
+			if err != nil {
+				return err
+			}
+			_, err = m.Recover(cmd.Context())
+			return err
+		},
+	}
+}
+
+// updater is the installation as the programs see it that carry an update out: they
+// may be of either version.
+func (a *app) updater() (update.Machine, error) {
+	p, err := paths.Choose()
+	if err != nil {
+		return update.Machine{}, err
+	}
+	if !p.Managed {
+		dir, err := programDir()
+		if err != nil {
+			return update.Machine{}, err
+		}
+		prefix, err := update.PrefixOf(dir)
+		return update.OfUser(p, prefix, a.step), err
+	}
+	h := a.machine()
+	if err := h.NeedRoot("update", "banger update"); err != nil {
+		return update.Machine{}, err
+	}
+	r, err := h.Record()
+	return update.OfSystem(h, r, a.step), err
+}
+
+// newUpdateFiles prints the unit files of this version, for the version before it.
+func newUpdateFiles(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "update-files", Short: "Print this version's unit files as JSON", Hidden: true, Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			files, err := system.ThisHost().Files()
+			if err != nil {
+				return err
+			}
+			return json.NewEncoder(a.out).Encode(files)
+		},
+	}
+}

@@ -1,0 +1,58 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"banger/api"
+	"banger/internal/paths"
+	"banger/internal/store"
+	"banger/internal/system/record"
+)
+
+// The exit statuses of `bangerd --check-migrations`, which an update asks a new
+// version before it is switched to.
+const (
+	MigratesNot   = 0 // the schema is the one that this version knows
+	Migrates      = 1 // it will be changed
+	MigrateCannot = 2 // it is newer, or the store is damaged
+)
+
+// checkMigrations says what this version would do to the store, and does nothing.
+func checkMigrations(ctx context.Context, p paths.Paths, out, errOut io.Writer) int {
+	s, err := store.Look(ctx, p.Store())
+	if err != nil {
+		fmt.Fprintf(errOut, "bangerd: %s\n", api.AsError(err).Message)
+		return MigrateCannot
+	}
+	fmt.Fprintf(out, "schema %d, known %d\n", s.Have, s.Known)
+	if s.Migrates() {
+		return Migrates
+	}
+	return MigratesNot
+}
+
+// moveStore backs the store up or restores it, as an update has it done by the
+// user whose store it is. The daemon's lock sees that none runs.
+func moveStore(ctx context.Context, p paths.Paths, backUp, restore string, errOut io.Writer) int {
+	err := func() error {
+		if !record.ValidVersion(backUp + restore) {
+			return api.Errorf(api.KindInvalid, "%q names no backup", backUp+restore)
+		}
+		lock, err := takeLock(p.Lock())
+		if err != nil {
+			return err
+		}
+		defer lock.Close()
+		if backUp != "" {
+			return store.BackUp(ctx, p.Store(), backUp)
+		}
+		return store.Restore(ctx, p.Store(), restore)
+	}()
+	if err != nil {
+		fmt.Fprintf(errOut, "bangerd: %s\n", api.AsError(err).Message)
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,151 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"banger/api"
+	"banger/internal/fsx"
+)
+
+// Schema is how the schema of a store and that of this program compare.
+type Schema struct{ Have, Known int }
+
+// Migrates tells whether Open would change the schema.
+func (s Schema) Migrates() bool { return s.Have < s.Known }
+
+// Look says what Open would do, and changes nothing. It fails where Open would
+// refuse: a newer schema, or a damaged file. A store that is not there yet has
+// the schema that it will get.
+func Look(ctx context.Context, path string) (Schema, error) {
+	s := Schema{Known: len(migrations())}
+	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0 {
+		s.Have = s.Known
+		return s, nil
+	}
+	if err := checkBeforeOpening(ctx, path); err != nil {
+		return s, err
+	}
+	s.Have, err = schemaOf(ctx, path)
+	return s, err
+}
+
+func schemaOf(ctx context.Context, path string) (version int, err error) {
+	db, err := open(path, "ro")
+	if err != nil {
+		return 0, err
+	}
+	defer db.Close()
+	err = db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version)
+	return version, explain(path, err)
+}
+
+// updateBackup is the copy of a store that an update from a version makes.
+func updateBackup(path, version string) string { return path + ".update-" + version + ".bak" }
+
+// BackUp writes a whole and durable copy of the store at path beside it, in the
+// place of an older one of the same name. No daemon may run. Where there is no
+// store, there is no copy either.
+func BackUp(ctx context.Context, path, name string) error {
+	to := updateBackup(path, name)
+	fresh := to + ".new"
+	if err := errors.Join(remove(fresh), remove(to)); err != nil {
+		return fsx.DiskError("back up the store", err)
+	}
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	db, err := open(path, "rw")
+	if err != nil {
+		return err
+	}
+	_, err = db.ExecContext(ctx, "VACUUM INTO ?", fresh)
+	if err = errors.Join(explain(path, err), db.Close()); err != nil {
+		return err
+	}
+	if err := syncFile(fresh); err != nil {
+		return fsx.DiskError("back up the store", err)
+	}
+	return fsx.DiskError("back up the store", errors.Join(os.Rename(fresh, to), fsx.SyncDir(filepath.Dir(to))))
+}
+
+// Restore puts a copy that BackUp made in the place of the store, and what was
+// there aside. No daemon may run. It can be repeated: the copy stays.
+func Restore(ctx context.Context, path, name string) error {
+	from := updateBackup(path, name)
+	if _, err := os.Stat(from); errors.Is(err, os.ErrNotExist) {
+		return api.Errorf(api.KindNotFound, "cannot restore the store: there is no backup %s", from)
+	}
+	if err := checkCopy(ctx, from); err != nil {
+		return err
+	}
+	fresh := path + ".restored"
+	if err := copyFile(from, fresh); err != nil {
+		return fsx.DiskError("restore the store", err)
+	}
+	return fsx.DiskError("restore the store", errors.Join(putAside(ctx, path), replace(fresh, path)))
+}
+
+// checkCopy refuses a copy that is no sound store.
+func checkCopy(ctx context.Context, path string) error {
+	if err := checkBeforeOpening(ctx, path); err != nil {
+		return fmt.Errorf("the backup: %w", err)
+	}
+	return nil
+}
+
+// putAside keeps what was written since the copy, for people to look at: its last
+// writes are still in the write-ahead log. A store that is damaged keeps that log
+// to itself.
+func putAside(ctx context.Context, path string) error {
+	aside := path + ".replaced"
+	if db, err := open(path, "rw"); err == nil {
+		_, _ = db.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
+		_ = db.Close()
+	}
+	if err := remove(aside); err != nil {
+		return err
+	}
+	if err := os.Link(path, aside); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// replace puts fresh in the place of the store. The write-ahead log of the old one
+// would be taken for the new one's, so it goes first; a crash in between is no harm,
+// as the old one is not wanted any more.
+func replace(fresh, path string) error {
+	dir := filepath.Dir(path)
+	if err := errors.Join(remove(path+"-wal"), remove(path+"-shm"), fsx.SyncDir(dir)); err != nil {
+		return err
+	}
+	return errors.Join(os.Rename(fresh, path), fsx.SyncDir(dir))
+}
+
+func copyFile(from, to string) error {
+	data, err := os.ReadFile(from) // some hundred KiB
+	if err != nil {
+		return err
+	}
+	return fsx.WriteFile(to, data, 0o600)
+}
+
+func syncFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+func remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}

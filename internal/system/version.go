@@ -1,0 +1,118 @@
+package system
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+
+	"banger/api"
+	"banger/internal/paths"
+	"banger/internal/system/record"
+)
+
+// Record returns the install record, as far as there is one.
+func (h *Host) Record() (record.Record, error) { return h.record() }
+
+// SetBuild writes down which build is installed, once an update has switched to it.
+func (h *Host) SetBuild(change func(*record.Record)) error {
+	r, err := h.record()
+	if err != nil {
+		return err
+	}
+	change(&r)
+	return h.writeRecord(r)
+}
+
+// Files renders what an installation writes for systemd and udev, by path.
+func (h *Host) Files() (map[string]string, error) {
+	r, err := h.record()
+	if err != nil {
+		return nil, err
+	}
+	accounts, err := record.ReadAccounts(h.Root)
+	if err != nil {
+		return nil, err
+	}
+	rendered, err := Units(r, accounts.HasGroup("kvm"))
+	if err != nil {
+		return nil, err
+	}
+	files := map[string]string{}
+	for name, text := range rendered {
+		files[path.Join(unitDir, name)] = text
+	}
+	if h.hasUdev() {
+		files[udevFile] = udevRules
+	}
+	return files, nil
+}
+
+// maxFiles and maxFile bound what another version may want to write.
+const (
+	maxFiles = 12
+	maxFile  = 64 << 10
+)
+
+// ourName is what a unit of ours may be called: never one that an administrator,
+// the distribution, a VM or an update itself has.
+var ourName = regexp.MustCompile(`^(banger|bangerd|bangerd-root|banger-[a-z]{1,20}-[a-z]{1,20})\.(service|slice|timer|socket)$`)
+
+// CheckFiles refuses files of another version that are none of an installation's.
+func CheckFiles(files map[string]string) error {
+	if len(files) == 0 || len(files) > maxFiles {
+		return fmt.Errorf("%d are no sensible number of unit files", len(files))
+	}
+	for name, text := range files {
+		dir, base := path.Split(name)
+		unit := dir == unitDir+"/" && ourName.MatchString(base) && !strings.HasPrefix(base, "banger-vm-")
+		switch {
+		case !unit && name != udevFile:
+			return fmt.Errorf("%q is no file of banger's", name)
+		case !strings.HasPrefix(text, mark):
+			return fmt.Errorf("%s does not begin as a file of banger's does", name)
+		case len(text) > maxFile || strings.ContainsRune(text, 0):
+			return fmt.Errorf("%s is no text of a sensible length", name)
+		}
+	}
+	for _, name := range []string{HelperUnit, DaemonUnit} {
+		if _, ok := files[path.Join(unitDir, name)]; !ok {
+			return fmt.Errorf("%s is missing", name)
+		}
+	}
+	return nil
+}
+
+// StartDaemons starts both daemons, again where they run, and returns when both
+// answer.
+func (h *Host) StartDaemons(ctx context.Context) error {
+	m, err := h.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	return h.restart(ctx, m)
+}
+
+// NeedRoot refuses what only root can do to this machine's installation.
+func (h *Host) NeedRoot(verb, command string) error {
+	if h.UID == h.Superuser {
+		return nil
+	}
+	return api.Errorf(api.KindDenied, "cannot %s the system's banger: only root can", verb).WithHint("sudo %s", command)
+}
+
+// Installed returns the install record for an update, and refuses programs that
+// are not the installed ones.
+func (h *Host) Installed(dir string) (record.Record, error) {
+	r, err := h.record()
+	if err != nil {
+		return r, errors.Join(err, h.needSystemd())
+	}
+	if dir != path.Join(versions, r.Version) {
+		return r, api.Errorf(api.KindConflict, "cannot update with the programs in %s: they are not the installed ones", dir).
+			WithHint("sudo %s/banger update\nsudo ./banger system install   installs those instead", paths.Commands)
+	}
+	return r, nil
+}

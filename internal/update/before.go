@@ -1,0 +1,141 @@
+package update
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"banger/api"
+	"banger/internal/update/hold"
+	"banger/internal/update/journal"
+)
+
+// execTime bounds the command that is run in each guest.
+const execTime = 20 * time.Second
+
+// holdBack keeps new work from beginning, and looks at what there is.
+func (r *run) holdBack(ctx context.Context) error {
+	r.Report("holding new work back")
+	if err := r.takeHold(); err != nil {
+		return err
+	}
+	ops, err := r.unfinished(ctx, r.j.Force)
+	if err != nil {
+		return err
+	}
+	r.Report("writing down which guests run")
+	return r.fingerprint(ctx, ops)
+}
+
+// takeHold puts the hold into force, again where an updater before us had it.
+func (r *run) takeHold() error {
+	if r.hold != nil {
+		return nil
+	}
+	h, err := hold.Make(r.Hold, r.j.To.Version)
+	if err != nil {
+		return api.Errorf(api.KindInternal, "cannot hold new work back: %w", err)
+	}
+	r.hold = h
+	return nil
+}
+
+// unfinished returns the operations that run, or refuses because of them: where
+// force is set only because of those that the next daemon could not take up.
+func (m Machine) unfinished(ctx context.Context, force bool) ([]api.Operation, error) {
+	all, err := m.Operations(ctx)
+	if err != nil {
+		return nil, api.Errorf(api.KindOf(err), "cannot see what banger is at work on: %w", err)
+	}
+	ops := slices.DeleteFunc(slices.Clone(all), func(o api.Operation) bool { return o.Status != api.OpRunning })
+	var names []string
+	forced := true
+	for _, o := range ops {
+		names = append(names, strings.TrimSpace(o.Kind+" "+o.Target))
+		forced = forced && resumable(o.Kind)
+	}
+	if len(ops) == 0 || force && forced {
+		return ops, nil
+	}
+	refusal := api.Errorf(api.KindConflict, "cannot update while work is unfinished: %s", strings.Join(names, ", "))
+	if !forced {
+		return nil, refusal.WithHint("wait until it has ended: images and kernels would have to be begun anew")
+	}
+	return nil, refusal.WithHint("wait until it has ended; or with --force, and the new version takes it up")
+}
+
+// resumable tells whether a daemon takes up what an earlier one was at. Work on
+// images and kernels runs programs that end with their daemon.
+func resumable(kind string) bool { return strings.HasPrefix(kind, "vm.") }
+
+// fingerprint writes down what has to be the same afterwards. VMs that work is
+// being done on may change.
+func (r *run) fingerprint(ctx context.Context, ops []api.Operation) error {
+	vms, err := r.VMs(ctx)
+	if err != nil {
+		return api.Errorf(api.KindOf(err), "cannot list the VMs: %w", err)
+	}
+	r.j.Guests, r.j.VMs, r.j.Failed = nil, nil, nil
+	for _, v := range vms {
+		r.j.VMs = append(r.j.VMs, v.ID)
+		busy := slices.ContainsFunc(ops, func(o api.Operation) bool { return strings.Contains(o.Target, v.ID) })
+		if busy || v.PID == 0 || v.State != api.StateRunning && v.State != api.StatePaused {
+			continue
+		}
+		id, err := r.Identify(v.PID)
+		if err != nil {
+			return api.Errorf(api.KindConflict, "cannot find the process of VM %s: %w", v.Name, err).WithHint("banger doctor")
+		}
+		r.j.Guests = append(r.j.Guests, journal.Guest{ID: v.ID, Name: v.Name, Process: id, BootID: v.BootID})
+	}
+	each(r.j.Guests, func(g *journal.Guest) { g.Exec = r.execIn(ctx, g.ID) == nil })
+	checks, err := r.Doctor(ctx)
+	if err != nil {
+		return api.Errorf(api.KindOf(err), "cannot ask the doctor: %w", err)
+	}
+	r.j.Failed = failed(checks)
+	return nil
+}
+
+func (m Machine) execIn(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, execTime, fmt.Errorf("no answer within %s", execTime))
+	defer cancel()
+	if err := m.Exec(ctx, id); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return err
+	}
+	return nil
+}
+
+// atOnce is how many guests are asked at the same time.
+const atOnce = 8
+
+// each calls do for every guest, some at a time.
+func each(guests []journal.Guest, do func(*journal.Guest)) {
+	var all sync.WaitGroup
+	slots := make(chan struct{}, atOnce)
+	for i := range guests {
+		slots <- struct{}{}
+		all.Go(func() {
+			do(&guests[i])
+			<-slots
+		})
+	}
+	all.Wait()
+}
+
+// failed names the checks that failed.
+func failed(checks []api.Check) []string {
+	var names []string
+	for _, c := range checks {
+		if c.Status == doctorFail {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,77 @@
+// Package hold keeps new work from beginning while an update is being proven. The
+// updater makes a file and holds its lock; the daemon looks at both. The lock goes
+// with the updater, however it ends, so that a hold whose updater is gone holds
+// nothing.
+package hold
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"banger/api"
+)
+
+// maxText bounds what is read of the file, which names the update.
+const maxText = 100
+
+// Hold is a hold in force.
+type Hold struct {
+	path string
+	file *os.File
+}
+
+// Make puts a hold on new work into force, in the place of an older one. It is
+// readable by the daemon, whose user could lock it as well: so it is locked before
+// it gets its name.
+func Make(path, what string) (*Hold, error) {
+	f, err := os.CreateTemp(filepath.Dir(path), ".hold-*")
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		_, err = f.WriteString(what)
+	}
+	if err = errors.Join(err, f.Chmod(0o644)); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(f.Name()), f.Close())
+	}
+	return &Hold{path, f}, nil
+}
+
+// Release ends the hold.
+func (h *Hold) Release() error {
+	return errors.Join(Remove(h.path), h.file.Close())
+}
+
+// Remove removes a hold that nobody has in force.
+func Remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// Check returns an error while there is a hold in force at path: verb is what
+// cannot be done now. It costs one system call where there is none. What cannot be
+// looked at holds nothing.
+func Check(path, verb string) error {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
+		return nil
+	}
+	what, _ := io.ReadAll(io.LimitReader(f, maxText))
+	return api.Errorf(api.KindConflict, "cannot do %s now: the update to %s is being proven", verb, bytes.TrimSpace(what)).
+		WithHint("try again in a moment; guests, and commands in them, are not affected")
+}

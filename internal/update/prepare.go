@@ -1,0 +1,231 @@
+package update
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"banger/api"
+	"banger/internal/fsx"
+	"banger/internal/op"
+	"banger/internal/update/archive"
+	"banger/internal/update/journal"
+	"banger/internal/update/release"
+	"banger/internal/update/repo"
+)
+
+// Source is where releases come from; *repo.Repository is one.
+type Source interface {
+	Refresh(ctx context.Context) error
+	Warnings() []string
+	Latest() (repo.Target, bool)
+	Find(version string) (repo.Target, error)
+	Download(ctx context.Context, t repo.Target, dir string, progress func(done, total int64)) (string, error)
+}
+
+// Options say what to update to, and how.
+type Options struct {
+	To       string // a version; empty: the latest
+	Force    bool
+	DryRun   bool
+	Settle   time.Duration
+	Progress api.Report // of the download; may be nil
+}
+
+// Plan is what an update would do.
+type Plan struct {
+	From, To journal.Build
+	Schema   Schema
+	Files    []journal.Content // that change
+	Begun    bool              // the journal is written: the updater has to be started
+}
+
+// Find asks a repository for what to update to, and tells whether that is another
+// version than the one that is installed.
+func Find(ctx context.Context, src Source, from journal.Build, to string, report func(string)) (repo.Target, bool, error) {
+	report("asking the repository")
+	if err := src.Refresh(ctx); err != nil {
+		return repo.Target{}, false, err
+	}
+	for _, w := range src.Warnings() {
+		report(w)
+	}
+	target, found := src.Latest()
+	if to != "" {
+		if !release.ValidVersion(to) {
+			return target, false, api.Errorf(api.KindInvalid, "cannot update to %q: it is no version", to).WithHint("banger update --to v1.2.3")
+		}
+		var err error
+		if target, err = src.Find(to); err != nil {
+			return target, false, err
+		}
+	} else if !found || release.ValidVersion(from.Version) && release.Compare(target.Version, from.Version) <= 0 {
+		return target, false, nil
+	}
+	if target.Version == from.Version {
+		return target, false, nil
+	}
+	if release.ValidVersion(from.Version) && !target.MayReplace(from.Version) {
+		return target, false, api.Errorf(api.KindDenied, "cannot go back from %s to %s: that release does not allow it", from.Version, target.Version).
+			WithHint("banger update --rollback   goes back to the version before the newest update")
+	}
+	return target, true, nil
+}
+
+// Begin prepares the update to a release: everything but what the updater does. The
+// installation is as it was before when it fails, and with DryRun in any case.
+func (m Machine) Begin(ctx context.Context, src Source, t repo.Target, from journal.Build, o Options) (Plan, error) {
+	to := journal.Build{Version: t.Version, Commit: t.Commit, BuiltAt: t.BuiltAt}
+	return m.begin(ctx, from, to, o, func(ctx context.Context, p *Plan, j *journal.Journal) error {
+		stage, err := m.stage(ctx, src, t, o.Progress)
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(filepath.Dir(stage))
+		if err := m.examine(ctx, stage, p); err != nil {
+			return err
+		}
+		if p.Schema.Cannot != "" {
+			return api.Errorf(api.KindUnsupported, "cannot update to %s: it cannot use the store: %s", to.Version, p.Schema.Cannot)
+		}
+		j.Migrates = p.Schema.Have < p.Schema.Known
+		if o.DryRun {
+			return nil
+		}
+		return m.settleIn(stage, to.Version)
+	})
+}
+
+// begin does what a way forward and a way back have in common; find finds the
+// programs and examines them.
+func (m Machine) begin(ctx context.Context, from, to journal.Build, o Options,
+	find func(context.Context, *Plan, *journal.Journal) error) (Plan, error) {
+	plan := Plan{From: from, To: to}
+	unlock, err := m.lockFor(ctx, false)
+	if err != nil {
+		return plan, err
+	}
+	defer unlock()
+	if _, err := os.Lstat(m.Journal()); err == nil {
+		return plan, api.Errorf(api.KindConflict, "cannot begin an update: another one is not over").WithHint("banger update")
+	}
+	if m.Current() != from.Version {
+		return plan, api.Errorf(api.KindConflict, "cannot update: version %s is installed and the programs are %s", from.Version, m.Current())
+	}
+	if _, err := m.unfinished(ctx, o.Force); err != nil {
+		return plan, err
+	}
+	boot, err := m.BootID()
+	if err != nil {
+		return plan, err
+	}
+	j := journal.Journal{
+		Format: journal.Format, ID: op.NewID(), State: journal.Prepared, From: from, To: to,
+		Force: o.Force, Settle: o.Settle, BootID: boot, StartedAt: m.Now().UTC(),
+	}
+	if err := find(ctx, &plan, &j); err != nil || o.DryRun {
+		return plan, err
+	}
+	j.Files = plan.Files
+	plan.Begun = true
+	return plan, m.writeDown(j)
+}
+
+// writeDown begins the update. The link to the version that carries it out is there
+// before anything refers to it.
+func (m Machine) writeDown(j journal.Journal) error {
+	err := fsx.Relink(filepath.Join(versionsDir, j.From.Version), filepath.Join(m.Prefix, updatingLink))
+	if err == nil {
+		err = fsx.WriteFile(filepath.Join(m.State, spareFile), make([]byte, spareSize), 0o600)
+	}
+	if err != nil {
+		return fsx.DiskError("begin the update", err)
+	}
+	return j.Write(m.Journal())
+}
+
+// stage downloads and unpacks a release, in a directory beside the versions.
+func (m Machine) stage(ctx context.Context, src Source, t repo.Target, progress api.Report) (string, error) {
+	versions := filepath.Join(m.Prefix, versionsDir)
+	if err := removeStages(versions); err != nil {
+		return "", fsx.DiskError("stage the new version", err)
+	}
+	top, err := os.MkdirTemp(versions, stagePrefix)
+	if err != nil {
+		return "", fsx.DiskError("stage the new version", err)
+	}
+	stage := filepath.Join(top, t.Version)
+	err = os.Chmod(top, 0o755) // the owner runs what is in it
+	if err == nil {
+		err = m.fill(ctx, src, t, top, stage, progress)
+	}
+	if err != nil {
+		return "", errors.Join(err, os.RemoveAll(top))
+	}
+	return stage, nil
+}
+
+func (m Machine) fill(ctx context.Context, src Source, t repo.Target, top, stage string, progress api.Report) error {
+	m.Report("downloading version " + t.Version)
+	path, err := src.Download(ctx, t, top, func(done, total int64) {
+		if progress != nil {
+			progress(api.Progress{Step: "download", Message: "downloading " + t.Name, Done: done, Total: total, Unit: "bytes"})
+		}
+	})
+	if err != nil {
+		return err
+	}
+	m.Report("unpacking it")
+	file, err := os.Open(path)
+	if err != nil {
+		return api.AsError(err)
+	}
+	defer file.Close()
+	if err := archive.Unpack(file, stage); err != nil {
+		return err
+	}
+	return os.Remove(path)
+}
+
+// removeStages removes what a killed update left.
+func removeStages(versions string) error {
+	stages, err := filepath.Glob(filepath.Join(versions, stagePrefix+"*"))
+	for _, s := range stages {
+		err = errors.Join(err, os.RemoveAll(s))
+	}
+	return err
+}
+
+// examine runs the programs in dir, as the owner, and sees what they would change.
+func (m Machine) examine(ctx context.Context, dir string, p *Plan) error {
+	m.Report("running it to see that it works")
+	version, err := m.World.Version(ctx, dir)
+	if err != nil {
+		return err
+	}
+	if version != p.To.Version {
+		return api.Errorf(api.KindDenied, "cannot trust version %s: its program says that it is %s", p.To.Version, version)
+	}
+	if p.Schema, err = m.Migrations(ctx, dir); err != nil {
+		return err
+	}
+	files, err := m.World.Files(ctx, dir)
+	if err != nil {
+		return err
+	}
+	p.Files, err = changes(files)
+	return err
+}
+
+// settleIn moves a stage to where its version belongs.
+func (m Machine) settleIn(stage, version string) error {
+	to := m.Dir(version)
+	if version == m.Current() {
+		return api.Errorf(api.KindConflict, "cannot replace version %s: it is the one that runs", version)
+	}
+	err := errors.Join(fsx.SyncDir(stage), fsx.Swap(stage, to), fsx.SyncDir(filepath.Dir(to)))
+	return fsx.DiskError(fmt.Sprintf("install version %s", version), err)
+}

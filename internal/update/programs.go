@@ -1,0 +1,160 @@
+package update
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"syscall"
+	"time"
+
+	"banger/api"
+	"banger/internal/execx"
+	"banger/internal/update/release"
+)
+
+// programs runs the programs of a version: never as root, which has no business
+// with what was downloaded before it is switched to, nor with the owner's files.
+type programs struct {
+	system bool
+	owner  *syscall.Credential // nil: as we are
+	env    []string
+}
+
+// sanityTime bounds a look at a program, storeTime work on the store.
+const (
+	sanityTime = 20 * time.Second
+	storeTime  = 2 * time.Minute
+)
+
+// maxOutput bounds what is read of a program.
+const maxOutput = 1 << 20
+
+var errLong = errors.New("it says far too much")
+
+// capped is a buffer with an end.
+type capped struct{ bytes.Buffer }
+
+func (c *capped) Write(p []byte) (int, error) {
+	if c.Len()+len(p) > maxOutput {
+		return 0, errLong
+	}
+	return c.Buffer.Write(p)
+}
+
+func (p programs) run(ctx context.Context, limit time.Duration, program string, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it did not end within %s", limit))
+	defer cancel()
+	var out capped
+	err := execx.Run(ctx, execx.Cmd{
+		Name: program, Args: args, Env: p.env, Dir: "/", Stdout: &out, Attr: &syscall.SysProcAttr{Credential: p.owner},
+	})
+	return out.Bytes(), err
+}
+
+func (p programs) bangerd(ctx context.Context, limit time.Duration, dir string, args ...string) ([]byte, error) {
+	if p.system {
+		args = append([]string{"--system"}, args...)
+	}
+	return p.run(ctx, limit, filepath.Join(dir, "bangerd"), args...)
+}
+
+func (p programs) version(ctx context.Context, dir string) (string, error) {
+	out, err := p.run(ctx, sanityTime, filepath.Join(dir, "banger"), "--version")
+	version := ""
+	if err == nil {
+		version, err = parseVersionOutput(out)
+	}
+	if err != nil {
+		return "", api.Errorf(api.KindUnsupported, "cannot use the new version: its program does not work: %w", err)
+	}
+	return version, nil
+}
+
+// versionOutput is what `banger --version` prints.
+var versionOutput = regexp.MustCompile(`^banger ([^ \n]{1,64}) \(commit [0-9a-z-]{1,64}, go[0-9a-zA-Z.-]{1,40}, linux/(?:amd64|arm64), protocol [0-9]{1,5}\)\n$`)
+
+// parseVersionOutput reads the version off what a program printed, and nothing
+// else than exactly that.
+func parseVersionOutput(out []byte) (string, error) {
+	m := versionOutput.FindSubmatch(out)
+	if m == nil {
+		return "", fmt.Errorf("it does not say its version: %.200q", out)
+	}
+	version := string(m[1])
+	if !release.ValidVersion(version) {
+		return "", fmt.Errorf("%q is no version of a release", version)
+	}
+	return version, nil
+}
+
+// migrates and cannot are the statuses of `bangerd --check-migrations` beside 0.
+const (
+	migrates = 1
+	cannot   = 2
+)
+
+func (p programs) migrations(ctx context.Context, dir string) (Schema, error) {
+	out, err := p.bangerd(ctx, sanityTime, dir, "--check-migrations")
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == cannot {
+		return Schema{Cannot: api.AsError(err).Message}, nil
+	}
+	if errors.As(err, &exit) && exit.ExitCode() == migrates {
+		err = nil
+	}
+	var s Schema
+	if err == nil {
+		s, err = parseMigrations(out)
+	}
+	if err == nil && (exit != nil) != (s.Have < s.Known) {
+		err = fmt.Errorf("its status does not fit what it says: %.200q", out)
+	}
+	if err != nil {
+		return s, api.Errorf(api.KindUnsupported, "cannot use the new version: it does not say what it would do to the store: %w", err)
+	}
+	return s, nil
+}
+
+var migrationsOutput = regexp.MustCompile(`^schema ([0-9]{1,5}), known ([0-9]{1,5})\n$`)
+
+func parseMigrations(out []byte) (Schema, error) {
+	m := migrationsOutput.FindSubmatch(out)
+	if m == nil {
+		return Schema{}, fmt.Errorf("it says %.200q", out)
+	}
+	have, _ := strconv.Atoi(string(m[1])) // five digits
+	known, _ := strconv.Atoi(string(m[2]))
+	if have > known {
+		return Schema{}, fmt.Errorf("it says %.200q", out)
+	}
+	return Schema{Have: have, Known: known}, nil
+}
+
+func (p programs) backUp(ctx context.Context, dir, name string) error {
+	_, err := p.bangerd(ctx, storeTime, dir, "--backup-store", name)
+	return err
+}
+
+func (p programs) restore(ctx context.Context, dir, name string) error {
+	_, err := p.bangerd(ctx, storeTime, dir, "--restore-store", name)
+	return err
+}
+
+// files asks a version for its unit files, by path.
+func (p programs) files(ctx context.Context, dir string) (map[string]string, error) {
+	out, err := p.run(ctx, sanityTime, filepath.Join(dir, "banger"), "update-files")
+	files := map[string]string{}
+	if err == nil {
+		err = json.Unmarshal(out, &files)
+	}
+	if err != nil {
+		return nil, api.Errorf(api.KindUnsupported, "cannot use the new version: it does not say what its unit files are: %w", err)
+	}
+	return files, nil
+}

@@ -1,0 +1,133 @@
+package update
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"banger/api"
+	"banger/client"
+	"banger/internal/paths"
+	"banger/internal/proc"
+)
+
+// OfUser is a user's own installation, with programs below prefix. There is one
+// daemon, and no systemd.
+func OfUser(p paths.Paths, prefix string, report func(string)) Machine {
+	c := client.New(p).WithoutStart()
+	m := Machine{Place: UserPlace(p, prefix), World: worldOf(programs{}, c), Report: report}
+	var halted *client.Halted
+	m.StopDaemon = func(ctx context.Context) (err error) {
+		if halted == nil {
+			halted, err = c.Halt(ctx)
+		}
+		return err
+	}
+	m.StopAll = m.StopDaemon
+	m.Start = func(ctx context.Context, dir string) error {
+		if err := m.StopDaemon(ctx); err != nil {
+			return err
+		}
+		if err := halted.Start(ctx, filepath.Join(dir, "bangerd")); err != nil {
+			return err
+		}
+		halted = nil
+		return nil
+	}
+	m.Daemons = func(ctx context.Context) ([]int, error) {
+		s, err := c.Status(ctx)
+		return []int{s.PID}, err
+	}
+	m.Answers = func(ctx context.Context) ([]string, error) {
+		s, err := c.Status(ctx)
+		return []string{s.Version}, err
+	}
+	return m
+}
+
+// Prefix returns the directory that holds the versions, from that of the program
+// that runs; for one that is in no such place it says how it is updated.
+func Prefix(dir string) (string, error) {
+	prefix, version := filepath.Dir(filepath.Dir(dir)), filepath.Base(dir)
+	target, err := os.Readlink(filepath.Join(prefix, currentLink))
+	if filepath.Base(filepath.Dir(dir)) == versionsDir && err == nil && target == filepath.Join(versionsDir, version) {
+		return prefix, nil
+	}
+	refusal := api.Errorf(api.KindUnsupported, "cannot update the programs in %s: no release was installed there", dir)
+	switch filepath.Dir(dir) {
+	case "/usr/lib", "/usr/bin", "/usr":
+		return "", refusal.WithHint("the system's package manager updates them")
+	}
+	return "", refusal.WithHint("install.sh installs a release; make build makes newer programs of a checkout")
+}
+
+// sessionLauncher runs the updater in a session of its own.
+type sessionLauncher struct {
+	m       Machine
+	process *proc.Process
+	starts  int
+}
+
+// UserLauncher starts the updater from here.
+func UserLauncher(m Machine) Launcher { return &sessionLauncher{m: m} }
+
+func (l *sessionLauncher) Launch(context.Context) error {
+	log, err := l.m.openLog()
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	l.starts++
+	l.process, err = proc.Spawn(proc.Command{
+		Path: l.m.updater(), Args: []string{"banger", "update-apply"}, Env: os.Environ(), Files: []*os.File{nil, log, log},
+	})
+	if err != nil {
+		return api.Errorf(api.KindInternal, "cannot start the updater: %w", err)
+	}
+	return nil
+}
+
+// Watch starts it again where it was killed, as systemd does in system mode.
+func (l *sessionLauncher) Watch(ctx context.Context) (<-chan struct{}, error) {
+	if l.process.Ended() {
+		if l.starts > maxAttempts {
+			return nil, errGone
+		}
+		if err := l.Launch(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return l.process.Done(), nil
+}
+
+// RecoverUser is called before a user's daemon is started, while nobody else can
+// start it. Where an update was interrupted and nobody is at work on it, it is ended
+// first: rolled back, or finished. It names the program of the daemon to start then.
+func RecoverUser(ctx context.Context, p paths.Paths, dir string, report func(string)) (string, error) {
+	place := UserPlace(p, "")
+	if _, err := os.Lstat(place.Journal()); err != nil {
+		return "", nil
+	}
+	prefix, err := PrefixOf(dir)
+	if err != nil {
+		return "", nil // another banger of the same user, which is none of the update's
+	}
+	m := OfUser(p, prefix, report)
+	did, err := m.Recover(ctx)
+	if api.KindOf(err) == api.KindConflict {
+		return "", nil // an updater is at work, and starts the daemon itself
+	}
+	if err != nil || !did {
+		return "", err
+	}
+	return filepath.Join(m.Dir(m.Current()), "bangerd"), nil
+}
+
+// PrefixOf is Prefix without a look at the link: this program may be the version
+// that did not prove itself.
+func PrefixOf(dir string) (string, error) {
+	if filepath.Base(filepath.Dir(dir)) != versionsDir {
+		return "", os.ErrNotExist
+	}
+	return filepath.Dir(filepath.Dir(dir)), nil
+}

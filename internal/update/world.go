@@ -1,0 +1,124 @@
+// Package update replaces banger by another version of itself under running
+// guests, proves the new version, and takes it back where it does not prove
+// itself. Everything that is done is in the journal before it is begun (package
+// journal), so that it may be interrupted at any moment.
+package update
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"time"
+
+	"banger/api"
+	"banger/internal/paths"
+	"banger/internal/proc"
+	"banger/internal/update/journal"
+)
+
+// Place is where an installation keeps its programs and its updates' state.
+type Place struct {
+	System bool
+	Prefix string // holds versions/VERSION and the link "current"
+	State  string // the journal's directory
+	Hold   string // there while an update is being proven
+	Data   string
+}
+
+const (
+	versionsDir  = "versions"
+	currentLink  = "current"
+	updatingLink = "updating" // to the version that updates and, if need be, recovers
+	stagePrefix  = ".stage-"
+)
+
+// SystemPlace is where this machine's installation is.
+func SystemPlace() Place { return placeOf(paths.System(), paths.Programs) }
+
+// UserPlace is where a user's own is, with programs below prefix.
+func UserPlace(p paths.Paths, prefix string) Place { return placeOf(p, prefix) }
+
+func placeOf(p paths.Paths, prefix string) Place {
+	return Place{System: p.Managed, Prefix: prefix, State: p.Update(), Hold: p.Hold(), Data: p.Data}
+}
+
+// Dir is the directory of a version's programs.
+func (p Place) Dir(v string) string { return filepath.Join(p.Prefix, versionsDir, v) }
+
+// Current is the version that the link points at, or "".
+func (p Place) Current() string {
+	target, err := os.Readlink(filepath.Join(p.Prefix, currentLink))
+	if err != nil || filepath.Dir(target) != versionsDir {
+		return ""
+	}
+	return filepath.Base(target)
+}
+
+// Journal is the path of the journal of an update that is not over.
+func (p Place) Journal() string { return filepath.Join(p.State, journal.File) }
+
+// Last is the path of the account of the newest update that is over.
+func (p Place) Last() string { return filepath.Join(p.State, journal.Last) }
+
+// Log is the path of what the newest update said.
+func (p Place) Log() string { return filepath.Join(p.State, journal.Log) }
+
+func (p Place) lock() string     { return filepath.Join(p.State, journal.Lock) }
+func (p Place) previous() string { return filepath.Join(p.State, journal.Previous) }
+
+// File is a file of systemd's or udev's as a version wants it.
+type File struct {
+	Path string `json:"path"`
+	Text string `json:"text"`
+}
+
+// Schema is how the store's schema and a version's compare.
+type Schema struct {
+	Have, Known int
+	Cannot      string // why the version cannot use the store; else empty
+}
+
+// World is what an update needs of the machine beside files: functions, so that
+// tests have a world of their own. dir is a directory of programs, which are run
+// as the owner.
+type World struct {
+	Version    func(ctx context.Context, dir string) (string, error)
+	Migrations func(ctx context.Context, dir string) (Schema, error)
+	Files      func(ctx context.Context, dir string) ([]File, error)
+	BackUp     func(ctx context.Context, dir, name string) error
+	Restore    func(ctx context.Context, dir, name string) error
+
+	// StopDaemon and StopAll return when what they stop has ended; what does not
+	// run is stopped. Start starts both daemons from a directory of programs and
+	// returns when both answer.
+	StopDaemon func(ctx context.Context) error
+	StopAll    func(ctx context.Context) error
+	Start      func(ctx context.Context, dir string) error
+	// Reload has systemd read its files anew, and enables and disables units.
+	Reload func(ctx context.Context, enable, disable []string) error
+	// Daemons are the pids of both daemons.
+	Daemons func(ctx context.Context) ([]int, error)
+
+	// Answers are the versions that the daemons say they are.
+	Answers    func(ctx context.Context) ([]string, error)
+	Operations func(ctx context.Context) ([]api.Operation, error)
+	VMs        func(ctx context.Context) ([]api.VM, error)
+	Doctor     func(ctx context.Context) ([]api.Check, error)
+	Exec       func(ctx context.Context, id string) error // runs a command that does nothing
+
+	Identify func(pid int) (proc.Identity, error)
+	BootID   func() (string, error)
+	// Record writes down which version is installed.
+	Record func(journal.Build) error
+	Now    func() time.Time
+	// Tick is how often the daemons are asked while a version settles.
+	Tick time.Duration
+}
+
+// Machine is one installation with what is around it.
+type Machine struct {
+	Place
+	World
+	// Report is told, a line each, what is done.
+	Report func(line string)
+}

@@ -1,0 +1,311 @@
+package update
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"banger/api"
+	"banger/internal/fsx"
+	"banger/internal/proc"
+	"banger/internal/update/hold"
+	"banger/internal/update/journal"
+	"banger/internal/update/release"
+	"banger/internal/update/repo"
+	"banger/internal/update/repotest"
+)
+
+// world is a machine below a directory. All that is to be known of it lies there,
+// so that an updater can be a process of its own, and be killed. A program is a
+// text that says how it behaves: "version=v1.1.0 schema=2 fails=start".
+type world struct {
+	Machine
+	base string
+	said []string
+}
+
+const guestID, otherID = "08cb489b65d3", "0123456789ab"
+
+func worldAt(base string) *world {
+	w := &world{base: base}
+	w.Machine = Machine{
+		Place: Place{
+			System: true, Prefix: base + "/prefix", State: base + "/state/update", Hold: base + "/run/hold", Data: base + "/data",
+		},
+		Report: func(line string) { w.said = append(w.said, line) },
+		World: World{
+			Version:    func(_ context.Context, dir string) (string, error) { return programIn(dir)["version"], nil },
+			Migrations: w.migrations,
+			Files:      w.files,
+			BackUp: func(_ context.Context, _, name string) error {
+				w.mustBeDown()
+				return copyTo(w.store(), w.store()+"."+name)
+			},
+			Restore: func(_ context.Context, _, name string) error {
+				w.mustBeDown()
+				return copyTo(w.store()+"."+name, w.store())
+			},
+			StopDaemon: func(context.Context) error { w.call("stop daemon"); return remove(base + "/daemon") },
+			StopAll: func(context.Context) error {
+				w.call("stop all")
+				return errors.Join(remove(base+"/daemon"), remove(base+"/helper"))
+			},
+			Start:      w.start,
+			Reload:     func(_ context.Context, on, off []string) error { w.call(fmt.Sprint("reload ", on, off)); return nil },
+			Daemons:    w.daemons,
+			Answers:    w.answers,
+			Operations: w.operations,
+			VMs:        w.vms,
+			Doctor:     w.doctor,
+			Exec: func(context.Context, string) error {
+				if w.fails("exec") {
+					return errors.New("no agent")
+				}
+				return nil
+			},
+			Identify: func(pid int) (proc.Identity, error) {
+				if w.has("guest-died") {
+					return proc.Identity{}, proc.ErrGone
+				}
+				return proc.Identity{PID: pid, StartTime: 5, BootID: "boot"}, nil
+			},
+			BootID: func() (string, error) { return w.text("boot"), nil },
+			Record: func(b journal.Build) error { return os.WriteFile(base+"/record", []byte(b.Version), 0o644) },
+			Now:    func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) },
+			Tick:   time.Millisecond,
+		},
+	}
+	return w
+}
+
+// newWorld is a machine with v1.0.0, two guests and a store.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := worldAt(t.TempDir())
+	for path, text := range map[string]string{
+		"boot": "boot", "store": "", "daemon": "v1.0.0", "helper": "v1.0.0", "record": "v1.0.0",
+		"data/store": "schema=1 vms", "etc/bangerd.service": "[Unit]\nA=1\n\n[Install]\n", "run/x": "",
+		"prefix/versions/v0.9.0/bangerd": "version=v0.9.0 schema=1",
+		"prefix/versions/v1.0.0/bangerd": "version=v1.0.0 schema=1",
+	} {
+		w.put(t, path, text)
+	}
+	if err := fsx.Relink("versions/v1.0.0", w.Prefix+"/current"); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func (w *world) put(t *testing.T, path, text string) {
+	t.Helper()
+	full := filepath.Join(w.base, path)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(full), 0o755), os.WriteFile(full, []byte(text), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (w *world) text(path string) string {
+	data, _ := os.ReadFile(filepath.Join(w.base, path))
+	return string(data)
+}
+
+func (w *world) has(path string) bool {
+	_, err := os.Lstat(filepath.Join(w.base, path))
+	return err == nil
+}
+
+func (w *world) store() string { return w.base + "/data/store" }
+
+func (w *world) call(what string) {
+	f, err := os.OpenFile(w.base+"/calls", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err == nil {
+		fmt.Fprintln(f, what)
+		f.Close()
+	}
+}
+
+func copyTo(from, to string) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, 0o600)
+}
+
+func programIn(dir string) map[string]string {
+	data, _ := os.ReadFile(filepath.Join(dir, "bangerd"))
+	says := map[string]string{}
+	for _, word := range strings.Fields(string(data)) {
+		key, value, _ := strings.Cut(word, "=")
+		says[key] = value
+	}
+	return says
+}
+
+// running is the program of the daemon that runs.
+func (w *world) running() map[string]string { return programIn(w.Dir(w.text("daemon"))) }
+
+func (w *world) fails(how string) bool { return w.running()["fails"] == how }
+
+func (w *world) mustBeDown() {
+	if w.has("daemon") {
+		panic("the store was touched under a running daemon")
+	}
+}
+
+func (w *world) schema() int {
+	n, _ := strconv.Atoi(strings.TrimPrefix(strings.Fields(w.text("data/store"))[0], "schema="))
+	return n
+}
+
+func (w *world) migrations(_ context.Context, dir string) (Schema, error) {
+	known, _ := strconv.Atoi(programIn(dir)["schema"])
+	s := Schema{Have: w.schema(), Known: known}
+	if s.Have > known {
+		s.Cannot = "it is newer"
+	}
+	return s, nil
+}
+
+func (w *world) files(_ context.Context, dir string) ([]File, error) {
+	unit := programIn(dir)["unit"]
+	if unit == "" {
+		return nil, nil
+	}
+	return []File{{w.base + "/etc/bangerd.service", "[Unit]\nA=" + unit + "\n\n[Install]\n"}, {w.base + "/etc/new.service", "[Install]\n"}}, nil
+}
+
+func (w *world) start(_ context.Context, dir string) error {
+	w.call("start " + filepath.Base(dir))
+	says := programIn(w.Prefix + "/current")
+	if says["version"] != filepath.Base(dir) {
+		return fmt.Errorf("the link points at %s", says["version"])
+	}
+	known, _ := strconv.Atoi(says["schema"])
+	if w.schema() > known {
+		return errors.New("the store is newer")
+	}
+	if known > w.schema() {
+		if err := os.WriteFile(w.store(), fmt.Appendf(nil, "schema=%d migrated", known), 0o600); err != nil {
+			return err
+		}
+	}
+	if says["fails"] == "start" {
+		return errors.New("it ended with status 1")
+	}
+	return errors.Join(os.WriteFile(w.base+"/daemon", []byte(says["version"]), 0o644), os.WriteFile(w.base+"/helper", []byte(says["version"]), 0o644))
+}
+
+func (w *world) daemons(context.Context) ([]int, error) {
+	if w.fails("crash") {
+		n, _ := strconv.Atoi(w.text("count"))
+		_ = os.WriteFile(w.base+"/count", []byte(strconv.Itoa(n+1)), 0o644)
+		return []int{n, 2}, nil
+	}
+	return []int{1, 2}, nil
+}
+
+func (w *world) answers(context.Context) ([]string, error) {
+	if !w.has("daemon") || !w.has("helper") {
+		return nil, errors.New("it does not run")
+	}
+	if w.fails("version") {
+		return []string{"v6.6.6", "v6.6.6"}, nil
+	}
+	return []string{w.text("helper"), w.text("daemon")}, nil
+}
+
+func (w *world) operations(context.Context) ([]api.Operation, error) {
+	if !w.has("daemon") {
+		return nil, api.Errorf(api.KindNotFound, "the daemon is not running")
+	}
+	var ops []api.Operation
+	_ = json.Unmarshal([]byte(w.text("operations")), &ops)
+	return ops, nil
+}
+
+func (w *world) vms(context.Context) ([]api.VM, error) {
+	if w.fails("guests") {
+		return nil, nil
+	}
+	boot := "guest-boot"
+	if w.fails("reboots") {
+		boot = "another"
+	}
+	return []api.VM{
+		{ID: guestID, Name: "dev", State: api.StateRunning, PID: 77, BootID: boot},
+		{ID: otherID, Name: "old", State: api.StateStopped},
+	}, nil
+}
+
+func (w *world) doctor(context.Context) ([]api.Check, error) {
+	checks := []api.Check{{Name: "known", Status: "fail", Found: "was so before"}}
+	if w.fails("doctor") {
+		checks = append(checks, api.Check{Name: "store", Status: "fail", Found: "is odd"})
+	}
+	return checks, nil
+}
+
+// source is a repository of one release, whose programs are a text.
+type source struct{ version, program string }
+
+func (s source) Refresh(context.Context) error { return nil }
+func (s source) Warnings() []string            { return nil }
+func (s source) target() repo.Target {
+	return repo.Target{Info: repotest.Info(s.version, "linux/amd64"), Name: release.Target(s.version, "linux", "amd64")}
+}
+func (s source) Latest() (repo.Target, bool) { return s.target(), true }
+func (s source) Find(v string) (repo.Target, error) {
+	if v != s.version {
+		return repo.Target{}, api.Errorf(api.KindNotFound, "no such release")
+	}
+	return s.target(), nil
+}
+func (s source) Download(_ context.Context, t repo.Target, dir string, _ func(done, total int64)) (string, error) {
+	path := filepath.Join(dir, t.Name)
+	archive := repotest.Archive(repotest.Programs(func(string) []byte { return []byte(s.program) })...)
+	return path, os.WriteFile(path, archive, 0o600)
+}
+
+// begin prepares an update to a program that behaves in some way.
+func (w *world) begin(t *testing.T, program string) error {
+	t.Helper()
+	_, err := w.plan(t, program, Options{})
+	return err
+}
+
+func (w *world) plan(t *testing.T, program string, o Options) (Plan, error) {
+	t.Helper()
+	s := source{strings.TrimPrefix(strings.Fields(program)[0], "version="), program}
+	o.Settle = 3 * time.Millisecond
+	return w.Begin(t.Context(), s, s.target(), journal.Build{Version: "v1.0.0"}, o)
+}
+
+// state is all that must be as before, or as after.
+func (w *world) state() string {
+	return fmt.Sprintf("link %s, daemon %s, helper %s, store %q, unit %q, new %q, record %s",
+		w.Current(), w.text("daemon"), w.text("helper"), w.text("data/store"), w.text("etc/bangerd.service"), w.text("etc/new.service"), w.text("record"))
+}
+
+// tidy fails where something of the update is left that belongs to its work.
+func (w *world) tidy(t *testing.T) {
+	t.Helper()
+	for _, path := range []string{"state/update/journal.json", "state/update/spare", "prefix/updating", "run/hold"} {
+		if w.has(path) {
+			t.Errorf("%s is left", path)
+		}
+	}
+	if stages, _ := filepath.Glob(w.Prefix + "/versions/.stage-*"); len(stages) > 0 {
+		t.Errorf("left: %v", stages)
+	}
+	if err := hold.Check(w.Hold, "x"); err != nil {
+		t.Error(err)
+	}
+}
