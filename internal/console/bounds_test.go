@@ -37,7 +37,7 @@ func TestFloodIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	defer w.Watch(path)()
+	defer w.Watch(path, nil)()
 	chunk := bytes.Repeat([]byte("all work and no play\n"), 400)
 	var peak int64
 	for written := 0; written < total; written += len(chunk) {

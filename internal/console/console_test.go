@@ -79,8 +79,15 @@ func TestWatcherTrims(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	stop := w.Watch(path)
+	looks := make(chan struct{}, 1)
+	stop := w.Watch(path, func() {
+		select {
+		case looks <- struct{}{}:
+		default:
+		}
+	})
 	defer stop()
+	<-looks // the first look is Watch's own
 	if err := os.WriteFile(path, bytes.Repeat([]byte("x"), 256<<10), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -90,6 +97,7 @@ func TestWatcherTrims(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(got) > 0 && len(got) <= 20<<10 {
+			<-looks
 			return
 		}
 		if time.Now().After(deadline) {

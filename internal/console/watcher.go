@@ -30,6 +30,7 @@ type Watcher struct {
 
 type watched struct {
 	path  string
+	after func() // may be nil
 	wd    int
 	timer *time.Timer // runs between an event and the next look
 }
@@ -52,14 +53,15 @@ func newWatcher(log *slog.Logger, most, keep int64, rest time.Duration) (*Watche
 }
 
 // Watch trims the log at path now and whenever it grows, until stop is called.
-// The log need exist by then.
-func (w *Watcher) Watch(path string) (stop func()) {
+// The log need exist by then. after is called after each look at it, may be nil,
+// and must not call the watcher.
+func (w *Watcher) Watch(path string, after func()) (stop func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed || w.logs[path] != nil {
 		return func() {}
 	}
-	l := &watched{path: path, wd: -1}
+	l := &watched{path: path, after: after, wd: -1}
 	w.logs[path] = l
 	w.look(l)
 	return func() { w.forget(l) }
@@ -114,6 +116,9 @@ func (w *Watcher) look(l *watched) {
 	l.wd, w.byWD[wd] = wd, l
 	if err := trim(l.path, w.most, w.keep); err != nil {
 		w.log.Warn("cannot trim a log", "path", l.path, "error", err)
+	}
+	if l.after != nil {
+		l.after()
 	}
 }
 

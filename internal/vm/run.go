@@ -103,7 +103,7 @@ func (s *Service) adopt(e *entry, m driver.Machine) {
 		// Only a cache: a failure costs a scan of /proc later.
 		_ = os.WriteFile(filepath.Join(s.Paths.VM(id), paths.VMHandles), data, 0o600)
 	}
-	unwatch := s.watch(id)
+	unwatch := s.watch(id, func() { s.endHalted(e, r) })
 	s.links.Go(func() { s.keepLink(r) })
 	s.wg.Go(func() {
 		defer unwatch()
@@ -117,13 +117,13 @@ func (s *Service) adopt(e *entry, m driver.Machine) {
 	})
 }
 
-// watch keeps the logs that the VM's VMM writes within bounds until stop is called.
-func (s *Service) watch(id string) (stop func()) {
+// watch keeps the logs that the VM's VMM writes within bounds until stop is called,
+// and calls spoke when the guest has written to its console.
+func (s *Service) watch(id string, spoke func()) (stop func()) {
 	var stops []func()
-	for _, name := range []string{paths.VMConsole, paths.VMLog} {
-		if s.Watch != nil {
-			stops = append(stops, s.Watch(filepath.Join(s.Paths.VM(id), name)))
-		}
+	if s.Watch != nil {
+		stops = append(stops,
+			s.Watch(filepath.Join(s.Paths.VM(id), paths.VMConsole), spoke), s.Watch(filepath.Join(s.Paths.VM(id), paths.VMLog), nil))
 	}
 	return func() {
 		for _, stop := range stops {

@@ -80,8 +80,8 @@ type Options struct {
 	Limits   Limits
 	// Watch is told of each log that a running VM's VMM writes, its own and that of
 	// the console, and gives back what to call when the VM has ended. It keeps the
-	// log bounded. May be nil.
-	Watch  func(log string) (stop func())
+	// log bounded, and calls looked after it has grown. May be nil.
+	Watch  func(log string, looked func()) (stop func())
 	Logger *slog.Logger
 }
 

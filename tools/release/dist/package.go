@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// The packages are made with a writer of our own (deb, below) and Google's
-// rpmpack. nfpm, which is built on the same, takes 43 repositories with it, a
-// Git implementation and an SSH client among them, to write the same bytes.
+// The packages are made with a writer of our own (deb.go) and Google's rpmpack,
+// which takes two modules with it. nfpm, which did its work with rpmpack until
+// 2.45, takes some forty, a Git implementation and an SSH client among them.
 
 // Package is a package of one platform.
 type Package struct {

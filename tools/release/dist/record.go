@@ -33,17 +33,13 @@ func (r Record) encode() ([]byte, error) {
 // Read returns the record and the archives of a release, by their names in an
 // update repository, after it has seen that they are whole.
 func Read(dir, version string) (Record, map[string]Archived, error) {
-	var r Record
 	sums, err := readSums(dir)
 	if err != nil {
-		return r, nil, err
+		return Record{}, nil, err
 	}
-	data, err := readSummed(dir, recordName, sums)
+	r, _, err := readInputs(dir, sums)
 	if err != nil {
 		return r, nil, err
-	}
-	if err := json.Unmarshal(data, &r); err != nil {
-		return r, nil, api.Errorf(api.KindInvalid, "cannot read release %s: its %s: %w", dir, recordName, err)
 	}
 	if r.Version != version {
 		return r, nil, api.Errorf(api.KindInvalid, "cannot read release %s from %s: that is %s", version, dir, r.Version)

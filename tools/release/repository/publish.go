@@ -1,7 +1,6 @@
 package repository
 
 import (
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -103,5 +102,3 @@ func info(t *metadata.TargetFiles) (release.Info, error) {
 	}
 	return release.ParseInfo(*t.Custom)
 }
-
-func hexed(sum []byte) string { return hex.EncodeToString(sum) }

@@ -3,12 +3,10 @@ package repository
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"banger/api"
-	"banger/tools/release/dist"
 )
 
 func TestKeysAreTheirHoldersAlone(t *testing.T) {
@@ -187,18 +185,6 @@ func TestAPublicationCutShort(t *testing.T) {
 	w.offered("v1.2.3")
 	w.publish("v1.3.0")
 	w.offered("v1.2.3", "v1.3.0")
-}
-
-func TestArchiveNamesAreThoseThatHostsAskFor(t *testing.T) {
-	w := newWorld(t)
-	var names []string
-	for name := range w.archives("v1.2.3") {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	if want := []string{"banger_v1.2.3_linux_amd64.tar.gz", "banger_v1.2.3_linux_arm64.tar.gz"}; !slices.Equal(names, want) || len(dist.Platforms) != 2 {
-		t.Error(names)
-	}
 }
 
 func TestStatus(t *testing.T) {

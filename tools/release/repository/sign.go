@@ -2,6 +2,7 @@ package repository
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"path/filepath"
 	"time"
 
@@ -140,7 +141,7 @@ func (r *Repository) begun(verb string) error {
 }
 
 func (r *Repository) targetPath(name string, sum []byte) string {
-	return filepath.Join(r.dir, "targets", hexed(sum)+"."+name)
+	return filepath.Join(r.dir, "targets", hex.EncodeToString(sum)+"."+name)
 }
 
 // expired tells whether something was good until before now.

@@ -1,0 +1,45 @@
+package vm
+
+import (
+	"context"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"banger/internal/console"
+	"banger/internal/guest"
+	"banger/internal/paths"
+)
+
+// haltWords is what Linux says last, "quiet" or not, when it stops for good on a
+// machine that it cannot switch off (kernel/reboot.c, kernel_halt). Firecracker is
+// one for `poweroff -f`, every machine for `halt -f`: the VMM would idle for ever.
+var haltWords = regexp.MustCompile(`\breboot: (System halted|Power down)\s*$`)
+
+// haltTime is how long a guest that says it has halted has to prove the contrary.
+const haltTime = 3 * time.Second
+
+// endHalted ends the VMM of a guest that has halted: its console says so, and its
+// agent, which had answered before, does not answer.
+func (s *Service) endHalted(e *entry, r *run) {
+	select {
+	case <-r.up:
+	default: // the words are of an earlier boot
+		return
+	}
+	last, err := console.Tail(filepath.Join(s.Paths.VM(s.get(e).ID), paths.VMConsole), 1)
+	if err != nil || !haltWords.Match(last) {
+		return
+	}
+	s.wg.Go(func() {
+		asking, cancel := context.WithTimeout(s.ctx, haltTime)
+		defer cancel()
+		client := guest.Client{Dial: r.open}
+		if _, err := client.Health(asking); err == nil || s.ctx.Err() != nil {
+			return
+		}
+		if err := s.killRun(s.ctx, e, "the guest powered off"); err != nil && s.ctx.Err() == nil {
+			s.Logger.Warn("cannot end the VMM of a guest that has halted", "vm", s.get(e).ID, "error", err)
+		}
+	})
+}
