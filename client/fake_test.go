@@ -67,6 +67,12 @@ func fakeRoutes() http.Handler {
 		dir, _ := os.Getwd()
 		_ = json.NewEncoder(w).Encode(api.DaemonStatus{PID: os.Getpid(), Home: home.Data, Commit: dir})
 	})
+	mux.HandleFunc("POST /v1/daemon/stop", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNoContent)
+		p, _ := paths.User()
+		_ = os.Remove(p.Socket())
+		time.AfterFunc(10*time.Millisecond, func() { os.Exit(0) })
+	})
 	// The operation outlives this daemon: the first follower sees it die.
 	mux.HandleFunc("GET /v1/operations/{id}/events", func(w http.ResponseWriter, r *http.Request) {
 		final(w, api.Operation{ID: r.PathValue("id"), Status: api.OpDone}, &api.Result{VM: &api.VM{Name: "survivor"}})

@@ -134,3 +134,73 @@ func TestOperationOutlivesTheDaemon(t *testing.T) {
 		t.Errorf("daemons: %v", all)
 	}
 }
+
+func TestHalt(t *testing.T) {
+	p := home(t, "works")
+	c := New(p).WithoutStart()
+	first, err := New(p).Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	halted, err := c.Halt(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Whoever wants a daemon now waits for the one that is started here.
+	asked := make(chan api.DaemonStatus)
+	go func() {
+		status, err := New(p).Status(context.WithoutCancel(t.Context()))
+		if err != nil {
+			t.Error(err)
+		}
+		asked <- status
+	}()
+	program, err := FindDaemon()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := halted.Start(t.Context(), program); err != nil {
+		t.Fatal(err)
+	}
+	second, err := c.Status(t.Context())
+	if err != nil || second.PID == first.PID {
+		t.Errorf("%+v, %v", second, err)
+	}
+	if got := <-asked; got.PID != second.PID {
+		t.Errorf("another daemon was started: %d and %d", got.PID, second.PID)
+	}
+}
+
+func TestHaltWithoutADaemon(t *testing.T) {
+	p := home(t, "works")
+	if err := os.MkdirAll(p.Data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(p).WithoutStart().Halt(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestBeforeStart(t *testing.T) {
+	p := home(t, "works")
+	refusal := api.Errorf(api.KindConflict, "an update is at work")
+	_, err := New(p).BeforeStart(func(context.Context) (string, error) { return "", refusal }).Status(t.Context())
+	if api.KindOf(err) != api.KindConflict {
+		t.Errorf("%v", err)
+	}
+	program, err := FindDaemon()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("BANGERD", "/nonexistent")
+	calls := 0
+	c := New(p).BeforeStart(func(context.Context) (string, error) { calls++; return program, nil })
+	for range 2 {
+		if _, err := c.Status(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if calls != 1 {
+		t.Errorf("it was called %d times", calls)
+	}
+}

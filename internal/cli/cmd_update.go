@@ -262,6 +262,13 @@ func newUpdateApply(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if m.System { // else our standard error is the log
+				closeLog, err := m.LogToo()
+				if err != nil {
+					return err
+				}
+				defer closeLog()
+			}
 			_, err = m.Apply(cmd.Context())
 			return err
 		},

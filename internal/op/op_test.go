@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"banger/api"
@@ -302,5 +304,71 @@ func TestWhatFreesSpaceNeedsNone(t *testing.T) {
 	}
 	if err != nil || !slices.Contains(j.lines, "do two") {
 		t.Errorf("%v, %v", err, j.lines)
+	}
+}
+
+func TestGate(t *testing.T) {
+	j := &journal{}
+	m := manager(t, j)
+	refusal := api.Errorf(api.KindConflict, "an update is being proven")
+	m.Gate(func(kind string) error {
+		if kind == "test" {
+			return refusal
+		}
+		return nil
+	})
+	ended := 0
+	plan := Plan{Kind: "test", Target: "x", Steps: []Step{j.step("one", nil)}, FreesSpace: true, Ended: func(*Op) { ended++ }}
+	if _, err := m.Start(t.Context(), plan); !errors.Is(err, refusal) || ended != 1 {
+		t.Errorf("%v, ended %d times", err, ended)
+	}
+	if len(j.lines) != 0 || len(m.List()) != 0 {
+		t.Errorf("something was begun: %v", j.lines)
+	}
+	// What an earlier daemon began goes on.
+	o := m.Resume(plan, Unfinished{Operation: api.Operation{ID: "1", Kind: "test", Status: api.OpRunning}})
+	if err := o.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+	plan.Kind = "other"
+	if _, err := m.Start(t.Context(), plan); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestGateAndList: whoever shuts the gate and lists then knows all that there is.
+func TestGateAndList(t *testing.T) {
+	m := manager(t, &journal{})
+	var shut atomic.Bool
+	m.Gate(func(string) error {
+		if shut.Load() {
+			return errors.New("shut")
+		}
+		return nil
+	})
+	begun := make(chan int)
+	for range 4 {
+		go func() {
+			n := 0
+			for {
+				if _, err := m.Start(context.WithoutCancel(t.Context()), Plan{Kind: "test", Steps: []Step{{Name: "one", Do: func(context.Context, api.Report) error { return nil }}}}); err != nil {
+					begun <- n
+					return
+				}
+				if n++; n == 10 {
+					shut.Store(true)
+				}
+			}
+		}()
+	}
+	for !shut.Load() {
+		runtime.Gosched()
+	}
+	listed, all := len(m.List()), 0
+	for range 4 {
+		all += <-begun
+	}
+	if all <= keepEnded && listed != all {
+		t.Errorf("%d were listed of %d", listed, all)
 	}
 }

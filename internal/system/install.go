@@ -269,24 +269,25 @@ const answerTime = 20 * time.Second
 
 // restart restarts the helper, then the daemon, each until it answers.
 func (h *Host) restart(ctx context.Context, m Manager) error {
-	for _, s := range []struct {
-		unit string
-		ask  func(context.Context) (Answer, error)
-	}{{HelperUnit, h.AskHelper}, {DaemonUnit, h.AskDaemon}} {
-		// A unit that failed too often is not started again otherwise.
-		if err := m.ResetFailed(ctx, s.unit); err != nil {
-			return err
-		}
-		if err := m.Restart(ctx, s.unit); err != nil {
-			return err
-		}
-		asking, cancel := context.WithTimeout(ctx, answerTime)
-		_, err := s.ask(asking)
-		cancel()
-		if err != nil {
-			return api.Errorf(api.KindInternal, "%s was started and does not answer: %w", s.unit, err).
-				WithHint("journalctl -e -u %s", strings.TrimSuffix(s.unit, ".service"))
-		}
+	if err := h.restartUnit(ctx, m, HelperUnit, h.AskHelper); err != nil {
+		return err
+	}
+	return h.restartUnit(ctx, m, DaemonUnit, h.AskDaemon)
+}
+
+func (h *Host) restartUnit(ctx context.Context, m Manager, unit string, ask func(context.Context) (Answer, error)) error {
+	// A unit that failed too often is not started again otherwise.
+	if err := m.ResetFailed(ctx, unit); err != nil {
+		return err
+	}
+	if err := m.Restart(ctx, unit); err != nil {
+		return err
+	}
+	asking, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	if _, err := ask(asking); err != nil {
+		return api.Errorf(api.KindInternal, "%s was started and does not answer: %w", unit, err).
+			WithHint("journalctl -e -u %s", strings.TrimSuffix(unit, ".service"))
 	}
 	return nil
 }

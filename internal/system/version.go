@@ -85,14 +85,23 @@ func CheckFiles(files map[string]string) error {
 	return nil
 }
 
-// StartDaemons starts both daemons, again where they run, and returns when both
-// answer.
-func (h *Host) StartDaemons(ctx context.Context) error {
+// StartHelper starts the root helper, again where it runs, and returns when it
+// answers; StartDaemon does so for the daemon.
+func (h *Host) StartHelper(ctx context.Context) error {
 	m, err := h.Connect(ctx)
 	if err != nil {
 		return err
 	}
-	return h.restart(ctx, m)
+	return h.restartUnit(ctx, m, HelperUnit, h.AskHelper)
+}
+
+// StartDaemon starts the daemon, see StartHelper.
+func (h *Host) StartDaemon(ctx context.Context) error {
+	m, err := h.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	return h.restartUnit(ctx, m, DaemonUnit, h.AskDaemon)
 }
 
 // NeedRoot refuses what only root can do to this machine's installation.

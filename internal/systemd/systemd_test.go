@@ -35,7 +35,7 @@ func TestStartTransientSendsEverySetting(t *testing.T) {
 		DeviceAllow: []Device{{"/dev/kvm", "rw"}, {"/dev/net/tun", "rw"}}, NoNewPrivileges: true,
 		CapabilityBoundingSet: []int{unix.CAP_SETUID, unix.CAP_SYS_ADMIN}, ProtectSystem: "strict", ProtectHome: "yes",
 		ReadWritePaths: []string{"/var/lib/banger"}, KillMode: "mixed", TimeoutStop: 5 * time.Second, OOMPolicy: "stop",
-		OOMScoreAdjust: 100, LimitNOFILE: 1024,
+		OOMScoreAdjust: 100, LimitNOFILE: 1024, Restart: "on-failure", RestartDelay: 2 * time.Second,
 	}
 	if err := f.bus().StartTransient(t.Context(), u); err != nil {
 		t.Fatal(err)

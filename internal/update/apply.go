@@ -188,6 +188,17 @@ func (r *run) stopDaemon(ctx context.Context) error {
 	if err := r.takeHold(); err != nil {
 		return err
 	}
+	// The helper needs a second or two. Where the store stays as it is, the daemon is
+	// there meanwhile: it waits for a helper that is restarted, and no new work comes.
+	if r.j.Backup() == "" {
+		r.Report("switching to version " + r.j.To.Version)
+		if err := r.link(r.j.To.Version); err != nil {
+			return err
+		}
+		if err := r.StartHelper(ctx); err != nil {
+			return err
+		}
+	}
 	if r.j.DownAt.IsZero() {
 		r.j.DownAt = r.Now().UTC()
 	}
@@ -207,7 +218,9 @@ func (r *run) backUp(ctx context.Context) error {
 }
 
 func (r *run) switchOver(ctx context.Context) error {
-	r.Report("switching to version " + r.j.To.Version)
+	if r.j.Backup() != "" {
+		r.Report("switching to version " + r.j.To.Version)
+	}
 	if err := r.StopDaemon(ctx); err != nil {
 		return err
 	}
@@ -227,6 +240,11 @@ func (r *run) start(ctx context.Context) error {
 		return err
 	}
 	r.Report("starting version " + r.j.To.Version)
+	if r.j.Backup() != "" {
+		if err := r.StartHelper(ctx); err != nil {
+			return err
+		}
+	}
 	if err := r.Start(ctx, r.Dir(r.j.To.Version)); err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ const asUpdater = "BANGER_TEST_UPDATER"
 func TestMain(m *testing.M) {
 	if base := os.Getenv(asUpdater); base != "" {
 		w := worldAt(base)
+		w.Report = func(line string) { fmt.Fprintln(os.Stderr, logPrefix+line) }
 		act := func() error { _, err := w.Apply(noContext()); return err }
 		if os.Getenv("RECOVER") != "" {
 			act = func() error { _, err := w.Recover(noContext()); return err }
@@ -60,7 +61,7 @@ func TestUpdate(t *testing.T) {
 		t.Error("the version before is kept, and no other")
 	}
 	// The units come before anything is stopped.
-	want := "reload [new.service] []\nstop daemon\nstop daemon\nstop daemon\nstart v1.1.0\n"
+	want := "reload [new.service] []\nstop daemon\nstop daemon\nstop daemon\nstart helper v1.1.0\nstart v1.1.0\n"
 	if got := w.text("calls"); got != want {
 		t.Errorf("calls:\n%s", got)
 	}
@@ -69,9 +70,26 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
+// TestTheHelperComesFirst: where the store stays as it is, the API is away for the
+// daemon's restart alone.
+func TestTheHelperComesFirst(t *testing.T) {
+	w := newWorld(t)
+	if err := w.begin(t, "version=v1.1.0 schema=1"); err != nil {
+		t.Fatal(err)
+	}
+	if j, err := w.Apply(t.Context()); err != nil || j.State != journal.Done {
+		t.Fatal(j.Reason, err)
+	}
+	want := "start helper v1.1.0\nstop daemon\nstop daemon\nstart v1.1.0\n"
+	if got := w.text("calls"); got != want {
+		t.Errorf("calls:\n%s", got)
+	}
+}
+
 func TestWhatDoesNotProveItselfIsRolledBack(t *testing.T) {
 	for how, reason := range map[string]string{
-		"start":   "status 1",
+		"helper":  "the helper ended",
+		"start":   "it ended with status 1",
 		"crash":   "started again",
 		"version": "says that it is version v6.6.6",
 		"guests":  "VM dev is not known any more",
@@ -311,7 +329,7 @@ func TestPowerCut(t *testing.T) {
 					t.Error("a daemon was started by what only works on files")
 				}
 				// The daemons are started by systemd afterwards.
-				if err := w.start(t.Context(), w.Dir(w.Current())); err != nil {
+				if err := errors.Join(w.StartHelper(t.Context()), w.start(t.Context(), w.Dir(w.Current()))); err != nil {
 					t.Fatal(err)
 				}
 				if w.state() != want {

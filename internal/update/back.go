@@ -6,12 +6,16 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"banger/api"
 	"banger/internal/faultpoint"
 	"banger/internal/fsx"
 	"banger/internal/update/journal"
 )
+
+// reloadTime bounds how long systemd is waited for on the way back.
+const reloadTime = 40 * time.Second
 
 // writeFiles writes systemd's and udev's files before anything is stopped: systemd
 // stops a unit with the settings that it has read.
@@ -124,6 +128,9 @@ func (r *run) filesBack(ctx context.Context) error {
 }
 
 func (r *run) reload(ctx context.Context, enable, disable []string) {
+	// At boot systemd is busy, and what is on the disk matters more.
+	ctx, cancel := context.WithTimeout(ctx, reloadTime)
+	defer cancel()
 	if err := r.Reload(ctx, enable, disable); err != nil {
 		r.problem("systemd did not read the unit files: " + err.Error())
 	}
@@ -139,7 +146,11 @@ func (r *run) storeBack(ctx context.Context) error {
 }
 
 func (r *run) startAgain(ctx context.Context) {
-	if err := r.Start(ctx, r.Dir(r.j.From.Version)); err != nil {
+	err := r.StartHelper(ctx)
+	if err == nil {
+		err = r.Start(ctx, r.Dir(r.j.From.Version))
+	}
+	if err != nil {
 		r.problem("version " + r.j.From.Version + " does not start: " + err.Error())
 		return
 	}
@@ -193,7 +204,7 @@ func (m Machine) recoverLate(ctx context.Context, j journal.Journal) (journal.Jo
 		return j, err
 	}
 	j, err := m.recover(ctx, j)
-	return j, errors.Join(err, m.Start(ctx, m.Dir(m.Current())))
+	return j, errors.Join(err, m.StartHelper(ctx), m.Start(ctx, m.Dir(m.Current())))
 }
 
 func (r *run) offline(ctx context.Context) error {

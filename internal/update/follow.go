@@ -24,8 +24,8 @@ type Launcher interface {
 
 var errGone = errors.New("the updater has ended")
 
-// openLog begins the updater's log anew.
-func (m Machine) openLog() (*os.File, error) {
+// OpenLog opens the updater's log to append to.
+func (m Machine) OpenLog() (*os.File, error) {
 	log, err := os.OpenFile(m.Log(), os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
 	return log, fsx.DiskError("open the update's log", err)
 }
@@ -98,7 +98,7 @@ func (f *follower) gone(id string, err error) (journal.Journal, error) {
 		return last, nil
 	}
 	return last, api.Errorf(api.KindInternal, "the update was interrupted: %w", err).
-		WithHint("banger update   goes on with it, or takes it back; the next start of the machine does so too\nless %s", f.m.Log())
+		WithHint("%s   goes on with it, or takes it back; the next start of the machine does so too\nless %s", f.m.command(), f.m.Log())
 }
 
 // read hands on whole lines.

@@ -15,7 +15,7 @@ import (
 // Kept returns what a rollback goes back to.
 func (m Machine) Kept() (Kept, error) {
 	none := api.Errorf(api.KindNotFound, "cannot go back: no previous version is kept").
-		WithHint("banger update --to VERSION   for one whose release allows it")
+		WithHint("%s --to VERSION   for one whose release allows it", m.command())
 	var k Kept
 	data, err := os.ReadFile(m.previous())
 	if errors.Is(err, os.ErrNotExist) {
@@ -79,7 +79,7 @@ func (m Machine) mayRestore(ctx context.Context, kept Kept, force bool) error {
 	}
 	if !force {
 		return api.Errorf(api.KindConflict, "cannot go back to %s: it needs the store of before the update, and what was changed since would be forgotten: names, settings, deleted VMs", kept.Version).
-			WithHint("sudo banger update --rollback --force   if that is what you want; no VM made since is lost, as there is none")
+			WithHint("%s --rollback --force   if that is what you want; no VM made since is lost, as there is none", m.command())
 	}
 	return nil
 }

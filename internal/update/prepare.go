@@ -110,7 +110,7 @@ func (m Machine) begin(ctx context.Context, from, to journal.Build, o Options,
 	}
 	defer unlock()
 	if _, err := os.Lstat(m.Journal()); err == nil {
-		return plan, api.Errorf(api.KindConflict, "cannot begin an update: another one is not over").WithHint("banger update")
+		return plan, api.Errorf(api.KindConflict, "cannot begin an update: another one is not over").WithHint("%s", m.command())
 	}
 	if m.Current() != from.Version {
 		return plan, api.Errorf(api.KindConflict, "cannot update: version %s is installed and the programs are %s", from.Version, m.Current())

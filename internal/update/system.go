@@ -2,6 +2,7 @@ package update
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -32,7 +33,8 @@ func OfSystem(h *system.Host, r record.Record, report func(string)) Machine {
 	m.World.Files = func(ctx context.Context, dir string) ([]File, error) { return systemFiles(ctx, p, dir) }
 	m.StopDaemon = func(ctx context.Context) error { return stopUnits(ctx, h, system.DaemonUnit) }
 	m.StopAll = func(ctx context.Context) error { return stopUnits(ctx, h, system.DaemonUnit, system.HelperUnit) }
-	m.Start = func(ctx context.Context, _ string) error { return h.StartDaemons(ctx) }
+	m.StartHelper = h.StartHelper
+	m.Start = func(ctx context.Context, _ string) error { return h.StartDaemon(ctx) }
 	m.Reload = func(ctx context.Context, enable, disable []string) error { return reload(ctx, h, enable, disable) }
 	m.Daemons = func(ctx context.Context) ([]int, error) { return unitPIDs(ctx, h) }
 	m.Answers = func(ctx context.Context) ([]string, error) {
@@ -53,10 +55,11 @@ func OfSystem(h *system.Host, r record.Record, report func(string)) Machine {
 func worldOf(p programs, c *client.Client) World {
 	return World{
 		Version: p.version, Migrations: p.migrations, BackUp: p.backUp, Restore: p.restore,
-		Files:      func(context.Context, string) ([]File, error) { return nil, nil },
-		Reload:     func(context.Context, []string, []string) error { return nil },
-		Operations: c.ListOperations,
-		VMs:        c.ListVMs,
+		Files:       func(context.Context, string) ([]File, error) { return nil, nil },
+		Reload:      func(context.Context, []string, []string) error { return nil },
+		StartHelper: func(context.Context) error { return nil },
+		Operations:  c.ListOperations,
+		VMs:         c.ListVMs,
 		Doctor: func(ctx context.Context) ([]api.Check, error) {
 			found, err := c.Doctor(ctx)
 			return found.Checks, err
@@ -171,11 +174,11 @@ func SystemLauncher(ctx context.Context, m Machine, env []string) (Launcher, err
 }
 
 func (l *unitLauncher) Launch(ctx context.Context) error {
-	log, err := l.m.openLog()
+	log, err := l.m.OpenLog()
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	log.Close() // whoever follows may read it from now on
 	// One that failed for good is in the way of its name.
 	if err := l.bus.ResetFailed(ctx, Unit); err != nil {
 		return err
@@ -184,8 +187,23 @@ func (l *unitLauncher) Launch(ctx context.Context) error {
 		Name: Unit, Description: "Update of banger",
 		Exec:        []string{l.m.updater(), "update-apply"},
 		Environment: append([]string{paths.ModeEnv + "=system", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, l.env...),
-		Stdout:      log, Stderr: log, Restart: "on-failure", RestartDelay: restartDelay,
+		Restart:     "on-failure", RestartDelay: restartDelay,
 	})
+}
+
+// LogToo has an updater that systemd runs write down what it says, beside the
+// system's journal, for whoever follows it.
+func (m *Machine) LogToo() (closeLog func() error, err error) {
+	log, err := m.OpenLog()
+	if err != nil {
+		return nil, err
+	}
+	say := m.Report
+	m.Report = func(line string) {
+		say(line)
+		fmt.Fprintln(log, logPrefix+line) // a full disk takes nothing but the words
+	}
+	return log.Close, nil
 }
 
 // restartDelay keeps a few deaths of the updater below systemd's limit of five

@@ -16,6 +16,8 @@ import (
 func OfUser(p paths.Paths, prefix string, report func(string)) Machine {
 	c := client.New(p).WithoutStart()
 	m := Machine{Place: UserPlace(p, prefix), World: worldOf(programs{}, c), Report: report}
+	// The first question starts the daemon where none runs: that of this version.
+	m.Operations = client.New(p).ListOperations
 	var halted *client.Halted
 	m.StopDaemon = func(ctx context.Context) (err error) {
 		if halted == nil {
@@ -72,7 +74,7 @@ type sessionLauncher struct {
 func UserLauncher(m Machine) Launcher { return &sessionLauncher{m: m} }
 
 func (l *sessionLauncher) Launch(context.Context) error {
-	log, err := l.m.openLog()
+	log, err := l.m.OpenLog()
 	if err != nil {
 		return err
 	}

@@ -63,6 +63,14 @@ func (p Place) Last() string { return filepath.Join(p.State, journal.Last) }
 // Log is the path of what the newest update said.
 func (p Place) Log() string { return filepath.Join(p.State, journal.Log) }
 
+// command is what to type to update this installation.
+func (p Place) command() string {
+	if p.System {
+		return "sudo banger update"
+	}
+	return "banger update"
+}
+
 func (p Place) lock() string     { return filepath.Join(p.State, journal.Lock) }
 func (p Place) previous() string { return filepath.Join(p.State, journal.Previous) }
 
@@ -89,11 +97,12 @@ type World struct {
 	Restore    func(ctx context.Context, dir, name string) error
 
 	// StopDaemon and StopAll return when what they stop has ended; what does not
-	// run is stopped. Start starts both daemons from a directory of programs and
-	// returns when both answer.
-	StopDaemon func(ctx context.Context) error
-	StopAll    func(ctx context.Context) error
-	Start      func(ctx context.Context, dir string) error
+	// run is stopped. StartHelper starts the root helper, again where it runs, and
+	// Start the daemon, from a directory of programs; they return when it answers.
+	StopDaemon  func(ctx context.Context) error
+	StopAll     func(ctx context.Context) error
+	StartHelper func(ctx context.Context) error
+	Start       func(ctx context.Context, dir string) error
 	// Reload has systemd read its files anew, and enables and disables units.
 	Reload func(ctx context.Context, enable, disable []string) error
 	// Daemons are the pids of both daemons.

@@ -1,0 +1,120 @@
+package update
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"banger/api"
+	"banger/internal/faultpoint"
+	"banger/internal/update/journal"
+)
+
+// testLauncher starts updaters of a world, and starts them again as often as it is
+// told.
+type testLauncher struct {
+	w       *world
+	point   string // where the first one dies
+	again   int
+	ended   chan struct{}
+	command *exec.Cmd
+}
+
+func (l *testLauncher) Launch(context.Context) error {
+	log, err := l.w.OpenLog()
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	fault := l.w.base + "/fault"
+	if l.point != "" {
+		if err := os.WriteFile(fault, []byte(l.point), 0o644); err != nil {
+			return err
+		}
+	}
+	l.command = exec.Command(os.Args[0])
+	l.command.Env = append(os.Environ(), asUpdater+"="+l.w.base, faultpoint.Env+"="+fault)
+	l.command.Stdout, l.command.Stderr = log, log
+	if err := l.command.Start(); err != nil {
+		return err
+	}
+	l.ended = make(chan struct{})
+	go func(c *exec.Cmd, ended chan struct{}) {
+		_ = c.Wait() // how it ended is in the account
+		close(ended)
+	}(l.command, l.ended)
+	return nil
+}
+
+func (l *testLauncher) Watch(ctx context.Context) (<-chan struct{}, error) {
+	select {
+	case <-l.ended:
+		if l.again == 0 {
+			return nil, errGone
+		}
+		l.again, l.point = l.again-1, ""
+		err := l.Launch(ctx)
+		return l.ended, err
+	default:
+		return l.ended, nil
+	}
+}
+
+func TestFollow(t *testing.T) {
+	w := newWorld(t)
+	if err := w.begin(t, good); err != nil {
+		t.Fatal(err)
+	}
+	w.said = nil
+	j, err := w.Follow(t.Context(), &testLauncher{w: w, point: "update switching after", again: 1})
+	if err != nil || j.State != journal.Done || j.Attempts != 2 {
+		t.Fatalf("%+v, %v", j, err)
+	}
+	if w.state() != after {
+		t.Error(w.state())
+	}
+	said := strings.Join(w.said, "\n")
+	for _, line := range []string{"holding new work back", "switching to version v1.1.0", "version v1.1.0 has proven itself"} {
+		if !strings.Contains(said, line) {
+			t.Errorf("%q was not said:\n%s", line, said)
+		}
+	}
+}
+
+func TestFollowOfAnUpdaterThatIsGone(t *testing.T) {
+	w := newWorld(t)
+	if err := w.begin(t, good); err != nil {
+		t.Fatal(err)
+	}
+	_, err := w.Follow(t.Context(), &testLauncher{w: w, point: "update units before"})
+	if !errors.Is(err, errGone) || !strings.Contains(api.AsError(err).Hint, "goes on with it") {
+		t.Fatal(err)
+	}
+	// It goes on with it.
+	j, err := w.Follow(t.Context(), &testLauncher{w: w})
+	if err != nil || j.State != journal.Done || w.state() != after {
+		t.Errorf("%+v, %v\n%s", j, err, w.state())
+	}
+}
+
+// TestFollowIsLeft: who stops watching stops nothing.
+func TestFollowIsLeft(t *testing.T) {
+	w := newWorld(t)
+	if err := w.begin(t, good); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	w.Report = func(string) { cancel() }
+	l := &testLauncher{w: w}
+	if _, err := w.Follow(ctx, l); api.KindOf(err) != api.KindCanceled && err != nil {
+		t.Fatal(err)
+	}
+	<-l.ended
+	if w.state() != after {
+		t.Error(w.state())
+	}
+	w.tidy(t)
+}

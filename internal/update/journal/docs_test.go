@@ -1,0 +1,23 @@
+package journal
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+// TestTheTableIsDocumented compares docs/update.md with the table.
+func TestTheTableIsDocumented(t *testing.T) {
+	data, err := os.ReadFile("../../../docs/update.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "| state | what is done |\n|---|---|\n"
+	for _, r := range Table {
+		want += fmt.Sprintf("| `%s` | %s |\n", r.State, r.Does)
+	}
+	if !strings.Contains(string(data), "\n"+want+"\n") {
+		t.Errorf("docs/update.md does not have this table:\n%s", want)
+	}
+}
