@@ -36,11 +36,24 @@ var builtAt = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 // It is made from the sources in a repository and kept in the directory cache, so
 // that it is made once for the same sources.
 func Build(ctx context.Context, checkout, cache string, say io.Writer) (string, error) {
-	all, err := sources(ctx, checkout, append(append([]string{}, programParts...), recipeParts...)...)
+	if err := removeOld(cache); err != nil {
+		return "", err
+	}
+	stage, err := os.MkdirTemp(cache, ".versions-")
 	if err != nil {
 		return "", err
 	}
-	digest, err := key(checkout, all)
+	defer os.RemoveAll(stage)
+	// All are made from the same, however long that takes and whoever edits meanwhile.
+	b := builder{stage: stage, sources: filepath.Join(stage, "sources"), archives: map[string]dist.Archived{}}
+	paths, err := sources(ctx, checkout)
+	if err != nil {
+		return "", err
+	}
+	if err := copyFiles(checkout, paths, b.sources); err != nil {
+		return "", err
+	}
+	digest, err := key(b.sources, paths)
 	if err != nil {
 		return "", err
 	}
@@ -50,18 +63,10 @@ func Build(ctx context.Context, checkout, cache string, say io.Writer) (string, 
 		now := time.Now()
 		return result, os.Chtimes(kept, now, now)
 	}
-	if err := removeOld(cache); err != nil {
-		return "", err
-	}
 	fmt.Fprintf(say, "lab: building %d versions for updates\n", len(All))
-	stage, err := os.MkdirTemp(cache, ".versions-")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(stage)
 	fresh := filepath.Join(stage, "kept")
-	b := builder{checkout: checkout, stage: stage, out: filepath.Join(fresh, "updates"), archives: map[string]dist.Archived{}}
-	if err := b.build(ctx); err != nil {
+	b.out = filepath.Join(fresh, "updates")
+	if err := b.build(ctx, paths); err != nil {
 		return "", err
 	}
 	// Somebody else may have been quicker, with the same.
@@ -88,23 +93,19 @@ func removeOld(cache string) error {
 
 // builder is at work on one result.
 type builder struct {
-	checkout, stage, out string
-	root                 []byte
-	archives             map[string]dist.Archived // by version
+	stage, sources, out string
+	root                []byte
+	archives            map[string]dist.Archived // by version
 }
 
-func (b *builder) build(ctx context.Context) error {
+func (b *builder) build(ctx context.Context, paths []string) error {
 	keys := filepath.Join(b.stage, "keys")
 	var err error
 	if b.root, err = newKeys(keys); err != nil {
 		return err
 	}
-	files, err := sources(ctx, b.checkout, programParts...)
-	if err != nil {
-		return err
-	}
 	for _, v := range All {
-		if err := b.version(ctx, v, files); err != nil {
+		if err := b.version(ctx, v, paths); err != nil {
 			return err
 		}
 	}
@@ -120,9 +121,9 @@ func newKeys(dir string) ([]byte, error) {
 }
 
 // version builds a version and packs it.
-func (b *builder) version(ctx context.Context, v Version, files []string) error {
-	dir := filepath.Join(b.stage, "source")
-	if err := copySources(b.checkout, files, dir); err != nil {
+func (b *builder) version(ctx context.Context, v Version, paths []string) error {
+	dir := filepath.Join(b.stage, "edited")
+	if err := copyFiles(b.sources, paths, dir); err != nil {
 		return err
 	}
 	if err := v.apply(dir); err != nil {

@@ -16,15 +16,12 @@ import (
 	"banger/internal/execx"
 )
 
-// programParts are what programs are made of, and recipeParts what else decides on
-// the result: how releases are made, and this package.
-var (
-	programParts = []string{"go.mod", "go.sum", "api", "client", "cmd", "internal"}
-	recipeParts  = []string{"tools/release", "test/lab/versions"}
-)
+// parts are what programs are made of, and what else decides on the result: how
+// releases are made, and this package.
+var parts = []string{"go.mod", "go.sum", "api", "client", "cmd", "internal", "tools/release", "test/lab/versions"}
 
-// sources lists the repository's files, with what is in no commit yet.
-func sources(ctx context.Context, repository string, parts ...string) ([]string, error) {
+// sources lists the files of those, with what is in no commit yet.
+func sources(ctx context.Context, repository string) ([]string, error) {
 	var out bytes.Buffer
 	args := append([]string{"ls-files", "-z", "--cached", "--others", "--exclude-standard", "--"}, parts...)
 	if err := execx.Run(ctx, execx.Cmd{Name: "git", Package: "git", Args: args, Dir: repository, Stdout: &out}); err != nil {
@@ -59,10 +56,10 @@ func key(repository string, paths []string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)[:8]), nil
 }
 
-// copySources copies files of the repository.
-func copySources(repository string, paths []string, to string) error {
+// copyFiles copies files of the repository, those that there are.
+func copyFiles(from string, paths []string, to string) error {
 	for _, path := range paths {
-		data, err := os.ReadFile(filepath.Join(repository, path))
+		data, err := os.ReadFile(filepath.Join(from, path))
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}

@@ -16,7 +16,7 @@ func checkout(t *testing.T) (dir string, files []string) {
 	t.Helper()
 	dir, err := harness.Repository()
 	if err == nil {
-		files, err = sources(t.Context(), dir, programParts...)
+		files, err = sources(t.Context(), dir)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -29,7 +29,7 @@ func TestEditsApply(t *testing.T) {
 	repository, files := checkout(t)
 	for _, v := range All {
 		dir := t.TempDir()
-		if err := copySources(repository, files, dir); err != nil {
+		if err := copyFiles(repository, files, dir); err != nil {
 			t.Fatal(err)
 		}
 		if err := v.apply(dir); err != nil {
