@@ -1,6 +1,9 @@
 package lab
 
-import "banger/test/lab/versions"
+import (
+	"banger/internal/update/journal"
+	"banger/test/lab/versions"
+)
 
 // Scenario is something that system mode has to do.
 type Scenario struct {
@@ -67,14 +70,15 @@ var Scenarios = []Scenario{
 	{Name: "update-bad-migration", Updates: true, Run: updateBad(versions.NoMigrate, "bangerd")},
 	{Name: "update-bad-units", Updates: true, Run: updateBad(versions.BadUnits, "bangerd")},
 	{Name: "update-bad-helper", Updates: true, Run: updateBad(versions.NoHelper, "bangerd-root")},
-	{Name: "update-kill", Updates: true, Run: updateKilled(versions.Offers, versions.Good, onTheWay()...)},
-	{Name: "update-kill-migration", Updates: true, Run: updateKilled(versions.Later, versions.Migrating, around("update", "backing-up", "switching", "starting", "committing")...)},
-	{Name: "update-kill-back", Updates: true, Run: updateKilled(versions.Later, versions.NoMigrate, around("update", "rolling-back")...)},
-	{Name: "update-cut-before", Updates: true, Run: updateCut(versions.Offers, versions.Good, around("update", "prepared", "holding", "units", "stopping")...)},
-	{Name: "update-cut-switch", Updates: true, Run: updateCut(versions.Offers, versions.Good, around("update", "switching", "starting")...)},
-	{Name: "update-cut-proof", Updates: true, Run: updateCut(versions.Offers, versions.Good, around("update", "probing", "committing")...)},
-	{Name: "update-cut-migration", Updates: true, Run: updateCut(versions.Later, versions.Migrating, around("update", "backing-up", "switching", "starting")...)},
-	{Name: "update-cut-back", Updates: true, Run: updateCut(versions.Later, versions.NoMigrate, around("update", "rolling-back")...)},
+	{Name: "update-kill", Updates: true, Run: updateKilled(versions.Offers, versions.Good, at(journal.Prepared, journal.Holding, journal.Units, journal.Stopping, journal.BackingUp, journal.Switching,
+		journal.Starting, journal.Probing, journal.Committing)...)},
+	{Name: "update-kill-migration", Updates: true, Run: updateKilled(versions.Later, versions.Migrating, at(journal.BackingUp, journal.Switching, journal.Starting, journal.Committing)...)},
+	{Name: "update-kill-back", Updates: true, Run: updateKilled(versions.Later, versions.NoMigrate, at(journal.RollingBack)...)},
+	{Name: "update-cut-before", Updates: true, Run: updateCut(versions.Offers, versions.Good, at(journal.Prepared, journal.Holding, journal.Units, journal.Stopping)...)},
+	{Name: "update-cut-switch", Updates: true, Run: updateCut(versions.Offers, versions.Good, at(journal.Switching, journal.Starting)...)},
+	{Name: "update-cut-proof", Updates: true, Run: updateCut(versions.Offers, versions.Good, at(journal.Probing, journal.Committing)...)},
+	{Name: "update-cut-migration", Updates: true, Run: updateCut(versions.Later, versions.Migrating, at(journal.BackingUp, journal.Switching, journal.Starting)...)},
+	{Name: "update-cut-back", Updates: true, Run: updateCut(versions.Later, versions.NoMigrate, at(journal.RollingBack)...)},
 	{Name: "update-old-units", Updates: true, Run: updateOldUnits},
 	{Name: "update-attacks", Updates: true, Run: updateAttacks},
 	{Name: "update-full-disk", Updates: true, Run: updateFullDisk},

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"banger/internal/faultpoint"
+	"banger/internal/update/journal"
 	"banger/test/lab/versions"
 )
 
@@ -14,9 +15,13 @@ const (
 	asUpdater    = faultpoint.Env + "=" + updaterFault
 )
 
-// onTheWay are the points before and after every step of an update that goes well.
-func onTheWay() []string {
-	return around("update", "prepared", "holding", "units", "stopping", "backing-up", "switching", "starting", "probing", "committing")
+// at returns the points before and after what an update does in states.
+func at(states ...journal.State) []string {
+	var points []string
+	for _, s := range states {
+		points = append(points, around("update", string(s))...)
+	}
+	return points
 }
 
 // armUpdater names the point at which the next updater kills itself.
