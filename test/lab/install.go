@@ -6,7 +6,9 @@ import "strings"
 const build = "/lab/build"
 
 // Install installs the build for the owner, with a kernel and an image.
-func (l *Lab) Install() {
+func (l *Lab) Install() { l.installFrom(build) }
+
+func (l *Lab) installFrom(programs string) {
 	// A guest in the emulated lab, on a busy machine, takes its time.
 	settings := `boot_timeout = "6m"`
 	if !l.Firecracker() {
@@ -15,15 +17,16 @@ func (l *Lab) Install() {
 		settings += "\naccel = \"kvm\""
 	}
 	l.Run("mkdir -p /etc/banger; test -e /etc/banger/config.toml || echo %s > /etc/banger/config.toml", Quote(settings))
-	l.Run("%s/banger system install --owner %s", build, owner)
+	l.Run("%s/banger system install --owner %s", programs, owner)
 	l.Dev("banger kernel list | grep -q default || banger kernel import --host")
 	l.Dev("banger image list | grep -q '^tiny ' || banger image import /lab/busybox.tar tiny")
 }
 
-// Ready sees to it that banger is installed and answers, and that there is no VM
-// unless they are kept.
-func (l *Lab) Ready(keep bool) {
-	if l.Try("systemctl -q is-active bangerd bangerd-root && test -x /usr/local/bin/banger").Status != 0 {
+// Ready sees to it that the build is installed and answers, and that there is no VM
+// unless they are kept. For scenarios that install versions themselves, any will do.
+func (l *Lab) Ready(keep, anyVersion bool) {
+	if !anyVersion && l.Try("cmp -s %s/bangerd /usr/local/lib/banger/current/bangerd", build).Status != 0 ||
+		l.Try("systemctl -q is-active bangerd bangerd-root && test -x /usr/local/bin/banger").Status != 0 {
 		l.Install()
 	}
 	l.Answering()

@@ -63,6 +63,15 @@ func TestWordsSelect(t *testing.T) {
 	}
 }
 
+// TestNeedsVersions: runs without an update build no versions.
+func TestNeedsVersions(t *testing.T) {
+	for word, want := range map[string]bool{"update": true, "update-good": true, "restart": false, "nonesuch": false} {
+		if got := (Suite{Words: []string{word}}).NeedsVersions(); got != want {
+			t.Errorf("%s: %v", word, got)
+		}
+	}
+}
+
 // TestAttempt: a scenario that finds something wrong ends with what it said.
 func TestAttempt(t *testing.T) {
 	l := &Lab{}

@@ -89,6 +89,11 @@ func (s Suite) chosen() []Scenario {
 	return chosen
 }
 
+// NeedsVersions says whether a scenario that will run needs the versions for updates.
+func (s Suite) NeedsVersions() bool {
+	return slices.ContainsFunc(s.chosen(), func(s Scenario) bool { return s.Updates })
+}
+
 // run is a run under way. The lab is kept from one scenario to the next, and made
 // anew where a failed one has left it in a state that nothing can be done with.
 type run struct {
@@ -110,7 +115,7 @@ func (r *run) one(ctx context.Context, s Scenario) (err error) {
 	defer cancel()
 	if r.lab != nil && r.suspect {
 		r.lab.ctx, r.lab.script = ctx, log
-		if err := attempt(func() { r.lab.Ready(false) }); err != nil {
+		if err := attempt(func() { r.lab.Ready(false, s.Updates) }); err != nil {
 			fmt.Fprintf(log, "a new lab is needed: %v\n", err)
 			if err := r.end(); err != nil {
 				return err
@@ -123,7 +128,7 @@ func (r *run) one(ctx context.Context, s Scenario) (err error) {
 		}
 	}
 	r.lab.ctx, r.lab.script = ctx, log
-	err = attempt(func() { r.lab.Ready(s.Keeps && r.kept); s.Run(r.lab) })
+	err = attempt(func() { r.lab.Ready(s.Keeps && r.kept, s.Updates); s.Run(r.lab) })
 	if ctx.Err() != nil {
 		return errors.Join(err, context.Cause(ctx))
 	}

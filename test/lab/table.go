@@ -1,5 +1,10 @@
 package lab
 
+import (
+	"banger/internal/update/journal"
+	"banger/test/lab/versions"
+)
+
 // Scenario is something that system mode has to do.
 type Scenario struct {
 	// Name begins with the word that `make lab SCENARIO=word` selects by.
@@ -8,6 +13,9 @@ type Scenario struct {
 	Firecracker bool
 	// Keeps says that it takes over the VMs of the scenario before, with Lab.Have.
 	Keeps bool
+	// Updates says that it needs several versions of banger (package versions), and
+	// installs the one that it begins with.
+	Updates bool
 	// Run finds banger installed, both daemons answering, and no VM; and leaves
 	// whatever it likes: the VMs are deleted, and banger is installed where it is not.
 	Run func(l *Lab)
@@ -55,6 +63,30 @@ var scenarios = []Scenario{
 	{Name: "suite-systemd", Run: suite("systemd-live")},
 	{Name: "suite-contract-firecracker", Firecracker: true, Run: suite("contract-firecracker")},
 	{Name: "suite-contract-qemu", Run: suite("contract-qemu")},
+	{Name: "update-good", Updates: true, Run: updateGood},
+	{Name: "update-migration", Updates: true, Run: updateMigration},
+	{Name: "update-bad-start", Updates: true, Run: updateBad(versions.NoStart, "bangerd")},
+	{Name: "update-bad-loop", Updates: true, Run: updateBad(versions.Loops, "daemon")},
+	{Name: "update-bad-attach", Updates: true, Run: updateBad(versions.NoGuests, "VM ")},
+	{Name: "update-bad-migration", Updates: true, Run: updateBad(versions.NoMigrate, "bangerd")},
+	{Name: "update-bad-units", Updates: true, Run: updateBad(versions.BadUnits, "bangerd")},
+	{Name: "update-bad-helper", Updates: true, Run: updateBad(versions.NoHelper, "bangerd-root")},
+	{Name: "update-kill", Updates: true, Run: updateKilled(versions.Offers, versions.Good, at(journal.Prepared, journal.Holding, journal.Units, journal.Stopping, journal.BackingUp, journal.Switching,
+		journal.Starting, journal.Probing, journal.Committing)...)},
+	{Name: "update-kill-migration", Updates: true, Run: updateKilled(versions.Later, versions.Migrating, at(journal.BackingUp, journal.Switching, journal.Starting, journal.Committing)...)},
+	{Name: "update-kill-back", Updates: true, Run: updateKilled(versions.Later, versions.NoMigrate, at(journal.RollingBack)...)},
+	{Name: "update-cut-before", Updates: true, Run: updateCut(versions.Offers, versions.Good, at(journal.Prepared, journal.Holding, journal.Units, journal.Stopping)...)},
+	{Name: "update-cut-switch", Updates: true, Run: updateCut(versions.Offers, versions.Good, at(journal.Switching, journal.Starting)...)},
+	{Name: "update-cut-proof", Updates: true, Run: updateCut(versions.Offers, versions.Good, at(journal.Probing, journal.Committing)...)},
+	{Name: "update-cut-migration", Updates: true, Run: updateCut(versions.Later, versions.Migrating, at(journal.BackingUp, journal.Switching, journal.Starting)...)},
+	{Name: "update-cut-back", Updates: true, Run: updateCut(versions.Later, versions.NoMigrate, at(journal.RollingBack)...)},
+	{Name: "update-old-units", Updates: true, Run: updateOldUnits},
+	{Name: "update-attacks", Updates: true, Run: updateAttacks},
+	{Name: "update-full-disk", Updates: true, Run: updateFullDisk},
+	{Name: "update-no-network", Updates: true, Run: updateNoNetwork},
+	{Name: "update-stall", Updates: true, Run: updateStall},
+	{Name: "update-twice", Updates: true, Run: updateTwice},
+	{Name: "update-ctrl-c", Updates: true, Run: updateInterrupted},
 	{Name: "install-again", Run: installAgain},
 	{Name: "install-refusals", Run: installRefusals},
 	{Name: "install-uninstall-purge", Run: uninstallPurge},

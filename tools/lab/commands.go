@@ -70,7 +70,7 @@ func options(c *cobra.Command) *host.Options {
 	c.Flags().IntVar(&o.MemoryMiB, "memory", 3072, "memory in MiB")
 	c.Flags().IntVar(&o.CPUs, "cpus", 2, "number of processors")
 	c.Flags().StringVar(&o.Build, "build", "bin", "directory with the build to test, /lab/build in the lab")
-	c.Flags().StringArrayVar(&o.Extra, "extra", nil, "a file for /lab/extra")
+	c.Flags().StringArrayVar(&o.Extra, "extra", nil, "a file or directory for /lab/extra")
 	c.Flags().BoolVar(&o.NoFirecracker, "no-firecracker", os.Getenv("LAB_VMM") == "qemu", "leave firecracker and jailer out")
 	return o
 }

@@ -11,6 +11,8 @@ import (
 
 	"banger/test/harness"
 	"banger/test/lab"
+	"banger/test/lab/host"
+	"banger/test/lab/versions"
 
 	"github.com/spf13/cobra"
 )
@@ -43,7 +45,13 @@ func runCommand(f *flags) *cobra.Command {
 		}
 		o.Extra = append(o.Extra, other)
 		o.Tied = true
-		failed, err := lab.Suite{Words: strings.Fields(*word), Dir: f.dir, Results: filepath.Join(base, "results"), Options: *o, Out: os.Stdout}.Run(c.Context())
+		s := lab.Suite{Words: strings.Fields(*word), Dir: f.dir, Results: filepath.Join(base, "results"), Options: *o, Out: os.Stdout}
+		if s.NeedsVersions() {
+			if err := addVersions(c.Context(), repository, &s.Options); err != nil {
+				return err
+			}
+		}
+		failed, err := s.Run(c.Context())
 		if err == nil && failed > 0 {
 			err = exitStatus(1)
 		}
@@ -62,6 +70,20 @@ func otherHelper(ctx context.Context, repository, dir string) (string, error) {
 		return "", fmt.Errorf("cannot build a helper of another protocol: %w\n%s", err, out)
 	}
 	return path, nil
+}
+
+// addVersions has the versions that scenarios of updates need built, and adds them.
+func addVersions(ctx context.Context, repository string, o *host.Options) error {
+	cache, err := host.Cache()
+	if err != nil {
+		return err
+	}
+	dir, err := versions.Build(ctx, repository, cache, os.Stdout)
+	if err != nil {
+		return fmt.Errorf("cannot prepare the versions for updates: %w", err)
+	}
+	o.Extra = append(o.Extra, dir)
+	return nil
 }
 
 func present(program string) bool {

@@ -28,7 +28,7 @@ type Options struct {
 	CPUs      int `json:"cpus"`
 	// Build is the directory with the programs to test, /lab/build in the lab.
 	Build string `json:"build"`
-	// Extra are files for /lab/extra.
+	// Extra are files and directories for /lab/extra.
 	Extra []string `json:"extra,omitempty"`
 	// NoFirecracker leaves firecracker and jailer out.
 	NoFirecracker bool `json:"no_firecracker,omitempty"`

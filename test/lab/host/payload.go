@@ -73,11 +73,19 @@ func fillPayload(ctx context.Context, dir string, o Options) error {
 		return err
 	}
 	for _, path := range o.Extra {
-		if err := copyFile(path, filepath.Join(dir, "extra", filepath.Base(path))); err != nil {
+		if err := copyAny(path, filepath.Join(dir, "extra", filepath.Base(path))); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// copyAny copies a file, or a directory with what is in it.
+func copyAny(from, to string) error {
+	if info, err := os.Stat(from); err != nil || !info.IsDir() {
+		return copyFile(from, to)
+	}
+	return os.CopyFS(to, os.DirFS(from))
 }
 
 // copyPrograms copies our programs from a directory; one that does not exist has none.

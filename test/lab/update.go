@@ -1,0 +1,244 @@
+package lab
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"banger/internal/paths"
+	"banger/internal/update/journal"
+	"banger/test/lab/versions"
+)
+
+// updates is where the versions and their repositories are (package versions).
+const updates = "/lab/extra/updates"
+
+// updateTo is the command that updates to a version, with a short time for it to prove
+// itself.
+const updateTo = "banger update --settle 2s --to "
+
+// begin installs a version, with no trace of an earlier update, and offers others.
+func (l *Lab) begin(version, repository string) {
+	l.reset(version)
+	l.offer(repository)
+}
+
+// reset installs a version over what there is. A store that it cannot read any more is
+// what a scenario left that failed.
+func (l *Lab) reset(version string) {
+	programs := updates + "/programs/" + version
+	l.Run("! systemctl -q is-active banger-update || systemctl stop banger-update; ! mountpoint -q %[1]s || umount %[1]s; rm -rf %[1]s/* %[2]s/updating %[3]s %[4]s; systemctl daemon-reload",
+		paths.System().Update(), paths.Programs, notAgain, updaterFault)
+	if l.TryDev("%s/bangerd --system --check-migrations", programs).Status > 1 {
+		l.Note("the store is of a newer version, and is removed")
+		l.Run("banger system uninstall --purge --force")
+	}
+	l.installFrom(programs)
+	l.Answering()
+	l.isVersion(version)
+}
+
+// server is the unit of the server that programs ask for releases.
+const server = "lab-updates"
+
+// offer has that server show a repository; banger has seen no other before.
+func (l *Lab) offer(repository string) {
+	l.Run("rm -rf %s/repository", paths.System().Update())
+	l.show(repository)
+}
+
+// show has the server show a repository.
+func (l *Lab) show(repository string) {
+	l.serve("busybox httpd -f -p 127.0.0.1:8099 -h " + updates + "/repository/" + repository)
+}
+
+// serve has a command be the server.
+func (l *Lab) serve(command string) {
+	l.noServer()
+	l.Run("systemd-run -q --collect --unit=%s %s", server, command)
+	l.Wait("a server listens", func() bool { return l.Try("ss -Hltn sport = :8099 | grep -q .").Status == 0 })
+}
+
+func (l *Lab) noServer() { l.Run("! systemctl -q is-active %[1]s || systemctl stop %[1]s", server) }
+
+// isVersion ends the scenario where the version that is installed, and runs, is not
+// this one, or something of an update is left.
+func (l *Lab) isVersion(version string) {
+	// The account is there a moment before the updater has put everything away.
+	l.Wait("nothing of the update is left", func() bool {
+		return l.Try("test ! -e %s && test ! -e %s && test ! -L %s/updating", l.journal(), paths.System().Hold(), paths.Programs).Status == 0
+	})
+	l.Equal("what current points at", l.Run("readlink /usr/local/lib/banger/current"), "versions/"+version)
+	l.Contains("the install record", l.Run("cat %s", paths.InstallRecord), `"`+version+`"`)
+	for _, unit := range []string{"bangerd", "bangerd-root"} {
+		l.Equal("the program of "+unit, l.Run("readlink /proc/%s/exe", l.mainPID(unit)), paths.Programs+"/versions/"+version+"/"+unit)
+	}
+	l.Contains("banger version", l.Dev("banger version"), version)
+	l.Run("banger system status")
+}
+
+func (l *Lab) journal() string { return paths.System().Update() + "/" + journal.File }
+
+// installed is what an update that is not made must leave as it was.
+func (l *Lab) installed() string {
+	return l.Run(`for f in /etc/systemd/system/banger*.* /etc/udev/rules.d/*banger* /etc/banger/*; do test ! -f $f || { echo "== $f"; cat $f; }; done
+readlink /usr/local/bin/banger /usr/local/lib/banger/current
+sha256sum /usr/local/lib/banger/current/*
+systemctl is-enabled bangerd bangerd-root
+true`)
+}
+
+// running is what an update that is not even begun must leave too.
+func (l *Lab) running() string {
+	return l.installed() + l.Run("ls /usr/local/lib/banger/versions; systemctl show --property MainPID --property ActiveEnterTimestampMonotonic bangerd bangerd-root")
+}
+
+// vms is what banger knows of its VMs, without what changes by itself.
+func (l *Lab) vms() string {
+	all := l.VMs()
+	for i := range all {
+		all[i].DiskUsage = nil
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		l.Failf("%v", err)
+	}
+	return string(text)
+}
+
+// guests are VMs that run, and what tells that nothing happens to them.
+type guests map[string]Fingerprint
+
+func (l *Lab) startGuests(names ...string) guests {
+	g := guests{}
+	for _, name := range names {
+		l.Start(name)
+		g[name] = l.Fingerprint(name)
+	}
+	return g
+}
+
+func (l *Lab) guestsUnharmed(g guests) {
+	for name, before := range g {
+		l.Unharmed(name, before)
+	}
+	l.NoLeaks()
+}
+
+// last is the account of the newest update.
+func (l *Lab) last() journal.Journal {
+	j, err := journal.Parse([]byte(l.Run("cat %s/%s", paths.System().Update(), journal.Last)))
+	if err != nil {
+		l.Failf("the account of the update cannot be read: %v", err)
+	}
+	return j
+}
+
+// stream is a command in a guest that is not to notice anything.
+const stream = "/home/" + owner + "/stream"
+
+// updateGood: three guests run, and one of them is being talked to. After the way there
+// and the way back all of that is as it was.
+func updateGood(l *Lab) {
+	l.begin(versions.Base, versions.Offers)
+	g := l.startGuests("web", "db", "cache")
+	l.Run("systemd-run -q --collect --unit=lab-stream --uid=%s --setenv=HOME=/home/%s sh -c %s", owner, owner,
+		Quote("exec banger vm exec web -- sh -c 'i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done' > "+stream))
+	l.Wait("the command in the guest speaks", func() bool { return l.Try("test -s %s", stream).Status == 0 })
+
+	before := l.running()
+	r := l.Try("banger update --check")
+	l.Equal("the status of --check before", r.Status, 10)
+	l.Contains("--check", r.Output, versions.Good)
+	plan := l.Run("banger update --dry-run")
+	for _, part := range []string{versions.Base + " becomes " + versions.Good, "unchanged", "+++ /etc/systemd/system/bangerd.service", "+Description=Daemon of banger " + versions.Good} {
+		l.Contains("the plan", plan, part)
+	}
+	l.Equal("what --check and --dry-run changed", diff(before, l.running()), "")
+
+	l.Contains("the update", l.Run("banger update --settle 5s"), versions.Good+" is installed; it was "+versions.Base)
+	l.isVersion(versions.Good)
+	l.Contains("the daemon's unit", l.Run("systemctl show --property Description bangerd"), versions.Good)
+	l.Note("during the update the API was down for %d ms", l.last().Downtime.Milliseconds())
+	l.Equal("the status of --check afterwards", l.Try("banger update --check").Status, 0)
+	l.streams()
+	l.guestsUnharmed(g)
+
+	l.Contains("the way back", l.Run("banger update --rollback --settle 5s"), versions.Base+" is installed; it was "+versions.Good)
+	l.isVersion(versions.Base)
+	l.Contains("the daemon's unit", l.Run("systemctl show --property Description bangerd"), "Daemon of banger for")
+	l.Note("on the way back the API was down for %d ms", l.last().Downtime.Milliseconds())
+	l.streams()
+	l.guestsUnharmed(g)
+	l.Run("systemctl stop lab-stream")
+}
+
+// streams ends the scenario where what the guest says does not come, or not all of it.
+func (l *Lab) streams() {
+	lines := func() []string { return strings.Fields(l.Run("cat %s", stream)) }
+	before := len(lines())
+	var now []string
+	l.Wait("the command in the guest is still heard", func() bool { now = lines(); return len(now) > before+2 })
+	for i, line := range now[:len(now)-1] { // of the last one perhaps not all has come
+		if line != fmt.Sprint(i+1) {
+			l.Failf("the guest's line %d is %q", i+1, line)
+		}
+	}
+}
+
+// updateMigration: a version that changes the store's schema, and the way back from it,
+// which takes the store of before along: so it is refused while VMs would be lost.
+func updateMigration(l *Lab) {
+	l.begin(versions.Base, versions.Later)
+	g := l.startGuests("web", "db")
+	vms := l.vms()
+	l.Contains("the plan", l.Run("banger update --dry-run --to "+versions.Migrating), "schema 1 becomes 2")
+	l.Run(updateTo + versions.Migrating)
+	l.isVersion(versions.Migrating)
+	l.Equal("the store's schema", l.schema(), "schema 2, known 2")
+	l.Equal("the VMs after the migration", l.vms(), vms)
+	l.Note("with a migration the API was down for %d ms", l.last().Downtime.Milliseconds())
+	l.guestsUnharmed(g)
+
+	before := l.running()
+	l.RootFails("banger update --rollback", "it needs the store of before")
+	l.Dev("banger vm create %s --driver %s --name newer", start, l.driver)
+	l.RootFails("banger update --rollback --force", "newer")
+	l.Dev("banger vm delete --force newer")
+	l.Equal("what refusals changed", diff(before, l.running()), "")
+	l.Run("banger update --rollback --force --settle 2s")
+	l.isVersion(versions.Base)
+	l.Equal("the store's schema", l.schema(), "schema 1, known 1")
+	l.Equal("the VMs after the way back", l.vms(), vms)
+	l.guestsUnharmed(g)
+}
+
+// schema is what the installed version says of the store.
+func (l *Lab) schema() string {
+	return strings.TrimSpace(l.TryDev("%s/current/bangerd --system --check-migrations", paths.Programs).Stdout)
+}
+
+// updateOldUnits: an installation whose units do not say KillMode=process, and a guest
+// in the helper's own cgroup, as the older layout had it: the units come first.
+func updateOldUnits(l *Lab) {
+	l.begin(versions.Older, versions.Offers)
+	l.Equal("KillMode of before", l.Run("systemctl show --property KillMode --value bangerd-root"), "control-group")
+	g := l.startGuests("web", "db")
+	l.Run("echo %d > /sys/fs/cgroup/system.slice/bangerd-root.service/cgroup.procs", g["web"].PID)
+	if l.Firecracker() {
+		// Older jailers write it only into a pid namespace of its own.
+		l.Run("cd %s/firecracker/%s/root && { test -e firecracker.pid || echo %d > firecracker.pid; }", paths.Jails, l.VM("web").ID, g["web"].PID)
+	}
+	l.Run(updateTo + versions.Good)
+	l.isVersion(versions.Good)
+	for _, unit := range []string{"bangerd", "bangerd-root"} {
+		l.Equal("KillMode of "+unit, l.Run("systemctl show --property KillMode --value "+unit), "process")
+	}
+	for name, before := range g {
+		l.Unharmed(name, before)
+	}
+	web := l.VM("web")
+	l.Dev("banger vm stop web")
+	l.gone(web.ID)
+	l.NoLeaks()
+}

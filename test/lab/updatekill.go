@@ -1,0 +1,92 @@
+package lab
+
+import (
+	"strings"
+
+	"banger/internal/faultpoint"
+	"banger/internal/update/journal"
+	"banger/test/lab/versions"
+)
+
+// updaterFault names the point at which the updater kills itself; its environment
+// comes from the command that was typed.
+const (
+	updaterFault = faults + "/updater"
+	asUpdater    = faultpoint.Env + "=" + updaterFault
+)
+
+// at returns the points before and after what an update does in states.
+func at(states ...journal.State) []string {
+	var points []string
+	for _, s := range states {
+		points = append(points, around("update", string(s))...)
+	}
+	return points
+}
+
+// armUpdater names the point at which the next updater kills itself.
+func (l *Lab) armUpdater(point string) {
+	l.Run("mkdir -p -m 1777 %s && echo %s > %s", faults, Quote(point), updaterFault)
+}
+
+// beginUpdate begins an update in the background. What it says is in updateLog, and
+// its status in updateStatus when it has ended.
+func (l *Lab) beginUpdate(environment, command string) {
+	l.Run("rm -f %s; systemd-run -q --collect --unit=lab-update --setenv=HOME=/root --setenv=%s sh -c %s",
+		updateStatus, environment, Quote(command+" > "+updateLog+" 2>&1; echo $? > "+updateStatus))
+}
+
+const (
+	updateLog    = "/root/update.log"
+	updateStatus = "/root/update.status"
+)
+
+func (l *Lab) updateEnded() bool { return l.Try("test -s %s", updateStatus).Status == 0 }
+
+// updateKilled returns the scenario in which the updater is killed at each point: it is
+// started again and ends the update, with the one version or with the other.
+func updateKilled(repository, version string, points ...string) func(*Lab) {
+	return func(l *Lab) {
+		l.begin(versions.Base, repository)
+		g := l.startGuests("other")
+		vms := l.vms()
+		for _, point := range points {
+			l.base(version)
+			l.armUpdater(point)
+			r := l.Try("%s timeout 300 %s%s", asUpdater, updateTo, version)
+			if l.Try("test -e %s", updaterFault).Status == 0 {
+				l.Failf("the updater was never at the point %q:\n%s", point, r.Output)
+			}
+			if r.Status > 1 {
+				l.Failf("after a kill at %q the update ended with status %d:\n%s", point, r.Status, r.Output)
+			}
+			l.Answering()
+			now := versions.Base
+			if r.Status == 0 {
+				now = version
+			}
+			l.isVersion(now)
+			l.Equal("what is known of the VMs after a kill at "+point, l.vms(), vms)
+			l.guestsUnharmed(g)
+		}
+		l.base(version)
+	}
+}
+
+// base goes back to the version that scenarios begin with, from another one or none.
+func (l *Lab) base(from string) {
+	if l.current() == versions.Base {
+		return
+	}
+	if from == versions.Migrating { // an installation does not touch the store
+		l.Run("banger update --rollback --force --settle 1s")
+	} else {
+		l.reset(versions.Base)
+	}
+	l.isVersion(versions.Base)
+}
+
+// current is the version that the link of that name points at.
+func (l *Lab) current() string {
+	return strings.TrimPrefix(l.Run("readlink /usr/local/lib/banger/current"), "versions/")
+}

@@ -1,0 +1,144 @@
+package lab
+
+import (
+	"time"
+
+	"banger/internal/paths"
+	"banger/test/lab/versions"
+)
+
+// refusedUpdate ends the scenario where an update is made, or fails without saying
+// want, or changes anything.
+func (l *Lab) refusedUpdate(command, want string) {
+	before := l.running()
+	l.RootFails(command, want)
+	l.Equal("what a refused update changed", diff(before, l.running()), "")
+	l.isVersion(versions.Base)
+}
+
+// updateAttacks: what repositories may try is refused, each with an error of its own.
+// The tests of internal/update/repo know many more.
+func updateAttacks(l *Lab) {
+	l.begin(versions.Base, versions.Offers)
+	g := l.startGuests("web")
+	l.Equal("the status of --check", l.Try("banger update --check").Status, 10)
+	l.show(versions.Aged)
+	l.refusedUpdate("banger update", "it is older than last time")
+	for name, want := range map[string]string{
+		versions.Expired: "it expired at",
+		versions.Altered: "it was altered",
+		versions.Foreign: "it is signed by none of the keys",
+	} {
+		l.offer(name)
+		l.refusedUpdate("banger update", want)
+	}
+	l.offer(versions.Offers)
+	l.refusedUpdate("banger update --to v0.1.0", "v0.1.0")
+	l.refusedUpdate("banger update --to ../v1.1.0", "it is no version")
+	l.refusedUpdate("banger update --repository http://198.51.100.80/", "plain http")
+	l.guestsUnharmed(g)
+	l.Run(updateTo + versions.Good)
+	l.isVersion(versions.Good)
+	// Going back is allowed by nobody.
+	l.RootFails("banger update --to "+versions.Base, "cannot go back")
+	l.guestsUnharmed(g)
+}
+
+// updateNoNetwork: nobody answers.
+func updateNoNetwork(l *Lab) {
+	l.begin(versions.Base, versions.Offers)
+	l.noServer()
+	l.refusedUpdate("banger update", "cannot get "+versions.URL)
+	l.refusedUpdate("banger update --check", "cannot get "+versions.URL)
+}
+
+// stallTime bounds an update whose server takes the request and says nothing: it waits
+// for 30 s, and this is an emulated machine.
+const stallTime = 3 * time.Minute
+
+// updateStall: a server that takes the request and says nothing.
+func updateStall(l *Lab) {
+	l.begin(versions.Base, versions.Offers)
+	l.serve("nc -dlk 127.0.0.1 8099")
+	begin := time.Now()
+	l.refusedUpdate("banger update", "the server brought next to nothing")
+	if took := time.Since(begin); took > stallTime {
+		l.Failf("it waited for a server that stalls for %s", took.Round(time.Second))
+	}
+	l.noServer()
+}
+
+// updateFullDisk: no room for the new version, and none for the journal when the link
+// is about to be switched.
+func updateFullDisk(l *Lab) {
+	l.begin(versions.Base, versions.Offers)
+	g := l.startGuests("web")
+	const ballast = "/var/lib/banger/ballast"
+	l.Run("fallocate -l $(($(df --output=avail -B1 /var/lib/banger | tail -1) - 8000000)) %s", ballast)
+	l.refusedUpdate("banger update", "space")
+	l.Run("rm %s", ballast)
+	l.guestsUnharmed(g)
+
+	// A disk for the updates' state alone: on a full disk guests that write break too.
+	installed, vms := l.installed(), l.vms()
+	state := paths.System().Update()
+	l.Run("mount -t tmpfs -o size=2M,mode=700 lab %s", state)
+	l.killAt("update switching before", versions.Good)
+	l.Wait("the command has ended", l.updateEnded)
+	l.Run("rm %s && systemctl daemon-reload; cat /dev/zero > %s/ballast; test -s %s/ballast", notAgain, state, state)
+	r := l.Try("banger update")
+	if r.Status == 0 {
+		l.Failf("an update was made that could not be written down:\n%s", r.Output)
+	}
+	l.Contains("the account", r.Output, "space")
+	l.asBefore(installed, vms)
+	l.guestsUnharmed(g)
+	l.Run("umount %s", state)
+	l.offer(versions.Offers)
+	l.Run(updateTo + versions.Good)
+	l.isVersion(versions.Good)
+	l.guestsUnharmed(g)
+}
+
+// proving waits until the updater looks at the new version.
+func (l *Lab) proving() {
+	l.Wait("the updater is at work", func() bool {
+		if l.updateEnded() {
+			l.Failf("the update ended early:\n%s", l.Run("cat %s", updateLog))
+		}
+		return l.Try("grep -q proving %s", updateLog).Status == 0
+	})
+}
+
+// updateTwice: of two updates at once one is refused, and says which one is at work.
+func updateTwice(l *Lab) {
+	l.begin(versions.Base, versions.Offers)
+	g := l.startGuests("web")
+	l.beginUpdate("LAB=1", "banger update --settle 20s")
+	l.proving()
+	updater := l.Run("systemctl show --property MainPID --value banger-update")
+	l.RootFails("banger update", "an update is at work already (pid "+updater+")")
+	l.RootFails("banger update --rollback", "an update is at work already (pid "+updater+")")
+	l.RootFails(build+"/banger system install", "an update is not over")
+	l.Wait("the update has ended", l.updateEnded)
+	l.Equal("the status of the first update", l.Run("cat %s", updateStatus), "0")
+	l.isVersion(versions.Good)
+	l.guestsUnharmed(g)
+}
+
+// updateInterrupted: Ctrl-C leaves the update alone.
+func updateInterrupted(l *Lab) {
+	l.begin(versions.Base, versions.Offers)
+	g := l.startGuests("web")
+	l.beginUpdate("LAB=1", "banger update --settle 25s")
+	l.proving()
+	l.Run("kill -INT $(pgrep -f '^banger update --settle')")
+	l.Wait("the command has ended", l.updateEnded)
+	said := l.Run("cat %s", updateLog)
+	l.Contains("what it said", said, "goes on without us")
+	l.Equal("its status", l.Run("cat %s", updateStatus), "130")
+	l.Run("systemctl -q is-active banger-update")
+	l.Wait("the update has ended", func() bool { return l.Try("systemctl -q is-active banger-update").Status != 0 })
+	l.isVersion(versions.Good)
+	l.guestsUnharmed(g)
+}

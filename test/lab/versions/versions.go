@@ -1,0 +1,93 @@
+// Package versions builds several versions of banger for the scenarios of updates:
+// real programs, made from the repository's sources with a small edit each, and
+// release repositories that offer them, sound and unsound ones.
+package versions
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Edit replaces Old, which stands once in a file, with New. Without Old the file is
+// made, and must not be there.
+type Edit struct{ Path, Old, New string }
+
+// Version is a build of its own.
+type Version struct {
+	Name      string
+	Edits     []Edit
+	Installed bool // scenarios install it: its programs are there as they are
+}
+
+// Base is what scenarios update from, and Older an installation whose units are those
+// of before.
+const (
+	Base  = "v1.0.0"
+	Older = "v0.9.0"
+)
+
+// The versions that are updated to.
+const (
+	Good       = "v1.1.0"
+	Migrating  = "v1.2.0"
+	NoStart    = "v1.3.1" // its daemon exits at its start
+	Loops      = "v1.3.2" // its daemon says that it is ready and exits soon after
+	NoGuests   = "v1.3.3" // its daemon finds no guest again
+	NoMigrate  = "v1.3.4" // its migration fails
+	BadUnits   = "v1.3.5" // its unit names a program that is not there
+	NoHelper   = "v1.3.6" // its helper exits at its start
+	daemonUnit = "internal/system/units/bangerd.service"
+	helperUnit = "internal/system/units/bangerd-root.service"
+	daemonMain = "internal/daemon/daemon.go"
+)
+
+// All are all versions.
+var All = []Version{
+	{Name: Older, Installed: true, Edits: []Edit{
+		{daemonUnit, "\nKillMode=process\n", "\n"},
+		{helperUnit, "\nKillMode=process\n", "\n"},
+	}},
+	{Name: Base, Installed: true},
+	{Name: Good, Edits: []Edit{described(Good)}},
+	{Name: Migrating, Edits: []Edit{
+		described(Migrating),
+		{Path: "internal/store/migrations/0002_lab.sql", New: "CREATE TABLE lab (x INTEGER) STRICT;\n"},
+	}},
+	{Name: NoStart, Edits: []Edit{
+		described(NoStart),
+		{daemonMain, "\tready := takeReadiness()\n", "\tif *system {\n\t\treturn 3\n\t}\n\tready := takeReadiness()\n"},
+	}},
+	{Name: Loops, Edits: []Edit{
+		{daemonMain, "\t\ttellSystemd(log, systemd.Ready)\n", "\t\ttellSystemd(log, systemd.Ready)\n\t\ttime.AfterFunc(2*time.Second, func() { os.Exit(3) })\n"},
+	}},
+	{Name: NoGuests, Edits: []Edit{{
+		"internal/vm/recover.go",
+		"\t\tm, err = drv.Recover(ctx, v.ID, s.Paths.VM(v.ID), s.readHandle(v.ID))\n",
+		"\t\tm, err = nil, api.Errorf(api.KindInternal, \"cannot find machine of %s %v\", v.ID, drv != nil)\n",
+	}}},
+	{Name: NoMigrate, Edits: []Edit{
+		described(NoMigrate),
+		{Path: "internal/store/migrations/0002_lab.sql", New: "CREATE TABLE lab (x INTEGER) STRICT;\nUPDATE nowhere SET x = 1;\n"},
+	}},
+	{Name: BadUnits, Edits: []Edit{{daemonUnit, "/current/bangerd --system\n", "/current/nonesuch --system\n"}}},
+	{Name: NoHelper, Edits: []Edit{{
+		"cmd/bangerd-root/main.go", "\tinfo := buildinfo.Get()\n", "\tinfo := buildinfo.Get()\n\tif len(os.Args) == 1 {\n\t\tos.Exit(3)\n\t}\n",
+	}}},
+}
+
+// described makes a version's units differ from those before.
+func described(version string) Edit {
+	return Edit{daemonUnit, "\nDescription=Daemon of banger for ", fmt.Sprintf("\nDescription=Daemon of banger %s for ", version)}
+}
+
+// offered are the names of the versions that repositories offer and that scenarios
+// update to.
+func offered() []string {
+	var names []string
+	for _, v := range All {
+		if !slices.Contains([]string{Older, Base, Good}, v.Name) {
+			names = append(names, v.Name)
+		}
+	}
+	return names
+}
