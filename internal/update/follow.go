@@ -72,6 +72,7 @@ func (f *follower) follow(ctx context.Context, l Launcher, id string) (journal.J
 		last, err := journal.Read(f.m.Last())
 		f.read() // what was said before the account was left
 		if err == nil && last.ID == id {
+			f.m.leave(ctx, l, ended)
 			return last, nil
 		}
 		if ended == nil {
@@ -87,6 +88,21 @@ func (f *follower) follow(ctx context.Context, l Launcher, id string) (journal.J
 			return last, api.Errorf(api.KindCanceled, "the update goes on without us").
 				WithHint("tail -f %s", f.m.Log())
 		}
+	}
+}
+
+// leave waits until the updater has put its journal away and ended, a moment after
+// its account: the next command is to find nothing of it.
+func (m Machine) leave(ctx context.Context, l Launcher, ended <-chan struct{}) {
+	if ended == nil {
+		ended, _ = l.Watch(ctx) // an error: it has ended
+	}
+	if ended == nil {
+		return
+	}
+	select {
+	case <-ended:
+	case <-ctx.Done():
 	}
 }
 
