@@ -16,11 +16,12 @@ func TestListen(t *testing.T) {
 	tests := map[string]struct {
 		said   string
 		close  bool
+		waits  bool
 		reason string
 	}{
 		"greets":       {said: "early\n" + agentproto.ProbeGreeting + "\r\n"},
 		"silent":       {reason: "no sign of life"},
-		"hangs":        {said: "early printk\n", reason: "did not come up"},
+		"hangs":        {waits: true, said: "early printk\n", reason: "did not come up"},
 		"ends":         {said: "qemu: kvm: broken\n", close: true, reason: "cannot run a guest"},
 		"ends at once": {close: true, reason: "cannot run a guest"},
 		"babbles":      {said: strings.Repeat("no use\n", probeOutput/7+1), reason: "without end"},
@@ -40,7 +41,14 @@ func TestListen(t *testing.T) {
 					in.Close()
 				}
 			}()
-			reason, _ := listen(out, 50*time.Millisecond, 100*time.Millisecond)
+			first, total := time.Minute, time.Minute // nobody has to hurry
+			if test.said == "" && !test.close {
+				first = 50 * time.Millisecond
+			}
+			if test.waits {
+				total = 100 * time.Millisecond
+			}
+			reason, _ := listen(out, first, total)
 			out.Close()
 			<-done
 			in.Close()
