@@ -126,11 +126,12 @@ func Launch(args []string) error {
 		return err
 	}
 	dir, program := args[1], args[2]
-	monitor, err := fsx.ListenUnix(filepath.Join(dir, qemuMonitor))
+	agent, err := fsx.ListenUnix(filepath.Join(dir, qemuAgent))
 	if err != nil {
 		return err
 	}
-	agent, err := fsx.ListenUnix(filepath.Join(dir, qemuAgent))
+	// The last one: it is what the helper waits for.
+	monitor, err := fsx.ListenUnix(filepath.Join(dir, qemuMonitor))
 	if err != nil {
 		return err
 	}
