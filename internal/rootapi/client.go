@@ -120,6 +120,8 @@ func (c *Client) broken(ctx context.Context, verb Verb, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return api.Errorf(api.KindCanceled, "cannot ask bangerd-root for %s: %w", verb, context.Cause(ctx))
+	case errors.Is(err, context.DeadlineExceeded): // a net.Dialer may notice before ctx does
+		return api.Errorf(api.KindCanceled, "cannot ask bangerd-root for %s: %w", verb, err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return api.Errorf(api.KindTimeout, "bangerd-root did not do %s within %s", verb, c.callTime())
 	}

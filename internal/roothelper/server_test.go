@@ -99,6 +99,14 @@ func TestServedRequests(t *testing.T) {
 		t.Fatalf("%d files, %v", len(files), err)
 	}
 	rootapi.CloseAll(files)
+	// A VMM binds its socket, which is what is waited for, a moment before it listens.
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		files, err := c.Do(t.Context(), rootapi.VMDialCall{VM: of(vm), Socket: rootapi.SocketAPI}, nil)
+		rootapi.CloseAll(files)
+		if err == nil || time.Now().After(deadline) {
+			break
+		}
+	}
 	for range 20 {
 		files, err := c.Do(t.Context(), rootapi.VMDialCall{VM: of(vm), Socket: rootapi.SocketAPI}, nil)
 		if err != nil || len(files) != 1 {

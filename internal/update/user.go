@@ -129,7 +129,7 @@ func RecoverUser(ctx context.Context, p paths.Paths, dir string, report func(str
 // that did not prove itself.
 func PrefixOf(dir string) (string, error) {
 	if filepath.Base(filepath.Dir(dir)) != versionsDir {
-		return "", os.ErrNotExist
+		return "", api.Errorf(api.KindUnsupported, "cannot carry out an update with the programs in %s: no release was installed there", dir)
 	}
 	return filepath.Dir(filepath.Dir(dir)), nil
 }
