@@ -12,7 +12,6 @@ import (
 	"banger/internal/faultpoint"
 	"banger/internal/paths"
 	"banger/internal/system"
-	"banger/internal/system/record"
 	"banger/internal/update"
 	"banger/internal/update/journal"
 	"banger/internal/update/repo"
@@ -129,11 +128,10 @@ func (a *app) installation() (installation, error) {
 	if err := h.NeedRoot("update", "banger update"); err != nil {
 		return installation{}, err
 	}
-	find := func() (record.Record, error) { return h.Installed(dir) }
-	if _, err := os.Lstat(update.SystemPlace().Journal()); err == nil {
-		find = h.Record // in the middle of an update the programs may be of either version
+	r, err := h.Installed(dir)
+	if _, unfinished := os.Lstat(update.SystemPlace().Journal()); unfinished == nil {
+		r, err = h.Record() // in the middle of an update the programs may be of either version
 	}
-	r, err := find()
 	return installation{update.OfSystem(h, r, a.step), journal.Build{Version: r.Version, Commit: r.Commit, BuiltAt: r.BuiltAt}, "sudo "}, err
 }
 
