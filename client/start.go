@@ -69,33 +69,16 @@ func lock(ctx context.Context, path string) (func(), error) {
 	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
 		return func() { f.Close() }, nil
 	}
-	// flock(2) cannot be given up: left alone, the goroutine ends with the other
-	// client's start, which is bounded.
-	locked := make(chan error, 1)
-	go func() { locked <- flock(f) }()
-	select {
-	case err := <-locked:
-		if err != nil {
-			f.Close()
-			return nil, err
-		}
-		return func() { f.Close() }, nil
-	case <-ctx.Done():
-		go func() {
-			<-locked
-			f.Close()
-		}()
-		return nil, api.Errorf(api.KindCanceled, "gave up waiting for the daemon to start: %w", context.Cause(ctx))
+	// Another client starts the daemon, which is bounded.
+	err = fsx.Flock(ctx, f)
+	if err != nil && ctx.Err() != nil {
+		return nil, api.Errorf(api.KindCanceled, "gave up waiting for the daemon to start: %w", err)
 	}
-}
-
-func flock(f *os.File) error {
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		if !errors.Is(err, unix.EINTR) {
-			return err
-		}
+	if err != nil {
+		f.Close()
+		return nil, err
 	}
+	return func() { f.Close() }, nil
 }
 
 // spawn starts the daemon as a session of its own and waits until it is ready.

@@ -26,7 +26,7 @@ func (m Machine) lockFor(ctx context.Context, wait bool) (unlock func(), err err
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) && wait {
-		err = flock(ctx, f)
+		err = fsx.Flock(ctx, f)
 	}
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		holder := make([]byte, 100)
@@ -60,25 +60,4 @@ func (m Machine) Busy() (refusal, err error) {
 func writeAt(f *os.File, text string) error {
 	_, err := f.WriteAt([]byte(text), 0)
 	return err
-}
-
-// flock waits for a lock. It cannot be given up (flock(2)): when ctx ends first,
-// the goroutine ends with the other's lock, or with us.
-func flock(ctx context.Context, f *os.File) error {
-	locked := make(chan error, 1)
-	go func() {
-		for {
-			err := unix.Flock(int(f.Fd()), unix.LOCK_EX)
-			if !errors.Is(err, unix.EINTR) {
-				locked <- err
-				return
-			}
-		}
-	}()
-	select {
-	case err := <-locked:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -1,0 +1,35 @@
+package fsx
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Flock takes an exclusive lock on f, or gives up when ctx ends. flock(2) itself
+// cannot be given up: then f is closed as soon as the lock comes, and is not the
+// caller's any more.
+func Flock(ctx context.Context, f *os.File) error {
+	locked := make(chan error, 1)
+	go func() {
+		for {
+			err := unix.Flock(int(f.Fd()), unix.LOCK_EX)
+			if !errors.Is(err, unix.EINTR) {
+				locked <- err
+				return
+			}
+		}
+	}()
+	select {
+	case err := <-locked:
+		return err
+	case <-ctx.Done():
+		go func() {
+			<-locked
+			f.Close()
+		}()
+		return context.Cause(ctx)
+	}
+}
