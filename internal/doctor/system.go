@@ -206,10 +206,10 @@ func disks(ctx context.Context, h Host) []api.Check {
 	fullest, name := int64(0), ""
 	for _, v := range vms {
 		u := v.DiskUsage
-		if v.PID == 0 || v.DiskDriver != h.System.Snapshots || u == nil || u.TotalBytes == 0 {
+		if v.PID == 0 || v.DiskDriver != h.System.Snapshots || u == nil || u.Broken == "" && u.TotalBytes == 0 {
 			continue
 		}
-		percent := u.UsedBytes * 100 / u.TotalBytes
+		percent := u.UsedBytes * 100 / max(u.TotalBytes, 1) // of a broken one the kernel tells no sizes
 		d := c
 		d.Name = "disk of " + v.Name
 		switch {

@@ -79,8 +79,12 @@ func goodSystem() Host {
 	return h
 }
 
+// snapshot is a VM that runs; of one whose disk is broken the kernel tells no sizes.
 func snapshot(name string, percent int64, broken string) api.VM {
-	return api.VM{Name: name, PID: 7, DiskDriver: "dm-snapshot", DiskUsage: &api.DiskUsage{UsedBytes: percent, TotalBytes: 100, Broken: broken}}
+	if broken != "" {
+		return api.VM{Name: name, PID: 7, DiskDriver: "dm-snapshot", DiskUsage: &api.DiskUsage{Broken: broken}}
+	}
+	return api.VM{Name: name, PID: 7, DiskDriver: "dm-snapshot", DiskUsage: &api.DiskUsage{UsedBytes: percent, TotalBytes: 100}}
 }
 
 func TestAllIsWellInSystemMode(t *testing.T) {
@@ -158,7 +162,7 @@ func TestFindingsOfSystemMode(t *testing.T) {
 			}
 		}, "disks of VMs", OK, "the fullest of those with room is b, 79 % full", ""},
 		{func(s *System) {
-			s.VMs = func(context.Context) ([]api.VM, error) { return []api.VM{snapshot("a", 100, "invalid")}, nil }
+			s.VMs = func(context.Context) ([]api.VM, error) { return []api.VM{snapshot("a", 0, "invalid")}, nil }
 		}, "disk of a", Fail, "broken: invalid", "banger vm kill a && banger vm start a"},
 		{func(s *System) { s.VMs = func(context.Context) ([]api.VM, error) { return nil, failed } }, "disks of VMs", Warn, "broken", ""},
 		{func(s *System) { s.VMs = func(context.Context) ([]api.VM, error) { return nil, nil } }, "disks of VMs", OK, "no VM", ""},

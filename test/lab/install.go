@@ -22,9 +22,18 @@ func (l *Lab) installFrom(programs string) {
 	l.Dev("banger image list | grep -q '^tiny ' || banger image import /lab/busybox.tar tiny")
 }
 
+// ballast is what fills the disk of a lab.
+const ballast = "/var/lib/banger/ballast"
+
+// fillDisk leaves so many bytes free.
+func (l *Lab) fillDisk(free int) {
+	l.Run("fallocate -l $(($(df --output=avail -B1 /var/lib/banger | tail -1) - %d)) %s", free, ballast)
+}
+
 // Ready sees to it that the build is installed and answers, and that there is no VM
 // unless they are kept. For scenarios that install versions themselves, any will do.
 func (l *Lab) Ready(keep, anyVersion bool) {
+	l.Run("rm -f %s", ballast)
 	if !anyVersion && l.Try("cmp -s %s/bangerd /usr/local/lib/banger/current/bangerd", build).Status != 0 ||
 		l.Try("systemctl -q is-active bangerd bangerd-root && test -x /usr/local/bin/banger").Status != 0 {
 		l.Install()

@@ -1,6 +1,5 @@
 package lab
 
-import "strings"
 
 // missing: what the host lacks is named, with what to type, and harms no VM that runs.
 func missing(l *Lab) {
@@ -48,13 +47,12 @@ func missingFirecracker(l *Lab) {
 func full(l *Lab) {
 	l.Start("web")
 	web := l.Fingerprint("web")
-	free := l.Run("df --output=avail -B1 /var/lib/banger | tail -1")
-	l.Run("fallocate -l $((%s - 1000000)) /var/lib/banger/ballast", strings.TrimSpace(free))
+	l.fillDisk(1000000)
 	r := l.TryDev("banger vm create %s --driver %s --disk 32G --name no --start", start, l.driver)
 	if r.Status == 0 {
 		l.Failf("a VM was made on a full disk: %s", r.Output)
 	}
-	l.Run("rm /var/lib/banger/ballast")
+	l.Run("rm %s", ballast)
 	l.atRest()
 	l.TryDev("banger vm delete --force no 2>/dev/null")
 	l.Unharmed("web", web)
@@ -67,14 +65,13 @@ func fullGuest(l *Lab) {
 	l.Boot("writer", "banger vm create "+start+" --driver "+l.driver+" --name writer --start")
 	l.Guest("writer", "echo kept > /kept; sync")
 	id := l.VM("writer").ID
-	free := l.Run("df --output=avail -B1 /var/lib/banger | tail -1")
-	l.Run("fallocate -l $((%s - 4000000)) /var/lib/banger/ballast", strings.TrimSpace(free))
+	l.fillDisk(4000000)
 	l.TryDev("timeout 60 banger vm exec writer -- sh -c 'busybox dd if=/dev/urandom of=/big bs=1M count=32; sync'")
 	l.Contains("the state of the snapshot", l.Run("dmsetup status banger-%s", id), "Invalid")
 	l.Contains("the doctor, on a guest whose disk the host could not write", l.TryDev("banger doctor").Output, "broken")
 	l.Contains("what is shown of its disk", l.Dev("banger vm show writer"), "broken")
 	l.Dev("banger vm kill writer")
-	l.Run("rm /var/lib/banger/ballast")
+	l.Run("rm %s", ballast)
 	l.Boot("writer", "banger vm start writer")
 	l.Equal("what was synced before the disk was full", l.Guest("writer", "cat /kept"), "kept")
 	l.Guest("writer", "echo more > /more; sync")

@@ -73,8 +73,7 @@ func updateStall(l *Lab) {
 func updateFullDisk(l *Lab) {
 	l.begin(versions.Base, versions.Offers)
 	g := l.startGuests("web")
-	const ballast = "/var/lib/banger/ballast"
-	l.Run("fallocate -l $(($(df --output=avail -B1 /var/lib/banger | tail -1) - 8000000)) %s", ballast)
+	l.fillDisk(8000000)
 	l.refusedUpdate("banger update", "space")
 	l.Run("rm %s", ballast)
 	l.guestsUnharmed(g)
