@@ -1,6 +1,5 @@
 package lab
 
-
 // missing: what the host lacks is named, with what to type, and harms no VM that runs.
 func missing(l *Lab) {
 	l.Start("web")
