@@ -75,7 +75,8 @@ type process struct {
 
 func (c *command) start(program *program) (*process, error) {
 	p := &process{outs: map[int]*os.File{}}
-	attr := &syscall.ProcAttr{Dir: program.dir, Env: program.env, Sys: &syscall.SysProcAttr{Setsid: true}}
+	attr := &syscall.ProcAttr{Dir: program.dir, Env: program.env,
+		Sys: &syscall.SysProcAttr{Setsid: true, Credential: program.credential}}
 	var theirs []*os.File
 	var err error
 	if c.exec.TTY {
@@ -86,7 +87,7 @@ func (c *command) start(program *program) (*process, error) {
 	}
 	for _, f := range theirs {
 		// The program's end has to block, as programs expect.
-		err = errors.Join(err, unix.SetNonblock(int(f.Fd()), false))
+		err = errors.Join(err, unix.SetNonblock(int(f.Fd()), false), program.own(f))
 		attr.Files = append(attr.Files, f.Fd())
 	}
 	if err == nil {
@@ -101,6 +102,15 @@ func (c *command) start(program *program) (*process, error) {
 	}
 	c.started(p)
 	return p, nil
+}
+
+// own gives a stream to the program's user, who could not open /dev/stdout or
+// /dev/tty otherwise. The group stays: a terminal's is tty's.
+func (p *program) own(f *os.File) error {
+	if p.credential == nil {
+		return nil
+	}
+	return f.Chown(int(p.credential.Uid), -1)
 }
 
 // started lets signals and sizes through, those included that came before.
