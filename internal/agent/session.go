@@ -159,6 +159,8 @@ func (s *server) do(sess *session, open stdio.Open) {
 		job = s.newGet(*open.Get)
 	case open.Stat != nil:
 		job = s.newStat(*open.Stat)
+	case open.SSH != nil:
+		job = s.newSSH(*open.SSH)
 	default:
 		job = failing{api.Errorf(api.KindUnsupported, "the guest's agent does not know this kind of session")}
 	}

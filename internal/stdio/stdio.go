@@ -52,6 +52,13 @@ type Open struct {
 	Put  *Copy     `json:"put,omitempty"`  // standard input is a tar stream
 	Get  *Copy     `json:"get,omitempty"`  // standard output is a tar stream
 	Stat *Copy     `json:"stat,omitempty"` // the answer is in Exit
+	SSH  *SSH      `json:"ssh,omitempty"`  // standard input and output are a client's of SSH
+}
+
+// SSH is what the guest's SSH server has to know.
+type SSH struct {
+	// HostKey is the seed of the VM's ed25519 key (RFC 8032, section 5.1.5).
+	HostKey []byte `json:"host_key"`
 }
 
 // Copy names what to copy.
