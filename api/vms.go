@@ -22,8 +22,12 @@ type VM struct {
 	State  State  `json:"state"`
 	Reason string `json:"reason,omitempty"` // why it is in this state, where that is no matter of course
 
-	Image        string `json:"image"` // the name it was created from
-	ImageDigest  string `json:"image_digest"`
+	Image       string `json:"image"` // the name it was created from
+	ImageDigest string `json:"image_digest"`
+	// ImageConfig is the image's at the VM's creation, without labels; nil where it
+	// had none.
+	ImageConfig *ImageConfig `json:"image_config,omitempty"`
+
 	Kernel       string `json:"kernel"` // the kernel's release
 	KernelDigest string `json:"kernel_digest"`
 
@@ -129,6 +133,11 @@ type Exec struct {
 	Dir  string   `json:"dir,omitempty"` // empty means the home directory
 	// User is "name", "uid", "name:group" or "uid:gid"; empty means root.
 	User string `json:"user,omitempty"`
+	// MakeDir makes Dir where it is missing, as an image's WorkingDir.
+	MakeDir bool `json:"make_dir,omitempty"`
+	// StopSignal is the number of the signal that asks the command to end when the
+	// guest or the client does; 0 means SIGHUP.
+	StopSignal int `json:"stop_signal,omitempty"`
 	// TTY runs it on a pseudo-terminal of the given size.
 	TTY  bool   `json:"tty,omitempty"`
 	Rows uint16 `json:"rows,omitempty"`

@@ -8,6 +8,7 @@ import (
 
 	"banger/api"
 	"banger/client"
+	"banger/internal/imageconfig"
 
 	"github.com/spf13/cobra"
 )
@@ -22,6 +23,7 @@ const nothingLeft = "nothing is left"
 type runVM struct {
 	shape          shape
 	how            command
+	entrypoint     string
 	rm             bool
 	detach, timing bool
 }
@@ -34,16 +36,25 @@ func newVMRun(a *app) *cobra.Command {
 		Long: `Create a VM, start it, and run a shell in it, or a command. The status is the
 command's, 128 plus the signal's number where a signal ended it, or 125 where
 banger itself failed. The VM runs on afterwards, unless --rm is given. Ctrl-C
-while it is starting leaves nothing.`,
+while it is starting leaves nothing.
+
+An image's configuration counts. Without a command its Entrypoint and Cmd run,
+where it has any. What is given stands for its Cmd: with an Entrypoint it is that
+program's arguments. --entrypoint stands for both; empty, it lets COMMAND itself
+run, or a shell. The image's Env, User and WorkingDir hold unless flags say
+otherwise.`,
 		Example: `  banger vm run
   banger vm run --rm -- uname -a
   banger vm run --name dev --memory 4G --disk 20G
+  banger vm run --image web
+  banger vm run --image web --entrypoint '' -- id
   name=$(banger vm run -d)`,
 		RunE: func(cmd *cobra.Command, args []string) error { return r.run(a, cmd, args) },
 	}
 	r.shape.flags(a, cmd)
 	r.how.flags(cmd)
 	f := cmd.Flags()
+	f.StringVar(&r.entrypoint, "entrypoint", "", "`PROGRAM` to run for the image's Entrypoint and Cmd; empty: neither")
 	f.BoolVar(&r.rm, "rm", false, "delete the VM at the end")
 	f.BoolVarP(&r.detach, "detach", "d", false, "print the VM's name and leave it running")
 	f.BoolVar(&r.timing, "timing", false, "print where the time went")
@@ -76,7 +87,11 @@ func (r *runVM) run(a *app, cmd *cobra.Command, argv []string) error {
 	if r.detach {
 		_, err = fmt.Fprintln(a.out, vm.Name)
 	} else {
-		err = a.inGuest(cmd.Context(), c, vm.ID, exec)
+		var entrypoint *string
+		if cmd.Flags().Changed("entrypoint") {
+			entrypoint = &r.entrypoint
+		}
+		err = a.inGuest(cmd.Context(), c, vm.ID, imageconfig.Command(vm.ImageConfig, entrypoint, exec))
 	}
 	ended := time.Now()
 	switch {
