@@ -63,7 +63,7 @@ func (c *command) run(ctx context.Context, m *stdio.Mux) stdio.Exit {
 	if err != nil {
 		return stdio.Exit{Error: api.AsError(err)}
 	}
-	return c.follow(ctx, p, m)
+	return c.follow(ctx, p, m.In(stdio.Stdin), func(id int) io.WriteCloser { return m.Out(id) })
 }
 
 // process is a running command and our ends of its streams.
@@ -176,13 +176,13 @@ func (p *process) close() {
 }
 
 // follow carries the streams of a running command and returns how it ended.
-func (c *command) follow(ctx context.Context, p *process, m *stdio.Mux) stdio.Exit {
+func (c *command) follow(ctx context.Context, p *process, in io.ReadCloser, out func(id int) io.WriteCloser) stdio.Exit {
 	stop := context.AfterFunc(ctx, func() { p.hangUp(c.stopSignal()) })
 	defer stop()
 	var inputs, outputs sync.WaitGroup
-	inputs.Go(func() { c.feed(p.stdin, m.In(stdio.Stdin)) })
+	inputs.Go(func() { c.feed(p.stdin, in) })
 	for id, file := range p.outs {
-		outputs.Go(func() { drain(file, m.Out(id)) })
+		outputs.Go(func() { drain(file, out(id)) })
 	}
 	<-p.child.Done()
 	for _, file := range p.outs {
@@ -193,7 +193,7 @@ func (c *command) follow(ctx context.Context, p *process, m *stdio.Mux) stdio.Ex
 	c.tty = nil
 	c.mu.Unlock()
 	p.close()
-	m.In(stdio.Stdin).Close()
+	in.Close()
 	inputs.Wait()
 	return exitOf(p.child.Status())
 }

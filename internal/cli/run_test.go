@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"banger/api"
 )
 
@@ -98,9 +100,27 @@ func TestRunImageThatIsBroken(t *testing.T) {
 
 func TestRunDetached(t *testing.T) {
 	w := newWorld(t)
-	w.creating(new(api.CreateVM))
-	if out, _, status := run("vm", "run", "-d"); out != "brave-otter\n" || status != 0 {
-		t.Errorf("%q, status %d", out, status)
+	var req api.CreateVM
+	w.creating(&req)
+	entrypoint := ""
+	for _, c := range []struct {
+		args []string
+		want api.Background
+	}{
+		{nil, api.Background{}},
+		{[]string{"-u", "app", "-w", "/srv", "-e", "A=b", "--entrypoint", "", "--", "httpd", "-f"},
+			api.Background{Argv: []string{"httpd", "-f"}, Entrypoint: &entrypoint, Env: []string{"A=b"}, Dir: "/srv", User: "app"}},
+	} {
+		req = api.CreateVM{}
+		if out, _, status := run(append([]string{"vm", "run", "-d"}, c.args...)...); out != "brave-otter\n" || status != 0 {
+			t.Errorf("%q, status %d", out, status)
+		}
+		if diff := cmp.Diff(&c.want, req.Background); diff != "" {
+			t.Error(diff)
+		}
+	}
+	if _, errs, status := run("vm", "run", "-d", "-t", "--", "top"); status != 2 || !strings.Contains(errs, "exclude each other") {
+		t.Errorf("%q, status %d", errs, status)
 	}
 }
 

@@ -72,6 +72,26 @@ func Complete(c *api.ImageConfig, e api.Exec) api.Exec {
 	return e
 }
 
+// Background is what runs in a VM without a client, and whether there is anything.
+func Background(c *api.ImageConfig, b *api.Background) (api.Exec, bool) {
+	if b == nil {
+		return api.Exec{}, false
+	}
+	e := Command(c, b.Entrypoint, api.Exec{Argv: b.Argv, Env: b.Env, Dir: b.Dir, User: b.User, Main: true})
+	return Complete(c, e), len(e.Argv) > 0
+}
+
+// CheckBackground refuses what a VM should not keep, or cannot run.
+func CheckBackground(b *api.Background) error {
+	if b == nil {
+		return nil
+	}
+	if err := check(&api.ImageConfig{Env: b.Env, Cmd: b.Argv, WorkingDir: b.Dir, User: b.User}); err != nil {
+		return api.Errorf(api.KindInvalid, "cannot run a command in the background: it %w", err)
+	}
+	return nil
+}
+
 // Command makes e, which has the arguments of a `vm run`, what is to run:
 // Entrypoint and Cmd, where arguments stand for Cmd, and a given entrypoint for
 // both. Where that leaves nothing, e stays a shell.

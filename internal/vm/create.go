@@ -73,7 +73,10 @@ func (s *Service) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 		VCPUs:       cmp.Or(req.VCPUs, defaults.VCPUs),
 		MemoryBytes: cmp.Or(req.MemoryBytes, defaults.MemoryBytes),
 		DiskBytes:   cmp.Or(req.DiskBytes, defaults.DiskBytes),
-		Network:     req.Network, AutoRemove: req.AutoRemove, CreatedAt: time.Now(),
+		Network:     req.Network, AutoRemove: req.AutoRemove, Background: req.Background, CreatedAt: time.Now(),
+	}
+	if err := imageconfig.CheckBackground(v.Background); err != nil {
+		return v, err
 	}
 	if v.Network != "" && v.Network != api.NetworkNone {
 		return v, api.Errorf(api.KindInvalid, "there is no network %.40q", v.Network).WithHint("leave it out, or use: --network none")
