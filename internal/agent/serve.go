@@ -29,6 +29,8 @@ type Options struct {
 	OnHello func(agentproto.Hello)
 	// Shutdown ends the guest. It is called once the request is answered.
 	Shutdown func(reboot bool)
+	// Console gets what the guest's main command says, and how it ended; nil: nobody.
+	Console io.Writer
 	// Reaper waits for child processes. nil means one for the time of Serve, which
 	// as PID 1 reaps orphans too.
 	Reaper *Reaper
@@ -71,6 +73,8 @@ type server struct {
 
 	mu       sync.Mutex
 	sessions sessionTable
+	main     sync.Mutex
+	hasMain  bool // guarded by main: the main command was started
 }
 
 func newServer(ctx context.Context, o Options) (*server, error) {
@@ -84,6 +88,9 @@ func newServer(ctx context.Context, o Options) (*server, error) {
 	}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.stopReaper = func() {}
+	if s.Console == nil {
+		s.Console = io.Discard
+	}
 	if s.Reaper == nil {
 		s.Reaper = NewReaper(os.Getpid() == 1)
 		s.startReaper()

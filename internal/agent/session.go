@@ -151,6 +151,8 @@ func (s *server) run(sess *session) {
 func (s *server) do(sess *session, open stdio.Open) {
 	var job job
 	switch {
+	case open.Exec != nil && open.Exec.Main:
+		job = mainCommand{s.newCommand(*open.Exec)}
 	case open.Exec != nil:
 		job = s.newCommand(*open.Exec)
 	case open.Put != nil:
