@@ -169,6 +169,8 @@ func (s *server) do(sess *session, open stdio.Open) {
 		job = s.newAccept(*open.Accept)
 	case open.Ports != nil:
 		job = listPorts{}
+	case open.SSH != nil:
+		job = s.newSSH(*open.SSH)
 	default:
 		job = failing{api.Errorf(api.KindUnsupported, "the guest's agent does not know this kind of session")}
 	}
