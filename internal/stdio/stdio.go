@@ -52,11 +52,17 @@ type Open struct {
 	Put  *Copy     `json:"put,omitempty"`  // standard input is a tar stream
 	Get  *Copy     `json:"get,omitempty"`  // standard output is a tar stream
 	Stat *Copy     `json:"stat,omitempty"` // the answer is in Exit
+	// The two ends of package filecopy's conversation: what comes on standard input
+	// is made in the directory Path, or Path is sent on standard output.
+	CopyIn  *Copy `json:"copy_in,omitempty"`
+	CopyOut *Copy `json:"copy_out,omitempty"`
 }
 
 // Copy names what to copy.
 type Copy struct {
-	Path string `json:"path"`
+	Path    string `json:"path"`
+	Name    string `json:"name,omitempty"`    // what it is to be called: copy_in and copy_out
+	Archive bool   `json:"archive,omitempty"` // owners are kept: copy_in
 }
 
 // Exit is how a session ended.

@@ -103,13 +103,13 @@ var known = map[string][]string{
 	"internal/apt":    {},
 	"internal/userns": {},
 
-	"internal/guest":      {"internal/agentproto", "internal/stream", "internal/stdio", "internal/tarcopy"},
-	"internal/agent":      {"internal/agentproto", "internal/stream", "internal/stdio", "internal/tarcopy"},
+	"internal/guest":      {"internal/agentproto", "internal/stream", "internal/stdio", "internal/filecopy"},
+	"internal/agent":      {"internal/agentproto", "internal/stream", "internal/stdio", "internal/filecopy"},
 	"internal/agent/boot": {"internal/agent", "internal/agentproto"},
 	"internal/agentproto": {},
 	"internal/stream":     {},
 	"internal/stdio":      {},
-	"internal/tarcopy":    {},
+	"internal/filecopy":    {},
 }
 
 func TestWhoKnowsWhom(t *testing.T) {
