@@ -127,6 +127,8 @@ type Exec struct {
 	Argv []string `json:"argv,omitempty"`
 	Env  []string `json:"env,omitempty"` // NAME=value, added to the guest's defaults
 	Dir  string   `json:"dir,omitempty"` // empty means the home directory
+	// User is "name", "uid", "name:group" or "uid:gid"; empty means root.
+	User string `json:"user,omitempty"`
 	// TTY runs it on a pseudo-terminal of the given size.
 	TTY  bool   `json:"tty,omitempty"`
 	Rows uint16 `json:"rows,omitempty"`

@@ -178,6 +178,8 @@ func (s *server) do(sess *session, open stdio.Open) {
 		job = s.newCopyIn(sess, *open.CopyIn)
 	case open.CopyOut != nil:
 		job = s.newCopyOut(*open.CopyOut)
+	case open.SSH != nil:
+		job = s.newSSH(*open.SSH)
 	default:
 		job = failing{api.Errorf(api.KindUnsupported, "the guest's agent does not know this kind of session")}
 	}

@@ -56,6 +56,13 @@ type Open struct {
 	// is made in the directory Path, or Path is sent on standard output.
 	CopyIn  *Copy `json:"copy_in,omitempty"`
 	CopyOut *Copy `json:"copy_out,omitempty"`
+	SSH     *SSH  `json:"ssh,omitempty"` // standard input and output are a client's of SSH
+}
+
+// SSH is what the guest's SSH server has to know.
+type SSH struct {
+	// HostKey is the seed of the VM's ed25519 key (RFC 8032, section 5.1.5).
+	HostKey []byte `json:"host_key"`
 }
 
 // Copy names what to copy.

@@ -98,7 +98,8 @@ var known = map[string][]string{
 	"internal/proc":                     {},
 	"internal/console":                  {},
 
-	"internal/image":  {"internal/apt", "internal/userns"},
+	"internal/image":  {"internal/apt", "internal/oci", "internal/userns"},
+	"internal/oci":    {},
 	"internal/kernel": {"internal/apt"},
 	"internal/apt":    {},
 	"internal/userns": {},
