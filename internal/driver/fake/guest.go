@@ -101,10 +101,10 @@ func serve(dir string, listener net.Listener, console *os.File) error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	err := agent.Serve(ctx, agent.Options{
-		Version: buildinfo.Get().Version,
-		BootID:  rand.Text(),
-		Root:    root,
-		Console: console,
+		Version:  buildinfo.Get().Version,
+		BootID:   rand.Text(),
+		Root:     root,
+		Console:  console,
 		Shutdown: func(bool) { stop() },
 	}, agent.FromListener(listener))
 	if ctx.Err() != nil {
