@@ -42,6 +42,9 @@ type VM struct {
 	// Slot gives the VM its user id and its address in system mode; 0 in user mode.
 	Slot int `json:"slot,omitempty"`
 
+	// Publish are the ports of the host that lead into the VM while it runs.
+	Publish []PublishedPort `json:"publish,omitempty"`
+
 	// AutoRemove deletes the VM when it stops (vm run --rm).
 	AutoRemove bool `json:"auto_remove,omitempty"`
 
@@ -94,6 +97,8 @@ type CreateVM struct {
 	DiskBytes   int64  `json:"disk_bytes,omitempty"`
 	Network     string `json:"network,omitempty"` // NetworkNone, or empty
 	AutoRemove  bool   `json:"auto_remove,omitempty"`
+	// Publish are ports of the host that are to lead into the VM while it runs.
+	Publish []PublishedPort `json:"publish,omitempty"`
 	// Start also starts it; the operation then ends when the guest answers.
 	Start bool `json:"start,omitempty"`
 }

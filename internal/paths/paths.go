@@ -134,4 +134,6 @@ const (
 	VMQMPSocket   = "qmp.sock"     // QEMU's monitor
 	VMHandles     = "handles.json" // what the kernel holds for the VM; can be rebuilt
 	VMLog         = "vmm.log"      // what the VMM itself said
+	VMPortsSocket = "ports.sock"   // the forwarder of its published ports is told what to do here
+	VMPortsLog    = "ports.log"    // what that said
 )
