@@ -64,6 +64,7 @@ var sessions = []struct {
 	{name: "script/testdata/guest_mute.txtar", not: faults},
 	{name: "script/testdata/help.txtar", not: command},
 	{name: "script/testdata/image.txtar", not: caches},
+	{name: "script/testdata/image_import.txtar", not: caches},
 	{name: "script/testdata/interrupt_run.txtar", not: "it waits for the fake VMM's process; system/testdata/interrupt_run.txtar has the same with a real one"},
 	{name: "script/testdata/kernel.txtar", not: caches},
 	{name: "script/testdata/long_path.txtar", not: userMode},
