@@ -49,9 +49,11 @@ func Routes() []Route {
 		{"GET", "/v1/images", owner, (*Server).listImages},
 		{"POST", "/v1/images/pull", owner, (*Server).pullImage},
 		{"POST", "/v1/images/import", owner, (*Server).importImage},
+		{"POST", "/v1/images/tag", owner, (*Server).tagImage},
 		{"POST", "/v1/images/prune", owner, (*Server).pruneImages},
 		{"GET", "/v1/images/{image}", owner, (*Server).showImage},
 		{"DELETE", "/v1/images/{image}", owner, (*Server).deleteImage},
+		{"GET", "/v1/images/{image}/history", owner, (*Server).imageHistory},
 
 		{"GET", "/v1/kernels", owner, (*Server).listKernels},
 		{"POST", "/v1/kernels/pull", owner, (*Server).pullKernel},

@@ -47,6 +47,9 @@ type Images interface {
 	Show(ctx context.Context, ref string) (api.Image, error)
 	Pull(ctx context.Context, req api.PullImage) (*op.Op, error)
 	Import(ctx context.Context, req api.ImportImage) (*op.Op, error)
+	Tag(ctx context.Context, req api.TagImage) (api.Image, error)
+	// History returns how an image was built, the newest step first.
+	History(ctx context.Context, ref string) ([]api.ImageHistory, error)
 	Delete(ctx context.Context, ref string) error
 	Prune(ctx context.Context) (*op.Op, error)
 }

@@ -66,6 +66,7 @@ var sessions = []struct {
 	{name: "script/testdata/help.txtar", not: command},
 	{name: "script/testdata/image.txtar", not: caches},
 	{name: "script/testdata/image_config.txtar", not: "it boots ten VMs, one after the other; e2e/testdata/image_config.txtar has the same in two"},
+	{name: "script/testdata/image_import.txtar", not: caches},
 	{name: "script/testdata/interrupt_run.txtar", not: "it waits for the fake VMM's process; system/testdata/interrupt_run.txtar has the same with a real one"},
 	{name: "script/testdata/kernel.txtar", not: caches},
 	{name: "script/testdata/long_path.txtar", not: userMode},
