@@ -14,6 +14,7 @@ import (
 
 	"banger/api"
 	"banger/internal/apt"
+	"banger/internal/flight"
 	"banger/internal/fsx"
 	"banger/internal/paths"
 )
@@ -24,7 +25,7 @@ type Cache struct {
 	dir     string
 	staging string
 	apt     *apt.Apt
-	flights flights
+	flights flight.Group
 	host    release
 
 	mu    sync.Mutex // guards names, names.json and what is in dir
@@ -51,7 +52,6 @@ type meta struct {
 // Open opens the cache below p.
 func Open(p paths.Paths, a *apt.Apt) (*Cache, error) {
 	c := &Cache{dir: p.Images(), staging: p.Staging(), apt: a, host: hostRelease(), names: map[string]string{}}
-	c.flights.all = map[string]*flight{}
 	for _, dir := range []string{c.dir, c.staging} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fsx.DiskError("make directory", err)

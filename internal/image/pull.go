@@ -25,7 +25,7 @@ func (c *Cache) Pull(ctx context.Context, req api.PullImage, report api.Report) 
 	if i, m, ok := c.named(name); ok && !req.Refresh && m.Recipe == recipe {
 		return i, nil
 	}
-	err := c.flights.do(ctx, "pull "+name, report, func(ctx context.Context, report api.Report) error {
+	err := c.flights.Do(ctx, "pull "+name, report, func(ctx context.Context, report api.Report) error {
 		if err := c.build(ctx, name, req.Refresh, report); err != nil {
 			return api.Errorf(api.KindOf(err), "cannot build image %s: %w", name, err)
 		}
