@@ -26,27 +26,24 @@ const parallel = 3
 // Fetch gets the configuration and the layers, those that are not in the cache
 // yet. The layers are kept until release is called, whatever is pruned.
 func (f *Found) Fetch(ctx context.Context, report api.Report) (image oci.Image, release func(), err error) {
-	ref := f.session.ref
 	var digests []string
 	for _, l := range f.manifest.Layers {
 		digests = append(digests, l.Digest.String())
 	}
 	release = f.client.o.Blobs.Hold(digests...)
-	defer func() {
-		if err != nil {
-			release()
-			err = explain(ctx, ref, err)
-		}
-	}()
 	config := f.manifest.Config
 	raw, _, err := f.session.document(ctx, "/blobs/"+config.Digest.String(), config.Digest.String(), config.Size)
+	if err == nil {
+		image, err = f.image(raw)
+	}
+	if err == nil {
+		err = f.layers(ctx, report)
+	}
 	if err != nil {
-		return image, nil, err
+		release()
+		return oci.Image{}, nil, explain(ctx, f.session.ref, err)
 	}
-	if image, err = f.image(raw); err != nil {
-		return image, nil, err
-	}
-	return image, release, f.layers(ctx, report)
+	return image, release, nil
 }
 
 // image is what the manifest and the configuration say together.

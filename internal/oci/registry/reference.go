@@ -34,6 +34,9 @@ func Parse(text string) (Reference, error) {
 	if _, rest, ok := strings.Cut(text, "://"); ok {
 		return bad("leave out what is before %q", rest)
 	}
+	if strings.HasPrefix(text, ".") || strings.HasPrefix(text, "/") {
+		return bad("it looks like a file, for `banger image import`")
+	}
 	if len(text) > 512 {
 		return bad("it is too long")
 	}

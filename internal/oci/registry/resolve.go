@@ -79,7 +79,8 @@ func (f *Found) find(ctx context.Context, id string, depth int) error {
 		return api.Errorf(api.KindUnsupported, "it is in a format that was given up in 2017 (schema 1)").
 			WithHint("docker pull and docker push it once, which turns it into one of today")
 	case !kind.IsImage():
-		return api.Errorf(api.KindUnsupported, "it is no image: what the name means is %.100q", kind)
+		return api.Errorf(api.KindUnsupported, "it is no image: what the name means is %.100q", kind).
+			WithHint("give the name of an image")
 	}
 	if err := json.Unmarshal(raw, &f.manifest); err != nil {
 		return invalid("its manifest cannot be read: %w", err)

@@ -32,7 +32,7 @@ func Answer(status int, body string, header ...string) Fault {
 func Cut(n int64, times int32) Fault {
 	var cuts atomic.Int32
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		next.ServeHTTP(&cutter{ResponseWriter: w, left: n, cut: func() bool { return cuts.Add(1) <= times }}, r)
+		next.ServeHTTP(&cutter{ResponseWriter: w, left: n, cut: func() bool { return cuts.Add(1) <= times }, then: func() {}}, r)
 	}
 }
 
@@ -40,7 +40,8 @@ func Cut(n int64, times int32) Fault {
 type cutter struct {
 	http.ResponseWriter
 	left int64
-	cut  func() bool
+	cut  func() bool // says whether to cut
+	then func()      // before the connection is cut
 }
 
 // Write implements http.ResponseWriter.
@@ -51,6 +52,7 @@ func (c *cutter) Write(p []byte) (int, error) {
 	}
 	_, _ = c.ResponseWriter.Write(p[:c.left])
 	c.ResponseWriter.(http.Flusher).Flush()
+	c.then()
 	panic(http.ErrAbortHandler)
 }
 
@@ -65,10 +67,7 @@ func NoRange(f Fault) Fault {
 // Hang sends n bytes of a body and then nothing, until the client goes away.
 func Hang(n int64) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		next.ServeHTTP(&cutter{ResponseWriter: w, left: n, cut: func() bool {
-			w.(http.Flusher).Flush()
-			<-r.Context().Done()
-			return true
-		}}, r)
+		always := func() bool { return true }
+		next.ServeHTTP(&cutter{ResponseWriter: w, left: n, cut: always, then: func() { <-r.Context().Done() }}, r)
 	}
 }
