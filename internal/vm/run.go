@@ -146,6 +146,7 @@ func (s *Service) keepLink(r *run) {
 	})
 	const minPause, maxPause = 50 * time.Millisecond, 5 * time.Second
 	for pause := minPause; ctx.Err() == nil; pause = min(2*pause, maxPause) {
+		begin := time.Now()
 		link, err := s.connect(ctx, r.machine)
 		if err == nil {
 			r.setLink(link)
@@ -160,6 +161,9 @@ func (s *Service) keepLink(r *run) {
 		} else if ctx.Err() == nil {
 			s.Logger.Warn("no link to the agent", "pid", r.machine.PID(), "error", err)
 		}
+		if time.Since(begin) > maxPause { // that was pause enough
+			pause = minPause
+		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -167,7 +171,13 @@ func (s *Service) keepLink(r *run) {
 	}
 }
 
+// answerTime is how long an agent may take to answer a connection before another is
+// tried: a guest that boots takes longer, but one that runs may have missed it.
+const answerTime = 5 * time.Second
+
 func (s *Service) connect(ctx context.Context, m driver.Machine) (*guest.Link, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
 	conn, err := m.DialGuest(ctx)
 	if err != nil {
 		return nil, err
