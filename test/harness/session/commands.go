@@ -31,6 +31,7 @@ import (
 //	mkkernel DIRECTORY [SALT]        make a fake kernel and its modules
 //	mktar FILE KIND                  make an archive of a root file system (see archives.go)
 //	moments N STATES BEFORE COMMAND AFTER  kill the daemon at N moments of a command (see moments.go)
+//	registry VERB NAME [ARGUMENT...] have a registry of images (see registry.go)
 //	idle                             the daemon holds no more than one that has done nothing
 func commands() map[string]Command {
 	return map[string]Command{
@@ -38,7 +39,8 @@ func commands() map[string]Command {
 		"kill9-daemon": kill9DaemonCommand, "kill9": kill9Command, "setting": settingCommand,
 		"fault": faultCommand, "waitfor": waitforCommand, "mkkernel": mkkernelCommand, "idle": idleCommand,
 		"mktar": mktarCommand, "pty": ptyCommand,
-		"moments": momentsCommand, "start": startCommand, "signal": signalCommand, "finish": finishCommand,
+		"registry": registryCommand,
+		"moments":  momentsCommand, "start": startCommand, "signal": signalCommand, "finish": finishCommand,
 	}
 }
 
