@@ -50,6 +50,7 @@ var sessions = []struct {
 	{name: "system/testdata/interrupt_run.txtar"},
 
 	{name: "e2e/testdata/debian.txtar", not: "it pulls the distribution's packages, which the lab host cannot reach"},
+	{name: "e2e/testdata/image_pull.txtar", not: caches},
 	{name: "e2e/testdata/network.txtar", not: "it is about QEMU's user network; system mode's own is another, with tests of its own"},
 	{name: "script/testdata/bad_names.txtar", not: command},
 	{name: "script/testdata/bad_sizes.txtar", not: command},
@@ -64,6 +65,8 @@ var sessions = []struct {
 	{name: "script/testdata/guest_mute.txtar", not: faults},
 	{name: "script/testdata/help.txtar", not: command},
 	{name: "script/testdata/image.txtar", not: caches},
+	{name: "script/testdata/image_pull.txtar", not: caches},
+	{name: "script/testdata/image_pull_fails.txtar", not: caches},
 	{name: "script/testdata/interrupt_run.txtar", not: "it waits for the fake VMM's process; system/testdata/interrupt_run.txtar has the same with a real one"},
 	{name: "script/testdata/kernel.txtar", not: caches},
 	{name: "script/testdata/long_path.txtar", not: userMode},
