@@ -63,7 +63,7 @@ func (c *command) run(ctx context.Context, m *stdio.Mux) stdio.Exit {
 	if err != nil {
 		return stdio.Exit{Error: api.AsError(err)}
 	}
-	return c.follow(ctx, p, m)
+	return c.follow(ctx, p, m.In(stdio.Stdin), func(id int) io.WriteCloser { return m.Out(id) })
 }
 
 // process is a running command and our ends of its streams.
@@ -75,7 +75,8 @@ type process struct {
 
 func (c *command) start(program *program) (*process, error) {
 	p := &process{outs: map[int]*os.File{}}
-	attr := &syscall.ProcAttr{Dir: program.dir, Env: program.env, Sys: &syscall.SysProcAttr{Setsid: true}}
+	attr := &syscall.ProcAttr{Dir: program.dir, Env: program.env,
+		Sys: &syscall.SysProcAttr{Setsid: true, Credential: program.credential}}
 	var theirs []*os.File
 	var err error
 	if c.exec.TTY {
@@ -86,7 +87,7 @@ func (c *command) start(program *program) (*process, error) {
 	}
 	for _, f := range theirs {
 		// The program's end has to block, as programs expect.
-		err = errors.Join(err, unix.SetNonblock(int(f.Fd()), false))
+		err = errors.Join(err, unix.SetNonblock(int(f.Fd()), false), program.own(f))
 		attr.Files = append(attr.Files, f.Fd())
 	}
 	if err == nil {
@@ -101,6 +102,15 @@ func (c *command) start(program *program) (*process, error) {
 	}
 	c.started(p)
 	return p, nil
+}
+
+// own gives a stream to the program's user, who could not open /dev/stdout or
+// /dev/tty otherwise. The group stays: a terminal's is tty's.
+func (p *program) own(f *os.File) error {
+	if p.credential == nil {
+		return nil
+	}
+	return f.Chown(int(p.credential.Uid), -1)
 }
 
 // started lets signals and sizes through, those included that came before.
@@ -166,13 +176,13 @@ func (p *process) close() {
 }
 
 // follow carries the streams of a running command and returns how it ended.
-func (c *command) follow(ctx context.Context, p *process, m *stdio.Mux) stdio.Exit {
-	stop := context.AfterFunc(ctx, func() { p.hangUp() })
+func (c *command) follow(ctx context.Context, p *process, in io.ReadCloser, out func(id int) io.WriteCloser) stdio.Exit {
+	stop := context.AfterFunc(ctx, func() { p.hangUp(c.stopSignal()) })
 	defer stop()
 	var inputs, outputs sync.WaitGroup
-	inputs.Go(func() { c.feed(p.stdin, m.In(stdio.Stdin)) })
+	inputs.Go(func() { c.feed(p.stdin, in) })
 	for id, file := range p.outs {
-		outputs.Go(func() { drain(file, m.Out(id)) })
+		outputs.Go(func() { drain(file, out(id)) })
 	}
 	<-p.child.Done()
 	for _, file := range p.outs {
@@ -183,7 +193,7 @@ func (c *command) follow(ctx context.Context, p *process, m *stdio.Mux) stdio.Ex
 	c.tty = nil
 	c.mu.Unlock()
 	p.close()
-	m.In(stdio.Stdin).Close()
+	in.Close()
 	inputs.Wait()
 	return exitOf(p.child.Status())
 }
@@ -195,9 +205,18 @@ func exitOf(status syscall.WaitStatus) stdio.Exit {
 	return stdio.Exit{Code: status.ExitStatus()}
 }
 
-// hangUp ends a command whose client is gone, as a terminal does.
-func (p *process) hangUp() {
-	_ = p.child.SignalGroup(syscall.SIGHUP)
+// stopSignal asks the command to end: as a terminal does, unless the client knows
+// better.
+func (c *command) stopSignal() syscall.Signal {
+	if c.exec.StopSignal != 0 {
+		return syscall.Signal(c.exec.StopSignal)
+	}
+	return syscall.SIGHUP
+}
+
+// hangUp ends a command whose client or guest is going.
+func (p *process) hangUp(sig syscall.Signal) {
+	_ = p.child.SignalGroup(sig)
 	_ = p.child.SignalGroup(syscall.SIGCONT) // a stopped one could not act on it
 	grace := time.NewTimer(hangUpGrace)
 	defer grace.Stop()

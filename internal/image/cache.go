@@ -16,17 +16,23 @@ import (
 	"banger/internal/apt"
 	"banger/internal/flight"
 	"banger/internal/fsx"
+	blobstore "banger/internal/oci/blobs"
+	"banger/internal/oci/registry"
 	"banger/internal/paths"
 )
 
 // Cache is the images of one installation, each in a directory named by its
 // content. One process at a time has it open: the daemon.
 type Cache struct {
-	dir     string
-	staging string
-	apt     *apt.Apt
-	flights flight.Group
-	host    release
+	dir        string
+	staging    string
+	apt        *apt.Apt
+	flights    flight.Group
+	pulls      flight.Group // from registries; they end in one of flights
+	host       release
+	limits     limits
+	blobs      *blobstore.Store // what registries have served
+	registries *registry.Client
 
 	mu    sync.Mutex // guards names, names.json and what is in dir
 	names map[string]string
@@ -47,11 +53,21 @@ type meta struct {
 	DiskBytes int64     `json:"min_disk_bytes"`
 	Recipe    string    `json:"recipe,omitempty"` // digest of what it was built from
 	CreatedAt time.Time `json:"created_at"`
+
+	// What an image made of layers came with. ID is the digest of its
+	// configuration, which names all its layers.
+	ID        string             `json:"id,omitempty"`
+	Config    *api.ImageConfig   `json:"config,omitempty"`
+	Reference string             `json:"reference,omitempty"`
+	Manifest  string             `json:"manifest,omitempty"`
+	Layers    []api.ImageLayer   `json:"layers,omitempty"`
+	History   []api.ImageHistory `json:"history,omitempty"`
 }
 
 // Open opens the cache below p.
 func Open(p paths.Paths, a *apt.Apt) (*Cache, error) {
-	c := &Cache{dir: p.Images(), staging: p.Staging(), apt: a, host: hostRelease(), names: map[string]string{}}
+	c := &Cache{dir: p.Images(), staging: p.Staging(), apt: a, host: hostRelease(), limits: defaultLimits, names: map[string]string{}}
+	c.openRegistries(p)
 	for _, dir := range []string{c.dir, c.staging} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fsx.DiskError("make directory", err)
@@ -116,6 +132,7 @@ func (c *Cache) load(hex string) (api.Image, error) {
 	i := api.Image{
 		Digest: "sha256:" + hex, Names: []string{}, Source: m.Source, Arch: m.Arch, DiskBytes: m.DiskBytes,
 		CreatedAt: m.CreatedAt, SizeBytes: fsx.Usage(c.path(hex)),
+		Config: m.Config, Reference: m.Reference, Manifest: m.Manifest, Layers: m.Layers,
 	}
 	for name, digest := range c.names {
 		if digest == hex {
@@ -148,8 +165,8 @@ func (c *Cache) Get(ref string) (api.Image, error) {
 }
 
 func (c *Cache) get(ref string) (api.Image, error) {
-	if hex, ok := c.names[c.host.canonical(ref)]; ok {
-		if i, err := c.load(hex); err == nil {
+	if name, ok := c.key(ref); ok {
+		if i, err := c.load(c.names[name]); err == nil {
 			return i, nil
 		}
 	}

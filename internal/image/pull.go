@@ -14,12 +14,11 @@ import (
 	"banger/internal/userns"
 )
 
-// Pull makes the image of the host's own distribution from its packages,
-// unless a current one is there.
+// Pull gets an image: the one of the host's own distribution is built from its
+// packages, unless a current one is there; others come from registries.
 func (c *Cache) Pull(ctx context.Context, req api.PullImage, report api.Report) (api.Image, error) {
-	if !c.CanPull(req.Name) {
-		return api.Image{}, api.Errorf(api.KindNotFound, "cannot pull image %.80q: this host builds the image %q", req.Name, c.host.image()).
-			WithHint("banger image pull %s, or banger image import FILE NAME", c.host.image())
+	if c.host.canonical(req.Name) != c.host.image() {
+		return c.pullReference(ctx, req.Name, report)
 	}
 	name, recipe := c.host.image(), recipeDigest(c.host)
 	if i, m, ok := c.named(name); ok && !req.Refresh && m.Recipe == recipe {
@@ -64,9 +63,9 @@ func (c *Cache) build(ctx context.Context, name string, refresh bool, report api
 		return err
 	}
 	sources = slices.DeleteFunc(sources, func(s apt.Source) bool { return strings.HasPrefix(s.URI, "cdrom:") })
-	m := meta{Source: "packages of " + name + " " + c.host.codename, Recipe: recipeDigest(c.host)}
+	m := &meta{Source: "packages of " + name + " " + c.host.codename, Recipe: recipeDigest(c.host)}
 	overall := weighted(report)
-	_, err = c.add(ctx, name, m, overall, func(root string) error {
+	_, err = c.add(ctx, []string{name}, m, overall, func(root string) error {
 		return bootstrap(ctx, root, name, sources, options, overall)
 	})
 	return err

@@ -2,9 +2,10 @@ package image
 
 import (
 	"context"
+	"strings"
 
 	"banger/api"
-	"banger/internal/oci/blobs"
+	blobstore "banger/internal/oci/blobs"
 	"banger/internal/oci/registry"
 	"banger/internal/paths"
 )
@@ -17,7 +18,7 @@ func (c *Cache) TrustCA(file func() (string, error)) {
 
 // openRegistries is TrustCA without a file.
 func (c *Cache) openRegistries(p paths.Paths) {
-	c.blobs = blobs.Open(p.Blobs())
+	c.blobs = blobstore.Open(p.Blobs())
 	c.TrustCA(nil)
 }
 
@@ -29,7 +30,7 @@ func (c *Cache) pullReference(ctx context.Context, text string, report api.Repor
 		return api.Image{}, err
 	}
 	name := c.nameOf(ref)
-	err = c.flights.Do(ctx, "pull "+ref.String(), report, func(ctx context.Context, report api.Report) error {
+	err = c.pulls.Do(ctx, "pull "+ref.String(), report, func(ctx context.Context, report api.Report) error {
 		return c.fetch(ctx, ref, name, report)
 	})
 	if err != nil {
@@ -72,7 +73,7 @@ func (c *Cache) sameManifest(manifest, name string) (bool, error) {
 	}
 	for _, i := range images {
 		if i.Manifest == manifest {
-			_, err := c.name(hexOf(i.Digest), []string{name})
+			_, err := c.name(strings.TrimPrefix(i.Digest, "sha256:"), []string{name})
 			return true, err
 		}
 	}
