@@ -46,7 +46,11 @@ func explain(ctx context.Context, ref Reference, err error) error {
 }
 
 func fail(ref Reference, kind api.Kind, err error) *api.Error {
-	return api.Errorf(kind, "cannot pull %s: %w", ref, err)
+	e := api.Errorf(kind, "cannot pull %s: %w", ref, err)
+	if e.Hint == "" {
+		e.Hint = "try another tag, or tell who made the image"
+	}
+	return e
 }
 
 // explainAnswer is about what the registry itself has said.

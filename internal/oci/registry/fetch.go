@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -48,27 +49,14 @@ func (f *Found) Fetch(ctx context.Context, report api.Report) (image oci.Image, 
 
 // image is what the manifest and the configuration say together.
 func (f *Found) image(config []byte) (oci.Image, error) {
-	image, err := oci.ParseConfig(config)
-	if err != nil {
-		return image, err
+	image, err := oci.Assemble(f.raw, config, func(_ context.Context, d v1.Descriptor) (io.ReadCloser, error) {
+		return f.client.o.Blobs.Open(d.Digest.String())
+	})
+	image.Ref = f.session.ref.String()
+	if err == nil {
+		err = image.Fits(runtime.GOARCH)
 	}
-	said, err := v1.ParseConfigFile(strings.NewReader(string(config)))
-	if err != nil {
-		return image, invalid("its configuration cannot be read: %w", err)
-	}
-	if p := (v1.Platform{OS: said.OS, Architecture: said.Architecture, Variant: said.Variant}); !ours(p) {
-		return image, wrongPlatform([]string{platform(p)})
-	}
-	if len(image.Layers) != len(f.manifest.Layers) {
-		return image, invalid("its manifest has %d layers, its configuration %d", len(f.manifest.Layers), len(image.Layers))
-	}
-	image.Ref, image.ManifestDigest = f.session.ref.String(), f.Manifest
-	for i, d := range f.manifest.Layers {
-		l := &image.Layers[i]
-		l.Digest, l.Size, l.MediaType = d.Digest.String(), d.Size, string(d.MediaType)
-		l.Open = func(context.Context) (io.ReadCloser, error) { return f.client.o.Blobs.Open(l.Digest) }
-	}
-	return image, nil
+	return image, err
 }
 
 // layers gets what is missing of the layers, a few at once. The first that fails

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"runtime"
@@ -25,7 +24,8 @@ type Found struct {
 
 	client   *Client
 	session  *session
-	manifest v1.Manifest
+	raw      []byte // the manifest
+	manifest *v1.Manifest
 }
 
 // Close lets go of the connections.
@@ -63,11 +63,7 @@ func (f *Found) find(ctx context.Context, id string, depth int) error {
 	}
 	switch {
 	case kind.IsIndex():
-		var index v1.IndexManifest
-		if err := json.Unmarshal(raw, &index); err != nil {
-			return invalid("its index cannot be read: %w", err)
-		}
-		next, err := choose(index.Manifests)
+		next, err := oci.Choose(raw, runtime.GOARCH)
 		if err != nil {
 			return err
 		}
@@ -82,10 +78,10 @@ func (f *Found) find(ctx context.Context, id string, depth int) error {
 		return api.Errorf(api.KindUnsupported, "it is no image: what the name means is %.100q", kind).
 			WithHint("give the name of an image")
 	}
-	if err := json.Unmarshal(raw, &f.manifest); err != nil {
-		return invalid("its manifest cannot be read: %w", err)
+	if f.manifest, err = oci.ParseManifest(raw); err != nil {
+		return err
 	}
-	f.Manifest = oci.Digest(raw)
+	f.raw, f.Manifest = raw, oci.Digest(raw)
 	return checkManifest(f.manifest)
 }
 
@@ -162,80 +158,19 @@ func mediaType(served types.MediaType, raw []byte) types.MediaType {
 	return types.MediaType(strings.TrimSpace(base))
 }
 
-// choose finds the manifest for this machine in an index.
-func choose(manifests []v1.Descriptor) (v1.Descriptor, error) {
-	var there []string
-	var found []v1.Descriptor
-	for _, d := range manifests {
-		if !oci.IsDigest(d.Digest.String()) || !d.MediaType.IsIndex() && !d.MediaType.IsImage() {
-			continue
-		}
-		if d.Platform == nil {
-			// Its configuration will say; what names a platform comes first.
-			found = append(found, d)
-			continue
-		}
-		if ours(*d.Platform) {
-			// A variant beyond the least may need what this processor lacks.
-			at := len(found)
-			if plain(*d.Platform) {
-				at = 0
-			}
-			found = slices.Insert(found, at, d)
-		} else if d.Platform.OS != "unknown" { // attestations are
-			there = append(there, platform(*d.Platform))
-		}
-	}
-	if len(found) > 0 {
-		return found[0], nil
-	}
-	return v1.Descriptor{}, wrongPlatform(there)
-}
-
-func wrongPlatform(there []string) error {
-	if len(there) == 0 {
-		return api.Errorf(api.KindUnsupported, "its index names no image")
-	}
-	slices.Sort(there)
-	return api.Errorf(api.KindUnsupported, "there is none for linux/%s, only for %s", runtime.GOARCH, strings.Join(slices.Compact(there), ", ")).
-		WithHint("look for a tag that has one for linux/%s", runtime.GOARCH)
-}
-
-func ours(p v1.Platform) bool { return p.OS == "linux" && p.Architecture == runtime.GOARCH }
-
-// plain says whether a platform is what every processor of its kind has.
-func plain(p v1.Platform) bool {
-	least := map[string]string{"amd64": "v1", "arm64": "v8"}[p.Architecture]
-	return p.Variant == "" || p.Variant == least
-}
-
-func platform(p v1.Platform) string {
-	text := p.OS + "/" + p.Architecture
-	if p.Variant != "" {
-		text += "/" + p.Variant
-	}
-	return fmt.Sprintf("%.40s", text)
-}
-
 // readable are the layers we can unpack; the others are named in errors.
 var readable = []types.MediaType{
 	types.OCILayer, types.OCIUncompressedLayer, types.OCILayerZStd, types.DockerLayer, types.DockerUncompressedLayer,
 }
 
-// checkManifest refuses what cannot be an image for us before any of it comes.
-func checkManifest(m v1.Manifest) error {
-	if len(m.Layers) > oci.MaxLayers {
-		return invalid("it has %d layers: more than %d", len(m.Layers), oci.MaxLayers)
-	}
+// checkManifest refuses what we cannot use before any of it comes.
+func checkManifest(m *v1.Manifest) error {
 	if t := m.Config.MediaType; t != types.OCIConfigJSON && t != types.DockerConfigJSON {
 		return api.Errorf(api.KindUnsupported, "it is no image of a file system, but %.100q", t).
 			WithHint("registries hold other things too: charts, signatures; give the name of an image")
 	}
-	for _, d := range append([]v1.Descriptor{m.Config}, m.Layers...) {
-		if !oci.IsDigest(d.Digest.String()) {
-			return invalid("its manifest names %.80q, which is no sha256 digest", d.Digest)
-		}
-		if d.Size < 0 || d.Size > maxLayer {
+	for _, d := range m.Layers {
+		if d.Size > maxLayer {
 			return invalid("its manifest lies: %s would have %d bytes", d.Digest, d.Size)
 		}
 	}
