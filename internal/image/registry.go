@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"banger/api"
@@ -36,7 +37,12 @@ func (c *Cache) pullReference(ctx context.Context, text string, report api.Repor
 	if err != nil {
 		return api.Image{}, err
 	}
-	return c.Get(name)
+	image, err := c.Get(name)
+	// The name that was asked for comes first, whatever others the image has.
+	if n := slices.Index(image.Names, name); n > 0 {
+		image.Names = slices.Insert(slices.Delete(image.Names, n, n+1), 0, name)
+	}
+	return image, err
 }
 
 // fetch asks the registry even where the cache has an image of that name: its tag
