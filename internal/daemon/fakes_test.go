@@ -101,6 +101,9 @@ func (f *fakeVMs) Delete(ctx context.Context, ref string, force bool) (*op.Op, e
 func (f *fakeVMs) Prune(ctx context.Context) (*op.Op, error) {
 	return f.start(ctx, "vm.prune", "fox", "prune")
 }
+func (f *fakeVMs) SSHAccess(_ context.Context, ref string) (api.SSHAccess, error) {
+	return api.SSHAccess{Name: ref, HostKey: []byte("seed")}, f.find(ref)
+}
 func (f *fakeVMs) Rename(_ context.Context, ref, name string) (api.VM, error) {
 	vm := fox
 	vm.Name = name

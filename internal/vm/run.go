@@ -305,11 +305,16 @@ func (s *Service) running(ref string) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
+	return e.run, e.reachable()
+}
+
+// reachable refuses a VM that does not run. The caller holds Service.mu.
+func (e *entry) reachable() error {
 	if e.run == nil {
-		return nil, api.Errorf(api.KindConflict, "VM %s is not running (%s)", e.vm.Name, e.vm.State).
+		return api.Errorf(api.KindConflict, "VM %s is not running (%s)", e.vm.Name, e.vm.State).
 			WithHint("banger vm start %s", e.vm.Name)
 	}
-	return e.run, nil
+	return nil
 }
 
 // Wait waits until the VM does not run, and returns it.

@@ -108,15 +108,15 @@ var known = map[string][]string{
 	"internal/apt":    {},
 	"internal/userns": {},
 
-	"internal/guest":      {"internal/agentproto", "internal/forward", "internal/stream", "internal/stdio", "internal/tarcopy"},
-	"internal/agent":      {"internal/agentproto", "internal/forward", "internal/sockets", "internal/stream", "internal/stdio", "internal/tarcopy"},
+	"internal/guest":      {"internal/agentproto", "internal/forward", "internal/stream", "internal/stdio", "internal/filecopy"},
+	"internal/agent":      {"internal/agentproto", "internal/forward", "internal/sockets", "internal/stream", "internal/stdio", "internal/filecopy"},
 	"internal/agent/boot": {"internal/agent", "internal/agentproto"},
 	"internal/agentproto": {},
 	"internal/stream":     {},
 	"internal/stdio":      {},
 	"internal/forward":    {"internal/sockets", "internal/stdio"},
 	"internal/sockets":    {},
-	"internal/tarcopy":    {},
+	"internal/filecopy":   {},
 }
 
 func TestWhoKnowsWhom(t *testing.T) {
