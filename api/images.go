@@ -58,11 +58,12 @@ type ImageList struct {
 	Images []Image `json:"images"`
 }
 
-// PullImage asks for an image by name: it is built from the distribution's
-// packages, unless a current one is in the cache.
+// PullImage asks for an image by name. The host's own distribution is built from
+// its packages, unless a current one is in the cache; anything else is a
+// reference to a registry, which is asked what the name means by now.
 type PullImage struct {
 	Name string `json:"name"`
-	// Refresh builds anew although the cache has it.
+	// Refresh builds the distribution anew although the cache has it.
 	Refresh bool `json:"refresh,omitempty"`
 }
 

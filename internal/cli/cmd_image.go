@@ -84,10 +84,19 @@ func newImagePull(a *app) *cobra.Command {
 	var refresh bool
 	cmd := &cobra.Command{
 		Use:   "pull [NAME]",
-		Short: "Build an image from the distribution's packages",
-		Long: `Build an image from the distribution's packages, unless it is in the cache. The
-packages come from this machine's own sources, their signatures checked.`,
-		Example:           "  banger image pull\n  banger image pull --refresh debian",
+		Short: "Get an image from a registry, or build the distribution's",
+		Long: `Get an image from a registry: without one in its name from docker.io, without a
+tag the latest. Only what the cache lacks comes, and an interrupted pull goes on
+where it stopped. Passwords are Docker's: docker login REGISTRY. The authority of a
+registry's certificate is named by the setting registry_ca.
+
+Without NAME, or with the name of this machine's own distribution, build the image
+from the distribution's packages, unless a current one is in the cache. They come
+from this machine's own sources, their signatures checked.`,
+		Example: `  banger image pull alpine:3.20
+  banger image pull ghcr.io/owner/image:tag
+  banger image pull
+  banger image pull --refresh debian`,
 		Args:              arguments(0, 1, "one name at most"),
 		ValidArgsFunction: a.completeArgs(1, a.imageNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -115,7 +124,7 @@ packages come from this machine's own sources, their signatures checked.`,
 			return a.printMade(image.Names, image.Digest)
 		},
 	}
-	cmd.Flags().BoolVar(&refresh, "refresh", false, "build it anew although it is in the cache")
+	cmd.Flags().BoolVar(&refresh, "refresh", false, "build the distribution's anew although it is in the cache")
 	return cmd
 }
 

@@ -20,7 +20,7 @@ type shape struct {
 func (s *shape) flags(a *app, cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&s.name, "name", "", "name, a DNS label (default: an adjective and a noun)")
-	f.StringVar(&s.image, "image", "", "root file system (default: the configured one)")
+	f.StringVar(&s.image, "image", "", "root file system: a name in the cache, or a reference such as alpine:3.20, which is pulled (default: the configured one)")
 	f.StringVar(&s.kernel, "kernel", "", "kernel (default: the distribution's newest)")
 	f.StringVar(&s.driver, "driver", "", "what runs the VM: qemu, or firecracker in system mode")
 	f.StringVar(&s.network, "network", "", "none: the VM gets no network")

@@ -29,6 +29,10 @@ type Config struct {
 	// Programs, where they are not in the usual directories.
 	Firecracker, Jailer, QEMU string
 
+	// RegistryCA is a file with certificates of authorities that registries may be
+	// signed by, beside the system's; empty: none.
+	RegistryCA string
+
 	// For all VMs.
 	Grace        time.Duration // for a guest to shut down
 	BootTimeout  time.Duration // for a guest to answer after its start

@@ -34,7 +34,7 @@ type setting struct {
 func (s setting) variable() string { return "BANGER_" + strings.ToUpper(s.key) }
 
 func settings() []setting {
-	return slices.Concat(sizeSettings(), choiceSettings(), timeSettings(), programSettings())
+	return slices.Concat(sizeSettings(), choiceSettings(), timeSettings(), pathSettings())
 }
 
 func sizeSettings() []setting {
@@ -130,17 +130,20 @@ func timeSettings() []setting {
 	}
 }
 
-func programSettings() []setting {
+func pathSettings() []setting {
+	const program = "path of the program; empty: the one in the usual directories"
 	return []setting{
-		programSetting("firecracker", func(c *Config) *string { return &c.Firecracker }),
-		programSetting("jailer", func(c *Config) *string { return &c.Jailer }),
-		programSetting("qemu", func(c *Config) *string { return &c.QEMU }),
+		pathSetting("firecracker", program, func(c *Config) *string { return &c.Firecracker }),
+		pathSetting("jailer", program, func(c *Config) *string { return &c.Jailer }),
+		pathSetting("qemu", program, func(c *Config) *string { return &c.QEMU }),
+		pathSetting("registry_ca", "path of certificates (PEM) that registries are trusted by, beside the system's",
+			func(c *Config) *string { return &c.RegistryCA }),
 	}
 }
 
-func programSetting(name string, field func(*Config) *string) setting {
+func pathSetting(name, doc string, field func(*Config) *string) setting {
 	return setting{
-		key: name, doc: "path of the program; empty: the one in the usual directories",
+		key: name, doc: doc,
 		fallback: constant(""),
 		set: func(c *Config, v string) error {
 			if v != "" && !filepath.IsAbs(v) {

@@ -51,6 +51,7 @@ var sessions = []struct {
 	{name: "system/testdata/interrupt_run.txtar"},
 
 	{name: "e2e/testdata/debian.txtar", not: "it pulls the distribution's packages, which the lab host cannot reach"},
+	{name: "e2e/testdata/image_pull.txtar", not: caches},
 	{name: "e2e/testdata/network.txtar", not: "it is about QEMU's user network; system mode's own is another, with tests of its own"},
 	{name: "script/testdata/bad_names.txtar", not: command},
 	{name: "script/testdata/bad_sizes.txtar", not: command},
@@ -65,6 +66,8 @@ var sessions = []struct {
 	{name: "script/testdata/guest_mute.txtar", not: faults},
 	{name: "script/testdata/help.txtar", not: command},
 	{name: "script/testdata/image.txtar", not: caches},
+	{name: "script/testdata/image_pull.txtar", not: caches},
+	{name: "script/testdata/image_pull_fails.txtar", not: caches},
 	{name: "script/testdata/image_config.txtar", not: "it boots ten VMs, one after the other; e2e/testdata/image_config.txtar has the same in two"},
 	{name: "script/testdata/image_import.txtar", not: caches},
 	{name: "script/testdata/interrupt_run.txtar", not: "it waits for the fake VMM's process; system/testdata/interrupt_run.txtar has the same with a real one"},
