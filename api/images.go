@@ -12,6 +12,44 @@ type Image struct {
 	DiskBytes int64     `json:"min_disk_bytes"` // the smallest disk it fits
 	CreatedAt time.Time `json:"created_at"`
 	UsedBy    []string  `json:"used_by,omitempty"` // names of VMs
+
+	// Config is there where the image came with one.
+	Config *ImageConfig `json:"config,omitempty"`
+	// Reference is where a registry has it, as it was asked for.
+	Reference string `json:"reference,omitempty"`
+	// Manifest is the digest of its manifest there.
+	Manifest string       `json:"manifest,omitempty"`
+	Layers   []ImageLayer `json:"layers,omitempty"` // the lowest first
+}
+
+// ImageConfig is what an image says about running it
+// (https://github.com/opencontainers/image-spec/blob/main/config.md).
+type ImageConfig struct {
+	Env          []string          `json:"env,omitempty"` // NAME=VALUE
+	User         string            `json:"user,omitempty"`
+	WorkingDir   string            `json:"working_dir,omitempty"`
+	Entrypoint   []string          `json:"entrypoint,omitempty"`
+	Cmd          []string          `json:"cmd,omitempty"`
+	StopSignal   string            `json:"stop_signal,omitempty"`
+	ExposedPorts []string          `json:"exposed_ports,omitempty"` // such as 80/tcp
+	Labels       map[string]string `json:"labels,omitempty"`
+	// Init is what is process 1 of the guest: empty for the agent, or "systemd".
+	Init string `json:"init,omitempty"`
+}
+
+// ImageLayer is a layer that an image was made of.
+type ImageLayer struct {
+	Digest    string `json:"digest,omitempty"` // of the blob as it is stored and sent
+	DiffID    string `json:"diff_id"`          // of the archive in it
+	SizeBytes int64  `json:"size_bytes"`       // of the archive in it
+}
+
+// ImageHistory is a step of how an image was built.
+type ImageHistory struct {
+	CreatedAt *time.Time `json:"created_at,omitempty"`
+	CreatedBy string     `json:"created_by,omitempty"`
+	Comment   string     `json:"comment,omitempty"`
+	Layer     string     `json:"layer,omitempty"` // diff id of the layer it has made, if any
 }
 
 // ImageList answers GET /v1/images.

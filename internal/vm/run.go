@@ -285,6 +285,17 @@ func (s *Service) DialGuest(ctx context.Context, ref string) (net.Conn, error) {
 	return r.open(ctx)
 }
 
+// ImageConfig is what the image of a VM says of commands; nil where it says nothing.
+func (s *Service) ImageConfig(ref string) *api.ImageConfig {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, err := s.find(ref)
+	if err != nil {
+		return nil
+	}
+	return e.vm.ImageConfig
+}
+
 // dialTime is how long DialGuest waits for a link that is being made again.
 const dialTime = 15 * time.Second
 
@@ -295,11 +306,16 @@ func (s *Service) running(ref string) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
+	return e.run, e.reachable()
+}
+
+// reachable refuses a VM that does not run. The caller holds Service.mu.
+func (e *entry) reachable() error {
 	if e.run == nil {
-		return nil, api.Errorf(api.KindConflict, "VM %s is not running (%s)", e.vm.Name, e.vm.State).
+		return api.Errorf(api.KindConflict, "VM %s is not running (%s)", e.vm.Name, e.vm.State).
 			WithHint("banger vm start %s", e.vm.Name)
 	}
-	return e.run, nil
+	return nil
 }
 
 // Wait waits until the VM does not run, and returns it.

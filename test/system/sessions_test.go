@@ -46,6 +46,7 @@ var sessions = []struct {
 	{name: "e2e/testdata/console.txtar", more: true},
 	{name: "e2e/testdata/daemon_killed.txtar"},
 	{name: "e2e/testdata/four.txtar"},
+	{name: "e2e/testdata/image_config.txtar", more: true},
 	{name: "e2e/testdata/noshell.txtar"},
 	{name: "system/testdata/interrupt_run.txtar"},
 
@@ -64,6 +65,7 @@ var sessions = []struct {
 	{name: "script/testdata/guest_mute.txtar", not: faults},
 	{name: "script/testdata/help.txtar", not: command},
 	{name: "script/testdata/image.txtar", not: caches},
+	{name: "script/testdata/image_config.txtar", not: "it boots ten VMs, one after the other; e2e/testdata/image_config.txtar has the same in two"},
 	{name: "script/testdata/interrupt_run.txtar", not: "it waits for the fake VMM's process; system/testdata/interrupt_run.txtar has the same with a real one"},
 	{name: "script/testdata/kernel.txtar", not: caches},
 	{name: "script/testdata/long_path.txtar", not: userMode},

@@ -1,0 +1,88 @@
+package oci
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"regexp"
+	"slices"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"banger/api"
+)
+
+// The bounds of what describes an image. Real configurations have some
+// kilobytes; registries take manifests of up to 4 MiB
+// (https://github.com/opencontainers/distribution-spec, "Pushing Manifests").
+const (
+	MaxDocument = 4 << 20
+	MaxLayers   = 512
+)
+
+var digestRule = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+
+// IsDigest says whether s is a digest: "sha256:" and 64 hexadecimal digits.
+func IsDigest(s string) bool { return digestRule.MatchString(s) }
+
+// Digest returns the digest of data.
+func Digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// ParseConfig reads an image's configuration: Image without its reference, its
+// manifest and what only a manifest says of its layers.
+func ParseConfig(raw []byte) (Image, error) {
+	if len(raw) > MaxDocument {
+		return Image{}, api.Errorf(api.KindInvalid, "the image's configuration is larger than %d MiB", MaxDocument>>20)
+	}
+	f, err := v1.ParseConfigFile(bytes.NewReader(raw))
+	if err != nil {
+		return Image{}, api.Errorf(api.KindInvalid, "cannot read the image's configuration: %w", err)
+	}
+	if f.RootFS.Type != "" && f.RootFS.Type != "layers" {
+		return Image{}, api.Errorf(api.KindInvalid, "cannot use the image: its root file system is of type %.40q, not of layers", f.RootFS.Type)
+	}
+	if len(f.RootFS.DiffIDs) > MaxLayers {
+		return Image{}, api.Errorf(api.KindInvalid, "cannot use the image: it has more than %d layers", MaxLayers)
+	}
+	i := Image{RawConfig: raw, Config: configOf(f.Config), OS: f.OS, Arch: f.Architecture}
+	for _, id := range f.RootFS.DiffIDs {
+		if !IsDigest(id.String()) {
+			return Image{}, api.Errorf(api.KindInvalid, "cannot use the image: %.80q is no diff id of a layer", id)
+		}
+		i.Layers = append(i.Layers, Layer{DiffID: id.String(), Size: -1})
+	}
+	i.History, err = historyOf(f.History, i.Layers)
+	return i, err
+}
+
+func configOf(c v1.Config) api.ImageConfig {
+	return api.ImageConfig{
+		Env: c.Env, User: c.User, WorkingDir: c.WorkingDir, Entrypoint: c.Entrypoint, Cmd: c.Cmd, StopSignal: c.StopSignal,
+		ExposedPorts: slices.Sorted(maps.Keys(c.ExposedPorts)), Labels: c.Labels,
+	}
+}
+
+// historyOf gives each step of the history the layer that it has made.
+func historyOf(steps []v1.History, layers []Layer) ([]api.ImageHistory, error) {
+	var out []api.ImageHistory
+	n := 0
+	for _, s := range steps {
+		h := api.ImageHistory{CreatedBy: s.CreatedBy, Comment: s.Comment}
+		if !s.Created.IsZero() {
+			h.CreatedAt = &s.Created.Time
+		}
+		if !s.EmptyLayer {
+			if n == len(layers) {
+				return nil, api.Errorf(api.KindInvalid, "cannot use the image: its history tells of more than its %d layers", len(layers))
+			}
+			h.Layer = layers[n].DiffID
+			n++
+		}
+		out = append(out, h)
+	}
+	return out, nil
+}
