@@ -46,6 +46,7 @@ var sessions = []struct {
 	{name: "e2e/testdata/console.txtar", more: true},
 	{name: "e2e/testdata/daemon_killed.txtar"},
 	{name: "e2e/testdata/four.txtar"},
+	{name: "e2e/testdata/ports.txtar", more: true},
 	{name: "e2e/testdata/image_config.txtar", more: true},
 	{name: "e2e/testdata/noshell.txtar"},
 	{name: "system/testdata/interrupt_run.txtar"},
