@@ -180,6 +180,14 @@ func (s *server) do(sess *session, open stdio.Open) {
 		job = s.newCopyOut(*open.CopyOut)
 	case open.SSH != nil:
 		job = s.newSSH(*open.SSH)
+	case open.Connect != nil:
+		job = s.newConnect(*open.Connect)
+	case open.Listen != nil:
+		job = s.newListen(*open.Listen)
+	case open.Accept != nil:
+		job = s.newAccept(*open.Accept)
+	case open.Ports != nil:
+		job = listPorts{}
 	default:
 		job = failing{api.Errorf(api.KindUnsupported, "the guest's agent does not know this kind of session")}
 	}

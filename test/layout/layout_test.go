@@ -44,7 +44,7 @@ var leaves = []string{"api", "internal/buildinfo", "internal/execx", "internal/f
 // stands for everything below x.
 var known = map[string][]string{
 	"client":       {"internal/guest"},
-	"internal/cli": {"client", "internal/guest", "internal/config", "internal/doctor", "internal/system", "internal/rootapi", "internal/update", "internal/update/journal", "internal/update/repo"},
+	"internal/cli": {"client", "internal/guest", "internal/forward", "internal/stdio", "internal/config", "internal/doctor", "internal/system", "internal/rootapi", "internal/update", "internal/update/journal", "internal/update/repo"},
 
 	"internal/update": {
 		"client", "internal/op", "internal/proc", "internal/system", "internal/system/record", "internal/systemd",
@@ -104,13 +104,15 @@ var known = map[string][]string{
 	"internal/apt":    {},
 	"internal/userns": {},
 
-	"internal/guest":      {"internal/agentproto", "internal/stream", "internal/stdio", "internal/filecopy"},
-	"internal/agent":      {"internal/agentproto", "internal/stream", "internal/stdio", "internal/filecopy"},
+	"internal/guest":      {"internal/agentproto", "internal/forward", "internal/stream", "internal/stdio", "internal/filecopy"},
+	"internal/agent":      {"internal/agentproto", "internal/forward", "internal/sockets", "internal/stream", "internal/stdio", "internal/filecopy"},
 	"internal/agent/boot": {"internal/agent", "internal/agentproto"},
 	"internal/agentproto": {},
 	"internal/stream":     {},
 	"internal/stdio":      {},
-	"internal/filecopy":    {},
+	"internal/filecopy":   {},
+	"internal/forward":    {"internal/sockets", "internal/stdio"},
+	"internal/sockets":    {},
 }
 
 func TestWhoKnowsWhom(t *testing.T) {
