@@ -95,7 +95,7 @@ func (s *server) user(user string) (a account, gid uint32, err error) {
 		a, uid, gid = s.root(), 0, 0
 	case !found && !number:
 		return a, 0, api.Errorf(api.KindInvalid, "cannot run as %.60q: the guest has no such user", user).
-			WithHint("its users are in /etc/passwd; a user id, as in --user 1000:1000, need not be there")
+			WithHint("--user root, or a number, which need not be in the guest's /etc/passwd")
 	case !found:
 		a.home = "/"
 	}
@@ -119,7 +119,7 @@ func (s *server) group(group string) (uint32, error) {
 	})
 	if err == nil && !found {
 		err = api.Errorf(api.KindInvalid, "cannot run in group %.60q: the guest has no such group", group).
-			WithHint("its groups are in /etc/group; a group id need not be there")
+			WithHint("a number, which need not be in the guest's /etc/group")
 	}
 	return gid, err
 }

@@ -181,3 +181,53 @@ func TestCommandOfAUser(t *testing.T) {
 		t.Errorf("%q, %+v, %v", errs, exit, errors.Join(err, err2))
 	}
 }
+
+// TestWorkingDirectoryOfAnImage: it is made where it is missing, and only then.
+func TestWorkingDirectoryOfAnImage(t *testing.T) {
+	r := newRig(t, limits{})
+	if _, err := r.s.resolve(api.Exec{Argv: []string{"pwd"}, Dir: "/srv/app"}); api.KindOf(err) != api.KindInvalid {
+		t.Errorf("a directory that is ours: %v", err)
+	}
+	p, err := r.s.resolve(api.Exec{Argv: []string{"pwd"}, Dir: "/srv/app", MakeDir: true})
+	if want := filepath.Join(r.s.Root, "srv/app"); err != nil || p.dir != want {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if info, err := os.Stat(filepath.Join(r.s.Root, "srv/app")); err != nil || info.Mode() != 0o755|os.ModeDir {
+		t.Errorf("%v, %v", info, err)
+	}
+	if err := os.WriteFile(filepath.Join(r.s.Root, "file"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"/file", "/file/below"} {
+		_, err := r.s.resolve(api.Exec{Argv: []string{"pwd"}, Dir: dir, MakeDir: true})
+		if want := "cannot start in " + dir + ": not a directory"; err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
+// TestStopSignal: a command ends by the signal of its own when its client goes.
+func TestStopSignal(t *testing.T) {
+	r := newRig(t, limits{9, detachedFor, lostFor})
+	link := r.link()
+	script := "trap 'echo hup > said; exit' HUP; trap 'echo quit > said; exit' QUIT; echo ready; while :; do sleep 0.05; done"
+	for signal, want := range map[int]string{0: "hup\n", int(syscall.SIGQUIT): "quit\n"} {
+		s, err := (&guest.Client{Dial: link.Open}).Exec(t.Context(), api.Exec{Argv: []string{"sh", "-c", script}, StopSignal: signal})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(s.Stdout, make([]byte, len("ready\n"))); err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		r.sessionsLeft(0)
+		if said, err := os.ReadFile(filepath.Join(r.s.Root, "said")); string(said) != want {
+			t.Errorf("signal %d: it says %q, %v", signal, said, err)
+		}
+	}
+	for _, bad := range []int{-1, 65} {
+		if _, err := r.s.resolve(api.Exec{Argv: []string{"true"}, StopSignal: bad}); api.KindOf(err) != api.KindInvalid {
+			t.Errorf("signal %d: %v", bad, err)
+		}
+	}
+}

@@ -190,7 +190,7 @@ func (p *process) close() {
 
 // follow carries the streams of a running command and returns how it ended.
 func (c *command) follow(ctx context.Context, p *process, s streams) stdio.Exit {
-	stop := context.AfterFunc(ctx, func() { p.hangUp() })
+	stop := context.AfterFunc(ctx, func() { p.hangUp(c.stopSignal()) })
 	defer stop()
 	var inputs, outputs sync.WaitGroup
 	inputs.Go(func() { c.feed(p.stdin, s.in) })
@@ -222,9 +222,18 @@ func exitOf(status syscall.WaitStatus) stdio.Exit {
 	return stdio.Exit{Code: status.ExitStatus()}
 }
 
-// hangUp ends a command whose client is gone, as a terminal does.
-func (p *process) hangUp() {
-	_ = p.child.SignalGroup(syscall.SIGHUP)
+// stopSignal asks the command to end: as a terminal does, unless the client knows
+// better.
+func (c *command) stopSignal() syscall.Signal {
+	if c.exec.StopSignal != 0 {
+		return syscall.Signal(c.exec.StopSignal)
+	}
+	return syscall.SIGHUP
+}
+
+// hangUp ends a command whose client or guest is going.
+func (p *process) hangUp(sig syscall.Signal) {
+	_ = p.child.SignalGroup(sig)
 	_ = p.child.SignalGroup(syscall.SIGCONT) // a stopped one could not act on it
 	grace := time.NewTimer(hangUpGrace)
 	defer grace.Stop()

@@ -54,7 +54,10 @@ func (s *server) resolveAs(exec api.Exec, find func(*program, account) error) (*
 	}
 	p := &program{argv: exec.Argv, credential: account.credential}
 	p.env = environment(account, exec)
-	if p.dir, err = s.directory(account, exec.Dir); err != nil {
+	if exec.StopSignal < 0 || exec.StopSignal > maxSignal {
+		return nil, api.Errorf(api.KindInvalid, "there is no signal %d", exec.StopSignal)
+	}
+	if p.dir, err = s.directory(account, exec); err != nil {
 		return nil, err
 	}
 	return p, find(p, account)
@@ -100,8 +103,12 @@ func lastValue(env []string, name string) string {
 	return ""
 }
 
+// maxSignal is the last of the real-time signals (signal(7)).
+const maxSignal = 64
+
 // directory returns where the command starts.
-func (s *server) directory(a account, dir string) (string, error) {
+func (s *server) directory(a account, exec api.Exec) (string, error) {
+	dir := exec.Dir
 	if dir == "" {
 		if info, err := os.Stat(a.home); err != nil || !info.IsDir() {
 			return "/", nil
@@ -109,6 +116,10 @@ func (s *server) directory(a account, dir string) (string, error) {
 		return a.home, nil
 	}
 	path := filepath.Join(cmp.Or(s.Root, "/"), dir)
+	if exec.MakeDir {
+		// What Stat then says is clearer than why it cannot be made.
+		_ = os.MkdirAll(path, 0o755)
+	}
 	info, err := os.Stat(path)
 	if err == nil && !info.IsDir() {
 		err = syscall.ENOTDIR

@@ -20,8 +20,8 @@ type command struct {
 func (c *command) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringArrayVarP(&c.env, "env", "e", nil, "set a variable: `NAME=value`, or NAME alone to pass ours on")
-	f.StringVarP(&c.workdir, "workdir", "w", "", "`DIRECTORY` to run in (default: the home directory)")
-	f.StringVarP(&c.user, "user", "u", "", "`USER` to run as: a name or id, and :GROUP if wished (default: root)")
+	f.StringVarP(&c.workdir, "workdir", "w", "", "`DIRECTORY` to run in (default: the image's, or the home directory)")
+	f.StringVarP(&c.user, "user", "u", "", "`USER` to run as: a name or id, and :GROUP if wished (default: the image's, or root)")
 	f.BoolVarP(&c.tty, "tty", "t", false, "run a command on a terminal too (default: shells only)")
 	f.SetInterspersed(false)
 }

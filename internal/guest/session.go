@@ -71,6 +71,10 @@ func (c *Client) open(ctx context.Context, open stdio.Open) (*Session, error) {
 	if err != nil {
 		return nil, &unreachableError{err}
 	}
+	if open.Exec != nil && c.Complete != nil {
+		exec := c.Complete(*open.Exec)
+		open.Exec = &exec
+	}
 	s := &Session{pipe: stream.New(stream.NewID()), ended: make(chan struct{})}
 	whole := open.Connect != nil || open.Accept != nil
 	s.mux = stdio.New(s.pipe, stdio.Handler{Exit: func(e stdio.Exit) {

@@ -128,6 +128,7 @@ func serve(ctx context.Context, version string, boot agentproto.Boot) (reboot bo
 	err = agent.Serve(ctx, agent.Options{
 		Version:  version,
 		OnHello:  onHello,
+		Console:  os.Stdout,
 		Shutdown: func(r bool) { once.Do(func() { reboot = r; cancel() }) },
 	}, host)
 	return reboot, err

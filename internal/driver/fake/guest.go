@@ -100,15 +100,17 @@ func serve(dir string, listener net.Listener, console *os.File) error {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	return agent.Serve(ctx, agent.Options{
-		Version: buildinfo.Get().Version,
-		BootID:  rand.Text(),
-		Root:    root,
-		Shutdown: func(bool) {
-			fmt.Fprint(console, "[    9.000000] reboot: Restarting system\r\n")
-			os.Exit(0)
-		},
+	err := agent.Serve(ctx, agent.Options{
+		Version:  buildinfo.Get().Version,
+		BootID:   rand.Text(),
+		Root:     root,
+		Console:  console,
+		Shutdown: func(bool) { stop() },
 	}, agent.FromListener(listener))
+	if ctx.Err() != nil {
+		fmt.Fprint(console, "[    9.000000] reboot: Restarting system\r\n")
+	}
+	return err
 }
 
 func inherited(fd uintptr, name string) (net.Listener, error) {
