@@ -109,6 +109,11 @@ func (f *fakeVMs) Rename(_ context.Context, ref, name string) (api.VM, error) {
 	vm.Name = name
 	return vm, f.find(ref)
 }
+func (f *fakeVMs) Publish(_ context.Context, ref string, req api.PublishVM) (api.VM, error) {
+	vm := fox
+	vm.Publish = req.Add
+	return vm, f.find(ref)
+}
 func (f *fakeVMs) Wait(ctx context.Context, ref string) (api.VM, error) {
 	if err := f.find(ref); err != nil {
 		return api.VM{}, err

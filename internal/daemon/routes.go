@@ -40,6 +40,7 @@ func Routes() []Route {
 		{"POST", "/v1/vms/{vm}/restart", owner, (*Server).restartVM},
 		{"POST", "/v1/vms/{vm}/kill", owner, (*Server).killVM},
 		{"POST", "/v1/vms/{vm}/rename", owner, (*Server).renameVM},
+		{"POST", "/v1/vms/{vm}/publish", owner, (*Server).publishVM},
 		{"GET", "/v1/vms/{vm}/wait", owner, (*Server).waitVM},
 		{"GET", "/v1/vms/{vm}/logs", owner, (*Server).logsVM},
 		{"GET", "/v1/vms/{vm}/sessions", owner, (*Server).listSessions},
