@@ -76,12 +76,13 @@ type server struct {
 
 	mu          sync.Mutex
 	sessions    sessionTable
+	tasks       map[string]*task
 	connections int                 // of sessions that carry one
 	listeners   map[string]*pending // by the name that the client gave
 }
 
 func newServer(ctx context.Context, o Options) (*server, error) {
-	s := &server{Options: o, sessions: sessionTable{}, listeners: map[string]*pending{}, limits: limits{maxSessions, detachedFor, lostFor}}
+	s := &server{Options: o, sessions: sessionTable{}, tasks: map[string]*task{}, listeners: map[string]*pending{}, limits: limits{maxSessions, detachedFor, lostFor}}
 	if s.BootID == "" {
 		id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 		if err != nil {

@@ -139,6 +139,10 @@ func (f *fakeVMs) DialGuest(_ context.Context, ref string) (net.Conn, error) {
 	return f.dial()
 }
 
+func (f *fakeVMs) Sessions(_ context.Context, ref string) ([]api.Session, error) {
+	return []api.Session{{ID: "0a1b2c3d", Kind: "shell", State: api.SessionAttached}}, f.find(ref)
+}
+
 type fakeImages struct{ vms *fakeVMs }
 
 func (f fakeImages) List(context.Context) ([]api.Image, error) { return nil, nil }

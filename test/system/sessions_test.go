@@ -40,6 +40,7 @@ var sessions = []struct {
 	{name: "script/testdata/vm_exec_signals.txtar"},
 	{name: "script/testdata/vm_shell.txtar"},
 	{name: "script/testdata/vm_cp.txtar"},
+	{name: "script/testdata/vm_sessions.txtar", more: true},
 	{name: "script/testdata/reader_stops.txtar", more: true},
 	{name: "script/testdata/long_command_line.txtar", more: true},
 	{name: "e2e/testdata/busybox.txtar"},
