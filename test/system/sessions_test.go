@@ -17,6 +17,7 @@ const (
 	userMode = "it is about user mode: a daemon that commands start, below BANGER_HOME"
 	faults   = "it is about faults, which only the fake VMM has"
 	caches   = "it is about the caches of images and kernels, which are the same code in both modes, and counts those of an empty home"
+	clients  = "it needs ssh and its kin, which the lab host does not have"
 	command  = "it is about the command alone, which is the same in both modes"
 )
 
@@ -83,6 +84,10 @@ var sessions = []struct {
 	{name: "script/testdata/terminal.txtar", not: faults},
 	{name: "script/testdata/unknown_things.txtar", not: command},
 	{name: "script/testdata/update.txtar", not: "it is about programs that no release installed; scenarios of the lab update an installation"},
+	{name: "e2e/testdata/ssh.txtar", not: clients},
+	{name: "script/testdata/ssh_config.txtar", not: "rsync and git in its guest are this host's; " + clients},
+	{name: "script/testdata/vm_ssh.txtar", not: clients},
+	{name: "script/testdata/vm_ssh_forward.txtar", not: clients},
 	{name: "script/testdata/version.txtar", not: userMode},
 	{name: "script/testdata/vm_forward.txtar", not: "the server in its guest is a program of the tests; e2e/testdata/ports.txtar has the same with busybox"},
 	{name: "script/testdata/vm_ports.txtar", not: "as vm_forward"},
