@@ -164,7 +164,7 @@ of a directory that are yours become root's. Without NAME, the file's name is ta
 			if err != nil {
 				return err
 			}
-			return a.printMade(image.Names, image.Digest)
+			return a.printMade([]string{name}, image.Digest)
 		},
 	}
 }
