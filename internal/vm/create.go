@@ -72,10 +72,14 @@ func (s *Service) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 		VCPUs:       cmp.Or(req.VCPUs, defaults.VCPUs),
 		MemoryBytes: cmp.Or(req.MemoryBytes, defaults.MemoryBytes),
 		DiskBytes:   cmp.Or(req.DiskBytes, defaults.DiskBytes),
+		Init:        cmp.Or(req.Init, defaults.Init, api.InitAuto),
 		Network:     req.Network, AutoRemove: req.AutoRemove, CreatedAt: time.Now(),
 	}
 	if v.Network != "" && v.Network != api.NetworkNone {
 		return v, api.Errorf(api.KindInvalid, "there is no network %.40q", v.Network).WithHint("leave it out, or use: --network none")
+	}
+	if err := checkInit(v.Init); err != nil {
+		return v, err
 	}
 	if v.Name != "" {
 		if err := CheckName(v.Name); err != nil {
@@ -98,7 +102,7 @@ func (s *Service) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 	img, err := s.Images.Get(v.Image)
 	switch {
 	case err == nil:
-		v.ImageDigest = img.Digest
+		v.ImageDigest, v.Init = img.Digest, chooseInit(v.Init, img.Config)
 		return v, checkFits(v.DiskBytes, img)
 	case api.KindOf(err) == api.KindNotFound && s.Images.CanPull(v.Image):
 		return v, nil
@@ -254,7 +258,9 @@ func (s *Service) ensureImage(e *entry) func(context.Context, api.Report) error 
 		if err := checkFits(v.DiskBytes, img); err != nil {
 			return err
 		}
-		return s.update(ctx, e, func(v *api.VM) { v.ImageDigest = img.Digest })
+		return s.update(ctx, e, func(v *api.VM) {
+			v.ImageDigest, v.Init = img.Digest, chooseInit(v.Init, img.Config)
+		})
 	}
 }
 

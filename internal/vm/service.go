@@ -51,6 +51,7 @@ type Defaults struct {
 	Image       string
 	Kernel      string // empty: the distribution's, pulled when missing
 	Driver      string
+	Init        string // empty: api.InitAuto
 	VCPUs       int
 	MemoryBytes int64
 	DiskBytes   int64

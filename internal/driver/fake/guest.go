@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"banger/internal/agent"
+	"banger/internal/agentproto"
 	"banger/internal/buildinfo"
 	"banger/internal/paths"
 )
@@ -102,7 +103,7 @@ func serve(dir string, listener net.Listener, console *os.File) error {
 		Version: buildinfo.Get().Version,
 		BootID:  rand.Text(),
 		Root:    root,
-		Shutdown: func(bool) {
+		Shutdown: func(agentproto.Request) {
 			fmt.Fprint(console, "[    9.000000] reboot: Restarting system\r\n")
 			os.Exit(0)
 		},
