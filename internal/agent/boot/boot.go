@@ -102,8 +102,18 @@ func enterRoot(boot agentproto.Boot) error {
 	if err != nil {
 		return err
 	}
+	modules, err := takeModules()
+	if err != nil {
+		say("%v", err) // the guest is of use without
+	}
 	if err := switchRoot(); err != nil {
 		return err
+	}
+	if modules != nil {
+		defer modules.Close()
+		if err := mountModules(modules); err != nil {
+			say("%v", err)
+		}
 	}
 	say("root %s mounted (%s)", boot.Root, kind)
 	return nil
