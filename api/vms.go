@@ -22,8 +22,12 @@ type VM struct {
 	State  State  `json:"state"`
 	Reason string `json:"reason,omitempty"` // why it is in this state, where that is no matter of course
 
-	Image        string `json:"image"` // the name it was created from
-	ImageDigest  string `json:"image_digest"`
+	Image       string `json:"image"` // the name it was created from
+	ImageDigest string `json:"image_digest"`
+	// ImageConfig is the image's at the VM's creation, without labels; nil where it
+	// had none.
+	ImageConfig *ImageConfig `json:"image_config,omitempty"`
+
 	Kernel       string `json:"kernel"` // the kernel's release
 	KernelDigest string `json:"kernel_digest"`
 
@@ -47,6 +51,8 @@ type VM struct {
 	// which knew the agent only.
 	Init string `json:"init,omitempty"`
 
+	// Background runs in the guest after each start; nil for nothing.
+	Background *Background `json:"background,omitempty"`
 	// AutoRemove deletes the VM when it stops (vm run --rm).
 	AutoRemove bool `json:"auto_remove,omitempty"`
 
@@ -107,6 +113,9 @@ type CreateVM struct {
 	Network     string `json:"network,omitempty"` // NetworkNone, or empty
 	Init        string `json:"init,omitempty"`    // InitAgent, InitSystemd or InitAuto
 	AutoRemove  bool   `json:"auto_remove,omitempty"`
+	// Background is to run in the guest after each start, where it or the image names
+	// a command.
+	Background *Background `json:"background,omitempty"`
 	// Start also starts it; the operation then ends when the guest answers.
 	Start bool `json:"start,omitempty"`
 }
@@ -134,12 +143,32 @@ type Pruned struct {
 	ReclaimedBytes int64    `json:"reclaimed_bytes"`
 }
 
+// Background is a command that runs in a guest without a client. The image's
+// configuration completes it.
+type Background struct {
+	Argv       []string `json:"argv,omitempty"`       // stands for the image's Cmd
+	Entrypoint *string  `json:"entrypoint,omitempty"` // stands for its Entrypoint and Cmd; empty: for none
+	Env        []string `json:"env,omitempty"`
+	Dir        string   `json:"dir,omitempty"`
+	User       string   `json:"user,omitempty"`
+}
+
 // Exec is a command to run in a guest.
 type Exec struct {
 	// Argv is the command; empty means the user's login shell.
 	Argv []string `json:"argv,omitempty"`
 	Env  []string `json:"env,omitempty"` // NAME=value, added to the guest's defaults
 	Dir  string   `json:"dir,omitempty"` // empty means the home directory
+	// User is "name", "uid", "name:group" or "uid:gid"; empty means root.
+	User string `json:"user,omitempty"`
+	// MakeDir makes Dir where it is missing, as an image's WorkingDir.
+	MakeDir bool `json:"make_dir,omitempty"`
+	// StopSignal is the number of the signal that asks the command to end when the
+	// guest or the client does; 0 means SIGHUP.
+	StopSignal int `json:"stop_signal,omitempty"`
+	// Main makes it the guest's main command: the session ends once it has started,
+	// its output goes to the console, and later ones of the same boot do nothing.
+	Main bool `json:"main,omitempty"`
 	// TTY runs it on a pseudo-terminal of the given size.
 	TTY  bool   `json:"tty,omitempty"`
 	Rows uint16 `json:"rows,omitempty"`

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/imageconfig"
 )
 
 // StreamProtocol is what the connection of a stream is upgraded to.
@@ -59,13 +60,18 @@ func (c *Client) upgrade(conn net.Conn, ref string) (net.Conn, error) {
 		defer resp.Body.Close()
 		return nil, answerError(resp)
 	}
-	return &streamConn{Conn: conn, r: r}, nil
+	image, err := imageconfig.ParseHeader(resp.Header.Get(imageconfig.Header))
+	if err != nil {
+		return nil, err
+	}
+	return &streamConn{Conn: conn, r: r, image: image}, nil
 }
 
 // streamConn is an upgraded connection: what was read ahead comes first.
 type streamConn struct {
 	net.Conn
-	r *bufio.Reader
+	r     *bufio.Reader
+	image *api.ImageConfig // what the VM's image says of commands; may be nil
 }
 
 func (s *streamConn) Read(p []byte) (int, error) {

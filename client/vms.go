@@ -8,9 +8,11 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 
 	"banger/api"
 	"banger/internal/guest"
+	"banger/internal/imageconfig"
 )
 
 func vmPath(ref string) string { return "/v1/vms/" + url.PathEscape(ref) }
@@ -117,7 +119,17 @@ func (c *Client) PruneVMs(ctx context.Context, report api.Report) (api.Pruned, e
 // Guest returns a client of the agent in a running VM. Its sessions ride out a
 // restart of the daemon, which they start again if need be.
 func (c *Client) Guest(ref string) *guest.Client {
-	return &guest.Client{Dial: func(ctx context.Context) (net.Conn, error) { return c.DialGuest(ctx, ref) }}
+	var image atomic.Pointer[api.ImageConfig] // what the newest stream was opened with
+	return &guest.Client{
+		Dial: func(ctx context.Context) (net.Conn, error) {
+			conn, err := c.DialGuest(ctx, ref)
+			if s, ok := conn.(*streamConn); ok {
+				image.Store(s.image)
+			}
+			return conn, err
+		},
+		Complete: func(e api.Exec) api.Exec { return imageconfig.Complete(image.Load(), e) },
+	}
 }
 
 func (c *Client) prune(ctx context.Context, path string, report api.Report) (api.Pruned, error) {

@@ -54,7 +54,7 @@ func (s *server) newStat(c stdio.Copy) copying {
 // inGuest resolves a client's path: relative ones begin at the home directory.
 func (s *server) inGuest(path string) string {
 	if !filepath.IsAbs(path) && s.Root == "" {
-		path = filepath.Join(rootAccount().home, path)
+		path = filepath.Join(s.root().home, path)
 	}
 	return filepath.Join(cmp.Or(s.Root, "/"), path)
 }

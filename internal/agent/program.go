@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bufio"
 	"cmp"
 	"errors"
 	"fmt"
@@ -23,6 +22,8 @@ type program struct {
 	argv []string
 	env  []string
 	dir  string
+	// credential is whom it runs as; nil: as the agent.
+	credential *syscall.Credential
 }
 
 // statusError is a failure that shells tell by an exit status and a message on
@@ -36,47 +37,36 @@ func (e statusError) Error() string { return e.text }
 
 // resolve decides what an api.Exec means in this guest.
 func (s *server) resolve(exec api.Exec) (*program, error) {
-	account := rootAccount()
-	if s.Root != "" {
-		account.home = s.Root
-	}
-	p := &program{argv: exec.Argv}
-	p.env = environment(account, exec)
-	var err error
-	if p.dir, err = s.directory(account, exec.Dir); err != nil {
-		return nil, err
-	}
-	if len(p.argv) == 0 {
-		return p, loginShell(p, account.shell, "/bin/sh")
-	}
-	p.path, err = lookup(p.argv[0], p.dir, lastValue(p.env, "PATH"))
-	return p, err
+	return s.resolveAs(exec, func(p *program, a account) (err error) {
+		if len(p.argv) == 0 {
+			return loginShell(p, a.shell, "/bin/sh")
+		}
+		p.path, err = lookup(p.argv[0], p.dir, lastValue(p.env, "PATH"))
+		return err
+	})
 }
 
-// account is what /etc/passwd says about a user.
-type account struct{ name, home, shell string }
-
-func rootAccount() account {
-	a := account{name: "root", home: "/root"}
-	f, err := os.Open("/etc/passwd")
+// resolveAs decides for whom, with what and where a program runs; find says which.
+func (s *server) resolveAs(exec api.Exec, find func(*program, account) error) (*program, error) {
+	account, err := s.account(exec.User)
 	if err != nil {
-		return a
+		return nil, err
 	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		fields := strings.Split(lines.Text(), ":") // passwd(5)
-		if len(fields) >= 7 && fields[2] == "0" {
-			return account{name: fields[0], home: cmp.Or(fields[5], "/"), shell: fields[6]}
-		}
+	p := &program{argv: exec.Argv, credential: account.credential}
+	p.env = environment(account, exec)
+	if exec.StopSignal < 0 || exec.StopSignal > maxSignal {
+		return nil, api.Errorf(api.KindInvalid, "there is no signal %d", exec.StopSignal)
 	}
-	return a
+	if p.dir, err = s.directory(account, exec); err != nil {
+		return nil, err
+	}
+	return p, find(p, account)
 }
 
 func environment(a account, exec api.Exec) []string {
-	env := []string{
-		"HOME=" + a.home, "USER=" + a.name, "LOGNAME=" + a.name,
-		"SHELL=" + cmp.Or(a.shell, "/bin/sh"), "PATH=" + defaultPath,
+	env := []string{"HOME=" + a.home, "SHELL=" + cmp.Or(a.shell, "/bin/sh"), "PATH=" + defaultPath}
+	if a.name != "" {
+		env = append(env, "USER="+a.name, "LOGNAME="+a.name)
 	}
 	if exec.TTY {
 		env = append(env, "TERM=xterm-256color")
@@ -113,8 +103,12 @@ func lastValue(env []string, name string) string {
 	return ""
 }
 
+// maxSignal is the last of the real-time signals (signal(7)).
+const maxSignal = 64
+
 // directory returns where the command starts.
-func (s *server) directory(a account, dir string) (string, error) {
+func (s *server) directory(a account, exec api.Exec) (string, error) {
+	dir := exec.Dir
 	if dir == "" {
 		if info, err := os.Stat(a.home); err != nil || !info.IsDir() {
 			return "/", nil
@@ -122,6 +116,10 @@ func (s *server) directory(a account, dir string) (string, error) {
 		return a.home, nil
 	}
 	path := filepath.Join(cmp.Or(s.Root, "/"), dir)
+	if exec.MakeDir {
+		// What Stat then says is clearer than why it cannot be made.
+		_ = os.MkdirAll(path, 0o755)
+	}
 	info, err := os.Stat(path)
 	if err == nil && !info.IsDir() {
 		err = syscall.ENOTDIR
@@ -214,8 +212,18 @@ func startError(p *program, err error) error {
 	case syscall.E2BIG:
 		return api.Errorf(api.KindInvalid, "the command line is too long for the guest: %w", err).
 			WithHint("pass long input on standard input")
-	case syscall.EACCES, syscall.ENOEXEC, syscall.ENOENT, syscall.EPERM, syscall.ETXTBSY, syscall.ELIBBAD:
+	case syscall.EACCES:
+		return statusError{126, p.argv[0] + ": cannot execute" + p.asWhom() + ": " + errno.Error()}
+	case syscall.ENOEXEC, syscall.ENOENT, syscall.EPERM, syscall.ETXTBSY, syscall.ELIBBAD:
 		return statusError{126, fmt.Sprintf("%s: cannot execute: %v", p.argv[0], errno)}
 	}
 	return api.Errorf(api.KindInternal, "cannot start %s in the guest: %w", p.argv[0], err)
+}
+
+// asWhom says what else than the program itself a user can have no right to.
+func (p *program) asWhom() string {
+	if p.credential == nil || p.credential.Uid == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" as user %d in %s", p.credential.Uid, p.dir)
 }

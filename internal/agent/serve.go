@@ -29,6 +29,8 @@ type Options struct {
 	OnHello func(agentproto.Hello)
 	// Shutdown ends the guest. It is called once the request is answered.
 	Shutdown func(agentproto.Request)
+	// Console gets what the guest's main command says, and how it ended; nil: nobody.
+	Console io.Writer
 	// Reaper waits for child processes. nil means one for the time of Serve, which
 	// as PID 1 reaps orphans too.
 	Reaper *Reaper
@@ -69,12 +71,17 @@ type server struct {
 	stopReaper func()
 	limits     limits
 
-	mu       sync.Mutex
-	sessions sessionTable
+	main    sync.Mutex
+	hasMain bool // guarded by main: the main command was started
+
+	mu          sync.Mutex
+	sessions    sessionTable
+	connections int                 // of sessions that carry one
+	listeners   map[string]*pending // by the name that the client gave
 }
 
 func newServer(ctx context.Context, o Options) (*server, error) {
-	s := &server{Options: o, sessions: sessionTable{}, limits: limits{maxSessions, detachedFor, lostFor}}
+	s := &server{Options: o, sessions: sessionTable{}, listeners: map[string]*pending{}, limits: limits{maxSessions, detachedFor, lostFor}}
 	if s.BootID == "" {
 		id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 		if err != nil {
@@ -84,6 +91,9 @@ func newServer(ctx context.Context, o Options) (*server, error) {
 	}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.stopReaper = func() {}
+	if s.Console == nil {
+		s.Console = io.Discard
+	}
 	if s.Reaper == nil {
 		s.Reaper = NewReaper(os.Getpid() == 1)
 		s.startReaper()

@@ -151,6 +151,8 @@ func (s *server) run(sess *session) {
 func (s *server) do(sess *session, open stdio.Open) {
 	var job job
 	switch {
+	case open.Exec != nil && open.Exec.Main:
+		job = mainCommand{s.newCommand(*open.Exec)}
 	case open.Exec != nil:
 		job = s.newCommand(*open.Exec)
 	case open.Put != nil:
@@ -159,6 +161,16 @@ func (s *server) do(sess *session, open stdio.Open) {
 		job = s.newGet(*open.Get)
 	case open.Stat != nil:
 		job = s.newStat(*open.Stat)
+	case open.Connect != nil:
+		job = s.newConnect(*open.Connect)
+	case open.Listen != nil:
+		job = s.newListen(*open.Listen)
+	case open.Accept != nil:
+		job = s.newAccept(*open.Accept)
+	case open.Ports != nil:
+		job = listPorts{}
+	case open.SSH != nil:
+		job = s.newSSH(*open.SSH)
 	default:
 		job = failing{api.Errorf(api.KindUnsupported, "the guest's agent does not know this kind of session")}
 	}

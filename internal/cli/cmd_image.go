@@ -187,9 +187,9 @@ func newImageShow(a *app) *cobra.Command {
 			return showAll(a, args, asJSON, "image", "images",
 				func(name string) (api.Image, error) { return c.ShowImage(cmd.Context(), name) },
 				func(i api.Image) error {
-					return fields(a.out, "names", names(i.Names), "digest", i.Digest, "source", i.Source, "arch", i.Arch,
+					return fields(a.out, append([]string{"names", names(i.Names), "digest", i.Digest, "source", i.Source, "arch", i.Arch,
 						"size", size.Format(i.SizeBytes), "smallest disk", size.Format(i.DiskBytes),
-						"created", moment(&i.CreatedAt), "used by", strings.Join(i.UsedBy, ", "))
+						"created", moment(&i.CreatedAt), "used by", strings.Join(i.UsedBy, ", ")}, configFields(i.Config)...)...)
 				})
 		},
 	}

@@ -15,8 +15,8 @@ func newSystemUninstall(a *app) *cobra.Command {
 		Short: "Remove the service, and with --purge the VMs",
 		Long: `Remove the service: daemons, units, programs, and everything that the kernel
 holds for VMs. VMs, images and settings stay for a later installation, unless
---purge removes them too; then the machine is as it was before. While VMs run it
-is refused, unless --force stops them first.`,
+--purge removes them too; then the machine is as it was before. While VMs run or
+an update is not over it is refused, unless --force stops these first.`,
 		Example: "  sudo banger system uninstall\n  sudo banger system uninstall --purge --force",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -33,6 +33,6 @@ is refused, unless --force stops them first.`,
 		},
 	}
 	cmd.Flags().BoolVar(&o.Purge, "purge", false, "remove VMs, images and settings too")
-	cmd.Flags().BoolVar(&o.Force, "force", false, "stop VMs that run")
+	cmd.Flags().BoolVar(&o.Force, "force", false, "stop VMs that run, and an update")
 	return cmd
 }

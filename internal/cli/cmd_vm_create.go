@@ -85,7 +85,8 @@ func newVMCreate(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create [NAME]",
 		Short: "Create a VM without starting it",
-		Long:  "Create a VM without starting it, and print its name.",
+		Long: `Create a VM without starting it, and print its name. With --start it starts too,
+but runs nothing: the Entrypoint and Cmd of its image are for banger vm run.`,
 		Example: `  banger vm create dev --memory 4G --disk 20G
   banger vm create --start`,
 		Args: arguments(0, 1, "one name at most"),

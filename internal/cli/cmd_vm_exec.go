@@ -13,25 +13,30 @@ import (
 type command struct {
 	env     []string
 	workdir string
+	user    string
 	tty     bool
 }
 
 func (c *command) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringArrayVarP(&c.env, "env", "e", nil, "set a variable: `NAME=value`, or NAME alone to pass ours on")
-	f.StringVarP(&c.workdir, "workdir", "w", "", "`DIRECTORY` to run in (default: the home directory)")
+	f.StringVarP(&c.workdir, "workdir", "w", "", "`DIRECTORY` to run in (default: the image's, or the home directory)")
+	f.StringVarP(&c.user, "user", "u", "", "`USER` to run as: a name or id, and :GROUP if wished (default: the image's, or root)")
 	f.BoolVarP(&c.tty, "tty", "t", false, "run a command on a terminal too (default: shells only)")
 	f.SetInterspersed(false)
 }
 
 // exec makes the request; no argv is a shell.
 func (c *command) exec(a *app, cmd *cobra.Command, argv []string) (api.Exec, error) {
-	exec := api.Exec{Argv: argv, Dir: c.workdir, TTY: c.tty}
+	exec := api.Exec{Argv: argv, Dir: c.workdir, User: c.user, TTY: c.tty}
 	if !cmd.Flags().Changed("tty") {
 		exec.TTY = len(argv) == 0 && a.interactive()
 	}
 	if len(argv) > 0 && argv[0] == "" {
 		return exec, usagef(cmd, "the command is empty")
+	}
+	if cmd.Flags().Changed("user") && c.user == "" {
+		return exec, usagef(cmd, "cannot use --user: it is empty")
 	}
 	for _, kv := range c.env {
 		name, _, hasValue := strings.Cut(kv, "=")
@@ -60,7 +65,8 @@ are passed on. The status is the command's, 128 plus the signal's number where a
 signal ended it, or 125 where banger itself failed.`,
 		Example: `  banger vm exec dev -- make test
   banger vm exec dev -- sh -c 'cat > notes' < notes
-  banger vm exec -t dev -- top`,
+  banger vm exec -t dev -- top
+  banger vm exec -u www-data dev -- id`,
 		Args:              arguments(2, -1, "the name of a VM and a command"),
 		ValidArgsFunction: a.completeArgs(1, a.vmNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -8,6 +8,7 @@ import (
 
 	"banger/api"
 	"banger/client"
+	"banger/internal/imageconfig"
 
 	"github.com/spf13/cobra"
 )
@@ -22,6 +23,7 @@ const nothingLeft = "nothing is left"
 type runVM struct {
 	shape          shape
 	how            command
+	entrypoint     string
 	rm             bool
 	detach, timing bool
 }
@@ -34,25 +36,39 @@ func newVMRun(a *app) *cobra.Command {
 		Long: `Create a VM, start it, and run a shell in it, or a command. The status is the
 command's, 128 plus the signal's number where a signal ended it, or 125 where
 banger itself failed. The VM runs on afterwards, unless --rm is given. Ctrl-C
-while it is starting leaves nothing.`,
+while it is starting leaves nothing.
+
+An image's configuration counts. Without a command its Entrypoint and Cmd run,
+where it has any. What is given stands for its Cmd: with an Entrypoint it is that
+program's arguments. --entrypoint stands for both; empty, it lets COMMAND itself
+run, or a shell. The image's Env, User and WorkingDir hold unless flags say
+otherwise.
+
+With --detach what would run does so without a terminal, in the background: what it
+says is in banger vm logs, and each start of the VM starts it again. Where there is
+nothing to run, the VM waits for banger vm exec.`,
 		Example: `  banger vm run
   banger vm run --rm -- uname -a
   banger vm run --name dev --memory 4G --disk 20G
-  name=$(banger vm run -d)`,
+  banger vm run --image web
+  banger vm run --image web --entrypoint '' -- id
+  name=$(banger vm run -d)
+  banger vm run -d --name site --image web`,
 		RunE: func(cmd *cobra.Command, args []string) error { return r.run(a, cmd, args) },
 	}
 	r.shape.flags(a, cmd)
 	r.how.flags(cmd)
 	f := cmd.Flags()
+	f.StringVar(&r.entrypoint, "entrypoint", "", "`PROGRAM` to run for the image's Entrypoint and Cmd; empty: neither")
 	f.BoolVar(&r.rm, "rm", false, "delete the VM at the end")
-	f.BoolVarP(&r.detach, "detach", "d", false, "print the VM's name and leave it running")
+	f.BoolVarP(&r.detach, "detach", "d", false, "print the VM's name and leave it running, with its command in the background")
 	f.BoolVar(&r.timing, "timing", false, "print where the time went")
 	return cmd
 }
 
 func (r *runVM) run(a *app, cmd *cobra.Command, argv []string) error {
-	if r.detach && len(argv) > 0 {
-		return usagef(cmd, "--detach takes no command: `banger vm exec` runs one later")
+	if r.detach && r.how.tty {
+		return usagef(cmd, "--detach and --tty exclude each other")
 	}
 	exec, err := r.how.exec(a, cmd, argv)
 	if err != nil {
@@ -63,6 +79,13 @@ func (r *runVM) run(a *app, cmd *cobra.Command, argv []string) error {
 		return err
 	}
 	req.Start, req.AutoRemove = true, r.rm
+	var entrypoint *string
+	if cmd.Flags().Changed("entrypoint") {
+		entrypoint = &r.entrypoint
+	}
+	if r.detach {
+		req.Background = &api.Background{Argv: exec.Argv, Entrypoint: entrypoint, Env: exec.Env, Dir: exec.Dir, User: exec.User}
+	}
 	c, err := a.client()
 	if err != nil {
 		return own(err)
@@ -76,7 +99,7 @@ func (r *runVM) run(a *app, cmd *cobra.Command, argv []string) error {
 	if r.detach {
 		_, err = fmt.Fprintln(a.out, vm.Name)
 	} else {
-		err = a.inGuest(cmd.Context(), c, vm.ID, exec)
+		err = a.inGuest(cmd.Context(), c, vm.ID, imageconfig.Command(vm.ImageConfig, entrypoint, exec))
 	}
 	ended := time.Now()
 	switch {

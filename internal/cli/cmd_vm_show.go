@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/imageconfig"
 	"banger/internal/size"
 
 	"github.com/spf13/cobra"
@@ -111,14 +112,18 @@ func vmFields(vm api.VM) []string {
 	} else if u != nil {
 		disk += ", " + size.Format(u.UsedBytes) + " used"
 	}
-	return []string{
+	background := ""
+	if exec, any := imageconfig.Background(vm.ImageConfig, vm.Background); any {
+		background = words(exec.Argv)
+	}
+	return append([]string{
 		"name", vm.Name, "id", vm.ID, "state", string(vm.State), "reason", vm.Reason,
 		"image", withDigest(vm.Image, vm.ImageDigest), "kernel", withDigest(vm.Kernel, vm.KernelDigest),
 		"init", init, "driver", driver, "vcpus", strconv.Itoa(vm.VCPUs), "memory", size.Format(vm.MemoryBytes),
 		"disk", disk, "network", vm.Network, "address", vm.Address,
 		"created", moment(&vm.CreatedAt), "started", moment(vm.StartedAt), "stopped", moment(vm.StoppedAt),
-		"pid", pid, "boot id", vm.BootID, "removed", remove,
-	}
+		"pid", pid, "boot id", vm.BootID, "removed", remove, "background", background,
+	}, configFields(vm.ImageConfig)...)
 }
 
 func withDigest(name, digest string) string {

@@ -21,8 +21,8 @@ const (
 	plainEvery = 10 * time.Second
 )
 
-// noteStep is the step whose message stays on the screen.
-const noteStep = "accel"
+// isNote says whether the message of a step stays on the screen.
+func isNote(step string) bool { return step == "accel" || step == "note" }
 
 // progress shows how far long work is: on a terminal one live line, elsewhere
 // a few plain ones.
@@ -70,7 +70,7 @@ func (p *progress) named(name string) api.Report {
 
 func (p *progress) show(name string, r api.Progress) {
 	r.Message = printable(strings.ReplaceAll(r.Message, "\n", " "))
-	if r.Step == noteStep {
+	if isNote(r.Step) {
 		p.note(r.Message)
 		return
 	}

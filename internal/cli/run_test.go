@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"banger/api"
 )
 
@@ -19,6 +21,7 @@ func (w *world) creating(got *api.CreateVM) {
 		answer(rw, api.Event{Operation: &api.Operation{ID: "op1", Status: api.OpRunning}})
 		answer(rw, api.Event{Progress: &api.Progress{Step: "accel", Message: "no KVM here: using emulation (slower)"}})
 		made := vm("brave-otter", api.StateRunning)
+		made.ImageConfig = w.image
 		done(rw, nil, &api.Result{VM: &made})
 	})
 	w.HandleFunc("DELETE /v1/vms/{vm}", func(rw http.ResponseWriter, _ *http.Request) { done(rw, nil, nil) })
@@ -43,11 +46,81 @@ func TestRunCommand(t *testing.T) {
 	}
 }
 
-func TestRunDetached(t *testing.T) {
+// TestRunImage: what a VM's image says of commands, and what of it flags change.
+func TestRunImage(t *testing.T) {
 	w := newWorld(t)
 	w.creating(new(api.CreateVM))
-	if out, _, status := run("vm", "run", "-d"); out != "brave-otter\n" || status != 0 {
-		t.Errorf("%q, status %d", out, status)
+	w.guest(t)
+	const tell = `echo "$0:$*"; echo "$A$B"; pwd`
+	for _, c := range []struct {
+		name  string
+		image *api.ImageConfig
+		args  []string
+		want  string // the directory without what is above it
+	}{
+		{"its own command", &api.ImageConfig{Entrypoint: []string{"sh", "-c", tell, "entry"}, Cmd: []string{"one", "two"}, Env: []string{"A=a", "B=b"}, WorkingDir: "/srv"},
+			nil, "entry:one two\nab\nsrv\n"},
+		{"arguments for its Cmd", &api.ImageConfig{Entrypoint: []string{"sh", "-c", tell, "entry"}, Cmd: []string{"one"}, Env: []string{"A=a", "B=b"}, WorkingDir: "/srv"},
+			[]string{"-e", "B=ours", "-w", "/", "--", "three"}, "entry:three\naours\nguest\n"},
+		{"a command of ours", &api.ImageConfig{Cmd: []string{"false"}, Env: []string{"A=a"}, WorkingDir: "/srv"},
+			[]string{"--", "sh", "-c", tell, "ours"}, "ours:\na\nsrv\n"},
+		{"another entrypoint", &api.ImageConfig{Entrypoint: []string{"false"}, Cmd: []string{"one"}},
+			[]string{"--entrypoint", "echo", "--", "hello"}, "hello\n"},
+		{"no entrypoint", &api.ImageConfig{Entrypoint: []string{"false"}},
+			[]string{"--entrypoint", "", "--", "echo", "there"}, "there\n"},
+		{"a shell of an image without a configuration", nil,
+			nil, "-sh:\n\nguest\n"},
+	} {
+		w.image = c.image
+		out, errs, status := runWith(strings.NewReader(tell), append([]string{"vm", "run"}, c.args...)...)
+		lines := strings.SplitAfter(out, "\n")
+		if n := len(lines); n == 4 {
+			lines[2] = lines[2][strings.LastIndex(lines[2], "/")+1:]
+		}
+		if got := strings.Join(lines, ""); got != c.want || status != 0 {
+			t.Errorf("%s: %q, not %q; %q, status %d", c.name, got, c.want, errs, status)
+		}
+	}
+}
+
+func TestRunImageThatIsBroken(t *testing.T) {
+	w := newWorld(t)
+	w.creating(new(api.CreateVM))
+	w.guest(t)
+	w.image = &api.ImageConfig{Entrypoint: []string{"/no/such", "arg"}}
+	if _, errs, status := run("vm", "run"); status != 127 || !strings.Contains(errs, "/no/such: command not found") {
+		t.Errorf("%q, status %d", errs, status)
+	}
+	w.image = &api.ImageConfig{User: "nosuch"}
+	_, errs, status := run("vm", "exec", "dev", "--", "true")
+	if status != exitBanger || !strings.Contains(errs, `banger: cannot run as "nosuch": the guest has no such user`) || !strings.Contains(errs, "  try: --user root") {
+		t.Errorf("%q, status %d", errs, status)
+	}
+}
+
+func TestRunDetached(t *testing.T) {
+	w := newWorld(t)
+	var req api.CreateVM
+	w.creating(&req)
+	entrypoint := ""
+	for _, c := range []struct {
+		args []string
+		want api.Background
+	}{
+		{nil, api.Background{}},
+		{[]string{"-u", "app", "-w", "/srv", "-e", "A=b", "--entrypoint", "", "--", "httpd", "-f"},
+			api.Background{Argv: []string{"httpd", "-f"}, Entrypoint: &entrypoint, Env: []string{"A=b"}, Dir: "/srv", User: "app"}},
+	} {
+		req = api.CreateVM{}
+		if out, _, status := run(append([]string{"vm", "run", "-d"}, c.args...)...); out != "brave-otter\n" || status != 0 {
+			t.Errorf("%q, status %d", out, status)
+		}
+		if diff := cmp.Diff(&c.want, req.Background); diff != "" {
+			t.Error(diff)
+		}
+	}
+	if _, errs, status := run("vm", "run", "-d", "-t", "--", "top"); status != 2 || !strings.Contains(errs, "exclude each other") {
+		t.Errorf("%q, status %d", errs, status)
 	}
 }
 

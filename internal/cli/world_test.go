@@ -18,6 +18,7 @@ import (
 	"banger/internal/agent"
 	"banger/internal/fsx"
 	"banger/internal/guest"
+	"banger/internal/imageconfig"
 	"banger/internal/paths"
 )
 
@@ -27,6 +28,7 @@ type world struct {
 	*http.ServeMux
 	mu    sync.Mutex
 	calls []string
+	image *api.ImageConfig // of the VM's image
 }
 
 var then = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -102,10 +104,14 @@ func (w *world) guest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	root := filepath.Join(t.TempDir(), "guest")
+	if err := os.Mkdir(root, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() {
-		served <- agent.Serve(ctx, agent.Options{Root: t.TempDir(), BootID: "b1"}, agent.FromListener(l))
+		served <- agent.Serve(ctx, agent.Options{Root: root, BootID: "b1"}, agent.FromListener(l))
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -134,7 +140,8 @@ func (w *world) guest(t *testing.T) {
 			return
 		}
 		defer client.Close()
-		_, _ = io.WriteString(client, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: banger-stream\r\n\r\n")
+		_, _ = io.WriteString(client, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: banger-stream\r\n"+
+			imageconfig.Header+": "+imageconfig.FormatHeader(w.image)+"\r\n\r\n")
 		go func() { _, _ = io.Copy(channel, client); channel.Close() }()
 		_, _ = io.Copy(client, channel)
 	})

@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/imageconfig"
 )
 
 // streamProtocol is what a client upgrades to: raw bytes, both ways, to a new
 // channel of the guest's agent. The daemon understands none of them.
 const streamProtocol = "banger-stream"
 
-const switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + streamProtocol + "\r\n\r\n"
+const switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + streamProtocol + "\r\n"
 
 // dialTime bounds the wait for a guest that does not answer.
 const dialTime = 30 * time.Second
@@ -32,7 +33,7 @@ func (s *Server) streamVM(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	client, early, err := s.hijack(w)
+	client, early, err := s.hijack(w, answerTo(s.svc.VMs.ImageConfig(r.PathValue("vm"))))
 	if err != nil {
 		guest.Close()
 		return err
@@ -42,10 +43,20 @@ func (s *Server) streamVM(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// answerTo is the answer that opens a stream: it says what the VM's image says of
+// commands.
+func answerTo(image *api.ImageConfig) string {
+	answer := switching
+	if value := imageconfig.FormatHeader(image); value != "" {
+		answer += imageconfig.Header + ": " + value + "\r\n"
+	}
+	return answer + "\r\n"
+}
+
 // hijack takes the connection out of the HTTP server's hands, which then
 // neither bounds it in time nor ends it: Shutdown waits for s.streams. early is
 // what the client sent right after its request.
-func (s *Server) hijack(w http.ResponseWriter) (*net.UnixConn, []byte, error) {
+func (s *Server) hijack(w http.ResponseWriter, answer string) (*net.UnixConn, []byte, error) {
 	s.streams.Add(1)
 	conn, buf, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -64,7 +75,7 @@ func (s *Server) hijack(w http.ResponseWriter) (*net.UnixConn, []byte, error) {
 	early, _ := buf.Reader.Peek(buf.Reader.Buffered())
 	early = append([]byte(nil), early...)
 	_ = client.SetDeadline(time.Time{})
-	if _, err := client.Write([]byte(switching)); err != nil {
+	if _, err := client.Write([]byte(answer)); err != nil {
 		client.Close()
 		s.streams.Done()
 		return nil, nil, err

@@ -35,6 +35,7 @@ type fakeVMs struct {
 	console string
 	done    chan struct{} // closed when fox stops
 	dial    func() (net.Conn, error)
+	image   *api.ImageConfig
 	asked   chan string // what was asked, for tests that look
 	step    func(ctx context.Context, report api.Report) error
 	detach  func() // called when the daemon lets go of the guests
@@ -100,6 +101,9 @@ func (f *fakeVMs) Delete(ctx context.Context, ref string, force bool) (*op.Op, e
 func (f *fakeVMs) Prune(ctx context.Context) (*op.Op, error) {
 	return f.start(ctx, "vm.prune", "fox", "prune")
 }
+func (f *fakeVMs) SSHAccess(_ context.Context, ref string) (api.SSHAccess, error) {
+	return api.SSHAccess{Name: ref, HostKey: []byte("seed")}, f.find(ref)
+}
 func (f *fakeVMs) Rename(_ context.Context, ref, name string) (api.VM, error) {
 	vm := fox
 	vm.Name = name
@@ -122,6 +126,7 @@ func (f *fakeVMs) ConsolePath(_ context.Context, ref string) (string, <-chan str
 func (f *fakeVMs) Leaks(context.Context) (api.Leaks, error) {
 	return api.Leaks{Leaks: []api.Leak{{Kind: "loop", Name: "loop7", Why: "nobody knows it"}}, Compared: []string{"loop"}}, nil
 }
+func (f *fakeVMs) ImageConfig(string) *api.ImageConfig { return f.image }
 func (f *fakeVMs) DialGuest(_ context.Context, ref string) (net.Conn, error) {
 	if err := f.find(ref); err != nil {
 		return nil, err

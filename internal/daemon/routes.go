@@ -43,6 +43,7 @@ func Routes() []Route {
 		{"GET", "/v1/vms/{vm}/wait", owner, (*Server).waitVM},
 		{"GET", "/v1/vms/{vm}/logs", owner, (*Server).logsVM},
 		{"POST", "/v1/vms/{vm}/stream", owner, (*Server).streamVM},
+		{"GET", "/v1/vms/{vm}/ssh", owner, (*Server).sshVM},
 
 		{"GET", "/v1/images", owner, (*Server).listImages},
 		{"POST", "/v1/images/pull", owner, (*Server).pullImage},

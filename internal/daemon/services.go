@@ -33,6 +33,10 @@ type VMs interface {
 	// DialGuest opens a new channel to the guest's agent. Closing its writing
 	// half (CloseWrite) leaves the reading half open.
 	DialGuest(ctx context.Context, ref string) (net.Conn, error)
+	// ImageConfig is what the VM's image says of commands; nil where it says nothing.
+	ImageConfig(ref string) *api.ImageConfig
+	// SSHAccess returns what reaching a running VM by SSH takes.
+	SSHAccess(ctx context.Context, ref string) (api.SSHAccess, error)
 }
 
 // Images is what the daemon needs of the image cache.

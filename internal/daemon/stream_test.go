@@ -12,6 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"banger/api"
+	"banger/client"
 	"banger/internal/fsx"
 )
 
@@ -53,12 +57,34 @@ func (r *rig) stream(early string) *net.UnixConn {
 		r.t.Fatal(err)
 	}
 	// One byte at a time, so that nothing of the stream is read ahead.
-	head := bufio.NewReaderSize(io.LimitReader(conn, int64(len(switching))), 16)
+	head := bufio.NewReaderSize(io.LimitReader(conn, int64(len(answerTo(r.vms.image)))), 16)
 	res, err := http.ReadResponse(head, nil)
 	if err != nil || res.StatusCode != http.StatusSwitchingProtocols {
 		r.t.Fatalf("upgrade: %v, %v", res, err)
 	}
 	return conn
+}
+
+// TestStreamTellsOfTheImage: one request is enough for a command.
+func TestStreamTellsOfTheImage(t *testing.T) {
+	r := newRig(t)
+	r.vms.image = &api.ImageConfig{Env: []string{"A=ä\r\nB"}, User: "app", Cmd: []string{"not told"}}
+	r.guestEnd()
+	c := client.New(r.env.Paths).WithoutStart()
+	got := c.Guest("fox").Complete(api.Exec{})
+	if got.Env != nil {
+		t.Errorf("before a stream is open: %+v", got)
+	}
+	g := c.Guest("fox")
+	conn, err := g.Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	want := api.Exec{Argv: []string{"id"}, Env: r.vms.image.Env, User: "app"}
+	if diff := cmp.Diff(want, g.Complete(api.Exec{Argv: []string{"id"}})); diff != "" {
+		t.Error(diff)
+	}
 }
 
 func expect(t *testing.T, c io.Reader, want string) {

@@ -20,6 +20,9 @@ type Client struct {
 	// Patience is how long a session tries to get a new channel when its own broke;
 	// 0 means a minute.
 	Patience time.Duration
+	// Complete adds to a command what the VM's image says of commands. It is asked
+	// after the first Dial; nil adds nothing.
+	Complete func(api.Exec) api.Exec
 }
 
 // Health asks the agent how the guest is.

@@ -71,8 +71,18 @@ func (c *Client) open(ctx context.Context, open stdio.Open) (*Session, error) {
 	if err != nil {
 		return nil, &unreachableError{err}
 	}
+	if open.Exec != nil && c.Complete != nil {
+		exec := c.Complete(*open.Exec)
+		open.Exec = &exec
+	}
 	s := &Session{pipe: stream.New(stream.NewID()), ended: make(chan struct{})}
-	s.mux = stdio.New(s.pipe, stdio.Handler{Exit: func(e stdio.Exit) { s.exit, s.exited = e, true }}, stdio.Stdout, stdio.Stderr)
+	whole := open.Connect != nil || open.Accept != nil
+	s.mux = stdio.New(s.pipe, stdio.Handler{Exit: func(e stdio.Exit) {
+		s.exit, s.exited = e, true
+		if whole && e.Error != nil {
+			s.mux.In(stdio.Stdout).Close() // what came is a part: it must not look like all
+		}
+	}}, stdio.Stdout, stdio.Stderr)
 	s.Stdin, s.Stdout, s.Stderr = s.mux.Out(stdio.Stdin), s.mux.In(stdio.Stdout), s.mux.In(stdio.Stderr)
 	ctx, s.cancel = context.WithCancel(ctx)
 	s.work.Go(func() { c.keepAttached(ctx, s.pipe, conn) })
@@ -96,6 +106,8 @@ func (e *unreachableError) Unwrap() error { return e.error }
 func (s *Session) read() {
 	err := s.mux.Run()
 	switch {
+	case s.exited && s.exit.Error != nil && s.exit.Errno > 0:
+		s.err = &systemError{s.exit.Error, syscall.Errno(s.exit.Errno)}
 	case s.exited && s.exit.Error != nil:
 		s.err = s.exit.Error
 	case s.exited:

@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,26 +14,33 @@ import (
 )
 
 // add makes an image of a tree that fill makes in a directory, and names it.
-func (c *Cache) add(ctx context.Context, name string, m meta, report api.Report, fill func(root string) error) (api.Image, error) {
-	var made api.Image
-	err := c.stage(ctx, func(dir string) error {
+// fill may still add to m.
+func (c *Cache) add(ctx context.Context, names []string, m *meta, report api.Report, fill func(root string) error) (api.Image, error) {
+	return c.staged(ctx, func(dir string) (api.Image, error) {
 		root, out := filepath.Join(dir, "root"), filepath.Join(dir, "image")
 		for _, d := range []string{root, out} {
 			if err := os.Mkdir(d, 0o755); err != nil {
-				return fsx.DiskError("make directory", err)
+				return api.Image{}, fsx.DiskError("make directory", err)
 			}
 		}
 		if err := os.Chmod(root, 0o755); err != nil { // the guest's / must not depend on our umask
-			return fsx.DiskError("make directory", err)
+			return api.Image{}, fsx.DiskError("make directory", err)
 		}
 		if err := fill(root); err != nil {
-			return err
+			return api.Image{}, err
 		}
-		hex, err := pack(ctx, root, out, m, report)
-		if err != nil {
-			return err
+		if err := pack(ctx, root, out, m, report); err != nil {
+			return api.Image{}, err
 		}
-		made, err = c.commit(out, hex, name)
+		return c.seal(ctx, out, names, m, report)
+	})
+}
+
+// staged makes an image in a directory of its own.
+func (c *Cache) staged(ctx context.Context, work func(dir string) (api.Image, error)) (api.Image, error) {
+	var made api.Image
+	err := c.stage(ctx, func(dir string) (err error) {
+		made, err = work(dir)
 		return err
 	})
 	switch {
@@ -44,29 +52,32 @@ func (c *Cache) add(ctx context.Context, name string, m meta, report api.Report,
 	return made, err
 }
 
-// pack makes the image's directory out of the tree at root.
-func pack(ctx context.Context, root, out string, m meta, report api.Report) (string, error) {
+// pack makes the image's file out of the tree at root.
+func pack(ctx context.Context, root, out string, m *meta, report api.Report) error {
 	file := filepath.Join(out, rootfsFile)
 	if err := makeFile(file); err != nil {
-		return "", err
+		return err
 	}
 	told, err := job(ctx, report, userns.Call{Job: jobPack, Args: []string{root, file}})
-	if err != nil {
-		return "", err
-	}
-	hex, err := hashFile(ctx, file, report)
-	if err != nil {
-		return "", fsx.DiskError("read image", err)
-	}
-	m.Arch, m.DiskBytes, m.CreatedAt = runtime.GOARCH, told.DiskBytes, time.Now().UTC().Truncate(time.Second)
-	if err := fsx.WriteJSON(filepath.Join(out, metaFile), m); err != nil {
-		return "", fsx.DiskError("write image", err)
-	}
-	return hex, nil
+	m.DiskBytes = told.DiskBytes
+	return err
 }
 
-// commit moves a finished directory to its place and gives it its name.
-func (c *Cache) commit(dir, hex, name string) (api.Image, error) {
+// seal makes an image of the directory out, which has its file, and names it.
+func (c *Cache) seal(ctx context.Context, out string, names []string, m *meta, report api.Report) (api.Image, error) {
+	hex, err := hashFile(ctx, filepath.Join(out, rootfsFile), report)
+	if err != nil {
+		return api.Image{}, fsx.DiskError("read image", err)
+	}
+	m.Arch, m.CreatedAt = runtime.GOARCH, time.Now().UTC().Truncate(time.Second)
+	if err := fsx.WriteJSON(filepath.Join(out, metaFile), m); err != nil {
+		return api.Image{}, fsx.DiskError("write image", err)
+	}
+	return c.commit(out, hex, names)
+}
+
+// commit moves a finished directory to its place and gives it its names.
+func (c *Cache) commit(dir, hex string, names []string) (api.Image, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, err := c.meta(hex); err != nil {
@@ -81,13 +92,17 @@ func (c *Cache) commit(dir, hex, name string) (api.Image, error) {
 			return api.Image{}, fsx.DiskError("store image", err)
 		}
 	}
-	old, had := c.names[name]
-	c.names[name] = hex
+	return c.name(hex, names)
+}
+
+// name gives an image names, which others may have had. The caller holds mu.
+func (c *Cache) name(hex string, names []string) (api.Image, error) {
+	before := maps.Clone(c.names)
+	for _, name := range names {
+		c.names[name] = hex
+	}
 	if err := c.saveNames(); err != nil {
-		delete(c.names, name)
-		if had {
-			c.names[name] = old
-		}
+		c.names = before
 		return api.Image{}, err
 	}
 	return c.load(hex)

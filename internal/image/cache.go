@@ -26,6 +26,7 @@ type Cache struct {
 	apt     *apt.Apt
 	flights flights
 	host    release
+	limits  limits
 
 	mu    sync.Mutex // guards names, names.json and what is in dir
 	names map[string]string
@@ -46,11 +47,20 @@ type meta struct {
 	DiskBytes int64     `json:"min_disk_bytes"`
 	Recipe    string    `json:"recipe,omitempty"` // digest of what it was built from
 	CreatedAt time.Time `json:"created_at"`
+
+	// What an image made of layers came with. ID is the digest of its
+	// configuration, which names all its layers.
+	ID        string             `json:"id,omitempty"`
+	Config    *api.ImageConfig   `json:"config,omitempty"`
+	Reference string             `json:"reference,omitempty"`
+	Manifest  string             `json:"manifest,omitempty"`
+	Layers    []api.ImageLayer   `json:"layers,omitempty"`
+	History   []api.ImageHistory `json:"history,omitempty"`
 }
 
 // Open opens the cache below p.
 func Open(p paths.Paths, a *apt.Apt) (*Cache, error) {
-	c := &Cache{dir: p.Images(), staging: p.Staging(), apt: a, host: hostRelease(), names: map[string]string{}}
+	c := &Cache{dir: p.Images(), staging: p.Staging(), apt: a, host: hostRelease(), limits: defaultLimits, names: map[string]string{}}
 	c.flights.all = map[string]*flight{}
 	for _, dir := range []string{c.dir, c.staging} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -116,6 +126,7 @@ func (c *Cache) load(hex string) (api.Image, error) {
 	i := api.Image{
 		Digest: "sha256:" + hex, Names: []string{}, Source: m.Source, Arch: m.Arch, DiskBytes: m.DiskBytes,
 		CreatedAt: m.CreatedAt, SizeBytes: fsx.Usage(c.path(hex)),
+		Config: m.Config, Reference: m.Reference, Manifest: m.Manifest, Layers: m.Layers,
 	}
 	for name, digest := range c.names {
 		if digest == hex {

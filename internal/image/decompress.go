@@ -4,9 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"compress/bzip2"
-	"compress/gzip"
 	"io"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 	"github.com/ulikunitz/xz"
@@ -40,4 +40,14 @@ func decompress(r io.Reader) (io.Reader, error) {
 		}
 	}
 	return b, nil
+}
+
+// isCompressed says whether an archive that begins so is compressed.
+func isCompressed(head []byte) bool {
+	for _, f := range formats {
+		if bytes.HasPrefix(head, []byte(f.magic)) {
+			return true
+		}
+	}
+	return false
 }

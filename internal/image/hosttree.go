@@ -3,6 +3,7 @@ package image
 import (
 	"archive/tar"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path"
@@ -11,140 +12,278 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hostTree unpacks into this process's root directory: the process has entered
-// the staging directory, so that symbolic links, too, end within it.
-type hostTree struct{}
+// hostTree unpacks into a directory: in the job, into the process's root, so
+// that nothing outside has a name. Directories are entered one by one and never
+// through a symbolic link, so that nothing in an archive decides where another
+// entry ends up.
+//
+// It holds the directory that it last worked in, with the times that it is to
+// have: what is made in a directory changes them, and they are set again on
+// leaving it. So directories keep the times that their own entries say,
+// without a list of all directories.
+type hostTree struct {
+	path string
+	root int
+	at   string // the directory that is held
+	dirFD
+	s      *summary
+	buffer []byte
+}
 
-func abs(name string) string { return path.Join("/", name) }
+// dirFD is an open directory and the times it is to have.
+type dirFD struct {
+	fd      int
+	times   []unix.Timespec
+	changed bool
+}
 
-// clear makes way for a new entry, and makes its directory where the archive
-// has not named it.
-func clear(name string) error {
-	p := abs(name)
-	err := os.Remove(p)
-	if errors.Is(err, os.ErrNotExist) {
-		return os.MkdirAll(path.Dir(p), 0o755)
+const (
+	openDir = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	closed  = -1
+)
+
+func newHostTree(dir string) (*hostTree, error) {
+	root, err := unix.Open(dir, openDir, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("open", err)
+	}
+	return &hostTree{path: dir, root: root, dirFD: dirFD{fd: closed}, s: &summary{}, buffer: make([]byte, 64*sparseBlock)}, nil
+}
+
+func (t *hostTree) close() error {
+	err := t.leave()
+	return errors.Join(err, unix.Close(t.root))
+}
+
+// enter holds the directory of that name, and makes it where asked to.
+func (t *hostTree) enter(name string, create bool) error {
+	if t.fd != closed && t.at == name {
+		return nil
+	}
+	if err := t.leave(); err != nil {
+		return err
+	}
+	d, err := t.walk(name, create)
+	if err == nil {
+		t.at, t.dirFD = name, d
 	}
 	return err
 }
 
-func (hostTree) mkdir(name string) error {
-	if info, err := os.Lstat(abs(name)); err == nil && info.IsDir() {
+func (t *hostTree) leave() error {
+	if t.fd == closed {
 		return nil
 	}
-	if err := clear(name); err != nil {
-		return err
-	}
-	return os.Mkdir(abs(name), 0o755)
+	d := t.dirFD
+	t.fd = closed
+	return d.leave()
 }
 
-func (hostTree) file(name string, content io.Reader) error {
-	if err := clear(name); err != nil {
+// leave gives a directory its times back, and closes it.
+func (d dirFD) leave() (err error) {
+	if d.changed {
+		err = os.NewSyscallError("utimensat", unix.UtimesNanoAt(d.fd, ".", d.times, 0))
+	}
+	return errors.Join(err, unix.Close(d.fd))
+}
+
+// newDir takes an open directory over.
+func newDir(fd int) (dirFD, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		unix.Close(fd)
+		return dirFD{}, os.NewSyscallError("stat", err)
+	}
+	return dirFD{fd: fd, times: []unix.Timespec{st.Atim, st.Mtim}}, nil
+}
+
+// walk opens a directory, one component after the other.
+func (t *hostTree) walk(name string, create bool) (dirFD, error) {
+	fd, err := unix.Openat(t.root, ".", openDir, 0)
+	if err != nil {
+		return dirFD{}, os.NewSyscallError("open", err)
+	}
+	d, err := newDir(fd)
+	if err != nil || name == "." {
+		return d, err
+	}
+	for at, part := range parts(name) {
+		next, err := d.step(part, create)
+		err = errors.Join(err, d.leave())
+		if err != nil {
+			if next.fd > 0 {
+				unix.Close(next.fd)
+			}
+			return dirFD{}, fmt.Errorf("%.200q: %w", at, err)
+		}
+		d = next
+	}
+	return d, nil
+}
+
+// parts yields the components of a name, each after the name up to there.
+func parts(name string) func(yield func(string, string) bool) {
+	return func(yield func(string, string) bool) {
+		for start := 0; start <= len(name); {
+			end := start + strings.IndexByte(name[start:]+"/", '/')
+			if !yield(name[:end], name[start:end]) {
+				return
+			}
+			start = end + 1
+		}
+	}
+}
+
+var errSymlink = errors.New("it is a symbolic link, which is not followed")
+
+// step opens a directory in d.
+func (d *dirFD) step(name string, create bool) (dirFD, error) {
+	fd, err := unix.Openat(d.fd, name, openDir, 0)
+	if err == unix.ENOENT && create {
+		d.changed = true
+		if err := unix.Mkdirat(d.fd, name, 0o755); err != nil {
+			return dirFD{}, err
+		}
+		// No entry says its times so far.
+		epoch := []unix.Timespec{{}, {}}
+		if err := unix.UtimesNanoAt(d.fd, name, epoch, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return dirFD{}, err
+		}
+		fd, err = unix.Openat(d.fd, name, openDir, 0)
+	}
+	if err == unix.ENOTDIR && d.isSymlink(name) {
+		return dirFD{}, errSymlink
+	}
+	if err != nil {
+		return dirFD{}, err
+	}
+	return newDir(fd)
+}
+
+func (d dirFD) mode(name string) uint32 {
+	var st unix.Stat_t
+	if unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil {
+		return 0
+	}
+	return st.Mode & unix.S_IFMT
+}
+
+func (d dirFD) isSymlink(name string) bool { return d.mode(name) == unix.S_IFLNK }
+
+// place enters the directory of a new entry and calls do, and once more when it
+// has made way for it.
+func (t *hostTree) place(name string, do func(base string) error) error {
+	if name == "." {
+		return errors.New("the root is a directory, and nothing else")
+	}
+	if err := t.enter(path.Dir(name), true); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(abs(name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	t.changed = true
+	base := path.Base(name)
+	err := do(base)
+	if !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	if err := t.removeAt(base); err != nil {
+		return err
+	}
+	return do(base)
+}
+
+func (t *hostTree) dir(h *tar.Header) error {
+	if h.Name == "." {
+		if err := t.enter(".", true); err != nil {
+			return err
+		}
+		return t.setDir(".", h, true)
+	}
+	existed := false
+	err := t.place(h.Name, func(base string) error {
+		err := unix.Mkdirat(t.fd, base, 0o755)
+		if err == unix.EEXIST && t.mode(base) == unix.S_IFDIR {
+			existed = true
+			return nil
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	return errors.Join(writeSparse(f, content), f.Close())
+	return t.setDir(path.Base(h.Name), h, existed)
 }
 
-func (hostTree) symlink(target, name string) error {
-	if err := clear(name); err != nil {
+// setDir sets the attributes of a directory in the one that is held.
+func (t *hostTree) setDir(base string, h *tar.Header, existed bool) error {
+	fd, err := unix.Openat(t.fd, base, openDir, 0)
+	if err != nil {
 		return err
 	}
-	return os.Symlink(target, abs(name))
+	defer unix.Close(fd)
+	if existed { // it is to have this entry's attributes only
+		if err := dropAttrs(fd); err != nil {
+			return err
+		}
+	}
+	if base == "." {
+		t.times = times(h)
+	}
+	return t.set(fd, base, h)
 }
 
-func (hostTree) link(target, name string) error {
-	if path.Clean(target) == name {
-		return errors.New("a hard link to itself")
-	}
-	if err := clear(name); err != nil {
+func (t *hostTree) file(h *tar.Header, content io.Reader) error {
+	fd := closed
+	err := t.place(h.Name, func(base string) (err error) {
+		fd, err = unix.Openat(t.fd, base, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	return os.Link(abs(target), abs(name))
+	f := os.NewFile(uintptr(fd), h.Name)
+	err = t.writeSparse(f, content)
+	if err == nil {
+		err = t.set(fd, path.Base(h.Name), h)
+	}
+	return errors.Join(err, f.Close())
 }
 
-func (hostTree) node(name string, mode uint32, dev uint64) (bool, error) {
-	if err := clear(name); err != nil {
-		return false, err
+func (t *hostTree) symlink(h *tar.Header) error {
+	err := t.place(h.Name, func(base string) error { return unix.Symlinkat(h.Linkname, t.fd, base) })
+	if err != nil {
+		return err
 	}
-	err := unix.Mknod(abs(name), mode|0o600, int(dev))
+	return t.setAt(h)
+}
+
+func (t *hostTree) link(h *tar.Header) error {
+	from, err := t.walk(path.Dir(h.Linkname), false)
+	if err == nil {
+		err = t.place(h.Name, func(base string) error {
+			return unix.Linkat(from.fd, path.Base(h.Linkname), t.fd, base, 0)
+		})
+		unix.Close(from.fd) // its times were not touched
+	}
+	if err != nil {
+		return fmt.Errorf("a hard link to %.200q: %w", h.Linkname, err)
+	}
+	return nil
+}
+
+func (t *hostTree) node(h *tar.Header, mode uint32, dev uint64) (bool, error) {
+	err := t.place(h.Name, func(base string) error { return unix.Mknodat(t.fd, base, mode|0o600, int(dev)) })
 	if errors.Is(err, unix.EPERM) && mode != unix.S_IFIFO {
 		return false, nil
 	}
-	return true, err
+	if err != nil {
+		return false, err
+	}
+	return true, t.setAt(h)
 }
 
-func (hostTree) exists(name string) bool {
-	_, err := os.Lstat(abs(name))
+func (t *hostTree) exists(name string) bool {
+	_, err := os.Lstat(path.Join(t.path, name))
 	return err == nil
 }
 
-func (hostTree) attributes(name string, h *tar.Header, s *summary) error {
-	p := abs(name)
-	switch err := unix.Lchown(p, h.Uid, h.Gid); {
-	case errors.Is(err, unix.EINVAL):
-		s.Owners++
-	case err != nil:
-		return err
-	}
-	if h.Typeflag != tar.TypeSymlink {
-		// After chown, which clears the setuid bit. The high bits of h.Mode are those of chmod(2).
-		if err := unix.Chmod(p, uint32(h.Mode)&0o7777); err != nil {
-			return err
-		}
-	}
-	for key, value := range h.PAXRecords {
-		attr, ok := strings.CutPrefix(key, "SCHILY.xattr.")
-		if !ok {
-			continue
-		}
-		err := unix.Lsetxattr(p, attr, []byte(value), 0)
-		if errors.Is(err, unix.ENOSPC) {
-			return err
-		}
-		if err != nil {
-			s.Attrs++
-		}
-	}
-	when := unix.NsecToTimespec(h.ModTime.UnixNano())
-	return unix.UtimesNanoAt(unix.AT_FDCWD, p, []unix.Timespec{when, when}, unix.AT_SYMLINK_NOFOLLOW)
-}
-
 func device(major, minor int64) uint64 { return unix.Mkdev(uint32(major), uint32(minor)) }
-
-// writeSparse writes content, with holes for blocks of zeros.
-func writeSparse(f *os.File, content io.Reader) error {
-	const block = 4096
-	buf := make([]byte, 64*block)
-	var size int64
-	for {
-		n, err := io.ReadFull(content, buf)
-		for at := 0; at < n; at += block {
-			part := buf[at:min(at+block, n)]
-			if !allZero(part) {
-				if _, err := f.WriteAt(part, size+int64(at)); err != nil {
-					return err
-				}
-			}
-		}
-		size += int64(n)
-		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			return f.Truncate(size)
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-func allZero(p []byte) bool {
-	for _, b := range p {
-		if b != 0 {
-			return false
-		}
-	}
-	return true
-}

@@ -2,27 +2,36 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
+	"strings"
 
 	"banger/api"
-	"banger/internal/userns"
+	"banger/internal/oci"
 )
 
-// nameRule keeps names apart from digests' "sha256:" and usable in a shell.
-var nameRule = regexp.MustCompile(`^[a-z0-9][a-z0-9._/-]{0,126}[a-z0-9]$|^[a-z0-9]$`)
+// nameRule keeps names usable in a shell and as references to registries:
+// lower-case components, and perhaps a port, a tag and a digest
+// (https://github.com/distribution/reference/blob/main/reference.go).
+var nameRule = regexp.MustCompile(`^[a-z0-9]([a-z0-9._/-]*[a-z0-9])?(:[0-9]{1,5}/[a-z0-9._/-]*[a-z0-9])?(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$`)
+
+const longestName = 255
 
 func checkName(name string) error {
-	if nameRule.MatchString(name) && !isHex(name) {
+	if nameRule.MatchString(name) && len(name) <= longestName && !isHex(name) && !strings.HasPrefix(name, "sha256:") {
 		return nil
 	}
-	return api.Errorf(api.KindInvalid, "%.80q is no name for an image: at most 128 lower-case letters, digits, and . _ / - in between", name)
+	return api.Errorf(api.KindInvalid, "%.80q is no name for an image: at most %d lower-case letters, digits, and . _ / - in between, and perhaps a :tag",
+		name, longestName)
 }
 
-// Import makes an image of a root file system in a tar archive.
+// Import makes an image of what is on a disk: a root file system as a tar
+// archive, a directory or an ext4 file, or an image as an OCI layout or as
+// `docker save` writes it. Which it is, its content says.
 func (c *Cache) Import(ctx context.Context, req api.ImportImage, report api.Report) (api.Image, error) {
 	if err := checkName(req.Name); err != nil {
 		return api.Image{}, err
@@ -30,32 +39,70 @@ func (c *Cache) Import(ctx context.Context, req api.ImportImage, report api.Repo
 	if !filepath.IsAbs(req.Path) {
 		return api.Image{}, api.Errorf(api.KindInvalid, "the path of an archive must be absolute, not %q", req.Path)
 	}
-	f, err := os.Open(req.Path)
-	if err != nil {
-		return api.Image{}, api.Errorf(openKind(err), "cannot open the archive: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return api.Image{}, api.Errorf(api.KindInternal, "cannot open the archive: %w", err)
-	}
-	if !info.Mode().IsRegular() || info.Size() == 0 {
-		return api.Image{}, api.Errorf(api.KindInvalid, "%s is no archive: it is %s", req.Path, whatItIs(info))
-	}
-	report(api.Progress{Step: "image", Message: "unpacking " + filepath.Base(req.Path), Total: info.Size(), Unit: "bytes"})
-	image, err := c.add(ctx, req.Name, meta{Source: req.Path}, report, func(root string) error {
-		told, err := job(ctx, report, userns.Call{
-			Job: jobUnpack, Args: []string{root, strconv.FormatInt(info.Size(), 10)}, Stdin: f,
-		})
-		if err == nil && told.Summary != nil {
-			warn(*told.Summary, report)
-		}
-		return err
-	})
+	image, err := c.importFrom(ctx, req, report)
 	if err != nil {
 		return image, api.Errorf(api.KindOf(err), "cannot import %s: %w", req.Path, err)
 	}
 	return image, nil
+}
+
+func (c *Cache) importFrom(ctx context.Context, req api.ImportImage, report api.Report) (api.Image, error) {
+	f, err := os.Open(req.Path)
+	if err != nil {
+		return api.Image{}, api.Errorf(openKind(err), "cannot open it: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return api.Image{}, api.Errorf(api.KindInternal, "cannot open it: %w", err)
+	}
+	if info.IsDir() {
+		return c.importDir(ctx, req, report)
+	}
+	if !info.Mode().IsRegular() || info.Size() == 0 {
+		return api.Image{}, api.Errorf(api.KindInvalid, "it is no archive: it is %s", whatItIs(info))
+	}
+	report(api.Progress{Step: "image", Message: "looking at " + filepath.Base(req.Path), Total: info.Size(), Unit: "bytes"})
+	head := make([]byte, headBytes)
+	n, err := f.ReadAt(head, 0)
+	if err != nil && err != io.EOF {
+		return api.Image{}, api.Errorf(api.KindInternal, "cannot read it: %w", err)
+	}
+	head = head[:n]
+	switch {
+	case isExt4(head):
+		return c.importExt4(ctx, f, req, report)
+	case isCompressed(head):
+		return c.importCompressed(ctx, f, info.Size(), req, report)
+	}
+	return c.importTar(ctx, f, info.Size(), req, report)
+}
+
+// importTar imports a plain tar archive: an image's, or a root file system.
+func (c *Cache) importTar(ctx context.Context, f *os.File, size int64, req api.ImportImage, report api.Report) (api.Image, error) {
+	files, err := oci.OpenTar(f, f)
+	if errors.Is(err, oci.ErrRootfs) {
+		return c.importRootfs(ctx, f, size, req, report)
+	}
+	if err != nil {
+		return api.Image{}, err
+	}
+	image, _, err := c.importImage(ctx, files, req, report)
+	return image, err
+}
+
+// importRootfs imports a root file system in a tar archive, compressed or not.
+func (c *Cache) importRootfs(ctx context.Context, f *os.File, size int64, req api.ImportImage, report api.Report) (api.Image, error) {
+	archive := oci.Layer{Size: size, Open: func(context.Context) (io.ReadCloser, error) {
+		return io.NopCloser(io.NewSectionReader(f, 0, size)), nil
+	}}
+	return c.add(ctx, []string{req.Name}, &meta{Source: req.Path}, report, func(root string) error {
+		s, err := unpackInto(ctx, root, unpackSpec{Limits: c.limits}, []oci.Layer{archive}, report)
+		if err == nil {
+			warn(s, report)
+		}
+		return err
+	})
 }
 
 func openKind(err error) api.Kind {
@@ -69,10 +116,7 @@ func openKind(err error) api.Kind {
 }
 
 func whatItIs(info os.FileInfo) string {
-	switch {
-	case info.IsDir():
-		return "a directory"
-	case !info.Mode().IsRegular():
+	if !info.Mode().IsRegular() {
 		return "no regular file"
 	}
 	return "empty"

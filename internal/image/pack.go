@@ -35,7 +35,8 @@ type content struct {
 func measure(dir string) (content, error) {
 	var c content
 	links := map[uint64]bool{}
-	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+	var device uint64
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -44,6 +45,12 @@ func measure(dir string) (content, error) {
 			return err
 		}
 		st, ok := info.Sys().(*syscall.Stat_t)
+		if path == dir && ok {
+			device = st.Dev
+		}
+		if ok && st.Dev != device {
+			return api.Errorf(api.KindInvalid, "%.200q is on another file system, which does not belong to %s", path, dir)
+		}
 		if ok && st.Nlink > 1 && !info.IsDir() {
 			if links[st.Ino] {
 				return nil

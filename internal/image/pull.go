@@ -64,9 +64,9 @@ func (c *Cache) build(ctx context.Context, name string, refresh bool, report api
 		return err
 	}
 	sources = slices.DeleteFunc(sources, func(s apt.Source) bool { return strings.HasPrefix(s.URI, "cdrom:") })
-	m := meta{Source: "packages of " + name + " " + c.host.codename, Recipe: recipeDigest(c.host)}
+	m := &meta{Source: "packages of " + name + " " + c.host.codename, Recipe: recipeDigest(c.host)}
 	overall := weighted(report)
-	_, err = c.add(ctx, name, m, overall, func(root string) error {
+	_, err = c.add(ctx, []string{name}, m, overall, func(root string) error {
 		return bootstrap(ctx, root, name, sources, options, overall)
 	})
 	return err

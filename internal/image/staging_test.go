@@ -1,13 +1,10 @@
 package image
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"path/filepath"
 	"testing"
-
-	"banger/internal/userns"
 )
 
 // TestEmptyStaging removes the half-made tree of a daemon that was killed.
@@ -17,8 +14,7 @@ func TestEmptyStaging(t *testing.T) {
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	call := userns.Call{Job: jobUnpack, Args: []string{root, "0"}, Stdin: bytes.NewReader(busybox(t))}
-	if _, err := job(ctx, silent, call); err != nil {
+	if _, err := unpackInto(ctx, root, unpackSpec{Limits: defaultLimits}, blobs(busybox(t)), silent); err != nil {
 		t.Fatal(err)
 	}
 	if err := EmptyStaging(ctx, c.staging); err != nil {

@@ -2,174 +2,136 @@ package image
 
 import (
 	"archive/tar"
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
-	"strconv"
 	"strings"
 	"syscall"
-	"time"
 	"unicode"
 
 	"banger/api"
 	"banger/internal/fsx"
 )
 
-// limits bound what an archive may hold.
-type limits struct {
-	entries int
-	bytes   int64
-	path    int // PATH_MAX of limits.h
-}
-
-var defaultLimits = limits{entries: 4 << 20, bytes: 64 << 30, path: 4095}
-
 // summary is what came of unpacking.
 type summary struct {
-	Entries int   `json:"entries"`
-	Bytes   int64 `json:"bytes"`
-	Devices int   `json:"devices"`  // left out: only root may make device nodes
-	Owners  int   `json:"owners"`   // given to root: their owners are beyond the ids that may be used
-	Attrs   int   `json:"attrs"`    // extended attributes left out
-	NoShell bool  `json:"no_shell"` // there is no /bin/sh
+	Entries int     `json:"entries"`
+	Bytes   int64   `json:"bytes"`
+	Devices int     `json:"devices"`  // left out: only root may make device nodes
+	Owners  int     `json:"owners"`   // given to root: their owners are beyond the ids that may be used
+	Attrs   int     `json:"attrs"`    // extended attributes left out
+	NoShell bool    `json:"no_shell"` // there is no /bin/sh
+	Layers  []int64 `json:"layers"`   // bytes of each archive before compression
 }
 
-// tree is where an archive is unpacked. Names are clean and relative.
+// tree is where archives are unpacked. Names in headers, and targets of hard
+// links, are clean and relative. What is in the way of an entry goes, but for a
+// directory in the way of a directory. No ancestor of a name is ever followed
+// where it is a symbolic link.
 type tree interface {
-	mkdir(name string) error
-	file(name string, content io.Reader) error
-	symlink(target, name string) error
-	link(target, name string) error
+	dir(h *tar.Header) error
+	file(h *tar.Header, content io.Reader) error
+	symlink(h *tar.Header) error
+	link(h *tar.Header) error
 	// node makes a fifo or device; false means that it was left out.
-	node(name string, mode uint32, dev uint64) (bool, error)
-	// attributes sets owner, mode, extended attributes and times, in this order.
-	attributes(name string, h *tar.Header, s *summary) error
+	node(h *tar.Header, mode uint32, dev uint64) (bool, error)
+	// remove removes name and what is below it, and empty what is below it; what
+	// kept knows stays, with the directories on the way to it. Absent is success.
+	remove(name string, kept func(name string) bool) error
+	empty(name string, kept func(name string) bool) error
 	exists(name string) bool
+	// close finishes what was put off.
+	close() error
 }
 
-// runUnpack unpacks standard input into the directory args[0]; args[1] is the
-// size of the input.
-func runUnpack(_ context.Context, args []string, emit func(any)) error {
-	if err := enterTree(args[0]); err != nil {
-		return err
-	}
-	total, _ := strconv.ParseInt(args[1], 10, 64)
-	in := &counter{r: os.Stdin, report: func(done int64) {
-		emit(event{Progress: &api.Progress{Step: "image", Message: "unpacking", Done: done, Total: total, Unit: "bytes"}})
-	}}
-	s, err := unpack(in, hostTree{}, defaultLimits)
-	if err != nil {
-		return err
-	}
-	emit(event{Summary: &s})
-	return nil
+// unpacker unpacks archives into a tree, one over the other.
+type unpacker struct {
+	tree   tree
+	limits limits
+	s      *summary
+	layer  *layer // what this one has made; nil where the archive is no layer
+	first  int    // entries before this archive
 }
 
-// counter reports how much was read, at most ten times a second.
-type counter struct {
-	r      io.Reader
-	report func(int64)
-	n      int64
-	last   time.Time
-}
-
-func (c *counter) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n += int64(n)
-	if now := time.Now(); now.Sub(c.last) > 100*time.Millisecond {
-		c.last = now
-		c.report(c.n)
-	}
-	return n, err
-}
-
-// unpack reads a tar archive, compressed or not, into t.
-func unpack(in io.Reader, t tree, l limits) (summary, error) {
-	var s summary
+// archive unpacks a tar archive, compressed or not. in counts what was read of
+// it. It returns the digest of the archive before compression.
+func (u *unpacker) archive(in *counter) (string, error) {
+	u.first = u.s.Entries
 	r, err := decompress(in)
 	if err != nil {
-		return s, archiveError(s, err)
+		return "", u.archiveError(err)
 	}
-	archive := tar.NewReader(r)
-	u := unpacker{tree: t, limits: l, s: &s}
+	a := newAhead(r, func(out int64) error { return u.limits.check(in.n.Load(), out) })
+	defer a.close()
+	archive := tar.NewReader(a)
 	for {
 		h, err := archive.Next()
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
-			return s, archiveError(s, err)
+			return "", u.archiveError(err)
 		}
 		if err := u.entry(h, archive); err != nil {
-			return s, err
+			return "", err
 		}
 	}
-	if s.Entries == 0 {
-		return s, api.Errorf(api.KindInvalid, "the archive is empty, or no tar archive")
+	// What follows the end of the archive belongs to its digest, and tells whether
+	// compression ended well.
+	if _, err := io.Copy(io.Discard, a); err != nil {
+		return "", u.archiveError(err)
 	}
-	// What follows the end of the archive tells whether compression ended well.
-	if _, err := io.Copy(io.Discard, io.LimitReader(r, 1<<20)); err != nil {
-		return s, archiveError(s, err)
-	}
-	for i := len(u.dirs) - 1; i >= 0; i-- { // times last: what is made in a directory changes them
-		if err := t.attributes(u.dirs[i].Name, u.dirs[i], &summary{}); err != nil {
-			return s, fsx.DiskError("unpack", err)
-		}
-	}
-	s.NoShell = !t.exists("bin/sh")
-	return s, nil
+	digest, n := a.digest()
+	u.s.Layers = append(u.s.Layers, n)
+	return digest, nil
 }
 
-func archiveError(s summary, err error) error {
+func (u *unpacker) archiveError(err error) error {
 	var sys syscall.Errno
+	var known *api.Error
+	n := u.s.Entries - u.first
 	switch {
+	case errors.As(err, &known):
+		return err
 	case errors.As(err, &sys):
 		return fsx.DiskError("read the archive", err)
-	case errors.Is(err, io.ErrUnexpectedEOF) && s.Entries == 0:
+	case errors.Is(err, io.ErrUnexpectedEOF) && n == 0:
 		return api.Errorf(api.KindInvalid, "this is no tar archive, or it is cut off in its first file")
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return api.Errorf(api.KindInvalid, "the archive is cut off after %d files", s.Entries)
-	case s.Entries == 0:
+		return api.Errorf(api.KindInvalid, "the archive is cut off after %d files", n)
+	case n == 0:
 		return api.Errorf(api.KindInvalid, "this is no tar archive: %w", err)
 	}
-	return api.Errorf(api.KindInvalid, "the archive is damaged after %d files: %w", s.Entries, err)
-}
-
-type unpacker struct {
-	tree   tree
-	limits limits
-	s      *summary
-	dirs   []*tar.Header
+	return api.Errorf(api.KindInvalid, "the archive is damaged after %d files: %w", n, err)
 }
 
 func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
-	name, err := cleanName(h.Name, u.limits.path)
+	if h.Typeflag == tar.TypeXGlobalHeader {
+		return nil
+	}
+	name, err := cleanName(h.Name, u.limits)
 	if err != nil {
 		return err
 	}
 	u.s.Entries++
 	u.s.Bytes += max(h.Size, 0)
-	if u.s.Entries > u.limits.entries {
-		return api.Errorf(api.KindInvalid, "the archive holds more than %d files", u.limits.entries)
+	if u.s.Entries > u.limits.Entries {
+		return api.Errorf(api.KindInvalid, "the archive holds more than %d files", u.limits.Entries)
 	}
-	if u.s.Bytes > u.limits.bytes {
-		return api.Errorf(api.KindInvalid, "the archive holds more than %d GiB", u.limits.bytes>>30)
+	if u.s.Bytes > u.limits.Bytes {
+		return u.limits.tooLarge()
 	}
 	h.Name = name
-	made, err := u.make(h, content)
-	if err != nil || !made {
-		return err
+	if u.layer != nil {
+		if done, err := u.whiteout(name); done || err != nil {
+			return u.wrap(name, err)
+		}
+		if err := u.layer.add(name, h.Typeflag == tar.TypeDir); err != nil {
+			return err
+		}
 	}
-	if h.Typeflag == tar.TypeLink {
-		return nil
-	}
-	if h.Typeflag == tar.TypeDir {
-		u.dirs = append(u.dirs, h)
-	}
-	return u.wrap(name, u.tree.attributes(name, h, u.s))
+	return u.wrap(name, u.make(h, content))
 }
 
 func (u *unpacker) wrap(name string, err error) error {
@@ -178,47 +140,48 @@ func (u *unpacker) wrap(name string, err error) error {
 		return err
 	}
 	var sys syscall.Errno
-	if errors.As(err, &sys) && sys != syscall.ENOSPC && sys != syscall.EDQUOT && sys != syscall.EIO {
-		return api.Errorf(api.KindInvalid, "cannot unpack %.200q: %w", name, err)
+	if errors.As(err, &sys) && (sys == syscall.ENOSPC || sys == syscall.EDQUOT || sys == syscall.EIO) {
+		return fsx.DiskError("unpack", err)
 	}
-	return fsx.DiskError("unpack", err)
+	return api.Errorf(api.KindInvalid, "cannot unpack %.200q: %w", name, err)
 }
 
-// make makes what an entry names, without its attributes.
-func (u *unpacker) make(h *tar.Header, content io.Reader) (bool, error) {
+// make makes what an entry names.
+func (u *unpacker) make(h *tar.Header, content io.Reader) error {
 	switch h.Typeflag {
 	case tar.TypeDir:
-		return true, u.wrap(h.Name, u.tree.mkdir(h.Name))
+		return u.tree.dir(h)
 	case tar.TypeReg, tar.TypeGNUSparse:
 		source := &archiveReader{r: content}
-		err := u.tree.file(h.Name, source)
+		err := u.tree.file(h, source)
 		if source.err != nil {
-			return false, archiveError(*u.s, source.err)
+			return u.archiveError(source.err)
 		}
-		return true, u.wrap(h.Name, err)
+		return err
 	case tar.TypeSymlink:
-		if err := checkTarget(h.Linkname, u.limits.path); err != nil {
-			return false, err
+		if err := checkTarget(h.Linkname, u.limits.Path); err != nil {
+			return err
 		}
-		return true, u.wrap(h.Name, u.tree.symlink(h.Linkname, h.Name))
+		return u.tree.symlink(h)
 	case tar.TypeLink:
-		target, err := cleanName(h.Linkname, u.limits.path)
+		target, err := cleanName(h.Linkname, u.limits)
 		if err != nil {
-			return false, err
+			return err
 		}
-		return true, u.wrap(h.Name, u.tree.link(target, h.Name))
+		if target == h.Name {
+			return errors.New("a hard link to itself")
+		}
+		h.Linkname = target
+		return u.tree.link(h)
 	case tar.TypeFifo, tar.TypeChar, tar.TypeBlock:
 		kind := map[byte]uint32{tar.TypeFifo: syscall.S_IFIFO, tar.TypeChar: syscall.S_IFCHR, tar.TypeBlock: syscall.S_IFBLK}[h.Typeflag]
-		made, err := u.tree.node(h.Name, kind, device(h.Devmajor, h.Devminor))
+		made, err := u.tree.node(h, kind, device(h.Devmajor, h.Devminor))
 		if err == nil && !made {
 			u.s.Devices++
 		}
-		return made, u.wrap(h.Name, err)
-	case tar.TypeXGlobalHeader:
-		u.s.Entries--
-		return false, nil
+		return err
 	}
-	return false, api.Errorf(api.KindInvalid, "cannot unpack %.200q: entries of type %q are not supported", h.Name, h.Typeflag)
+	return api.Errorf(api.KindInvalid, "cannot unpack %.200q: entries of type %q are not supported", h.Name, h.Typeflag)
 }
 
 // archiveReader remembers errors of the archive, to tell them from the disk's.
@@ -236,8 +199,8 @@ func (a *archiveReader) Read(p []byte) (int, error) {
 }
 
 // cleanName makes an entry's name relative and clean, or refuses it.
-func cleanName(name string, longest int) (string, error) {
-	if err := checkTarget(name, longest); err != nil {
+func cleanName(name string, l limits) (string, error) {
+	if err := checkTarget(name, l.Path); err != nil {
 		return "", err
 	}
 	for part := range strings.SplitSeq(name, "/") {
@@ -248,7 +211,11 @@ func cleanName(name string, longest int) (string, error) {
 			return "", badName(name, "is too long")
 		}
 	}
-	return path.Clean(strings.TrimLeft("./"+strings.TrimLeft(name, "/"), "/")), nil
+	clean := path.Clean(strings.TrimLeft("./"+strings.TrimLeft(name, "/"), "/"))
+	if strings.Count(clean, "/") > l.Depth {
+		return "", badName(name, "is too deep")
+	}
+	return clean, nil
 }
 
 func checkTarget(name string, longest int) error {

@@ -3,11 +3,14 @@ package image
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"io"
 	"path"
 	"strings"
 	"testing"
 	"unicode"
+
+	"banger/internal/oci"
 )
 
 // paperTree records nothing and checks that every name is fit to be used.
@@ -20,23 +23,51 @@ func (p paperTree) check(name string) {
 	}
 }
 
-func (p paperTree) mkdir(name string) error { p.check(name); return nil }
-func (p paperTree) file(name string, content io.Reader) error {
-	p.check(name)
+func (p paperTree) dir(h *tar.Header) error { p.check(h.Name); return nil }
+func (p paperTree) file(h *tar.Header, content io.Reader) error {
+	p.check(h.Name)
 	_, err := io.Copy(io.Discard, content)
 	return err
 }
-func (p paperTree) symlink(_, name string) error   { p.check(name); return nil }
-func (p paperTree) link(target, name string) error { p.check(target); p.check(name); return nil }
-func (p paperTree) node(name string, _ uint32, _ uint64) (bool, error) {
-	p.check(name)
+func (p paperTree) symlink(h *tar.Header) error { p.check(h.Name); return nil }
+func (p paperTree) link(h *tar.Header) error    { p.check(h.Linkname); p.check(h.Name); return nil }
+func (p paperTree) node(h *tar.Header, _ uint32, _ uint64) (bool, error) {
+	p.check(h.Name)
 	return true, nil
 }
-func (p paperTree) attributes(name string, _ *tar.Header, _ *summary) error {
-	p.check(name)
-	return nil
+func (p paperTree) remove(name string, _ func(string) bool) error { p.check(name); return nil }
+func (p paperTree) empty(name string, _ func(string) bool) error  { p.check(name); return nil }
+func (p paperTree) exists(string) bool                            { return false }
+func (p paperTree) close() error                                  { return nil }
+
+// framed is a stream of blobs as the job gets it.
+func framed(archives ...[]byte) *bytes.Reader {
+	var b bytes.Buffer
+	for _, data := range archives {
+		f := frameWriter{&b}
+		_, _ = f.Write(data)
+		_ = f.end()
+	}
+	return bytes.NewReader(b.Bytes())
 }
-func (p paperTree) exists(string) bool { return false }
+
+// blobs are archives of which nothing is known.
+func blobs(archives ...[]byte) []oci.Layer {
+	var layers []oci.Layer
+	for _, data := range archives {
+		layers = append(layers, oci.Layer{Size: int64(len(data)), Open: func(context.Context) (io.ReadCloser, error) {
+			return io.NopCloser(bytes.NewReader(data)), nil
+		}})
+	}
+	return layers
+}
+
+// tight are limits with bounds of their own for entries and bytes.
+func tight(entries int, bytes int64, path int) limits {
+	l := defaultLimits
+	l.Entries, l.Bytes, l.Path = entries, bytes, path
+	return l
+}
 
 func TestLimits(t *testing.T) {
 	file := func(name string) tar.Header { return tar.Header{Name: name, Typeflag: tar.TypeReg, Linkname: "12345"} }
@@ -45,11 +76,11 @@ func TestLimits(t *testing.T) {
 		limits limits
 		want   string
 	}{
-		{limits{entries: 3, bytes: 15, path: 10}, ""},
-		{limits{entries: 2, bytes: 15, path: 10}, "more than 2 files"},
-		{limits{entries: 3, bytes: 14, path: 10}, "more than 0 GiB"},
+		{tight(3, mib, 10), ""},
+		{tight(2, mib, 10), "more than 2 files"},
+		{tight(3, 4000, 10), "more than 0 GiB"},
 	} {
-		_, err := unpack(bytes.NewReader(data), paperTree{t}, tt.limits)
+		_, err := unpackSpec{Limits: tt.limits, DiffIDs: []string{""}}.unpack(framed(data), paperTree{t}, silent)
 		if (err == nil) != (tt.want == "") || (err != nil && !strings.Contains(err.Error(), tt.want)) {
 			t.Errorf("%+v: %v", tt.limits, err)
 		}
@@ -61,7 +92,7 @@ func TestCleanName(t *testing.T) {
 		"./bin/sh": "bin/sh", "/etc/x": "etc/x", "//a//b/": "a/b", ".": ".", "./": ".", "/": ".", "a/./b": "a/b",
 		"..": "", "a/../b": "", "": "", "a\x7f": "",
 	} {
-		if got, err := cleanName(name, 100); got != want || (err == nil) != (want != "") {
+		if got, err := cleanName(name, tight(1, 1, 100)); got != want || (err == nil) != (want != "") {
 			t.Errorf("%q: %q, %v; want %q", name, got, err, want)
 		}
 	}
@@ -79,7 +110,8 @@ func FuzzUnpack(f *testing.F) {
 	f.Add(gzipped(f, good))
 	f.Add(good[:700])
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s, err := unpack(bytes.NewReader(data), paperTree{t}, limits{entries: 100, bytes: mib, path: 200})
+		spec := unpackSpec{Limits: tight(100, mib, 200), DiffIDs: []string{""}}
+		s, err := spec.unpack(framed(data), paperTree{t}, silent)
 		if err == nil && (s.Entries < 1 || s.Entries > 100 || s.Bytes > mib) {
 			t.Errorf("unpacked %+v", s)
 		}

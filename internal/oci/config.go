@@ -48,7 +48,7 @@ func ParseConfig(raw []byte) (Image, error) {
 	if len(f.RootFS.DiffIDs) > MaxLayers {
 		return Image{}, api.Errorf(api.KindInvalid, "cannot use the image: it has more than %d layers", MaxLayers)
 	}
-	i := Image{RawConfig: raw, Config: configOf(f.Config), Arch: f.Architecture}
+	i := Image{RawConfig: raw, Config: configOf(f.Config), OS: f.OS, Arch: f.Architecture}
 	for _, id := range f.RootFS.DiffIDs {
 		if !IsDigest(id.String()) {
 			return Image{}, api.Errorf(api.KindInvalid, "cannot use the image: %.80q is no diff id of a layer", id)

@@ -17,7 +17,7 @@ type Image struct {
 	RawConfig      []byte // the configuration as it was served, for its digest
 	History        []api.ImageHistory
 	Layers         []Layer // the lowest first
-	Arch           string  // as GOARCH has it
+	OS, Arch       string  // as GOOS and GOARCH have them
 }
 
 // Layer is a part of an image's file system: a tar archive, compressed or not.

@@ -134,4 +134,5 @@ const (
 	VMQMPSocket   = "qmp.sock"     // QEMU's monitor
 	VMHandles     = "handles.json" // what the kernel holds for the VM; can be rebuilt
 	VMLog         = "vmm.log"      // what the VMM itself said
+	VMHostKey     = "ssh_host_ed25519_key"
 )

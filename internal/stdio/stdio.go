@@ -52,6 +52,18 @@ type Open struct {
 	Put  *Copy     `json:"put,omitempty"`  // standard input is a tar stream
 	Get  *Copy     `json:"get,omitempty"`  // standard output is a tar stream
 	Stat *Copy     `json:"stat,omitempty"` // the answer is in Exit
+	SSH  *SSH      `json:"ssh,omitempty"`  // standard input and output are a client's of SSH
+
+	Connect *Endpoint `json:"connect,omitempty"` // the streams are a connection that the agent makes
+	Listen  *Listen   `json:"listen,omitempty"`  // standard output tells of connections, each a Taken as JSON
+	Accept  *Accept   `json:"accept,omitempty"`  // the streams are a connection that Listen told of
+	Ports   *Ports    `json:"ports,omitempty"`   // standard output is a list of api.ListeningPort as JSON
+}
+
+// SSH is what the guest's SSH server has to know.
+type SSH struct {
+	// HostKey is the seed of the VM's ed25519 key (RFC 8032, section 5.1.5).
+	HostKey []byte `json:"host_key"`
 }
 
 // Copy names what to copy.
@@ -65,6 +77,9 @@ type Exit struct {
 	Signal int        `json:"signal,omitempty"` // that killed it
 	Error  *api.Error `json:"error,omitempty"`  // it did not run, or did not succeed
 	Stat   *Stat      `json:"stat,omitempty"`
+	// Errno is the number of the error that Linux gave, where it is known: a
+	// connection that was refused can then be refused in the same way.
+	Errno int `json:"errno,omitempty"`
 }
 
 // Stat describes a file in the guest, symbolic links followed.

@@ -140,6 +140,10 @@ func (out *Out) reserve(n int) (int, error) {
 	return n, nil
 }
 
+// Abandon ends writing without a word to the other end, which then does not take
+// what has come for everything there is.
+func (out *Out) Abandon() { out.fail(io.ErrClosedPipe) }
+
 // Write returns when everything is on its way.
 func (out *Out) Write(p []byte) (int, error) {
 	for written := 0; written < len(p); {

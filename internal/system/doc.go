@@ -19,6 +19,10 @@ const (
 	RecoverUnit = "banger-update-recover.service" // at boot, after an update that power was lost in
 )
 
+// UpdateUnit is the transient service that the updater is: in nobody's cgroup but its
+// own, and started again when it is killed.
+const UpdateUnit = "banger-update.service"
+
 // Manager is what is needed of systemd; *systemd.Bus is one.
 type Manager interface {
 	Reload(ctx context.Context) error

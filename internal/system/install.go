@@ -85,9 +85,8 @@ func (h *Host) plan(ctx context.Context, o InstallOptions) (record.Record, error
 	if _, err := h.ourRules(); err != nil {
 		return record.Record{}, err
 	}
-	if _, err := os.Lstat(h.path(paths.System().Update() + "/journal.json")); err == nil {
-		return record.Record{}, api.Errorf(api.KindConflict, "cannot install: an update is not over").
-			WithHint("sudo banger update   says more, and ends one that was interrupted")
+	if err := h.noUpdate("install"); err != nil {
+		return record.Record{}, err
 	}
 	if err := h.needSpace(size + spareSpace); err != nil {
 		return record.Record{}, err
@@ -98,6 +97,15 @@ func (h *Host) plan(ctx context.Context, o InstallOptions) (record.Record, error
 	}
 	r.Version, r.Commit, r.BuiltAt, r.InstalledAt = o.Build.Version, o.Build.Commit, built, h.Now().UTC().Truncate(time.Second)
 	return r, h.checkData(r)
+}
+
+// noUpdate refuses to interfere with an update that is not over.
+func (h *Host) noUpdate(verb string) error {
+	if _, err := os.Lstat(h.path(paths.System().Update() + "/journal.json")); err != nil {
+		return nil
+	}
+	return api.Errorf(api.KindConflict, "cannot %s: an update is not over", verb).
+		WithHint("sudo banger update   says more, and ends one that was interrupted")
 }
 
 // first is the first of several joined errors: one is enough to act on.

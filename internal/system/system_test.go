@@ -222,7 +222,7 @@ func TestInterrupted(t *testing.T) {
 		}
 		golden(t, "installed.txt", w.tree())
 	}
-	for _, call := range []string{"stop " + DaemonUnit, "traces", "stop " + HelperUnit, "disable " + HelperUnit + " " + DaemonUnit + " " + RecoverUnit, "reload", "reset " + DaemonUnit} {
+	for _, call := range []string{"stop " + UpdateUnit, "stop " + DaemonUnit, "traces", "stop " + HelperUnit, "disable " + HelperUnit + " " + DaemonUnit + " " + RecoverUnit, "reload", "reset " + DaemonUnit} {
 		w := newWorld(t)
 		clean := w.tree()
 		if err := w.install(); err != nil {

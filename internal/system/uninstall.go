@@ -15,7 +15,7 @@ import (
 // UninstallOptions say how much to remove.
 type UninstallOptions struct {
 	Purge bool // VMs, images and settings too
-	Force bool // stop VMs that run
+	Force bool // stop VMs that run, and an update
 }
 
 // Uninstall removes the installation and returns the directories that it leaves.
@@ -24,9 +24,17 @@ func (h *Host) Uninstall(ctx context.Context, o UninstallOptions, report Report)
 	if err := errors.Join(h.needRoot("uninstall"), h.needSystemd()); err != nil {
 		return nil, first(err)
 	}
+	if err := h.noUpdate("uninstall"); err != nil && !o.Force {
+		return nil, err
+	}
 	m, err := h.Connect(ctx)
 	if err != nil {
 		return nil, err
+	}
+	for _, unit := range []string{UpdateUnit, RecoverUnit} {
+		if err := m.Stop(ctx, unit); err != nil {
+			return nil, err
+		}
 	}
 	// Nothing in the record is obeyed but one flag, so that a broken one does not
 	// keep anybody from removing banger.

@@ -94,10 +94,20 @@ func TestInstalledAndSetBuild(t *testing.T) {
 	}
 }
 
-func TestInstallWaitsForAnUpdate(t *testing.T) {
+func TestUpdatesAreWaitedFor(t *testing.T) {
+	const journal = "/var/lib/banger/update/journal.json"
 	w := newWorld(t)
-	w.write("/var/lib/banger/update/journal.json", "{}", 0o600)
+	w.write(journal, "{}", 0o600)
 	if err := w.install(); api.KindOf(err) != api.KindConflict {
-		t.Errorf("during an update: %v", err)
+		t.Errorf("installed during an update: %v", err)
+	}
+	if _, err := w.Uninstall(t.Context(), UninstallOptions{}, func(string) {}); api.KindOf(err) != api.KindConflict {
+		t.Errorf("uninstalled during an update: %v", err)
+	}
+	if _, err := w.Uninstall(t.Context(), UninstallOptions{Force: true}, func(string) {}); err != nil {
+		t.Error("by force:", err)
+	}
+	if err := w.install(); err != nil {
+		t.Error("installed after an update was given up:", err)
 	}
 }

@@ -153,11 +153,7 @@ func unitPIDs(ctx context.Context, h *system.Host) ([]int, error) {
 	return pids, nil
 }
 
-// Unit is the transient service that the updater is in system mode: in nobody's
-// cgroup but its own, and started again when it is killed.
-const Unit = "banger-update.service"
-
-// unitLauncher starts and watches that.
+// unitLauncher starts and watches system.UpdateUnit.
 type unitLauncher struct {
 	m   Machine
 	bus *systemd.Bus
@@ -180,11 +176,11 @@ func (l *unitLauncher) Launch(ctx context.Context) error {
 	}
 	log.Close() // whoever follows may read it from now on
 	// One that failed for good is in the way of its name.
-	if err := l.bus.ResetFailed(ctx, Unit); err != nil {
+	if err := l.bus.ResetFailed(ctx, system.UpdateUnit); err != nil {
 		return err
 	}
 	return l.bus.StartTransient(ctx, systemd.Unit{
-		Name: Unit, Description: "Update of banger",
+		Name: system.UpdateUnit, Description: "Update of banger",
 		Exec:        []string{l.m.updater(), "update-apply"},
 		Environment: append([]string{paths.ModeEnv + "=system", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, l.env...),
 		Restart:     "on-failure", RestartDelay: restartDelay,
@@ -211,7 +207,7 @@ func (m *Machine) LogToo() (closeLog func() error, err error) {
 const restartDelay = 2500 * time.Millisecond
 
 func (l *unitLauncher) Watch(ctx context.Context) (<-chan struct{}, error) {
-	s, err := l.bus.State(ctx, Unit)
+	s, err := l.bus.State(ctx, system.UpdateUnit)
 	if err != nil {
 		return nil, err
 	}

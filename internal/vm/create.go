@@ -11,6 +11,7 @@ import (
 
 	"banger/api"
 	"banger/internal/disk"
+	"banger/internal/imageconfig"
 	"banger/internal/op"
 )
 
@@ -73,7 +74,10 @@ func (s *Service) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 		MemoryBytes: cmp.Or(req.MemoryBytes, defaults.MemoryBytes),
 		DiskBytes:   cmp.Or(req.DiskBytes, defaults.DiskBytes),
 		Init:        cmp.Or(req.Init, defaults.Init, api.InitAuto),
-		Network:     req.Network, AutoRemove: req.AutoRemove, CreatedAt: time.Now(),
+		Network:     req.Network, AutoRemove: req.AutoRemove, Background: req.Background, CreatedAt: time.Now(),
+	}
+	if err := imageconfig.CheckBackground(v.Background); err != nil {
+		return v, err
 	}
 	if v.Network != "" && v.Network != api.NetworkNone {
 		return v, api.Errorf(api.KindInvalid, "there is no network %.40q", v.Network).WithHint("leave it out, or use: --network none")
@@ -102,8 +106,7 @@ func (s *Service) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 	img, err := s.Images.Get(v.Image)
 	switch {
 	case err == nil:
-		v.ImageDigest, v.Init = img.Digest, chooseInit(v.Init, img.Config)
-		return v, checkFits(v.DiskBytes, img)
+		return v, useImage(&v, img)
 	case api.KindOf(err) == api.KindNotFound && s.Images.CanPull(v.Image):
 		return v, nil
 	}
@@ -135,6 +138,20 @@ func checkFits(size int64, img api.Image) error {
 	}
 	return api.Errorf(api.KindInvalid, "cannot fit the image in a disk of %d MiB: it needs at least %d MiB", size/mib, img.DiskBytes/mib).
 		WithHint("choose --disk %dM or more", img.DiskBytes/mib)
+}
+
+// useImage makes a VM one of an image, which has to fit and to make sense.
+func useImage(v *api.VM, img api.Image) error {
+	config, err := imageconfig.ForVM(v.Image, img.Config)
+	if err != nil {
+		return err
+	}
+	v.ImageDigest, v.Init = img.Digest, chooseInit(v.Init, img.Config)
+	if v.Init == api.InitSystemd && config != nil && bootsItself(*config) {
+		config.Entrypoint, config.Cmd = nil, nil // it runs already: it is process 1
+	}
+	v.ImageConfig = config
+	return checkFits(v.DiskBytes, img)
 }
 
 // add records a new VM, under a generated name where generate is set.
@@ -255,11 +272,11 @@ func (s *Service) ensureImage(e *entry) func(context.Context, api.Report) error 
 		if err != nil {
 			return err
 		}
-		if err := checkFits(v.DiskBytes, img); err != nil {
+		if err := useImage(&v, img); err != nil {
 			return err
 		}
-		return s.update(ctx, e, func(v *api.VM) {
-			v.ImageDigest, v.Init = img.Digest, chooseInit(v.Init, img.Config)
+		return s.update(ctx, e, func(to *api.VM) {
+			to.ImageDigest, to.ImageConfig, to.Init = v.ImageDigest, v.ImageConfig, v.Init
 		})
 	}
 }

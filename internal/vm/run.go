@@ -146,6 +146,7 @@ func (s *Service) keepLink(r *run) {
 	})
 	const minPause, maxPause = 50 * time.Millisecond, 5 * time.Second
 	for pause := minPause; ctx.Err() == nil; pause = min(2*pause, maxPause) {
+		begin := time.Now()
 		link, err := s.connect(ctx, r.machine)
 		if err == nil {
 			r.setLink(link)
@@ -160,6 +161,9 @@ func (s *Service) keepLink(r *run) {
 		} else if ctx.Err() == nil {
 			s.Logger.Warn("no link to the agent", "pid", r.machine.PID(), "error", err)
 		}
+		if time.Since(begin) > maxPause { // that was pause enough
+			pause = minPause
+		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -167,7 +171,13 @@ func (s *Service) keepLink(r *run) {
 	}
 }
 
+// answerTime is how long an agent may take to answer a connection before another is
+// tried: a guest that boots takes longer, but one that runs may have missed it.
+const answerTime = 5 * time.Second
+
 func (s *Service) connect(ctx context.Context, m driver.Machine) (*guest.Link, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
 	conn, err := m.DialGuest(ctx)
 	if err != nil {
 		return nil, err
@@ -280,6 +290,17 @@ func (s *Service) DialGuest(ctx context.Context, ref string) (net.Conn, error) {
 	return r.open(ctx)
 }
 
+// ImageConfig is what the image of a VM says of commands; nil where it says nothing.
+func (s *Service) ImageConfig(ref string) *api.ImageConfig {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, err := s.find(ref)
+	if err != nil {
+		return nil
+	}
+	return e.vm.ImageConfig
+}
+
 // dialTime is how long DialGuest waits for a link that is being made again.
 const dialTime = 15 * time.Second
 
@@ -290,11 +311,16 @@ func (s *Service) running(ref string) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
+	return e.run, e.reachable()
+}
+
+// reachable refuses a VM that does not run. The caller holds Service.mu.
+func (e *entry) reachable() error {
 	if e.run == nil {
-		return nil, api.Errorf(api.KindConflict, "VM %s is not running (%s)", e.vm.Name, e.vm.State).
+		return api.Errorf(api.KindConflict, "VM %s is not running (%s)", e.vm.Name, e.vm.State).
 			WithHint("banger vm start %s", e.vm.Name)
 	}
-	return e.run, nil
+	return nil
 }
 
 // Wait waits until the VM does not run, and returns it.

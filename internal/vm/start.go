@@ -179,7 +179,11 @@ func (s *Service) awaitAgent(e *entry) func(context.Context, api.Report) error {
 		var why string
 		select {
 		case <-r.up:
-			return s.started(ctx, e, r)
+			first := s.get(e).StartedAt == nil
+			if err := s.started(ctx, e, r); err != nil {
+				return err
+			}
+			return s.startBackground(ctx, e, r, first, report)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-r.machine.Done():

@@ -37,6 +37,7 @@ type caches struct {
 	pulled bool
 	fail   error         // of the next pull
 	hold   chan struct{} // a pull waits for it, or for its context
+	config *api.ImageConfig
 }
 
 const digest = "sha256:1111111111111111111111111111111111111111111111111111111111111111"
@@ -47,7 +48,7 @@ func (c fakeImages) Get(ref string) (api.Image, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if ref == "tiny" || ref == "debian" && c.pulled {
-		return api.Image{Digest: digest, DiskBytes: 64 * mib}, nil
+		return api.Image{Digest: digest, DiskBytes: 64 * mib, Config: c.config}, nil
 	}
 	return api.Image{}, api.Errorf(api.KindNotFound, "no image named %q", ref)
 }

@@ -175,6 +175,7 @@ func (r *run) boot(ctx context.Context, log io.Writer) (*Lab, error) {
 		l.Run("test ! -x /lab/bin/firecracker || cp /lab/bin/firecracker /lab/bin/jailer /usr/local/bin/")
 		l.first = l.Run(hostState)
 		l.Install()
+		l.Run(traceEnds)
 	})
 	if err != nil {
 		err = fmt.Errorf("cannot install the build in the lab: %w\n%s", err, l.circumstances(log))
@@ -196,6 +197,15 @@ func (r *run) end() error {
 	return l.machine.Remove()
 }
 
+// traceEnds has the lab's kernel record what can end a VMM: who sent which signal, and
+// that a guest reset itself, by the keyboard controller (SVM_EXIT_IOIO at port 0x64) or
+// by a triple fault (KVM_EXIT_SHUTDOWN). Where is the guest's instruction pointer.
+const traceEnds = `set -e; cd /sys/kernel/tracing/events || { mount -t tracefs tracefs /sys/kernel/tracing; cd /sys/kernel/tracing/events; }
+echo 'sig == 9 || sig == 15' > signal/signal_generate/filter; echo 1 > signal/signal_generate/enable
+modprobe kvm_amd
+echo 'exit_reason == 0x7b && info1 >= 0x640000 && info1 < 0x650000' > kvm/kvm_exit/filter; echo 1 > kvm/kvm_exit/enable
+echo 'reason == 8' > kvm/kvm_userspace_exit/filter; echo 1 > kvm/kvm_userspace_exit/enable`
+
 // circumstances is what the daemons said last. The whole journal goes to log.
 func (l *Lab) circumstances(log io.Writer) string {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), time.Minute)
@@ -211,7 +221,7 @@ func (l *Lab) circumstances(log io.Writer) string {
 		}
 		fmt.Fprintf(&text, "$ %s\n%s", command, out)
 	}
-	if all, err := l.conn.Output(ctx, "sh", "-c", "systemctl --failed --no-pager; journalctl --no-pager -o short-precise; for f in /var/lib/banger/data/vms/*/*.log; do echo \"== $f\"; tail -n 50 $f; done"); err == nil {
+	if all, err := l.conn.Output(ctx, "sh", "-c", "systemctl --failed --no-pager; journalctl --no-pager -o short-precise; for f in /var/lib/banger/data/vms/*/*.log; do echo \"== $f\"; tail -n 50 $f; done; cat /proc/uptime; tail -n 200 /sys/kernel/tracing/trace"); err == nil {
 		fmt.Fprintf(log, "\n%s", all)
 	}
 	return text.String()

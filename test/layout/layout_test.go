@@ -38,13 +38,13 @@ func goList(t *testing.T, args ...string) []string {
 }
 
 // leaves may be known by everyone and know only each other.
-var leaves = []string{"api", "internal/buildinfo", "internal/execx", "internal/faultpoint", "internal/fsx", "internal/paths", "internal/size", "internal/tsc", "internal/vmid"}
+var leaves = []string{"api", "internal/buildinfo", "internal/execx", "internal/faultpoint", "internal/fsx", "internal/imageconfig", "internal/paths", "internal/size", "internal/tsc", "internal/vmid"}
 
 // known says which of our packages each package may import, leaves aside. "x/…"
 // stands for everything below x.
 var known = map[string][]string{
 	"client":       {"internal/guest"},
-	"internal/cli": {"client", "internal/guest", "internal/config", "internal/doctor", "internal/system", "internal/rootapi", "internal/update", "internal/update/journal", "internal/update/repo"},
+	"internal/cli": {"client", "internal/guest", "internal/forward", "internal/stdio", "internal/config", "internal/doctor", "internal/system", "internal/rootapi", "internal/update", "internal/update/journal", "internal/update/repo"},
 
 	"internal/update": {
 		"client", "internal/op", "internal/proc", "internal/system", "internal/system/record", "internal/systemd",
@@ -104,12 +104,14 @@ var known = map[string][]string{
 	"internal/apt":    {},
 	"internal/userns": {},
 
-	"internal/guest":      {"internal/agentproto", "internal/stream", "internal/stdio", "internal/tarcopy"},
-	"internal/agent":      {"internal/agentproto", "internal/stream", "internal/stdio", "internal/tarcopy"},
+	"internal/guest":      {"internal/agentproto", "internal/forward", "internal/stream", "internal/stdio", "internal/tarcopy"},
+	"internal/agent":      {"internal/agentproto", "internal/forward", "internal/sockets", "internal/stream", "internal/stdio", "internal/tarcopy"},
 	"internal/agent/boot": {"internal/agent", "internal/agentproto"},
 	"internal/agentproto": {},
 	"internal/stream":     {},
 	"internal/stdio":      {},
+	"internal/forward":    {"internal/sockets", "internal/stdio"},
+	"internal/sockets":    {},
 	"internal/tarcopy":    {},
 }
 

@@ -26,5 +26,6 @@ func TestMain(m *testing.M) {
 			version := cmp.Or(os.Getenv("TEST_DAEMON_VERSION"), info.Version)
 			os.Exit(daemon.Main(os.Args[1:], daemon.Program{Version: version, Commit: info.Commit, Build: build}))
 		},
+		"testport": func() { os.Exit(testPort(os.Args[1:])) },
 	})
 }

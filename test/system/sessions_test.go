@@ -77,6 +77,7 @@ var sessions = []struct {
 	{name: "script/testdata/update.txtar", not: "it is about programs that no release installed; scenarios of the lab update an installation"},
 	{name: "script/testdata/version.txtar", not: userMode},
 	{name: "script/testdata/vm_init.txtar", not: "it starts an image without an init of its own as if it had one, which only the fake VMM does"},
+	{name: "script/testdata/vm_forward.txtar", not: "the server in its guest is a program of the tests; e2e/testdata/ports.txtar has the same with busybox"},
 	{name: "script/testdata/vm_run.txtar", not: "it boots eight VMs, one after the other; vm_exec, vm_shell and busybox have the same in one or two"},
 	{name: "script/testdata/vm_wait_failed.txtar", not: faults},
 	{name: "script/testdata/vmm_fails.txtar", not: faults},

@@ -149,6 +149,7 @@ func serve(ctx context.Context, version string, boot agentproto.Boot, await func
 	err = agent.Serve(ctx, agent.Options{
 		Version: version,
 		OnHello: onHello,
+		Console: console{},
 		Shutdown: func(r agentproto.Request) {
 			once.Do(func() { end = ending{r.Reboot, time.Now().Add(r.Grace())}; cancel() })
 		},
@@ -183,14 +184,21 @@ func openChannel(boot agentproto.Boot) (channel, error) {
 // say writes a line to the console, which the host keeps.
 func say(format string, args ...any) {
 	text := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ")
-	console := os.Stdout
-	// Opened anew each time: an image's init hangs up who has it open (TTYVHangup= of
-	// systemd.exec(5)). It must not become this process's terminal.
-	if f, err := os.OpenFile("/dev/console", os.O_WRONLY|unix.O_NOCTTY, 0); err == nil {
-		defer f.Close()
-		console = f
+	fmt.Fprintf(console{}, "banger-agent: %s\n", text)
+}
+
+// console writes to the console. It is opened anew each time: an image's init hangs
+// up who has it open (TTYVHangup= of systemd.exec(5)). It must not become this
+// process's terminal.
+type console struct{}
+
+func (console) Write(b []byte) (int, error) {
+	f, err := os.OpenFile("/dev/console", os.O_WRONLY|unix.O_NOCTTY, 0)
+	if err != nil {
+		return os.Stdout.Write(b)
 	}
-	fmt.Fprintf(console, "banger-agent: %s\n", text)
+	defer f.Close()
+	return f.Write(b)
 }
 
 func exists(path string) bool {

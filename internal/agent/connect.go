@@ -1,0 +1,123 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"syscall"
+
+	"banger/api"
+	"banger/internal/forward"
+	"banger/internal/fsx"
+	"banger/internal/stdio"
+)
+
+// connecting is a job that carries a connection which get makes.
+type connecting struct {
+	server *server
+	get    func(ctx context.Context) (net.Conn, error)
+	what   string // for errors
+}
+
+func (s *server) newConnect(e stdio.Endpoint) connecting {
+	get := func(ctx context.Context) (net.Conn, error) { return s.dial(ctx, e) }
+	return connecting{s, get, "connect to " + printed(e)}
+}
+
+// printed names an endpoint in messages.
+func printed(e stdio.Endpoint) string {
+	if host, port, err := net.SplitHostPort(e.Address); err == nil && host == "" {
+		return "port " + port
+	}
+	return e.Address
+}
+
+func (c connecting) run(ctx context.Context, m *stdio.Mux) stdio.Exit {
+	if !c.server.enter() {
+		return stdio.Exit{Error: api.Errorf(api.KindConflict, "the guest has %d connections open already", forward.MaxConnections)}
+	}
+	defer c.server.leave()
+	conn, err := c.get(ctx)
+	if err == nil {
+		err = forward.Join(ctx, conn, m.In(stdio.Stdin), m.Out(stdio.Stdout))
+	}
+	if err != nil {
+		return stdio.Exit{Error: connectError("cannot "+c.what+" in the guest", err), Errno: errno(err)}
+	}
+	return stdio.Exit{}
+}
+
+func (connecting) signal(int)            {}
+func (connecting) resize(uint16, uint16) {}
+
+// enter counts a connection, of which there is a limit: commands still have room
+// then.
+func (s *server) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.connections >= forward.MaxConnections {
+		return false
+	}
+	s.connections++
+	return true
+}
+
+func (s *server) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.connections--
+}
+
+// dial connects as a program in the guest would.
+func (s *server) dial(ctx context.Context, e stdio.Endpoint) (net.Conn, error) {
+	switch e.Network {
+	case stdio.Unix:
+		return fsx.DialUnix(ctx, s.inGuest(e.Address))
+	case stdio.TCP, stdio.UDP:
+		return forward.Dial(ctx, e)
+	}
+	return nil, api.Errorf(api.KindUnsupported, "there is no network %.20q", e.Network)
+}
+
+// errno is the number of the system's error in err, or 0.
+func errno(err error) int {
+	var number syscall.Errno
+	if errors.As(err, &number) {
+		return int(number)
+	}
+	return 0
+}
+
+// connectError says why there is no connection, or no more.
+func connectError(what string, err error) *api.Error {
+	var known *api.Error
+	if errors.As(err, &known) {
+		return known
+	}
+	kind := api.KindInternal
+	var dns *net.DNSError
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, fs.ErrNotExist), errors.As(err, &dns):
+		kind = api.KindNotFound
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
+		kind = api.KindTimeout
+	case errors.Is(err, fs.ErrPermission):
+		kind = api.KindDenied
+	}
+	return api.Errorf(kind, "%s: %w", what, short(err))
+}
+
+// short takes off what repeats the address.
+func short(err error) error {
+	var number syscall.Errno
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &number):
+		return number
+	case errors.As(err, &dns):
+		return errors.New(dns.Err)
+	}
+	return err
+}

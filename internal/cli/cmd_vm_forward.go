@@ -1,0 +1,227 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"banger/api"
+	"banger/client"
+	"banger/internal/forward"
+	"banger/internal/guest"
+	"banger/internal/stdio"
+
+	"github.com/spf13/cobra"
+)
+
+func newVMForward(a *app) *cobra.Command {
+	var reverse bool
+	cmd := &cobra.Command{
+		Use:   "forward NAME FORWARD...",
+		Short: "Forward ports into a running VM, or out of it, until Ctrl-C",
+		Long: `Forward ports into a running VM until Ctrl-C. A FORWARD is LISTEN:TARGET. LISTEN is
+[ADDRESS:]PORT of this host, or the path of a Unix socket to make; without an address
+it is the loopback, which other machines cannot reach, and port 0 is a free one.
+TARGET is [HOST:]PORT as the VM sees it, or a Unix socket in the VM. A suffix /udp
+forwards datagrams.
+
+With --reverse LISTEN is in the VM, and TARGET is of this host.
+
+Connections that are open outlive a restart or an update of the daemon. Where nobody
+listens at the target, a connection is reset, and that is said here.`,
+		Example: `  banger vm forward dev 8080:80
+  banger vm forward dev 0:5432 5353:53/udp
+  banger vm forward dev 8080:db.local:80
+  banger vm forward dev ./docker.sock:/run/docker.sock
+  banger vm forward --reverse dev 3000:3000`,
+		Args:              arguments(2, -1, "the name of a VM and what to forward"),
+		ValidArgsFunction: a.completeArgs(1, a.vmNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			specs, err := parseForwards(cmd, args[1:])
+			if err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			return a.forward(cmd.Context(), c, args[0], specs, reverse)
+		},
+	}
+	cmd.Flags().BoolVarP(&reverse, "reverse", "R", false, "listen in the VM, and lead to this host")
+	return cmd
+}
+
+// parseForwards reads all before anything is touched; the same place twice is refused.
+func parseForwards(cmd *cobra.Command, texts []string) ([]forward.Spec, error) {
+	var specs []forward.Spec
+	seen := map[stdio.Endpoint]string{}
+	for _, text := range texts {
+		s, err := forward.Parse(text)
+		if err != nil {
+			return nil, &usageError{err: err, command: cmd.CommandPath()}
+		}
+		if other, twice := seen[s.Listen]; twice && !strings.HasSuffix(s.Listen.Address, ":0") {
+			return nil, usagef(cmd, "cannot forward %s and %s: both listen on %s", other, text, s.Listen.Address)
+		}
+		seen[s.Listen] = text
+		specs = append(specs, s)
+	}
+	return specs, nil
+}
+
+// forwarder is a forward that listens.
+type forwarder struct {
+	line  string // what it prints of itself
+	serve func(ctx context.Context, failed func(error)) error
+	close func()
+}
+
+// forward forwards until ctx ends or the VM stops.
+func (a *app) forward(ctx context.Context, c *client.Client, ref string, specs []forward.Spec, reverse bool) error {
+	vm, err := c.ShowVM(ctx, ref)
+	if err != nil {
+		return err
+	}
+	g := c.Guest(vm.ID)
+	if _, err := g.Health(ctx); err != nil { // it has to run
+		return err
+	}
+	open := a.openForward
+	if reverse {
+		open = a.openReverse
+	}
+	var all []forwarder
+	for _, s := range specs {
+		f, err := open(ctx, g, vm.Name, s)
+		if err != nil {
+			for _, f := range all {
+				f.close()
+			}
+			return err
+		}
+		all = append(all, f)
+	}
+	for _, f := range all {
+		if _, err := fmt.Fprintln(a.out, f.line); err != nil {
+			return err
+		}
+	}
+	return a.serveForwards(ctx, c, vm, all)
+}
+
+// serveForwards returns nil once ctx has ended: that is how a forward ends well.
+func (a *app) serveForwards(ctx context.Context, c *client.Client, vm api.VM, all []forwarder) error {
+	serving, cancel := context.WithCancelCause(ctx)
+	var work sync.WaitGroup
+	for _, f := range all {
+		work.Go(func() {
+			if err := f.serve(serving, a.complaints(f.line)); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	work.Go(func() { cancel(awaitEnd(serving, c, vm)) })
+	<-serving.Done()
+	work.Wait()
+	if ctx.Err() != nil {
+		return nil
+	}
+	return context.Cause(serving)
+}
+
+// askAgain is the pause after a question that the daemon could not answer.
+const askAgain = time.Second
+
+// awaitEnd returns when the VM does not run any more, or ctx has ended.
+func awaitEnd(ctx context.Context, c *client.Client, vm api.VM) error {
+	for {
+		now, err := c.WaitVM(ctx, vm.ID)
+		switch {
+		case err == nil:
+			return api.Errorf(api.KindConflict, "VM %s has stopped", now.Name).WithHint("banger vm start %s", now.Name)
+		case api.KindOf(err) == api.KindNotFound:
+			return api.Errorf(api.KindNotFound, "VM %s was deleted", vm.Name)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(askAgain):
+		}
+	}
+}
+
+func (a *app) openForward(ctx context.Context, g *guest.Client, vm string, s forward.Spec) (forwarder, error) {
+	l, err := forward.Listen(ctx, s.Listen)
+	if err != nil {
+		return forwarder{}, forward.Refused(err, s.Listen, "")
+	}
+	if forward.Open(s.Listen) {
+		a.note("%s can be reached from other machines", l.Addr())
+	}
+	return forwarder{
+		line: fmt.Sprintf("%s leads to %s", withProtocol(l.Addr().String(), s.Listen.Network), targetIn(vm, s.To)),
+		serve: func(ctx context.Context, failed func(error)) error {
+			return g.Forward(ctx, l, s.To, failed)
+		},
+		close: func() { l.Close() },
+	}, nil
+}
+
+func (a *app) openReverse(ctx context.Context, g *guest.Client, vm string, s forward.Spec) (forwarder, error) {
+	r, err := g.Listen(ctx, s.Listen)
+	if err != nil {
+		return forwarder{}, err
+	}
+	to := s.To
+	if host, port, err := net.SplitHostPort(to.Address); err == nil && host == "" {
+		to.Address = net.JoinHostPort("localhost", port)
+	}
+	return forwarder{
+		line:  fmt.Sprintf("%s in %s leads to %s", withProtocol(r.Address, s.Listen.Network), vm, withProtocol(to.Address, to.Network)),
+		serve: func(ctx context.Context, failed func(error)) error { return r.Serve(ctx, s.To, failed) },
+		close: func() { r.Close() },
+	}, nil
+}
+
+func withProtocol(address, network string) string {
+	if network == stdio.UDP {
+		return address + "/udp"
+	}
+	return address
+}
+
+func targetIn(vm string, to stdio.Endpoint) string {
+	if host, port, err := net.SplitHostPort(to.Address); err == nil && host == "" && to.Network != stdio.Unix {
+		return "port " + withProtocol(port, to.Network) + " of " + vm
+	}
+	return withProtocol(to.Address, to.Network) + " in " + vm
+}
+
+// complainAgain is when the same complaint is made again.
+const complainAgain = 10 * time.Second
+
+// complaints says why connections broke, but not the same again and again.
+func (a *app) complaints(line string) func(error) {
+	where, _, _ := strings.Cut(line, " ")
+	var mu sync.Mutex
+	var last string
+	var at time.Time
+	return func(err error) {
+		var e *api.Error
+		if !errors.As(err, &e) {
+			return // the client itself broke its connection
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if e.Message == last && time.Since(at) < complainAgain {
+			return
+		}
+		last, at = e.Message, time.Now()
+		a.note("%s: %s", where, printable(e.Message))
+	}
+}

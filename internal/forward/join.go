@@ -1,0 +1,170 @@
+package forward
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"syscall"
+
+	"banger/internal/stdio"
+)
+
+// MaxConnections is how many connections one forward carries at once, and the agent
+// over all. More wait in the kernel's queue of the socket.
+const MaxConnections = 1000
+
+// Join moves what a connection brings to a session's stream out, and what comes on
+// its stream in to the connection, until both directions have ended: each by itself,
+// as TCP has it. When one fails, or ctx ends, the connection is reset, so that
+// nobody takes a part for the whole. It is closed when Join returns.
+func Join(ctx context.Context, conn net.Conn, in *stdio.In, out *stdio.Out) error {
+	stop := context.AfterFunc(ctx, func() { Abort(conn) })
+	defer stop()
+	ended := make(chan error, 2)
+	if isPackets(conn) {
+		// Datagrams have no half that could go on by itself.
+		go func() { ended <- errors.Join(fromPackets(out, conn), out.Close(), in.Close()) }()
+		go func() {
+			err := toPackets(conn, in)
+			conn.Close()
+			out.Abandon() // it may wait for a reader who is gone
+			ended <- err
+		}()
+	} else {
+		go func() { ended <- fromConn(out, conn) }()
+		go func() { ended <- toConn(conn, in) }()
+	}
+	err := <-ended
+	if err != nil {
+		Abort(conn)
+		_ = in.Close()
+		out.Abandon()
+	}
+	if second := <-ended; err == nil {
+		err = second
+	}
+	if err != nil {
+		Abort(conn)
+	}
+	conn.Close()
+	return err
+}
+
+// Abort closes a connection so that its other end learns that it broke: with a reset
+// (tcp(7), SO_LINGER of 0).
+func Abort(conn net.Conn) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	conn.Close()
+}
+
+func fromConn(out *stdio.Out, conn net.Conn) error {
+	if err := pump(out, conn); err != nil {
+		return err
+	}
+	return out.Close()
+}
+
+func toConn(conn net.Conn, in *stdio.In) error {
+	if err := pump(conn, in); err != nil {
+		return err
+	}
+	half, ok := conn.(interface{ CloseWrite() error })
+	if !ok {
+		return nil
+	}
+	err := half.CloseWrite()
+	if errors.Is(err, syscall.ENOTCONN) {
+		return nil // the other end has closed both halves
+	}
+	return err
+}
+
+// A connection at rest keeps a small buffer only: there may be a thousand.
+const (
+	smallBuffer = 2 << 10
+	largeBuffer = 32 << 10
+)
+
+// pump copies until the end of r.
+func pump(w io.Writer, r io.Reader) error {
+	small := make([]byte, smallBuffer)
+	for buf := small; ; {
+		n, err := r.Read(buf)
+		if _, err := w.Write(buf[:n]); err != nil {
+			return err
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		case n < smallBuffer:
+			buf = small
+		case n == len(buf) && len(buf) < largeBuffer:
+			buf = make([]byte, largeBuffer)
+		}
+	}
+}
+
+func isPackets(conn net.Conn) bool {
+	switch conn.(type) {
+	case *flow, *net.UDPConn:
+		return true
+	}
+	return false
+}
+
+// fromPackets writes each datagram behind its length of two bytes.
+func fromPackets(w io.Writer, conn net.Conn) error {
+	buf := make([]byte, 2+maxDatagram)
+	for {
+		n, err := conn.Read(buf[2:])
+		switch {
+		case errors.Is(err, syscall.ECONNREFUSED):
+			continue // the answer to a datagram: nobody listens (udp(7))
+		case errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed):
+			return nil
+		case err != nil:
+			return err
+		}
+		binary.BigEndian.PutUint16(buf, uint16(n))
+		if _, err := w.Write(buf[:2+n]); err != nil {
+			return unlessClosed(err)
+		}
+	}
+}
+
+// toPackets is the opposite. A datagram that cannot be sent is lost, as any may be.
+func toPackets(conn net.Conn, r io.Reader) error {
+	buf := make([]byte, smallBuffer)
+	for {
+		var length [2]byte
+		if _, err := io.ReadFull(r, length[:]); err != nil {
+			return unlessClosed(err)
+		}
+		n := int(binary.BigEndian.Uint16(length[:]))
+		if n > maxDatagram {
+			return errors.New("a datagram is too long")
+		}
+		if n > len(buf) {
+			buf = make([]byte, n)
+		}
+		if _, err := io.ReadFull(r, buf[:n]); err != nil {
+			return err
+		}
+		_, _ = conn.Write(buf[:n])
+	}
+}
+
+// unlessClosed is nil where err only says that this end has closed the stream, or
+// that the stream has ended.
+func unlessClosed(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) {
+		return nil
+	}
+	return err
+}

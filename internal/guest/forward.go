@@ -1,0 +1,209 @@
+package guest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+
+	"banger/api"
+	"banger/internal/forward"
+	"banger/internal/stdio"
+)
+
+// Connect carries a connection of this host to an endpoint in the guest, until both
+// directions have ended. Where the guest refuses, or anything breaks, conn is reset
+// and the error says why; the system's own error is in it where it is known.
+func (c *Client) Connect(ctx context.Context, conn net.Conn, to stdio.Endpoint) error {
+	return c.carry(ctx, conn, stdio.Open{Connect: &to})
+}
+
+// carry joins a connection to a session of the kinds Connect and Accept.
+func (c *Client) carry(ctx context.Context, conn net.Conn, open stdio.Open) error {
+	s, err := c.open(ctx, open)
+	if err != nil {
+		forward.Abort(conn)
+		return err
+	}
+	defer s.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-s.ended:
+			if s.err != nil {
+				cancel() // with what was not read yet: it is a part only
+			}
+		case <-ctx.Done():
+		}
+	}()
+	err = forward.Join(ctx, conn, s.mux.In(stdio.Stdout), s.mux.Out(stdio.Stdin))
+	if err == nil {
+		_, err = s.Wait(ctx)
+		return err
+	}
+	select {
+	case <-s.ended:
+		if s.err != nil {
+			return s.err
+		}
+	default:
+	}
+	return err
+}
+
+// Forward carries the connections that come in at l to an endpoint in the guest,
+// until l is closed or ctx ends; it closes l. failed hears of every connection that
+// broke.
+func (c *Client) Forward(ctx context.Context, l net.Listener, to stdio.Endpoint, failed func(error)) error {
+	return serve(ctx, l, func(conn net.Conn) {
+		if err := c.Connect(ctx, conn, to); err != nil && ctx.Err() == nil {
+			failed(err)
+		}
+	})
+}
+
+// serve carries connections, so many at once.
+func serve(ctx context.Context, l net.Listener, carry func(net.Conn)) error {
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	defer l.Close()
+	var work sync.WaitGroup
+	defer work.Wait()
+	room := make(chan struct{}, forward.MaxConnections)
+	for {
+		select {
+		case room <- struct{}{}:
+		case <-ctx.Done():
+			return nil
+		}
+		conn, err := forward.Accept(l)
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		case err != nil:
+			return err
+		}
+		work.Go(func() {
+			carry(conn)
+			<-room
+		})
+	}
+}
+
+// Reversed is a port in the guest that leads to this host.
+type Reversed struct {
+	Address string // where it listens
+	client  *Client
+	session *Session
+	told    *json.Decoder
+	id      string
+}
+
+// Listen has the agent listen in the guest.
+func (c *Client) Listen(ctx context.Context, at stdio.Endpoint) (*Reversed, error) {
+	r := &Reversed{client: c, id: rand.Text()}
+	var err error
+	if r.session, err = c.open(ctx, stdio.Open{Listen: &stdio.Listen{Endpoint: at, ID: r.id}}); err != nil {
+		return nil, err
+	}
+	r.told = json.NewDecoder(r.session.Stdout)
+	var first stdio.Taken
+	if err := r.told.Decode(&first); err != nil {
+		defer r.session.Close()
+		return nil, r.reason(ctx, err)
+	}
+	r.Address = first.Address
+	return r, nil
+}
+
+// reason says why the session has ended.
+func (r *Reversed) reason(ctx context.Context, err error) error {
+	if _, waited := r.session.Wait(ctx); waited != nil {
+		return waited
+	}
+	return api.Errorf(api.KindInternal, "the guest's agent does not listen any more: %w", err)
+}
+
+// Serve connects what comes in to an endpoint of this host, until ctx ends or the
+// agent does not listen any more. failed hears of every connection that broke.
+func (r *Reversed) Serve(ctx context.Context, to stdio.Endpoint, failed func(error)) error {
+	defer r.Close()
+	stop := context.AfterFunc(ctx, func() { r.session.cancel() })
+	defer stop()
+	var work sync.WaitGroup
+	defer work.Wait()
+	room := make(chan struct{}, forward.MaxConnections)
+	for {
+		var t stdio.Taken
+		if err := r.told.Decode(&t); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return r.reason(ctx, err)
+		}
+		select {
+		case room <- struct{}{}:
+		case <-ctx.Done():
+			return nil
+		}
+		work.Go(func() {
+			defer func() { <-room }()
+			if err := r.carry(ctx, t.Number, to); err != nil && ctx.Err() == nil {
+				failed(err)
+			}
+		})
+	}
+}
+
+// Close ends listening.
+func (r *Reversed) Close() error { return r.session.Close() }
+
+// carry takes one connection; what leads nowhere is reset in the guest.
+func (r *Reversed) carry(ctx context.Context, number int, to stdio.Endpoint) error {
+	open := stdio.Open{Accept: &stdio.Accept{ID: r.id, Number: number}}
+	conn, err := forward.Dial(ctx, to)
+	if err == nil {
+		return r.client.carry(ctx, conn, open)
+	}
+	open.Accept.Refuse = true
+	if s, openErr := r.client.open(ctx, open); openErr == nil {
+		_, _ = s.Wait(ctx)
+		s.Close()
+	}
+	return err
+}
+
+// Ports lists what listens in the guest.
+func (c *Client) Ports(ctx context.Context) ([]api.ListeningPort, error) {
+	s, err := c.open(ctx, stdio.Open{Ports: &stdio.Ports{}})
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	var list []api.ListeningPort
+	decodeErr := json.NewDecoder(io.LimitReader(s.Stdout, maxPorts)).Decode(&list)
+	if _, err := s.Wait(ctx); err != nil {
+		return nil, err
+	}
+	if decodeErr != nil {
+		return nil, api.Errorf(api.KindInternal, "cannot read the guest's list of ports: %w", decodeErr)
+	}
+	return list, nil
+}
+
+// maxPorts bounds a list of ports: the agent's longest has 10,000 of some 200 bytes.
+const maxPorts = 4 << 20
+
+// systemError is an error of the guest's system.
+type systemError struct {
+	said   *api.Error
+	number syscall.Errno
+}
+
+func (e *systemError) Error() string   { return e.said.Error() }
+func (e *systemError) Unwrap() []error { return []error{e.said, e.number} }

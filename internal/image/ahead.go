@@ -1,0 +1,116 @@
+package image
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"hash"
+	"io"
+)
+
+// ahead reads an uncompressed archive in a goroutine of its own, some pieces
+// ahead of who unpacks it, and computes its digest: decompressing and writing
+// files take about as long, and a machine has more than one processor.
+type ahead struct {
+	pieces chan piece
+	back   chan []byte // buffers to fill again
+	now    []byte
+	buffer []byte
+	err    error
+	sum    hash.Hash
+	n      int64
+	quit   chan struct{}
+}
+
+type piece struct {
+	data []byte
+	err  error
+}
+
+const (
+	aheadPieces = 4
+	aheadBytes  = 512 << 10
+)
+
+// newAhead starts to read r. check is asked after each piece with the number
+// of bytes so far.
+func newAhead(r io.Reader, check func(n int64) error) *ahead {
+	a := &ahead{pieces: make(chan piece, aheadPieces), back: make(chan []byte, aheadPieces), sum: sha256.New(), quit: make(chan struct{})}
+	for range aheadPieces {
+		a.back <- make([]byte, aheadBytes)
+	}
+	go a.run(r, check)
+	return a
+}
+
+func (a *ahead) run(r io.Reader, check func(int64) error) {
+	defer close(a.pieces)
+	for {
+		var buffer []byte
+		select {
+		case buffer = <-a.back:
+		case <-a.quit:
+			return
+		}
+		n, err := fill(r, buffer)
+		a.sum.Write(buffer[:n])
+		a.n += int64(n)
+		if bad := check(a.n); bad != nil {
+			err = bad
+		}
+		select {
+		case a.pieces <- piece{buffer[:n], err}:
+		case <-a.quit:
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// fill reads until p is full or nothing more comes. Unlike io.ReadFull, it does
+// not take a short last piece for a cut archive.
+func fill(r io.Reader, p []byte) (int, error) {
+	n := 0
+	for n < len(p) {
+		m, err := r.Read(p[n:])
+		n += m
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+func (a *ahead) Read(p []byte) (int, error) {
+	for len(a.now) == 0 {
+		if a.err != nil {
+			return 0, a.err
+		}
+		if a.buffer != nil {
+			a.back <- a.buffer
+		}
+		next, ok := <-a.pieces
+		if !ok {
+			a.err = io.EOF
+			return 0, a.err
+		}
+		a.now, a.buffer, a.err = next.data, next.data[:cap(next.data)], next.err
+	}
+	n := copy(p, a.now)
+	a.now = a.now[n:]
+	return n, nil
+}
+
+// close ends the reading, wherever it is.
+func (a *ahead) close() {
+	close(a.quit)
+	for range a.pieces {
+	}
+}
+
+// digest returns the digest of what was read, and its length. All must have
+// been read.
+func (a *ahead) digest() (string, int64) {
+	return "sha256:" + hex.EncodeToString(a.sum.Sum(nil)), a.n
+}

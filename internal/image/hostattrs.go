@@ -1,0 +1,108 @@
+package image
+
+import (
+	"archive/tar"
+	"errors"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+func times(h *tar.Header) []unix.Timespec {
+	t := unix.Timespec{Sec: h.ModTime.Unix(), Nsec: int64(h.ModTime.Nanosecond())}
+	return []unix.Timespec{t, t}
+}
+
+// owner counts files whose owner is beyond the ids that may be used.
+func (t *hostTree) owner(err error) error {
+	if err == unix.EINVAL {
+		t.s.Owners++
+		return nil
+	}
+	return err
+}
+
+// attr counts extended attributes that mean nothing here.
+func (t *hostTree) attr(err error) error {
+	if err != nil && err != unix.ENOSPC && err != unix.EDQUOT {
+		t.s.Attrs++
+		return nil
+	}
+	return err
+}
+
+// attrs are an entry's extended attributes.
+func attrs(h *tar.Header) func(yield func(string, []byte) bool) {
+	return func(yield func(string, []byte) bool) {
+		for key, value := range h.PAXRecords {
+			if attr, ok := strings.CutPrefix(key, "SCHILY.xattr."); ok && !yield(attr, []byte(value)) {
+				return
+			}
+		}
+	}
+}
+
+// set sets owner, mode, extended attributes and times of what is called base in
+// the directory that is held, in this order: a new owner clears the setuid bit
+// and capabilities. The high bits of h.Mode are those of chmod(2).
+func (t *hostTree) set(fd int, base string, h *tar.Header) error {
+	if err := t.owner(unix.Fchown(fd, h.Uid, h.Gid)); err != nil {
+		return err
+	}
+	if err := unix.Fchmod(fd, uint32(h.Mode)&0o7777); err != nil {
+		return err
+	}
+	for name, value := range attrs(h) {
+		if err := t.attr(unix.Fsetxattr(fd, name, value, 0)); err != nil {
+			return err
+		}
+	}
+	return t.setTimes(base, h)
+}
+
+func (t *hostTree) setTimes(base string, h *tar.Header) error {
+	return unix.UtimesNanoAt(t.fd, base, times(h), unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// setAt does the same for what is not opened: symbolic links, devices, fifos.
+// It is in the directory that is held, which was entered through no link.
+func (t *hostTree) setAt(h *tar.Header) error {
+	base := path.Base(h.Name)
+	if err := t.owner(unix.Fchownat(t.fd, base, h.Uid, h.Gid, unix.AT_SYMLINK_NOFOLLOW)); err != nil {
+		return err
+	}
+	if h.Typeflag != tar.TypeSymlink {
+		if err := unix.Fchmodat(t.fd, base, uint32(h.Mode)&0o7777, 0); err != nil {
+			return err
+		}
+	}
+	for name, value := range attrs(h) {
+		if err := t.attr(unix.Lsetxattr(path.Join(t.path, h.Name), name, value, 0)); err != nil {
+			return err
+		}
+	}
+	return t.setTimes(base, h)
+}
+
+// dropAttrs removes the extended attributes that an entry may set.
+func dropAttrs(fd int) error {
+	list := make([]byte, 64<<10) // XATTR_LIST_MAX of limits.h
+	n, err := unix.Flistxattr(fd, list)
+	if errors.Is(err, unix.ENOTSUP) {
+		return nil
+	}
+	if err != nil {
+		return os.NewSyscallError("listxattr", err)
+	}
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(list[:n]), "\x00"), "\x00") {
+		if !strings.HasPrefix(name, "user.") && !strings.HasPrefix(name, "system.") && name != "security.capability" {
+			continue
+		}
+		if err := unix.Fremovexattr(fd, name); err != nil && err != unix.ENODATA {
+			return os.NewSyscallError("removexattr", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,143 @@
+package image
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"banger/api"
+	"banger/internal/fsx"
+	"banger/internal/oci"
+)
+
+// importImage imports an image of layers. ok is false where files hold none.
+func (c *Cache) importImage(ctx context.Context, files fs.FS, req api.ImportImage, report api.Report) (api.Image, bool, error) {
+	img, ok, err := oci.Load(files, runtime.GOARCH)
+	if !ok || err != nil {
+		return api.Image{}, ok, err
+	}
+	if img.Ref == "" {
+		img.Ref = req.Path
+	}
+	image, err := c.addLayered(ctx, []string{req.Name}, img, report)
+	return image, true, err
+}
+
+// importCompressed imports a compressed archive. An image's files are read in
+// another order than they come in, so that it is decompressed to a file first;
+// a root file system is not.
+func (c *Cache) importCompressed(ctx context.Context, f *os.File, size int64, req api.ImportImage, report api.Report) (api.Image, error) {
+	if !looksLikeImage(io.NewSectionReader(f, 0, size)) {
+		return c.importRootfs(ctx, f, size, req, report)
+	}
+	return c.staged(ctx, func(dir string) (api.Image, error) {
+		plain, err := os.OpenFile(filepath.Join(dir, "archive"), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+		if err != nil {
+			return api.Image{}, fsx.DiskError("decompress", err)
+		}
+		defer plain.Close()
+		if err := c.decompressTo(ctx, plain, io.NewSectionReader(f, 0, size), size, report); err != nil {
+			return api.Image{}, err
+		}
+		if _, err := plain.Seek(0, io.SeekStart); err != nil {
+			return api.Image{}, fsx.DiskError("decompress", err)
+		}
+		files, err := oci.OpenTar(plain, plain)
+		if errors.Is(err, oci.ErrRootfs) {
+			return c.importRootfs(ctx, f, size, req, report)
+		}
+		if err != nil {
+			return api.Image{}, err
+		}
+		image, _, err := c.importImage(ctx, files, req, report)
+		return image, err
+	})
+}
+
+// looksLikeImage says whether an archive begins as an image's does.
+func looksLikeImage(r io.Reader) bool {
+	plain, err := decompress(r)
+	if err != nil {
+		return false
+	}
+	archive := tar.NewReader(plain)
+	for range 3 { // a global header and ./ may come first
+		h, err := archive.Next()
+		if err != nil {
+			return false
+		}
+		if oci.BeginsImage(h.Name) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *Cache) decompressTo(ctx context.Context, w io.Writer, in io.Reader, size int64, report api.Report) error {
+	count := &counter{r: in, report: func(n int64) {
+		report(api.Progress{Step: "image", Message: "decompressing", Done: n, Total: size, Unit: "bytes"})
+	}}
+	r, err := decompress(count)
+	if err != nil {
+		return api.Errorf(api.KindInvalid, "the archive is damaged: %w", err)
+	}
+	bounded := &boundedReader{r: r, check: func(out int64) error {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		return c.limits.check(count.n.Load(), out)
+	}}
+	source := &archiveReader{r: bounded}
+	_, err = io.Copy(w, source)
+	var known *api.Error
+	switch {
+	case errors.As(err, &known) || ctx.Err() != nil:
+		return err
+	case source.err != nil:
+		return api.Errorf(api.KindInvalid, "the archive is damaged or cut off: %w", source.err)
+	}
+	return fsx.DiskError("decompress", err)
+}
+
+// boundedReader asks check after each read.
+type boundedReader struct {
+	r     io.Reader
+	n     int64
+	check func(n int64) error
+}
+
+func (b *boundedReader) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	b.n += int64(n)
+	if bad := b.check(b.n); bad != nil {
+		return n, bad
+	}
+	return n, err
+}
+
+// importDir imports a directory: an OCI layout, or a root file system.
+func (c *Cache) importDir(ctx context.Context, req api.ImportImage, report api.Report) (api.Image, error) {
+	root, err := os.OpenRoot(req.Path) // links in it lead nowhere else
+	if err != nil {
+		return api.Image{}, api.Errorf(openKind(err), "cannot open it: %w", err)
+	}
+	defer root.Close()
+	if image, ok, err := c.importImage(ctx, root.FS(), req, report); ok {
+		return image, err
+	}
+	if entries, err := os.ReadDir(req.Path); err != nil || len(entries) == 0 {
+		return api.Image{}, api.Errorf(api.KindInvalid, "it is an empty directory, or one that cannot be read")
+	}
+	return c.staged(ctx, func(dir string) (api.Image, error) {
+		m := &meta{Source: req.Path}
+		if err := pack(ctx, req.Path, dir, m, report); err != nil {
+			return api.Image{}, err
+		}
+		return c.seal(ctx, dir, []string{req.Name}, m, report)
+	})
+}

@@ -1,0 +1,90 @@
+package image
+
+import (
+	"context"
+	"runtime"
+	"strings"
+
+	"banger/api"
+	"banger/internal/oci"
+)
+
+// addLayered makes an image of one that consists of layers, and names it. Where
+// the cache has an image of the same configuration, which names all layers,
+// that one only gets the names.
+func (c *Cache) addLayered(ctx context.Context, names []string, img oci.Image, report api.Report) (api.Image, error) {
+	if err := checkLayered(names, img); err != nil {
+		return api.Image{}, err
+	}
+	id := oci.Digest(img.RawConfig)
+	if made, ok, err := c.sameLayers(id, names); ok {
+		return made, err
+	}
+	err := c.flights.do(ctx, "layers "+id, report, func(ctx context.Context, report api.Report) error {
+		if _, ok, err := c.sameLayers(id, nil); ok {
+			return err // another has just made it
+		}
+		return c.makeLayered(ctx, id, img, report)
+	})
+	if err != nil {
+		return api.Image{}, err
+	}
+	made, ok, err := c.sameLayers(id, names)
+	if !ok {
+		return api.Image{}, api.Errorf(api.KindConflict, "the image was deleted while it was being made")
+	}
+	return made, err
+}
+
+// checkLayered refuses an image whose parts do not belong together.
+func checkLayered(names []string, img oci.Image) error {
+	for _, name := range names {
+		if err := checkName(name); err != nil {
+			return err
+		}
+	}
+	if err := img.Fits(runtime.GOARCH); err != nil {
+		return err
+	}
+	return img.Check()
+}
+
+// sameLayers finds the image of a configuration, and names it.
+func (c *Cache) sameLayers(id string, names []string) (api.Image, bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	images, err := c.list()
+	if err != nil {
+		return api.Image{}, true, err
+	}
+	for _, i := range images {
+		hex := strings.TrimPrefix(i.Digest, "sha256:")
+		if m, err := c.meta(hex); err == nil && m.ID == id {
+			named, err := c.name(hex, names)
+			return named, true, err
+		}
+	}
+	return api.Image{}, false, nil
+}
+
+// makeLayered unpacks the layers and packs what they make.
+func (c *Cache) makeLayered(ctx context.Context, id string, img oci.Image, report api.Report) error {
+	m := &meta{
+		Source: img.Ref, ID: id, Config: &img.Config, Reference: img.Ref, Manifest: img.ManifestDigest, History: img.History,
+	}
+	_, err := c.add(ctx, nil, m, report, func(root string) error {
+		s, err := unpackInto(ctx, root, unpackSpec{Layered: true, Limits: c.limits}, img.Layers, report)
+		if err != nil {
+			return err
+		}
+		for n, l := range img.Layers {
+			m.Layers = append(m.Layers, api.ImageLayer{Digest: l.Digest, DiffID: l.DiffID, SizeBytes: s.Layers[n]})
+		}
+		warn(s, report)
+		return nil
+	})
+	if err != nil {
+		return api.Errorf(api.KindOf(err), "cannot unpack the image: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,117 @@
+package image
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"banger/api"
+)
+
+// unpackSpec says what is to be unpacked.
+type unpackSpec struct {
+	// Layered makes the archives layers of an image: each may take away what the
+	// ones before have made.
+	Layered bool   `json:"layered,omitempty"`
+	Total   int64  `json:"total"` // bytes in all archives, for the progress; 0 where it is not known
+	Limits  limits `json:"limits"`
+	// DiffIDs are the archives' digests before compression, "" where unknown.
+	DiffIDs []string `json:"diff_ids"`
+}
+
+// runUnpack unpacks the archives that come as frames on standard input into the
+// directory args[0], as args[1] says.
+func runUnpack(_ context.Context, args []string, emit func(any)) error {
+	var spec unpackSpec
+	if err := json.Unmarshal([]byte(args[1]), &spec); err != nil {
+		return err
+	}
+	if err := enterTree(args[0]); err != nil {
+		return err
+	}
+	t, err := newHostTree("/")
+	if err != nil {
+		return err
+	}
+	s, err := spec.unpack(os.Stdin, t, func(p api.Progress) { emit(event{Progress: &p}) })
+	if err != nil {
+		return err
+	}
+	emit(event{Summary: &s})
+	return nil
+}
+
+// unpack unpacks what in holds, as frames, into t.
+func (spec unpackSpec) unpack(in io.Reader, t tree, report api.Report) (s summary, err error) {
+	if host, ok := t.(*hostTree); ok {
+		host.s = &s
+	}
+	u := unpacker{tree: t, limits: spec.Limits, s: &s}
+	stream := bufio.NewReaderSize(in, maxPiece)
+	var before int64
+	for i, want := range spec.DiffIDs {
+		c := &counter{r: &frameReader{r: stream}, report: func(done int64) {
+			report(api.Progress{Step: "image", Message: spec.message(i), Done: before + done, Total: spec.Total, Unit: "bytes"})
+		}}
+		if spec.Layered {
+			u.layer = newLayer()
+		}
+		got, err := u.archive(c)
+		if err == nil { // the blob's end tells that it was what it was said to be
+			_, err = io.Copy(io.Discard, c)
+		}
+		if err == nil && want != "" && got != want {
+			err = api.Errorf(api.KindInvalid, "it holds an archive of digest %s, not its diff id %s", got, want)
+		}
+		if err != nil {
+			return s, spec.named(i, err)
+		}
+		before += c.n.Load()
+	}
+	if s.Entries == 0 && !spec.Layered {
+		return s, api.Errorf(api.KindInvalid, "the archive is empty, or no tar archive")
+	}
+	if err := t.close(); err != nil {
+		return s, u.wrap(".", err)
+	}
+	s.NoShell = !t.exists("bin/sh")
+	return s, nil
+}
+
+func (spec unpackSpec) message(i int) string {
+	if !spec.Layered {
+		return "unpacking"
+	}
+	return fmt.Sprintf("unpacking layer %d of %d", i+1, len(spec.DiffIDs))
+}
+
+// named says in which layer an error is.
+func (spec unpackSpec) named(i int, err error) error {
+	if !spec.Layered {
+		return err
+	}
+	return api.Errorf(api.KindOf(err), "layer %d of %d: %w", i+1, len(spec.DiffIDs), err)
+}
+
+// counter reports how much was read, at most ten times a second.
+type counter struct {
+	r      io.Reader
+	report func(int64)
+	n      atomic.Int64
+	last   time.Time
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n.Add(int64(n))
+	if now := time.Now(); now.Sub(c.last) > 100*time.Millisecond {
+		c.last = now
+		c.report(c.n.Load())
+	}
+	return n, err
+}

@@ -1,0 +1,125 @@
+// Package imageconfig says what an image's configuration means for the commands
+// of a VM that was made from it.
+package imageconfig
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"banger/api"
+)
+
+// maxSize bounds what a VM takes over from its image: it goes with every stream
+// that is opened. Real configurations have a few kilobytes.
+const maxSize = 64 << 10
+
+// ForVM is what a VM keeps of its image's configuration, so that it stays what it
+// is whatever becomes of the image: all but the labels. A configuration that
+// cannot work is refused. nil is an image without one.
+func ForVM(image string, c *api.ImageConfig) (*api.ImageConfig, error) {
+	if c == nil {
+		return nil, nil
+	}
+	if err := check(c); err != nil {
+		return nil, api.Errorf(api.KindInvalid, "cannot use image %s: its configuration %w", image, err).
+			WithHint("have the image built anew; its file system alone can be exported, and imported as another image")
+	}
+	kept := *c
+	kept.Labels = nil
+	return &kept, nil
+}
+
+func check(c *api.ImageConfig) error {
+	words := slices.Concat(c.Env, c.Entrypoint, c.Cmd, c.ExposedPorts, []string{c.User, c.WorkingDir, c.StopSignal})
+	size := 0
+	for _, word := range words {
+		size += len(word) + 8 // as execve(2) counts, with a pointer
+		if strings.ContainsRune(word, 0) {
+			return fmt.Errorf("has a NUL character in %.60q", word)
+		}
+	}
+	if size > maxSize {
+		return fmt.Errorf("takes %d KiB: at most %d are possible", size>>10, maxSize>>10)
+	}
+	for _, v := range c.Env {
+		if name, _, ok := strings.Cut(v, "="); !ok || name == "" {
+			return fmt.Errorf("sets %.60q in Env, which is not NAME=value", v)
+		}
+	}
+	if c.WorkingDir != "" && !path.IsAbs(c.WorkingDir) {
+		return fmt.Errorf("has the WorkingDir %.60q, which is no absolute path", c.WorkingDir)
+	}
+	if _, err := signal(c.StopSignal); err != nil {
+		return fmt.Errorf("has the StopSignal %w", err)
+	}
+	return nil
+}
+
+// Complete adds to a command what the image says of all commands; the command's
+// own comes first.
+func Complete(c *api.ImageConfig, e api.Exec) api.Exec {
+	if c == nil {
+		return e
+	}
+	e.Env = slices.Concat(c.Env, e.Env) // the last of two with one name counts
+	e.User = cmp.Or(e.User, c.User)
+	if e.Dir == "" && c.WorkingDir != "" {
+		e.Dir, e.MakeDir = c.WorkingDir, true
+	}
+	return e
+}
+
+// Background is what runs in a VM without a client, and whether there is anything.
+func Background(c *api.ImageConfig, b *api.Background) (api.Exec, bool) {
+	if b == nil {
+		return api.Exec{}, false
+	}
+	e := Command(c, b.Entrypoint, api.Exec{Argv: b.Argv, Env: b.Env, Dir: b.Dir, User: b.User, Main: true})
+	return Complete(c, e), len(e.Argv) > 0
+}
+
+// CheckBackground refuses what a VM should not keep, or cannot run.
+func CheckBackground(b *api.Background) error {
+	if b == nil {
+		return nil
+	}
+	if err := check(&api.ImageConfig{Env: b.Env, Cmd: b.Argv, WorkingDir: b.Dir, User: b.User}); err != nil {
+		return api.Errorf(api.KindInvalid, "cannot run a command in the background: it %w", err)
+	}
+	return nil
+}
+
+// Command makes e, which has the arguments of a `vm run`, what is to run:
+// Entrypoint and Cmd, where arguments stand for Cmd, and a given entrypoint for
+// both. Where that leaves nothing, e stays a shell.
+func Command(c *api.ImageConfig, entrypoint *string, e api.Exec) api.Exec {
+	if c == nil {
+		c = &api.ImageConfig{}
+	}
+	first, rest := c.Entrypoint, c.Cmd
+	if entrypoint != nil {
+		first, rest = nil, nil
+		if *entrypoint != "" {
+			first = []string{*entrypoint}
+		}
+	}
+	images := len(first) > 0 || len(e.Argv) == 0
+	if len(e.Argv) > 0 {
+		rest = e.Argv
+	}
+	e.Argv = slices.Concat(first, rest)
+	if len(e.Argv) == 0 || !images {
+		return e
+	}
+	if e.Dir == "" && c.WorkingDir == "" && entrypoint == nil {
+		e.Dir = "/" // where a container starts it
+	}
+	e.StopSignal, _ = signal(c.StopSignal)
+	if e.StopSignal == 0 && !e.TTY { // a terminal hangs up, which shells want
+		e.StopSignal = sigterm
+	}
+	return e
+}

@@ -1,0 +1,88 @@
+package oci
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"banger/api"
+)
+
+// guestOS is what the kernels of guests run.
+const guestOS = "linux"
+
+// Fits refuses an image that was not made for guests of arch.
+func (i Image) Fits(arch string) error {
+	if (i.OS == "" || i.OS == guestOS) && (i.Arch == "" || i.Arch == arch) {
+		return nil
+	}
+	return misfit([]string{printable(i.OS + "/" + i.Arch)}, arch)
+}
+
+var plain = regexp.MustCompile(`^[A-Za-z0-9/._:-]{1,40}$`)
+
+// printable quotes what an image says, unless it is harmless.
+func printable(s string) string {
+	if plain.MatchString(s) {
+		return s
+	}
+	return fmt.Sprintf("%.40q", s)
+}
+
+func misfit(platforms []string, arch string) error {
+	return api.Errorf(api.KindUnsupported, "cannot use the image here: it is for %s, and this machine runs %s/%s",
+		strings.Join(platforms, ", "), guestOS, arch)
+}
+
+// Choose picks the manifest for arch out of an image's index.
+func Choose(index []byte, arch string) (v1.Descriptor, error) {
+	found, err := fitting(index, arch)
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	return found[0], nil
+}
+
+// fitting returns the manifests of an index that are for arch, or may be: at
+// least one.
+func fitting(raw []byte, arch string) ([]v1.Descriptor, error) {
+	index, err := v1.ParseIndexManifest(bytes.NewReader(raw))
+	if err != nil {
+		return nil, api.Errorf(api.KindInvalid, "cannot read the image's index: %w", err)
+	}
+	var found []v1.Descriptor
+	var others []string
+	for _, d := range index.Manifests {
+		switch {
+		case attestation(d):
+		case d.Platform == nil || fits(*d.Platform, arch):
+			found = append(found, d)
+		case len(others) < 20:
+			others = append(others, printable(d.Platform.String()))
+		}
+	}
+	if len(found) > 0 {
+		return found, nil
+	}
+	if len(others) == 0 {
+		return nil, api.Errorf(api.KindInvalid, "cannot use the image: its index is empty")
+	}
+	return nil, misfit(others, arch)
+}
+
+// attestation says whether a manifest is about an image and is none itself, as
+// BuildKit adds them
+// (https://github.com/moby/buildkit/blob/master/docs/attestations/attestation-storage.md).
+func attestation(d v1.Descriptor) bool {
+	return d.Annotations["vnd.docker.reference.type"] != "" || (d.Platform != nil && d.Platform.OS == "unknown")
+}
+
+// fits says whether a guest of arch runs what was made for p. The variants are
+// the least that every processor of the architecture is.
+func fits(p v1.Platform, arch string) bool {
+	least := map[string]string{"amd64": "v1", "arm64": "v8"}[arch]
+	return p.OS == guestOS && p.Architecture == arch && (p.Variant == "" || p.Variant == least)
+}

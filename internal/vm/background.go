@@ -1,0 +1,42 @@
+package vm
+
+import (
+	"context"
+
+	"banger/api"
+	"banger/internal/guest"
+	"banger/internal/imageconfig"
+)
+
+// startBackground starts what is to run in the guest without a client. At the
+// VM's first start it has to; later a VM that can be looked into is worth more
+// than none.
+func (s *Service) startBackground(ctx context.Context, e *entry, r *run, first bool, report api.Report) error {
+	v := s.get(e)
+	exec, any := imageconfig.Background(v.ImageConfig, v.Background)
+	if !any {
+		return nil
+	}
+	err := runMain(ctx, &guest.Client{Dial: r.open}, exec)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	err = api.Errorf(api.KindOf(err), "cannot run the command of VM %s: %w", v.Name, err)
+	if first {
+		return err
+	}
+	s.Logger.Warn("a command in the background did not start", "vm", v.ID, "error", err)
+	report(api.Progress{Step: "note", Message: err.Error()})
+	return nil
+}
+
+// runMain starts a guest's main command; the agent does so once for a boot.
+func runMain(ctx context.Context, c *guest.Client, exec api.Exec) error {
+	session, err := c.Exec(ctx, exec)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	_, err = session.Wait(ctx)
+	return err
+}

@@ -1,0 +1,58 @@
+package vm
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"banger/internal/agentproto"
+	"banger/internal/driver"
+)
+
+// deaf is a machine whose agent misses the first connections.
+type deaf struct {
+	driver.Machine
+	misses int
+	done   chan struct{}
+}
+
+func (d *deaf) Done() <-chan struct{} { return d.done }
+func (d *deaf) PID() int              { return 1 }
+
+func (d *deaf) DialGuest(ctx context.Context) (net.Conn, error) {
+	host, guest := net.Pipe()
+	d.misses--
+	go func() {
+		defer guest.Close()
+		if d.misses < 0 {
+			if session, _, err := agentproto.NewListener(guest, "a boot", "v1").Accept(); err == nil {
+				_, _ = io.Copy(io.Discard, session)
+			}
+			return
+		}
+		_, _ = io.Copy(io.Discard, guest)
+	}()
+	return host, nil
+}
+
+// TestLinkIsTriedAgain: a guest that does not answer a connection may answer the next.
+func TestLinkIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Options{Logger: slog.New(slog.DiscardHandler)})
+		m := &deaf{misses: 2, done: make(chan struct{})}
+		r := &run{machine: m, up: make(chan struct{}), changed: make(chan struct{})}
+		begin := time.Now()
+		s.links.Go(func() { s.keepLink(r) })
+		<-r.up
+		if took := time.Since(begin); took < 2*answerTime || took > 3*answerTime {
+			t.Errorf("there is a link after %s", took)
+		}
+		close(m.done)
+		s.links.Wait()
+		s.Close()
+	})
+}
