@@ -49,6 +49,9 @@ func loadModule(path string) error {
 	return nil
 }
 
+// modprobe is what the kernel runs to load a module (CONFIG_MODPROBE_PATH).
+const modprobe = "/sbin/modprobe"
+
 // libModules is where modprobe looks for modules.
 const libModules = "/lib/modules"
 
@@ -68,14 +71,15 @@ func takeModules() (*os.File, error) {
 }
 
 // mountModules mounts what takeModules took into the root, unless the image has
-// modules of this very kernel.
+// modules of this very kernel, or nothing to load any with: services that look for
+// modules would find some, and fail for want of a program.
 func mountModules(tree *os.File) error {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
 		return err
 	}
 	dir := filepath.Join(libModules, unix.ByteSliceToString(name.Release[:]))
-	if exists(filepath.Join(dir, "modules.dep")) {
+	if exists(filepath.Join(dir, "modules.dep")) || !exists(modprobe) {
 		return nil
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
