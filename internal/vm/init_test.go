@@ -56,3 +56,23 @@ func TestUnknownInitIsRefused(t *testing.T) {
 		t.Errorf("it left %v, %v", all, err)
 	}
 }
+
+// TestTheCommandThatBootsIsNoCommand: a VM of an image whose command is an init has
+// nothing else to run.
+func TestTheCommandThatBootsIsNoCommand(t *testing.T) {
+	img := api.Image{Digest: digest, Config: &api.ImageConfig{Env: []string{"A=b"}, Cmd: []string{"/sbin/init"}}}
+	for wanted, command := range map[string]int{api.InitAuto: 0, api.InitSystemd: 0, api.InitAgent: 1} {
+		v := api.VM{Init: wanted, DiskBytes: mib}
+		if err := useImage(&v, img); err != nil {
+			t.Fatal(err)
+		}
+		if len(v.ImageConfig.Cmd) != command || len(v.ImageConfig.Env) != 1 || len(img.Config.Cmd) != 1 {
+			t.Errorf("%s: %s with %+v", wanted, v.Init, v.ImageConfig)
+		}
+	}
+	img.Config = &api.ImageConfig{Cmd: []string{"serve"}, Labels: map[string]string{InitLabel: "systemd"}}
+	v := api.VM{Init: api.InitAuto, DiskBytes: mib}
+	if err := useImage(&v, img); err != nil || v.Init != api.InitSystemd || len(v.ImageConfig.Cmd) != 1 {
+		t.Errorf("%s with %+v, %v", v.Init, v.ImageConfig, err)
+	}
+}

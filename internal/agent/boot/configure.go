@@ -23,7 +23,7 @@ func configure(boot agentproto.Boot) []error {
 	if boot.DNS.IsValid() {
 		errs = append(errs, writeResolver("/", "nameserver "+boot.DNS.String()+"\n"))
 	}
-	if boot.Init != "" && boot.Address.IsValid() {
+	if boot.Init != "" {
 		errs = append(errs, tellInit("/", boot))
 	}
 	var failed []error
@@ -35,18 +35,25 @@ func configure(boot agentproto.Boot) []error {
 	return failed
 }
 
-// tellInit tells what in an image may configure the network that this is done.
-// Neither file is read by anything else, and both are below /run, so that an image
-// that is taken of this guest does not have them.
+// tellInit tells the image's init what the agent has done already. All of it is below
+// /run, so that an image that is taken of this guest does not have it.
 func tellInit(root string, boot agentproto.Boot) error {
-	for path, text := range map[string]string{
+	// udev has the modules' indexes open until late: what unmounts them is the very
+	// end (systemd.mount(5), DefaultDependencies=), not a unit that fails.
+	const late = "[Unit]\nDefaultDependencies=no\n"
+	files := map[string]string{
+		"run/systemd/system/lib-modules-.mount.d/banger.conf":     late,
+		"run/systemd/system/usr-lib-modules-.mount.d/banger.conf": late,
+	}
+	if boot.Address.IsValid() {
 		// What ifup(8) remembers: `auto eth0` is up already, and no DHCP begins.
-		"run/network/ifstate": interfaceName + "=" + interfaceName + "\n",
+		files["run/network/ifstate"] = interfaceName + "=" + interfaceName + "\n"
 		// The first file that matches an interface counts (systemd.network(5)). The
 		// same addresses again make networkd, what waits for it to be online, and
 		// resolved know what the agent knows.
-		"run/systemd/network/00-banger.network": networkFile(boot),
-	} {
+		files["run/systemd/network/00-banger.network"] = networkFile(boot)
+	}
+	for path, text := range files {
 		path = filepath.Join(root, path)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
