@@ -109,6 +109,11 @@ func (f *fakeVMs) Rename(_ context.Context, ref, name string) (api.VM, error) {
 	vm.Name = name
 	return vm, f.find(ref)
 }
+func (f *fakeVMs) Publish(_ context.Context, ref string, req api.PublishVM) (api.VM, error) {
+	vm := fox
+	vm.Publish = req.Add
+	return vm, f.find(ref)
+}
 func (f *fakeVMs) Wait(ctx context.Context, ref string) (api.VM, error) {
 	if err := f.find(ref); err != nil {
 		return api.VM{}, err
@@ -140,6 +145,10 @@ func (f fakeImages) List(context.Context) ([]api.Image, error) { return nil, nil
 func (f fakeImages) Show(_ context.Context, ref string) (api.Image, error) {
 	return api.Image{Names: []string{ref}}, nil
 }
+func (f fakeImages) Tag(_ context.Context, req api.TagImage) (api.Image, error) {
+	return api.Image{Names: []string{req.Image, req.Name}}, nil
+}
+func (f fakeImages) History(context.Context, string) ([]api.ImageHistory, error) { return nil, nil }
 func (f fakeImages) Delete(_ context.Context, ref string) error {
 	if ref == "used" {
 		return api.Errorf(api.KindConflict, "cannot delete image used: fox uses it")

@@ -23,6 +23,8 @@ type VMs interface {
 	Delete(ctx context.Context, ref string, force bool) (*op.Op, error)
 	Prune(ctx context.Context) (*op.Op, error)
 	Rename(ctx context.Context, ref, name string) (api.VM, error)
+	// Publish changes which ports are published.
+	Publish(ctx context.Context, ref string, req api.PublishVM) (api.VM, error)
 	// Wait returns once the VM no longer runs.
 	Wait(ctx context.Context, ref string) (api.VM, error)
 	// ConsolePath names the file that holds what the guest's console said. done
@@ -45,6 +47,9 @@ type Images interface {
 	Show(ctx context.Context, ref string) (api.Image, error)
 	Pull(ctx context.Context, req api.PullImage) (*op.Op, error)
 	Import(ctx context.Context, req api.ImportImage) (*op.Op, error)
+	Tag(ctx context.Context, req api.TagImage) (api.Image, error)
+	// History returns how an image was built, the newest step first.
+	History(ctx context.Context, ref string) ([]api.ImageHistory, error)
 	Delete(ctx context.Context, ref string) error
 	Prune(ctx context.Context) (*op.Op, error)
 }

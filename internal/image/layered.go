@@ -80,6 +80,7 @@ func (c *Cache) makeLayered(ctx context.Context, id string, img oci.Image, repor
 		for n, l := range img.Layers {
 			m.Layers = append(m.Layers, api.ImageLayer{Digest: l.Digest, DiffID: l.DiffID, SizeBytes: s.Layers[n]})
 		}
+		m.sizeHistory()
 		warn(s, report)
 		return nil
 	})

@@ -58,6 +58,10 @@ type Open struct {
 	Listen  *Listen   `json:"listen,omitempty"`  // standard output tells of connections, each a Taken as JSON
 	Accept  *Accept   `json:"accept,omitempty"`  // the streams are a connection that Listen told of
 	Ports   *Ports    `json:"ports,omitempty"`   // standard output is a list of api.ListeningPort as JSON
+	// The two ends of package filecopy's conversation: what comes on standard input
+	// is made in the directory Path, or Path is sent on standard output.
+	CopyIn  *Copy `json:"copy_in,omitempty"`
+	CopyOut *Copy `json:"copy_out,omitempty"`
 }
 
 // SSH is what the guest's SSH server has to know.
@@ -68,7 +72,9 @@ type SSH struct {
 
 // Copy names what to copy.
 type Copy struct {
-	Path string `json:"path"`
+	Path    string `json:"path"`
+	Name    string `json:"name,omitempty"`    // what it is to be called: copy_in and copy_out
+	Archive bool   `json:"archive,omitempty"` // owners are kept: copy_in
 }
 
 // Exit is how a session ended.

@@ -233,6 +233,7 @@ func (s *Service) ended(e *entry, r *run) {
 	state, id := e.vm.State, e.vm.ID
 	s.mu.Unlock()
 	s.releaseHost(context.WithoutCancel(s.ctx), id)
+	s.closePorts(context.WithoutCancel(s.ctx), id)
 	if state == api.StateRunning || state == api.StatePaused {
 		s.note(context.WithoutCancel(s.ctx), e, func(v *api.VM) {
 			v.State, v.Reason, v.StoppedAt, v.BootID = after, why, &now, ""

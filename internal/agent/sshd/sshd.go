@@ -16,8 +16,6 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
-
-	"banger/api"
 )
 
 const (
@@ -98,13 +96,17 @@ func Serve(ctx context.Context, conn net.Conn, key ed25519.PrivateKey, guest Gue
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	s := &server{guest: guest, listeners: map[string]io.Closer{}}
-	config, err := s.config(key)
+	refused := false
+	config, err := s.config(key, &refused)
 	if err != nil {
 		return err
 	}
 	late := time.AfterFunc(loginGrace, func() { conn.Close() })
 	client, channels, requests, err := ssh.NewServerConn(conn, config)
 	late.Stop()
+	if refused { // the client was told
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("no client logged in: %w", err)
 	}
@@ -125,7 +127,7 @@ func Serve(ctx context.Context, conn net.Conn, key ed25519.PrivateKey, guest Gue
 }
 
 // config lets everyone in who names a user of the guest.
-func (s *server) config(key ed25519.PrivateKey) (*ssh.ServerConfig, error) {
+func (s *server) config(key ed25519.PrivateKey, refused *bool) (*ssh.ServerConfig, error) {
 	signer, err := ssh.NewSignerFromSigner(key)
 	if err != nil {
 		return nil, err
@@ -136,7 +138,8 @@ func (s *server) config(key ed25519.PrivateKey) (*ssh.ServerConfig, error) {
 		NoClientAuthCallback: func(meta ssh.ConnMetadata) (*ssh.Permissions, error) {
 			user, err := s.guest.Login(meta.User())
 			if err != nil {
-				return nil, &ssh.BannerError{Err: err, Message: banner(err)}
+				*refused = true
+				return nil, &ssh.BannerError{Err: err, Message: "banger: " + err.Error() + "\n"}
 			}
 			s.user = user
 			return nil, nil
@@ -144,16 +147,6 @@ func (s *server) config(key ed25519.PrivateKey) (*ssh.ServerConfig, error) {
 	}
 	config.AddHostKey(signer)
 	return config, nil
-}
-
-// banner is what ssh shows before it says that permission was denied.
-func banner(err error) string {
-	e := api.AsError(err)
-	text := "banger: " + e.Message + "\n"
-	if e.Hint != "" {
-		text += "  try: " + e.Hint + "\n"
-	}
-	return text
 }
 
 // open serves a channel that the client wishes to open.
