@@ -105,9 +105,9 @@ var known = map[string][]string{
 	"internal/oci/registry":     {"internal/oci", "internal/oci/blobs"},
 	"internal/oci/registrytest": {"internal/oci"},
 	"internal/flight":           {},
-	"internal/kernel": {"internal/apt"},
-	"internal/apt":    {},
-	"internal/userns": {},
+	"internal/kernel":           {"internal/apt"},
+	"internal/apt":              {},
+	"internal/userns":           {},
 
 	"internal/guest":      {"internal/agentproto", "internal/forward", "internal/stream", "internal/stdio", "internal/filecopy"},
 	"internal/sshconfig":  {},
