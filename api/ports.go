@@ -23,6 +23,12 @@ func (p PublishedPort) String() string {
 	return text
 }
 
+// PublishVM changes which ports of a VM are published.
+type PublishVM struct {
+	Add    []PublishedPort `json:"add,omitempty"`
+	Remove []PublishedPort `json:"remove,omitempty"` // as the VM has them
+}
+
 // ListeningPort is a port in a guest on which a program listens.
 type ListeningPort struct {
 	Protocol string `json:"protocol"` // tcp or udp

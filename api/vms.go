@@ -48,6 +48,9 @@ type VM struct {
 
 	// Background runs in the guest after each start; nil for nothing.
 	Background *Background `json:"background,omitempty"`
+	// Publish are the ports of the host that lead into the VM while it runs.
+	Publish []PublishedPort `json:"publish,omitempty"`
+
 	// AutoRemove deletes the VM when it stops (vm run --rm).
 	AutoRemove bool `json:"auto_remove,omitempty"`
 
@@ -103,6 +106,8 @@ type CreateVM struct {
 	// Background is to run in the guest after each start, where it or the image names
 	// a command.
 	Background *Background `json:"background,omitempty"`
+	// Publish are ports of the host that are to lead into the VM while it runs.
+	Publish []PublishedPort `json:"publish,omitempty"`
 	// Start also starts it; the operation then ends when the guest answers.
 	Start bool `json:"start,omitempty"`
 }

@@ -73,6 +73,13 @@ func (c *Client) RenameVM(ctx context.Context, ref, name string) (api.VM, error)
 	return vm, err
 }
 
+// PublishVM changes which ports of a VM are published.
+func (c *Client) PublishVM(ctx context.Context, ref string, req api.PublishVM) (api.VM, error) {
+	var vm api.VM
+	err := c.do(ctx, http.MethodPost, vmPath(ref)+"/publish", req, &vm)
+	return vm, err
+}
+
 // WaitVM waits until a VM does not run, through restarts of the daemon.
 func (c *Client) WaitVM(ctx context.Context, ref string) (api.VM, error) {
 	var vm api.VM

@@ -5,7 +5,11 @@ import (
 	"os"
 
 	bootup "banger/internal/agent/boot"
+	"banger/internal/agent/sshd"
 	"banger/internal/buildinfo"
 )
 
-func main() { os.Exit(bootup.Main(buildinfo.Get().Version)) }
+func main() {
+	sshd.SFTPMain()
+	os.Exit(bootup.Main(buildinfo.Get().Version))
+}

@@ -3,52 +3,74 @@ package agent
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"banger/api"
+	"banger/internal/filecopy"
 	"banger/internal/stdio"
-	"banger/internal/tarcopy"
 )
 
-// copying is a job that moves a tar stream, or looks at a path for one that does.
+// copying is a job that moves files, or looks at a path for one that does.
 type copying struct {
 	verb string
 	path string // as the client names it
-	work func(m *stdio.Mux, warn func(path, what string)) (*stdio.Stat, error)
+	work func(ctx context.Context, m *stdio.Mux) (*stdio.Stat, error)
 }
 
+// newPut unpacks a tar stream, whose owners are kept as tar does for root.
 func (s *server) newPut(c stdio.Copy) copying {
-	return copying{"copy to", c.Path, func(m *stdio.Mux, warn func(string, string)) (*stdio.Stat, error) {
-		return nil, tarcopy.Unpack(m.In(stdio.Stdin), s.inGuest(c.Path), warn)
+	return copying{"copy to", c.Path, func(ctx context.Context, m *stdio.Mux) (*stdio.Stat, error) {
+		return nil, filecopy.UnpackTar(ctx, m.In(stdio.Stdin), s.inGuest(c.Path), target(m, true))
 	}}
 }
 
 func (s *server) newGet(c stdio.Copy) copying {
-	return copying{"copy", c.Path, func(m *stdio.Mux, warn func(string, string)) (*stdio.Stat, error) {
+	return copying{"copy", c.Path, func(_ context.Context, m *stdio.Mux) (*stdio.Stat, error) {
 		path := s.inGuest(c.Path)
 		name := filepath.Base(path)
 		if name == "/" {
 			name = "."
 		}
-		return nil, tarcopy.Pack(m.Out(stdio.Stdout), path, name, warn)
+		return nil, filecopy.PackTar(m.Out(stdio.Stdout), path, name, warner(m))
+	}}
+}
+
+func (s *server) newCopyIn(sess *session, c stdio.Copy) copying {
+	return copying{"copy to", c.Path, func(_ context.Context, m *stdio.Mux) (*stdio.Stat, error) {
+		s.endOrphans(sess, c)
+		return nil, filecopy.Receive(m.In(stdio.Stdin), m.Out(stdio.Stdout), s.inGuest(c.Path), c.Name, target(m, c.Archive), nil)
+	}}
+}
+
+func (s *server) newCopyOut(c stdio.Copy) copying {
+	return copying{"copy", c.Path, func(ctx context.Context, m *stdio.Mux) (*stdio.Stat, error) {
+		return nil, filecopy.Send(ctx, m.In(stdio.Stdin), m.Out(stdio.Stdout), s.inGuest(c.Path), c.Name, nil)
 	}}
 }
 
 func (s *server) newStat(c stdio.Copy) copying {
-	return copying{"look at", c.Path, func(*stdio.Mux, func(string, string)) (*stdio.Stat, error) {
+	return copying{"look at", c.Path, func(context.Context, *stdio.Mux) (*stdio.Stat, error) {
 		path := s.inGuest(c.Path)
 		info, err := os.Stat(path)
 		if err != nil {
-			return nil, err
+			return nil, cause(err)
 		}
 		return &stdio.Stat{Name: filepath.Base(path), Mode: uint32(info.Mode()), Size: info.Size(), IsDir: info.IsDir()}, nil
 	}}
+}
+
+// target is how files are made in the guest: its own links, such as /lib, lead
+// where they lead.
+func target(m *stdio.Mux, archive bool) filecopy.Options {
+	return filecopy.Options{Archive: archive, FollowLinks: true, Warn: warner(m)}
+}
+
+func warner(m *stdio.Mux) func(name, what string) {
+	return func(name, what string) {
+		fmt.Fprintf(m.Out(stdio.Stderr), "banger: %s %s\n", filecopy.Quote(name), what)
+	}
 }
 
 // inGuest resolves a client's path: relative ones begin at the home directory.
@@ -59,11 +81,30 @@ func (s *server) inGuest(path string) string {
 	return filepath.Join(cmp.Or(s.Root, "/"), path)
 }
 
+// endOrphans ends earlier copies to the same place whose clients are away: a client
+// that was killed and started again goes on where the earlier one came to.
+func (s *server) endOrphans(sess *session, c stdio.Copy) {
+	s.mu.Lock()
+	var ended []*session
+	for _, other := range s.sessions {
+		if into := other.open.CopyIn; other != sess && into != nil && into.Path == c.Path && into.Name == c.Name && other.away {
+			other.hangUp(api.Errorf(api.KindConflict, "another copy to the same place has begun"))
+			ended = append(ended, other)
+		}
+	}
+	s.mu.Unlock()
+	for _, other := range ended {
+		select {
+		case <-other.ended:
+		case <-sess.ctx.Done():
+			return
+		}
+	}
+}
+
 func (c copying) run(ctx context.Context, m *stdio.Mux) stdio.Exit {
 	// A pipe that is reset ends reads and writes; nothing else here can block.
-	stat, err := c.work(m, func(path, what string) {
-		fmt.Fprintf(m.Out(stdio.Stderr), "banger: %s is %s: skipped\n", path, what)
-	})
+	stat, err := c.work(ctx, m)
 	if err != nil {
 		return stdio.Exit{Error: c.explain(err)}
 	}
@@ -71,19 +112,15 @@ func (c copying) run(ctx context.Context, m *stdio.Mux) stdio.Exit {
 }
 
 func (c copying) explain(err error) *api.Error {
-	kind := api.KindInternal
-	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return api.Errorf(api.KindNoSpace, "cannot %s %s in the guest: its disk is full: %w", c.verb, c.path, err).
-			WithHint("remove files in the guest, or create a VM with a larger --disk")
-	case errors.Is(err, fs.ErrNotExist):
-		return api.Errorf(api.KindNotFound, "cannot %s %s in the guest: no such file or directory", c.verb, c.path)
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		kind = api.KindDenied
-	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, io.ErrUnexpectedEOF):
-		kind = api.KindInvalid
+	switch kind := filecopy.KindOf(err); kind {
+	case api.KindNoSpace:
+		return api.Errorf(kind, "cannot %s %s in the guest: its disk is full: %w", c.verb, c.path, err).
+			WithHint("remove files in the guest, or create a VM with a larger --disk; a large file goes on where it stopped")
+	case api.KindNotFound:
+		return api.Errorf(kind, "cannot %s %s in the guest: no such file or directory", c.verb, c.path)
+	default:
+		return api.Errorf(kind, "cannot %s %s in the guest: %w", c.verb, c.path, err)
 	}
-	return api.Errorf(kind, "cannot %s %s in the guest: %w", c.verb, c.path, err)
 }
 
 func (copying) signal(int)            {}

@@ -32,6 +32,9 @@ const (
 type command struct {
 	server *server
 	exec   api.Exec
+	// resolve finds the program, and prepare, where not nil, its terminal.
+	resolve func(api.Exec) (*program, error)
+	prepare func(p *program, tty *os.File) error
 
 	mu      sync.Mutex
 	child   *Child
@@ -41,29 +44,35 @@ type command struct {
 }
 
 func (s *server) newCommand(exec api.Exec) *command {
-	return &command{server: s, exec: exec, size: unix.Winsize{Row: exec.Rows, Col: exec.Cols}}
+	return &command{server: s, exec: exec, resolve: s.resolve, size: unix.Winsize{Row: exec.Rows, Col: exec.Cols}}
+}
+
+// streams are the client's ends of a command's standard streams.
+type streams struct {
+	in       io.ReadCloser
+	out, err io.WriteCloser
 }
 
 // run runs the program to its end.
 func (c *command) run(ctx context.Context, m *stdio.Mux) stdio.Exit {
-	program, err := c.server.resolve(c.exec)
+	return c.runOn(ctx, streams{m.In(stdio.Stdin), m.Out(stdio.Stdout), m.Out(stdio.Stderr)})
+}
+
+func (c *command) runOn(ctx context.Context, s streams) stdio.Exit {
+	program, err := c.resolve(c.exec)
+	var p *process
+	if err == nil {
+		p, err = c.start(program)
+	}
 	var status statusError
 	if errors.As(err, &status) {
-		fmt.Fprintf(m.Out(stdio.Stderr), "banger: %s\n", status.text)
+		fmt.Fprintf(s.err, "banger: %s\n", status.text)
 		return stdio.Exit{Code: status.code}
 	}
 	if err != nil {
 		return stdio.Exit{Error: api.AsError(err)}
 	}
-	p, err := c.start(program)
-	if errors.As(err, &status) {
-		fmt.Fprintf(m.Out(stdio.Stderr), "banger: %s\n", status.text)
-		return stdio.Exit{Code: status.code}
-	}
-	if err != nil {
-		return stdio.Exit{Error: api.AsError(err)}
-	}
-	return c.follow(ctx, p, m.In(stdio.Stdin), func(id int) io.WriteCloser { return m.Out(id) })
+	return c.follow(ctx, p, s)
 }
 
 // process is a running command and our ends of its streams.
@@ -75,7 +84,7 @@ type process struct {
 
 func (c *command) start(program *program) (*process, error) {
 	p := &process{outs: map[int]*os.File{}}
-	attr := &syscall.ProcAttr{Dir: program.dir, Env: program.env,
+	attr := &syscall.ProcAttr{Dir: program.dir,
 		Sys: &syscall.SysProcAttr{Setsid: true, Credential: program.credential}}
 	var theirs []*os.File
 	var err error
@@ -90,7 +99,11 @@ func (c *command) start(program *program) (*process, error) {
 		err = errors.Join(err, unix.SetNonblock(int(f.Fd()), false), program.own(f))
 		attr.Files = append(attr.Files, f.Fd())
 	}
+	if err == nil && c.exec.TTY && c.prepare != nil {
+		err = c.prepare(program, theirs[0])
+	}
 	if err == nil {
+		attr.Env = program.env
 		p.child, err = c.server.Reaper.Start(program.path, program.argv, attr)
 	}
 	for _, f := range theirs {
@@ -176,13 +189,17 @@ func (p *process) close() {
 }
 
 // follow carries the streams of a running command and returns how it ended.
-func (c *command) follow(ctx context.Context, p *process, in io.ReadCloser, out func(id int) io.WriteCloser) stdio.Exit {
+func (c *command) follow(ctx context.Context, p *process, s streams) stdio.Exit {
 	stop := context.AfterFunc(ctx, func() { p.hangUp(c.stopSignal()) })
 	defer stop()
 	var inputs, outputs sync.WaitGroup
-	inputs.Go(func() { c.feed(p.stdin, in) })
+	inputs.Go(func() { c.feed(p.stdin, s.in) })
 	for id, file := range p.outs {
-		outputs.Go(func() { drain(file, out(id)) })
+		out := s.out
+		if id == stdio.Stderr {
+			out = s.err
+		}
+		outputs.Go(func() { drain(file, out) })
 	}
 	<-p.child.Done()
 	for _, file := range p.outs {
@@ -193,7 +210,7 @@ func (c *command) follow(ctx context.Context, p *process, in io.ReadCloser, out 
 	c.tty = nil
 	c.mu.Unlock()
 	p.close()
-	in.Close()
+	s.in.Close()
 	inputs.Wait()
 	return exitOf(p.child.Status())
 }

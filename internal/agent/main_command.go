@@ -42,7 +42,7 @@ func (c mainCommand) run(context.Context, *stdio.Mux) stdio.Exit {
 	s.hasMain = true
 	s.work.Go(func() {
 		nothing := io.NopCloser(strings.NewReader(""))
-		exit := c.follow(s.ctx, p, nothing, func(int) io.WriteCloser { return consoleStream{s.Console} })
+		exit := c.follow(s.ctx, p, streams{nothing, consoleStream{s.Console}, consoleStream{s.Console}})
 		fmt.Fprintf(s.Console, "banger-agent: %s ended with status %d\n", oneLine(filepath.Base(program.path)), exit.Code)
 	})
 	return stdio.Exit{}

@@ -37,6 +37,17 @@ func (e statusError) Error() string { return e.text }
 
 // resolve decides what an api.Exec means in this guest.
 func (s *server) resolve(exec api.Exec) (*program, error) {
+	return s.resolveAs(exec, func(p *program, a account) (err error) {
+		if len(p.argv) == 0 {
+			return loginShell(p, a.shell, "/bin/sh")
+		}
+		p.path, err = lookup(p.argv[0], p.dir, lastValue(p.env, "PATH"))
+		return err
+	})
+}
+
+// resolveAs decides for whom, with what and where a program runs; find says which.
+func (s *server) resolveAs(exec api.Exec, find func(*program, account) error) (*program, error) {
 	account, err := s.account(exec.User)
 	if err != nil {
 		return nil, err
@@ -49,11 +60,7 @@ func (s *server) resolve(exec api.Exec) (*program, error) {
 	if p.dir, err = s.directory(account, exec); err != nil {
 		return nil, err
 	}
-	if len(p.argv) == 0 {
-		return p, loginShell(p, account.shell, "/bin/sh")
-	}
-	p.path, err = lookup(p.argv[0], p.dir, lastValue(p.env, "PATH"))
-	return p, err
+	return p, find(p, account)
 }
 
 func environment(a account, exec api.Exec) []string {

@@ -39,8 +39,12 @@ type session struct {
 	ctx    context.Context // ends when the client is gone for good
 	hangUp context.CancelCauseFunc
 
+	ended chan struct{} // closed when nothing of it is left
+
 	// guarded by server.mu
-	attached uint32 // number of the newest attachment, from 1 up
+	open     stdio.Open // what it is, once that is known
+	attached uint32     // number of the newest attachment, from 1 up
+	away     bool       // no connection of its client is there
 	expiry   *time.Timer
 }
 
@@ -60,6 +64,7 @@ func (s *server) serveStream(mux *agentproto.Mux, channel net.Conn) {
 		return
 	}
 	_ = wish.Serve(sess.pipe)
+	s.gone(sess, attached)
 	lost := time.NewTimer(s.limits.lost)
 	defer lost.Stop()
 	select {
@@ -96,7 +101,7 @@ func (s *server) attach(wish *stream.Attachment) (*session, uint32, error) {
 		return nil, 0, api.Errorf(api.KindConflict, "the guest has %d sessions open already", s.limits.sessions).
 			WithHint("end some of them first")
 	default:
-		sess = &session{pipe: stream.New(wish.ID)}
+		sess = &session{pipe: stream.New(wish.ID), ended: make(chan struct{})}
 		sess.ctx, sess.hangUp = context.WithCancelCause(s.ctx)
 		s.sessions[wish.ID] = sess
 		s.work.Go(func() { s.run(sess) })
@@ -105,8 +110,15 @@ func (s *server) attach(wish *stream.Attachment) (*session, uint32, error) {
 		sess.expiry.Stop()
 		sess.expiry = nil
 	}
-	sess.attached = wish.Try + 1
+	sess.attached, sess.away = wish.Try+1, false
 	return sess, sess.attached, nil
+}
+
+// gone notes that the client's connection has ended.
+func (s *server) gone(sess *session, attached uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sess.away = sess.attached == attached
 }
 
 // detach hangs up a session after a while, unless it was attached anew.
@@ -139,6 +151,9 @@ func (s *server) run(sess *session) {
 		sess.pipe.Reset(api.Errorf(api.KindInvalid, "cannot read the request: %w", err))
 		return
 	}
+	s.mu.Lock()
+	sess.open = open
+	s.mu.Unlock()
 	s.do(sess, open)
 	_ = sess.pipe.CloseWrite()
 	select {
@@ -169,6 +184,12 @@ func (s *server) do(sess *session, open stdio.Open) {
 		job = s.newAccept(*open.Accept)
 	case open.Ports != nil:
 		job = listPorts{}
+	case open.CopyIn != nil:
+		job = s.newCopyIn(sess, *open.CopyIn)
+	case open.CopyOut != nil:
+		job = s.newCopyOut(*open.CopyOut)
+	case open.SSH != nil:
+		job = s.newSSH(*open.SSH)
 	default:
 		job = failing{api.Errorf(api.KindUnsupported, "the guest's agent does not know this kind of session")}
 	}
@@ -206,6 +227,7 @@ func (s *server) forget(sess *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.sessions, sess.pipe.ID())
+	close(sess.ended)
 	if sess.expiry != nil {
 		sess.expiry.Stop()
 	}

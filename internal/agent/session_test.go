@@ -152,7 +152,7 @@ func TestSessionLimit(t *testing.T) {
 		open = append(open, r.exec(link.Open, "cat"))
 	}
 	r.sessionsLeft(3)
-	if _, err := r.exec(link.Open, "true").Wait(t.Context()); api.KindOf(err) != api.KindConflict {
+	if err := r.refused(link.Open); api.KindOf(err) != api.KindConflict {
 		t.Errorf("one too many gives %v", err)
 	}
 	open[0].Stdin.Close()
@@ -163,6 +163,18 @@ func TestSessionLimit(t *testing.T) {
 	if exit, err := r.exec(link.Open, "true").Wait(t.Context()); err != nil || exit.Code != 0 {
 		t.Errorf("after one has ended: %+v, %v", exit, err)
 	}
+}
+
+// refused begins a session and returns why it was not taken, which may be known
+// before its request is written.
+func (r *rig) refused(dial guest.Dial) error {
+	s, err := (&guest.Client{Dial: dial}).Exec(r.t.Context(), api.Exec{Argv: []string{"true"}})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	_, err = s.Wait(r.t.Context())
+	return err
 }
 
 func TestImageWithoutAShell(t *testing.T) {

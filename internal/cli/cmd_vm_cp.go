@@ -14,16 +14,27 @@ import (
 )
 
 func newVMCp(a *app) *cobra.Command {
-	return &cobra.Command{
+	var archive bool
+	cmd := &cobra.Command{
 		Use:   "cp SOURCE TARGET",
 		Short: "Copy files into a running VM or out of it",
 		Long: `Copy a file or a directory into a running VM or out of it. One of the two is
 NAME:PATH, a path in a VM; the other is a path here, or -, a tar stream on
 standard input or output. A target that is a directory gets a copy of the same
 name in it; any other target is the copy's new name. SOURCE/. means what is in a
-directory.`,
+directory.
+
+Modes, times, links, holes of sparse files and users' extended attributes are
+kept. In the guest everything becomes root's, here the caller's; --archive keeps
+owners where the receiver may set them, and with them set-user-id bits,
+capabilities and access lists. A tar stream keeps what tar does.
+
+A file gets its name when it is complete. When a copy breaks off, start it again:
+what is there already is compared, not sent again, and a large file, of which a
+part is kept as .banger-*.part beside it, goes on where it stopped.`,
 		Example: `  banger vm cp notes.txt dev:/root/
   banger vm cp dev:/var/log ./guest-log
+  banger vm cp -a ./home/. dev:/home
   tar c src | banger vm cp - dev:/work
   banger vm cp dev:/etc - | tar t`,
 		Args:              arguments(2, 2, "a source and a target"),
@@ -42,14 +53,18 @@ directory.`,
 			if err != nil {
 				return err
 			}
-			return a.cp(cmd.Context(), c.Guest(from.vm+to.vm), from, to)
+			return a.cp(cmd.Context(), c.Guest(from.vm+to.vm), from, to, archive)
 		},
 	}
+	cmd.Flags().BoolVarP(&archive, "archive", "a", false, "keep owners, set-user-id bits, capabilities and access lists")
+	return cmd
 }
 
 // cp copies between a guest and this host.
-func (a *app) cp(ctx context.Context, g *guest.Client, from, to end) error {
+func (a *app) cp(ctx context.Context, g *guest.Client, from, to end, archive bool) error {
 	switch {
+	case archive && (from.path == "-" && from.vm == "" || to.path == "-" && to.vm == ""):
+		return api.Errorf(api.KindInvalid, "--archive is for files: a tar stream keeps owners as it is")
 	case from.path == "-" && from.vm == "":
 		return g.Put(ctx, to.path, a.in, a.err)
 	case to.path == "-" && to.vm == "":
@@ -58,10 +73,28 @@ func (a *app) cp(ctx context.Context, g *guest.Client, from, to end) error {
 				WithHint("banger vm cp %s:%s - | tar t", from.vm, from.path)
 		}
 		return a.getTar(ctx, g, from.path)
-	case to.vm != "":
-		return g.CopyIn(ctx, from.path, to.path, a.err)
 	}
-	return g.CopyOut(ctx, from.path, to.path, a.err)
+	p := a.newProgress()
+	defer p.done()
+	o := guest.CopyOptions{Archive: archive, Warnings: lineWriter{p}}
+	if p.live {
+		o.Report = p.report
+	}
+	if to.vm != "" {
+		return g.CopyIn(ctx, from.path, to.path, o)
+	}
+	return g.CopyOut(ctx, from.path, to.path, o)
+}
+
+// lineWriter writes lines above the live line of a progress.
+type lineWriter struct{ p *progress }
+
+// Write writes whole lines.
+func (w lineWriter) Write(text []byte) (int, error) {
+	w.p.app.mu.Lock()
+	defer w.p.app.mu.Unlock()
+	w.p.clear()
+	return w.p.app.err.Write(text)
 }
 
 func (a *app) getTar(ctx context.Context, g *guest.Client, path string) error {

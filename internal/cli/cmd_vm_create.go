@@ -14,6 +14,7 @@ import (
 type shape struct {
 	name, image, kernel, driver string
 	vcpu, memory, disk, network string
+	publish                     []string
 }
 
 func (s *shape) flags(a *app, cmd *cobra.Command) {
@@ -26,6 +27,7 @@ func (s *shape) flags(a *app, cmd *cobra.Command) {
 	f.StringVar(&s.vcpu, "vcpu", "", "number of processors")
 	f.StringVar(&s.memory, "memory", "", "memory, such as 512M or 4G")
 	f.StringVar(&s.disk, "disk", "", "size of the disk, such as 20G; it occupies only what is written")
+	f.StringArrayVarP(&s.publish, "publish", "p", nil, "publish a `PORT`: [ADDRESS:]HOSTPORT:GUESTPORT[/udp]; may be given again")
 	a.completeFlag(cmd, "image", a.imageNames)
 	a.completeFlag(cmd, "kernel", a.kernelNames)
 	a.completeFlag(cmd, "driver", func() []string { return []string{"firecracker", "qemu"} })
@@ -69,6 +71,9 @@ func (s *shape) request(a *app, cmd *cobra.Command) (api.CreateVM, error) {
 		}
 		return nil
 	})
+	if err == nil {
+		req.Publish, err = publishedFlag(cmd, s.publish)
+	}
 	if err == nil && cmd.Flags().Changed("name") && s.name == "" {
 		err = usagef(cmd, "cannot use --name: it is empty")
 	}
@@ -108,6 +113,7 @@ but runs nothing: the Entrypoint and Cmd of its image are for banger vm run.`,
 			if err != nil {
 				return err
 			}
+			a.notePublished(req.Publish, vm)
 			_, err = fmt.Fprintln(a.out, vm.Name)
 			return err
 		},

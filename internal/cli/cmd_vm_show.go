@@ -112,11 +112,15 @@ func vmFields(vm api.VM) []string {
 	if exec, any := imageconfig.Background(vm.ImageConfig, vm.Background); any {
 		background = words(exec.Argv)
 	}
+	var ports []string
+	for _, p := range vm.Publish {
+		ports = append(ports, p.String())
+	}
 	return append([]string{
 		"name", vm.Name, "id", vm.ID, "state", string(vm.State), "reason", vm.Reason,
 		"image", withDigest(vm.Image, vm.ImageDigest), "kernel", withDigest(vm.Kernel, vm.KernelDigest),
 		"driver", driver, "vcpus", strconv.Itoa(vm.VCPUs), "memory", size.Format(vm.MemoryBytes),
-		"disk", disk, "network", vm.Network, "address", vm.Address,
+		"disk", disk, "network", vm.Network, "address", vm.Address, "published", strings.Join(ports, ", "),
 		"created", moment(&vm.CreatedAt), "started", moment(vm.StartedAt), "stopped", moment(vm.StoppedAt),
 		"pid", pid, "boot id", vm.BootID, "removed", remove, "background", background,
 	}, configFields(vm.ImageConfig)...)

@@ -131,7 +131,7 @@ stop it.`,
 	})
 	root.AddCommand(
 		newVM(a), newPs(a), newImage(a), newKernel(a), newDoctor(a),
-		newDaemon(a), newSystem(a), newUpdate(a), newConfig(a), newCompletion(a), newVersion(a),
+		newDaemon(a), newSystem(a), newUpdate(a), newConfig(a), newSSHConfig(a), newCompletion(a), newVersion(a),
 		newUpdateApply(a), newUpdateRecover(a), newUpdateFiles(a),
 	)
 	return root

@@ -75,6 +75,18 @@ func (s *Server) renameVM(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, vm, err)
 }
 
+func (s *Server) publishVM(w http.ResponseWriter, r *http.Request) error {
+	if err := hold.Check(s.hold, "vm.publish"); err != nil {
+		return err
+	}
+	req, err := decode[api.PublishVM](w, r)
+	if err != nil {
+		return err
+	}
+	vm, err := s.svc.VMs.Publish(r.Context(), r.PathValue("vm"), req)
+	return answer(w, vm, err)
+}
+
 // waitVM answers when the VM no longer runs, however long that takes.
 func (s *Server) waitVM(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := s.untilStop(r.Context())

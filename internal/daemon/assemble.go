@@ -11,6 +11,7 @@ import (
 	"banger/internal/disk"
 	"banger/internal/driver"
 	"banger/internal/op"
+	"banger/internal/publish"
 	"banger/internal/store"
 	"banger/internal/update/hold"
 	"banger/internal/vm"
@@ -67,9 +68,10 @@ func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
 		return hold.Check(env.Paths.Hold(), kind)
 	})
 	c := parts.Config
+	ports := publish.NewManager(env.Paths, env.System, env.Log)
 	vms := vm.New(vm.Options{
 		Paths: env.Paths, Store: st, Ops: ops, Images: parts.Images, Kernels: parts.Kernels,
-		Drivers: parts.Drivers, Disks: parts.Disks, Host: parts.RootHost, Agent: parts.Agent, Version: parts.Version,
+		Drivers: parts.Drivers, Disks: parts.Disks, Host: parts.RootHost, Ports: ports, Agent: parts.Agent, Version: parts.Version,
 		Defaults: func() (vm.Defaults, error) { return defaults(c.File(), parts.Host) },
 		Limits:   vm.Limits{VCPUs: parts.Host.CPUs, MemoryBytes: parts.Host.MemoryBytes},
 		Watch:    watcher.Watch, Logger: env.Log,
@@ -85,6 +87,7 @@ func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
 		Close: func() error {
 			ops.Close()
 			vms.Close()
+			ports.Detach()
 			watcher.Close()
 			return st.Close()
 		},

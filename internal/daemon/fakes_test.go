@@ -101,9 +101,17 @@ func (f *fakeVMs) Delete(ctx context.Context, ref string, force bool) (*op.Op, e
 func (f *fakeVMs) Prune(ctx context.Context) (*op.Op, error) {
 	return f.start(ctx, "vm.prune", "fox", "prune")
 }
+func (f *fakeVMs) SSHAccess(_ context.Context, ref string) (api.SSHAccess, error) {
+	return api.SSHAccess{Name: ref, HostKey: []byte("seed")}, f.find(ref)
+}
 func (f *fakeVMs) Rename(_ context.Context, ref, name string) (api.VM, error) {
 	vm := fox
 	vm.Name = name
+	return vm, f.find(ref)
+}
+func (f *fakeVMs) Publish(_ context.Context, ref string, req api.PublishVM) (api.VM, error) {
+	vm := fox
+	vm.Publish = req.Add
 	return vm, f.find(ref)
 }
 func (f *fakeVMs) Wait(ctx context.Context, ref string) (api.VM, error) {

@@ -40,9 +40,11 @@ func Routes() []Route {
 		{"POST", "/v1/vms/{vm}/restart", owner, (*Server).restartVM},
 		{"POST", "/v1/vms/{vm}/kill", owner, (*Server).killVM},
 		{"POST", "/v1/vms/{vm}/rename", owner, (*Server).renameVM},
+		{"POST", "/v1/vms/{vm}/publish", owner, (*Server).publishVM},
 		{"GET", "/v1/vms/{vm}/wait", owner, (*Server).waitVM},
 		{"GET", "/v1/vms/{vm}/logs", owner, (*Server).logsVM},
 		{"POST", "/v1/vms/{vm}/stream", owner, (*Server).streamVM},
+		{"GET", "/v1/vms/{vm}/ssh", owner, (*Server).sshVM},
 
 		{"GET", "/v1/images", owner, (*Server).listImages},
 		{"POST", "/v1/images/pull", owner, (*Server).pullImage},

@@ -23,6 +23,8 @@ type VMs interface {
 	Delete(ctx context.Context, ref string, force bool) (*op.Op, error)
 	Prune(ctx context.Context) (*op.Op, error)
 	Rename(ctx context.Context, ref, name string) (api.VM, error)
+	// Publish changes which ports are published.
+	Publish(ctx context.Context, ref string, req api.PublishVM) (api.VM, error)
 	// Wait returns once the VM no longer runs.
 	Wait(ctx context.Context, ref string) (api.VM, error)
 	// ConsolePath names the file that holds what the guest's console said. done
@@ -35,6 +37,8 @@ type VMs interface {
 	DialGuest(ctx context.Context, ref string) (net.Conn, error)
 	// ImageConfig is what the VM's image says of commands; nil where it says nothing.
 	ImageConfig(ref string) *api.ImageConfig
+	// SSHAccess returns what reaching a running VM by SSH takes.
+	SSHAccess(ctx context.Context, ref string) (api.SSHAccess, error)
 }
 
 // Images is what the daemon needs of the image cache.

@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -97,11 +98,27 @@ func (g *getter) Read(p []byte) (int, error) {
 // Close ends the copy.
 func (g *getter) Close() error { return g.session.Close() }
 
+// copyWarnings passes on what the guest says, without what a terminal would act on.
 func copyWarnings(to io.Writer, from io.Reader) {
 	if to == nil {
 		to = io.Discard
 	}
-	_, _ = io.Copy(to, from)
+	_, _ = io.Copy(plainWriter{to}, from)
+}
+
+type plainWriter struct{ io.Writer }
+
+func (w plainWriter) Write(p []byte) (int, error) {
+	plain := bytes.Map(func(r rune) rune {
+		if r < ' ' && r != '\n' || r >= 0x7f && r < 0xa0 {
+			return '?'
+		}
+		return r
+	}, p)
+	if _, err := w.Writer.Write(plain); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // isMissing says that err is about a file that does not exist: not about a VM.

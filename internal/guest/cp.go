@@ -1,7 +1,6 @@
 package guest
 
 import (
-	"archive/tar"
 	"context"
 	"errors"
 	"fmt"
@@ -12,15 +11,27 @@ import (
 	"strings"
 
 	"banger/api"
-	"banger/internal/tarcopy"
+	"banger/internal/filecopy"
+	"banger/internal/stdio"
 )
+
+// CopyOptions say how CopyIn and CopyOut copy.
+type CopyOptions struct {
+	// Archive keeps owners, where the receiver may set them; otherwise everything
+	// becomes the receiver's: root's in the guest.
+	Archive bool
+	// Warnings, where not nil, receives a line for what was passed over.
+	Warnings io.Writer
+	// Report, where not nil, is told how far it is.
+	Report api.Report
+}
 
 // Where a copy goes follows `docker cp`: into the target where that is a directory,
 // keeping the source's name; else the target is the copy's new name, and its parent
 // has to exist. A source of which only the contents are wanted ends in "/.".
 
 // CopyIn copies a file or directory of this host into the guest.
-func (c *Client) CopyIn(ctx context.Context, from, to string, warnings io.Writer) error {
+func (c *Client) CopyIn(ctx context.Context, from, to string, o CopyOptions) error {
 	info, err := os.Stat(from)
 	if err != nil {
 		return api.Errorf(api.KindNotFound, "cannot copy %s: %w", from, err)
@@ -32,60 +43,95 @@ func (c *Client) CopyIn(ctx context.Context, from, to string, warnings io.Writer
 	if err != nil {
 		return err
 	}
-	r, w := io.Pipe()
-	packed := make(chan error, 1)
-	go func() {
-		err := tarcopy.Pack(w, from, name, warner(warnings))
-		w.CloseWithError(err)
-		packed <- err
-	}()
-	err = c.Put(ctx, dir, r, warnings)
-	r.Close()
-	if packErr := <-packed; packErr != nil && !errors.Is(packErr, io.ErrClosedPipe) {
-		return api.Errorf(api.KindInvalid, "cannot read %s: %w", from, packErr)
+	s, err := c.open(ctx, stdio.Open{CopyIn: &stdio.Copy{Path: dir, Name: name, Archive: o.Archive}})
+	if err != nil {
+		return err
 	}
-	return err
+	defer s.Close()
+	s.work.Go(func() { copyWarnings(o.Warnings, s.Stderr) })
+	sendErr := filecopy.Send(ctx, s.Stdout, s.Stdin, from, name, o.reporter("copying "+from))
+	if sendErr != nil && !errors.Is(sendErr, filecopy.ErrUnread) && !over(sendErr) {
+		return api.Errorf(filecopy.KindOf(sendErr), "cannot copy %s: %w", from, sendErr)
+	}
+	_ = s.Stdin.Close() // fails where the agent has ended the session: Wait says why
+	if _, err := s.Wait(ctx); err != nil {
+		return needsNewAgent(err)
+	}
+	if sendErr != nil {
+		return api.Errorf(filecopy.KindOf(sendErr), "cannot copy all of %s: %w", from, sendErr)
+	}
+	return nil
 }
 
-// CopyOut copies a file or directory of the guest to this host.
-func (c *Client) CopyOut(ctx context.Context, from, to string, warnings io.Writer) error {
+// CopyOut copies a file or directory of the guest to this host. Nothing the guest
+// sends gets another name than from has, or one below it.
+func (c *Client) CopyOut(ctx context.Context, from, to string, o CopyOptions) error {
 	st, err := c.Stat(ctx, from)
 	if err != nil {
 		return err
 	}
-	name := st.Name
-	if contentsOnly(from) {
-		name = "."
-	}
-	dir, name, err := target(to, name, st.IsDir, func(p string) (bool, error) {
+	dir, name, err := target(to, guestName(from), st.IsDir, func(p string) (bool, error) {
 		info, err := os.Stat(p)
 		return err == nil && info.IsDir(), err
 	}, filepath.Split)
 	if err != nil {
 		return err
 	}
-	stream, err := c.Get(ctx, from, warnings)
+	s, err := c.open(ctx, stdio.Open{CopyOut: &stdio.Copy{Path: from, Name: name}})
 	if err != nil {
 		return err
 	}
-	defer stream.Close()
-	r, w := io.Pipe()
-	renamed := make(chan error, 1)
-	go func() {
-		err := rename(w, stream, name)
-		w.CloseWithError(err)
-		renamed <- err
-	}()
-	err = tarcopy.Unpack(r, dir, warner(warnings))
-	r.Close()
-	stream.Close()
-	if renameErr := <-renamed; renameErr != nil && !errors.Is(renameErr, io.ErrClosedPipe) {
-		err = renameErr
+	defer s.Close()
+	s.work.Go(func() { copyWarnings(o.Warnings, s.Stderr) })
+	err = filecopy.Receive(s.Stdout, s.Stdin, dir, name, filecopy.Options{Archive: o.Archive, Warn: warner(o.Warnings)}, o.reporter("copying "+from))
+	if err != nil && !over(err) {
+		return copyOutError(from, to, err)
+	}
+	if _, err := s.Wait(ctx); err != nil {
+		return needsNewAgent(err)
 	}
 	if err != nil {
-		return api.Errorf(api.AsError(err).Kind, "cannot copy %s to %s: %w", from, to, err)
+		return copyOutError(from, to, err)
 	}
 	return nil
+}
+
+func copyOutError(from, to string, err error) error {
+	kind := filecopy.KindOf(err)
+	e := api.Errorf(kind, "cannot copy %s to %s: %w", from, to, err)
+	if kind == api.KindNoSpace {
+		return e.WithHint("make room here and copy again; a large file goes on where it stopped")
+	}
+	return e
+}
+
+// over says that the session has ended, and so knows better than err why.
+func over(err error) bool {
+	return errors.Is(err, io.ErrClosedPipe) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
+}
+
+// needsNewAgent says what helps where the agent is of a banger that did not know
+// this kind of session yet.
+func needsNewAgent(err error) error {
+	e := api.AsError(err)
+	if e.Kind != api.KindUnsupported || e.Hint != "" {
+		return err
+	}
+	return api.Errorf(e.Kind, "%w", err).WithHint("restart the VM: it gets the agent of this banger")
+}
+
+// reporter turns the copy's progress into a report.
+func (o CopyOptions) reporter(message string) func(filecopy.Progress) {
+	if o.Report == nil {
+		return nil
+	}
+	return func(p filecopy.Progress) {
+		text := message
+		if p.TotalFiles > 1 {
+			text = fmt.Sprintf("%s: file %d of %d", message, min(p.Files+1, p.TotalFiles), p.TotalFiles)
+		}
+		o.Report(api.Progress{Step: "copy", Message: text, Done: p.Bytes, Total: p.TotalBytes, Unit: "bytes"})
+	}
 }
 
 func contentsOnly(p string) bool { return p == "." || strings.HasSuffix(p, "/.") }
@@ -126,38 +172,21 @@ func target(to, source string, isDir bool, look func(string) (bool, error), spli
 	return dir, name, nil
 }
 
-// rename copies a tar stream and replaces the first element of every name.
-func rename(w io.Writer, r io.Reader, name string) error {
-	in, out := tar.NewReader(r), tar.NewWriter(w)
-	for {
-		h, err := in.Next()
-		if errors.Is(err, io.EOF) {
-			return out.Close()
-		}
-		if err != nil {
-			return err
-		}
-		h.Name = renamed(h.Name, name)
-		if h.Typeflag == tar.TypeLink {
-			h.Linkname = renamed(h.Linkname, name)
-		}
-		if err := out.WriteHeader(h); err != nil {
-			return err
-		}
-		if _, err := io.Copy(out, in); err != nil {
-			return err
-		}
+// guestName is what a copy of a path in the guest is called. The guest is not asked:
+// it could name any file beside the copy.
+func guestName(from string) string {
+	if contentsOnly(from) {
+		return "."
 	}
+	if name := path.Base(path.Clean(from)); name != "/" && name != ".." {
+		return name
+	}
+	return "."
 }
 
-func renamed(old, name string) string {
-	_, rest, _ := strings.Cut(old, "/")
-	return path.Join(name, rest)
-}
-
-func warner(to io.Writer) func(path, what string) {
+func warner(to io.Writer) func(name, what string) {
 	if to == nil {
 		to = io.Discard
 	}
-	return func(path, what string) { fmt.Fprintf(to, "banger: %s is %s: skipped\n", path, what) }
+	return func(name, what string) { fmt.Fprintf(plainWriter{to}, "banger: %s %s\n", filecopy.Quote(name), what) }
 }

@@ -200,10 +200,10 @@ func TestCopyBothWays(t *testing.T) {
 	os.Link(filepath.Join(src, "sub", "big"), filepath.Join(src, "hard"))
 	os.Symlink("sub/big", filepath.Join(src, "soft"))
 	ctx := t.Context()
-	if err := c.CopyIn(ctx, src, "/there", nil); err != nil {
+	if err := c.CopyIn(ctx, src, "/there", guest.CopyOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.CopyIn(ctx, src, "/there", nil); err != nil { // now into it
+	if err := c.CopyIn(ctx, src, "/there", guest.CopyOptions{}); err != nil { // now into it
 		t.Fatal(err)
 	}
 	for _, name := range []string{"there/soft", "there/hard", "there/src/sub/big"} {
@@ -211,14 +211,14 @@ func TestCopyBothWays(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := c.CopyOut(ctx, "/there", filepath.Join(local, "back"), nil); err != nil {
+	if err := c.CopyOut(ctx, "/there", filepath.Join(local, "back"), guest.CopyOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(filepath.Join(local, "back", "src", "sub", "big"))
 	if err != nil || info.Mode() != 0o640 || info.Size() != int64(len(big)) {
 		t.Fatal(info, err)
 	}
-	if err := c.CopyOut(ctx, "/nothing", local, nil); api.KindOf(err) != api.KindNotFound {
+	if err := c.CopyOut(ctx, "/nothing", local, guest.CopyOptions{}); api.KindOf(err) != api.KindNotFound {
 		t.Errorf("got %v", err)
 	}
 	if err := c.Put(ctx, "/nowhere", strings.NewReader(""), nil); api.KindOf(err) != api.KindNotFound {

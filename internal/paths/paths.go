@@ -134,4 +134,7 @@ const (
 	VMQMPSocket   = "qmp.sock"     // QEMU's monitor
 	VMHandles     = "handles.json" // what the kernel holds for the VM; can be rebuilt
 	VMLog         = "vmm.log"      // what the VMM itself said
+	VMHostKey     = "ssh_host_ed25519_key"
+	VMPortsSocket = "ports.sock" // the forwarder of its published ports is told what to do here
+	VMPortsLog    = "ports.log"  // what that said
 )

@@ -52,16 +52,29 @@ type Open struct {
 	Put  *Copy     `json:"put,omitempty"`  // standard input is a tar stream
 	Get  *Copy     `json:"get,omitempty"`  // standard output is a tar stream
 	Stat *Copy     `json:"stat,omitempty"` // the answer is in Exit
+	SSH  *SSH      `json:"ssh,omitempty"`  // standard input and output are a client's of SSH
 
 	Connect *Endpoint `json:"connect,omitempty"` // the streams are a connection that the agent makes
 	Listen  *Listen   `json:"listen,omitempty"`  // standard output tells of connections, each a Taken as JSON
 	Accept  *Accept   `json:"accept,omitempty"`  // the streams are a connection that Listen told of
 	Ports   *Ports    `json:"ports,omitempty"`   // standard output is a list of api.ListeningPort as JSON
+	// The two ends of package filecopy's conversation: what comes on standard input
+	// is made in the directory Path, or Path is sent on standard output.
+	CopyIn  *Copy `json:"copy_in,omitempty"`
+	CopyOut *Copy `json:"copy_out,omitempty"`
+}
+
+// SSH is what the guest's SSH server has to know.
+type SSH struct {
+	// HostKey is the seed of the VM's ed25519 key (RFC 8032, section 5.1.5).
+	HostKey []byte `json:"host_key"`
 }
 
 // Copy names what to copy.
 type Copy struct {
-	Path string `json:"path"`
+	Path    string `json:"path"`
+	Name    string `json:"name,omitempty"`    // what it is to be called: copy_in and copy_out
+	Archive bool   `json:"archive,omitempty"` // owners are kept: copy_in
 }
 
 // Exit is how a session ended.

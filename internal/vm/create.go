@@ -89,6 +89,14 @@ func (s *Service) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 	if err := s.checkSizes(v); err != nil {
 		return v, err
 	}
+	if v.Publish, err = checkPublished(req.Publish); err != nil {
+		return v, err
+	}
+	if req.Start && s.Ports != nil && len(v.Publish) > 0 {
+		if err := s.whoPublishes("", v.Publish, s.Ports.Check(ctx, v.Publish)); err != nil {
+			return v, err
+		}
+	}
 	if v.Driver, err = s.chooseDriver(ctx, v.Driver); err != nil {
 		return v, err
 	}

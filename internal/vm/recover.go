@@ -43,11 +43,13 @@ func (s *Service) Recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	strays := s.findPorts(ctx, left)
 	for _, u := range left {
 		s.resume(u)
 	}
 	s.settle(ctx)
-	removed := s.sweep(ctx)
+	removed := append(s.sweep(ctx), strays...)
+	s.reopenPorts(ctx)
 	s.Logger.Info("recovered", "vms", len(all), "running", found, "vanished", vanished, "operations", len(left),
 		"strays", listed(s.Strays()), "removed", listed(removed))
 	return nil

@@ -227,6 +227,7 @@ func (s *Service) ended(e *entry, r *run) {
 	state, id := e.vm.State, e.vm.ID
 	s.mu.Unlock()
 	s.releaseHost(context.WithoutCancel(s.ctx), id)
+	s.closePorts(context.WithoutCancel(s.ctx), id)
 	if state == api.StateRunning || state == api.StatePaused {
 		s.note(context.WithoutCancel(s.ctx), e, func(v *api.VM) {
 			v.State, v.Reason, v.StoppedAt, v.BootID = api.StateStopped, why, &now, ""
@@ -305,11 +306,16 @@ func (s *Service) running(ref string) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
+	return e.run, e.reachable()
+}
+
+// reachable refuses a VM that does not run. The caller holds Service.mu.
+func (e *entry) reachable() error {
 	if e.run == nil {
-		return nil, api.Errorf(api.KindConflict, "VM %s is not running (%s)", e.vm.Name, e.vm.State).
+		return api.Errorf(api.KindConflict, "VM %s is not running (%s)", e.vm.Name, e.vm.State).
 			WithHint("banger vm start %s", e.vm.Name)
 	}
-	return e.run, nil
+	return nil
 }
 
 // Wait waits until the VM does not run, and returns it.

@@ -74,6 +74,7 @@ type Options struct {
 	Drivers  []driver.Driver
 	Disks    []disk.Driver            // in order of preference
 	Host     Host                     // what root makes for VMs; nil in user mode
+	Ports    Ports                    // serves published ports; may be nil
 	Agent    string                   // path of the agent's binary
 	Version  string                   // told to agents
 	Defaults func() (Defaults, error) // asked anew for each request: settings change

@@ -36,10 +36,10 @@ func (s *Service) Start(ctx context.Context, ref string) (*op.Op, error) {
 
 // startSteps boot a VM that has its disk.
 func (s *Service) startSteps(e *entry) []op.Step {
-	return append(s.hostSteps(e), []op.Step{
+	return slices.Concat(s.portsSteps(e), s.hostSteps(e), []op.Step{
 		{Name: "vmm", Do: s.startVMM(e), Undo: func(ctx context.Context) error { return s.killRun(ctx, e, "its start was undone") }},
 		{Name: "agent", Do: s.awaitAgent(e)},
-	}...)
+	})
 }
 
 // startVMM starts the VMM process, or finds the one that an interrupted attempt
@@ -53,6 +53,10 @@ func (s *Service) startVMM(e *entry) func(context.Context, api.Report) error {
 		}
 		if s.runOf(e) != nil {
 			return nil
+		}
+		// Again, for a start that is taken up here after a boot of the host.
+		if err := s.servePorts(ctx, e); err != nil {
+			return err
 		}
 		part := s.timeParts(e)
 		began := time.Now()

@@ -79,10 +79,11 @@ var known = map[string][]string{
 	"internal/daemon/fcproc": {"internal/proc"},
 	"internal/leaks":         {},
 
-	"internal/daemon": {"internal/update/hold", "internal/system/record", "internal/systemd", "internal/rootapi", "internal/network", "internal/vm", "internal/op", "internal/store", "internal/config", "internal/console", "internal/disk", "internal/driver"},
-	"internal/vm":     {"internal/op", "internal/disk", "internal/driver", "internal/guest", "internal/agentproto", "internal/console", "internal/leaks"},
-	"internal/op":     {},
-	"internal/store":  {"internal/op"},
+	"internal/daemon":  {"internal/update/hold", "internal/system/record", "internal/systemd", "internal/rootapi", "internal/network", "internal/vm", "internal/op", "internal/store", "internal/config", "internal/console", "internal/disk", "internal/driver", "internal/publish"},
+	"internal/publish": {"client", "internal/guest", "internal/forward", "internal/proc", "internal/update/journal"},
+	"internal/vm":      {"internal/op", "internal/forward", "internal/disk", "internal/driver", "internal/guest", "internal/agentproto", "internal/console", "internal/leaks"},
+	"internal/op":      {},
+	"internal/store":   {"internal/op"},
 
 	"internal/disk":                     {},
 	"internal/disk/…":                   {"internal/disk"},
@@ -104,15 +105,15 @@ var known = map[string][]string{
 	"internal/apt":    {},
 	"internal/userns": {},
 
-	"internal/guest":      {"internal/agentproto", "internal/forward", "internal/stream", "internal/stdio", "internal/tarcopy"},
-	"internal/agent":      {"internal/agentproto", "internal/forward", "internal/sockets", "internal/stream", "internal/stdio", "internal/tarcopy"},
+	"internal/guest":      {"internal/agentproto", "internal/forward", "internal/stream", "internal/stdio", "internal/filecopy"},
+	"internal/agent":      {"internal/agentproto", "internal/forward", "internal/sockets", "internal/stream", "internal/stdio", "internal/filecopy"},
 	"internal/agent/boot": {"internal/agent", "internal/agentproto"},
 	"internal/agentproto": {},
 	"internal/stream":     {},
 	"internal/stdio":      {},
 	"internal/forward":    {"internal/sockets", "internal/stdio"},
 	"internal/sockets":    {},
-	"internal/tarcopy":    {},
+	"internal/filecopy":   {},
 }
 
 func TestWhoKnowsWhom(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"banger/internal/daemon"
 	"banger/internal/driver/fake"
 	"banger/internal/image"
+	"banger/internal/publish"
 )
 
 // TestMain is banger, bangerd, a fake VMM and the parts of the image cache that
@@ -19,6 +20,7 @@ import (
 func TestMain(m *testing.M) {
 	fake.GuestMain()
 	image.Main()
+	publish.Main()
 	testscript.Main(m, map[string]func(){
 		"banger": func() { os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 		"bangerd": func() {

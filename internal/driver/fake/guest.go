@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"banger/internal/agent"
+	"banger/internal/agent/sshd"
 	"banger/internal/buildinfo"
 	"banger/internal/paths"
 )
@@ -42,6 +43,7 @@ func belongsTo(id, dir string) func(args []string) bool {
 // GuestMain returns at once, unless this process was started to be a fake VMM:
 // then it is one until its end, and exits.
 func GuestMain() {
+	sshd.SFTPMain() // which a guest's agent starts as its own program
 	if len(os.Args) != 5 || os.Args[1] != guestName {
 		return
 	}
@@ -99,10 +101,10 @@ func serve(dir string, listener net.Listener, console *os.File) error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	err := agent.Serve(ctx, agent.Options{
-		Version: buildinfo.Get().Version,
-		BootID:  rand.Text(),
-		Root:    root,
-		Console: console,
+		Version:  buildinfo.Get().Version,
+		BootID:   rand.Text(),
+		Root:     root,
+		Console:  console,
 		Shutdown: func(bool) { stop() },
 	}, agent.FromListener(listener))
 	if ctx.Err() != nil {

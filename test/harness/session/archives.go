@@ -79,10 +79,7 @@ func writeTar(path string, files map[string]string) error {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for name, text := range files {
-		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o755, Size: int64(len(text))}); err != nil {
-			return err
-		}
-		if _, err := w.Write([]byte(text)); err != nil {
+		if err := addFile(w, name, []byte(text)); err != nil {
 			return err
 		}
 	}

@@ -30,14 +30,18 @@ import (
 //	pty DIALOG PROGRAM [ARGUMENT...] run a program on a terminal (see pty.go)
 //	mkkernel DIRECTORY [SALT]        make a fake kernel and its modules
 //	mktar FILE KIND                  make an archive of a root file system (see archives.go)
+//	mkimage FILE CONFIG LAYER...     make an archive of an image with a configuration (see images.go)
 //	moments N STATES BEFORE COMMAND AFTER  kill the daemon at N moments of a command (see moments.go)
+//	echoserver NAME [PATH]           serve connections that get back what they send (see sockets.go)
+//	talk PORT|PATH FILE              send a file to such a server, and print what comes back
 //	idle                             the daemon holds no more than one that has done nothing
 func commands() map[string]Command {
 	return map[string]Command{
 		"status": statusCommand, "json": jsonCommand, "setenv": setenvCommand,
 		"kill9-daemon": kill9DaemonCommand, "kill9": kill9Command, "setting": settingCommand,
 		"fault": faultCommand, "waitfor": waitforCommand, "mkkernel": mkkernelCommand, "idle": idleCommand,
-		"mktar": mktarCommand, "pty": ptyCommand,
+		"mktar": mktarCommand, "mkimage": mkimageCommand, "pty": ptyCommand,
+		"echoserver": echoCommand, "talk": talkCommand,
 		"moments": momentsCommand, "start": startCommand, "signal": signalCommand, "finish": finishCommand,
 	}
 }

@@ -197,10 +197,10 @@ func (c *Conn) Output(ctx context.Context, argv ...string) (string, error) {
 // Push copies a file or directory into the lab, Pull out of it; where it goes is as
 // `banger vm cp` has it.
 func (c *Conn) Push(ctx context.Context, from, to string) error {
-	return c.client.CopyIn(ctx, from, to, os.Stderr)
+	return c.client.CopyIn(ctx, from, to, guest.CopyOptions{Warnings: os.Stderr})
 }
 
 // Pull copies a file or directory out of the lab.
 func (c *Conn) Pull(ctx context.Context, from, to string) error {
-	return c.client.CopyOut(ctx, from, to, os.Stderr)
+	return c.client.CopyOut(ctx, from, to, guest.CopyOptions{Warnings: os.Stderr})
 }

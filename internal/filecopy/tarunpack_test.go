@@ -1,4 +1,4 @@
-package tarcopy
+package filecopy
 
 import (
 	"archive/tar"
@@ -49,7 +49,7 @@ func TestNothingLeavesTheDirectory(t *testing.T) {
 		inner := filepath.Join(outer, "inner")
 		os.Mkdir(inner, 0o755)
 		os.WriteFile(filepath.Join(outer, "secret"), nil, 0o600)
-		if err := Unpack(bytes.NewReader(b), inner, func(string, string) {}); err == nil {
+		if err := UnpackTar(t.Context(), bytes.NewReader(b), inner, Options{Archive: true, FollowLinks: true}); err == nil {
 			t.Errorf("attack %d was taken", i)
 		}
 		if entries, _ := os.ReadDir(outer); len(entries) != 2 {
@@ -62,7 +62,7 @@ func TestFileIsReplacedNotWrittenThroughALink(t *testing.T) {
 	dir := t.TempDir()
 	os.WriteFile(filepath.Join(dir, "target"), []byte("old"), 0o600)
 	os.Symlink("target", filepath.Join(dir, "l"))
-	if err := Unpack(bytes.NewReader(stream(t, tar.Header{Typeflag: tar.TypeReg, Name: "l", Mode: 0o600, Uid: os.Getuid(), Gid: os.Getgid()})), dir, func(string, string) {}); err != nil {
+	if err := UnpackTar(t.Context(), bytes.NewReader(stream(t, tar.Header{Typeflag: tar.TypeReg, Name: "l", Mode: 0o600, Uid: os.Getuid(), Gid: os.Getgid()})), dir, Options{Archive: true}); err != nil {
 		t.Fatal(err)
 	}
 	if b, _ := os.ReadFile(filepath.Join(dir, "target")); string(b) != "old" {
@@ -70,7 +70,7 @@ func TestFileIsReplacedNotWrittenThroughALink(t *testing.T) {
 	}
 }
 
-func FuzzUnpack(f *testing.F) {
+func FuzzUnpackTar(f *testing.F) {
 	for _, b := range attacks(f) {
 		f.Add(b)
 	}
@@ -82,7 +82,7 @@ func FuzzUnpack(f *testing.F) {
 		if err := os.Mkdir(inner, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		_ = Unpack(bytes.NewReader(b), inner, func(string, string) {})
+		_ = UnpackTar(t.Context(), bytes.NewReader(b), inner, Options{Archive: true, FollowLinks: true})
 		if entries, _ := os.ReadDir(outer); len(entries) != 1 {
 			t.Errorf("something left the directory: %v", entries)
 		}

@@ -1,0 +1,47 @@
+package sshd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/pkg/sftp"
+)
+
+// SFTPName is the first argument of a process that serves file transfers. It is a
+// program of its own so that it has its user's rights.
+const SFTPName = "banger-sftp"
+
+// SFTPMain returns at once, unless this process was started to serve file transfers
+// on its standard streams: then it does until its client leaves, and exits.
+func SFTPMain() {
+	if len(os.Args) == 0 || os.Args[0] != SFTPName {
+		return
+	}
+	if err := serveSFTP(); err != nil && !errors.Is(err, io.EOF) {
+		fmt.Fprintln(os.Stderr, "banger:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// serveSFTP serves the files that this process may use. Relative paths begin where
+// it was started.
+func serveSFTP() error {
+	dir, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	server, err := sftp.NewServer(stdio{os.Stdin, os.Stdout}, sftp.WithServerWorkingDirectory(dir), sftp.WithAllocator())
+	if err != nil {
+		return err
+	}
+	return server.Serve()
+}
+
+// stdio are the standard streams as one.
+type stdio struct {
+	io.Reader
+	io.WriteCloser
+}

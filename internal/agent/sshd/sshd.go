@@ -1,0 +1,231 @@
+// Package sshd serves SSH (RFC 4251 to 4254) over the bytes of a session: what
+// the user's own ssh, scp, sftp, rsync, git and editors reach the guest with. It
+// asks for no proof of who the client is: only the VM's owner can open a session.
+package sshd
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+const (
+	// loginGrace is how long a client may take to log in (LoginGraceTime of
+	// sshd_config(5)).
+	loginGrace = 2 * time.Minute
+	// maxChannels is how many channels a client may have open: each can make us hold
+	// a window of 2 MiB. Browsers through -D open some dozens.
+	maxChannels = 256
+	// maxListeners is how many remote forwardings a client may have.
+	maxListeners = 64
+)
+
+// Guest is what the server needs of the guest.
+type Guest interface {
+	// Login finds a user; the client is shown the error.
+	Login(name string) (User, error)
+	// Program makes ready what a user's session asks for.
+	Program(user User, start Start) Program
+}
+
+// User is whom a client has logged in as.
+type User struct {
+	Name string // as the client gave it
+	Home string
+	// Credential is nil for a user that has the rights of this process.
+	Credential *syscall.Credential
+}
+
+// Start says what a session is to run.
+type Start struct {
+	Command string // for the user's shell; empty is the shell itself
+	SFTP    bool   // the file transfer server instead
+	Env     []string
+	TTY     *Terminal // nil: none
+}
+
+// Program is what a session runs. Signal and Resize may come before Run.
+type Program interface {
+	// Run runs it to its end, or hangs it up when ctx ends.
+	Run(ctx context.Context, s Streams) Exit
+	Signal(number int)
+	Resize(rows, cols uint16)
+}
+
+// Streams are a program's. It closes each when it is through with it.
+type Streams struct {
+	In       io.ReadCloser
+	Out, Err io.WriteCloser
+}
+
+// Exit is how a program ended.
+type Exit struct {
+	Code   int
+	Signal syscall.Signal // that killed it, or 0
+}
+
+// server serves one client.
+type server struct {
+	guest Guest
+	ctx   context.Context // ends when the client has left
+	user  User
+	conn  *ssh.ServerConn
+	work  sync.WaitGroup
+
+	mu        sync.Mutex
+	channels  int
+	listeners map[string]io.Closer
+
+	agentMu  sync.Mutex
+	agentDir string // holds the socket of the client's ssh-agent
+}
+
+// Serve serves one client until it leaves, or ctx ends. Its programs are hung up
+// then. conn is closed.
+func Serve(ctx context.Context, conn net.Conn, key ed25519.PrivateKey, guest Guest) error {
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	s := &server{guest: guest, listeners: map[string]io.Closer{}}
+	refused := false
+	config, err := s.config(key, &refused)
+	if err != nil {
+		return err
+	}
+	late := time.AfterFunc(loginGrace, func() { conn.Close() })
+	client, channels, requests, err := ssh.NewServerConn(conn, config)
+	late.Stop()
+	if refused { // the client was told
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("no client logged in: %w", err)
+	}
+	s.conn = client
+	var cancel context.CancelFunc
+	s.ctx, cancel = context.WithCancel(ctx)
+	defer cancel()
+	s.work.Go(func() { s.requests(requests) })
+	for wish := range channels {
+		s.open(wish)
+	}
+	cancel()
+	s.work.Wait()
+	if s.agentDir != "" {
+		return os.RemoveAll(s.agentDir)
+	}
+	return nil
+}
+
+// config lets everyone in who names a user of the guest.
+func (s *server) config(key ed25519.PrivateKey, refused *bool) (*ssh.ServerConfig, error) {
+	signer, err := ssh.NewSignerFromSigner(key)
+	if err != nil {
+		return nil, err
+	}
+	config := &ssh.ServerConfig{
+		NoClientAuth:  true,
+		ServerVersion: "SSH-2.0-banger",
+		NoClientAuthCallback: func(meta ssh.ConnMetadata) (*ssh.Permissions, error) {
+			user, err := s.guest.Login(meta.User())
+			if err != nil {
+				*refused = true
+				return nil, &ssh.BannerError{Err: err, Message: "banger: " + err.Error() + "\n"}
+			}
+			s.user = user
+			return nil, nil
+		},
+	}
+	config.AddHostKey(signer)
+	return config, nil
+}
+
+// open serves a channel that the client wishes to open.
+func (s *server) open(wish ssh.NewChannel) {
+	serve := map[string]func(ssh.NewChannel){
+		"session":                        s.session,
+		"direct-tcpip":                   s.directTCP,
+		"direct-streamlocal@openssh.com": s.directUnix,
+	}[wish.ChannelType()]
+	switch {
+	case serve == nil:
+		_ = wish.Reject(ssh.UnknownChannelType, "banger does not know this kind of channel")
+	case !s.take():
+		_ = wish.Reject(ssh.ResourceShortage, fmt.Sprintf("%d channels are open already", maxChannels))
+	default:
+		s.work.Go(func() {
+			defer s.give()
+			serve(wish)
+		})
+	}
+}
+
+// take counts a channel; it returns false where there are too many.
+func (s *server) take() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.channels >= maxChannels {
+		return false
+	}
+	s.channels++
+	return true
+}
+
+func (s *server) give() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.channels--
+}
+
+// requests answers what is about the whole connection. A keepalive is a request
+// that nobody knows: what counts is that it is answered.
+func (s *server) requests(requests <-chan *ssh.Request) {
+	for r := range requests {
+		ok, payload := false, []byte(nil)
+		switch r.Type {
+		case "tcpip-forward":
+			payload, ok = s.listenTCP(r.Payload)
+		case "streamlocal-forward@openssh.com":
+			ok = s.listenUnix(r.Payload)
+		case "cancel-tcpip-forward", "cancel-streamlocal-forward@openssh.com":
+			ok = s.cancelListener(r.Type, r.Payload)
+		}
+		if r.WantReply {
+			_ = r.Reply(ok, payload)
+		}
+	}
+}
+
+// Conn makes a connection of two streams, for Serve.
+func Conn(in io.ReadCloser, out io.WriteCloser) net.Conn { return &streamConn{in, out} }
+
+type streamConn struct {
+	io.ReadCloser
+	out io.WriteCloser
+}
+
+func (c *streamConn) Write(p []byte) (int, error) { return c.out.Write(p) }
+
+// Close ends reading and writing, those under way included.
+func (c *streamConn) Close() error { return errors.Join(c.ReadCloser.Close(), c.out.Close()) }
+
+// A session has no addresses, and is ended by closing it.
+func (*streamConn) LocalAddr() net.Addr              { return nowhere{} }
+func (*streamConn) RemoteAddr() net.Addr             { return nowhere{} }
+func (*streamConn) SetDeadline(time.Time) error      { return errors.ErrUnsupported }
+func (*streamConn) SetReadDeadline(time.Time) error  { return errors.ErrUnsupported }
+func (*streamConn) SetWriteDeadline(time.Time) error { return errors.ErrUnsupported }
+
+type nowhere struct{}
+
+func (nowhere) Network() string { return "banger" }
+func (nowhere) String() string  { return "banger" }

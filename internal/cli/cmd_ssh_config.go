@@ -1,0 +1,120 @@
+package cli
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+
+	"banger/api"
+	"banger/internal/execx"
+	"banger/internal/paths"
+	"banger/internal/sshconfig"
+
+	"github.com/spf13/cobra"
+)
+
+func newSSHConfig(a *app) *cobra.Command {
+	var install, uninstall bool
+	cmd := &cobra.Command{
+		Use:   "ssh-config",
+		Short: "Let ssh, scp, sftp, rsync, git and editors reach VMs as NAME.banger",
+		Long: `Print what ssh has to know to reach running VMs as NAME.banger. --install puts it
+into ~/.ssh/banger_config and includes that at the top of ~/.ssh/config; --uninstall
+takes both out, and leaves your own configuration as it was.`,
+		Example: `  banger ssh-config --install
+  ssh dev.banger
+  rsync -a src/ dev.banger:src/
+  git clone dev.banger:project
+  banger ssh-config --uninstall`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if uninstall {
+				return a.uninstallSSH()
+			}
+			text, err := sshConfigText()
+			if err != nil {
+				return err
+			}
+			if install {
+				return a.installSSH(cmd.Context(), text)
+			}
+			_, err = io.WriteString(a.out, text)
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&install, "install", false, "include it in ~/.ssh/config")
+	cmd.Flags().BoolVar(&uninstall, "uninstall", false, "take it out of ~/.ssh/config")
+	cmd.MarkFlagsMutuallyExclusive("install", "uninstall")
+	return cmd
+}
+
+// sshConfigText is the configuration for all VMs.
+func sshConfigText() (string, error) {
+	p, err := paths.Choose()
+	if err != nil {
+		return "", err
+	}
+	self, err := sshSelf(pinnedHome(p))
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	b.WriteString("Host *" + sshDomain + "\n")
+	for _, o := range append([]sshOption{{"User", "root"}}, sshOptions(self)...) {
+		b.WriteString("    " + o.name + " " + o.value + "\n")
+	}
+	return b.String(), nil
+}
+
+func sshFiles() (sshconfig.Files, error) {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return sshconfig.Files{}, api.Errorf(api.KindInvalid, "cannot find your home directory: %w", err).WithHint("set HOME")
+	}
+	return sshconfig.In(home), nil
+}
+
+func (a *app) installSSH(ctx context.Context, text string) error {
+	files, err := sshFiles()
+	if err != nil {
+		return err
+	}
+	changed, err := files.Install(text, func(path string) error { return sshTakes(ctx, path) })
+	if err != nil {
+		return err
+	}
+	if changed {
+		a.note("%s includes %s now", files.User, files.Ours)
+	} else {
+		a.note("%s includes %s already", files.User, files.Ours)
+	}
+	a.note("running VMs are NAME%s for ssh, scp, sftp, rsync, git and editors", sshDomain)
+	return nil
+}
+
+func (a *app) uninstallSSH() error {
+	files, err := sshFiles()
+	if err != nil {
+		return err
+	}
+	changed, err := files.Uninstall()
+	if err != nil {
+		return err
+	}
+	if changed {
+		a.note("%s is as it was, and %s is gone", files.User, files.Ours)
+	} else {
+		a.note("nothing of banger's is in %s", files.User)
+	}
+	return nil
+}
+
+// sshTakes says whether ssh can read a configuration. Without ssh nothing is known.
+func sshTakes(ctx context.Context, path string) error {
+	if _, err := exec.LookPath("ssh"); err != nil {
+		return nil
+	}
+	return execx.Run(ctx, execx.Cmd{Name: "ssh", Args: []string{"-G", "-F", path, "any" + sshDomain}})
+}

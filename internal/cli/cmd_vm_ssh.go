@@ -1,0 +1,67 @@
+package cli
+
+import (
+	"os"
+	"strings"
+	"syscall"
+
+	"banger/api"
+
+	"github.com/spf13/cobra"
+)
+
+func newVMSSH(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "ssh [USER@]NAME [-- ARGUMENT...]",
+		Short: "Reach a running VM with your own ssh",
+		Long: `Run ssh(1) against a running VM: for a shell, or for a command. Arguments are
+ssh's own: options first, then the command. USER is one of the guest's; it is root
+where none is named. The image needs no SSH server, and the VM no network: banger
+carries the connection, which goes on when the daemon is restarted. The VM's key is
+known before the first connection, so ssh asks nothing.
+
+The status is ssh's, which is the command's own, or 255. See "banger ssh-config"
+for scp, sftp, rsync, git and editors.`,
+		Example: `  banger vm ssh dev
+  banger vm ssh dev -- make test
+  banger vm ssh www-data@dev -- id
+  banger vm ssh dev -- -N -L 8080:localhost:80
+  banger vm ssh dev -- -A git fetch`,
+		Args:              arguments(1, -1, "the name of a VM"),
+		ValidArgsFunction: a.completeArgs(1, a.vmNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			user, name, named := strings.Cut(args[0], "@")
+			if !named {
+				user, name = "root", args[0]
+			}
+			if user == "" || name == "" || strings.HasPrefix(user, "-") {
+				return usagef(cmd, "cannot use %q: write NAME or USER@NAME", args[0])
+			}
+			c, err := a.client()
+			if err != nil {
+				return own(err)
+			}
+			ssh, err := findSSH()
+			if err != nil {
+				return own(err)
+			}
+			access, err := c.SSHAccess(cmd.Context(), name)
+			if err != nil {
+				return own(err)
+			}
+			self, err := sshSelf("")
+			if err != nil {
+				return own(err)
+			}
+			argv := []string{"ssh"}
+			for _, o := range append(sshOptions(self), sshOption{"User", user}) {
+				argv = append(argv, "-o", o.name+"="+o.value)
+			}
+			argv = append(append(argv, access.Name+sshDomain), afterDashes(args[1:])...)
+			err = syscall.Exec(ssh, argv, os.Environ())
+			return own(api.Errorf(api.KindInternal, "cannot run %s: %w", ssh, err))
+		},
+	}
+	cmd.Flags().SetInterspersed(false)
+	return cmd
+}

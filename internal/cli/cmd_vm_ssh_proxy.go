@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"banger/internal/guest"
+
+	"github.com/spf13/cobra"
+)
+
+func newVMSSHProxy(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "ssh-proxy NAME",
+		Short:   "Carry ssh's connection to a running VM",
+		Long:    "Carry a connection to the SSH server of a running VM on standard input and output,\nfor the ProxyCommand of ssh_config(5).",
+		Example: "  ssh -o ProxyCommand='banger vm ssh-proxy %h' root@dev.banger",
+		Hidden:  true,
+		Args:    arguments(1, 1, "the name of one VM"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name := vmOfHost(args[0])
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			access, err := c.SSHAccess(cmd.Context(), name)
+			if err != nil {
+				return err
+			}
+			s, err := c.Guest(name).SSH(context.WithoutCancel(cmd.Context()), access.HostKey)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			a.signals.leave()
+			return guest.Outdated(a.proxy(s), access.Name)
+		},
+	}
+}
+
+// proxy carries bytes until ssh or the guest ends. A Ctrl-C is for ssh, which
+// shares our terminal: it ends us where it ends itself.
+func (a *app) proxy(s *guest.Session) error {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM)
+	signal.Ignore(syscall.SIGINT, syscall.SIGQUIT)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // an error of a write instead of our end
+	go func() {
+		_, _ = io.Copy(s.Stdin, a.in) // what cannot be written is the session's end
+		s.Stdin.Close()
+	}()
+	copied := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(a.out, s.Stdout)
+		copied <- err
+	}()
+	select {
+	case err := <-copied:
+		if err != nil { // ssh has gone
+			return nil
+		}
+	case <-signals:
+		return nil
+	}
+	_, err := s.Wait(context.Background())
+	return err
+}
+
+func newVMSSHHostKey(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "ssh-host-key HOST",
+		Short:   "Print a running VM's host key as known_hosts has it",
+		Long:    "Print the host key of a running VM as a line of known_hosts (sshd(8)), for the\nKnownHostsCommand of ssh_config(5).",
+		Example: "  banger vm ssh-host-key dev.banger",
+		Hidden:  true,
+		Args:    arguments(1, 1, "the name of one VM, as ssh has it"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			access, err := c.SSHAccess(cmd.Context(), vmOfHost(args[0]))
+			if err != nil {
+				return err
+			}
+			// In the words ssh asked with, which may be brackets and a port too.
+			_, key, _ := strings.Cut(access.KnownHosts, " ")
+			_, err = fmt.Fprintf(a.out, "%s %s\n", args[0], key)
+			return err
+		},
+	}
+}

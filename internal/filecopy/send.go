@@ -1,0 +1,262 @@
+package filecopy
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"sync/atomic"
+	"syscall"
+)
+
+// Progress is how far a copy is. Holes of files do not count as bytes. The totals
+// are zero until they are known.
+type Progress struct {
+	Files, Bytes           int64
+	TotalFiles, TotalBytes int64
+}
+
+// Send is the source's end: it sends file under the name that the receiver
+// expects. What could not be read is an error once all the rest is sent.
+func Send(ctx context.Context, r io.Reader, w io.Writer, file, name string, report func(Progress)) error {
+	ctx, stop := context.WithCancel(ctx)
+	s := &sender{wire: newWire(r, w), report: report, buf: make([]byte, maxFrameData)}
+	counted := make(chan struct{})
+	go func() {
+		defer close(counted)
+		s.count(ctx, file)
+	}()
+	defer func() { stop(); <-counted }()
+	s.walk = &walk{name: name, warn: s.warn, visit: s.entry}
+	err := s.walk.do(file, false)
+	if err == nil {
+		err = s.batch()
+	}
+	if err == nil {
+		err = errors.Join(s.send(kindEnd, nil), s.flush())
+	}
+	if err == nil && s.walk.denied > 0 {
+		err = s.walk.unread()
+	}
+	return err
+}
+
+type sender struct {
+	*wire
+	walk   *walk
+	report func(Progress)
+	buf    []byte
+
+	entries []sending // the batch
+	size    int
+
+	done   Progress
+	totals atomic.Pointer[totals]
+	told   bool
+}
+
+type sending struct {
+	file  string
+	entry Entry
+	want  want
+}
+
+// count finds the totals, beside the copy.
+func (s *sender) count(ctx context.Context, file string) {
+	var sum totals
+	w := &walk{visit: func(_ string, e Entry) error {
+		if e.Type == File {
+			sum.Files++
+			sum.Bytes += e.Stored
+		}
+		return ctx.Err()
+	}}
+	if w.do(file, true) == nil {
+		s.totals.Store(&sum)
+	}
+}
+
+func (s *sender) warn(file, what string) {
+	// A failure to write shows at the next frame too.
+	_ = s.send(kindNote, note{[]byte(file), what})
+}
+
+func (s *sender) entry(file string, e Entry) error {
+	s.entries = append(s.entries, sending{file: file, entry: e})
+	s.size += 200 + len(e.Name) + len(e.Target)
+	for name, value := range e.Xattrs {
+		s.size += len(name) + len(value)
+	}
+	if err := s.send(kindEntry, toWire(e)); err != nil {
+		return err
+	}
+	if len(s.entries) < batchEntries && s.size < batchBytes {
+		return nil
+	}
+	return s.batch()
+}
+
+// batch ends a batch and sends what the receiver wants of it.
+func (s *sender) batch() error {
+	if len(s.entries) == 0 {
+		return nil
+	}
+	if err := s.agree(); err != nil {
+		return err
+	}
+	for i := range s.entries {
+		if s.entries[i].entry.Type != File {
+			continue
+		}
+		if err := s.file(i); err != nil {
+			return err
+		}
+	}
+	s.entries, s.size = s.entries[:0], 0
+	return s.flush()
+}
+
+// agree learns from where on the receiver wants the files of the batch.
+func (s *sender) agree() error {
+	err := errors.Join(s.send(kindBatch, nil), s.flush())
+	if err != nil {
+		return err
+	}
+	var there []have
+	if err := s.expect(kindHave, &there); err != nil || len(there) == 0 {
+		return err
+	}
+	if len(there) > len(s.entries) {
+		return badCopy("it has %d files of %d", len(there), len(s.entries))
+	}
+	proofs := make([][]byte, len(there))
+	for i, h := range there {
+		if !s.valid(h.Index) || h.Bytes < 0 {
+			return badCopy("it has %d bytes of file %d", h.Bytes, h.Index)
+		}
+		proofs[i] = proof(s.entries[h.Index].file, h.Bytes)
+	}
+	if err := errors.Join(s.send(kindProofs, proofs), s.flush()); err != nil {
+		return err
+	}
+	var wants []want
+	if err := s.expect(kindWants, &wants); err != nil {
+		return err
+	}
+	for _, want := range wants {
+		if !s.valid(want.Index) || want.From < 0 {
+			return badCopy("it wants file %d from %d", want.Index, want.From)
+		}
+		s.entries[want.Index].want = want
+	}
+	return nil
+}
+
+func (s *sender) valid(i int) bool {
+	return i >= 0 && i < len(s.entries) && s.entries[i].entry.Type == File
+}
+
+// proof is the checksum of the beginning of a file; none where it cannot be read.
+func proof(file string, n int64) []byte {
+	f, st, err := openSource(file)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	if st.Size < n {
+		return nil
+	}
+	sum, err := prefixSum(f, n)
+	if err != nil {
+		return nil
+	}
+	return sum
+}
+
+// file sends the content of one file of the batch.
+func (s *sender) file(i int) error {
+	sending := s.entries[i]
+	base := s.done.Bytes
+	var err error
+	if !sending.want.Whole {
+		err = s.content(i, sending)
+	}
+	if err != nil {
+		return err
+	}
+	s.done.Files++
+	s.done.Bytes = base + sending.entry.Stored
+	return s.progress()
+}
+
+func (s *sender) content(i int, sending sending) error {
+	f, st, err := openSource(sending.file)
+	if err != nil {
+		return s.lost(i, sending, err)
+	}
+	defer f.Close()
+	from := sending.want.From
+	if from > st.Size {
+		from = 0 // it became shorter: from the beginning
+	}
+	err = s.send(kindOpen, opening{i, from, st.Size, st.Mtim.Sec, st.Mtim.Nsec})
+	if err != nil {
+		return err
+	}
+	if err := s.data(f, st, from, sending.entry.Stored); err != nil {
+		if errors.Is(err, errShorter) {
+			return s.lost(i, sending, err)
+		}
+		return err
+	}
+	if changed(f, st) {
+		s.warn(sending.file, "changed while it was read: the copy may be a mixture")
+	}
+	return s.send(kindClose, nil)
+}
+
+func (s *sender) data(f *os.File, st *syscall.Stat_t, from, stored int64) error {
+	base := s.done.Bytes
+	return eachPart(f, from, st.Size, s.buf, func(offset int64, data []byte) error {
+		var at [8]byte
+		binary.BigEndian.PutUint64(at[:], uint64(offset))
+		if err := s.frame(kindData, at[:], data); err != nil {
+			return err
+		}
+		s.done.Bytes = base + min(stored, offset+int64(len(data)))
+		return s.progress()
+	})
+}
+
+// lost tells that the content of a file does not come. One that was removed is
+// left out silently, as are all that are removed before they are found.
+func (s *sender) lost(i int, sending sending, cause error) error {
+	switch {
+	case sending.file == s.walk.root:
+		return named(sending.file, cause)
+	case errors.Is(cause, fs.ErrNotExist):
+	case errors.Is(cause, fs.ErrPermission):
+		s.walk.deny(sending.file)
+	default:
+		s.walk.denied++
+		s.warn(sending.file, fmt.Sprintf("is not copied: %v", cause))
+	}
+	return s.send(kindLost, want{Index: i})
+}
+
+func (s *sender) progress() error {
+	if t := s.totals.Load(); t != nil && !s.told {
+		s.told = true
+		s.done.TotalFiles, s.done.TotalBytes = t.Files, t.Bytes
+		if err := s.send(kindTotals, t); err != nil {
+			return err
+		}
+	}
+	if s.report != nil {
+		s.report(s.done)
+	}
+	return nil
+}

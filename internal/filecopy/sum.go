@@ -1,0 +1,44 @@
+package filecopy
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"io"
+	"os"
+)
+
+// sumBlock is the size of the blocks that prefixSum looks at. A partial file is
+// taken up at a multiple of it.
+const sumBlock = 64 << 10
+
+// prefixSum is a checksum of the first n bytes of f, the same whichever of its
+// zeros are holes: blocks of zeros are left out, the others counted with where
+// they are. So it costs nothing for a hole.
+func prefixSum(f *os.File, n int64) ([]byte, error) {
+	sum := sha256.New()
+	sum.Write(binary.BigEndian.AppendUint64(nil, uint64(n)))
+	buf := make([]byte, sumBlock)
+	for at := int64(0); at < n; at += sumBlock {
+		e, ok, err := nextExtent(f, at, n)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			break
+		}
+		at = e.from / sumBlock * sumBlock
+		block := buf[:min(sumBlock, n-at)]
+		if got, err := f.ReadAt(block, at); err != nil && !(errors.Is(err, io.EOF) && got == len(block)) {
+			if errors.Is(err, io.EOF) {
+				return nil, errShorter
+			}
+			return nil, err
+		}
+		if !allZero(block) {
+			sum.Write(binary.BigEndian.AppendUint64(nil, uint64(at)))
+			sum.Write(block)
+		}
+	}
+	return sum.Sum(nil), nil
+}

@@ -1,0 +1,168 @@
+package filecopy
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"banger/api"
+)
+
+// walk visits file, and everything below it where it is a directory, in order of
+// names. Names begin with name. A symbolic link given as file is what it points
+// to; links below are links. What is none of the types is passed over with a
+// warning, what may not be read counted too.
+type walk struct {
+	root   string
+	name   string
+	warn   func(name, what string)
+	visit  func(file string, e Entry) error
+	links  map[inode]string // first names of files with several
+	denied int
+}
+
+type inode struct{ dev, ino uint64 }
+
+// do walks. plain leaves out what costs a system call more.
+func (w *walk) do(file string, plain bool) error {
+	resolved, err := filepath.EvalSymlinks(file)
+	if err != nil {
+		return err
+	}
+	w.root, w.links = resolved, map[inode]string{}
+	return filepath.WalkDir(resolved, func(file string, d fs.DirEntry, err error) error {
+		if err == nil {
+			err = w.one(file, d, plain)
+		}
+		switch {
+		case err == nil, file == w.root:
+		case errors.Is(err, fs.ErrNotExist):
+			err = nil // removed meanwhile
+		case errors.Is(err, fs.ErrPermission) && w.warn != nil:
+			w.deny(file)
+			err = nil
+			if d != nil && d.IsDir() {
+				err = fs.SkipDir
+			}
+		}
+		return err
+	})
+}
+
+// ErrUnread is the error where all but some files were copied.
+var ErrUnread = errors.New("could not be read")
+
+func (w *walk) unread() error {
+	return api.Errorf(api.KindDenied, "%d of the files and directories %w", w.denied, ErrUnread)
+}
+
+func (w *walk) deny(file string) {
+	w.denied++
+	w.warn(file, "cannot be read: skipped")
+}
+
+func (w *walk) one(file string, d fs.DirEntry, plain bool) error {
+	info, err := d.Info()
+	if err != nil {
+		return err
+	}
+	e := w.entry(file, info)
+	switch e.Type {
+	case "":
+		if w.warn != nil {
+			w.warn(file, describe(info.Mode()))
+		}
+		return nil
+	case Symlink:
+		e.Target, err = os.Readlink(file)
+	case File:
+		if info.Sys().(*syscall.Stat_t).Nlink > 1 {
+			w.linked(&e, info)
+		}
+	}
+	if err == nil && !plain && (e.Type == File || e.Type == Dir) {
+		e.Xattrs, err = xattrs(file)
+	}
+	if err != nil {
+		return err
+	}
+	return w.visit(file, e)
+}
+
+func (w *walk) entry(file string, info fs.FileInfo) Entry {
+	rel, err := filepath.Rel(w.root, file)
+	if err != nil {
+		rel = info.Name() // cannot be: WalkDir joins names to the root
+	}
+	st := info.Sys().(*syscall.Stat_t)
+	e := Entry{
+		Name: path.Join(w.name, rel), Mode: st.Mode & 0o7777, UID: int(st.Uid), GID: int(st.Gid),
+		MTime: time.Unix(st.Mtim.Sec, st.Mtim.Nsec),
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		e.Type, e.Size, e.Stored = File, st.Size, min(st.Size, st.Blocks*512)
+	case unix.S_IFDIR:
+		e.Type = Dir
+	case unix.S_IFLNK:
+		e.Type = Symlink
+	}
+	return e
+}
+
+// linked makes e a further name of a file that was visited already, or remembers
+// it as the first.
+func (w *walk) linked(e *Entry, info fs.FileInfo) {
+	st := info.Sys().(*syscall.Stat_t)
+	key := inode{uint64(st.Dev), st.Ino}
+	if first, ok := w.links[key]; ok {
+		*e = Entry{Type: Link, Name: e.Name, Target: first}
+		return
+	}
+	if len(w.links) < maxLinked {
+		w.links[key] = e.Name
+		e.Linked = true
+	}
+}
+
+func describe(mode fs.FileMode) string {
+	switch {
+	case mode&fs.ModeSocket != 0:
+		return "is a socket: skipped"
+	case mode&fs.ModeNamedPipe != 0:
+		return "is a named pipe: skipped"
+	case mode&fs.ModeDevice != 0:
+		return "is a device: skipped"
+	}
+	return "is no ordinary file: skipped"
+}
+
+// openSource opens a file to read. It may have been exchanged for a pipe since it
+// was looked at: opening one must not hang.
+func openSource(file string) (*os.File, *syscall.Stat_t, error) {
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("it is no file any more")
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, info.Sys().(*syscall.Stat_t), nil
+}
+
+// changed says that a file was written to since st.
+func changed(f *os.File, st *syscall.Stat_t) bool {
+	var now syscall.Stat_t
+	return syscall.Fstat(int(f.Fd()), &now) != nil || now.Size != st.Size || now.Mtim != st.Mtim
+}

@@ -1,0 +1,80 @@
+package filecopy
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxXattrs bounds the attributes of one file: Linux takes 64 KiB of names
+// (XATTR_LIST_MAX), ext4 one block of everything.
+const maxXattrs = 64 << 10
+
+// portable says that an attribute means the same at the other end: those of users
+// always, capabilities and access lists where owners are kept too (xattr(7)).
+func portable(name string, archive bool) bool {
+	switch name {
+	case "security.capability", "system.posix_acl_access", "system.posix_acl_default":
+		return archive
+	}
+	return strings.HasPrefix(name, "user.")
+}
+
+// xattrs reads the attributes of a file or directory that are worth sending.
+func xattrs(file string) (map[string]string, error) {
+	n, err := unix.Llistxattr(file, nil)
+	if errors.Is(err, unix.ENOTSUP) || n == 0 && err == nil {
+		return nil, nil
+	}
+	names := make([]byte, maxXattrs)
+	if err == nil {
+		n, err = unix.Llistxattr(file, names)
+	}
+	if err != nil {
+		return nil, err
+	}
+	found, total := map[string]string{}, 0
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(names[:n]), "\x00"), "\x00") {
+		if !portable(name, true) {
+			continue
+		}
+		value := make([]byte, maxXattrs)
+		n, err := unix.Lgetxattr(file, name, value)
+		if errors.Is(err, unix.ENODATA) {
+			continue // removed meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		if total += len(name) + n; total > maxXattrs {
+			return nil, fmt.Errorf("it has more than %d bytes of extended attributes", maxXattrs)
+		}
+		found[name] = string(value[:n])
+	}
+	return found, nil
+}
+
+// setXattrs sets attributes. A file system that has none loses them, which is
+// said once.
+func (t *target) setXattrs(f *os.File, e Entry) error {
+	for name, value := range e.Xattrs {
+		if !portable(name, t.owners) {
+			continue
+		}
+		err := unix.Fsetxattr(int(f.Fd()), name, []byte(value), 0)
+		if errors.Is(err, unix.ENOTSUP) {
+			if !t.noXattrs {
+				t.warn(e.Name, "has extended attributes, which the file system here does not keep")
+			}
+			t.noXattrs = true
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("cannot set its attribute %s: %w", Quote(name), err)
+		}
+	}
+	return nil
+}

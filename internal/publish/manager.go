@@ -1,0 +1,313 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"banger/api"
+	"banger/internal/forward"
+	"banger/internal/fsx"
+	"banger/internal/paths"
+	"banger/internal/proc"
+)
+
+const (
+	// endTime is what a forwarder gets to end by itself.
+	endTime = 2 * time.Second
+	// killTime is what SIGKILL may take.
+	killTime = 10 * time.Second
+	// reopenPause is the pause before a forwarder that died is started again.
+	reopenPause = time.Second
+)
+
+// Manager looks after forwarders for the daemon.
+type Manager struct {
+	paths  paths.Paths
+	system bool
+	log    *slog.Logger
+
+	ctx  context.Context // ends with the daemon
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+
+	mu  sync.Mutex
+	vms map[string]*served
+}
+
+// served is a VM whose ports are served.
+type served struct {
+	process *proc.Process
+	ports   []api.PublishedPort
+}
+
+// NewManager returns a manager that knows no forwarder yet: call Recover.
+func NewManager(p paths.Paths, system bool, log *slog.Logger) *Manager {
+	m := &Manager{paths: p, system: system, log: log, vms: map[string]*served{}}
+	m.ctx, m.stop = context.WithCancel(context.Background())
+	return m
+}
+
+// Detach lets go of the forwarders, which run on.
+func (m *Manager) Detach() {
+	m.stop()
+	m.wg.Wait()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.vms {
+		s.process.Close()
+	}
+	clear(m.vms)
+}
+
+// Check says whether ports can be listened on now.
+func (m *Manager) Check(ctx context.Context, ports []api.PublishedPort) error {
+	for _, p := range ports {
+		socket, _, err := bind(ctx, p)
+		if err != nil {
+			return err
+		}
+		socket.Close()
+	}
+	return nil
+}
+
+// bind takes a port, and returns it with its number.
+func bind(ctx context.Context, p api.PublishedPort) (*os.File, api.PublishedPort, error) {
+	s, err := forward.Published(p)
+	if err != nil {
+		return nil, p, err
+	}
+	socket, at, err := forward.Bind(ctx, s.Listen)
+	if err != nil {
+		return nil, p, forward.Refused(err, s.Listen, "")
+	}
+	p.HostPort = int(at.Port())
+	return socket, p, nil
+}
+
+// Recover finds the forwarders of an earlier daemon, and ends those of VMs that do
+// not run. It returns the ids of those.
+func (m *Manager) Recover(ctx context.Context, runs func(id string) bool) (ended []string, err error) {
+	found, err := proc.Find(func(args []string) bool { return vmOf(args, m.paths.VMs()) != "" })
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range found {
+		args, err := p.Cmdline()
+		id := vmOf(args, m.paths.VMs())
+		switch {
+		case err != nil: // it has just ended
+			p.Close()
+		case runs(id) && m.vms[id] == nil:
+			m.keep(id, p)
+		default:
+			ended = append(ended, id)
+			m.end(ctx, p)
+		}
+	}
+	return ended, nil
+}
+
+// keep holds a forwarder. The caller holds mu.
+func (m *Manager) keep(id string, p *proc.Process) *served {
+	s := &served{process: p}
+	m.vms[id] = s
+	m.wg.Go(func() {
+		select {
+		case <-p.Done():
+			m.died(id, s)
+		case <-m.ctx.Done():
+		}
+	})
+	return s
+}
+
+// died starts a forwarder again that nobody has ended.
+func (m *Manager) died(id string, s *served) {
+	select {
+	case <-time.After(reopenPause):
+	case <-m.ctx.Done():
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.vms[id] != s {
+		return
+	}
+	m.log.Warn("the forwarder of a VM's published ports died; starting another", "vm", id, "pid", s.process.PID())
+	s.process.Close()
+	delete(m.vms, id)
+	if _, err := m.open(m.ctx, id, s.ports); err != nil && m.ctx.Err() == nil {
+		m.log.Error("cannot serve the published ports of a VM", "vm", id, "error", err)
+	}
+}
+
+// Open sees to it that a VM's ports are served, just these, and returns them with the
+// numbers that were chosen. When it fails nothing has changed, as far as it can.
+func (m *Manager) Open(ctx context.Context, id string, ports []api.PublishedPort) ([]api.PublishedPort, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.open(ctx, id, ports)
+}
+
+func (m *Manager) open(ctx context.Context, id string, ports []api.PublishedPort) ([]api.PublishedPort, error) {
+	s, fresh := m.vms[id], false
+	if s == nil {
+		p, err := m.spawn(id)
+		if err != nil {
+			return nil, api.Errorf(api.KindInternal, "cannot start the forwarder of the VM's ports: %w", err)
+		}
+		s, fresh = m.keep(id, p), true
+	}
+	chosen, err := m.adjust(ctx, m.paths.VM(id), ports)
+	if err != nil && fresh {
+		m.close(context.WithoutCancel(ctx), id)
+	}
+	if err == nil {
+		s.ports = chosen
+	}
+	return chosen, err
+}
+
+// adjust has a forwarder serve ports: first what is new is taken, then what is too
+// much goes.
+func (m *Manager) adjust(ctx context.Context, dir string, ports []api.PublishedPort) ([]api.PublishedPort, error) {
+	has, err := ask(ctx, dir, order{}, nil)
+	if err != nil {
+		return nil, m.deaf(err)
+	}
+	var chosen, added []api.PublishedPort
+	for _, p := range ports {
+		if !slices.Contains(has, p) {
+			if p, err = m.add(ctx, dir, p); err != nil {
+				m.remove(ctx, dir, added)
+				return nil, err
+			}
+			added = append(added, p)
+		}
+		chosen = append(chosen, p)
+	}
+	return chosen, m.remove(ctx, dir, slices.DeleteFunc(has, func(p api.PublishedPort) bool { return slices.Contains(chosen, p) }))
+}
+
+func (m *Manager) add(ctx context.Context, dir string, p api.PublishedPort) (api.PublishedPort, error) {
+	socket, p, err := bind(ctx, p)
+	if err != nil {
+		return p, err
+	}
+	defer socket.Close()
+	if _, err := ask(ctx, dir, order{Add: &p}, socket); err != nil {
+		return p, m.deaf(err)
+	}
+	return p, nil
+}
+
+func (m *Manager) remove(ctx context.Context, dir string, ports []api.PublishedPort) error {
+	for _, p := range ports {
+		if _, err := ask(ctx, dir, order{Remove: &p}, nil); err != nil {
+			return m.deaf(err)
+		}
+	}
+	return nil
+}
+
+func (m *Manager) deaf(err error) error {
+	return api.Errorf(api.KindInternal, "the forwarder of the VM's ports does not do as it is told: %w", err)
+}
+
+// Close ends a VM's forwarder, and with it the ports and their connections.
+func (m *Manager) Close(ctx context.Context, id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.close(ctx, id)
+}
+
+func (m *Manager) close(ctx context.Context, id string) {
+	s := m.vms[id]
+	if s == nil {
+		return
+	}
+	delete(m.vms, id)
+	m.end(ctx, s.process)
+	if err := os.Remove(filepath.Join(m.paths.VM(id), paths.VMPortsSocket)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		m.log.Warn("cannot remove a socket", "vm", id, "error", err)
+	}
+}
+
+// end ends a forwarder and lets go of it.
+func (m *Manager) end(ctx context.Context, p *proc.Process) {
+	defer p.Close()
+	if err := p.Signal(syscall.SIGTERM); err != nil {
+		return // it has ended
+	}
+	timer := time.NewTimer(endTime)
+	defer timer.Stop()
+	select {
+	case <-p.Done():
+		return
+	case <-timer.C:
+	}
+	if err := p.Kill(ctx, killTime); err != nil {
+		m.log.Error("cannot end the forwarder of a VM's ports", "pid", p.PID(), "error", err)
+	}
+}
+
+// spawn starts a forwarder that serves nothing yet.
+func (m *Manager) spawn(id string) (*proc.Process, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	dir := m.paths.VM(id)
+	control, err := listen(filepath.Join(dir, paths.VMPortsSocket))
+	if err != nil {
+		return nil, err
+	}
+	defer control.Close()
+	log, err := os.OpenFile(filepath.Join(dir, paths.VMPortsLog), os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	return proc.Spawn(proc.Command{
+		Path: program, Args: arguments(program, id, dir, m.system), Env: environment(program),
+		Files: []*os.File{nil, log, log, control},
+	})
+}
+
+func listen(path string) (*os.File, error) {
+	l, err := fsx.ListenUnix(path)
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	return l.File()
+}
+
+// environment is ours, and which daemon the forwarder starts where none runs: after
+// an update another than this program.
+func environment(program string) []string {
+	env := slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "BANGERD=") })
+	return append(env, "BANGERD="+currentProgram(program))
+}
+
+// currentProgram is the daemon of the installation that program belongs to: below
+// versions/VERSION, what the link "current" leads to counts.
+func currentProgram(program string) string {
+	versions := filepath.Dir(filepath.Dir(program))
+	current := filepath.Join(filepath.Dir(versions), "current", filepath.Base(program))
+	if _, err := os.Stat(current); err == nil && filepath.Base(versions) == "versions" {
+		return current
+	}
+	return program
+}

@@ -1,0 +1,207 @@
+package vm
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+
+	"banger/api"
+	"banger/internal/forward"
+	"banger/internal/op"
+)
+
+// Ports serves the published ports of VMs, from processes that outlive the daemon as
+// VMs do; internal/publish implements it.
+type Ports interface {
+	// Check says whether ports can be listened on now.
+	Check(ctx context.Context, ports []api.PublishedPort) error
+	// Open sees to it that just these ports of the VM are served, and returns them with
+	// the numbers that were chosen for 0.
+	Open(ctx context.Context, id string, ports []api.PublishedPort) ([]api.PublishedPort, error)
+	Close(ctx context.Context, id string)
+	// Recover finds what an earlier daemon left, and ends it where the VM does not run.
+	Recover(ctx context.Context, runs func(id string) bool) (ended []string, err error)
+}
+
+// maxPublished is how many ports a VM may publish: each costs a socket, and all are
+// in the VM's record.
+const maxPublished = 100
+
+// checkPublished refuses ports that make no sense, whatever else uses the host.
+func checkPublished(ports []api.PublishedPort) ([]api.PublishedPort, error) {
+	if len(ports) > maxPublished {
+		return nil, api.Errorf(api.KindInvalid, "cannot publish %d ports: %d are possible", len(ports), maxPublished)
+	}
+	var all []api.PublishedPort
+	for _, p := range ports {
+		s, err := forward.Published(p)
+		if err != nil {
+			return nil, err
+		}
+		p.Address = netip.MustParseAddrPort(s.Listen.Address).Addr().String()
+		for _, other := range all {
+			if clash(p, other) {
+				return nil, api.Errorf(api.KindInvalid, "cannot publish both %s and %s: they listen on the same port", other, p).
+					WithHint("choose another host port, or 0 for a free one")
+			}
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// clash says whether two ports cannot be listened on at once.
+func clash(a, b api.PublishedPort) bool {
+	x, y := netip.MustParseAddr(a.Address).Unmap(), netip.MustParseAddr(b.Address).Unmap()
+	return a.Protocol == b.Protocol && a.HostPort == b.HostPort && a.HostPort != 0 &&
+		x.Is4() == y.Is4() && (x == y || x.IsUnspecified() || y.IsUnspecified())
+}
+
+// portsSteps serve the VM's published ports, before it is booted: what is taken is
+// known at once then. They end with its VMM, or by the step's undo.
+func (s *Service) portsSteps(e *entry) []op.Step {
+	v := s.get(e)
+	if len(v.Publish) == 0 {
+		return nil
+	}
+	return []op.Step{{
+		Name: "ports",
+		Do:   func(ctx context.Context, _ api.Report) error { return s.servePorts(ctx, e) },
+		Undo: func(ctx context.Context) error {
+			if s.runOf(e) == nil {
+				s.closePorts(ctx, v.ID)
+			}
+			return nil
+		},
+	}}
+}
+
+// servePorts serves the VM's published ports, if it has any, and records those that
+// were chosen.
+func (s *Service) servePorts(ctx context.Context, e *entry) error {
+	v := s.get(e)
+	if len(v.Publish) == 0 {
+		return nil
+	}
+	chosen, err := s.openPorts(ctx, v, v.Publish)
+	if err != nil || slices.Equal(chosen, v.Publish) {
+		return err
+	}
+	return s.update(ctx, e, func(v *api.VM) { v.Publish = chosen })
+}
+
+// openPorts has just these ports served.
+func (s *Service) openPorts(ctx context.Context, v api.VM, ports []api.PublishedPort) ([]api.PublishedPort, error) {
+	if s.Ports == nil {
+		return nil, api.Errorf(api.KindUnsupported, "ports cannot be published here")
+	}
+	chosen, err := s.Ports.Open(ctx, v.ID, ports)
+	return chosen, s.whoPublishes(v.ID, ports, err)
+}
+
+func (s *Service) closePorts(ctx context.Context, id string) {
+	if s.Ports != nil {
+		s.Ports.Close(ctx, id)
+	}
+}
+
+// whoPublishes names the VM that has a port which is taken.
+func (s *Service) whoPublishes(id string, ports []api.PublishedPort, err error) error {
+	if api.KindOf(err) != api.KindConflict {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.vms {
+		if e.vm.ID == id || e.run == nil {
+			continue
+		}
+		for _, p := range ports {
+			for _, other := range e.vm.Publish {
+				if clash(p, other) {
+					return api.Errorf(api.KindConflict, "cannot publish %s: VM %s publishes %s", p, e.vm.Name, other).
+						WithHint("choose another host port, or 0 for a free one")
+				}
+			}
+		}
+	}
+	return err
+}
+
+// Publish changes which ports of a VM are published: at once where it runs, else from
+// its next start on.
+func (s *Service) Publish(ctx context.Context, ref string, req api.PublishVM) (api.VM, error) {
+	e, err := s.begin(ref, "vm.publish", nil)
+	if err != nil {
+		return api.VM{}, err
+	}
+	defer s.release(e)
+	ports, err := s.changed(s.get(e), req)
+	if err != nil {
+		return api.VM{}, err
+	}
+	if s.runOf(e) != nil {
+		if ports, err = s.openPorts(ctx, s.get(e), ports); err != nil {
+			return api.VM{}, err
+		}
+	}
+	if err := s.update(ctx, e, func(v *api.VM) { v.Publish = ports }); err != nil {
+		return api.VM{}, err
+	}
+	if len(ports) == 0 {
+		s.closePorts(ctx, e.vm.ID)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return e.view(), nil
+}
+
+// changed returns what is published after a change.
+func (s *Service) changed(v api.VM, req api.PublishVM) ([]api.PublishedPort, error) {
+	ports := slices.Clone(v.Publish)
+	for _, p := range req.Remove {
+		at := slices.Index(ports, p)
+		if at < 0 {
+			return nil, api.Errorf(api.KindNotFound, "VM %s does not publish %s", v.Name, p).WithHint("banger vm ports %s", v.Name)
+		}
+		ports = slices.Delete(ports, at, at+1)
+	}
+	return checkPublished(append(ports, req.Add...))
+}
+
+// findPorts finds what serves the ports of VMs that run, or that an operation is to go
+// on with, and ends what an earlier daemon has left besides.
+func (s *Service) findPorts(ctx context.Context, left []op.Unfinished) (ended []string) {
+	if s.Ports == nil {
+		return nil
+	}
+	ended, err := s.Ports.Recover(ctx, func(id string) bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		e := s.vms[id]
+		started := slices.ContainsFunc(left, func(u op.Unfinished) bool { return u.Target == id })
+		return e != nil && (e.run != nil || e.busy != "" || started)
+	})
+	if err != nil {
+		s.Logger.Error("cannot find the forwarders of published ports", "error", err)
+	}
+	return ended
+}
+
+// reopenPorts serves the ports of VMs that run and that nothing works on: what serves
+// them may have died while there was no daemon.
+func (s *Service) reopenPorts(ctx context.Context) {
+	s.mu.Lock()
+	var all []*entry
+	for _, e := range s.vms {
+		if e.run != nil && e.busy == "" {
+			all = append(all, e)
+		}
+	}
+	s.mu.Unlock()
+	for _, e := range all {
+		if err := s.servePorts(ctx, e); err != nil {
+			s.Logger.Error("cannot serve the published ports of a VM", "vm", e.vm.ID, "error", err)
+		}
+	}
+}
