@@ -94,7 +94,7 @@ var known = map[string][]string{
 	"internal/driver/firecracker":       {},
 	"internal/driver/firecracker/fcapi": {},
 	"internal/driver/jailed":            {"internal/driver", "internal/driver/vmproc", "internal/driver/firecracker", "internal/driver/firecracker/fcapi", "internal/rootapi", "internal/proc"},
-	"internal/driver/fake":              {"internal/driver", "internal/driver/vmproc", "internal/agent", "internal/agent/sshd", "internal/proc"},
+	"internal/driver/fake":              {"internal/driver", "internal/agentproto", "internal/driver/vmproc", "internal/agent", "internal/agent/sshd", "internal/proc"},
 	"internal/driver/drivertest":        {"internal/driver", "internal/agentproto", "internal/console", "internal/proc"},
 	"internal/proc":                     {},
 	"internal/console":                  {},
