@@ -50,6 +50,7 @@ type ImageHistory struct {
 	CreatedBy string     `json:"created_by,omitempty"`
 	Comment   string     `json:"comment,omitempty"`
 	Layer     string     `json:"layer,omitempty"` // diff id of the layer it has made, if any
+	SizeBytes int64      `json:"size_bytes"`      // of that layer's archive
 }
 
 // ImageList answers GET /v1/images.
@@ -57,18 +58,33 @@ type ImageList struct {
 	Images []Image `json:"images"`
 }
 
-// PullImage asks for an image by name: it is built from the distribution's
-// packages, unless a current one is in the cache.
+// PullImage asks for an image by name. The host's own distribution is built from
+// its packages, unless a current one is in the cache; anything else is a
+// reference to a registry, which is asked what the name means by now.
 type PullImage struct {
 	Name string `json:"name"`
-	// Refresh builds anew although the cache has it.
+	// Refresh builds the distribution anew although the cache has it.
 	Refresh bool `json:"refresh,omitempty"`
 }
 
 // ImportImage asks for an image to be made from a file on the daemon's host.
 type ImportImage struct {
-	Path string `json:"path"` // absolute; a root file system as tar, plain or compressed
+	// Path is absolute. It is a root file system as a tar archive, plain or
+	// compressed, as a directory or as an ext4 file; or an image as an OCI layout,
+	// directory or archive, or as `docker save` writes it.
+	Path string `json:"path"`
 	Name string `json:"name"`
+}
+
+// TagImage gives an image one more name, which another may have had.
+type TagImage struct {
+	Image string `json:"image"`
+	Name  string `json:"name"`
+}
+
+// ImageHistoryList answers GET /v1/images/{image}/history, the newest step first.
+type ImageHistoryList struct {
+	History []ImageHistory `json:"history"`
 }
 
 // Kernel is a guest kernel in the cache, named by its content.

@@ -32,6 +32,20 @@ func (c *Client) ImportImage(ctx context.Context, req api.ImportImage, report ap
 	return c.operateImage(ctx, "/v1/images/import", req, report)
 }
 
+// TagImage gives an image one more name.
+func (c *Client) TagImage(ctx context.Context, req api.TagImage) (api.Image, error) {
+	var image api.Image
+	err := c.do(ctx, http.MethodPost, "/v1/images/tag", req, &image)
+	return image, err
+}
+
+// ImageHistory returns how an image was built, the newest step first.
+func (c *Client) ImageHistory(ctx context.Context, ref string) ([]api.ImageHistory, error) {
+	var list api.ImageHistoryList
+	err := c.get(ctx, "/v1/images/"+url.PathEscape(ref)+"/history", &list)
+	return list.History, err
+}
+
 // DeleteImage takes a name off an image, which goes when it was the last.
 func (c *Client) DeleteImage(ctx context.Context, ref string) error {
 	return c.do(ctx, http.MethodDelete, "/v1/images/"+url.PathEscape(ref), nil, nil)

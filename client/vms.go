@@ -118,6 +118,13 @@ func (c *Client) LogsVM(ctx context.Context, ref string, follow bool, tail int, 
 	return nil
 }
 
+// ListSessions returns what runs in a VM for clients, oldest first.
+func (c *Client) ListSessions(ctx context.Context, ref string) ([]api.Session, error) {
+	var list api.SessionList
+	err := c.get(ctx, vmPath(ref)+"/sessions", &list)
+	return list.Sessions, err
+}
+
 // PruneVMs removes every VM that does not run.
 func (c *Client) PruneVMs(ctx context.Context, report api.Report) (api.Pruned, error) {
 	return c.prune(ctx, "/v1/vms/prune", report)

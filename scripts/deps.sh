@@ -20,6 +20,9 @@ need make make
 # The tests' smallest guest, and their check of our own disk files.
 need busybox busybox-static
 need qemu-img qemu-utils
+# The clients that reach into the tests' guests.
+need ssh openssh-client
+need rsync rsync
 # The tests' file system with reflinks, which only root can mount.
 [ "$(id -u)" != 0 ] || need mkfs.xfs xfsprogs
 [ ${#missing[@]} -gt 0 ] || exit 0

@@ -47,6 +47,10 @@ func build(ctx context.Context, env daemon.Env) (*daemon.Services, error) {
 	if err != nil {
 		return nil, err
 	}
+	images.TrustCA(func() (string, error) {
+		c, err := config.Load(env.Paths.ConfigFile(), os.Getenv, host)
+		return c.RegistryCA, err
+	})
 	kernels, err := kernel.Open(env.Paths, packages)
 	if err != nil {
 		return nil, err

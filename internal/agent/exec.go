@@ -35,6 +35,7 @@ type command struct {
 	// resolve finds the program, and prepare, where not nil, its terminal.
 	resolve func(api.Exec) (*program, error)
 	prepare func(p *program, tty *os.File) error
+	onStart func() // where not nil, called once it runs
 
 	mu      sync.Mutex
 	child   *Child
@@ -114,6 +115,9 @@ func (c *command) start(program *program) (*process, error) {
 		return nil, startError(program, err)
 	}
 	c.started(p)
+	if c.onStart != nil {
+		c.onStart()
+	}
 	return p, nil
 }
 
@@ -307,4 +311,34 @@ func (c *command) resize(rows, cols uint16) {
 	if c.tty != nil {
 		_ = setSize(c.tty, c.size)
 	}
+}
+
+// redraw sets the size of the terminal for a client that sees it for the first time:
+// the program is told, even where the size is the same.
+func (c *command) redraw(rows, cols uint16) {
+	c.resize(rows, cols)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tty == nil {
+		return
+	}
+	conn, err := c.tty.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = conn.Control(func(fd uintptr) {
+		if group, err := unix.IoctlGetInt(int(fd), unix.TIOCGPGRP); err == nil && group > 1 {
+			_ = unix.Kill(-group, unix.SIGWINCH)
+		}
+	})
+}
+
+// pid is the process id, 0 before the start.
+func (c *command) pid() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.child == nil {
+		return 0
+	}
+	return c.child.PID()
 }

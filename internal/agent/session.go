@@ -40,11 +40,13 @@ type session struct {
 	hangUp context.CancelCauseFunc
 
 	ended chan struct{} // closed when nothing of it is left
+	began time.Time
 
 	// guarded by server.mu
 	open     stdio.Open // what it is, once that is known
-	attached uint32     // number of the newest attachment, from 1 up
-	away     bool       // no connection of its client is there
+	mux      *stdio.Mux
+	attached uint32 // number of the newest attachment, from 1 up
+	away     bool   // no connection of its client is there
 	expiry   *time.Timer
 }
 
@@ -101,7 +103,7 @@ func (s *server) attach(wish *stream.Attachment) (*session, uint32, error) {
 		return nil, 0, api.Errorf(api.KindConflict, "the guest has %d sessions open already", s.limits.sessions).
 			WithHint("end some of them first")
 	default:
-		sess = &session{pipe: stream.New(wish.ID), ended: make(chan struct{})}
+		sess = &session{pipe: stream.New(wish.ID), ended: make(chan struct{}), began: time.Now()}
 		sess.ctx, sess.hangUp = context.WithCancelCause(s.ctx)
 		s.sessions[wish.ID] = sess
 		s.work.Go(func() { s.run(sess) })
@@ -169,7 +171,15 @@ func (s *server) do(sess *session, open stdio.Open) {
 	case open.Exec != nil && open.Exec.Main:
 		job = mainCommand{s.newCommand(*open.Exec)}
 	case open.Exec != nil:
-		job = s.newCommand(*open.Exec)
+		job = s.newExec(sess, *open.Exec)
+	case open.Start != nil:
+		job = s.newStart(sess, *open.Start)
+	case open.Attach != nil:
+		job = s.newAttach(sess, *open.Attach)
+	case open.Leave != nil:
+		job = leaving{s, open.Leave.ID}
+	case open.List != nil:
+		job = listing{s}
 	case open.Put != nil:
 		job = s.newPut(*open.Put)
 	case open.Get != nil:
@@ -194,6 +204,9 @@ func (s *server) do(sess *session, open stdio.Open) {
 		job = failing{api.Errorf(api.KindUnsupported, "the guest's agent does not know this kind of session")}
 	}
 	m := stdio.New(sess.pipe, stdio.Handler{Signal: job.signal, Resize: job.resize}, stdio.Stdin)
+	s.mu.Lock()
+	sess.mux = m
+	s.mu.Unlock()
 	read := make(chan struct{})
 	go func() {
 		defer close(read)

@@ -56,7 +56,7 @@ func TestBadCommandLines(t *testing.T) {
 		"vm run -d -t -- true":            "banger: --detach and --tty exclude each other\n  try: banger vm run --help\n",
 		"vm run --env =x":                 "banger: cannot use --env \"=x\": it is not NAME=value\n  try: banger vm run --help\n",
 		"vm exec dev":                     "banger: banger vm exec needs the name of a VM and a command\n  try: banger vm exec --help\n",
-		"vm exec -u= dev -- id":           "banger: cannot use --user: it is empty\n  try: banger vm exec --help\n",
+		"vm exec --user= dev -- id":       "banger: cannot use --user: it is empty\n  try: banger vm exec --help\n",
 		"vm exec dev --":                  "banger: banger vm exec needs a command after --\n  try: banger vm exec --help\n",
 		"vm delete":                       "banger: banger vm delete needs the name of a VM, or --all\n  try: banger vm delete --help\n",
 		"vm delete --all dev":             "banger: --all takes no names, got \"dev\"\n  try: banger vm delete --help\n",

@@ -21,7 +21,7 @@ func newImage(a *app) *cobra.Command {
 		Args:    noArgs,
 		RunE:    showHelp,
 	}
-	cmd.AddCommand(newImageList(a), newImagePull(a), newImageImport(a), newImageShow(a), newImageDelete(a), newImagePrune(a))
+	cmd.AddCommand(newImageList(a), newImagePull(a), newImageImport(a), newImageShow(a), newImageTag(a), newImageHistory(a), newImageDelete(a), newImagePrune(a))
 	return cmd
 }
 
@@ -84,10 +84,19 @@ func newImagePull(a *app) *cobra.Command {
 	var refresh bool
 	cmd := &cobra.Command{
 		Use:   "pull [NAME]",
-		Short: "Build an image from the distribution's packages",
-		Long: `Build an image from the distribution's packages, unless it is in the cache. The
-packages come from this machine's own sources, their signatures checked.`,
-		Example:           "  banger image pull\n  banger image pull --refresh debian",
+		Short: "Get an image from a registry, or build the distribution's",
+		Long: `Get an image from a registry: without one in its name from docker.io, without a
+tag the latest. Only what the cache lacks comes, and an interrupted pull goes on
+where it stopped. Passwords are Docker's: docker login REGISTRY. The authority of a
+registry's certificate is named by the setting registry_ca.
+
+Without NAME, or with the name of this machine's own distribution, build the image
+from the distribution's packages, unless a current one is in the cache. They come
+from this machine's own sources, their signatures checked.`,
+		Example: `  banger image pull alpine:3.20
+  banger image pull ghcr.io/owner/image:tag
+  banger image pull
+  banger image pull --refresh debian`,
 		Args:              arguments(0, 1, "one name at most"),
 		ValidArgsFunction: a.completeArgs(1, a.imageNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -115,18 +124,27 @@ packages come from this machine's own sources, their signatures checked.`,
 			return a.printMade(image.Names, image.Digest)
 		},
 	}
-	cmd.Flags().BoolVar(&refresh, "refresh", false, "build it anew although it is in the cache")
+	cmd.Flags().BoolVar(&refresh, "refresh", false, "build the distribution's anew although it is in the cache")
 	return cmd
 }
 
 func newImageImport(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "import FILE [NAME]",
-		Short: "Make an image of a root file system in a tar file",
-		Long: `Make an image of a root file system in a tar file, plain or compressed. Any root
-file system works unmodified. Without NAME, the file's name is taken.`,
-		Example: "  banger image import alpine-minirootfs.tar.gz alpine",
-		Args:    arguments(1, 2, "a file and one name at most"),
+		Use:   "import FILE|DIRECTORY [NAME]",
+		Short: "Make an image of a file or a directory",
+		Long: `Make an image of a file or a directory. It can be
+
+  a root file system: a tar archive, plain or compressed, a directory, or an ext4
+  file, which is taken as it is;
+  an image: what ` + "`docker save`" + ` writes, or an OCI layout as a directory or an archive,
+  with its configuration. Of an image for several platforms, this machine's is
+  taken.
+
+Which it is, is found out by looking. Any root file system works unmodified. Files
+of a directory that are yours become root's. Without NAME, the file's name is taken.`,
+		Example: `  banger image import alpine-minirootfs.tar.gz alpine
+  docker save --output app.tar app && banger image import app.tar`,
+		Args: arguments(1, 2, "a file and one name at most"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path, err := existing(args[0])
 			if err != nil {
@@ -146,7 +164,7 @@ file system works unmodified. Without NAME, the file's name is taken.`,
 			if err != nil {
 				return err
 			}
-			return a.printMade(image.Names, image.Digest)
+			return a.printMade([]string{name}, image.Digest)
 		},
 	}
 }
@@ -155,7 +173,7 @@ file system works unmodified. Without NAME, the file's name is taken.`,
 // "alpine-3.20".
 func nameOf(path string) string {
 	name := strings.ToLower(filepath.Base(path))
-	for _, ending := range []string{".gz", ".xz", ".zst", ".bz2", ".lz4", ".tgz", ".txz", ".tar"} {
+	for _, ending := range []string{".gz", ".xz", ".zst", ".bz2", ".lz4", ".tgz", ".txz", ".tar", ".ext4", ".img"} {
 		name = strings.TrimSuffix(name, ending)
 	}
 	return name
@@ -189,12 +207,24 @@ func newImageShow(a *app) *cobra.Command {
 				func(i api.Image) error {
 					return fields(a.out, append([]string{"names", names(i.Names), "digest", i.Digest, "source", i.Source, "arch", i.Arch,
 						"size", size.Format(i.SizeBytes), "smallest disk", size.Format(i.DiskBytes),
-						"created", moment(&i.CreatedAt), "used by", strings.Join(i.UsedBy, ", ")}, configFields(i.Config)...)...)
+						"created", moment(&i.CreatedAt), "reference", i.Reference, "manifest", i.Manifest, "layers", layers(i.Layers), "used by", strings.Join(i.UsedBy, ", ")}, configFields(i.Config)...)...)
 				})
 		},
 	}
 	addJSON(cmd, &asJSON)
 	return cmd
+}
+
+// layers is what a person wants to know of them.
+func layers(all []api.ImageLayer) string {
+	if len(all) == 0 {
+		return ""
+	}
+	var total int64
+	for _, l := range all {
+		total += l.SizeBytes
+	}
+	return fmt.Sprintf("%d, %s unpacked", len(all), size.Format(total))
 }
 
 func newImageDelete(a *app) *cobra.Command {

@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"strings"
 
 	"banger/api"
+	"banger/client"
 
 	"github.com/spf13/cobra"
 )
@@ -57,13 +60,19 @@ func (c *command) exec(a *app, cmd *cobra.Command, argv []string) (api.Exec, err
 
 func newVMExec(a *app) *cobra.Command {
 	var how command
+	var detach bool
 	cmd := &cobra.Command{
 		Use:   "exec NAME -- COMMAND [ARGUMENT...]",
 		Short: "Run a command in a running VM",
 		Long: `Run a command in a running VM, with our standard input, output and error. Signals
 are passed on. The status is the command's, 128 plus the signal's number where a
-signal ended it, or 125 where banger itself failed.`,
+signal ended it, or 125 where banger itself failed.
+
+With --detach the command goes on by itself, without input, and the id of its
+session is printed. Of its output the newest 256 KiB of each stream are kept, and
+its status, until "banger vm attach" fetches them.`,
 		Example: `  banger vm exec dev -- make test
+  banger vm exec --detach dev -- make world
   banger vm exec dev -- sh -c 'cat > notes' < notes
   banger vm exec -t dev -- top
   banger vm exec -u www-data dev -- id`,
@@ -81,11 +90,32 @@ signal ended it, or 125 where banger itself failed.`,
 			if err != nil {
 				return own(err)
 			}
+			if detach {
+				return a.startDetached(cmd.Context(), c, args[0], exec)
+			}
 			return a.inGuest(cmd.Context(), c, args[0], exec)
 		},
 	}
 	how.flags(cmd)
+	cmd.Flags().BoolVarP(&detach, "detach", "d", false, "leave it running, and print the id of its session")
 	return cmd
+}
+
+// startDetached starts a command that goes on by itself.
+func (a *app) startDetached(ctx context.Context, c *client.Client, ref string, exec api.Exec) error {
+	if exec.TTY {
+		exec.Rows, exec.Cols = a.terminalSize()
+		exec.Env = append([]string{"TERM=" + orDumb(a.env("TERM"))}, exec.Env...)
+	}
+	id, exit, err := c.Guest(ref).Start(ctx, exec, a.err)
+	switch {
+	case err != nil:
+		return own(err)
+	case id == "":
+		return statusError(exit.Code)
+	}
+	_, err = fmt.Fprintln(a.out, id)
+	return err
 }
 
 // afterDashes drops the -- that flag parsing leaves in after a first argument.

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -31,12 +32,30 @@ func (a *app) inGuest(ctx context.Context, c *client.Client, ref string, exec ap
 		exec.Rows, exec.Cols = a.terminalSize()
 		exec.Env = append([]string{"TERM=" + orDumb(a.env("TERM"))}, exec.Env...)
 	}
+	return a.inSession(ctx, c, ref, exec.TTY, nil, func(ctx context.Context) (*guest.Session, error) {
+		return c.Guest(ref).Exec(ctx, exec)
+	})
+}
+
+// attachTo takes over a session, as inGuest begins one.
+func (a *app) attachTo(ctx context.Context, c *client.Client, ref string, taken api.Session) error {
+	var rows, cols uint16
+	if taken.TTY {
+		rows, cols = a.terminalSize()
+	}
+	return a.inSession(ctx, c, ref, taken.TTY, &taken, func(ctx context.Context) (*guest.Session, error) {
+		return c.Guest(ref).Attach(ctx, taken.ID, rows, cols)
+	})
+}
+
+// inSession attends to a session that open opens; taken is one that was there.
+func (a *app) inSession(ctx context.Context, c *client.Client, ref string, tty bool, taken *api.Session, open func(context.Context) (*guest.Session, error)) error {
 	// Once the command runs, signals are for it and do not end ctx any more. Both
 	// watch for a moment, so that none kills us in between.
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, forwarded...)
 	defer signal.Stop(signals)
-	s, err := c.Guest(ref).Exec(context.WithoutCancel(ctx), exec)
+	s, err := open(context.WithoutCancel(ctx))
 	if err != nil {
 		return own(err)
 	}
@@ -45,13 +64,23 @@ func (a *app) inGuest(ctx context.Context, c *client.Client, ref string, exec ap
 		return own(api.Errorf(api.KindCanceled, "cancelled: %w", context.Cause(ctx)))
 	}
 	a.signals.leave()
-	restore, err := a.raw(exec.TTY)
+	restore, err := a.raw(tty)
 	if err != nil {
 		return own(err)
 	}
 	defer restore()
-	exit, err := a.attend(s, signals, exec.TTY)
+	at := &attendance{app: a, s: s, tty: tty, id: s.ID(), leave: make(chan struct{})}
+	if taken != nil {
+		at.id, at.kept = taken.ID, taken.Kept
+	}
+	at.keep = func() error { return c.Guest(ref).Leave(context.WithoutCancel(ctx), at.id) }
+	exit, err := at.attend(signals)
 	switch {
+	case at.gone():
+		s.Close()
+		restore()
+		a.note("left; it goes on: banger vm attach %s %s", ref, at.id)
+		return nil
 	case err != nil && exit.Code > 0 && exit.Code < 256:
 		// The command could not be run: the shell's 126 and 127.
 		restore()
@@ -80,21 +109,64 @@ var forwarded = []os.Signal{
 	syscall.SIGWINCH, syscall.SIGPIPE,
 }
 
-// attend moves bytes and signals until the command has ended.
-func (a *app) attend(s *guest.Session, signals <-chan os.Signal, tty bool) (guest.Exit, error) {
-	go func() {
-		// Ends with the session, or with us: a read of a terminal cannot be given up.
-		_, _ = io.Copy(s.Stdin, a.in) // what cannot be written ends the command itself
-		s.Stdin.Close()
-	}()
+// attendance is a client's part in a session.
+type attendance struct {
+	*app
+	s     *guest.Session
+	tty   bool
+	id    string
+	kept  bool         // it goes on when we leave
+	keep  func() error // makes it so
+	leave chan struct{}
+	once  sync.Once
+}
+
+// depart ends our part; the command goes on.
+func (a *attendance) depart() {
+	a.once.Do(func() {
+		close(a.leave)
+		_ = a.s.Close() // ends the reads of its output
+	})
+}
+
+func (a *attendance) gone() bool {
+	select {
+	case <-a.leave:
+		return true
+	default:
+		return false
+	}
+}
+
+// input copies what is typed to the command, unless it is to be left.
+func (a *attendance) input() {
+	// Ends with the session, or with us: a read of a terminal cannot be given up.
+	if _, terminal := terminal(a.in); a.tty && terminal {
+		for leaveKeys(a.s.Stdin, a.in) {
+			if err := a.keep(); err != nil {
+				fmt.Fprintf(a.err, "\r\nbanger: cannot leave: %s\r\n", printable(err.Error()))
+				continue
+			}
+			a.depart()
+			return
+		}
+	} else {
+		_, _ = io.Copy(a.s.Stdin, a.in) // what cannot be written ends the command itself
+	}
+	a.s.Stdin.Close()
+}
+
+// attend moves bytes and signals until the command has ended or was left.
+func (a *attendance) attend(signals <-chan os.Signal) (guest.Exit, error) {
+	go a.input()
 	over := make(chan struct{})
 	var passing, output sync.WaitGroup
-	passing.Go(func() { a.pass(s, signals, tty, over) })
+	passing.Go(func() { a.pass(signals, over) })
 	var broken [2]error
-	output.Go(func() { broken[0] = drain(s, a.out, s.Stdout) })
-	output.Go(func() { broken[1] = drain(s, a.err, s.Stderr) })
+	output.Go(func() { broken[0] = drain(a.s, a.out, a.s.Stdout) })
+	output.Go(func() { broken[1] = drain(a.s, a.err, a.s.Stderr) })
 	output.Wait()
-	exit, err := s.Wait(context.Background())
+	exit, err := a.s.Wait(context.Background())
 	close(over)
 	passing.Wait()
 	if failed := errors.Join(broken[:]...); failed != nil && (err != nil || brokenPipe(failed)) {
@@ -142,8 +214,9 @@ func (o onlyWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// pass hands signals and the terminal's new sizes to the guest.
-func (a *app) pass(s *guest.Session, signals <-chan os.Signal, tty bool, over <-chan struct{}) {
+// pass hands signals and the terminal's new sizes to the guest. A command that goes
+// on without us is left where the terminal is closed, or at Ctrl-C.
+func (a *attendance) pass(signals <-chan os.Signal, over <-chan struct{}) {
 	for {
 		select {
 		case <-over:
@@ -153,11 +226,13 @@ func (a *app) pass(s *guest.Session, signals <-chan os.Signal, tty bool, over <-
 			switch {
 			case number == syscall.SIGPIPE:
 			case number == syscall.SIGWINCH:
-				if rows, cols := a.terminalSize(); tty && rows > 0 {
-					_ = s.Resize(rows, cols) // fails where the session is over
+				if rows, cols := a.terminalSize(); a.tty && rows > 0 {
+					_ = a.s.Resize(rows, cols) // fails where the session is over
 				}
+			case a.kept && (number == syscall.SIGHUP || number == syscall.SIGINT):
+				go a.depart()
 			default:
-				_ = s.Signal(number)
+				_ = a.s.Signal(number)
 			}
 		}
 	}

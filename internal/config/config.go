@@ -24,10 +24,15 @@ type Config struct {
 	Image       string
 	Kernel      string // empty: the distribution's newest
 	Driver      string
+	Init        string // of the guest: agent, systemd or auto
 	Accel       string // kvm, tcg, or empty for what a probe finds
 
 	// Programs, where they are not in the usual directories.
 	Firecracker, Jailer, QEMU string
+
+	// RegistryCA is a file with certificates of authorities that registries may be
+	// signed by, beside the system's; empty: none.
+	RegistryCA string
 
 	// For all VMs.
 	Grace        time.Duration // for a guest to shut down

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"banger/api"
 	"banger/internal/size"
 )
 
@@ -34,7 +35,7 @@ type setting struct {
 func (s setting) variable() string { return "BANGER_" + strings.ToUpper(s.key) }
 
 func settings() []setting {
-	return slices.Concat(sizeSettings(), choiceSettings(), timeSettings(), programSettings())
+	return slices.Concat(sizeSettings(), choiceSettings(), timeSettings(), pathSettings())
 }
 
 func sizeSettings() []setting {
@@ -90,6 +91,12 @@ func choiceSettings() []setting {
 			get:      func(c Config) string { return c.Driver },
 		},
 		{
+			key: "init", doc: "what is process 1 of a new VM: agent, systemd or auto: what the image asks for",
+			fallback: constant(api.InitAuto),
+			set:      func(c *Config, v string) (err error) { c.Init, err = ParseInit(v); return },
+			get:      func(c Config) string { return c.Init },
+		},
+		{
 			key: "accel", doc: "kvm, tcg (emulation) or auto: what a test boot finds working",
 			fallback: constant("auto"),
 			set: func(c *Config, v string) error {
@@ -130,17 +137,20 @@ func timeSettings() []setting {
 	}
 }
 
-func programSettings() []setting {
+func pathSettings() []setting {
+	const program = "path of the program; empty: the one in the usual directories"
 	return []setting{
-		programSetting("firecracker", func(c *Config) *string { return &c.Firecracker }),
-		programSetting("jailer", func(c *Config) *string { return &c.Jailer }),
-		programSetting("qemu", func(c *Config) *string { return &c.QEMU }),
+		pathSetting("firecracker", program, func(c *Config) *string { return &c.Firecracker }),
+		pathSetting("jailer", program, func(c *Config) *string { return &c.Jailer }),
+		pathSetting("qemu", program, func(c *Config) *string { return &c.QEMU }),
+		pathSetting("registry_ca", "path of certificates (PEM) that registries are trusted by, beside the system's",
+			func(c *Config) *string { return &c.RegistryCA }),
 	}
 }
 
-func programSetting(name string, field func(*Config) *string) setting {
+func pathSetting(name, doc string, field func(*Config) *string) setting {
 	return setting{
-		key: name, doc: "path of the program; empty: the one in the usual directories",
+		key: name, doc: doc,
 		fallback: constant(""),
 		set: func(c *Config, v string) error {
 			if v != "" && !filepath.IsAbs(v) {
@@ -155,6 +165,15 @@ func programSetting(name string, field func(*Config) *string) setting {
 
 func constant(value string) func(Host) (string, origin) {
 	return func(Host) (string, origin) { return value, fromDefault }
+}
+
+// ParseInit reads what is to be process 1 of a guest.
+func ParseInit(text string) (string, error) {
+	switch text {
+	case api.InitAgent, api.InitSystemd, api.InitAuto:
+		return text, nil
+	}
+	return "", fmt.Errorf("%.40q is none of agent, systemd and auto", text)
 }
 
 // ParseVCPUs reads a number of processors.

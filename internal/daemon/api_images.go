@@ -46,6 +46,23 @@ func (s *Server) importImage(w http.ResponseWriter, r *http.Request) error {
 	return s.follow(w, r, o, err)
 }
 
+func (s *Server) tagImage(w http.ResponseWriter, r *http.Request) error {
+	if err := hold.Check(s.hold, "image.tag"); err != nil {
+		return err
+	}
+	req, err := decode[api.TagImage](w, r)
+	if err != nil {
+		return err
+	}
+	image, err := s.svc.Images.Tag(r.Context(), req)
+	return answer(w, image, err)
+}
+
+func (s *Server) imageHistory(w http.ResponseWriter, r *http.Request) error {
+	history, err := s.svc.Images.History(r.Context(), r.PathValue("image"))
+	return answer(w, api.ImageHistoryList{History: orEmpty(history)}, err)
+}
+
 func (s *Server) pruneImages(w http.ResponseWriter, r *http.Request) error {
 	o, err := s.svc.Images.Prune(r.Context())
 	return s.follow(w, r, o, err)

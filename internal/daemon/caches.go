@@ -14,6 +14,10 @@ type ImageCache interface {
 	Get(ref string) (api.Image, error)
 	Pull(ctx context.Context, req api.PullImage, report api.Report) (api.Image, error)
 	Import(ctx context.Context, req api.ImportImage, report api.Report) (api.Image, error)
+	// Tag gives an image one more name.
+	Tag(ref, name string) (api.Image, error)
+	// History returns how an image was built, the newest step first.
+	History(ref string) ([]api.ImageHistory, error)
 	// Delete drops a name, and the image with its last one, unless it is used.
 	Delete(ref string, use Usage) error
 	// Prune deletes what has no name and is not used.
@@ -86,6 +90,20 @@ func (s ImageService) Show(_ context.Context, ref string) (api.Image, error) {
 // Delete deletes an image that no VM uses.
 func (s ImageService) Delete(_ context.Context, ref string) error {
 	return s.Images.Delete(ref, s.Use)
+}
+
+// Tag gives an image one more name.
+func (s ImageService) Tag(_ context.Context, req api.TagImage) (api.Image, error) {
+	image, err := s.Images.Tag(req.Image, req.Name)
+	if err == nil {
+		image.UsedBy = s.Use.InUse(image.Digest)
+	}
+	return image, err
+}
+
+// History returns how an image was built.
+func (s ImageService) History(_ context.Context, ref string) ([]api.ImageHistory, error) {
+	return s.Images.History(ref)
 }
 
 // Pull builds an image, unless the cache has it.

@@ -139,12 +139,20 @@ func (f *fakeVMs) DialGuest(_ context.Context, ref string) (net.Conn, error) {
 	return f.dial()
 }
 
+func (f *fakeVMs) Sessions(_ context.Context, ref string) ([]api.Session, error) {
+	return []api.Session{{ID: "0a1b2c3d", Kind: "shell", State: api.SessionAttached}}, f.find(ref)
+}
+
 type fakeImages struct{ vms *fakeVMs }
 
 func (f fakeImages) List(context.Context) ([]api.Image, error) { return nil, nil }
 func (f fakeImages) Show(_ context.Context, ref string) (api.Image, error) {
 	return api.Image{Names: []string{ref}}, nil
 }
+func (f fakeImages) Tag(_ context.Context, req api.TagImage) (api.Image, error) {
+	return api.Image{Names: []string{req.Image, req.Name}}, nil
+}
+func (f fakeImages) History(context.Context, string) ([]api.ImageHistory, error) { return nil, nil }
 func (f fakeImages) Delete(_ context.Context, ref string) error {
 	if ref == "used" {
 		return api.Errorf(api.KindConflict, "cannot delete image used: fox uses it")

@@ -43,15 +43,18 @@ func Routes() []Route {
 		{"POST", "/v1/vms/{vm}/publish", owner, (*Server).publishVM},
 		{"GET", "/v1/vms/{vm}/wait", owner, (*Server).waitVM},
 		{"GET", "/v1/vms/{vm}/logs", owner, (*Server).logsVM},
+		{"GET", "/v1/vms/{vm}/sessions", owner, (*Server).listSessions},
 		{"POST", "/v1/vms/{vm}/stream", owner, (*Server).streamVM},
 		{"GET", "/v1/vms/{vm}/ssh", owner, (*Server).sshVM},
 
 		{"GET", "/v1/images", owner, (*Server).listImages},
 		{"POST", "/v1/images/pull", owner, (*Server).pullImage},
 		{"POST", "/v1/images/import", owner, (*Server).importImage},
+		{"POST", "/v1/images/tag", owner, (*Server).tagImage},
 		{"POST", "/v1/images/prune", owner, (*Server).pruneImages},
 		{"GET", "/v1/images/{image}", owner, (*Server).showImage},
 		{"DELETE", "/v1/images/{image}", owner, (*Server).deleteImage},
+		{"GET", "/v1/images/{image}/history", owner, (*Server).imageHistory},
 
 		{"GET", "/v1/kernels", owner, (*Server).listKernels},
 		{"POST", "/v1/kernels/pull", owner, (*Server).pullKernel},

@@ -35,6 +35,8 @@ type VMs interface {
 	// DialGuest opens a new channel to the guest's agent. Closing its writing
 	// half (CloseWrite) leaves the reading half open.
 	DialGuest(ctx context.Context, ref string) (net.Conn, error)
+	// Sessions lists what runs in the guest for clients.
+	Sessions(ctx context.Context, ref string) ([]api.Session, error)
 	// ImageConfig is what the VM's image says of commands; nil where it says nothing.
 	ImageConfig(ref string) *api.ImageConfig
 	// SSHAccess returns what reaching a running VM by SSH takes.
@@ -47,6 +49,9 @@ type Images interface {
 	Show(ctx context.Context, ref string) (api.Image, error)
 	Pull(ctx context.Context, req api.PullImage) (*op.Op, error)
 	Import(ctx context.Context, req api.ImportImage) (*op.Op, error)
+	Tag(ctx context.Context, req api.TagImage) (api.Image, error)
+	// History returns how an image was built, the newest step first.
+	History(ctx context.Context, ref string) ([]api.ImageHistory, error)
 	Delete(ctx context.Context, ref string) error
 	Prune(ctx context.Context) (*op.Op, error)
 }

@@ -113,6 +113,9 @@ func over(err error) bool {
 // needsNewAgent says what helps where the agent is of a banger that did not know
 // this kind of session yet.
 func needsNewAgent(err error) error {
+	if err == nil {
+		return nil
+	}
 	e := api.AsError(err)
 	if e.Kind != api.KindUnsupported || e.Hint != "" {
 		return err

@@ -14,19 +14,25 @@ import (
 
 	"banger/api"
 	"banger/internal/apt"
+	"banger/internal/flight"
 	"banger/internal/fsx"
+	blobstore "banger/internal/oci/blobs"
+	"banger/internal/oci/registry"
 	"banger/internal/paths"
 )
 
 // Cache is the images of one installation, each in a directory named by its
 // content. One process at a time has it open: the daemon.
 type Cache struct {
-	dir     string
-	staging string
-	apt     *apt.Apt
-	flights flights
-	host    release
-	limits  limits
+	dir        string
+	staging    string
+	apt        *apt.Apt
+	flights    flight.Group
+	pulls      flight.Group // from registries; they end in one of flights
+	host       release
+	limits     limits
+	blobs      *blobstore.Store // what registries have served
+	registries *registry.Client
 
 	mu    sync.Mutex // guards names, names.json and what is in dir
 	names map[string]string
@@ -61,7 +67,7 @@ type meta struct {
 // Open opens the cache below p.
 func Open(p paths.Paths, a *apt.Apt) (*Cache, error) {
 	c := &Cache{dir: p.Images(), staging: p.Staging(), apt: a, host: hostRelease(), limits: defaultLimits, names: map[string]string{}}
-	c.flights.all = map[string]*flight{}
+	c.openRegistries(p)
 	for _, dir := range []string{c.dir, c.staging} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fsx.DiskError("make directory", err)
@@ -159,8 +165,8 @@ func (c *Cache) Get(ref string) (api.Image, error) {
 }
 
 func (c *Cache) get(ref string) (api.Image, error) {
-	if hex, ok := c.names[c.host.canonical(ref)]; ok {
-		if i, err := c.load(hex); err == nil {
+	if name, ok := c.key(ref); ok {
+		if i, err := c.load(c.names[name]); err == nil {
 			return i, nil
 		}
 	}

@@ -30,8 +30,8 @@ func (c *Cache) Delete(ref string, use Use) error {
 		return err
 	}
 	drop := i.Names
-	if slices.Contains(i.Names, c.host.canonical(ref)) {
-		drop = []string{c.host.canonical(ref)}
+	if name, ok := c.key(ref); ok {
+		drop = []string{name}
 	}
 	last := len(drop) == len(i.Names)
 	if users := use.Images(i.Digest); last && len(users) > 0 {
@@ -64,8 +64,8 @@ func (c *Cache) remove(digest string) error {
 	return nil
 }
 
-// Prune removes the images that have no name and that no VM uses, and the
-// disks, made from images, that no VM uses.
+// Prune removes the images that have no name and that no VM uses, the disks, made
+// from images, that no VM uses, and the layers that no image was made of.
 func (c *Cache) Prune(use Use) (api.Pruned, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -87,7 +87,7 @@ func (c *Cache) Prune(use Use) (api.Pruned, error) {
 			return pruned, err
 		}
 	}
-	return pruned, nil
+	return pruned, c.pruneBlobs(&pruned)
 }
 
 func (c *Cache) pruneDisks(i api.Image, used []int64, pruned *api.Pruned) error {

@@ -38,7 +38,7 @@ func (c *Cache) Disk(ctx context.Context, digest string, size int64, report api.
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	err = c.flights.do(ctx, path, report, func(ctx context.Context, report api.Report) error {
+	err = c.flights.Do(ctx, path, report, func(ctx context.Context, report api.Report) error {
 		return c.makeDisk(ctx, c.path(hex, rootfsFile), path, size, report)
 	})
 	return path, err

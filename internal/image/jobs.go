@@ -98,3 +98,7 @@ func EmptyStaging(ctx context.Context, dir string) error {
 	}
 	return nil
 }
+
+func canceled(ctx context.Context) error {
+	return api.Errorf(api.KindCanceled, "the work on the image was stopped: %w", context.Cause(ctx))
+}

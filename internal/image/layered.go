@@ -20,7 +20,7 @@ func (c *Cache) addLayered(ctx context.Context, names []string, img oci.Image, r
 	if made, ok, err := c.sameLayers(id, names); ok {
 		return made, err
 	}
-	err := c.flights.do(ctx, "layers "+id, report, func(ctx context.Context, report api.Report) error {
+	err := c.flights.Do(ctx, "layers "+id, report, func(ctx context.Context, report api.Report) error {
 		if _, ok, err := c.sameLayers(id, nil); ok {
 			return err // another has just made it
 		}
@@ -80,6 +80,7 @@ func (c *Cache) makeLayered(ctx context.Context, id string, img oci.Image, repor
 		for n, l := range img.Layers {
 			m.Layers = append(m.Layers, api.ImageLayer{Digest: l.Digest, DiffID: l.DiffID, SizeBytes: s.Layers[n]})
 		}
+		m.sizeHistory()
 		warn(s, report)
 		return nil
 	})

@@ -14,18 +14,17 @@ import (
 	"banger/internal/userns"
 )
 
-// Pull makes the image of the host's own distribution from its packages,
-// unless a current one is there.
+// Pull gets an image: the one of the host's own distribution is built from its
+// packages, unless a current one is there; others come from registries.
 func (c *Cache) Pull(ctx context.Context, req api.PullImage, report api.Report) (api.Image, error) {
-	if !c.CanPull(req.Name) {
-		return api.Image{}, api.Errorf(api.KindNotFound, "cannot pull image %.80q: this host builds the image %q", req.Name, c.host.image()).
-			WithHint("banger image pull %s, or banger image import FILE NAME", c.host.image())
+	if c.host.canonical(req.Name) != c.host.image() {
+		return c.pullReference(ctx, req.Name, report)
 	}
 	name, recipe := c.host.image(), recipeDigest(c.host)
 	if i, m, ok := c.named(name); ok && !req.Refresh && m.Recipe == recipe {
 		return i, nil
 	}
-	err := c.flights.do(ctx, "pull "+name, report, func(ctx context.Context, report api.Report) error {
+	err := c.flights.Do(ctx, "pull "+name, report, func(ctx context.Context, report api.Report) error {
 		if err := c.build(ctx, name, req.Refresh, report); err != nil {
 			return api.Errorf(api.KindOf(err), "cannot build image %s: %w", name, err)
 		}

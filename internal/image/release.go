@@ -4,6 +4,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"banger/internal/oci/registry"
 )
 
 // release is a distribution's release, of os-release(5).
@@ -63,5 +65,8 @@ func (r release) canonical(name string) string {
 // host's own distribution.
 func DefaultName() string { return hostRelease().image() }
 
-// CanPull says whether Pull can make an image of that name.
-func (c *Cache) CanPull(name string) bool { return c.host.canonical(name) == c.host.image() }
+// CanPull says whether Pull can try to get an image of that name.
+func (c *Cache) CanPull(name string) bool {
+	_, err := registry.Parse(name)
+	return err == nil || c.host.canonical(name) == c.host.image()
+}

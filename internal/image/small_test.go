@@ -2,8 +2,6 @@ package image
 
 import (
 	"context"
-	"errors"
-	"sync/atomic"
 	"testing"
 
 	"banger/api"
@@ -46,50 +44,6 @@ func TestStages(t *testing.T) {
 	}
 }
 
-// TestFlights has two ask for the same work; the work ends when both give up.
-func TestFlights(t *testing.T) {
-	f := flights{all: map[string]*flight{}}
-	var runs atomic.Int32
-	started, ended := make(chan struct{}), make(chan struct{})
-	work := func(ctx context.Context, report api.Report) error {
-		runs.Add(1)
-		report(api.Progress{Step: "image"})
-		close(started)
-		<-ctx.Done()
-		close(ended)
-		return ctx.Err()
-	}
-	first, stopFirst := context.WithCancel(context.Background())
-	second, stopSecond := context.WithCancel(context.Background())
-	results := make(chan error, 2)
-	go func() { results <- f.do(first, "k", silent, work) }()
-	<-started
-	told := make(chan struct{}, 1)
-	go func() { results <- f.do(second, "k", func(api.Progress) { told <- struct{}{} }, work) }()
-	<-told // the second has joined, and sees where the work is
-	stopFirst()
-	if err := <-results; api.KindOf(err) != api.KindCanceled {
-		t.Errorf("got %v", err)
-	}
-	select {
-	case <-ended:
-		t.Error("the work ended although one still waits")
-	default:
-	}
-	stopSecond()
-	if err := <-results; api.KindOf(err) != api.KindCanceled {
-		t.Errorf("got %v", err)
-	}
-	<-ended
-	if runs.Load() != 1 {
-		t.Errorf("ran %d times", runs.Load())
-	}
-	want := errors.New("done")
-	if err := f.do(context.Background(), "k", silent, func(context.Context, api.Report) error { return want }); err != want {
-		t.Errorf("afterwards: %v", err)
-	}
-}
-
 func TestNames(t *testing.T) {
 	c := open(t)
 	for _, name := range []string{"", "A", "a b", "-a", "a\n", "sha256:00"} {
@@ -98,7 +52,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
-	if _, err := c.Pull(context.Background(), api.PullImage{Name: "no-such"}, silent); api.KindOf(err) != api.KindNotFound {
+	if _, err := c.Pull(context.Background(), api.PullImage{Name: "No-such"}, silent); api.KindOf(err) != api.KindInvalid {
 		t.Errorf("pulling what cannot be: %v", err)
 	}
 }

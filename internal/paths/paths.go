@@ -120,6 +120,10 @@ func (p Paths) Staging() string { return filepath.Join(p.Data, "staging") }
 // Apt holds package lists and archives fetched for this user.
 func (p Paths) Apt() string { return filepath.Join(p.Cache, "apt") }
 
+// Blobs holds what registries have served, by its SHA-256 digest: the compressed
+// layers of images.
+func (p Paths) Blobs() string { return filepath.Join(p.Cache, "blobs", "sha256") }
+
 // Probe caches what this host's KVM was found to be able to do.
 func (p Paths) Probe() string { return filepath.Join(p.Cache, "probe.json") }
 

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"banger/api"
 )
@@ -62,6 +63,14 @@ type Open struct {
 	// is made in the directory Path, or Path is sent on standard output.
 	CopyIn  *Copy `json:"copy_in,omitempty"`
 	CopyOut *Copy `json:"copy_out,omitempty"`
+	// Start runs a command that no client waits for: it ends with Exit.Started.
+	Start *api.Exec `json:"start,omitempty"`
+	// Attach takes a command over from its client, or from nobody. Leave lets one go
+	// on once its client is gone.
+	Attach *Attach `json:"attach,omitempty"`
+	Leave  *Leave  `json:"leave,omitempty"`
+	// List has standard output be a list of api.Session as JSON.
+	List *List `json:"list,omitempty"`
 }
 
 // SSH is what the guest's SSH server has to know.
@@ -77,12 +86,29 @@ type Copy struct {
 	Archive bool   `json:"archive,omitempty"` // owners are kept: copy_in
 }
 
+// Attach names a command by the id that List tells, or the beginning of it.
+type Attach struct {
+	ID   string `json:"id"`
+	Rows uint16 `json:"rows,omitempty"` // of the client's terminal
+	Cols uint16 `json:"cols,omitempty"`
+}
+
+// Leave names a command as Attach does.
+type Leave struct {
+	ID string `json:"id"`
+}
+
+// List asks for the sessions in the guest.
+type List struct{}
+
 // Exit is how a session ended.
 type Exit struct {
 	Code   int        `json:"code"`             // exit status
 	Signal int        `json:"signal,omitempty"` // that killed it
 	Error  *api.Error `json:"error,omitempty"`  // it did not run, or did not succeed
 	Stat   *Stat      `json:"stat,omitempty"`
+	// Started is the id of a command that goes on without a client.
+	Started string `json:"started,omitempty"`
 	// Errno is the number of the error that Linux gave, where it is known: a
 	// connection that was refused can then be refused in the same way.
 	Errno int `json:"errno,omitempty"`
@@ -114,7 +140,12 @@ type Mux struct {
 
 	ins  [3]*In
 	outs [3]*Out
+
+	received, sent atomic.Int64
 }
+
+// Traffic is how many bytes of the streams have come and gone.
+func (m *Mux) Traffic() (received, sent int64) { return m.received.Load(), m.sent.Load() }
 
 // New returns an end over pipe. in are the streams it reads, the others it writes.
 func New(pipe io.ReadWriter, handler Handler, in ...int) *Mux {
@@ -200,6 +231,7 @@ func (m *Mux) handle(k kind, b []byte) (done bool, err error) {
 			m.ins[b[0]].end(io.EOF)
 			return false, nil
 		}
+		m.received.Add(int64(len(b) - 1))
 		return false, m.ins[b[0]].push(b[1:])
 	case kindCredit:
 		if len(b) != 5 || int(b[0]) >= len(m.outs) || m.outs[b[0]] == nil {
@@ -292,6 +324,9 @@ func (m *Mux) send(k kind, parts ...[]byte) error {
 	defer m.writeMu.Unlock()
 	m.writeB = appendFrame(m.writeB[:0], k, parts...)
 	_, err := m.pipe.Write(m.writeB)
+	if err == nil && k == kindData {
+		m.sent.Add(int64(len(parts[1])))
+	}
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 )
 
 // In is the reading end of a stream.
@@ -19,7 +20,12 @@ type In struct {
 	err     error
 	owed    int // read since the last credit
 	open    int // credit that the other end has
+	idle    *time.Timer
 }
+
+// idleAfter is how long credit waits for company once everything is read. It frees
+// no memory here: the other end learns how far the reader is.
+const idleAfter = 20 * time.Millisecond
 
 func newIn(m *Mux, id int) *In {
 	in := &In{mux: m, id: byte(id), open: window}
@@ -47,7 +53,28 @@ func (in *In) end(err error) {
 	if in.err == nil {
 		in.err = err
 	}
+	if in.idle != nil {
+		in.idle.Stop()
+	}
 	in.changed.Broadcast()
+}
+
+// settle gives the credit for all that was read.
+func (in *In) settle() {
+	in.mu.Lock()
+	credit := 0
+	if in.err == nil {
+		credit, in.owed = in.owed, 0
+		in.open += credit
+	}
+	in.mu.Unlock()
+	in.credit(credit)
+}
+
+func (in *In) credit(n int) {
+	if n > 0 {
+		_ = in.mux.send(kindCredit, []byte{in.id}, binary.BigEndian.AppendUint32(nil, uint32(n)))
+	}
 }
 
 // Read reads what the other end wrote.
@@ -71,10 +98,15 @@ func (in *In) Read(p []byte) (int, error) {
 		credit, in.owed = in.owed, 0
 		in.open += credit
 	}
-	in.mu.Unlock()
-	if credit > 0 {
-		_ = in.mux.send(kindCredit, []byte{in.id}, binary.BigEndian.AppendUint32(nil, uint32(credit)))
+	if in.owed > 0 && in.buf.Len() == 0 && in.err == nil {
+		if in.idle == nil {
+			in.idle = time.AfterFunc(idleAfter, in.settle)
+		} else {
+			in.idle.Reset(idleAfter)
+		}
 	}
+	in.mu.Unlock()
+	in.credit(credit)
 	return n, nil
 }
 
@@ -94,6 +126,8 @@ type Out struct {
 	credit  int
 	err     error
 	closed  bool
+	kept    bool
+	tail    []byte // sent, and not known to be read: where kept
 }
 
 func newOut(m *Mux, id int) *Out {
@@ -109,6 +143,12 @@ func (out *Out) grant(n uint32) error {
 		return fmt.Errorf("stream %d is granted more than its window", out.id)
 	}
 	out.credit += int(n)
+	if out.kept {
+		out.tail = out.tail[min(int(n), len(out.tail)):]
+		if len(out.tail) == 0 {
+			out.tail = nil
+		}
+	}
 	out.changed.Broadcast()
 	return nil
 }
@@ -122,8 +162,38 @@ func (out *Out) fail(err error) {
 	out.changed.Broadcast()
 }
 
-// reserve waits for room and returns how many of n bytes may be sent.
-func (out *Out) reserve(n int) (int, error) {
+// Keep makes Unread possible. It is called before anything is written.
+func (out *Out) Keep() { out.kept = true }
+
+// Unread returns what was written and is not known to be read at the other end.
+func (out *Out) Unread() []byte {
+	out.mu.Lock()
+	defer out.mu.Unlock()
+	return bytes.Clone(out.tail)
+}
+
+// Settle waits until the other end has read everything, for d at most.
+func (out *Out) Settle(d time.Duration) {
+	late := false
+	timer := time.AfterFunc(d, func() {
+		out.mu.Lock()
+		defer out.mu.Unlock()
+		late = true
+		out.changed.Broadcast()
+	})
+	defer timer.Stop()
+	out.mu.Lock()
+	defer out.mu.Unlock()
+	for out.credit < window && out.err == nil && !late {
+		out.changed.Wait()
+	}
+}
+
+// Abort ends writes that wait for the other end to read.
+func (out *Out) Abort() { out.fail(io.ErrClosedPipe) }
+
+// reserve waits for room for some of p and returns how many bytes may be sent.
+func (out *Out) reserve(p []byte) (int, error) {
 	out.mu.Lock()
 	defer out.mu.Unlock()
 	for out.credit == 0 && out.err == nil && !out.closed {
@@ -135,9 +205,21 @@ func (out *Out) reserve(n int) (int, error) {
 	if out.err != nil {
 		return 0, out.err
 	}
-	n = min(n, out.credit, maxData)
+	n := min(len(p), out.credit, maxData)
 	out.credit -= n
+	if out.kept {
+		out.tail = append(out.tail, p[:n]...)
+	}
 	return n, nil
+}
+
+// unsent takes back n bytes that could not be sent.
+func (out *Out) unsent(n int) {
+	out.mu.Lock()
+	defer out.mu.Unlock()
+	if out.kept {
+		out.tail = out.tail[:max(0, len(out.tail)-n)]
+	}
 }
 
 // Abandon ends writing without a word to the other end, which then does not take
@@ -147,11 +229,12 @@ func (out *Out) Abandon() { out.fail(io.ErrClosedPipe) }
 // Write returns when everything is on its way.
 func (out *Out) Write(p []byte) (int, error) {
 	for written := 0; written < len(p); {
-		n, err := out.reserve(len(p) - written)
+		n, err := out.reserve(p[written:])
 		if err != nil {
 			return written, err
 		}
 		if err := out.mux.send(kindData, []byte{out.id}, p[written:written+n]); err != nil {
+			out.unsent(n)
 			return written, err
 		}
 		written += n

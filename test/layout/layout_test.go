@@ -44,7 +44,7 @@ var leaves = []string{"api", "internal/buildinfo", "internal/execx", "internal/f
 // stands for everything below x.
 var known = map[string][]string{
 	"client":       {"internal/guest"},
-	"internal/cli": {"client", "internal/guest", "internal/forward", "internal/stdio", "internal/config", "internal/doctor", "internal/system", "internal/rootapi", "internal/update", "internal/update/journal", "internal/update/repo"},
+	"internal/cli": {"client", "internal/guest", "internal/forward", "internal/stdio", "internal/config", "internal/doctor", "internal/sshconfig", "internal/system", "internal/rootapi", "internal/update", "internal/update/journal", "internal/update/repo"},
 
 	"internal/update": {
 		"client", "internal/op", "internal/proc", "internal/system", "internal/system/record", "internal/systemd",
@@ -94,19 +94,25 @@ var known = map[string][]string{
 	"internal/driver/firecracker":       {},
 	"internal/driver/firecracker/fcapi": {},
 	"internal/driver/jailed":            {"internal/driver", "internal/driver/vmproc", "internal/driver/firecracker", "internal/driver/firecracker/fcapi", "internal/rootapi", "internal/proc"},
-	"internal/driver/fake":              {"internal/driver", "internal/driver/vmproc", "internal/agent", "internal/proc"},
+	"internal/driver/fake":              {"internal/driver", "internal/driver/vmproc", "internal/agent", "internal/agent/sshd", "internal/proc"},
 	"internal/driver/drivertest":        {"internal/driver", "internal/agentproto", "internal/console", "internal/proc"},
 	"internal/proc":                     {},
 	"internal/console":                  {},
 
-	"internal/image":  {"internal/apt", "internal/oci", "internal/userns"},
-	"internal/oci":    {},
-	"internal/kernel": {"internal/apt"},
-	"internal/apt":    {},
-	"internal/userns": {},
+	"internal/image":            {"internal/apt", "internal/flight", "internal/oci", "internal/oci/blobs", "internal/oci/registry", "internal/userns"},
+	"internal/oci":              {},
+	"internal/oci/blobs":        {"internal/flight", "internal/oci"},
+	"internal/oci/registry":     {"internal/oci", "internal/oci/blobs"},
+	"internal/oci/registrytest": {"internal/oci"},
+	"internal/flight":           {},
+	"internal/kernel":           {"internal/apt"},
+	"internal/apt":              {},
+	"internal/userns":           {},
 
 	"internal/guest":      {"internal/agentproto", "internal/forward", "internal/stream", "internal/stdio", "internal/filecopy"},
-	"internal/agent":      {"internal/agentproto", "internal/forward", "internal/sockets", "internal/stream", "internal/stdio", "internal/filecopy"},
+	"internal/sshconfig":  {},
+	"internal/agent/sshd": {},
+	"internal/agent":      {"internal/agent/sshd", "internal/agentproto", "internal/forward", "internal/sockets", "internal/stream", "internal/stdio", "internal/filecopy"},
 	"internal/agent/boot": {"internal/agent", "internal/agentproto"},
 	"internal/agentproto": {},
 	"internal/stream":     {},

@@ -42,6 +42,10 @@ func build(ctx context.Context, env daemon.Env) (*daemon.Services, error) {
 	if err != nil {
 		return nil, err
 	}
+	images.TrustCA(func() (string, error) {
+		c, err := config.Load(env.Paths.ConfigFile(), os.Getenv, host)
+		return c.RegistryCA, err
+	})
 	vmm := qemu.New(env.Paths, qemu.Options{Accel: settings.Accel})
 	fakes := fake.New(fake.Options{FaultFile: filepath.Join(env.Paths.Config, "fault")})
 	return daemon.Assemble(ctx, env, daemon.Parts{

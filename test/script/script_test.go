@@ -26,11 +26,16 @@ boot_timeout = "20s"
 grace = "5s"
 `
 
+// nowhere is a proxy that is not there: what looks like the name of an image is
+// looked for in registries, and sessions ask none but those of their own.
+const nowhere = "http://127.0.0.1:9"
+
 func TestScripts(t *testing.T) {
 	template, size := template(t)
 	options := session.Options{
 		Dir: "testdata", Template: template, Config: fmt.Sprintf(settings, size>>20),
-		Env: []string{"BANGER_AGENT=" + agent(t), "DRIVER=fake", "KERNEL=fake", "RELEASE=" + harness.KernelRelease, "ROOT=/.*/fake-root", "BYTES=40000000"},
+		Env: []string{"BANGER_AGENT=" + agent(t), "DRIVER=fake", "KERNEL=fake", "RELEASE=" + harness.KernelRelease, "ROOT=/.*/fake-root", "BYTES=40000000",
+			"HTTPS_PROXY=" + nowhere},
 	}
 	options.Idle = session.Measure(t, options)
 	session.Run(t, options)

@@ -17,6 +17,7 @@ const (
 	userMode = "it is about user mode: a daemon that commands start, below BANGER_HOME"
 	faults   = "it is about faults, which only the fake VMM has"
 	caches   = "it is about the caches of images and kernels, which are the same code in both modes, and counts those of an empty home"
+	clients  = "it needs ssh and its kin, which the lab host does not have"
 	command  = "it is about the command alone, which is the same in both modes"
 )
 
@@ -40,6 +41,7 @@ var sessions = []struct {
 	{name: "script/testdata/vm_exec_signals.txtar"},
 	{name: "script/testdata/vm_shell.txtar"},
 	{name: "script/testdata/vm_cp.txtar"},
+	{name: "script/testdata/vm_sessions.txtar", more: true},
 	{name: "script/testdata/reader_stops.txtar", more: true},
 	{name: "script/testdata/long_command_line.txtar", more: true},
 	{name: "e2e/testdata/busybox.txtar"},
@@ -52,6 +54,7 @@ var sessions = []struct {
 	{name: "system/testdata/interrupt_run.txtar"},
 
 	{name: "e2e/testdata/debian.txtar", not: "it pulls the distribution's packages, which the lab host cannot reach"},
+	{name: "e2e/testdata/image_pull.txtar", not: caches},
 	{name: "e2e/testdata/network.txtar", not: "it is about QEMU's user network; system mode's own is another, with tests of its own"},
 	{name: "script/testdata/bad_names.txtar", not: command},
 	{name: "script/testdata/bad_sizes.txtar", not: command},
@@ -66,7 +69,10 @@ var sessions = []struct {
 	{name: "script/testdata/guest_mute.txtar", not: faults},
 	{name: "script/testdata/help.txtar", not: command},
 	{name: "script/testdata/image.txtar", not: caches},
+	{name: "script/testdata/image_pull.txtar", not: caches},
+	{name: "script/testdata/image_pull_fails.txtar", not: caches},
 	{name: "script/testdata/image_config.txtar", not: "it boots ten VMs, one after the other; e2e/testdata/image_config.txtar has the same in two"},
+	{name: "script/testdata/image_import.txtar", not: caches},
 	{name: "script/testdata/interrupt_run.txtar", not: "it waits for the fake VMM's process; system/testdata/interrupt_run.txtar has the same with a real one"},
 	{name: "script/testdata/kernel.txtar", not: caches},
 	{name: "script/testdata/long_path.txtar", not: userMode},
@@ -78,7 +84,12 @@ var sessions = []struct {
 	{name: "script/testdata/terminal.txtar", not: faults},
 	{name: "script/testdata/unknown_things.txtar", not: command},
 	{name: "script/testdata/update.txtar", not: "it is about programs that no release installed; scenarios of the lab update an installation"},
+	{name: "e2e/testdata/ssh.txtar", not: clients},
+	{name: "script/testdata/ssh_config.txtar", not: "rsync and git in its guest are this host's; " + clients},
+	{name: "script/testdata/vm_ssh.txtar", not: clients},
+	{name: "script/testdata/vm_ssh_forward.txtar", not: clients},
 	{name: "script/testdata/version.txtar", not: userMode},
+	{name: "script/testdata/vm_init.txtar", not: "it starts an image without an init of its own as if it had one, which only the fake VMM does"},
 	{name: "script/testdata/vm_forward.txtar", not: "the server in its guest is a program of the tests; e2e/testdata/ports.txtar has the same with busybox"},
 	{name: "script/testdata/vm_ports.txtar", not: "as vm_forward"},
 	{name: "script/testdata/vm_publish.txtar", not: "as vm_forward"},

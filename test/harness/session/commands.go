@@ -32,6 +32,7 @@ import (
 //	mktar FILE KIND                  make an archive of a root file system (see archives.go)
 //	mkimage FILE CONFIG LAYER...     make an archive of an image with a configuration (see images.go)
 //	moments N STATES BEFORE COMMAND AFTER  kill the daemon at N moments of a command (see moments.go)
+//	registry VERB NAME [ARGUMENT...] have a registry of images (see registry.go)
 //	echoserver NAME [PATH]           serve connections that get back what they send (see sockets.go)
 //	talk PORT|PATH FILE              send a file to such a server, and print what comes back
 //	idle                             the daemon holds no more than one that has done nothing
@@ -40,7 +41,8 @@ func commands() map[string]Command {
 		"status": statusCommand, "json": jsonCommand, "setenv": setenvCommand,
 		"kill9-daemon": kill9DaemonCommand, "kill9": kill9Command, "setting": settingCommand,
 		"fault": faultCommand, "waitfor": waitforCommand, "mkkernel": mkkernelCommand, "idle": idleCommand,
-		"mktar": mktarCommand, "mkimage": mkimageCommand, "pty": ptyCommand,
+		"registry": registryCommand,
+		"mktar":    mktarCommand, "mkimage": mkimageCommand, "pty": ptyCommand,
 		"echoserver": echoCommand, "talk": talkCommand,
 		"moments": momentsCommand, "start": startCommand, "signal": signalCommand, "finish": finishCommand,
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"banger/internal/oci/registrytest"
 	"banger/internal/paths"
 	"banger/test/harness"
 )
@@ -88,7 +89,7 @@ func setUp(env *testscript.Env, o Options) error {
 	if program, err := exec.LookPath("banger"); err == nil {
 		env.Setenv("BANGER", program)
 	}
-	w := &world{t: env.T().(testing.TB), home: home, paths: p, env: env.Vars, options: o, running: map[string]*background{}}
+	w := &world{t: env.T().(testing.TB), home: home, paths: p, env: env.Vars, options: o, running: map[string]*background{}, registries: map[string]*registrytest.Registry{}}
 	env.Values[worldKey{}] = w
 	env.Defer(w.end)
 	return nil
@@ -96,13 +97,14 @@ func setUp(env *testscript.Env, o Options) error {
 
 // world is what a script's commands need.
 type world struct {
-	t       testing.TB
-	home    string // in user mode; in system mode there is no such directory
-	paths   paths.Paths
-	env     []string
-	options Options
-	changed bool // setting has changed the configuration of system mode
-	running map[string]*background
+	t          testing.TB
+	home       string // in user mode; in system mode there is no such directory
+	paths      paths.Paths
+	env        []string
+	options    Options
+	changed    bool // setting has changed the configuration of system mode
+	running    map[string]*background
+	registries map[string]*registrytest.Registry
 }
 
 type worldKey struct{}

@@ -1,4 +1,5 @@
-package image
+// Package flight runs work once for all who ask for it at the same time.
+package flight
 
 import (
 	"context"
@@ -7,8 +8,9 @@ import (
 	"banger/api"
 )
 
-// flights run each piece of work once for all who ask for it at the same time.
-type flights struct {
+// Group runs each piece of work once for all who ask for it at the same time.
+// The zero Group is ready.
+type Group struct {
 	mu  sync.Mutex
 	all map[string]*flight
 }
@@ -21,16 +23,16 @@ type flight struct {
 	last    *api.Progress
 }
 
-// do runs work, or joins it where it runs. The work is canceled when the last
+// Do runs work, or joins it where it runs. The work is canceled when the last
 // who waits for it gives up; that one returns when it has cleaned up.
-func (f *flights) do(ctx context.Context, key string, report api.Report, work func(context.Context, api.Report) error) error {
+func (g *Group) Do(ctx context.Context, key string, report api.Report, work func(context.Context, api.Report) error) error {
 	for {
-		f.mu.Lock()
-		fl := f.all[key]
+		g.mu.Lock()
+		fl := g.all[key]
 		if fl == nil {
-			fl = f.start(ctx, key, work)
+			fl = g.start(ctx, key, work)
 		} else if len(fl.waiting) == 0 { // given up: wait for its end and start anew
-			f.mu.Unlock()
+			g.mu.Unlock()
 			select {
 			case <-fl.done:
 				continue
@@ -42,47 +44,50 @@ func (f *flights) do(ctx context.Context, key string, report api.Report, work fu
 		if fl.last != nil {
 			report(*fl.last)
 		}
-		f.mu.Unlock()
-		return f.wait(ctx, fl, &report)
+		g.mu.Unlock()
+		return g.wait(ctx, fl, &report)
 	}
 }
 
 // start starts work. The caller holds mu.
-func (f *flights) start(ctx context.Context, key string, work func(context.Context, api.Report) error) *flight {
+func (g *Group) start(ctx context.Context, key string, work func(context.Context, api.Report) error) *flight {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	fl := &flight{cancel: cancel, done: make(chan struct{}), waiting: map[*api.Report]struct{}{}}
-	f.all[key] = fl
+	if g.all == nil {
+		g.all = map[string]*flight{}
+	}
+	g.all[key] = fl
 	go func() {
-		err := work(ctx, func(p api.Progress) { f.tell(fl, p) })
-		f.mu.Lock()
+		err := work(ctx, func(p api.Progress) { g.tell(fl, p) })
+		g.mu.Lock()
 		fl.err = err
-		delete(f.all, key)
-		f.mu.Unlock()
+		delete(g.all, key)
+		g.mu.Unlock()
 		cancel()
 		close(fl.done)
 	}()
 	return fl
 }
 
-func (f *flights) tell(fl *flight, p api.Progress) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+func (g *Group) tell(fl *flight, p api.Progress) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	fl.last = &p
 	for report := range fl.waiting {
 		(*report)(p)
 	}
 }
 
-func (f *flights) wait(ctx context.Context, fl *flight, report *api.Report) error {
+func (g *Group) wait(ctx context.Context, fl *flight, report *api.Report) error {
 	select {
 	case <-fl.done:
 		return fl.err
 	case <-ctx.Done():
 	}
-	f.mu.Lock()
+	g.mu.Lock()
 	delete(fl.waiting, report)
 	last := len(fl.waiting) == 0
-	f.mu.Unlock()
+	g.mu.Unlock()
 	if last {
 		fl.cancel()
 		<-fl.done
@@ -91,5 +96,5 @@ func (f *flights) wait(ctx context.Context, fl *flight, report *api.Report) erro
 }
 
 func canceled(ctx context.Context) error {
-	return api.Errorf(api.KindCanceled, "the work on the image was stopped: %w", context.Cause(ctx))
+	return api.Errorf(api.KindCanceled, "the work was stopped: %w", context.Cause(ctx))
 }

@@ -1,0 +1,352 @@
+package agent
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"banger/api"
+	"banger/internal/size"
+	"banger/internal/stdio"
+)
+
+const (
+	// maxKept is how many commands may go on without a client, those included that
+	// have ended and whose output waits.
+	maxKept = 64
+	// readGrace is what a client gets to read what was sent to it, before another
+	// takes its command over.
+	readGrace = 500 * time.Millisecond
+)
+
+// task is a command and its streams. It belongs to no session: its client may
+// change, or be nobody.
+type task struct {
+	server  *server
+	id      string
+	command *command
+	in      *inlet
+	out     *spool
+	err     *spool
+	began   time.Time
+
+	ctx     context.Context // ends when the command is to end
+	hangUp  context.CancelCauseFunc
+	started chan struct{} // closed once it runs
+	done    chan struct{} // closed once it has ended, or could not start
+	exit    stdio.Exit    // from then on
+
+	moving sync.Mutex // held while the client changes
+
+	// guarded by server.mu
+	client *client
+	kept   bool // it goes on without a client
+}
+
+// client is a session at the other end of a task.
+type client struct {
+	sess *session
+	mux  *stdio.Mux
+	left chan struct{} // closed when the task was taken from it
+	why  error
+}
+
+// newTask makes a task that bears the id of a session.
+func (s *server) newTask(sess *session, exec api.Exec, kept bool) (*task, error) {
+	t := &task{
+		server: s, command: s.newCommand(exec), in: newInlet(), out: newSpool(), err: newSpool(), began: time.Now(),
+		started: make(chan struct{}), done: make(chan struct{}), kept: kept,
+	}
+	t.command.onStart = func() { close(t.started) }
+	t.ctx, t.hangUp = context.WithCancelCause(s.ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if kept {
+		if err := s.roomToKeep(); err != nil {
+			return nil, err
+		}
+	}
+	id := sess.pipe.ID()
+	for n := 4; ; n++ {
+		if t.id = hex.EncodeToString(id[:n]); s.tasks[t.id] == nil {
+			break
+		}
+	}
+	s.tasks[t.id] = t
+	return t, nil
+}
+
+// launch starts the command.
+func (t *task) launch() {
+	context.AfterFunc(t.ctx, func() {
+		t.out.shut()
+		t.err.shut()
+	})
+	t.server.work.Go(t.out.pump)
+	t.server.work.Go(t.err.pump)
+	t.server.work.Go(func() {
+		t.exit = t.command.runOn(t.ctx, streams{t.in, t.out, t.err})
+		_ = t.out.Close()
+		_ = t.err.Close()
+		_ = t.in.Close()
+		close(t.done)
+	})
+}
+
+// serve is what a session does whose client is the task's, until one of them ends.
+func (t *task) serve(sess *session, m *stdio.Mux) stdio.Exit {
+	c := &client{sess: sess, mux: m, left: make(chan struct{})}
+	flushed, err := t.take(c)
+	if err != nil {
+		return stdio.Exit{Error: api.AsError(err)}
+	}
+	for _, stream := range flushed {
+		select {
+		case <-stream:
+		case <-c.left:
+			return stdio.Exit{Error: api.AsError(c.why)}
+		case <-sess.ctx.Done():
+			t.lose(c)
+			return stdio.Exit{Error: api.AsError(context.Cause(sess.ctx))}
+		}
+	}
+	<-t.done
+	t.moving.Lock()
+	defer t.moving.Unlock()
+	t.drop()
+	return t.exit
+}
+
+// take makes c the client in place of an earlier one.
+func (t *task) take(c *client) ([]<-chan struct{}, error) {
+	t.moving.Lock()
+	defer t.moving.Unlock()
+	s := t.server
+	s.mu.Lock()
+	there, old := s.tasks[t.id] == t, t.client
+	s.mu.Unlock()
+	if !there {
+		return nil, noSession(t.id)
+	}
+	if old != nil {
+		old.why = api.Errorf(api.KindConflict, "session %s was taken over by another client", t.id)
+		t.release(old, readGrace)
+	}
+	s.mu.Lock()
+	t.client = c
+	s.mu.Unlock()
+	if lost := t.out.lost() + t.err.lost(); lost > 0 {
+		end := "\n"
+		if t.command.exec.TTY {
+			end = "\r\n"
+		}
+		fmt.Fprintf(c.mux.Out(stdio.Stderr), "banger: %s of earlier output are gone: the newest %s are kept while nobody is attached%s",
+			size.Format(lost), size.Format(spoolKept), end)
+	}
+	t.in.attach(c.mux.In(stdio.Stdin))
+	return []<-chan struct{}{t.out.attach(c.mux.Out(stdio.Stdout)), t.err.attach(c.mux.Out(stdio.Stderr))}, nil
+}
+
+// release takes the task from a client. One that does not read is cut off.
+func (t *task) release(c *client, grace time.Duration) {
+	cut := func() { c.sess.pipe.Reset(c.why) }
+	t.in.release(c.mux.In(stdio.Stdin))
+	t.out.release(c.mux.Out(stdio.Stdout), grace, cut)
+	t.err.release(c.mux.Out(stdio.Stderr), grace, cut)
+	close(c.left)
+}
+
+// lose is called when a client is gone for good: the command goes on by itself, or
+// is hung up.
+func (t *task) lose(c *client) {
+	t.moving.Lock()
+	defer t.moving.Unlock()
+	s := t.server
+	s.mu.Lock()
+	ours, kept := t.client == c, t.kept
+	if ours {
+		t.client = nil
+	}
+	s.mu.Unlock()
+	if !ours {
+		return
+	}
+	if kept {
+		c.why = errGone
+		t.release(c, 0)
+		return
+	}
+	t.drop()
+}
+
+// drop ends the task and forgets it.
+func (t *task) drop() {
+	t.hangUp(errGone)
+	t.server.mu.Lock()
+	defer t.server.mu.Unlock()
+	if t.server.tasks[t.id] == t {
+		delete(t.server.tasks, t.id)
+	}
+}
+
+func (t *task) ended() bool {
+	select {
+	case <-t.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// roomToKeep sees to it that one task more may be kept: the oldest that has ended
+// goes.
+func (s *server) roomToKeep() error {
+	kept, oldest := 0, (*task)(nil)
+	for _, t := range s.tasks {
+		if !t.kept {
+			continue
+		}
+		kept++
+		if t.client == nil && t.ended() && (oldest == nil || t.began.Before(oldest.began)) {
+			oldest = t
+		}
+	}
+	if kept < maxKept {
+		return nil
+	}
+	if oldest == nil {
+		return api.Errorf(api.KindConflict, "%d commands go on without a client in this guest already", maxKept).
+			WithHint("end some of them first: banger vm sessions")
+	}
+	oldest.hangUp(errGone)
+	delete(s.tasks, oldest.id)
+	return nil
+}
+
+func noSession(id string) *api.Error {
+	return api.Errorf(api.KindNotFound, "there is no session %.40q in this guest", id).WithHint("banger vm sessions")
+}
+
+// findTask finds a task by its id or the beginning of it.
+func (s *server) findTask(id string) (*task, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var found *task
+	for _, t := range s.tasks {
+		switch {
+		case t.id == id:
+			return t, nil
+		case id == "" || !strings.HasPrefix(t.id, id):
+		case found != nil:
+			return nil, api.Errorf(api.KindInvalid, "session %.40q may be %s or %s: write more of the id", id, found.id, t.id)
+		default:
+			found = t
+		}
+	}
+	if found != nil {
+		return found, nil
+	}
+	for _, sess := range s.sessions {
+		if e, listed := sess.describe(); listed && id != "" && strings.HasPrefix(e.ID, id) {
+			return nil, api.Errorf(api.KindInvalid, "session %s is of kind %s: only commands and shells can be attached to", e.ID, e.Kind)
+		}
+	}
+	return nil, noSession(id)
+}
+
+// attending is a job that gives a client its command.
+type attending struct {
+	sess   *session
+	task   *task
+	launch bool
+	attach *stdio.Attach
+}
+
+func (s *server) newExec(sess *session, exec api.Exec) job {
+	t, err := s.newTask(sess, exec, false)
+	if err != nil {
+		return failing{err}
+	}
+	return attending{sess: sess, task: t, launch: true}
+}
+
+func (s *server) newAttach(sess *session, attach stdio.Attach) job {
+	t, err := s.findTask(attach.ID)
+	if err != nil {
+		return failing{err}
+	}
+	return attending{sess: sess, task: t, attach: &attach}
+}
+
+func (a attending) run(_ context.Context, m *stdio.Mux) stdio.Exit {
+	if a.launch {
+		a.task.launch()
+	} else if a.attach.Rows > 0 {
+		a.task.command.redraw(a.attach.Rows, a.attach.Cols)
+	}
+	return a.task.serve(a.sess, m)
+}
+
+func (a attending) signal(number int)        { a.task.command.signal(number) }
+func (a attending) resize(rows, cols uint16) { a.task.command.resize(rows, cols) }
+
+// starting is a job that starts a command which goes on without a client.
+type starting struct {
+	attending
+}
+
+func (s *server) newStart(sess *session, exec api.Exec) job {
+	t, err := s.newTask(sess, exec, true)
+	if err != nil {
+		return failing{err}
+	}
+	if !exec.TTY {
+		t.in.end() // nobody could write to it before it wants to read
+	}
+	return starting{attending{sess: sess, task: t, launch: true}}
+}
+
+func (st starting) run(_ context.Context, m *stdio.Mux) stdio.Exit {
+	t := st.task
+	t.launch()
+	select {
+	case <-t.started:
+		return stdio.Exit{Started: t.id}
+	case <-t.done:
+	}
+	select {
+	case <-t.started: // and ended at once
+		return stdio.Exit{Started: t.id}
+	default:
+		return t.serve(st.sess, m) // says why it did not start
+	}
+}
+
+// leaving is a job that lets a command go on once its client leaves.
+type leaving struct {
+	server *server
+	id     string
+}
+
+func (l leaving) run(context.Context, *stdio.Mux) stdio.Exit {
+	t, err := l.server.findTask(l.id)
+	if err == nil {
+		l.server.mu.Lock()
+		if !t.kept {
+			if err = l.server.roomToKeep(); err == nil {
+				t.kept = true
+			}
+		}
+		l.server.mu.Unlock()
+	}
+	if err != nil {
+		return stdio.Exit{Error: api.AsError(err)}
+	}
+	return stdio.Exit{Started: t.id}
+}
+
+func (leaving) signal(int)            {}
+func (leaving) resize(uint16, uint16) {}

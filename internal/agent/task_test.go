@@ -1,0 +1,138 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"banger/api"
+	"banger/internal/guest"
+)
+
+func (r *rig) attach(dial guest.Dial, id string) *guest.Session {
+	r.t.Helper()
+	s, err := (&guest.Client{Dial: dial}).Attach(r.t.Context(), id, 0, 0)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// TestTakenOver: the second client gets what the first has not read, and nothing
+// twice.
+func TestTakenOver(t *testing.T) {
+	r := newRig(t, limits{9, time.Hour, time.Hour})
+	link := r.link()
+	first := r.exec(link.Open, "sh", "-c", "echo one; read x; echo $x; read x; echo $x")
+	line := make([]byte, 4)
+	if _, err := io.ReadFull(first.Stdout, line); err != nil || string(line) != "one\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	second := r.attach(link.Open, first.ID())
+	if _, err := first.Wait(t.Context()); api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), "taken over") {
+		t.Errorf("the first is told %v", err)
+	}
+	io.WriteString(second.Stdin, "two\nthree\n")
+	if b, err := io.ReadAll(second.Stdout); string(b) != "two\nthree\n" || err != nil {
+		t.Errorf("the second reads %q, %v", b, err)
+	}
+	if exit, err := second.Wait(t.Context()); err != nil || exit.Code != 0 {
+		t.Errorf("%+v, %v", exit, err)
+	}
+}
+
+// TestTakenOverFromOneThatStalls: what it did not read is not lost.
+func TestTakenOverFromOneThatStalls(t *testing.T) {
+	r := newRig(t, limits{9, time.Hour, time.Hour})
+	link := r.link()
+	first := r.exec(link.Open, "seq", "1", "200000")
+	id := first.ID()
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		list, err := (&guest.Client{Dial: link.Open}).Sessions(t.Context())
+		if err != nil || time.Since(began) > 20*time.Second {
+			t.Fatal(list, err)
+		}
+		if len(list) == 1 && list[0].BytesOut > 100<<10 {
+			break
+		}
+	}
+	second := r.attach(link.Open, id)
+	got, err := io.ReadAll(second.Stdout)
+	if err != nil || !bytes.HasPrefix(got, []byte("1\n2\n")) || !bytes.HasSuffix(got, []byte("\n200000\n")) || len(got) != 1288895 {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
+// TestFloodWithoutAClientIsBounded: a command nobody reads ends, and its newest
+// output is there.
+func TestFloodWithoutAClientIsBounded(t *testing.T) {
+	r := newRig(t, limits{9, time.Hour, time.Hour})
+	link := r.link()
+	c := &guest.Client{Dial: link.Open}
+	id, _, err := c.Start(t.Context(), api.Exec{Argv: []string{"sh", "-c", "head -c 8000000 /dev/zero | tr '\\0' x; echo; echo end"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		list, err := c.Sessions(t.Context())
+		if err != nil || time.Since(began) > time.Minute {
+			t.Fatal(list, err)
+		}
+		if list[0].State == api.SessionEnded {
+			break
+		}
+	}
+	s := r.attach(link.Open, id)
+	var notice []byte
+	var reading sync.WaitGroup
+	reading.Go(func() { notice, _ = io.ReadAll(s.Stderr) })
+	out, err := io.ReadAll(s.Stdout)
+	reading.Wait()
+	if err != nil || len(out) > spoolKept || !bytes.HasSuffix(out, []byte("x\nend\n")) || !bytes.Contains(notice, []byte("earlier output are gone")) {
+		t.Errorf("%d bytes, %q, %v", len(out), notice, err)
+	}
+}
+
+// TestThousandStreamsAndAFlood: clients that read nothing of endless output take
+// bounded memory, and another is served.
+func TestThousandStreamsAndAFlood(t *testing.T) {
+	const many = 50 // commands; each has three pipes at both ends in this process
+	r := newRig(t, limits{maxSessions, time.Hour, time.Hour})
+	link := r.link()
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for range many {
+		r.exec(link.Open, "yes")
+	}
+	for range maxSessions - many - 1 { // streams that say nothing
+		conn, err := link.Open(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.(net.Conn).Close()
+	}
+	began := time.Now()
+	if exit, err := r.exec(link.Open, "true").Wait(t.Context()); err != nil || exit.Code != 0 {
+		t.Errorf("%+v, %v", exit, err)
+	}
+	took := time.Since(began)
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	each := int64(after.HeapInuse-before.HeapInuse) / many
+	t.Logf("%d KiB for each flood at both ends, another command took %v", each>>10, took)
+	// Window (twice), the stdio window kept and received, what is read ahead, and rings
+	// that grow by doubling.
+	if each > 2<<20 {
+		t.Errorf("%d bytes for each flood", each)
+	}
+}

@@ -1,0 +1,83 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"banger/api"
+	"banger/internal/size"
+
+	"github.com/spf13/cobra"
+)
+
+func newImageTag(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "tag IMAGE NAME",
+		Short: "Give an image one more name",
+		Long: `Give an image one more name. When another image has that name, it loses it.
+Names go one by one with ` + "`banger image delete`" + `.`,
+		Example:           "  banger image tag alpine work/base:1",
+		Args:              arguments(2, 2, "an image and a name"),
+		ValidArgsFunction: a.completeArgs(1, a.imageNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			if _, err := c.TagImage(cmd.Context(), api.TagImage{Image: args[0], Name: args[1]}); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(a.out, args[1])
+			return err
+		},
+	}
+}
+
+func newImageHistory(a *app) *cobra.Command {
+	var asJSON, whole bool
+	cmd := &cobra.Command{
+		Use:               "history IMAGE",
+		Short:             "Show how an image was built",
+		Long:              "Show how an image was built, the newest step first, with the size of what each has added.",
+		Example:           "  banger image history alpine",
+		Args:              arguments(1, 1, "the name of an image"),
+		ValidArgsFunction: a.completeArgs(1, a.imageNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			history, err := c.ImageHistory(cmd.Context(), args[0])
+			switch {
+			case err != nil:
+				return err
+			case asJSON:
+				return printJSON(a.out, "history", append([]api.ImageHistory{}, history...))
+			}
+			return historyTable(history, whole, time.Now()).write(a.out)
+		},
+	}
+	cmd.Flags().BoolVar(&whole, "no-trunc", false, "show whole commands")
+	addJSON(cmd, &asJSON)
+	return cmd
+}
+
+// shownCommand is how much of a step's command fits beside the rest.
+const shownCommand = 60
+
+func historyTable(history []api.ImageHistory, whole bool, now time.Time) *table {
+	t := newTable("CREATED", "SIZE", "CREATED BY")
+	for _, h := range history {
+		created := "-"
+		if h.CreatedAt != nil {
+			created = ago(now, *h.CreatedAt)
+		}
+		command := printable(strings.Join(strings.Fields(h.CreatedBy), " "))
+		if r := []rune(command); len(r) > shownCommand && !whole {
+			command = string(r[:shownCommand-1]) + "…"
+		}
+		t.add(created, size.Format(h.SizeBytes), command)
+	}
+	return t
+}

@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"banger/api"
+	"banger/client"
+	"banger/internal/size"
+
+	"github.com/spf13/cobra"
+)
+
+func newVMSessions(a *app) *cobra.Command {
+	var asJSON, quietly bool
+	cmd := &cobra.Command{
+		Use:   "sessions [NAME]",
+		Short: "List what runs in VMs for clients",
+		Long: `List what runs in a VM, or in all running VMs, for clients: commands, shells,
+copies, ssh and forwards. A session is attached to its client; or waiting for one
+whose connection broke; or, a command only, detached: it goes on by itself; or
+ended, with its output and status waiting. Commands and shells can be attached to
+with "banger vm attach".`,
+		Example:           "  banger vm sessions\n  banger vm sessions dev\n  banger vm sessions --json dev",
+		Args:              arguments(0, 1, "the name of one VM, or none"),
+		ValidArgsFunction: a.completeArgs(1, a.vmNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			list, err := a.sessions(cmd.Context(), c, args)
+			if err != nil {
+				return err
+			}
+			return a.printSessions(list, asJSON, quietly)
+		},
+	}
+	addJSON(cmd, &asJSON)
+	cmd.Flags().BoolVarP(&quietly, "quiet", "q", false, "print ids only")
+	return cmd
+}
+
+// inVMSession is a session and the VM it is in.
+type inVMSession struct {
+	VM string `json:"vm"`
+	api.Session
+}
+
+// sessions finds the sessions of the named VM, or of all that run. One that does
+// not answer is named and passed over then.
+func (a *app) sessions(ctx context.Context, c *client.Client, names []string) ([]inVMSession, error) {
+	all := len(names) == 0
+	if all {
+		vms, err := c.ListVMs(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, vm := range vms {
+			if vm.State == api.StateRunning {
+				names = append(names, vm.Name)
+			}
+		}
+	}
+	list := []inVMSession{}
+	for _, name := range names {
+		found, err := c.ListSessions(ctx, name)
+		if err != nil && !all {
+			return nil, err
+		}
+		if err != nil {
+			a.printError(api.Errorf(api.KindOf(err), "cannot list the sessions of %s: %w", name, err))
+		}
+		for _, s := range found {
+			list = append(list, inVMSession{name, s})
+		}
+	}
+	return list, nil
+}
+
+func (a *app) printSessions(list []inVMSession, asJSON, quietly bool) error {
+	switch {
+	case asJSON:
+		return printJSON(a.out, "sessions", list)
+	case quietly:
+		for _, s := range list {
+			if _, err := fmt.Fprintln(a.out, s.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	case len(list) == 0:
+		a.note("no sessions; `banger vm exec --detach NAME -- COMMAND` begins one that goes on by itself")
+		return nil
+	}
+	t, now := newTable("VM", "ID", "KIND", "STATE", "SINCE", "IN", "OUT", "PID", "COMMAND"), time.Now()
+	for _, s := range list {
+		state, pid := string(s.State), "-"
+		if s.ExitCode != nil {
+			state = fmt.Sprintf("%s (%d)", state, *s.ExitCode)
+		}
+		if s.PID > 0 {
+			pid = fmt.Sprint(s.PID)
+		}
+		t.add(s.VM, s.ID, s.Kind, state, ago(now, s.StartedAt), size.Format(s.BytesIn), size.Format(s.BytesOut), pid, s.Command)
+	}
+	return t.write(a.out)
+}

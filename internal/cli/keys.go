@@ -1,0 +1,60 @@
+package cli
+
+import (
+	"bytes"
+	"io"
+	"time"
+)
+
+const (
+	leaveKey    = 0x1d // Ctrl-]
+	leaveThen   = 'd'
+	leaveWithin = time.Second // machinectl(1) gives its own escape as long
+)
+
+// leaveKeys copies what is typed from r to w until it ends, or Ctrl-] d is typed:
+// then it returns true. A Ctrl-] alone goes through when it was not followed in
+// time.
+func leaveKeys(w io.Writer, r io.Reader) (left bool) {
+	typed := make(chan []byte)
+	go func() {
+		defer close(typed)
+		buf := make([]byte, 4096)
+		for {
+			n, err := r.Read(buf)
+			if n > 0 {
+				typed <- bytes.Clone(buf[:n])
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	var late <-chan time.Time
+	for held := []byte(nil); ; {
+		var text []byte
+		select {
+		case more, open := <-typed:
+			if !open {
+				_, _ = w.Write(held)
+				return false
+			}
+			text = append(held, more...)
+		case <-late:
+			_, _ = w.Write(held)
+			held, late = nil, nil
+			continue
+		}
+		held, late = nil, nil
+		if i := bytes.Index(text, []byte{leaveKey, leaveThen}); i >= 0 {
+			_, _ = w.Write(text[:i])
+			return true
+		}
+		if last := len(text) - 1; text[last] == leaveKey {
+			held, text, late = []byte{leaveKey}, text[:last], time.After(leaveWithin)
+		}
+		if _, err := w.Write(text); err != nil {
+			return false
+		}
+	}
+}

@@ -1,0 +1,233 @@
+package image
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"banger/api"
+	"banger/internal/oci"
+)
+
+// hostile is an image that is refused, with the words that the refusal has.
+type hostile struct {
+	name   string
+	image  func(t testing.TB) oci.Image
+	limits func(*limits)
+	want   []string
+}
+
+// layersOf makes a case of what layers hold.
+func layersOf(name string, want string, layers ...[]tar.Header) hostile {
+	return hostile{name: name, want: []string{want}, image: func(t testing.TB) oci.Image {
+		var all []oci.Layer
+		for _, headers := range layers {
+			all = append(all, layerOf(t, archive(t, headers...), gzipped))
+		}
+		return imageOf(t, all...)
+	}}
+}
+
+// lying makes a case of a good layer of which something else is said.
+func lying(name string, lie func(l *oci.Layer, blob []byte), want ...string) hostile {
+	return hostile{name: name, want: want, image: func(t testing.TB) oci.Image {
+		blob := gzipped(t, archive(t, fileEntry("bin/sh", strings.Repeat("x", 5000))))
+		l := layerOf(t, archive(t, fileEntry("bin/sh", strings.Repeat("x", 5000))), gzipped)
+		img := imageOf(t, l)
+		lie(&l, blob)
+		if l.DiffID != img.Layers[0].DiffID {
+			return imageOf(t, l)
+		}
+		img.Layers = []oci.Layer{l}
+		return img
+	}}
+}
+
+func serve(blob []byte) func(context.Context) (io.ReadCloser, error) {
+	return func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(blob)), nil }
+}
+
+// corpus is every hostile image. OUTSIDE in a name is a file of the host that
+// must not come to be.
+func corpus(outside string) []hostile {
+	dir := filepath.Dir(outside)
+	deep := strings.Repeat("a/", 100_000) + "x"
+	return []hostile{
+		layersOf("a name with ..", `"../../outside" leads out of the archive`, []tar.Header{fileEntry("../../outside", "x")}),
+		layersOf("a name with .. inside", `"a/../../outside" leads out`, []tar.Header{fileEntry("a/../../outside", "x")}),
+		layersOf("a whiteout with ..", `"../.wh.outside" leads out`, []tar.Header{fileEntry("../.wh.outside", "")}),
+		layersOf("a hard link with ..", `"../../etc/passwd" leads out`, []tar.Header{linkEntry("a", "../../etc/passwd")}),
+		layersOf("a hard link to what is outside", `cannot unpack "a": a hard link to "etc/passwd"`, []tar.Header{linkEntry("a", "/etc/passwd")}),
+		layersOf("a newline", `"a\nb" has control characters`, []tar.Header{fileEntry("a\nb", "x")}),
+		layersOf("a terminal's escape", `"\x1b[2J" has control characters`, []tar.Header{fileEntry("\x1b[2J", "x")}),
+		layersOf("a newline in a link", "has control characters", []tar.Header{symlinkEntry("a", "b\nc")}),
+		layersOf("a newline in a hard link", "has control characters", []tar.Header{linkEntry("a", "b\nc")}),
+		layersOf("a newline in a whiteout", "has control characters", []tar.Header{fileEntry(".wh.a\nb", "")}),
+		layersOf("100,000 components", "is too long", []tar.Header{fileEntry(deep, "x")}),
+		layersOf("300 components", "is too deep", []tar.Header{fileEntry(deep[:600]+"x", "x")}),
+		layersOf("a component that is too long", "is too long", []tar.Header{fileEntry(strings.Repeat("a", 300), "x")}),
+
+		layersOf("a file through a link", `cannot unpack "l/outside": "l": it is a symbolic link`, []tar.Header{symlinkEntry("l", dir), fileEntry("l/outside", "x")}),
+		layersOf("a file through a link below", `"l": it is a symbolic link`, []tar.Header{symlinkEntry("l", dir)}, []tar.Header{fileEntry("l/outside", "x")}),
+		layersOf("a directory through a link", `"l": it is a symbolic link`, []tar.Header{symlinkEntry("l", dir), dirEntry("l/outside")}),
+		layersOf("a link through a link", `"l": it is a symbolic link`, []tar.Header{symlinkEntry("l", dir), symlinkEntry("l/outside", "x")}),
+		layersOf("a chain of links", `"c": it is a symbolic link`, []tar.Header{symlinkEntry("a", dir), symlinkEntry("b", "a"), symlinkEntry("c", "b"), fileEntry("c/outside", "x")}),
+		layersOf("a link in the middle", `"d/l": it is a symbolic link`, []tar.Header{dirEntry("d/"), symlinkEntry("d/l", dir), fileEntry("d/l/x/outside", "x")}),
+		layersOf("a whiteout through a link", `"l": it is a symbolic link`, []tar.Header{symlinkEntry("l", dir)}, []tar.Header{fileEntry("l/.wh.victim", "")}),
+		layersOf("an opaque directory through a link", `"l": it is a symbolic link`, []tar.Header{symlinkEntry("l", dir)}, []tar.Header{fileEntry("l/sub/.wh..wh..opq", "")}),
+		layersOf("a hard link to what is behind a link", `"l": it is a symbolic link`, []tar.Header{symlinkEntry("l", dir), linkEntry("h", "l/victim")}),
+		layersOf("a hard link behind a link", `"l": it is a symbolic link`, []tar.Header{fileEntry("f", "x"), symlinkEntry("l", dir), linkEntry("l/outside", "f")}),
+		layersOf("a file below a file", `cannot unpack "f/x": "f": not a directory`, []tar.Header{fileEntry("f", "x")}, []tar.Header{fileEntry("f/x", "x")}),
+		layersOf("a hard link to itself", "a hard link to itself", []tar.Header{linkEntry("a", "./a")}),
+		layersOf("a hard link to a directory", `cannot unpack "h"`, []tar.Header{dirEntry("d/"), linkEntry("h", "d")}),
+		layersOf("the root as a file", `cannot unpack "."`, []tar.Header{fileEntry(".", "x")}),
+		layersOf("the root as a link", `cannot unpack "."`, []tar.Header{symlinkEntry(".", dir)}),
+
+		layersOf("an entry twice", `cannot unpack "a": the layer has it twice`, []tar.Header{fileEntry("a", "1"), fileEntry("./a", "2")}),
+		layersOf("a file and a link of one name", "the layer has it twice", []tar.Header{fileEntry("a", "1"), symlinkEntry("a", dir)}),
+		layersOf("a directory, then a link of its name", "the layer has it twice", []tar.Header{dirEntry("a/"), symlinkEntry("a", dir), fileEntry("a/outside", "x")}),
+		layersOf("a link where a directory is on the way", "the layer has it twice", []tar.Header{fileEntry("a/b", "1"), symlinkEntry("a", dir)}),
+		layersOf("a whiteout of nothing", "is a whiteout of nothing", []tar.Header{fileEntry("d/.wh.", "")}),
+		layersOf("a whiteout of .", "is a whiteout of nothing", []tar.Header{fileEntry("d/.wh..", "")}),
+		layersOf("a whiteout of ..", "is a whiteout of nothing", []tar.Header{fileEntry("d/.wh...", "")}),
+		layersOf("something below a whiteout", "is below a whiteout", []tar.Header{fileEntry(".wh.d/x", "")}),
+		layersOf("an unknown kind of entry", "are not supported", []tar.Header{{Name: "x", Typeflag: 'Z'}}),
+
+		{name: "a bomb of gzip", want: []string{"layer 1 of 1", "more than 500 times its size"}, limits: func(l *limits) { l.Free = mib },
+			image: func(t testing.TB) oci.Image {
+				return imageOf(t, layerOf(t, archive(t, fileEntry("zeros", strings.Repeat("\x00", 8*mib))), gzipped))
+			}},
+		{name: "a bomb of zstd", want: []string{"more than 500 times its size"}, limits: func(l *limits) { l.Free = mib },
+			image: func(t testing.TB) oci.Image {
+				return imageOf(t, layerOf(t, archive(t, fileEntry("zeros", strings.Repeat("\x00", 8*mib))), zstded))
+			}},
+		{name: "a bomb behind the end of the archive", want: []string{"more than 500 times its size"}, limits: func(l *limits) { l.Free = mib },
+			image: func(t testing.TB) oci.Image {
+				return imageOf(t, layerOf(t, append(archive(t, fileEntry("a", "x")), make([]byte, 8*mib)...), gzipped))
+			}},
+		{name: "too many bytes", want: []string{"the archive holds more than"}, limits: func(l *limits) { l.Bytes = mib },
+			image: func(t testing.TB) oci.Image {
+				return imageOf(t, layerOf(t, archive(t, fileEntry("a", strings.Repeat("x", 2*mib))), nil))
+			}},
+		{name: "too many bytes in all layers", want: []string{"layer 3 of 3", "the archive holds more than"}, limits: func(l *limits) { l.Bytes = mib },
+			image: func(t testing.TB) oci.Image {
+				l := layerOf(t, archive(t, fileEntry("a", strings.Repeat("x", mib*2/5))), nil)
+				return imageOf(t, l, l, l)
+			}},
+		{name: "too many entries", want: []string{"more than 100 files"}, limits: func(l *limits) { l.Entries = 100 },
+			image: func(t testing.TB) oci.Image {
+				var all []tar.Header
+				for n := range 101 {
+					all = append(all, fileEntry(fmt.Sprintf("f%d", n), ""))
+				}
+				return imageOf(t, layerOf(t, archive(t, all...), nil))
+			}},
+		{name: "a file that claims a terabyte", want: []string{"the archive holds more than 64 GiB"}, image: func(t testing.TB) oci.Image {
+			var b bytes.Buffer
+			if err := tar.NewWriter(&b).WriteHeader(&tar.Header{Name: "big", Typeflag: tar.TypeReg, Size: 1 << 40}); err != nil {
+				t.Fatal(err)
+			}
+			return imageOf(t, layerOf(t, b.Bytes(), nil))
+		}},
+
+		lying("another digest", func(l *oci.Layer, _ []byte) { l.Digest = oci.Digest(nil) }, "layer 1 of 1", "has other content"),
+		lying("other bytes", func(l *oci.Layer, blob []byte) { l.Open = serve(append([]byte("zz"), blob[2:]...)) }, "has other content"),
+		lying("too few bytes", func(l *oci.Layer, blob []byte) { l.Open = serve(blob[:len(blob)-20]) }, "is cut off after"),
+		lying("no bytes", func(l *oci.Layer, _ []byte) { l.Open = serve(nil) }, "is cut off after 0 of"),
+		lying("too many bytes", func(l *oci.Layer, blob []byte) { l.Open = serve(append(bytes.Clone(blob), 0)) }, "has more than the"),
+		lying("a smaller size", func(l *oci.Layer, _ []byte) { l.Size-- }, "has more than the"),
+		lying("a larger size", func(l *oci.Layer, _ []byte) { l.Size++ }, "is cut off after"),
+		lying("another diff id", func(l *oci.Layer, _ []byte) { l.DiffID = oci.Digest([]byte("x")) }, "not its diff id"),
+		lying("no archive", func(l *oci.Layer, _ []byte) {
+			data := []byte(strings.Repeat("no tar ", 500))
+			l.Digest, l.DiffID, l.Size, l.Open = oci.Digest(data), oci.Digest(data), int64(len(data)), serve(data)
+		}, "no tar archive"),
+		lying("a cut archive of the right digest", func(l *oci.Layer, blob []byte) {
+			data := blob[:len(blob)-20]
+			l.Digest, l.Size, l.Open = oci.Digest(data), int64(len(data)), serve(data)
+		}, "layer 1 of 1", "cut off"),
+		{name: "a layer that the configuration has not", want: []string{"it has 2 layers, its configuration says 1"}, image: func(t testing.TB) oci.Image {
+			l := layerOf(t, archive(t, fileEntry("a", "x")), nil)
+			img := imageOf(t, l)
+			img.Layers = append(img.Layers, l)
+			return img
+		}},
+		{name: "another layer than the configuration's", want: []string{"the diff id of layer 1 is not"}, image: func(t testing.TB) oci.Image {
+			img := imageOf(t, layerOf(t, archive(t, fileEntry("a", "x")), nil))
+			img.Layers[0].DiffID = oci.Digest(nil)
+			return img
+		}},
+	}
+}
+
+// TestHostileImages: each is refused, with words that name what is wrong; the
+// host's files stay as they are, and nothing is left of it.
+func TestHostileImages(t *testing.T) {
+	c, host := open(t), t.TempDir()
+	outside, victim := filepath.Join(host, "outside"), filepath.Join(host, "victim")
+	if err := os.WriteFile(victim, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range corpus(outside) {
+		t.Run(h.name, func(t *testing.T) {
+			c.limits = defaultLimits
+			if h.limits != nil {
+				h.limits(&c.limits)
+			}
+			_, err := c.addLayered(t.Context(), []string{"bad"}, h.image(t), silent)
+			if api.KindOf(err) != api.KindInvalid {
+				t.Fatalf("got %v", err)
+			}
+			for _, want := range h.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("got %v, want %s", err, want)
+				}
+			}
+			if data, err := os.ReadFile(victim); err != nil || string(data) != "mine" {
+				t.Errorf("the host's file: %q %v", data, err)
+			}
+			if all, err := os.ReadDir(host); err != nil || len(all) != 1 {
+				t.Errorf("outside: %v %v", all, err)
+			}
+			checkClean(t, c)
+		})
+	}
+	if images, err := c.List(); err != nil || len(images) > 0 {
+		t.Errorf("left: %v %v", images, err)
+	}
+}
+
+// TestHostileImagesStayInside unpacks the same where the process could reach the
+// host's files, without a root directory of its own: no name leads there.
+func TestHostileImagesStayInside(t *testing.T) {
+	needRoot(t)
+	host := t.TempDir()
+	if err := os.WriteFile(filepath.Join(host, "victim"), []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range corpus(filepath.Join(host, "outside")) {
+		img := h.image(t)
+		var archives [][]byte
+		for _, l := range img.Layers {
+			r, err := l.Open(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			data, err := io.ReadAll(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			archives = append(archives, data)
+		}
+		_, _ = unpacked(t, archives...)
+		if all, err := os.ReadDir(host); err != nil || len(all) != 1 || all[0].Name() != "victim" {
+			t.Errorf("%s: outside: %v %v", h.name, all, err)
+		}
+	}
+}

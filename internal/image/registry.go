@@ -1,0 +1,129 @@
+package image
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"banger/api"
+	blobstore "banger/internal/oci/blobs"
+	"banger/internal/oci/registry"
+	"banger/internal/paths"
+)
+
+// TrustCA has registries trusted whose certificates are signed by the
+// authorities in a file, which file names at each pull; empty: the system's alone.
+func (c *Cache) TrustCA(file func() (string, error)) {
+	c.registries = registry.New(registry.Options{Blobs: c.blobs, CAFile: file})
+}
+
+// openRegistries is TrustCA without a file.
+func (c *Cache) openRegistries(p paths.Paths) {
+	c.blobs = blobstore.Open(p.Blobs())
+	c.TrustCA(nil)
+}
+
+// pullReference gets the image that a reference means in its registry. What the
+// cache has of it does not come again.
+func (c *Cache) pullReference(ctx context.Context, text string, report api.Report) (api.Image, error) {
+	ref, err := registry.Parse(text)
+	if err != nil {
+		return api.Image{}, err
+	}
+	name := c.nameOf(ref)
+	err = c.pulls.Do(ctx, "pull "+ref.String(), report, func(ctx context.Context, report api.Report) error {
+		return c.fetch(ctx, ref, name, report)
+	})
+	if err != nil {
+		return api.Image{}, err
+	}
+	image, err := c.Get(name)
+	// The name that was asked for comes first, whatever others the image has.
+	if n := slices.Index(image.Names, name); n > 0 {
+		image.Names = slices.Insert(slices.Delete(image.Names, n, n+1), 0, name)
+	}
+	return image, err
+}
+
+// fetch asks the registry even where the cache has an image of that name: its tag
+// may mean another one by now. What a digest names never changes.
+func (c *Cache) fetch(ctx context.Context, ref registry.Reference, name string, report api.Report) error {
+	if _, _, there := c.named(name); there && ref.Digest() != "" {
+		return nil
+	}
+	report(api.Progress{Step: "image", Message: "asking " + ref.Registry() + " for " + ref.Familiar()})
+	found, err := c.registries.Find(ctx, ref)
+	if err != nil {
+		return err
+	}
+	defer found.Close()
+	if there, err := c.sameManifest(found.Manifest, name); there || err != nil {
+		return err
+	}
+	img, release, err := found.Fetch(ctx, report)
+	if err != nil {
+		return err
+	}
+	defer release()
+	_, err = c.addLayered(ctx, []string{name}, img, report)
+	return err
+}
+
+// sameManifest gives the image that was made of a manifest another name.
+func (c *Cache) sameManifest(manifest, name string) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	images, err := c.list()
+	if err != nil {
+		return false, err
+	}
+	for _, i := range images {
+		if i.Manifest == manifest {
+			_, err := c.name(strings.TrimPrefix(i.Digest, "sha256:"), []string{name})
+			return true, err
+		}
+	}
+	return false, nil
+}
+
+// nameOf is the name that the image of a reference has in the cache: the one that
+// people write, unless it means the image of the host's distribution.
+func (c *Cache) nameOf(ref registry.Reference) string {
+	if name := ref.Familiar(); c.host.canonical(name) == name {
+		return name
+	}
+	return ref.String()
+}
+
+// key finds the name in the cache that ref means, as it is or as a reference:
+// alpine is alpine:latest. The caller holds mu.
+func (c *Cache) key(ref string) (string, bool) {
+	spellings := []string{c.host.canonical(ref)}
+	if r, err := registry.Parse(ref); err == nil && spellings[0] != c.host.image() {
+		spellings = append(spellings, c.nameOf(r))
+	}
+	for _, name := range spellings {
+		if _, there := c.names[name]; there {
+			return name, true
+		}
+	}
+	return "", false
+}
+
+// pruneBlobs removes the layers that no image was made of.
+func (c *Cache) pruneBlobs(pruned *api.Pruned) error {
+	images, err := c.list()
+	if err != nil {
+		return err
+	}
+	needed := map[string]bool{}
+	for _, i := range images {
+		for _, l := range i.Layers {
+			needed[l.Digest] = true
+		}
+	}
+	layers, err := c.blobs.Prune(func(digest string) bool { return needed[digest] })
+	pruned.Removed = append(pruned.Removed, layers.Removed...)
+	pruned.ReclaimedBytes += layers.ReclaimedBytes
+	return err
+}

@@ -1,0 +1,55 @@
+package image
+
+import (
+	"slices"
+	"strings"
+
+	"banger/api"
+)
+
+// Tag gives an image one more name, which another may have had.
+func (c *Cache) Tag(ref, name string) (api.Image, error) {
+	if err := checkName(name); err != nil {
+		return api.Image{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i, err := c.get(ref)
+	if err != nil {
+		return api.Image{}, err
+	}
+	return c.name(strings.TrimPrefix(i.Digest, "sha256:"), []string{c.host.canonical(name)})
+}
+
+// History returns how an image was built, the newest step first. An image that
+// came without a history has one step, what it was made of.
+func (c *Cache) History(ref string) ([]api.ImageHistory, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i, err := c.get(ref)
+	if err != nil {
+		return nil, err
+	}
+	m, err := c.meta(strings.TrimPrefix(i.Digest, "sha256:"))
+	if err != nil {
+		return nil, api.Errorf(api.KindInternal, "cannot read the record of image %.80s: %w", ref, err)
+	}
+	if len(m.History) == 0 {
+		return []api.ImageHistory{{CreatedAt: &m.CreatedAt, CreatedBy: m.Source, SizeBytes: i.SizeBytes}}, nil
+	}
+	history := slices.Clone(m.History)
+	slices.Reverse(history)
+	return history, nil
+}
+
+// sizeHistory gives the steps of the history the sizes of their layers.
+func (m *meta) sizeHistory() {
+	m.History = slices.Clone(m.History)
+	for n, h := range m.History {
+		for _, l := range m.Layers {
+			if l.DiffID == h.Layer {
+				m.History[n].SizeBytes = l.SizeBytes
+			}
+		}
+	}
+}

@@ -1,0 +1,185 @@
+package blobs
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"hash"
+	"io"
+	"os"
+	"time"
+
+	"banger/api"
+	"banger/internal/fsx"
+)
+
+// How a broken download is tried again: after half a second, one, two … and not
+// for ever. What has come on by progress bytes begins to count anew.
+const (
+	attempts = 6
+	progress = 1 << 20
+)
+
+// firstWait is a variable for tests alone.
+var firstWait = 500 * time.Millisecond
+
+// part is a blob that is coming.
+type part struct {
+	Blob
+	file *os.File
+	hash hash.Hash
+	done int64 // bytes that are in file and hash
+	old  bool  // some of them are from an earlier daemon
+}
+
+// download gets a blob's missing bytes and puts it in its place.
+func (s *Store) download(ctx context.Context, b Blob, source Source, report api.Report) error {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return fsx.DiskError("make directory", err)
+	}
+	path := s.path(b.Digest) + partSuffix
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fsx.DiskError("store a layer", err)
+	}
+	defer f.Close()
+	p := &part{Blob: b, file: f, hash: sha256.New()}
+	err = p.resume()
+	if err == nil {
+		err = p.complete(ctx, source, report)
+	}
+	if err == nil {
+		err = p.check()
+	}
+	if errors.Is(err, errDigest) && p.old {
+		// What an earlier daemon left may not be what it wrote: the host has crashed.
+		if err = p.restart(); err == nil {
+			err = p.complete(ctx, source, report)
+		}
+		if err == nil {
+			err = p.check()
+		}
+	}
+	switch {
+	case errors.Is(err, errDigest), api.KindOf(err) == api.KindNoSpace:
+		// Nothing to go on with; or the room is needed more than what is in it.
+		return errors.Join(err, os.Remove(path))
+	case err != nil:
+		return err
+	}
+	if err := errors.Join(f.Sync(), os.Rename(path, s.path(b.Digest)), fsx.SyncDir(s.dir)); err != nil {
+		return fsx.DiskError("store a layer", err)
+	}
+	return nil
+}
+
+// resume takes over what is in the file.
+func (p *part) resume() error {
+	n, err := io.Copy(p.hash, p.file)
+	if err != nil {
+		return fsx.DiskError("read a layer", err)
+	}
+	p.done, p.old = n, n > 0
+	if n > p.Size {
+		return p.restart()
+	}
+	return nil
+}
+
+func (p *part) restart() error {
+	p.hash.Reset()
+	p.done, p.old = 0, false
+	_, err := p.file.Seek(0, io.SeekStart)
+	return fsx.DiskError("store a layer", errors.Join(err, p.file.Truncate(0)))
+}
+
+// errDigest is the error of a blob that is not what was asked for.
+var errDigest = errors.New("wrong digest")
+
+func (p *part) check() error {
+	got := "sha256:" + hex.EncodeToString(p.hash.Sum(nil))
+	if got == p.Digest {
+		return nil
+	}
+	return api.Errorf(api.KindInvalid, "%w: the registry sent %s for layer %s", errDigest, got, p.Digest).
+		WithHint("try again; if it stays, the registry or a proxy on the way serves wrong data")
+}
+
+// complete gets what is missing, in several attempts if need be.
+func (p *part) complete(ctx context.Context, source Source, report api.Report) error {
+	best, wait := p.done, firstWait
+	for try := 1; p.done < p.Size; try++ {
+		err := p.fetch(ctx, source, report)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return canceled(ctx)
+		}
+		if !errors.As(err, new(Temporary)) {
+			return err
+		}
+		if p.done >= best+progress {
+			best, wait, try = p.done, firstWait, 0
+		}
+		if try == attempts {
+			return err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return canceled(ctx)
+		}
+		wait *= 2
+	}
+	return nil
+}
+
+func canceled(ctx context.Context) error {
+	return api.Errorf(api.KindCanceled, "the download was stopped: %w", context.Cause(ctx))
+}
+
+// fetch gets what is missing over one connection.
+func (p *part) fetch(ctx context.Context, source Source, report api.Report) error {
+	body, from, err := source(ctx, p.done)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if from != p.done {
+		if from != 0 {
+			return api.Errorf(api.KindInternal, "the registry sent layer %s from byte %d, not %d", p.Digest, from, p.done)
+		}
+		if err := p.restart(); err != nil {
+			return err
+		}
+	}
+	buf := make([]byte, 128<<10)
+	for p.done < p.Size {
+		n, err := body.Read(buf[:min(int64(len(buf)), p.Size-p.done)])
+		if n > 0 {
+			if err := p.add(buf[:n]); err != nil {
+				return err
+			}
+			report(api.Progress{Done: p.done, Total: p.Size, Unit: "bytes"})
+		}
+		switch {
+		case p.done == p.Size:
+		case err == io.EOF:
+			return Temporary{io.ErrUnexpectedEOF}
+		case err != nil:
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *part) add(data []byte) error {
+	if _, err := p.file.Write(data); err != nil {
+		return fsx.DiskError("store a layer", err)
+	}
+	p.hash.Write(data)
+	p.done += int64(len(data))
+	return nil
+}

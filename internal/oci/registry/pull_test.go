@@ -1,0 +1,613 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"go.uber.org/goleak"
+
+	"banger/api"
+	"banger/internal/oci"
+	"banger/internal/oci/blobs"
+	"banger/internal/oci/registrytest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func silent(api.Progress) {}
+
+// world is a registry, and a client that has its own home.
+type world struct {
+	*registrytest.Registry
+	t      *testing.T
+	dir    string // of the blobs
+	caFile string
+}
+
+func newWorld(t *testing.T, o registrytest.Options) *world {
+	t.Helper()
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	t.Setenv("DOCKER_CONFIG", filepath.Join(home, ".docker")) // the library looks up HOME once
+	t.Setenv("REGISTRY_AUTH_FILE", "")
+	t.Setenv("XDG_RUNTIME_DIR", home)
+	w := &world{Registry: registrytest.Start(o), t: t, dir: filepath.Join(t.TempDir(), "blobs")}
+	t.Cleanup(w.Close)
+	return w
+}
+
+func (w *world) client(change ...func(*Options)) *Client {
+	o := Options{Blobs: blobs.Open(w.dir), CAFile: func() (string, error) { return w.caFile, nil }, Stall: 5 * time.Second}
+	for _, c := range change {
+		c(&o)
+	}
+	return New(o)
+}
+
+// pull pulls as the daemon does, and reads every layer.
+func (w *world) pull(c *Client, name string, report api.Report) (oci.Image, error) {
+	w.t.Helper()
+	ref, err := Parse(w.Host + "/" + name)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return pullAs(w.t.Context(), w.t, c, ref, report)
+}
+
+func pullAs(ctx context.Context, t *testing.T, c *Client, ref Reference, report api.Report) (oci.Image, error) {
+	t.Helper()
+	found, err := c.Find(ctx, ref)
+	if err != nil {
+		return oci.Image{}, err
+	}
+	defer found.Close()
+	image, release, err := found.Fetch(ctx, report)
+	if err != nil {
+		return image, err
+	}
+	defer release()
+	for _, l := range image.Layers {
+		r, err := l.Open(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(r)
+		r.Close()
+		if err != nil || oci.Digest(data) != l.Digest || int64(len(data)) != l.Size {
+			t.Errorf("layer %s is another: %v", l.Digest, err)
+		}
+	}
+	return image, nil
+}
+
+// must is for what tests prepare.
+func must[T any](t *testing.T) func(T, error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// noise does not compress, so that layers are as large as they look.
+func noise(seed int64, n int) string {
+	b := make([]byte, n)
+	_, _ = rand.New(rand.NewSource(seed)).Read(b)
+	return string(b)
+}
+
+// push pushes an image with several layers of about a MiB.
+func (w *world) push(name, arch string, layers int) v1.Image {
+	w.t.Helper()
+	var all []v1.Layer
+	for n := range layers {
+		all = append(all, must[v1.Layer](w.t)(registrytest.Files(map[string]string{fmt.Sprintf("etc/%d", n): noise(int64(n), 1<<20)})))
+	}
+	image := must[v1.Image](w.t)(registrytest.Image(arch, v1.Config{Env: []string{"A=1"}, Cmd: []string{"/bin/sh"}}, all...))
+	if name != "" {
+		if err := w.Push(name, image); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	return image
+}
+
+func TestPull(t *testing.T) {
+	for name, o := range map[string]registrytest.Options{
+		"plain": {}, "tls": {TLS: true}, "basic": {User: "me", Password: "secret"},
+		"bearer": {User: "me", Password: "secret", Bearer: true, TLS: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, o)
+			w.login(o)
+			if o.TLS {
+				w.trust()
+			}
+			w.push("team/app:1", "", 5)
+			c := w.client()
+			var last api.Progress
+			image, err := w.pull(c, "team/app:1", func(p api.Progress) { last = p })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if image.Ref != w.Host+"/team/app:1" || !oci.IsDigest(image.ManifestDigest) || image.Arch != runtime.GOARCH || image.Config.Env[0] != "A=1" || len(image.Layers) != 5 {
+				t.Errorf("got %+v", image)
+			}
+			if last.Done != last.Total || last.Total < 5<<20 || last.Unit != "bytes" || last.Message != "downloading "+image.Ref {
+				t.Errorf("last progress: %+v", last)
+			}
+			// By digest, and nothing comes again.
+			w.Requests()
+			if _, err := w.pull(w.client(), "team/app@"+image.ManifestDigest, silent); err != nil {
+				t.Fatal(err)
+			}
+			if n := w.Asked("/blobs/"); n != 1 { // the configuration
+				t.Errorf("%d blobs came again: %v", n, w.Requests())
+			}
+		})
+	}
+}
+
+// login writes what docker login does.
+func (w *world) login(o registrytest.Options) {
+	w.t.Helper()
+	if o.User == "" {
+		return
+	}
+	w.dockerConfig(fmt.Sprintf(`{"auths":{%q:{"username":%q,"password":%q}}}`, w.Host, o.User, o.Password))
+}
+
+func (w *world) dockerConfig(text string) {
+	w.t.Helper()
+	dir := filepath.Join(os.Getenv("HOME"), ".docker")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(text), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) trust() {
+	w.t.Helper()
+	w.caFile = filepath.Join(w.t.TempDir(), "ca.pem")
+	if err := os.WriteFile(w.caFile, w.CA(), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// TestCredentialHelper has a program know the password.
+func TestCredentialHelper(t *testing.T) {
+	w := newWorld(t, registrytest.Options{User: "me", Password: "secret", Bearer: true})
+	w.push("app:1", "", 1)
+	bin := t.TempDir()
+	helper := "#!/bin/sh\n[ \"$1\" = get ] && echo '{\"Username\":\"me\",\"Secret\":\"secret\"}'\n"
+	if err := os.WriteFile(filepath.Join(bin, "docker-credential-testing"), []byte(helper), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	w.dockerConfig(fmt.Sprintf(`{"credHelpers":{%q:"testing"}}`, w.Host))
+	if _, err := w.pull(w.client(), "app:1", silent); err != nil {
+		t.Error(err)
+	}
+	w.dockerConfig(fmt.Sprintf(`{"credHelpers":{%q:"absent"}}`, w.Host))
+	_, err := w.pull(w.client(), "app:1", silent)
+	expect(t, err, api.KindDenied, "cannot get the credentials", "docker login "+w.Host)
+	w.dockerConfig(`{`)
+	_, err = w.pull(w.client(), "app:1", silent)
+	expect(t, err, api.KindDenied, "Docker's configuration", "docker login "+w.Host)
+}
+
+// expect is about what people get to read.
+func expect(t *testing.T, err error, kind api.Kind, words, hint string) {
+	t.Helper()
+	e := api.AsError(err)
+	if e == nil || e.Kind != kind || !strings.Contains(e.Message, words) || !strings.Contains(e.Hint, hint) || e.Hint == "" {
+		t.Errorf("got %v\nkind %s, hint %q\nwant %s: … %s …, hint %s", err, api.KindOf(err), hintOf(e), kind, words, hint)
+	}
+}
+
+func hintOf(e *api.Error) string {
+	if e == nil {
+		return ""
+	}
+	return e.Hint
+}
+
+func TestPlatforms(t *testing.T) {
+	w := newWorld(t, registrytest.Options{})
+	other := "arm64"
+	if runtime.GOARCH == other {
+		other = "amd64"
+	}
+	foreign, own := w.push("", other, 1), w.push("", "", 2)
+	index := must[v1.ImageIndex](t)(registrytest.Index(foreign, w.push("", "riscv64", 1)))
+	for name, image := range map[string]any{
+		"multi:1": must[v1.ImageIndex](t)(registrytest.Index(foreign, own)), "others:1": index, "other:1": foreign,
+	} {
+		if err := w.Push(name, image); err != nil {
+			t.Fatal(err)
+		}
+	}
+	image, err := w.pull(w.client(), "multi:1", silent)
+	if err != nil || len(image.Layers) != 2 {
+		t.Errorf("%d layers: %v", len(image.Layers), err)
+	}
+	ours := "and this machine runs linux/" + runtime.GOARCH
+	_, err = w.pull(w.client(), "others:1", silent)
+	expect(t, err, api.KindUnsupported, "it is for linux/"+other+", linux/riscv64, "+ours, "another tag")
+	_, err = w.pull(w.client(), "other:1", silent)
+	expect(t, err, api.KindUnsupported, "it is for linux/"+other+", "+ours, "another tag")
+}
+
+// TestAnswers has the registry say no.
+func TestAnswers(t *testing.T) {
+	w := newWorld(t, registrytest.Options{})
+	w.push("app:1", "", 1)
+	for name, tt := range map[string]struct {
+		fault       registrytest.Fault
+		name        string
+		kind        api.Kind
+		words, hint string
+	}{
+		"no tag":        {nil, "app:2", api.KindNotFound, "has no such name or tag", "the tag"},
+		"no repository": {nil, "none:1", api.KindNotFound, "has no such name or tag", "the name"},
+		"no digest":     {nil, "app@" + sum, api.KindNotFound, "has no such image", "the digest"},
+		"401": {registrytest.Answer(401, "", "WWW-Authenticate", `Basic realm="x"`), "app:1",
+			api.KindDenied, "does not allow it", "docker login " + w.Host},
+		"403": {registrytest.Answer(403, `{"errors":[{"code":"DENIED","message":"ask your administrator"}]}`), "app:1",
+			api.KindDenied, "(ask your administrator)", "docker login " + w.Host},
+		"429": {registrytest.Answer(429, "", "Retry-After", "90"), "app:1", api.KindDenied, "asked too often; try again in 1m30s", "docker login"},
+		"429 with a date": {registrytest.Answer(429, "", "Retry-After", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)), "app:1",
+			api.KindDenied, "try again in ", "banger image pull"},
+		"429 of Docker Hub": {registrytest.Blobs(registrytest.Answer(429, "", "RateLimit-Limit", "100;w=21600")), "app:1",
+			api.KindDenied, "(it allows 100 requests in 6h); try again within 6h", "docker login"},
+		"429 and no word": {registrytest.Answer(429, ""), "app:1", api.KindDenied, "does not say when", "docker login"},
+		"500":             {registrytest.Answer(500, "oops"), "app:1", api.KindInternal, "is in trouble: it answered 500 Internal Server Error", "try again later"},
+		"418":             {registrytest.Answer(418, "<html>"), "app:1", api.KindInternal, "answered 418", "a registry of images?"},
+		"blob 404":        {registrytest.Blobs(registrytest.Answer(404, "")), "app:1", api.KindNotFound, "has no such name", "tag"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.Set(tt.fault)
+			defer w.Set(nil)
+			_, err := w.pull(w.client(), tt.name, silent)
+			expect(t, err, tt.kind, tt.words, tt.hint)
+			if err != nil && !strings.HasPrefix(err.Error(), "cannot pull "+w.Host+"/") {
+				t.Errorf("not about the image: %v", err)
+			}
+		})
+	}
+}
+
+func TestUnauthorized(t *testing.T) {
+	for _, bearer := range []bool{false, true} {
+		o := registrytest.Options{User: "me", Password: "secret", Bearer: bearer}
+		w := newWorld(t, o)
+		w.push("app:1", "", 1)
+		_, err := w.pull(w.client(), "app:1", silent)
+		expect(t, err, api.KindDenied, "the image is private, or there is none of that name", "docker login "+w.Host)
+		w.login(registrytest.Options{User: "me", Password: "wrong"})
+		_, err = w.pull(w.client(), "app:1", silent)
+		expect(t, err, api.KindDenied, "does not allow it", "docker login "+w.Host)
+		if strings.Contains(err.Error(), "wrong\"") || strings.Contains(err.Error(), "me:") {
+			t.Errorf("a password: %v", err)
+		}
+		w.Close()
+	}
+}
+
+func TestTrust(t *testing.T) {
+	w := newWorld(t, registrytest.Options{TLS: true})
+	w.push("app:1", "", 1)
+	_, err := w.pull(w.client(), "app:1", silent)
+	expect(t, err, api.KindDenied, "signed by an authority that this machine does not know", "registry_ca")
+	w.trust()
+	if err := os.WriteFile(w.caFile, []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.pull(w.client(), "app:1", silent)
+	expect(t, err, api.KindInvalid, "registry_ca", "banger config show")
+	w.trust()
+	_, port, _ := net.SplitHostPort(w.Host)
+	ref := must[Reference](t)(Parse("localhost:" + port + "/app:1"))
+	_, err = w.client().Find(t.Context(), ref)
+	expect(t, err, api.KindDenied, "not one of localhost", "the name")
+}
+
+// TestPlainHTTP is for this machine alone, redirects included.
+func TestPlainHTTP(t *testing.T) {
+	_, err := guard{http.DefaultTransport}.RoundTrip(httptest.NewRequest("GET", "http://10.0.0.1/v2/", nil))
+	if err == nil || !strings.Contains(err.Error(), "plain HTTP is for this machine alone") {
+		t.Error(err)
+	}
+	w := newWorld(t, registrytest.Options{})
+	w.push("app:1", "", 1)
+	w.Set(registrytest.Blobs(registrytest.Answer(307, "", "Location", "http://example.invalid/blob")))
+	_, err = w.pull(w.client(), "app:1", silent)
+	expect(t, err, api.KindDenied, "plain HTTP is for this machine alone", "certificate")
+}
+
+// TestProxy goes through a proxy, which alone knows where the registry is.
+func TestProxy(t *testing.T) {
+	w := newWorld(t, registrytest.Options{TLS: true})
+	w.trust()
+	w.push("app:1", "", 1)
+	var tunnels sync.WaitGroup
+	proxy := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodConnect || r.Host != "example.com:443" {
+			http.Error(rw, "unexpected "+r.Method+" "+r.Host, http.StatusBadRequest)
+			return
+		}
+		far, err := net.Dial("tcp", w.Host)
+		if err != nil {
+			http.Error(rw, err.Error(), http.StatusBadGateway)
+			return
+		}
+		near, _, _ := rw.(http.Hijacker).Hijack()
+		_, _ = near.Write([]byte("HTTP/1.1 200 OK\r\n\r\n"))
+		tunnels.Go(func() { _, _ = io.Copy(far, near); far.Close() })
+		tunnels.Go(func() { _, _ = io.Copy(near, far); near.Close() })
+	}))
+	defer tunnels.Wait()
+	defer proxy.Close()
+	via := func(o *Options) { o.Proxy = http.ProxyURL(must[*url.URL](t)(url.Parse(proxy.URL))) }
+	ref := must[Reference](t)(Parse("example.com/app:1")) // the name in httptest's certificate
+	if _, err := pullAs(t.Context(), t, w.client(via), ref, silent); err != nil {
+		t.Error(err)
+	}
+	gone := func(o *Options) { o.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "127.0.0.1:1"}) }
+	_, err := w.client(gone).Find(t.Context(), ref)
+	expect(t, err, api.KindInternal, "proxyconnect", "grep -i proxy")
+}
+
+func TestNobodyThere(t *testing.T) {
+	w := newWorld(t, registrytest.Options{})
+	ref := must[Reference](t)(Parse(w.Host + "/app:1"))
+	w.Close()
+	_, err := w.client().Find(t.Context(), ref)
+	expect(t, err, api.KindInternal, "connection refused", "banger image pull "+w.Host+"/app:1")
+	dns := &url.Error{Op: "Get", URL: "https://x", Err: &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "registry.example"}}}
+	far := must[Reference](t)(Parse("registry.example:5000/app"))
+	expect(t, explain(t.Context(), far, dns), api.KindInternal, "no such host", "is there a network? getent hosts registry.example")
+}
+
+// TestBroken has connections break in the middle of layers.
+func TestBroken(t *testing.T) {
+	for name, fault := range map[string]registrytest.Fault{
+		"once each":    registrytest.Blobs(registrytest.Cut(700<<10, 3)),
+		"at the start": registrytest.Blobs(registrytest.Cut(0, 2)),
+		"no Range":     registrytest.Blobs(registrytest.NoRange(registrytest.Cut(700<<10, 2))),
+		"a 503":        registrytest.Blobs(times(2, registrytest.Answer(503, ""))),
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, registrytest.Options{})
+			w.push("app:1", "", 3)
+			w.Set(fault)
+			if _, err := w.pull(w.client(), "app:1", silent); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// times has a fault happen so often, and then no more.
+func times(n int, f registrytest.Fault) registrytest.Fault {
+	var mu sync.Mutex
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		mu.Lock()
+		n--
+		now := n >= 0
+		mu.Unlock()
+		if now {
+			f(w, r, next)
+			return
+		}
+		next.ServeHTTP(w, r)
+	}
+}
+
+// TestStalled has the registry fall silent in the middle of a layer. It comes to
+// life when the layer is asked for again, from there.
+func TestStalled(t *testing.T) {
+	w := newWorld(t, registrytest.Options{})
+	image := w.push("app:1", "", 1)
+	layer := must[v1.Hash](t)(must[[]v1.Layer](t)(image.Layers())[0].Digest())
+	w.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if strings.Contains(r.URL.Path, layer.Hex) && r.Header.Get("Range") == "" {
+			registrytest.Hang(500<<10)(rw, r, next)
+			return
+		}
+		next.ServeHTTP(rw, r)
+	})
+	impatient := func(o *Options) { o.Stall = 300 * time.Millisecond }
+	if _, err := w.pull(w.client(impatient), "app:1", silent); err != nil {
+		t.Fatal(err)
+	}
+	if n := w.Asked("/blobs/" + layer.String() + " bytes="); n != 1 {
+		t.Errorf("asked for a part %d times", n)
+	}
+	// One that says nothing at all.
+	w.Set(func(_ http.ResponseWriter, r *http.Request, _ http.Handler) { <-r.Context().Done() })
+	_, err := w.pull(w.client(impatient), "app:1", silent)
+	expect(t, err, api.KindTimeout, "does not answer any more", "banger image pull")
+}
+
+// TestResumed is cancelled in the middle of a layer; the next daemon goes on.
+func TestResumed(t *testing.T) {
+	w := newWorld(t, registrytest.Options{})
+	w.push("app:1", "", 2)
+	w.Set(registrytest.Blobs(registrytest.Hang(500 << 10)))
+	ctx, cancel := context.WithCancel(t.Context())
+	ref := must[Reference](t)(Parse(w.Host + "/app:1"))
+	_, err := pullAs(ctx, t, w.client(), ref, func(p api.Progress) {
+		if p.Done > 0 {
+			cancel()
+		}
+	})
+	if api.KindOf(err) != api.KindCanceled {
+		t.Fatal(err)
+	}
+	w.Set(nil)
+	w.Requests()
+	if _, err := w.pull(w.client(), "app:1", silent); err != nil {
+		t.Fatal(err)
+	}
+	parts := 0
+	for _, line := range w.Requests() {
+		if strings.Contains(line, "bytes=") {
+			parts++
+		}
+	}
+	if parts == 0 {
+		t.Error("nothing was gone on with")
+	}
+}
+
+// TestLies has manifests that say what is not so. Nothing of them is kept.
+func TestLies(t *testing.T) {
+	layer := noise(1, 1<<20)
+	diff := oci.Digest([]byte("whatever"))
+	config := fmt.Sprintf(`{"os":"linux","architecture":%q,"rootfs":{"type":"layers","diff_ids":[%q]}}`, runtime.GOARCH, diff)
+	type manifest struct {
+		SchemaVersion int
+		MediaType     types.MediaType
+		Config        v1.Descriptor
+		Layers        []v1.Descriptor
+	}
+	for name, tt := range map[string]struct {
+		lie   func(m *manifest)
+		kind  api.Kind
+		words string
+	}{
+		"the truth":           {func(*manifest) {}, "", ""},
+		"layer too small":     {func(m *manifest) { m.Layers[0].Size-- }, api.KindInvalid, "its manifest lies"},
+		"layer too large":     {func(m *manifest) { m.Layers[0].Size = 1 << 30 }, api.KindInvalid, "its manifest lies"},
+		"layer enormous":      {func(m *manifest) { m.Layers[0].Size = 1 << 62 }, api.KindInvalid, "its manifest lies"},
+		"negative":            {func(m *manifest) { m.Layers[0].Size = -1 }, api.KindInvalid, "a size of -1"},
+		"config too small":    {func(m *manifest) { m.Config.Size-- }, api.KindInvalid, "its manifest lies"},
+		"config enormous":     {func(m *manifest) { m.Config.Size = 1 << 30 }, api.KindInvalid, "is said to have"},
+		"more layers":         {func(m *manifest) { m.Layers = append(m.Layers, m.Layers[0]) }, api.KindInvalid, "its manifest has 2 layers, its configuration 1"},
+		"foreign layer":       {func(m *manifest) { m.Layers[0].MediaType = types.DockerForeignLayer }, api.KindUnsupported, "cannot be unpacked"},
+		"unknown layer":       {func(m *manifest) { m.Layers[0].MediaType = "application/x-secret" }, api.KindUnsupported, `"application/x-secret"`},
+		"a chart":             {func(m *manifest) { m.Config.MediaType = "application/vnd.cncf.helm.config.v1+json" }, api.KindUnsupported, "helm"},
+		"schema 1":            {func(m *manifest) { m.MediaType = types.DockerManifestSchema1 }, api.KindUnsupported, "schema 1"},
+		"no image":            {func(m *manifest) { m.MediaType = "text/plain" }, api.KindUnsupported, "it is no image"},
+		"too many layers":     {func(m *manifest) { m.Layers = slices.Repeat(m.Layers, 600) }, api.KindInvalid, "more than 512"},
+		"layer has no digest": {func(m *manifest) { m.Layers[0].Digest = v1.Hash{} }, api.KindInvalid, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, registrytest.Options{})
+			put := func(data string) v1.Descriptor {
+				h := must[v1.Hash](t)(v1.NewHash(must[string](t)(w.PutBlob("app", []byte(data)))))
+				return v1.Descriptor{MediaType: types.OCILayer, Digest: h, Size: int64(len(data))}
+			}
+			m := manifest{2, types.OCIManifestSchema1, put(config), []v1.Descriptor{put(layer)}}
+			m.Config.MediaType = types.OCIConfigJSON
+			tt.lie(&m)
+			raw := must[[]byte](t)(json.Marshal(m))
+			w.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+				if strings.Contains(r.URL.Path, "/manifests/") {
+					rw.Header().Set("Content-Type", string(m.MediaType))
+					_, _ = rw.Write(raw)
+					return
+				}
+				next.ServeHTTP(rw, r)
+			})
+			_, err := w.pull(w.client(), "app:1", silent)
+			if tt.kind == "" && err == nil {
+				return
+			}
+			expect(t, err, tt.kind, tt.words, "")
+			if left, _ := os.ReadDir(w.dir); len(left) > 1 {
+				t.Errorf("%d files are left", len(left))
+			}
+		})
+	}
+}
+
+// TestWrong has documents and layers that are not what their digests say.
+func TestWrong(t *testing.T) {
+	w := newWorld(t, registrytest.Options{})
+	image := w.push("app:1", "", 1)
+	digest := must[v1.Hash](t)(image.Digest())
+	for name, part := range map[string]string{"manifest": "/manifests/", "configuration": must[v1.Hash](t)(image.ConfigName()).Hex,
+		"layer": must[v1.Hash](t)(must[[]v1.Layer](t)(image.Layers())[0].Digest()).Hex} {
+		t.Run(name, func(t *testing.T) {
+			w.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+				if !strings.Contains(r.URL.Path, part) {
+					next.ServeHTTP(rw, r)
+					return
+				}
+				rec := httptest.NewRecorder()
+				next.ServeHTTP(rec, r)
+				body := rec.Body.Bytes()
+				body[len(body)/2] ^= 1
+				rw.Header().Set("Content-Type", rec.Header().Get("Content-Type"))
+				_, _ = rw.Write(body)
+			})
+			_, err := w.pull(w.client(), "app@"+digest.String(), silent)
+			expect(t, err, api.KindInvalid, "wrong digest", "try again")
+			if left, _ := os.ReadDir(w.dir); len(left) > 0 {
+				t.Errorf("%d files are left", len(left))
+			}
+		})
+	}
+	// Manifests and configurations without end.
+	w.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if strings.Contains(r.URL.Path, "/manifests/") {
+			_, _ = io.Copy(rw, endless{})
+			return
+		}
+		next.ServeHTTP(rw, r)
+	})
+	_, err := w.pull(w.client(), "app:1", silent)
+	expect(t, err, api.KindInvalid, "larger than 4 MiB", "push")
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+// TestIndexInIndex bounds how deep indexes lie in one another.
+func TestIndexInIndex(t *testing.T) {
+	w := newWorld(t, registrytest.Options{})
+	w.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if !strings.Contains(r.URL.Path, "/manifests/") {
+			next.ServeHTTP(rw, r)
+			return
+		}
+		inner := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"manifests":[]}`, types.OCIImageIndex)
+		for range 9 {
+			outer := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"manifests":[{"mediaType":%q,"digest":%q,"size":1}]}`,
+				types.OCIImageIndex, types.OCIImageIndex, oci.Digest([]byte(inner)))
+			if strings.HasSuffix(r.URL.Path, oci.Digest([]byte(outer))) {
+				inner = outer
+				break
+			}
+			inner = outer
+		}
+		rw.Header().Set("Content-Type", string(types.OCIImageIndex))
+		_, _ = io.WriteString(rw, inner)
+	})
+	_, err := w.pull(w.client(), "app:1", silent)
+	expect(t, err, api.KindInvalid, "too deep", "push")
+}

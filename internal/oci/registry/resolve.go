@@ -1,0 +1,200 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"runtime"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"banger/api"
+	"banger/internal/oci"
+)
+
+// Found is an image that a reference means, for this machine. Close it.
+type Found struct {
+	Manifest string // its manifest's digest: two images with the same one are the same
+
+	client   *Client
+	session  *session
+	raw      []byte // the manifest
+	manifest *v1.Manifest
+}
+
+// Close lets go of the connections.
+func (f *Found) Close() { f.session.close() }
+
+// accepted are the manifests that we can read, and the ones we have a good
+// answer for.
+var accepted = []types.MediaType{
+	types.OCIImageIndex, types.DockerManifestList, types.OCIManifestSchema1, types.DockerManifestSchema2,
+	types.DockerManifestSchema1Signed, types.DockerManifestSchema1,
+}
+
+// Find asks the registry what a reference means. It gets no layers.
+func (c *Client) Find(ctx context.Context, ref Reference) (*Found, error) {
+	s, err := c.connect(ctx, ref)
+	if err != nil {
+		return nil, explain(ctx, ref, err)
+	}
+	f := &Found{client: c, session: s}
+	if err := f.find(ctx, ref.ref.Identifier(), 0); err != nil {
+		s.close()
+		return nil, explain(ctx, ref, err)
+	}
+	return f, nil
+}
+
+// deepest is how many indexes may lie in one another: more than one is unusual.
+const deepest = 3
+
+// find follows indexes to the manifest of this machine's platform.
+func (f *Found) find(ctx context.Context, id string, depth int) error {
+	raw, kind, err := f.session.document(ctx, "/manifests/"+id, digestOf(id), -1)
+	if err != nil {
+		return err
+	}
+	switch {
+	case kind.IsIndex():
+		next, err := oci.Choose(raw, runtime.GOARCH)
+		if err != nil {
+			return err
+		}
+		if depth == deepest {
+			return invalid("its indexes lie too deep in one another")
+		}
+		return f.find(ctx, next.Digest.String(), depth+1)
+	case kind.IsSchema1():
+		return api.Errorf(api.KindUnsupported, "it is in a format that was given up in 2017 (schema 1)").
+			WithHint("docker pull and docker push it once, which turns it into one of today")
+	case !kind.IsImage():
+		return api.Errorf(api.KindUnsupported, "it is no image: what the name means is %.100q", kind).
+			WithHint("give the name of an image")
+	}
+	if f.manifest, err = oci.ParseManifest(raw); err != nil {
+		return err
+	}
+	f.raw, f.Manifest = raw, oci.Digest(raw)
+	return checkManifest(f.manifest)
+}
+
+func invalid(format string, args ...any) *api.Error {
+	return api.Errorf(api.KindInvalid, format, args...).WithHint("who made the image has to push it anew")
+}
+
+func digestOf(id string) string {
+	if oci.IsDigest(id) {
+		return id
+	}
+	return ""
+}
+
+// document gets a manifest or configuration: small, and verified where its digest
+// is known. size is what it was said to have, or -1.
+func (s *session) document(ctx context.Context, path, digest string, size int64) ([]byte, types.MediaType, error) {
+	if size > oci.MaxDocument {
+		return nil, "", invalid("%s is said to have %d bytes: more than %d MiB", path, size, oci.MaxDocument>>20)
+	}
+	header := http.Header{}
+	if size < 0 {
+		for _, t := range accepted {
+			header.Add("Accept", string(t))
+		}
+	}
+	var raw []byte
+	var kind types.MediaType
+	for try := 1; ; try++ {
+		err := func() error {
+			resp, err := s.get(ctx, path, header)
+			if err != nil {
+				return err
+			}
+			defer resp.Body.Close()
+			if err := transport.CheckError(resp, http.StatusOK); err != nil {
+				return err
+			}
+			kind = types.MediaType(resp.Header.Get("Content-Type"))
+			raw, err = io.ReadAll(io.LimitReader(resp.Body, oci.MaxDocument+1))
+			return err
+		}()
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil || !temporary(err) || unreached(err) || errors.Is(err, errStalled) || try == documentTries {
+			return nil, "", err
+		}
+	}
+	switch {
+	case len(raw) > oci.MaxDocument:
+		return nil, "", invalid("%s is larger than %d MiB", path, oci.MaxDocument>>20)
+	case size >= 0 && int64(len(raw)) != size:
+		return nil, "", invalid("its manifest lies: %s has %d bytes, not %d", path, len(raw), size)
+	case digest != "" && oci.Digest(raw) != digest:
+		return nil, "", api.Errorf(api.KindInvalid, "wrong digest: the registry sent %s for %s", oci.Digest(raw), digest).
+			WithHint("try again; if it stays, the registry or a proxy on the way serves wrong data")
+	}
+	return raw, mediaType(kind, raw), nil
+}
+
+// documentTries is how often a document is asked for whose connection breaks.
+const documentTries = 3
+
+// mediaType is what a document says it is itself, else what the server says.
+func mediaType(served types.MediaType, raw []byte) types.MediaType {
+	var own struct {
+		MediaType types.MediaType `json:"mediaType"`
+	}
+	if json.Unmarshal(raw, &own) == nil && own.MediaType != "" {
+		return own.MediaType
+	}
+	base, _, _ := strings.Cut(string(served), ";")
+	return types.MediaType(strings.TrimSpace(base))
+}
+
+// readable are the layers we can unpack; the others are named in errors.
+var readable = []types.MediaType{
+	types.OCILayer, types.OCIUncompressedLayer, types.OCILayerZStd, types.DockerLayer, types.DockerUncompressedLayer,
+}
+
+// checkManifest refuses what we cannot use before any of it comes.
+func checkManifest(m *v1.Manifest) error {
+	if t := m.Config.MediaType; t != types.OCIConfigJSON && t != types.DockerConfigJSON {
+		return api.Errorf(api.KindUnsupported, "it is no image of a file system, but %.100q", t).
+			WithHint("registries hold other things too: charts, signatures; give the name of an image")
+	}
+	for _, d := range m.Layers {
+		if d.Size > maxLayer {
+			return invalid("its manifest lies: %s would have %d bytes", d.Digest, d.Size)
+		}
+	}
+	for _, d := range m.Layers {
+		if !slices.Contains(readable, d.MediaType) {
+			return api.Errorf(api.KindUnsupported, "a layer of it is %.100q, which cannot be unpacked", d.MediaType).
+				WithHint("give an image for Linux, with layers that are tar archives")
+		}
+	}
+	return nil
+}
+
+// maxLayer bounds what a manifest may say of a layer, so that sums of 512 do not
+// overflow: 1 TiB.
+const maxLayer = 1 << 40
+
+// temporary says whether a request may succeed if it is made again.
+func temporary(err error) bool {
+	var answer *transport.Error
+	switch {
+	case errors.As(err, &answer):
+		return answer.StatusCode >= 500 || answer.StatusCode == http.StatusRequestTimeout
+	case errors.As(err, new(limitError)), errors.As(err, new(*api.Error)):
+		return false
+	}
+	return !untrusted(err) && !unencrypted(err)
+}

@@ -1,0 +1,20 @@
+package vm
+
+import (
+	"context"
+
+	"banger/api"
+	"banger/internal/guest"
+)
+
+// Sessions lists what runs in a guest for clients. The guest is not waited for
+// longer than for a channel.
+func (s *Service) Sessions(ctx context.Context, ref string) ([]api.Session, error) {
+	r, err := s.running(ref)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
+	return (&guest.Client{Dial: r.open}).Sessions(ctx)
+}
