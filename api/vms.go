@@ -46,6 +46,11 @@ type VM struct {
 	// Slot gives the VM its user id and its address in system mode; 0 in user mode.
 	Slot int `json:"slot,omitempty"`
 
+	// Init is what is process 1 of the guest: InitAgent, InitSystemd, or InitAuto for
+	// as long as its image is not there yet. Empty in the records of older versions,
+	// which knew the agent only.
+	Init string `json:"init,omitempty"`
+
 	// Background runs in the guest after each start; nil for nothing.
 	Background *Background `json:"background,omitempty"`
 	// Publish are the ports of the host that lead into the VM while it runs.
@@ -69,6 +74,13 @@ type VM struct {
 
 // NetworkNone is the network of a VM that has none.
 const NetworkNone = "none"
+
+// What can be process 1 of a guest.
+const (
+	InitAgent   = "agent"   // banger's own agent, which runs no services
+	InitSystemd = "systemd" // the image's /sbin/init, with the agent beside it
+	InitAuto    = "auto"    // what the image asks for
+)
 
 // DiskUsage is how much a VM's disk occupies on the host.
 type DiskUsage struct {
@@ -102,6 +114,7 @@ type CreateVM struct {
 	MemoryBytes int64  `json:"memory_bytes,omitempty"`
 	DiskBytes   int64  `json:"disk_bytes,omitempty"`
 	Network     string `json:"network,omitempty"` // NetworkNone, or empty
+	Init        string `json:"init,omitempty"`    // InitAgent, InitSystemd or InitAuto
 	AutoRemove  bool   `json:"auto_remove,omitempty"`
 	// Background is to run in the guest after each start, where it or the image names
 	// a command.

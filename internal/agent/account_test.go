@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -220,9 +221,18 @@ func TestStopSignal(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.Close()
-		r.sessionsLeft(0)
-		if said, err := os.ReadFile(filepath.Join(r.s.Root, "said")); string(said) != want {
-			t.Errorf("signal %d: it says %q, %v", signal, said, err)
+		said := filepath.Join(r.s.Root, "said")
+		for began := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+			text, err := os.ReadFile(said)
+			if string(text) == want {
+				break
+			}
+			if time.Since(began) > 20*time.Second {
+				t.Fatalf("signal %d: it says %q, %v", signal, text, err)
+			}
+		}
+		if err := os.Remove(said); err != nil {
+			t.Fatal(err)
 		}
 	}
 	for _, bad := range []int{-1, 65} {

@@ -9,11 +9,12 @@ import (
 	"strconv"
 	"strings"
 
+	"banger/api"
 	"banger/internal/agentproto"
 )
 
 func (s *server) health() *agentproto.Health {
-	h := &agentproto.Health{BootID: s.BootID, Version: s.Version, AgentGoroutines: runtime.NumGoroutine()}
+	h := &agentproto.Health{BootID: s.BootID, Version: s.Version, AgentGoroutines: runtime.NumGoroutine(), Init: initName()}
 	h.Hostname, _ = os.Hostname()
 	fmt.Sscan(readProc("uptime"), &h.UptimeSeconds)
 	fmt.Sscan(readProc("loadavg"), &h.Load[0], &h.Load[1], &h.Load[2])
@@ -24,6 +25,15 @@ func (s *server) health() *agentproto.Health {
 	h.Sessions = len(s.sessions)
 	s.mu.Unlock()
 	return h
+}
+
+// initName says what is process 1: this one, or the image's init with this one
+// beside it.
+func initName() string {
+	if os.Getpid() == 1 {
+		return api.InitAgent
+	}
+	return strings.TrimSpace(readProc("1/comm"))
 }
 
 // readProc returns a file of proc(5), empty where there is none.

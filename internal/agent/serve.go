@@ -28,7 +28,7 @@ type Options struct {
 	// OnHello is called at every greeting of the host, before anything is served.
 	OnHello func(agentproto.Hello)
 	// Shutdown ends the guest. It is called once the request is answered.
-	Shutdown func(reboot bool)
+	Shutdown func(agentproto.Request)
 	// Console gets what the guest's main command says, and how it ended; nil: nobody.
 	Console io.Writer
 	// Reaper waits for child processes. nil means one for the time of Serve, which
@@ -177,7 +177,7 @@ func (s *server) serveChannel(mux *agentproto.Mux, channel net.Conn) {
 	if agentproto.WriteMessage(channel, answer) == nil && req.Op == agentproto.OpShutdown && s.Shutdown != nil {
 		// The host reads the answer, then closes: it must be out before the guest is.
 		_, _ = channel.Read(make([]byte, 1))
-		s.Shutdown(req.Reboot)
+		s.Shutdown(req)
 	}
 }
 

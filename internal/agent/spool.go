@@ -28,6 +28,7 @@ type spool struct {
 	over    bool // nothing more comes
 	closed  bool // nobody is to read it
 	out     *stdio.Out
+	moving  bool          // from one client to the next, who gets all of it: the command waits
 	busy    bool          // a write to out is under way
 	flushed chan struct{} // closed once out has everything
 }
@@ -43,14 +44,14 @@ func (s *spool) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for written := 0; written < len(p); {
-		for !s.closed && s.out != nil && len(s.data) >= spoolAhead {
+		for !s.closed && s.waits() && len(s.data) >= spoolAhead {
 			s.changed.Wait()
 		}
 		if s.closed {
 			return written, io.ErrClosedPipe
 		}
 		n := len(p) - written
-		if s.out != nil {
+		if s.waits() {
 			n = min(n, spoolAhead-len(s.data))
 		}
 		s.data = append(s.data, p[written:written+n]...)
@@ -64,10 +65,13 @@ func (s *spool) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// waits says whether somebody is to have every byte.
+func (s *spool) waits() bool { return s.out != nil || s.moving }
+
 // trim drops the oldest lines of what nobody reads.
 func (s *spool) trim() {
 	over := len(s.data) - spoolKept
-	if s.out != nil || over <= 0 {
+	if s.waits() || over <= 0 {
 		return
 	}
 	if end := bytes.IndexByte(s.data[over:min(len(s.data), over+spoolAhead)], '\n'); end >= 0 {
@@ -145,7 +149,7 @@ func (s *spool) attach(out *stdio.Out) <-chan struct{} {
 	out.Keep()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.out, s.flushed = out, make(chan struct{})
+	s.out, s.moving, s.flushed = out, false, make(chan struct{})
 	s.changed.Broadcast()
 	return s.flushed
 }
@@ -162,12 +166,13 @@ func (s *spool) lost() int64 {
 
 // release takes the spool from its reader out, who has as long as grace to read
 // what was sent; what was not read comes back. cut ends writes to out that hang.
+// With a grace there is another reader to come.
 func (s *spool) release(out *stdio.Out, grace time.Duration, cut func()) {
 	s.mu.Lock()
 	if s.out == out {
 		s.out = nil
 	}
-	s.flushed = nil
+	s.moving, s.flushed = grace > 0, nil
 	s.mu.Unlock()
 	out.Settle(grace)
 	out.Abort()

@@ -103,9 +103,9 @@ func (t *task) serve(sess *session, m *stdio.Mux) stdio.Exit {
 	if err != nil {
 		return stdio.Exit{Error: api.AsError(err)}
 	}
-	for _, stream := range flushed {
+	for _, over := range append(flushed, t.done) {
 		select {
-		case <-stream:
+		case <-over:
 		case <-c.left:
 			return stdio.Exit{Error: api.AsError(c.why)}
 		case <-sess.ctx.Done():
@@ -113,7 +113,6 @@ func (t *task) serve(sess *session, m *stdio.Mux) stdio.Exit {
 			return stdio.Exit{Error: api.AsError(context.Cause(sess.ctx))}
 		}
 	}
-	<-t.done
 	t.moving.Lock()
 	defer t.moving.Unlock()
 	t.drop()

@@ -38,6 +38,17 @@ const (
 	DoorbellPort = 1025 // of the host: the agent connects once, when it listens
 )
 
+// systemdArgs are what systemd and udev are told where the image's init runs
+// (kernel-command-line(7), systemd.net-naming-scheme(7)):
+//
+//   - net.ifnames=0: the network interface keeps the name that the agent has
+//     configured it by.
+//   - systemd.getty_auto=no: the serial console is a log, nobody logs in there.
+//   - systemd.firstboot=no: nobody is there to be asked either.
+//
+// systemd.hostname counts more than the image's /etc/hostname.
+const systemdArgs = "net.ifnames=0 systemd.getty_auto=no systemd.firstboot=no"
+
 // Boot is what the agent is told on the kernel's command line.
 type Boot struct {
 	Hostname string
@@ -80,7 +91,7 @@ func (b Boot) Cmdline() (string, error) {
 		args = append(args, "banger.dns="+b.DNS.String())
 	}
 	if b.Init != "" {
-		args = append(args, "banger.init="+b.Init)
+		args = append(args, "banger.init="+b.Init, systemdArgs, "systemd.hostname="+b.Hostname)
 	}
 	return strings.Join(args, " "), nil
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"time"
 
 	"banger/api"
 )
@@ -22,6 +23,21 @@ const (
 type Request struct {
 	Op     string `json:"op"`
 	Reboot bool   `json:"reboot,omitempty"` // shutdown only
+	// GraceMS is how long the host waits for the end of a guest that shuts down,
+	// before it pulls the plug.
+	GraceMS int64 `json:"grace_ms,omitempty"`
+}
+
+// defaultGrace is what a host that does not say it gives: an older one, or one that
+// waits for as long as it takes.
+const defaultGrace = 30 * time.Second
+
+// Grace is how long a guest has for its end.
+func (r Request) Grace() time.Duration {
+	if r.GraceMS <= 0 {
+		return defaultGrace
+	}
+	return time.Duration(r.GraceMS) * time.Millisecond
 }
 
 // Response answers a one-shot request.
@@ -35,6 +51,7 @@ type Health struct {
 	BootID           string     `json:"boot_id"`
 	Version          string     `json:"version"` // of the agent
 	Hostname         string     `json:"hostname"`
+	Init             string     `json:"init"` // what is process 1: "agent", or the name of its program
 	UptimeSeconds    float64    `json:"uptime_seconds"`
 	Load             [3]float64 `json:"load"`
 	MemoryBytes      int64      `json:"memory_bytes"`

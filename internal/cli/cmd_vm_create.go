@@ -14,6 +14,7 @@ import (
 type shape struct {
 	name, image, kernel, driver string
 	vcpu, memory, disk, network string
+	init                        string
 	publish                     []string
 }
 
@@ -24,6 +25,7 @@ func (s *shape) flags(a *app, cmd *cobra.Command) {
 	f.StringVar(&s.kernel, "kernel", "", "kernel (default: the distribution's newest)")
 	f.StringVar(&s.driver, "driver", "", "what runs the VM: qemu, or firecracker in system mode")
 	f.StringVar(&s.network, "network", "", "none: the VM gets no network")
+	f.StringVar(&s.init, "init", "", "process 1 of the guest: agent, systemd (the image's own init), or auto: as the image asks")
 	f.StringVar(&s.vcpu, "vcpu", "", "number of processors")
 	f.StringVar(&s.memory, "memory", "", "memory, such as 512M or 4G")
 	f.StringVar(&s.disk, "disk", "", "size of the disk, such as 20G; it occupies only what is written")
@@ -31,6 +33,7 @@ func (s *shape) flags(a *app, cmd *cobra.Command) {
 	a.completeFlag(cmd, "image", a.imageNames)
 	a.completeFlag(cmd, "kernel", a.kernelNames)
 	a.completeFlag(cmd, "driver", func() []string { return []string{"firecracker", "qemu"} })
+	a.completeFlag(cmd, "init", func() []string { return []string{api.InitAgent, api.InitSystemd, api.InitAuto} })
 	a.completeFlag(cmd, "network", func() []string { return []string{api.NetworkNone} })
 }
 
@@ -62,6 +65,7 @@ func (s *shape) request(a *app, cmd *cobra.Command) (api.CreateVM, error) {
 	read("image", "BANGER_IMAGE", s.image, word(&req.Image))
 	read("kernel", "BANGER_KERNEL", s.kernel, word(&req.Kernel))
 	read("driver", "BANGER_DRIVER", s.driver, word(&req.Driver))
+	read("init", "BANGER_INIT", s.init, func(v string) (e error) { req.Init, e = config.ParseInit(v); return })
 	read("vcpu", "BANGER_VCPUS", s.vcpu, func(v string) (e error) { req.VCPUs, e = config.ParseVCPUs(v); return })
 	read("memory", "BANGER_MEMORY", s.memory, func(v string) (e error) { req.MemoryBytes, e = config.ParseMemory(v); return })
 	read("disk", "BANGER_DISK", s.disk, func(v string) (e error) { req.DiskBytes, e = config.ParseDisk(v); return })

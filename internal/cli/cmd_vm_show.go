@@ -94,6 +94,10 @@ func vmFields(vm api.VM) []string {
 	if vm.PID > 0 {
 		pid = strconv.Itoa(vm.PID)
 	}
+	init := vm.Init
+	if init == api.InitAgent {
+		init = "" // a matter of course
+	}
 	remove := ""
 	if vm.AutoRemove {
 		remove = "when it stops"
@@ -119,7 +123,7 @@ func vmFields(vm api.VM) []string {
 	return append([]string{
 		"name", vm.Name, "id", vm.ID, "state", string(vm.State), "reason", vm.Reason,
 		"image", withDigest(vm.Image, vm.ImageDigest), "kernel", withDigest(vm.Kernel, vm.KernelDigest),
-		"driver", driver, "vcpus", strconv.Itoa(vm.VCPUs), "memory", size.Format(vm.MemoryBytes),
+		"init", init, "driver", driver, "vcpus", strconv.Itoa(vm.VCPUs), "memory", size.Format(vm.MemoryBytes),
 		"disk", disk, "network", vm.Network, "address", vm.Address, "published", strings.Join(ports, ", "),
 		"created", moment(&vm.CreatedAt), "started", moment(vm.StartedAt), "stopped", moment(vm.StoppedAt),
 		"pid", pid, "boot id", vm.BootID, "removed", remove, "background", background,

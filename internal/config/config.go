@@ -24,6 +24,7 @@ type Config struct {
 	Image       string
 	Kernel      string // empty: the distribution's newest
 	Driver      string
+	Init        string // of the guest: agent, systemd or auto
 	Accel       string // kvm, tcg, or empty for what a probe finds
 
 	// Programs, where they are not in the usual directories.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"banger/api"
 	"banger/internal/size"
 )
 
@@ -90,6 +91,12 @@ func choiceSettings() []setting {
 			get:      func(c Config) string { return c.Driver },
 		},
 		{
+			key: "init", doc: "what is process 1 of a new VM: agent, systemd or auto: what the image asks for",
+			fallback: constant(api.InitAuto),
+			set:      func(c *Config, v string) (err error) { c.Init, err = ParseInit(v); return },
+			get:      func(c Config) string { return c.Init },
+		},
+		{
 			key: "accel", doc: "kvm, tcg (emulation) or auto: what a test boot finds working",
 			fallback: constant("auto"),
 			set: func(c *Config, v string) error {
@@ -158,6 +165,15 @@ func pathSetting(name, doc string, field func(*Config) *string) setting {
 
 func constant(value string) func(Host) (string, origin) {
 	return func(Host) (string, origin) { return value, fromDefault }
+}
+
+// ParseInit reads what is to be process 1 of a guest.
+func ParseInit(text string) (string, error) {
+	switch text {
+	case api.InitAgent, api.InitSystemd, api.InitAuto:
+		return text, nil
+	}
+	return "", fmt.Errorf("%.40q is none of agent, systemd and auto", text)
 }
 
 // ParseVCPUs reads a number of processors.

@@ -132,7 +132,7 @@ func wire() []any {
 
 func TestOpenAPISchemasAreTheStructs(t *testing.T) {
 	doc, text := readDocument(t)
-	want := []string{"Kind", "OpStatus", "State"}
+	want := []string{"Kind", "OpStatus", "SessionState", "State"}
 	for _, v := range wire() {
 		typ := reflect.TypeOf(v)
 		want = append(want, typ.Name())

@@ -37,15 +37,19 @@ func (c *Client) Health(ctx context.Context) (agentproto.Health, error) {
 	return *answer.Health, nil
 }
 
-// Shutdown asks the agent to shut the guest down and returns when it has agreed.
-func (c *Client) Shutdown(ctx context.Context) error {
-	_, err := c.ask(ctx, agentproto.Request{Op: agentproto.OpShutdown})
-	return err
-}
+// Shutdown asks the agent to shut the guest down and returns when it has agreed. The
+// guest is told that it has until the deadline of ctx.
+func (c *Client) Shutdown(ctx context.Context) error { return c.end(ctx, false) }
 
 // Reboot asks the agent to boot the guest anew.
-func (c *Client) Reboot(ctx context.Context) error {
-	_, err := c.ask(ctx, agentproto.Request{Op: agentproto.OpShutdown, Reboot: true})
+func (c *Client) Reboot(ctx context.Context) error { return c.end(ctx, true) }
+
+func (c *Client) end(ctx context.Context, reboot bool) error {
+	req := agentproto.Request{Op: agentproto.OpShutdown, Reboot: reboot}
+	if deadline, ok := ctx.Deadline(); ok {
+		req.GraceMS = max(1, time.Until(deadline).Milliseconds())
+	}
+	_, err := c.ask(ctx, req)
 	return err
 }
 

@@ -30,6 +30,7 @@ func (c *Client) carry(ctx context.Context, conn net.Conn, open stdio.Open) erro
 		return err
 	}
 	defer s.Close()
+	caller := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
@@ -42,9 +43,10 @@ func (c *Client) carry(ctx context.Context, conn net.Conn, open stdio.Open) erro
 		}
 	}()
 	err = forward.Join(ctx, conn, s.mux.In(stdio.Stdout), s.mux.Out(stdio.Stdin))
-	if err == nil {
-		_, err = s.Wait(ctx)
-		return err
+	if err == nil || errors.Is(err, io.ErrClosedPipe) { // the session is over, or about to be
+		if _, why := s.Wait(caller); why != nil || err == nil {
+			return why
+		}
 	}
 	select {
 	case <-s.ended:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -48,12 +49,16 @@ func (c *Cache) add(ctx context.Context, s source, report api.Report) (api.Kerne
 	s.meta.Arch, s.meta.CreatedAt = "amd64", time.Now().UTC().Truncate(time.Second)
 	s.meta.Extraction = extraction
 	s.meta.Release = release(v, s)
+	more, err := guestArchive(ctx, tree, s.meta.Release)
+	if err != nil {
+		return api.Kernel{}, api.Errorf(kindOf(err), "cannot use the modules of kernel %s: %w", s.kernel, err)
+	}
 	dir, err := c.stage()
 	if err != nil {
 		return api.Kernel{}, err
 	}
 	defer os.RemoveAll(dir)
-	if err := writeKernel(dir, v, modules, s.meta); err != nil {
+	if err := writeKernel(dir, v, modules, more, s.meta); err != nil {
 		return api.Kernel{}, fsx.DiskError("store kernel", err)
 	}
 	return c.commit(dir, contentDigest(v, modules), s)
@@ -87,8 +92,8 @@ func contentDigest(v vmlinux, modules []module) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-func writeKernel(dir string, v vmlinux, modules []module, m meta) error {
-	size := int64(len(v.image))
+func writeKernel(dir string, v vmlinux, modules []module, more []byte, m meta) error {
+	size := int64(len(v.image) + len(more))
 	for _, mod := range modules {
 		size += int64(len(mod.data))
 	}
@@ -100,6 +105,11 @@ func writeKernel(dir string, v vmlinux, modules []module, m meta) error {
 	}
 	if err := os.Mkdir(filepath.Join(dir, modulesDir), 0o700); err != nil {
 		return err
+	}
+	if more != nil {
+		if err := fsx.WriteFile(filepath.Join(dir, guestFile), more, 0o600); err != nil {
+			return err
+		}
 	}
 	m.Modules = []string{}
 	for i, mod := range modules {
@@ -119,9 +129,12 @@ func (c *Cache) commit(dir, hex string, s source) (api.Kernel, error) {
 	old, err := c.meta(hex)
 	switch {
 	case err == nil && old.Extraction < extraction:
-		// The same files; an older banger did not say as much of them.
-		if err := os.Rename(filepath.Join(dir, metaFile), c.path(hex, metaFile)); err != nil {
-			return api.Kernel{}, fsx.DiskError("describe kernel", err)
+		// What boots is the same; an older banger did not keep or say as much.
+		for _, name := range []string{guestFile, metaFile} {
+			err := os.Rename(filepath.Join(dir, name), c.path(hex, name))
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				return api.Kernel{}, fsx.DiskError("describe kernel", err)
+			}
 		}
 	case err != nil:
 		// What is there is no kernel: damaged by hand, or absent.

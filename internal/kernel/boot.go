@@ -27,6 +27,17 @@ type agentFile struct {
 // Boot returns the files to boot a kernel with an agent. The initramfs is made
 // once per kernel and agent.
 func (c *Cache) Boot(ctx context.Context, digest, agentPath string) (vmlinux, initramfs string, err error) {
+	return c.boot(ctx, digest, agentPath, initramfsPrefix)
+}
+
+// BootFull is Boot with an initramfs that also has the modules for programs in
+// guests, as far as the kernel was kept with them. It takes a guest more memory, and
+// a moment more to unpack.
+func (c *Cache) BootFull(ctx context.Context, digest, agentPath string) (vmlinux, initramfs string, err error) {
+	return c.boot(ctx, digest, agentPath, fullPrefix)
+}
+
+func (c *Cache) boot(ctx context.Context, digest, agentPath, prefix string) (vmlinux, initramfs string, err error) {
 	hex := strings.TrimPrefix(digest, "sha256:")
 	vmlinux = c.path(hex, vmlinuxFile)
 	if _, err := os.Stat(vmlinux); err != nil || !isHex(hex) {
@@ -37,7 +48,7 @@ func (c *Cache) Boot(ctx context.Context, digest, agentPath string) (vmlinux, in
 		return "", "", api.Errorf(api.KindInternal, "cannot read the guest agent: %w", err).
 			WithHint("banger-agent belongs beside bangerd: make build")
 	}
-	initramfs = c.path(hex, initramfsPrefix+agent[:16])
+	initramfs = c.path(hex, prefix+agent[:16])
 	if _, err := os.Stat(initramfs); err == nil {
 		return vmlinux, initramfs, nil
 	}
@@ -48,7 +59,7 @@ func (c *Cache) Boot(ctx context.Context, digest, agentPath string) (vmlinux, in
 	if _, err := os.Stat(initramfs); err == nil {
 		return vmlinux, initramfs, nil
 	}
-	if err := c.makeInitramfs(hex, agentPath, initramfs); err != nil {
+	if err := c.makeInitramfs(hex, agentPath, prefix, initramfs); err != nil {
 		return "", "", fsx.DiskError("make the initramfs", err)
 	}
 	return vmlinux, initramfs, nil
@@ -94,7 +105,7 @@ func checkAgent(agent []byte) error {
 	return nil
 }
 
-func (c *Cache) makeInitramfs(hex, agentPath, target string) error {
+func (c *Cache) makeInitramfs(hex, agentPath, prefix, target string) error {
 	m, err := c.meta(hex)
 	if err != nil {
 		return err
@@ -114,17 +125,23 @@ func (c *Cache) makeInitramfs(hex, agentPath, target string) error {
 		}
 		modules = append(modules, module{name: loadName(name), data: data})
 	}
+	var more []byte
+	if prefix == fullPrefix {
+		if more, err = readFile(c.path(hex, guestFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
 	dir, err := c.stage()
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
 	staged := filepath.Join(dir, "initramfs")
-	if err := writeFile(staged, agent, modules); err != nil {
+	if err := writeFile(staged, agent, modules, more); err != nil {
 		return err
 	}
 	// Those of older agents; what boots from one now has read it.
-	old, _ := filepath.Glob(c.path(hex, initramfsPrefix+"*"))
+	old, _ := filepath.Glob(c.path(hex, prefix+"*"))
 	if err := os.Rename(staged, target); err != nil {
 		return err
 	}
@@ -142,12 +159,12 @@ func loadName(file string) string {
 	return name
 }
 
-func writeFile(path string, agent []byte, modules []module) error {
+func writeFile(path string, agent []byte, modules []module, more []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	w := bufio.NewWriterSize(f, 1<<20)
-	err = writeInitramfs(w, agent, modules)
+	err = writeWith(w, agent, modules, more)
 	return errors.Join(err, w.Flush(), f.Sync(), f.Close())
 }

@@ -59,14 +59,17 @@ type meta struct {
 //
 //   - 1, not written down: QEMU's devices.
 //   - 2: the vsock transport, too.
-const extraction = 2
+//   - 3: modules for programs in guests.
+const extraction = 3
 
 // The files in a kernel's directory.
 const (
 	vmlinuxFile     = "vmlinux"
 	metaFile        = "meta.json"
 	modulesDir      = "modules"
+	guestFile       = "guest-modules.cpio"
 	initramfsPrefix = "initramfs-"
+	fullPrefix      = "full-initramfs-"
 )
 
 // Open opens the cache below p.

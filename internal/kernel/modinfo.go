@@ -12,6 +12,8 @@ import (
 type modinfo struct {
 	depends  []string
 	softdeps []string // to be loaded before, where they exist
+	softdep  []string // the same as modprobe.d(5) has it, and what comes after
+	aliases  []string
 }
 
 // parseModinfo reads the .modinfo section of an uncompressed module: strings
@@ -41,6 +43,11 @@ func parseModinfo(module []byte) (modinfo, error) {
 			}
 		case "softdep":
 			info.softdeps = append(info.softdeps, preDeps(value)...)
+			info.softdep = append(info.softdep, value)
+		case "alias":
+			if isASCII(value) {
+				info.aliases = append(info.aliases, value)
+			}
 		}
 	}
 	return info, nil
@@ -63,3 +70,7 @@ func preDeps(value string) []string {
 
 // moduleName is how the kernel writes a module's name.
 func moduleName(s string) string { return strings.ReplaceAll(s, "-", "_") }
+
+func isASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f })
+}

@@ -30,6 +30,7 @@ const vsockModule = "vmw_vsock_virtio_transport"
 type module struct {
 	name string
 	data []byte // uncompressed
+	info modinfo
 }
 
 // moduleTree is a /lib/modules/RELEASE directory.
@@ -123,7 +124,7 @@ func (t *moduleTree) resolve(ctx context.Context, names []string) ([]module, err
 				return err
 			}
 		}
-		order = append(order, module{name: name, data: data})
+		order = append(order, module{name: name, data: data, info: info})
 		return nil
 	}
 	for _, name := range names {

@@ -112,11 +112,11 @@ func FuzzExtract(f *testing.F) {
 
 func TestCpio(t *testing.T) {
 	var b bytes.Buffer
-	if err := writeInitramfs(&b, []byte("agent"), []module{{"virtio", []byte("ko")}}); err != nil {
+	if err := writeInitramfs(&b, []byte("agent"), []module{{name: "virtio", data: []byte("ko")}}); err != nil {
 		t.Fatal(err)
 	}
 	var again bytes.Buffer
-	if err := writeInitramfs(&again, []byte("agent"), []module{{"virtio", []byte("ko")}}); err != nil || !bytes.Equal(b.Bytes(), again.Bytes()) {
+	if err := writeInitramfs(&again, []byte("agent"), []module{{name: "virtio", data: []byte("ko")}}); err != nil || !bytes.Equal(b.Bytes(), again.Bytes()) {
 		t.Errorf("not the same bytes twice: %v", err)
 	}
 	golden := filepath.Join("testdata", "initramfs.golden")

@@ -35,8 +35,6 @@ const (
 	controlTime = 10 * time.Second
 	// maxPacket holds more ports than there may be.
 	maxPacket = 64 << 10
-	// maxPorts is how many ports a VM may publish.
-	maxPorts = 100
 )
 
 // ask sends an order to the forwarder of the VM in dir, with a socket where there is

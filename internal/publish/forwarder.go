@@ -90,9 +90,7 @@ func run(id, dir string, system bool) error {
 	}
 	ctx, gone := context.WithCancel(ctx)
 	defer gone()
-	if err := whenRemoved(dir, gone); err != nil {
-		return err
-	}
+	go whenRemoved(ctx, filepath.Join(dir, paths.VMPortsSocket), lookAgain, gone)
 	c := client.New(p).BeforeStart(func(context.Context) (string, error) { return "", duringUpdate(p) })
 	agent := c.Guest(id)
 	agent.Patience = patience

@@ -1,27 +1,31 @@
 package publish
 
 import (
+	"context"
+	"errors"
 	"os"
-
-	"golang.org/x/sys/unix"
+	"time"
 )
 
-// whenRemoved calls gone when dir is: the VM was deleted, or all of banger with its
-// data, and there was no daemon to end its forwarder.
-func whenRemoved(dir string, gone func()) error {
-	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
-	if err != nil {
-		return err
+// lookAgain is how often a forwarder looks whether its VM is still there.
+const lookAgain = time.Minute
+
+// whenRemoved calls gone when a file is removed: the VM was deleted, or all of banger
+// with its data, while there was no daemon to end its forwarder. Nothing hurries, so it
+// looks now and then: inotify(7) would tell, but has 128 instances for all programs of
+// a user (max_user_instances), and there may be more VMs.
+func whenRemoved(ctx context.Context, file string, every time.Duration, gone func()) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if _, err := os.Lstat(file); errors.Is(err, os.ErrNotExist) {
+			gone()
+			return
+		}
 	}
-	// The runtime's poller waits for it.
-	watch := os.NewFile(uintptr(fd), "inotify")
-	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_DELETE_SELF); err != nil {
-		watch.Close()
-		return &os.PathError{Op: "watch", Path: dir, Err: err}
-	}
-	go func() {
-		_, _ = watch.Read(make([]byte, unix.SizeofInotifyEvent)) // there is but one event
-		gone()
-	}()
-	return nil
 }

@@ -73,6 +73,7 @@ func (s *Service) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 		VCPUs:       cmp.Or(req.VCPUs, defaults.VCPUs),
 		MemoryBytes: cmp.Or(req.MemoryBytes, defaults.MemoryBytes),
 		DiskBytes:   cmp.Or(req.DiskBytes, defaults.DiskBytes),
+		Init:        cmp.Or(req.Init, defaults.Init, api.InitAuto),
 		Network:     req.Network, AutoRemove: req.AutoRemove, Background: req.Background, CreatedAt: time.Now(),
 	}
 	if err := imageconfig.CheckBackground(v.Background); err != nil {
@@ -80,6 +81,9 @@ func (s *Service) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 	}
 	if v.Network != "" && v.Network != api.NetworkNone {
 		return v, api.Errorf(api.KindInvalid, "there is no network %.40q", v.Network).WithHint("leave it out, or use: --network none")
+	}
+	if err := checkInit(v.Init); err != nil {
+		return v, err
 	}
 	if v.Name != "" {
 		if err := CheckName(v.Name); err != nil {
@@ -150,7 +154,11 @@ func useImage(v *api.VM, img api.Image) error {
 	if err != nil {
 		return err
 	}
-	v.ImageDigest, v.ImageConfig = img.Digest, config
+	v.ImageDigest, v.Init = img.Digest, chooseInit(v.Init, img.Config)
+	if v.Init == api.InitSystemd && config != nil && bootsItself(*config) {
+		config.Entrypoint, config.Cmd = nil, nil // it runs already: it is process 1
+	}
+	v.ImageConfig = config
 	return checkFits(v.DiskBytes, img)
 }
 
@@ -275,7 +283,9 @@ func (s *Service) ensureImage(e *entry) func(context.Context, api.Report) error 
 		if err := useImage(&v, img); err != nil {
 			return err
 		}
-		return s.update(ctx, e, func(to *api.VM) { to.ImageDigest, to.ImageConfig = v.ImageDigest, v.ImageConfig })
+		return s.update(ctx, e, func(to *api.VM) {
+			to.ImageDigest, to.ImageConfig, to.Init = v.ImageDigest, v.ImageConfig, v.Init
+		})
 	}
 }
 

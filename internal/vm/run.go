@@ -219,8 +219,14 @@ func (s *Service) ended(e *entry, r *run) {
 	r.mu.Lock()
 	why := r.reason
 	r.mu.Unlock()
+	after := api.StateStopped
 	if why == "" {
-		why = s.whyEnded(s.get(e).ID, r.machine.Exit())
+		id := s.get(e).ID
+		if why = s.whyPanicked(id, r.machine.Exit()); why != "" {
+			after = api.StateFailed
+		} else {
+			why = s.whyEnded(id, r.machine.Exit())
+		}
 	}
 	now := time.Now()
 	s.mu.Lock()
@@ -230,7 +236,7 @@ func (s *Service) ended(e *entry, r *run) {
 	s.closePorts(context.WithoutCancel(s.ctx), id)
 	if state == api.StateRunning || state == api.StatePaused {
 		s.note(context.WithoutCancel(s.ctx), e, func(v *api.VM) {
-			v.State, v.Reason, v.StoppedAt, v.BootID = api.StateStopped, why, &now, ""
+			v.State, v.Reason, v.StoppedAt, v.BootID = after, why, &now, ""
 		})
 	}
 	s.mu.Lock()

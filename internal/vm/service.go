@@ -44,6 +44,8 @@ type Kernels interface {
 	Pull(ctx context.Context, req api.PullKernel, report api.Report) (api.Kernel, error)
 	// Boot returns the files to boot, with the agent in the initramfs.
 	Boot(ctx context.Context, digest, agentPath string) (vmlinux, initramfs string, err error)
+	// BootFull is Boot with the modules that programs in a guest ask for, too.
+	BootFull(ctx context.Context, digest, agentPath string) (vmlinux, initramfs string, err error)
 }
 
 // Defaults are the values of what a request leaves open.
@@ -51,6 +53,7 @@ type Defaults struct {
 	Image       string
 	Kernel      string // empty: the distribution's, pulled when missing
 	Driver      string
+	Init        string // empty: api.InitAuto
 	VCPUs       int
 	MemoryBytes int64
 	DiskBytes   int64

@@ -91,6 +91,12 @@ func (s *Service) boot(ctx context.Context, drv driver.Driver, e *entry, report 
 	if found.Accel == "tcg" {
 		report(api.Progress{Step: "accel", Message: "no usable KVM here: software emulation is used, which is slower (banger doctor says more)"})
 	}
+	// An image with an init of its own has what loads modules, and uses for them.
+	if v.Init == api.InitSystemd {
+		if vmlinux, initramfs, err = s.Kernels.BootFull(ctx, v.KernelDigest, s.Agent); err != nil {
+			return nil, err
+		}
+	}
 	part("probe", time.Since(began))
 	d, err := s.diskDriver(v.DiskDriver)
 	if err != nil {
@@ -143,6 +149,9 @@ func (s *Service) diskDriver(name string) (disk.Driver, error) {
 // cmdline is the guest's kernel command line.
 func cmdline(v api.VM) (string, error) {
 	boot := agentproto.Boot{Hostname: v.Name, Root: "/dev/vda"}
+	if v.Init == api.InitSystemd {
+		boot.Init = systemdPath
+	}
 	if v.Network != api.NetworkNone {
 		boot.Address, boot.Gateway, boot.DNS = driver.UserNetwork()
 	}

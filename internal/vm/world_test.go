@@ -2,6 +2,7 @@ package vm
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -101,6 +102,12 @@ func (c fakeKernels) Boot(context.Context, string, string) (string, string, erro
 		}
 	}
 	return vmlinux, initramfs, nil
+}
+
+func (c fakeKernels) BootFull(ctx context.Context, digest, agent string) (string, string, error) {
+	vmlinux, _, err := c.Boot(ctx, digest, agent)
+	full := filepath.Join(c.dir, "full-initramfs")
+	return vmlinux, full, errors.Join(err, os.WriteFile(full, nil, 0o600))
 }
 
 // world is a service with all it stands on, which can be left as a killed

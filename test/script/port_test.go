@@ -15,6 +15,7 @@ import (
 //	testport echo udp         the same, with datagrams
 //	testport say ADDRESS      send standard input, and print the answer
 //	testport say ADDRESS/udp  the same, as one datagram
+//	testport crowd ADDRESS    say something on 1,000 connections at once, and hold them
 func testPort(args []string) int {
 	var err error
 	switch {
@@ -22,6 +23,8 @@ func testPort(args []string) int {
 		err = echo(strings.Join(args[1:], ""))
 	case len(args) == 2 && args[0] == "say":
 		err = say(args[1])
+	case len(args) == 2 && args[0] == "crowd":
+		err = crowd(args[1])
 	default:
 		err = fmt.Errorf("bad arguments %q", args)
 	}
@@ -101,6 +104,38 @@ func say(address string) error {
 		return err
 	}
 	return <-sent
+}
+
+// crowd holds its connections until it is killed.
+func crowd(address string) error {
+	const size = 1000
+	spoke := make(chan error, size)
+	var all []net.Conn
+	for range size {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			return err
+		}
+		all = append(all, conn)
+		go func() {
+			buf := make([]byte, 5)
+			_, err := fmt.Fprint(conn, "hello")
+			if err == nil {
+				_, err = io.ReadFull(conn, buf)
+			}
+			if err == nil && string(buf) != "hello" {
+				err = fmt.Errorf("%q came back", buf)
+			}
+			spoke <- err
+		}()
+	}
+	for range size {
+		if err := <-spoke; err != nil {
+			return err
+		}
+	}
+	fmt.Printf("%d connections spoke\n", len(all))
+	select {}
 }
 
 func sayDatagram(address string) error {

@@ -89,6 +89,7 @@ var sessions = []struct {
 	{name: "script/testdata/vm_ssh.txtar", not: clients},
 	{name: "script/testdata/vm_ssh_forward.txtar", not: clients},
 	{name: "script/testdata/version.txtar", not: userMode},
+	{name: "script/testdata/vm_init.txtar", not: "it starts an image without an init of its own as if it had one, which only the fake VMM does"},
 	{name: "script/testdata/vm_forward.txtar", not: "the server in its guest is a program of the tests; e2e/testdata/ports.txtar has the same with busybox"},
 	{name: "script/testdata/vm_ports.txtar", not: "as vm_forward"},
 	{name: "script/testdata/vm_publish.txtar", not: "as vm_forward"},

@@ -10,8 +10,9 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"banger/internal/agent"
 	"banger/internal/agentproto"
@@ -23,9 +24,6 @@ const portName = "banger.agent"
 // deviceWait is how long a device may take to appear once its driver is
 // loaded. Emulated guests on a busy host need seconds at worst.
 const deviceWait = 30 * time.Second
-
-// serveArg is the argument of the agent that serves beside an image's own init.
-const serveArg = "serve"
 
 // Main runs the agent. As PID 1 it never returns; what it cannot do it says on
 // the console, and powers off.
@@ -71,16 +69,16 @@ func initMain(version string, boot agentproto.Boot) error {
 		say("%v", err)
 	}
 	if boot.Init != "" {
-		return handOver(boot.Init)
+		return handOver(boot)
 	}
 	// Never given up: a signal that nobody hears would end this process, and with
 	// it the guest.
 	ctx, _ := onSignals(context.Background())
-	reboot, err := serve(ctx, version, boot)
+	end, err := serve(ctx, version, boot, nil)
 	if err != nil {
 		return err
 	}
-	shutDown(boot, reboot)
+	shutDown(boot, end.reboot, termWait)
 	return nil
 }
 
@@ -104,34 +102,59 @@ func enterRoot(boot agentproto.Boot) error {
 	if err != nil {
 		return err
 	}
+	modules, err := takeModules()
+	if err != nil {
+		say("%v", err) // the guest is of use without
+	}
 	if err := switchRoot(); err != nil {
 		return err
+	}
+	if modules != nil {
+		defer modules.Close()
+		if err := mountModules(modules); err != nil {
+			say("%v", err)
+		}
 	}
 	say("root %s mounted (%s)", boot.Root, kind)
 	return nil
 }
 
-// serve answers the host until ctx ends or the host asks for the guest's end.
-func serve(ctx context.Context, version string, boot agentproto.Boot) (reboot bool, err error) {
+// ending is how the host wants the guest to end.
+type ending struct {
+	reboot bool
+	by     time.Time // when it pulls the plug
+}
+
+// serve answers the host until ctx ends or the host asks for the guest's end, and
+// says how that is to be. Where await is given it is called between the opening of
+// the channel and the first answer.
+func serve(ctx context.Context, version string, boot agentproto.Boot, await func() error) (end ending, err error) {
 	// The kernel calls us "init" or "exe"; proc_pid_comm(5).
 	if err := os.WriteFile("/proc/self/comm", []byte("banger-agent"), 0); err != nil {
 		say("take a name: %v", err)
 	}
 	host, err := openChannel(boot)
 	if err != nil {
-		return false, err
+		return end, err
 	}
 	defer host.Close()
+	if await != nil {
+		if err := await(); err != nil {
+			return end, err
+		}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var once sync.Once
 	err = agent.Serve(ctx, agent.Options{
-		Version:  version,
-		OnHello:  onHello,
-		Console:  os.Stdout,
-		Shutdown: func(r bool) { once.Do(func() { reboot = r; cancel() }) },
+		Version: version,
+		OnHello: onHello,
+		Console: console{},
+		Shutdown: func(r agentproto.Request) {
+			once.Do(func() { end = ending{r.Reboot, time.Now().Add(r.Grace())}; cancel() })
+		},
 	}, host)
-	return reboot, err
+	return end, err
 }
 
 // channel is the way to the host.
@@ -158,52 +181,24 @@ func openChannel(boot agentproto.Boot) (channel, error) {
 	return agent.OpenPort(path)
 }
 
-// handOver starts the agent as a child and becomes the image's own init.
-func handOver(path string) error {
-	if _, err := os.Stat(path); err != nil {
-		return fmt.Errorf("the image's init: %w", err)
-	}
-	// The initramfs is gone, but the kernel still has the file we run from.
-	_, err := syscall.ForkExec("/proc/self/exe", []string{"banger-agent", serveArg}, &syscall.ProcAttr{
-		Env: os.Environ(), Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setsid: true},
-	})
-	if err != nil {
-		return fmt.Errorf("start the agent beside %s: %w", path, err)
-	}
-	say("starting %s", path)
-	return fmt.Errorf("start %s: %w", path, syscall.Exec(path, []string{path}, os.Environ()))
-}
-
-// beside is the agent as a child of the image's init.
-func beside(version string) int {
-	if len(os.Args) != 2 || os.Args[1] != serveArg {
-		fmt.Fprintln(os.Stderr, "banger-agent is the first process of a banger guest, and of no use elsewhere")
-		return 2
-	}
-	boot, err := readBoot()
-	if err != nil {
-		say("the agent ended: %v", err)
-		return 1
-	}
-	ctx, stop := onSignals(context.Background())
-	reboot, err := serve(ctx, version, boot)
-	told := ctx.Err() != nil
-	stop()
-	switch {
-	case err != nil:
-		say("the agent ended: %v", err)
-		return 1
-	case told: // the image's init ends the guest: it must not wait for this process
-		return 0
-	}
-	endInit(boot, reboot)
-	return 0
-}
-
 // say writes a line to the console, which the host keeps.
 func say(format string, args ...any) {
 	text := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ")
-	fmt.Fprintf(os.Stdout, "banger-agent: %s\n", text)
+	fmt.Fprintf(console{}, "banger-agent: %s\n", text)
+}
+
+// console writes to the console. It is opened anew each time: an image's init hangs
+// up who has it open (TTYVHangup= of systemd.exec(5)). It must not become this
+// process's terminal.
+type console struct{}
+
+func (console) Write(b []byte) (int, error) {
+	f, err := os.OpenFile("/dev/console", os.O_WRONLY|unix.O_NOCTTY, 0)
+	if err != nil {
+		return os.Stdout.Write(b)
+	}
+	defer f.Close()
+	return f.Write(b)
 }
 
 func exists(path string) bool {

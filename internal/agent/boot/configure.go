@@ -23,6 +23,9 @@ func configure(boot agentproto.Boot) []error {
 	if boot.DNS.IsValid() {
 		errs = append(errs, writeResolver("/", "nameserver "+boot.DNS.String()+"\n"))
 	}
+	if boot.Init != "" {
+		errs = append(errs, tellInit("/", boot))
+	}
 	var failed []error
 	for _, err := range errs {
 		if err != nil {
@@ -30,6 +33,48 @@ func configure(boot agentproto.Boot) []error {
 		}
 	}
 	return failed
+}
+
+// tellInit tells the image's init what the agent has done already. All of it is below
+// /run, so that an image that is taken of this guest does not have it.
+func tellInit(root string, boot agentproto.Boot) error {
+	// udev has the modules' indexes open until late: what unmounts them is the very
+	// end (systemd.mount(5), DefaultDependencies=), not a unit that fails.
+	const late = "[Unit]\nDefaultDependencies=no\n"
+	files := map[string]string{
+		"run/systemd/system/lib-modules-.mount.d/banger.conf":     late,
+		"run/systemd/system/usr-lib-modules-.mount.d/banger.conf": late,
+	}
+	if boot.Address.IsValid() {
+		// What ifup(8) remembers: `auto eth0` is up already, and no DHCP begins.
+		files["run/network/ifstate"] = interfaceName + "=" + interfaceName + "\n"
+		// The first file that matches an interface counts (systemd.network(5)). The
+		// same addresses again make networkd, what waits for it to be online, and
+		// resolved know what the agent knows.
+		files["run/systemd/network/00-banger.network"] = networkFile(boot)
+	}
+	for path, text := range files {
+		path = filepath.Join(root, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// networkFile is the configuration of the network as systemd.network(5).
+func networkFile(boot agentproto.Boot) string {
+	text := "[Match]\nName=" + interfaceName + "\n\n[Network]\nKeepConfiguration=yes\nAddress=" + boot.Address.String() + "\n"
+	if boot.Gateway.IsValid() {
+		text += "Gateway=" + boot.Gateway.String() + "\n"
+	}
+	if boot.DNS.IsValid() {
+		text += "DNS=" + boot.DNS.String() + "\n"
+	}
+	return text
 }
 
 // writeResolver writes resolv.conf below root. A symlink that leads nowhere,

@@ -48,3 +48,45 @@ func loadModule(path string) error {
 	}
 	return nil
 }
+
+// modprobe is what the kernel runs to load a module (CONFIG_MODPROBE_PATH).
+const modprobe = "/sbin/modprobe"
+
+// libModules is where modprobe looks for modules.
+const libModules = "/lib/modules"
+
+// takeModules takes the modules that the initramfs has for programs in the guest:
+// nil where it has none. They stay where they are, in memory, and are mounted from
+// there: they belong to the kernel that runs, whatever the disk was made with.
+func takeModules() (*os.File, error) {
+	dirs, err := filepath.Glob(libModules + "/*")
+	if err != nil || len(dirs) != 1 {
+		return nil, err
+	}
+	fd, err := unix.OpenTree(unix.AT_FDCWD, dirs[0], unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("take the kernel's modules along: %w", err)
+	}
+	return os.NewFile(uintptr(fd), dirs[0]), nil
+}
+
+// mountModules mounts what takeModules took into the root, unless the image has
+// modules of this very kernel, or nothing to load any with: services that look for
+// modules would find some, and fail for want of a program.
+func mountModules(tree *os.File) error {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return err
+	}
+	dir := filepath.Join(libModules, unix.ByteSliceToString(name.Release[:]))
+	if exists(filepath.Join(dir, "modules.dep")) || !exists(modprobe) {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if err := unix.MoveMount(int(tree.Fd()), "", unix.AT_FDCWD, dir, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return fmt.Errorf("mount the kernel's modules: %w", err)
+	}
+	return nil
+}

@@ -16,24 +16,26 @@ type mount struct {
 	kind, target string
 	flags        uintptr
 	data         string
+	older        string // instead of data, for kernels that refuse that
 }
 
 // The options are those of systemd's mount-setup.c, which images expect.
 func kernelFS() []mount {
 	return []mount{
-		{"proc", "/proc", unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NODEV, ""},
-		{"sysfs", "/sys", unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NODEV, ""},
-		{"devtmpfs", "/dev", unix.MS_NOSUID, "mode=0755"},
+		{"proc", "/proc", unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NODEV, "", ""},
+		{"sysfs", "/sys", unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NODEV, "", ""},
+		{"devtmpfs", "/dev", unix.MS_NOSUID, "mode=0755", ""},
 	}
 }
 
 // guestFS are mounted once the root is.
 func guestFS() []mount {
 	return []mount{
-		{"devpts", "/dev/pts", unix.MS_NOSUID | unix.MS_NOEXEC, "mode=0620,gid=5,ptmxmode=0666"},
-		{"tmpfs", "/dev/shm", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777"},
-		{"tmpfs", "/run", unix.MS_NOSUID | unix.MS_NODEV, "mode=0755"},
-		{"cgroup2", "/sys/fs/cgroup", unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NODEV, "nsdelegate"},
+		{"devpts", "/dev/pts", unix.MS_NOSUID | unix.MS_NOEXEC, "mode=0620,gid=5,ptmxmode=0666", ""},
+		{"tmpfs", "/dev/shm", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777", ""},
+		{"tmpfs", "/run", unix.MS_NOSUID | unix.MS_NODEV, "mode=0755", ""},
+		// memory_recursiveprot is of Linux 5.7.
+		{"cgroup2", "/sys/fs/cgroup", unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NODEV, "nsdelegate,memory_recursiveprot", "nsdelegate"},
 	}
 }
 
@@ -47,7 +49,11 @@ func mountKernelFS() error {
 }
 
 func (m mount) mount() error {
-	if err := unix.Mount(m.kind, m.target, m.kind, m.flags, m.data); err != nil {
+	err := unix.Mount(m.kind, m.target, m.kind, m.flags, m.data)
+	if err == unix.EINVAL && m.older != "" {
+		err = unix.Mount(m.kind, m.target, m.kind, m.flags, m.older)
+	}
+	if err != nil {
 		return fmt.Errorf("mount %s on %s: %w", m.kind, m.target, err)
 	}
 	return nil

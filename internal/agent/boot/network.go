@@ -12,6 +12,10 @@ import (
 	"banger/internal/agentproto"
 )
 
+// interfaceName is what the kernel calls the first interface. It keeps that name:
+// there is no udev, or it is told so.
+const interfaceName = "eth0"
+
 // setupNetwork brings up the loopback, and the first interface with its
 // address and default route. It speaks rtnetlink(7) itself: three messages are
 // less than a library in every guest's memory.
@@ -27,7 +31,7 @@ func setupNetwork(boot agentproto.Boot) error {
 	if !boot.Address.IsValid() {
 		return nil
 	}
-	const name = "eth0" // without udev the first interface keeps the kernel's name
+	const name = interfaceName
 	link, err := net.InterfaceByName(name)
 	if err != nil {
 		return fmt.Errorf("find network interface %s: %w", name, err)

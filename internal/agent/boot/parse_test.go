@@ -1,9 +1,11 @@
 package bootup
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -49,6 +51,25 @@ func TestWriteHosts(t *testing.T) {
 	}
 	if namesHost("127.0.0.1 a # calm-fox\ncalm-fox b\n", "calm-fox") {
 		t.Error("a comment or an address was taken for a name")
+	}
+}
+
+func TestTellInit(t *testing.T) {
+	root := t.TempDir()
+	boot := agentproto.Boot{
+		Address: netip.MustParsePrefix("192.0.2.2/24"), Gateway: netip.MustParseAddr("192.0.2.1"), DNS: netip.MustParseAddr("192.0.2.53"),
+	}
+	if err := tellInit(root, boot); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{
+		"run/network/ifstate": "eth0=eth0\n",
+		"run/systemd/network/00-banger.network": "[Match]\nName=eth0\n\n[Network]\nKeepConfiguration=yes\n" +
+			"Address=192.0.2.2/24\nGateway=192.0.2.1\nDNS=192.0.2.53\n",
+	} {
+		if got, err := os.ReadFile(filepath.Join(root, file)); err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v", file, got, err)
+		}
 	}
 }
 
@@ -116,4 +137,30 @@ func FuzzParse(f *testing.F) {
 		namesHost(string(b), "a")
 		_ = parseAck(b)
 	})
+}
+
+func TestListensTo(t *testing.T) {
+	// A systemd of Debian 12 at work: it blocks what it reads from a signalfd.
+	const systemd = "Name:\tsystemd\nSigBlk:\t7be3c0fe28014a03\nSigIgn:\t0000000000001000\nSigCgt:\t00000000000004ec\n"
+	for status, want := range map[string]bool{
+		systemd: true,
+		"Name:\tinit\nSigBlk:\t0000000000000000\nSigCgt:\t0000000000000000\n": false,
+		"SigCgt:\t0000002000000000\n":                                         true,
+		"SigIgn:\t0000002000000000\n":                                         false,
+		"SigBlk:\tzz\n":                                                       false,
+		"":                                                                    false,
+	} {
+		if got := listensTo(status, startPoweroff); got != want {
+			t.Errorf("%q: %v", status, got)
+		}
+	}
+}
+
+func TestInitShare(t *testing.T) {
+	for _, grace := range []time.Duration{-time.Second, 0, time.Second, 10 * time.Second, 30 * time.Second, time.Hour} {
+		patience, wait := initShare(grace)
+		if patience+wait > max(0, grace) || wait > termWait || grace > time.Second && patience < grace/2 {
+			t.Errorf("%v: %v for the init, %v for the rest", grace, patience, wait)
+		}
+	}
 }

@@ -230,7 +230,7 @@ func TestBoot(t *testing.T) {
 	t.Run("empty", func(t *testing.T) {
 		m := start(t, files, bootArgs(t, func(*agentproto.Boot) {}), makeDisk(t, t.TempDir()))
 		link := m.connect()
-		if h, err := (&guest.Client{Dial: link.Open}).Health(t.Context()); err != nil || h.Hostname != "boot-test" {
+		if h, err := (&guest.Client{Dial: link.Open}).Health(t.Context()); err != nil || h.Hostname != "boot-test" || h.Init != api.InitAgent {
 			t.Errorf("health: %+v, %v", h, err)
 		}
 		shutDown(t, m, link)
@@ -242,6 +242,12 @@ func TestBoot(t *testing.T) {
 		link := m.connect()
 		if name := run(t, link, "cat", "/proc/1/comm"); name != "init\n" {
 			t.Errorf("process 1 is %q", name)
+		}
+		if h, err := (&guest.Client{Dial: link.Open}).Health(t.Context()); err != nil || h.Init != "init" {
+			t.Errorf("health: %+v, %v", h, err)
+		}
+		if group := run(t, link, "cat", "/proc/self/cgroup"); group != "0::/banger-agent\n" {
+			t.Errorf("commands are in the group %q", group)
 		}
 		if out := shutDown(t, m, link); !strings.Contains(out, "own init runs as 1") {
 			t.Errorf("the console said %q", out)

@@ -29,16 +29,17 @@ func onSignals(parent context.Context) (ctx context.Context, stop context.Cancel
 	return signal.NotifyContext(parent, unix.SIGTERM, unix.SIGINT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPWR)
 }
 
-// shutDown ends all processes, writes everything to disk and ends the guest.
-func shutDown(boot agentproto.Boot, reboot bool) {
-	endProcesses()
+// shutDown ends all processes, which get so long to end by themselves, writes
+// everything to disk and ends the guest.
+func shutDown(boot agentproto.Boot, reboot bool, wait time.Duration) {
+	endProcesses(wait)
 	unmountAll()
 	say("stopped")
 	end(boot, reboot)
 }
 
 // endProcesses asks every process to end, waits, and kills what is left.
-func endProcesses() {
+func endProcesses(wait time.Duration) {
 	// Shells pass SIGTERM by; what has a terminal is told that it hung up.
 	all := processes()
 	_ = unix.Kill(-1, unix.SIGTERM)
@@ -48,7 +49,7 @@ func endProcesses() {
 		}
 	}
 	_ = unix.Kill(-1, unix.SIGCONT) // a stopped process cannot end
-	awaitEnd(all, termWait)
+	awaitEnd(all, wait)
 	all = processes()
 	_ = unix.Kill(-1, unix.SIGKILL)
 	awaitEnd(all, killWait)
@@ -178,23 +179,3 @@ func end(boot agentproto.Boot, reboot bool) {
 // reset by the keyboard controller ends it (its FAQ.md, "How can I gracefully
 // poweroff the guest?").
 func mustReset(boot agentproto.Boot, reboot bool) bool { return reboot || boot.Vsock }
-
-// initWait is how long an image's init gets to shut down.
-const initWait = 25 * time.Second
-
-// endInit asks the image's own init to end the guest, and does it itself when
-// that is none that knows how, or takes too long.
-func endInit(boot agentproto.Boot, reboot bool) {
-	const rtmin = 34 // SIGRTMIN as C libraries count, which systemd(1) means
-	name, err := os.ReadFile("/proc/1/comm")
-	if err == nil && strings.TrimSpace(string(name)) == "systemd" {
-		how := unix.Signal(rtmin + 4) // start poweroff.target
-		if mustReset(boot, reboot) {
-			how = rtmin + 5 // start reboot.target
-		}
-		if unix.Kill(1, how) == nil {
-			time.Sleep(initWait) // systemd's SIGTERM ends this process before
-		}
-	}
-	shutDown(boot, reboot)
-}

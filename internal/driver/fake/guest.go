@@ -14,6 +14,7 @@ import (
 
 	"banger/internal/agent"
 	"banger/internal/agent/sshd"
+	"banger/internal/agentproto"
 	"banger/internal/buildinfo"
 	"banger/internal/paths"
 )
@@ -105,7 +106,7 @@ func serve(dir string, listener net.Listener, console *os.File) error {
 		BootID:   rand.Text(),
 		Root:     root,
 		Console:  console,
-		Shutdown: func(bool) { stop() },
+		Shutdown: func(agentproto.Request) { stop() },
 	}, agent.FromListener(listener))
 	if ctx.Err() != nil {
 		fmt.Fprint(console, "[    9.000000] reboot: Restarting system\r\n")

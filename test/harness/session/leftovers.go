@@ -101,7 +101,7 @@ func (w *world) run(args ...string) ([]byte, error) {
 var expected = regexp.MustCompile(`^(config\.toml|fault|cache/probe\.json|cache/blobs/sha256/[0-9a-f]{64}` +
 	`|data/(banger\.db|bangerd\.lock|start\.lock|bangerd\.log)` +
 	`|data/images/(names\.json|[0-9a-f]{64}/(meta\.json|rootfs\.ext4|disk-[0-9]+\.ext4))` +
-	`|data/kernels/(names\.json|[0-9a-f]{64}/(meta\.json|vmlinux|initramfs-[0-9a-f]{16}|modules/[0-9a-z_-]+\.ko)))$`)
+	`|data/kernels/(names\.json|[0-9a-f]{64}/(meta\.json|vmlinux|(full-)?initramfs-[0-9a-f]{16}|guest-modules\.cpio|modules/[0-9a-z_-]+\.ko)))$`)
 
 // directories are what files are expected in, and may be empty.
 var directories = regexp.MustCompile(`^(\.|cache|cache/blobs(/sha256)?|data|data/(vms|staging|images|kernels)|data/(images|kernels)/[0-9a-f]{64}(/modules)?)$`)

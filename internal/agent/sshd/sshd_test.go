@@ -1,0 +1,253 @@
+package sshd
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/crypto/ssh"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// guest runs programs that say how they were started, and then do what their
+// command says: "wait" ends by a signal.
+type guest struct{}
+
+func (guest) Login(name string) (User, error) {
+	if name == "nobody" {
+		return User{}, errors.New("there is no nobody")
+	}
+	return User{Name: name, Home: "/"}, nil
+}
+
+func (guest) Program(_ User, start Start) Program {
+	return &program{start: start, signals: make(chan int, 1)}
+}
+
+type program struct {
+	start   Start
+	signals chan int
+}
+
+func (p *program) Run(ctx context.Context, s Streams) Exit {
+	fmt.Fprintf(s.Out, "%s %d", p.start.Command, len(p.start.Env))
+	if p.start.Command != "wait" {
+		return Exit{Code: 7}
+	}
+	select {
+	case n := <-p.signals:
+		return Exit{Code: 128 + n, Signal: syscall.Signal(n)}
+	case <-ctx.Done():
+		return Exit{Code: 129, Signal: syscall.SIGHUP}
+	}
+}
+
+func (p *program) Signal(number int)      { p.signals <- number }
+func (*program) Resize(rows, cols uint16) {}
+
+// pair is a connection's two ends, which take some bytes before they are read.
+func pair(t *testing.T) (net.Conn, net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	here, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	there, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return here, there
+}
+
+// serve serves a client, which knows the host's key.
+func serve(t *testing.T, user string) (*ssh.Client, error) {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := ssh.NewPublicKey(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, there := pair(t)
+	served := make(chan error, 1)
+	go func() { served <- Serve(context.Background(), there, key, guest{}) }()
+	t.Cleanup(func() {
+		here.Close()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	conn, channels, requests, err := ssh.NewClientConn(here, "", &ssh.ClientConfig{User: user, HostKeyCallback: ssh.FixedHostKey(public)})
+	if err != nil {
+		return nil, err
+	}
+	return ssh.NewClient(conn, channels, requests), nil
+}
+
+func client(t *testing.T) *ssh.Client {
+	t.Helper()
+	c, err := serve(t, "root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestUnknownUser(t *testing.T) {
+	if _, err := serve(t, "nobody"); err == nil {
+		t.Error("nobody is in")
+	}
+}
+
+func TestSignal(t *testing.T) {
+	s, err := client(t).NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start("wait"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Signal(ssh.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	var exit *ssh.ExitError
+	if err := s.Wait(); !errors.As(err, &exit) || exit.Signal() != "USR1" {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestEnvironmentIsBounded(t *testing.T) {
+	s, err := client(t).NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, value string }{
+		{"A=B", "x"}, {"", "x"}, {"A", "x\x00y"}, {"LONG", strings.Repeat("x", maxEnvBytes)},
+	} {
+		if err := s.Setenv(c.name, c.value); err == nil {
+			t.Errorf("%.20q was accepted", c.name)
+		}
+	}
+	accepted := 0
+	for i := range maxEnv + 10 {
+		if s.Setenv(fmt.Sprint("N", i), "x") == nil {
+			accepted++
+		}
+	}
+	out, err := s.Output("done")
+	var exit *ssh.ExitError
+	if !errors.As(err, &exit) || exit.ExitStatus() != 7 || accepted != maxEnv {
+		t.Errorf("%v, %d were accepted", err, accepted)
+	}
+	if want := fmt.Sprintf("done %d", maxEnv+2); string(out) != want { // two are of our own
+		t.Errorf("%q, want %q", out, want)
+	}
+}
+
+// TestChannelsAreBounded: a client that opens thousands is refused some, and the
+// others go on.
+func TestChannelsAreBounded(t *testing.T) {
+	c := client(t)
+	var sessions []*ssh.Session
+	for range maxChannels {
+		s, err := c.NewSession()
+		if err != nil {
+			t.Fatal(err)
+		}
+		sessions = append(sessions, s)
+	}
+	for range 1000 {
+		_, err := c.NewSession()
+		var refused *ssh.OpenChannelError
+		if !errors.As(err, &refused) || refused.Reason != ssh.ResourceShortage {
+			t.Fatalf("%v", err)
+		}
+	}
+	if out, err := sessions[9].Output("still"); string(out) != "still 2" {
+		t.Errorf("%q, %v", out, err)
+	}
+	if _, _, err := c.SendRequest("keepalive@openssh.com", true, nil); err != nil {
+		t.Errorf("a keepalive was not answered: %v", err)
+	}
+}
+
+func TestForwarding(t *testing.T) {
+	c := client(t)
+	l, err := c.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		conn, err := l.Accept()
+		if err == nil {
+			_, _ = io.Copy(conn, conn)
+			conn.Close()
+		}
+	}()
+	conn, err := c.Dial("tcp", l.Addr().String()) // there and back again
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(conn, "around")
+	conn.(interface{ CloseWrite() error }).CloseWrite()
+	if got, err := io.ReadAll(conn); string(got) != "around" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Dial("tcp", l.Addr().String()); err == nil {
+		t.Error("a forwarding that was cancelled still listens")
+	}
+	if _, err := c.Dial("unix", t.TempDir()+"/nothing"); err == nil || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("%v", err)
+	}
+	for i := range maxListeners {
+		if _, err := c.Listen("tcp", "127.0.0.1:0"); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	if _, err := c.Listen("tcp", "127.0.0.1:0"); err == nil {
+		t.Error("listeners are not bounded")
+	}
+}
+
+// TestGarbage: what is no SSH ends the session, and so does silence.
+func TestGarbage(t *testing.T) {
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, there := pair(t)
+	served := make(chan error, 1)
+	go func() { served <- Serve(t.Context(), there, key, guest{}) }()
+	go io.Copy(io.Discard, here)
+	go func() { _, _ = io.WriteString(here, "GET / HTTP/1.1\r\n\r\n"+strings.Repeat("x", 1<<20)); here.Close() }()
+	if err := <-served; err == nil {
+		t.Error("garbage was served")
+	}
+	here, there = pair(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	go io.Copy(io.Discard, here)
+	if err := Serve(ctx, there, key, guest{}); err == nil {
+		t.Error("silence was served")
+	}
+	here.Close()
+}

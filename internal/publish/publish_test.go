@@ -1,0 +1,222 @@
+package publish
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"banger/api"
+	"banger/client"
+	"banger/internal/paths"
+)
+
+func TestMain(m *testing.M) {
+	// A forwarder starts the daemon for a connection that comes in: this program again.
+	// It must not run the tests, which would start more.
+	if os.Getenv(client.ReadyEnv) != "" {
+		fmt.Fprintln(os.Stderr, "there is no daemon here")
+		os.Exit(1)
+	}
+	Main()
+	goleak.VerifyTestMain(m)
+}
+
+const id = "0123456789ab"
+
+// world is a home with one VM, and no daemon that could be asked for its guest.
+func world(t *testing.T) paths.Paths {
+	home := t.TempDir()
+	t.Setenv("BANGER_HOME", home)
+	p, err := paths.User()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(p.VM(id), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if said, err := os.ReadFile(filepath.Join(p.VM(id), paths.VMPortsLog)); err == nil && len(said) > 0 {
+			t.Logf("the forwarder said: %s", said)
+		}
+	})
+	return p
+}
+
+func manager(t *testing.T, p paths.Paths) *Manager {
+	m := NewManager(p, false, slog.New(slog.DiscardHandler))
+	t.Cleanup(m.Detach)
+	return m
+}
+
+func open(t *testing.T, m *Manager, ports ...api.PublishedPort) []api.PublishedPort {
+	t.Helper()
+	chosen, err := m.Open(t.Context(), id, ports)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return chosen
+}
+
+func listens(p api.PublishedPort) bool {
+	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", p.HostPort))
+	if err == nil {
+		conn.Close()
+	}
+	return err == nil
+}
+
+func tcp(port int) api.PublishedPort {
+	return api.PublishedPort{Address: "127.0.0.1", HostPort: port, GuestPort: 80, Protocol: "tcp"}
+}
+
+// TestForwarderOutlivesItsManager, is found again, and follows what is published.
+func TestForwarderOutlivesItsManager(t *testing.T) {
+	p := world(t)
+	first := NewManager(p, false, slog.New(slog.DiscardHandler))
+	ports := open(t, first, tcp(0), tcp(0))
+	if ports[0].HostPort == 0 || ports[0] == ports[1] || !listens(ports[0]) || !listens(ports[1]) {
+		t.Fatalf("%v", ports)
+	}
+	pid := first.vms[id].process.PID()
+	first.Detach()
+	if !listens(ports[0]) {
+		t.Error("it ended with the daemon")
+	}
+	second := manager(t, p)
+	ended, err := second.Recover(t.Context(), func(string) bool { return true })
+	if err != nil || len(ended) != 0 || second.vms[id] == nil || second.vms[id].process.PID() != pid {
+		t.Fatalf("%v, %v, %v", ended, err, second.vms)
+	}
+	if again := open(t, second, ports[1]); again[0] != ports[1] || listens(ports[0]) || !listens(ports[1]) {
+		t.Errorf("%v, of which one is left", again)
+	}
+	second.Close(t.Context(), id)
+	if listens(ports[1]) {
+		t.Error("it goes on")
+	}
+	if _, err := os.Lstat(filepath.Join(p.VM(id), paths.VMPortsSocket)); !os.IsNotExist(err) {
+		t.Errorf("its socket: %v", err)
+	}
+}
+
+// TestForwarderOfNoVM is ended by the next daemon.
+func TestForwarderOfNoVM(t *testing.T) {
+	p := world(t)
+	first := NewManager(p, false, slog.New(slog.DiscardHandler))
+	ports := open(t, first, tcp(0))
+	first.Detach()
+	ended, err := manager(t, p).Recover(t.Context(), func(string) bool { return false })
+	if err != nil || len(ended) != 1 || ended[0] != id || listens(ports[0]) {
+		t.Errorf("%v, %v", ended, err)
+	}
+}
+
+// TestForwarderDies: another takes its place, on the same ports.
+func TestForwarderDies(t *testing.T) {
+	m := manager(t, world(t))
+	ports := open(t, m, tcp(0))
+	if err := m.vms[id].process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-m.vms[id].process.Done()
+	for deadline := time.Now().Add(20 * time.Second); !listens(ports[0]); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("none does")
+		}
+	}
+	m.Close(t.Context(), id)
+}
+
+// TestWhenRemoved: a forwarder ends with its VM's directory, where no daemon ends it.
+func TestWhenRemoved(t *testing.T) {
+	p := world(t)
+	file := filepath.Join(p.VM(id), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	gone := make(chan struct{})
+	go whenRemoved(t.Context(), file, 10*time.Millisecond, func() { close(gone) })
+	select {
+	case <-gone:
+		t.Fatal("it is there")
+	case <-time.After(100 * time.Millisecond):
+	}
+	if err := os.RemoveAll(p.VM(id)); err != nil {
+		t.Fatal(err)
+	}
+	<-gone
+}
+
+// TestTaken: nothing is changed where one of several ports cannot be had.
+func TestTaken(t *testing.T) {
+	m := manager(t, world(t))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	taken := tcp(l.Addr().(*net.TCPAddr).Port)
+	if err := m.Check(t.Context(), []api.PublishedPort{tcp(0), taken}); api.KindOf(err) != api.KindConflict {
+		t.Errorf("Check: %v", err)
+	}
+	_, err = m.Open(t.Context(), id, []api.PublishedPort{tcp(0), taken})
+	if api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), fmt.Sprintf("is taken by publish.test (process %d)", os.Getpid())) {
+		t.Errorf("Open: %v", err)
+	}
+	if len(m.vms) != 0 {
+		t.Error("a forwarder is left")
+	}
+	ports := open(t, m, tcp(0))
+	if _, err := m.Open(t.Context(), id, []api.PublishedPort{ports[0], tcp(0), taken}); api.KindOf(err) != api.KindConflict {
+		t.Errorf("one more: %v", err)
+	}
+	if has, err := ask(t.Context(), m.paths.VM(id), order{}, nil); err != nil || len(has) != 1 || has[0] != ports[0] {
+		t.Errorf("%v, %v", has, err)
+	}
+	m.Close(t.Context(), id)
+}
+
+func TestWhoseForwarder(t *testing.T) {
+	for line, want := range map[string]string{
+		"bangerd banger-forwarder vm=0123456789ab dir=/d/vms/0123456789ab mode=user":   id,
+		"bangerd banger-forwarder vm=0123456789ab dir=/e/vms/0123456789ab mode=user":   "",
+		"bangerd banger-forwarder vm=0123456789ab dir=/d/vms/0123456789ac mode=user":   "",
+		"bangerd banger-forwarder vm=0123456789ab dir=/d/vms/0123456789ab mode=user x": "",
+		"bangerd --system": "",
+	} {
+		if got := vmOf(strings.Fields(line), "/d/vms"); got != want {
+			t.Errorf("%s: %q", line, got)
+		}
+	}
+}
+
+// TestCurrentProgram: after an update the daemon is another.
+func TestCurrentProgram(t *testing.T) {
+	prefix := t.TempDir()
+	old := filepath.Join(prefix, "versions", "v1", "bangerd")
+	for _, dir := range []string{"v1", "v2"} {
+		if err := os.MkdirAll(filepath.Join(prefix, "versions", dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(prefix, "versions", dir, "bangerd"), nil, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := currentProgram(old); got != old {
+		t.Errorf("without a link: %s", got)
+	}
+	if err := os.Symlink("versions/v2", filepath.Join(prefix, "current")); err != nil {
+		t.Fatal(err)
+	}
+	if got := currentProgram(old); got != filepath.Join(prefix, "current", "bangerd") {
+		t.Errorf("with a link: %s", got)
+	}
+}

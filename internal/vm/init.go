@@ -1,0 +1,56 @@
+package vm
+
+import (
+	"path"
+	"slices"
+
+	"banger/api"
+)
+
+// systemdPath is where images have their init: what the kernel itself looks for
+// first (init/main.c), a link to systemd where that is installed as the init.
+const systemdPath = "/sbin/init"
+
+// InitLabel is the label by which an image says what is to be process 1.
+const InitLabel = "banger.init"
+
+// initPrograms are the commands of images that mean "boot me". "/init" is none: it
+// is s6-overlay's, which supervises one service and is no system's init.
+var initPrograms = []string{"/sbin/init", "/usr/sbin/init", "/lib/systemd/systemd", "/usr/lib/systemd/systemd"}
+
+// checkInit refuses what is no kind of init.
+func checkInit(init string) error {
+	switch init {
+	case api.InitAgent, api.InitSystemd, api.InitAuto:
+		return nil
+	}
+	return api.Errorf(api.KindInvalid, "there is no init %.40q", init).WithHint("use agent, systemd or auto")
+}
+
+// chooseInit decides what is process 1 of a guest. What was asked for counts most;
+// where that is left to the image, its setting, its label, and then its command.
+func chooseInit(wanted string, c *api.ImageConfig) string {
+	switch {
+	case wanted != api.InitAuto:
+		return wanted
+	case c == nil:
+		return api.InitAgent
+	case isInit(c.Init):
+		return c.Init
+	case isInit(c.Labels[InitLabel]):
+		return c.Labels[InitLabel]
+	case bootsItself(*c):
+		return api.InitSystemd
+	}
+	return api.InitAgent
+}
+
+func isInit(s string) bool { return s == api.InitAgent || s == api.InitSystemd }
+
+// bootsItself tells whether the image's command is an init. Only a whole command
+// counts: images whose entrypoint prepares something and then becomes init need
+// that program, which is not known to be one.
+func bootsItself(c api.ImageConfig) bool {
+	command := slices.Concat(c.Entrypoint, c.Cmd)
+	return len(command) > 0 && slices.Contains(initPrograms, path.Clean(command[0]))
+}

@@ -1,0 +1,78 @@
+package vm
+
+import (
+	"strings"
+	"testing"
+
+	"banger/api"
+)
+
+func TestChooseInit(t *testing.T) {
+	label := func(init string) *api.ImageConfig {
+		return &api.ImageConfig{Labels: map[string]string{InitLabel: init}}
+	}
+	for _, test := range []struct {
+		wanted string
+		config *api.ImageConfig
+		want   string
+	}{
+		{api.InitAuto, nil, api.InitAgent},
+		{api.InitAuto, &api.ImageConfig{}, api.InitAgent},
+		{api.InitAuto, &api.ImageConfig{Cmd: []string{"bash"}}, api.InitAgent},
+		{api.InitAuto, &api.ImageConfig{Init: "systemd"}, api.InitSystemd},
+		{api.InitAuto, &api.ImageConfig{Init: "openrc"}, api.InitAgent},
+		{api.InitAuto, label("systemd"), api.InitSystemd},
+		{api.InitAuto, label("/bin/evil banger.root=/dev/vdb"), api.InitAgent},
+		{api.InitAuto, &api.ImageConfig{Cmd: []string{"/sbin/init"}}, api.InitSystemd},
+		{api.InitAuto, &api.ImageConfig{Entrypoint: []string{"/lib/systemd/systemd"}, Cmd: []string{"--system"}}, api.InitSystemd},
+		{api.InitAuto, &api.ImageConfig{Entrypoint: []string{"/usr/lib//systemd/systemd"}}, api.InitSystemd},
+		{api.InitAuto, &api.ImageConfig{Entrypoint: []string{"/entry.sh"}, Cmd: []string{"/sbin/init"}}, api.InitAgent},
+		{api.InitAuto, &api.ImageConfig{Init: "agent", Cmd: []string{"/sbin/init"}}, api.InitAgent},
+		{api.InitAuto, &api.ImageConfig{Labels: map[string]string{InitLabel: "agent"}, Cmd: []string{"/sbin/init"}}, api.InitAgent},
+		{api.InitAgent, label("systemd"), api.InitAgent},
+		{api.InitSystemd, nil, api.InitSystemd},
+	} {
+		if got := chooseInit(test.wanted, test.config); got != test.want {
+			t.Errorf("%s, %+v: %s, want %s", test.wanted, test.config, got, test.want)
+		}
+	}
+}
+
+func TestInitOnTheKernelCommandLine(t *testing.T) {
+	for init, want := range map[string]bool{"": false, api.InitAgent: false, api.InitSystemd: true} {
+		line, err := cmdline(api.VM{Name: "dev", Init: init})
+		if err != nil || strings.Contains(line, " banger.init=/sbin/init ") != want {
+			t.Errorf("%q: %s, %v", init, line, err)
+		}
+	}
+}
+
+func TestUnknownInitIsRefused(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.Create(t.Context(), api.CreateVM{Init: "upstart"}); api.KindOf(err) != api.KindInvalid {
+		t.Errorf("got %v", err)
+	}
+	if all, err := w.List(t.Context()); err != nil || len(all) != 0 {
+		t.Errorf("it left %v, %v", all, err)
+	}
+}
+
+// TestTheCommandThatBootsIsNoCommand: a VM of an image whose command is an init has
+// nothing else to run.
+func TestTheCommandThatBootsIsNoCommand(t *testing.T) {
+	img := api.Image{Digest: digest, Config: &api.ImageConfig{Env: []string{"A=b"}, Cmd: []string{"/sbin/init"}}}
+	for wanted, command := range map[string]int{api.InitAuto: 0, api.InitSystemd: 0, api.InitAgent: 1} {
+		v := api.VM{Init: wanted, DiskBytes: mib}
+		if err := useImage(&v, img); err != nil {
+			t.Fatal(err)
+		}
+		if len(v.ImageConfig.Cmd) != command || len(v.ImageConfig.Env) != 1 || len(img.Config.Cmd) != 1 {
+			t.Errorf("%s: %s with %+v", wanted, v.Init, v.ImageConfig)
+		}
+	}
+	img.Config = &api.ImageConfig{Cmd: []string{"serve"}, Labels: map[string]string{InitLabel: "systemd"}}
+	v := api.VM{Init: api.InitAuto, DiskBytes: mib}
+	if err := useImage(&v, img); err != nil || v.Init != api.InitSystemd || len(v.ImageConfig.Cmd) != 1 {
+		t.Errorf("%s with %+v, %v", v.Init, v.ImageConfig, err)
+	}
+}

@@ -1,0 +1,44 @@
+package vm
+
+import (
+	"bytes"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"banger/internal/console"
+	"banger/internal/driver"
+	"banger/internal/paths"
+)
+
+// panicWords are what Linux says first when it gives up (kernel/panic.c); an init
+// that has ended is one of its reasons (kernel/exit.c).
+var panicWords = regexp.MustCompile(`Kernel panic - not syncing: ([^\r\n]{1,100})`)
+
+// bootWords are what the agent says early in every boot: what is before them on a
+// console is another boot's.
+var bootWords = []byte("banger-agent: root ")
+
+// panicLines are more than what follows panicWords: registers and a stack.
+const panicLines = 120
+
+// whyPanicked says why a guest's kernel gave up; empty where it did not. It restarts
+// the machine then, which ends the VMM as an orderly restart does.
+func (s *Service) whyPanicked(id string, exit driver.Exit) string {
+	if exit.Message != "" || exit.Code != 0 && exit.Code != unknown {
+		return "" // the VMM has its own story
+	}
+	tail, _ := console.Tail(filepath.Join(s.Paths.VM(id), paths.VMConsole), panicLines)
+	if at := bytes.LastIndex(tail, bootWords); at >= 0 {
+		tail = tail[at:]
+	}
+	found := panicWords.FindSubmatch(tail)
+	if found == nil {
+		return ""
+	}
+	words := strings.TrimSpace(console.Sanitize(string(found[1])))
+	if strings.HasPrefix(words, "Attempted to kill init") {
+		return "the guest's init ended: " + words
+	}
+	return "the guest's kernel panicked: " + words
+}
