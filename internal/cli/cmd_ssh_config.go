@@ -31,11 +31,7 @@ takes both out, and leaves your own configuration as it was.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if install && uninstall {
-<<<<<<< HEAD
 				return usagef(cmd, "use --install or --uninstall, not both")
-=======
-				return usagef(cmd, "cannot do both --install and --uninstall")
->>>>>>> ssh
 			}
 			if uninstall {
 				return a.uninstallSSH()
