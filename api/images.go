@@ -4,7 +4,7 @@ import "time"
 
 // Image is a root file system in the cache, named by its content.
 type Image struct {
-	Digest    string    `json:"digest"`         // "sha256:" and 64 hexadecimal digits, of the ext4 file
+	Digest    string    `json:"digest"`         // "sha256:" and 64 hexadecimal digits, of the ext4 file and the configuration
 	Names     []string  `json:"names"`          // none when nothing refers to it any more
 	Source    string    `json:"source"`         // where it came from, for people
 	Arch      string    `json:"arch"`           // as GOARCH has it

@@ -61,7 +61,7 @@ func TestMainCommand(t *testing.T) {
 		t.Errorf("a command that is not there: %v", err)
 	}
 	console.await(t, "banger-agent: the command did not start: /no/such: command not found\n")
-	script := `cat; echo out; echo err >&2; trap "echo term; exit 3" TERM; while :; do sleep 0.05; done`
+	script := `cat; trap "echo term; exit 3" TERM; echo out; echo err >&2; while :; do sleep 0.05; done`
 	for range 2 {
 		if exit, err := r.background("sh", "-c", script); err != nil || exit.Code != 0 {
 			t.Errorf("%+v, %v", exit, err)

@@ -30,6 +30,9 @@ takes both out, and leaves your own configuration as it was.`,
   banger ssh-config --uninstall`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if install && uninstall {
+				return usagef(cmd, "use --install or --uninstall, not both")
+			}
 			if uninstall {
 				return a.uninstallSSH()
 			}
@@ -46,7 +49,6 @@ takes both out, and leaves your own configuration as it was.`,
 	}
 	cmd.Flags().BoolVar(&install, "install", false, "include it in ~/.ssh/config")
 	cmd.Flags().BoolVar(&uninstall, "uninstall", false, "take it out of ~/.ssh/config")
-	cmd.MarkFlagsMutuallyExclusive("install", "uninstall")
 	return cmd
 }
 

@@ -2,6 +2,8 @@ package image
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -68,6 +70,9 @@ func (c *Cache) seal(ctx context.Context, out string, names []string, m *meta, r
 	hex, err := hashFile(ctx, filepath.Join(out, rootfsFile), report)
 	if err != nil {
 		return api.Image{}, fsx.DiskError("read image", err)
+	}
+	if m.ID != "" { // the same files with another configuration are another image
+		hex = fmt.Sprintf("%x", sha256.Sum256([]byte(hex+" "+m.ID)))
 	}
 	m.Arch, m.CreatedAt = runtime.GOARCH, time.Now().UTC().Truncate(time.Second)
 	if err := fsx.WriteJSON(filepath.Join(out, metaFile), m); err != nil {

@@ -97,9 +97,9 @@ func bootstrap(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	mode := "unshare"
-	if os.Getuid() == 0 {
-		mode = "root"
+	mode, command := "unshare", []string{"mmdebstrap"}
+	if os.Getuid() == 0 { // its mounts are to end with it
+		mode, command = "root", []string{"unshare", "--mount", "mmdebstrap"}
 	}
 	scratch, err := os.MkdirTemp("", "banger-docker-")
 	if err != nil {
@@ -114,15 +114,14 @@ func bootstrap(ctx context.Context, dir string) error {
 		return err
 	}
 	err = execx.Run(ctx, execx.Cmd{
-		Name: "mmdebstrap", Package: "mmdebstrap", Dir: dir, Stdout: out,
+		Name: command[0], Package: "mmdebstrap", Dir: dir, Stdout: out,
 		Env: []string{"TMPDIR=" + scratch, "DEBIAN_FRONTEND=noninteractive"},
-		Args: []string{
-			"--mode=" + mode, "--variant=minbase", "--format=tar", "--aptopt=" + conf, "--dpkgopt=force-unsafe-io",
-			"--include=" + strings.Join(dockerPackages, ","),
-			"--customize-hook=cd \"$1/etc/systemd/system\" && for unit in " + strings.Join(masked, " ") + "; do ln -sf /dev/null $unit; done",
+		Args: append(command[1:],
+			"--mode="+mode, "--variant=minbase", "--format=tar", "--aptopt="+conf, "--dpkgopt=force-unsafe-io",
+			"--include="+strings.Join(dockerPackages, ","),
+			"--customize-hook=cd \"$1/etc/systemd/system\" && for unit in "+strings.Join(masked, " ")+"; do ln -sf /dev/null $unit; done",
 			"--customize-hook=rm -rf \"$1\"/usr/share/doc/* \"$1\"/usr/share/man/* \"$1\"/var/lib/apt/lists/* \"$1\"/var/cache/apt/*.bin",
-			shortestSuite(sources), "-", list,
-		},
+			shortestSuite(sources), "-", list),
 	})
 	return errors.Join(err, out.Close(), os.RemoveAll(filepath.Join(dir, "apt")), os.Remove(conf), os.Remove(list))
 }

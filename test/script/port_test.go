@@ -5,7 +5,9 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strings"
+	"time"
 )
 
 // testPort is a program of scripts that forward ports:
@@ -135,7 +137,9 @@ func crowd(address string) error {
 		}
 	}
 	fmt.Printf("%d connections spoke\n", len(all))
-	select {}
+	time.Sleep(time.Hour) // a bare select{} would be a deadlock to the runtime
+	runtime.KeepAlive(all)
+	return nil
 }
 
 func sayDatagram(address string) error {

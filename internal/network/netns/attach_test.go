@@ -255,7 +255,7 @@ func TestBesideIPNetns(t *testing.T) {
 	if out, err := exec.Command("ip", "netns", "delete", "foreign").CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}
-	if mounts := string(must(os.ReadFile("/proc/self/mounts"))); strings.Contains(mounts, vmid.Netns("")) {
+	if mounts := string(must(os.ReadFile("/proc/self/mounts"))); strings.Contains(mounts, vmid.Netns(p.ID)) {
 		t.Errorf("a name is still mounted:\n%s", mounts)
 	}
 }
