@@ -115,6 +115,7 @@ func (r *run) tries() int {
 
 // one runs a scenario in a lab that is ready for it.
 func (r *run) one(ctx context.Context, s Scenario) (err error) {
+	r.fault = false
 	log, err := os.Create(filepath.Join(r.Results, s.Name+".log"))
 	if err != nil {
 		return err
@@ -142,7 +143,7 @@ func (r *run) one(ctx context.Context, s Scenario) (err error) {
 	if ctx.Err() != nil {
 		return errors.Join(err, context.Cause(ctx))
 	}
-	r.suspect, r.kept, r.fault = err != nil, s.Keeps && err == nil, false
+	r.suspect, r.kept = err != nil, s.Keeps && err == nil
 	if err != nil {
 		r.fault = r.lab.guestFaults() > faults
 		err = fmt.Errorf("%w\n%severything it did is in %s", err, r.lab.circumstances(log), log.Name())
