@@ -242,12 +242,12 @@ func TestGarbage(t *testing.T) {
 	if err := <-served; err == nil {
 		t.Error("garbage was served")
 	}
-	here, there = pair(t)
+	silent, other := pair(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	go io.Copy(io.Discard, here)
-	if err := Serve(ctx, there, key, guest{}); err == nil {
+	go io.Copy(io.Discard, silent)
+	if err := Serve(ctx, other, key, guest{}); err == nil {
 		t.Error("silence was served")
 	}
-	here.Close()
+	silent.Close()
 }
