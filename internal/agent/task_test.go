@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"net"
 	"runtime"
 	"strings"
 	"sync"
@@ -119,7 +118,7 @@ func TestThousandStreamsAndAFlood(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.(net.Conn).Close()
+		defer conn.Close()
 	}
 	began := time.Now()
 	if exit, err := r.exec(link.Open, "true").Wait(t.Context()); err != nil || exit.Code != 0 {

@@ -123,10 +123,13 @@ func TestForwarderOfNoVM(t *testing.T) {
 func TestForwarderDies(t *testing.T) {
 	m := manager(t, world(t))
 	ports := open(t, m, tcp(0))
-	if err := m.vms[id].process.Signal(syscall.SIGKILL); err != nil {
+	m.mu.Lock()
+	process := m.vms[id].process
+	m.mu.Unlock()
+	if err := process.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	<-m.vms[id].process.Done()
+	<-process.Done()
 	for deadline := time.Now().Add(20 * time.Second); !listens(ports[0]); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("none does")

@@ -74,6 +74,11 @@ func (c fakeImages) Pull(ctx context.Context, req api.PullImage, _ api.Report) (
 
 func (c fakeImages) Disk(_ context.Context, _ string, size int64, _ api.Report) (string, error) {
 	path := filepath.Join(c.dir, "base")
+	c.mu.Lock() // what others read is not written anew
+	defer c.mu.Unlock()
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
 	return path, os.WriteFile(path, []byte("the image"), 0o600)
 }
 
