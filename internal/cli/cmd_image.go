@@ -94,7 +94,7 @@ Without NAME, or with the name of this machine's own distribution, build the ima
 from the distribution's packages, unless a current one is in the cache. They come
 from this machine's own sources, their signatures checked.`,
 		Example: `  banger image pull alpine:3.20
-  banger image pull ghcr.io/owner/image:tag
+  banger image pull registry.example.com/owner/image:tag
   banger image pull
   banger image pull --refresh debian`,
 		Args:              arguments(0, 1, "one name at most"),

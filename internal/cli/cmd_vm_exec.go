@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -105,7 +106,7 @@ its status, until "banger vm attach" fetches them.`,
 func (a *app) startDetached(ctx context.Context, c *client.Client, ref string, exec api.Exec) error {
 	if exec.TTY {
 		exec.Rows, exec.Cols = a.terminalSize()
-		exec.Env = append([]string{"TERM=" + orDumb(a.env("TERM"))}, exec.Env...)
+		exec.Env = append([]string{"TERM=" + cmp.Or(a.env("TERM"), "dumb")}, exec.Env...)
 	}
 	id, exit, err := c.Guest(ref).Start(ctx, exec, a.err)
 	switch {

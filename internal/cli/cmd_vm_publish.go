@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"slices"
@@ -170,7 +171,7 @@ func portsTable(ports api.Ports) *table {
 				at = append(at, hostSide(p))
 			}
 		}
-		t.add(withProtocol(net.JoinHostPort(l.Address, strconv.Itoa(l.Port)), l.Protocol), processOf(l), orDash(strings.Join(at, ", ")))
+		t.add(withProtocol(net.JoinHostPort(l.Address, strconv.Itoa(l.Port)), l.Protocol), processOf(l), cmp.Or(strings.Join(at, ", "), "-"))
 	}
 	for _, p := range ports.Published {
 		if !used[p] {
@@ -196,11 +197,4 @@ func processOf(l api.ListeningPort) string {
 		return fmt.Sprintf("of user %d", l.UID)
 	}
 	return fmt.Sprintf("%s (%d)", l.Process, l.PID)
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }

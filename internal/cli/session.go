@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +31,7 @@ func (a *app) interactive() bool {
 func (a *app) inGuest(ctx context.Context, c *client.Client, ref string, exec api.Exec) error {
 	if exec.TTY {
 		exec.Rows, exec.Cols = a.terminalSize()
-		exec.Env = append([]string{"TERM=" + orDumb(a.env("TERM"))}, exec.Env...)
+		exec.Env = append([]string{"TERM=" + cmp.Or(a.env("TERM"), "dumb")}, exec.Env...)
 	}
 	return a.inSession(ctx, c, ref, exec.TTY, nil, func(ctx context.Context) (*guest.Session, error) {
 		return c.Guest(ref).Exec(ctx, exec)
@@ -92,13 +93,6 @@ func (a *app) inSession(ctx context.Context, c *client.Client, ref string, tty b
 		return statusError(exit.Code)
 	}
 	return nil
-}
-
-func orDumb(name string) string {
-	if name == "" {
-		return "dumb"
-	}
-	return name
 }
 
 // forwarded are the signals that go to the guest's command, and SIGWINCH.

@@ -44,18 +44,14 @@ func (c *Cache) importCompressed(ctx context.Context, f *os.File, size int64, re
 		if err := c.decompressTo(ctx, plain, io.NewSectionReader(f, 0, size), size, report); err != nil {
 			return api.Image{}, err
 		}
-		if _, err := plain.Seek(0, io.SeekStart); err != nil {
-			return api.Image{}, fsx.DiskError("decompress", err)
-		}
-		files, err := oci.OpenTar(plain, plain)
-		if errors.Is(err, oci.ErrRootfs) {
-			return c.importRootfs(ctx, f, size, req, report)
+		unpacked, err := plain.Seek(0, io.SeekEnd)
+		if err == nil {
+			_, err = plain.Seek(0, io.SeekStart)
 		}
 		if err != nil {
-			return api.Image{}, err
+			return api.Image{}, fsx.DiskError("decompress", err)
 		}
-		image, _, err := c.importImage(ctx, files, req, report)
-		return image, err
+		return c.importTar(ctx, plain, unpacked, req, report)
 	})
 }
 

@@ -25,7 +25,7 @@ func ForVM(image string, c *api.ImageConfig) (*api.ImageConfig, error) {
 	}
 	if err := check(c); err != nil {
 		return nil, api.Errorf(api.KindInvalid, "cannot use image %s: its configuration %w", image, err).
-			WithHint("have the image built anew; its file system alone can be exported, and imported as another image")
+			WithHint("who made the image has to build it anew")
 	}
 	kept := *c
 	kept.Labels = nil

@@ -21,23 +21,34 @@ import (
 // SSHAccess returns a running VM's host key, which is made when it is first asked
 // for and goes with the VM's directory.
 func (s *Service) SSHAccess(_ context.Context, ref string) (api.SSHAccess, error) {
+	v, err := s.reach(ref)
+	if err != nil {
+		return api.SSHAccess{}, err
+	}
+	s.keys.Lock() // one is made only once
+	defer s.keys.Unlock()
+	key, err := hostKey(filepath.Join(s.Paths.VM(v.ID), paths.VMHostKey))
+	if err != nil {
+		return api.SSHAccess{}, api.Errorf(api.AsError(err).Kind, "cannot get the host key of VM %s: %w", v.Name, err).WithHint("%s", api.AsError(err).Hint)
+	}
+	return api.SSHAccess{
+		Name: v.Name, HostKey: key.Seed(),
+		KnownHosts: v.Name + ".banger," + v.ID + ".banger " + publicKey(key),
+	}, nil
+}
+
+// reach returns a VM that runs.
+func (s *Service) reach(ref string) (api.VM, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, err := s.find(ref)
+	if err == nil {
+		err = e.reachable()
+	}
 	if err != nil {
-		return api.SSHAccess{}, err
+		return api.VM{}, err
 	}
-	if err := e.reachable(); err != nil {
-		return api.SSHAccess{}, err
-	}
-	key, err := hostKey(filepath.Join(s.Paths.VM(e.vm.ID), paths.VMHostKey))
-	if err != nil {
-		return api.SSHAccess{}, api.Errorf(api.AsError(err).Kind, "cannot get the host key of VM %s: %w", e.vm.Name, err).WithHint("%s", api.AsError(err).Hint)
-	}
-	return api.SSHAccess{
-		Name: e.vm.Name, HostKey: key.Seed(),
-		KnownHosts: e.vm.Name + ".banger," + e.vm.ID + ".banger " + publicKey(key),
-	}, nil
+	return e.view(), nil
 }
 
 // hostKey reads a key, or makes it where there is none.

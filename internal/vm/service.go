@@ -100,6 +100,8 @@ type Service struct {
 	unlink  context.CancelFunc
 	links   sync.WaitGroup
 
+	keys sync.Mutex // held while a host key is read or made
+
 	mu  sync.Mutex
 	vms map[string]*entry // by id
 }

@@ -111,7 +111,7 @@ var known = map[string][]string{
 
 	"internal/guest":      {"internal/agentproto", "internal/forward", "internal/stream", "internal/stdio", "internal/filecopy"},
 	"internal/sshconfig":  {},
-	"internal/agent/sshd": {},
+	"internal/agent/sshd": {"internal/forward", "internal/stdio"},
 	"internal/agent":      {"internal/agent/sshd", "internal/agentproto", "internal/forward", "internal/sockets", "internal/stream", "internal/stdio", "internal/filecopy"},
 	"internal/agent/boot": {"internal/agent", "internal/agentproto"},
 	"internal/agentproto": {},

@@ -8,14 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"time"
 
 	"golang.org/x/crypto/ssh"
-)
 
-// dialTime is how long a connection within the guest's reach may take; the
-// kernel's own limit is two minutes (tcp_syn_retries, tcp(7)).
-const dialTime = 30 * time.Second
+	"banger/internal/forward"
+	"banger/internal/stdio"
+)
 
 // directTCP connects the client to a port that the guest reaches (RFC 4254,
 // section 7.2).
@@ -30,28 +28,13 @@ func (s *server) directTCP(wish ssh.NewChannel) {
 		_ = wish.Reject(ssh.ConnectionFailed, "bad request")
 		return
 	}
-	conn, err := dialTCP(s.ctx, req.Host, strconv.Itoa(int(req.Port)))
+	host := req.Host
+	if host == "localhost" { // an image need not have /etc/hosts, which says where it is
+		host = ""
+	}
+	at := stdio.Endpoint{Network: stdio.TCP, Address: net.JoinHostPort(host, strconv.Itoa(int(req.Port)))}
+	conn, err := forward.Dial(s.ctx, at)
 	s.join(wish, conn, err)
-}
-
-// dialTCP connects to a port. An image need not have /etc/hosts, which says where
-// localhost is.
-func dialTCP(ctx context.Context, host, port string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTime)
-	defer cancel()
-	hosts := []string{host}
-	if host == "localhost" {
-		hosts = []string{"127.0.0.1", "::1"}
-	}
-	var failed error
-	for _, h := range hosts {
-		conn, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(h, port))
-		if err == nil {
-			return conn, nil
-		}
-		failed = errors.Join(failed, err)
-	}
-	return nil, failed
 }
 
 // directUnix connects the client to a Unix socket of the guest (OpenSSH's PROTOCOL,
@@ -242,7 +225,7 @@ func (s *server) serveListener(key string, l net.Listener, kind string, details 
 	s.work.Go(func() {
 		defer context.AfterFunc(s.ctx, func() { l.Close() })()
 		for {
-			conn, err := l.Accept()
+			conn, err := forward.Accept(l)
 			if err != nil {
 				return
 			}

@@ -33,15 +33,15 @@ func serveSFTP() error {
 	if err != nil {
 		return err
 	}
-	server, err := sftp.NewServer(stdio{os.Stdin, os.Stdout}, sftp.WithServerWorkingDirectory(dir), sftp.WithAllocator())
+	server, err := sftp.NewServer(standardStreams{os.Stdin, os.Stdout}, sftp.WithServerWorkingDirectory(dir), sftp.WithAllocator())
 	if err != nil {
 		return err
 	}
 	return server.Serve()
 }
 
-// stdio are the standard streams as one.
-type stdio struct {
+// standardStreams are the standard streams as one.
+type standardStreams struct {
 	io.Reader
 	io.WriteCloser
 }

@@ -141,6 +141,7 @@ var listening = regexp.MustCompile(`listening on (127\.0\.0\.1:\d+)`)
 func serve(t *testing.T, program, config string) string {
 	t.Helper()
 	cmd := exec.Command(program, "serve", config)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")} // it takes REGISTRY_AUTH_FILE, which is podman's, for a setting
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	said := must[io.ReadCloser](t)(cmd.StderrPipe())
 	if err := cmd.Start(); err != nil {

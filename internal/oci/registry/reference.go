@@ -29,7 +29,7 @@ type Reference struct{ ref name.Reference }
 func Parse(text string) (Reference, error) {
 	bad := func(format string, args ...any) (Reference, error) {
 		return Reference{}, api.Errorf(api.KindInvalid, "%.200q is no reference of an image: "+format, append([]any{text}, args...)...).
-			WithHint("references look like alpine, alpine:3.20, ghcr.io/owner/image:tag or image@sha256:…")
+			WithHint("references look like alpine, alpine:3.20, registry.example.com/owner/image:tag or image@sha256:…")
 	}
 	if _, rest, ok := strings.Cut(text, "://"); ok {
 		return bad("leave out what is before %q", rest)

@@ -17,11 +17,11 @@ func TestParse(t *testing.T) {
 		"docker.io/library/alpine":              {"docker.io/library/alpine:latest", "alpine:latest", "docker.io"},
 		"index.docker.io/a/b:1":                 {"docker.io/a/b:1", "a/b:1", "docker.io"},
 		"grafana/grafana":                       {"docker.io/grafana/grafana:latest", "grafana/grafana:latest", "docker.io"},
-		"ghcr.io/owner/image:tag":               {"ghcr.io/owner/image:tag", "ghcr.io/owner/image:tag", "ghcr.io"},
+		"registry.example.com/owner/image:tag":               {"registry.example.com/owner/image:tag", "registry.example.com/owner/image:tag", "registry.example.com"},
 		"localhost:5000/a":                      {"localhost:5000/a:latest", "localhost:5000/a:latest", "localhost:5000"},
 		"[::1]:5000/a":                          {"[::1]:5000/a:latest", "[::1]:5000/a:latest", "[::1]:5000"},
 		"alpine@" + sum:                         {"docker.io/library/alpine@" + sum, "alpine@" + sum, "docker.io"},
-		"quay.io/a/b:tag@" + sum:                {"quay.io/a/b@" + sum, "quay.io/a/b@" + sum, "quay.io"},
+		"images.example.org/a/b:tag@" + sum:                {"images.example.org/a/b@" + sum, "images.example.org/a/b@" + sum, "images.example.org"},
 		"registry.example:5000/deep/er/path:v1": {"registry.example:5000/deep/er/path:v1", "registry.example:5000/deep/er/path:v1", "registry.example:5000"},
 	} {
 		r, err := Parse(text)
@@ -41,7 +41,7 @@ func TestParse(t *testing.T) {
 func TestParseRefuses(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                    "none of",
-		"https://ghcr.io/a/b": `leave out what is before "ghcr.io/a/b"`,
+		"https://registry.example.com/a/b": `leave out what is before "registry.example.com/a/b"`,
 		"docker://alpine":     "leave out",
 		"Alpine":              "lower case",
 		"alpine:":             "none of",
