@@ -35,7 +35,9 @@ func agentPath(dir string) string { return filepath.Join(dir, "agent") }
 
 // userDir makes a directory for the client's user alone.
 func (s *server) userDir() (string, error) {
-	dir, err := os.MkdirTemp("", "banger-ssh-")
+	// As sshd(8) has it, and not where TMPDIR says: a socket's path has at most 107
+	// bytes (unix(7)).
+	dir, err := os.MkdirTemp("/tmp", "banger-ssh-")
 	if os.IsNotExist(err) { // an image need not have /tmp
 		dir, err = os.MkdirTemp("/run", "banger-ssh-")
 	}
