@@ -55,8 +55,12 @@ func (s *server) account(spec string) (account, error) {
 		a.credential.Groups, err = s.groupsOf(a.name, gid)
 	}
 	a.credential.Gid = gid
-	// Whoever may not change groups has a fake guest that is an ordinary process.
+	// Whoever may not change groups is an ordinary process that plays a guest, and
+	// plays root as itself.
 	a.credential.NoSetGroups = os.Geteuid() != 0
+	if a.credential.NoSetGroups && a.credential.Uid == 0 {
+		a.credential = nil
+	}
 	return a, err
 }
 
