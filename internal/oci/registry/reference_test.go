@@ -17,11 +17,11 @@ func TestParse(t *testing.T) {
 		"docker.io/library/alpine":              {"docker.io/library/alpine:latest", "alpine:latest", "docker.io"},
 		"index.docker.io/a/b:1":                 {"docker.io/a/b:1", "a/b:1", "docker.io"},
 		"grafana/grafana":                       {"docker.io/grafana/grafana:latest", "grafana/grafana:latest", "docker.io"},
-		"registry.example.com/owner/image:tag":               {"registry.example.com/owner/image:tag", "registry.example.com/owner/image:tag", "registry.example.com"},
+		"registry.example.com/owner/image:tag":  {"registry.example.com/owner/image:tag", "registry.example.com/owner/image:tag", "registry.example.com"},
 		"localhost:5000/a":                      {"localhost:5000/a:latest", "localhost:5000/a:latest", "localhost:5000"},
 		"[::1]:5000/a":                          {"[::1]:5000/a:latest", "[::1]:5000/a:latest", "[::1]:5000"},
 		"alpine@" + sum:                         {"docker.io/library/alpine@" + sum, "alpine@" + sum, "docker.io"},
-		"images.example.org/a/b:tag@" + sum:                {"images.example.org/a/b@" + sum, "images.example.org/a/b@" + sum, "images.example.org"},
+		"images.example.org/a/b:tag@" + sum:     {"images.example.org/a/b@" + sum, "images.example.org/a/b@" + sum, "images.example.org"},
 		"registry.example:5000/deep/er/path:v1": {"registry.example:5000/deep/er/path:v1", "registry.example:5000/deep/er/path:v1", "registry.example:5000"},
 	} {
 		r, err := Parse(text)
@@ -40,14 +40,14 @@ func TestParse(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                    "none of",
+		"":                                 "none of",
 		"https://registry.example.com/a/b": `leave out what is before "registry.example.com/a/b"`,
-		"docker://alpine":     "leave out",
-		"Alpine":              "lower case",
-		"alpine:":             "none of",
-		"alpine@sha256:00":    "none of",
-		"a b":                 "none of",
-		"../etc/passwd":       "a file", "/root.tar": "a file",
+		"docker://alpine":                  "leave out",
+		"Alpine":                           "lower case",
+		"alpine:":                          "none of",
+		"alpine@sha256:00":                 "none of",
+		"a b":                              "none of",
+		"../etc/passwd":                    "a file", "/root.tar": "a file",
 		"alpine:\x1b[31m":                    "none of",
 		strings.Repeat("a", 600):             "too long",
 		"alpine:" + strings.Repeat("x", 129): "none of",
