@@ -176,7 +176,7 @@ func (s *Service) keepLink(r *run) {
 const answerTime = 5 * time.Second
 
 func (s *Service) connect(ctx context.Context, m driver.Machine) (*guest.Link, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	ctx, cancel := context.WithTimeout(ctx, s.answer)
 	defer cancel()
 	conn, err := m.DialGuest(ctx)
 	if err != nil {

@@ -96,6 +96,7 @@ type Service struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 
+	answer  time.Duration   // answerTime; tests have less
 	linking context.Context // ends when links to agents are given up
 	unlink  context.CancelFunc
 	links   sync.WaitGroup
@@ -122,7 +123,7 @@ type entry struct {
 func New(o Options) *Service {
 	ctx, stop := context.WithCancel(context.Background())
 	linking, unlink := context.WithCancel(ctx)
-	return &Service{Options: o, ctx: ctx, stop: stop, linking: linking, unlink: unlink, vms: map[string]*entry{}}
+	return &Service{Options: o, ctx: ctx, stop: stop, linking: linking, unlink: unlink, answer: answerTime, vms: map[string]*entry{}}
 }
 
 // Detach closes the links to all agents, for good. Operations must have ended.

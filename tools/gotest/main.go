@@ -86,6 +86,8 @@ func (t *tally) take(e event) {
 		fmt.Fprintf(t.w, "FAIL  %s %s\n%s", e.Package, e.Test, strings.Join(t.output[key], ""))
 		if e.Test != "" {
 			t.failed++
+		} else {
+			t.unfinished(e.Package)
 		}
 	case "skip":
 		if e.Test != "" {
@@ -97,6 +99,20 @@ func (t *tally) take(e event) {
 	}
 	delete(t.output, key)
 }
+
+// unfinished prints the last words of tests that did not come to an end, because the
+// whole program ended; one of them has the reason.
+func (t *tally) unfinished(pkg string) {
+	for key, output := range t.output {
+		if test, ours := strings.CutPrefix(key, pkg+" "); ours && test != "" {
+			fmt.Fprintf(t.w, "%s:\n%s", key, strings.Join(output[max(0, len(output)-lastLines):], ""))
+			delete(t.output, key)
+		}
+	}
+}
+
+// lastLines has room for a panic with the stack of its goroutine.
+const lastLines = 80
 
 // reason is the text of a t.Skip: the line that is not the runner's own.
 func reason(output []string) string {
