@@ -132,6 +132,11 @@ type StopVM struct {
 	GraceSeconds int `json:"grace_seconds,omitempty"`
 }
 
+// CommitVM makes an image of a stopped VM.
+type CommitVM struct {
+	Name string `json:"name"` // the image's; another image may have had it
+}
+
 // RenameVM gives a VM a new name.
 type RenameVM struct {
 	Name string `json:"name"`

@@ -61,6 +61,7 @@ func TestRequests(t *testing.T) {
 	_ = c.DeleteVM(ctx, "dev", false, nil)
 	_, _ = c.StopVM(ctx, "dev", api.StopVM{GraceSeconds: 3}, nil)
 	_, _ = c.RenameVM(ctx, "dev", "web")
+	_, _ = c.CommitVM(ctx, "dev", api.CommitVM{Name: "dev-ready"}, nil)
 	_ = c.LogsVM(ctx, "dev", true, 5, io.Discard)
 	_ = c.DeleteImage(ctx, "sha256:00")
 	_, _ = c.PruneVMs(ctx, nil)
@@ -70,6 +71,7 @@ func TestRequests(t *testing.T) {
 		"DELETE /v1/vms/dev",
 		`POST /v1/vms/dev/stop {"grace_seconds":3}`,
 		`POST /v1/vms/dev/rename {"name":"web"}`,
+		`POST /v1/vms/dev/commit {"name":"dev-ready"}`,
 		"GET /v1/vms/dev/logs?follow=1&tail=5",
 		"DELETE /v1/images/sha256:00",
 		"POST /v1/vms/prune",

@@ -66,6 +66,11 @@ func (c *Client) DeleteVM(ctx context.Context, ref string, force bool, report ap
 	return err
 }
 
+// CommitVM makes an image of a stopped VM.
+func (c *Client) CommitVM(ctx context.Context, ref string, req api.CommitVM, report api.Report) (api.Image, error) {
+	return c.operateImage(ctx, vmPath(ref)+"/commit", req, report)
+}
+
 // RenameVM gives a VM a new name.
 func (c *Client) RenameVM(ctx context.Context, ref, name string) (api.VM, error) {
 	var vm api.VM

@@ -50,20 +50,34 @@ func CowBytes(base int64) int64 {
 // was told of. "There is no way of recovering" (dm-snap-persistent.c) is so for
 // bases that are written.
 func revive(cow *os.File) error {
-	const magic, version = 0x70416e53, 1 // "SnAp"
-	const atMagic, atValid, atVersion = 0, 4, 8
-	var header [12]byte
-	if _, err := cow.ReadAt(header[:], 0); err != nil && !errors.Is(err, io.EOF) {
+	h, err := readHeader(cow)
+	if err != nil || h.magic != cowMagic || h.version != cowVersion || h.valid != 0 {
 		return err
-	}
-	field := func(at int) uint32 { return binary.LittleEndian.Uint32(header[at:]) }
-	if field(atMagic) != magic || field(atVersion) != version || field(atValid) != 0 {
-		return nil
 	}
 	if _, err := cow.WriteAt([]byte{1, 0, 0, 0}, atValid); err != nil {
 		return err
 	}
 	return cow.Sync()
+}
+
+// cowHeader is the beginning of a copy-on-write file; all is zero in a new one.
+type cowHeader struct{ magic, valid, version, chunkSectors uint32 }
+
+const (
+	cowMagic   = 0x70416e53 // "SnAp"
+	cowVersion = 1
+	atValid    = 4
+)
+
+func readHeader(cow *os.File) (h cowHeader, err error) {
+	var raw [16]byte
+	if _, err := cow.ReadAt(raw[:], 0); err != nil && !errors.Is(err, io.EOF) {
+		return h, err
+	}
+	for n, field := range []*uint32{&h.magic, &h.valid, &h.version, &h.chunkSectors} {
+		*field = binary.LittleEndian.Uint32(raw[4*n:])
+	}
+	return h, nil
 }
 
 // newCow checks that the descriptor is a copy-on-write file's.

@@ -63,6 +63,15 @@ func (s *Server) killVM(w http.ResponseWriter, r *http.Request) error {
 	return s.follow(w, r, o, err)
 }
 
+func (s *Server) commitVM(w http.ResponseWriter, r *http.Request) error {
+	req, err := decode[api.CommitVM](w, r)
+	if err != nil {
+		return err
+	}
+	o, err := s.svc.VMs.Commit(r.Context(), r.PathValue("vm"), req)
+	return s.follow(w, r, o, err)
+}
+
 func (s *Server) renameVM(w http.ResponseWriter, r *http.Request) error {
 	if err := hold.Check(s.hold, "vm.rename"); err != nil {
 		return err

@@ -44,6 +44,7 @@ func TestLongWork(t *testing.T) {
 		{"DELETE", "/v1/vms/fox", "", "delete"},
 		{"DELETE", "/v1/vms/fox?force=1", "", "delete --force"},
 		{"DELETE", "/v1/vms/fox?force=0", "", "delete"},
+		{"POST", "/v1/vms/fox/commit", `{"name":"den"}`, "commit den"},
 		{"POST", "/v1/vms/prune", "", "prune"},
 		{"POST", "/v1/images/pull", `{"name":"debian"}`, "pull debian"},
 		{"POST", "/v1/images/import", `{"path":"/x.tar","name":"x"}`, "import /x.tar"},

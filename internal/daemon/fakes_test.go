@@ -104,6 +104,9 @@ func (f *fakeVMs) Prune(ctx context.Context) (*op.Op, error) {
 func (f *fakeVMs) SSHAccess(_ context.Context, ref string) (api.SSHAccess, error) {
 	return api.SSHAccess{Name: ref, HostKey: []byte("seed")}, f.find(ref)
 }
+func (f *fakeVMs) Commit(ctx context.Context, ref string, req api.CommitVM) (*op.Op, error) {
+	return f.start(ctx, "vm.commit", ref, "commit "+req.Name)
+}
 func (f *fakeVMs) Rename(_ context.Context, ref, name string) (api.VM, error) {
 	vm := fox
 	vm.Name = name

@@ -39,6 +39,7 @@ func Routes() []Route {
 		{"POST", "/v1/vms/{vm}/stop", owner, (*Server).stopVM},
 		{"POST", "/v1/vms/{vm}/restart", owner, (*Server).restartVM},
 		{"POST", "/v1/vms/{vm}/kill", owner, (*Server).killVM},
+		{"POST", "/v1/vms/{vm}/commit", owner, (*Server).commitVM},
 		{"POST", "/v1/vms/{vm}/rename", owner, (*Server).renameVM},
 		{"POST", "/v1/vms/{vm}/publish", owner, (*Server).publishVM},
 		{"GET", "/v1/vms/{vm}/wait", owner, (*Server).waitVM},

@@ -22,6 +22,8 @@ type VMs interface {
 	Kill(ctx context.Context, ref string) (*op.Op, error)
 	Delete(ctx context.Context, ref string, force bool) (*op.Op, error)
 	Prune(ctx context.Context) (*op.Op, error)
+	// Commit makes an image of a stopped VM.
+	Commit(ctx context.Context, ref string, req api.CommitVM) (*op.Op, error)
 	Rename(ctx context.Context, ref, name string) (api.VM, error)
 	// Publish changes which ports are published.
 	Publish(ctx context.Context, ref string, req api.PublishVM) (api.VM, error)

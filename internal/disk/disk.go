@@ -37,6 +37,10 @@ type Driver interface {
 	Probe(ctx context.Context, dir, baseDir string) error
 	Create(ctx context.Context, spec Spec) error
 	Remove(ctx context.Context, path string) error
+	// Flatten writes what a guest that does not run any more sees of a disk that
+	// Create made of spec, to a raw file of its own, with holes. It leaves nothing
+	// behind when it fails, and refuses a file that exists.
+	Flatten(ctx context.Context, spec Spec, to string) error
 	// Format is that of the files Create makes.
 	Format() Format
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+
+	"banger/internal/fsx"
 )
 
 // Make creates the disk's file, which must not exist, and fills it. It leaves
@@ -22,6 +24,20 @@ func Make(ctx context.Context, path string, fill func(f *os.File) error) error {
 		return nil
 	}
 	return Error("create", path, errors.Join(err, os.Remove(path)))
+}
+
+// CopyRaw is Flatten of a driver whose disks are raw files.
+func CopyRaw(ctx context.Context, path, to string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return Error("read", path, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return Error("read", path, err)
+	}
+	return Make(ctx, to, func(out *os.File) error { return fsx.CloneData(ctx, out, f, info.Size(), nil) })
 }
 
 // RemoveFile removes a disk that is one file. Absent is success.

@@ -21,6 +21,9 @@ var nameRule = regexp.MustCompile(`^[a-z0-9]([a-z0-9._/-]*[a-z0-9])?(:[0-9]{1,5}
 
 const longestName = 255
 
+// CheckName refuses what cannot be an image's name.
+func (c *Cache) CheckName(name string) error { return checkName(name) }
+
 func checkName(name string) error {
 	if nameRule.MatchString(name) && len(name) <= longestName && !isHex(name) && !strings.HasPrefix(name, "sha256:") {
 		return nil

@@ -23,6 +23,7 @@ const (
 	kindStop    = "vm.stop"
 	kindRestart = "vm.restart"
 	kindKill    = "vm.kill"
+	kindCommit  = "vm.commit"
 	kindPrune   = "vm.prune"
 )
 
@@ -114,6 +115,9 @@ func (s *Service) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 	img, err := s.Images.Get(v.Image)
 	switch {
 	case err == nil:
+		if req.DiskBytes == 0 {
+			v.DiskBytes = max(v.DiskBytes, img.DiskBytes)
+		}
 		return v, useImage(&v, img)
 	case api.KindOf(err) == api.KindNotFound && s.Images.CanPull(v.Image):
 		return v, nil
@@ -280,11 +284,18 @@ func (s *Service) ensureImage(e *entry) func(context.Context, api.Report) error 
 		if err != nil {
 			return err
 		}
+		defaults, err := s.Defaults()
+		if err != nil {
+			return err
+		}
+		if v.DiskBytes == defaults.DiskBytes { // nobody asked for another size
+			v.DiskBytes = max(v.DiskBytes, img.DiskBytes)
+		}
 		if err := useImage(&v, img); err != nil {
 			return err
 		}
 		return s.update(ctx, e, func(to *api.VM) {
-			to.ImageDigest, to.ImageConfig, to.Init = v.ImageDigest, v.ImageConfig, v.Init
+			to.ImageDigest, to.ImageConfig, to.Init, to.DiskBytes = v.ImageDigest, v.ImageConfig, v.Init, v.DiskBytes
 		})
 	}
 }

@@ -34,6 +34,11 @@ type Images interface {
 	Pull(ctx context.Context, req api.PullImage, report api.Report) (api.Image, error)
 	// Disk returns the image's raw file of just that size, made once.
 	Disk(ctx context.Context, digest string, size int64, report api.Report) (string, error)
+	// CheckName refuses what cannot be an image's name.
+	CheckName(name string) error
+	// Commit makes an image of a disk that put writes to a file, of the VM called
+	// from, and of an image of that digest.
+	Commit(ctx context.Context, name, digest, from string, report api.Report, put func(ctx context.Context, to string) error) (api.Image, error)
 }
 
 // Kernels is what the service needs of the kernel cache.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -80,6 +81,25 @@ func (c fakeImages) Disk(_ context.Context, _ string, size int64, _ api.Report) 
 		return path, nil
 	}
 	return path, os.WriteFile(path, []byte("the image"), 0o600)
+}
+
+func (c fakeImages) CheckName(name string) error {
+	if strings.ToLower(name) == name {
+		return nil
+	}
+	return api.Errorf(api.KindInvalid, "%q is no name for an image", name)
+}
+
+// Commit keeps the disk as a file of the name.
+func (c fakeImages) Commit(ctx context.Context, name, digest, from string, _ api.Report, put func(context.Context, string) error) (api.Image, error) {
+	if c.hold != nil {
+		<-ctx.Done()
+		return api.Image{}, context.Cause(ctx)
+	}
+	if err := put(ctx, filepath.Join(c.dir, name)); err != nil {
+		return api.Image{}, err
+	}
+	return api.Image{Names: []string{name}, Digest: digest, Source: from}, nil
 }
 
 type fakeKernels struct{ *caches }

@@ -1,7 +1,6 @@
 package copy_test
 
 import (
-	"os"
 	"testing"
 
 	"banger/internal/disk/copy"
@@ -9,11 +8,5 @@ import (
 )
 
 func TestContract(t *testing.T) {
-	disktest.Run(t, copy.New(), t.TempDir(), func(t *testing.T, path string) []byte {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return data
-	})
+	disktest.Run(t, copy.New(), t.TempDir(), disktest.ReadRaw, disktest.WriteRaw)
 }

@@ -4,6 +4,7 @@ package disktest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,11 +12,12 @@ import (
 
 	"banger/api"
 	"banger/internal/disk"
+	"banger/internal/fsx"
 )
 
 // Run runs the suite on files in dir. read returns a disk's whole content as a
-// guest would see it.
-func Run(t *testing.T, d disk.Driver, dir string, read func(t *testing.T, path string) []byte) {
+// guest would see it, and write writes to it as a guest would.
+func Run(t *testing.T, d disk.Driver, dir string, read func(t *testing.T, path string) []byte, write func(t *testing.T, path string, p []byte, at int64)) {
 	ctx := t.Context()
 	if err := d.Probe(ctx, dir, dir); err != nil {
 		t.Fatalf("Probe: %v", err)
@@ -26,17 +28,10 @@ func Run(t *testing.T, d disk.Driver, dir string, read func(t *testing.T, path s
 	if err := os.WriteFile(base, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f, err := os.OpenFile(base, os.O_WRONLY, 0)
-	if err != nil {
+	WriteRaw(t, base, want[1<<20:1<<20+4000], 1<<20)
+	if err := os.Truncate(base, int64(len(want))); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.WriteAt(want[1<<20:1<<20+4000], 1<<20); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Truncate(int64(len(want))); err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
 	spec := disk.Spec{Base: base, Path: filepath.Join(dir, "disk")}
 	if err := d.Create(ctx, spec); err != nil {
 		t.Fatalf("Create: %v", err)
@@ -47,6 +42,7 @@ func Run(t *testing.T, d disk.Driver, dir string, read func(t *testing.T, path s
 	if err := d.Create(ctx, spec); api.KindOf(err) != api.KindExists {
 		t.Errorf("Create over a file: %v", err)
 	}
+	flattens(t, d, spec, want, write)
 	for range 2 { // idempotent
 		if err := d.Remove(ctx, spec.Path); err != nil {
 			t.Errorf("Remove: %v", err)
@@ -63,6 +59,83 @@ func Run(t *testing.T, d disk.Driver, dir string, read func(t *testing.T, path s
 	names, err := os.ReadDir(dir)
 	if err != nil || len(names) != 1 {
 		t.Errorf("left behind: %s", strings.TrimSpace(list(names)))
+	}
+}
+
+// ReadRaw reads a disk that is a raw file.
+func ReadRaw(t *testing.T, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// WriteRaw writes to a disk that is a raw file.
+func WriteRaw(t *testing.T, path string, p []byte, at int64) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteAt(p, at)
+	if err = errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// flattens checks Flatten on a disk that no guest has written to, and on one that
+// a guest has.
+func flattens(t *testing.T, d disk.Driver, spec disk.Spec, want []byte, write func(t *testing.T, path string, p []byte, at int64)) {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "flat")
+	check := func() {
+		t.Helper()
+		if err := d.Flatten(t.Context(), spec, to); err != nil {
+			t.Fatalf("Flatten: %v", err)
+		}
+		if got, err := os.ReadFile(to); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("what Flatten wrote is not the disk's content, %v", err)
+		}
+		if used := fsx.Usage(to); used > int64(len(want))/2 {
+			t.Errorf("what Flatten wrote has no holes: %d bytes of %d", used, len(want))
+		}
+	}
+	check()
+	if err := d.Flatten(t.Context(), spec, to); api.KindOf(err) != api.KindExists {
+		t.Errorf("Flatten over a file: %v", err)
+	}
+	if err := os.Remove(to); err != nil {
+		t.Fatal(err)
+	}
+	base, err := os.ReadFile(spec.Base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []int64{0, 8192, 1<<20 + 4096, 3<<20 - 4096} {
+		p := bytes.Repeat([]byte("from a guest    "), 4096/16)
+		copy(want[at:], p)
+		write(t, spec.Path, p, at)
+	}
+	check()
+	if now, err := os.ReadFile(spec.Base); err != nil || !bytes.Equal(now, base) {
+		t.Errorf("writing to the disk changed the base, %v", err)
+	}
+	if err := os.Remove(to); err != nil {
+		t.Fatal(err)
+	}
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := d.Flatten(cancelled, spec, to); api.KindOf(err) != api.KindCanceled {
+		t.Errorf("Flatten with an ended context: %v", err)
+	}
+	absent := disk.Spec{Base: spec.Base, Path: spec.Path + "-absent"}
+	if err := d.Flatten(t.Context(), absent, to); err == nil {
+		t.Errorf("Flatten of an absent disk succeeded")
+	}
+	if _, err := os.Lstat(to); err == nil {
+		t.Errorf("Flatten left its file behind")
 	}
 }
 

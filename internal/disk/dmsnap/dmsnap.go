@@ -43,6 +43,31 @@ func (d *Driver) Create(ctx context.Context, spec disk.Spec) error {
 	return disk.Make(ctx, spec.Path, func(f *os.File) error { return f.Truncate(blockdev.CowBytes(info.Size())) })
 }
 
+// Flatten implements disk.Driver: the base with what the copy-on-write file has
+// instead. No device is made for it, so that it takes no privilege.
+func (d *Driver) Flatten(ctx context.Context, spec disk.Spec, to string) error {
+	base, err := os.Open(spec.Base)
+	if err != nil {
+		return disk.Error("read", spec.Base, err)
+	}
+	defer base.Close()
+	cow, err := os.Open(spec.Path)
+	if err != nil {
+		return disk.Error("read", spec.Path, err)
+	}
+	defer cow.Close()
+	info, err := base.Stat()
+	if err != nil {
+		return disk.Error("read", spec.Base, err)
+	}
+	return disk.Make(ctx, to, func(f *os.File) error {
+		if err := fsx.CloneData(ctx, f, base, info.Size(), nil); err != nil {
+			return err
+		}
+		return blockdev.ApplyCow(ctx, f, cow, info.Size())
+	})
+}
+
 // Remove implements disk.Driver.
 func (d *Driver) Remove(_ context.Context, path string) error { return disk.RemoveFile(path) }
 

@@ -1,8 +1,8 @@
 package dmsnap_test
 
 import (
-	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"os"
@@ -22,12 +22,12 @@ import (
 func yes(context.Context) error { return nil }
 
 func TestContract(t *testing.T) {
-	read := throughDevice
+	read, write := throughDevice, writeDevice
 	if err := blockdev.Available(); err != nil {
 		t.Logf("NOT RUN: reading disks through the device-mapper: %v", err)
-		read = asNew
+		read, write = asNew, writeCow
 	}
-	disktest.Run(t, dmsnap.New(yes), t.TempDir(), read)
+	disktest.Run(t, dmsnap.New(yes), t.TempDir(), read, write)
 }
 
 func open(t *testing.T, path string, flag int) *os.File {
@@ -43,7 +43,26 @@ func open(t *testing.T, path string, flag int) *os.File {
 func baseFor(path string) string { return filepath.Join(filepath.Dir(path), "base") }
 
 // throughDevice reads what a VM reads.
-func throughDevice(t *testing.T, path string) []byte {
+func throughDevice(t *testing.T, path string) (content []byte) {
+	t.Helper()
+	device(t, path, func(f *os.File) (err error) {
+		content, err = io.ReadAll(f)
+		return err
+	})
+	return content
+}
+
+// writeDevice writes as a VM does.
+func writeDevice(t *testing.T, path string, p []byte, at int64) {
+	t.Helper()
+	device(t, path, func(f *os.File) error {
+		_, err := f.WriteAt(p, at)
+		return errors.Join(err, f.Sync())
+	})
+}
+
+// device attaches a disk for as long as do takes.
+func device(t *testing.T, path string, do func(f *os.File) error) {
 	t.Helper()
 	const id = "d15c00000001"
 	base, cow := open(t, baseFor(path), os.O_RDONLY), open(t, path, os.O_RDWR)
@@ -53,27 +72,41 @@ func throughDevice(t *testing.T, path string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
-		if err := blockdev.Detach(context.Background(), id); err != nil {
-			t.Error(err)
-		}
-	}()
-	device := open(t, d.Path(), os.O_RDWR)
-	defer device.Close()
-	content, err := io.ReadAll(device)
+	f := open(t, d.Path(), os.O_RDWR)
+	err = errors.Join(do(f), f.Close(), blockdev.Detach(context.Background(), id))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := device.WriteAt([]byte("written by the VM"), 0); err != nil {
-		t.Error(err)
+}
+
+// writeCow writes 4 KiB to a copy-on-write file where there is no device-mapper, as
+// drivers/md/dm-snap-persistent.c does: the data to the next free chunk, and to the
+// list where they belong.
+func writeCow(t *testing.T, path string, p []byte, at int64) {
+	t.Helper()
+	const chunk = 4096
+	f := open(t, path, os.O_RDWR)
+	defer f.Close()
+	header := binary.LittleEndian.AppendUint32(nil, 0x70416e53)
+	for _, field := range []uint32{1, 1, chunk / 512} { // valid, version, sectors a chunk
+		header = binary.LittleEndian.AppendUint32(header, field)
 	}
-	if err := device.Sync(); err != nil {
-		t.Error(err)
+	list := make([]byte, chunk)
+	if _, err := f.ReadAt(list, chunk); err != nil {
+		t.Fatal(err)
 	}
-	if now, err := os.ReadFile(baseFor(path)); err != nil || !bytes.Equal(now, content) {
-		t.Errorf("writing to the disk changed the base, %v", err)
+	n := uint64(0)
+	for ; binary.LittleEndian.Uint64(list[16*n+8:]) != 0; n++ {
 	}
-	return content
+	exception := binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, uint64(at/chunk)), n+2)
+	for _, w := range []struct {
+		p  []byte
+		at int64
+	}{{header, 0}, {p, int64(n+2) * chunk}, {exception, chunk + int64(n)*16}} {
+		if _, err := f.WriteAt(w.p, w.at); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // asNew reads what a VM would read: the base, if the file is what the

@@ -9,6 +9,7 @@ import (
 
 	"banger/api"
 	"banger/internal/disk"
+	"banger/internal/execx"
 )
 
 // Driver writes overlays itself: no process is started to make a disk.
@@ -53,6 +54,13 @@ func (Driver) Create(ctx context.Context, spec disk.Spec) error {
 			return err
 		}
 		return f.Truncate(o.length())
+	})
+}
+
+// Flatten implements disk.Driver: qemu-img leaves holes for blocks of zeros.
+func (Driver) Flatten(ctx context.Context, spec disk.Spec, to string) error {
+	return disk.Make(ctx, to, func(*os.File) error {
+		return execx.Run(ctx, execx.Cmd{Name: "qemu-img", Args: []string{"convert", "-f", "qcow2", "-O", "raw", spec.Path, to}, Package: "qemu-utils"})
 	})
 }
 

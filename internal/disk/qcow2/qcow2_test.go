@@ -1,6 +1,7 @@
 package qcow2_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,6 +31,15 @@ func TestContract(t *testing.T) {
 			t.Fatal(err)
 		}
 		return data
+	}, func(t *testing.T, path string, p []byte, at int64) {
+		file := filepath.Join(t.TempDir(), "data")
+		if err := os.WriteFile(file, p, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		write := fmt.Sprintf("write -s %s %d %d", file, at, len(p))
+		if err := execx.Run(t.Context(), execx.Cmd{Name: "qemu-io", Args: []string{"-f", "qcow2", "-c", write, path}, Package: "qemu-utils"}); err != nil {
+			t.Fatal(err)
+		}
 	})
 }
 

@@ -38,6 +38,11 @@ func (d *Driver) Create(ctx context.Context, spec disk.Spec) error {
 	return disk.Make(ctx, spec.Path, func(f *os.File) error { return clone(f, base) })
 }
 
+// Flatten implements disk.Driver.
+func (d *Driver) Flatten(ctx context.Context, spec disk.Spec, to string) error {
+	return disk.CopyRaw(ctx, spec.Path, to)
+}
+
 // Remove implements disk.Driver.
 func (d *Driver) Remove(_ context.Context, path string) error { return disk.RemoveFile(path) }
 

@@ -54,13 +54,7 @@ func TestContract(t *testing.T) {
 		contractOnXFS(t)
 		return
 	}
-	disktest.Run(t, reflink.New(), dir, func(t *testing.T, path string) []byte {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return data
-	})
+	disktest.Run(t, reflink.New(), dir, disktest.ReadRaw, disktest.WriteRaw)
 }
 
 // contractOnXFS runs TestContract in a mount namespace where an XFS image is

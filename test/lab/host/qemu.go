@@ -21,11 +21,14 @@ const ports = 4
 // stays in a guest for ever, and interrupts do not reach it (docs/adr/0013).
 func cmdline() string {
 	line := "console=ttyS0 quiet panic=-1 reboot=t mitigations=off systemd.show_status=0 random.trust_cpu=on kvm_amd.vgif=0 kvm_amd.nested=0"
-	if khz := tsc.KHz(); khz != 0 && os.Getenv("BANGER_LAB_ACCEL") == "" {
+	if khz := tsc.KHz(); khz != 0 && strings.HasPrefix(accel(), "tcg") {
 		line += fmt.Sprintf(" tsc_early_khz=%d tsc=reliable no_timer_check", khz)
 	}
 	return line
 }
+
+// accel is QEMU's -accel.
+func accel() string { return cmp.Or(os.Getenv("BANGER_LAB_ACCEL"), "tcg,thread=multi") }
 
 // firstFile is the descriptor of the first port's listening socket in QEMU.
 const firstFile = 3
@@ -38,7 +41,7 @@ const firstFile = 3
 func arguments(image Image, o Options) []string {
 	args := []string{
 		"-name", "banger-lab", "-no-user-config", "-nodefaults", "-display", "none",
-		"-accel", cmp.Or(os.Getenv("BANGER_LAB_ACCEL"), "tcg,thread=multi"), "-cpu", "max",
+		"-accel", accel(), "-cpu", "max",
 		// QEMU's microvm does not come back from a reset: it ends, and is started again.
 		"-no-reboot", "-M", "microvm,acpi=on", "-m", strconv.Itoa(o.MemoryMiB), "-smp", strconv.Itoa(o.CPUs),
 		"-kernel", image.kernel(), "-initrd", image.initrd(), "-append", cmdline(),

@@ -1,0 +1,65 @@
+package image
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"banger/api"
+	"banger/internal/execx"
+	"banger/internal/oci"
+)
+
+// Commit makes an image of the disk of the VM called from, which put writes to a
+// file. It has the configuration and the history of the image with the digest
+// base, which the disk was made from.
+func (c *Cache) Commit(ctx context.Context, name, base, from string, report api.Report, put func(ctx context.Context, to string) error) (api.Image, error) {
+	if err := checkName(name); err != nil {
+		return api.Image{}, err
+	}
+	parent, err := c.meta(strings.TrimPrefix(base, "sha256:"))
+	if err != nil {
+		return api.Image{}, api.Errorf(api.KindInternal, "cannot read the record of image %.80s: %w", base, err)
+	}
+	now := time.Now().UTC().Truncate(time.Second)
+	m := &meta{Source: "VM " + from, Config: parent.Config}
+	m.History = append(slices.Clone(parent.History), api.ImageHistory{CreatedAt: &now, CreatedBy: "banger vm commit " + from})
+	if m.Config != nil {
+		config, err := json.Marshal(m.Config)
+		if err != nil {
+			return api.Image{}, api.Errorf(api.KindInternal, "cannot write the image's configuration: %w", err)
+		}
+		m.ID = oci.Digest(config)
+	}
+	return c.addFile(ctx, []string{c.host.canonical(name)}, m, report, func(to string) error {
+		if err := put(ctx, to); err != nil {
+			return err
+		}
+		return shrink(ctx, to, report)
+	})
+}
+
+// shrink makes a disk's file system as small as its content allows, so that it fits
+// disks of other sizes, and hashing it does not take the time of the whole disk.
+func shrink(ctx context.Context, file string, report api.Report) error {
+	report(api.Progress{Step: "image", Message: "checking and shrinking the file system"})
+	if err := repair(ctx, file); err != nil {
+		return err
+	}
+	if err := execx.Run(ctx, execx.Cmd{Name: "resize2fs", Args: []string{"-M", file}, Package: "e2fsprogs"}); err != nil {
+		return err
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	s, err := readSuper(f)
+	if err != nil {
+		return err
+	}
+	return os.Truncate(file, s.bytes)
+}

@@ -1,0 +1,58 @@
+package vm
+
+import (
+	"context"
+
+	"banger/api"
+	"banger/internal/disk"
+	"banger/internal/op"
+)
+
+// Commit makes an image of a stopped VM's disk. Until it is done, the VM can
+// neither start nor go.
+func (s *Service) Commit(ctx context.Context, ref string, req api.CommitVM) (*op.Op, error) {
+	if err := s.Images.CheckName(req.Name); err != nil {
+		return nil, err
+	}
+	e, err := s.begin(ref, kindCommit, committable)
+	if err != nil {
+		return nil, err
+	}
+	var made api.Image
+	plan := s.plan(e, kindCommit, []op.Step{{Name: "image", Do: func(ctx context.Context, report api.Report) (err error) {
+		made, err = s.commit(ctx, s.get(e), req.Name, report)
+		return err
+	}}})
+	plan.Result = func(*op.Op) *api.Result { return &api.Result{Image: &made} }
+	return s.launch(ctx, e, plan)
+}
+
+func committable(e *entry) error {
+	name := e.vm.Name
+	if e.run != nil {
+		return api.Errorf(api.KindConflict, "VM %s runs: its disk changes while it is read", name).WithHint("banger vm stop %s", name)
+	}
+	if e.vm.DiskDriver == "" {
+		return api.Errorf(api.KindConflict, "VM %s has no disk yet", name).WithHint("banger vm start %s", name)
+	}
+	return nil
+}
+
+func (s *Service) commit(ctx context.Context, v api.VM, name string, report api.Report) (api.Image, error) {
+	d, err := s.diskDriver(v.DiskDriver)
+	if err != nil {
+		return api.Image{}, err
+	}
+	base, err := s.Images.Disk(ctx, v.ImageDigest, v.DiskBytes, report)
+	if err != nil {
+		return api.Image{}, err
+	}
+	image, err := s.Images.Commit(ctx, name, v.ImageDigest, v.Name, report, func(ctx context.Context, to string) error {
+		report(api.Progress{Step: "image", Message: "copying the disk of " + v.Name})
+		return d.Flatten(ctx, disk.Spec{Base: base, Path: s.diskPath(v.ID)}, to)
+	})
+	if err != nil {
+		return image, api.Errorf(api.KindOf(err), "cannot make an image of VM %s: %w", v.Name, err)
+	}
+	return image, nil
+}
