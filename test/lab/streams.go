@@ -1,0 +1,152 @@
+package lab
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"banger/test/lab/versions"
+)
+
+// streamsDir is where the clients of the owner's write what they hear.
+const streamsDir = "/home/" + owner + "/streams"
+
+// count says a number every tenth of a second, until a file is there; then how many
+// it has said. It runs in guests and in the lab.
+const count = `i=0; while [ ! -e /tmp/enough ]; do i=$((i+1)); echo $i; sleep 0.1; done; echo end $i`
+
+// stamp puts the time, in seconds, before each line.
+const stamp = `perl -MTime::HiRes=time -ne '$|=1; printf "%.3f %s", time, $_'`
+
+// talks are what a person may have open to the VM web: each is a stream of numbers,
+// one way or there and back. A shell command; port 7 of the guest echoes.
+var talks = map[string]string{
+	"exec":    "banger vm exec web -- sh -c " + Quote(count),
+	"ssh":     "ssh -n web.banger " + Quote(count),
+	"publish": "{ " + count + "; } | nc -N 127.0.0.1 7007",
+	"forward": "{ " + count + "; } | nc -N 127.0.0.1 7008",
+}
+
+// scpBytes, at scpRate kbit/s, last through what the scenarios do meanwhile.
+const scpBytes, scpRate = 16_000_000, 1600
+
+// openStreams has the owner talk to the VM web in every way there is.
+func (l *Lab) openStreams() {
+	l.Run("rm -rf /tmp/enough %[1]s; install -d -o %[2]s %[1]s", streamsDir, owner)
+	l.Guest("web", "mkdir -p /tmp; busybox setsid busybox nc -ll -p 7 -e cat </dev/null >/dev/null 2>&1 &")
+	l.Dev("banger ssh-config --install && banger vm publish web 7007:7")
+	l.Dev("head -c %d /dev/urandom > %s/large", scpBytes, streamsDir)
+	l.client("forwarder", "exec banger vm forward web 7008:7")
+	l.Wait("the forward listens", func() bool { return l.Try("ss -Hltn sport = :7008 | grep -q .").Status == 0 })
+	l.client("scp", fmt.Sprintf("scp -q -l %d %s/large web.banger:/large", scpRate, streamsDir))
+	for name, command := range talks {
+		l.client(name, "set -o pipefail; "+command+" | "+stamp)
+	}
+	for name := range talks {
+		l.Wait(name+" speaks", func() bool { return l.Try("test -s %s/%s", streamsDir, name).Status == 0 })
+	}
+}
+
+// client runs a shell command as the owner, outside of what a person waits for; its
+// standard output and its status are kept.
+func (l *Lab) client(name, command string) {
+	script := fmt.Sprintf("cd %s; (%s) >%[3]s 2>%[3]s.err; echo $? >%[3]s.status", streamsDir, command, name)
+	l.Run("systemd-run -q --collect --unit=lab-%s --uid=%s --setenv=HOME=/home/%[2]s bash -c %s", name, owner, Quote(script))
+}
+
+// stillOpen ends the scenario where a talk is over, or does not go on.
+func (l *Lab) stillOpen() {
+	for name := range talks {
+		lines := func() string {
+			return l.Run("wc -l < %s/%s; ls %[1]s/%[2]s.status 2>/dev/null || true", streamsDir, name)
+		}
+		before := lines()
+		l.Wait(name+" goes on", func() bool {
+			now := lines()
+			if strings.Contains(now, "status") {
+				l.Failf("%s has ended: %s", name, l.Run("tail %s/%s*", streamsDir, name))
+			}
+			return now != before
+		})
+	}
+}
+
+// closeStreams ends the talks in an orderly way: all that was said was heard, once and
+// in order, and the file has arrived.
+func (l *Lab) closeStreams() {
+	l.Wait("scp ends", func() bool { return l.Try("test -s %s/scp.status", streamsDir).Status == 0 })
+	l.Equal("what scp said, and its status", l.Run("cd %s; cat scp scp.err scp.status", streamsDir), "0")
+	l.Equal("the digest of the copy", l.Guest("web", "sha256sum < /large"), l.Dev("sha256sum < %s/large", streamsDir))
+	l.stillOpen()
+	l.Run("touch /tmp/enough")
+	l.Guest("web", "touch /tmp/enough")
+	for name := range talks {
+		l.Wait(name+" ends", func() bool { return l.Try("test -s %s/%s.status", streamsDir, name).Status == 0 })
+		l.Equal("what "+name+" complained of, and its status", l.Run("cd %s; cat %[2]s.err %[2]s.status", streamsDir, name), "0")
+		l.heard(name, strings.Split(l.Run("cat %s/%s", streamsDir, name), "\n"))
+	}
+	l.Run("systemctl stop lab-forwarder")
+	l.Dev("banger vm unpublish web 7007 && banger ssh-config --uninstall")
+}
+
+// heard checks the numbers of a talk, and tells how long it was silent at most.
+func (l *Lab) heard(name string, lines []string) {
+	var silences []time.Duration
+	var last float64
+	for i, line := range lines {
+		at, said, _ := strings.Cut(line, " ")
+		want := strconv.Itoa(i + 1)
+		if i == len(lines)-1 {
+			want = "end " + strconv.Itoa(i)
+		}
+		if said != want {
+			l.Failf("line %d of %s is %q, not %q", i+1, name, said, want)
+		}
+		seconds, err := strconv.ParseFloat(at, 64)
+		if err != nil {
+			l.Failf("line %d of %s: %v", i+1, name, err)
+		}
+		if i > 0 {
+			silences = append(silences, time.Duration((seconds-last)*float64(time.Second)).Round(time.Millisecond))
+		}
+		last = seconds
+	}
+	slices.Sort(silences)
+	l.Note("%s: %d lines, none lost or repeated; silent for %s (median), %s (p99), %s (longest)", name, len(lines),
+		silences[len(silences)/2], silences[len(silences)*99/100], silences[len(silences)-1])
+}
+
+// restartStreams: what is open to a guest outlives whatever happens to the daemons.
+func restartStreams(l *Lab) {
+	l.Start("web")
+	web := l.Fingerprint("web")
+	l.openStreams()
+	for _, what := range []string{
+		"systemctl restart bangerd", "systemctl restart bangerd-root bangerd",
+		"systemctl kill --signal=KILL --kill-whom=main bangerd", "systemctl kill --signal=KILL --kill-whom=main bangerd-root",
+		"systemctl stop bangerd bangerd-root && sleep 1 && systemctl start bangerd-root bangerd",
+	} {
+		l.Run(what)
+		l.Answering()
+		l.stillOpen()
+	}
+	l.closeStreams()
+	l.Unharmed("web", web)
+	l.NoLeaks()
+}
+
+// updateStreams: so it is with an update, and with the way back.
+func updateStreams(l *Lab) {
+	l.begin(versions.Base, versions.Offers)
+	g := l.startGuests("web")
+	l.openStreams()
+	l.Run(updateTo + versions.Good)
+	l.isVersion(versions.Good)
+	l.stillOpen()
+	l.Run("banger update --rollback --settle 2s")
+	l.isVersion(versions.Base)
+	l.closeStreams()
+	l.guestsUnharmed(g)
+}
