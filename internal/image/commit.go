@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +25,7 @@ func (c *Cache) Commit(ctx context.Context, name, base, from string, report api.
 	}
 	now := time.Now().UTC().Truncate(time.Second)
 	m := &meta{Source: "VM " + from, Config: parent.Config}
-	m.History = append(slices.Clone(parent.History), api.ImageHistory{CreatedAt: &now, CreatedBy: "banger vm commit " + from})
+	m.History = append(parent.history(), api.ImageHistory{CreatedAt: &now, CreatedBy: "banger vm commit " + from})
 	if m.Config != nil {
 		config, err := json.Marshal(m.Config)
 		if err != nil {

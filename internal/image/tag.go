@@ -21,8 +21,7 @@ func (c *Cache) Tag(ref, name string) (api.Image, error) {
 	return c.name(strings.TrimPrefix(i.Digest, "sha256:"), []string{c.host.canonical(name)})
 }
 
-// History returns how an image was built, the newest step first. An image that
-// came without a history has one step, what it was made of.
+// History returns how an image was built, the newest step first.
 func (c *Cache) History(ref string) ([]api.ImageHistory, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -34,12 +33,21 @@ func (c *Cache) History(ref string) ([]api.ImageHistory, error) {
 	if err != nil {
 		return nil, api.Errorf(api.KindInternal, "cannot read the record of image %.80s: %w", ref, err)
 	}
+	history := m.history()
 	if len(m.History) == 0 {
-		return []api.ImageHistory{{CreatedAt: &m.CreatedAt, CreatedBy: m.Source, SizeBytes: i.SizeBytes}}, nil
+		history[0].SizeBytes = i.SizeBytes
 	}
-	history := slices.Clone(m.History)
 	slices.Reverse(history)
 	return history, nil
+}
+
+// history is how an image was built, the oldest step first. One that came without
+// a history has one step, what it was made of.
+func (m *meta) history() []api.ImageHistory {
+	if len(m.History) == 0 {
+		return []api.ImageHistory{{CreatedAt: &m.CreatedAt, CreatedBy: m.Source}}
+	}
+	return slices.Clone(m.History)
 }
 
 // sizeHistory gives the steps of the history the sizes of their layers.
