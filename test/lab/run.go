@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"banger/internal/console"
 	"banger/test/lab/host"
 )
 
@@ -145,7 +146,7 @@ func (r *run) one(ctx context.Context, s Scenario) (err error) {
 	}
 	r.suspect, r.kept = err != nil, s.Keeps && err == nil
 	if err != nil {
-		r.fault = r.lab.guestFaults() > faults
+		r.fault = !r.lab.machine.Running() || r.lab.guestFaults() > faults
 		err = fmt.Errorf("%w\n%severything it did is in %s", err, r.lab.circumstances(log), log.Name())
 	}
 	return err
@@ -235,6 +236,9 @@ func (l *Lab) guestFaults() int {
 func (l *Lab) circumstances(log io.Writer) string {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), time.Minute)
 	defer cancel()
+	if !l.machine.Running() {
+		return l.ended()
+	}
 	var text bytes.Buffer
 	for _, command := range []string{
 		"journalctl -b --no-pager -o short-precise -n 10 -u bangerd", "journalctl -b --no-pager -o short-precise -n 10 -u bangerd-root",
@@ -250,6 +254,16 @@ func (l *Lab) circumstances(log io.Writer) string {
 		fmt.Fprintf(log, "\n%s", all)
 	}
 	return text.String()
+}
+
+// ended is what there is to say of a lab that ended while a scenario ran: nothing of
+// ours ends one, so that it was its kernel, or the emulated processor.
+func (l *Lab) ended() string {
+	said, err := console.Tail(l.machine.Console(), 20)
+	if err != nil {
+		return fmt.Sprintf("the lab host ended by itself, and its console cannot be read: %v\n", err)
+	}
+	return fmt.Sprintf("the lab host ended by itself; its console said last:\n%s\n", console.Sanitize(string(said)))
 }
 
 func indent(text string) string {
