@@ -89,8 +89,8 @@ func TestLimits(t *testing.T) {
 
 func TestCleanName(t *testing.T) {
 	for name, want := range map[string]string{
-		"./bin/sh": "bin/sh", "/etc/x": "etc/x", "//a//b/": "a/b", ".": ".", "./": ".", "/": ".", "a/./b": "a/b",
-		"..": "", "a/../b": "", "": "", "a\x7f": "",
+		"./bin/sh": "bin/sh", "a//b/": "a/b", ".": ".", "./": ".", "/": ".", "//": ".", "a/./b": "a/b",
+		"/etc/x": "", "//a//b/": "", "/.": "", "/..": "", ".//a": "a", "..": "", "a/../b": "", "": "", "a\x7f": "",
 	} {
 		if got, err := cleanName(name, tight(1, 1, 100)); got != want || (err == nil) != (want != "") {
 			t.Errorf("%q: %q, %v; want %q", name, got, err, want)
@@ -102,7 +102,7 @@ func FuzzUnpack(f *testing.F) {
 	good := archive(f,
 		tar.Header{Name: "./", Typeflag: tar.TypeDir},
 		tar.Header{Name: "./a/b", Typeflag: tar.TypeReg, Linkname: "hello"},
-		tar.Header{Name: "/s", Typeflag: tar.TypeSymlink, Linkname: "../../x"},
+		tar.Header{Name: "s", Typeflag: tar.TypeSymlink, Linkname: "../../x"},
 		tar.Header{Name: "h", Typeflag: tar.TypeLink, Linkname: "a/b"},
 		tar.Header{Name: "n", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3},
 	)
