@@ -35,10 +35,11 @@ func FuzzUnpackTar(f *testing.F) {
 
 	s := newSentinel(f)
 	f.Fuzz(func(t *testing.T, below, data []byte, layered bool) {
-		root := filepath.Join(s.dir, "root")
-		if err := os.Mkdir(root, 0o755); err != nil {
+		root, err := os.MkdirTemp(s.dir, rootPrefix)
+		if err != nil {
 			t.Fatal(err)
 		}
+		defer s.remove(t, root)
 		tree, err := newHostTree(root)
 		if err != nil {
 			t.Fatal(err)
@@ -55,10 +56,6 @@ func FuzzUnpackTar(f *testing.F) {
 			t.Fatal("it does not end")
 		}
 		s.check(t)
-		if err := os.RemoveAll(root); err != nil {
-			t.Fatal(err)
-		}
-		s.events(t) // of the removal
 	})
 }
 
@@ -84,9 +81,12 @@ func seed(f *testing.F, img oci.Image) (below, data []byte) {
 	return below, data
 }
 
+// rootPrefix begins the names of the directories that are unpacked to.
+const rootPrefix = "root-"
+
 // sentinel is a tree that nothing may touch, watched by the kernel.
 type sentinel struct {
-	dir   string // of root and beside
+	dir   string // of the roots and beside
 	watch int
 	state string
 }
@@ -140,6 +140,14 @@ func (s *sentinel) check(t *testing.T) {
 	}
 }
 
+// remove removes a root, which is nobody's trespass.
+func (s *sentinel) remove(t *testing.T, root string) {
+	if err := os.RemoveAll(root); err != nil {
+		t.Error(err)
+	}
+	s.events(t)
+}
+
 // events are those that are not of the root itself.
 func (s *sentinel) events(t *testing.T) (all []string) {
 	buffer := make([]byte, 64<<10)
@@ -154,7 +162,7 @@ func (s *sentinel) events(t *testing.T) (all []string) {
 		for rest := buffer[:n]; len(rest) > 0; {
 			e := (*unix.InotifyEvent)(unsafe.Pointer(&rest[0]))
 			name := string(bytes.TrimRight(rest[unix.SizeofInotifyEvent:unix.SizeofInotifyEvent+e.Len], "\x00"))
-			if name != "root" {
+			if !strings.HasPrefix(name, rootPrefix) {
 				all = append(all, fmt.Sprintf("%q, events %#x", name, e.Mask))
 			}
 			rest = rest[unix.SizeofInotifyEvent+e.Len:]
