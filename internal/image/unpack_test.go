@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"os"
 	"path"
 	"strings"
 	"testing"
@@ -116,4 +117,25 @@ func FuzzUnpack(f *testing.F) {
 			t.Errorf("unpacked %+v", s)
 		}
 	})
+}
+
+// TestUnpackCloses: no descriptor stays open, however unpacking ends.
+func TestUnpackCloses(t *testing.T) {
+	descriptors := func() int {
+		all, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	good := archive(t, dirEntry("d/"), dirEntry("d/e/"))
+	before := descriptors()
+	for name, data := range map[string][]byte{
+		"well": good, "cut off": good[:700], "with a bad name": archive(t, dirEntry("d/"), dirEntry("d/e/f/"), dirEntry("..")),
+	} {
+		_, _ = unpacked(t, data)
+		if after := descriptors(); after != before {
+			t.Errorf("%s: %d descriptors, %d before", name, after, before)
+		}
+	}
 }
