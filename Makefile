@@ -4,6 +4,7 @@
 #   make test             the whole test suite, real guests included
 #   make check            format, vet, lint, race detector, documentation, vulnerabilities
 #   make bench            measurements, written to docs/bench.md and docs/bench.json
+#   make bench-images     the same of images: unpacking, and starts from small and large ones
 #   make lab              system mode's scenarios, in the lab host; SCENARIO=word selects
 #   make lab-shell        a shell in a lab host
 #   make lab-bench        the same of system mode, in a lab host
@@ -22,7 +23,7 @@ ARGS     ?= --rm --timing -- uname -a
 BIN      := $(shell mkdir -p bin 2>/dev/null; if [ -w bin ]; then echo bin; else echo "$${XDG_CACHE_HOME:-$$HOME/.cache}/banger/build"; fi)
 export CGO_ENABLED := 0
 
-.PHONY: run build deps test race check lint docs bench lab lab-shell lab-bench release release-check clean
+.PHONY: run build deps test race check lint docs bench bench-images lab lab-shell lab-bench release release-check clean
 
 run: deps build
 	@'$(BIN)/banger' vm run $(ARGS)
@@ -57,6 +58,9 @@ docs:
 
 bench: build
 	@go run ./tools/bench
+
+bench-images: build
+	@go run ./tools/bench -images
 
 lab: build
 	@go build -o '$(BIN)/' ./tools/lab

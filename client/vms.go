@@ -140,6 +140,7 @@ func (c *Client) PruneVMs(ctx context.Context, report api.Report) (api.Pruned, e
 func (c *Client) Guest(ref string) *guest.Client {
 	var image atomic.Pointer[api.ImageConfig] // what the newest stream was opened with
 	return &guest.Client{
+		VM: ref,
 		Dial: func(ctx context.Context) (net.Conn, error) {
 			conn, err := c.DialGuest(ctx, ref)
 			if s, ok := conn.(*streamConn); ok {

@@ -51,6 +51,10 @@ func build(ctx context.Context, env daemon.Env) (*daemon.Services, error) {
 		c, err := config.Load(env.Paths.ConfigFile(), os.Getenv, host)
 		return c.RegistryCA, err
 	})
+	images.UseShortNames(func() (map[string]string, error) {
+		c, err := config.Load(env.Paths.ConfigFile(), os.Getenv, host)
+		return c.ImageNames, err
+	})
 	kernels, err := kernel.Open(env.Paths, packages)
 	if err != nil {
 		return nil, err

@@ -86,9 +86,10 @@ func newImagePull(a *app) *cobra.Command {
 		Use:   "pull [NAME]",
 		Short: "Get an image from a registry, or build the distribution's",
 		Long: `Get an image from a registry: without one in its name from docker.io, without a
-tag the latest. Only what the cache lacks comes, and an interrupted pull goes on
-where it stopped. Passwords are Docker's: docker login REGISTRY. The authority of a
-registry's certificate is named by the setting registry_ca.
+tag the latest; the table image_names of the settings has short names for some.
+Only what the cache lacks comes, and an interrupted pull goes on where it stopped.
+Passwords are Docker's: docker login REGISTRY. The authority of a registry's
+certificate is named by the setting registry_ca.
 
 Without NAME, or with the name of this machine's own distribution, build the image
 from the distribution's packages, unless a current one is in the cache. They come

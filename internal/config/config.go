@@ -6,6 +6,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"time"
@@ -34,6 +35,10 @@ type Config struct {
 	// signed by, beside the system's; empty: none.
 	RegistryCA string
 
+	// ImageNames are short names for images and the references that they stand
+	// for: the built-in ones, and over them those of the file's table.
+	ImageNames map[string]string
+
 	// For all VMs.
 	Grace        time.Duration // for a guest to shut down
 	BootTimeout  time.Duration // for a guest to answer after its start
@@ -56,10 +61,20 @@ const (
 // maxFile bounds config.toml: real ones have a dozen lines.
 const maxFile = 1 << 20
 
+// newConfig is the configuration before anything is read: of the settings it has
+// none.
+func newConfig(path string) Config {
+	c := Config{file: path, origins: map[string]origin{}, ImageNames: maps.Clone(builtinNames)}
+	for name := range c.ImageNames {
+		c.origins[imageNames+"."+name] = fromDefault
+	}
+	return c
+}
+
 // Load reads the settings. A file that is not there is an empty one. env is
 // os.Getenv outside tests.
 func Load(path string, env func(string) string, host Host) (Config, error) {
-	c := Config{file: path, origins: map[string]origin{}}
+	c := newConfig(path)
 	for _, s := range settings() {
 		value, from := s.fallback(host)
 		if err := s.set(&c, value); err != nil {
@@ -121,6 +136,12 @@ func (c *Config) parse(text string) error {
 		known[s.key] = s
 	}
 	for _, key := range meta.Keys() {
+		if isImageName(key) {
+			if err := c.setImageName(key, values); err != nil {
+				return fmt.Errorf("line %d: %w", lineOf(text, key), err)
+			}
+			continue
+		}
 		s, ok := known[key.String()]
 		if !ok {
 			return fmt.Errorf("line %d: there is no setting %q", lineOf(text, key), key.String())
@@ -149,17 +170,23 @@ func scalar(v any) (string, error) {
 }
 
 // lineOf finds the line that sets key: the toml package does not say. It looks
-// for the key's last part at the start of a line.
+// for the key's last part at the start of a line, of a key in a table after the
+// table's head.
 func lineOf(text string, key toml.Key) int {
-	last := key[len(key)-1]
+	last, head := key[len(key)-1], 0
 	for i, line := range strings.Split(text, "\n") {
 		left, _, _ := strings.Cut(line, "=")
 		left = strings.Trim(strings.TrimSpace(left), `[]"' `)
-		if left == last || strings.HasSuffix(left, "."+last) {
+		switch {
+		case len(key) > 1 && left == key[0]:
+			head = i + 1
+		case len(key) > 1 && head == 0 && left == last:
+			// A setting of that name, before the table begins.
+		case left == last || strings.HasSuffix(left, "."+last):
 			return i + 1
 		}
 	}
-	return 1
+	return max(head, 1)
 }
 
 // File is where the settings were looked for.
@@ -170,6 +197,10 @@ func (c Config) API() api.Config {
 	out := api.Config{File: c.file}
 	for _, s := range settings() {
 		out.Values = append(out.Values, api.ConfigValue{Key: s.key, Value: s.get(c), Origin: string(c.origins[s.key])})
+	}
+	for _, name := range c.sortedNames() {
+		key := imageNames + "." + name
+		out.Values = append(out.Values, api.ConfigValue{Key: key, Value: c.ImageNames[name], Origin: string(c.origins[key])})
 	}
 	return out
 }

@@ -109,11 +109,11 @@ func TestHelpNamesEverySetting(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"vcpus = 3\nmemory = \"4G\"", "[vm]\nx=1", "a.b = 1", "\"\" = 2", "memory = {a=1}"} {
+	for _, s := range []string{"vcpus = 3\nmemory = \"4G\"", "[vm]\nx=1", "a.b = 1", "\"\" = 2", "memory = {a=1}", "[image_names]\nalma = \"a/b:1\"", "image_names.x = {}"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		c := Config{origins: map[string]origin{}}
+		c := newConfig("")
 		if c.parse(text) == nil && c.VCPUs < 0 {
 			t.Fatal("negative processors")
 		}

@@ -249,5 +249,6 @@ func Help() string {
 	for _, s := range settings() {
 		fmt.Fprintf(&b, "  %-13s %s\n", s.key, s.doc)
 	}
+	fmt.Fprintf(&b, "  %-13s %s\n", imageNames, imageNamesDoc)
 	return b.String()
 }

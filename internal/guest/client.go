@@ -17,6 +17,8 @@ type Dial func(ctx context.Context) (net.Conn, error)
 // Client talks to the agent of one VM.
 type Client struct {
 	Dial Dial
+	// VM is what errors call the VM by; empty: nothing.
+	VM string
 	// Patience is how long a session tries to get a new channel when its own broke;
 	// 0 means a minute.
 	Patience time.Duration

@@ -55,7 +55,7 @@ func (c *Client) CopyIn(ctx context.Context, from, to string, o CopyOptions) err
 	}
 	_ = s.Stdin.Close() // fails where the agent has ended the session: Wait says why
 	if _, err := s.Wait(ctx); err != nil {
-		return needsNewAgent(err)
+		return err
 	}
 	if sendErr != nil {
 		return api.Errorf(filecopy.KindOf(sendErr), "cannot copy all of %s: %w", from, sendErr)
@@ -88,7 +88,7 @@ func (c *Client) CopyOut(ctx context.Context, from, to string, o CopyOptions) er
 		return copyOutError(from, to, err)
 	}
 	if _, err := s.Wait(ctx); err != nil {
-		return needsNewAgent(err)
+		return err
 	}
 	if err != nil {
 		return copyOutError(from, to, err)
@@ -108,19 +108,6 @@ func copyOutError(from, to string, err error) error {
 // over says that the session has ended, and so knows better than err why.
 func over(err error) bool {
 	return errors.Is(err, io.ErrClosedPipe) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
-}
-
-// needsNewAgent says what helps where the agent is of a banger that did not know
-// this kind of session yet.
-func needsNewAgent(err error) error {
-	if err == nil {
-		return nil
-	}
-	e := api.AsError(err)
-	if e.Kind != api.KindUnsupported || e.Hint != "" {
-		return err
-	}
-	return api.Errorf(e.Kind, "%w", err).WithHint("restart the VM: it gets the agent of this banger")
 }
 
 // reporter turns the copy's progress into a report.

@@ -19,9 +19,13 @@ import (
 	"banger/api"
 	"banger/internal/agent"
 	"banger/internal/guest"
+	"banger/internal/userns"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	userns.Main(map[string]userns.Job{jobFullDisk: runFullDisk})
+	goleak.VerifyTestMain(m)
+}
 
 func newClient(t *testing.T) (*guest.Client, string) {
 	t.Helper()

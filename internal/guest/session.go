@@ -35,6 +35,7 @@ type Session struct {
 	Stdout io.Reader
 	Stderr io.Reader
 
+	vm     string // the client's
 	pipe   *stream.Pipe
 	mux    *stdio.Mux
 	cancel context.CancelFunc
@@ -75,7 +76,7 @@ func (c *Client) open(ctx context.Context, open stdio.Open) (*Session, error) {
 		exec := c.Complete(*open.Exec)
 		open.Exec = &exec
 	}
-	s := &Session{pipe: stream.New(stream.NewID()), ended: make(chan struct{})}
+	s := &Session{vm: c.VM, pipe: stream.New(stream.NewID()), ended: make(chan struct{})}
 	whole := open.Connect != nil || open.Accept != nil
 	s.mux = stdio.New(s.pipe, stdio.Handler{Exit: func(e stdio.Exit) {
 		s.exit, s.exited = e, true
@@ -109,7 +110,7 @@ func (s *Session) read() {
 	case s.exited && s.exit.Error != nil && s.exit.Errno > 0:
 		s.err = &systemError{s.exit.Error, syscall.Errno(s.exit.Errno)}
 	case s.exited && s.exit.Error != nil:
-		s.err = s.exit.Error
+		s.err = outdated(s.exit.Error, s.vm)
 	case s.exited:
 	case err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		s.err = api.Errorf(api.KindInternal, "the guest's agent ended the session without a result")
@@ -121,6 +122,20 @@ func (s *Session) read() {
 	}
 	close(s.ended)
 	s.pipe.Close()
+}
+
+// outdated explains that an agent does not know what it was asked for: it is that of
+// the banger which the guest was started with. The agent's own words are few, and
+// those of one that runs already cannot become more.
+func outdated(err *api.Error, vm string) error {
+	if err.Kind != api.KindUnsupported || err.Hint != "" {
+		return err
+	}
+	e := api.Errorf(err.Kind, "this VM has an agent of an older banger, until it is restarted: %w", err)
+	if vm == "" {
+		return e.WithHint("restart the VM: it gets the agent of this banger")
+	}
+	return e.WithHint("banger vm restart %s   gives it the agent of this banger", vm)
 }
 
 // Signal sends a signal to the command's process group.

@@ -24,7 +24,7 @@ func (c *Client) Sessions(ctx context.Context) ([]api.Session, error) {
 	var list []api.Session
 	parseErr := json.NewDecoder(io.LimitReader(s.Stdout, maxList)).Decode(&list)
 	if _, err := s.Wait(ctx); err != nil {
-		return nil, needsNewAgent(err)
+		return nil, err
 	}
 	if parseErr != nil {
 		return nil, api.Errorf(api.KindInternal, "cannot read the guest's list of sessions: %w", parseErr)
@@ -43,7 +43,7 @@ func (c *Client) Start(ctx context.Context, exec api.Exec, errs io.Writer) (id s
 	s.work.Go(func() { copyWarnings(errs, s.Stderr) })
 	s.work.Go(func() { _, _ = io.Copy(io.Discard, s.Stdout) })
 	exit, err = s.Wait(ctx)
-	return s.exit.Started, exit, needsNewAgent(err)
+	return s.exit.Started, exit, err
 }
 
 // Attach takes a command over from its client, or from nobody. rows and cols are
@@ -60,7 +60,7 @@ func (c *Client) Leave(ctx context.Context, id string) error {
 	}
 	defer s.Close()
 	_, err = s.Wait(ctx)
-	return needsNewAgent(err)
+	return err
 }
 
 // ID is what the guest calls the command that Exec began.

@@ -33,6 +33,7 @@ type Cache struct {
 	limits     limits
 	blobs      *blobstore.Store // what registries have served
 	registries *registry.Client
+	shortNames func() (map[string]string, error)
 
 	mu    sync.Mutex // guards names, names.json and what is in dir
 	names map[string]string
@@ -165,7 +166,11 @@ func (c *Cache) Get(ref string) (api.Image, error) {
 }
 
 func (c *Cache) get(ref string) (api.Image, error) {
-	if name, ok := c.key(ref); ok {
+	name, there, err := c.key(ref)
+	if err != nil {
+		return api.Image{}, err
+	}
+	if there {
 		if i, err := c.load(c.names[name]); err == nil {
 			return i, nil
 		}

@@ -30,7 +30,11 @@ func (c *Cache) Delete(ref string, use Use) error {
 		return err
 	}
 	drop := i.Names
-	if name, ok := c.key(ref); ok {
+	name, there, err := c.key(ref)
+	if err != nil {
+		return err
+	}
+	if there {
 		drop = []string{name}
 	}
 	last := len(drop) == len(i.Names)

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -260,7 +261,8 @@ func TestBadArchives(t *testing.T) {
 		{"truncated gzip", gzipped(t, good)[:20000], "cut off"},
 		{"nothing in it", archive(t), "empty"},
 		{"dots", archive(t, reg("../../../../../"+outside)), "leads out"},
-		{"absolute", archive(t, reg(outside)), ""},
+		{"absolute", archive(t, reg(outside)), fmt.Sprintf("the name %q is absolute", outside)},
+		{"the root by its other name", archive(t, tar.Header{Name: "/", Typeflag: tar.TypeDir}, reg("a")), ""},
 		{"through a link", archive(t, tar.Header{Name: "a", Typeflag: tar.TypeSymlink, Linkname: filepath.Dir(outside)}, reg("a/outside")), "cannot unpack"},
 		{"hard link", archive(t, tar.Header{Name: "a", Typeflag: tar.TypeLink, Linkname: "/etc/passwd"}), "cannot unpack"},
 		{"newline", archive(t, reg("a\nb")), `"a\nb" has control characters`},

@@ -142,6 +142,7 @@ func TestLayersOverlay(t *testing.T) {
 		{"a file for a link", []tar.Header{fileEntry("l", "2")}, "d/ d/a=1 d/b=1 d/sub/ d/sub/x=1 f=1 h=1 l=2"},
 		{"a file is replaced, its other name is not", []tar.Header{fileEntry("h", "2")}, "d/ d/a=1 d/b=1 d/sub/ d/sub/x=1 f=1 h=2 l -> d"},
 		{"a hard link to below", []tar.Header{linkEntry("d/a", "f")}, "d/ d/a=1 d/b=1 d/sub/ d/sub/x=1 f=1 h=1 l -> d"},
+		{"Kaniko's names: the root is /, and hard links have whole paths", []tar.Header{dirEntry("/"), linkEntry("n", "/f")}, "d/ d/a=1 d/b=1 d/sub/ d/sub/x=1 f=1 h=1 l -> d n=1"},
 		{"AUFS's own files", []tar.Header{dirEntry(".wh..wh.plnk/"), fileEntry(".wh..wh.plnk/1.2", "x"), fileEntry(".wh..wh.aufs", "")}, "d/ d/a=1 d/b=1 d/sub/ d/sub/x=1 f=1 h=1 l -> d"},
 		{"a directory named twice", []tar.Header{dirEntry("e/"), dirEntry("e/")}, "d/ d/a=1 d/b=1 d/sub/ d/sub/x=1 e/ f=1 h=1 l -> d"},
 	} {

@@ -11,7 +11,7 @@ import (
 func TestMain(m *testing.M) {
 	userns.Main(map[string]userns.Job{
 		jobUnpack: runUnpack, jobBootstrap: runBootstrap, jobPack: runPack, jobRemove: runRemove,
-		jobFullDisk: runFullDisk,
+		jobFullDisk: runFullDisk, jobFullPull: runFullPull,
 	})
 	goleak.VerifyTestMain(m)
 }

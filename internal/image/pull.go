@@ -17,14 +17,18 @@ import (
 // Pull gets an image: the one of the host's own distribution is built from its
 // packages, unless a current one is there; others come from registries.
 func (c *Cache) Pull(ctx context.Context, req api.PullImage, report api.Report) (api.Image, error) {
-	if c.host.canonical(req.Name) != c.host.image() {
-		return c.pullReference(ctx, req.Name, report)
+	meant, err := c.meaning(req.Name)
+	if err != nil {
+		return api.Image{}, err
+	}
+	if meant != c.host.image() {
+		return c.pullReference(ctx, meant, report)
 	}
 	name, recipe := c.host.image(), recipeDigest(c.host)
 	if i, m, ok := c.named(name); ok && !req.Refresh && m.Recipe == recipe {
 		return i, nil
 	}
-	err := c.flights.Do(ctx, "pull "+name, report, func(ctx context.Context, report api.Report) error {
+	err = c.flights.Do(ctx, "pull "+name, report, func(ctx context.Context, report api.Report) error {
 		if err := c.build(ctx, name, req.Refresh, report); err != nil {
 			return api.Errorf(api.KindOf(err), "cannot build image %s: %w", name, err)
 		}

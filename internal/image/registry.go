@@ -17,10 +17,11 @@ func (c *Cache) TrustCA(file func() (string, error)) {
 	c.registries = registry.New(registry.Options{Blobs: c.blobs, CAFile: file})
 }
 
-// openRegistries is TrustCA without a file.
+// openRegistries is TrustCA without a file, and UseShortNames without a name.
 func (c *Cache) openRegistries(p paths.Paths) {
 	c.blobs = blobstore.Open(p.Blobs())
 	c.TrustCA(nil)
+	c.UseShortNames(func() (map[string]string, error) { return nil, nil })
 }
 
 // pullReference gets the image that a reference means in its registry. What the
@@ -95,19 +96,21 @@ func (c *Cache) nameOf(ref registry.Reference) string {
 	return ref.String()
 }
 
-// key finds the name in the cache that ref means, as it is or as a reference:
-// alpine is alpine:latest. The caller holds mu.
-func (c *Cache) key(ref string) (string, bool) {
-	spellings := []string{c.host.canonical(ref)}
-	if r, err := registry.Parse(ref); err == nil && spellings[0] != c.host.image() {
-		spellings = append(spellings, c.nameOf(r))
+// key finds the name in the cache that ref means, as it is, as a short name or as
+// a reference: alpine is alpine:latest. The caller holds mu.
+func (c *Cache) key(ref string) (string, bool, error) {
+	if _, there := c.names[ref]; there {
+		return ref, true, nil
 	}
-	for _, name := range spellings {
-		if _, there := c.names[name]; there {
-			return name, true
-		}
+	name, err := c.meaning(ref)
+	if err != nil {
+		return "", false, err
 	}
-	return "", false
+	if r, err := registry.Parse(name); err == nil && name != c.host.image() {
+		name = c.nameOf(r)
+	}
+	_, there := c.names[name]
+	return name, there, nil
 }
 
 // pruneBlobs removes the layers that no image was made of.

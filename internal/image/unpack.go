@@ -164,7 +164,9 @@ func (u *unpacker) make(h *tar.Header, content io.Reader) error {
 		}
 		return u.tree.symlink(h)
 	case tar.TypeLink:
-		target, err := cleanName(h.Linkname, u.limits)
+		// Kaniko's layers have targets that begin with a slash. That is no way out:
+		// what is to be linked is looked up below the root.
+		target, err := cleanName(strings.TrimLeft(h.Linkname, "/"), u.limits)
 		if err != nil {
 			return err
 		}
@@ -198,10 +200,15 @@ func (a *archiveReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// cleanName makes an entry's name relative and clean, or refuses it.
+// cleanName makes an entry's name clean, or refuses it: it is to be relative to
+// the root. The root itself may be called "/" as well, as Kaniko does.
 func cleanName(name string, l limits) (string, error) {
 	if err := checkTarget(name, l.Path); err != nil {
 		return "", err
+	}
+	if strings.HasPrefix(name, "/") && strings.Trim(name, "/") != "" {
+		return "", badName(name, "is absolute").
+			WithHint("make the archive anew, without the first /: tar does it so, but for --absolute-names (-P)")
 	}
 	for part := range strings.SplitSeq(name, "/") {
 		if part == ".." {
@@ -211,7 +218,7 @@ func cleanName(name string, l limits) (string, error) {
 			return "", badName(name, "is too long")
 		}
 	}
-	clean := path.Clean(strings.TrimLeft("./"+strings.TrimLeft(name, "/"), "/"))
+	clean := path.Clean("./" + strings.TrimLeft(name, "/"))
 	if strings.Count(clean, "/") > l.Depth {
 		return "", badName(name, "is too deep")
 	}
@@ -230,6 +237,6 @@ func checkTarget(name string, longest int) error {
 	return nil
 }
 
-func badName(name, why string) error {
+func badName(name, why string) *api.Error {
 	return api.Errorf(api.KindInvalid, "cannot unpack the archive: the name %s %s", fmt.Sprintf("%.200q", name), why)
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"os"
 	"path"
 	"strings"
 	"testing"
@@ -89,8 +90,8 @@ func TestLimits(t *testing.T) {
 
 func TestCleanName(t *testing.T) {
 	for name, want := range map[string]string{
-		"./bin/sh": "bin/sh", "/etc/x": "etc/x", "//a//b/": "a/b", ".": ".", "./": ".", "/": ".", "a/./b": "a/b",
-		"..": "", "a/../b": "", "": "", "a\x7f": "",
+		"./bin/sh": "bin/sh", "a//b/": "a/b", ".": ".", "./": ".", "/": ".", "//": ".", "a/./b": "a/b",
+		"/etc/x": "", "//a//b/": "", "/.": "", "/..": "", ".//a": "a", "..": "", "a/../b": "", "": "", "a\x7f": "",
 	} {
 		if got, err := cleanName(name, tight(1, 1, 100)); got != want || (err == nil) != (want != "") {
 			t.Errorf("%q: %q, %v; want %q", name, got, err, want)
@@ -102,7 +103,7 @@ func FuzzUnpack(f *testing.F) {
 	good := archive(f,
 		tar.Header{Name: "./", Typeflag: tar.TypeDir},
 		tar.Header{Name: "./a/b", Typeflag: tar.TypeReg, Linkname: "hello"},
-		tar.Header{Name: "/s", Typeflag: tar.TypeSymlink, Linkname: "../../x"},
+		tar.Header{Name: "s", Typeflag: tar.TypeSymlink, Linkname: "../../x"},
 		tar.Header{Name: "h", Typeflag: tar.TypeLink, Linkname: "a/b"},
 		tar.Header{Name: "n", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3},
 	)
@@ -116,4 +117,25 @@ func FuzzUnpack(f *testing.F) {
 			t.Errorf("unpacked %+v", s)
 		}
 	})
+}
+
+// TestUnpackCloses: no descriptor stays open, however unpacking ends.
+func TestUnpackCloses(t *testing.T) {
+	descriptors := func() int {
+		all, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	good := archive(t, dirEntry("d/"), dirEntry("d/e/"))
+	before := descriptors()
+	for name, data := range map[string][]byte{
+		"well": good, "cut off": good[:700], "with a bad name": archive(t, dirEntry("d/"), dirEntry("d/e/f/"), dirEntry("..")),
+	} {
+		_, _ = unpacked(t, data)
+		if after := descriptors(); after != before {
+			t.Errorf("%s: %d descriptors, %d before", name, after, before)
+		}
+	}
 }

@@ -46,13 +46,24 @@ func runUnpack(_ context.Context, args []string, emit func(any)) error {
 	return nil
 }
 
-// unpack unpacks what in holds, as frames, into t.
+// unpack unpacks what in holds, as frames, into t, which it closes.
 func (spec unpackSpec) unpack(in io.Reader, t tree, report api.Report) (s summary, err error) {
 	if host, ok := t.(*hostTree); ok {
 		host.s = &s
 	}
 	u := unpacker{tree: t, limits: spec.Limits, s: &s}
-	stream := bufio.NewReaderSize(in, maxPiece)
+	err = spec.archives(&u, bufio.NewReaderSize(in, maxPiece), report)
+	if closeErr := t.close(); err == nil && closeErr != nil {
+		err = u.wrap(".", closeErr)
+	}
+	if err == nil {
+		s.NoShell = !t.exists("bin/sh")
+	}
+	return s, err
+}
+
+// archives unpacks one archive after the other.
+func (spec unpackSpec) archives(u *unpacker, stream *bufio.Reader, report api.Report) error {
 	var before int64
 	for i, want := range spec.DiffIDs {
 		c := &counter{r: &frameReader{r: stream}, report: func(done int64) {
@@ -69,18 +80,14 @@ func (spec unpackSpec) unpack(in io.Reader, t tree, report api.Report) (s summar
 			err = api.Errorf(api.KindInvalid, "it holds an archive of digest %s, not its diff id %s", got, want)
 		}
 		if err != nil {
-			return s, spec.named(i, err)
+			return spec.named(i, err)
 		}
 		before += c.n.Load()
 	}
-	if s.Entries == 0 && !spec.Layered {
-		return s, api.Errorf(api.KindInvalid, "the archive is empty, or no tar archive")
+	if u.s.Entries == 0 && !spec.Layered {
+		return api.Errorf(api.KindInvalid, "the archive is empty, or no tar archive")
 	}
-	if err := t.close(); err != nil {
-		return s, u.wrap(".", err)
-	}
-	s.NoShell = !t.exists("bin/sh")
-	return s, nil
+	return nil
 }
 
 func (spec unpackSpec) message(i int) string {

@@ -16,5 +16,5 @@ func (s *Service) Sessions(ctx context.Context, ref string) ([]api.Session, erro
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
-	return (&guest.Client{Dial: r.open}).Sessions(ctx)
+	return (&guest.Client{Dial: r.open, VM: ref}).Sessions(ctx)
 }

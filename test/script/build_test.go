@@ -46,6 +46,10 @@ func build(ctx context.Context, env daemon.Env) (*daemon.Services, error) {
 		c, err := config.Load(env.Paths.ConfigFile(), os.Getenv, host)
 		return c.RegistryCA, err
 	})
+	images.UseShortNames(func() (map[string]string, error) {
+		c, err := config.Load(env.Paths.ConfigFile(), os.Getenv, host)
+		return c.ImageNames, err
+	})
 	vmm := qemu.New(env.Paths, qemu.Options{Accel: settings.Accel})
 	fakes := fake.New(fake.Options{FaultFile: filepath.Join(env.Paths.Config, "fault")})
 	return daemon.Assemble(ctx, env, daemon.Parts{

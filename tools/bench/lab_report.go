@@ -8,16 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 
 	"banger/test/harness"
 )
 
 // aimLab is what banger may take above a bare jailed Firecracker, natively (ms).
 const aimLab = 40.0
-
-// labMark begins the part of bench.md that is about system mode.
-const labMark = "<!-- Written by `make lab-bench`. Do not edit. -->\n"
 
 // documentLab writes the part of bench.md about system mode, and bench-lab.json.
 func documentLab(ctx context.Context, file, out string) error {
@@ -43,30 +39,11 @@ func documentLab(ctx context.Context, file, out string) error {
 	if data, err = json.MarshalIndent(r, "", " "); err != nil {
 		return err
 	}
-	page := filepath.Join(out, "bench.md")
-	old, err := os.ReadFile(page)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	user, _, _ := strings.Cut(string(old), labMark)
 	text := r.markdown()
 	fmt.Print(text)
 	return errors.Join(
 		os.WriteFile(filepath.Join(out, "bench-lab.json"), append(data, '\n'), 0o644),
-		os.WriteFile(page, []byte(strings.TrimRight(user, "\n")+"\n\n"+labMark+text), 0o644))
-}
-
-// labPart returns what bench.md says of system mode: a run of the other part keeps
-// it.
-func labPart(page string) string {
-	old, err := os.ReadFile(page)
-	if err != nil {
-		return ""
-	}
-	if _, part, ok := strings.Cut(string(old), labMark); ok {
-		return "\n" + labMark + part
-	}
-	return ""
+		writePart(filepath.Join(out, "bench.md"), labMark, text))
 }
 
 func (r *labReport) markdown() string {

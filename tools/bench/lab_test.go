@@ -1,10 +1,6 @@
 package main
 
-import (
-	"os"
-	"path/filepath"
-	"testing"
-)
+import "testing"
 
 func TestSplitMemory(t *testing.T) {
 	const smaps = `7f0000000000-7f0010000000 rw-p 00000000 00:00 0
@@ -26,20 +22,6 @@ func TestBenchLine(t *testing.T) {
 	const out = "goos: linux\nBenchmarkAttach/ready-2   \t      50\t   2000123 ns/op\nBenchmarkJail   \t 50\t 900.5 ns/op\t 5 B/op\n"
 	got := benchLine.FindAllStringSubmatch(out, -1)
 	if len(got) != 2 || got[0][1] != "BenchmarkAttach/ready" || got[0][2] != "2000123" || got[1][2] != "900.5" {
-		t.Errorf("%q", got)
-	}
-}
-
-// TestBothPartsOfThePage: each part is written by a run of its own and keeps the other.
-func TestBothPartsOfThePage(t *testing.T) {
-	page := filepath.Join(t.TempDir(), "bench.md")
-	if got := labPart(page); got != "" {
-		t.Errorf("no page: %q", got)
-	}
-	if err := os.WriteFile(page, []byte("user\n\n"+labMark+"# System mode\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if got := labPart(page); got != "\n"+labMark+"# System mode\n" {
 		t.Errorf("%q", got)
 	}
 }

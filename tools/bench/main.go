@@ -28,12 +28,15 @@ func main() {
 	dir := flag.String("out", "", "directory to write to (default: docs in this repository)")
 	system := flag.String("system", "", "measure system mode, which is installed here, and write what was found to this `file`")
 	found := flag.String("lab", "", "put what -system wrote to this `file` into the documentation, with what this machine itself shows")
+	images := flag.Bool("images", false, "measure how images are unpacked, and starts from images of two sizes")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	do := func() error { return run(ctx, *rounds, *dir) }
 	if *system != "" {
 		do = func() error { return runLab(ctx, *rounds, *system) }
+	} else if *images {
+		do = func() error { return runImages(ctx, *rounds, *dir) }
 	} else if *found != "" {
 		do = func() error { return documentLab(ctx, *found, *dir) }
 	}

@@ -56,10 +56,9 @@ func (r *report) write(dir string, m machineLine) error {
 	}
 	text := r.markdown(m)
 	fmt.Print(text)
-	text += labPart(filepath.Join(dir, "bench.md"))
 	return errors.Join(
 		os.WriteFile(filepath.Join(dir, "bench.json"), append(data, '\n'), 0o644),
-		os.WriteFile(filepath.Join(dir, "bench.md"), []byte(text), 0o644))
+		writePart(filepath.Join(dir, "bench.md"), "", text))
 }
 
 // page is Markdown in the making.

@@ -41,7 +41,7 @@ func p99(samples []float64) float64 {
 
 func median(samples []float64) float64 { return summarize(samples).P50 }
 
-// difference of two medians, with the interval that holds it in 95 of 100
+// difference of two medians, or how many times one is the other, with the interval that holds it in 95 of 100
 // cases.
 type difference struct {
 	Medians float64 `json:"difference_of_medians"`
@@ -52,10 +52,20 @@ type difference struct {
 // resamples is how often the bootstrap draws: enough for two digits.
 const resamples = 4000
 
-// compare subtracts b's median from a's. Sample i of both was taken in the same
-// round, so the bootstrap draws whole rounds: what disturbed both cancels out.
-// It always draws the same, so that equal samples give equal results.
+// compare subtracts b's median from a's.
 func compare(a, b []float64) difference {
+	return resample(a, b, func(x, y float64) float64 { return x - y })
+}
+
+// ratio divides a's median by b's.
+func ratio(a, b []float64) difference {
+	return resample(a, b, func(x, y float64) float64 { return x / y })
+}
+
+// resample combines two medians. Sample i of both was taken in the same round, so the
+// bootstrap draws whole rounds: what disturbed both cancels out. It always draws the
+// same, so that equal samples give equal results.
+func resample(a, b []float64, combine func(x, y float64) float64) difference {
 	n := min(len(a), len(b))
 	if n == 0 {
 		return difference{}
@@ -68,11 +78,11 @@ func compare(a, b []float64) difference {
 			k := draw.IntN(n)
 			x[j], y[j] = a[k], b[k]
 		}
-		found[i] = median(x) - median(y)
+		found[i] = combine(median(x), median(y))
 	}
 	slices.Sort(found)
 	return difference{
-		Medians: median(a) - median(b),
+		Medians: combine(median(a), median(b)),
 		Low:     quantile(found, 0.025), High: quantile(found, 0.975),
 	}
 }

@@ -16,9 +16,11 @@ import (
 
 	"banger/api"
 	"banger/internal/oci"
+	"banger/internal/userns"
 )
 
 func TestMain(m *testing.M) {
+	userns.Main(map[string]userns.Job{jobFullDisk: runFullDisk})
 	firstWait = time.Millisecond
 	goleak.VerifyTestMain(m)
 }

@@ -1,0 +1,103 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
+
+// imageNames is the table of short names for images in config.toml. Its entries
+// are no settings: they have no variable, and users choose their names.
+const imageNames = "image_names"
+
+const imageNamesDoc = `short names for images, at the end: [image_names] and lines such as a = "b/c:1"`
+
+// builtinNames are the images that people mean by names which docker.io has
+// nothing, or nothing current, at.
+var builtinNames = map[string]string{
+	"alma":       "docker.io/library/almalinux",
+	"amazon":     "docker.io/library/amazonlinux",
+	"arch":       "docker.io/library/archlinux",
+	"gentoo":     "docker.io/gentoo/stage3",
+	"kali":       "docker.io/kalilinux/kali-rolling",
+	"opensuse":   "docker.io/opensuse/leap",
+	"rocky":      "docker.io/rockylinux/rockylinux",
+	"tumbleweed": "docker.io/opensuse/tumbleweed",
+}
+
+var (
+	// No slash, no tag: whatever has one is a reference already.
+	shortNames = regexp.MustCompile(`^[a-z0-9]+([._-]+[a-z0-9]+)*$`)
+	// The grammar of the distribution specification; a registry has a dot or a
+	// port, or is localhost, and needs no telling apart from a name here.
+	references = regexp.MustCompile(`^(([a-z0-9][a-z0-9.-]*|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?/)?` +
+		`[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*` +
+		`(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$`)
+)
+
+// isImageName says whether a key of the file belongs to the table.
+func isImageName(key toml.Key) bool { return key[0] == imageNames }
+
+// setImageName takes an entry from values, the whole file, or checks that what
+// should be the table is one.
+func (c *Config) setImageName(key toml.Key, values map[string]any) error {
+	table, ok := values[imageNames].(map[string]any)
+	if !ok {
+		return fmt.Errorf("%s is a table: write [%s], then lines such as alma = \"docker.io/library/almalinux\"", imageNames, imageNames)
+	}
+	if len(key) == 1 {
+		return nil
+	}
+	name := key[1]
+	err := checkShortName(name)
+	if err == nil {
+		err = checkReference(table[name])
+	}
+	if err != nil {
+		return fmt.Errorf("%s.%.80s: %w", imageNames, name, err)
+	}
+	c.ImageNames[name] = table[name].(string)
+	c.origins[imageNames+"."+name] = fromFile
+	return nil
+}
+
+func checkShortName(name string) error {
+	// In TOML every line after the table's head is one of the table.
+	if slices.ContainsFunc(settings(), func(s setting) bool { return s.key == name }) {
+		return fmt.Errorf("%s is a setting: write it above [%s]", name, imageNames)
+	}
+	if len(name) > 128 || !shortNames.MatchString(name) {
+		return fmt.Errorf("%.80q is no short name: those have small letters, digits and, between them, dots, dashes and underscores", name)
+	}
+	return nil
+}
+
+// checkReference refuses what no registry could be asked for.
+func checkReference(value any) error {
+	text, ok := value.(string)
+	why := ""
+	switch before, _, scheme := strings.Cut(text, "://"); {
+	case !ok:
+		return fmt.Errorf("write a reference of an image in quotes")
+	case scheme:
+		why = fmt.Sprintf("leave out %q", before+"://")
+	case strings.HasPrefix(text, "/") || strings.HasPrefix(text, "."):
+		why = "it looks like a file"
+	case len(text) > 255:
+		why = "it is too long"
+	case references.MatchString(text):
+		return nil
+	case references.MatchString(strings.ToLower(text)):
+		why = "names of images are in lower case"
+	default:
+		why = "write name, registry/name, name:tag or name@sha256:…"
+	}
+	return fmt.Errorf("%.200q is no reference of an image: %s", text, why)
+}
+
+// sortedNames are the short names in the order that they are shown in.
+func (c Config) sortedNames() []string { return slices.Sorted(maps.Keys(c.ImageNames)) }

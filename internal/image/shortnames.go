@@ -1,0 +1,39 @@
+package image
+
+import (
+	"strings"
+
+	"banger/api"
+	"banger/internal/oci/registry"
+)
+
+// UseShortNames has names stand for references: table returns which, each time
+// that a name is looked up which no image here has.
+func (c *Cache) UseShortNames(table func() (map[string]string, error)) { c.shortNames = table }
+
+// meaning is what a name stands for that no image in the cache has: by the table
+// of short names a reference, by the host's release the name of its image, else
+// the name itself. An entry of the table is a reference: it is not looked up again.
+func (c *Cache) meaning(name string) (string, error) {
+	table, err := c.shortNames()
+	if err != nil {
+		return "", err
+	}
+	short, rest := name, ""
+	if n := strings.IndexAny(name, ":@"); n >= 0 {
+		short, rest = name[:n], name[n:]
+	}
+	entry, ok := table[short]
+	if !ok {
+		return c.host.canonical(name), nil
+	}
+	if rest != "" && strings.ContainsAny(entry[strings.LastIndex(entry, "/")+1:], ":@") {
+		return "", api.Errorf(api.KindInvalid, "%.200q cannot be had: by the table of short names %s is %s already", name, short, entry).
+			WithHint("leave %q out, or name the image with its registry, as docker.io/library/%.200s", rest, name)
+	}
+	ref, err := registry.Parse(entry + rest)
+	if err != nil {
+		return "", err
+	}
+	return ref.String(), nil
+}

@@ -1,0 +1,249 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"banger/api"
+	"banger/internal/paths"
+	"banger/test/harness"
+)
+
+const (
+	imagesRun    = 40 * time.Minute // bounds a run
+	unpackRounds = 7
+
+	smallImage = 40 << 20 // what is in the images that VMs start from
+	largeImage = 4 << 30
+	imagesDisk = 6 << 30 // of the VMs made from either: both have the same work with it
+)
+
+// runImages measures how an image of many small files is unpacked and built, beside
+// tar and mke2fs over the same bytes, and starts from two images that differ in size
+// alone.
+func runImages(ctx context.Context, rounds int, out string) error {
+	if rounds < 1 {
+		return errors.New("-n must be at least 1")
+	}
+	root, err := harness.Repository()
+	if err != nil {
+		return err
+	}
+	if out == "" {
+		out = filepath.Join(root, "docs")
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, imagesRun, errors.New("it took too long"))
+	defer cancel()
+	b, err := open(ctx, root)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	b.rounds, b.deadline = rounds, time.Now().Add(imagesRun)
+	i := &imagesBench{bench: b, dir: filepath.Join(b.home, "images-work"), report: imagesReport{PeakKiB: map[string]peaks{}}}
+	defer i.clean()
+	for _, s := range []struct {
+		what string
+		do   func(context.Context) error
+	}{
+		{"preparing: kernel, image, one VM", b.prepare},
+		{"unpacking many small files", i.unpacking},
+		{"starts from images of two sizes", i.starts},
+	} {
+		fmt.Fprintf(os.Stderr, "bench: %s\n", s.what)
+		if err := s.do(ctx); err != nil {
+			if ctx.Err() != nil {
+				err = context.Cause(ctx) // what it broke tells less
+			}
+			return fmt.Errorf("%s: %w", s.what, err)
+		}
+	}
+	b.machine.after()
+	i.report.Samples = b.report.Samples
+	return i.report.write(out, b.machine)
+}
+
+// imagesBench is a run about images.
+type imagesBench struct {
+	*bench
+	dir    string // of what is made for it
+	report imagesReport
+}
+
+// clean removes what takes much room; a run that was killed leaves it to the next.
+func (i *imagesBench) clean() {
+	ctx, cancel := context.WithTimeout(context.Background(), cleanTime)
+	defer cancel()
+	errs := []error{i.bench.clean(ctx), os.RemoveAll(i.dir)}
+	for _, name := range []string{"bench-unpack", "bench-small", "bench-large"} {
+		if err := i.client.DeleteImage(ctx, name); err != nil && api.KindOf(err) != api.KindNotFound {
+			errs = append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		fmt.Fprintln(os.Stderr, "bench: cannot clean up:", err)
+	}
+}
+
+// fresh empties the directory for what is made.
+func (i *imagesBench) fresh() error {
+	return errors.Join(os.RemoveAll(i.dir), os.Mkdir(i.dir, 0o700))
+}
+
+// unpacking has both ways take turns. The round before the first is for the memory,
+// and for the disk's cache: it does not count.
+func (i *imagesBench) unpacking(ctx context.Context) error {
+	if err := i.fresh(); err != nil {
+		return err
+	}
+	m, err := makeLayout(i.dir)
+	if err != nil {
+		return err
+	}
+	i.report.Files, i.report.Bytes, i.report.Packed = m.files, m.bytes, m.packed
+	peak, err := i.peaksOf(ctx, func() error { _, err := i.unpack(ctx, m); return err })
+	if err != nil {
+		return err
+	}
+	i.report.PeakKiB[fmt.Sprintf("an image of %d files, %d MiB", m.files, m.bytes>>20)] = peak
+	for round := range unpackRounds {
+		ways := []func(context.Context, made) error{i.byBanger, i.byHand}
+		for n := range ways {
+			if err := ways[(round+n)%len(ways)](ctx, m); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (i *imagesBench) byBanger(ctx context.Context, m made) error {
+	took, err := i.unpack(ctx, m)
+	if err == nil {
+		i.bench.report.add("unpack.banger", took)
+	}
+	return err
+}
+
+// unpack imports the image and deletes it again. What an earlier round left to be
+// written is written before.
+func (i *imagesBench) unpack(ctx context.Context, m made) (time.Duration, error) {
+	unix.Sync()
+	began := time.Now()
+	image, err := i.client.ImportImage(ctx, api.ImportImage{Path: m.layout, Name: "bench-unpack"}, nil)
+	took := time.Since(began)
+	if err != nil {
+		return 0, err
+	}
+	i.report.DiskBytes = image.DiskBytes
+	return took, i.client.DeleteImage(ctx, "bench-unpack")
+}
+
+// byHand is tar and mke2fs over the same layer, with a file system of the same size
+// and kind.
+func (i *imagesBench) byHand(ctx context.Context, m made) error {
+	tree, file := filepath.Join(i.dir, "tree"), filepath.Join(i.dir, "tree.ext4")
+	if err := errors.Join(os.RemoveAll(tree), os.RemoveAll(file), os.Mkdir(tree, 0o755)); err != nil {
+		return err
+	}
+	unix.Sync()
+	began := time.Now()
+	if out, err := exec.CommandContext(ctx, "tar", "-xzf", m.layer, "-C", tree).CombinedOutput(); err != nil {
+		return fmt.Errorf("tar: %w: %s", err, out)
+	}
+	unpacked := time.Now()
+	mke2fs := exec.CommandContext(ctx, "mke2fs", "-q", "-F", "-t", "ext4", "-d", tree, "-b", "4096", "-I", "256", "-m", "0", "-J", "size=16",
+		"-N", strconv.Itoa(m.files*5/4+1024), "-E", "lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0",
+		file, strconv.FormatInt(i.report.DiskBytes/1024, 10)+"k")
+	mke2fs.Env = append(os.Environ(), "MKE2FS_SYNC=0", "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	if mke2fs.Err != nil { // not in an ordinary user's PATH
+		mke2fs.Path, mke2fs.Err = "/sbin/mke2fs", nil
+	}
+	if out, err := mke2fs.CombinedOutput(); err != nil {
+		return fmt.Errorf("mke2fs: %w: %s", err, out)
+	}
+	done := time.Now()
+	r := &i.bench.report
+	r.add("unpack.tar", unpacked.Sub(began))
+	r.add("unpack.mke2fs", done.Sub(unpacked))
+	r.add("unpack.hand", done.Sub(began))
+	return errors.Join(os.RemoveAll(tree), os.Remove(file))
+}
+
+// starts starts VMs from both images in turns. Each has been started from once.
+func (i *imagesBench) starts(ctx context.Context) error {
+	sizes := map[string]int64{"bench-small": smallImage, "bench-large": largeImage}
+	for name, size := range sizes {
+		if err := i.importSized(ctx, name, size); err != nil {
+			return err
+		}
+		if err := i.start(ctx, name, nil); err != nil {
+			return err
+		}
+	}
+	began := time.Now()
+	for round := range i.rounds {
+		if i.enough(began, imagesRun/2) {
+			i.bench.report.note("only %d of %d rounds of starts fitted in the time", round, i.rounds)
+			break
+		}
+		for n := range 2 {
+			name := []string{"bench-small", "bench-large"}[(round+n)%2]
+			if err := i.start(ctx, name, &i.bench.report); err != nil {
+				return err
+			}
+		}
+	}
+	i.report.Notes = i.bench.report.Notes
+	return nil
+}
+
+// importSized makes the image of that name with so much in it.
+func (i *imagesBench) importSized(ctx context.Context, name string, size int64) error {
+	if err := i.fresh(); err != nil {
+		return err
+	}
+	tar := filepath.Join(i.dir, name+".tar")
+	if err := makeRootfs(tar, size); err != nil {
+		return err
+	}
+	peak, err := i.peaksOf(ctx, func() error {
+		_, err := i.client.ImportImage(ctx, api.ImportImage{Path: tar, Name: name}, nil)
+		return err
+	})
+	i.report.PeakKiB[fmt.Sprintf("an image of %d MiB in few files", size>>20)] = peak
+	return errors.Join(err, os.RemoveAll(i.dir))
+}
+
+// start is a VM's life up to its first command; r may be nil.
+func (i *imagesBench) start(ctx context.Context, name string, r *report) error {
+	req := i.request("from-"+name, true)
+	req.Image, req.DiskBytes = name, imagesDisk
+	began := time.Now()
+	vm, err := i.client.CreateVM(ctx, req, nil)
+	if err != nil {
+		return err
+	}
+	created := time.Now()
+	if err := runIn(ctx, i.client.Guest(vm.ID), "true"); err != nil {
+		return err
+	}
+	done := time.Now()
+	if r != nil {
+		spawned, err := birth(filepath.Join(i.paths.VM(vm.ID), paths.VMLog))
+		if err != nil {
+			return err
+		}
+		r.add(name+".total", done.Sub(began))
+		r.add(name+".own", spawned.Sub(began)+created.Sub(*vm.StartedAt))
+	}
+	return i.client.DeleteVM(ctx, vm.ID, true, nil)
+}
