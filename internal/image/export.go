@@ -129,8 +129,8 @@ func (c *Cache) openImage(ref string) (oci.Single, *os.File, error) {
 // exportName is the name that an image is written with: the one that was asked
 // for, else its first. The caller holds mu.
 func (c *Cache) exportName(ref string, i api.Image) (whole, familiar string) {
-	name, ok := c.key(ref)
-	if !ok && len(i.Names) > 0 {
+	name, ok, err := c.key(ref)
+	if (err != nil || !ok) && len(i.Names) > 0 {
 		name = i.Names[0]
 	}
 	r, err := registry.Parse(name)
