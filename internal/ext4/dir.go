@@ -1,0 +1,141 @@
+package ext4
+
+import (
+	"io"
+	"slices"
+	"strings"
+)
+
+// Entry is a name in a directory.
+type Entry struct {
+	Name  string
+	Inode uint32
+}
+
+// mostDirectory bounds the size of a directory: a million names of the longest
+// kind take a quarter of it.
+const mostDirectory = 1 << 30
+
+// Entries returns what is in a directory, but "." and "..", sorted by name. take
+// is asked before a name is kept, and may refuse.
+func (i *Inode) Entries(take func(Entry) error) ([]Entry, error) {
+	d := &directory{fs: i.fs, take: take}
+	if err := i.eachDirBlock(d.block); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(d.entries, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
+	for n := 1; n < len(d.entries); n++ {
+		if d.entries[n].Name == d.entries[n-1].Name {
+			return nil, damaged("a directory has %.200q twice", d.entries[n].Name)
+		}
+	}
+	return d.entries, nil
+}
+
+// eachDirBlock calls do with what holds entries. A directory with an index (htree)
+// is read like any other: the blocks of the index look as though they were empty.
+func (i *Inode) eachDirBlock(do func([]byte) error) error {
+	if i.flags&flagInline != 0 {
+		data, err := i.inline()
+		if err != nil {
+			return err
+		}
+		const parent, inPointers = 4, endBlock - atBlocks // "." and ".." have no entries here
+		if err := do(data[parent:inPointers]); err != nil {
+			return err
+		}
+		return do(data[inPointers:])
+	}
+	if i.Size > mostDirectory || i.Size%i.fs.block != 0 {
+		return damaged("a directory has an impossible size: %d", i.Size)
+	}
+	var told int64
+	err := i.eachRun(i.blockCount(), func(r run) error {
+		for n := range r.count {
+			block, err := i.fs.readBlock(r.physical + n)
+			if err != nil {
+				return err
+			}
+			if err := do(block); err != nil {
+				return err
+			}
+			told += i.fs.block
+		}
+		return nil
+	})
+	if err == nil && told < i.Size {
+		return damaged("a directory has holes")
+	}
+	return err
+}
+
+// directory collects entries.
+type directory struct {
+	fs      *FS
+	take    func(Entry) error
+	entries []Entry
+}
+
+const entryHead = 8
+
+func (d *directory) block(b []byte) error {
+	for len(b) > 0 {
+		if len(b) < entryHead {
+			return damaged("an entry of a directory is cut off")
+		}
+		length := entryLength(le.Uint16(b[4:]), d.fs.block)
+		name := int(b[6])
+		if !d.fs.has(incompatFiletype) {
+			name = int(le.Uint16(b[6:]))
+		}
+		inode := le.Uint32(b)
+		switch {
+		case length < entryHead || length%4 != 0 || length > len(b):
+			return damaged("an entry of a directory has an impossible length: %d", length)
+		case inode == 0: // nothing, an index or a checksum
+		case entryHead+name > length:
+			return damaged("an entry of a directory has an impossible name")
+		default:
+			if err := d.add(Entry{Name: string(b[entryHead : entryHead+name]), Inode: inode}); err != nil {
+				return err
+			}
+		}
+		b = b[length:]
+	}
+	return nil
+}
+
+// entryLength reads a length, which has not enough bits for blocks of 64 KiB
+// (ext4_rec_len_from_disk of the kernel's ext4.h).
+func entryLength(n uint16, block int64) int {
+	if block < 1<<16 {
+		return int(n)
+	}
+	if n == 0 || n == 1<<16-1 {
+		return int(block)
+	}
+	return int(n&^3) | int(n&3)<<16
+}
+
+func (d *directory) add(e Entry) error {
+	switch {
+	case e.Name == "." || e.Name == "..":
+		return nil
+	case e.Name == "" || len(e.Name) > 255 || strings.ContainsAny(e.Name, "/\x00"):
+		return damaged("a directory has the name %.300q", e.Name)
+	}
+	if err := d.take(e); err != nil {
+		return err
+	}
+	d.entries = append(d.entries, e)
+	return nil
+}
+
+// Empty says whether a directory has no entries.
+func (i *Inode) Empty() (bool, error) {
+	_, err := i.Entries(func(Entry) error { return io.EOF })
+	if err == io.EOF {
+		return false, nil
+	}
+	return err == nil, err
+}
