@@ -76,6 +76,18 @@ type ImportImage struct {
 	Name string `json:"name"`
 }
 
+// The formats that an image can be exported in.
+const (
+	ExportOCI    = "oci"    // an OCI layout of one layer, in a tar archive
+	ExportDocker = "docker" // what `docker load` reads, of one layer
+	ExportTar    = "tar"    // the root file system alone
+	ExportExt4   = "ext4"   // its ext4 file as it is
+)
+
+// LeftOutHeader says in the answer to GET /v1/images/{image}/export how many
+// sockets an archive does not have.
+const LeftOutHeader = "Banger-Left-Out"
+
 // TagImage gives an image one more name, which another may have had.
 type TagImage struct {
 	Image string `json:"image"`

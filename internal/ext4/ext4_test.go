@@ -331,6 +331,27 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
+// TestNames: names that no directory of a sound file system has.
+func TestNames(t *testing.T) {
+	good, err := os.ReadFile(made(t, 1<<20, []string{"-t", "ext4", "-O", "^has_journal"}, func(root string) {
+		put(t, root+"/twin-a", "")
+		put(t, root+"/twin-b", "")
+	}, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"twin-b": `has "twin-b" twice`, "a/../b": `has the name "a/../b"`, "a\x00\x00\x00\x00\x00": "has the name"} {
+		bad := bytes.ReplaceAll(good, []byte("twin-a"), []byte(name))
+		fs, err := Open(bytes.NewReader(bad), int64(len(bad)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := at(t, fs, "/").Entries(all); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
 // walk reads all that can be reached, as long as budgets last: a damaged file
 // system may have the same directory many times, and files of any size.
 type walk struct {

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"banger/internal/fsx"
 )
 
 // hostTree unpacks into a directory: in the job, into the process's root, so
@@ -47,7 +49,7 @@ func newHostTree(dir string) (*hostTree, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("open", err)
 	}
-	return &hostTree{path: dir, root: root, dirFD: dirFD{fd: closed}, s: &summary{}, buffer: make([]byte, 64*sparseBlock)}, nil
+	return &hostTree{path: dir, root: root, dirFD: dirFD{fd: closed}, s: &summary{}, buffer: make([]byte, 64*fsx.HoleBytes)}, nil
 }
 
 func (t *hostTree) close() error {

@@ -1,0 +1,222 @@
+package image
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"banger/api"
+	"banger/internal/ext4"
+	"banger/internal/oci"
+	"banger/internal/oci/registry"
+)
+
+// Export is an image as an archive or a file, ready to be written. All that can
+// be wrong with its file system was found out before.
+type Export struct {
+	file    *os.File
+	size    int64
+	leftOut int
+	write   func(w io.Writer) error
+}
+
+// Size is how many bytes Write writes.
+func (e *Export) Size() int64 { return e.size }
+
+// LeftOut is how many sockets are not in it: a tar archive has none.
+func (e *Export) LeftOut() int { return e.leftOut }
+
+// Close lets go of the image's file.
+func (e *Export) Close() error { return e.file.Close() }
+
+// Write writes all of it.
+func (e *Export) Write(ctx context.Context, w io.Writer) error {
+	out := bufio.NewWriterSize(contextWriter{ctx, w}, chunk)
+	if err := e.write(out); err != nil {
+		return err
+	}
+	return out.Flush()
+}
+
+// contextWriter writes until a context ends.
+type contextWriter struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+func (c contextWriter) Write(p []byte) (int, error) {
+	if err := context.Cause(c.ctx); err != nil {
+		return 0, err
+	}
+	return c.w.Write(p)
+}
+
+// Export opens an image to be written in a format. An archive's file system is
+// read once for that, to learn its digest and size. An image that is deleted
+// meanwhile can still be written.
+func (c *Cache) Export(ctx context.Context, ref, format string) (*Export, error) {
+	prepare, ok := exportFormats[format]
+	if !ok {
+		return nil, api.Errorf(api.KindInvalid, "%.40q is no format of an image: there are %s, %s, %s and %s",
+			format, api.ExportOCI, api.ExportDocker, api.ExportTar, api.ExportExt4)
+	}
+	s, file, err := c.openImage(ref)
+	if err != nil {
+		return nil, api.Errorf(api.KindOf(err), "cannot export image %.80s: %w", ref, err)
+	}
+	e := &Export{file: file}
+	if err := prepare(ctx, e, s); err != nil {
+		file.Close()
+		if ctx.Err() != nil {
+			return nil, canceled(ctx)
+		}
+		return nil, api.Errorf(api.KindOf(err), "cannot export image %.80s: %w", ref, err)
+	}
+	return e, nil
+}
+
+// exportFormats are what an image can be written as.
+var exportFormats = map[string]func(context.Context, *Export, oci.Single) error{
+	api.ExportExt4: exportFile,
+	api.ExportTar:  exportTree,
+	api.ExportOCI: func(ctx context.Context, e *Export, s oci.Single) error {
+		return exportImage(ctx, e, s, oci.Single.Layout)
+	},
+	api.ExportDocker: func(ctx context.Context, e *Export, s oci.Single) error {
+		return exportImage(ctx, e, s, oci.Single.Saved)
+	},
+}
+
+// openImage opens an image's file, and says all but the layer of what there is to
+// be written.
+func (c *Cache) openImage(ref string) (oci.Single, *os.File, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i, err := c.get(ref)
+	if err != nil {
+		return oci.Single{}, nil, err
+	}
+	hex := strings.TrimPrefix(i.Digest, "sha256:")
+	m, err := c.meta(hex)
+	if err != nil {
+		return oci.Single{}, nil, api.Errorf(api.KindInternal, "cannot read its record: %w", err)
+	}
+	file, err := os.Open(c.path(hex, rootfsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return oci.Single{}, nil, api.Errorf(api.KindNotFound, "its file is missing: %w", err).
+			WithHint("banger image delete %s   and get it anew", ref)
+	}
+	if err != nil {
+		return oci.Single{}, nil, api.Errorf(openKind(err), "cannot open its file: %w", err)
+	}
+	s := oci.Single{Arch: m.Arch, CreatedAt: m.CreatedAt, History: m.History}
+	if m.Config != nil {
+		s.Config = *m.Config
+	}
+	s.Name, s.Familiar = c.exportName(ref, i)
+	return s, file, nil
+}
+
+// exportName is the name that an image is written with: the one that was asked
+// for, else its first. The caller holds mu.
+func (c *Cache) exportName(ref string, i api.Image) (whole, familiar string) {
+	name, ok := c.key(ref)
+	if !ok && len(i.Names) > 0 {
+		name = i.Names[0]
+	}
+	r, err := registry.Parse(name)
+	if err != nil {
+		return "", "" // not every name of ours is one for a registry
+	}
+	return r.String(), r.Familiar()
+}
+
+// exportFile writes the image's file as it is.
+func exportFile(_ context.Context, e *Export, _ oci.Single) error {
+	info, err := e.file.Stat()
+	if err != nil {
+		return api.Errorf(api.KindInternal, "cannot look at its file: %w", err)
+	}
+	e.size = info.Size()
+	e.write = func(w io.Writer) error {
+		_, err := io.CopyN(w, io.NewSectionReader(e.file, 0, e.size), e.size)
+		return err
+	}
+	return nil
+}
+
+// exportTree writes the root file system alone.
+func exportTree(ctx context.Context, e *Export, _ oci.Single) error {
+	l, err := measureTree(ctx, e.file, false)
+	if err != nil {
+		return err
+	}
+	e.size, e.leftOut = l.size, l.leftOut
+	e.write = func(w io.Writer) error { return writeTree(ctx, w, l.fs, false, new(int)) }
+	return nil
+}
+
+// exportImage writes the root file system as the one layer of an image.
+func exportImage(ctx context.Context, e *Export, s oci.Single, pack func(oci.Single) (oci.Archive, error)) error {
+	l, err := measureTree(ctx, e.file, true)
+	if err != nil {
+		return err
+	}
+	s.Digest, s.Size = l.digest, l.size
+	s.Write = func(w io.Writer) error { return writeTree(ctx, w, l.fs, true, new(int)) }
+	archive, err := pack(s)
+	if err != nil {
+		return err
+	}
+	e.leftOut, e.write = l.leftOut, archive.Write
+	e.size, err = archive.Size()
+	return err
+}
+
+// measured is what there is to know of a tree before it is written.
+type measured struct {
+	fs      *ext4.FS
+	digest  string
+	size    int64
+	leftOut int
+}
+
+// measureTree writes a tree to nowhere.
+func measureTree(ctx context.Context, f *os.File, layer bool) (measured, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return measured{}, api.Errorf(api.KindInternal, "cannot look at its file: %w", err)
+	}
+	m := measured{}
+	if m.fs, err = ext4.Open(f, info.Size()); err != nil {
+		return m, err
+	}
+	h, n := sha256.New(), new(counted)
+	sink := io.Writer(n)
+	if layer {
+		sink = io.MultiWriter(h, n)
+	}
+	out := bufio.NewWriterSize(contextWriter{ctx, sink}, chunk)
+	if err := writeTree(ctx, out, m.fs, layer, &m.leftOut); err != nil {
+		return m, err
+	}
+	if err := out.Flush(); err != nil {
+		return m, err
+	}
+	m.digest, m.size = fmt.Sprintf("sha256:%x", h.Sum(nil)), int64(*n)
+	return m, nil
+}
+
+// counted counts bytes.
+type counted int64
+
+func (c *counted) Write(p []byte) (int, error) {
+	*c += counted(len(p))
+	return len(p), nil
+}
