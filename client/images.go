@@ -2,8 +2,10 @@ package client
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"banger/api"
 )
@@ -44,6 +46,51 @@ func (c *Client) ImageHistory(ctx context.Context, ref string) ([]api.ImageHisto
 	var list api.ImageHistoryList
 	err := c.get(ctx, "/v1/images/"+url.PathEscape(ref)+"/history", &list)
 	return list.History, err
+}
+
+// ExportImage writes an image to w, in a format of package api: all of it, or it
+// fails. It returns how many sockets are not in it. Errors of w come as they are.
+func (c *Client) ExportImage(ctx context.Context, ref, format string, w io.Writer, report api.Report) (leftOut int, err error) {
+	resp, err := c.send(ctx, http.MethodGet, "/v1/images/"+url.PathEscape(ref)+"/export?format="+url.QueryEscape(format), nil)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	in := &exportReader{r: resp.Body, total: resp.ContentLength, report: report}
+	if _, err := io.Copy(w, in); err != nil {
+		if in.err == nil {
+			return 0, err
+		}
+		err = transportError(in.err)
+		if api.KindOf(err) == api.KindCanceled {
+			return 0, err
+		}
+		return 0, api.Errorf(api.KindInternal, "image %.80s broke off after %d of %d bytes: %w", ref, in.done, in.total, err).
+			WithHint("the same again")
+	}
+	leftOut, err = strconv.Atoi(resp.Header.Get(api.LeftOutHeader))
+	if err != nil || in.total < 0 { // another program answers, that does not say when it is done
+		return 0, api.Errorf(api.KindInternal, "cannot read the daemon's answer to an export: it has no %s or no length", api.LeftOutHeader)
+	}
+	return leftOut, nil
+}
+
+// exportReader reports what was read, and remembers the error that ended it.
+type exportReader struct {
+	r           io.Reader
+	done, total int64
+	report      api.Report
+	err         error
+}
+
+func (e *exportReader) Read(p []byte) (int, error) {
+	n, err := e.r.Read(p)
+	e.done += int64(n)
+	if err != nil && err != io.EOF {
+		e.err = err
+	}
+	e.report(api.Progress{Step: "export", Message: "exporting the image", Done: e.done, Total: e.total, Unit: "bytes"})
+	return n, err
 }
 
 // DeleteImage takes a name off an image, which goes when it was the last.

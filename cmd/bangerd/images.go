@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+
 	"banger/api"
 	"banger/internal/daemon"
 	"banger/internal/image"
@@ -8,6 +10,14 @@ import (
 
 // imageCache tells the cache of images what VMs use of it.
 type imageCache struct{ *image.Cache }
+
+func (c imageCache) Export(ctx context.Context, ref, format string) (daemon.Export, error) {
+	e, err := c.Cache.Export(ctx, ref, format)
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
 
 func (c imageCache) Delete(ref string, use daemon.Usage) error {
 	return c.Cache.Delete(ref, usage(use))

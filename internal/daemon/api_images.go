@@ -1,7 +1,11 @@
 package daemon
 
 import (
+	"cmp"
+	"context"
+	"errors"
 	"net/http"
+	"strconv"
 
 	"banger/api"
 	"banger/internal/update/hold"
@@ -61,6 +65,40 @@ func (s *Server) tagImage(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) imageHistory(w http.ResponseWriter, r *http.Request) error {
 	history, err := s.svc.Images.History(r.Context(), r.PathValue("image"))
 	return answer(w, api.ImageHistoryList{History: orEmpty(history)}, err)
+}
+
+// exportImage answers with an image as an archive or a file. Its length is known
+// before: an answer that ends early is noticed, whoever reads it.
+func (s *Server) exportImage(w http.ResponseWriter, r *http.Request) error {
+	values, err := query(r, "format")
+	if err != nil {
+		return err
+	}
+	ctx, cancel := s.untilStop(r.Context())
+	defer cancel()
+	e, err := s.svc.Images.Export(ctx, r.PathValue("image"), cmp.Or(values["format"], api.ExportOCI))
+	if errors.Is(context.Cause(ctx), errStopping) {
+		return errStopping
+	}
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	kind := "application/x-tar"
+	if values["format"] == api.ExportExt4 {
+		kind = "application/octet-stream"
+	}
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Content-Length", strconv.FormatInt(e.Size(), 10))
+	w.Header().Set(api.LeftOutHeader, strconv.Itoa(e.LeftOut()))
+	if err := e.Write(ctx, w); err != nil {
+		if ctx.Err() == nil {
+			s.log.Error("an export broke off", "image", r.PathValue("image"), "error", err)
+		}
+		return err
+	}
+	return nil
 }
 
 func (s *Server) pruneImages(w http.ResponseWriter, r *http.Request) error {

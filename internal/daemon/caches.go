@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"io"
 	"strings"
 
 	"banger/api"
@@ -18,10 +19,21 @@ type ImageCache interface {
 	Tag(ref, name string) (api.Image, error)
 	// History returns how an image was built, the newest step first.
 	History(ref string) ([]api.ImageHistory, error)
+	// Export opens an image to be written in a format.
+	Export(ctx context.Context, ref, format string) (Export, error)
 	// Delete drops a name, and the image with its last one, unless it is used.
 	Delete(ref string, use Usage) error
 	// Prune deletes what has no name and is not used.
 	Prune(use Usage) (api.Pruned, error)
+}
+
+// Export is an image as an archive or a file, ready to be written.
+type Export interface {
+	Size() int64  // in bytes
+	LeftOut() int // sockets that are not in it
+	// Write writes it, until ctx ends.
+	Write(ctx context.Context, w io.Writer) error
+	Close() error
 }
 
 // KernelCache is what the daemon needs of internal/kernel's cache.
@@ -104,6 +116,11 @@ func (s ImageService) Tag(_ context.Context, req api.TagImage) (api.Image, error
 // History returns how an image was built.
 func (s ImageService) History(_ context.Context, ref string) ([]api.ImageHistory, error) {
 	return s.Images.History(ref)
+}
+
+// Export opens an image to be written in a format.
+func (s ImageService) Export(ctx context.Context, ref, format string) (Export, error) {
+	return s.Images.Export(ctx, ref, format)
 }
 
 // Pull builds an image, unless the cache has it.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -156,6 +157,32 @@ func (f fakeImages) Tag(_ context.Context, req api.TagImage) (api.Image, error) 
 	return api.Image{Names: []string{req.Image, req.Name}}, nil
 }
 func (f fakeImages) History(context.Context, string) ([]api.ImageHistory, error) { return nil, nil }
+func (f fakeImages) Export(_ context.Context, ref, format string) (Export, error) {
+	if ref == "none" {
+		return nil, api.Errorf(api.KindNotFound, "no image named %q", ref)
+	}
+	return &fakeExport{text: ref + " as " + format, breaks: ref == "broken", closed: f.vms.asked}, nil
+}
+
+// fakeExport is an image of a few words. It may break off in the middle.
+type fakeExport struct {
+	text   string
+	breaks bool
+	closed chan string
+}
+
+func (e *fakeExport) Size() int64  { return int64(len(e.text)) }
+func (e *fakeExport) LeftOut() int { return 3 }
+func (e *fakeExport) Close() error { e.closed <- "closed"; return nil }
+func (e *fakeExport) Write(_ context.Context, w io.Writer) error {
+	if e.breaks {
+		_, err := io.WriteString(w, e.text[:4])
+		return errors.Join(err, http.NewResponseController(w.(http.ResponseWriter)).Flush(), errors.New("the disk died"))
+	}
+	_, err := io.WriteString(w, e.text)
+	return err
+}
+
 func (f fakeImages) Delete(_ context.Context, ref string) error {
 	if ref == "used" {
 		return api.Errorf(api.KindConflict, "cannot delete image used: fox uses it")

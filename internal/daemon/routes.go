@@ -56,6 +56,7 @@ func Routes() []Route {
 		{"GET", "/v1/images/{image}", owner, (*Server).showImage},
 		{"DELETE", "/v1/images/{image}", owner, (*Server).deleteImage},
 		{"GET", "/v1/images/{image}/history", owner, (*Server).imageHistory},
+		{"GET", "/v1/images/{image}/export", owner, (*Server).exportImage},
 
 		{"GET", "/v1/kernels", owner, (*Server).listKernels},
 		{"POST", "/v1/kernels/pull", owner, (*Server).pullKernel},

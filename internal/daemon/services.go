@@ -54,6 +54,8 @@ type Images interface {
 	Tag(ctx context.Context, req api.TagImage) (api.Image, error)
 	// History returns how an image was built, the newest step first.
 	History(ctx context.Context, ref string) ([]api.ImageHistory, error)
+	// Export opens an image to be written in a format.
+	Export(ctx context.Context, ref, format string) (Export, error)
 	Delete(ctx context.Context, ref string) error
 	Prune(ctx context.Context) (*op.Op, error)
 }

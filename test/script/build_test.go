@@ -64,6 +64,14 @@ func build(ctx context.Context, env daemon.Env) (*daemon.Services, error) {
 // imageCache tells the image cache which VMs use it.
 type imageCache struct{ *image.Cache }
 
+func (c imageCache) Export(ctx context.Context, ref, format string) (daemon.Export, error) {
+	e, err := c.Cache.Export(ctx, ref, format)
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
 func (c imageCache) Delete(ref string, use daemon.Usage) error {
 	return c.Cache.Delete(ref, imageUse(use))
 }

@@ -1,0 +1,94 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"io"
+
+	"banger/api"
+
+	"github.com/spf13/cobra"
+)
+
+func newImageExport(a *app) *cobra.Command {
+	var format string
+	var force bool
+	cmd := &cobra.Command{
+		Use:   "export IMAGE [FILE]",
+		Short: "Write an image to a file or standard output",
+		Long: `Write an image to a file, or where FILE is - or absent to standard output. The
+format is
+
+  oci     an OCI layout of one layer in a tar archive, with the image's
+          configuration, history and name: for skopeo, podman, nerdctl, and
+          ` + "`banger image import`" + `
+  docker  the same for ` + "`docker load`" + `
+  tar     the root file system alone
+  ext4    the root file system as it is, a file with holes
+
+Owners, modes, times, links, devices, extended attributes and capabilities are in
+all of them; written twice an image gives the same bytes. The file is there when it
+is whole: an export that fails or is interrupted leaves nothing.`,
+		Example: `  banger image export alpine alpine.tar
+  banger image export --format docker work/app:1 | docker load
+  banger image export --format tar alpine | tar -tv
+  banger image export --format ext4 --force alpine alpine.ext4`,
+		Args:              arguments(1, 2, "an image and one file at most"),
+		ValidArgsFunction: a.completeArgs(1, a.imageNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			file := "-"
+			if len(args) > 1 {
+				file = args[1]
+			}
+			return a.exportImage(cmd.Context(), args[0], format, file, force)
+		},
+	}
+	cmd.Flags().StringVar(&format, "format", api.ExportOCI, "oci, docker, tar or ext4")
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "replace FILE where it is there")
+	return cmd
+}
+
+// exportBuffer is how much is written at once: whole blocks, so that those of
+// zeros are found.
+const exportBuffer = 256 << 10
+
+func (a *app) exportImage(ctx context.Context, image, format, file string, force bool) error {
+	if file == "-" {
+		if _, tty := terminal(a.out); tty {
+			return api.Errorf(api.KindInvalid, "an image is nothing for a terminal").WithHint("banger image export %s FILE", image)
+		}
+		return a.copyImage(ctx, image, format, a.out)
+	}
+	out, err := createFile(file, force)
+	if err != nil {
+		return err
+	}
+	err = out.finish(a.copyImage(ctx, image, format, out))
+	if api.KindOf(err) == api.KindCanceled {
+		err = api.Errorf(api.KindCanceled, "cancelled, %s", nothingLeft)
+	}
+	return err
+}
+
+// copyImage writes an image to w and shows how far that is.
+func (a *app) copyImage(ctx context.Context, image, format string, w io.Writer) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	p := a.newProgress()
+	p.report(api.Progress{Step: "image", Message: "reading the image"})
+	out := bufio.NewWriterSize(w, exportBuffer)
+	left, err := c.ExportImage(ctx, image, format, out, p.report)
+	if err == nil {
+		err = out.Flush()
+	}
+	p.done()
+	if err != nil {
+		return err
+	}
+	if left > 0 {
+		a.note("left out %s, which archives do not have", plural(left, "socket"))
+	}
+	return nil
+}
