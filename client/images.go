@@ -51,6 +51,14 @@ func (c *Client) ImageHistory(ctx context.Context, ref string) ([]api.ImageHisto
 // ExportImage writes an image to w, in a format of package api: all of it, or it
 // fails. It returns how many sockets are not in it. Errors of w come as they are.
 func (c *Client) ExportImage(ctx context.Context, ref, format string, w io.Writer, report api.Report) (leftOut int, err error) {
+	leftOut, err = c.exportImage(ctx, ref, format, w, report)
+	if err != nil && ctx.Err() != nil {
+		return 0, api.Errorf(api.KindCanceled, "cancelled: %w", context.Cause(ctx))
+	}
+	return leftOut, err
+}
+
+func (c *Client) exportImage(ctx context.Context, ref, format string, w io.Writer, report api.Report) (leftOut int, err error) {
 	resp, err := c.send(ctx, http.MethodGet, "/v1/images/"+url.PathEscape(ref)+"/export?format="+url.QueryEscape(format), nil)
 	if err != nil {
 		return 0, err
@@ -61,11 +69,7 @@ func (c *Client) ExportImage(ctx context.Context, ref, format string, w io.Write
 		if in.err == nil {
 			return 0, err
 		}
-		err = transportError(in.err)
-		if api.KindOf(err) == api.KindCanceled {
-			return 0, err
-		}
-		return 0, api.Errorf(api.KindInternal, "image %.80s broke off after %d of %d bytes: %w", ref, in.done, in.total, err).
+		return 0, api.Errorf(api.KindInternal, "image %.80s broke off after %d of %d bytes: %w", ref, in.done, in.total, transportError(in.err)).
 			WithHint("the same again")
 	}
 	leftOut, err = strconv.Atoi(resp.Header.Get(api.LeftOutHeader))

@@ -66,8 +66,8 @@ func TestExportThatIsGivenUp(t *testing.T) {
 	if _, err := c.ExportImage(t.Context(), "a", api.ExportOCI, full{}, ignore); !errors.Is(err, errFull) || api.KindOf(err) != api.KindInternal {
 		t.Errorf("a full disk: %v", err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	_, err := c.ExportImage(ctx, "a", api.ExportTar, &bytes.Buffer{}, func(api.Progress) { cancel() })
+	ctx, cancel := context.WithCancelCause(t.Context())
+	_, err := c.ExportImage(ctx, "a", api.ExportTar, &bytes.Buffer{}, func(api.Progress) { cancel(errors.New("a signal")) })
 	if api.KindOf(err) != api.KindCanceled {
 		t.Errorf("given up: %v", err)
 	}

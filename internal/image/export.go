@@ -66,6 +66,9 @@ func (c *Cache) Export(ctx context.Context, ref, format string) (*Export, error)
 		return nil, api.Errorf(api.KindInvalid, "%.40q is no format of an image: there are %s, %s, %s and %s",
 			format, api.ExportOCI, api.ExportDocker, api.ExportTar, api.ExportExt4)
 	}
+	if _, err := c.Get(ref); err != nil {
+		return nil, err
+	}
 	s, file, err := c.openImage(ref)
 	if err != nil {
 		return nil, api.Errorf(api.KindOf(err), "cannot export image %.80s: %w", ref, err)
