@@ -427,22 +427,28 @@ var smallKinds = [][]string{
 	{"-t", "ext2", "-O", "^resize_inode"},
 }
 
+// used are the places of a file system that say something, in pieces of 64 bytes.
+func used(data []byte) []int {
+	var all []int
+	for n := 0; n < len(data); n += 64 {
+		if strings.Trim(string(data[n:n+64]), "\x00") != "" {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
 // TestDamaged reads file systems with random damage: it must come to an end, and
 // not in a panic.
 func TestDamaged(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, options := range smallKinds {
 		good := small(t, options...)
-		var used []int // of the blocks, those that say something
-		for n := 0; n < len(good); n += 64 {
-			if strings.Trim(string(good[n:n+64]), "\x00") != "" {
-				used = append(used, n)
-			}
-		}
+		places := used(good)
 		for range 1000 {
 			bad := bytes.Clone(good)
 			for range 1 + random.IntN(8) {
-				at := used[random.IntN(len(used))] + random.IntN(64)
+				at := places[random.IntN(len(places))] + random.IntN(64)
 				bad[at] = []byte{0, 1, 0x7F, 0xFF, byte(random.Uint32())}[random.IntN(5)]
 			}
 			readAll(bad)
@@ -450,10 +456,24 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
-// FuzzRead reads anything.
+// FuzzRead reads file systems with damage that is chosen: three bytes say where,
+// one says what is there.
 func FuzzRead(f *testing.F) {
-	for _, options := range smallKinds {
-		f.Add(small(f, options...))
+	var all [][]byte
+	var places [][]int
+	for n, options := range smallKinds {
+		all = append(all, small(f, options...))
+		places = append(places, used(all[n]))
+		f.Add(byte(n), []byte{})
+		f.Add(byte(n), []byte{0, 0, 0x18, 1, 0, 1, 0x28, 0xFF})
 	}
-	f.Fuzz(func(_ *testing.T, data []byte) { readAll(data) })
+	f.Fuzz(func(_ *testing.T, kind byte, damage []byte) {
+		n := int(kind) % len(all)
+		bad := bytes.Clone(all[n])
+		for ; len(damage) >= 4; damage = damage[4:] {
+			at := int(damage[0])<<16 | int(damage[1])<<8 | int(damage[2])
+			bad[places[n][at/64%len(places[n])]+at%64] = damage[3]
+		}
+		readAll(bad)
+	})
 }
