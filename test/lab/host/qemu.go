@@ -14,13 +14,13 @@ import (
 // programs: QEMU gives each port to one client.
 const ports = 4
 
-// cmdline is the lab's kernel command line: a short boot, a readable console, a lab
+// cmdline is the lab's kernel command line: a short boot, warnings on the console, a lab
 // that panics ends. The frequency of the time stamp counter is told: a busy machine's
 // emulated timer chip cannot measure it, and the boot would hang (package tsc).
 // Nested guests do without AMD's virtual interrupt flag: with it, an emulated processor
 // stays in a guest for ever, and interrupts do not reach it (docs/adr/0013).
 func cmdline() string {
-	line := "console=ttyS0 quiet panic=-1 reboot=t mitigations=off systemd.show_status=0 random.trust_cpu=on kvm_amd.vgif=0 kvm_amd.nested=0"
+	line := "console=ttyS0 loglevel=5 panic=-1 reboot=t mitigations=off systemd.show_status=0 random.trust_cpu=on kvm_amd.vgif=0 kvm_amd.nested=0"
 	if khz := tsc.KHz(); khz != 0 && strings.HasPrefix(accel(), "tcg") {
 		line += fmt.Sprintf(" tsc_early_khz=%d tsc=reliable no_timer_check", khz)
 	}
