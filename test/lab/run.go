@@ -126,7 +126,11 @@ func (r *run) one(ctx context.Context, s Scenario) (err error) {
 	defer cancel()
 	if r.lab != nil && r.suspect {
 		r.lab.ctx, r.lab.script = ctx, log
-		if err := attempt(func() { r.lab.Ready(false, s.Updates) }); err != nil {
+		err := r.lab.alive()
+		if err == nil {
+			err = attempt(func() { r.lab.Ready(false, s.Updates) })
+		}
+		if err != nil {
 			fmt.Fprintf(log, "a new lab is needed: %v\n", err)
 			if err := r.end(); err != nil {
 				return err
@@ -146,7 +150,7 @@ func (r *run) one(ctx context.Context, s Scenario) (err error) {
 	}
 	r.suspect, r.kept = err != nil, s.Keeps && err == nil
 	if err != nil {
-		r.fault = !r.lab.machine.Running() || r.lab.guestFaults() > faults
+		r.fault = r.lab.alive() != nil || r.lab.guestFaults() > faults
 		err = fmt.Errorf("%w\n%severything it did is in %s", err, r.lab.circumstances(log), log.Name())
 	}
 	return err
@@ -165,6 +169,15 @@ func attempt(part func()) (err error) {
 	}()
 	part()
 	return nil
+}
+
+// alive says whether the lab still runs programs: one whose kernel hangs would keep
+// each command of a scenario for its whole time.
+func (l *Lab) alive() error {
+	ctx, cancel := context.WithTimeoutCause(l.ctx, time.Minute, errors.New("it ran no program within a minute"))
+	defer cancel()
+	_, err := l.conn.Output(ctx, "true")
+	return err
 }
 
 // boot makes a lab with banger installed in it.
@@ -236,8 +249,8 @@ func (l *Lab) guestFaults() int {
 func (l *Lab) circumstances(log io.Writer) string {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), time.Minute)
 	defer cancel()
-	if !l.machine.Running() {
-		return l.ended()
+	if err := l.alive(); err != nil {
+		return l.ended(err)
 	}
 	var text bytes.Buffer
 	for _, command := range []string{
@@ -256,14 +269,15 @@ func (l *Lab) circumstances(log io.Writer) string {
 	return text.String()
 }
 
-// ended is what there is to say of a lab that ended while a scenario ran: nothing of
-// ours ends one, so that it was its kernel, or the emulated processor.
-func (l *Lab) ended() string {
-	said, err := console.Tail(l.machine.Console(), 20)
+// ended is what there is to say of a lab that does not answer any more, and why: nothing
+// of ours ends one, so that it was its kernel, or the emulated processor.
+func (l *Lab) ended(why error) string {
+	const lines = 200 // an oops, and what follows it
+	said, err := console.Tail(l.machine.Console(), lines)
 	if err != nil {
-		return fmt.Sprintf("the lab host ended by itself, and its console cannot be read: %v\n", err)
+		return fmt.Sprintf("the lab host is gone (%v), and its console cannot be read: %v\n", why, err)
 	}
-	return fmt.Sprintf("the lab host ended by itself; its console said last:\n%s\n", console.Sanitize(string(said)))
+	return fmt.Sprintf("the lab host is gone (%v); its console said last:\n%s\n", why, console.Sanitize(string(said)))
 }
 
 func indent(text string) string {
