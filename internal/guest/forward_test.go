@@ -225,15 +225,19 @@ func TestConnectionsRideOutTheLink(t *testing.T) {
 		return link.Open(ctx)
 	}}
 	near, _ := forwarding(t, c, tcpAt("127.0.0.1:0"), tcpAt(at))
-	stop, cutting := make(chan struct{}), make(chan struct{})
+	// A link is cut when so much has come by it: by time, a slow machine would never
+	// get anywhere.
+	const perLink = 512 << 10
+	came := make(counter, 64)
+	cutting := make(chan struct{})
 	go func() {
 		defer close(cutting)
-		for {
-			select {
-			case <-stop:
-				return
-			case <-time.After(40 * time.Millisecond):
+		byLink := 0
+		for n := range came {
+			if byLink += n; byLink < perLink {
+				continue
 			}
+			byLink = 0
 			mu.Lock()
 			if len(channels) > 0 {
 				channels[len(channels)-1].Close()
@@ -245,7 +249,7 @@ func TestConnectionsRideOutTheLink(t *testing.T) {
 	for i := range 4 {
 		work.Go(func() {
 			conn := dialTCP(t, near)
-			sent, came := sha256.New(), sha256.New()
+			sent, back := sha256.New(), sha256.New()
 			work.Go(func() {
 				random := rand.NewChaCha8([32]byte{byte(i)})
 				_, err := io.CopyN(io.MultiWriter(conn, sent), random, 3<<20)
@@ -254,20 +258,28 @@ func TestConnectionsRideOutTheLink(t *testing.T) {
 				}
 				_ = conn.CloseWrite()
 			})
-			n, err := io.Copy(came, conn)
-			if n != 3<<20 || err != nil || string(came.Sum(nil)) != string(sent.Sum(nil)) {
+			n, err := io.Copy(io.MultiWriter(back, came), conn)
+			if n != 3<<20 || err != nil || string(back.Sum(nil)) != string(sent.Sum(nil)) {
 				t.Errorf("%d bytes came back, %v", n, err)
 			}
 		})
 	}
 	work.Wait()
-	close(stop)
+	close(came)
 	<-cutting
 	t.Logf("%d links", len(channels))
 	if len(channels) < 3 {
 		t.Error("hardly a link was cut")
 	}
 	link.Close()
+}
+
+// counter passes on how much is written to it.
+type counter chan int
+
+func (c counter) Write(p []byte) (int, error) {
+	c <- len(p)
+	return len(p), nil
 }
 
 // TestUnixSockets at both ends.
