@@ -11,7 +11,7 @@ import (
 // suite 4-sessions-all has the rest of them.
 var Sessions = []string{
 	"vm_list", "vm_start_stop", "vm_logs", "vm_exec", "vm_exec_signals", "vm_shell", "vm_cp",
-	"busybox", "daemon_killed", "four", "noshell", "interrupt_run",
+	"busybox", "commit", "daemon_killed", "four", "noshell", "interrupt_run",
 }
 
 // sessions are scenarios of a session each, so that one which meets a guest that reset

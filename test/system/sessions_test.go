@@ -17,7 +17,7 @@ const (
 	userMode = "it is about user mode: a daemon that commands start, below BANGER_HOME"
 	faults   = "it is about faults, which only the fake VMM has"
 	caches   = "it is about the caches of images and kernels, which are the same code in both modes, and counts those of an empty home"
-	clients  = "it needs ssh and its kin, which the lab host does not have"
+	clients  = "it needs ssh and its kin in places of their own; the lab's scenarios restart-streams and update-streams have ssh and scp in system mode"
 	command  = "it is about the command alone, which is the same in both modes"
 )
 
@@ -45,6 +45,7 @@ var sessions = []struct {
 	{name: "script/testdata/reader_stops.txtar", more: true},
 	{name: "script/testdata/long_command_line.txtar", more: true},
 	{name: "e2e/testdata/busybox.txtar"},
+	{name: "e2e/testdata/commit.txtar"},
 	{name: "e2e/testdata/console.txtar", more: true},
 	{name: "e2e/testdata/daemon_killed.txtar"},
 	{name: "e2e/testdata/files.txtar", not: "its files are too small there to be cut in the middle for sure; vm_cp and vm_sessions do the same"},
@@ -73,7 +74,10 @@ var sessions = []struct {
 	{name: "script/testdata/image_pull.txtar", not: caches},
 	{name: "script/testdata/image_pull_fails.txtar", not: caches},
 	{name: "script/testdata/image_config.txtar", not: "it boots ten VMs, one after the other; e2e/testdata/image_config.txtar has the same in two"},
+	{name: "script/testdata/image_export.txtar", not: caches},
+	{name: "script/testdata/image_export_interrupted.txtar", not: caches},
 	{name: "script/testdata/image_import.txtar", not: caches},
+	{name: "script/testdata/image_names.txtar", not: caches},
 	{name: "script/testdata/interrupt_run.txtar", not: "it waits for the fake VMM's process; system/testdata/interrupt_run.txtar has the same with a real one"},
 	{name: "script/testdata/kernel.txtar", not: caches},
 	{name: "script/testdata/long_path.txtar", not: userMode},
@@ -91,6 +95,7 @@ var sessions = []struct {
 	{name: "script/testdata/vm_ssh_forward.txtar", not: clients},
 	{name: "script/testdata/version.txtar", not: userMode},
 	{name: "script/testdata/vm_init.txtar", not: "it starts an image without an init of its own as if it had one, which only the fake VMM does"},
+	{name: "script/testdata/vm_commit.txtar", not: "e2e/testdata/commit.txtar has the same with a real guest"},
 	{name: "script/testdata/vm_forward.txtar", not: "the server in its guest is a program of the tests; e2e/testdata/ports.txtar has the same with busybox"},
 	{name: "script/testdata/vm_ports.txtar", not: "as vm_forward"},
 	{name: "script/testdata/vm_publish.txtar", not: "as vm_forward"},
