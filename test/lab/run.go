@@ -263,7 +263,7 @@ func (l *Lab) circumstances(log io.Writer) string {
 		}
 		fmt.Fprintf(&text, "$ %s\n%s", command, out)
 	}
-	if all, err := l.conn.Output(ctx, "sh", "-c", "systemctl --failed --no-pager; journalctl --no-pager -o short-precise; for f in /var/lib/banger/data/vms/*/*.log; do echo \"== $f\"; tail -n 50 $f; done; cat /proc/uptime; tail -n 200 /sys/kernel/tracing/trace"); err == nil {
+	if all, err := l.conn.Output(ctx, "sh", "-c", "systemctl --failed --no-pager; journalctl --no-pager -o short-precise; for f in /var/lib/banger/data/vms/*/*.log; do echo \"== $f\"; tail -n 50 $f; done; cat /proc/uptime; tail -n 200 /sys/kernel/tracing/trace; ps -eLo pid,tid,stat,time,wchan:20,comm; sleep 2; ps -eLo tid,stat,time,comm | grep fc_"); err == nil {
 		fmt.Fprintf(log, "\n%s", all)
 	}
 	return text.String()
