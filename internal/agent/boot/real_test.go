@@ -257,11 +257,12 @@ func TestBoot(t *testing.T) {
 		dir := busyboxDir(t)
 		// On signal 38 (SIGRTMIN+4, systemd(1)) it ends all processes and waits for
 		// them before it powers off.
-		must(t, os.WriteFile(filepath.Join(dir, "systemd"), []byte("#!/bin/sh\ntrap 'going=1' 38\n"+
+		must(t, os.WriteFile(filepath.Join(dir, "systemd"), []byte("#!/bin/sh\ntrap 'going=1' 38\n: > /trapped\n"+
 			"while [ -z \"$going\" ]; do sleep 1000 & wait; done\n"+
 			"kill -TERM $(pidof banger-agent)\nwhile pidof banger-agent; do sleep 0.1; done\necho all have ended\npoweroff -f\n"), 0o755))
 		m := start(t, files, bootArgs(t, func(b *agentproto.Boot) { b.Init = "/systemd" }), makeDisk(t, dir))
 		link := m.connect()
+		run(t, link, "sh", "-c", "until [ -e /trapped ]; do sleep 0.1; done")
 		asked := time.Now()
 		if out := shutDown(t, m, link); !strings.Contains(out, "all have ended") || time.Since(asked) > 20*time.Second {
 			t.Errorf("after %v the console said %q", time.Since(asked), out)
