@@ -26,7 +26,7 @@ func NeedSpace(dir string, n int64) error {
 }
 
 // DiskError wraps a failed write, as api.KindNoSpace where the disk or the
-// user's quota is full. The cause names the file.
+// user's quota is full. The cause names the file; its kind stays where it has one.
 func DiskError(verb string, err error) error {
 	if err == nil {
 		return nil
@@ -35,5 +35,5 @@ func DiskError(verb string, err error) error {
 		return api.Errorf(api.KindNoSpace, "cannot %s: %w", verb, err).
 			WithHint("free space there, for example with `banger image prune`")
 	}
-	return api.Errorf(api.KindInternal, "cannot %s: %w", verb, err)
+	return api.Errorf(api.KindOf(err), "cannot %s: %w", verb, err)
 }

@@ -9,6 +9,7 @@ import (
 
 	"banger/api"
 	"banger/internal/execx"
+	"banger/internal/ext4"
 	"banger/internal/oci"
 )
 
@@ -56,9 +57,9 @@ func shrink(ctx context.Context, file string, report api.Report) error {
 		return err
 	}
 	defer f.Close()
-	s, err := readSuper(f)
+	s, err := ext4.ReadSuper(f)
 	if err != nil {
 		return err
 	}
-	return os.Truncate(file, s.bytes)
+	return os.Truncate(file, s.Bytes)
 }

@@ -85,6 +85,9 @@ func TestCommitFails(t *testing.T) {
 			t.Errorf("%s of %.20s: %v, wanted: %s", w.name, w.base, err, w.says)
 		}
 	}
+	if _, err := c.Commit(t.Context(), "ready", base.Digest, "dev", silent, noise); api.KindOf(err) != api.KindInvalid {
+		t.Errorf("a damaged disk is an error of kind %s: %v", api.KindOf(err), err)
+	}
 	if all, err := c.List(); err != nil || len(all) != 1 {
 		t.Errorf("left %v, %v", all, err)
 	}

@@ -57,11 +57,7 @@ func (c *Cache) makeDisk(ctx context.Context, base, path string, size int64, rep
 			if ctx.Err() != nil {
 				return canceled(ctx)
 			}
-			var e *api.Error
-			if errors.As(err, &e) {
-				return api.Errorf(e.Kind, "cannot make a disk in %s: %w", c.staging, err)
-			}
-			return fsx.DiskError("make a disk", err)
+			return fsx.DiskError("make a disk in "+c.staging, err)
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()

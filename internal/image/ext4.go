@@ -2,69 +2,23 @@ package image
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 
 	"banger/api"
 	"banger/internal/execx"
+	"banger/internal/ext4"
 	"banger/internal/fsx"
 )
 
-// The superblock of ext4: where it is, and what is read of it
-// (https://docs.kernel.org/filesystems/ext4/globals.html).
-const (
-	superOffset = 1024
-	superBytes  = 1024
-	headBytes   = superOffset + superBytes
+const tarMagicOffset = 257 // of "ustar" (tar(5))
 
-	ext4Magic      = 0xEF53
-	stateClean     = 0x1
-	incompatRecov  = 0x4 // the journal has to be replayed
-	incompatJourn  = 0x8 // it is a journal and no file system
-	incompat64bit  = 0x80
-	tarMagicOffset = 257 // of "ustar" (tar(5))
-)
-
-// isExt4 says whether a file that begins with head is an ext4 file system. The
-// magic number has two bytes only, so that an archive may have it by chance.
+// isExt4 says whether a file that begins with head is an ext4 file system, and no
+// archive that has the magic number by chance.
 func isExt4(head []byte) bool {
-	return len(head) == headBytes && !isCompressed(head) &&
-		string(head[tarMagicOffset:tarMagicOffset+5]) != "ustar" &&
-		binary.LittleEndian.Uint16(head[superOffset+0x38:]) == ext4Magic
-}
-
-// super is what a superblock says.
-type super struct {
-	bytes int64 // size of the file system
-	clean bool
-}
-
-func readSuper(r io.ReaderAt) (super, error) {
-	head := make([]byte, headBytes)
-	if _, err := r.ReadAt(head, 0); err != nil || !isExt4(head) {
-		return super{}, api.Errorf(api.KindInvalid, "it is no ext4 file system")
-	}
-	b, le := head[superOffset:], binary.LittleEndian
-	incompat, logSize := le.Uint32(b[0x60:]), le.Uint32(b[0x18:])
-	if incompat&incompatJourn != 0 || logSize > 6 { // blocks of 64 KiB at most
-		return super{}, api.Errorf(api.KindInvalid, "it is no ext4 file system that a guest can use")
-	}
-	blocks := uint64(le.Uint32(b[0x4:]))
-	if incompat&incompat64bit != 0 {
-		blocks |= uint64(le.Uint32(b[0x150:])) << 32
-	}
-	const most = 1 << 44 // 16 TiB, what a disk of a VM cannot have
-	if blocks == 0 || blocks > most>>(10+logSize) {
-		return super{}, api.Errorf(api.KindInvalid, "its ext4 file system has an impossible size: %d blocks", blocks)
-	}
-	return super{
-		bytes: int64(blocks << (10 + logSize)),
-		clean: le.Uint16(b[0x3A:])&stateClean != 0 && incompat&incompatRecov == 0,
-	}, nil
+	return ext4.Is(head) && !isCompressed(head) && string(head[tarMagicOffset:tarMagicOffset+5]) != "ustar"
 }
 
 // importExt4 imports a file system as it is. It is not mounted.
@@ -106,14 +60,14 @@ func settle(ctx context.Context, file string, report api.Report) (int64, error) 
 	if err != nil {
 		return 0, fsx.DiskError("read the file system", err)
 	}
-	s, err := readSuper(f)
+	s, err := ext4.ReadSuper(f)
 	if err != nil {
 		return 0, err
 	}
-	if s.bytes > info.Size() {
-		return 0, api.Errorf(api.KindInvalid, "its file system is cut off: the file has %d bytes of %d", info.Size(), s.bytes)
+	if s.Bytes > info.Size() {
+		return 0, api.Errorf(api.KindInvalid, "its file system is cut off: the file has %d bytes of %d", info.Size(), s.Bytes)
 	}
-	if !s.clean {
+	if !s.Clean {
 		report(api.Progress{Step: "image", Message: "replaying the journal of the file system"})
 		if err := repair(ctx, file); err != nil {
 			return 0, err

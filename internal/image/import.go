@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"banger/api"
+	"banger/internal/ext4"
 	"banger/internal/oci"
 )
 
@@ -66,7 +67,7 @@ func (c *Cache) importFrom(ctx context.Context, req api.ImportImage, report api.
 		return api.Image{}, api.Errorf(api.KindInvalid, "it is no archive: it is %s", whatItIs(info))
 	}
 	report(api.Progress{Step: "image", Message: "looking at " + filepath.Base(req.Path), Total: info.Size(), Unit: "bytes"})
-	head := make([]byte, headBytes)
+	head := make([]byte, ext4.HeadBytes)
 	n, err := f.ReadAt(head, 0)
 	if err != nil && err != io.EOF {
 		return api.Image{}, api.Errorf(api.KindInternal, "cannot read it: %w", err)

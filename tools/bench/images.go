@@ -14,7 +14,6 @@ import (
 
 	"banger/api"
 	"banger/internal/paths"
-	"banger/test/harness"
 )
 
 const (
@@ -30,45 +29,19 @@ const (
 // tar and mke2fs over the same bytes, and starts from two images that differ in size
 // alone.
 func runImages(ctx context.Context, rounds int, out string) error {
-	if rounds < 1 {
-		return errors.New("-n must be at least 1")
-	}
-	root, err := harness.Repository()
-	if err != nil {
-		return err
-	}
-	if out == "" {
-		out = filepath.Join(root, "docs")
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, imagesRun, errors.New("it took too long"))
-	defer cancel()
-	b, err := open(ctx, root)
-	if err != nil {
-		return err
-	}
-	defer b.close()
-	b.rounds, b.deadline = rounds, time.Now().Add(imagesRun)
-	i := &imagesBench{bench: b, dir: filepath.Join(b.home, "images-work"), report: imagesReport{PeakKiB: map[string]peaks{}}}
-	defer i.clean()
-	for _, s := range []struct {
-		what string
-		do   func(context.Context) error
-	}{
-		{"preparing: kernel, image, one VM", b.prepare},
-		{"unpacking many small files", i.unpacking},
-		{"starts from images of two sizes", i.starts},
-	} {
-		fmt.Fprintf(os.Stderr, "bench: %s\n", s.what)
-		if err := s.do(ctx); err != nil {
-			if ctx.Err() != nil {
-				err = context.Cause(ctx) // what it broke tells less
-			}
-			return fmt.Errorf("%s: %w", s.what, err)
+	return measure(ctx, rounds, out, imagesRun, func(ctx context.Context, b *bench, out string) error {
+		i := &imagesBench{bench: b, dir: filepath.Join(b.home, "images-work"), report: imagesReport{PeakKiB: map[string]peaks{}}}
+		defer i.clean()
+		if err := b.each(ctx, []part{
+			{"preparing: kernel, image, one VM", b.prepare},
+			{"unpacking many small files", i.unpacking},
+			{"starts from images of two sizes", i.starts},
+		}); err != nil {
+			return err
 		}
-	}
-	b.machine.after()
-	i.report.Samples = b.report.Samples
-	return i.report.write(out, b.machine)
+		i.report.Samples = b.report.Samples
+		return i.report.write(out, b.machine)
+	})
 }
 
 // imagesBench is a run about images.

@@ -47,6 +47,23 @@ func main() {
 }
 
 func run(ctx context.Context, rounds int, out string) error {
+	return measure(ctx, rounds, out, wholeRun, func(ctx context.Context, b *bench, out string) error {
+		if err := b.each(ctx, []part{
+			{"preparing: kernel, image, one VM", b.prepare},
+			{"round trips", b.roundTrips},
+			{"create, first exec, stop, delete", b.lives},
+			{"many VMs at once, memory", b.many},
+		}); err != nil {
+			return err
+		}
+		b.report.Made = 2 + len(b.report.Samples["api.total"]) + len(b.report.Samples["cli.total"]) + crowd
+		b.report.ImageTouched = fingerprint(b.paths.Images()) != b.images
+		return b.report.write(out, b.machine)
+	})
+}
+
+// measure opens a bench for a run of so many rounds, which is to take limit at most.
+func measure(ctx context.Context, rounds int, out string, limit time.Duration, do func(ctx context.Context, b *bench, out string) error) error {
 	if rounds < 1 {
 		return errors.New("-n must be at least 1")
 	}
@@ -57,23 +74,26 @@ func run(ctx context.Context, rounds int, out string) error {
 	if out == "" {
 		out = filepath.Join(root, "docs")
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, wholeRun+2*time.Minute, errors.New("it took too long"))
+	ctx, cancel := context.WithTimeoutCause(ctx, limit+2*time.Minute, errors.New("it took too long"))
 	defer cancel()
 	b, err := open(ctx, root)
 	if err != nil {
 		return err
 	}
 	defer b.close()
-	b.rounds, b.deadline = rounds, time.Now().Add(wholeRun)
-	for _, s := range []struct {
-		what string
-		do   func(context.Context) error
-	}{
-		{"preparing: kernel, image, one VM", b.prepare},
-		{"round trips", b.roundTrips},
-		{"create, first exec, stop, delete", b.lives},
-		{"many VMs at once, memory", b.many},
-	} {
+	b.rounds, b.deadline = rounds, time.Now().Add(limit)
+	return do(ctx, b, out)
+}
+
+// part is one of the things that a run measures.
+type part struct {
+	what string
+	do   func(context.Context) error
+}
+
+// each does the parts, and says which one is under way.
+func (b *bench) each(ctx context.Context, parts []part) error {
+	for _, s := range parts {
 		fmt.Fprintf(os.Stderr, "bench: %s\n", s.what)
 		if err := s.do(ctx); err != nil {
 			if ctx.Err() != nil {
@@ -83,7 +103,5 @@ func run(ctx context.Context, rounds int, out string) error {
 		}
 	}
 	b.machine.after()
-	b.report.Made = 2 + len(b.report.Samples["api.total"]) + len(b.report.Samples["cli.total"]) + crowd
-	b.report.ImageTouched = fingerprint(b.paths.Images()) != b.images
-	return b.report.write(out, b.machine)
+	return nil
 }
