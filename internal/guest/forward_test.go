@@ -357,10 +357,7 @@ func TestReverse(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done, failures := make(chan error, 1), make(chan error, 10)
 		go func() { done <- r.Serve(ctx, tcpAt(to), func(err error) { failures <- err }) }()
-		conn := dialTCP(t, r.Address)
-		fmt.Fprint(conn, "hello")
-		_ = conn.CloseWrite()
-		all, err := io.ReadAll(conn)
+		all, err := echoed(r.Address)
 		if name == "nobody" {
 			if failure := <-failures; !errors.Is(err, syscall.ECONNRESET) || !errors.Is(failure, syscall.ECONNREFUSED) {
 				t.Errorf("%s: %q, %v, %v", name, all, err, failure)
@@ -385,6 +382,22 @@ func TestReverse(t *testing.T) {
 			t.Errorf("%s: the guest still listens", name)
 		}
 	}
+}
+
+// echoed says hello to an address and reads to the end. A connection that is reset may
+// be so before connect(2) returns.
+func echoed(address string) ([]byte, error) {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	if _, err := conn.Write([]byte("hello")); err != nil {
+		return nil, err
+	}
+	_ = conn.(*net.TCPConn).CloseWrite()
+	return io.ReadAll(conn)
 }
 
 // TestPorts finds this very process.
