@@ -13,7 +13,7 @@ func killed(program string, before func(*Lab), command string, points ...string)
 		l.armable(true)
 		l.Start("other")
 		other := l.Fingerprint("other")
-		for _, point := range points {
+		l.Points(points, func(point string) {
 			if before != nil {
 				before(l)
 			}
@@ -29,7 +29,7 @@ func killed(program string, before func(*Lab), command string, points ...string)
 			// Whatever became of it, it can be removed, and then it is gone.
 			l.TryDev("banger vm delete --force k 2>/dev/null")
 			l.Fails("banger vm show k", "no VM")
-		}
+		})
 		l.NoLeaks()
 		l.Unharmed("other", other)
 		l.armable(false)

@@ -27,14 +27,27 @@ type Lab struct {
 	ctx     context.Context
 	machine *host.Machine
 	conn    *host.Conn
-	out     io.Writer // what the run prints
-	script  io.Writer // everything that was run, with its output
-	driver  string    // what VMs run on
-	first   string    // the host's state before the first installation
+	out     io.Writer       // what the run prints
+	script  io.Writer       // everything that was run, with its output
+	driver  string          // what VMs run on
+	first   string          // the host's state before the first installation
+	faults  int             // guestFaults as the scenario or its lab's last boot began
+	passed  map[string]bool // the points that are behind this scenario (Points)
 }
 
 // failure ends a scenario.
 type failure struct{ text string }
+
+// Points does a part of a scenario for each point, which do not depend on each other: a
+// scenario that is tried again goes on at the one at which it failed.
+func (l *Lab) Points(points []string, part func(point string)) {
+	for _, point := range points {
+		if !l.passed[point] {
+			part(point)
+			l.passed[point] = true
+		}
+	}
+}
 
 // Failf ends the scenario: something is not as it has to be.
 func (l *Lab) Failf(format string, args ...any) {
@@ -199,4 +212,6 @@ func (l *Lab) again(what string, do func(context.Context) error) {
 	if err != nil {
 		l.Failf("%s: %v", what, err)
 	}
+	l.Run(traceEnds)
+	l.faults = 0
 }

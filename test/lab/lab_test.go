@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"strings"
 	"testing"
 
 	"banger/test/lab/host"
@@ -88,5 +89,33 @@ func TestAttempt(t *testing.T) {
 func TestNoLab(t *testing.T) {
 	if _, err := host.Open(t.TempDir()); err == nil {
 		t.Error("found a lab")
+	}
+}
+
+// TestPoints: what an earlier try has passed is not done again.
+func TestPoints(t *testing.T) {
+	l := &Lab{passed: map[string]bool{}}
+	points := []string{"a", "b", "c"}
+	var did []string
+	failing := true
+	try := func() error {
+		return attempt(func() {
+			l.Points(points, func(p string) {
+				did = append(did, p)
+				if p == "b" && failing {
+					failing = false
+					l.Failf("a fault")
+				}
+			})
+		})
+	}
+	if err := try(); err == nil {
+		t.Error("the first try did not fail")
+	}
+	if err := try(); err != nil {
+		t.Error(err)
+	}
+	if got := strings.Join(did, " "); got != "a b b c" {
+		t.Errorf("did %s", got)
 	}
 }

@@ -56,6 +56,7 @@ func (s Suite) Run(ctx context.Context) (failed int, err error) {
 			continue
 		}
 		begin := time.Now()
+		r.passed = map[string]bool{}
 		err := r.one(ctx, scenario)
 		for try := 1; err != nil && ctx.Err() == nil && try < r.tries(); try++ {
 			fmt.Fprintf(s.Out, "once %s %.1f s: failed, and is tried again\n%s", scenario.Name, time.Since(begin).Seconds(), indent(err.Error()))
@@ -100,9 +101,10 @@ type run struct {
 	Suite
 	image   host.Image
 	lab     *Lab
-	suspect bool // the scenario before failed
-	fault   bool // in it, the emulated processor ended a guest
-	kept    bool // the scenario before has left VMs for one that keeps them
+	suspect bool            // the scenario before failed
+	fault   bool            // in it, the emulated processor ended or spoiled a guest
+	kept    bool            // the scenario before has left VMs for one that keeps them
+	passed  map[string]bool // the points of this scenario that an earlier try has passed
 }
 
 // tries is how often a scenario may be begun: what fails twice has failed, unless the
@@ -142,15 +144,15 @@ func (r *run) one(ctx context.Context, s Scenario) (err error) {
 			return err
 		}
 	}
-	r.lab.ctx, r.lab.script = ctx, log
-	faults := r.lab.guestFaults()
+	r.lab.ctx, r.lab.script, r.lab.passed = ctx, log, r.passed
+	r.lab.faults = r.lab.guestFaults()
 	err = attempt(func() { r.lab.Ready(s.Keeps && r.kept, s.Updates); s.Run(r.lab) })
 	if ctx.Err() != nil {
 		return errors.Join(err, context.Cause(ctx))
 	}
 	r.suspect, r.kept = err != nil, s.Keeps && err == nil
 	if err != nil {
-		r.fault = r.lab.alive() != nil || r.lab.guestFaults() > faults
+		r.fault = r.lab.alive() != nil || r.lab.guestFaults() > r.lab.faults
 		err = fmt.Errorf("%w\n%severything it did is in %s", err, r.lab.circumstances(log), log.Name())
 	}
 	return err
@@ -225,19 +227,24 @@ func (r *run) end() error {
 
 // traceEnds has the lab's kernel record what can end a VMM: who sent which signal, and
 // that a guest reset itself, by the keyboard controller (SVM_EXIT_IOIO at port 0x64) or
-// by a triple fault (KVM_EXIT_SHUTDOWN). Where is the guest's instruction pointer.
+// by a triple fault (KVM_EXIT_SHUTDOWN). And it counts how often a guest was at the
+// address from which the lab's kernel enters guests: the emulated processor takes the
+// lab's state for the guest's now and then, which hangs from there on (docs/adr/0013).
 const traceEnds = `set -e; cd /sys/kernel/tracing/events || { mount -t tracefs tracefs /sys/kernel/tracing; cd /sys/kernel/tracing/events; }
 echo 'sig == 9 || sig == 15' > signal/signal_generate/filter; echo 1 > signal/signal_generate/enable
 modprobe kvm_amd
 echo 'exit_reason == 0x7b && info1 >= 0x640000 && info1 < 0x650000' > kvm/kvm_exit/filter; echo 1 > kvm/kvm_exit/enable
-echo 'reason == 8' > kvm/kvm_userspace_exit/filter; echo 1 > kvm/kvm_userspace_exit/enable`
+echo 'reason == 8' > kvm/kvm_userspace_exit/filter; echo 1 > kvm/kvm_userspace_exit/enable
+entry=0x$(grep -m1 ' __svm_vcpu_run' /proc/kallsyms | cut -d' ' -f1)
+printf 'hist:keys=vcpu_id if guest_rip >= 0x%x && guest_rip < 0x%x\n' $((entry)) $((entry + 0x200)) > kvm/kvm_exit/trigger`
 
-// guestFaults is how many guests had a triple fault since the lab booted, as far as is
-// known: a guest's own reset goes by the keyboard controller.
+// guestFaults counts what the emulated processor did to guests since the lab booted, as
+// far as is known: triple faults (a guest's own reset goes by the keyboard controller),
+// and exits of guests that have the lab's state.
 func (l *Lab) guestFaults() int {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), time.Minute)
 	defer cancel()
-	out, err := l.conn.Output(ctx, "sh", "-c", "grep -c KVM_EXIT_SHUTDOWN /sys/kernel/tracing/trace || true")
+	out, err := l.conn.Output(ctx, "sh", "-c", `cd /sys/kernel/tracing; hits=$(sed -n 's/^ *Hits: //p' events/kvm/kvm_exit/hist); echo $(($(grep -c KVM_EXIT_SHUTDOWN trace) + ${hits:-0}))`)
 	if err != nil {
 		return 0
 	}
@@ -263,7 +270,7 @@ func (l *Lab) circumstances(log io.Writer) string {
 		}
 		fmt.Fprintf(&text, "$ %s\n%s", command, out)
 	}
-	if all, err := l.conn.Output(ctx, "sh", "-c", "systemctl --failed --no-pager; journalctl --no-pager -o short-precise; for f in /var/lib/banger/data/vms/*/*.log; do echo \"== $f\"; tail -n 50 $f; done; cat /proc/uptime; tail -n 200 /sys/kernel/tracing/trace; ps -eLo pid,tid,stat,time,wchan:20,comm; sleep 2; ps -eLo tid,stat,time,comm | grep fc_"); err == nil {
+	if all, err := l.conn.Output(ctx, "sh", "-c", "systemctl --failed --no-pager; journalctl --no-pager -o short-precise; for f in /var/lib/banger/data/vms/*/*.log; do echo \"== $f\"; tail -n 50 $f; done; cat /proc/uptime; tail -n 200 /sys/kernel/tracing/trace; ps -eLo pid,tid,stat,time,wchan:20,comm; sleep 2; ps -eLo tid,stat,time,comm | grep fc_; cat /sys/kernel/tracing/events/kvm/kvm_exit/hist"); err == nil {
 		fmt.Fprintf(log, "\n%s", all)
 	}
 	return text.String()

@@ -28,7 +28,7 @@ func updateCut(repository, version string, points ...string) func(*Lab) {
 	return func(l *Lab) {
 		l.begin(versions.Base, repository)
 		l.Start("other")
-		for _, point := range points {
+		l.Points(points, func(point string) {
 			l.base(version)
 			l.offer(repository) // a boot ends the server
 			l.Guest("other", "echo '"+point+"' > /kept; sync")
@@ -45,7 +45,7 @@ func updateCut(repository, version string, points ...string) func(*Lab) {
 			l.Boot("other", "banger vm start other")
 			l.Equal("what was synced before the power was cut", l.Guest("other", "cat /kept"), point)
 			l.StartCounter("other")
-		}
+		})
 		l.NoLeaks()
 	}
 }

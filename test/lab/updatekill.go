@@ -50,7 +50,7 @@ func updateKilled(repository, version string, points ...string) func(*Lab) {
 		l.begin(versions.Base, repository)
 		g := l.startGuests("other")
 		vms := l.vms()
-		for _, point := range points {
+		l.Points(points, func(point string) {
 			l.base(version)
 			l.armUpdater(point)
 			r := l.Try("%s timeout 300 %s%s", asUpdater, updateTo, version)
@@ -68,7 +68,7 @@ func updateKilled(repository, version string, points ...string) func(*Lab) {
 			l.isVersion(now)
 			l.Equal("what is known of the VMs after a kill at "+point, l.vms(), vms)
 			l.guestsUnharmed(g)
-		}
+		})
 		l.base(version)
 	}
 }
