@@ -31,6 +31,7 @@ type Lab struct {
 	script  io.Writer       // everything that was run, with its output
 	driver  string          // what VMs run on
 	first   string          // the host's state before the first installation
+	booting sync.Mutex      // held while there is no lab to look after (watch)
 	faults  int             // guestFaults as the scenario or its lab's last boot began
 	passed  map[string]bool // the points that are behind this scenario (Points)
 }
@@ -204,6 +205,8 @@ func (l *Lab) Cut() { l.again("power cut", l.machine.Cut) }
 
 func (l *Lab) again(what string, do func(context.Context) error) {
 	fmt.Fprintf(l.script, "%s %s\n", time.Now().Format("15:04:05"), what)
+	l.booting.Lock()
+	defer l.booting.Unlock()
 	l.conn.Close()
 	err := do(l.ctx)
 	if err == nil {

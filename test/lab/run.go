@@ -126,8 +126,11 @@ func (r *run) one(ctx context.Context, s Scenario) (err error) {
 		return err
 	}
 	defer log.Close()
-	ctx, cancel := context.WithTimeoutCause(ctx, scenarioTime, errors.New("it took more than "+scenarioTime.String()))
-	defer cancel()
+	whole := ctx
+	ctx, end := context.WithTimeoutCause(whole, scenarioTime, errors.New("it took more than "+scenarioTime.String()))
+	defer end()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	if r.lab != nil && r.suspect {
 		r.lab.ctx, r.lab.script = ctx, log
 		err := r.lab.alive()
@@ -148,13 +151,18 @@ func (r *run) one(ctx context.Context, s Scenario) (err error) {
 	}
 	r.lab.ctx, r.lab.script, r.lab.passed = ctx, log, r.passed
 	r.lab.faults = r.lab.guestFaults()
+	stop := r.lab.watch(cancel)
 	err = attempt(func() { r.lab.Ready(s.Keeps && r.kept, s.Updates); s.Run(r.lab) })
+	stop()
+	if whole.Err() != nil {
+		return errors.Join(err, context.Cause(whole))
+	}
 	if ctx.Err() != nil {
-		return errors.Join(err, context.Cause(ctx))
+		err = errors.Join(err, context.Cause(ctx))
 	}
 	r.suspect, r.kept = err != nil, s.Keeps && err == nil
 	if err != nil {
-		r.fault = r.lab.alive() != nil || r.lab.guestFaults() > r.lab.faults
+		r.fault = r.lab.spoiled() != nil
 		err = fmt.Errorf("%w\n%severything it did is in %s", err, r.lab.circumstances(log), log.Name())
 	}
 	return err
@@ -175,10 +183,48 @@ func attempt(part func()) (err error) {
 	return nil
 }
 
+// watch looks every minute whether there is anything left to wait for, and ends the
+// scenario where there is not. The function that it returns ends the watch.
+func (l *Lab) watch(end context.CancelCauseFunc) (stop func()) {
+	done, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(time.Minute)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+			}
+			l.booting.Lock()
+			err := l.spoiled()
+			l.booting.Unlock()
+			if err != nil {
+				end(err)
+				return
+			}
+		}
+	}()
+	return func() { close(done); <-stopped }
+}
+
+// spoiled says what the emulated processor has done to the lab or to a guest since the
+// scenario began.
+func (l *Lab) spoiled() error {
+	if err := l.alive(); err != nil {
+		return fmt.Errorf("the lab hangs: %w", err)
+	}
+	if l.guestFaults() > l.faults {
+		return errors.New("the emulated processor has spoiled a guest")
+	}
+	return nil
+}
+
 // alive says whether the lab still runs programs: one whose kernel hangs would keep
 // each command of a scenario for its whole time.
 func (l *Lab) alive() error {
-	ctx, cancel := context.WithTimeoutCause(l.ctx, time.Minute, errors.New("it ran no program within a minute"))
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(l.ctx), time.Minute, errors.New("it ran no program within a minute"))
 	defer cancel()
 	_, err := l.conn.Output(ctx, "true")
 	return err
