@@ -53,7 +53,7 @@ func (l *Lab) openStreams() {
 // standard output and its status are kept.
 func (l *Lab) client(name, command string) {
 	script := fmt.Sprintf("cd %s; (%s) >%[3]s 2>%[3]s.err; echo $? >%[3]s.status", streamsDir, command, name)
-	l.Run("systemd-run -q --collect --unit=lab-%s --uid=%s --setenv=HOME=/home/%[2]s bash -c %s", name, owner, Quote(script))
+	l.Run("systemd-run -q --collect --unit=scenario-%s --uid=%s --setenv=HOME=/home/%[2]s bash -c %s", name, owner, Quote(script))
 }
 
 // stillOpen ends the scenario where a talk is over, or does not go on.
@@ -87,7 +87,7 @@ func (l *Lab) closeStreams() {
 		l.Equal("what "+name+" complained of, and its status", l.Run("cd %s; cat %[2]s.err %[2]s.status", streamsDir, name), "0")
 		l.heard(name, strings.Split(l.Run("cat %s/%s", streamsDir, name), "\n"))
 	}
-	l.Run("systemctl stop lab-forwarder")
+	l.Run("systemctl stop scenario-forwarder")
 	l.Dev("banger vm unpublish web 7007 && banger ssh-config --uninstall")
 }
 

@@ -39,7 +39,7 @@ func (l *Lab) reset(version string) {
 }
 
 // server is the unit of the server that programs ask for releases.
-const server = "lab-updates"
+const server = "scenario-updates"
 
 // offer has that server show a repository; banger has seen no other before.
 func (l *Lab) offer(repository string) {
@@ -142,7 +142,7 @@ const stream = "/home/" + owner + "/stream"
 func updateGood(l *Lab) {
 	l.begin(versions.Base, versions.Offers)
 	g := l.startGuests("web", "db", "cache")
-	l.Run("systemd-run -q --collect --unit=lab-stream --uid=%s --setenv=HOME=/home/%s sh -c %s", owner, owner,
+	l.Run("systemd-run -q --collect --unit=scenario-stream --uid=%s --setenv=HOME=/home/%s sh -c %s", owner, owner,
 		Quote("exec banger vm exec web -- sh -c 'i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done' > "+stream))
 	l.Wait("the command in the guest speaks", func() bool { return l.Try("test -s %s", stream).Status == 0 })
 
@@ -170,7 +170,7 @@ func updateGood(l *Lab) {
 	l.Note("on the way back the API was down for %d ms", l.last().Downtime.Milliseconds())
 	l.streams()
 	l.guestsUnharmed(g)
-	l.Run("systemctl stop lab-stream")
+	l.Run("systemctl stop scenario-stream")
 }
 
 // streams ends the scenario where what the guest says does not come, or not all of it.

@@ -32,7 +32,7 @@ func (l *Lab) armUpdater(point string) {
 // beginUpdate begins an update in the background. What it says is in updateLog, and
 // its status in updateStatus when it has ended.
 func (l *Lab) beginUpdate(environment, command string) {
-	l.Run("rm -f %s; systemd-run -q --collect --unit=lab-update --setenv=HOME=/root --setenv=%s sh -c %s",
+	l.Run("rm -f %s; systemd-run -q --collect --unit=scenario-update --setenv=HOME=/root --setenv=%s sh -c %s",
 		updateStatus, environment, Quote(command+" > "+updateLog+" 2>&1; echo $? > "+updateStatus))
 }
 
