@@ -24,8 +24,10 @@ const (
 	endTime = 2 * time.Second
 	// killTime is what SIGKILL may take.
 	killTime = 10 * time.Second
-	// reopenPause is the pause before a forwarder that died is started again.
-	reopenPause = time.Second
+	// reopenPause is the pause before a forwarder that died is started again; it grows
+	// up to longestPause while that fails.
+	reopenPause  = time.Second
+	longestPause = 30 * time.Second
 )
 
 // Manager looks after forwarders for the daemon.
@@ -132,24 +134,36 @@ func (m *Manager) keep(id string, p *proc.Process) *served {
 	return s
 }
 
-// died starts a forwarder again that nobody has ended.
+// died starts a forwarder again that nobody has ended, and tries on where another
+// program has taken one of its ports meanwhile.
 func (m *Manager) died(id string, s *served) {
-	select {
-	case <-time.After(reopenPause):
-	case <-m.ctx.Done():
-		return
+	m.log.Warn("the forwarder of a VM's published ports died; starting another", "vm", id, "pid", s.process.PID())
+	for pause := reopenPause; ; pause = min(2*pause, longestPause) {
+		select {
+		case <-time.After(pause):
+		case <-m.ctx.Done():
+			return
+		}
+		if m.replaced(id, s) {
+			return
+		}
 	}
+}
+
+// replaced tries to have another forwarder in place of one that died, and says whether
+// that is settled: it is too when the VM's ports are published otherwise now, or not
+// at all.
+func (m *Manager) replaced(id string, s *served) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.vms[id] != s {
-		return
+		return true
 	}
-	m.log.Warn("the forwarder of a VM's published ports died; starting another", "vm", id, "pid", s.process.PID())
-	s.process.Close()
-	delete(m.vms, id)
-	if _, err := m.open(m.ctx, id, s.ports); err != nil && m.ctx.Err() == nil {
-		m.log.Error("cannot serve the published ports of a VM", "vm", id, "error", err)
+	_, err := m.open(m.ctx, id, s.ports)
+	if err != nil && m.ctx.Err() == nil {
+		m.log.Error("cannot serve the published ports of a VM; trying again", "vm", id, "error", err)
 	}
+	return err == nil
 }
 
 // Open sees to it that a VM's ports are served, just these, and returns them with the
@@ -161,20 +175,27 @@ func (m *Manager) Open(ctx context.Context, id string, ports []api.PublishedPort
 }
 
 func (m *Manager) open(ctx context.Context, id string, ports []api.PublishedPort) ([]api.PublishedPort, error) {
-	s, fresh := m.vms[id], false
-	if s == nil {
+	before := m.vms[id]
+	s := before
+	if s == nil || s.process.Ended() {
 		p, err := m.spawn(id)
 		if err != nil {
 			return nil, api.Errorf(api.KindInternal, "cannot start the forwarder of the VM's ports: %w", err)
 		}
-		s, fresh = m.keep(id, p), true
+		s = m.keep(id, p)
 	}
 	chosen, err := m.adjust(ctx, m.paths.VM(id), ports)
-	if err != nil && fresh {
-		m.close(context.WithoutCancel(ctx), id)
-	}
-	if err == nil {
+	switch {
+	case err == nil:
 		s.ports = chosen
+		if before != nil && before != s {
+			before.process.Close()
+		}
+	case before != s:
+		m.close(context.WithoutCancel(ctx), id)
+		if before != nil {
+			m.vms[id] = before // which died: its ports are still to be served
+		}
 	}
 	return chosen, err
 }

@@ -123,19 +123,63 @@ func TestForwarderOfNoVM(t *testing.T) {
 func TestForwarderDies(t *testing.T) {
 	m := manager(t, world(t))
 	ports := open(t, m, tcp(0))
-	m.mu.Lock()
-	process := m.vms[id].process
+	kill(t, m)
+	await(t, ports[0])
+	m.Close(t.Context(), id)
+}
+
+// TestForwarderDiesAndItsPortIsTaken: it comes back when the port is free again, and
+// what is published can be changed meanwhile.
+func TestForwarderDiesAndItsPortIsTaken(t *testing.T) {
+	m := manager(t, world(t))
+	ports := open(t, m, tcp(0), tcp(0))
+	m.mu.Lock() // it is not started again before the port is taken
+	kill(t, m)
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", ports[0].HostPort))
 	m.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // by hand as by itself
+		if _, err := m.Open(t.Context(), id, ports); api.KindOf(err) != api.KindConflict {
+			t.Errorf("%v", err)
+		}
+	}
+	l.Close()
+	await(t, ports[0])
+	await(t, ports[1])
+	m.Close(t.Context(), id)
+}
+
+// TestOthersAfterAForwarderDied are published at once.
+func TestOthersAfterAForwarderDied(t *testing.T) {
+	m := manager(t, world(t))
+	open(t, m, tcp(0))
+	kill(t, m)
+	if ports := open(t, m, tcp(0)); !listens(ports[0]) {
+		t.Error("it is not")
+	}
+	m.Close(t.Context(), id)
+}
+
+// kill kills the forwarder.
+func kill(t *testing.T, m *Manager) {
+	t.Helper()
+	process := m.vms[id].process
 	if err := process.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	<-process.Done()
-	for deadline := time.Now().Add(20 * time.Second); !listens(ports[0]); time.Sleep(20 * time.Millisecond) {
+}
+
+// await waits until a port is listened on.
+func await(t *testing.T, p api.PublishedPort) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !listens(p); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("none does")
+			t.Fatalf("nobody listens on %s", p)
 		}
 	}
-	m.Close(t.Context(), id)
 }
 
 // TestWhenRemoved: a forwarder ends with its VM's directory, where no daemon ends it.
