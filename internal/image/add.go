@@ -31,7 +31,11 @@ func (c *Cache) add(ctx context.Context, names []string, m *meta, report api.Rep
 		if err := fill(root); err != nil {
 			return api.Image{}, err
 		}
-		if err := pack(ctx, root, out, m, report); err != nil {
+		owed := owedBeside(root)
+		if _, err := os.Stat(owed); os.IsNotExist(err) {
+			owed = "" // no archive was unpacked
+		}
+		if err := pack(ctx, root, owed, out, m, report); err != nil {
 			return api.Image{}, err
 		}
 		return c.seal(ctx, out, names, m, report)
@@ -54,13 +58,14 @@ func (c *Cache) staged(ctx context.Context, work func(dir string) (api.Image, er
 	return made, err
 }
 
-// pack makes the image's file out of the tree at root.
-func pack(ctx context.Context, root, out string, m *meta, report api.Report) error {
+// pack makes the image's file out of the tree at root. owed is the file that says what
+// its files are owed, if there is one.
+func pack(ctx context.Context, root, owed, out string, m *meta, report api.Report) error {
 	file := filepath.Join(out, rootfsFile)
 	if err := makeFile(file); err != nil {
 		return err
 	}
-	told, err := job(ctx, report, userns.Call{Job: jobPack, Args: []string{root, file}})
+	told, err := job(ctx, report, userns.Call{Job: jobPack, Args: []string{root, file, owed}})
 	m.DiskBytes = told.DiskBytes
 	return err
 }

@@ -31,7 +31,7 @@ func unpackInto(ctx context.Context, root string, spec unpackSpec, layers []oci.
 	defer stop()
 	fed := make(chan error, 1)
 	go func() { fed <- errors.Join(feed(ctx, out, layers), out.Close()) }()
-	told, err := job(ctx, report, userns.Call{Job: jobUnpack, Args: []string{root, string(args)}, Stdin: in})
+	told, err := job(ctx, report, userns.Call{Job: jobUnpack, Args: []string{root, string(args), owedBeside(root)}, Stdin: in})
 	in.Close() // what feeds a job that has ended fails
 	if bad := <-fed; bad != nil && ctx.Err() == nil {
 		return summary{}, bad // it is why the job has failed

@@ -15,13 +15,16 @@ func times(h *tar.Header) []unix.Timespec {
 	return []unix.Timespec{t, t}
 }
 
-// owner counts files whose owner is beyond the ids that may be used.
-func (t *hostTree) owner(err error) error {
-	if err == unix.EINVAL {
-		t.s.Owners++
-		return nil
+// owner takes note of an owner that is beyond the ids that may be used. The root
+// directory is root's anyway.
+func (t *hostTree) owner(h *tar.Header, err error) error {
+	if err != unix.EINVAL && (err != nil || possible(h)) {
+		return err
 	}
-	return err
+	if h.Name != "." && !t.debts.has(h.Name) && !t.debts.add(h, 0) { // a device's owner is noted with it
+		t.s.Owners++
+	}
+	return nil
 }
 
 // attr counts extended attributes that mean nothing here.
@@ -48,7 +51,7 @@ func attrs(h *tar.Header) func(yield func(string, []byte) bool) {
 // the directory that is held, in this order: a new owner clears the setuid bit
 // and capabilities. The high bits of h.Mode are those of chmod(2).
 func (t *hostTree) set(fd int, base string, h *tar.Header) error {
-	if err := t.owner(unix.Fchown(fd, h.Uid, h.Gid)); err != nil {
+	if err := t.owner(h, unix.Fchown(fd, h.Uid, h.Gid)); err != nil {
 		return err
 	}
 	if err := unix.Fchmod(fd, uint32(h.Mode)&0o7777); err != nil {
@@ -70,7 +73,7 @@ func (t *hostTree) setTimes(base string, h *tar.Header) error {
 // It is in the directory that is held, which was entered through no link.
 func (t *hostTree) setAt(h *tar.Header) error {
 	base := path.Base(h.Name)
-	if err := t.owner(unix.Fchownat(t.fd, base, h.Uid, h.Gid, unix.AT_SYMLINK_NOFOLLOW)); err != nil {
+	if err := t.owner(h, unix.Fchownat(t.fd, base, h.Uid, h.Gid, unix.AT_SYMLINK_NOFOLLOW)); err != nil {
 		return err
 	}
 	if h.Typeflag != tar.TypeSymlink {

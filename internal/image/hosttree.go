@@ -29,6 +29,7 @@ type hostTree struct {
 	at   string // the directory that is held
 	dirFD
 	s      *summary
+	debts  debts
 	buffer []byte
 }
 
@@ -111,6 +112,9 @@ func (t *hostTree) walk(name string, create bool) (dirFD, error) {
 	}
 	for at, part := range parts(name) {
 		next, err := d.step(part, create)
+		if d.changed {
+			t.debts.forget(at)
+		}
 		err = errors.Join(err, d.leave())
 		if err != nil {
 			if next.fd > 0 {
@@ -182,6 +186,7 @@ func (t *hostTree) place(name string, do func(base string) error) error {
 		return err
 	}
 	t.changed = true
+	t.debts.forget(name)
 	base := path.Base(name)
 	err := do(base)
 	if !errors.Is(err, unix.EEXIST) {
@@ -269,13 +274,20 @@ func (t *hostTree) link(h *tar.Header) error {
 	if err != nil {
 		return fmt.Errorf("a hard link to %.200q: %w", h.Linkname, err)
 	}
+	t.debts.link(h.Name, h.Linkname)
 	return nil
 }
 
 func (t *hostTree) node(h *tar.Header, mode uint32, dev uint64) (bool, error) {
-	err := t.place(h.Name, func(base string) error { return unix.Mknodat(t.fd, base, mode|0o600, int(dev)) })
-	if errors.Is(err, unix.EPERM) && mode != unix.S_IFIFO {
-		return false, nil
+	place := func(mode uint32, dev int) error {
+		return t.place(h.Name, func(base string) error { return unix.Mknodat(t.fd, base, mode|0o600, dev) })
+	}
+	err := place(mode, int(dev))
+	if err == unix.EPERM && mode != unix.S_IFIFO { // only root may make a device
+		err = place(unix.S_IFIFO, 0)
+		if err == nil && !t.debts.add(h, uint16(mode)) {
+			return false, t.removeAt(path.Base(h.Name))
+		}
 	}
 	if err != nil {
 		return false, err

@@ -131,7 +131,7 @@ func (c *Cache) importDir(ctx context.Context, req api.ImportImage, report api.R
 	}
 	return c.staged(ctx, func(dir string) (api.Image, error) {
 		m := &meta{Source: req.Path}
-		if err := pack(ctx, req.Path, dir, m, report); err != nil {
+		if err := pack(ctx, req.Path, "", dir, m, report); err != nil {
 			return api.Image{}, err
 		}
 		return c.seal(ctx, dir, []string{req.Name}, m, report)

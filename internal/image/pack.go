@@ -80,9 +80,10 @@ func (c content) diskBytes() int64 {
 	return (n + mib - 1) / mib * mib
 }
 
-// runPack makes the file args[1] an ext4 file system with the tree args[0].
+// runPack makes the file args[1] an ext4 file system with the tree args[0]. What its
+// files are owed is in the file args[2], if there is one.
 func runPack(ctx context.Context, args []string, emit func(any)) error {
-	dir, file := args[0], args[1]
+	dir, file, owed := args[0], args[1], args[2]
 	c, err := measure(dir)
 	if err != nil {
 		return err
@@ -96,6 +97,9 @@ func runPack(ctx context.Context, args []string, emit func(any)) error {
 		Name: "mke2fs", Args: mke2fsArgs(dir, file, size, c.inodes), Package: "e2fsprogs",
 		Env: []string{"MKE2FS_SYNC=0"},
 	})
+	if err == nil && owed != "" {
+		err = payOwed(ctx, owed, file)
+	}
 	if err != nil {
 		return err
 	}

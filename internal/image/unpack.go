@@ -18,8 +18,8 @@ import (
 type summary struct {
 	Entries int     `json:"entries"`
 	Bytes   int64   `json:"bytes"`
-	Devices int     `json:"devices"`  // left out: only root may make device nodes
-	Owners  int     `json:"owners"`   // given to root: their owners are beyond the ids that may be used
+	Devices int     `json:"devices"`  // left out: impossible, or too many to be made without root
+	Owners  int     `json:"owners"`   // given to root, for the same reasons
 	Attrs   int     `json:"attrs"`    // extended attributes left out
 	NoShell bool    `json:"no_shell"` // there is no /bin/sh
 	Layers  []int64 `json:"layers"`   // bytes of each archive before compression

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/fsx"
 )
 
 // unpackSpec says what is to be unpacked.
@@ -25,12 +27,17 @@ type unpackSpec struct {
 }
 
 // runUnpack unpacks the archives that come as frames on standard input into the
-// directory args[0], as args[1] says.
+// directory args[0], as args[1] says. What files are owed then is in the file args[2].
 func runUnpack(_ context.Context, args []string, emit func(any)) error {
 	var spec unpackSpec
 	if err := json.Unmarshal([]byte(args[1]), &spec); err != nil {
 		return err
 	}
+	owed, err := os.OpenFile(args[2], os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fsx.DiskError("unpack", err)
+	}
+	defer owed.Close()
 	if err := enterTree(args[0]); err != nil {
 		return err
 	}
@@ -41,6 +48,9 @@ func runUnpack(_ context.Context, args []string, emit func(any)) error {
 	s, err := spec.unpack(os.Stdin, t, func(p api.Progress) { emit(event{Progress: &p}) })
 	if err != nil {
 		return err
+	}
+	if err := errors.Join(t.debts.write(owed), owed.Close()); err != nil {
+		return fsx.DiskError("unpack", err)
 	}
 	emit(event{Summary: &s})
 	return nil

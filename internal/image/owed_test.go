@@ -1,0 +1,157 @@
+package image
+
+import (
+	"archive/tar"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"banger/api"
+	"banger/internal/ext4"
+	"banger/internal/oci"
+)
+
+// withoutRoot runs the test that calls it in a user namespace like an ordinary user's,
+// where this is root; the test is to return where that is false.
+func withoutRoot(t *testing.T) bool {
+	t.Helper()
+	const inside = "BANGER_TEST_WITHOUT_ROOT"
+	if os.Getuid() != 0 || os.Getenv(inside) != "" {
+		return true
+	}
+	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1 << 16}}
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), inside+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Errorf("in a user namespace: %v\n%s", err, out)
+	}
+	return false
+}
+
+func deviceEntry(name string, kind byte, mode, major, minor int64) tar.Header {
+	return tar.Header{Name: name, Typeflag: kind, Mode: mode, Devmajor: major, Devminor: minor, Gid: 6}
+}
+
+func ownedBy(h tar.Header, uid, gid int) tar.Header {
+	h.Uid, h.Gid, h.Format = uid, gid, tar.FormatPAX
+	return h
+}
+
+// TestWithoutRootAllIsExact: an ordinary user's images have devices, and owners beyond
+// the ids that the user may use, whatever later layers do with such files.
+func TestWithoutRootAllIsExact(t *testing.T) {
+	if !withoutRoot(t) {
+		return
+	}
+	setuid := ownedBy(fileEntry("bin/tool", "x"), 1<<20, 70000)
+	setuid.Mode = 0o4755
+	base := archive(t,
+		dirEntry("dev/"), deviceEntry("dev/null", tar.TypeChar, 0o666, 1, 3), linkEntry("dev/other", "dev/null"),
+		deviceEntry("dev/sda1", tar.TypeBlock, 0o660, 8, 1), deviceEntry("dev/large", tar.TypeChar, 0o600, 4095, 1<<20-1),
+		ownedBy(deviceEntry("dev/theirs", tar.TypeChar, 0o600, 10, 200), 1<<32-2, 1<<20),
+		tar.Header{Name: "dev/pipe", Typeflag: tar.TypeFifo, Mode: 0o640, Uid: 5},
+		deviceEntry(`dev/<2> "a" #b`, tar.TypeChar, 0o600, 1, 5),
+		ownedBy(fileEntry("no\xffutf", ""), 200000, 0), ownedBy(dirEntry("./"), 200000, 0),
+		setuid, ownedBy(symlinkEntry("bin/link", "tool"), 1<<20, 1), ownedBy(dirEntry("home/"), 200000, 200000),
+		linkEntry("bin/tool2", "bin/tool"),
+		deviceEntry("gone", tar.TypeChar, 0o600, 1, 7), deviceEntry("file", tar.TypeChar, 0o600, 1, 7),
+		deviceEntry("d/a", tar.TypeChar, 0o600, 1, 7), ownedBy(dirEntry("e/"), 200000, 0), ownedBy(fileEntry("mine", ""), 200000, 0))
+	over := archive(t,
+		fileEntry(".wh.gone", ""), fileEntry("file", "now"), fileEntry(".wh.d", ""), fileEntry(".wh.e", ""),
+		fileEntry("mine", ""), fileEntry("dev/.wh.null", ""))
+	again := archive(t, fileEntry("d/a/b", "a directory now"), fileEntry("e/f", "another directory"))
+	c := open(t)
+	var layers []oci.Layer
+	for _, data := range [][]byte{base, over, again} {
+		layers = append(layers, layerOf(t, data, gzipped))
+	}
+	var told strings.Builder
+	made, err := c.addLayered(t.Context(), []string{"exact"}, imageOf(t, layers...), func(p api.Progress) { told.WriteString(p.Message + "\n") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(told.String(), "left out") || strings.Contains(told.String(), "to root") {
+		t.Errorf("told:\n%s", told.String())
+	}
+	file := filepath.Join(c.path(strings.TrimPrefix(made.Digest, "sha256:")), rootfsFile)
+	fsck(t, file)
+	for name, want := range map[string]string{
+		"dev/null": "absent", "gone": "absent",
+		"dev/other": "20666 0:6 1,3 x1", "dev/sda1": "60660 0:6 8,1 x1", "dev/large": "20600 0:6 4095,1048575 x1",
+		"dev/theirs": "20600 4294967294:1048576 10,200 x1", "dev/pipe": "10640 5:0 0,0 x1", `dev/<2> "a" #b`: "20600 0:6 1,5 x1",
+		"bin/tool": "104755 1048576:70000 x2", "bin/tool2": "104755 1048576:70000 x2", "bin/link": "120777 1048576:1 x1",
+		"no\xffutf": "100644 200000:0 x1", "home": "40755 200000:200000 x2",
+		"file": "100644 0:0 x1", "mine": "100644 0:0 x1", "d/a": "40755 0:0 x2", "e": "40755 0:0 x2",
+	} {
+		if got := described(t, file, name); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
+
+// described says what a file of an image is.
+func described(t *testing.T, image, name string) string {
+	t.Helper()
+	f, err := os.Open(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs, err := ext4.Open(f, info.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	search := finder{fs: fs}
+	i, err := search.find(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i == nil {
+		return "absent"
+	}
+	text := fmt.Sprintf("%o %d:%d", i.Mode, i.UID, i.GID)
+	if i.Is(unix.S_IFCHR) || i.Is(unix.S_IFBLK) || i.Is(unix.S_IFIFO) {
+		major, minor := i.Device()
+		text += fmt.Sprintf(" %d,%d", major, minor)
+	}
+	return fmt.Sprintf("%s x%d", text, i.Links)
+}
+
+// TestTooMuchIsOwed: what does not fit the memory for it is left out, and told.
+func TestTooMuchIsOwed(t *testing.T) {
+	var d debts
+	d.held = mostOwed - nameCost - 3
+	h := deviceEntry("dev", tar.TypeChar, 0o600, 1, 3)
+	if !d.add(&h, unix.S_IFCHR) {
+		t.Error("what fits is not taken")
+	}
+	h.Name = "more"
+	if d.add(&h, unix.S_IFCHR) {
+		t.Error("what does not fit is taken")
+	}
+	d.forget("dev")
+	h.Name = "new"
+	if !d.add(&h, unix.S_IFCHR) {
+		t.Error("what is forgotten takes room")
+	}
+	d.forget("new")
+	for _, bad := range []tar.Header{
+		ownedBy(fileEntry("f", ""), 1<<32-1, 0), ownedBy(fileEntry("f", ""), 0, -1), deviceEntry("f", tar.TypeChar, 0, 4096, 0), deviceEntry("f", tar.TypeChar, 0, 0, 1<<20),
+	} {
+		if d.add(&bad, 0) {
+			t.Errorf("%+v is taken", bad)
+		}
+	}
+}
