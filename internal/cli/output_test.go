@@ -2,31 +2,12 @@ package cli
 
 import (
 	"bytes"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"banger/api"
+	"banger/internal/golden"
 )
-
-// golden compares text with a file; UPDATE_GOLDEN=1 writes it instead.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s: got\n%s\nwant\n%s", name, got, want)
-	}
-}
 
 func TestTables(t *testing.T) {
 	now := then.Add(3 * time.Hour)
@@ -46,7 +27,7 @@ func TestTables(t *testing.T) {
 		if err := table.write(&out); err != nil {
 			t.Fatal(err)
 		}
-		golden(t, name, out.String())
+		golden.Check(t, name, out.String())
 	}
 }
 
@@ -55,7 +36,7 @@ func TestJSON(t *testing.T) {
 	if err := printJSON(&out, "vm", vm("dev", api.StateRunning)); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "vm.json", out.String())
+	golden.Check(t, "vm.json", out.String())
 }
 
 func TestErrorsAreOneLineAndHints(t *testing.T) {

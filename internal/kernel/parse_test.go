@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"banger/api"
+	"banger/internal/golden"
 )
 
 // tinyKernel is an ELF with nothing but a PVH note.
@@ -119,15 +120,7 @@ func TestCpio(t *testing.T) {
 	if err := writeInitramfs(&again, []byte("agent"), []module{{name: "virtio", data: []byte("ko")}}); err != nil || !bytes.Equal(b.Bytes(), again.Bytes()) {
 		t.Errorf("not the same bytes twice: %v", err)
 	}
-	golden := filepath.Join("testdata", "initramfs.golden")
-	if os.Getenv("UPDATE") != "" {
-		if err := os.WriteFile(golden, b.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if want, err := os.ReadFile(golden); err != nil || !bytes.Equal(want, b.Bytes()) {
-		t.Errorf("differs from %s (UPDATE=1 writes it): %v", golden, err)
-	}
+	golden.Check(t, "initramfs.golden", b.String())
 	cmd := exec.Command("cpio", "-t", "--quiet")
 	cmd.Stdin = &b
 	out, err := cmd.CombinedOutput()

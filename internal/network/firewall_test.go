@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"banger/internal/golden"
 )
 
 func rulesets(t testing.TB) map[string][]byte {
@@ -42,7 +44,7 @@ func TestObstacles(t *testing.T) {
 			fmt.Fprintf(&b, "  chain %s\n  %s\n", o.Chain, o.Fix)
 		}
 	}
-	golden(t, "obstacles.txt", b.String())
+	golden.Check(t, "obstacles.txt", b.String())
 }
 
 func TestTheTableIsRecognised(t *testing.T) {

@@ -1,37 +1,14 @@
 package network
 
 import (
-	"flag"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"banger/api"
 	"banger/internal/driver"
+	"banger/internal/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s differs; review, then: go test ./internal/network -update\n%s", path, diff)
-	}
-}
 
 func TestGuestsSeeTheNetworkOfUserMode(t *testing.T) {
 	address, gateway, dns := driver.UserNetwork()
@@ -49,7 +26,7 @@ func TestPlanAsText(t *testing.T) {
 		}
 		all = append(all, p.String())
 	}
-	golden(t, "plans.txt", strings.Join(all, "\n"))
+	golden.Check(t, "plans.txt", strings.Join(all, "\n"))
 }
 
 func TestTwoSlotsShareNoAddress(t *testing.T) {
@@ -120,13 +97,13 @@ func TestTablesAsText(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		golden(t, name, text)
+		golden.Check(t, name, text)
 	}
 	text, err := GuestTables(DefaultOuter)
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "guest.nft", text)
+	golden.Check(t, "guest.nft", text)
 }
 
 func TestTablesOfNoPrefixAreRefused(t *testing.T) {

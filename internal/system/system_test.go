@@ -2,7 +2,6 @@ package system
 
 import (
 	"errors"
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,28 +10,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"banger/api"
+	"banger/internal/golden"
 	"banger/internal/network"
 	"banger/internal/paths"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := errors.Join(os.MkdirAll("testdata", 0o755), os.WriteFile(path, []byte(got), 0o644)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-update writes it anew):\n%s", path, diff)
-	}
-}
 
 func TestInstall(t *testing.T) {
 	w := newWorld(t)
@@ -43,8 +24,8 @@ func TestInstall(t *testing.T) {
 	if r.UID != 1000 || r.UIDBase != 1_900_000_000 || r.IPForwardBefore != "0" {
 		t.Errorf("%+v", r)
 	}
-	golden(t, "installed.txt", w.tree())
-	golden(t, "calls.txt", strings.Join(w.calls, "\n")+"\n")
+	golden.Check(t, "installed.txt", w.tree())
+	golden.Check(t, "calls.txt", strings.Join(w.calls, "\n")+"\n")
 	if got := w.read(current + "/bangerd"); got != "program bangerd" {
 		t.Error(got)
 	}
@@ -63,7 +44,7 @@ func TestUnitsAreGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range unitNames {
-		golden(t, name, w.read(filepath.Join(unitDir, name)))
+		golden.Check(t, name, w.read(filepath.Join(unitDir, name)))
 	}
 }
 
@@ -80,7 +61,7 @@ func TestUdevRules(t *testing.T) {
 	if err := w.install(); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "59-banger.rules", w.read(udevFile))
+	golden.Check(t, "59-banger.rules", w.read(udevFile))
 	// Nobody else's are removed, or overwritten.
 	w.write(udevFile, "# mine", 0o644)
 	if err := w.install(); api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), udevFile) {
@@ -220,7 +201,7 @@ func TestInterrupted(t *testing.T) {
 		if err := w.install(); err != nil {
 			t.Error(call, err)
 		}
-		golden(t, "installed.txt", w.tree())
+		golden.Check(t, "installed.txt", w.tree())
 	}
 	for _, call := range []string{"stop " + UpdateUnit, "stop " + DaemonUnit, "traces", "stop " + HelperUnit, "disable " + HelperUnit + " " + DaemonUnit + " " + RecoverUnit, "reload", "reset " + DaemonUnit} {
 		w := newWorld(t)
@@ -309,7 +290,7 @@ func TestUninstallKeepsVMs(t *testing.T) {
 	if diff := cmp.Diff([]string{paths.SystemConfig, paths.System().Data, paths.System().Cache}, left); diff != "" {
 		t.Error(diff)
 	}
-	golden(t, "uninstalled.txt", w.tree())
+	golden.Check(t, "uninstalled.txt", w.tree())
 	if got := w.read(ipForwardFile); got != "0\n" {
 		t.Errorf("packets are forwarded: %q", got)
 	}

@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
-	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"banger/api"
+	"banger/internal/golden"
 )
 
 const vmUnit = "banger-vm-0123456789ab.service"
@@ -50,7 +50,7 @@ func TestStartTransientSendsEverySetting(t *testing.T) {
 	for _, p := range sent {
 		text.WriteString(p.Name + " " + p.Value.Signature().String() + " " + p.Value.String() + "\n")
 	}
-	golden(t, "unit.txt", text.String())
+	golden.Check(t, "unit.txt", text.String())
 
 	if len(f.files) != 2 {
 		t.Fatalf("%d descriptors arrived, not 2", len(f.files))
@@ -60,23 +60,6 @@ func TestStartTransientSendsEverySetting(t *testing.T) {
 	}
 	if data, _ := os.ReadFile(out.Name()); string(data) != "hello" {
 		t.Errorf("the descriptor that arrived is another file: %q", data)
-	}
-}
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if os.Getenv("UPDATE") != "" {
-		if err := errors.Join(os.MkdirAll("testdata", 0o755), os.WriteFile(path, []byte(got), 0o644)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (UPDATE=1 writes it anew):\n%s", path, diff)
 	}
 }
 

@@ -4,7 +4,6 @@
 package layout
 
 import (
-	"flag"
 	"fmt"
 	"go/ast"
 	"go/doc"
@@ -18,10 +17,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"banger/internal/golden"
 )
-
-var update = flag.Bool("update", false, "write the lists of what programs link anew")
 
 const root = "../.."
 
@@ -52,6 +49,8 @@ var known = map[string][]string{
 	},
 	"internal/update/journal": {"internal/proc", "internal/system/record"},
 	"internal/update/hold":    {},
+
+	"internal/golden": {}, // for tests
 
 	"internal/config": {},
 	"internal/doctor": {"internal/driver", "internal/rootapi"},
@@ -189,7 +188,6 @@ func TestWhatProgramsLink(t *testing.T) {
 					t.Errorf("%s links %s: %s", program, path, reason)
 				}
 			}
-			golden := filepath.Join("testdata", program+".txt")
 			var foreign []string
 			for _, path := range all {
 				if first, _, _ := strings.Cut(path, "/"); strings.Contains(first, ".") {
@@ -197,19 +195,7 @@ func TestWhatProgramsLink(t *testing.T) {
 				}
 			}
 			slices.Sort(foreign)
-			got := strings.Join(foreign, "\n") + "\n"
-			if *update {
-				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("%s links other packages than %s says; review the change, then: go test ./test/layout -update\n%s", program, golden, diff)
-			}
+			golden.Check(t, program+".txt", strings.Join(foreign, "\n")+"\n")
 		})
 	}
 }

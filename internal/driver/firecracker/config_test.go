@@ -1,36 +1,13 @@
 package firecracker
 
 import (
-	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"banger/api"
 	"banger/internal/agentproto"
+	"banger/internal/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name+".golden")
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s: go test -update, after a look at this:\n%s", path, diff)
-	}
-}
 
 func TestConfig(t *testing.T) {
 	guest := agentproto.BaseCmdline + " banger.hostname=calm-fox banger.root=/dev/vda"
@@ -43,7 +20,7 @@ func TestConfig(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		golden(t, name, string(got))
+		golden.Check(t, name+".golden", string(got))
 	}
 }
 
@@ -90,7 +67,7 @@ func TestJailerArgs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "jailer", strings.Join(args, "\n")+"\n")
+	golden.Check(t, "jailer.golden", strings.Join(args, "\n")+"\n")
 	if got := j.PidFile(); got != "/var/lib/banger/jails/firecracker/0123456789ab/root/firecracker.pid" {
 		t.Error(got)
 	}

@@ -1,37 +1,13 @@
 package qemu
 
 import (
-	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"banger/internal/disk"
 	"banger/internal/driver"
+	"banger/internal/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
-
-// golden compares text with a file in testdata.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name+".golden")
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (go test -update writes it):\n%s", path, diff)
-	}
-}
 
 func plainSpec() driver.Spec {
 	return driver.Spec{
@@ -51,13 +27,13 @@ func TestArgs(t *testing.T) {
 		"tcg":       Args(plainSpec(), TCG, Files{QMP: 3, Agent: 4}),
 		"odd-names": Args(odd, TCG, Files{QMP: 3, Agent: 4}),
 	} {
-		golden(t, name, strings.Join(args, "\n")+"\n")
+		golden.Check(t, name+".golden", strings.Join(args, "\n")+"\n")
 	}
 	args, err := probeArgs(KVM, "/kernels/vmlinux", "/kernels/initramfs")
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "probe", strings.Join(args, "\n")+"\n")
+	golden.Check(t, "probe.golden", strings.Join(args, "\n")+"\n")
 }
 
 func TestBelongsTo(t *testing.T) {
