@@ -168,7 +168,7 @@ func (s *Server) send(conn *net.UnixConn, r rootapi.Response, files []*os.File) 
 		files = nil
 	}
 	err := rootapi.Send(conn, r, files)
-	if err == nil {
+	if err == nil || errors.Is(err, unix.EPIPE) { // who asked does not wait any more
 		return
 	}
 	s.Log.Warn("cannot answer", "error", err)

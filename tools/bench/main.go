@@ -21,7 +21,7 @@ import (
 )
 
 // wholeRun bounds a run; what has enough samples by then is reported.
-const wholeRun = 8 * time.Minute
+const wholeRun = 10 * time.Minute
 
 func main() {
 	rounds := flag.Int("n", 20, "how many VMs to create in each way")
@@ -51,12 +51,13 @@ func run(ctx context.Context, rounds int, out string) error {
 		if err := b.each(ctx, []part{
 			{"preparing: kernel, image, one VM", b.prepare},
 			{"round trips", b.roundTrips},
+			{"open streams while the daemon is killed and stopped", b.silence},
 			{"create, first exec, stop, delete", b.lives},
 			{"many VMs at once, memory", b.many},
 		}); err != nil {
 			return err
 		}
-		b.report.Made = 2 + len(b.report.Samples["api.total"]) + len(b.report.Samples["cli.total"]) + crowd
+		b.report.Made = 3 + len(b.report.Samples["api.total"]) + len(b.report.Samples["cli.total"]) + crowd
 		b.report.ImageTouched = fingerprint(b.paths.Images()) != b.images
 		return b.report.write(out, b.machine)
 	})
