@@ -115,8 +115,8 @@ type run struct {
 }
 
 // tries is how often a scenario may be begun: what fails twice has failed. What the
-// emulated processor is to blame for does not count, twice at most (docs/adr/0013).
-func tries(faults int) int { return 2 + min(faults, 2) }
+// emulated processor is to blame for does not count, three times at most (docs/adr/0013).
+func tries(faults int) int { return 2 + min(faults, 3) }
 
 // one runs a scenario in a lab that is ready for it.
 func (r *run) one(ctx context.Context, s Scenario) (err error) {
@@ -162,7 +162,8 @@ func (r *run) one(ctx context.Context, s Scenario) (err error) {
 	}
 	r.suspect, r.kept = err != nil, s.Keeps && err == nil
 	if err != nil {
-		r.fault = r.lab.spoiled() != nil
+		// No scenario makes a guest's kernel panic, and banger cannot.
+		r.fault = r.lab.spoiled() != nil || strings.Contains(err.Error(), "the guest's kernel panicked")
 		err = fmt.Errorf("%w\n%severything it did is in %s", err, r.lab.circumstances(log), log.Name())
 	}
 	return err
