@@ -250,9 +250,9 @@ func (r *run) boot(ctx context.Context, log io.Writer) (*Lab, error) {
 	begin = time.Now()
 	err = attempt(func() {
 		l.Run("test ! -x /lab/bin/firecracker || cp /lab/bin/firecracker /lab/bin/jailer /usr/local/bin/")
+		l.Run(traceEnds)
 		l.first = l.Run(hostState)
 		l.Install()
-		l.Run(traceEnds)
 	})
 	if err != nil {
 		err = fmt.Errorf("cannot install the build in the lab: %w\n%s", err, l.circumstances(log))
