@@ -106,9 +106,14 @@ func qemuVersion(ctx context.Context, path string) (string, error) {
 	return string(found[1]), nil
 }
 
-// try boots a guest under KVM once and keeps the answer. The caller holds mu.
+// try boots a guest under KVM and keeps the answer. A no is kept until the host's next
+// boot, so it takes two: the first may be that of a machine that was too busy. The
+// caller holds mu.
 func (d *Driver) try(ctx context.Context, path string, r result, kernel, initramfs string) (result, error) {
 	reason, said, err := probeBoot(ctx, path, KVM, kernel, initramfs)
+	if err == nil && reason != "" {
+		reason, said, err = probeBoot(ctx, path, KVM, kernel, initramfs)
+	}
 	if err != nil {
 		return result{}, err
 	}

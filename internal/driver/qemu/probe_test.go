@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -91,6 +92,23 @@ func TestProbeIsCached(t *testing.T) {
 		}
 		if found, err := New(p, o).Probe(t.Context(), "kernel", "initramfs"); err != nil || found.Accel != KVM {
 			t.Errorf("cache %q: %+v, %v", damage, found, err)
+		}
+	}
+}
+
+// TestProbeTwice: a no, which is kept, takes two tries.
+func TestProbeTwice(t *testing.T) {
+	for works, want := range map[int]string{2: KVM, 3: TCG} {
+		count := filepath.Join(t.TempDir(), "count")
+		qemu := fakeQEMU(t, fmt.Sprintf("echo x >> %[1]s; [ $(wc -l < %[1]s) -lt %[2]d ] || echo %[3]s", count, works, agentproto.ProbeGreeting))
+		d := New(paths.Paths{Cache: t.TempDir()}, Options{Binary: qemu, KVM: os.DevNull})
+		for range 2 {
+			if found, err := d.Probe(t.Context(), "kernel", "initramfs"); err != nil || found.Accel != want {
+				t.Errorf("try %d works: %+v, %v", works, found, err)
+			}
+		}
+		if boots, err := os.ReadFile(count); err != nil || string(boots) != "x\nx\n" {
+			t.Errorf("try %d works: boots: %q, %v", works, boots, err)
 		}
 	}
 }
