@@ -47,7 +47,11 @@ func TestSessions(t *testing.T) {
 	}
 	driver := driverHere()
 	t.Logf("VMs run by %s", driver)
-	options := session.System(t, session.Options{Config: settings + fmt.Sprintf("driver = %q\n", driver)})
+	config := settings + fmt.Sprintf("driver = %q\n", driver)
+	if driver == rootapi.QEMU {
+		config += "accel = \"kvm\"\n" // the probe gives a machine that is emulated too little time
+	}
+	options := session.System(t, session.Options{Config: config})
 	kernel, release := kernelHere(t)
 	options.Env = []string{"DRIVER=" + driver, "KERNEL=" + kernel, "RELEASE=" + release, "ROOT=/", "BYTES=3000000"}
 	for _, s := range sessions {
