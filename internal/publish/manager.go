@@ -137,33 +137,40 @@ func (m *Manager) keep(id string, p *proc.Process) *served {
 // died starts a forwarder again that nobody has ended, and tries on where another
 // program has taken one of its ports meanwhile.
 func (m *Manager) died(id string, s *served) {
-	m.log.Warn("the forwarder of a VM's published ports died; starting another", "vm", id, "pid", s.process.PID())
+	told := ""
 	for pause := reopenPause; ; pause = min(2*pause, longestPause) {
 		select {
 		case <-time.After(pause):
 		case <-m.ctx.Done():
 			return
 		}
-		if m.replaced(id, s) {
+		err := m.replace(id, s)
+		if err == nil || m.ctx.Err() != nil {
 			return
+		}
+		if err.Error() != told {
+			told = err.Error()
+			m.log.Error("the forwarder of a VM's published ports died, and no other can be started yet; trying on", "vm", id, "error", err)
 		}
 	}
 }
 
-// replaced tries to have another forwarder in place of one that died, and says whether
-// that is settled: it is too when the VM's ports are published otherwise now, or not
-// at all.
-func (m *Manager) replaced(id string, s *served) bool {
+// replace has another forwarder in place of one that died, unless the VM's ports are
+// published otherwise by now, or not at all.
+func (m *Manager) replace(id string, s *served) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.vms[id] != s {
-		return true
+		return nil
+	}
+	if err := m.Check(m.ctx, s.ports); err != nil { // no process is needed to find that out
+		return err
 	}
 	_, err := m.open(m.ctx, id, s.ports)
-	if err != nil && m.ctx.Err() == nil {
-		m.log.Error("cannot serve the published ports of a VM; trying again", "vm", id, "error", err)
+	if err == nil {
+		m.log.Warn("the forwarder of a VM's published ports died; there is another now", "vm", id, "pid", s.process.PID())
 	}
-	return err == nil
+	return err
 }
 
 // Open sees to it that a VM's ports are served, just these, and returns them with the

@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"net"
@@ -160,6 +161,19 @@ func TestOthersAfterAForwarderDied(t *testing.T) {
 		t.Error("it is not")
 	}
 	m.Close(t.Context(), id)
+}
+
+// TestEndedIsNotDied: one that was ended is not replaced, and nobody is told that it died.
+func TestEndedIsNotDied(t *testing.T) {
+	m := manager(t, world(t))
+	var log bytes.Buffer
+	m.log = slog.New(slog.NewTextHandler(&log, nil))
+	open(t, m, tcp(0))
+	s := m.vms[id]
+	m.Close(t.Context(), id)
+	if err := m.replace(id, s); err != nil || len(m.vms) != 0 || log.Len() != 0 {
+		t.Errorf("%v, %v, %s", err, m.vms, log.String())
+	}
 }
 
 // kill kills the forwarder.
