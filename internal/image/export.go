@@ -192,14 +192,11 @@ type measured struct {
 
 // measureTree writes a tree to nowhere.
 func measureTree(ctx context.Context, f *os.File, layer bool) (measured, error) {
-	info, err := f.Stat()
+	fs, err := openExt4(f)
 	if err != nil {
-		return measured{}, api.Errorf(api.KindInternal, "cannot look at its file: %w", err)
+		return measured{}, err
 	}
-	m := measured{}
-	if m.fs, err = ext4.Open(f, info.Size()); err != nil {
-		return m, err
-	}
+	m := measured{fs: fs}
 	h, n := sha256.New(), new(counted)
 	sink := io.Writer(n)
 	if layer {

@@ -21,6 +21,15 @@ func isExt4(head []byte) bool {
 	return ext4.Is(head) && !isCompressed(head) && string(head[tarMagicOffset:tarMagicOffset+5]) != "ustar"
 }
 
+// openExt4 reads the file system in an image's file.
+func openExt4(f *os.File) (*ext4.FS, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fsx.DiskError("read the file system", err)
+	}
+	return ext4.Open(f, info.Size())
+}
+
 // importExt4 imports a file system as it is. It is not mounted.
 func (c *Cache) importExt4(ctx context.Context, f *os.File, req api.ImportImage, report api.Report) (api.Image, error) {
 	return c.addFile(ctx, []string{req.Name}, &meta{Source: req.Path}, report, func(to string) error {

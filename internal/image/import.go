@@ -132,10 +132,10 @@ func warn(s summary, report api.Report) {
 		report(api.Progress{Step: "image", Message: fmt.Sprintf(format, args...)})
 	}
 	if s.Devices > 0 {
-		tell("left out %d device nodes: they are impossible, or too many to be made without root", s.Devices)
+		tell("left out %d device nodes: their numbers are out of range, or there are too many to be made without root", s.Devices)
 	}
 	if s.Owners > 0 {
-		tell("gave %d files to root: their owners are impossible, or too many beyond your subordinate ids", s.Owners)
+		tell("gave %d files to root: their owners' ids are out of range, or there are too many beyond your subordinate ids", s.Owners)
 	}
 	if s.Attrs > 0 {
 		tell("left out %d extended attributes", s.Attrs)

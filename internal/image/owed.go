@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,7 +34,7 @@ const mostOwed = 32 << 20
 // without root: a device, which is a fifo there, or somebody's whose id is beyond
 // those that may be used.
 type owed struct {
-	Name []byte `json:"name"` // names need not be UTF-8
+	Name []byte `json:"name"` // in the list alone; names need not be UTF-8
 	UID  uint32 `json:"uid"`
 	GID  uint32 `json:"gid"`
 	Mode uint16 `json:"mode,omitempty"` // of a device, with its type; 0 is no device
@@ -57,7 +56,7 @@ func (d *debts) add(h *tar.Header, device uint16) bool {
 	if d.held+size > mostOwed || !possible(h) || h.Devmajor>>12 != 0 || h.Devminor>>20 != 0 {
 		return false
 	}
-	o := owed{Name: []byte(h.Name), UID: uint32(h.Uid), GID: uint32(h.Gid)}
+	o := owed{UID: uint32(h.Uid), GID: uint32(h.Gid)}
 	if device != 0 {
 		o.Mode, o.Major, o.Minor = device|uint16(h.Mode&0o7777), uint32(h.Devmajor), uint32(h.Devminor)
 	}
@@ -78,7 +77,6 @@ func possible(h *tar.Header) bool {
 // link notes that a file has another name.
 func (d *debts) link(name, target string) {
 	if o, ok := d.byName[target]; ok && d.held+len(name)+nameCost <= mostOwed {
-		o.Name = []byte(name)
 		d.held += len(name) + nameCost
 		d.byName[name] = o
 	}
@@ -102,7 +100,9 @@ func (d *debts) write(w io.Writer) error {
 	b := bufio.NewWriter(w)
 	list := json.NewEncoder(b)
 	for _, name := range slices.Sorted(maps.Keys(d.byName)) {
-		if err := list.Encode(d.byName[name]); err != nil {
+		o := d.byName[name]
+		o.Name = []byte(name)
+		if err := list.Encode(o); err != nil {
 			return err
 		}
 	}
@@ -113,13 +113,15 @@ func (d *debts) write(w io.Writer) error {
 // is done by the numbers of inodes, so that no name of a file becomes a command. A name
 // that is gone by now is owed nothing.
 func payOwed(ctx context.Context, list, image string) error {
-	pending, devices, err := unpaid(list, image)
+	pending, err := unpaid(list, image)
 	if err != nil || len(pending) == 0 {
 		return err
 	}
 	var commands bytes.Buffer
+	devices := false
 	for number, o := range pending {
 		o.commands(&commands, number)
+		devices = devices || o.Mode != 0
 	}
 	err = execx.Run(ctx, execx.Cmd{Name: "debugfs", Args: []string{"-w", "-f", "-", image}, Stdin: &commands, Package: "e2fsprogs"})
 	if err != nil {
@@ -131,7 +133,7 @@ func payOwed(ctx context.Context, list, image string) error {
 		}
 	}
 	// debugfs has no exit status for a command that fails.
-	pending, _, err = unpaid(list, image)
+	pending, err = unpaid(list, image)
 	if err == nil && len(pending) > 0 {
 		return api.Errorf(api.KindInternal, "cannot give %d files in the image the owners and devices that they are to have", len(pending))
 	}
@@ -167,47 +169,40 @@ func (o owed) paid(i *ext4.Inode) bool {
 	return o.Mode == 0 || major == o.Major && minor == o.Minor
 }
 
-// unpaid returns what inodes of the image are still owed, and whether devices are
-// among that.
-func unpaid(list, image string) (pending map[uint32]owed, devices bool, err error) {
+// unpaid returns what inodes of the image are still owed.
+func unpaid(list, image string) (map[uint32]owed, error) {
 	in, err := os.Open(list)
 	if err != nil {
-		return nil, false, fsx.DiskError("read what was unpacked", err)
+		return nil, fsx.DiskError("read what was unpacked", err)
 	}
 	defer in.Close()
 	f, err := os.Open(image)
 	if err != nil {
-		return nil, false, fsx.DiskError("read the file system", err)
+		return nil, fsx.DiskError("read the file system", err)
 	}
 	defer f.Close()
-	info, err := f.Stat()
+	fs, err := openExt4(f)
 	if err != nil {
-		return nil, false, fsx.DiskError("read the file system", err)
-	}
-	fs, err := ext4.Open(f, info.Size())
-	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	search, pending := finder{fs: fs}, map[uint32]owed{}
 	for each := json.NewDecoder(bufio.NewReader(in)); ; {
 		var o owed
 		if err := each.Decode(&o); errors.Is(err, io.EOF) {
-			return pending, devices, nil
+			return pending, nil
 		} else if err != nil {
-			return nil, false, api.Errorf(api.KindInternal, "cannot read what was unpacked: %w", err)
+			return nil, api.Errorf(api.KindInternal, "cannot read what was unpacked: %w", err)
 		}
 		i, err := search.find(string(o.Name))
-		if err != nil {
-			return nil, false, err
-		}
 		switch {
+		case err != nil:
+			return nil, err
 		case i == nil || o.paid(i):
-			continue
 		case o.Mode != 0 && !i.Is(unix.S_IFIFO) && i.Mode != o.Mode:
-			return nil, false, api.Errorf(api.KindInternal, "cannot make %.200q a device: it is something else", o.Name)
+			return nil, api.Errorf(api.KindInternal, "cannot make %.200q a device: it is something else", o.Name)
+		default:
+			pending[i.Number] = o
 		}
-		pending[i.Number] = o
-		devices = devices || o.Mode != 0
 	}
 }
 
@@ -243,7 +238,7 @@ func (f *finder) find(name string) (*ext4.Inode, error) {
 			f.way = append(f.way, held{number, entries})
 		}
 		entries := f.way[depth].entries
-		at, ok := slices.BinarySearchFunc(entries, part, func(e ext4.Entry, name string) int { return cmp.Compare(e.Name, name) })
+		at, ok := slices.BinarySearchFunc(entries, part, func(e ext4.Entry, name string) int { return strings.Compare(e.Name, name) })
 		if !ok {
 			return nil, nil
 		}

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
-	"banger/internal/ext4"
 	"banger/internal/oci"
 )
 
@@ -105,11 +104,7 @@ func described(t *testing.T, image, name string) string {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	fs, err := ext4.Open(f, info.Size())
+	fs, err := openExt4(f)
 	if err != nil {
 		t.Fatal(err)
 	}
