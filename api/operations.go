@@ -39,6 +39,10 @@ type Progress struct {
 	Unit    string `json:"unit,omitempty"`  // bytes, percent or empty for a count
 }
 
+// StepNote is the Step of a Progress whose message a client keeps on the screen:
+// what somebody has to know once the work is done.
+const StepNote = "note"
+
 // Report receives progress. It must not block for long and may be called from
 // several goroutines.
 type Report func(Progress)

@@ -21,9 +21,6 @@ const (
 	plainEvery = 10 * time.Second
 )
 
-// isNote says whether the message of a step stays on the screen.
-func isNote(step string) bool { return step == "accel" || step == "note" }
-
 // progress shows how far long work is: on a terminal one live line, elsewhere
 // a few plain ones.
 type progress struct {
@@ -70,7 +67,7 @@ func (p *progress) named(name string) api.Report {
 
 func (p *progress) show(name string, r api.Progress) {
 	r.Message = printable(strings.ReplaceAll(r.Message, "\n", " "))
-	if isNote(r.Step) {
+	if r.Step == api.StepNote {
 		p.note(r.Message)
 		return
 	}

@@ -76,7 +76,7 @@ func TestQuickWorkSaysNothing(t *testing.T) {
 
 func TestNoteIsSaidOnceAndStays(t *testing.T) {
 	reports := map[time.Duration]api.Progress{
-		1: {Step: "accel", Message: "no KVM"}, 2: {Step: "accel", Message: "no KVM"},
+		1: {Step: api.StepNote, Message: "no KVM"}, 2: {Step: api.StepNote, Message: "no KVM"},
 	}
 	if got := shown(false, 80, reports, 1, 2); got != "banger: no KVM\n" {
 		t.Errorf("got %q", got)

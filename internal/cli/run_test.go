@@ -19,7 +19,7 @@ func (w *world) creating(got *api.CreateVM) {
 	w.HandleFunc("POST /v1/vms", func(rw http.ResponseWriter, r *http.Request) {
 		_ = json.NewDecoder(r.Body).Decode(got)
 		answer(rw, api.Event{Operation: &api.Operation{ID: "op1", Status: api.OpRunning}})
-		answer(rw, api.Event{Progress: &api.Progress{Step: "accel", Message: "no KVM here: using emulation (slower)"}})
+		answer(rw, api.Event{Progress: &api.Progress{Step: api.StepNote, Message: "no KVM here: using emulation (slower)"}})
 		made := vm("brave-otter", api.StateRunning)
 		made.ImageConfig = w.image
 		done(rw, nil, &api.Result{VM: &made})

@@ -282,7 +282,10 @@ func (t *hostTree) node(h *tar.Header, mode uint32, dev uint64) (bool, error) {
 	place := func(mode uint32, dev int) error {
 		return t.place(h.Name, func(base string) error { return unix.Mknodat(t.fd, base, mode|0o600, dev) })
 	}
-	err := place(mode, int(dev))
+	err := error(unix.EPERM)
+	if numbered(h) {
+		err = place(mode, int(dev))
+	}
 	if err == unix.EPERM && mode != unix.S_IFIFO { // only root may make a device
 		err = place(unix.S_IFIFO, 0)
 		if err == nil && !t.debts.add(h, uint16(mode)) {

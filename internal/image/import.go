@@ -104,6 +104,9 @@ func (c *Cache) importRootfs(ctx context.Context, f *os.File, size int64, req ap
 		s, err := unpackInto(ctx, root, unpackSpec{Limits: c.limits}, []oci.Layer{archive}, report)
 		if err == nil {
 			warn(s, report)
+			if s.NoShell {
+				report(api.Progress{Step: api.StepNote, Message: "this file system has no /bin/sh: name the program to run yourself"})
+			}
 		}
 		return err
 	})
@@ -128,19 +131,12 @@ func whatItIs(info os.FileInfo) string {
 
 // warn tells what could not be taken over as it was.
 func warn(s summary, report api.Report) {
-	tell := func(format string, args ...any) {
-		report(api.Progress{Step: "image", Message: fmt.Sprintf(format, args...)})
+	tell := func(n int, what string) {
+		if n > 0 {
+			report(api.Progress{Step: api.StepNote, Message: fmt.Sprintf(what, n)})
+		}
 	}
-	if s.Devices > 0 {
-		tell("left out %d device nodes: their numbers are out of range, or there are too many to be made without root", s.Devices)
-	}
-	if s.Owners > 0 {
-		tell("gave %d files to root: their owners' ids are out of range, or there are too many beyond your subordinate ids", s.Owners)
-	}
-	if s.Attrs > 0 {
-		tell("left out %d extended attributes", s.Attrs)
-	}
-	if s.NoShell {
-		tell("this file system has no /bin/sh: name the program to run yourself")
-	}
+	tell(s.Devices, "device nodes left out of the image: %d, with numbers out of range, or too many to be made without root")
+	tell(s.Owners, "files of the image given to root: %d, of owners out of range, or too many beyond your subordinate ids")
+	tell(s.Attrs, "extended attributes left out of the image: %d, which cannot be set here")
 }

@@ -53,7 +53,7 @@ type debts struct {
 // whether it can be.
 func (d *debts) add(h *tar.Header, device uint16) bool {
 	size := len(h.Name) + nameCost
-	if d.held+size > mostOwed || !possible(h) || h.Devmajor>>12 != 0 || h.Devminor>>20 != 0 {
+	if d.held+size > mostOwed || !possible(h) || !numbered(h) {
 		return false
 	}
 	o := owed{UID: uint32(h.Uid), GID: uint32(h.Gid)}
@@ -72,6 +72,14 @@ func (d *debts) add(h *tar.Header, device uint16) bool {
 func possible(h *tar.Header) bool {
 	const largest = 1<<32 - 2 // the next one means none (chown(2))
 	return h.Uid >= 0 && h.Gid >= 0 && int64(h.Uid) <= largest && int64(h.Gid) <= largest
+}
+
+// numbered says whether an entry's device numbers, if it is one of a device, are
+// ones that Linux has (MINORBITS of the kernel's kdev_t.h). mknod(2) does not
+// refuse larger ones: it makes another device of them.
+func numbered(h *tar.Header) bool {
+	device := h.Typeflag == tar.TypeChar || h.Typeflag == tar.TypeBlock
+	return !device || h.Devmajor>>12 == 0 && h.Devminor>>20 == 0
 }
 
 // link notes that a file has another name.

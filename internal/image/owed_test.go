@@ -77,7 +77,7 @@ func TestWithoutRootAllIsExact(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(told.String(), "left out") || strings.Contains(told.String(), "to root") {
+	if strings.Contains(told.String(), "left out of") || strings.Contains(told.String(), "given to root") {
 		t.Errorf("told:\n%s", told.String())
 	}
 	file := filepath.Join(c.path(strings.TrimPrefix(made.Digest, "sha256:")), rootfsFile)
@@ -90,6 +90,33 @@ func TestWithoutRootAllIsExact(t *testing.T) {
 		"no\xffutf": "100644 200000:0 x1", "home": "40755 200000:200000 x2",
 		"file": "100644 0:0 x1", "mine": "100644 0:0 x1", "d/a": "40755 0:0 x2", "e": "40755 0:0 x2",
 	} {
+		if got := described(t, file, name); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
+
+// TestDeviceNumbersThatLinuxDoesNotHave: mknod(2) would make other devices of them.
+func TestDeviceNumbersThatLinuxDoesNotHave(t *testing.T) {
+	c := open(t)
+	below := layerOf(t, archive(t, fileEntry("dev/major", "in the way")), gzipped)
+	layer := layerOf(t, archive(t,
+		deviceEntry("dev/major", tar.TypeChar, 0o666, 4096+1, 3),
+		deviceEntry("dev/minor", tar.TypeBlock, 0o600, 8, 1<<20+1), deviceEntry("dev/null", tar.TypeChar, 0o666, 1, 3)), gzipped)
+	var told []string
+	made, err := c.addLayered(t.Context(), []string{"numbers"}, imageOf(t, below, layer), func(p api.Progress) {
+		if p.Step == api.StepNote {
+			told = append(told, p.Message)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(told) != 1 || !strings.Contains(told[0], "device nodes left out of the image: 2,") {
+		t.Errorf("told %q", told)
+	}
+	file := filepath.Join(c.path(strings.TrimPrefix(made.Digest, "sha256:")), rootfsFile)
+	for name, want := range map[string]string{"dev/major": "absent", "dev/minor": "absent", "dev/null": "20666 0:6 1,3 x1"} {
 		if got := described(t, file, name); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}

@@ -26,7 +26,7 @@ func (s *Service) startBackground(ctx context.Context, e *entry, r *run, first b
 		return err
 	}
 	s.Logger.Warn("a command in the background did not start", "vm", v.ID, "error", err)
-	report(api.Progress{Step: "note", Message: err.Error()})
+	report(api.Progress{Step: api.StepNote, Message: err.Error()})
 	return nil
 }
 

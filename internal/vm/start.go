@@ -89,7 +89,7 @@ func (s *Service) boot(ctx context.Context, drv driver.Driver, e *entry, report 
 		return nil, err
 	}
 	if found.Accel == "tcg" {
-		report(api.Progress{Step: "accel", Message: "no usable KVM here: software emulation is used, which is slower (banger doctor says more)"})
+		report(api.Progress{Step: api.StepNote, Message: "no usable KVM here: software emulation is used, which is slower (banger doctor says more)"})
 	}
 	// An image with an init of its own has what loads modules, and uses for them.
 	if v.Init == api.InitSystemd {
