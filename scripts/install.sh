@@ -66,7 +66,10 @@ platform() {
 	[ "$(uname -s)" = Linux ] || die "cannot install: banger runs on Linux, and this is $(uname -s)"
 	case $(uname -m) in
 	x86_64 | amd64) arch=amd64 ;;
-	aarch64 | arm64) arch=arm64 ;;
+	aarch64 | arm64)
+		arch=arm64
+		say "note: guests run on x86-64 only as yet: no VM starts on this machine"
+		;;
 	*) die "cannot install: there is no build of banger for $(uname -m)" ;;
 	esac
 	if command -v sha256sum >/dev/null 2>&1; then

@@ -36,7 +36,9 @@ func newConfigShow(a *app) *cobra.Command {
 		Long: `Show every setting and where its value comes from: the file config.toml, a
 BANGER_… variable of the environment, the host's size, or a default. In the
 file, a setting is a line such as memory = "4G"; in the environment,
-BANGER_MEMORY=4G, which wins. The settings:
+BANGER_MEMORY=4G, which wins. A change counts for the next VM; one of accel,
+console_log or the programs counts once the daemon is started anew ("banger daemon
+stop", or "banger system restart" where banger is a service). The settings:
 
 ` + config.Help(),
 		Example: "  banger config show\n  BANGER_MEMORY=4G banger config show",

@@ -252,8 +252,11 @@ func newImageDelete(a *app) *cobra.Command {
 func newImagePrune(a *app) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:     "prune",
-		Short:   "Delete images and kernels that nothing uses",
+		Use:   "prune",
+		Short: "Delete nameless images, and kernels and layers that nothing uses",
+		Long: `Delete images that have no name any more and no VM, copies of images in sizes that
+no VM has, and kernels and layers that nothing uses. Images that have a name stay:
+"banger image delete" deletes those.`,
 		Example: "  banger image prune",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -61,7 +61,7 @@ With --check, only say whether there is another version: the status is 10 then.`
 	flags.BoolVar(&f.check, "check", false, "say whether there is another version, and change nothing")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "try the new version out, say what would be changed, and change nothing")
 	flags.StringVar(&f.to, "to", "", "the `VERSION` to update to (default: the latest)")
-	flags.BoolVar(&f.force, "force", false, "do not wait for work on VMs, which the new version takes up")
+	flags.BoolVar(&f.force, "force", false, "update in the middle of work on VMs, which the new version takes up; with --rollback: also forget what the store learned since")
 	flags.BoolVar(&f.back, "rollback", false, "go back to the version before the newest update")
 	flags.StringVar(&f.repository, "repository", "", "the `URL` of the releases (default: built in)")
 	flags.StringVar(&f.root, "root", "", "a `FILE` with the repository's root.json to trust (default: built in)")

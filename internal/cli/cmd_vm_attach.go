@@ -20,9 +20,10 @@ client had read to; while nobody was attached the newest 256 KiB of each stream
 are kept, and the command never waits. "banger vm sessions" lists the ids; the
 beginning of one is enough, and none where there is only one to choose.
 
-The status is the command's. Ctrl-] d leaves a terminal's session to go on by
-itself. A session without a terminal that was detached before goes on after
-Ctrl-C too; any other gets the signal, as with "banger vm exec".`,
+The status is the command's, or 125 where banger itself failed. Ctrl-] d leaves a
+terminal's session to go on by itself. A session without a terminal that was
+detached before goes on after Ctrl-C too; any other gets the signal, as with
+"banger vm exec".`,
 		Example:           "  banger vm attach dev\n  banger vm attach dev 3f9a",
 		Args:              arguments(1, 2, "the name of a VM and the id of a session"),
 		ValidArgsFunction: a.completeArgs(1, a.vmNames),

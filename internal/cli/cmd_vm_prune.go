@@ -12,8 +12,10 @@ import (
 func newVMPrune(a *app) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:     "prune",
-		Short:   "Delete all VMs that do not run",
+		Use:   "prune",
+		Short: "Delete all VMs that do not run, with their disks",
+		Long: `Delete all VMs that do not run, with their disks. Nothing is asked, and what was
+on the disks is gone: "banger vm delete NAME" deletes single ones.`,
 		Example: "  banger vm prune",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

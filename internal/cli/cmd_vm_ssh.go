@@ -20,7 +20,8 @@ where none is named. The image needs no SSH server, and the VM no network: bange
 carries the connection, which goes on when the daemon is restarted. The VM's key is
 known before the first connection, so ssh asks nothing.
 
-The status is ssh's, which is the command's own, or 255. See "banger ssh-config"
+The status is ssh's, which is the command's own, or 255; it is 125 where banger
+failed before ssh ran. See "banger ssh-config"
 for scp, sftp, rsync, git and editors.`,
 		Example: `  banger vm ssh dev
   banger vm ssh dev -- make test

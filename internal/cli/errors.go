@@ -9,6 +9,7 @@ import (
 	"banger/api"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // printError writes what failed and why, and what to type next.
@@ -40,6 +41,25 @@ func renderError(err error) string {
 	return b.String()
 }
 
+// explainFlag says what is wrong with the value of a flag. Go's own words for
+// numbers and durations name its functions.
+func explainFlag(err error) error {
+	var value *pflag.InvalidValueError
+	if !errors.As(err, &value) {
+		return err
+	}
+	name := "--" + value.GetFlag().Name
+	switch value.GetFlag().Value.Type() {
+	case "int", "int64", "uint", "uint16":
+		return fmt.Errorf("cannot use %s: %.40q is no whole number, or too large", name, value.GetValue())
+	case "bool":
+		return fmt.Errorf("cannot use %s: %.40q is neither true nor false", name, value.GetValue())
+	case "duration":
+		return fmt.Errorf("cannot use %s: %.40q is no duration: write one such as 10s or 2m", name, value.GetValue())
+	}
+	return err
+}
+
 // brokenPipe reports that the reader of our output went away.
 func brokenPipe(err error) bool { return errors.Is(err, syscall.EPIPE) }
 
@@ -54,6 +74,12 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	}
 	err := usagef(cmd, "there is no command %q", cmd.CommandPath()+" "+args[0])
 	cmd.SuggestionsMinimumDistance = 2
+	if len(args[0]) <= 4 { // most short words are within two letters of one another
+		cmd.SuggestionsMinimumDistance = 1
+	}
+	if vm, _, found := cmd.Root().Find([]string{"vm", args[0]}); found == nil && cmd == cmd.Root() && vm.Name() == args[0] {
+		return api.Errorf(api.KindInvalid, "%w", err).WithHint("%s", vm.CommandPath())
+	}
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		return api.Errorf(api.KindInvalid, "%w", err).WithHint("%s %s", cmd.CommandPath(), near[0])
 	}

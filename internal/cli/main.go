@@ -110,8 +110,7 @@ func newRoot(a *app) *cobra.Command {
 		Use:   "banger",
 		Short: "Development sandboxes on microVMs",
 		Long: `banger runs development sandboxes. Each one is a real virtual machine with a
-kernel of its own; it starts as fast as a container and keeps running until you
-stop it.`,
+kernel of its own, and keeps running until you stop it, whatever becomes of banger.`,
 		Example: `  banger vm run                      # a new sandbox, and a shell in it
   banger vm run --rm -- uname -a     # one command in a sandbox of its own
   banger ps                          # what is running`,
@@ -127,14 +126,31 @@ stop it.`,
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &usageError{err: err, command: cmd.CommandPath()}
+		return &usageError{err: explainFlag(err), command: cmd.CommandPath()}
 	})
 	root.AddCommand(
 		newVM(a), newPs(a), newImage(a), newKernel(a), newDoctor(a),
 		newDaemon(a), newSystem(a), newUpdate(a), newConfig(a), newSSHConfig(a), newCompletion(a), newVersion(a),
 		newUpdateApply(a), newUpdateRecover(a), newUpdateFiles(a),
 	)
+	root.InitDefaultHelpCmd()
+	if help, _, err := root.Find([]string{"help"}); err == nil {
+		help.Run, help.RunE, help.Args, help.Example = nil, helpOn, cobra.ArbitraryArgs, "  banger help vm run"
+	}
 	return root
+}
+
+// helpOn is `banger help`: Cobra's own calls an unknown command a success.
+func helpOn(cmd *cobra.Command, args []string) error {
+	found, rest, err := cmd.Root().Find(args)
+	if err == nil {
+		err = noArgs(found, rest)
+	}
+	if err != nil {
+		return err
+	}
+	found.InitDefaultHelpFlag()
+	return found.Help()
 }
 
 // Root returns the command tree for the documentation: nothing in it is run.

@@ -73,7 +73,7 @@ func TestBadFilesNameTheLine(t *testing.T) {
 		"vcpus = 2\nmemry = \"4G\"":    `line 2: there is no setting "memry"`,
 		"[vm]\nmemory = \"4G\"":        `line 1: there is no setting "vm"`,
 		"memory = 4":                   `line 1: memory: "4" has no unit`,
-		"\n\nmemory = \"1M\"":          "line 3: memory: 1 MiB is too small: memory has at least 64M",
+		"\n\nmemory = \"1M\"":          "line 3: memory: 1 MiB is too small: memory has at least 128M",
 		"disk = \"9000T\"":             "too large",
 		"vcpus = 0":                    "line 1: vcpus: 0 processors",
 		"vcpus = true":                 "line 1: vcpus: write a number or a text in quotes",

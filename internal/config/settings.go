@@ -17,10 +17,10 @@ import (
 // catch slips of the finger before they become a full disk.
 const (
 	MaxVCPUs  = 128
-	MinMemory = 64 * size.MiB // less and the guest's kernel does not boot
+	MinMemory = 128 * size.MiB // what the default kernel and agent need to boot
 	MaxMemory = 4 * size.TiB
 	MinDisk   = 16 * size.MiB
-	MaxDisk   = 64 * size.TiB // ext4 with 4 KiB blocks ends not much later
+	MaxDisk   = 16 * size.TiB // of ext4 with 4 KiB blocks (ext4(5))
 )
 
 // setting is one key of config.toml: how it is read, shown and explained.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -80,8 +81,8 @@ var hosts = map[string]bool{"": true, "banger": true, "bangerd": true, "localhos
 // client of ours sets these headers (Fetch standard: a browser sets them itself
 // and a page cannot take them away).
 func checkShape(r *http.Request) error {
-	for _, name := range []string{"Origin", "Referer", "Sec-Fetch-Site", "Sec-Fetch-Mode"} {
-		if _, ok := r.Header[name]; ok {
+	for name := range r.Header {
+		if name == "Origin" || name == "Referer" || strings.HasPrefix(name, "Sec-Fetch-") {
 			return api.Errorf(api.KindDenied, "refused: the request has a header %s, as a browser sends it", name)
 		}
 	}

@@ -37,7 +37,10 @@ func (s *Server) stopDaemon(w http.ResponseWriter, _ *http.Request) error {
 }
 
 func (s *Server) getConfig(w http.ResponseWriter, _ *http.Request) error {
-	config := s.svc.Config()
+	config, err := s.svc.Config()
+	if err != nil {
+		return err
+	}
 	config.Values = orEmpty(config.Values)
 	return answer(w, config, nil)
 }

@@ -79,7 +79,11 @@ func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
 	caches := Caches{Images: parts.Images, Kernels: parts.Kernels, Ops: ops, Use: vms}
 	return &Services{
 		VMs: vms, Images: ImageService{caches}, Kernels: KernelService{caches}, Operations: ops,
-		Doctor: func(ctx context.Context) []api.Check { return parts.Doctor(ctx, vms) }, Config: c.API, Recover: vms.Recover,
+		Doctor: func(ctx context.Context) []api.Check { return parts.Doctor(ctx, vms) }, Recover: vms.Recover,
+		Config: func() (api.Config, error) {
+			now, err := config.Load(c.File(), os.Getenv, parts.Host)
+			return now.API(), err
+		},
 		Detach: func() {
 			ops.Close() // they use the links
 			vms.Detach()

@@ -264,7 +264,7 @@ func fakeProgram(vms *fakeVMs) Program {
 		return &Services{
 			VMs: vms, Images: fakeImages{vms}, Kernels: fakeKernels{vms}, Operations: vms.ops,
 			Doctor:  func(context.Context) []api.Check { return []api.Check{{Name: "qemu", Status: "ok"}} },
-			Config:  func() api.Config { return api.Config{File: "config.toml"} },
+			Config:  func() (api.Config, error) { return api.Config{File: "config.toml"}, nil },
 			Recover: func(context.Context) error { return nil },
 			Detach: func() {
 				if vms.detach != nil {

@@ -83,7 +83,8 @@ type Services struct {
 	Kernels    Kernels
 	Operations Operations
 	Doctor     func(ctx context.Context) []api.Check
-	Config     func() api.Config
+	// Config are the settings, read anew.
+	Config func() (api.Config, error)
 	// Recover finds the machines of an earlier daemon and finishes or undoes its
 	// operations. Requests wait for it.
 	Recover func(ctx context.Context) error

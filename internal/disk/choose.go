@@ -35,7 +35,7 @@ func Error(verb, path string, err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
 		return api.Errorf(api.KindNoSpace, "cannot %s disk %s: %w", verb, path, err).
-			WithHint("make room, such as with: banger vm prune")
+			WithHint("make room: banger image prune, or banger vm delete NAME for a VM that nobody needs")
 	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
 		return api.Errorf(api.KindCanceled, "cannot %s disk %s: %w", verb, path, err)
 	case errors.Is(err, syscall.EEXIST):

@@ -38,6 +38,7 @@ func good() Host {
 		OpenKVM:   func() error { return nil },
 		Free:      func(string) (int64, error) { return 100 * gib, nil },
 		OpenFiles: func() (uint64, error) { return 1 << 20, nil },
+		Settings:  func() error { return nil },
 		Probes: Probes{
 			VMM: func(context.Context) (driver.Capability, error) {
 				return driver.Capability{Version: "9.2", Accel: "kvm"}, nil
@@ -106,6 +107,7 @@ func TestFindings(t *testing.T) {
 				return driver.Capability{}, errors.New("QEMU 4.0 is too old")
 			}
 		}), "qemu", Fail, "too old", "apt-get"},
+		{change(func(h *Host) { h.Settings = func() error { return errors.New("line 3: memory") } }), "settings", Fail, "line 3: memory", "config show"},
 		{change(func(h *Host) { h.OpenKVM = func() error { return fs.ErrNotExist } }), "kvm", Warn, "emulated", "firmware"},
 		{change(func(h *Host) { h.OpenKVM = func() error { return fs.ErrPermission } }), "kvm", Warn, "ann may not", "usermod -aG kvm $USER"},
 		{change(func(h *Host) { h.OpenKVM = func() error { return errors.New("busy") } }), "kvm", Warn, "busy", "dmesg"},

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"banger/internal/config"
 	"banger/internal/driver"
 	"banger/internal/execx"
 	"banger/internal/paths"
@@ -26,6 +27,8 @@ type Host struct {
 	OpenKVM func() error
 	// Free returns how many bytes an ordinary user can still write below path.
 	Free func(path string) (int64, error)
+	// Settings reads banger's settings.
+	Settings func() error
 	// OpenFiles returns how many descriptors this process may have.
 	OpenFiles func() (uint64, error)
 
@@ -51,6 +54,10 @@ func ThisHost(p paths.Paths, probes Probes) Host {
 		OpenKVM:   openKVM,
 		Free:      free,
 		OpenFiles: openFiles,
+		Settings: func() error {
+			_, err := config.Load(p.ConfigFile(), os.Getenv, config.DetectHost())
+			return err
+		},
 	}
 }
 

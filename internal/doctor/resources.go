@@ -19,7 +19,7 @@ func resources() []Check {
 	return []Check{
 		{
 			Name: "space for data", Why: "images, kernels and the disks of sandboxes grow there",
-			Fix: "banger vm prune && banger image prune",
+			Fix: "banger image prune, and banger vm delete NAME for VMs that nobody needs",
 			Run: func(_ context.Context, h Host) Finding { return space(h, h.Paths.Data, 4*gib, 1*gib) },
 		},
 		{

@@ -11,6 +11,7 @@ import (
 
 func state() []Check {
 	return []Check{
+		settingsCheck(),
 		storeCheck("banger daemon run   (says what is wrong and how to go on)"),
 		stagingCheck("banger daemon stop   (the next command starts it again; sandboxes run on)"),
 		{
@@ -18,6 +19,20 @@ func state() []Check {
 			Why: "errors there explain what went wrong in the background",
 		},
 	}
+}
+
+func settingsCheck() Check {
+	return Check{
+		Name: "settings", Run: settings, Fix: "banger config show",
+		Why: "while they cannot be read no VM is made, and the daemon does not start",
+	}
+}
+
+func settings(_ context.Context, h Host) Finding {
+	if err := h.Settings(); err != nil {
+		return fail(err.Error())
+	}
+	return ok(h.Paths.ConfigFile())
 }
 
 func storeCheck(fix string) Check {

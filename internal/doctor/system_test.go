@@ -101,7 +101,7 @@ func TestAllIsWellInSystemMode(t *testing.T) {
 			}
 			seen[c.Name] = true
 		}
-		for _, check := range []string{"root helper", "device-mapper", "kvm", "firecracker", "qemu", "driver", "forwarding", "e2fsprogs", "apt", "subordinate ids", "space for data", "store"} {
+		for _, check := range []string{"root helper", "device-mapper", "kvm", "firecracker", "qemu", "driver", "forwarding", "e2fsprogs", "apt", "subordinate ids", "space for data", "settings", "store"} {
 			if !seen[check] {
 				t.Errorf("%s: nobody asks for %s", name, check)
 			}

@@ -181,7 +181,7 @@ func TestTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, w := range []string{"no /bin/sh", "gave 1 files to root"} {
+	for _, w := range []string{"no /bin/sh", "files of the image given to root: 1,"} {
 		if !strings.Contains(told.String(), w) {
 			t.Errorf("not told that %s:\n%s", w, told.String())
 		}

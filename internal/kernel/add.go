@@ -170,7 +170,7 @@ func (c *Cache) name(hex string, names []string) (api.Kernel, error) {
 func readError(err error) error {
 	if os.IsPermission(err) || strings.Contains(err.Error(), "permission denied") {
 		return api.Errorf(api.KindDenied, "cannot read kernel: %w", err).
-			WithHint("copy the files to where you can read them (sudo install -m 644 …), then banger kernel import FILE MODULES")
+			WithHint("copy the files to where you can read them (sudo install -m 644 …), then banger kernel import FILE --modules DIRECTORY")
 	}
 	return api.Errorf(kindOf(err), "cannot read kernel: %w", err)
 }

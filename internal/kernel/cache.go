@@ -232,7 +232,7 @@ func (c *Cache) NeedVsock(digest string) error {
 			WithHint("banger kernel pull, then create the VM anew")
 	case m.Extraction < extraction:
 		return api.Errorf(api.KindUnsupported, "kernel %s was imported by an older banger, which did not keep its vsock modules", m.Release).
-			WithHint("import it again: banger kernel import FILE MODULES")
+			WithHint("import it again: banger kernel import FILE --modules DIRECTORY")
 	}
 	return api.Errorf(api.KindUnsupported, "kernel %s has no module %s, without which Firecracker's guests cannot be reached", m.Release, vsockModule).
 		WithHint("banger kernel pull gets one that has it")

@@ -40,7 +40,7 @@ func (c *Cache) importSource(ctx context.Context, req api.ImportKernel) (source,
 		return hostKernel()
 	case !filepath.IsAbs(req.Path) || (req.Modules != "" && !filepath.IsAbs(req.Modules)):
 		return source{}, api.Errorf(api.KindInvalid, "the kernel's path %q or that of its modules %q is not absolute", req.Path, req.Modules).
-			WithHint("banger kernel import FILE [MODULES], or banger kernel import --host")
+			WithHint("banger kernel import FILE --modules DIRECTORY, or banger kernel import --host")
 	}
 	s := source{kernel: req.Path, modules: req.Modules, meta: meta{Source: req.Path, ModulesDir: req.Modules}}
 	if req.Modules != "" {
@@ -91,7 +91,7 @@ func findHostKernel(root, release string) (source, error) {
 		return s, nil
 	}
 	return source{}, api.Errorf(api.KindNotFound, "cannot find the running kernel %s: there is no %s", release, strings.Join(tried, ", ")).
-		WithHint("in a container the kernel is the host's: import a kernel by its files, with banger kernel import FILE MODULES")
+		WithHint("in a container the kernel is the host's: import a kernel by its files, with banger kernel import FILE --modules DIRECTORY")
 }
 
 func isDir(path string) bool {

@@ -101,7 +101,7 @@ func explain(path string, err error) error {
 		return damaged(path, err)
 	case sqlite3.SQLITE_FULL:
 		return api.Errorf(api.KindNoSpace, "cannot write the store %s: the disk is full", path).
-			WithHint("free some space there, for example with: banger vm prune; banger image prune")
+			WithHint("make room: banger image prune, or banger vm delete NAME for a VM that nobody needs")
 	}
 	return api.Errorf(api.KindInternal, "cannot use the store %s: %w", path, err)
 }

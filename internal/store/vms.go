@@ -51,7 +51,7 @@ func taken(name string, err error) error {
 	var se *sqlite.Error
 	if errors.As(err, &se) && se.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE {
 		return api.Errorf(api.KindExists, "a VM named %q exists already", name).
-			WithHint("choose another --name, or: banger vm delete %s", name)
+			WithHint("choose another name, or: banger vm delete %s (--force where it runs)", name)
 	}
 	return err
 }

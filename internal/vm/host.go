@@ -50,7 +50,7 @@ func (s *Service) takeSlot() (int, error) {
 		}
 	}
 	return 0, api.Errorf(api.KindUnsupported, "there are %d VMs already, and no more user ids for another", len(s.vms)).
-		WithHint("banger vm prune")
+		WithHint("banger vm delete NAME: a VM that nobody needs")
 }
 
 // hostSteps attach what the VMM needs, before it starts. What they made is

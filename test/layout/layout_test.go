@@ -53,7 +53,7 @@ var known = map[string][]string{
 	"internal/golden": {}, // for tests
 
 	"internal/config": {},
-	"internal/doctor": {"internal/driver", "internal/rootapi"},
+	"internal/doctor": {"internal/config", "internal/driver", "internal/rootapi"},
 
 	// What an update trusts knows nothing of what it updates.
 	"internal/update/release":  {},

@@ -38,7 +38,7 @@ func Listen(path string) (*os.File, error) {
 // HostError gives a failure of the host's files the kind it deserves.
 func HostError(action string, err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return api.Errorf(api.KindNoSpace, "%s: %w", action, err).WithHint("make room on the disk, such as with: banger vm prune")
+		return api.Errorf(api.KindNoSpace, "%s: %w", action, err).WithHint("make room: banger image prune, or banger vm delete NAME for a VM that nobody needs")
 	}
 	return api.Errorf(api.KindInternal, "%s: %w", action, err)
 }
