@@ -9,8 +9,12 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
-	"github.com/ulikunitz/xz"
+	"github.com/therootcompany/xz"
 )
+
+// xzMemory is the largest dictionary that an archive may ask for: that of xz -9
+// (xz(1)). A header of 32 bytes can ask for 4 GiB.
+const xzMemory = 64 << 20
 
 // formats are the compressions of archives, by the bytes they begin with
 // (magic(5)).
@@ -19,7 +23,7 @@ var formats = []struct {
 	open  func(io.Reader) (io.Reader, error)
 }{
 	{"\x1f\x8b", func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }},
-	{"\xfd7zXZ\x00", func(r io.Reader) (io.Reader, error) { return xz.ReaderConfig{DictCap: 1 << 26}.NewReader(r) }},
+	{"\xfd7zXZ\x00", func(r io.Reader) (io.Reader, error) { return xz.NewReader(r, xzMemory) }},
 	{"\x28\xb5\x2f\xfd", func(r io.Reader) (io.Reader, error) {
 		return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
 	}},

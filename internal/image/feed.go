@@ -58,6 +58,21 @@ func feed(ctx context.Context, w io.Writer, layers []oci.Layer) error {
 	return nil
 }
 
+// readOut reads the rest of a layer that nobody unpacks any more, where that tells
+// whether it is what it should be.
+func readOut(ctx context.Context, r io.Reader, l oci.Layer, buffer []byte) error {
+	for l.Digest != "" && ctx.Err() == nil {
+		switch _, err := r.Read(buffer); err {
+		case nil:
+		case io.EOF:
+			return nil
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
 func feedOne(ctx context.Context, w io.Writer, l oci.Layer) error {
 	r, err := l.OpenVerified(ctx)
 	if err != nil {
@@ -71,7 +86,7 @@ func feedOne(ctx context.Context, w io.Writer, l oci.Layer) error {
 			return err
 		}
 		if _, gone := frames.Write(buffer[:n]); gone != nil {
-			if _, err := io.CopyBuffer(io.Discard, r, buffer); err != nil {
+			if err := readOut(ctx, r, l, buffer); err != nil {
 				return err
 			}
 			return gone

@@ -15,16 +15,18 @@ func times(h *tar.Header) []unix.Timespec {
 	return []unix.Timespec{t, t}
 }
 
-// owner takes note of an owner that is beyond the ids that may be used. The root
-// directory is root's anyway.
-func (t *hostTree) owner(h *tar.Header, err error) error {
-	if err != unix.EINVAL && (err != nil || possible(h)) {
-		return err
+// own gives a file its owner. One that is beyond the ids that may be used is noted,
+// and the file is root's meanwhile. The root directory is root's anyway.
+func (t *hostTree) own(h *tar.Header, chown func(uid, gid int) error) error {
+	if possible(h) { // chown(2) takes the lower 32 bits of any other
+		if err := chown(h.Uid, h.Gid); err != unix.EINVAL {
+			return err
+		}
 	}
 	if h.Name != "." && !t.debts.has(h.Name) && !t.debts.add(h, 0) { // a device's owner is noted with it
 		t.s.Owners++
 	}
-	return nil
+	return chown(0, 0)
 }
 
 // attr counts extended attributes that mean nothing here.
@@ -51,18 +53,46 @@ func attrs(h *tar.Header) func(yield func(string, []byte) bool) {
 // the directory that is held, in this order: a new owner clears the setuid bit
 // and capabilities. The high bits of h.Mode are those of chmod(2).
 func (t *hostTree) set(fd int, base string, h *tar.Header) error {
-	if err := t.owner(h, unix.Fchown(fd, h.Uid, h.Gid)); err != nil {
+	if err := t.own(h, func(uid, gid int) error { return unix.Fchown(fd, uid, gid) }); err != nil {
+		return err
+	}
+	if err := t.disinherit(func(name string) error { return unix.Fremovexattr(fd, name) }); err != nil {
 		return err
 	}
 	if err := unix.Fchmod(fd, uint32(h.Mode)&0o7777); err != nil {
 		return err
 	}
 	for name, value := range attrs(h) {
+		t.acls = t.acls || name == defaultACL
 		if err := t.attr(unix.Fsetxattr(fd, name, value, 0)); err != nil {
 			return err
 		}
 	}
 	return t.setTimes(base, h)
+}
+
+// The attributes that ACLs are kept in (acl(5)).
+const (
+	accessACL  = "system.posix_acl_access"
+	defaultACL = "system.posix_acl_default"
+)
+
+// disinherit removes the ACLs that a new file has from the directory it is in: its
+// own entry says which it has.
+func (t *hostTree) disinherit(remove func(name string) error) error {
+	if !t.acls {
+		return nil
+	}
+	return dropACLs(remove)
+}
+
+func dropACLs(remove func(name string) error) error {
+	for _, name := range []string{accessACL, defaultACL} {
+		if err := remove(name); err != nil && err != unix.ENODATA && err != unix.ENOTSUP {
+			return os.NewSyscallError("removexattr", err)
+		}
+	}
+	return nil
 }
 
 func (t *hostTree) setTimes(base string, h *tar.Header) error {
@@ -73,16 +103,21 @@ func (t *hostTree) setTimes(base string, h *tar.Header) error {
 // It is in the directory that is held, which was entered through no link.
 func (t *hostTree) setAt(h *tar.Header) error {
 	base := path.Base(h.Name)
-	if err := t.owner(h, unix.Fchownat(t.fd, base, h.Uid, h.Gid, unix.AT_SYMLINK_NOFOLLOW)); err != nil {
+	err := t.own(h, func(uid, gid int) error { return unix.Fchownat(t.fd, base, uid, gid, unix.AT_SYMLINK_NOFOLLOW) })
+	if err != nil {
 		return err
 	}
+	name := path.Join(t.path, h.Name)
 	if h.Typeflag != tar.TypeSymlink {
+		if err := t.disinherit(func(attr string) error { return unix.Lremovexattr(name, attr) }); err != nil {
+			return err
+		}
 		if err := unix.Fchmodat(t.fd, base, uint32(h.Mode)&0o7777, 0); err != nil {
 			return err
 		}
 	}
-	for name, value := range attrs(h) {
-		if err := t.attr(unix.Lsetxattr(path.Join(t.path, h.Name), name, value, 0)); err != nil {
+	for attr, value := range attrs(h) {
+		if err := t.attr(unix.Lsetxattr(name, attr, value, 0)); err != nil {
 			return err
 		}
 	}

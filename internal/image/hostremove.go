@@ -34,9 +34,9 @@ func (t *hostTree) empty(name string, kept func(string) bool) error {
 	return t.purge(name, kept)
 }
 
-// absent makes success of a directory that is not there.
+// absent makes success of a directory that is not there, or is none.
 func absent(err error) error {
-	if errors.Is(err, unix.ENOENT) {
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
 		return nil
 	}
 	return err

@@ -30,6 +30,7 @@ type hostTree struct {
 	dirFD
 	s      *summary
 	debts  debts
+	acls   bool // a directory has a default ACL, which the kernel lets new files inherit
 	buffer []byte
 }
 
@@ -49,6 +50,11 @@ func newHostTree(dir string) (*hostTree, error) {
 	root, err := unix.Open(dir, openDir, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("open", err)
+	}
+	// The host's directory may have ACLs for what is made in it, too.
+	if err := dropACLs(func(name string) error { return unix.Fremovexattr(root, name) }); err != nil {
+		unix.Close(root)
+		return nil, err
 	}
 	return &hostTree{path: dir, root: root, dirFD: dirFD{fd: closed}, s: &summary{}, buffer: make([]byte, 64*fsx.HoleBytes)}, nil
 }
@@ -112,8 +118,9 @@ func (t *hostTree) walk(name string, create bool) (dirFD, error) {
 	}
 	for at, part := range parts(name) {
 		next, err := d.step(part, create)
-		if d.changed {
+		if d.changed && err == nil { // it is new
 			t.debts.forget(at)
+			err = t.plain(next.fd)
 		}
 		err = errors.Join(err, d.leave())
 		if err != nil {
@@ -125,6 +132,18 @@ func (t *hostTree) walk(name string, create bool) (dirFD, error) {
 		d = next
 	}
 	return d, nil
+}
+
+// plain makes a new directory root's, with mode 0755, whatever the one that it is in
+// lets it inherit: no entry says anything else.
+func (t *hostTree) plain(fd int) error {
+	if err := unix.Fchown(fd, 0, 0); err != nil {
+		return err
+	}
+	if err := t.disinherit(func(name string) error { return unix.Fremovexattr(fd, name) }); err != nil {
+		return err
+	}
+	return unix.Fchmod(fd, 0o755)
 }
 
 // parts yields the components of a name, each after the name up to there.

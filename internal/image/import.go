@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"banger/api"
 	"banger/internal/ext4"
 	"banger/internal/oci"
@@ -51,7 +53,7 @@ func (c *Cache) Import(ctx context.Context, req api.ImportImage, report api.Repo
 }
 
 func (c *Cache) importFrom(ctx context.Context, req api.ImportImage, report api.Report) (api.Image, error) {
-	f, err := os.Open(req.Path)
+	f, err := os.OpenFile(req.Path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a fifo is no reason to wait
 	if err != nil {
 		return api.Image{}, api.Errorf(openKind(err), "cannot open it: %w", err)
 	}

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"runtime"
 
+	"golang.org/x/sys/unix"
+
 	"banger/api"
 	"banger/internal/fsx"
 	"banger/internal/oci"
@@ -55,13 +57,17 @@ func (c *Cache) importCompressed(ctx context.Context, f *os.File, size int64, re
 	})
 }
 
+// lookedAt is how much of a decompressed archive is looked at to tell what it is:
+// more than an image's first entries have before the name that tells.
+const lookedAt = 1 << 20
+
 // looksLikeImage says whether an archive begins as an image's does.
 func looksLikeImage(r io.Reader) bool {
 	plain, err := decompress(r)
 	if err != nil {
 		return false
 	}
-	archive := tar.NewReader(plain)
+	archive := tar.NewReader(io.LimitReader(plain, lookedAt))
 	for range 3 { // a global header and ./ may come first
 		h, err := archive.Next()
 		if err != nil {
@@ -116,6 +122,14 @@ func (b *boundedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// unblocked is a directory's files. Opening a fifo there waits for nobody.
+type unblocked struct{ *os.Root }
+
+// Open implements fs.FS.
+func (u unblocked) Open(name string) (fs.File, error) {
+	return u.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+}
+
 // importDir imports a directory: an OCI layout, or a root file system.
 func (c *Cache) importDir(ctx context.Context, req api.ImportImage, report api.Report) (api.Image, error) {
 	root, err := os.OpenRoot(req.Path) // links in it lead nowhere else
@@ -123,7 +137,7 @@ func (c *Cache) importDir(ctx context.Context, req api.ImportImage, report api.R
 		return api.Image{}, api.Errorf(openKind(err), "cannot open it: %w", err)
 	}
 	defer root.Close()
-	if image, ok, err := c.importImage(ctx, root.FS(), req, report); ok {
+	if image, ok, err := c.importImage(ctx, unblocked{root}, req, report); ok {
 		return image, err
 	}
 	if entries, err := os.ReadDir(req.Path); err != nil || len(entries) == 0 {

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"banger/api"
 	"banger/internal/execx"
 	"banger/internal/fsx"
@@ -60,8 +62,11 @@ func measure(dir string) (content, error) {
 		c.inodes++
 		switch {
 		case info.Mode().IsRegular() && ok:
-			// Not more than its size: some file systems allocate ahead.
-			c.blocks += min(st.Blocks*512+blockSize-1, info.Size()+blockSize-1) / blockSize
+			n, err := dataBytes(path, st)
+			if err != nil {
+				return err
+			}
+			c.blocks += (n + blockSize - 1) / blockSize
 		case info.IsDir():
 			c.blocks += max(1, info.Size()/blockSize)
 		case info.Mode()&fs.ModeSymlink != 0 && info.Size() >= 60: // longer ones need a block (ext4, i_block)
@@ -70,6 +75,33 @@ func measure(dir string) (content, error) {
 		return nil
 	})
 	return c, err
+}
+
+// dataBytes is how much of a file is no hole. What a file occupies does not tell
+// that: some file systems allocate ahead, and some compress.
+func dataBytes(path string, st *syscall.Stat_t) (int64, error) {
+	if st.Blocks*512 >= st.Size {
+		return st.Size, nil
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	var sum int64
+	for end := int64(0); ; {
+		start, err := unix.Seek(int(f.Fd()), end, unix.SEEK_DATA)
+		if err == unix.ENXIO { // a hole up to the end (lseek(2))
+			return sum, nil
+		}
+		if err == nil {
+			end, err = unix.Seek(int(f.Fd()), start, unix.SEEK_HOLE)
+		}
+		if err != nil {
+			return 0, os.NewSyscallError("lseek", err)
+		}
+		sum += end - start
+	}
 }
 
 // diskBytes is the size of the image's own file system: the content, a fifth

@@ -115,13 +115,13 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 		return err
 	}
 	u.s.Entries++
-	u.s.Bytes += max(h.Size, 0)
 	if u.s.Entries > u.limits.Entries {
 		return api.Errorf(api.KindInvalid, "the archive holds more than %d files", u.limits.Entries)
 	}
-	if u.s.Bytes > u.limits.Bytes {
+	if h.Size > u.limits.Bytes-u.s.Bytes { // the sum may not have room in 64 bits
 		return u.limits.tooLarge()
 	}
+	u.s.Bytes += max(h.Size, 0)
 	h.Name = name
 	if u.layer != nil {
 		if done, err := u.whiteout(name); done || err != nil {

@@ -30,7 +30,7 @@ func (c *Cache) add(ctx context.Context, s source, report api.Report) (api.Kerne
 	if err != nil {
 		return api.Kernel{}, readError(err)
 	}
-	v, err := extract(ctx, data)
+	v, err := extract(data)
 	if err != nil {
 		return api.Kernel{}, api.Errorf(kindOf(err), "cannot use kernel %s: %w", s.kernel, err)
 	}
@@ -42,14 +42,14 @@ func (c *Cache) add(ctx context.Context, s source, report api.Report) (api.Kerne
 	if s.meta.Vsock = tree.has(vsockModule); s.meta.Vsock {
 		names = append(names, vsockModule)
 	}
-	modules, err := tree.resolve(ctx, names)
+	modules, err := tree.resolve(names)
 	if err != nil {
 		return api.Kernel{}, api.Errorf(kindOf(err), "cannot use the modules of kernel %s: %w", s.kernel, err)
 	}
 	s.meta.Arch, s.meta.CreatedAt = "amd64", time.Now().UTC().Truncate(time.Second)
 	s.meta.Extraction = extraction
 	s.meta.Release = release(v, s)
-	more, err := guestArchive(ctx, tree, s.meta.Release)
+	more, err := guestArchive(tree, s.meta.Release)
 	if err != nil {
 		return api.Kernel{}, api.Errorf(kindOf(err), "cannot use the modules of kernel %s: %w", s.kernel, err)
 	}

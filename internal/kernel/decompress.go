@@ -3,20 +3,20 @@ package kernel
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
-	"errors"
 	"fmt"
 	"io"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
-	"github.com/ulikunitz/xz"
-
-	"banger/internal/execx"
+	"github.com/therootcompany/xz"
 )
 
 // maxSize bounds what a kernel or module may be, compressed or not.
 const maxSize = 512 << 20
+
+// xzMemory is the largest dictionary that kernels are compressed with
+// (scripts/xz_wrap.sh of the kernel's sources).
+const xzMemory = 128 << 20
 
 var errTooBig = fmt.Errorf("it is larger than %d MiB uncompressed", maxSize>>20)
 
@@ -31,7 +31,7 @@ const (
 
 // decompress undoes the compression that data begins with; an ELF file is
 // returned as it is.
-func decompress(ctx context.Context, data []byte) ([]byte, error) {
+func decompress(data []byte) ([]byte, error) {
 	starts := func(magic string) bool { return bytes.HasPrefix(data, []byte(magic)) }
 	var r io.Reader
 	var err error
@@ -45,7 +45,11 @@ func decompress(ctx context.Context, data []byte) ([]byte, error) {
 			r = z
 		}
 	case starts(magicXz):
-		return decompressXz(ctx, data)
+		var z *xz.Reader
+		if z, err = xz.NewReader(in, xzMemory); err == nil {
+			z.Multistream(false)
+			r = z
+		}
 	case starts(magicZstd):
 		var z *zstd.Decoder
 		if z, err = zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxSize)); err == nil {
@@ -82,24 +86,3 @@ func (c *capped) Write(p []byte) (int, error) {
 }
 
 func (c *capped) Bytes() []byte { return c.buf.Bytes() }
-
-// decompressXz uses the library, or where it cannot (it lacks the x86 filter
-// that kernels are compressed with) the xz program.
-func decompressXz(ctx context.Context, data []byte) ([]byte, error) {
-	r, err := xz.ReaderConfig{SingleStream: true}.NewReader(bytes.NewReader(data))
-	if err == nil {
-		var out []byte
-		if out, err = readCapped(r); err == nil || errors.Is(err, errTooBig) {
-			return out, err
-		}
-	}
-	var out capped
-	run := execx.Run(ctx, execx.Cmd{
-		Name: "xz", Args: []string{"-dc", "--single-stream"}, Package: "xz-utils",
-		Stdin: bytes.NewReader(data), Stdout: &out,
-	})
-	if run != nil {
-		return nil, errors.Join(err, run)
-	}
-	return out.Bytes(), nil
-}

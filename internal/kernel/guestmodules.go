@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -45,8 +44,8 @@ func (t *moduleTree) forGuests() []string {
 // guestArchive makes a second initramfs: a /lib/modules/RELEASE of what guests are
 // given, with the indexes by which modprobe(8) finds it there. It is nil for a
 // kernel that has no such modules.
-func guestArchive(ctx context.Context, t *moduleTree, release string) ([]byte, error) {
-	modules, err := t.resolve(ctx, t.forGuests())
+func guestArchive(t *moduleTree, release string) ([]byte, error) {
+	modules, err := t.resolve(t.forGuests())
 	if err != nil || len(modules) == 0 {
 		return nil, err
 	}

@@ -34,7 +34,7 @@ func TestModulesForGuests(t *testing.T) {
 	guestTree(t, root)
 	tree, err := openModules(filepath.Join(root, "lib/modules", fakeRelease))
 	must(t, err)
-	modules, err := tree.resolve(t.Context(), tree.forGuests())
+	modules, err := tree.resolve(tree.forGuests())
 	must(t, err)
 	files := indexes(modules, tree.builtin)
 	for name, want := range map[string]string{

@@ -18,7 +18,7 @@ var namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
 // Import makes a kernel from files on this host. It becomes the default where
 // there is none.
 func (c *Cache) Import(ctx context.Context, req api.ImportKernel, report api.Report) (api.Kernel, error) {
-	s, err := c.importSource(ctx, req)
+	s, err := c.importSource(req)
 	if err != nil {
 		return api.Kernel{}, err
 	}
@@ -32,7 +32,7 @@ func (c *Cache) Import(ctx context.Context, req api.ImportKernel, report api.Rep
 	return c.add(ctx, s, report)
 }
 
-func (c *Cache) importSource(ctx context.Context, req api.ImportKernel) (source, error) {
+func (c *Cache) importSource(req api.ImportKernel) (source, error) {
 	switch {
 	case req.Host && (req.Path != "" || req.Modules != ""):
 		return source{}, api.Errorf(api.KindInvalid, "--host takes no files")
@@ -51,7 +51,7 @@ func (c *Cache) importSource(ctx context.Context, req api.ImportKernel) (source,
 	if err != nil {
 		return s, readError(err)
 	}
-	if v, err := extract(ctx, data); err == nil && v.release != "" {
+	if v, err := extract(data); err == nil && v.release != "" {
 		if dir := "/lib/modules/" + v.release; isDir(dir) {
 			s.modules, s.meta.ModulesDir = dir, dir
 		}

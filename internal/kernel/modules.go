@@ -2,13 +2,14 @@ package kernel
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"banger/api"
 )
@@ -91,7 +92,7 @@ func (t *moduleTree) has(name string) bool {
 
 // resolve returns the named modules with all that they need, each after what
 // it depends on. What is built in is left out.
-func (t *moduleTree) resolve(ctx context.Context, names []string) ([]module, error) {
+func (t *moduleTree) resolve(names []string) ([]module, error) {
 	if t.dir == "" {
 		return nil, nil
 	}
@@ -110,7 +111,7 @@ func (t *moduleTree) resolve(ctx context.Context, names []string) ([]module, err
 			}
 			return api.Errorf(api.KindInvalid, "kernel module %s%s is neither built in nor in %s", name, neededBy, t.dir)
 		}
-		data, info, err := readModule(ctx, path)
+		data, info, err := readModule(path)
 		if err != nil {
 			return fmt.Errorf("module %s: %w", path, err)
 		}
@@ -135,12 +136,12 @@ func (t *moduleTree) resolve(ctx context.Context, names []string) ([]module, err
 	return order, nil
 }
 
-func readModule(ctx context.Context, path string) ([]byte, modinfo, error) {
+func readModule(path string) ([]byte, modinfo, error) {
 	data, err := readFile(path)
 	if err != nil {
 		return nil, modinfo{}, err
 	}
-	if data, err = decompress(ctx, data); err != nil {
+	if data, err = decompress(data); err != nil {
 		return nil, modinfo{}, err
 	}
 	info, err := parseModinfo(data)
@@ -149,7 +150,7 @@ func readModule(ctx context.Context, path string) ([]byte, modinfo, error) {
 
 // readFile reads a regular file of bounded size.
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a fifo is no reason to wait
 	if err != nil {
 		return nil, err
 	}

@@ -72,12 +72,12 @@ func TestExtract(t *testing.T) {
 		compressed[name] = sized(out)
 	}
 	for name, payload := range compressed {
-		v, err := extract(t.Context(), tinyBzImage(payload))
+		v, err := extract(tinyBzImage(payload))
 		if err != nil || !bytes.Equal(bytes.TrimRight(v.image, "\x00"), bytes.TrimRight(elf, "\x00")) || v.release != "6.1.0-bz" {
 			t.Errorf("%s: release %q, %d bytes, %v", name, v.release, len(v.image), err)
 		}
 	}
-	if v, err := extract(t.Context(), elf); err != nil || v.release != "6.1.0-test" {
+	if v, err := extract(elf); err != nil || v.release != "6.1.0-test" {
 		t.Errorf("plain: %q, %v", v.release, err)
 	}
 }
@@ -93,7 +93,7 @@ func TestExtractRefuses(t *testing.T) {
 		"cut off": {good[:len(good)-9], "cut off"},
 		"no PVH":  {tinyKernel(7), "PVH"},
 	} {
-		if _, err := extract(t.Context(), c.data); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := extract(c.data); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -103,10 +103,7 @@ func FuzzExtract(f *testing.F) {
 	f.Add(tinyKernel(noteEntry))
 	f.Add(tinyBzImage(gzipped(tinyKernel(noteEntry))))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if bytes.Contains(data, []byte(magicXz)) {
-			return // would run a program
-		}
-		_, _ = extract(t.Context(), data)
+		_, _ = extract(data)
 		_, _ = parseModinfo(data)
 	})
 }
@@ -143,10 +140,10 @@ func TestMissingModule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := tree.resolve(t.Context(), []string{"ext4"}); err != nil || len(got) != 0 {
+	if got, err := tree.resolve([]string{"ext4"}); err != nil || len(got) != 0 {
 		t.Errorf("built in: %v, %v", got, err)
 	}
-	if _, err := tree.resolve(t.Context(), []string{"virtio-blk"}); err == nil || !strings.Contains(err.Error(), "virtio-blk is neither built in") {
+	if _, err := tree.resolve([]string{"virtio-blk"}); err == nil || !strings.Contains(err.Error(), "virtio-blk is neither built in") {
 		t.Errorf("missing: %v", err)
 	}
 }

@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"bytes"
-	"context"
 	"debug/elf"
 	"encoding/binary"
 	"errors"
@@ -23,7 +22,7 @@ func validRelease(s string) bool { return releasePattern.MatchString(s) }
 
 // extract gets the uncompressed kernel out of a kernel file as it is packaged,
 // and proves that it can be booted.
-func extract(ctx context.Context, data []byte) (vmlinux, error) {
+func extract(data []byte) (vmlinux, error) {
 	var v vmlinux
 	if isBzImage(data) {
 		bz, err := parseBzImage(data)
@@ -37,7 +36,7 @@ func extract(ctx context.Context, data []byte) (vmlinux, error) {
 			data = data[:len(data)-4]
 		}
 	}
-	image, err := decompress(ctx, data)
+	image, err := decompress(data)
 	if err != nil {
 		return v, fmt.Errorf("decompress: %w", err)
 	}

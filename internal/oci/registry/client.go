@@ -178,7 +178,9 @@ func (s *session) get(ctx context.Context, path string, header http.Header) (*ht
 		end()
 		return nil, err
 	}
-	req.Header = header
+	// A copy: the transport adds credentials to it, and http.Client would take those of
+	// an earlier try along to wherever it is redirected.
+	req.Header = header.Clone()
 	resp, err := s.http.Do(req)
 	if err != nil {
 		if context.Cause(ctx) == errStalled {

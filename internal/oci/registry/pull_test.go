@@ -378,6 +378,38 @@ func TestProxy(t *testing.T) {
 	expect(t, err, api.KindInternal, "proxyconnect", "grep -i proxy")
 }
 
+// TestCredentialsStay: a registry that fails once and then sends us to another server
+// does not have us take the password there.
+func TestCredentialsStay(t *testing.T) {
+	for _, bearer := range []bool{false, true} {
+		o := registrytest.Options{User: "me", Password: "secret", Bearer: bearer}
+		w := newWorld(t, o)
+		w.login(o)
+		w.push("app:1", "", 1)
+		asked := make(chan string, 100)
+		other := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			asked <- r.Header.Get("Authorization")
+			http.NotFound(rw, r)
+		}))
+		fails := times(1, registrytest.Answer(503, ""))
+		w.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+			if !strings.Contains(r.URL.Path, "/manifests/") || r.Header.Get("Authorization") == "" {
+				next.ServeHTTP(rw, r)
+				return
+			}
+			fails(rw, r, http.RedirectHandler(other.URL+"/elsewhere", http.StatusTemporaryRedirect))
+		})
+		_, err := w.pull(w.client(), "app:1", silent)
+		other.Close()
+		if err == nil || len(asked) == 0 {
+			t.Fatalf("bearer %v: the other server was not asked: %v", bearer, err)
+		}
+		if got := <-asked; got != "" {
+			t.Errorf("bearer %v: the other server got %q", bearer, got)
+		}
+	}
+}
+
 func TestNobodyThere(t *testing.T) {
 	w := newWorld(t, registrytest.Options{})
 	ref := must[Reference](t)(Parse(w.Host + "/app:1"))

@@ -1,0 +1,135 @@
+package image
+
+import (
+	"archive/tar"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"banger/internal/oci"
+)
+
+// aclOf is an ACL as setxattr(2) takes it (posix_acl_xattr.h): a tag, permissions and
+// an id each.
+func aclOf(entries ...[3]uint32) string {
+	acl := binary.LittleEndian.AppendUint32(nil, 2) // its version
+	for _, e := range entries {
+		acl = binary.LittleEndian.AppendUint16(acl, uint16(e[0]))
+		acl = binary.LittleEndian.AppendUint16(acl, uint16(e[1]))
+		acl = binary.LittleEndian.AppendUint32(acl, e[2])
+	}
+	return string(acl)
+}
+
+// TestNothingIsInherited: what a directory would have its new files inherit, they
+// have only where their own entries say so.
+func TestNothingIsInherited(t *testing.T) {
+	const nobody = 1<<32 - 1
+	acl := aclOf([3]uint32{1, 7, nobody}, [3]uint32{2, 7, 1000}, [3]uint32{4, 5, nobody}, [3]uint32{16, 7, nobody}, [3]uint32{32, 5, nobody})
+	d := tar.Header{Name: "d", Typeflag: tar.TypeDir, Mode: 0o2770, Gid: 50, Format: tar.FormatPAX, PAXRecords: map[string]string{"SCHILY.xattr." + defaultACL: acl}}
+	secret := tar.Header{Name: "d/secret", Typeflag: tar.TypeReg, Mode: 0o640}
+	fifo := tar.Header{Name: "d/fifo", Typeflag: tar.TypeFifo, Mode: 0o640}
+	sub := tar.Header{Name: "d/sub", Typeflag: tar.TypeDir, Mode: 0o750}
+	below := tar.Header{Name: "d/none/below", Typeflag: tar.TypeReg, Mode: 0o640}
+	file := fileOf(t, archive(t, d, secret, fifo, sub, below))
+	for name, want := range map[string]string{
+		"d": "42770 0:50 x4 [" + defaultACL + "]", "d/secret": "100640 0:0 x1 []", "d/fifo": "10640 0:0 0,0 x1 []",
+		"d/sub": "40750 0:0 x2 []", "d/none": "40755 0:0 x2 []", "d/none/below": "100640 0:0 x1 []",
+	} {
+		if got := described(t, file, name) + " " + attrsOf(t, file, name); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
+
+// fileOf is the image that layers make.
+func fileOf(t *testing.T, layers ...[]byte) string {
+	t.Helper()
+	c := open(t)
+	var all []oci.Layer
+	for _, data := range layers {
+		all = append(all, layerOf(t, data, gzipped))
+	}
+	made, err := c.addLayered(t.Context(), []string{"test"}, imageOf(t, all...), silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(c.path(strings.TrimPrefix(made.Digest, "sha256:")), rootfsFile)
+}
+
+// attrsOf names the extended attributes of a file in an image.
+func attrsOf(t *testing.T, image, name string) string {
+	t.Helper()
+	f, err := os.Open(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	fs, err := openExt4(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	search := finder{fs: fs}
+	i, err := search.find(name)
+	if err != nil || i == nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	attrs, err := i.Attrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, a := range attrs {
+		names = append(names, a.Name)
+	}
+	return fmt.Sprint(names)
+}
+
+// TestOwnersThatLinuxDoesNotHave: chown(2) would take the lower 32 bits.
+func TestOwnersThatLinuxDoesNotHave(t *testing.T) {
+	big, negative := ownedBy(fileEntry("big", ""), 1<<32+1000, 1<<32+7), ownedBy(symlinkEntry("negative", "x"), 5, -5)
+	negative.Format = tar.FormatGNU
+	setgid := tar.Header{Name: "d", Typeflag: tar.TypeDir, Mode: 0o2755, Gid: 50}
+	file := fileOf(t, archive(t, big, negative, setgid, ownedBy(fileEntry("d/in", ""), 0, 1<<32+7)))
+	for name, want := range map[string]string{"big": "100644 0:0 x1", "negative": "120777 0:0 x1", "d/in": "100644 0:0 x1"} {
+		if got := described(t, file, name); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
+
+// TestWhiteoutBelowAFile: what is to go is not there.
+func TestWhiteoutBelowAFile(t *testing.T) {
+	root, err := unpacked(t, archive(t, fileEntry("a", "kept")), archive(t, fileEntry("a/.wh.b", ""), fileEntry("c", "")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if data, err := os.ReadFile(filepath.Join(root, "a")); err != nil || string(data) != "kept" {
+		t.Errorf("%q, %v", data, err)
+	}
+}
+
+// TestDataBytes: holes need no room.
+func TestDataBytes(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "f")
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, at := range []int64{1 << 20, 8 << 20} {
+		if _, err := f.WriteAt(make([]byte, 4096), at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Truncate(64 << 20); err != nil {
+		t.Fatal(err)
+	}
+	c, err := measure(filepath.Dir(file))
+	if err != nil || c.blocks < 2 || c.blocks > 64 {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
