@@ -91,6 +91,7 @@ func (r *Reaper) Start(path string, argv []string, attr *syscall.ProcAttr) (*Chi
 	if err != nil {
 		return nil, err
 	}
+	lowerOpenFiles(pid)
 	c := &Child{reaper: r, pid: pid, done: make(chan struct{})}
 	r.children[pid] = c
 	return c, nil

@@ -78,7 +78,18 @@ func Background(c *api.ImageConfig, b *api.Background) (api.Exec, bool) {
 		return api.Exec{}, false
 	}
 	e := Command(c, b.Entrypoint, api.Exec{Argv: b.Argv, Env: b.Env, Dir: b.Dir, User: b.User, Main: true})
+	e.StopSignal = stopSignal(c) // also where it is not the image's program
 	return Complete(c, e), len(e.Argv) > 0
+}
+
+// stopSignal is what asks a command without a terminal to end.
+func stopSignal(c *api.ImageConfig) int {
+	if c != nil && c.StopSignal != "" {
+		if n, err := signal(c.StopSignal); err == nil {
+			return n
+		}
+	}
+	return sigterm
 }
 
 // CheckBackground refuses what a VM should not keep, or cannot run.
@@ -117,9 +128,8 @@ func Command(c *api.ImageConfig, entrypoint *string, e api.Exec) api.Exec {
 	if e.Dir == "" && c.WorkingDir == "" && entrypoint == nil {
 		e.Dir = "/" // where a container starts it
 	}
-	e.StopSignal, _ = signal(c.StopSignal)
-	if e.StopSignal == 0 && !e.TTY { // a terminal hangs up, which shells want
-		e.StopSignal = sigterm
+	if c.StopSignal != "" || !e.TTY { // a terminal hangs up, which shells want
+		e.StopSignal = stopSignal(c)
 	}
 	return e
 }

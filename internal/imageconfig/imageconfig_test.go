@@ -56,6 +56,28 @@ func TestCommand(t *testing.T) {
 	}
 }
 
+// TestBackground: what runs without a client is asked to end as the image says, or
+// by SIGTERM, whoever's program it is.
+func TestBackground(t *testing.T) {
+	quit := &api.ImageConfig{Cmd: []string{"serve"}, StopSignal: "SIGQUIT"}
+	for what, c := range map[string]struct {
+		config *api.ImageConfig
+		argv   []string
+		want   int
+	}{
+		"no configuration": {nil, []string{"redis-server"}, 15}, "the image's own": {quit, nil, 3},
+		"a command of our own": {quit, []string{"redis-server"}, 3}, "no signal": {&api.ImageConfig{}, []string{"redis-server"}, 15},
+	} {
+		e, any := Background(c.config, &api.Background{Argv: c.argv})
+		if !any || !e.Main || e.StopSignal != c.want {
+			t.Errorf("%s: %+v, %v", what, e, any)
+		}
+	}
+	if _, any := Background(nil, &api.Background{}); any {
+		t.Error("nothing is something to run")
+	}
+}
+
 func TestComplete(t *testing.T) {
 	c := &api.ImageConfig{Env: []string{"A=image", "B=image"}, User: "app", WorkingDir: "/srv", Entrypoint: []string{"x"}}
 	for what, p := range map[string]struct {

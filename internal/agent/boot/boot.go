@@ -74,6 +74,7 @@ func initMain(version string, boot agentproto.Boot) error {
 	// Never given up: a signal that nobody hears would end this process, and with
 	// it the guest.
 	ctx, _ := onSignals(context.Background())
+	heedNothing()
 	end, err := serve(ctx, version, boot, nil)
 	if err != nil {
 		return err
@@ -132,6 +133,9 @@ func serve(ctx context.Context, version string, boot agentproto.Boot, await func
 	// The kernel calls us "init" or "exe"; proc_pid_comm(5).
 	if err := os.WriteFile("/proc/self/comm", []byte("banger-agent"), 0); err != nil {
 		say("take a name: %v", err)
+	}
+	if err := agent.RaiseOpenFiles(); err != nil {
+		say("%v", err)
 	}
 	host, err := openChannel(boot)
 	if err != nil {

@@ -29,9 +29,18 @@ func onSignals(parent context.Context) (ctx context.Context, stop context.Cancel
 	return signal.NotifyContext(parent, unix.SIGTERM, unix.SIGINT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPWR)
 }
 
+// heedNothing has the signals do nothing that would end this process, and with it
+// the guest: the kernel protects an init from those that it does not listen to, but
+// Go's runtime listens to all of them (os/signal).
+func heedNothing() {
+	unread := make(chan os.Signal, 1)
+	signal.Notify(unread, unix.SIGHUP, unix.SIGQUIT, unix.SIGABRT, unix.SIGTRAP, unix.SIGSYS, unix.SIGSTKFLT)
+}
+
 // shutDown ends all processes, which get so long to end by themselves, writes
 // everything to disk and ends the guest.
 func shutDown(boot agentproto.Boot, reboot bool, wait time.Duration) {
+	unix.Sync() // the host may pull the plug before the rest is done
 	endProcesses(wait)
 	unmountAll()
 	say("stopped")
@@ -50,6 +59,7 @@ func endProcesses(wait time.Duration) {
 	}
 	_ = unix.Kill(-1, unix.SIGCONT) // a stopped process cannot end
 	awaitEnd(all, wait)
+	unix.Sync() // what they saved at their end
 	all = processes()
 	_ = unix.Kill(-1, unix.SIGKILL)
 	awaitEnd(all, killWait)

@@ -1,0 +1,46 @@
+package agent
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// How many files commands may have open: systemd's limits of services, which
+// databases and the like count on (systemd.exec(5), DefaultLimitNOFILE=; the kernel's
+// own are 1024 and 4096). A soft limit beyond 1024 is not what programs that use
+// select(2) can take.
+const (
+	softOpenFiles = 1024
+	hardOpenFiles = 512 << 10
+)
+
+// RaiseOpenFiles lets this process, and what it starts, open as many files as
+// hardOpenFiles, or as the kernel allows.
+func RaiseOpenFiles() error {
+	limit := uint64(hardOpenFiles)
+	if data, err := os.ReadFile("/proc/sys/fs/nr_open"); err == nil {
+		if n, err := strconv.ParseUint(strings.TrimSpace(string(data)), 10, 64); err == nil {
+			limit = min(limit, n)
+		}
+	}
+	// Not unix.Prlimit: Go's runtime has to know, or it gives children the old limits.
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
+		return fmt.Errorf("raise the limit of open files: %w", err)
+	}
+	return nil
+}
+
+// lowerOpenFiles gives a new process the usual soft limit.
+func lowerOpenFiles(pid int) {
+	var limit unix.Rlimit
+	if unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &limit) != nil || limit.Cur <= softOpenFiles {
+		return
+	}
+	limit.Cur = softOpenFiles
+	_ = unix.Prlimit(pid, unix.RLIMIT_NOFILE, &limit, nil)
+}

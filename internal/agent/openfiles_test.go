@@ -1,0 +1,39 @@
+package agent
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestOpenFiles: a command has the usual soft limit, however many files the agent
+// may open, and its hard one.
+func TestOpenFiles(t *testing.T) {
+	var limit unix.Rlimit
+	if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, nil, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if limit.Cur <= softOpenFiles {
+		t.Skipf("this process may open %d files only", limit.Cur)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	reaper := NewReaper(false)
+	child, err := reaper.Start("/bin/sh", []string{"sh", "-c", "sleep 0.2; ulimit -Sn"}, &syscall.ProcAttr{Env: []string{"PATH=/usr/bin:/bin"}, Files: []uintptr{0, w.Fd(), 2}})
+	w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = syscall.Wait4(child.PID(), nil, 0, nil) }()
+	got := make([]byte, 20)
+	n, err := r.Read(got)
+	if err != nil || strings.TrimSpace(string(got[:n])) != "1024" {
+		t.Errorf("%q, %v", got[:n], err)
+	}
+}
