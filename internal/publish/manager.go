@@ -24,8 +24,8 @@ const (
 	endTime = 2 * time.Second
 	// killTime is what SIGKILL may take.
 	killTime = 10 * time.Second
-	// reopenPause is the pause before a forwarder that died is started again; it grows
-	// up to longestPause while that fails.
+	// reopenPause is the pause before ports that are not served are tried again; it
+	// grows up to longestPause while that fails.
 	reopenPause  = time.Second
 	longestPause = 30 * time.Second
 )
@@ -44,10 +44,20 @@ type Manager struct {
 	vms map[string]*served
 }
 
-// served is a VM whose ports are served.
+// served is a VM whose ports are served, or are to be.
 type served struct {
-	process *proc.Process
+	process *proc.Process // nil where none could be started yet
 	ports   []api.PublishedPort
+}
+
+// ended says that no process serves the ports, or none any more.
+func (s *served) ended() bool { return s.process == nil || s.process.Ended() }
+
+// letGo lets go of the process, which itself runs on.
+func (s *served) letGo() {
+	if s.process != nil {
+		s.process.Close()
+	}
 }
 
 // NewManager returns a manager that knows no forwarder yet: call Recover.
@@ -64,7 +74,7 @@ func (m *Manager) Detach() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, s := range m.vms {
-		s.process.Close()
+		s.letGo()
 	}
 	clear(m.vms)
 }
@@ -95,9 +105,11 @@ func bind(ctx context.Context, p api.PublishedPort) (*os.File, api.PublishedPort
 	return socket, p, nil
 }
 
-// Recover finds the forwarders of an earlier daemon, and ends those of VMs that do
-// not run. It returns the ids of those.
-func (m *Manager) Recover(ctx context.Context, runs func(id string) bool) (ended []string, err error) {
+// Recover finds the forwarders of an earlier daemon. published says which ports of a VM
+// are to be served while it runs: a forwarder that dies before Reopen is called is
+// replaced by one that serves these. Where there are none, it is ended; Recover returns
+// the ids of those.
+func (m *Manager) Recover(ctx context.Context, published func(id string) []api.PublishedPort) (ended []string, err error) {
 	found, err := proc.Find(func(args []string) bool { return vmOf(args, m.paths.VMs()) != "" })
 	if err != nil {
 		return nil, err
@@ -107,11 +119,12 @@ func (m *Manager) Recover(ctx context.Context, runs func(id string) bool) (ended
 	for _, p := range found {
 		args, err := p.Cmdline()
 		id := vmOf(args, m.paths.VMs())
+		ports := published(id)
 		switch {
 		case err != nil: // it has just ended
 			p.Close()
-		case runs(id) && m.vms[id] == nil:
-			m.keep(id, p)
+		case len(ports) > 0 && m.vms[id] == nil:
+			m.keep(id, p).ports = ports
 		default:
 			ended = append(ended, id)
 			m.end(ctx, p)
@@ -127,17 +140,17 @@ func (m *Manager) keep(id string, p *proc.Process) *served {
 	m.wg.Go(func() {
 		select {
 		case <-p.Done():
-			m.died(id, s)
+			m.tryOn(id, s, "")
 		case <-m.ctx.Done():
 		}
 	})
 	return s
 }
 
-// died starts a forwarder again that nobody has ended, and tries on where another
-// program has taken one of its ports meanwhile.
-func (m *Manager) died(id string, s *served) {
-	told := ""
+// tryOn has ports served again that nobody has closed, and goes on trying where that
+// fails, as it does while another program has one of them. told is the failure that is
+// known already.
+func (m *Manager) tryOn(id string, s *served, told string) {
 	for pause := reopenPause; ; pause = min(2*pause, longestPause) {
 		select {
 		case <-time.After(pause):
@@ -150,27 +163,34 @@ func (m *Manager) died(id string, s *served) {
 		}
 		if err.Error() != told {
 			told = err.Error()
-			m.log.Error("the forwarder of a VM's published ports died, and no other can be started yet; trying on", "vm", id, "error", err)
+			m.log.Error("cannot serve the published ports of a VM yet; trying on", "vm", id, "error", err)
 		}
 	}
 }
 
-// replace has another forwarder in place of one that died, unless the VM's ports are
-// published otherwise by now, or not at all.
+// replace has the ports of s served, by another forwarder in place of one that died,
+// unless the VM's ports are published otherwise by now, or not at all.
 func (m *Manager) replace(id string, s *served) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.vms[id] != s {
 		return nil
 	}
-	if err := m.Check(m.ctx, s.ports); err != nil { // no process is needed to find that out
+	ended := s.ended()
+	if ended {
+		if err := m.Check(m.ctx, s.ports); err != nil { // no process is needed to find that out
+			return err
+		}
+	}
+	if _, err := m.open(m.ctx, id, s.ports); err != nil {
 		return err
 	}
-	_, err := m.open(m.ctx, id, s.ports)
-	if err == nil {
+	if ended && s.process != nil {
 		m.log.Warn("the forwarder of a VM's published ports died; there is another now", "vm", id, "pid", s.process.PID())
+	} else {
+		m.log.Info("the published ports of a VM are served at last", "vm", id)
 	}
-	return err
+	return nil
 }
 
 // Open sees to it that a VM's ports are served, just these, and returns them with the
@@ -181,10 +201,29 @@ func (m *Manager) Open(ctx context.Context, id string, ports []api.PublishedPort
 	return m.open(ctx, id, ports)
 }
 
+// Reopen is Open for ports that a VM has which runs already. What fails is tried again,
+// until it succeeds, or the daemon ends, or the ports are opened or closed otherwise.
+func (m *Manager) Reopen(ctx context.Context, id string, ports []api.PublishedPort) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, err := m.open(ctx, id, ports)
+	if err == nil {
+		return nil
+	}
+	s := m.vms[id]
+	if s == nil {
+		s = &served{}
+		m.vms[id] = s
+	}
+	s.ports = ports
+	m.wg.Go(func() { m.tryOn(id, s, err.Error()) })
+	return err
+}
+
 func (m *Manager) open(ctx context.Context, id string, ports []api.PublishedPort) ([]api.PublishedPort, error) {
 	before := m.vms[id]
 	s := before
-	if s == nil || s.process.Ended() {
+	if s == nil || s.ended() {
 		p, err := m.spawn(id)
 		if err != nil {
 			return nil, api.Errorf(api.KindInternal, "cannot start the forwarder of the VM's ports: %w", err)
@@ -196,12 +235,12 @@ func (m *Manager) open(ctx context.Context, id string, ports []api.PublishedPort
 	case err == nil:
 		s.ports = chosen
 		if before != nil && before != s {
-			before.process.Close()
+			before.letGo()
 		}
 	case before != s:
 		m.close(context.WithoutCancel(ctx), id)
 		if before != nil {
-			m.vms[id] = before // which died: its ports are still to be served
+			m.vms[id] = before // whose ports are still to be served
 		}
 	}
 	return chosen, err
@@ -266,7 +305,9 @@ func (m *Manager) close(ctx context.Context, id string) {
 		return
 	}
 	delete(m.vms, id)
-	m.end(ctx, s.process)
+	if s.process != nil {
+		m.end(ctx, s.process)
+	}
 	if err := os.Remove(filepath.Join(m.paths.VM(id), paths.VMPortsSocket)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		m.log.Warn("cannot remove a socket", "vm", id, "error", err)
 	}

@@ -66,6 +66,11 @@ func open(t *testing.T, m *Manager, ports ...api.PublishedPort) []api.PublishedP
 	return chosen
 }
 
+// published says of every VM that these are its ports.
+func published(ports []api.PublishedPort) func(string) []api.PublishedPort {
+	return func(string) []api.PublishedPort { return ports }
+}
+
 func listens(p api.PublishedPort) bool {
 	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", p.HostPort))
 	if err == nil {
@@ -92,7 +97,7 @@ func TestForwarderOutlivesItsManager(t *testing.T) {
 		t.Error("it ended with the daemon")
 	}
 	second := manager(t, p)
-	ended, err := second.Recover(t.Context(), func(string) bool { return true })
+	ended, err := second.Recover(t.Context(), published(ports))
 	if err != nil || len(ended) != 0 || second.vms[id] == nil || second.vms[id].process.PID() != pid {
 		t.Fatalf("%v, %v, %v", ended, err, second.vms)
 	}
@@ -114,7 +119,7 @@ func TestForwarderOfNoVM(t *testing.T) {
 	first := NewManager(p, false, slog.New(slog.DiscardHandler))
 	ports := open(t, first, tcp(0))
 	first.Detach()
-	ended, err := manager(t, p).Recover(t.Context(), func(string) bool { return false })
+	ended, err := manager(t, p).Recover(t.Context(), published(nil))
 	if err != nil || len(ended) != 1 || ended[0] != id || listens(ports[0]) {
 		t.Errorf("%v, %v", ended, err)
 	}
@@ -127,6 +132,69 @@ func TestForwarderDies(t *testing.T) {
 	kill(t, m)
 	await(t, ports[0])
 	m.Close(t.Context(), id)
+}
+
+// TestFoundForwarderDies: another takes its place, also where nothing has been asked of
+// it since it was found.
+func TestFoundForwarderDies(t *testing.T) {
+	p := world(t)
+	first := NewManager(p, false, slog.New(slog.DiscardHandler))
+	ports := open(t, first, tcp(0))
+	first.Detach()
+	m := manager(t, p)
+	if _, err := m.Recover(t.Context(), published(ports)); err != nil {
+		t.Fatal(err)
+	}
+	kill(t, m)
+	await(t, ports[0])
+	m.Close(t.Context(), id)
+}
+
+// TestReopenTriesOn while another program has one of the ports, whether or not a
+// forwarder serves the others.
+func TestReopenTriesOn(t *testing.T) {
+	for name, before := range map[string]int{"no forwarder": 0, "a forwarder": 1} {
+		t.Run(name, func(t *testing.T) {
+			m := manager(t, world(t))
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var ports []api.PublishedPort
+			if before > 0 {
+				ports = open(t, m, tcp(0))
+			}
+			taken := tcp(l.Addr().(*net.TCPAddr).Port)
+			err = m.Reopen(t.Context(), id, append(ports, taken))
+			l.Close()
+			if api.KindOf(err) != api.KindConflict {
+				t.Errorf("%v", err)
+			}
+			await(t, taken)
+			for _, p := range ports {
+				await(t, p)
+			}
+			m.Close(t.Context(), id)
+		})
+	}
+}
+
+// TestReopenIsGivenUp where the ports were closed meanwhile.
+func TestReopenIsGivenUp(t *testing.T) {
+	m := manager(t, world(t))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := m.Reopen(t.Context(), id, []api.PublishedPort{tcp(l.Addr().(*net.TCPAddr).Port)}); err == nil {
+		t.Error("a port was taken twice")
+	}
+	s := m.vms[id]
+	m.Close(t.Context(), id)
+	if err := m.replace(id, s); err != nil || len(m.vms) != 0 {
+		t.Errorf("%v, %v", err, m.vms)
+	}
 }
 
 // TestForwarderDiesAndItsPortIsTaken: it comes back when the port is free again, and

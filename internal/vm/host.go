@@ -222,10 +222,17 @@ func (s *Service) recoverLater(e *entry) {
 			case <-s.ctx.Done():
 				return
 			}
-			if _, err := s.recoverOne(s.ctx, e, func(string) bool { return true }); err == nil {
-				s.Logger.Info("recovered a VM at last", "vm", e.vm.ID)
-				return
+			alive, err := s.recoverOne(s.ctx, e, func(string) bool { return true })
+			if err != nil {
+				continue
 			}
+			s.Logger.Info("recovered a VM at last", "vm", e.vm.ID, "running", alive)
+			if alive {
+				s.reopen(s.ctx, e)
+			} else {
+				s.closePorts(s.ctx, e.vm.ID)
+			}
+			return
 		}
 	})
 }

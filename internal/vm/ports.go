@@ -19,8 +19,12 @@ type Ports interface {
 	// the numbers that were chosen for 0.
 	Open(ctx context.Context, id string, ports []api.PublishedPort) ([]api.PublishedPort, error)
 	Close(ctx context.Context, id string)
-	// Recover finds what an earlier daemon left, and ends it where the VM does not run.
-	Recover(ctx context.Context, runs func(id string) bool) (ended []string, err error)
+	// Recover finds what an earlier daemon left, and ends it where published says that
+	// the VM has no ports to be served.
+	Recover(ctx context.Context, published func(id string) []api.PublishedPort) (ended []string, err error)
+	// Reopen is Open for the ports of a VM that runs already. What fails is tried again,
+	// until it succeeds, or the daemon ends, or Open or Close is called for the VM.
+	Reopen(ctx context.Context, id string, ports []api.PublishedPort) error
 }
 
 // maxPublished is how many ports a VM may publish: each costs a socket, and all are
@@ -175,12 +179,15 @@ func (s *Service) findPorts(ctx context.Context, left []op.Unfinished) (ended []
 	if s.Ports == nil {
 		return nil
 	}
-	ended, err := s.Ports.Recover(ctx, func(id string) bool {
+	ended, err := s.Ports.Recover(ctx, func(id string) []api.PublishedPort {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		e := s.vms[id]
 		started := slices.ContainsFunc(left, func(u op.Unfinished) bool { return u.Target == id })
-		return e != nil && (e.run != nil || e.busy != "" || started)
+		if e == nil || e.run == nil && e.busy == "" && !started {
+			return nil
+		}
+		return e.vm.Publish
 	})
 	if err != nil {
 		s.Logger.Error("cannot find the forwarders of published ports", "error", err)
@@ -188,8 +195,8 @@ func (s *Service) findPorts(ctx context.Context, left []op.Unfinished) (ended []
 	return ended
 }
 
-// reopenPorts serves the ports of VMs that run and that nothing works on: what serves
-// them may have died while there was no daemon.
+// reopenPorts serves the ports of VMs that run and that nothing works on. The others'
+// follow when what works on them has ended.
 func (s *Service) reopenPorts(ctx context.Context) {
 	s.mu.Lock()
 	var all []*entry
@@ -200,8 +207,36 @@ func (s *Service) reopenPorts(ctx context.Context) {
 	}
 	s.mu.Unlock()
 	for _, e := range all {
-		if err := s.servePorts(ctx, e); err != nil {
-			s.Logger.Error("cannot serve the published ports of a VM", "vm", e.vm.ID, "error", err)
-		}
+		s.reopen(ctx, e)
 	}
+}
+
+// reopen serves the published ports of a VM of an earlier daemon, if it runs: what served
+// them may have died while there was no daemon.
+func (s *Service) reopen(ctx context.Context, e *entry) {
+	v, r := s.get(e), s.runOf(e)
+	if len(v.Publish) == 0 || s.Ports == nil || r == nil {
+		return
+	}
+	err := s.Ports.Reopen(ctx, v.ID, v.Publish)
+	select {
+	case <-r.machine.Done(): // ended may have closed them before they were opened
+		s.closePorts(ctx, v.ID)
+		return
+	default:
+	}
+	if err != nil {
+		s.Logger.Error("cannot serve the published ports of a VM yet; trying on", "vm", v.ID, "error", s.whoPublishes(v.ID, v.Publish, err))
+	}
+}
+
+// reopening is a plan of an earlier daemon's operation which sees to the VM's ports before
+// it lets go of the VM.
+func (s *Service) reopening(e *entry, plan op.Plan) op.Plan {
+	ended := plan.Ended
+	plan.Ended = func(o *op.Op) {
+		s.reopen(s.ctx, e)
+		ended(o)
+	}
+	return plan
 }

@@ -105,24 +105,28 @@ func (s *Service) resume(u op.Unfinished) {
 	}
 }
 
-// planOf builds the plan of an operation on one VM again.
+// planOf builds the plan of an operation on one VM again. The VM is let go of at once
+// where the operation is none that can be gone on with.
 func (s *Service) planOf(e *entry, kind string, otherwise op.Plan) op.Plan {
+	var plan op.Plan
 	switch kind {
 	case kindCreate, kindRun:
-		return s.createPlan(e, kind)
+		plan = s.createPlan(e, kind)
 	case kindStart:
-		return s.plan(e, kind, s.startSteps(e))
+		plan = s.plan(e, kind, s.startSteps(e))
 	case kindStop:
-		return s.plan(e, kind, s.stopSteps(e, 0))
+		plan = s.plan(e, kind, s.stopSteps(e, 0))
 	case kindRestart:
-		return s.plan(e, kind, s.restartSteps(e))
+		plan = s.plan(e, kind, s.restartSteps(e))
 	case kindKill:
-		return s.plan(e, kind, s.killSteps(e))
+		plan = s.plan(e, kind, s.killSteps(e))
 	case KindDelete:
-		return s.plan(e, kind, s.deleteSteps(e))
+		plan = s.plan(e, kind, s.deleteSteps(e))
+	default:
+		s.release(e)
+		return otherwise
 	}
-	s.release(e)
-	return otherwise
+	return s.reopening(e, plan)
 }
 
 // settle mends rows that no operation is going to mend: a VM that was being

@@ -1,0 +1,165 @@
+package vm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"banger/api"
+	"banger/internal/driver"
+	"banger/internal/op"
+)
+
+// fakePorts serves nothing, and knows what it would serve.
+type fakePorts struct {
+	mu       sync.Mutex
+	served   map[string][]api.PublishedPort
+	reopened chan string // ids
+}
+
+func (f *fakePorts) Check(context.Context, []api.PublishedPort) error { return nil }
+
+func (f *fakePorts) Open(_ context.Context, id string, ports []api.PublishedPort) ([]api.PublishedPort, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.served[id] = ports
+	return ports, nil
+}
+
+func (f *fakePorts) Reopen(ctx context.Context, id string, ports []api.PublishedPort) error {
+	_, err := f.Open(ctx, id, ports)
+	f.reopened <- id
+	return err
+}
+
+func (f *fakePorts) Close(_ context.Context, id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.served, id)
+}
+
+// Recover finds nothing.
+func (f *fakePorts) Recover(context.Context, func(id string) []api.PublishedPort) ([]string, error) {
+	return nil, nil
+}
+
+func (f *fakePorts) serves(id string) []api.PublishedPort {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.served[id]
+}
+
+var published = []api.PublishedPort{{Address: "127.0.0.1", HostPort: 8080, GuestPort: 80, Protocol: "tcp"}}
+
+// publishing is a daemon that has started a VM with published ports and is gone now, and
+// what the next one serves them by.
+func publishing(t *testing.T) (*world, api.VM, *fakePorts) {
+	t.Helper()
+	w := newWorld(t)
+	w.Ports = &fakePorts{served: map[string][]api.PublishedPort{}}
+	w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true, Publish: published}))
+	v := w.show("dev")
+	w.leave()
+	w.build()
+	next := &fakePorts{served: map[string][]api.PublishedPort{}, reopened: make(chan string, 1)}
+	w.Ports = next
+	return w, v, next
+}
+
+// blind is a driver that cannot tell whether a VM runs, until it is told that it can.
+type blind struct {
+	driver.Driver
+	sees chan struct{}
+}
+
+func (b blind) Recover(ctx context.Context, id, dir string, handle json.RawMessage) (driver.Machine, error) {
+	select {
+	case <-b.sees:
+		return b.Driver.Recover(ctx, id, dir, handle)
+	default:
+		return nil, errors.New("nobody answers")
+	}
+}
+
+// TestPortsOfAVMThatIsFoundLate are served when it is found.
+func TestPortsOfAVMThatIsFoundLate(t *testing.T) {
+	w, v, ports := publishing(t)
+	sees := make(chan struct{})
+	w.Drivers = []driver.Driver{blind{w.Drivers[0], sees}}
+	if err := w.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := ports.serves(v.ID); got != nil {
+		t.Errorf("before it is found: %v", got)
+	}
+	close(sees)
+	awaitReopened(t, ports, v.ID)
+	w.awaitIdle(v.ID)
+}
+
+// TestPortsOfAVMThatIsGoneLate are closed when that is known.
+func TestPortsOfAVMThatIsGoneLate(t *testing.T) {
+	w, v, ports := publishing(t)
+	sees := make(chan struct{})
+	w.Drivers = []driver.Driver{blind{w.Drivers[0], sees}}
+	ports.served[v.ID] = published // by a forwarder that was found
+	if err := w.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(v.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	close(sees)
+	w.awaitIdle(v.ID)
+	if got := ports.serves(v.ID); got != nil {
+		t.Errorf("they are served: %v", got)
+	}
+}
+
+// TestPortsAfterAnOperation that an earlier daemon has left: it passes by the step that
+// serves them.
+func TestPortsAfterAnOperation(t *testing.T) {
+	w, v, ports := publishing(t)
+	row := api.Operation{ID: op.NewID(), Kind: kindStart, Target: v.ID, Step: "agent", StartedAt: time.Now()}
+	if err := w.store.BeginOperation(t.Context(), row); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	awaitReopened(t, ports, v.ID)
+	w.awaitIdle(v.ID)
+}
+
+func awaitReopened(t *testing.T, ports *fakePorts, id string) {
+	t.Helper()
+	select {
+	case <-ports.reopened:
+	case <-time.After(20 * time.Second):
+		t.Fatal("nothing serves them")
+	}
+	if got := ports.serves(id); !slices.Equal(got, published) {
+		t.Errorf("served: %v", got)
+	}
+}
+
+// awaitIdle waits until nothing works on a VM.
+func (w *world) awaitIdle(id string) {
+	w.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		w.mu.Lock()
+		busy := w.vms[id].busy
+		w.mu.Unlock()
+		if busy == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			w.t.Fatalf("%s is at work on it", busy)
+		}
+	}
+}
