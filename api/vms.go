@@ -15,6 +15,13 @@ const (
 	StateDeleted  State = "deleted"
 )
 
+// The answer that opens a stream to a VM's agent says which VM that is. A client that
+// opens another later asks for it by the id: the name may be another VM's by then.
+const (
+	VMIDHeader   = "Banger-VM-ID"
+	VMNameHeader = "Banger-VM-Name"
+)
+
 // VM is a sandbox as the daemon knows it.
 type VM struct {
 	ID     string `json:"id"`   // 12 lower-case hexadecimal digits, for ever

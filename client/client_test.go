@@ -193,6 +193,43 @@ func TestStreamIsRawBytesBothWays(t *testing.T) {
 	}
 }
 
+// TestGuestStaysWithItsVM: the name that it was first asked for by may be another VM's.
+func TestGuestStaysWithItsVM(t *testing.T) {
+	name, asked := "dev", ""
+	c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = r.URL.Path
+		if name == "" {
+			w.WriteHeader(http.StatusNotFound)
+			_ = json.NewEncoder(w).Encode(api.Errorf(api.KindNotFound, "no such VM"))
+			return
+		}
+		w.Header().Set("Connection", "Upgrade")
+		w.Header().Set("Upgrade", StreamProtocol)
+		w.Header().Set(api.VMIDHeader, "0123456789ab")
+		w.Header().Set(api.VMNameHeader, name)
+		w.WriteHeader(http.StatusSwitchingProtocols)
+	}))
+	g := c.Guest("dev")
+	dial := func(want string) {
+		t.Helper()
+		conn, err := g.Dial(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+		if asked != "/v1/vms/"+want+"/stream" || g.VM() != name {
+			t.Errorf("asked for %s, and calls it %s", asked, g.VM())
+		}
+	}
+	dial("dev")
+	name = "web"
+	dial("0123456789ab")
+	name = ""
+	if _, err := g.Dial(t.Context()); err == nil || err.Error() != "VM web was deleted" {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestWaitRidesOutARestart(t *testing.T) {
 	var tries atomic.Int32
 	c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

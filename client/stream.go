@@ -2,6 +2,7 @@ package client
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -64,14 +65,23 @@ func (c *Client) upgrade(conn net.Conn, ref string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &streamConn{Conn: conn, r: r, image: image}, nil
+	return &streamConn{Conn: conn, r: r, opened: opened{
+		id: cmp.Or(resp.Header.Get(api.VMIDHeader), ref), name: cmp.Or(resp.Header.Get(api.VMNameHeader), ref), image: image,
+	}}, nil
+}
+
+// opened is what the answer that opens a stream says of the VM. An older daemon says
+// less: both names are then what was asked for.
+type opened struct {
+	id, name string
+	image    *api.ImageConfig // what its image says of commands; may be nil
 }
 
 // streamConn is an upgraded connection: what was read ahead comes first.
 type streamConn struct {
 	net.Conn
-	r     *bufio.Reader
-	image *api.ImageConfig // what the VM's image says of commands; may be nil
+	r      *bufio.Reader
+	opened opened
 }
 
 func (s *streamConn) Read(p []byte) (int, error) {

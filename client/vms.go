@@ -136,19 +136,24 @@ func (c *Client) PruneVMs(ctx context.Context, report api.Report) (api.Pruned, e
 }
 
 // Guest returns a client of the agent in a running VM. Its sessions ride out a
-// restart of the daemon, which they start again if need be.
+// restart of the daemon, which they start again if need be. From its first stream on it
+// stays with that VM, whatever the VM is called later.
 func (c *Client) Guest(ref string) *guest.Client {
-	var image atomic.Pointer[api.ImageConfig] // what the newest stream was opened with
+	var newest atomic.Pointer[opened] // of its streams
+	newest.Store(&opened{id: ref, name: ref})
 	return &guest.Client{
-		VM: ref,
+		VM: func() string { return newest.Load().name },
 		Dial: func(ctx context.Context) (net.Conn, error) {
-			conn, err := c.DialGuest(ctx, ref)
+			known := newest.Load()
+			conn, err := c.DialGuest(ctx, known.id)
 			if s, ok := conn.(*streamConn); ok {
-				image.Store(s.image)
+				newest.Store(&s.opened)
+			} else if api.KindOf(err) == api.KindNotFound && known.name != known.id {
+				err = api.Errorf(api.KindNotFound, "VM %s was deleted", known.name) // nobody has typed the id
 			}
 			return conn, err
 		},
-		Complete: func(e api.Exec) api.Exec { return imageconfig.Complete(image.Load(), e) },
+		Complete: func(e api.Exec) api.Exec { return imageconfig.Complete(newest.Load().image, e) },
 	}
 }
 

@@ -36,7 +36,7 @@ detached before goes on after Ctrl-C too; any other gets the signal, as with
 			if err != nil {
 				return own(err)
 			}
-			return a.attachTo(cmd.Context(), c, args[0], s)
+			return a.attachTo(cmd.Context(), c.Guest(args[0]), s)
 		},
 	}
 }

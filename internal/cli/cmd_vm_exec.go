@@ -94,7 +94,7 @@ its status, until "banger vm attach" fetches them.`,
 			if detach {
 				return a.startDetached(cmd.Context(), c, args[0], exec)
 			}
-			return a.inGuest(cmd.Context(), c, args[0], exec)
+			return a.inGuest(cmd.Context(), c.Guest(args[0]), exec)
 		},
 	}
 	how.flags(cmd)

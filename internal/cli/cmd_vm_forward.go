@@ -88,7 +88,6 @@ func (a *app) forward(ctx context.Context, c *client.Client, ref string, specs [
 		return err
 	}
 	g := c.Guest(vm.ID)
-	g.VM = vm.Name
 	if _, err := g.Health(ctx); err != nil { // it has to run
 		return err
 	}

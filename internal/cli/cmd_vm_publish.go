@@ -146,9 +146,7 @@ host. A published port that leads to none has no process.`,
 				ports.Published = []api.PublishedPort{}
 			}
 			if vm.State == api.StateRunning {
-				g := c.Guest(vm.ID)
-				g.VM = vm.Name
-				if ports.Listening, err = g.Ports(cmd.Context()); err != nil {
+				if ports.Listening, err = c.Guest(vm.ID).Ports(cmd.Context()); err != nil {
 					return err
 				}
 			}

@@ -100,7 +100,7 @@ func (r *runVM) run(a *app, cmd *cobra.Command, argv []string) error {
 	if r.detach {
 		_, err = fmt.Fprintln(a.out, vm.Name)
 	} else {
-		err = a.inGuest(cmd.Context(), c, vm.ID, imageconfig.Command(vm.ImageConfig, entrypoint, exec))
+		err = a.inGuest(cmd.Context(), c.Guest(vm.ID), imageconfig.Command(vm.ImageConfig, entrypoint, exec))
 	}
 	ended := time.Now()
 	switch {

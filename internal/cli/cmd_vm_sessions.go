@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"banger/api"
@@ -51,7 +52,7 @@ type inVMSession struct {
 // sessions finds the sessions of the named VM, or of all that run. One that does
 // not answer is named and passed over then.
 func (a *app) sessions(ctx context.Context, c *client.Client, names []string) ([]inVMSession, error) {
-	all := len(names) == 0
+	refs, all := slices.Clone(names), len(names) == 0
 	if all {
 		vms, err := c.ListVMs(ctx)
 		if err != nil {
@@ -59,13 +60,13 @@ func (a *app) sessions(ctx context.Context, c *client.Client, names []string) ([
 		}
 		for _, vm := range vms {
 			if vm.State == api.StateRunning {
-				names = append(names, vm.Name)
+				refs, names = append(refs, vm.ID), append(names, vm.Name)
 			}
 		}
 	}
 	list := []inVMSession{}
-	for _, name := range names {
-		found, err := c.ListSessions(ctx, name)
+	for i, name := range names {
+		found, err := c.ListSessions(ctx, refs[i])
 		if err != nil && !all {
 			return nil, err
 		}

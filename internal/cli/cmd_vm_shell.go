@@ -22,7 +22,7 @@ it running, to come back to with "banger vm attach".`,
 			if err != nil {
 				return own(err)
 			}
-			return a.inGuest(cmd.Context(), c, args[0], exec)
+			return a.inGuest(cmd.Context(), c.Guest(args[0]), exec)
 		},
 	}
 	how.flags(cmd)

@@ -23,7 +23,10 @@ where a VM failed.`,
 				return err
 			}
 			return a.each(cmd.Context(), args, func(ctx context.Context, name string, _ api.Report) (string, error) {
-				vm, err := c.WaitVM(ctx, name)
+				vm, err := c.ShowVM(ctx, name)
+				if err == nil { // by its id: it may be renamed meanwhile
+					vm, err = c.WaitVM(ctx, vm.ID)
+				}
 				if err == nil && vm.State == api.StateFailed {
 					err = api.Errorf(api.KindConflict, "%s failed: %s", name, vm.Reason).WithHint("banger vm logs %s", name)
 				}

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/client"
 	"banger/internal/guest"
 
 	"golang.org/x/term"
@@ -28,29 +27,29 @@ func (a *app) interactive() bool {
 
 // inGuest runs a command in a guest with our standard streams, and returns what
 // banger is to end with: nil, the command's status, or an error of banger's own.
-func (a *app) inGuest(ctx context.Context, c *client.Client, ref string, exec api.Exec) error {
+func (a *app) inGuest(ctx context.Context, g *guest.Client, exec api.Exec) error {
 	if exec.TTY {
 		exec.Rows, exec.Cols = a.terminalSize()
 		exec.Env = append([]string{"TERM=" + cmp.Or(a.env("TERM"), "dumb")}, exec.Env...)
 	}
-	return a.inSession(ctx, c, ref, exec.TTY, nil, func(ctx context.Context) (*guest.Session, error) {
-		return c.Guest(ref).Exec(ctx, exec)
+	return a.inSession(ctx, g, exec.TTY, nil, func(ctx context.Context) (*guest.Session, error) {
+		return g.Exec(ctx, exec)
 	})
 }
 
 // attachTo takes over a session, as inGuest begins one.
-func (a *app) attachTo(ctx context.Context, c *client.Client, ref string, taken api.Session) error {
+func (a *app) attachTo(ctx context.Context, g *guest.Client, taken api.Session) error {
 	var rows, cols uint16
 	if taken.TTY {
 		rows, cols = a.terminalSize()
 	}
-	return a.inSession(ctx, c, ref, taken.TTY, &taken, func(ctx context.Context) (*guest.Session, error) {
-		return c.Guest(ref).Attach(ctx, taken.ID, rows, cols)
+	return a.inSession(ctx, g, taken.TTY, &taken, func(ctx context.Context) (*guest.Session, error) {
+		return g.Attach(ctx, taken.ID, rows, cols)
 	})
 }
 
 // inSession attends to a session that open opens; taken is one that was there.
-func (a *app) inSession(ctx context.Context, c *client.Client, ref string, tty bool, taken *api.Session, open func(context.Context) (*guest.Session, error)) error {
+func (a *app) inSession(ctx context.Context, g *guest.Client, tty bool, taken *api.Session, open func(context.Context) (*guest.Session, error)) error {
 	// Once the command runs, signals are for it and do not end ctx any more. Both
 	// watch for a moment, so that none kills us in between.
 	signals := make(chan os.Signal, 16)
@@ -74,13 +73,13 @@ func (a *app) inSession(ctx context.Context, c *client.Client, ref string, tty b
 	if taken != nil {
 		at.id, at.kept = taken.ID, taken.Kept
 	}
-	at.keep = func() error { return c.Guest(ref).Leave(context.WithoutCancel(ctx), at.id) }
+	at.keep = func() error { return g.Leave(context.WithoutCancel(ctx), at.id) }
 	exit, err := at.attend(signals)
 	switch {
 	case at.gone():
 		s.Close()
 		restore()
-		a.note("left; it goes on: banger vm attach %s %s", ref, at.id)
+		a.note("left; it goes on: banger vm attach %s %s", g.VM(), at.id)
 		return nil
 	case err != nil && exit.Code > 0 && exit.Code < 256:
 		// The command could not be run: the shell's 126 and 127.

@@ -1,8 +1,17 @@
 package cli
 
 import (
+	"bufio"
+	"crypto/ed25519"
+	"errors"
+	"io"
+	"net/http"
 	"os/exec"
+	"strings"
+	"syscall"
 	"testing"
+
+	"banger/api"
 )
 
 func TestVMOfHost(t *testing.T) {
@@ -12,6 +21,33 @@ func TestVMOfHost(t *testing.T) {
 		if got := vmOfHost(host); got != want {
 			t.Errorf("%q: %q, want %q", host, got, want)
 		}
+	}
+}
+
+// TestSSHToARenamedVM: ssh's connection goes on in its VM.
+func TestSSHToARenamedVM(t *testing.T) {
+	w := newWorld(t)
+	w.guest(t)
+	w.HandleFunc("GET /v1/vms/{vm}/ssh", func(rw http.ResponseWriter, r *http.Request) {
+		answer(rw, api.SSHAccess{Name: r.PathValue("vm"), HostKey: make([]byte, ed25519.SeedSize)})
+	})
+	cmd := self(t, "vm", "ssh-proxy", "dev.banger")
+	in, inErr := cmd.StdinPipe()
+	out, outErr := cmd.StdoutPipe()
+	if err := errors.Join(inErr, outErr, cmd.Start()); err != nil {
+		t.Fatal(err)
+	}
+	server := bufio.NewReader(out)
+	if line, err := server.ReadString('\n'); err != nil || !strings.HasPrefix(line, "SSH-2.0-") {
+		t.Errorf("the server says %q, %v", line, err)
+	}
+	w.rename("web")
+	_, _ = io.WriteString(in, "SSH-2.0-test\r\n")
+	if _, err := server.ReadByte(); err != nil { // its part of the key exchange (RFC 4253, 7.1)
+		t.Errorf("after the VM was renamed: %v", err)
+	}
+	if err := errors.Join(cmd.Process.Signal(syscall.SIGHUP), cmd.Wait()); err != nil { // so ssh ends it
+		t.Errorf("ended with %v", err)
 	}
 }
 

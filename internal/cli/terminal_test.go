@@ -71,6 +71,18 @@ func (s *screen) await(t *testing.T, want string) {
 	}
 }
 
+// self is banger as a program of its own.
+func self(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, args...)
+	cmd.Env = append(os.Environ(), "BANGER_TEST_MAIN=1", "TERM=xterm")
+	return cmd
+}
+
 // onTerminal starts banger on a terminal of 100 columns and 30 rows.
 func onTerminal(t *testing.T, args ...string) (*exec.Cmd, *os.File, *os.File) {
 	t.Helper()
@@ -82,12 +94,7 @@ func onTerminal(t *testing.T, args ...string) (*exec.Cmd, *os.File, *os.File) {
 	if err := pty.Setsize(master, &pty.Winsize{Rows: 30, Cols: 100}); err != nil {
 		t.Fatal(err)
 	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(self, args...)
-	cmd.Env = append(os.Environ(), "BANGER_TEST_MAIN=1", "TERM=xterm")
+	cmd := self(t, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = terminal, terminal, terminal
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := cmd.Start(); err != nil {
@@ -160,6 +167,24 @@ func TestShellOnATerminal(t *testing.T) {
 	s.await(t, "in42side")
 	_, _ = master.WriteString("exit 9\r")
 	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != 9 {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+// A shell goes on in its VM when that is renamed, and is left under the new name.
+func TestShellOfARenamedVM(t *testing.T) {
+	w := newWorld(t)
+	w.guest(t)
+	cmd, master, _ := onTerminal(t, "vm", "shell", "dev")
+	s := watch(master)
+	_, _ = master.WriteString("echo in$((40+2))side\r")
+	s.await(t, "in42side")
+	w.rename("web")
+	_, _ = master.WriteString("echo still$((40+2))\r")
+	s.await(t, "still42")
+	_, _ = master.WriteString("\x1dd")
+	s.await(t, "left; it goes on: banger vm attach web ")
+	if err := cmd.Wait(); err != nil {
 		t.Errorf("ended with %v", err)
 	}
 }

@@ -29,13 +29,18 @@ type world struct {
 	mu    sync.Mutex
 	calls []string
 	image *api.ImageConfig // of the VM's image
+	name  string           // the guest's alone; empty: it answers to any
+	conns []net.Conn       // of its streams
 }
 
 var then = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
+// vmID is the id of every VM.
+const vmID = "0123456789ab"
+
 func vm(name string, state api.State) api.VM {
 	return api.VM{
-		ID: "0123456789ab", Name: name, State: state, Image: "debian", ImageDigest: "sha256:aabbccddeeff00112233",
+		ID: vmID, Name: name, State: state, Image: "debian", ImageDigest: "sha256:aabbccddeeff00112233",
 		Kernel: "6.1.0-37-cloud-amd64", Driver: "qemu", Accel: "tcg", DiskDriver: "qcow2",
 		VCPUs: 2, MemoryBytes: 1 << 30, DiskBytes: 8 << 30, CreatedAt: then,
 	}
@@ -128,6 +133,11 @@ func (w *world) guest(t *testing.T) {
 	}
 	t.Cleanup(func() { link.Close() })
 	w.HandleFunc("POST /v1/vms/{vm}/stream", func(rw http.ResponseWriter, r *http.Request) {
+		called := w.find(r.PathValue("vm"))
+		if called == "" {
+			fail(rw, api.Errorf(api.KindNotFound, "no VM named %q", r.PathValue("vm")))
+			return
+		}
 		channel, err := link.Open(r.Context())
 		if err != nil {
 			fail(rw, api.AsError(err))
@@ -140,11 +150,39 @@ func (w *world) guest(t *testing.T) {
 			return
 		}
 		defer client.Close()
+		w.mu.Lock()
+		w.conns = append(w.conns, client)
+		w.mu.Unlock()
 		_, _ = io.WriteString(client, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: banger-stream\r\n"+
+			api.VMIDHeader+": "+vmID+"\r\n"+api.VMNameHeader+": "+called+"\r\n"+
 			imageconfig.Header+": "+imageconfig.FormatHeader(w.image)+"\r\n\r\n")
 		go func() { _, _ = io.Copy(channel, client); channel.Close() }()
 		_, _ = io.Copy(client, channel)
 	})
+}
+
+// find returns what the guest is called, if it is meant.
+func (w *world) find(ref string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.name == "" || ref == w.name {
+		return ref
+	}
+	if ref == vmID {
+		return w.name
+	}
+	return ""
+}
+
+// rename gives the guest a name, the only one it answers to from now on, and breaks its
+// streams, as a restart of the daemon does.
+func (w *world) rename(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.name = name
+	for _, c := range w.conns {
+		c.Close()
+	}
 }
 
 // run runs one command line and returns what it printed and ended with.

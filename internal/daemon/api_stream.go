@@ -29,11 +29,15 @@ func (s *Server) streamVM(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancelDial := context.WithTimeoutCause(ctx, dialTime,
 		api.Errorf(api.KindTimeout, "the guest's agent did not answer within %s", dialTime))
 	defer cancelDial()
-	guest, err := s.svc.VMs.DialGuest(ctx, r.PathValue("vm"))
+	vm, err := s.svc.VMs.Find(r.PathValue("vm"))
 	if err != nil {
 		return err
 	}
-	client, early, err := s.hijack(w, answerTo(s.svc.VMs.ImageConfig(r.PathValue("vm"))))
+	guest, err := s.svc.VMs.DialGuest(ctx, vm.ID)
+	if err != nil {
+		return err
+	}
+	client, early, err := s.hijack(w, answerTo(vm))
 	if err != nil {
 		guest.Close()
 		return err
@@ -43,11 +47,11 @@ func (s *Server) streamVM(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// answerTo is the answer that opens a stream: it says what the VM's image says of
-// commands.
-func answerTo(image *api.ImageConfig) string {
-	answer := switching
-	if value := imageconfig.FormatHeader(image); value != "" {
+// answerTo is the answer that opens a stream: it says which VM it leads to, and what the
+// VM's image says of commands.
+func answerTo(vm api.VM) string {
+	answer := switching + api.VMIDHeader + ": " + vm.ID + "\r\n" + api.VMNameHeader + ": " + vm.Name + "\r\n"
+	if value := imageconfig.FormatHeader(vm.ImageConfig); value != "" {
 		answer += imageconfig.Header + ": " + value + "\r\n"
 	}
 	return answer + "\r\n"

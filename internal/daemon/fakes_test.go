@@ -48,7 +48,7 @@ func (f *fakeVMs) find(ref string) error {
 	if ref == "boom" {
 		panic("boom")
 	}
-	if ref != "fox" {
+	if ref != fox.Name && ref != fox.ID {
 		return api.Errorf(api.KindNotFound, "no VM %q", ref).WithHint("banger vm list")
 	}
 	return nil
@@ -77,6 +77,11 @@ func (f *fakeVMs) start(ctx context.Context, kind, ref, what string) (*op.Op, er
 
 func (f *fakeVMs) List(context.Context) ([]api.VM, error)             { return []api.VM{fox}, nil }
 func (f *fakeVMs) Show(_ context.Context, ref string) (api.VM, error) { return fox, f.find(ref) }
+func (f *fakeVMs) Find(ref string) (api.VM, error) {
+	vm := fox
+	vm.ImageConfig = f.image
+	return vm, f.find(ref)
+}
 func (f *fakeVMs) Create(ctx context.Context, req api.CreateVM) (*op.Op, error) {
 	return f.start(ctx, "vm.create", "fox", "create "+req.Name)
 }
@@ -135,7 +140,6 @@ func (f *fakeVMs) ConsolePath(_ context.Context, ref string) (string, <-chan str
 func (f *fakeVMs) Leaks(context.Context) (api.Leaks, error) {
 	return api.Leaks{Leaks: []api.Leak{{Kind: "loop", Name: "loop7", Why: "nobody knows it"}}, Compared: []string{"loop"}}, nil
 }
-func (f *fakeVMs) ImageConfig(string) *api.ImageConfig { return f.image }
 func (f *fakeVMs) DialGuest(_ context.Context, ref string) (net.Conn, error) {
 	if err := f.find(ref); err != nil {
 		return nil, err

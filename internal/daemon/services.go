@@ -15,6 +15,8 @@ import (
 type VMs interface {
 	List(ctx context.Context) ([]api.VM, error)
 	Show(ctx context.Context, ref string) (api.VM, error)
+	// Find returns what is recorded of a VM: at once, where Show looks at its disk too.
+	Find(ref string) (api.VM, error)
 	Create(ctx context.Context, req api.CreateVM) (*op.Op, error)
 	Start(ctx context.Context, ref string) (*op.Op, error)
 	Restart(ctx context.Context, ref string) (*op.Op, error)
@@ -39,8 +41,6 @@ type VMs interface {
 	DialGuest(ctx context.Context, ref string) (net.Conn, error)
 	// Sessions lists what runs in the guest for clients.
 	Sessions(ctx context.Context, ref string) ([]api.Session, error)
-	// ImageConfig is what the VM's image says of commands; nil where it says nothing.
-	ImageConfig(ref string) *api.ImageConfig
 	// SSHAccess returns what reaching a running VM by SSH takes.
 	SSHAccess(ctx context.Context, ref string) (api.SSHAccess, error)
 }

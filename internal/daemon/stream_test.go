@@ -56,8 +56,13 @@ func (r *rig) stream(early string) *net.UnixConn {
 	if _, err := io.WriteString(conn, request+early); err != nil {
 		r.t.Fatal(err)
 	}
+	found, err := r.vms.Find("fox")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	answer := answerTo(found)
 	// One byte at a time, so that nothing of the stream is read ahead.
-	head := bufio.NewReaderSize(io.LimitReader(conn, int64(len(answerTo(r.vms.image)))), 16)
+	head := bufio.NewReaderSize(io.LimitReader(conn, int64(len(answer))), 16)
 	res, err := http.ReadResponse(head, nil)
 	if err != nil || res.StatusCode != http.StatusSwitchingProtocols {
 		r.t.Fatalf("upgrade: %v, %v", res, err)
@@ -65,8 +70,8 @@ func (r *rig) stream(early string) *net.UnixConn {
 	return conn
 }
 
-// TestStreamTellsOfTheImage: one request is enough for a command.
-func TestStreamTellsOfTheImage(t *testing.T) {
+// TestStreamTellsOfTheVM: one request is enough for a command.
+func TestStreamTellsOfTheVM(t *testing.T) {
 	r := newRig(t)
 	r.vms.image = &api.ImageConfig{Env: []string{"A=ä\r\nB"}, User: "app", Cmd: []string{"not told"}}
 	r.guestEnd()
@@ -84,6 +89,18 @@ func TestStreamTellsOfTheImage(t *testing.T) {
 	want := api.Exec{Argv: []string{"id"}, Env: r.vms.image.Env, User: "app"}
 	if diff := cmp.Diff(want, g.Complete(api.Exec{Argv: []string{"id"}})); diff != "" {
 		t.Error(diff)
+	}
+	if name := c.Guest(fox.ID).VM(); name != fox.ID {
+		t.Errorf("before a stream is open it is called %s", name)
+	}
+	g = c.Guest(fox.ID)
+	r.guestEnd()
+	if conn, err = g.Dial(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	if name := g.VM(); name != "fox" {
+		t.Errorf("it is called %s", name)
 	}
 }
 

@@ -17,14 +17,21 @@ type Dial func(ctx context.Context) (net.Conn, error)
 // Client talks to the agent of one VM.
 type Client struct {
 	Dial Dial
-	// VM is what errors call the VM by; empty: nothing.
-	VM string
+	// VM returns what errors call the VM by; nil: nothing. It is asked after a Dial.
+	VM func() string
 	// Patience is how long a session tries to get a new channel when its own broke;
 	// 0 means a minute.
 	Patience time.Duration
 	// Complete adds to a command what the VM's image says of commands. It is asked
 	// after the first Dial; nil adds nothing.
 	Complete func(api.Exec) api.Exec
+}
+
+func (c *Client) vm() string {
+	if c.VM == nil {
+		return ""
+	}
+	return c.VM()
 }
 
 // Health asks the agent how the guest is.

@@ -71,7 +71,7 @@ func TestOlderAgent(t *testing.T) {
 	} {
 		t.Run(kind, func(t *testing.T) {
 			var known atomic.Bool
-			client := &guest.Client{VM: "dev", Dial: func(ctx context.Context) (net.Conn, error) {
+			client := &guest.Client{VM: func() string { return "dev" }, Dial: func(ctx context.Context) (net.Conn, error) {
 				conn, err := link.Open(ctx)
 				return &unknowing{Conn: conn, kind: kind, met: &known}, err
 			}}

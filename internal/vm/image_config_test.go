@@ -29,12 +29,6 @@ func TestImageConfigStays(t *testing.T) {
 		if diff := cmp.Diff(want, w.show(name).ImageConfig); diff != "" {
 			t.Errorf("%s:\n%s", name, diff)
 		}
-		if diff := cmp.Diff(want, w.ImageConfig(name)); diff != "" {
-			t.Errorf("%s:\n%s", name, diff)
-		}
-	}
-	if c := w.ImageConfig("nosuch"); c != nil {
-		t.Errorf("%+v", c)
 	}
 }
 

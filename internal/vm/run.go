@@ -291,17 +291,6 @@ func (s *Service) DialGuest(ctx context.Context, ref string) (net.Conn, error) {
 	return r.open(ctx)
 }
 
-// ImageConfig is what the image of a VM says of commands; nil where it says nothing.
-func (s *Service) ImageConfig(ref string) *api.ImageConfig {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e, err := s.find(ref)
-	if err != nil {
-		return nil
-	}
-	return e.vm.ImageConfig
-}
-
 // dialTime is how long DialGuest waits for a link that is being made again.
 const dialTime = 15 * time.Second
 

@@ -158,16 +158,23 @@ func (s *Service) List(context.Context) ([]api.VM, error) {
 	return all, nil
 }
 
-// Show returns one VM, by id or name, with how full its disk is and its address.
-func (s *Service) Show(ctx context.Context, ref string) (api.VM, error) {
+// Find returns what is recorded of one VM, by id or name.
+func (s *Service) Find(ref string) (api.VM, error) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	e, err := s.find(ref)
 	if err != nil {
-		s.mu.Unlock()
 		return api.VM{}, err
 	}
-	v := e.view()
-	s.mu.Unlock()
+	return e.view(), nil
+}
+
+// Show returns one VM, by id or name, with how full its disk is and its address.
+func (s *Service) Show(ctx context.Context, ref string) (api.VM, error) {
+	v, err := s.Find(ref)
+	if err != nil {
+		return api.VM{}, err
+	}
 	v.DiskUsage = s.diskUsage(ctx, v)
 	if s.Host != nil && v.PID > 0 && v.Network != api.NetworkNone {
 		v.Address = s.Host.Address(ctx, v)
