@@ -8,9 +8,11 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"unicode"
 
 	"banger/client"
 	"banger/internal/buildinfo"
+	"banger/internal/console"
 	"banger/internal/paths"
 	"banger/internal/update"
 
@@ -83,6 +85,16 @@ func (a *app) colour(w io.Writer) bool {
 	return tty && a.env("NO_COLOR") == "" && cmp.Or(a.env("TERM"), "dumb") != "dumb"
 }
 
+// guestText returns where to write what a guest says, and what to call at its end: a
+// terminal gets nothing that would do more than be read.
+func (a *app) guestText() (w io.Writer, end func() error) {
+	if _, tty := terminal(a.out); !tty {
+		return a.out, func() error { return nil }
+	}
+	safe := console.NewTerminalWriter(a.out)
+	return safe, safe.Close
+}
+
 // width is the number of columns of the terminal behind w.
 func width(w io.Writer) int {
 	if f, ok := terminal(w); ok {
@@ -97,7 +109,7 @@ func width(w io.Writer) int {
 // off the terminal.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 {
+		if r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 || unicode.Is(unicode.Bidi_Control, r) {
 			return '?'
 		}
 		return r

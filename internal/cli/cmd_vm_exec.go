@@ -115,7 +115,7 @@ func (a *app) startDetached(ctx context.Context, c *client.Client, ref string, e
 	case id == "":
 		return statusError(exit.Code)
 	}
-	_, err = fmt.Fprintln(a.out, id)
+	_, err = fmt.Fprintln(a.out, printable(id))
 	return err
 }
 

@@ -1,6 +1,10 @@
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+)
 
 func newVMLogs(a *app) *cobra.Command {
 	var follow bool
@@ -9,7 +13,8 @@ func newVMLogs(a *app) *cobra.Command {
 		Use:   "logs NAME",
 		Short: "Print what a VM's serial console said",
 		Long: `Print what a VM's serial console said: the kernel's messages, and what the
-guest writes to its console. The oldest part of a long console is dropped.`,
+guest writes to its console. The oldest part of a long console is dropped. On a
+terminal, what would do more there than be read is shown instead (as ^[).`,
 		Example:           "  banger vm logs dev\n  banger vm logs -f dev\n  banger vm logs -n 20 dev",
 		Args:              arguments(1, 1, "the name of one VM"),
 		ValidArgsFunction: a.completeArgs(1, a.vmNames),
@@ -24,7 +29,8 @@ guest writes to its console. The oldest part of a long console is dropped.`,
 			if err != nil {
 				return err
 			}
-			err = c.LogsVM(cmd.Context(), args[0], follow, lines, a.out)
+			out, end := a.guestText()
+			err = errors.Join(c.LogsVM(cmd.Context(), args[0], follow, lines, out), end())
 			if sig := a.signals.signal(); err == nil && sig != 0 {
 				return statusError(128 + int(sig))
 			}

@@ -86,7 +86,7 @@ func (a *app) printSessions(list []inVMSession, asJSON, quietly bool) error {
 		return printJSON(a.out, "sessions", list)
 	case quietly:
 		for _, s := range list {
-			if _, err := fmt.Fprintln(a.out, s.ID); err != nil {
+			if _, err := fmt.Fprintln(a.out, printable(s.ID)); err != nil {
 				return err
 			}
 		}

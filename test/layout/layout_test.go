@@ -41,7 +41,7 @@ var leaves = []string{"api", "internal/buildinfo", "internal/execx", "internal/f
 // stands for everything below x.
 var known = map[string][]string{
 	"client":       {"internal/guest"},
-	"internal/cli": {"client", "internal/guest", "internal/forward", "internal/stdio", "internal/config", "internal/doctor", "internal/sshconfig", "internal/system", "internal/rootapi", "internal/update", "internal/update/journal", "internal/update/repo"},
+	"internal/cli": {"client", "internal/console", "internal/guest", "internal/forward", "internal/stdio", "internal/config", "internal/doctor", "internal/sshconfig", "internal/system", "internal/rootapi", "internal/update", "internal/update/journal", "internal/update/repo"},
 
 	"internal/update": {
 		"client", "internal/op", "internal/proc", "internal/system", "internal/system/record", "internal/systemd",
