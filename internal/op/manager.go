@@ -106,16 +106,21 @@ func (m *Manager) Start(ctx context.Context, plan Plan) (*Op, error) {
 		ID: NewID(), Kind: plan.Kind, Target: plan.Target,
 		Step: plan.Steps[0].Name, Status: api.OpRunning, StartedAt: time.Now(),
 	}
+	o, err := m.begin(ctx, plan, row)
+	if err != nil {
+		plan.ended(newOp(row, nil)) // without the lock: it may begin another
+	}
+	return o, err
+}
+
+// begin launches what the gate lets through and the log has recorded.
+func (m *Manager) begin(ctx context.Context, plan Plan, row api.Operation) (*Op, error) {
 	m.beginning.RLock()
 	defer m.beginning.RUnlock()
-	err := m.gate(plan.Kind)
-	if err == nil {
-		if err = m.log.BeginOperation(ctx, row); plan.tolerates(err) {
-			err = nil
-		}
+	if err := m.gate(plan.Kind); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		plan.ended(newOp(row, nil))
+	if err := m.log.BeginOperation(ctx, row); err != nil && !plan.tolerates(err) {
 		return nil, err
 	}
 	return m.launch(plan, row, 0, false), nil

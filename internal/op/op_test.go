@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"banger/api"
 
@@ -161,6 +162,33 @@ func TestRefusedByTheLogTouchesNothing(t *testing.T) {
 	_, err := manager(t, j).Start(t.Context(), Plan{Kind: "test", Steps: []Step{j.step("one", nil)}})
 	if err == nil || slices.Contains(j.lines, "do one") {
 		t.Errorf("error %v, log %v", err, j.lines)
+	}
+}
+
+// TestRefusedMayBeginAnother: what a refused operation's end begins or asks for waits
+// for nothing.
+func TestRefusedMayBeginAnother(t *testing.T) {
+	j := &journal{fail: "begin test at one"}
+	m := manager(t, j)
+	ended := make(chan error, 1)
+	go func() {
+		var other error
+		_, err := m.Start(t.Context(), Plan{Kind: "test", Steps: []Step{j.step("one", nil)}, Ended: func(*Op) {
+			m.List()
+			_, other = m.Start(t.Context(), Plan{Kind: "other", Steps: []Step{j.step("one", nil)}})
+		}})
+		if err == nil {
+			other = errors.New("it was not refused")
+		}
+		ended <- other
+	}()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it waits for itself")
 	}
 }
 

@@ -246,22 +246,6 @@ func (s *Service) ended(e *entry, r *run) {
 	s.autoRemove(e)
 }
 
-// autoRemove deletes a VM that was to be removed when it stops. One that failed
-// is kept for inspection.
-func (s *Service) autoRemove(e *entry) {
-	s.mu.Lock()
-	due := e.vm.AutoRemove && e.run == nil && e.busy == "" && s.vms[e.vm.ID] == e &&
-		e.vm.State == api.StateStopped && e.last != nil
-	id := e.vm.ID
-	s.mu.Unlock()
-	if !due || s.ctx.Err() != nil {
-		return
-	}
-	if _, err := s.Delete(s.ctx, id, false); err != nil {
-		s.Logger.Error("cannot remove a VM that was to go when it stops", "vm", id, "error", err)
-	}
-}
-
 // killRun ends the VM's VMM, if one runs, and waits until that is recorded.
 func (s *Service) killRun(ctx context.Context, e *entry, why string) error {
 	r := s.runOf(e)

@@ -121,6 +121,8 @@ type entry struct {
 	run  *run   // nil while no VMM runs
 	last *run   // the newest run, also when it has ended
 
+	removing bool // autoRemove is at it
+
 	parts []api.StepTiming // of the newest start's vmm step
 }
 

@@ -1,0 +1,66 @@
+package vm
+
+import (
+	"time"
+
+	"banger/api"
+	"banger/internal/op"
+)
+
+// The pauses between tries to remove a VM grow from the first to the last.
+const (
+	minRemovePause = time.Second
+	maxRemovePause = time.Minute
+)
+
+// autoRemove deletes a VM that was to be removed when it stops. One that failed
+// is kept for inspection.
+func (s *Service) autoRemove(e *entry) {
+	s.mu.Lock()
+	due := s.toGo(e) && e.last != nil && e.busy == "" && !e.removing && s.ctx.Err() == nil
+	if due {
+		e.removing = true // a deletion that fails gets here again
+	}
+	s.mu.Unlock()
+	if !due {
+		return
+	}
+	o, err := s.Delete(s.ctx, s.get(e).ID, false)
+	s.wg.Go(func() { s.seeRemoved(e, o, err) })
+}
+
+// toGo tells whether a VM was to be removed and is there still. The caller holds mu.
+func (s *Service) toGo(e *entry) bool {
+	return e.vm.AutoRemove && e.vm.State == api.StateStopped && e.run == nil && s.vms[e.vm.ID] == e
+}
+
+// seeRemoved sees the deletion that o is, or that err prevented, to its end: one that
+// fails is tried again, as what it failed for may pass. The next daemon keeps the VM.
+func (s *Service) seeRemoved(e *entry, o *op.Op, err error) {
+	for pause := minRemovePause; ; pause = min(2*pause, maxRemovePause) {
+		if err == nil {
+			err = o.Wait(s.ctx)
+		}
+		if err == nil || s.ctx.Err() != nil {
+			return
+		}
+		s.Logger.Error("cannot remove a VM yet that was to go when it stops", "vm", s.get(e).ID, "again_in", pause, "error", err)
+		select {
+		case <-time.After(pause):
+		case <-s.ctx.Done():
+			return
+		}
+		if !s.stillToGo(e) {
+			return
+		}
+		o, err = s.Delete(s.ctx, s.get(e).ID, false)
+	}
+}
+
+// stillToGo is toGo, and ends the removal of a VM that was started again or deleted.
+func (s *Service) stillToGo(e *entry) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.removing = s.toGo(e)
+	return e.removing
+}

@@ -1,0 +1,67 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+
+	"banger/api"
+)
+
+// host plays the root helper: it holds something for each VM that was started, and
+// gives no slot to two.
+type host struct {
+	mu    sync.Mutex
+	held  map[string]int // the slot, by VM
+	fails int            // how many of the next releases fail
+}
+
+func (h *host) AttachDisk(_ context.Context, v api.VM, _, _ string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for id, slot := range h.held {
+		if slot == v.Slot && id != v.ID {
+			return api.Errorf(api.KindConflict, "slot %d is that of VM %s", slot, id)
+		}
+	}
+	if h.held == nil {
+		h.held = map[string]int{}
+	}
+	h.held[v.ID] = v.Slot
+	return nil
+}
+
+func (h *host) Release(_ context.Context, id string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.fails > 0 {
+		h.fails--
+		return errors.New("in use by udev")
+	}
+	delete(h.held, id)
+	return nil
+}
+
+// failReleases lets the next n releases fail.
+func (h *host) failReleases(n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.fails = n
+}
+
+func (h *host) Objects(context.Context) ([]api.HostObject, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var all []api.HostObject
+	for _, id := range slices.Sorted(maps.Keys(h.held)) {
+		all = append(all, api.HostObject{Kind: "jail", Name: id, ID: id})
+	}
+	return all, nil
+}
+
+func (h *host) AttachNetwork(context.Context, api.VM) error               { return nil }
+func (h *host) Snapshot(api.VM) bool                                      { return false }
+func (h *host) Address(context.Context, api.VM) string                    { return "" }
+func (h *host) DiskUsage(context.Context, api.VM) (*api.DiskUsage, error) { return nil, nil }
