@@ -38,7 +38,10 @@ func (s *Service) endHalted(e *entry, r *run) {
 		if _, err := client.Health(asking); err == nil || s.ctx.Err() != nil {
 			return
 		}
-		if err := s.killRun(s.ctx, e, "the guest powered off"); err != nil && s.ctx.Err() == nil {
+		if s.runOf(e) != r { // it has ended by itself, and the VM may run again
+			return
+		}
+		if err := r.kill(s.ctx, "the guest powered off"); err != nil && s.ctx.Err() == nil {
 			s.Logger.Warn("cannot end the VMM of a guest that has halted", "vm", s.get(e).ID, "error", err)
 		}
 	})

@@ -31,16 +31,7 @@ func TestHaltedGuestIsEnded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	says := func(text string) {
-		f, err := os.OpenFile(filepath.Join(w.Paths.VM(v.ID), paths.VMConsole), os.O_WRONLY|os.O_APPEND, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		if _, err := f.WriteString(text); err != nil {
-			t.Fatal(err)
-		}
-	}
+	says := func(text string) { w.says(v.ID, text) }
 	still := func(state api.State) {
 		t.Helper()
 		if now, err := w.Show(t.Context(), "dev"); err != nil || now.State != state {
@@ -64,5 +55,34 @@ func TestHaltedGuestIsEnded(t *testing.T) {
 	ended, err := w.Wait(t.Context(), "dev")
 	if err != nil || ended.State != api.StateStopped || ended.Reason != "the guest powered off" {
 		t.Errorf("%s (%s), %v", ended.State, ended.Reason, err)
+	}
+}
+
+// TestHaltedGuestThatHasEndedIsLetBe: what a run's console said ends no later run.
+func TestHaltedGuestThatHasEndedIsLetBe(t *testing.T) {
+	w := newWorld(t)
+	w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true}))
+	v := w.show("dev")
+	e := w.vms[v.ID]
+	first := w.runOf(e)
+	w.must(w.Restart(t.Context(), "dev"))
+	w.says(v.ID, "[    6.036481] reboot: System halted\r\n")
+	w.endHalted(e, first)
+	time.Sleep(100 * time.Millisecond)
+	if now := w.show("dev"); now.State != api.StateRunning {
+		t.Errorf("the VM is %s (%s)", now.State, now.Reason)
+	}
+}
+
+// says writes to a VM's console, as its guest would.
+func (w *world) says(id, text string) {
+	w.t.Helper()
+	f, err := os.OpenFile(filepath.Join(w.Paths.VM(id), paths.VMConsole), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString(text); err != nil {
+		w.t.Fatal(err)
 	}
 }

@@ -248,10 +248,14 @@ func (s *Service) ended(e *entry, r *run) {
 
 // killRun ends the VM's VMM, if one runs, and waits until that is recorded.
 func (s *Service) killRun(ctx context.Context, e *entry, why string) error {
-	r := s.runOf(e)
-	if r == nil {
-		return nil
+	if r := s.runOf(e); r != nil {
+		return r.kill(ctx, why)
 	}
+	return nil
+}
+
+// kill ends the VMM, and waits until that is recorded.
+func (r *run) kill(ctx context.Context, why string) error {
 	r.setReason(why)
 	if err := r.machine.Kill(ctx); err != nil {
 		return err
