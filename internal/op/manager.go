@@ -19,6 +19,8 @@ import (
 type Log interface {
 	BeginOperation(ctx context.Context, row api.Operation) error
 	EnterStep(ctx context.Context, id, step string, undoing bool) error
+	// PutBack does not count that this daemon took an operation up.
+	PutBack(ctx context.Context, id string) error
 	// EndOperation keeps the last event, for clients that were cut off from it.
 	EndOperation(ctx context.Context, last api.Event) error
 	// EndedOperation returns the last event of an operation that ended a short
@@ -161,6 +163,13 @@ func (m *Manager) forget() {
 }
 
 func (m *Manager) run(ctx context.Context, o *Op, plan Plan, at int, undo bool) {
+	if err := plan.before(m.ctx); err != nil {
+		if err := m.log.PutBack(context.WithoutCancel(ctx), o.ID()); err != nil {
+			m.logger.Error("cannot put an operation back", "operation", o.ID(), "error", err)
+		}
+		m.leave(o, plan)
+		return
+	}
 	var err error
 	if undo {
 		err = api.Errorf(api.KindInternal, "%s was interrupted", plan.Kind)
@@ -168,15 +177,20 @@ func (m *Manager) run(ctx context.Context, o *Op, plan Plan, at int, undo bool) 
 		at, err = m.do(ctx, o, plan, at)
 	}
 	if errors.Is(context.Cause(ctx), errStopping) {
-		m.logger.Info("operation interrupted, the next daemon takes it up", "operation", o.ID(), "kind", plan.Kind)
-		plan.ended(o)
-		close(o.done)
+		m.leave(o, plan)
 		return
 	}
 	if err != nil && !errors.Is(err, errKeep) {
 		m.undo(o, plan, at)
 	}
 	m.finish(ctx, o, plan, err)
+}
+
+// leave leaves an operation to the next daemon.
+func (m *Manager) leave(o *Op, plan Plan) {
+	m.logger.Info("operation interrupted, the next daemon takes it up", "operation", o.ID(), "kind", plan.Kind)
+	plan.ended(o)
+	close(o.done)
 }
 
 // do runs the steps from at on and returns the step it ended in.

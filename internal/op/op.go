@@ -31,6 +31,10 @@ type Plan struct {
 	// the disk is full: it is what makes room again. Interrupted, it is asked for
 	// once more.
 	FreesSpace bool
+	// Before is waited for before anything is done or undone. Its context ends with
+	// the daemon alone: a cancelled operation is undone after it, too. With its error
+	// the operation is left to the next daemon as it is.
+	Before func(ctx context.Context) error
 	// Result is asked for what the operation made, after the last step.
 	Result func(o *Op) *api.Result
 	// Ended is called when the operation is over and that is recorded, whatever
@@ -41,6 +45,13 @@ type Plan struct {
 // tolerates tells whether the plan is carried out although recording it failed.
 func (p Plan) tolerates(err error) bool {
 	return p.FreesSpace && api.KindOf(err) == api.KindNoSpace
+}
+
+func (p Plan) before(ctx context.Context) error {
+	if p.Before == nil {
+		return nil
+	}
+	return p.Before(ctx)
 }
 
 func (p Plan) ended(o *Op) {

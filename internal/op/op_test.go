@@ -52,6 +52,8 @@ func (j *journal) EnterStep(_ context.Context, _, step string, undoing bool) err
 	return j.note("enter %s undoing=%t", step, undoing)
 }
 
+func (j *journal) PutBack(context.Context, string) error { return j.note("put back") }
+
 func (j *journal) EndOperation(_ context.Context, last api.Event) error {
 	j.mu.Lock()
 	j.ended = append(j.ended, last)
@@ -242,6 +244,37 @@ func TestCloseInterruptsWithoutUndoing(t *testing.T) {
 	err := o.Follow(t.Context(), func(api.Event) error { return nil })
 	if !errors.Is(err, errStopping) {
 		t.Errorf("a follower is told %v", err)
+	}
+}
+
+// TestBefore: what has to wait is neither done nor undone before, not even when it is
+// cancelled, and the next daemon finds it as it was.
+func TestBefore(t *testing.T) {
+	for want, undoing := range map[string]bool{"do one": false, "undo one": true} {
+		t.Run(want, func(t *testing.T) {
+			j := &journal{}
+			left := Unfinished{Operation: api.Operation{ID: "a", Step: "one", Status: api.OpRunning}, Undoing: undoing, Attempts: 1}
+			plan := Plan{Kind: "test", Steps: []Step{j.step("one", nil)}, Before: func(ctx context.Context) error {
+				<-ctx.Done()
+				return context.Cause(ctx)
+			}}
+			m := NewManager(j, slog.New(slog.DiscardHandler))
+			o := m.Resume(plan, left)
+			if err := m.Cancel(o.ID()); err != nil {
+				t.Fatal(err)
+			}
+			m.Close()
+			<-o.Done()
+			if diff := cmp.Diff([]string{"put back"}, j.lines); diff != "" {
+				t.Error(diff)
+			}
+			plan.Before = func(context.Context) error { return j.note("do wait") }
+			j.lines = nil
+			<-manager(t, j).Resume(plan, left).Done()
+			if j.lines[0] != "do wait" || !slices.Contains(j.lines, want) {
+				t.Errorf("when there is nothing to wait for: %v", j.lines)
+			}
+		})
 	}
 }
 

@@ -29,6 +29,14 @@ func (s *Store) EnterStep(ctx context.Context, id, step string, undoing bool) er
 	})
 }
 
+// PutBack takes back that an attempt to take an operation up was counted.
+func (s *Store) PutBack(ctx context.Context, id string) error {
+	return s.quick(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "UPDATE operations SET attempts = max(0, attempts - 1) WHERE id = ?", id)
+		return err
+	})
+}
+
 // keepEnded is how many ended operations are kept.
 const keepEnded = 100
 

@@ -99,6 +99,12 @@ func TestOperations(t *testing.T) {
 			t.Errorf("got %+v", u)
 		}
 	}
+	if err := s.PutBack(ctx, "1"); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := s.UnfinishedOperations(ctx); err != nil || left[0].Attempts != 2 {
+		t.Errorf("put back: %+v, %v", left, err)
+	}
 	row.Status = api.OpDone
 	if err := s.EndOperation(ctx, api.Event{Operation: &row, Result: &api.Result{VM: &api.VM{Name: "dev"}}}); err != nil {
 		t.Fatal(err)

@@ -205,17 +205,12 @@ func (s *Service) Objects(ctx context.Context) ([]api.HostObject, error) {
 const recoverPause = time.Second
 
 // recoverLater goes on looking for a VM's machine until its driver can tell.
-// Nothing else works on the VM meanwhile.
+// Nothing else works on the VM meanwhile; what an earlier daemon left waits.
 func (s *Service) recoverLater(e *entry) {
 	s.mu.Lock()
-	if e.busy != "" {
-		s.mu.Unlock()
-		return
-	}
-	e.busy = kindRecover
+	e.busy, e.found = kindRecover, make(chan struct{})
 	s.mu.Unlock()
 	s.wg.Go(func() {
-		defer s.release(e)
 		for {
 			select {
 			case <-time.After(recoverPause):
@@ -232,6 +227,7 @@ func (s *Service) recoverLater(e *entry) {
 			} else {
 				s.closePorts(s.ctx, e.vm.ID)
 			}
+			s.endSearch(e)
 			return
 		}
 	})
@@ -239,5 +235,44 @@ func (s *Service) recoverLater(e *entry) {
 
 // kindRecover is what works on a VM that is still being looked for.
 const kindRecover = "vm.recover"
+
+// sought tells whether the VM is still being looked for. The caller holds mu.
+func (e *entry) sought() bool {
+	if e.found == nil {
+		return false
+	}
+	select {
+	case <-e.found:
+		return false
+	default:
+		return true
+	}
+}
+
+// endSearch lets others work on a VM that was looked for.
+func (s *Service) endSearch(e *entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(e.found)
+	if e.busy == kindRecover {
+		e.busy = ""
+	}
+}
+
+// awaitFound waits until a VM is no longer looked for.
+func (s *Service) awaitFound(ctx context.Context, e *entry) error {
+	s.mu.Lock()
+	found := e.found
+	s.mu.Unlock()
+	if found == nil {
+		return nil
+	}
+	select {
+	case <-found:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
 
 func listed(ids []string) string { return strings.Join(ids, ",") }

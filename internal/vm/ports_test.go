@@ -2,8 +2,6 @@ package vm
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"slices"
 	"sync"
 	"syscall"
@@ -71,33 +69,18 @@ func publishing(t *testing.T) (*world, api.VM, *fakePorts) {
 	return w, v, next
 }
 
-// blind is a driver that cannot tell whether a VM runs, until it is told that it can.
-type blind struct {
-	driver.Driver
-	sees chan struct{}
-}
-
-func (b blind) Recover(ctx context.Context, id, dir string, handle json.RawMessage) (driver.Machine, error) {
-	select {
-	case <-b.sees:
-		return b.Driver.Recover(ctx, id, dir, handle)
-	default:
-		return nil, errors.New("nobody answers")
-	}
-}
-
 // TestPortsOfAVMThatIsFoundLate are served when it is found.
 func TestPortsOfAVMThatIsFoundLate(t *testing.T) {
 	w, v, ports := publishing(t)
-	sees := make(chan struct{})
-	w.Drivers = []driver.Driver{blind{w.Drivers[0], sees}}
+	unseen := &blind{Driver: w.Drivers[0]}
+	w.Drivers = []driver.Driver{unseen}
 	if err := w.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := ports.serves(v.ID); got != nil {
 		t.Errorf("before it is found: %v", got)
 	}
-	close(sees)
+	unseen.sees.Store(true)
 	awaitReopened(t, ports, v.ID)
 	w.awaitIdle(v.ID)
 }
@@ -105,8 +88,8 @@ func TestPortsOfAVMThatIsFoundLate(t *testing.T) {
 // TestPortsOfAVMThatIsGoneLate are closed when that is known.
 func TestPortsOfAVMThatIsGoneLate(t *testing.T) {
 	w, v, ports := publishing(t)
-	sees := make(chan struct{})
-	w.Drivers = []driver.Driver{blind{w.Drivers[0], sees}}
+	unseen := &blind{Driver: w.Drivers[0]}
+	w.Drivers = []driver.Driver{unseen}
 	ports.served[v.ID] = published // by a forwarder that was found
 	if err := w.Recover(t.Context()); err != nil {
 		t.Fatal(err)
@@ -114,7 +97,7 @@ func TestPortsOfAVMThatIsGoneLate(t *testing.T) {
 	if err := syscall.Kill(v.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	close(sees)
+	unseen.sees.Store(true)
 	w.awaitIdle(v.ID)
 	if got := ports.serves(v.ID); got != nil {
 		t.Errorf("they are served: %v", got)

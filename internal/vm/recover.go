@@ -84,7 +84,8 @@ func (s *Service) recoverOne(ctx context.Context, e *entry, mayRun func(id strin
 	return false, nil
 }
 
-// resume takes up an operation of an earlier daemon.
+// resume takes up an operation of an earlier daemon. One on a VM that is still being
+// looked for waits: it would take a machine that runs for gone.
 func (s *Service) resume(u op.Unfinished) {
 	plan := op.Plan{Kind: u.Kind, Target: u.Target, Steps: []op.Step{{Name: u.Step, Do: func(context.Context, api.Report) error {
 		return api.Errorf(api.KindInternal, "%s was interrupted by a restart of banger; nothing is left of it", u.Kind).WithHint("try again")
@@ -92,9 +93,10 @@ func (s *Service) resume(u op.Unfinished) {
 	if u.Kind == kindPrune {
 		plan = s.prunePlan(strings.Split(u.Target, ","))
 	}
-	e, err := s.begin(u.Target, u.Kind, nil)
-	if err == nil {
+	e := s.takeOver(u.Target, u.Kind)
+	if e != nil {
 		plan = s.planOf(e, u.Kind, plan)
+		plan.Before = func(ctx context.Context) error { return s.awaitFound(ctx, e) }
 	}
 	s.Logger.Info("taking up an operation", "operation", u.ID, "kind", u.Kind, "target", u.Target, "step", u.Step, "undoing", u.Undoing, "attempts", u.Attempts)
 	o := s.Ops.Resume(plan, u)
@@ -103,6 +105,19 @@ func (s *Service) resume(u op.Unfinished) {
 	if e != nil && e.busy == u.Kind {
 		e.op = o
 	}
+}
+
+// takeOver claims a VM for an operation of an earlier daemon, nil where there is none
+// or another works on it.
+func (s *Service) takeOver(id, kind string) *entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.vms[id]
+	if e == nil || e.busy != "" && e.busy != kindRecover {
+		return nil
+	}
+	e.busy = kind
+	return e
 }
 
 // planOf builds the plan of an operation on one VM again. The VM is let go of at once
@@ -130,12 +145,13 @@ func (s *Service) planOf(e *entry, kind string, otherwise op.Plan) op.Plan {
 }
 
 // settle mends rows that no operation is going to mend: a VM that was being
-// created when even the record of its operation was lost.
+// created when even the record of its operation was lost. One whose driver could not
+// tell at first is left alone: what runs for it may be sound.
 func (s *Service) settle(ctx context.Context) {
 	s.mu.Lock()
 	var lost []*entry
 	for _, e := range s.vms {
-		if e.busy == "" && (e.vm.State == api.StateCreating || e.run != nil && e.vm.State != api.StateRunning && e.vm.State != api.StatePaused) {
+		if e.busy == "" && e.found == nil && (e.vm.State == api.StateCreating || e.run != nil && e.vm.State != api.StateRunning && e.vm.State != api.StatePaused) {
 			lost = append(lost, e)
 		}
 	}

@@ -123,6 +123,8 @@ type entry struct {
 
 	removing bool // autoRemove is at it
 
+	found chan struct{} // closed when its machine is known at last; nil where it was at once
+
 	parts []api.StepTiming // of the newest start's vmm step
 }
 
@@ -287,6 +289,9 @@ func (s *Service) release(e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e.busy, e.op = "", nil
+	if e.sought() {
+		e.busy = kindRecover
+	}
 }
 
 // launch starts an operation on a VM that begin has claimed for it.

@@ -408,10 +408,7 @@ func TestInterruptedDeleteIsFinished(t *testing.T) {
 		t.Run(step, func(t *testing.T) {
 			w := newWorld(t)
 			w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true}))
-			row := api.Operation{ID: op.NewID(), Kind: KindDelete, Target: w.show("dev").ID, Step: step}
-			if err := w.store.BeginOperation(t.Context(), row); err != nil {
-				t.Fatal(err)
-			}
+			row := w.left(KindDelete, w.show("dev").ID, step)
 			if step != "kill" {
 				w.must(w.Kill(t.Context(), "dev"))
 			}
