@@ -49,7 +49,8 @@ var errAborted = errors.New("cancelled by the user")
 // errKeep marks the error of a step after which what was done so far stays.
 var errKeep = errors.New("kept")
 
-// Keep returns err marked so that the steps before it are not undone.
+// Keep returns err marked so that the steps before it are not undone. As the error of
+// an undo it says what stays: whoever began the operation is told.
 func Keep(err error) error { return &keptError{err} }
 
 type keptError struct{ error }
@@ -181,9 +182,24 @@ func (m *Manager) run(ctx context.Context, o *Op, plan Plan, at int, undo bool) 
 		return
 	}
 	if err != nil && !errors.Is(err, errKeep) {
-		m.undo(o, plan, at)
+		err = undone(ctx, plan.Kind, err, m.undo(o, plan, at))
 	}
 	m.finish(ctx, o, plan, err)
+}
+
+// undone is what is said of an operation that err ended and that was undone, but for
+// what kept says.
+func undone(ctx context.Context, kind string, err, kept error) error {
+	aborted := errors.Is(context.Cause(ctx), errAborted)
+	switch {
+	case aborted && kept == nil:
+		return api.Errorf(api.KindCanceled, "%s was cancelled; nothing is left of it", kind)
+	case aborted:
+		return api.Errorf(api.KindCanceled, "%s was cancelled; %w", kind, kept)
+	case kept != nil:
+		return api.Errorf(api.KindOf(err), "%v; %w", err, kept)
+	}
+	return err
 }
 
 // leave leaves an operation to the next daemon.
@@ -218,8 +234,8 @@ func (m *Manager) do(ctx context.Context, o *Op, plan Plan, at int) (int, error)
 }
 
 // undo takes back the steps from at down to the first. One that fails does not
-// stop the others.
-func (m *Manager) undo(o *Op, plan Plan, at int) {
+// stop the others. What is kept it returns.
+func (m *Manager) undo(o *Op, plan Plan, at int) (kept error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(m.ctx), undoTime)
 	defer cancel()
 	for i := min(at, len(plan.Steps)-1); i >= 0; i-- {
@@ -232,13 +248,14 @@ func (m *Manager) undo(o *Op, plan Plan, at int) {
 		if err = errors.Join(err, step.Undo(ctx)); err != nil {
 			m.logger.Error("cannot undo step", "operation", o.ID(), "kind", plan.Kind, "step", step.Name, "error", err)
 		}
+		if errors.Is(err, errKeep) {
+			kept = err
+		}
 	}
+	return kept
 }
 
 func (m *Manager) finish(ctx context.Context, o *Op, plan Plan, err error) {
-	if err != nil && errors.Is(context.Cause(ctx), errAborted) {
-		err = api.Errorf(api.KindCanceled, "%s was cancelled; nothing is left of it", plan.Kind)
-	}
 	ctx = context.WithoutCancel(ctx)
 	status := api.OpDone
 	if err != nil {

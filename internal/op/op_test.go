@@ -137,6 +137,23 @@ func TestKeepUndoesNothing(t *testing.T) {
 	}
 }
 
+// TestWhatUndoingKeepsIsTold: the error says why it failed and what stays, and undoing
+// goes on.
+func TestWhatUndoingKeepsIsTold(t *testing.T) {
+	j := &journal{}
+	two := j.step("two", api.Errorf(api.KindTimeout, "no answer"))
+	two.Undo = func(context.Context) error {
+		return Keep(api.Errorf(api.KindInternal, "its disk is kept").WithHint("remove it"))
+	}
+	err := start(t, manager(t, j), j.step("one", nil), two).Wait(t.Context())
+	if api.KindOf(err) != api.KindTimeout || err.Error() != "no answer; its disk is kept" || api.AsError(err).Hint != "remove it" {
+		t.Errorf("error is %v", err)
+	}
+	if !slices.Contains(j.lines, "undo one") {
+		t.Errorf("not undone: %v", j.lines)
+	}
+}
+
 func TestCancelUndoesAndSaysSo(t *testing.T) {
 	j := &journal{}
 	m := manager(t, j)

@@ -50,9 +50,8 @@ func TestAutoRemoveIsTriedAgain(t *testing.T) {
 // TestAutoRemoveThatFailsIsTriedAgain: so is one that was begun, and could not release
 // what the host holds.
 func TestAutoRemoveThatFailsIsTriedAgain(t *testing.T) {
-	w := newWorld(t)
 	h := &host{}
-	w.Service.Host = h
+	w := newWorldOn(t, h)
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true, AutoRemove: true}))
 	h.failReleases(3) // at the VMM's end, of the kill, of the removal
 	began := time.Now()

@@ -209,9 +209,9 @@ func (s *Service) forget(ctx context.Context, e *entry) error {
 // that the plan can be taken up again at any of them.
 func (s *Service) createPlan(e *entry, kind string) op.Plan {
 	steps := []op.Step{
-		{Name: "kernel", Do: s.ensureKernel(e), Undo: func(ctx context.Context) error { return s.forget(ctx, e) }},
+		{Name: "kernel", Do: s.ensureKernel(e), Undo: s.takeBack(e)},
 		{Name: "image", Do: s.ensureImage(e)},
-		{Name: "disk", Do: s.makeDisk(e), Undo: func(context.Context) error { return os.RemoveAll(s.Paths.VM(e.vm.ID)) }},
+		{Name: "disk", Do: s.makeDisk(e)},
 	}
 	if kind == kindRun {
 		steps = append(steps, s.startSteps(e)...)
@@ -221,6 +221,24 @@ func (s *Service) createPlan(e *entry, kind string) op.Plan {
 		}})
 	}
 	return s.plan(e, kind, steps)
+}
+
+// takeBack undoes what the later steps' undoing has left of a creation, and forgets
+// the VM last: while its VMM runs, or the host holds something for it, its disk and its
+// slot are in use. Such a VM is kept, as failed, so that it can be deleted later.
+func (s *Service) takeBack(e *entry) func(context.Context) error {
+	return func(ctx context.Context) error {
+		err := s.removeAll(ctx, e)
+		if err == nil {
+			return nil
+		}
+		s.note(context.WithoutCancel(ctx), e, func(v *api.VM) {
+			v.State, v.Reason = api.StateFailed, "its creation could not be undone: "+err.Error()
+		})
+		name := s.get(e).Name
+		return op.Keep(api.Errorf(api.KindOf(err), "VM %s is kept, as it could not be removed: %w", name, err).
+			WithHint("banger vm delete --force %s", name))
+	}
 }
 
 // plan wraps steps on one VM into a plan.

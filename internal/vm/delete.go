@@ -17,6 +17,9 @@ import (
 func (s *Service) deleteSteps(e *entry) []op.Step {
 	return slices.Concat([]op.Step{
 		{Name: "kill", Do: func(ctx context.Context, _ api.Report) error {
+			if err := s.findRun(ctx, e); err != nil {
+				return err
+			}
 			return s.killRun(ctx, e, "deleted")
 		}},
 	}, s.releaseSteps(e), []op.Step{

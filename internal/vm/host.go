@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/driver"
 	"banger/internal/op"
 )
 
@@ -78,8 +79,34 @@ func (s *Service) releaseSteps(e *entry) []op.Step {
 	if s.Host == nil {
 		return nil
 	}
-	id := s.get(e).ID
-	return []op.Step{{Name: "release", Do: func(ctx context.Context, _ api.Report) error { return s.Host.Release(ctx, id) }}}
+	return []op.Step{{Name: "release", Do: func(ctx context.Context, _ api.Report) error {
+		v := s.get(e)
+		if v.DiskDriver == "" { // it never had what is attached
+			return nil
+		}
+		return s.Host.Release(ctx, v.ID)
+	}}}
+}
+
+// findRun takes in a VMM that is not known of: bangerd-root started it and went away
+// before it could say so, or end it.
+func (s *Service) findRun(ctx context.Context, e *entry) error {
+	v := s.get(e)
+	if s.Host == nil || v.DiskDriver == "" || s.runOf(e) != nil {
+		return nil
+	}
+	drv, err := s.driverOf(v.Driver)
+	if err != nil {
+		return nil // nobody knows how to look; bangerd-root releases nothing that runs
+	}
+	m, err := drv.Recover(ctx, v.ID, s.Paths.VM(v.ID), s.readHandle(v.ID))
+	if err == nil {
+		s.adopt(e, m)
+	}
+	if errors.Is(err, driver.ErrGone) {
+		return nil
+	}
+	return err
 }
 
 func (s *Service) attachDisk(e *entry) func(context.Context, api.Report) error {

@@ -52,13 +52,18 @@ func (h *host) failReleases(n int) {
 }
 
 func (h *host) Objects(context.Context) ([]api.HostObject, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	var all []api.HostObject
-	for _, id := range slices.Sorted(maps.Keys(h.held)) {
+	for _, id := range h.holdsFor() {
 		all = append(all, api.HostObject{Kind: "jail", Name: id, ID: id})
 	}
 	return all, nil
+}
+
+// holdsFor are the VMs that something is held for.
+func (h *host) holdsFor() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Sorted(maps.Keys(h.held))
 }
 
 func (h *host) AttachNetwork(context.Context, api.VM) error               { return nil }

@@ -142,12 +142,16 @@ type world struct {
 	home        string
 	caches      *caches
 	bootTimeout time.Duration
+	host        *host // nil in user mode
 	*Service
 	store *store.Store
 }
 
-func newWorld(t *testing.T) *world {
-	w := &world{t: t, home: t.TempDir(), caches: &caches{dir: t.TempDir()}, bootTimeout: 10 * time.Second}
+func newWorld(t *testing.T) *world { return newWorldOn(t, nil) }
+
+// newWorldOn is newWorld in system mode.
+func newWorldOn(t *testing.T, h *host) *world {
+	w := &world{t: t, home: t.TempDir(), caches: &caches{dir: t.TempDir()}, bootTimeout: 10 * time.Second, host: h}
 	w.enter()
 	t.Cleanup(func() {
 		w.cleanUp()
@@ -186,6 +190,9 @@ func (w *world) build() {
 		},
 		Limits: Limits{VCPUs: 8, MemoryBytes: 4 << 30},
 	})
+	if w.host != nil {
+		w.Service.Host = w.host
+	}
 }
 
 // leave is what is left of a daemon that was killed: guests run on, operations
