@@ -48,6 +48,13 @@ func (h *Helper) netAttach(ctx context.Context, c rootapi.NetAttachCall, _ []*os
 	if err != nil {
 		return nil, err
 	}
+	// The table must be there for as long as the link is being made; once that is,
+	// clear sees it.
+	done, err := h.common.use(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	if err := h.Firewall.Ensure(ctx); err != nil {
 		return nil, err
 	}

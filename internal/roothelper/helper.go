@@ -67,11 +67,12 @@ type Helper struct {
 	Dirs     Dirs
 
 	locks    locks
+	common   common
 	jailing  sync.Mutex // makes jails one at a time: each with a user id of its own
 	programs programs
 
-	// In place of readyTime and startingTime, for tests.
-	ready, starting time.Duration
+	// In place of readyTime, startingTime and clearingTime, for tests.
+	ready, starting, clearing time.Duration
 }
 
 // Dirs are where the helper keeps things; tests have their own.
@@ -136,4 +137,43 @@ func (l *locks) lock(id string) (unlock func()) {
 			delete(l.held, id)
 		}
 	}
+}
+
+// common is what belongs to no VM: the host's table and the kept boot files. What a
+// VM that is being made relies on must not be taken away meanwhile, so those that
+// use it share it, and clear has it to itself. A VM's lock is taken first: who
+// shares this waits for no other request. boot-put does not share it, as the file
+// that it reads may be in a file system of the owner's that never answers, and what
+// clear takes from under it is brought again.
+type common struct{ mu sync.RWMutex }
+
+// use shares what is common, and returns what lets go of it.
+func (c *common) use(ctx context.Context) (done func(), err error) {
+	if err := tryUntil(ctx, c.mu.TryRLock); err != nil {
+		return nil, api.Errorf(api.KindConflict, "all that belongs to no VM is being removed: %w", err).WithHint("try again")
+	}
+	return c.mu.RUnlock, nil
+}
+
+// own has what is common alone. Who waits for that keeps nobody from using it.
+func (c *common) own(ctx context.Context) (done func(), err error) {
+	if err := tryUntil(ctx, c.mu.TryLock); err != nil {
+		return nil, api.Errorf(api.KindConflict, "a VM is being started or gets its network: %w", err).WithHint("try again")
+	}
+	return c.mu.Unlock, nil
+}
+
+// tryPause is how often a lock is tried, which is rarely held when it is asked for.
+const tryPause = 10 * time.Millisecond
+
+// tryUntil tries until it works or ctx ends: a sync.RWMutex by itself knows no end.
+func tryUntil(ctx context.Context, try func() bool) error {
+	for !try() {
+		select {
+		case <-time.After(tryPause):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"banger/api"
 	"banger/internal/rootapi"
@@ -70,8 +71,20 @@ func (h *Helper) processes(jails []string) ([]rootapi.Object, error) {
 	return all, err
 }
 
-// clear removes what belongs to no VM, when there is no VM left.
+// clearingTime is how long clear waits for VMs that are being made. A start takes a
+// second or two; one that takes longer is no reason to keep who asks waiting.
+const clearingTime = 10 * time.Second
+
+// clear removes what belongs to no VM, when there is no VM left, and none comes
+// meanwhile.
 func (h *Helper) clear(ctx context.Context) error {
+	patience, cancel := context.WithTimeout(ctx, cmp.Or(h.clearing, clearingTime))
+	defer cancel()
+	done, err := h.common.own(patience)
+	if err != nil {
+		return err
+	}
+	defer done()
 	held, err := h.list(ctx)
 	if err != nil {
 		return err

@@ -29,6 +29,11 @@ func (h *Helper) vmStart(ctx context.Context, c rootapi.VMStartCall, logs []*os.
 	if c.Slot >= h.Settings.UIDCount {
 		return rootapi.Process{}, nil, api.Errorf(api.KindInvalid, "slot %d is beyond the %d that this installation has", c.Slot, h.Settings.UIDCount)
 	}
+	done, err := h.common.use(ctx)
+	if err != nil {
+		return rootapi.Process{}, nil, err
+	}
+	defer done()
 	watch := stopwatch{last: time.Now()}
 	if p, j, err := h.findOrAwait(ctx, c.ID, proc.Identity{}); err != nil || p != nil {
 		if err != nil {

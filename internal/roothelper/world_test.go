@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -84,6 +85,7 @@ type world struct {
 	server *Server
 	blocks *fakeBlocks
 	nets   *fakeNets
+	wall   *fakeFirewall
 	units  *fakeUnits
 	logs   []*os.File
 	sum    string // of a boot file that is kept
@@ -94,7 +96,7 @@ func newWorld(t testing.TB) *world {
 	if os.Getuid() != 0 {
 		t.Skip("the helper is root: it makes device nodes and gives files to other users")
 	}
-	w := &world{TB: t, blocks: &fakeBlocks{attached: map[string]bool{}}, nets: &fakeNets{}}
+	w := &world{TB: t, blocks: &fakeBlocks{attached: map[string]bool{}}, nets: &fakeNets{}, wall: &fakeFirewall{}}
 	w.units = &fakeUnits{world: w, running: map[string]*exec.Cmd{}, serve: []string{"/api.sock", "/v.sock"}}
 	dir := w.dir()
 	for _, d := range []string{"jails", "boot", "run"} {
@@ -106,7 +108,7 @@ func newWorld(t testing.TB) *world {
 			Firecracker: w.program("firecracker", "Firecracker v1.16.1"), Jailer: w.program("jailer", "Jailer v1.16.1"),
 			QEMU: w.link(filepath.Join(w.dir(), "qemu-system-x86_64")),
 		},
-		Owner: owner, Blocks: w.blocks, Networks: w.nets, Firewall: fakeFirewall{}, Units: w.units,
+		Owner: owner, Blocks: w.blocks, Networks: w.nets, Firewall: w.wall, Units: w.units,
 		Host:  fcproc.Host{Proc: w.dir(), Cgroup: w.dir()},
 		Dirs:  Dirs{Jails: filepath.Join(dir, "jails"), Boot: filepath.Join(dir, "boot"), Run: filepath.Join(dir, "run")},
 		ready: 5 * time.Second, starting: 300 * time.Millisecond,
@@ -276,6 +278,8 @@ type fakeUnits struct {
 	args  []string // more of its arguments
 	fails error
 
+	starting func() // called by StartTransient
+
 	mu      sync.Mutex
 	running map[string]*exec.Cmd
 	last    systemd.Unit
@@ -283,6 +287,9 @@ type fakeUnits struct {
 }
 
 func (u *fakeUnits) StartTransient(_ context.Context, unit systemd.Unit) error {
+	if u.starting != nil {
+		u.starting()
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.last = unit
@@ -392,9 +399,13 @@ type fakeNets struct {
 	mu                       sync.Mutex // guards detached: VMs are released at the same time
 	attached, none, detached int
 	plan                     network.Plan
+	attaching                func() // called by Attach
 }
 
 func (n *fakeNets) Attach(_ context.Context, p network.Plan) error {
+	if n.attaching != nil {
+		n.attaching()
+	}
 	n.attached++
 	n.plan = p
 	return nil
@@ -408,12 +419,22 @@ func (n *fakeNets) Detach(context.Context, string) error {
 }
 func (n *fakeNets) List() ([]netns.Object, error) { return nil, nil }
 
-type fakeFirewall struct{}
+// fakeFirewall only knows whether its table is loaded.
+type fakeFirewall struct {
+	loaded   atomic.Bool
+	removing func() // called by Remove
+}
 
-func (fakeFirewall) Ensure(context.Context) error      { return nil }
-func (fakeFirewall) Close()                            {}
-func (fakeFirewall) Remove(context.Context) error      { return nil }
-func (fakeFirewall) Check(context.Context) []api.Check { return nil }
+func (f *fakeFirewall) Ensure(context.Context) error { f.loaded.Store(true); return nil }
+func (f *fakeFirewall) Close()                       {}
+func (f *fakeFirewall) Remove(context.Context) error {
+	if f.removing != nil {
+		f.removing()
+	}
+	f.loaded.Store(false)
+	return nil
+}
+func (f *fakeFirewall) Check(context.Context) []api.Check { return nil }
 
 // file is an open file with content.
 func (w *world) file(content string) *os.File {

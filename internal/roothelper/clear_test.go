@@ -1,0 +1,55 @@
+package roothelper
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"banger/api"
+	"banger/internal/rootapi"
+)
+
+// TestClearWaitsForWhatIsMade: a VM that is getting its network, or starting, is in
+// no list yet, and relies on the table and the boot files all the same.
+func TestClearWaitsForWhatIsMade(t *testing.T) {
+	w := newWorld(t)
+	w.clearing = 20 * time.Millisecond
+	clearMeanwhile := func() { w.refuses(api.KindConflict, rootapi.ClearCall{}) }
+	w.nets.attaching = clearMeanwhile
+	w.must(rootapi.NetAttachCall{VM: of(vm), Slot: 1}, nil)
+	if !w.wall.loaded.Load() {
+		t.Error("it has a network without the host's table")
+	}
+	w.units.starting = clearMeanwhile
+	w.start(vm, 1)
+	if w.read(filepath.Join(w.Dirs.Boot, w.sum)) != "a kernel" {
+		t.Error("its boot file is not what it was")
+	}
+	w.kill(vm)
+	w.must(rootapi.VMReleaseCall{VM: of(vm)}, nil)
+	w.must(rootapi.ClearCall{}, nil)
+}
+
+// TestNetworkWaitsForClear: a network that is asked for while the table is being
+// removed comes with a new one.
+func TestNetworkWaitsForClear(t *testing.T) {
+	w := newWorld(t)
+	attached := make(chan error, 1)
+	w.wall.removing = func() {
+		go func() {
+			_, err := w.ask(rootapi.NetAttachCall{VM: of(vm), Slot: 1}, nil)
+			attached <- err
+		}()
+		select {
+		case <-attached:
+			t.Error("it got its network under the removal of the table")
+			attached <- nil
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	w.must(rootapi.ClearCall{}, nil)
+	w.check(<-attached)
+	if !w.wall.loaded.Load() || w.nets.attached != 1 {
+		t.Errorf("table loaded: %t, networks: %d", w.wall.loaded.Load(), w.nets.attached)
+	}
+}
