@@ -48,7 +48,11 @@ func Open(pid int) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open process %d: %w", pid, err)
 	}
-	p, err := fromPidfd(fd, pid)
+	id, err := host.identity(pid)
+	var p *Process
+	if err == nil {
+		p, err = hold(fd, id)
+	}
 	if err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("cannot open process %d: %w", pid, err)
@@ -56,19 +60,9 @@ func Open(pid int) (*Process, error) {
 	return p, nil
 }
 
-func fromPidfd(fd, pid int) (*Process, error) {
-	boot, err := host.bootID()
-	if err != nil {
-		return nil, err
-	}
-	st, err := host.stat(pid)
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
-		return nil, ErrGone
-	}
-	if err != nil {
-		return nil, err
-	}
-	// Only a process that still exists can have been the one whose stat was read.
+// hold takes the pidfd over. What was read of the process before is its own only
+// if it still exists.
+func hold(fd int, id Identity) (*Process, error) {
 	if err := unix.PidfdSendSignal(fd, 0, nil, 0); errors.Is(err, unix.ESRCH) {
 		return nil, ErrGone
 	}
@@ -77,8 +71,8 @@ func fromPidfd(fd, pid int) (*Process, error) {
 		return nil, err
 	}
 	p := &Process{
-		id:   Identity{PID: pid, StartTime: st.startTime, BootID: boot},
-		file: os.NewFile(uintptr(fd), fmt.Sprintf("pidfd of %d", pid)),
+		id:   id,
+		file: os.NewFile(uintptr(fd), fmt.Sprintf("pidfd of %d", id.PID)),
 		done: make(chan struct{}),
 		idle: make(chan struct{}),
 	}
@@ -86,25 +80,48 @@ func fromPidfd(fd, pid int) (*Process, error) {
 	return p, nil
 }
 
-// FromPidfd takes hold of a process by a pidfd that another process opened. It
-// takes the descriptor over. ErrGone says that the process has ended, or is
-// another than id names.
+// FromPidfd takes hold of a process by a pidfd that another process opened, which
+// is trusted to say when it started. It takes the descriptor over. ErrGone says
+// that the process has ended, or is another than id names.
+//
+// It looks at the descriptor and not at the process's directory in /proc: where
+// that hides other users' processes (hidepid= of proc(5)), one that runs is not
+// there.
 func FromPidfd(f *os.File, id Identity) (*Process, error) {
 	defer f.Close()
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
 		return nil, fmt.Errorf("cannot hold process %d: %w", id.PID, err)
 	}
-	p, err := fromPidfd(fd, id.PID)
+	var p *Process
+	if err = names(fd, id); err == nil {
+		p, err = hold(fd, id)
+	}
 	if err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("cannot hold process %d: %w", id.PID, err)
 	}
-	if p.id != id {
-		p.Close()
-		return nil, fmt.Errorf("pid %d belongs to another process now: %w", id.PID, ErrGone)
-	}
 	return p, nil
+}
+
+// names says ErrGone where the pidfd holds another process than id names, or one
+// that was reaped.
+func names(fd int, id Identity) error {
+	boot, err := host.bootID()
+	if err != nil {
+		return err
+	}
+	pid, err := host.pidOf(fd)
+	if err != nil {
+		return err
+	}
+	if pid == reaped {
+		return ErrGone
+	}
+	if pid != id.PID || boot != id.BootID {
+		return fmt.Errorf("the descriptor holds process %d of this boot: %w", pid, ErrGone)
+	}
+	return nil
 }
 
 // File returns a pidfd of the process, to hand to another program.

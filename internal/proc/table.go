@@ -3,6 +3,7 @@ package proc
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -38,6 +39,37 @@ func (t Table) stat(pid int) (stat, error) {
 		return stat{}, err
 	}
 	return parseStat(data)
+}
+
+// identity tells the process that has the pid now from all others, or says ErrGone.
+func (t Table) identity(pid int) (Identity, error) {
+	boot, err := t.bootID()
+	if err != nil {
+		return Identity{}, err
+	}
+	st, err := t.stat(pid)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+		err = ErrGone
+	}
+	return Identity{PID: pid, StartTime: st.startTime, BootID: boot}, err
+}
+
+// reaped is the pid of a process that has none any more (pidfd_show_fdinfo in the
+// kernel's fs/pidfs.c).
+const reaped = -1
+
+// pidOf returns the pid of what a pidfd of this process's holds, or reaped.
+func (t Table) pidOf(fd int) (int, error) {
+	data, err := os.ReadFile(filepath.Join(t.Root, "self/fdinfo", strconv.Itoa(fd)))
+	if err != nil {
+		return 0, err
+	}
+	for line := range bytes.Lines(data) {
+		if rest, ok := bytes.CutPrefix(line, []byte("Pid:")); ok {
+			return strconv.Atoi(string(bytes.TrimSpace(rest)))
+		}
+	}
+	return 0, fmt.Errorf("descriptor %d is no pidfd", fd)
 }
 
 func (t Table) cmdline(pid int) ([]string, error) {

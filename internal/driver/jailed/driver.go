@@ -61,6 +61,9 @@ func (d *base) start(ctx context.Context, s driver.Spec, accel string) (*Machine
 		timed(s, t.Step, time.Duration(t.Milliseconds*float64(time.Millisecond)))
 	}
 	m, err := d.machine(s.ID, s.Dir, p, files)
+	if err != nil && p.Found { // it ran before, and is not this start's to end
+		return nil, err
+	}
 	if err != nil {
 		return nil, errors.Join(err, d.cleanUp(s.ID))
 	}

@@ -35,7 +35,8 @@ type helper struct {
 	vmm   *exec.Cmd
 	agent func(net.Conn) // serves the agent's socket
 	check rootapi.CheckAnswer
-	kept  map[string]bool // digests of boot files
+	kept  map[string]bool        // digests of boot files
+	amend func(*rootapi.Process) // what vm-start answers
 }
 
 func newHelper(t *testing.T) *helper {
@@ -73,6 +74,9 @@ func (h *helper) Do(_ context.Context, call rootapi.Call, answer any, _ ...*os.F
 		h.start()
 		p, pidfd := h.process()
 		p.VMM, p.Accel = c.VMM, c.Accel
+		if h.amend != nil {
+			h.amend(&p)
+		}
 		body, give = p, append(give, pidfd)
 		if c.VMM == rootapi.Firecracker {
 			give = append(give, h.bell())
@@ -309,6 +313,21 @@ func TestFailedStart(t *testing.T) {
 	cancel()
 	if _, err := h.firecracker().Start(ctx, s); api.KindOf(err) != api.KindCanceled {
 		t.Error(err)
+	}
+}
+
+// TestStartThatCannotHoldTheVMM ends what it started itself, and nothing that ran
+// before.
+func TestStartThatCannotHoldTheVMM(t *testing.T) {
+	for _, found := range []bool{false, true} {
+		h := newHelper(t)
+		h.amend = func(p *rootapi.Process) { p.Found, p.PID = found, os.Getpid() }
+		if _, err := h.firecracker().Start(t.Context(), h.spec()); !errors.Is(err, proc.ErrGone) {
+			t.Errorf("found %t: %v", found, err)
+		}
+		if killed := strings.Contains(h.verbs(), "vm-kill"); killed == found {
+			t.Errorf("found %t, killed %t", found, killed)
+		}
 	}
 }
 
