@@ -15,10 +15,6 @@ import (
 	"banger/internal/vmid"
 )
 
-// qemuComm is what the kernel calls QEMU's process: the first 15 characters of its
-// program's name (proc_pid_comm(5)).
-const qemuComm = "qemu-system-x86"
-
 // find finds the VM's VMM and proves it; nil where none runs.
 func (h *Helper) find(id string, hint proc.Identity) (*fcproc.Handle, jail, error) {
 	j, found, err := h.findJail(id)
@@ -33,10 +29,6 @@ func (h *Helper) find(id string, hint proc.Identity) (*fcproc.Handle, jail, erro
 		return nil, j, api.Errorf(api.KindInternal, "the jail of VM %s is of group %d, which no VM has", id, uid).
 			WithHint("sudo ls -ld %s", j.dir)
 	}
-	name := j.program // the jailer keeps the program's name
-	if j.program == qemuProgram {
-		name = qemuComm
-	}
 	root, err := h.openVMMRoot(j)
 	if errors.Is(err, os.ErrNotExist) { // it was being removed, which only is when none runs
 		return nil, j, nil
@@ -45,7 +37,13 @@ func (h *Helper) find(id string, hint proc.Identity) (*fcproc.Handle, jail, erro
 		return nil, j, err
 	}
 	defer root.Close()
-	p, err := h.Host.Find(fcproc.Query{ID: id, Name: name, UID: uid, Root: root, Socket: h.shortSocket(id), Hint: hint})
+	// The jailer keeps the program's name, and that tells Firecracker from the jailer.
+	// QEMU's program may have any, and QEMU itself can change it (PR_SET_NAME(2const)).
+	// Nor need it be told from the launcher: once that has the VM's user id, it becomes
+	// QEMU as the same process.
+	p, err := h.Host.Find(fcproc.Query{
+		ID: id, Name: j.program, AnyName: j.program == qemuProgram, UID: uid, Root: root, Socket: h.shortSocket(id), Hint: hint,
+	})
 	if api.KindOf(err) == api.KindNotFound {
 		return nil, j, nil
 	}

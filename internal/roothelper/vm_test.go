@@ -390,7 +390,7 @@ func TestQEMU(t *testing.T) {
 	} else {
 		conn.Close()
 	}
-	awaitName(t, p.PID, qemuComm)
+	awaitName(t, p.PID, "qemu-system-x86")
 	status := w.read(filepath.Join("/proc", itoa(p.PID), "status"))
 	group := " " // of root's none is left
 	for _, g := range kvmGroup() {
@@ -413,6 +413,26 @@ func TestQEMU(t *testing.T) {
 	if runs(p.PID) {
 		t.Error("it runs on")
 	}
+	w.must(rootapi.VMReleaseCall{VM: of(vm)}, nil)
+}
+
+// TestQEMUOfAnotherName: as RHEL calls it, and as one that was taken over may call
+// itself.
+func TestQEMUOfAnotherName(t *testing.T) {
+	w := newWorld(t)
+	w.Settings.QEMU = w.link(filepath.Join(w.dir(), "qemu-kvm"))
+	w.blocks.attached[vm] = true
+	c := w.startCall(vm, 5)
+	c.VMM, c.Accel = rootapi.QEMU, "tcg"
+	var p rootapi.Process
+	w.must(c, &p, w.logs...)
+	awaitName(t, p.PID, "qemu-kvm")
+	var found rootapi.VMFindAnswer
+	if w.must(rootapi.VMFindCall{VM: of(vm)}, &found); found.Process == nil || found.Process.PID != p.PID {
+		t.Errorf("found %+v", found.Process)
+	}
+	w.must(rootapi.VMDialCall{VM: of(vm), Socket: rootapi.SocketAPI}, nil)
+	w.kill(vm)
 	w.must(rootapi.VMReleaseCall{VM: of(vm)}, nil)
 }
 

@@ -19,6 +19,8 @@ type Query struct {
 	UID  uint32   // the VM's own
 	Root *os.File // its root directory, which the caller opened beforehand
 
+	AnyName bool // in place of Name: a VMM whose name proves nothing
+
 	Socket string        // the host-side path of the API socket; may be empty
 	Hint   proc.Identity // from handles.json; may be the zero value
 }
@@ -65,7 +67,7 @@ func (q Query) validate() error {
 	switch {
 	case !vmid.Valid(q.ID):
 		return api.Errorf(api.KindInvalid, "cannot find a VMM: %q is no VM's id", q.ID)
-	case q.Name == "" || q.UID == 0 || q.Root == nil:
+	case q.Name == "" && !q.AnyName || q.UID == 0 || q.Root == nil:
 		return api.Errorf(api.KindInvalid, "cannot find the VMM of VM %s: a name, a uid and a root directory are needed to prove it", q.ID)
 	}
 	return nil

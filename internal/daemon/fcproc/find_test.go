@@ -142,6 +142,8 @@ func TestFindCutsTheName(t *testing.T) {
 	w.want(q, v.Process.Pid, ViaCgroup)
 	q.Name = "banger-01"
 	w.refuses(q, "name: it is")
+	q.AnyName = true
+	w.want(q, v.Process.Pid, ViaCgroup)
 }
 
 // TestFindTheNewestOfMany: a newer process of somebody else that names the
