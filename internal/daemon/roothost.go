@@ -61,6 +61,11 @@ func (h RootHost) AttachNetwork(ctx context.Context, v api.VM) error {
 	return h.do(ctx, rootapi.NetAttachCall{VM: vmOf(v.ID), Slot: v.Slot, None: v.Network == api.NetworkNone})
 }
 
+// Kill implements vm.Host.
+func (h RootHost) Kill(ctx context.Context, id string) error {
+	return h.do(ctx, rootapi.VMKillCall{VM: vmOf(id)})
+}
+
 // Release implements vm.Host.
 func (h RootHost) Release(ctx context.Context, id string) error {
 	return h.do(ctx, rootapi.VMReleaseCall{VM: vmOf(id)})

@@ -21,6 +21,8 @@ type Host interface {
 	// path the disk driver's.
 	AttachDisk(ctx context.Context, v api.VM, base, path string) error
 	AttachNetwork(ctx context.Context, v api.VM) error
+	// Kill ends whatever runs for a VM, also what is not proven to be its VMM.
+	Kill(ctx context.Context, id string) error
 	// Release removes all that the host holds for a VM which does not run.
 	Release(ctx context.Context, id string) error
 	// Snapshot tells whether the VM's disk is attached as a device-mapper snapshot.

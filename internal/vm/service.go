@@ -273,8 +273,7 @@ func (s *Service) begin(ref, kind string, check func(e *entry) error) (*entry, e
 		return nil, err
 	}
 	if e.busy != "" {
-		return nil, api.Errorf(api.KindConflict, "cannot do %s on VM %s: %s is at work on it", kind, e.vm.Name, e.busy).
-			WithHint("try again when it has ended")
+		return nil, s.refuseBusy(e, kind)
 	}
 	if check != nil {
 		if err := check(e); err != nil {
@@ -283,6 +282,15 @@ func (s *Service) begin(ref, kind string, check func(e *entry) error) (*entry, e
 	}
 	e.busy = kind
 	return e, nil
+}
+
+// refuseBusy says what is at work on a VM. The caller holds mu.
+func (s *Service) refuseBusy(e *entry, kind string) error {
+	err := api.Errorf(api.KindConflict, "cannot do %s on VM %s: %s is at work on it", kind, e.vm.Name, e.busy)
+	if e.busy == kindRecover && s.Host != nil {
+		return err.WithHint("try again when it has ended, or: banger vm kill %s   (it ends whatever runs for the VM)", e.vm.Name)
+	}
+	return err.WithHint("try again when it has ended")
 }
 
 func (s *Service) release(e *entry) {

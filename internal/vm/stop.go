@@ -26,6 +26,13 @@ func (s *Service) Stop(ctx context.Context, ref string, req api.StopVM) (*op.Op,
 
 // Kill ends a VM's VMM at once, as pulling the plug would.
 func (s *Service) Kill(ctx context.Context, ref string) (*op.Op, error) {
+	ended, err := s.endUnproven(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if ended {
+		return s.startOn(ctx, ref, kindKill, nil, s.unprovenSteps)
+	}
 	return s.startOn(ctx, ref, kindKill, mustRun, s.killSteps)
 }
 
@@ -103,6 +110,9 @@ func (s *Service) shutdown(e *entry, grace time.Duration) func(context.Context, 
 // force is set, which also cancels a start that is under way.
 func (s *Service) Delete(ctx context.Context, ref string, force bool) (*op.Op, error) {
 	if force {
+		if _, err := s.endUnproven(ctx, ref); err != nil {
+			return nil, err
+		}
 		if id, gone, err := s.abortStart(ctx, ref); gone || err != nil {
 			return s.alreadyDeleted(ctx, id, err)
 		}
