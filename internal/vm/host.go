@@ -168,23 +168,30 @@ func (s *Service) sweep(ctx context.Context) (removed []string) {
 
 // mayRun returns what tells whether a VM may have a VMM. In system mode that of
 // which the host holds nothing at all has none: its jail at least would be there.
-// Asking for the whole list once is cheaper than for each VM by itself.
-func (s *Service) mayRun(ctx context.Context) func(id string) bool {
+// Asking for the whole list once is cheaper than for each VM by itself. The error is
+// that of a host that nobody answers for: no VM need be looked for now.
+func (s *Service) mayRun(ctx context.Context) (func(id string) bool, error) {
 	all := func(string) bool { return true }
 	if s.Host == nil {
-		return all
+		return all, nil
 	}
 	objects, err := s.Host.Objects(ctx)
+	if unanswered(err) {
+		return nil, err
+	}
 	if err != nil {
 		s.Logger.Warn("cannot list what the host holds: each VM is looked for", "error", err)
-		return all
+		return all, nil
 	}
 	held := map[string]bool{}
 	for _, o := range objects {
 		held[o.ID] = true
 	}
-	return func(id string) bool { return held[id] }
+	return func(id string) bool { return held[id] }, nil
 }
+
+// unanswered tells an error of who waited for bangerd-root in vain.
+func unanswered(err error) bool { return api.KindOf(err) == api.KindTimeout }
 
 func (s *Service) mayRelease(id string) bool {
 	s.mu.Lock()

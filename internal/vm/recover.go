@@ -21,14 +21,20 @@ func (s *Service) Recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	mayRun := s.mayRun(ctx)
+	mayRun, away := s.mayRun(ctx)
 	found, vanished := 0, 0
 	for _, v := range all {
 		e := &entry{vm: v}
 		s.mu.Lock()
 		s.vms[v.ID] = e
 		s.mu.Unlock()
-		alive, err := s.recoverOne(ctx, e, mayRun)
+		alive, err := false, away
+		if away == nil {
+			alive, err = s.recoverOne(ctx, e, mayRun)
+		}
+		if unanswered(err) { // one wait for bangerd-root is enough for all
+			away = err
+		}
 		if err != nil {
 			s.Logger.Error("cannot recover a VM yet", "vm", v.ID, "error", err)
 			s.recoverLater(e)
