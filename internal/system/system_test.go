@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -299,6 +300,31 @@ func TestUninstallKeepsVMs(t *testing.T) {
 	}
 	if err := w.install(); err != nil {
 		t.Error("installed again over what was left:", err)
+	}
+}
+
+// TestUninstallLeavesForwardingToOthers: what was off at the installation may be
+// needed by now.
+func TestUninstallLeavesForwardingToOthers(t *testing.T) {
+	w := newWorld(t)
+	if err := w.install(); err != nil {
+		t.Fatal(err)
+	}
+	w.write(ipForwardFile, "1\n", 0o644)
+	w.write("/sys/class/net/eth0/mtu", "1500\n", 0o444)
+	w.write("/sys/class/net/docker0/bridge/bridge_id", "8000.000000000000\n", 0o444)
+	var said []string
+	if _, err := w.Uninstall(t.Context(), UninstallOptions{Purge: true}, func(step string) { said = append(said, step) }); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.read(ipForwardFile); got != "1\n" {
+		t.Errorf("docker0 was cut off: %q", got)
+	}
+	if !slices.ContainsFunc(said, func(s string) bool { return strings.Contains(s, "the network of docker0 may rely on it") }) {
+		t.Errorf("it does not say so: %q", said)
+	}
+	if _, err := w.record(); api.KindOf(err) != api.KindNotFound {
+		t.Errorf("the record is left: %v", err)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 
 	"banger/api"
@@ -54,8 +56,13 @@ func (h *Host) Uninstall(ctx context.Context, o UninstallOptions, report Report)
 		{"removing programs and commands", h.removePrograms},
 		{"removing directories", func() error { return h.removeDirs(o.Purge) }},
 		{"removing " + paths.InstallRecord, func() error {
+			if recordErr == nil && r.IPForwardBefore == "0" {
+				if err := h.stopForwarding(report); err != nil {
+					return err
+				}
+			}
 			// Last, as a second run needs it where the first was interrupted.
-			return h.removeRecord(o.Purge, recordErr == nil && r.IPForwardBefore == "0")
+			return h.removeRecord(o.Purge)
 		}},
 	}
 	for _, s := range steps {
@@ -159,14 +166,33 @@ func (h *Host) removeDirs(purge bool) error {
 	return h.remove(gone...)
 }
 
-// removeRecord ends the installation. Packet forwarding is turned off where it
-// was off before.
-func (h *Host) removeRecord(purge, forwardingWasOff bool) error {
-	if forwardingWasOff {
-		if err := os.WriteFile(h.path(ipForwardFile), []byte("0\n"), 0o644); err != nil {
-			return api.Errorf(api.KindInternal, "cannot turn packet forwarding off again: %w", err)
-		}
+// stopForwarding turns packet forwarding off again, unless somebody else may rely on
+// it by now: Docker, libvirt and LXC find it on, and say nowhere that they need it.
+// What they have is a bridge, and banger has none.
+func (h *Host) stopForwarding(report Report) error {
+	if others := h.bridges(); len(others) > 0 {
+		report(fmt.Sprintf("packets are still forwarded, as the network of %s may rely on it; to end that: sudo sysctl net.ipv4.ip_forward=0",
+			strings.Join(others, ", ")))
+		return nil
 	}
+	if err := os.WriteFile(h.path(ipForwardFile), []byte("0\n"), 0o644); err != nil {
+		return api.Errorf(api.KindInternal, "cannot turn packet forwarding off again: %w", err)
+	}
+	return nil
+}
+
+// bridges are the names of the machine's bridges: they alone have this directory
+// (net/bridge/br_sysfs_br.c in the kernel).
+func (h *Host) bridges() []string {
+	found, _ := filepath.Glob(h.path("/sys/class/net/*/bridge")) // it fails for a bad pattern only
+	for i, path := range found {
+		found[i] = filepath.Base(filepath.Dir(path))
+	}
+	return found
+}
+
+// removeRecord ends the installation.
+func (h *Host) removeRecord(purge bool) error {
 	if purge {
 		return h.remove(paths.SystemConfig)
 	}
