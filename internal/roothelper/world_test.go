@@ -262,6 +262,8 @@ func (w *world) process(cmd *exec.Cmd, uid int, cgroup string) *exec.Cmd {
 	w.check(err)
 	w.check(cmd.Start())
 	w.Cleanup(func() {
+		w.units.mu.Lock() // its Stop may have waited for it
+		defer w.units.mu.Unlock()
 		stdin.Close()
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
