@@ -67,6 +67,7 @@ func (h *host) holdsFor() []string {
 }
 
 func (h *host) AttachNetwork(context.Context, api.VM) error               { return nil }
+func (h *host) Kill(context.Context, string) error                        { return nil }
 func (h *host) Snapshot(api.VM) bool                                      { return false }
 func (h *host) Address(context.Context, api.VM) string                    { return "" }
 func (h *host) DiskUsage(context.Context, api.VM) (*api.DiskUsage, error) { return nil, nil }

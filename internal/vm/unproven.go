@@ -40,29 +40,16 @@ func (s *Service) unprovenSteps(e *entry) []op.Step {
 	return append(s.killSteps(e), said)
 }
 
-const (
-	// soughtTime is more than one look at a VM takes, and another after it.
-	soughtTime  = time.Minute
-	soughtPause = 20 * time.Millisecond
-)
+// soughtTime is more than one look at a VM takes, and another after it.
+const soughtTime = time.Minute
 
 // awaitRecovered waits until a VM is not being looked for any more.
 func (s *Service) awaitRecovered(ctx context.Context, e *entry) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, soughtTime, fmt.Errorf("not within %s", soughtTime))
 	defer cancel()
-	for s.isSought(e) {
-		select {
-		case <-time.After(soughtPause):
-		case <-ctx.Done():
-			return api.Errorf(api.KindTimeout, "cannot tell whether VM %s runs: %w", e.vm.Name, context.Cause(ctx)).
-				WithHint("journalctl -u bangerd -u bangerd-root")
-		}
+	if err := s.awaitFound(ctx, e); err != nil {
+		return api.Errorf(api.KindTimeout, "cannot tell whether VM %s runs: %w", e.vm.Name, err).
+			WithHint("journalctl -u bangerd -u bangerd-root")
 	}
 	return nil
-}
-
-func (s *Service) isSought(e *entry) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return e.busy == kindRecover
 }
