@@ -30,7 +30,9 @@ func (s *server) list() []api.Session {
 	defer s.mu.Unlock()
 	list := []api.Session{}
 	for _, t := range s.tasks {
-		list = append(list, t.describe())
+		if !t.parting() {
+			list = append(list, t.describe())
+		}
 	}
 	for _, sess := range s.sessions {
 		if e, listed := sess.describe(); listed {
@@ -41,6 +43,13 @@ func (s *server) list() []api.Session {
 		return cmp.Or(a.StartedAt.Compare(b.StartedAt), strings.Compare(a.ID, b.ID))
 	})
 	return list
+}
+
+// parting says whether the task is over in a moment: its client has been told how it
+// ended, or is there to hear it.
+func (t *task) parting() bool {
+	c := t.client
+	return c != nil && c.told && (!c.sess.away || c.hasAll())
 }
 
 func (t *task) describe() api.Session {

@@ -28,6 +28,7 @@ type spool struct {
 	over    bool // nothing more comes
 	closed  bool // nobody is to read it
 	out     *stdio.Out
+	keep    bool          // what out does not read is kept for another
 	moving  bool          // from one client to the next, who gets all of it: the command waits
 	busy    bool          // a write to out is under way
 	flushed chan struct{} // closed once out has everything
@@ -107,15 +108,7 @@ func (s *spool) pump() {
 		case s.out != nil && len(s.data) > 0:
 			s.hand()
 		case s.out != nil && s.over && s.flushed != nil:
-			out, flushed := s.out, s.flushed
-			s.flushed = nil
-			s.busy = true
-			s.mu.Unlock()
-			_ = out.Close() // fails where the client is gone
-			s.mu.Lock()
-			s.busy = false
-			close(flushed)
-			s.changed.Broadcast()
+			s.finish()
 		default:
 			s.changed.Wait()
 		}
@@ -144,12 +137,30 @@ func (s *spool) hand() {
 	s.changed.Broadcast()
 }
 
+// finish tells the client that nothing more comes. Where its output is kept it has
+// to read everything first: if it is gone, it never says so.
+func (s *spool) finish() {
+	out, flushed, end := s.out, s.flushed, s.out.Close
+	if s.keep {
+		end = out.Finish
+	}
+	s.flushed = nil
+	s.busy = true
+	s.mu.Unlock()
+	_ = end() // fails where the client is gone
+	s.mu.Lock()
+	s.busy = false
+	close(flushed)
+	s.changed.Broadcast()
+}
+
 // attach makes out the reader and returns what is closed once it has everything.
-func (s *spool) attach(out *stdio.Out) <-chan struct{} {
+// With keep it has what it has read, and the rest waits for another.
+func (s *spool) attach(out *stdio.Out, keep bool) <-chan struct{} {
 	out.Keep()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.out, s.moving, s.flushed = out, false, make(chan struct{})
+	s.out, s.keep, s.moving, s.flushed = out, keep, false, make(chan struct{})
 	s.changed.Broadcast()
 	return s.flushed
 }

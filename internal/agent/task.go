@@ -52,6 +52,17 @@ type client struct {
 	mux  *stdio.Mux
 	left chan struct{} // closed when the task was taken from it
 	why  error
+	told bool // how the command ended is on its way to it; guarded by server.mu
+}
+
+// hasAll says whether the client has everything: output and status.
+func (c *client) hasAll() bool {
+	select {
+	case <-c.sess.pipe.Flushed():
+		return c.told
+	default:
+		return false
+	}
 }
 
 // newTask makes a task that bears the id of a session.
@@ -113,9 +124,33 @@ func (t *task) serve(sess *session, m *stdio.Mux) stdio.Exit {
 			return stdio.Exit{Error: api.AsError(context.Cause(sess.ctx))}
 		}
 	}
+	return t.end(c)
+}
+
+// end returns how the command ended, for a client that has its output. A task that is
+// kept is forgotten only once the client has the status too.
+func (t *task) end(c *client) stdio.Exit {
 	t.moving.Lock()
 	defer t.moving.Unlock()
-	t.drop()
+	s := t.server
+	s.mu.Lock()
+	ours, kept := t.client == c, t.kept
+	c.told = ours
+	s.mu.Unlock()
+	switch {
+	case !ours: // taken over while its last output was on its way
+		return stdio.Exit{Error: api.AsError(c.why)}
+	case kept:
+		s.work.Go(func() {
+			select {
+			case <-c.sess.pipe.Flushed():
+			case <-c.sess.ctx.Done():
+			}
+			t.lose(c)
+		})
+	default:
+		t.drop()
+	}
 	return t.exit
 }
 
@@ -136,6 +171,7 @@ func (t *task) take(c *client) ([]<-chan struct{}, error) {
 	}
 	s.mu.Lock()
 	t.client = c
+	kept := t.kept
 	s.mu.Unlock()
 	if lost := t.out.lost() + t.err.lost(); lost > 0 {
 		end := "\n"
@@ -146,7 +182,7 @@ func (t *task) take(c *client) ([]<-chan struct{}, error) {
 			size.Format(lost), size.Format(spoolKept), end)
 	}
 	t.in.attach(c.mux.In(stdio.Stdin))
-	return []<-chan struct{}{t.out.attach(c.mux.Out(stdio.Stdout)), t.err.attach(c.mux.Out(stdio.Stderr))}, nil
+	return []<-chan struct{}{t.out.attach(c.mux.Out(stdio.Stdout), kept), t.err.attach(c.mux.Out(stdio.Stderr), kept)}, nil
 }
 
 // release takes the task from a client. One that does not read is cut off.
@@ -159,13 +195,13 @@ func (t *task) release(c *client, grace time.Duration) {
 }
 
 // lose is called when a client is gone for good: the command goes on by itself, or
-// is hung up.
+// is hung up. Of one that has ended, what the client does not have waits for another.
 func (t *task) lose(c *client) {
 	t.moving.Lock()
 	defer t.moving.Unlock()
 	s := t.server
 	s.mu.Lock()
-	ours, kept := t.client == c, t.kept
+	ours, keep := t.client == c, t.kept && !c.hasAll()
 	if ours {
 		t.client = nil
 	}
@@ -173,7 +209,7 @@ func (t *task) lose(c *client) {
 	if !ours {
 		return
 	}
-	if kept {
+	if keep {
 		c.why = errGone
 		t.release(c, 0)
 		return
@@ -320,8 +356,12 @@ func (st starting) run(_ context.Context, m *stdio.Mux) stdio.Exit {
 	case <-t.started: // and ended at once
 		return stdio.Exit{Started: t.id}
 	default:
-		return t.serve(st.sess, m) // says why it did not start
 	}
+	s := t.server
+	s.mu.Lock()
+	t.kept = false // there is nothing that could go on
+	s.mu.Unlock()
+	return t.serve(st.sess, m) // says why it did not start
 }
 
 // leaving is a job that lets a command go on once its client leaves.

@@ -3,7 +3,11 @@ package agent
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
+	"net"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -53,19 +57,94 @@ func TestTakenOverFromOneThatStalls(t *testing.T) {
 	link := r.link()
 	first := r.exec(link.Open, "seq", "1", "200000")
 	id := first.ID()
-	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
-		list, err := (&guest.Client{Dial: link.Open}).Sessions(t.Context())
-		if err != nil || time.Since(began) > 20*time.Second {
-			t.Fatal(list, err)
-		}
-		if len(list) == 1 && list[0].BytesOut > 100<<10 {
-			break
-		}
-	}
+	r.until(&guest.Client{Dial: link.Open}, func(list []api.Session) bool { return len(list) == 1 && list[0].BytesOut > 100<<10 })
 	second := r.attach(link.Open, id)
 	got, err := io.ReadAll(second.Stdout)
 	if err != nil || !bytes.HasPrefix(got, []byte("1\n2\n")) || !bytes.HasSuffix(got, []byte("\n200000\n")) || len(got) != 1288895 {
 		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
+// until waits until the list of sessions is as wanted.
+func (r *rig) until(c *guest.Client, wanted func([]api.Session) bool) {
+	r.t.Helper()
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		list, err := c.Sessions(r.t.Context())
+		if err != nil || time.Since(began) > 20*time.Second {
+			r.t.Fatal(list, err)
+		}
+		if wanted(list) {
+			return
+		}
+	}
+}
+
+// TestEndedWhileItsClientStalled: what a client has not read of a command that is kept
+// waits for another, and so does the status, however the client ends.
+func TestEndedWhileItsClientStalled(t *testing.T) {
+	for name, part := range map[string]func(*guest.Client, *guest.Session, string) error{
+		"left": func(c *guest.Client, s *guest.Session, id string) error {
+			return errors.Join(c.Leave(context.Background(), id), s.Close())
+		},
+		"died": func(_ *guest.Client, s *guest.Session, _ string) error { return s.Close() },
+		"lost": func(*guest.Client, *guest.Session, string) error { return nil }, // nothing is heard of it yet
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, limits{9, time.Hour, time.Hour})
+			link := r.link()
+			c := &guest.Client{Dial: link.Open}
+			id, _, err := c.Start(t.Context(), api.Exec{Argv: []string{"sh", "-c", "seq 1 5000; exit 7"}}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stalled := r.attach(link.Open, id)
+			r.until(c, func(list []api.Session) bool { return len(list) == 0 || list[0].ExitCode != nil })
+			if err := part(c, stalled, id); err != nil {
+				t.Fatal(err)
+			}
+			next := r.attach(link.Open, id)
+			out, err := io.ReadAll(next.Stdout)
+			if err != nil || !bytes.HasPrefix(out, []byte("1\n2\n")) || !bytes.HasSuffix(out, []byte("\n5000\n")) || len(out) != 23893 {
+				t.Errorf("%d bytes, %v", len(out), err)
+			}
+			if exit, err := next.Wait(t.Context()); err != nil || exit.Code != 7 {
+				t.Errorf("%+v, %v", exit, err)
+			}
+			r.until(c, func(list []api.Session) bool { return len(list) == 0 })
+		})
+	}
+}
+
+// TestStatusOnItsWayIsKept: a client that is dead when the command ends has not got
+// its status.
+func TestStatusOnItsWayIsKept(t *testing.T) {
+	r := newRig(t, limits{9, time.Hour, 500 * time.Millisecond})
+	link := r.link()
+	c := &guest.Client{Dial: link.Open}
+	end := filepath.Join(t.TempDir(), "end")
+	id, _, err := c.Start(t.Context(), api.Exec{Argv: []string{"sh", "-c", "until test -e " + end + "; do sleep 0.01; done; exit 7"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var channel net.Conn
+	r.attach(func(ctx context.Context) (net.Conn, error) {
+		if channel != nil {
+			return nil, errors.New("the client is dead")
+		}
+		conn, err := link.Open(ctx)
+		channel = conn
+		return conn, err
+	}, id)
+	r.until(c, func(list []api.Session) bool { return list[0].State == api.SessionAttached })
+	channel.Close()
+	r.until(c, func(list []api.Session) bool { return list[0].State == api.SessionWaiting })
+	if err := os.WriteFile(end, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.until(c, func(list []api.Session) bool { return len(list) == 0 || list[0].State == api.SessionEnded })
+	if exit, err := r.attach(link.Open, id).Wait(t.Context()); err != nil || exit.Code != 7 {
+		t.Errorf("%+v, %v", exit, err)
 	}
 }
 
@@ -79,15 +158,7 @@ func TestFloodWithoutAClientIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
-		list, err := c.Sessions(t.Context())
-		if err != nil || time.Since(began) > time.Minute {
-			t.Fatal(list, err)
-		}
-		if list[0].State == api.SessionEnded {
-			break
-		}
-	}
+	r.until(c, func(list []api.Session) bool { return list[0].State == api.SessionEnded })
 	s := r.attach(link.Open, id)
 	var notice []byte
 	var reading sync.WaitGroup

@@ -182,9 +182,14 @@ func (out *Out) Settle(d time.Duration) {
 		out.changed.Broadcast()
 	})
 	defer timer.Stop()
+	out.settle(&late)
+}
+
+// settle waits until the other end has read everything, never will, or it is late.
+func (out *Out) settle(late *bool) {
 	out.mu.Lock()
 	defer out.mu.Unlock()
-	for out.credit < window && out.err == nil && !late {
+	for out.credit < window && out.err == nil && !*late {
 		out.changed.Wait()
 	}
 }
@@ -253,4 +258,11 @@ func (out *Out) Close() error {
 		return nil
 	}
 	return out.mux.send(kindEOF, []byte{out.id})
+}
+
+// Finish is Close, but waits until the other end has read everything: behind the end
+// of a stream it does not say any more how far it is.
+func (out *Out) Finish() error {
+	out.settle(new(bool))
+	return out.Close()
 }
