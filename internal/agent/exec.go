@@ -22,7 +22,8 @@ const (
 	// drainFor is how long the output of a command is awaited after its end: a
 	// background process may hold it open for ever.
 	drainFor = time.Second
-	// drainMax is what an ended command can have left in a pipe (pipe(7)).
+	// drainMax is what an ended command can have left in a terminal, and more; a pipe
+	// says its size, which the command may have changed (pipe(7), F_SETPIPE_SZ).
 	drainMax = 64 << 10
 	// endOfTransmission is the terminal's default end-of-file character (termios(3)).
 	endOfTransmission = 4
@@ -275,19 +276,33 @@ func drain(file *os.File, out io.WriteCloser) {
 	if err != nil {
 		return
 	}
-	buf := make([]byte, drainMax)
-	n := 0
-	_ = raw.Read(func(fd uintptr) bool {
-		for n < len(buf) {
-			got, err := unix.Read(int(fd), buf[n:])
-			if got <= 0 || err != nil {
-				break
-			}
-			n += got
+	// Others may go on writing: no more is taken than there can be now.
+	_, _ = io.Copy(out, io.LimitReader(present{raw}, capacity(raw)))
+}
+
+// capacity is how much a pipe or a terminal can hold.
+func capacity(raw syscall.RawConn) int64 {
+	size := drainMax
+	_ = raw.Control(func(fd uintptr) {
+		if n, err := unix.FcntlInt(fd, unix.F_GETPIPE_SZ, 0); err == nil {
+			size = n
 		}
+	})
+	return int64(size)
+}
+
+// present reads what is there; where there is nothing, that is the end.
+type present struct{ raw syscall.RawConn }
+
+func (p present) Read(b []byte) (n int, err error) {
+	failed := p.raw.Read(func(fd uintptr) bool {
+		n, err = unix.Read(int(fd), b)
 		return true
 	})
-	_, _ = out.Write(buf[:n])
+	if err = errors.Join(failed, err); err == nil && n > 0 {
+		return n, nil
+	}
+	return 0, io.EOF
 }
 
 // signal passes a signal on to the command's process group.
