@@ -37,6 +37,11 @@ type command struct {
 	resolve func(api.Exec) (*program, error)
 	prepare func(p *program, tty *os.File) error
 	onStart func() // where not nil, called once it runs
+	// onEnd, where not nil, is called once the program has ended: its output may not
+	// have.
+	onEnd func(stdio.Exit)
+	// toEOF has the output go on for as long as anybody holds it open.
+	toEOF bool
 
 	mu      sync.Mutex
 	child   *Child
@@ -82,6 +87,7 @@ type process struct {
 	child *Child
 	stdin *os.File
 	outs  map[int]*os.File // by stream
+	held  [3]bool          // by stream: somebody may write to it still
 }
 
 func (c *command) start(program *program) (*process, error) {
@@ -197,27 +203,50 @@ func (p *process) close() {
 func (c *command) follow(ctx context.Context, p *process, s streams) stdio.Exit {
 	stop := context.AfterFunc(ctx, func() { p.hangUp(c.stopSignal()) })
 	defer stop()
-	var inputs, outputs sync.WaitGroup
+	var inputs sync.WaitGroup
 	inputs.Go(func() { c.feed(p.stdin, s.in) })
+	outputs := p.drain(s)
+	<-p.child.Done()
+	exit := exitOf(p.child.Status())
+	if c.onEnd != nil {
+		c.onEnd(exit)
+	}
+	if c.toEOF {
+		select {
+		case <-outputs:
+		case <-ctx.Done():
+		}
+	}
+	for _, file := range p.outs {
+		_ = file.SetReadDeadline(time.Now().Add(drainFor))
+	}
+	<-outputs
+	c.mu.Lock()
+	c.tty = nil
+	c.mu.Unlock()
+	c.server.keepOpen(p)
+	p.close()
+	s.in.Close()
+	inputs.Wait()
+	return exit
+}
+
+// drain carries the command's output; what it returns is closed once that is over.
+func (p *process) drain(s streams) <-chan struct{} {
+	over := make(chan struct{})
+	var outputs sync.WaitGroup
 	for id, file := range p.outs {
 		out := s.out
 		if id == stdio.Stderr {
 			out = s.err
 		}
-		outputs.Go(func() { drain(file, out) })
+		outputs.Go(func() { p.held[id] = !drain(file, out) })
 	}
-	<-p.child.Done()
-	for _, file := range p.outs {
-		_ = file.SetReadDeadline(time.Now().Add(drainFor))
-	}
-	outputs.Wait()
-	c.mu.Lock()
-	c.tty = nil
-	c.mu.Unlock()
-	p.close()
-	s.in.Close()
-	inputs.Wait()
-	return exitOf(p.child.Status())
+	go func() {
+		outputs.Wait()
+		close(over)
+	}()
+	return over
 }
 
 func exitOf(status syscall.WaitStatus) stdio.Exit {
@@ -263,21 +292,23 @@ func (c *command) feed(file *os.File, in io.Reader) {
 	}
 }
 
-// drain copies what the command writes until its end. After the command's own end
-// file has a deadline; what then still lies in the pipe is its last output.
-func drain(file *os.File, out io.WriteCloser) {
+// drain copies what the command writes until its end, and says whether that has come.
+// After the command's own end file has a deadline; what then still lies in the pipe is
+// its last output.
+func drain(file *os.File, out io.WriteCloser) (ended bool) {
 	defer out.Close()
 	_, err := io.Copy(out, file)
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		return // the end (EIO for a terminal), or a client that is gone
+		return err == nil // else a terminal's end (EIO), or a client that is gone
 	}
 	_ = file.SetReadDeadline(time.Time{})
 	raw, err := file.SyscallConn()
 	if err != nil {
-		return
+		return false
 	}
 	// Others may go on writing: no more is taken than there can be now.
 	_, _ = io.Copy(out, io.LimitReader(present{raw}, capacity(raw)))
+	return false
 }
 
 // capacity is how much a pipe or a terminal can hold.

@@ -78,6 +78,7 @@ type server struct {
 	sessions    sessionTable
 	tasks       map[string]*task
 	connections int                 // of sessions that carry one
+	held        int                 // pipes that are kept open for what is in the background
 	listeners   map[string]*pending // by the name that the client gave
 }
 

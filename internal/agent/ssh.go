@@ -68,6 +68,8 @@ func (g sshGuest) Program(user sshd.User, start sshd.Start) sshd.Program {
 		exec.Env = append([]string{"TERM=" + cmp.Or(t.Term, "dumb")}, exec.Env...)
 	}
 	c := g.newCommand(exec)
+	// As sshd(8) does it: without a terminal a session lasts for as long as its output.
+	c.toEOF = start.TTY == nil
 	c.resolve = func(exec api.Exec) (*program, error) { return g.resolveSSH(exec, start) }
 	if start.TTY != nil {
 		c.prepare = func(p *program, tty *os.File) error {
@@ -98,13 +100,20 @@ func (s *server) resolveSSH(exec api.Exec, start sshd.Start) (*program, error) {
 type sshProgram struct{ *command }
 
 // Run runs it. That it could not be started is said on its standard error.
-func (p sshProgram) Run(ctx context.Context, s sshd.Streams) sshd.Exit {
+func (p sshProgram) Run(ctx context.Context, s sshd.Streams, ended func(sshd.Exit)) {
+	ran := false
+	p.onEnd = func(exit stdio.Exit) {
+		ran = true
+		ended(sshd.Exit{Code: exit.Code, Signal: syscall.Signal(exit.Signal)})
+	}
 	exit := p.runOn(ctx, streams{in: s.In, out: s.Out, err: s.Err})
 	if exit.Error != nil {
 		fmt.Fprintf(s.Err, "banger: %s\n", exit.Error.Message)
 		exit.Code = 126 // POSIX, shell command language 2.8.2: found, but not run
 	}
-	return sshd.Exit{Code: exit.Code, Signal: syscall.Signal(exit.Signal)}
+	if !ran {
+		ended(sshd.Exit{Code: exit.Code})
+	}
 }
 
 // Signal passes a signal on.

@@ -158,7 +158,8 @@ func (x *session) start(what Start) bool {
 	return true
 }
 
-// run runs the program and tells the client how it ended.
+// run runs the program and tells the client how it ended, as soon as it has: what it
+// left in the background may go on writing, and the channel is closed after that.
 func (x *session) run(ctx context.Context) {
 	// A channel's read ends with the channel only, the program's input with the
 	// program too.
@@ -169,11 +170,10 @@ func (x *session) run(ctx context.Context) {
 	})
 	outs := &outputs{channel: x.channel, open: 2}
 	out, errs := &output{Writer: x.channel, end: outs.close}, &output{Writer: x.channel.Stderr(), end: outs.close}
-	exit := x.program.Run(ctx, Streams{In: in, Out: out, Err: errs})
+	x.program.Run(ctx, Streams{In: in, Out: out, Err: errs}, x.exit)
 	in.Close()
 	out.Close()
 	errs.Close()
-	x.exit(exit)
 	x.channel.Close()
 }
 

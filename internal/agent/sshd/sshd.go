@@ -55,8 +55,9 @@ type Start struct {
 
 // Program is what a session runs. Signal and Resize may come before Run.
 type Program interface {
-	// Run runs it to its end, or hangs it up when ctx ends.
-	Run(ctx context.Context, s Streams) Exit
+	// Run runs it to the end of its output, or hangs it up when ctx ends. It calls ended
+	// once, when the program itself has ended, or could not start.
+	Run(ctx context.Context, s Streams, ended func(Exit))
 	Signal(number int)
 	Resize(rows, cols uint16)
 }

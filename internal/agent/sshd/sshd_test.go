@@ -19,7 +19,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // guest runs programs that say how they were started, and then do what their
-// command says: "wait" ends by a signal.
+// command says: "wait" ends by a signal, "leave" has output until a signal comes.
 type guest struct{}
 
 func (guest) Login(name string) (User, error) {
@@ -38,11 +38,21 @@ type program struct {
 	signals chan int
 }
 
-func (p *program) Run(ctx context.Context, s Streams) Exit {
+func (p *program) Run(ctx context.Context, s Streams, ended func(Exit)) {
 	fmt.Fprintf(s.Out, "%s %d", p.start.Command, len(p.start.Env))
-	if p.start.Command != "wait" {
-		return Exit{Code: 7}
+	switch p.start.Command {
+	case "wait":
+		ended(p.wait(ctx))
+	case "leave":
+		ended(Exit{Code: 7})
+		p.wait(ctx)
+		fmt.Fprint(s.Out, " late")
+	default:
+		ended(Exit{Code: 7})
 	}
+}
+
+func (p *program) wait(ctx context.Context) Exit {
 	select {
 	case n := <-p.signals:
 		return Exit{Code: 128 + n, Signal: syscall.Signal(n)}
@@ -129,6 +139,27 @@ func TestSignal(t *testing.T) {
 	var exit *ssh.ExitError
 	if err := s.Wait(); !errors.As(err, &exit) || exit.Signal() != "USR1" {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestStatusComesBeforeTheLastOutput: a client learns how its program ended while what
+// that left in the background still writes.
+func TestStatusComesBeforeTheLastOutput(t *testing.T) {
+	channel, requests, err := client(t).OpenChannel("session", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := channel.SendRequest("exec", true, ssh.Marshal(struct{ Command string }{"leave"})); !ok {
+		t.Fatal(err)
+	}
+	if r := <-requests; r == nil || r.Type != "exit-status" {
+		t.Fatalf("%+v", r)
+	}
+	if _, err := channel.SendRequest("signal", false, ssh.Marshal(struct{ Signal string }{"USR1"})); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := io.ReadAll(channel); string(out) != "leave 2 late" || err != nil {
+		t.Errorf("%q, %v", out, err)
 	}
 }
 
