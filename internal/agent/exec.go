@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// hangUpGrace is what a command gets between SIGHUP and SIGKILL.
+	// hangUpGrace is what a command gets between SIGHUP and SIGKILL when its client goes.
 	hangUpGrace = 5 * time.Second
 	// drainFor is how long the output of a command is awaited after its end: a
 	// background process may hold it open for ever.
@@ -201,7 +201,7 @@ func (p *process) close() {
 
 // follow carries the streams of a running command and returns how it ended.
 func (c *command) follow(ctx context.Context, p *process, s streams) stdio.Exit {
-	stop := context.AfterFunc(ctx, func() { p.hangUp(c.stopSignal()) })
+	stop := context.AfterFunc(ctx, func() { p.hangUp(c.stopSignal(), c.server.grace()) })
 	defer stop()
 	var inputs sync.WaitGroup
 	inputs.Go(func() { c.feed(p.stdin, s.in) })
@@ -262,14 +262,17 @@ func (c *command) stopSignal() syscall.Signal {
 	if c.exec.StopSignal != 0 {
 		return syscall.Signal(c.exec.StopSignal)
 	}
+	if c.server.ctx.Err() != nil && !c.exec.TTY { // the guest ends: nobody has hung up
+		return syscall.SIGTERM
+	}
 	return syscall.SIGHUP
 }
 
 // hangUp ends a command whose client or guest is going.
-func (p *process) hangUp(sig syscall.Signal) {
+func (p *process) hangUp(sig syscall.Signal, wait time.Duration) {
 	_ = p.child.SignalGroup(sig)
 	_ = p.child.SignalGroup(syscall.SIGCONT) // a stopped one could not act on it
-	grace := time.NewTimer(hangUpGrace)
+	grace := time.NewTimer(wait)
 	defer grace.Stop()
 	select {
 	case <-p.child.Done():
@@ -281,15 +284,33 @@ func (p *process) hangUp(sig syscall.Signal) {
 // feed writes the client's input to the command. What the command does not take
 // any more is dropped.
 func (c *command) feed(file *os.File, in io.Reader) {
-	_, err := io.Copy(file, in)
+	typed := &lastByte{r: in, last: '\n'}
+	_, err := io.Copy(file, typed)
 	switch {
 	case err != nil:
 		_, _ = io.Copy(io.Discard, in)
 	case c.exec.TTY:
 		_, _ = file.Write([]byte{endOfTransmission})
+		if typed.last != '\n' { // the first one ended a line only (termios(3), VEOF)
+			_, _ = file.Write([]byte{endOfTransmission})
+		}
 	default:
 		file.Close()
 	}
+}
+
+// lastByte remembers the last byte that was read.
+type lastByte struct {
+	r    io.Reader
+	last byte
+}
+
+func (l *lastByte) Read(p []byte) (int, error) {
+	n, err := l.r.Read(p)
+	if n > 0 {
+		l.last = p[n-1]
+	}
+	return n, err
 }
 
 // drain copies what the command writes until its end, and says whether that has come.

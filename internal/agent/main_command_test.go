@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -86,5 +87,26 @@ func TestMainCommandThatEnds(t *testing.T) {
 	console.await(t, "banger-agent: sh ended with status 137\n")
 	if here, err := os.ReadFile(filepath.Join(r.s.Root, "here")); err != nil || strings.TrimSpace(string(here)) != r.s.Root {
 		t.Errorf("%q, %v", here, err)
+	}
+}
+
+// TestPatience: at the guest's end a command without a terminal is asked to end by
+// SIGTERM, and gets as long as the guest has for it.
+func TestPatience(t *testing.T) {
+	r := newRig(t, limits{9, detachedFor, lostFor})
+	r.s.Patience = func() time.Duration { return 300 * time.Millisecond }
+	script := `trap "echo term > $0" TERM; echo up; while :; do sleep 0.01; done`
+	said := filepath.Join(t.TempDir(), "said")
+	s := r.exec(r.link().Open, "sh", "-c", script, said)
+	if _, err := io.ReadFull(s.Stdout, make([]byte, 3)); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	r.s.close()
+	if took := time.Since(began); took < 300*time.Millisecond || took > hangUpGrace*4/5 {
+		t.Errorf("it took %v", took)
+	}
+	if text, err := os.ReadFile(said); err != nil || string(text) != "term\n" {
+		t.Errorf("%q, %v", text, err)
 	}
 }

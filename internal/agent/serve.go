@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"time"
 
 	"banger/api"
 	"banger/internal/agentproto"
@@ -29,6 +30,9 @@ type Options struct {
 	OnHello func(agentproto.Hello)
 	// Shutdown ends the guest. It is called once the request is answered.
 	Shutdown func(agentproto.Request)
+	// Patience is how long commands may take to end when Serve does, asked then; 0,
+	// and nil: as long as when their client goes.
+	Patience func() time.Duration
 	// Console gets what the guest's main command says, and how it ended; nil: nobody.
 	Console io.Writer
 	// Reaper waits for child processes. nil means one for the time of Serve, which
@@ -180,6 +184,14 @@ func (s *server) serveChannel(mux *agentproto.Mux, channel net.Conn) {
 		_, _ = channel.Read(make([]byte, 1))
 		s.Shutdown(req)
 	}
+}
+
+// grace is what a command gets between being asked to end and SIGKILL.
+func (s *server) grace() time.Duration {
+	if s.ctx.Err() == nil || s.Patience == nil {
+		return hangUpGrace
+	}
+	return cmp.Or(s.Patience(), hangUpGrace)
 }
 
 // close hangs up every session and waits for what serves them.

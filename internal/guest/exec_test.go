@@ -129,11 +129,13 @@ func TestTerminal(t *testing.T) {
 	if out, _, exit, err := result(t, s); err != nil || exit.Code != 130 {
 		t.Fatalf("%q, %v, %v", out, exit, err)
 	}
-	s = exec(t, c, api.Exec{Argv: []string{"cat"}, TTY: true})
-	io.WriteString(s.Stdin, "a line\n")
-	s.Stdin.Close()
-	if out, _, exit, err := result(t, s); err != nil || exit.Code != 0 || !strings.Contains(out, "a line") {
-		t.Fatalf("%q, %v, %v", out, exit, err)
+	for _, input := range []string{"a line\n", "a line that is not ended", ""} {
+		s = exec(t, c, api.Exec{Argv: []string{"cat"}, TTY: true})
+		io.WriteString(s.Stdin, input)
+		s.Stdin.Close()
+		if out, _, exit, err := result(t, s); err != nil || exit.Code != 0 || !strings.Contains(out, strings.TrimSpace(input)) {
+			t.Fatalf("%q: %q, %v, %v", input, out, exit, err)
+		}
 	}
 }
 

@@ -79,7 +79,7 @@ func initMain(version string, boot agentproto.Boot) error {
 	if err != nil {
 		return err
 	}
-	shutDown(boot, end.reboot, termWait)
+	shutDown(boot, end.reboot, end.rest())
 	return nil
 }
 
@@ -126,6 +126,23 @@ type ending struct {
 	by     time.Time // when it pulls the plug
 }
 
+// patience is how long the commands of clients, and the main one, may take to end:
+// more than half of the time, so that the rest and the disk have some, too.
+func (e ending) patience() time.Duration {
+	if e.by.IsZero() {
+		return 0 // nobody pulls the plug
+	}
+	return max(time.Millisecond, time.Until(e.by)*3/5)
+}
+
+// rest is how long all other processes may take after that.
+func (e ending) rest() time.Duration {
+	if e.by.IsZero() {
+		return termWait
+	}
+	return max(0, time.Until(e.by)/2)
+}
+
 // serve answers the host until ctx ends or the host asks for the guest's end, and
 // says how that is to be. Where await is given it is called between the opening of
 // the channel and the first answer.
@@ -155,8 +172,13 @@ func serve(ctx context.Context, version string, boot agentproto.Boot, await func
 		OnHello: onHello,
 		Console: console{},
 		Shutdown: func(r agentproto.Request) {
-			once.Do(func() { end = ending{r.Reboot, time.Now().Add(r.Grace())}; cancel() })
+			once.Do(func() {
+				go unix.Sync() // what happens when time runs out is a loss of power
+				end = ending{r.Reboot, time.Now().Add(r.Grace())}
+				cancel()
+			})
 		},
+		Patience: func() time.Duration { return end.patience() },
 	}, host)
 	return end, err
 }

@@ -156,6 +156,19 @@ func TestListensTo(t *testing.T) {
 	}
 }
 
+// TestEnding: commands, the rest and the disk share the time that the host gives.
+func TestEnding(t *testing.T) {
+	if e := (ending{}); e.patience() != 0 || e.rest() != termWait {
+		t.Errorf("without a time: %v and %v", e.patience(), e.rest())
+	}
+	for _, grace := range []time.Duration{-time.Second, 0, time.Second, 10 * time.Second, time.Hour} {
+		e := ending{by: time.Now().Add(grace)}
+		if p, r := e.patience(), e.rest(); p <= 0 || p > max(time.Millisecond, grace*3/5) || r > max(0, grace/2) || grace > 0 && (p < grace/2 || r < grace/3) {
+			t.Errorf("%v: %v for commands, %v for the rest", grace, p, r)
+		}
+	}
+}
+
 func TestInitShare(t *testing.T) {
 	for _, grace := range []time.Duration{-time.Second, 0, time.Second, 10 * time.Second, 30 * time.Second, time.Hour} {
 		patience, wait := initShare(grace)

@@ -14,8 +14,8 @@ import (
 	"banger/internal/agentproto"
 )
 
-// termWait is how long processes get between SIGTERM and SIGKILL. The host has
-// a grace time of its own, which is longer by default.
+// termWait is how long processes get between SIGTERM and SIGKILL where the host has
+// set no time.
 const termWait = 5 * time.Second
 
 // killWait is how long killed processes may take to be gone; one in the middle
@@ -40,7 +40,7 @@ func heedNothing() {
 // shutDown ends all processes, which get so long to end by themselves, writes
 // everything to disk and ends the guest.
 func shutDown(boot agentproto.Boot, reboot bool, wait time.Duration) {
-	unix.Sync() // the host may pull the plug before the rest is done
+	unix.Sync() // what the commands have saved
 	endProcesses(wait)
 	unmountAll()
 	say("stopped")
@@ -59,7 +59,7 @@ func endProcesses(wait time.Duration) {
 	}
 	_ = unix.Kill(-1, unix.SIGCONT) // a stopped process cannot end
 	awaitEnd(all, wait)
-	unix.Sync() // what they saved at their end
+	unix.Sync() // and these
 	all = processes()
 	_ = unix.Kill(-1, unix.SIGKILL)
 	awaitEnd(all, killWait)
