@@ -25,15 +25,11 @@ func muxConfig() *yamux.Config {
 // Mux carries channels over a session.
 type Mux struct{ session *yamux.Session }
 
-// HostMux is the host's end, which opens channels. A guest that tries to open
-// any is refused.
+// HostMux is the host's end, which opens channels. A guest that tries to open any,
+// or pings, loses the session.
 func HostMux(s *Session) (*Mux, error) {
-	m, err := yamux.Client(s, muxConfig())
+	m, err := yamux.Client(&guard{ReadWriteCloser: s}, muxConfig())
 	if err != nil {
-		return nil, err
-	}
-	if err := m.GoAway(); err != nil {
-		m.Close()
 		return nil, err
 	}
 	return &Mux{m}, nil
