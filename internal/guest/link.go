@@ -17,9 +17,15 @@ import (
 // then keeps the sessions for their clients, who come back by the next daemon. A
 // channel that is closed while the link lives says that its client is gone.
 type Link struct {
-	mux *agentproto.Mux
-	ack agentproto.Ack
+	mux     *agentproto.Mux
+	ack     agentproto.Ack
+	opening chan struct{} // holds one for each channel that is being opened
 }
+
+// maxOpening is how many channels may be being opened at once. With a guest that
+// answers it takes no time; with one that stands still it takes until the link is
+// dead, whether or not somebody still waits for it.
+const maxOpening = 64
 
 // Connect greets the agent on conn, a fresh connection to its channel, and waits
 // as long as ctx allows; the agent may still be starting. Link owns conn then;
@@ -35,33 +41,47 @@ func Connect(ctx context.Context, conn net.Conn, version string) (*Link, error) 
 		conn.Close()
 		return nil, api.Errorf(api.KindInternal, "cannot talk to the guest's agent: %w", err)
 	}
-	return &Link{mux: mux, ack: ack}, nil
+	return &Link{mux: mux, ack: ack, opening: make(chan struct{}, maxOpening)}, nil
 }
 
 // Open opens a channel: what a Client dials.
 func (l *Link) Open(ctx context.Context) (net.Conn, error) {
-	type result struct {
-		conn net.Conn
-		err  error
+	select {
+	case l.opening <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-	opened := make(chan result, 1)
+	done := make(chan opened)
 	go func() {
-		conn, err := l.mux.Open()
-		opened <- result{conn, err}
+		l.open(ctx, done)
+		<-l.opening
 	}()
 	select {
-	case r := <-opened:
-		if r.err != nil {
-			return nil, api.Errorf(api.KindInternal, "cannot open a channel to the guest: %w", r.err)
+	case o := <-done:
+		if o.err != nil {
+			return nil, api.Errorf(api.KindInternal, "cannot open a channel to the guest: %w", o.err)
 		}
-		return r.conn, nil
+		return o.conn, nil
 	case <-ctx.Done():
-		go func() {
-			if r := <-opened; r.err == nil {
-				r.conn.Close()
-			}
-		}()
 		return nil, ctx.Err()
+	}
+}
+
+type opened struct {
+	conn net.Conn
+	err  error
+}
+
+// open opens a channel for whoever waits at done, and closes it where nobody does any
+// more.
+func (l *Link) open(ctx context.Context, done chan<- opened) {
+	conn, err := l.mux.Open()
+	select {
+	case done <- opened{conn, err}:
+	case <-ctx.Done():
+		if err == nil {
+			conn.Close()
+		}
 	}
 }
 
