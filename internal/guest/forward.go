@@ -1,10 +1,12 @@
 package guest
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -102,9 +104,12 @@ type Reversed struct {
 	Address string // where it listens
 	client  *Client
 	session *Session
-	told    *json.Decoder
+	told    *bufio.Reader
 	id      string
 }
+
+// maxTaken bounds a line that tells of a connection: one has two addresses' length.
+const maxTaken = 4 << 10
 
 // Listen has the agent listen in the guest.
 func (c *Client) Listen(ctx context.Context, at stdio.Endpoint) (*Reversed, error) {
@@ -113,14 +118,32 @@ func (c *Client) Listen(ctx context.Context, at stdio.Endpoint) (*Reversed, erro
 	if r.session, err = c.open(ctx, stdio.Open{Listen: &stdio.Listen{Endpoint: at, ID: r.id}}); err != nil {
 		return nil, err
 	}
-	r.told = json.NewDecoder(r.session.Stdout)
-	var first stdio.Taken
-	if err := r.told.Decode(&first); err != nil {
-		defer r.session.Close()
-		return nil, r.reason(ctx, err)
+	r.told = bufio.NewReaderSize(r.session.Stdout, maxTaken)
+	first, err := r.next(ctx)
+	if err != nil {
+		r.session.Close()
+		return nil, err
 	}
 	r.Address = first.Address
 	return r, nil
+}
+
+// next reads what the agent tells next, a line of JSON.
+func (r *Reversed) next(ctx context.Context) (stdio.Taken, error) {
+	var t stdio.Taken
+	line, err := r.told.ReadSlice('\n')
+	switch {
+	case errors.Is(err, bufio.ErrBufferFull):
+		err = fmt.Errorf("a line has more than %d bytes", maxTaken)
+	case err != nil:
+		return t, r.reason(ctx, err)
+	default:
+		err = json.Unmarshal(line, &t)
+	}
+	if err != nil {
+		return t, api.Errorf(api.KindInternal, "cannot read what the guest's agent tells of connections: %w", err)
+	}
+	return t, nil
 }
 
 // reason says why the session has ended.
@@ -141,12 +164,12 @@ func (r *Reversed) Serve(ctx context.Context, to stdio.Endpoint, failed func(err
 	defer work.Wait()
 	room := make(chan struct{}, forward.MaxConnections)
 	for {
-		var t stdio.Taken
-		if err := r.told.Decode(&t); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return r.reason(ctx, err)
+		t, err := r.next(ctx)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return err
 		}
 		select {
 		case room <- struct{}{}:
