@@ -42,6 +42,12 @@ type Entry struct {
 	Xattrs map[string]string
 }
 
+// size is roughly what the texts of an entry take, in memory and on the wire. A short
+// attribute costs some hundred bytes more than it has.
+func (e Entry) size() int {
+	return len(e.Name) + len(e.Target) + xattrBytes(e.Xattrs) + 100*len(e.Xattrs)
+}
+
 // special are the bits of a mode that give a program its owner's rights.
 const special = 0o6000
 

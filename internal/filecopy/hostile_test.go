@@ -79,8 +79,10 @@ func hostile() map[string]struct {
 		"an end in the middle":      {join(entry(File, "top", ""), end), "in the middle"},
 		"a message of no type":      {says('?', nil), "a message of type"},
 		"a message that is long":    {append([]byte{'e'}, 0xff, 0xff, 0xff, 0xff), "has 4294967295 bytes"},
-		"silence":                   {nil, "unexpected EOF"},
-		"a batch without an end":    {bytes.Repeat(top, batchEntries+1), "a batch is too long"},
+		"attributes that are long": {says(kindEntry, wireEntry{Type: Dir, Name: []byte("top"), Xattrs: map[string][]byte{"user.x": make([]byte, maxXattrs)}}),
+			"refused the entry top: it has more than 65536 bytes of extended attributes"},
+		"silence":                {nil, "unexpected EOF"},
+		"a batch without an end": {bytes.Repeat(top, batchEntries+1), "a batch is too long"},
 	}
 }
 
@@ -120,6 +122,53 @@ func TestHostileSources(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestWhatIsHeldIsBounded: what a source names is kept to the end of the copy as far
+// as there is room, and a directory once, however often it is named.
+func TestWhatIsHeldIsBounded(t *testing.T) {
+	at, err := openTarget(t.TempDir(), Options{})
+	must(t, err)
+	defer at.close()
+	at.room = 3000
+	dir := Entry{Type: Dir, Name: "d", Mode: 0o700, Xattrs: map[string]string{"user.x": strings.Repeat("v", 2000)}}
+	for range 3 {
+		must(t, at.dir(dir))
+	}
+	const told = "the names and attributes that came before it fill"
+	other := dir
+	other.Name = "other"
+	if err := at.dir(other); err == nil || !strings.Contains(err.Error(), told) {
+		t.Errorf("a directory for which is no room: %v", err)
+	}
+	file := Entry{Type: File, Name: strings.Repeat("f", 800), Linked: true}
+	for _, came := range []bool{false, true} { // the same name again takes no more
+		must(t, at.linkable(file, came))
+	}
+	file.Name = strings.Repeat("g", 800)
+	if err := at.linkable(file, false); err == nil || !strings.Contains(err.Error(), told) {
+		t.Errorf("a file with further names for which is no room: %v", err)
+	}
+}
+
+// TestDirectoryNamedAgain: the later word counts, also of one in another.
+func TestDirectoryNamedAgain(t *testing.T) {
+	dir := t.TempDir()
+	said := func(name string, mode uint32) []byte {
+		return says(kindEntry, wireEntry{Type: Dir, Name: []byte(name), Mode: mode, Sec: int64(mode)})
+	}
+	source := bytes.Join([][]byte{
+		said("top", 0o755), said("top/in", 0o755), said("top/in", 0o500), said("top", 0o500), says(kindBatch, nil), says(kindEnd, nil),
+	}, nil)
+	must(t, Receive(bytes.NewReader(source), io.Discard, dir, "top", Options{}, nil))
+	for _, name := range []string{"top", "top/in"} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		must(t, err)
+		if info.Mode().Perm() != 0o500 || info.ModTime().Unix() != 0o500 {
+			t.Errorf("%s has mode %v and time %v", name, info.Mode(), info.ModTime())
+		}
+	}
+	must(t, removeAll(filepath.Join(dir, "top")))
 }
 
 // TestPlantedLinkIsReplaced: a link that an earlier copy planted is not written

@@ -135,8 +135,13 @@ func (t *target) linkable(e Entry, came bool) error {
 	if !e.Linked {
 		return nil
 	}
-	if len(t.made) >= maxLinked {
-		return refuse(e.Name, "there are more than %d files with further names", maxLinked)
+	if _, again := t.made[e.Name]; !again {
+		if len(t.made) >= maxLinked {
+			return refuse(e.Name, "there are more than %d files with further names", maxLinked)
+		}
+		if err := t.hold(e.Name, len(e.Name)); err != nil {
+			return err
+		}
 	}
 	t.made[e.Name] = came
 	return nil

@@ -86,10 +86,7 @@ func (s *sender) warn(file, what string) {
 
 func (s *sender) entry(file string, e Entry) error {
 	s.entries = append(s.entries, sending{file: file, entry: e})
-	s.size += 200 + len(e.Name) + len(e.Target)
-	for name, value := range e.Xattrs {
-		s.size += len(name) + len(value)
-	}
+	s.size += 200 + e.size()
 	if err := s.send(kindEntry, toWire(e)); err != nil {
 		return err
 	}

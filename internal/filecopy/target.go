@@ -3,8 +3,10 @@ package filecopy
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,10 +34,12 @@ func (o Options) warn(name, what string) {
 }
 
 // maxDirs bounds how many directories wait for their times and modes, maxLinked
-// how many files for further names.
+// how many files for further names, and maxHeld the names and attributes of both:
+// the source says how long they are.
 const (
 	maxDirs   = 1 << 20
 	maxLinked = 1 << 20
+	maxHeld   = 256 << 20
 )
 
 // target makes entries beneath a directory.
@@ -43,8 +47,9 @@ type target struct {
 	Options
 	at       *beneath
 	owners   bool
-	dirs     []Entry
+	dirs     map[string]Entry
 	made     map[string]bool // files that may be given further names; false: did not come
+	room     int             // what is left of maxHeld
 	noXattrs bool            // somebody was told so
 }
 
@@ -53,7 +58,10 @@ func openTarget(dir string, o Options) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &target{Options: o, at: at, owners: o.Archive && os.Geteuid() == 0, made: map[string]bool{}}, nil
+	return &target{
+		Options: o, at: at, owners: o.Archive && os.Geteuid() == 0,
+		dirs: map[string]Entry{}, made: map[string]bool{}, room: maxHeld,
+	}, nil
 }
 
 func (t *target) close() { t.at.close() }
@@ -63,9 +71,6 @@ func (t *target) close() { t.at.close() }
 func (t *target) dir(e Entry) error {
 	if e.Name == "." {
 		return nil // the receiver's own
-	}
-	if len(t.dirs) >= maxDirs {
-		return refuse(e.Name, "there are more than %d directories", maxDirs)
 	}
 	in, base, err := t.parent(e.Name)
 	if err != nil {
@@ -81,7 +86,29 @@ func (t *target) dir(e Entry) error {
 	if err != nil {
 		return named(e.Name, err)
 	}
-	t.dirs = append(t.dirs, e)
+	return t.keepDir(e)
+}
+
+// keepDir keeps what finish sets. Of a directory that is named again, as tar streams
+// may, the later word counts.
+func (t *target) keepDir(e Entry) error {
+	before, again := t.dirs[e.Name]
+	if !again && len(t.dirs) >= maxDirs {
+		return refuse(e.Name, "there are more than %d directories", maxDirs)
+	}
+	if err := t.hold(e.Name, e.size()-before.size()); err != nil {
+		return err
+	}
+	t.dirs[e.Name] = e
+	return nil
+}
+
+// hold takes room for what is kept of an entry until the copy ends.
+func (t *target) hold(name string, n int) error {
+	if n > t.room {
+		return refuse(name, "the names and attributes that came before it fill %d MiB", maxHeld>>20)
+	}
+	t.room -= n
 	return nil
 }
 
@@ -191,11 +218,12 @@ func (t *target) place(dir *os.File, temp, base string, err error) error {
 	return unlink(dir, temp) // rename(2) leaves the name of a further link to the same file
 }
 
-// finish sets what filling a directory would have changed or prevented, the
-// deepest first.
+// finish sets what filling a directory would have changed or prevented. A directory
+// comes behind those in it, whose names are longer than its own and begin with it.
 func (t *target) finish() error {
-	for i := len(t.dirs) - 1; i >= 0; i-- {
-		if err := t.finishDir(t.dirs[i]); err != nil {
+	names := slices.Sorted(maps.Keys(t.dirs))
+	for _, name := range slices.Backward(names) {
+		if err := t.finishDir(t.dirs[name]); err != nil {
 			return err
 		}
 	}

@@ -124,6 +124,8 @@ func fromWire(w wireEntry) (Entry, error) {
 		return e, refuse(e.Name, "it is of a type that is not copied: %q", string(e.Type))
 	case e.Size < 0 || e.Stored < 0 || w.Nsec < 0 || w.Nsec >= 1e9 || w.UID < 0 || w.GID < 0:
 		return e, refuse(e.Name, "a number of it makes no sense")
+	case xattrBytes(e.Xattrs) > maxXattrs:
+		return e, refuse(e.Name, "it has more than %d bytes of extended attributes", maxXattrs)
 	}
 	return e, checkName(e.Name)
 }

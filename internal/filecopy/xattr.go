@@ -13,6 +13,15 @@ import (
 // (XATTR_LIST_MAX), ext4 one block of everything.
 const maxXattrs = 64 << 10
 
+// xattrBytes is how many bytes attributes have, as maxXattrs counts them.
+func xattrBytes(all map[string]string) int {
+	n := 0
+	for name, value := range all {
+		n += len(name) + len(value)
+	}
+	return n
+}
+
 // portable says that an attribute means the same at the other end: those of users
 // always, capabilities and access lists where owners are kept too (xattr(7)).
 func portable(name string, archive bool) bool {
