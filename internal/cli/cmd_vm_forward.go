@@ -182,7 +182,7 @@ func (a *app) openReverse(ctx context.Context, g *guest.Client, vm string, s for
 		to.Address = net.JoinHostPort("localhost", port)
 	}
 	return forwarder{
-		line:  fmt.Sprintf("%s in %s leads to %s", withProtocol(r.Address, s.Listen.Network), vm, withProtocol(to.Address, to.Network)),
+		line:  fmt.Sprintf("%s in %s leads to %s", withProtocol(printable(r.Address), s.Listen.Network), vm, withProtocol(to.Address, to.Network)),
 		serve: func(ctx context.Context, failed func(error)) error { return r.Serve(ctx, s.To, failed) },
 		close: func() { r.Close() },
 	}, nil
