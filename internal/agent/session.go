@@ -177,7 +177,7 @@ func (s *server) do(sess *session, open stdio.Open) {
 	case open.Attach != nil:
 		job = s.newAttach(sess, *open.Attach)
 	case open.Leave != nil:
-		job = leaving{s, open.Leave.ID}
+		job = leaving{s, *open.Leave}
 	case open.List != nil:
 		job = listing{s}
 	case open.Put != nil:

@@ -177,8 +177,8 @@ func (s *spool) lost() int64 {
 
 // release takes the spool from its reader out, who has as long as grace to read
 // what was sent; what was not read comes back. cut ends writes to out that hang.
-// With a grace there is another reader to come.
-func (s *spool) release(out *stdio.Out, grace time.Duration, cut func()) {
+// With next there is another reader to come.
+func (s *spool) release(out *stdio.Out, grace time.Duration, next bool, cut func()) {
 	s.mu.Lock()
 	if s.out == out {
 		s.out = nil
@@ -200,7 +200,9 @@ func (s *spool) release(out *stdio.Out, grace time.Duration, cut func()) {
 		s.changed.Wait()
 	}
 	s.data = append(out.Unread(), s.data...)
+	s.moving = next
 	s.trim()
+	s.changed.Broadcast()
 }
 
 func (s *spool) count() int64 {

@@ -55,6 +55,12 @@ type client struct {
 	told bool // how the command ended is on its way to it; guarded by server.mu
 }
 
+// id is the whole id of the client's session.
+func (c *client) id() string {
+	id := c.sess.pipe.ID()
+	return hex.EncodeToString(id[:])
+}
+
 // hasAll says whether the client has everything: output and status.
 func (c *client) hasAll() bool {
 	select {
@@ -167,7 +173,7 @@ func (t *task) take(c *client) ([]<-chan struct{}, error) {
 	}
 	if old != nil {
 		old.why = api.Errorf(api.KindConflict, "session %s was taken over by another client", t.id)
-		t.release(old, readGrace)
+		t.release(old, readGrace, true)
 	}
 	s.mu.Lock()
 	t.client = c
@@ -185,12 +191,13 @@ func (t *task) take(c *client) ([]<-chan struct{}, error) {
 	return []<-chan struct{}{t.out.attach(c.mux.Out(stdio.Stdout), kept), t.err.attach(c.mux.Out(stdio.Stderr), kept)}, nil
 }
 
-// release takes the task from a client. One that does not read is cut off.
-func (t *task) release(c *client, grace time.Duration) {
+// release takes the task from a client, for the next one or for nobody. One that does
+// not read is cut off.
+func (t *task) release(c *client, grace time.Duration, next bool) {
 	cut := func() { c.sess.pipe.Reset(c.why) }
 	t.in.release(c.mux.In(stdio.Stdin))
-	t.out.release(c.mux.Out(stdio.Stdout), grace, cut)
-	t.err.release(c.mux.Out(stdio.Stderr), grace, cut)
+	t.out.release(c.mux.Out(stdio.Stdout), grace, next, cut)
+	t.err.release(c.mux.Out(stdio.Stderr), grace, next, cut)
 	close(c.left)
 }
 
@@ -211,7 +218,7 @@ func (t *task) lose(c *client) {
 	}
 	if keep {
 		c.why = errGone
-		t.release(c, 0)
+		t.release(c, 0, false)
 		return
 	}
 	t.drop()
@@ -367,24 +374,55 @@ func (st starting) run(_ context.Context, m *stdio.Mux) stdio.Exit {
 // leaving is a job that lets a command go on once its client leaves.
 type leaving struct {
 	server *server
-	id     string
+	leave  stdio.Leave
 }
 
 func (l leaving) run(context.Context, *stdio.Mux) stdio.Exit {
-	t, err := l.server.findTask(l.id)
+	t, err := l.server.findTask(l.leave.ID)
 	if err == nil {
-		l.server.mu.Lock()
-		if !t.kept {
-			if err = l.server.roomToKeep(); err == nil {
-				t.kept = true
-			}
-		}
-		l.server.mu.Unlock()
+		err = t.leave(l.leave.Client)
 	}
 	if err != nil {
 		return stdio.Exit{Error: api.AsError(err)}
 	}
 	return stdio.Exit{Started: t.id}
+}
+
+// leave has the task go on without a client, and takes it from the one that bears the
+// id: only while that reads on can it be known how far it has read.
+func (t *task) leave(id string) error {
+	t.moving.Lock()
+	defer t.moving.Unlock()
+	c, err := t.keep(id)
+	if err != nil || c == nil {
+		return err
+	}
+	c.why = api.Errorf(api.KindCanceled, "session %s was left, and goes on", t.id)
+	t.release(c, readGrace, false)
+	return nil
+}
+
+// keep marks the task as one that goes on without a client, and returns the client that
+// bears the id, which is its client no more; nil where it is another's.
+func (t *task) keep(id string) (*client, error) {
+	s := t.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tasks[t.id] != t {
+		return nil, noSession(t.id)
+	}
+	if !t.kept {
+		if err := s.roomToKeep(); err != nil {
+			return nil, err
+		}
+		t.kept = true
+	}
+	c := t.client
+	if c == nil || c.id() != id {
+		return nil, nil
+	}
+	t.client = nil
+	return c, nil
 }
 
 func (leaving) signal(int)            {}

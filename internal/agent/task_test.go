@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -84,7 +85,7 @@ func (r *rig) until(c *guest.Client, wanted func([]api.Session) bool) {
 func TestEndedWhileItsClientStalled(t *testing.T) {
 	for name, part := range map[string]func(*guest.Client, *guest.Session, string) error{
 		"left": func(c *guest.Client, s *guest.Session, id string) error {
-			return errors.Join(c.Leave(context.Background(), id), s.Close())
+			return errors.Join(c.Leave(context.Background(), id, s), s.Close())
 		},
 		"died": func(_ *guest.Client, s *guest.Session, _ string) error { return s.Close() },
 		"lost": func(*guest.Client, *guest.Session, string) error { return nil }, // nothing is heard of it yet
@@ -145,6 +146,78 @@ func TestStatusOnItsWayIsKept(t *testing.T) {
 	r.until(c, func(list []api.Session) bool { return len(list) == 0 || list[0].State == api.SessionEnded })
 	if exit, err := r.attach(link.Open, id).Wait(t.Context()); err != nil || exit.Code != 7 {
 		t.Errorf("%+v, %v", exit, err)
+	}
+}
+
+// counting writes lines without a pause that would be long enough for a client to say
+// how far it is.
+const counting = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo $i; [ $((i%20)) = 0 ] && sleep 0.005; done; exit 7"
+
+// TestLeftInTheMiddleOfItsOutput: nothing is lost, and nothing comes twice. Where the
+// client is an older one, which does not say who it is, some may.
+func TestLeftInTheMiddleOfItsOutput(t *testing.T) {
+	for name, older := range map[string]bool{"client": false, "older client": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, limits{9, time.Hour, time.Hour})
+			link := r.link()
+			c := &guest.Client{Dial: link.Open}
+			first := r.exec(link.Open, "sh", "-c", counting)
+			var head bytes.Buffer
+			if _, err := io.CopyN(&head, first.Stdout, 3000); err != nil {
+				t.Fatal(err)
+			}
+			var reading sync.WaitGroup
+			reading.Go(func() { _, _ = io.Copy(&head, first.Stdout) })
+			leaving := first
+			if older {
+				leaving = nil
+			}
+			if err := c.Leave(t.Context(), first.ID(), leaving); err != nil {
+				t.Fatal(err)
+			}
+			first.Close()
+			reading.Wait()
+			r.until(c, func(list []api.Session) bool { return list[0].State != api.SessionAttached })
+			next := r.attach(link.Open, first.ID())
+			tail, err := io.ReadAll(next.Stdout)
+			if err != nil {
+				t.Error(err)
+			}
+			if exit, err := next.Wait(t.Context()); err != nil || exit.Code != 7 {
+				t.Errorf("%+v, %v", exit, err)
+			}
+			var want bytes.Buffer
+			for i := range 3000 {
+				fmt.Fprintln(&want, i+1)
+			}
+			twice := head.Len() + len(tail) - want.Len()
+			if twice < 0 || twice > 0 && !older || !bytes.HasPrefix(want.Bytes(), head.Bytes()) || !bytes.HasSuffix(want.Bytes(), tail) {
+				t.Errorf("%d and %d bytes of %d", head.Len(), len(tail), want.Len())
+			}
+		})
+	}
+}
+
+// TestLeavingIsNotForOthers: a client that leaves when another has its command already
+// does not take that one along.
+func TestLeavingIsNotForOthers(t *testing.T) {
+	r := newRig(t, limits{9, time.Hour, time.Hour})
+	link := r.link()
+	first := r.exec(link.Open, "sh", "-c", "echo; read x; echo $x")
+	if _, err := io.ReadFull(first.Stdout, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	second := r.attach(link.Open, first.ID())
+	if _, err := first.Wait(t.Context()); api.KindOf(err) != api.KindConflict {
+		t.Errorf("the first is told %v", err)
+	}
+	if err := (&guest.Client{Dial: link.Open}).Leave(t.Context(), first.ID(), first); err != nil {
+		t.Error(err)
+	}
+	io.WriteString(second.Stdin, "on\n")
+	if out, err := io.ReadAll(second.Stdout); string(out) != "on\n" || err != nil {
+		t.Errorf("the second reads %q, %v", out, err)
 	}
 }
 

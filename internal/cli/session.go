@@ -73,7 +73,7 @@ func (a *app) inSession(ctx context.Context, g *guest.Client, tty bool, taken *a
 	if taken != nil {
 		at.id, at.kept = taken.ID, taken.Kept
 	}
-	at.keep = func() error { return g.Leave(context.WithoutCancel(ctx), at.id) }
+	at.keep = func(ctx context.Context) error { return g.Leave(ctx, at.id, s) }
 	exit, err := at.attend(signals)
 	switch {
 	case at.gone():
@@ -105,13 +105,36 @@ var forwarded = []os.Signal{
 // attendance is a client's part in a session.
 type attendance struct {
 	*app
-	s     *guest.Session
-	tty   bool
-	id    string
-	kept  bool         // it goes on when we leave
-	keep  func() error // makes it so
-	leave chan struct{}
-	once  sync.Once
+	s       *guest.Session
+	tty     bool
+	id      string
+	kept    bool                        // it goes on when we leave
+	keep    func(context.Context) error // makes it so
+	leaving sync.Mutex                  // held meanwhile: the session may end before that is answered
+	leave   chan struct{}
+	once    sync.Once
+}
+
+// quit leaves the command once the guest says that it goes on, or with must in any case.
+func (a *attendance) quit(ctx context.Context, must bool) error {
+	a.leaving.Lock()
+	defer a.leaving.Unlock()
+	err := a.keep(ctx)
+	if err == nil || must {
+		a.depart()
+	}
+	return err
+}
+
+// quitTime is what the guest gets to learn that we leave a command that goes on anyway:
+// what it does not know to be read comes again at the next attach.
+const quitTime = 2 * time.Second
+
+// interrupted leaves a command that goes on anyway.
+func (a *attendance) interrupted() {
+	ctx, cancel := context.WithTimeout(context.Background(), quitTime)
+	defer cancel()
+	_ = a.quit(ctx, true)
 }
 
 // depart ends our part; the command goes on.
@@ -122,7 +145,10 @@ func (a *attendance) depart() {
 	})
 }
 
+// gone says whether we have left. Where we are about to, it waits.
 func (a *attendance) gone() bool {
+	a.leaving.Lock()
+	defer a.leaving.Unlock()
 	select {
 	case <-a.leave:
 		return true
@@ -136,12 +162,11 @@ func (a *attendance) input() {
 	// Ends with the session, or with us: a read of a terminal cannot be given up.
 	if _, terminal := terminal(a.in); a.tty && terminal {
 		for leaveKeys(a.s.Stdin, a.in) {
-			if err := a.keep(); err != nil {
-				fmt.Fprintf(a.err, "\r\nbanger: cannot leave: %s\r\n", printable(err.Error()))
-				continue
+			err := a.quit(context.Background(), false)
+			if err == nil {
+				return
 			}
-			a.depart()
-			return
+			fmt.Fprintf(a.err, "\r\nbanger: cannot leave: %s\r\n", printable(err.Error()))
 		}
 	} else {
 		_, _ = io.Copy(a.s.Stdin, a.in) // what cannot be written ends the command itself
@@ -223,7 +248,7 @@ func (a *attendance) pass(signals <-chan os.Signal, over <-chan struct{}) {
 					_ = a.s.Resize(rows, cols) // fails where the session is over
 				}
 			case a.kept && (number == syscall.SIGHUP || number == syscall.SIGINT):
-				go a.depart()
+				go a.interrupted()
 			default:
 				_ = a.s.Signal(number)
 			}

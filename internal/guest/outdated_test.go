@@ -57,7 +57,7 @@ func TestOlderAgent(t *testing.T) {
 			return err
 		},
 		"attach": func(ctx context.Context, c *guest.Client) error { return wait(c.Attach(ctx, "abcd", 0, 0)) },
-		"leave":  func(ctx context.Context, c *guest.Client) error { return c.Leave(ctx, "abcd") },
+		"leave":  func(ctx context.Context, c *guest.Client) error { return c.Leave(ctx, "abcd", nil) },
 		"ports":  func(ctx context.Context, c *guest.Client) error { _, err := c.Ports(ctx); return err },
 		"connect": func(ctx context.Context, c *guest.Client) error {
 			ours, theirs := net.Pipe()

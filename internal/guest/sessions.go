@@ -52,9 +52,16 @@ func (c *Client) Attach(ctx context.Context, id string, rows, cols uint16) (*Ses
 	return c.open(ctx, stdio.Open{Attach: &stdio.Attach{ID: id, Rows: rows, Cols: cols}})
 }
 
-// Leave lets a command go on when its client leaves.
-func (c *Client) Leave(ctx context.Context, id string) error {
-	s, err := c.open(ctx, stdio.Open{Leave: &stdio.Leave{ID: id}})
+// Leave lets a command go on when its client leaves. client, where not nil, is the
+// session that leaves. It ends then, unless the guest's agent is an older one, and is to
+// be read until then, and closed.
+func (c *Client) Leave(ctx context.Context, id string, client *Session) error {
+	leave := stdio.Leave{ID: id}
+	if client != nil {
+		pipe := client.pipe.ID()
+		leave.Client = hex.EncodeToString(pipe[:])
+	}
+	s, err := c.open(ctx, stdio.Open{Leave: &leave})
 	if err != nil {
 		return err
 	}

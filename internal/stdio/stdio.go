@@ -96,6 +96,10 @@ type Attach struct {
 // Leave names a command as Attach does.
 type Leave struct {
 	ID string `json:"id"`
+	// Client is the client's session with it, its whole id in hexadecimal, where that
+	// is to end now: what it was sent and has not read waits for another. Without it,
+	// or with an older agent, the client ends it by itself.
+	Client string `json:"client,omitempty"`
 }
 
 // List asks for the sessions in the guest.

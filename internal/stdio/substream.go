@@ -21,9 +21,10 @@ type In struct {
 	owed    int // read since the last credit
 	open    int // credit that the other end has
 	idle    *time.Timer
+	armed   bool // idle is running
 }
 
-// idleAfter is how long credit waits for company once everything is read. It frees
+// idleAfter is how long credit waits for company where everything is read. It frees
 // no memory here: the other end learns how far the reader is.
 const idleAfter = 20 * time.Millisecond
 
@@ -62,6 +63,7 @@ func (in *In) end(err error) {
 // settle gives the credit for all that was read.
 func (in *In) settle() {
 	in.mu.Lock()
+	in.armed = false
 	credit := 0
 	if in.err == nil {
 		credit, in.owed = in.owed, 0
@@ -98,7 +100,8 @@ func (in *In) Read(p []byte) (int, error) {
 		credit, in.owed = in.owed, 0
 		in.open += credit
 	}
-	if in.owed > 0 && in.buf.Len() == 0 && in.err == nil {
+	if in.owed > 0 && in.buf.Len() == 0 && in.err == nil && !in.armed {
+		in.armed = true
 		if in.idle == nil {
 			in.idle = time.AfterFunc(idleAfter, in.settle)
 		} else {
