@@ -202,7 +202,7 @@ const pipeTime = 2 * time.Second
 // drain copies a stream of the command to w. Where that fails, the command
 // learns of it as from a broken pipe, and what it still says is dropped.
 func drain(s *guest.Session, w io.Writer, r io.Reader) error {
-	_, err := io.Copy(onlyWriter{w}, onlyReader{r})
+	_, err := io.Copy(onlyWriter{w}, r)
 	var failed *writeError
 	if !errors.As(err, &failed) {
 		return nil // the session broke, which Wait says
@@ -214,10 +214,8 @@ func drain(s *guest.Session, w io.Writer, r io.Reader) error {
 	return failed.err
 }
 
-// onlyReader and onlyWriter hide what io.Copy would use instead, so that a
-// failed write can be told from a failed read.
-type onlyReader struct{ io.Reader }
-
+// onlyWriter hides what io.Copy would use instead, so that a failed write can be told
+// from a failed read.
 type onlyWriter struct{ w io.Writer }
 
 type writeError struct{ err error }

@@ -3,8 +3,11 @@ package stdio
 import (
 	"bytes"
 	"io"
+	"net"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"banger/api"
 )
@@ -37,6 +40,42 @@ func FuzzReadOpen(f *testing.F) {
 	_ = WriteOpen(&b, Open{Exec: &api.Exec{Argv: []string{"true"}}})
 	f.Add(b.Bytes())
 	f.Fuzz(func(t *testing.T, b []byte) { _, _ = ReadOpen(bytes.NewReader(b)) })
+}
+
+// gate is a terminal that stands still until it is opened.
+type gate chan struct{}
+
+func (g gate) Write(p []byte) (int, error) {
+	<-g
+	return len(p), nil
+}
+
+// TestNotReadBeforeItIsWritten: what a client could not write to its terminal counts as
+// unread, however long that takes.
+func TestNotReadBeforeItIsWritten(t *testing.T) {
+	here, there := net.Pipe()
+	agent, client := New(there, Handler{}, Stdin), New(here, Handler{}, Stdout, Stderr)
+	var work sync.WaitGroup
+	defer work.Wait()
+	defer here.Close()
+	work.Go(func() { _ = agent.Run() })
+	work.Go(func() { _ = client.Run() })
+	terminal := make(gate)
+	work.Go(func() { _, _ = io.Copy(terminal, client.In(Stdout)) })
+	out := agent.Out(Stdout)
+	out.Keep()
+	if _, err := io.WriteString(out, "unread"); err != nil {
+		t.Fatal(err)
+	}
+	out.Settle(5 * idleAfter)
+	if got := out.Unread(); string(got) != "unread" {
+		t.Errorf("%q is unread before it is written", got)
+	}
+	close(terminal)
+	out.Settle(20 * time.Second)
+	if got := out.Unread(); len(got) > 0 {
+		t.Errorf("%q is unread after that", got)
+	}
 }
 
 func TestLongErrorIsCut(t *testing.T) {

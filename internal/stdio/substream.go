@@ -3,6 +3,7 @@ package stdio
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -81,19 +82,52 @@ func (in *In) credit(n int) {
 
 // Read reads what the other end wrote.
 func (in *In) Read(p []byte) (int, error) {
+	n, err := in.take(p)
+	in.taken(n)
+	return n, err
+}
+
+// WriteTo copies what the other end wrote to w, to its end. What w has not taken yet is
+// not read: a client whose terminal stands still does not have it.
+func (in *In) WriteTo(w io.Writer) (int64, error) {
+	buf := make([]byte, maxData)
+	for written := int64(0); ; {
+		n, err := in.take(buf)
+		if errors.Is(err, io.EOF) {
+			return written, nil
+		}
+		if err != nil {
+			return written, err
+		}
+		wrote, err := w.Write(buf[:n])
+		in.taken(n) // where that failed nobody will ever take it
+		written += int64(wrote)
+		if err != nil {
+			return written, err
+		}
+	}
+}
+
+// take waits for bytes.
+func (in *In) take(p []byte) (int, error) {
 	in.mu.Lock()
+	defer in.mu.Unlock()
 	for in.buf.Len() == 0 && in.err == nil {
 		in.changed.Wait()
 	}
 	if in.buf.Len() == 0 {
-		err := in.err
-		in.mu.Unlock()
-		return 0, err
+		return 0, in.err
 	}
 	n, _ := in.buf.Read(p)
 	if in.buf.Len() == 0 && in.buf.Cap() > maxData {
 		in.buf = bytes.Buffer{}
 	}
+	return n, nil
+}
+
+// taken gives credit for n bytes more, perhaps a little later.
+func (in *In) taken(n int) {
+	in.mu.Lock()
 	in.owed += n
 	credit := 0
 	if in.owed >= window/4 && in.err == nil {
@@ -110,7 +144,6 @@ func (in *In) Read(p []byte) (int, error) {
 	}
 	in.mu.Unlock()
 	in.credit(credit)
-	return n, nil
 }
 
 // Close ends reading.
