@@ -165,6 +165,14 @@ func (s *spool) attach(out *stdio.Out, keep bool) <-chan struct{} {
 	return s.flushed
 }
 
+// tell puts a word of ours before what waits for the next reader: if that one does not
+// read it, it waits for another.
+func (s *spool) tell(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.data = append([]byte(text), s.data...)
+}
+
 // lost returns how much was dropped since it was last asked.
 func (s *spool) lost() int64 {
 	s.mu.Lock()

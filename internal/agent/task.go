@@ -184,8 +184,8 @@ func (t *task) take(c *client) ([]<-chan struct{}, error) {
 		if t.command.exec.TTY {
 			end = "\r\n"
 		}
-		fmt.Fprintf(c.mux.Out(stdio.Stderr), "banger: %s of earlier output are gone: the newest %s are kept while nobody is attached%s",
-			size.Format(lost), size.Format(spoolKept), end)
+		t.err.tell(fmt.Sprintf("banger: %s of earlier output are gone: the newest %s are kept while nobody is attached%s",
+			size.Format(lost), size.Format(spoolKept), end))
 	}
 	t.in.attach(c.mux.In(stdio.Stdin))
 	return []<-chan struct{}{t.out.attach(c.mux.Out(stdio.Stdout), kept), t.err.attach(c.mux.Out(stdio.Stderr), kept)}, nil

@@ -231,7 +231,12 @@ func TestFloodWithoutAClientIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.until(c, func(list []api.Session) bool { return list[0].State == api.SessionEnded })
+	ended := func(list []api.Session) bool { return list[0].State == api.SessionEnded }
+	r.until(c, ended)
+	stalled := r.attach(link.Open, id) // takes nothing along, not even what it is told
+	r.until(c, func(list []api.Session) bool { return list[0].State == api.SessionAttached })
+	stalled.Close()
+	r.until(c, ended)
 	s := r.attach(link.Open, id)
 	var notice []byte
 	var reading sync.WaitGroup
