@@ -105,6 +105,8 @@ func (r *runVM) run(a *app, cmd *cobra.Command, argv []string) error {
 	ended := time.Now()
 	switch {
 	case r.detach:
+	case r.rm && err == errLeft:
+		a.note("VM %s is removed when it stops", vm.Name)
 	case r.rm:
 		if e := a.remove(cmd.Context(), c, vm.ID); e != nil {
 			a.printError(e)

@@ -12,10 +12,10 @@ const (
 	leaveWithin = time.Second // machinectl(1) gives its own escape as long
 )
 
-// leaveKeys copies what is typed from r to w until it ends, or Ctrl-] d is typed:
-// then it returns true. A Ctrl-] alone goes through when it was not followed in
-// time.
-func leaveKeys(w io.Writer, r io.Reader) (left bool) {
+// leaveKeys copies what is typed from r to w until it ends, or Ctrl-] d is typed and
+// leave says that this is the end: then it returns true. A Ctrl-] alone goes through
+// when it was not followed in time.
+func leaveKeys(w io.Writer, r io.Reader, leave func() bool) (left bool) {
 	typed := make(chan []byte)
 	go func() {
 		defer close(typed)
@@ -48,7 +48,12 @@ func leaveKeys(w io.Writer, r io.Reader) (left bool) {
 		held, late = nil, nil
 		if i := bytes.Index(text, []byte{leaveKey, leaveThen}); i >= 0 {
 			_, _ = w.Write(text[:i])
-			return true
+			if leave() {
+				return true
+			}
+			if text = text[i+2:]; len(text) == 0 {
+				continue
+			}
 		}
 		if last := len(text) - 1; text[last] == leaveKey {
 			held, text, late = []byte{leaveKey}, text[:last], time.After(leaveWithin)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -48,6 +49,9 @@ func (a *app) attachTo(ctx context.Context, g *guest.Client, taken api.Session) 
 	})
 }
 
+// errLeft is what a session ends with that was left, and goes on: no failure.
+const errLeft = statusError(0)
+
 // inSession attends to a session that open opens; taken is one that was there.
 func (a *app) inSession(ctx context.Context, g *guest.Client, tty bool, taken *api.Session, open func(context.Context) (*guest.Session, error)) error {
 	// Once the command runs, signals are for it and do not end ctx any more. Both
@@ -74,13 +78,19 @@ func (a *app) inSession(ctx context.Context, g *guest.Client, tty bool, taken *a
 		at.id, at.kept = taken.ID, taken.Kept
 	}
 	at.keep = func(ctx context.Context) error { return g.Leave(ctx, at.id, s) }
+	at.ask = func(ctx context.Context) error { _, err := g.Health(ctx); return err }
 	exit, err := at.attend(signals)
+	if up := at.gaveUp.Load(); up != nil {
+		restore()
+		a.printError(api.Errorf(api.KindTimeout, "the guest of VM %s does not answer: gave up", g.VM()).WithHint("banger vm logs %s", g.VM()))
+		return statusError(up.status)
+	}
 	switch {
 	case at.gone():
 		s.Close()
 		restore()
 		a.note("left; it goes on: banger vm attach %s %s", g.VM(), at.id)
-		return nil
+		return errLeft
 	case err != nil && exit.Code > 0 && exit.Code < 256:
 		// The command could not be run: the shell's 126 and 127.
 		restore()
@@ -113,6 +123,41 @@ type attendance struct {
 	leaving sync.Mutex                  // held meanwhile: the session may end before that is answered
 	leave   chan struct{}
 	once    sync.Once
+	ask     func(context.Context) error // whether the guest is there
+	asking  atomic.Bool
+	gaveUp  atomic.Pointer[surrender]
+}
+
+// surrender is the end of our part where the guest does not answer.
+type surrender struct{ status int }
+
+// answerTime is what a guest gets to show that it is there, once the user wants an end.
+const answerTime = 5 * time.Second
+
+// insist sees that whoever asks for the end of a command gets away from a guest that
+// stands still: nothing that is sent there does anything.
+func (a *attendance) insist(number syscall.Signal) {
+	switch number {
+	case syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT:
+	default:
+		return
+	}
+	if !a.asking.CompareAndSwap(false, true) {
+		return
+	}
+	go func() {
+		defer a.asking.Store(false)
+		ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+		defer cancel()
+		if a.ask(ctx) != nil && ctx.Err() != nil {
+			a.giveUp(128 + int(number))
+		}
+	}()
+}
+
+func (a *attendance) giveUp(status int) {
+	a.gaveUp.CompareAndSwap(nil, &surrender{status})
+	a.depart()
 }
 
 // quit leaves the command once the guest says that it goes on, or with must in any case.
@@ -161,17 +206,37 @@ func (a *attendance) gone() bool {
 func (a *attendance) input() {
 	// Ends with the session, or with us: a read of a terminal cannot be given up.
 	if _, terminal := terminal(a.in); a.tty && terminal {
-		for leaveKeys(a.s.Stdin, a.in) {
-			err := a.quit(context.Background(), false)
-			if err == nil {
-				return
-			}
-			fmt.Fprintf(a.err, "\r\nbanger: cannot leave: %s\r\n", printable(err.Error()))
+		if leaveKeys(a.s.Stdin, a.in, a.leaver()) {
+			return
 		}
 	} else {
 		_, _ = io.Copy(a.s.Stdin, a.in) // what cannot be written ends the command itself
 	}
 	a.s.Stdin.Close()
+}
+
+// leaver returns what leaves the command, or says why it cannot. From a guest that did
+// not answer at the first time the second one goes away in any case.
+func (a *attendance) leaver() func() bool {
+	mute := false
+	return func() bool {
+		if mute {
+			a.giveUp(exitBanger)
+			return true
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+		defer cancel()
+		err := a.quit(ctx, false)
+		if err == nil {
+			return true
+		}
+		why := printable(err.Error())
+		if mute = ctx.Err() != nil; mute {
+			why = "the guest does not answer; once more leaves it all the same"
+		}
+		fmt.Fprintf(a.err, "\r\nbanger: cannot leave: %s\r\n", why)
+		return false
+	}
 }
 
 // attend moves bytes and signals until the command has ended or was left.
@@ -248,6 +313,7 @@ func (a *attendance) pass(signals <-chan os.Signal, over <-chan struct{}) {
 			case a.kept && (number == syscall.SIGHUP || number == syscall.SIGINT):
 				go a.interrupted()
 			default:
+				a.insist(number)
 				_ = a.s.Signal(number)
 			}
 		}

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
+
+	"banger/api"
 )
 
 // TestMain makes this program banger itself when it is started as such.
@@ -186,5 +189,75 @@ func TestShellOfARenamedVM(t *testing.T) {
 	s.await(t, "left; it goes on: banger vm attach web ")
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("ended with %v", err)
+	}
+}
+
+// A VM of `vm run --rm` whose command was left goes on with it.
+func TestLeftWithRm(t *testing.T) {
+	w := newWorld(t)
+	w.creating(&api.CreateVM{})
+	w.guest(t)
+	cmd, master, _ := onTerminal(t, "vm", "run", "--rm")
+	s := watch(master)
+	_, _ = master.WriteString("echo in$((40+2))side\r")
+	s.await(t, "in42side")
+	_, _ = master.WriteString("\x1dd")
+	s.await(t, "left; it goes on: banger vm attach ")
+	s.await(t, "is removed when it stops")
+	if err := cmd.Wait(); err != nil || strings.Contains(w.called(), "DELETE") {
+		t.Errorf("ended with %v; asked\n%s", err, w.called())
+	}
+}
+
+// mute adds a VM whose guest takes everything and answers nothing.
+func (w *world) mute() {
+	w.HandleFunc("POST /v1/vms/{vm}/stream", func(rw http.ResponseWriter, r *http.Request) {
+		client, _, err := http.NewResponseController(rw).Hijack()
+		if err != nil {
+			return
+		}
+		defer client.Close()
+		_, _ = io.WriteString(client, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: banger-stream\r\n"+
+			api.VMIDHeader+": "+vmID+"\r\n"+api.VMNameHeader+": dev\r\n\r\n")
+		_, _ = io.Copy(io.Discard, client)
+	})
+}
+
+// From a guest that stands still there is a way out, with the terminal as it was.
+func TestGuestThatDoesNotAnswer(t *testing.T) {
+	for name, c := range map[string]struct {
+		end  func(t *testing.T, cmd *exec.Cmd, master *os.File, s *screen)
+		want int
+	}{
+		"signal": {func(t *testing.T, cmd *exec.Cmd, _ *os.File, _ *screen) {
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Error(err)
+			}
+		}, 128 + 15},
+		"keys": {func(t *testing.T, _ *exec.Cmd, master *os.File, s *screen) {
+			_, _ = master.WriteString("\x1dd")
+			s.await(t, "once more leaves it all the same")
+			_, _ = master.WriteString("\x1dd")
+		}, exitBanger},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.mute()
+			cmd, master, terminal := onTerminal(t, "vm", "exec", "-t", "dev", "--", "top")
+			s := watch(master)
+			for began := time.Now(); mode(t, terminal).Lflag&unix.ICANON != 0; time.Sleep(5 * time.Millisecond) {
+				if time.Since(began) > 20*time.Second {
+					t.Fatal("the terminal does not become raw")
+				}
+			}
+			c.end(t, cmd, master, s)
+			s.await(t, "the guest of VM dev does not answer: gave up")
+			if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != c.want {
+				t.Errorf("ended with %v", err)
+			}
+			if mode(t, terminal).Lflag&unix.ICANON == 0 {
+				t.Error("the terminal is still raw")
+			}
+		})
 	}
 }
