@@ -65,11 +65,12 @@ func (a *app) endUpdate(p paths.Paths) func(context.Context) (string, error) {
 	}
 }
 
-// note prints one calm line on standard error.
+// note prints one calm line on standard error. It may quote what a daemon said, and
+// root follows the owner's.
 func (a *app) note(format string, args ...any) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	fmt.Fprintf(a.err, "banger: "+format+"\n", args...)
+	fmt.Fprintln(a.err, printable(fmt.Sprintf("banger: "+format, args...)))
 }
 
 // terminal returns the descriptor behind a reader or writer, if it is a

@@ -18,9 +18,12 @@ import (
 
 // Cmd is a program to run to its end.
 type Cmd struct {
-	Name  string   // looked up on PATH, and in /usr/sbin and /sbin
-	Args  []string // without the name
-	Env   []string // added to the environment, which has LC_ALL=C.UTF-8
+	Name string   // looked up on PATH, and in /usr/sbin and /sbin
+	Args []string // without the name
+	Env  []string // added to the environment, which has LC_ALL=C.UTF-8
+	// Bare: Env and LC_ALL are the whole environment. Ours is readable to whoever the
+	// program runs as (proc_pid_environ(5)), and root's may hold secrets.
+	Bare  bool
 	Dir   string
 	Stdin io.Reader
 	// Stdout receives standard output; nil discards it.
@@ -32,7 +35,8 @@ type Cmd struct {
 	ExtraFiles []*os.File
 	// Package is what to install where the program is missing.
 	Package string
-	// Attr is used as it is, but for the process group, which is always new.
+	// Attr is used as it is, but for the process group, which is always new: with
+	// Setsid the session's.
 	Attr *syscall.SysProcAttr
 	// Started is called with the pid once the program runs.
 	Started func(pid int) error
@@ -50,13 +54,16 @@ func Run(ctx context.Context, c Cmd) error {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, path, c.Args...)
-	cmd.Env = append(os.Environ(), append([]string{"LC_ALL=C.UTF-8"}, c.Env...)...)
+	cmd.Env = append([]string{"LC_ALL=C.UTF-8"}, c.Env...)
+	if !c.Bare {
+		cmd.Env = append(os.Environ(), cmd.Env...)
+	}
 	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.ExtraFiles = c.Dir, c.Stdin, c.Stdout, c.ExtraFiles
 	cmd.SysProcAttr = &syscall.SysProcAttr{}
 	if c.Attr != nil {
 		*cmd.SysProcAttr = *c.Attr
 	}
-	cmd.SysProcAttr.Setpgid = true
+	cmd.SysProcAttr.Setpgid = !cmd.SysProcAttr.Setsid // who leads a session cannot (setpgid(2))
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
 	lines := &lineWriter{each: c.Stderr}

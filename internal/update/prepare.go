@@ -199,7 +199,7 @@ func removeStages(versions string) error {
 	return err
 }
 
-// examine runs the programs in dir, as the owner, and sees what they would change.
+// examine runs the programs in dir and sees what they would change.
 func (m Machine) examine(ctx context.Context, dir string, p *Plan) error {
 	m.Report("running it to see that it works")
 	version, err := m.World.Version(ctx, dir)

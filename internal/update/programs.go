@@ -9,22 +9,30 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
 
 	"banger/api"
 	"banger/internal/execx"
+	"banger/internal/paths"
 	"banger/internal/update/release"
 )
 
-// programs runs the programs of a version: never as root, which has no business
-// with what was downloaded before it is switched to, nor with the owner's files.
+// programs runs the programs of a version as the owner, whose files they work on.
+// The owner may trace them and make them say and do anything (ptrace(2)): so nothing
+// that they say decides over more than the owner's own store. What decides over root's
+// files is asked as root, see files.
 type programs struct {
 	system bool
 	owner  *syscall.Credential // nil: as we are
-	env    []string
+	env    []string            // in system mode beside rootEnv
 }
+
+// rootEnv is the environment of what root runs here, and of what it has the owner
+// run: nothing of root's own, which the owner could read.
+var rootEnv = []string{paths.ModeEnv + "=system", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 // sanityTime bounds a look at a program, storeTime work on the store.
 const (
@@ -48,12 +56,20 @@ func (c *capped) Write(p []byte) (int, error) {
 }
 
 func (p programs) run(ctx context.Context, limit time.Duration, program string, args ...string) ([]byte, error) {
+	c := execx.Cmd{Name: program, Args: args, Attr: &syscall.SysProcAttr{Credential: p.owner}}
+	if p.system {
+		c.Env, c.Bare = slices.Concat(rootEnv, p.env), true
+		c.Attr.Setsid = true // a terminal of root's is none of the owner's
+	}
+	return output(ctx, limit, c)
+}
+
+func output(ctx context.Context, limit time.Duration, c execx.Cmd) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it did not end within %s", limit))
 	defer cancel()
 	var out capped
-	err := execx.Run(ctx, execx.Cmd{
-		Name: program, Args: args, Env: p.env, Dir: "/", Stdout: &out, Attr: &syscall.SysProcAttr{Credential: p.owner},
-	})
+	c.Dir, c.Stdout = "/", &out
+	err := execx.Run(ctx, c)
 	return out.Bytes(), err
 }
 
@@ -146,9 +162,12 @@ func (p programs) restore(ctx context.Context, dir, name string) error {
 	return err
 }
 
-// files asks a version for its unit files, by path.
-func (p programs) files(ctx context.Context, dir string) (map[string]string, error) {
-	out, err := p.run(ctx, sanityTime, filepath.Join(dir, "banger"), "update-files")
+// files asks a version for its unit files, by path. Root writes them: so the program
+// runs as root, where nobody but root can speak for it. It lies where only root
+// writes, and is what was signed, or was installed before; its bangerd-root is run as
+// root as soon as the version is switched to.
+func files(ctx context.Context, dir string) (map[string]string, error) {
+	out, err := output(ctx, sanityTime, execx.Cmd{Name: filepath.Join(dir, "banger"), Args: []string{"update-files"}, Env: rootEnv, Bare: true})
 	files := map[string]string{}
 	if err == nil {
 		err = json.Unmarshal(out, &files)

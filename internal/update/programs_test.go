@@ -115,6 +115,22 @@ func TestVersionOfAProgram(t *testing.T) {
 	}
 }
 
+// TestWhatTheOwnerRunsKnowsNothingOfRoot: the environment of a program is readable to
+// whoever it runs as, and its terminal can be written to.
+func TestWhatTheOwnerRunsKnowsNothingOfRoot(t *testing.T) {
+	t.Setenv("HTTPS_PROXY", "http://root:secret@proxy")
+	dir := script(t, "bangerd", `env >&2; [ "$(cut -d " " -f 6 /proc/$$/stat)" = $$ ] || echo "in a session of ours" >&2; exit 2`)
+	s, err := programs{system: true, env: []string{"HOME=/home/alice"}}.migrations(t.Context(), dir)
+	if err != nil || strings.Contains(s.Cannot, "secret") || strings.Contains(s.Cannot, "of ours") || !strings.Contains(s.Cannot, "HOME=/home/alice") {
+		t.Errorf("%q, %v", s.Cannot, err)
+	}
+	// Our own installation's programs are as we are.
+	s, err = programs{}.migrations(t.Context(), script(t, "bangerd", `echo "$HTTPS_PROXY" >&2; exit 2`))
+	if err != nil || !strings.Contains(s.Cannot, "secret") {
+		t.Errorf("%q, %v", s.Cannot, err)
+	}
+}
+
 // TestDiffIsThatOfDiff compares with diff(1), where there is one.
 func TestDiffIsThatOfDiff(t *testing.T) {
 	program, err := exec.LookPath("diff")

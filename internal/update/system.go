@@ -27,10 +27,10 @@ func OfSystem(h *system.Host, r record.Record, report func(string)) Machine {
 	p := programs{
 		system: true,
 		owner:  &syscall.Credential{Uid: uint32(r.UID), Gid: uint32(r.GID)},
-		env:    []string{"HOME=" + r.Home, paths.ModeEnv + "=system"},
+		env:    []string{"HOME=" + r.Home},
 	}
 	m := Machine{Place: SystemPlace(), World: worldOf(p, client.New(paths.System())), Report: report}
-	m.World.Files = func(ctx context.Context, dir string) ([]File, error) { return systemFiles(ctx, p, dir) }
+	m.World.Files = systemFiles
 	m.StopDaemon = func(ctx context.Context) error { return stopUnits(ctx, h, system.DaemonUnit) }
 	m.StopAll = func(ctx context.Context) error { return stopUnits(ctx, h, system.DaemonUnit, system.HelperUnit) }
 	m.StartHelper = h.StartHelper
@@ -93,8 +93,8 @@ func identify(pid int) (proc.Identity, error) {
 	return p.Identity(), nil
 }
 
-func systemFiles(ctx context.Context, p programs, dir string) ([]File, error) {
-	texts, err := p.files(ctx, dir)
+func systemFiles(ctx context.Context, dir string) ([]File, error) {
+	texts, err := files(ctx, dir)
 	if err == nil {
 		err = system.CheckFiles(texts)
 	}
@@ -182,7 +182,7 @@ func (l *unitLauncher) Launch(ctx context.Context) error {
 	return l.bus.StartTransient(ctx, systemd.Unit{
 		Name: system.UpdateUnit, Description: "Update of banger",
 		Exec:        []string{l.m.updater(), "update-apply"},
-		Environment: append([]string{paths.ModeEnv + "=system", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, l.env...),
+		Environment: slices.Concat(rootEnv, l.env),
 		Restart:     "on-failure", RestartDelay: restartDelay,
 	})
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -107,14 +109,32 @@ func TestFilesOfAProgram(t *testing.T) {
 			t.Fatal(err)
 		}
 		dir := script(t, "banger", "[ \"$1\" = update-files ] && cat <<'END'\n"+string(data)+"\nEND")
-		got, err := systemFiles(t.Context(), programs{}, dir)
+		got, err := systemFiles(t.Context(), dir)
 		if (err != nil) != c.fails || err == nil && (len(got) != len(good) || got[0].Path != "/etc/systemd/system/bangerd-root.service") {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
 	}
 	for _, text := range []string{"exit 1", "echo '[]'", "echo '{'"} {
-		if _, err := systemFiles(t.Context(), programs{}, script(t, "banger", text)); err == nil || errors.Is(err, context.Canceled) {
+		if _, err := systemFiles(t.Context(), script(t, "banger", text)); err == nil || errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", text, err)
 		}
+	}
+}
+
+// TestRootAsksForItsFiles: root writes them, so that nobody but root may speak for the
+// program that says them.
+func TestRootAsksForItsFiles(t *testing.T) {
+	const text = "# Written by `banger system install` for UID\n"
+	data, err := json.Marshal(map[string]string{
+		"/etc/systemd/system/bangerd.service": text, "/etc/systemd/system/bangerd-root.service": text,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := script(t, "banger", "sed \"s/UID/$(id -u) $HTTPS_PROXY/\" <<'END'\n"+string(data)+"\nEND")
+	t.Setenv("HTTPS_PROXY", "http://root:secret@proxy")
+	want := strings.ReplaceAll(text, "UID", fmt.Sprintf("%d ", os.Getuid()))
+	if got, err := ofSystem(&fakeSystemd{}).Files(t.Context(), dir); err != nil || len(got) != 2 || got[0].Text != want {
+		t.Errorf("%v, %v", got, err)
 	}
 }

@@ -88,7 +88,7 @@ type Schema struct {
 
 // World is what an update needs of the machine beside files: functions, so that
 // tests have a world of their own. dir is a directory of programs, which are run
-// as the owner.
+// as the owner, but for those that Files asks.
 type World struct {
 	Version    func(ctx context.Context, dir string) (string, error)
 	Migrations func(ctx context.Context, dir string) (Schema, error)
