@@ -105,11 +105,39 @@ place() {
 		[ "$(readlink "$command")" = ../lib/banger/current/banger ] ||
 			die "cannot install the command $command: the file that is there is not ours" "mv '$command' '$command.other'"
 	fi
+	alone
 	mkdir -p "$lib/versions" "$prefix/bin" || die "cannot install below $prefix"
 	# What a killed run left; a run that is not finished after an hour never will be.
 	find "$lib/versions" -maxdepth 1 -name '.install-*' -mmin +60 -exec rm -rf {} +
 	work=$(mktemp -d "$lib/versions/.install-XXXXXX") || die "cannot install below $prefix"
 	trap 'rm -rf "$work"' EXIT
+}
+
+# alone keeps updates and other installations out (internal/update/lock), as an update
+# removes versions that it does not know. Where nothing is installed, nothing is updated.
+alone() {
+	updates=''
+	if [ -n "${BANGER_HOME:-}" ]; then
+		updates=$BANGER_HOME/data/update
+	elif [ -n "${XDG_DATA_HOME:-}" ]; then
+		updates=$XDG_DATA_HOME/banger/update
+	elif [ -n "${HOME:-}" ]; then
+		updates=$HOME/.local/share/banger/update
+	fi
+	[ -n "$updates" ] && [ -L "$lib/current" ] || return 0
+	if command -v flock >/dev/null 2>&1; then
+		(umask 077 && mkdir -p "$updates" && : >>"$updates/lock") || die "cannot write in $updates"
+		exec 9<>"$updates/lock"
+		flock -n 9 || die 'cannot install: an update or another installation is at work' 'the same in a minute'
+		printf 'pid %s\nan installation\n' $$ >"$updates/lock"
+	fi
+	no_update
+}
+
+# no_update refuses to interfere with an update of these programs that is not over.
+no_update() {
+	[ ! -e "$updates/journal.json" ] || [ ! -L "$lib/updating" ] ||
+		die 'cannot install: an update is not over' "$command update   # goes on with it, or takes it back"
 }
 
 # fetch copies a file of the release into $work, whole or not at all.
@@ -171,7 +199,7 @@ unpack() {
 		chmod 755 "$new/$p"
 	done
 	chmod 755 "$new"
-	told=$("$new/banger" version) || die "cannot install: the new banger does not run here"
+	told=$("$new/banger" version 9>&-) || die "cannot install: the new banger does not run here"
 	case " $told " in
 	*" $version "*) ;;
 	*) die "cannot install $archive: the banger in it says that it is: $told" ;;
@@ -186,6 +214,7 @@ same() {
 
 # switch_to puts the version in its place, and then the links, each in one step.
 switch_to() {
+	no_update # without flock one may have begun meanwhile
 	dir=$lib/versions/$version
 	before=$(readlink "$lib/current" || true)
 	if ! same "$new" "$dir"; then

@@ -235,7 +235,7 @@ func (a *app) followUpdate(ctx context.Context, in installation) error {
 
 // concludeUpdate says how it ended.
 func (a *app) concludeUpdate(j journal.Journal, in installation) error {
-	if j.State != journal.Done {
+	if !j.Made() {
 		return api.Errorf(api.KindInternal, "cannot update to %s: %s", j.To.Version, j.Reason).WithHint("%sless %s", in.sudo, in.machine.Log())
 	}
 	_, err := fmt.Fprintf(a.out, "banger %s is installed; it was %s\n", j.To.Version, j.From.Version)

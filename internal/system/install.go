@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"banger/internal/fsx"
 	"banger/internal/paths"
 	"banger/internal/system/record"
+	"banger/internal/update/lock"
 )
 
 // defaultNetwork holds the addresses of the VMs' links. It is one of the ranges
@@ -36,12 +38,23 @@ func (h *Host) Install(ctx context.Context, o InstallOptions, report Report) (re
 	if err != nil {
 		return r, err
 	}
+	report("making directories")
+	if err := h.makeDirs(r); err != nil {
+		return r, err
+	}
+	release, err := h.alone(ctx, "install")
+	if err != nil {
+		return r, err
+	}
+	defer release()
+	if err := h.noUpdate("install"); err != nil { // one that was begun in the last moment
+		return r, err
+	}
 	before := h.currentVersion()
 	steps := []struct {
 		says string
 		do   func() error
 	}{
-		{"making directories", func() error { return h.makeDirs(r) }},
 		{"copying the programs of version " + r.Version, func() error { return h.copyPrograms(o.From, r.Version) }},
 		{"writing " + paths.InstallRecord, func() error { return h.writeRecord(r) }},
 		{"writing systemd's units", func() error { return h.writeUnits(r) }},
@@ -97,6 +110,21 @@ func (h *Host) plan(ctx context.Context, o InstallOptions) (record.Record, error
 	}
 	r.Version, r.Commit, r.BuiltAt, r.InstalledAt = o.Build.Version, o.Build.Commit, built, h.Now().UTC().Truncate(time.Second)
 	return r, h.checkData(r)
+}
+
+// alone keeps updates and other installations out until release is called. Where
+// there is no directory for the lock, there is nothing that could be updated.
+func (h *Host) alone(ctx context.Context, verb string) (release func(), err error) {
+	dir := h.path(paths.System().Update())
+	if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
+		return func() {}, nil
+	}
+	release, err = lock.Take(ctx, filepath.Join(dir, "lock"), lock.Installation, false)
+	var held *lock.HeldError
+	if errors.As(err, &held) {
+		return nil, api.Errorf(api.KindConflict, "cannot %s: %w", verb, held).WithHint("wait until it has ended")
+	}
+	return release, fsx.DiskError(verb, err)
 }
 
 // noUpdate refuses to interfere with an update that is not over.

@@ -14,6 +14,7 @@ import (
 	"banger/internal/golden"
 	"banger/internal/network"
 	"banger/internal/paths"
+	"banger/internal/update/lock"
 )
 
 func TestInstall(t *testing.T) {
@@ -398,5 +399,82 @@ func TestUninstallWithoutAHelper(t *testing.T) {
 				t.Errorf("traces were removed %d times", w.traces)
 			}
 		})
+	}
+}
+
+// TestOneAtATime: nothing that replaces programs goes on beside an installation or its
+// end, whether it has a journal already or not.
+func TestOneAtATime(t *testing.T) {
+	w := newWorld(t)
+	if err := w.install(); err != nil {
+		t.Fatal(err)
+	}
+	path := w.path(paths.System().Update() + "/lock")
+	uninstall := func(force bool) func(Report) error {
+		return func(r Report) error {
+			_, err := w.Uninstall(t.Context(), UninstallOptions{Force: force}, r)
+			return err
+		}
+	}
+	for what, do := range map[string]func(Report) error{
+		"uninstall": uninstall(false), "uninstall --force": uninstall(true),
+		"install": func(r Report) error {
+			_, err := w.Install(t.Context(), w.options(), r)
+			return err
+		},
+	} {
+		if err := w.install(); err != nil {
+			t.Fatal(err)
+		}
+		unlock, err := lock.Take(t.Context(), path, lock.Update, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := w.tree()
+		if err := do(func(string) {}); api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), "an update is at work already (pid ") {
+			t.Errorf("%s beside an update: %v", what, err)
+		}
+		if diff := cmp.Diff(before, w.tree()); diff != "" {
+			t.Errorf("%s beside an update: %s", what, diff)
+		}
+		unlock()
+		steps := 0
+		err = do(func(step string) {
+			unlock, err := lock.Take(t.Context(), path, lock.Update, false)
+			if err == nil {
+				unlock()
+				return
+			}
+			steps++
+			if !strings.HasPrefix(err.Error(), lock.Installation+" is at work already") && !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("%s at %q: %v", what, step, err)
+			}
+		})
+		if err != nil || steps < 4 {
+			t.Errorf("%s kept updates out for %d steps, %v", what, steps, err)
+		}
+	}
+}
+
+func TestUninstallEndsAnUpdateWhereThatIsWanted(t *testing.T) {
+	w := newWorld(t)
+	if err := w.install(); err != nil {
+		t.Fatal(err)
+	}
+	w.write(paths.System().Update()+"/journal.json", "{}", 0o600)
+	w.calls = nil
+	for verb, do := range map[string]func() error{
+		"install": func() error { return w.install() },
+		"uninstall": func() error {
+			_, err := w.Uninstall(t.Context(), UninstallOptions{}, func(string) {})
+			return err
+		},
+	} {
+		if err := do(); err == nil || err.Error() != "cannot "+verb+": an update is not over" || len(w.calls) > 0 {
+			t.Errorf("%v, %v", err, w.calls)
+		}
+	}
+	if _, err := w.Uninstall(t.Context(), UninstallOptions{Force: true}, func(string) {}); err != nil || w.calls[0] != "stop "+UpdateUnit {
+		t.Errorf("%v, %v", err, w.calls)
 	}
 }

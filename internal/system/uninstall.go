@@ -26,18 +26,15 @@ func (h *Host) Uninstall(ctx context.Context, o UninstallOptions, report Report)
 	if err := errors.Join(h.needRoot("uninstall"), h.needSystemd()); err != nil {
 		return nil, first(err)
 	}
-	if err := h.noUpdate("uninstall"); err != nil && !o.Force {
-		return nil, err
-	}
 	m, err := h.Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for _, unit := range []string{UpdateUnit, RecoverUnit} {
-		if err := m.Stop(ctx, unit); err != nil {
-			return nil, err
-		}
+	release, err := h.endUpdates(ctx, m, o.Force)
+	if err != nil {
+		return nil, err
 	}
+	defer release()
 	// Nothing in the record is obeyed but one flag, so that a broken one does not
 	// keep anybody from removing banger.
 	r, recordErr := h.record()
@@ -72,6 +69,29 @@ func (h *Host) Uninstall(ctx context.Context, o UninstallOptions, report Report)
 		}
 	}
 	return h.left(), nil
+}
+
+// endUpdates keeps updates out until release is called. One that is not over is
+// refused, or stopped where that is wanted, and what it was at goes with the rest.
+func (h *Host) endUpdates(ctx context.Context, m Manager, force bool) (release func(), err error) {
+	stop := func() error { return errors.Join(m.Stop(ctx, UpdateUnit), m.Stop(ctx, RecoverUnit)) }
+	if force {
+		if err := stop(); err != nil { // it has the lock
+			return nil, err
+		}
+		return h.alone(ctx, "uninstall")
+	}
+	if release, err = h.alone(ctx, "uninstall"); err != nil {
+		return nil, err
+	}
+	if err = h.noUpdate("uninstall"); err == nil {
+		err = stop()
+	}
+	if err != nil {
+		release()
+		return nil, err
+	}
+	return release, nil
 }
 
 // stopVMs refuses to go on while VMs run, or stops them.

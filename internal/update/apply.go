@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -273,7 +274,13 @@ type Kept struct {
 	VMs    []string `json:"vms,omitempty"`
 }
 
+// commit makes the new version the installed one. Where somebody has installed another
+// one meanwhile, that is what is wanted: it is left alone, with all that is there.
 func (r *run) commit() error {
+	if now := r.Current(); now != r.j.To.Version {
+		r.j.Reason = fmt.Sprintf("meanwhile version %s was installed, which is left as it is", now)
+		return nil
+	}
 	r.Report("keeping version " + r.j.From.Version + " for: banger update --rollback")
 	kept := Kept{Build: r.j.From, Backup: r.j.Backup(), VMs: r.j.VMs}
 	if err := fsx.WriteJSON(r.previous(), kept); err != nil {
@@ -285,12 +292,11 @@ func (r *run) commit() error {
 	return r.prune(r.j.From.Version, r.j.To.Version)
 }
 
-// prune removes all versions but those to keep.
+// prune removes all versions but those to keep, and the one that is installed.
 func (m Machine) prune(keep ...string) error {
 	entries, err := os.ReadDir(filepath.Join(m.Prefix, versionsDir))
-	kept := " " + strings.Join(keep, " ") + " "
 	for _, e := range entries {
-		if !strings.Contains(kept, " "+e.Name()+" ") {
+		if e.Name() != m.Current() && !slices.Contains(keep, e.Name()) {
 			err = errors.Join(err, os.RemoveAll(m.Dir(e.Name())))
 		}
 	}
@@ -320,16 +326,17 @@ func (r *run) conclude() error {
 // Account says in lines how an update ended.
 func Account(j journal.Journal) []string {
 	var lines []string
-	if j.State == journal.Done {
+	if j.Made() {
 		lines = append(lines, fmt.Sprintf("version %s has proven itself", j.To.Version))
 	} else {
 		lines = append(lines, fmt.Sprintf("the update to %s was not made: %s", j.To.Version, j.Reason))
-		switch {
-		case !j.Reached.Reached(journal.Units):
-			lines = append(lines, "nothing was changed")
-		default:
-			lines = append(lines, "it was rolled back: banger is version "+j.From.Version+", as before")
-		}
+	}
+	switch {
+	case j.State == journal.Done:
+	case !j.Reached.Reached(journal.Units):
+		lines = append(lines, "nothing was changed")
+	default:
+		lines = append(lines, "it was rolled back: banger is version "+j.From.Version+", as before")
 	}
 	for _, p := range j.Problems {
 		lines = append(lines, "look at this: "+p)

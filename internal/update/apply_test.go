@@ -441,3 +441,57 @@ func TestFind(t *testing.T) {
 		})
 	}
 }
+
+// TestAnotherInstallationMeanwhile: by hand, or by a script that knows of no lock. The
+// update neither takes it back nor removes it.
+func TestAnotherInstallationMeanwhile(t *testing.T) {
+	installs := func(t *testing.T, w *world) {
+		w.put(t, "prefix/versions/v3.0.0/bangerd", "version=v3.0.0 schema=2")
+		relinkTo(w, "v3.0.0")
+	}
+	t.Run("while it is prepared", func(t *testing.T) {
+		w := newWorld(t)
+		files := w.World.Files
+		w.World.Files = func(c ctx, dir string) ([]File, error) { installs(t, w); return files(c, dir) }
+		err := w.begin(t, good)
+		if api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), "version v3.0.0 was installed") {
+			t.Error(err)
+		}
+		w.tidy(t)
+	})
+	t.Run("while it is proven", func(t *testing.T) {
+		w := newWorld(t)
+		if err := w.begin(t, good); err != nil {
+			t.Fatal(err)
+		}
+		doctor := w.World.Doctor
+		w.World.Doctor = func(c ctx) ([]api.Check, error) {
+			if w.text("daemon") == "v1.1.0" {
+				installs(t, w)
+			}
+			return doctor(c)
+		}
+		j, err := w.Apply(t.Context())
+		if err != nil || j.Made() || !strings.Contains(strings.Join(Account(j), "\n"), "not made: meanwhile version v3.0.0 was installed") {
+			t.Errorf("%+v, %v", j, err)
+		}
+		if w.Current() != "v3.0.0" || !w.has("prefix/versions/v3.0.0") || w.text("record") != "v1.0.0" || w.has("state/update/previous.json") {
+			t.Errorf("current is %s, the record %s", w.Current(), w.text("record"))
+		}
+		w.tidy(t)
+	})
+	t.Run("while older versions are removed", func(t *testing.T) {
+		w := newWorld(t)
+		if err := w.begin(t, good); err != nil {
+			t.Fatal(err)
+		}
+		record := w.World.Record
+		w.World.Record = func(b journal.Build) error { installs(t, w); return record(b) }
+		if j, err := w.Apply(t.Context()); err != nil || j.State != journal.Done {
+			t.Errorf("%s %v", j.Reason, err)
+		}
+		if !w.has("prefix/versions/v3.0.0") || w.has("prefix/versions/v0.9.0") {
+			t.Error("the installed version is kept, and no older one")
+		}
+	})
+}

@@ -129,6 +129,10 @@ func (m Machine) begin(ctx context.Context, from, to journal.Build, o Options,
 	if err := find(ctx, &plan, &j); err != nil || o.DryRun {
 		return plan, err
 	}
+	// The download took a while, and not everybody who installs knows of the lock.
+	if now := m.Current(); now != from.Version {
+		return plan, api.Errorf(api.KindConflict, "cannot update: meanwhile version %s was installed in the place of %s", now, from.Version)
+	}
 	j.Files = plan.Files
 	plan.Begun = true
 	return plan, m.writeDown(j)

@@ -45,10 +45,11 @@ var known = map[string][]string{
 
 	"internal/update": {
 		"client", "internal/op", "internal/proc", "internal/system", "internal/system/record", "internal/systemd",
-		"internal/update/archive", "internal/update/hold", "internal/update/journal", "internal/update/release", "internal/update/repo",
+		"internal/update/archive", "internal/update/hold", "internal/update/journal", "internal/update/lock", "internal/update/release", "internal/update/repo",
 	},
 	"internal/update/journal": {"internal/proc", "internal/system/record"},
 	"internal/update/hold":    {},
+	"internal/update/lock":    {},
 
 	"internal/golden": {}, // for tests
 
@@ -61,7 +62,7 @@ var known = map[string][]string{
 	"internal/update/archive":  {"internal/update/release"},
 	"internal/update/repotest": {"internal/update/release"},
 
-	"internal/system":        {"internal/system/record", "internal/systemd"},
+	"internal/system":        {"internal/system/record", "internal/systemd", "internal/update/lock"},
 	"internal/system/record": {},
 	"internal/systemd":       {},
 

@@ -87,11 +87,14 @@ type Journal struct {
 	DownAt    time.Time `json:"down_at,omitzero"` // the API was stopped
 
 	// The account.
-	Reason     string        `json:"reason,omitempty"`   // why it was rolled back
+	Reason     string        `json:"reason,omitempty"`   // why the update was not made
 	Problems   []string      `json:"problems,omitempty"` // what is not as before, although it was
 	Downtime   time.Duration `json:"downtime,omitempty"`
 	FinishedAt time.Time     `json:"finished_at,omitzero"`
 }
+
+// Made tells whether an update that is over has replaced the version before it.
+func (j Journal) Made() bool { return j.State == Done && j.Reason == "" }
 
 // Backup names the copy of the store that the update makes, or "" where it
 // leaves the store alone.

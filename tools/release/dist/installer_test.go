@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -22,8 +24,8 @@ import (
 // the programs that the machine has.
 type place struct {
 	*testing.T
-	release, prefix, tools string
-	uid                    string
+	release, prefix, tools, home string
+	uid                          string
 }
 
 // needs are the programs that install.sh starts, downloads aside. Each is in any
@@ -34,7 +36,7 @@ var needs = strings.Fields("cat chmod cmp cp find gzip id ln mkdir mktemp mv rea
 // beside the needed ones; box: all are busybox.
 func newPlace(t *testing.T, box bool, more ...string) *place {
 	t.Helper()
-	p := &place{T: t, release: t.TempDir(), prefix: filepath.Join(t.TempDir(), "a user's place"), tools: t.TempDir(), uid: "1000"}
+	p := &place{T: t, release: t.TempDir(), prefix: filepath.Join(t.TempDir(), "a user's place"), tools: t.TempDir(), home: t.TempDir(), uid: "1000"}
 	for _, name := range append(needs, more...) {
 		path := "/bin/busybox"
 		if !box {
@@ -102,7 +104,7 @@ func (p *place) install(args ...string) (string, error) {
 // pipe runs a script as `curl … | sh -s` does.
 func (p *place) pipe(script []byte, args ...string) (string, error) {
 	cmd := exec.Command(filepath.Join(p.tools, "sh"), append([]string{"-s", "--"}, args...)...)
-	cmd.Env = []string{"PATH=" + p.tools, "HOME=" + p.TempDir(), "TEST_UID=" + p.uid, "TMPDIR=" + p.TempDir()}
+	cmd.Env = []string{"PATH=" + p.tools, "HOME=" + p.home, "TEST_UID=" + p.uid, "TMPDIR=" + p.TempDir()}
 	cmd.Stdin = bytes.NewReader(script)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
@@ -288,6 +290,36 @@ func TestInstallLeavesAnotherCommandAlone(t *testing.T) {
 	p.must(os.MkdirAll(filepath.Join(p.prefix, "bin"), 0o755))
 	p.must(os.WriteFile(filepath.Join(p.prefix, "bin", "banger"), []byte("mine"), 0o755))
 	p.refused("not ours", "--from", p.release)
+}
+
+// TestInstallDuringAnUpdate: an update removes the versions that it does not know, and
+// rolls back what current points at.
+func TestInstallDuringAnUpdate(t *testing.T) {
+	for _, more := range [][]string{nil, {"flock"}} {
+		p := newPlace(t, false, more...)
+		p.good("--from", p.release)
+		updates, lib := filepath.Join(p.home, ".local/share/banger/update"), filepath.Join(p.prefix, "lib/banger")
+		p.must(os.MkdirAll(updates, 0o700))
+		p.must(os.WriteFile(filepath.Join(updates, "journal.json"), nil, 0o600))
+		p.good("--from", p.release) // of other programs
+		p.must(os.Symlink("versions/v1.2.3", filepath.Join(lib, "updating")))
+		p.refused("an update is not over", "--from", p.release)
+		p.must(os.Remove(filepath.Join(updates, "journal.json")))
+		p.must(os.Remove(filepath.Join(lib, "updating")))
+		if more == nil {
+			continue
+		}
+		lock, err := os.OpenFile(filepath.Join(updates, "lock"), os.O_RDWR, 0)
+		p.must(err)
+		defer lock.Close()
+		p.must(syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB))
+		p.refused("is at work", "--from", p.release)
+		p.must(syscall.Flock(int(lock.Fd()), syscall.LOCK_UN))
+		p.good("--from", p.release)
+		if text, err := io.ReadAll(lock); err != nil || !strings.HasSuffix(string(text), "\nan installation\n") {
+			t.Errorf("the lock says %q, %v", text, err)
+		}
+	}
 }
 
 // TestHalfTheScriptDoesNothing: a download that stops runs into no command.
