@@ -93,6 +93,7 @@ func TestWhatDoesNotProveItselfIsRolledBack(t *testing.T) {
 		"crash":   "started again",
 		"version": "says that it is version v6.6.6",
 		"guests":  "VM dev is not known any more",
+		"forgets": "VM " + otherID + " is not known any more",
 		"reboots": "VM dev was booted anew",
 		"exec":    "no command can be run in VM dev",
 		"doctor":  "the doctor says store",
@@ -114,6 +115,19 @@ func TestWhatDoesNotProveItselfIsRolledBack(t *testing.T) {
 				t.Error(said)
 			}
 		})
+	}
+}
+
+// TestADeletedVMIsNotMissed: what ends may be deleted while an update is proven.
+func TestADeletedVMIsNotMissed(t *testing.T) {
+	w := newWorld(t)
+	if err := w.begin(t, good+" fails=forgets"); err != nil {
+		t.Fatal(err)
+	}
+	start := w.Start
+	w.Start = func(c ctx, dir string) error { return errors.Join(os.RemoveAll(w.VM(otherID)), start(c, dir)) }
+	if j, err := w.Apply(t.Context()); err != nil || j.State != journal.Done || w.state() != after {
+		t.Errorf("%s %v\n%s", j.Reason, err, w.state())
 	}
 }
 
@@ -407,6 +421,44 @@ func TestRollback(t *testing.T) {
 			t.Fatal(err)
 		}
 		if j, err := w.Apply(t.Context()); err != nil || j.State != journal.Done || w.state() != before {
+			t.Errorf("%s %v\n%s", j.Reason, err, w.state())
+		}
+	})
+	t.Run("another schema, and work since", func(t *testing.T) {
+		fresh := func(w *world) {
+			vms := w.World.VMs
+			w.World.VMs = func(c ctx) ([]api.VM, error) {
+				all, err := vms(c)
+				return append(all, api.VM{ID: "aaaaaaaaaaaa", Name: "fresh"}), err
+			}
+		}
+		creates := func(w *world) {
+			w.put(t, "operations", `[{"kind":"vm.create","target":"aaaaaaaaaaaa","status":"running"}]`)
+		}
+		for want, begins := range map[string]func(*world){"made since: fresh": fresh, "unfinished: vm.create aaaaaaaaaaaa": creates} {
+			w := update(t, "version=v1.1.0 schema=2")
+			if _, err := w.BeginBack(t.Context(), from, Options{Force: true}); err != nil {
+				t.Fatal(err)
+			}
+			was, calls := w.state(), w.text("calls")
+			begins(w) // in the last moment
+			j, err := w.Apply(t.Context())
+			if err != nil || j.State != journal.RolledBack || !strings.HasSuffix(j.Reason, want) || w.state() != was || w.text("calls") != calls {
+				t.Errorf("%s %s, %v\n%s", j.State, j.Reason, err, w.state())
+			}
+			if _, err := w.BeginBack(t.Context(), from, Options{Force: true}); err == nil || !strings.HasSuffix(err.Error(), want) {
+				t.Error(err)
+			}
+		}
+	})
+	t.Run("another schema, whose store lacks a VM", func(t *testing.T) {
+		w := update(t, "version=v1.1.0 schema=2")
+		w.put(t, "prefix/versions/v1.0.0/bangerd", "version=v1.0.0 schema=1 fails=forgets")
+		if _, err := w.BeginBack(t.Context(), from, Options{Force: true}); err != nil {
+			t.Fatal(err)
+		}
+		was := w.state()
+		if j, err := w.Apply(t.Context()); err != nil || !strings.HasSuffix(j.Reason, "VM "+otherID+" is not known any more") || w.state() != was {
 			t.Errorf("%s %v\n%s", j.Reason, err, w.state())
 		}
 	})

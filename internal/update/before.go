@@ -26,6 +26,9 @@ func (r *run) holdBack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := r.mayStillRestore(ctx); err != nil {
+		return err
+	}
 	r.Report("writing down which guests run")
 	return r.fingerprint(ctx, ops)
 }

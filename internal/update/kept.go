@@ -81,5 +81,21 @@ func (m Machine) mayRestore(ctx context.Context, kept Kept, force bool) error {
 		return api.Errorf(api.KindConflict, "cannot go back to %s: it needs the store of before the update, and what was changed since would be forgotten: names, settings, deleted VMs", kept.Version).
 			WithHint("%s --rollback --force   if that is what you want; no VM made since is lost, as there is none", m.command())
 	}
+	// What is unfinished only the store that goes knows of, with the VM that it makes.
+	if _, err := m.unfinished(ctx, false); err != nil {
+		return api.Errorf(api.KindOf(err), "%w", err).WithHint("wait until it has ended; here --force does not go on with it")
+	}
 	return nil
+}
+
+// mayStillRestore asks again, now that no new work begins.
+func (r *run) mayStillRestore(ctx context.Context) error {
+	if r.j.Restore == "" {
+		return nil
+	}
+	kept, err := r.Kept()
+	if err != nil {
+		return err
+	}
+	return r.mayRestore(ctx, kept, r.j.Force)
 }

@@ -3,6 +3,7 @@ package update
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -90,8 +91,9 @@ func (r *run) lostProcesses() []string {
 	return problems
 }
 
-// missing says which guests are not as they were. One that was being removed
-// meanwhile, as `vm run --rm` does at its end, is excused.
+// missing says which VMs a version does not know, and which guests are not as they
+// were. One that was being removed meanwhile, as `vm run --rm` does at its end, is
+// excused.
 func (r *run) missing(ctx context.Context) []string {
 	vms, err := r.VMs(ctx)
 	if err != nil {
@@ -104,7 +106,7 @@ func (r *run) missing(ctx context.Context) []string {
 	r.j.Guests = slices.DeleteFunc(r.j.Guests, func(g journal.Guest) bool {
 		return slices.ContainsFunc(ops, func(o api.Operation) bool { return o.Kind == "vm.delete" && o.Target == g.ID })
 	})
-	problems := r.lostProcesses()
+	problems := append(r.lostProcesses(), r.unknown(vms)...)
 	for _, g := range r.j.Guests {
 		i := slices.IndexFunc(vms, func(v api.VM) bool { return v.ID == g.ID })
 		switch {
@@ -116,6 +118,20 @@ func (r *run) missing(ctx context.Context) []string {
 			problems = append(problems, fmt.Sprintf("VM %s was process %d and is %d", g.Name, g.Process.PID, vms[i].PID))
 		case vms[i].BootID != g.BootID:
 			problems = append(problems, fmt.Sprintf("VM %s was booted anew", g.Name))
+		}
+	}
+	return problems
+}
+
+// unknown says which VMs are not known any more, but for guests, which are named by
+// their names. One that is deleted is forgotten after its directory is gone, never before.
+func (r *run) unknown(vms []api.VM) []string {
+	var problems []string
+	for _, id := range r.j.VMs {
+		guest := slices.ContainsFunc(r.j.Guests, func(g journal.Guest) bool { return g.ID == id })
+		known := slices.ContainsFunc(vms, func(v api.VM) bool { return v.ID == id })
+		if _, err := os.Lstat(r.VM(id)); err == nil && !guest && !known {
+			problems = append(problems, fmt.Sprintf("VM %s is not known any more", id))
 		}
 	}
 	return problems

@@ -45,6 +45,9 @@ func placeOf(p paths.Paths, prefix string) Place {
 // Dir is the directory of a version's programs.
 func (p Place) Dir(v string) string { return filepath.Join(p.Prefix, versionsDir, v) }
 
+// VM is the directory of a VM, which is there as long as the VM is.
+func (p Place) VM(id string) string { return paths.Paths{Data: p.Data}.VM(id) }
+
 // Current is the version that the link points at, or "".
 func (p Place) Current() string {
 	target, err := os.Readlink(filepath.Join(p.Prefix, currentLink))

@@ -99,7 +99,7 @@ func newWorld(t *testing.T) *world {
 	w := worldAt(t.TempDir())
 	for path, text := range map[string]string{
 		"boot": "boot", "store": "", "daemon": "v1.0.0", "helper": "v1.0.0", "record": "v1.0.0",
-		"data/store": "schema=1 vms", "etc/bangerd.service": "[Unit]\nA=1\n\n[Install]\n", "run/x": "",
+		"data/store": "schema=1 vms", "data/vms/" + guestID + "/disk": "", "data/vms/" + otherID + "/disk": "", "etc/bangerd.service": "[Unit]\nA=1\n\n[Install]\n", "run/x": "",
 		"prefix/versions/v0.9.0/bangerd": "version=v0.9.0 schema=1",
 		"prefix/versions/v1.0.0/bangerd": "version=v1.0.0 schema=1",
 	} {
@@ -247,10 +247,11 @@ func (w *world) vms(context.Context) ([]api.VM, error) {
 	if w.fails("reboots") {
 		boot = "another"
 	}
-	return []api.VM{
-		{ID: guestID, Name: "dev", State: api.StateRunning, PID: 77, BootID: boot},
-		{ID: otherID, Name: "old", State: api.StateStopped},
-	}, nil
+	all := []api.VM{{ID: guestID, Name: "dev", State: api.StateRunning, PID: 77, BootID: boot}}
+	if !w.fails("forgets") {
+		all = append(all, api.VM{ID: otherID, Name: "old", State: api.StateStopped})
+	}
+	return all, nil
 }
 
 func (w *world) doctor(context.Context) ([]api.Check, error) {
