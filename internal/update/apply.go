@@ -29,6 +29,10 @@ type run struct {
 	Machine
 	j    journal.Journal
 	hold *hold.Hold
+	// resumed: nobody was at work on it for a while, so that nothing was held back.
+	resumed bool
+	// keepStore: the way back restores no store, see reconsider.
+	keepStore bool
 }
 
 // Apply carries out the update whose journal is there, from wherever it is, to its
@@ -53,7 +57,7 @@ func (m Machine) Apply(ctx context.Context) (journal.Journal, error) {
 	if boot != j.BootID { // nothing of what it knew of processes holds any more
 		return m.recoverLate(ctx, j)
 	}
-	r := &run{Machine: m, j: j}
+	r := &run{Machine: m, j: j, resumed: j.State != journal.Prepared}
 	err = r.toTheEnd(ctx)
 	return r.j, err
 }
@@ -72,6 +76,9 @@ func (r *run) toTheEnd(ctx context.Context) error {
 		r.fail(fmt.Errorf("it was interrupted %d times", maxAttempts))
 	}
 	for !r.j.State.Ended() {
+		if err := r.reconsider(ctx, true); err != nil {
+			return err
+		}
 		if err := r.step(ctx); err != nil {
 			return err
 		}
@@ -215,6 +222,13 @@ func (r *run) backUp(ctx context.Context) error {
 	if err := r.StopDaemon(ctx); err != nil {
 		return err
 	}
+	if r.j.Restore == "" { // the copy that is made knows them
+		newer, err := r.newerVMs()
+		if err != nil {
+			return err
+		}
+		r.j.VMs = append(r.j.VMs, newer...)
+	}
 	return r.BackUp(ctx, r.Dir(r.j.From.Version), r.j.Backup())
 }
 
@@ -224,6 +238,11 @@ func (r *run) switchOver(ctx context.Context) error {
 	}
 	if err := r.StopDaemon(ctx); err != nil {
 		return err
+	}
+	if r.j.Restore != "" {
+		if err := r.noneNewer(); err != nil {
+			return err
+		}
 	}
 	if err := r.link(r.j.To.Version); err != nil || r.j.Restore == "" {
 		return err
@@ -326,10 +345,13 @@ func (r *run) conclude() error {
 // Account says in lines how an update ended.
 func Account(j journal.Journal) []string {
 	var lines []string
-	if j.Made() {
-		lines = append(lines, fmt.Sprintf("version %s has proven itself", j.To.Version))
-	} else {
+	switch {
+	case !j.Made():
 		lines = append(lines, fmt.Sprintf("the update to %s was not made: %s", j.To.Version, j.Reason))
+	case len(j.Problems) > 0:
+		lines = append(lines, fmt.Sprintf("version %s is installed", j.To.Version))
+	default:
+		lines = append(lines, fmt.Sprintf("version %s has proven itself", j.To.Version))
 	}
 	switch {
 	case j.State == journal.Done:

@@ -27,13 +27,20 @@ func (r *run) writeFiles(ctx context.Context) error {
 		return err
 	}
 	r.Report("writing unit files")
-	for _, f := range r.j.Files {
+	if err := putAll(r.j.Files); err != nil {
+		return err
+	}
+	enable, disable := units(r.j.Files)
+	return r.Reload(ctx, enable, disable)
+}
+
+func putAll(files []journal.Content) error {
+	for _, f := range files {
 		if err := put(f.Path, f.After); err != nil {
 			return err
 		}
 	}
-	enable, disable := units(r.j.Files)
-	return r.Reload(ctx, enable, disable)
+	return nil
 }
 
 // put writes a file, or removes it where there is to be none.
@@ -76,8 +83,7 @@ func swapped(files []journal.Content) []journal.Content {
 // rollBack makes everything as it was. Daemons that do not start are a problem to
 // tell of; what cannot be put back on the disk is tried again by the next updater.
 func (r *run) rollBack(ctx context.Context) error {
-	// Whoever wants us to stop does not want half of it.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), backTime)
+	ctx, cancel := whole(ctx)
 	defer cancel()
 	if !r.j.Reached.Reached(journal.Units) {
 		return nil
@@ -106,6 +112,11 @@ func (r *run) rollBack(ctx context.Context) error {
 	return nil
 }
 
+// whole is for what is not to be done by half, whoever wants us to stop.
+func whole(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), backTime)
+}
+
 // filesBack puts the link and the unit files back.
 func (r *run) filesBack(ctx context.Context) error {
 	if err := r.link(r.j.From.Version); err != nil {
@@ -118,10 +129,8 @@ func (r *run) filesBack(ctx context.Context) error {
 	if len(come) > 0 { // while there still are files that say what enabled them
 		r.reload(ctx, nil, come)
 	}
-	for _, f := range swapped(r.j.Files) {
-		if err := put(f.Path, f.After); err != nil {
-			return err
-		}
+	if err := putAll(swapped(r.j.Files)); err != nil {
+		return err
 	}
 	r.reload(ctx, gone, nil)
 	return nil
@@ -138,7 +147,7 @@ func (r *run) reload(ctx context.Context, enable, disable []string) {
 
 // storeBack restores the store where the new version may have written to it.
 func (r *run) storeBack(ctx context.Context) error {
-	if r.j.Backup() == "" || !r.j.Reached.Reached(journal.Switching) {
+	if r.keepStore || !r.mayHaveWritten() {
 		return nil
 	}
 	r.Report("restoring the store")
@@ -192,7 +201,7 @@ func (m Machine) Recover(ctx context.Context) (bool, error) {
 }
 
 func (m Machine) recover(ctx context.Context, j journal.Journal) (journal.Journal, error) {
-	r := &run{Machine: m, j: j}
+	r := &run{Machine: m, j: j, resumed: true}
 	err := r.offline(ctx)
 	return r.j, err
 }
@@ -210,6 +219,9 @@ func (m Machine) recoverLate(ctx context.Context, j journal.Journal) (journal.Jo
 func (r *run) offline(ctx context.Context) error {
 	if r.j.State.MayMove(journal.RollingBack) {
 		r.fail(errors.New("it was interrupted before the new version had proven itself"))
+	}
+	if err := r.reconsider(ctx, false); err != nil {
+		return err
 	}
 	switch r.j.State {
 	case journal.Committing:

@@ -29,7 +29,8 @@ type Row struct {
 	Next  []State
 }
 
-// Table is the whole of what an update may do; docs/update.md shows it.
+// Table is the whole of what an update may do; docs/update.md shows it. Where all is well
+// a state leads to the first of the next ones. A way back leads on where it would lose VMs.
 var Table = []Row{
 	{Prepared, "nothing is changed yet; the new version is in its directory", []State{Holding, RollingBack}},
 	{Holding, "new work is refused; what guests there are is written down", []State{Units, RollingBack}},
@@ -41,7 +42,7 @@ var Table = []Row{
 	{Probing, "the new version has to prove itself", []State{Committing, RollingBack}},
 	{Committing, "the install record is written, older versions are removed", []State{Done}},
 	{Done, "the update is over", nil},
-	{RollingBack, "link, units and store become what they were, and both daemons are started again", []State{RolledBack}},
+	{RollingBack, "link, units and store become what they were, and both daemons are started again", []State{RolledBack, Committing}},
 	{RolledBack, "the update is over, and everything is as before it", nil},
 }
 

@@ -1,0 +1,112 @@
+package update
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"banger/api"
+	"banger/internal/update/journal"
+	"banger/internal/vmid"
+)
+
+// mayHaveWritten tells whether the way back needs the copy of the store.
+func (r *run) mayHaveWritten() bool {
+	return r.j.Backup() != "" && r.j.Reached.Reached(journal.Switching)
+}
+
+// newerVMs are the VMs that were made since the update had looked, which can only be
+// where nobody was at work on it for a while. They are found by their directories:
+// no daemon may run, and the store may have any schema.
+func (r *run) newerVMs() ([]string, error) {
+	if !r.resumed {
+		return nil, nil
+	}
+	entries, err := os.ReadDir(filepath.Dir(r.VM("x")))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, api.Errorf(api.KindInternal, "cannot see which VMs there are: %w", err)
+	}
+	var newer []string
+	for _, e := range entries {
+		if vmid.Valid(e.Name()) && !slices.Contains(r.j.VMs, e.Name()) {
+			newer = append(newer, e.Name())
+		}
+	}
+	return newer, nil
+}
+
+// noneNewer refuses to go on to a store that does not know them all.
+func (r *run) noneNewer() error {
+	newer, err := r.newerVMs()
+	if err == nil && len(newer) > 0 {
+		err = api.Errorf(api.KindConflict, "its store does not know the VMs that were made meanwhile: %s", strings.Join(newer, ", "))
+	}
+	return err
+}
+
+// reconsider looks at a way back before it is gone: the store of before does not know
+// VMs that were made since, and restoring it would lose them. So it is not restored.
+// Either the store that is there is the old version's own already, or only the new
+// version can use it, and has been used: then that is kept.
+func (r *run) reconsider(ctx context.Context, online bool) error {
+	if !r.resumed || r.keepStore || r.j.State != journal.RollingBack || !r.mayHaveWritten() {
+		return nil
+	}
+	ctx, cancel := whole(ctx)
+	defer cancel()
+	if online {
+		if err := r.takeHold(); err != nil {
+			r.Report(err.Error()) // there may be VMs all the same
+		}
+	}
+	newer, err := r.newerVMs()
+	if err != nil || len(newer) == 0 {
+		return err
+	}
+	r.Report("VMs were made meanwhile, and the store of before would not know them: " + strings.Join(newer, ", "))
+	s, err := r.Migrations(ctx, r.Dir(r.j.From.Version))
+	if err != nil {
+		return err
+	}
+	if s.Cannot == "" && s.Have == s.Known {
+		r.keepStore = true
+		return nil
+	}
+	return r.keepNew(ctx, newer, online)
+}
+
+// keepNew makes the new version the installed one, although it has not proven itself.
+func (r *run) keepNew(ctx context.Context, newer []string, online bool) error {
+	err := putAll(r.j.Files)
+	if err == nil {
+		err = r.link(r.j.To.Version)
+	}
+	if err != nil {
+		return err
+	}
+	if len(r.j.Files) > 0 {
+		enable, disable := units(r.j.Files)
+		r.reload(ctx, enable, disable)
+	}
+	if online {
+		r.startNew(ctx)
+	}
+	r.problem(fmt.Sprintf("version %s has not proven itself (%s), and is kept: that of before cannot use the store, which alone knows the VMs made meanwhile: %s",
+		r.j.To.Version, r.j.Reason, strings.Join(newer, ", ")))
+	r.j.Reason, r.j.Reached = "", ""
+	return r.move(journal.Committing)
+}
+
+func (r *run) startNew(ctx context.Context) {
+	err := r.StartHelper(ctx)
+	if err == nil {
+		err = r.Start(ctx, r.Dir(r.j.To.Version))
+	}
+	if err != nil {
+		r.problem("version " + r.j.To.Version + " does not start: " + err.Error())
+	}
+}

@@ -1,0 +1,125 @@
+package update
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"banger/internal/update/journal"
+)
+
+const newID = "aaaaaaaaaaaa"
+
+// killedAt is an update whose updater died at a point, and nobody took it up while a
+// VM was made.
+func killedAt(t *testing.T, program, point string) *world {
+	t.Helper()
+	w := newWorld(t)
+	if err := w.begin(t, program); err != nil {
+		t.Fatal(err)
+	}
+	if w.updater(t, point) == nil {
+		t.Fatal("it was not killed")
+	}
+	w.put(t, "data/vms/"+newID+"/disk", "")
+	return w
+}
+
+// resume goes on with it in this boot, or ends it in the next one; then systemd starts
+// the daemons.
+func (w *world) resume(t *testing.T, reboots bool) journal.Journal {
+	t.Helper()
+	if reboots {
+		w.boot(t)
+		if _, err := w.Recover(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(w.StartHelper(t.Context()), w.start(t.Context(), w.Dir(w.Current()))); err != nil {
+			t.Fatal(err)
+		}
+	} else if _, err := w.Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.tidy(t)
+	j, err := journal.Read(w.Last())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+// TestVMsThatWereMadeMeanwhile: a store that does not know them is not restored.
+func TestVMsThatWereMadeMeanwhile(t *testing.T) {
+	const mute = good + " fails=exec" // it runs, and does not prove itself
+	for _, c := range []struct {
+		program, point string
+		reboots, kept  bool
+	}{
+		{mute, "update probing before", false, true},
+		{good, "update probing before", true, true},
+		{good, "update starting after", true, true},
+		// Before its units are put back, or after some of that.
+		{mute, "update rolling-back before", false, true},
+		{mute, "update rolling-back before", true, true},
+		// The new version has not touched the store yet.
+		{good, "update switching after", true, false},
+		// The old version made them: it runs again, with its store.
+		{mute, "update rolling-back after", false, false},
+		{mute, "update rolling-back after", true, false},
+		// The copy is made afterwards, and knows them.
+		{mute, "update stopping before", false, false},
+	} {
+		name := strings.TrimPrefix(c.point, "update ")
+		if c.reboots {
+			name += " and a reboot"
+		}
+		t.Run(name, func(t *testing.T) {
+			w := killedAt(t, c.program, c.point)
+			j := w.resume(t, c.reboots)
+			want := before
+			if c.kept {
+				want = after
+			}
+			if w.state() != want || j.Made() != c.kept {
+				t.Errorf("got  %s\nwant %s", w.state(), want)
+			}
+			if said := strings.Join(Account(j), "\n"); c.kept != strings.Contains(said, "is kept: that of before cannot use the store, which alone knows the VMs made meanwhile: "+newID) {
+				t.Error(said)
+			}
+		})
+	}
+}
+
+// TestTheStoreOfTheOldVersionIsItsOwn: where it runs again, with what it has written
+// since, its store is not restored a second time.
+func TestTheStoreOfTheOldVersionIsItsOwn(t *testing.T) {
+	w := killedAt(t, good+" fails=exec", "update rolling-back after")
+	w.put(t, "data/store", "schema=1 fresh")
+	if j := w.resume(t, true); j.State != journal.RolledBack || w.text("data/store") != "schema=1 fresh" || w.Current() != "v1.0.0" {
+		t.Errorf("%s: %s", j.State, w.state())
+	}
+}
+
+// TestNoStoreOfBeforeForNewerVMs: the way back was interrupted before its store came.
+func TestNoStoreOfBeforeForNewerVMs(t *testing.T) {
+	for _, point := range []string{"update stopping before", "update switching before"} {
+		w := newWorld(t)
+		if err := w.begin(t, "version=v1.1.0 schema=2"); err != nil {
+			t.Fatal(err)
+		}
+		if j, err := w.Apply(t.Context()); err != nil || j.State != journal.Done {
+			t.Fatal(j.Reason, err)
+		}
+		if _, err := w.BeginBack(t.Context(), journal.Build{Version: "v1.1.0"}, Options{Force: true}); err != nil {
+			t.Fatal(err)
+		}
+		was := w.state()
+		if w.updater(t, point) == nil {
+			t.Fatal("it was not killed")
+		}
+		w.put(t, "data/vms/"+newID+"/disk", "")
+		if j := w.resume(t, false); j.State != journal.RolledBack || !strings.HasSuffix(j.Reason, "made meanwhile: "+newID) || w.state() != was {
+			t.Errorf("%s: %s, %s\n%s", point, j.State, j.Reason, w.state())
+		}
+	}
+}
