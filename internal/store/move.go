@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -87,7 +88,11 @@ func Restore(ctx context.Context, path, name string) error {
 	if err := copyFile(from, fresh); err != nil {
 		return fsx.DiskError("restore the store", err)
 	}
-	return fsx.DiskError("restore the store", errors.Join(putAside(ctx, path), replace(fresh, path)))
+	err := putAside(ctx, path, fresh)
+	if err == nil {
+		err = replace(fresh, path)
+	}
+	return fsx.DiskError("restore the store", err)
 }
 
 // checkCopy refuses a copy that is no sound store.
@@ -100,20 +105,54 @@ func checkCopy(ctx context.Context, path string) error {
 
 // putAside keeps what was written since the copy, for people to look at: its last
 // writes are still in the write-ahead log. A store that is damaged keeps that log
-// to itself.
-func putAside(ctx context.Context, path string) error {
-	aside := path + ".replaced"
+// to itself. What is the copy itself, as where a restore is repeated, is not kept.
+func putAside(ctx context.Context, path, copied string) error {
 	if db, err := open(path, "rw"); err == nil {
 		_, _ = db.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
 		_ = db.Close()
 	}
-	if err := remove(aside); err != nil {
+	equal, err := equalFiles(path, copied)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil || equal {
 		return err
 	}
-	if err := os.Link(path, aside); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+	return linkAside(path)
+}
+
+func equalFiles(one, other string) (bool, error) {
+	a, err := os.ReadFile(one)
+	if err != nil {
+		return false, err
 	}
-	return nil
+	b, err := os.ReadFile(other)
+	return bytes.Equal(a, b), err
+}
+
+func linkAside(path string) error {
+	for n := 1; ; n++ {
+		err := os.Link(path, replaced(path, n))
+		if !errors.Is(err, os.ErrExist) {
+			return err
+		}
+		here, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		if there, err := os.Stat(replaced(path, n)); err == nil && os.SameFile(here, there) {
+			return nil // by a run that was interrupted before it was replaced
+		}
+	}
+}
+
+// replaced names what a restored copy has replaced. An earlier one stays: when a
+// restore is repeated, it is the one that holds what was written.
+func replaced(path string, n int) string {
+	if n == 1 {
+		return path + ".replaced"
+	}
+	return fmt.Sprintf("%s.replaced-%d", path, n)
 }
 
 // replace puts fresh in the place of the store. The write-ahead log of the old one

@@ -63,7 +63,12 @@ func TestBackUpAndRestore(t *testing.T) {
 	if err := os.WriteFile(path+"-wal", []byte("of another store"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // interrupted, it is done again
+	// Interrupted, it is done again: before the store is replaced, and afterwards.
+	if err := putAside(ctx, path, updateBackup(path, "v1.0.0")); err != nil {
+		t.Fatal(err)
+	}
+	written := content(t, path)
+	for range 2 {
 		if err := Restore(ctx, path, "v1.0.0"); err != nil {
 			t.Fatal(err)
 		}
@@ -72,8 +77,18 @@ func TestBackUpAndRestore(t *testing.T) {
 	if got, err := s.VMs(ctx); err != nil || len(got) != 1 || got[0].ID != "a" {
 		t.Errorf("restored: %v, %v", got, err)
 	}
-	if _, err := os.Stat(path + ".replaced"); err != nil {
-		t.Error(err)
+	if content(t, replaced(path, 1)) != written {
+		t.Error("what was written since the copy is not kept")
+	}
+	if _, err := os.Stat(replaced(path, 2)); err == nil {
+		t.Error("the same is kept twice, or the copy")
+	}
+	// A daemon that ran in between has written too, and takes nothing's place.
+	if err := errors.Join(s.AddVM(ctx, vm("c", "three", 3)), s.Close(), Restore(ctx, path, "v1.0.0")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(replaced(path, 2)); err != nil || content(t, replaced(path, 1)) != written {
+		t.Error("what was written first is not kept, or not what was written then", err)
 	}
 }
 
