@@ -86,7 +86,7 @@ func (a *app) update(ctx context.Context, cmd *cobra.Command, f updateFlags) err
 		return err
 	}
 	if _, err := os.Lstat(in.machine.Journal()); err == nil {
-		return a.goOn(ctx, in)
+		return a.goOn(ctx, in, f)
 	}
 	var plan update.Plan
 	if f.back {
@@ -222,7 +222,8 @@ func (a *app) launcher(ctx context.Context, m update.Machine) (update.Launcher, 
 }
 
 func (a *app) followUpdate(ctx context.Context, in installation) error {
-	l, err := a.launcher(ctx, in.machine)
+	// The journal is there: what stops us from here on stops no update.
+	l, err := a.launcher(context.WithoutCancel(ctx), in.machine)
 	if err != nil {
 		return err
 	}
@@ -242,14 +243,18 @@ func (a *app) concludeUpdate(j journal.Journal, in installation) error {
 	return err
 }
 
-// goOn takes up an update that was interrupted.
-func (a *app) goOn(ctx context.Context, in installation) error {
+// goOn takes up an update that was interrupted, where nothing else is asked for.
+func (a *app) goOn(ctx context.Context, in installation, f updateFlags) error {
 	busy, err := in.machine.Busy()
 	if err != nil {
 		return err
 	}
 	if busy != nil {
 		return busy
+	}
+	if f.check || f.dryRun || f.back || f.to != "" {
+		return api.Errorf(api.KindConflict, "cannot do that yet: an update was interrupted").
+			WithHint("%sbanger update   goes on with it, or takes it back", in.sudo)
 	}
 	a.note("going on with an update that was interrupted")
 	return a.followUpdate(ctx, in)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -21,6 +22,9 @@ type Launcher interface {
 	// it is about to be started again.
 	Watch(ctx context.Context) (<-chan struct{}, error)
 }
+
+// launchTime bounds the start of an updater, which says nothing before it runs.
+const launchTime = time.Minute
 
 var errGone = errors.New("the updater has ended")
 
@@ -53,7 +57,10 @@ func (m Machine) Follow(ctx context.Context, l Launcher) (journal.Journal, error
 		return j, err
 	}
 	defer changes.Close()
-	if err := l.Launch(ctx); err != nil {
+	// Ctrl-C does not leave an update that was begun and that nobody carries out.
+	launching, cancel := context.WithTimeout(context.WithoutCancel(ctx), launchTime)
+	defer cancel()
+	if err := l.Launch(launching); err != nil {
 		return j, err
 	}
 	log, err := os.Open(m.Log())

@@ -23,9 +23,9 @@ type testLauncher struct {
 	command *exec.Cmd
 }
 
-func (l *testLauncher) Launch(context.Context) error {
+func (l *testLauncher) Launch(ctx context.Context) error {
 	log, err := l.w.OpenLog()
-	if err != nil {
+	if err = errors.Join(err, ctx.Err()); err != nil {
 		return err
 	}
 	defer log.Close()
@@ -110,6 +110,25 @@ func TestFollowIsLeft(t *testing.T) {
 	w.Report = func(string) { cancel() }
 	l := &testLauncher{w: w}
 	if _, err := w.Follow(ctx, l); api.KindOf(err) != api.KindCanceled && err != nil {
+		t.Fatal(err)
+	}
+	<-l.ended
+	if w.state() != after {
+		t.Error(w.state())
+	}
+	w.tidy(t)
+}
+
+// TestFollowOfWhoWasStoppedEarly: what was begun is carried out.
+func TestFollowOfWhoWasStoppedEarly(t *testing.T) {
+	w := newWorld(t)
+	if err := w.begin(t, good); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	l := &testLauncher{w: w}
+	if _, err := w.Follow(ctx, l); api.KindOf(err) != api.KindCanceled || !strings.Contains(err.Error(), "goes on without us") {
 		t.Fatal(err)
 	}
 	<-l.ended

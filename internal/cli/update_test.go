@@ -1,0 +1,35 @@
+package cli
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"banger/api"
+	"banger/internal/update"
+)
+
+// TestAnInterruptedUpdate is gone on with by `banger update` alone: who only looks, or
+// wants something else, carries out nothing.
+func TestAnInterruptedUpdate(t *testing.T) {
+	var out bytes.Buffer
+	a := newApp(nil, &out, &out, os.Getenv)
+	in := installation{machine: update.Machine{Place: update.Place{State: t.TempDir()}}, sudo: "sudo "}
+	journal := filepath.Join(in.machine.State, "journal.json")
+	if err := os.WriteFile(journal, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, f := range map[string]updateFlags{
+		"--check": {check: true}, "--dry-run": {dryRun: true}, "--rollback": {back: true}, "--to": {to: "v1.2.3"},
+	} {
+		err := a.goOn(t.Context(), in, f)
+		if api.KindOf(err) != api.KindConflict || !strings.HasPrefix(api.AsError(err).Hint, "sudo banger update ") || out.Len() > 0 {
+			t.Errorf("%s: %v\n%s", name, err, &out)
+		}
+	}
+	if err := a.goOn(t.Context(), in, updateFlags{force: true}); err == nil || !strings.Contains(out.String(), "going on") {
+		t.Errorf("%v\n%s", err, &out)
+	}
+}
