@@ -157,6 +157,8 @@ download() {
 	elif wget --version >/dev/null 2>&1; then # GNU wget
 		wget --quiet --tries=2 --timeout=60 -O "$2" "$1"
 	elif command -v wget >/dev/null 2>&1; then # busybox, whose -q with -T crashes in Debian 12
+		# Without openssl it takes any certificate.
+		[ "$scheme" = http ] || die 'cannot download: this wget may not verify who answers' 'sudo apt-get install curl'
 		wget -q -O "$2" "$1"
 	else
 		die 'cannot download: there is neither curl nor wget' 'sudo apt-get install curl'

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -197,9 +198,13 @@ func TestInstallFromADirectory(t *testing.T) {
 
 func TestInstallByHTTP(t *testing.T) {
 	for name, tool := range map[string]struct {
-		program string
-		box     bool
-	}{"curl": {"curl", false}, "wget": {"wget", false}, "busybox": {"wget", true}} {
+		program   string
+		box       bool
+		untrusted string
+	}{
+		"curl": {"curl", false, "cannot download"}, "wget": {"wget", false, "cannot download"},
+		"busybox": {"wget", true, "this wget may not verify who answers"}, // nobody is asked
+	} {
 		t.Run(name, func(t *testing.T) {
 			if tool.box {
 				requireBusybox(t)
@@ -216,6 +221,11 @@ func TestInstallByHTTP(t *testing.T) {
 				fmt.Fprint(w, "half")
 			}))
 			defer cut.Close()
+			unknown := httptest.NewUnstartedServer(http.FileServer(http.Dir(p.release)))
+			unknown.Config.ErrorLog = log.New(io.Discard, "", 0)
+			unknown.StartTLS() // nobody vouches for it
+			defer unknown.Close()
+			p.refused(tool.untrusted, "--from", unknown.URL)
 			p.refused("cannot ", "--from", cut.URL)
 			p.refused("cannot download", "--from", server.URL+"/nowhere")
 			p.good("--from", server.URL)
