@@ -110,7 +110,14 @@ place() {
 	# What a killed run left; a run that is not finished after an hour never will be.
 	find "$lib/versions" -maxdepth 1 -name '.install-*' -mmin +60 -exec rm -rf {} +
 	work=$(mktemp -d "$lib/versions/.install-XXXXXX") || die "cannot install below $prefix"
-	trap 'rm -rf "$work"' EXIT
+	trap tidy EXIT
+}
+
+# tidy removes what this run made. One that ends between two moves gives back what was
+# there.
+tidy() {
+	[ ! -e "$work/old" ] || [ -e "$dir" ] || mv "$work/old" "$dir"
+	rm -rf "$work"
 }
 
 # alone keeps updates and other installations out (internal/update/lock), as an update
@@ -214,9 +221,11 @@ same() {
 	done
 }
 
-# switch_to puts the version in its place, and then the links, each in one step.
+# switch_to puts the version in its place, and then the links, each in one step; before
+# that the programs are on the disk, so that a loss of power leaves no link to half of one.
 switch_to() {
 	no_update # without flock one may have begun meanwhile
+	flush
 	dir=$lib/versions/$version
 	before=$(readlink "$lib/current" || true)
 	if ! same "$new" "$dir"; then
@@ -226,7 +235,11 @@ switch_to() {
 	fi
 	relink "versions/$version" "$lib/current"
 	relink ../lib/banger/current/banger "$command"
+	flush
 }
+
+# flush waits until what was written below $lib is on the disk, or everything is.
+flush() { sync -f "$lib" 2>/dev/null || sync; }
 
 relink() { # target, link
 	rm -f "$work/link"

@@ -31,7 +31,7 @@ type place struct {
 
 // needs are the programs that install.sh starts, downloads aside. Each is in any
 // Debian, and an applet of busybox.
-var needs = strings.Fields("cat chmod cmp cp find gzip id ln mkdir mktemp mv readlink rm sed sha256sum sh tar uname")
+var needs = strings.Fields("cat chmod cmp cp find gzip id ln mkdir mktemp mv readlink rm sed sha256sum sh sync tar uname")
 
 // newPlace makes a release of version v1.2.3 and a machine with these programs
 // beside the needed ones; box: all are busybox.
@@ -300,6 +300,39 @@ func TestInstallLeavesAnotherCommandAlone(t *testing.T) {
 	p.must(os.MkdirAll(filepath.Join(p.prefix, "bin"), 0o755))
 	p.must(os.WriteFile(filepath.Join(p.prefix, "bin", "banger"), []byte("mine"), 0o755))
 	p.refused("not ours", "--from", p.release)
+}
+
+// replace makes a program of the machine a shell script, which may call it as "$real".
+func (p *place) replace(name, script string) {
+	p.Helper()
+	path := filepath.Join(p.tools, name)
+	real, err := os.Readlink(path)
+	p.must(err)
+	p.must(os.Remove(path))
+	p.must(os.WriteFile(path, []byte("#!/bin/sh\nreal="+real+"\n"+script+"\n"), 0o755))
+}
+
+// TestInstallEndsInTheMiddle of an installation of the same version anew: what was there
+// is there.
+func TestInstallEndsInTheMiddle(t *testing.T) {
+	p := newPlace(t, false)
+	p.good("--from", p.release)
+	p.must(os.WriteFile(filepath.Join(p.prefix, "lib/banger/versions/v1.2.3/bangerd"), nil, 0o755))
+	p.replace("mv", `"$real" "$@"; case $2 in */old) kill -TERM $PPID ;; esac`)
+	p.refused("", "--from", p.release)
+	p.isInstalled()
+}
+
+// TestInstallIsOnTheDisk before it is switched to, and afterwards.
+func TestInstallIsOnTheDisk(t *testing.T) {
+	p := newPlace(t, false)
+	log := filepath.Join(t.TempDir(), "synced")
+	current := filepath.Join(p.prefix, "lib/banger/current")
+	p.replace("sync", `readlink "`+current+`" >>"`+log+`" || echo nothing >>"`+log+`"`)
+	p.good("--from", p.release)
+	if got, err := os.ReadFile(log); err != nil || string(got) != "nothing\nversions/v1.2.3\n" {
+		t.Errorf("%s, %v", got, err)
+	}
 }
 
 // TestInstallDuringAnUpdate: an update removes the versions that it does not know, and
