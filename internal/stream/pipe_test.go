@@ -1,14 +1,17 @@
 package stream
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"hash"
 	"io"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -186,5 +189,47 @@ func TestReasonArrives(t *testing.T) {
 	}
 	if _, err := client.Read(make([]byte, 1)); err == nil || err.Error() != io.ErrNoProgress.Error() {
 		t.Fatalf("got %v", err)
+	}
+}
+
+// goneConn is a connection whose other end has said something and gone: writes fail,
+// and what it said can be read once one has.
+type goneConn struct {
+	said   io.Reader
+	failed chan struct{}
+	once   sync.Once
+}
+
+func (c *goneConn) Write([]byte) (int, error) {
+	c.once.Do(func() { close(c.failed) })
+	return 0, io.ErrClosedPipe
+}
+
+func (c *goneConn) Read(b []byte) (int, error) {
+	<-c.failed
+	time.Sleep(time.Millisecond) // the writer's error comes first
+	return c.said.Read(b)
+}
+
+func (c *goneConn) Close() error {
+	c.said = strings.NewReader("")
+	return nil
+}
+
+// TestReasonArrivesThoughNobodyListens: that a write failed does not make what the other
+// end said before it went unsaid.
+func TestReasonArrivesThoughNobodyListens(t *testing.T) {
+	client := New(NewID())
+	reason := reasonPayload(io.ErrNoProgress)
+	said := appendHeader(nil, frame{kind: kindAttach})
+	said = append(appendHeader(said, frame{kind: kindReset, length: len(reason)}), reason...)
+	_ = client.Attach(&goneConn{said: bytes.NewReader(said), failed: make(chan struct{})}, nil)
+	select {
+	case <-client.Done():
+	default:
+		t.Fatal("the reset was not heard")
+	}
+	if _, err := client.Read(make([]byte, 1)); err == nil || err.Error() != io.ErrNoProgress.Error() {
+		t.Errorf("got %v", err)
 	}
 }

@@ -1,5 +1,7 @@
 package stream
 
+import "time"
+
 // send writes frames to a's connection until it is over, and closes it.
 func (p *Pipe) send(a *attachment) {
 	p.mu.Lock()
@@ -25,9 +27,21 @@ func (p *Pipe) send(a *attachment) {
 		_, err := a.conn.Write(a.buf)
 		p.mu.Lock()
 		if err != nil {
-			p.end(a, err)
+			p.unheard(a, err)
+			return
 		}
 	}
+}
+
+// unheard ends an attachment whose other end listens no more. What that has said
+// before, above all why it went, may lie in the connection still: it is read to its
+// end first, which closeTimeout bounds.
+func (p *Pipe) unheard(a *attachment, err error) {
+	time.AfterFunc(closeTimeout, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.end(a, err)
+	})
 }
 
 // nextFrame decides what to send next; ok is false where there is nothing.
