@@ -103,12 +103,11 @@ func TestOwnersThatLinuxDoesNotHave(t *testing.T) {
 
 // TestWhiteoutBelowAFile: what is to go is not there.
 func TestWhiteoutBelowAFile(t *testing.T) {
-	root, err := unpacked(t, archive(t, fileEntry("a", "kept")), archive(t, fileEntry("a/.wh.b", ""), fileEntry("c", "")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if data, err := os.ReadFile(filepath.Join(root, "a")); err != nil || string(data) != "kept" {
-		t.Errorf("%q, %v", data, err)
+	file := fileOf(t, archive(t, fileEntry("a", "kept")), archive(t, fileEntry("a/.wh.b", ""), fileEntry("c", "")))
+	for _, name := range []string{"a", "c"} {
+		if got := described(t, file, name); got != "100644 0:0 x1" {
+			t.Errorf("%s: %s", name, got)
+		}
 	}
 }
 
