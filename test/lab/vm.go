@@ -119,7 +119,11 @@ func (l *Lab) Fingerprint(name string) Fingerprint {
 	f := Fingerprint{PID: vm.PID}
 	kernel := strings.SplitN(l.Run("cat /proc/%d/stat; dmsetup info -c --noheadings -o major,minor --separator : %s 2>/dev/null || true", vm.PID, vmid.Device(vm.ID)), "\n", 2)
 	// The second field, the name, may hold anything (proc_pid_stat(5)).
-	f.StartTime = strings.Fields(kernel[0][strings.LastIndexByte(kernel[0], ')')+1:])[22-3]
+	stat := strings.Fields(kernel[0][strings.LastIndexByte(kernel[0], ')')+1:])
+	if len(stat) <= 22-3 {
+		l.Failf("the VMM of VM %s has ended: there is no process %d", name, vm.PID)
+	}
+	f.StartTime = stat[22-3]
 	if len(kernel) == 2 {
 		f.Device = kernel[1]
 	}
