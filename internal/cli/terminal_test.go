@@ -106,6 +106,16 @@ func onTerminal(t *testing.T, args ...string) (*exec.Cmd, *os.File, *os.File) {
 	return cmd, master, terminal
 }
 
+// inShell starts banger on a terminal, and returns once the shell there answers.
+func inShell(t *testing.T, args ...string) (*exec.Cmd, *os.File, *screen) {
+	t.Helper()
+	cmd, master, _ := onTerminal(t, args...)
+	s := watch(master)
+	_, _ = master.WriteString("echo in$((40+2))side\r")
+	s.await(t, "in42side")
+	return cmd, master, s
+}
+
 func mode(t *testing.T, f *os.File) unix.Termios {
 	t.Helper()
 	termios, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
@@ -164,10 +174,7 @@ func TestTerminalIsRestoredAfterASignal(t *testing.T) {
 func TestShellOnATerminal(t *testing.T) {
 	w := newWorld(t)
 	w.guest(t)
-	cmd, master, _ := onTerminal(t, "vm", "shell", "dev")
-	s := watch(master)
-	_, _ = master.WriteString("echo in$((40+2))side\r")
-	s.await(t, "in42side")
+	cmd, master, _ := inShell(t, "vm", "shell", "dev")
 	_, _ = master.WriteString("exit 9\r")
 	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != 9 {
 		t.Errorf("ended with %v", err)
@@ -178,10 +185,7 @@ func TestShellOnATerminal(t *testing.T) {
 func TestShellOfARenamedVM(t *testing.T) {
 	w := newWorld(t)
 	w.guest(t)
-	cmd, master, _ := onTerminal(t, "vm", "shell", "dev")
-	s := watch(master)
-	_, _ = master.WriteString("echo in$((40+2))side\r")
-	s.await(t, "in42side")
+	cmd, master, s := inShell(t, "vm", "shell", "dev")
 	w.rename("web")
 	_, _ = master.WriteString("echo still$((40+2))\r")
 	s.await(t, "still42")
@@ -197,10 +201,7 @@ func TestLeftWithRm(t *testing.T) {
 	w := newWorld(t)
 	w.creating(&api.CreateVM{})
 	w.guest(t)
-	cmd, master, _ := onTerminal(t, "vm", "run", "--rm")
-	s := watch(master)
-	_, _ = master.WriteString("echo in$((40+2))side\r")
-	s.await(t, "in42side")
+	cmd, master, s := inShell(t, "vm", "run", "--rm")
 	_, _ = master.WriteString("\x1dd")
 	s.await(t, "left; it goes on: banger vm attach ")
 	s.await(t, "is removed when it stops")

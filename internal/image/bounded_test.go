@@ -19,18 +19,6 @@ import (
 	"banger/internal/oci"
 )
 
-// countReader counts what is read of it.
-type countReader struct {
-	r io.Reader
-	n int64
-}
-
-func (c *countReader) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n += int64(n)
-	return n, err
-}
-
 // bigFirst is an archive whose first file is a large one.
 func bigFirst(t *testing.T) io.Reader {
 	t.Helper()
@@ -47,9 +35,9 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // TestALookIsShort: to tell what an archive is, its first file is not read to its end.
 func TestALookIsShort(t *testing.T) {
-	r := &countReader{r: bigFirst(t)}
-	if looksLikeImage(r) || r.n > 4<<20 {
-		t.Errorf("read %d bytes", r.n)
+	r := &counter{r: bigFirst(t), report: func(int64) {}}
+	if looksLikeImage(r) || r.n.Load() > 4<<20 {
+		t.Errorf("read %d bytes", r.n.Load())
 	}
 }
 
@@ -68,10 +56,10 @@ func TestNobodyReadsOn(t *testing.T) {
 		ctx    context.Context
 		digest string
 	}{"no digest": {t.Context(), ""}, "given up": {ended, "sha256:" + strings.Repeat("0", 64)}} {
-		r := &countReader{r: bigFirst(t)}
+		r := &counter{r: bigFirst(t), report: func(int64) {}}
 		layer := oci.Layer{Digest: c.digest, Size: 1 << 40, Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(r), nil }}
-		if err := feedOne(c.ctx, w, layer); err == nil || r.n > 4<<20 {
-			t.Errorf("%s: read %d bytes, %v", name, r.n, err)
+		if err := feedOne(c.ctx, w, layer); err == nil || r.n.Load() > 4<<20 {
+			t.Errorf("%s: read %d bytes, %v", name, r.n.Load(), err)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"banger/internal/ext4"
 	"banger/internal/oci"
 )
 
@@ -63,28 +64,16 @@ func fileOf(t *testing.T, layers ...[]byte) string {
 // attrsOf names the extended attributes of a file in an image.
 func attrsOf(t *testing.T, image, name string) string {
 	t.Helper()
-	f, err := os.Open(image)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	fs, err := openExt4(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	search := finder{fs: fs}
-	i, err := search.find(name)
-	if err != nil || i == nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	attrs, err := i.Attrs()
-	if err != nil {
-		t.Fatal(err)
-	}
 	var names []string
-	for _, a := range attrs {
-		names = append(names, a.Name)
-	}
+	inode(t, image, name, func(i *ext4.Inode) {
+		attrs, err := i.Attrs()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range attrs {
+			names = append(names, a.Name)
+		}
+	})
 	return fmt.Sprint(names)
 }
 

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
+	"banger/internal/ext4"
 	"banger/internal/oci"
 )
 
@@ -123,8 +124,8 @@ func TestDeviceNumbersThatLinuxDoesNotHave(t *testing.T) {
 	}
 }
 
-// described says what a file of an image is.
-func described(t *testing.T, image, name string) string {
+// inode calls use with a file of an image; nil where it is not there.
+func inode(t *testing.T, image, name string, use func(*ext4.Inode)) {
 	t.Helper()
 	f, err := os.Open(image)
 	if err != nil {
@@ -140,6 +141,17 @@ func described(t *testing.T, image, name string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	use(i)
+}
+
+// described says what a file of an image is.
+func described(t *testing.T, image, name string) (text string) {
+	t.Helper()
+	inode(t, image, name, func(i *ext4.Inode) { text = describe(i) })
+	return text
+}
+
+func describe(i *ext4.Inode) string {
 	if i == nil {
 		return "absent"
 	}
