@@ -56,7 +56,7 @@ func BenchmarkJail(b *testing.B) {
 	}
 	logs := []*os.File{os.Stdout, os.Stderr}
 	for b.Loop() {
-		s, err := h.prepare(call, logs)
+		s, err := h.prepare(b.Context(), call, logs)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -110,7 +110,7 @@ func (h *Helper) vmFind(ctx context.Context, c rootapi.VMFindCall) (any, []*os.F
 	}
 	defer p.Close()
 	answer, err := describe(p, j)
-	if err != nil {
+	if err = errors.Join(err, h.sealServing(j)); err != nil {
 		return rootapi.VMFindAnswer{}, nil, err
 	}
 	file, err := p.Process().File()
@@ -166,6 +166,6 @@ func (h *Helper) vmRelease(ctx context.Context, c rootapi.VMReleaseCall, _ []*os
 	// The device can only go when nothing holds it, and the network when nothing
 	// uses it; the jail is what a later look would find the VMM by.
 	return nil, errors.Join(
-		h.Units.Stop(ctx, vmid.Unit(c.ID)), h.Networks.Detach(ctx, c.ID), h.Blocks.Detach(ctx, c.ID), h.removeJail(c.ID),
+		h.Units.Stop(ctx, vmid.Unit(c.ID)), h.Networks.Detach(ctx, c.ID), h.Blocks.Detach(ctx, c.ID), h.removeJail(ctx, c.ID),
 	)
 }

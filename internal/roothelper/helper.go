@@ -39,7 +39,8 @@ type Networks interface {
 
 // Units starts and ends units of systemd.
 type Units interface {
-	StartTransient(ctx context.Context, u systemd.Unit) error
+	StartHeld(ctx context.Context, u systemd.Unit) (forget func(), err error)
+	State(ctx context.Context, name string) (systemd.State, error)
 	MainPID(ctx context.Context, name string) (int, error)
 	Stop(ctx context.Context, name string) error
 	List(ctx context.Context, pattern string) ([]systemd.UnitStatus, error)
@@ -167,10 +168,12 @@ func (c *common) own(ctx context.Context) (done func(), err error) {
 const tryPause = 10 * time.Millisecond
 
 // tryUntil tries until it works or ctx ends: a sync.RWMutex by itself knows no end.
-func tryUntil(ctx context.Context, try func() bool) error {
+func tryUntil(ctx context.Context, try func() bool) error { return tryEvery(ctx, tryPause, try) }
+
+func tryEvery(ctx context.Context, pause time.Duration, try func() bool) error {
 	for !try() {
 		select {
-		case <-time.After(tryPause):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

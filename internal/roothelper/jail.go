@@ -1,6 +1,7 @@
 package roothelper
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -15,9 +16,9 @@ import (
 )
 
 // A VM's jail is JAILS/PROGRAM/ID/root: the layout is the jailer's (docs/jailer.md
-// of Firecracker). All but the root belong to root; the root, once the VMM runs,
-// belongs to the VM's user and is the VMM's to fill. So nothing in it is trusted,
-// and nothing is opened through it but with openat2(2). The group of the directory
+// of Firecracker). All but the root belong to root; the root belongs to the VM's user
+// while Firecracker starts (seal.go). So nothing in it is trusted, and nothing is
+// opened through it but with openat2(2). The group of the directory
 // above the root is the VM's: that is where its user id is recorded.
 
 // The files in a QEMU's jail; those in Firecracker's are named by its package.
@@ -62,8 +63,8 @@ func (j jail) uid() (uint32, error) {
 }
 
 // makeJail makes an empty jail, in the place of an older one.
-func (h *Helper) makeJail(id, program string, uid int) (jail, error) {
-	if err := h.removeJail(id); err != nil {
+func (h *Helper) makeJail(ctx context.Context, id, program string, uid int) (jail, error) {
+	if err := h.removeJail(ctx, id); err != nil {
 		return jail{}, err
 	}
 	h.jailing.Lock()
@@ -102,7 +103,7 @@ func (h *Helper) mustBeUnused(uid int) error {
 
 // removeJail removes a VM's jail and the short name of its socket. The VM's user
 // has no process any more.
-func (h *Helper) removeJail(id string) error {
+func (h *Helper) removeJail(ctx context.Context, id string) error {
 	err := os.Remove(h.shortSocket(id))
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
@@ -112,12 +113,18 @@ func (h *Helper) removeJail(id string) error {
 		if err = errors.Join(err, findErr); !found || err != nil {
 			break
 		}
-		err = removeTree(j.dir)
+		err = removeTree(ctx, j.dir)
 	}
 	if err != nil {
-		return api.Errorf(api.KindInternal, "cannot remove the jail of VM %s: %w", id, err)
+		return removalError(id, err)
 	}
 	return nil
+}
+
+// removalError keeps the kind and the hint of a refusal.
+func removalError(id string, err error) error {
+	e := api.AsError(err)
+	return api.Errorf(e.Kind, "cannot remove the jail of VM %s: %w", id, err).WithHint("%s", e.Hint)
 }
 
 // shortSocket is a symbolic link to the VMM's API socket: the path of the socket

@@ -1,6 +1,7 @@
 package roothelper
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -19,31 +20,29 @@ import (
 	"banger/internal/driver/qemu"
 	"banger/internal/fsx"
 	"banger/internal/rootapi"
-	"banger/internal/vmid"
 )
 
 // QEMU has no jailer. Its unit is its jail: systemd gives it the VM's user id, the
 // VM's network namespace, no capability, no device but its own, and a file system
-// that it cannot write but for one directory. It needs the host's libraries, so
-// its root stays the host's.
+// that it cannot write. It needs the host's libraries, so its root stays the host's.
 
-// LaunchArg makes this program the launcher that a QEMU's unit runs: it becomes the
-// VM's user, binds the sockets that QEMU is to serve, and becomes QEMU. So they can
-// be connected to from the first moment.
+// LaunchArg makes this program the launcher that a QEMU's unit runs: it binds the
+// sockets that QEMU is to serve, becomes the VM's user, and becomes QEMU. So they can
+// be connected to from the first moment, and the jail is root's from the beginning.
 const LaunchArg = "launch"
 
 // prepareQEMU is prepare for QEMU.
-func (h *Helper) prepareQEMU(c rootapi.VMStartCall, uid int, logs []*os.File) (*start, error) {
+func (h *Helper) prepareQEMU(ctx context.Context, c rootapi.VMStartCall, uid int, logs []*os.File) (*start, error) {
 	program, err := h.programs.qemu(h.Settings)
 	if err != nil {
 		return nil, err
 	}
-	j, err := h.makeJail(c.ID, qemuProgram, uid)
+	j, err := h.makeJail(ctx, c.ID, qemuProgram, uid)
 	if err != nil {
 		return nil, err
 	}
 	err = errors.Join(
-		h.fill(j, c, uid), os.Lchown(j.root, uid, uid),
+		h.fill(j, c, uid),
 		os.Symlink(filepath.Join(j.root, qemuMonitor), h.shortSocket(c.ID)),
 	)
 	if err != nil {
@@ -51,12 +50,7 @@ func (h *Helper) prepareQEMU(c rootapi.VMStartCall, uid int, logs []*os.File) (*
 	}
 	u := h.unit(c, logs)
 	u.Exec = literal(append([]string{h.Settings.Self, LaunchArg, strconv.Itoa(uid), j.root, program}, qemuArgs(c, j)...))
-	u.NetworkNamespacePath = filepath.Join(netnsDir, vmid.Netns(c.ID))
-	// The launcher changes to the VM's user by itself: systemd takes only accounts
-	// that have a name (systemd.exec(5), User=).
-	u.NoNewPrivileges, u.CapabilityBoundingSet = true, []int{unix.CAP_SETUID, unix.CAP_SETGID}
-	u.ProtectSystem, u.ProtectHome = "strict", "yes"
-	u.ReadWritePaths = []string{j.root}
+	u.Sandbox = qemuSandbox(u.Sandbox, c, j.root)
 	return &start{jail: j, unit: u}, nil
 }
 
@@ -119,9 +113,6 @@ func Launch(args []string) error {
 	if err == nil && uid <= 0 {
 		err = api.Errorf(api.KindInvalid, "%d is no VM's user id", uid)
 	}
-	if err == nil {
-		err = becomeUser(uid)
-	}
 	if err != nil {
 		return err
 	}
@@ -141,6 +132,9 @@ func Launch(args []string) error {
 	}
 	agentFile, err := agent.File()
 	if err != nil {
+		return err
+	}
+	if err := becomeUser(uid); err != nil {
 		return err
 	}
 	return become(program, args[3:], []*os.File{os.Stderr, os.Stderr, monitorFile, agentFile, os.Stdout})

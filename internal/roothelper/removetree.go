@@ -1,19 +1,23 @@
 package roothelper
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"banger/api"
 )
 
-// removeTree removes a directory with all that is in it. It follows no symbolic
-// link, and takes two descriptors and no stack however deep it is: a VMM that a
-// guest took over may have made a jail deeper than os.RemoveAll can stand. What
-// lies deeper is moved up first.
-func removeTree(path string) error {
+// removeTree removes a directory with all that is in it, or says what is left when ctx
+// ends: it can be called again. It follows no symbolic link, and takes two descriptors,
+// no stack however deep it is and little memory however much is in it: a VMM that a guest
+// took over may have made a jail deeper than os.RemoveAll can stand, or of millions of
+// names. What lies deeper is moved up first.
+func removeTree(ctx context.Context, path string) error {
 	top, err := openDir(unix.AT_FDCWD, path)
 	if errors.Is(err, unix.ENOENT) {
 		return nil
@@ -23,25 +27,16 @@ func removeTree(path string) error {
 	}
 	defer top.Close()
 	moved := 0
-	for {
-		names, err := list(top)
-		if err != nil {
-			return err
-		}
-		if len(names) == 0 {
-			return os.Remove(path)
-		}
-		for _, name := range names {
-			if err := removeFrom(top, name, &moved); err != nil {
-				return err
-			}
-		}
+	err = empty(ctx, top, func(name string) error { return removeFrom(ctx, top, name, &moved) })
+	if err != nil {
+		return err
 	}
+	return os.Remove(path)
 }
 
 // removeFrom removes an entry of a directory, and moves the directories that are
 // in it up into that one.
-func removeFrom(top *os.File, name string, moved *int) error {
+func removeFrom(ctx context.Context, top *os.File, name string, moved *int) error {
 	isDir, err := remove(top, name)
 	if !isDir || err != nil {
 		return err
@@ -51,21 +46,48 @@ func removeFrom(top *os.File, name string, moved *int) error {
 		return err
 	}
 	defer dir.Close()
-	names, err := list(dir)
-	if err != nil {
-		return err
-	}
-	for _, inner := range names {
+	err = empty(ctx, dir, func(inner string) error {
 		isDir, err := remove(dir, inner)
 		if err == nil && isDir {
 			err = moveUp(dir, inner, top, moved)
 		}
-		if err != nil {
-			return err
-		}
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	_, err = remove(top, name)
 	return err
+}
+
+// namesAtOnce is how many names of a directory are in memory: a name has at most 255
+// bytes (NAME_MAX), so that is a megabyte.
+const namesAtOnce = 4096
+
+// empty calls remove for each name in a directory, some thousands at a time, until none
+// is left.
+func empty(ctx context.Context, dir *os.File, remove func(name string) error) error {
+	for {
+		if _, err := dir.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		names, err := dir.Readdirnames(namesAtOnce)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if ctx.Err() != nil {
+				return api.Errorf(api.KindTimeout, "it holds so much that this takes longer: %w", context.Cause(ctx)).
+					WithHint("try again: each time goes on where the last one ended")
+			}
+			if err := remove(name); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // remove removes an entry, or says that it is a directory that is not empty.
@@ -100,12 +122,4 @@ func openDir(dir int, name string) (*os.File, error) {
 		return nil, &os.PathError{Op: "open", Path: name, Err: err}
 	}
 	return os.NewFile(uintptr(fd), name), nil
-}
-
-// list names what is in a directory now.
-func list(dir *os.File) ([]string, error) {
-	if _, err := dir.Seek(0, io.SeekStart); err != nil {
-		return nil, err
-	}
-	return dir.Readdirnames(-1)
 }

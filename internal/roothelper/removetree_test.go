@@ -1,14 +1,17 @@
 package roothelper
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"banger/api"
 	"banger/internal/rootapi"
 )
 
@@ -20,9 +23,9 @@ func TestRemovalStaysInTheJail(t *testing.T) {
 	precious := w.dir()
 	w.check(os.WriteFile(filepath.Join(precious, "file"), []byte("kept"), 0o600))
 	w.check(os.Mkdir(filepath.Join(precious, "1"), 0o700))
-	j, err := w.makeJail(vm, "firecracker", uidBase+1)
+	j, err := w.makeJail(t.Context(), vm, "firecracker", uidBase+1)
 	w.check(err)
-	neighbour, err := w.makeJail(another, "firecracker", uidBase+2)
+	neighbour, err := w.makeJail(t.Context(), another, "firecracker", uidBase+2)
 	w.check(err)
 	in := func(names ...string) string { return filepath.Join(append([]string{j.root}, names...)...) }
 	w.check(os.MkdirAll(in("a", "b", "c"), 0))
@@ -55,7 +58,7 @@ func TestRemovalStaysInTheJail(t *testing.T) {
 // TestRemovalOfADeepJail: deeper than there may be open files.
 func TestRemovalOfADeepJail(t *testing.T) {
 	w := newWorld(t)
-	j, err := w.makeJail(vm, "firecracker", uidBase+1)
+	j, err := w.makeJail(t.Context(), vm, "firecracker", uidBase+1)
 	w.check(err)
 	dir, err := openDir(unix.AT_FDCWD, j.root)
 	w.check(err)
@@ -79,15 +82,66 @@ func TestRemovalOfADeepJail(t *testing.T) {
 	}
 }
 
+// TestRemovalOfManyNames: they are not in memory all at once. Long names are the most that
+// a VMM can make of a jail: hard links take little else.
+func TestRemovalOfManyNames(t *testing.T) {
+	w := newWorld(t)
+	dir := w.dir()
+	first := filepath.Join(dir, "first")
+	w.check(os.WriteFile(first, nil, 0o600))
+	const many = 5 * namesAtOnce
+	for i := range many {
+		w.check(os.Link(first, filepath.Join(dir, fmt.Sprintf("%0248d", i))))
+	}
+	top, err := openDir(unix.AT_FDCWD, dir)
+	w.check(err)
+	defer top.Close()
+	var before, during runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	removed := 0
+	w.check(empty(t.Context(), top, func(name string) error {
+		if removed++; removed == 1 {
+			runtime.GC()
+			runtime.ReadMemStats(&during)
+		}
+		_, err := remove(top, name)
+		return err
+	}))
+	if removed != many+1 {
+		t.Errorf("%d of %d names were removed", removed, many+1)
+	}
+	if held := int64(during.HeapAlloc) - int64(before.HeapAlloc); held > 2*255*namesAtOnce {
+		t.Errorf("%d bytes are held for %d names", held, many)
+	}
+}
+
+// TestRemovalThatTakesTooLong ends with its request, and the next one goes on.
+func TestRemovalThatTakesTooLong(t *testing.T) {
+	w := newWorld(t)
+	dir := w.dir()
+	w.check(os.MkdirAll(filepath.Join(dir, "a", "b"), 0o700))
+	w.check(os.WriteFile(filepath.Join(dir, "a", "file"), nil, 0o600))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := removeTree(ctx, dir); api.KindOf(err) != api.KindTimeout || api.AsError(removalError(vm, err)).Hint == "" {
+		t.Errorf("%v", err)
+	}
+	w.check(removeTree(t.Context(), dir))
+	if _, err := os.Lstat(dir); !os.IsNotExist(err) {
+		t.Errorf("it is left: %v", err)
+	}
+}
+
 func TestRemovalOfALink(t *testing.T) {
 	w := newWorld(t)
 	precious, dir := w.dir(), filepath.Join(w.dir(), "link")
 	w.check(os.WriteFile(filepath.Join(precious, "file"), nil, 0o600))
 	w.check(os.Symlink(precious, dir))
-	if err := removeTree(dir); err == nil {
+	if err := removeTree(t.Context(), dir); err == nil {
 		t.Error("a link was taken for a directory")
 	}
-	if err := removeTree(filepath.Join(dir, "nothing")); err != nil {
+	if err := removeTree(t.Context(), filepath.Join(dir, "nothing")); err != nil {
 		t.Errorf("what is not there: %v", err)
 	}
 	w.read(filepath.Join(precious, "file"))

@@ -41,7 +41,7 @@ func (h *Helper) vmStart(ctx context.Context, c rootapi.VMStartCall, logs []*os.
 		}
 		defer p.Close()
 		answer, err := describe(p, j)
-		if err != nil {
+		if err = errors.Join(err, h.sealServing(j)); err != nil {
 			return answer, nil, err
 		}
 		file, err := p.Process().File()
@@ -59,7 +59,7 @@ func (h *Helper) vmStart(ctx context.Context, c rootapi.VMStartCall, logs []*os.
 	if err := h.mustKeep(c.Kernel, c.Initramfs); err != nil {
 		return rootapi.Process{}, nil, err
 	}
-	s, err := h.prepare(c, logs)
+	s, err := h.prepare(ctx, c, logs)
 	if err != nil {
 		return rootapi.Process{}, nil, err
 	}
@@ -115,10 +115,10 @@ func (s *start) take() []*os.File {
 }
 
 // prepare fills the jail and decides on the unit.
-func (h *Helper) prepare(c rootapi.VMStartCall, logs []*os.File) (*start, error) {
+func (h *Helper) prepare(ctx context.Context, c rootapi.VMStartCall, logs []*os.File) (*start, error) {
 	uid := h.uid(c.Slot)
 	if c.VMM == rootapi.QEMU {
-		return h.prepareQEMU(c, uid, logs)
+		return h.prepareQEMU(ctx, c, uid, logs)
 	}
 	programs, err := h.programs.firecracker(h.Settings)
 	if err != nil {
@@ -134,12 +134,13 @@ func (h *Helper) prepare(c rootapi.VMStartCall, logs []*os.File) (*start, error)
 	if err != nil {
 		return nil, err
 	}
-	j, err := h.makeJail(c.ID, filepath.Base(programs.firecracker), uid)
+	j, err := h.makeJail(ctx, c.ID, filepath.Base(programs.firecracker), uid)
 	if err != nil {
 		return nil, err
 	}
 	s := &start{jail: j, unit: h.unit(c, logs)}
 	s.unit.Exec = append([]string{programs.jailer}, args...)
+	s.unit.Sandbox = firecrackerSandbox(s.unit.Sandbox)
 	err = errors.Join(
 		h.fill(j, c, uid),
 		writeNew(filepath.Join(j.root, firecracker.ConfigFile), config),
@@ -177,73 +178,37 @@ func listen(path string, uid int) (*os.File, error) {
 	return l.File()
 }
 
-// What a VMM needs beside the guest's memory: Firecracker promises 5 MiB, QEMU
-// takes 60 and a cache of translated code; what the kernel charges for pages of the
-// disk that are on their way is reclaimed when it must be.
-const memoryBeside = 768 << 20
-
-// unit is what the units of both VMMs have in common.
-func (h *Helper) unit(c rootapi.VMStartCall, logs []*os.File) systemd.Unit {
-	return systemd.Unit{
-		Name: vmid.Unit(c.ID), Description: "banger VM " + c.ID, Slice: vmid.Slice,
-		Stdout: logs[0], Stderr: logs[1],
-		MemoryMax: uint64(c.MemoryMiB)<<20 + memoryBeside,
-		// The vCPUs, and half a processor for the devices' work.
-		CPUQuota: time.Duration(c.VCPUs)*time.Second + time.Second/2, TasksMax: uint64(c.VCPUs) + 64,
-		DevicePolicy: "closed", DeviceAllow: h.devices(c.ID),
-		KillMode: "mixed", TimeoutStop: 5 * time.Second, OOMPolicy: "kill",
-	}
-}
-
-// devices are what a VMM may open and, for the jailer, make nodes of.
-func (h *Helper) devices(id string) []systemd.Device {
-	allow := []systemd.Device{{Path: "/dev/kvm", Access: "rwm"}, {Path: "/dev/net/tun", Access: "rwm"}}
-	if d, found, err := h.Blocks.Lookup(id); err == nil && found {
-		allow = append(allow, systemd.Device{Path: fmt.Sprintf("/dev/block/%d:%d", d.Major, d.Minor), Access: "rw"})
-	}
-	return allow
-}
-
-// launch starts the unit and waits until the VMM serves its sockets.
+// launch starts the unit, waits until the VMM serves its sockets, and takes the jail
+// back.
 func (h *Helper) launch(ctx context.Context, c rootapi.VMStartCall, s *start, watch *stopwatch) (rootapi.Process, *os.File, error) {
-	ready, err := watchFor(s.jail.root, firecracker.APISocket)
+	ready, err := watchFor(s.jail.root, lastSocket(s.jail))
 	if err != nil {
 		return rootapi.Process{}, nil, err
 	}
 	defer ready.close()
-	if err := h.Units.StartTransient(ctx, s.unit); err != nil {
+	forget, err := h.Units.StartHeld(ctx, s.unit)
+	if err != nil {
 		return rootapi.Process{}, nil, err
 	}
+	defer forget()
 	watch.lap("unit")
-	// systemd says which process is the unit's: it has started it.
-	pid, err := h.Units.MainPID(ctx, s.unit.Name)
+	p, pidfd, err := h.mainProcess(ctx, s.unit.Name)
+	if err == nil && p == nil {
+		err = errEnded
+	}
+	if err == nil {
+		defer p.Close()
+		err = ready.wait(pidfd, cmp.Or(h.ready, readyTime))
+	}
+	if err == nil {
+		err = h.seal(s.jail)
+	}
+	if errors.Is(err, errEnded) {
+		err = h.ended(ctx, c)
+	}
 	if err != nil {
-		return rootapi.Process{}, nil, err
-	}
-	if pid == 0 {
-		return rootapi.Process{}, nil, ended(c)
-	}
-	p, err := proc.Open(pid)
-	if errors.Is(err, proc.ErrGone) {
-		return rootapi.Process{}, nil, ended(c)
-	}
-	if err != nil {
-		return rootapi.Process{}, nil, err
-	}
-	defer p.Close()
-	// The pid may have changed hands before it was opened: not if it is the unit's
-	// still, as systemd lets go of a pid before it says that there is none.
-	if again, err := h.Units.MainPID(ctx, s.unit.Name); err != nil || again != pid {
-		return rootapi.Process{}, nil, cmp.Or(err, ended(c))
-	}
-	pidfd, err := p.File()
-	if err != nil {
-		return rootapi.Process{}, nil, err
-	}
-	if err := ready.wait(pidfd, cmp.Or(h.ready, readyTime)); err != nil {
-		pidfd.Close()
-		if errors.Is(err, errEnded) {
-			return rootapi.Process{}, nil, ended(c)
+		if pidfd != nil {
+			pidfd.Close()
 		}
 		return rootapi.Process{}, nil, err
 	}
@@ -254,9 +219,53 @@ func (h *Helper) launch(ctx context.Context, c rootapi.VMStartCall, s *start, wa
 	}, pidfd, nil
 }
 
-func ended(c rootapi.VMStartCall) error {
-	return api.Errorf(api.KindInternal, "cannot start VM %s: %s ended at once", c.ID, c.VMM).
-		WithHint("journalctl -u %s; banger doctor", vmid.Unit(c.ID))
+// mainProcess holds the process that the unit runs; nil if it has ended.
+func (h *Helper) mainProcess(ctx context.Context, unit string) (*proc.Process, *os.File, error) {
+	// systemd says which process is the unit's: it has started it.
+	pid, err := h.Units.MainPID(ctx, unit)
+	if err != nil || pid == 0 {
+		return nil, nil, err
+	}
+	p, err := proc.Open(pid)
+	if errors.Is(err, proc.ErrGone) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	// The pid may have changed hands before it was opened: not if it is the unit's
+	// still, as systemd lets go of a pid before it says that there is none.
+	again, err := h.Units.MainPID(ctx, unit)
+	if err == nil && again == pid {
+		var pidfd *os.File
+		if pidfd, err = p.File(); err == nil {
+			return p, pidfd, nil
+		}
+	}
+	p.Close()
+	return nil, nil, err
+}
+
+// How long systemd may take to notice that a VMM has ended, and how often it is asked.
+const (
+	endedTime  = 2 * time.Second
+	endedPause = 20 * time.Millisecond
+)
+
+// ended says how a VMM ended that was to serve. Its log says why, and is the owner's:
+// the daemon reads it (package vmproc), root does not.
+func (h *Helper) ended(ctx context.Context, c rootapi.VMStartCall) error {
+	unit := vmid.Unit(c.ID)
+	ctx, cancel := context.WithTimeout(ctx, endedTime)
+	defer cancel()
+	var how string
+	_ = tryEvery(ctx, endedPause, func() bool {
+		state, err := h.Units.State(ctx, unit)
+		how = state.Why()
+		return err != nil || state.Ended()
+	})
+	return api.Errorf(api.KindInternal, "cannot start VM %s: %s ended at once%s", c.ID, c.VMM, how).
+		WithHint("journalctl -u %s; banger doctor", unit)
 }
 
 // stopwatch measures the parts of a start.

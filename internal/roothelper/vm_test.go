@@ -129,7 +129,7 @@ func TestVMMThatEndsAtOnce(t *testing.T) {
 	w.blocks.attached[vm] = true
 	began := time.Now()
 	err := w.refuses(api.KindInternal, w.startCall(vm, 1), w.logs...)
-	if time.Since(began) > w.ready || !strings.Contains(err.Error(), "ended at once") || api.AsError(err).Hint == "" {
+	if time.Since(began) > w.ready || !strings.Contains(err.Error(), "firecracker ended at once: exit-code") || api.AsError(err).Hint == "" {
 		t.Errorf("after %s: %v", time.Since(began), err)
 	}
 	w.kill(vm)
@@ -352,7 +352,7 @@ func TestProgramOfAnotherName(t *testing.T) {
 	if err != nil || found.firecracker != real {
 		t.Fatalf("%+v, %v", found, err)
 	}
-	j, err := w.makeJail(vm, filepath.Base(real), uidBase+1)
+	j, err := w.makeJail(t.Context(), vm, filepath.Base(real), uidBase+1)
 	w.check(err)
 	w.link(filepath.Join(j.root, filepath.Base(real)))
 	cmd := exec.Command("/" + filepath.Base(real))
@@ -375,7 +375,7 @@ func TestQEMU(t *testing.T) {
 		t.Fatalf("%+v, %d files", p, len(give))
 	}
 	u := w.units.last
-	if !u.NoNewPrivileges || !slices.Equal(u.CapabilityBoundingSet, []int{unix.CAP_SETUID, unix.CAP_SETGID}) || u.ProtectSystem != "strict" || u.ProtectHome != "yes" || u.NetworkNamespacePath != "/run/netns/banger-"+vm {
+	if !u.NoNewPrivileges || !slices.Equal(u.CapabilityBoundingSet, []int{unix.CAP_SETUID, unix.CAP_SETGID}) || u.Files.ProtectSystem != "strict" || u.Files.ProtectHome != "yes" || u.NetworkNamespacePath != "/run/netns/banger-"+vm {
 		t.Errorf("%+v", u)
 	}
 	for _, arg := range u.Exec {

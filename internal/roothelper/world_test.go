@@ -280,7 +280,7 @@ type fakeUnits struct {
 	args  []string // more of its arguments
 	fails error
 
-	starting func() // called by StartTransient
+	starting func() // called by StartHeld
 
 	mu      sync.Mutex
 	running map[string]*exec.Cmd
@@ -288,7 +288,20 @@ type fakeUnits struct {
 	stops   int
 }
 
-func (u *fakeUnits) StartTransient(_ context.Context, unit systemd.Unit) error {
+func (u *fakeUnits) StartHeld(ctx context.Context, unit systemd.Unit) (func(), error) {
+	return func() {}, u.start(unit)
+}
+
+// State says of a unit how its program ended: with status 3, if it did.
+func (u *fakeUnits) State(ctx context.Context, name string) (systemd.State, error) {
+	pid, err := u.MainPID(ctx, name)
+	if pid != 0 {
+		return systemd.State{Active: "active", MainPID: pid}, err
+	}
+	return systemd.State{Active: "failed", Result: "exit-code"}, err
+}
+
+func (u *fakeUnits) start(unit systemd.Unit) error {
 	if u.starting != nil {
 		u.starting()
 	}

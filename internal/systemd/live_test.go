@@ -46,8 +46,8 @@ func TestLiveUnit(t *testing.T) {
 		Name: liveUnit, Description: "a test of banger", Slice: "banger.slice",
 		Exec:   []string{"/bin/sh", "-c", "id -u; id -g; ulimit -c; cat /proc/self/cgroup; grep CapBnd /proc/self/status; echo $WHO; exec sleep 600"},
 		Stdout: out, Stderr: out, Environment: []string{"WHO=banger"}, Credential: &Credential{UID: 65534, GID: 65534},
-		MemoryMax: 64 << 20, CPUWeight: 50, CPUQuota: time.Second, TasksMax: 32, DevicePolicy: "closed",
-		DeviceAllow: []Device{{"/dev/null", "rw"}}, NoNewPrivileges: true, CapabilityBoundingSet: []int{unix.CAP_SETUID},
+		MemoryMax: 64 << 20, CPUWeight: 50, CPUQuota: time.Second, TasksMax: 32,
+		Sandbox:  Sandbox{DevicePolicy: "closed", DeviceAllow: []Device{{"/dev/null", "rw"}}, NoNewPrivileges: true, CapabilityBoundingSet: []int{unix.CAP_SETUID}},
 		KillMode: "mixed", TimeoutStop: 5 * time.Second, OOMPolicy: "stop", OOMScoreAdjust: 100, LimitNOFILE: 512,
 	}
 	began := time.Now()
@@ -113,7 +113,7 @@ func TestLiveFailures(t *testing.T) {
 	}{
 		"no such program": {Unit{Exec: []string{"/no/such/program"}}, "status 203 (executing the program)"},
 		"no such user":    {Unit{Exec: []string{"/bin/true"}, Credential: &Credential{UID: 1900000007, GID: 1900000007}}, "status 217 (its user)"},
-		"no such network": {Unit{Exec: []string{"/bin/true"}, NetworkNamespacePath: "/run/netns/none"}, "status 225 (its network namespace)"},
+		"no such network": {Unit{Exec: []string{"/bin/true"}, Sandbox: Sandbox{NetworkNamespacePath: "/run/netns/none"}}, "status 225 (its network namespace)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.unit.Name = liveUnit

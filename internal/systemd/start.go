@@ -22,21 +22,38 @@ type aux struct {
 // why it was not and leaves no unit. It is of kind api.KindExists where a unit
 // of that name is loaded already.
 func (b *Bus) StartTransient(ctx context.Context, u Unit) error {
+	forget, err := b.StartHeld(ctx, u)
+	if err == nil {
+		forget()
+	}
+	return err
+}
+
+// StartHeld is StartTransient, save that systemd keeps the unit after its end until
+// forget is called: State says how the program ended. Without a message bus systemd
+// forgets it at once.
+func (b *Bus) StartHeld(ctx context.Context, u Unit) (forget func(), err error) {
 	if len(u.Exec) == 0 {
-		return api.Errorf(api.KindInternal, "cannot start %s: it names no program", u.Name)
+		return nil, api.Errorf(api.KindInternal, "cannot start %s: it names no program", u.Name)
 	}
 	l, err := b.get(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err = l.start(ctx, u); !unsent(err) {
-		return err
+	err = l.start(ctx, u)
+	if unsent(err) {
+		l.conn.Close()
+		if l, err = b.get(ctx); err != nil {
+			return nil, err
+		}
+		err = l.start(ctx, u)
 	}
-	l.conn.Close()
-	if l, err = b.get(ctx); err != nil {
-		return err
+	forget = func() { l.unref(u.Name) }
+	if err != nil {
+		forget()
+		return nil, err
 	}
-	return l.start(ctx, u)
+	return forget, nil
 }
 
 func (l *link) start(ctx context.Context, u Unit) error {
@@ -44,7 +61,6 @@ func (l *link) start(ctx context.Context, u Unit) error {
 	if l.refs {
 		// Keeps a unit that failed until it has been asked why.
 		properties = append(properties, property{"AddRef", dbus.MakeVariant(true)})
-		defer l.unref(u.Name)
 	}
 	result, err := l.job(ctx, u.Name, "StartTransientUnit", u.Name, "fail", properties, []aux{})
 	runtime.KeepAlive(u)
@@ -65,10 +81,13 @@ func (l *link) start(ctx context.Context, u Unit) error {
 // unref gives a unit's reference back and waits for no answer: the connection's
 // end would do the same.
 func (l *link) unref(unit string) {
+	if !l.refs {
+		return
+	}
 	l.conn.Object(service, unitPath(unit)).Go(unitFace+".Unref", dbus.FlagNoReplyExpected, nil)
 }
 
 func failedStart(unit, result string, state State) error {
-	err := api.Errorf(api.KindInternal, "cannot start %s: the job's result is %q%s", unit, result, state.why())
+	err := api.Errorf(api.KindInternal, "cannot start %s: the job's result is %q%s", unit, result, state.Why())
 	return err.WithHint("journalctl -u %s", unit)
 }

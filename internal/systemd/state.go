@@ -82,8 +82,11 @@ var steps = map[int32]string{
 	228: "its system call filter", 238: "its state directory", 240: "its logs directory",
 }
 
-// why says how the program ended, for an error.
-func (s State) why() string {
+// Ended tells whether the service's program has ended and nothing starts it again.
+func (s State) Ended() bool { return s.Active == "failed" || s.Active == "inactive" }
+
+// Why says how the program ended, for the end of an error: empty if it did not fail.
+func (s State) Why() string {
 	if s.Result == "" || s.Result == "success" {
 		return ""
 	}

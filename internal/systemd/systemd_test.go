@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,6 +21,36 @@ import (
 
 const vmUnit = "banger-vm-0123456789ab.service"
 
+// everySetting is a sandbox that has them all.
+func everySetting() Sandbox {
+	return Sandbox{
+		NetworkNamespacePath: "/run/netns/banger-0123456789ab", DevicePolicy: "closed",
+		DeviceAllow: []Device{{"/dev/kvm", "rw"}, {"/dev/net/tun", "rw"}}, NoNewPrivileges: true,
+		CapabilityBoundingSet: []int{unix.CAP_SETUID, unix.CAP_SYS_ADMIN}, RestrictNamespaces: []uint64{unix.CLONE_NEWNS, unix.CLONE_NEWNET},
+		AddressFamilies: []string{"AF_UNIX"}, SystemCalls: []string{"@system-service", "seccomp"},
+		NativeSystemCalls: true, LockPersonality: true, RestrictRealtime: true, RestrictSUIDSGID: true,
+		MemoryDenyWriteExecute: true, ProtectClock: true, ProtectHostname: true, UMask: 0o077, KeyringMode: "private",
+		Files: FileView{
+			ProtectSystem: "strict", ProtectHome: "yes", ReadWritePaths: []string{"/var/lib/banger"},
+			InaccessiblePaths: []string{"-/dev/shm"}, Empty: []string{"/run"}, BindPaths: []string{"/var/lib/x"},
+			PrivateMounts: true, PrivateIPC: true, ProtectKernelTunables: true, ProtectKernelModules: true, ProtectKernelLogs: true,
+			ProtectControlGroups: true, ProtectProc: "invisible", ProcSubset: "pid",
+		},
+	}
+}
+
+// TestEverySettingIsTested: the unit above leaves none out.
+func TestEverySettingIsTested(t *testing.T) {
+	s := everySetting()
+	for _, v := range []reflect.Value{reflect.ValueOf(s), reflect.ValueOf(s.Files)} {
+		for i := range v.NumField() {
+			if v.Field(i).IsZero() {
+				t.Errorf("%s is not set", v.Type().Field(i).Name)
+			}
+		}
+	}
+}
+
 func TestStartTransientSendsEverySetting(t *testing.T) {
 	f := newFake(t)
 	out, err := os.CreateTemp(t.TempDir(), "console")
@@ -31,10 +62,7 @@ func TestStartTransientSendsEverySetting(t *testing.T) {
 		Name: vmUnit, Description: "a VM", Slice: "banger.slice", Exec: []string{"/usr/bin/jailer", "--id", "x"},
 		Environment: []string{"A=b"}, Stdout: out, Stderr: out, Credential: &Credential{UID: 1900000007, GID: 1900000007},
 		MemoryMax: 1 << 30, CPUWeight: 200, CPUQuota: 1500 * time.Millisecond, TasksMax: 64,
-		NetworkNamespacePath: "/run/netns/banger-0123456789ab", DevicePolicy: "closed",
-		DeviceAllow: []Device{{"/dev/kvm", "rw"}, {"/dev/net/tun", "rw"}}, NoNewPrivileges: true,
-		CapabilityBoundingSet: []int{unix.CAP_SETUID, unix.CAP_SYS_ADMIN}, ProtectSystem: "strict", ProtectHome: "yes",
-		ReadWritePaths: []string{"/var/lib/banger"}, KillMode: "mixed", TimeoutStop: 5 * time.Second, OOMPolicy: "stop",
+		NoSwap: true, IOWeight: 50, Sandbox: everySetting(), KillMode: "mixed", TimeoutStop: 5 * time.Second, OOMPolicy: "stop",
 		OOMScoreAdjust: 100, LimitNOFILE: 1024, Restart: "on-failure", RestartDelay: 2 * time.Second,
 	}
 	if err := f.bus().StartTransient(t.Context(), u); err != nil {
@@ -51,6 +79,11 @@ func TestStartTransientSendsEverySetting(t *testing.T) {
 		text.WriteString(p.Name + " " + p.Value.Signature().String() + " " + p.Value.String() + "\n")
 	}
 	golden.Check(t, "unit.txt", text.String())
+	file, err := u.File()
+	if err != nil {
+		t.Error(err)
+	}
+	golden.Check(t, "unit.service", file)
 
 	if len(f.files) != 2 {
 		t.Fatalf("%d descriptors arrived, not 2", len(f.files))

@@ -1,7 +1,9 @@
 package systemd
 
 import (
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -22,18 +24,13 @@ type Unit struct {
 	Credential     *Credential
 
 	MemoryMax uint64        // bytes
+	NoSwap    bool          // MemorySwapMax=0
 	CPUWeight uint64        // 1 to 10000
 	CPUQuota  time.Duration // of processor time per second
+	IOWeight  uint64        // 1 to 10000
 	TasksMax  uint64
 
-	NetworkNamespacePath  string
-	DevicePolicy          string // auto, closed or strict
-	DeviceAllow           []Device
-	NoNewPrivileges       bool
-	CapabilityBoundingSet []int // unix.CAP_…; nil: all, empty: none
-	ProtectSystem         string
-	ProtectHome           string
-	ReadWritePaths        []string
+	Sandbox
 
 	// Restart and RestartDelay have systemd start the program again.
 	Restart        string
@@ -88,13 +85,17 @@ func (u Unit) properties() []property {
 		p.texts("SupplementaryGroups", u.Credential.Groups)
 	}
 	u.limits(&p)
-	u.isolation(&p)
+	u.Sandbox.add(&p)
 	return p
 }
 
 func (u Unit) limits(p *list) {
 	p.number("MemoryMax", u.MemoryMax)
+	if u.NoSwap {
+		p.add("MemorySwapMax", uint64(0))
+	}
 	p.number("CPUWeight", u.CPUWeight)
+	p.number("IOWeight", u.IOWeight)
 	p.number("CPUQuotaPerSecUSec", uint64(u.CPUQuota.Microseconds()))
 	p.number("TasksMax", u.TasksMax)
 	p.add("LimitCORE", uint64(0))
@@ -109,27 +110,6 @@ func (u Unit) limits(p *list) {
 	if u.OOMScoreAdjust != 0 {
 		p.add("OOMScoreAdjust", int32(u.OOMScoreAdjust))
 	}
-}
-
-func (u Unit) isolation(p *list) {
-	p.text("NetworkNamespacePath", u.NetworkNamespacePath)
-	p.text("DevicePolicy", u.DevicePolicy)
-	if len(u.DeviceAllow) > 0 {
-		p.add("DeviceAllow", u.DeviceAllow)
-	}
-	if u.NoNewPrivileges {
-		p.add("NoNewPrivileges", true)
-	}
-	if u.CapabilityBoundingSet != nil {
-		var mask uint64
-		for _, c := range u.CapabilityBoundingSet {
-			mask |= 1 << c
-		}
-		p.add("CapabilityBoundingSet", mask)
-	}
-	p.text("ProtectSystem", u.ProtectSystem)
-	p.text("ProtectHome", u.ProtectHome)
-	p.texts("ReadWritePaths", u.ReadWritePaths)
 }
 
 // list collects properties and leaves out those that were not set.
@@ -148,6 +128,15 @@ func (l *list) text(name, value string) {
 func (l *list) texts(name string, value []string) {
 	if len(value) > 0 {
 		l.add(name, value)
+	}
+}
+
+// flags adds the settings that are on.
+func (l *list) flags(set map[string]bool) {
+	for _, name := range slices.Sorted(maps.Keys(set)) {
+		if set[name] {
+			l.add(name, true)
+		}
 	}
 }
 

@@ -1,0 +1,138 @@
+package roothelper
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"banger/api"
+	"banger/internal/rootapi"
+)
+
+// cannotWrite fails if the VM's user can make a file in a directory.
+func (w *world) cannotWrite(uid int, dirs ...string) {
+	w.TB.Helper()
+	for _, dir := range dirs {
+		var st unix.Stat_t
+		w.check(unix.Lstat(dir, &st))
+		if st.Uid != 0 || st.Gid != 0 || st.Mode&0o7777 != 0o711 {
+			w.Errorf("%s: mode %o, %d:%d", dir, st.Mode, st.Uid, st.Gid)
+		}
+		touch := exec.Command("touch", filepath.Join(dir, "new"))
+		touch.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
+		if out, err := touch.CombinedOutput(); err == nil || !strings.Contains(string(out), "Permission denied") {
+			w.Errorf("the VM's user makes a file in %s: %v, %s", dir, err, out)
+		}
+	}
+}
+
+// asJailer makes what a jailer makes, for the VM's user.
+func (w *world) asJailer(root string, uid int) {
+	w.TB.Helper()
+	w.check(os.MkdirAll(filepath.Join(root, "dev", "net"), 0o700))
+	w.check(os.Mkdir(filepath.Join(root, "run"), 0o700))
+	w.check(unix.Mknod(filepath.Join(root, "dev", "kvm"), unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))))
+	for _, name := range []string{"", "dev", "dev/net", "run", "dev/kvm"} {
+		w.check(os.Chown(filepath.Join(root, name), uid, uid))
+	}
+}
+
+// TestAVMMThatServesCannotWrite: the jail is root's again, in all that the jailer makes and
+// whatever the VMM made meanwhile.
+func TestAVMMThatServesCannotWrite(t *testing.T) {
+	w := newWorld(t)
+	const uid = uidBase + 7
+	root, precious := w.root(vm), filepath.Join(w.dir(), "precious")
+	w.check(os.WriteFile(precious, []byte("kept"), 0o600))
+	w.check(os.Chown(precious, owner, owner))
+	w.units.starting = func() {
+		w.asJailer(root, uid)
+		for _, name := range []string{"made", "run/made"} {
+			w.check(os.WriteFile(filepath.Join(root, name), nil, 0o666))
+			w.check(os.Chown(filepath.Join(root, name), uid, uid))
+		}
+		w.check(os.Symlink(precious, filepath.Join(root, "link")))
+		w.check(os.Symlink(filepath.Dir(precious), filepath.Join(root, "dev", "link")))
+	}
+	w.start(vm, 7)
+	w.cannotWrite(uid, root, filepath.Join(root, "dev"), filepath.Join(root, "dev", "net"), filepath.Join(root, "run"))
+	var st unix.Stat_t
+	for _, name := range []string{"made", "run/made", "firecracker"} {
+		if w.check(unix.Lstat(filepath.Join(root, name), &st)); st.Uid != 0 {
+			t.Errorf("%s is user %d's: it can grow", name, st.Uid)
+		}
+	}
+	if w.check(unix.Lstat(filepath.Join(root, "dev", "kvm"), &st)); st.Uid != uid {
+		t.Errorf("the node is user %d's: the VMM could not open it", st.Uid)
+	}
+	if w.check(unix.Lstat(precious, &st)); st.Uid != owner {
+		t.Error("a link led out of the jail")
+	}
+	w.must(rootapi.VMDialCall{VM: of(vm), Socket: rootapi.SocketAPI}, nil)
+}
+
+// TestJailThatTheVMMFilled: a VMM that was quicker is not served with its files in place.
+func TestJailThatTheVMMFilled(t *testing.T) {
+	for name, fill := range map[string]func(w *world, root string){
+		"deep": func(w *world, root string) { w.check(os.MkdirAll(filepath.Join(root, "1/2/3/4/5"), 0o700)) },
+		"wide": func(w *world, root string) {
+			for i := range jailEntries {
+				w.check(os.Mkdir(filepath.Join(root, itoa(i)), 0o700))
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.blocks.attached[vm] = true
+			w.units.starting = func() { fill(w, w.root(vm)) }
+			if err := w.refuses(api.KindInternal, w.startCall(vm, 1), w.logs...); !strings.Contains(err.Error(), "than a jailer makes") {
+				t.Error(err)
+			}
+			w.kill(vm)
+			w.must(rootapi.VMReleaseCall{VM: of(vm)}, nil)
+		})
+	}
+}
+
+// TestJailThatWasNotSealed: the helper ended before it came to it, or was of an older
+// version. Whoever asks for the VM has it done.
+func TestJailThatWasNotSealed(t *testing.T) {
+	w := newWorld(t)
+	const uid = uidBase + 7
+	w.start(vm, 7)
+	root := w.root(vm)
+	for name, call := range map[string]func(){
+		"vm-find":  func() { w.must(rootapi.VMFindCall{VM: of(vm)}, nil) },
+		"vm-start": func() { w.must(w.startCall(vm, 7), nil, w.logs...) },
+	} {
+		w.check(os.Chown(root, uid, uid))
+		w.check(os.Chmod(root, 0o700))
+		call()
+		t.Log(name)
+		w.cannotWrite(uid, root)
+	}
+	// One that serves nothing yet must be able to bind its sockets.
+	w.check(errors.Join(os.Chown(root, uid, uid), os.Remove(filepath.Join(root, "v.sock"))))
+	w.must(rootapi.VMFindCall{VM: of(vm)}, nil)
+	var st unix.Stat_t
+	if w.check(unix.Lstat(root, &st)); st.Uid != uid {
+		t.Error("the jail was taken from a VMM that serves nothing yet")
+	}
+}
+
+// TestJailOfQEMU is root's from the beginning: the launcher binds the sockets.
+func TestJailOfQEMU(t *testing.T) {
+	w := newWorld(t)
+	w.blocks.attached[vm] = true
+	c := w.startCall(vm, 5)
+	c.VMM, c.Accel = rootapi.QEMU, "tcg"
+	w.units.starting = func() { w.cannotWrite(uidBase+5, w.jailFor(vm, qemuProgram).root) }
+	w.must(c, nil, w.logs...)
+	w.cannotWrite(uidBase+5, w.jailFor(vm, qemuProgram).root)
+}
