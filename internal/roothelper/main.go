@@ -64,6 +64,12 @@ func run(version string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	// Before it touches anything: the one before it may still work.
+	release, err := alone(ctx, paths.RootRun, lockTime)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = release() }()
 	h, networks, err := newHelper(ctx, installed, log)
 	if err != nil {
 		return err

@@ -45,6 +45,7 @@ var scenarios = []Scenario{
 	{Name: "isolation", Run: isolation},
 	{Name: "isolation-rules", Run: isolationRules},
 	{Name: "isolation-none", Run: isolationNone},
+	{Name: "isolation-unit", Run: isolationUnit},
 	{Name: "kill-daemon-create", Run: killed("daemon", nil, createCommand, around("vm.create", "kernel", "image", "disk", "ready")...)},
 	{Name: "kill-daemon-start", Run: killed("daemon", makeStopped, startCommand, around("vm.start", "attach", "network", "vmm", "agent")...)},
 	{Name: "kill-daemon-stop", Run: killed("daemon", makeRunning, stopCommand, around("vm.stop", "shutdown", "release")...)},
