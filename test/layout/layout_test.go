@@ -89,7 +89,7 @@ var known = map[string][]string{
 	"internal/disk/…":                   {"internal/disk"},
 	"internal/disk/dmsnap":              {"internal/disk", "internal/blockdev"},
 	"internal/driver":                   {"internal/disk"},
-	"internal/driver/vmproc":            {"internal/driver", "internal/proc"},
+	"internal/driver/vmproc":            {"internal/console", "internal/driver", "internal/proc"},
 	"internal/driver/qemu":              {"internal/driver", "internal/driver/vmproc", "internal/disk", "internal/agentproto", "internal/proc"},
 	"internal/driver/firecracker":       {},
 	"internal/driver/firecracker/fcapi": {},

@@ -4,12 +4,14 @@
 package jailed
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"banger/api"
@@ -55,7 +57,7 @@ func (d *base) start(ctx context.Context, s driver.Spec, accel string) (*Machine
 	defer rootapi.CloseAll(logs)
 	p, files, err := d.ask(ctx, s, accel, logs)
 	if err != nil {
-		return nil, errors.Join(withLastWords(err, s.Dir), d.cleanUp(s.ID))
+		return nil, errors.Join(explained(err, s.Dir), d.cleanUp(s.ID))
 	}
 	for _, t := range p.Timing {
 		timed(s, t.Step, time.Duration(t.Milliseconds*float64(time.Millisecond)))
@@ -137,13 +139,25 @@ func openLogs(dir string) (files []*os.File, err error) {
 	return files, nil
 }
 
-func withLastWords(err error, dir string) error {
-	words := vmproc.LastWords(dir)
-	if words == "" {
-		return err
+// endedAtOnce is how the helper's error says that the VMM ended, and how.
+const endedAtOnce = "ended at once"
+
+// explained adds to the error of a start what the VMM said, the cause in plain words
+// and the way out, if they are known.
+func explained(err error, dir string) error {
+	e, words := api.AsError(err), vmproc.LastWords(dir)
+	cause, hint := vmproc.Cause(words)
+	if _, how, ended := strings.Cut(e.Message, endedAtOnce); cause == "" && ended {
+		cause, hint = vmproc.Cause(how)
 	}
-	e := api.AsError(err)
-	return api.Errorf(e.Kind, "%w; the VMM said: %s", err, words)
+	var more string
+	if cause != "" {
+		more = ": " + cause
+	}
+	if words != "" {
+		more += "; the VMM said: " + words
+	}
+	return api.Errorf(e.Kind, "%w%s", err, more).WithHint("%s", cmp.Or(hint, e.Hint))
 }
 
 // recover finds the VMM of a VM again.

@@ -398,3 +398,30 @@ func TestDigestsAreRemembered(t *testing.T) {
 	}
 	digest() // a broken cache is none
 }
+
+// TestAFailedStartNamesItsCause: what the VMM said, in plain words, and the way out. What
+// systemd says counts if the VMM's own words say nothing.
+func TestAFailedStartNamesItsCause(t *testing.T) {
+	ended := api.Errorf(api.KindInternal, "cannot start VM x: firecracker ended at once: oom-kill, killed").WithHint("journalctl")
+	for name, c := range map[string]struct {
+		err        error
+		said       string
+		want, hint string
+	}{
+		"the jailer's words": {ended, "Failed to create /dev/userfaultfd via mknod inside the jail: Operation not permitted (os error 1)\x1b[2J",
+			ended.Message + ": the VM's unit does not let the jailer make the device node /dev/userfaultfd; the VMM said: Failed to create " +
+				"/dev/userfaultfd via mknod inside the jail: Operation not permitted (os error 1)^[[2J", "banger update"},
+		"systemd's words": {ended, "", ended.Message + ": the kernel ended it, as there was no memory (out-of-memory killer)", "less memory"},
+		"neither":         {api.Errorf(api.KindInternal, "ended at once: exit-code, status 1").WithHint("look"), "what?", "ended at once: exit-code, status 1; the VMM said: what?", "look"},
+		"another failure": {api.Errorf(api.KindConflict, "Permission denied").WithHint("look"), "", "Permission denied", "look"},
+	} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, paths.VMLog), []byte(c.said), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got := api.AsError(explained(c.err, dir))
+		if got.Message != c.want || !strings.Contains(got.Hint, c.hint) || got.Kind != api.KindOf(c.err) {
+			t.Errorf("%s: %s %q, try %q\nwant %q", name, got.Kind, got.Message, got.Hint, c.want)
+		}
+	}
+}

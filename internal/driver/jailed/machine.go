@@ -48,7 +48,7 @@ func (m *Machine) Done() <-chan struct{} { return m.held.Done() }
 
 // Exit implements driver.Machine.
 func (m *Machine) Exit() driver.Exit {
-	return driver.Exit{Code: m.held.ExitCode(), Message: vmproc.LastWords(m.dir)}
+	return driver.Exit{Code: m.held.ExitCode(), Message: vmproc.Reason(m.dir)}
 }
 
 // Kill implements driver.Machine.

@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -173,10 +174,12 @@ func waitGone(p *proc.Process) bool {
 
 func refused(p *proc.Process, dir string) error {
 	words := vmproc.LastWords(dir)
-	if words == "" {
-		words = "(nothing)"
+	cause, hint := vmproc.Cause(words)
+	if cause != "" {
+		cause += ": "
 	}
-	return api.Errorf(api.KindInternal, "cannot start QEMU: it ended with status %d and said: %s", p.ExitCode(), words)
+	return api.Errorf(api.KindInternal, "cannot start QEMU: %sit ended with status %d and said: %s", cause, p.ExitCode(), cmp.Or(words, "(nothing)")).
+		WithHint("%s", hint)
 }
 
 // cleanUp leaves nothing of a failed start but the VMM's log.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/console"
 	"banger/internal/driver"
 	"banger/internal/fsx"
 	"banger/internal/paths"
@@ -114,7 +115,7 @@ func (m *Machine) Done() <-chan struct{} { return m.process.Done() }
 
 // Exit implements driver.Machine.
 func (m *Machine) Exit() driver.Exit {
-	return driver.Exit{Code: m.process.ExitCode(), Message: LastWords(m.dir)}
+	return driver.Exit{Code: m.process.ExitCode(), Message: Reason(m.dir)}
 }
 
 // Kill implements driver.Machine.
@@ -146,7 +147,8 @@ const (
 	lastLines = 5
 )
 
-// LastWords returns the last lines of the VMM's log.
+// LastWords returns the last lines of the VMM's log, without control characters: what
+// a guest took over writes there, too.
 func LastWords(dir string) string {
 	f, err := os.Open(filepath.Join(dir, paths.VMLog))
 	if err != nil {
@@ -166,5 +168,5 @@ func LastWords(dir string) string {
 	if len(lines) > lastLines {
 		lines = lines[len(lines)-lastLines:]
 	}
-	return strings.Join(lines, "\n")
+	return console.Sanitize(strings.Join(lines, "\n"))
 }
