@@ -105,6 +105,26 @@ func vanishes(t *testing.T, b *Bus) {
 	}
 }
 
+// TestLiveEnd: systemd tells how a unit ended that is held, and forgets it afterwards.
+func TestLiveEnd(t *testing.T) {
+	b := live(t)
+	forget, err := b.StartHeld(t.Context(), Unit{Name: liveUnit, Exec: []string{"/bin/sh", "-c", "exit 7"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s State
+	for deadline := time.Now().Add(time.Minute); !s.Ended() && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if s, err = b.State(t.Context(), liveUnit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.Why() != ": exit-code, status 7" {
+		t.Errorf("%+v", s)
+	}
+	forget()
+	vanishes(t, b)
+}
+
 func TestLiveFailures(t *testing.T) {
 	b := live(t)
 	for name, c := range map[string]struct {

@@ -116,6 +116,56 @@ func TestAFailedStartSaysWhyAndLeavesNothing(t *testing.T) {
 	}
 }
 
+// TestAHeldUnitIsForgottenOnce: systemd counts references, and forgets a unit that has
+// ended when the last one is given back.
+func TestAHeldUnitIsForgottenOnce(t *testing.T) {
+	f := newFake(t)
+	b := &Bus{dial: func(ctx context.Context) (*link, error) {
+		l, err := newLink(ctx, f.address, false)
+		if err == nil {
+			l.refs = true
+		}
+		return l, err
+	}}
+	defer b.Close()
+	unrefs := func(want int) {
+		t.Helper()
+		// Nothing answers an Unref: a call behind it has an answer.
+		if _, err := b.MainPID(t.Context(), vmUnit); err != nil {
+			t.Fatal(err)
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		got := 0
+		for _, call := range f.calls {
+			if call == "Unref" {
+				got++
+			}
+		}
+		if got != want {
+			t.Errorf("%d references were given back, not %d", got, want)
+		}
+	}
+	f.set(func() { f.state = map[string]dbus.Variant{"MainPID": dbus.MakeVariant(uint32(42))} })
+	u := Unit{Name: vmUnit, Exec: []string{"/bin/true"}}
+	forget, err := b.StartHeld(t.Context(), u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unrefs(0)
+	forget()
+	unrefs(1)
+	if err := b.StartTransient(t.Context(), u); err != nil {
+		t.Fatal(err)
+	}
+	unrefs(2)
+	f.set(func() { f.result = "failed" })
+	if forget, err := b.StartHeld(t.Context(), u); err == nil || forget != nil {
+		t.Error("a failed start is held")
+	}
+	unrefs(3)
+}
+
 func TestErrorsHaveKinds(t *testing.T) {
 	for name, want := range map[string]api.Kind{
 		service + ".UnitExists":                   api.KindExists,
