@@ -55,8 +55,9 @@ func firecrackerSandbox(s systemd.Sandbox) systemd.Sandbox {
 		unix.CAP_SYS_ADMIN, unix.CAP_MKNOD, unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_SETUID, unix.CAP_SETGID,
 	}
 	s.RestrictNamespaces = []uint64{unix.CLONE_NEWNS, unix.CLONE_NEWNET}
-	// seccomp(2) is in no set of systemd 252's, and Firecracker filters itself with it.
-	s.SystemCalls = []string{"@system-service", "@mount", "seccomp"}
+	// Firecracker filters itself with seccomp(2), and its filter since 1.14 has mincore(2)
+	// (resources/seccomp): neither is in a set of systemd 252's.
+	s.SystemCalls = []string{"@system-service", "@mount", "seccomp", "mincore"}
 	s.MemoryDenyWriteExecute = true
 	s.Files = systemd.FileView{PrivateMounts: true, ProtectHome: "yes", ProtectKernelModules: true, ProtectKernelLogs: true}
 	return s
