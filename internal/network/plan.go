@@ -155,8 +155,10 @@ func (p Plan) String() string {
 	line("    neigh %s lladdr %s permanent", GuestAddress.Addr(), GuestMAC)
 	line("  link %s veth peer %s address %s up", Uplink, p.Link, p.UpMAC)
 	line("    addr %s", p.Outer)
+	line("    neigh %s lladdr %s permanent", p.Host.Addr(), p.HostMAC)
 	line("  route default via %s dev %s", p.Host.Addr(), Uplink)
 	line("link %s veth peer %s netns %s address %s up", p.Link, Uplink, p.Netns, p.HostMAC)
 	line("  addr %s", p.Host)
+	line("  neigh %s lladdr %s permanent", p.Outer.Addr(), p.UpMAC)
 	return b.String()
 }

@@ -51,12 +51,15 @@ func (t HostTable) Text() (string, error) {
 	return render(hostTemplate, map[string]any{
 		"Table": TableName, "Links": vmid.LinkPattern, "Outer": t.Outer, "Metadata": join(Metadata()),
 		"Question": ResolverAddress(t.Outer), "Resolver": t.Resolver, "HasResolver": t.Resolver.Is4(),
+		"GuestsRoom": guestsRoom, "MaxConnections": MaxConnections, "MaxNextHops": MaxNextHops, "NextHopSeconds": NextHopSeconds,
+		"NextHopRate": NextHopRate, "NextHopBurst": NextHopBurst,
 	})
 }
 
 // GuestTables returns the tables of a namespace for `nft -f -`. They are the same
 // for all VMs. They close the way to metadata and to other guests a second time,
-// so that it stays closed when somebody flushes all rules of the host.
+// so that it stays closed when somebody flushes all rules of the host, and every way
+// to the VMM's own sockets.
 func GuestTables(outer netip.Prefix) (string, error) {
 	if _, err := Slots(outer); err != nil {
 		return "", err
@@ -65,6 +68,7 @@ func GuestTables(outer netip.Prefix) (string, error) {
 		"Table": TableName, "Tap": Tap, "Uplink": Uplink, "MAC": GuestMAC, "Guest": GuestAddress.Addr(),
 		"Gateway": Gateway, "DNS": DNS, "Question": ResolverAddress(outer),
 		"HostMask": hostMask(outer), "HostSide": outer.Addr(), "Closed": join(append(Metadata(), outer)),
+		"MaxConnections": MaxConnections,
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 
@@ -78,10 +79,20 @@ func (m *Manager) join(s *space, p network.Plan) error {
 	if err := setSysctls(linkSysctls(p.Link)); err != nil {
 		return err
 	}
-	if err := address(m.host, p.Link, &netlink.Addr{IPNet: ipNet(p.Host)}); err != nil {
+	// Each end knows the other for good, so that no traffic makes an entry in the table
+	// of neighbours, which all namespaces share, or waits for room in it.
+	host, err := address(m.host, p.Link, &netlink.Addr{IPNet: ipNet(p.Host)})
+	if err == nil {
+		err = introduce(m.host, host, p.Outer.Addr(), p.UpMAC)
+	}
+	if err != nil {
 		return err
 	}
-	if err := address(s.nl, network.Uplink, &netlink.Addr{IPNet: ipNet(p.Outer)}); err != nil {
+	inner, err := address(s.nl, network.Uplink, &netlink.Addr{IPNet: ipNet(p.Outer)})
+	if err == nil {
+		err = introduce(s.nl, inner, p.Host.Addr(), p.HostMAC)
+	}
+	if err != nil {
 		return err
 	}
 	if err := s.nl.RouteAdd(&netlink.Route{Gw: net.IP(p.Host.Addr().AsSlice())}); err != nil {
@@ -90,7 +101,8 @@ func (m *Manager) join(s *space, p network.Plan) error {
 	return nil
 }
 
-func address(nl *netlink.Handle, name string, a *netlink.Addr) error {
+// address gives an address to a link, sets it up and returns it.
+func address(nl *netlink.Handle, name string, a *netlink.Addr) (netlink.Link, error) {
 	link, err := nl.LinkByName(name)
 	if err == nil {
 		err = nl.AddrAdd(link, a)
@@ -99,7 +111,20 @@ func address(nl *netlink.Handle, name string, a *netlink.Addr) error {
 		err = nl.LinkSetUp(link)
 	}
 	if err != nil {
-		return fmt.Errorf("give %s to %s: %w", a.IPNet, name, err)
+		return nil, fmt.Errorf("give %s to %s: %w", a.IPNet, name, err)
+	}
+	return link, nil
+}
+
+// introduce makes a neighbour on a link known for good. The link must be up: the
+// kernel forgets all of them when it goes down.
+func introduce(nl *netlink.Handle, link netlink.Link, ip netip.Addr, hardware string) error {
+	err := nl.NeighSet(&netlink.Neigh{
+		LinkIndex: link.Attrs().Index, State: netlink.NUD_PERMANENT, Family: netlink.FAMILY_V4,
+		IP: ip.AsSlice(), HardwareAddr: mac(hardware),
+	})
+	if err != nil {
+		return fmt.Errorf("make %s known at %s: %w", ip, link.Attrs().Name, err)
 	}
 	return nil
 }

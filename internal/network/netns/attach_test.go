@@ -132,6 +132,11 @@ func TestAttachRepairs(t *testing.T) {
 		"the uplink is down":     inSpace(func(nl *netlink.Handle) error { return down(nl, network.Uplink) }),
 		"the tap is gone":        inSpace(func(nl *netlink.Handle) error { return remove(nl, network.Tap) }),
 		"the address is another": func(_ *testing.T, m *Manager, p network.Plan) error { return readdress(m.host, p.Link) },
+		"the host forgot the guest's end": func(_ *testing.T, m *Manager, p network.Plan) error {
+			return forgetNeighbours(m.host, p.Link)
+		},
+		"the namespace forgot the host's end": inSpace(func(nl *netlink.Handle) error { return forgetNeighbours(nl, network.Uplink) }),
+		"the namespace forgot the guest":      inSpace(func(nl *netlink.Handle) error { return forgetNeighbours(nl, network.Tap) }),
 		"another VM's name is on it": func(t *testing.T, m *Manager, p network.Plan) error {
 			other := plan(t, 8)
 			attach(t, m, other)
@@ -205,6 +210,18 @@ func remove(nl *netlink.Handle, name string) error {
 		return err
 	}
 	return nl.LinkDel(l)
+}
+
+func forgetNeighbours(nl *netlink.Handle, name string) error {
+	l, err := nl.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	all, err := nl.NeighList(l.Attrs().Index, netlink.FAMILY_V4)
+	for _, n := range all {
+		err = errors.Join(err, nl.NeighDel(&n))
+	}
+	return err
 }
 
 func readdress(nl *netlink.Handle, name string) error {

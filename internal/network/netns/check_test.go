@@ -66,7 +66,7 @@ func TestCheck(t *testing.T) {
 	nl := must(netlink.NewHandle(unix.NETLINK_ROUTE))
 	defer nl.Close()
 	taken := &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix("10.213.9.1/24"))}
-	if err := address(nl, "eth0", taken); err != nil {
+	if _, err := address(nl, "eth0", taken); err != nil {
 		t.Fatal(err)
 	}
 	finds(t, "guests' addresses", "eth0 has 10.213.9.", "install.toml")

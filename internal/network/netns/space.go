@@ -91,14 +91,7 @@ func (s *space) addressTap() error {
 		return fmt.Errorf("set %s up: %w", network.Tap, err)
 	}
 	// Nobody has to ask for the guest, and nobody else can answer.
-	guest := &netlink.Neigh{
-		LinkIndex: tap.Attrs().Index, State: netlink.NUD_PERMANENT, Family: netlink.FAMILY_V4,
-		IP: network.GuestAddress.Addr().AsSlice(), HardwareAddr: mac(network.GuestMAC),
-	}
-	if err := s.nl.NeighSet(guest); err != nil {
-		return fmt.Errorf("make the guest known: %w", err)
-	}
-	return nil
+	return introduce(s.nl, tap, network.GuestAddress.Addr(), network.GuestMAC)
 }
 
 // newTap makes the tap as Firecracker and QEMU open it: one queue, no packet

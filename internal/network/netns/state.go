@@ -4,6 +4,7 @@ package netns
 
 import (
 	"errors"
+	"net/netip"
 	"os"
 
 	"github.com/vishvananda/netlink"
@@ -91,7 +92,23 @@ func (m *Manager) whole(p network.Plan) bool {
 	if err != nil || !ownedBy(tap, p.UID) {
 		return false
 	}
-	return has(m.host, host, p.Host.String()) && has(nl, uplink, p.Outer.String()) && routed(nl, uplink)
+	return has(m.host, host, p.Host.String()) && has(nl, uplink, p.Outer.String()) && routed(nl, uplink) &&
+		knows(m.host, host, p.Outer.Addr(), p.UpMAC) && knows(nl, uplink, p.Host.Addr(), p.HostMAC) &&
+		knows(nl, tap, network.GuestAddress.Addr(), network.GuestMAC)
+}
+
+// knows tells whether a neighbour on a link is known for good.
+func knows(nl *netlink.Handle, link netlink.Link, ip netip.Addr, hardware string) bool {
+	all, err := nl.NeighList(link.Attrs().Index, netlink.FAMILY_V4)
+	if err != nil {
+		return false
+	}
+	for _, n := range all {
+		if n.IP.Equal(ip.AsSlice()) {
+			return n.State == netlink.NUD_PERMANENT && n.HardwareAddr.String() == hardware
+		}
+	}
+	return false
 }
 
 func ownedBy(link netlink.Link, uid int) bool {

@@ -86,7 +86,7 @@ func TestSpoofedSources(t *testing.T) {
 		nl := must(netlink.NewHandle(unix.NETLINK_ROUTE))
 		defer nl.Close()
 		for _, a := range []string{"10.0.2.16/32", "10.213.0.9/32", "192.0.2.99/32"} {
-			if err := address(nl, "eth0", &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix(a))}); err != nil {
+			if _, err := address(nl, "eth0", &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix(a))}); err != nil {
 				return err
 			}
 		}

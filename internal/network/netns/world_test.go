@@ -163,13 +163,13 @@ func join(t *testing.T, to place, name, outside, inside string) {
 		nl.Close()
 	})
 	host := netip.MustParsePrefix(outside)
-	if err := address(nl, name, &netlink.Addr{IPNet: ipNet(host)}); err != nil {
+	if _, err := address(nl, name, &netlink.Addr{IPNet: ipNet(host)}); err != nil {
 		t.Fatal(err)
 	}
 	to.do(t, func() error {
 		nl := must(netlink.NewHandle(unix.NETLINK_ROUTE))
 		defer nl.Close()
-		if err := address(nl, "eth0", &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix(inside))}); err != nil {
+		if _, err := address(nl, "eth0", &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix(inside))}); err != nil {
 			return err
 		}
 		return nl.RouteAdd(&netlink.Route{Gw: net.IP(host.Addr().AsSlice())})
@@ -186,7 +186,7 @@ func newInternet(t *testing.T) place {
 		nl := must(netlink.NewHandle(unix.NETLINK_ROUTE))
 		defer nl.Close()
 		for _, a := range []string{webServer, resolver, metadata} {
-			if err := address(nl, "eth0", &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix(a + "/32"))}); err != nil {
+			if _, err := address(nl, "eth0", &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix(a + "/32"))}); err != nil {
 				return err
 			}
 		}
@@ -232,7 +232,7 @@ func newGuest(t *testing.T, m *Manager, slot int, hardware string) place {
 		if err := nl.LinkSetHardwareAddr(eth0, mac(hardware)); err != nil {
 			return err
 		}
-		if err := address(nl, "eth0", &netlink.Addr{IPNet: ipNet(network.GuestAddress)}); err != nil {
+		if _, err := address(nl, "eth0", &netlink.Addr{IPNet: ipNet(network.GuestAddress)}); err != nil {
 			return err
 		}
 		return nl.RouteAdd(&netlink.Route{Gw: net.IP(network.Gateway.AsSlice())})
