@@ -50,6 +50,10 @@ func (h *Host) Install(ctx context.Context, o InstallOptions, report Report) (re
 	if err := h.noUpdate("install"); err != nil { // one that was begun in the last moment
 		return r, err
 	}
+	if now, err := h.ipForward(); err == nil && now == "0" {
+		report("turning on packet forwarding with the root helper (net.ipv4.ip_forward): this machine then passes on packets for " +
+			"all its networks, not for VMs only, unless its firewall forbids that")
+	}
 	before := h.currentVersion()
 	steps := []struct {
 		says string

@@ -40,6 +40,25 @@ func TestInstall(t *testing.T) {
 	}
 }
 
+// TestInstallSaysThatTheMachineForwards: it is a router then, for more than VMs.
+func TestInstallSaysThatTheMachineForwards(t *testing.T) {
+	for value, want := range map[string]int{"0\n": 1, "1\n": 0} {
+		w := newWorld(t)
+		w.write(ipForwardFile, value, 0o644)
+		said := 0
+		if _, err := w.Install(t.Context(), w.options(), func(line string) {
+			if strings.Contains(line, "net.ipv4.ip_forward") {
+				said++
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if said != want {
+			t.Errorf("where it is %q it is said %d times, want %d", value, said, want)
+		}
+	}
+}
+
 func TestUnitsAreGolden(t *testing.T) {
 	w := newWorld(t)
 	if err := w.install(); err != nil {
