@@ -47,41 +47,26 @@ func TestObstacles(t *testing.T) {
 	golden.Check(t, "obstacles.txt", b.String())
 }
 
-func TestTheTableIsRecognised(t *testing.T) {
-	text := string(rulesets(t)["banger"])
-	loaded, err := ParseRuleset([]byte(text))
-	if err != nil || !loaded.HasTable() {
-		t.Fatal(err)
+func TestSortSets(t *testing.T) {
+	const listing = `table inet banger {
+	flags dormant
+
+	set nexthops {
+		type ipv4_addr
+		flags dynamic,timeout
 	}
-	for name, change := range map[string]struct {
-		from, to string
-		same     bool
-	}{
-		"other handles":      {`"handle": 1`, `"handle": 9`, true},
-		"sets in any order":  {`{"set": ["tcp", "udp"]}`, `{"set": ["udp", "tcp"]}`, true},
-		"another resolver":   {"192.0.2.53", "192.0.2.54", false},
-		"a verdict":          {`{"drop": null}`, `{"accept": null}`, false},
-		"a prefix":           {`"len": 16`, `"len": 17`, false},
-		"a policy":           {`"policy": "accept"`, `"policy": "drop"`, false},
-		"the table's name":   {`"banger"`, `"other"`, false},
-		"the table's family": {`"inet"`, `"ip"`, false},
-	} {
-		changed := strings.ReplaceAll(text, change.from, change.to)
-		if changed == text {
-			t.Fatalf("%s: nothing changed", name)
-		}
-		r, err := ParseRuleset([]byte(changed))
-		if err != nil {
-			t.Fatal(name, err)
-		}
-		if got := r.SameTable(loaded); got != change.same {
-			t.Errorf("%s: the same: %v", name, got)
-		}
+	chain guard {
+		type filter hook prerouting priority mangle; policy accept;
+		ip daddr { 10.0.0.2, 10.0.0.1 } meta l4proto { udp, tcp } ct state new add @connections { ip saddr ct count over 9 } drop
 	}
-	for name, other := range rulesets(t) {
-		if r, err := ParseRuleset(other); err != nil || r.HasTable() != (name == "banger") {
-			t.Errorf("%s: %v", name, err)
-		}
+}
+`
+	want := strings.NewReplacer("10.0.0.2, 10.0.0.1", "10.0.0.1, 10.0.0.2", "udp, tcp", "tcp, udp").Replace(listing)
+	if got := SortSets(listing); got != want {
+		t.Error(got)
+	}
+	if got := SortSets(want); got != want {
+		t.Error(got)
 	}
 }
 
@@ -123,14 +108,39 @@ func FuzzRuleset(f *testing.F) {
 	for _, text := range rulesets(f) {
 		f.Add(text)
 	}
-	f.Fuzz(func(t *testing.T, text []byte) {
+	f.Fuzz(func(_ *testing.T, text []byte) {
 		r, err := ParseRuleset(text)
 		if err != nil {
 			return
 		}
 		r.Obstacles(DefaultOuter, "eth0")
-		if !r.SameTable(r) {
-			t.Error("it is not the same as itself")
-		}
 	})
+}
+
+// TestLimitsAddUp: what all guests together can take of the neighbour table leaves
+// half of the usual one to the host.
+func TestLimitsAddUp(t *testing.T) {
+	for guests, want := range map[int]int{0: 0, 1: 72, 7: 504, 8: MaxNextHops, 16383: MaxNextHops} {
+		if got := NextHopsOf(guests); got != want {
+			t.Errorf("%d guests: %d, want %d", guests, got, want)
+		}
+	}
+}
+
+// TestTheLimitsAreDocumented holds the guide to the numbers.
+func TestTheLimitsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/system-mode.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	guide := strings.Join(strings.Fields(string(text)), " ")
+	for _, want := range []string{
+		fmt.Sprintf("%d connections", MaxConnections),
+		fmt.Sprintf("%d at once and %d more each second", NextHopBurst, NextHopRate),
+		fmt.Sprintf("%d of all guests within %d seconds", MaxNextHops, NextHopSeconds),
+	} {
+		if !strings.Contains(guide, want) {
+			t.Errorf("the guide does not say: %s", want)
+		}
+	}
 }

@@ -2,7 +2,9 @@ package network
 
 import (
 	"encoding/json"
+	"regexp"
 	"slices"
+	"strings"
 
 	"banger/api"
 )
@@ -12,7 +14,6 @@ import (
 // legacy one.
 type Ruleset struct {
 	chains []*chain // in the order of the listing
-	ours   []byte   // our table, without what differs from one loading to the next
 }
 
 type chain struct {
@@ -43,23 +44,14 @@ func ParseRuleset(listing []byte) (*Ruleset, error) {
 		return nil, api.Errorf(api.KindInternal, "cannot read the host's firewall rules: %w", err)
 	}
 	r := &Ruleset{}
-	var ours []any
 	for _, item := range raw.Nftables {
 		var o object
 		if err := json.Unmarshal(item, &o); err != nil {
 			return nil, api.Errorf(api.KindInternal, "cannot read a firewall rule of the host: %w", err)
 		}
 		r.add(o)
-		if thing := oursOf(item); thing != nil {
-			ours = append(ours, thing)
-		}
 	}
-	if ours == nil {
-		return r, nil
-	}
-	var err error
-	r.ours, err = json.Marshal(ours)
-	return r, err
+	return r, nil
 }
 
 func (r *Ruleset) add(o object) {
@@ -82,54 +74,15 @@ func (r *Ruleset) chain(family, table, name string) *chain {
 	return nil
 }
 
-// HasTable tells whether the host's table is loaded.
-func (r *Ruleset) HasTable() bool { return r.ours != nil }
+// sets are anonymous sets in what nft(8) writes, which are on one line.
+var sets = regexp.MustCompile(`\{ [^{}]*, [^{}]* \}`)
 
-// SameTable tells whether the host's table is the same in two listings.
-func (r *Ruleset) SameTable(other *Ruleset) bool {
-	return slices.Equal(r.ours, other.ours)
-}
-
-// oursOf returns a thing that belongs to the host's table, without its handle,
-// or nil.
-func oursOf(item json.RawMessage) any {
-	var thing map[string]map[string]any
-	if json.Unmarshal(item, &thing) != nil {
-		return nil
-	}
-	for kind, fields := range thing {
-		name := fields["table"]
-		if kind == "table" {
-			name = fields["name"]
-		}
-		if fields["family"] != "inet" || name != TableName {
-			return nil
-		}
-		delete(fields, "handle")
-		sortSets(fields)
-	}
-	return thing
-}
-
-// sortSets gives the elements of sets, which have no order, one.
-func sortSets(v any) {
-	switch v := v.(type) {
-	case map[string]any:
-		for key, inner := range v {
-			sortSets(inner)
-			if elements, ok := inner.([]any); ok && key == "set" {
-				slices.SortFunc(elements, byText)
-			}
-		}
-	case []any:
-		for _, inner := range v {
-			sortSets(inner)
-		}
-	}
-}
-
-func byText(a, b any) int {
-	x, _ := json.Marshal(a) // both came from JSON
-	y, _ := json.Marshal(b)
-	return slices.Compare(x, y)
+// SortSets gives the elements of sets, which have no order, one: so listings of equal
+// tables are equal.
+func SortSets(listing string) string {
+	return sets.ReplaceAllStringFunc(listing, func(set string) string {
+		elements := strings.Split(set[2:len(set)-2], ", ")
+		slices.Sort(elements)
+		return "{ " + strings.Join(elements, ", ") + " }"
+	})
 }

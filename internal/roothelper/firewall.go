@@ -13,7 +13,8 @@ import (
 
 // Firewall is the host's table, which belongs to no VM.
 type Firewall interface {
-	// Ensure loads the table and keeps it, unless it is kept already.
+	// Ensure returns once the table is loaded, and keeps it from then on. If it cannot
+	// be loaded, that is tried again until it can, and says why.
 	Ensure(ctx context.Context) error
 	Remove(ctx context.Context) error
 	Check(ctx context.Context) []api.Check
@@ -26,27 +27,28 @@ type hostFirewall struct {
 	outer netip.Prefix
 	log   *slog.Logger
 
-	mu     sync.Mutex
-	keeper *netns.Keeper // nil: not loaded yet
+	mu       sync.Mutex
+	keeper   *netns.Keeper // nil: nobody asked for the table yet
+	forwards bool          // it was seen to that the host does
 }
 
-// Ensure implements Firewall.
-func (f *hostFirewall) Ensure(context.Context) error {
+// Ensure implements Firewall. The table is kept for as long as this program runs, not
+// for one request, and though it cannot be loaded at first: guests may run already.
+func (f *hostFirewall) Ensure(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.keeper != nil {
+	if f.keeper == nil {
+		f.keeper = netns.KeepTable(context.Background(), f.outer, f.log)
+	}
+	if err := f.keeper.Ensure(ctx); err != nil {
+		return err
+	}
+	if f.forwards {
 		return nil
 	}
-	if _, err := netns.EnsureForwarding(); err != nil {
-		return err
-	}
-	// It is kept for as long as this program runs, not for one request.
-	keeper, err := netns.KeepTable(context.Background(), f.outer, f.log)
-	if err != nil {
-		return err
-	}
-	f.keeper = keeper
-	return nil
+	_, err := netns.EnsureForwarding()
+	f.forwards = err == nil
+	return err
 }
 
 // Remove implements Firewall.
@@ -57,13 +59,14 @@ func (f *hostFirewall) Remove(ctx context.Context) error {
 
 // Check implements Firewall.
 func (f *hostFirewall) Check(ctx context.Context) []api.Check {
+	table, problem := network.HostTable{}, error(nil)
 	f.mu.Lock()
-	table := network.HostTable{Outer: f.outer}
 	if f.keeper != nil {
-		table = f.keeper.Table()
+		table, problem = f.keeper.Table()
 	}
 	f.mu.Unlock()
-	return netns.Check(ctx, table)
+	table.Outer = f.outer // also if it was never loaded
+	return netns.Check(ctx, table, problem)
 }
 
 // Close implements Firewall.
@@ -72,6 +75,6 @@ func (f *hostFirewall) Close() {
 	defer f.mu.Unlock()
 	if f.keeper != nil {
 		f.keeper.Close()
-		f.keeper = nil
+		f.keeper, f.forwards = nil, false
 	}
 }

@@ -3,19 +3,17 @@ package roothelper
 import (
 	"bytes"
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"banger/api"
 	"banger/internal/driver/firecracker"
 	"banger/internal/execx"
 	"banger/internal/rootapi"
+	"banger/internal/rootexec"
 )
 
 // programs knows the VMMs of this host. What their versions are is asked of each
@@ -74,24 +72,15 @@ func (p *programs) qemu(s Settings) (string, error) { return locate(s.QEMU, "qem
 
 // locate finds a program and refuses one that others than root can change.
 func locate(configured, name string) (string, error) {
-	candidates := []string{configured}
-	if configured == "" {
-		candidates = nil
-		for _, dir := range searchPath {
-			candidates = append(candidates, filepath.Join(dir, name))
-		}
+	dirs := searchPath
+	if configured != "" {
+		dirs, name = []string{filepath.Dir(configured)}, filepath.Base(configured)
 	}
-	for _, path := range candidates {
-		real, err := filepath.EvalSymlinks(path)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return "", api.Errorf(api.KindUnsupported, "cannot use %s: %w", path, err)
-		}
-		return real, checkProgram(real)
+	path, err := rootexec.Find(name, dirs)
+	if e := api.AsError(err); e != nil && e.Hint == "" {
+		err = e.WithHint("%s", installHint(name))
 	}
-	return "", api.Errorf(api.KindUnsupported, "%s is not installed", name).WithHint("%s", installHint(name))
+	return path, err
 }
 
 func installHint(name string) string {
@@ -99,39 +88,6 @@ func installHint(name string) string {
 		return "sudo apt-get install qemu-system-x86"
 	}
 	return "put firecracker and jailer of one release into /usr/local/bin, or use QEMU: --driver qemu"
-}
-
-// checkProgram refuses a program that root does not own, or that others may
-// write: it is about to be run as root.
-func checkProgram(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return api.Errorf(api.KindUnsupported, "cannot use %s: %w", path, err)
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || st.Uid != 0 || info.Mode().Perm()&0o022 != 0 || !info.Mode().IsRegular() {
-		return api.Errorf(api.KindUnsupported, "cannot use %s: others than root can change it", path).
-			WithHint("sudo chown root: %[1]s && sudo chmod 755 %[1]s", path)
-	}
-	return checkDirs(filepath.Dir(path))
-}
-
-// checkDirs refuses a directory in which others than root can put another program
-// in the place of one. In a sticky one (inode(7)) they cannot.
-func checkDirs(dir string) error {
-	for ; ; dir = filepath.Dir(dir) {
-		var st unix.Stat_t
-		if err := unix.Lstat(dir, &st); err != nil {
-			return api.Errorf(api.KindUnsupported, "cannot use the programs in %s: %w", dir, err)
-		}
-		if st.Uid != 0 || st.Mode&0o022 != 0 && st.Mode&unix.S_ISVTX == 0 {
-			return api.Errorf(api.KindUnsupported, "cannot use the programs in %s: others than root can change it", dir).
-				WithHint("sudo chown root: %[1]s && sudo chmod go-w %[1]s", dir)
-		}
-		if dir == filepath.Dir(dir) {
-			return nil
-		}
-	}
 }
 
 // ask returns what version a program says it is.
@@ -151,7 +107,7 @@ func (p *programs) ask(path, name string) (firecracker.Version, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), versionTime)
 		defer cancel()
 		var out bytes.Buffer
-		if err := execx.Run(ctx, execx.Cmd{Name: path, Args: []string{"--version"}, Stdout: &limited{to: &out}}); err != nil {
+		if err := rootexec.Run(ctx, execx.Cmd{Name: path, Args: []string{"--version"}, Stdout: &limited{to: &out}}); err != nil {
 			return firecracker.Version{}, api.Errorf(api.KindUnsupported, "cannot use %s: %w", path, err)
 		}
 		said = out.String()

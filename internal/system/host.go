@@ -1,16 +1,18 @@
 package system
 
 import (
+	"bytes"
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"banger/api"
+	"banger/internal/execx"
 	"banger/internal/fsx"
 	"banger/internal/paths"
+	"banger/internal/rootexec"
 	"banger/internal/system/record"
 	"banger/internal/systemd"
 )
@@ -33,11 +35,11 @@ func ThisHost() *Host {
 // getent asks for an account that is not in /etc/passwd: nsswitch.conf(5) may
 // name other sources, and only the C library reads them.
 func getent(ctx context.Context, name string) (string, error) {
-	out, err := exec.CommandContext(ctx, "getent", "passwd", "--", name).Output()
-	if err != nil {
+	var out bytes.Buffer
+	if err := rootexec.Run(ctx, execx.Cmd{Name: "getent", Args: []string{"passwd", "--", name}, Stdout: &out}); err != nil {
 		return "", nil // there is no such account, or no such program
 	}
-	line, _, _ := strings.Cut(string(out), "\n")
+	line, _, _ := strings.Cut(out.String(), "\n")
 	return line, nil
 }
 

@@ -62,7 +62,8 @@ var known = map[string][]string{
 	"internal/update/archive":  {"internal/update/release"},
 	"internal/update/repotest": {"internal/update/release"},
 
-	"internal/system":        {"internal/system/record", "internal/systemd", "internal/update/lock"},
+	"internal/rootexec":      {},
+	"internal/system":        {"internal/rootexec", "internal/system/record", "internal/systemd", "internal/update/lock"},
 	"internal/system/record": {},
 	"internal/systemd":       {},
 
@@ -71,11 +72,11 @@ var known = map[string][]string{
 	"internal/roothelper": {
 		"internal/rootapi", "internal/blockdev", "internal/network", "internal/network/netns", "internal/systemd",
 		"internal/daemon/fcproc", "internal/proc", "internal/driver", "internal/driver/firecracker", "internal/driver/qemu",
-		"internal/disk", "internal/config", "internal/system/record",
+		"internal/disk", "internal/config", "internal/rootexec", "internal/system/record",
 	},
 	"internal/blockdev":      {},
 	"internal/network":       {},
-	"internal/network/netns": {"internal/network"},
+	"internal/network/netns": {"internal/network", "internal/rootexec"},
 	"internal/daemon/fcproc": {"internal/proc"},
 	"internal/leaks":         {},
 

@@ -4,6 +4,7 @@ package netns
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -29,60 +30,44 @@ const restart = "sudo systemctl restart bangerd-root"
 
 // Check says whether the host lets guests do what they may, and nothing else.
 // It changes nothing. It runs nft(8), so it is not on the path of creating a VM.
-func Check(ctx context.Context, t network.HostTable) []api.Check {
+//
+// problem is what Keeper.Table said.
+func Check(ctx context.Context, t network.HostTable, problem error) []api.Check {
+	all := []api.Check{checkForwarding(), checkAddresses(t.Outer), checkTable(ctx, t, problem)}
+	all = append(all, checkLimits()...)
 	rules, err := hostRules(ctx)
-	all := []api.Check{checkForwarding(), checkAddresses(t.Outer)}
 	if err != nil {
 		return append(all, api.Check{
-			Name: "firewall table", Status: statusFail, Found: err.Error(),
-			Why: whyTable, Fix: api.AsError(err).Hint,
+			Name: "other firewalls", Status: statusWarn, Found: err.Error(),
+			Why: whyOthers, Fix: api.AsError(err).Hint,
 		})
 	}
-	return append(all, checkTable(ctx, rules, t), checkOthers(rules, t.Outer), checkLegacy())
+	return append(all, checkOthers(rules, t.Outer), checkLegacy())
 }
 
 const whyTable = "it keeps guests from each other, from the host and from clouds' metadata, and translates their addresses"
 
-// listing of the calling thread's namespace.
-func hostRules(ctx context.Context) (*network.Ruleset, error) {
-	text, err := listRules(ctx, "ruleset")
-	if err != nil {
-		return nil, err
-	}
-	return network.ParseRuleset(text)
-}
-
-// checkTable compares the host's table with what nft makes of our text in a
-// namespace of its own: so no change goes unseen, whatever nft's version.
-func checkTable(ctx context.Context, rules *network.Ruleset, t network.HostTable) api.Check {
+// checkTable compares the host's table with what nft makes of our text. problem is why
+// the Keeper could not load it, if it could not.
+func checkTable(ctx context.Context, t network.HostTable, problem error) api.Check {
 	c := api.Check{Name: "firewall table", Status: statusOK, Found: "loaded and unchanged", Why: whyTable}
-	fresh, err := freshTable(ctx, t)
-	switch {
-	case err != nil:
-		c.Status, c.Found = statusWarn, "cannot be compared: "+err.Error()
-	case !rules.HasTable():
-		c.Status, c.Found = statusFail, "table inet "+network.TableName+" is missing"
-	case !rules.SameTable(fresh):
-		c.Status, c.Found = statusFail, "table inet "+network.TableName+" is not as banger made it"
+	if problem != nil {
+		c.Status, c.Found = statusFail, "it cannot be loaded, which is tried again until it works: "+problem.Error()
+		c.Fix = cmp.Or(api.AsError(problem).Hint, "sudo journalctl -u bangerd-root -e")
+		return c
 	}
-	if c.Status != statusOK {
-		c.Fix = restart
+	fresh, err := freshTable(ctx, t)
+	if err != nil {
+		c.Status, c.Found, c.Fix = statusWarn, "cannot be compared: "+err.Error(), restart
+		return c
+	}
+	switch now, err := listTable(ctx); {
+	case err != nil:
+		c.Status, c.Found, c.Fix = statusFail, "table inet "+network.TableName+" is missing: "+err.Error(), restart
+	case now != fresh:
+		c.Status, c.Found, c.Fix = statusFail, "table inet "+network.TableName+" is not as banger made it", restart
 	}
 	return c
-}
-
-func freshTable(ctx context.Context, t network.HostTable) (rules *network.Ruleset, err error) {
-	ns, err := inNew(func() error {
-		if err := EnsureTable(ctx, t); err != nil {
-			return err
-		}
-		rules, err = hostRules(ctx)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return rules, ns.Close()
 }
 
 func checkForwarding() api.Check {
@@ -95,8 +80,10 @@ func checkForwarding() api.Check {
 	return c
 }
 
+const whyOthers = "another program's chain can drop what ours accepts"
+
 func checkOthers(rules *network.Ruleset, outer netip.Prefix) api.Check {
-	c := api.Check{Name: "other firewalls", Status: statusOK, Found: "none stops guests", Why: "another program's chain can drop what ours accepts"}
+	c := api.Check{Name: "other firewalls", Status: statusOK, Found: "none stops guests", Why: whyOthers}
 	var found, fixes []string
 	for _, o := range rules.Obstacles(outer, defaultLink()) {
 		found, fixes = append(found, o.Chain), append(fixes, o.Fix)

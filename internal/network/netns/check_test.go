@@ -12,13 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
+	"banger/internal/network"
 )
 
 // findings returns what is not well, by the check's name.
 func findings(t *testing.T) map[string]api.Check {
 	t.Helper()
 	bad := map[string]api.Check{}
-	for _, c := range Check(context.Background(), hostTable()) {
+	for _, c := range Check(context.Background(), hostTable(), nil) {
 		if c.Name == "" || c.Why == "" || c.Found == "" {
 			t.Errorf("%+v says too little", c)
 		}
@@ -45,9 +46,9 @@ func TestCheck(t *testing.T) {
 		t.Fatalf("on a good host: %+v", bad)
 	}
 
-	nft(t, "insert rule inet banger forward accept")
+	runNft(t, "insert rule inet banger forward accept")
 	finds(t, "firewall table", "not as banger made it", restart)
-	nft(t, "flush ruleset")
+	runNft(t, "flush ruleset")
 	finds(t, "firewall table", "missing", restart)
 	if err := EnsureTable(context.Background(), hostTable()); err != nil {
 		t.Fatal(err)
@@ -59,9 +60,9 @@ func TestCheck(t *testing.T) {
 	finds(t, "forwarding", "is 0", "sysctl")
 	must(EnsureForwarding())
 
-	nft(t, "add table ip filter; add chain ip filter DOCKER-USER\nadd chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }")
+	runNft(t, "add table ip filter; add chain ip filter DOCKER-USER\nadd chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }")
 	finds(t, "other firewalls", "chain ip filter FORWARD", "iptables -I DOCKER-USER -i bv+")
-	nft(t, "delete table ip filter")
+	runNft(t, "delete table ip filter")
 
 	nl := must(netlink.NewHandle(unix.NETLINK_ROUTE))
 	defer nl.Close()
@@ -76,5 +77,53 @@ func TestCheck(t *testing.T) {
 	}
 	if bad := findings(t); len(bad) != 0 {
 		t.Errorf("in the end: %+v", bad)
+	}
+}
+
+// TestCheckSaysWhyTheTableCannotBeLoaded: the Keeper knows.
+func TestCheckSaysWhyTheTableCannotBeLoaded(t *testing.T) {
+	newWorld(t)
+	for _, c := range Check(context.Background(), hostTable(), api.Errorf(api.KindUnsupported, "nft is not installed").WithHint("install it")) {
+		if c.Name == "firewall table" && (c.Status != statusFail || !strings.Contains(c.Found, "nft is not installed") || c.Fix != "install it") {
+			t.Errorf("%+v", c)
+		}
+	}
+}
+
+// TestLimitsGrowWithTheGuests: what there must be follows from how many VMs have a link.
+func TestLimitsGrowWithTheGuests(t *testing.T) {
+	m, _ := newWorld(t)
+	for slot := range 3 {
+		attach(t, m, plan(t, slot))
+	}
+	if n, err := countGuests(); n != 3 || err != nil {
+		t.Error(n, err)
+	}
+	for _, c := range []struct {
+		guests, limit int
+		status, fix   string
+	}{
+		{0, 65536, statusOK, ""},
+		{12, 65536, statusOK, ""},
+		{13, 65536, statusWarn, "'net.netfilter.nf_conntrack_max = 131072' | sudo tee /etc/sysctl.d/60-nf_conntrack_max.conf"},
+		{60, 262144, statusOK, ""},
+		{61, 262144, statusWarn, "nf_conntrack_max = 524288"},
+	} {
+		check := api.Check{Status: statusOK}
+		judge(&check, "net.netfilter.nf_conntrack_max", c.limit, c.guests, ownConnections+c.guests*network.MaxConnections)
+		if check.Status != c.status || !strings.Contains(check.Fix, c.fix) || check.Found == "" {
+			t.Errorf("%d guests of %d: %+v", c.guests, c.limit, check)
+		}
+	}
+	for guests, status := range map[int]string{1: statusOK, 500: statusOK} {
+		check := api.Check{Status: statusOK}
+		judge(&check, "net.ipv4.neigh.default.gc_thresh3", 1024, guests, ownNeighbours+network.NextHopsOf(guests))
+		if check.Status != status {
+			t.Errorf("%d guests: %+v", guests, check)
+		}
+		judge(&check, "net.ipv4.neigh.default.gc_thresh3", 512, guests, ownNeighbours+network.NextHopsOf(guests))
+		if check.Status != statusWarn || !strings.Contains(check.Fix, "gc_thresh3 = 1024'") {
+			t.Errorf("%d guests, a small table: %+v", guests, check)
+		}
 	}
 }

@@ -3,12 +3,11 @@
 package netns
 
 import (
+	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
-	"syscall"
 
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"banger/api"
@@ -17,7 +16,8 @@ import (
 
 const (
 	nftNewGen    = 0xf // ends each transaction's messages (linux/netfilter/nf_tables.h)
-	nfgenmsgSize = 4   // family, version, resource (linux/netfilter/nfnetlink.h)
+	nlaFlags     = unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER
+	nfgenmsgSize = 4 // family, version, resource (linux/netfilter/nfnetlink.h)
 )
 
 // followRules returns a socket on which the kernel tells all changes of the
@@ -43,43 +43,43 @@ func closeFD(fd int) error {
 	return unix.Close(fd)
 }
 
-// transaction is what has been told of a change that may not be told in full yet.
-type transaction struct{ gone bool }
-
-// removes takes further messages, and tells whether a transaction that they
-// complete removed the host's table and did not make it again.
-func (t *transaction) removes(messages []byte) bool {
-	all, err := syscall.ParseNetlinkMessage(messages)
-	if err != nil {
-		return false
-	}
-	removed := false
-	for _, m := range all {
-		switch m.Header.Type {
-		case unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_DELTABLE:
-			t.gone = t.gone || isOurs(m.Data)
-		case unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWTABLE:
-			t.gone = t.gone && !isOurs(m.Data)
-		case unix.NFNL_SUBSYS_NFTABLES<<8 | nftNewGen:
-			removed, t.gone = t.gone || removed, false
+// touches tells whether messages tell of a change of the host's table, or of anything
+// in it. It is asked for every change of any table, so it looks at no more than it must.
+func touches(messages []byte) bool {
+	for len(messages) >= unix.NLMSG_HDRLEN {
+		size := int(binary.NativeEndian.Uint32(messages))
+		kind := binary.NativeEndian.Uint16(messages[4:])
+		if size < unix.NLMSG_HDRLEN || size > len(messages) {
+			return true // cut off
 		}
+		if kind>>8 == unix.NFNL_SUBSYS_NFTABLES && kind != unix.NFNL_SUBSYS_NFTABLES<<8|nftNewGen && isOurs(messages[unix.NLMSG_HDRLEN:size]) {
+			return true
+		}
+		messages = messages[min(align(size), len(messages)):]
 	}
-	return removed
+	return false
 }
 
-// isOurs tells whether a message about a table is about the host's.
+// align rounds up to where the next message or attribute begins (NLMSG_ALIGN and
+// NLA_ALIGN, netlink(3)).
+func align(n int) int { return (n + unix.NLMSG_ALIGNTO - 1) &^ (unix.NLMSG_ALIGNTO - 1) }
+
+// isOurs tells whether a message about a table, or what is in one, is about the host's.
+// In each of them the table's name is attribute 1 (NFTA_TABLE_NAME, NFTA_RULE_TABLE
+// and so on, linux/netfilter/nf_tables.h).
 func isOurs(data []byte) bool {
 	if len(data) < nfgenmsgSize || data[0] != unix.NFPROTO_INET {
 		return false
 	}
-	attrs, err := nl.ParseRouteAttr(data[nfgenmsgSize:])
-	if err != nil {
-		return false
-	}
-	for _, a := range attrs {
-		if a.Attr.Type == unix.NFTA_TABLE_NAME {
-			return unix.ByteSliceToString(a.Value) == network.TableName
+	for data = data[nfgenmsgSize:]; len(data) >= unix.SizeofNlAttr; {
+		size := int(binary.NativeEndian.Uint16(data))
+		if size < unix.SizeofNlAttr || size > len(data) {
+			return true // cut off
 		}
+		if binary.NativeEndian.Uint16(data[2:])&^nlaFlags == unix.NFTA_TABLE_NAME {
+			return unix.ByteSliceToString(data[unix.SizeofNlAttr:size]) == network.TableName
+		}
+		data = data[min(align(size), len(data)):]
 	}
 	return false
 }

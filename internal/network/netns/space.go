@@ -3,20 +3,17 @@
 package netns
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"banger/api"
-	"banger/internal/execx"
 	"banger/internal/network"
 )
 
@@ -132,19 +129,6 @@ func (s *space) own(uid int) error {
 	err := s.tap.Close()
 	s.tap = nil
 	return err
-}
-
-// loadRules loads a table's text in the calling thread's namespace, which a
-// program started by the thread inherits.
-func loadRules(ctx context.Context, rules string) error {
-	return execx.Run(ctx, execx.Cmd{Name: "nft", Args: []string{"-f", "-"}, Stdin: strings.NewReader(rules), Package: "nftables"})
-}
-
-// listRules returns what `nft -j list` says of the calling thread's namespace.
-func listRules(ctx context.Context, what ...string) ([]byte, error) {
-	var out bytes.Buffer
-	err := execx.Run(ctx, execx.Cmd{Name: "nft", Args: append([]string{"-j", "list"}, what...), Stdout: &out, Package: "nftables"})
-	return out.Bytes(), err
 }
 
 func up(nl *netlink.Handle, name string) error {

@@ -60,7 +60,7 @@ func TestHostWithoutRules(t *testing.T) {
 	m, inet := newWorld(t)
 	one, other := newGuest(t, m, 3, network.GuestMAC), newGuest(t, m, 4, network.GuestMAC)
 	other.do(t, func() error { return serve(t, "guest", "0.0.0.0:80") })
-	nft(t, "flush ruleset")
+	runNft(t, "flush ruleset")
 	refused(t, one, "tcp", plan(t, 4).Outer.Addr().String()+":80")
 	refused(t, one, "tcp", metadata+":80")
 	silent(t, inet, "", "tcp", plan(t, 4).Outer.Addr().String()+":80")
@@ -201,10 +201,10 @@ func TestPortsThatOthersPublishAreClosed(t *testing.T) {
 	container := newPlace(t, func(*netlink.Handle) error { return nil })
 	join(t, container, "docker0", "172.17.0.1/24", "172.17.0.2/24")
 	container.do(t, func() error { return serve(t, "container", "0.0.0.0:80") })
-	nft(t, `add table ip docker
+	runNft(t, `add table ip docker
 add chain ip docker pre { type nat hook prerouting priority dstnat; }
 add rule ip docker pre fib daddr type local tcp dport 8080 dnat to 172.17.0.2:80`)
-	t.Cleanup(func() { nft(t, "delete table ip docker") })
+	t.Cleanup(func() { runNft(t, "delete table ip docker") })
 	reaches(t, inet, "tcp", hostAddress+":8080", "container for 192.0.2.2")
 	refused(t, guest, "tcp", hostAddress+":8080")
 
@@ -212,16 +212,16 @@ add rule ip docker pre fib daddr type local tcp dport 8080 dnat to 172.17.0.2:80
 	if err := serve(t, "proxy", "0.0.0.0:3128"); err != nil {
 		t.Fatal(err)
 	}
-	nft(t, "add rule ip docker pre tcp dport 80 redirect to :3128")
+	runNft(t, "add rule ip docker pre tcp dport 80 redirect to :3128")
 	refused(t, guest, "tcp", webServer+":80")
 }
 
 func TestOtherTablesComeAndGo(t *testing.T) {
 	m, _ := newWorld(t)
 	guest := newGuest(t, m, 3, network.GuestMAC)
-	nft(t, "add table ip filter\nadd chain ip filter forward { type filter hook forward priority 0; policy drop; }")
+	runNft(t, "add table ip filter\nadd chain ip filter forward { type filter hook forward priority 0; policy drop; }")
 	silent(t, guest, "", "tcp", webServer+":80")
-	nft(t, "flush table ip filter\ndelete table ip filter")
+	runNft(t, "flush table ip filter\ndelete table ip filter")
 	reaches(t, guest, "tcp", webServer+":80", "web for "+hostAddress)
 	refused(t, guest, "tcp", metadata+":80")
 }
@@ -265,13 +265,13 @@ func TestRemovingTheTableTwice(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if out := nft(t, "list ruleset"); strings.TrimSpace(out) != "" {
+	if out := runNft(t, "list ruleset"); strings.TrimSpace(out) != "" {
 		t.Error(out)
 	}
 }
 
-// nft runs in the tests' own namespace.
-func nft(t *testing.T, text string) string {
+// runNft runs in the tests' own namespace.
+func runNft(t *testing.T, text string) string {
 	t.Helper()
 	cmd := exec.Command("nft", "-f", "-")
 	cmd.Stdin = strings.NewReader(text)
