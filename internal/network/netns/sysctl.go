@@ -34,7 +34,10 @@ var spaceSysctls = []setting{
 
 // linkSysctls hold for the host's end of a VM's link. The host's own setting can
 // make the filter loose (the larger of "all" and the link's counts, and
-// sysctl.d(5) may set the link's later): the table's fib rule cannot be.
+// sysctl.d(5) may set the link's later): the table's fib rule cannot be. It can also
+// turn send_redirects and proxy_arp on for all links (either setting counts,
+// ip-sysctl.rst), which changes nothing: a namespace accepts no redirect, and asks for
+// no address, as it knows the host's for good.
 func linkSysctls(link string) []setting {
 	v4, v6 := "ipv4/conf/"+link+"/", "ipv6/conf/"+link+"/"
 	return []setting{
