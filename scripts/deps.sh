@@ -23,6 +23,8 @@ need qemu-img qemu-utils
 # The clients that reach into the tests' guests.
 need ssh openssh-client
 need rsync rsync
+# The tests' message bus, which other users send to.
+[ "$(id -u)" != 0 ] || need dbus-daemon dbus
 # The tests' file system with reflinks, which only root can mount.
 [ "$(id -u)" != 0 ] || need mkfs.xfs xfsprogs
 [ ${#missing[@]} -gt 0 ] || exit 0

@@ -17,6 +17,7 @@ import (
 const (
 	service   = "org.freedesktop.systemd1"
 	root      = dbus.ObjectPath("/org/freedesktop/systemd1")
+	busName   = "org.freedesktop.DBus" // the message bus itself
 	manager   = service + ".Manager"
 	unitFace  = service + ".Unit"
 	svcFace   = service + ".Service"
@@ -24,7 +25,8 @@ const (
 )
 
 // Where PID 1 is reached: through the message bus, and by root also directly,
-// which is what systemctl(1) does where no message bus runs.
+// which is what systemctl(1) does where no message bus runs. The bus comes first
+// all the same: only there can a unit that failed be held until it was asked why.
 const (
 	systemBus  = "unix:path=/run/dbus/system_bus_socket"
 	privateBus = "unix:path=/run/systemd/private"
@@ -95,8 +97,9 @@ func (b *Bus) with(ctx context.Context, call func(*link) error) error {
 // link is one connection.
 type link struct {
 	conn *dbus.Conn
-	// refs: systemd counts references to units for clients of the message bus only.
-	refs bool
+	// bus: the message bus is between PID 1 and us. Others may send us signals there,
+	// and systemd counts references to units for its clients only.
+	bus  bool
 	jobs jobs
 }
 
@@ -140,22 +143,40 @@ func handshake(life context.Context, address string, bus bool) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &link{conn: conn, refs: bus}
+	l := &link{conn: conn, bus: bus}
+	signals := make(chan *dbus.Signal, 64)
+	conn.Signal(signals)
 	err = conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(os.Getuid()))})
+	var pid1 string
 	if err == nil && bus {
-		err = conn.Hello()
-	}
-	if err == nil && bus {
-		err = conn.AddMatchSignalContext(life, dbus.WithMatchInterface(manager), dbus.WithMatchMember("JobRemoved"))
+		pid1, err = l.join(life)
 	}
 	if err != nil {
 		conn.Close()
 		return nil, err
 	}
-	signals := make(chan *dbus.Signal, 64)
-	conn.Signal(signals)
-	go l.jobs.follow(signals)
+	go l.jobs.follow(signals, sender{bus: bus, pid1: pid1})
 	return l, nil
+}
+
+// join makes the connection a client of the message bus that hears of the ends of
+// jobs, and returns the unique name that PID 1 has there. It hears of a change of that
+// name from before it asks for it.
+func (l *link) join(life context.Context) (string, error) {
+	err := l.conn.Hello()
+	if err == nil {
+		err = l.conn.AddMatchSignalContext(life, dbus.WithMatchSender(busName), dbus.WithMatchInterface(busName),
+			dbus.WithMatchMember(nameOwnerChanged), dbus.WithMatchArg(0, service))
+	}
+	if err == nil {
+		err = l.conn.AddMatchSignalContext(life, dbus.WithMatchSender(service), dbus.WithMatchObjectPath(root),
+			dbus.WithMatchInterface(manager), dbus.WithMatchMember(jobRemoved))
+	}
+	var pid1 string
+	if err == nil {
+		err = l.conn.BusObject().CallWithContext(life, busName+".GetNameOwner", 0, service).Store(&pid1)
+	}
+	return pid1, err
 }
 
 // call calls a method of the manager and stores what it answers, where that is

@@ -33,7 +33,7 @@ func (b *Bus) change(ctx context.Context, verb, method, unit string) error {
 		return nil
 	case err != nil:
 		return explain(verb, unit, err)
-	case result == "done":
+	case result == done:
 		return nil
 	}
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -170,7 +171,12 @@ func (f *fakePID1) answer(c *net.UnixConn, m *dbus.Message) {
 	case "GetAll":
 		f.send(c, reply, f.state)
 	case "Get":
-		f.send(c, reply, f.state["MainPID"])
+		property, _ := m.Body[1].(string)
+		value, known := f.state[property]
+		if !known && property == "ActiveState" {
+			value = dbus.MakeVariant(f.active())
+		}
+		f.send(c, reply, value)
 	case "EnableUnitFiles":
 		f.send(c, reply, true, [][]string{})
 	case "ListUnitsByPatterns":
@@ -178,6 +184,19 @@ func (f *fakePID1) answer(c *net.UnixConn, m *dbus.Message) {
 	default:
 		f.send(c, reply)
 	}
+}
+
+// active is the state of a unit that did what was asked last. The caller holds mu.
+func (f *fakePID1) active() string {
+	for _, call := range slices.Backward(f.calls) {
+		if strings.HasPrefix(call, "StopUnit") {
+			return "inactive"
+		}
+		if strings.HasPrefix(call, "Start") || strings.HasPrefix(call, "RestartUnit") {
+			break
+		}
+	}
+	return "active"
 }
 
 func signal(member string) *dbus.Message {

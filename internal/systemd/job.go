@@ -2,6 +2,7 @@ package systemd
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/godbus/dbus/v5"
@@ -43,12 +44,13 @@ func (j *jobs) unwatch(ends chan ended) {
 }
 
 // follow hands on signals until the connection closes their channel.
-func (j *jobs) follow(signals <-chan *dbus.Signal) {
+func (j *jobs) follow(signals <-chan *dbus.Signal, from sender) {
 	for s := range signals {
+		from.heed(s)
 		var id uint32
 		var e ended
 		var unit string
-		if s.Name == manager+".JobRemoved" && dbus.Store(s.Body, &id, &e.job, &unit, &e.result) == nil {
+		if s.Name == manager+"."+jobRemoved && from.is(s) && dbus.Store(s.Body, &id, &e.job, &unit, &e.result) == nil {
 			j.deliver(unit, e)
 		}
 	}
@@ -79,6 +81,9 @@ func (l *link) job(ctx context.Context, unit, method string, args ...any) (strin
 	for {
 		select {
 		case e := <-ends:
+			if e.job == path && e.result == done {
+				return done, l.confirm(ctx, unit, method)
+			}
 			if e.job == path {
 				return e.result, nil
 			}
@@ -88,4 +93,25 @@ func (l *link) job(ctx context.Context, unit, method string, args ...any) (strin
 			return "", context.Cause(ctx)
 		}
 	}
+}
+
+// done is the result of a job that did what it was to do.
+const done = "done"
+
+// confirm asks the unit itself whether what a job was to do is done. What waits for a
+// stop goes on to remove what the unit used; what waits for a start goes on to use it.
+func (l *link) confirm(ctx context.Context, unit, method string) error {
+	var active string
+	err := l.conn.Object(service, unitPath(unit)).CallWithContext(ctx, propsFace+".Get", 0, unitFace, "ActiveState").Store(&active)
+	if noSuchUnit(err) {
+		active, err = "inactive", nil // a unit that has ended may be unloaded by now
+	}
+	if err != nil {
+		return err
+	}
+	stopped := active == "inactive" || active == "failed"
+	if method == "StopUnit" && !stopped || method != "StopUnit" && active == "activating" {
+		return fmt.Errorf("systemd says that the job is done, and that the unit is %s", active)
+	}
+	return nil
 }

@@ -58,7 +58,7 @@ func (b *Bus) StartHeld(ctx context.Context, u Unit) (forget func(), err error) 
 
 func (l *link) start(ctx context.Context, u Unit) error {
 	properties := u.properties()
-	if l.refs {
+	if l.bus {
 		// Keeps a unit that failed until it has been asked why.
 		properties = append(properties, property{"AddRef", dbus.MakeVariant(true)})
 	}
@@ -67,7 +67,7 @@ func (l *link) start(ctx context.Context, u Unit) error {
 	if err != nil {
 		return explain("start", u.Name, err)
 	}
-	if result == "done" {
+	if result == done {
 		return nil
 	}
 	// Its caller may have given up by now; the unit must go all the same.
@@ -81,7 +81,7 @@ func (l *link) start(ctx context.Context, u Unit) error {
 // unref gives a unit's reference back and waits for no answer: the connection's
 // end would do the same.
 func (l *link) unref(unit string) {
-	if !l.refs {
+	if !l.bus {
 		return
 	}
 	l.conn.Object(service, unitPath(unit)).Go(unitFace+".Unref", dbus.FlagNoReplyExpected, nil)

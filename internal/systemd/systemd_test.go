@@ -123,7 +123,7 @@ func TestAHeldUnitIsForgottenOnce(t *testing.T) {
 	b := &Bus{dial: func(ctx context.Context) (*link, error) {
 		l, err := newLink(ctx, f.address, false)
 		if err == nil {
-			l.refs = true
+			l.bus = true
 		}
 		return l, err
 	}}
