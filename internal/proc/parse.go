@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // stat is what is used of /proc/PID/stat.
@@ -32,18 +33,20 @@ func parseStat(data []byte) (stat, error) {
 	return stat{state: fields[state][0], startTime: ticks}, nil
 }
 
-// parseCmdline splits /proc/PID/cmdline. It is empty for a zombie and for a
-// kernel thread. A program may write anything into its own command line, a
-// missing last NUL included.
-func parseCmdline(data []byte) []string {
+// parseCmdline splits the beginning of /proc/PID/cmdline, and appends its arguments to
+// args. It is empty for a zombie and for a kernel thread. A program may write anything
+// into its own command line, a missing last NUL included. An argument that may have
+// been cut off at MaxCmdline is left out.
+func parseCmdline(data []byte, args []string) []string {
+	if len(data) >= MaxCmdline {
+		data = data[:bytes.LastIndexByte(data[:MaxCmdline], 0)+1]
+	}
 	data = bytes.TrimSuffix(data, []byte{0})
 	if len(data) == 0 {
-		return nil
+		return args
 	}
-	parts := bytes.Split(data, []byte{0})
-	args := make([]string, len(parts))
-	for i, part := range parts {
-		args[i] = string(part)
+	for arg := range strings.SplitSeq(string(data), "\x00") {
+		args = append(args, arg)
 	}
 	return args
 }

@@ -50,9 +50,15 @@ func TestParseCmdline(t *testing.T) {
 		"a\x00b\x00":     {"a", "b"},
 		"a\x00\x00b\x00": {"a", "", "b"},
 		"no last NUL":    {"no last NUL"},
+		// What may have been cut off is left out.
+		strings.Repeat("x", MaxCmdline):                         nil,
+		"a\x00" + strings.Repeat("x", MaxCmdline-2):             {"a"},
+		"a\x00" + strings.Repeat("x", MaxCmdline-3):             {"a", strings.Repeat("x", MaxCmdline-3)},
+		"a\x00" + strings.Repeat("x", MaxCmdline-3) + "\x00":    {"a", strings.Repeat("x", MaxCmdline-3)},
+		"a\x00" + strings.Repeat("x", MaxCmdline) + "\x00b\x00": {"a"},
 	} {
-		if got := parseCmdline([]byte(data)); !slices.Equal(got, want) {
-			t.Errorf("%q: %q, want %q", data, got, want)
+		if got := parseCmdline([]byte(data), nil); !slices.Equal(got, want) {
+			t.Errorf("%.40q, %d bytes: %.40q, want %.40q", data, len(data), got, want)
 		}
 	}
 }
@@ -71,9 +77,13 @@ func FuzzParseStat(f *testing.F) {
 func FuzzParseCmdline(f *testing.F) {
 	f.Add([]byte("a\x00b\x00"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		args := parseCmdline(data)
+		args := parseCmdline(data, nil)
 		joined := strings.Join(args, "\x00")
-		if joined != strings.TrimSuffix(string(data), "\x00") {
+		whole := string(data)
+		if len(data) >= MaxCmdline {
+			whole = whole[:strings.LastIndexByte(whole[:MaxCmdline], 0)+1]
+		}
+		if joined != strings.TrimSuffix(whole, "\x00") {
 			t.Errorf("%q became %q", data, args)
 		}
 	})

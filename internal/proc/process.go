@@ -155,25 +155,41 @@ func OpenIdentity(id Identity) (*Process, error) {
 	return p, nil
 }
 
-// Find takes hold of this user's processes whose command line matches.
-func Find(match func(cmdline []string) bool) ([]*Process, error) {
-	pids, err := host.find(os.Getuid(), match)
+// Find takes hold of this user's processes whose command line matches. What it cannot
+// take hold of for another reason than its end is an error: it may be one of those.
+// match must not keep its argument, of which it gets the first MaxCmdline bytes.
+func Find(ctx context.Context, match func(cmdline []string) bool) (found []*Process, err error) {
+	pids, err := host.find(ctx, os.Getuid(), match)
 	if err != nil {
 		return nil, fmt.Errorf("cannot list processes: %w", err)
 	}
+	defer func() {
+		if err != nil {
+			for _, p := range found {
+				p.Close()
+			}
+			found = nil
+		}
+	}()
 	slices.Sort(pids)
-	var found []*Process
 	for _, pid := range pids {
 		p, err := Open(pid)
-		if err != nil {
-			continue // gone since
-		}
-		// The pid may have changed hands before it was opened.
-		if args, err := p.Cmdline(); err != nil || !match(args) {
-			p.Close()
+		if errors.Is(err, ErrGone) {
 			continue
 		}
+		if err != nil {
+			return found, err
+		}
 		found = append(found, p)
+		args, err := p.Cmdline()
+		if isOwn(err) {
+			return found, err
+		}
+		// The pid may have changed hands before it was opened.
+		if err != nil || !match(args) {
+			p.Close()
+			found = found[:len(found)-1]
+		}
 	}
 	return found, nil
 }
@@ -184,15 +200,13 @@ func (p *Process) Identity() Identity { return p.id }
 // PID is the process's pid, which means nothing once it has ended.
 func (p *Process) PID() int { return p.id.PID }
 
-// Cmdline is the process's command line; ErrGone where it has ended.
+// Cmdline is the process's command line, of which the first MaxCmdline bytes are read;
+// ErrGone where it has ended. A process that has taken away its own has none.
 func (p *Process) Cmdline() ([]string, error) {
 	args, err := host.cmdline(p.id.PID)
 	// What was read is this process's if it is still there; a zombie has none.
-	if signalErr := p.Signal(0); signalErr != nil {
-		return nil, signalErr
-	}
-	if err == nil && len(args) == 0 {
-		err = ErrGone
+	if p.Ended() {
+		return nil, ErrGone
 	}
 	return args, err
 }

@@ -23,6 +23,12 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if how := os.Getenv(hostileEnv); how != "" {
+		if err := hostiles[how](); err != nil {
+			fmt.Println(err)
+		}
+		os.Exit(1)
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -146,7 +152,7 @@ func TestSpawnIsDetached(t *testing.T) {
 
 func pidsOf(t *testing.T, match func([]string) bool) []int {
 	t.Helper()
-	found, err := Find(match)
+	found, err := Find(t.Context(), match)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,19 +3,29 @@ package proc
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"syscall"
 )
 
-// maxRead bounds what is read of one file in /proc: a command line has at most
-// 2 MiB unless the stack limit was raised (execve(2)), and ours are short.
-const maxRead = 2 << 20
+// What is read of a process is what the process, or whoever started it, chose: any
+// user may have a command line of megabytes, and thousands of processes.
+const (
+	// maxRead bounds what is read of one file in /proc, in bytes. What is looked for
+	// in a status comes before the groups, which may be 65536 (proc_pid_status(5));
+	// a cgroup's path has at most 4096 bytes.
+	maxRead = 64 << 10
+	// MaxCmdline is how many bytes of a command line are looked at. What tells our own
+	// processes from others comes first in theirs.
+	MaxCmdline = 8 << 10
+	// batch is how many names of a directory are held at once.
+	batch = 256
+)
 
 // Table is a process table: /proc, or a directory that looks like it.
 type Table struct {
@@ -23,14 +33,73 @@ type Table struct {
 }
 
 // Read returns a file of the process that has the pid now, of which at most
-// 2 MiB are read.
+// 64 KiB are read.
 func (t Table) Read(pid int, name string) ([]byte, error) {
-	f, err := os.Open(filepath.Join(t.Root, strconv.Itoa(pid), name))
+	return read(filepath.Join(t.dir(pid), name), maxRead)
+}
+
+func (t Table) dir(pid int) string { return filepath.Join(t.Root, strconv.Itoa(pid)) }
+
+func read(path string, most int64) ([]byte, error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxRead))
+	return io.ReadAll(io.LimitReader(f, most))
+}
+
+// Threads calls look with the directory of a process, and while that says no with
+// those of its threads. The first thread may have ended before the others: then the
+// process's own directory has neither a command line nor a root directory any more.
+func (t Table) Threads(pid int, look func(dir string) bool) error {
+	if look(t.dir(pid)) {
+		return nil
+	}
+	tasks := filepath.Join(t.dir(pid), "task")
+	return numbered(context.Background(), tasks, func(tid int) bool {
+		return !look(filepath.Join(tasks, strconv.Itoa(tid)))
+	})
+}
+
+// Each calls look with the pid of each process. It ends with ctx, and needs no more
+// memory for many processes than for few.
+func (t Table) Each(ctx context.Context, look func(pid int)) error {
+	return numbered(ctx, t.Root, func(pid int) bool {
+		look(pid)
+		return true
+	})
+}
+
+// numbered calls look with the numbers among the names in a directory while it says
+// yes. It holds few names at a time, however many there are, and ends with ctx.
+func numbered(ctx context.Context, path string, look func(number int) bool) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	for {
+		names, err := dir.Readdirnames(batch)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			number, err := strconv.Atoi(name)
+			if err != nil || number <= 0 {
+				continue
+			}
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if !look(number) {
+				return nil
+			}
+		}
+	}
 }
 
 func (t Table) stat(pid int) (stat, error) {
@@ -72,12 +141,21 @@ func (t Table) pidOf(fd int) (int, error) {
 	return 0, fmt.Errorf("descriptor %d is no pidfd", fd)
 }
 
+// cmdline returns the arguments of the process that has the pid now, of which the
+// first MaxCmdline bytes are read.
 func (t Table) cmdline(pid int) ([]string, error) {
-	data, err := t.Read(pid, "cmdline")
-	if err != nil {
-		return nil, err
+	var args []string
+	var first error
+	err := t.Threads(pid, func(dir string) bool {
+		data, err := read(filepath.Join(dir, "cmdline"), MaxCmdline)
+		first = cmp.Or(first, err)
+		args = parseCmdline(data, nil)
+		return len(args) > 0
+	})
+	if len(args) > 0 {
+		return args, nil
 	}
-	return parseCmdline(data), nil
+	return nil, cmp.Or(first, err)
 }
 
 // bootID tells this boot of the host from all others (random(4)).
@@ -89,56 +167,83 @@ func (t Table) bootID() (string, error) {
 	return string(bytes.TrimSpace(data)), nil
 }
 
-// Newest returns the pids of everybody's processes whose command line matches,
-// the one that started last first, as pgrep(1) chooses with -n: of two that
-// started in the same clock tick, the higher pid. This process is left out.
-func (t Table) Newest(match func(cmdline []string) bool) ([]int, error) {
-	pids, err := t.find(anybody, match)
-	started := map[int]uint64{}
-	pids = slices.DeleteFunc(pids, func(pid int) bool {
+// Newest returns the pid of that process, of everybody's, whose command line matches
+// and which started last, as pgrep(1) chooses with -n: of two that started in the same
+// clock tick, the higher pid. It is 0 where there is none. This process is left out.
+// match gets at most MaxCmdline bytes, and may change but not keep them.
+func (t Table) Newest(ctx context.Context, match func(cmdline []byte) bool) (int, error) {
+	var newest int
+	var started uint64
+	err := t.scan(ctx, anybody, func(pid int, cmdline []byte) {
+		if pid == os.Getpid() || !match(cmdline) {
+			return
+		}
 		st, err := t.stat(pid)
-		started[pid] = st.startTime
-		return err != nil || pid == os.Getpid()
+		if err == nil && cmp.Or(cmp.Compare(st.startTime, started), cmp.Compare(pid, newest)) > 0 {
+			newest, started = pid, st.startTime
+		}
 	})
-	slices.SortFunc(pids, func(a, b int) int {
-		return cmp.Or(cmp.Compare(started[b], started[a]), cmp.Compare(b, a))
-	})
-	return pids, err
+	return newest, err
 }
 
-// anybody is the uid that means every user's processes to find.
+// anybody is the uid that means every user's processes to scan.
 const anybody = -1
 
-// find returns the pids of uid's processes whose command line matches.
-// Processes that vanish while it looks are passed over.
-func (t Table) find(uid int, match func(cmdline []string) bool) ([]int, error) {
-	dir, err := os.Open(t.Root)
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return nil, err
-	}
+// find returns the pids of uid's processes whose command line matches. match must not
+// keep its argument.
+func (t Table) find(ctx context.Context, uid int, match func(cmdline []string) bool) ([]int, error) {
 	var found []int
-	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err != nil || pid <= 0 || !t.ownedBy(pid, uid) {
-			continue
-		}
-		if args, err := t.cmdline(pid); err == nil && len(args) > 0 && match(args) {
+	var args []string
+	err := t.scan(ctx, uid, func(pid int, cmdline []byte) {
+		if args = parseCmdline(cmdline, args[:0]); match(args) {
 			found = append(found, pid)
 		}
+	})
+	return found, err
+}
+
+// scan is Each of uid's processes that have a command line. Processes that vanish
+// meanwhile, or whose command line cannot be read, are passed over, unless the fault
+// is this process's own: then they may be those that are looked for.
+func (t Table) scan(ctx context.Context, uid int, look func(pid int, cmdline []byte)) error {
+	buf := make([]byte, MaxCmdline)
+	var fault error
+	err := numbered(ctx, t.Root, func(pid int) bool {
+		if !t.ownedBy(pid, uid) {
+			return true
+		}
+		n, err := t.readCmdline(pid, buf)
+		if isOwn(err) {
+			fault = err
+		} else if n > 0 {
+			look(pid, buf[:n])
+		}
+		return fault == nil
+	})
+	return cmp.Or(fault, err)
+}
+
+// isOwn tells whether an error says something of this process or of the host, and
+// nothing of the process that was to be looked at.
+func isOwn(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
+}
+
+// readCmdline reads as much of a command line as buf has room for.
+func (t Table) readCmdline(pid int, buf []byte) (int, error) {
+	f, err := os.Open(filepath.Join(t.dir(pid), "cmdline"))
+	if err != nil {
+		return 0, err
 	}
-	return found, nil
+	defer f.Close()
+	return io.ReadFull(f, buf) // an early end is an error that is not ours
 }
 
 func (t Table) ownedBy(pid, uid int) bool {
 	if uid == anybody {
 		return true
 	}
-	info, err := os.Stat(filepath.Join(t.Root, strconv.Itoa(pid)))
+	info, err := os.Stat(t.dir(pid))
 	if err != nil {
 		return false
 	}

@@ -42,11 +42,11 @@ func TestFind(t *testing.T) {
 		13: {},              // vanished between the listing and the look
 	})
 	match := func(args []string) bool { return len(args) == 3 && args[2] == "a" }
-	pids, err := host.find(os.Getuid(), match)
+	pids, err := host.find(t.Context(), os.Getuid(), match)
 	if err != nil || !slices.Equal(pids, []int{10}) {
 		t.Errorf("found %v, %v", pids, err)
 	}
-	pids, err = host.find(os.Getuid()+1, match)
+	pids, err = host.find(t.Context(), os.Getuid()+1, match)
 	if err != nil || len(pids) != 0 {
 		t.Errorf("another user's: found %v, %v", pids, err)
 	}
@@ -76,11 +76,16 @@ func TestNewest(t *testing.T) {
 		15:          {"cmdline": "a\x00"}, // vanished since its command line was read
 		os.Getpid(): {"cmdline": "a\x00", "stat": at("12")},
 	})
-	pids, err := host.Newest(func(args []string) bool { return args[0] == "a" })
-	if err != nil || !slices.Equal(pids, []int{13, 12, 11, 10}) {
-		t.Errorf("%v, %v", pids, err)
+	for _, want := range []int{13, 12, 11, 10, 0} {
+		pid, err := host.Newest(t.Context(), func(cmdline []byte) bool { return string(cmdline) == "a\x00" })
+		if err != nil || pid != want {
+			t.Errorf("%d, %v; want %d", pid, err, want)
+		}
+		if err := os.RemoveAll(filepath.Join(host.Root, strconv.Itoa(want))); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if _, err := (Table{Root: host.Root + "/absent"}).Newest(nil); err == nil {
+	if _, err := (Table{Root: host.Root + "/absent"}).Newest(t.Context(), nil); err == nil {
 		t.Error("no table, and no error")
 	}
 }

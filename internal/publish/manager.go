@@ -110,7 +110,7 @@ func bind(ctx context.Context, p api.PublishedPort) (*os.File, api.PublishedPort
 // replaced by one that serves these. Where there are none, it is ended; Recover returns
 // the ids of those.
 func (m *Manager) Recover(ctx context.Context, published func(id string) []api.PublishedPort) (ended []string, err error) {
-	found, err := proc.Find(func(args []string) bool { return vmOf(args, m.paths.VMs()) != "" })
+	found, err := proc.Find(ctx, func(args []string) bool { return vmOf(args, m.paths.VMs()) != "" })
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +121,7 @@ func (m *Manager) Recover(ctx context.Context, published func(id string) []api.P
 		id := vmOf(args, m.paths.VMs())
 		ports := published(id)
 		switch {
-		case err != nil: // it has just ended
+		case err != nil || id == "": // it has just ended, or says that it is something else now
 			p.Close()
 		case len(ports) > 0 && m.vms[id] == nil:
 			m.keep(id, p).ports = ports

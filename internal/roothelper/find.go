@@ -16,7 +16,7 @@ import (
 )
 
 // find finds the VM's VMM and proves it; nil where none runs.
-func (h *Helper) find(id string, hint proc.Identity) (*fcproc.Handle, jail, error) {
+func (h *Helper) find(ctx context.Context, id string, hint proc.Identity) (*fcproc.Handle, jail, error) {
 	j, found, err := h.findJail(id)
 	if err != nil || !found {
 		return nil, j, err
@@ -41,8 +41,8 @@ func (h *Helper) find(id string, hint proc.Identity) (*fcproc.Handle, jail, erro
 	// QEMU's program may have any, and QEMU itself can change it (PR_SET_NAME(2const)).
 	// Nor need it be told from the launcher: once that has the VM's user id, it becomes
 	// QEMU as the same process.
-	p, err := h.Host.Find(fcproc.Query{
-		ID: id, Name: j.program, AnyName: j.program == qemuProgram, UID: uid, Root: root, Socket: h.shortSocket(id), Hint: hint,
+	p, err := h.Host.Find(ctx, fcproc.Query{
+		ID: id, Name: j.program, AnyName: j.program == qemuProgram, UID: uid, Root: root, Hint: hint,
 	})
 	if api.KindOf(err) == api.KindNotFound {
 		return nil, j, nil
@@ -72,7 +72,7 @@ func (h *Helper) findOrAwait(ctx context.Context, id string, hint proc.Identity)
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(h.starting, startingTime))
 	defer cancel()
 	for {
-		p, j, err := h.find(id, hint)
+		p, j, err := h.find(ctx, id, hint)
 		if p != nil || err != nil {
 			return p, j, err
 		}
@@ -136,11 +136,14 @@ func describe(p *fcproc.Handle, j jail) (rootapi.Process, error) {
 	return answer, nil
 }
 
-// accelOf reads the accelerator out of QEMU's arguments.
+// accelOf reads the accelerator out of QEMU's arguments; empty where there is none that
+// we know. They were ours, but QEMU can change them.
 func accelOf(args []string) string {
 	for i := 0; i+1 < len(args); i++ {
-		if args[i] == "-accel" {
-			accel, _, _ := strings.Cut(args[i+1], ",")
+		if args[i] != "-accel" {
+			continue
+		}
+		if accel, _, _ := strings.Cut(args[i+1], ","); accel == "kvm" || accel == "tcg" {
 			return accel
 		}
 	}
@@ -149,7 +152,7 @@ func accelOf(args []string) string {
 
 func (h *Helper) vmKill(ctx context.Context, c rootapi.VMKillCall, _ []*os.File) (any, error) {
 	unit := vmid.Unit(c.ID)
-	p, _, err := h.find(c.ID, proc.Identity{})
+	p, _, err := h.find(ctx, c.ID, proc.Identity{})
 	if p != nil {
 		err = p.Kill(ctx)
 		p.Close()

@@ -40,7 +40,7 @@ func (h *Helper) list(ctx context.Context) (rootapi.ListAnswer, error) {
 	for _, id := range jails {
 		add(rootapi.KindJail, id, id)
 	}
-	processes, procErr := h.processes(jails)
+	processes, procErr := h.processes(ctx, jails)
 	all = append(all, processes...)
 	if err := errors.Join(blockErr, netErr, jailErr, procErr); err != nil {
 		return rootapi.ListAnswer{}, err
@@ -53,8 +53,8 @@ func (h *Helper) list(ctx context.Context) (rootapi.ListAnswer, error) {
 
 // processes lists what runs with the user id of a VM. Whose it is its cgroup says,
 // and of an older layout's the jail that records the user id.
-func (h *Helper) processes(jails []string) ([]rootapi.Object, error) {
-	found, err := h.Host.Users(uint32(h.Settings.UIDBase), uint32(h.Settings.UIDBase+h.Settings.UIDCount))
+func (h *Helper) processes(ctx context.Context, jails []string) ([]rootapi.Object, error) {
+	found, err := h.Host.Users(ctx, uint32(h.Settings.UIDBase), uint32(h.Settings.UIDBase+h.Settings.UIDCount))
 	owners := map[uint32]string{}
 	for _, id := range jails {
 		if j, ok, _ := h.findJail(id); ok {

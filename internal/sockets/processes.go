@@ -14,53 +14,75 @@ func (t Table) name(all []Socket) {
 	for i := range all {
 		wanted[all[i].inode] = append(wanted[all[i].inode], &all[i])
 	}
+	left := maxLinks
 	for _, pid := range t.pids() {
-		if len(wanted) == 0 {
+		if len(wanted) == 0 || left <= 0 {
 			return
 		}
-		t.nameOf(pid, wanted)
+		left -= t.nameOf(pid, wanted, left)
+	}
+}
+
+const (
+	// maxLinks bounds how many descriptors are looked at: any user may have very many.
+	// A socket is without a process where that is not enough.
+	maxLinks = 1 << 20
+	// batch is how many names of a directory are held at once.
+	batch = 256
+)
+
+// names calls look with the names in a directory while it says yes.
+func names(path string, look func(name string) bool) {
+	dir, err := os.Open(path)
+	if err != nil {
+		return
+	}
+	defer dir.Close()
+	for {
+		some, err := dir.Readdirnames(batch)
+		if err != nil {
+			return
+		}
+		for _, name := range some {
+			if !look(name) {
+				return
+			}
+		}
 	}
 }
 
 func (t Table) pids() []int {
-	dir, err := os.Open(t.Root)
-	if err != nil {
-		return nil
-	}
-	defer dir.Close()
-	names, _ := dir.Readdirnames(-1)
 	var pids []int
-	for _, name := range names {
+	names(t.Root, func(name string) bool {
 		if pid, err := strconv.Atoi(name); err == nil && pid > 0 {
 			pids = append(pids, pid)
 		}
-	}
+		return true
+	})
 	slices.Sort(pids)
 	return pids
 }
 
 // nameOf looks through the descriptors of one process, and takes what it finds from
-// the wanted. A process that may not be looked into is passed over.
-func (t Table) nameOf(pid int, wanted map[string][]*Socket) {
+// the wanted; it returns how many it looked at, most at most. A process that may
+// not be looked into is passed over.
+func (t Table) nameOf(pid int, wanted map[string][]*Socket, most int) (looked int) {
 	process := filepath.Join(t.Root, strconv.Itoa(pid))
-	dir, err := os.Open(filepath.Join(process, "fd"))
-	if err != nil {
-		return
-	}
-	defer dir.Close()
-	names, _ := dir.Readdirnames(-1)
-	for _, name := range names {
+	names(filepath.Join(process, "fd"), func(name string) bool {
+		looked++
 		target, err := os.Readlink(filepath.Join(process, "fd", name))
 		inode, isSocket := strings.CutPrefix(target, "socket:[") // proc_pid_fd(5)
 		if err != nil || !isSocket {
-			continue
+			return looked < most
 		}
 		inode = strings.TrimSuffix(inode, "]")
 		for _, s := range wanted[inode] {
 			s.PID, s.Process = pid, comm(process)
 		}
 		delete(wanted, inode)
-	}
+		return looked < most && len(wanted) > 0
+	})
+	return looked
 }
 
 // comm is a process's name, which the process can set itself, to 15 bytes at most

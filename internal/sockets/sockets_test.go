@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -125,4 +126,22 @@ func FuzzTable(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestManyDescriptors: any user may have a million of them.
+func TestManyDescriptors(t *testing.T) {
+	table := fakeTable(t)
+	for i := range 1000 {
+		if err := os.Symlink("socket:[1]", filepath.Join(table.Root, "7/fd", strconv.Itoa(100+i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for most, want := range map[int]int{1: 1, 300: 300, maxLinks: 1002} {
+		if looked := table.nameOf(7, map[string][]*Socket{"": nil}, most); looked != want {
+			t.Errorf("looked at %d of %d, want %d", looked, most, want)
+		}
+	}
+	if looked := table.nameOf(9, map[string][]*Socket{"102": nil}, maxLinks); looked != 1 {
+		t.Errorf("looked at %d after all were found", looked)
+	}
 }

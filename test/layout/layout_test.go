@@ -234,6 +234,26 @@ func packages(t *testing.T, tests bool) map[string][]*ast.File {
 	return found
 }
 
+// TestNobodyFindsVMMsByCommandLine: what fcproc.FindPID finds is proof of nothing.
+func TestNobodyFindsVMMsByCommandLine(t *testing.T) {
+	found := false
+	for pkg, files := range packages(t, false) {
+		for _, file := range files {
+			ast.Inspect(file, func(n ast.Node) bool {
+				name, ok := n.(*ast.Ident)
+				if ok && name.Name == "FindPID" && pkg != filepath.Join(root, "internal/daemon/fcproc") {
+					t.Errorf("%s uses FindPID", pkg)
+				}
+				found = found || ok && name.Name == "FindPID"
+				return true
+			})
+		}
+	}
+	if !found {
+		t.Error("fcproc has no FindPID: this test is of no use")
+	}
+}
+
 func TestEverythingExportedIsExplained(t *testing.T) {
 	for dir, files := range packages(t, false) {
 		if !slices.ContainsFunc(files, func(f *ast.File) bool { return f.Doc != nil }) {

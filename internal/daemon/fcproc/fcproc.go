@@ -1,19 +1,21 @@
 // Package fcproc finds the process that runs a VM in system mode, and proves
 // that it is that process before anything is done to it.
 //
-// All that leads to a process is a hint: the pid in handles.json, a command
-// line, the jailer's pidfile, the members of a cgroup. The pidfile lies in a
-// directory that the VM's own uid can write; anybody can write his command
-// line. So each hint is followed to a pidfd, and what that holds is compared
-// with what only root can have given it: uid, cgroup, and root directory.
+// All that leads to a process is a hint: the pid in handles.json, the members of a
+// cgroup, the jailer's pidfile. The pidfile lies in a directory that the VM's own uid
+// can write. So each hint is followed to a pidfd, and what that holds is compared
+// with what only root can have given it: uid, cgroup, and root directory. Command lines
+// are no hint: anybody can write his own, and make it long and many.
 //
 // To look at another user's root directory takes CAP_SYS_PTRACE
 // (proc_pid_root(5)), to signal his process CAP_KILL (pidfd_send_signal(2)).
 package fcproc
 
 import (
+	"bytes"
+	"context"
 	"path/filepath"
-	"strings"
+	"time"
 
 	"banger/api"
 	"banger/internal/proc"
@@ -33,22 +35,29 @@ type Host struct {
 // System is this host, with its cgroups where systemd mounts them.
 func System() Host { return Host{Proc: "/proc", Cgroup: "/sys/fs/cgroup"} }
 
+// scanTime bounds FindPID: it looks at all processes of the host, of which any user
+// can start thousands, and a look waits while its process changes its memory.
+const scanTime = 10 * time.Second
+
 // FindPID returns the pid of the VMM with the host-side API socket apiSock on
 // this host; see Host.FindPID.
 func FindPID(apiSock string) (int, error) { return System().FindPID(apiSock) }
 
 // FindPID returns the pid of the newest process whose command line names
-// apiSock, as pgrep -n -f would, save that the path is taken literally. Where
-// there is none, it follows the symlink apiSock into the chroot and returns
-// what firecracker.pid says there, if that is a firecracker with this chroot.
+// apiSock, as pgrep -n -f would, save that the path is taken literally and looked for
+// in the first 8 KiB (proc.MaxCmdline). Where there is none, it follows the symlink
+// apiSock into the chroot and returns what firecracker.pid says there, if that is a
+// firecracker with this chroot. It takes ten seconds at most.
 //
-// A pid is no identity: to signal the process, use Find.
+// A pid is no identity, and anybody can have that command line. Nothing that signals
+// a process or decides about a VM may use this: Find is for that.
 func (h Host) FindPID(apiSock string) (int, error) {
-	pids, err := h.byCommandLine(apiSock)
-	if err == nil && len(pids) > 0 {
-		return pids[0], nil
+	ctx, cancel := context.WithTimeout(context.Background(), scanTime)
+	defer cancel()
+	pid, err := h.byCommandLine(ctx, apiSock)
+	if err == nil && pid != 0 {
+		return pid, nil
 	}
-	var pid int
 	if err == nil {
 		pid, err = h.chrooted(apiSock)
 	}
@@ -59,15 +68,21 @@ func (h Host) FindPID(apiSock string) (int, error) {
 	return pid, nil
 }
 
-// byCommandLine returns the pids of the processes whose command line, its
-// arguments joined by spaces, names the socket: the newest first.
-func (h Host) byCommandLine(socket string) ([]int, error) {
+// byCommandLine returns the pid of the newest process whose command line, its
+// arguments joined by spaces, names the socket; 0 where there is none.
+func (h Host) byCommandLine(ctx context.Context, socket string) (int, error) {
 	// A short text would be in many a command line.
 	if !filepath.IsAbs(socket) || filepath.Clean(socket) != socket || filepath.Dir(socket) == socket {
-		return nil, api.Errorf(api.KindInvalid, "%q is no absolute path of a socket", socket)
+		return 0, api.Errorf(api.KindInvalid, "%q is not an absolute path of a socket", socket)
 	}
-	return h.table().Newest(func(args []string) bool {
-		return strings.Contains(strings.Join(args, " "), socket)
+	path := []byte(socket)
+	return h.table().Newest(ctx, func(cmdline []byte) bool {
+		for i, b := range cmdline {
+			if b == 0 {
+				cmdline[i] = ' '
+			}
+		}
+		return bytes.Contains(cmdline, path)
 	})
 }
 

@@ -2,6 +2,7 @@ package fcproc
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -21,33 +22,31 @@ type Query struct {
 
 	AnyName bool // in place of Name: a VMM whose name proves nothing
 
-	Socket string        // the host-side path of the API socket; may be empty
-	Hint   proc.Identity // from handles.json; may be the zero value
+	Hint proc.Identity // from handles.json; may be the zero value
 }
 
 // The ways to a VMM that Handle.Via names.
 const (
-	ViaHint        = "hint"
-	ViaCommandLine = "command line"
-	ViaPidfile     = "pidfile"
-	ViaCgroup      = "cgroup"
+	ViaHint    = "hint"
+	ViaCgroup  = "cgroup"
+	ViaPidfile = "pidfile"
 )
 
-// Find takes hold of the VM's VMM: of the process that the hint names; else one
-// whose command line names the socket; else the one that the pidfile names; else
-// one in the VM's cgroup, as older jailers write no pidfile. Whichever it is, it
-// passed every check while it was held.
+// Find takes hold of the VM's VMM: of the process that the hint names; else of one in
+// the VM's cgroup; else of the one that the pidfile names, which may be in a cgroup
+// below that. Whichever it is, it passed every check while it was held. What Find
+// costs depends on the VM's own processes alone, and not on what others run.
 //
 // The error is of kind api.KindNotFound where no such process is, and of another
 // where that could not be told: do not take the VM for stopped then. Between the
 // start of the unit and the jailer's exec of the VMM there is none yet.
-func (h Host) Find(q Query) (*Handle, error) {
+func (h Host) Find(ctx context.Context, q Query) (*Handle, error) {
 	if err := q.validate(); err != nil {
 		return nil, err
 	}
 	var refused []error
 	for _, way := range ways {
-		p, err := h.tryAll(way, q)
+		p, err := h.tryAll(ctx, way, q)
 		if p != nil {
 			return &Handle{process: p, via: way.via}, nil
 		}
@@ -87,17 +86,6 @@ var ways = []way{
 		}
 		return []int{q.Hint.PID}, nil
 	}},
-	{ViaCommandLine, func(h Host, q Query) ([]int, error) {
-		if q.Socket == "" {
-			return nil, nil
-		}
-		return h.byCommandLine(q.Socket)
-	}},
-	// The caller opened the chroot that the socket's symlink leads into.
-	{ViaPidfile, func(_ Host, q Query) ([]int, error) {
-		pid, err := readPidfile(q.Root)
-		return []int{pid}, err
-	}},
 	{ViaCgroup, func(h Host, q Query) ([]int, error) {
 		var all []int
 		for _, cgroup := range cgroups(q.ID) {
@@ -109,17 +97,24 @@ var ways = []way{
 		}
 		return all, nil
 	}},
+	// The caller opened the chroot that the socket's symlink leads into.
+	{ViaPidfile, func(_ Host, q Query) ([]int, error) {
+		pid, err := readPidfile(q.Root)
+		return []int{pid}, err
+	}},
 }
 
 // tryAll returns the first process on the way that passes every check. Its error
-// says why the first of the others did not: there may be very many, as anybody
-// can start processes that name the socket.
-func (h Host) tryAll(w way, q Query) (*proc.Process, error) {
+// says why the first of the others did not: a VMM may start as many as its unit lets it.
+func (h Host) tryAll(ctx context.Context, w way, q Query) (*proc.Process, error) {
 	pids, first := w.pids(h, q)
 	if first != nil {
 		return nil, first
 	}
 	for _, pid := range pids {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		p, err := h.hold(w, pid, q)
 		if err == nil {
 			return p, nil

@@ -1,13 +1,19 @@
 package fcproc
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"banger/api"
 	"banger/internal/proc"
@@ -16,7 +22,7 @@ import (
 // want checks that Find finds the process, and how.
 func (w *world) want(q Query, pid int, via string) {
 	w.Helper()
-	h, err := w.Find(q)
+	h, err := w.Find(w.Context(), q)
 	if err != nil {
 		w.Error(err)
 		return
@@ -30,7 +36,7 @@ func (w *world) want(q Query, pid int, via string) {
 // refuses checks that Find finds nothing, for a reason that the error names.
 func (w *world) refuses(q Query, reason string) {
 	w.Helper()
-	h, err := w.Find(q)
+	h, err := w.Find(w.Context(), q)
 	if err == nil {
 		h.Close()
 	}
@@ -43,18 +49,15 @@ func TestFindByEveryWay(t *testing.T) {
 	w := newWorld(t)
 	v := w.start(vmm{args: []string{w.socket}})
 	pid, q := v.Process.Pid, w.query()
-	q.Socket = ""
 	w.refuses(q, "by its pidfile")
+	w.pidfile(strconv.Itoa(pid))
+	w.want(q, pid, ViaPidfile)
 	w.enter(os.Getpid(), HelperCgroup, "")
 	w.inCgroup(HelperCgroup, os.Getpid(), pid)
 	w.want(q, pid, ViaCgroup)
 	w.inCgroup(Cgroup(vm), pid)
 	w.inCgroup(HelperCgroup)
 	w.want(q, pid, ViaCgroup)
-	w.pidfile(strconv.Itoa(pid))
-	w.want(q, pid, ViaPidfile)
-	q.Socket = w.socket
-	w.want(q, pid, ViaCommandLine)
 	q.Hint = identity(t, pid)
 	w.want(q, pid, ViaHint)
 }
@@ -146,15 +149,145 @@ func TestFindCutsTheName(t *testing.T) {
 	w.want(q, v.Process.Pid, ViaCgroup)
 }
 
-// TestFindTheNewestOfMany: a newer process of somebody else that names the
-// socket does not hide the VMM.
+// TestFindTheNewestOfMany: newer processes of somebody else that name the socket
+// neither hide the VMM nor make it dearer to find.
 func TestFindTheNewestOfMany(t *testing.T) {
 	w := newWorld(t)
 	v := w.start(vmm{args: []string{w.socket}})
+	w.inCgroup(Cgroup(vm), v.Process.Pid)
+	find := func() { w.want(w.query(), v.Process.Pid, ViaCgroup) }
+	find()
+	alone := allocated(find)
 	for range 3 {
 		w.start(vmm{name: "curl", cgroup: "/user.slice", args: []string{"--unix-socket", w.socket}})
 	}
-	w.want(w.query(), v.Process.Pid, ViaCommandLine)
+	for i := range 2000 {
+		dir := filepath.Join(w.Proc, strconv.Itoa(1<<23+i))
+		w.check(os.Mkdir(dir, 0o755))
+		w.check(os.WriteFile(filepath.Join(dir, "cmdline"), []byte("curl\x00"+w.socket+"\x00"), 0o600))
+	}
+	if got := allocated(find); got > 2*alone+16<<10 {
+		t.Errorf("allocated %d bytes among many, %d alone", got, alone)
+	}
+}
+
+// allocated is how many bytes do allocates, in sum.
+func allocated(do func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	do()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// TestFindEndsWithItsContext: what was not looked at by then was not told to be gone.
+func TestFindEndsWithItsContext(t *testing.T) {
+	w := newWorld(t)
+	v := w.start(vmm{})
+	w.inCgroup(Cgroup(vm), v.Process.Pid)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if h, err := w.Find(ctx, w.query()); !errors.Is(err, context.Canceled) || api.KindOf(err) != api.KindInternal || errors.Is(err, proc.ErrGone) {
+		t.Errorf("%v, %v", h, err)
+	}
+	if users, err := w.Users(ctx, 0, 1<<31); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, %v", users, err)
+	}
+}
+
+// TestFindWithoutAFirstThread: a process of which the first thread has ended runs on,
+// and must not be taken for stopped, nor for one that cannot be told.
+func TestFindWithoutAFirstThread(t *testing.T) {
+	w := newWorld(t)
+	v := w.start(vmm{args: []string{"first-thread-ends"}})
+	pid := v.Process.Pid
+	root := filepath.Join("/proc", strconv.Itoa(pid), "root")
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(root + "/."); errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("its first thread does not end")
+		}
+	}
+	w.inCgroup(Cgroup(vm), pid)
+	if os.Getuid() == 0 { // else its root directory is the host's
+		w.want(w.query(), pid, ViaCgroup)
+	}
+	q := w.query()
+	q.Hint = identity(t, pid)
+	elsewhere, err := os.Open(elsewhere(t))
+	w.check(err)
+	defer elsewhere.Close()
+	q.Root = elsewhere
+	w.refuses(q, "root: it is not")
+	if os.Getuid() != 0 {
+		return
+	}
+	h, err := w.Find(t.Context(), w.query())
+	w.check(err)
+	defer h.Close()
+	w.check(h.Kill(t.Context()))
+	w.refuses(w.query(), "no such process")
+}
+
+// TestAnyOtherUserIDIsRefused: a process with one uid that is not the VM's has not
+// dropped its privileges, or is about to take some.
+func TestAnyOtherUserIDIsRefused(t *testing.T) {
+	w := newWorld(t)
+	v := w.start(vmm{})
+	w.inCgroup(Cgroup(vm), v.Process.Pid)
+	status := filepath.Join(w.Proc, strconv.Itoa(v.Process.Pid), "status")
+	for i := range 4 {
+		uids := slices.Repeat([]string{strconv.Itoa(vmUID())}, 4)
+		uids[i] = "7"
+		w.check(overwrite(status, "Uid:\t"+strings.Join(uids, "\t")+"\n"))
+		w.refuses(w.query(), "user: it is "+strings.Join(uids, "/"))
+	}
+}
+
+// TestSignalToAZombie: the kernel takes signals for a process that has ended and that
+// its parent has not waited for yet (pidfd_send_signal(2)).
+func TestSignalToAZombie(t *testing.T) {
+	// The shell starts one, and becomes a program that waits for nobody.
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", "sleep 100 </dev/null >/dev/null & echo $!; exec "+sleeper)
+	stdin, err1 := cmd.StdinPipe()
+	stdout, err2 := cmd.StdoutPipe()
+	if err := errors.Join(err1, err2, cmd.Start()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		stdin.Close()
+		_ = cmd.Wait()
+	}()
+	var pid int
+	if _, err := fmt.Fscanln(stdout, &pid); err != nil {
+		t.Fatal(err)
+	}
+	comm := fmt.Sprintf("/proc/%d/comm", cmd.Process.Pid)
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if name, err := os.ReadFile(comm); err == nil && string(name) == "sleeper\n" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the shell waits for it still")
+		}
+	}
+	p, err := proc.Open(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &Handle{process: p}
+	defer h.Close()
+	if err := errors.Join(h.Signal(0), h.Kill(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Signal(0); err != nil {
+		t.Fatalf("it is not a zombie: %v", err)
+	}
+	if err := h.Signal(syscall.SIGTERM); !errors.Is(err, proc.ErrGone) {
+		t.Error(err)
+	}
 }
 
 // TestFindAfterReuse: the process ends between the look-up and the signal. As
@@ -163,7 +296,7 @@ func TestFindAfterReuse(t *testing.T) {
 	w := newWorld(t)
 	v := w.start(vmm{})
 	w.pidfile(strconv.Itoa(v.Process.Pid))
-	h, err := w.Find(w.query())
+	h, err := w.Find(t.Context(), w.query())
 	w.check(err)
 	defer h.Close()
 	w.check(v.Process.Kill())
@@ -202,7 +335,7 @@ func TestKill(t *testing.T) {
 	w := newWorld(t)
 	v := w.start(vmm{})
 	w.inCgroup(Cgroup(vm), v.Process.Pid)
-	h, err := w.Find(w.query())
+	h, err := w.Find(t.Context(), w.query())
 	w.check(err)
 	defer h.Close()
 	w.check(h.Signal(0))
@@ -219,11 +352,13 @@ func TestKill(t *testing.T) {
 // it twice.
 func TestFindSaysWhatItCannotTell(t *testing.T) {
 	for name, spoil := range map[string]func(w *world, pid int) error{
-		"no /proc":     func(w *world, _ int) error { return os.RemoveAll(w.Proc) },
-		"no cgroup":    func(w *world, pid int) error { return os.Remove(fmt.Sprintf("%s/%d/cgroup", w.Proc, pid)) },
-		"bad status":   func(w *world, pid int) error { return overwrite(fmt.Sprintf("%s/%d/status", w.Proc, pid), "x\n") },
-		"bad uids":     func(w *world, pid int) error { return overwrite(fmt.Sprintf("%s/%d/status", w.Proc, pid), "Uid: 1\n") },
-		"no root":      func(w *world, pid int) error { return os.Remove(fmt.Sprintf("%s/%d/root", w.Proc, pid)) },
+		"no /proc":   func(w *world, _ int) error { return os.RemoveAll(w.Proc) },
+		"no cgroup":  func(w *world, pid int) error { return os.Remove(fmt.Sprintf("%s/%d/cgroup", w.Proc, pid)) },
+		"bad status": func(w *world, pid int) error { return overwrite(fmt.Sprintf("%s/%d/status", w.Proc, pid), "x\n") },
+		"bad uids":   func(w *world, pid int) error { return overwrite(fmt.Sprintf("%s/%d/status", w.Proc, pid), "Uid: 1\n") },
+		"no root": func(w *world, pid int) error {
+			return errors.Join(os.Remove(fmt.Sprintf("%s/%d/root", w.Proc, pid)), os.Remove(fmt.Sprintf("%s/%d/task", w.Proc, pid)))
+		},
 		"no v2 cgroup": func(w *world, pid int) error { return overwrite(fmt.Sprintf("%s/%d/cgroup", w.Proc, pid), "1:cpu:/\n") },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -231,7 +366,7 @@ func TestFindSaysWhatItCannotTell(t *testing.T) {
 			v := w.start(vmm{})
 			w.inCgroup(Cgroup(vm), v.Process.Pid)
 			w.check(spoil(w, v.Process.Pid))
-			if h, err := w.Find(w.query()); api.KindOf(err) != api.KindInternal || errors.Is(err, proc.ErrGone) {
+			if h, err := w.Find(t.Context(), w.query()); api.KindOf(err) != api.KindInternal || errors.Is(err, proc.ErrGone) {
 				t.Errorf("%v, %v", h, err)
 			}
 		})
@@ -255,7 +390,7 @@ func TestFindNeedsProof(t *testing.T) {
 	} {
 		q := w.query()
 		change(&q)
-		if h, err := w.Find(q); api.KindOf(err) != api.KindInvalid {
+		if h, err := w.Find(w.Context(), q); api.KindOf(err) != api.KindInvalid {
 			t.Errorf("without %s: %v, %v", name, h, err)
 		}
 	}

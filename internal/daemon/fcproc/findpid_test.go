@@ -4,10 +4,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"banger/api"
 )
@@ -182,4 +186,34 @@ func elsewhere(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// TestFindPIDLooksAtTheBeginning: of a command line of megabytes the beginning counts,
+// wherever else it names the socket, and the look costs no more than one at others.
+func TestFindPIDLooksAtTheBeginning(t *testing.T) {
+	w := newWorld(t)
+	v := w.start(vmm{args: []string{"--api-sock", w.socket}})
+	late := append(slices.Repeat([]string{strings.Repeat("x", 131000)}, 14), w.socket)
+	w.start(vmm{name: "huge", args: late})
+	if got := allocated(func() { w.wantPID(v.Process.Pid) }); got > 256<<10 {
+		t.Errorf("allocated %d bytes", got)
+	}
+}
+
+// TestReadPidfileDoesNotWait: the VM's user may have a lease on it, and break it when it
+// likes; opening would wait for as long as /proc/sys/fs/lease-break-time, 45 s.
+func TestReadPidfileDoesNotWait(t *testing.T) {
+	w := newWorld(t)
+	w.start(vmm{})
+	w.pidfile("1")
+	f, err := os.OpenFile(filepath.Join(w.jail, pidfile), os.O_RDWR, 0)
+	w.check(err)
+	defer f.Close()
+	_, err = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK)
+	w.check(err)
+	began := time.Now()
+	w.wantNone("temporarily unavailable")
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it waited for %s", took)
+	}
 }

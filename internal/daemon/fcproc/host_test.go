@@ -119,7 +119,7 @@ func (w *world) enter(pid int, cgroup, root string) {
 	w.Helper()
 	dir := filepath.Join(w.Proc, strconv.Itoa(pid))
 	w.check(os.Mkdir(dir, 0o755))
-	for _, name := range []string{"cmdline", "comm", "stat", "status", "root"} {
+	for _, name := range []string{"cmdline", "comm", "stat", "status", "root", "task"} {
 		target := filepath.Join("/proc", strconv.Itoa(pid), name)
 		if name == "root" && root != "" {
 			target = root
@@ -152,7 +152,7 @@ func (w *world) query() Query {
 	root, err := os.Open(w.jail)
 	w.check(err)
 	w.Cleanup(func() { root.Close() })
-	return Query{ID: vm, Name: Firecracker, UID: uint32(vmUID()), Root: root, Socket: w.socket}
+	return Query{ID: vm, Name: Firecracker, UID: uint32(vmUID()), Root: root}
 }
 
 func identity(t *testing.T, pid int) proc.Identity {

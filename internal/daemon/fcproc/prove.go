@@ -2,6 +2,7 @@ package fcproc
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -87,16 +88,25 @@ func hasName(h Host, pid int, q Query) error {
 }
 
 func hasUID(h Host, pid int, q Query) error {
-	data, err := h.table().Read(pid, "status")
+	uids, err := h.uids(pid)
 	if err != nil {
 		return err
 	}
+	return sameUIDs(uids, q.UID)
+}
+
+// uids reads a process's user ids from its status (proc_pid_status(5)).
+func (h Host) uids(pid int) ([]string, error) {
+	data, err := h.table().Read(pid, "status")
+	if err != nil {
+		return nil, err
+	}
 	for line := range bytes.Lines(data) {
 		if rest, ok := bytes.CutPrefix(line, []byte("Uid:")); ok {
-			return sameUIDs(strings.Fields(string(rest)), q.UID)
+			return strings.Fields(string(rest)), nil
 		}
 	}
-	return errors.New("no uid in its status")
+	return nil, errors.New("no uid in its status")
 }
 
 // sameUIDs compares the real, effective, saved and file system uid: a VMM that
@@ -136,9 +146,7 @@ func hasRoot(h Host, pid int, q Query) error {
 	if err != nil {
 		return err
 	}
-	// The link is a magic one: it leads to the directory itself, whatever its
-	// name is now (proc_pid_root(5)).
-	got, err := os.Stat(filepath.Join(h.Proc, strconv.Itoa(pid), "root") + "/.")
+	got, err := h.rootOf(pid)
 	if err != nil {
 		return err
 	}
@@ -146,4 +154,22 @@ func hasRoot(h Host, pid int, q Query) error {
 		return hintError("it is not %s", q.Root.Name())
 	}
 	return nil
+}
+
+// rootOf looks at a process's root directory. A first thread that has ended has none
+// while others run (measured: ENOENT), so any thread's will do: it takes
+// CAP_SYS_CHROOT to have another than the others.
+func (h Host) rootOf(pid int) (root os.FileInfo, err error) {
+	var first error
+	err = h.table().Threads(pid, func(dir string) bool {
+		// The link is a magic one: it leads to the directory itself, whatever its
+		// name is now (proc_pid_root(5)).
+		root, err = os.Stat(filepath.Join(dir, "root") + "/.")
+		first = cmp.Or(first, err)
+		return !errors.Is(err, os.ErrNotExist)
+	})
+	if root != nil {
+		return root, nil
+	}
+	return nil, cmp.Or(first, err)
 }

@@ -2,7 +2,7 @@ package fcproc
 
 import (
 	"bytes"
-	"os"
+	"context"
 	"path/filepath"
 	"strconv"
 
@@ -19,50 +19,36 @@ type User struct {
 
 // Users lists the processes whose user id is in a range, from the first on and
 // below the second. Processes that vanish meanwhile are passed over.
-func (h Host) Users(from, below uint32) ([]User, error) {
-	entries, err := os.ReadDir(h.Proc)
-	if err != nil {
-		return nil, err
-	}
+func (h Host) Users(ctx context.Context, from, below uint32) ([]User, error) {
 	var users []User
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil || pid <= 0 {
-			continue
-		}
-		uid, ok := h.uidOf(e.Name())
+	err := h.table().Each(ctx, func(pid int) {
+		uid, ok := h.uidOf(pid)
 		if !ok || uid < from || uid >= below {
-			continue
+			return
 		}
-		comm, err := os.ReadFile(filepath.Join(h.Proc, e.Name(), "comm"))
+		comm, err := h.table().Read(pid, "comm")
 		if err != nil {
-			continue
+			return
 		}
-		users = append(users, User{PID: pid, Name: string(bytes.TrimSpace(comm)), UID: uid, ID: h.cgroupID(e.Name())})
-	}
-	return users, nil
+		users = append(users, User{PID: pid, Name: string(bytes.TrimSpace(comm)), UID: uid, ID: h.cgroupID(pid)})
+	})
+	return users, err
 }
 
 // uidOf reads a process's real user id from its status (proc_pid_status(5)); the
 // owner of its directory is root for a process that must not be dumped.
-func (h Host) uidOf(pid string) (uint32, bool) {
-	data, err := os.ReadFile(filepath.Join(h.Proc, pid, "status"))
-	if err != nil {
+func (h Host) uidOf(pid int) (uint32, bool) {
+	uids, err := h.uids(pid)
+	if err != nil || len(uids) == 0 {
 		return 0, false
 	}
-	for line := range bytes.Lines(data) {
-		rest, ok := bytes.CutPrefix(line, []byte("Uid:"))
-		if fields := bytes.Fields(rest); ok && len(fields) > 0 {
-			uid, err := strconv.ParseUint(string(fields[0]), 10, 32)
-			return uint32(uid), err == nil
-		}
-	}
-	return 0, false
+	uid, err := strconv.ParseUint(uids[0], 10, 32)
+	return uint32(uid), err == nil
 }
 
 // cgroupID is the VM whose unit's cgroup a process is in.
-func (h Host) cgroupID(pid string) string {
-	data, err := os.ReadFile(filepath.Join(h.Proc, pid, "cgroup"))
+func (h Host) cgroupID(pid int) string {
+	data, err := h.table().Read(pid, "cgroup")
 	if err != nil {
 		return ""
 	}

@@ -35,9 +35,8 @@ const agentPort = "banger.agent"
 // machine. Files in the VM's directory have fixed names.
 func Args(s driver.Spec, accel string, files Files) []string {
 	args := machineArgs(accel)
-	args = append(args, "-name", nameArg(s.ID))
+	args = append(args, "-name", nameArg(s.ID), "-chardev", consoleArg(s.Dir))
 	args = append(args, bootArgs(s)...)
-	args = append(args, "-chardev", consoleArg(s.Dir))
 	args = append(args, channelArgs(files)...)
 	args = append(args, diskArgs(s, "file")...)
 	if s.NoNetwork {
@@ -116,7 +115,7 @@ func networkArgs() []string {
 }
 
 // nameArg and consoleArg are in every machine's command line, and prove which
-// VM a process runs.
+// VM a process runs. They come early: see proc.MaxCmdline.
 func nameArg(id string) string { return "guest=banger-" + id + ",process=banger-" + id }
 
 func consoleArg(dir string) string {
@@ -143,11 +142,14 @@ func optionIs(args []string, option, value string) bool {
 	return false
 }
 
-// accelOf reads the accelerator out of a command line that Args made.
+// accelOf reads the accelerator out of a command line that Args made; empty where there
+// is none that we know. QEMU can change its own command line.
 func accelOf(args []string) string {
 	for i := 1; i+1 < len(args); i++ {
-		if args[i] == "-accel" {
-			accel, _, _ := strings.Cut(args[i+1], ",")
+		if args[i] != "-accel" {
+			continue
+		}
+		if accel, _, _ := strings.Cut(args[i+1], ","); accel == KVM || accel == TCG {
 			return accel
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"banger/internal/disk"
 	"banger/internal/driver"
 	"banger/internal/golden"
+	"banger/internal/proc"
 )
 
 func plainSpec() driver.Spec {
@@ -59,5 +60,26 @@ func TestBelongsTo(t *testing.T) {
 	}
 	if got := accelOf([]string{"qemu", "-accel"}); got != "" {
 		t.Errorf("accelerator %q of a cut command line", got)
+	}
+	if got := accelOf([]string{"qemu", "-accel", "\x1b[A,thread=multi"}); got != "" {
+		t.Errorf("accelerator %q of one that QEMU changed", got)
+	}
+}
+
+// TestLongPathsAreRecognized: of a command line only the beginning is looked at, and
+// that must say whose it is, however long the paths are that do not.
+func TestLongPathsAreRecognized(t *testing.T) {
+	s := plainSpec()
+	s.Dir = "/" + strings.Repeat("d", 2000)
+	s.Kernel, s.Initramfs, s.Disk = s.Dir+"/kernel", s.Dir+"/initramfs", s.Dir+"/disk"
+	s.Cmdline = strings.Repeat("c", 2000)
+	args := append([]string{"/" + strings.Repeat("q", 4000)}, Args(s, TCG, Files{QMP: 3, Agent: 4})...)
+	seen := strings.Join(args, "\x00")
+	if len(seen) <= proc.MaxCmdline {
+		t.Fatalf("%d bytes are looked at whole", len(seen))
+	}
+	begin := strings.Split(seen[:proc.MaxCmdline], "\x00")
+	if begin = begin[:len(begin)-1]; !belongsTo(s.ID, s.Dir)(begin) || accelOf(begin) != TCG {
+		t.Errorf("its own VM is not recognized by %d of %d arguments", len(begin), len(args))
 	}
 }

@@ -56,8 +56,8 @@ func (d *Driver) Start(ctx context.Context, s driver.Spec) (driver.Machine, erro
 }
 
 // Recover implements driver.Driver.
-func (d *Driver) Recover(_ context.Context, id, dir string, handle json.RawMessage) (driver.Machine, error) {
-	m, err := vmproc.Find(handle, dir, belongsTo(id, dir))
+func (d *Driver) Recover(ctx context.Context, id, dir string, handle json.RawMessage) (driver.Machine, error) {
+	m, err := vmproc.Find(ctx, handle, dir, belongsTo(id, dir))
 	if err != nil {
 		return nil, err
 	}

@@ -45,11 +45,11 @@ type Machine struct {
 // Find returns the process that runs the VM with the directory dir: the one
 // the hint names if prove accepts its command line, else the one that a look
 // at all of the user's processes finds. driver.ErrGone says there is none.
-func Find(hint json.RawMessage, dir string, prove func(cmdline []string) bool) (*Machine, error) {
+func Find(ctx context.Context, hint json.RawMessage, dir string, prove func(cmdline []string) bool) (*Machine, error) {
 	if m := fromHint(hint, dir, prove); m != nil {
 		return m, nil
 	}
-	found, err := proc.Find(prove)
+	found, err := proc.Find(ctx, prove)
 	if err != nil {
 		return nil, err
 	}

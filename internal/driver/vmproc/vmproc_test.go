@@ -69,7 +69,7 @@ func TestFind(t *testing.T) {
 		"a pid that cannot be":    json.RawMessage(`{"version":1,"pid":-1}`),
 		"the pid of this process": json.RawMessage(fmt.Sprintf(`{"version":1,"pid":%d}`, os.Getpid())),
 	} {
-		m, err := vmproc.Find(hint, dir, of(dir))
+		m, err := vmproc.Find(t.Context(), hint, dir, of(dir))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -82,7 +82,7 @@ func TestFind(t *testing.T) {
 		}
 		m.Release()
 	}
-	if _, err := vmproc.Find(nil, t.TempDir(), of("/nowhere")); !errors.Is(err, driver.ErrGone) {
+	if _, err := vmproc.Find(t.Context(), nil, t.TempDir(), of("/nowhere")); !errors.Is(err, driver.ErrGone) {
 		t.Errorf("a VM without a process gives %v", err)
 	}
 }
@@ -90,7 +90,7 @@ func TestFind(t *testing.T) {
 func TestKillOnceAndAgain(t *testing.T) {
 	dir := t.TempDir()
 	handle := vmm(t, dir)
-	m, err := vmproc.Find(handle, dir, of(dir))
+	m, err := vmproc.Find(t.Context(), handle, dir, of(dir))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestKillOnceAndAgain(t *testing.T) {
 	default:
 		t.Error("Kill returned before the end")
 	}
-	if _, err := vmproc.Find(handle, dir, of(dir)); !errors.Is(err, driver.ErrGone) {
+	if _, err := vmproc.Find(t.Context(), handle, dir, of(dir)); !errors.Is(err, driver.ErrGone) {
 		t.Errorf("a killed one is found: %v", err)
 	}
 }
@@ -148,7 +148,7 @@ func TestListenIsThereAtOnce(t *testing.T) {
 		defer files.Close()
 		return vmm(t, dir, files...)
 	}()
-	m, err := vmproc.Find(handle, dir, of(dir))
+	m, err := vmproc.Find(t.Context(), handle, dir, of(dir))
 	if err != nil {
 		t.Fatal(err)
 	}

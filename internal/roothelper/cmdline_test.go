@@ -1,0 +1,87 @@
+package roothelper
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"banger/internal/rootapi"
+)
+
+// scribble does to the command line of a VMM what one that was taken over can do to
+// its own.
+func scribble(t *testing.T, pid int, change func([]byte) []byte) {
+	t.Helper()
+	stat, err := os.ReadFile(filepath.Join("/proc", itoa(pid), "stat"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	const argStart, argEnd = 48 - 3, 49 - 3 // proc_pid_stat(5)
+	start, err1 := strconv.ParseInt(string(f[argStart]), 10, 64)
+	end, err2 := strconv.ParseInt(string(f[argEnd]), 10, 64)
+	mem, err3 := os.OpenFile(filepath.Join("/proc", itoa(pid), "mem"), os.O_RDWR, 0)
+	for _, err := range []error{err1, err2, err3} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer mem.Close()
+	args := make([]byte, end-start)
+	if _, err := mem.ReadAt(args, start); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := mem.WriteAt(change(args), start); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFindAVMMThatChangesItsCommandLine: it is found and ended as ever, and what it says
+// of itself is not passed on.
+func TestFindAVMMThatChangesItsCommandLine(t *testing.T) {
+	w := newWorld(t)
+	w.blocks.attached[vm] = true
+	c := w.startCall(vm, 5)
+	c.VMM, c.Accel = rootapi.QEMU, "tcg"
+	var p rootapi.Process
+	w.must(c, &p, w.logs...)
+	awaitName(t, p.PID, "qemu-system-x86")
+	for _, change := range []struct {
+		of   func([]byte) []byte
+		want string
+	}{
+		{func(args []byte) []byte { return args }, "tcg"},
+		{func(args []byte) []byte {
+			return bytes.Replace(args, []byte("-accel\x00tcg,"), []byte("-accel\x00\x1b[A,"), 1)
+		}, ""},
+		{func(args []byte) []byte { return make([]byte, len(args)) }, ""},
+	} {
+		scribble(t, p.PID, change.of)
+		for _, hint := range []rootapi.Process{p, {}} {
+			var found rootapi.VMFindAnswer
+			w.must(rootapi.VMFindCall{VM: of(vm), Hint: hint}, &found)
+			if found.Process == nil || found.Process.PID != p.PID || found.Process.Accel != change.want {
+				t.Errorf("%+v, want accelerator %q", found.Process, change.want)
+			}
+		}
+	}
+	w.kill(vm)
+	if runs(p.PID) {
+		t.Error("the VM runs on")
+	}
+}
+
+func TestAccelOf(t *testing.T) {
+	for want, args := range map[string][]string{
+		"kvm": {"qemu", "-accel", "kvm"}, "tcg": {"qemu", "-accel", "hvf", "-accel", "tcg,thread=multi"}, "": {"qemu", "tcg", "-accel"},
+	} {
+		if got := accelOf(args); got != want {
+			t.Errorf("%q: %q", args, got)
+		}
+	}
+	if got := accelOf(nil); got != "" {
+		t.Errorf("%q of none", got)
+	}
+}
