@@ -43,6 +43,17 @@ func TestParseStatRefuses(t *testing.T) {
 	}
 }
 
+// TestParseStatOfTooFewFields: the start time is field 22.
+func TestParseStatOfTooFewFields(t *testing.T) {
+	line := "4711 (qemu) S" + strings.Repeat(" 1", 18)
+	if got, err := parseStat([]byte(line)); err == nil || !strings.HasPrefix(err.Error(), "only 21 fields") {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got, err := parseStat([]byte(line + " 9")); err != nil || got.startTime != 9 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func TestParseCmdline(t *testing.T) {
 	for data, want := range map[string][]string{
 		"":               nil,

@@ -227,3 +227,36 @@ func TestOpenThread(t *testing.T) {
 		}
 	}
 }
+
+// TestFindPassesOverWhatEndsOrChanges: between the listing and the look at it a process
+// may end, or its pid become another's; those after it are found all the same.
+func TestFindPassesOverWhatEndsOrChanges(t *testing.T) {
+	const script = "kill -STOP $$ # ends or changes"
+	var all []*Process
+	for range 4 {
+		all = append(all, spawn(t, script))
+	}
+	slices.SortFunc(all, func(a, b *Process) int { return a.PID() - b.PID() })
+	ends, changes := all[1], all[2]
+	looks := 0
+	found, err := Find(t.Context(), func(args []string) bool {
+		if len(args) != 3 || args[2] != script {
+			return false
+		}
+		if looks++; looks == len(all) {
+			if err := ends.Kill(t.Context(), 10*time.Second); err != nil {
+				t.Error(err)
+			}
+		}
+		return looks != len(all)+2 // the second look at the second of those that are left
+	})
+	var pids []int
+	for _, p := range found {
+		pids = append(pids, p.PID())
+		p.Close()
+	}
+	if err != nil || !slices.Equal(pids, []int{all[0].PID(), all[3].PID()}) || looks != 7 {
+		t.Errorf("found %v after %d looks, %v; want all of %d, %d, %d, %d but %d and %d", pids, looks, err,
+			all[0].PID(), all[1].PID(), all[2].PID(), all[3].PID(), ends.PID(), changes.PID())
+	}
+}
