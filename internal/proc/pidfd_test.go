@@ -47,6 +47,16 @@ func TestFromPidfd(t *testing.T) {
 	if got, err := FromPidfd(file, p.Identity()); err == nil || errors.Is(err, ErrGone) {
 		t.Errorf("no pidfd: %v, %v", got, err)
 	}
+	first, err := Open(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	if held, err := FromPidfd(pidfd(t, first), first.Identity()); err != nil {
+		t.Errorf("the first process: %v", err)
+	} else {
+		held.Close()
+	}
 	ended := spawn(t, "exit 0")
 	f := pidfd(t, ended)
 	wait(t, ended)

@@ -182,6 +182,32 @@ func TestDoneOfForeignProcess(t *testing.T) {
 	wait(t, p)
 }
 
+// TestExitOfAnothersChild: only the parent is told how a process ended (waitid(2)).
+func TestExitOfAnothersChild(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", "sleep 100 </dev/null >/dev/null & echo $!; read x")
+	stdin, err1 := cmd.StdinPipe()
+	stdout, err2 := cmd.StdoutPipe()
+	if err := errors.Join(err1, err2, cmd.Start()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		stdin.Close()
+		_ = cmd.Wait()
+	}()
+	var pid int
+	if _, err := fmt.Fscanln(stdout, &pid); err != nil {
+		t.Fatal(err)
+	}
+	p, err := Open(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if err := p.Kill(t.Context(), 10*time.Second); err != nil || p.ExitCode() != -1 {
+		t.Errorf("exit code %d, %v", p.ExitCode(), err)
+	}
+}
+
 func TestCloseDoesNotEnd(t *testing.T) {
 	p := spawn(t, "sleep 100")
 	again, err := Open(p.PID())

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -46,6 +47,10 @@ func TestFind(t *testing.T) {
 	if err != nil || !slices.Equal(pids, []int{10}) {
 		t.Errorf("found %v, %v", pids, err)
 	}
+	pids, err = host.find(t.Context(), os.Getuid(), func([]string) bool { return true })
+	if slices.Sort(pids); err != nil || !slices.Equal(pids, []int{10, 11}) {
+		t.Errorf("all that have a command line: found %v, %v", pids, err)
+	}
 	pids, err = host.find(t.Context(), os.Getuid()+1, match)
 	if err != nil || len(pids) != 0 {
 		t.Errorf("another user's: found %v, %v", pids, err)
@@ -62,6 +67,20 @@ func TestTableOfVanishedProcess(t *testing.T) {
 	}
 	if _, err := host.cmdline(4); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("absent: %v", err)
+	}
+}
+
+func TestWhoseFaultAnErrorIs(t *testing.T) {
+	for err, own := range map[error]bool{
+		syscall.EMFILE: true, syscall.ENFILE: true, syscall.ENOMEM: true,
+		syscall.ENOENT: false, syscall.ESRCH: false, syscall.EACCES: false, ErrGone: false,
+	} {
+		if isOwn(&os.PathError{Err: err}) != own {
+			t.Errorf("%v: %v", err, !own)
+		}
+	}
+	if isOwn(nil) {
+		t.Error("none is an error")
 	}
 }
 
