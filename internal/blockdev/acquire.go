@@ -37,8 +37,8 @@ func eachLoop(visit func(*loop) (keep bool, err error)) error {
 	}
 	for _, name := range names {
 		l, err := openLoop(name, os.O_RDONLY)
-		if errors.Is(err, errUnbound) {
-			continue // in between
+		if errors.Is(err, errUnbound) || foreign(err) {
+			continue // in between, or none of ours
 		}
 		if err != nil {
 			return err
@@ -53,6 +53,12 @@ func eachLoop(visit func(*loop) (keep bool, err error)) error {
 	}
 	return nil
 }
+
+// foreign tells whether a device could not be looked at because it is over a file in a
+// user's FUSE, as udisks binds one for who sits at the machine: ours never are
+// (newBacking). Root is no user of such a file system (EACCES), and what is left of one
+// whose program has ended is not connected (ENOTCONN).
+func foreign(err error) bool { return errors.Is(err, unix.EACCES) || errors.Is(err, unix.ENOTCONN) }
 
 // acquire returns a loop device over the file, held open: the one that there
 // is, or a new one.

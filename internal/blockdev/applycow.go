@@ -22,13 +22,8 @@ type exceptions struct{ old, new, count int64 }
 // that no device uses has instead of it. A file that was never written has nothing,
 // and one that the kernel declared invalid is as good as any (revive).
 func ApplyCow(ctx context.Context, to, cow *os.File, size int64) error {
-	h, err := readHeader(cow)
-	if err != nil || h == (cowHeader{}) {
+	if h, err := readHeader(cow); err != nil || h.isNew() {
 		return err
-	}
-	if h.magic != cowMagic || h.version != cowVersion || h.chunkSectors != chunkSectors {
-		return api.Errorf(api.KindInternal, "%s is no copy-on-write file of ours: it begins with %x, version %d, chunks of %d sectors",
-			cow.Name(), h.magic, h.version, h.chunkSectors)
 	}
 	buffer := make([]byte, longestRun)
 	return eachRun(ctx, cow, func(run exceptions) error {

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
+	"banger/internal/fsx"
 )
 
 // identity names a file among all that are open.
@@ -35,6 +36,10 @@ func (b backing) mode() int {
 func newBacking(what string, f *os.File, tag string, flags uint32) (backing, error) {
 	refuse := func(why string, args ...any) (backing, error) {
 		return backing{}, api.Errorf(api.KindInvalid, "the "+what+" "+why, args...)
+	}
+	// First, and before any lock: to look at the file may already wait for its program.
+	if err := fsx.RefuseFUSE(what, f); err != nil {
+		return backing{}, err
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {

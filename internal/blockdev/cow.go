@@ -51,7 +51,7 @@ func CowBytes(base int64) int64 {
 // bases that are written.
 func revive(cow *os.File) error {
 	h, err := readHeader(cow)
-	if err != nil || h.magic != cowMagic || h.version != cowVersion || h.valid != 0 {
+	if err != nil || h.isNew() || h.valid != 0 {
 		return err
 	}
 	if _, err := cow.WriteAt([]byte{1, 0, 0, 0}, atValid); err != nil {
@@ -69,6 +69,12 @@ const (
 	atValid    = 4
 )
 
+func (h cowHeader) isNew() bool { return h == cowHeader{} }
+
+// readHeader reads the header of a copy-on-write file, which its owner can write, and
+// refuses what is neither a new file's nor exactly as this package has the kernel make
+// one. The kernel obeys a header: of chunks that are larger than the table says it
+// allocates three (read_header and alloc_area in dm-snap-persistent.c), up to 1 GiB each.
 func readHeader(cow *os.File) (h cowHeader, err error) {
 	var raw [16]byte
 	if _, err := cow.ReadAt(raw[:], 0); err != nil && !errors.Is(err, io.EOF) {
@@ -77,6 +83,11 @@ func readHeader(cow *os.File) (h cowHeader, err error) {
 	for n, field := range []*uint32{&h.magic, &h.valid, &h.version, &h.chunkSectors} {
 		*field = binary.LittleEndian.Uint32(raw[4*n:])
 	}
+	if !h.isNew() && (h.magic != cowMagic || h.valid > 1 || h.version != cowVersion || h.chunkSectors != chunkSectors) {
+		return h, api.Errorf(api.KindInvalid, "%s is not a copy-on-write file of ours: it begins with %x, valid %d, version %d, chunks of %d sectors",
+			cow.Name(), h.magic, h.valid, h.version, h.chunkSectors).
+			WithHint("something else wrote to the VM's disk: banger vm delete it, or put a copy of the file back")
+	}
 	return h, nil
 }
 
@@ -84,8 +95,12 @@ func readHeader(cow *os.File) (h cowHeader, err error) {
 func newCow(f *os.File, tag string) (backing, error) {
 	const what = "copy-on-write file"
 	b, err := newBacking(what, f, tag, unix.LO_FLAGS_AUTOCLEAR)
-	if err == nil && b.size < leastCow {
-		err = api.Errorf(api.KindInvalid, "the %s has %d bytes and needs %d at least", what, b.size, leastCow)
+	if err != nil {
+		return b, err
 	}
+	if b.size < leastCow {
+		return b, api.Errorf(api.KindInvalid, "the %s has %d bytes and needs %d at least", what, b.size, leastCow)
+	}
+	_, err = readHeader(f)
 	return b, err
 }

@@ -52,9 +52,9 @@ func TestParseTable(t *testing.T) {
 		line target
 		want table
 	}{
-		{line("snapshot", "7:0 7:1 P 8"), table{"7:0", "7:1"}},
-		{line("snapshot", "7:0 7:1 PO 8"), table{"7:0", "7:1"}},
-		{line("snapshot", "253:10 7:1048575 PO 8 1 discard_zeroes_cow"), table{"253:10", "7:1048575"}},
+		{line("snapshot", "7:0 7:1 P 8"), table{"7:0", "7:1", 8}},
+		{line("snapshot", "7:0 7:1 PO 2097152"), table{"7:0", "7:1", 2097152}},
+		{line("snapshot", "253:10 7:1048575 PO 8 1 discard_zeroes_cow"), table{"253:10", "7:1048575", 8}},
 	} {
 		if got, err := parseTable(c.line); err != nil || got != c.want {
 			t.Errorf("%+v is %+v, %v", c.line, got, err)
@@ -62,13 +62,13 @@ func TestParseTable(t *testing.T) {
 	}
 	for _, bad := range []target{
 		line("linear", "7:0 7:1 P 8"), line("snapshot", "7:0 7:1"), line("snapshot", ""),
-		line("snapshot", "7:0 /dev/loop1 P 8"), line("snapshot", "7:../x 7:1 P 8"), {start: 8, kind: "snapshot", params: "7:0 7:1 P 8"},
+		line("snapshot", "7:0 /dev/loop1 P 8"), line("snapshot", "7:0 7:1 P x"), line("snapshot", "7:0 7:1 P -8"), line("snapshot", "7:../x 7:1 P 8"), {start: 8, kind: "snapshot", params: "7:0 7:1 P 8"},
 	} {
 		if got, err := parseTable(bad); err == nil {
 			t.Errorf("%+v is %+v", bad, got)
 		}
 	}
-	if got := (table{"7:0", "7:1"}).params(); got != "7:0 7:1 PO 8" {
+	if got := (table{base: "7:0", cow: "7:1"}).params(); got != "7:0 7:1 PO 8" {
 		t.Error(got)
 	}
 }
@@ -217,12 +217,10 @@ func TestRevive(t *testing.T) {
 		return magic + string([]byte{valid, 0, 0, 0, version, 0, 0, 0, 8, 0, 0, 0})
 	}
 	for before, after := range map[string]string{
-		header("SnAp", 0, 1): header("SnAp", 1, 1),
-		header("SnAp", 1, 1): header("SnAp", 1, 1),
-		header("SnAp", 0, 2): header("SnAp", 0, 2),
-		header("SnAP", 0, 1): header("SnAP", 0, 1),
-		"":                   "",
-		"SnAp":               "SnAp",
+		header("SnAp", 0, 1):     header("SnAp", 1, 1),
+		header("SnAp", 1, 1):     header("SnAp", 1, 1),
+		"":                       "",
+		string(make([]byte, 16)): string(make([]byte, 16)),
 	} {
 		f := fileOf(t, int64(len(before)), before)
 		if err := revive(f); err != nil {

@@ -164,10 +164,28 @@ func (s snapshot) start(m *mapper, base, cow *loop) error {
 	if err := m.load(s.name, s.target(base, cow)); err != nil {
 		return loadFailure(s.name, err)
 	}
+	if err := s.checkLoaded(m); err != nil {
+		return err
+	}
 	if err := m.resume(s.name); err != nil {
 		return fmt.Errorf("resume %s: %w", s.name, err)
 	}
 	return nil
+}
+
+// checkLoaded looks at the table that waits. The owner can write to the copy-on-write
+// file after readHeader saw it and before the kernel read it: what the kernel then
+// allocated is freed when the device is removed at once.
+func (s snapshot) checkLoaded(m *mapper) error {
+	line, err := m.line(s.name, unix.DM_STATUS_TABLE_FLAG|unix.DM_QUERY_INACTIVE_TABLE_FLAG)
+	if err != nil {
+		return fmt.Errorf("look at the table of %s: %w", s.name, err)
+	}
+	t, err := parseTable(line)
+	if err != nil {
+		return err
+	}
+	return t.checkChunk()
 }
 
 func (s snapshot) target(base, cow *loop) target {

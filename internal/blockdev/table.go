@@ -3,11 +3,18 @@ package blockdev
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
+
+	"banger/api"
 )
 
-// table is what a snapshot is over: maj:min of two devices.
-type table struct{ base, cow string }
+// table is what a snapshot is over: maj:min of two devices. A table that the kernel
+// has says the size of chunks, in sectors, that it obeys.
+type table struct {
+	base, cow string
+	chunk     uint64
+}
 
 // persistent is the kind of exception store: it survives detaching (P), and
 // when the copy-on-write file is full the VM's writes fail while all that it
@@ -33,5 +40,19 @@ func parseTable(line target) (table, error) {
 			return table{}, fmt.Errorf("the snapshot is over %q, which is no device number", f)
 		}
 	}
-	return table{base: fields[0], cow: fields[1]}, nil
+	chunk, err := strconv.ParseUint(fields[3], 10, 64)
+	if err != nil {
+		return table{}, fmt.Errorf("the snapshot has chunks of %q sectors, which is no number", fields[3])
+	}
+	return table{base: fields[0], cow: fields[1], chunk: chunk}, nil
+}
+
+// checkChunk refuses a table whose chunks are not those that params asked for: the
+// header of the copy-on-write file said others when the kernel read it.
+func (t table) checkChunk() error {
+	if t.chunk == chunkSectors {
+		return nil
+	}
+	return api.Errorf(api.KindInvalid, "the copy-on-write file was changed while it was attached: the kernel read chunks of %d sectors in it, not %d",
+		t.chunk, chunkSectors)
 }

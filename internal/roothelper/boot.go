@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,15 @@ const (
 	// keepUnused is how long a file that no jail links is kept: its next use needs
 	// no copying.
 	keepUnused = 30 * 24 * time.Hour
+	// maxUnused and maxUnusedBytes bound the files that no jail links, with the one
+	// that comes: the files are root's, so no quota of the owner's does.
+	maxUnused      = 16
+	maxUnusedBytes = 4 << 30
+	// maxBootBytes bounds all files together: a jail that links one keeps it here, and
+	// the owner may start a VM from each.
+	maxBootBytes = 16 << 30
+	// bootMargin stays free, beside the blocks that the file system reserves for root.
+	bootMargin = 64 << 20
 )
 
 // bootPut keeps a copy of a file that VMs boot from. VMMs read the copy, which
@@ -43,7 +53,7 @@ func (h *Helper) bootPut(c rootapi.BootPutCall, files []*os.File) (any, error) {
 	if err := os.MkdirAll(h.Dirs.Boot, 0o755); err != nil {
 		return nil, diskError("make the directory of boot files", err)
 	}
-	if err := errors.Join(h.forgetUnused(time.Now()), keep(files[0], path, c.Digest)); err != nil {
+	if err := h.keep(files[0], path, c.Digest); err != nil {
 		return nil, diskError("keep a boot file", err)
 	}
 	return rootapi.BootPutAnswer{Kept: true}, nil
@@ -71,22 +81,19 @@ func (h *Helper) mustKeep(digests ...string) error {
 }
 
 // keep copies from to path if it has the digest.
-func keep(from *os.File, path, digest string) error {
-	var st unix.Stat_t
-	if err := unix.Fstat(int(from.Fd()), &st); err != nil {
+func (h *Helper) keep(from *os.File, path, digest string) error {
+	size, err := bootSize(from)
+	if err != nil {
 		return err
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > maxBootFile {
-		return api.Errorf(api.KindInvalid, "it is no regular file of at most %d MiB", maxBootFile>>20)
-	}
-	to, err := os.CreateTemp(filepath.Dir(path), stagedPrefix+"*")
+	to, err := h.stageBoot(size)
 	if err != nil {
 		return err
 	}
 	defer os.Remove(to.Name())
 	sum := sha256.New()
-	// Bounded: the file may grow while it is read.
-	_, err = io.Copy(io.MultiWriter(to, sum), io.NewSectionReader(from, 0, maxBootFile))
+	// Bounded: the file may grow while it is read, and is another one then.
+	_, err = io.Copy(io.MultiWriter(to, sum), io.NewSectionReader(from, 0, size+1))
 	if err == nil && hex.EncodeToString(sum.Sum(nil)) != digest {
 		err = api.Errorf(api.KindInvalid, "its content does not have the digest %s", digest)
 	}
@@ -100,27 +107,110 @@ func keep(from *os.File, path, digest string) error {
 	return fsx.SyncDir(filepath.Dir(path))
 }
 
+// bootSize returns the size of a file that may be a boot file.
+func bootSize(f *os.File) (int64, error) {
+	if err := fsx.RefuseFUSE("boot file", f); err != nil {
+		return 0, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return 0, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > maxBootFile {
+		return 0, api.Errorf(api.KindInvalid, "it is no regular file of at most %d MiB", maxBootFile>>20)
+	}
+	return st.Size, nil
+}
+
+// stageBoot makes the file that a boot file of that size is copied to, which has its
+// size from the beginning: so requests at the same time count one another's. Only this
+// is done by one request at a time; what is copied from may be slow.
+func (h *Helper) stageBoot(size int64) (*os.File, error) {
+	h.booting.Lock()
+	defer h.booting.Unlock()
+	if err := h.makeRoom(time.Now(), size); err != nil {
+		return nil, err
+	}
+	if err := fsx.NeedSpace(h.Dirs.Boot, size+bootMargin); err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp(h.Dirs.Boot, stagedPrefix+"*")
+	if err != nil || size == 0 {
+		return f, err
+	}
+	err = unix.Fallocate(int(f.Fd()), 0, 0, size)
+	if errors.Is(err, unix.EOPNOTSUPP) { // the space is then taken as it is written
+		err = f.Truncate(size)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
+	}
+	return f, nil
+}
+
 // stagedPrefix begins the names of files that are being written.
 const stagedPrefix = ".staged-"
 
-// forgetUnused removes files that no jail links and that were not used for long,
-// and what a crash left half-written.
-func (h *Helper) forgetUnused(now time.Time) error {
-	entries, err := os.ReadDir(h.Dirs.Boot)
+// bootFile is a file in the directory of boot files.
+type bootFile struct {
+	path   string
+	size   int64
+	used   time.Time
+	linked bool // by a jail: it is never removed
+	staged bool
+}
+
+// makeRoom removes what was not used for long and what a crash left half-written, and
+// then of the files that no jail links those that were used the longest ago, until one
+// more of that size is within the bounds.
+func (h *Helper) makeRoom(now time.Time, size int64) error {
+	files, err := h.bootFiles()
 	if err != nil {
 		return err
 	}
+	var unused []bootFile // the one used last comes first
+	all, bytes := size, size
+	for _, f := range files {
+		age := now.Sub(f.used)
+		// Writing one takes seconds at most.
+		if !f.linked && (age > keepUnused || f.staged && age > time.Hour) {
+			err = errors.Join(err, os.Remove(f.path))
+			continue
+		}
+		all += f.size
+		if !f.linked {
+			unused, bytes = append(unused, f), bytes+f.size
+		}
+	}
+	slices.SortFunc(unused, func(a, b bootFile) int { return b.used.Compare(a.used) })
+	for n := len(unused) - 1; n >= 0 && (n+1 >= maxUnused || bytes > maxUnusedBytes || all > maxBootBytes); n-- {
+		f := unused[n]
+		if f.staged {
+			continue // its request is at work on it
+		}
+		err = errors.Join(err, os.Remove(f.path))
+		all, bytes = all-f.size, bytes-f.size
+	}
+	if err == nil && all > maxBootBytes {
+		return api.Errorf(api.KindNoSpace, "the kernels and initramfs files that VMs were started from take %d MiB with this one, and %d MiB is the limit", all>>20, maxBootBytes>>20).
+			WithHint("stop VMs that were started from other kernels: banger ps")
+	}
+	return err
+}
+
+func (h *Helper) bootFiles() ([]bootFile, error) {
+	entries, err := os.ReadDir(h.Dirs.Boot)
+	var files []bootFile
 	for _, e := range entries {
 		var st unix.Stat_t
 		path := filepath.Join(h.Dirs.Boot, e.Name())
-		if unix.Lstat(path, &st) != nil || st.Nlink > 1 {
-			continue
+		if unix.Lstat(path, &st) != nil {
+			continue // renamed or removed in between
 		}
-		age := now.Sub(time.Unix(st.Mtim.Sec, st.Mtim.Nsec))
-		// Writing one takes seconds at most.
-		if age > keepUnused || strings.HasPrefix(e.Name(), stagedPrefix) && age > time.Hour {
-			err = errors.Join(err, os.Remove(path))
-		}
+		files = append(files, bootFile{
+			path: path, size: st.Size, used: time.Unix(st.Mtim.Unix()),
+			linked: st.Nlink > 1, staged: strings.HasPrefix(e.Name(), stagedPrefix),
+		})
 	}
-	return err
+	return files, err
 }

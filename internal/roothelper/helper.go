@@ -70,6 +70,7 @@ type Helper struct {
 	locks    locks
 	common   common
 	jailing  sync.Mutex // makes jails one at a time: each with a user id of its own
+	booting  sync.Mutex // takes the place of one boot file at a time
 	programs programs
 
 	// In place of readyTime, startingTime and clearingTime, for tests.

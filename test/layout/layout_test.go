@@ -51,7 +51,8 @@ var known = map[string][]string{
 	"internal/update/hold":    {},
 	"internal/update/lock":    {},
 
-	"internal/golden": {}, // for tests
+	"internal/golden":       {}, // for tests
+	"internal/fsx/fusetest": {}, // for tests
 
 	"internal/config": {},
 	"internal/doctor": {"internal/config", "internal/driver", "internal/rootapi"},

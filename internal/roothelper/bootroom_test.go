@@ -1,0 +1,125 @@
+package roothelper
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"banger/api"
+	"banger/internal/fsx/fusetest"
+	"banger/internal/rootapi"
+)
+
+// put makes a sparse file of that size and age among the boot files.
+func (w *world) put(name string, size int64, age time.Duration) string {
+	w.TB.Helper()
+	path := filepath.Join(w.Dirs.Boot, name)
+	w.check(os.WriteFile(path, nil, 0o444))
+	w.check(os.Truncate(path, size))
+	at := time.Now().Add(-age)
+	w.check(os.Chtimes(path, at, at))
+	return path
+}
+
+func there(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// TestBootFilesAreBoundedInNumber: whatever the owner brings, root keeps a few. Those
+// of jails stay, however old.
+func TestBootFilesAreBoundedInNumber(t *testing.T) {
+	w := newWorld(t)
+	inUse := w.put(strings.Repeat("a", 64), 1, keepUnused-time.Hour)
+	w.check(os.Link(inUse, filepath.Join(w.Dirs.Jails, "in-use")))
+	var last string
+	for i := range 3 * maxUnused {
+		last = w.keep(fmt.Sprint("not a kernel ", i))
+		at := time.Now().Add(time.Duration(i-1000) * time.Second) // used one after the other
+		w.check(os.Chtimes(filepath.Join(w.Dirs.Boot, last), at, at))
+	}
+	entries, err := os.ReadDir(w.Dirs.Boot)
+	w.check(err)
+	if len(entries) != maxUnused+1 {
+		t.Errorf("%d files are kept", len(entries))
+	}
+	if !there(inUse) || !there(filepath.Join(w.Dirs.Boot, last)) {
+		t.Error("the newest, or that of a jail, was removed")
+	}
+	if there(filepath.Join(w.Dirs.Boot, digestOf("not a kernel 0"))) {
+		t.Error("the oldest was not removed")
+	}
+}
+
+// TestBootFilesAreBoundedInBytes: the oldest go first, and no more than have to.
+func TestBootFilesAreBoundedInBytes(t *testing.T) {
+	w := newWorld(t)
+	var paths []string
+	for i := range 4 {
+		paths = append(paths, w.put(strings.Repeat(fmt.Sprint(i), 64), maxBootFile, time.Duration(10-i)*time.Hour))
+	}
+	w.keep("a small one")
+	for i, path := range paths {
+		if there(path) != (i > 0) {
+			t.Errorf("file %d: there is %v", i, there(path))
+		}
+	}
+}
+
+// TestBootFilesOfJailsAreBounded: what VMs boot from cannot be removed, so no more is
+// taken.
+func TestBootFilesOfJailsAreBounded(t *testing.T) {
+	w := newWorld(t)
+	for i := range maxBootBytes / maxBootFile {
+		path := w.put(fmt.Sprintf("%064x", i), maxBootFile, time.Hour)
+		w.check(os.Link(path, filepath.Join(w.Dirs.Jails, fmt.Sprint(i))))
+	}
+	before, err := os.ReadDir(w.Dirs.Boot)
+	w.check(err)
+	w.refuses(api.KindNoSpace, rootapi.BootPutCall{Digest: digestOf("x")}, w.file("x"))
+	after, err := os.ReadDir(w.Dirs.Boot)
+	w.check(err)
+	if len(after) != len(before)-1 { // that of newWorld, which no jail links
+		t.Errorf("%d files became %d", len(before), len(after))
+	}
+}
+
+// TestBootFilesThatComeAtOnceAreCounted: the one that is still being copied too.
+func TestBootFilesThatComeAtOnceAreCounted(t *testing.T) {
+	w := newWorld(t)
+	old := w.put(strings.Repeat("a", 64), 3<<30, time.Hour)
+	w.put(stagedPrefix+"1", maxBootFile, 0)
+	w.keep("x")
+	if there(old) || !there(filepath.Join(w.Dirs.Boot, stagedPrefix+"1")) {
+		t.Error("the staged file is not counted, or was removed")
+	}
+}
+
+// TestBootFilesLeaveSpace: on a file system with almost no room nothing is begun.
+func TestBootFilesLeaveSpace(t *testing.T) {
+	w := newWorld(t)
+	w.Dirs.Boot = w.dir()
+	if err := unix.Mount("none", w.Dirs.Boot, "tmpfs", 0, "size=65m"); err != nil {
+		t.Skipf("NOT RUN: a full file system: no tmpfs can be mounted: %v", err)
+	}
+	t.Cleanup(func() { w.check(unix.Unmount(w.Dirs.Boot, unix.MNT_DETACH)) })
+	w.keep("a small one fits")
+	large := w.file(strings.Repeat("x", 2<<20))
+	w.refuses(api.KindNoSpace, rootapi.BootPutCall{Digest: digestOf(strings.Repeat("x", 2<<20))}, large)
+	if entries, err := os.ReadDir(w.Dirs.Boot); err != nil || len(entries) != 1 {
+		t.Errorf("%v, %v", entries, err)
+	}
+}
+
+func TestBootFilesInUserSpaceAreRefused(t *testing.T) {
+	w := newWorld(t)
+	w.refuses(api.KindInvalid, rootapi.BootPutCall{Digest: digestOf("")}, fusetest.File(t))
+	if _, err := bootSize(fusetest.File(t)); err == nil || !strings.Contains(err.Error(), "in user space") {
+		t.Error(err)
+	}
+}
