@@ -31,7 +31,7 @@ type Cmd struct {
 	// Stderr is called with every line of standard error as it comes; nil only
 	// keeps the last lines for the error.
 	Stderr func(line string)
-	// ExtraFiles are open in the program from descriptor 3 on.
+	// ExtraFiles are open in the program from descriptor 3 on; no other file of ours is.
 	ExtraFiles []*os.File
 	// Package is what to install where the program is missing.
 	Package string
@@ -68,7 +68,7 @@ func Run(ctx context.Context, c Cmd) error {
 	cmd.WaitDelay = 5 * time.Second
 	lines := &lineWriter{each: c.Stderr}
 	cmd.Stderr = lines
-	if err := cmd.Start(); err != nil {
+	if err := start(cmd); err != nil {
 		return api.Errorf(api.KindInternal, "cannot run %s: %w", c.Name, err)
 	}
 	if c.Started != nil {

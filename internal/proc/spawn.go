@@ -2,11 +2,12 @@ package proc
 
 import (
 	"fmt"
-	"math"
 	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"banger/internal/execx"
 )
 
 // Command is a program to start that outlives us.
@@ -36,9 +37,9 @@ func Spawn(c Command) (*Process, error) {
 			files[i] = null
 		}
 	}
-	// What this program opens is closed on exec already; what it inherited itself
-	// may not be (close_range(2); a kernel before 5.11 leaves it as it is).
-	_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
+	if err := execx.CloseOnExec(); err != nil {
+		return nil, err
+	}
 	child, err := os.StartProcess(c.Path, c.Args, &os.ProcAttr{
 		Dir: "/", Env: append([]string{}, c.Env...), Files: files, Sys: &syscall.SysProcAttr{Setsid: true},
 	})
