@@ -30,6 +30,7 @@ const settleTime = 10 * time.Second
 // updateFlags are how an update was asked for.
 type updateFlags struct {
 	check, dryRun, force, back bool
+	unproven                   bool // the owner's daemon has no say
 	to, repository, root       string
 	settle                     time.Duration
 }
@@ -63,6 +64,7 @@ With --check, only say whether there is another version: the status is 10 then.`
 	flags.StringVar(&f.to, "to", "", "the `VERSION` to update to (default: the latest)")
 	flags.BoolVar(&f.force, "force", false, "update in the middle of work on VMs, which the new version takes up; with --rollback: also forget what the store learned since")
 	flags.BoolVar(&f.back, "rollback", false, "go back to the version before the newest update")
+	flags.BoolVar(&f.unproven, "unproven-daemon", false, "of this machine's installation: go on although the owner's daemon does not prove itself; the root helper still has to")
 	flags.StringVar(&f.repository, "repository", "", "the `URL` of the releases (default: built in)")
 	flags.StringVar(&f.root, "root", "", "a `FILE` with the repository's root.json to trust (default: built in)")
 	flags.DurationVar(&f.settle, "settle", settleTime, "how long the new version has to stay up")
@@ -85,6 +87,9 @@ func (a *app) update(ctx context.Context, cmd *cobra.Command, f updateFlags) err
 	if err != nil {
 		return err
 	}
+	if err := f.fits(in.machine); err != nil {
+		return err
+	}
 	if _, err := os.Lstat(in.machine.Journal()); err == nil {
 		return a.goOn(ctx, in, f)
 	}
@@ -105,8 +110,17 @@ func (a *app) update(ctx context.Context, cmd *cobra.Command, f updateFlags) err
 	return a.followUpdate(ctx, in)
 }
 
+// fits refuses what has no meaning for an installation.
+func (f updateFlags) fits(m update.Machine) error {
+	if f.unproven && !m.System {
+		return api.Errorf(api.KindInvalid, "cannot update with --unproven-daemon: your own installation has no other daemon").
+			WithHint("banger update")
+	}
+	return nil
+}
+
 func (f updateFlags) options(progress api.Report) update.Options {
-	return update.Options{To: f.to, Force: f.force, DryRun: f.dryRun, Settle: f.settle, Progress: progress}
+	return update.Options{To: f.to, Force: f.force, UnprovenDaemon: f.unproven, DryRun: f.dryRun, Settle: f.settle, Progress: progress}
 }
 
 // installation finds which installation this program belongs to.
@@ -237,7 +251,8 @@ func (a *app) followUpdate(ctx context.Context, in installation) error {
 // concludeUpdate says how it ended.
 func (a *app) concludeUpdate(j journal.Journal, in installation) error {
 	if !j.Made() {
-		return api.Errorf(api.KindInternal, "cannot update to %s: %s", j.To.Version, j.Reason).WithHint("%sless %s", in.sudo, in.machine.Log())
+		err := api.Errorf(api.KindInternal, "cannot update to %s: %s", j.To.Version, j.Reason).WithHint("%sless %s", in.sudo, in.machine.Log())
+		return in.machine.WayOut(j, err)
 	}
 	_, err := fmt.Fprintf(a.out, "banger %s is installed; it was %s\n", j.To.Version, j.From.Version)
 	return err
@@ -257,6 +272,11 @@ func (a *app) goOn(ctx context.Context, in installation, f updateFlags) error {
 			WithHint("%sbanger update   goes on with it, or takes it back", in.sudo)
 	}
 	a.note("going on with an update that was interrupted")
+	if f.unproven {
+		if err := in.machine.AcceptDaemon(ctx); err != nil {
+			return err
+		}
+	}
 	return a.followUpdate(ctx, in)
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"banger/api"
+	"banger/internal/paths"
 	"banger/internal/update"
 )
 
@@ -31,5 +32,21 @@ func TestAnInterruptedUpdate(t *testing.T) {
 	}
 	if err := a.goOn(t.Context(), in, updateFlags{force: true}); err == nil || !strings.Contains(out.String(), "going on") {
 		t.Errorf("%v\n%s", err, &out)
+	}
+}
+
+// TestUnprovenDaemonIsForTheSystem: in user mode there is no other side to prove.
+func TestUnprovenDaemonIsForTheSystem(t *testing.T) {
+	prefix := t.TempDir()
+	in := update.OfUser(paths.Paths{Data: t.TempDir()}, prefix, func(string) {})
+	if err := (updateFlags{unproven: true}).fits(in); err == nil {
+		t.Error("it is taken for a user's own installation")
+	}
+	if err := (updateFlags{}).fits(in); err != nil {
+		t.Error(err)
+	}
+	in.System = true
+	if err := (updateFlags{unproven: true}).fits(in); err != nil {
+		t.Error(err)
 	}
 }

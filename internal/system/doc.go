@@ -60,6 +60,8 @@ type Host struct {
 	// namespaces, firewall table, devices.
 	RemoveTraces func(ctx context.Context) error
 	Now          func() time.Time
+
+	stopping time.Duration // in place of stopTime, for tests
 }
 
 // Build is the banger that is being installed.

@@ -1,6 +1,7 @@
 package system
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"banger/api"
 	"banger/internal/paths"
@@ -94,6 +96,10 @@ func (h *Host) endUpdates(ctx context.Context, m Manager, force bool) (release f
 	return release, nil
 }
 
+// stopTime bounds how long the daemon, which runs as the owner, may take to stop VMs;
+// systemd ends those that are left.
+const stopTime = 10 * time.Minute
+
 // stopVMs refuses to go on while VMs run, or stops them.
 func (h *Host) stopVMs(ctx context.Context, m Manager, force bool, report Report) error {
 	units, err := runningVMs(ctx, m)
@@ -107,7 +113,9 @@ func (h *Host) stopVMs(ctx context.Context, m Manager, force bool, report Report
 	report(fmt.Sprintf("stopping VMs: %s", vmsRun(len(units))))
 	// The daemon asks the guests to shut down; one that does not run, or cannot,
 	// must not keep the VMs running.
-	if err := h.StopVMs(ctx); err != nil {
+	asking, cancel := context.WithTimeout(ctx, cmp.Or(h.stopping, stopTime))
+	defer cancel()
+	if err := h.StopVMs(asking); err != nil {
 		report("the daemon could not stop all VMs: " + api.AsError(err).Message)
 	}
 	if units, err = runningVMs(ctx, m); err != nil {

@@ -229,7 +229,12 @@ func (r *run) backUp(ctx context.Context) error {
 		}
 		r.j.VMs = append(r.j.VMs, newer...)
 	}
-	return r.BackUp(ctx, r.Dir(r.j.From.Version), r.j.Backup())
+	err := r.BackUp(ctx, r.Dir(r.j.From.Version), r.j.Backup())
+	if err != nil && r.j.Restore == "" && r.accept(ctx, err) == nil {
+		r.j.Unbacked = true // a copy of that name is an older one's
+		return nil
+	}
+	return err
 }
 
 func (r *run) switchOver(ctx context.Context) error {
@@ -266,7 +271,7 @@ func (r *run) start(ctx context.Context) error {
 		}
 	}
 	if err := r.Start(ctx, r.Dir(r.j.To.Version)); err != nil {
-		return err
+		return r.accept(ctx, err)
 	}
 	r.j.Downtime = r.Now().Sub(r.j.DownAt).Round(time.Millisecond)
 	r.Report(fmt.Sprintf("the API is up again after %d ms", r.j.Downtime.Milliseconds()))
@@ -278,7 +283,15 @@ func (r *run) prove(ctx context.Context) error {
 		return err
 	}
 	r.Report(fmt.Sprintf("proving version %s for %s", r.j.To.Version, r.j.Settle))
-	if problems := r.probe(ctx, r.j.To.Version); len(problems) > 0 {
+	problems := r.probe(ctx, r.j.To.Version)
+	if len(problems) > 0 && r.j.UnprovenDaemon && ctx.Err() == nil {
+		err := r.proveHelper(ctx, r.j.To.Version)
+		if err == nil {
+			return r.accept(ctx, errors.New(strings.Join(problems, "; ")))
+		}
+		problems = append(problems, err.Error())
+	}
+	if len(problems) > 0 {
 		return api.Errorf(api.KindInternal, "version %s did not prove itself: %s", r.j.To.Version, strings.Join(problems, "; "))
 	}
 	return ctx.Err()
@@ -302,6 +315,9 @@ func (r *run) commit() error {
 	}
 	r.Report("keeping version " + r.j.From.Version + " for: banger update --rollback")
 	kept := Kept{Build: r.j.From, Backup: r.j.Backup(), VMs: r.j.VMs}
+	if r.j.Unbacked {
+		kept.Backup = ""
+	}
 	if err := fsx.WriteJSON(r.previous(), kept); err != nil {
 		return fsx.DiskError("write down the previous version", err)
 	}

@@ -151,7 +151,7 @@ func (r *run) storeBack(ctx context.Context) error {
 		return nil
 	}
 	r.Report("restoring the store")
-	return r.Restore(ctx, r.Dir(r.j.From.Version), r.j.Backup())
+	return r.accept(ctx, r.Restore(ctx, r.Dir(r.j.From.Version), r.j.Backup()))
 }
 
 func (r *run) startAgain(ctx context.Context) {

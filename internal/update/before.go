@@ -23,14 +23,14 @@ func (r *run) holdBack(ctx context.Context) error {
 		return err
 	}
 	ops, err := r.unfinished(ctx, r.j.Force)
-	if err != nil {
+	if err := r.accept(ctx, err); err != nil {
 		return err
 	}
 	if err := r.mayStillRestore(ctx); err != nil {
 		return err
 	}
 	r.Report("writing down which guests run")
-	return r.fingerprint(ctx, ops)
+	return r.accept(ctx, r.fingerprint(ctx, ops))
 }
 
 // takeHold puts the hold into force, again where an updater before us had it.
@@ -49,7 +49,7 @@ func (r *run) takeHold() error {
 // unfinished returns the operations that run, or refuses because of them: where
 // force is set only because of those that the next daemon could not take up.
 func (m Machine) unfinished(ctx context.Context, force bool) ([]api.Operation, error) {
-	all, err := m.Operations(ctx)
+	all, err := m.operations(ctx)
 	if err != nil {
 		return nil, api.Errorf(api.KindOf(err), "cannot see what banger is at work on: %w", err)
 	}
@@ -77,11 +77,11 @@ func resumable(kind string) bool { return strings.HasPrefix(kind, "vm.") }
 // fingerprint writes down what has to be the same afterwards. VMs that work is
 // being done on may change.
 func (r *run) fingerprint(ctx context.Context, ops []api.Operation) error {
-	vms, err := r.VMs(ctx)
+	r.j.Guests, r.j.VMs, r.j.Failed = nil, nil, nil
+	vms, err := r.vms(ctx)
 	if err != nil {
 		return api.Errorf(api.KindOf(err), "cannot list the VMs: %w", err)
 	}
-	r.j.Guests, r.j.VMs, r.j.Failed = nil, nil, nil
 	for _, v := range vms {
 		r.j.VMs = append(r.j.VMs, v.ID)
 		busy := slices.ContainsFunc(ops, func(o api.Operation) bool { return strings.Contains(o.Target, v.ID) })
@@ -94,8 +94,10 @@ func (r *run) fingerprint(ctx context.Context, ops []api.Operation) error {
 		}
 		r.j.Guests = append(r.j.Guests, journal.Guest{ID: v.ID, Name: v.Name, Process: id, BootID: v.BootID})
 	}
-	each(r.j.Guests, func(g *journal.Guest) { g.Exec = r.execIn(ctx, g.ID) == nil })
-	checks, err := r.Doctor(ctx)
+	execs, cancel := context.WithTimeout(ctx, execsTime)
+	defer cancel()
+	each(r.j.Guests, func(g *journal.Guest) { g.Exec = r.execIn(execs, g.ID) == nil })
+	checks, err := r.doctor(ctx)
 	if err != nil {
 		return api.Errorf(api.KindOf(err), "cannot ask the doctor: %w", err)
 	}

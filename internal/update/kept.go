@@ -43,7 +43,7 @@ func (m Machine) BeginBack(ctx context.Context, from journal.Build, o Options) (
 		return Plan{From: from}, err
 	}
 	return m.begin(ctx, from, kept.Build, o, func(ctx context.Context, p *Plan, j *journal.Journal) error {
-		if err := m.examine(ctx, m.Dir(kept.Version), p); err != nil {
+		if err := m.examine(ctx, m.Dir(kept.Version), p, o.UnprovenDaemon); err != nil {
 			return err
 		}
 		j.Rollback = true
@@ -63,7 +63,7 @@ func (m Machine) mayRestore(ctx context.Context, kept Kept, force bool) error {
 	if kept.Backup == "" {
 		return api.Errorf(api.KindUnsupported, "cannot go back to %s: it cannot use the store that is there, and none of before is kept", kept.Version)
 	}
-	vms, err := m.VMs(ctx)
+	vms, err := m.vms(ctx)
 	if err != nil {
 		return api.AsError(err)
 	}

@@ -16,7 +16,7 @@ import (
 
 // mayHaveWritten tells whether the way back needs the copy of the store.
 func (r *run) mayHaveWritten() bool {
-	return r.j.Backup() != "" && r.j.Reached.Reached(journal.Switching)
+	return r.j.Backup() != "" && !r.j.Unbacked && r.j.Reached.Reached(journal.Switching)
 }
 
 // newerVMs are the VMs that were made since the update had looked, which can only be

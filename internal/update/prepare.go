@@ -28,11 +28,13 @@ type Source interface {
 
 // Options say what to update to, and how.
 type Options struct {
-	To       string // a version; empty: the latest
-	Force    bool
-	DryRun   bool
-	Settle   time.Duration
-	Progress api.Report // of the download; may be nil
+	To     string // a version; empty: the latest
+	Force  bool
+	DryRun bool
+	// UnprovenDaemon: what runs as the owner does not keep the update from being made.
+	UnprovenDaemon bool
+	Settle         time.Duration
+	Progress       api.Report // of the download; may be nil
 }
 
 // Plan is what an update would do.
@@ -85,11 +87,14 @@ func (m Machine) Begin(ctx context.Context, src Source, t repo.Target, from jour
 			return err
 		}
 		defer os.RemoveAll(filepath.Dir(stage))
-		if err := m.examine(ctx, stage, p); err != nil {
+		if err := m.examine(ctx, stage, p, o.UnprovenDaemon); err != nil {
 			return err
 		}
 		if p.Schema.Cannot != "" {
-			return api.Errorf(api.KindUnsupported, "cannot update to %s: it cannot use the store: %s", to.Version, p.Schema.Cannot)
+			err := api.Errorf(api.KindUnsupported, "cannot update to %s: it cannot use the store: %s", to.Version, p.Schema.Cannot)
+			if err := m.overlook(ctx, o.UnprovenDaemon, err); err != nil {
+				return err
+			}
 		}
 		j.Migrates = p.Schema.Have < p.Schema.Known
 		if o.DryRun {
@@ -115,7 +120,8 @@ func (m Machine) begin(ctx context.Context, from, to journal.Build, o Options,
 	if m.Current() != from.Version {
 		return plan, api.Errorf(api.KindConflict, "cannot update: version %s is installed and the programs are %s", from.Version, m.Current())
 	}
-	if _, err := m.unfinished(ctx, o.Force); err != nil {
+	_, err = m.unfinished(ctx, o.Force)
+	if err := m.overlook(ctx, o.UnprovenDaemon, err); err != nil {
 		return plan, err
 	}
 	boot, err := m.BootID()
@@ -124,7 +130,7 @@ func (m Machine) begin(ctx context.Context, from, to journal.Build, o Options,
 	}
 	j := journal.Journal{
 		Format: journal.Format, ID: op.NewID(), State: journal.Prepared, From: from, To: to,
-		Force: o.Force, Settle: o.Settle, BootID: boot, StartedAt: m.Now().UTC(),
+		Force: o.Force, UnprovenDaemon: o.UnprovenDaemon, Settle: o.Settle, BootID: boot, StartedAt: m.Now().UTC(),
 	}
 	if err := find(ctx, &plan, &j); err != nil || o.DryRun {
 		return plan, err
@@ -204,7 +210,7 @@ func removeStages(versions string) error {
 }
 
 // examine runs the programs in dir and sees what they would change.
-func (m Machine) examine(ctx context.Context, dir string, p *Plan) error {
+func (m Machine) examine(ctx context.Context, dir string, p *Plan, unproven bool) error {
 	m.Report("running it to see that it works")
 	version, err := m.World.Version(ctx, dir)
 	if err != nil {
@@ -213,7 +219,8 @@ func (m Machine) examine(ctx context.Context, dir string, p *Plan) error {
 	if version != p.To.Version {
 		return api.Errorf(api.KindDenied, "cannot trust version %s: its program says that it is %s", p.To.Version, version)
 	}
-	if p.Schema, err = m.Migrations(ctx, dir); err != nil {
+	p.Schema, err = m.Migrations(ctx, dir)
+	if err := m.overlook(ctx, unproven, err); err != nil {
 		return err
 	}
 	files, err := m.World.Files(ctx, dir)

@@ -95,11 +95,11 @@ func (r *run) lostProcesses() []string {
 // were. One that was being removed meanwhile, as `vm run --rm` does at its end, is
 // excused.
 func (r *run) missing(ctx context.Context) []string {
-	vms, err := r.VMs(ctx)
+	vms, err := r.vms(ctx)
 	if err != nil {
 		return []string{"the VMs cannot be listed: " + err.Error()}
 	}
-	ops, err := r.Operations(ctx)
+	ops, err := r.operations(ctx)
 	if err != nil {
 		return []string{"the operations cannot be listed: " + err.Error()}
 	}
@@ -139,6 +139,8 @@ func (r *run) unknown(vms []api.VM) []string {
 
 // mute says in which guests no command can be run any more.
 func (r *run) mute(ctx context.Context) []string {
+	ctx, cancel := context.WithTimeout(ctx, execsTime)
+	defer cancel()
 	var problems []string
 	var mu sync.Mutex
 	each(r.j.Guests, func(g *journal.Guest) {
@@ -157,7 +159,7 @@ func (r *run) mute(ctx context.Context) []string {
 
 // worse says what the doctor finds that it did not find before.
 func (r *run) worse(ctx context.Context) []string {
-	checks, err := r.Doctor(ctx)
+	checks, err := r.doctor(ctx)
 	if err != nil {
 		return []string{"the doctor cannot be asked: " + err.Error()}
 	}

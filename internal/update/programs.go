@@ -20,7 +20,7 @@ import (
 	"banger/internal/update/release"
 )
 
-// programs runs the programs of a version as the owner, whose files they work on.
+// programs runs the programs of a version as the owner where they work on his files.
 // The owner may trace them and make them say and do anything (ptrace(2)): so nothing
 // that they say decides over more than the owner's own store. What decides over root's
 // files is asked as root, see files.
@@ -80,7 +80,9 @@ func (p programs) bangerd(ctx context.Context, limit time.Duration, dir string, 
 	return p.run(ctx, limit, filepath.Join(dir, "bangerd"), args...)
 }
 
+// version asks a version what it is; as root, as files is, so that the owner has no say.
 func (p programs) version(ctx context.Context, dir string) (string, error) {
+	p.owner = nil
 	out, err := p.run(ctx, sanityTime, filepath.Join(dir, "banger"), "--version")
 	version := ""
 	if err == nil {

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"banger/api"
@@ -188,5 +189,18 @@ func TestPrefix(t *testing.T) {
 		if _, err := Prefix(dir); api.KindOf(err) != api.KindUnsupported || !strings.Contains(api.AsError(err).Hint, hint) {
 			t.Errorf("%s: %v", dir, err)
 		}
+	}
+}
+
+// TestTheOwnerDoesNotSayTheVersion: the program is root's, and is asked as root: the
+// owner, who may trace what runs as him, cannot make it fail.
+func TestTheOwnerDoesNotSayTheVersion(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("NOT RUN: only root runs programs as somebody else")
+	}
+	dir := script(t, "banger", `echo "banger v0.0.$(id -u) (commit abc, go1.26, linux/amd64, protocol 1)"`)
+	p := programs{system: true, owner: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	if got, err := p.version(t.Context(), dir); err != nil || got != "v0.0.0" {
+		t.Errorf("%s, %v", got, err)
 	}
 }

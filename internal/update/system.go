@@ -45,6 +45,17 @@ func OfSystem(h *system.Host, r record.Record, report func(string)) Machine {
 		daemon, err := h.AskDaemon(ctx)
 		return []string{helper.Version, daemon.Version}, err
 	}
+	m.Helper = func(ctx context.Context) (string, int, error) {
+		helper, err := h.AskHelper(ctx)
+		if err != nil {
+			return "", 0, err
+		}
+		pids, err := unitPIDs(ctx, h)
+		if err != nil {
+			return "", 0, err
+		}
+		return helper.Version, pids[0], nil
+	}
 	m.Record = func(b journal.Build) error {
 		return h.SetBuild(func(r *record.Record) { r.Version, r.Commit, r.BuiltAt = b.Version, b.Commit, b.BuiltAt })
 	}

@@ -90,8 +90,8 @@ type Schema struct {
 }
 
 // World is what an update needs of the machine beside files: functions, so that
-// tests have a world of their own. dir is a directory of programs, which are run
-// as the owner, but for those that Files asks.
+// tests have a world of their own. dir is a directory of programs: what says which
+// version and which files it has is run as we are, the rest as the owner.
 type World struct {
 	Version    func(ctx context.Context, dir string) (string, error)
 	Migrations func(ctx context.Context, dir string) (Schema, error)
@@ -117,6 +117,9 @@ type World struct {
 	VMs        func(ctx context.Context) ([]api.VM, error)
 	Doctor     func(ctx context.Context) ([]api.Check, error)
 	Exec       func(ctx context.Context, id string) error // runs a command that does nothing
+	// Helper is the version that the root helper says it is, and its pid; nil where
+	// there is none.
+	Helper func(ctx context.Context) (version string, pid int, err error)
 
 	Identify func(pid int) (proc.Identity, error)
 	BootID   func() (string, error)
@@ -125,6 +128,8 @@ type World struct {
 	Now    func() time.Time
 	// Tick is how often the daemons are asked while a version settles.
 	Tick time.Duration
+	// Patience is in place of askTime, for tests.
+	Patience time.Duration
 }
 
 // Machine is one installation with what is around it.

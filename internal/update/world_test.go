@@ -45,6 +45,9 @@ func worldAt(base string) *world {
 			Migrations: w.migrations,
 			Files:      w.files,
 			BackUp: func(_ context.Context, _, name string) error {
+				if w.has("owner-fails-backup") {
+					return errors.New("the owner ended it")
+				}
 				w.mustBeDown()
 				return copyTo(w.store(), w.store()+"."+name)
 			},
@@ -65,9 +68,20 @@ func worldAt(base string) *world {
 				}
 				return os.WriteFile(base+"/helper", []byte(says["version"]), 0o644)
 			},
-			Start:      w.start,
-			Reload:     func(_ context.Context, on, off []string) error { w.call(fmt.Sprint("reload ", on, off)); return nil },
-			Daemons:    w.daemons,
+			Start:   w.start,
+			Reload:  func(_ context.Context, on, off []string) error { w.call(fmt.Sprint("reload ", on, off)); return nil },
+			Daemons: w.daemons,
+			Helper: func(context.Context) (string, int, error) {
+				if !w.has("helper") {
+					return "", 0, errors.New("it does not run")
+				}
+				if w.fails("helper-crashes") {
+					n, _ := strconv.Atoi(w.text("count"))
+					_ = os.WriteFile(base+"/count", []byte(strconv.Itoa(n+1)), 0o644)
+					return w.text("helper"), n + 1, nil
+				}
+				return w.text("helper"), 1, nil
+			},
 			Answers:    w.answers,
 			Operations: w.operations,
 			VMs:        w.vms,
@@ -87,7 +101,7 @@ func worldAt(base string) *world {
 			BootID: func() (string, error) { return w.text("boot"), nil },
 			Record: func(b journal.Build) error { return os.WriteFile(base+"/record", []byte(b.Version), 0o644) },
 			Now:    func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) },
-			Tick:   time.Millisecond,
+			Tick:   time.Millisecond, Patience: 50 * time.Millisecond,
 		},
 	}
 	return w
@@ -230,7 +244,23 @@ func (w *world) answers(context.Context) ([]string, error) {
 	return []string{w.text("helper"), w.text("daemon")}, nil
 }
 
-func (w *world) operations(context.Context) ([]api.Operation, error) {
+// hang is a daemon that takes a question and never answers: "fails=hangs-" and the question.
+func (w *world) hang(ctx context.Context, question string) error {
+	if !w.fails("hangs-" + question) {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(20 * time.Second):
+		return errors.New("nothing ended this question")
+	}
+}
+
+func (w *world) operations(ctx context.Context) ([]api.Operation, error) {
+	if err := w.hang(ctx, "operations"); err != nil {
+		return nil, err
+	}
 	if !w.has("daemon") {
 		return nil, api.Errorf(api.KindNotFound, "the daemon is not running")
 	}
@@ -239,7 +269,13 @@ func (w *world) operations(context.Context) ([]api.Operation, error) {
 	return ops, nil
 }
 
-func (w *world) vms(context.Context) ([]api.VM, error) {
+func (w *world) vms(ctx context.Context) ([]api.VM, error) {
+	if err := w.hang(ctx, "vms"); err != nil {
+		return nil, err
+	}
+	if w.fails("lies") {
+		return []api.VM{{ID: "../../etc", Name: "dev", State: api.StateRunning, PID: 77}}, nil
+	}
 	if w.fails("guests") {
 		return nil, nil
 	}
@@ -254,7 +290,10 @@ func (w *world) vms(context.Context) ([]api.VM, error) {
 	return all, nil
 }
 
-func (w *world) doctor(context.Context) ([]api.Check, error) {
+func (w *world) doctor(ctx context.Context) ([]api.Check, error) {
+	if err := w.hang(ctx, "doctor"); err != nil {
+		return nil, err
+	}
 	checks := []api.Check{{Name: "known", Status: "fail", Found: "was so before"}}
 	if w.fails("doctor") {
 		checks = append(checks, api.Check{Name: "store", Status: "fail", Found: "is odd"})

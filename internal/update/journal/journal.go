@@ -68,13 +68,18 @@ type Journal struct {
 	From    Build `json:"from"`
 	To      Build `json:"to"`
 
-	Force    bool          `json:"force,omitempty"`
-	Rollback bool          `json:"rollback,omitempty"` // it was asked to go back to the kept version
-	Settle   time.Duration `json:"settle"`             // how long the new version has to stay up
+	Force    bool `json:"force,omitempty"`
+	Rollback bool `json:"rollback,omitempty"` // it was asked to go back to the kept version
+	// UnprovenDaemon: what runs as the owner does not keep the update from being made.
+	UnprovenDaemon bool          `json:"unproven_daemon,omitempty"`
+	Settle         time.Duration `json:"settle"` // how long the new version has to stay up
 	// Migrates: the new version changes the store's schema. Restore names the
 	// backup that becomes the store instead.
 	Migrates bool   `json:"migrates,omitempty"`
 	Restore  string `json:"restore,omitempty"`
+
+	// Unbacked: the copy of the store that Backup names was not made.
+	Unbacked bool `json:"unbacked,omitempty"`
 
 	Files  []Content `json:"files,omitempty"`  // of systemd and udev
 	Guests []Guest   `json:"guests,omitempty"` // that ran
