@@ -17,7 +17,7 @@ func TestHold(t *testing.T) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	h, err := hold.Make(path, "v1.1.0")
+	h, err := hold.Make(path, "v1.1.0", 0)
 	if err != nil {
 		t.Fatal(err)
 	}

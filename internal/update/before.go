@@ -38,7 +38,7 @@ func (r *run) takeHold() error {
 	if r.hold != nil {
 		return nil
 	}
-	h, err := hold.Make(r.Hold, r.j.To.Version)
+	h, err := hold.Make(r.Hold, r.j.To.Version, r.Owner)
 	if err != nil {
 		return api.Errorf(api.KindInternal, "cannot hold new work back: %w", err)
 	}

@@ -30,6 +30,7 @@ func OfSystem(h *system.Host, r record.Record, report func(string)) Machine {
 		env:    []string{"HOME=" + r.Home},
 	}
 	m := Machine{Place: SystemPlace(), World: worldOf(p, client.New(paths.System())), Report: report}
+	m.Owner = r.UID
 	m.World.Files = systemFiles
 	m.StopDaemon = func(ctx context.Context) error { return stopUnits(ctx, h, system.DaemonUnit) }
 	m.StopAll = func(ctx context.Context) error { return stopUnits(ctx, h, system.DaemonUnit, system.HelperUnit) }

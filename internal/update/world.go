@@ -23,6 +23,7 @@ type Place struct {
 	State  string // the journal's directory
 	Hold   string // there while an update is being proven
 	Data   string
+	Owner  int // user id of the daemon, in system mode
 }
 
 const (

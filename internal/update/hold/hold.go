@@ -25,10 +25,11 @@ type Hold struct {
 	file *os.File
 }
 
-// Make puts a hold on new work into force, in the place of an older one. It is
-// readable by the daemon, whose user could lock it as well: so it is locked before
-// it gets its name.
-func Make(path, what string) (*Hold, error) {
+// Make puts a hold on new work into force, in the place of an older one. Only the
+// daemon's user, uid, can read the file (0: it is ours): who can open it can lock it
+// (flock(2)), and would hold all work back once the updater is gone. That user could
+// lock it as well: so it is locked before it gets its name.
+func Make(path, what string, uid int) (*Hold, error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".hold-*")
 	if err != nil {
 		return nil, err
@@ -37,7 +38,10 @@ func Make(path, what string) (*Hold, error) {
 	if err == nil {
 		_, err = f.WriteString(what)
 	}
-	if err = errors.Join(err, f.Chmod(0o644)); err == nil {
+	if uid != 0 {
+		err = errors.Join(err, f.Chown(uid, -1))
+	}
+	if err = errors.Join(err, f.Chmod(0o400)); err == nil {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
