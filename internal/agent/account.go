@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
+	"banger/internal/agentproto"
 )
 
 const (
@@ -99,7 +100,7 @@ func (s *server) user(user string) (a account, gid uint32, err error) {
 		a, uid, gid = s.root(), 0, 0
 	case !found && !number:
 		return a, 0, api.Errorf(api.KindInvalid, "cannot run as %.60q: the guest has no such user", user).
-			WithHint("--user root, or a number, which need not be in the guest's /etc/passwd")
+			WithHint(agentproto.HintUser)
 	case !found:
 		a.home = "/"
 	}
@@ -123,7 +124,7 @@ func (s *server) group(group string) (uint32, error) {
 	})
 	if err == nil && !found {
 		err = api.Errorf(api.KindInvalid, "cannot run in group %.60q: the guest has no such group", group).
-			WithHint("a number, which need not be in the guest's /etc/group")
+			WithHint(agentproto.HintGroup)
 	}
 	return gid, err
 }
@@ -149,7 +150,7 @@ func (s *server) groupsOf(name string, gid uint32) ([]uint32, error) {
 func parse(text string) (n uint32, number bool, err error) {
 	if text == "" {
 		return 0, false, api.Errorf(api.KindInvalid, "cannot run as nobody: the user's name is empty").
-			WithHint("as in: --user www-data, or --user 1000:1000")
+			WithHint(agentproto.HintUserForm)
 	}
 	if strings.Trim(text, "0123456789") != "" {
 		return 0, false, nil

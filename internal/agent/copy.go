@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"banger/api"
+	"banger/internal/agentproto"
 	"banger/internal/filecopy"
 	"banger/internal/stdio"
 )
@@ -115,7 +116,7 @@ func (c copying) explain(err error) *api.Error {
 	switch kind := filecopy.KindOf(err); kind {
 	case api.KindNoSpace:
 		return api.Errorf(kind, "cannot %s %s in the guest: its disk is full: %w", c.verb, c.path, err).
-			WithHint("remove files in the guest, or create a VM with a larger --disk; a large file goes on where it stopped")
+			WithHint(agentproto.HintGuestRoom)
 	case api.KindNotFound:
 		return api.Errorf(kind, "cannot %s %s in the guest: no such file or directory", c.verb, c.path)
 	default:

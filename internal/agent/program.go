@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"banger/api"
+	"banger/internal/agentproto"
 )
 
 // defaultPath is root's PATH in Debian's login.defs.
@@ -148,7 +149,7 @@ func loginShell(p *program, shells ...string) error {
 		}
 	}
 	return api.Errorf(api.KindInvalid, "the image has no shell").
-		WithHint("name a program that it has: banger vm exec VM -- PROGRAM")
+		WithHint(agentproto.HintProgram)
 }
 
 // lookup finds a command as execvp(3) does.
@@ -211,7 +212,7 @@ func startError(p *program, err error) error {
 	switch errno {
 	case syscall.E2BIG:
 		return api.Errorf(api.KindInvalid, "the command line is too long for the guest: %w", err).
-			WithHint("pass long input on standard input")
+			WithHint(agentproto.HintStdin)
 	case syscall.EACCES:
 		return statusError{126, p.argv[0] + ": cannot execute" + p.asWhom() + ": " + errno.Error()}
 	case syscall.ENOEXEC, syscall.ENOENT, syscall.EPERM, syscall.ETXTBSY, syscall.ELIBBAD:

@@ -101,7 +101,7 @@ func (s *server) attach(wish *stream.Attachment) (*session, uint32, error) {
 		return nil, 0, api.Errorf(api.KindNotFound, "unknown stream: the guest was restarted, or the session ended long ago")
 	case len(s.sessions) >= s.limits.sessions:
 		return nil, 0, api.Errorf(api.KindConflict, "the guest has %d sessions open already", s.limits.sessions).
-			WithHint("end some of them first")
+			WithHint(agentproto.HintEndSome)
 	default:
 		sess = &session{pipe: stream.New(wish.ID), ended: make(chan struct{}), began: time.Now()}
 		sess.ctx, sess.hangUp = context.WithCancelCause(s.ctx)

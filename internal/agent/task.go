@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/agentproto"
 	"banger/internal/size"
 	"banger/internal/stdio"
 )
@@ -261,7 +262,7 @@ func (s *server) roomToKeep() error {
 	}
 	if oldest == nil {
 		return api.Errorf(api.KindConflict, "%d commands go on without a client in this guest already", maxKept).
-			WithHint("end some of them first: banger vm sessions")
+			WithHint(agentproto.HintEndTasks)
 	}
 	oldest.hangUp(errGone)
 	delete(s.tasks, oldest.id)
@@ -269,7 +270,7 @@ func (s *server) roomToKeep() error {
 }
 
 func noSession(id string) *api.Error {
-	return api.Errorf(api.KindNotFound, "there is no session %.40q in this guest", id).WithHint("banger vm sessions")
+	return api.Errorf(api.KindNotFound, "there is no session %.40q in this guest", id).WithHint(agentproto.HintSessions)
 }
 
 // findTask finds a task by its id or the beginning of it.

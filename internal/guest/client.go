@@ -95,7 +95,7 @@ func (c *Client) ask(ctx context.Context, req agentproto.Request) (agentproto.Re
 		}
 		return answer, api.Errorf(api.KindInternal, "cannot talk to the guest's agent: %w", err)
 	case answer.Error != nil:
-		return answer, answer.Error
+		return answer, said(answer.Error)
 	}
 	return answer, nil
 }

