@@ -70,7 +70,7 @@ func (h *Host) copyPrograms(from, version string) error {
 	}
 	err = errors.Join(os.Chmod(stage, 0o755), h.Chown(stage, 0, 0), fsx.SyncDir(stage))
 	if err == nil {
-		err = fsx.Swap(stage, filepath.Join(dir, version))
+		err = fsx.Swap(stage, filepath.Join(dir, version), version == h.currentVersion())
 	}
 	return fsx.DiskError("install the programs", errors.Join(err, fsx.SyncDir(dir)))
 }

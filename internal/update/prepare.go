@@ -237,6 +237,6 @@ func (m Machine) settleIn(stage, version string) error {
 	if version == m.Current() {
 		return api.Errorf(api.KindConflict, "cannot replace version %s: it is the one that runs", version)
 	}
-	err := errors.Join(fsx.SyncDir(stage), fsx.Swap(stage, to), fsx.SyncDir(filepath.Dir(to)))
+	err := errors.Join(fsx.SyncDir(stage), fsx.Swap(stage, to, false), fsx.SyncDir(filepath.Dir(to)))
 	return fsx.DiskError(fmt.Sprintf("install version %s", version), err)
 }
