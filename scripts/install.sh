@@ -54,11 +54,54 @@ parse() {
 		esac
 	done
 	[ -n "$from" ] || die 'it is not said where the release is' 'sh install.sh --from https://… or --from DIRECTORY'
+	check_source
+}
+
+# check_source refuses where a release may not come from. Plain HTTP is for this machine
+# only; a name of a user before the host's would pass another host off as it.
+check_source() {
 	case $from in
-	https://* | http://127.0.0.1[:/]* | http://localhost[:/]* | http://\[::1\]*) ;;
-	http://*) die "cannot install from $from: nothing proves who answers there" 'the same with https://' ;;
-	*) [ -d "$from" ] || die "cannot install from $from: it is neither a URL nor a directory" ;;
+	http://* | https://*) ;;
+	*)
+		[ -d "$from" ] || die "cannot install from $from: it is neither a URL nor a directory"
+		return
+		;;
 	esac
+	host=${from#*://}
+	host=${host%%[/?#]*}
+	case $host in
+	*@* | *\\*) die "cannot install from $from: a release's address has no user name" 'the address without it' ;;
+	esac
+	case $from in https://*) return ;; esac
+	case $host in
+	127.0.0.1 | localhost | '[::1]') ;;
+	127.0.0.1:* | localhost:* | '[::1]':*)
+		case ${host##*:} in
+		*[!0-9]*) die "cannot install from $from: its port is not a number" ;;
+		esac
+		;;
+	*) die "cannot install from $from: nothing proves who answers there" 'the same with https://' ;;
+	esac
+}
+
+# ours refuses, as root, a place that somebody else can put a link into: what root
+# writes would go where it leads. Where the directory is not there yet, it is made in
+# the first one above it that is.
+ours() { # directory
+	[ "$(id -u)" = 0 ] || return 0
+	at=$1
+	while [ -n "$at" ] && [ ! -d "$at" ]; do
+		at=${at%/*}
+	done
+	at=${at:-/}
+	at=$(cd -P "$at" && pwd -P) || die "cannot look at $1"
+	while :; do
+		# shellcheck disable=SC3067 # dash, busybox, bash and ksh have it
+		[ -O "$at" ] || die "cannot install as root: $1 is in $at, which belongs to another user" \
+			'run it as that user; or as root with --prefix, and HOME, of root: sudo -H sh install.sh …'
+		[ "$at" != / ] || return 0
+		at=${at%/*} at=${at:-/}
+	done
 }
 
 # platform sees that this machine can have banger, and has what this script needs.
@@ -100,6 +143,7 @@ place() {
 	/*) ;;
 	*) prefix=$PWD/$prefix ;;
 	esac
+	ours "$prefix"
 	lib=$prefix/lib/banger command=$prefix/bin/banger
 	if [ -e "$command" ] || [ -L "$command" ]; then
 		[ "$(readlink "$command")" = ../lib/banger/current/banger ] ||
@@ -132,8 +176,16 @@ alone() {
 		updates=$HOME/.local/share/banger/update
 	fi
 	[ -n "$updates" ] && [ -L "$lib/current" ] || return 0
+	case $updates in
+	/*) ;;
+	*) updates=$PWD/$updates ;;
+	esac
 	if command -v flock >/dev/null 2>&1; then
-		(umask 077 && mkdir -p "$updates" && : >>"$updates/lock") || die "cannot write in $updates"
+		ours "$updates"
+		(umask 077 && mkdir -p "$updates") || die "cannot write in $updates"
+		ours "$updates" # as it is now
+		[ ! -L "$updates/lock" ] || die "cannot lock $updates/lock: it is a link" "rm '$updates/lock'"
+		(umask 077 && : >>"$updates/lock") || die "cannot write in $updates"
 		exec 9<>"$updates/lock"
 		flock -n 9 || die 'cannot install: an update or another installation is at work' 'the same in a minute'
 		printf 'pid %s\nan installation\n' $$ >"$updates/lock"

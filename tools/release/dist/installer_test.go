@@ -270,6 +270,13 @@ func TestInstallRefuses(t *testing.T) {
 		p.must(os.Remove(filepath.Join(p.release, SumsName)))
 		p.refused("cannot read", "--from", p.release)
 		p.refused("nothing proves who answers", "--from", "http://banger.example/v1.2.3")
+		for _, from := range []string{"http://localhost.example/", "http://127.0.0.1.example/", "http://[::1].example/"} {
+			p.refused("nothing proves who answers", "--from", from)
+		}
+		for _, from := range []string{"http://localhost:80@banger.example/", "http://127.0.0.1@banger.example/", "http://[::1]@banger.example/", "https://user@banger.example/", `http://localhost\@banger.example/`} {
+			p.refused("has no user name", "--from", from)
+		}
+		p.refused("its port is not a number", "--from", "http://localhost:80x.banger.example/")
 		p.refused("neither a URL nor a directory", "--from", p.release+"/none")
 		p.refused("not said where", "--version", "v1.2.3")
 		p.refused("there is no option --form", "--form", p.release)
@@ -395,8 +402,67 @@ func TestInstallAsRoot(t *testing.T) {
 	if err != nil || len(entries) != 1 {
 		t.Error("beside the programs there is more:", entries, err)
 	}
-	p.good("--from", p.release) // --prefix says where: there
+}
+
+// TestInstallAsRootWithAPrefix: --prefix says where: there.
+func TestInstallAsRootWithAPrefix(t *testing.T) {
+	p := newPlace(t, false)
+	p.needRoot()
+	p.good("--from", p.release)
 	p.isInstalled()
+}
+
+// needRoot is for what root may do and others may not.
+func (p *place) needRoot() {
+	p.Helper()
+	if os.Geteuid() != 0 {
+		p.Skip("NOT RUN: the directories of a test of another user's are that user's")
+	}
+	p.uid = "0"
+}
+
+const somebody = 65534 // a user who is not root
+
+// TestInstallAsRootFollowsNoLinkToALock: of a user's updates.
+func TestInstallAsRootFollowsNoLinkToALock(t *testing.T) {
+	p := newPlace(t, false, "flock")
+	p.needRoot()
+	p.good("--from", p.release) // the lock is taken where something is installed
+	victim := filepath.Join(p.TempDir(), "victim")
+	p.must(os.WriteFile(victim, []byte("root's"), 0o600))
+	updates := filepath.Join(p.home, ".local/share/banger/update")
+	p.must(os.MkdirAll(updates, 0o700))
+	p.must(os.Symlink(victim, filepath.Join(updates, "lock")))
+	for dir := updates; ; dir = filepath.Dir(dir) { // each of them may be somebody's
+		p.must(os.Chown(dir, somebody, somebody))
+		p.refused("belongs to another user", "--from", p.release)
+		p.must(os.Chown(dir, 0, 0))
+		if dir == p.home {
+			break
+		}
+	}
+	p.refused("it is a link", "--from", p.release)
+	if text, err := os.ReadFile(victim); err != nil || string(text) != "root's" {
+		t.Errorf("root's file has %q, %v", text, err)
+	}
+	p.must(os.RemoveAll(filepath.Join(p.home, ".local")))
+	p.good("--from", p.release)
+}
+
+// TestInstallAsRootIntoAUsersPlace: the user could have it write anywhere.
+func TestInstallAsRootIntoAUsersPlace(t *testing.T) {
+	for _, box := range []bool{false, true} {
+		if box {
+			requireBusybox(t)
+		}
+		p := newPlace(t, box)
+		p.needRoot()
+		p.prefix = filepath.Join(p.home, "place")
+		p.must(os.Chown(p.home, somebody, somebody))
+		p.refused("belongs to another user", "--from", p.release)
+		p.must(os.Chown(p.home, 0, 0))
+		p.good("--from", p.release)
+	}
 }
 
 // TestInstallerOfARelease knows where it came from and which version it is.
