@@ -22,8 +22,9 @@ func good() Host {
 		"/proc/sys/user/max_user_namespaces":                     "63000\n",
 		"/proc/sys/kernel/unprivileged_userns_clone":             "1\n",
 		"/proc/sys/kernel/apparmor_restrict_unprivileged_userns": "0\n",
-		"/data/banger.db":   "SQLite format 3\x00…",
-		"/data/bangerd.log": "level=ERROR msg=old\nlevel=INFO msg=ready\n",
+		"/etc/lvm/lvm.conf":                                      "devices {\n\t" + lvmFilter + "\n}\n",
+		"/data/banger.db":                                        "SQLite format 3\x00…",
+		"/data/bangerd.log":                                      "level=ERROR msg=old\nlevel=INFO msg=ready\n",
 	}
 	return Host{
 		UID: 1000, User: "ann", Paths: paths.Paths{Data: "/data", Cache: "/cache"},

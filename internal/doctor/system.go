@@ -59,7 +59,7 @@ func systemMode() []source {
 			all = append(all, one(c))
 		}
 	}
-	for _, c := range []Check{settingsCheck(), storeCheck("journalctl -e -u bangerd"), stagingCheck("sudo systemctl restart bangerd   (VMs run on)")} {
+	for _, c := range []Check{lvmCheck(), settingsCheck(), storeCheck("journalctl -e -u bangerd"), stagingCheck("sudo systemctl restart bangerd   (VMs run on)")} {
 		all = append(all, one(c))
 	}
 	return all

@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -132,4 +133,91 @@ func TestCapabilitiesAreDocumented(t *testing.T) {
 	for name := range want {
 		t.Errorf("%s has no row", name)
 	}
+}
+
+// TestTheEnvironmentIsDocumented: who reads variables, or looks for programs on PATH, of
+// all that bangerd-root consists of.
+func TestTheEnvironmentIsDocumented(t *testing.T) {
+	data, err := os.ReadFile(privileges)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reads := map[string]string{
+		"internal/faultpoint": "BANGER_FAULTPOINT_FILE",
+		"internal/systemd":    "NOTIFY_SOCKET",
+		"internal/execx":      "PATH",
+		"internal/roothelper": "PATH",
+		"internal/paths":      "", // Choose and User, which the helper does not call: see below
+	}
+	cmd := exec.Command("go", "list", "-deps", "banger/cmd/bangerd-root")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for pkg := range strings.FieldsSeq(string(out)) {
+		pkg, ours := strings.CutPrefix(pkg, "banger/")
+		if !ours {
+			continue
+		}
+		files, err := filepath.Glob("../../" + pkg + "/*.go")
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %v", pkg, err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			for _, call := range environmentOf(t, file) {
+				seen[pkg] = true
+				name, known := reads[pkg]
+				if !known {
+					t.Errorf("%s: %s is not in docs/privileges.md, nor in this test", file, call)
+				} else if !strings.Contains(string(data), "`"+name+"`") && name != "" {
+					t.Errorf("it does not mention %s, which %s reads", name, pkg)
+				}
+			}
+			if pkg == "internal/roothelper" || pkg == "cmd/bangerd-root" {
+				text, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if m := regexp.MustCompile(`paths\.(Choose|User)\(`).Find(text); m != nil {
+					t.Errorf("%s calls %s), which reads variables", file, m)
+				}
+			}
+		}
+	}
+	for pkg := range reads {
+		if !seen[pkg] {
+			t.Errorf("%s reads nothing of the environment any more", pkg)
+		}
+	}
+}
+
+// environmentOf names the calls and values in a file that depend on the environment.
+func environmentOf(t *testing.T, file string) []string {
+	t.Helper()
+	f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	ast.Inspect(f, func(n ast.Node) bool {
+		sel, ok := n.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		pkg, ok := sel.X.(*ast.Ident)
+		if !ok {
+			return true
+		}
+		switch name := pkg.Name + "." + sel.Sel.Name; name {
+		case "os.Getenv", "os.LookupEnv", "os.Environ", "os.ExpandEnv", "os.UserHomeDir", "os.TempDir",
+			"syscall.Getenv", "syscall.Environ", "unix.Getenv", "unix.Environ", "exec.LookPath", "exec.Command", "exec.CommandContext":
+			found = append(found, name)
+		}
+		return true
+	})
+	return found
 }

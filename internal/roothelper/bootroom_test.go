@@ -123,3 +123,22 @@ func TestBootFilesInUserSpaceAreRefused(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestBootBoundsAreDocumented compares docs/privileges.md with the numbers here.
+func TestBootBoundsAreDocumented(t *testing.T) {
+	data, err := os.ReadFile("../../docs/privileges.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, row, _ := strings.Cut(string(data), "\n| `boot-put` |")
+	row, _, _ = strings.Cut(row, "\n")
+	for _, want := range []string{
+		fmt.Sprintf("at most %d GiB", maxBootFile>>30), fmt.Sprintf("%d MiB stay free", bootMargin>>20),
+		fmt.Sprintf("with those of jails %d GiB in all", maxBootBytes>>30),
+		fmt.Sprintf("it keeps %d and %d GiB", maxUnused, maxUnusedBytes>>30), fmt.Sprintf("more than %.0f days", keepUnused.Hours()/24),
+	} {
+		if !strings.Contains(row, want) {
+			t.Errorf("its row of boot-put does not say %q", want)
+		}
+	}
+}
