@@ -54,12 +54,14 @@ var known = map[string][]string{
 	"internal/golden":       {}, // for tests
 	"internal/fsx/fusetest": {}, // for tests
 
+	"internal/fetch": {},
+
 	"internal/config": {},
 	"internal/doctor": {"internal/config", "internal/driver", "internal/rootapi"},
 
 	// What an update trusts knows nothing of what it updates.
 	"internal/update/release":  {},
-	"internal/update/repo":     {"internal/update/release"},
+	"internal/update/repo":     {"internal/fetch", "internal/update/release"},
 	"internal/update/archive":  {"internal/update/release"},
 	"internal/update/repotest": {"internal/update/release"},
 

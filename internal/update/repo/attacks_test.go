@@ -3,6 +3,7 @@ package repo
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"banger/api"
+	"banger/internal/fetch"
 	"banger/internal/update/release"
 	"banger/internal/update/repotest"
 )
@@ -422,7 +424,9 @@ var serverAttacks = []attack{
 		t.Cleanup(secure.Close)
 		w.server.Handler.Misbehave("timestamp.json", repotest.Redirect("http://"+strings.TrimPrefix(secure.URL, "https://")))
 		w.move(t, secure.URL)
-		w.host.client.Transport = secure.Client().Transport
+		roots := x509.NewCertPool()
+		roots.AddCert(secure.Certificate())
+		w.host.client = fetch.New(fetch.Options{Roots: roots, Redirect: checkRedirect})
 	}, want: "it redirects to another place, http://127.0.0.1"},
 	{name: "a certificate that nobody vouches for", do: func(t *testing.T, w *world) {
 		secure := httptest.NewUnstartedServer(w.server.Handler)
@@ -444,7 +448,7 @@ func endless(file string) func(*testing.T, *world) {
 
 // slow answers requests for a file as do does, to a host that waits two seconds.
 func (w *world) slow(file string, do http.HandlerFunc) {
-	w.host.opts.Stall = 2 * time.Second
+	w.host.client = fetch.New(fetch.Options{Stall: 2 * time.Second, Redirect: checkRedirect})
 	w.server.Handler.Misbehave(file, do)
 }
 

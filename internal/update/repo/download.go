@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
+	"banger/internal/fetch"
 	"banger/internal/fsx"
 )
 
@@ -23,15 +24,15 @@ func (r *Repository) Download(ctx context.Context, t Target, dir string, progres
 		return "", err
 	}
 	b, err := r.get(ctx, fmt.Sprintf("targets/%x.%s", t.SHA256, t.Name))
-	if missing(err) {
+	if fetch.Missing(err) {
 		return "", api.Errorf(api.KindNotFound, "cannot get %s: the repository's metadata names it and the server does not have it", t.Name)
 	}
 	if err != nil {
 		return "", err
 	}
-	defer b.close()
-	if b.length >= 0 && b.length != t.Length {
-		return "", wrongLength(t, fmt.Sprintf("the server offers %d", b.length))
+	defer b.Close()
+	if b.Length >= 0 && b.Length != t.Length {
+		return "", wrongLength(t, fmt.Sprintf("the server offers %d", b.Length))
 	}
 	path := filepath.Join(dir, t.Name)
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
@@ -52,7 +53,7 @@ func (r *Repository) Download(ctx context.Context, t Target, dir string, progres
 }
 
 // copyExactly writes the target's bytes and no other.
-func copyExactly(file io.Writer, b *body, t Target, progress func(done, total int64)) error {
+func copyExactly(file io.Writer, b *fetch.Body, t Target, progress func(done, total int64)) error {
 	sum := sha256.New()
 	buf := make([]byte, 128<<10)
 	for done := int64(0); done < t.Length; {
@@ -70,7 +71,7 @@ func copyExactly(file io.Writer, b *body, t Target, progress func(done, total in
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			return wrongLength(t, fmt.Sprintf("the server brought %d", done))
 		case err != nil:
-			return b.cause(err)
+			return b.Cause(err)
 		}
 	}
 	if [32]byte(sum.Sum(nil)) != t.SHA256 {
@@ -82,14 +83,14 @@ func copyExactly(file io.Writer, b *body, t Target, progress func(done, total in
 
 // atEnd looks for one byte more: a server that goes on is refused, however good
 // what came before.
-func atEnd(b *body, t Target) error {
+func atEnd(b *fetch.Body, t Target) error {
 	switch n, err := io.ReadFull(b, make([]byte, 1)); {
 	case n > 0:
 		return wrongLength(t, "the server goes on after them")
 	case errors.Is(err, io.EOF):
 		return nil
 	default:
-		return b.cause(err)
+		return b.Cause(err)
 	}
 }
 

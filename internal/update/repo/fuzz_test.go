@@ -9,6 +9,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"banger/internal/fetch"
 	"banger/internal/update/repotest"
 )
 
@@ -31,7 +32,7 @@ func FuzzMetadata(f *testing.F) {
 		handler.Misbehave(file, repotest.Answer(data))
 		host, err := Open(Options{Root: repo.Root(), URL: "http://localhost", Dir: filepath.Join(t.TempDir(), "state"), Platform: platform, Stall: 10 * time.Second})
 		check(t, err)
-		host.client.Transport = direct{handler}
+		host.client = fetch.New(fetch.Options{Redirect: checkRedirect, Transport: direct{handler}})
 		if err := host.Refresh(t.Context()); err != nil {
 			if len(host.Versions()) > 0 {
 				t.Errorf("%v, and it knows %v", err, host.Versions())

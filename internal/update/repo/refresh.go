@@ -7,6 +7,8 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
+
+	"banger/internal/fetch"
 )
 
 // The caps of metadata files. TUF leaves them to the client (specification
@@ -75,7 +77,7 @@ func (f *refresh) roots(ctx context.Context) error {
 	for range f.rotations {
 		name := f.nextRoot()
 		data, err := f.fetch(ctx, "metadata/"+name, maxRoot)
-		if missing(err) {
+		if fetch.Missing(err) {
 			return f.finalRoot()
 		}
 		if err != nil {
@@ -116,7 +118,7 @@ func (f *refresh) timestamp(ctx context.Context) error {
 		f.rememberedOr(name, err)
 	}
 	data, err := f.fetch(ctx, "metadata/"+name, maxTimestamp)
-	if missing(err) {
+	if fetch.Missing(err) {
 		return notRepository(f.base)
 	}
 	if err != nil {
@@ -184,7 +186,7 @@ func (f *refresh) targetsFile(ctx context.Context) error {
 func (f *refresh) fetchNamed(ctx context.Context, role string, meta *metadata.MetaFiles, limit int64) ([]byte, error) {
 	name := fmt.Sprintf("%d.%s.json", meta.Version, role)
 	data, err := f.fetch(ctx, "metadata/"+name, limit)
-	if missing(err) {
+	if fetch.Missing(err) {
 		return nil, refuse("cannot trust the repository: it lacks %s, which its own metadata names", name)
 	}
 	return data, err

@@ -9,13 +9,13 @@ package repo
 
 import (
 	"context"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"banger/api"
+	"banger/internal/fetch"
 	"banger/internal/update/release"
 )
 
@@ -26,16 +26,14 @@ type Options struct {
 	Dir      string           // what was seen so far is kept here; made with mode 0700
 	Platform string           // such as linux/amd64
 	Now      func() time.Time // what expiry is measured with; time.Now where nil
-	Stall    time.Duration    // how long a server may bring next to nothing; 30 s where 0
+	Stall    time.Duration    // how long a server may bring next to nothing; fetch.DefaultStall where 0
 }
-
-const stall = 30 * time.Second
 
 // Repository is a repository of releases. It is used by one goroutine at a time.
 type Repository struct {
 	opts      Options
 	base      *url.URL
-	client    *http.Client
+	client    *fetch.Client
 	rotations int      // how many new roots a Refresh follows
 	targets   []Target // the platform's, the newest first
 	warnings  []string
@@ -58,10 +56,7 @@ func Open(o Options) (*Repository, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Stall == 0 {
-		o.Stall = stall
-	}
-	r := &Repository{opts: o, base: base, client: newClient(), rotations: maxRotations}
+	r := &Repository{opts: o, base: base, client: fetch.New(fetch.Options{Stall: o.Stall, Redirect: checkRedirect}), rotations: maxRotations}
 	if _, err := r.trustRoot(); err != nil {
 		return nil, err
 	}
