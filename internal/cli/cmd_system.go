@@ -25,7 +25,7 @@ chooses: BANGER_MODE=user goes to the user's own, and so does BANGER_HOME.`,
 		Args:    noArgs,
 		RunE:    showHelp,
 	}
-	cmd.AddCommand(newSystemInstall(a), newSystemStatus(a), newSystemRestart(a), newSystemUninstall(a))
+	cmd.AddCommand(newSystemInstall(a), newSystemFirecracker(a), newSystemStatus(a), newSystemRestart(a), newSystemUninstall(a))
 	return cmd
 }
 

@@ -31,9 +31,20 @@ func (a *app) machine() *system.Host {
 		}
 		return system.Answer{Version: hello.Version}, err
 	}
+	h.AskFirecracker = func(ctx context.Context) system.FirecrackerState { return askFirecracker(ctx, helper) }
 	h.StopVMs = func(ctx context.Context) error { return stopRunning(ctx, daemon) }
 	h.RemoveTraces = func(ctx context.Context) error { return releaseAll(ctx, helper) }
 	return h
+}
+
+// askFirecracker asks the helper which Firecracker VMs get.
+func askFirecracker(ctx context.Context, c *rootapi.Client) system.FirecrackerState {
+	var host rootapi.CheckAnswer
+	if _, err := c.Do(ctx, rootapi.CheckCall{}, &host); err != nil {
+		return system.FirecrackerState{Problem: "cannot tell: " + api.AsError(err).Message, Unknown: true}
+	}
+	f := host.Firecracker
+	return system.FirecrackerState{Version: f.Version, Path: f.Path, Jailer: f.Jailer, Problem: f.Reason, Warnings: f.Warnings, NoKVM: host.KVM}
 }
 
 // helperTime is how long a helper that systemd said is up is waited for.

@@ -11,6 +11,7 @@ import (
 
 func newSystemInstall(a *app) *cobra.Command {
 	var owner string
+	var firecracker bool
 	cmd := &cobra.Command{
 		Use:   "install",
 		Short: "Install or refresh the service",
@@ -19,8 +20,11 @@ programs that lie beside this one. It returns when both daemons answer. VMs run
 on.
 
 The owner is the one user whose VMs they are: of a new installation the user who
-typed sudo where --owner names nobody.`,
-		Example: "  sudo banger system install --owner alice\n  sudo banger system install   # again: new programs and units, the same owner",
+typed sudo where --owner names nobody.
+
+Where KVM works and there is no Firecracker, it offers to get it; --firecracker gets
+it without a question, and in any case the newest (banger system firecracker).`,
+		Example: "  sudo banger system install --owner alice\n  sudo banger system install --owner alice --firecracker\n  sudo banger system install   # again: new programs and units, the same owner",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := programDir()
@@ -28,17 +32,21 @@ typed sudo where --owner names nobody.`,
 				return err
 			}
 			build := buildinfo.Get()
-			r, err := a.machine().Install(cmd.Context(), system.InstallOptions{
+			h := a.machine()
+			r, err := h.Install(cmd.Context(), system.InstallOptions{
 				Owner: owner, Fallback: a.env("SUDO_USER"), From: dir,
 				Build: system.Build{Version: build.Version, Commit: build.Commit},
 			}, a.step)
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(a.out, "banger %s is installed for %s\n", r.Version, r.Owner)
-			return err
+			if _, err = fmt.Fprintf(a.out, "banger %s is installed for %s\n", r.Version, r.Owner); err != nil {
+				return err
+			}
+			return a.offerFirecracker(cmd.Context(), h, firecracker)
 		},
 	}
 	cmd.Flags().StringVar(&owner, "owner", "", "the `USER` whose VMs they are")
+	cmd.Flags().BoolVar(&firecracker, "firecracker", false, "get the newest Firecracker, too")
 	return cmd
 }

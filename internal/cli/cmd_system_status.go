@@ -38,11 +38,21 @@ func newSystemStatus(a *app) *cobra.Command {
 	return cmd
 }
 
+func firecrackerLine(f system.FirecrackerState) string {
+	switch {
+	case f.Version == "":
+		return f.Problem
+	case f.Path == "": // a helper of an older version
+		return f.Version
+	}
+	return f.Version + " at " + f.Path
+}
+
 func (a *app) printSystem(s system.Status, now time.Time) error {
 	r := s.Install
 	err := fields(a.out, "owner", fmt.Sprintf("%s (uid %d)", r.Owner, r.UID), "version", fmt.Sprintf("%s (commit %s)", r.Version, r.Commit),
 		"built", moment(&r.BuiltAt), "installed", moment(&r.InstalledAt), "uids of VMs", fmt.Sprintf("%d to %d", r.UIDBase, r.UIDBase+r.UIDCount-1),
-		"network", r.Network, "VMs", fmt.Sprintf("%d running", s.Running))
+		"network", r.Network, "firecracker", firecrackerLine(s.Firecracker), "VMs", fmt.Sprintf("%d running", s.Running))
 	if err != nil {
 		return err
 	}

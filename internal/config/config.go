@@ -31,6 +31,9 @@ type Config struct {
 	// Programs, where they are not in the usual directories.
 	Firecracker, Jailer, QEMU string
 
+	// FirecrackerURL is where releases of Firecracker are got from.
+	FirecrackerURL string
+
 	// RegistryCA is a file with certificates of authorities that registries may be
 	// signed by, beside the system's; empty: none.
 	RegistryCA string

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -143,6 +144,12 @@ func pathSettings() []setting {
 		pathSetting("firecracker", program, func(c *Config) *string { return &c.Firecracker }),
 		pathSetting("jailer", program, func(c *Config) *string { return &c.Jailer }),
 		pathSetting("qemu", program, func(c *Config) *string { return &c.QEMU }),
+		{
+			key: "firecracker_url", doc: "where `banger system firecracker` gets releases from",
+			fallback: constant(FirecrackerReleases),
+			set:      func(c *Config, v string) (err error) { c.FirecrackerURL, err = webAddress(v); return },
+			get:      func(c Config) string { return c.FirecrackerURL },
+		},
 		pathSetting("registry_ca", "path of certificates (PEM) that registries are trusted by, beside the system's",
 			func(c *Config) *string { return &c.RegistryCA }),
 	}
@@ -161,6 +168,17 @@ func pathSetting(name, doc string, field func(*Config) *string) setting {
 		},
 		get: func(c Config) string { return *field(&c) },
 	}
+}
+
+// FirecrackerReleases is where Firecracker's makers publish its releases.
+const FirecrackerReleases = "https://github.com/firecracker-microvm/firecracker/releases"
+
+func webAddress(text string) (string, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return "", fmt.Errorf("%.80q is no address such as %s", text, FirecrackerReleases)
+	}
+	return text, nil
 }
 
 func constant(value string) func(Host) (string, origin) {
@@ -247,8 +265,8 @@ func word(text string) (string, error) {
 func Help() string {
 	var b strings.Builder
 	for _, s := range settings() {
-		fmt.Fprintf(&b, "  %-13s %s\n", s.key, s.doc)
+		fmt.Fprintf(&b, "  %-15s %s\n", s.key, s.doc)
 	}
-	fmt.Fprintf(&b, "  %-13s %s\n", imageNames, imageNamesDoc)
+	fmt.Fprintf(&b, "  %-15s %s\n", imageNames, imageNamesDoc)
 	return b.String()
 }

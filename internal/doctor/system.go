@@ -133,12 +133,20 @@ func vmm(c Check, found rootapi.VMMCheck) []api.Check {
 	if found.Version == "" {
 		return []api.Check{report(c, Finding{Status: Warn, Found: found.Reason, Fix: found.Hint})}
 	}
-	all := []api.Check{report(c, ok(found.Version))}
+	all := []api.Check{report(c, ok(where(found)))}
 	for _, w := range found.Warnings {
-		c.Fix = "install both programs of a release without this fault: https://github.com/firecracker-microvm/firecracker/releases"
+		c.Fix = "sudo banger system firecracker   fetches both programs of the newest release"
 		all = append(all, report(c, warn(w)))
 	}
 	return all
+}
+
+// where says which VMM it is, and which of several programs.
+func where(v rootapi.VMMCheck) string {
+	if v.Path == "" {
+		return v.Version
+	}
+	return v.Version + " at " + v.Path
 }
 
 // chosen is the driver that a VM gets which asks for none.

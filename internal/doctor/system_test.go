@@ -134,7 +134,8 @@ func TestFindingsOfSystemMode(t *testing.T) {
 		{helper(func(f *fakeHelper) {
 			f.check.Firecracker = rootapi.VMMCheck{Reason: "not installed", Hint: "get it"}
 		}), "firecracker", Warn, "not installed", "get it"},
-		{helper(func(f *fakeHelper) { f.check.Firecracker.Warnings = []string{"CVE-1"} }), "firecracker", Warn, "CVE-1", "releases"},
+		{helper(func(f *fakeHelper) { f.check.Firecracker.Warnings = []string{"CVE-1"} }), "firecracker", Warn, "CVE-1", "sudo banger system firecracker "},
+		{helper(func(f *fakeHelper) { f.check.Firecracker.Path = "/opt/firecracker" }), "firecracker", OK, "1.16.0 at /opt/firecracker", ""},
 		{helper(func(f *fakeHelper) { f.check.QEMU = rootapi.VMMCheck{Reason: "not there", Hint: "apt-get"} }), "qemu", Warn, "not there", "apt-get"},
 		{helper(func(f *fakeHelper) { f.check.Network[0].Status = Fail }), "forwarding", Fail, "it is on", ""},
 		{func(s *System) { s.Drivers = s.Drivers[1:] }, "driver", OK, "qemu (tcg)", ""},

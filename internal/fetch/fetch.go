@@ -120,12 +120,13 @@ func (c *Client) Get(ctx context.Context, u string) (*Body, error) {
 		defer asked.end()
 		return nil, asked.cause(&statusError{resp.StatusCode})
 	}
-	watched := &watch{from: resp.Body, progress: func() { asked.timer.Reset(c.stall) }}
+	watched := &watch{ctx: asked.ctx, from: resp.Body, progress: func() { asked.timer.Reset(c.stall) }}
 	return &Body{Reader: watched, Length: resp.ContentLength, Close: asked.end, Cause: asked.cause}, nil
 }
 
 // request is one that was answered, at least with a head.
 type request struct {
+	ctx    context.Context
 	answer *http.Response
 	timer  *time.Timer // ends the request when it runs out
 	cause  func(error) error
@@ -148,7 +149,7 @@ func (c *Client) ask(ctx context.Context, client *http.Client, u string) (*reque
 		defer stop()
 		return nil, cause(err)
 	}
-	return &request{resp, timer, cause, func() { resp.Body.Close(); stop() }}, nil
+	return &request{ctx, resp, timer, cause, func() { resp.Body.Close(); stop() }}, nil
 }
 
 // Resolve asks for a URL and follows redirects until one leads to a place that found
@@ -192,8 +193,11 @@ func (c *Client) Bytes(ctx context.Context, u string, limit int64) ([]byte, erro
 	return data, nil
 }
 
-// watch calls progress whenever minProgress bytes have come.
+// watch calls progress whenever minProgress bytes have come. Of a request that was
+// given up it never says that the answer ended well: a server that sees a TLS connection
+// being closed may end its answer before the connection is.
 type watch struct {
+	ctx      context.Context
 	from     io.Reader
 	since    int
 	progress func()
@@ -204,6 +208,9 @@ func (w *watch) Read(p []byte) (int, error) {
 	if w.since += n; w.since >= minProgress {
 		w.since = 0
 		w.progress()
+	}
+	if err != nil && w.ctx.Err() != nil {
+		err = w.ctx.Err()
 	}
 	return n, err
 }

@@ -33,7 +33,13 @@ const (
 	BootFiles     = systemState + "/boot"          // root's: kernels and initramfs, by digest
 	Programs      = "/usr/local/lib/banger"        // versions/VERSION and the link "current"
 	Commands      = "/usr/local/bin"
+
+	Firecracker        = Programs + "/firecracker" // versions/VERSION and the link "current"
+	FirecrackerCurrent = Firecracker + "/current"  // has the programs firecracker and jailer
 )
+
+// ProgramDirs are root's usual directories for programs, the first first.
+var ProgramDirs = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"}
 
 // System returns the paths of system mode.
 func System() Paths {

@@ -71,6 +71,7 @@ func TestEveryPathIsDocumented(t *testing.T) {
 		"SystemConfig": paths.SystemConfig, "InstallRecord": paths.InstallRecord, "RootRun": paths.RootRun,
 		"RootSocket": paths.RootSocket, "Jails": paths.Jails, "BootFiles": paths.BootFiles,
 		"Programs": paths.Programs, "Commands": paths.Commands,
+		"FirecrackerCurrent": paths.FirecrackerCurrent, "ProgramDirs": strings.Join(paths.ProgramDirs, ", "),
 	}
 	files, err := filepath.Glob("../roothelper/*.go")
 	if err != nil || len(files) < 5 {

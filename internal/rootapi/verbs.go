@@ -397,6 +397,8 @@ type VMMCheck struct {
 	Reason   string   `json:"reason,omitempty"`  // why none can be used
 	Hint     string   `json:"hint,omitempty"`    // what to type
 	Warnings []string `json:"warnings,omitempty"`
+	Path     string   `json:"path,omitempty"`   // Firecracker's program that is used
+	Jailer   string   `json:"jailer,omitempty"` // its jailer's
 }
 
 // ClearCall removes what belongs to no VM, before an uninstallation: the

@@ -17,6 +17,7 @@ import (
 	"banger/api"
 	"banger/internal/config"
 	"banger/internal/daemon/fcproc"
+	"banger/internal/fsx"
 	"banger/internal/network/netns"
 	"banger/internal/paths"
 	"banger/internal/system/record"
@@ -152,7 +153,7 @@ func (h *Helper) configure(log *slog.Logger) {
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
 		return
 	}
-	err := rootsAlone(path)
+	err := fsx.OwnersAlone(path, 0)
 	var c config.Config
 	if err == nil {
 		c, err = config.Load(path, func(string) string { return "" }, config.DetectHost())
@@ -162,17 +163,4 @@ func (h *Helper) configure(log *slog.Logger) {
 		return
 	}
 	h.Settings.Firecracker, h.Settings.Jailer, h.Settings.QEMU = c.Firecracker, c.Jailer, c.QEMU
-}
-
-// rootsAlone refuses a file that others than root can change.
-func rootsAlone(path string) error {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return err
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || !info.Mode().IsRegular() || st.Uid != 0 || info.Mode().Perm()&0o022 != 0 {
-		return api.Errorf(api.KindDenied, "others than root can change it")
-	}
-	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"banger/api"
 	"banger/internal/driver/firecracker"
 	"banger/internal/execx"
+	"banger/internal/paths"
 	"banger/internal/rootapi"
 	"banger/internal/rootexec"
 )
@@ -38,8 +39,9 @@ type pair struct {
 }
 
 // searchPath is where programs are looked for that the configuration does not
-// name: root's usual directories, whatever the environment says.
-var searchPath = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"}
+// name: first what `banger system firecracker` switched to, as whoever typed that wants
+// it; then root's usual directories, whatever the environment says.
+var searchPath = append([]string{paths.FirecrackerCurrent}, paths.ProgramDirs...)
 
 const versionTime = 10 * time.Second
 
@@ -71,8 +73,10 @@ func (p *programs) firecracker(s Settings) (pair, error) {
 func (p *programs) qemu(s Settings) (string, error) { return locate(s.QEMU, "qemu-system-x86_64") }
 
 // locate finds a program and refuses one that others than root can change.
-func locate(configured, name string) (string, error) {
-	dirs := searchPath
+func locate(configured, name string) (string, error) { return locateIn(searchPath, configured, name) }
+
+// locateIn takes what the configuration names, else the first that is in one of dirs.
+func locateIn(dirs []string, configured, name string) (string, error) {
 	if configured != "" {
 		dirs, name = []string{filepath.Dir(configured)}, filepath.Base(configured)
 	}
@@ -87,7 +91,7 @@ func installHint(name string) string {
 	if name == "qemu-system-x86_64" {
 		return "sudo apt-get install qemu-system-x86"
 	}
-	return "put firecracker and jailer of one release into /usr/local/bin, or use QEMU: --driver qemu"
+	return firecracker.Get + "   fetches both programs; or use QEMU: --driver qemu"
 }
 
 // ask returns what version a program says it is.
@@ -141,6 +145,9 @@ func (h *Helper) check(ctx context.Context, c rootapi.CheckCall) rootapi.CheckAn
 	}
 	pair, err := h.programs.firecracker(h.Settings)
 	a.Firecracker = judged(pair.version, pair.warnings, err)
+	if err == nil {
+		a.Firecracker.Path, a.Firecracker.Jailer = pair.firecracker, pair.jailer
+	}
 	_, err = h.programs.qemu(h.Settings)
 	a.QEMU = judged("installed", nil, err)
 	if c.Network {

@@ -326,6 +326,25 @@ func TestProgramsThatOthersCanChange(t *testing.T) {
 	}
 }
 
+// TestWhichProgram: what the configuration names, then what `banger system firecracker`
+// switched to, then what somebody installed by hand.
+func TestWhichProgram(t *testing.T) {
+	if searchPath[0] != "/usr/local/lib/banger/firecracker/current" || searchPath[1] != "/usr/local/sbin" || searchPath[2] != "/usr/local/bin" {
+		t.Error(searchPath)
+	}
+	w := newWorld(t)
+	configured, byHand := w.program("firecracker", ""), w.program("firecracker", "")
+	version := filepath.Dir(w.program("firecracker", ""))
+	current := filepath.Join(w.dir(), "current")
+	dirs := []string{current, filepath.Dir(byHand)}
+	for _, c := range []struct{ configured, want string }{{"", byHand}, {"", filepath.Join(version, "firecracker")}, {configured, configured}} {
+		if got, err := locateIn(dirs, c.configured, "firecracker"); err != nil || got != c.want {
+			t.Errorf("%s, %v, want %s", got, err, c.want)
+		}
+		_ = os.Symlink(version, current) // from the second on
+	}
+}
+
 // TestVersionIsAskedOnce: no start of a VM runs a program for it; a program that
 // was replaced is asked again.
 func TestVersionIsAskedOnce(t *testing.T) {

@@ -54,6 +54,8 @@ type Host struct {
 	Getent    func(ctx context.Context, name string) (string, error) // a line of passwd(5) from elsewhere, or ""
 	AskHelper func(ctx context.Context) (Answer, error)
 	AskDaemon func(ctx context.Context) (Answer, error)
+	// AskFirecracker asks the helper which Firecracker VMs get.
+	AskFirecracker func(ctx context.Context) FirecrackerState
 	// StopVMs asks the daemon to stop every VM.
 	StopVMs func(ctx context.Context) error
 	// RemoveTraces removes what the kernel may still hold with our names: links,

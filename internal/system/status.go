@@ -15,6 +15,8 @@ type Status struct {
 	Helper  Service       `json:"helper"`
 	Daemon  Service       `json:"daemon"`
 	Running int           `json:"running"` // VMs, as systemd counts their units
+
+	Firecracker FirecrackerState `json:"firecracker"` // that VMs get
 }
 
 // Service is how one of the two daemons is.
@@ -54,8 +56,14 @@ func (h *Host) Status(ctx context.Context) (Status, error) {
 		return s, err
 	}
 	units, err := runningVMs(ctx, m)
+	if err != nil {
+		return s, err
+	}
 	s.Running = len(units)
-	return s, err
+	asking, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	s.Firecracker = h.AskFirecracker(asking)
+	return s, nil
 }
 
 func service(ctx context.Context, m Manager, unit string, ask func(context.Context) (Answer, error)) (Service, error) {

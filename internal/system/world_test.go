@@ -29,6 +29,7 @@ type world struct {
 	active string
 	load   string
 	traces int // how often RemoveTraces was called
+	used   FirecrackerState
 }
 
 func newWorld(t *testing.T) *world {
@@ -47,6 +48,7 @@ func newWorld(t *testing.T) *world {
 			}
 			return Answer{Version: "v1", Running: len(w.vms)}, nil
 		},
+		AskFirecracker: func(context.Context) FirecrackerState { return w.used },
 		StopVMs: func(context.Context) error {
 			w.note("StopVMs")
 			if !w.stops {

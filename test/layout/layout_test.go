@@ -41,7 +41,7 @@ var leaves = []string{"api", "internal/buildinfo", "internal/execx", "internal/f
 // stands for everything below x.
 var known = map[string][]string{
 	"client":       {"internal/guest"},
-	"internal/cli": {"client", "internal/console", "internal/guest", "internal/forward", "internal/stdio", "internal/config", "internal/doctor", "internal/sshconfig", "internal/system", "internal/rootapi", "internal/update", "internal/update/journal", "internal/update/repo"},
+	"internal/cli": {"client", "internal/console", "internal/guest", "internal/forward", "internal/stdio", "internal/config", "internal/doctor", "internal/sshconfig", "internal/system", "internal/system/fcrelease", "internal/fetch", "internal/rootapi", "internal/update", "internal/update/journal", "internal/update/repo"},
 
 	"internal/update": {
 		"client", "internal/op", "internal/proc", "internal/system", "internal/system/record", "internal/systemd",
@@ -65,10 +65,15 @@ var known = map[string][]string{
 	"internal/update/archive":  {"internal/update/release"},
 	"internal/update/repotest": {"internal/update/release"},
 
-	"internal/rootexec":      {},
-	"internal/system":        {"internal/rootexec", "internal/system/record", "internal/systemd", "internal/update/lock"},
-	"internal/system/record": {},
-	"internal/systemd":       {},
+	"internal/rootexec": {},
+	"internal/system": {
+		"internal/rootexec", "internal/system/record", "internal/system/fcrelease", "internal/systemd", "internal/update/lock", "internal/fetch",
+		"internal/driver/firecracker",
+	},
+	"internal/system/fcrelease":        {"internal/driver/firecracker", "internal/fetch", "internal/update/archive"},
+	"internal/system/fcrelease/fctest": {"internal/update/repotest"},
+	"internal/system/record":           {},
+	"internal/systemd":                 {},
 
 	// The root helper. It runs as root: what it may know is what it needs.
 	"internal/rootapi": {},

@@ -7,8 +7,8 @@ import (
 	"banger/api"
 )
 
-// releases is where to get both programs.
-const releases = "https://github.com/firecracker-microvm/firecracker/releases"
+// Get is what to type to get both programs of the newest release.
+const Get = "sudo banger system firecracker"
 
 // flaw is something wrong with a program in some versions: those from the first
 // on and before the second.
@@ -50,7 +50,7 @@ func Judge(firecracker, jailer Version) (warnings []string, err error) {
 	for _, f := range refused {
 		if version, bad := f.in(have); bad {
 			return nil, api.Errorf(api.KindUnsupported, "cannot use %s %s: %s", strings.ToLower(f.program), version, f.text).
-				WithHint("install both programs of one release, 1.16 or newer: %s", releases)
+				WithHint("%s   fetches both programs of the newest release", Get)
 		}
 	}
 	for _, f := range warned {

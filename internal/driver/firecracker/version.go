@@ -32,8 +32,26 @@ func (v Version) Compare(w Version) int {
 	return cmp.Or(cmp.Compare(v.Major, w.Major), cmp.Compare(v.Minor, w.Minor), cmp.Compare(v.Patch, w.Patch))
 }
 
+// numbers is a version as text: three numbers, and perhaps a suffix.
+const numbers = `([0-9]{1,5})\.([0-9]{1,5})\.([0-9]{1,5})([-+][0-9A-Za-z.+-]{1,64})?`
+
 // versionLine is the first line that the programs write: "Firecracker v1.14.2".
-var versionLine = regexp.MustCompile(`^([A-Za-z]+) v([0-9]{1,5})\.([0-9]{1,5})\.([0-9]{1,5})([-+][0-9A-Za-z.+-]{1,64})?$`)
+var versionLine = regexp.MustCompile(`^([A-Za-z]+) v(` + numbers + `)$`)
+
+var versionText = regexp.MustCompile(`^v?` + numbers + `$`)
+
+// Parse reads a version such as 1.16.1 or v1.16.1, and tells whether it is one.
+func Parse(text string) (v Version, ok bool) {
+	m := versionText.FindStringSubmatch(text)
+	if m == nil {
+		return Version{}, false
+	}
+	for i, number := range []*int{&v.Major, &v.Minor, &v.Patch} {
+		*number, _ = strconv.Atoi(m[i+1]) // at most 5 digits: the pattern says so
+	}
+	v.Suffix = m[4]
+	return v, true
+}
 
 // ParseVersion reads what a program (Firecracker or Jailer) writes when asked by
 // --version.
@@ -45,10 +63,6 @@ func ParseVersion(program, output string) (Version, error) {
 		return Version{}, api.Errorf(api.KindUnsupported, "cannot tell the version of %s: it says %.80q", strings.ToLower(program), line).
 			WithHint("%s --version must begin with a line such as: %s v1.16.1", strings.ToLower(program), program)
 	}
-	var v Version
-	for i, number := range []*int{&v.Major, &v.Minor, &v.Patch} {
-		*number, _ = strconv.Atoi(m[i+2]) // at most 5 digits: the pattern says so
-	}
-	v.Suffix = m[5]
+	v, _ := Parse(m[2]) // which the pattern says it is
 	return v, nil
 }

@@ -1,4 +1,4 @@
-// Package archive unpacks a release. An archive was signed before it gets here,
+// Package archive unpacks programs. An archive was verified before it gets here,
 // and is still read as if an attacker had made it: a stolen key must not become
 // a file outside the new directory, a device, or a program with a bit of root's.
 package archive
@@ -7,9 +7,11 @@ import (
 	"archive/tar"
 	"bufio"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,16 +31,46 @@ const block = 512
 // 10 KiB.
 const maxPadding = 64 << 10
 
+// File is one that is taken out of an archive.
+type File struct {
+	Name string // in the archive
+	As   string // in the directory; a plain name
+}
+
+// Layout says what an archive has to hold, and what is taken out of it.
+type Layout struct {
+	What  string // what errors call it
+	Hint  string // what errors say helps
+	Files []File
+	Size  int64 // bounds each of Files, in bytes
+	// Others allows other files, directories and extended headers, which are passed
+	// over; without it there is nothing but Files.
+	Others bool
+	Total  int64 // with Others: bounds all that is unpacked to be passed over, in bytes
+}
+
+// releases are banger's own: exactly its programs.
+func releases() Layout {
+	l := Layout{What: "the release", Hint: "nothing was unpacked; tell the repository's publisher", Size: release.MaxProgram}
+	for _, name := range release.Programs {
+		l.Files = append(l.Files, File{name, name})
+	}
+	return l
+}
+
 // Unpack makes dir, which must not exist, and unpacks a gzip-compressed tar into
 // it: exactly release.Programs, regular files, mode 0755. On failure it removes
 // what it made.
-func Unpack(r io.Reader, dir string) error {
+func Unpack(r io.Reader, dir string) error { return releases().Unpack(r, dir) }
+
+// Unpack is the package's Unpack for archives of another layout.
+func (l Layout) Unpack(r io.Reader, dir string) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
-		return fsx.DiskError("unpack the release", err)
+		return l.diskError(err)
 	}
-	err := unpack(r, dir)
+	err := l.unpack(r, dir)
 	if err == nil {
-		err = syncBoth(dir)
+		err = l.diskError(errors.Join(fsx.SyncDir(dir), fsx.SyncDir(filepath.Dir(dir)))) // the files' names, and its own
 	}
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(dir))
@@ -46,24 +78,26 @@ func Unpack(r io.Reader, dir string) error {
 	return nil
 }
 
-// syncBoth makes the files' names durable, and the directory's own.
-func syncBoth(dir string) error {
-	err := errors.Join(fsx.SyncDir(dir), fsx.SyncDir(filepath.Dir(dir)))
-	return fsx.DiskError("unpack the release", err)
-}
+func (l Layout) diskError(err error) error { return fsx.DiskError("unpack "+l.What, err) }
 
-func unpack(r io.Reader, dir string) error {
+func (l Layout) unpack(r io.Reader, dir string) error {
 	// The caller's umask must not keep bangerd, which is not root, out.
 	if err := os.Chmod(dir, 0o755); err != nil {
-		return fsx.DiskError("unpack the release", err)
+		return l.diskError(err)
 	}
 	in := bufio.NewReader(r) // an io.ByteReader, so that gzip reads no byte too many
 	zip, err := gzip.NewReader(in)
+	if errors.Is(err, context.Canceled) {
+		return l.broken("", err)
+	}
 	if err != nil {
-		return refuse("it is not compressed with gzip: %w", err)
+		return l.refuse("it is not compressed with gzip: %w", err)
 	}
 	zip.Multistream(false)
-	u := &unpacker{dir: dir, from: &counter{from: zip}, seen: map[string]bool{}}
+	u := &unpacker{Layout: l, dir: dir, from: &counter{from: zip, limit: math.MaxInt64}, seen: map[string]bool{}}
+	if l.Others {
+		u.from.limit = l.Total
+	}
 	u.tar = tar.NewReader(u.from)
 	if err := u.files(); err != nil {
 		return err
@@ -72,12 +106,13 @@ func unpack(r io.Reader, dir string) error {
 		return err
 	}
 	if _, err := in.ReadByte(); !errors.Is(err, io.EOF) {
-		return refuse("something follows its compressed data")
+		return l.refuse("something follows its compressed data")
 	}
 	return nil
 }
 
 type unpacker struct {
+	Layout
 	dir  string
 	from *counter
 	tar  *tar.Reader
@@ -93,43 +128,64 @@ func (u *unpacker) files() error {
 			break
 		}
 		if err != nil {
-			return broken("", err)
+			return u.broken("", err)
 		}
-		if err := u.check(h); err != nil {
+		as, wanted := u.wanted(h.Name)
+		if err := u.check(h, wanted); err != nil {
 			return err
 		}
-		if err := u.write(h); err != nil {
+		if !wanted {
+			continue
+		}
+		if err := u.write(h, as); err != nil {
 			return err
 		}
-		u.seen[h.Name] = true
+		u.seen[as] = true
 		u.next += block + (h.Size+block-1)/block*block
 	}
-	for _, name := range release.Programs {
-		if !u.seen[name] {
-			return refuse("%s is missing", name)
+	for _, f := range u.Files {
+		if !u.seen[f.As] {
+			return u.refuse("%s is missing", f.Name)
 		}
 	}
 	return nil
 }
 
-// check refuses every entry but a plain file that is one of the programs.
-func (u *unpacker) check(h *tar.Header) error {
+// wanted tells what an entry is to be called, if it is taken. Where others are
+// allowed, a name may begin as those do that tar(1) found in its own directory.
+func (u *unpacker) wanted(name string) (as string, wanted bool) {
+	if u.Others {
+		name = strings.TrimPrefix(name, "./")
+	}
+	i := slices.IndexFunc(u.Files, func(f File) bool { return f.Name == name })
+	if i < 0 {
+		return "", false
+	}
+	return u.Files[i].As, true
+}
+
+// check refuses every entry but a plain file that is wanted, and where others are
+// allowed plain files and directories.
+func (u *unpacker) check(h *tar.Header, wanted bool) error {
 	name := fmt.Sprintf("%.100q", h.Name)
+	as, _ := u.wanted(h.Name)
 	switch {
+	case u.Others && !wanted && slices.Contains([]byte{tar.TypeReg, tar.TypeDir, tar.TypeXGlobalHeader}, h.Typeflag):
+		return nil
 	case h.Typeflag != tar.TypeReg:
-		return refuse("%s is %s, not a file", name, kind(h.Typeflag))
-	case u.from.read != u.next+block:
+		return u.refuse("%s is %s, not a file", name, kind(h.Typeflag))
+	case !u.Others && u.from.read != u.next+block:
 		// More than one header was read: extended ones can give an entry another
 		// name or size, and holes, and not every reader agrees about them.
-		return refuse("%s has an extended header", name)
-	case u.seen[h.Name]:
-		return refuse("%s is there twice", name)
-	case !slices.Contains(release.Programs, h.Name):
-		return refuse("%s %s", name, stranger(h.Name))
+		return u.refuse("%s has an extended header", name)
+	case u.seen[as]:
+		return u.refuse("%s is there twice", name)
+	case !wanted:
+		return u.refuse("%s %s", name, stranger(h.Name))
 	case h.Mode&0o7000 != 0:
-		return refuse("%s has mode %04o, with a setuid, setgid or sticky bit", name, h.Mode)
-	case h.Size < 1 || h.Size > release.MaxProgram:
-		return refuse("%s has %d bytes: 1 to %d are allowed", name, h.Size, release.MaxProgram)
+		return u.refuse("%s has mode %04o, with a setuid, setgid or sticky bit", name, h.Mode)
+	case h.Size < 1 || h.Size > u.Size:
+		return u.refuse("%s has %d bytes: 1 to %d are allowed", name, h.Size, u.Size)
 	}
 	return nil
 }
@@ -159,33 +215,33 @@ func kind(flag byte) string {
 	return fmt.Sprintf("of unknown type %q", flag)
 }
 
-func (u *unpacker) write(h *tar.Header) error {
+func (u *unpacker) write(h *tar.Header, as string) error {
 	// O_EXCL follows no link and opens nothing that is there (open(2)).
-	f, err := os.OpenFile(filepath.Join(u.dir, h.Name), os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o755)
+	f, err := os.OpenFile(filepath.Join(u.dir, as), os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o755)
 	if err != nil {
-		return fsx.DiskError("unpack the release", err)
+		return u.diskError(err)
 	}
 	defer f.Close()
-	if err := copyFile(f, u.tar, h); err != nil {
+	if err := u.copyFile(f, h); err != nil {
 		return err
 	}
 	// Chmod, because the umask took bits away.
-	return fsx.DiskError("unpack the release", errors.Join(f.Chmod(0o755), f.Sync(), f.Close()))
+	return u.diskError(errors.Join(f.Chmod(0o755), f.Sync(), f.Close()))
 }
 
 // copyFile copies an entry and tells a bad archive from a full disk.
-func copyFile(f io.Writer, from io.Reader, h *tar.Header) error {
+func (u *unpacker) copyFile(f io.Writer, h *tar.Header) error {
 	buf := make([]byte, 128<<10)
 	for {
-		n, err := from.Read(buf)
+		n, err := u.tar.Read(buf)
 		if _, werr := f.Write(buf[:n]); werr != nil {
-			return fsx.DiskError("unpack the release", werr)
+			return u.diskError(werr)
 		}
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
-			return broken(h.Name, err)
+			return u.broken(h.Name, err)
 		}
 	}
 }
@@ -197,47 +253,56 @@ func (u *unpacker) padding() error {
 	for total := 0; ; {
 		n, err := u.from.Read(buf)
 		if slices.ContainsFunc(buf[:n], func(b byte) bool { return b != 0 }) {
-			return refuse("something follows its last file")
+			return u.refuse("something follows its last file")
 		}
 		if total += n; total > maxPadding {
-			return refuse("it goes on after its last file for more than %d bytes", maxPadding)
+			return u.refuse("it goes on after its last file for more than %d bytes", maxPadding)
 		}
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
-			return broken("", err)
+			return u.broken("", err)
 		}
 	}
 }
 
 // counter knows how far the tar file was read.
 type counter struct {
-	from io.Reader
-	read int64
+	from  io.Reader
+	read  int64
+	limit int64
 }
 
+var errTooMuch = errors.New("it unpacks to too much")
+
 func (c *counter) Read(p []byte) (int, error) {
+	if c.read > c.limit {
+		return 0, errTooMuch
+	}
 	n, err := c.from.Read(p)
 	c.read += int64(n)
 	return n, err
 }
 
 // broken says what is wrong with the file as a file.
-func broken(name string, err error) error {
+func (l Layout) broken(name string, err error) error {
 	if name != "" {
 		name = " in " + name
 	}
 	switch {
+	case errors.Is(err, context.Canceled):
+		return api.Errorf(api.KindCanceled, "cannot unpack %s: it was cancelled", l.What)
+	case errors.Is(err, errTooMuch):
+		return l.refuse("it unpacks to more than %d bytes", l.Total)
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return refuse("it is cut off%s", name)
+		return l.refuse("it is cut off%s", name)
 	case errors.Is(err, tar.ErrHeader), errors.Is(err, gzip.ErrChecksum), errors.Is(err, gzip.ErrHeader):
-		return refuse("it is damaged%s: %w", name, err)
+		return l.refuse("it is damaged%s: %w", name, err)
 	}
-	return refuse("it cannot be read%s: %w", name, err)
+	return l.refuse("it cannot be read%s: %w", name, err)
 }
 
-func refuse(format string, args ...any) error {
-	return api.Errorf(api.KindDenied, "cannot unpack the release: "+format, args...).
-		WithHint("nothing was unpacked; tell the repository's publisher")
+func (l Layout) refuse(format string, args ...any) error {
+	return api.Errorf(api.KindDenied, "cannot unpack %s: %w", l.What, fmt.Errorf(format, args...)).WithHint("%s", l.Hint)
 }

@@ -38,6 +38,13 @@ func (h *Handler) Misbehave(suffix string, do http.HandlerFunc) {
 	h.rules[suffix] = do
 }
 
+// Behave forgets every Misbehave.
+func (h *Handler) Behave() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.rules = nil
+}
+
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) { h.choose(req.URL.Path)(w, req) }
 

@@ -1,0 +1,179 @@
+package fcrelease
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"banger/api"
+	"banger/internal/system/fcrelease/fctest"
+	"banger/internal/update/repotest"
+)
+
+func TestGetNewest(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o077)) // as a careful root has it
+	w := newWorld(t)
+	w.page.Publish("1.16.1")
+	r, err := w.Get(t.Context(), Want{})
+	check(t, err)
+	if r.Version != "1.16.1" || r.Previous != "" || r.From != w.page.URL()+"/download/v1.16.1/"+fctest.Name("1.16.1") {
+		t.Errorf("%+v", r)
+	}
+	if asked := w.page.Asked(); !slices.Equal(asked, []string{fctest.Name("1.16.1") + ".sha256.txt", fctest.Name("1.16.1")}) {
+		t.Error("asked for", asked)
+	}
+	entries, err := os.ReadDir(w.path(versionsDir, "1.16.1"))
+	check(t, err)
+	if len(entries) != 3 {
+		t.Errorf("it took %v", entries)
+	}
+	for _, name := range []string{"firecracker", "jailer"} {
+		info, err := os.Stat(w.path(currentLink, name))
+		if err != nil || info.Mode() != 0o755 {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+	for _, dir := range []string{w.Dir, w.path(versionsDir), w.path(versionsDir, "1.16.1")} {
+		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o755 {
+			t.Errorf("%s: %v, %v", dir, info.Mode(), err)
+		}
+	}
+	if known, err := w.digests(); err != nil || known[fctest.Name("1.16.1")] != r.Archive {
+		t.Errorf("%v, %v", known, err)
+	}
+	// Once more: its digest is looked at, and nothing else.
+	before := tree(t, w.Dir)
+	if _, err := w.Get(t.Context(), Want{Version: "v1.16.1"}); err != nil {
+		t.Error(err)
+	}
+	if asked := w.page.Asked(); len(asked) != 1 || !strings.HasSuffix(asked[0], ".sha256.txt") {
+		t.Error("asked again for", asked)
+	}
+	if after := tree(t, w.Dir); after != before {
+		t.Errorf("it was\n%s\nand is\n%s", before, after)
+	}
+}
+
+// TestGetDamaged: programs that are not as they were got are got again, and what was
+// before them is remembered.
+func TestGetDamaged(t *testing.T) {
+	w := newWorld(t).with("1.16.0", "1.16.1")
+	before := tree(t, w.Dir)
+	check(t, os.WriteFile(w.Program("1.16.1", "jailer"), []byte("damaged"), 0o755))
+	r, err := w.Get(t.Context(), Want{})
+	if err != nil || r.Previous != "1.16.0" {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if after := tree(t, w.Dir); after != before {
+		t.Errorf("it was\n%s\nand is\n%s", before, after)
+	}
+}
+
+// TestTriedAsNobody: what is not trusted yet is run without root's rights and
+// environment.
+func TestTriedAsNobody(t *testing.T) {
+	t.Setenv("SECRET", "of root's")
+	script := filepath.Join(openDir(t), "firecracker")
+	check(t, os.WriteFile(script, []byte("#!/bin/sh\n/usr/bin/id -u; /usr/bin/id -G; /usr/bin/env | /bin/grep -c SECRET; echo $1\n"), 0o755))
+	said, err := Version(t.Context(), script)
+	want := "65534\n65534\n0\n--version\n"
+	if os.Getuid() != 0 {
+		_, said, _ = strings.Cut(said, "\n")
+		_, said, _ = strings.Cut(said, "\n")
+		want = "0\n--version\n"
+	}
+	if err != nil || said != want {
+		t.Errorf("%q, %v", said, err)
+	}
+	check(t, os.WriteFile(script, []byte("#!/bin/sh\nexec /bin/sleep 60\n"), 0o755))
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := Version(ctx, script); err == nil {
+		t.Error("it waits for a program that does not end")
+	}
+}
+
+func TestFrom(t *testing.T) {
+	file := func(name string, data []byte) string {
+		path := filepath.Join(t.TempDir(), name)
+		check(t, os.WriteFile(path, data, 0o644))
+		return path
+	}
+	good := fctest.Archive("1.16.1")
+	w := newWorld(t).with("1.16.0")
+	before := tree(t, w.Dir)
+	fifo := filepath.Join(t.TempDir(), fctest.Name("1.16.1"))
+	check(t, syscall.Mkfifo(fifo, 0o600))
+	wrong := file(fctest.Name("1.16.1"), good)
+	check(t, os.WriteFile(wrong+".sha256.txt", fctest.Sum("1.16.1", []byte("another")), 0o644))
+	other := file(fctest.Name("1.16.0"), repotest.Archive(append(fctest.Entries("1.16.0"), repotest.Entry{Name: "more", Data: []byte("x")})...))
+	for path, want := range map[string]string{
+		filepath.Join(t.TempDir(), fctest.Name("1.16.1")): "file does not exist",
+		filepath.Dir(fifo):            "cannot tell the version of",
+		fifo:                          "it is not an ordinary file",
+		file("firecracker.tgz", good): "cannot tell the version of",
+		file("firecracker-v1.16.1-aarch64.tgz", good):         "it is for aarch64, and this machine is x86_64",
+		file(fctest.Name("1.7.0"), fctest.Archive("1.7.0")):   "it has no ACPI tables",
+		file(fctest.Name("1.16.2"), good):                     "release-v1.16.2-x86_64/firecracker-v1.16.2-x86_64 is missing",
+		file(fctest.Name("1.16.1"), []byte("not an archive")): "it is not compressed with gzip",
+		file(fctest.Name("1.16.1"), good[:len(good)/2]):       "it is cut off",
+		wrong: "is what was published",
+		other: "a release does not change",
+	} {
+		if _, err := w.Get(t.Context(), Want{File: path}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+		if after := tree(t, w.Dir); after != before {
+			t.Fatalf("%s: it was\n%s\nand is\n%s", path, before, after)
+		}
+	}
+	// Without a digest beside it, it is taken at its owner's word, which is said.
+	path := file(fctest.Name("1.16.1"), good)
+	w.steps = nil
+	if r, err := w.Get(t.Context(), Want{File: path}); err != nil || r.From != path || w.used() != "1.16.1" {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if !slices.ContainsFunc(w.steps, func(s string) bool { return strings.Contains(s, "nothing but your word") }) {
+		t.Error(w.steps)
+	}
+	if known, _ := w.digests(); len(known) != 1 {
+		t.Error("a digest counts as published:", known)
+	}
+	w = newWorld(t)
+	check(t, os.WriteFile(path+".sha256.txt", fctest.Sum("1.16.1", good), 0o644))
+	if _, err := w.Get(t.Context(), Want{File: path}); err != nil || len(w.steps) != 3 {
+		t.Errorf("%v: %q", err, w.steps)
+	}
+	if known, _ := w.digests(); len(known) != 1 {
+		t.Error("the digest that was published is forgotten")
+	}
+	if asked := w.page.Asked(); len(asked) != 0 {
+		t.Error("it asked for", asked)
+	}
+}
+
+func TestNames(t *testing.T) {
+	for _, bad := range []string{"", "1", "1.16", "1.16.1/../..", "../1.16.1", "v1.16.1 ", "latest", "1.16.1-", "1.16.1-/x", "vv1.16.1", "123456.0.0"} {
+		if v, err := parseVersion(bad); api.KindOf(err) != api.KindInvalid {
+			t.Errorf("%q is %v, %v", bad, v, err)
+		}
+	}
+	for text, want := range map[string]string{"1.16.1": "1.16.1", "v1.16.1": "1.16.1", "1.17.0-dev": "1.17.0-dev"} {
+		if v, err := parseVersion(text); err != nil || v.String() != want {
+			t.Errorf("%q is %v, %v", text, v, err)
+		}
+	}
+	if err := CheckSource("https://example.com/releases"); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []string{"http://example.com/releases", "ftp://example.com", "example.com", "https://me:secret@example.com"} {
+		if err := CheckSource(bad); api.KindOf(err) != api.KindInvalid {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}

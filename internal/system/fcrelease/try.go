@@ -1,0 +1,135 @@
+package fcrelease
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"debug/elf"
+	"encoding/binary"
+	"encoding/hex"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+
+	"banger/api"
+	"banger/internal/driver/firecracker"
+	"banger/internal/execx"
+)
+
+// machines are the architectures that Firecracker is released for: what Go calls
+// them, what its makers do, and what a program's head says.
+var machines = map[string]struct {
+	name string
+	elf  elf.Machine
+}{
+	"amd64": {"x86_64", elf.EM_X86_64},
+	"arm64": {"aarch64", elf.EM_AARCH64},
+}
+
+func architectures() (names []string) {
+	for m := range maps.Values(machines) {
+		names = append(names, m.name)
+	}
+	return names
+}
+
+// machine is this machine's architecture as Firecracker's makers call it.
+func machine() (string, error) {
+	m, ok := machines[runtime.GOARCH]
+	if !ok {
+		return "", api.Errorf(api.KindUnsupported, "cannot get Firecracker: it is not released for %s", runtime.GOARCH)
+	}
+	return m.name, nil
+}
+
+// try sees that both programs are this machine's, run, and are of the version that
+// the archive is called after.
+func (s *Store) try(ctx context.Context, rel release, dir string) error {
+	for _, p := range []struct{ file, name string }{{"firecracker", firecracker.Firecracker}, {"jailer", firecracker.Jailer}} {
+		path := filepath.Join(dir, p.file)
+		if err := checkELF(path, rel.archive); err != nil {
+			return err
+		}
+		said, err := s.Run(ctx, path)
+		if err != nil {
+			return cancelOr(ctx, api.Errorf(api.KindUnsupported, "cannot use the %s in %s: %w", p.file, rel.archive, err).WithHint(nothingChanged))
+		}
+		v, err := firecracker.ParseVersion(p.name, said)
+		if err != nil {
+			return err
+		}
+		if v != rel.version {
+			return refuse("cannot use %s: its %s says that it is version %s", rel.archive, p.file, v)
+		}
+	}
+	return nil
+}
+
+// checkELF refuses what is no program for this machine, before it is run.
+func checkELF(path, archive string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return api.AsError(err)
+	}
+	defer f.Close()
+	head := make([]byte, 20) // up to e_machine (elf(5))
+	if _, err := io.ReadFull(f, head); err != nil || !bytes.HasPrefix(head, []byte(elf.ELFMAG)) {
+		return refuse("cannot use %s: its %s is no program", archive, filepath.Base(path))
+	}
+	want := machines[runtime.GOARCH]
+	little := elf.Class(head[elf.EI_CLASS]) == elf.ELFCLASS64 && elf.Data(head[elf.EI_DATA]) == elf.ELFDATA2LSB
+	if got := elf.Machine(binary.LittleEndian.Uint16(head[18:])); !little || got != want.elf {
+		return refuse("cannot use %s: its %s is for another architecture (%s), and this machine is %s", archive, filepath.Base(path), got, want.name)
+	}
+	return nil
+}
+
+// runTime bounds how long a program may take to say its version.
+const runTime = 10 * time.Second
+
+// nobody is the user of the kernel's overflow id, who owns nothing (user_namespaces(7)).
+const nobody = 65534
+
+// Version runs a program with --version and returns the beginning of what it says.
+// Root runs it as nobody, with no terminal, environment or group: it is about to be
+// trusted and is not yet.
+func Version(ctx context.Context, path string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, runTime)
+	defer cancel()
+	attr := &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	if os.Geteuid() == 0 {
+		attr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+	}
+	// Pdeathsig is of the thread that starts the program (prctl(2)).
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var said firstBytes
+	err := execx.Run(ctx, execx.Cmd{Name: path, Args: []string{"--version"}, Bare: true, Dir: "/", Attr: attr, Stdout: &said})
+	return string(said), err
+}
+
+// firstBytes keeps the first 4 KiB of what a program says.
+type firstBytes []byte
+
+func (b *firstBytes) Write(p []byte) (int, error) {
+	*b = append(*b, p[:min(len(p), 4<<10-len(*b))]...)
+	return len(p), nil
+}
+
+// digestOf is a file's SHA-256 in hexadecimal.
+func digestOf(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
