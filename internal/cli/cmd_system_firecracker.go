@@ -2,10 +2,12 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"banger/api"
 	"banger/internal/config"
@@ -59,9 +61,6 @@ jailer name is used before what this command gets; what is in /usr/local/bin aft
 
 // getFirecracker gets it from where the settings say.
 func (a *app) getFirecracker(ctx context.Context, h *system.Host, o system.FirecrackerOptions) (system.FirecrackerChange, error) {
-	if err := h.NeedRoot("get Firecracker", "banger system firecracker"); err != nil {
-		return system.FirecrackerChange{}, err
-	}
 	path, err := h.FirecrackerConfig()
 	if err != nil {
 		return system.FirecrackerChange{}, err
@@ -115,41 +114,59 @@ func (a *app) printFirecracker(c system.FirecrackerChange) error {
 // offerFirecracker gets Firecracker at the end of an installation where that is
 // wanted. Who cannot be asked is told how.
 func (a *app) offerFirecracker(ctx context.Context, h *system.Host, wanted bool) error {
+	var err error
 	if !wanted {
 		now := h.AskFirecracker(ctx)
 		if now.Version != "" || now.Unknown || now.NoKVM != "" { // without KVM nothing could use it
 			return nil
 		}
-		if !a.yes("VMs cannot use Firecracker, which starts them fastest: " + now.Problem + ". Get it from its makers' release page?") {
-			a.note("for VMs that start faster: %s", system.FirecrackerHint)
-			return nil
-		}
+		wanted, err = a.yes(ctx, "VMs cannot use Firecracker, which starts them fastest: "+now.Problem+". Get it from its makers' release page?")
 	}
-	done, err := a.getFirecracker(ctx, h, system.FirecrackerOptions{})
+	var done system.FirecrackerChange
+	switch {
+	case err == nil && !wanted:
+		a.note("for VMs that start faster: %s", system.FirecrackerHint)
+		return nil
+	case err == nil:
+		done, err = a.getFirecracker(ctx, h, system.FirecrackerOptions{})
+	}
 	if err != nil {
 		e := api.AsError(err)
-		return api.Errorf(e.Kind, "banger is installed, but not Firecracker: %w", err).WithHint("%s", e.Hint)
+		return api.Errorf(e.Kind, "banger is installed, but not Firecracker: %w", err).WithHint("%s", cmp.Or(e.Hint, system.FirecrackerHint))
 	}
 	return a.printFirecracker(done)
 }
 
-// yes asks on a terminal. Where nobody can answer, the answer is no.
-func (a *app) yes(question string) bool {
+// questionTime bounds how long a question waits: an installation may have a terminal
+// that nobody sits at.
+const questionTime = time.Minute
+
+// yes asks on a terminal. Where nobody can answer, or does, the answer is no.
+func (a *app) yes(ctx context.Context, question string) (bool, error) {
 	_, in := terminal(a.in)
 	_, out := terminal(a.err)
 	if !in || !out {
-		return false
+		return false, nil
 	}
 	a.mu.Lock()
-	fmt.Fprintf(a.err, "banger: %s [Y/n] ", question)
+	fmt.Fprint(a.err, printable("banger: "+question+" [Y/n] "))
 	a.mu.Unlock()
-	line, err := bufio.NewReader(a.in).ReadString('\n')
-	if err != nil {
-		return false
+	answer := make(chan string, 1)
+	go func() { // which ends with the process, where nobody answers
+		line, err := bufio.NewReader(a.in).ReadString('\n')
+		if err != nil {
+			line = "no"
+		}
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case line := <-answer:
+		return line == "" || line == "y" || line == "yes", nil
+	case <-time.After(questionTime):
+		fmt.Fprintln(a.err)
+		return false, nil
+	case <-ctx.Done():
+		fmt.Fprintln(a.err)
+		return false, api.Errorf(api.KindCanceled, "it was cancelled")
 	}
-	switch strings.ToLower(strings.TrimSpace(line)) {
-	case "", "y", "yes":
-		return true
-	}
-	return false
 }

@@ -41,7 +41,7 @@ func (a *app) machine() *system.Host {
 func askFirecracker(ctx context.Context, c *rootapi.Client) system.FirecrackerState {
 	var host rootapi.CheckAnswer
 	if _, err := c.Do(ctx, rootapi.CheckCall{}, &host); err != nil {
-		return system.FirecrackerState{Problem: "cannot tell: " + api.AsError(err).Message, Unknown: true}
+		return system.FirecrackerState{Problem: api.AsError(err).Message, Unknown: true}
 	}
 	f := host.Firecracker
 	return system.FirecrackerState{Version: f.Version, Path: f.Path, Jailer: f.Jailer, Problem: f.Reason, Warnings: f.Warnings, NoKVM: host.KVM}

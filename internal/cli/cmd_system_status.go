@@ -40,6 +40,8 @@ func newSystemStatus(a *app) *cobra.Command {
 
 func firecrackerLine(f system.FirecrackerState) string {
 	switch {
+	case f.Unknown:
+		return "cannot tell: " + f.Problem
 	case f.Version == "":
 		return f.Problem
 	case f.Path == "": // a helper of an older version

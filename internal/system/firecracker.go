@@ -53,7 +53,7 @@ type FirecrackerState struct {
 // the one before. VMs run on, with what they were started with.
 func (h *Host) GetFirecracker(ctx context.Context, o FirecrackerOptions, report Report) (FirecrackerChange, error) {
 	const verb = "get Firecracker"
-	if err := h.NeedRoot(verb, "banger system firecracker"); err != nil {
+	if err := h.rootGetsFirecracker(); err != nil {
 		return FirecrackerChange{}, err
 	}
 	if _, err := h.record(); err != nil {
@@ -92,6 +92,13 @@ func (h *Host) GetFirecracker(ctx context.Context, o FirecrackerOptions, report 
 	}
 	done.Used = h.AskFirecracker(ctx)
 	return done, nil
+}
+
+func (h *Host) rootGetsFirecracker() error {
+	if h.UID == h.Superuser {
+		return nil
+	}
+	return api.Errorf(api.KindDenied, "cannot get Firecracker: only root can").WithHint(FirecrackerHint)
 }
 
 // hasFirecracker tells whether there is a Firecracker that somebody else installed.
@@ -159,6 +166,8 @@ func (c FirecrackerChange) Other() string {
 	switch {
 	case c.Version == "":
 		return ""
+	case u.Unknown:
+		return "cannot tell whether VMs get it: " + u.Problem
 	case u.Path == "":
 		return u.Problem
 	case !strings.HasPrefix(u.Path, paths.Firecracker+"/"):
@@ -172,9 +181,12 @@ func (c FirecrackerChange) Other() string {
 // FirecrackerHint is what to type where there is none.
 const FirecrackerHint = firecracker.Get
 
-// FirecrackerConfig refuses a configuration that others than root can change: it says
-// where programs come from that root runs.
+// FirecrackerConfig returns the path of the settings for GetFirecracker, to root. It
+// refuses those that others can change: they say where programs come from that root runs.
 func (h *Host) FirecrackerConfig() (path string, err error) {
+	if err := h.rootGetsFirecracker(); err != nil {
+		return "", err
+	}
 	path = h.path(paths.System().ConfigFile())
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
 		return path, nil

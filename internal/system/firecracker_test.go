@@ -230,6 +230,7 @@ func TestOtherFirecracker(t *testing.T) {
 		"ours":     {FirecrackerState{Version: "1.16.1", Path: own + "firecracker", Jailer: own + "jailer"}, ""},
 		"another":  {FirecrackerState{Version: "1.15.1", Path: "/opt/firecracker", Jailer: own + "jailer"}, "VMs get /opt/firecracker, which"},
 		"a jailer": {FirecrackerState{Version: "1.16.1", Path: own + "firecracker", Jailer: "/opt/jailer"}, "VMs get the jailer /opt/jailer, which"},
+		"unknown":  {FirecrackerState{Problem: "no answer", Unknown: true}, "cannot tell whether VMs get it: no answer"},
 		"none":     {FirecrackerState{Problem: "others can change it"}, "others can change it"},
 	} {
 		if got := (FirecrackerChange{Version: "1.16.1", Used: c.used}).Other(); !strings.HasPrefix(got, c.want) || c.want == "" && got != "" {
