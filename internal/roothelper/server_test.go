@@ -343,6 +343,10 @@ func TestWhichProgram(t *testing.T) {
 		}
 		_ = os.Symlink(version, current) // from the second on
 	}
+	_, err := locateIn([]string{w.dir()}, "", "jailer")
+	if e := api.AsError(err); api.KindOf(err) != api.KindUnsupported || e.Message != "jailer is not installed" || !strings.HasPrefix(e.Hint, "sudo banger system firecracker ") {
+		t.Errorf("%v, %q", err, e.Hint)
+	}
 }
 
 // TestVersionIsAskedOnce: no start of a VM runs a program for it; a program that

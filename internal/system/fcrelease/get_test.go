@@ -2,6 +2,7 @@ package fcrelease
 
 import (
 	"context"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -154,6 +155,30 @@ func TestFrom(t *testing.T) {
 	}
 	if asked := w.page.Asked(); len(asked) != 0 {
 		t.Error("it asked for", asked)
+	}
+}
+
+// TestRedirects: to wherever it is encrypted, and without encryption only where nobody
+// is in between and nothing was encrypted before.
+func TestRedirects(t *testing.T) {
+	for _, c := range []struct {
+		from, to string
+		refused  bool
+	}{
+		{"https://example.com/a", "https://example.net/b", false},
+		{"https://example.com/a", "http://example.com/a", true},
+		{"https://example.com/a", "http://127.0.0.1/a", true},
+		{"http://127.0.0.1:8000/a", "https://example.com/a", false},
+		{"http://127.0.0.1:8000/a", "http://localhost:9000/a", false},
+		{"http://127.0.0.1:8000/a", "http://example.com/a", true},
+	} {
+		from, err := http.NewRequest(http.MethodGet, c.from, nil)
+		check(t, err)
+		to, err := http.NewRequest(http.MethodGet, c.to, nil)
+		check(t, err)
+		if err := checkRedirect(to, []*http.Request{from}); (err != nil) != c.refused {
+			t.Errorf("%s to %s: %v", c.from, c.to, err)
+		}
 	}
 }
 

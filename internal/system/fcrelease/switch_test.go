@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -221,15 +222,20 @@ func fullDisk(dir string) error {
 	s := newStore(filepath.Join(dir, "firecracker"), page.URL())
 	s.Client = clientOf(page, 10*time.Second)
 	large := make([]byte, 64<<20)
-	for name, do := range map[string]http.HandlerFunc{
-		"as it says before": func(w http.ResponseWriter, _ *http.Request) {
-			http.ServeContent(w, &http.Request{Method: "GET"}, "", time.Time{}, strings.NewReader(string(large)))
-		},
-		"as it turns out": repotest.Endless(large[:1<<20]),
+	whole := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(len(large)))
+		_, _ = w.Write(large)
+	}
+	for name, c := range map[string]struct {
+		do   http.HandlerFunc
+		want string
+	}{
+		"as it says before": {whole, "needs 96 MiB and has"},
+		"as it turns out":   {repotest.Endless(large[:1<<20]), "no space left on device"},
 	} {
-		page.Handler.Misbehave(tgz, do)
+		page.Handler.Misbehave(tgz, c.do)
 		_, err := s.Get(context.Background(), Want{})
-		if api.KindOf(err) != api.KindNoSpace {
+		if api.KindOf(err) != api.KindNoSpace || !strings.Contains(err.Error(), c.want) {
 			return fmt.Errorf("%s: %v (%s)", name, err, api.KindOf(err))
 		}
 		entries, err := os.ReadDir(s.Dir)
