@@ -11,10 +11,9 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"banger/api"
 	"banger/internal/execx"
+	"banger/internal/fsx"
 )
 
 // SystemDirs are where a distribution has its programs (hier(7)).
@@ -72,19 +71,16 @@ func check(path string) error {
 }
 
 // checkDirs refuses a directory in which others than root can put another program
-// in the place of one. In a sticky one (inode(7)) they cannot.
+// in the place of one.
 func checkDirs(dir string) error {
-	for ; ; dir = filepath.Dir(dir) {
-		var st unix.Stat_t
-		if err := unix.Lstat(dir, &st); err != nil {
-			return api.Errorf(api.KindUnsupported, "cannot use the programs in %s: %w", dir, err)
-		}
-		if st.Uid != 0 || st.Mode&0o022 != 0 && st.Mode&unix.S_ISVTX == 0 {
-			return api.Errorf(api.KindUnsupported, "cannot use the programs in %s: others than root can change it", dir).
-				WithHint("sudo chown root: %[1]s && sudo chmod go-w %[1]s", dir)
-		}
-		if dir == filepath.Dir(dir) {
-			return nil
-		}
+	err := fsx.DirsAlone(dir, 0)
+	var open *fsx.OpenDirError
+	switch {
+	case errors.As(err, &open):
+		return api.Errorf(api.KindUnsupported, "cannot use the programs in %s: others than root can change it", open.Dir).
+			WithHint("sudo chown root: %[1]s && sudo chmod go-w %[1]s", open.Dir)
+	case err != nil:
+		return api.Errorf(api.KindUnsupported, "cannot use the programs in %s: %w", dir, err)
 	}
+	return nil
 }
