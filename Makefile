@@ -5,7 +5,9 @@
 #   make check            format, vet, lint, race detector, documentation, vulnerabilities
 #   make bench            measurements, written to docs/bench.md and docs/bench.json
 #   make bench-images     the same of images: unpacking, and starts from small and large ones
-#   make lab              system mode's scenarios, in the lab host; SCENARIO=word selects
+#   make lab              system mode's scenarios, in the lab host; SCENARIO=word selects, and
+#                         PAIRS=DIR has DIR/VERSION/{firecracker,jailer} to play them with
+#   make lab-list         the names of the scenarios
 #   make lab-shell        a shell in a lab host
 #   make lab-bench        the same of system mode, in a lab host
 #   make docs             the generated reference pages
@@ -23,7 +25,7 @@ ARGS     ?= --rm --timing -- uname -a
 BIN      := $(shell mkdir -p bin 2>/dev/null; if [ -w bin ]; then echo bin; else echo "$${XDG_CACHE_HOME:-$$HOME/.cache}/banger/build"; fi)
 export CGO_ENABLED := 0
 
-.PHONY: run build deps test race check lint docs bench bench-images lab lab-shell lab-bench release release-check clean
+.PHONY: run build deps test race check lint docs bench bench-images lab lab-list lab-shell lab-bench release release-check clean
 
 run: deps build
 	@'$(BIN)/banger' vm run $(ARGS)
@@ -64,7 +66,10 @@ bench-images: build
 
 lab: build
 	@go build -o '$(BIN)/' ./tools/lab
-	@exec '$(BIN)/lab' run --build '$(BIN)' --scenario '$(SCENARIO)'
+	@exec '$(BIN)/lab' run --build '$(BIN)' --scenario '$(SCENARIO)' --pairs '$(or $(PAIRS),$(LAB_PAIRS))'
+
+lab-list:
+	@go run ./tools/lab run --list --scenario '$(SCENARIO)'
 
 lab-shell: build
 	@go run ./tools/lab shell

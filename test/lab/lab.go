@@ -34,6 +34,8 @@ type Lab struct {
 	booting sync.Mutex      // held while there is no lab to look after (watch)
 	faults  int             // guestFaults as the scenario or its lab's last boot began
 	passed  map[string]bool // the points that are behind this scenario (Points)
+	cursor  string          // the place in the journal at which this scenario began
+	lost    error           // why there is nothing to ask the lab for any more (watch)
 }
 
 // failure ends a scenario.

@@ -1,5 +1,7 @@
 package lab
 
+import "strings"
+
 // missing: what the host lacks is named, with what to type, and harms no VM that runs.
 func missing(l *Lab) {
 	l.Start("web")
@@ -19,7 +21,8 @@ func missing(l *Lab) {
 	l.NoLeaks()
 }
 
-// missingFirecracker: no Firecracker, one that is too old, and no KVM.
+// missingFirecracker: no Firecracker, one that is too old, a jailer of another release,
+// and no KVM.
 func missingFirecracker(l *Lab) {
 	l.Start("web")
 	web := l.Fingerprint("web")
@@ -36,10 +39,26 @@ func missingFirecracker(l *Lab) {
 	l.Fails(run, "KVM")
 	l.Run("mv /dev/kvm.away /dev/kvm")
 	l.TryDev("banger vm delete --force no")
-	l.Contains("the doctor, on a jailer of another release", l.TryDev("banger doctor").Output, "jailer")
+	l.fakeJailer("echo Jailer v1.99.0")
+	l.Contains("the doctor, on a jailer of another release", l.TryDev("banger doctor").Output, "and jailer 1.99.0 are of different releases")
+	l.trueJailer()
+	if out := l.TryDev("banger doctor").Output; strings.Contains(out, "different releases") {
+		l.Failf("the doctor, on a pair of one release:\n%s", out)
+	}
 	l.Unharmed("web", web)
 	l.NoLeaks()
 }
+
+// jailerAway is where the jailer is while another one stands for it.
+const jailerAway = "/root/jailer.away"
+
+// fakeJailer puts a shell script in the place of the jailer.
+func (l *Lab) fakeJailer(script string) {
+	l.Run("mv /usr/local/bin/jailer %s && printf '%%s\\n' '#!/bin/sh' %s > /usr/local/bin/jailer && chmod 755 /usr/local/bin/jailer", jailerAway, Quote(script))
+}
+
+// trueJailer puts the jailer back.
+func (l *Lab) trueJailer() { l.Run("mv -f %s /usr/local/bin/jailer", jailerAway) }
 
 // full: a full disk refuses a new VM and harms none; a disk that cannot grow any more
 // is said to be broken or full, and works again when there is room.

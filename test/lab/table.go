@@ -11,6 +11,11 @@ type Scenario struct {
 	Name string
 	// Firecracker says that it is about Firecracker, and means nothing on QEMU.
 	Firecracker bool
+	// VMM says that it depends on what Firecracker and its jailer do: the jail, the VMM's
+	// process and how it is found again, the vsock. It is played again with each further
+	// pair, as are those about Firecracker. The others are banger's own affair, or
+	// systemd's, and are played once; so are all that take long for another reason.
+	VMM bool
 	// Keeps says that it takes over the VMs of the scenario before, with Lab.Have.
 	Keeps bool
 	// Updates says that it needs several versions of banger (package versions), and
@@ -25,24 +30,24 @@ type Scenario struct {
 var Scenarios = append(scenarios, sessions()...)
 
 var scenarios = []Scenario{
-	{Name: "lifecycle", Run: lifecycle},
+	{Name: "lifecycle", VMM: true, Run: lifecycle},
 	{Name: "lifecycle-files", Run: files},
 	{Name: "lifecycle-kill-delete-prune", Run: killDeletePrune},
 	{Name: "lifecycle-parallel", Run: parallel},
 	{Name: "lifecycle-jail", Firecracker: true, Run: jail},
 	{Name: "restart-helper", Keeps: true, Run: restarts("systemctl restart bangerd-root")},
 	{Name: "restart-daemon", Keeps: true, Run: restarts("systemctl restart bangerd")},
-	{Name: "restart-both", Keeps: true, Run: restarts("systemctl restart bangerd-root bangerd")},
+	{Name: "restart-both", VMM: true, Keeps: true, Run: restarts("systemctl restart bangerd-root bangerd")},
 	{Name: "restart-command", Keeps: true, Run: restarts("banger system restart")},
 	{Name: "restart-kill-helper", Keeps: true, Run: restarts("systemctl kill --signal=KILL --kill-whom=main bangerd-root")},
 	{Name: "restart-kill-daemon", Keeps: true, Run: restarts("systemctl kill --signal=KILL --kill-whom=main bangerd")},
 	{Name: "restart-stop-start", Keeps: true, Run: restarts("systemctl stop bangerd bangerd-root && sleep 1 && systemctl start bangerd-root bangerd")},
-	{Name: "restart-streams", Run: restartStreams},
-	{Name: "handles-deleted", Run: spoiled("rm $f")},
+	{Name: "restart-streams", VMM: true, Run: restartStreams},
+	{Name: "handles-deleted", VMM: true, Run: spoiled("rm $f")},
 	{Name: "handles-corrupted", Run: spoiled("head -c 200 /dev/urandom > $f")},
 	{Name: "handles-lying", Run: spoiled(`s=$(sed 's/^.*) //' /proc/$decoy/stat | cut -d' ' -f20); sed -i "s/\"pid\":[0-9]*/\"pid\":$decoy/; s/\"start_time\":[0-9]*/\"start_time\":$s/" $f; grep -q $decoy $f`)},
-	{Name: "older-layout", Run: older},
-	{Name: "isolation", Run: isolation},
+	{Name: "older-layout", VMM: true, Run: older},
+	{Name: "isolation", VMM: true, Run: isolation},
 	{Name: "isolation-rules", Run: isolationRules},
 	{Name: "isolation-none", Run: isolationNone},
 	{Name: "isolation-unit", Run: isolationUnit},
@@ -50,7 +55,7 @@ var scenarios = []Scenario{
 	{Name: "kill-daemon-start", Run: killed("daemon", makeStopped, startCommand, around("vm.start", "attach", "network", "vmm", "agent")...)},
 	{Name: "kill-daemon-stop", Run: killed("daemon", makeRunning, stopCommand, around("vm.stop", "shutdown", "release")...)},
 	{Name: "kill-daemon-delete", Run: killed("daemon", makeStopped, deleteCommand, around("vm.delete", "kill", "release", "disk", "record")...)},
-	{Name: "kill-helper-start", Run: killed("helper", makeStopped, startCommand, verbs("disk-attach", "net-attach", "vm-find", "vm-start", "vm-dial")...)},
+	{Name: "kill-helper-start", VMM: true, Run: killed("helper", makeStopped, startCommand, verbs("disk-attach", "net-attach", "vm-find", "vm-start", "vm-dial")...)},
 	{Name: "kill-helper-delete", Run: killed("helper", makeRunning, deleteCommand, verbs("vm-kill", "vm-release")...)},
 	{Name: "missing-device-mapper", Run: missing},
 	{Name: "missing-firecracker", Firecracker: true, Run: missingFirecracker},

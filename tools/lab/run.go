@@ -20,11 +20,19 @@ import (
 func runCommand(f *flags) *cobra.Command {
 	c := &cobra.Command{
 		Use: "run", Short: "Boot a lab, run the scenarios in it, and end it", Args: cobra.NoArgs,
-		Long: "Boot a lab, run the scenarios in it, and end it. LAB_VMM=qemu runs them on QEMU even where firecracker\nand jailer are there.",
+		Long: "Boot a lab, run the scenarios in it, and end it, with the firecracker and jailer that PATH has, or with several\n" +
+			"pairs: the newest one plays all scenarios, each further one those that depend on it. LAB_VMM=qemu runs them on\n" +
+			"QEMU even where firecracker and jailer are there.",
 	}
 	o := options(c)
 	word := c.Flags().String("scenario", "", "only scenarios whose name begins with this word, or with one of several")
+	pairs := c.Flags().String("pairs", os.Getenv("LAB_PAIRS"), "a folder with a folder for each Firecracker, VERSION/firecracker and VERSION/jailer")
+	list := c.Flags().Bool("list", false, "list the scenarios, and run none")
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		words := strings.Fields(*word)
+		if *list {
+			return lab.Suite{Words: words}.List(os.Stdout)
+		}
 		repository, err := harness.Repository()
 		if err != nil {
 			return err
@@ -36,8 +44,8 @@ func runCommand(f *flags) *cobra.Command {
 				return err
 			}
 		}
-		if !present("firecracker") || !present("jailer") {
-			o.NoFirecracker = true
+		if err := addPairs(c.Context(), *pairs, o); err != nil {
+			return err
 		}
 		other, err := otherHelper(c.Context(), repository, base)
 		if err != nil {
@@ -45,7 +53,7 @@ func runCommand(f *flags) *cobra.Command {
 		}
 		o.Extra = append(o.Extra, other)
 		o.Tied = true
-		s := lab.Suite{Words: strings.Fields(*word), Dir: f.dir, Results: filepath.Join(base, "results"), Options: *o, Out: os.Stdout}
+		s := lab.Suite{Words: words, Dir: f.dir, Results: filepath.Join(base, "results"), Options: *o, Out: os.Stdout}
 		if s.NeedsVersions() {
 			if err := addVersions(c.Context(), repository, &s.Options); err != nil {
 				return err
@@ -86,9 +94,22 @@ func addVersions(ctx context.Context, repository string, o *host.Options) error 
 	return nil
 }
 
-func present(program string) bool {
-	_, err := exec.LookPath(program)
-	return err == nil
+// addPairs adds the pairs to play with: those in dir, or that of PATH.
+func addPairs(ctx context.Context, dir string, o *host.Options) error {
+	if o.NoFirecracker {
+		return nil
+	}
+	if dir != "" {
+		pairs, err := host.Pairs(ctx, dir)
+		o.Pairs = pairs
+		return err
+	}
+	pair, found, err := host.PathPair(ctx)
+	if found {
+		o.Pairs = []host.Pair{pair}
+	}
+	o.NoFirecracker = !found
+	return err
 }
 
 // removeOld removes what runs that were killed have left; their labs ended with them.

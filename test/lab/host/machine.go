@@ -32,6 +32,8 @@ type Options struct {
 	Extra []string `json:"extra,omitempty"`
 	// NoFirecracker leaves firecracker and jailer out.
 	NoFirecracker bool `json:"no_firecracker,omitempty"`
+	// Pairs go to /lab/pairs; without any, the programs that PATH has go to /lab/bin.
+	Pairs []Pair `json:"pairs,omitempty"`
 	// Tied labs end with the program that boots them, however that ends.
 	Tied bool `json:"tied,omitempty"`
 }
@@ -260,9 +262,3 @@ func (m *Machine) Remove() error {
 
 // Console is the path of the log of the lab's serial console.
 func (m *Machine) Console() string { return m.path("console.log") }
-
-// HasFirecracker says whether the lab was given firecracker and jailer.
-func (m *Machine) HasFirecracker(ctx context.Context, c *Conn) bool {
-	_, err := c.Output(ctx, "test", "-x", "/lab/bin/firecracker", "-a", "-x", "/lab/bin/jailer")
-	return err == nil
-}

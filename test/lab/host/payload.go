@@ -19,7 +19,8 @@ import (
 // build to test and what it needs. So nothing of a run is in the cached image, and
 // nothing has to be fetched in the lab.
 //
-//	/lab/bin          lab-agent, firecracker, jailer
+//	/lab/bin          lab-agent; firecracker and jailer of PATH where Options names no pairs
+//	/lab/pairs/NAME   firecracker and jailer of a pair that Options names
 //	/lab/build        the programs of the build: banger, bangerd, …
 //	/lab/busybox.tar  the smallest guest's root file system
 //	/lab/extra        whatever Options.Extra named
@@ -59,12 +60,8 @@ func fillPayload(ctx context.Context, dir string, o Options) error {
 	if out, err := agent.CombinedOutput(); err != nil {
 		return fmt.Errorf("cannot build the lab's agent: %w\n%s", err, out)
 	}
-	for _, name := range foreign {
-		if program, err := exec.LookPath(name); err == nil && !o.NoFirecracker {
-			if err := copyFile(program, filepath.Join(dir, "bin", name)); err != nil {
-				return err
-			}
-		}
+	if err := addFirecracker(dir, o); err != nil {
+		return err
 	}
 	if err := harness.BusyboxTar(filepath.Join(dir, "busybox.tar")); err != nil {
 		return err
@@ -75,6 +72,29 @@ func fillPayload(ctx context.Context, dir string, o Options) error {
 	for _, path := range o.Extra {
 		if err := copyAny(path, filepath.Join(dir, "extra", filepath.Base(path))); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// addFirecracker adds the pairs that were named, or the programs that PATH has.
+func addFirecracker(dir string, o Options) error {
+	if o.NoFirecracker {
+		return nil
+	}
+	for _, pair := range o.Pairs {
+		if err := pair.copyTo(filepath.Join(dir, "pairs", pair.Name)); err != nil {
+			return err
+		}
+	}
+	if len(o.Pairs) > 0 {
+		return nil
+	}
+	for _, name := range foreign {
+		if program, err := exec.LookPath(name); err == nil {
+			if err := copyFile(program, filepath.Join(dir, "bin", name)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

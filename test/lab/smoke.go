@@ -1,0 +1,137 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"banger/test/lab/host"
+)
+
+// noLabError means that there is no lab to play in: no pair can do better.
+type noLabError struct{ error }
+
+func (e *noLabError) Unwrap() error { return e.error }
+
+func isNoLab(err error) bool { return errors.As(err, new(*noLabError)) }
+
+// use has the turns from this one on play with its pair. An error says that they cannot:
+// no lab, or no guest. left is how many turns the pair has.
+func (r *run) use(ctx context.Context, turn Turn, left int) error {
+	if r.begun && r.pair == turn.Pair {
+		return nil
+	}
+	r.begun, r.pair, r.kept = true, turn.Pair, false
+	log, err := os.Create(filepath.Join(r.Results, "smoke-"+with(turn.Pair)+".log"))
+	if err != nil {
+		return &noLabError{err}
+	}
+	defer log.Close()
+	if err := r.switchPair(ctx, log); err != nil {
+		return err
+	}
+	if left < 2 {
+		return nil // it shows itself whether a guest starts
+	}
+	return twice(ctx, func() error { return r.smoke(ctx, log) }, func(err error) error {
+		if isNoLab(err) {
+			return err
+		}
+		return fmt.Errorf("no guest starts with %s, and nothing is played with it: %w\n%severything it did is in %s",
+			what(turn.Pair), err, indent(r.lab.circumstances(log)), log.Name())
+	})
+}
+
+// twice tries something until it works. When it has failed twice in the same way, or in
+// three ways, it returns what say makes of the last failure.
+func twice(ctx context.Context, do func() error, say func(error) error) error {
+	var f failures
+	for {
+		err := do()
+		if err == nil || ctx.Err() != nil {
+			return nil // the run says that it was stopped
+		}
+		f.add(err, false)
+		if f.most > 1 || f.tries == 3 {
+			return say(fmt.Errorf("it %s: %w", f.way(), err))
+		}
+	}
+}
+
+// switchPair has the lab, or a new one, use the run's pair.
+func (r *run) switchPair(ctx context.Context, log *os.File) error {
+	if r.lab != nil {
+		r.lab.ctx, r.lab.script = ctx, log
+		err := r.lab.alive()
+		if err == nil {
+			err = attempt(func() { r.lab.Ready(false, true); r.lab.takePair(r.pair) })
+		}
+		if err == nil {
+			return nil
+		}
+		fmt.Fprintf(log, "a new lab is needed: %v\n", err)
+		if err := r.end(); err != nil {
+			return &noLabError{err}
+		}
+	}
+	return twice(ctx, func() error { return r.ready(ctx, log, false) }, func(err error) error {
+		return fmt.Errorf("there is no lab to play in: %w", err)
+	})
+}
+
+// smoke starts one guest, asks it something and deletes it.
+func (r *run) smoke(ctx context.Context, log *os.File) error {
+	if err := r.ready(ctx, log, false); err != nil {
+		return err
+	}
+	l := r.lab
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	l.ctx, l.script = ctx, log
+	stop := l.watch(cancel)
+	err := attempt(func() {
+		l.Ready(false, false)
+		l.Dev("banger vm create %s --driver %s --name smoke --start", start, l.driver)
+		l.Guest("smoke", "true")
+		l.Dev("banger vm delete --force smoke")
+	})
+	stop()
+	if ctx.Err() != nil {
+		err = errors.Join(context.Cause(ctx), err)
+	}
+	r.suspect = err != nil
+	return err
+}
+
+// takePair puts a pair where banger finds it. New files, as the helper asks each file
+// for its version once.
+func (l *Lab) takePair(pair *host.Pair) {
+	if pair == nil {
+		return
+	}
+	l.Run("install -m 755 %[1]s/firecracker %[1]s/jailer /usr/local/bin/", pair.Dir())
+}
+
+// what is a pair in a sentence.
+func what(pair *host.Pair) string {
+	if pair == nil {
+		return "QEMU"
+	}
+	return pair.String()
+}
+
+// with is a pair in a file's name.
+func with(pair *host.Pair) string {
+	if pair == nil {
+		return "qemu"
+	}
+	return pair.Name
+}
+
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
+}

@@ -1,0 +1,163 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"banger/internal/console"
+)
+
+// How a lab that hangs is noticed: it is asked that often to run a program, which may
+// take so long. Together with what is to be said of it that is less than two minutes.
+const (
+	askEvery  = 20 * time.Second
+	answerBy  = time.Minute
+	faultsFor = 3 // from question to question whether guests were spoiled
+)
+
+// lostError is a lab that does not answer any more. Nothing of ours ends or hangs one, so
+// that it was its kernel, or the emulated processor.
+type lostError struct{ why string }
+
+func (e *lostError) Error() string { return "the lab is given up: " + e.why }
+
+// errSpoiled is what the emulated processor does to guests (docs/adr/0013).
+var errSpoiled = errors.New("the emulated processor has spoiled a guest")
+
+// watch looks now and then whether there is anything left to wait for, and ends the
+// scenario where there is not. The function that it returns ends the watch.
+func (l *Lab) watch(end context.CancelCauseFunc) (stop func()) {
+	done, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(askEvery)
+		defer tick.Stop()
+		for n := 1; ; n++ {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+			}
+			l.booting.Lock()
+			err := l.alive()
+			if err == nil && n%faultsFor == 0 {
+				err = l.spoiled()
+			}
+			l.booting.Unlock()
+			if err != nil {
+				end(err)
+				return
+			}
+		}
+	}()
+	return func() { close(done); <-stopped }
+}
+
+// spoiled says what the emulated processor has done to the lab or to a guest since the
+// scenario began.
+func (l *Lab) spoiled() error {
+	if err := l.alive(); err != nil {
+		return err
+	}
+	if l.guestFaults() > l.faults {
+		return errSpoiled
+	}
+	return nil
+}
+
+// alive says whether the lab still runs programs: one whose kernel hangs would keep
+// each command of a scenario for its whole time. One that hung once is not asked again.
+func (l *Lab) alive() error {
+	if l.lost != nil {
+		return l.lost
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), answerBy)
+	defer cancel()
+	switch _, err := l.conn.Output(ctx, "true"); {
+	case ctx.Err() != nil:
+		l.lost = &lostError{fmt.Sprintf("it hangs, and ran no program within %.0f s", answerBy.Seconds())}
+	case err != nil:
+		l.lost = &lostError{"it has ended: " + err.Error()}
+	}
+	return l.lost
+}
+
+// traceEnds has the lab's kernel record what can end a VMM: who sent which signal, and
+// that a guest reset itself, by the keyboard controller (SVM_EXIT_IOIO at port 0x64) or
+// by a triple fault (KVM_EXIT_SHUTDOWN). And it counts how often a guest was at the
+// address from which the lab's kernel enters guests: the emulated processor takes the
+// lab's state for the guest's now and then, which hangs from there on (docs/adr/0013).
+const traceEnds = `set -e; cd /sys/kernel/tracing/events || { mount -t tracefs tracefs /sys/kernel/tracing; cd /sys/kernel/tracing/events; }
+echo 'sig == 9 || sig == 15' > signal/signal_generate/filter; echo 1 > signal/signal_generate/enable
+modprobe kvm_amd
+echo 'exit_reason == 0x7b && info1 >= 0x640000 && info1 < 0x650000' > kvm/kvm_exit/filter; echo 1 > kvm/kvm_exit/enable
+echo 'reason == 8' > kvm/kvm_userspace_exit/filter; echo 1 > kvm/kvm_userspace_exit/enable
+entry=0x$(grep -m1 ' __svm_vcpu_run' /proc/kallsyms | cut -d' ' -f1)
+printf 'hist:keys=vcpu_id if guest_rip >= 0x%x && guest_rip < 0x%x\n' $((entry)) $((entry + 0x200)) > kvm/kvm_exit/trigger`
+
+// guestFaults counts what the emulated processor did to guests since the lab booted, as
+// far as is known: triple faults (a guest's own reset goes by the keyboard controller),
+// and exits of guests that have the lab's state.
+func (l *Lab) guestFaults() int {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), time.Minute)
+	defer cancel()
+	out, err := l.conn.Output(ctx, "sh", "-c", `cd /sys/kernel/tracing; hits=$(sed -n 's/^ *Hits: //p' events/kvm/kvm_exit/hist); echo $(($(grep -c KVM_EXIT_SHUTDOWN trace) + ${hits:-0}))`)
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(strings.TrimSpace(out))
+	return n
+}
+
+// said is the command that shows what the journal has since the scenario began.
+func (l *Lab) said(more string) string {
+	since := "-b"
+	if l.cursor != "" {
+		since = "--after-cursor=" + Quote(l.cursor)
+	}
+	return "journalctl -q --no-pager -o short-precise " + since + " " + more
+}
+
+// circumstances is what the daemons and the VMs said last in this scenario. All of its
+// journal goes to log.
+func (l *Lab) circumstances(log io.Writer) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), time.Minute)
+	defer cancel()
+	if l.alive() != nil {
+		l.lastWords(log)
+		return ""
+	}
+	var text bytes.Buffer
+	for _, units := range []string{"-u bangerd", "-u bangerd-root", "-u 'banger-vm-*'"} {
+		command := l.said("-n 10 " + units)
+		out, err := l.conn.Output(ctx, "sh", "-c", command)
+		if err != nil {
+			fmt.Fprintf(&text, "cannot read the journal: %v\n", err)
+			return text.String()
+		}
+		if out != "" {
+			fmt.Fprintf(&text, "journal %s\n%s", units, out)
+		}
+	}
+	if all, err := l.conn.Output(ctx, "sh", "-c", "systemctl --failed --no-pager; "+l.said("")+"; for f in /var/lib/banger/data/vms/*/*.log; do echo \"== $f\"; tail -n 50 $f; done; cat /proc/uptime; tail -n 200 /sys/kernel/tracing/trace; ps -eLo pid,tid,stat,time,wchan:20,comm; sleep 2; ps -eLo tid,stat,time,comm | grep fc_; cat /sys/kernel/tracing/events/kvm/kvm_exit/hist"); err == nil {
+		fmt.Fprintf(log, "\n%s", all)
+	}
+	return text.String()
+}
+
+// lastWords writes what the console of a lost lab said last.
+func (l *Lab) lastWords(log io.Writer) {
+	const lines = 200 // an oops, and what follows it
+	said, err := console.Tail(l.machine.Console(), lines)
+	if err != nil {
+		fmt.Fprintf(log, "the console of the lab cannot be read: %v\n", err)
+		return
+	}
+	fmt.Fprintf(log, "the console of the lab said last:\n%s\n", console.Sanitize(string(said)))
+}
