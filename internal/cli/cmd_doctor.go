@@ -14,20 +14,27 @@ import (
 )
 
 func newDoctor(a *app) *cobra.Command {
-	var asJSON, leaks bool
+	var asJSON, leaks, try bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what this machine can do and what it lacks",
 		Long: `Say what this machine can do, what it lacks, why that matters and what to type.
 The status is 1 where something that banger needs is missing.
 
+With --try, start a guest too: what a look cannot know, a start shows. It is made in
+the ordinary way from an image with nothing in it, which needs no network, and is
+removed again; where it fails, the step is named. The status is 1 then.
+
 With --leaks, compare what the host holds with the VMs that there are, both ways,
 and change nothing: what carries banger's names and belongs to no VM that runs,
 and what a VM that runs lacks. The status is 1 where there is any. What an
 operation works on just now is left out.`,
-		Example: "  banger doctor\n  banger doctor --json\n  banger doctor --leaks",
+		Example: "  banger doctor\n  banger doctor --try\n  banger doctor --json\n  banger doctor --leaks",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if leaks && try {
+				return usagef(cmd, "--leaks and --try exclude each other")
+			}
 			if leaks {
 				return a.findLeaks(cmd, asJSON)
 			}
@@ -35,10 +42,21 @@ operation works on just now is left out.`,
 			if err != nil {
 				return err
 			}
+			var tried *trial
+			if try {
+				tried = a.try(cmd.Context())
+				checks = append(checks, tried.check())
+			}
 			if asJSON {
-				err = printJSON(a.out, "checks", append([]api.Check{}, checks...))
+				err = printJSON(a.out, "", struct {
+					Checks []api.Check `json:"checks"`
+					Trial  *trial      `json:"trial,omitempty"`
+				}{append([]api.Check{}, checks...), tried})
 			} else {
-				err = a.printChecks(checks)
+				err = a.printChecks(checks, try)
+			}
+			if err == nil && tried != nil && tried.Error != nil && a.signals.signal() != 0 {
+				return tried.Error // Ctrl-C is no finding
 			}
 			for _, check := range checks {
 				if check.Status == doctor.Fail && err == nil {
@@ -49,6 +67,7 @@ operation works on just now is left out.`,
 		},
 	}
 	addJSON(cmd, &asJSON)
+	cmd.Flags().BoolVar(&try, "try", false, "start a guest too, and remove it again")
 	cmd.Flags().BoolVar(&leaks, "leaks", false, "compare what the host holds with the VMs instead")
 	return cmd
 }
@@ -81,7 +100,8 @@ func (a *app) examine(cmd *cobra.Command) ([]api.Check, error) {
 	return append([]api.Check{daemon}, doctor.Run(cmd.Context(), h)...), nil
 }
 
-func (a *app) printChecks(checks []api.Check) error {
+// printChecks prints findings. tried says that a guest was started, too.
+func (a *app) printChecks(checks []api.Check, tried bool) error {
 	var b strings.Builder
 	wrong := 0
 	for _, check := range checks {
@@ -95,8 +115,11 @@ func (a *app) printChecks(checks []api.Check) error {
 			fmt.Fprintf(&b, "      try: %s\n", printable(check.Fix))
 		}
 	}
-	if wrong == 0 {
+	switch {
+	case wrong == 0 && tried:
 		b.WriteString("\nAll is well.\n")
+	case wrong == 0:
+		b.WriteString("\nAll that can be looked at is well. Whether a guest starts, only a start shows: banger doctor --try\n")
 	}
 	_, err := fmt.Fprint(a.out, b.String())
 	return err

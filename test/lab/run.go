@@ -194,7 +194,8 @@ func (r *run) ready(ctx context.Context, log io.Writer, anyVersion bool) error {
 		r.lab.ctx, r.lab.script = ctx, log
 		err := r.lab.alive()
 		if err == nil {
-			err = attempt(func() { r.lab.Ready(false, anyVersion) })
+			// Its Firecracker may be one that the scenario before has put there.
+			err = attempt(func() { r.lab.takePair(r.pair); r.lab.Ready(false, anyVersion) })
 		}
 		if err != nil {
 			fmt.Fprintf(log, "a new lab is needed: %v\n", err)

@@ -35,6 +35,7 @@ var scenarios = []Scenario{
 	{Name: "lifecycle-kill-delete-prune", Run: killDeletePrune},
 	{Name: "lifecycle-parallel", Run: parallel},
 	{Name: "lifecycle-jail", Firecracker: true, Run: jail},
+	{Name: "doctor-try", VMM: true, Run: doctorTry},
 	{Name: "restart-helper", Keeps: true, Run: restarts("systemctl restart bangerd-root")},
 	{Name: "restart-daemon", Keeps: true, Run: restarts("systemctl restart bangerd")},
 	{Name: "restart-both", VMM: true, Keeps: true, Run: restarts("systemctl restart bangerd-root bangerd")},

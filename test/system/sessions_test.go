@@ -53,6 +53,7 @@ var sessions = []struct {
 	{name: "e2e/testdata/ports.txtar", more: true},
 	{name: "e2e/testdata/image_config.txtar", more: true},
 	{name: "e2e/testdata/noshell.txtar"},
+	{name: "e2e/testdata/doctor_try.txtar", more: true},
 	{name: "system/testdata/interrupt_run.txtar"},
 
 	{name: "e2e/testdata/debian.txtar", not: "it pulls the distribution's packages, which the lab host cannot reach"},
@@ -67,6 +68,7 @@ var sessions = []struct {
 	{name: "script/testdata/daemon_killed_work.txtar", not: "it is about moments that the fake VMM stretches; a scenario of the lab kills the daemon at each step instead"},
 	{name: "script/testdata/daemon_start_race.txtar", not: userMode},
 	{name: "script/testdata/doctor.txtar", not: "doctor asks other questions in system mode, and has tests of its own"},
+	{name: "script/testdata/doctor_try.txtar", not: faults},
 	{name: "script/testdata/full_disk.txtar", not: userMode},
 	{name: "script/testdata/guest_mute.txtar", not: faults},
 	{name: "script/testdata/help.txtar", not: command},

@@ -1,0 +1,91 @@
+package cli
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"banger/api"
+	"banger/internal/doctor"
+)
+
+// TestDoctorOfALook: where all looks well, the doctor says what a look cannot know; where
+// something is wrong, or a guest was started, that is no news.
+func TestDoctorOfALook(t *testing.T) {
+	const cannotKnow = "Whether a guest starts, only a start shows: banger doctor --try"
+	for name, c := range map[string]struct {
+		status string
+		want   bool
+	}{"all is well": {doctor.OK, true}, "a warning": {doctor.Warn, false}, "a failure": {doctor.Fail, false}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.HandleFunc("GET /v1/doctor", func(rw http.ResponseWriter, _ *http.Request) {
+				answer(rw, api.Doctor{Checks: []api.Check{{Name: "kvm", Status: c.status, Found: "something", Why: "a reason"}}})
+			})
+			out, errs, _ := run("doctor")
+			if strings.Contains(out, cannotKnow) != c.want || errs != "" {
+				t.Errorf("%s%s", out, errs)
+			}
+		})
+	}
+}
+
+// trying adds what a trial asks for. created answers the creation of the VM.
+func (w *world) trying(created http.HandlerFunc) {
+	w.HandleFunc("GET /v1/doctor", func(rw http.ResponseWriter, _ *http.Request) {
+		answer(rw, api.Doctor{Checks: []api.Check{{Name: "kvm", Status: doctor.OK, Found: "works", Why: "a reason"}}})
+	})
+	w.HandleFunc("GET /v1/kernels/default", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, api.Kernel{Digest: "sha256:cc"}) })
+	w.HandleFunc("POST /v1/images/import", func(rw http.ResponseWriter, _ *http.Request) {
+		done(rw, nil, &api.Result{Image: &api.Image{DiskBytes: 3<<20 + 1}})
+	})
+	w.HandleFunc("POST /v1/vms", created)
+	w.HandleFunc("DELETE /v1/images/{image}", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, struct{}{}) })
+}
+
+// TestTrialThatCannotBeRemoved: what is left is said, with what removes it.
+func TestTrialThatCannotBeRemoved(t *testing.T) {
+	w := newWorld(t)
+	w.guest(t)
+	w.trying(func(rw http.ResponseWriter, _ *http.Request) {
+		made := vm("doctor-try-1", api.StateRunning)
+		done(rw, nil, &api.Result{VM: &made})
+	})
+	w.HandleFunc("DELETE /v1/vms/{vm}", func(rw http.ResponseWriter, _ *http.Request) {
+		done(rw, api.Errorf(api.KindInternal, "the device is busy"), nil)
+	})
+	out, _, status := run("doctor", "--try")
+	for _, want := range []string{"fail  trial: failed at step removal: cannot remove what was tried: the device is busy\n", "try: banger vm delete --force doctor-try-"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it lacks %q:\n%s", want, out)
+		}
+	}
+	if status != exitFailed {
+		t.Errorf("status %d", status)
+	}
+}
+
+// TestTrialSaysTheStep: of the daemon's operations the one that failed is found, and
+// both the failure and what could not be removed are said.
+func TestTrialSaysTheStep(t *testing.T) {
+	w := newWorld(t)
+	broken := api.Errorf(api.KindInternal, "cannot make /dev/userfaultfd")
+	w.trying(func(rw http.ResponseWriter, _ *http.Request) { done(rw, broken, nil) })
+	w.HandleFunc("GET /v1/operations", func(rw http.ResponseWriter, _ *http.Request) {
+		answer(rw, api.OperationList{Operations: []api.Operation{
+			{Step: "kill", Status: api.OpDone},
+			{Step: "disk", Status: api.OpFailed, Error: api.Errorf(api.KindInternal, "something else")},
+			{Step: "vmm", Status: api.OpFailed, Error: broken},
+		}})
+	})
+	w.HandleFunc("DELETE /v1/vms/{vm}", func(rw http.ResponseWriter, _ *http.Request) {
+		fail(rw, api.Errorf(api.KindNotFound, "no such VM"))
+	})
+	out, _, status := run("doctor", "--try")
+	if !strings.Contains(out, "fail  trial: failed at step vmm: cannot make /dev/userfaultfd\n") || status != exitFailed {
+		t.Errorf("status %d:\n%s", status, out)
+	}
+	if !strings.Contains(w.called(), "DELETE /v1/images/doctor-try-") {
+		t.Errorf("it did not remove its image:\n%s", w.called())
+	}
+}
