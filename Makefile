@@ -9,7 +9,7 @@
 #                         PAIRS=DIR has DIR/VERSION/{firecracker,jailer} to play them with
 #   make lab-list         the names of the scenarios
 #   make lab-shell        a shell in a lab host
-#   make lab-bench        the same of system mode, in a lab host
+#   make lab-bench        the same of system mode, in a lab host; OUT=DIR is where to write it
 #   make docs             the generated reference pages
 #   make release          the files of a release: VERSION=vX.Y.Z, and the repository that
 #                         it updates itself from: ROOT=file REPOSITORY=url (docs/release.md)
@@ -75,7 +75,7 @@ lab-shell: build
 	@go run ./tools/lab shell
 
 lab-bench: build
-	@scripts/lab-bench.sh '$(BIN)'
+	@scripts/lab-bench.sh '$(BIN)' '$(OUT)'
 
 # Not what git says: a release is what its maker calls it.
 release: private VERSION := $(if $(filter command line environment,$(origin VERSION)),$(VERSION))

@@ -64,6 +64,7 @@ type labReport struct {
 	Unit    map[string]string    `json:"unit"`
 	Native  map[string][]float64 `json:"native_us,omitempty"`
 	Notes   []string             `json:"notes,omitempty"`
+	ByHand  []handNote           `json:"notes_by_hand,omitempty"`
 
 	NativeLoad string `json:"native_load,omitempty"`
 }
@@ -107,7 +108,7 @@ func runLab(ctx context.Context, rounds int, file string) error {
 			if ctx.Err() == nil {
 				return fmt.Errorf("%s: %w", s.what, err)
 			}
-			l.report.Notes = append(l.report.Notes, "there was no time left for: "+s.what)
+			l.report.Notes = append(l.report.Notes, noteNoTime+s.what)
 			break
 		}
 	}
@@ -156,7 +157,7 @@ func (l *lab) prepare(ctx context.Context) error {
 			return err
 		}
 	} else {
-		l.report.Notes = append(l.report.Notes, "there is no Firecracker here: no bare one was started")
+		l.report.Notes = append(l.report.Notes, noteNoBare)
 	}
 	return l.client.DeleteVM(ctx, vm.ID, true, nil)
 }
@@ -177,7 +178,7 @@ func (l *lab) lives(ctx context.Context) error {
 	began := time.Now()
 	for round := range l.rounds {
 		if time.Since(began) > labLives {
-			l.report.Notes = append(l.report.Notes, fmt.Sprintf("only %d of %d rounds of lives fitted in the time", round, l.rounds))
+			l.report.Notes = append(l.report.Notes, fmt.Sprintf(noteRounds, round, l.rounds))
 			return nil
 		}
 		ways := []func(context.Context, int) error{l.bareLife, l.life}

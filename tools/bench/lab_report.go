@@ -36,28 +36,35 @@ func documentLab(ctx context.Context, file, out string) error {
 	if r.Native, err = native(ctx, root); err != nil {
 		return err
 	}
+	report, page := filepath.Join(out, "bench-lab.json"), filepath.Join(out, "bench.md")
+	if r.ByHand, err = keptNotes(report, page); err != nil {
+		return err
+	}
 	if data, err = json.MarshalIndent(r, "", " "); err != nil {
 		return err
 	}
 	text := r.markdown()
 	fmt.Print(text)
 	return errors.Join(
-		os.WriteFile(filepath.Join(out, "bench-lab.json"), append(data, '\n'), 0o644),
-		writePart(filepath.Join(out, "bench.md"), labMark, text))
+		os.WriteFile(report, append(data, '\n'), 0o644),
+		writePart(page, labMark, text))
 }
 
 func (r *labReport) markdown() string {
 	p, s := &page{}, r.Samples
 	p.say("# System mode\n")
 	p.say("Written by `make lab-bench` on %s with banger %s in %.0f s; all samples are in `bench-lab.json`.\n",
-		r.When.Format("2006-01-02 15:04 UTC"), r.Version, r.Took)
+		r.When.UTC().Format(runTime), r.Version, r.Took)
 	p.say("Machine: the lab host, %d CPUs, Linux %s, **all of it emulated (TCG)**, guests by nested KVM with %s, disk driver %s, guest kernel %s,\n"+
 		"1 vCPU and %d MiB a guest; load average in it %s before and %s after. “Bare” is Firecracker started by hand by its jailer with\n"+
 		"the same kernel, initramfs, configuration and disk, its jail, device and network made beforehand; both take turns. All code\n"+
 		"runs ten to fifty times slower than on a processor, system calls and new processes most of all: only the last table is of native speed.",
 		r.CPUs, r.Kernel, r.VMM, r.Disk, r.Guest, labMemory>>20, r.Load[0], r.Load[1])
 	for _, note := range r.Notes {
-		p.say("\nNote: %s.", note)
+		p.say("\n%s%s.", noteMark, note)
+	}
+	for _, note := range r.ByHand {
+		p.say("\n%s", note)
 	}
 	p.say("\n## Create → first exec in system mode")
 	p.table(columns...)
