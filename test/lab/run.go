@@ -128,16 +128,17 @@ func (r *run) play(ctx context.Context, turn Turn, t *tally) error {
 			t.pass(turn, took)
 			return nil
 		}
+		log := r.log(turn)
 		if f.add(err, r.fault); f.enough() {
-			t.fail(turn, took, f.verdict(), err)
+			t.fail(turn, took, f.verdict(), err, log)
 			r.noLab = isNoLab(err)
 			return nil
 		}
-		fmt.Fprintf(r.Out, "once %s %.1f s: failed, and is tried again\n%s", turn.Scenario.Name, took.Seconds(), indent(err.Error()))
-		log := r.log(turn)
-		if err := os.Rename(log, fmt.Sprintf("%s.%d", log, f.tries)); err != nil {
+		kept := fmt.Sprintf("%s.%d", log, f.tries)
+		if err := os.Rename(log, kept); err != nil {
 			return err
 		}
+		t.once(turn, took, err, kept)
 		begin = time.Now()
 	}
 }
@@ -163,27 +164,20 @@ func (r *run) one(ctx context.Context, turn Turn) (err error) {
 	whole := ctx
 	ctx, end := context.WithTimeoutCause(whole, scenarioTime, errors.New("it took more than "+scenarioTime.String()))
 	defer end()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	if err := r.ready(ctx, log, s.Updates); err != nil {
 		return err
 	}
-	r.lab.ctx, r.lab.script, r.lab.passed, r.lab.cursor = ctx, log, r.passed, ""
+	r.lab.passed, r.lab.cursor = r.passed, ""
 	r.lab.faults = r.lab.guestFaults()
-	stop := r.lab.watch(cancel)
-	err = attempt(func() { r.lab.Ready(s.Keeps && r.kept, s.Updates); s.Run(r.lab) })
-	stop()
+	err = r.lab.guarded(ctx, log, func() { r.lab.Ready(s.Keeps && r.kept, s.Updates); s.Run(r.lab) })
 	if whole.Err() != nil {
-		return errors.Join(err, context.Cause(whole))
-	}
-	if ctx.Err() != nil {
-		err = errors.Join(context.Cause(ctx), err)
+		return err
 	}
 	r.suspect, r.kept = err != nil, s.Keeps && err == nil
 	if err != nil {
 		// No scenario makes a guest's kernel panic, and banger cannot.
 		r.fault = r.lab.spoiled() != nil || strings.Contains(err.Error(), "the guest's kernel panicked")
-		err = &scenarioError{err, fmt.Sprintf("%severything it did is in %s", r.lab.circumstances(log), log.Name())}
+		err = &scenarioError{err, r.lab.circumstances(log)}
 	}
 	return err
 }
@@ -191,11 +185,10 @@ func (r *run) one(ctx context.Context, turn Turn) (err error) {
 // ready sees to it that there is a lab to play in.
 func (r *run) ready(ctx context.Context, log io.Writer, anyVersion bool) error {
 	if r.lab != nil && r.suspect {
-		r.lab.ctx, r.lab.script = ctx, log
 		err := r.lab.alive()
 		if err == nil {
 			// Its Firecracker may be one that the scenario before has put there.
-			err = attempt(func() { r.lab.takePair(r.pair); r.lab.Ready(false, anyVersion) })
+			err = r.lab.guarded(ctx, log, func() { r.lab.takePair(r.pair); r.lab.Ready(false, anyVersion) })
 		}
 		if err != nil {
 			fmt.Fprintf(log, "a new lab is needed: %v\n", err)
@@ -247,7 +240,7 @@ func (r *run) boot(ctx context.Context, log io.Writer) (*Lab, error) {
 	}
 	fmt.Fprintf(r.Out, "lab: booted in %.1f s\n", time.Since(begin).Seconds())
 	begin = time.Now()
-	err = attempt(func() {
+	err = l.guarded(ctx, log, func() {
 		l.takePair(r.pair)
 		l.Run(traceEnds)
 		l.first = l.Run(hostState)

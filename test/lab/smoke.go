@@ -64,10 +64,9 @@ func twice(ctx context.Context, do func() error, say func(error) error) error {
 // switchPair has the lab, or a new one, use the run's pair.
 func (r *run) switchPair(ctx context.Context, log *os.File) error {
 	if r.lab != nil {
-		r.lab.ctx, r.lab.script = ctx, log
 		err := r.lab.alive()
 		if err == nil {
-			err = attempt(func() { r.lab.Ready(false, true); r.lab.takePair(r.pair) })
+			err = r.lab.guarded(ctx, log, func() { r.lab.Ready(false, true); r.lab.takePair(r.pair) })
 		}
 		if err == nil {
 			return nil
@@ -88,20 +87,12 @@ func (r *run) smoke(ctx context.Context, log *os.File) error {
 		return err
 	}
 	l := r.lab
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	l.ctx, l.script = ctx, log
-	stop := l.watch(cancel)
-	err := attempt(func() {
+	err := l.guarded(ctx, log, func() {
 		l.Ready(false, false)
 		l.Dev("banger vm create %s --driver %s --name smoke --start", start, l.driver)
 		l.Guest("smoke", "true")
 		l.Dev("banger vm delete --force smoke")
 	})
-	stop()
-	if ctx.Err() != nil {
-		err = errors.Join(context.Cause(ctx), err)
-	}
 	r.suspect = err != nil
 	return err
 }

@@ -62,9 +62,18 @@ func (t *tally) pass(turn Turn, took time.Duration) {
 	t.say("ok   %s %.1f s", turn, took.Seconds())
 }
 
-func (t *tally) fail(turn Turn, took time.Duration, verdict string, err error) {
-	t.say("FAIL %s %.1f s: %s\n%s", turn, took.Seconds(), verdict, strings.TrimRight(indent(err.Error()), "\n"))
+// once says that a try has failed which is not the last. log has everything it did.
+func (t *tally) once(turn Turn, took time.Duration, err error, log string) {
+	t.say("once %s %.1f s: failed, and is tried again\n%s", turn, took.Seconds(), reason(err, log))
+}
+
+func (t *tally) fail(turn Turn, took time.Duration, verdict string, err error, log string) {
+	t.say("FAIL %s %.1f s: %s\n%s", turn, took.Seconds(), verdict, reason(err, log))
 	t.failed = append(t.failed, fmt.Sprintf("%s: %s", turn, verdict))
+}
+
+func reason(err error, log string) string {
+	return indent(strings.TrimRight(err.Error(), "\n")) + "     everything it did is in " + log
 }
 
 func (t *tally) skip(turn Turn, why string) {

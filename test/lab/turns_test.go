@@ -88,7 +88,7 @@ func TestTally(t *testing.T) {
 		}
 		y.begin(i)
 		if i == 1 {
-			y.fail(turn, time.Second, "failed the same way each time", errors.New("a reason"))
+			y.fail(turn, time.Second, "failed the same way each time", errors.New("a reason"), "x.log")
 			continue
 		}
 		y.pass(turn, time.Second)
@@ -100,7 +100,7 @@ func TestTally(t *testing.T) {
 	for _, want := range []string{
 		"FAIL firecracker 1.16.0 with jailer 1.1.0 are of unlike releases (mixed): not run\n",
 		"     2 of 7: lifecycle-files with firecracker 1.17.0 (main); 5 left\n",
-		"FAIL lifecycle-files with firecracker 1.17.0 (main) 1.0 s: failed the same way each time\n     a reason\n     3 of 7",
+		"FAIL lifecycle-files with firecracker 1.17.0 (main) 1.0 s: failed the same way each time\n     a reason\n     everything it did is in x.log\n     3 of 7",
 		"\nfailed: firecracker 1.16.0 with jailer 1.1.0 are of unlike releases (mixed): not run\n" +
 			"failed: lifecycle-files with firecracker 1.17.0 (main): failed the same way each time\n" +
 			"failed: no guest starts with firecracker 1.8.0: it failed the same way each time\n" +
@@ -146,7 +146,9 @@ func TestSameFailure(t *testing.T) {
 	same := fails("status 1: banger vm start web\nVM ba9876543210 (pid 98): no such device after 12.7 s")
 	other := fails("the state of web is failed, not running")
 	third := fails("after 8m0s still not: the daemons answer")
-	spoiled := errors.Join(errSpoiled, fails("cannot run in the lab: sleep 1"))
+	spoiled := &scenarioError{endedBy(errSpoiled, fails("cannot run in the lab: sleep 1")), ""}
+	lost := &lostError{"it hangs, and ran no program within 60 s"}
+	hung, elsewhere := endedBy(lost, fails("cannot run in the lab: true\ngiven up")), endedBy(lost, fails("cannot run in the lab: false\ngiven up"))
 	type try struct {
 		err   error
 		fault bool
@@ -164,6 +166,8 @@ func TestSameFailure(t *testing.T) {
 		"two ways":                      {[]try{{one, false}, {other, false}}, true, "failed 2 times, each in another way"},
 		"two ways, faults beside":       {[]try{{one, true}, {other, true}}, false, ""},
 		"three ways, one fault":         {[]try{{one, true}, {other, false}, {third, false}}, true, "failed 3 times, each in another way; the emulated processor was at fault beside it in 1 of 3 tries"},
+		"hung twice at the same":        {[]try{{hung, true}, {hung, true}}, true, "failed the same way each time; the emulated processor was at fault beside it in 2 of 2 tries"},
+		"hung here and there":           {[]try{{hung, true}, {elsewhere, true}}, false, ""},
 		"ended for a spoiled guest":     {[]try{{spoiled, true}, {spoiled, true}}, false, ""},
 	} {
 		var f failures

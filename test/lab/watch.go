@@ -30,6 +30,29 @@ func (e *lostError) Error() string { return "the lab is given up: " + e.why }
 // errSpoiled is what the emulated processor does to guests (docs/adr/0013).
 var errSpoiled = errors.New("the emulated processor has spoiled a guest")
 
+// guarded runs a part of a scenario, and ends it where the lab is lost or a guest spoiled.
+func (l *Lab) guarded(ctx context.Context, log io.Writer, part func()) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	l.ctx, l.script = ctx, log
+	stop := l.watch(cancel)
+	err := attempt(part)
+	stop()
+	if ctx.Err() != nil {
+		err = endedBy(context.Cause(ctx), err)
+	}
+	return err
+}
+
+// endedBy is why a scenario was ended from outside, and what it was at. Of what it makes of
+// that, only the first line says more.
+func endedBy(cause, err error) error {
+	if err == nil {
+		return cause
+	}
+	return fmt.Errorf("%w (%s)", cause, firstLine(err.Error()))
+}
+
 // watch looks now and then whether there is anything left to wait for, and ends the
 // scenario where there is not. The function that it returns ends the watch.
 func (l *Lab) watch(end context.CancelCauseFunc) (stop func()) {
