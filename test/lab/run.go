@@ -52,6 +52,7 @@ func (s Suite) Run(ctx context.Context) (failed int, err error) {
 	defer func() { err = errors.Join(err, r.end()) }()
 	for i, turn := range t.turns {
 		if ctx.Err() != nil {
+			t.giveUp(i)
 			return 0, context.Cause(ctx)
 		}
 		if turn.skipped() {
@@ -71,6 +72,7 @@ func (s Suite) Run(ctx context.Context) (failed int, err error) {
 		}
 		t.begin(i)
 		if err := r.play(ctx, turn, t); err != nil {
+			t.giveUp(i)
 			return 0, err
 		}
 		if r.noLab {

@@ -56,10 +56,13 @@ func Pairs(ctx context.Context, dir string) ([]Pair, error) {
 	}
 	var pairs []Pair
 	for _, e := range entries {
-		if !e.IsDir() {
+		at := filepath.Join(dir, e.Name())
+		if info, err := os.Stat(at); err != nil || !info.IsDir() { // also by a link
+			if err != nil {
+				return nil, fmt.Errorf("cannot read the folder of Firecracker pairs: %w", err)
+			}
 			continue
 		}
-		at := filepath.Join(dir, e.Name())
 		pair := Pair{Name: e.Name(), Firecracker: filepath.Join(at, "firecracker"), Jailer: filepath.Join(at, "jailer")}
 		if !pairName.MatchString(pair.Name) {
 			return nil, api.Errorf(api.KindInvalid, "cannot use %q as the name of a Firecracker pair", pair.Name).WithHint("call its folder by its version, such as 1.16.1")

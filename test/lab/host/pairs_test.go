@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -31,6 +32,12 @@ func TestPairs(t *testing.T) {
 	fakePair(t, dir, "1.8.0", "Firecracker v1.8.0", "Jailer v1.8.0")
 	fakePair(t, dir, "main", "Firecracker v1.17.0-dev", "Jailer v1.17.0-dev")
 	fakePair(t, dir, "mixed", "Firecracker v1.14.2", "Jailer v1.0.0-44-gc73a27cb-dirty")
+	elsewhere := t.TempDir()
+	fakePair(t, elsewhere, "build", "Firecracker v1.9.0", "Jailer v1.9.0")
+	err := errors.Join(os.Symlink(filepath.Join(elsewhere, "build"), filepath.Join(dir, "linked")), os.WriteFile(filepath.Join(dir, "README"), nil, 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
 	pairs, err := Pairs(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
@@ -41,6 +48,7 @@ func TestPairs(t *testing.T) {
 	}
 	want := "firecracker 1.17.0-dev (main) true /lab/pairs/main\n" +
 		"firecracker 1.14.2 with jailer 1.0.0-44-gc73a27cb-dirty false /lab/pairs/mixed\n" +
+		"firecracker 1.9.0 (linked) true /lab/pairs/linked\n" +
 		"firecracker 1.8.0 true /lab/pairs/1.8.0"
 	if strings.Join(got, "\n") != want {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), want)
