@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"banger/test/harness"
 )
@@ -40,6 +41,8 @@ func documentLab(ctx context.Context, file, out string) error {
 	if r.ByHand, err = keptNotes(report, page); err != nil {
 		return err
 	}
+	// The run's own report, documented again, has them already.
+	r.ByHand = slices.DeleteFunc(r.ByHand, func(n handNote) bool { return slices.Contains(r.Notes, n.Text) })
 	if data, err = json.MarshalIndent(r, "", " "); err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func PathPair(ctx context.Context) (pair Pair, found bool, err error) {
 	pair.Name = pathPair
 	for name, path := range map[string]*string{"firecracker": &pair.Firecracker, "jailer": &pair.Jailer} {
 		if *path, err = exec.LookPath(name); err != nil {
-			return Pair{}, false, nil //nolint:nilerr // one that is missing is no error
+			return Pair{}, false, nil // one that is missing is no error
 		}
 	}
 	err = pair.ask(ctx)
