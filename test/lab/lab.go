@@ -36,6 +36,8 @@ type Lab struct {
 	passed  map[string]bool // the points that are behind this scenario (Points)
 	cursor  string          // the place in the journal at which this scenario began
 	lost    error           // why there is nothing to ask the lab for any more (watch)
+
+	ping func(context.Context) error // runs a program in the lab
 }
 
 // failure ends a scenario.

@@ -237,6 +237,10 @@ func (r *run) boot(ctx context.Context, log io.Writer) (*Lab, error) {
 		return nil, errors.Join(err, m.Remove())
 	}
 	l := &Lab{ctx: ctx, machine: m, conn: conn, out: r.Out, script: log, driver: "firecracker"}
+	l.ping = func(ctx context.Context) error {
+		_, err := l.conn.Output(ctx, "true")
+		return err
+	}
 	if r.pair == nil {
 		l.driver = "qemu"
 	}

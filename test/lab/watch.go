@@ -67,6 +67,11 @@ func (l *Lab) watch(end context.CancelCauseFunc) (stop func()) {
 				return
 			case <-tick.C:
 			}
+			select { // of two that are there, the first select takes any
+			case <-done:
+				return
+			default:
+			}
 			l.booting.Lock()
 			err := l.alive()
 			if err == nil && n%faultsFor == 0 {
@@ -102,7 +107,7 @@ func (l *Lab) alive() error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), answerBy)
 	defer cancel()
-	switch _, err := l.conn.Output(ctx, "true"); {
+	switch err := l.ping(ctx); {
 	case ctx.Err() != nil:
 		l.lost = &lostError{fmt.Sprintf("it hangs, and ran no program within %.0f s", answerBy.Seconds())}
 	case err != nil:
