@@ -40,8 +40,9 @@ func (r *run) use(ctx context.Context, turn Turn, left int) error {
 		if isNoLab(err) {
 			return err
 		}
-		return fmt.Errorf("no guest starts with %s, and nothing is played with it: %w\n%severything it did is in %s",
-			what(turn.Pair), err, indent(r.lab.circumstances(log)), log.Name())
+		sentence, rest, _ := strings.Cut(err.Error(), "\n")
+		return fmt.Errorf("no guest starts with %s, and nothing is played with it: %s\n%s     everything it did is in %s",
+			what(turn.Pair), sentence, indent(rest+"\n"+r.lab.circumstances(log)), log.Name())
 	})
 }
 
@@ -89,12 +90,25 @@ func (r *run) smoke(ctx context.Context, log *os.File) error {
 	l := r.lab
 	err := l.guarded(ctx, log, func() {
 		l.Ready(false, false)
-		l.Dev("banger vm create %s --driver %s --name smoke --start", start, l.driver)
+		if r := l.TryDev("banger vm create %s --driver %s --name smoke --start", start, l.driver); r.Status != 0 {
+			l.Failf("%s\n%s", complaint(r.Output), r.Output)
+		}
 		l.Guest("smoke", "true")
 		l.Dev("banger vm delete --force smoke")
 	})
 	r.suspect = err != nil
 	return err
+}
+
+// complaint is the line by which banger says what went wrong: its last one.
+func complaint(output string) string {
+	last := "banger said nothing of it"
+	for line := range strings.Lines(output) {
+		if said, found := strings.CutPrefix(line, "banger: "); found {
+			last = strings.TrimSpace(said)
+		}
+	}
+	return last
 }
 
 // takePair puts a pair where banger finds it. New files, as the helper asks each file

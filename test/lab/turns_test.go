@@ -224,3 +224,14 @@ func TestSaid(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestComplaint: of all that a start says, what went wrong is told.
+func TestComplaint(t *testing.T) {
+	const out = "banger: starting the virtual machine\nbanger: cannot start VM 5d: the VMM said: no device\n  try: banger doctor\n"
+	if got := complaint(out); got != "cannot start VM 5d: the VMM said: no device" {
+		t.Error(got)
+	}
+	if got := complaint("sh: not found\n"); got != "banger said nothing of it" {
+		t.Error(got)
+	}
+}
