@@ -70,6 +70,10 @@ func (s Suite) Run(ctx context.Context) (failed int, err error) {
 			t.notRun++
 			continue
 		}
+		if ctx.Err() != nil { // while its pair was tried
+			t.giveUp(i)
+			return 0, context.Cause(ctx)
+		}
 		t.begin(i)
 		if err := r.play(ctx, turn, t); err != nil {
 			t.giveUp(i)
