@@ -56,7 +56,7 @@ func TestHostFirewall(t *testing.T) {
 	if c := tableCheck(f); c.Status != "fail" || !strings.Contains(c.Found, "tried again") {
 		t.Errorf("%+v", c)
 	}
-	if err := unix.Unmount(os.Getenv(inside), 0); err != nil {
+	if err := unix.Unmount(os.Getenv(inside), unix.MNT_DETACH); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Ensure(context.Background()); err != nil {

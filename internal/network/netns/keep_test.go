@@ -281,7 +281,7 @@ func TestTheKeeperIsNotKeptBusy(t *testing.T) {
 		t.Errorf("%d changes of another table make it run nft %d times", changes, calls)
 	}
 	// It looks six times, as its pauses grow, and each time it lists, compares or loads.
-	if changes, calls := during("add chain inet banger mine; delete chain inet banger mine"); calls == 0 || calls > 16 || changes < 2*calls {
+	if changes, calls := during("add chain inet banger mine; delete chain inet banger mine"); calls == 0 || calls > 16 {
 		t.Errorf("%d changes of the table make it run nft %d times", changes, calls)
 	}
 	time.Sleep(longestPause + 5*firstPause)
