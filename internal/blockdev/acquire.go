@@ -58,7 +58,10 @@ func eachLoop(visit func(*loop) (keep bool, err error)) error {
 // user's FUSE, as udisks binds one for who sits at the machine: ours never are
 // (newBacking). Root is no user of such a file system (EACCES), and what is left of one
 // whose program has ended is not connected (ENOTCONN).
-func foreign(err error) bool { return errors.Is(err, unix.EACCES) || errors.Is(err, unix.ENOTCONN) }
+func foreign(err error) bool {
+	var call *os.SyscallError // LOOP_GET_STATUS64: that a device cannot be opened is another matter
+	return errors.As(err, &call) && (call.Err == unix.EACCES || call.Err == unix.ENOTCONN)
+}
 
 // acquire returns a loop device over the file, held open: the one that there
 // is, or a new one.

@@ -75,12 +75,14 @@ func TestChunksTheKernelRead(t *testing.T) {
 
 // TestForeign: devices over files in a user's FUSE are in nobody's way.
 func TestForeign(t *testing.T) {
-	for _, err := range []error{unix.EACCES, os.NewSyscallError("ioctl LOOP_GET_STATUS64", unix.ENOTCONN)} {
+	const look = "ioctl LOOP_GET_STATUS64"
+	for _, err := range []error{os.NewSyscallError(look, unix.EACCES), os.NewSyscallError(look, unix.ENOTCONN)} {
 		if !foreign(err) {
 			t.Errorf("%v is no foreign file's", err)
 		}
 	}
-	for _, err := range []error{nil, errUnbound, unix.EIO, errors.New("x")} {
+	unopened := &os.PathError{Op: "open", Path: "/dev/loop0", Err: unix.EACCES}
+	for _, err := range []error{nil, errUnbound, os.NewSyscallError(look, unix.EIO), unopened, errors.New("x")} {
 		if foreign(err) {
 			t.Errorf("%v is a foreign file's", err)
 		}
