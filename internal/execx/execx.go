@@ -68,7 +68,9 @@ func Run(ctx context.Context, c Cmd) error {
 	cmd.WaitDelay = 5 * time.Second
 	lines := &lineWriter{each: c.Stderr}
 	cmd.Stderr = lines
-	if err := start(cmd); err != nil {
+	ended := make(chan struct{})
+	defer close(ended)
+	if err := start(cmd, ended); err != nil {
 		return api.Errorf(api.KindInternal, "cannot run %s: %w", c.Name, err)
 	}
 	if c.Started != nil {

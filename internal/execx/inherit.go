@@ -37,27 +37,33 @@ func CloseOnExec() error {
 }
 
 // start starts a program. One that runs as somebody else inherits nothing by which it
-// could do more than that user may.
-func start(cmd *exec.Cmd) error {
+// could do more than that user may. ended is closed once the program was waited for.
+func start(cmd *exec.Cmd, ended <-chan struct{}) error {
 	if err := CloseOnExec(); err != nil {
 		return err
 	}
-	if !another(cmd.SysProcAttr) {
+	somebodyElse := another(cmd.SysProcAttr)
+	if !somebodyElse && cmd.SysProcAttr.Pdeathsig == 0 {
 		return cmd.Start()
 	}
 	started := make(chan error, 1)
 	go func() {
 		// What is changed is the thread's, and goes with it: it is never unlocked. A
-		// program has what the thread had that started it.
+		// program has what the thread had that started it, and Pdeathsig (prctl(2)) is
+		// sent when that thread ends.
 		runtime.LockOSThread()
-		err := forgetOurs()
+		var err error
+		if somebodyElse {
+			err = forgetOurs()
+		}
 		if err == nil {
 			err = cmd.Start()
 		}
 		started <- err
+		<-ended
 	}()
 	err := <-started
-	if err == nil {
+	if err == nil && somebodyElse {
 		killable(cmd.Process.Pid)
 	}
 	return err

@@ -183,3 +183,19 @@ func TestTheSameUserGoesOn(t *testing.T) {
 		t.Log("NOT TESTED: who is spared when memory is short: this root has no CAP_SYS_RESOURCE")
 	}
 }
+
+// TestADeathSignalIsOfTheWholeProgram: a program that is to end with us does not end
+// with the thread that started it, whoever it runs as.
+func TestADeathSignalIsOfTheWholeProgram(t *testing.T) {
+	for _, attr := range []*syscall.SysProcAttr{
+		{Pdeathsig: syscall.SIGKILL},
+		{Pdeathsig: syscall.SIGKILL, Credential: &syscall.Credential{Uid: 65534, Gid: 65534}},
+	} {
+		if attr.Credential != nil && os.Geteuid() != 0 {
+			continue // only root starts programs as somebody else
+		}
+		if err := Run(t.Context(), Cmd{Name: "sleep", Args: []string{"0.3"}, Attr: attr, Dir: "/"}); err != nil {
+			t.Errorf("%+v: %v", attr, err)
+		}
+	}
+}

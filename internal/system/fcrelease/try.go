@@ -104,9 +104,6 @@ func Version(ctx context.Context, path string) (string, error) {
 	if os.Geteuid() == 0 {
 		attr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
 	}
-	// Pdeathsig is of the thread that starts the program (prctl(2)).
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	var said firstBytes
 	err := execx.Run(ctx, execx.Cmd{Name: path, Args: []string{"--version"}, Bare: true, Dir: "/", Attr: attr, Stdout: &said})
 	return string(said), err
