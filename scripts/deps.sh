@@ -25,6 +25,8 @@ need ssh openssh-client
 need rsync rsync
 # The tests' message bus, which other users send to.
 [ "$(id -u)" != 0 ] || need dbus-daemon dbus
+# The tests' firewalls, each in a network namespace of its own.
+[ "$(id -u)" != 0 ] || need nft nftables
 # The tests' file system with reflinks, which only root can mount.
 [ "$(id -u)" != 0 ] || need mkfs.xfs xfsprogs
 [ ${#missing[@]} -gt 0 ] || exit 0
