@@ -251,3 +251,68 @@ func TestErrorsKeepKindAndHint(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 }
+
+func TestTheLongestAnswer(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root, as the helper is, may send such long messages")
+	}
+	a, b := connected(t)
+	long := Response{Protocol: protocol}
+	data, err := json.Marshal(long)
+	if err != nil {
+		t.Fatal(err)
+	}
+	long.Version = strings.Repeat("v", MaxMessage-len(data))
+	if err := Send(a, long, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got, _, err := ReadResponse(b); err != nil || got.Version != long.Version {
+		t.Errorf("%d bytes, %v", len(got.Version), err)
+	}
+}
+
+func TestVersionsThatAreNone(t *testing.T) {
+	var r Request
+	if err := decodeEnvelope([]byte(`{"protocol":"2","version":5}`), &r); api.KindOf(err) != api.KindInvalid {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// TestRightsBehindCredentials: what else the kernel may add hides no descriptor, which
+// would be left open.
+func TestRightsBehindCredentials(t *testing.T) {
+	fd, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := parseRights(append(unix.UnixCredentials(&unix.Ucred{}), unix.UnixRights(fd)...))
+	defer CloseAll(files)
+	if err != nil || len(files) != 1 || int(files[0].Fd()) != fd {
+		t.Errorf("%d files, %v", len(files), err)
+	}
+	cut := make([]byte, unix.SizeofCmsghdr)
+	cut[0] = 200 // its length
+	if files, err := parseRights(cut); err == nil {
+		t.Errorf("%v of a control message that is cut off", files)
+	}
+}
+
+func TestWhatCannotBeSaid(t *testing.T) {
+	if r := NewResponse("1", make(chan int), nil); r.Error == nil || len(r.Body) != 0 {
+		t.Errorf("%+v", r)
+	}
+	a, _ := connected(t)
+	if err := Send(a, make(chan int), nil); err == nil {
+		t.Error("something was sent")
+	}
+	var answer HelloAnswer
+	if err := (&Client{}).judge(Response{Protocol: protocol, Body: json.RawMessage(`[`)}, &answer); api.KindOf(err) != api.KindInternal {
+		t.Error(err)
+	}
+}
+
+func TestACallWithoutContent(t *testing.T) {
+	if _, err := Decode[HelloCall](Request{}, 0); err != nil {
+		t.Error(err)
+	}
+}
