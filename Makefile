@@ -10,6 +10,8 @@
 #   make lab-list         the names of the scenarios
 #   make lab-shell        a shell in a lab host
 #   make lab-bench        the same of system mode, in a lab host; OUT=DIR is where to write it
+#   make mutation         whether the tests of what bounds privileges see changes of its code;
+#                         PACKAGES='internal/proc …' selects (hours on a slow machine)
 #   make docs             the generated reference pages
 #   make release          the files of a release: VERSION=vX.Y.Z, and the repository that
 #                         it updates itself from: ROOT=file REPOSITORY=url (docs/release.md)
@@ -25,7 +27,7 @@ ARGS     ?= --rm --timing -- uname -a
 BIN      := $(shell mkdir -p bin 2>/dev/null; if [ -w bin ]; then echo bin; else echo "$${XDG_CACHE_HOME:-$$HOME/.cache}/banger/build"; fi)
 export CGO_ENABLED := 0
 
-.PHONY: run build deps test race check lint docs bench bench-images lab lab-list lab-shell lab-bench release release-check clean
+.PHONY: run build deps test race check lint docs bench bench-images lab lab-list lab-shell lab-bench mutation release release-check clean
 
 run: deps build
 	@'$(BIN)/banger' vm run $(ARGS)
@@ -54,6 +56,12 @@ lint:
 	@scripts/lint.sh
 
 check: deps lint race
+
+# Whole runs are kept in bin/mutation: what has not changed is not tested again.
+PACKAGES ?= internal/proc internal/daemon/fcproc internal/rootapi internal/roothelper
+mutation:
+	@scripts/need-go.sh
+	@nice go run ./tools/mutation -results '$(BIN)/mutation' $(PACKAGES)
 
 docs:
 	@go run ./tools/gendoc

@@ -1,6 +1,7 @@
 package fcproc
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -63,6 +64,8 @@ func TestFindPIDByPidfile(t *testing.T) {
 			w := newWorld(t)
 			v := w.start(vmm{args: []string{"--api-sock", "/api.sock"}})
 			w.pidfile(fmt.Sprintf(format, v.Process.Pid))
+			w.wantPID(v.Process.Pid)
+			w.check(os.WriteFile(filepath.Join(w.jail, "api.sock"), nil, 0o600)) // it was gone before
 			w.wantPID(v.Process.Pid)
 		})
 	}
@@ -135,6 +138,12 @@ func TestFindPIDRefusesSockets(t *testing.T) {
 			other := filepath.Join(filepath.Dir(w.socket), "jail")
 			return linkAll([2]string{w.jail, other}, [2]string{filepath.Join(other, "api.sock"), w.socket})
 		}, "symbolic links"},
+		"FIFO in the way": { // to open it would wait for a writer
+			func(w *world) error {
+				fifo := filepath.Join(w.jail, "fifo")
+				return errors.Join(syscall.Mkfifo(fifo, 0o600), os.Symlink(filepath.Join(fifo, "api.sock"), w.socket))
+			}, "not a directory",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

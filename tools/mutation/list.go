@@ -1,0 +1,105 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// survivor is a mutant that no test sees, by what does not change when lines are added
+// above it: the text of its line, and the column in that. Equal ones count one by one.
+type survivor struct {
+	file   string
+	kind   string
+	column int
+	line   string
+}
+
+func (s survivor) String() string {
+	return fmt.Sprintf("%s %s %d: %s", s.file, s.kind, s.column, s.line)
+}
+
+// survivors returns the mutants that survived, in the order of the list.
+func survivors(pkg string, all []mutant, read func(path string) ([]byte, error)) ([]survivor, error) {
+	var found []survivor
+	for _, m := range all {
+		switch m.Status {
+		case "KILLED", "NOT VIABLE", "TIMED OUT":
+			continue
+		case "LIVED", "NOT COVERED":
+		default:
+			return nil, fmt.Errorf("%s:%d: %q is not a result that is known", m.File, m.Line, m.Status)
+		}
+		text, err := read(m.File)
+		if err != nil {
+			return nil, err
+		}
+		lines := strings.Split(string(text), "\n")
+		if m.Line < 1 || m.Line > len(lines) {
+			return nil, fmt.Errorf("%s has no line %d", m.File, m.Line)
+		}
+		line := lines[m.Line-1]
+		trimmed := strings.TrimLeft(line, "\t")
+		found = append(found, survivor{m.File, m.Type, m.Column - (len(line) - len(trimmed)), trimmed})
+	}
+	return found, nil
+}
+
+// known are the survivors with their reasons.
+type known []survivor
+
+// of returns those of one package.
+func (k known) of(pkg string) known {
+	var some known
+	for _, s := range k {
+		if filepath.Dir(s.file) == pkg {
+			some = append(some, s)
+		}
+	}
+	return some
+}
+
+// parseList reads the list: reasons begin lines, and the survivors that they are the
+// reason of follow, each behind a tab. "#" begins a comment.
+func parseList(text string) (known, error) {
+	var all known
+	reason := ""
+	for i, line := range strings.Split(text, "\n") {
+		entry, isSurvivor := strings.CutPrefix(line, "\t")
+		switch {
+		case line == "" || strings.HasPrefix(line, "#"):
+			reason = ""
+		case !isSurvivor:
+			reason += line
+		case reason == "":
+			return nil, fmt.Errorf("%s:%d: a survivor without a reason", list, i+1)
+		default:
+			var s survivor
+			where, code, ok := strings.Cut(entry, ": ")
+			if n, err := fmt.Sscanf(where, "%s %s %d", &s.file, &s.kind, &s.column); !ok || err != nil || n != 3 {
+				return nil, fmt.Errorf("%s:%d: not FILE MUTANT COLUMN: LINE", list, i+1)
+			}
+			s.line = code
+			all = append(all, s)
+		}
+	}
+	return all, nil
+}
+
+// compare says which survivors are not in the list, and what in the list did not survive.
+func compare(listed known, found []survivor) []error {
+	var wrong []error
+	left := slices.Clone(listed)
+	for _, s := range found {
+		if i := slices.Index(left, s); i >= 0 {
+			left = slices.Delete(left, i, i+1)
+			continue
+		}
+		wrong = append(wrong, fmt.Errorf("no test sees this change; write one, or say in %s why there can be none:\n\t%s", list, s))
+	}
+	for _, s := range left {
+		wrong = append(wrong, fmt.Errorf("a test sees this change now, or the line is another; take it out of %s:\n\t%s", list, s))
+	}
+	return wrong
+}
