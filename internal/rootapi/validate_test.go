@@ -122,6 +122,7 @@ func TestStartRefuses(t *testing.T) {
 		"longest command line":  func(c *VMStartCall) { c.Cmdline = strings.Repeat("a", MaxCmdline) },
 		"empty command line":    func(c *VMStartCall) { c.Cmdline = "" },
 		"most vCPUs and memory": func(c *VMStartCall) { c.VCPUs, c.MemoryMiB = MaxVCPUs, MaxMemoryMiB },
+		"one vCPU, one MiB":     func(c *VMStartCall) { c.VCPUs, c.MemoryMiB = 1, 1 },
 	} {
 		c := goodStart()
 		change(&c)

@@ -21,6 +21,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -211,6 +212,9 @@ func parseResult(pkg string, data []byte) ([]mutant, error) {
 	}
 	var all []mutant
 	for _, f := range result.Files {
+		if strings.HasPrefix(f.Name, "testdata/") {
+			continue
+		}
 		for _, m := range f.Mutations {
 			m.File = filepath.Join(pkg, f.Name)
 			all = append(all, m)

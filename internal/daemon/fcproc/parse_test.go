@@ -1,9 +1,14 @@
 package fcproc
 
 import (
+	"errors"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
+
+	"banger/api"
+	"banger/internal/proc"
 )
 
 func TestParseCgroup(t *testing.T) {
@@ -22,6 +27,26 @@ func TestParseCgroup(t *testing.T) {
 		if got, err := parseCgroup([]byte(data)); got != want || (err == nil) != (want != "") {
 			t.Errorf("%q: %q, %v; want %q", data, got, err, want)
 		}
+	}
+}
+
+func TestParsePIDAtItsLimits(t *testing.T) {
+	for text, want := range map[string]int{
+		"1": 1, "0": 0, "4194304": maxPID, "4194305": 0,
+		"7" + strings.Repeat(" ", maxPidfile-1): 7, "7" + strings.Repeat(" ", maxPidfile): 0,
+	} {
+		if pid, err := parsePID([]byte(text)); pid != want || (err == nil) != (want != 0) {
+			t.Errorf("%q: %d, %v", text, pid, err)
+		}
+	}
+}
+
+// TestAHintThatLeadsNowhereIsNoEnd: that a process is not the VM's says nothing of
+// whether it runs.
+func TestAHintThatLeadsNowhereIsNoEnd(t *testing.T) {
+	err := hintError("not this one")
+	if !errors.Is(err, errHint) || errors.Is(err, proc.ErrGone) || kindOf(err) != api.KindNotFound || kindOf(errHint) == kindOf(os.ErrPermission) {
+		t.Errorf("%v is of kind %s", err, kindOf(err))
 	}
 }
 
