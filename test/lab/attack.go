@@ -66,16 +66,17 @@ func succeeded(output string) string {
 	return b.String()
 }
 
-// pids are the processes of VMs and of both daemons, without those of one VM.
-func (l *Lab) pids(but string) string {
+// pids are processes that are not to be harmed: PID 1, the VMMs but that of one VM, and
+// the main processes of units.
+func (l *Lab) pids(but string, units ...string) string {
 	pids := []string{"1"}
 	for _, vm := range l.VMs() {
 		if vm.PID != 0 && vm.Name != but {
 			pids = append(pids, strconv.Itoa(vm.PID))
 		}
 	}
-	for _, unit := range []string{"bangerd", "bangerd-root"} {
-		pids = append(pids, fmt.Sprint(l.mainPID(unit)))
+	for _, unit := range units {
+		pids = append(pids, l.mainPID(unit))
 	}
 	return strings.Join(pids, ",")
 }
@@ -88,7 +89,7 @@ func attackStranger(l *Lab) {
 	l.attacker()
 	l.Start("web")
 	web := l.Fingerprint("web")
-	l.refusedAll(l.Try(nobody+attackerPath+" stranger pids=%s unit=%s", l.pids(""), vmid.Unit(l.VM("web").ID)))
+	l.refusedAll(l.Try(nobody+attackerPath+" stranger pids=%s unit=%s", l.pids("", "bangerd", "bangerd-root"), vmid.Unit(l.VM("web").ID)))
 	l.Unharmed("web", web)
 
 	// Forged ends of jobs, to everybody and to each, while jobs run.
@@ -149,7 +150,7 @@ func attackOwner(l *Lab) {
 	l.Start("web")
 	web, vm := l.Fingerprint("web"), l.VM("web")
 	base := l.Run("losetup --list --noheadings --output RO,BACK-FILE | awk '$1 == 1 {print $2; exit}'")
-	l.refusedAll(l.TryDev("%s owner other=%s slot=%d base=%s pids=%s", attackerPath, vm.ID, vm.Slot, base, l.pids("")))
+	l.refusedAll(l.TryDev("%s owner other=%s slot=%d base=%s pids=%s", attackerPath, vm.ID, vm.Slot, base, l.pids("", "bangerd-root"))) // bangerd is the owner's own
 	l.Unharmed("web", web)
 	l.NoLeaks()
 	// What VMs boot from is still there.
@@ -183,7 +184,7 @@ func attackVMM(driver string) func(*Lab) {
 		}
 		inside := fmt.Sprintf("sh -c 'echo $$ > /sys/fs/cgroup/%s/%s/cgroup.procs && exec \"$@\"' - nsenter --target %d --net --mount --ipc --root --wd=/ --setuid $(stat -c %%u /proc/%[3]d) --setgid $(stat -c %%g /proc/%[3]d) -- %[4]s ",
 			vmid.Slice, vmid.Unit(evil.ID), evil.PID, place)
-		l.refusedAll(l.Try("%s", inside+fmt.Sprintf("vmm dir=%s pids=%s reach=%s most=%s", dir, l.pids("evil"), strings.Join(reach, ","), most)))
+		l.refusedAll(l.Try("%s", inside+fmt.Sprintf("vmm dir=%s pids=%s reach=%s most=%s", dir, l.pids("evil", "bangerd", "bangerd-root"), strings.Join(reach, ","), most)))
 		l.Unharmed("web", web)
 		l.Equal("what VMMs could share", l.Run("ls -A /dev/shm /dev/mqueue; ipcs -a | wc -l"), shared)
 

@@ -59,7 +59,7 @@ func run(args []string) error {
 	succeeded := 0
 	for _, a := range part(args[1:]) {
 		if err := a.try(); err != nil {
-			fmt.Printf("refused    %s: %v\n", a.name, err)
+			fmt.Printf("refused    %s: %s\n", a.name, strings.ReplaceAll(err.Error(), "\n", "; "))
 			continue
 		}
 		succeeded++
