@@ -17,8 +17,8 @@ import (
 	"banger/internal/update/archive"
 )
 
-// The bounds of an archive and of what is in it, in bytes. Release 1.7.0 has 24 MiB,
-// programs of 3 MiB, and 90 MiB of others, mostly for debuggers.
+// The bounds of an archive and of what is in it, in bytes. The programs of releases 1.7
+// to 1.14 have some 3 MB each; beside them an archive has tools, and files for debuggers.
 const (
 	maxArchive = 256 << 20
 	maxProgram = 64 << 20
