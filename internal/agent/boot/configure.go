@@ -15,9 +15,12 @@ import (
 // configure sets up what is inside the root: file systems, host name, network.
 // It goes on after a failure and returns all of them.
 func configure(boot agentproto.Boot) []error {
-	errs := mountGuestFS()
+	errs := mountGuestFS(boot.Init == "")
 	if boot.Hostname != "" {
 		errs = append(errs, unix.Sethostname([]byte(boot.Hostname)), writeHosts("/", boot.Hostname))
+	}
+	if boot.Init == "" {
+		errs = append(errs, setSysctls("/proc/sys"))
 	}
 	errs = append(errs, setupNetwork(boot))
 	if boot.DNS.IsValid() {
@@ -33,6 +36,27 @@ func configure(boot agentproto.Boot) []error {
 		}
 	}
 	return failed
+}
+
+// sysctls are what images expect that are made for containers, in which a user of the
+// image's may serve port 80, and ping (docker/engine's daemon/oci_linux.go sets both
+// for the network of a container; ip-sysctl.rst and icmp(7) say what they mean). An
+// image with an init of its own has sysctl.d(5).
+var sysctls = map[string]string{
+	"net/ipv4/ip_unprivileged_port_start": "0",
+	"net/ipv4/ping_group_range":           "0 2147483647",
+}
+
+// setSysctls sets them in the directory root. A kernel may lack one.
+func setSysctls(root string) error {
+	var errs []error
+	for name, value := range sysctls {
+		err := os.WriteFile(filepath.Join(root, name), []byte(value), 0)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // tellInit tells the image's init what the agent has done already. All of it is below

@@ -33,7 +33,7 @@ func guestFS() []mount {
 	return []mount{
 		{"devpts", "/dev/pts", unix.MS_NOSUID | unix.MS_NOEXEC, "mode=0620,gid=5,ptmxmode=0666", ""},
 		{"tmpfs", "/dev/shm", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777", ""},
-		{"tmpfs", "/run", unix.MS_NOSUID | unix.MS_NODEV, "mode=0755", ""},
+		{"tmpfs", runDir, unix.MS_NOSUID | unix.MS_NODEV, "mode=0755", ""},
 		// memory_recursiveprot is of Linux 5.7.
 		{"cgroup2", "/sys/fs/cgroup", unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NODEV, "nsdelegate,memory_recursiveprot", "nsdelegate"},
 	}
@@ -103,11 +103,17 @@ func switchRoot() error {
 }
 
 // mountGuestFS mounts what programs expect. What fails does not stop the boot.
-func mountGuestFS() []error {
+// Where the agent stays init, /run begins with what the image has there; an image's
+// own init expects it empty (file-hierarchy(7)).
+func mountGuestFS(agentIsInit bool) []error {
 	var errs []error
 	for _, m := range guestFS() {
 		err := makeDir(m.target)
-		if err == nil {
+		switch {
+		case err != nil:
+		case m.target == runDir && agentIsInit:
+			err = mountRun(m, stagedRun)
+		default:
 			err = m.mount()
 		}
 		errs = append(errs, err)

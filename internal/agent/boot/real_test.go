@@ -217,7 +217,10 @@ func TestBoot(t *testing.T) {
 		}
 	})
 	t.Run("busybox", func(t *testing.T) {
-		disk := makeDisk(t, busyboxDir(t))
+		dir := busyboxDir(t)
+		must(t, os.MkdirAll(filepath.Join(dir, "run/mysqld"), 0o755))
+		must(t, os.Chmod(filepath.Join(dir, "run/mysqld"), 0o770))
+		disk := makeDisk(t, dir)
 		m := start(t, files, bootArgs(t, func(*agentproto.Boot) {}), disk)
 		link := m.connect()
 		t.Logf("answers after %v", time.Since(m.started).Round(time.Millisecond))
@@ -289,6 +292,9 @@ func checkGuest(t *testing.T, link *guest.Link) {
 		{"cat /proc/1/comm", "banger-agent"},
 		{"stat -c %a /tmp", "1777"},
 		{"for d in /proc /sys /dev /dev/pts /dev/shm /run /sys/fs/cgroup; do grep -c \" $d \" /proc/mounts; done | sort -u", "1"},
+		{"stat -c %a /run/mysqld", "770"},
+		{"cat /proc/sys/net/ipv4/ip_unprivileged_port_start", "0"},
+		{"cat /proc/sys/net/ipv4/ping_group_range | tr '\\t' ' '", "0 2147483647"},
 		{"ls / | tr '\\n' ' '", "bin dev etc lost+found proc run sys tmp"},
 		{"echo x >/dev/stderr 2>/dev/null && readlink /dev/fd", "/proc/self/fd"},
 	} {
