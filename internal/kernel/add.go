@@ -46,6 +46,9 @@ func (c *Cache) add(ctx context.Context, s source, report api.Report) (api.Kerne
 	if err != nil {
 		return api.Kernel{}, api.Errorf(kindOf(err), "cannot use the modules of kernel %s: %w", s.kernel, err)
 	}
+	for _, what := range tree.absent {
+		report(api.Progress{Step: api.StepNote, Message: "not in this kernel: " + what + ", and may do without"})
+	}
 	s.meta.Arch, s.meta.CreatedAt = "amd64", time.Now().UTC().Truncate(time.Second)
 	s.meta.Extraction = extraction
 	s.meta.Release = release(v, s)

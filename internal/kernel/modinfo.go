@@ -11,7 +11,7 @@ import (
 // dependencies; packages carry no modules.dep, it is made when one is installed.
 type modinfo struct {
 	depends  []string
-	softdeps []string // to be loaded before, where they exist
+	softdeps []string // to be loaded before, where they exist: names or aliases, as they are written
 	softdep  []string // the same as modprobe.d(5) has it, and what comes after
 	aliases  []string
 }
@@ -62,7 +62,7 @@ func preDeps(value string) []string {
 		case strings.HasSuffix(word, ":"):
 			pre = word == "pre:"
 		case pre:
-			names = append(names, moduleName(word))
+			names = append(names, word)
 		}
 	}
 	return names

@@ -39,6 +39,8 @@ type moduleTree struct {
 	dir     string
 	files   map[string]string // name → path
 	builtin map[string]bool
+	aliases aliases
+	absent  []string // what modules want before them, and is not there: "NAME, which MODULE wants"
 }
 
 // openModules looks at a modules directory. An empty dir is a kernel that has
@@ -49,6 +51,9 @@ func openModules(dir string) (*moduleTree, error) {
 		return t, nil
 	}
 	if err := t.readBuiltin(); err != nil {
+		return nil, err
+	}
+	if err := t.aliases.readBuiltin(dir); err != nil {
 		return nil, err
 	}
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -96,44 +101,71 @@ func (t *moduleTree) resolve(names []string) ([]module, error) {
 	if t.dir == "" {
 		return nil, nil
 	}
-	var order []module
-	seen := map[string]bool{}
-	var visit func(name, neededBy string, optional bool) error
-	visit = func(name, neededBy string, optional bool) error {
-		if seen[name] || t.builtin[name] {
-			return nil
-		}
-		seen[name] = true // also ends cycles, which the kernel would refuse
-		path := t.files[name]
-		if path == "" {
-			if optional {
-				return nil
-			}
-			return api.Errorf(api.KindInvalid, "kernel module %s%s is neither built in nor in %s", name, neededBy, t.dir)
-		}
-		data, info, err := readModule(path)
-		if err != nil {
-			return fmt.Errorf("module %s: %w", path, err)
-		}
-		for _, dep := range info.softdeps {
-			if err := visit(dep, "", true); err != nil {
-				return err
-			}
-		}
-		for _, dep := range info.depends {
-			if err := visit(dep, ", which "+name+" needs,", false); err != nil {
-				return err
-			}
-		}
-		order = append(order, module{name: name, data: data, info: info})
-		return nil
-	}
+	r := resolver{tree: t, seen: map[string]bool{}}
 	for _, name := range names {
-		if err := visit(name, "", false); err != nil {
+		if err := r.visit(name, ""); err != nil {
 			return nil, err
 		}
 	}
-	return order, nil
+	return r.order, nil
+}
+
+// resolver puts modules into the order that they are loaded in.
+type resolver struct {
+	tree  *moduleTree
+	seen  map[string]bool
+	order []module
+}
+
+// visit adds a module, and before it what it needs.
+func (r *resolver) visit(name, neededBy string) error {
+	if r.seen[name] || r.tree.builtin[name] {
+		return nil
+	}
+	r.seen[name] = true // also ends cycles, which the kernel would refuse
+	path := r.tree.files[name]
+	if path == "" {
+		return api.Errorf(api.KindInvalid, "kernel module %s%s is neither built in nor in %s", name, neededBy, r.tree.dir)
+	}
+	data, info, err := readModule(path)
+	if err != nil {
+		return fmt.Errorf("module %s: %w", path, err)
+	}
+	for _, dep := range info.softdeps {
+		if err := r.soft(dep, name); err != nil {
+			return err
+		}
+	}
+	for _, dep := range info.depends {
+		if err := r.visit(moduleName(dep), ", which "+name+" needs,"); err != nil {
+			return err
+		}
+	}
+	r.order = append(r.order, module{name: name, data: data, info: info})
+	return nil
+}
+
+// soft adds what a module wants to be loaded before it where it exists: a module, or
+// an alias, for which all that have it are loaded, as modprobe(8) does. ext4 wants
+// "crypto-crc32c", which is no module's name.
+func (r *resolver) soft(wanted, by string) error {
+	t := r.tree
+	if name := moduleName(wanted); t.builtin[name] || t.files[name] != "" {
+		return r.visit(name, "")
+	}
+	names, builtin, err := t.byAlias(wanted)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := r.visit(name, ""); err != nil {
+			return err
+		}
+	}
+	if len(names) == 0 && !builtin {
+		t.absent = append(t.absent, wanted+", which "+by+" wants")
+	}
+	return nil
 }
 
 func readModule(path string) ([]byte, modinfo, error) {

@@ -149,7 +149,7 @@ func TestMissingModule(t *testing.T) {
 }
 
 func TestPreDeps(t *testing.T) {
-	if got := strings.Join(preDeps("pre: a b-c post: d"), " "); got != "a b_c" {
+	if got := strings.Join(preDeps("pre: a b-c post: d"), " "); got != "a b-c" {
 		t.Errorf("got %q", got)
 	}
 }
