@@ -70,15 +70,16 @@ func build(ctx context.Context, env daemon.Env) (*daemon.Services, error) {
 	if env.System {
 		systemMode(ctx, env, settings, kernels, &parts)
 	} else {
-		userMode(env, settings, &parts)
+		userMode(env, settings, kernels, &parts)
 	}
 	return daemon.Assemble(ctx, env, parts)
 }
 
 // userMode names the drivers that need no privileges.
-func userMode(env daemon.Env, settings config.Config, parts *daemon.Parts) {
+func userMode(env daemon.Env, settings config.Config, kernels *kernel.Cache, parts *daemon.Parts) {
 	link := reflink.New()
 	vmm := qemu.New(env.Paths, qemu.Options{Accel: settings.Accel, Binary: settings.QEMU})
+	kernels.ProveWith(parts.Agent, vmm.Prove)
 	parts.Drivers = []driver.Driver{vmm}
 	parts.Disks = []disk.Driver{link, qcow2.New(), copy.New()}
 	parts.Doctor = func(ctx context.Context, _ *vm.Service) []api.Check {
@@ -102,6 +103,7 @@ func systemMode(ctx context.Context, env daemon.Env, settings config.Config, ker
 	// After an update the agent is another.
 	go kept.keepDefault(ctx)
 	user := qemu.New(env.Paths, qemu.Options{Accel: settings.Accel, Binary: settings.QEMU})
+	kernels.ProveWith(parts.Agent, user.Prove)
 	link := reflink.New()
 	snapshots := dmsnap.New(func(ctx context.Context) error {
 		var host rootapi.CheckAnswer

@@ -58,7 +58,7 @@ type Boot struct {
 	DNS      netip.Addr
 	Init     string // path of the image's own init; empty: the agent stays init
 	Vsock    bool   // the host is reached by vsock; the driver says so, not Cmdline
-	Probe    bool   // say hello on the console and power off: nothing is mounted
+	Probe    bool   // say hello on the console and power off; if there is a Root, mount it first
 }
 
 // ProbeGreeting is what the agent writes to the console when booted as a probe.
@@ -69,8 +69,11 @@ var hostname = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 // Cmdline renders b for the kernel's command line. Every value is without
 // white space and quotes by construction; anything else is refused.
 func (b Boot) Cmdline() (string, error) {
-	if b.Probe {
+	if b.Probe && b.Root == "" {
 		return "banger.probe=1", nil
+	}
+	if b.Probe {
+		return "banger.probe=1 banger.root=" + b.Root, nil
 	}
 	if !hostname.MatchString(b.Hostname) {
 		return "", fmt.Errorf("host name %q is no DNS label", b.Hostname)

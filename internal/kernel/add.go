@@ -21,6 +21,7 @@ type source struct {
 	modules string // a /lib/modules/RELEASE directory; empty: everything is built in
 	names   []string
 	meta    meta
+	prove   bool // boot it first
 }
 
 // add extracts what guests need of a kernel into the cache.
@@ -63,6 +64,11 @@ func (c *Cache) add(ctx context.Context, s source, report api.Report) (api.Kerne
 	defer os.RemoveAll(dir)
 	if err := writeKernel(dir, v, modules, more, s.meta); err != nil {
 		return api.Kernel{}, fsx.DiskError("store kernel", err)
+	}
+	if s.prove && c.proof != nil {
+		if err := c.proof.of(ctx, dir, modules, report); err != nil {
+			return api.Kernel{}, api.Errorf(api.KindOf(err), "cannot use kernel %s: %w", s.kernel, err)
+		}
 	}
 	return c.commit(dir, contentDigest(v, modules), s)
 }

@@ -27,6 +27,7 @@ type Cache struct {
 
 	pulling chan struct{} // held while a kernel is pulled
 	booting chan struct{} // held while an initramfs is made
+	proof   *proof        // of kernels that are imported; nil: none
 
 	mu     sync.Mutex // guards what follows, and names.json and the directories
 	names  map[string]string

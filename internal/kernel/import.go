@@ -29,6 +29,7 @@ func (c *Cache) Import(ctx context.Context, req api.ImportKernel, report api.Rep
 		}
 		s.names = []string{req.Name}
 	}
+	s.prove = true
 	return c.add(ctx, s, report)
 }
 

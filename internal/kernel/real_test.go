@@ -2,12 +2,14 @@ package kernel
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"banger/api"
 	"banger/internal/apt"
+	"banger/internal/driver/qemu"
 	"banger/internal/execx"
 	"banger/internal/paths"
 	"banger/test/harness"
@@ -52,4 +54,51 @@ func TestDistributionKernel(t *testing.T) {
 		t.Errorf("by release: %v, %v", again, err)
 	}
 	t.Logf("%+v", k)
+}
+
+// TestProof imports kernels that are booted first: the distribution's, and the same
+// with a module that cannot be loaded.
+func TestProof(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: real guests")
+	}
+	for program, pkg := range map[string]string{"qemu-system-x86_64": "qemu-system-x86", "mke2fs": "e2fsprogs"} {
+		if _, err := execx.LookPath(program, pkg); err != nil {
+			t.Skipf("NOT TESTED: the trial of a kernel, because this host has no %s (package %s)", program, pkg)
+		}
+	}
+	shared, k := testCache(t)
+	agent, err := harness.Build(t.Context(), t.TempDir(), "banger-agent")
+	must(t, err)
+	hex := strings.TrimPrefix(k.Digest, "sha256:")
+	m, err := shared.meta(hex)
+	must(t, err)
+	modules := t.TempDir()
+	write(t, filepath.Join(modules, "modules.builtin"), []byte("kernel/fs/ext4/ext4.ko\n"))
+	for _, name := range m.Modules {
+		data, err := os.ReadFile(shared.path(hex, modulesDir, name))
+		must(t, err)
+		write(t, filepath.Join(modules, "kernel", loadName(name)+".ko"), data)
+	}
+	dir := t.TempDir()
+	p := paths.Paths{Data: filepath.Join(dir, "data"), Cache: filepath.Join(dir, "cache")}
+	c, err := Open(p, nil)
+	must(t, err)
+	c.ProveWith(agent, qemu.New(p, qemu.Options{}).Prove)
+	req := api.ImportKernel{Path: shared.path(hex, vmlinuxFile), Modules: modules, Name: "proven"}
+	if _, err := c.Import(t.Context(), req, func(p api.Progress) { t.Log(p.Message) }); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(modules, "kernel", "virtio_mmio.ko"), tinyModule("license=GPL\x00depends=\x00"))
+	req.Name = "bad"
+	_, err = c.Import(t.Context(), req, func(api.Progress) {})
+	if api.KindOf(err) != api.KindInvalid || !strings.Contains(err.Error(), "virtio_mmio.ko") || !strings.Contains(api.AsError(err).Hint, "--modules") {
+		t.Errorf("got %v", err)
+	}
+	if kernels, err := c.List(); err != nil || len(kernels) != 1 {
+		t.Errorf("the cache has %v, %v", kernels, err)
+	}
+	if left, err := filepath.Glob(filepath.Join(p.Data, "*", "*", "trial*")); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
 }

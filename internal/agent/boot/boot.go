@@ -57,12 +57,14 @@ func readBoot() (agentproto.Boot, error) {
 
 // initMain boots and serves until the guest is to end.
 func initMain(version string, boot agentproto.Boot) error {
+	if !boot.Probe || boot.Root != "" {
+		if err := enterRoot(boot); err != nil {
+			return err
+		}
+	}
 	if boot.Probe {
 		fmt.Fprintln(os.Stdout, agentproto.ProbeGreeting)
 		return nil
-	}
-	if err := enterRoot(boot); err != nil {
-		return err
 	}
 	// The guest is of use without a network: what fails is said, not fatal.
 	for _, err := range configure(boot) {

@@ -205,13 +205,13 @@ func shutDown(t testing.TB, m *machine, link *guest.Link) string {
 func TestBoot(t *testing.T) {
 	files := prepare(t)
 	t.Run("probe", func(t *testing.T) {
-		if out := start(t, files, bootArgs(t, func(b *agentproto.Boot) { b.Probe = true }), "").wait(); !strings.Contains(out, agentproto.ProbeGreeting) {
+		if out := start(t, files, bootArgs(t, func(b *agentproto.Boot) { b.Probe, b.Root = true, "" }), "").wait(); !strings.Contains(out, agentproto.ProbeGreeting) {
 			t.Errorf("the console said %q", out)
 		}
 	})
 	// There is no vsock device here: its modules load, and the machine ends by a reset.
 	t.Run("probe by vsock", func(t *testing.T) {
-		out := start(t, files, bootArgs(t, func(*agentproto.Boot) {})+" "+agentproto.VsockArg+" banger.probe=1", "").wait()
+		out := start(t, files, bootArgs(t, func(*agentproto.Boot) {})+" "+agentproto.VsockArg+" banger.probe=1", makeDisk(t, t.TempDir())).wait()
 		if !strings.Contains(out, agentproto.ProbeGreeting) {
 			t.Errorf("the console said %q", out)
 		}

@@ -30,10 +30,7 @@ func TestArgs(t *testing.T) {
 	} {
 		golden.Check(t, name+".golden", strings.Join(args, "\n")+"\n")
 	}
-	args, err := probeArgs(KVM, "/kernels/vmlinux", "/kernels/initramfs")
-	if err != nil {
-		t.Fatal(err)
-	}
+	args := probeArgs(KVM, "/kernels/vmlinux", "/kernels/initramfs", "earlyprintk=ttyS0 console=ttyS0 reboot=t panic=-1 banger.probe=1")
 	golden.Check(t, "probe.golden", strings.Join(args, "\n")+"\n")
 }
 

@@ -110,40 +110,45 @@ func qemuVersion(ctx context.Context, path string) (string, error) {
 // boot, so it takes two: the first may be that of a machine that was too busy. The
 // caller holds mu.
 func (d *Driver) try(ctx context.Context, path string, r result, kernel, initramfs string) (result, error) {
-	reason, said, err := probeBoot(ctx, path, KVM, kernel, initramfs)
+	greet, err := agentproto.Boot{Probe: true}.Cmdline()
+	if err != nil {
+		return result{}, err
+	}
+	// earlyprintk shows life long before the console's driver is there.
+	args := probeArgs(KVM, kernel, initramfs, "earlyprintk=ttyS0 console=ttyS0 reboot=t panic=-1 "+greet)
+	reason, said, err := probeBoot(ctx, path, args, probePatience)
 	if err == nil && reason != "" {
-		reason, said, err = probeBoot(ctx, path, KVM, kernel, initramfs)
+		reason, said, err = probeBoot(ctx, path, args, probePatience)
 	}
 	if err != nil {
 		return result{}, err
 	}
-	r.Tried, r.Boots, r.Reason, r.Said = true, reason == "", reason, said
+	r.Tried, r.Boots, r.Said = true, reason == "", said
+	if reason != "" {
+		r.Reason = "KVM opens on this machine, but " + reason
+	}
 	return r, d.remember(r)
 }
 
 // probeArgs boot a guest that greets on standard output and ends.
-func probeArgs(accel, kernel, initramfs string) ([]string, error) {
-	cmdline, err := agentproto.Boot{Probe: true}.Cmdline()
-	if err != nil {
-		return nil, err
-	}
+func probeArgs(accel, kernel, initramfs, cmdline string) []string {
 	return append(machineArgs(accel),
 		"-smp", "1", "-m", fmt.Sprintf("%dM", probeMemory),
 		"-kernel", kernel, "-initrd", initramfs,
-		// earlyprintk shows life long before the console's driver is there.
-		"-append", "earlyprintk=ttyS0 console=ttyS0 reboot=t panic=-1 "+cmdline,
+		"-append", cmdline,
 		"-chardev", "stdio,id=console,signal=off",
 		"-serial", "chardev:console",
-	), nil
+	)
 }
+
+// patience is how long a guest may take.
+type patience struct{ firstByte, total time.Duration }
+
+var probePatience = patience{probeFirstByte, probeTotal}
 
 // probeBoot boots a guest and says why it does not work; "" where it does. An
 // error is returned when that could not be found out.
-func probeBoot(ctx context.Context, path, accel, kernel, initramfs string) (reason, said string, err error) {
-	args, err := probeArgs(accel, kernel, initramfs)
-	if err != nil {
-		return "", "", err
-	}
+func probeBoot(ctx context.Context, path string, args []string, wait patience) (reason, said string, err error) {
 	out, in, err := os.Pipe()
 	if err != nil {
 		return "", "", err
@@ -155,7 +160,7 @@ func probeBoot(ctx context.Context, path, accel, kernel, initramfs string) (reas
 		return "", "", api.Errorf(api.KindUnsupported, "cannot probe this machine: %w", err)
 	}
 	stop := context.AfterFunc(ctx, func() { out.Close() })
-	reason, said = listen(out, probeFirstByte, probeTotal)
+	reason, said = listen(out, wait)
 	stop()
 	killErr := p.Kill(context.WithoutCancel(ctx), cleanWait)
 	p.Close()
@@ -167,15 +172,15 @@ func probeBoot(ctx context.Context, path, accel, kernel, initramfs string) (reas
 
 // listen reads the console of a probe until it greets, ends or takes too long,
 // and says why it is no good and what was said last.
-func listen(console *os.File, firstByte, total time.Duration) (reason, last string) {
+func listen(console *os.File, wait patience) (reason, last string) {
 	start := time.Now()
-	_ = console.SetReadDeadline(start.Add(firstByte))
+	_ = console.SetReadDeadline(start.Add(wait.firstByte))
 	var said []byte
 	buf := make([]byte, 4<<10)
 	for len(said) < probeOutput {
 		n, err := console.Read(buf)
 		if said == nil && n > 0 {
-			_ = console.SetReadDeadline(start.Add(total))
+			_ = console.SetReadDeadline(start.Add(wait.total))
 		}
 		said = append(said, buf[:n]...)
 		if bytes.Contains(said, []byte(agentproto.ProbeGreeting)) {
@@ -184,21 +189,30 @@ func listen(console *os.File, firstByte, total time.Duration) (reason, last stri
 		switch {
 		case err == nil:
 		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return "KVM opens on this machine, but QEMU cannot run a guest on it", lastLine(said)
+			return "QEMU cannot run a guest on it", lastLine(said)
 		case said == nil:
-			return fmt.Sprintf("KVM opens on this machine, but a test guest showed no sign of life in %s", firstByte), ""
+			return fmt.Sprintf("a test guest showed no sign of life in %s", wait.firstByte), ""
 		default:
-			return fmt.Sprintf("KVM opens on this machine, but a test guest did not come up in %s", total), lastLine(said)
+			return fmt.Sprintf("a test guest did not come up in %s", wait.total), lastLine(said)
 		}
 	}
-	return "KVM opens on this machine, but a test guest wrote to its console without end", lastLine(said)
+	return "a test guest wrote to its console without end", lastLine(said)
 }
 
-// lastLine returns the last line that tells something, cut to a sane length.
+// agentSays is what the agent's last words begin with.
+const agentSays = "banger-agent: fatal: "
+
+// lastLine returns the last line that tells something, cut to a sane length: the
+// agent's, if it has said why it ended, and not the kernel's farewell.
 func lastLine(said []byte) string {
 	const most = 200
 	lines := strings.Split(strings.TrimSpace(string(bytes.ToValidUTF8(said, []byte("?")))), "\n")
 	last := strings.TrimSpace(lines[len(lines)-1])
+	for _, line := range lines {
+		if _, reason, ok := strings.Cut(line, agentSays); ok {
+			last = strings.TrimSpace(reason)
+		}
+	}
 	if len(last) > most {
 		last = last[:most]
 	}

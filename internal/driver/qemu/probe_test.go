@@ -49,7 +49,7 @@ func TestListen(t *testing.T) {
 			if test.waits {
 				total = 100 * time.Millisecond
 			}
-			reason, _ := listen(out, first, total)
+			reason, _ := listen(out, patience{first, total})
 			out.Close()
 			<-done
 			in.Close()

@@ -1,0 +1,60 @@
+package qemu
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"time"
+
+	"banger/api"
+	"banger/internal/agentproto"
+	"banger/internal/disk"
+	"banger/internal/driver"
+	"banger/internal/execx"
+)
+
+// provePatience is what a guest gets to mount its disk, and to say anything. An emulated
+// one takes 3 s on an idle machine, and the agent waits half a minute for the disk.
+var provePatience = patience{90 * time.Second, 90 * time.Second}
+
+// proveBytes is the size of that disk: the least that mke2fs gives a journal.
+const proveBytes = "8M"
+
+// Prove boots a kernel with an agent that mounts an ext4 disk, and says why it did not;
+// "" if it did. An error of kind api.KindUnsupported says that there is no QEMU, or
+// nothing to make the disk with.
+func (d *Driver) Prove(ctx context.Context, kernel, initramfs string) (reason string, err error) {
+	path, err := execx.LookPath(d.opts.Binary, debianPackage)
+	if err != nil {
+		return "", err
+	}
+	found, err := d.Probe(ctx, "", "") // what is known: this kernel may not tell whether KVM works
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp(filepath.Dir(initramfs), "trial-*")
+	if err != nil {
+		return "", api.Errorf(api.KindInternal, "cannot make a disk: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	image := filepath.Join(dir, "disk")
+	err = execx.Run(ctx, execx.Cmd{Name: "mke2fs", Args: []string{"-q", "-F", "-t", "ext4", image, proveBytes}, Package: "e2fsprogs"})
+	if err != nil {
+		return "", err
+	}
+	mount, err := agentproto.Boot{Probe: true, Root: "/dev/vda"}.Cmdline()
+	if err != nil {
+		return "", err
+	}
+	cmdline := "console=ttyS0 " + agentproto.BaseCmdline + " " + mount
+	if found.Accel == TCG {
+		cmdline = d.Clock() + cmdline
+	}
+	args := probeArgs(found.Accel, kernel, initramfs, cmdline)
+	args = append(args, diskArgs(driver.Spec{Disk: image, DiskFormat: disk.Raw}, "file")...)
+	reason, said, err := probeBoot(ctx, path, args, provePatience)
+	if reason != "" && said != "" {
+		reason += "; it said at last: " + said
+	}
+	return reason, err
+}
