@@ -74,6 +74,9 @@ type ImportImage struct {
 	// directory or archive, or as `docker save` writes it.
 	Path string `json:"path"`
 	Name string `json:"name"`
+	// Image is which of several images in an archive is meant: a name that it has
+	// there, or its digest.
+	Image string `json:"image,omitempty"`
 }
 
 // The formats that an image can be exported in.

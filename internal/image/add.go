@@ -90,7 +90,7 @@ func (c *Cache) seal(ctx context.Context, out string, names []string, m *meta, r
 func (c *Cache) commit(dir, hex string, names []string) (api.Image, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, err := c.meta(hex); err != nil {
+	if !c.whole(hex) {
 		// What is there is no image: damaged by hand, or absent.
 		if err := os.RemoveAll(c.path(hex)); err != nil {
 			return api.Image{}, fsx.DiskError("replace a damaged image", err)

@@ -26,6 +26,7 @@ func TestAttributesAreKept(t *testing.T) {
 	data := archive(t,
 		with("bin/ping", map[string]string{"SCHILY.xattr.security.capability": capability}),
 		with("bin/noted", map[string]string{"SCHILY.xattr.user.note": "hello"}),
+		with("bin/large", map[string]string{"SCHILY.xattr.user.large": strings.Repeat("x", 10_000), "SCHILY.xattr.user.small": "1"}),
 		with("bin/odd", map[string]string{"SCHILY.xattr.nonsense": "x", "SCHILY.xattr.no.such.thing": "y"}),
 	)
 	var mu sync.Mutex
@@ -40,7 +41,7 @@ func TestAttributesAreKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(told.String(), "extended attributes left out of the image: 2,") {
+	if !strings.Contains(told.String(), "extended attributes left out of the image: 3,") {
 		t.Errorf("not told what was left out:\n%s", told.String())
 	}
 	base, err := c.Disk(ctx, img.Digest, img.DiskBytes, silent)
@@ -51,6 +52,7 @@ func TestAttributesAreKept(t *testing.T) {
 	for request, want := range map[string]string{
 		"ea_list /bin/ping":  "security.capability (20) = 01 00 00 02 00 20 00 00",
 		"ea_list /bin/noted": `user.note (5) = "hello"`,
+		"ea_list /bin/large": `user.small (1) = "1"`,
 		"stat /bin/ping":     "User:     1   Group:     2",
 	} {
 		if got := debugfs(t, base, request); !strings.Contains(got, want) {

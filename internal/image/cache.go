@@ -59,6 +59,7 @@ type meta struct {
 	// configuration, which names all its layers.
 	ID        string             `json:"id,omitempty"`
 	Config    *api.ImageConfig   `json:"config,omitempty"`
+	RawConfig json.RawMessage    `json:"raw_config,omitempty"` // what Config was read from
 	Reference string             `json:"reference,omitempty"`
 	Manifest  string             `json:"manifest,omitempty"`
 	Layers    []api.ImageLayer   `json:"layers,omitempty"`
@@ -151,6 +152,16 @@ func (c *Cache) meta(hex string) (meta, error) {
 		err = json.Unmarshal(data, &m)
 	}
 	return m, err
+}
+
+// whole says whether an image's directory has its record and its file. Somebody may have
+// removed the file by hand: such an image is made again where it is asked for.
+func (c *Cache) whole(hex string) bool {
+	_, err := c.meta(hex)
+	if err == nil {
+		_, err = os.Stat(c.path(hex, rootfsFile))
+	}
+	return err == nil
 }
 
 func isHex(s string) bool {

@@ -25,7 +25,7 @@ func (c *Cache) Commit(ctx context.Context, name, base, from string, report api.
 		return api.Image{}, api.Errorf(api.KindInternal, "cannot read the record of image %.80s: %w", base, err)
 	}
 	now := time.Now().UTC().Truncate(time.Second)
-	m := &meta{Source: "VM " + from, Config: parent.Config}
+	m := &meta{Source: "VM " + from, Config: parent.Config, RawConfig: parent.RawConfig}
 	m.History = append(parent.history(), api.ImageHistory{CreatedAt: &now, CreatedBy: "banger vm commit " + from})
 	if m.Config != nil {
 		config, err := json.Marshal(m.Config)

@@ -76,7 +76,7 @@ func TestCommitFails(t *testing.T) {
 		put        func(context.Context, string) error
 		says       string
 	}{
-		{"No Name", base.Digest, noise, "is no name for an image"},
+		{"No Name", base.Digest, noise, "is not a valid name for an image"},
 		{"ready", "sha256:" + strings.Repeat("0", 64), noise, "cannot read the record of image"},
 		{"ready", base.Digest, func(context.Context, string) error { return broken }, "the disk is broken"},
 		{"ready", base.Digest, noise, "its file system is damaged"}, // a guest may do that to its disk

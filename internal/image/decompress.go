@@ -4,31 +4,38 @@ import (
 	"bufio"
 	"bytes"
 	"compress/bzip2"
+	"errors"
 	"io"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 	"github.com/therootcompany/xz"
+
+	"banger/api"
 )
 
-// xzMemory is the largest dictionary that an archive may ask for: that of xz -9
-// (xz(1)). A header of 32 bytes can ask for 4 GiB.
-const xzMemory = 64 << 20
+const (
+	// xzMemory is the largest dictionary that an archive may ask for: that of xz -9
+	// (xz(1)). A header of 32 bytes can ask for 4 GiB.
+	xzMemory = 64 << 20
+	// zstdWindow is the largest window: that of zstd --long (zstd(1)).
+	zstdWindow = 128 << 20
+)
 
 // formats are the compressions of archives, by the bytes they begin with
 // (magic(5)).
 var formats = []struct {
 	magic string
-	open  func(io.Reader) (io.Reader, error)
+	open  func(*bufio.Reader) (io.Reader, error)
 }{
-	{"\x1f\x8b", func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }},
-	{"\xfd7zXZ\x00", func(r io.Reader) (io.Reader, error) { return xz.NewReader(r, xzMemory) }},
-	{"\x28\xb5\x2f\xfd", func(r io.Reader) (io.Reader, error) {
-		return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
+	{"\x1f\x8b", openGzip},
+	{"\xfd7zXZ\x00", func(r *bufio.Reader) (io.Reader, error) { return xz.NewReader(r, xzMemory) }},
+	{"\x28\xb5\x2f\xfd", func(r *bufio.Reader) (io.Reader, error) {
+		return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(zstdWindow))
 	}},
-	{"BZh", func(r io.Reader) (io.Reader, error) { return bzip2.NewReader(r), nil }},
-	{"\x04\x22\x4d\x18", func(r io.Reader) (io.Reader, error) { return lz4.NewReader(r), nil }},
+	{"BZh", func(r *bufio.Reader) (io.Reader, error) { return bzip2.NewReader(r), nil }},
+	{"\x04\x22\x4d\x18", func(r *bufio.Reader) (io.Reader, error) { return lz4.NewReader(r), nil }},
 }
 
 // decompress undoes the compression of r, whichever it is.
@@ -40,7 +47,11 @@ func decompress(r io.Reader) (io.Reader, error) {
 	}
 	for _, f := range formats {
 		if bytes.HasPrefix(head, []byte(f.magic)) {
-			return f.open(b)
+			plain, err := f.open(b)
+			if err != nil {
+				return nil, compression(err)
+			}
+			return &decompressor{plain}, nil
 		}
 	}
 	return b, nil
@@ -54,4 +65,82 @@ func isCompressed(head []byte) bool {
 		}
 	}
 	return false
+}
+
+// decompressor says of its errors whether they are those of the compression.
+type decompressor struct{ r io.Reader }
+
+// Read implements io.Reader.
+func (d *decompressor) Read(p []byte) (int, error) {
+	n, err := d.r.Read(p)
+	if err != nil && err != io.EOF {
+		err = compression(err)
+	}
+	return n, err
+}
+
+// compression says what an error of a decompressor means. What has come cut off is left
+// to who knows where.
+func compression(err error) error {
+	var known *api.Error
+	switch {
+	case errors.As(err, &known), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return err
+	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		return api.Errorf(api.KindUnsupported, "it is compressed with a window of more than %d MiB, and reading it would take as much memory", zstdWindow>>20).
+			WithHint("compress it again, with zstd --long=27 at most")
+	case errors.Is(err, xz.ErrMemlimit):
+		return api.Errorf(api.KindUnsupported, "it is compressed with a dictionary of more than %d MiB, and reading it would take as much memory", xzMemory>>20).
+			WithHint("compress it again, with xz -9 at most")
+	}
+	return badCompression{err}
+}
+
+// badCompression is the error of a compressed file that is damaged.
+type badCompression struct{ error }
+
+func (b badCompression) Unwrap() error { return b.error }
+
+// openGzip reads members of gzip to the end of the file. Zeros may follow them, with
+// which tapes and some builders pad files (gzip(1)).
+func openGzip(r *bufio.Reader) (io.Reader, error) {
+	z, err := gzip.NewReader(r)
+	if err != nil {
+		return nil, err
+	}
+	z.Multistream(false)
+	return &members{r, z}, nil
+}
+
+type members struct {
+	raw *bufio.Reader
+	z   *gzip.Reader
+}
+
+// Read implements io.Reader.
+func (m *members) Read(p []byte) (int, error) {
+	n, err := m.z.Read(p)
+	if err != io.EOF {
+		return n, err
+	}
+	head, err := m.raw.Peek(2)
+	switch {
+	case len(head) == 0 && err == io.EOF:
+		return n, io.EOF
+	case string(head) == "\x1f\x8b":
+		if err := m.z.Reset(m.raw); err != nil {
+			return n, err
+		}
+		m.z.Multistream(false)
+		return n, nil
+	}
+	for {
+		b, err := m.raw.ReadByte()
+		switch {
+		case err != nil:
+			return n, err
+		case b != 0:
+			return n, errors.New("something that is not gzip follows in the file")
+		}
+	}
 }

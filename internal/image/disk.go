@@ -25,6 +25,14 @@ func (c *Cache) Disk(ctx context.Context, digest string, size int64, report api.
 	if err != nil {
 		return "", api.Errorf(api.KindNotFound, "no image with digest %.80s: %w", digest, err).WithHint("banger image list")
 	}
+	if !c.whole(hex) {
+		again := "banger image pull NAME"
+		if m.Reference != "" {
+			again = "banger image pull " + m.Reference
+		}
+		return "", api.Errorf(api.KindNotFound, "the file of image %.19s is missing: %s", digest, c.path(hex, rootfsFile)).
+			WithHint("%s, or import it again: that makes it again", again)
+	}
 	switch {
 	case size == m.DiskBytes:
 		return c.path(hex, rootfsFile), nil

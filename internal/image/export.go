@@ -118,7 +118,7 @@ func (c *Cache) openImage(ref string) (oci.Single, *os.File, error) {
 	if err != nil {
 		return oci.Single{}, nil, api.Errorf(openKind(err), "cannot open its file: %w", err)
 	}
-	s := oci.Single{Arch: m.Arch, CreatedAt: m.CreatedAt, History: m.History}
+	s := oci.Single{Arch: m.Arch, CreatedAt: m.CreatedAt, History: m.History, RawConfig: m.RawConfig}
 	if m.Config != nil {
 		s.Config = *m.Config
 	}

@@ -279,7 +279,7 @@ func TestExportNames(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		img, ok, err := oci.Load(files, runtime.GOARCH)
+		img, ok, err := oci.Load(files, runtime.GOARCH, "")
 		if err != nil || !ok || img.Ref != want {
 			t.Errorf("%s: %q, %v, want %q", ref, img.Ref, err, want)
 		}

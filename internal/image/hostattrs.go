@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,14 +30,41 @@ func (t *hostTree) own(h *tar.Header, chown func(uid, gid int) error) error {
 	return chown(0, 0)
 }
 
-// attr counts extended attributes that mean nothing here.
+// attr counts extended attributes that mean nothing here, or are too large: ext4 has one
+// block for all of a file's, and says of one that does not fit that the disk is full.
 func (t *hostTree) attr(err error) error {
-	if err != nil && err != unix.ENOSPC && err != unix.EDQUOT {
-		t.s.Attrs++
-		return nil
+	if err == unix.EDQUOT || err == unix.ENOSPC && t.full() {
+		return err
 	}
-	return err
+	if err != nil {
+		t.s.Attrs++
+	}
+	return nil
 }
+
+// full says whether the disk is too full for a file's attributes.
+func (t *hostTree) full() bool {
+	var st unix.Statfs_t
+	err := unix.Fstatfs(t.root, &st)
+	return err != nil || int64(st.Bavail)*st.Bsize < mib
+}
+
+// attrRecords are a file's extended attributes as an archive has them.
+func attrRecords(fd int) (map[string]string, error) {
+	names, err := attrNames(fd)
+	records := map[string]string{}
+	for _, name := range names {
+		value := make([]byte, 64<<10) // XATTR_SIZE_MAX of limits.h
+		n, err := unix.Fgetxattr(fd, name, value)
+		if err != nil {
+			return nil, os.NewSyscallError("getxattr", err)
+		}
+		records["SCHILY.xattr."+name] = string(value[:n])
+	}
+	return records, err
+}
+
+func timeOf(t unix.Timespec) time.Time { return time.Unix(t.Sec, t.Nsec) }
 
 // attrs are an entry's extended attributes.
 func attrs(h *tar.Header) func(yield func(string, []byte) bool) {
@@ -126,15 +154,11 @@ func (t *hostTree) setAt(h *tar.Header) error {
 
 // dropAttrs removes the extended attributes that an entry may set.
 func dropAttrs(fd int) error {
-	list := make([]byte, 64<<10) // XATTR_LIST_MAX of limits.h
-	n, err := unix.Flistxattr(fd, list)
-	if errors.Is(err, unix.ENOTSUP) {
-		return nil
-	}
+	names, err := attrNames(fd)
 	if err != nil {
-		return os.NewSyscallError("listxattr", err)
+		return err
 	}
-	for name := range strings.SplitSeq(strings.TrimSuffix(string(list[:n]), "\x00"), "\x00") {
+	for _, name := range names {
 		if !strings.HasPrefix(name, "user.") && !strings.HasPrefix(name, "system.") && name != "security.capability" {
 			continue
 		}
@@ -143,4 +167,17 @@ func dropAttrs(fd int) error {
 		}
 	}
 	return nil
+}
+
+// attrNames lists a file's extended attributes.
+func attrNames(fd int) ([]string, error) {
+	list := make([]byte, 64<<10) // XATTR_LIST_MAX of limits.h
+	n, err := unix.Flistxattr(fd, list)
+	if errors.Is(err, unix.ENOTSUP) || err == nil && n == 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("listxattr", err)
+	}
+	return strings.Split(strings.TrimSuffix(string(list[:n]), "\x00"), "\x00"), nil
 }

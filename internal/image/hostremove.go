@@ -31,6 +31,7 @@ func (t *hostTree) empty(name string, kept func(string) bool) error {
 	if err := t.enter(name, false); err != nil {
 		return err
 	}
+	t.known.forget()
 	return t.purge(name, kept)
 }
 
@@ -45,6 +46,7 @@ func absent(err error) error {
 // removeAt removes what is called base in the directory that is held.
 func (t *hostTree) removeAt(base string) error {
 	t.changed = true
+	t.known.forget()
 	return t.dirFD.removeAll(base)
 }
 

@@ -32,6 +32,9 @@ type hostTree struct {
 	debts  debts
 	acls   bool // a directory has a default ACL, which the kernel lets new files inherit
 	buffer []byte
+	// layered has a file of a layer below give way to a directory.
+	layered bool
+	known   resolved
 }
 
 // dirFD is an open directory and the times it is to have.
@@ -118,6 +121,12 @@ func (t *hostTree) walk(name string, create bool) (dirFD, error) {
 	}
 	for at, part := range parts(name) {
 		next, err := d.step(part, create)
+		if err == unix.ENOTDIR && create && t.layered && d.mode(part) != unix.S_IFLNK {
+			t.debts.forget(at)
+			if err = os.NewSyscallError("unlinkat", unix.Unlinkat(d.fd, part, 0)); err == nil {
+				next, err = d.step(part, create)
+			}
+		}
 		if d.changed && err == nil { // it is new
 			t.debts.forget(at)
 			err = t.plain(next.fd)
@@ -275,6 +284,7 @@ func (t *hostTree) file(h *tar.Header, content io.Reader) error {
 }
 
 func (t *hostTree) symlink(h *tar.Header) error {
+	t.known.forget() // others may lead through it
 	err := t.place(h.Name, func(base string) error { return unix.Symlinkat(h.Linkname, t.fd, base) })
 	if err != nil {
 		return err
@@ -288,6 +298,9 @@ func (t *hostTree) link(h *tar.Header) error {
 		err = t.place(h.Name, func(base string) error {
 			return unix.Linkat(from.fd, path.Base(h.Linkname), t.fd, base, 0)
 		})
+		if err == unix.EMLINK { // ext4 has 65,000 names for a file, XFS many more
+			err = t.copyOf(from.fd, path.Base(h.Linkname), h)
+		}
 		unix.Close(from.fd) // its times were not touched
 	}
 	if err != nil {

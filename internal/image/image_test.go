@@ -51,7 +51,7 @@ func archive(t testing.TB, headers ...tar.Header) []byte {
 	w := tar.NewWriter(&b)
 	for _, h := range headers {
 		content := ""
-		if h.Typeflag == tar.TypeReg {
+		if h.Typeflag == tar.TypeReg || h.Typeflag == tar.TypeCont || h.Typeflag == gnuDumpDir {
 			content, h.Linkname = h.Linkname, ""
 			h.Size = int64(len(content))
 		}
@@ -249,17 +249,17 @@ func TestBadArchives(t *testing.T) {
 		want string // "" where the archive is harmless
 	}{
 		{"empty", nil, "empty"},
-		{"text", []byte(strings.Repeat("no tar ", 500)), "no tar archive"},
+		{"text", []byte(strings.Repeat("no tar ", 500)), "not a tar archive"},
 		{"truncated", good[:len(good)/2], "cut off"},
 		{"truncated gzip", gzipped(t, good)[:20000], "cut off"},
 		{"nothing in it", archive(t), "empty"},
 		{"dots", archive(t, reg("../../../../../"+outside)), "leads out"},
 		{"absolute", archive(t, reg(outside)), fmt.Sprintf("the name %q is absolute", outside)},
 		{"the root by its other name", archive(t, tar.Header{Name: "/", Typeflag: tar.TypeDir}, reg("a")), ""},
-		{"through a link", archive(t, tar.Header{Name: "a", Typeflag: tar.TypeSymlink, Linkname: filepath.Dir(outside)}, reg("a/outside")), "cannot unpack"},
+		{"through a link", archive(t, tar.Header{Name: "a", Typeflag: tar.TypeSymlink, Linkname: filepath.Dir(outside)}, reg("a/outside")), ""},
 		{"hard link", archive(t, tar.Header{Name: "a", Typeflag: tar.TypeLink, Linkname: "/etc/passwd"}), "cannot unpack"},
-		{"newline", archive(t, reg("a\nb")), `"a\nb" has control characters`},
-		{"newline in a link", archive(t, tar.Header{Name: "a", Typeflag: tar.TypeSymlink, Linkname: "b\nc"}), "control characters"},
+		{"newline", archive(t, reg("a\nb")), ""},
+		{"newline in a link", archive(t, tar.Header{Name: "a", Typeflag: tar.TypeSymlink, Linkname: "b\nc"}), ""},
 		{"long", archive(t, reg(strings.Repeat("a", 300))), "too long"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -7,32 +7,23 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"banger/api"
 	"banger/internal/ext4"
 	"banger/internal/oci"
+	"banger/internal/oci/registry"
 )
-
-// nameRule keeps names usable in a shell and as references to registries:
-// lower-case components, and perhaps a port, a tag and a digest
-// (https://github.com/distribution/reference/blob/main/reference.go).
-var nameRule = regexp.MustCompile(`^[a-z0-9]([a-z0-9._/-]*[a-z0-9])?(:[0-9]{1,5}/[a-z0-9._/-]*[a-z0-9])?(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$`)
-
-const longestName = 255
 
 // CheckName refuses what cannot be an image's name.
 func (c *Cache) CheckName(name string) error { return checkName(name) }
 
+// checkName refuses what is not a reference: images have the names by which they are
+// pulled, and no others.
 func checkName(name string) error {
-	if nameRule.MatchString(name) && len(name) <= longestName && !isHex(name) && !strings.HasPrefix(name, "sha256:") {
-		return nil
-	}
-	return api.Errorf(api.KindInvalid, "%.80q is no name for an image: at most %d lower-case letters, digits, and . _ / - in between, and perhaps a :tag",
-		name, longestName)
+	_, err := registry.Parse(name)
+	return err
 }
 
 // Import makes an image of what is on a disk: a root file system as a tar
@@ -69,7 +60,7 @@ func (c *Cache) importFrom(ctx context.Context, req api.ImportImage, report api.
 		return api.Image{}, api.Errorf(api.KindInvalid, "it is no archive: it is %s", whatItIs(info))
 	}
 	report(api.Progress{Step: "image", Message: "looking at " + filepath.Base(req.Path), Total: info.Size(), Unit: "bytes"})
-	head := make([]byte, ext4.HeadBytes)
+	head := make([]byte, max(ext4.HeadBytes, sniffBytes))
 	n, err := f.ReadAt(head, 0)
 	if err != nil && err != io.EOF {
 		return api.Image{}, api.Errorf(api.KindInternal, "cannot read it: %w", err)
@@ -81,29 +72,50 @@ func (c *Cache) importFrom(ctx context.Context, req api.ImportImage, report api.
 	case isCompressed(head):
 		return c.importCompressed(ctx, f, info.Size(), req, report)
 	}
+	if e := whatElse(head); e != nil {
+		return api.Image{}, e
+	}
 	return c.importTar(ctx, f, info.Size(), req, report)
 }
 
 // importTar imports a plain tar archive: an image's, or a root file system.
 func (c *Cache) importTar(ctx context.Context, f *os.File, size int64, req api.ImportImage, report api.Report) (api.Image, error) {
 	files, err := oci.OpenTar(f, f)
-	if errors.Is(err, oci.ErrRootfs) {
-		return c.importRootfs(ctx, f, size, req, report)
-	}
 	if err != nil {
 		return api.Image{}, err
 	}
-	image, _, err := c.importImage(ctx, files, req, report)
-	return image, err
+	image, ok, err := c.importImage(ctx, files, req, report)
+	if ok {
+		return image, err
+	}
+	return c.importRootfs(ctx, f, size, req, report)
+}
+
+// errIsImage is the error of an archive that turns out to be an image's while it is
+// unpacked as a root file system.
+var errIsImage = errors.New("it is an image's")
+
+// noneNamed refuses to look for an image where there is just one root file system.
+func noneNamed(req api.ImportImage) error {
+	if req.Image == "" {
+		return nil
+	}
+	return api.Errorf(api.KindInvalid, "it is a root file system, and there is no image %.80q in it", req.Image).WithHint("leave --image out")
 }
 
 // importRootfs imports a root file system in a tar archive, compressed or not.
 func (c *Cache) importRootfs(ctx context.Context, f *os.File, size int64, req api.ImportImage, report api.Report) (api.Image, error) {
+	if err := noneNamed(req); err != nil {
+		return api.Image{}, err
+	}
 	archive := oci.Layer{Size: size, Open: func(context.Context) (io.ReadCloser, error) {
 		return io.NopCloser(io.NewSectionReader(f, 0, size)), nil
 	}}
 	return c.add(ctx, []string{req.Name}, &meta{Source: req.Path}, report, func(root string) error {
 		s, err := unpackInto(ctx, root, unpackSpec{Limits: c.limits}, []oci.Layer{archive}, report)
+		if err == nil && s.IsImage {
+			return errIsImage
+		}
 		if err == nil {
 			warn(s, report)
 			if s.NoShell {

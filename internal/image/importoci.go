@@ -13,13 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
+	"banger/internal/ext4"
 	"banger/internal/fsx"
 	"banger/internal/oci"
 )
 
 // importImage imports an image of layers. ok is false where files hold none.
 func (c *Cache) importImage(ctx context.Context, files fs.FS, req api.ImportImage, report api.Report) (api.Image, bool, error) {
-	img, ok, err := oci.Load(files, runtime.GOARCH)
+	img, ok, err := oci.Load(files, runtime.GOARCH, req.Image)
 	if !ok || err != nil {
 		return api.Image{}, ok, err
 	}
@@ -34,8 +35,21 @@ func (c *Cache) importImage(ctx context.Context, files fs.FS, req api.ImportImag
 // another order than they come in, so that it is decompressed to a file first;
 // a root file system is not.
 func (c *Cache) importCompressed(ctx context.Context, f *os.File, size int64, req api.ImportImage, report api.Report) (api.Image, error) {
+	head, err := beginning(io.NewSectionReader(f, 0, size))
+	if err != nil {
+		return api.Image{}, err
+	}
+	if isExt4(head) {
+		return c.importPackedExt4(ctx, f, size, req, report)
+	}
+	if e := whatElse(head); e != nil {
+		return api.Image{}, api.Errorf(e.Kind, "in its compression, %w", e)
+	}
 	if !looksLikeImage(io.NewSectionReader(f, 0, size)) {
-		return c.importRootfs(ctx, f, size, req, report)
+		image, err := c.importRootfs(ctx, f, size, req, report)
+		if !errors.Is(err, errIsImage) {
+			return image, err
+		}
 	}
 	return c.staged(ctx, func(dir string) (api.Image, error) {
 		plain, err := os.OpenFile(filepath.Join(dir, "archive"), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
@@ -43,19 +57,82 @@ func (c *Cache) importCompressed(ctx context.Context, f *os.File, size int64, re
 			return api.Image{}, fsx.DiskError("decompress", err)
 		}
 		defer plain.Close()
-		if err := c.decompressTo(ctx, plain, io.NewSectionReader(f, 0, size), size, report); err != nil {
-			return api.Image{}, err
-		}
-		unpacked, err := plain.Seek(0, io.SeekEnd)
+		sparse := &sparseWriter{f: plain, room: c.room}
+		err = c.decompressTo(ctx, sparse, io.NewSectionReader(f, 0, size), size, report)
 		if err == nil {
-			_, err = plain.Seek(0, io.SeekStart)
+			err = fsx.DiskError("decompress", sparse.end())
 		}
 		if err != nil {
-			return api.Image{}, fsx.DiskError("decompress", err)
+			return api.Image{}, err
 		}
-		return c.importTar(ctx, plain, unpacked, req, report)
+		return c.importTar(ctx, plain, sparse.at, req, report)
 	})
 }
+
+// beginning is what a compressed file begins with.
+func beginning(r io.Reader) ([]byte, error) {
+	plain, err := decompress(r)
+	if err != nil {
+		return nil, (&unpacker{s: &summary{}}).archiveError(err)
+	}
+	head := make([]byte, max(ext4.HeadBytes, sniffBytes))
+	n, err := fill(plain, head)
+	if n == 0 && err != nil && err != io.EOF {
+		return nil, (&unpacker{s: &summary{}}).archiveError(err)
+	}
+	return head[:n], nil
+}
+
+// importPackedExt4 imports a compressed ext4 file.
+func (c *Cache) importPackedExt4(ctx context.Context, f *os.File, size int64, req api.ImportImage, report api.Report) (api.Image, error) {
+	if err := noneNamed(req); err != nil {
+		return api.Image{}, err
+	}
+	return c.addFile(ctx, []string{req.Name}, &meta{Source: req.Path}, report, func(to string) error {
+		out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+		if err != nil {
+			return err
+		}
+		sparse := &sparseWriter{f: out, room: c.room}
+		err = c.decompressTo(ctx, sparse, io.NewSectionReader(f, 0, size), size, report)
+		return errors.Join(err, sparse.end(), out.Close())
+	})
+}
+
+// room says whether there is room for n more bytes of what is being decompressed. It
+// leaves some for those who have disks there.
+func (c *Cache) room(n int64) error { return fsx.NeedSpace(c.staging, n+roomLeft) }
+
+const (
+	roomLeft  = 256 * mib
+	roomEvery = 64 * mib // so often room is asked for
+)
+
+// sparseWriter writes a file from its beginning, with holes for zeros.
+type sparseWriter struct {
+	f     *os.File
+	room  func(n int64) error
+	at    int64
+	asked int64 // up to where there is room
+}
+
+// Write implements io.Writer.
+func (s *sparseWriter) Write(p []byte) (int, error) {
+	if end := s.at + int64(len(p)); end > s.asked {
+		if err := s.room(roomEvery); err != nil {
+			return 0, err
+		}
+		s.asked = end + roomEvery
+	}
+	if err := fsx.WriteSparse(s.f, s.at, p); err != nil {
+		return 0, err
+	}
+	s.at += int64(len(p))
+	return len(p), nil
+}
+
+// end gives the file its length, which may end in a hole.
+func (s *sparseWriter) end() error { return s.f.Truncate(s.at) }
 
 // lookedAt is how much of a decompressed archive is looked at to tell what it is:
 // more than an image's first entries have before the name that tells.
@@ -86,7 +163,7 @@ func (c *Cache) decompressTo(ctx context.Context, w io.Writer, in io.Reader, siz
 	}}
 	r, err := decompress(count)
 	if err != nil {
-		return api.Errorf(api.KindInvalid, "the archive is damaged: %w", err)
+		return damaged(err)
 	}
 	bounded := &boundedReader{r: r, check: func(out int64) error {
 		if err := context.Cause(ctx); err != nil {
@@ -101,9 +178,17 @@ func (c *Cache) decompressTo(ctx context.Context, w io.Writer, in io.Reader, siz
 	case errors.As(err, &known) || ctx.Err() != nil:
 		return err
 	case source.err != nil:
-		return api.Errorf(api.KindInvalid, "the archive is damaged or cut off: %w", source.err)
+		return damaged(source.err)
 	}
 	return fsx.DiskError("decompress", err)
+}
+
+// damaged is about a compressed file that cannot be decompressed.
+func damaged(err error) error {
+	if errors.As(err, new(*api.Error)) {
+		return err
+	}
+	return api.Errorf(api.KindInvalid, "its compression is damaged or cut off: %w", err)
 }
 
 // boundedReader asks check after each read.
@@ -125,6 +210,9 @@ func (b *boundedReader) Read(p []byte) (int, error) {
 // unblocked is a directory's files. Opening a fifo there waits for nobody.
 type unblocked struct{ *os.Root }
 
+// ReadLink implements fs.ReadLinkFS, as Lstat of Root does.
+func (u unblocked) ReadLink(name string) (string, error) { return u.Readlink(name) }
+
 // Open implements fs.FS.
 func (u unblocked) Open(name string) (fs.File, error) {
 	return u.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
@@ -139,6 +227,9 @@ func (c *Cache) importDir(ctx context.Context, req api.ImportImage, report api.R
 	defer root.Close()
 	if image, ok, err := c.importImage(ctx, unblocked{root}, req, report); ok {
 		return image, err
+	}
+	if err := noneNamed(req); err != nil {
+		return api.Image{}, err
 	}
 	if entries, err := os.ReadDir(req.Path); err != nil || len(entries) == 0 {
 		return api.Image{}, api.Errorf(api.KindInvalid, "it is an empty directory, or one that cannot be read")

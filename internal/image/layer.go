@@ -61,7 +61,10 @@ func (l *layer) add(name string, isDir bool) error {
 	if parent := path.Dir(name); parent != l.parent {
 		l.parent = parent
 		for dir := parent; dir != "."; dir = path.Dir(dir) {
-			if l.has(dir) {
+			if how, ok := l.made[l.key(dir)]; ok {
+				if how == other {
+					return api.Errorf(api.KindInvalid, "cannot unpack %.200q: the layer has %.200q as a file", name, dir)
+				}
 				break
 			}
 			l.made[l.key(dir)] = onTheWay

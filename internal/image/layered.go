@@ -59,7 +59,7 @@ func (c *Cache) sameLayers(id string, names []string) (api.Image, bool, error) {
 	}
 	for _, i := range images {
 		hex := strings.TrimPrefix(i.Digest, "sha256:")
-		if m, err := c.meta(hex); err == nil && m.ID == id {
+		if m, err := c.meta(hex); err == nil && m.ID == id && c.whole(hex) {
 			named, err := c.name(hex, names)
 			return named, true, err
 		}
@@ -70,10 +70,10 @@ func (c *Cache) sameLayers(id string, names []string) (api.Image, bool, error) {
 // makeLayered unpacks the layers and packs what they make.
 func (c *Cache) makeLayered(ctx context.Context, id string, img oci.Image, report api.Report) error {
 	m := &meta{
-		Source: img.Ref, ID: id, Config: &img.Config, Reference: img.Ref, Manifest: img.ManifestDigest, History: img.History,
+		Source: img.Ref, ID: id, Config: &img.Config, RawConfig: img.RawConfig, Reference: img.Ref, Manifest: img.ManifestDigest, History: img.History,
 	}
 	_, err := c.add(ctx, nil, m, report, func(root string) error {
-		s, err := unpackInto(ctx, root, unpackSpec{Layered: true, Limits: c.limits}, img.Layers, report)
+		s, err := unpackInto(ctx, root, unpackSpec{Layered: true, Limits: c.limits, Volumes: img.Volumes}, img.Layers, report)
 		if err != nil {
 			return err
 		}

@@ -157,6 +157,40 @@ func TestLayersOverlay(t *testing.T) {
 	}
 }
 
+// TestLayersThroughLinks: what leads through a symbolic link of a layer below is where
+// the guest would find it, as it is on distributions whose /lib is one.
+func TestLayersThroughLinks(t *testing.T) {
+	needRoot(t)
+	base := archive(t, dirEntry("usr/lib/"), fileEntry("usr/lib/a", "1"), symlinkEntry("lib", "usr/lib"), symlinkEntry("abs", "/usr/lib"),
+		symlinkEntry("up", "../../../usr"), symlinkEntry("new", "usr/new"), fileEntry("usr/f", "1"), symlinkEntry("to", "lib"))
+	const links = "abs -> /usr/lib lib -> usr/lib new -> usr/new to -> lib up -> ../../../usr usr/"
+	for _, tt := range []struct {
+		name string
+		over []tar.Header
+		want string
+	}{
+		{"a file", []tar.Header{fileEntry("lib/b", "2"), fileEntry("abs/c", "2"), fileEntry("up/d", "2"), fileEntry("to/e", "2")},
+			links + " usr/d=2 usr/f=1 usr/lib/ usr/lib/a=1 usr/lib/b=2 usr/lib/c=2 usr/lib/e=2"},
+		{"a directory", []tar.Header{dirEntry("lib/x/"), fileEntry("lib/x/y", "2")}, links + " usr/f=1 usr/lib/ usr/lib/a=1 usr/lib/x/ usr/lib/x/y=2"},
+		{"a link that leads to nothing", []tar.Header{fileEntry("new/b", "2")}, links + " usr/f=1 usr/lib/ usr/lib/a=1 usr/new/ usr/new/b=2"},
+		{"a file goes", []tar.Header{fileEntry("lib/.wh.a", "")}, links + " usr/f=1 usr/lib/"},
+		{"opaque, and filled", []tar.Header{fileEntry("lib/b", "2"), fileEntry("abs/.wh..wh..opq", "")}, links + " usr/f=1 usr/lib/ usr/lib/b=2"},
+		{"a hard link", []tar.Header{linkEntry("abs/h", "lib/a")}, links + " usr/f=1 usr/lib/ usr/lib/a=1 usr/lib/h=1"},
+		{"a file is in the way", []tar.Header{fileEntry("up/f/x/y", "2")}, links + " usr/f/ usr/f/x/ usr/f/x/y=2 usr/lib/ usr/lib/a=1"},
+		{"a link made in the same layer", []tar.Header{symlinkEntry("l2", "usr"), fileEntry("l2/b", "2")},
+			"abs -> /usr/lib l2 -> usr lib -> usr/lib new -> usr/new to -> lib up -> ../../../usr usr/ usr/b=2 usr/f=1 usr/lib/ usr/lib/a=1"},
+	} {
+		root, err := unpacked(t, base, archive(t, tt.over...))
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		if got := listing(t, root); got != tt.want {
+			t.Errorf("%s:\ngot  %s\nwant %s", tt.name, got, tt.want)
+		}
+	}
+}
+
 // needRoot: owners, devices and capabilities are set as they are only by root;
 // TestLayeredImage does so in a user namespace, whoever runs it.
 func needRoot(t *testing.T) {

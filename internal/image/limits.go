@@ -29,6 +29,6 @@ func (l limits) check(in, out int64) error {
 	return nil
 }
 
-func (l limits) tooLarge() error {
+func (l limits) tooLarge() *api.Error {
 	return api.Errorf(api.KindInvalid, "the archive holds more than %d GiB", l.Bytes>>30)
 }

@@ -25,7 +25,7 @@ func (c *Cache) Pull(ctx context.Context, req api.PullImage, report api.Report) 
 		return c.pullReference(ctx, meant, report)
 	}
 	name, recipe := c.host.image(), recipeDigest(c.host)
-	if i, m, ok := c.named(name); ok && !req.Refresh && m.Recipe == recipe {
+	if i, m, ok := c.named(name); ok && !req.Refresh && m.Recipe == recipe && c.whole(strings.TrimPrefix(i.Digest, "sha256:")) {
 		return i, nil
 	}
 	err = c.flights.Do(ctx, "pull "+name, report, func(ctx context.Context, report api.Report) error {

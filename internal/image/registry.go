@@ -49,7 +49,7 @@ func (c *Cache) pullReference(ctx context.Context, text string, report api.Repor
 // fetch asks the registry even where the cache has an image of that name: its tag
 // may mean another one by now. What a digest names never changes.
 func (c *Cache) fetch(ctx context.Context, ref registry.Reference, name string, report api.Report) error {
-	if _, _, there := c.named(name); there && ref.Digest() != "" {
+	if i, _, there := c.named(name); there && ref.Digest() != "" && c.whole(strings.TrimPrefix(i.Digest, "sha256:")) {
 		return nil
 	}
 	report(api.Progress{Step: "image", Message: "asking " + ref.Registry() + " for " + ref.Familiar()})
@@ -66,8 +66,19 @@ func (c *Cache) fetch(ctx context.Context, ref registry.Reference, name string, 
 		return err
 	}
 	defer release()
-	_, err = c.addLayered(ctx, []string{name}, img, report)
+	if _, err = c.addLayered(ctx, []string{name}, img, report); err != nil && ctx.Err() == nil {
+		return unusable(ref, err)
+	}
 	return err
+}
+
+// unusable is about an image that has come whole, and cannot be unpacked.
+func unusable(ref registry.Reference, err error) error {
+	e := api.Errorf(api.KindOf(err), "cannot pull %s: %w", ref, err)
+	if e.Hint == "" {
+		e.Hint = "try another tag, or tell who made the image"
+	}
+	return e
 }
 
 // sameManifest gives the image that was made of a manifest another name.
@@ -79,8 +90,8 @@ func (c *Cache) sameManifest(manifest, name string) (bool, error) {
 		return false, err
 	}
 	for _, i := range images {
-		if i.Manifest == manifest {
-			_, err := c.name(strings.TrimPrefix(i.Digest, "sha256:"), []string{name})
+		if hex := strings.TrimPrefix(i.Digest, "sha256:"); i.Manifest == manifest && c.whole(hex) {
+			_, err := c.name(hex, []string{name})
 			return true, err
 		}
 	}

@@ -2,16 +2,18 @@ package image
 
 import (
 	"archive/tar"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 	"syscall"
-	"unicode"
 
 	"banger/api"
 	"banger/internal/fsx"
+	"banger/internal/oci"
 )
 
 // summary is what came of unpacking.
@@ -23,13 +25,18 @@ type summary struct {
 	Attrs   int     `json:"attrs"`    // extended attributes left out
 	NoShell bool    `json:"no_shell"` // there is no /bin/sh
 	Layers  []int64 `json:"layers"`   // bytes of each archive before compression
+	IsImage bool    `json:"is_image"` // it is an image's: nothing was unpacked
 }
 
 // tree is where archives are unpacked. Names in headers, and targets of hard
-// links, are clean and relative. What is in the way of an entry goes, but for a
-// directory in the way of a directory. No ancestor of a name is ever followed
-// where it is a symbolic link.
+// links, are clean, relative, and what real has returned: no ancestor of one is a
+// symbolic link. What is in the way of an entry goes, but for a directory in the way
+// of a directory.
 type tree interface {
+	// real resolves the symbolic links on the way to an entry, below the root.
+	real(name string) (string, error)
+	// ensure makes a directory where there is nothing.
+	ensure(name string) error
 	dir(h *tar.Header) error
 	file(h *tar.Header, content io.Reader) error
 	symlink(h *tar.Header) error
@@ -52,12 +59,14 @@ type unpacker struct {
 	s      *summary
 	layer  *layer // what this one has made; nil where the archive is no layer
 	first  int    // entries before this archive
+	at     string // the entry that it is at
+	ended  bool   // the archive's end was read
 }
 
 // archive unpacks a tar archive, compressed or not. in counts what was read of
 // it. It returns the digest of the archive before compression.
 func (u *unpacker) archive(in *counter) (string, error) {
-	u.first = u.s.Entries
+	u.first, u.at, u.ended = u.s.Entries, "", false
 	r, err := decompress(in)
 	if err != nil {
 		return "", u.archiveError(err)
@@ -73,12 +82,14 @@ func (u *unpacker) archive(in *counter) (string, error) {
 		if err != nil {
 			return "", u.archiveError(err)
 		}
+		u.at = h.Name
 		if err := u.entry(h, archive); err != nil {
 			return "", err
 		}
 	}
 	// What follows the end of the archive belongs to its digest, and tells whether
 	// compression ended well.
+	u.ended = true
 	if _, err := io.Copy(io.Discard, a); err != nil {
 		return "", u.archiveError(err)
 	}
@@ -87,27 +98,40 @@ func (u *unpacker) archive(in *counter) (string, error) {
 	return digest, nil
 }
 
+// archiveError says what is wrong with an archive, and where.
 func (u *unpacker) archiveError(err error) error {
 	var sys syscall.Errno
 	var known *api.Error
 	n := u.s.Entries - u.first
+	where := "at its beginning"
+	if n > 0 {
+		where = fmt.Sprintf("after %d files, the last of them %.200q", n, u.at)
+	}
 	switch {
+	case errors.As(err, &known) && n > 0:
+		return api.Errorf(known.Kind, "%w (%s)", err, where)
 	case errors.As(err, &known):
 		return err
 	case errors.As(err, &sys):
 		return fsx.DiskError("read the archive", err)
+	case u.ended && !errors.Is(err, io.ErrUnexpectedEOF):
+		return api.Errorf(api.KindInvalid, "the archive is whole, but what follows it in the file does not belong there: %w", err)
+	case u.ended:
+		return api.Errorf(api.KindInvalid, "the archive is cut off behind its last file: the end of its compression is missing")
 	case errors.Is(err, io.ErrUnexpectedEOF) && n == 0:
-		return api.Errorf(api.KindInvalid, "this is no tar archive, or it is cut off in its first file")
+		return api.Errorf(api.KindInvalid, "this is not a tar archive, or it is cut off in its first file")
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return api.Errorf(api.KindInvalid, "the archive is cut off after %d files", n)
-	case n == 0:
-		return api.Errorf(api.KindInvalid, "this is no tar archive: %w", err)
+		return api.Errorf(api.KindInvalid, "the archive is cut off %s", where)
+	case errors.As(err, new(badCompression)):
+		return api.Errorf(api.KindInvalid, "the archive's compression is damaged %s: %w", where, err)
+	case n == 0 && errors.Is(err, tar.ErrHeader):
+		return api.Errorf(api.KindInvalid, "this is not a tar archive: it begins with no header of one")
 	}
-	return api.Errorf(api.KindInvalid, "the archive is damaged after %d files: %w", n, err)
+	return api.Errorf(api.KindInvalid, "the archive is damaged %s: %w", where, err)
 }
 
 func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
-	if h.Typeflag == tar.TypeXGlobalHeader {
+	if h.Typeflag == tar.TypeXGlobalHeader || h.Typeflag == gnuVolumeLabel {
 		return nil
 	}
 	name, err := cleanName(h.Name, u.limits)
@@ -116,13 +140,24 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 	}
 	u.s.Entries++
 	if u.s.Entries > u.limits.Entries {
-		return api.Errorf(api.KindInvalid, "the archive holds more than %d files", u.limits.Entries)
+		return api.Errorf(api.KindInvalid, "cannot unpack %.200q: the archive holds more than %d files", name, u.limits.Entries)
 	}
 	if h.Size > u.limits.Bytes-u.s.Bytes { // the sum may not have room in 64 bits
-		return u.limits.tooLarge()
+		return api.Errorf(api.KindInvalid, "cannot unpack %.200q, of %d MiB: %w", name, h.Size>>20, u.limits.tooLarge())
 	}
 	u.s.Bytes += max(h.Size, 0)
+	if name, err = u.tree.real(name); err != nil {
+		return u.wrap(h.Name, err)
+	}
+	if strings.Count(name, "/") > u.limits.Depth || len(name) > u.limits.Path {
+		return badName(h.Name, "is too deep, with what it leads through")
+	}
 	h.Name = name
+	if u.layer == nil && h.Typeflag == tar.TypeReg && slices.Contains(oci.Documents(), name) {
+		if content, err = u.document(name, h.Size, content); err != nil {
+			return err
+		}
+	}
 	if u.layer != nil {
 		if done, err := u.whiteout(name); done || err != nil {
 			return u.wrap(name, err)
@@ -132,6 +167,21 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 		}
 	}
 	return u.wrap(name, u.make(h, content))
+}
+
+// document looks at a file that an image's archive may have, wherever it stands in it.
+func (u *unpacker) document(name string, size int64, content io.Reader) (io.Reader, error) {
+	if size > oci.MaxDocument {
+		return content, nil
+	}
+	data, err := io.ReadAll(content)
+	if err != nil {
+		return nil, u.archiveError(err)
+	}
+	if oci.Marks(name, data) {
+		return nil, errIsImage
+	}
+	return bytes.NewReader(data), nil
 }
 
 func (u *unpacker) wrap(name string, err error) error {
@@ -149,9 +199,9 @@ func (u *unpacker) wrap(name string, err error) error {
 // make makes what an entry names.
 func (u *unpacker) make(h *tar.Header, content io.Reader) error {
 	switch h.Typeflag {
-	case tar.TypeDir:
+	case tar.TypeDir, gnuDumpDir:
 		return u.tree.dir(h)
-	case tar.TypeReg, tar.TypeGNUSparse:
+	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont:
 		source := &archiveReader{r: content}
 		err := u.tree.file(h, source)
 		if source.err != nil {
@@ -159,16 +209,20 @@ func (u *unpacker) make(h *tar.Header, content io.Reader) error {
 		}
 		return err
 	case tar.TypeSymlink:
-		if err := checkTarget(h.Linkname, u.limits.Path); err != nil {
-			return err
+		if why := badTarget(h.Linkname, u.limits.Path); why != "" {
+			return fmt.Errorf("a symbolic link whose target %.200q %s", h.Linkname, why)
 		}
 		return u.tree.symlink(h)
 	case tar.TypeLink:
 		// Kaniko's layers have targets that begin with a slash. That is no way out:
 		// what is to be linked is looked up below the root.
-		target, err := cleanName(strings.TrimLeft(h.Linkname, "/"), u.limits)
+		target, why := clean(strings.TrimLeft(h.Linkname, "/"), u.limits)
+		if why != "" {
+			return fmt.Errorf("a hard link whose target %.200q %s", h.Linkname, why)
+		}
+		target, err := u.tree.real(target)
 		if err != nil {
-			return err
+			return fmt.Errorf("a hard link to %.200q: %w", h.Linkname, err)
 		}
 		if target == h.Name {
 			return errors.New("a hard link to itself")
@@ -183,7 +237,22 @@ func (u *unpacker) make(h *tar.Header, content io.Reader) error {
 		}
 		return err
 	}
-	return api.Errorf(api.KindInvalid, "cannot unpack %.200q: entries of type %q are not supported", h.Name, h.Typeflag)
+	return api.Errorf(api.KindInvalid, "cannot unpack %.200q: %s", h.Name, unsupported(h.Typeflag))
+}
+
+// The types of entries that only GNU tar has, and archive/tar does not name
+// (GNU tar's manual, "Extensions").
+const (
+	gnuDumpDir     = 'D' // a directory, with a list of what was in it: tar --listed-incremental
+	gnuMultiVolume = 'M' // the rest of a file that began in another archive
+	gnuVolumeLabel = 'V' // a name for the archive: tar --label
+)
+
+func unsupported(kind byte) string {
+	if kind == gnuMultiVolume {
+		return "it is the rest of a file that begins in another volume of the archive"
+	}
+	return fmt.Sprintf("entries of type %q are not supported", kind)
 }
 
 // archiveReader remembers errors of the archive, to tell them from the disk's.
@@ -203,38 +272,50 @@ func (a *archiveReader) Read(p []byte) (int, error) {
 // cleanName makes an entry's name clean, or refuses it: it is to be relative to
 // the root. The root itself may be called "/" as well, as Kaniko does.
 func cleanName(name string, l limits) (string, error) {
-	if err := checkTarget(name, l.Path); err != nil {
-		return "", err
-	}
 	if strings.HasPrefix(name, "/") && strings.Trim(name, "/") != "" {
 		return "", badName(name, "is absolute").
-			WithHint("make the archive anew, without the first /: tar does it so, but for --absolute-names (-P)")
+			WithHint("make the archive again, without the first /: tar does it so, but for --absolute-names (-P)")
+	}
+	cleaned, why := clean(name, l)
+	if why != "" {
+		return "", badName(name, why)
+	}
+	return cleaned, nil
+}
+
+// clean makes a relative name clean; why says what is wrong with it.
+func clean(name string, l limits) (cleaned, why string) {
+	if why := badTarget(name, l.Path); why != "" {
+		return "", why
 	}
 	for part := range strings.SplitSeq(name, "/") {
 		if part == ".." {
-			return "", badName(name, "leads out of the archive")
+			return "", "leads out of the archive"
 		}
 		if len(part) > 255 { // NAME_MAX
-			return "", badName(name, "is too long")
+			return "", "is too long"
 		}
 	}
-	clean := path.Clean("./" + strings.TrimLeft(name, "/"))
-	if strings.Count(clean, "/") > l.Depth {
-		return "", badName(name, "is too deep")
+	cleaned = path.Clean("./" + strings.TrimLeft(name, "/"))
+	if strings.Count(cleaned, "/") > l.Depth {
+		return "", "is too deep"
 	}
-	return clean, nil
+	return cleaned, ""
 }
 
-func checkTarget(name string, longest int) error {
+// badTarget says what keeps a name from being that of a file, or where a symbolic link
+// leads. Control characters do not: files have them (Icon\r of macOS), and what shows
+// names quotes them.
+func badTarget(name string, longest int) string {
 	switch {
 	case name == "":
-		return badName(name, "is empty")
+		return "is empty"
 	case len(name) > longest:
-		return badName(name, "is too long")
-	case strings.ContainsFunc(name, unicode.IsControl):
-		return badName(name, "has control characters")
+		return "is too long"
+	case strings.Contains(name, "\x00"):
+		return "has a NUL byte"
 	}
-	return nil
+	return ""
 }
 
 func badName(name, why string) *api.Error {

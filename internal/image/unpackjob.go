@@ -24,6 +24,8 @@ type unpackSpec struct {
 	Limits  limits `json:"limits"`
 	// DiffIDs are the archives' digests before compression, "" where unknown.
 	DiffIDs []string `json:"diff_ids"`
+	// Volumes are directories that are made if the archives have none.
+	Volumes []string `json:"volumes,omitempty"`
 }
 
 // runUnpack unpacks the archives that come as frames on standard input into the
@@ -46,6 +48,10 @@ func runUnpack(_ context.Context, args []string, emit func(any)) error {
 		return err
 	}
 	s, err := spec.unpack(os.Stdin, t, func(p api.Progress) { emit(event{Progress: &p}) })
+	if errors.Is(err, errIsImage) {
+		emit(event{Summary: &summary{IsImage: true}})
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -59,10 +65,15 @@ func runUnpack(_ context.Context, args []string, emit func(any)) error {
 // unpack unpacks what in holds, as frames, into t, which it closes.
 func (spec unpackSpec) unpack(in io.Reader, t tree, report api.Report) (s summary, err error) {
 	if host, ok := t.(*hostTree); ok {
-		host.s = &s
+		host.s, host.layered = &s, spec.Layered
 	}
 	u := unpacker{tree: t, limits: spec.Limits, s: &s}
 	err = spec.archives(&u, bufio.NewReaderSize(in, maxPiece), report)
+	for _, name := range spec.Volumes {
+		if err == nil {
+			err = u.wrap(name, t.ensure(name))
+		}
+	}
 	if closeErr := t.close(); err == nil && closeErr != nil {
 		err = u.wrap(".", closeErr)
 	}

@@ -1,12 +1,13 @@
 package oci
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"maps"
 	"regexp"
 	"slices"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -38,8 +39,8 @@ func ParseConfig(raw []byte) (Image, error) {
 	if len(raw) > MaxDocument {
 		return Image{}, api.Errorf(api.KindInvalid, "the image's configuration is larger than %d MiB", MaxDocument>>20)
 	}
-	f, err := v1.ParseConfigFile(bytes.NewReader(raw))
-	if err != nil {
+	var f configFile
+	if err := json.Unmarshal(raw, &f); err != nil {
 		return Image{}, api.Errorf(api.KindInvalid, "cannot read the image's configuration: %w", err)
 	}
 	if f.RootFS.Type != "" && f.RootFS.Type != "layers" {
@@ -48,15 +49,49 @@ func ParseConfig(raw []byte) (Image, error) {
 	if len(f.RootFS.DiffIDs) > MaxLayers {
 		return Image{}, api.Errorf(api.KindInvalid, "cannot use the image: it has more than %d layers", MaxLayers)
 	}
-	i := Image{RawConfig: raw, Config: configOf(f.Config), OS: f.OS, Arch: f.Architecture}
+	i := Image{RawConfig: raw, Config: configOf(f.Config), Volumes: slices.Sorted(maps.Keys(f.Config.Volumes))}
+	i.OS, i.Arch, _ = normal(f.OS, f.Architecture, "")
 	for _, id := range f.RootFS.DiffIDs {
 		if !IsDigest(id.String()) {
 			return Image{}, api.Errorf(api.KindInvalid, "cannot use the image: %.80q is no diff id of a layer", id)
 		}
 		i.Layers = append(i.Layers, Layer{DiffID: id.String(), Size: -1})
 	}
-	i.History, err = historyOf(f.History, i.Layers)
-	return i, err
+	i.History = historyOf(f.History, i.Layers)
+	return i, nil
+}
+
+// configFile is an image's configuration, as far as it is used
+// (https://github.com/opencontainers/image-spec/blob/main/config.md).
+type configFile struct {
+	Architecture string    `json:"architecture"`
+	OS           string    `json:"os"`
+	Config       v1.Config `json:"config"`
+	RootFS       struct {
+		Type    string    `json:"type"`
+		DiffIDs []v1.Hash `json:"diff_ids"`
+	} `json:"rootfs"`
+	History []step `json:"history"`
+}
+
+// step is one of an image's history.
+type step struct {
+	Created    lenientTime `json:"created"`
+	CreatedBy  string      `json:"created_by"`
+	Comment    string      `json:"comment"`
+	EmptyLayer bool        `json:"empty_layer"`
+}
+
+// lenientTime is a time that may be anything: it is for people to read, and some
+// builders write "" or a number. What is no time is none.
+type lenientTime struct{ time.Time }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *lenientTime) UnmarshalJSON(data []byte) error {
+	if json.Unmarshal(data, &t.Time) != nil {
+		t.Time = time.Time{}
+	}
+	return nil
 }
 
 func configOf(c v1.Config) api.ImageConfig {
@@ -66,8 +101,9 @@ func configOf(c v1.Config) api.ImageConfig {
 	}
 }
 
-// historyOf gives each step of the history the layer that it has made.
-func historyOf(steps []v1.History, layers []Layer) ([]api.ImageHistory, error) {
+// historyOf gives each step of the history the layer that it has made. A history may
+// tell of fewer or more layers than there are: it is for people to read.
+func historyOf(steps []step, layers []Layer) []api.ImageHistory {
 	var out []api.ImageHistory
 	n := 0
 	for _, s := range steps {
@@ -75,14 +111,11 @@ func historyOf(steps []v1.History, layers []Layer) ([]api.ImageHistory, error) {
 		if !s.Created.IsZero() {
 			h.CreatedAt = &s.Created.Time
 		}
-		if !s.EmptyLayer {
-			if n == len(layers) {
-				return nil, api.Errorf(api.KindInvalid, "cannot use the image: its history tells of more than its %d layers", len(layers))
-			}
+		if !s.EmptyLayer && n < len(layers) {
 			h.Layer = layers[n].DiffID
 			n++
 		}
 		out = append(out, h)
 	}
-	return out, nil
+	return out
 }

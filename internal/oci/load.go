@@ -2,12 +2,12 @@ package oci
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -15,112 +15,253 @@ import (
 	"banger/api"
 )
 
-// The files by which an image on a disk is known: those of an OCI layout
-// (https://github.com/opencontainers/image-spec/blob/main/image-layout.md), and
-// of `docker save`.
-const (
-	layoutIndex   = "index.json"
-	savedManifest = "manifest.json"
-)
-
-// Load reads the image for arch that files hold: an OCI layout, or what `docker
-// save` wrote. ok is false where they are neither.
-func Load(files fs.FS, arch string) (i Image, ok bool, err error) {
-	if raw, err := read(files, layoutIndex); !errors.Is(err, fs.ErrNotExist) {
-		if err == nil {
-			i, err = loadLayout(files, raw, arch)
+// Load reads the image for arch that files hold: an OCI layout, what `docker save`
+// wrote, or skopeo's "dir:". Of several it is the one that which names, by a name that
+// it has there or by its digest. ok is false where they hold none.
+func Load(files fs.FS, arch, which string) (i Image, ok bool, err error) {
+	d, err := look(files)
+	if err != nil {
+		return Image{}, true, err
+	}
+	l := loader{files: files, arch: arch, which: which, blob: layoutBlob}
+	switch {
+	case d.index != nil:
+		i, many, err := l.layout(d.index)
+		if err == nil || many || d.saved == nil {
+			return i, true, err
+		}
+		// Docker 25.0.0 saved images whose index.json names nothing that is whole.
+		if whole, _, e := l.saved(d.saved); e == nil {
+			return whole, true, nil
 		}
 		return i, true, err
+	case d.saved != nil:
+		i, _, err = l.saved(d.saved)
+		return i, true, err
+	case d.dir != nil:
+		l.blob = dirBlob
+		i, err = l.manifest(d.dir, v1.Descriptor{}, 0)
+		return i, true, err
 	}
-	raw, err := read(files, savedManifest)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Image{}, false, nil
-	}
-	if err == nil {
-		i, err = loadSaved(files, raw, arch)
-	}
-	return i, true, err
+	err = d.unfinished()
+	return Image{}, err != nil, err
 }
 
-// read reads a document.
-func read(files fs.FS, name string) ([]byte, error) {
-	f, err := files.Open(name)
+// loader reads an image's files.
+type loader struct {
+	files fs.FS
+	arch  string
+	which string
+	blob  func(d v1.Descriptor) []string // the names that a blob may have
+}
+
+func layoutBlob(d v1.Descriptor) []string { return []string{blobName(d)} }
+
+// dirBlob is where skopeo has them
+// (https://github.com/containers/image/blob/main/directory/directory_transport.go).
+func dirBlob(d v1.Descriptor) []string {
+	return []string{d.Digest.Hex, d.Digest.Hex + ".manifest.json"}
+}
+
+func blobName(d v1.Descriptor) string { return path.Join("blobs", d.Digest.Algorithm, d.Digest.Hex) }
+
+// candidate is what may be the image that is asked for.
+type candidate struct {
+	names  []string
+	digest string // of what names it: two with the same one are the same
+	load   func() (Image, error)
+}
+
+// called says whether a candidate is meant by a name, or by a digest or its beginning.
+func (c candidate) called(which string) bool {
+	hex := strings.TrimPrefix(which, "sha256:")
+	if len(hex) >= 12 && strings.HasPrefix(c.digest, "sha256:"+hex) {
+		return true
+	}
+	return slices.ContainsFunc(c.names, func(name string) bool { return familiar(name) == familiar(which) })
+}
+
+// familiar is a name as people write it, with its tag.
+func familiar(name string) string {
+	name = strings.TrimPrefix(strings.TrimPrefix(name, "docker.io/"), "library/")
+	if !strings.ContainsAny(path.Base(name), ":@") {
+		name += ":latest"
+	}
+	return name
+}
+
+func (c candidate) String() string {
+	if len(c.names) > 0 {
+		return printable(c.names[0])
+	}
+	return c.digest[:min(len(c.digest), len("sha256:")+12)]
+}
+
+// pick loads the one candidate that is an image for this machine. many says that there
+// were several: none is guessed.
+func (l loader) pick(all []candidate) (i Image, many bool, err error) {
+	var meant []candidate
+	for _, c := range all {
+		if l.which == "" || c.called(l.which) {
+			meant = append(meant, c)
+		}
+	}
+	if len(meant) == 0 && len(all) > 0 {
+		return Image{}, true, api.Errorf(api.KindNotFound, "there is no image %.100q in it: %s", l.which, list(all)).
+			WithHint("give one of these names with --image")
+	}
+	var passed error // why the first that is none was passed over
+	var found []candidate
+	for _, c := range meant {
+		if slices.ContainsFunc(found, func(f candidate) bool { return f.digest == c.digest }) {
+			continue
+		}
+		loaded, loadErr := c.load()
+		if api.KindOf(loadErr) == api.KindUnsupported { // no image, or for another platform
+			if passed == nil {
+				passed = loadErr
+			}
+			continue
+		}
+		if found = append(found, c); len(found) == 1 {
+			i, err = loaded, loadErr
+		}
+	}
+	switch len(found) {
+	case 0:
+		return Image{}, false, passed
+	case 1:
+		return i, false, err
+	}
+	return Image{}, true, api.Errorf(api.KindInvalid, "there are %d images in it, and one is asked for: %s", len(found), list(found)).
+		WithHint("banger image import --image %s FILE [NAME]", found[0])
+}
+
+// list names candidates.
+func list(all []candidate) string {
+	var names []string
+	for _, c := range all {
+		if len(names) == 20 {
+			return strings.Join(names, ", ") + " …"
+		}
+		names = append(names, c.String())
+	}
+	return strings.Join(names, ", ")
+}
+
+// layout loads an image of an OCI layout.
+func (l loader) layout(index []byte) (i Image, many bool, err error) {
+	found, err := fitting(index, l.arch)
 	if err != nil {
-		return nil, err
+		return Image{}, false, err
 	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, MaxDocument+1))
-	if err != nil {
-		return nil, api.Errorf(api.KindInvalid, "cannot read %.80q: %w", name, err)
+	var all []candidate
+	for _, d := range found {
+		c := candidate{digest: d.Digest.String()}
+		for _, key := range []string{"io.containerd.image.name", "org.opencontainers.image.ref.name"} {
+			if name := d.Annotations[key]; name != "" {
+				c.names = append(c.names, name)
+			}
+		}
+		c.load = func() (Image, error) {
+			i, err := l.descriptor(d, 0)
+			if len(c.names) > 0 {
+				i.Ref = c.names[0]
+			}
+			return i, err
+		}
+		all = append(all, c)
 	}
-	if len(data) > MaxDocument {
-		return nil, api.Errorf(api.KindInvalid, "%.80q is larger than %d MiB", name, MaxDocument>>20)
-	}
-	return data, nil
+	return l.pick(all)
 }
 
 // maxNesting is how deep indexes may be in each other: a layout's own, the
 // image's of all platforms, and one to spare.
 const maxNesting = 3
 
-func loadLayout(files fs.FS, index []byte, arch string) (Image, error) {
-	ref := ""
-	for range maxNesting {
-		found, err := fitting(index, arch)
-		if err != nil {
-			return Image{}, err
-		}
-		if ref == "" && len(found) > 1 && found[0].Digest != found[1].Digest && found[0].Platform == nil {
-			return Image{}, several(len(found))
-		}
-		d := found[0]
-		for _, key := range []string{"io.containerd.image.name", "org.opencontainers.image.ref.name"} {
-			if ref == "" {
-				ref = d.Annotations[key]
-			}
-		}
-		raw, err := readBlob(files, d)
-		if err != nil {
-			return Image{}, err
-		}
-		if d.MediaType.IsIndex() {
-			index = raw
-			continue
-		}
-		return loadManifest(files, raw, ref)
+// descriptor loads what a descriptor names.
+func (l loader) descriptor(d v1.Descriptor, depth int) (Image, error) {
+	if depth == maxNesting {
+		return Image{}, api.Errorf(api.KindInvalid, "cannot use the image: its indexes are nested too deep")
 	}
-	return Image{}, api.Errorf(api.KindInvalid, "cannot use the image: its indexes are nested too deep")
+	raw, err := l.read(d)
+	if err != nil {
+		return Image{}, err
+	}
+	return l.manifest(raw, d, depth)
 }
 
-func loadManifest(files fs.FS, manifest []byte, ref string) (Image, error) {
+// manifest loads the image of a manifest; of an index it is the first that is one for
+// this machine, as the specification says
+// (https://github.com/opencontainers/image-spec/blob/main/image-index.md).
+func (l loader) manifest(raw []byte, d v1.Descriptor, depth int) (Image, error) {
+	if !KindOf(string(d.MediaType), raw).IsIndex() {
+		return l.image(raw)
+	}
+	found, err := Choose(raw, l.arch)
+	if err != nil {
+		return Image{}, err
+	}
+	var first error
+	for _, d := range found {
+		i, err := l.descriptor(d, depth+1)
+		if err == nil || api.KindOf(err) != api.KindUnsupported {
+			return i, err
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return Image{}, first
+}
+
+func (l loader) image(manifest []byte) (Image, error) {
 	m, err := ParseManifest(manifest)
 	if err != nil {
 		return Image{}, err
 	}
-	config, err := readBlob(files, m.Config)
+	config, err := l.read(m.Config)
 	if err != nil {
 		return Image{}, err
 	}
 	i, err := Assemble(manifest, config, func(_ context.Context, d v1.Descriptor) (io.ReadCloser, error) {
-		return openNamed(files, blobName(d), d.Digest.String())
+		return open(l.files, l.blob(d), d.Digest.String())
 	})
-	i.Ref = ref
-	return i, err
-}
-
-func several(n int) error {
-	return api.Errorf(api.KindInvalid, "there are %d images in it, and one is asked for", n).
-		WithHint("docker save --output FILE IMAGE   with one image")
-}
-
-func blobName(d v1.Descriptor) string { return path.Join("blobs", d.Digest.Algorithm, d.Digest.Hex) }
-
-// readBlob reads a document by its digest.
-func readBlob(files fs.FS, d v1.Descriptor) ([]byte, error) {
-	if !IsDigest(d.Digest.String()) {
-		return nil, api.Errorf(api.KindInvalid, "cannot use the image: %.80q is no SHA-256 digest", d.Digest)
+	if err != nil {
+		return i, err
 	}
-	data, err := read(files, blobName(d))
+	return i, l.check(i)
+}
+
+// check refuses an image of another platform, and one that is not whole.
+func (l loader) check(i Image) error {
+	if err := i.Fits(l.arch); err != nil {
+		return err
+	}
+	for _, layer := range i.Layers {
+		f, err := layer.Open(context.Background())
+		if err != nil {
+			return err
+		}
+		if err := f.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// read reads a document by its digest.
+func (l loader) read(d v1.Descriptor) ([]byte, error) {
+	if !IsDigest(d.Digest.String()) {
+		return nil, api.Errorf(api.KindInvalid, "cannot use the image: %.80q is not a SHA-256 digest", d.Digest)
+	}
+	var data []byte
+	var err error
+	for _, name := range l.blob(d) {
+		if data, err = read(l.files, name); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, missing(d.Digest.String())
 	}
@@ -133,44 +274,25 @@ func readBlob(files fs.FS, d v1.Descriptor) ([]byte, error) {
 	return data, nil
 }
 
-func missing(what string) error {
-	return api.Errorf(api.KindInvalid, "the image is not whole: %.100s is missing", what)
+// saved loads an image of `docker save`.
+func (l loader) saved(images []saved) (i Image, many bool, err error) {
+	var all []candidate
+	for _, s := range images {
+		hex := strings.TrimSuffix(strings.TrimPrefix(path.Base(s.Config), "sha256:"), ".json")
+		all = append(all, candidate{names: s.RepoTags, digest: "sha256:" + hex, load: func() (Image, error) { return l.savedOne(s, hex) }})
+	}
+	return l.pick(all)
 }
 
-func openNamed(files fs.FS, name, what string) (io.ReadCloser, error) {
-	f, err := files.Open(name)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) {
-		return nil, missing(what)
-	}
-	return f, err
-}
-
-// saved is an image in the manifest.json of `docker save`
-// (https://github.com/moby/moby/blob/master/image/tarexport/tarexport.go).
-type saved struct {
-	Config   string
-	RepoTags []string
-	Layers   []string
-}
-
-func loadSaved(files fs.FS, raw []byte, arch string) (Image, error) {
-	var all []saved
-	if err := json.Unmarshal(raw, &all); err != nil {
-		return Image{}, api.Errorf(api.KindInvalid, "cannot read %s: %w", savedManifest, err)
-	}
-	if len(all) != 1 {
-		return Image{}, several(len(all))
-	}
-	s := all[0]
-	config, err := read(files, path.Clean(s.Config))
+func (l loader) savedOne(s saved, hex string) (Image, error) {
+	config, err := read(l.files, path.Clean(s.Config))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) {
 		return Image{}, missing(fmt.Sprintf("%q", s.Config))
 	}
 	if err != nil {
 		return Image{}, err
 	}
-	// The configuration's name is its digest in every version that there was.
-	hex := strings.TrimSuffix(strings.TrimPrefix(path.Base(s.Config), "sha256:"), ".json")
+	// The configuration's name is its digest in every version of Docker that there was.
 	if IsDigest("sha256:"+hex) && Digest(config) != "sha256:"+hex {
 		return Image{}, api.Errorf(api.KindInvalid, "%.80q has other content: its digest is %s", s.Config, Digest(config))
 	}
@@ -178,15 +300,7 @@ func loadSaved(files fs.FS, raw []byte, arch string) (Image, error) {
 	if err != nil {
 		return Image{}, err
 	}
-	if err := i.Fits(arch); err != nil {
-		return Image{}, err
-	}
-	return i.withSaved(files, s)
-}
-
-// withSaved adds where the layers are. Nothing but their diff ids says what
-// they have to be.
-func (i Image) withSaved(files fs.FS, s saved) (Image, error) {
+	// Nothing but their diff ids says what the layers have to be.
 	if len(s.Layers) != len(i.Layers) {
 		return Image{}, api.Errorf(api.KindInvalid, "cannot use the image: its manifest has %d layers, its configuration %d", len(s.Layers), len(i.Layers))
 	}
@@ -195,8 +309,8 @@ func (i Image) withSaved(files fs.FS, s saved) (Image, error) {
 	}
 	for n, name := range s.Layers {
 		i.Layers[n].Open = func(context.Context) (io.ReadCloser, error) {
-			return openNamed(files, path.Clean(name), fmt.Sprintf("%q", name))
+			return open(l.files, []string{name}, fmt.Sprintf("%q", name))
 		}
 	}
-	return i, nil
+	return i, l.check(i)
 }

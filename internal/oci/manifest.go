@@ -61,7 +61,7 @@ func ParseManifest(raw []byte) (*v1.Manifest, error) {
 			return nil, api.Errorf(api.KindUnsupported, "cannot use the image: %s is encrypted", d.Digest)
 		}
 	}
-	return m, nil
+	return m, checkTypes(m)
 }
 
 // Check refuses an image whose layers are not those of its configuration.

@@ -14,7 +14,8 @@ type Image struct {
 	Ref            string // as asked for, or as the archive names it; may be empty
 	ManifestDigest string // "sha256:…"; empty where there is no manifest (docker save)
 	Config         api.ImageConfig
-	RawConfig      []byte // the configuration as it was served, for its digest
+	RawConfig      []byte   // the configuration as it was served, for its digest
+	Volumes        []string // directories that are to be there, as the image writes them
 	History        []api.ImageHistory
 	Layers         []Layer // the lowest first
 	OS, Arch       string  // as GOOS and GOARCH have them

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -13,6 +14,26 @@ import (
 
 // guestOS is what the kernels of guests run.
 const guestOS = "linux"
+
+// normal gives a platform the names that GOOS and GOARCH have for it, as containerd's
+// platforms package does (https://github.com/containerd/platforms/blob/main/database.go).
+func normal(os, arch, variant string) (string, string, string) {
+	os, arch, variant = strings.ToLower(os), strings.ToLower(arch), strings.ToLower(variant)
+	switch arch {
+	case "x86_64", "x86-64":
+		arch = "amd64"
+	case "aarch64":
+		arch = "arm64"
+	case "i386", "i686":
+		arch = "386"
+	case "armhf", "armel":
+		arch, variant = "arm", map[string]string{"armhf": "v7", "armel": "v6"}[arch]
+	}
+	if variant != "" && strings.Trim(variant, "0123456789") == "" {
+		variant = "v" + variant
+	}
+	return os, arch, variant
+}
 
 // Fits refuses an image that was not made for guests of arch.
 func (i Image) Fits(arch string) error {
@@ -37,13 +58,22 @@ func misfit(platforms []string, arch string) error {
 		strings.Join(platforms, ", "), guestOS, arch)
 }
 
-// Choose picks the manifest for arch out of an image's index.
-func Choose(index []byte, arch string) (v1.Descriptor, error) {
+// Choose returns the manifests of an image's index that may be the one for arch, the
+// best first. Those that say that they are for it come before those that say nothing:
+// these may be anything, and are to be passed over where they are no image for arch.
+func Choose(index []byte, arch string) ([]v1.Descriptor, error) {
 	found, err := fitting(index, arch)
-	if err != nil {
-		return v1.Descriptor{}, err
+	slices.SortStableFunc(found, func(a, b v1.Descriptor) int {
+		return boolean(a.Platform == nil) - boolean(b.Platform == nil)
+	})
+	return found, err
+}
+
+func boolean(b bool) int {
+	if b {
+		return 1
 	}
-	return found[0], nil
+	return 0
 }
 
 // fitting returns the manifests of an index that are for arch, or may be: at
@@ -58,7 +88,7 @@ func fitting(raw []byte, arch string) ([]v1.Descriptor, error) {
 	for _, d := range index.Manifests {
 		switch {
 		case attestation(d):
-		case d.Platform == nil || fits(*d.Platform, arch):
+		case d.Platform == nil || d.Platform.OS+d.Platform.Architecture == "" || fits(*d.Platform, arch):
 			found = append(found, d)
 		case len(others) < 20:
 			others = append(others, printable(d.Platform.String()))
@@ -84,5 +114,6 @@ func attestation(d v1.Descriptor) bool {
 // the least that every processor of the architecture is.
 func fits(p v1.Platform, arch string) bool {
 	least := map[string]string{"amd64": "v1", "arm64": "v8"}[arch]
-	return p.OS == guestOS && p.Architecture == arch && (p.Variant == "" || p.Variant == least)
+	os, of, variant := normal(p.OS, p.Architecture, p.Variant)
+	return os == guestOS && of == arch && (variant == "" || variant == least)
 }

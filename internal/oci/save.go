@@ -21,6 +21,7 @@ type Single struct {
 	Arch      string // as GOARCH has it
 	CreatedAt time.Time
 	Config    api.ImageConfig
+	RawConfig []byte // the configuration that the image came with; may be empty
 	History   []api.ImageHistory
 
 	Digest string // of the layer, which is its diff id too
@@ -31,40 +32,65 @@ type Single struct {
 // exportStep is what the history says of the layer.
 const exportStep = "banger image export"
 
-// config is the image's configuration, as ParseConfig reads it.
+// config is the image's configuration, as ParseConfig reads it: the one that it came
+// with, with all that is in it, but for what tells of layers.
 func (s Single) config() ([]byte, error) {
 	id, err := v1.NewHash(s.Digest)
 	if err != nil {
 		return nil, err
 	}
-	c := s.Config
-	f := v1.ConfigFile{
-		Architecture: s.Arch, OS: guestOS, Created: v1.Time{Time: s.CreatedAt},
-		RootFS: v1.RootFS{Type: "layers", DiffIDs: []v1.Hash{id}},
-		Config: v1.Config{
-			Env: c.Env, User: c.User, WorkingDir: c.WorkingDir, Entrypoint: c.Entrypoint, Cmd: c.Cmd, StopSignal: c.StopSignal, Labels: c.Labels,
-		},
-	}
-	for _, port := range c.ExposedPorts {
-		if f.Config.ExposedPorts == nil {
-			f.Config.ExposedPorts = map[string]struct{}{}
+	file := map[string]any{}
+	if len(s.RawConfig) > 0 {
+		raw := map[string]json.RawMessage{}
+		if err := json.Unmarshal(s.RawConfig, &raw); err != nil {
+			return nil, api.Errorf(api.KindInternal, "cannot read the configuration that the image came with: %w", err)
 		}
-		f.Config.ExposedPorts[port] = struct{}{}
+		for key, value := range raw {
+			file[key] = value
+		}
+		// They name what Docker had before there were digests.
+		delete(file, "id")
+		delete(file, "parent")
+	} else {
+		file["config"] = s.plainConfig()
 	}
+	var created lenientTime
+	if raw, ok := file["created"].(json.RawMessage); !ok || json.Unmarshal(raw, &created) != nil || created.IsZero() {
+		file["created"] = s.CreatedAt
+	}
+	file["architecture"], file["os"] = s.Arch, guestOS
+	file["rootfs"] = v1.RootFS{Type: "layers", DiffIDs: []v1.Hash{id}}
 	// The one layer is that of the last step: the others have made none of theirs.
 	steps := s.History
 	if n := len(steps); n > 0 && steps[n-1].CreatedBy == exportStep {
 		steps = steps[:n-1]
 	}
+	var history []v1.History
 	for _, h := range steps {
 		step := v1.History{CreatedBy: h.CreatedBy, Comment: h.Comment, EmptyLayer: true}
 		if h.CreatedAt != nil {
 			step.Created.Time = *h.CreatedAt
 		}
-		f.History = append(f.History, step)
+		history = append(history, step)
 	}
-	f.History = append(f.History, v1.History{Created: v1.Time{Time: s.CreatedAt}, CreatedBy: exportStep, Comment: "all layers as one"})
-	return json.Marshal(f)
+	file["history"] = append(history, v1.History{Created: v1.Time{Time: s.CreatedAt}, CreatedBy: exportStep, Comment: "all layers as one"})
+	return json.Marshal(file)
+}
+
+// plainConfig is the configuration of an image that came without one, or with an older
+// banger, which did not keep it whole.
+func (s Single) plainConfig() v1.Config {
+	c := s.Config
+	plain := v1.Config{
+		Env: c.Env, User: c.User, WorkingDir: c.WorkingDir, Entrypoint: c.Entrypoint, Cmd: c.Cmd, StopSignal: c.StopSignal, Labels: c.Labels,
+	}
+	for _, port := range c.ExposedPorts {
+		if plain.ExposedPorts == nil {
+			plain.ExposedPorts = map[string]struct{}{}
+		}
+		plain.ExposedPorts[port] = struct{}{}
+	}
+	return plain
 }
 
 // Layout returns an archive of an OCI layout

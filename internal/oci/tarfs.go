@@ -2,11 +2,11 @@ package oci
 
 import (
 	"archive/tar"
-	"errors"
 	"io"
 	"io/fs"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,11 +17,8 @@ import (
 // layer, for some images.
 const maxFiles = 100_000
 
-// ErrRootfs says that a tar archive is no image's.
-var ErrRootfs = errors.New("the archive holds no image")
-
 // firstName is what the first file of an image's archive is called, by
-// whichever program it was written: blobs/…, ID.json, ID/layer.tar, and so on.
+// most programs that write them: blobs/…, ID.json, ID/layer.tar, and so on.
 var firstName = regexp.MustCompile(`^(blobs(/.*)?|oci-layout|index\.json|manifest\.json|repositories|(sha256:)?[0-9a-f]{64}(\.json|\.tar|\.tar\.gz|/.*)?)$`)
 
 // BeginsImage says whether the first file of an image's archive may have that
@@ -31,58 +28,55 @@ func BeginsImage(name string) bool {
 }
 
 // OpenTar finds the files of an uncompressed tar archive, to read them where
-// they are. It fails with ErrRootfs as soon as they are clearly no image's, so
-// that a large root file system is not read for that.
+// they are. Only headers are read. An archive that breaks off, and so far is no
+// image's, is what it is so far.
 func OpenTar(r io.ReadSeeker, at io.ReaderAt) (fs.FS, error) {
-	t := tarFS{at: at, files: map[string]span{}, links: map[string]string{}}
+	t := tarFS{at: at, files: map[string]span{}, links: map[string]string{}, twice: map[string]bool{}}
 	archive := tar.NewReader(r)
 	for {
 		h, err := archive.Next()
 		if err == io.EOF {
-			break
+			return &t, nil
 		}
 		if err != nil {
-			if len(t.files)+len(t.links) == 0 {
-				return nil, ErrRootfs
+			if t.marked {
+				return nil, api.Errorf(api.KindInvalid, "the archive is damaged or cut off: %w", err)
 			}
-			return nil, api.Errorf(api.KindInvalid, "the archive is damaged or cut off: %w", err)
+			return &t, nil
 		}
 		if err := t.add(h, r); err != nil {
 			return nil, err
 		}
 	}
-	_, layout := t.files[layoutIndex]
-	_, saved := t.files[savedManifest]
-	if !layout && !saved {
-		return nil, ErrRootfs
-	}
-	return t, nil
 }
 
 // tarFS is the files of a tar archive. It has no directories.
 type tarFS struct {
-	at    io.ReaderAt
-	files map[string]span
-	links map[string]string // old versions of docker save link layers that are the same
+	at     io.ReaderAt
+	files  map[string]span
+	links  map[string]string // old versions of docker save link layers that are the same
+	twice  map[string]bool
+	marked bool // it has one of Documents
+	more   bool // there are more than maxFiles: the others are not known
 }
 
 type span struct{ offset, size int64 }
 
-func (t tarFS) add(h *tar.Header, r io.Seeker) error {
+func (t *tarFS) add(h *tar.Header, r io.Seeker) error {
 	name := path.Clean(strings.TrimPrefix(h.Name, "./"))
 	if name == "." || h.Typeflag == tar.TypeXGlobalHeader {
 		return nil
 	}
-	if len(t.files)+len(t.links) == 0 && !BeginsImage(name) {
-		return ErrRootfs
-	}
-	if len(t.files)+len(t.links) >= maxFiles {
-		return api.Errorf(api.KindInvalid, "the archive holds more than %d files", maxFiles)
+	if slices.Contains(Documents(), name) {
+		t.marked = true
+	} else if len(t.files)+len(t.links) >= maxFiles {
+		t.more = true
+		return nil
 	}
 	_, isFile := t.files[name]
 	_, isLink := t.links[name]
 	if isFile || isLink {
-		return api.Errorf(api.KindInvalid, "the archive has %.100q twice", name)
+		t.twice[name] = true
 	}
 	switch h.Typeflag {
 	case tar.TypeReg:
@@ -100,9 +94,12 @@ func (t tarFS) add(h *tar.Header, r io.Seeker) error {
 }
 
 // Open implements fs.FS.
-func (t tarFS) Open(name string) (fs.File, error) {
+func (t *tarFS) Open(name string) (fs.File, error) {
 	const hops = 4
 	for range hops {
+		if t.twice[name] {
+			return nil, api.Errorf(api.KindInvalid, "the archive has %.100q twice", name)
+		}
 		target, ok := t.links[name]
 		if !ok {
 			break
@@ -110,10 +107,13 @@ func (t tarFS) Open(name string) (fs.File, error) {
 		name = target
 	}
 	s, ok := t.files[name]
-	if !ok {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	switch {
+	case ok:
+		return tarFile{io.NewSectionReader(t.at, s.offset, s.size), path.Base(name)}, nil
+	case t.more && t.marked && !slices.Contains(Documents(), name) && name != dirVersion:
+		return nil, api.Errorf(api.KindInvalid, "the archive holds more than %d files", maxFiles)
 	}
-	return tarFile{io.NewSectionReader(t.at, s.offset, s.size), path.Base(name)}, nil
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 }
 
 // tarFile is one file, and what is known of it.

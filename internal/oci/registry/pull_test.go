@@ -537,11 +537,13 @@ func TestLies(t *testing.T) {
 		"config too small":    {func(m *manifest) { m.Config.Size-- }, api.KindInvalid, "its manifest lies"},
 		"config enormous":     {func(m *manifest) { m.Config.Size = 1 << 30 }, api.KindInvalid, "is said to have"},
 		"more layers":         {func(m *manifest) { m.Layers = append(m.Layers, m.Layers[0]) }, api.KindInvalid, "its manifest has 2 layers, its configuration 1"},
-		"foreign layer":       {func(m *manifest) { m.Layers[0].MediaType = types.DockerForeignLayer }, api.KindUnsupported, "cannot be unpacked"},
+		"foreign layer":       {func(m *manifest) { m.Layers[0].MediaType = types.DockerForeignLayer }, "", ""},
+		"zstd of BuildKit":    {func(m *manifest) { m.Layers[0].MediaType = "application/vnd.docker.image.rootfs.diff.tar.zstd" }, "", ""},
+		"nameless":            {func(m *manifest) { m.Config.MediaType, m.Layers[0].MediaType = "application/octet-stream", "" }, "", ""},
 		"unknown layer":       {func(m *manifest) { m.Layers[0].MediaType = "application/x-secret" }, api.KindUnsupported, `"application/x-secret"`},
 		"a chart":             {func(m *manifest) { m.Config.MediaType = "application/vnd.cncf.helm.config.v1+json" }, api.KindUnsupported, "helm"},
 		"schema 1":            {func(m *manifest) { m.MediaType = types.DockerManifestSchema1 }, api.KindUnsupported, "schema 1"},
-		"no image":            {func(m *manifest) { m.MediaType = "text/plain" }, api.KindUnsupported, "it is no image"},
+		"no image":            {func(m *manifest) { m.MediaType = "text/plain" }, api.KindUnsupported, "it is not an image"},
 		"too many layers":     {func(m *manifest) { m.Layers = slices.Repeat(m.Layers, 600) }, api.KindInvalid, "more than 512"},
 		"layer has no digest": {func(m *manifest) { m.Layers[0].Digest = v1.Hash{} }, api.KindInvalid, ""},
 	} {
@@ -570,6 +572,73 @@ func TestLies(t *testing.T) {
 			expect(t, err, tt.kind, tt.words, "")
 			if left, _ := os.ReadDir(w.dir); len(left) > 1 {
 				t.Errorf("%d files are left", len(left))
+			}
+		})
+	}
+}
+
+// TestServedAs has a registry that knows no media types, as static file servers are.
+func TestServedAs(t *testing.T) {
+	for _, served := range []string{"text/plain; charset=utf-8", "application/json", "application/octet-stream", ""} {
+		w := newWorld(t, registrytest.Options{})
+		image := w.push("app:1", "", 1)
+		var m map[string]any
+		if err := json.Unmarshal(must[[]byte](t)(image.RawManifest()), &m); err != nil {
+			t.Fatal(err)
+		}
+		delete(m, "mediaType")
+		raw := must[[]byte](t)(json.Marshal(m))
+		index := fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":%q,"size":%d}]}`, oci.Digest(raw), len(raw))
+		w.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+			switch {
+			case strings.HasSuffix(r.URL.Path, "/manifests/1"):
+				rw.Header()["Content-Type"] = []string{served}
+				_, _ = rw.Write([]byte(index))
+			case strings.Contains(r.URL.Path, "/manifests/sha256:"):
+				rw.Header()["Content-Type"] = []string{served}
+				_, _ = rw.Write(raw)
+			default:
+				next.ServeHTTP(rw, r)
+			}
+		})
+		if _, err := w.pull(w.client(), "app:1", silent); err != nil {
+			t.Errorf("%q: %v", served, err)
+		}
+	}
+}
+
+// TestIndexOfOthers has indexes with things that say no platform before the image:
+// an artifact, an image for another machine.
+func TestIndexOfOthers(t *testing.T) {
+	other := map[string]string{"amd64": "arm64", "arm64": "amd64"}[runtime.GOARCH]
+	for name, platform := range map[string]*v1.Platform{"explicit": {OS: "Linux", Architecture: "x86_64"}, "implicit": nil} {
+		t.Run(name, func(t *testing.T) {
+			if platform != nil && runtime.GOARCH != "amd64" {
+				t.Skip("NOT RUN: the other name of this platform is none of amd64's")
+			}
+			w := newWorld(t, registrytest.Options{})
+			image, foreign := w.push("app:right", "", 1), w.push("app:foreign", other, 1)
+			artifact := []byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","artifactType":"application/x-sbom",` +
+				`"config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"` + oci.Digest([]byte("{}")) + `","size":2},"layers":[]}`)
+			if err := w.PutManifest("app", "sbom", string(types.OCIManifestSchema1), artifact); err != nil {
+				t.Fatal(err)
+			}
+			var all []v1.Descriptor
+			all = append(all, v1.Descriptor{MediaType: types.OCIManifestSchema1, Digest: must[v1.Hash](t)(v1.NewHash(oci.Digest(artifact))), Size: int64(len(artifact))})
+			for _, i := range []v1.Image{foreign, image} {
+				d := v1.Descriptor{MediaType: must[types.MediaType](t)(i.MediaType()), Digest: must[v1.Hash](t)(i.Digest()), Size: must[int64](t)(i.Size())}
+				if i == image {
+					d.Platform = platform
+				}
+				all = append(all, d)
+			}
+			raw := must[[]byte](t)(json.Marshal(v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: all}))
+			if err := w.PutManifest("app", "1", string(types.OCIImageIndex), raw); err != nil {
+				t.Fatal(err)
+			}
+			got, err := w.pull(w.client(), "app:1", silent)
+			if err != nil || got.ManifestDigest != must[v1.Hash](t)(image.Digest()).String() {
+				t.Errorf("got %s, %v", got.ManifestDigest, err)
 			}
 		})
 	}

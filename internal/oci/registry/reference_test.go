@@ -22,6 +22,11 @@ func TestParse(t *testing.T) {
 		"[::1]:5000/a":                          {"[::1]:5000/a:latest", "[::1]:5000/a:latest", "[::1]:5000"},
 		"alpine@" + sum:                         {"docker.io/library/alpine@" + sum, "alpine@" + sum, "docker.io"},
 		"images.example.org/a/b:tag@" + sum:     {"images.example.org/a/b@" + sum, "images.example.org/a/b@" + sum, "images.example.org"},
+		"Registry.Example.COM:5000/a:Tag":       {"registry.example.com:5000/a:Tag", "registry.example.com:5000/a:Tag", "registry.example.com:5000"},
+		"LOCALHOST/a":                           {"localhost/a:latest", "localhost/a:latest", "localhost"},
+		"docker.io/foo.example/app:1":           {"docker.io/foo.example/app:1", "docker.io/foo.example/app:1", "docker.io"},
+		"docker.io/localhost/app":               {"docker.io/localhost/app:latest", "docker.io/localhost/app:latest", "docker.io"},
+		"docker.io/library/foo/bar":             {"docker.io/library/foo/bar:latest", "library/foo/bar:latest", "docker.io"},
 		"registry.example:5000/deep/er/path:v1": {"registry.example:5000/deep/er/path:v1", "registry.example:5000/deep/er/path:v1", "registry.example:5000"},
 	} {
 		r, err := Parse(text)
@@ -40,17 +45,20 @@ func TestParse(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                                 "none of",
+		"":                                 "it has to be name",
 		"https://registry.example.com/a/b": `leave out what is before "registry.example.com/a/b"`,
 		"docker://alpine":                  "leave out",
 		"Alpine":                           "lower case",
-		"alpine:":                          "none of",
-		"alpine@sha256:00":                 "none of",
-		"a b":                              "none of",
-		"../etc/passwd":                    "a file", "/root.tar": "a file",
-		"alpine:\x1b[31m":                    "none of",
+		"alpine:":                          "it has to be name",
+		"alpine@sha256:00":                 "it has to be name",
+		strings.Repeat("a1", 32):           "it is a digest",
+		"-a":                               "it has to be name", "a..b": "it has to be name", "a/-b": "it has to be name", "a_": "it has to be name",
+		"sha256:1234":   "it is a digest",
+		"a b":           "it has to be name",
+		"../etc/passwd": "a file", "/root.tar": "a file",
+		"alpine:\x1b[31m":                    "it has to be name",
 		strings.Repeat("a", 600):             "too long",
-		"alpine:" + strings.Repeat("x", 129): "none of",
+		"alpine:" + strings.Repeat("x", 129): "it has to be name",
 	} {
 		_, err := Parse(text)
 		if api.KindOf(err) != api.KindInvalid || !strings.Contains(err.Error(), want) {
@@ -64,7 +72,7 @@ func TestParseRefuses(t *testing.T) {
 
 func TestLoopback(t *testing.T) {
 	for host, want := range map[string]bool{
-		"localhost": true, "localhost:5000": true, "a.localhost": true, "127.0.0.1": true, "127.8.9.1:80": true, "[::1]:5000": true,
+		"localhost": true, "localhost:5000": true, "a.localhost": true, "A.LocalHost:80": true, "a.localhost.": true, "127.0.0.1": true, "127.8.9.1:80": true, "[::1]:5000": true,
 		"10.0.0.1:5000": false, "192.168.1.1": false, "printer.local": false, "localhost.example": false, "docker.io": false,
 		"127.0.0.1.example:5000": false, "": false,
 	} {
@@ -83,9 +91,11 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := Parse(r.String())
-		if err != nil || again.String() != r.String() {
-			t.Errorf("%q is %s, which is %v, %v", text, r, again, err)
+		for _, written := range []string{r.String(), r.Familiar()} {
+			again, err := Parse(written)
+			if err != nil || again.String() != r.String() {
+				t.Errorf("%q is %s, %s is %v, %v", text, r, written, again, err)
+			}
 		}
 	})
 }

@@ -2,13 +2,10 @@ package registry
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"runtime"
-	"slices"
-	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -63,26 +60,63 @@ func (f *Found) find(ctx context.Context, id string, depth int) error {
 	}
 	switch {
 	case kind.IsIndex():
-		next, err := oci.Choose(raw, runtime.GOARCH)
-		if err != nil {
-			return err
-		}
-		if depth == deepest {
-			return invalid("its indexes lie too deep in one another")
-		}
-		return f.find(ctx, next.Digest.String(), depth+1)
+		return f.choose(ctx, raw, depth)
 	case kind.IsSchema1():
 		return api.Errorf(api.KindUnsupported, "it is in a format that was given up in 2017 (schema 1)").
 			WithHint("docker pull and docker push it once, which turns it into one of today")
 	case !kind.IsImage():
-		return api.Errorf(api.KindUnsupported, "it is no image: what the name means is %.100q", kind).
+		return api.Errorf(api.KindUnsupported, "it is not an image: what the name means is %.100q", kind).
 			WithHint("give the name of an image")
 	}
 	if f.manifest, err = oci.ParseManifest(raw); err != nil {
 		return err
 	}
 	f.raw, f.Manifest = raw, oci.Digest(raw)
-	return checkManifest(f.manifest)
+	return checkSizes(f.manifest)
+}
+
+// choose follows an index: to what says that it is for this machine, or else to the
+// first image of those that say nothing. Artifacts, such as signatures, often say
+// nothing.
+func (f *Found) choose(ctx context.Context, index []byte, depth int) error {
+	all, err := oci.Choose(index, runtime.GOARCH)
+	if err != nil {
+		return err
+	}
+	if depth == deepest {
+		return invalid("its indexes lie too deep in one another")
+	}
+	var first error
+	for n, d := range all {
+		if n == mostAsked {
+			break
+		}
+		err := f.find(ctx, d.Digest.String(), depth+1)
+		if err == nil && d.Platform == nil {
+			err = f.fits(ctx)
+		}
+		if err == nil || api.KindOf(err) != api.KindUnsupported {
+			return err
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// mostAsked bounds how many manifests of an index are asked for.
+const mostAsked = 20
+
+// fits asks for the configuration of an image of which nothing else says its platform.
+func (f *Found) fits(ctx context.Context) error {
+	config := f.manifest.Config
+	raw, _, err := f.session.document(ctx, "/blobs/"+config.Digest.String(), config.Digest.String(), config.Size)
+	if err != nil {
+		return err
+	}
+	_, err = f.image(raw)
+	return err
 }
 
 func invalid(format string, args ...any) *api.Error {
@@ -109,7 +143,7 @@ func (s *session) document(ctx context.Context, path, digest string, size int64)
 		}
 	}
 	var raw []byte
-	var kind types.MediaType
+	kind := ""
 	for try := 1; ; try++ {
 		err := func() error {
 			resp, err := s.get(ctx, path, header)
@@ -120,7 +154,7 @@ func (s *session) document(ctx context.Context, path, digest string, size int64)
 			if err := transport.CheckError(resp, http.StatusOK); err != nil {
 				return err
 			}
-			kind = types.MediaType(resp.Header.Get("Content-Type"))
+			kind = resp.Header.Get("Content-Type")
 			raw, err = io.ReadAll(io.LimitReader(resp.Body, oci.MaxDocument+1))
 			return err
 		}()
@@ -140,44 +174,17 @@ func (s *session) document(ctx context.Context, path, digest string, size int64)
 		return nil, "", api.Errorf(api.KindInvalid, "wrong digest: the registry sent %s for %s", oci.Digest(raw), digest).
 			WithHint("try again; if it stays, the registry or a proxy on the way serves wrong data")
 	}
-	return raw, mediaType(kind, raw), nil
+	return raw, oci.KindOf(kind, raw), nil
 }
 
 // documentTries is how often a document is asked for whose connection breaks.
 const documentTries = 3
 
-// mediaType is what a document says it is itself, else what the server says.
-func mediaType(served types.MediaType, raw []byte) types.MediaType {
-	var own struct {
-		MediaType types.MediaType `json:"mediaType"`
-	}
-	if json.Unmarshal(raw, &own) == nil && own.MediaType != "" {
-		return own.MediaType
-	}
-	base, _, _ := strings.Cut(string(served), ";")
-	return types.MediaType(strings.TrimSpace(base))
-}
-
-// readable are the layers we can unpack; the others are named in errors.
-var readable = []types.MediaType{
-	types.OCILayer, types.OCIUncompressedLayer, types.OCILayerZStd, types.DockerLayer, types.DockerUncompressedLayer,
-}
-
-// checkManifest refuses what we cannot use before any of it comes.
-func checkManifest(m *v1.Manifest) error {
-	if t := m.Config.MediaType; t != types.OCIConfigJSON && t != types.DockerConfigJSON {
-		return api.Errorf(api.KindUnsupported, "it is no image of a file system, but %.100q", t).
-			WithHint("registries hold other things too: charts, signatures; give the name of an image")
-	}
+// checkSizes refuses sizes that cannot be.
+func checkSizes(m *v1.Manifest) error {
 	for _, d := range m.Layers {
 		if d.Size > maxLayer {
 			return invalid("its manifest lies: %s would have %d bytes", d.Digest, d.Size)
-		}
-	}
-	for _, d := range m.Layers {
-		if !slices.Contains(readable, d.MediaType) {
-			return api.Errorf(api.KindUnsupported, "a layer of it is %.100q, which cannot be unpacked", d.MediaType).
-				WithHint("give an image for Linux, with layers that are tar archives")
 		}
 	}
 	return nil

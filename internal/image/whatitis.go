@@ -1,0 +1,76 @@
+package image
+
+import (
+	"bytes"
+	"strings"
+
+	"banger/api"
+)
+
+// sniffBytes is how much of a file tells what it is: the magic number that is farthest
+// in is that of ISO 9660, after that of btrfs is not looked for.
+const sniffBytes = 33 << 10
+
+// others are files that people try to import and that are something else, by a magic
+// number at an offset (magic(5)). The first that fits counts.
+var others = []struct {
+	offset      int
+	magic, name string
+	hint        string
+}{
+	{0, "QFI\xfb", "a disk image of QEMU (qcow2)", disks},
+	{0, "KDMV", "a disk image of VMware (vmdk)", disks},
+	{0, "# Disk Desc", "a description of a disk of VMware (vmdk)", disks},
+	{0, "conectix", "a disk image of Virtual PC (vhd)", disks},
+	{0, "vhdxfile", "a disk image of Hyper-V (vhdx)", disks},
+	{64, "\x7f\x10\xda\xbe", "a disk image of VirtualBox (vdi)", disks},
+	{0, "PK\x03\x04", "a zip archive", repack},
+	{0, "7z\xbc\xaf\x27\x1c", "a 7-Zip archive", repack},
+	{0, "Rar!", "a RAR archive", repack},
+	{0, "070701", "a cpio archive", repack},
+	{0, "070702", "a cpio archive", repack},
+	{0, "070707", "a cpio archive", repack},
+	{0, "\xc7\x71", "a cpio archive", repack},
+	{0, "!<arch>\n", "an ar archive, as Debian's packages are", repack},
+	{0, "\xed\xab\xee\xdb", "an RPM package", repack},
+	{0, "xar!", "a xar archive", repack},
+	{0, "LZIP", "compressed with lzip", again},
+	{0, "\x5d\x00\x00", "compressed with lzma", again},
+	{0, "\x1f\x9d", "compressed with compress", again},
+	{0, "\x89LZO", "compressed with lzop", again},
+	{0, "hsqs", "a squashfs file system", "unsquashfs -d DIRECTORY FILE, and import the directory"},
+	{0, "XFSB", "an XFS file system", ext4Only},
+	{1024, "\xe2\xe1\xf5\xe0", "an EROFS file system", ext4Only},
+	{1024, "\x10\x20\xf5\xf2", "an F2FS file system", ext4Only},
+	{32769, "CD001", "an image of a CD or DVD (ISO 9660)", ext4Only},
+	{512, "EFI PART", "a whole disk with partitions (GPT)", partitions},
+	{0, "\x7fELF", "a program (ELF)", "a kernel is for `banger kernel import`"},
+	{0, "MZ", "a program for Windows, or a kernel", "a kernel is for `banger kernel import`"},
+	{510, "\x55\xaa", "a whole disk with partitions (MBR)", partitions},
+}
+
+const (
+	disks      = "qemu-img convert -O raw FILE disk.raw   makes a plain disk of it; import the ext4 file system that is on it"
+	partitions = "losetup --show -P FILE   makes its partitions visible; import a copy of the one that is the root file system, if it is ext4"
+	repack     = "unpack it into a directory, and import that"
+	ext4Only   = "mount it, and import the directory; as a file only ext4 can be taken"
+	again      = "compress it with gzip, xz, zstd, bzip2 or lz4 instead"
+)
+
+// whatElse says what a file that is not an archive is, if that is known; nil if not.
+func whatElse(head []byte) *api.Error {
+	for _, o := range others {
+		if len(head) > o.offset && bytes.HasPrefix(head[o.offset:], []byte(o.magic)) && !isTar(head) {
+			if strings.HasPrefix(o.name, "comp") {
+				return api.Errorf(api.KindUnsupported, "it is %s, which cannot be read here", o.name).WithHint("%s", o.hint)
+			}
+			return api.Errorf(api.KindUnsupported, "it is %s", o.name).WithHint("%s", o.hint)
+		}
+	}
+	return nil
+}
+
+// isTar says whether an archive begins so.
+func isTar(head []byte) bool {
+	return len(head) >= tarMagicOffset+5 && string(head[tarMagicOffset:tarMagicOffset+5]) == "ustar"
+}
