@@ -12,7 +12,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"banger/api"
@@ -55,6 +54,7 @@ func New(o Options) *Client {
 // session is a conversation with one registry about one repository.
 type session struct {
 	ref   Reference
+	login login
 	http  *http.Client
 	base  string // URL of the repository
 	stall time.Duration
@@ -69,12 +69,13 @@ func (c *Client) connect(ctx context.Context, ref Reference) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	auth, err := credentials(ctx, ref)
+	login, err := credentials(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
+	local := &dialer{net.Dialer{Timeout: c.o.Stall}}
 	plain := &http.Transport{
-		Proxy: c.o.Proxy, DialContext: (&net.Dialer{Timeout: c.o.Stall}).DialContext,
+		Proxy: c.proxy, DialContext: local.dial,
 		TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout: c.o.Stall, ForceAttemptHTTP2: true,
 		MaxIdleConnsPerHost: parallel + 1, IdleConnTimeout: time.Minute,
@@ -83,18 +84,28 @@ func (c *Client) connect(ctx context.Context, ref Reference) (*session, error) {
 	scopes := []string{repository.Scope(transport.PullScope)}
 	agent := transport.NewUserAgent(guard{plain}, "banger/"+buildinfo.Get().Version)
 	var wrapped http.RoundTripper
-	err = c.patiently(ctx, func(ctx context.Context) (err error) {
-		wrapped, err = transport.NewWithContext(ctx, repository.Registry, auth, agent, scopes)
-		return err
+	err = retry(ctx, func() error {
+		return c.patiently(ctx, func(ctx context.Context) (err error) {
+			wrapped, err = transport.NewWithContext(ctx, repository.Registry, login.auth, agent, scopes)
+			return err
+		})
 	})
 	if err != nil {
 		plain.CloseIdleConnections()
-		return nil, err
+		return nil, loginError{err, login}
 	}
 	return &session{
-		ref: ref, http: &http.Client{Transport: wrapped}, stall: c.o.Stall, idle: plain.CloseIdleConnections,
+		ref: ref, login: login, http: &http.Client{Transport: wrapped}, stall: c.o.Stall, idle: plain.CloseIdleConnections,
 		base: "https://" + repository.RegistryStr() + "/v2/" + repository.RepositoryStr(), // the transport knows better
 	}, nil
+}
+
+// proxy is for other machines: what is on this one is not asked for through another.
+func (c *Client) proxy(req *http.Request) (*url.URL, error) {
+	if loopback(req.URL.Host) {
+		return nil, nil
+	}
+	return c.o.Proxy(req)
 }
 
 // patiently calls do, which asks a few short questions, with the time that a
@@ -134,35 +145,6 @@ func (c *Client) roots() (*x509.CertPool, error) {
 			WithHint("banger config show   says where registry_ca comes from; it is a file in PEM format")
 	}
 	return pool, nil
-}
-
-// credentials asks Docker's configuration and the helpers that it names.
-func credentials(ctx context.Context, ref Reference) (authn.Authenticator, error) {
-	type answer struct {
-		auth authn.Authenticator
-		err  error
-	}
-	// The library runs a helper without a context: one that hangs is left behind.
-	answered := make(chan answer, 1)
-	go func() {
-		auth, err := authn.DefaultKeychain.Resolve(ref.ref.Context())
-		answered <- answer{auth, err}
-	}()
-	timer := time.NewTimer(helperTime)
-	defer timer.Stop()
-	select {
-	case a := <-answered:
-		if a.err != nil {
-			return nil, api.Errorf(api.KindDenied, "cannot get the credentials for %s from Docker's configuration: %w", ref.Registry(), a.err).
-				WithHint("docker login %s", ref.Registry())
-		}
-		return a.auth, nil
-	case <-ctx.Done():
-		return nil, canceled(ctx)
-	case <-timer.C:
-		return nil, api.Errorf(api.KindTimeout, "the credential helper of Docker's configuration did not answer for %s within %s", ref.Registry(), helperTime).
-			WithHint("docker login %s", ref.Registry())
-	}
 }
 
 // get asks for something in the repository. The body must be closed.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"syscall"
 
@@ -24,8 +25,20 @@ func canceled(ctx context.Context) error {
 	return api.Errorf(api.KindCanceled, "the pull was stopped: %w", context.Cause(ctx))
 }
 
+// loginError is the error of a registry that could not be talked to, with what there was
+// to show to it.
+type loginError struct {
+	error
+	login login
+}
+
+func (e loginError) Unwrap() error { return e.error }
+
 // explain says what an error means to somebody who pulls ref, and what to do.
-func explain(ctx context.Context, ref Reference, err error) error {
+func explain(ctx context.Context, ref Reference, with login, err error) error {
+	if e := (loginError{}); errors.As(err, &e) {
+		with = e.login
+	}
 	var known *api.Error
 	switch {
 	case err == nil:
@@ -40,7 +53,7 @@ func explain(ctx context.Context, ref Reference, err error) error {
 		return e
 	}
 	if e := explainAnswer(ref, err); e != nil {
-		return e
+		return with.mention(e)
 	}
 	return explainNetwork(ref, err)
 }
@@ -54,7 +67,7 @@ func fail(ref Reference, kind api.Kind, err error) *api.Error {
 }
 
 // explainAnswer is about what the registry itself has said.
-func explainAnswer(ref Reference, err error) error {
+func explainAnswer(ref Reference, err error) *api.Error {
 	var limit limitError
 	if errors.As(err, &limit) {
 		return api.Errorf(api.KindDenied, "cannot pull %s: %s refuses for now: %w", ref, ref.Registry(), limit).
@@ -81,6 +94,28 @@ func explainAnswer(ref Reference, err error) error {
 		return api.Errorf(api.KindInternal, "cannot pull %s: %s answered %d %s%s", ref, ref.Registry(),
 			answer.StatusCode, http.StatusText(answer.StatusCode), said).WithHint("is %s a registry of images?", ref.Registry())
 	}
+}
+
+// mention says with an error for want of a password where passwords were looked for: the
+// daemon has the environment of the command that started it.
+func (l login) mention(e *api.Error) error {
+	if e.Kind != api.KindDenied && e.Kind != api.KindNotFound {
+		return e
+	}
+	for _, what := range l.missed {
+		e.Message += "; " + what
+	}
+	switch {
+	case e.Kind != api.KindDenied:
+	case len(l.looked) > 0:
+		e.Hint += "\npasswords were looked for in " + strings.Join(l.looked, ", ")
+	default:
+		e.Hint += "\nthere are no passwords in " + strings.Join(authFiles(), ", ")
+	}
+	if e.Kind == api.KindDenied && os.Getenv("DOCKER_CONFIG") == "" {
+		e.Hint += "\na DOCKER_CONFIG counts that the daemon had when it was started: banger daemon stop"
+	}
+	return e
 }
 
 // sayings are the registry's own words, in brackets.
@@ -124,6 +159,12 @@ func explainTLS(ref Reference, err error) error {
 // explainNetwork is about getting to the registry at all.
 func explainNetwork(ref Reference, err error) error {
 	kind, hint := api.KindInternal, again(ref)+"   goes on where it stopped"
+	// A registry on this machine has been asked without encryption, too: that it does not
+	// speak TLS is no news.
+	if plain := (httpError{}); errors.As(err, &plain) {
+		err = plain.error
+	}
+	var elsewhere plainError
 	var dns *net.DNSError
 	var op *net.OpError
 	switch {
@@ -135,6 +176,9 @@ func explainNetwork(ref Reference, err error) error {
 		hint = "is there a network? getent hosts " + host(ref)
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
 		hint = "is there a network? ip route"
+	case errors.As(err, &elsewhere) && elsewhere.host != ref.ref.Context().RegistryStr():
+		return api.Errorf(api.KindDenied, "cannot pull %s: %s leads to another place: %w", ref, ref.Registry(), elsewhere).
+			WithHint("tell who runs the registry: what it redirects to needs a certificate, too")
 	case op == nil && unencrypted(err):
 		return api.Errorf(api.KindDenied, "cannot pull %s: %w", ref, plainError{ref.Registry()}).
 			WithHint("give the registry a certificate; only those on this machine may do without")

@@ -42,7 +42,7 @@ func (f *Found) Fetch(ctx context.Context, report api.Report) (image oci.Image, 
 	}
 	if err != nil {
 		release()
-		return oci.Image{}, nil, explain(ctx, f.session.ref, err)
+		return oci.Image{}, nil, explain(ctx, f.session.ref, f.session.login, err)
 	}
 	return image, release, nil
 }
@@ -143,7 +143,12 @@ func (t *tally) tell(digest string, n int64) {
 // source opens a layer in the registry.
 func (s *session) source(b blobs.Blob) blobs.Source {
 	return func(ctx context.Context, offset int64) (io.ReadCloser, int64, error) {
-		body, from, err := s.open(ctx, b, offset)
+		var body io.ReadCloser
+		var from int64
+		err := heed(ctx, func() (err error) {
+			body, from, err = s.open(ctx, b, offset)
+			return err
+		})
 		var answer *transport.Error
 		if offset > 0 && errors.As(err, &answer) && answer.StatusCode == http.StatusRequestedRangeNotSatisfiable {
 			body, from, err = s.open(ctx, b, 0)
@@ -153,6 +158,23 @@ func (s *session) source(b blobs.Blob) blobs.Source {
 		}
 		return &layerBody{body}, from, nil
 	}
+}
+
+// heed calls do again where the registry wants a moment's wait; other errors are its
+// caller's.
+func heed(ctx context.Context, do func() error) error {
+	var last error
+	err := retry(ctx, func() error {
+		last = do()
+		if errors.As(last, new(limitError)) {
+			return last
+		}
+		return nil
+	})
+	if err == nil {
+		err = last
+	}
+	return err
 }
 
 func (s *session) open(ctx context.Context, b blobs.Blob, offset int64) (io.ReadCloser, int64, error) {

@@ -20,6 +20,14 @@ func (g guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, plainError{req.URL.Host}
 	}
 	resp, err := g.next.RoundTrip(req)
+	if err != nil && req.URL.Scheme != "https" {
+		return resp, httpError{err}
+	}
+	if err == nil && resp.StatusCode == http.StatusNotFound && isRoot(req) {
+		// Files on a web server have none: it wants nothing special, or will say so.
+		resp.StatusCode, resp.Status = http.StatusOK, "200 OK"
+		return resp, nil
+	}
 	if err != nil || resp.StatusCode != http.StatusTooManyRequests {
 		return resp, err
 	}
@@ -48,6 +56,9 @@ type limitError struct {
 func limitOf(h http.Header, now time.Time) limitError {
 	var e limitError
 	e.after = seconds(h.Get("Retry-After"))
+	if d, err := time.ParseDuration(h.Get("Retry-After")); err == nil && d > 0 { // GitHub's: 985µs
+		e.after = d
+	}
 	if at, err := http.ParseTime(h.Get("Retry-After")); err == nil {
 		e.after = max(0, at.Sub(now))
 	}
@@ -77,6 +88,9 @@ func (e limitError) Error() string {
 	text := "it has been asked too often"
 	if e.count > 0 {
 		text += fmt.Sprintf(" (it allows %d requests in %s)", e.count, span(e.window))
+	}
+	if e.after > 0 && e.after < time.Second {
+		return text + "; try again in a second"
 	}
 	if e.after > 0 {
 		return text + "; try again in " + span(e.after)

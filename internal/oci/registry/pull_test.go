@@ -29,7 +29,10 @@ import (
 	"banger/internal/oci/registrytest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	firstPause = 10 * time.Millisecond
+	goleak.VerifyTestMain(m)
+}
 
 func silent(api.Progress) {}
 
@@ -211,10 +214,160 @@ func TestCredentialHelper(t *testing.T) {
 	}
 	w.dockerConfig(fmt.Sprintf(`{"credHelpers":{%q:"absent"}}`, w.Host))
 	_, err := w.pull(w.client(), "app:1", silent)
-	expect(t, err, api.KindDenied, "cannot get the credentials", "docker login "+w.Host)
+	expect(t, err, api.KindDenied, "docker-credential-absent is not installed", "docker login "+w.Host)
 	w.dockerConfig(`{`)
 	_, err = w.pull(w.client(), "app:1", silent)
 	expect(t, err, api.KindDenied, "Docker's configuration", "docker login "+w.Host)
+}
+
+// TestLeftoverHelper: a program that keeps passwords and is not installed any more, as
+// Docker Desktop leaves it, hinders nobody who needs none.
+func TestLeftoverHelper(t *testing.T) {
+	w := newWorld(t, registrytest.Options{})
+	w.push("app:1", "", 1)
+	for _, config := range []string{`{"credsStore":"nonesuch"}`, `{"credsStore":"../../bin/sh"}`, fmt.Sprintf(`{"credHelpers":{%q:"nonesuch"}}`, w.Host), ``} {
+		w.dockerConfig(config)
+		if _, err := w.pull(w.client(), "app:1", silent); err != nil {
+			t.Errorf("%s: %v", config, err)
+		}
+	}
+}
+
+// TestWhosePassword: of several entries the one with the longest path that an image is
+// below counts, and none of others is ever sent; and both Docker's and Podman's files do.
+func TestWhosePassword(t *testing.T) {
+	w := newWorld(t, registrytest.Options{User: "me", Password: "secret"})
+	w.push("team/app:1", "", 1)
+	entry := func(user, password string) string {
+		return fmt.Sprintf(`{"username":%q,"password":%q}`, user, password)
+	}
+	auths := func(entries ...string) string { return `{"auths":{` + strings.Join(entries, ",") + `}}` }
+	key := func(k, user, password string) string { return fmt.Sprintf("%q:%s", k, entry(user, password)) }
+	podman := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "containers", "auth.json")
+	if err := os.MkdirAll(filepath.Dir(podman), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	sent := map[string]bool{}
+	w.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if user, _, ok := r.BasicAuth(); ok {
+			mu.Lock()
+			sent[user] = true
+			mu.Unlock()
+		}
+		next.ServeHTTP(rw, r)
+	})
+	right := func(k string) string { return key(k, "me", "secret") }
+	wrong := func(k string) string { return key(k, "other", "wrong") }
+	for name, tt := range map[string]struct {
+		docker, podman string
+		ok             bool
+	}{
+		"namespaces":              {docker: auths(right(w.Host+"/team"), wrong(w.Host+"/other"), wrong(w.Host+"/tea")), ok: true},
+		"the longest":             {docker: auths(wrong(w.Host), wrong(w.Host+"/team"), right(w.Host+"/team/app")), ok: true},
+		"another's alone":         {docker: auths(wrong(w.Host+"/other"), wrong("example.com"), wrong("x"+w.Host))},
+		"the registry's":          {docker: auths(right("http://"+w.Host+"/v1/"), wrong(w.Host+"/team/app/more")), ok: true},
+		"podman's as well":        {docker: `{"auths":{}}`, podman: auths(right(w.Host)), ok: true},
+		"docker's first":          {docker: auths(right(w.Host)), podman: auths(wrong(w.Host)), ok: true},
+		"podman's for an empty":   {docker: auths(fmt.Sprintf("%q:{}", w.Host)), podman: auths(right(w.Host)), ok: true},
+		"a helper that is not":    {docker: `{"credsStore":"nonesuch",` + auths(right(w.Host))[1:], ok: true},
+		"podman's for the helper": {docker: `{"credsStore":"nonesuch"}`, podman: auths(right(w.Host + "/team")), ok: true},
+	} {
+		w.dockerConfig(tt.docker)
+		if err := os.WriteFile(podman, []byte(tt.podman), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		clear(sent)
+		_, err := w.pull(w.client(), "team/app:1", silent)
+		if (err == nil) != tt.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+		mu.Lock()
+		if sent["other"] {
+			t.Errorf("%s: another's password was sent", name)
+		}
+		mu.Unlock()
+		if err := os.RemoveAll(w.dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestNamesOfThisMachine: what is below localhost is this machine, whatever else would
+// be asked about the name, and no proxy is.
+func TestNamesOfThisMachine(t *testing.T) {
+	w := newWorld(t, registrytest.Options{})
+	w.push("app:1", "", 1)
+	_, port, err := net.SplitHostPort(w.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref := must[Reference](t)(Parse("registry.LocalHost:" + port + "/app:1"))
+	proxied := w.client(func(o *Options) {
+		o.Proxy = func(r *http.Request) (*url.URL, error) { t.Errorf("a proxy for %s", r.URL); return nil, nil }
+	})
+	if _, err := pullAs(t.Context(), t, proxied, ref, silent); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestShortTroubles: what is over in a moment is waited for, wherever it is met.
+func TestShortTroubles(t *testing.T) {
+	for name, o := range map[string]registrytest.Options{"open": {}, "token": {User: "me", Password: "secret", Bearer: true}} {
+		for _, part := range []string{"/v2/", "/token", "/manifests/", "/blobs/"} {
+			for trouble, fault := range map[string]registrytest.Fault{
+				"503": registrytest.Answer(503, ""), "429": registrytest.Answer(429, "", "Retry-After", "10ms"),
+				"reset": func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) },
+			} {
+				w := newWorld(t, o)
+				w.push("app:1", "", 1)
+				w.login(o)
+				var once sync.Once
+				w.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+					hit := false
+					if r.URL.Path == part || part != "/v2/" && strings.Contains(r.URL.Path, part) {
+						once.Do(func() { hit = true })
+					}
+					if hit {
+						fault(rw, r, next)
+						return
+					}
+					next.ServeHTTP(rw, r)
+				})
+				if _, err := w.pull(w.client(), "app:1", silent); err != nil {
+					t.Errorf("%s, %s once at %s: %v", name, trouble, part, err)
+				}
+			}
+		}
+	}
+}
+
+// TestStaticFiles: a registry that is a web server with files has nothing at /v2/.
+func TestStaticFiles(t *testing.T) {
+	w := newWorld(t, registrytest.Options{})
+	w.push("app:1", "", 1)
+	w.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.URL.Path == "/v2/" {
+			http.NotFound(rw, r)
+			return
+		}
+		next.ServeHTTP(rw, r)
+	})
+	if _, err := w.pull(w.client(), "app:1", silent); err != nil {
+		t.Error(err)
+	}
+	_, err := w.pull(w.client(), "app:2", silent)
+	expect(t, err, api.KindNotFound, "has no such name or tag", "tag")
+}
+
+// TestLeadsElsewhere names the place that a registry redirects to.
+func TestLeadsElsewhere(t *testing.T) {
+	w := newWorld(t, registrytest.Options{TLS: true})
+	w.trust()
+	w.push("app:1", "", 1)
+	w.Set(registrytest.Blobs(registrytest.Answer(307, "", "Location", "http://storage.example.test/x")))
+	_, err := w.pull(w.client(), "app:1", silent)
+	expect(t, err, api.KindDenied, w.Host+" leads to another place: storage.example.test does not speak HTTPS", "redirects to")
 }
 
 // expect is about what people get to read.
@@ -418,7 +571,7 @@ func TestNobodyThere(t *testing.T) {
 	expect(t, err, api.KindInternal, "connection refused", "banger image pull "+w.Host+"/app:1")
 	dns := &url.Error{Op: "Get", URL: "https://x", Err: &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "registry.example"}}}
 	far := must[Reference](t)(Parse("registry.example:5000/app"))
-	expect(t, explain(t.Context(), far, dns), api.KindInternal, "no such host", "is there a network? getent hosts registry.example")
+	expect(t, explain(t.Context(), far, login{}, dns), api.KindInternal, "no such host", "is there a network? getent hosts registry.example")
 }
 
 // TestBroken has connections break in the middle of layers.

@@ -39,12 +39,12 @@ var accepted = []types.MediaType{
 func (c *Client) Find(ctx context.Context, ref Reference) (*Found, error) {
 	s, err := c.connect(ctx, ref)
 	if err != nil {
-		return nil, explain(ctx, ref, err)
+		return nil, explain(ctx, ref, login{}, err)
 	}
 	f := &Found{client: c, session: s}
 	if err := f.find(ctx, ref.ref.Identifier(), 0); err != nil {
 		s.close()
-		return nil, explain(ctx, ref, err)
+		return nil, explain(ctx, ref, s.login, err)
 	}
 	return f, nil
 }
@@ -144,26 +144,21 @@ func (s *session) document(ctx context.Context, path, digest string, size int64)
 	}
 	var raw []byte
 	kind := ""
-	for try := 1; ; try++ {
-		err := func() error {
-			resp, err := s.get(ctx, path, header)
-			if err != nil {
-				return err
-			}
-			defer resp.Body.Close()
-			if err := transport.CheckError(resp, http.StatusOK); err != nil {
-				return err
-			}
-			kind = resp.Header.Get("Content-Type")
-			raw, err = io.ReadAll(io.LimitReader(resp.Body, oci.MaxDocument+1))
+	err := retry(ctx, func() error {
+		resp, err := s.get(ctx, path, header)
+		if err != nil {
 			return err
-		}()
-		if err == nil {
-			break
 		}
-		if ctx.Err() != nil || !temporary(err) || unreached(err) || errors.Is(err, errStalled) || try == documentTries {
-			return nil, "", err
+		defer resp.Body.Close()
+		if err := transport.CheckError(resp, http.StatusOK); err != nil {
+			return err
 		}
+		kind = resp.Header.Get("Content-Type")
+		raw, err = io.ReadAll(io.LimitReader(resp.Body, oci.MaxDocument+1))
+		return err
+	})
+	if err != nil {
+		return nil, "", err
 	}
 	switch {
 	case len(raw) > oci.MaxDocument:
@@ -176,9 +171,6 @@ func (s *session) document(ctx context.Context, path, digest string, size int64)
 	}
 	return raw, oci.KindOf(kind, raw), nil
 }
-
-// documentTries is how often a document is asked for whose connection breaks.
-const documentTries = 3
 
 // checkSizes refuses sizes that cannot be.
 func checkSizes(m *v1.Manifest) error {
@@ -197,6 +189,9 @@ const maxLayer = 1 << 40
 // temporary says whether a request may succeed if it is made again.
 func temporary(err error) bool {
 	var answer *transport.Error
+	if plain := (httpError{}); errors.As(err, &plain) && !errors.As(err, &answer) {
+		err = plain.error // that this machine's registry does not speak TLS is no news
+	}
 	switch {
 	case errors.As(err, &answer):
 		return answer.StatusCode >= 500 || answer.StatusCode == http.StatusRequestTimeout
