@@ -23,6 +23,12 @@ type Operation struct {
 	Error      *Error     `json:"error,omitempty"`
 	StartedAt  time.Time  `json:"started_at"`
 	FinishedAt *time.Time `json:"finished_at,omitempty"`
+	// Params are what it was asked for, as JSON, where its kind has any; such as a StopVM.
+	Params string `json:"params,omitempty"`
+	// Deadline is when it ends by force what does not end by itself.
+	Deadline *time.Time `json:"deadline,omitempty"`
+	// Request is the Idempotency-Key that its client sent, if any.
+	Request string `json:"request,omitempty"`
 }
 
 // OperationList answers GET /v1/operations, newest first.

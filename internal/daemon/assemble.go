@@ -69,14 +69,15 @@ func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
 	})
 	c := parts.Config
 	ports := publish.NewManager(env.Paths, env.System, env.Log)
+	caches := Caches{Images: parts.Images, Kernels: parts.Kernels, Ops: ops}
 	vms := vm.New(vm.Options{
 		Paths: env.Paths, Store: st, Ops: ops, Images: parts.Images, Kernels: parts.Kernels,
 		Drivers: parts.Drivers, Disks: parts.Disks, Host: parts.RootHost, Ports: ports, Agent: parts.Agent, Version: parts.Version,
 		Defaults: func() (vm.Defaults, error) { return defaults(c.File(), parts.Host) },
 		Limits:   vm.Limits{VCPUs: parts.Host.CPUs, MemoryBytes: parts.Host.MemoryBytes},
-		Watch:    watcher.Watch, Logger: env.Log,
+		Watch:    watcher.Watch, Outcome: caches.Outcome, Logger: env.Log,
 	})
-	caches := Caches{Images: parts.Images, Kernels: parts.Kernels, Ops: ops, Use: vms}
+	caches.Use = vms
 	return &Services{
 		VMs: vms, Images: ImageService{caches}, Kernels: KernelService{caches}, Operations: ops,
 		Doctor: func(ctx context.Context) []api.Check { return parts.Doctor(ctx, vms) }, Recover: vms.Recover,

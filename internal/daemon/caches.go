@@ -62,8 +62,14 @@ type Usage interface {
 	DisksInUse(digest string) []int64
 }
 
-// kindImagePrune is the kind of the one operation here that makes room.
-const kindImagePrune = "image.prune"
+// The kinds of operations on the caches.
+const (
+	kindImagePull    = "image.pull"
+	kindImageImport  = "image.import"
+	kindImagePrune   = "image.prune" // the one here that makes room
+	kindKernelPull   = "kernel.pull"
+	kindKernelImport = "kernel.import"
+)
 
 // work runs do, which cleans up after itself, as an operation of one step.
 func (c Caches) work(ctx context.Context, kind, target, step string, do func(context.Context, api.Report) (api.Result, error)) (*op.Op, error) {
@@ -76,6 +82,20 @@ func (c Caches) work(ctx context.Context, kind, target, step string, do func(con
 		}}},
 		Result: func(*op.Op) *api.Result { return &result },
 	})
+}
+
+// Outcome says what has come of an operation of an earlier daemon on the caches: an
+// image or a kernel of the name that was made since it began. ok means that there is one.
+func (c Caches) Outcome(left op.Unfinished) (result *api.Result, ok bool) {
+	switch left.Kind {
+	case kindImagePull, kindImageImport:
+		image, err := c.Images.Get(left.Target)
+		return &api.Result{Image: &image}, err == nil && left.Target != "" && !image.CreatedAt.Before(left.StartedAt)
+	case kindKernelImport:
+		kernel, err := c.Kernels.Get(left.Target)
+		return &api.Result{Kernel: &kernel}, err == nil && left.Target != "" && !kernel.CreatedAt.Before(left.StartedAt)
+	}
+	return nil, false
 }
 
 // ImageService answers requests about images.
@@ -125,7 +145,7 @@ func (s ImageService) Export(ctx context.Context, ref, format string) (Export, e
 
 // Pull builds an image, unless the cache has it.
 func (s ImageService) Pull(ctx context.Context, req api.PullImage) (*op.Op, error) {
-	return s.work(ctx, "image.pull", req.Name, "image", func(ctx context.Context, report api.Report) (api.Result, error) {
+	return s.work(ctx, kindImagePull, req.Name, "image", func(ctx context.Context, report api.Report) (api.Result, error) {
 		image, err := s.Images.Pull(ctx, req, report)
 		return api.Result{Image: &image}, err
 	})
@@ -133,7 +153,7 @@ func (s ImageService) Pull(ctx context.Context, req api.PullImage) (*op.Op, erro
 
 // Import makes an image from a file.
 func (s ImageService) Import(ctx context.Context, req api.ImportImage) (*op.Op, error) {
-	return s.work(ctx, "image.import", req.Name, "image", func(ctx context.Context, report api.Report) (api.Result, error) {
+	return s.work(ctx, kindImageImport, req.Name, "image", func(ctx context.Context, report api.Report) (api.Result, error) {
 		image, err := s.Images.Import(ctx, req, report)
 		return api.Result{Image: &image}, err
 	})
@@ -204,7 +224,7 @@ func (s KernelService) Delete(_ context.Context, ref string) error {
 
 // Pull fetches the distribution's kernel.
 func (s KernelService) Pull(ctx context.Context, req api.PullKernel) (*op.Op, error) {
-	return s.work(ctx, "kernel.pull", "", "kernel", func(ctx context.Context, report api.Report) (api.Result, error) {
+	return s.work(ctx, kindKernelPull, "", "kernel", func(ctx context.Context, report api.Report) (api.Result, error) {
 		kernel, err := s.Kernels.Pull(ctx, req, report)
 		return api.Result{Kernel: &kernel}, err
 	})
@@ -212,7 +232,7 @@ func (s KernelService) Pull(ctx context.Context, req api.PullKernel) (*op.Op, er
 
 // Import makes a kernel from files.
 func (s KernelService) Import(ctx context.Context, req api.ImportKernel) (*op.Op, error) {
-	return s.work(ctx, "kernel.import", req.Name, "kernel", func(ctx context.Context, report api.Report) (api.Result, error) {
+	return s.work(ctx, kindKernelImport, req.Name, "kernel", func(ctx context.Context, report api.Report) (api.Result, error) {
 		kernel, err := s.Kernels.Import(ctx, req, report)
 		return api.Result{Kernel: &kernel}, err
 	})

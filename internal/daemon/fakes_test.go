@@ -23,10 +23,11 @@ import (
 // nullLog records operations nowhere.
 type nullLog struct{}
 
-func (nullLog) BeginOperation(context.Context, api.Operation) error   { return nil }
-func (nullLog) EnterStep(context.Context, string, string, bool) error { return nil }
-func (nullLog) PutBack(context.Context, string) error                 { return nil }
-func (nullLog) EndOperation(context.Context, api.Event) error         { return nil }
+func (nullLog) BeginOperation(context.Context, api.Operation) error            { return nil }
+func (nullLog) EnterStep(context.Context, string, string, bool) error          { return nil }
+func (nullLog) PutBack(context.Context, string) error                          { return nil }
+func (nullLog) EndOperation(context.Context, api.Event) error                  { return nil }
+func (nullLog) RequestedOperation(context.Context, string) (*api.Event, error) { return nil, nil }
 func (nullLog) EndedOperation(context.Context, string) (*api.Event, error) {
 	return nil, nil
 }

@@ -101,3 +101,11 @@ type Pauser interface {
 	Pause(ctx context.Context) error
 	Resume(ctx context.Context) error
 }
+
+// Surveyor is a driver that can look for the machines of all VMs at once: Recover looks
+// at each of the host's processes where a handle is of no use.
+type Surveyor interface {
+	// Survey returns the ids of the VMs that may have a machine; of others it is
+	// certain that they have none.
+	Survey() (mayRun map[string]bool, err error)
+}

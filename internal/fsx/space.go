@@ -25,13 +25,19 @@ func NeedSpace(dir string, n int64) error {
 		WithHint("free space there, for example with `banger image prune`")
 }
 
+// IsNoSpace says whether a disk, or the user's share of it, is full: ENOSPC, EDQUOT
+// (errno(3)), or an error that somebody has called that already.
+func IsNoSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || api.KindOf(err) == api.KindNoSpace
+}
+
 // DiskError wraps a failed write, as api.KindNoSpace where the disk or the
 // user's quota is full. The cause names the file; its kind stays where it has one.
 func DiskError(verb string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || api.KindOf(err) == api.KindNoSpace {
+	if IsNoSpace(err) {
 		return api.Errorf(api.KindNoSpace, "cannot %s: %w", verb, err).
 			WithHint("free space there, for example with `banger image prune`")
 	}

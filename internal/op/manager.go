@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -26,13 +27,8 @@ type Log interface {
 	// EndedOperation returns the last event of an operation that ended a short
 	// time ago, or nil.
 	EndedOperation(ctx context.Context, id string) (*api.Event, error)
-}
-
-// Unfinished is an operation that an earlier daemon did not bring to its end.
-type Unfinished struct {
-	api.Operation
-	Undoing  bool // it was being undone
-	Attempts int  // how often a daemon has taken it up
+	// RequestedOperation is EndedOperation by the key that the client sent.
+	RequestedOperation(ctx context.Context, request string) (*api.Event, error)
 }
 
 // undoTime bounds the undoing of an operation: it runs on a context of its
@@ -45,6 +41,9 @@ const keepEnded = 100
 
 // errAborted is the cause of an operation that its user cancelled.
 var errAborted = errors.New("cancelled by the user")
+
+// errOvertaken is the cause of an operation that another on its object has ended.
+var errOvertaken = errors.New("overtaken")
 
 // errKeep marks the error of a step after which what was done so far stays.
 var errKeep = errors.New("kept")
@@ -66,12 +65,9 @@ type Manager struct {
 	wg     sync.WaitGroup
 
 	gate func(kind string) error
-	// beginning is held, shared, from the look at the gate until the operation is
-	// in the list: who shuts the gate and then lists misses none.
-	beginning sync.RWMutex
 
-	mu  sync.Mutex
-	ops []*Op // oldest first
+	mu  sync.Mutex // held over no call of log's
+	ops []*Op      // oldest first
 }
 
 // NewManager returns a manager that records in log.
@@ -103,30 +99,28 @@ func NewID() string {
 }
 
 // Start records plan and runs it in the background. ctx bounds the recording
-// alone.
+// alone, and carries the client's key, if any (WithRequest).
 func (m *Manager) Start(ctx context.Context, plan Plan) (*Op, error) {
 	row := api.Operation{
-		ID: NewID(), Kind: plan.Kind, Target: plan.Target,
+		ID: NewID(), Kind: plan.Kind, Target: plan.Target, Params: plan.Params, Deadline: plan.Deadline, Request: requestOf(ctx),
 		Step: plan.Steps[0].Name, Status: api.OpRunning, StartedAt: time.Now(),
 	}
-	o, err := m.begin(ctx, plan, row)
+	o, begin, err := m.enlist(plan, row, 0, false, m.gate)
+	if err == nil {
+		if err = m.log.BeginOperation(ctx, row); err != nil && !plan.tolerates(err) {
+			m.drop(o)
+			o.cancel(err)
+			close(o.done)
+		} else {
+			err = nil
+		}
+	}
 	if err != nil {
 		plan.ended(newOp(row, nil)) // without the lock: it may begin another
-	}
-	return o, err
-}
-
-// begin launches what the gate lets through and the log has recorded.
-func (m *Manager) begin(ctx context.Context, plan Plan, row api.Operation) (*Op, error) {
-	m.beginning.RLock()
-	defer m.beginning.RUnlock()
-	if err := m.gate(plan.Kind); err != nil {
 		return nil, err
 	}
-	if err := m.log.BeginOperation(ctx, row); err != nil && !plan.tolerates(err) {
-		return nil, err
-	}
-	return m.launch(plan, row, 0, false), nil
+	begin()
+	return o, nil
 }
 
 // Resume takes up an operation that an earlier daemon left: it is finished from
@@ -134,21 +128,55 @@ func (m *Manager) begin(ctx context.Context, plan Plan, row api.Operation) (*Op,
 // once before in vain.
 func (m *Manager) Resume(plan Plan, left Unfinished) *Op {
 	at := max(0, slices.IndexFunc(plan.Steps, func(s Step) bool { return s.Name == left.Step }))
-	return m.launch(plan, left.Operation, at, left.Undoing || left.Attempts > 1)
+	o, begin, _ := m.enlist(plan, left.Operation, at, left.Undoing || left.Attempts > 1, nil)
+	begin()
+	return o
 }
 
-func (m *Manager) launch(plan Plan, row api.Operation, at int, undo bool) *Op {
+// Conclude ends an operation of an earlier daemon whose outcome stands already: nothing
+// is done and nothing undone, and err is what its client is told.
+func (m *Manager) Conclude(plan Plan, left Unfinished, err error) *Op {
+	o := newOp(left.Operation, func(error) {})
+	_ = m.list(o, nil)
+	m.wg.Go(func() { m.finish(m.ctx, o, plan, err) })
+	return o
+}
+
+// enlist puts an operation that the gate lets through in the list, and returns what
+// begins it. Both are one: who shuts the gate and then lists misses none.
+func (m *Manager) enlist(plan Plan, row api.Operation, at int, undo bool, gate func(string) error) (o *Op, begin func(), err error) {
 	ctx, cancel := context.WithCancelCause(m.ctx)
-	o := newOp(row, cancel)
+	o = newOp(row, cancel)
+	ctx = context.WithValue(ctx, opKey{}, o)
+	if err := m.list(o, gate); err != nil {
+		cancel(err)
+		return nil, nil, err
+	}
+	return o, func() {
+		m.wg.Go(func() {
+			defer cancel(nil)
+			m.run(ctx, o, plan, at, undo)
+		})
+	}, nil
+}
+
+func (m *Manager) list(o *Op, gate func(string) error) error {
 	m.mu.Lock()
+	defer m.mu.Unlock()
+	if gate != nil {
+		if err := gate(o.row.Kind); err != nil {
+			return err
+		}
+	}
 	m.ops = append(m.ops, o)
 	m.forget()
-	m.mu.Unlock()
-	m.wg.Go(func() {
-		defer cancel(nil)
-		m.run(ctx, o, plan, at, undo)
-	})
-	return o
+	return nil
+}
+
+func (m *Manager) drop(o *Op) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ops = slices.DeleteFunc(m.ops, func(other *Op) bool { return other == o })
 }
 
 // forget drops the oldest ended operations beyond keepEnded.
@@ -177,7 +205,7 @@ func (m *Manager) run(ctx context.Context, o *Op, plan Plan, at int, undo bool) 
 	} else {
 		at, err = m.do(ctx, o, plan, at)
 	}
-	if errors.Is(context.Cause(ctx), errStopping) {
+	if err != nil && !errors.Is(err, errKeep) && errors.Is(context.Cause(ctx), errStopping) {
 		m.leave(o, plan)
 		return
 	}
@@ -191,6 +219,9 @@ func (m *Manager) run(ctx context.Context, o *Op, plan Plan, at int, undo bool) 
 // what kept says.
 func undone(ctx context.Context, kind string, err, kept error) error {
 	aborted := errors.Is(context.Cause(ctx), errAborted)
+	if cause := context.Cause(ctx); errors.Is(cause, errOvertaken) {
+		err = api.Errorf(api.KindCanceled, "%s was %w", kind, cause)
+	}
 	switch {
 	case aborted && kept == nil:
 		return api.Errorf(api.KindCanceled, "%s was cancelled; nothing is left of it", kind)
@@ -269,38 +300,83 @@ func (m *Manager) finish(ctx context.Context, o *Op, plan Plan, err error) {
 		last.Result = plan.Result(o)
 	}
 	if err := m.log.EndOperation(ctx, last); err != nil {
-		m.logger.Error("cannot record the end of an operation", "operation", o.ID(), "error", err)
+		m.logger.Error("cannot record the end of an operation yet; trying on", "operation", o.ID(), "error", err)
+		m.wg.Go(func() { m.recordEnd(ctx, last) })
 	}
 	plan.ended(o)
 	o.end(last)
 }
 
+// The pauses between tries to record an end grow from the first to the last.
+const (
+	minEndPause = 100 * time.Millisecond
+	maxEndPause = 30 * time.Second
+)
+
+// recordEnd records the end of an operation that could not be at first. It stands
+// whether or not that succeeds: the next daemon finds out what has come of it.
+func (m *Manager) recordEnd(ctx context.Context, last api.Event) {
+	for pause := minEndPause; ; pause = min(2*pause, maxEndPause) {
+		closing := false
+		select {
+		case <-time.After(pause):
+		case <-m.ctx.Done():
+			closing = true
+		}
+		err := m.log.EndOperation(ctx, last)
+		if err == nil || closing {
+			m.logger.Info("recorded the end of an operation at last", "operation", last.Operation.ID, "error", err)
+			return
+		}
+	}
+}
+
 // Get returns an operation that runs, or one that has ended a short time ago,
 // perhaps under an earlier daemon.
 func (m *Manager) Get(id string) (*Op, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, o := range m.ops {
-		if o.ID() == id {
-			return o, nil
-		}
+	if o := m.find(func(o *Op) bool { return o.ID() == id }); o != nil {
+		return o, nil
 	}
 	last, err := m.log.EndedOperation(m.ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	if last != nil && last.Operation != nil {
-		o := newOp(*last.Operation, func(error) {})
-		o.end(*last)
+	if o := ended(last); o != nil {
 		return o, nil
 	}
 	return nil, api.Errorf(api.KindNotFound, "no operation %q", id)
 }
 
+// Requested returns the operation that a client has asked for with a key, nil for none.
+func (m *Manager) Requested(request string) (*Op, error) {
+	if o := m.find(func(o *Op) bool { return o.Snapshot().Request == request }); o != nil {
+		return o, nil
+	}
+	last, err := m.log.RequestedOperation(m.ctx, request)
+	return ended(last), err
+}
+
+func (m *Manager) find(match func(*Op) bool) *Op {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if at := slices.IndexFunc(m.ops, match); at >= 0 {
+		return m.ops[at]
+	}
+	return nil
+}
+
+// ended makes an operation of its last event, nil of none.
+func ended(last *api.Event) *Op {
+	if last == nil || last.Operation == nil {
+		return nil
+	}
+	o := newOp(*last.Operation, func(error) {})
+	o.end(*last)
+	return o
+}
+
 // List returns the operations of this daemon's lifetime, newest first.
 func (m *Manager) List() []api.Operation {
-	m.beginning.Lock() // and what is just beginning
-	defer m.beginning.Unlock()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	rows := make([]api.Operation, 0, len(m.ops))
@@ -319,3 +395,7 @@ func (m *Manager) Cancel(id string) error {
 	o.cancel(errAborted)
 	return nil
 }
+
+// Overtake has an operation stop and be undone because another one, of the kind by, is
+// to do the contrary. It does not wait.
+func (m *Manager) Overtake(o *Op, by string) { o.cancel(fmt.Errorf("%w by %s", errOvertaken, by)) }

@@ -27,6 +27,9 @@ type Plan struct {
 	Kind   string // such as vm.create
 	Target string // what a later daemon needs to build the same plan again
 	Steps  []Step
+	// Params are what it was asked for, and Deadline until when, for a later daemon.
+	Params   string // JSON
+	Deadline *time.Time
 	// FreesSpace marks work that is done even where it cannot be recorded because
 	// the disk is full: it is what makes room again. Interrupted, it is asked for
 	// once more.

@@ -72,6 +72,17 @@ func (j *journal) EndedOperation(_ context.Context, id string) (*api.Event, erro
 	return nil, nil
 }
 
+func (j *journal) RequestedOperation(_ context.Context, request string) (*api.Event, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for i := range j.ended {
+		if j.ended[i].Operation.Request == request {
+			return &j.ended[i], nil
+		}
+	}
+	return nil, nil
+}
+
 func (j *journal) step(name string, err error) Step {
 	return Step{
 		Name: name,
@@ -448,5 +459,85 @@ func TestGateAndList(t *testing.T) {
 	}
 	if all <= keepEnded && listed != all {
 		t.Errorf("%d were listed of %d", listed, all)
+	}
+}
+
+// TestEndIsRecordedAtLast: an operation is done although its end cannot be recorded at
+// first, and nothing of it is undone.
+func TestEndIsRecordedAtLast(t *testing.T) {
+	j := &journal{fail: "end done"}
+	m := manager(t, j)
+	if err := start(t, m, j.step("one", nil)).Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	j.mu.Lock()
+	j.fail = ""
+	j.mu.Unlock()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		j.mu.Lock()
+		ends := len(j.ended)
+		j.mu.Unlock()
+		if ends == 2 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("it is not tried again")
+		}
+	}
+	if slices.ContainsFunc(j.lines, func(l string) bool { return strings.HasPrefix(l, "undo") }) {
+		t.Errorf("something was undone: %v", j.lines)
+	}
+}
+
+// TestWhatIsDoneIsNotLeft: an operation that has done its last step when the daemon stops
+// is done, and not left to the next daemon.
+func TestWhatIsDoneIsNotLeft(t *testing.T) {
+	j := &journal{}
+	m := NewManager(j, slog.New(slog.DiscardHandler))
+	begun := make(chan struct{})
+	o := start(t, m, Step{Name: "one", Do: func(ctx context.Context, _ api.Report) error {
+		close(begun)
+		<-ctx.Done()
+		return nil
+	}})
+	<-begun
+	m.Close()
+	if row := o.Snapshot(); row.Status != api.OpDone || !slices.Contains(j.lines, "end done") {
+		t.Errorf("%+v, %v", row, j.lines)
+	}
+}
+
+// TestConclude: nothing is done and nothing undone of what stands already.
+func TestConclude(t *testing.T) {
+	for _, failure := range []error{nil, api.Errorf(api.KindInternal, "it has failed")} {
+		j := &journal{}
+		plan := Plan{Kind: "test", Steps: []Step{j.step("one", nil)}, Result: func(*Op) *api.Result { return &api.Result{} }}
+		o := manager(t, j).Conclude(plan, Unfinished{Operation: api.Operation{ID: "1", Status: api.OpRunning}, Undoing: true, Attempts: 5}, failure)
+		if err := o.Wait(t.Context()); (err == nil) != (failure == nil) || len(j.lines) != 1 {
+			t.Errorf("%v, %v", err, j.lines)
+		}
+	}
+}
+
+// TestRequested: a client that asks again with its key finds what it has asked for.
+func TestRequested(t *testing.T) {
+	j := &journal{}
+	m := manager(t, j)
+	o, err := m.Start(WithRequest(t.Context(), "key"), Plan{Kind: "test", Steps: []Step{j.step("one", nil)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found, err := m.Requested("key"); err != nil || found != o {
+		t.Errorf("%v, %v", found, err)
+	}
+	if err := o.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	later := manager(t, j)
+	if found, err := later.Requested("key"); err != nil || found == nil || found.ID() != o.ID() || found.Snapshot().Status != api.OpDone {
+		t.Errorf("the next daemon: %v, %v", found, err)
+	}
+	if found, err := later.Requested("another"); err != nil || found != nil {
+		t.Errorf("another key: %v, %v", found, err)
 	}
 }

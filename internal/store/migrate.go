@@ -3,9 +3,13 @@ package store
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+
+	"banger/internal/fsx"
 )
 
 //go:embed migrations/*.sql
@@ -46,7 +50,9 @@ func (s *Store) migrate(ctx context.Context) error {
 			return fmt.Errorf("cannot apply %s: %w", all[version], err)
 		}
 	}
-	return nil
+	// The file itself says its schema then, to whoever cannot read the log beside it.
+	_, err := s.db.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
+	return err
 }
 
 // backup writes a consistent copy of the store beside it, in the place of an
@@ -60,7 +66,10 @@ func (s *Store) backup(ctx context.Context, version int) error {
 	if _, err := s.db.ExecContext(ctx, "VACUUM INTO ?", fresh); err != nil {
 		return err
 	}
-	return os.Rename(fresh, path)
+	if err := syncFile(fresh); err != nil {
+		return err
+	}
+	return errors.Join(os.Rename(fresh, path), fsx.SyncDir(filepath.Dir(path)))
 }
 
 func (s *Store) apply(ctx context.Context, name string, version int) error {

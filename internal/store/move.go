@@ -10,6 +10,9 @@ import (
 
 	"banger/api"
 	"banger/internal/fsx"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // Schema is how the schema of a store and that of this program compare.
@@ -28,15 +31,47 @@ func Look(ctx context.Context, path string) (Schema, error) {
 		s.Have = s.Known
 		return s, nil
 	}
-	if err := checkBeforeOpening(ctx, path); err != nil {
+	err = checkBeforeOpening(ctx, path)
+	if isBusy(err) { // its daemon looks after it; what matters here is in the files
+		err = withCopy(path, func(copied string) (err error) {
+			s.Have, err = schemaOf(ctx, copied)
+			return errors.Join(err, checkSchema(path, s.Have))
+		})
 		return s, err
 	}
-	s.Have, err = schemaOf(ctx, path)
+	if err == nil {
+		s.Have, err = schemaOf(ctx, path)
+	}
 	return s, err
 }
 
+// isBusy says that a daemon has made itself the only user of a store.
+func isBusy(err error) bool {
+	var se *sqlite.Error
+	return errors.As(err, &se) && se.Code()&0xff == sqlite3.SQLITE_BUSY
+}
+
+// withCopy lends use a copy of the store and of its write-ahead log. The daemon may be
+// writing to both, so that more than the schema need not be right in it.
+func withCopy(path string, use func(copied string) error) error {
+	dir, err := os.MkdirTemp("", "banger-store-*")
+	if err != nil {
+		return fsx.DiskError("look at the store", err)
+	}
+	defer os.RemoveAll(dir)
+	copied := filepath.Join(dir, "store")
+	err = copyFile(path, copied)
+	if err == nil {
+		err = copyFile(path+"-wal", copied+"-wal")
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fsx.DiskError("look at the store", err)
+	}
+	return use(copied)
+}
+
 func schemaOf(ctx context.Context, path string) (version int, err error) {
-	db, err := open(path, "ro")
+	db, err := open(path, "ro", shared)
 	if err != nil {
 		return 0, err
 	}
@@ -60,7 +95,7 @@ func BackUp(ctx context.Context, path, name string) error {
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	db, err := open(path, "rw")
+	db, err := open(path, "rw", shared)
 	if err != nil {
 		return err
 	}
@@ -107,7 +142,7 @@ func checkCopy(ctx context.Context, path string) error {
 // writes are still in the write-ahead log. A store that is damaged keeps that log
 // to itself. What is the copy itself, as where a restore is repeated, is not kept.
 func putAside(ctx context.Context, path, copied string) error {
-	if db, err := open(path, "rw"); err == nil {
+	if db, err := open(path, "rw", shared); err == nil {
 		_, _ = db.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
 		_ = db.Close()
 	}

@@ -11,14 +11,42 @@ import (
 	"banger/internal/op"
 )
 
-// BeginOperation records an operation before its first step. It and every
-// write before it are on the disk when it returns.
+// BeginOperation records an operation before its first step, and raises the
+// generation of the VM that it works on, if it works on one and ends more than its life:
+// operations of earlier generations are over from then on. It and every write before it
+// are on the disk when it returns.
 func (s *Store) BeginOperation(ctx context.Context, row api.Operation) error {
+	raise := 1
+	if op.Ends(row.Kind) {
+		raise = 0
+	}
 	return s.durable(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "INSERT INTO operations (id, kind, target, step, started_at) VALUES (?, ?, ?, ?, ?)",
-			row.ID, row.Kind, row.Target, row.Step, row.StartedAt.UnixNano())
+		var generation int64
+		err := tx.QueryRowContext(ctx, "UPDATE vms SET generation = generation + ? WHERE id = ? RETURNING generation", raise, row.Target).Scan(&generation)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO operations (id, kind, target, step, started_at, params, deadline, generation, request)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			row.ID, row.Kind, row.Target, row.Step, row.StartedAt.UnixNano(), orNull(row.Params), nanoseconds(row.Deadline), generation, orNull(row.Request))
 		return err
 	})
+}
+
+// orNull is a text as a column's value, NULL for none.
+func orNull(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
+}
+
+// nanoseconds is a time as a column's value.
+func nanoseconds(t *time.Time) any {
+	if t == nil {
+		return nil
+	}
+	return t.UnixNano()
 }
 
 // EnterStep records which step an operation is at.
@@ -37,8 +65,13 @@ func (s *Store) PutBack(ctx context.Context, id string) error {
 	})
 }
 
-// keepEnded is how many ended operations are kept.
-const keepEnded = 100
+const (
+	// keepEnded is how many ended operations are kept at least.
+	keepEnded = 100
+	// keepTime is how long an ended operation is kept at least: longer than any client
+	// tries to come back.
+	keepTime = 30 * time.Minute
+)
 
 // EndOperation records the end of an operation. It and what the operation
 // changed in the store are on the disk when it returns.
@@ -47,13 +80,18 @@ func (s *Store) EndOperation(ctx context.Context, last api.Event) error {
 	if err != nil {
 		return err
 	}
+	ended := last.Operation.StartedAt
+	if last.Operation.FinishedAt != nil {
+		ended = *last.Operation.FinishedAt
+	}
 	return s.durable(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "UPDATE operations SET last_event = ? WHERE id = ?", string(text), last.Operation.ID)
+		_, err := tx.ExecContext(ctx, "UPDATE operations SET last_event = ?, ended_at = ? WHERE id = ?", string(text), ended.UnixNano(), last.Operation.ID)
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `DELETE FROM operations WHERE last_event IS NOT NULL AND id IN
-			(SELECT id FROM operations WHERE last_event IS NOT NULL ORDER BY started_at DESC LIMIT -1 OFFSET ?)`, keepEnded)
+		_, err = tx.ExecContext(ctx, `DELETE FROM operations WHERE last_event IS NOT NULL AND coalesce(ended_at, 0) < ? AND id IN
+			(SELECT id FROM operations WHERE last_event IS NOT NULL ORDER BY started_at DESC LIMIT -1 OFFSET ?)`,
+			time.Now().Add(-keepTime).UnixNano(), keepEnded)
 		return err
 	})
 }
@@ -61,8 +99,18 @@ func (s *Store) EndOperation(ctx context.Context, last api.Event) error {
 // EndedOperation returns the last event of an ended operation, nil for one that
 // is not known.
 func (s *Store) EndedOperation(ctx context.Context, id string) (*api.Event, error) {
+	return s.lastEvent(ctx, "id", id)
+}
+
+// RequestedOperation returns the last event of the ended operation that a client
+// asked for with a key, nil for none.
+func (s *Store) RequestedOperation(ctx context.Context, request string) (*api.Event, error) {
+	return s.lastEvent(ctx, "request", request)
+}
+
+func (s *Store) lastEvent(ctx context.Context, column, value string) (*api.Event, error) {
 	var text string
-	err := s.db.QueryRowContext(ctx, "SELECT last_event FROM operations WHERE id = ? AND last_event IS NOT NULL", id).Scan(&text)
+	err := s.db.QueryRowContext(ctx, "SELECT last_event FROM operations WHERE "+column+" = ? AND last_event IS NOT NULL", value).Scan(&text)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -77,26 +125,80 @@ func (s *Store) EndedOperation(ctx context.Context, id string) (*api.Event, erro
 }
 
 // UnfinishedOperations returns what earlier daemons left, oldest first, and
-// counts this attempt to take it up.
+// counts this attempt to take it up. On a full disk it returns them uncounted in the
+// store.
 func (s *Store) UnfinishedOperations(ctx context.Context) ([]op.Unfinished, error) {
-	var all []op.Unfinished
 	err := s.durable(ctx, func(tx *sql.Tx) error {
-		rows, err := tx.QueryContext(ctx, `UPDATE operations SET attempts = attempts + 1 WHERE last_event IS NULL
-			RETURNING id, kind, target, step, undoing, attempts, started_at`)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var u op.Unfinished
-			var started int64
-			if err := rows.Scan(&u.ID, &u.Kind, &u.Target, &u.Step, &u.Undoing, &u.Attempts, &started); err != nil {
-				return err
-			}
-			u.Status, u.StartedAt = api.OpRunning, time.Unix(0, started)
-			all = append(all, u)
-		}
-		return rows.Err()
+		_, err := tx.ExecContext(ctx, "UPDATE operations SET attempts = attempts + 1 WHERE last_event IS NULL")
+		return err
 	})
-	return all, err
+	uncounted := 0
+	if api.KindOf(err) == api.KindNoSpace {
+		uncounted, err = 1, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.unfinished(ctx, uncounted)
+	return all, explain(s.path, err)
+}
+
+func (s *Store) unfinished(ctx context.Context, uncounted int) ([]op.Unfinished, error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT o.id, o.kind, o.target, o.step, o.undoing, o.attempts, o.started_at, coalesce(o.params, ''), o.deadline,
+			coalesce(o.request, ''), o.settled, coalesce(v.generation > o.generation, 0)
+		FROM operations o LEFT JOIN vms v ON v.id = o.target WHERE o.last_event IS NULL ORDER BY o.started_at, o.id`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []op.Unfinished
+	for rows.Next() {
+		var u op.Unfinished
+		var started int64
+		var deadline sql.NullInt64
+		if err := rows.Scan(&u.ID, &u.Kind, &u.Target, &u.Step, &u.Undoing, &u.Attempts, &started, &u.Params, &deadline,
+			&u.Request, &u.Settled, &u.Superseded); err != nil {
+			return nil, err
+		}
+		u.Attempts += uncounted
+		u.Status, u.StartedAt = api.OpRunning, time.Unix(0, started)
+		if deadline.Valid {
+			at := time.Unix(0, deadline.Int64)
+			u.Deadline = &at
+		}
+		all = append(all, u)
+	}
+	return all, rows.Err()
+}
+
+// settle marks an operation as settled, in the transaction that changes what it is
+// about. Without an id it does nothing.
+func settle(ctx context.Context, tx *sql.Tx, id string, how op.Settled) error {
+	if id == "" || how == op.Unsettled {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, "UPDATE operations SET settled = ? WHERE id = ?", how, id)
+	return err
+}
+
+// Answer returns the answer that a request with a key was given, nil for none.
+func (s *Store) Answer(ctx context.Context, request string) ([]byte, error) {
+	var text string
+	err := s.db.QueryRowContext(ctx, "SELECT answer FROM answers WHERE request = ?", request).Scan(&text)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	return []byte(text), explain(s.path, err)
+}
+
+// PutAnswer keeps the answer to a request with a key for keepTime.
+func (s *Store) PutAnswer(ctx context.Context, request string, answer []byte) error {
+	now := time.Now()
+	return s.quick(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO answers (request, answer, given_at) VALUES (?, ?, ?)", request, string(answer), now.UnixNano())
+		if err == nil {
+			_, err = tx.ExecContext(ctx, "DELETE FROM answers WHERE given_at < ?", now.Add(-keepTime).UnixNano())
+		}
+		return err
+	})
 }

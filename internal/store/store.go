@@ -5,9 +5,12 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"errors"
+	"io"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 
 	"banger/api"
@@ -19,51 +22,91 @@ import (
 // Store is an open database. It is safe for concurrent use; one connection
 // serves everyone, which is plenty for one user's VMs and keeps memory small.
 type Store struct {
-	path string
-	mu   sync.Mutex // held over the choice of durability and the write it is for
-	db   *sql.DB
+	path    string
+	mu      sync.Mutex // held over the choice of durability and the write it is for
+	db      *sql.DB
+	reserve reserve
 }
 
 // Open opens the database at path, makes it where there is none, and brings its
 // schema up to date after a backup. A newer schema or a damaged file is refused
-// and left untouched.
+// and left untouched. A store that is up to date opens on a full disk.
+//
+// Until Close nobody else can use the database: the caller sees that it is the one
+// daemon. So SQLite needs no file of shared memory, which takes room even to read
+// (sqlite.org/wal.html, section 8).
 func Open(ctx context.Context, path string) (*Store, error) {
-	if err := checkBeforeOpening(ctx, path); err != nil {
+	if err := checkHeader(path); err != nil {
 		return nil, err
 	}
-	db, err := open(path, "rwc")
+	db, err := open(path, "rwc", alone)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{path: path, db: db}
-	if err := s.migrate(ctx); err != nil {
+	s := &Store{path: path, db: db, reserve: reserve{path: path + reserveSuffix}}
+	err = s.check(ctx)
+	if err == nil {
+		err = s.migrate(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(explain(path, err), db.Close())
 	}
+	s.reserve.fill()
 	return s, nil
 }
 
-// checkBeforeOpening reads an existing database without writing to it.
-func checkBeforeOpening(ctx context.Context, path string) error {
-	info, err := os.Stat(path)
-	if errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0 {
+// check refuses what migrate would harm.
+func (s *Store) check(ctx context.Context) error {
+	var found int
+	if err := s.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&found); err != nil {
+		return err
+	}
+	if err := checkSchema(s.path, found); err != nil {
+		return err
+	}
+	return quickCheck(ctx, s.path, s.db)
+}
+
+// The header of a database (sqlite.org/fileformat2.html, section 1.3).
+const (
+	headerMagic     = "SQLite format 3\x00"
+	headerBytes     = 100
+	headerUserField = 60 // the schema's version, big-endian
+)
+
+// checkHeader refuses a file that is no store or has a newer schema before it is
+// opened to write.
+func checkHeader(path string) error {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return api.Errorf(api.KindInternal, "cannot read the store: %w", err)
 	}
-	db, err := open(path, "ro")
-	if err != nil {
-		return err
+	defer f.Close()
+	header := make([]byte, headerBytes)
+	n, err := io.ReadFull(f, header)
+	switch {
+	case n == 0 && errors.Is(err, io.EOF): // it is being made
+		return nil
+	case err != nil && !errors.Is(err, io.ErrUnexpectedEOF):
+		return api.Errorf(api.KindInternal, "cannot read the store: %w", err)
+	case n < headerBytes || string(header[:len(headerMagic)]) != headerMagic:
+		return damaged(path, errors.New("it is not a database"))
 	}
-	defer db.Close()
-	var found int
-	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&found); err != nil {
-		return explain(path, err)
-	}
-	if found > len(migrations()) {
-		return api.Errorf(api.KindUnsupported, "cannot open the store %s: it has schema %d, this banger knows up to %d", path, found, len(migrations())).
+	return checkSchema(path, int(binary.BigEndian.Uint32(header[headerUserField:])))
+}
+
+func checkSchema(path string, found int) error {
+	if known := len(migrations()); found > known {
+		return api.Errorf(api.KindUnsupported, "cannot open the store %s: it has schema %d, this banger knows up to %d", path, found, known).
 			WithHint("use the newer banger that wrote it, or restore a backup beside it (%s.v*.bak)", path)
 	}
+	return nil
+}
+
+func quickCheck(ctx context.Context, path string, db *sql.DB) error {
 	var verdict string
 	if err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
 		return explain(path, err)
@@ -74,12 +117,43 @@ func checkBeforeOpening(ctx context.Context, path string) error {
 	return nil
 }
 
-// open opens one connection in write-ahead mode. Commits survive a crash of
-// this program at once, and a crash of the host where durable was asked for.
-func open(path, mode string) (*sql.DB, error) {
+// checkBeforeOpening reads an existing database, of which no daemon may have made
+// itself the only user, without writing to it.
+func checkBeforeOpening(ctx context.Context, path string) error {
+	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0 {
+		return nil
+	}
+	if err != nil {
+		return api.Errorf(api.KindInternal, "cannot read the store: %w", err)
+	}
+	db, err := open(path, "ro", shared)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	var found int
+	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&found); err != nil {
+		return explain(path, err)
+	}
+	if err := checkSchema(path, found); err != nil {
+		return err
+	}
+	return quickCheck(ctx, path, db)
+}
+
+// The ways to open a database.
+const (
+	shared = "NORMAL"
+	alone  = "EXCLUSIVE" // nobody else can use it, and there is no file of shared memory
+)
+
+// open opens one connection. Commits survive a crash of this program at once, and
+// a crash of the host where durable was asked for.
+func open(path, mode, locking string) (*sql.DB, error) {
 	u := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: url.Values{
 		"mode":    {mode},
-		"_pragma": {"busy_timeout(5000)", "synchronous(NORMAL)", "foreign_keys(1)", "cache_size(-512)"},
+		"_pragma": {"busy_timeout(" + busyMilliseconds[locking] + ")", "locking_mode(" + locking + ")", "synchronous(NORMAL)", "foreign_keys(1)", "cache_size(-512)"},
 	}.Encode()}
 	db, err := sql.Open("sqlite", u.String())
 	if err != nil {
@@ -89,6 +163,10 @@ func open(path, mode string) (*sql.DB, error) {
 	return db, nil
 }
 
+// busyMilliseconds is how long a lock is waited for. One who looks has it for a
+// moment, a daemon for as long as it is there.
+var busyMilliseconds = map[string]string{alone: "5000", shared: "500"}
+
 // explain turns SQLite's result codes (sqlite.org/rescode.html) into what the
 // user can do.
 func explain(path string, err error) error {
@@ -96,10 +174,10 @@ func explain(path string, err error) error {
 	if !errors.As(err, &se) {
 		return err
 	}
-	switch se.Code() & 0xff {
-	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+	switch {
+	case se.Code()&0xff == sqlite3.SQLITE_CORRUPT || se.Code()&0xff == sqlite3.SQLITE_NOTADB:
 		return damaged(path, err)
-	case sqlite3.SQLITE_FULL:
+	case isFull(path, se.Code()):
 		return api.Errorf(api.KindNoSpace, "cannot write the store %s: the disk is full", path).
 			WithHint("make room: banger image prune, or banger vm delete NAME for a VM that nobody needs")
 	}
@@ -113,6 +191,9 @@ func damaged(path string, cause error) error {
 
 // Close closes the database.
 func (s *Store) Close() error { return s.db.Close() }
+
+// Degraded says why the store may be unable to record something; empty where it can.
+func (s *Store) Degraded() string { return s.reserve.missing() }
 
 // durable runs write in a transaction that is on the disk when it returns.
 func (s *Store) durable(ctx context.Context, write func(tx *sql.Tx) error) error {
@@ -133,7 +214,20 @@ func (s *Store) quick(ctx context.Context, write func(tx *sql.Tx) error) error {
 	return s.transact(ctx, write)
 }
 
+// transact runs write in a transaction, once more with the reserve's room where the
+// disk is full. write may so run twice.
 func (s *Store) transact(ctx context.Context, write func(tx *sql.Tx) error) error {
+	err := s.try(ctx, write)
+	if api.KindOf(err) == api.KindNoSpace && s.reserve.free() {
+		err = s.try(ctx, write)
+	}
+	if err == nil {
+		s.reserve.refill()
+	}
+	return err
+}
+
+func (s *Store) try(ctx context.Context, write func(tx *sql.Tx) error) error {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return explain(s.path, err)
@@ -141,5 +235,18 @@ func (s *Store) transact(ctx context.Context, write func(tx *sql.Tx) error) erro
 	if err := write(tx); err != nil {
 		return explain(s.path, errors.Join(err, tx.Rollback()))
 	}
-	return explain(s.path, tx.Commit())
+	if err := tx.Commit(); err != nil {
+		// Where committing fails, SQLite may have the transaction open still.
+		return explain(s.path, errors.Join(err, s.rollBack()))
+	}
+	return nil
+}
+
+// rollBack ends a transaction that a failed commit has left open.
+func (s *Store) rollBack() error {
+	_, err := s.db.ExecContext(context.Background(), "ROLLBACK")
+	if err != nil && strings.Contains(err.Error(), "no transaction is active") {
+		return nil
+	}
+	return err
 }

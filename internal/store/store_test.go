@@ -185,7 +185,7 @@ func TestBackupBeforeMigration(t *testing.T) {
 	if err := s.AddVM(t.Context(), vm("a", "one", 1)); err != nil {
 		t.Fatal(err)
 	}
-	// There is one migration only, so a second one is played: back up by hand.
+	// That a migration does so is tested with an older store: back up by hand.
 	if err := s.backup(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}

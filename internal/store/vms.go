@@ -6,8 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"reflect"
+	"strings"
+	"time"
 
 	"banger/api"
+	"banger/internal/op"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -29,31 +34,77 @@ func (s *Store) AddVM(ctx context.Context, v api.VM) error {
 	})
 }
 
-// PutVM replaces what is recorded of a VM.
+// PutVM replaces what is recorded of a VM. Fields that only a newer banger knows stay.
 func (s *Store) PutVM(ctx context.Context, v api.VM) error {
+	return s.SettleVM(ctx, v, "", op.Unsettled)
+}
+
+// SettleVM is PutVM, and settles the operation of that id in the same transaction:
+// what it was for is done then, or has failed for good, whether or not its end will be
+// recorded.
+func (s *Store) SettleVM(ctx context.Context, v api.VM, operation string, how op.Settled) error {
 	return s.quick(ctx, func(tx *sql.Tx) error {
-		record, err := json.Marshal(v)
+		var old string
+		err := tx.QueryRowContext(ctx, "SELECT record FROM vms WHERE id = ?", v.ID).Scan(&old)
+		if errors.Is(err, sql.ErrNoRows) {
+			return fmt.Errorf("VM %s: %w", v.ID, ErrNotFound)
+		}
 		if err != nil {
 			return err
 		}
-		res, err := tx.ExecContext(ctx, "UPDATE vms SET name = ?, record = ? WHERE id = ?", v.Name, string(record), v.ID)
+		record, err := overwrite(old, v)
 		if err != nil {
+			return fmt.Errorf("the record of VM %s: %w", v.ID, err)
+		}
+		if _, err := tx.ExecContext(ctx, "UPDATE vms SET name = ?, record = ? WHERE id = ?", v.Name, record, v.ID); err != nil {
 			return taken(v.Name, err)
 		}
-		if n, err := res.RowsAffected(); err != nil || n != 1 {
-			return fmt.Errorf("VM %s: %w", v.ID, errors.Join(ErrNotFound, err))
-		}
-		return nil
+		return settle(ctx, tx, operation, how)
 	})
+}
+
+// known are the fields of a VM's record that this banger knows.
+var known = func() map[string]bool {
+	fields := map[string]bool{}
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[api.VM]()) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		fields[name] = true
+	}
+	return fields
+}()
+
+// overwrite puts v in the place of an older record, of which it keeps the fields that
+// are not known: those of a newer banger, which comes back after a rollback.
+func overwrite(old string, v api.VM) (string, error) {
+	var had, has map[string]json.RawMessage
+	record, err := json.Marshal(v)
+	if err == nil {
+		err = errors.Join(json.Unmarshal([]byte(old), &had), json.Unmarshal(record, &has))
+	}
+	if err != nil {
+		return "", err
+	}
+	maps.DeleteFunc(had, func(name string, _ json.RawMessage) bool { return known[name] })
+	if len(had) == 0 {
+		return string(record), nil
+	}
+	maps.Copy(has, had)
+	record, err = json.Marshal(has)
+	return string(record), err
 }
 
 func taken(name string, err error) error {
 	var se *sqlite.Error
 	if errors.As(err, &se) && se.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE {
-		return api.Errorf(api.KindExists, "a VM named %q exists already", name).
-			WithHint("choose another name, or: banger vm delete %s (--force where it runs)", name)
+		return Taken(name)
 	}
 	return err
+}
+
+// Taken is the error of a name that another VM has.
+func Taken(name string) error {
+	return api.Errorf(api.KindExists, "a VM named %q exists already", name).
+		WithHint("choose another name, or: banger vm delete %s (--force where it runs)", name)
 }
 
 // DeleteVM forgets a VM; one that is not there is no error.
@@ -64,22 +115,25 @@ func (s *Store) DeleteVM(ctx context.Context, id string) error {
 	})
 }
 
-// VMs returns all VMs, oldest first.
+// VMs returns all VMs, oldest first. One whose record cannot be read has failed, and
+// can be deleted: the others are not to suffer.
 func (s *Store) VMs(ctx context.Context) ([]api.VM, error) {
-	rows, err := s.db.QueryContext(ctx, "SELECT record FROM vms ORDER BY created_at, id")
+	rows, err := s.db.QueryContext(ctx, "SELECT id, name, created_at, record FROM vms ORDER BY created_at, id")
 	if err != nil {
 		return nil, explain(s.path, err)
 	}
 	defer rows.Close()
 	var all []api.VM
 	for rows.Next() {
-		var record string
+		var id, name, record string
+		var created int64
 		var v api.VM
-		if err := rows.Scan(&record); err != nil {
+		if err := rows.Scan(&id, &name, &created, &record); err != nil {
 			return nil, explain(s.path, err)
 		}
 		if err := json.Unmarshal([]byte(record), &v); err != nil {
-			return nil, damaged(s.path, err)
+			v = api.VM{ID: id, Name: name, CreatedAt: time.Unix(0, created), State: api.StateFailed,
+				Reason: "its record in the store cannot be read: " + err.Error()}
 		}
 		all = append(all, v)
 	}

@@ -17,7 +17,7 @@ const (
 // is kept for inspection.
 func (s *Service) autoRemove(e *entry) {
 	s.mu.Lock()
-	due := s.toGo(e) && e.last != nil && e.busy == "" && !e.removing && s.ctx.Err() == nil
+	due := s.toGo(e) && e.busy == "" && !e.removing && s.ctx.Err() == nil
 	if due {
 		e.removing = true // a deletion that fails gets here again
 	}
@@ -29,13 +29,30 @@ func (s *Service) autoRemove(e *entry) {
 	s.wg.Go(func() { s.seeRemoved(e, o, err) })
 }
 
-// toGo tells whether a VM was to be removed and is there still. The caller holds mu.
+// toGo tells whether a VM was to be removed and is there still. One that was never
+// started waits for that, and one that an older version has kept stays. The caller holds
+// mu.
 func (s *Service) toGo(e *entry) bool {
-	return e.vm.AutoRemove && e.vm.State == api.StateStopped && e.run == nil && s.vms[e.vm.ID] == e
+	return e.vm.AutoRemove && e.vm.State == api.StateStopped && e.vm.StartedAt != nil && e.vm.Reason != vanishedReason &&
+		e.run == nil && s.vms[e.id] == e
+}
+
+// autoRemoveLeft deletes what an earlier daemon was to remove and could not any more:
+// the host lost power, or both were killed.
+func (s *Service) autoRemoveLeft() {
+	s.mu.Lock()
+	var all []*entry
+	for _, e := range s.vms {
+		all = append(all, e)
+	}
+	s.mu.Unlock()
+	for _, e := range all {
+		s.autoRemove(e)
+	}
 }
 
 // seeRemoved sees the deletion that o is, or that err prevented, to its end: one that
-// fails is tried again, as what it failed for may pass. The next daemon keeps the VM.
+// fails is tried again, as what it failed for may pass; the next daemon tries on.
 func (s *Service) seeRemoved(e *entry, o *op.Op, err error) {
 	for pause := minRemovePause; ; pause = min(2*pause, maxRemovePause) {
 		if err == nil {

@@ -2,6 +2,7 @@ package vm
 
 import (
 	"context"
+	"encoding/json"
 
 	"banger/api"
 	"banger/internal/disk"
@@ -24,7 +25,27 @@ func (s *Service) Commit(ctx context.Context, ref string, req api.CommitVM) (*op
 		return err
 	}}})
 	plan.Result = func(*op.Op) *api.Result { return &api.Result{Image: &made} }
+	params, err := json.Marshal(req)
+	if err != nil {
+		s.release(e)
+		return nil, err
+	}
+	plan.Params = string(params)
 	return s.launch(ctx, e, plan)
+}
+
+// committed says what has come of a commit of an earlier daemon: the image is there, or
+// it is not, as its last step is one rename.
+func (s *Service) committed(u op.Unfinished) (*api.Result, error, bool) {
+	var req api.CommitVM
+	if json.Unmarshal([]byte(u.Params), &req) != nil {
+		return nil, interrupted(u), true
+	}
+	image, err := s.Images.Get(req.Name)
+	if err != nil || image.CreatedAt.Before(u.StartedAt) {
+		return nil, interrupted(u), true
+	}
+	return &api.Result{Image: &image}, nil, true
 }
 
 func committable(e *entry) error {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"banger/api"
@@ -45,15 +44,17 @@ func (s *Service) Create(ctx context.Context, req api.CreateVM) (*op.Op, error) 
 	if err != nil {
 		return nil, err
 	}
-	e, err := s.add(ctx, v, req.Name == "")
-	if err != nil {
-		return nil, err
-	}
 	kind := kindCreate
 	if req.Start {
 		kind = kindRun
 	}
-	e.busy = kind // nobody else knows it yet
+	e, err := s.add(ctx, v, req.Name == "")
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	e.busy = kind // instead of kindCreate
+	s.mu.Unlock()
 	o, err := s.launch(ctx, e, s.createPlan(e, kind))
 	if err != nil {
 		return nil, errors.Join(err, s.forget(context.WithoutCancel(ctx), e))
@@ -166,15 +167,9 @@ func useImage(v *api.VM, img api.Image) error {
 	return checkFits(v.DiskBytes, img)
 }
 
-// add records a new VM, under a generated name where generate is set.
+// add records a new VM, under a generated name where generate is set. It is being
+// created from the first moment on: nothing else can begin on it.
 func (s *Service) add(ctx context.Context, v api.VM, generate bool) (*entry, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	slot, err := s.takeSlot()
-	if err != nil {
-		return nil, err
-	}
-	v.Slot = slot
 	for tries := 0; ; tries++ {
 		if generate {
 			v.Name = randomName()
@@ -182,26 +177,52 @@ func (s *Service) add(ctx context.Context, v api.VM, generate bool) (*entry, err
 				v.Name += "-" + v.ID[:4]
 			}
 		}
-		err := s.Store.AddVM(ctx, v)
-		if err == nil {
-			e := &entry{vm: v}
-			s.vms[v.ID] = e
+		e, err := s.reserve(v)
+		if err != nil {
+			return nil, err
+		}
+		if err = s.Store.AddVM(ctx, s.get(e)); err == nil {
+			s.mu.Lock()
+			e.fresh = false
+			s.mu.Unlock()
 			return e, nil
 		}
+		s.drop(e)
 		if !generate || api.KindOf(err) != api.KindExists || tries > 5 {
 			return nil, err
 		}
 	}
 }
 
-// forget removes a VM from the store and from memory.
-func (s *Service) forget(ctx context.Context, e *entry) error {
+// reserve gives a new VM its slot, and the image and the kernel that it is to have are
+// in use from then on. Nobody can ask for it yet.
+func (s *Service) reserve(v api.VM) (*entry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.Store.DeleteVM(ctx, e.vm.ID); err != nil {
+	slot, err := s.takeSlot()
+	if err != nil {
+		return nil, err
+	}
+	v.Slot = slot
+	e := &entry{id: v.ID, vm: v, fresh: true, busy: kindCreate}
+	s.vms[v.ID] = e
+	return e, nil
+}
+
+func (s *Service) drop(e *entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.vms, e.id)
+}
+
+// forget removes a VM from the store and from memory.
+func (s *Service) forget(ctx context.Context, e *entry) error {
+	e.row.Lock()
+	defer e.row.Unlock()
+	if err := s.Store.DeleteVM(ctx, e.id); err != nil {
 		return err
 	}
-	delete(s.vms, e.vm.ID)
+	s.drop(e)
 	return nil
 }
 
@@ -217,7 +238,7 @@ func (s *Service) createPlan(e *entry, kind string) op.Plan {
 		steps = append(steps, s.startSteps(e)...)
 	} else {
 		steps = append(steps, op.Step{Name: "ready", Do: func(ctx context.Context, _ api.Report) error {
-			return s.update(ctx, e, func(v *api.VM) { v.State = api.StateStopped })
+			return s.conclude(ctx, e, op.SettledDone, func(v *api.VM) { v.State = api.StateStopped })
 		}})
 	}
 	return s.plan(e, kind, steps)
@@ -244,20 +265,25 @@ func (s *Service) takeBack(e *entry) func(context.Context) error {
 // plan wraps steps on one VM into a plan.
 func (s *Service) plan(e *entry, kind string, steps []op.Step) op.Plan {
 	return op.Plan{
-		Kind: kind, Target: e.vm.ID, Steps: steps,
-		FreesSpace: slices.Contains([]string{kindStop, kindKill, KindDelete}, kind),
+		Kind: kind, Target: e.id, Steps: steps,
+		FreesSpace: op.Ends(kind),
 		Ended: func(*op.Op) {
 			s.release(e)
 			s.autoRemove(e)
 		},
 		Result: func(o *op.Op) *api.Result {
 			s.recordTiming(e, o)
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			v := e.view()
-			return &api.Result{VM: &v}
+			return s.resultOf(e)
 		},
 	}
+}
+
+// resultOf is the result of an operation on a VM.
+func (s *Service) resultOf(e *entry) *api.Result {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := e.view()
+	return &api.Result{VM: &v}
 }
 
 // recordTiming keeps how long the steps of a start took.
@@ -268,7 +294,7 @@ func (s *Service) recordTiming(e *entry, o *op.Op) {
 	timing := s.withParts(e, o.Timing())
 	err := s.update(context.WithoutCancel(s.ctx), e, func(v *api.VM) { v.Timing = timing })
 	if err != nil {
-		s.Logger.Error("cannot record an operation's timing", "vm", e.vm.ID, "error", err)
+		s.Logger.Error("cannot record an operation's timing", "vm", e.id, "error", err)
 	}
 }
 

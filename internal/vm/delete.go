@@ -24,8 +24,8 @@ func (s *Service) deleteSteps(e *entry) []op.Step {
 		}},
 	}, s.releaseSteps(e), []op.Step{
 		{Name: "disk", Do: func(context.Context, api.Report) error {
-			if err := os.RemoveAll(s.Paths.VM(e.vm.ID)); err != nil {
-				return api.Errorf(api.KindInternal, "cannot remove the directory of VM %s: %w", e.vm.Name, err)
+			if err := os.RemoveAll(s.Paths.VM(e.id)); err != nil {
+				return api.Errorf(api.KindInternal, "cannot remove the directory of VM %s: %w", s.get(e).Name, err)
 			}
 			return nil
 		}},
@@ -37,7 +37,7 @@ func (s *Service) deleteSteps(e *entry) []op.Step {
 func (s *Service) Prune(ctx context.Context) (*op.Op, error) {
 	var ids []string
 	for _, e := range s.stopped() {
-		ids = append(ids, e.vm.ID)
+		ids = append(ids, e.id)
 	}
 	return s.Ops.Start(ctx, s.prunePlan(ids))
 }

@@ -3,6 +3,7 @@ package vm
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -166,14 +167,15 @@ func (s *Service) sweep(ctx context.Context) (removed []string) {
 	return removed
 }
 
-// mayRun returns what tells whether a VM may have a VMM. In system mode that of
-// which the host holds nothing at all has none: its jail at least would be there.
-// Asking for the whole list once is cheaper than for each VM by itself. The error is
-// that of a host that nobody answers for: no VM need be looked for now.
+// mayRun returns what tells whether a VM may have a VMM. In user mode each has its id in
+// its command line. In system mode that of which the host holds nothing at all has none:
+// its jail at least would be there. Looking once for all is cheaper than for each VM by
+// itself. The error is that of a host that nobody answers for: no VM need be looked for
+// now.
 func (s *Service) mayRun(ctx context.Context) (func(id string) bool, error) {
 	all := func(string) bool { return true }
 	if s.Host == nil {
-		return all, nil
+		return s.survey(), nil
 	}
 	objects, err := s.Host.Objects(ctx)
 	if unanswered(err) {
@@ -188,6 +190,24 @@ func (s *Service) mayRun(ctx context.Context) (func(id string) bool, error) {
 		held[o.ID] = true
 	}
 	return func(id string) bool { return held[id] }, nil
+}
+
+// survey is mayRun of drivers that can tell.
+func (s *Service) survey() func(id string) bool {
+	all := map[string]bool{}
+	for _, d := range s.Drivers {
+		surveyor, can := d.(driver.Surveyor)
+		if !can {
+			return func(string) bool { return true }
+		}
+		some, err := surveyor.Survey()
+		if err != nil {
+			s.Logger.Warn("cannot look for all VMs at once: each is looked for", "driver", d.Name(), "error", err)
+			return func(string) bool { return true }
+		}
+		maps.Copy(all, some)
+	}
+	return func(id string) bool { return all[id] }
 }
 
 // unanswered tells an error of who waited for bangerd-root in vain.
@@ -257,13 +277,14 @@ func (s *Service) recoverLater(e *entry) {
 			if err != nil {
 				continue
 			}
-			s.Logger.Info("recovered a VM at last", "vm", e.vm.ID, "running", alive)
+			s.Logger.Info("recovered a VM at last", "vm", e.id, "running", alive)
 			if alive {
 				s.reopen(s.ctx, e)
 			} else {
-				s.closePorts(s.ctx, e.vm.ID)
+				s.closePorts(s.ctx, e.id)
 			}
 			s.endSearch(e)
+			s.autoRemove(e)
 			return
 		}
 	})

@@ -117,7 +117,7 @@ func (s *Service) whoPublishes(id string, ports []api.PublishedPort, err error) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.vms {
-		if e.vm.ID == id || e.run == nil {
+		if e.id == id || e.run == nil {
 			continue
 		}
 		for _, p := range ports {
@@ -153,7 +153,7 @@ func (s *Service) Publish(ctx context.Context, ref string, req api.PublishVM) (a
 		return api.VM{}, err
 	}
 	if len(ports) == 0 {
-		s.closePorts(ctx, e.vm.ID)
+		s.closePorts(ctx, e.id)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -4,18 +4,16 @@ import (
 	"context"
 	"errors"
 	"os"
-	"strings"
 	"time"
 
 	"banger/api"
 	"banger/internal/driver"
-	"banger/internal/op"
 )
 
 // Recover brings the service to where the last daemon left it: it reads the
 // store, finds every machine that still runs, records those that are gone, and
 // takes up operations that were interrupted. It returns when all machines are
-// known; operations go on in the background.
+// known; operations go on in the background, and so does what waits for others.
 func (s *Service) Recover(ctx context.Context) error {
 	all, err := s.Store.VMs(ctx)
 	if err != nil {
@@ -24,7 +22,7 @@ func (s *Service) Recover(ctx context.Context) error {
 	mayRun, away := s.mayRun(ctx)
 	found, vanished := 0, 0
 	for _, v := range all {
-		e := &entry{vm: v}
+		e := &entry{id: v.ID, vm: v}
 		s.mu.Lock()
 		s.vms[v.ID] = e
 		s.mu.Unlock()
@@ -55,11 +53,20 @@ func (s *Service) Recover(ctx context.Context) error {
 	}
 	s.settle(ctx)
 	removed := append(s.sweep(ctx), strays...)
-	s.reopenPorts(ctx)
+	// A forwarder that does not answer holds up nobody but itself.
+	s.wg.Go(func() { s.reopenPorts(s.ctx) })
+	s.autoRemoveLeft()
 	s.Logger.Info("recovered", "vms", len(all), "running", found, "vanished", vanished, "operations", len(left),
 		"strays", listed(s.Strays()), "removed", listed(removed))
 	return nil
 }
+
+// Why a VM does not run of which the daemon missed the end. Older versions kept those
+// that were to be removed, with the first.
+const (
+	vanishedReason  = "it was gone when banger came back"
+	vanishedForGood = "it was gone when banger came back, and is to be removed"
+)
 
 // recoverOne finds the machine of one VM. One whose driver cannot tell is left
 // as it is, with an error.
@@ -83,71 +90,14 @@ func (s *Service) recoverOne(ctx context.Context, e *entry, mayRun func(id strin
 		return false, err
 	case v.State == api.StateRunning || v.State == api.StatePaused:
 		now := time.Now()
-		return false, s.update(ctx, e, func(v *api.VM) {
-			v.State, v.Reason, v.StoppedAt, v.BootID = api.StateStopped, "it was gone when banger came back", &now, ""
+		s.note(ctx, e, func(v *api.VM) {
+			v.State, v.Reason, v.StoppedAt, v.BootID = api.StateStopped, vanishedReason, &now, ""
+			if v.AutoRemove {
+				v.Reason = vanishedForGood
+			}
 		})
 	}
 	return false, nil
-}
-
-// resume takes up an operation of an earlier daemon. One on a VM that is still being
-// looked for waits: it would take a machine that runs for gone.
-func (s *Service) resume(u op.Unfinished) {
-	plan := op.Plan{Kind: u.Kind, Target: u.Target, Steps: []op.Step{{Name: u.Step, Do: func(context.Context, api.Report) error {
-		return api.Errorf(api.KindInternal, "%s was interrupted by a restart of banger; nothing is left of it", u.Kind).WithHint("try again")
-	}}}}
-	if u.Kind == kindPrune {
-		plan = s.prunePlan(strings.Split(u.Target, ","))
-	}
-	e := s.takeOver(u.Target, u.Kind)
-	if e != nil {
-		plan = s.planOf(e, u.Kind, plan)
-		plan.Before = func(ctx context.Context) error { return s.awaitFound(ctx, e) }
-	}
-	s.Logger.Info("taking up an operation", "operation", u.ID, "kind", u.Kind, "target", u.Target, "step", u.Step, "undoing", u.Undoing, "attempts", u.Attempts)
-	o := s.Ops.Resume(plan, u)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if e != nil && e.busy == u.Kind {
-		e.op = o
-	}
-}
-
-// takeOver claims a VM for an operation of an earlier daemon, nil where there is none
-// or another works on it.
-func (s *Service) takeOver(id, kind string) *entry {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := s.vms[id]
-	if e == nil || e.busy != "" && e.busy != kindRecover {
-		return nil
-	}
-	e.busy = kind
-	return e
-}
-
-// planOf builds the plan of an operation on one VM again. The VM is let go of at once
-// where the operation is none that can be gone on with.
-func (s *Service) planOf(e *entry, kind string, otherwise op.Plan) op.Plan {
-	var plan op.Plan
-	switch kind {
-	case kindCreate, kindRun:
-		plan = s.createPlan(e, kind)
-	case kindStart:
-		plan = s.plan(e, kind, s.startSteps(e))
-	case kindStop:
-		plan = s.plan(e, kind, s.stopSteps(e, 0))
-	case kindRestart:
-		plan = s.plan(e, kind, s.restartSteps(e))
-	case kindKill:
-		plan = s.plan(e, kind, s.killSteps(e))
-	case KindDelete:
-		plan = s.plan(e, kind, s.deleteSteps(e))
-	default:
-		s.release(e)
-		return otherwise
-	}
-	return s.reopening(e, plan)
 }
 
 // settle mends rows that no operation is going to mend: a VM that was being
@@ -168,7 +118,7 @@ func (s *Service) settle(ctx context.Context) {
 			err = errors.Join(err, s.settleCreation(ctx, e))
 		}
 		if err != nil {
-			s.Logger.Error("cannot settle a VM", "vm", e.vm.ID, "error", err)
+			s.Logger.Error("cannot settle a VM", "vm", e.id, "error", err)
 		}
 	}
 }
@@ -176,7 +126,7 @@ func (s *Service) settle(ctx context.Context) {
 // settleCreation forgets a VM of which nothing was made: the daemon died before
 // its operation was on record. What else there is of one is kept to look at.
 func (s *Service) settleCreation(ctx context.Context, e *entry) error {
-	if _, err := os.Lstat(s.Paths.VM(e.vm.ID)); errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Lstat(s.Paths.VM(e.id)); errors.Is(err, os.ErrNotExist) {
 		return s.forget(ctx, e)
 	}
 	return s.update(ctx, e, func(v *api.VM) {

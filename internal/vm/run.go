@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"banger/api"
@@ -21,6 +22,7 @@ import (
 // end.
 type run struct {
 	machine driver.Machine
+	asked   atomic.Bool   // it was asked to shut down
 	up      chan struct{} // closed when the agent answered for the first time
 	gone    chan struct{} // closed when the VMM has ended and that is recorded
 
@@ -51,6 +53,15 @@ func (r *run) setReason(why string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.reason = why
+}
+
+// setFirstReason is setReason where none is known.
+func (r *run) setFirstReason(why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.reason == "" {
+		r.reason = why
+	}
 }
 
 // open opens a channel to the agent, as soon as there is a link.
@@ -97,8 +108,8 @@ func (s *Service) adopt(e *entry, m driver.Machine) {
 	r := &run{machine: m, up: make(chan struct{}), gone: make(chan struct{}), changed: make(chan struct{})}
 	s.mu.Lock()
 	e.run, e.last = r, r
-	id := e.vm.ID
 	s.mu.Unlock()
+	id := e.id
 	if data, err := json.Marshal(handles{Version: 1, Machine: m.Handle()}); err == nil {
 		// Only a cache: a failure costs a scan of /proc later.
 		_ = os.WriteFile(filepath.Join(s.Paths.VM(id), paths.VMHandles), data, 0o600)
@@ -221,29 +232,33 @@ func (s *Service) ended(e *entry, r *run) {
 	r.mu.Unlock()
 	after := api.StateStopped
 	if why == "" {
-		id := s.get(e).ID
-		if why = s.whyPanicked(id, r.machine.Exit()); why != "" {
+		if why = s.whyPanicked(e.id, r.machine.Exit()); why != "" {
 			after = api.StateFailed
 		} else {
-			why = s.whyEnded(id, r.machine.Exit())
+			why = s.whyEnded(e.id, r.machine.Exit())
 		}
 	}
-	now := time.Now()
-	s.mu.Lock()
-	state, id := e.vm.State, e.vm.ID
-	s.mu.Unlock()
-	s.releaseHost(context.WithoutCancel(s.ctx), id)
-	s.closePorts(context.WithoutCancel(s.ctx), id)
-	if state == api.StateRunning || state == api.StatePaused {
-		s.note(context.WithoutCancel(s.ctx), e, func(v *api.VM) {
+	s.releaseHost(context.WithoutCancel(s.ctx), e.id)
+	s.closePorts(context.WithoutCancel(s.ctx), e.id)
+	s.recordEnded(context.WithoutCancel(s.ctx), e, after, why)
+	close(r.gone)
+	s.autoRemove(e)
+}
+
+// recordEnded records that a VM does not run. It is one with forgetting its run: who
+// records that a VM has started looks for that.
+func (s *Service) recordEnded(ctx context.Context, e *entry, after api.State, why string) {
+	e.row.Lock()
+	defer e.row.Unlock()
+	if state := s.get(e).State; state == api.StateRunning || state == api.StatePaused {
+		now := time.Now()
+		s.noteLocked(ctx, e, func(v *api.VM) {
 			v.State, v.Reason, v.StoppedAt, v.BootID = after, why, &now, ""
 		})
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	e.run = nil
-	s.mu.Unlock()
-	close(r.gone)
-	s.autoRemove(e)
 }
 
 // killRun ends the VM's VMM, if one runs, and waits until that is recorded.
@@ -294,6 +309,10 @@ func (s *Service) running(ref string) (*run, error) {
 
 // reachable refuses a VM that does not run. The caller holds Service.mu.
 func (e *entry) reachable() error {
+	if e.run == nil && e.sought() {
+		return api.Errorf(api.KindTimeout, "cannot tell yet whether VM %s runs: it is being looked for", e.vm.Name).
+			WithHint("journalctl -u bangerd -u bangerd-root")
+	}
 	if e.run == nil {
 		return api.Errorf(api.KindConflict, "VM %s is not running (%s)", e.vm.Name, e.vm.State).
 			WithHint("banger vm start %s", e.vm.Name)
@@ -307,6 +326,9 @@ func (s *Service) Wait(ctx context.Context, ref string) (api.VM, error) {
 	e, err := s.find(ref)
 	s.mu.Unlock()
 	if err != nil {
+		return api.VM{}, err
+	}
+	if err := s.awaitFound(ctx, e); err != nil {
 		return api.VM{}, err
 	}
 	if r := s.runOf(e); r != nil {
@@ -334,5 +356,5 @@ func (s *Service) ConsolePath(_ context.Context, ref string) (string, <-chan str
 	} else {
 		close(done)
 	}
-	return filepath.Join(s.Paths.VM(e.vm.ID), paths.VMConsole), done, nil
+	return filepath.Join(s.Paths.VM(e.id), paths.VMConsole), done, nil
 }

@@ -22,6 +22,8 @@ import (
 type Store interface {
 	AddVM(ctx context.Context, v api.VM) error
 	PutVM(ctx context.Context, v api.VM) error
+	// SettleVM is PutVM, and settles an operation in the same transaction.
+	SettleVM(ctx context.Context, v api.VM, operation string, how op.Settled) error
 	DeleteVM(ctx context.Context, id string) error
 	VMs(ctx context.Context) ([]api.VM, error)
 	UnfinishedOperations(ctx context.Context) ([]op.Unfinished, error)
@@ -90,8 +92,11 @@ type Options struct {
 	// Watch is told of each log that a running VM's VMM writes, its own and that of
 	// the console, and gives back what to call when the VM has ended. It keeps the
 	// log bounded, and calls looked after it has grown. May be nil.
-	Watch  func(log string, looked func()) (stop func())
-	Logger *slog.Logger
+	Watch func(log string, looked func()) (stop func())
+	// Outcome says what has come of an operation of an earlier daemon that is not on a
+	// VM; ok means that it can tell. May be nil.
+	Outcome func(left op.Unfinished) (result *api.Result, ok bool)
+	Logger  *slog.Logger
 }
 
 // Service knows all VMs. It is the only writer of the store.
@@ -108,18 +113,22 @@ type Service struct {
 
 	keys sync.Mutex // held while a host key is read or made
 
-	mu  sync.Mutex
+	mu  sync.Mutex        // held over no call of the store's, nor any other that waits
 	vms map[string]*entry // by id
 }
 
 // entry is a VM in memory: what the store has, and what is at work on it.
 // Service.mu guards it.
 type entry struct {
-	vm   api.VM
-	busy string // kind of the operation that works on it, "" for none
-	op   *op.Op // that operation, once it is recorded
-	run  *run   // nil while no VMM runs
-	last *run   // the newest run, also when it has ended
+	id  string     // never changes
+	row sync.Mutex // held while what is recorded changes; taken before Service.mu
+
+	vm    api.VM
+	fresh bool   // it is being recorded for the first time: nobody can ask for it yet
+	busy  string // kind of the operation that works on it, "" for none
+	op    *op.Op // that operation, once it is recorded
+	run   *run   // nil while no VMM runs
+	last  *run   // the newest run, also when it has ended
 
 	removing bool // autoRemove is at it
 
@@ -154,7 +163,9 @@ func (s *Service) List(context.Context) ([]api.VM, error) {
 	defer s.mu.Unlock()
 	all := make([]api.VM, 0, len(s.vms))
 	for _, e := range s.vms {
-		all = append(all, e.view())
+		if !e.fresh {
+			all = append(all, e.view())
+		}
 	}
 	slices.SortFunc(all, func(a, b api.VM) int {
 		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
@@ -223,11 +234,11 @@ func (e *entry) view() api.VM {
 
 // find looks a VM up by id or name. The caller holds mu.
 func (s *Service) find(ref string) (*entry, error) {
-	if e, ok := s.vms[ref]; ok {
+	if e, ok := s.vms[ref]; ok && !e.fresh {
 		return e, nil
 	}
 	for _, e := range s.vms {
-		if e.vm.Name == ref {
+		if e.vm.Name == ref && !e.fresh {
 			return e, nil
 		}
 	}
@@ -318,16 +329,38 @@ func (s *Service) launch(ctx context.Context, e *entry, plan op.Plan) (*op.Op, e
 
 // update changes what is recorded of a VM, in the store first.
 func (s *Service) update(ctx context.Context, e *entry, change func(v *api.VM)) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	v := e.vm
+	e.row.Lock()
+	defer e.row.Unlock()
+	return s.write(ctx, e, op.Unsettled, change)
+}
+
+// conclude is update with what settles the operation whose step runs with ctx: from
+// then on its outcome stands, even where its end cannot be recorded.
+func (s *Service) conclude(ctx context.Context, e *entry, how op.Settled, change func(v *api.VM)) error {
+	e.row.Lock()
+	defer e.row.Unlock()
+	return s.write(ctx, e, how, change)
+}
+
+// write is update for who holds e.row.
+func (s *Service) write(ctx context.Context, e *entry, how op.Settled, change func(v *api.VM)) error {
+	was := s.get(e)
+	v := was
 	change(&v)
-	if !mayMove(e.vm.State, v.State) {
-		return api.Errorf(api.KindInternal, "VM %s cannot go from %s to %s", e.vm.Name, e.vm.State, v.State)
+	if !mayMove(was.State, v.State) {
+		return api.Errorf(api.KindInternal, "VM %s cannot go from %s to %s", was.Name, was.State, v.State)
 	}
-	if err := s.Store.PutVM(ctx, v); err != nil {
+	var err error
+	if o := op.FromContext(ctx); o != nil && how != op.Unsettled {
+		err = s.Store.SettleVM(ctx, v, o.ID(), how)
+	} else {
+		err = s.Store.PutVM(ctx, v)
+	}
+	if err != nil {
 		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	e.vm = v
 	return nil
 }
@@ -335,11 +368,18 @@ func (s *Service) update(ctx context.Context, e *entry, change func(v *api.VM)) 
 // note changes what is known of a VM also where the store cannot be written: it
 // is for what has happened anyway. The next daemon finds out by itself.
 func (s *Service) note(ctx context.Context, e *entry, change func(v *api.VM)) {
-	err := s.update(ctx, e, change)
+	e.row.Lock()
+	defer e.row.Unlock()
+	s.noteLocked(ctx, e, change)
+}
+
+// noteLocked is note for who holds e.row.
+func (s *Service) noteLocked(ctx context.Context, e *entry, change func(v *api.VM)) {
+	err := s.write(ctx, e, op.Unsettled, change)
 	if err == nil {
 		return
 	}
-	s.Logger.Error("cannot record what became of a VM", "vm", e.vm.ID, "error", err)
+	s.Logger.Error("cannot record what became of a VM", "vm", e.id, "error", err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(&e.vm)

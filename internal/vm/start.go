@@ -66,7 +66,7 @@ func (s *Service) startVMM(e *entry) func(context.Context, api.Report) error {
 			machine, err = s.boot(ctx, drv, e, report, part)
 		}
 		if errors.Is(err, driver.ErrGone) {
-			return s.failed(ctx, e, "its VMM ended while the guest booted")
+			return s.failed(ctx, e, api.KindInternal, "its VMM ended while the guest booted")
 		}
 		if err != nil {
 			return err
@@ -183,43 +183,61 @@ func (s *Service) awaitAgent(e *entry) func(context.Context, api.Report) error {
 		var why string
 		select {
 		case <-r.up:
-			first := s.get(e).StartedAt == nil
-			if err := s.started(ctx, e, r); err != nil {
+			err := s.startBackground(ctx, e, r, s.get(e).StartedAt == nil, report)
+			if err == nil {
+				err = s.started(ctx, e, r)
+			}
+			if !errors.Is(err, errEnded) {
 				return err
 			}
-			return s.startBackground(ctx, e, r, first, report)
+			<-r.gone
+			why = whyNotBooted(r)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-r.machine.Done():
-			why = "its VMM ended while the guest booted" + describe(r.machine.Exit())
+			why = whyNotBooted(r)
 		case <-deadline.C:
-			why = fmt.Sprintf("the guest did not answer within %s", defaults.BootTimeout)
+			return s.failed(ctx, e, api.KindTimeout, fmt.Sprintf("the guest did not answer within %s", defaults.BootTimeout))
 		}
-		return s.failed(ctx, e, why)
+		return s.failed(ctx, e, api.KindInternal, why)
 	}
 }
 
+func whyNotBooted(r *run) string {
+	return "its VMM ended while the guest booted" + describe(r.machine.Exit())
+}
+
+// errEnded says that a guest has answered and is gone.
+var errEnded = errors.New("the VMM has ended")
+
+// started records that a VM runs, if it does: ended cannot come between.
 func (s *Service) started(ctx context.Context, e *entry, r *run) error {
+	e.row.Lock()
+	defer e.row.Unlock()
+	if s.runOf(e) != r {
+		return errEnded
+	}
 	now := time.Now()
-	return s.update(ctx, e, func(v *api.VM) {
+	return s.write(ctx, e, op.SettledDone, func(v *api.VM) {
 		v.State, v.Reason, v.StartedAt, v.StoppedAt = api.StateRunning, "", &now, nil
 		v.BootID = r.bootID()
 	})
 }
 
-// failed marks a VM as failed, shows the end of its console, and keeps it.
-func (s *Service) failed(ctx context.Context, e *entry, why string) error {
+// failed marks a VM as failed, shows the end of its console, and keeps it. The error
+// is of that kind.
+func (s *Service) failed(ctx context.Context, e *entry, kind api.Kind, why string) error {
 	v := s.get(e)
 	if err := s.killRun(context.WithoutCancel(ctx), e, why); err != nil {
 		s.Logger.Error("cannot end the VMM of a failed VM", "vm", v.ID, "error", err)
 	}
-	err := s.update(context.WithoutCancel(ctx), e, func(v *api.VM) { v.State, v.Reason = api.StateFailed, why })
+	err := s.conclude(context.WithoutCancel(ctx), e, op.SettledFailed, func(v *api.VM) { v.State, v.Reason = api.StateFailed, why })
 	tail, _ := console.Tail(filepath.Join(s.Paths.VM(v.ID), paths.VMConsole), 12)
 	text := strings.TrimRight(console.Sanitize(string(tail)), "\n")
 	if text == "" {
 		text = "(nothing)"
 	}
-	failure := api.Errorf(api.KindTimeout, "cannot start VM %s: %s; the last lines of its console:\n  %s", v.Name, why, strings.ReplaceAll(text, "\n", "\n  ")).
+	failure := api.Errorf(kind, "cannot start VM %s: %s; the last lines of its console:\n  %s", v.Name, why, strings.ReplaceAll(text, "\n", "\n  ")).
 		WithHint("the VM is kept: banger vm logs %[1]s; banger vm start %[1]s; banger vm delete %[1]s", v.Name)
 	return op.Keep(errors.Join(failure, err))
 }

@@ -2,9 +2,9 @@ package vm
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"banger/api"
@@ -18,31 +18,70 @@ func (s *Service) Stop(ctx context.Context, ref string, req api.StopVM) (*op.Op,
 	if req.GraceSeconds < 0 {
 		return nil, api.Errorf(api.KindInvalid, "cannot wait for %d seconds", req.GraceSeconds)
 	}
-	grace := time.Duration(req.GraceSeconds) * time.Second
-	return s.startOn(ctx, ref, kindStop, mustRun, func(e *entry) []op.Step {
-		return s.stopSteps(e, grace)
+	deadline, err := s.deadline(time.Duration(req.GraceSeconds) * time.Second)
+	if err != nil {
+		return nil, err
+	}
+	params, err := json.Marshal(req)
+	if err != nil {
+		return nil, err
+	}
+	return s.startOn(ctx, ref, kindStop, mustRun, func(e *entry) op.Plan {
+		plan := s.plan(e, kindStop, s.stopSteps(e, deadline))
+		plan.Params, plan.Deadline = string(params), &deadline
+		return plan
 	})
 }
 
-// Kill ends a VM's VMM at once, as pulling the plug would.
+// deadline is the time at which a grace that begins now is over; 0 stands for the
+// setting.
+func (s *Service) deadline(grace time.Duration) (time.Time, error) {
+	if grace == 0 {
+		defaults, err := s.Defaults()
+		if err != nil {
+			return time.Now(), err
+		}
+		grace = defaults.Grace
+	}
+	return time.Now().Add(grace), nil
+}
+
+// Kill ends a VM's VMM at once, as pulling the plug would. It overtakes what has the
+// VM stop, start or restart.
 func (s *Service) Kill(ctx context.Context, ref string) (*op.Op, error) {
 	ended, err := s.endUnproven(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
 	if ended {
-		return s.startOn(ctx, ref, kindKill, nil, s.unprovenSteps)
+		return s.startOn(ctx, ref, kindKill, nil, func(e *entry) op.Plan { return s.plan(e, kindKill, s.unprovenSteps(e)) })
 	}
-	return s.startOn(ctx, ref, kindKill, mustRun, s.killSteps)
+	id, overtook, err := s.overtake(ctx, ref, kindKill, kindStop, kindStart, kindRestart)
+	if err != nil {
+		return nil, err
+	}
+	check := mustRun
+	if overtook {
+		check = nil // it may be dead already
+	}
+	return s.startOn(ctx, id, kindKill, check, func(e *entry) op.Plan { return s.plan(e, kindKill, s.killSteps(e)) })
 }
 
 // Restart shuts a VM down if it runs, and starts it.
 func (s *Service) Restart(ctx context.Context, ref string) (*op.Op, error) {
-	return s.startOn(ctx, ref, kindRestart, nil, s.restartSteps)
+	deadline, err := s.deadline(0)
+	if err != nil {
+		return nil, err
+	}
+	return s.startOn(ctx, ref, kindRestart, nil, func(e *entry) op.Plan {
+		plan := s.plan(e, kindRestart, s.restartSteps(e, deadline))
+		plan.Deadline = &deadline
+		return plan
+	})
 }
 
-func (s *Service) stopSteps(e *entry, grace time.Duration) []op.Step {
-	return append([]op.Step{{Name: "shutdown", Do: s.shutdown(e, grace)}}, s.releaseSteps(e)...)
+func (s *Service) stopSteps(e *entry, deadline time.Time) []op.Step {
+	return append([]op.Step{s.shutdownStep(e, deadline)}, s.releaseSteps(e)...)
 }
 
 func (s *Service) killSteps(e *entry) []op.Step {
@@ -51,17 +90,17 @@ func (s *Service) killSteps(e *entry) []op.Step {
 	}}}, s.releaseSteps(e)...)
 }
 
-func (s *Service) restartSteps(e *entry) []op.Step {
-	return append([]op.Step{{Name: "shutdown", Do: s.shutdown(e, 0)}}, s.startSteps(e)...)
+func (s *Service) restartSteps(e *entry, deadline time.Time) []op.Step {
+	return append([]op.Step{s.shutdownStep(e, deadline)}, s.startSteps(e)...)
 }
 
 // startOn claims a VM and starts an operation on it.
-func (s *Service) startOn(ctx context.Context, ref, kind string, check func(*entry) error, steps func(*entry) []op.Step) (*op.Op, error) {
+func (s *Service) startOn(ctx context.Context, ref, kind string, check func(*entry) error, plan func(*entry) op.Plan) (*op.Op, error) {
 	e, err := s.begin(ref, kind, check)
 	if err != nil {
 		return nil, err
 	}
-	return s.launch(ctx, e, s.plan(e, kind, steps(e)))
+	return s.launch(ctx, e, plan(e))
 }
 
 func mustRun(e *entry) error {
@@ -71,94 +110,108 @@ func mustRun(e *entry) error {
 	return nil
 }
 
-// shutdown asks the guest to power off and kills the VMM when it has not ended
-// in time. Grace 0 means the default.
-func (s *Service) shutdown(e *entry, grace time.Duration) func(context.Context, api.Report) error {
-	return func(ctx context.Context, report api.Report) error {
-		if grace == 0 {
-			defaults, err := s.Defaults()
-			if err != nil {
-				return err
-			}
-			grace = defaults.Grace
-		}
-		r := s.runOf(e)
-		if r == nil {
-			return nil
-		}
-		r.setReason("stopped")
-		report(api.Progress{Step: "shutdown", Message: "shutting down"})
-		waitCtx, cancel := context.WithTimeout(ctx, grace)
-		defer cancel()
-		client := guest.Client{Dial: r.open}
-		err := client.Shutdown(waitCtx)
-		if err == nil || api.KindOf(err) != api.KindTimeout {
-			select {
-			case <-r.gone:
+// shutdownStep asks the guest to power off and kills the VMM when it has not ended
+// by the deadline.
+func (s *Service) shutdownStep(e *entry, deadline time.Time) op.Step {
+	return op.Step{
+		Name: "shutdown",
+		Do:   func(ctx context.Context, report api.Report) error { return s.shutdown(ctx, e, deadline, report) },
+		// A guest cannot be asked to stay.
+		Undo: func(context.Context) error {
+			r, name := s.runOf(e), s.get(e).Name
+			if r == nil || !r.asked.Load() {
 				return nil
-			case <-waitCtx.Done():
 			}
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		return s.killRun(ctx, e, fmt.Sprintf("killed: it did not shut down within %s", grace))
+			return op.Keep(api.Errorf(api.KindCanceled, "the guest was asked to shut down before, and goes on: VM %s stops when it has", name).
+				WithHint("banger vm wait %[1]s, or: banger vm kill %[1]s", name))
+		},
 	}
 }
 
+func (s *Service) shutdown(ctx context.Context, e *entry, deadline time.Time, report api.Report) error {
+	r := s.runOf(e)
+	if r == nil {
+		return nil
+	}
+	began := time.Now()
+	if o := op.FromContext(ctx); o != nil {
+		began = o.Snapshot().StartedAt // under an earlier daemon, perhaps
+	}
+	r.setFirstReason("stopped") // it may be being killed already
+	report(api.Progress{Step: "shutdown", Message: "shutting down"})
+	waitCtx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	client := guest.Client{Dial: r.open}
+	r.asked.Store(true)
+	err := client.Shutdown(waitCtx)
+	if err == nil || api.KindOf(err) != api.KindTimeout {
+		select {
+		case <-r.gone:
+			return nil
+		case <-waitCtx.Done():
+		}
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return s.killRun(ctx, e, fmt.Sprintf("killed: it did not shut down within %s", deadline.Sub(began).Round(time.Millisecond)))
+}
+
 // Delete removes a VM and its disk for good. A running one is refused unless
-// force is set, which also cancels a start that is under way.
+// force is set, which also overtakes what has the VM start or stop. A deletion that is
+// under way is the one that is asked for.
 func (s *Service) Delete(ctx context.Context, ref string, force bool) (*op.Op, error) {
 	if force {
 		if _, err := s.endUnproven(ctx, ref); err != nil {
 			return nil, err
 		}
-		if id, gone, err := s.abortStart(ctx, ref); gone || err != nil {
-			return s.alreadyDeleted(ctx, id, err)
+		id, _, err := s.overtake(ctx, ref, KindDelete, kindCreate, kindRun, kindStart, kindRestart, kindStop)
+		if err != nil {
+			return nil, err
 		}
+		if s.isGone(id) {
+			return s.alreadyDeleted(ctx, id)
+		}
+		ref = id
 	}
-	return s.startOn(ctx, ref, KindDelete, func(e *entry) error {
+	if o, err := s.deletion(ctx, ref); o != nil || err != nil {
+		return o, err
+	}
+	o, err := s.startOn(ctx, ref, KindDelete, func(e *entry) error {
 		if e.run != nil && !force {
 			return api.Errorf(api.KindConflict, "VM %s is running", e.vm.Name).
 				WithHint("banger vm stop %[1]s, or: banger vm delete --force %[1]s", e.vm.Name)
 		}
 		return nil
-	}, s.deleteSteps)
+	}, func(e *entry) op.Plan { return s.plan(e, KindDelete, s.deleteSteps(e)) })
+	if api.KindOf(err) == api.KindConflict {
+		if other, _ := s.deletion(ctx, ref); other != nil { // it has begun meanwhile
+			return other, nil
+		}
+	}
+	return o, err
 }
 
-// abortStart cancels the creation or start of a VM, if one is under way, and
-// waits until it is undone; the VM may be gone with it.
-func (s *Service) abortStart(ctx context.Context, ref string) (id string, gone bool, err error) {
+// deletion returns the deletion that is at work on a VM, nil for none.
+func (s *Service) deletion(ctx context.Context, ref string) (*op.Op, error) {
 	s.mu.Lock()
 	e, err := s.find(ref)
-	if err != nil {
-		s.mu.Unlock()
-		return "", false, err
-	}
-	id, o := e.vm.ID, e.op
-	starting := slices.Contains([]string{kindCreate, kindRun, kindStart, kindRestart}, e.busy)
 	s.mu.Unlock()
-	if o == nil || !starting {
-		return id, false, nil
-	}
-	if err := s.Ops.Cancel(o.ID()); err != nil {
-		return id, false, err
-	}
-	select {
-	case <-o.Done():
-	case <-ctx.Done():
-		return id, false, context.Cause(ctx)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return id, s.vms[id] == nil, nil
-}
-
-// alreadyDeleted is the deletion of a VM that the undoing of its start removed.
-func (s *Service) alreadyDeleted(ctx context.Context, id string, err error) (*op.Op, error) {
 	if err != nil {
 		return nil, err
 	}
+	o, _, err := s.atWork(ctx, e, []string{KindDelete})
+	return o, err
+}
+
+func (s *Service) isGone(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.vms[id] == nil
+}
+
+// alreadyDeleted is the deletion of a VM that the undoing of its start removed.
+func (s *Service) alreadyDeleted(ctx context.Context, id string) (*op.Op, error) {
 	nothing := func(context.Context, api.Report) error { return nil }
 	return s.Ops.Start(ctx, op.Plan{Kind: KindDelete, Target: id, Steps: []op.Step{{Name: "record", Do: nothing}}})
 }

@@ -20,8 +20,8 @@ func (s *Service) endUnproven(ctx context.Context, ref string) (ended bool, err 
 	if err != nil || !sought || s.Host == nil {
 		return false, err
 	}
-	s.Logger.Warn("ending what runs for a VM, whatever it is", "vm", e.vm.ID)
-	if err := s.Host.Kill(ctx, e.vm.ID); err != nil {
+	s.Logger.Warn("ending what runs for a VM, whatever it is", "vm", e.id)
+	if err := s.Host.Kill(ctx, e.id); err != nil {
 		return false, err
 	}
 	return true, s.awaitRecovered(ctx, e)
@@ -48,7 +48,7 @@ func (s *Service) awaitRecovered(ctx context.Context, e *entry) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, soughtTime, fmt.Errorf("not within %s", soughtTime))
 	defer cancel()
 	if err := s.awaitFound(ctx, e); err != nil {
-		return api.Errorf(api.KindTimeout, "cannot tell whether VM %s runs: %w", e.vm.Name, err).
+		return api.Errorf(api.KindTimeout, "cannot tell whether VM %s runs: %w", s.get(e).Name, err).
 			WithHint("journalctl -u bangerd -u bangerd-root")
 	}
 	return nil

@@ -15,6 +15,12 @@ var pattern = regexp.MustCompile(`^[0-9a-f]{12}$`)
 // Valid tells whether text is a VM's id: 12 lower-case hexadecimal digits.
 func Valid(text string) bool { return pattern.MatchString(text) }
 
+// Length is how many digits an id has.
+const Length = 12
+
+// Digit tells whether c can be in an id.
+func Digit(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' }
+
 // Slice is the systemd slice that all VMs' units are in.
 const Slice = "banger.slice"
 

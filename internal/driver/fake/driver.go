@@ -33,6 +33,7 @@ const (
 	FaultRefuse = "refuse" // Start fails, as for a VMM that refuses its arguments
 	FaultExit   = "exit"   // the VMM ends while the guest boots
 	FaultMute   = "mute"   // the guest never answers
+	FaultDeaf   = "deaf"   // the guest does not shut down
 	FaultSlow   = "slow"
 )
 
@@ -53,6 +54,9 @@ func New(o Options) *Driver { return &Driver{o} }
 
 // Name implements driver.Driver.
 func (d *Driver) Name() string { return "fake" }
+
+// Survey implements driver.Surveyor.
+func (d *Driver) Survey() (map[string]bool, error) { return vmproc.Survey() }
 
 // Probe implements driver.Driver.
 func (d *Driver) Probe(context.Context, string, string) (driver.Capability, error) {

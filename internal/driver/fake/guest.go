@@ -91,10 +91,10 @@ func runGuest(dir, fault string) error {
 		time.Sleep(delay)
 	}
 	fmt.Fprint(console, "[    0.100000] banger-agent: root /dev/vda mounted (ext4)\r\n")
-	return serve(dir, listener, console)
+	return serve(dir, listener, console, name != FaultDeaf)
 }
 
-func serve(dir string, listener net.Listener, console *os.File) error {
+func serve(dir string, listener net.Listener, console *os.File, hears bool) error {
 	root := filepath.Join(dir, RootDir)
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return err
@@ -102,11 +102,15 @@ func serve(dir string, listener net.Listener, console *os.File) error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	err := agent.Serve(ctx, agent.Options{
-		Version:  buildinfo.Get().Version,
-		BootID:   rand.Text(),
-		Root:     root,
-		Console:  console,
-		Shutdown: func(agentproto.Request) { stop() },
+		Version: buildinfo.Get().Version,
+		BootID:  rand.Text(),
+		Root:    root,
+		Console: console,
+		Shutdown: func(agentproto.Request) {
+			if hears {
+				stop()
+			}
+		},
 	}, agent.FromListener(listener))
 	if ctx.Err() != nil {
 		fmt.Fprint(console, "[    9.000000] reboot: Restarting system\r\n")

@@ -12,6 +12,7 @@ import (
 
 	"banger/api"
 	"banger/internal/driver"
+	"banger/internal/driver/vmproc"
 	"banger/internal/execx"
 	"banger/internal/paths"
 	"banger/internal/tsc"
@@ -54,6 +55,9 @@ func New(p paths.Paths, o Options) *Driver {
 
 // Name implements driver.Driver.
 func (d *Driver) Name() string { return "qemu" }
+
+// Survey implements driver.Surveyor.
+func (d *Driver) Survey() (map[string]bool, error) { return vmproc.Survey() }
 
 // Probe implements driver.Driver.
 func (d *Driver) Probe(ctx context.Context, kernel, initramfs string) (driver.Capability, error) {

@@ -21,6 +21,7 @@ import (
 	"banger/internal/fsx"
 	"banger/internal/paths"
 	"banger/internal/proc"
+	"banger/internal/vmid"
 )
 
 // killWait is how long a process may take to vanish after SIGKILL. It has to
@@ -78,6 +79,12 @@ func fromHint(hint json.RawMessage, dir string, prove func(cmdline []string) boo
 		return nil
 	}
 	return &Machine{process: p, dir: dir}
+}
+
+// Survey is driver.Surveyor for drivers whose machines have the VM's id in their command
+// line.
+func Survey() (mayRun map[string]bool, err error) {
+	return proc.Mentioned(vmid.Length, vmid.Digit)
 }
 
 // WithAccel sets what Accel returns.

@@ -1,0 +1,78 @@
+package vm
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"banger/api"
+	"banger/internal/op"
+)
+
+// beginPause is how often an operation is looked at again that is being recorded.
+const beginPause = 10 * time.Millisecond
+
+// beginTime is more than it takes to record an operation.
+const beginTime = 10 * time.Second
+
+// overtake ends the operation at work on a VM, if it is one of those kinds, for the
+// operation by, and waits until it is over; the VM may be gone with it. A stop is not
+// cancelled: its guest is ended at once, and so it is done.
+func (s *Service) overtake(ctx context.Context, ref, by string, kinds ...string) (id string, overtook bool, err error) {
+	s.mu.Lock()
+	e, err := s.find(ref)
+	s.mu.Unlock()
+	if err != nil {
+		return "", false, err
+	}
+	o, kind, err := s.atWork(ctx, e, kinds)
+	if err != nil || o == nil {
+		return e.id, kind != "", err
+	}
+	if kind == kindStop {
+		err = s.killRun(ctx, e, endedBy(by))
+	} else {
+		s.Ops.Overtake(o, by)
+	}
+	if err != nil {
+		return e.id, true, err
+	}
+	select {
+	case <-o.Done():
+		return e.id, true, nil
+	case <-ctx.Done():
+		return e.id, true, context.Cause(ctx)
+	}
+}
+
+// endedBy is the reason of a VM whose stop was overtaken.
+func endedBy(kind string) string {
+	if kind == KindDelete {
+		return "deleted"
+	}
+	return "killed"
+}
+
+// atWork returns the operation at work on a VM if it is one of those kinds. One that is
+// just being recorded is waited for. Without an operation kind says that there was one.
+func (s *Service) atWork(ctx context.Context, e *entry, kinds []string) (o *op.Op, kind string, err error) {
+	for giveUp := time.Now().Add(beginTime); ; {
+		s.mu.Lock()
+		o, busy := e.op, e.busy
+		s.mu.Unlock()
+		if !slices.Contains(kinds, busy) {
+			return nil, kind, nil
+		}
+		if kind = busy; o != nil {
+			return o, kind, nil
+		}
+		if time.Now().After(giveUp) {
+			return nil, kind, api.Errorf(api.KindTimeout, "cannot overtake %s on VM %s: it is not recorded yet", kind, s.get(e).Name)
+		}
+		select {
+		case <-time.After(beginPause):
+		case <-ctx.Done():
+			return nil, kind, context.Cause(ctx)
+		}
+	}
+}

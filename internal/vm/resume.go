@@ -1,0 +1,155 @@
+package vm
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"banger/api"
+	"banger/internal/op"
+)
+
+// resume takes up an operation of an earlier daemon. One whose outcome stands is only
+// ended. One on a VM that is still being looked for waits: it would take a machine that
+// runs for gone.
+func (s *Service) resume(u op.Unfinished) {
+	s.Logger.Info("taking up an operation", "operation", u.ID, "kind", u.Kind, "target", u.Target, "step", u.Step,
+		"undoing", u.Undoing, "attempts", u.Attempts, "settled", u.Settled, "superseded", u.Superseded)
+	if result, err, stands := s.outcome(u); stands {
+		plan := op.Plan{Kind: u.Kind, Target: u.Target, Result: func(*op.Op) *api.Result { return result }}
+		s.Ops.Conclude(plan, u, err)
+		return
+	}
+	plan := op.Plan{Kind: u.Kind, Target: u.Target, Steps: []op.Step{{Name: u.Step, Do: func(context.Context, api.Report) error {
+		return interrupted(u)
+	}}}}
+	if u.Kind == kindPrune {
+		plan = s.prunePlan(strings.Split(u.Target, ","))
+	}
+	e := s.takeOver(u.Target, u.Kind)
+	if e != nil {
+		plan = s.planOf(e, u, plan)
+		plan.Before = func(ctx context.Context) error { return s.awaitFound(ctx, e) }
+	}
+	o := s.Ops.Resume(plan, u)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e != nil && e.busy == u.Kind {
+		e.op = o
+	}
+}
+
+// interrupted is the error of an operation that cannot be gone on with and of which
+// nobody can tell how far it came.
+func interrupted(u op.Unfinished) error {
+	return api.Errorf(api.KindInternal, "%s was interrupted by a restart of banger before it was done", u.Kind).WithHint("try again")
+}
+
+// outcome says what has come of an operation of an earlier daemon, where that can be
+// told: from then on nothing of it may be done or undone (docs/adr/0017).
+func (s *Service) outcome(u op.Unfinished) (result *api.Result, err error, stands bool) {
+	s.mu.Lock()
+	e := s.vms[u.Target]
+	s.mu.Unlock()
+	if e == nil {
+		return s.outcomeWithoutVM(u)
+	}
+	v, result := s.get(e), s.resultOf(e)
+	creation := u.Kind == kindCreate || u.Kind == kindRun
+	switch {
+	case u.Kind == kindCommit:
+		return s.committed(u)
+	case u.Settled == op.SettledDone:
+		return result, nil, true
+	case u.Settled == op.SettledFailed:
+		return nil, notStarted(v), true
+	case u.Superseded && (u.Kind == kindStop || u.Kind == kindKill): // another began when it had ended
+		return result, nil, true
+	case u.Superseded:
+		return nil, api.Errorf(api.KindInternal, "it is not known how %s on VM %s ended: the record was lost, and others have worked on the VM since", u.Kind, v.Name).
+			WithHint("banger vm show %s", v.Name), true
+	case creation && !u.Undoing && v.State == api.StateFailed:
+		return nil, notStarted(v), true
+	case creation && !u.Undoing && v.State != api.StateCreating: // of a banger that settled nothing
+		return result, nil, true
+	}
+	return nil, nil, false
+}
+
+// outcomeWithoutVM is outcome of an operation that is on no VM, or on none that there
+// still is.
+func (s *Service) outcomeWithoutVM(u op.Unfinished) (result *api.Result, err error, stands bool) {
+	switch u.Kind {
+	case KindDelete:
+		return nil, nil, true
+	case kindCreate, kindRun:
+		return nil, api.Errorf(api.KindInternal, "%s was interrupted by a restart of banger; nothing is left of it", u.Kind).WithHint("try again"), true
+	case kindStart, kindStop, kindRestart, kindKill:
+		return nil, api.Errorf(api.KindNotFound, "%s was interrupted by a restart of banger, and the VM was deleted", u.Kind), true
+	case kindCommit:
+		return s.committed(u)
+	case kindPrune:
+		return nil, nil, false
+	}
+	if s.Outcome != nil {
+		if result, ok := s.Outcome(u); ok {
+			return result, nil, true
+		}
+	}
+	return nil, nil, false
+}
+
+func notStarted(v api.VM) error {
+	return api.Errorf(api.KindInternal, "cannot start VM %s: %s", v.Name, v.Reason).
+		WithHint("the VM is kept: banger vm logs %[1]s; banger vm start %[1]s; banger vm delete %[1]s", v.Name)
+}
+
+// takeOver claims a VM for an operation of an earlier daemon, nil where there is none
+// or another works on it.
+func (s *Service) takeOver(id, kind string) *entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.vms[id]
+	if e == nil || e.busy != "" && e.busy != kindRecover {
+		return nil
+	}
+	e.busy = kind
+	return e
+}
+
+// planOf builds the plan of an operation on one VM again. The VM is let go of at once
+// where the operation is none that can be gone on with.
+func (s *Service) planOf(e *entry, u op.Unfinished, otherwise op.Plan) op.Plan {
+	var plan op.Plan
+	switch u.Kind {
+	case kindCreate, kindRun:
+		plan = s.createPlan(e, u.Kind)
+	case kindStart:
+		plan = s.plan(e, u.Kind, s.startSteps(e))
+	case kindStop:
+		plan = s.plan(e, u.Kind, s.stopSteps(e, s.deadlineOf(u)))
+	case kindRestart:
+		plan = s.plan(e, u.Kind, s.restartSteps(e, s.deadlineOf(u)))
+	case kindKill:
+		plan = s.plan(e, u.Kind, s.killSteps(e))
+	case KindDelete:
+		plan = s.plan(e, u.Kind, s.deleteSteps(e))
+	default:
+		s.release(e)
+		return otherwise
+	}
+	return s.reopening(e, plan)
+}
+
+// deadlineOf is until when a guest may shut down by itself that an earlier daemon has
+// asked to. Older versions did not record it.
+func (s *Service) deadlineOf(u op.Unfinished) time.Time {
+	if u.Deadline != nil {
+		return *u.Deadline
+	}
+	deadline, err := s.deadline(0)
+	if err != nil {
+		s.Logger.Warn("cannot read the settings", "error", err)
+	}
+	return deadline
+}
