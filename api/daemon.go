@@ -16,6 +16,8 @@ type DaemonStatus struct {
 	Goroutines int   `json:"goroutines"`
 	OpenFiles  int   `json:"open_files"`
 	RSSBytes   int64 `json:"rss_bytes"`
+	// Degraded says why something may not be recorded, such as a full disk; else empty.
+	Degraded string `json:"degraded,omitempty"`
 }
 
 // Check is one finding of the doctor.

@@ -6,6 +6,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"banger/api"
 	"banger/internal/fsx"
@@ -111,9 +113,20 @@ func (c *Client) get(ctx context.Context, path string, out any) error {
 }
 
 // do sends in, where it is not nil, and decodes the answer into out, where that
-// is not nil.
+// is not nil. An answer that breaks off is asked for again.
 func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
-	resp, err := c.send(ctx, method, path, in)
+	key := newKey(method)
+	for b := (breaks{}); ; {
+		b.begin()
+		err := c.exchange(ctx, method, path, in, out, key)
+		if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) || isBroken(err) || ctx.Err() != nil || b.tooMany() {
+			return err
+		}
+	}
+}
+
+func (c *Client) exchange(ctx context.Context, method, path string, in, out any, key string) error {
+	resp, err := c.send(ctx, method, path, in, key)
 	if err != nil {
 		return err
 	}
@@ -132,8 +145,47 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 // about one MiB.
 const maxAnswer = 64 << 20
 
-// send makes one request and returns the answer if it is a success.
-func (c *Client) send(ctx context.Context, method, path string, in any) (*http.Response, error) {
+// KeyHeader carries a key that the client has made for a request which changes
+// something. The daemon does what is asked for with a key once, however often it is
+// asked.
+const KeyHeader = "Idempotency-Key"
+
+// newKey makes the key of a request; one that changes nothing needs none.
+func newKey(method string) string {
+	if method == http.MethodGet {
+		return ""
+	}
+	return rand.Text()
+}
+
+const (
+	// retryTime bounds how long a request is made again that daemons die over, or that
+	// none answers. A restart takes well under a second.
+	retryTime = 15 * time.Second
+	// The pauses between the tries grow from the first to the last.
+	firstRetry, lastRetry = 10 * time.Millisecond, time.Second
+)
+
+// send makes a request and returns the answer if it is a success. Where the daemon goes
+// away before it has answered, the request is made again: it changes nothing, or has a
+// key by which the daemon knows it.
+func (c *Client) send(ctx context.Context, method, path string, in any, key string) (*http.Response, error) {
+	giveUp := time.Now().Add(retryTime)
+	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
+		resp, err := c.sendOnce(ctx, method, path, in, key)
+		if !isBroken(err) || !cut(err) || time.Now().After(giveUp) || key == "" && method != http.MethodGet {
+			return resp, err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// sendOnce is send without another try.
+func (c *Client) sendOnce(ctx context.Context, method, path string, in any, key string) (*http.Response, error) {
 	var body io.Reader
 	if in != nil {
 		data, err := json.Marshal(in)
@@ -149,10 +201,10 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	resp, err := c.http.Do(req)
-	if err != nil && method == http.MethodGet && cut(err) {
-		resp, err = c.http.Do(req)
+	if key != "" {
+		req.Header.Set(KeyHeader, key)
 	}
+	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, transportError(err)
 	}

@@ -16,7 +16,12 @@ func (c *Client) Status(ctx context.Context) (api.DaemonStatus, error) {
 
 // Stop has the daemon end. Its VMs run on.
 func (c *Client) Stop(ctx context.Context) error {
-	return c.do(ctx, http.MethodPost, "/v1/daemon/stop", nil, nil)
+	// Not again: the daemon that answers then is the next one.
+	resp, err := c.sendOnce(ctx, http.MethodPost, "/v1/daemon/stop", nil, "")
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
 }
 
 // StopAndWait has the daemon end and waits until it has. No client starts

@@ -59,7 +59,7 @@ func (c *Client) ExportImage(ctx context.Context, ref, format string, w io.Write
 }
 
 func (c *Client) exportImage(ctx context.Context, ref, format string, w io.Writer, report api.Report) (leftOut int, err error) {
-	resp, err := c.send(ctx, http.MethodGet, "/v1/images/"+url.PathEscape(ref)+"/export?format="+url.QueryEscape(format), nil)
+	resp, err := c.send(ctx, http.MethodGet, "/v1/images/"+url.PathEscape(ref)+"/export?format="+url.QueryEscape(format), nil, "")
 	if err != nil {
 		return 0, err
 	}

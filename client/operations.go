@@ -16,8 +16,8 @@ import (
 // cancelTime bounds how long a cancelled operation is waited for.
 const cancelTime = 10 * time.Second
 
-// maxBreaks is how often the daemon may die in the middle of one operation
-// before we believe that the operation kills it.
+// maxBreaks is how often in a row the daemon may die at once of one request before we
+// believe that the request kills it.
 const maxBreaks = 5
 
 // ListOperations returns the daemon's operations, newest first.
@@ -38,6 +38,7 @@ type following struct {
 	report api.Report
 	last   *api.Operation // as last heard of; nil before the first event
 	result *api.Result
+	key    string // of the request
 
 	mu     sync.Mutex
 	id     string
@@ -51,7 +52,7 @@ func (c *Client) operate(ctx context.Context, method, path string, in any, repor
 	if report == nil {
 		report = func(api.Progress) {}
 	}
-	f := &following{c: c, report: report}
+	f := &following{c: c, report: report, key: newKey(method)}
 	// Events are read on a context of their own: they go on while it is undone.
 	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -84,15 +85,42 @@ func (c *Client) operate(ctx context.Context, method, path string, in any, repor
 
 // start makes the request and reads events until the operation is over.
 func (f *following) start(ctx context.Context, method, path string, in any) error {
-	err := f.read(ctx, method, path, in)
-	for broken := 1; isBroken(err) && f.last != nil; broken++ {
-		if broken > maxBreaks {
+	var b breaks
+	for {
+		b.begin()
+		err := f.read(ctx, method, path, in)
+		if !isBroken(err) || f.last == nil && f.key == "" || ctx.Err() != nil {
+			return err
+		}
+		if b.tooMany() {
 			return api.Errorf(api.KindInternal, "cannot follow the operation: %w", err).
 				WithHint("cat %s", f.c.paths.DaemonLog())
 		}
-		err = f.read(ctx, http.MethodGet, "/v1/operations/"+f.last.ID+"/events", nil)
+		if f.last != nil { // else it is asked for again, by its key
+			method, path, in, f.key = http.MethodGet, "/v1/operations/"+f.last.ID+"/events", nil, ""
+		}
 	}
-	return err
+}
+
+// breaks counts how often the daemon goes away at once.
+type breaks struct {
+	began time.Time
+	count int
+}
+
+// soonTime is in how short a time a daemon goes away that the request has killed.
+const soonTime = 100 * time.Millisecond
+
+func (b *breaks) begin() { b.began = time.Now() }
+
+// tooMany counts a daemon that has gone away since begin, and says whether we believe by
+// now that the request is what it goes away of. Restarts for other reasons may be many.
+func (b *breaks) tooMany() bool {
+	if time.Since(b.began) > soonTime {
+		b.count = 0
+	}
+	b.count++
+	return b.count > maxBreaks
 }
 
 func isBroken(err error) bool {
@@ -102,7 +130,7 @@ func isBroken(err error) bool {
 
 // read reads one stream of events. Nil means that the operation is over.
 func (f *following) read(ctx context.Context, method, path string, in any) error {
-	resp, err := f.c.send(ctx, method, path, in)
+	resp, err := f.c.send(ctx, method, path, in, f.key)
 	if err != nil {
 		return err
 	}

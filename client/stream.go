@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/guest"
 	"banger/internal/imageconfig"
 )
 
@@ -30,7 +31,7 @@ func (c *Client) DialGuest(ctx context.Context, ref string) (net.Conn, error) {
 func (c *Client) dialGuest(ctx context.Context, ref string) (net.Conn, error) {
 	conn, err := c.dial(ctx)
 	if err != nil {
-		return nil, api.AsError(transportError(err))
+		return nil, guest.Unreached(api.AsError(transportError(err)))
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	upgraded, err := c.upgrade(conn, ref)

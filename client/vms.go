@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"sync/atomic"
 
 	"banger/api"
@@ -87,23 +88,26 @@ func (c *Client) PublishVM(ctx context.Context, ref string, req api.PublishVM) (
 
 // WaitVM waits until a VM does not run, through restarts of the daemon.
 func (c *Client) WaitVM(ctx context.Context, ref string) (api.VM, error) {
-	var vm api.VM
-	var err error
-	for range maxBreaks {
-		err = c.get(ctx, vmPath(ref)+"/wait", &vm)
+	var b breaks
+	for {
+		var vm api.VM
+		b.begin()
+		err := c.get(ctx, vmPath(ref)+"/wait", &vm)
 		if ctx.Err() != nil {
 			return vm, api.Errorf(api.KindCanceled, "gave up waiting: %w", context.Cause(ctx))
 		}
 		if !isBroken(err) && !errors.Is(err, io.ErrUnexpectedEOF) {
 			return vm, err
 		}
+		if b.tooMany() {
+			return vm, api.AsError(err)
+		}
 	}
-	return vm, api.AsError(err)
 }
 
 // LogsVM writes what a VM's serial console said to w: the last tail lines, or
 // all where tail is negative, and with follow what is to come, until the VM
-// stops or ctx ends.
+// stops or ctx ends, through restarts of the daemon.
 func (c *Client) LogsVM(ctx context.Context, ref string, follow bool, tail int, w io.Writer) error {
 	query := url.Values{}
 	if follow {
@@ -112,15 +116,42 @@ func (c *Client) LogsVM(ctx context.Context, ref string, follow bool, tail int, 
 	if tail >= 0 {
 		query.Set("tail", fmt.Sprint(tail))
 	}
-	resp, err := c.send(ctx, http.MethodGet, vmPath(ref)+"/logs?"+query.Encode(), nil)
-	if err != nil {
-		return err
+	var b breaks
+	for {
+		b.begin()
+		resp, err := c.send(ctx, http.MethodGet, vmPath(ref)+"/logs?"+query.Encode(), nil, "")
+		if err != nil {
+			return err
+		}
+		from, parseErr := strconv.ParseInt(resp.Header.Get(LogOffsetHeader), 10, 64)
+		to := &failing{w: w}
+		n, err := io.Copy(to, resp.Body)
+		resp.Body.Close()
+		if err == nil || ctx.Err() != nil {
+			return nil
+		}
+		// An older daemon does not say where in the log its answer begins.
+		if to.failed || !follow || parseErr != nil || b.tooMany() {
+			return fmt.Errorf("cannot copy the console of %s: %w", ref, err)
+		}
+		query.Del("tail")
+		query.Set("from", fmt.Sprint(from+n))
 	}
-	defer resp.Body.Close()
-	if _, err := io.Copy(w, resp.Body); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("cannot copy the console of %s: %w", ref, err)
-	}
-	return nil
+}
+
+// LogOffsetHeader says at which byte of a console's log an answer begins.
+const LogOffsetHeader = "Banger-Log-Offset"
+
+// failing remembers that writing has failed.
+type failing struct {
+	w      io.Writer
+	failed bool
+}
+
+func (f *failing) Write(p []byte) (int, error) {
+	n, err := f.w.Write(p)
+	f.failed = f.failed || err != nil
+	return n, err
 }
 
 // ListSessions returns what runs in a VM for clients, oldest first.

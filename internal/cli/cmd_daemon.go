@@ -58,6 +58,9 @@ func newDaemonStatus(a *app) *cobra.Command {
 			if asJSON {
 				return printJSON(a.out, "", s)
 			}
+			if s.Degraded != "" {
+				a.note("banger may be unable to record what it does: %s", s.Degraded)
+			}
 			return fields(a.out, "pid", strconv.Itoa(s.PID), "version", fmt.Sprintf("%s (commit %s)", s.Version, s.Commit),
 				"running for", span(time.Since(s.StartedAt)), "socket", s.Socket, "home", s.Home,
 				"VMs", fmt.Sprintf("%d, %d running", s.VMs, s.Running), "memory", size.Format(s.RSSBytes))

@@ -20,6 +20,9 @@ func (s *Server) getDaemon(w http.ResponseWriter, r *http.Request) error {
 		Socket: s.socket, Home: s.home, StartedAt: s.started, VMs: len(vms),
 		Goroutines: runtime.NumGoroutine(), OpenFiles: openFiles(), RSSBytes: residentBytes(),
 	}
+	if s.svc.Degraded != nil {
+		status.Degraded = s.svc.Degraded()
+	}
 	for _, vm := range vms {
 		if vm.State == api.StateRunning {
 			status.Running++

@@ -25,11 +25,7 @@ func (s *Server) deleteImage(w http.ResponseWriter, r *http.Request) error {
 	if err := hold.Check(s.hold, "image.delete"); err != nil {
 		return err
 	}
-	if err := s.svc.Images.Delete(r.Context(), r.PathValue("image")); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return changed(w, r, nil, s.svc.Images.Delete(r.Context(), r.PathValue("image")))
 }
 
 func (s *Server) pullImage(w http.ResponseWriter, r *http.Request) error {
@@ -59,7 +55,7 @@ func (s *Server) tagImage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	image, err := s.svc.Images.Tag(r.Context(), req)
-	return answer(w, image, err)
+	return changed(w, r, image, err)
 }
 
 func (s *Server) imageHistory(w http.ResponseWriter, r *http.Request) error {

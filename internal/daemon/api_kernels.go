@@ -21,11 +21,7 @@ func (s *Server) deleteKernel(w http.ResponseWriter, r *http.Request) error {
 	if err := hold.Check(s.hold, "kernel.delete"); err != nil {
 		return err
 	}
-	if err := s.svc.Kernels.Delete(r.Context(), r.PathValue("kernel")); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return changed(w, r, nil, s.svc.Kernels.Delete(r.Context(), r.PathValue("kernel")))
 }
 
 func (s *Server) pullKernel(w http.ResponseWriter, r *http.Request) error {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"os"
+	"strconv"
 
 	"banger/api"
 	"banger/internal/console"
@@ -15,7 +16,7 @@ import (
 // logsVM answers with what the guest's console said, byte for byte: whoever
 // shows it on a terminal makes it harmless.
 func (s *Server) logsVM(w http.ResponseWriter, r *http.Request) error {
-	values, err := query(r, "follow", "tail")
+	values, err := query(r, "follow", "tail", "from")
 	if err != nil {
 		return err
 	}
@@ -27,23 +28,42 @@ func (s *Server) logsVM(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	resume, err := count(values, "from", -1)
+	if err != nil {
+		return err
+	}
 	path, done, err := s.svc.VMs.ConsolePath(r.Context(), r.PathValue("vm"))
 	if err != nil {
 		return err
+	}
+	if resume >= 0 && follow {
+		begin(w, int64(resume))
+		return s.followLog(w, r, path, int64(resume), done)
 	}
 	from := sizeOf(path)
 	data, err := console.Tail(path, lines)
 	if err != nil {
 		return api.Errorf(api.KindInternal, "cannot read the console's log: %w", err)
 	}
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
+	from = max(0, from-int64(len(data)))
+	begin(w, from)
 	if !follow {
 		_, err = w.Write(data)
 		return err
 	}
 	// What was added since its size was taken is shown rather than missed.
-	return s.followLog(w, r, path, max(0, from-int64(len(data))), done)
+	return s.followLog(w, r, path, from, done)
+}
+
+// logOffsetHeader says at which byte of the log the answer begins, so that a client that
+// is cut off can go on.
+const logOffsetHeader = "Banger-Log-Offset"
+
+// begin begins the answer with bytes of the log.
+func begin(w http.ResponseWriter, offset int64) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set(logOffsetHeader, strconv.FormatInt(offset, 10))
 }
 
 // followLog goes on until nothing more is coming.

@@ -81,7 +81,7 @@ func (s *Server) renameVM(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	vm, err := s.svc.VMs.Rename(r.Context(), r.PathValue("vm"), req.Name)
-	return answer(w, vm, err)
+	return changed(w, r, vm, err)
 }
 
 func (s *Server) publishVM(w http.ResponseWriter, r *http.Request) error {
@@ -93,7 +93,7 @@ func (s *Server) publishVM(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	vm, err := s.svc.VMs.Publish(r.Context(), r.PathValue("vm"), req)
-	return answer(w, vm, err)
+	return changed(w, r, vm, err)
 }
 
 // waitVM answers when the VM no longer runs, however long that takes.

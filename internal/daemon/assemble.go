@@ -81,6 +81,7 @@ func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
 	return &Services{
 		VMs: vms, Images: ImageService{caches}, Kernels: KernelService{caches}, Operations: ops,
 		Doctor: func(ctx context.Context) []api.Check { return parts.Doctor(ctx, vms) }, Recover: vms.Recover,
+		Degraded: st.Degraded, Answers: st,
 		Config: func() (api.Config, error) {
 			now, err := config.Load(c.File(), os.Getenv, parts.Host)
 			return now.API(), err

@@ -125,7 +125,7 @@ func Run(ctx context.Context, program Program, env Env, ready func(error)) error
 	if err := os.MkdirAll(env.Paths.Data, 0o700); err != nil {
 		return api.Errorf(api.KindInternal, "cannot make the data directory: %w", err)
 	}
-	lock, err := takeLock(env.Paths.Lock())
+	lock, err := takeLock(ctx, env.Paths.Lock(), env.Paths.Socket())
 	if err != nil {
 		return err
 	}

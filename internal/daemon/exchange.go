@@ -120,6 +120,7 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, o *op.Op, err er
 	if err != nil {
 		return err
 	}
+	recorded(r.Context())
 	ctx, cancel := s.untilStop(r.Context())
 	defer cancel()
 	w.Header().Set("Content-Type", "application/x-ndjson")

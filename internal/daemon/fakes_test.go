@@ -234,6 +234,11 @@ func testEnv(t *testing.T) Env {
 
 // newRig starts a daemon and stops it when the test ends.
 func newRig(t *testing.T) *rig {
+	return newRigOf(t, func(p Program) Program { return p })
+}
+
+// newRigOf is newRig with a changed program.
+func newRigOf(t *testing.T, change func(Program) Program) *rig {
 	t.Helper()
 	r := &rig{t: t, env: testEnv(t), ended: make(chan error, 1)}
 	ops := op.NewManager(nullLog{}, r.env.Log)
@@ -241,7 +246,7 @@ func newRig(t *testing.T) *rig {
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
 	ready := make(chan error, 1)
-	go func() { r.ended <- Run(ctx, fakeProgram(r.vms), r.env, func(err error) { ready <- err }) }()
+	go func() { r.ended <- Run(ctx, change(fakeProgram(r.vms)), r.env, func(err error) { ready <- err }) }()
 	select {
 	case <-ready:
 	case err := <-r.ended:

@@ -2,40 +2,97 @@ package daemon
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"banger/api"
+	"banger/internal/fsx"
+)
+
+const (
+	// lockTime bounds the wait for a daemon that is ending: it lets requests finish for
+	// finishTime, and then steps that cannot be interrupted.
+	lockTime = 45 * time.Second
+	// lockPause is how often the lock is tried meanwhile.
+	lockPause = 20 * time.Millisecond
 )
 
 // takeLock makes this process the one daemon of an installation. The lock goes
 // with the process, however it ends; the file stays and names the holder for
-// people. Children do not inherit it: os opens with O_CLOEXEC.
-func takeLock(path string) (*os.File, error) {
+// people, if there is room on the disk. Children do not inherit it: os opens with
+// O_CLOEXEC. A daemon that still listens at socket is an error at once; one that does
+// not is ending, and is waited for as long as ctx and lockTime allow. Where socket is
+// empty nobody is waited for.
+func takeLock(ctx context.Context, path, socket string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, api.Errorf(api.KindInternal, "cannot open the daemon's lock: %w", err)
+		return nil, fsx.DiskError("open the daemon's lock", err)
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		holder := make([]byte, 32)
-		n, _ := f.ReadAt(holder, 0)
+	if err := awaitLock(ctx, f, socket); err != nil {
 		f.Close()
-		return nil, api.Errorf(api.KindConflict, "a daemon is running already (pid %s)", bytes.TrimSpace(holder[:n])).
-			WithHint("banger daemon stop")
+		return nil, err
+	}
+	pid := fmt.Appendf(nil, "%d\n", os.Getpid())
+	_, err = f.WriteAt(pid, 0)
+	if fsx.IsNoSpace(err) {
+		_ = f.Truncate(0) // it may name another
+		return f, nil
 	}
 	if err == nil {
-		err = f.Truncate(0)
-	}
-	if err == nil {
-		_, err = f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
+		err = f.Truncate(int64(len(pid)))
 	}
 	if err != nil {
 		f.Close()
 		return nil, api.Errorf(api.KindInternal, "cannot take the daemon's lock %s: %w", path, err)
 	}
 	return f, nil
+}
+
+func awaitLock(ctx context.Context, f *os.File, socket string) error {
+	for giveUp := time.Now().Add(lockTime); ; {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return api.Errorf(api.KindInternal, "cannot take the daemon's lock %s: %w", f.Name(), err)
+		}
+		switch {
+		case socket == "" || listens(ctx, socket):
+			return api.Errorf(api.KindConflict, "a daemon is running already (pid %s)", holder(f)).WithHint("banger daemon stop")
+		case time.Now().After(giveUp):
+			return api.Errorf(api.KindTimeout, "the daemon before (pid %s) has not ended within %s", holder(f), lockTime).
+				WithHint("kill -9 %s", holder(f))
+		}
+		select {
+		case <-time.After(lockPause):
+		case <-ctx.Done():
+			return api.Errorf(api.KindCanceled, "gave up waiting for the daemon before: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// holder is the pid of the daemon that holds the lock.
+func holder(f *os.File) []byte {
+	text := make([]byte, 32)
+	n, _ := f.ReadAt(text, 0)
+	if n == 0 {
+		return []byte("unknown")
+	}
+	return bytes.TrimSpace(text[:n])
+}
+
+// listens says whether a daemon takes requests.
+func listens(ctx context.Context, socket string) bool {
+	conn, err := fsx.DialUnix(ctx, socket)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
 }

@@ -53,6 +53,7 @@ type Server struct {
 	cut      context.Context // ends when no stream may go on; after stopping
 	cutNow   context.CancelFunc
 	streams  sync.WaitGroup // hijacked connections
+	keys     keys
 	buffers  buffers
 	trim     trimmer
 }
@@ -148,7 +149,7 @@ func (s *Server) serve(allowed access, handle handler) http.Handler {
 		defer s.catch(w, r)
 		err := s.admit(allowed, r)
 		if err == nil {
-			err = handle(s, w, r)
+			err = s.once(handle, w, r)
 		}
 		s.conclude(w, r, err)
 	})

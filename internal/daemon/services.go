@@ -83,6 +83,10 @@ type Services struct {
 	Kernels    Kernels
 	Operations Operations
 	Doctor     func(ctx context.Context) []api.Check
+	// Degraded says why something may not be recorded; empty where all can. It may be nil.
+	Degraded func() string
+	// Answers keeps what requests with a key were answered. It may be nil.
+	Answers Answers
 	// Config are the settings, read anew.
 	Config func() (api.Config, error)
 	// Recover finds the machines of an earlier daemon and finishes or undoes its
@@ -93,6 +97,12 @@ type Services struct {
 	Detach func()
 	// Close lets go of everything. Guests run on.
 	Close func() error
+}
+
+// Answers keeps what was answered to requests with a key that are no operations.
+type Answers interface {
+	Answer(ctx context.Context, request string) ([]byte, error)
+	PutAnswer(ctx context.Context, request string, answer []byte) error
 }
 
 // Env is what services are built from.

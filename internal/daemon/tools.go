@@ -40,7 +40,7 @@ func moveStore(ctx context.Context, p paths.Paths, backUp, restore string, errOu
 		if !record.ValidVersion(backUp + restore) {
 			return api.Errorf(api.KindInvalid, "%q names no backup", backUp+restore)
 		}
-		lock, err := takeLock(p.Lock())
+		lock, err := takeLock(ctx, p.Lock(), "")
 		if err != nil {
 			return err
 		}

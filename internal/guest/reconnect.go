@@ -79,10 +79,23 @@ func (c *Client) redial(ctx context.Context, pipe *stream.Pipe, deadline time.Ti
 	}
 }
 
+// Unreached marks the error of who could not reach the daemon, which so has said nothing
+// of the VM: whatever its kind, dialling again may help.
+func Unreached(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &unreachedError{err}
+}
+
+type unreachedError struct{ error }
+
+func (e *unreachedError) Unwrap() error { return e.error }
+
 // permanent says that dialling again cannot help: the VM is stopped or deleted.
 func permanent(err error) bool {
 	var e *api.Error
-	if !errors.As(err, &e) {
+	if !errors.As(err, &e) || errors.As(err, new(*unreachedError)) {
 		return false
 	}
 	switch e.Kind {

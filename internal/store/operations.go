@@ -16,11 +16,11 @@ import (
 // operations of earlier generations are over from then on. It and every write before it
 // are on the disk when it returns.
 func (s *Store) BeginOperation(ctx context.Context, row api.Operation) error {
-	raise := 1
+	raise, r := 1, ordinary
 	if op.Ends(row.Kind) {
-		raise = 0
+		raise, r = 0, reserved
 	}
-	return s.durable(ctx, func(tx *sql.Tx) error {
+	return s.durableIn(ctx, r, func(tx *sql.Tx) error {
 		var generation int64
 		err := tx.QueryRowContext(ctx, "UPDATE vms SET generation = generation + ? WHERE id = ? RETURNING generation", raise, row.Target).Scan(&generation)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -128,7 +128,7 @@ func (s *Store) lastEvent(ctx context.Context, column, value string) (*api.Event
 // counts this attempt to take it up. On a full disk it returns them uncounted in the
 // store.
 func (s *Store) UnfinishedOperations(ctx context.Context) ([]op.Unfinished, error) {
-	err := s.durable(ctx, func(tx *sql.Tx) error {
+	err := s.durableIn(ctx, ordinary, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, "UPDATE operations SET attempts = attempts + 1 WHERE last_event IS NULL")
 		return err
 	})
@@ -194,7 +194,7 @@ func (s *Store) Answer(ctx context.Context, request string) ([]byte, error) {
 // PutAnswer keeps the answer to a request with a key for keepTime.
 func (s *Store) PutAnswer(ctx context.Context, request string, answer []byte) error {
 	now := time.Now()
-	return s.quick(ctx, func(tx *sql.Tx) error {
+	return s.quickIn(ctx, ordinary, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO answers (request, answer, given_at) VALUES (?, ?, ?)", request, string(answer), now.UnixNano())
 		if err == nil {
 			_, err = tx.ExecContext(ctx, "DELETE FROM answers WHERE given_at < ?", now.Add(-keepTime).UnixNano())

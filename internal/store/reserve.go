@@ -15,10 +15,16 @@ import (
 
 const (
 	// reserveSuffix is what the reserve's name adds to the store's.
-	reserveSuffix = ".reserve"
-	// reserveBytes is as much as the write-ahead log grows to before SQLite starts
-	// it again: 1000 pages of 4 KiB (sqlite.org/wal.html, section 2.1).
-	reserveBytes = 4 << 20
+	reserveSuffix = "-reserve"
+	reserveBytes  = 4 << 20
+	// checkpointPages is how many pages of 4 KiB the write-ahead log grows to before
+	// SQLite writes them to the database and starts it again.
+	checkpointPages = "100"
+	// claimedBytes is what the log, and the database in growing, find on a full disk:
+	// the pages above, and a large transaction.
+	claimedBytes = 512 << 10
+	// reservePiece is what is given away at once.
+	reservePiece = 1 << 20
 	// roomBytes is what must be free beside the reserve before it is made again: a
 	// disk that is full to the brim is left to those who make room.
 	roomBytes = 16 << 20
@@ -26,37 +32,43 @@ const (
 	refillPause = 10 * time.Second
 )
 
-// reserve is a file that holds room for the store. On a full disk it goes, and what
-// must be recorded while room is being made can be.
+// reserve is a file that holds room for the store. On a full disk the store gets it,
+// piece by piece, so that what must be recorded while room is being made can be: others
+// may be quicker to take what is free.
 type reserve struct {
 	path string
 
-	mu     sync.Mutex
-	tried  time.Time // when it could not be made
-	why    string    // why it is not there
-	looked bool
+	mu    sync.Mutex
+	tried time.Time // when it was last looked after
+	why   string    // why it is not whole
 }
 
-// fill makes the reserve where it is not there and there is room for it.
+// fill makes the reserve whole where there is room for it.
 func (r *reserve) fill() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.looked, r.tried = true, time.Now()
-	if info, err := os.Stat(r.path); err == nil && info.Size() == reserveBytes {
-		r.why = ""
+	r.tried, r.why = time.Now(), ""
+	if r.size() == reserveBytes {
 		return
 	}
 	err := fsx.NeedSpace(filepath.Dir(r.path), reserveBytes+roomBytes)
 	if err == nil {
 		err = allocate(r.path, reserveBytes)
 	}
-	r.why = ""
 	if err != nil {
 		r.why = err.Error()
 	}
 }
 
-// refill is fill for a reserve that is missing, after a pause.
+func (r *reserve) size() int64 {
+	info, err := os.Stat(r.path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// refill is fill for a reserve that is not whole, after a pause.
 func (r *reserve) refill() {
 	r.mu.Lock()
 	due := r.why != "" && time.Since(r.tried) > refillPause
@@ -66,23 +78,49 @@ func (r *reserve) refill() {
 	}
 }
 
-// free gives the reserve's room back, and says whether there was any.
-func (r *reserve) free() bool {
+// give gives a piece of the reserve's room away, and says whether there was any.
+func (r *reserve) give() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if os.Remove(r.path) != nil {
+	left := r.size() - reservePiece
+	if left < 0 || os.Truncate(r.path, left) != nil {
 		return false
 	}
-	r.why, r.tried = "the disk is full, and the room that is kept for the store is in use", time.Now()
+	r.why, r.tried = "the disk is full; banger uses the room that it keeps for this", time.Now()
 	return true
 }
 
-// missing says why the reserve is not there; empty where it is.
+// missing says why the reserve is not whole; empty where it is.
 func (r *reserve) missing() string {
 	r.refill()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.why
+}
+
+// claim is claimFile with the reserve's room where there is no other. What cannot be
+// claimed is found when it is needed, or not.
+func (s *Store) claim(path string, more int64) {
+	err := claimFile(path, more)
+	for fsx.IsNoSpace(err) && s.reserve.give() {
+		err = claimFile(path, more)
+	}
+}
+
+// claimFile takes room on the disk for a file of SQLite's without making it longer, where
+// the file system can: claimedBytes, and beyond its own where more is 1. SQLite shortens
+// neither the database nor its log while they are open.
+func claimFile(path string, more int64) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, more*info.Size()+claimedBytes)
 }
 
 // allocate makes a file that occupies all of its size.
@@ -96,7 +134,7 @@ func allocate(path string, size int64) error {
 		_, err = f.WriteAt(make([]byte, size), 0)
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		_ = os.Remove(path) // a part of it is of no use
+		_ = os.Truncate(path, 0) // it is made as a whole
 	}
 	return err
 }

@@ -39,19 +39,21 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	if err := checkHeader(path); err != nil {
 		return nil, err
 	}
-	db, err := open(path, "rwc", alone)
-	if err != nil {
+	s := &Store{path: path, reserve: reserve{path: path + reserveSuffix}}
+	s.claim(path, 1) // before SQLite locks it: whoever closes a file loses all locks on it (fcntl(2))
+	var err error
+	if s.db, err = open(path, "rwc", alone); err != nil {
 		return nil, err
 	}
-	s := &Store{path: path, db: db, reserve: reserve{path: path + reserveSuffix}}
 	err = s.check(ctx)
 	if err == nil {
 		err = s.migrate(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(explain(path, err), db.Close())
+		return nil, errors.Join(explain(path, err), s.db.Close())
 	}
 	s.reserve.fill()
+	s.claim(path+"-wal", 0)
 	return s, nil
 }
 
@@ -152,8 +154,10 @@ const (
 // a crash of the host where durable was asked for.
 func open(path, mode, locking string) (*sql.DB, error) {
 	u := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: url.Values{
-		"mode":    {mode},
-		"_pragma": {"busy_timeout(" + busyMilliseconds[locking] + ")", "locking_mode(" + locking + ")", "synchronous(NORMAL)", "foreign_keys(1)", "cache_size(-512)"},
+		"mode": {mode},
+		// The driver runs them in alphabetical order, and the locking mode counts only
+		// before something is read, as it is for the size of the cache: hence "main.".
+		"_pragma": {"busy_timeout(" + busyMilliseconds[locking] + ")", "foreign_keys(1)", "locking_mode(" + locking + ")", "main.cache_size(-512)", "synchronous(NORMAL)", "wal_autocheckpoint(" + checkpointPages + ")"},
 	}.Encode()}
 	db, err := sql.Open("sqlite", u.String())
 	if err != nil {
@@ -178,7 +182,7 @@ func explain(path string, err error) error {
 	case se.Code()&0xff == sqlite3.SQLITE_CORRUPT || se.Code()&0xff == sqlite3.SQLITE_NOTADB:
 		return damaged(path, err)
 	case isFull(path, se.Code()):
-		return api.Errorf(api.KindNoSpace, "cannot write the store %s: the disk is full", path).
+		return api.Errorf(api.KindNoSpace, "cannot write the store %s: the disk is full: %w", path, err).
 			WithHint("make room: banger image prune, or banger vm delete NAME for a VM that nobody needs")
 	}
 	return api.Errorf(api.KindInternal, "cannot use the store %s: %w", path, err)
@@ -195,30 +199,46 @@ func (s *Store) Close() error { return s.db.Close() }
 // Degraded says why the store may be unable to record something; empty where it can.
 func (s *Store) Degraded() string { return s.reserve.missing() }
 
+// room says which room a write may take.
+type room bool
+
+const (
+	ordinary room = false // what is free on the disk: for what begins something
+	reserved room = true  // the reserve, too: for what ends something, or has happened anyway
+)
+
 // durable runs write in a transaction that is on the disk when it returns.
 func (s *Store) durable(ctx context.Context, write func(tx *sql.Tx) error) error {
+	return s.durableIn(ctx, reserved, write)
+}
+
+func (s *Store) durableIn(ctx context.Context, r room, write func(tx *sql.Tx) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, err := s.db.ExecContext(ctx, "PRAGMA synchronous=FULL"); err != nil {
 		return explain(s.path, err)
 	}
-	err := s.transact(ctx, write)
+	err := s.transact(ctx, r, write)
 	_, pragma := s.db.ExecContext(context.WithoutCancel(ctx), "PRAGMA synchronous=NORMAL")
 	return errors.Join(err, pragma)
 }
 
 // quick runs write in a transaction that survives a crash of this program.
 func (s *Store) quick(ctx context.Context, write func(tx *sql.Tx) error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.transact(ctx, write)
+	return s.quickIn(ctx, reserved, write)
 }
 
-// transact runs write in a transaction, once more with the reserve's room where the
-// disk is full. write may so run twice.
-func (s *Store) transact(ctx context.Context, write func(tx *sql.Tx) error) error {
+func (s *Store) quickIn(ctx context.Context, r room, write func(tx *sql.Tx) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.transact(ctx, r, write)
+}
+
+// transact runs write in a transaction, again with the reserve's room where the disk is
+// full and it may have that. write may so run more than once.
+func (s *Store) transact(ctx context.Context, r room, write func(tx *sql.Tx) error) error {
 	err := s.try(ctx, write)
-	if api.KindOf(err) == api.KindNoSpace && s.reserve.free() {
+	for r == reserved && api.KindOf(err) == api.KindNoSpace && s.reserve.give() {
 		err = s.try(ctx, write)
 	}
 	if err == nil {

@@ -17,7 +17,10 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	fullMain()
+	goleak.VerifyTestMain(m)
+}
 
 func openTest(t *testing.T, path string) *Store {
 	t.Helper()

@@ -23,7 +23,7 @@ var ErrNotFound = errors.New("not in the store")
 
 // AddVM records a new VM. A name that is taken is an error of kind exists.
 func (s *Store) AddVM(ctx context.Context, v api.VM) error {
-	return s.quick(ctx, func(tx *sql.Tx) error {
+	return s.quickIn(ctx, ordinary, func(tx *sql.Tx) error {
 		record, err := json.Marshal(v)
 		if err != nil {
 			return err

@@ -132,3 +132,25 @@ func TestSettleLeavesWhatWasSought(t *testing.T) {
 	w.settle(t.Context())
 	w.health("dev")
 }
+
+// TestSessionsOfWhatIsSoughtWait: who asks for a guest that is still being looked for is
+// not told that it does not run.
+func TestSessionsOfWhatIsSoughtWait(t *testing.T) {
+	w := newWorld(t)
+	w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true}))
+	w.leave()
+	b := w.enterBlind()
+	if _, err := w.DialGuest(t.Context(), "dev"); api.KindOf(err) != api.KindTimeout {
+		t.Errorf("a session: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if v, err := w.Wait(ctx, "dev"); err == nil {
+		t.Errorf("it is not waited for: %s", v.State)
+	}
+	b.sees.Store(true)
+	for w.show("dev").PID == 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	w.health("dev")
+}

@@ -1,0 +1,109 @@
+package daemon
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+
+	"banger/api"
+)
+
+// notes keep answers in memory.
+type notes struct {
+	mu  sync.Mutex
+	all map[string][]byte
+}
+
+func (n *notes) Answer(_ context.Context, request string) ([]byte, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.all[request], nil
+}
+
+func (n *notes) PutAnswer(_ context.Context, request string, answer []byte) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.all[request] = answer
+	return nil
+}
+
+// newKeyedRig is newRig with something that keeps answers.
+func newKeyedRig(t *testing.T, kept *notes) *rig {
+	r := newRigOf(t, func(p Program) Program {
+		build := p.Build
+		p.Build = func(ctx context.Context, env Env) (*Services, error) {
+			svc, err := build(ctx, env)
+			svc.Answers = kept
+			return svc, err
+		}
+		return p
+	})
+	return r
+}
+
+// TestAskedAgainWithAKey: what is asked for with one key is done once, and answered each
+// time.
+func TestAskedAgainWithAKey(t *testing.T) {
+	r := newKeyedRig(t, &notes{all: map[string][]byte{}})
+	var bodies []string
+	for range 3 {
+		status, body := r.do("POST", "/v1/vms", `{"name":"fox"}`, keyHeader, "key-of-a-creation")
+		if status != 200 {
+			t.Fatal(status, body)
+		}
+		all := events(t, strings.NewReader(body))
+		bodies = append(bodies, all[len(all)-1].Operation.ID)
+	}
+	if bodies[0] != bodies[1] || bodies[1] != bodies[2] || len(r.vms.asked) != 1 {
+		t.Errorf("operations %v, asked %d times", bodies, len(r.vms.asked))
+	}
+	if _, body := r.do("POST", "/v1/vms", `{"name":"fox"}`, keyHeader, "key-of-another"); strings.Contains(body, bodies[0]) {
+		t.Error("another key leads to the same operation")
+	}
+	r.fails(400, api.KindInvalid, "POST", "/v1/vms", "", keyHeader, "no key")
+}
+
+// TestChangesAskedAgainWithAKey: so is a change that is no operation, also by the next
+// daemon.
+func TestChangesAskedAgainWithAKey(t *testing.T) {
+	kept := &notes{all: map[string][]byte{}}
+	first := newKeyedRig(t, kept)
+	_, want := first.do("POST", "/v1/vms/fox/rename", `{"name":"vixen"}`, keyHeader, "key-of-a-rename")
+	if status, _ := first.do("DELETE", "/v1/images/old", "", keyHeader, "key-of-a-deletion"); status != 204 {
+		t.Error(status)
+	}
+	next := newKeyedRig(t, kept)
+	// Were it done again, the name would be another.
+	if status, got := next.do("POST", "/v1/vms/fox/rename", `{"name":"other"}`, keyHeader, "key-of-a-rename"); status != 200 || got != want || !strings.Contains(got, "vixen") {
+		t.Errorf("%d %s", status, got)
+	}
+	if status, _ := next.do("DELETE", "/v1/images/old", "", keyHeader, "key-of-a-deletion"); status != 204 {
+		t.Error(status)
+	}
+	next.fails(400, api.KindInvalid, "DELETE", "/v1/images/other", "", keyHeader, "key-of-a-deletion")
+	// A refusal is no answer to keep: what is wrong may pass.
+	for range 2 {
+		next.fails(404, api.KindNotFound, "POST", "/v1/vms/wolf/rename", `{"name":"x"}`, keyHeader, "key-of-a-refusal")
+	}
+	if len(kept.all) != 2 {
+		t.Errorf("%d answers are kept", len(kept.all))
+	}
+}
+
+// TestKeysExclude: two requests with the same key at once are one.
+func TestKeysExclude(t *testing.T) {
+	r := newKeyedRig(t, &notes{all: map[string][]byte{}})
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			if status, body := r.do("POST", "/v1/vms/fox/start", "", keyHeader, "key-of-a-start"); status != 200 {
+				t.Error(status, body)
+			}
+		})
+	}
+	all.Wait()
+	if len(r.vms.asked) != 1 {
+		t.Errorf("it was asked for %d times", len(r.vms.asked))
+	}
+}
