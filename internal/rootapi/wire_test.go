@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -201,6 +202,25 @@ func TestEndIsNoMessage(t *testing.T) {
 	a.Close()
 	if _, _, err := ReadRequest(b); !errors.Is(err, io.EOF) {
 		t.Error(err)
+	}
+}
+
+// TestWhatEndsAWait: who waits for a message is told why there is none.
+func TestWhatEndsAWait(t *testing.T) {
+	a, b := connected(t)
+	if err := b.SetReadDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := ReadRequest(b); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("too late: %v", err)
+	}
+	if err := b.SetReadDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	raw(t, b, []byte("not read"), nil)
+	a.Close()
+	if _, _, err := ReadRequest(b); !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("the other end went and did not read: %v", err)
 	}
 }
 
