@@ -67,6 +67,9 @@ func pack(ctx context.Context, root, owed, out string, m *meta, report api.Repor
 	}
 	told, err := job(ctx, report, userns.Call{Job: jobPack, Args: []string{root, file, owed}})
 	m.DiskBytes = told.DiskBytes
+	if err == nil {
+		warn(summary{Attrs: told.Lost}, report)
+	}
 	return err
 }
 

@@ -51,7 +51,7 @@ func (a *ahead) run(r io.Reader, check func(int64) error) {
 		case <-a.quit:
 			return
 		}
-		n, err := fill(r, buffer)
+		n, err := fillUp(r, buffer)
 		a.sum.Write(buffer[:n])
 		a.n += int64(n)
 		if bad := check(a.n); bad != nil {
@@ -68,9 +68,9 @@ func (a *ahead) run(r io.Reader, check func(int64) error) {
 	}
 }
 
-// fill reads until p is full or nothing more comes. Unlike io.ReadFull, it does
+// fillUp reads until p is full or nothing more comes. Unlike io.ReadFull, it does
 // not take a short last piece for a cut archive.
-func fill(r io.Reader, p []byte) (int, error) {
+func fillUp(r io.Reader, p []byte) (int, error) {
 	n := 0
 	for n < len(p) {
 		m, err := r.Read(p[n:])

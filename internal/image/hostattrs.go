@@ -179,5 +179,10 @@ func attrNames(fd int) ([]string, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("listxattr", err)
 	}
-	return strings.Split(strings.TrimSuffix(string(list[:n]), "\x00"), "\x00"), nil
+	return splitNames(list[:n]), nil
+}
+
+// splitNames splits a list of names that end in NUL.
+func splitNames(list []byte) []string {
+	return strings.FieldsFunc(string(list), func(r rune) bool { return r == 0 })
 }

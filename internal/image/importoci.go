@@ -76,7 +76,7 @@ func beginning(r io.Reader) ([]byte, error) {
 		return nil, (&unpacker{s: &summary{}}).archiveError(err)
 	}
 	head := make([]byte, max(ext4.HeadBytes, sniffBytes))
-	n, err := fill(plain, head)
+	n, err := fillUp(plain, head)
 	if n == 0 && err != nil && err != io.EOF {
 		return nil, (&unpacker{s: &summary{}}).archiveError(err)
 	}

@@ -33,6 +33,7 @@ type event struct {
 	Progress  *api.Progress `json:"progress,omitempty"`
 	Summary   *summary      `json:"summary,omitempty"`
 	DiskBytes int64         `json:"disk_bytes,omitempty"`
+	Lost      int           `json:"lost,omitempty"` // attributes that had no room in the file system
 }
 
 // job runs a job, passes its progress on, and returns the last of what else it

@@ -10,8 +10,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -274,5 +276,58 @@ func TestLostFile(t *testing.T) {
 		t.Error(err)
 	} else {
 		fsck(t, base)
+	}
+}
+
+// TestManyFilesInADirectory: they take a time that is proportional to their number, and
+// get an index. mke2fs -d alone takes minutes for as many.
+func TestManyFilesInADirectory(t *testing.T) {
+	const n = 40_000
+	c := open(t)
+	headers := []tar.Header{dirEntry("d/")}
+	for k := range n {
+		headers = append(headers, tar.Header{Name: "d/" + strings.Repeat("f", k%20) + strconv.Itoa(k), Typeflag: tar.TypeReg})
+	}
+	path := save(t, archive(t, headers...))
+	began := time.Now()
+	step := ""
+	i, err := c.Import(t.Context(), api.ImportImage{Path: path, Name: "many"}, func(p api.Progress) {
+		if p.Message != step {
+			step = p.Message
+			t.Logf("%v: %s", time.Since(began).Round(time.Millisecond), step)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d files in %v", n, time.Since(began).Round(time.Millisecond))
+	base, err := c.Disk(t.Context(), i.Digest, i.DiskBytes, silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fsck(t, base)
+	if got := debugfs(t, base, "stat /d"); !strings.Contains(got, "Flags: 0x81000") {
+		t.Errorf("the directory has no index:\n%s", got)
+	}
+}
+
+// TestLostFoundIsNoFile says what is wrong before a file system is damaged by it.
+func TestLostFoundIsNoFile(t *testing.T) {
+	c := open(t)
+	_, err := c.Import(t.Context(), api.ImportImage{Path: save(t, archive(t, fileEntry("lost+found", "x"))), Name: "lf"}, silent)
+	if api.KindOf(err) != api.KindInvalid || !strings.Contains(err.Error(), "lost+found") {
+		t.Errorf("got %v", err)
+	}
+	i, err := c.Import(t.Context(), api.ImportImage{Path: save(t, archive(t, dirEntry("lost+found/"), fileEntry("lost+found/#12", "x"))), Name: "lf"}, silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, err := c.Disk(t.Context(), i.Digest, i.DiskBytes, silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fsck(t, base)
+	if got := debugfs(t, base, "cat /lost+found/#12"); !strings.Contains(got, "x") {
+		t.Errorf("what was in it: %q", got)
 	}
 }

@@ -3,24 +3,11 @@ package image
 import (
 	"archive/tar"
 	"bufio"
-	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
-
-	"golang.org/x/sys/unix"
-
-	"banger/api"
-	"banger/internal/execx"
-	"banger/internal/ext4"
-	"banger/internal/fsx"
 )
 
 // owedBeside is the file by which the job that unpacks a tree tells the one that packs
@@ -115,142 +102,4 @@ func (d *debts) write(w io.Writer) error {
 		}
 	}
 	return b.Flush()
-}
-
-// payOwed gives the files in the image's file system what list says they are owed. It
-// is done by the numbers of inodes, so that no name of a file becomes a command. A name
-// that is gone by now is owed nothing.
-func payOwed(ctx context.Context, list, image string) error {
-	pending, err := unpaid(list, image)
-	if err != nil || len(pending) == 0 {
-		return err
-	}
-	var commands bytes.Buffer
-	devices := false
-	for number, o := range pending {
-		o.commands(&commands, number)
-		devices = devices || o.Mode != 0
-	}
-	err = execx.Run(ctx, execx.Cmd{Name: "debugfs", Args: []string{"-w", "-f", "-", image}, Stdin: &commands, Package: "e2fsprogs"})
-	if err != nil {
-		return err
-	}
-	if devices { // the directories still say that they are fifos
-		if err := repair(ctx, image); err != nil {
-			return err
-		}
-	}
-	// debugfs has no exit status for a command that fails.
-	pending, err = unpaid(list, image)
-	if err == nil && len(pending) > 0 {
-		return api.Errorf(api.KindInternal, "cannot give %d files in the image the owners and devices that they are to have", len(pending))
-	}
-	return err
-}
-
-// commands are debugfs's commands (debugfs(8), set_inode_field). A device's numbers are
-// where other files have their first blocks, in the old form or, where they are too
-// large for that, in the new one (kdev_t.h of the kernel).
-func (o owed) commands(w io.Writer, inode uint32) {
-	set := func(field string, value uint32) { fmt.Fprintf(w, "set_inode_field <%d> %s %d\n", inode, field, value) }
-	set("uid", o.UID)
-	set("gid", o.GID)
-	if o.Mode == 0 {
-		return
-	}
-	set("mode", uint32(o.Mode))
-	if o.Major < 256 && o.Minor < 256 {
-		set("block[0]", o.Major<<8|o.Minor)
-		set("block[1]", 0)
-		return
-	}
-	set("block[0]", 0)
-	set("block[1]", o.Minor&0xFF|o.Major<<8|o.Minor&^0xFF<<12)
-}
-
-// paid says whether an inode is as it is to be.
-func (o owed) paid(i *ext4.Inode) bool {
-	if i.UID != o.UID || i.GID != o.GID || o.Mode != 0 && i.Mode != o.Mode {
-		return false
-	}
-	major, minor := i.Device()
-	return o.Mode == 0 || major == o.Major && minor == o.Minor
-}
-
-// unpaid returns what inodes of the image are still owed.
-func unpaid(list, image string) (map[uint32]owed, error) {
-	in, err := os.Open(list)
-	if err != nil {
-		return nil, fsx.DiskError("read what was unpacked", err)
-	}
-	defer in.Close()
-	f, err := os.Open(image)
-	if err != nil {
-		return nil, fsx.DiskError("read the file system", err)
-	}
-	defer f.Close()
-	fs, err := openExt4(f)
-	if err != nil {
-		return nil, err
-	}
-	search, pending := finder{fs: fs}, map[uint32]owed{}
-	for each := json.NewDecoder(bufio.NewReader(in)); ; {
-		var o owed
-		if err := each.Decode(&o); errors.Is(err, io.EOF) {
-			return pending, nil
-		} else if err != nil {
-			return nil, api.Errorf(api.KindInternal, "cannot read what was unpacked: %w", err)
-		}
-		i, err := search.find(string(o.Name))
-		switch {
-		case err != nil:
-			return nil, err
-		case i == nil || o.paid(i):
-		case o.Mode != 0 && !i.Is(unix.S_IFIFO) && i.Mode != o.Mode:
-			return nil, api.Errorf(api.KindInternal, "cannot make %.200q a device: it is something else", o.Name)
-		default:
-			pending[i.Number] = o
-		}
-	}
-}
-
-// finder finds files by their names. It holds the directories on the way to the last
-// one: in order, names cost a look at each directory.
-type finder struct {
-	fs  *ext4.FS
-	way []held
-}
-
-type held struct {
-	number  uint32
-	entries []ext4.Entry
-}
-
-// find returns the inode that has a name, nil where none has.
-func (f *finder) find(name string) (*ext4.Inode, error) {
-	number := uint32(ext4.Root)
-	for depth, part := range strings.Split(name, "/") {
-		if depth >= len(f.way) || f.way[depth].number != number {
-			f.way = f.way[:depth]
-			i, err := f.fs.Inode(number)
-			if err != nil {
-				return nil, err
-			}
-			if !i.Is(unix.S_IFDIR) {
-				return nil, nil
-			}
-			entries, err := i.Entries(func(ext4.Entry) error { return nil })
-			if err != nil {
-				return nil, err
-			}
-			f.way = append(f.way, held{number, entries})
-		}
-		entries := f.way[depth].entries
-		at, ok := slices.BinarySearchFunc(entries, part, func(e ext4.Entry, name string) int { return strings.Compare(e.Name, name) })
-		if !ok {
-			return nil, nil
-		}
-		number = entries[at].Inode
-	}
-	return f.fs.Inode(number)
 }

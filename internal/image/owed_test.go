@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -136,8 +137,22 @@ func inode(t *testing.T, image, name string, use func(*ext4.Inode)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	search := finder{fs: fs}
-	i, err := search.find(name)
+	i, err := fs.Inode(ext4.Root)
+	for part := range strings.SplitSeq(name, "/") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries, entriesErr := i.Entries(func(ext4.Entry) error { return nil })
+		if entriesErr != nil {
+			t.Fatal(entriesErr)
+		}
+		at := slices.IndexFunc(entries, func(e ext4.Entry) bool { return e.Name == part })
+		if at < 0 {
+			use(nil)
+			return
+		}
+		i, err = fs.Inode(entries[at].Inode)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

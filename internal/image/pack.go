@@ -2,16 +2,16 @@ package image
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"banger/api"
-	"banger/internal/execx"
+	"banger/internal/ext4/fill"
 	"banger/internal/fsx"
 )
 
@@ -38,6 +38,7 @@ func measure(dir string) (content, error) {
 	var c content
 	links := map[uint64]bool{}
 	var device uint64
+	var names int64 // bytes that they take in directories
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -60,6 +61,7 @@ func measure(dir string) (content, error) {
 			links[st.Ino] = true
 		}
 		c.inodes++
+		names += int64(len(d.Name())) + 12
 		switch {
 		case info.Mode().IsRegular() && ok:
 			n, err := dataBytes(path, st)
@@ -68,12 +70,13 @@ func measure(dir string) (content, error) {
 			}
 			c.blocks += (n + blockSize - 1) / blockSize
 		case info.IsDir():
-			c.blocks += max(1, info.Size()/blockSize)
+			c.blocks++
 		case info.Mode()&fs.ModeSymlink != 0 && info.Size() >= 60: // longer ones need a block (ext4, i_block)
 			c.blocks++
 		}
 		return nil
 	})
+	c.blocks += names / blockSize
 	return c, err
 }
 
@@ -115,7 +118,7 @@ func (c content) diskBytes() int64 {
 // runPack makes the file args[1] an ext4 file system with the tree args[0]. What its
 // files are owed is in the file args[2], if there is one.
 func runPack(ctx context.Context, args []string, emit func(any)) error {
-	dir, file, owed := args[0], args[1], args[2]
+	dir, file, list := args[0], args[1], args[2]
 	c, err := measure(dir)
 	if err != nil {
 		return err
@@ -124,32 +127,29 @@ func runPack(ctx context.Context, args []string, emit func(any)) error {
 	if err := fsx.NeedSpace(filepath.Dir(file), c.blocks*blockSize+24*mib); err != nil {
 		return err
 	}
+	var debts map[string]owed
+	if list != "" {
+		if debts, err = readOwed(list); err != nil {
+			return err
+		}
+	}
 	emit(event{Progress: &api.Progress{Step: "image", Message: "writing the file system"}})
-	err = execx.Run(ctx, execx.Cmd{
-		Name: "mke2fs", Args: mke2fsArgs(dir, file, size, c.inodes), Package: "e2fsprogs",
-		Env: []string{"MKE2FS_SYNC=0"},
-	})
-	if err == nil && owed != "" {
-		err = payOwed(ctx, owed, file)
+	for try := 1; ; try++ {
+		lost, err := makeFS(ctx, dir, file, size, c.inodes, debts)
+		if errors.Is(err, fill.ErrFull) && try < packTries {
+			size *= 2 // many attributes, or files with many holes: they take blocks of their own
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		emit(event{DiskBytes: size, Lost: lost})
+		return nil
 	}
-	if err != nil {
-		return err
-	}
-	emit(event{DiskBytes: size})
-	return nil
 }
 
-// mke2fsArgs leaves nothing for the guest's kernel to initialize later, so
-// that a disk does not grow by itself.
-func mke2fsArgs(dir, file string, size, inodes int64) []string {
-	return []string{
-		"-q", "-F", "-t", "ext4", "-d", dir, "-U", uuid, "-L", "banger",
-		"-b", strconv.Itoa(blockSize), "-I", strconv.Itoa(inodeSize), "-m", "0", "-J", "size=16",
-		"-N", strconv.FormatInt(max(size/16384, inodes*5/4+1024), 10),
-		"-E", "lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0,resize=" + strconv.Itoa(largest) + ",hash_seed=" + uuid,
-		file, strconv.FormatInt(size/1024, 10) + "k",
-	}
-}
+// packTries is how often a larger file system is tried.
+const packTries = 4
 
 // makeFile makes an empty file, with which a disk error shows early.
 func makeFile(path string) error {
