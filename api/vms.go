@@ -1,6 +1,9 @@
 package api
 
-import "time"
+import (
+	"regexp"
+	"time"
+)
 
 // State is where a VM stands in its life.
 type State string
@@ -88,6 +91,12 @@ const (
 	InitSystemd = "systemd" // the image's /sbin/init, with the agent beside it
 	InitAuto    = "auto"    // what the image asks for
 )
+
+var initPath = regexp.MustCompile(`^(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)+$`)
+
+// IsInitPath says whether a process 1 is a program of the image's, by its path, with the
+// agent beside it: what supervises a service as process 1 and nothing else.
+func IsInitPath(init string) bool { return len(init) <= 200 && initPath.MatchString(init) }
 
 // DiskUsage is how much a VM's disk occupies on the host.
 type DiskUsage struct {

@@ -130,37 +130,47 @@ from this machine's own sources, their signatures checked.`,
 }
 
 func newImageImport(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "import FILE|DIRECTORY [NAME]",
+	which := ""
+	cmd := &cobra.Command{
+		Use:   "import FILE|DIRECTORY|- [NAME]",
 		Short: "Make an image of a file or a directory",
 		Long: `Make an image of a file or a directory. It can be
 
   a root file system: a tar archive, plain or compressed, a directory, or an ext4
-  file, which is taken as it is;
-  an image: what ` + "`docker save`" + ` writes, or an OCI layout as a directory or an archive,
-  with its configuration. Of an image for several platforms, this machine's is
-  taken.
+  file, plain or compressed, which is taken as it is;
+  an image: what ` + "`docker save`" + ` writes, an OCI layout as a directory or an archive,
+  or what skopeo calls "dir:", with its configuration. Of an image for several
+  platforms, this machine's is taken; of several images the one that --image names.
 
 Which it is, is found out by looking. Any root file system works unmodified. Files
-of a directory that are yours become root's. Without NAME, the file's name is taken.`,
+of a directory that are yours become root's. Without NAME, the file's name is taken;
+what comes from standard input (-) or a pipe needs one.`,
 		Example: `  banger image import alpine-minirootfs.tar.gz alpine
-  docker save --output app.tar app && banger image import app.tar`,
+  docker save --output app.tar app && banger image import app.tar
+  docker save app | banger image import - app`,
 		Args: arguments(1, 2, "a file and one name at most"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			path, err := existing(args[0])
+			if args[0] == "-" && len(args) == 1 {
+				return usagef(cmd, "what is read from - needs a NAME")
+			}
+			path, streamed, remove, err := a.spool(args[0])
 			if err != nil {
 				return err
 			}
+			defer remove()
 			name := nameOf(path)
-			if len(args) > 1 {
+			switch {
+			case len(args) > 1:
 				name = args[1]
+			case streamed:
+				return usagef(cmd, "what is read from %s needs a NAME", args[0])
 			}
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
 			p := a.newProgress()
-			image, err := c.ImportImage(cmd.Context(), api.ImportImage{Path: path, Name: name}, p.report)
+			image, err := c.ImportImage(cmd.Context(), api.ImportImage{Path: path, Name: name, Image: which}, p.report)
 			p.done()
 			if err != nil {
 				return err
@@ -168,6 +178,8 @@ of a directory that are yours become root's. Without NAME, the file's name is ta
 			return a.printMade([]string{name}, image.Digest)
 		},
 	}
+	cmd.Flags().StringVar(&which, "image", "", "which of several images in it: a name that it has there, or its digest")
+	return cmd
 }
 
 // nameOf makes an image's name of a file's: "Alpine-3.20.tar.gz" is

@@ -25,7 +25,7 @@ func (s *shape) flags(a *app, cmd *cobra.Command) {
 	f.StringVar(&s.kernel, "kernel", "", "kernel (default: the distribution's newest)")
 	f.StringVar(&s.driver, "driver", "", "what runs the VM: qemu, or firecracker in system mode")
 	f.StringVar(&s.network, "network", "", "none: the VM gets no network")
-	f.StringVar(&s.init, "init", "", "process 1 of the guest: agent, systemd (the image's own init), or auto: as the image asks")
+	f.StringVar(&s.init, "init", "", "process 1 of the guest: agent, systemd (the image's own init), auto: as the image asks, or a program's path")
 	f.StringVar(&s.vcpu, "vcpu", "", "number of processors")
 	f.StringVar(&s.memory, "memory", "", "memory, such as 512M or 4G")
 	f.StringVar(&s.disk, "disk", "", "size of the disk, such as 20G; it occupies only what is written")

@@ -191,7 +191,10 @@ func ParseInit(text string) (string, error) {
 	case api.InitAgent, api.InitSystemd, api.InitAuto:
 		return text, nil
 	}
-	return "", fmt.Errorf("%.40q is none of agent, systemd and auto", text)
+	if api.IsInitPath(text) {
+		return text, nil
+	}
+	return "", fmt.Errorf("%.40q is none of agent, systemd and auto, and not the path of a program", text)
 }
 
 // ParseVCPUs reads a number of processors.

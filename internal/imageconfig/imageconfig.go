@@ -23,6 +23,7 @@ func ForVM(image string, c *api.ImageConfig) (*api.ImageConfig, error) {
 	if c == nil {
 		return nil, nil
 	}
+	c = usable(c)
 	if err := check(c); err != nil {
 		return nil, api.Errorf(api.KindInvalid, "cannot use image %s: its configuration %w", image, err).
 			WithHint("who made the image has to build it anew")
@@ -30,6 +31,18 @@ func ForVM(image string, c *api.ImageConfig) (*api.ImageConfig, error) {
 	kept := *c
 	kept.Labels = nil
 	return &kept, nil
+}
+
+// usable is a configuration as container engines take it, which some builders rely on: a
+// WorkingDir that is not absolute begins at the root, and what is no NAME=value sets no
+// variable.
+func usable(c *api.ImageConfig) *api.ImageConfig {
+	u := *c
+	if u.WorkingDir != "" {
+		u.WorkingDir = path.Join("/", u.WorkingDir)
+	}
+	u.Env = slices.DeleteFunc(slices.Clone(u.Env), func(v string) bool { return strings.Index(v, "=") < 1 })
+	return &u
 }
 
 func check(c *api.ImageConfig) error {

@@ -160,7 +160,7 @@ func useImage(v *api.VM, img api.Image) error {
 		return err
 	}
 	v.ImageDigest, v.Init = img.Digest, chooseInit(v.Init, img.Config)
-	if v.Init == api.InitSystemd && config != nil && bootsItself(*config) {
+	if config != nil && (v.Init == api.InitSystemd && bootsItself(*config) || runsAs(*config, v.Init)) {
 		config.Entrypoint, config.Cmd = nil, nil // it runs already: it is process 1
 	}
 	v.ImageConfig = config

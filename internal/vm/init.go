@@ -24,8 +24,12 @@ func checkInit(init string) error {
 	case api.InitAgent, api.InitSystemd, api.InitAuto:
 		return nil
 	}
-	return api.Errorf(api.KindInvalid, "there is no init %.40q", init).WithHint("use agent, systemd or auto")
+	if api.IsInitPath(init) {
+		return nil
+	}
+	return api.Errorf(api.KindInvalid, "there is no init %.40q", init).WithHint("use agent, systemd, auto, or the path of a program of the image's")
 }
+
 
 // chooseInit decides what is process 1 of a guest. What was asked for counts most;
 // where that is left to the image, its setting, its label, and then its command.
@@ -45,7 +49,7 @@ func chooseInit(wanted string, c *api.ImageConfig) string {
 	return api.InitAgent
 }
 
-func isInit(s string) bool { return s == api.InitAgent || s == api.InitSystemd }
+func isInit(s string) bool { return s == api.InitAgent || s == api.InitSystemd || api.IsInitPath(s) }
 
 // bootsItself tells whether the image's command is an init. Only a whole command
 // counts: images whose entrypoint prepares something and then becomes init need
@@ -53,4 +57,10 @@ func isInit(s string) bool { return s == api.InitAgent || s == api.InitSystemd }
 func bootsItself(c api.ImageConfig) bool {
 	command := slices.Concat(c.Entrypoint, c.Cmd)
 	return len(command) > 0 && slices.Contains(initPrograms, path.Clean(command[0]))
+}
+
+// runsAs tells whether the image's command is the program that is process 1 anyway.
+func runsAs(c api.ImageConfig, init string) bool {
+	command := slices.Concat(c.Entrypoint, c.Cmd)
+	return api.IsInitPath(init) && len(command) > 0 && path.Clean(command[0]) == init
 }

@@ -29,6 +29,8 @@ func TestChooseInit(t *testing.T) {
 		{api.InitAuto, &api.ImageConfig{Entrypoint: []string{"/entry.sh"}, Cmd: []string{"/sbin/init"}}, api.InitAgent},
 		{api.InitAuto, &api.ImageConfig{Init: "agent", Cmd: []string{"/sbin/init"}}, api.InitAgent},
 		{api.InitAuto, &api.ImageConfig{Labels: map[string]string{InitLabel: "agent"}, Cmd: []string{"/sbin/init"}}, api.InitAgent},
+		{api.InitAuto, label("/init"), "/init"},
+		{"/init", label("systemd"), "/init"},
 		{api.InitAgent, label("systemd"), api.InitAgent},
 		{api.InitSystemd, nil, api.InitSystemd},
 	} {
@@ -44,6 +46,24 @@ func TestInitOnTheKernelCommandLine(t *testing.T) {
 		if err != nil || strings.Contains(line, " banger.init=/sbin/init ") != want {
 			t.Errorf("%q: %s, %v", init, line, err)
 		}
+	}
+}
+
+// TestAProgramOfTheImageAsInit: what can only be process 1 is, and is not run again.
+func TestAProgramOfTheImageAsInit(t *testing.T) {
+	line, err := cmdline(api.VM{Name: "dev", Init: "/init"})
+	if err != nil || !strings.Contains(line, " banger.init=/init ") {
+		t.Errorf("%s, %v", line, err)
+	}
+	for _, bad := range []string{"/", "init", "/a b", "/a=\"b\"", "/../x", "/a//b", "/bin/evil banger.root=/dev/vdb"} {
+		if checkInit(bad) == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+	img := api.Image{Digest: digest, Config: &api.ImageConfig{Entrypoint: []string{"/init"}, Cmd: []string{"serve"}}}
+	v := api.VM{Init: "/init", DiskBytes: mib}
+	if err := useImage(&v, img); err != nil || v.ImageConfig.Entrypoint != nil {
+		t.Errorf("%+v, %v", v.ImageConfig, err)
 	}
 }
 

@@ -149,8 +149,11 @@ func (s *Service) diskDriver(name string) (disk.Driver, error) {
 // cmdline is the guest's kernel command line.
 func cmdline(v api.VM) (string, error) {
 	boot := agentproto.Boot{Hostname: v.Name, Root: "/dev/vda"}
-	if v.Init == api.InitSystemd {
+	switch {
+	case v.Init == api.InitSystemd:
 		boot.Init = systemdPath
+	case api.IsInitPath(v.Init):
+		boot.Init = v.Init
 	}
 	if v.Network != api.NetworkNone {
 		boot.Address, boot.Gateway, boot.DNS = driver.UserNetwork()
