@@ -168,9 +168,12 @@ func (x *session) run(ctx context.Context) {
 		_, err := io.Copy(input, x.channel)
 		input.CloseWithError(err)
 	})
-	outs := &outputs{channel: x.channel, open: 2}
+	outs := &outputs{channel: x.channel, open: 3}
 	out, errs := &output{Writer: x.channel, end: outs.close}, &output{Writer: x.channel.Stderr(), end: outs.close}
-	x.program.Run(ctx, Streams{In: in, Out: out, Err: errs}, x.exit)
+	x.program.Run(ctx, Streams{In: in, Out: out, Err: errs}, func(e Exit) {
+		x.exit(e)
+		outs.close()
+	})
 	in.Close()
 	out.Close()
 	errs.Close()
@@ -204,7 +207,10 @@ func signalName(s syscall.Signal) string {
 	return ""
 }
 
-// outputs tells the client once both standard output and error have ended.
+// outputs tells the client once nothing more comes: standard output and error have
+// ended, and the status was sent. A client that has nothing more to say either answers
+// the end with CLOSE (RFC 4254, section 5.3), as OpenSSH does; a status after that would
+// not be heard, and a program that still runs be hung up.
 type outputs struct {
 	channel ssh.Channel
 	mu      sync.Mutex
