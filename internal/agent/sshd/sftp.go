@@ -27,13 +27,10 @@ func SFTPMain() {
 }
 
 // serveSFTP serves the files that this process may use. Relative paths begin where
-// it was started.
+// it was started, which is this process's working directory: the server's own would also
+// be put before the targets of relative symbolic links.
 func serveSFTP() error {
-	dir, err := os.Getwd()
-	if err != nil {
-		return err
-	}
-	server, err := sftp.NewServer(standardStreams{os.Stdin, os.Stdout}, sftp.WithServerWorkingDirectory(dir), sftp.WithAllocator())
+	server, err := sftp.NewServer(standardStreams{os.Stdin, os.Stdout}, sftp.WithAllocator())
 	if err != nil {
 		return err
 	}
