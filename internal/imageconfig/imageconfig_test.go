@@ -128,14 +128,14 @@ func TestForVM(t *testing.T) {
 		config api.ImageConfig
 		want   string // part of the error
 	}{
-		"fine":                  {config: api.ImageConfig{Env: []string{"A=", "B=c=d"}, WorkingDir: "/x", StopSignal: "SIGRTMIN+3"}},
-		"no signal":             {api.ImageConfig{StopSignal: "SIGNOTHING"}, `StopSignal "SIGNOTHING", which is no signal`},
-		"a NUL in Env":          {api.ImageConfig{Env: []string{"A=\x00"}}, "NUL character"},
-		"a NUL in Cmd":          {api.ImageConfig{Cmd: []string{"a", "b\x00"}}, "NUL character"},
-		"a NUL in User":         {api.ImageConfig{User: "a\x00"}, "NUL character"},
-		"one that is too long":  {api.ImageConfig{Env: []string{"A=" + strings.Repeat("x", 1<<20)}}, "takes 1024 KiB: at most 64 are possible"},
-		"too many":              {api.ImageConfig{Cmd: many}, "takes 64 KiB"},
-		"too many ports":        {api.ImageConfig{ExposedPorts: many}, "takes 64 KiB"},
+		"fine":                 {config: api.ImageConfig{Env: []string{"A=", "B=c=d"}, WorkingDir: "/x", StopSignal: "SIGRTMIN+3"}},
+		"no signal":            {api.ImageConfig{StopSignal: "SIGNOTHING"}, `StopSignal "SIGNOTHING", which is no signal`},
+		"a NUL in Env":         {api.ImageConfig{Env: []string{"A=\x00"}}, "NUL character"},
+		"a NUL in Cmd":         {api.ImageConfig{Cmd: []string{"a", "b\x00"}}, "NUL character"},
+		"a NUL in User":        {api.ImageConfig{User: "a\x00"}, "NUL character"},
+		"one that is too long": {api.ImageConfig{Env: []string{"A=" + strings.Repeat("x", 1<<20)}}, "takes 1024 KiB: at most 64 are possible"},
+		"too many":             {api.ImageConfig{Cmd: many}, "takes 64 KiB"},
+		"too many ports":       {api.ImageConfig{ExposedPorts: many}, "takes 64 KiB"},
 	} {
 		got, err := ForVM("web", &c.config)
 		switch {

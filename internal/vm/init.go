@@ -30,7 +30,6 @@ func checkInit(init string) error {
 	return api.Errorf(api.KindInvalid, "there is no init %.40q", init).WithHint("use agent, systemd, auto, or the path of a program of the image's")
 }
 
-
 // chooseInit decides what is process 1 of a guest. What was asked for counts most;
 // where that is left to the image, its setting, its label, and then its command.
 func chooseInit(wanted string, c *api.ImageConfig) string {
