@@ -99,7 +99,7 @@ func (w *world) run(args ...string) ([]byte, error) {
 
 // expected are the files of a home without VMs whose daemon has stopped.
 var expected = regexp.MustCompile(`^(config\.toml|fault|cache/probe\.json|cache/blobs/sha256/[0-9a-f]{64}` +
-	`|data/(banger\.db|bangerd\.lock|start\.lock|bangerd\.log)` +
+	`|data/(banger\.db(-reserve)?|bangerd\.lock|start\.lock|bangerd\.log)` +
 	`|data/images/(names\.json|[0-9a-f]{64}/(meta\.json|rootfs\.ext4|disk-[0-9]+\.ext4))` +
 	`|data/kernels/(names\.json|[0-9a-f]{64}/(meta\.json|vmlinux|(full-)?initramfs-[0-9a-f]{16}|guest-modules\.cpio|modules/[0-9a-z_-]+\.ko)))$`)
 
