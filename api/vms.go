@@ -68,6 +68,9 @@ type VM struct {
 
 	// AutoRemove deletes the VM when it stops (vm run --rm).
 	AutoRemove bool `json:"auto_remove,omitempty"`
+	// Leased has it deleted, too, when no stream to its agent has been open for 30 seconds:
+	// its client is gone.
+	Leased bool `json:"leased,omitempty"`
 
 	CreatedAt time.Time  `json:"created_at"`
 	StartedAt *time.Time `json:"started_at,omitempty"`
@@ -132,6 +135,9 @@ type CreateVM struct {
 	Network     string `json:"network,omitempty"` // NetworkNone, or empty
 	Init        string `json:"init,omitempty"`    // InitAgent, InitSystemd or InitAuto
 	AutoRemove  bool   `json:"auto_remove,omitempty"`
+	// Lease has it deleted, too, when no stream to its agent has been open for 30 seconds:
+	// with AutoRemove alone.
+	Lease bool `json:"lease,omitempty"`
 	// Background is to run in the guest after each start, where it or the image names
 	// a command.
 	Background *Background `json:"background,omitempty"`

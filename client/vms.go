@@ -79,6 +79,11 @@ func (c *Client) RenameVM(ctx context.Context, ref, name string) (api.VM, error)
 	return vm, err
 }
 
+// KeepVM has a leased VM live without its lease, until it stops.
+func (c *Client) KeepVM(ctx context.Context, ref string) error {
+	return c.do(ctx, http.MethodPost, vmPath(ref)+"/keep", nil, nil)
+}
+
 // PublishVM changes which ports of a VM are published.
 func (c *Client) PublishVM(ctx context.Context, ref string, req api.PublishVM) (api.VM, error) {
 	var vm api.VM

@@ -78,7 +78,7 @@ func (r *runVM) run(a *app, cmd *cobra.Command, argv []string) error {
 	if err != nil {
 		return err
 	}
-	req.Start, req.AutoRemove = true, r.rm
+	req.Start, req.AutoRemove, req.Lease = true, r.rm, r.rm && !r.detach
 	var entrypoint *string
 	if cmd.Flags().Changed("entrypoint") {
 		entrypoint = &r.entrypoint
@@ -106,6 +106,9 @@ func (r *runVM) run(a *app, cmd *cobra.Command, argv []string) error {
 	switch {
 	case r.detach:
 	case r.rm && err == errLeft:
+		if e := c.KeepVM(cmd.Context(), vm.ID); e != nil {
+			a.printError(e)
+		}
 		a.note("VM %s is removed when it stops", vm.Name)
 	case r.rm:
 		if e := a.remove(cmd.Context(), c, vm.ID); e != nil {

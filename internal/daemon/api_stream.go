@@ -33,6 +33,11 @@ func (s *Server) streamVM(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	giveBack, err := s.lease(vm.ID)
+	if err != nil {
+		return err
+	}
+	defer giveBack()
 	guest, err := s.svc.VMs.DialGuest(ctx, vm.ID)
 	if err != nil {
 		return err

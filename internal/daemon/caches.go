@@ -219,7 +219,7 @@ func (s KernelService) Delete(_ context.Context, ref string) error {
 		return api.Errorf(api.KindConflict, "cannot delete kernel %.80s: it is used by %s", ref, strings.Join(users, ", ")).
 			WithHint("banger vm delete %s", strings.Join(users, " "))
 	}
-	return s.Kernels.Delete(ref)
+	return s.Kernels.Delete(kernel.Digest) // the name may be another's by now
 }
 
 // Pull fetches the distribution's kernel.

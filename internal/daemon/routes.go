@@ -44,6 +44,7 @@ func Routes() []Route {
 		{"POST", "/v1/vms/{vm}/publish", owner, (*Server).publishVM},
 		{"GET", "/v1/vms/{vm}/wait", owner, (*Server).waitVM},
 		{"GET", "/v1/vms/{vm}/logs", owner, (*Server).logsVM},
+		{"POST", "/v1/vms/{vm}/keep", owner, (*Server).keepVM},
 		{"GET", "/v1/vms/{vm}/sessions", owner, (*Server).listSessions},
 		{"POST", "/v1/vms/{vm}/stream", owner, (*Server).streamVM},
 		{"GET", "/v1/vms/{vm}/ssh", owner, (*Server).sshVM},

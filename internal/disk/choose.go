@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"banger/api"
+	"banger/internal/fsx"
 )
 
 // Choose returns the first of the drivers that works for files in dir and
@@ -33,7 +34,7 @@ func Choose(ctx context.Context, drivers []Driver, dir, baseDir string) (Driver,
 // kind that the cause deserves.
 func Error(verb, path string, err error) error {
 	switch {
-	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
+	case fsx.IsNoSpace(err):
 		return api.Errorf(api.KindNoSpace, "cannot %s disk %s: %w", verb, path, err).
 			WithHint("make room: banger image prune, or banger vm delete NAME for a VM that nobody needs")
 	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"banger/internal/fsx"
 )
 
-// Make creates the disk's file, which must not exist, and fills it. It leaves
-// nothing behind when that fails, or when ctx has ended.
+// Make creates the disk's file, which must not exist, and fills it. File and name are on
+// the disk when it returns: a VM is recorded by them. It leaves nothing behind when that
+// fails, or when ctx has ended.
 func Make(ctx context.Context, path string, fill func(f *os.File) error) error {
 	if err := context.Cause(ctx); err != nil {
 		return Error("create", path, err)
@@ -19,12 +21,24 @@ func Make(ctx context.Context, path string, fill func(f *os.File) error) error {
 	if err != nil {
 		return Error("create", path, err)
 	}
-	err = errors.Join(fill(f), f.Close())
+	if err = fill(f); err == nil {
+		err = syncFile(f)
+	}
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = syncDir(filepath.Dir(path))
+	}
 	if err == nil {
 		return nil
 	}
 	return Error("create", path, errors.Join(err, os.Remove(path)))
 }
+
+// What makes a disk durable; a test has it fail.
+var (
+	syncFile = (*os.File).Sync
+	syncDir  = fsx.SyncDir
+)
 
 // CopyRaw is Flatten of a driver whose disks are raw files.
 func CopyRaw(ctx context.Context, path, to string) error {

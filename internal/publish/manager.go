@@ -24,6 +24,8 @@ const (
 	endTime = 2 * time.Second
 	// killTime is what SIGKILL may take.
 	killTime = 10 * time.Second
+	// recoverTime is how long Recover waits for those that it ends.
+	recoverTime = 500 * time.Millisecond
 	// reopenPause is the pause before ports that are not served are tried again; it
 	// grows up to longestPause while that fails.
 	reopenPause  = time.Second
@@ -40,8 +42,41 @@ type Manager struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 
-	mu  sync.Mutex
-	vms map[string]*served
+	mu    sync.Mutex // held over nothing that waits
+	vms   map[string]*served
+	locks map[string]*sync.Mutex // by id: held while a VM's forwarder is talked to or ended
+}
+
+// lock excludes others from a VM's forwarder: one that does not answer holds up nobody
+// but its own VM.
+func (m *Manager) lock(id string) (unlock func()) {
+	m.mu.Lock()
+	l := m.locks[id]
+	if l == nil {
+		l = &sync.Mutex{}
+		m.locks[id] = l
+	}
+	m.mu.Unlock()
+	l.Lock()
+	return l.Unlock
+}
+
+// get returns what is served for a VM, nil for nothing.
+func (m *Manager) get(id string) *served {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.vms[id]
+}
+
+// set sets what is served for a VM; nil is nothing.
+func (m *Manager) set(id string, s *served) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s == nil {
+		delete(m.vms, id)
+		return
+	}
+	m.vms[id] = s
 }
 
 // served is a VM whose ports are served, or are to be.
@@ -62,7 +97,7 @@ func (s *served) letGo() {
 
 // NewManager returns a manager that knows no forwarder yet: call Recover.
 func NewManager(p paths.Paths, system bool, log *slog.Logger) *Manager {
-	m := &Manager{paths: p, system: system, log: log, vms: map[string]*served{}}
+	m := &Manager{paths: p, system: system, log: log, vms: map[string]*served{}, locks: map[string]*sync.Mutex{}}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	return m
 }
@@ -114,8 +149,7 @@ func (m *Manager) Recover(ctx context.Context, published func(id string) []api.P
 	if err != nil {
 		return nil, err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	var ending sync.WaitGroup
 	for _, p := range found {
 		args, err := p.Cmdline()
 		id := vmOf(args, m.paths.VMs())
@@ -123,20 +157,32 @@ func (m *Manager) Recover(ctx context.Context, published func(id string) []api.P
 		switch {
 		case err != nil || id == "": // it has just ended, or says that it is something else now
 			p.Close()
-		case len(ports) > 0 && m.vms[id] == nil:
-			m.keep(id, p).ports = ports
+		case len(ports) > 0 && m.get(id) == nil:
+			m.keep(id, p, ports)
 		default:
 			ended = append(ended, id)
-			m.end(ctx, p)
+			unlock := m.lock(id) // who serves the VM's ports again waits for its end
+			ending.Add(1)
+			m.wg.Go(func() {
+				defer ending.Done()
+				defer unlock()
+				m.end(context.WithoutCancel(ctx), p)
+			})
 		}
+	}
+	over := make(chan struct{})
+	m.wg.Go(func() { ending.Wait(); close(over) })
+	select {
+	case <-over:
+	case <-time.After(recoverTime): // they end in the background
 	}
 	return ended, nil
 }
 
-// keep holds a forwarder. The caller holds mu.
-func (m *Manager) keep(id string, p *proc.Process) *served {
-	s := &served{process: p}
-	m.vms[id] = s
+// keep holds a forwarder. The caller holds the VM's lock.
+func (m *Manager) keep(id string, p *proc.Process, ports []api.PublishedPort) *served {
+	s := &served{process: p, ports: ports}
+	m.set(id, s)
 	m.wg.Go(func() {
 		select {
 		case <-p.Done():
@@ -171,9 +217,8 @@ func (m *Manager) tryOn(id string, s *served, told string) {
 // replace has the ports of s served, by another forwarder in place of one that died,
 // unless the VM's ports are published otherwise by now, or not at all.
 func (m *Manager) replace(id string, s *served) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.vms[id] != s {
+	defer m.lock(id)()
+	if m.get(id) != s {
 		return nil
 	}
 	ended := s.ended()
@@ -196,24 +241,22 @@ func (m *Manager) replace(id string, s *served) error {
 // Open sees to it that a VM's ports are served, just these, and returns them with the
 // numbers that were chosen. When it fails nothing has changed, as far as it can.
 func (m *Manager) Open(ctx context.Context, id string, ports []api.PublishedPort) ([]api.PublishedPort, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.lock(id)()
 	return m.open(ctx, id, ports)
 }
 
 // Reopen is Open for ports that a VM has which runs already. What fails is tried again,
 // until it succeeds, or the daemon ends, or the ports are opened or closed otherwise.
 func (m *Manager) Reopen(ctx context.Context, id string, ports []api.PublishedPort) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.lock(id)()
 	_, err := m.open(ctx, id, ports)
 	if err == nil {
 		return nil
 	}
-	s := m.vms[id]
+	s := m.get(id)
 	if s == nil {
 		s = &served{}
-		m.vms[id] = s
+		m.set(id, s)
 	}
 	s.ports = ports
 	m.wg.Go(func() { m.tryOn(id, s, err.Error()) })
@@ -221,14 +264,14 @@ func (m *Manager) Reopen(ctx context.Context, id string, ports []api.PublishedPo
 }
 
 func (m *Manager) open(ctx context.Context, id string, ports []api.PublishedPort) ([]api.PublishedPort, error) {
-	before := m.vms[id]
+	before := m.get(id)
 	s := before
 	if s == nil || s.ended() {
 		p, err := m.spawn(id)
 		if err != nil {
 			return nil, api.Errorf(api.KindInternal, "cannot start the forwarder of the VM's ports: %w", err)
 		}
-		s = m.keep(id, p)
+		s = m.keep(id, p, nil)
 	}
 	chosen, err := m.adjust(ctx, m.paths.VM(id), ports)
 	switch {
@@ -240,7 +283,7 @@ func (m *Manager) open(ctx context.Context, id string, ports []api.PublishedPort
 	case before != s:
 		m.close(context.WithoutCancel(ctx), id)
 		if before != nil {
-			m.vms[id] = before // whose ports are still to be served
+			m.set(id, before) // whose ports are still to be served
 		}
 	}
 	return chosen, err
@@ -294,17 +337,16 @@ func (m *Manager) deaf(err error) error {
 
 // Close ends a VM's forwarder, and with it the ports and their connections.
 func (m *Manager) Close(ctx context.Context, id string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.lock(id)()
 	m.close(ctx, id)
 }
 
 func (m *Manager) close(ctx context.Context, id string) {
-	s := m.vms[id]
+	s := m.get(id)
 	if s == nil {
 		return
 	}
-	delete(m.vms, id)
+	m.set(id, nil)
 	if s.process != nil {
 		m.end(ctx, s.process)
 	}

@@ -349,3 +349,42 @@ func TestCurrentProgram(t *testing.T) {
 		t.Errorf("with a link: %s", got)
 	}
 }
+
+// TestAStuckForwarderHoldsUpNoOther: neither another VM's ports nor the next daemon.
+func TestAStuckForwarderHoldsUpNoOther(t *testing.T) {
+	p := world(t)
+	first := manager(t, p)
+	open(t, first, tcp(0))
+	pid := first.vms[id].process.PID()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	const other = "ffffffffffff"
+	if err := os.MkdirAll(p.VM(other), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		_, _ = first.Open(t.Context(), id, []api.PublishedPort{tcp(0), tcp(0)}) // it never answers
+	}()
+	time.Sleep(100 * time.Millisecond)
+	began := time.Now()
+	if _, err := first.Open(t.Context(), other, []api.PublishedPort{tcp(0)}); err != nil {
+		t.Error(err)
+	}
+	first.Close(t.Context(), other)
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("another VM's ports took %s", took)
+	}
+	second := manager(t, p)
+	began = time.Now()
+	if _, err := second.Recover(t.Context(), func(string) []api.PublishedPort { return nil }); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("the next daemon waited %s", took)
+	}
+	<-closed
+	first.Close(t.Context(), id)
+}

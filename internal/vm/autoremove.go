@@ -40,15 +40,18 @@ func (s *Service) toGo(e *entry) bool {
 // autoRemoveLeft deletes what an earlier daemon was to remove and could not any more:
 // the host lost power, or both were killed.
 func (s *Service) autoRemoveLeft() {
+	for _, e := range s.entries() {
+		s.autoRemove(e)
+	}
+}
+
+func (s *Service) entries() (all []*entry) {
 	s.mu.Lock()
-	var all []*entry
+	defer s.mu.Unlock()
 	for _, e := range s.vms {
 		all = append(all, e)
 	}
-	s.mu.Unlock()
-	for _, e := range all {
-		s.autoRemove(e)
-	}
+	return all
 }
 
 // seeRemoved sees the deletion that o is, or that err prevented, to its end: one that

@@ -76,13 +76,16 @@ func (s *Service) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 		MemoryBytes: cmp.Or(req.MemoryBytes, defaults.MemoryBytes),
 		DiskBytes:   cmp.Or(req.DiskBytes, defaults.DiskBytes),
 		Init:        cmp.Or(req.Init, defaults.Init, api.InitAuto),
-		Network:     req.Network, AutoRemove: req.AutoRemove, Background: req.Background, CreatedAt: time.Now(),
+		Network:     req.Network, AutoRemove: req.AutoRemove, Leased: req.Lease, Background: req.Background, CreatedAt: time.Now(),
 	}
 	if err := imageconfig.CheckBackground(v.Background); err != nil {
 		return v, err
 	}
 	if v.Network != "" && v.Network != api.NetworkNone {
 		return v, api.Errorf(api.KindInvalid, "there is no network %.40q", v.Network).WithHint("leave it out, or use: --network none")
+	}
+	if v.Leased && !v.AutoRemove {
+		return v, api.Errorf(api.KindInvalid, "cannot lease a VM that is not to be removed")
 	}
 	if err := checkInit(v.Init); err != nil {
 		return v, err
@@ -270,6 +273,7 @@ func (s *Service) plan(e *entry, kind string, steps []op.Step) op.Plan {
 		Ended: func(*op.Op) {
 			s.release(e)
 			s.autoRemove(e)
+			s.watchLease(e)
 		},
 		Result: func(o *op.Op) *api.Result {
 			s.recordTiming(e, o)
@@ -347,6 +351,10 @@ func (s *Service) ensureImage(e *entry) func(context.Context, api.Report) error 
 func (s *Service) makeDisk(e *entry) func(context.Context, api.Report) error {
 	return func(ctx context.Context, report api.Report) error {
 		v := s.get(e)
+		// Who deletes images asks which are in use, and holds the cache until it has
+		// deleted. One that asked before this VM used its image is waited for here; what
+		// it has deleted is missed below.
+		_, _ = s.Images.Get(v.ImageDigest)
 		base, err := s.Images.Disk(ctx, v.ImageDigest, v.DiskBytes, report)
 		if err != nil {
 			return err

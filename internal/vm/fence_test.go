@@ -334,9 +334,9 @@ func (c committedImages) Get(ref string) (api.Image, error) {
 // TestNoPhantomRuns: a guest that answered and died while its start was taken up does not
 // run.
 func TestNoPhantomRuns(t *testing.T) {
-	for range 5 {
+	for range 3 {
 		w := newWorld(t)
-		w.fault("slow=300ms")
+		w.fault("slow=2s")
 		o, err := w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true})
 		if err != nil {
 			t.Fatal(err)

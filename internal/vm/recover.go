@@ -56,6 +56,7 @@ func (s *Service) Recover(ctx context.Context) error {
 	// A forwarder that does not answer holds up nobody but itself.
 	s.wg.Go(func() { s.reopenPorts(s.ctx) })
 	s.autoRemoveLeft()
+	s.watchLeases()
 	s.Logger.Info("recovered", "vms", len(all), "running", found, "vanished", vanished, "operations", len(left),
 		"strays", listed(s.Strays()), "removed", listed(removed))
 	return nil

@@ -107,6 +107,7 @@ type Service struct {
 	wg   sync.WaitGroup
 
 	answer  time.Duration   // answerTime; tests have less
+	lease   time.Duration   // leaseTime; tests have less
 	linking context.Context // ends when links to agents are given up
 	unlink  context.CancelFunc
 	links   sync.WaitGroup
@@ -131,6 +132,8 @@ type entry struct {
 	last  *run   // the newest run, also when it has ended
 
 	removing bool // autoRemove is at it
+	leases   int  // how many hold its lease
+	lost     int  // raised with each change of leases and each look at them
 
 	found chan struct{} // closed when its machine is known at last; nil where it was at once
 
@@ -141,7 +144,7 @@ type entry struct {
 func New(o Options) *Service {
 	ctx, stop := context.WithCancel(context.Background())
 	linking, unlink := context.WithCancel(ctx)
-	return &Service{Options: o, ctx: ctx, stop: stop, linking: linking, unlink: unlink, answer: answerTime, vms: map[string]*entry{}}
+	return &Service{Options: o, ctx: ctx, stop: stop, linking: linking, unlink: unlink, answer: answerTime, lease: leaseTime, vms: map[string]*entry{}}
 }
 
 // Detach closes the links to all agents, for good. Operations must have ended.

@@ -1,9 +1,7 @@
 package vmproc
 
 import (
-	"errors"
 	"os"
-	"syscall"
 
 	"banger/api"
 	"banger/internal/fsx"
@@ -37,7 +35,7 @@ func Listen(path string) (*os.File, error) {
 
 // HostError gives a failure of the host's files the kind it deserves.
 func HostError(action string, err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if fsx.IsNoSpace(err) {
 		return api.Errorf(api.KindNoSpace, "%s: %w", action, err).WithHint("make room: banger image prune, or banger vm delete NAME for a VM that nobody needs")
 	}
 	return api.Errorf(api.KindInternal, "%s: %w", action, err)
