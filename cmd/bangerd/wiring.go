@@ -47,9 +47,12 @@ func build(ctx context.Context, env daemon.Env) (*daemon.Services, error) {
 	if err != nil {
 		return nil, err
 	}
-	images.TrustCA(func() (string, error) {
+	images.UseRegistries(func() (string, error) {
 		c, err := config.Load(env.Paths.ConfigFile(), os.Getenv, host)
 		return c.RegistryCA, err
+	}, func() (map[string]string, error) {
+		c, err := config.Load(env.Paths.ConfigFile(), os.Getenv, host)
+		return c.RegistryMirrors, err
 	})
 	images.UseShortNames(func() (map[string]string, error) {
 		c, err := config.Load(env.Paths.ConfigFile(), os.Getenv, host)

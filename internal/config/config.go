@@ -37,6 +37,9 @@ type Config struct {
 	// RegistryCA is a file with certificates of authorities that registries may be
 	// signed by, beside the system's; empty: none.
 	RegistryCA string
+	// RegistryMirrors are where images of a registry are looked for first: the mirror's
+	// host, and perhaps a path in it, by the registry's name.
+	RegistryMirrors map[string]string
 
 	// ImageNames are short names for images and the references that they stand
 	// for: the built-in ones, and over them those of the file's table.

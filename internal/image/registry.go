@@ -11,16 +11,17 @@ import (
 	"banger/internal/paths"
 )
 
-// TrustCA has registries trusted whose certificates are signed by the
-// authorities in a file, which file names at each pull; empty: the system's alone.
-func (c *Cache) TrustCA(file func() (string, error)) {
-	c.registries = registry.New(registry.Options{Blobs: c.blobs, CAFile: file})
+// UseRegistries says how registries are talked to. Both are asked at each pull: file names
+// one with the authorities that sign certificates (empty: the system's alone), mirrors are
+// where images of a registry are looked for first. Each may be nil.
+func (c *Cache) UseRegistries(file func() (string, error), mirrors func() (map[string]string, error)) {
+	c.registries = registry.New(registry.Options{Blobs: c.blobs, CAFile: file, Mirrors: mirrors})
 }
 
-// openRegistries is TrustCA without a file, and UseShortNames without a name.
+// openRegistries is UseRegistries without a file, and UseShortNames without a name.
 func (c *Cache) openRegistries(p paths.Paths) {
 	c.blobs = blobstore.Open(p.Blobs())
-	c.TrustCA(nil)
+	c.UseRegistries(nil, nil)
 	c.UseShortNames(func() (map[string]string, error) { return nil, nil })
 }
 
@@ -58,6 +59,9 @@ func (c *Cache) fetch(ctx context.Context, ref registry.Reference, name string, 
 		return err
 	}
 	defer found.Close()
+	if found.Note != "" {
+		report(api.Progress{Step: api.StepNote, Message: found.Note})
+	}
 	if there, err := c.sameManifest(found.Manifest, name); there || err != nil {
 		return err
 	}

@@ -42,10 +42,10 @@ func build(ctx context.Context, env daemon.Env) (*daemon.Services, error) {
 	if err != nil {
 		return nil, err
 	}
-	images.TrustCA(func() (string, error) {
+	images.UseRegistries(func() (string, error) {
 		c, err := config.Load(env.Paths.ConfigFile(), os.Getenv, host)
 		return c.RegistryCA, err
-	})
+	}, nil)
 	images.UseShortNames(func() (map[string]string, error) {
 		c, err := config.Load(env.Paths.ConfigFile(), os.Getenv, host)
 		return c.ImageNames, err

@@ -31,6 +31,9 @@ type Options struct {
 	// CAFile names a file with certificates of authorities that are trusted
 	// beside the system's; empty: none. It is asked at every pull.
 	CAFile func() (string, error)
+	// Mirrors says where images of a registry are looked for first, by its name; nil:
+	// nowhere else. It is asked at every pull.
+	Mirrors func() (map[string]string, error)
 	// Proxy is for tests; nil: what the environment says (HTTPS_PROXY, NO_PROXY).
 	Proxy func(*http.Request) (*url.URL, error)
 	// Stall is how long a registry may be silent; 0: half a minute.

@@ -342,6 +342,43 @@ func TestShortTroubles(t *testing.T) {
 	}
 }
 
+// TestMirror looks in a mirror first, and in the registry where that has not what is
+// wanted. What each is shown are its own passwords.
+func TestMirror(t *testing.T) {
+	o := registrytest.Options{User: "me", Password: "secret"}
+	w := newWorld(t, o)
+	mirror := registrytest.Start(registrytest.Options{})
+	defer mirror.Close()
+	w.login(o)
+	image := w.push("app:1", "", 1)
+	w.push("app:2", "", 1)
+	if err := mirror.Push("hub/app:1", image); err != nil {
+		t.Fatal(err)
+	}
+	mirror.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Header.Get("Authorization") != "" {
+			t.Error("the mirror was shown a password")
+		}
+		next.ServeHTTP(rw, r)
+	})
+	client := w.client(func(o *Options) {
+		o.Mirrors = func() (map[string]string, error) { return map[string]string{w.Host: mirror.Host + "/hub"}, nil }
+	})
+	w.Requests()
+	got, err := w.pull(client, "app:1", silent)
+	if err != nil || got.Ref != w.Host+"/app:1" || len(w.Requests()) != 0 {
+		t.Errorf("from the mirror: %s, %v", got.Ref, err)
+	}
+	ref := must[Reference](t)(Parse(w.Host + "/app:2"))
+	found, err := client.Find(t.Context(), ref)
+	if err != nil || !strings.Contains(found.Note, mirror.Host) {
+		t.Fatalf("from the registry: %v", err)
+	}
+	found.Close()
+	_, err = w.pull(client, "app:3", silent)
+	expect(t, err, api.KindNotFound, "nor does the mirror have it", "tag")
+}
+
 // TestStaticFiles: a registry that is a web server with files has nothing at /v2/.
 func TestStaticFiles(t *testing.T) {
 	w := newWorld(t, registrytest.Options{})

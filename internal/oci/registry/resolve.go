@@ -18,6 +18,8 @@ import (
 // Found is an image that a reference means, for this machine. Close it.
 type Found struct {
 	Manifest string // its manifest's digest: two images with the same one are the same
+	// Note is worth telling: that a mirror was of no use.
+	Note string
 
 	client   *Client
 	session  *session
@@ -35,8 +37,49 @@ var accepted = []types.MediaType{
 	types.DockerManifestSchema1Signed, types.DockerManifestSchema1,
 }
 
-// Find asks the registry what a reference means. It gets no layers.
+// Find asks the registry what a reference means, and before it the registry's mirror. It
+// gets no layers.
 func (c *Client) Find(ctx context.Context, ref Reference) (*Found, error) {
+	mirror, ok, err := c.mirror(ref)
+	if err != nil || !ok {
+		if err != nil {
+			return nil, err
+		}
+		return c.find(ctx, ref)
+	}
+	found, mirrorErr := c.find(ctx, mirror)
+	if mirrorErr == nil {
+		found.session.ref = ref // what people have asked for
+		return found, nil
+	}
+	if ctx.Err() != nil {
+		return nil, mirrorErr
+	}
+	if found, err = c.find(ctx, ref); err != nil {
+		e := *api.AsError(err)
+		e.Message += "; nor does the mirror have it: " + mirrorErr.Error()
+		return nil, &e
+	}
+	found.Note = "the mirror of " + ref.Registry() + " was of no use: " + mirrorErr.Error()
+	return found, nil
+}
+
+// mirror is what a reference is called in the mirror of its registry; false where there
+// is none.
+func (c *Client) mirror(ref Reference) (Reference, bool, error) {
+	if c.o.Mirrors == nil {
+		return ref, false, nil
+	}
+	mirrors, err := c.o.Mirrors()
+	place, ok := mirrors[ref.Registry()]
+	if err != nil || !ok {
+		return ref, false, err
+	}
+	there, err := Parse(place + "/" + ref.ref.Context().RepositoryStr() + ref.separator() + ref.ref.Identifier())
+	return there, err == nil, err
+}
+
+func (c *Client) find(ctx context.Context, ref Reference) (*Found, error) {
 	s, err := c.connect(ctx, ref)
 	if err != nil {
 		return nil, explain(ctx, ref, login{}, err)
