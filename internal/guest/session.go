@@ -126,9 +126,11 @@ func (s *Session) read() {
 
 // outdated explains that an agent does not know what it was asked for: it is that of
 // the banger which the guest was started with. The agent's own words are few, and
-// those of one that runs already cannot become more.
+// those of one that runs already cannot become more. One that knows no api.Bytes fails
+// to decode them.
 func outdated(err *api.Error, vm string) error {
-	if err.Kind != api.KindUnsupported || err.Hint != "" {
+	noBytes := strings.Contains(err.Message, "bad session: json: cannot unmarshal object")
+	if err.Kind != api.KindUnsupported && !noBytes || err.Hint != "" {
 		return err
 	}
 	e := api.Errorf(err.Kind, "this VM has an agent of an older banger, until it is restarted: %w", err)
