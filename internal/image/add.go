@@ -28,6 +28,10 @@ func (c *Cache) add(ctx context.Context, names []string, m *meta, report api.Rep
 		if err := os.Chmod(root, 0o755); err != nil { // the guest's / must not depend on our umask
 			return api.Image{}, fsx.DiskError("make directory", err)
 		}
+		// As for each directory of which no entry says its times (hosttree.go).
+		if err := os.Chtimes(root, time.Unix(0, 0), time.Unix(0, 0)); err != nil {
+			return api.Image{}, fsx.DiskError("make directory", err)
+		}
 		if err := fill(root); err != nil {
 			return api.Image{}, err
 		}
