@@ -28,6 +28,8 @@ type Options struct {
 	Root string
 	// OnHello is called at every greeting of the host, before anything is served.
 	OnHello func(agentproto.Hello)
+	// Clock tells the time, and sets it as the host says; nil: there is none to set.
+	Clock func(agentproto.Request) agentproto.Clock
 	// Shutdown ends the guest. It is called once the request is answered.
 	Shutdown func(agentproto.Request)
 	// Patience is how long commands may take to end when Serve does, asked then; 0,
@@ -172,6 +174,13 @@ func (s *server) serveChannel(mux *agentproto.Mux, channel net.Conn) {
 		return
 	case agentproto.OpHealth:
 		answer.Health = s.health()
+	case agentproto.OpClock:
+		if s.Clock == nil {
+			answer.Error = api.Errorf(api.KindUnsupported, "this guest has no clock of its own")
+			break
+		}
+		clock := s.Clock(req)
+		answer.Clock = &clock
 	case agentproto.OpShutdown:
 		if s.Shutdown == nil {
 			answer.Error = api.Errorf(api.KindUnsupported, "this guest cannot be shut down from within")

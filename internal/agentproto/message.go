@@ -15,6 +15,7 @@ import (
 const (
 	OpHealth   = "health"
 	OpShutdown = "shutdown"
+	OpClock    = "clock"
 	OpStream   = "stream" // no response: the frames of package stream follow
 	OpEcho     = "echo"   // no response: what follows comes back, for measurements
 )
@@ -26,6 +27,17 @@ type Request struct {
 	// GraceMS is how long the host waits for the end of a guest that shuts down,
 	// before it pulls the plug.
 	GraceMS int64 `json:"grace_ms,omitempty"`
+	// Time is the host's clock, ns since 1970, and StepNS what the guest's is to be moved
+	// by: clock only.
+	Time   int64 `json:"time,omitempty"`
+	StepNS int64 `json:"step_ns,omitempty"`
+}
+
+// Clock is the guest's.
+type Clock struct {
+	Time int64 `json:"time"` // ns since 1970
+	// Own: somebody in the guest has set it, or a program there keeps it. It is left alone.
+	Own bool `json:"own,omitempty"`
 }
 
 // defaultGrace is what a host that does not say it gives: an older one, or one that
@@ -44,6 +56,7 @@ func (r Request) Grace() time.Duration {
 type Response struct {
 	Error  *api.Error `json:"error,omitempty"`
 	Health *Health    `json:"health,omitempty"`
+	Clock  *Clock     `json:"clock,omitempty"`
 }
 
 // Health is how the guest is.

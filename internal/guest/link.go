@@ -5,6 +5,7 @@ package guest
 import (
 	"context"
 	"net"
+	"sync"
 	"time"
 
 	"banger/api"
@@ -20,6 +21,9 @@ type Link struct {
 	mux     *agentproto.Mux
 	ack     agentproto.Ack
 	opening chan struct{} // holds one for each channel that is being opened
+
+	used    chan struct{} // tells KeepTime's; nil without
+	keeping sync.WaitGroup
 }
 
 // maxOpening is how many channels may be being opened at once. With a guest that
@@ -46,6 +50,14 @@ func Connect(ctx context.Context, conn net.Conn, version string) (*Link, error) 
 
 // Open opens a channel: what a Client dials.
 func (l *Link) Open(ctx context.Context) (net.Conn, error) {
+	select {
+	case l.used <- struct{}{}:
+	default:
+	}
+	return l.openChannel(ctx)
+}
+
+func (l *Link) openChannel(ctx context.Context) (net.Conn, error) {
 	select {
 	case l.opening <- struct{}{}:
 	case <-ctx.Done():
@@ -98,4 +110,8 @@ func (l *Link) BootID() string { return l.ack.BootID }
 func (l *Link) AgentVersion() string { return l.ack.Version }
 
 // Close closes the link. Sessions in the guest go on and wait for their clients.
-func (l *Link) Close() error { return l.mux.Close() }
+func (l *Link) Close() error {
+	err := l.mux.Close()
+	l.keeping.Wait()
+	return err
+}

@@ -193,7 +193,11 @@ func (s *Service) connect(ctx context.Context, m driver.Machine) (*guest.Link, e
 	if err != nil {
 		return nil, err
 	}
-	return guest.Connect(ctx, conn, s.Version)
+	link, err := guest.Connect(ctx, conn, s.Version)
+	if err == nil {
+		link.KeepTime()
+	}
+	return link, err
 }
 
 func (r *run) markUp() {

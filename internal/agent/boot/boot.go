@@ -169,9 +169,11 @@ func serve(ctx context.Context, version string, boot agentproto.Boot, await func
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var once sync.Once
+	clock := newClock()
 	err = agent.Serve(ctx, agent.Options{
 		Version: version,
-		OnHello: onHello,
+		OnHello: func(h agentproto.Hello) { onHello(h, clock) },
+		Clock:   clock.told,
 		Console: console{},
 		Shutdown: func(r agentproto.Request) {
 			once.Do(func() {

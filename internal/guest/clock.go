@@ -1,0 +1,113 @@
+package guest
+
+import (
+	"context"
+	"time"
+
+	"banger/api"
+	"banger/internal/agentproto"
+)
+
+const (
+	// clockEvery is how often a guest's clock is looked at, and clockUsed how long a look
+	// holds where the guest is used: this machine, or the VM, may have stood still.
+	clockEvery = 10 * time.Second
+	clockUsed  = time.Second
+	// clockSlack is how far off a guest's clock may be: less shows to no program that
+	// compares times of files.
+	clockSlack = 2 * time.Millisecond
+	// clockFirst bounds how long the first look is waited for.
+	clockFirst = time.Second
+)
+
+// KeepTime has the guest's clock follow this machine's from now on, until the link is
+// dead. It returns once it has been set, or within a second.
+func (l *Link) KeepTime() {
+	l.used = make(chan struct{}, 1)
+	first := make(chan struct{})
+	l.keeping.Go(func() { l.keepTime(first) })
+	select {
+	case <-first:
+	case <-time.After(clockFirst):
+	}
+}
+
+func (l *Link) keepTime(first chan<- struct{}) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	l.keeping.Go(func() {
+		select {
+		case <-l.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	client := &Client{Dial: l.openChannel}
+	again := time.NewTicker(clockEvery)
+	defer again.Stop()
+	for {
+		err := setTime(ctx, client)
+		at := time.Now().Round(0) // by the wall: the other clock stands still with the machine
+		if first != nil {
+			close(first)
+			first = nil
+		}
+		if ctx.Err() != nil || api.KindOf(err) == api.KindUnsupported { // an older agent
+			return
+		}
+		for wait := true; wait; {
+			select {
+			case <-again.C:
+				wait = false
+			case <-l.used:
+				wait = time.Since(at).Abs() < clockUsed
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// setTime looks at the guest's clock, and moves it where it is off. A guest that
+// stands still is waited for: a further look would say nothing else.
+func setTime(ctx context.Context, c *Client) error {
+	best := offset{within: 1<<63 - 1}
+	for range 5 {
+		o, err := askTime(ctx, c)
+		if err != nil || o.own {
+			return err
+		}
+		if o.within < best.within {
+			best = o
+		}
+		if best.within < clockSlack/2 || best.by.Abs() > 2*best.within && best.within < clockSlack {
+			break
+		}
+	}
+	if best.by.Abs() <= clockSlack || best.by.Abs() <= best.within {
+		return nil
+	}
+	_, err := c.ask(ctx, agentproto.Request{Op: agentproto.OpClock, StepNS: int64(-best.by)})
+	return err
+}
+
+// offset is how far a guest's clock is ahead of ours.
+type offset struct {
+	by, within time.Duration
+	own        bool
+}
+
+// askTime asks for the time once; the guest's answer is from the middle between question
+// and answer, give or take a half of the time between (RFC 5905, section 8).
+func askTime(ctx context.Context, c *Client) (offset, error) {
+	asked := time.Now()
+	answer, err := c.ask(ctx, agentproto.Request{Op: agentproto.OpClock, Time: asked.UnixNano()})
+	if err != nil {
+		return offset{}, err
+	}
+	if answer.Clock == nil {
+		return offset{}, api.Errorf(api.KindUnsupported, "the guest's agent did not tell the time")
+	}
+	half := time.Since(asked) / 2
+	return offset{time.Duration(answer.Clock.Time-asked.UnixNano()) - half, half, answer.Clock.Own}, nil
+}
