@@ -241,20 +241,17 @@ func TestRestartIsOvertaken(t *testing.T) {
 	}
 }
 
-// TestDeletionsAreOne: two who delete a VM have it deleted.
-func TestDeletionsAreOne(t *testing.T) {
-	w := newWorld(t)
-	w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true}))
-	var all sync.WaitGroup
-	for range 4 {
-		all.Go(func() {
-			if err := w.do(w.Delete(t.Context(), "dev", true)); err != nil && api.KindOf(err) != api.KindNotFound {
-				t.Errorf("one of them: %v", err)
-			}
-		})
+// TestDeletionJoinsTheDaemonsOwn: who removes a VM that goes by itself is not refused.
+func TestDeletionJoinsTheDaemonsOwn(t *testing.T) {
+	for range 10 {
+		w := newWorld(t)
+		w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true, AutoRemove: true}))
+		w.must(w.Kill(t.Context(), "dev"))
+		if err := w.do(w.Delete(t.Context(), "dev", true)); err != nil && api.KindOf(err) != api.KindNotFound {
+			t.Errorf("it is refused: %v", err)
+		}
+		w.untilGone("dev")
 	}
-	all.Wait()
-	w.nothingLeft()
 }
 
 // TestCancelledStopSaysWhatGoesOn: a guest cannot be asked to stay.

@@ -158,8 +158,8 @@ func (s *Service) shutdown(ctx context.Context, e *entry, deadline time.Time, re
 }
 
 // Delete removes a VM and its disk for good. A running one is refused unless
-// force is set, which also overtakes what has the VM start or stop. A deletion that is
-// under way is the one that is asked for.
+// force is set, which also overtakes what has the VM start or stop. One that autoRemove
+// has begun is the one that is asked for.
 func (s *Service) Delete(ctx context.Context, ref string, force bool) (*op.Op, error) {
 	if force {
 		if _, err := s.endUnproven(ctx, ref); err != nil {
@@ -192,12 +192,13 @@ func (s *Service) Delete(ctx context.Context, ref string, force bool) (*op.Op, e
 	return o, err
 }
 
-// deletion returns the deletion that is at work on a VM, nil for none.
+// deletion returns the deletion by autoRemove that is at work on a VM, nil for none.
 func (s *Service) deletion(ctx context.Context, ref string) (*op.Op, error) {
 	s.mu.Lock()
 	e, err := s.find(ref)
+	own := err == nil && e.removing
 	s.mu.Unlock()
-	if err != nil {
+	if err != nil || !own {
 		return nil, err
 	}
 	o, _, err := s.atWork(ctx, e, []string{KindDelete})
