@@ -57,7 +57,7 @@ func (s *Service) Create(ctx context.Context, req api.CreateVM) (*op.Op, error) 
 	s.mu.Unlock()
 	o, err := s.launch(ctx, e, s.createPlan(e, kind))
 	if err != nil {
-		return nil, errors.Join(err, s.forget(context.WithoutCancel(ctx), e))
+		return nil, errors.Join(err, s.forgetCreation(context.WithoutCancel(ctx), e))
 	}
 	return o, nil
 }
@@ -227,6 +227,16 @@ func (s *Service) forget(ctx context.Context, e *entry) error {
 	}
 	s.drop(e)
 	return nil
+}
+
+// forgetCreation is forget for a VM of which nothing was made. One that cannot even be
+// forgotten, as the disk is full, has failed, so that it can be deleted.
+func (s *Service) forgetCreation(ctx context.Context, e *entry) error {
+	err := s.forget(ctx, e)
+	if err != nil {
+		s.note(ctx, e, func(v *api.VM) { v.State, v.Reason = api.StateFailed, "its creation could not be recorded" })
+	}
+	return err
 }
 
 // createPlan is vm.create or vm.run. Every step looks at what is recorded, so

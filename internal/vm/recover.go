@@ -128,7 +128,7 @@ func (s *Service) settle(ctx context.Context) {
 // its operation was on record. What else there is of one is kept to look at.
 func (s *Service) settleCreation(ctx context.Context, e *entry) error {
 	if _, err := os.Lstat(s.Paths.VM(e.id)); errors.Is(err, os.ErrNotExist) {
-		return s.forget(ctx, e)
+		return s.forgetCreation(ctx, e)
 	}
 	return s.update(ctx, e, func(v *api.VM) {
 		v.State, v.Reason = api.StateFailed, "its creation was interrupted"
