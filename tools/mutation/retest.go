@@ -73,8 +73,7 @@ func (r runner) retest(ctx context.Context, pkg string, all []mutant) error {
 				return err
 			}
 			if now > limit { // the machine is busier than it was
-				limit = now
-				if all[i].Status, err = r.try(ctx, pkg, m.File, source, limit); err != nil {
+				if all[i].Status, err = r.try(ctx, pkg, m.File, source, now); err != nil {
 					return err
 				}
 			}
@@ -84,18 +83,21 @@ func (r runner) retest(ctx context.Context, pkg string, all []mutant) error {
 	return nil
 }
 
-// usual is how long tests may take: so many times as long as they do without a mutant.
+// usual is how long tests may take: so many times as long as they do without a mutant,
+// and mostTime at most.
 func (r runner) usual(ctx context.Context, pkg string) (time.Duration, error) {
 	began := time.Now()
 	status, err := r.try(ctx, pkg, "", nil, tryTime)
 	if err == nil && status != "LIVED" {
 		err = fmt.Errorf("without a mutant: %s", status)
 	}
-	return time.Duration(r.patience) * time.Since(began), err
+	return min(time.Duration(r.patience)*time.Since(began), mostTime), err
 }
 
-// tryTime bounds the tests without a mutant.
-const tryTime = 20 * time.Minute
+const (
+	mostTime = 5 * time.Minute  // bounds the tests with a mutant
+	tryTime  = 20 * time.Minute // and those without
+)
 
 // try runs the tests of a package with another content of a file.
 func (r runner) try(ctx context.Context, pkg, file string, content []byte, limit time.Duration) (status string, err error) {
