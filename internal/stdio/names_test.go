@@ -46,7 +46,7 @@ func TestNamesAreBytes(t *testing.T) {
 
 // ids are fields whose text is banger's own, or an ASCII word; so are the names of
 // images and kernels.
-var ids = map[string]bool{"ID": true, "Network": true}
+var ids = map[string]bool{"ID": true, "Network": true, "Image": true}
 
 // fill sets every string in v to text, and all else to what is not its zero value.
 func fill(v reflect.Value, text string) {

@@ -34,10 +34,10 @@ func TestImageConfigStays(t *testing.T) {
 
 func TestImageConfigThatCannotWork(t *testing.T) {
 	w := newWorld(t)
-	w.caches.config = &api.ImageConfig{WorkingDir: "srv"}
+	w.caches.config = &api.ImageConfig{StopSignal: "SIGNOTHING"}
 	for _, image := range []string{"tiny", "debian"} {
 		err := w.do(w.Create(t.Context(), api.CreateVM{Image: image, Start: true}))
-		if api.KindOf(err) != api.KindInvalid || !strings.Contains(err.Error(), "cannot use image "+image+": its configuration has the WorkingDir") {
+		if api.KindOf(err) != api.KindInvalid || !strings.Contains(err.Error(), "cannot use image "+image+": its configuration has the StopSignal") {
 			t.Errorf("%s: %v", image, err)
 		}
 		w.nothingLeft()
