@@ -33,8 +33,8 @@ var (
 	// No slash, no tag: whatever has one is a reference already.
 	shortNames = regexp.MustCompile(`^[a-z0-9]+([._-]+[a-z0-9]+)*$`)
 	// The grammar of the distribution specification; a registry has a dot or a
-	// port, or is localhost, and needs no telling apart from a name here.
-	references = regexp.MustCompile(`^(([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?/)?` +
+	// port, or is localhost, and may have capitals, which a name may not.
+	references = regexp.MustCompile(`^(([A-Za-z0-9][A-Za-z0-9-]*(\.[A-Za-z0-9-]+)+|localhost|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?/|[A-Za-z0-9][A-Za-z0-9.-]*:[0-9]{1,5}/)?` +
 		`[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*` +
 		`(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$`)
 )

@@ -153,7 +153,7 @@ func pathSettings() []setting {
 		pathSetting("registry_ca", "path of certificates (PEM) that registries are trusted by, beside the system's",
 			func(c *Config) *string { return &c.RegistryCA }),
 		{
-			key: "registry_mirrors", doc: "where images are looked for first: docker.io=mirror.example.com/hub; several: spaces",
+			key: "registry_mirrors", doc: "where to look first, REGISTRY=MIRROR …: docker.io=mirror.example.com/hub",
 			fallback: constant(""),
 			set:      func(c *Config, v string) (err error) { c.RegistryMirrors, err = ParseMirrors(v); return },
 			get:      func(c Config) string { return formatMirrors(c.RegistryMirrors) },

@@ -37,7 +37,7 @@ func TestMeaning(t *testing.T) {
 		"work:3":           `by the table of short names work is registry.example:5000/team/app:2 already`,
 		"fixed:1":          "already",
 		"port:1":           "registry.example:5000/a:1",
-		"alma:":            "none of",
+		"alma:":            "is not a valid name for an image",
 		"chain":            "docker.io/library/alma:latest", // no look-up of what an entry says
 		"alma/x":           "alma/x",
 		"x/alma":           "x/alma",
