@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/execx"
 	"banger/internal/fsx"
 
 	"golang.org/x/sys/unix"
@@ -82,7 +83,8 @@ func lock(ctx context.Context, path string) (func(), error) {
 }
 
 // spawn starts the daemon as a session of its own and waits until it is ready.
-// It does not end with ctx or this process.
+// It does not end with ctx or this process, and has no file that our caller left open:
+// a lock would stay held, and who reads a pipe to its end wait, for the daemon's life.
 func (c *Client) spawn(ctx context.Context, program string) error {
 	log, err := c.openLog()
 	if err != nil {
@@ -99,6 +101,9 @@ func (c *Client) spawn(ctx context.Context, program string) error {
 		return api.AsError(err)
 	}
 	defer ready.Close()
+	if err := execx.CloseOnExec(); err != nil {
+		return api.AsError(err)
+	}
 	proc, err := os.StartProcess(program, []string{program}, &os.ProcAttr{
 		Dir:   "/", // keeps no mounted file system busy
 		Env:   c.daemonEnv(),

@@ -54,7 +54,7 @@ func (s *server) resolveAs(exec api.Exec, find func(*program, account) error) (*
 		return nil, err
 	}
 	p := &program{argv: exec.Argv, credential: account.credential}
-	p.env = environment(account, exec)
+	p.env = s.environment(account, exec)
 	if exec.StopSignal < 0 || exec.StopSignal > maxSignal {
 		return nil, api.Errorf(api.KindInvalid, "there is no signal %d", exec.StopSignal)
 	}
@@ -64,15 +64,19 @@ func (s *server) resolveAs(exec api.Exec, find func(*program, account) error) (*
 	return p, find(p, account)
 }
 
-func environment(a account, exec api.Exec) []string {
+func (s *server) environment(a account, exec api.Exec) []string {
 	env := []string{"HOME=" + a.home, "SHELL=" + cmp.Or(a.shell, "/bin/sh"), "PATH=" + defaultPath}
 	if a.name != "" {
 		env = append(env, "USER="+a.name, "LOGNAME="+a.name)
 	}
-	if exec.TTY {
-		env = append(env, "TERM=xterm-256color")
+	if lang := language(s.Root); lang != "" {
+		env = append(env, "LANG="+lang)
 	}
-	return merge(env, exec.Env)
+	if !exec.TTY {
+		return merge(env, exec.Env)
+	}
+	env = merge(append(env, "TERM=xterm-256color"), exec.Env)
+	return merge(env, []string{"TERM=" + terminal(lastValue(env, "TERM"), a.home, env, s.Root)})
 }
 
 // merge sets the variables of more in env; programs differ in whether they take

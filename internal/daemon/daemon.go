@@ -63,6 +63,9 @@ func Main(args []string, program Program) int {
 func runProcess(program Program, log *slog.Logger, ready *readiness, system bool) error {
 	// Disks, consoles and sockets are the user's alone.
 	syscall.Umask(0o077)
+	if !system { // systemd gives what its unit says
+		loosenLimits()
+	}
 	tuneMemory()
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer cancel()

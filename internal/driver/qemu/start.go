@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"banger/api"
 	"banger/internal/disk"
 	"banger/internal/driver"
@@ -78,13 +80,28 @@ func (d *Driver) prepare(ctx context.Context, s driver.Spec) (accel string, err 
 		return "", api.Errorf(api.KindInvalid, "cannot start VM %.40q: its id, directory, vCPUs or memory are unusable", s.ID)
 	case s.DiskFormat != disk.Raw && s.DiskFormat != disk.Qcow2:
 		return "", api.Errorf(api.KindInvalid, "cannot start VM %s: no disk format %.40q", s.ID, s.DiskFormat)
-	case s.Accel == KVM || s.Accel == TCG:
-		return s.Accel, nil
-	case s.Accel != "":
+	case s.Accel != "" && s.Accel != KVM && s.Accel != TCG:
 		return "", api.Errorf(api.KindInvalid, "cannot start VM %s: no accelerator %.40q", s.ID, s.Accel)
+	}
+	if err := checkFileSize(); err != nil {
+		return "", err
+	}
+	if s.Accel != "" {
+		return s.Accel, nil
 	}
 	found, err := d.Probe(ctx, "", "")
 	return found.Accel, err
+}
+
+// checkFileSize refuses a limit for files (RLIMIT_FSIZE, getrlimit(2)), which QEMU
+// would have too: to the guest what goes beyond it is a broken disk.
+func checkFileSize() error {
+	var limit unix.Rlimit
+	if err := unix.Prlimit(0, unix.RLIMIT_FSIZE, nil, &limit); err != nil || limit.Cur == unix.RLIM_INFINITY {
+		return nil
+	}
+	return api.Errorf(api.KindUnsupported, "cannot start a VM: the files of this daemon may have %d bytes at most, and a disk has more", limit.Cur).
+		WithHint("banger daemon stop, then the command again from where ulimit -f says unlimited")
 }
 
 // Clock is the argument that tells an emulated guest's kernel how fast its time
