@@ -109,3 +109,11 @@ type Surveyor interface {
 	// certain that they have none.
 	Survey() (mayRun map[string]bool, err error)
 }
+
+// Staller is implemented by machines that stand still when the host cannot write what
+// their guest writes.
+type Staller interface {
+	Pauser
+	// Stalled tells whether it does. Resume has it try again.
+	Stalled(ctx context.Context) (bool, error)
+}

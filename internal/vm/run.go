@@ -25,6 +25,7 @@ type run struct {
 	asked   atomic.Bool   // it was asked to shut down
 	up      chan struct{} // closed when the agent answered for the first time
 	gone    chan struct{} // closed when the VMM has ended and that is recorded
+	stalled atomic.Bool   // it stands still, as the host's disk is full
 
 	mu      sync.Mutex
 	link    *guest.Link   // nil while there is none
@@ -116,6 +117,7 @@ func (s *Service) adopt(e *entry, m driver.Machine) {
 	}
 	unwatch := s.watch(id, func() { s.endHalted(e, r) })
 	s.links.Go(func() { s.keepLink(r) })
+	s.wg.Go(func() { s.watchStall(e, r) })
 	s.wg.Go(func() {
 		defer unwatch()
 		// Also one that has ended: what waits for its agent may still be held.
@@ -320,6 +322,9 @@ func (e *entry) reachable() error {
 	if e.run == nil {
 		return api.Errorf(api.KindConflict, "VM %s is not running (%s)", e.vm.Name, e.vm.State).
 			WithHint("banger vm start %s", e.vm.Name)
+	}
+	if e.run.stalled.Load() {
+		return errStalled(e.vm.Name)
 	}
 	return nil
 }

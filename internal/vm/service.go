@@ -106,11 +106,12 @@ type Service struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 
-	answer  time.Duration   // answerTime; tests have less
-	lease   time.Duration   // leaseTime; tests have less
-	linking context.Context // ends when links to agents are given up
-	unlink  context.CancelFunc
-	links   sync.WaitGroup
+	answer     time.Duration   // answerTime; tests have less
+	lease      time.Duration   // leaseTime; tests have less
+	stallEvery time.Duration   // stallEvery; tests have less
+	linking    context.Context // ends when links to agents are given up
+	unlink     context.CancelFunc
+	links      sync.WaitGroup
 
 	keys sync.Mutex // held while a host key is read or made
 
@@ -144,7 +145,7 @@ type entry struct {
 func New(o Options) *Service {
 	ctx, stop := context.WithCancel(context.Background())
 	linking, unlink := context.WithCancel(ctx)
-	return &Service{Options: o, ctx: ctx, stop: stop, linking: linking, unlink: unlink, answer: answerTime, lease: leaseTime, vms: map[string]*entry{}}
+	return &Service{Options: o, ctx: ctx, stop: stop, linking: linking, unlink: unlink, answer: answerTime, lease: leaseTime, stallEvery: stallEvery, vms: map[string]*entry{}}
 }
 
 // Detach closes the links to all agents, for good. Operations must have ended.
@@ -231,6 +232,9 @@ func (e *entry) view() api.VM {
 	v := e.vm
 	if e.run != nil {
 		v.PID = e.run.machine.PID()
+		if e.run.stalled.Load() && v.State == api.StateRunning {
+			v.State, v.Reason = api.StatePaused, "the disk of this host is full"
+		}
 	}
 	return v
 }

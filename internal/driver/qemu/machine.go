@@ -25,13 +25,28 @@ func (m machine) Pause(ctx context.Context) error { return m.monitor(ctx, "pause
 // Resume implements driver.Pauser.
 func (m machine) Resume(ctx context.Context) error { return m.monitor(ctx, "resume", "cont") }
 
+// Stalled implements driver.Staller: QEMU stops a guest whose disk has no room on the
+// host (werror=enospc, the default of -drive and -blockdev's devices; RunState of its QMP
+// reference).
+func (m machine) Stalled(ctx context.Context) (bool, error) {
+	var state struct {
+		Status string `json:"status"`
+	}
+	err := m.ask(ctx, "look at", "query-status", &state)
+	return state.Status == "io-error", err
+}
+
 func (m machine) monitor(ctx context.Context, verb, command string) error {
+	return m.ask(ctx, verb, command, nil)
+}
+
+func (m machine) ask(ctx context.Context, verb, command string, result any) error {
 	ctx, cancel := context.WithTimeout(ctx, monitorWait)
 	defer cancel()
 	q, err := dialQMP(ctx, m.Dir())
 	if err == nil {
 		defer q.Close()
-		err = q.Execute(ctx, command, nil, nil)
+		err = q.Execute(ctx, command, nil, result)
 	}
 	if err != nil {
 		return api.Errorf(api.KindInternal, "cannot %s the VM: %w", verb, err)

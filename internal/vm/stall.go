@@ -1,0 +1,76 @@
+package vm
+
+import (
+	"context"
+	"time"
+
+	"banger/api"
+	"banger/internal/driver"
+	"banger/internal/fsx"
+)
+
+const (
+	// stallEvery is how often it is looked whether the host's disk is full, and
+	// stallAsk how often a machine is asked that has no reason to stand still: another
+	// limit than the file system's can be reached, as a quota.
+	stallEvery = 2 * time.Second
+	stallAsk   = 30 * time.Second
+	// nearlyFull is the space below which a machine is asked each time, and roomAgain what
+	// is to be free before it goes on.
+	nearlyFull = 1 << 30
+	roomAgain  = 16 << 20
+)
+
+// errStalled is why a guest cannot be talked to.
+func errStalled(name string) error {
+	return api.Errorf(api.KindNoSpace, "VM %s is paused: the disk of this host is full", name).
+		WithHint("free space, for example with banger image prune: it goes on by itself, and loses nothing")
+}
+
+// watchStall has a machine go on that stood still because the host's disk was full, as
+// soon as there is room, and knows meanwhile that it does.
+func (s *Service) watchStall(e *entry, r *run) {
+	m, ok := r.machine.(driver.Staller)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	tick := time.NewTicker(s.stallEvery)
+	defer tick.Stop()
+	var asked time.Time
+	for {
+		if r.stalled.Load() || time.Since(asked) > stallAsk || s.room(nearlyFull) != nil {
+			asked = time.Now()
+			s.lookAtStall(ctx, e, r, m)
+		}
+		select {
+		case <-tick.C:
+		case <-m.(driver.Machine).Done():
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Service) room(n int64) error { return fsx.NeedSpace(s.Paths.VMs(), n) }
+
+func (s *Service) lookAtStall(ctx context.Context, e *entry, r *run, m driver.Staller) {
+	stalled, err := m.Stalled(ctx)
+	if err != nil {
+		return // it ends, or its monitor is talked to: the next look tells
+	}
+	if was := r.stalled.Swap(stalled); was != stalled {
+		s.mu.Lock()
+		name := e.vm.Name
+		s.mu.Unlock()
+		s.Logger.Warn("a full disk pauses a VM", "vm", name, "paused", stalled)
+	}
+	if !stalled || s.room(roomAgain) != nil {
+		return
+	}
+	if err := m.Resume(ctx); err != nil {
+		s.Logger.Warn("cannot have a VM go on", "error", err)
+	}
+}
