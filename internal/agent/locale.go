@@ -31,9 +31,7 @@ var terminfo = []string{"/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo",
 // as one with busybox alone, is told as it is.
 func terminal(term, home string, env []string, root string) string {
 	dirs := append([]string{lastValue(env, "TERMINFO"), filepath.Join(home, ".terminfo")}, terminfo...)
-	for _, dir := range strings.Split(lastValue(env, "TERMINFO_DIRS"), ":") {
-		dirs = append(dirs, dir)
-	}
+	dirs = append(dirs, strings.Split(lastValue(env, "TERMINFO_DIRS"), ":")...)
 	instead := []string{"xterm-256color", "xterm", "vt100"}
 	if strings.HasPrefix(term, "tmux") || strings.HasPrefix(term, "screen") {
 		instead = append([]string{"screen-256color", "screen"}, instead...)
