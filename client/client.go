@@ -34,6 +34,7 @@ type Client struct {
 	// version is compared with the daemon's; mismatch hears once of another.
 	version  string
 	mismatch func(daemon string)
+	silent   func(vm string) // hears of guests that do not answer
 	once     sync.Once
 	// beforeStart may say which program the daemon is.
 	beforeStart func(context.Context) (program string, err error)
@@ -66,6 +67,13 @@ func (c *Client) WithoutStart() *Client {
 // than the caller, and returns the client.
 func (c *Client) OnOtherVersion(own string, warn func(daemon string)) *Client {
 	c.version, c.mismatch = own, warn
+	return c
+}
+
+// OnSilence has warn called when a guest does not answer a session for some seconds,
+// which goes on waiting, and returns the client.
+func (c *Client) OnSilence(warn func(vm string)) *Client {
+	c.silent = warn
 	return c
 }
 

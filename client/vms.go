@@ -178,7 +178,8 @@ func (c *Client) Guest(ref string) *guest.Client {
 	var newest atomic.Pointer[opened] // of its streams
 	newest.Store(&opened{id: ref, name: ref})
 	return &guest.Client{
-		VM: func() string { return newest.Load().name },
+		Silent: c.silent,
+		VM:     func() string { return newest.Load().name },
 		Dial: func(ctx context.Context) (net.Conn, error) {
 			known := newest.Load()
 			conn, err := c.DialGuest(ctx, known.id)

@@ -47,6 +47,8 @@ func (a *app) client() (*client.Client, error) {
 			cure = "`sudo banger system install` installs this one"
 		}
 		a.note("the daemon is version %s and this is %s: %s; VMs run on", daemon, version, cure)
+	}).OnSilence(func(vm string) {
+		a.note("the guest of VM %s does not answer: waiting for it (banger vm show %s says how it is)", vm, vm)
 	}), nil
 }
 

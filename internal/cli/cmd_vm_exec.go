@@ -61,7 +61,7 @@ func (c *command) exec(a *app, cmd *cobra.Command, argv []string) (api.Exec, err
 
 func newVMExec(a *app) *cobra.Command {
 	var how command
-	var detach bool
+	var detach, noInput bool
 	cmd := &cobra.Command{
 		Use:   "exec NAME -- COMMAND [ARGUMENT...]",
 		Short: "Run a command in a running VM",
@@ -69,11 +69,15 @@ func newVMExec(a *app) *cobra.Command {
 are passed on. The status is the command's, 128 plus the signal's number where a
 signal ended it, or 125 where banger itself failed.
 
+Input that is there is read: in a loop that reads a list, or as a background job of
+a shell, use --no-stdin.
+
 With --detach the command goes on by itself, without input, and the id of its
 session is printed. Of its output the newest 256 KiB of each stream are kept, and
 its status, until "banger vm attach" fetches them.`,
 		Example: `  banger vm exec dev -- make test
   banger vm exec --detach dev -- make world
+  while read host; do banger vm exec -n dev -- ping -c 1 $host; done < hosts
   banger vm exec dev -- sh -c 'cat > notes' < notes
   banger vm exec -t dev -- top
   banger vm exec -u www-data dev -- id`,
@@ -94,10 +98,14 @@ its status, until "banger vm attach" fetches them.`,
 			if detach {
 				return a.startDetached(cmd.Context(), c, args[0], exec)
 			}
+			if noInput {
+				a.in = strings.NewReader("")
+			}
 			return a.inGuest(cmd.Context(), c.Guest(args[0]), exec)
 		},
 	}
 	how.flags(cmd)
+	cmd.Flags().BoolVarP(&noInput, "no-stdin", "n", false, "give it no input, and leave ours alone")
 	cmd.Flags().BoolVarP(&detach, "detach", "d", false, "leave it running, and print the id of its session")
 	return cmd
 }

@@ -25,6 +25,9 @@ type Client struct {
 	// Complete adds to a command what the VM's image says of commands. It is asked
 	// after the first Dial; nil adds nothing.
 	Complete func(api.Exec) api.Exec
+	// Silent is called once for a session that the guest has not answered for some
+	// seconds, and that goes on waiting; nil: nobody hears of it.
+	Silent func(vm string)
 }
 
 func (c *Client) vm() string {

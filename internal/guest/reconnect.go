@@ -17,6 +17,9 @@ const (
 	longestPause    = time.Second
 )
 
+// silentAfter is how long a guest that answers may take for it, on a busy machine.
+const silentAfter = 4 * time.Second
+
 // keepAttached attaches the pipe to one channel after the other until it is over.
 // first is a channel that is open already.
 func (c *Client) keepAttached(ctx context.Context, pipe *stream.Pipe, first stream.Conn) {
@@ -24,6 +27,14 @@ func (c *Client) keepAttached(ctx context.Context, pipe *stream.Pipe, first stre
 		pipe.Reset(api.Errorf(contextKind(ctx), "the session was given up: %w", context.Cause(ctx)))
 	})
 	defer stop()
+	if c.Silent != nil {
+		silent := time.AfterFunc(silentAfter, func() {
+			if !pipe.Met() {
+				c.Silent(c.vm())
+			}
+		})
+		defer silent.Stop()
+	}
 	deadline := time.Time{}
 	met := func() { deadline = time.Time{} }
 	for conn, pause := first, firstPause; ; {
