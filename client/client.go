@@ -90,6 +90,10 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	if err == nil {
 		return conn, nil
 	}
+	if errors.Is(err, os.ErrPermission) {
+		return nil, api.Errorf(api.KindDenied, "cannot reach the daemon: %w", err).
+			WithHint("ls -ld %s   shows whose it is: banger was run there as another user, as with sudo; give it back, or set BANGER_HOME", c.paths.Data)
+	}
 	if !absent(err) {
 		return nil, api.Errorf(api.KindInternal, "cannot reach the daemon: %w", err)
 	}
@@ -213,6 +217,9 @@ func (c *Client) sendOnce(ctx context.Context, method, path string, in any, key 
 		req.Header.Set(KeyHeader, key)
 	}
 	resp, err := c.http.Do(req)
+	if err != nil && ctx.Err() != nil { // the error is then the cause, whatever that is
+		return nil, api.Errorf(canceledKind(ctx), "cancelled: %w", context.Cause(ctx))
+	}
 	if err != nil {
 		return nil, transportError(err)
 	}
@@ -222,6 +229,13 @@ func (c *Client) sendOnce(ctx context.Context, method, path string, in any, key 
 		return nil, answerError(resp)
 	}
 	return resp, nil
+}
+
+func canceledKind(ctx context.Context) api.Kind {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return api.KindTimeout
+	}
+	return api.KindCanceled
 }
 
 // compare looks at the daemon's version in an answer.

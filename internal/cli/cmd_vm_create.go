@@ -117,7 +117,7 @@ but runs nothing: the Entrypoint and Cmd of its image are for banger vm run.`,
 			if err != nil {
 				return err
 			}
-			a.notePublished(req.Publish, vm)
+			a.notePublished(req.Publish, nil, vm)
 			_, err = fmt.Fprintln(a.out, vm.Name)
 			return err
 		},

@@ -30,11 +30,12 @@ func publishedFlag(cmd *cobra.Command, texts []string) ([]api.PublishedPort, err
 
 // notePublished says what a person has to know of published ports: which was chosen,
 // and what others can reach.
-func (a *app) notePublished(asked []api.PublishedPort, vm api.VM) {
+// before is what the VM published already.
+func (a *app) notePublished(asked, before []api.PublishedPort, vm api.VM) {
 	for _, p := range vm.Publish {
 		free := p
 		free.HostPort = 0
-		chosen := slices.Contains(asked, free)
+		chosen := slices.Contains(asked, free) && !slices.Contains(before, p)
 		if p.HostPort == 0 || !chosen && !slices.Contains(asked, p) {
 			continue
 		}
@@ -69,9 +70,13 @@ through restarts of the VM, of the daemon and of this machine, and through updat
 			if err != nil {
 				return err
 			}
-			vm, err := c.PublishVM(cmd.Context(), args[0], api.PublishVM{Add: ports})
+			before, err := c.ShowVM(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			vm, err := c.PublishVM(cmd.Context(), before.ID, api.PublishVM{Add: ports})
 			if err == nil {
-				a.notePublished(ports, vm)
+				a.notePublished(ports, before.Publish, vm)
 			}
 			return err
 		},
@@ -110,12 +115,13 @@ this host, as in 8080 or 5353/udp. Open connections of a port end with it.`,
 	}
 }
 
-// publishedAs returns what a VM publishes under a text: all of it, or its host port.
+// publishedAs returns what a VM publishes under a text: all of it, its address and host
+// port, as vm ports prints them, or its host port.
 func publishedAs(vm api.VM, text string) []api.PublishedPort {
 	var found []api.PublishedPort
 	whole, err := forward.ParsePublished(text)
 	for _, p := range vm.Publish {
-		if err == nil && p == whole || text == withProtocol(strconv.Itoa(p.HostPort), p.Protocol) {
+		if err == nil && p == whole || text == withProtocol(strconv.Itoa(p.HostPort), p.Protocol) || text == hostSide(p) {
 			found = append(found, p)
 		}
 	}

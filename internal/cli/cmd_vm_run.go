@@ -96,7 +96,7 @@ func (r *runVM) run(a *app, cmd *cobra.Command, argv []string) error {
 		return own(err)
 	}
 	started := time.Now()
-	a.notePublished(req.Publish, vm)
+	a.notePublished(req.Publish, nil, vm)
 	if r.detach {
 		_, err = fmt.Fprintln(a.out, vm.Name)
 	} else {

@@ -1,6 +1,7 @@
 package filecopy
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -132,15 +133,20 @@ func (w *walk) linked(e *Entry, info fs.FileInfo) {
 }
 
 func describe(mode fs.FileMode) string {
+	return "is " + cmp.Or(Special(mode), "no ordinary file") + ": skipped"
+}
+
+// Special says what a file is that cannot be copied; empty for others.
+func Special(mode fs.FileMode) string {
 	switch {
 	case mode&fs.ModeSocket != 0:
-		return "is a socket: skipped"
+		return "a socket"
 	case mode&fs.ModeNamedPipe != 0:
-		return "is a named pipe: skipped"
+		return "a named pipe"
 	case mode&fs.ModeDevice != 0:
-		return "is a device: skipped"
+		return "a device"
 	}
-	return "is no ordinary file: skipped"
+	return ""
 }
 
 // openSource opens a file to read. It may have been exchanged for a pipe since it

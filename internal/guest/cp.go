@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -35,6 +36,10 @@ func (c *Client) CopyIn(ctx context.Context, from, to string, o CopyOptions) err
 	info, err := os.Stat(from)
 	if err != nil {
 		return api.Errorf(api.KindNotFound, "cannot copy %s: %w", from, err)
+	}
+	if what := filecopy.Special(info.Mode()); what != "" {
+		return api.Errorf(api.KindInvalid, "cannot copy %s: it is %s", from, what).
+			WithHint("banger vm exec NAME -- sh -c 'cat > FILE' < %s   has what it says in a file", from)
 	}
 	dir, name, err := target(to, sourceName(from), info.IsDir(), func(p string) (bool, error) {
 		st, err := c.Stat(ctx, p)
@@ -69,6 +74,9 @@ func (c *Client) CopyOut(ctx context.Context, from, to string, o CopyOptions) er
 	st, err := c.Stat(ctx, from)
 	if err != nil {
 		return err
+	}
+	if what := filecopy.Special(fs.FileMode(st.Mode)); what != "" {
+		return api.Errorf(api.KindInvalid, "cannot copy %s: it is %s in the guest", from, what)
 	}
 	dir, name, err := target(to, guestName(from), st.IsDir, func(p string) (bool, error) {
 		info, err := os.Stat(p)
@@ -147,6 +155,8 @@ func target(to, source string, isDir bool, look func(string) (bool, error), spli
 		return to, source, nil
 	case err == nil && isDir:
 		return "", "", api.Errorf(api.KindInvalid, "cannot copy a directory onto %s, which is a file", to)
+	case err == nil && strings.HasSuffix(to, "/"):
+		return "", "", api.Errorf(api.KindInvalid, "cannot copy to %s: it is a file, not a directory", to)
 	case err != nil && !isMissing(err):
 		return "", "", err
 	case err != nil && strings.HasSuffix(to, "/") && !isDir:
