@@ -20,9 +20,14 @@ func need(t *testing.T, programs ...string) {
 	}
 }
 
+// tool runs a program. Skopeo and umoci give files to whom an archive names: an ordinary
+// user runs them where he is root (user_namespaces(7)), as buildah does by itself.
 func tool(t *testing.T, dir, name string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(name, args...)
+	if os.Geteuid() != 0 && name != "buildah" {
+		cmd = exec.Command("unshare", append([]string{"--map-auto", "--map-root-user", name}, args...)...)
+	}
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "HOME="+dir, "STORAGE_DRIVER=vfs", "BUILDAH_ISOLATION=chroot")
 	out, err := cmd.CombinedOutput()
@@ -111,6 +116,11 @@ func TestRealBuildah(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "f"), []byte("hello"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { // directories in its storage may not be written, not even by their owner
+		if out, err := exec.Command("chmod", "-R", "u+rwX", dir).CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
 	root := []string{"--root", filepath.Join(dir, "root"), "--runroot", filepath.Join(dir, "run"), "--storage-driver", "vfs"}
 	tool(t, dir, "buildah", append(root, "bud", "--format", "docker", "-t", "built", ".")...)
 	for _, to := range []string{"oci-archive:o.tar", "docker-archive:d.tar"} {
