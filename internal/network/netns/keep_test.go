@@ -303,7 +303,8 @@ func TestMoreChangesThanTheSocketHolds(t *testing.T) {
 		return rules, unix.SetsockoptInt(int(rules.Fd()), unix.SOL_SOCKET, unix.SO_RCVBUF, 1) // the least that there is
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- k.read(ctx, source{open: small, concerns: func([]byte) bool { return false }}) }()
+	slow := func([]byte) bool { time.Sleep(time.Millisecond); return false } // slower than the kernel tells
+	go func() { ended <- k.read(ctx, source{open: small, concerns: slow}) }()
 	<-k.changed // it begins with a look
 	runNft(t, "add table inet mine\nadd chain inet mine c\n"+strings.Repeat("add rule inet mine c counter\n", 20000))
 	select {
