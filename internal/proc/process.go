@@ -212,8 +212,13 @@ func (p *Process) Cmdline() ([]string, error) {
 }
 
 // Signal sends a signal through the pidfd. ErrGone says that the process has
-// ended.
+// ended, of a process that was let go of since, too.
 func (p *Process) Signal(sig unix.Signal) error {
+	select {
+	case <-p.done:
+		return ErrGone
+	default:
+	}
 	var err error
 	conn, connErr := p.file.SyscallConn()
 	if connErr != nil {

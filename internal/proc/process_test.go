@@ -208,6 +208,20 @@ func TestExitOfAnothersChild(t *testing.T) {
 	}
 }
 
+// TestKillOfWhatWasLetGo: who still has a process that ended, and that another let go of
+// meanwhile, is told that it has ended.
+func TestKillOfWhatWasLetGo(t *testing.T) {
+	p := spawn(t, "exit 0")
+	wait(t, p)
+	p.Close()
+	if err := p.Signal(unix.SIGTERM); !errors.Is(err, ErrGone) {
+		t.Errorf("a signal: %v", err)
+	}
+	if err := p.Kill(t.Context(), time.Second); err != nil {
+		t.Errorf("an end: %v", err)
+	}
+}
+
 func TestCloseDoesNotEnd(t *testing.T) {
 	p := spawn(t, "sleep 100")
 	again, err := Open(p.PID())
