@@ -81,8 +81,25 @@ func (a *app) try(ctx context.Context) *trial {
 	case err != nil:
 		return t.failed("daemon", err)
 	}
+	t.removeOlder(ctx, limit)
 	t.run(ctx, k)
 	return t
+}
+
+// removeOlder removes the images of trials that were killed; their VMs go when they are
+// held by nobody. Trials that may still run are younger than limit.
+func (t *trial) removeOlder(ctx context.Context, limit time.Duration) {
+	images, err := t.client.ListImages(ctx)
+	if err != nil {
+		return // as the trial itself will say
+	}
+	for _, i := range images {
+		for _, name := range i.Names {
+			if strings.HasPrefix(name, trialPrefix) && len(i.UsedBy) == 0 && time.Since(i.CreatedAt) > limit {
+				_ = t.client.DeleteImage(ctx, name) // the next trial tries again
+			}
+		}
+	}
 }
 
 // run imports an empty image, starts a VM of it, and removes both.
@@ -109,7 +126,7 @@ func (t *trial) start(ctx context.Context, k api.Kernel, image api.Image) {
 	const mib = 1 << 20
 	vm, err := t.client.CreateVM(ctx, api.CreateVM{
 		Name: t.name, Image: t.name, Kernel: k.Digest, VCPUs: 1, MemoryBytes: trialMemory,
-		DiskBytes: max(trialDisk, (image.DiskBytes+mib-1)/mib*mib), Init: api.InitAgent, Start: true, AutoRemove: true,
+		DiskBytes: max(trialDisk, (image.DiskBytes+mib-1)/mib*mib), Init: api.InitAgent, Start: true, AutoRemove: true, Lease: true,
 	}, t.report)
 	if err != nil {
 		t.failed(t.failedStep(context.WithoutCancel(ctx), err), err)

@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"encoding/json"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"banger/api"
 	"banger/internal/doctor"
@@ -87,5 +90,36 @@ func TestTrialSaysTheStep(t *testing.T) {
 	}
 	if !strings.Contains(w.called(), "DELETE /v1/images/doctor-try-") {
 		t.Errorf("it did not remove its image:\n%s", w.called())
+	}
+}
+
+// TestTrialRemovesWhatAnEarlierOneLeft: images of trials that were killed go; those of one
+// that may still run, and other people's, stay.
+func TestTrialRemovesWhatAnEarlierOneLeft(t *testing.T) {
+	w := newWorld(t)
+	w.guest(t)
+	var asked api.CreateVM
+	w.trying(func(rw http.ResponseWriter, r *http.Request) {
+		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
+			t.Error(err)
+		}
+		done(rw, api.Errorf(api.KindInternal, "no"), nil)
+	})
+	day := time.Now().Add(-24 * time.Hour)
+	w.HandleFunc("GET /v1/images", func(rw http.ResponseWriter, _ *http.Request) {
+		answer(rw, api.ImageList{Images: []api.Image{
+			{Names: []string{"doctor-try-000001"}, CreatedAt: day},
+			{Names: []string{"doctor-try-000002"}, CreatedAt: day, UsedBy: []string{"a"}},
+			{Names: []string{"doctor-try-000003"}, CreatedAt: time.Now()},
+			{Names: []string{"debian"}, CreatedAt: day},
+		}})
+	})
+	run("doctor", "--try")
+	deleted := regexp.MustCompile("DELETE /v1/images/([a-z0-9-]+)").FindAllStringSubmatch(w.called(), -1)
+	if len(deleted) != 2 || deleted[0][1] != "doctor-try-000001" {
+		t.Errorf("it removed %q, and is to remove doctor-try-000001 and its own", deleted)
+	}
+	if !asked.Lease || !asked.AutoRemove {
+		t.Error("a trial's VM outlives its client")
 	}
 }

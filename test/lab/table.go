@@ -103,5 +103,6 @@ var scenarios = []Scenario{
 	{Name: "update-ctrl-c", Updates: true, Run: updateInterrupted},
 	{Name: "install-again", Run: installAgain},
 	{Name: "install-refusals", Run: installRefusals},
+	{Name: "install-firecracker", Firecracker: true, Run: installFirecracker},
 	{Name: "install-uninstall-purge", Run: uninstallPurge},
 }
