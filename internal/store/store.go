@@ -26,6 +26,7 @@ type Store struct {
 	mu      sync.Mutex // held over the choice of durability and the write it is for
 	db      *sql.DB
 	reserve reserve
+	suspect bool // the log may not be on the disk although a sync of it succeeds
 }
 
 // Open opens the database at path, makes it where there is none, and brings its
@@ -215,6 +216,11 @@ func (s *Store) durable(ctx context.Context, write func(tx *sql.Tx) error) error
 func (s *Store) durableIn(ctx context.Context, r room, write func(tx *sql.Tx) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.suspect {
+		if err := s.withRoom(r, func() error { return s.writeAgain(ctx) }); err != nil {
+			return err
+		}
+	}
 	if _, err := s.db.ExecContext(ctx, "PRAGMA synchronous=FULL"); err != nil {
 		return explain(s.path, err)
 	}
@@ -237,12 +243,19 @@ func (s *Store) quickIn(ctx context.Context, r room, write func(tx *sql.Tx) erro
 // transact runs write in a transaction, again with the reserve's room where the disk is
 // full and it may have that. write may so run more than once.
 func (s *Store) transact(ctx context.Context, r room, write func(tx *sql.Tx) error) error {
-	err := s.try(ctx, write)
-	for r == reserved && api.KindOf(err) == api.KindNoSpace && s.reserve.give() {
-		err = s.try(ctx, write)
-	}
+	err := s.withRoom(r, func() error { return s.try(ctx, write) })
 	if err == nil {
 		s.reserve.refill()
+	}
+	return err
+}
+
+// withRoom does something, again with the reserve's room where the disk is full and it may
+// have that.
+func (s *Store) withRoom(r room, do func() error) error {
+	err := do()
+	for r == reserved && api.KindOf(err) == api.KindNoSpace && s.reserve.give() {
+		err = do()
 	}
 	return err
 }
@@ -257,7 +270,9 @@ func (s *Store) try(ctx context.Context, write func(tx *sql.Tx) error) error {
 	}
 	if err := tx.Commit(); err != nil {
 		// Where committing fails, SQLite may have the transaction open still.
-		return explain(s.path, errors.Join(err, s.rollBack()))
+		err = errors.Join(err, s.rollBack())
+		s.dropFailed()
+		return explain(s.path, err)
 	}
 	return nil
 }

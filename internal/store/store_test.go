@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/fsx/synctest"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -19,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) {
 	fullMain()
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, synctest.Leak)
 }
 
 func openTest(t *testing.T, path string) *Store {

@@ -53,6 +53,7 @@ var known = map[string][]string{
 
 	"internal/golden":       {}, // for tests
 	"internal/fsx/fusetest": {}, // for tests
+	"internal/fsx/synctest": {}, // for tests
 
 	"internal/fetch": {},
 

@@ -1,0 +1,165 @@
+// Package synctest makes fsync(2) fail in tests: it asks the kernel to ask us first
+// (seccomp_unotify(2)). So each fsync of this process and of those that it starts is seen,
+// whoever makes it, and the code under test knows nothing of it.
+package synctest
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"unsafe"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+)
+
+// Faults makes the syncs below a directory fail.
+type Faults struct {
+	mu    sync.Mutex
+	seen  []string
+	at    int // which of seen fails; negative: none
+	errno syscall.Errno
+}
+
+// Below returns the faults of a directory, none yet, until the test ends. It skips the
+// test where the kernel cannot tell.
+func Below(t testing.TB, dir string) *Faults {
+	t.Helper()
+	if err := install(); err != nil {
+		t.Skipf("NOT TESTED: a failing fsync: %v", err)
+	}
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &Faults{at: -1}
+	all.Store(dir, f)
+	t.Cleanup(func() { all.Delete(dir) })
+	return f
+}
+
+// Fail has the nth sync from now on, counted from 0, fail with an error number, and
+// those before and after it succeed. With a negative n none fails.
+func (f *Faults) Fail(n int, errno syscall.Errno) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.seen, f.at, f.errno = nil, n, errno
+}
+
+// FailAll has every sync fail from now on.
+func (f *Faults) FailAll(errno syscall.Errno) { f.Fail(everyone, errno) }
+
+const everyone = math.MaxInt
+
+// Seen returns what was synced since Fail was called, in order: files and directories.
+func (f *Faults) Seen() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.seen)
+}
+
+func (f *Faults) decide(path string) syscall.Errno {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.seen = append(f.seen, path)
+	if len(f.seen)-1 == f.at || f.at == everyone {
+		return f.errno
+	}
+	return 0
+}
+
+var all sync.Map // of *Faults by directory
+
+// decide asks the faults of path's directory.
+func decide(path string) (errno syscall.Errno) {
+	all.Range(func(dir, f any) bool {
+		below := path == dir || strings.HasPrefix(path, dir.(string)+"/")
+		if below {
+			errno = f.(*Faults).decide(path)
+		}
+		return !below
+	})
+	return errno
+}
+
+// Leak is an option of goleak's for what goes on answering the kernel until the program ends.
+var Leak = goleak.IgnoreAnyFunction("banger/internal/fsx/synctest.serve")
+
+// install begins to watch all threads of this process, once and for good.
+var install = sync.OnceValue(func() error {
+	const number = 0 // the offset of struct seccomp_data.nr (linux/seccomp.h)
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: number},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_FSYNC, Jt: 1},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_FDATASYNC, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_USER_NOTIF},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if os.Geteuid() != 0 { // seccomp(2), EACCES
+		if _, _, e := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); e != 0 {
+			return fmt.Errorf("prctl: %w", e)
+		}
+	}
+	flags := unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_TSYNC | unix.SECCOMP_FILTER_FLAG_TSYNC_ESRCH | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+	fd, _, e := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, uintptr(flags), uintptr(unsafe.Pointer(&program)))
+	if e != 0 {
+		return fmt.Errorf("seccomp: %w", e)
+	}
+	go serve(fd)
+	return nil
+})
+
+// notification is struct seccomp_notif (linux/seccomp.h).
+type notification struct {
+	id           uint64
+	pid, flags   uint32
+	number, arch uint32
+	instruction  uint64
+	args         [6]uint64
+}
+
+// response is struct seccomp_notif_resp.
+type response struct {
+	id    uint64
+	value int64
+	err   int32
+	flags uint32
+}
+
+func serve(fd uintptr) {
+	for {
+		var n notification
+		if _, _, e := unix.Syscall(unix.SYS_IOCTL, fd, unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&n))); e != 0 {
+			if e == unix.EINTR || e == unix.ENOENT { // the caller was killed
+				continue
+			}
+			panic(e)
+		}
+		go answer(fd, n)
+	}
+}
+
+func answer(fd uintptr, n notification) {
+	r := response{id: n.id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
+	path, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", n.pid, int32(n.args[0])))
+	if err == nil {
+		if e := decide(strings.TrimSuffix(path, " (deleted)")); e != 0 {
+			r.err, r.flags = -int32(e), 0
+		}
+	}
+	_, _, e := unix.Syscall(unix.SYS_IOCTL, fd, unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&r)))
+	if e != 0 && !errors.Is(e, unix.ENOENT) {
+		panic(e)
+	}
+}
