@@ -1,10 +1,51 @@
-package fsx
+package fsx_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
+
+	"banger/internal/fsx"
+	"banger/internal/fsx/synctest"
 )
+
+// TestWriteFileFails: whichever sync fails, and with whichever error, the old content is
+// there, or nothing where there was nothing.
+func TestWriteFileFails(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "names.json")
+	faults := synctest.Below(t, dir)
+	for _, errno := range []syscall.Errno{syscall.EIO, syscall.ENOSPC} {
+		for n := range 2 { // the file's, the directory's
+			os.Remove(path)
+			faults.Fail(n, errno)
+			if err := fsx.WriteFile(path, []byte("new"), 0o600); !errors.Is(err, errno) {
+				t.Errorf("%v at sync %d: %v", errno, n, err)
+			}
+			if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+				t.Errorf("%v at sync %d: %v is there, %v", errno, n, entries, err)
+			}
+			faults.Fail(-1, 0)
+			if err := fsx.WriteFile(path, []byte("old"), 0o640); err != nil {
+				t.Fatal(err)
+			}
+			faults.Fail(n, errno)
+			if err := fsx.WriteFile(path, []byte("new"), 0o600); !errors.Is(err, errno) {
+				t.Errorf("%v at sync %d: %v", errno, n, err)
+			}
+			data, err := os.ReadFile(path)
+			info, statErr := os.Stat(path)
+			if err != nil || statErr != nil || string(data) != "old" || info.Mode() != 0o640 {
+				t.Errorf("%v at sync %d: %q %v, %v", errno, n, data, info, err)
+			}
+			if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+				t.Errorf("%v at sync %d: %v is there, %v", errno, n, entries, err)
+			}
+		}
+	}
+}
 
 func TestRemoveTemporary(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "[odd] name*")
@@ -12,7 +53,7 @@ func TestRemoveTemporary(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "names.json")
-	if err := WriteFile(path, []byte("{}"), 0o600); err != nil {
+	if err := fsx.WriteFile(path, []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{".names.json.123", ".other.json.123"} {
@@ -20,7 +61,7 @@ func TestRemoveTemporary(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := RemoveTemporary(path); err != nil {
+	if err := fsx.RemoveTemporary(path); err != nil {
 		t.Fatal(err)
 	}
 	entries, err := os.ReadDir(dir)
