@@ -1,4 +1,4 @@
-package script
+package fakes
 
 import (
 	"context"
@@ -23,8 +23,9 @@ import (
 	"banger/internal/vm"
 )
 
-// build is what cmd/bangerd does, with the fake driver beside QEMU's.
-func build(ctx context.Context, env daemon.Env) (*daemon.Services, error) {
+// Build is what cmd/bangerd does, with the fake driver beside QEMU's. The file "fault"
+// in the directory of the configuration holds a fault of fake machines.
+func Build(ctx context.Context, env daemon.Env) (*daemon.Services, error) {
 	host := config.DetectHost()
 	settings, err := config.Load(env.Paths.ConfigFile(), os.Getenv, host)
 	if err != nil {
