@@ -75,7 +75,7 @@ func (w *world) kill9() (bool, error) {
 
 func ended(pid int) error {
 	return eventually(func() error {
-		if alive(pid) {
+		if Alive(pid) {
 			return fmt.Errorf("process %d does not end", pid)
 		}
 		return nil
@@ -93,21 +93,21 @@ func (w *world) daemon() (int, error) {
 // lockHolder finds the daemon by its environment, for one that is not ready to
 // answer has to be found too.
 func lockHolder(home string) (int, error) {
-	all, err := processes(home)
+	all, err := Processes(home)
 	if err != nil {
 		return 0, err
 	}
 	for _, p := range all {
-		if filepath.Base(p.args[0]) == "bangerd" && len(p.args) == 1 {
-			return p.pid, nil
+		if filepath.Base(p.Args[0]) == "bangerd" && len(p.Args) == 1 {
+			return p.PID, nil
 		}
 	}
 	return 0, nil
 }
 
-// alive reports whether a process runs: a dead one that nobody has waited for
+// Alive reports whether a process runs: a dead one that nobody has waited for
 // does not, unless threads of it are still on their way out.
-func alive(pid int) bool {
+func Alive(pid int) bool {
 	if threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid)); err == nil && len(threads) > 1 {
 		return true
 	}

@@ -23,12 +23,12 @@ func (w *world) end() {
 		w.checkEnd()
 	}
 	// What runs now is an error that has been told, or of a script that failed.
-	all, err := processes(filepath.Dir(w.home))
+	all, err := Processes(filepath.Dir(w.home))
 	if err != nil {
 		w.t.Error(err)
 	}
 	for _, p := range all {
-		_ = syscall.Kill(p.pid, syscall.SIGKILL) // it may just have ended
+		_ = syscall.Kill(p.PID, syscall.SIGKILL) // it may just have ended
 	}
 }
 
@@ -42,11 +42,8 @@ func (w *world) checkEnd() {
 		w.banger("daemon", "stop")
 	}
 	w.checkProcesses()
-	for _, name := range w.leftFiles() {
-		w.t.Errorf("left on the disk: %s", name)
-	}
-	for _, line := range leftInKernel(w.home) {
-		w.t.Errorf("left in the kernel: %s", line)
+	for _, what := range Leftovers(w.home, w.options.Allowed) {
+		w.t.Errorf("left %s", what)
 	}
 }
 
@@ -54,7 +51,7 @@ func (w *world) checkEnd() {
 // them name its directory.
 func (w *world) checkProcesses() {
 	err := eventually(func() error {
-		all, err := processes(filepath.Dir(w.home))
+		all, err := Processes(filepath.Dir(w.home))
 		if err == nil && len(all) > 0 {
 			err = fmt.Errorf("left running: %v", all)
 		}
@@ -68,13 +65,13 @@ func (w *world) checkProcesses() {
 // endFakeGuests ends programs of fake guests: those of a real one end with its
 // machine, those of a fake one are processes of this host.
 func (w *world) endFakeGuests() {
-	all, err := processes(w.home)
+	all, err := Processes(w.home)
 	if err != nil {
 		w.t.Error(err)
 	}
 	for _, p := range all {
-		if strings.Contains(p.dir, "/"+fake.RootDir) {
-			_ = syscall.Kill(p.pid, syscall.SIGKILL) // it may just have ended
+		if strings.Contains(p.Dir, "/"+fake.RootDir) {
+			_ = syscall.Kill(p.PID, syscall.SIGKILL) // it may just have ended
 		}
 	}
 }
@@ -107,18 +104,31 @@ var expected = regexp.MustCompile(`^(config\.toml|fault|cache/probe\.json|cache/
 // directories are what files are expected in, and may be empty.
 var directories = regexp.MustCompile(`^(\.|cache|cache/blobs(/sha256)?|data|data/(vms|staging|images|kernels)|data/(images|kernels)/[0-9a-f]{64}(/modules)?)$`)
 
-// leftFiles names what should not be in the home.
-func (w *world) leftFiles() []string {
+// Leftovers says what is in a home without VMs, or in the kernel for it, that should not be
+// there when its daemon has stopped. A file may be left, by its path below the home, if
+// allowed says so; allowed may be nil.
+func Leftovers(home string, allowed func(name string) bool) []string {
 	var left []string
-	err := filepath.WalkDir(w.home, func(path string, d fs.DirEntry, err error) error {
+	for _, name := range leftFiles(home, allowed) {
+		left = append(left, "on the disk: "+name)
+	}
+	for _, line := range leftInKernel(home) {
+		left = append(left, "in the kernel: "+line)
+	}
+	return left
+}
+
+func leftFiles(home string, allowed func(name string) bool) []string {
+	var left []string
+	err := filepath.WalkDir(home, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		name, err := filepath.Rel(w.home, path)
+		name, err := filepath.Rel(home, path)
 		if err != nil {
 			return err
 		}
-		if w.options.Allowed != nil && w.options.Allowed(name) {
+		if allowed != nil && allowed(name) {
 			return nil
 		}
 		if d.IsDir() && directories.MatchString(name) || d.Type().IsRegular() && expected.MatchString(name) {

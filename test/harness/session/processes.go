@@ -9,26 +9,26 @@ import (
 	"strings"
 )
 
-// process is one that has something to do with a home.
-type process struct {
-	pid  int
-	args []string
-	dir  string // where it works
+// Process is one that has something to do with a home.
+type Process struct {
+	PID  int
+	Args []string
+	Dir  string // where it works
 }
 
-func (p process) String() string { return fmt.Sprintf("process %d: %q", p.pid, p.args) }
+func (p Process) String() string { return fmt.Sprintf("process %d: %q", p.PID, p.Args) }
 
-// processes finds all processes that name a home in their command line or their
+// Processes finds all processes that name a home in their command line or their
 // environment, or work in it.
-func processes(home string) ([]process, error) {
+func Processes(home string) ([]Process, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, err
 	}
-	var found []process
+	var found []Process
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
-		if err != nil || pid == os.Getpid() || !alive(pid) {
+		if err != nil || pid == os.Getpid() || !Alive(pid) {
 			continue
 		}
 		dir := filepath.Join("/proc", e.Name())
@@ -37,7 +37,7 @@ func processes(home string) ([]process, error) {
 		environ, _ := os.ReadFile(filepath.Join(dir, "environ"))
 		cwd, _ := os.Readlink(filepath.Join(dir, "cwd"))
 		if len(args) > 0 && (names(args, home) || names(environ, home) || names([]byte(cwd), home)) {
-			found = append(found, process{pid, strings.Split(strings.TrimRight(string(args), "\x00"), "\x00"), cwd})
+			found = append(found, Process{pid, strings.Split(strings.TrimRight(string(args), "\x00"), "\x00"), cwd})
 		}
 	}
 	return found, nil

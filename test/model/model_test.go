@@ -1,0 +1,200 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"banger/client"
+	"banger/test/harness"
+	"banger/test/harness/fakes"
+	"banger/test/harness/session"
+)
+
+func TestMain(m *testing.M) {
+	fakes.Become()
+	testscript.Main(m, fakes.Programs())
+}
+
+// settings is config.toml. A boot and a stop take no longer, however busy the machine.
+const settings = `driver = "fake"
+image = "tiny"
+vcpus = 1
+memory = "256M"
+disk = "%dM"
+boot_timeout = "1m"
+grace = "5s"
+`
+
+// setting reads a number from the environment.
+func setting(t *testing.T, name string, otherwise uint64) uint64 {
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s=%q is not a number", name, text)
+	}
+	return n
+}
+
+func lasting(t *testing.T) time.Duration {
+	text := os.Getenv("BANGER_MODEL_TIME")
+	if text == "" {
+		return time.Minute
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("BANGER_MODEL_TIME: %v", err)
+	}
+	return d
+}
+
+// TestModel plays fake machines.
+func TestModel(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT RUN: the model, with -short")
+	}
+	seed := setting(t, "BANGER_MODEL_SEED", rand.Uint64())
+	steps := setting(t, "BANGER_MODEL_STEPS", 1<<62)
+	clients := setting(t, "BANGER_MODEL_CLIENTS", 5)
+	fmt.Printf("model: BANGER_MODEL_SEED=%d plays these steps again\n", seed)
+	w := newWorld(t)
+	err := w.play(t.Context(), newPlan(seed, len(w.tracks), operations(), disturbances()), int(clients), int(steps), lasting(t))
+	fmt.Printf("model: %v\n", w.tally)
+	if err != nil {
+		t.Fatalf("BANGER_MODEL_SEED=%d: %v\nthe last steps, as they ended:\n%s\nthe end of the daemon's log:\n%s", seed, err, w.tally.steps(), w.logTail(60))
+	}
+	if err := w.end(); err != nil {
+		t.Fatalf("BANGER_MODEL_SEED=%d: at the end: %v\nthe end of the daemon's log:\n%s", seed, err, w.logTail(60))
+	}
+}
+
+// lookEvery is how many steps are made between two looks at everything.
+const lookEvery = 150
+
+// play has clients make steps, until one fails, there are enough, or the time is over.
+func (w *world) play(ctx context.Context, p *plan, clients, steps int, lasting time.Duration) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	over := time.Now().Add(lasting)
+	var next atomic.Int64
+	var work sync.WaitGroup
+	for range clients {
+		work.Go(func() {
+			for ctx.Err() == nil && time.Now().Before(over) {
+				n := int(next.Add(1) - 1)
+				if n >= steps {
+					return
+				}
+				err := w.do(ctx, p.step(n))
+				if err == nil && n%lookEvery == lookEvery-1 {
+					err = w.look(ctx)
+				}
+				if err != nil {
+					stop(err)
+				}
+			}
+		})
+	}
+	work.Wait()
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	return w.look(ctx)
+}
+
+func newWorld(t *testing.T) *world {
+	template, disk, err := fakes.Home(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	agent, err := fakes.Agent(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("BANGER_AGENT", agent)
+	t.Setenv("HTTPS_PROXY", fakes.Nowhere)
+	cache, err := harness.Cache()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.MkdirTemp(cache, "model-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := filepath.Join(root, "home")
+	if err := errors.Join(harness.CopyTree(template, home),
+		os.WriteFile(filepath.Join(home, "config.toml"), fmt.Appendf(nil, settings, disk>>20), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	w := &world{
+		home: home, paths: fakes.PathsOf(home), env: append(os.Environ(), "BANGER_HOME="+home), scratch: t.TempDir(),
+		client: client.New(fakes.PathsOf(home)), tracks: []*track{newTrack(), newTrack(), newTrack()}, tally: newTally(),
+	}
+	t.Cleanup(func() {
+		all, err := session.Processes(home)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, p := range all {
+			_ = syscall.Kill(p.PID, syscall.SIGKILL) // it may just have ended
+			if err := gone(context.Background(), p.PID); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := os.RemoveAll(root); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+// end deletes all VMs and ends the daemon, and wants nothing to be left.
+func (w *world) end() error {
+	ctx, cancel := context.WithTimeout(context.Background(), hung)
+	defer cancel()
+	vms, err := w.client.ListVMs(ctx)
+	if err != nil {
+		return err
+	}
+	for _, v := range vms {
+		if err := w.client.DeleteVM(ctx, v.ID, true, nil); err != nil {
+			return err
+		}
+	}
+	for _, t := range w.tracks {
+		t.states = []state{{}}
+	}
+	if err := w.look(ctx); err != nil {
+		return err
+	}
+	if err := w.client.StopAndWait(ctx); err != nil {
+		return err
+	}
+	for end := time.Now().Add(settleTime); ; time.Sleep(10 * time.Millisecond) { // its last act is to let go of its lock
+		all, err := session.Processes(w.home)
+		if err == nil && len(all) == 0 {
+			break
+		}
+		if err != nil || time.Now().After(end) {
+			return errors.Join(err, fmt.Errorf("left running: %v", all))
+		}
+	}
+	if left := session.Leftovers(w.home, nil); len(left) > 0 {
+		return fmt.Errorf("left: %v", left)
+	}
+	return nil
+}

@@ -1,0 +1,286 @@
+package model
+
+import (
+	"context"
+	"fmt"
+
+	"banger/api"
+)
+
+// operation is a kind of operation: how it is asked for, and what the model says of it.
+type operation struct {
+	name   string
+	weight int
+	// claims: it has a VM for itself, and others are refused meanwhile.
+	claims bool
+	// run asks the daemon; cli are the arguments that do the same, nil where none do.
+	run func(ctx context.Context, w *world, s *step) outcome
+	cli func(w *world, s *step) []string
+	// said takes what the command printed; may be nil, as detail, which tells more of a step.
+	said   func(o *outcome, text string)
+	detail func(s *step) string
+	// everywhere: it is on all tracks.
+	everywhere bool
+	// done are the states that it may leave if it is done, failed those if its client was
+	// told that it was not; none means that this cannot be. begun are those of one of which
+	// nobody was told.
+	done, failed, begun func(s state, e *event) []state
+}
+
+// undoneIn is what is left of what begins something while the disk is full, or when the
+// second daemon after the one that was asked takes it up: it is undone.
+func undoneIn(s state, e *event, all ...state) []state {
+	if e.out.full && (e.is(api.KindNoSpace) || e.is(api.KindInternal)) {
+		return append(all, s)
+	}
+	if e.out.kills > 1 && e.is(api.KindInternal) {
+		return append(all, s)
+	}
+	return nil
+}
+
+// either is what is begun and of which nobody was told.
+func either(o *operation, more ...phase) func(s state, e *event) []state {
+	return func(s state, e *event) []state {
+		all := append([]state{s}, o.done(s, e)...)
+		for _, p := range more {
+			all = append(all, s.in(e.name, p))
+		}
+		return all
+	}
+}
+
+func operations() []*operation {
+	all := []*operation{
+		opCreate(), opRun(), opStart(), opStop(), opKill(), opRestart(), opDelete(false), opDelete(true), opShow(),
+		opKillVMM(),
+	}
+	for _, o := range all {
+		if o.begun == nil {
+			o.begun = either(o)
+		}
+	}
+	return all
+}
+
+func told(v api.VM, err error) outcome { return outcome{vm: v, err: api.AsError(err)} }
+
+func opCreate() *operation {
+	o := &operation{
+		name: "create", weight: 6, claims: true,
+		run: func(ctx context.Context, w *world, s *step) outcome {
+			return told(w.client.CreateVM(ctx, api.CreateVM{Name: w.vmName(s.track, s.name)}, nil))
+		},
+		cli: func(w *world, s *step) []string { return []string{"vm", "create", "--name", w.vmName(s.track, s.name)} },
+		done: func(s state, e *event) []state {
+			return only(s.vm[e.name].phase == absent, s.with(e.name, vm{phase: stopped}))
+		},
+		failed: notCreated,
+	}
+	o.begun = either(o, failed)
+	return o
+}
+
+func opRun() *operation {
+	o := &operation{
+		name: "run", weight: 9, claims: true,
+		run: func(ctx context.Context, w *world, s *step) outcome {
+			return told(w.client.CreateVM(ctx, api.CreateVM{Name: w.vmName(s.track, s.name), Start: true}, nil))
+		},
+		cli: func(w *world, s *step) []string {
+			return []string{"vm", "run", "-d", "--name", w.vmName(s.track, s.name)}
+		},
+		done: func(s state, e *event) []state {
+			return only(s.vm[e.name].phase == absent, s.with(e.name, vm{phase: running}))
+		},
+		failed: notCreated,
+	}
+	o.begun = either(o, failed)
+	return o
+}
+
+// notCreated is what a creation may leave that was refused or undone.
+func notCreated(s state, e *event) []state {
+	free := s.vm[e.name].phase == absent
+	kept := s.with(e.name, vm{phase: failed})
+	switch {
+	case e.is(api.KindExists):
+		return only(!free || e.besides("create", "run", "rename"), s)
+	case e.is(api.KindCanceled) && e.besides("delete --force"):
+		return only(free, s)
+	case e.op.name == "run" && e.besides("kill -9 VMM") && e.is(api.KindInternal):
+		return only(free, s, kept)
+	}
+	return only(free, undoneIn(s, e, kept)...)
+}
+
+func opStart() *operation {
+	o := &operation{
+		name: "start", weight: 9, claims: true,
+		run: func(ctx context.Context, w *world, s *step) outcome {
+			return told(w.client.StartVM(ctx, w.vmName(s.track, s.name), nil))
+		},
+		cli: func(w *world, s *step) []string { return []string{"vm", "start", w.vmName(s.track, s.name)} },
+		done: func(s state, e *event) []state {
+			p := s.vm[e.name].phase
+			return only(p == stopped || p == failed, s.in(e.name, running))
+		},
+		failed: func(s state, e *event) []state {
+			v := s.vm[e.name]
+			switch {
+			case e.is(api.KindConflict) && e.says("runs already"):
+				return only(v.phase == running, s)
+			case e.is(api.KindNotFound):
+				return only(v.phase == absent, s)
+			case v.phase == absent || v.phase == running:
+				return nil
+			}
+			return notStarted(s, e)
+		},
+	}
+	o.begun = either(o, failed)
+	return o
+}
+
+// notStarted is what the start of a VM that does not run may leave when it fails.
+func notStarted(s state, e *event) []state {
+	v := s.vm[e.name]
+	switch {
+	case e.is(api.KindConflict) && e.says("cannot publish"):
+		return only(s.portTaken(e.name, v.ports) || e.besideClaim(), s)
+	case e.is(api.KindCanceled):
+		return only(e.besides("kill", "delete --force"), s)
+	case e.besides("kill -9 VMM") && e.is(api.KindInternal):
+		return []state{s, s.in(e.name, failed)}
+	}
+	return undoneIn(s, e, s.in(e.name, failed))
+}
+
+func opStop() *operation {
+	return &operation{
+		name: "stop", weight: 7, claims: true,
+		run: func(ctx context.Context, w *world, s *step) outcome {
+			return told(w.client.StopVM(ctx, w.vmName(s.track, s.name), api.StopVM{GraceSeconds: s.grace}, nil))
+		},
+		cli: func(w *world, s *step) []string {
+			return []string{"vm", "stop", "--grace", fmt.Sprintf("%ds", s.grace), w.vmName(s.track, s.name)}
+		},
+		done:   ends,
+		failed: notEnded,
+	}
+}
+
+func opKill() *operation {
+	return &operation{
+		name: "kill", weight: 4, claims: true,
+		run: func(ctx context.Context, w *world, s *step) outcome {
+			return told(w.client.KillVM(ctx, w.vmName(s.track, s.name), nil))
+		},
+		cli: func(w *world, s *step) []string { return []string{"vm", "kill", w.vmName(s.track, s.name)} },
+		done: func(s state, e *event) []state {
+			p := s.vm[e.name].phase
+			// It overtakes these, which end the VM or leave it as it was.
+			overtook := e.besides("stop", "start", "restart") && (p == stopped || p == failed)
+			if overtook {
+				return []state{s}
+			}
+			return ends(s, e)
+		},
+		failed: notEnded,
+	}
+}
+
+func ends(s state, e *event) []state {
+	return only(s.vm[e.name].phase == running, s.in(e.name, stopped))
+}
+
+// notEnded refuses to end what does not run. Nothing else prevents that: neither a full
+// disk nor a daemon that is killed.
+func notEnded(s state, e *event) []state {
+	p := s.vm[e.name].phase
+	switch {
+	case e.is(api.KindNotFound):
+		return only(p == absent, s)
+	case e.is(api.KindConflict) && e.says("is not running"):
+		return only(p == stopped || p == failed || p == running && e.besides("restart", "start", "kill -9 VMM"), s)
+	}
+	return nil
+}
+
+func opRestart() *operation {
+	o := &operation{
+		name: "restart", weight: 4, claims: true,
+		run: func(ctx context.Context, w *world, s *step) outcome {
+			return told(w.client.RestartVM(ctx, w.vmName(s.track, s.name), nil))
+		},
+		cli:  func(w *world, s *step) []string { return []string{"vm", "restart", w.vmName(s.track, s.name)} },
+		done: func(s state, e *event) []state { return only(s.vm[e.name].phase != absent, s.in(e.name, running)) },
+		failed: func(s state, e *event) []state {
+			switch p := s.vm[e.name].phase; {
+			case e.is(api.KindNotFound):
+				return only(p == absent, s)
+			case p == absent:
+				return nil
+			case p == running: // it may have been ended, and not started
+				return append(notStarted(s, e), notStarted(s.in(e.name, stopped), e)...)
+			}
+			return notStarted(s, e)
+		},
+	}
+	o.begun = either(o, failed, stopped)
+	return o
+}
+
+func opDelete(force bool) *operation {
+	o := &operation{name: "delete", weight: 4, claims: true}
+	if force {
+		o.name, o.weight = "delete --force", 5
+	}
+	o.run = func(ctx context.Context, w *world, s *step) outcome {
+		return outcome{err: api.AsError(w.client.DeleteVM(ctx, w.vmName(s.track, s.name), force, nil))}
+	}
+	o.cli = func(w *world, s *step) []string {
+		args := []string{"vm", "delete", w.vmName(s.track, s.name)}
+		if force {
+			args = append(args, "--force")
+		}
+		return args
+	}
+	o.done = func(s state, e *event) []state {
+		p := s.vm[e.name].phase
+		if p == absent { // it overtook a creation, which was undone
+			return only(force && e.besides("create", "run"), s)
+		}
+		return only(force || p != running, s.in(e.name, absent))
+	}
+	o.failed = func(s state, e *event) []state {
+		switch p := s.vm[e.name].phase; {
+		case e.is(api.KindNotFound):
+			return only(p == absent, s)
+		case e.is(api.KindConflict) && e.says("is running"):
+			return only(!force && p == running, s)
+		}
+		return nil
+	}
+	return o
+}
+
+// opShow looks at a VM. While others are at work on it, it may be shown in between.
+func opShow() *operation {
+	return &operation{
+		name: "show", weight: 8,
+		run: func(ctx context.Context, w *world, s *step) outcome {
+			return told(w.client.ShowVM(ctx, w.vmName(s.track, s.name)))
+		},
+		done: func(s state, e *event) []state {
+			if len(e.beside) > 0 {
+				return []state{s}
+			}
+			v := s.vm[e.name]
+			return only(v.phase != absent && v.phase.String() == string(e.out.vm.State) && (v.phase == running) == (e.out.vm.PID > 0), s)
+		},
+		failed: func(s state, e *event) []state {
+			return only(e.is(api.KindNotFound) && (s.vm[e.name].phase == absent || len(e.beside) > 0), s)
+		},
+	}
+}

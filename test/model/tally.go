@@ -1,0 +1,91 @@
+package model
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// lastSteps is how many steps a failure shows.
+const lastSteps = 30
+
+// tally counts, and remembers the last steps.
+type tally struct {
+	mu                  sync.Mutex
+	began               time.Time
+	done, refused, lost map[string]int
+	happened            map[string]int
+	checks              int
+	last                []string
+	most, sum           time.Duration
+}
+
+func newTally() *tally {
+	return &tally{began: time.Now(), done: map[string]int{}, refused: map[string]int{}, lost: map[string]int{}, happened: map[string]int{}}
+}
+
+func (t *tally) operation(s *step, o outcome) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case o.lost:
+		t.lost[s.op.name]++
+		t.happened["kill -9 CLI"]++
+	case o.err != nil:
+		t.refused[s.op.name]++
+	case s.op.name == "kill -9 VMM":
+		t.happened[s.op.name] += len(o.names)
+	default:
+		t.done[s.op.name]++
+	}
+	t.remember(fmt.Sprintf("%v -> %v", s, o))
+}
+
+func (t *tally) chaos(s *step, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.happened[s.chaos.name]++
+	text := s.String()
+	if err != nil {
+		text += fmt.Sprintf(" -> %v", err)
+	}
+	t.remember(text)
+}
+
+func (t *tally) remember(line string) {
+	t.last = append(t.last, fmt.Sprintf("%8.3f %s", time.Since(t.began).Seconds(), line))
+	t.last = t.last[max(0, len(t.last)-lastSteps):]
+}
+
+// Last are the last steps, in the order in which they ended.
+func (t *tally) steps() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.Join(t.last, "\n")
+}
+
+// String says how much was done.
+func (t *tally) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return fmt.Sprintf("%d operations were done, %d refused, %d lost their client in %s, with %d looks at everything\n  done: %s\n  refused: %s\n  happened: %s",
+		total(t.done), total(t.refused), total(t.lost), time.Since(t.began).Round(time.Second), t.checks, list(t.done), list(t.refused), list(t.happened))
+}
+
+func total(m map[string]int) (n int) {
+	for _, v := range m {
+		n += v
+	}
+	return n
+}
+
+func list(m map[string]int) string {
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		parts = append(parts, fmt.Sprintf("%s %d", k, m[k]))
+	}
+	return strings.Join(parts, ", ")
+}

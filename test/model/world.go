@@ -1,0 +1,274 @@
+package model
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"banger/api"
+	"banger/client"
+	"banger/internal/paths"
+)
+
+const (
+	// hung is more than an operation takes on a busy machine, restarts of the daemon and a
+	// stop's grace included.
+	hung = 3 * time.Minute
+	// manyEvents is how many operations on a track are explained together at most; the next
+	// waits.
+	manyEvents = 24
+)
+
+// world is an installation of banger, with what the model knows of it.
+type world struct {
+	home    string
+	paths   paths.Paths
+	env     []string // of commands
+	client  *client.Client
+	scratch string // for files of clients; never full
+	tracks  []*track
+	kills   spans // of the daemon
+	fills   spans // of the disk
+	tally   *tally
+	resting sync.RWMutex // held while nothing is to be at work
+}
+
+// vmName is what a name of a track is called.
+func (w *world) vmName(track, name int) string { return fmt.Sprintf("t%d%c", track, 'a'+name) }
+
+// spans counts what takes a time.
+type spans struct{ begun, ended atomic.Int64 }
+
+func (s *spans) during(do func() error) error {
+	s.begun.Add(1)
+	defer s.ended.Add(1)
+	return do()
+}
+
+// mark is for since.
+func (s *spans) mark() int64 { return s.ended.Load() }
+
+// since is how many were under way since a mark, or still are.
+func (s *spans) since(mark int64) int { return int(s.begun.Load() - mark) }
+
+// track is what operations may disturb each other on.
+type track struct {
+	mu     sync.Mutex
+	free   *sync.Cond
+	clock  int64
+	under  int      // operations under way
+	events []*event // since states
+	states []state  // those that the track may have been in when nothing was under way
+}
+
+func newTrack() *track {
+	t := &track{states: []state{{}}}
+	t.free = sync.NewCond(&t.mu)
+	return t
+}
+
+func (t *track) begin() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for len(t.events)+t.under >= manyEvents {
+		t.free.Wait()
+	}
+	t.under++
+	t.clock++
+	return t.clock
+}
+
+// end takes an event, and fails if nothing explains what clients were told since nothing
+// was last under way.
+func (t *track) end(e *event) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.under--
+	t.clock++
+	e.end = t.clock
+	t.events = append(t.events, e)
+	if t.under > 0 {
+		return nil
+	}
+	after := explain(t.states, t.events)
+	if len(after) == 0 {
+		return unexplained(t.states, t.events)
+	}
+	t.states, t.events = after, nil
+	t.free.Broadcast()
+	return nil
+}
+
+func unexplained(from []state, events []*event) error {
+	var b strings.Builder
+	b.WriteString("what clients were told cannot be. Before, the track was in one of:\n")
+	for _, s := range from {
+		fmt.Fprintf(&b, "    %v\n", s)
+	}
+	b.WriteString("  then (with the times at which each began and ended):\n")
+	for _, e := range events {
+		fmt.Fprintf(&b, "    %3d-%3d %v\n", e.begin, e.end, e)
+	}
+	return errors.New(b.String())
+}
+
+// do makes one step, and fails if what comes of it cannot be.
+func (w *world) do(ctx context.Context, s *step) error {
+	w.resting.RLock()
+	defer w.resting.RUnlock()
+	if s.chaos != nil {
+		err := s.chaos.run(ctx, w, s)
+		w.tally.chaos(s, err)
+		return err
+	}
+	tracks := w.tracks[s.track : s.track+1]
+	if s.op.everywhere {
+		tracks = w.tracks
+	}
+	events := make([]*event, len(tracks))
+	for i, t := range tracks {
+		events[i] = &event{step: s.on(s.track + i), begin: t.begin()}
+	}
+	kills, fills := w.kills.mark(), w.fills.mark()
+	limited, cancel := context.WithTimeout(ctx, hung)
+	out := w.ask(limited, s)
+	if limited.Err() != nil && ctx.Err() == nil {
+		out.err = api.Errorf(api.KindTimeout, "HUNG for %s: %v", hung, out.err)
+	}
+	cancel()
+	out.kills, out.full = w.kills.since(kills), w.fills.since(fills) > 0
+	w.tally.operation(s, out)
+	var wrong []error
+	for i, t := range tracks {
+		events[i].out = out
+		wrong = append(wrong, t.end(events[i]))
+	}
+	return errors.Join(wrong...)
+}
+
+// ask does what a step says, in its way. Where that did not end well, it waits until the
+// daemon is at work on nothing that was asked for.
+func (w *world) ask(ctx context.Context, s *step) outcome {
+	if s.via == byClient || s.op.cli == nil {
+		return s.op.run(ctx, w, s)
+	}
+	out := w.command(ctx, s)
+	if out.lost {
+		w.awaitWork(ctx, s.track)
+	}
+	return out
+}
+
+// command runs the command line of a step, which is killed after a time where the step
+// says so.
+func (w *world) command(ctx context.Context, s *step) outcome {
+	cmd := exec.CommandContext(ctx, "banger", s.op.cli(w, s)...)
+	var out, errs bytes.Buffer
+	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = w.env, w.scratch, &out, &errs
+	if err := cmd.Start(); err != nil {
+		return outcome{err: api.AsError(err)}
+	}
+	if s.via == byKilled {
+		timer := time.AfterFunc(s.delay, func() { _ = cmd.Process.Kill() })
+		defer timer.Stop()
+	}
+	err := cmd.Wait()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		o := outcome{}
+		if s.op.said != nil {
+			s.op.said(&o, out.String())
+		}
+		return o
+	case errors.As(err, &exit) && s.via == byKilled && exit.Sys().(syscall.WaitStatus).Signaled():
+		return outcome{lost: true}
+	case errors.As(err, &exit):
+		return outcome{err: said(errs.String())}
+	}
+	return outcome{err: api.AsError(err)}
+}
+
+// said makes an error of what the command line said.
+func said(text string) *api.Error {
+	kind := api.KindInternal
+	for _, k := range []struct {
+		kind  api.Kind
+		words string
+	}{
+		{api.KindExists, "exists already"}, {api.KindNotFound, "no VM named"}, {api.KindNotFound, "no image"}, {api.KindNotFound, "does not publish"},
+		{api.KindConflict, "is at work on it"}, {api.KindConflict, "is not running"}, {api.KindConflict, "is running"},
+		{api.KindConflict, "runs already"}, {api.KindConflict, "cannot publish"}, {api.KindConflict, "its disk changes"}, {api.KindConflict, "has stopped"},
+		{api.KindNoSpace, "disk is full"}, {api.KindNoSpace, "no space left"}, {api.KindCanceled, "overtaken"}, {api.KindCanceled, "cancelled"},
+	} {
+		if strings.Contains(text, k.words) {
+			kind = k.kind
+			break
+		}
+	}
+	return api.Errorf(kind, "%s", strings.TrimSpace(text))
+}
+
+// awaitWork waits until no operation is at work on a track's VMs: a client was killed, and
+// what it had asked for goes on, or is just being begun.
+func (w *world) awaitWork(ctx context.Context, track int) {
+	for quiet := 0; quiet < 3 && ctx.Err() == nil; time.Sleep(15 * time.Millisecond) {
+		quiet++
+		if busy, err := w.busy(ctx, track); err != nil || busy {
+			quiet = 0
+		}
+	}
+}
+
+func (w *world) busy(ctx context.Context, track int) (bool, error) {
+	vms, err := w.client.ListVMs(ctx)
+	if err != nil {
+		return false, err
+	}
+	ops, err := w.client.ListOperations(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, v := range vms {
+		if v.Name != w.vmName(track, 0) && v.Name != w.vmName(track, 1) {
+			continue
+		}
+		if v.State == api.StateCreating {
+			return true, nil
+		}
+		for _, o := range ops {
+			if o.Status == api.OpRunning && strings.Contains(o.Target, v.ID) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+// logTail is the end of the daemon's log.
+func (w *world) logTail(lines int) string {
+	data, err := os.ReadFile(w.paths.DaemonLog())
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.TrimRight(string(data), "\n"), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// dirs are the directories of VMs that there are.
+func (w *world) dirs() (ids []string, err error) {
+	entries, err := os.ReadDir(w.paths.VMs())
+	for _, e := range entries {
+		ids = append(ids, filepath.Base(e.Name()))
+	}
+	return ids, err
+}
