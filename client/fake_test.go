@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -30,6 +31,7 @@ func TestMain(m *testing.M) {
 
 // fakeDaemon does what the client expects of a daemon, or fails to.
 func fakeDaemon(behaviour string) int {
+	syscall.CloseOnExec(3)
 	ready := os.NewFile(3, "ready")
 	p, err := paths.User()
 	if err != nil {
@@ -48,6 +50,31 @@ func fakeDaemon(behaviour string) int {
 	case "dies":
 		fmt.Fprintln(os.Stderr, "panic: out of luck")
 		return 2
+	case "is killed": // but for the third
+		if started(p) < 3 {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+	case "is always killed":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	case "is second": // to one whose client was killed while it waited
+		if started(p) == 1 {
+			second := exec.Command("/proc/self/exe")
+			second.Args[0] = os.Args[0]
+			if second.Start() != nil {
+				return 1
+			}
+			for {
+				if conn, err := fsx.DialUnix(context.Background(), p.Socket()); err == nil {
+					conn.Close()
+					break
+				}
+				time.Sleep(time.Millisecond)
+			}
+			_ = json.NewEncoder(ready).Encode(api.Errorf(api.KindConflict, "a daemon is running already"))
+			return 1
+		}
 	}
 	l, err := fsx.ListenUnix(p.Socket())
 	if err != nil {
@@ -58,6 +85,12 @@ func fakeDaemon(behaviour string) int {
 	go func() { _ = http.Serve(l, fakeRoutes()) }()
 	time.Sleep(time.Minute) // should the test forget us
 	return 0
+}
+
+// started is how many daemons of the home have been started.
+func started(p paths.Paths) int {
+	data, _ := os.ReadFile(filepath.Join(p.Data, "starts"))
+	return strings.Count(string(data), "\n")
 }
 
 func fakeRoutes() http.Handler {

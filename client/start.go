@@ -51,15 +51,39 @@ func (c *Client) startDaemon(ctx context.Context) error {
 			return err
 		}
 		if program != "" {
-			return c.spawn(ctx, program)
+			return c.spawnOne(ctx, program)
 		}
 	}
 	program, err := FindDaemon()
 	if err != nil {
 		return err
 	}
-	return c.spawn(ctx, program)
+	return c.spawnOne(ctx, program)
 }
+
+// maxKilled is how often a daemon is started again that was killed before it was ready.
+const maxKilled = 5
+
+// spawnOne is spawn where others may start and kill daemons, too: a client that was killed
+// in here leaves one that is not ready yet, and may be killed itself.
+func (c *Client) spawnOne(ctx context.Context, program string) error {
+	for tries := 0; ; tries++ {
+		err := c.spawn(ctx, program)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if conn, dialErr := fsx.DialUnix(ctx, c.paths.Socket()); dialErr == nil {
+			return conn.Close()
+		}
+		other := api.KindOf(err) == api.KindConflict && tries == 0 // it has ended since, if it was there
+		if !other && (!errors.Is(err, errKilled) || tries == maxKilled) {
+			return err
+		}
+	}
+}
+
+// errKilled says that a daemon was killed before it was ready.
+var errKilled = errors.New("it was killed")
 
 // lock takes the lock file at path, or gives up when ctx ends.
 func lock(ctx context.Context, path string) (func(), error) {
@@ -115,12 +139,16 @@ func (c *Client) spawn(ctx context.Context, program string) error {
 		return api.Errorf(api.KindInternal, "cannot start the daemon %s: %w", program, err)
 	}
 	// Reaps it should it end before us.
-	go func() { _, _ = proc.Wait() }()
-	return c.awaitReady(ctx, ready)
+	ended := make(chan *os.ProcessState, 1)
+	go func() {
+		state, _ := proc.Wait()
+		ended <- state
+	}()
+	return c.awaitReady(ctx, ready, ended)
 }
 
 // awaitReady reads what the daemon says about its start.
-func (c *Client) awaitReady(ctx context.Context, ready *os.File) error {
+func (c *Client) awaitReady(ctx context.Context, ready *os.File, ended <-chan *os.ProcessState) error {
 	_ = ready.SetReadDeadline(time.Now().Add(readyTime))
 	stop := context.AfterFunc(ctx, func() { _ = ready.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -138,9 +166,31 @@ func (c *Client) awaitReady(ctx context.Context, ready *os.File) error {
 		return api.Errorf(api.KindTimeout, "the daemon did not get ready within %s", readyTime).
 			WithHint("cat %s", c.paths.DaemonLog())
 	}
-	return api.Errorf(api.KindInternal, "the daemon ended before it was ready: %s", c.lastLog()).
+	cause := errors.New(c.lastLog())
+	if wasKilled(ended) {
+		cause = errKilled
+	}
+	return api.Errorf(api.KindInternal, "the daemon ended before it was ready: %w", cause).
 		WithHint("cat %s", c.paths.DaemonLog())
 }
+
+// wasKilled waits a moment for the end of a daemon that has closed its files, and says
+// whether somebody has killed it.
+func wasKilled(ended <-chan *os.ProcessState) bool {
+	select {
+	case state := <-ended:
+		if state == nil {
+			return false
+		}
+		status, ok := state.Sys().(syscall.WaitStatus)
+		return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+	case <-time.After(reapTime):
+		return false
+	}
+}
+
+// reapTime is more than a process takes to end that has closed its files.
+const reapTime = 2 * time.Second
 
 // openLog opens the daemon's log to append to, and puts a long one aside.
 func (c *Client) openLog() (*os.File, error) {

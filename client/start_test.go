@@ -79,6 +79,28 @@ func TestDaemonThatDiesQuotesItsLog(t *testing.T) {
 	}
 }
 
+// Whoever kills daemons may meet one that is just being started.
+func TestDaemonThatIsKilledIsStartedAgain(t *testing.T) {
+	p := home(t, "is killed")
+	if _, err := New(p).Status(t.Context()); err != nil || len(daemons(t, p)) != 3 {
+		t.Errorf("got %v, daemons %v", err, daemons(t, p))
+	}
+	p = home(t, "is always killed")
+	_, err := New(p).Status(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "it was killed") || len(daemons(t, p)) != 1+maxKilled {
+		t.Errorf("got %v, daemons %v", err, daemons(t, p))
+	}
+}
+
+// A client that is killed while it starts the daemon lets go of its lock, and the next
+// one's daemon finds the first at work.
+func TestDaemonThatAnotherClientStartedWillDo(t *testing.T) {
+	p := home(t, "is second")
+	if _, err := New(p).Status(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestNoDaemonProgram(t *testing.T) {
 	p := home(t, "works")
 	t.Setenv("BANGERD", "/nonexistent/bangerd")
