@@ -35,6 +35,10 @@ type Log interface {
 // own, so that cancelling an operation does not cancel its undoing.
 const undoTime = 2 * time.Minute
 
+// endAttempts is how often daemons take up an operation that ends or removes something: more
+// are not killed by chance, but by the operation.
+const endAttempts = 10
+
 // keepEnded is how many ended operations are remembered for clients that come
 // back to ask.
 const keepEnded = 100
@@ -125,10 +129,15 @@ func (m *Manager) Start(ctx context.Context, plan Plan) (*Op, error) {
 
 // Resume takes up an operation that an earlier daemon left: it is finished from
 // the step it was at, or undone if it was being undone already or was taken up
-// once before in vain.
+// once before in vain. What ends or removes something cannot be undone, and is
+// taken up endAttempts times.
 func (m *Manager) Resume(plan Plan, left Unfinished) *Op {
 	at := max(0, slices.IndexFunc(plan.Steps, func(s Step) bool { return s.Name == left.Step }))
-	o, begin, _ := m.enlist(plan, left.Operation, at, left.Undoing || left.Attempts > 1, nil)
+	attempts := 1
+	if plan.FreesSpace {
+		attempts = endAttempts
+	}
+	o, begin, _ := m.enlist(plan, left.Operation, at, left.Undoing || left.Attempts > attempts, nil)
 	begin()
 	return o
 }

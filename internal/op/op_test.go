@@ -255,6 +255,20 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// TestResumeOfWhatEnds: half of a VM that is being removed is of no use, however often the
+// daemon was killed meanwhile.
+func TestResumeOfWhatEnds(t *testing.T) {
+	for attempts, want := range map[int]api.OpStatus{1: api.OpDone, 2: api.OpDone, endAttempts: api.OpDone, endAttempts + 1: api.OpFailed} {
+		j := &journal{}
+		left := Unfinished{Operation: api.Operation{ID: "a", Step: "one", Status: api.OpRunning}, Attempts: attempts}
+		o := manager(t, j).Resume(Plan{Kind: "vm.delete", FreesSpace: true, Steps: []Step{j.step("one", nil), j.step("two", nil)}}, left)
+		<-o.Done()
+		if got := o.Snapshot().Status; got != want {
+			t.Errorf("at attempt %d it is %s, want %s: %v", attempts, got, want, j.lines)
+		}
+	}
+}
+
 func TestCloseInterruptsWithoutUndoing(t *testing.T) {
 	j := &journal{}
 	m := NewManager(j, slog.New(slog.DiscardHandler))
