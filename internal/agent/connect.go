@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"banger/api"
+	"banger/internal/agentproto"
 	"banger/internal/forward"
 	"banger/internal/fsx"
 	"banger/internal/stdio"
@@ -17,13 +18,14 @@ import (
 // connecting is a job that carries a connection which get makes.
 type connecting struct {
 	server *server
+	sess   *session
 	get    func(ctx context.Context) (net.Conn, error)
 	what   string // for errors
 }
 
-func (s *server) newConnect(e stdio.Endpoint) connecting {
+func (s *server) newConnect(sess *session, e stdio.Endpoint) connecting {
 	get := func(ctx context.Context) (net.Conn, error) { return s.dial(ctx, e) }
-	return connecting{s, get, "connect to " + printed(e)}
+	return connecting{s, sess, get, "connect to " + printed(e)}
 }
 
 // printed names an endpoint in messages.
@@ -35,13 +37,13 @@ func printed(e stdio.Endpoint) string {
 }
 
 func (c connecting) run(ctx context.Context, m *stdio.Mux) stdio.Exit {
-	if !c.server.enter() {
-		return stdio.Exit{Error: api.Errorf(api.KindConflict, "the guest has %d connections open already", forward.MaxConnections)}
+	if err := c.server.isConnection(c.sess); err != nil {
+		return stdio.Exit{Error: api.AsError(err)}
 	}
-	defer c.server.leave()
+	defer c.sess.place.Leave() // before the client hears of the end: it may connect again at once
 	conn, err := c.get(ctx)
 	if err == nil {
-		err = forward.Join(ctx, conn, m.In(stdio.Stdin), m.Out(stdio.Stdout))
+		err = forward.Join(ctx, conn, m.In(stdio.Stdin), m.Out(stdio.Stdout), c.sess.place)
 	}
 	if err != nil {
 		return stdio.Exit{Error: connectError("cannot "+c.what+" in the guest", err), Errno: errno(err)}
@@ -52,23 +54,32 @@ func (c connecting) run(ctx context.Context, m *stdio.Mux) stdio.Exit {
 func (connecting) signal(int)            {}
 func (connecting) resize(uint16, uint16) {}
 
-// enter counts a connection, of which there is a limit: commands still have room
-// then.
-func (s *server) enter() bool {
+// isConnection makes sure that a session has a place among the connections: an older
+// client has not said before that it carries one.
+func (s *server) isConnection(sess *session) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.connections >= forward.MaxConnections {
-		return false
+	if sess.place != nil {
+		return nil
 	}
-	s.connections++
-	return true
+	return s.enter(sess)
 }
 
-func (s *server) leave() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.connections--
+// enter gives a session a place among the connections, if there is one. As many again may
+// be about to end: their clients have not read all of them. The caller holds s.mu.
+func (s *server) enter(sess *session) error {
+	if s.connections < 2*s.crowd.Limit() {
+		sess.place = s.crowd.Enter(func() { sess.hangUp(errSilent) })
+	}
+	if sess.place == nil {
+		return api.Errorf(api.KindConflict, "the guest has %d connections open already, which is what its memory allows", s.crowd.Limit()).
+			WithHint(agentproto.HintEndSome)
+	}
+	s.connections++
+	return nil
 }
+
+var errSilent = api.Errorf(api.KindCanceled, "the connection was silent for the longest time when others needed its place")
 
 // dial connects as a program in the guest would.
 func (s *server) dial(ctx context.Context, e stdio.Endpoint) (net.Conn, error) {

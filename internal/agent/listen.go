@@ -138,7 +138,7 @@ func (s *server) take(p *pending, number int) net.Conn {
 	return w.conn
 }
 
-func (s *server) newAccept(a stdio.Accept) connecting {
+func (s *server) newAccept(sess *session, a stdio.Accept) connecting {
 	get := func(context.Context) (net.Conn, error) {
 		s.mu.Lock()
 		p := s.listeners[a.ID]
@@ -154,5 +154,5 @@ func (s *server) newAccept(a stdio.Accept) connecting {
 		}
 		return nil, api.Errorf(api.KindNotFound, "the connection in the guest has ended")
 	}
-	return connecting{s, get, "take a connection"}
+	return connecting{s, sess, get, "take a connection"}
 }

@@ -15,6 +15,8 @@ import (
 
 	"banger/api"
 	"banger/internal/agentproto"
+	"banger/internal/budget"
+	"banger/internal/forward"
 )
 
 // Options are what the agent needs to know to serve.
@@ -40,6 +42,8 @@ type Options struct {
 	// Reaper waits for child processes. nil means one for the time of Serve, which
 	// as PID 1 reaps orphans too.
 	Reaper *Reaper
+	// Memory is the guest's, in bytes, which its budget follows from; 0: the machine's.
+	Memory int64
 }
 
 // Transport is where the channel to the host comes from.
@@ -76,6 +80,7 @@ type server struct {
 	work       sync.WaitGroup // everything that close waits for
 	stopReaper func()
 	limits     limits
+	crowd      *forward.Crowd // the sessions that carry a connection
 
 	main    sync.Mutex
 	hasMain bool // guarded by main: the main command was started
@@ -83,13 +88,17 @@ type server struct {
 	mu          sync.Mutex
 	sessions    sessionTable
 	tasks       map[string]*task
-	connections int                 // of sessions that carry one
+	connections int                 // sessions that carry one
 	held        int                 // pipes that are kept open for what is in the background
 	listeners   map[string]*pending // by the name that the client gave
 }
 
 func newServer(ctx context.Context, o Options) (*server, error) {
-	s := &server{Options: o, sessions: sessionTable{}, tasks: map[string]*task{}, listeners: map[string]*pending{}, limits: limits{maxSessions, detachedFor, lostFor}}
+	room := budget.OfGuest(cmp.Or(o.Memory, budget.Memory()))
+	s := &server{
+		Options: o, sessions: sessionTable{}, tasks: map[string]*task{}, listeners: map[string]*pending{},
+		limits: limits{room.Sessions, detachedFor, lostFor}, crowd: forward.NewCrowd(room.Connections),
+	}
 	if s.BootID == "" {
 		id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 		if err != nil {

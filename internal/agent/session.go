@@ -8,13 +8,12 @@ import (
 
 	"banger/api"
 	"banger/internal/agentproto"
+	"banger/internal/forward"
 	"banger/internal/stdio"
 	"banger/internal/stream"
 )
 
 const (
-	// maxSessions bounds what clients can make the agent hold.
-	maxSessions = 1024
 	// detachedFor is how long a session whose link died waits for its client: a
 	// daemon may be replaced meanwhile.
 	detachedFor = 10 * time.Minute
@@ -26,7 +25,7 @@ const (
 
 // limits are the constants above; tests change them.
 type limits struct {
-	sessions       int
+	sessions       int // that carry no connection
 	detached, lost time.Duration
 }
 
@@ -48,6 +47,7 @@ type session struct {
 	attached uint32 // number of the newest attachment, from 1 up
 	away     bool   // no connection of its client is there
 	expiry   *time.Timer
+	place    *forward.Place // among the connections; nil: it carries none
 }
 
 // serveStream attaches a client to its session, which it may begin.
@@ -99,12 +99,17 @@ func (s *server) attach(wish *stream.Attachment) (*session, uint32, error) {
 		return nil, 0, api.Errorf(api.KindConflict, "the guest is shutting down")
 	case !wish.Create:
 		return nil, 0, api.Errorf(api.KindNotFound, "unknown stream: the guest was restarted, or the session ended long ago")
-	case len(s.sessions) >= s.limits.sessions:
+	case !wish.Connection && len(s.sessions)-s.connections >= s.limits.sessions:
 		return nil, 0, api.Errorf(api.KindConflict, "the guest has %d sessions open already", s.limits.sessions).
 			WithHint(agentproto.HintEndSome)
 	default:
 		sess = &session{pipe: stream.New(wish.ID), ended: make(chan struct{}), began: time.Now()}
 		sess.ctx, sess.hangUp = context.WithCancelCause(s.ctx)
+		if wish.Connection {
+			if err := s.enter(sess); err != nil {
+				return nil, 0, err
+			}
+		}
 		s.sessions[wish.ID] = sess
 		s.work.Go(func() { s.run(sess) })
 	}
@@ -187,11 +192,11 @@ func (s *server) do(sess *session, open stdio.Open) {
 	case open.Stat != nil:
 		job = s.newStat(*open.Stat)
 	case open.Connect != nil:
-		job = s.newConnect(*open.Connect)
+		job = s.newConnect(sess, *open.Connect)
 	case open.Listen != nil:
 		job = s.newListen(*open.Listen)
 	case open.Accept != nil:
-		job = s.newAccept(*open.Accept)
+		job = s.newAccept(sess, *open.Accept)
 	case open.Ports != nil:
 		job = listPorts{}
 	case open.CopyIn != nil:
@@ -240,6 +245,10 @@ func (s *server) forget(sess *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.sessions, sess.pipe.ID())
+	if sess.place != nil {
+		sess.place.Leave()
+		s.connections--
+	}
 	close(sess.ended)
 	if sess.expiry != nil {
 		sess.expiry.Stop()

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/budget"
 	"banger/internal/guest"
 )
 
@@ -252,7 +253,7 @@ func TestFloodWithoutAClientIsBounded(t *testing.T) {
 // bounded memory, and another is served.
 func TestThousandStreamsAndAFlood(t *testing.T) {
 	const many = 50 // commands; each has three pipes at both ends in this process
-	r := newRig(t, limits{maxSessions, time.Hour, time.Hour})
+	r := newRig(t, limits{budget.MaxSessions, time.Hour, time.Hour})
 	link := r.link()
 	var before, after runtime.MemStats
 	runtime.GC()
@@ -262,7 +263,7 @@ func TestThousandStreamsAndAFlood(t *testing.T) {
 	for range many {
 		r.exec(link.Open, "yes")
 	}
-	for range maxSessions - many - 1 { // streams that say nothing
+	for range budget.MaxSessions - many - 1 { // streams that say nothing
 		conn, err := link.Open(ctx)
 		if err != nil {
 			t.Fatal(err)

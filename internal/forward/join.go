@@ -11,30 +11,27 @@ import (
 	"banger/internal/stdio"
 )
 
-// MaxConnections is how many connections one forward carries at once, and the agent
-// over all. More wait in the kernel's queue of the socket.
-const MaxConnections = 1000
-
 // Join moves what a connection brings to a session's stream out, and what comes on
 // its stream in to the connection, until both directions have ended: each by itself,
 // as TCP has it. When one fails, or ctx ends, the connection is reset, so that
-// nobody takes a part for the whole. It is closed when Join returns.
-func Join(ctx context.Context, conn net.Conn, in *stdio.In, out *stdio.Out) error {
+// nobody takes a part for the whole. It is closed when Join returns. place, which may be
+// nil, is told when something is carried.
+func Join(ctx context.Context, conn net.Conn, in *stdio.In, out *stdio.Out, place *Place) error {
 	stop := context.AfterFunc(ctx, func() { Abort(conn) })
 	defer stop()
 	ended := make(chan error, 2)
 	if isPackets(conn) {
 		// Datagrams have no half that could go on by itself.
-		go func() { ended <- errors.Join(fromPackets(out, conn), out.Close(), in.Close()) }()
+		go func() { ended <- errors.Join(fromPackets(out, conn, place), out.Close(), in.Close()) }()
 		go func() {
-			err := toPackets(conn, in)
+			err := toPackets(conn, in, place)
 			conn.Close()
 			out.Abandon() // it may wait for a reader who is gone
 			ended <- err
 		}()
 	} else {
-		go func() { ended <- fromConn(out, conn) }()
-		go func() { ended <- toConn(conn, in) }()
+		go func() { ended <- fromConn(out, conn, place) }()
+		go func() { ended <- toConn(conn, in, place) }()
 	}
 	err := <-ended
 	if err != nil {
@@ -61,15 +58,15 @@ func Abort(conn net.Conn) {
 	conn.Close()
 }
 
-func fromConn(out *stdio.Out, conn net.Conn) error {
-	if err := pump(out, conn); err != nil {
+func fromConn(out *stdio.Out, conn net.Conn, place *Place) error {
+	if err := pump(out, conn, place); err != nil {
 		return err
 	}
 	return out.Close()
 }
 
-func toConn(conn net.Conn, in *stdio.In) error {
-	if err := pump(conn, in); err != nil {
+func toConn(conn net.Conn, in *stdio.In, place *Place) error {
+	if err := pump(conn, in, place); err != nil {
 		return err
 	}
 	half, ok := conn.(interface{ CloseWrite() error })
@@ -90,10 +87,11 @@ const (
 )
 
 // pump copies until the end of r.
-func pump(w io.Writer, r io.Reader) error {
+func pump(w io.Writer, r io.Reader, place *Place) error {
 	small := make([]byte, smallBuffer)
 	for buf := small; ; {
 		n, err := r.Read(buf)
+		place.Use()
 		if _, err := w.Write(buf[:n]); err != nil {
 			return err
 		}
@@ -119,7 +117,7 @@ func isPackets(conn net.Conn) bool {
 }
 
 // fromPackets writes each datagram behind its length of two bytes.
-func fromPackets(w io.Writer, conn net.Conn) error {
+func fromPackets(w io.Writer, conn net.Conn, place *Place) error {
 	buf := make([]byte, 2+maxDatagram)
 	for {
 		n, err := conn.Read(buf[2:])
@@ -131,6 +129,7 @@ func fromPackets(w io.Writer, conn net.Conn) error {
 		case err != nil:
 			return err
 		}
+		place.Use()
 		binary.BigEndian.PutUint16(buf, uint16(n))
 		if _, err := w.Write(buf[:2+n]); err != nil {
 			return unlessClosed(err)
@@ -139,7 +138,7 @@ func fromPackets(w io.Writer, conn net.Conn) error {
 }
 
 // toPackets is the opposite. A datagram that cannot be sent is lost, as any may be.
-func toPackets(conn net.Conn, r io.Reader) error {
+func toPackets(conn net.Conn, r io.Reader, place *Place) error {
 	buf := make([]byte, smallBuffer)
 	for {
 		var length [2]byte
@@ -156,6 +155,7 @@ func toPackets(conn net.Conn, r io.Reader) error {
 		if _, err := io.ReadFull(r, buf[:n]); err != nil {
 			return err
 		}
+		place.Use()
 		_, _ = conn.Write(buf[:n])
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"banger/api"
 	"banger/internal/agentproto"
+	"banger/internal/forward"
 )
 
 // Dial opens a channel to the agent: Link.Open, or a request to the daemon that
@@ -22,6 +23,9 @@ type Client struct {
 	// Patience is how long a session tries to get a new channel when its own broke;
 	// 0 means a minute.
 	Patience time.Duration
+	// Crowd is the connections that Forward carries, with those of other calls; nil: as
+	// many as a process may.
+	Crowd *forward.Crowd
 	// Complete adds to a command what the VM's image says of commands. It is asked
 	// after the first Dial; nil adds nothing.
 	Complete func(api.Exec) api.Exec

@@ -1,15 +1,19 @@
 package guest_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
+	"banger/internal/budget"
 	"banger/internal/forward"
 )
 
@@ -74,7 +78,7 @@ func TestThousandConnections(t *testing.T) {
 	echo := server(t, func(conn net.Conn) { _, _ = io.Copy(conn, conn) })
 	near, failures := forwarding(t, portClient(t), tcpAt("127.0.0.1:0"), tcpAt(echo))
 	before, began := memory(), time.Now()
-	conns := make([]*net.TCPConn, forward.MaxConnections)
+	conns := make([]*net.TCPConn, budget.MaxConnections)
 	var work sync.WaitGroup
 	for i := range conns {
 		work.Go(func() {
@@ -115,5 +119,38 @@ func TestThousandConnections(t *testing.T) {
 	case err := <-failures:
 		t.Errorf("a connection broke: %v", err)
 	default:
+	}
+}
+
+// TestSilentMakesWay: where there is no place for another connection, it waits until one
+// has been silent for long enough, which is reset.
+func TestSilentMakesWay(t *testing.T) {
+	echo := server(t, func(conn net.Conn) { _, _ = io.Copy(conn, conn) })
+	c := portClient(t)
+	c.Crowd = forward.NewCrowd(2)
+	c.Crowd.Silent = 500 * time.Millisecond
+	near, failures := forwarding(t, c, tcpAt("127.0.0.1:0"), tcpAt(echo))
+	silent, busy := dialTCP(t, near), dialTCP(t, near)
+	speak(t, silent)
+	done, over := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(over)
+		for {
+			speak(t, busy)
+			select {
+			case <-done:
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}()
+	speak(t, dialTCP(t, near))
+	close(done)
+	<-over
+	if _, err := silent.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the silent one: %v", err)
+	}
+	if err := <-failures; !strings.Contains(err.Error(), "silent") {
+		t.Errorf("it is said that %v", err)
 	}
 }

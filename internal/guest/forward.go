@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"banger/api"
+	"banger/internal/budget"
 	"banger/internal/forward"
 	"banger/internal/stdio"
 )
@@ -21,11 +22,11 @@ import (
 // directions have ended. Where the guest refuses, or anything breaks, conn is reset
 // and the error says why; the system's own error is in it where it is known.
 func (c *Client) Connect(ctx context.Context, conn net.Conn, to stdio.Endpoint) error {
-	return c.carry(ctx, conn, stdio.Open{Connect: &to})
+	return c.carry(ctx, conn, stdio.Open{Connect: &to}, nil)
 }
 
 // carry joins a connection to a session of the kinds Connect and Accept.
-func (c *Client) carry(ctx context.Context, conn net.Conn, open stdio.Open) error {
+func (c *Client) carry(ctx context.Context, conn net.Conn, open stdio.Open, place *forward.Place) error {
 	s, err := c.open(ctx, open)
 	if err != nil {
 		forward.Abort(conn)
@@ -44,11 +45,14 @@ func (c *Client) carry(ctx context.Context, conn net.Conn, open stdio.Open) erro
 		case <-ctx.Done():
 		}
 	}()
-	err = forward.Join(ctx, conn, s.mux.In(stdio.Stdout), s.mux.Out(stdio.Stdin))
+	err = forward.Join(ctx, conn, s.mux.In(stdio.Stdout), s.mux.Out(stdio.Stdin), place)
 	if err == nil || errors.Is(err, io.ErrClosedPipe) { // the session is over, or about to be
 		if _, why := s.Wait(caller); why != nil || err == nil {
 			return why
 		}
+	}
+	if caller.Err() != nil {
+		return api.Errorf(contextKind(caller), "the connection was given up: %w", context.Cause(caller))
 	}
 	select {
 	case <-s.ended:
@@ -62,29 +66,30 @@ func (c *Client) carry(ctx context.Context, conn net.Conn, open stdio.Open) erro
 
 // Forward carries the connections that come in at l to an endpoint in the guest,
 // until l is closed or ctx ends; it closes l. failed hears of every connection that
-// broke.
+// broke. With as many as there may be, a new one waits, and others in the kernel's queue of
+// the socket, until one ends, or makes way for it because it is silent.
 func (c *Client) Forward(ctx context.Context, l net.Listener, to stdio.Endpoint, failed func(error)) error {
-	return serve(ctx, l, func(conn net.Conn) {
-		if err := c.Connect(ctx, conn, to); err != nil && ctx.Err() == nil {
+	crowd := c.Crowd
+	if crowd == nil {
+		crowd = forward.NewCrowd(budget.MaxConnections)
+	}
+	return serve(ctx, l, crowd, func(one context.Context, conn net.Conn, place *forward.Place) {
+		if err := c.carry(one, conn, stdio.Open{Connect: &to}, place); err != nil && ctx.Err() == nil {
 			failed(err)
 		}
 	})
 }
 
-// serve carries connections, so many at once.
-func serve(ctx context.Context, l net.Listener, carry func(net.Conn)) error {
+var errMadeWay = errors.New("it was silent for the longest time when others needed its place")
+
+// serve carries connections, as many at once as there are places.
+func serve(ctx context.Context, l net.Listener, crowd *forward.Crowd, carry func(context.Context, net.Conn, *forward.Place)) error {
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
 	defer l.Close()
 	var work sync.WaitGroup
 	defer work.Wait()
-	room := make(chan struct{}, forward.MaxConnections)
 	for {
-		select {
-		case room <- struct{}{}:
-		case <-ctx.Done():
-			return nil
-		}
 		conn, err := forward.Accept(l)
 		switch {
 		case errors.Is(err, net.ErrClosed):
@@ -92,9 +97,17 @@ func serve(ctx context.Context, l net.Listener, carry func(net.Conn)) error {
 		case err != nil:
 			return err
 		}
+		one, end := context.WithCancelCause(ctx)
+		place := crowd.Wait(ctx, func() { end(errMadeWay) })
+		if place == nil {
+			end(nil)
+			forward.Abort(conn)
+			return nil
+		}
 		work.Go(func() {
-			carry(conn)
-			<-room
+			defer end(nil)
+			defer place.Leave()
+			carry(one, conn, place)
 		})
 	}
 }
@@ -162,7 +175,7 @@ func (r *Reversed) Serve(ctx context.Context, to stdio.Endpoint, failed func(err
 	defer stop()
 	var work sync.WaitGroup
 	defer work.Wait()
-	room := make(chan struct{}, forward.MaxConnections)
+	room := make(chan struct{}, budget.MaxConnections)
 	for {
 		t, err := r.next(ctx)
 		switch {
@@ -193,7 +206,7 @@ func (r *Reversed) carry(ctx context.Context, number int, to stdio.Endpoint) err
 	open := stdio.Open{Accept: &stdio.Accept{ID: r.id, Number: number}}
 	conn, err := forward.Dial(ctx, to)
 	if err == nil {
-		return r.client.carry(ctx, conn, open)
+		return r.client.carry(ctx, conn, open, nil)
 	}
 	open.Accept.Refuse = true
 	if s, openErr := r.client.open(ctx, open); openErr == nil {

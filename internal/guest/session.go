@@ -76,8 +76,12 @@ func (c *Client) open(ctx context.Context, open stdio.Open) (*Session, error) {
 		exec := c.Complete(*open.Exec)
 		open.Exec = &exec
 	}
-	s := &Session{vm: c.vm(), pipe: stream.New(stream.NewID()), ended: make(chan struct{})}
 	whole := open.Connect != nil || open.Accept != nil
+	newPipe := stream.New
+	if whole {
+		newPipe = stream.NewConnection
+	}
+	s := &Session{vm: c.vm(), pipe: newPipe(stream.NewID()), ended: make(chan struct{})}
 	s.mux = stdio.New(s.pipe, stdio.Handler{Exit: func(e stdio.Exit) {
 		s.exit, s.exited = e, true
 		if whole && e.Error != nil {

@@ -18,6 +18,7 @@ import (
 
 	"banger/api"
 	"banger/client"
+	"banger/internal/budget"
 	"banger/internal/forward"
 	"banger/internal/guest"
 	"banger/internal/paths"
@@ -94,6 +95,9 @@ func run(id, dir string, system bool) error {
 	c := client.New(p).BeforeStart(func(context.Context) (string, error) { return "", duringUpdate(p) })
 	agent := c.Guest(id)
 	agent.Patience = patience
+	room := budget.OfForwarder(budget.Memory())
+	budget.SetHeap(room.Heap)
+	agent.Crowd = forward.NewCrowd(room.Connections)
 	f := &forwarder{ctx: ctx, agent: agent, ports: map[api.PublishedPort]*serving{}}
 	return f.serve(control)
 }

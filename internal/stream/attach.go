@@ -35,7 +35,11 @@ func (p *Pipe) Attach(conn Conn, onMeet func()) error {
 	p.newest++
 	// At first the other end has nothing: no need to wait for its word.
 	a.ready = try == 0
-	a.greet = attachPayload(p.id, !p.met, try)
+	flags := p.flags
+	if !p.met {
+		flags |= flagCreate
+	}
+	a.greet = attachPayload(p.id, flags, try)
 	p.mu.Unlock()
 	if !p.install(a, try) {
 		conn.Close()
@@ -48,6 +52,8 @@ func (p *Pipe) Attach(conn Conn, onMeet func()) error {
 type Attachment struct {
 	ID     ID
 	Create bool // the stream may be made: the client has had no answer yet
+	// Connection: it is going to carry a forwarded connection. Older clients do not say.
+	Connection bool
 	// Try is the number of the client's attempt, from 0 up. A higher one has
 	// overtaken this one where channels of two links are served at once.
 	Try uint32
@@ -68,12 +74,15 @@ func Accept(conn Conn) (*Attachment, error) {
 	if f.kind != kindAttach {
 		return nil, protocolErrorf("stream begins with a frame of type %d", f.kind)
 	}
-	id, create, try, err := parseAttach(f.payload)
+	id, flags, try, err := parseAttach(f.payload)
 	if err != nil {
 		return nil, err
 	}
 	f.payload = nil
-	return &Attachment{ID: id, Create: create, conn: conn, frames: frames, first: f, Try: try}, nil
+	return &Attachment{
+		ID: id, Create: flags&flagCreate != 0, Connection: flags&flagConnection != 0, Try: try,
+		conn: conn, frames: frames, first: f,
+	}, nil
 }
 
 // Refuse tells the client why it cannot attach.

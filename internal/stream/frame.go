@@ -40,6 +40,8 @@ const (
 	attachFlags   = 1 + len(ID{})
 	attachSize    = attachFlags + 1 + 4
 	flagCreate    = 1 // the stream may be created: nothing is known of it yet
+	// flagConnection says what the stream is going to carry. Older agents pass over it.
+	flagConnection = 2
 	// maxReason is the limit for the payload of a reset.
 	maxReason = 4 << 10
 )
@@ -111,21 +113,17 @@ func protocolErrorf(format string, args ...any) error {
 	return protocolError{fmt.Errorf(format, args...)}
 }
 
-func attachPayload(id ID, create bool, try uint32) []byte {
+func attachPayload(id ID, flags byte, try uint32) []byte {
 	payload := append([]byte{attachVersion}, id[:]...)
-	flags := byte(0)
-	if create {
-		flags = flagCreate
-	}
 	return binary.BigEndian.AppendUint32(append(payload, flags), try)
 }
 
-func parseAttach(payload []byte) (id ID, create bool, try uint32, err error) {
+func parseAttach(payload []byte) (id ID, flags byte, try uint32, err error) {
 	if len(payload) != attachSize || payload[0] != attachVersion {
-		return id, false, 0, protocolErrorf("bad stream attachment")
+		return id, 0, 0, protocolErrorf("bad stream attachment")
 	}
 	copy(id[:], payload[1:])
-	return id, payload[attachFlags]&flagCreate != 0, binary.BigEndian.Uint32(payload[attachFlags+1:]), nil
+	return id, payload[attachFlags], binary.BigEndian.Uint32(payload[attachFlags+1:]), nil
 }
 
 func reasonPayload(reason error) []byte {

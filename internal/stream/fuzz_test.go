@@ -15,7 +15,7 @@ func (script) Close() error                { return nil }
 // FuzzPipe lets both ends hear anything: no panic, and memory stays bounded.
 func FuzzPipe(f *testing.F) {
 	attach := appendHeader(nil, frame{kind: kindAttach, length: attachSize})
-	attach = append(attach, attachPayload(ID{1}, true, 0)...)
+	attach = append(attach, attachPayload(ID{1}, flagCreate, 0)...)
 	data := append(appendHeader(nil, frame{kind: kindData, length: 3}), "abc"...)
 	fin := appendHeader(nil, frame{kind: kindFin, offset: 3})
 	f.Add(append(append(attach, data...), fin...))

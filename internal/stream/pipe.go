@@ -42,7 +42,8 @@ func NewID() ID {
 // Pipe is one end of a resumable pipe. Reading and writing block while there is
 // no connection, as they do while there is nothing to read and no room to write.
 type Pipe struct {
-	id ID
+	id    ID
+	flags byte // what every attachment says
 
 	mu      sync.Mutex
 	changed *sync.Cond
@@ -74,6 +75,14 @@ type Pipe struct {
 func New(id ID) *Pipe {
 	p := &Pipe{id: id, flushedCh: make(chan struct{}), doneCh: make(chan struct{})}
 	p.changed = sync.NewCond(&p.mu)
+	return p
+}
+
+// NewConnection is New for the client's end of a pipe that carries a forwarded connection:
+// the other end is told before it makes anything, and has few places for these.
+func NewConnection(id ID) *Pipe {
+	p := New(id)
+	p.flags = flagConnection
 	return p
 }
 

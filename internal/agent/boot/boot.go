@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ import (
 
 	"banger/internal/agent"
 	"banger/internal/agentproto"
+	"banger/internal/budget"
 )
 
 // portName is what the host calls the agent's virtio-serial port.
@@ -156,6 +158,9 @@ func serve(ctx context.Context, version string, boot agentproto.Boot, await func
 	if err := agent.RaiseOpenFiles(); err != nil {
 		say("%v", err)
 	}
+	// It is small, and all of a guest's memory that it takes is missing there.
+	debug.SetGCPercent(50)
+	budget.SetHeap(budget.OfGuest(budget.Memory()).Heap)
 	host, err := openChannel(boot)
 	if err != nil {
 		return end, err
