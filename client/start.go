@@ -14,8 +14,10 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/config"
 	"banger/internal/execx"
 	"banger/internal/fsx"
+	"banger/internal/paths"
 
 	"golang.org/x/sys/unix"
 )
@@ -130,7 +132,7 @@ func (c *Client) spawn(ctx context.Context, program string) error {
 	}
 	proc, err := os.StartProcess(program, []string{program}, &os.ProcAttr{
 		Dir:   "/", // keeps no mounted file system busy
-		Env:   c.daemonEnv(),
+		Env:   append(DaemonEnv(c.paths), ReadyEnv+"=3"),
 		Files: []*os.File{null, log, log, write},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
@@ -221,11 +223,11 @@ func (c *Client) lastLog() string {
 	return text[strings.LastIndexByte(text, '\n')+1:]
 }
 
-// daemonEnv is our environment with the directories made absolute, as the
-// daemon runs in another directory.
-func (c *Client) daemonEnv() []string {
-	p := c.paths
-	set := map[string]string{ReadyEnv: "3"}
+// DaemonEnv is our environment for a daemon with the paths p, which runs in another
+// directory: with absolute directories, and without what would make what one command has
+// in its environment count for all others.
+func DaemonEnv(p paths.Paths) []string {
+	set := map[string]string{"PATH": config.UsualPath}
 	if p.Data == filepath.Join(p.Config, "data") && p.Cache == filepath.Join(p.Config, "cache") {
 		set["BANGER_HOME"] = p.Config
 	} else {
@@ -237,7 +239,7 @@ func (c *Client) daemonEnv() []string {
 	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
 		_, ours := set[name]
-		return ours
+		return ours || name == ReadyEnv || config.OfTheDaemon(name)
 	})
 	for name, value := range set {
 		if value != "" {

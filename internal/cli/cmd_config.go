@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"context"
+
+	"banger/api"
+	"banger/client"
 	"banger/internal/config"
-	"banger/internal/paths"
 
 	"github.com/spf13/cobra"
 )
@@ -19,13 +22,23 @@ func newConfig(a *app) *cobra.Command {
 	return cmd
 }
 
-// config reads the settings as this process sees them.
-func (a *app) config() (config.Config, error) {
-	p, err := paths.Choose()
-	if err != nil {
-		return config.Config{}, err
+// settings asks the daemon, which owns them, for the settings, as they are for a command
+// with our environment. ignored are our variables that do not count.
+func (a *app) settings(ctx context.Context, c *client.Client) (shown api.Config, ignored []string, err error) {
+	if shown, err = c.Config(ctx); err != nil {
+		return shown, nil, err
 	}
-	return config.Load(p.ConfigFile(), a.env, config.DetectHost())
+	return config.ForCommand(shown, a.env)
+}
+
+// valueOf is a setting's value.
+func valueOf(shown api.Config, key string) string {
+	for _, v := range shown.Values {
+		if v.Key == key {
+			return v.Value
+		}
+	}
+	return ""
 }
 
 func newConfigShow(a *app) *cobra.Command {
@@ -34,21 +47,28 @@ func newConfigShow(a *app) *cobra.Command {
 		Use:   "show",
 		Short: "Show every setting and where its value comes from",
 		Long: `Show every setting and where its value comes from: the file config.toml, a
-BANGER_… variable of the environment, the host's size, or a default. In the
-file, a setting is a line such as memory = "4G"; in the environment,
-BANGER_MEMORY=4G, which wins. A change counts for the next VM; one of accel,
-console_log or the programs counts once the daemon is started anew ("banger daemon
-stop", or "banger system restart" where banger is a service). The settings:
+variable of the environment, the host's size, or a default. In the file, a setting
+is a line such as memory = "4G". What a new VM is like can also come from the
+environment of the command that makes it, which wins: BANGER_MEMORY=4G, and
+likewise BANGER_VCPUS, _DISK, _IMAGE, _KERNEL, _DRIVER and _INIT. All other
+settings are the daemon's, for all commands: it takes nothing from the environment
+of the command that happens to start it, PATH and proxies included. A change counts
+for the next VM; one of accel, console_log, path, registry_auth, the proxies or the
+programs counts when the daemon is started again ("banger daemon stop", or "banger
+system restart" if banger is a service). The settings:
 
 ` + config.Help(),
 		Example: "  banger config show\n  BANGER_MEMORY=4G banger config show",
 		Args:    noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			settings, err := a.config()
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
 			if err != nil {
 				return err
 			}
-			shown := settings.API()
+			shown, ignored, err := a.settings(cmd.Context(), c)
+			if err != nil {
+				return err
+			}
 			if asJSON {
 				return printJSON(a.out, "config", shown)
 			}
@@ -60,6 +80,9 @@ stop", or "banger system restart" where banger is a service). The settings:
 				return err
 			}
 			a.note("the file is %s", shown.File)
+			for _, variable := range ignored {
+				a.note("%s of the environment does not count: the setting is the daemon's, and belongs in the file", variable)
+			}
 			return nil
 		},
 	}

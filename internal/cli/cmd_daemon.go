@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"os"
 	"strconv"
 	"syscall"
 	"time"
@@ -106,7 +105,7 @@ func newDaemonRun() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			err = syscall.Exec(program, []string{program}, os.Environ())
+			err = syscall.Exec(program, []string{program}, client.DaemonEnv(p))
 			return api.Errorf(api.KindInternal, "cannot run %s: %w", program, err)
 		},
 	}

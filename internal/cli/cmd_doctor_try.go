@@ -61,20 +61,24 @@ func (a *app) try(ctx context.Context) *trial {
 		return t.failed("daemon", err)
 	}
 	t.managed = where.Managed
-	settings, err := a.config()
-	if err != nil {
-		return t.failed("settings", err)
-	}
 	if t.client, err = a.client(); err != nil {
 		return t.failed("daemon", err)
 	}
-	limit := settings.BootTimeout + trialSpare
+	shown, _, err := a.settings(ctx, t.client)
+	if err != nil {
+		return t.failed("settings", err)
+	}
+	boot, err := time.ParseDuration(valueOf(shown, "boot_timeout"))
+	if err != nil {
+		return t.failed("settings", err)
+	}
+	limit := boot + trialSpare
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it took more than %s", limit))
 	defer cancel()
 	p := a.newProgress()
 	defer p.done()
 	t.report = p.report
-	k, err := t.client.ShowKernel(ctx, cmp.Or(settings.Kernel, defaultKernel))
+	k, err := t.client.ShowKernel(ctx, cmp.Or(valueOf(shown, "kernel"), defaultKernel))
 	switch {
 	case api.KindOf(err) == api.KindNotFound:
 		return t.failed("kernel", api.Errorf(api.KindNotFound, "there is no kernel to start a guest with").WithHint("banger kernel pull"))

@@ -105,16 +105,16 @@ from this machine's own sources, their signatures checked.`,
 			if len(args) > 0 {
 				name = args[0]
 			}
-			if name == "" {
-				settings, err := a.config()
-				if err != nil {
-					return err
-				}
-				name = settings.Image
-			}
 			c, err := a.client()
 			if err != nil {
 				return err
+			}
+			if name == "" {
+				shown, _, err := a.settings(cmd.Context(), c)
+				if err != nil {
+					return err
+				}
+				name = valueOf(shown, "image")
 			}
 			p := a.newProgress()
 			image, err := c.PullImage(cmd.Context(), api.PullImage{Name: name, Refresh: refresh}, p.report)

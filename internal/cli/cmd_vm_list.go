@@ -83,9 +83,17 @@ func vmTable(vms []api.VM, now time.Time) *table {
 	t := newTable("NAME", "STATE", "SINCE", "VCPUS", "MEMORY", "DISK", "IMAGE", "ACCEL")
 	for _, vm := range vms {
 		t.add(vm.Name, string(vm.State), since(vm, now), strconv.Itoa(vm.VCPUs),
-			size.Format(vm.MemoryBytes), size.Format(vm.DiskBytes), vm.Image, cmp.Or(vm.Accel, "-"))
+			size.Format(vm.MemoryBytes), diskSize(vm), vm.Image, cmp.Or(vm.Accel, "-"))
 	}
 	return t
+}
+
+// diskSize is unknown while the image that decides it is still coming.
+func diskSize(vm api.VM) string {
+	if vm.DiskBytes == 0 {
+		return "-"
+	}
+	return size.Format(vm.DiskBytes)
 }
 
 // since is when the VM came into its state, as far as it is known.

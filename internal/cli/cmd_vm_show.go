@@ -106,7 +106,7 @@ func vmFields(vm api.VM) []string {
 	if vm.Accel != "" {
 		driver += " (" + vm.Accel + ")"
 	}
-	disk := fmt.Sprintf("%s (%s)", size.Format(vm.DiskBytes), vm.DiskDriver)
+	disk := fmt.Sprintf("%s (%s)", diskSize(vm), vm.DiskDriver)
 	if u := vm.DiskUsage; u != nil && u.Broken != "" {
 		disk += ", broken: " + u.Broken
 	} else if u != nil {

@@ -35,6 +35,9 @@ func TestDoctorOfALook(t *testing.T) {
 
 // trying adds what a trial asks for. created answers the creation of the VM.
 func (w *world) trying(created http.HandlerFunc) {
+	w.HandleFunc("GET /v1/config", func(rw http.ResponseWriter, _ *http.Request) {
+		answer(rw, api.Config{Values: []api.ConfigValue{{Key: "boot_timeout", Value: "2m0s"}}})
+	})
 	w.HandleFunc("GET /v1/doctor", func(rw http.ResponseWriter, _ *http.Request) {
 		answer(rw, api.Doctor{Checks: []api.Check{{Name: "kvm", Status: doctor.OK, Found: "works", Why: "a reason"}}})
 	})

@@ -41,6 +41,17 @@ type Config struct {
 	// host, and perhaps a path in it, by the registry's name.
 	RegistryMirrors map[string]string
 
+	// RegistryAuth is a file with passwords of registries, as Docker or Podman write it,
+	// beside the usual ones; empty: none.
+	RegistryAuth string
+
+	// Path are the directories that the daemon looks for programs in, as in PATH; empty:
+	// the usual ones.
+	Path string
+	// HTTPProxy, HTTPSProxy and NoProxy are what the variables of these names mean; empty:
+	// those of the daemon's own environment, which a client that starts it leaves out.
+	HTTPProxy, HTTPSProxy, NoProxy string
+
 	// ImageNames are short names for images and the references that they stand
 	// for: the built-in ones, and over them those of the file's table.
 	ImageNames map[string]string

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"path/filepath"
@@ -27,9 +28,11 @@ const (
 // setting is one key of config.toml: how it is read, shown and explained.
 type setting struct {
 	key, doc string
-	fallback func(Host) (string, origin)
-	set      func(*Config, string) error
-	get      func(Config) string
+	// ofCommand: the variable counts for a command that has it, as part of its request.
+	ofCommand bool
+	fallback  func(Host) (string, origin)
+	set       func(*Config, string) error
+	get       func(Config) string
 }
 
 // variable is the environment variable that overrides the setting.
@@ -42,19 +45,19 @@ func settings() []setting {
 func sizeSettings() []setting {
 	return []setting{
 		{
-			key: "vcpus", doc: "processors of a new VM (2, or the host's one)",
+			key: "vcpus", doc: "processors of a new VM (2, or the host's one)", ofCommand: true,
 			fallback: func(h Host) (string, origin) { return strconv.Itoa(h.vcpus()), fromHost },
 			set:      func(c *Config, v string) (err error) { c.VCPUs, err = ParseVCPUs(v); return },
 			get:      func(c Config) string { return strconv.Itoa(c.VCPUs) },
 		},
 		{
-			key: "memory", doc: "memory of a new VM (an eighth of the host's, from 512M to 2G)",
+			key: "memory", doc: "memory of a new VM (an eighth of the host's, from 512M to 2G)", ofCommand: true,
 			fallback: func(h Host) (string, origin) { return size.Exact(h.memory()), fromHost },
 			set:      func(c *Config, v string) (err error) { c.MemoryBytes, err = ParseMemory(v); return },
 			get:      func(c Config) string { return size.Exact(c.MemoryBytes) },
 		},
 		{
-			key: "disk", doc: "disk of a new VM; it occupies only what is written",
+			key: "disk", doc: "disk of a new VM; it occupies only what is written", ofCommand: true,
 			fallback: func(Host) (string, origin) { return "8G", fromDefault },
 			set:      func(c *Config, v string) (err error) { c.DiskBytes, err = ParseDisk(v); return },
 			get:      func(c Config) string { return size.Exact(c.DiskBytes) },
@@ -74,25 +77,25 @@ func sizeSettings() []setting {
 func choiceSettings() []setting {
 	return []setting{
 		{
-			key: "image", doc: "root file system of a new VM",
+			key: "image", doc: "root file system of a new VM", ofCommand: true,
 			fallback: constant("debian"),
 			set:      func(c *Config, v string) (err error) { c.Image, err = word(v); return },
 			get:      func(c Config) string { return c.Image },
 		},
 		{
-			key: "kernel", doc: "kernel of a new VM; empty is the distribution's newest",
+			key: "kernel", doc: "kernel of a new VM; empty is the distribution's newest", ofCommand: true,
 			fallback: constant(""),
 			set:      func(c *Config, v string) (err error) { c.Kernel, err = word(v); return },
 			get:      func(c Config) string { return c.Kernel },
 		},
 		{
-			key: "driver", doc: "what runs VMs: qemu, or firecracker in system mode; auto: the best that is there",
+			key: "driver", doc: "what runs VMs: qemu, or firecracker in system mode; auto: the best that is there", ofCommand: true,
 			fallback: constant("auto"),
 			set:      func(c *Config, v string) (err error) { c.Driver, err = word(v); return },
 			get:      func(c Config) string { return c.Driver },
 		},
 		{
-			key: "init", doc: "what is process 1 of a new VM: agent, systemd or auto: what the image asks for",
+			key: "init", doc: "what is process 1 of a new VM: agent, systemd or auto: what the image asks for", ofCommand: true,
 			fallback: constant(api.InitAuto),
 			set:      func(c *Config, v string) (err error) { c.Init, err = ParseInit(v); return },
 			get:      func(c Config) string { return c.Init },
@@ -152,6 +155,22 @@ func pathSettings() []setting {
 		},
 		pathSetting("registry_ca", "path of certificates (PEM) that registries are trusted by, beside the system's",
 			func(c *Config) *string { return &c.RegistryCA }),
+		pathSetting("registry_auth", "path of a file with registries' passwords, beside Docker's and Podman's own",
+			func(c *Config) *string { return &c.RegistryAuth }),
+		{
+			key: "path", doc: "directories with programs, as in PATH; empty: the usual ones",
+			fallback: constant(""),
+			set:      func(c *Config, v string) (err error) { c.Path, err = directories(v); return },
+			get:      func(c Config) string { return c.Path },
+		},
+		proxySetting("http_proxy", "the proxy for plain HTTP, such as http://proxy.example.com:3128", func(c *Config) *string { return &c.HTTPProxy }),
+		proxySetting("https_proxy", "the proxy for HTTPS, which registries speak", func(c *Config) *string { return &c.HTTPSProxy }),
+		{
+			key: "no_proxy", doc: "what is reached without a proxy: names, domains, addresses, with commas",
+			fallback: constant(""),
+			set:      func(c *Config, v string) error { c.NoProxy = v; return nil },
+			get:      func(c Config) string { return c.NoProxy },
+		},
 		{
 			key: "registry_mirrors", doc: "where to look first, REGISTRY=MIRROR …: docker.io=mirror.example.com/hub",
 			fallback: constant(""),
@@ -174,6 +193,38 @@ func pathSetting(name, doc string, field func(*Config) *string) setting {
 		},
 		get: func(c Config) string { return *field(&c) },
 	}
+}
+
+func proxySetting(name, doc string, field func(*Config) *string) setting {
+	return setting{
+		key: name, doc: doc,
+		fallback: constant(""),
+		set: func(c *Config, v string) error {
+			u, err := url.Parse(v)
+			if v != "" && (err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "socks5"}, u.Scheme)) {
+				return errors.New("write a proxy as http://HOST:PORT") // it may have a password: not shown
+			}
+			*field(c) = v
+			return nil
+		},
+		get: func(c Config) string {
+			u, err := url.Parse(*field(&c))
+			if err != nil {
+				return ""
+			}
+			return u.Redacted()
+		},
+	}
+}
+
+// directories checks a list as PATH has it.
+func directories(text string) (string, error) {
+	for dir := range strings.SplitSeq(text, ":") {
+		if text != "" && !filepath.IsAbs(dir) {
+			return "", fmt.Errorf("%.80q is not an absolute path", dir)
+		}
+	}
+	return text, nil
 }
 
 // FirecrackerReleases is where Firecracker's makers publish its releases.

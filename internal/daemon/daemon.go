@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/config"
 	"banger/internal/fsx"
 	"banger/internal/paths"
 	"banger/internal/systemd"
@@ -78,11 +79,25 @@ func runProcess(program Program, log *slog.Logger, ready *readiness, system bool
 	if err != nil {
 		return err
 	}
+	takeEnvironment(p.ConfigFile())
 	return Run(ctx, program, Env{Paths: p, System: system, Log: log}, func(err error) {
 		ready.tell(err)
 		tellSystemd(log, systemd.Ready)
 		context.AfterFunc(ctx, func() { tellSystemd(log, systemd.Stopping) })
 	})
+}
+
+// takeEnvironment gives this process and the programs it runs what the settings say:
+// before anything looks for a program, or for a proxy, which net/http does once. What is
+// wrong with the settings is said by who builds the services.
+func takeEnvironment(file string) {
+	c, err := config.Load(file, os.Getenv, config.DetectHost())
+	if err != nil {
+		return
+	}
+	for name, value := range c.Environment() {
+		_ = os.Setenv(name, value) // fails for names that ours are not
+	}
 }
 
 func daemonPaths(system bool) (paths.Paths, error) {

@@ -74,7 +74,7 @@ func (s *Service) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 		Driver:      cmp.Or(req.Driver, defaults.Driver),
 		VCPUs:       cmp.Or(req.VCPUs, defaults.VCPUs),
 		MemoryBytes: cmp.Or(req.MemoryBytes, defaults.MemoryBytes),
-		DiskBytes:   cmp.Or(req.DiskBytes, defaults.DiskBytes),
+		DiskBytes:   req.DiskBytes, // 0 until the image is known, if nobody asked for a size
 		Init:        cmp.Or(req.Init, defaults.Init, api.InitAuto),
 		Network:     req.Network, AutoRemove: req.AutoRemove, Leased: req.Lease, Background: req.Background, CreatedAt: time.Now(),
 	}
@@ -119,10 +119,7 @@ func (s *Service) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 	img, err := s.Images.Get(v.Image)
 	switch {
 	case err == nil:
-		if req.DiskBytes == 0 {
-			v.DiskBytes = max(v.DiskBytes, img.DiskBytes)
-		}
-		return v, useImage(&v, img)
+		return v, useImage(&v, img, defaults)
 	case api.KindOf(err) == api.KindNotFound && s.Images.CanPull(v.Image):
 		return v, nil
 	}
@@ -141,7 +138,7 @@ func (s *Service) checkSizes(v api.VM) error {
 	if v.MemoryBytes%mib != 0 || v.DiskBytes%mib != 0 {
 		return api.Errorf(api.KindInvalid, "cannot use a size that is no whole number of MiB").WithHint("sizes look like 512M, 4G or 1536MiB")
 	}
-	if v.DiskBytes < mib || v.DiskBytes > maxDisk {
+	if v.DiskBytes != 0 && v.DiskBytes < mib || v.DiskBytes > maxDisk {
 		return api.Errorf(api.KindInvalid, "cannot make a disk of %d MiB: at most %d TiB is possible", v.DiskBytes/mib, maxDisk>>40).
 			WithHint("choose another --disk, such as 8G")
 	}
@@ -156,8 +153,9 @@ func checkFits(size int64, img api.Image) error {
 		WithHint("choose --disk %dM or more", img.DiskBytes/mib)
 }
 
-// useImage makes a VM one of an image, which has to fit and to make sense.
-func useImage(v *api.VM, img api.Image) error {
+// useImage makes a VM one of an image, which has to fit and to make sense. A VM for which
+// nobody asked for a size gets a disk of the default one, or of the image's.
+func useImage(v *api.VM, img api.Image, defaults Defaults) error {
 	config, err := imageconfig.ForVM(v.Image, img.Config)
 	if err != nil {
 		return err
@@ -167,6 +165,9 @@ func useImage(v *api.VM, img api.Image) error {
 		config.Entrypoint, config.Cmd = nil, nil // it runs already: it is process 1
 	}
 	v.ImageConfig = config
+	if v.DiskBytes == 0 {
+		v.DiskBytes = max(defaults.DiskBytes, img.DiskBytes)
+	}
 	return checkFits(v.DiskBytes, img)
 }
 
@@ -346,10 +347,7 @@ func (s *Service) ensureImage(e *entry) func(context.Context, api.Report) error 
 		if err != nil {
 			return err
 		}
-		if v.DiskBytes == defaults.DiskBytes { // nobody asked for another size
-			v.DiskBytes = max(v.DiskBytes, img.DiskBytes)
-		}
-		if err := useImage(&v, img); err != nil {
+		if err := useImage(&v, img, defaults); err != nil {
 			return err
 		}
 		return s.update(ctx, e, func(to *api.VM) {

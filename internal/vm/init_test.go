@@ -61,8 +61,8 @@ func TestAProgramOfTheImageAsInit(t *testing.T) {
 		}
 	}
 	img := api.Image{Digest: digest, Config: &api.ImageConfig{Entrypoint: []string{"/init"}, Cmd: []string{"serve"}}}
-	v := api.VM{Init: "/init", DiskBytes: mib}
-	if err := useImage(&v, img); err != nil || v.ImageConfig.Entrypoint != nil {
+	v := api.VM{Init: "/init"}
+	if err := useImage(&v, img, Defaults{}); err != nil || v.ImageConfig.Entrypoint != nil {
 		t.Errorf("%+v, %v", v.ImageConfig, err)
 	}
 }
@@ -82,8 +82,8 @@ func TestUnknownInitIsRefused(t *testing.T) {
 func TestTheCommandThatBootsIsNoCommand(t *testing.T) {
 	img := api.Image{Digest: digest, Config: &api.ImageConfig{Env: []string{"A=b"}, Cmd: []string{"/sbin/init"}}}
 	for wanted, command := range map[string]int{api.InitAuto: 0, api.InitSystemd: 0, api.InitAgent: 1} {
-		v := api.VM{Init: wanted, DiskBytes: mib}
-		if err := useImage(&v, img); err != nil {
+		v := api.VM{Init: wanted}
+		if err := useImage(&v, img, Defaults{}); err != nil {
 			t.Fatal(err)
 		}
 		if len(v.ImageConfig.Cmd) != command || len(v.ImageConfig.Env) != 1 || len(img.Config.Cmd) != 1 {
@@ -91,8 +91,8 @@ func TestTheCommandThatBootsIsNoCommand(t *testing.T) {
 		}
 	}
 	img.Config = &api.ImageConfig{Cmd: []string{"serve"}, Labels: map[string]string{InitLabel: "systemd"}}
-	v := api.VM{Init: api.InitAuto, DiskBytes: mib}
-	if err := useImage(&v, img); err != nil || v.Init != api.InitSystemd || len(v.ImageConfig.Cmd) != 1 {
+	v := api.VM{Init: api.InitAuto}
+	if err := useImage(&v, img, Defaults{}); err != nil || v.Init != api.InitSystemd || len(v.ImageConfig.Cmd) != 1 {
 		t.Errorf("%s with %+v, %v", v.Init, v.ImageConfig, err)
 	}
 }

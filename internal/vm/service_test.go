@@ -65,6 +65,35 @@ func TestLife(t *testing.T) {
 	w.nothingLeft()
 }
 
+// TestUnsetDiskIsUnset: only a size that nobody asked for is made to fit the image, also
+// if the one that was asked for is the default, and wherever the image comes from.
+func TestUnsetDiskIsUnset(t *testing.T) {
+	w := newWorld(t)
+	w.caches.needs = 2 << 30 // the default is 1 GiB
+	w.caches.hold = make(chan struct{})
+	o, err := w.Create(t.Context(), api.CreateVM{Name: "unset", Image: "debian"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := w.show("unset"); v.DiskBytes != 0 {
+		t.Errorf("%d bytes before the image is known", v.DiskBytes)
+	}
+	close(w.caches.hold)
+	w.must(o, nil)
+	if v := w.show("unset"); v.DiskBytes != 2<<30 {
+		t.Errorf("it has %d bytes", v.DiskBytes)
+	}
+	for _, cached := range []bool{true, false} {
+		w.caches.mu.Lock()
+		w.caches.pulled = cached
+		w.caches.mu.Unlock()
+		err := w.do(w.Create(t.Context(), api.CreateVM{Name: "asked", Image: "debian", DiskBytes: 1 << 30}))
+		if api.KindOf(err) != api.KindInvalid {
+			t.Errorf("the default's size, asked for, with the image there: %t: %v", cached, err)
+		}
+	}
+}
+
 func TestCreateWithoutStart(t *testing.T) {
 	w := newWorld(t)
 	w.must(w.Create(t.Context(), api.CreateVM{Image: "debian"})) // pulled on the way

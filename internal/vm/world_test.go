@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -39,6 +40,7 @@ type caches struct {
 	fail   error         // of the next pull
 	hold   chan struct{} // a pull waits for it, or for its context
 	config *api.ImageConfig
+	needs  int64 // the smallest disk; 0: 64 MiB
 }
 
 const digest = "sha256:1111111111111111111111111111111111111111111111111111111111111111"
@@ -49,7 +51,7 @@ func (c fakeImages) Get(ref string) (api.Image, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if ref == "tiny" || ref == "debian" && c.pulled {
-		return api.Image{Digest: digest, DiskBytes: 64 * mib, Config: c.config}, nil
+		return api.Image{Digest: digest, DiskBytes: cmp.Or(c.needs, 64*mib), Config: c.config}, nil
 	}
 	return api.Image{}, api.Errorf(api.KindNotFound, "no image named %q", ref)
 }

@@ -40,7 +40,7 @@ var leaves = []string{"api", "internal/budget", "internal/buildinfo", "internal/
 // known says which of our packages each package may import, leaves aside. "x/…"
 // stands for everything below x.
 var known = map[string][]string{
-	"client":       {"internal/guest"},
+	"client":       {"internal/config", "internal/guest"},
 	"internal/cli": {"client", "internal/console", "internal/guest", "internal/forward", "internal/stdio", "internal/config", "internal/doctor", "internal/sshconfig", "internal/system", "internal/system/fcrelease", "internal/fetch", "internal/rootapi", "internal/update", "internal/update/journal", "internal/update/repo"},
 
 	"internal/update": {

@@ -17,6 +17,7 @@ memory = "256M"
 disk = "%dM"
 boot_timeout = "20s"
 grace = "5s"
+https_proxy = "%s"
 `
 
 func TestScripts(t *testing.T) {
@@ -29,9 +30,8 @@ func TestScripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	options := session.Options{
-		Dir: "testdata", Template: template, Config: fmt.Sprintf(settings, size>>20),
-		Env: []string{"BANGER_AGENT=" + agent, "DRIVER=fake", "KERNEL=fake", "RELEASE=" + harness.KernelRelease, "ROOT=/.*/fake-root", "BYTES=40000000",
-			"HTTPS_PROXY=" + fakes.Nowhere},
+		Dir: "testdata", Template: template, Config: fmt.Sprintf(settings, size>>20, fakes.Nowhere),
+		Env: []string{"BANGER_AGENT=" + agent, "DRIVER=fake", "KERNEL=fake", "RELEASE=" + harness.KernelRelease, "ROOT=/.*/fake-root", "BYTES=40000000"},
 	}
 	options.Idle = session.Measure(t, options)
 	session.Run(t, options)

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"syscall"
 
@@ -96,8 +95,7 @@ func explainAnswer(ref Reference, err error) *api.Error {
 	}
 }
 
-// mention says with an error for want of a password where passwords were looked for: the
-// daemon has the environment of the command that started it.
+// mention says with an error for want of a password where passwords were looked for.
 func (l login) mention(e *api.Error) error {
 	if e.Kind != api.KindDenied && e.Kind != api.KindNotFound {
 		return e
@@ -112,8 +110,8 @@ func (l login) mention(e *api.Error) error {
 	default:
 		e.Hint += "\nthere are no passwords in " + strings.Join(authFiles(), ", ")
 	}
-	if e.Kind == api.KindDenied && os.Getenv("DOCKER_CONFIG") == "" {
-		e.Hint += "\na DOCKER_CONFIG counts that the daemon had when it was started: banger daemon stop"
+	if e.Kind == api.KindDenied {
+		e.Hint += "\nanother file is the setting registry_auth: banger config show --help"
 	}
 	return e
 }
@@ -171,7 +169,7 @@ func explainNetwork(ref Reference, err error) error {
 	case errors.Is(err, errStalled):
 		kind = api.KindTimeout
 	case errors.As(err, &op) && op.Op == "proxyconnect":
-		hint = "env | grep -i proxy   shows the proxy to use\nbanger daemon stop   lets the daemon see a change"
+		hint = "banger config show   has the proxy; banger daemon stop   lets a change count"
 	case errors.As(err, &dns):
 		hint = "is there a network? getent hosts " + host(ref)
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
@@ -182,6 +180,9 @@ func explainNetwork(ref Reference, err error) error {
 	case op == nil && unencrypted(err):
 		return api.Errorf(api.KindDenied, "cannot pull %s: %w", ref, plainError{ref.Registry()}).
 			WithHint("give the registry a certificate; only those on this machine may do without")
+	}
+	if direct(err) && !loopback(ref.Registry()) {
+		hint += "\na proxy is the setting https_proxy: banger config show --help"
 	}
 	return api.Errorf(kind, "cannot pull %s: cannot talk to %s: %w", ref, ref.Registry(), withoutURL(err)).WithHint("%s", hint)
 }
@@ -198,6 +199,12 @@ func untrusted(err error) bool { return errors.As(err, new(*tls.CertificateVerif
 func unreached(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect") || errors.As(err, new(*net.DNSError))
+}
+
+// direct says whether a registry could not be reached, and no proxy was tried.
+func direct(err error) bool {
+	var op *net.OpError
+	return unreached(err) && !(errors.As(err, &op) && op.Op == "proxyconnect")
 }
 
 // host is the name that is looked up for a reference.

@@ -565,7 +565,7 @@ func TestProxy(t *testing.T) {
 	}
 	gone := func(o *Options) { o.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "127.0.0.1:1"}) }
 	_, err := w.client(gone).Find(t.Context(), ref)
-	expect(t, err, api.KindInternal, "proxyconnect", "grep -i proxy")
+	expect(t, err, api.KindInternal, "proxyconnect", "banger config show")
 }
 
 // TestCredentialsStay: a registry that fails once and then sends us to another server
