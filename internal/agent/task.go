@@ -10,6 +10,7 @@ import (
 
 	"banger/api"
 	"banger/internal/agentproto"
+	"banger/internal/idref"
 	"banger/internal/size"
 	"banger/internal/stdio"
 )
@@ -277,23 +278,23 @@ func noSession(id string) *api.Error {
 func (s *server) findTask(id string) (*task, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var found *task
+	var tasks []*task
+	var ids []string
 	for _, t := range s.tasks {
-		switch {
-		case t.id == id:
+		if t.id == id {
 			return t, nil
-		case id == "" || !strings.HasPrefix(t.id, id):
-		case found != nil:
-			return nil, api.Errorf(api.KindInvalid, "session %.40q may be %s or %s: write more of the id", id, found.id, t.id)
-		default:
-			found = t
 		}
+		tasks, ids = append(tasks, t), append(ids, t.id)
 	}
-	if found != nil {
-		return found, nil
+	at, err := idref.Find("sessions", id, ids, func(i int) string { return ids[i] })
+	if err != nil {
+		return nil, err
+	}
+	if at >= 0 {
+		return tasks[at], nil
 	}
 	for _, sess := range s.sessions {
-		if e, listed := sess.describe(); listed && id != "" && strings.HasPrefix(e.ID, id) {
+		if e, listed := sess.describe(); listed && strings.HasPrefix(e.ID, id) && len(id) >= idref.Shortest {
 			return nil, api.Errorf(api.KindInvalid, "session %s is of kind %s: only commands and shells can be attached to", e.ID, e.Kind)
 		}
 	}

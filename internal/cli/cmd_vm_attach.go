@@ -2,10 +2,11 @@ package cli
 
 import (
 	"context"
-	"strings"
+	"slices"
 
 	"banger/api"
 	"banger/client"
+	"banger/internal/idref"
 
 	"github.com/spf13/cobra"
 )
@@ -18,7 +19,8 @@ func newVMAttach(a *app) *cobra.Command {
 another terminal, whose client ends and says so. Output begins where the earlier
 client had read to; while nobody was attached the newest 256 KiB of each stream
 are kept, and the command never waits. "banger vm sessions" lists the ids; the
-beginning of one is enough, and none where there is only one to choose.
+beginning of one is enough (four digits or more), and none where there is only one to
+choose.
 
 The status is the command's, or 125 where banger itself failed. Ctrl-] d leaves a
 terminal's session to go on by itself. A session without a terminal that was
@@ -47,26 +49,40 @@ func findSession(ctx context.Context, c *client.Client, vm, id string) (api.Sess
 	if err != nil {
 		return api.Session{}, err
 	}
-	var found []api.Session
-	for _, s := range list {
-		if !strings.HasPrefix(s.ID, id) {
-			continue
+	ids := make([]string, len(list))
+	var attachable []api.Session
+	for i, s := range list {
+		if ids[i] = s.ID; s.Kind == "exec" || s.Kind == "shell" {
+			attachable = append(attachable, s)
 		}
-		if s.Kind == "exec" || s.Kind == "shell" {
-			found = append(found, s)
-		} else if id != "" {
-			return s, api.Errorf(api.KindInvalid, "cannot attach to session %s: it is of kind %s, not a command or shell", s.ID, s.Kind)
-		}
+	}
+	if id == "" {
+		return onlySession(attachable, vm)
+	}
+	at := slices.Index(ids, id)
+	if at < 0 {
+		at, err = idref.Find("sessions", id, ids, func(i int) string { return ids[i] + ", of kind " + list[i].Kind })
 	}
 	switch {
-	case len(found) == 1:
-		return found[0], nil
-	case len(found) == 0 && id == "":
+	case err != nil:
+		return api.Session{}, api.AsError(err).WithHint("banger vm sessions %s", vm)
+	case at < 0:
+		return api.Session{}, api.Errorf(api.KindNotFound, "there is no session %q in %s", id, vm).WithHint("banger vm sessions %s", vm)
+	case list[at].Kind != "exec" && list[at].Kind != "shell":
+		return api.Session{}, api.Errorf(api.KindInvalid, "cannot attach to session %s: it is of kind %s, not a command or shell", ids[at], list[at].Kind)
+	}
+	return list[at], nil
+}
+
+// onlySession is what is meant where no id is given.
+func onlySession(all []api.Session, vm string) (api.Session, error) {
+	switch len(all) {
+	case 1:
+		return all[0], nil
+	case 0:
 		return api.Session{}, api.Errorf(api.KindNotFound, "no command or shell of a client runs in %s", vm).
 			WithHint("banger vm shell %s", vm)
-	case len(found) == 0:
-		return api.Session{}, api.Errorf(api.KindNotFound, "there is no session %q in %s", id, vm).WithHint("banger vm sessions %s", vm)
 	}
-	return api.Session{}, api.Errorf(api.KindInvalid, "%d sessions of %s could be meant: say which", len(found), vm).
+	return api.Session{}, api.Errorf(api.KindInvalid, "%d sessions of %s could be meant: say which", len(all), vm).
 		WithHint("banger vm sessions %s", vm)
 }

@@ -28,6 +28,7 @@ func (nullLog) EnterStep(context.Context, string, string, bool) error          {
 func (nullLog) PutBack(context.Context, string) error                          { return nil }
 func (nullLog) EndOperation(context.Context, api.Event) error                  { return nil }
 func (nullLog) RequestedOperation(context.Context, string) (*api.Event, error) { return nil, nil }
+func (nullLog) EndedOperations(context.Context, string) ([]string, error)      { return nil, nil }
 func (nullLog) EndedOperation(context.Context, string) (*api.Event, error) {
 	return nil, nil
 }

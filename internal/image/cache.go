@@ -16,6 +16,7 @@ import (
 	"banger/internal/apt"
 	"banger/internal/flight"
 	"banger/internal/fsx"
+	"banger/internal/idref"
 	blobstore "banger/internal/oci/blobs"
 	"banger/internal/oci/registry"
 	"banger/internal/paths"
@@ -168,8 +169,7 @@ func isHex(s string) bool {
 	return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""
 }
 
-// Get finds an image by name, digest or unique beginning of a digest, of at
-// least four digits.
+// Get finds an image by name, digest or unique beginning of a digest.
 func (c *Cache) Get(ref string) (api.Image, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -190,21 +190,22 @@ func (c *Cache) get(ref string) (api.Image, error) {
 	if err != nil {
 		return api.Image{}, err
 	}
-	prefix := strings.TrimPrefix(ref, "sha256:")
-	var found []api.Image
-	for _, i := range images {
-		if len(prefix) >= 4 && strings.HasPrefix(i.Digest, "sha256:"+prefix) {
-			found = append(found, i)
-		}
-	}
-	switch len(found) {
-	case 0:
+	at, err := idref.Find("images", ref, digests(images), func(i int) string { return idref.Label(images[i].Digest, images[i].Names...) })
+	switch {
+	case err != nil:
+		return api.Image{}, api.AsError(err).WithHint("banger image list")
+	case at < 0:
 		return api.Image{}, api.Errorf(api.KindNotFound, "no image named %.80q", ref).WithHint("banger image list")
-	case 1:
-		return found[0], nil
 	}
-	return api.Image{}, api.Errorf(api.KindInvalid, "%q means %d images", ref, len(found)).
-		WithHint("give more digits of the digest: banger image list")
+	return images[at], nil
+}
+
+func digests(images []api.Image) []string {
+	all := make([]string, len(images))
+	for i := range images {
+		all[i] = images[i].Digest
+	}
+	return all
 }
 
 // named returns the image of just that name, if there is one.

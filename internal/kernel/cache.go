@@ -15,6 +15,7 @@ import (
 	"banger/api"
 	"banger/internal/apt"
 	"banger/internal/fsx"
+	"banger/internal/idref"
 	"banger/internal/paths"
 )
 
@@ -189,9 +190,6 @@ func (c *Cache) get(ref string) (api.Kernel, error) {
 	for _, match := range []func(api.Kernel) bool{
 		func(k api.Kernel) bool { return slices.Contains(k.Names, ref) || k.Digest == ref },
 		func(k api.Kernel) bool { return k.Release == ref },
-		func(k api.Kernel) bool {
-			return ref != "" && strings.HasPrefix(k.Digest, "sha256:"+strings.TrimPrefix(ref, "sha256:"))
-		},
 	} {
 		for _, k := range kernels {
 			if match(k) {
@@ -204,13 +202,27 @@ func (c *Cache) get(ref string) (api.Kernel, error) {
 	}
 	switch len(found) {
 	case 0:
-		return api.Kernel{}, api.Errorf(api.KindNotFound, "no kernel %q", ref).
-			WithHint("banger kernel list, or banger kernel pull")
+		return byDigest(ref, kernels)
 	case 1:
 		return found[0], nil
 	}
 	return api.Kernel{}, api.Errorf(api.KindInvalid, "%q means %d kernels", ref, len(found)).
 		WithHint("name it by its digest: banger kernel list")
+}
+
+func byDigest(ref string, kernels []api.Kernel) (api.Kernel, error) {
+	digests := make([]string, len(kernels))
+	for i := range kernels {
+		digests[i] = kernels[i].Digest
+	}
+	at, err := idref.Find("kernels", ref, digests, func(i int) string { return idref.Label(digests[i], kernels[i].Names...) })
+	switch {
+	case err != nil:
+		return api.Kernel{}, api.AsError(err).WithHint("banger kernel list")
+	case at < 0:
+		return api.Kernel{}, api.Errorf(api.KindNotFound, "no kernel %q", ref).WithHint("banger kernel list, or banger kernel pull")
+	}
+	return kernels[at], nil
 }
 
 // Default returns the kernel that VMs get when they name none, or an error of

@@ -38,7 +38,7 @@ func TestImportDeleteAndNames(t *testing.T) {
 	}
 	for ref, want := range map[string]api.Kind{
 		fakeRelease: api.KindInvalid, // means both
-		"sha256:":   api.KindInvalid, "": api.KindNotFound, "absent": api.KindNotFound, "0123456789abcdef0": api.KindNotFound,
+		"sha256:":   api.KindNotFound, "": api.KindNotFound, "absent": api.KindNotFound, "0123456789abcdef0": api.KindNotFound,
 	} {
 		if _, err := c.Get(ref); api.KindOf(err) != want {
 			t.Errorf("%q: %v, want kind %s", ref, err, want)

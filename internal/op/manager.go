@@ -13,6 +13,7 @@ import (
 
 	"banger/api"
 	"banger/internal/faultpoint"
+	"banger/internal/idref"
 )
 
 // Log is where operations are recorded. Begin and End are durable when they
@@ -27,6 +28,8 @@ type Log interface {
 	// EndedOperation returns the last event of an operation that ended a short
 	// time ago, or nil.
 	EndedOperation(ctx context.Context, id string) (*api.Event, error)
+	// EndedOperations returns the ids of those that begin with digits.
+	EndedOperations(ctx context.Context, digits string) ([]string, error)
 	// RequestedOperation is EndedOperation by the key that the client sent.
 	RequestedOperation(ctx context.Context, request string) (*api.Event, error)
 }
@@ -341,19 +344,50 @@ func (m *Manager) recordEnd(ctx context.Context, last api.Event) {
 }
 
 // Get returns an operation that runs, or one that has ended a short time ago,
-// perhaps under an earlier daemon.
-func (m *Manager) Get(id string) (*Op, error) {
+// perhaps under an earlier daemon, by its id or the beginning of it.
+func (m *Manager) Get(ref string) (*Op, error) {
+	o, err := m.exactly(ref)
+	if o != nil || err != nil {
+		return o, err
+	}
+	ids, err := m.beginning(ref)
+	if err != nil {
+		return nil, err
+	}
+	at, err := idref.Find("operations", ref, ids, func(i int) string { return ids[i] })
+	if err != nil {
+		return nil, err
+	}
+	if at >= 0 {
+		if o, err = m.exactly(ids[at]); o != nil || err != nil {
+			return o, err
+		}
+	}
+	return nil, api.Errorf(api.KindNotFound, "no operation %.80q", ref)
+}
+
+// beginning returns the ids of all operations that ref may be the beginning of.
+func (m *Manager) beginning(ref string) ([]string, error) {
+	if len(ref) < idref.Shortest {
+		return nil, nil
+	}
+	ids, err := m.log.EndedOperations(m.ctx, ref)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, o := range m.ops {
+		ids = append(ids, o.ID())
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), err
+}
+
+// exactly returns the operation of just that id, nil for none.
+func (m *Manager) exactly(id string) (*Op, error) {
 	if o := m.find(func(o *Op) bool { return o.ID() == id }); o != nil {
 		return o, nil
 	}
 	last, err := m.log.EndedOperation(m.ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if o := ended(last); o != nil {
-		return o, nil
-	}
-	return nil, api.Errorf(api.KindNotFound, "no operation %q", id)
+	return ended(last), err
 }
 
 // Requested returns the operation that a client has asked for with a key, nil for none.

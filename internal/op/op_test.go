@@ -72,6 +72,17 @@ func (j *journal) EndedOperation(_ context.Context, id string) (*api.Event, erro
 	return nil, nil
 }
 
+func (j *journal) EndedOperations(_ context.Context, digits string) (ids []string, _ error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, e := range j.ended {
+		if strings.HasPrefix(e.Operation.ID, digits) {
+			ids = append(ids, e.Operation.ID)
+		}
+	}
+	return ids, nil
+}
+
 func (j *journal) RequestedOperation(_ context.Context, request string) (*api.Event, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -379,9 +390,18 @@ func TestAnEarlierDaemonsEndIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-o.Done()
-	again, err := manager(t, j).Get(o.ID())
+	next := manager(t, j)
+	again, err := next.Get(o.ID())
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, m := range []*Manager{first, next} {
+		if byBeginning, err := m.Get(o.ID()[:6]); err != nil || byBeginning.ID() != o.ID() {
+			t.Errorf("by the beginning of its id: %v", err)
+		}
+		if _, err := m.Get(o.ID()[:3]); api.KindOf(err) != api.KindNotFound {
+			t.Errorf("by three digits: %v", err)
+		}
 	}
 	var last api.Event
 	if err := again.Follow(t.Context(), func(e api.Event) error { last = e; return nil }); err != nil {

@@ -102,6 +102,27 @@ func (s *Store) EndedOperation(ctx context.Context, id string) (*api.Event, erro
 	return s.lastEvent(ctx, "id", id)
 }
 
+// EndedOperations returns the ids of the ended operations that begin with digits.
+func (s *Store) EndedOperations(ctx context.Context, digits string) ([]string, error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT id FROM operations WHERE substr(id, 1, ?) = ? AND last_event IS NOT NULL", len(digits), digits)
+	if err != nil {
+		return nil, explain(s.path, err)
+	}
+	defer rows.Close()
+	var ids []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, explain(s.path, err)
+		}
+		ids = append(ids, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, explain(s.path, err)
+	}
+	return ids, nil
+}
+
 // RequestedOperation returns the last event of the ended operation that a client
 // asked for with a key, nil for none.
 func (s *Store) RequestedOperation(ctx context.Context, request string) (*api.Event, error) {

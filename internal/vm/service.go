@@ -14,6 +14,7 @@ import (
 	"banger/internal/disk"
 	"banger/internal/driver"
 	"banger/internal/fsx"
+	"banger/internal/idref"
 	"banger/internal/op"
 	"banger/internal/paths"
 )
@@ -239,15 +240,32 @@ func (e *entry) view() api.VM {
 	return v
 }
 
-// find looks a VM up by id or name. The caller holds mu.
+// find looks a VM up by id, name, or the beginning of its id. The caller holds mu.
 func (s *Service) find(ref string) (*entry, error) {
 	if e, ok := s.vms[ref]; ok && !e.fresh {
 		return e, nil
 	}
+	var all []*entry
 	for _, e := range s.vms {
-		if e.vm.Name == ref && !e.fresh {
+		switch {
+		case e.fresh:
+		case e.vm.Name == ref:
 			return e, nil
+		default:
+			all = append(all, e)
 		}
+	}
+	slices.SortFunc(all, func(a, b *entry) int { return strings.Compare(a.id, b.id) })
+	ids := make([]string, len(all))
+	for i, e := range all {
+		ids[i] = e.id
+	}
+	at, err := idref.Find("VMs", ref, ids, func(i int) string { return idref.Label(ids[i], all[i].vm.Name) })
+	if err != nil {
+		return nil, api.AsError(err).WithHint("banger vm list")
+	}
+	if at >= 0 {
+		return all[at], nil
 	}
 	return nil, api.Errorf(api.KindNotFound, "no VM named %.80q", ref).WithHint("banger vm list")
 }
