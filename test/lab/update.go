@@ -85,7 +85,7 @@ func (l *Lab) installed() string {
 readlink /usr/local/bin/banger /usr/local/lib/banger/current
 sha256sum /usr/local/lib/banger/current/*
 systemctl is-enabled bangerd bangerd-root
-true`)
+true`) + "\nthe store: " + l.schema()
 }
 
 // running is what an update that is not even begun must leave too.
@@ -192,10 +192,15 @@ func updateMigration(l *Lab) {
 	l.begin(versions.Base, versions.Later)
 	g := l.startGuests("web", "db")
 	vms := l.vms()
-	l.Contains("the plan", l.Run("banger update --dry-run --to "+versions.Migrating), "schema 1 becomes 2")
+	older := l.schema()
+	var has, knows int
+	if _, err := fmt.Sscanf(older, schemaLine, &has, &knows); err != nil || has != knows {
+		l.Failf("the store's schema: %q", older)
+	}
+	l.Contains("the plan", l.Run("banger update --dry-run --to "+versions.Migrating), fmt.Sprintf("schema %d becomes %d", has, has+1))
 	l.Run(updateTo + versions.Migrating)
 	l.isVersion(versions.Migrating)
-	l.Equal("the store's schema", l.schema(), "schema 2, known 2")
+	l.Equal("the store's schema", l.schema(), fmt.Sprintf(schemaLine, has+1, has+1))
 	l.Equal("the VMs after the migration", l.vms(), vms)
 	l.Note("with a migration the API was down for %d ms", l.last().Downtime.Milliseconds())
 	l.guestsUnharmed(g)
@@ -208,10 +213,13 @@ func updateMigration(l *Lab) {
 	l.Equal("what refusals changed", diff(before, l.running()), "")
 	l.Run("banger update --rollback --force --settle 2s")
 	l.isVersion(versions.Base)
-	l.Equal("the store's schema", l.schema(), "schema 1, known 1")
+	l.Equal("the store's schema", l.schema(), older)
 	l.Equal("the VMs after the way back", l.vms(), vms)
 	l.guestsUnharmed(g)
 }
+
+// schemaLine is what bangerd --check-migrations writes.
+const schemaLine = "schema %d, known %d"
 
 // schema is what the installed version says of the store.
 func (l *Lab) schema() string {

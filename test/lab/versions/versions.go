@@ -39,6 +39,9 @@ const (
 	daemonUnit = "internal/system/units/bangerd.service"
 	helperUnit = "internal/system/units/bangerd-root.service"
 	daemonMain = "internal/daemon/daemon.go"
+
+	// lastMigration comes after all that banger has: they are applied in this order.
+	lastMigration = "internal/store/migrations/9999_lab.sql"
 )
 
 // All are all versions.
@@ -51,7 +54,7 @@ var All = []Version{
 	{Name: Good, Edits: []Edit{described(Good)}},
 	{Name: Migrating, Edits: []Edit{
 		described(Migrating),
-		{Path: "internal/store/migrations/0002_lab.sql", New: "CREATE TABLE lab (x INTEGER) STRICT;\n"},
+		{Path: lastMigration, New: "CREATE TABLE lab (x INTEGER) STRICT;\n"},
 	}},
 	{Name: NoStart, Edits: []Edit{
 		described(NoStart),
@@ -67,7 +70,7 @@ var All = []Version{
 	}}},
 	{Name: NoMigrate, Edits: []Edit{
 		described(NoMigrate),
-		{Path: "internal/store/migrations/0002_lab.sql", New: "CREATE TABLE lab (x INTEGER) STRICT;\nUPDATE nowhere SET x = 1;\n"},
+		{Path: lastMigration, New: "CREATE TABLE lab (x INTEGER) STRICT;\nUPDATE nowhere SET x = 1;\n"},
 	}},
 	{Name: BadUnits, Edits: []Edit{{daemonUnit, "/current/bangerd --system\n", "/current/nonesuch --system\n"}}},
 	{Name: NoHelper, Edits: []Edit{{
