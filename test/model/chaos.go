@@ -2,12 +2,17 @@ package model
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
 	"banger/api"
+	"banger/internal/driver/fake"
 	"banger/test/harness/session"
 )
 
@@ -21,6 +26,12 @@ type chaos struct {
 func disturbances() []*chaos {
 	return []*chaos{
 		{name: "kill -9 daemon", weight: 4, run: endDaemon(syscall.SIGKILL)},
+		{name: "SIGTERM daemon", weight: 2, run: endDaemon(syscall.SIGTERM)},
+		{name: "SIGSTOP daemon", weight: 1, run: stopDaemon},
+		{name: "kill -9 daemon at a point", weight: 4, run: endAtPoint},
+		{name: "kill -9 forwarder", weight: 2, run: killForwarder},
+		{name: "full disk", weight: 2, run: fillDisk},
+		{name: "settings", weight: 2, run: setMemory},
 	}
 }
 
@@ -39,6 +50,110 @@ func endDaemon(sig syscall.Signal) func(context.Context, *world, *step) error {
 			return gone(ctx, daemon)
 		})
 	}
+}
+
+// stopDaemon has the daemon stand still for a while.
+func stopDaemon(_ context.Context, w *world, s *step) error {
+	time.Sleep(s.delay)
+	daemon, err := w.daemon()
+	if err != nil || daemon == 0 {
+		return err
+	}
+	if err := syscall.Kill(daemon, syscall.SIGSTOP); err != nil {
+		return ignoreGone(err)
+	}
+	time.Sleep(s.lasts)
+	return ignoreGone(syscall.Kill(daemon, syscall.SIGCONT))
+}
+
+// points are moments of operations (internal/faultpoint).
+var points = func() (all []string) {
+	for kind, steps := range map[string][]string{
+		"vm.create": {"kernel", "image", "disk", "ready"}, "vm.run": {"kernel", "image", "disk", "ports", "vmm", "agent"},
+		"vm.start": {"ports", "vmm", "agent"}, "vm.stop": {"shutdown"}, "vm.kill": {"kill"}, "vm.restart": {"shutdown", "ports", "vmm", "agent"},
+		"vm.delete": {"kill", "disk", "record"}, "vm.commit": {"image"}, "vm.prune": {"prune"}, "image.prune": {"prune"},
+	} {
+		for _, step := range steps {
+			all = append(all, kind+" "+step+" before", kind+" "+step+" after", kind+" "+step+" undo")
+		}
+	}
+	slices.Sort(all)
+	return all
+}()
+
+// pointTime is how long the daemon is given to come to a point.
+const pointTime = 500 * time.Millisecond
+
+// endAtPoint has the daemon die at one point of one operation, if one comes there.
+func endAtPoint(_ context.Context, w *world, s *step) error {
+	return w.kills.during(func() error {
+		if err := os.WriteFile(w.points, []byte(points[s.dice%uint64(len(points))]), 0o600); err != nil {
+			return err
+		}
+		for end := time.Now().Add(pointTime); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			if _, err := os.Stat(w.points); err != nil {
+				time.Sleep(20 * time.Millisecond) // it is about to die
+				w.tally.count("daemon died at a point")
+				return nil
+			}
+		}
+		if err := os.Remove(w.points); err != nil {
+			w.tally.count("daemon died at a point")
+			time.Sleep(20 * time.Millisecond)
+		}
+		return nil
+	})
+}
+
+// killForwarder kills one of the forwarders of published ports.
+func killForwarder(_ context.Context, w *world, s *step) error {
+	time.Sleep(s.delay)
+	all, err := session.Processes(w.home)
+	if err != nil {
+		return err
+	}
+	all = slices.DeleteFunc(all, func(p session.Process) bool { return !isForwarder(p) })
+	if len(all) == 0 {
+		return nil
+	}
+	w.tally.count("forwarder died")
+	return ignoreGone(syscall.Kill(all[s.dice%uint64(len(all))].PID, syscall.SIGKILL))
+}
+
+func isForwarder(p session.Process) bool { return len(p.Args) == 5 && p.Args[1] == "banger-forwarder" }
+
+// fillDisk takes all room there is for a while, or all but a little.
+func fillDisk(_ context.Context, w *world, s *step) error {
+	if !w.small {
+		return nil
+	}
+	w.filling.Lock()
+	defer w.filling.Unlock()
+	return w.fills.during(func() error {
+		name := filepath.Join(w.home, "fill")
+		defer os.Remove(name)
+		f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		for _, size := range []int{1 << 20, 4 << 10} {
+			for block := make([]byte, size); err == nil; {
+				_, err = f.Write(block)
+			}
+			if !errors.Is(err, syscall.ENOSPC) {
+				return err
+			}
+			err = nil
+		}
+		if pages := int64(s.dice % 64); s.dice&64 != 0 { // a little room
+			if at, err := f.Seek(0, io.SeekEnd); err == nil {
+				_ = f.Truncate(max(0, at-pages*4096))
+			}
+		}
+		time.Sleep(s.lasts)
+		return nil
+	})
 }
 
 func ignoreGone(err error) error {
@@ -86,6 +201,9 @@ func vmms(all []session.Process) map[string]int {
 	}
 	return found
 }
+
+// rootDir is what a fake guest takes for its file system.
+const rootDir = fake.RootDir
 
 // opKillVMM is an operation, as it changes the state of a VM.
 func opKillVMM() *operation {

@@ -77,15 +77,26 @@ func (w *world) compareTrack(ctx context.Context, n int, t *track, vms []api.VM)
 	if t.under > 0 || len(t.events) > 0 {
 		return &lie{fmt.Errorf("track %d is not at rest", n)}
 	}
-	if !slices.Contains(t.states, found) {
+	var fits []state
+	for _, s := range t.states {
+		for i := range s.vm { // what does not run cannot be asked for its note
+			if s.vm[i].phase != running {
+				found.vm[i].note = s.vm[i].note
+			}
+		}
+		if s == found {
+			fits = append(fits, s)
+		}
+	}
+	if len(fits) == 0 {
 		var b strings.Builder
 		for _, s := range t.states {
 			fmt.Fprintf(&b, "\n    %v", s)
 		}
 		return &lie{fmt.Errorf("track %d is\n    %v\n  and should be one of%s", n, found, &b)}
 	}
-	t.states = []state{found}
-	return nil
+	t.states = fits
+	return w.comparePorts(n, found)
 }
 
 // stateOf looks at a track.
@@ -101,8 +112,24 @@ func (w *world) stateOf(ctx context.Context, n int, vms []api.VM) (s state, err 
 			return s, fmt.Errorf("VM %s is %s (%s)", v.Name, v.State, v.Reason)
 		}
 		s.vm[i].phase = p
+		for port, number := range w.ports[n] {
+			if slices.Contains(v.Publish, api.PublishedPort{Address: "127.0.0.1", HostPort: number, GuestPort: guestPort(port), Protocol: "tcp"}) {
+				s.vm[i].ports |= 1 << port
+			}
+		}
+		if p == running {
+			o := readNote(w.shell(ctx, v.ID, readScript))
+			if o.err != nil {
+				return s, &lie{fmt.Errorf("VM %s runs and cannot be asked: %w", v.Name, o.err)}
+			}
+			s.vm[i].note = o.note
+		}
 	}
-	return s, nil
+	images, err := w.client.ListImages(ctx)
+	for _, i := range images {
+		s.image = s.image || slices.Contains(i.Names, imageName(n))
+	}
+	return s, err
 }
 
 // compareProcesses wants the daemon to run, a VMM for each VM that runs, and nothing else.
@@ -121,14 +148,29 @@ func (w *world) compareProcesses(vms []api.VM) error {
 	if len(guests) > 0 {
 		return fmt.Errorf("VMMs of no VM: %v", guests)
 	}
+	serve := map[string]bool{}
+	for _, v := range vms {
+		serve[v.ID] = v.State == api.StateRunning && len(v.Publish) > 0
+	}
 	daemons := 0
 	for _, p := range all {
 		switch {
 		case isDaemon(p):
 			daemons++
+		case isForwarder(p):
+			id := p.Args[2][len("vm="):]
+			if !serve[id] {
+				return fmt.Errorf("a forwarder that has nothing to serve: %v", p)
+			}
+			serve[id] = false
 		case len(p.Args) > 1 && p.Args[1] == "banger-fake-guest":
 		default:
 			return fmt.Errorf("a stray process: %v", p)
+		}
+	}
+	for id, missing := range serve {
+		if missing {
+			return fmt.Errorf("VM %s has no forwarder for its ports", id)
 		}
 	}
 	if daemons != 1 {

@@ -7,7 +7,9 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -16,23 +18,30 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"banger/api"
 	"banger/client"
-	"banger/test/harness"
+	"banger/internal/faultpoint"
 	"banger/test/harness/fakes"
 	"banger/test/harness/session"
 )
 
 func TestMain(m *testing.M) {
 	fakes.Become()
-	testscript.Main(m, fakes.Programs())
+	programs := fakes.Programs()
+	if programs[filepath.Base(os.Args[0])] == nil {
+		if status, ran := ownMounts(); ran {
+			os.Exit(status)
+		}
+	}
+	testscript.Main(m, programs)
 }
 
 // settings is config.toml. A boot and a stop take no longer, however busy the machine.
 const settings = `driver = "fake"
 image = "tiny"
 vcpus = 1
-memory = "256M"
-disk = "%dM"
+memory = "%s"
+disk = "DISK"
 boot_timeout = "1m"
 grace = "5s"
 `
@@ -127,22 +136,37 @@ func newWorld(t *testing.T) *world {
 	}
 	t.Setenv("BANGER_AGENT", agent)
 	t.Setenv("HTTPS_PROXY", fakes.Nowhere)
-	cache, err := harness.Cache()
-	if err != nil {
-		t.Fatal(err)
-	}
-	root, err := os.MkdirTemp(cache, "model-")
+	scratch := t.TempDir()
+	points := filepath.Join(scratch, "point")
+	t.Setenv(faultpoint.Env, points)
+	config := strings.Replace(settings, "DISK", fmt.Sprintf("%dM", disk>>20), 1)
+	root, err := os.MkdirTemp("", "banger-model-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	home := filepath.Join(root, "home")
-	if err := errors.Join(harness.CopyTree(template, home),
-		os.WriteFile(filepath.Join(home, "config.toml"), fmt.Appendf(nil, settings, disk>>20), 0o600)); err != nil {
+	small, err := smallDisk(home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !small {
+		fmt.Println("model: NOT RUN: a disk that fills; only root can mount a small one")
+	}
+	if err := errors.Join(copyHome(t.Context(), template, home),
+		os.WriteFile(filepath.Join(home, "config.toml"), fmt.Appendf(nil, config, "256M"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	ports, err := freePorts(6)
+	if err != nil {
 		t.Fatal(err)
 	}
 	w := &world{
-		home: home, paths: fakes.PathsOf(home), env: append(os.Environ(), "BANGER_HOME="+home), scratch: t.TempDir(),
-		client: client.New(fakes.PathsOf(home)), tracks: []*track{newTrack(), newTrack(), newTrack()}, tally: newTally(),
+		home: home, paths: fakes.PathsOf(home), env: append(os.Environ(), "BANGER_HOME="+home), scratch: scratch, points: points, config: config,
+		client: client.New(fakes.PathsOf(home)), small: small, tracks: []*track{newTrack(), newTrack(), newTrack()}, tally: newTally(),
+	}
+	for range w.tracks {
+		w.ports = append(w.ports, ports[:2])
+		ports = ports[2:]
 	}
 	t.Cleanup(func() {
 		all, err := session.Processes(home)
@@ -152,6 +176,11 @@ func newWorld(t *testing.T) *world {
 		for _, p := range all {
 			_ = syscall.Kill(p.PID, syscall.SIGKILL) // it may just have ended
 			if err := gone(context.Background(), p.PID); err != nil {
+				t.Error(err)
+			}
+		}
+		if small {
+			if err := syscall.Unmount(home, 0); err != nil {
 				t.Error(err)
 			}
 		}
@@ -175,8 +204,11 @@ func (w *world) end() error {
 			return err
 		}
 	}
-	for _, t := range w.tracks {
+	for n, t := range w.tracks {
 		t.states = []state{{}}
+		if err := w.client.DeleteImage(ctx, imageName(n)); err != nil && api.KindOf(err) != api.KindNotFound {
+			return err
+		}
 	}
 	if err := w.look(ctx); err != nil {
 		return err
@@ -193,7 +225,8 @@ func (w *world) end() error {
 			return errors.Join(err, fmt.Errorf("left running: %v", all))
 		}
 	}
-	if left := session.Leftovers(w.home, nil); len(left) > 0 {
+	left := slices.DeleteFunc(session.Leftovers(w.home, nil), func(what string) bool { return strings.Contains(what, "- tmpfs banger-model") })
+	if len(left) > 0 {
 		return fmt.Errorf("left: %v", left)
 	}
 	return nil

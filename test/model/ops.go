@@ -17,10 +17,10 @@ type operation struct {
 	run func(ctx context.Context, w *world, s *step) outcome
 	cli func(w *world, s *step) []string
 	// said takes what the command printed; may be nil, as detail, which tells more of a step.
-	said   func(o *outcome, text string)
-	detail func(s *step) string
-	// everywhere: it is on all tracks.
-	everywhere bool
+	said       func(o *outcome, text string)
+	detail     func(s *step) string
+	everywhere bool // it is on all tracks
+	commands   bool // it runs commands in guests
 	// done are the states that it may leave if it is done, failed those if its client was
 	// told that it was not; none means that this cannot be. begun are those of one of which
 	// nobody was told.
@@ -53,7 +53,8 @@ func either(o *operation, more ...phase) func(s state, e *event) []state {
 func operations() []*operation {
 	all := []*operation{
 		opCreate(), opRun(), opStart(), opStop(), opKill(), opRestart(), opDelete(false), opDelete(true), opShow(),
-		opKillVMM(),
+		opKillVMM(), opWrite(), opRead(), opCopyIn(), opCopyOut(), opPublish(), opUnpublish(), opRename(), opCommit(),
+		opDeleteImage(), opPruneImages(), opPrune(),
 	}
 	for _, o := range all {
 		if o.begun == nil {

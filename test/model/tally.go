@@ -55,12 +55,19 @@ func (t *tally) chaos(s *step, err error) {
 	t.remember(text)
 }
 
+// count counts something that has happened.
+func (t *tally) count(what string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.happened[what]++
+}
+
 func (t *tally) remember(line string) {
 	t.last = append(t.last, fmt.Sprintf("%8.3f %s", time.Since(t.began).Seconds(), line))
 	t.last = t.last[max(0, len(t.last)-lastSteps):]
 }
 
-// Last are the last steps, in the order in which they ended.
+// steps are the last steps, in the order in which they ended.
 func (t *tally) steps() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -35,11 +35,18 @@ type world struct {
 	env     []string // of commands
 	client  *client.Client
 	scratch string // for files of clients; never full
+	small   bool   // the home is a small file system of its own
+	real    bool   // guests are real
+	config  string // config.toml, but for the memory of VMs
+	ports   [][]int
+	points  string // the file that names the point at which the daemon dies
 	tracks  []*track
 	kills   spans // of the daemon
 	fills   spans // of the disk
 	tally   *tally
 	resting sync.RWMutex // held while nothing is to be at work
+
+	settings, filling sync.Mutex
 }
 
 // vmName is what a name of a track is called.
@@ -158,12 +165,17 @@ func (w *world) do(ctx context.Context, s *step) error {
 // ask does what a step says, in its way. Where that did not end well, it waits until the
 // daemon is at work on nothing that was asked for.
 func (w *world) ask(ctx context.Context, s *step) outcome {
+	var out outcome
 	if s.via == byClient || s.op.cli == nil {
-		return s.op.run(ctx, w, s)
+		out = s.op.run(ctx, w, s)
+	} else {
+		out = w.command(ctx, s)
 	}
-	out := w.command(ctx, s)
 	if out.lost {
 		w.awaitWork(ctx, s.track)
+	}
+	if s.op.commands && (out.lost || out.err != nil) {
+		w.awaitCommands(ctx)
 	}
 	return out
 }

@@ -1,0 +1,184 @@
+package model
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"banger/api"
+	"banger/internal/guest"
+	"banger/test/harness/session"
+)
+
+// The file that guests write is replaced as a whole, so that a full disk costs nothing.
+const (
+	writeScript = `echo %d > /note.new && mv /note.new /note`
+	readScript  = `if [ -e /note ]; then cat /note; else echo 0; fi`
+)
+
+// inGuest has a fake guest's commands use the file of its own root directory, which they
+// work in: they are processes of this host.
+func (w *world) inGuest(script string) string {
+	if w.real {
+		return script
+	}
+	return strings.ReplaceAll(script, "/note", "note")
+}
+
+// shell runs a script in a guest, and returns what it printed.
+func (w *world) shell(ctx context.Context, ref, script string) (string, error) {
+	s, err := w.client.Guest(ref).Exec(ctx, api.Exec{Argv: []string{"sh", "-c", w.inGuest(script)}})
+	if err != nil {
+		return "", err
+	}
+	defer s.Close()
+	var out, errs bytes.Buffer
+	var reading sync.WaitGroup
+	reading.Go(func() { _, _ = io.Copy(&out, s.Stdout) }) // Wait says what is wrong
+	reading.Go(func() { _, _ = io.Copy(&errs, s.Stderr) })
+	_ = s.Stdin.Close()
+	exit, err := s.Wait(ctx)
+	reading.Wait()
+	if err == nil && exit.Code != 0 {
+		err = api.Errorf(api.KindInternal, "the command ended with status %d: %s", exit.Code, errs.String())
+	}
+	return out.String(), err
+}
+
+func opWrite() *operation {
+	o := &operation{
+		name: "exec write", weight: 8, detail: func(s *step) string { return strconv.Itoa(s.note) },
+		run: func(ctx context.Context, w *world, s *step) outcome {
+			_, err := w.shell(ctx, w.vmName(s.track, s.name), fmt.Sprintf(writeScript, s.note))
+			return outcome{err: api.AsError(err)}
+		},
+		cli: func(w *world, s *step) []string {
+			return []string{"vm", "exec", "-n", w.vmName(s.track, s.name), "--", "sh", "-c", w.inGuest(fmt.Sprintf(writeScript, s.note))}
+		},
+		done: writes,
+		failed: func(s state, e *event) []state {
+			return notReached(s, e, writes(s, e)...)
+		},
+		commands: true,
+	}
+	return o
+}
+
+func opCopyIn() *operation {
+	return &operation{
+		name: "cp in", weight: 4, detail: func(s *step) string { return strconv.Itoa(s.note) },
+		run: func(ctx context.Context, w *world, s *step) outcome {
+			from := w.noteFile(s)
+			defer os.Remove(from)
+			return outcome{err: api.AsError(w.client.Guest(w.vmName(s.track, s.name)).CopyIn(ctx, from, "/note", guest.CopyOptions{}))}
+		},
+		cli: func(w *world, s *step) []string {
+			return []string{"vm", "cp", w.noteFile(s), w.vmName(s.track, s.name) + ":/note"}
+		},
+		done:   writes,
+		failed: func(s state, e *event) []state { return notReached(s, e, writes(s, e)...) },
+	}
+}
+
+// noteFile makes a file to copy.
+func (w *world) noteFile(s *step) string {
+	name := filepath.Join(w.scratch, fmt.Sprintf("in-%d", s.n))
+	if err := os.WriteFile(name, fmt.Appendf(nil, "%d\n", s.note), 0o600); err != nil {
+		panic(err) // the scratch directory is never full
+	}
+	return name
+}
+
+func writes(s state, e *event) []state {
+	v := s.vm[e.name]
+	v.note = e.note
+	return only(v.phase == running, s.with(e.name, v))
+}
+
+func opRead() *operation {
+	return &operation{
+		name: "exec read", weight: 10,
+		run: func(ctx context.Context, w *world, s *step) outcome {
+			text, err := w.shell(ctx, w.vmName(s.track, s.name), readScript)
+			return readNote(text, err)
+		},
+		done: reads, failed: func(s state, e *event) []state { return notReached(s, e) },
+	}
+}
+
+func opCopyOut() *operation {
+	return &operation{
+		name: "cp out", weight: 4,
+		run: func(ctx context.Context, w *world, s *step) outcome {
+			to := filepath.Join(w.scratch, fmt.Sprintf("out-%d", s.n))
+			defer os.Remove(to)
+			err := w.client.Guest(w.vmName(s.track, s.name)).CopyOut(ctx, "/note", to, guest.CopyOptions{})
+			if e := api.AsError(err); e != nil && e.Kind == api.KindNotFound && strings.Contains(e.Message, "/note") {
+				return readNote("0", nil)
+			}
+			if err != nil {
+				return outcome{err: api.AsError(err)}
+			}
+			text, err := os.ReadFile(to)
+			return readNote(string(text), err)
+		},
+		done: reads, failed: func(s state, e *event) []state { return notReached(s, e) },
+	}
+}
+
+func readNote(text string, err error) (o outcome) {
+	if err == nil {
+		o.note, err = strconv.Atoi(strings.TrimSpace(text))
+	}
+	o.err = api.AsError(err)
+	return o
+}
+
+func reads(s state, e *event) []state {
+	v := s.vm[e.name]
+	return only(v.phase == running && v.note == e.out.note, s)
+}
+
+// notReached is what a session may leave that failed. Where the VM is ended meanwhile, it may
+// have done its work. Nothing else makes it fail: it outlives the daemon.
+func notReached(s state, e *event, worked ...state) []state {
+	p := s.vm[e.name].phase
+	disturbed := e.besideClaim() || e.besides("kill -9 VMM")
+	switch {
+	case disturbed:
+		return append(worked, s)
+	case e.is(api.KindNotFound):
+		return only(p == absent, s)
+	case e.is(api.KindConflict):
+		return only(p == stopped || p == failed, s)
+	case e.out.full && p == running:
+		return append(worked, s)
+	}
+	return nil
+}
+
+// awaitCommands waits until the commands of fake guests have ended that run now: they are
+// processes of this host, and go on when their machine is killed or their client gone.
+func (w *world) awaitCommands(ctx context.Context) {
+	if w.real {
+		return
+	}
+	all, err := session.Processes(w.paths.VMs())
+	if err != nil {
+		return
+	}
+	for _, p := range all {
+		if strings.HasSuffix(p.Dir, "/"+rootDir) {
+			for end := time.Now().Add(hung); session.Alive(p.PID) && time.Now().Before(end) && ctx.Err() == nil; {
+				time.Sleep(2 * time.Millisecond)
+			}
+		}
+	}
+}
