@@ -55,6 +55,11 @@ func fakeDaemon(behaviour string) int {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {}
 		}
+	case "is told to end": // but for the third
+		if started(p) < 3 {
+			_ = json.NewEncoder(ready).Encode(api.Errorf(api.KindCanceled, "it was told to end before it was ready"))
+			return 1
+		}
 	case "is always killed":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}

@@ -63,8 +63,8 @@ func (c *Client) startDaemon(ctx context.Context) error {
 	return c.spawnOne(ctx, program)
 }
 
-// maxKilled is how often a daemon is started again that was killed before it was ready.
-const maxKilled = 5
+// maxEnded is how often a daemon is started again that was ended before it was ready.
+const maxEnded = 5
 
 // spawnOne is spawn where others may start and kill daemons, too: a client that was killed
 // in here leaves one that is not ready yet, and may be killed itself.
@@ -78,14 +78,14 @@ func (c *Client) spawnOne(ctx context.Context, program string) error {
 			return conn.Close()
 		}
 		other := api.KindOf(err) == api.KindConflict && tries == 0 // it has ended since, if it was there
-		if !other && (!errors.Is(err, errKilled) || tries == maxKilled) {
+		if !other && (!errors.Is(err, errEnded) || tries == maxEnded) {
 			return err
 		}
 	}
 }
 
-// errKilled says that a daemon was killed before it was ready.
-var errKilled = errors.New("it was killed")
+// errEnded says that somebody has ended a daemon before it was ready.
+var errEnded = errors.New("somebody has ended it")
 
 // lock takes the lock file at path, or gives up when ctx ends.
 func lock(ctx context.Context, path string) (func(), error) {
@@ -160,6 +160,8 @@ func (c *Client) awaitReady(ctx context.Context, ready *os.File, ended <-chan *o
 	switch {
 	case text == "ready":
 		return nil
+	case json.Unmarshal([]byte(text), &failure) == nil && failure.Kind == api.KindCanceled:
+		return api.Errorf(api.KindInternal, "%s: %w", failure.Message, errEnded)
 	case json.Unmarshal([]byte(text), &failure) == nil && failure.Message != "":
 		return &failure
 	case ctx.Err() != nil:
@@ -169,23 +171,23 @@ func (c *Client) awaitReady(ctx context.Context, ready *os.File, ended <-chan *o
 			WithHint("cat %s", c.paths.DaemonLog())
 	}
 	cause := errors.New(c.lastLog())
-	if wasKilled(ended) {
-		cause = errKilled
+	if wasEnded(ended) {
+		cause = errEnded
 	}
 	return api.Errorf(api.KindInternal, "the daemon ended before it was ready: %w", cause).
 		WithHint("cat %s", c.paths.DaemonLog())
 }
 
-// wasKilled waits a moment for the end of a daemon that has closed its files, and says
-// whether somebody has killed it.
-func wasKilled(ended <-chan *os.ProcessState) bool {
+// wasEnded waits a moment for the end of a daemon that has closed its files, and says
+// whether somebody has ended it, by a signal that is sent for that.
+func wasEnded(ended <-chan *os.ProcessState) bool {
 	select {
 	case state := <-ended:
 		if state == nil {
 			return false
 		}
 		status, ok := state.Sys().(syscall.WaitStatus)
-		return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+		return ok && status.Signaled() && slices.Contains([]syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP}, status.Signal())
 	case <-time.After(reapTime):
 		return false
 	}

@@ -80,14 +80,16 @@ func TestDaemonThatDiesQuotesItsLog(t *testing.T) {
 }
 
 // Whoever kills daemons may meet one that is just being started.
-func TestDaemonThatIsKilledIsStartedAgain(t *testing.T) {
-	p := home(t, "is killed")
-	if _, err := New(p).Status(t.Context()); err != nil || len(daemons(t, p)) != 3 {
-		t.Errorf("got %v, daemons %v", err, daemons(t, p))
+func TestDaemonThatIsEndedIsStartedAgain(t *testing.T) {
+	for _, how := range []string{"is killed", "is told to end"} {
+		p := home(t, how)
+		if _, err := New(p).Status(t.Context()); err != nil || len(daemons(t, p)) != 3 {
+			t.Errorf("it %s: got %v, daemons %v", how, err, daemons(t, p))
+		}
 	}
-	p = home(t, "is always killed")
+	p := home(t, "is always killed")
 	_, err := New(p).Status(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "it was killed") || len(daemons(t, p)) != 1+maxKilled {
+	if err == nil || !strings.Contains(err.Error(), "somebody has ended it") || len(daemons(t, p)) != 1+maxEnded {
 		t.Errorf("got %v, daemons %v", err, daemons(t, p))
 	}
 }

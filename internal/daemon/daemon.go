@@ -160,7 +160,11 @@ func Run(ctx context.Context, program Program, env Env, ready func(error)) error
 	go func() { served <- server.Serve(listener) }()
 	svc, err := open(ctx, program, env)
 	if err != nil {
-		server.Fail(err)
+		if ctx.Err() != nil { // who asks is answered by the next daemon
+			err = api.Errorf(api.KindCanceled, "the daemon was told to end before it was ready: %w", err)
+		} else {
+			server.Fail(err)
+		}
 		server.Shutdown()
 		return errors.Join(err, <-served)
 	}

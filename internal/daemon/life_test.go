@@ -137,6 +137,37 @@ func TestRequestsWaitForRecovery(t *testing.T) {
 	}
 }
 
+// A request that meets a daemon which is told to end while it starts is the next daemon's:
+// no answer makes its client ask again.
+func TestToldToEndWhileItStarts(t *testing.T) {
+	env := testEnv(t)
+	program, recovering := fakeProgram(&fakeVMs{ops: op.NewManager(nullLog{}, env.Log)}), make(chan struct{})
+	build := program.Build
+	program.Build = func(ctx context.Context, env Env) (*Services, error) {
+		svc, err := build(ctx, env)
+		svc.Recover = func(ctx context.Context) error { close(recovering); <-ctx.Done(); return ctx.Err() }
+		return svc, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- Run(ctx, program, env, func(error) { t.Error("ready") }) }()
+	<-recovering
+	conn, err := fsx.DialUnix(ctx, env.Paths.Socket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	io.WriteString(conn, "GET /v1/vms HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	conn.SetReadDeadline(time.Now().Add(soon))
+	time.AfterFunc(20*time.Millisecond, cancel) // when the request has been read
+	if answer, err := io.ReadAll(conn); len(answer) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("answered %q, %v", answer, err)
+	}
+	if err := <-ended; api.KindOf(err) != api.KindCanceled {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
 func TestStopCutsWhatIsOpenEnded(t *testing.T) {
 	r := newRig(t)
 	r.vms.console = t.TempDir() + "/console.log"
