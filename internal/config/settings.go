@@ -22,7 +22,7 @@ const (
 	MinMemory = 128 * size.MiB // what the default kernel and agent need to boot
 	MaxMemory = 4 * size.TiB
 	MinDisk   = 16 * size.MiB
-	MaxDisk   = 16 * size.TiB // of ext4 with 4 KiB blocks (ext4(5))
+	MaxDisk   = 16*size.TiB - size.MiB // ext4 with 4 KiB blocks ends one block before 16 TiB (ext4(5))
 )
 
 // setting is one key of config.toml: how it is read, shown and explained.

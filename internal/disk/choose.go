@@ -37,6 +37,8 @@ func Error(verb, path string, err error) error {
 	case fsx.IsNoSpace(err):
 		return api.Errorf(api.KindNoSpace, "cannot %s disk %s: %w", verb, path, err).
 			WithHint("make room: banger image prune, or banger vm delete NAME for a VM that nobody needs")
+	case errors.Is(err, syscall.EFBIG):
+		return fsx.TooLong("cannot "+verb+" disk "+path, err)
 	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
 		return api.Errorf(api.KindCanceled, "cannot %s disk %s: %w", verb, path, err)
 	case errors.Is(err, syscall.EEXIST):

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
+	"banger/internal/size"
 )
 
 // NeedSpace says whether the file system of dir has room for n more bytes; an
@@ -31,15 +32,39 @@ func IsNoSpace(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || api.KindOf(err) == api.KindNoSpace
 }
 
+// TooLong is the error of a file that would be longer than its file system or a limit of
+// the process allows (EFBIG). It is of kind api.KindNoSpace, though no room would help.
+func TooLong(what string, err error) *api.Error {
+	return api.Errorf(api.KindNoSpace, "%s: the file would be longer than its file system or a limit (ulimit -f) allows: %w", what, err).
+		WithHint("choose a smaller disk, raise the limit and `banger daemon stop`, or set BANGER_HOME to a directory on another file system, such as XFS")
+}
+
+// NeedLength says whether a file in dir can be n bytes long, with an error of TooLong where
+// it cannot. It needs no room, and leaves nothing behind.
+func NeedLength(dir string, n int64) error {
+	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil // a file system that cannot, or is full: what needs the file will say so
+	}
+	defer unix.Close(fd)
+	if err := unix.Ftruncate(fd, n); errors.Is(err, unix.EFBIG) {
+		return TooLong("cannot use a file of "+size.Format(n)+" in "+dir, err)
+	}
+	return nil
+}
+
 // DiskError wraps a failed write, as api.KindNoSpace where the disk or the
 // user's quota is full. The cause names the file; its kind stays where it has one.
 func DiskError(verb string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if IsNoSpace(err) {
+	switch {
+	case IsNoSpace(err):
 		return api.Errorf(api.KindNoSpace, "cannot %s: %w", verb, err).
 			WithHint("free space there, for example with `banger image prune`")
+	case errors.Is(err, syscall.EFBIG):
+		return TooLong("cannot "+verb, err)
 	}
 	return api.Errorf(api.KindOf(err), "cannot %s: %w", verb, err)
 }

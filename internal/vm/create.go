@@ -10,6 +10,7 @@ import (
 
 	"banger/api"
 	"banger/internal/disk"
+	"banger/internal/fsx"
 	"banger/internal/imageconfig"
 	"banger/internal/op"
 )
@@ -33,8 +34,9 @@ const (
 	mib = 1 << 20
 	// minMemory is what the default kernel and agent need to boot.
 	minMemory = 128 * mib
-	// maxDisk is the size limit of ext4 with 4 KiB blocks (ext4(5)).
-	maxDisk = 16 << 40
+	// maxDisk is in whole MiB: ext4 with 4 KiB blocks, in the guest and on the host, ends
+	// one block before 16 TiB (ext4(5)).
+	maxDisk = 16<<40 - mib
 )
 
 // Create makes a new VM, and starts it if asked to. What is wrong with the
@@ -139,10 +141,10 @@ func (s *Service) checkSizes(v api.VM) error {
 		return api.Errorf(api.KindInvalid, "cannot use a size that is no whole number of MiB").WithHint("sizes look like 512M, 4G or 1536MiB")
 	}
 	if v.DiskBytes != 0 && v.DiskBytes < mib || v.DiskBytes > maxDisk {
-		return api.Errorf(api.KindInvalid, "cannot make a disk of %d MiB: at most %d TiB is possible", v.DiskBytes/mib, maxDisk>>40).
+		return api.Errorf(api.KindInvalid, "cannot make a disk of %d MiB: it must be smaller than 16 TiB", v.DiskBytes/mib).
 			WithHint("choose another --disk, such as 8G")
 	}
-	return nil
+	return fsx.NeedLength(s.Paths.Data, v.DiskBytes)
 }
 
 func checkFits(size int64, img api.Image) error {

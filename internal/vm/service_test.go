@@ -126,6 +126,7 @@ func TestBadRequestsTouchNothing(t *testing.T) {
 		"odd memory":     {api.CreateVM{MemoryBytes: 256*mib + 1}, api.KindInvalid, "whole number of MiB"},
 		"negative disk":  {api.CreateVM{DiskBytes: -mib}, api.KindInvalid, "disk"},
 		"huge disk":      {api.CreateVM{DiskBytes: 1 << 60}, api.KindInvalid, "16 TiB"},
+		"16 TiB":         {api.CreateVM{DiskBytes: 16 << 40}, api.KindInvalid, "smaller than 16 TiB"},
 		"small disk":     {api.CreateVM{DiskBytes: 32 * mib}, api.KindInvalid, "at least 64 MiB"},
 		"unknown image":  {api.CreateVM{Image: "nope"}, api.KindNotFound, `"nope"`},
 		"unknown kernel": {api.CreateVM{Kernel: "nope"}, api.KindNotFound, `"nope"`},
