@@ -145,6 +145,14 @@ type CreateVM struct {
 	Publish []PublishedPort `json:"publish,omitempty"`
 	// Start also starts it; the operation then ends when the guest answers.
 	Start bool `json:"start,omitempty"`
+	// Force starts it also when the VMs that run would have more memory than the host.
+	Force bool `json:"force,omitempty"`
+}
+
+// StartVM starts a VM, or starts it again.
+type StartVM struct {
+	// Force starts it also when the VMs that run would have more memory than the host.
+	Force bool `json:"force,omitempty"`
 }
 
 // StopVM asks a running VM to shut down.

@@ -38,13 +38,21 @@ func (c *Client) CreateVM(ctx context.Context, req api.CreateVM, report api.Repo
 }
 
 // StartVM starts a stopped VM and waits until its guest answers.
-func (c *Client) StartVM(ctx context.Context, ref string, report api.Report) (api.VM, error) {
-	return c.operateVM(ctx, http.MethodPost, vmPath(ref)+"/start", nil, report)
+func (c *Client) StartVM(ctx context.Context, ref string, req api.StartVM, report api.Report) (api.VM, error) {
+	return c.operateVM(ctx, http.MethodPost, vmPath(ref)+"/start", startBody(req), report)
 }
 
 // RestartVM stops a VM and starts it again.
-func (c *Client) RestartVM(ctx context.Context, ref string, report api.Report) (api.VM, error) {
-	return c.operateVM(ctx, http.MethodPost, vmPath(ref)+"/restart", nil, report)
+func (c *Client) RestartVM(ctx context.Context, ref string, req api.StartVM, report api.Report) (api.VM, error) {
+	return c.operateVM(ctx, http.MethodPost, vmPath(ref)+"/restart", startBody(req), report)
+}
+
+// startBody is nothing where there is nothing to say: older daemons read no body.
+func startBody(req api.StartVM) any {
+	if req == (api.StartVM{}) {
+		return nil
+	}
+	return req
 }
 
 // KillVM ends a VM at once.

@@ -86,7 +86,7 @@ func (s *shape) request(a *app, cmd *cobra.Command) (api.CreateVM, error) {
 
 func newVMCreate(a *app) *cobra.Command {
 	var s shape
-	var start bool
+	var start, force bool
 	cmd := &cobra.Command{
 		Use:   "create [NAME]",
 		Short: "Create a VM without starting it",
@@ -106,7 +106,10 @@ but runs nothing: the Entrypoint and Cmd of its image are for banger vm run.`,
 			if err != nil {
 				return err
 			}
-			req.Start = start
+			if force && !start {
+				return usagef(cmd, "--force is for --start: a VM that does not run has no memory")
+			}
+			req.Start, req.Force = start, force
 			c, err := a.client()
 			if err != nil {
 				return err
@@ -124,5 +127,6 @@ but runs nothing: the Entrypoint and Cmd of its image are for banger vm run.`,
 	}
 	s.flags(a, cmd)
 	cmd.Flags().BoolVar(&start, "start", false, "start it too")
+	forceMemory(cmd, &force)
 	return cmd
 }

@@ -26,6 +26,7 @@ type runVM struct {
 	entrypoint     string
 	rm             bool
 	detach, timing bool
+	force          bool
 }
 
 func newVMRun(a *app) *cobra.Command {
@@ -62,6 +63,7 @@ nothing to run, the VM waits for banger vm exec.`,
 	f.StringVar(&r.entrypoint, "entrypoint", "", "`PROGRAM` to run for the image's Entrypoint and Cmd; empty: neither")
 	f.BoolVar(&r.rm, "rm", false, "delete the VM at the end")
 	f.BoolVarP(&r.detach, "detach", "d", false, "print the VM's name and leave it running, with its command in the background")
+	forceMemory(cmd, &r.force)
 	f.BoolVar(&r.timing, "timing", false, "print where the time went")
 	return cmd
 }
@@ -79,6 +81,7 @@ func (r *runVM) run(a *app, cmd *cobra.Command, argv []string) error {
 		return err
 	}
 	req.Start, req.AutoRemove, req.Lease = true, r.rm, r.rm && !r.detach
+	req.Force = r.force
 	var entrypoint *string
 	if cmd.Flags().Changed("entrypoint") {
 		entrypoint = &r.entrypoint

@@ -10,23 +10,35 @@ import (
 )
 
 func newVMStart(a *app) *cobra.Command {
-	return a.newEach(eachVM{
+	var req api.StartVM
+	cmd := a.newEach(eachVM{
 		use: "start", short: "Start stopped VMs", example: "  banger vm start dev\n  banger vm start dev web-1",
 		work: func(ctx context.Context, c *client.Client, name string, report api.Report) error {
-			_, err := c.StartVM(ctx, name, report)
+			_, err := c.StartVM(ctx, name, req, report)
 			return err
 		},
 	})
+	forceMemory(cmd, &req.Force)
+	return cmd
 }
 
 func newVMRestart(a *app) *cobra.Command {
-	return a.newEach(eachVM{
+	var req api.StartVM
+	cmd := a.newEach(eachVM{
 		use: "restart", short: "Stop VMs and start them again", example: "  banger vm restart dev",
 		work: func(ctx context.Context, c *client.Client, name string, report api.Report) error {
-			_, err := c.RestartVM(ctx, name, report)
+			_, err := c.RestartVM(ctx, name, req, report)
 			return err
 		},
 	})
+	forceMemory(cmd, &req.Force)
+	return cmd
+}
+
+// forceMemory gives a command that starts VMs the flag that lets them have more memory than
+// the host.
+func forceMemory(cmd *cobra.Command, force *bool) {
+	cmd.Flags().BoolVar(force, "force", false, "start it also when the VMs that run would have more memory than this host")
 }
 
 // eachVM describes a command that does one thing to every VM named.

@@ -40,7 +40,11 @@ func (s *Server) deleteVM(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) startVM(w http.ResponseWriter, r *http.Request) error {
-	o, err := s.svc.VMs.Start(r.Context(), r.PathValue("vm"))
+	req, err := decode[api.StartVM](w, r)
+	if err != nil {
+		return err
+	}
+	o, err := s.svc.VMs.Start(r.Context(), r.PathValue("vm"), req)
 	return s.follow(w, r, o, err)
 }
 
@@ -54,7 +58,11 @@ func (s *Server) stopVM(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) restartVM(w http.ResponseWriter, r *http.Request) error {
-	o, err := s.svc.VMs.Restart(r.Context(), r.PathValue("vm"))
+	req, err := decode[api.StartVM](w, r)
+	if err != nil {
+		return err
+	}
+	o, err := s.svc.VMs.Restart(r.Context(), r.PathValue("vm"), req)
 	return s.follow(w, r, o, err)
 }
 

@@ -15,6 +15,7 @@ import (
 	"banger/internal/store"
 	"banger/internal/update/hold"
 	"banger/internal/vm"
+	"banger/internal/vmid"
 )
 
 // Parts are the concrete things that services are assembled from; tests bring
@@ -49,6 +50,22 @@ func defaults(file string, host config.Host) (vm.Defaults, error) {
 	}, err
 }
 
+// startsPerCPU is how many VMs for each processor boot at the same time: a boot waits for
+// other things than the processor half of its time, and each gets so much of one that it is
+// far from its time-out.
+const startsPerCPU = 2
+
+// memory is what all VMs may have together: in system mode they are in a slice of their
+// own, else they are where this program is.
+func memory(host config.Host, system bool) (m vm.Memory) {
+	group := vmid.Slice
+	if !system {
+		group = config.OwnCgroup()
+	}
+	m.Bytes, m.Whose = host.MemoryFor(group)
+	return m
+}
+
 // Assemble opens the store and makes services of parts.
 func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
 	st, err := store.Open(ctx, env.Paths.Store())
@@ -74,7 +91,8 @@ func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
 		Paths: env.Paths, Store: st, Ops: ops, Images: parts.Images, Kernels: parts.Kernels,
 		Drivers: parts.Drivers, Disks: parts.Disks, Host: parts.RootHost, Ports: ports, Agent: parts.Agent, Version: parts.Version,
 		Defaults: func() (vm.Defaults, error) { return defaults(c.File(), parts.Host) },
-		Limits:   vm.Limits{VCPUs: parts.Host.CPUs, MemoryBytes: parts.Host.MemoryBytes},
+		Limits:   vm.Limits{VCPUs: parts.Host.CPUs, MemoryBytes: parts.Host.MemoryBytes, Starts: startsPerCPU * parts.Host.CPUs},
+		Memory:   func() vm.Memory { return memory(parts.Host, env.System) },
 		Watch:    watcher.Watch, Outcome: caches.Outcome, Logger: env.Log,
 	})
 	caches.Use = vms

@@ -43,6 +43,8 @@ func TestLongWork(t *testing.T) {
 		{"POST", "/v1/vms/fox/kill", "", "kill"},
 		{"DELETE", "/v1/vms/fox", "", "delete"},
 		{"DELETE", "/v1/vms/fox?force=1", "", "delete --force"},
+		{"POST", "/v1/vms/fox/start", `{"force": true}`, "start --force"},
+		{"POST", "/v1/vms/fox/restart", `{"force": true}`, "restart --force"},
 		{"DELETE", "/v1/vms/fox?force=0", "", "delete"},
 		{"POST", "/v1/vms/fox/commit", `{"name":"den"}`, "commit den"},
 		{"POST", "/v1/vms/prune", "", "prune"},

@@ -88,11 +88,17 @@ func (f *fakeVMs) Find(ref string) (api.VM, error) {
 func (f *fakeVMs) Create(ctx context.Context, req api.CreateVM) (*op.Op, error) {
 	return f.start(ctx, "vm.create", "fox", "create "+req.Name)
 }
-func (f *fakeVMs) Start(ctx context.Context, ref string) (*op.Op, error) {
-	return f.start(ctx, "vm.start", ref, "start")
+func (f *fakeVMs) Start(ctx context.Context, ref string, req api.StartVM) (*op.Op, error) {
+	return f.start(ctx, "vm.start", ref, forced("start", req))
 }
-func (f *fakeVMs) Restart(ctx context.Context, ref string) (*op.Op, error) {
-	return f.start(ctx, "vm.restart", ref, "restart")
+func (f *fakeVMs) Restart(ctx context.Context, ref string, req api.StartVM) (*op.Op, error) {
+	return f.start(ctx, "vm.restart", ref, forced("restart", req))
+}
+func forced(what string, req api.StartVM) string {
+	if req.Force {
+		return what + " --force"
+	}
+	return what
 }
 func (f *fakeVMs) Stop(ctx context.Context, ref string, _ api.StopVM) (*op.Op, error) {
 	return f.start(ctx, "vm.stop", ref, "stop")

@@ -18,8 +18,8 @@ type VMs interface {
 	// Find returns what is recorded of a VM: at once, where Show looks at its disk too.
 	Find(ref string) (api.VM, error)
 	Create(ctx context.Context, req api.CreateVM) (*op.Op, error)
-	Start(ctx context.Context, ref string) (*op.Op, error)
-	Restart(ctx context.Context, ref string) (*op.Op, error)
+	Start(ctx context.Context, ref string, req api.StartVM) (*op.Op, error)
+	Restart(ctx context.Context, ref string, req api.StartVM) (*op.Op, error)
 	Stop(ctx context.Context, ref string, req api.StopVM) (*op.Op, error)
 	Kill(ctx context.Context, ref string) (*op.Op, error)
 	Delete(ctx context.Context, ref string, force bool) (*op.Op, error)

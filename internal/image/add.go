@@ -18,6 +18,11 @@ import (
 // add makes an image of a tree that fill makes in a directory, and names it.
 // fill may still add to m.
 func (c *Cache) add(ctx context.Context, names []string, m *meta, report api.Report, fill func(root string) error) (api.Image, error) {
+	leave, err := c.turn(ctx, report)
+	if err != nil {
+		return api.Image{}, err
+	}
+	defer leave()
 	return c.staged(ctx, func(dir string) (api.Image, error) {
 		root, out := filepath.Join(dir, "root"), filepath.Join(dir, "image")
 		for _, d := range []string{root, out} {

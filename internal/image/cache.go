@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +22,7 @@ import (
 	blobstore "banger/internal/oci/blobs"
 	"banger/internal/oci/registry"
 	"banger/internal/paths"
+	"banger/internal/queue"
 )
 
 // Cache is the images of one installation, each in a directory named by its
@@ -32,6 +35,7 @@ type Cache struct {
 	pulls      flight.Group // from registries; they end in one of flights
 	host       release
 	limits     limits
+	works      *queue.Queue     // bounds how many images and disks are made at the same time
 	blobs      *blobstore.Store // what registries have served
 	registries *registry.Client
 	shortNames func() (map[string]string, error)
@@ -69,7 +73,7 @@ type meta struct {
 
 // Open opens the cache below p.
 func Open(p paths.Paths, a *apt.Apt) (*Cache, error) {
-	c := &Cache{dir: p.Images(), staging: p.Staging(), apt: a, host: hostRelease(), limits: defaultLimits, names: map[string]string{}}
+	c := &Cache{dir: p.Images(), staging: p.Staging(), apt: a, host: hostRelease(), limits: defaultLimits, works: queue.New(runtime.NumCPU()), names: map[string]string{}}
 	c.openRegistries(p)
 	for _, dir := range []string{c.dir, c.staging} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -229,6 +233,23 @@ func (c *Cache) saveNames() error {
 		return fsx.DiskError("write the names of the images", err)
 	}
 	return nil
+}
+
+// turn returns when few enough others are making images and disks, each of which takes a
+// processor and room on the disk; leave ends the caller's work. Whoever holds a turn waits
+// for no other work of the cache's.
+func (c *Cache) turn(ctx context.Context, report api.Report) (leave func(), err error) {
+	leave, err = c.works.Enter(ctx, time.Now(), func(ahead int) {
+		text := "waiting: other images are being made"
+		if ahead > 0 {
+			text += fmt.Sprintf(", %d more come first", ahead)
+		}
+		report(api.Progress{Step: "image", Message: text})
+	})
+	if err != nil {
+		return nil, canceled(ctx)
+	}
+	return leave, nil
 }
 
 // stage calls work with a directory of its own, which is gone afterwards.

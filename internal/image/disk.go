@@ -56,6 +56,11 @@ func (c *Cache) makeDisk(ctx context.Context, base, path string, size int64, rep
 	if _, err := os.Stat(path); err == nil {
 		return nil // another has just made it
 	}
+	leave, err := c.turn(ctx, report)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	return c.stage(ctx, func(dir string) error {
 		if err := fsx.NeedSpace(dir, fsx.Usage(base)+size/512); err != nil {
 			return err

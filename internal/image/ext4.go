@@ -39,6 +39,11 @@ func (c *Cache) importExt4(ctx context.Context, f *os.File, req api.ImportImage,
 
 // addFile makes an image of an ext4 file that put puts into place.
 func (c *Cache) addFile(ctx context.Context, names []string, m *meta, report api.Report, put func(to string) error) (api.Image, error) {
+	leave, err := c.turn(ctx, report)
+	if err != nil {
+		return api.Image{}, err
+	}
+	defer leave()
 	return c.staged(ctx, func(dir string) (api.Image, error) {
 		out := filepath.Join(dir, "image")
 		if err := os.Mkdir(out, 0o700); err != nil {

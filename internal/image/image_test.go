@@ -19,6 +19,7 @@ import (
 	"banger/internal/apt"
 	"banger/internal/execx"
 	"banger/internal/paths"
+	"banger/internal/queue"
 )
 
 // open opens a cache in a directory of its own.
@@ -30,6 +31,7 @@ func open(t *testing.T) *Cache {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.works = queue.New(1) // what waits for itself hangs
 	t.Cleanup(func() { checkClean(t, c) })
 	return c
 }

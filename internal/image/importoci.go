@@ -57,6 +57,11 @@ func (c *Cache) importCompressed(ctx context.Context, f *os.File, size int64, re
 			return api.Image{}, fsx.DiskError("decompress", err)
 		}
 		defer plain.Close()
+		leave, err := c.turn(ctx, report)
+		if err != nil {
+			return api.Image{}, err
+		}
+		defer leave()
 		sparse := &sparseWriter{f: plain, room: c.room}
 		err = c.decompressTo(ctx, sparse, io.NewSectionReader(f, 0, size), size, report)
 		if err == nil {
@@ -65,6 +70,7 @@ func (c *Cache) importCompressed(ctx context.Context, f *os.File, size int64, re
 		if err != nil {
 			return api.Image{}, err
 		}
+		leave() // for what comes next
 		return c.importTar(ctx, plain, sparse.at, req, report)
 	})
 }
@@ -234,6 +240,11 @@ func (c *Cache) importDir(ctx context.Context, req api.ImportImage, report api.R
 	if entries, err := os.ReadDir(req.Path); err != nil || len(entries) == 0 {
 		return api.Image{}, api.Errorf(api.KindInvalid, "it is an empty directory, or one that cannot be read")
 	}
+	leave, err := c.turn(ctx, report)
+	if err != nil {
+		return api.Image{}, err
+	}
+	defer leave()
 	return c.staged(ctx, func(dir string) (api.Image, error) {
 		m := &meta{Source: req.Path}
 		if err := pack(ctx, req.Path, "", dir, m, report); err != nil {

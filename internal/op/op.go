@@ -20,6 +20,9 @@ type Step struct {
 	// Undo takes back what Do did, or half did, or did not do at all. Nil where
 	// there is nothing to take back.
 	Undo func(ctx context.Context) error
+	// Waits says that the step only waits for others: that daemons went away in it says
+	// nothing against the plan.
+	Waits bool
 }
 
 // Plan is what an operation will do.

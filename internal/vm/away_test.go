@@ -65,7 +65,7 @@ func TestRecoverWithoutTheHelper(t *testing.T) {
 			t.Errorf("lists %t: %d VMs waited for it", lists, n)
 		}
 		for _, name := range []string{"one", "two", "three"} {
-			if _, err := w.Start(t.Context(), name); api.KindOf(err) != api.KindConflict {
+			if _, err := w.Start(t.Context(), name, api.StartVM{}); api.KindOf(err) != api.KindConflict {
 				t.Errorf("lists %t: VM %s is not being looked for: %v", lists, name, err)
 			}
 		}

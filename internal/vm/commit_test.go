@@ -42,7 +42,7 @@ func TestCommit(t *testing.T) {
 	if v := w.show("dev"); v.State != api.StateStopped {
 		t.Errorf("the VM is %s", v.State)
 	}
-	w.must(w.Start(t.Context(), "dev"))
+	w.must(w.Start(t.Context(), "dev", api.StartVM{}))
 }
 
 func TestCommitRefuses(t *testing.T) {
@@ -80,12 +80,12 @@ func TestCommitInterrupted(t *testing.T) {
 	if _, err := w.commitTo("dev", "ready"); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.do(w.Start(t.Context(), "dev")); api.KindOf(err) != api.KindConflict {
+	if err := w.do(w.Start(t.Context(), "dev", api.StartVM{})); api.KindOf(err) != api.KindConflict {
 		t.Errorf("a start while the disk is read: %v", err)
 	}
 	w.leave()
 	w.caches.hold = nil
 	w.enter()
 	w.settleOps()
-	w.must(w.Start(t.Context(), "dev"))
+	w.must(w.Start(t.Context(), "dev", api.StartVM{}))
 }

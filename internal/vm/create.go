@@ -50,13 +50,10 @@ func (s *Service) Create(ctx context.Context, req api.CreateVM) (*op.Op, error) 
 	if req.Start {
 		kind = kindRun
 	}
-	e, err := s.add(ctx, v, req.Name == "")
+	e, err := s.add(ctx, v, req.Name == "", kind, req.Force)
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	e.busy = kind // instead of kindCreate
-	s.mu.Unlock()
 	o, err := s.launch(ctx, e, s.createPlan(e, kind))
 	if err != nil {
 		return nil, errors.Join(err, s.forgetCreation(context.WithoutCancel(ctx), e))
@@ -174,8 +171,9 @@ func useImage(v *api.VM, img api.Image, defaults Defaults) error {
 }
 
 // add records a new VM, under a generated name where generate is set. It is being
-// created from the first moment on: nothing else can begin on it.
-func (s *Service) add(ctx context.Context, v api.VM, generate bool) (*entry, error) {
+// created, by an operation of that kind, from the first moment on: nothing else can begin
+// on it.
+func (s *Service) add(ctx context.Context, v api.VM, generate bool, kind string, force bool) (*entry, error) {
 	for tries := 0; ; tries++ {
 		if generate {
 			v.Name = randomName()
@@ -183,7 +181,7 @@ func (s *Service) add(ctx context.Context, v api.VM, generate bool) (*entry, err
 				v.Name += "-" + v.ID[:4]
 			}
 		}
-		e, err := s.reserve(v)
+		e, err := s.reserve(v, kind, force)
 		if err != nil {
 			return nil, err
 		}
@@ -200,17 +198,22 @@ func (s *Service) add(ctx context.Context, v api.VM, generate bool) (*entry, err
 	}
 }
 
-// reserve gives a new VM its slot, and the image and the kernel that it is to have are
-// in use from then on. Nobody can ask for it yet.
-func (s *Service) reserve(v api.VM) (*entry, error) {
+// reserve gives a new VM its slot, and the memory, the image and the kernel that it is to
+// have are in use from then on. Nobody can ask for it yet.
+func (s *Service) reserve(v api.VM, kind string, force bool) (*entry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if kind == kindRun {
+		if err := s.checkMemory(v.ID, "", v.MemoryBytes, force); err != nil {
+			return nil, err
+		}
+	}
 	slot, err := s.takeSlot()
 	if err != nil {
 		return nil, err
 	}
 	v.Slot = slot
-	e := &entry{id: v.ID, vm: v, fresh: true, busy: kindCreate}
+	e := &entry{id: v.ID, vm: v, fresh: true, busy: kind}
 	s.vms[v.ID] = e
 	return e, nil
 }
@@ -284,6 +287,7 @@ func (s *Service) plan(e *entry, kind string, steps []op.Step) op.Plan {
 		Kind: kind, Target: e.id, Steps: steps,
 		FreesSpace: op.Ends(kind),
 		Ended: func(*op.Op) {
+			s.endTurn(e)
 			s.release(e)
 			s.autoRemove(e)
 			s.watchLease(e)
@@ -308,7 +312,7 @@ func (s *Service) recordTiming(e *entry, o *op.Op) {
 	if s.get(e).State != api.StateRunning {
 		return
 	}
-	timing := s.withParts(e, o.Timing())
+	timing := s.withParts(e, withoutTurn(o.Timing()))
 	err := s.update(context.WithoutCancel(s.ctx), e, func(v *api.VM) { v.Timing = timing })
 	if err != nil {
 		s.Logger.Error("cannot record an operation's timing", "vm", e.id, "error", err)

@@ -138,7 +138,7 @@ func TestVMMThatNobodyKnowsIsEnded(t *testing.T) {
 	w.Drivers[0] = forgetful{d}
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "dev"}))
 	id := w.show("dev").ID
-	if err := w.do(w.Start(t.Context(), "dev")); err == nil {
+	if err := w.do(w.Start(t.Context(), "dev", api.StartVM{})); err == nil {
 		t.Error("it starts")
 	}
 	w.must(w.Delete(t.Context(), "dev", true))

@@ -124,7 +124,7 @@ func TestLaterWorkFencesEarlier(t *testing.T) {
 	}{
 		"created, then started": {
 			func(w *lossyWorld) { w.must(w.Create(t.Context(), api.CreateVM{Name: "dev"})) },
-			func(w *lossyWorld) { w.must(w.Start(t.Context(), "dev")) }, "", true},
+			func(w *lossyWorld) { w.must(w.Start(t.Context(), "dev", api.StartVM{})) }, "", true},
 		"run, then stopped": {
 			func(w *lossyWorld) { w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true})) },
 			func(w *lossyWorld) { w.must(w.Stop(t.Context(), "dev", api.StopVM{})) }, "", false},
@@ -136,7 +136,7 @@ func TestLaterWorkFencesEarlier(t *testing.T) {
 				}
 				w.fault("")
 			},
-			func(w *lossyWorld) { w.must(w.Start(t.Context(), "dev")) }, "", true},
+			func(w *lossyWorld) { w.must(w.Start(t.Context(), "dev", api.StartVM{})) }, "", true},
 		"started in vain, then left": {
 			func(w *lossyWorld) {
 				w.fault("exit")
@@ -151,7 +151,7 @@ func TestLaterWorkFencesEarlier(t *testing.T) {
 				w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true}))
 				w.must(w.Stop(t.Context(), "dev", api.StopVM{}))
 			},
-			func(w *lossyWorld) { w.must(w.Start(t.Context(), "dev")) }, "", true},
+			func(w *lossyWorld) { w.must(w.Start(t.Context(), "dev", api.StartVM{})) }, "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newLossyWorld(t)
@@ -228,7 +228,7 @@ func TestRestartIsOvertaken(t *testing.T) {
 	w := newWorld(t)
 	w.fault("deaf")
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true}))
-	restart, err := w.Restart(t.Context(), "dev")
+	restart, err := w.Restart(t.Context(), "dev", api.StartVM{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -451,7 +451,7 @@ func TestNothingBeginsDuringCreation(t *testing.T) {
 						return
 					default:
 					}
-					if _, err := w.Start(t.Context(), "dev"); err == nil {
+					if _, err := w.Start(t.Context(), "dev", api.StartVM{}); err == nil {
 						t.Error("a VM is started that is being created")
 					}
 				}

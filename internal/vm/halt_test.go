@@ -65,7 +65,7 @@ func TestHaltedGuestThatHasEndedIsLetBe(t *testing.T) {
 	v := w.show("dev")
 	e := w.vms[v.ID]
 	first := w.runOf(e)
-	w.must(w.Restart(t.Context(), "dev"))
+	w.must(w.Restart(t.Context(), "dev", api.StartVM{}))
 	w.says(v.ID, "[    6.036481] reboot: System halted\r\n")
 	w.endHalted(e, first)
 	time.Sleep(100 * time.Millisecond)

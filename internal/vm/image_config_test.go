@@ -22,7 +22,7 @@ func TestImageConfigStays(t *testing.T) {
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "there", Image: "tiny"}))
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "pulled", Image: "debian"}))
 	w.caches.config = &api.ImageConfig{User: "other"}
-	w.must(w.Start(t.Context(), "there"))
+	w.must(w.Start(t.Context(), "there", api.StartVM{}))
 	w.leave()
 	w.enter()
 	for _, name := range []string{"there", "pulled"} {
@@ -67,7 +67,7 @@ func TestBackground(t *testing.T) {
 	w.enter()
 	w.health("dev")
 	await("b x\n") // the guest is the same
-	w.must(w.Restart(t.Context(), "dev"))
+	w.must(w.Restart(t.Context(), "dev", api.StartVM{}))
 	await("b x\nb x\n")
 }
 
@@ -87,7 +87,7 @@ func TestBackgroundThatCannotStart(t *testing.T) {
 	if err := os.Remove(program); err != nil {
 		t.Fatal(err)
 	}
-	w.must(w.Restart(t.Context(), "dev")) // one can look into it
+	w.must(w.Restart(t.Context(), "dev", api.StartVM{})) // one can look into it
 	w.health("dev")
 	err = w.do(w.Create(t.Context(), api.CreateVM{Background: &api.Background{Env: []string{"x"}}}))
 	if want := `cannot run a command in the background: it sets "x" in Env, which is not NAME=value`; api.KindOf(err) != api.KindInvalid || err.Error() != want {

@@ -101,9 +101,9 @@ func TestFullDiskAtEveryWrite(t *testing.T) {
 		kindRun: {false, func(w *fillingWorld) (*op.Op, error) {
 			return w.Create(t.Context(), api.CreateVM{Name: "new", Start: true})
 		}, api.StateRunning},
-		kindStart:   {false, func(w *fillingWorld) (*op.Op, error) { return w.Start(t.Context(), "new") }, api.StateRunning},
+		kindStart:   {false, func(w *fillingWorld) (*op.Op, error) { return w.Start(t.Context(), "new", api.StartVM{}) }, api.StateRunning},
 		kindStop:    {true, func(w *fillingWorld) (*op.Op, error) { return w.Stop(t.Context(), "new", api.StopVM{}) }, api.StateStopped},
-		kindRestart: {true, func(w *fillingWorld) (*op.Op, error) { return w.Restart(t.Context(), "new") }, api.StateRunning},
+		kindRestart: {true, func(w *fillingWorld) (*op.Op, error) { return w.Restart(t.Context(), "new", api.StartVM{}) }, api.StateRunning},
 		kindKill:    {true, func(w *fillingWorld) (*op.Op, error) { return w.Kill(t.Context(), "new") }, api.StateStopped},
 		KindDelete:  {true, func(w *fillingWorld) (*op.Op, error) { return w.Delete(t.Context(), "new", true) }, ""},
 	}

@@ -56,7 +56,7 @@ func TestWorkOnWhatIsSoughtWaits(t *testing.T) {
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "stops", Start: true}))
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "goes", Start: true}))
 	w.fault("slow=300ms")
-	start, err := w.Start(t.Context(), "starts")
+	start, err := w.Start(t.Context(), "starts", api.StartVM{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestWorkOnWhatIsSoughtWaits(t *testing.T) {
 			t.Fatalf("%s does not wait: %v", id, err)
 		}
 	}
-	if err := w.do(w.Start(t.Context(), "starts")); api.KindOf(err) != api.KindConflict {
+	if err := w.do(w.Start(t.Context(), "starts", api.StartVM{})); api.KindOf(err) != api.KindConflict {
 		t.Errorf("another start gives %v", err)
 	}
 	w.leave()

@@ -17,6 +17,7 @@ import (
 	"banger/internal/idref"
 	"banger/internal/op"
 	"banger/internal/paths"
+	"banger/internal/queue"
 )
 
 // Store keeps VMs and unfinished operations; internal/store implements it.
@@ -73,6 +74,7 @@ type Defaults struct {
 type Limits struct {
 	VCPUs       int
 	MemoryBytes int64
+	Starts      int // how many VMs may boot at the same time; the others wait
 }
 
 // Options are what a Service is made of.
@@ -90,6 +92,9 @@ type Options struct {
 	Version  string                   // told to agents
 	Defaults func() (Defaults, error) // asked anew for each request: settings change
 	Limits   Limits
+	// Memory is what all VMs that run may have together, asked at each start. Nil: as much
+	// as they like.
+	Memory func() Memory
 	// Watch is told of each log that a running VM's VMM writes, its own and that of
 	// the console, and gives back what to call when the VM has ended. It keeps the
 	// log bounded, and calls looked after it has grown. May be nil.
@@ -113,6 +118,7 @@ type Service struct {
 	linking    context.Context // ends when links to agents are given up
 	unlink     context.CancelFunc
 	links      sync.WaitGroup
+	starts     *queue.Queue // of those that boot
 
 	keys sync.Mutex // held while a host key is read or made
 
@@ -130,6 +136,7 @@ type entry struct {
 	fresh bool   // it is being recorded for the first time: nobody can ask for it yet
 	busy  string // kind of the operation that works on it, "" for none
 	op    *op.Op // that operation, once it is recorded
+	turn  func() // ends its place among those that boot; nil where it has none
 	run   *run   // nil while no VMM runs
 	last  *run   // the newest run, also when it has ended
 
@@ -146,7 +153,7 @@ type entry struct {
 func New(o Options) *Service {
 	ctx, stop := context.WithCancel(context.Background())
 	linking, unlink := context.WithCancel(ctx)
-	return &Service{Options: o, ctx: ctx, stop: stop, linking: linking, unlink: unlink, answer: answerTime, lease: leaseTime, stallEvery: stallEvery, vms: map[string]*entry{}}
+	return &Service{Options: o, ctx: ctx, stop: stop, linking: linking, unlink: unlink, starts: queue.New(o.Limits.Starts), answer: answerTime, lease: leaseTime, stallEvery: stallEvery, vms: map[string]*entry{}}
 }
 
 // Detach closes the links to all agents, for good. Operations must have ended.

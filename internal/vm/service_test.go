@@ -27,7 +27,7 @@ func TestLife(t *testing.T) {
 	}
 	w.health("dev")
 	w.health(v.ID)
-	if err := w.do(w.Start(ctx, "dev")); api.KindOf(err) != api.KindConflict {
+	if err := w.do(w.Start(ctx, "dev", api.StartVM{})); api.KindOf(err) != api.KindConflict {
 		t.Errorf("starting a running VM gives %v", err)
 	}
 	if err := w.do(w.Delete(ctx, "dev", false)); api.KindOf(err) != api.KindConflict {
@@ -52,15 +52,15 @@ func TestLife(t *testing.T) {
 	if _, err := w.DialGuest(ctx, "dev"); api.KindOf(err) != api.KindConflict {
 		t.Errorf("dialling a stopped VM gives %v", err)
 	}
-	w.must(w.Start(ctx, "dev"))
+	w.must(w.Start(ctx, "dev", api.StartVM{}))
 	w.health("dev")
-	w.must(w.Restart(ctx, "dev"))
+	w.must(w.Restart(ctx, "dev", api.StartVM{}))
 	w.health("dev")
 	w.must(w.Kill(ctx, "dev"))
 	if v := w.show("dev"); v.State != api.StateStopped || v.Reason != "killed" {
 		t.Errorf("after its kill: %+v", v)
 	}
-	w.must(w.Restart(ctx, "dev")) // one that is stopped is started
+	w.must(w.Restart(ctx, "dev", api.StartVM{})) // one that is stopped is started
 	w.must(w.Delete(ctx, "dev", true))
 	w.nothingLeft()
 }
@@ -175,7 +175,7 @@ func TestGuestThatNeverAnswers(t *testing.T) {
 				t.Errorf("it is kept as %+v", v)
 			}
 			w.fault("")
-			w.must(w.Start(t.Context(), "dev"))
+			w.must(w.Start(t.Context(), "dev", api.StartVM{}))
 			w.health("dev")
 		})
 	}
@@ -250,12 +250,12 @@ func TestOneOperationAtATime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Start(t.Context(), "dev"); api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), "vm.create") {
+	if _, err := w.Start(t.Context(), "dev", api.StartVM{}); api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), "vm.create") {
 		t.Errorf("got %v", err)
 	}
 	close(w.caches.hold)
 	w.must(o, nil)
-	w.must(w.Start(t.Context(), "dev"))
+	w.must(w.Start(t.Context(), "dev", api.StartVM{}))
 }
 
 func TestMany(t *testing.T) {
@@ -415,7 +415,7 @@ func (w *world) interrupt(t *testing.T, last string, undoing bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := w.add(t.Context(), v, false)
+	e, err := w.add(t.Context(), v, false, kindRun, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -492,7 +492,7 @@ func TestForcedDeleteCancelsAStart(t *testing.T) {
 		var err error
 		if created {
 			w.must(w.Create(t.Context(), api.CreateVM{Name: "dev"}))
-			o, err = w.Start(t.Context(), "dev")
+			o, err = w.Start(t.Context(), "dev", api.StartVM{})
 		} else {
 			o, err = w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true})
 		}

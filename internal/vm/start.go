@@ -21,12 +21,12 @@ import (
 )
 
 // Start starts a stopped or failed VM.
-func (s *Service) Start(ctx context.Context, ref string) (*op.Op, error) {
+func (s *Service) Start(ctx context.Context, ref string, req api.StartVM) (*op.Op, error) {
 	e, err := s.begin(ref, kindStart, func(e *entry) error {
 		if e.run != nil {
 			return api.Errorf(api.KindConflict, "VM %s runs already", e.vm.Name).WithHint("banger vm shell %s", e.vm.Name)
 		}
-		return nil
+		return s.checkMemory(e.id, e.vm.Name, e.vm.MemoryBytes, req.Force)
 	})
 	if err != nil {
 		return nil, err
@@ -36,7 +36,7 @@ func (s *Service) Start(ctx context.Context, ref string) (*op.Op, error) {
 
 // startSteps boot a VM that has its disk.
 func (s *Service) startSteps(e *entry) []op.Step {
-	return slices.Concat(s.portsSteps(e), s.hostSteps(e), []op.Step{
+	return slices.Concat([]op.Step{s.turnStep(e)}, s.portsSteps(e), s.hostSteps(e), []op.Step{
 		{Name: "vmm", Do: s.startVMM(e), Undo: func(ctx context.Context) error { return s.killRun(ctx, e, "its start was undone") }},
 		{Name: "agent", Do: s.awaitAgent(e)},
 	})
@@ -56,6 +56,9 @@ func (s *Service) startVMM(e *entry) func(context.Context, api.Report) error {
 		}
 		// Again, for a start that is taken up here after a boot of the host.
 		if err := s.servePorts(ctx, e); err != nil {
+			return err
+		}
+		if err := s.takeTurn(e)(ctx, report); err != nil { // of a start that is taken up here
 			return err
 		}
 		part := s.timeParts(e)
@@ -176,6 +179,8 @@ func (s *Service) awaitAgent(e *entry) func(context.Context, api.Report) error {
 			}
 			r = s.lastRun(e)
 		}
+		s.joinStarts(e)
+		defer s.endTurn(e)
 		report(api.Progress{Step: "agent", Message: "waiting for the guest"})
 		defaults, err := s.Defaults()
 		if err != nil {
@@ -186,6 +191,7 @@ func (s *Service) awaitAgent(e *entry) func(context.Context, api.Report) error {
 		var why string
 		select {
 		case <-r.up:
+			s.endTurn(e) // what it starts by itself is its own affair
 			err := s.startBackground(ctx, e, r, s.get(e).StartedAt == nil, report)
 			if err == nil {
 				err = s.started(ctx, e, r)

@@ -68,12 +68,17 @@ func (s *Service) Kill(ctx context.Context, ref string) (*op.Op, error) {
 }
 
 // Restart shuts a VM down if it runs, and starts it.
-func (s *Service) Restart(ctx context.Context, ref string) (*op.Op, error) {
+func (s *Service) Restart(ctx context.Context, ref string, req api.StartVM) (*op.Op, error) {
 	deadline, err := s.deadline(0)
 	if err != nil {
 		return nil, err
 	}
-	return s.startOn(ctx, ref, kindRestart, nil, func(e *entry) op.Plan {
+	return s.startOn(ctx, ref, kindRestart, func(e *entry) error {
+		if e.run != nil { // it has its memory already
+			return nil
+		}
+		return s.checkMemory(e.id, e.vm.Name, e.vm.MemoryBytes, req.Force)
+	}, func(e *entry) op.Plan {
 		plan := s.plan(e, kindRestart, s.restartSteps(e, deadline))
 		plan.Deadline = &deadline
 		return plan

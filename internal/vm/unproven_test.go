@@ -71,7 +71,7 @@ func TestUnprovenVMM(t *testing.T) {
 		t.Errorf("after its kill: %+v", v)
 	}
 	w.must(w.Delete(t.Context(), "two", true))
-	w.must(w.Start(t.Context(), "one"))
+	w.must(w.Start(t.Context(), "one", api.StartVM{}))
 	w.must(w.Delete(t.Context(), "one", true))
 	w.nothingLeft()
 }

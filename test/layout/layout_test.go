@@ -91,7 +91,7 @@ var known = map[string][]string{
 
 	"internal/daemon":  {"internal/update/hold", "internal/system/record", "internal/systemd", "internal/rootapi", "internal/network", "internal/vm", "internal/op", "internal/store", "internal/config", "internal/console", "internal/disk", "internal/driver", "internal/publish"},
 	"internal/publish": {"client", "internal/guest", "internal/forward", "internal/proc", "internal/update/journal"},
-	"internal/vm":      {"internal/op", "internal/forward", "internal/disk", "internal/driver", "internal/guest", "internal/agentproto", "internal/console", "internal/leaks"},
+	"internal/vm":      {"internal/op", "internal/forward", "internal/disk", "internal/driver", "internal/guest", "internal/agentproto", "internal/console", "internal/leaks", "internal/queue"},
 	"internal/op":      {},
 	"internal/store":   {"internal/op"},
 
@@ -109,12 +109,13 @@ var known = map[string][]string{
 	"internal/proc":                     {},
 	"internal/console":                  {},
 
-	"internal/image":            {"internal/apt", "internal/ext4", "internal/ext4/fill", "internal/flight", "internal/oci", "internal/oci/blobs", "internal/oci/registry", "internal/userns"},
+	"internal/image":            {"internal/apt", "internal/ext4", "internal/ext4/fill", "internal/flight", "internal/queue", "internal/oci", "internal/oci/blobs", "internal/oci/registry", "internal/userns"},
 	"internal/oci":              {},
 	"internal/oci/blobs":        {"internal/flight", "internal/oci"},
 	"internal/oci/registry":     {"internal/oci", "internal/oci/blobs"},
 	"internal/oci/registrytest": {"internal/oci"},
 	"internal/flight":           {},
+	"internal/queue":            {},
 	"internal/ext4":             {},
 	"internal/ext4/fill":        {"internal/ext4"},
 	"internal/kernel":           {"internal/apt"},

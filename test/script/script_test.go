@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"banger/internal/config"
 	"banger/test/harness"
 	"banger/test/harness/fakes"
 	"banger/test/harness/session"
@@ -31,8 +32,15 @@ func TestScripts(t *testing.T) {
 	}
 	options := session.Options{
 		Dir: "testdata", Template: template, Config: fmt.Sprintf(settings, size>>20, fakes.Nowhere),
-		Env: []string{"BANGER_AGENT=" + agent, "DRIVER=fake", "KERNEL=fake", "RELEASE=" + harness.KernelRelease, "ROOT=/.*/fake-root", "BYTES=40000000"},
+		Env: []string{"BANGER_AGENT=" + agent, "DRIVER=fake", "KERNEL=fake", "RELEASE=" + harness.KernelRelease, "ROOT=/.*/fake-root", "BYTES=40000000",
+			"TWOTHIRDS=" + twoThirds()},
 	}
 	options.Idle = session.Measure(t, options)
 	session.Run(t, options)
+}
+
+// twoThirds is the memory of a VM beside which another one does not fit.
+func twoThirds() string {
+	bytes, _ := config.DetectHost().MemoryFor(config.OwnCgroup())
+	return fmt.Sprintf("%dM", bytes/3*2>>20)
 }

@@ -1,0 +1,79 @@
+package vm
+
+import (
+	"cmp"
+	"slices"
+
+	"banger/api"
+	"banger/internal/size"
+)
+
+// Memory is what all VMs that run may have together.
+type Memory struct {
+	Bytes int64
+	Whose string // such as "this host"
+}
+
+// checkMemory refuses a start after which the VMs that run would have more memory than
+// there is (docs/adr/0025). name is empty for a new VM. id is the VM's, whose own memory is counted once. The caller
+// holds mu until the VM counts, so that two starts at once are not both let in.
+func (s *Service) checkMemory(id, name string, bytes int64, force bool) error {
+	if force || s.Memory == nil {
+		return nil
+	}
+	var others []api.VM
+	var sum int64
+	for _, e := range s.vms {
+		if e.id != id && e.hasMemory() {
+			others, sum = append(others, e.vm), sum+e.vm.MemoryBytes
+		}
+	}
+	host := s.Memory()
+	if host.Bytes <= 0 || bytes+sum <= host.Bytes {
+		return nil
+	}
+	err := api.Errorf(api.KindConflict, "cannot start %s: it asks for %s of memory, %s, and %s has %s",
+		called(name), size.Format(bytes), theyHave(others, sum), host.Whose, size.Format(host.Bytes))
+	if len(others) == 0 { // a limit that became smaller
+		return err.WithHint("--force starts it anyway, or give it less: --memory 1G")
+	}
+	return err.WithHint("banger vm stop %s, or --force: the host may then run out of memory, and Linux ends a VM", freeing(others, bytes+sum-host.Bytes))
+}
+
+// hasMemory tells whether the VM has memory of the host's, or is about to. The caller
+// holds Service.mu.
+func (e *entry) hasMemory() bool {
+	sought := e.sought() && (e.vm.State == api.StateRunning || e.vm.State == api.StatePaused)
+	return e.run != nil || sought || e.busy == kindRun || e.busy == kindStart || e.busy == kindRestart
+}
+
+func called(name string) string {
+	if name == "" {
+		return "a new VM"
+	}
+	return "VM " + name
+}
+
+func theyHave(others []api.VM, sum int64) string {
+	switch len(others) {
+	case 0:
+		return "no other VM runs"
+	case 1:
+		return "VM " + others[0].Name + " has " + size.Format(sum)
+	}
+	return "the others that run have " + size.Format(sum)
+}
+
+// freeing names the VM to stop that frees enough, and the least of all that do; where none
+// does, the largest.
+func freeing(others []api.VM, enough int64) string {
+	slices.SortFunc(others, func(a, b api.VM) int {
+		return cmp.Or(cmp.Compare(a.MemoryBytes, b.MemoryBytes), cmp.Compare(a.Name, b.Name))
+	})
+	for _, v := range others {
+		if v.MemoryBytes >= enough {
+			return v.Name
+		}
+	}
+	return others[len(others)-1].Name
+}

@@ -1,0 +1,166 @@
+package vm
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"banger/api"
+	"banger/internal/op"
+	"banger/internal/queue"
+)
+
+// oneAtATime lets one VM of a world boot at a time.
+func (w *world) oneAtATime() {
+	w.Limits.Starts = 1
+	w.starts = queue.New(1)
+}
+
+// TestStartsTakeTurns: a crowd of starts boots one by one, in the order in which they
+// came, and says so.
+func TestStartsTakeTurns(t *testing.T) {
+	w := newWorld(t)
+	w.oneAtATime()
+	w.fault("slow=300ms")
+	var all []*op.Op
+	for n := range 4 {
+		o, err := w.Create(t.Context(), api.CreateVM{Name: fmt.Sprintf("vm%d", n), Start: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		untilStep(t, o, []string{"agent", stepTurn, stepTurn, stepTurn}[n])
+		all = append(all, o)
+	}
+	for n, o := range all {
+		if err := o.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, later := range all[n+1:] {
+			select {
+			case <-later.Done():
+				t.Error("a later start was done first")
+			default:
+			}
+		}
+	}
+	var told []string
+	_ = all[3].Follow(t.Context(), func(e api.Event) error {
+		if e.Progress != nil && e.Progress.Step == stepTurn {
+			told = append(told, e.Progress.Message)
+		}
+		return nil
+	})
+	if len(told) != 3 || told[0] != "waiting: another VM is starting, 2 more come first" || told[2] != "waiting: another VM is starting" {
+		t.Errorf("the last one was told %q", told)
+	}
+	for n := range all {
+		w.health(fmt.Sprintf("vm%d", n))
+	}
+	timing := w.show("vm3").Timing
+	if at := slices.IndexFunc(timing, func(s api.StepTiming) bool { return s.Step == stepTurn }); at < 0 || timing[at].Milliseconds < 300 {
+		t.Errorf("its times are %v", timing)
+	}
+}
+
+// TestWaitingStartIsCancelled: nothing is left of a creation that is cancelled while it
+// waits, and it holds up nobody.
+func TestWaitingStartIsCancelled(t *testing.T) {
+	w := newWorld(t)
+	w.oneAtATime()
+	w.fault("slow=300ms")
+	first, err := w.Create(t.Context(), api.CreateVM{Name: "first", Start: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	untilStep(t, first, "agent")
+	second, err := w.Create(t.Context(), api.CreateVM{Name: "second", Start: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	untilStep(t, second, stepTurn)
+	if err := w.Ops.Cancel(second.ID()); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Wait(t.Context()); api.KindOf(err) != api.KindCanceled || !strings.Contains(err.Error(), "nothing is left of it") {
+		t.Errorf("it says %v", err)
+	}
+	w.must(first, nil)
+	w.must(w.Create(t.Context(), api.CreateVM{Name: "third", Start: true}))
+}
+
+// TestTurnsOutliveDaemons: starts that wait go on waiting under the next daemons, however
+// many these are, behind what boots already, and in their order.
+func TestTurnsOutliveDaemons(t *testing.T) {
+	w := newWorld(t)
+	w.oneAtATime()
+	w.fault("slow=1500ms")
+	var ids []string
+	for n := range 3 {
+		o, err := w.Create(t.Context(), api.CreateVM{Name: fmt.Sprintf("vm%d", n), Start: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		untilStep(t, o, []string{"agent", stepTurn, stepTurn}[n])
+		ids = append(ids, o.ID())
+	}
+	for range 3 { // more often than an operation is taken up that does not wait
+		w.leave()
+		w.build()
+		w.oneAtATime()
+		if err := w.Recover(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended := map[string]time.Time{}
+	for n, id := range ids {
+		o, err := w.Ops.Get(id)
+		if n == 0 && api.KindOf(err) == "" { // it was booting: it may be undone by now
+			_ = o.Wait(t.Context())
+			continue
+		}
+		w.must(o, err)
+		ended[id] = *o.Snapshot().FinishedAt
+	}
+	if !ended[ids[1]].Before(ended[ids[2]]) {
+		t.Error("the order was lost")
+	}
+	w.health("vm1")
+	w.health("vm2")
+}
+
+// TestBootsOfAnEarlierDaemonCount: a VM that boots since before the daemon's start takes
+// its turn without waiting.
+func TestBootsOfAnEarlierDaemonCount(t *testing.T) {
+	w := newWorld(t)
+	w.fault("slow=1s")
+	for n := range 2 {
+		o, err := w.Create(t.Context(), api.CreateVM{Name: fmt.Sprintf("vm%d", n), Start: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		untilStep(t, o, "agent")
+		if n == 0 {
+			w.starts = queue.New(2)
+		}
+	}
+	w.leave()
+	w.build()
+	w.oneAtATime()
+	if err := w.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range w.Ops.List() {
+		o, err := w.Ops.Get(row.ID)
+		w.must(o, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	leave, err := w.starts.Enter(ctx, time.Now(), func(int) {})
+	if err != nil {
+		t.Fatal("a turn was not given back")
+	}
+	leave()
+}
