@@ -119,7 +119,7 @@ func opStart() *operation {
 	o := &operation{
 		name: "start", weight: 9, claims: true,
 		run: func(ctx context.Context, w *world, s *step) outcome {
-			return told(w.client.StartVM(ctx, w.vmName(s.track, s.name), nil))
+			return told(w.client.StartVM(ctx, w.vmName(s.track, s.name), api.StartVM{}, nil))
 		},
 		cli: func(w *world, s *step) []string { return []string{"vm", "start", w.vmName(s.track, s.name)} },
 		done: func(s state, e *event) []state {
@@ -212,7 +212,7 @@ func opRestart() *operation {
 	o := &operation{
 		name: "restart", weight: 4, claims: true,
 		run: func(ctx context.Context, w *world, s *step) outcome {
-			return told(w.client.RestartVM(ctx, w.vmName(s.track, s.name), nil))
+			return told(w.client.RestartVM(ctx, w.vmName(s.track, s.name), api.StartVM{}, nil))
 		},
 		cli:  func(w *world, s *step) []string { return []string{"vm", "restart", w.vmName(s.track, s.name)} },
 		done: func(s state, e *event) []state { return only(s.vm[e.name].phase != absent, s.in(e.name, running)) },
