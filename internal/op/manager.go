@@ -132,7 +132,7 @@ func (m *Manager) Start(ctx context.Context, plan Plan) (*Op, error) {
 
 // Resume takes up an operation that an earlier daemon left: it is finished from
 // the step it was at, or undone if it was being undone already or was taken up
-// once before in vain. What ends or removes something cannot be undone, and is
+// at that step once before. What ends or removes something cannot be undone, and is
 // taken up endAttempts times. Interrupted in a step that only waits, it waits on.
 func (m *Manager) Resume(plan Plan, left Unfinished) *Op {
 	at := max(0, slices.IndexFunc(plan.Steps, func(s Step) bool { return s.Name == left.Step }))

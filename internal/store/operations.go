@@ -49,10 +49,11 @@ func nanoseconds(t *time.Time) any {
 	return t.UnixNano()
 }
 
-// EnterStep records which step an operation is at.
+// EnterStep records which step an operation is at. That it got there was not in vain: the
+// attempts to take it up count from there.
 func (s *Store) EnterStep(ctx context.Context, id, step string, undoing bool) error {
 	return s.quick(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "UPDATE operations SET step = ?, undoing = ? WHERE id = ?", step, undoing, id)
+		_, err := tx.ExecContext(ctx, "UPDATE operations SET step = ?, undoing = ?, attempts = iif(?, attempts, 0) WHERE id = ?", step, undoing, undoing, id)
 		return err
 	})
 }

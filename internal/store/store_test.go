@@ -109,6 +109,12 @@ func TestOperations(t *testing.T) {
 	if left, err := s.UnfinishedOperations(ctx); err != nil || left[0].Attempts != 2 {
 		t.Errorf("put back: %+v, %v", left, err)
 	}
+	if err := s.EnterStep(ctx, "1", "ready", false); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := s.UnfinishedOperations(ctx); err != nil || left[0].Attempts != 1 {
+		t.Errorf("a step further: %+v, %v", left, err)
+	}
 	row.Status = api.OpDone
 	if err := s.EndOperation(ctx, api.Event{Operation: &row, Result: &api.Result{VM: &api.VM{Name: "dev"}}}); err != nil {
 		t.Fatal(err)

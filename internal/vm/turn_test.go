@@ -2,6 +2,7 @@ package vm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,7 +32,11 @@ func TestStartsTakeTurns(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		untilStep(t, o, []string{"agent", stepTurn, stepTurn, stepTurn}[n])
+		if n == 0 {
+			untilStep(t, o, "agent")
+		} else {
+			untilWaits(t, o, n-1)
+		}
 		all = append(all, o)
 	}
 	for n, o := range all {
@@ -80,7 +85,7 @@ func TestWaitingStartIsCancelled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	untilStep(t, second, stepTurn)
+	untilWaits(t, second, 0)
 	if err := w.Ops.Cancel(second.ID()); err != nil {
 		t.Fatal(err)
 	}
@@ -92,44 +97,66 @@ func TestWaitingStartIsCancelled(t *testing.T) {
 }
 
 // TestTurnsOutliveDaemons: starts that wait go on waiting under the next daemons, however
-// many these are, behind what boots already, and in their order.
+// many these are, in their order.
 func TestTurnsOutliveDaemons(t *testing.T) {
 	w := newWorld(t)
 	w.oneAtATime()
-	w.fault("slow=1500ms")
+	w.fault("slow=300ms")
+	boots := w.starts.Force() // another VM
 	var ids []string
-	for n := range 3 {
+	for n := range 2 {
 		o, err := w.Create(t.Context(), api.CreateVM{Name: fmt.Sprintf("vm%d", n), Start: true})
 		if err != nil {
 			t.Fatal(err)
 		}
-		untilStep(t, o, []string{"agent", stepTurn, stepTurn}[n])
+		untilWaits(t, o, n)
 		ids = append(ids, o.ID())
 	}
 	for range 3 { // more often than an operation is taken up that does not wait
 		w.leave()
 		w.build()
 		w.oneAtATime()
+		boots = w.starts.Force()
 		if err := w.Recover(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-	}
-	ended := map[string]time.Time{}
-	for n, id := range ids {
-		o, err := w.Ops.Get(id)
-		if n == 0 && api.KindOf(err) == "" { // it was booting: it may be undone by now
-			_ = o.Wait(t.Context())
-			continue
+		for n, id := range ids {
+			o, err := w.Ops.Get(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			untilWaits(t, o, n)
 		}
+	}
+	boots()
+	ended := map[string]time.Time{}
+	for _, id := range ids {
+		o, err := w.Ops.Get(id)
 		w.must(o, err)
 		ended[id] = *o.Snapshot().FinishedAt
 	}
-	if !ended[ids[1]].Before(ended[ids[2]]) {
+	if !ended[ids[0]].Before(ended[ids[1]]) {
 		t.Error("the order was lost")
 	}
+	w.health("vm0")
 	w.health("vm1")
-	w.health("vm2")
 }
+
+// untilWaits waits until a start waits for its turn behind ahead others that wait.
+func untilWaits(t *testing.T, o *op.Op, ahead int) {
+	t.Helper()
+	err := o.Follow(t.Context(), func(e api.Event) error {
+		if e.Progress != nil && e.Progress.Message == waitsFor(1, ahead) {
+			return errWaits
+		}
+		return nil
+	})
+	if !errors.Is(err, errWaits) {
+		t.Fatalf("it does not wait behind %d: %v, %+v", ahead, err, o.Snapshot())
+	}
+}
+
+var errWaits = errors.New("it waits")
 
 // TestBootsOfAnEarlierDaemonCount: a VM that boots since before the daemon's start takes
 // its turn without waiting.
