@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -91,30 +92,37 @@ func (c *Cache) seal(ctx context.Context, out string, names []string, m *meta, r
 	if m.ID != "" { // the same files with another configuration are another image
 		hex = fmt.Sprintf("%x", sha256.Sum256([]byte(hex+" "+m.ID)))
 	}
-	m.Arch, m.CreatedAt = runtime.GOARCH, time.Now().UTC().Truncate(time.Second)
+	m.Arch, m.CreatedAt = runtime.GOARCH, time.Now().UTC()
 	if err := fsx.WriteJSON(filepath.Join(out, metaFile), m); err != nil {
 		return api.Image{}, fsx.DiskError("write image", err)
 	}
 	return c.commit(out, hex, names)
 }
 
-// commit moves a finished directory to its place and gives it its names.
+// commit moves a finished directory to its place and gives it its names. Where that fails
+// it is where it was.
 func (c *Cache) commit(dir, hex string, names []string) (api.Image, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.whole(hex) {
-		// What is there is no image: damaged by hand, or absent.
-		if err := os.RemoveAll(c.path(hex)); err != nil {
-			return api.Image{}, fsx.DiskError("replace a damaged image", err)
-		}
-		if err := os.Rename(dir, c.path(hex)); err != nil {
-			return api.Image{}, fsx.DiskError("store image", err)
-		}
-		if err := fsx.SyncDir(c.dir); err != nil {
-			return api.Image{}, fsx.DiskError("store image", err)
-		}
+	if c.whole(hex) {
+		return c.name(hex, names)
 	}
-	return c.name(hex, names)
+	// What is there is no image: damaged by hand, or absent.
+	if err := os.RemoveAll(c.path(hex)); err != nil {
+		return api.Image{}, fsx.DiskError("replace a damaged image", err)
+	}
+	if err := os.Rename(dir, c.path(hex)); err != nil {
+		return api.Image{}, fsx.DiskError("store image", err)
+	}
+	var made api.Image
+	err := fsx.DiskError("store image", fsx.SyncDir(c.dir))
+	if err == nil {
+		made, err = c.name(hex, names)
+	}
+	if err != nil {
+		err = errors.Join(err, os.Rename(c.path(hex), dir))
+	}
+	return made, err
 }
 
 // name gives an image names, which others may have had. The caller holds mu.

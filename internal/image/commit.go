@@ -3,7 +3,7 @@ package image
 import (
 	"context"
 	"encoding/json"
-	"os"
+	"errors"
 	"strings"
 	"time"
 
@@ -46,20 +46,20 @@ func (c *Cache) Commit(ctx context.Context, name, base, from string, report api.
 // disks of other sizes, and hashing it does not take the time of the whole disk.
 func shrink(ctx context.Context, file string, report api.Report) error {
 	report(api.Progress{Step: "image", Message: "checking and shrinking the file system"})
+	f, err := openBefore(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
 	if err := repair(ctx, file); err != nil {
 		return err
 	}
 	if err := execx.Run(ctx, execx.Cmd{Name: "resize2fs", Args: []string{"-M", file}, Package: "e2fsprogs"}); err != nil {
 		return err
 	}
-	f, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
 	s, err := ext4.ReadSuper(f)
 	if err != nil {
 		return err
 	}
-	return os.Truncate(file, s.Bytes)
+	return errors.Join(f.Truncate(s.Bytes), f.Sync())
 }

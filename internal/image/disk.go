@@ -77,6 +77,10 @@ func (c *Cache) makeDisk(ctx context.Context, base, path string, size int64, rep
 		if err := os.Rename(file, path); err != nil {
 			return fsx.DiskError("make a disk", err)
 		}
+		// Disks of VMs are made from it: it must be there when they are.
+		if err := fsx.SyncDir(filepath.Dir(path)); err != nil {
+			return fsx.DiskError("make a disk", errors.Join(err, os.Remove(path)))
+		}
 		return nil
 	})
 }
@@ -89,12 +93,13 @@ func grow(ctx context.Context, base, file string, size int64, report api.Report)
 	if err := os.Truncate(file, size); err != nil {
 		return err
 	}
-	report(api.Progress{Step: "disk", Message: fmt.Sprintf("growing the file system to %d MiB", size/mib)})
-	if err := execx.Run(ctx, execx.Cmd{Name: "resize2fs", Args: []string{"-f", file}, Package: "e2fsprogs"}); err != nil {
+	f, err := openBefore(file)
+	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(file, os.O_RDWR, 0)
-	if err != nil {
+	defer f.Close()
+	report(api.Progress{Step: "disk", Message: fmt.Sprintf("growing the file system to %d MiB", size/mib)})
+	if err := execx.Run(ctx, execx.Cmd{Name: "resize2fs", Args: []string{"-f", file}, Package: "e2fsprogs"}); err != nil {
 		return err
 	}
 	return errors.Join(f.Sync(), f.Close())

@@ -5,6 +5,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"banger/internal/fsx/synctest"
 	"banger/internal/userns"
 )
 
@@ -13,5 +14,5 @@ func TestMain(m *testing.M) {
 		jobUnpack: runUnpack, jobBootstrap: runBootstrap, jobPack: runPack, jobRemove: runRemove,
 		jobFullDisk: runFullDisk, jobFullPull: runFullPull,
 	})
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, synctest.Leak)
 }

@@ -29,9 +29,14 @@ const lostFoundBlocks = 4
 // makeFS makes file an ext4 file system of size bytes with the tree dir. It returns how
 // many extended attributes had no room in it.
 func makeFS(ctx context.Context, dir, file string, size, inodes int64, debts map[string]owed) (lost int, err error) {
-	if err := os.Truncate(file, 0); err != nil { // an earlier try may have written to it
+	f, err := openBefore(file)
+	if err == nil {
+		err = f.Truncate(0) // an earlier try may have written to it
+	}
+	if err != nil {
 		return 0, fsx.DiskError("write the file system", err)
 	}
+	defer f.Close()
 	err = execx.Run(ctx, execx.Cmd{
 		Name: "mke2fs", Args: mke2fsArgs(file, size, inodes), Package: "e2fsprogs",
 		// One tree makes one file, whenever it is made: its digest is what the image is
@@ -41,11 +46,6 @@ func makeFS(ctx context.Context, dir, file string, size, inodes int64, debts map
 	if err != nil {
 		return 0, err
 	}
-	f, err := os.OpenFile(file, os.O_RDWR, 0)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
 	w, err := fill.Open(f)
 	if err != nil {
 		return 0, api.Errorf(api.KindInternal, "cannot write the file system: %w", err)
@@ -54,8 +54,13 @@ func makeFS(ctx context.Context, dir, file string, size, inodes int64, debts map
 	if err := p.root(); err != nil {
 		return 0, err
 	}
-	return p.lost, errors.Join(w.Close(), f.Close())
+	return p.lost, errors.Join(w.Close(), f.Sync(), f.Close())
 }
+
+// openBefore opens a file that another program is about to write. A sync of it tells of
+// whatever could not be written since then, also if that program's own sync was told, and
+// did not mind (fsync(2), EIO): mke2fs is such a one.
+func openBefore(file string) (*os.File, error) { return os.OpenFile(file, os.O_RDWR, 0) }
 
 // mke2fsArgs leaves nothing for the guest's kernel to initialize later, so
 // that a disk does not grow by itself.

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,7 +51,7 @@ func (c *Cache) add(ctx context.Context, s source, report api.Report) (api.Kerne
 	for _, what := range tree.absent {
 		report(api.Progress{Step: api.StepNote, Message: "not in this kernel: " + what + ", and may do without"})
 	}
-	s.meta.Arch, s.meta.CreatedAt = "amd64", time.Now().UTC().Truncate(time.Second)
+	s.meta.Arch, s.meta.CreatedAt = "amd64", time.Now().UTC()
 	s.meta.Extraction = extraction
 	s.meta.Release = release(v, s)
 	more, err := guestArchive(tree, s.meta.Release)
@@ -131,7 +132,8 @@ func writeKernel(dir string, v vmlinux, modules []module, more []byte, m meta) e
 	return fsx.WriteJSON(filepath.Join(dir, metaFile), m)
 }
 
-// commit moves a finished directory to its place and gives it its names.
+// commit moves a finished directory to its place and gives it its names. Where that fails
+// it is where it was, if it is another kernel.
 func (c *Cache) commit(dir, hex string, s source) (api.Kernel, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -153,15 +155,22 @@ func (c *Cache) commit(dir, hex string, s source) (api.Kernel, error) {
 		if err := os.Rename(dir, c.path(hex)); err != nil {
 			return api.Kernel{}, fsx.DiskError("store kernel", err)
 		}
-		if err := fsx.SyncDir(c.dir); err != nil {
-			return api.Kernel{}, fsx.DiskError("store kernel", err)
+		var made api.Kernel
+		err := fsx.DiskError("store kernel", fsx.SyncDir(c.dir))
+		if err == nil {
+			made, err = c.name(hex, s.names)
 		}
+		if err != nil {
+			err = errors.Join(err, os.Rename(c.path(hex), dir))
+		}
+		return made, err
 	}
 	return c.name(hex, s.names)
 }
 
 // name points names at a kernel. The first kernel is the default one.
 func (c *Cache) name(hex string, names []string) (api.Kernel, error) {
+	before := maps.Clone(c.names)
 	for _, name := range names {
 		c.names[name] = hex
 	}
@@ -169,6 +178,7 @@ func (c *Cache) name(hex string, names []string) (api.Kernel, error) {
 		c.names[DefaultName] = hex
 	}
 	if err := c.saveNames(); err != nil {
+		c.names = before
 		return api.Kernel{}, err
 	}
 	return c.load(hex)

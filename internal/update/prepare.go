@@ -237,6 +237,12 @@ func (m Machine) settleIn(stage, version string) error {
 	if version == m.Current() {
 		return api.Errorf(api.KindConflict, "cannot replace version %s: it is the one that runs", version)
 	}
-	err := errors.Join(fsx.SyncDir(stage), fsx.Swap(stage, to, false), fsx.SyncDir(filepath.Dir(to)))
+	err := fsx.SyncDir(stage)
+	if err == nil {
+		err = fsx.Swap(stage, to, false)
+	}
+	if err == nil {
+		err = fsx.SyncDir(filepath.Dir(to))
+	}
 	return fsx.DiskError(fmt.Sprintf("install version %s", version), err)
 }

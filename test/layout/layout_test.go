@@ -245,6 +245,37 @@ func packages(t *testing.T, tests bool) map[string][]*ast.File {
 	return found
 }
 
+// TestNothingIsNamedAfterAFailedSync: errors.Join evaluates all of its arguments, so a file
+// whose sync failed gets its name all the same.
+func TestNothingIsNamedAfterAFailedSync(t *testing.T) {
+	called := func(n ast.Node, names ...string) (found bool) {
+		ast.Inspect(n, func(n ast.Node) bool {
+			s, ok := n.(*ast.SelectorExpr)
+			found = found || ok && slices.Contains(names, s.Sel.Name)
+			return !found
+		})
+		return found
+	}
+	for pkg, files := range packages(t, false) {
+		for _, file := range files {
+			ast.Inspect(file, func(n ast.Node) bool {
+				call, ok := n.(*ast.CallExpr)
+				if !ok || !called(call.Fun, "Join") {
+					return true
+				}
+				synced := false
+				for _, arg := range call.Args {
+					if synced && called(arg, "Rename", "Link", "Swap", "Relink") {
+						t.Errorf("%s: a name is given in the same errors.Join as a sync before it", pkg)
+					}
+					synced = synced || called(arg, "Sync", "SyncDir")
+				}
+				return true
+			})
+		}
+	}
+}
+
 // TestNobodyFindsVMMsByCommandLine: what fcproc.FindPID finds is proof of nothing.
 func TestNobodyFindsVMMsByCommandLine(t *testing.T) {
 	found := false

@@ -4,8 +4,10 @@
 package synctest
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -47,7 +49,8 @@ func Below(t testing.TB, dir string) *Faults {
 }
 
 // Fail has the nth sync from now on, counted from 0, fail with an error number, and
-// those before and after it succeed. With a negative n none fails.
+// those before and after it succeed. With a negative n none fails. What succeeds is not
+// written to the disk: that takes time, and no test cuts the power.
 func (f *Faults) Fail(n int, errno syscall.Errno) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -78,16 +81,15 @@ func (f *Faults) decide(path string) syscall.Errno {
 
 var all sync.Map // of *Faults by directory
 
-// decide asks the faults of path's directory.
-func decide(path string) (errno syscall.Errno) {
+// decide asks the faults of path's directory; ours is false where there are none.
+func decide(path string) (errno syscall.Errno, ours bool) {
 	all.Range(func(dir, f any) bool {
-		below := path == dir || strings.HasPrefix(path, dir.(string)+"/")
-		if below {
+		if ours = path == dir || strings.HasPrefix(path, dir.(string)+"/"); ours {
 			errno = f.(*Faults).decide(path)
 		}
-		return !below
+		return !ours
 	})
-	return errno
+	return errno, ours
 }
 
 // Leak is an option of goleak's for what goes on answering the kernel until the program ends.
@@ -154,7 +156,7 @@ func answer(fd uintptr, n notification) {
 	r := response{id: n.id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
 	path, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", n.pid, int32(n.args[0])))
 	if err == nil {
-		if e := decide(strings.TrimSuffix(path, " (deleted)")); e != 0 {
+		if e, ours := decide(strings.TrimSuffix(path, " (deleted)")); ours {
 			r.err, r.flags = -int32(e), 0
 		}
 	}
@@ -162,4 +164,63 @@ func answer(fd uintptr, n notification) {
 	if e != 0 && !errors.Is(e, unix.ENOENT) {
 		panic(e)
 	}
+}
+
+// Errors are what an fsync of a disk fails with (fsync(2)).
+var Errors = []syscall.Errno{syscall.EIO, syscall.ENOSPC}
+
+// Each has do called with a failing fsync: for each of the errors, and for each
+// sync that do makes, that one alone, until do makes no more. Before and after it, prepare
+// and check are called; check hears of do's error.
+func (f *Faults) Each(t *testing.T, errors []syscall.Errno, prepare func(t *testing.T), do func() error, check func(t *testing.T, err error)) {
+	t.Helper()
+	for _, errno := range errors {
+		reached := true
+		for n := 0; reached; n++ {
+			t.Run(fmt.Sprintf("sync %d %s", n, unix.ErrnoName(errno)), func(t *testing.T) {
+				prepare(t)
+				f.Fail(n, errno)
+				err := do()
+				seen := f.Seen()
+				f.Fail(-1, 0)
+				if reached = len(seen) > n; reached {
+					t.Logf("%s failed: %v", seen[n], err)
+				}
+				check(t, err)
+				if t.Failed() || n > 1000 {
+					reached = false
+				}
+			})
+		}
+	}
+}
+
+// Tree says what is in a directory: names, sizes and contents, so that two looks at it can
+// be compared. Names that skip tells of are left out.
+func Tree(t testing.TB, dir string, skip func(name string) bool) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(dir, path)
+		if err != nil || skip != nil && skip(name) {
+			return err
+		}
+		var sum [sha256.Size]byte
+		if d.Type().IsRegular() {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			sum = sha256.Sum256(data)
+		}
+		fmt.Fprintf(&b, "%s %s %x\n", name, d.Type(), sum[:6])
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
 }

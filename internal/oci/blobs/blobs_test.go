@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"banger/api"
+	"banger/internal/fsx/synctest"
 	"banger/internal/oci"
 	"banger/internal/userns"
 )
@@ -22,7 +23,7 @@ import (
 func TestMain(m *testing.M) {
 	userns.Main(map[string]userns.Job{jobFullDisk: runFullDisk})
 	firstWait = time.Millisecond
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, synctest.Leak)
 }
 
 func silent(api.Progress) {}

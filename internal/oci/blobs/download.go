@@ -68,8 +68,21 @@ func (s *Store) download(ctx context.Context, b Blob, source Source, report api.
 	case err != nil:
 		return err
 	}
-	if err := errors.Join(f.Sync(), os.Rename(path, s.path(b.Digest)), fsx.SyncDir(s.dir)); err != nil {
-		return fsx.DiskError("store a layer", err)
+	return fsx.DiskError("store a layer", s.store(f, path, s.path(b.Digest)))
+}
+
+// store gives a layer that is whole its name. Where that fails nothing is left to be gone on
+// with: after a failed fsync what is read is not what the disk has.
+func (s *Store) store(f *os.File, part, path string) error {
+	err := f.Sync()
+	if err == nil {
+		err = os.Rename(part, path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(part))
+	}
+	if err := fsx.SyncDir(s.dir); err != nil {
+		return errors.Join(err, os.Remove(path))
 	}
 	return nil
 }
