@@ -25,7 +25,10 @@ func (s *Server) deleteImage(w http.ResponseWriter, r *http.Request) error {
 	if err := hold.Check(s.hold, "image.delete"); err != nil {
 		return err
 	}
-	return changed(w, r, nil, s.svc.Images.Delete(r.Context(), r.PathValue("image")))
+	return s.deleted(w, r, r.PathValue("image"), func(ref string) (string, []string, error) {
+		image, err := s.svc.Images.Show(r.Context(), ref)
+		return image.Digest, image.Names, err
+	}, func(ref string) error { return s.svc.Images.Delete(r.Context(), ref) })
 }
 
 func (s *Server) pullImage(w http.ResponseWriter, r *http.Request) error {

@@ -21,7 +21,10 @@ func (s *Server) deleteKernel(w http.ResponseWriter, r *http.Request) error {
 	if err := hold.Check(s.hold, "kernel.delete"); err != nil {
 		return err
 	}
-	return changed(w, r, nil, s.svc.Kernels.Delete(r.Context(), r.PathValue("kernel")))
+	return s.deleted(w, r, r.PathValue("kernel"), func(ref string) (string, []string, error) {
+		kernel, err := s.svc.Kernels.Show(r.Context(), ref)
+		return kernel.Digest, kernel.Names, err
+	}, func(ref string) error { return s.svc.Kernels.Delete(r.Context(), ref) })
 }
 
 func (s *Server) pullKernel(w http.ResponseWriter, r *http.Request) error {

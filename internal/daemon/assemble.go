@@ -93,7 +93,7 @@ func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
 		Defaults: func() (vm.Defaults, error) { return defaults(c.File(), parts.Host) },
 		Limits:   vm.Limits{VCPUs: parts.Host.CPUs, MemoryBytes: parts.Host.MemoryBytes, Starts: startsPerCPU * parts.Host.CPUs},
 		Memory:   func() vm.Memory { return memory(parts.Host, env.System) },
-		Watch:    watcher.Watch, Outcome: caches.Outcome, Logger: env.Log,
+		Watch:    watcher.Watch, Outcome: caches.Outcome, Again: func(left op.Unfinished) (op.Plan, bool) { return caches.Again(left) }, Logger: env.Log,
 	})
 	caches.Use = vms
 	return &Services{

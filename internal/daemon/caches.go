@@ -73,15 +73,25 @@ const (
 
 // work runs do, which cleans up after itself, as an operation of one step.
 func (c Caches) work(ctx context.Context, kind, target, step string, do func(context.Context, api.Report) (api.Result, error)) (*op.Op, error) {
+	return c.Ops.Start(ctx, plan(kind, target, step, do))
+}
+
+func plan(kind, target, step string, do func(context.Context, api.Report) (api.Result, error)) op.Plan {
 	var result api.Result
-	return c.Ops.Start(ctx, op.Plan{
+	return op.Plan{
 		Kind: kind, Target: target, FreesSpace: kind == kindImagePrune,
 		Steps: []op.Step{{Name: step, Do: func(ctx context.Context, report api.Report) (err error) {
 			result, err = do(ctx, report)
 			return err
 		}}},
 		Result: func(*op.Op) *api.Result { return &result },
-	})
+	}
+}
+
+// Again is the plan of an operation of an earlier daemon that can be done once more,
+// whatever of it is done. ok means that it is such a one.
+func (c Caches) Again(left op.Unfinished) (again op.Plan, ok bool) {
+	return plan(kindImagePrune, "", "prune", c.prune), left.Kind == kindImagePrune
 }
 
 // Outcome says what has come of an operation of an earlier daemon on the caches: an
@@ -161,13 +171,15 @@ func (s ImageService) Import(ctx context.Context, req api.ImportImage) (*op.Op, 
 
 // Prune deletes the images and kernels that have no name and no VM.
 func (s ImageService) Prune(ctx context.Context) (*op.Op, error) {
-	return s.work(ctx, kindImagePrune, "", "prune", func(context.Context, api.Report) (api.Result, error) {
-		pruned, err := s.Images.Prune(s.Use)
-		if err == nil {
-			err = s.pruneKernels(&pruned)
-		}
-		return api.Result{Pruned: &pruned}, err
-	})
+	return s.work(ctx, kindImagePrune, "", "prune", s.prune)
+}
+
+func (c Caches) prune(context.Context, api.Report) (api.Result, error) {
+	pruned, err := c.Images.Prune(c.Use)
+	if err == nil {
+		err = c.pruneKernels(&pruned)
+	}
+	return api.Result{Pruned: &pruned}, err
 }
 
 // pruneKernels deletes the kernels that newer ones have replaced.

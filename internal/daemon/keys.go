@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"banger/api"
+	"banger/internal/faultpoint"
 	"banger/internal/op"
 )
 
@@ -71,15 +72,27 @@ func (s *Server) once(handle handler, w http.ResponseWriter, r *http.Request) er
 	if o, err := s.requested(key); o != nil || err != nil {
 		return s.follow(w, r, o, err)
 	}
-	if done, err := s.answered(w, r, key); done || err != nil {
+	known, err := s.known(r, key)
+	if err != nil {
 		return err
 	}
-	ctx := op.WithRequest(r.Context(), key)
+	if known.Status != 0 {
+		known.write(w)
+		return nil
+	}
+	reply := &op.Answer{Request: key, Of: func(v any) ([]byte, error) { return keptAnswer(r, v) }}
+	ctx := op.WithAnswer(op.WithRequest(r.Context(), key), reply)
+	ctx = context.WithValue(ctx, begunKey{}, known.Begun)
 	ctx = context.WithValue(ctx, recordedKey{}, func() { once.Do(give) })
 	out := &recorder{ResponseWriter: w}
+	faultpoint.Reach(r.Pattern, "before")
 	err = handle(s, out, r.WithContext(ctx))
 	if err == nil && out.kept {
-		s.keepAnswer(r.Context(), key, out)
+		faultpoint.Reach(r.Pattern, "after")
+		if !reply.Kept {
+			s.keepAnswer(r.Context(), key, out.answer)
+		}
+		faultpoint.Reach(r.Pattern, "kept")
 	}
 	return err
 }
@@ -108,58 +121,92 @@ func (s *Server) requested(key string) (*op.Op, error) {
 // kept is an answer as it is kept.
 type kept struct {
 	Route  string `json:"route"`
-	Status int    `json:"status"`
+	Status int    `json:"status"` // 0: there is no answer yet
 	Body   []byte `json:"body,omitempty"`
+	Begun  string `json:"begun,omitempty"` // digest of what is being deleted
 }
 
 func route(r *http.Request) string { return r.Method + " " + r.URL.Path }
 
-// answered gives the answer again that a request with the key was given.
-func (s *Server) answered(w http.ResponseWriter, r *http.Request, key string) (bool, error) {
-	if s.svc.Answers == nil {
-		return false, nil
+// keptAnswer is the answer v to a change, nil for one without content, as it is kept.
+func keptAnswer(r *http.Request, v any) ([]byte, error) {
+	k := kept{Route: route(r), Status: http.StatusNoContent}
+	if v != nil {
+		var body bytes.Buffer
+		if err := json.NewEncoder(&body).Encode(v); err != nil {
+			return nil, err
+		}
+		k.Status, k.Body = http.StatusOK, body.Bytes()
 	}
-	data, err := s.svc.Answers.Answer(r.Context(), key)
-	if err != nil || data == nil {
-		return false, err
-	}
-	var k kept
-	if err := json.Unmarshal(data, &k); err != nil {
-		return false, err
-	}
-	if k.Route != route(r) {
-		return false, api.Errorf(api.KindInvalid, "%s %q was used for another request", keyHeader, key)
-	}
+	return json.Marshal(k)
+}
+
+func (k kept) write(w http.ResponseWriter) {
 	if len(k.Body) > 0 {
 		w.Header().Set("Content-Type", "application/json")
 	}
 	w.WriteHeader(k.Status)
 	_, _ = w.Write(k.Body)
-	return true, nil
 }
 
-// keepAnswer keeps the answer to what was done. Where that fails the client that asks
-// again may be told otherwise: nothing is done twice that has an effect twice.
-func (s *Server) keepAnswer(ctx context.Context, key string, out *recorder) {
+// known returns what is kept of an earlier request with the key.
+func (s *Server) known(r *http.Request, key string) (k kept, err error) {
+	if s.svc.Answers == nil {
+		return k, nil
+	}
+	data, err := s.svc.Answers.Answer(r.Context(), key)
+	if err != nil || data == nil {
+		return k, err
+	}
+	if err := json.Unmarshal(data, &k); err != nil {
+		return k, err
+	}
+	if k.Route != route(r) {
+		return k, api.Errorf(api.KindInvalid, "%s %q was used for another request", keyHeader, key)
+	}
+	return k, nil
+}
+
+// keepAnswer keeps the answer to what was done, or has begun. Where that fails the client
+// that asks again may be told otherwise: nothing is done twice that has an effect twice.
+func (s *Server) keepAnswer(ctx context.Context, key string, data []byte) {
 	if s.svc.Answers == nil {
 		return
 	}
-	data, err := json.Marshal(kept{Route: out.route, Status: out.status, Body: out.body.Bytes()})
-	if err == nil {
-		err = s.svc.Answers.PutAnswer(context.WithoutCancel(ctx), key, data)
-	}
-	if err != nil {
+	if err := s.svc.Answers.PutAnswer(context.WithoutCancel(ctx), key, data); err != nil {
 		s.log.Warn("cannot keep an answer", "error", err)
 	}
+}
+
+// begunKey is the context's key of what an earlier request with the same key has begun to
+// delete: a digest.
+type begunKey struct{}
+
+// deleted deletes what ref means. What that is is kept before: asked again, after a crash, a
+// client whose first request got as far as the name is told that it is done, and is not
+// refused as one that asks for what never was; and what is left of it goes.
+func (s *Server) deleted(w http.ResponseWriter, r *http.Request, ref string, find func(ref string) (digest string, names []string, err error), remove func(ref string) error) error {
+	begun, _ := r.Context().Value(begunKey{}).(string)
+	digest, _, missing := find(ref)
+	if begun == "" || missing == nil && digest == begun {
+		if a := op.AnswerOf(r.Context()); a != nil && begun == "" && missing == nil {
+			if data, err := json.Marshal(kept{Route: route(r), Begun: digest}); err == nil {
+				s.keepAnswer(r.Context(), a.Request, data)
+			}
+		}
+		return changed(w, r, nil, remove(ref))
+	}
+	if _, names, err := find(begun); err == nil && len(names) == 0 {
+		return changed(w, r, nil, remove(begun))
+	}
+	return changed(w, r, nil, nil)
 }
 
 // recorder keeps an answer of one value, which it sends on.
 type recorder struct {
 	http.ResponseWriter
-	kept   bool // there is something to keep
-	route  string
-	status int
-	body   bytes.Buffer
+	kept   bool   // there is something to keep
+	answer []byte // as it is kept
 }
 
 // Unwrap lets http.ResponseController flush.
@@ -171,11 +218,8 @@ func changed(w http.ResponseWriter, r *http.Request, v any, err error) error {
 		return err
 	}
 	if o, ok := w.(*recorder); ok {
-		o.kept, o.route, o.status = true, route(r), http.StatusNoContent
-		if v != nil {
-			o.status = http.StatusOK
-			_ = json.NewEncoder(&o.body).Encode(v)
-		}
+		o.answer, err = keptAnswer(r, v)
+		o.kept = err == nil
 	}
 	if v == nil {
 		w.WriteHeader(http.StatusNoContent)

@@ -2,6 +2,10 @@ package daemon
 
 import (
 	"context"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -105,5 +109,56 @@ func TestKeysExclude(t *testing.T) {
 	all.Wait()
 	if len(r.vms.asked) != 1 {
 		t.Errorf("it was asked for %d times", len(r.vms.asked))
+	}
+}
+
+// TestDeletedAndNotTold: a deletion whose answer was lost with the daemon is done for who asks
+// again with its key, and for nobody else; what was left of it goes.
+func TestDeletedAndNotTold(t *testing.T) {
+	kept := &notes{all: map[string][]byte{}}
+	var removed []string
+	there := map[string][]string{"sha256:1": {"app"}} // names by digest
+	find := func(ref string) (string, []string, error) {
+		for digest, names := range there {
+			if ref == digest || len(names) > 0 && ref == names[0] {
+				return digest, names, nil
+			}
+		}
+		return "", nil, api.Errorf(api.KindNotFound, "no image named %q", ref)
+	}
+	s := &Server{svc: &Services{Answers: kept}, log: slog.New(slog.DiscardHandler)}
+	ask := func(key string, die bool) (status int, err error) {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest("DELETE", "/v1/images/app", nil)
+		r.Header.Set(keyHeader, key)
+		err = s.once(func(s *Server, w http.ResponseWriter, r *http.Request) error {
+			return s.deleted(w, r, "app", find, func(ref string) error {
+				if _, _, err := find(ref); err != nil {
+					return err
+				}
+				removed = append(removed, ref)
+				if there["sha256:1"] = nil; die { // the name is gone
+					panic(http.ErrAbortHandler)
+				}
+				delete(there, "sha256:1")
+				return nil
+			})
+		}, w, r)
+		return w.Code, err
+	}
+	func() {
+		defer func() { _ = recover() }()
+		_, _ = ask("key-of-the-first", true)
+	}()
+	if _, err := ask("key-of-another", false); api.KindOf(err) != api.KindNotFound {
+		t.Errorf("another client: %v", err)
+	}
+	for range 2 {
+		if status, err := ask("key-of-the-first", false); status != 204 || err != nil {
+			t.Errorf("asked again: %d, %v", status, err)
+		}
+	}
+	if len(there) != 0 || !slices.Equal(removed, []string{"app", "sha256:1"}) {
+		t.Errorf("removed %v, left %v", removed, there)
 	}
 }

@@ -2,13 +2,14 @@
 // steps of an operation, before or after a verb of the root helper. What survives
 // that survives kill -9 at any moment.
 //
-// Without the environment variable, which nothing but the lab sets, a point costs
+// Without the environment variable, which nothing but tests sets, a point costs
 // a comparison of a string.
 package faultpoint
 
 import (
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -16,19 +17,37 @@ import (
 // of the point to die at; it is removed first, so that the program dies there once.
 const Env = "BANGER_FAULTPOINT_FILE"
 
-var file = os.Getenv(Env)
+// Record, as the first line of the file, has the names of all points that are reached
+// added to it, a line each: so a test learns which points there are.
+const Record = "record\n"
+
+var file = sync.OnceValue(func() string { return os.Getenv(Env) })
 
 // Reach is called at a point. The parts of its name are joined with spaces.
 func Reach(parts ...string) {
-	if file == "" {
+	if file() == "" {
 		return
 	}
-	want, err := os.ReadFile(file)
-	if err != nil || strings.TrimSpace(string(want)) != strings.Join(parts, " ") {
+	name := strings.Join(parts, " ")
+	want, err := os.ReadFile(file())
+	if strings.HasPrefix(string(want), Record) {
+		record(name)
 		return
 	}
-	if os.Remove(file) == nil {
+	if err != nil || strings.TrimSpace(string(want)) != name {
+		return
+	}
+	if os.Remove(file()) == nil {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}
 	}
+}
+
+func record(name string) {
+	f, err := os.OpenFile(file(), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return // the test has seen enough
+	}
+	defer f.Close()
+	_, _ = f.WriteString(name + "\n")
 }

@@ -39,3 +39,18 @@ func TestDiesOnceAtTheNamedPoint(t *testing.T) {
 		t.Errorf("a second time: %v", s)
 	}
 }
+
+// TestRecords: the points that are reached are in the file.
+func TestRecords(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "point")
+	if err := os.WriteFile(path, []byte(Record), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "FAULTPOINT_TEST=1", Env+"="+path)
+	_ = cmd.Run()
+	data, err := os.ReadFile(path)
+	if want := Record + "vm.run disk before\nvm.run disk after\n"; err != nil || string(data) != want || cmd.ProcessState.ExitCode() != 7 {
+		t.Errorf("%q, %v, %v", data, err, cmd.ProcessState)
+	}
+}

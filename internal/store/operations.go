@@ -215,12 +215,14 @@ func (s *Store) Answer(ctx context.Context, request string) ([]byte, error) {
 
 // PutAnswer keeps the answer to a request with a key for keepTime.
 func (s *Store) PutAnswer(ctx context.Context, request string, answer []byte) error {
+	return s.quickIn(ctx, ordinary, func(tx *sql.Tx) error { return keepAnswer(ctx, tx, request, answer) })
+}
+
+func keepAnswer(ctx context.Context, tx *sql.Tx, request string, answer []byte) error {
 	now := time.Now()
-	return s.quickIn(ctx, ordinary, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO answers (request, answer, given_at) VALUES (?, ?, ?)", request, string(answer), now.UnixNano())
-		if err == nil {
-			_, err = tx.ExecContext(ctx, "DELETE FROM answers WHERE given_at < ?", now.Add(-keepTime).UnixNano())
-		}
-		return err
-	})
+	_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO answers (request, answer, given_at) VALUES (?, ?, ?)", request, string(answer), now.UnixNano())
+	if err == nil {
+		_, err = tx.ExecContext(ctx, "DELETE FROM answers WHERE given_at < ?", now.Add(-keepTime).UnixNano())
+	}
+	return err
 }

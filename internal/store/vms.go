@@ -43,6 +43,15 @@ func (s *Store) PutVM(ctx context.Context, v api.VM) error {
 // what it was for is done then, or has failed for good, whether or not its end will be
 // recorded.
 func (s *Store) SettleVM(ctx context.Context, v api.VM, operation string, how op.Settled) error {
+	return s.putVM(ctx, v, func(tx *sql.Tx) error { return settle(ctx, tx, operation, how) })
+}
+
+// AnswerVM is PutVM, and keeps the answer to the request with a key in the same transaction.
+func (s *Store) AnswerVM(ctx context.Context, v api.VM, request string, answer []byte) error {
+	return s.putVM(ctx, v, func(tx *sql.Tx) error { return keepAnswer(ctx, tx, request, answer) })
+}
+
+func (s *Store) putVM(ctx context.Context, v api.VM, with func(tx *sql.Tx) error) error {
 	return s.quick(ctx, func(tx *sql.Tx) error {
 		var old string
 		err := tx.QueryRowContext(ctx, "SELECT record FROM vms WHERE id = ?", v.ID).Scan(&old)
@@ -59,7 +68,7 @@ func (s *Store) SettleVM(ctx context.Context, v api.VM, operation string, how op
 		if _, err := tx.ExecContext(ctx, "UPDATE vms SET name = ?, record = ? WHERE id = ?", v.Name, record, v.ID); err != nil {
 			return taken(v.Name, err)
 		}
-		return settle(ctx, tx, operation, how)
+		return with(tx)
 	})
 }
 

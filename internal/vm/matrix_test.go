@@ -36,6 +36,10 @@ func (f filling) SettleVM(ctx context.Context, v api.VM, operation string, how o
 	return f.write(func() error { return f.Store.SettleVM(ctx, v, operation, how) })
 }
 
+func (f filling) AnswerVM(ctx context.Context, v api.VM, request string, answer []byte) error {
+	return f.write(func() error { return f.Store.AnswerVM(ctx, v, request, answer) })
+}
+
 func (f filling) DeleteVM(ctx context.Context, id string) error {
 	return f.write(func() error { return f.Store.DeleteVM(ctx, id) })
 }

@@ -2,6 +2,7 @@ package vm
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 
@@ -149,15 +150,19 @@ func (s *Service) Publish(ctx context.Context, ref string, req api.PublishVM) (a
 			return api.VM{}, err
 		}
 	}
-	if err := s.update(ctx, e, func(v *api.VM) { v.Publish = ports }); err != nil {
-		return api.VM{}, err
+	before := s.get(e)
+	told, err := s.answered(ctx, e, func(v *api.VM) { v.Publish = ports })
+	if err != nil {
+		ports = before.Publish
+		if s.runOf(e) != nil {
+			_, opened := s.openPorts(context.WithoutCancel(ctx), before, ports)
+			err = errors.Join(err, opened)
+		}
 	}
 	if len(ports) == 0 {
 		s.closePorts(ctx, e.id)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return e.view(), nil
+	return told, err
 }
 
 // changed returns what is published after a change.

@@ -25,6 +25,10 @@ func (s *Service) resume(u op.Unfinished) {
 	}}}}
 	if u.Kind == kindPrune {
 		plan = s.prunePlan(strings.Split(u.Target, ","))
+	} else if s.Again != nil {
+		if again, ok := s.Again(u); ok {
+			plan = again
+		}
 	}
 	e := s.takeOver(u.Target, u.Kind)
 	if e != nil {

@@ -26,6 +26,8 @@ type Store interface {
 	PutVM(ctx context.Context, v api.VM) error
 	// SettleVM is PutVM, and settles an operation in the same transaction.
 	SettleVM(ctx context.Context, v api.VM, operation string, how op.Settled) error
+	// AnswerVM is PutVM, and keeps an answer to a request in the same transaction.
+	AnswerVM(ctx context.Context, v api.VM, request string, answer []byte) error
 	DeleteVM(ctx context.Context, id string) error
 	VMs(ctx context.Context) ([]api.VM, error)
 	UnfinishedOperations(ctx context.Context) ([]op.Unfinished, error)
@@ -102,7 +104,10 @@ type Options struct {
 	// Outcome says what has come of an operation of an earlier daemon that is not on a
 	// VM; ok means that it can tell. May be nil.
 	Outcome func(left op.Unfinished) (result *api.Result, ok bool)
-	Logger  *slog.Logger
+	// Again is the plan of such an operation that can be done once more; ok means that it
+	// can. May be nil.
+	Again  func(left op.Unfinished) (plan op.Plan, ok bool)
+	Logger *slog.Logger
 }
 
 // Service knows all VMs. It is the only writer of the store.
@@ -357,71 +362,6 @@ func (s *Service) launch(ctx context.Context, e *entry, plan op.Plan) (*op.Op, e
 		e.op = o
 	}
 	return o, nil
-}
-
-// update changes what is recorded of a VM, in the store first.
-func (s *Service) update(ctx context.Context, e *entry, change func(v *api.VM)) error {
-	e.row.Lock()
-	defer e.row.Unlock()
-	return s.write(ctx, e, op.Unsettled, change)
-}
-
-// conclude is update with what settles the operation whose step runs with ctx: from
-// then on its outcome stands, even where its end cannot be recorded.
-func (s *Service) conclude(ctx context.Context, e *entry, how op.Settled, change func(v *api.VM)) error {
-	e.row.Lock()
-	defer e.row.Unlock()
-	return s.write(ctx, e, how, change)
-}
-
-// write is update for who holds e.row.
-func (s *Service) write(ctx context.Context, e *entry, how op.Settled, change func(v *api.VM)) error {
-	was := s.get(e)
-	v := was
-	change(&v)
-	if !mayMove(was.State, v.State) {
-		return api.Errorf(api.KindInternal, "VM %s cannot go from %s to %s", was.Name, was.State, v.State)
-	}
-	var err error
-	if o := op.FromContext(ctx); o != nil && how != op.Unsettled {
-		err = s.Store.SettleVM(ctx, v, o.ID(), how)
-	} else {
-		err = s.Store.PutVM(ctx, v)
-	}
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e.vm = v
-	return nil
-}
-
-// note changes what is known of a VM also where the store cannot be written: it
-// is for what has happened anyway. The next daemon finds out by itself.
-func (s *Service) note(ctx context.Context, e *entry, change func(v *api.VM)) {
-	e.row.Lock()
-	defer e.row.Unlock()
-	s.noteLocked(ctx, e, change)
-}
-
-// noteLocked is note for who holds e.row.
-func (s *Service) noteLocked(ctx context.Context, e *entry, change func(v *api.VM)) {
-	err := s.write(ctx, e, op.Unsettled, change)
-	if err == nil {
-		return
-	}
-	s.Logger.Error("cannot record what became of a VM", "vm", e.id, "error", err)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	change(&e.vm)
-}
-
-// get returns a copy of what is recorded of e.
-func (s *Service) get(e *entry) api.VM {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return e.vm
 }
 
 // autoDriver stands for the first driver that works on this host.

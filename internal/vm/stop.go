@@ -233,12 +233,7 @@ func (s *Service) Rename(ctx context.Context, ref, name string) (api.VM, error) 
 		return api.VM{}, err
 	}
 	defer s.release(e)
-	if err := s.update(ctx, e, func(v *api.VM) { v.Name = name }); err != nil {
-		return api.VM{}, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return e.view(), nil
+	return s.answered(ctx, e, func(v *api.VM) { v.Name = name })
 }
 
 // errNotStopped says that a VM is not one that prune removes.
