@@ -19,10 +19,15 @@ import (
 func (s *Store) dropFailed() {
 	s.suspect = true
 	ctx := context.Background()
-	var version int
+	var version, level int
 	err := s.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version)
 	if err == nil {
+		err = s.db.QueryRowContext(ctx, "PRAGMA synchronous").Scan(&level)
+	}
+	if err == nil {
 		_, err = s.db.ExecContext(ctx, fmt.Sprintf("PRAGMA synchronous=NORMAL; PRAGMA user_version=%d", version))
+		_, back := s.db.ExecContext(ctx, fmt.Sprintf("PRAGMA synchronous=%d", level)) // it is tried again, perhaps
+		err = errors.Join(err, back)
 	}
 	if err == nil {
 		_ = s.writeAgain(ctx) // else before the next durable write

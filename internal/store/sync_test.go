@@ -113,3 +113,22 @@ func TestFailedSyncAndNothingCanBeWritten(t *testing.T) {
 		t.Errorf("synced: %v; what the log held is not written again first", seen)
 	}
 }
+
+// TestTriedAgainIsDurable: what is tried again after a failed commit is synced as before.
+func TestTriedAgainIsDurable(t *testing.T) {
+	s, err := Open(t.Context(), filepath.Join(t.TempDir(), "db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, want := range []int{1, 2} { // NORMAL, FULL (sqlite.org/pragma.html)
+		if _, err := s.db.ExecContext(t.Context(), fmt.Sprintf("PRAGMA synchronous=%d", want)); err != nil {
+			t.Fatal(err)
+		}
+		s.dropFailed()
+		var level int
+		if err := s.db.QueryRowContext(t.Context(), "PRAGMA synchronous").Scan(&level); err != nil || level != want {
+			t.Errorf("synchronous is %d, want %d, %v", level, want, err)
+		}
+	}
+}
