@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strconv"
 	"strings"
@@ -165,6 +167,31 @@ func TestToldToEndWhileItStarts(t *testing.T) {
 	}
 	if err := <-ended; api.KindOf(err) != api.KindCanceled {
 		t.Errorf("it ended with %v", err)
+	}
+}
+
+// What fails only as the daemon ends is no answer: the client is to ask the next one.
+func TestWhatTheDaemonsEndPreventsIsCut(t *testing.T) {
+	for _, c := range []struct {
+		err            error
+		stopping, want bool
+	}{
+		{fmt.Errorf("cannot look: %w", context.Canceled), true, true},
+		{fmt.Errorf("cannot look: %w", context.Canceled), false, false},
+		{api.Errorf(api.KindNotFound, "no VM"), true, false},
+	} {
+		s := NewServer(Program{}, testEnv(t))
+		if c.stopping {
+			s.Stop()
+		}
+		cut := func() (cut bool) {
+			defer func() { cut = recover() == http.ErrAbortHandler }()
+			s.conclude(&writer{ResponseWriter: httptest.NewRecorder()}, httptest.NewRequest("GET", "/v1/vms", nil), c.err)
+			return false
+		}()
+		if cut != c.want {
+			t.Errorf("%v, stopping %t: cut %t", c.err, c.stopping, cut)
+		}
 	}
 }
 

@@ -176,6 +176,8 @@ func (s *Server) conclude(w *writer, r *http.Request, err error) {
 	case errors.Is(err, errStopping) || w.begun:
 		panic(http.ErrAbortHandler)
 	case r.Context().Err() != nil: // nobody is there to read an answer
+	case s.stopping.Err() != nil && errors.Is(err, context.Canceled): // by our end, which says nothing of what was asked
+		panic(http.ErrAbortHandler)
 	default:
 		if api.KindOf(err) == api.KindInternal {
 			s.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)

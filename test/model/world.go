@@ -137,13 +137,13 @@ func (w *world) do(ctx context.Context, s *step) error {
 		w.tally.chaos(s, err)
 		return err
 	}
-	tracks := w.tracks[s.track : s.track+1]
+	first, tracks := s.track, w.tracks[s.track:s.track+1]
 	if s.op.everywhere {
-		tracks = w.tracks
+		first, tracks = 0, w.tracks
 	}
 	events := make([]*event, len(tracks))
 	for i, t := range tracks {
-		events[i] = &event{step: s.on(s.track + i), begin: t.begin()}
+		events[i] = &event{step: s.on(first + i), begin: t.begin()}
 	}
 	kills, fills := w.kills.mark(), w.fills.mark()
 	limited, cancel := context.WithTimeout(ctx, hung)
