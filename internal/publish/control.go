@@ -30,6 +30,9 @@ type report struct {
 	Error string              `json:"error,omitempty"`
 }
 
+// errDeaf says that a forwarder has not followed an order.
+var errDeaf = errors.New("does not do as it is told")
+
 const (
 	// controlTime bounds one question and its answer.
 	controlTime = 10 * time.Second

@@ -3,6 +3,7 @@ package publish
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -23,7 +24,10 @@ const (
 	// endTime is what a forwarder gets to end by itself.
 	endTime = 2 * time.Second
 	// killTime is what SIGKILL may take.
-	killTime = 10 * time.Second
+	killTime  = 10 * time.Second
+	openTries = 3 // how many forwarders are tried if one dies over an order
+	// dyingTime is more than a process takes to end whose sockets are closed.
+	dyingTime = time.Second
 	// recoverTime is how long Recover waits for those that it ends.
 	recoverTime = 500 * time.Millisecond
 	// reopenPause is the pause before ports that are not served are tried again; it
@@ -85,8 +89,18 @@ type served struct {
 	ports   []api.PublishedPort
 }
 
-// ended says that no process serves the ports, or none any more.
+// ended says that no process serves the ports.
 func (s *served) ended() bool { return s.process == nil || s.process.Ended() }
+
+// dies says that the process has ended, or does in a moment: its sockets go first.
+func (s *served) dies() bool {
+	select {
+	case <-s.process.Done():
+		return true
+	case <-time.After(dyingTime):
+		return false
+	}
+}
 
 // letGo lets go of the process, which itself runs on.
 func (s *served) letGo() {
@@ -264,16 +278,27 @@ func (m *Manager) Reopen(ctx context.Context, id string, ports []api.PublishedPo
 }
 
 func (m *Manager) open(ctx context.Context, id string, ports []api.PublishedPort) ([]api.PublishedPort, error) {
+	for tries := 1; ; tries++ {
+		chosen, died, err := m.openOnce(ctx, id, ports)
+		if !died || tries == openTries {
+			return chosen, err
+		}
+	}
+}
+
+// openOnce is open with one forwarder, and says whether that died over it.
+func (m *Manager) openOnce(ctx context.Context, id string, ports []api.PublishedPort) (chosen []api.PublishedPort, died bool, err error) {
 	before := m.get(id)
 	s := before
 	if s == nil || s.ended() {
 		p, err := m.spawn(id)
 		if err != nil {
-			return nil, api.Errorf(api.KindInternal, "cannot start the forwarder of the VM's ports: %w", err)
+			return nil, false, api.Errorf(api.KindInternal, "cannot start the forwarder of the VM's ports: %w", err)
 		}
 		s = m.keep(id, p, nil)
 	}
-	chosen, err := m.adjust(ctx, m.paths.VM(id), ports)
+	chosen, err = m.adjust(ctx, m.paths.VM(id), ports)
+	died = errors.Is(err, errDeaf) && s.dies()
 	switch {
 	case err == nil:
 		s.ports = chosen
@@ -286,7 +311,7 @@ func (m *Manager) open(ctx context.Context, id string, ports []api.PublishedPort
 			m.set(id, before) // whose ports are still to be served
 		}
 	}
-	return chosen, err
+	return chosen, died, err
 }
 
 // adjust has a forwarder serve ports: first what is new is taken, then what is too
@@ -332,7 +357,7 @@ func (m *Manager) remove(ctx context.Context, dir string, ports []api.PublishedP
 }
 
 func (m *Manager) deaf(err error) error {
-	return api.Errorf(api.KindInternal, "the forwarder of the VM's ports does not do as it is told: %w", err)
+	return api.Errorf(api.KindInternal, "the forwarder of the VM's ports %w", fmt.Errorf("%w: %w", errDeaf, err))
 }
 
 // Close ends a VM's forwarder, and with it the ports and their connections.

@@ -362,6 +362,22 @@ func TestCurrentProgram(t *testing.T) {
 }
 
 // TestAStuckForwarderHoldsUpNoOther: neither another VM's ports nor the next daemon.
+// A forwarder that dies over an order is replaced by one that follows it.
+func TestAForwarderDiesOverAnOrder(t *testing.T) {
+	m := manager(t, world(t))
+	one := open(t, m, tcp(0))[0]
+	dying := m.get(id).process
+	if err := dying.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(100*time.Millisecond, func() { _ = dying.Signal(syscall.SIGKILL) })
+	for _, p := range open(t, m, one, tcp(0)) {
+		if !listens(p) {
+			t.Errorf("%s is not served", p)
+		}
+	}
+}
+
 func TestAStuckForwarderHoldsUpNoOther(t *testing.T) {
 	p := world(t)
 	first := manager(t, p)
