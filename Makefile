@@ -2,6 +2,8 @@
 #   make run              set everything up and run a command in a sandbox
 #   make run ARGS='…'     the same with any arguments of `banger vm run`
 #   make test             the whole test suite, real guests included
+#   make soak             random work under kills and on a full disk, held to a model: ten minutes;
+#                         TIME=1h to choose, SEED=N for the steps of another run, GUESTS=real for real guests
 #   make check            format, vet, lint, race detector, documentation, vulnerabilities
 #   make bench            measurements, written to docs/bench.md and docs/bench.json
 #   make bench-images     the same of images: unpacking, and starts from small and large ones
@@ -27,7 +29,7 @@ ARGS     ?= --rm --timing -- uname -a
 BIN      := $(shell mkdir -p bin 2>/dev/null; if [ -w bin ]; then echo bin; else echo "$${XDG_CACHE_HOME:-$$HOME/.cache}/banger/build"; fi)
 export CGO_ENABLED := 0
 
-.PHONY: run build deps test race check lint docs bench bench-images lab lab-list lab-shell lab-bench mutation release release-check clean
+.PHONY: run build deps test soak race check lint docs bench bench-images lab lab-list lab-shell lab-bench mutation release release-check clean
 
 run: deps build
 	@'$(BIN)/banger' vm run $(ARGS)
@@ -43,6 +45,10 @@ deps:
 test: deps
 	@scripts/need-go.sh
 	@go run ./tools/gotest -timeout 25m ./...
+
+soak: deps
+	@scripts/need-go.sh
+	@BANGER_MODEL_TIME='$(or $(TIME),10m)' BANGER_MODEL_SEED='$(SEED)' BANGER_MODEL_GUESTS='$(GUESTS)' go test -count=1 -v -timeout 0 -run '^TestModel$$' ./test/model
 
 # The race detector needs cgo and a C compiler, and makes programs start slowly. Real
 # guests add nothing to it (-short leaves them to `make test`), nor do most sessions.

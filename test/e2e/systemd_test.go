@@ -14,6 +14,7 @@ import (
 	"banger/internal/apt"
 	"banger/internal/execx"
 	"banger/test/harness"
+	"banger/test/harness/guests"
 	"banger/test/harness/session"
 )
 
@@ -48,10 +49,10 @@ func systemdHome(t *testing.T) string {
 		if err := harness.CopyTree(base, dir); err != nil {
 			return err
 		}
-		if err := run(t.Context(), dir, "image", "import", filepath.Join(archive, "docker.tar"), "docker"); err != nil {
+		if err := guests.Run(t.Context(), dir, "image", "import", filepath.Join(archive, "docker.tar"), "docker"); err != nil {
 			return err
 		}
-		return run(t.Context(), dir, "daemon", "stop")
+		return guests.Run(t.Context(), dir, "daemon", "stop")
 	})
 	if err != nil {
 		t.Fatal(err)

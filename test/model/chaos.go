@@ -7,7 +7,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -191,15 +193,30 @@ func isDaemon(p session.Process) bool {
 	return filepath.Base(p.Args[0]) == "bangerd" && len(p.Args) == 1
 }
 
-// vmms are the fake VMMs that run, by the ids of their VMs.
+// vmms are the VMMs that run, by the ids of their VMs.
 func vmms(all []session.Process) map[string]int {
 	found := map[string]int{}
 	for _, p := range all {
-		if len(p.Args) == 5 && p.Args[1] == "banger-fake-guest" {
-			found[p.Args[2][len("id="):]] = p.PID
+		if id := vmmOf(p); id != "" {
+			found[id] = p.PID
 		}
 	}
 	return found
+}
+
+var vmDir = regexp.MustCompile(`/vms/([0-9a-f]{12})/`)
+
+// vmmOf is the id of the VM whose VMM a process is, empty if it is none.
+func vmmOf(p session.Process) string {
+	if len(p.Args) == 5 && p.Args[1] == "banger-fake-guest" {
+		return strings.TrimPrefix(p.Args[2], "id=")
+	}
+	if strings.HasPrefix(filepath.Base(p.Args[0]), "qemu-system-") {
+		if found := vmDir.FindStringSubmatch(strings.Join(p.Args, " ")); found != nil {
+			return found[1]
+		}
+	}
+	return ""
 }
 
 // rootDir is what a fake guest takes for its file system.

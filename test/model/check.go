@@ -163,7 +163,7 @@ func (w *world) compareProcesses(vms []api.VM) error {
 				return fmt.Errorf("a forwarder that has nothing to serve: %v", p)
 			}
 			serve[id] = false
-		case len(p.Args) > 1 && p.Args[1] == "banger-fake-guest":
+		case vmmOf(p) != "":
 		default:
 			return fmt.Errorf("a stray process: %v", p)
 		}

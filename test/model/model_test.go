@@ -21,7 +21,9 @@ import (
 	"banger/api"
 	"banger/client"
 	"banger/internal/faultpoint"
+	"banger/test/harness"
 	"banger/test/harness/fakes"
+	"banger/test/harness/guests"
 	"banger/test/harness/session"
 )
 
@@ -71,7 +73,7 @@ func lasting(t *testing.T) time.Duration {
 	return d
 }
 
-// TestModel plays fake machines.
+// TestModel plays fake machines; real ones with BANGER_MODEL_GUESTS=real.
 func TestModel(t *testing.T) {
 	if testing.Short() {
 		t.Skip("NOT RUN: the model, with -short")
@@ -81,7 +83,7 @@ func TestModel(t *testing.T) {
 	clients := setting(t, "BANGER_MODEL_CLIENTS", 5)
 	fmt.Printf("model: BANGER_MODEL_SEED=%d plays these steps again\n", seed)
 	w := newWorld(t)
-	err := w.play(t.Context(), newPlan(seed, len(w.tracks), operations(), disturbances()), int(clients), int(steps), lasting(t))
+	err := w.play(t.Context(), newPlan(seed, len(w.tracks), w.operations(), disturbances()), int(clients), int(steps), lasting(t))
 	fmt.Printf("model: %v\n", w.tally)
 	if err != nil {
 		t.Fatalf("BANGER_MODEL_SEED=%d: %v\nthe last steps, as they ended:\n%s\nthe end of the daemon's log:\n%s", seed, err, w.tally.steps(), w.logTail(60))
@@ -126,69 +128,110 @@ func (w *world) play(ctx context.Context, p *plan, clients, steps int, lasting t
 }
 
 func newWorld(t *testing.T) *world {
-	template, disk, err := fakes.Home(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	agent, err := fakes.Agent(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("BANGER_AGENT", agent)
-	t.Setenv("HTTPS_PROXY", fakes.Nowhere)
 	scratch := t.TempDir()
-	points := filepath.Join(scratch, "point")
-	t.Setenv(faultpoint.Env, points)
-	config := strings.Replace(settings, "DISK", fmt.Sprintf("%dM", disk>>20), 1)
-	root, err := os.MkdirTemp("", "banger-model-")
+	w := &world{scratch: scratch, points: filepath.Join(scratch, "point"), tally: newTally(), real: os.Getenv("BANGER_MODEL_GUESTS") == "real"}
+	t.Setenv(faultpoint.Env, w.points)
+	t.Setenv("HTTPS_PROXY", fakes.Nowhere)
+	var root string
+	if w.real {
+		root = w.makeReal(t)
+	} else {
+		root = w.makeFake(t)
+	}
+	if err := os.WriteFile(filepath.Join(w.home, "config.toml"), fmt.Appendf(nil, w.config, "256M"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.paths, w.client = fakes.PathsOf(w.home), client.New(fakes.PathsOf(w.home))
+	w.env = append(os.Environ(), "BANGER_HOME="+w.home)
+	ports, err := freePorts(2 * len(w.tracks))
 	if err != nil {
 		t.Fatal(err)
-	}
-	home := filepath.Join(root, "home")
-	small, err := smallDisk(home)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !small {
-		fmt.Println("model: NOT RUN: a disk that fills; only root can mount a small one")
-	}
-	if err := errors.Join(copyHome(t.Context(), template, home),
-		os.WriteFile(filepath.Join(home, "config.toml"), fmt.Appendf(nil, config, "256M"), 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	ports, err := freePorts(6)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{
-		home: home, paths: fakes.PathsOf(home), env: append(os.Environ(), "BANGER_HOME="+home), scratch: scratch, points: points, config: config,
-		client: client.New(fakes.PathsOf(home)), small: small, tracks: []*track{newTrack(), newTrack(), newTrack()}, tally: newTally(),
 	}
 	for range w.tracks {
 		w.ports = append(w.ports, ports[:2])
 		ports = ports[2:]
 	}
-	t.Cleanup(func() {
-		all, err := session.Processes(home)
-		if err != nil {
-			t.Error(err)
-		}
-		for _, p := range all {
-			_ = syscall.Kill(p.PID, syscall.SIGKILL) // it may just have ended
-			if err := gone(context.Background(), p.PID); err != nil {
-				t.Error(err)
-			}
-		}
-		if small {
-			if err := syscall.Unmount(home, 0); err != nil {
-				t.Error(err)
-			}
-		}
-		if err := os.RemoveAll(root); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { w.remove(t, root) })
 	return w
+}
+
+// makeFake makes a home of fake machines.
+func (w *world) makeFake(t *testing.T) (root string) {
+	template, disk, err := fakes.Home(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	agent, err := fakes.Agent(w.scratch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("BANGER_AGENT", agent)
+	if root, err = os.MkdirTemp("", "banger-model-"); err != nil {
+		t.Fatal(err)
+	}
+	w.home = filepath.Join(root, "home")
+	w.config = strings.Replace(settings, "DISK", fmt.Sprintf("%dM", disk>>20), 1)
+	w.tracks = []*track{newTrack(), newTrack(), newTrack()}
+	if w.small, err = smallDisk(w.home); err != nil {
+		t.Fatal(err)
+	}
+	if !w.small {
+		fmt.Println("model: NOT RUN: a disk that fills; only root can mount a small one")
+	}
+	if err := copyHome(t.Context(), template, w.home); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// makeReal makes a home of real guests, on the file system of the caches.
+func (w *world) makeReal(t *testing.T) (root string) {
+	programs := t.TempDir()
+	if err := guests.Build(t.Context(), programs); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", programs+":"+os.Getenv("PATH"))
+	template, err := guests.Home(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache, err := harness.Cache()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if root, err = os.MkdirTemp(cache, "model-"); err != nil {
+		t.Fatal(err)
+	}
+	w.home = filepath.Join(root, "home")
+	w.config = strings.Replace(guests.Settings, `"256M"`, `"%s"`, 1)
+	w.tracks = []*track{newTrack(), newTrack()}
+	fmt.Println("model: NOT RUN: a disk that fills, with real guests")
+	if err := harness.CopyTree(template, w.home); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// remove ends all processes of a home, and removes it.
+func (w *world) remove(t *testing.T, root string) {
+	all, err := session.Processes(w.home)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, p := range all {
+		_ = syscall.Kill(p.PID, syscall.SIGKILL) // it may just have ended
+		if err := gone(context.Background(), p.PID); err != nil {
+			t.Error(err)
+		}
+	}
+	if w.small {
+		if err := syscall.Unmount(w.home, 0); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := os.RemoveAll(root); err != nil {
+		t.Error(err)
+	}
 }
 
 // end deletes all VMs and ends the daemon, and wants nothing to be left.

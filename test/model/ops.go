@@ -3,6 +3,7 @@ package model
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"banger/api"
 )
@@ -48,6 +49,12 @@ func either(o *operation, more ...phase) func(s state, e *event) []state {
 		}
 		return all
 	}
+}
+
+// operations are those of a world. What is copied into a real guest is on its disk when the
+// guest has written it, which a VMM that is killed prevents: the model does not know that.
+func (w *world) operations() []*operation {
+	return slices.DeleteFunc(operations(), func(o *operation) bool { return w.real && o.name == "cp in" })
 }
 
 func operations() []*operation {

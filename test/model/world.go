@@ -106,12 +106,12 @@ func (t *track) end(e *event) error {
 	if t.under > 0 {
 		return nil
 	}
-	after := explain(t.states, t.events)
-	if len(after) == 0 {
-		return unexplained(t.states, t.events)
-	}
-	t.states, t.events = after, nil
+	before, events := t.states, t.events
+	t.states, t.events = explain(before, events), nil
 	t.free.Broadcast()
+	if len(t.states) == 0 {
+		return unexplained(before, events)
+	}
 	return nil
 }
 
