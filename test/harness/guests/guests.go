@@ -67,6 +67,7 @@ func fill(ctx context.Context, home string) error {
 	return os.RemoveAll(filepath.Join(home, "cache", "apt"))
 }
 
+// Run runs banger with a home; its error has what banger said.
 func Run(ctx context.Context, home string, args ...string) error {
 	cmd := exec.CommandContext(ctx, "banger", args...)
 	cmd.Env = append(os.Environ(), "BANGER_HOME="+home)
