@@ -76,6 +76,7 @@ func (s *server) enter(sess *session) error {
 			WithHint(agentproto.HintEndSome)
 	}
 	s.connections++
+	sess.pipe.Narrow()
 	return nil
 }
 

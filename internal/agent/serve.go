@@ -72,6 +72,18 @@ func Serve(ctx context.Context, o Options, t Transport) error {
 	}
 }
 
+// watched is the channel, whose silence means that the agent is at rest.
+type watched struct {
+	agentproto.Conn
+	rest *budget.Rest
+}
+
+func (w watched) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	w.rest.Use()
+	return n, err
+}
+
 // server is the agent at work.
 type server struct {
 	Options
@@ -80,6 +92,7 @@ type server struct {
 	work       sync.WaitGroup // everything that close waits for
 	stopReaper func()
 	limits     limits
+	rest       budget.Rest
 	crowd      *forward.Crowd // the sessions that carry a connection
 
 	main    sync.Mutex
@@ -135,7 +148,7 @@ func (s *server) serveConn(conn agentproto.Conn) {
 	defer conn.Close()
 	stop := context.AfterFunc(s.ctx, func() { conn.Close() })
 	defer stop()
-	l := agentproto.NewListener(conn, s.BootID, s.Version)
+	l := agentproto.NewListener(watched{conn, &s.rest}, s.BootID, s.Version)
 	for {
 		session, hello, err := l.Accept()
 		if err != nil {
@@ -216,6 +229,7 @@ func (s *server) grace() time.Duration {
 func (s *server) close() {
 	s.cancel()
 	s.work.Wait()
+	s.rest.Stop()
 	s.stopReaper()
 }
 

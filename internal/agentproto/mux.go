@@ -50,7 +50,7 @@ func (m *Mux) Open() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return channel{s}, nil
+	return newChannel(s), nil
 }
 
 // Accept waits for a channel.
@@ -59,7 +59,7 @@ func (m *Mux) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return channel{s}, nil
+	return newChannel(s), nil
 }
 
 // Done is closed when the session has ended, before any channel reads its end.
@@ -79,9 +79,37 @@ func (m *Mux) Close() error { return m.session.Close() }
 
 // channel is a yamux stream whose Close also ends a Read under way, which
 // yamux's own does not.
-type channel struct{ *yamux.Stream }
+type channel struct {
+	*yamux.Stream
+	rest *time.Timer // gives back the buffer
+}
 
-func (c channel) Close() error {
+const (
+	// restAfter is how long a channel must have been at rest to give back the buffer for what
+	// came, which yamux else keeps at the size of the most that ever lay there.
+	restAfter = time.Second
+	// restAbove is what a Read brings, in bytes, after which there may be such a buffer.
+	restAbove = 2 << 10
+)
+
+func newChannel(s *yamux.Stream) *channel {
+	c := &channel{Stream: s}
+	c.rest = time.AfterFunc(restAfter, s.Shrink)
+	return c
+}
+
+// Read reads what the other end sent.
+func (c *channel) Read(p []byte) (int, error) {
+	n, err := c.Stream.Read(p)
+	if n > restAbove {
+		c.rest.Reset(restAfter)
+	}
+	return n, err
+}
+
+// Close closes the channel.
+func (c *channel) Close() error {
+	c.rest.Stop()
 	_ = c.SetReadDeadline(time.Unix(1, 0))
 	return c.Stream.Close()
 }

@@ -19,6 +19,7 @@ import (
 func Join(ctx context.Context, conn net.Conn, in *stdio.In, out *stdio.Out, place *Place) error {
 	stop := context.AfterFunc(ctx, func() { Abort(conn) })
 	defer stop()
+	out.Narrow()
 	ended := make(chan error, 2)
 	if isPackets(conn) {
 		// Datagrams have no half that could go on by itself.
@@ -59,14 +60,14 @@ func Abort(conn net.Conn) {
 }
 
 func fromConn(out *stdio.Out, conn net.Conn, place *Place) error {
-	if err := pump(out, conn, place); err != nil {
+	if err := fromSocket(out, conn, place); err != nil {
 		return err
 	}
 	return out.Close()
 }
 
 func toConn(conn net.Conn, in *stdio.In, place *Place) error {
-	if err := pump(conn, in, place); err != nil {
+	if _, err := in.WriteTo(used{conn, place}); err != nil {
 		return err
 	}
 	half, ok := conn.(interface{ CloseWrite() error })
@@ -78,34 +79,6 @@ func toConn(conn net.Conn, in *stdio.In, place *Place) error {
 		return nil // the other end has closed both halves
 	}
 	return err
-}
-
-// A connection at rest keeps a small buffer only: there may be a thousand.
-const (
-	smallBuffer = 2 << 10
-	largeBuffer = 32 << 10
-)
-
-// pump copies until the end of r.
-func pump(w io.Writer, r io.Reader, place *Place) error {
-	small := make([]byte, smallBuffer)
-	for buf := small; ; {
-		n, err := r.Read(buf)
-		place.Use()
-		if _, err := w.Write(buf[:n]); err != nil {
-			return err
-		}
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return err
-		case n < smallBuffer:
-			buf = small
-		case n == len(buf) && len(buf) < largeBuffer:
-			buf = make([]byte, largeBuffer)
-		}
-	}
 }
 
 func isPackets(conn net.Conn) bool {
@@ -139,7 +112,7 @@ func fromPackets(w io.Writer, conn net.Conn, place *Place) error {
 
 // toPackets is the opposite. A datagram that cannot be sent is lost, as any may be.
 func toPackets(conn net.Conn, r io.Reader, place *Place) error {
-	buf := make([]byte, smallBuffer)
+	buf := make([]byte, 2<<10)
 	for {
 		var length [2]byte
 		if _, err := io.ReadFull(r, length[:]); err != nil {

@@ -21,18 +21,11 @@ import (
 // fills the windows and the kernel's buffers, and no more. Others are not held up.
 func TestFloodIsHeldBack(t *testing.T) {
 	var sent atomic.Int64
-	flood := server(t, func(conn net.Conn) {
-		block := make([]byte, 64<<10)
-		for {
-			n, err := conn.Write(block)
-			sent.Add(int64(n))
-			if err != nil {
-				return
-			}
-		}
+	flooding := server(t, func(conn net.Conn) {
+		flood(conn, &sent)
 	})
 	c := portClient(t)
-	near, _ := forwarding(t, c, tcpAt("127.0.0.1:0"), tcpAt(flood))
+	near, _ := forwarding(t, c, tcpAt("127.0.0.1:0"), tcpAt(flooding))
 	before := memory()
 	const stalled = 20
 	for range stalled {

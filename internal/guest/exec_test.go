@@ -23,6 +23,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	childMain()
 	userns.Main(map[string]userns.Job{jobFullDisk: runFullDisk})
 	goleak.VerifyTestMain(m)
 }

@@ -98,8 +98,32 @@ func run(id, dir string, system bool) error {
 	room := budget.OfForwarder(budget.Memory())
 	budget.SetHeap(room.Heap)
 	agent.Crowd = forward.NewCrowd(room.Connections)
+	agent.Dial = watch(agent.Dial, &budget.Rest{})
 	f := &forwarder{ctx: ctx, agent: agent, ports: map[api.PublishedPort]*serving{}}
 	return f.serve(control)
+}
+
+// watch has rest hear of what the guest sends: without it the forwarder is at rest.
+func watch(dial guest.Dial, rest *budget.Rest) guest.Dial {
+	rest.Use() // to be started left something, too
+	return func(ctx context.Context) (net.Conn, error) {
+		conn, err := dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return watched{conn, rest}, nil
+	}
+}
+
+type watched struct {
+	net.Conn
+	rest *budget.Rest
+}
+
+func (w watched) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	w.rest.Use()
+	return n, err
 }
 
 // duringUpdate refuses to start the daemon where an update is not over: whoever is at

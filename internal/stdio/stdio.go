@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 
 	"banger/api"
+	"banger/internal/chunk"
 )
 
 // Frames begin with a type and a 3-byte length.
@@ -26,6 +27,10 @@ const (
 	MaxOpen = 8 << 20
 	// window is how many bytes of one stream may be on the way.
 	window = 128 << 10
+	// connectionWindow is that of a forwarded connection, of which there may be a thousand.
+	// The sender keeps to it: the other end may be older and allow a whole window. It is
+	// twice what makes the reader give credit.
+	connectionWindow = 64 << 10
 )
 
 type kind byte
@@ -139,8 +144,7 @@ type Mux struct {
 	pipe    io.ReadWriter
 	handler Handler
 
-	writeMu sync.Mutex
-	writeB  []byte
+	writeMu sync.Mutex // frames go out whole
 
 	ins  [3]*In
 	outs [3]*Out
@@ -189,27 +193,29 @@ func (m *Mux) Run() error {
 }
 
 func (m *Mux) run() error {
-	var head [headerSize]byte
-	var buf []byte
 	for {
-		if _, err := io.ReadFull(m.pipe, head[:]); err != nil {
-			return err
-		}
-		k, length, err := parseHeader(head)
-		if err != nil {
-			return err
-		}
-		if length > len(buf) {
-			buf = make([]byte, max(length, 512))
-		}
-		if _, err := io.ReadFull(m.pipe, buf[:length]); err != nil {
-			return unexpected(err)
-		}
-		done, err := m.handle(k, buf[:length])
-		if done || err != nil {
+		if done, err := m.frame(); done || err != nil {
 			return err
 		}
 	}
+}
+
+// frame reads one frame and does what it says.
+func (m *Mux) frame() (done bool, err error) {
+	var head [headerSize]byte
+	if _, err := io.ReadFull(m.pipe, head[:]); err != nil {
+		return false, err
+	}
+	k, length, err := parseHeader(head)
+	if err != nil {
+		return false, err
+	}
+	buf := chunk.Get(length)
+	defer chunk.Put(buf)
+	if _, err := io.ReadFull(m.pipe, buf); err != nil {
+		return false, unexpected(err)
+	}
+	return m.handle(k, buf)
 }
 
 func parseHeader(head [headerSize]byte) (kind, int, error) {
@@ -326,8 +332,13 @@ func ReadOpen(r io.Reader) (Open, error) {
 func (m *Mux) send(k kind, parts ...[]byte) error {
 	m.writeMu.Lock()
 	defer m.writeMu.Unlock()
-	m.writeB = appendFrame(m.writeB[:0], k, parts...)
-	_, err := m.pipe.Write(m.writeB)
+	size := headerSize
+	for _, part := range parts {
+		size += len(part)
+	}
+	buf := chunk.Get(size)
+	defer chunk.Put(buf)
+	_, err := m.pipe.Write(appendFrame(buf[:0], k, parts...))
 	if err == nil && k == kindData {
 		m.sent.Add(int64(len(parts[1])))
 	}

@@ -8,6 +8,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"banger/internal/chunk"
 )
 
 // In is the reading end of a stream.
@@ -28,6 +30,9 @@ type In struct {
 // idleAfter is how long credit waits for company where everything is read. It frees
 // no memory here: the other end learns how far the reader is.
 const idleAfter = 20 * time.Millisecond
+
+// smallBuffer is what a stream that is read keeps, in bytes.
+const smallBuffer = 4 << 10
 
 func newIn(m *Mux, id int) *In {
 	in := &In{mux: m, id: byte(id), open: window}
@@ -90,22 +95,46 @@ func (in *In) Read(p []byte) (int, error) {
 // WriteTo copies what the other end wrote to w, to its end. What w has not taken yet is
 // not read: a client whose terminal stands still does not have it.
 func (in *In) WriteTo(w io.Writer) (int64, error) {
-	buf := make([]byte, maxData)
 	for written := int64(0); ; {
-		n, err := in.take(buf)
+		wrote, err := in.writeSome(w)
+		written += int64(wrote)
 		if errors.Is(err, io.EOF) {
 			return written, nil
 		}
 		if err != nil {
 			return written, err
 		}
-		wrote, err := w.Write(buf[:n])
-		in.taken(n) // where that failed nobody will ever take it
-		written += int64(wrote)
-		if err != nil {
-			return written, err
-		}
 	}
+}
+
+// writeSome waits for something, and takes a buffer only then.
+func (in *In) writeSome(w io.Writer) (int, error) {
+	there, err := in.wait()
+	if err != nil {
+		return 0, err
+	}
+	buf := chunk.Get(min(there, maxData))
+	defer chunk.Put(buf)
+	n, err := in.take(buf)
+	if err != nil {
+		return 0, err
+	}
+	wrote, err := w.Write(buf[:n])
+	in.taken(n) // if that failed nobody will ever take it
+	return wrote, err
+}
+
+// wait waits for bytes and returns how many there are.
+func (in *In) wait() (int, error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for in.buf.Len() == 0 && in.err == nil {
+		in.changed.Wait()
+	}
+	if in.buf.Len() == 0 {
+		return 0, in.err
+	}
+	return in.buf.Len(), nil
 }
 
 // take waits for bytes.
@@ -119,7 +148,7 @@ func (in *In) take(p []byte) (int, error) {
 		return 0, in.err
 	}
 	n, _ := in.buf.Read(p)
-	if in.buf.Len() == 0 && in.buf.Cap() > maxData {
+	if in.buf.Len() == 0 && in.buf.Cap() > smallBuffer {
 		in.buf = bytes.Buffer{}
 	}
 	return n, nil
@@ -159,6 +188,7 @@ type Out struct {
 
 	mu      sync.Mutex
 	changed *sync.Cond
+	window  int // credit when the other end has read everything
 	credit  int
 	err     error
 	closed  bool
@@ -167,7 +197,7 @@ type Out struct {
 }
 
 func newOut(m *Mux, id int) *Out {
-	out := &Out{mux: m, id: byte(id), credit: window}
+	out := &Out{mux: m, id: byte(id), window: window, credit: window}
 	out.changed = sync.NewCond(&out.mu)
 	return out
 }
@@ -175,7 +205,7 @@ func newOut(m *Mux, id int) *Out {
 func (out *Out) grant(n uint32) error {
 	out.mu.Lock()
 	defer out.mu.Unlock()
-	if n > window || out.credit+int(n) > window {
+	if n > window || out.credit+int(n) > out.window {
 		return fmt.Errorf("stream %d is granted more than its window", out.id)
 	}
 	out.credit += int(n)
@@ -197,6 +227,10 @@ func (out *Out) fail(err error) {
 	}
 	out.changed.Broadcast()
 }
+
+// Narrow makes the window that of a forwarded connection. It is called before anything is
+// written.
+func (out *Out) Narrow() { out.window, out.credit = connectionWindow, connectionWindow }
 
 // Keep makes Unread possible. It is called before anything is written.
 func (out *Out) Keep() { out.kept = true }
@@ -225,7 +259,7 @@ func (out *Out) Settle(d time.Duration) {
 func (out *Out) settle(late *bool) {
 	out.mu.Lock()
 	defer out.mu.Unlock()
-	for out.credit < window && out.err == nil && !*late {
+	for out.credit < out.window && out.err == nil && !*late {
 		out.changed.Wait()
 	}
 }

@@ -22,7 +22,6 @@ type attachment struct {
 	acked uint64 // newest acknowledgement sent
 	over  bool
 	err   error
-	buf   []byte
 }
 
 // Attach attaches the client's end to a new connection and returns when that has

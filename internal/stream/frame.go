@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"banger/api"
+	"banger/internal/chunk"
 )
 
 // A connection carries frames:
@@ -90,6 +91,8 @@ type reader struct {
 }
 
 func (r *reader) next() (frame, error) {
+	chunk.Put(r.buf) // the next frame may be long in coming
+	r.buf = nil
 	if _, err := io.ReadFull(r.r, r.head[:]); err != nil {
 		return frame{}, err
 	}
@@ -97,10 +100,8 @@ func (r *reader) next() (frame, error) {
 	if err != nil {
 		return frame{}, protocolError{err}
 	}
-	if f.length > len(r.buf) {
-		r.buf = make([]byte, max(f.length, 512))
-	}
-	f.payload = r.buf[:f.length]
+	r.buf = chunk.Get(f.length)
+	f.payload = r.buf
 	_, err = io.ReadFull(r.r, f.payload)
 	return f, err
 }

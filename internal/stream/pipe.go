@@ -21,6 +21,11 @@ const Window = 256 << 10
 // ErrClosed is what a pipe returns once it was closed at this end.
 var ErrClosed = errors.New("the stream is closed")
 
+// connectionWindow is the same for a pipe that carries a forwarded connection, of which there
+// may be a thousand. It is the writer's: the other end may be older. An end acknowledges when
+// it has read as much, so nothing ever waits for ackDelay.
+const connectionWindow = Window / 4
+
 const (
 	// ackDelay is how long an acknowledgement waits for company. It only frees
 	// memory at the other end, where less than a quarter of a window is open.
@@ -48,6 +53,7 @@ type Pipe struct {
 	mu      sync.Mutex
 	changed *sync.Cond
 
+	window  int    // how many bytes out may hold
 	out     ring   // written here, not consumed there
 	outBase uint64 // offset of the front of out
 	outFin  bool   // nothing more will be written
@@ -73,7 +79,7 @@ type Pipe struct {
 
 // New returns an end of the pipe id.
 func New(id ID) *Pipe {
-	p := &Pipe{id: id, flushedCh: make(chan struct{}), doneCh: make(chan struct{})}
+	p := &Pipe{id: id, window: Window, flushedCh: make(chan struct{}), doneCh: make(chan struct{})}
 	p.changed = sync.NewCond(&p.mu)
 	return p
 }
@@ -83,7 +89,15 @@ func New(id ID) *Pipe {
 func NewConnection(id ID) *Pipe {
 	p := New(id)
 	p.flags = flagConnection
+	p.Narrow()
 	return p
+}
+
+// Narrow makes the window that of a forwarded connection, for what is written from now on.
+func (p *Pipe) Narrow() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.window = connectionWindow
 }
 
 // ID returns the pipe's name.
@@ -139,7 +153,7 @@ func (p *Pipe) Write(b []byte) (int, error) {
 		case written == len(b):
 			return written, nil
 		}
-		if room := Window - p.out.len(); room > 0 {
+		if room := p.window - p.out.len(); room > 0 {
 			part := b[written:min(len(b), written+room)]
 			p.out.push(part)
 			written += len(part)

@@ -1,6 +1,10 @@
 package stream
 
-import "time"
+import (
+	"time"
+
+	"banger/internal/chunk"
+)
 
 // send writes frames to a's connection until it is over, and closes it.
 func (p *Pipe) send(a *attachment) {
@@ -16,15 +20,16 @@ func (p *Pipe) send(a *attachment) {
 			p.changed.Wait()
 			continue
 		}
-		a.buf = appendHeader(a.buf[:0], f)
+		buf := chunk.Get(frameHeader + f.length)
+		appendHeader(buf[:0], f)
 		if f.kind == kindData {
-			a.buf = append(a.buf, make([]byte, f.length)...)
-			p.out.peek(a.buf[frameHeader:], int(f.offset-p.outBase))
+			p.out.peek(buf[frameHeader:], int(f.offset-p.outBase))
 		} else {
-			a.buf = append(a.buf, f.payload...)
+			copy(buf[frameHeader:], f.payload)
 		}
 		p.mu.Unlock()
-		_, err := a.conn.Write(a.buf)
+		_, err := a.conn.Write(buf)
+		chunk.Put(buf)
 		p.mu.Lock()
 		if err != nil {
 			p.unheard(a, err)
