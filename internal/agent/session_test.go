@@ -45,8 +45,12 @@ func newRig(t *testing.T, l limits) *rig {
 
 // link connects a daemon.
 func (r *rig) link() *guest.Link {
-	r.t.Helper()
 	here, there := net.Pipe()
+	return r.linkBy(here, there)
+}
+
+func (r *rig) linkBy(here, there net.Conn) *guest.Link {
+	r.t.Helper()
 	r.wg.Go(func() { r.s.serveConn(there) })
 	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
 	defer cancel()

@@ -1,6 +1,7 @@
 package agentproto
 
 import (
+	"errors"
 	"io"
 	"math"
 	"net"
@@ -23,7 +24,24 @@ func muxConfig() *yamux.Config {
 }
 
 // Mux carries channels over a session.
-type Mux struct{ session *yamux.Session }
+type Mux struct {
+	session *yamux.Session
+	bulk    chan struct{} // holds one for each piece that waits to be sent or is being sent
+}
+
+// All channels share one queue in yamux, first come, first served, with a place for one
+// piece of each. So that who writes a few bytes does not wait for a piece of everybody who
+// writes many, only so many large pieces are let in, in turns.
+const (
+	// piece is the longest that is sent at once, in bytes.
+	piece = 16 << 10
+	// fewBytes is what goes past the large ones, in bytes: a line, a screen, a frame of credit.
+	fewBytes = 2 << 10
+	// pieces is how many large ones may be in the queue: while one is sent the next is there.
+	pieces = 2
+)
+
+func newMux(s *yamux.Session) *Mux { return &Mux{s, make(chan struct{}, pieces)} }
 
 // HostMux is the host's end, which opens channels. A guest that tries to open any,
 // or pings, loses the session.
@@ -32,7 +50,7 @@ func HostMux(s *Session) (*Mux, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Mux{m}, nil
+	return newMux(m), nil
 }
 
 // AgentMux is the agent's end, which accepts channels.
@@ -41,7 +59,7 @@ func AgentMux(s *Session) (*Mux, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Mux{m}, nil
+	return newMux(m), nil
 }
 
 // Open opens a channel.
@@ -50,7 +68,7 @@ func (m *Mux) Open() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newChannel(s), nil
+	return m.newChannel(s), nil
 }
 
 // Accept waits for a channel.
@@ -59,7 +77,7 @@ func (m *Mux) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newChannel(s), nil
+	return m.newChannel(s), nil
 }
 
 // Done is closed when the session has ended, before any channel reads its end.
@@ -81,7 +99,8 @@ func (m *Mux) Close() error { return m.session.Close() }
 // yamux's own does not.
 type channel struct {
 	*yamux.Stream
-	rest *time.Timer // gives back the buffer
+	bulk chan struct{} // the Mux's
+	rest *time.Timer   // gives back the buffer
 }
 
 const (
@@ -92,8 +111,8 @@ const (
 	restAbove = 2 << 10
 )
 
-func newChannel(s *yamux.Stream) *channel {
-	c := &channel{Stream: s}
+func (m *Mux) newChannel(s *yamux.Stream) *channel {
+	c := &channel{Stream: s, bulk: m.bulk}
 	c.rest = time.AfterFunc(restAfter, s.Shrink)
 	return c
 }
@@ -105,6 +124,35 @@ func (c *channel) Read(p []byte) (int, error) {
 		c.rest.Reset(restAfter)
 	}
 	return n, err
+}
+
+// Write sends p. A large one goes in pieces, each in its turn.
+func (c *channel) Write(p []byte) (int, error) {
+	if len(p) <= fewBytes {
+		return c.Stream.Write(p)
+	}
+	for written := 0; ; {
+		n, err := c.writePiece(p[written:min(len(p), written+piece)])
+		written += n
+		if err != nil || written == len(p) {
+			return written, err
+		}
+	}
+}
+
+// writePiece sends a large piece, or the beginning of it. While the other end does not take
+// any more, it is not in the way of others: it waits outside, with a few bytes in hand.
+func (c *channel) writePiece(p []byte) (int, error) {
+	c.bulk <- struct{}{}
+	_ = c.SetWriteDeadline(time.Unix(1, 0)) // yamux looks at it only where the window is used up
+	n, err := c.Stream.Write(p)
+	_ = c.SetWriteDeadline(time.Time{})
+	<-c.bulk
+	if n == len(p) || !errors.Is(err, yamux.ErrTimeout) {
+		return n, err
+	}
+	few, err := c.Stream.Write(p[n:min(len(p), n+fewBytes)])
+	return n + few, err
 }
 
 // Close closes the channel.
