@@ -25,6 +25,13 @@ const (
 	VMNameHeader = "Banger-VM-Name"
 )
 
+// A client that opens a stream for a forwarded connection says so: of these there may be so
+// many that others must have room besides.
+const (
+	CarriesHeader     = "Banger-Carries"
+	CarriesConnection = "connection"
+)
+
 // VM is a sandbox as the daemon knows it.
 type VM struct {
 	ID     string `json:"id"`   // 12 lower-case hexadecimal digits, for ever

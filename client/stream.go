@@ -34,7 +34,7 @@ func (c *Client) dialGuest(ctx context.Context, ref string) (net.Conn, error) {
 		return nil, guest.Unreached(api.AsError(transportError(err)))
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	upgraded, err := c.upgrade(conn, ref)
+	upgraded, err := c.upgrade(conn, ref, guest.IsForConnection(ctx))
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}
@@ -45,10 +45,13 @@ func (c *Client) dialGuest(ctx context.Context, ref string) (net.Conn, error) {
 	return upgraded, nil
 }
 
-func (c *Client) upgrade(conn net.Conn, ref string) (net.Conn, error) {
-	path := vmPath(ref) + "/stream"
-	_, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: banger\r\nConnection: Upgrade\r\nUpgrade: %s\r\nContent-Length: 0\r\n\r\n",
-		path, StreamProtocol)
+func (c *Client) upgrade(conn net.Conn, ref string, connection bool) (net.Conn, error) {
+	path, carries := vmPath(ref)+"/stream", ""
+	if connection {
+		carries = api.CarriesHeader + ": " + api.CarriesConnection + "\r\n"
+	}
+	_, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: banger\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%sContent-Length: 0\r\n\r\n",
+		path, StreamProtocol, carries)
 	if err != nil {
 		return nil, &brokenError{err}
 	}

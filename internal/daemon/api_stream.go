@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/guest"
 	"banger/internal/imageconfig"
 )
 
@@ -29,6 +30,14 @@ func (s *Server) streamVM(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancelDial := context.WithTimeoutCause(ctx, dialTime,
 		api.Errorf(api.KindTimeout, "the guest's agent did not answer within %s", dialTime))
 	defer cancelDial()
+	connection := r.Header.Get(api.CarriesHeader) == api.CarriesConnection
+	if err := s.places.enter(connection); err != nil {
+		return err
+	}
+	defer s.places.leave(connection)
+	if connection {
+		ctx = guest.ForConnection(ctx)
+	}
 	vm, err := s.svc.VMs.Find(r.PathValue("vm"))
 	if err != nil {
 		return err
@@ -38,17 +47,17 @@ func (s *Server) streamVM(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer giveBack()
-	guest, err := s.svc.VMs.DialGuest(ctx, vm.ID)
+	channel, err := s.svc.VMs.DialGuest(ctx, vm.ID)
 	if err != nil {
 		return err
 	}
 	client, early, err := s.hijack(w, answerTo(vm))
 	if err != nil {
-		guest.Close()
+		channel.Close()
 		return err
 	}
 	defer s.streams.Done()
-	relay(s.cut, &s.buffers, client, early, guest)
+	relay(s.cut, client, early, channel, s.rest.Use)
 	return nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/budget"
 	"banger/internal/config"
 	"banger/internal/fsx"
 	"banger/internal/paths"
@@ -122,6 +123,7 @@ func tuneMemory() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50)
 	}
+	budget.SetHeap(budget.OfDaemon(budget.Memory()).Heap)
 }
 
 // trimAbove is more than a daemon with dozens of VMs holds (14 MiB with none).

@@ -247,7 +247,13 @@ func newRig(t *testing.T) *rig {
 // newRigOf is newRig with a changed program.
 func newRigOf(t *testing.T, change func(Program) Program) *rig {
 	t.Helper()
-	r := &rig{t: t, env: testEnv(t), ended: make(chan error, 1)}
+	return newRigIn(t, func(e Env) Env { return e }, change)
+}
+
+// newRigIn is newRigOf in a changed environment.
+func newRigIn(t *testing.T, in func(Env) Env, change func(Program) Program) *rig {
+	t.Helper()
+	r := &rig{t: t, env: in(testEnv(t)), ended: make(chan error, 1)}
 	ops := op.NewManager(nullLog{}, r.env.Log)
 	r.vms = &fakeVMs{ops: ops, done: make(chan struct{}), asked: make(chan string, 10)}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -8,30 +8,16 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"banger/internal/chunk"
 )
-
-// relayBuffer is big enough that a copy of a large file is bound by the
-// virtio-serial port rather than by system calls.
-const relayBuffer = 64 << 10
-
-// buffers are shared by all streams: an idle daemon holds none, because a
-// sync.Pool is emptied by the garbage collector.
-type buffers struct{ pool sync.Pool }
-
-func (b *buffers) get() *[relayBuffer]byte {
-	if p, ok := b.pool.Get().(*[relayBuffer]byte); ok {
-		return p
-	}
-	return new([relayBuffer]byte)
-}
-
-func (b *buffers) put(p *[relayBuffer]byte) { b.pool.Put(p) }
 
 // relay copies bytes both ways until both directions have ended, the client's
 // connection is gone or ctx ends, and closes both connections. Either side may
-// close its writing half alone. Nothing is buffered beyond one relayBuffer in
-// each direction: a reader that stops makes the writer wait.
-func relay(ctx context.Context, pool *buffers, client *net.UnixConn, early []byte, guest net.Conn) {
+// close its writing half alone. Nothing is buffered beyond one chunk in each
+// direction: a reader that stops makes the writer wait. moved is called whenever
+// something was.
+func relay(ctx context.Context, client *net.UnixConn, early []byte, guest net.Conn, moved func()) {
 	var once sync.Once
 	closeBoth := func() {
 		once.Do(func() {
@@ -47,7 +33,7 @@ func relay(ctx context.Context, pool *buffers, client *net.UnixConn, early []byt
 	up.Go(func() {
 		_, err := guest.Write(early)
 		if err == nil {
-			err = pump(pool, guest, client)
+			err = pump(guest, func() ([]byte, error) { return chunk.Read(client) }, moved)
 		}
 		if err == nil {
 			err = closeWrite(guest)
@@ -59,7 +45,7 @@ func relay(ctx context.Context, pool *buffers, client *net.UnixConn, early []byt
 			closeBoth()
 		}
 	})
-	err := pump(pool, client, guest)
+	err := pump(client, (&source{r: guest}).read, moved)
 	if err == nil {
 		err = client.CloseWrite()
 	}
@@ -70,22 +56,50 @@ func relay(ctx context.Context, pool *buffers, client *net.UnixConn, early []byt
 	up.Wait()
 }
 
-// pump copies from src to dst until src ends.
-func pump(pool *buffers, dst io.Writer, src io.Reader) error {
-	buf := pool.get()
-	defer pool.put(buf)
+// pump copies what read returns, which are chunks, to dst.
+func pump(dst io.Writer, read func() ([]byte, error), moved func()) error {
 	for {
-		n, err := src.Read(buf[:])
-		if n > 0 {
-			if _, err := dst.Write(buf[:n]); err != nil {
-				return err
-			}
-		}
+		buf, err := read()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
 			return err
+		}
+		moved()
+		_, err = dst.Write(buf)
+		chunk.Put(buf)
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// relayPiece is how much is read at once, in bytes.
+const relayPiece = 32 << 10
+
+// source reads chunks where nothing but Read says that there is something: a small one
+// while little comes, so that a stream at rest costs no more.
+type source struct {
+	r    io.Reader
+	much bool // the last one was full
+}
+
+func (s *source) read() ([]byte, error) {
+	size := 512
+	if s.much {
+		size = relayPiece
+	}
+	for {
+		buf := chunk.Get(size)
+		n, err := s.r.Read(buf)
+		s.much = n == len(buf)
+		if n > 0 {
+			return buf[:n], nil
+		}
+		chunk.Put(buf)
+		if err != nil {
+			return nil, err
 		}
 	}
 }

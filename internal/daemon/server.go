@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/budget"
 )
 
 // errStopping ends what would go on for as long as its client likes. Such a
@@ -54,8 +56,8 @@ type Server struct {
 	cutNow   context.CancelFunc
 	streams  sync.WaitGroup // hijacked connections
 	keys     keys
-	buffers  buffers
-	trim     trimmer
+	places   places
+	rest     budget.Rest
 }
 
 // NewServer returns a server for env's daemon.
@@ -63,6 +65,7 @@ func NewServer(program Program, env Env) *Server {
 	s := &Server{
 		log: env.Log, program: program, started: time.Now(),
 		socket: env.Paths.Socket(), home: env.Paths.Data, hold: env.Paths.Hold(), opened: make(chan struct{}),
+		places: places{room: budget.OfDaemon(cmp.Or(env.Memory, budget.Memory()))},
 	}
 	s.stopping, s.stop = context.WithCancelCause(context.Background())
 	s.cut, s.cutNow = context.WithCancel(context.Background())
@@ -130,7 +133,7 @@ func (s *Server) Shutdown() {
 		s.http.Close()
 	}
 	s.streams.Wait()
-	s.trim.stop()
+	s.rest.Stop()
 }
 
 // untilStop returns a context that ends with ctx or when the daemon stops.
@@ -145,7 +148,7 @@ func (s *Server) serve(allowed access, handle handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w := &writer{ResponseWriter: rw}
 		w.Header().Set(versionHeader, s.program.Version)
-		defer s.trim.rest()
+		defer s.rest.Use()
 		defer s.catch(w, r)
 		err := s.admit(allowed, r)
 		if err == nil {

@@ -110,6 +110,7 @@ type Env struct {
 	Paths  paths.Paths
 	System bool // this machine's daemon, with bangerd-root beside it
 	Log    *slog.Logger
+	Memory int64 // the host's, in bytes, which bounds the streams; 0: what the kernel says
 }
 
 // Program is what cmd/bangerd adds to this package: the one place where

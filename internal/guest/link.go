@@ -21,6 +21,8 @@ type Link struct {
 	mux     *agentproto.Mux
 	ack     agentproto.Ack
 	opening chan struct{} // holds one for each channel that is being opened
+	// connecting holds one for each of these that is for a forwarded connection.
+	connecting chan struct{}
 
 	used    chan struct{} // tells KeepTime's; nil without
 	keeping sync.WaitGroup
@@ -30,6 +32,20 @@ type Link struct {
 // answers it takes no time; with one that stands still it takes until the link is
 // dead, whether or not somebody still waits for it.
 const maxOpening = 64
+
+// maxConnecting is how many of these may be for forwarded connections, of which anybody who
+// reaches a published port can begin as many as they like: commands have room besides.
+const maxConnecting = maxOpening * 3 / 4
+
+type connectionKey struct{}
+
+// ForConnection marks what is dialled as meant for a forwarded connection.
+func ForConnection(ctx context.Context) context.Context {
+	return context.WithValue(ctx, connectionKey{}, true)
+}
+
+// IsForConnection says whether ctx is marked so.
+func IsForConnection(ctx context.Context) bool { return ctx.Value(connectionKey{}) != nil }
 
 // Connect greets the agent on conn, a fresh connection to its channel, and waits
 // as long as ctx allows; the agent may still be starting. Link owns conn then;
@@ -45,7 +61,10 @@ func Connect(ctx context.Context, conn net.Conn, version string) (*Link, error) 
 		conn.Close()
 		return nil, api.Errorf(api.KindInternal, "cannot talk to the guest's agent: %w", err)
 	}
-	return &Link{mux: mux, ack: ack, opening: make(chan struct{}, maxOpening)}, nil
+	return &Link{
+		mux: mux, ack: ack,
+		opening: make(chan struct{}, maxOpening), connecting: make(chan struct{}, maxConnecting),
+	}, nil
 }
 
 // Open opens a channel: what a Client dials.
@@ -58,15 +77,17 @@ func (l *Link) Open(ctx context.Context) (net.Conn, error) {
 }
 
 func (l *Link) openChannel(ctx context.Context) (net.Conn, error) {
-	select {
-	case l.opening <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	places := []chan struct{}{l.opening}
+	if IsForConnection(ctx) {
+		places = []chan struct{}{l.connecting, l.opening}
+	}
+	if err := enter(ctx, places); err != nil {
+		return nil, err
 	}
 	done := make(chan opened)
 	go func() {
 		l.open(ctx, done)
-		<-l.opening
+		leave(places)
 	}()
 	select {
 	case o := <-done:
@@ -76,6 +97,25 @@ func (l *Link) openChannel(ctx context.Context) (net.Conn, error) {
 		return o.conn, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	}
+}
+
+// enter takes a place in each of places, or in none.
+func enter(ctx context.Context, places []chan struct{}) error {
+	for i, place := range places {
+		select {
+		case place <- struct{}{}:
+		case <-ctx.Done():
+			leave(places[:i])
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func leave(places []chan struct{}) {
+	for _, place := range places {
+		<-place
 	}
 }
 

@@ -68,6 +68,10 @@ func (c *Client) Exec(ctx context.Context, exec api.Exec) (*Session, error) {
 
 // open begins a session of any kind.
 func (c *Client) open(ctx context.Context, open stdio.Open) (*Session, error) {
+	whole := open.Connect != nil || open.Accept != nil
+	if whole {
+		ctx = ForConnection(ctx)
+	}
 	conn, err := c.Dial(ctx)
 	if err != nil {
 		return nil, &unreachableError{err}
@@ -76,7 +80,6 @@ func (c *Client) open(ctx context.Context, open stdio.Open) (*Session, error) {
 		exec := c.Complete(*open.Exec)
 		open.Exec = &exec
 	}
-	whole := open.Connect != nil || open.Accept != nil
 	newPipe := stream.New
 	if whole {
 		newPipe = stream.NewConnection

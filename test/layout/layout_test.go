@@ -89,7 +89,7 @@ var known = map[string][]string{
 	"internal/daemon/fcproc": {"internal/proc"},
 	"internal/leaks":         {},
 
-	"internal/daemon":  {"internal/update/hold", "internal/system/record", "internal/systemd", "internal/rootapi", "internal/network", "internal/vm", "internal/op", "internal/store", "internal/config", "internal/console", "internal/disk", "internal/driver", "internal/publish"},
+	"internal/daemon":  {"internal/guest", "internal/update/hold", "internal/system/record", "internal/systemd", "internal/rootapi", "internal/network", "internal/vm", "internal/op", "internal/store", "internal/config", "internal/console", "internal/disk", "internal/driver", "internal/publish"},
 	"internal/publish": {"client", "internal/guest", "internal/forward", "internal/proc", "internal/update/journal"},
 	"internal/vm":      {"internal/op", "internal/forward", "internal/disk", "internal/driver", "internal/guest", "internal/agentproto", "internal/console", "internal/leaks", "internal/queue"},
 	"internal/op":      {},

@@ -1,0 +1,44 @@
+package daemon
+
+import (
+	"sync"
+
+	"banger/api"
+	"banger/internal/budget"
+)
+
+// places bounds the streams to all guests by the host's memory.
+type places struct {
+	room budget.Daemon
+
+	mu                   sync.Mutex
+	streams, connections int // connections are among the streams
+}
+
+// enter takes a place for a stream. It is refused in a way that whoever had one before a
+// restart of the daemon tries on.
+func (p *places) enter(connection bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.streams >= p.room.Streams:
+		return api.Errorf(api.KindTimeout, "%d streams to guests are open already, which is what this host's memory allows", p.streams).
+			WithHint("end some of them first: banger vm sessions")
+	case connection && p.connections >= p.room.Connections:
+		return api.Errorf(api.KindTimeout, "%d connections to guests are open already, which is what this host's memory allows", p.connections)
+	}
+	p.streams++
+	if connection {
+		p.connections++
+	}
+	return nil
+}
+
+func (p *places) leave(connection bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.streams--
+	if connection {
+		p.connections--
+	}
+}
