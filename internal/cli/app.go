@@ -8,11 +8,14 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 
+	"banger/api"
 	"banger/client"
 	"banger/internal/buildinfo"
 	"banger/internal/console"
+	"banger/internal/guest"
 	"banger/internal/paths"
 	"banger/internal/update"
 
@@ -41,16 +44,36 @@ func (a *app) client() (*client.Client, error) {
 		return nil, err
 	}
 	version := buildinfo.Get().Version
-	return client.New(p).BeforeStart(a.endUpdate(p)).OnOtherVersion(version, func(daemon string) {
+	c := client.New(p)
+	return c.BeforeStart(a.endUpdate(p)).OnOtherVersion(version, func(daemon string) {
 		cure := "`banger daemon stop` lets the next command start the new one"
 		if p.Managed {
 			cure = "`sudo banger system install` installs this one"
 		}
 		a.note("the daemon is version %s and this is %s: %s; VMs run on", daemon, version, cure)
 	}).OnSilence(func(vm string) {
-		a.note("the guest of VM %s does not answer: waiting for it (banger vm show %s says how it is)", vm, vm)
+		a.note("the guest of VM %s does not answer: %s; waiting for it, for %s at most", vm, whyNot(c, vm), guest.AnswerTime)
 	}), nil
 }
+
+// whyNot says why a guest may not answer, as far as its VM's state tells.
+func whyNot(c *client.Client, name string) string {
+	ctx, cancel := context.WithTimeout(context.Background(), whyTime)
+	defer cancel()
+	v, err := c.ShowVM(ctx, name)
+	switch {
+	case err != nil:
+		return "and the daemon does not say why"
+	case v.State == api.StatePaused:
+		return "the VM is paused (" + v.Reason + ")"
+	case v.State != api.StateRunning:
+		return "the VM is " + string(v.State)
+	}
+	return "it is busy, or it hangs"
+}
+
+// whyTime bounds the question.
+const whyTime = 3 * time.Second
 
 // endUpdate ends an update of the user's own installation that was interrupted,
 // before the daemon is started.

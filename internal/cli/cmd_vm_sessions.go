@@ -31,11 +31,17 @@ with "banger vm attach".`,
 			if err != nil {
 				return err
 			}
-			list, err := a.sessions(cmd.Context(), c, args)
+			list, unheard, err := a.sessions(cmd.Context(), c, args)
 			if err != nil {
 				return err
 			}
-			return a.printSessions(list, asJSON, quietly)
+			if len(list) > 0 || !unheard || asJSON {
+				err = a.printSessions(list, asJSON, quietly)
+			}
+			if err == nil && unheard {
+				err = statusError(1)
+			}
+			return err
 		},
 	}
 	addJSON(cmd, &asJSON)
@@ -50,13 +56,13 @@ type inVMSession struct {
 }
 
 // sessions finds the sessions of the named VM, or of all that run. One that does
-// not answer is named and passed over then.
-func (a *app) sessions(ctx context.Context, c *client.Client, names []string) ([]inVMSession, error) {
+// not answer is named and passed over then: unheard.
+func (a *app) sessions(ctx context.Context, c *client.Client, names []string) (list []inVMSession, unheard bool, err error) {
 	refs, all := slices.Clone(names), len(names) == 0
 	if all {
 		vms, err := c.ListVMs(ctx)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		for _, vm := range vms {
 			if vm.State == api.StateRunning {
@@ -64,20 +70,21 @@ func (a *app) sessions(ctx context.Context, c *client.Client, names []string) ([
 			}
 		}
 	}
-	list := []inVMSession{}
+	list = []inVMSession{}
 	for i, name := range names {
 		found, err := c.ListSessions(ctx, refs[i])
 		if err != nil && !all {
-			return nil, err
+			return nil, false, err
 		}
 		if err != nil {
+			unheard = true
 			a.printError(api.Errorf(api.KindOf(err), "cannot list the sessions of %s: %w", name, err))
 		}
 		for _, s := range found {
 			list = append(list, inVMSession{name, s})
 		}
 	}
-	return list, nil
+	return list, unheard, nil
 }
 
 func (a *app) printSessions(list []inVMSession, asJSON, quietly bool) error {

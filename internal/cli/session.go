@@ -82,7 +82,7 @@ func (a *app) inSession(ctx context.Context, g *guest.Client, tty bool, taken *a
 	exit, err := at.attend(signals)
 	if up := at.gaveUp.Load(); up != nil {
 		restore()
-		a.printError(api.Errorf(api.KindTimeout, "the guest of VM %s does not answer: gave up", g.VM()).WithHint("banger vm logs %s", g.VM()))
+		a.printError(guest.Unanswered(g.VM()))
 		return statusError(up.status)
 	}
 	switch {

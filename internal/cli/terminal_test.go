@@ -252,7 +252,7 @@ func TestGuestThatDoesNotAnswer(t *testing.T) {
 				}
 			}
 			c.end(t, cmd, master, s)
-			s.await(t, "the guest of VM dev does not answer: gave up")
+			s.await(t, "the guest of VM dev does not answer")
 			if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != c.want {
 				t.Errorf("ended with %v", err)
 			}

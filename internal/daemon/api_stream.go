@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"net"
 	"net/http"
 	"strings"
@@ -18,18 +17,12 @@ const streamProtocol = "banger-stream"
 
 const switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + streamProtocol + "\r\n"
 
-// dialTime bounds the wait for a guest that does not answer.
-const dialTime = 30 * time.Second
-
 func (s *Server) streamVM(w http.ResponseWriter, r *http.Request) error {
 	if !strings.EqualFold(r.Header.Get("Upgrade"), streamProtocol) {
 		return api.Errorf(api.KindInvalid, "cannot open stream: the request has no \"Upgrade: %s\"", streamProtocol)
 	}
 	ctx, cancel := s.untilStop(r.Context())
 	defer cancel()
-	ctx, cancelDial := context.WithTimeoutCause(ctx, dialTime,
-		api.Errorf(api.KindTimeout, "the guest's agent did not answer within %s", dialTime))
-	defer cancelDial()
 	connection := r.Header.Get(api.CarriesHeader) == api.CarriesConnection
 	if err := s.places.enter(connection); err != nil {
 		return err

@@ -110,6 +110,12 @@ type Surveyor interface {
 	Survey() (mayRun map[string]bool, err error)
 }
 
+// Stander is implemented by machines whose VMM says whether their guest stands still.
+type Stander interface {
+	// Standing says why it does; empty: it does not.
+	Standing(ctx context.Context) (why string, err error)
+}
+
 // Staller is implemented by machines that stand still when the host cannot write what
 // their guest writes.
 type Staller interface {

@@ -32,6 +32,22 @@ type Client struct {
 	// Silent is called once for a session that the guest has not answered for some
 	// seconds, and that goes on waiting; nil: nobody hears of it.
 	Silent func(vm string)
+	// Answer is how long a session waits for the guest's first answer; 0: AnswerTime.
+	Answer time.Duration
+}
+
+// AnswerTime is how long a guest is waited for that does not answer: it may be booting,
+// or very busy.
+const AnswerTime = time.Minute
+
+// Unanswered is the error for a guest that did not answer within AnswerTime, whatever it
+// was asked for.
+func Unanswered(vm string) *api.Error {
+	if vm == "" {
+		return api.Errorf(api.KindTimeout, "the guest does not answer")
+	}
+	return api.Errorf(api.KindTimeout, "the guest of VM %s does not answer", vm).
+		WithHint("banger vm show %s, banger vm logs %s   say how it is\nbanger vm restart %s   ends what runs in it", vm, vm, vm)
 }
 
 func (c *Client) vm() string {

@@ -27,14 +27,12 @@ func (c *Client) keepAttached(ctx context.Context, pipe *stream.Pipe, first stre
 		pipe.Reset(api.Errorf(contextKind(ctx), "the session was given up: %w", context.Cause(ctx)))
 	})
 	defer stop()
-	if c.Silent != nil {
-		silent := time.AfterFunc(silentAfter, func() {
-			if !pipe.Met() {
-				c.Silent(c.vm())
-			}
-		})
-		defer silent.Stop()
-	}
+	unanswered := time.AfterFunc(cmp.Or(c.Answer, AnswerTime), func() {
+		if !pipe.Met() {
+			pipe.Reset(Unanswered(c.vm()))
+		}
+	})
+	defer unanswered.Stop()
 	deadline := time.Time{}
 	met := func() { deadline = time.Time{} }
 	for conn, pause := first, firstPause; ; {
@@ -51,6 +49,23 @@ func (c *Client) keepAttached(ctx context.Context, pipe *stream.Pipe, first stre
 			return
 		}
 	}
+}
+
+// warnOfSilence has Silent called when some seconds have passed in which pipe was not
+// met, nor given up, and returns what calls that off.
+func (c *Client) warnOfSilence(pipe *stream.Pipe) (stop func() bool) {
+	if c.Silent == nil {
+		return func() bool { return true }
+	}
+	return time.AfterFunc(silentAfter, func() {
+		select {
+		case <-pipe.Done():
+		default:
+			if !pipe.Met() {
+				c.Silent(c.vm())
+			}
+		}
+	}).Stop
 }
 
 // attach uses one channel until it breaks; nil means that the pipe is over.

@@ -68,23 +68,22 @@ func (c *Client) Exec(ctx context.Context, exec api.Exec) (*Session, error) {
 
 // open begins a session of any kind.
 func (c *Client) open(ctx context.Context, open stdio.Open) (*Session, error) {
-	whole := open.Connect != nil || open.Accept != nil
+	whole, newPipe := open.Connect != nil || open.Accept != nil, stream.New
 	if whole {
-		ctx = ForConnection(ctx)
+		ctx, newPipe = ForConnection(ctx), stream.NewConnection
 	}
+	pipe := newPipe(stream.NewID())
+	stop := c.warnOfSilence(pipe)
 	conn, err := c.Dial(ctx)
 	if err != nil {
+		stop()
 		return nil, &unreachableError{err}
 	}
 	if open.Exec != nil && c.Complete != nil {
 		exec := c.Complete(*open.Exec)
 		open.Exec = &exec
 	}
-	newPipe := stream.New
-	if whole {
-		newPipe = stream.NewConnection
-	}
-	s := &Session{vm: c.vm(), pipe: newPipe(stream.NewID()), ended: make(chan struct{})}
+	s := &Session{vm: c.vm(), pipe: pipe, ended: make(chan struct{})}
 	s.mux = stdio.New(s.pipe, stdio.Handler{Exit: func(e stdio.Exit) {
 		s.exit, s.exited = e, true
 		if whole && e.Error != nil {
@@ -93,7 +92,10 @@ func (c *Client) open(ctx context.Context, open stdio.Open) (*Session, error) {
 	}}, stdio.Stdout, stdio.Stderr)
 	s.Stdin, s.Stdout, s.Stderr = s.mux.Out(stdio.Stdin), s.mux.In(stdio.Stdout), s.mux.In(stdio.Stderr)
 	ctx, s.cancel = context.WithCancel(ctx)
-	s.work.Go(func() { c.keepAttached(ctx, s.pipe, conn) })
+	s.work.Go(func() {
+		defer stop()
+		c.keepAttached(ctx, s.pipe, conn)
+	})
 	if err := stdio.WriteOpen(s.pipe, open); err != nil {
 		s.pipe.Reset(err)
 		s.cancel()

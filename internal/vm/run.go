@@ -295,13 +295,22 @@ func (s *Service) DialGuest(ctx context.Context, ref string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	within, cancel := context.WithTimeout(ctx, guest.AnswerTime)
 	defer cancel()
-	return r.open(ctx)
+	conn, err := r.open(within)
+	if err != nil && within.Err() != nil && ctx.Err() == nil {
+		err = guest.Unanswered(s.called(ref))
+	}
+	return conn, err
 }
 
-// dialTime is how long DialGuest waits for a link that is being made again.
-const dialTime = 15 * time.Second
+// called is the name of the VM that was meant by ref.
+func (s *Service) called(ref string) string {
+	if v, err := s.Find(ref); err == nil {
+		return v.Name
+	}
+	return ref
+}
 
 func (s *Service) running(ref string) (*run, error) {
 	s.mu.Lock()

@@ -208,6 +208,7 @@ func (s *Service) Show(ctx context.Context, ref string) (api.VM, error) {
 		return api.VM{}, err
 	}
 	v.DiskUsage = s.diskUsage(ctx, v)
+	s.lookWhetherItStands(ctx, &v)
 	if s.Host != nil && v.PID > 0 && v.Network != api.NetworkNone {
 		v.Address = s.Host.Address(ctx, v)
 	}

@@ -2,13 +2,16 @@ package vm
 
 import (
 	"context"
+	"time"
 
 	"banger/api"
 	"banger/internal/guest"
 )
 
-// Sessions lists what runs in a guest for clients. The guest is not waited for
-// longer than for a channel.
+// sessionsTime is how long a guest has to list its sessions: others are asked after it.
+const sessionsTime = 15 * time.Second
+
+// Sessions lists what runs in a guest for clients.
 func (s *Service) Sessions(ctx context.Context, ref string) ([]api.Session, error) {
 	v, err := s.Find(ref)
 	if err != nil {
@@ -18,7 +21,11 @@ func (s *Service) Sessions(ctx context.Context, ref string) ([]api.Session, erro
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	within, cancel := context.WithTimeout(ctx, sessionsTime)
 	defer cancel()
-	return (&guest.Client{Dial: r.open, VM: func() string { return v.Name }}).Sessions(ctx)
+	list, err := (&guest.Client{Dial: r.open, VM: func() string { return v.Name }}).Sessions(within)
+	if err != nil && within.Err() != nil && ctx.Err() == nil {
+		err = guest.Unanswered(v.Name)
+	}
+	return list, err
 }

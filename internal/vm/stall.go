@@ -54,6 +54,32 @@ func (s *Service) watchStall(e *entry, r *run) {
 	}
 }
 
+// standTime bounds how long a VMM is asked: somebody else may be talking to it.
+const standTime = time.Second
+
+// lookWhetherItStands has a running VM called paused whose VMM says that it stands still.
+func (s *Service) lookWhetherItStands(ctx context.Context, v *api.VM) {
+	s.mu.Lock()
+	e := s.vms[v.ID]
+	s.mu.Unlock()
+	if e == nil || v.State != api.StateRunning {
+		return
+	}
+	r := s.runOf(e)
+	if r == nil {
+		return
+	}
+	m, ok := r.machine.(driver.Stander)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, standTime)
+	defer cancel()
+	if why, err := m.Standing(ctx); err == nil && why != "" {
+		v.State, v.Reason = api.StatePaused, why
+	}
+}
+
 func (s *Service) room(n int64) error { return fsx.NeedSpace(s.Paths.VMs(), n) }
 
 func (s *Service) lookAtStall(ctx context.Context, e *entry, r *run, m driver.Staller) {

@@ -29,11 +29,26 @@ func (m machine) Resume(ctx context.Context) error { return m.monitor(ctx, "resu
 // host (werror=enospc, the default of -drive and -blockdev's devices; RunState of its QMP
 // reference).
 func (m machine) Stalled(ctx context.Context) (bool, error) {
+	status, err := m.status(ctx)
+	return status == "io-error", err
+}
+
+// Standing implements driver.Stander.
+func (m machine) Standing(ctx context.Context) (string, error) {
+	status, err := m.status(ctx)
+	if err != nil || status == "running" {
+		return "", err
+	}
+	return "QEMU says: " + status, nil
+}
+
+// status is how QEMU says that the machine is (RunState of its QMP reference).
+func (m machine) status(ctx context.Context) (string, error) {
 	var state struct {
 		Status string `json:"status"`
 	}
 	err := m.ask(ctx, "look at", "query-status", &state)
-	return state.Status == "io-error", err
+	return state.Status, err
 }
 
 func (m machine) monitor(ctx context.Context, verb, command string) error {
