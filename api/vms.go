@@ -54,6 +54,9 @@ type VM struct {
 	VCPUs       int    `json:"vcpus"`
 	MemoryBytes int64  `json:"memory_bytes"`
 	DiskBytes   int64  `json:"disk_bytes"`
+	// BaseDigest is the SHA-256 of the first MiB of the file, made of the image, that the
+	// disk holds the changes to; empty where the disk holds all.
+	BaseDigest string `json:"base_digest,omitempty"`
 
 	// Network is NetworkNone, or empty for one of the VM's own with a way out.
 	Network string `json:"network,omitempty"`

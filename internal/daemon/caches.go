@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"io"
-	"strings"
 
 	"banger/api"
 	"banger/internal/op"
@@ -42,7 +41,8 @@ type KernelCache interface {
 	Get(ref string) (api.Kernel, error)
 	Pull(ctx context.Context, req api.PullKernel, report api.Report) (api.Kernel, error)
 	Import(ctx context.Context, req api.ImportKernel, report api.Report) (api.Kernel, error)
-	Delete(ref string) error
+	// Delete deletes a kernel, unless a VM uses it.
+	Delete(ref string, inUse func(digest string) []string) error
 }
 
 // Caches makes services of the two caches: their long work becomes operations,
@@ -189,12 +189,15 @@ func (c Caches) pruneKernels(pruned *api.Pruned) error {
 		if err != nil {
 			return err
 		}
-		if len(k.Names) > 0 || len(c.Use.InUse(k.Digest)) > 0 {
+		if len(k.Names) > 0 {
 			continue
 		}
-		if err = c.Kernels.Delete(k.Digest); err == nil {
+		switch err = c.Kernels.Delete(k.Digest, c.Use.InUse); api.KindOf(err) {
+		case "":
 			pruned.Removed = append(pruned.Removed, k.Digest)
 			pruned.ReclaimedBytes += k.SizeBytes
+		case api.KindConflict: // it is used
+			err = nil
 		}
 	}
 	return err
@@ -223,15 +226,7 @@ func (s KernelService) Show(_ context.Context, ref string) (api.Kernel, error) {
 
 // Delete deletes a kernel that no VM uses.
 func (s KernelService) Delete(_ context.Context, ref string) error {
-	kernel, err := s.Kernels.Get(ref)
-	if err != nil {
-		return err
-	}
-	if users := s.Use.InUse(kernel.Digest); len(users) > 0 {
-		return api.Errorf(api.KindConflict, "cannot delete kernel %.80s: it is used by %s", ref, strings.Join(users, ", ")).
-			WithHint("banger vm delete %s", strings.Join(users, " "))
-	}
-	return s.Kernels.Delete(kernel.Digest) // the name may be another's by now
+	return s.Kernels.Delete(ref, s.Use.InUse)
 }
 
 // Pull fetches the distribution's kernel.

@@ -17,7 +17,10 @@ type listedKernels struct {
 
 func (k *listedKernels) List() ([]api.Kernel, error) { return k.all, nil }
 
-func (k *listedKernels) Delete(ref string) error {
+func (k *listedKernels) Delete(ref string, inUse func(string) []string) error {
+	if len(inUse(ref)) > 0 {
+		return api.Errorf(api.KindConflict, "it is used")
+	}
 	k.deleted = append(k.deleted, ref)
 	return nil
 }

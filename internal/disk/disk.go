@@ -43,4 +43,7 @@ type Driver interface {
 	Flatten(ctx context.Context, spec Spec, to string) error
 	// Format is that of the files Create makes.
 	Format() Format
+	// Layered tells whether these files hold only what was written, and so need the very
+	// base that they were made of for as long as they exist.
+	Layered() bool
 }

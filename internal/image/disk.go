@@ -14,6 +14,27 @@ import (
 	"banger/internal/fsx"
 )
 
+// Base returns what Disk has made, or an error of kind not found: disks of VMs hold the
+// changes to just that file, and one that is made again is another.
+func (c *Cache) Base(digest string, size int64) (string, error) {
+	hex := strings.TrimPrefix(digest, "sha256:")
+	if !isHex(hex) {
+		return "", api.Errorf(api.KindInvalid, "%.80q is not a digest of an image", digest)
+	}
+	path := c.sized(hex, size)
+	if m, err := c.meta(hex); err == nil && size == m.DiskBytes {
+		path = c.path(hex, rootfsFile)
+	}
+	if _, err := os.Stat(path); err != nil {
+		return "", api.Errorf(api.KindNotFound, "the file is missing: %w", err)
+	}
+	return path, nil
+}
+
+func (c *Cache) sized(hex string, size int64) string {
+	return c.path(hex, diskPrefix+strconv.FormatInt(size, 10)+diskSuffix)
+}
+
 // Disk returns the image's raw file of just that size, which disks of VMs are
 // made from. It is made once.
 func (c *Cache) Disk(ctx context.Context, digest string, size int64, report api.Report) (string, error) {
@@ -42,7 +63,7 @@ func (c *Cache) Disk(ctx context.Context, digest string, size int64, report api.
 	case size%blockSize != 0:
 		return "", api.Errorf(api.KindInvalid, "the size of a disk must be a multiple of %d bytes, not %d", blockSize, size)
 	}
-	path := c.path(hex, diskPrefix+strconv.FormatInt(size, 10)+diskSuffix)
+	path := c.sized(hex, size)
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}

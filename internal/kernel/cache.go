@@ -251,14 +251,18 @@ func (c *Cache) NeedVsock(digest string) error {
 		WithHint("banger kernel pull gets one that has it")
 }
 
-// Delete removes a kernel and its names. The caller makes sure that no VM uses
-// it.
-func (c *Cache) Delete(ref string) error {
+// Delete removes a kernel and its names, unless a VM uses it. inUse returns the names of
+// the VMs that use the kernel of a digest; it is asked while nobody gets a kernel.
+func (c *Cache) Delete(ref string, inUse func(digest string) []string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k, err := c.get(ref)
 	if err != nil {
 		return err
+	}
+	if users := inUse(k.Digest); len(users) > 0 {
+		return api.Errorf(api.KindConflict, "cannot delete kernel %.80s: it is used by %s", ref, strings.Join(users, ", ")).
+			WithHint("banger vm delete %s", strings.Join(users, " "))
 	}
 	hex := strings.TrimPrefix(k.Digest, "sha256:")
 	old := c.names

@@ -12,6 +12,29 @@ import (
 	"banger/api"
 )
 
+func unused(string) []string { return nil }
+
+// TestDeletionHoldsTheCache: nobody gets a kernel from the question who uses it until it is
+// gone, so that who got it before is seen.
+func TestDeletionHoldsTheCache(t *testing.T) {
+	c := newCache(t)
+	k, err := importFake(t, c, "mine")
+	must(t, err)
+	got := make(chan error, 1)
+	must(t, c.Delete(k.Digest, func(string) []string {
+		go func() { _, err := c.Get(k.Digest); got <- err }()
+		select {
+		case err := <-got:
+			t.Errorf("it was got while it was being deleted: %v", err)
+		case <-time.After(50 * time.Millisecond):
+		}
+		return nil
+	}))
+	if err := <-got; api.KindOf(err) != api.KindNotFound {
+		t.Errorf("it was got when it was gone: %v", err)
+	}
+}
+
 func TestImportDeleteAndNames(t *testing.T) {
 	c := newCache(t)
 	first, err := importFake(t, c, "mine")
@@ -44,11 +67,20 @@ func TestImportDeleteAndNames(t *testing.T) {
 			t.Errorf("%q: %v, want kind %s", ref, err, want)
 		}
 	}
-	must(t, c.Delete("mine"))
+	users := func(digest string) []string {
+		if digest == first.Digest {
+			return []string{"fox"}
+		}
+		return nil
+	}
+	if err := c.Delete("mine", users); api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), "it is used by fox") {
+		t.Errorf("deleting a used kernel: %v", err)
+	}
+	must(t, c.Delete("mine", unused))
 	if _, err := c.Default(); api.KindOf(err) != api.KindNotFound {
 		t.Errorf("the default of a deleted kernel: %v", err)
 	}
-	if err := c.Delete("mine"); api.KindOf(err) != api.KindNotFound {
+	if err := c.Delete("mine", unused); api.KindOf(err) != api.KindNotFound {
 		t.Errorf("deleted again: %v", err)
 	}
 	if left, err := c.List(); err != nil || len(left) != 1 || left[0].Digest != second.Digest {

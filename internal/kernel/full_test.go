@@ -64,7 +64,7 @@ func importIntoFull(t *testing.T, dir string) {
 			must(t, ballast.Truncate(info.Size()-4096))
 		}
 		if _, err := importFake(t, c, "mine"); err == nil {
-			must(t, c.Delete("mine"))
+			must(t, c.Delete("mine", unused))
 		} else if api.KindOf(err) != api.KindNoSpace {
 			t.Errorf("with %d bytes free: %v", room, err)
 		} else if left, _ := c.List(); len(left) != 0 {

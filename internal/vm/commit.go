@@ -64,7 +64,7 @@ func (s *Service) commit(ctx context.Context, v api.VM, name string, report api.
 	if err != nil {
 		return api.Image{}, err
 	}
-	base, err := s.Images.Disk(ctx, v.ImageDigest, v.DiskBytes, report)
+	base, err := s.baseOf(v, d)
 	if err != nil {
 		return api.Image{}, err
 	}

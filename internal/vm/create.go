@@ -323,7 +323,7 @@ func (s *Service) ensureKernel(e *entry) func(context.Context, api.Report) error
 	return func(ctx context.Context, report api.Report) error {
 		v := s.get(e)
 		if v.KernelDigest != "" {
-			return nil
+			return s.pinKernel(v)
 		}
 		k, err := s.Kernels.Default()
 		if api.KindOf(err) == api.KindNotFound {
@@ -332,8 +332,22 @@ func (s *Service) ensureKernel(e *entry) func(context.Context, api.Report) error
 		if err != nil {
 			return err
 		}
-		return s.update(ctx, e, func(v *api.VM) { v.Kernel, v.KernelDigest = k.Release, k.Digest })
+		if err := s.update(ctx, e, func(v *api.VM) { v.Kernel, v.KernelDigest = k.Release, k.Digest }); err != nil {
+			return err
+		}
+		return s.pinKernel(s.get(e))
 	}
+}
+
+// pinKernel misses a kernel that was deleted before this VM used it. Who deletes kernels
+// asks which are in use, and holds the cache until it has deleted; one that asks later is
+// told of this VM.
+func (s *Service) pinKernel(v api.VM) error {
+	_, err := s.Kernels.Get(v.KernelDigest)
+	if api.KindOf(err) == api.KindNotFound {
+		return api.Errorf(api.KindNotFound, "kernel %s was deleted while VM %s was being created", v.Kernel, v.Name).WithHint("banger kernel list")
+	}
+	return err
 }
 
 func (s *Service) ensureImage(e *entry) func(context.Context, api.Report) error {
@@ -369,6 +383,9 @@ func (s *Service) makeDisk(e *entry) func(context.Context, api.Report) error {
 		// deleted. One that asked before this VM used its image is waited for here; what
 		// it has deleted is missed below.
 		_, _ = s.Images.Get(v.ImageDigest)
+		if err := s.giveUpBase(ctx, v); err != nil {
+			return err
+		}
 		base, err := s.Images.Disk(ctx, v.ImageDigest, v.DiskBytes, report)
 		if err != nil {
 			return err
@@ -389,6 +406,12 @@ func (s *Service) makeDisk(e *entry) func(context.Context, api.Report) error {
 		if err := d.Create(ctx, disk.Spec{Base: base, Path: path}); err != nil {
 			return err
 		}
-		return s.update(ctx, e, func(v *api.VM) { v.DiskDriver = d.Name() })
+		digest := ""
+		if d.Layered() {
+			if digest, err = baseDigest(base); err != nil {
+				return err
+			}
+		}
+		return s.update(ctx, e, func(v *api.VM) { v.DiskDriver, v.BaseDigest = d.Name(), digest })
 	}
 }

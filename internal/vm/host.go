@@ -113,12 +113,12 @@ func (s *Service) findRun(ctx context.Context, e *entry) error {
 }
 
 func (s *Service) attachDisk(e *entry) func(context.Context, api.Report) error {
-	return func(ctx context.Context, report api.Report) error {
+	return func(ctx context.Context, _ api.Report) error {
 		if s.runOf(e) != nil {
 			return nil
 		}
 		v := s.get(e)
-		base, err := s.Images.Disk(ctx, v.ImageDigest, v.DiskBytes, report)
+		base, err := s.findBase(ctx, e)
 		if err != nil {
 			return err
 		}

@@ -40,6 +40,9 @@ type Images interface {
 	Pull(ctx context.Context, req api.PullImage, report api.Report) (api.Image, error)
 	// Disk returns the image's raw file of just that size, made once.
 	Disk(ctx context.Context, digest string, size int64, report api.Report) (string, error)
+	// Base is Disk of a file that is there: it makes none, and an error of kind not
+	// found says that it is missing.
+	Base(digest string, size int64) (string, error)
 	// CheckName refuses what cannot be an image's name.
 	CheckName(name string) error
 	// Commit makes an image of a disk that put writes to a file, of the VM called

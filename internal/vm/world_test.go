@@ -85,6 +85,14 @@ func (c fakeImages) Disk(_ context.Context, _ string, size int64, _ api.Report) 
 	return path, os.WriteFile(path, []byte("the image"), 0o600)
 }
 
+func (c fakeImages) Base(string, int64) (string, error) {
+	path := filepath.Join(c.dir, "base")
+	if _, err := os.Stat(path); err != nil {
+		return "", api.Errorf(api.KindNotFound, "the file is missing: %w", err)
+	}
+	return path, nil
+}
+
 func (c fakeImages) CheckName(name string) error {
 	if strings.ToLower(name) == name {
 		return nil
@@ -107,7 +115,7 @@ func (c fakeImages) Commit(ctx context.Context, name, digest, from string, _ api
 type fakeKernels struct{ *caches }
 
 func (c fakeKernels) Get(ref string) (api.Kernel, error) {
-	if ref == "custom" {
+	if ref == "custom" || ref == digest {
 		return c.Default()
 	}
 	return api.Kernel{}, api.Errorf(api.KindNotFound, "no kernel named %q", ref)

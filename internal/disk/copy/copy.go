@@ -22,6 +22,9 @@ func (Driver) Name() string { return "copy" }
 // Format implements disk.Driver.
 func (Driver) Format() disk.Format { return disk.Raw }
 
+// Layered implements disk.Driver.
+func (Driver) Layered() bool { return false }
+
 // Probe implements disk.Driver.
 func (Driver) Probe(context.Context, string, string) error { return nil }
 

@@ -29,6 +29,9 @@ func (d *Driver) Name() string { return "dm-snapshot" }
 // Format implements disk.Driver: so the VMM sees the device.
 func (d *Driver) Format() disk.Format { return disk.Raw }
 
+// Layered implements disk.Driver.
+func (*Driver) Layered() bool { return true }
+
 // Create implements disk.Driver. The file is one hole, which the device-mapper
 // takes for a snapshot that nothing was written to. As a hole needs no room, a
 // full file system shows only when the disk is attached.

@@ -24,6 +24,9 @@ func (Driver) Name() string { return "qcow2" }
 // Format implements disk.Driver.
 func (Driver) Format() disk.Format { return disk.Qcow2 }
 
+// Layered implements disk.Driver.
+func (Driver) Layered() bool { return true }
+
 // Probe implements disk.Driver: only the length of the base's path can be in
 // the way.
 func (Driver) Probe(_ context.Context, _, baseDir string) error {

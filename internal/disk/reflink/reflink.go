@@ -28,6 +28,9 @@ func (d *Driver) Name() string { return "reflink" }
 // Format implements disk.Driver.
 func (d *Driver) Format() disk.Format { return disk.Raw }
 
+// Layered implements disk.Driver.
+func (*Driver) Layered() bool { return false }
+
 // Create implements disk.Driver.
 func (d *Driver) Create(ctx context.Context, spec disk.Spec) error {
 	base, err := os.Open(spec.Base)

@@ -1,0 +1,100 @@
+package vm
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"banger/api"
+	"banger/internal/disk"
+)
+
+// baseBytes is how much of a base is looked at: the superblock, in which the time of each
+// change of the file system is, and the group descriptors of some TiB
+// (ext4(5); kernel.org/doc/html/latest/filesystems/ext4/globals.html).
+const baseBytes = 1 << 20
+
+// baseDigest tells a base from one that was made again of the same image: file systems that
+// were grown at different times, or by different programs, are different.
+func baseDigest(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", api.Errorf(api.KindInternal, "cannot read the file of an image: %w", err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.CopyN(h, f, baseBytes); err != nil && !errors.Is(err, io.EOF) {
+		return "", api.Errorf(api.KindInternal, "cannot read the file of an image: %w", err)
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// lostBase is the digest of a base that was missing before any was recorded: no file has it.
+const lostBase = "missing"
+
+// baseOf returns the file that a VM's disk holds the changes to, which must be the one that
+// it was made of. It returns none for a disk that holds all. A base is never made again for
+// a disk that there is: what the disk holds would be changes to something else.
+func (s *Service) baseOf(v api.VM, d disk.Driver) (string, error) {
+	if !d.Layered() {
+		return "", nil
+	}
+	path, err := s.Images.Base(v.ImageDigest, v.DiskBytes)
+	if err != nil {
+		return "", lost(v, err)
+	}
+	digest, err := baseDigest(path)
+	if err != nil {
+		return "", err
+	}
+	if v.BaseDigest != "" && v.BaseDigest != digest {
+		return "", lost(v, fmt.Errorf("%s was made again after the disk was made: it is another file system", path))
+	}
+	return path, nil
+}
+
+func lost(v api.VM, why error) error {
+	return api.Errorf(api.KindOf(why), "cannot use the disk of VM %s: it holds only what was changed in a file made of image %s, and without that file this is lost: %w", v.Name, v.Image, why).
+		WithHint("put that file back from a backup, or: banger vm delete %s", v.Name)
+}
+
+// findBase is baseOf, and records the base of a disk that an older version made.
+func (s *Service) findBase(ctx context.Context, e *entry) (string, error) {
+	v := s.get(e)
+	d, err := s.diskDriver(v.DiskDriver)
+	if err != nil {
+		return "", err
+	}
+	path, err := s.baseOf(v, d)
+	if err != nil || path == "" || v.BaseDigest != "" {
+		return path, err
+	}
+	digest, err := baseDigest(path)
+	if err != nil {
+		return "", err
+	}
+	return path, s.update(ctx, e, func(v *api.VM) { v.BaseDigest = digest })
+}
+
+// giveUpBase has disks that older versions made miss their base for good, before the base
+// of v, a new VM, is made in its place.
+func (s *Service) giveUpBase(ctx context.Context, v api.VM) error {
+	if _, err := s.Images.Base(v.ImageDigest, v.DiskBytes); err == nil {
+		return nil
+	}
+	for _, e := range s.entries() {
+		other := s.get(e)
+		d, err := s.diskDriver(other.DiskDriver)
+		if err != nil || !d.Layered() || other.BaseDigest != "" || other.ImageDigest != v.ImageDigest || other.DiskBytes != v.DiskBytes {
+			continue
+		}
+		if err := s.update(ctx, e, func(v *api.VM) { v.BaseDigest = lostBase }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
