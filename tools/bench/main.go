@@ -54,6 +54,7 @@ func run(ctx context.Context, rounds int, out string) error {
 			{"open streams while the daemon is killed and stopped", b.silence},
 			{"create, first exec, stop, delete", b.lives},
 			{"many VMs at once, memory", b.many},
+			{"a daemon's start with many VMs that do not run", b.stopped},
 		}); err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ const (
 	aimExec   = 3.0
 	aimMemory = 1.0
 	aimSilent = 250.0
+	aimStart  = 1000.0
 )
 
 var columns = []string{"ms", "n", "p50", "p90", "min", "max"}
@@ -73,6 +74,10 @@ func (r *report) aims(p *page) {
 	row("`true` to its exit status, above the same on a bare link (client and daemon)", compare(s["true.banger"], s["true.bare"]), aimExec)
 	silent := p99(slices.Concat(s["silent.session.killed"], s["silent.session.stopped"], s["silent.port.killed"], s["silent.port.stopped"]))
 	p.say("| silence of an open stream when the daemon is killed or restarted, p99 | %s ms | ≤ %.0f ms | %s |", ms(silent), aimSilent, verdict(silent, aimSilent))
+	if start := median(s["daemon.start"]); len(s["daemon.start"]) > 0 { // older reports have none
+		p.say("| a daemon's start with %d VMs that do not run, beside %d processes, until it has listed them, median | %s ms | ≤ %.0f ms | %s |",
+			stoppedVMs, bystanders, ms(start), aimStart, verdict(start, aimStart))
+	}
 	each := float64(r.Memory.Full.RSS-r.Memory.Empty.RSS) / float64(max(1, r.Memory.VMs)) / 1024
 	p.say("| daemon memory a VM (RSS, %d VMs) | %.2f MiB | < %.0f MiB | %s |", r.Memory.VMs, each, aimMemory, verdict(each, aimMemory))
 }
