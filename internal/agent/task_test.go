@@ -101,7 +101,9 @@ func TestEndedWhileItsClientStalled(t *testing.T) {
 				t.Fatal(err)
 			}
 			stalled := r.attach(link.Open, id)
-			r.until(c, func(list []api.Session) bool { return len(list) == 1 && list[0].State == api.SessionAttached && list[0].ExitCode != nil })
+			r.until(c, func(list []api.Session) bool {
+				return len(list) == 1 && list[0].State == api.SessionAttached && list[0].ExitCode != nil
+			})
 			if err := part(c, stalled, id); err != nil {
 				t.Fatal(err)
 			}

@@ -45,7 +45,7 @@ func TestFailedSyncs(t *testing.T) {
 			func(c *Cache) bool { _, err := c.Get("old"); return err == nil },
 		},
 		"delete": {
-			func() error { return c.Delete("old") },
+			func() error { return c.Delete("old", unused) },
 			func(c *Cache) bool { _, err := c.Get("old"); return err != nil },
 		},
 		"boot": {
