@@ -33,8 +33,8 @@ func (l *Lab) fillDisk(free int) {
 // Ready sees to it that the build is installed and answers, and that there is no VM
 // unless they are kept. For scenarios that install versions themselves, any will do.
 func (l *Lab) Ready(keep, anyVersion bool) {
-	// What a scenario that failed has left goes, and what it said is not said again.
-	l.cursor = strings.TrimPrefix(l.Run("rm -f %s; systemctl stop 'scenario-*'; journalctl -q -n 0 --show-cursor", ballast), "-- cursor: ")
+	// What another scenario has left goes, and what it said is not said again.
+	l.cursor = strings.TrimPrefix(l.Run("rm -rf %s %s; systemctl stop 'scenario-*'; journalctl -q -n 0 --show-cursor", ballast, faults), "-- cursor: ")
 	if !anyVersion && l.Try("cmp -s %s/bangerd /usr/local/lib/banger/current/bangerd", build).Status != 0 ||
 		l.Try("systemctl -q is-active bangerd bangerd-root && test -x /usr/local/bin/banger").Status != 0 {
 		l.Install()

@@ -282,7 +282,7 @@ func TestSignalToAZombie(t *testing.T) {
 	if err := errors.Join(h.Signal(0), h.Kill(t.Context())); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Signal(0); err != nil {
+	if err := syscall.Kill(pid, 0); err != nil {
 		t.Fatalf("it is not a zombie: %v", err)
 	}
 	if err := h.Signal(syscall.SIGTERM); !errors.Is(err, proc.ErrGone) {
