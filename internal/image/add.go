@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"banger/api"
@@ -125,8 +126,12 @@ func (c *Cache) commit(dir, hex string, names []string) (api.Image, error) {
 	return made, err
 }
 
-// name gives an image names, which others may have had. The caller holds mu.
+// name gives an image names, which others may have had. Nothing is written where it has
+// them. The caller holds mu.
 func (c *Cache) name(hex string, names []string) (api.Image, error) {
+	if !slices.ContainsFunc(names, func(name string) bool { return c.names[name] != hex }) {
+		return c.load(hex)
+	}
 	before := maps.Clone(c.names)
 	for _, name := range names {
 		c.names[name] = hex

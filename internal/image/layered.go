@@ -24,7 +24,8 @@ func (c *Cache) addLayered(ctx context.Context, names []string, img oci.Image, r
 		if _, ok, err := c.sameLayers(id, nil); ok {
 			return err // another has just made it
 		}
-		return c.makeLayered(ctx, id, img, report)
+		// Named at once: what fails leaves no image without a name.
+		return c.makeLayered(ctx, id, names, img, report)
 	})
 	if err != nil {
 		return api.Image{}, err
@@ -68,11 +69,11 @@ func (c *Cache) sameLayers(id string, names []string) (api.Image, bool, error) {
 }
 
 // makeLayered unpacks the layers and packs what they make.
-func (c *Cache) makeLayered(ctx context.Context, id string, img oci.Image, report api.Report) error {
+func (c *Cache) makeLayered(ctx context.Context, id string, names []string, img oci.Image, report api.Report) error {
 	m := &meta{
 		Source: img.Ref, ID: id, Config: &img.Config, RawConfig: img.RawConfig, Reference: img.Ref, Manifest: img.ManifestDigest, History: img.History,
 	}
-	_, err := c.add(ctx, nil, m, report, func(root string) error {
+	_, err := c.add(ctx, names, m, report, func(root string) error {
 		s, err := unpackInto(ctx, root, unpackSpec{Layered: true, Limits: c.limits, Volumes: img.Volumes}, img.Layers, report)
 		if err != nil {
 			return err
