@@ -250,16 +250,17 @@ func opKillVMM() *operation {
 			return outcome{err: api.Errorf(api.KindTimeout, "the daemon does not notice that VMM %d is dead", pid)}
 		},
 		done: func(s state, e *event) []state {
-			runs := s.vm[e.name].phase == running
-			switch {
-			case len(e.out.names) == 0:
-				return only(!runs || len(e.beside) > 0, s)
-			case len(e.beside) == 0:
-				return only(runs, s.in(e.name, stopped))
-			case runs:
-				return []state{s, s.in(e.name, stopped)}
+			if len(e.out.names) == 0 {
+				return only(s.vm[e.name].phase != running || len(e.beside) > 0, s)
 			}
-			return []state{s}
+			var all []state
+			if len(e.beside) > 0 { // it may have been killed over its start, or its end
+				all = append(all, s)
+			}
+			for _, name := range e.names() {
+				all = append(all, only(s.vm[name].phase == running, s.in(name, stopped))...)
+			}
+			return all
 		},
 		failed: func(state, *event) []state { return nil },
 	}

@@ -82,6 +82,8 @@ func (w *world) compareTrack(ctx context.Context, n int, t *track, vms []api.VM)
 		for i := range s.vm { // what does not run cannot be asked for its note
 			if s.vm[i].phase != running {
 				found.vm[i].note = s.vm[i].note
+			} else if slices.Contains(t.late, found.vm[i].note) {
+				s.vm[i].note = found.vm[i].note
 			}
 		}
 		if s == found {
@@ -95,7 +97,7 @@ func (w *world) compareTrack(ctx context.Context, n int, t *track, vms []api.VM)
 		}
 		return &lie{fmt.Errorf("track %d is\n    %v\n  and should be one of%s", n, found, &b)}
 	}
-	t.states = fits
+	t.states, t.late = fits, nil
 	return w.comparePorts(n, found)
 }
 

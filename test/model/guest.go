@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -66,7 +67,7 @@ func opWrite() *operation {
 		failed: func(s state, e *event) []state {
 			return notReached(s, e, writes(s, e)...)
 		},
-		commands: true,
+		writes: true,
 	}
 	return o
 }
@@ -84,6 +85,7 @@ func opCopyIn() *operation {
 		},
 		done:   writes,
 		failed: func(s state, e *event) []state { return notReached(s, e, writes(s, e)...) },
+		writes: true,
 	}
 }
 
@@ -96,10 +98,13 @@ func (w *world) noteFile(s *step) string {
 	return name
 }
 
-func writes(s state, e *event) []state {
-	v := s.vm[e.name]
-	v.note = e.note
-	return only(v.phase == running, s.with(e.name, v))
+func writes(s state, e *event) (all []state) {
+	for _, name := range e.names() {
+		v := s.vm[name]
+		v.note = e.note
+		all = append(all, only(v.phase == running, s.with(name, v))...)
+	}
+	return all
 }
 
 func opRead() *operation {
@@ -141,9 +146,15 @@ func readNote(text string, err error) (o outcome) {
 	return o
 }
 
-func reads(s state, e *event) []state {
-	v := s.vm[e.name]
-	return only(v.phase == running && v.note == e.out.note, s)
+func reads(s state, e *event) (all []state) {
+	for _, name := range e.names() {
+		v := s.vm[name]
+		if slices.Contains(e.late, e.out.note) {
+			v.note = e.out.note
+		}
+		all = append(all, only(v.phase == running && v.note == e.out.note, s.with(name, v))...)
+	}
+	return all
 }
 
 // notReached is what a session may leave that failed. Where the VM is ended meanwhile, it may

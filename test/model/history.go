@@ -28,6 +28,9 @@ func (o outcome) String() string {
 	case o.err != nil:
 		text = fmt.Sprintf("%s: %s", o.err.Kind, strings.ReplaceAll(o.err.Message, "\n", " / "))
 	}
+	if o.note > 0 {
+		text += fmt.Sprintf(" [%d]", o.note)
+	}
 	if o.vm.Name != "" {
 		text += fmt.Sprintf(" [%s %s]", o.vm.State, o.vm.Reason)
 	}
@@ -46,6 +49,7 @@ type event struct {
 	begin, end int64 // of the track's clock
 	out        outcome
 	beside     []*event // those at the same time
+	late       []int    // what commands may write yet whose clients are gone
 }
 
 func (e *event) String() string { return fmt.Sprintf("%v -> %v", e.step, e.out) }
@@ -59,6 +63,22 @@ func (e *event) says(text string) bool {
 // besides says whether one of these operations was at work at the same time.
 func (e *event) besides(names ...string) bool {
 	return slices.ContainsFunc(e.beside, func(o *event) bool { return slices.Contains(names, o.op.name) })
+}
+
+// names are those that the event's VM may have had when it was done: it was found by the
+// first, and may have been renamed since.
+func (e *event) names() []int {
+	if e.besides("rename") {
+		return []int{e.name, 1 - e.name}
+	}
+	return []int{e.name}
+}
+
+// besidesTaking says whether an operation at the same time may have taken a name.
+func (e *event) besidesTaking(name int) bool {
+	return slices.ContainsFunc(e.beside, func(o *event) bool {
+		return (o.op.name == "create" || o.op.name == "run") && o.name == name || o.op.name == "rename" && o.name != name
+	})
 }
 
 func (e *event) besideClaim() bool {

@@ -105,7 +105,7 @@ func opRename() *operation {
 			case e.is(api.KindNotFound):
 				return only(s.vm[e.name].phase == absent, s)
 			case e.is(api.KindExists):
-				return only(s.vm[e.name].phase != absent && (s.vm[1-e.name].phase != absent || e.besides("create", "run", "rename")), s)
+				return only(s.vm[e.name].phase != absent && (s.vm[1-e.name].phase != absent || e.besidesTaking(1-e.name)), s)
 			}
 			return only(e.out.full, s)
 		},

@@ -21,7 +21,7 @@ type operation struct {
 	said       func(o *outcome, text string)
 	detail     func(s *step) string
 	everywhere bool // it is on all tracks
-	commands   bool // it runs commands in guests
+	writes     bool // it writes in guests
 	// done are the states that it may leave if it is done, failed those if its client was
 	// told that it was not; none means that this cannot be. begun are those of one of which
 	// nobody was told.
@@ -113,7 +113,7 @@ func notCreated(s state, e *event) []state {
 	kept := s.with(e.name, vm{phase: failed})
 	switch {
 	case e.is(api.KindExists):
-		return only(!free || e.besides("create", "run", "rename"), s)
+		return only(!free || e.besidesTaking(e.name), s)
 	case e.is(api.KindCanceled) && e.besides("delete --force"):
 		return only(free, s)
 	case e.op.name == "run" && e.besides("kill -9 VMM") && e.is(api.KindInternal):

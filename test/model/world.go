@@ -74,6 +74,7 @@ type track struct {
 	clock  int64
 	under  int      // operations under way
 	events []*event // since states
+	late   []int    // what commands have or may yet be writing whose clients were killed or gave up
 	states []state  // those that the track may have been in when nothing was under way
 }
 
@@ -103,8 +104,14 @@ func (t *track) end(e *event) error {
 	t.clock++
 	e.end = t.clock
 	t.events = append(t.events, e)
+	if e.op.writes && (e.out.lost || e.out.err != nil) {
+		t.late = append(t.late, e.note)
+	}
 	if t.under > 0 {
 		return nil
+	}
+	for _, e := range t.events {
+		e.late = t.late
 	}
 	before, events := t.states, t.events
 	t.states, t.events = explain(before, events), nil
@@ -174,7 +181,7 @@ func (w *world) ask(ctx context.Context, s *step) outcome {
 	if out.lost {
 		w.awaitWork(ctx, s.track)
 	}
-	if s.op.commands && (out.lost || out.err != nil) {
+	if s.op.writes && (out.lost || out.err != nil) {
 		w.awaitCommands(ctx)
 	}
 	return out
