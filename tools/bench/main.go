@@ -52,13 +52,14 @@ func run(ctx context.Context, rounds int, out string) error {
 			{"preparing: kernel, image, one VM", b.prepare},
 			{"round trips", b.roundTrips},
 			{"open streams while the daemon is killed and stopped", b.silence},
+			{"silent connections, a byte beside streams that carry much", b.crowd},
 			{"create, first exec, stop, delete", b.lives},
 			{"many VMs at once, memory", b.many},
 			{"a daemon's start with many VMs that do not run", b.stopped},
 		}); err != nil {
 			return err
 		}
-		b.report.Made = 3 + len(b.report.Samples["api.total"]) + len(b.report.Samples["cli.total"]) + crowd
+		b.report.Made = 4 + len(b.report.Samples["api.total"]) + len(b.report.Samples["cli.total"]) + crowd
 		b.report.ImageTouched = fingerprint(b.paths.Images()) != b.images
 		return b.report.write(out, b.machine)
 	})

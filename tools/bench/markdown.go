@@ -12,6 +12,10 @@ const (
 	aimMemory = 1.0
 	aimSilent = 250.0
 	aimStart  = 1000.0
+	aimBeside = 30.0
+	// KiB.
+	aimConnection = 64.0
+	aimForwarder  = 6 << 10
 )
 
 var columns = []string{"ms", "n", "p50", "p90", "min", "max"}
@@ -78,6 +82,15 @@ func (r *report) aims(p *page) {
 		p.say("| a daemon's start with %d VMs that do not run, beside %d processes, until it has listed them, median | %s ms | ≤ %.0f ms | %s |",
 			stoppedVMs, bystanders, ms(start), aimStart, verdict(start, aimStart))
 	}
+	beside := max(median(s["echo.downloads"]), median(s["echo.uploads"]))
+	p.say("| one byte through `cat` in a session beside %d downloads or uploads of the same VM, median | %s ms | ≤ %.0f ms | %s |",
+		bulkStreams, ms(beside), aimBeside, verdict(beside, aimBeside))
+	agent, forwarder := r.Crowd.ofConnection()
+	p.say("| a silent connection through a published port (%d of them): the agent in the guest (RSS) | %.0f KiB | ≤ %.0f KiB | %s |",
+		r.Crowd.Connections, agent, aimConnection, verdict(agent, aimConnection))
+	p.say("| the same: the forwarder (private) | %.0f KiB | ≤ %.0f KiB | %s |", forwarder, aimConnection, verdict(forwarder, aimConnection))
+	idle := float64(r.Crowd.ForwarderIdle.PSS)
+	p.say("| the forwarder of a VM's ports at rest (PSS) | %.0f KiB | ≤ %d KiB | %s |", idle, aimForwarder, verdict(idle, aimForwarder))
 	each := float64(r.Memory.Full.RSS-r.Memory.Empty.RSS) / float64(max(1, r.Memory.VMs)) / 1024
 	p.say("| daemon memory a VM (RSS, %d VMs) | %.2f MiB | < %.0f MiB | %s |", r.Memory.VMs, each, aimMemory, verdict(each, aimMemory))
 }

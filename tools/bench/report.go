@@ -14,6 +14,7 @@ import (
 type report struct {
 	Samples map[string][]float64 `json:"samples_ms"`
 	Memory  memoryReport         `json:"memory"`
+	Crowd   crowdReport          `json:"crowd"`
 	Notes   []string             `json:"notes,omitempty"`
 
 	Made         int  `json:"vms_made"`      // from one image
