@@ -230,7 +230,11 @@ func (out *Out) fail(err error) {
 
 // Narrow makes the window that of a forwarded connection. It is called before anything is
 // written.
-func (out *Out) Narrow() { out.window, out.credit = connectionWindow, connectionWindow }
+func (out *Out) Narrow() {
+	out.mu.Lock()
+	defer out.mu.Unlock()
+	out.window, out.credit = connectionWindow, connectionWindow
+}
 
 // Keep makes Unread possible. It is called before anything is written.
 func (out *Out) Keep() { out.kept = true }
