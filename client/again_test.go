@@ -116,3 +116,18 @@ func TestLogsOutliveRestarts(t *testing.T) {
 		t.Error("a log that broke off is taken for a whole one")
 	}
 }
+
+// TestStreamIsAskedForAgain: until a daemon has answered, nothing of a stream has begun.
+func TestStreamIsAskedForAgain(t *testing.T) {
+	var tries atomic.Int32
+	c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if tries.Add(1) < 5 {
+			panic(http.ErrAbortHandler)
+		}
+		w.WriteHeader(http.StatusNotFound)
+		_ = json.NewEncoder(w).Encode(api.Errorf(api.KindNotFound, "no VM"))
+	}))
+	if _, err := c.DialGuest(t.Context(), "dev"); api.KindOf(err) != api.KindNotFound || tries.Load() != 5 {
+		t.Errorf("%v after %d tries", err, tries.Load())
+	}
+}

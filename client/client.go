@@ -181,17 +181,27 @@ const (
 // send makes a request and returns the answer if it is a success. Where the daemon goes
 // away before it has answered, the request is made again: it changes nothing, or has a
 // key by which the daemon knows it.
-func (c *Client) send(ctx context.Context, method, path string, in any, key string) (*http.Response, error) {
+func (c *Client) send(ctx context.Context, method, path string, in any, key string) (resp *http.Response, err error) {
+	err = again(ctx, func() (bool, error) {
+		resp, err = c.sendOnce(ctx, method, path, in, key)
+		return isBroken(err) && cut(err) && (key != "" || method == http.MethodGet), err
+	})
+	return resp, err
+}
+
+// again tries something for retryTime at most, as long as try says that another try may
+// help.
+func again(ctx context.Context, try func() (help bool, err error)) error {
 	giveUp := time.Now().Add(retryTime)
 	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
-		resp, err := c.sendOnce(ctx, method, path, in, key)
-		if !isBroken(err) || !cut(err) || time.Now().After(giveUp) || key == "" && method != http.MethodGet {
-			return resp, err
+		help, err := try()
+		if !help || time.Now().After(giveUp) {
+			return err
 		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return nil, err
+			return err
 		}
 	}
 }

@@ -20,11 +20,11 @@ const StreamProtocol = "banger-stream"
 
 // DialGuest opens a channel to the agent of a running VM: one connection, one
 // request. The daemon relays what follows.
-func (c *Client) DialGuest(ctx context.Context, ref string) (net.Conn, error) {
-	conn, err := c.dialGuest(ctx, ref)
-	if cut(err) && ctx.Err() == nil {
+func (c *Client) DialGuest(ctx context.Context, ref string) (conn net.Conn, err error) {
+	err = again(ctx, func() (bool, error) {
 		conn, err = c.dialGuest(ctx, ref)
-	}
+		return cut(err) && ctx.Err() == nil, err
+	})
 	return conn, err
 }
 
