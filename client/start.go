@@ -36,12 +36,11 @@ const maxLog = 4 << 20
 // startDaemon starts the daemon unless another client has just done so.
 func (c *Client) startDaemon(ctx context.Context) error {
 	if err := os.MkdirAll(c.paths.Data, 0o700); err != nil {
-		return api.Errorf(api.KindDenied, "cannot make the directory for VMs: %w", err).
-			WithHint("set BANGER_HOME to a directory you can write")
+		return fsx.DiskError("make the directory for VMs", err)
 	}
 	unlock, err := lock(ctx, c.paths.StartLock())
 	if err != nil {
-		return api.AsError(err)
+		return err
 	}
 	defer unlock()
 	if conn, err := fsx.DialUnix(ctx, c.paths.Socket()); err == nil {
@@ -91,7 +90,7 @@ var errEnded = errors.New("somebody has ended it")
 func lock(ctx context.Context, path string) (func(), error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, fsx.DiskError("take the lock of the daemon's start", err)
 	}
 	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
 		return func() { f.Close() }, nil
@@ -114,7 +113,7 @@ func lock(ctx context.Context, path string) (func(), error) {
 func (c *Client) spawn(ctx context.Context, program string) error {
 	log, err := c.openLog()
 	if err != nil {
-		return api.Errorf(api.KindDenied, "cannot open the daemon's log: %w", err)
+		return fsx.DiskError("open the daemon's log", err)
 	}
 	defer log.Close()
 	null, err := os.Open(os.DevNull)

@@ -38,6 +38,9 @@ func (c *Client) dialGuest(ctx context.Context, ref string) (net.Conn, error) {
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}
+	if err != nil && ctx.Err() != nil { // the error is then the connection's
+		err = api.Errorf(canceledKind(ctx), "cancelled: %w", context.Cause(ctx))
+	}
 	if err != nil {
 		conn.Close()
 		return nil, err

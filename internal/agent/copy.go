@@ -3,7 +3,9 @@ package agent
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -55,12 +57,26 @@ func (s *server) newStat(c stdio.Copy) copying {
 	return copying{"look at", c.Path, func(context.Context, *stdio.Mux) (*stdio.Stat, error) {
 		path := s.inGuest(c.Path)
 		info, err := os.Stat(path)
+		if target, dangling := os.Readlink(path); errors.Is(err, fs.ErrNotExist) && dangling == nil {
+			return nil, &danglingError{target, cause(err)}
+		}
 		if err != nil {
 			return nil, cause(err)
 		}
 		return &stdio.Stat{Name: filepath.Base(path), Mode: uint32(info.Mode()), Size: info.Size(), IsDir: info.IsDir()}, nil
 	}}
 }
+
+// danglingError is about a symbolic link that leads nowhere.
+type danglingError struct {
+	target string
+	cause  error
+}
+
+func (e *danglingError) Error() string {
+	return "it is a symbolic link to " + filecopy.Quote(e.target) + ", where nothing is"
+}
+func (e *danglingError) Unwrap() error { return e.cause }
 
 // target is how files are made in the guest: its own links, such as /lib, lead
 // where they lead.
@@ -118,6 +134,9 @@ func (c copying) explain(err error) *api.Error {
 		return api.Errorf(kind, "cannot %s %s in the guest: its disk is full: %w", c.verb, c.path, err).
 			WithHint(agentproto.HintGuestRoom)
 	case api.KindNotFound:
+		if dangling := (*danglingError)(nil); errors.As(err, &dangling) {
+			return api.Errorf(kind, "cannot %s %s in the guest: %w", c.verb, c.path, dangling)
+		}
 		return api.Errorf(kind, "cannot %s %s in the guest: no such file or directory", c.verb, c.path)
 	default:
 		return api.Errorf(kind, "cannot %s %s in the guest: %w", c.verb, c.path, err)

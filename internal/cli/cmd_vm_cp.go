@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"regexp"
 	"strings"
 
@@ -43,6 +44,11 @@ part is kept as .banger-*.part beside it, goes on where it stopped.`,
 			from, to := parseEnd(args[0]), parseEnd(args[1])
 			switch {
 			case from.vm != "" && to.vm != "":
+				for _, arg := range args {
+					if isHere(arg) {
+						return usagef(cmd, "%s is a name in a VM: write ./%s for the file here", arg, arg)
+					}
+				}
 				return usagef(cmd, "cannot copy from one VM to another: copy out and in, or pipe: banger vm cp %s - | banger vm cp - %s", args[0], args[1])
 			case from.vm == "" && to.vm == "":
 				return usagef(cmd, "one of the two must be in a VM, such as dev:/root")
@@ -53,7 +59,11 @@ part is kept as .banger-*.part beside it, goes on where it stopped.`,
 			if err != nil {
 				return err
 			}
-			return a.cp(cmd.Context(), c.Guest(from.vm+to.vm), from, to, archive)
+			err = a.cp(cmd.Context(), c.Guest(from.vm+to.vm), from, to, archive)
+			if arg := args[0]; api.KindOf(err) == api.KindNotFound && from.vm != "" && isHere(arg) {
+				return api.AsError(err).WithHint("a file here is ./%s", arg)
+			}
+			return err
 		},
 	}
 	cmd.Flags().BoolVarP(&archive, "archive", "a", false, "keep owners, set-user-id bits, capabilities and access lists")
@@ -111,6 +121,12 @@ type end struct{ vm, path string }
 
 // inVM is NAME:PATH. A path here that looks like it is written ./NAME:PATH.
 var inVM = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9-]*):`)
+
+// isHere says whether a file of this host is called just so.
+func isHere(name string) bool {
+	_, err := os.Lstat(name)
+	return err == nil
+}
 
 func parseEnd(text string) end {
 	m := inVM.FindStringSubmatch(text)

@@ -33,9 +33,7 @@ func publishedFlag(cmd *cobra.Command, texts []string) ([]api.PublishedPort, err
 // before is what the VM published already.
 func (a *app) notePublished(asked, before []api.PublishedPort, vm api.VM) {
 	for _, p := range vm.Publish {
-		free := p
-		free.HostPort = 0
-		chosen := slices.Contains(asked, free) && !slices.Contains(before, p)
+		chosen := chosen(p, asked, before)
 		if p.HostPort == 0 || !chosen && !slices.Contains(asked, p) {
 			continue
 		}
@@ -49,13 +47,20 @@ func (a *app) notePublished(asked, before []api.PublishedPort, vm api.VM) {
 	}
 }
 
+// chosen says whether a port of a VM was chosen for one that was asked for as 0.
+func chosen(p api.PublishedPort, asked, before []api.PublishedPort) bool {
+	free := p
+	free.HostPort = 0
+	return slices.Contains(asked, free) && !slices.Contains(before, p)
+}
+
 func newVMPublish(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "publish NAME PORT...",
 		Short: "Publish ports of a VM on this host",
 		Long: `Publish ports of a VM on this host: each PORT is [ADDRESS:]HOSTPORT:GUESTPORT[/udp].
 Without an address it is the loopback, which other machines cannot reach; host port 0
-is a free one. It counts at once where the VM runs, and from then on whenever it runs:
+is a free one, which is printed. It counts at once where the VM runs, and from then on whenever it runs:
 through restarts of the VM, of the daemon and of this machine, and through updates.`,
 		Example: `  banger vm publish dev 8080:80
   banger vm publish dev 0.0.0.0:8443:443 5353:53/udp`,
@@ -75,10 +80,18 @@ through restarts of the VM, of the daemon and of this machine, and through updat
 				return err
 			}
 			vm, err := c.PublishVM(cmd.Context(), before.ID, api.PublishVM{Add: ports})
-			if err == nil {
-				a.notePublished(ports, before.Publish, vm)
+			if err != nil {
+				return err
 			}
-			return err
+			a.notePublished(ports, before.Publish, vm)
+			for _, p := range vm.Publish {
+				if chosen(p, ports, before.Publish) {
+					if _, err := fmt.Fprintln(a.out, hostSide(p)); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
 		},
 	}
 }

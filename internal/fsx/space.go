@@ -3,6 +3,8 @@ package fsx
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -66,5 +68,16 @@ func DiskError(verb string, err error) error {
 	case errors.Is(err, syscall.EFBIG):
 		return TooLong("cannot "+verb, err)
 	}
-	return api.Errorf(api.KindOf(err), "cannot %s: %w", verb, err)
+	kind := api.KindOf(err)
+	var at *fs.PathError
+	switch {
+	case !errors.As(err, &at):
+	case errors.Is(err, syscall.EROFS):
+		return api.Errorf(api.KindDenied, "cannot %s: %w", verb, err).
+			WithHint("findmnt -T %s   shows what is mounted read-only; or set BANGER_HOME to a directory you can write", at.Path)
+	case errors.Is(err, fs.ErrPermission):
+		return api.Errorf(api.KindDenied, "cannot %s: %w", verb, err).
+			WithHint("ls -ld %s   shows whose it is; give it back, or set BANGER_HOME to a directory you can write", filepath.Dir(at.Path))
+	}
+	return api.Errorf(kind, "cannot %s: %w", verb, err)
 }

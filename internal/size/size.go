@@ -47,6 +47,8 @@ func Parse(text string) (int64, error) {
 		return 0, fmt.Errorf("an empty size: write one such as 512M or 4G")
 	case strings.HasPrefix(s, "-"):
 		return 0, fmt.Errorf("%q is negative: write a size such as 512M or 4G", clip(text))
+	case strings.Trim(s, "0.") == "":
+		return 0, fmt.Errorf("%q is nothing: write a size such as 512M or 4G", clip(text))
 	case bare.MatchString(s):
 		return 0, fmt.Errorf("%q has no unit: write %sM or %sG", clip(text), clip(s), clip(s))
 	}

@@ -21,7 +21,7 @@ func TestParseRefuses(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                       "empty",
 		"512":                    `"512" has no unit: write 512M or 512G`,
-		"0":                      "no unit",
+		"0":                      "is nothing",
 		"-1G":                    "negative",
 		"0G":                     "nothing",
 		"0.000001K":              "nothing",

@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"banger/api"
+	"banger/internal/fsx"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -80,12 +81,16 @@ const (
 // checkHeader refuses a file that is no store or has a newer schema before it is
 // opened to write.
 func checkHeader(path string) error {
-	f, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
 		return nil
+	case err == nil && !info.Mode().IsRegular():
+		return damaged(path, errors.New("it is a "+kindOf(info.Mode())+", not a file"))
 	}
+	f, err := os.Open(path)
 	if err != nil {
-		return api.Errorf(api.KindInternal, "cannot read the store: %w", err)
+		return fsx.DiskError("read the store", err)
 	}
 	defer f.Close()
 	header := make([]byte, headerBytes)
@@ -99,6 +104,13 @@ func checkHeader(path string) error {
 		return damaged(path, errors.New("it is not a database"))
 	}
 	return checkSchema(path, int(binary.BigEndian.Uint32(header[headerUserField:])))
+}
+
+func kindOf(mode os.FileMode) string {
+	if mode.IsDir() {
+		return "directory"
+	}
+	return "special file"
 }
 
 func checkSchema(path string, found int) error {

@@ -55,6 +55,16 @@ func checkPublished(ports []api.PublishedPort) ([]api.PublishedPort, error) {
 	return all, nil
 }
 
+// samePort says whether two ports are one, which may be written without its address.
+func samePort(a, b api.PublishedPort) bool {
+	for _, p := range []*api.PublishedPort{&a, &b} {
+		if s, err := forward.Published(*p); err == nil {
+			p.Address = netip.MustParseAddrPort(s.Listen.Address).Addr().String()
+		}
+	}
+	return a == b
+}
+
 // clash says whether two ports cannot be listened on at once.
 func clash(a, b api.PublishedPort) bool {
 	x, y := netip.MustParseAddr(a.Address).Unmap(), netip.MustParseAddr(b.Address).Unmap()
@@ -175,7 +185,13 @@ func (s *Service) changed(v api.VM, req api.PublishVM) ([]api.PublishedPort, err
 		}
 		ports = slices.Delete(ports, at, at+1)
 	}
-	return checkPublished(append(ports, req.Add...))
+	for _, p := range req.Add {
+		// What is published already stays so. Host port 0 is another free one each time.
+		if p.HostPort == 0 || !slices.ContainsFunc(ports, func(other api.PublishedPort) bool { return samePort(p, other) }) {
+			ports = append(ports, p)
+		}
+	}
+	return checkPublished(ports)
 }
 
 // findPorts finds what serves the ports of VMs that run, or that an operation is to go
