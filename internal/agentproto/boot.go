@@ -56,6 +56,7 @@ type Boot struct {
 	Address  netip.Prefix // of the guest on its first interface; invalid: no network
 	Gateway  netip.Addr
 	DNS      netip.Addr
+	Search   string // domains that names are looked up in (resolv.conf(5)), with commas
 	Init     string // path of the image's own init; empty: the agent stays init
 	Vsock    bool   // the host is reached by vsock; the driver says so, not Cmdline
 	Probe    bool   // say hello on the console and power off; if there is a Root, mount it first
@@ -63,6 +64,10 @@ type Boot struct {
 
 // ProbeGreeting is what the agent writes to the console when booted as a probe.
 const ProbeGreeting = "banger-probe-ok"
+
+// domains are names of at most 63 characters a label, with commas (RFC 1035, section 2.3.1,
+// and underscores).
+var domains = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*(,[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*)*$`)
 
 var hostname = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
@@ -93,6 +98,12 @@ func (b Boot) Cmdline() (string, error) {
 	if b.DNS.IsValid() {
 		args = append(args, "banger.dns="+b.DNS.String())
 	}
+	if b.Search != "" {
+		if !domains.MatchString(b.Search) {
+			return "", fmt.Errorf("%q are not domains", b.Search)
+		}
+		args = append(args, "banger.search="+b.Search)
+	}
 	if b.Init != "" {
 		args = append(args, "banger.init="+b.Init, systemdArgs, "systemd.hostname="+b.Hostname)
 	}
@@ -122,6 +133,11 @@ func ParseBoot(cmdline string) (Boot, error) {
 			b.Gateway, err = netip.ParseAddr(value)
 		case "banger.dns":
 			b.DNS, err = netip.ParseAddr(value)
+		case "banger.search":
+			b.Search = value
+			if !domains.MatchString(value) {
+				err = fmt.Errorf("no domains")
+			}
 		case "banger.vsock":
 			b.Vsock = value == "1"
 		case "banger.probe":

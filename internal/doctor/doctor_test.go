@@ -78,6 +78,22 @@ func change(f func(*Host)) Host {
 	return h
 }
 
+// TestNameServersWithoutIPv4: guests could not ask them.
+func TestNameServersWithoutIPv4(t *testing.T) {
+	h := Host{ReadFile: func(string) ([]byte, error) { return []byte("nameserver ::1\n"), nil }}
+	if f := nameServers(t.Context(), h); f.Status != Warn {
+		t.Errorf("%+v", f)
+	}
+}
+
+// TestReadOnlyIsNoLackOfSpace: what is mounted read-only is called that.
+func TestReadOnlyIsNoLackOfSpace(t *testing.T) {
+	h := Host{Free: func(string) (int64, error) { return 0, nil }, ReadOnly: func(string) bool { return true }}
+	if f := space(h, "/home/x", gib, gib); f.Status != Fail || !strings.Contains(f.Found, "read-only") || !strings.Contains(f.Fix, "findmnt -T /home/x") {
+		t.Errorf("%+v", f)
+	}
+}
+
 func TestAllIsWell(t *testing.T) {
 	for name, h := range map[string]Host{
 		"user":          good(),

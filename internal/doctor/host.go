@@ -27,6 +27,8 @@ type Host struct {
 	OpenKVM func() error
 	// Free returns how many bytes an ordinary user can still write below path.
 	Free func(path string) (int64, error)
+	// ReadOnly says whether the file system of path is mounted read-only; nil: it is not.
+	ReadOnly func(path string) bool
 	// Settings reads banger's settings.
 	Settings func() error
 	// OpenFiles returns how many descriptors this process may have.
@@ -53,6 +55,7 @@ func ThisHost(p paths.Paths, probes Probes) Host {
 		ReadDir:   os.ReadDir,
 		OpenKVM:   openKVM,
 		Free:      free,
+		ReadOnly:  readOnly,
 		OpenFiles: openFiles,
 		Settings: func() error {
 			_, err := config.Load(p.ConfigFile(), os.Getenv, config.DetectHost())
@@ -82,6 +85,11 @@ func free(path string) (int64, error) {
 		return 0, err
 	}
 	return int64(st.Bavail) * st.Bsize, nil
+}
+
+func readOnly(path string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(path, &st) == nil && st.Flags&unix.ST_RDONLY != 0
 }
 
 func openFiles() (uint64, error) {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"banger/internal/driver"
 )
 
 const (
@@ -30,6 +32,11 @@ func resources() []Check {
 		{
 			Name: "reflink", Run: reflink,
 			Why: "where the file system shares blocks, a disk is made at once; elsewhere it is a qcow2 overlay, which is fine too",
+		},
+		{
+			Name: "name servers", Run: nameServers,
+			Why: "in user mode guests have IPv4 alone, and ask this machine's name servers",
+			Fix: "add a nameserver with an IPv4 address to /etc/resolv.conf, as systemd-resolved's 127.0.0.53 is; in system mode the same",
 		},
 		{
 			Name: "memory", Run: memory,
@@ -61,12 +68,22 @@ func space(h Host, path string, enough, little int64) Finding {
 	switch {
 	case err != nil:
 		return warn("cannot tell for " + path + ": " + err.Error())
+	case h.ReadOnly != nil && h.ReadOnly(at):
+		return Finding{Status: Fail, Found: "the file system of " + path + " is mounted read-only",
+			Fix: "findmnt -T " + at + "   shows it; or set BANGER_HOME to a directory you can write"}
 	case free < little:
 		return fail(found)
 	case free < enough:
 		return warn(found)
 	}
 	return ok(found)
+}
+
+func nameServers(_ context.Context, h Host) Finding {
+	if driver.ResolversWithoutIPv4(h.ReadFile) {
+		return warn("all have IPv6 addresses: names do not resolve in guests")
+	}
+	return ok("guests can ask them")
 }
 
 func reflink(ctx context.Context, h Host) Finding {

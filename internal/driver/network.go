@@ -1,10 +1,69 @@
 package driver
 
-import "net/netip"
+import (
+	"net/netip"
+	"regexp"
+	"strings"
+)
 
 // UserNetwork is the network every guest has in user mode: its own address,
 // the gateway and the name server. They are the defaults of QEMU's user
 // network (qemu(1), -netdev user); every guest is alone in its own.
 func UserNetwork() (address netip.Prefix, gateway, dns netip.Addr) {
 	return netip.MustParsePrefix("10.0.2.15/24"), netip.MustParseAddr("10.0.2.2"), netip.MustParseAddr("10.0.2.3")
+}
+
+// Limits of the C library's resolver (resolv.conf(5)).
+const (
+	maxSearch      = 6   // domains
+	maxSearchBytes = 256 // of all of them
+)
+
+var domain = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*$`)
+
+// SearchDomains returns the domains that this host looks names up in, with commas: a
+// guest's names are looked up by the host's resolver, and are to mean the same. read is
+// os.ReadFile, or a test's.
+func SearchDomains(read func(path string) ([]byte, error)) string {
+	text, err := read("/etc/resolv.conf")
+	if err != nil {
+		return ""
+	}
+	var found []string
+	for line := range strings.Lines(string(text)) {
+		words := strings.Fields(line)
+		if len(words) > 0 && (words[0] == "search" || words[0] == "domain") {
+			found = words[1:] // the last line counts
+		}
+	}
+	all := ""
+	for i, d := range found {
+		d = strings.TrimSuffix(d, ".")
+		if i < maxSearch && domain.MatchString(d) && len(all)+len(d) < maxSearchBytes {
+			all += "," + d
+		}
+	}
+	return strings.TrimPrefix(all, ",")
+}
+
+// ResolversWithoutIPv4 says whether this host has name servers, and none by IPv4: QEMU's
+// user network, which has IPv4 alone, cannot ask those. read is os.ReadFile, or a test's.
+func ResolversWithoutIPv4(read func(path string) ([]byte, error)) bool {
+	text, err := read("/etc/resolv.conf")
+	if err != nil {
+		return false
+	}
+	some := false
+	for line := range strings.Lines(string(text)) {
+		words := strings.Fields(line)
+		if len(words) < 2 || words[0] != "nameserver" {
+			continue
+		}
+		a, err := netip.ParseAddr(words[1])
+		if err == nil && a.Unmap().Is4() {
+			return false
+		}
+		some = some || err == nil
+	}
+	return some // resolv.conf(5): none is one on this host, by IPv4
 }

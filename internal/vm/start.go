@@ -97,6 +97,9 @@ func (s *Service) boot(ctx context.Context, drv driver.Driver, e *entry, report 
 	if found.Accel == "tcg" {
 		report(api.Progress{Step: api.StepNote, Message: "no usable KVM here: software emulation is used, which is slower (banger doctor says more)"})
 	}
+	if s.Host == nil && v.Network != api.NetworkNone && driver.ResolversWithoutIPv4(os.ReadFile) {
+		report(api.Progress{Step: api.StepNote, Message: "names do not resolve in the guest: this machine's name servers have IPv6 addresses alone (banger doctor says more)"})
+	}
 	// An image with an init of its own has what loads modules, and uses for them.
 	if v.Init == api.InitSystemd {
 		if vmlinux, initramfs, err = s.Kernels.BootFull(ctx, v.KernelDigest, s.Agent); err != nil {
@@ -163,6 +166,7 @@ func cmdline(v api.VM) (string, error) {
 	}
 	if v.Network != api.NetworkNone {
 		boot.Address, boot.Gateway, boot.DNS = driver.UserNetwork()
+		boot.Search = driver.SearchDomains(os.ReadFile)
 	}
 	agent, err := boot.Cmdline()
 	if err != nil {

@@ -17,14 +17,14 @@ import (
 func configure(boot agentproto.Boot) []error {
 	errs := mountGuestFS(boot.Init == "")
 	if boot.Hostname != "" {
-		errs = append(errs, unix.Sethostname([]byte(boot.Hostname)), writeHosts("/", boot.Hostname))
+		errs = append(errs, unix.Sethostname([]byte(boot.Hostname)), writeHosts("/", boot))
 	}
 	if boot.Init == "" {
 		errs = append(errs, setSysctls("/proc/sys"))
 	}
 	errs = append(errs, setupNetwork(boot))
 	if boot.DNS.IsValid() {
-		errs = append(errs, writeResolver("/", "nameserver "+boot.DNS.String()+"\n"))
+		errs = append(errs, writeResolver("/", resolver(boot)))
 	}
 	if boot.Init != "" {
 		errs = append(errs, tellInit("/", boot))
@@ -98,6 +98,18 @@ func networkFile(boot agentproto.Boot) string {
 	if boot.DNS.IsValid() {
 		text += "DNS=" + boot.DNS.String() + "\n"
 	}
+	if boot.Search != "" {
+		text += "Domains=" + strings.ReplaceAll(boot.Search, ",", " ") + "\n"
+	}
+	return text
+}
+
+// resolver is the content of resolv.conf(5).
+func resolver(boot agentproto.Boot) string {
+	text := "nameserver " + boot.DNS.String() + "\n"
+	if boot.Search != "" {
+		text += "search " + strings.ReplaceAll(boot.Search, ",", " ") + "\n"
+	}
 	return text
 }
 
@@ -122,15 +134,26 @@ func writeResolver(root, content string) error {
 	return os.WriteFile(path, []byte(content), 0o644)
 }
 
-// writeHosts makes the host name resolve without a name server.
-func writeHosts(root, hostname string) error {
+// hostName is the name of the machine that the guest runs on: its gateway.
+const hostName = "host.banger.internal"
+
+// writeHosts makes the host name, and a name for the machine below, resolve without a
+// name server.
+func writeHosts(root string, boot agentproto.Boot) error {
 	path := filepath.Join(root, "etc/hosts")
 	old, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	text := string(old)
-	if namesHost(text, hostname) {
+	more := ""
+	if !namesHost(text, boot.Hostname) {
+		more += "127.0.1.1\t" + boot.Hostname + "\n" // Debian's address for the host's own name
+	}
+	if boot.Gateway.IsValid() && !namesHost(text, hostName) {
+		more += boot.Gateway.String() + "\t" + hostName + "\n"
+	}
+	if more == "" {
 		return nil
 	}
 	if text == "" {
@@ -142,8 +165,7 @@ func writeHosts(root, hostname string) error {
 	if err := makeDir(filepath.Join(root, "etc")); err != nil {
 		return err
 	}
-	// 127.0.1.1 is Debian's address for the host's own name.
-	return os.WriteFile(path, []byte(text+"127.0.1.1\t"+hostname+"\n"), 0o644)
+	return os.WriteFile(path, []byte(text+more), 0o644)
 }
 
 // namesHost says whether hosts(5) text has a line for the name.

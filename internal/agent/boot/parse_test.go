@@ -41,12 +41,12 @@ func TestWriteResolver(t *testing.T) {
 func TestWriteHosts(t *testing.T) {
 	root := t.TempDir()
 	for range 2 { // the second time changes nothing
-		if err := writeHosts(root, "calm-fox"); err != nil {
+		if err := writeHosts(root, agentproto.Boot{Hostname: "calm-fox", Gateway: netip.MustParseAddr("10.0.2.2")}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	got, err := os.ReadFile(filepath.Join(root, "etc/hosts"))
-	if want := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\tcalm-fox\n"; err != nil || string(got) != want {
+	if want := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\tcalm-fox\n10.0.2.2\thost.banger.internal\n"; err != nil || string(got) != want {
 		t.Errorf("got %q, %v", got, err)
 	}
 	if namesHost("127.0.0.1 a # calm-fox\ncalm-fox b\n", "calm-fox") {
@@ -54,10 +54,21 @@ func TestWriteHosts(t *testing.T) {
 	}
 }
 
+func TestResolver(t *testing.T) {
+	boot := agentproto.Boot{DNS: netip.MustParseAddr("192.0.2.53")}
+	if got := resolver(boot); got != "nameserver 192.0.2.53\n" {
+		t.Errorf("got %q", got)
+	}
+	boot.Search = "corp.example,b.example"
+	if got := resolver(boot); got != "nameserver 192.0.2.53\nsearch corp.example b.example\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestTellInit(t *testing.T) {
 	root := t.TempDir()
 	boot := agentproto.Boot{
-		Address: netip.MustParsePrefix("192.0.2.2/24"), Gateway: netip.MustParseAddr("192.0.2.1"), DNS: netip.MustParseAddr("192.0.2.53"),
+		Address: netip.MustParsePrefix("192.0.2.2/24"), Gateway: netip.MustParseAddr("192.0.2.1"), DNS: netip.MustParseAddr("192.0.2.53"), Search: "corp.example,b.example",
 	}
 	if err := tellInit(root, boot); err != nil {
 		t.Fatal(err)
@@ -65,7 +76,7 @@ func TestTellInit(t *testing.T) {
 	for file, want := range map[string]string{
 		"run/network/ifstate": "eth0=eth0\n",
 		"run/systemd/network/00-banger.network": "[Match]\nName=eth0\n\n[Network]\nKeepConfiguration=yes\n" +
-			"Address=192.0.2.2/24\nGateway=192.0.2.1\nDNS=192.0.2.53\n",
+			"Address=192.0.2.2/24\nGateway=192.0.2.1\nDNS=192.0.2.53\nDomains=corp.example b.example\n",
 	} {
 		if got, err := os.ReadFile(filepath.Join(root, file)); err != nil || string(got) != want {
 			t.Errorf("%s: %q, %v", file, got, err)
