@@ -182,6 +182,12 @@ type RenameVM struct {
 	Name string `json:"name"`
 }
 
+// SetVM changes a VM that does not run, from its next start on. What is nil stays.
+type SetVM struct {
+	VCPUs       *int   `json:"vcpus,omitempty"`
+	MemoryBytes *int64 `json:"memory_bytes,omitempty"`
+}
+
 // VMList answers GET /v1/vms, oldest first.
 type VMList struct {
 	VMs []VM `json:"vms"`

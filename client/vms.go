@@ -87,6 +87,13 @@ func (c *Client) RenameVM(ctx context.Context, ref, name string) (api.VM, error)
 	return vm, err
 }
 
+// SetVM changes the size of a VM that does not run.
+func (c *Client) SetVM(ctx context.Context, ref string, req api.SetVM) (api.VM, error) {
+	var vm api.VM
+	err := c.do(ctx, http.MethodPost, vmPath(ref)+"/set", req, &vm)
+	return vm, err
+}
+
 // KeepVM has a leased VM live without its lease, until it stops.
 func (c *Client) KeepVM(ctx context.Context, ref string) error {
 	return c.do(ctx, http.MethodPost, vmPath(ref)+"/keep", nil, nil)

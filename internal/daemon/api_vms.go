@@ -92,6 +92,18 @@ func (s *Server) renameVM(w http.ResponseWriter, r *http.Request) error {
 	return changed(w, r, vm, err)
 }
 
+func (s *Server) setVM(w http.ResponseWriter, r *http.Request) error {
+	if err := hold.Check(s.hold, "vm.set"); err != nil {
+		return err
+	}
+	req, err := decode[api.SetVM](w, r)
+	if err != nil {
+		return err
+	}
+	vm, err := s.svc.VMs.Set(r.Context(), r.PathValue("vm"), req)
+	return changed(w, r, vm, err)
+}
+
 func (s *Server) publishVM(w http.ResponseWriter, r *http.Request) error {
 	if err := hold.Check(s.hold, "vm.publish"); err != nil {
 		return err

@@ -17,6 +17,7 @@ func TestAnswers(t *testing.T) {
 		{"GET", "/v1/vms", "", `{"vms":[{"id":"0123456789ab"`},
 		{"GET", "/v1/vms/fox", "", `"name":"fox"`},
 		{"POST", "/v1/vms/fox/rename", `{"name":"vixen"}`, `"name":"vixen"`},
+		{"POST", "/v1/vms/fox/set", `{"memory_bytes":536870912}`, `"memory_bytes":536870912`},
 		{"GET", "/v1/images", "", `{"images":[]}`},
 		{"GET", "/v1/images/example.org%2Fdebian:12", "", `"names":["example.org/debian:12"]`},
 		{"DELETE", "/v1/images/old", "", ``},

@@ -122,6 +122,14 @@ func (f *fakeVMs) SSHAccess(_ context.Context, ref string) (api.SSHAccess, error
 func (f *fakeVMs) Commit(ctx context.Context, ref string, req api.CommitVM) (*op.Op, error) {
 	return f.start(ctx, "vm.commit", ref, "commit "+req.Name)
 }
+func (f *fakeVMs) Set(_ context.Context, ref string, req api.SetVM) (api.VM, error) {
+	vm, err := f.Show(context.Background(), ref)
+	if req.MemoryBytes != nil {
+		vm.MemoryBytes = *req.MemoryBytes
+	}
+	return vm, err
+}
+
 func (f *fakeVMs) Rename(_ context.Context, ref, name string) (api.VM, error) {
 	vm := fox
 	vm.Name = name

@@ -41,6 +41,7 @@ func Routes() []Route {
 		{"POST", "/v1/vms/{vm}/kill", owner, (*Server).killVM},
 		{"POST", "/v1/vms/{vm}/commit", owner, (*Server).commitVM},
 		{"POST", "/v1/vms/{vm}/rename", owner, (*Server).renameVM},
+		{"POST", "/v1/vms/{vm}/set", owner, (*Server).setVM},
 		{"POST", "/v1/vms/{vm}/publish", owner, (*Server).publishVM},
 		{"GET", "/v1/vms/{vm}/wait", owner, (*Server).waitVM},
 		{"GET", "/v1/vms/{vm}/logs", owner, (*Server).logsVM},

@@ -27,6 +27,7 @@ type VMs interface {
 	// Commit makes an image of a stopped VM.
 	Commit(ctx context.Context, ref string, req api.CommitVM) (*op.Op, error)
 	Rename(ctx context.Context, ref, name string) (api.VM, error)
+	Set(ctx context.Context, ref string, req api.SetVM) (api.VM, error)
 	// Publish changes which ports are published.
 	Publish(ctx context.Context, ref string, req api.PublishVM) (api.VM, error)
 	// Wait returns once the VM no longer runs.
