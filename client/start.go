@@ -192,8 +192,9 @@ func wasEnded(ended <-chan *os.ProcessState) bool {
 	}
 }
 
-// reapTime is more than a process takes to end that has closed its files.
-const reapTime = 2 * time.Second
+// reapTime is more than a process takes to end that has closed its files, also on a host that
+// is overloaded: seconds were seen there.
+const reapTime = 30 * time.Second
 
 // openLog opens the daemon's log to append to, and puts a long one aside.
 func (c *Client) openLog() (*os.File, error) {
