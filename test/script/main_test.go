@@ -14,6 +14,11 @@ import (
 func TestMain(m *testing.M) {
 	fakes.Become()
 	programs := fakes.Programs()
+	bangerd := programs["bangerd"]
+	programs["bangerd"] = func() {
+		diesAtPoints()
+		bangerd()
+	}
 	programs["testport"] = func() { os.Exit(testPort(os.Args[1:])) }
 	testscript.Main(m, programs)
 }
