@@ -58,8 +58,9 @@ type Caches struct {
 type Usage interface {
 	// InUse returns the names of the VMs that use an image or kernel.
 	InUse(digest string) []string
-	// DisksInUse returns the sizes of an image's disks that VMs are made from.
-	DisksInUse(digest string) []int64
+	// DisksInUse returns the sizes of an image's disks that VMs are made from; known is
+	// false where that cannot be told of all VMs.
+	DisksInUse(digest string) (sizes []int64, known bool)
 }
 
 // The kinds of operations on the caches.

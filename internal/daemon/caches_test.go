@@ -40,7 +40,7 @@ func (u usedDigests) InUse(digest string) []string {
 	return nil
 }
 
-func (usedDigests) DisksInUse(string) []int64 { return nil }
+func (usedDigests) DisksInUse(string) ([]int64, bool) { return nil, true }
 
 func TestPruneTakesKernelsWithoutNameAndVM(t *testing.T) {
 	kernels := &listedKernels{all: []api.Kernel{

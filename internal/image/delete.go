@@ -16,8 +16,9 @@ import (
 type Use struct {
 	// Images returns the names of the VMs that use an image.
 	Images func(digest string) []string
-	// Disks returns the sizes of the image's disks that VMs are made from.
-	Disks func(digest string) []int64
+	// Disks returns the sizes of the image's disks that VMs are made from; known is false
+	// where that cannot be told of all VMs: then none is removed.
+	Disks func(digest string) (sizes []int64, known bool)
 }
 
 // Delete drops a name, and the image with it when that was the last one; a
@@ -87,7 +88,11 @@ func (c *Cache) Prune(use Use) (api.Pruned, error) {
 			pruned.ReclaimedBytes += i.SizeBytes
 			continue
 		}
-		if err := c.pruneDisks(i, use.Disks(i.Digest), &pruned); err != nil {
+		sizes, known := use.Disks(i.Digest)
+		if !known {
+			continue
+		}
+		if err := c.pruneDisks(i, sizes, &pruned); err != nil {
 			return pruned, err
 		}
 	}

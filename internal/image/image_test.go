@@ -223,7 +223,11 @@ func TestConcurrentDisks(t *testing.T) {
 		})
 	}
 	all.Wait()
-	use := Use{Images: func(string) []string { return nil }, Disks: func(string) []int64 { return nil }}
+	use := Use{Images: func(string) []string { return nil }, Disks: func(string) ([]int64, bool) { return nil, true }}
+	unknown := Use{Images: func(string) []string { return []string{"fox"} }, Disks: func(string) ([]int64, bool) { return nil, false }}
+	if pruned, err := c.Prune(unknown); err != nil || len(pruned.Removed) > 0 {
+		t.Errorf("pruned %v although nobody knows what is used, %v", pruned, err)
+	}
 	pruned, err := c.Prune(use)
 	if err != nil || len(pruned.Removed) != 1 || pruned.ReclaimedBytes == 0 {
 		t.Errorf("pruned %v, %v", pruned, err)

@@ -99,6 +99,14 @@ func TestOneBadRecordHarmsNoOther(t *testing.T) {
 	if err != nil || len(all) != 2 || all[0].ID != "a" || all[0].Name != "one" || all[0].State != api.StateFailed || !strings.Contains(all[0].Reason, "cannot be read") || all[1].Name != "two" {
 		t.Errorf("%+v, %v", all, err)
 	}
+	// One with a field that became another type keeps what others must not take from it.
+	if _, err := s.db.Exec(`UPDATE vms SET record = '{"id":"b","name":"two","driver":{"of":"tomorrow"},"slot":7,"image_digest":"i","kernel_digest":"k","disk_bytes":5}' WHERE id = 'b'`); err != nil {
+		t.Fatal(err)
+	}
+	newer, err := s.VMs(t.Context())
+	if err != nil || newer[1].State != api.StateFailed || newer[1].Driver != "" || newer[1].Slot != 7 || newer[1].ImageDigest != "i" || newer[1].KernelDigest != "k" || newer[1].DiskBytes != 5 {
+		t.Errorf("%+v, %v", newer, err)
+	}
 	if err := s.PutVM(t.Context(), all[0]); err == nil {
 		t.Error("what cannot be read is written over")
 	}

@@ -141,7 +141,9 @@ func (s *Store) VMs(ctx context.Context) ([]api.VM, error) {
 			return nil, explain(s.path, err)
 		}
 		if err := json.Unmarshal([]byte(record), &v); err != nil {
+			// Of one that a newer version wrote, what this one understands was read.
 			v = api.VM{ID: id, Name: name, CreatedAt: time.Unix(0, created), State: api.StateFailed,
+				Slot: v.Slot, ImageDigest: v.ImageDigest, KernelDigest: v.KernelDigest, DiskBytes: v.DiskBytes,
 				Reason: "its record in the store cannot be read: " + err.Error()}
 		}
 		all = append(all, v)

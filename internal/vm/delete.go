@@ -55,7 +55,7 @@ func (s *Service) stopped() []*entry {
 }
 
 func prunable(e *entry) error {
-	if e.run != nil || e.busy != "" || e.vm.State != api.StateStopped && e.vm.State != api.StateFailed {
+	if e.damaged() || e.run != nil || e.busy != "" || e.vm.State != api.StateStopped && e.vm.State != api.StateFailed {
 		return errNotStopped
 	}
 	return nil

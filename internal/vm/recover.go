@@ -73,6 +73,9 @@ const (
 // as it is, with an error.
 func (s *Service) recoverOne(ctx context.Context, e *entry, mayRun func(id string) bool) (alive bool, err error) {
 	v := e.vm
+	if e.damaged() {
+		return s.recoverDamaged(ctx, e)
+	}
 	drv, err := s.driverOf(v.Driver)
 	if err != nil {
 		s.Logger.Error("cannot recover a VM", "vm", v.ID, "error", err)
@@ -108,7 +111,7 @@ func (s *Service) settle(ctx context.Context) {
 	s.mu.Lock()
 	var lost []*entry
 	for _, e := range s.vms {
-		if e.busy == "" && e.found == nil && (e.vm.State == api.StateCreating || e.run != nil && e.vm.State != api.StateRunning && e.vm.State != api.StatePaused) {
+		if e.busy == "" && e.found == nil && !e.damaged() && (e.vm.State == api.StateCreating || e.run != nil && e.vm.State != api.StateRunning && e.vm.State != api.StatePaused) {
 			lost = append(lost, e)
 		}
 	}

@@ -286,13 +286,15 @@ func (s *Service) find(ref string) (*entry, error) {
 	return nil, api.Errorf(api.KindNotFound, "no VM named %.80q", ref).WithHint("banger vm list")
 }
 
-// InUse returns the names of the VMs that use an image or kernel.
+// InUse returns the names of the VMs that use an image or kernel. One of which that is not
+// known may use any.
 func (s *Service) InUse(digest string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var names []string
 	for _, e := range s.vms {
-		if e.vm.ImageDigest == digest || e.vm.KernelDigest == digest {
+		unknown := e.damaged() && (e.vm.ImageDigest == "" || e.vm.KernelDigest == "")
+		if e.vm.ImageDigest == digest || e.vm.KernelDigest == digest || unknown {
 			names = append(names, e.vm.Name)
 		}
 	}
@@ -301,18 +303,21 @@ func (s *Service) InUse(digest string) []string {
 }
 
 // DisksInUse returns the sizes of the image's disks that VMs are made from:
-// copy-on-write disks need their base for as long as they live.
-func (s *Service) DisksInUse(digest string) []int64 {
+// copy-on-write disks need their base for as long as they live. known is false while there
+// is a VM of which that cannot be told.
+func (s *Service) DisksInUse(digest string) (sizes []int64, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var sizes []int64
 	for _, e := range s.vms {
+		if e.damaged() && (e.vm.ImageDigest == "" || e.vm.DiskBytes == 0) {
+			return nil, false
+		}
 		if e.vm.ImageDigest == digest {
 			sizes = append(sizes, e.vm.DiskBytes)
 		}
 	}
 	slices.Sort(sizes)
-	return slices.Compact(sizes)
+	return slices.Compact(sizes), true
 }
 
 // begin claims a VM for an operation: one at a time works on it. The check
@@ -326,6 +331,9 @@ func (s *Service) begin(ref, kind string, check func(e *entry) error) (*entry, e
 	}
 	if e.busy != "" {
 		return nil, s.refuseBusy(e, kind)
+	}
+	if err := s.refuseDamaged(e, kind); err != nil {
+		return nil, err
 	}
 	if check != nil {
 		if err := check(e); err != nil {
