@@ -115,4 +115,4 @@ func has(name string) func(c *Cache) bool {
 	return func(c *Cache) bool { _, err := c.Get(name); return err == nil }
 }
 
-var unused = Use{Images: func(string) []string { return nil }, Disks: func(string) []int64 { return nil }}
+var unused = Use{Images: func(string) []string { return nil }, Disks: func(string) ([]int64, bool) { return nil, true }}
