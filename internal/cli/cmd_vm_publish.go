@@ -60,8 +60,9 @@ func newVMPublish(a *app) *cobra.Command {
 		Short: "Publish ports of a VM on this host",
 		Long: `Publish ports of a VM on this host: each PORT is [ADDRESS:]HOSTPORT:GUESTPORT[/udp].
 Without an address it is the loopback, which other machines cannot reach; host port 0
-is a free one, which is printed. It counts at once where the VM runs, and from then on whenever it runs:
-through restarts of the VM, of the daemon and of this machine, and through updates.`,
+is a free one, which is printed. It counts at once if the VM runs, and from then on
+whenever it runs: through restarts of the VM, of the daemon and of this machine, and
+through updates.`,
 		Example: `  banger vm publish dev 8080:80
   banger vm publish dev 0.0.0.0:8443:443 5353:53/udp`,
 		Args:              arguments(2, -1, "the name of a VM and ports"),
