@@ -214,7 +214,7 @@ func (m *Manager) run(ctx context.Context, o *Op, plan Plan, at int, undo bool) 
 	}
 	var err error
 	if undo {
-		err = api.Errorf(api.KindInternal, "%s was interrupted", plan.Kind)
+		err = api.Errorf(api.KindInternal, "%s was interrupted by restarts of banger, twice at the same step", plan.Kind).WithHint("try again")
 	} else {
 		at, err = m.do(ctx, o, plan, at)
 	}

@@ -71,9 +71,16 @@ func parseHeader(b []byte) (frame, error) {
 		ack:    binary.BigEndian.Uint64(b[13:]),
 	}
 	length := binary.BigEndian.Uint32(b[1:])
-	limits := map[kind]uint32{kindAttach: uint32(attachSize), kindData: maxPayload, kindAck: 0, kindFin: 0, kindReset: maxReason}
-	limit, known := limits[f.kind]
-	if !known {
+	limit := uint32(0)
+	switch f.kind {
+	case kindAttach:
+		limit = uint32(attachSize)
+	case kindData:
+		limit = maxPayload
+	case kindReset:
+		limit = maxReason
+	case kindAck, kindFin:
+	default:
 		return frame{}, fmt.Errorf("stream frame of unknown type %d", f.kind)
 	}
 	if length > limit {

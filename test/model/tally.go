@@ -20,7 +20,6 @@ type tally struct {
 	happened            map[string]int
 	checks              int
 	last                []string
-	most, sum           time.Duration
 }
 
 func newTally() *tally {
