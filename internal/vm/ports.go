@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -105,10 +106,14 @@ func (s *Service) servePorts(ctx context.Context, e *entry) error {
 	return s.update(ctx, e, func(v *api.VM) { v.Publish = chosen })
 }
 
-// openPorts has just these ports served.
+// openPorts has just these ports served. A port of another VM that runs is taken also while
+// the process that serves it is being replaced.
 func (s *Service) openPorts(ctx context.Context, v api.VM, ports []api.PublishedPort) ([]api.PublishedPort, error) {
 	if s.Ports == nil {
 		return nil, api.Errorf(api.KindUnsupported, "ports cannot be published here")
+	}
+	if err := s.taken(v.ID, ports); err != nil {
+		return nil, err
 	}
 	chosen, err := s.Ports.Open(ctx, v.ID, ports)
 	return chosen, s.whoPublishes(v.ID, ports, err)
@@ -122,9 +127,14 @@ func (s *Service) closePorts(ctx context.Context, id string) {
 
 // whoPublishes names the VM that has a port which is taken.
 func (s *Service) whoPublishes(id string, ports []api.PublishedPort, err error) error {
-	if api.KindOf(err) != api.KindConflict {
-		return err
+	if api.KindOf(err) == api.KindConflict {
+		return cmp.Or(s.taken(id, ports), err)
 	}
+	return err
+}
+
+// taken refuses ports that another VM publishes which runs.
+func (s *Service) taken(id string, ports []api.PublishedPort) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.vms {
@@ -140,7 +150,7 @@ func (s *Service) whoPublishes(id string, ports []api.PublishedPort, err error) 
 			}
 		}
 	}
-	return err
+	return nil
 }
 
 // Publish changes which ports of a VM are published: at once where it runs, else from

@@ -3,6 +3,7 @@ package vm
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -144,5 +145,26 @@ func (w *world) awaitIdle(id string) {
 		if time.Now().After(deadline) {
 			w.t.Fatalf("%s is at work on it", busy)
 		}
+	}
+}
+
+// TestPortOfAnotherVM: it is taken also while nobody listens on it, as while the process
+// that serves it is replaced.
+func TestPortOfAnotherVM(t *testing.T) {
+	w := newWorld(t)
+	w.Ports = &fakePorts{served: map[string][]api.PublishedPort{}}
+	port := api.PublishedPort{Address: "127.0.0.1", HostPort: 8080, GuestPort: 80, Protocol: "tcp"}
+	w.must(w.Create(t.Context(), api.CreateVM{Name: "a", Start: true, Publish: []api.PublishedPort{port}}))
+	w.must(w.Create(t.Context(), api.CreateVM{Name: "b", Start: true}))
+	publish := func() error {
+		_, err := w.Publish(t.Context(), "b", api.PublishVM{Add: []api.PublishedPort{port}})
+		return err
+	}
+	if err := publish(); api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), "VM a publishes") {
+		t.Errorf("%v", err)
+	}
+	w.must(w.Kill(t.Context(), "a"))
+	if err := publish(); err != nil {
+		t.Errorf("of a VM that does not run: %v", err)
 	}
 }

@@ -33,7 +33,8 @@ func opPublish() *operation {
 		done: func(s state, e *event) []state {
 			v := s.vm[e.name]
 			bit := uint8(1) << e.port
-			if v.phase == absent || v.ports&bit != 0 || v.phase == running && s.portTaken(e.name, bit) && !e.besideClaim() {
+			taken := v.ports&bit == 0 && v.phase == running && s.portTaken(e.name, bit)
+			if v.phase == absent || taken && !e.besideClaim() {
 				return nil
 			}
 			v.ports |= bit
@@ -47,8 +48,6 @@ func opPublish() *operation {
 				return only(v.phase == absent, s)
 			case v.phase == absent:
 				return nil
-			case e.says("cannot publish both"):
-				return only(v.ports&bit != 0, s)
 			case e.is(api.KindConflict):
 				return only(v.phase == running && s.portTaken(e.name, bit|v.ports) || e.besideClaim() || e.besides("kill -9 VMM"), s)
 			}
