@@ -48,7 +48,7 @@ test: deps
 
 soak: deps
 	@scripts/need-go.sh
-	@BANGER_MODEL_TIME='$(or $(TIME),10m)' BANGER_MODEL_SEED='$(SEED)' BANGER_MODEL_GUESTS='$(GUESTS)' go test -count=1 -v -timeout 0 -run '^TestModel$$' ./test/model
+	@BANGER_MODEL_TIME='$(or $(TIME),10m)' BANGER_MODEL_SEED='$(SEED)' BANGER_MODEL_GUESTS='$(GUESTS)' BANGER_MODEL_CLIENTS='$(or $(CLIENTS),5)' go test -count=1 -v -timeout 0 -run '^TestModel$$' ./test/model
 
 # The race detector needs cgo and a C compiler, and makes programs start slowly. Real
 # guests add nothing to it (-short leaves them to `make test`), nor do most sessions.

@@ -13,7 +13,7 @@
 //	BANGER_MODEL_SEED=N     the seed
 //	BANGER_MODEL_TIME=10m   how long; 1m if not set
 //	BANGER_MODEL_STEPS=N    how many steps at most
-//	BANGER_MODEL_CLIENTS=1  how many clients; with one, steps come one after the other
+//	BANGER_MODEL_CLIENTS=5  how many clients; with one, if not set, steps come one after the other
 //
 // Which steps meet depends on the machine: a seed plays the same steps again, not the same
 // moments. In user mode there is no root helper, so none is killed.

@@ -80,7 +80,7 @@ func TestModel(t *testing.T) {
 	}
 	seed := setting(t, "BANGER_MODEL_SEED", rand.Uint64())
 	steps := setting(t, "BANGER_MODEL_STEPS", 1<<62)
-	clients := setting(t, "BANGER_MODEL_CLIENTS", 5)
+	clients := setting(t, "BANGER_MODEL_CLIENTS", 1)
 	fmt.Printf("model: BANGER_MODEL_SEED=%d plays these steps again\n", seed)
 	w := newWorld(t)
 	err := w.play(t.Context(), newPlan(seed, len(w.tracks), w.operations(), disturbances()), int(clients), int(steps), lasting(t))
