@@ -112,7 +112,7 @@ func (s *Service) openPorts(ctx context.Context, v api.VM, ports []api.Published
 	if s.Ports == nil {
 		return nil, api.Errorf(api.KindUnsupported, "ports cannot be published here")
 	}
-	if err := s.taken(v.ID, ports); err != nil {
+	if err := s.taken(v.ID, ports, false); err != nil {
 		return nil, err
 	}
 	chosen, err := s.Ports.Open(ctx, v.ID, ports)
@@ -128,17 +128,18 @@ func (s *Service) closePorts(ctx context.Context, id string) {
 // whoPublishes names the VM that has a port which is taken.
 func (s *Service) whoPublishes(id string, ports []api.PublishedPort, err error) error {
 	if api.KindOf(err) == api.KindConflict {
-		return cmp.Or(s.taken(id, ports), err)
+		return cmp.Or(s.taken(id, ports, true), err)
 	}
 	return err
 }
 
-// taken refuses ports that another VM publishes which runs.
-func (s *Service) taken(id string, ports []api.PublishedPort) error {
+// taken refuses ports that another VM publishes which runs, or, with working, which an
+// operation is at work on: its ports may be served before it runs, and after.
+func (s *Service) taken(id string, ports []api.PublishedPort, working bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.vms {
-		if e.id == id || e.run == nil {
+		if e.id == id || e.run == nil && !(working && e.busy != "") {
 			continue
 		}
 		for _, p := range ports {

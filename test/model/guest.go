@@ -125,8 +125,8 @@ func opCopyOut() *operation {
 			to := filepath.Join(w.scratch, fmt.Sprintf("out-%d", s.n))
 			defer os.Remove(to)
 			err := w.client.Guest(w.vmName(s.track, s.name)).CopyOut(ctx, "/note", to, guest.CopyOptions{})
-			if e := api.AsError(err); e != nil && e.Kind == api.KindNotFound && !strings.Contains(e.Message, "no VM named") && strings.Contains(e.Message, "/note") {
-				return readNote("0", nil)
+			if e := api.AsError(err); e != nil && e.Kind == api.KindNotFound && strings.HasPrefix(e.Message, "cannot look at /note in the guest") {
+				return outcome{lacks: e.Message}
 			}
 			if err != nil {
 				return outcome{err: api.AsError(err)}

@@ -14,6 +14,7 @@ type outcome struct {
 	lost  bool       // the client was killed: it was told nothing
 	vm    api.VM     // what it was shown
 	note  int        // what it read
+	lacks string     // what it was told of a note that is not there
 	names []string   // what was removed
 
 	kills int  // how often the daemon ended meanwhile
@@ -30,6 +31,9 @@ func (o outcome) String() string {
 	}
 	if o.note > 0 {
 		text += fmt.Sprintf(" [%d]", o.note)
+	}
+	if o.lacks != "" {
+		text += fmt.Sprintf(" [%s]", o.lacks)
 	}
 	if o.vm.Name != "" {
 		text += fmt.Sprintf(" [%s %s]", o.vm.State, o.vm.Reason)

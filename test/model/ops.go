@@ -256,8 +256,8 @@ func opDelete(force bool) *operation {
 	}
 	o.done = func(s state, e *event) []state {
 		p := s.vm[e.name].phase
-		if p == absent { // it overtook a creation, which was undone
-			return only(force && e.besides("create", "run"), s)
+		if p == absent { // it overtook a creation, which was undone, or another deletion
+			return only(force && e.besides("create", "run", "delete", "delete --force"), s)
 		}
 		return only(force || p != running, s.in(e.name, absent))
 	}
