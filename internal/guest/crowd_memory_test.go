@@ -216,6 +216,9 @@ func fall(t testing.TB, pid int, most int64) int64 {
 // TestMemoryOfConnections through a published port: of those that have carried much and are
 // silent since, and of those whose client does not read.
 func TestMemoryOfConnections(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT RUN: the race detector takes memory of its own")
+	}
 	var sent atomic.Int64
 	kinds := []struct {
 		name   string
