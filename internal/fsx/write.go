@@ -8,12 +8,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // WriteFile writes data to path so that after a crash of the program or the
 // host the file holds either the old content or the new. After an error it holds the old.
 func WriteFile(path string, data []byte, mode os.FileMode) error {
-	old, missing := os.Open(path)
+	// What is there may be anything, such as a FIFO, whose opening would wait.
+	old, missing := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if missing == nil {
 		defer old.Close()
 	}
@@ -36,7 +39,7 @@ func WriteFile(path string, data []byte, mode os.FileMode) error {
 // putBack writes what path held before. It is not synced: the disk has it, or has failed.
 func putBack(path string, old *os.File) error {
 	info, err := old.Stat()
-	if err != nil {
+	if err != nil || !info.Mode().IsRegular() {
 		return err
 	}
 	return replaceFile(path, old, info.Mode().Perm(), false)

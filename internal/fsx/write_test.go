@@ -47,6 +47,30 @@ func TestWriteFileFails(t *testing.T) {
 	}
 }
 
+// TestWriteFileOverAnything: what is in the way of a file is replaced, and not opened.
+func TestWriteFileOverAnything(t *testing.T) {
+	dir := t.TempDir()
+	for name, put := range map[string]func(path string) error{
+		"a FIFO":        func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		"a link":        func(path string) error { return os.Symlink("target", path) },
+		"a dead socket": func(path string) error { return syscall.Mknod(path, syscall.S_IFSOCK|0o600, 0) },
+	} {
+		path := filepath.Join(dir, name)
+		if err := put(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := fsx.WriteFile(path, []byte("new"), 0o600); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() || info.Size() != 3 {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+	if _, err := os.Lstat(filepath.Join(dir, "target")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the link was followed: %v", err)
+	}
+}
+
 func TestRemoveTemporary(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "[odd] name*")
 	if err := os.Mkdir(dir, 0o700); err != nil {
