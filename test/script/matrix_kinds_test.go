@@ -106,7 +106,7 @@ var requests = []request{
 		_, err := c.RenameVM(ctx, target, "renamed")
 		return err
 	})},
-	{name: "publish", prepare: (*matrix).running, again: api.KindInvalid, do: func(ctx context.Context, m *matrix) error {
+	{name: "publish", prepare: (*matrix).running, do: func(ctx context.Context, m *matrix) error {
 		_, err := m.client.PublishVM(ctx, target, api.PublishVM{Add: []api.PublishedPort{m.port()}})
 		return err
 	}},
