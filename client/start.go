@@ -36,7 +36,11 @@ const maxLog = 4 << 20
 // startDaemon starts the daemon unless another client has just done so.
 func (c *Client) startDaemon(ctx context.Context) error {
 	if err := os.MkdirAll(c.paths.Data, 0o700); err != nil {
-		return fsx.DiskError("make the directory for VMs", err)
+		e := api.AsError(fsx.DiskError("make the directory for VMs", err))
+		if e.Hint == "" {
+			return e.WithHint("set BANGER_HOME to a directory you can write")
+		}
+		return e
 	}
 	unlock, err := lock(ctx, c.paths.StartLock())
 	if err != nil {

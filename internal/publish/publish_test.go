@@ -361,8 +361,7 @@ func TestCurrentProgram(t *testing.T) {
 	}
 }
 
-// TestAStuckForwarderHoldsUpNoOther: neither another VM's ports nor the next daemon.
-// A forwarder that dies over an order is replaced by one that follows it.
+// TestAForwarderDiesOverAnOrder: it is replaced by one that follows the order.
 func TestAForwarderDiesOverAnOrder(t *testing.T) {
 	m := manager(t, world(t))
 	one := open(t, m, tcp(0))[0]
@@ -376,8 +375,10 @@ func TestAForwarderDiesOverAnOrder(t *testing.T) {
 			t.Errorf("%s is not served", p)
 		}
 	}
+	m.Close(t.Context(), id)
 }
 
+// TestAStuckForwarderHoldsUpNoOther: neither another VM's ports nor the next daemon.
 func TestAStuckForwarderHoldsUpNoOther(t *testing.T) {
 	p := world(t)
 	first := manager(t, p)

@@ -106,6 +106,11 @@ var requests = []request{
 		_, err := c.RenameVM(ctx, target, "renamed")
 		return err
 	})},
+	{name: "set", prepare: (*matrix).stopped, do: asked(func(c *client.Client, ctx context.Context) error {
+		memory := int64(192 << 20)
+		_, err := c.SetVM(ctx, target, api.SetVM{MemoryBytes: &memory})
+		return err
+	})},
 	{name: "publish", prepare: (*matrix).running, do: func(ctx context.Context, m *matrix) error {
 		_, err := m.client.PublishVM(ctx, target, api.PublishVM{Add: []api.PublishedPort{m.port()}})
 		return err
@@ -220,7 +225,7 @@ func (m *matrix) state() string {
 	vms, err := m.client.ListVMs(ctx)
 	m.ok(err)
 	for _, v := range vms {
-		fmt.Fprintf(&b, "VM %s %s runs=%t publishes %v of %s\n", v.Name, v.State, v.PID > 0, v.Publish, v.Image)
+		fmt.Fprintf(&b, "VM %s %s runs=%t publishes %v of %s, has %d\n", v.Name, v.State, v.PID > 0, v.Publish, v.Image, v.MemoryBytes)
 	}
 	images, err := m.client.ListImages(ctx)
 	m.ok(err)

@@ -429,6 +429,7 @@ var elsewhere = map[string]string{
 	"DELETE /v1/operations/{id}": "it ends an operation as a failure of its step does",
 	"vm.recover":                 "no operation: a VM is being looked for",
 	"vm.rename":                  "POST /v1/vms/{vm}/rename",
+	"vm.set":                     "POST /v1/vms/{vm}/set",
 	"vm.publish":                 "POST /v1/vms/{vm}/publish",
 	"image.tag":                  "POST /v1/images/tag",
 	"image.delete":               "DELETE /v1/images/{image}",
