@@ -47,7 +47,7 @@ func (c *Client) RestartVM(ctx context.Context, ref string, req api.StartVM, rep
 	return c.operateVM(ctx, http.MethodPost, vmPath(ref)+"/restart", startBody(req), report)
 }
 
-// startBody is nothing where there is nothing to say: older daemons read no body.
+// startBody is nil if the request asks for nothing special: older daemons read no body.
 func startBody(req api.StartVM) any {
 	if req == (api.StartVM{}) {
 		return nil

@@ -83,7 +83,7 @@ func Memory() int64 {
 }
 
 // SetHeap has the garbage collector keep this process's memory below so many bytes, as
-// far as it can: a soft limit, as GOMEMLIMIT is, which counts where it is set.
+// far as it can: a soft limit, the same as GOMEMLIMIT, which takes precedence if it is set.
 func SetHeap(bytes int64) {
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		debug.SetMemoryLimit(bytes)

@@ -19,8 +19,8 @@ func newVMAttach(a *app) *cobra.Command {
 another terminal, whose client ends and says so. Output begins where the earlier
 client had read to; while nobody was attached the newest 256 KiB of each stream
 are kept, and the command never waits. "banger vm sessions" lists the ids; the
-beginning of one is enough (four digits or more), and none where there is only one to
-choose.
+first four digits or more of one are enough, and an id is not needed if there is only
+one session.
 
 The status is the command's, or 125 where banger itself failed. Ctrl-] d leaves a
 terminal's session to go on by itself. A session without a terminal that was
