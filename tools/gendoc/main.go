@@ -1,5 +1,6 @@
 // Command gendoc writes the reference of banger's commands into docs/cli
-// (Markdown) and docs/man (man pages). Run it at the top of the repository:
+// (Markdown) and docs/man (man pages), and that of its settings into
+// docs/configuration.md. Run it at the top of the repository:
 //
 //	go run ./tools/gendoc
 package main
@@ -28,6 +29,13 @@ func main() {
 // generate writes the reference below dir, and nothing else is left there: a
 // command that is gone leaves no page.
 func generate(dir string) error {
+	settings, err := configuration()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "configuration.md"), settings, 0o644); err != nil {
+		return err
+	}
 	root := cli.Root()
 	plain(root)
 	markdown, man := filepath.Join(dir, "cli"), filepath.Join(dir, "man")
