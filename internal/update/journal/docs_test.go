@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestTheTableIsDocumented compares docs/update.md with the table.
+// TestTheTableIsDocumented compares docs/update-threats.md with the table.
 func TestTheTableIsDocumented(t *testing.T) {
-	data, err := os.ReadFile("../../../docs/update.md")
+	data, err := os.ReadFile("../../../docs/update-threats.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -18,6 +18,6 @@ func TestTheTableIsDocumented(t *testing.T) {
 		want += fmt.Sprintf("| `%s` | %s |\n", r.State, r.Does)
 	}
 	if !strings.Contains(string(data), "\n"+want+"\n") {
-		t.Errorf("docs/update.md does not have this table:\n%s", want)
+		t.Errorf("docs/update-threats.md does not have this table:\n%s", want)
 	}
 }

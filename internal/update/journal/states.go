@@ -29,7 +29,7 @@ type Row struct {
 	Next  []State
 }
 
-// Table is the whole of what an update may do; docs/update.md shows it. Where all is well
+// Table is the whole of what an update may do; docs/update-threats.md shows it. Where all is well
 // a state leads to the first of the next ones. A way back leads on where it would lose VMs.
 var Table = []Row{
 	{Prepared, "nothing is changed yet; the new version is in its directory", []State{Holding, RollingBack}},
