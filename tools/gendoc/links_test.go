@@ -45,6 +45,32 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// named matches a path of the repository in a text. A path with a word in capitals is a form,
+// such as cmd_NOUN.go.
+var named = regexp.MustCompile("`((?:api|client|cmd|docs|internal|scripts|test|tools)/[a-z0-9_./*-]+)`")
+
+// TestPaths: each file and directory of ours that a page of today names is there. Decisions,
+// measurements and changes tell of their own day.
+func TestPaths(t *testing.T) {
+	const top = "../.."
+	seen := 0
+	for _, page := range pagesBelow(t, top) {
+		dir := filepath.ToSlash(filepath.Dir(page))
+		if page == "CHANGELOG.md" || dir == "docs/adr" || dir == "docs/bench" {
+			continue
+		}
+		for _, m := range named.FindAllStringSubmatch(text(t, filepath.Join(top, page)), -1) {
+			seen++
+			if found, err := filepath.Glob(filepath.Join(top, m[1])); err != nil || len(found) == 0 {
+				t.Errorf("%s names %s, which is not there", page, m[1])
+			}
+		}
+	}
+	if seen < 50 {
+		t.Errorf("only %d paths were looked at", seen)
+	}
+}
+
 // pagesBelow are the Markdown files below dir, but for what is built or fetched there.
 func pagesBelow(t *testing.T, dir string) []string {
 	t.Helper()
