@@ -17,6 +17,7 @@ import (
 	"banger/internal/config"
 	"banger/internal/execx"
 	"banger/internal/fsx"
+	"banger/internal/logging"
 	"banger/internal/paths"
 
 	"golang.org/x/sys/unix"
@@ -29,9 +30,6 @@ const ReadyEnv = "BANGER_READY_FD"
 // readyTime bounds the start of the daemon, which first finds its VMs again:
 // a second for very many. More means that it hangs.
 const readyTime = 60 * time.Second
-
-// maxLog is the size from which a daemon's log is put aside at its start.
-const maxLog = 4 << 20
 
 // startDaemon starts the daemon unless another client has just done so.
 func (c *Client) startDaemon(ctx context.Context) error {
@@ -115,7 +113,7 @@ func lock(ctx context.Context, path string) (func(), error) {
 // It does not end with ctx or this process, and has no file that our caller left open:
 // a lock would stay held, and who reads a pipe to its end wait, for the daemon's life.
 func (c *Client) spawn(ctx context.Context, program string) error {
-	log, err := c.openLog()
+	log, err := logging.Open(c.paths.DaemonLog())
 	if err != nil {
 		return fsx.DiskError("open the daemon's log", err)
 	}
@@ -199,17 +197,6 @@ func wasEnded(ended <-chan *os.ProcessState) bool {
 // reapTime is more than a process takes to end that has closed its files, also on a host that
 // is overloaded: seconds were seen there.
 const reapTime = 30 * time.Second
-
-// openLog opens the daemon's log to append to, and puts a long one aside.
-func (c *Client) openLog() (*os.File, error) {
-	path := c.paths.DaemonLog()
-	if info, err := os.Lstat(path); err == nil && info.Size() > maxLog {
-		if err := os.Rename(path, path+".old"); err != nil {
-			return nil, err
-		}
-	}
-	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-}
 
 // lastLog is the last line of the daemon's log.
 func (c *Client) lastLog() string {

@@ -11,6 +11,7 @@ import (
 
 	"banger/api"
 	"banger/internal/fsx"
+	"banger/internal/logging"
 )
 
 func TestTwoClientsStartOneDaemon(t *testing.T) {
@@ -135,13 +136,13 @@ func TestGivingUpWhileAnotherClientStarts(t *testing.T) {
 
 func TestLongLogIsPutAside(t *testing.T) {
 	p := home(t, "works")
-	if err := os.WriteFile(p.DaemonLog(), make([]byte, maxLog+1), 0o600); err != nil {
+	if err := os.WriteFile(p.DaemonLog(), make([]byte, logging.Max+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := New(p).Status(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if info, err := os.Stat(p.DaemonLog()); err != nil || info.Size() > maxLog {
+	if info, err := os.Stat(p.DaemonLog()); err != nil || info.Size() > logging.Max {
 		t.Errorf("log: %v, %v", info, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -20,6 +21,7 @@ import (
 	"banger/internal/budget"
 	"banger/internal/config"
 	"banger/internal/fsx"
+	"banger/internal/logging"
 	"banger/internal/paths"
 	"banger/internal/systemd"
 )
@@ -51,7 +53,7 @@ func Main(args []string, program Program) int {
 		return moveStore(context.Background(), p, *backUp, *restore, os.Stderr)
 	}
 	ready := takeReadiness()
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	log := slog.New(slog.NewTextHandler(logWriter(*system), nil))
 	err := runProcess(program, log, ready, *system)
 	if err != nil {
 		log.Error("daemon failed", "error", err)
@@ -59,6 +61,15 @@ func Main(args []string, program Program) int {
 		return 1
 	}
 	return 0
+}
+
+// logWriter is standard error, which is kept within bounds where it is the daemon's log.
+func logWriter(system bool) io.Writer {
+	p, err := daemonPaths(system)
+	if err != nil {
+		return os.Stderr
+	}
+	return logging.NewWriter(p.DaemonLog(), os.Stderr, os.Stdout)
 }
 
 // runProcess sets up what belongs to the whole process, and runs the daemon.

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"banger/api"
+	"banger/internal/logging"
 	"banger/internal/op"
 )
 
@@ -35,8 +37,9 @@ func TestMain(m *testing.M) {
 	os.Exit(Main(os.Args[1:], program))
 }
 
-// spawn starts a daemon below home and returns what it said about its start.
-func spawn(t *testing.T, home, mode string) (*exec.Cmd, string) {
+// spawn starts a daemon below home, which writes to log if there is one, and returns what
+// it said about its start.
+func spawn(t *testing.T, home, mode string, log ...*os.File) (*exec.Cmd, string) {
 	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -46,6 +49,9 @@ func spawn(t *testing.T, home, mode string) (*exec.Cmd, string) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), asDaemon+"="+mode, "BANGER_HOME="+home, ReadyFD+"=3")
 	cmd.ExtraFiles = []*os.File{w}
+	for _, f := range log {
+		cmd.Stdout, cmd.Stderr = f, f
+	}
 	err = cmd.Start()
 	w.Close()
 	if err != nil {
@@ -99,6 +105,35 @@ func TestProcess(t *testing.T) {
 	}
 	if _, err := os.Lstat(home + "/data/bangerd.sock"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the socket is still there: %v", err)
+	}
+}
+
+// TestALongLogIsPutAsideByTheDaemon: its standard error is another file from then on.
+func TestALongLogIsPutAsideByTheDaemon(t *testing.T) {
+	home := t.TempDir()
+	path := home + "/data/bangerd.log"
+	if err := os.Mkdir(home+"/data", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, make([]byte, logging.Max), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log, err := logging.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd, said := spawn(t, home, "fine", log) // writes that it is ready
+	if said != "ready\n" {
+		t.Fatal(said)
+	}
+	if info, err := os.Stat(path); err != nil || info.Size() > 1<<10 {
+		t.Errorf("%v, %v", info, err)
+	}
+	for _, fd := range []int{1, 2} {
+		if to, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", cmd.Process.Pid, fd)); to != path {
+			t.Errorf("descriptor %d is %s, %v", fd, to, err)
+		}
 	}
 }
 

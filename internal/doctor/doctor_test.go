@@ -151,6 +151,7 @@ func TestFindings(t *testing.T) {
 		{with(good(), "/data/banger.db", "hello"), "store", Fail, "damaged", "daemon run"},
 		{change(func(h *Host) { h.ReadDir = func(string) ([]os.DirEntry, error) { return entries, nil } }), "staging", Warn, "half-made", "daemon stop"},
 		{with(good(), "/data/bangerd.log", "level=INFO msg=ready\nlevel=ERROR msg=a\nlevel=ERROR msg=b\n"), "daemon log", Warn, "2 errors since the daemon started; the newest: level=ERROR msg=b", "less"},
+		{with(with(good(), "/data/bangerd.log.old", "level=ERROR msg=0\nlevel=INFO msg=ready\nlevel=ERROR msg=a\n"), "/data/bangerd.log", "level=ERROR msg=b\n"), "daemon log", Warn, "2 errors since the daemon started; the newest: level=ERROR msg=b", "less"},
 	} {
 		seen := false
 		for _, got := range Run(context.Background(), c.host) {

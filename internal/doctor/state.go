@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+
+	"banger/internal/logging"
 )
 
 func state() []Check {
@@ -76,7 +78,13 @@ func log(_ context.Context, h Host) Finding {
 	if err != nil {
 		return ok("none yet")
 	}
-	if at := bytes.LastIndex(data, []byte("msg=ready")); at >= 0 {
+	ready := []byte("msg=ready")
+	if !bytes.Contains(data, ready) { // the log was put aside since
+		if old, err := h.ReadFile(logging.Old(h.Paths.DaemonLog())); err == nil {
+			data = append(old, data...)
+		}
+	}
+	if at := bytes.LastIndex(data, ready); at >= 0 {
 		data = data[at:]
 	}
 	errorsSeen, last := 0, ""
