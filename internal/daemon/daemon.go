@@ -53,7 +53,9 @@ func Main(args []string, program Program) int {
 		return moveStore(context.Background(), p, *backUp, *restore, os.Stderr)
 	}
 	ready := takeReadiness()
-	log := slog.New(slog.NewTextHandler(logWriter(*system), nil))
+	limit := logging.NewLimit(slog.NewTextHandler(logWriter(*system), nil))
+	defer limit.Flush()
+	log := slog.New(limit)
 	err := runProcess(program, log, ready, *system)
 	if err != nil {
 		log.Error("daemon failed", "error", err)

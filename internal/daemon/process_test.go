@@ -34,6 +34,15 @@ func TestMain(m *testing.M) {
 			return nil, api.Errorf(api.KindUnsupported, "cannot open the store").WithHint("update banger")
 		}
 	}
+	if os.Getenv(asDaemon) == "noisy" {
+		build := program.Build
+		program.Build = func(ctx context.Context, env Env) (*Services, error) {
+			for range 100 {
+				env.Log.Warn("again")
+			}
+			return build(ctx, env)
+		}
+	}
 	os.Exit(Main(os.Args[1:], program))
 }
 
@@ -134,6 +143,30 @@ func TestALongLogIsPutAsideByTheDaemon(t *testing.T) {
 		if to, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", cmd.Process.Pid, fd)); to != path {
 			t.Errorf("descriptor %d is %s, %v", fd, to, err)
 		}
+	}
+}
+
+// TestWhatIsSaidAgainIsLimited, and how many were left out is said at the end.
+func TestWhatIsSaidAgainIsLimited(t *testing.T) {
+	home := t.TempDir()
+	log, err := os.CreateTemp(home, "log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd, said := spawn(t, home, "noisy", log)
+	if said != "ready\n" {
+		t.Fatal(said)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(log.Name())
+	if err != nil || strings.Count(string(text), "msg=again") > 10 || strings.Count(string(text), "left_out=") != 1 {
+		t.Errorf("%v\n%s", err, text)
 	}
 }
 

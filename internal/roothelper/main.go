@@ -18,6 +18,7 @@ import (
 	"banger/internal/config"
 	"banger/internal/daemon/fcproc"
 	"banger/internal/fsx"
+	"banger/internal/logging"
 	"banger/internal/network/netns"
 	"banger/internal/paths"
 	"banger/internal/system/record"
@@ -40,7 +41,9 @@ func Main(args []string, version, commit string) int {
 		fmt.Printf("bangerd-root %s (%s)\n", version, commit)
 		return 0
 	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	limit := logging.NewLimit(slog.NewTextHandler(os.Stderr, nil))
+	defer limit.Flush()
+	log := slog.New(limit)
 	if err := run(version, log); err != nil {
 		log.Error("the root helper failed", "error", err)
 		return 1

@@ -45,7 +45,7 @@ func TestLinkIsTriedAgain(t *testing.T) {
 	m := &deaf{misses: 2, done: make(chan struct{})}
 	r := &run{machine: m, up: make(chan struct{}), changed: make(chan struct{})}
 	begin := time.Now()
-	s.links.Go(func() { s.keepLink(r) })
+	s.links.Go(func() { s.keepLink("0123456789ab", r) })
 	select {
 	case <-r.up:
 	case <-time.After(time.Minute):

@@ -116,7 +116,7 @@ func (s *Service) adopt(e *entry, m driver.Machine) {
 		_ = os.WriteFile(filepath.Join(s.Paths.VM(id), paths.VMHandles), data, 0o600)
 	}
 	unwatch := s.watch(id, func() { s.endHalted(e, r) })
-	s.links.Go(func() { s.keepLink(r) })
+	s.links.Go(func() { s.keepLink(id, r) })
 	s.wg.Go(func() { s.watchStall(e, r) })
 	s.wg.Go(func() {
 		defer unwatch()
@@ -147,7 +147,7 @@ func (s *Service) watch(id string, spoke func()) (stop func()) {
 
 // keepLink connects to the agent, and again whenever the link breaks, for as
 // long as the machine runs.
-func (s *Service) keepLink(r *run) {
+func (s *Service) keepLink(id string, r *run) {
 	ctx, cancel := context.WithCancel(s.linking)
 	defer cancel()
 	s.links.Go(func() {
@@ -172,7 +172,7 @@ func (s *Service) keepLink(r *run) {
 			link.Close()
 			pause = minPause
 		} else if ctx.Err() == nil {
-			s.Logger.Warn("no link to the agent", "pid", r.machine.PID(), "error", err)
+			s.Logger.Warn("no link to the agent", "vm", id, "pid", r.machine.PID(), "error", err)
 		}
 		if time.Since(begin) > maxPause { // that was pause enough
 			pause = minPause
