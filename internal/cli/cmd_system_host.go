@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"banger/api"
@@ -56,13 +57,11 @@ func stopRunning(ctx context.Context, c *client.Client) error {
 	if err != nil {
 		return err
 	}
-	var failed []error
-	for _, vm := range vms {
-		if vm.State == api.StateRunning || vm.State == api.StatePaused {
-			_, err := c.StopVM(ctx, vm.ID, api.StopVM{}, func(api.Progress) {})
-			failed = append(failed, err)
-		}
-	}
+	vms = slices.DeleteFunc(vms, func(vm api.VM) bool { return vm.State != api.StateRunning && vm.State != api.StatePaused })
+	failed := make([]error, len(vms))
+	sideBySide(len(vms), atOnce, func(i int) {
+		_, failed[i] = c.StopVM(ctx, vms[i].ID, api.StopVM{}, func(api.Progress) {})
+	})
 	return errors.Join(failed...)
 }
 

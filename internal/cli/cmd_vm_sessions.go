@@ -55,36 +55,59 @@ type inVMSession struct {
 	api.Session
 }
 
+const (
+	// guestsAtOnce is how many guests are asked at the same time, more than may hang, and
+	// guestsTime what all of them get: one that hangs takes the daemon 15 seconds.
+	guestsAtOnce = 32
+	guestsTime   = 30 * time.Second
+)
+
 // sessions finds the sessions of the named VM, or of all that run. One that does
 // not answer is named and passed over then: unheard.
 func (a *app) sessions(ctx context.Context, c *client.Client, names []string) (list []inVMSession, unheard bool, err error) {
-	refs, all := slices.Clone(names), len(names) == 0
-	if all {
-		vms, err := c.ListVMs(ctx)
-		if err != nil {
-			return nil, false, err
-		}
-		for _, vm := range vms {
-			if vm.State == api.StateRunning {
-				refs, names = append(refs, vm.ID), append(names, vm.Name)
-			}
-		}
-	}
 	list = []inVMSession{}
-	for i, name := range names {
-		found, err := c.ListSessions(ctx, refs[i])
-		if err != nil && !all {
-			return nil, false, err
-		}
-		if err != nil {
+	if len(names) > 0 {
+		found, err := c.ListSessions(ctx, names[0])
+		return placed(names[0], found), false, err
+	}
+	vms, err := c.ListVMs(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	vms = slices.DeleteFunc(vms, func(vm api.VM) bool { return vm.State != api.StateRunning })
+	found, errs := sessionsOf(ctx, c, vms, guestsTime)
+	for i, vm := range vms {
+		if errs[i] != nil {
 			unheard = true
-			a.printError(api.Errorf(api.KindOf(err), "cannot list the sessions of %s: %w", name, err))
+			a.printError(api.Errorf(api.KindOf(errs[i]), "cannot list the sessions of %s: %w", vm.Name, errs[i]))
 		}
-		for _, s := range found {
-			list = append(list, inVMSession{name, s})
-		}
+		list = append(list, placed(vm.Name, found[i])...)
 	}
 	return list, unheard, nil
+}
+
+// sessionsOf asks VMs for their sessions, side by side and all within one time.
+func sessionsOf(ctx context.Context, c *client.Client, vms []api.VM, bound time.Duration) ([][]api.Session, []error) {
+	within, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	found, errs := make([][]api.Session, len(vms)), make([]error, len(vms))
+	sideBySide(len(vms), guestsAtOnce, func(i int) {
+		found[i], errs[i] = c.ListSessions(within, vms[i].ID)
+		if errs[i] != nil && within.Err() != nil && ctx.Err() == nil {
+			errs[i] = api.Errorf(api.KindTimeout, "all guests together did not answer within %s", bound).
+				WithHint("banger vm sessions %s", vms[i].Name)
+		}
+	})
+	return found, errs
+}
+
+// placed says in which VM sessions are.
+func placed(vm string, sessions []api.Session) []inVMSession {
+	list := make([]inVMSession, len(sessions))
+	for i, s := range sessions {
+		list[i] = inVMSession{vm, s}
+	}
+	return list
 }
 
 func (a *app) printSessions(list []inVMSession, asJSON, quietly bool) error {

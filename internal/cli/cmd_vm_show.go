@@ -50,13 +50,15 @@ func timingFields(steps []api.StepTiming) []string {
 	return list
 }
 
-// showAll shows what each name stands for: one as an object, several as a list.
+// showAll shows what each name stands for: one as an object, several as a list. They are
+// asked for side by side: a VMM that hangs takes a second.
 func showAll[T any](a *app, names []string, asJSON bool, one, many string, get func(string) (T, error), show func(T) error) error {
+	got, errs := make([]T, len(names)), make([]error, len(names))
+	sideBySide(len(names), atOnce, func(i int) { got[i], errs[i] = get(names[i]) })
 	all := make([]T, 0, len(names))
 	var failure error
-	for _, name := range names {
-		v, err := get(name)
-		if err != nil {
+	for i, v := range got {
+		if err := errs[i]; err != nil {
 			if len(names) == 1 {
 				return err
 			}

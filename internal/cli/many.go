@@ -11,6 +11,21 @@ import (
 // atOnce bounds how many VMs are worked on in parallel.
 const atOnce = 8
 
+// sideBySide calls work for each of n things, most of them at the same time, and returns
+// when all is done.
+func sideBySide(n, most int, work func(i int)) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	slots := make(chan struct{}, most)
+	for i := range n {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			work(i)
+		})
+	}
+}
+
 // each calls work for every name, several at once. Each one's line of output
 // comes in the order given, as soon as those before it are there. One failure
 // does not stop the others; all are printed, and the status is then 1.
@@ -27,19 +42,14 @@ func (a *app) each(ctx context.Context, names []string, work func(ctx context.Co
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() {
-		slots := make(chan struct{}, atOnce)
-		for i, name := range names {
-			slots <- struct{}{}
-			wg.Go(func() {
-				defer func() { <-slots }()
-				report := p.report
-				if len(names) > 1 {
-					report = p.named(name)
-				}
-				line, err := work(ctx, name, report)
-				outcomes[i] <- outcome{line, err}
-			})
-		}
+		sideBySide(len(names), atOnce, func(i int) {
+			report := p.report
+			if len(names) > 1 {
+				report = p.named(names[i])
+			}
+			line, err := work(ctx, names[i], report)
+			outcomes[i] <- outcome{line, err}
+		})
 	})
 	failed := 0
 	var last error
