@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,6 +34,13 @@ type report struct {
 
 // errDeaf says that a forwarder has not followed an order.
 var errDeaf = errors.New("does not do as it is told")
+
+// closed says whether a question was not answered because the other end has closed its
+// sockets. A forwarder that goes on answers whatever it gets.
+func closed(err error) bool {
+	return slices.ContainsFunc([]error{io.EOF, io.ErrUnexpectedEOF, unix.ECONNRESET, unix.ECONNREFUSED, unix.EPIPE},
+		func(sign error) bool { return errors.Is(err, sign) })
+}
 
 const (
 	// controlTime bounds one question and its answer.

@@ -26,8 +26,9 @@ const (
 	// killTime is what SIGKILL may take.
 	killTime  = 10 * time.Second
 	openTries = 3 // how many forwarders are tried if one dies over an order
-	// dyingTime is more than a process takes to end whose sockets are closed.
-	dyingTime = time.Second
+	// dyingTime bounds the wait for the end of a process whose sockets are closed. On a host
+	// that is overloaded that takes seconds.
+	dyingTime = 30 * time.Second
 	// recoverTime is how long Recover waits for those that it ends.
 	recoverTime = 500 * time.Millisecond
 	// reopenPause is the pause before ports that are not served are tried again; it
@@ -92,14 +93,21 @@ type served struct {
 // ended says that no process serves the ports.
 func (s *served) ended() bool { return s.process == nil || s.process.Ended() }
 
-// dies says that the process has ended, or does in a moment: its sockets go first.
-func (s *served) dies() bool {
+// dies says whether the process has not followed an order, as err says, because it ends: its
+// sockets go first, and that they are closed is how it is known. The end itself is waited for.
+func (s *served) dies(ctx context.Context, err error) bool {
+	if !errors.Is(err, errDeaf) || !closed(err) {
+		return errors.Is(err, errDeaf) && s.process.Ended()
+	}
+	timer := time.NewTimer(dyingTime)
+	defer timer.Stop()
 	select {
 	case <-s.process.Done():
 		return true
-	case <-time.After(dyingTime):
-		return false
+	case <-timer.C:
+	case <-ctx.Done():
 	}
+	return false
 }
 
 // letGo lets go of the process, which itself runs on.
@@ -298,7 +306,7 @@ func (m *Manager) openOnce(ctx context.Context, id string, ports []api.Published
 		s = m.keep(id, p, nil)
 	}
 	chosen, err = m.adjust(ctx, m.paths.VM(id), ports)
-	died = errors.Is(err, errDeaf) && s.dies()
+	died = s.dies(ctx, err)
 	switch {
 	case err == nil:
 		s.ports = chosen

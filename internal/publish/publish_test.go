@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -17,6 +18,7 @@ import (
 	"banger/api"
 	"banger/client"
 	"banger/internal/paths"
+	"banger/internal/proc"
 )
 
 func TestMain(m *testing.M) {
@@ -374,6 +376,31 @@ func TestAForwarderDiesOverAnOrder(t *testing.T) {
 		if !listens(p) {
 			t.Errorf("%s is not served", p)
 		}
+	}
+	m.Close(t.Context(), id)
+}
+
+// TestAForwarderDiesSlowly, as on a host that is overloaded: its socket is closed seconds
+// before it has ended. It is waited for, and replaced.
+func TestAForwarderDiesSlowly(t *testing.T) {
+	p := world(t)
+	m := manager(t, p)
+	socket, err := listen(filepath.Join(p.VM(id), paths.VMPortsSocket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket.Close()
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dying, err := proc.Spawn(proc.Command{Path: sleep, Args: []string{"sleep", "2"}, Files: []*os.File{nil, nil, nil}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.keep(id, dying, nil)
+	if ports := open(t, m, tcp(0)); !dying.Ended() || !listens(ports[0]) {
+		t.Errorf("it has ended: %v, and %s is not served", dying.Ended(), ports[0])
 	}
 	m.Close(t.Context(), id)
 }
