@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -40,8 +41,9 @@ type Cache struct {
 	registries *registry.Client
 	shortNames func() (map[string]string, error)
 
-	mu    sync.Mutex // guards names, names.json and what is in dir
+	mu    sync.Mutex // guards names, known, names.json and what is in dir
 	names map[string]string
+	known map[string]known // by digest: images whose directory was read
 }
 
 // The files in an image's directory, beside disk-BYTES.ext4.
@@ -73,7 +75,7 @@ type meta struct {
 
 // Open opens the cache below p.
 func Open(p paths.Paths, a *apt.Apt) (*Cache, error) {
-	c := &Cache{dir: p.Images(), staging: p.Staging(), apt: a, host: hostRelease(), limits: defaultLimits, works: queue.New(runtime.NumCPU()), names: map[string]string{}}
+	c := &Cache{dir: p.Images(), staging: p.Staging(), apt: a, host: hostRelease(), limits: defaultLimits, works: queue.New(runtime.NumCPU()), names: map[string]string{}, known: map[string]known{}}
 	c.openRegistries(p)
 	for _, dir := range []string{c.dir, c.staging} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -115,39 +117,27 @@ func (c *Cache) list() ([]api.Image, error) {
 	if err != nil {
 		return nil, api.Errorf(api.KindInternal, "cannot list images: %w", err)
 	}
-	images := []api.Image{}
+	images, names := []api.Image{}, c.namesOf()
 	for _, e := range entries {
 		if !e.IsDir() || !isHex(e.Name()) {
 			continue
 		}
 		// A directory without a readable meta.json was damaged by hand: it is no image.
-		if i, err := c.load(e.Name()); err == nil {
-			images = append(images, i)
+		if k, err := c.look(e.Name()); err == nil {
+			images = append(images, k.named(names[e.Name()]))
 		}
+	}
+	if len(c.known) > len(images) { // some are gone
+		there := map[string]bool{}
+		for _, i := range images {
+			there[strings.TrimPrefix(i.Digest, "sha256:")] = true
+		}
+		maps.DeleteFunc(c.known, func(hex string, _ known) bool { return !there[hex] })
 	}
 	slices.SortFunc(images, func(a, b api.Image) int {
 		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.Digest, b.Digest))
 	})
 	return images, nil
-}
-
-func (c *Cache) load(hex string) (api.Image, error) {
-	m, err := c.meta(hex)
-	if err != nil {
-		return api.Image{}, err
-	}
-	i := api.Image{
-		Digest: "sha256:" + hex, Names: []string{}, Source: m.Source, Arch: m.Arch, DiskBytes: m.DiskBytes,
-		CreatedAt: m.CreatedAt, SizeBytes: fsx.Usage(c.path(hex)),
-		Config: m.Config, Reference: m.Reference, Manifest: m.Manifest, Layers: m.Layers,
-	}
-	for name, digest := range c.names {
-		if digest == hex {
-			i.Names = append(i.Names, name)
-		}
-	}
-	slices.Sort(i.Names)
-	return i, nil
 }
 
 func (c *Cache) meta(hex string) (meta, error) {
@@ -187,6 +177,11 @@ func (c *Cache) get(ref string) (api.Image, error) {
 	}
 	if there {
 		if i, err := c.load(c.names[name]); err == nil {
+			return i, nil
+		}
+	}
+	if hex := strings.TrimPrefix(ref, "sha256:"); isHex(hex) { // a whole digest: no other begins so
+		if i, err := c.load(hex); err == nil {
 			return i, nil
 		}
 	}
