@@ -59,7 +59,7 @@ func (w *world) compare(ctx context.Context) error {
 	}
 	for n, t := range w.tracks {
 		if err := w.compareTrack(ctx, n, t, vms); err != nil {
-			return err
+			return &wrong{n, err}
 		}
 	}
 	return errors.Join(w.compareProcesses(vms), w.compareFiles(vms), w.compareLeaks(ctx))
@@ -98,6 +98,7 @@ func (w *world) compareTrack(ctx context.Context, n int, t *track, vms []api.VM)
 		return &lie{fmt.Errorf("track %d is\n    %v\n  and should be one of%s", n, found, &b)}
 	}
 	t.states, t.late = fits, nil
+	t.sawNone()
 	return w.comparePorts(n, found)
 }
 

@@ -86,10 +86,10 @@ func TestModel(t *testing.T) {
 	err := w.play(t.Context(), newPlan(seed, len(w.tracks), w.operations(), disturbances()), int(clients), int(steps), lasting(t))
 	fmt.Printf("model: %v\n", w.tally)
 	if err != nil {
-		t.Fatalf("BANGER_MODEL_SEED=%d: %v\nthe last steps, as they ended:\n%s\nthe end of the daemon's log:\n%s", seed, err, w.tally.steps(), w.logTail(60))
+		t.Fatalf("BANGER_MODEL_SEED=%d: %v\nwhat happened, and the daemon's log:\n%s", seed, err, w.story(err))
 	}
 	if err := w.end(); err != nil {
-		t.Fatalf("BANGER_MODEL_SEED=%d: at the end: %v\nthe end of the daemon's log:\n%s", seed, err, w.logTail(60))
+		t.Fatalf("BANGER_MODEL_SEED=%d: at the end: %v\nwhat happened, and the daemon's log:\n%s", seed, err, w.story(err))
 	}
 }
 

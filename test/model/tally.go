@@ -9,17 +9,13 @@ import (
 	"time"
 )
 
-// lastSteps is how many steps a failure shows.
-const lastSteps = 30
-
-// tally counts, and remembers the last steps.
+// tally counts.
 type tally struct {
 	mu                  sync.Mutex
 	began               time.Time
 	done, refused, lost map[string]int
 	happened            map[string]int
 	checks              int
-	last                []string
 }
 
 func newTally() *tally {
@@ -40,18 +36,12 @@ func (t *tally) operation(s *step, o outcome) {
 	default:
 		t.done[s.op.name]++
 	}
-	t.remember(fmt.Sprintf("%v -> %v", s, o))
 }
 
-func (t *tally) chaos(s *step, err error) {
+func (t *tally) chaos(s *step) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.happened[s.chaos.name]++
-	text := s.String()
-	if err != nil {
-		text += fmt.Sprintf(" -> %v", err)
-	}
-	t.remember(text)
 }
 
 // count counts something that has happened.
@@ -59,18 +49,6 @@ func (t *tally) count(what string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.happened[what]++
-}
-
-func (t *tally) remember(line string) {
-	t.last = append(t.last, fmt.Sprintf("%8.3f %s", time.Since(t.began).Seconds(), line))
-	t.last = t.last[max(0, len(t.last)-lastSteps):]
-}
-
-// steps are the last steps, in the order in which they ended.
-func (t *tally) steps() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return strings.Join(t.last, "\n")
 }
 
 // String says how much was done.

@@ -44,6 +44,7 @@ type world struct {
 	kills   spans // of the daemon
 	fills   spans // of the disk
 	tally   *tally
+	journal journal
 	resting sync.RWMutex // held while nothing is to be at work
 
 	settings, filling sync.Mutex
@@ -72,10 +73,11 @@ type track struct {
 	mu     sync.Mutex
 	free   *sync.Cond
 	clock  int64
-	under  int      // operations under way
-	events []*event // since states
-	late   []int    // what commands have or may yet be writing whose clients were killed or gave up
-	states []state  // those that the track may have been in when nothing was under way
+	under  int       // operations under way
+	events []*event  // since states
+	late   []int     // what commands have or may yet be writing whose clients were killed or gave up
+	states []state   // those that the track may have been in when nothing was under way
+	fresh  time.Time // when there was last no VM on it for certain
 }
 
 func newTrack() *track {
@@ -115,11 +117,22 @@ func (t *track) end(e *event) error {
 	}
 	before, events := t.states, t.events
 	t.states, t.events = explain(before, events), nil
+	t.sawNone()
 	t.free.Broadcast()
 	if len(t.states) == 0 {
 		return unexplained(before, events)
 	}
 	return nil
+}
+
+// sawNone keeps the time if there is no VM on the track. The caller holds mu.
+func (t *track) sawNone() {
+	for _, s := range t.states {
+		if s.vm != [2]vm{} {
+			return
+		}
+	}
+	t.fresh = time.Now()
 }
 
 func unexplained(from []state, events []*event) error {
@@ -139,9 +152,11 @@ func unexplained(from []state, events []*event) error {
 func (w *world) do(ctx context.Context, s *step) error {
 	w.resting.RLock()
 	defer w.resting.RUnlock()
+	began := time.Now()
 	if s.chaos != nil {
 		err := s.chaos.run(ctx, w, s)
-		w.tally.chaos(s, err)
+		w.tally.chaos(s)
+		w.journal.add(allTracks, began, orError(s.String(), err))
 		return err
 	}
 	first, tracks := s.track, w.tracks[s.track:s.track+1]
@@ -161,12 +176,22 @@ func (w *world) do(ctx context.Context, s *step) error {
 	cancel()
 	out.kills, out.full = w.kills.since(kills), w.fills.since(fills) > 0
 	w.tally.operation(s, out)
-	var wrong []error
+	var found error
 	for i, t := range tracks {
 		events[i].out = out
-		wrong = append(wrong, t.end(events[i]))
+		w.journal.add(first+i, began, events[i].String())
+		if err := t.end(events[i]); err != nil && found == nil {
+			found = &wrong{first + i, err}
+		}
 	}
-	return errors.Join(wrong...)
+	return found
+}
+
+func orError(text string, err error) string {
+	if err != nil {
+		text += " -> " + err.Error()
+	}
+	return text
 }
 
 // ask does what a step says, in its way. Where that did not end well, it waits until the
@@ -273,14 +298,22 @@ func (w *world) busy(ctx context.Context, track int) (bool, error) {
 	return false, nil
 }
 
-// logTail is the end of the daemon's log.
-func (w *world) logTail(lines int) string {
-	data, err := os.ReadFile(w.paths.DaemonLog())
-	if err != nil {
-		return err.Error()
+// story is what happened to the tracks that an error is about, since there was last no VM on
+// them.
+func (w *world) story(err error) string {
+	track, from := allTracks, time.Now()
+	var one *wrong
+	if errors.As(err, &one) {
+		track = one.track
 	}
-	all := strings.Split(strings.TrimRight(string(data), "\n"), "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
+	for n, t := range w.tracks {
+		t.mu.Lock()
+		if (track == allTracks || track == n) && t.fresh.Before(from) {
+			from = t.fresh
+		}
+		t.mu.Unlock()
+	}
+	return w.journal.since(track, from, w.paths.DaemonLog())
 }
 
 // dirs are the directories of VMs that there are.
