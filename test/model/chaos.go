@@ -181,12 +181,22 @@ func (w *world) daemon() (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	return daemonOf(all), nil
+}
+
+// daemonOf is the daemon among processes, 0 for none. What it has forked looks as the daemon
+// does until it executes another program.
+func daemonOf(all []session.Process) int {
+	daemons := map[int]bool{}
 	for _, p := range all {
-		if isDaemon(p) {
-			return p.PID, nil
+		daemons[p.PID] = isDaemon(p)
+	}
+	for _, p := range all {
+		if isDaemon(p) && !daemons[p.Parent] {
+			return p.PID
 		}
 	}
-	return 0, nil
+	return 0
 }
 
 func isDaemon(p session.Process) bool {

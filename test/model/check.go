@@ -22,6 +22,9 @@ const settleTime = time.Minute
 func (w *world) look(ctx context.Context) error {
 	w.resting.Lock()
 	defer w.resting.Unlock()
+	if ctx.Err() != nil {
+		return nil
+	}
 	w.tally.mu.Lock()
 	w.tally.checks++
 	w.tally.mu.Unlock()
@@ -57,12 +60,13 @@ func (w *world) compare(ctx context.Context) error {
 			return fmt.Errorf("operation %s on %s is still at step %s", o.Kind, o.Target, o.Step)
 		}
 	}
+	found := []error{w.compareProcesses(vms), w.compareFiles(vms), w.compareLeaks(ctx)}
 	for n, t := range w.tracks {
 		if err := w.compareTrack(ctx, n, t, vms); err != nil {
-			return &wrong{n, err}
+			found = append(found, &wrong{n, err})
 		}
 	}
-	return errors.Join(w.compareProcesses(vms), w.compareFiles(vms), w.compareLeaks(ctx))
+	return errors.Join(found...)
 }
 
 // compareTrack compares the VMs of a track with the states that the model has for it, and

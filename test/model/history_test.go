@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"banger/api"
+	"banger/test/harness/session"
 )
 
 // TestModelKnowsLies: what a client may be told, and what not.
@@ -99,5 +100,22 @@ func TestStepsFollowFromTheSeed(t *testing.T) {
 	}
 	if differ < 400 {
 		t.Errorf("only %d of 500 steps of another seed are others", differ)
+	}
+}
+
+// TestDaemonIsNotItsChild: a process that the daemon has forked and that executes nothing yet
+// is none that may be killed as the daemon, whichever of them has the lower number.
+func TestDaemonIsNotItsChild(t *testing.T) {
+	daemon := session.Process{PID: 20, Parent: 1, Args: []string{"/bin/bangerd"}}
+	forwarder := session.Process{PID: 21, Parent: 20, Args: []string{"/bin/bangerd", "banger-forwarder", "vm=1", "dir=/", "mode=user"}}
+	for _, child := range []session.Process{{PID: 10, Parent: 20, Args: daemon.Args}, {PID: 30, Parent: 20, Args: daemon.Args}} {
+		for _, all := range [][]session.Process{{forwarder, child, daemon}, {daemon, child, forwarder}} {
+			if got := daemonOf(all); got != daemon.PID {
+				t.Errorf("the daemon of %v is %d", all, got)
+			}
+		}
+	}
+	if got := daemonOf([]session.Process{forwarder}); got != 0 {
+		t.Errorf("a forwarder is taken for the daemon: %d", got)
 	}
 }

@@ -86,10 +86,10 @@ func TestModel(t *testing.T) {
 	err := w.play(t.Context(), newPlan(seed, len(w.tracks), w.operations(), disturbances()), int(clients), int(steps), lasting(t))
 	fmt.Printf("model: %v\n", w.tally)
 	if err != nil {
-		t.Fatalf("BANGER_MODEL_SEED=%d: %v\nwhat happened, and the daemon's log:\n%s", seed, err, w.story(err))
+		t.Fatalf("BANGER_MODEL_SEED=%d: %v", seed, err)
 	}
 	if err := w.end(); err != nil {
-		t.Fatalf("BANGER_MODEL_SEED=%d: at the end: %v\nwhat happened, and the daemon's log:\n%s", seed, err, w.story(err))
+		t.Fatalf("BANGER_MODEL_SEED=%d: at the end: %v", seed, w.withStory(err))
 	}
 }
 
@@ -114,8 +114,8 @@ func (w *world) play(ctx context.Context, p *plan, clients, steps int, lasting t
 				if err == nil && n%lookEvery == lookEvery-1 {
 					err = w.look(ctx)
 				}
-				if err != nil {
-					stop(err)
+				if err != nil && ctx.Err() == nil {
+					stop(w.withStory(err))
 				}
 			}
 		})
@@ -124,7 +124,10 @@ func (w *world) play(ctx context.Context, p *plan, clients, steps int, lasting t
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	return w.look(ctx)
+	if err := w.look(ctx); err != nil {
+		return w.withStory(err)
+	}
+	return nil
 }
 
 func newWorld(t *testing.T) *world {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -127,12 +128,10 @@ func (t *track) end(e *event) error {
 
 // sawNone keeps the time if there is no VM on the track. The caller holds mu.
 func (t *track) sawNone() {
-	for _, s := range t.states {
-		if s.vm != [2]vm{} {
-			return
-		}
+	none := func(s state) bool { return s.vm == [2]vm{} }
+	if len(t.states) > 0 && !slices.ContainsFunc(t.states, func(s state) bool { return !none(s) }) {
+		t.fresh = time.Now()
 	}
-	t.fresh = time.Now()
 }
 
 func unexplained(from []state, events []*event) error {
@@ -152,6 +151,9 @@ func unexplained(from []state, events []*event) error {
 func (w *world) do(ctx context.Context, s *step) error {
 	w.resting.RLock()
 	defer w.resting.RUnlock()
+	if ctx.Err() != nil {
+		return nil
+	}
 	began := time.Now()
 	if s.chaos != nil {
 		err := s.chaos.run(ctx, w, s)
@@ -296,6 +298,11 @@ func (w *world) busy(ctx context.Context, track int) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// withStory adds the story to an error.
+func (w *world) withStory(err error) error {
+	return fmt.Errorf("%w\nwhat happened, and the daemon's log:\n%s", err, w.story(err))
 }
 
 // story is what happened to the tracks that an error is about, since there was last no VM on

@@ -11,9 +11,10 @@ import (
 
 // Process is one that has something to do with a home.
 type Process struct {
-	PID  int
-	Args []string
-	Dir  string // where it works
+	PID    int
+	Parent int
+	Args   []string
+	Dir    string // where it works
 }
 
 func (p Process) String() string { return fmt.Sprintf("process %d: %q", p.PID, p.Args) }
@@ -37,10 +38,22 @@ func Processes(home string) ([]Process, error) {
 		environ, _ := os.ReadFile(filepath.Join(dir, "environ"))
 		cwd, _ := os.Readlink(filepath.Join(dir, "cwd"))
 		if len(args) > 0 && (names(args, home) || names(environ, home) || names([]byte(cwd), home)) {
-			found = append(found, Process{pid, strings.Split(strings.TrimRight(string(args), "\x00"), "\x00"), cwd})
+			found = append(found, Process{pid, parentOf(pid), strings.Split(strings.TrimRight(string(args), "\x00"), "\x00"), cwd})
 		}
 	}
 	return found, nil
+}
+
+// parentOf is the fourth field of proc_pid_stat(5), 0 where there is no such process any more.
+func parentOf(pid int) int {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	text := string(data)
+	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
+	if len(fields) < 2 {
+		return 0
+	}
+	parent, _ := strconv.Atoi(fields[1])
+	return parent
 }
 
 // names reports whether text has home, and not another one that begins alike.
