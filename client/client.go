@@ -84,34 +84,31 @@ func (c *Client) BeforeStart(do func(context.Context) (program string, err error
 	return c
 }
 
-// dial connects to the daemon, which it starts or waits for if need be.
+// dial connects to the daemon, which it starts or waits for if need be. One that it has
+// started may be ended by others before it is asked for anything.
 func (c *Client) dial(ctx context.Context) (net.Conn, error) {
-	conn, err := fsx.DialUnix(ctx, c.paths.Socket())
-	if err == nil {
-		return conn, nil
+	for started := 0; ; started++ {
+		conn, err := fsx.DialUnix(ctx, c.paths.Socket())
+		switch {
+		case err == nil:
+			return conn, nil
+		case errors.Is(err, os.ErrPermission):
+			return nil, api.Errorf(api.KindDenied, "cannot reach the daemon: %w", err).
+				WithHint("ls -ld %s   shows whose it is: banger was run there as another user, as with sudo; give it back, or set BANGER_HOME", c.paths.Data)
+		case !absent(err):
+			return nil, api.Errorf(api.KindInternal, "cannot reach the daemon: %w", err)
+		case c.noStart:
+			return nil, api.Errorf(api.KindNotFound, "the daemon is not running: %w", err)
+		case c.paths.Managed:
+			return c.awaitDaemon(ctx)
+		case started > maxEnded:
+			return nil, api.Errorf(api.KindInternal, "cannot reach the daemon just started: %w", err).
+				WithHint("cat %s", c.paths.DaemonLog())
+		}
+		if err := c.startDaemon(ctx); err != nil {
+			return nil, err
+		}
 	}
-	if errors.Is(err, os.ErrPermission) {
-		return nil, api.Errorf(api.KindDenied, "cannot reach the daemon: %w", err).
-			WithHint("ls -ld %s   shows whose it is: banger was run there as another user, as with sudo; give it back, or set BANGER_HOME", c.paths.Data)
-	}
-	if !absent(err) {
-		return nil, api.Errorf(api.KindInternal, "cannot reach the daemon: %w", err)
-	}
-	if c.noStart {
-		return nil, api.Errorf(api.KindNotFound, "the daemon is not running: %w", err)
-	}
-	if c.paths.Managed {
-		return c.awaitDaemon(ctx)
-	}
-	if err := c.startDaemon(ctx); err != nil {
-		return nil, err
-	}
-	conn, err = fsx.DialUnix(ctx, c.paths.Socket())
-	if err != nil {
-		return nil, api.Errorf(api.KindInternal, "cannot reach the daemon just started: %w", err).
-			WithHint("cat %s", c.paths.DaemonLog())
-	}
-	return conn, nil
 }
 
 // absent reports whether a failed dial means that no daemon listens.

@@ -86,6 +86,10 @@ func fakeDaemon(behaviour string) int {
 		return 1
 	}
 	fmt.Fprintln(ready, "ready")
+	if behaviour == "is killed when it is ready" && started(p) < 3 || behaviour == "is always killed when it is ready" {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL) // before the client reads to the end
+		select {}
+	}
 	ready.Close()
 	go func() { _ = http.Serve(l, fakeRoutes()) }()
 	time.Sleep(time.Minute) // should the test forget us

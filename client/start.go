@@ -64,7 +64,8 @@ func (c *Client) startDaemon(ctx context.Context) error {
 	return c.spawnOne(ctx, program)
 }
 
-// maxEnded is how often a daemon is started again that was ended before it was ready.
+// maxEnded is how often a daemon is started again that was ended before it was ready, or
+// before it was asked for anything.
 const maxEnded = 5
 
 // spawnOne is spawn where others may start and kill daemons, too: a client that was killed

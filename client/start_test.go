@@ -82,7 +82,7 @@ func TestDaemonThatDiesQuotesItsLog(t *testing.T) {
 
 // Whoever kills daemons may meet one that is just being started.
 func TestDaemonThatIsEndedIsStartedAgain(t *testing.T) {
-	for _, how := range []string{"is killed", "is told to end"} {
+	for _, how := range []string{"is killed", "is told to end", "is killed when it is ready"} {
 		p := home(t, how)
 		if _, err := New(p).Status(t.Context()); err != nil || len(daemons(t, p)) != 3 {
 			t.Errorf("it %s: got %v, daemons %v", how, err, daemons(t, p))
@@ -91,6 +91,11 @@ func TestDaemonThatIsEndedIsStartedAgain(t *testing.T) {
 	p := home(t, "is always killed")
 	_, err := New(p).Status(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "somebody has ended it") || len(daemons(t, p)) != 1+maxEnded {
+		t.Errorf("got %v, daemons %v", err, daemons(t, p))
+	}
+	p = home(t, "is always killed when it is ready")
+	_, err = New(p).Status(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "cannot reach the daemon just started") || len(daemons(t, p)) != 1+maxEnded {
 		t.Errorf("got %v, daemons %v", err, daemons(t, p))
 	}
 }
