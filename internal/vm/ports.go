@@ -166,24 +166,46 @@ func (s *Service) Publish(ctx context.Context, ref string, req api.PublishVM) (a
 	if err != nil {
 		return api.VM{}, err
 	}
-	if s.runOf(e) != nil {
-		if ports, err = s.openPorts(ctx, s.get(e), ports); err != nil {
-			return api.VM{}, err
-		}
+	if ports, err = s.openIfRunning(ctx, e, ports); err != nil {
+		return api.VM{}, err
 	}
 	before := s.get(e)
 	told, err := s.answered(ctx, e, func(v *api.VM) { v.Publish = ports })
 	if err != nil {
 		ports = before.Publish
-		if s.runOf(e) != nil {
-			_, opened := s.openPorts(context.WithoutCancel(ctx), before, ports)
-			err = errors.Join(err, opened)
-		}
+		_, opened := s.openIfRunning(context.WithoutCancel(ctx), e, ports)
+		err = errors.Join(err, opened)
 	}
 	if len(ports) == 0 {
 		s.closePorts(ctx, e.id)
 	}
 	return told, err
+}
+
+// openIfRunning is openPorts for a VM that runs; those of another are served from its next
+// start on.
+func (s *Service) openIfRunning(ctx context.Context, e *entry, ports []api.PublishedPort) ([]api.PublishedPort, error) {
+	r := s.runOf(e)
+	if r == nil {
+		return ports, nil
+	}
+	chosen, err := s.openPorts(ctx, s.get(e), ports)
+	if s.closeIfEnded(ctx, e, r) {
+		return ports, nil
+	}
+	return chosen, err
+}
+
+// closeIfEnded closes the ports of a VM that has ended, and says whether it has: its end may
+// have closed them before they were opened.
+func (s *Service) closeIfEnded(ctx context.Context, e *entry, r *run) bool {
+	select {
+	case <-r.machine.Done():
+		s.closePorts(context.WithoutCancel(ctx), e.id)
+		return true
+	default:
+		return false
+	}
 }
 
 // changed returns what is published after a change.
@@ -251,13 +273,7 @@ func (s *Service) reopen(ctx context.Context, e *entry) {
 		return
 	}
 	err := s.Ports.Reopen(ctx, v.ID, v.Publish)
-	select {
-	case <-r.machine.Done(): // ended may have closed them before they were opened
-		s.closePorts(ctx, v.ID)
-		return
-	default:
-	}
-	if err != nil {
+	if !s.closeIfEnded(ctx, e, r) && err != nil {
 		s.Logger.Error("cannot serve the published ports of a VM yet; trying on", "vm", v.ID, "error", s.whoPublishes(v.ID, v.Publish, err))
 	}
 }

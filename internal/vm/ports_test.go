@@ -19,11 +19,15 @@ type fakePorts struct {
 	mu       sync.Mutex
 	served   map[string][]api.PublishedPort
 	reopened chan string // ids
+	opening  func()      // called before they are served; may be nil
 }
 
 func (f *fakePorts) Check(context.Context, []api.PublishedPort) error { return nil }
 
 func (f *fakePorts) Open(_ context.Context, id string, ports []api.PublishedPort) ([]api.PublishedPort, error) {
+	if f.opening != nil {
+		f.opening()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.served[id] = ports
@@ -166,5 +170,56 @@ func TestPortOfAnotherVM(t *testing.T) {
 	w.must(w.Kill(t.Context(), "a"))
 	if err := publish(); err != nil {
 		t.Errorf("of a VM that does not run: %v", err)
+	}
+}
+
+// TestPublishingOverTheEndOfTheVM: its end closes its ports, also those that are opened only
+// after it.
+func TestPublishingOverTheEndOfTheVM(t *testing.T) {
+	w := newWorld(t)
+	ports := &fakePorts{served: map[string][]api.PublishedPort{}}
+	w.Ports = ports
+	w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true}))
+	v := w.show("dev")
+	ports.opening = func() {
+		if err := syscall.Kill(v.PID, syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+		if _, err := w.Wait(t.Context(), v.ID); err != nil {
+			t.Error(err)
+		}
+	}
+	told, err := w.Publish(t.Context(), "dev", api.PublishVM{Add: published})
+	if err != nil || told.State != api.StateStopped || !slices.Equal(told.Publish, published) {
+		t.Errorf("%+v, %v", told, err)
+	}
+	if got := ports.serves(v.ID); got != nil {
+		t.Errorf("of a VM that does not run are served: %v", got)
+	}
+}
+
+// stillborn is a driver whose VMMs end before anybody finds them.
+type stillborn struct{ driver.Driver }
+
+func (stillborn) Start(context.Context, driver.Spec) (driver.Machine, error) {
+	return nil, driver.ErrGone
+}
+
+// TestPortsOfAVMThatEndsAtOnce: the VM is kept, and its ports are not.
+func TestPortsOfAVMThatEndsAtOnce(t *testing.T) {
+	w := newWorld(t)
+	ports := &fakePorts{served: map[string][]api.PublishedPort{}}
+	w.Ports = ports
+	w.Drivers = []driver.Driver{stillborn{w.Drivers[0]}}
+	o, err := w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true, Publish: published})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Wait(t.Context()); err == nil || !strings.Contains(err.Error(), "ended while the guest booted") {
+		t.Errorf("%v", err)
+	}
+	v := w.show("dev")
+	if got := ports.serves(v.ID); v.State != api.StateFailed || got != nil {
+		t.Errorf("it is %s, and served are: %v", v.State, got)
 	}
 }

@@ -244,11 +244,17 @@ func (s *Service) ended(e *entry, r *run) {
 			why = s.whyEnded(e.id, r.machine.Exit())
 		}
 	}
-	s.releaseHost(context.WithoutCancel(s.ctx), e.id)
-	s.closePorts(context.WithoutCancel(s.ctx), e.id)
+	s.letGo(s.ctx, e.id)
 	s.recordEnded(context.WithoutCancel(s.ctx), e, after, why)
 	close(r.gone)
 	s.autoRemove(e)
+}
+
+// letGo removes what there is for a VM besides its VMM, which has ended.
+func (s *Service) letGo(ctx context.Context, id string) {
+	ctx = context.WithoutCancel(ctx)
+	s.releaseHost(ctx, id)
+	s.closePorts(ctx, id)
 }
 
 // recordEnded records that a VM does not run. It is one with forgetting its run: who

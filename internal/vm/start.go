@@ -72,6 +72,7 @@ func (s *Service) startVMM(e *entry) func(context.Context, api.Report) error {
 			machine, err = s.boot(ctx, drv, e, report, part)
 		}
 		if errors.Is(err, driver.ErrGone) {
+			s.letGo(ctx, e.id) // nobody saw it run, so nobody sees its end
 			return s.failed(ctx, e, api.KindInternal, "its VMM ended while the guest booted")
 		}
 		if err != nil {
