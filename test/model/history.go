@@ -89,6 +89,9 @@ func (e *event) besideClaim() bool {
 	return slices.ContainsFunc(e.beside, func(o *event) bool { return o.op.claims })
 }
 
+// atWork is said of a VM that another operation has for itself.
+const atWork = "is at work on it"
+
 // after returns the states that the event may leave of a state; none if what was told
 // cannot be.
 func (e *event) after(s state) []state {
@@ -97,7 +100,7 @@ func (e *event) after(s state) []state {
 		return e.op.begun(s, e)
 	case e.out.err == nil:
 		return e.op.done(s, e)
-	case e.is(api.KindConflict) && e.says("is at work on it"):
+	case e.is(api.KindConflict) && e.says(atWork):
 		return only(e.besideClaim(), s)
 	}
 	return e.op.failed(s, e)

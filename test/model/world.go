@@ -252,7 +252,7 @@ func said(text string) *api.Error {
 		words string
 	}{
 		{api.KindExists, "exists already"}, {api.KindNotFound, "no VM named"}, {api.KindNotFound, "no image"}, {api.KindNotFound, "does not publish"},
-		{api.KindConflict, "is at work on it"}, {api.KindConflict, "is not running"}, {api.KindConflict, "is running"},
+		{api.KindConflict, atWork}, {api.KindConflict, "is not running"}, {api.KindConflict, "is running"},
 		{api.KindConflict, "runs already"}, {api.KindConflict, "cannot publish"}, {api.KindConflict, "its disk changes"}, {api.KindConflict, "has stopped"},
 		{api.KindNoSpace, "disk is full"}, {api.KindNoSpace, "no space left"}, {api.KindCanceled, "overtaken"}, {api.KindCanceled, "cancelled"},
 	} {
@@ -288,7 +288,7 @@ func (w *world) busy(ctx context.Context, track int) (bool, error) {
 		if v.Name != w.vmName(track, 0) && v.Name != w.vmName(track, 1) {
 			continue
 		}
-		if v.State == api.StateCreating {
+		if v.State == api.StateCreating || w.claimed(ctx, v) {
 			return true, nil
 		}
 		for _, o := range ops {
@@ -298,6 +298,13 @@ func (w *world) busy(ctx context.Context, track int) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// claimed says whether something is at work on a VM, also what is no operation that is listed,
+// as a publication. It asks for a change of nothing.
+func (w *world) claimed(ctx context.Context, v api.VM) bool {
+	_, err := w.client.SetVM(ctx, v.ID, api.SetVM{})
+	return err != nil && strings.Contains(err.Error(), atWork)
 }
 
 // withStory adds the story to an error.
