@@ -81,19 +81,7 @@ func (w *world) compareTrack(ctx context.Context, n int, t *track, vms []api.VM)
 	if t.under > 0 || len(t.events) > 0 {
 		return &lie{fmt.Errorf("track %d is not at rest", n)}
 	}
-	var fits []state
-	for _, s := range t.states {
-		for i := range s.vm { // what does not run cannot be asked for its note
-			if s.vm[i].phase != running {
-				found.vm[i].note = s.vm[i].note
-			} else if slices.Contains(t.late, found.vm[i].note) {
-				s.vm[i].note = found.vm[i].note
-			}
-		}
-		if s == found {
-			fits = append(fits, s)
-		}
-	}
+	fits := fitting(t.states, found, t.late)
 	if len(fits) == 0 {
 		var b strings.Builder
 		for _, s := range t.states {
@@ -104,6 +92,25 @@ func (w *world) compareTrack(ctx context.Context, n int, t *track, vms []api.VM)
 	t.states, t.late = fits, nil
 	t.sawNone()
 	return w.comparePorts(n, found)
+}
+
+// fitting are the states that what was found may be, with the notes that were found. late are
+// notes that may have been written since.
+func fitting(states []state, found state, late []int) (fits []state) {
+	for _, s := range states {
+		is := found
+		for i := range s.vm {
+			if s.vm[i].phase != running { // it cannot be asked for its note
+				is.vm[i].note = s.vm[i].note
+			} else if slices.Contains(late, is.vm[i].note) {
+				s.vm[i].note = is.vm[i].note
+			}
+		}
+		if s == is {
+			fits = append(fits, s)
+		}
+	}
+	return fits
 }
 
 // stateOf looks at a track.

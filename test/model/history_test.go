@@ -1,6 +1,7 @@
 package model
 
 import (
+	"slices"
 	"testing"
 
 	"banger/api"
@@ -81,6 +82,28 @@ func TestModelKnowsLies(t *testing.T) {
 	} {
 		if got := explain([]state{c.from}, c.events); len(got) > 0 != c.want {
 			t.Errorf("%s: explained %t, want %t: %v", name, len(got) > 0, c.want, got)
+		}
+	}
+}
+
+// TestRestKnowsLies: what may be found at rest.
+func TestRestKnowsLies(t *testing.T) {
+	in := func(p phase, note int) state { return state{}.with(0, vm{phase: p, note: note}) }
+	for name, c := range map[string]struct {
+		states []state
+		found  state
+		late   []int
+		want   []state
+	}{
+		"its note is lost":             {[]state{in(running, 2)}, in(running, 0), nil, nil},
+		"its note, and another's":      {[]state{in(failed, 2), in(running, 2)}, in(running, 0), nil, nil},
+		"it is written late":           {[]state{in(running, 2)}, in(running, 3), []int{3}, []state{in(running, 3)}},
+		"another was to be written":    {[]state{in(running, 2)}, in(running, 4), []int{3}, nil},
+		"what is stopped has its note": {[]state{in(running, 2), in(stopped, 2)}, in(stopped, 0), nil, []state{in(stopped, 2)}},
+		"it is gone":                   {[]state{in(running, 2), in(stopped, 2)}, state{}, nil, nil},
+	} {
+		if got := fitting(c.states, c.found, c.late); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
 }
