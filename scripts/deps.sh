@@ -13,13 +13,14 @@ x86_64) need qemu-system-x86_64 qemu-system-x86 ;;
 esac
 need mmdebstrap mmdebstrap
 need mke2fs e2fsprogs
-need xz xz-utils
 need git git
 need make make
 [ "$(id -u)" = 0 ] || need newuidmap uidmap
 # The tests' smallest guest, and their check of our own disk files.
 need busybox busybox-static
 need qemu-img qemu-utils
+# The tests' compressed kernels and archives.
+need xz xz-utils
 # The clients that reach into the tests' guests.
 need ssh openssh-client
 need rsync rsync

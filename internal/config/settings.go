@@ -274,14 +274,8 @@ func CheckVCPUs(n int) error {
 // ParseMemory reads the size of a VM's memory.
 func ParseMemory(text string) (int64, error) { return bounded(text, "memory", MinMemory, MaxMemory) }
 
-// CheckMemory refuses what no VM can have.
-func CheckMemory(n int64) error { return within(n, "memory", MinMemory, MaxMemory) }
-
 // ParseDisk reads the size of a VM's disk.
 func ParseDisk(text string) (int64, error) { return bounded(text, "a disk", MinDisk, MaxDisk) }
-
-// CheckDisk refuses what no VM can have.
-func CheckDisk(n int64) error { return within(n, "a disk", MinDisk, MaxDisk) }
 
 func bounded(text, what string, low, high int64) (int64, error) {
 	n, err := size.Parse(text)

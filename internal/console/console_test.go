@@ -42,7 +42,7 @@ func TestTrimKeepsTheEndAndOffsets(t *testing.T) {
 	if err != nil || !bytes.HasSuffix(data, got) || len(got) < 64<<10 || len(got) > 72<<10 {
 		t.Errorf("%d bytes are left, %v", len(got), err)
 	}
-	if err := Trim(filepath.Join(t.TempDir(), "absent")); err != nil {
+	if err := trim(filepath.Join(t.TempDir(), "absent"), Max, Keep); err != nil {
 		t.Errorf("absent: %v", err)
 	}
 }

@@ -16,10 +16,8 @@ const (
 	Keep = 1 << 20
 )
 
-// Trim frees the oldest bytes of a log that holds more than Max. An absent log
-// is success.
-func Trim(path string) error { return trim(path, Max, Keep) }
-
+// trim frees the oldest bytes of a log that holds more than most, but for the last
+// keep. An absent log is success.
 func trim(path string, most, keep int64) error {
 	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, os.ErrNotExist) {

@@ -146,9 +146,6 @@ func (l *Link) Err() error { return l.mux.Err() }
 // BootID tells one boot of the guest from the next.
 func (l *Link) BootID() string { return l.ack.BootID }
 
-// AgentVersion is the version of the agent.
-func (l *Link) AgentVersion() string { return l.ack.Version }
-
 // Close closes the link. Sessions in the guest go on and wait for their clients.
 func (l *Link) Close() error {
 	err := l.mux.Close()

@@ -23,7 +23,7 @@ func shared(t *testing.T) *Cache {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(cache, "image-"+RecipeDigest())
+	dir := filepath.Join(cache, "image-"+recipeDigest(hostRelease()))
 	p := paths.Paths{Data: dir, Cache: filepath.Join(dir, "cache"), Config: dir}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)

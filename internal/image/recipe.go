@@ -17,10 +17,8 @@ var packages = []string{
 	"git", "curl", "ca-certificates", "procps", "iproute2", "less", "nano", "openssh-client", "netbase",
 }
 
-// RecipeDigest identifies what the default image is built from, versions of
+// recipeDigest identifies what the default image is built from, versions of
 // packages aside: a cached image with another one is out of date.
-func RecipeDigest() string { return recipeDigest(hostRelease()) }
-
 func recipeDigest(r release) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s %s %s", recipeVersion, r.codename, runtime.GOARCH, strings.Join(packages, ",")))
 	return hex.EncodeToString(sum[:8])

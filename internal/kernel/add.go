@@ -41,7 +41,7 @@ func (c *Cache) add(ctx context.Context, s source, report api.Report) (api.Kerne
 		return api.Kernel{}, readError(err)
 	}
 	names := wanted()
-	if s.meta.Vsock = tree.has(vsockModule); s.meta.Vsock {
+	if tree.has(vsockModule) {
 		names = append(names, vsockModule)
 	}
 	modules, err := tree.resolve(names)

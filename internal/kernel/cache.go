@@ -49,8 +49,6 @@ type meta struct {
 	Modules []string `json:"modules"`
 	// Extraction is the number of the rules by which the files were chosen.
 	Extraction int `json:"extraction,omitempty"`
-	// Vsock tells that the kernel can reach the host by vsock.
-	Vsock bool `json:"vsock,omitempty"`
 	// ModulesDir is where all other modules of the kernel are on this host;
 	// empty where they are not kept.
 	ModulesDir string `json:"modules_dir,omitempty"`
@@ -228,28 +226,6 @@ func byDigest(ref string, kernels []api.Kernel) (api.Kernel, error) {
 // Default returns the kernel that VMs get when they name none, or an error of
 // kind not found.
 func (c *Cache) Default() (api.Kernel, error) { return c.Get(DefaultName) }
-
-// NeedVsock is an error of kind unsupported where a guest with this kernel could
-// not reach its host by vsock, which is the only way that Firecracker has.
-func (c *Cache) NeedVsock(digest string) error {
-	c.mu.Lock()
-	m, err := c.meta(strings.TrimPrefix(digest, "sha256:"))
-	c.mu.Unlock()
-	switch {
-	case err != nil:
-		return api.Errorf(api.KindNotFound, "no kernel %s", digest).WithHint("banger kernel pull")
-	case m.Vsock:
-		return nil
-	case m.Extraction < extraction && m.Package != "":
-		return api.Errorf(api.KindUnsupported, "kernel %s was pulled by an older banger, which did not keep its vsock modules", m.Release).
-			WithHint("banger kernel pull, then create the VM anew")
-	case m.Extraction < extraction:
-		return api.Errorf(api.KindUnsupported, "kernel %s was imported by an older banger, which did not keep its vsock modules", m.Release).
-			WithHint("import it again: banger kernel import FILE --modules DIRECTORY")
-	}
-	return api.Errorf(api.KindUnsupported, "kernel %s has no module %s, without which Firecracker's guests cannot be reached", m.Release, vsockModule).
-		WithHint("banger kernel pull gets one that has it")
-}
 
 // Delete removes a kernel and its names, unless a VM uses it. inUse returns the names of
 // the VMs that use the kernel of a digest; it is asked while nobody gets a kernel.

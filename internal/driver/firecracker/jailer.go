@@ -26,12 +26,6 @@ func (j Jail) Root() string {
 	return filepath.Join(paths.Jails, filepath.Base(j.Exec), j.ID, "root")
 }
 
-// PidFile is where newer jailers, not 1.0, note the process, in a directory that
-// the VM's user can write to: a hint, no proof.
-func (j Jail) PidFile() string {
-	return filepath.Join(j.Root(), filepath.Base(j.Exec)+".pid")
-}
-
 // JailerArgs returns the jailer's arguments, without its name. It is what jailers
 // from 1.0 on understand. Without --daemonize and --new-pid-ns Firecracker is the
 // process that the jailer was.

@@ -180,14 +180,8 @@ func (r *Repo) AddTarget(name string, data []byte, custom json.RawMessage) error
 	return os.WriteFile(r.Archive(name), data, 0o644)
 }
 
-// Version returns the last published version of targets, snapshot and timestamp.
-func (r *Repo) Version() int64 { return r.version }
-
 // Target returns what the next Publish says of a target, to be changed.
 func (r *Repo) Target(name string) *metadata.TargetFiles { return r.targets[name] }
-
-// Remove removes a target from what the next Publish says.
-func (r *Repo) Remove(name string) { delete(r.targets, name) }
 
 // Publish writes the next version of targets, snapshot and timestamp.
 func (r *Repo) Publish() error {

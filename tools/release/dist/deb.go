@@ -13,9 +13,9 @@ func (p Package) DebName() string {
 	return fmt.Sprintf("banger_%s-%s_%s.deb", packageVersion(p.Version), revision, p.Arch)
 }
 
-// debRecommends are what scripts/deps.sh installs, by Debian's names.
+// debRecommends are what banger needs of scripts/deps.sh, by Debian's names.
 func (p Package) debRecommends() string {
-	names := []string{"mmdebstrap", "e2fsprogs", "xz-utils", "uidmap"}
+	names := []string{"mmdebstrap", "e2fsprogs", "uidmap"}
 	if p.Arch == "amd64" { // guests run on x86-64 so far
 		names = append([]string{"qemu-system-x86"}, names...)
 	}

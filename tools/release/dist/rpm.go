@@ -16,9 +16,9 @@ func (p Package) RPMName() string {
 	return fmt.Sprintf("banger-%s-%s.%s.rpm", packageVersion(p.Version), revision, rpmArch[p.Arch])
 }
 
-// rpmRecommends are what scripts/deps.sh installs, by Fedora's names.
+// rpmRecommends are what banger needs of scripts/deps.sh, by Fedora's names.
 func (p Package) rpmRecommends() []string {
-	names := []string{"mmdebstrap", "e2fsprogs", "xz"}
+	names := []string{"mmdebstrap", "e2fsprogs"}
 	if p.Arch == "amd64" {
 		names = append([]string{"qemu-system-x86-core"}, names...)
 	}

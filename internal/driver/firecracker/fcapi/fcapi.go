@@ -80,12 +80,6 @@ func (c *Client) Resume(ctx context.Context) error {
 	return c.ask(ctx, "resume the machine", http.MethodPatch, "/vm", map[string]string{"state": "Resumed"}, nil)
 }
 
-// CtrlAltDel presses these keys: the guest's init is asked to end the guest. It
-// works where the guest's kernel has a keyboard driver.
-func (c *Client) CtrlAltDel(ctx context.Context) error {
-	return c.ask(ctx, "send ctrl-alt-del", http.MethodPut, "/actions", map[string]string{"action_type": "SendCtrlAltDel"}, nil)
-}
-
 // ask makes one request. what says so in errors: "cannot " + what.
 func (c *Client) ask(ctx context.Context, what, method, path string, body, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
