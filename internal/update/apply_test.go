@@ -225,7 +225,7 @@ func TestDryRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "--- UNIT\n+++ UNIT\n@@ -1,4 +1,4 @@\n [Unit]\n-A=1\n+A=2\n \n [Install]\n--- /dev/null\n+++ NEW\n@@ -0,0 +1 @@\n+[Install]\n"
+	want := "--- UNIT\n+++ UNIT\n@@ -1,4 +1,4 @@\n [Unit]\n-A=1\n+A=2\n \n [Install]\n--- /dev/null\n+++ NEW\n@@ -0,0 +1,1 @@\n+[Install]\n"
 	got := strings.NewReplacer(w.base+"/etc/bangerd.service", "UNIT", w.base+"/etc/new.service", "NEW").Replace(Diff(p.Files))
 	if got != want || p.Schema != (Schema{Have: 1, Known: 2}) || p.Begun {
 		t.Errorf("%+v\n%s", p.Schema, got)

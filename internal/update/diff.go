@@ -7,6 +7,8 @@ import (
 
 	"banger/api"
 	"banger/internal/update/journal"
+
+	"github.com/rogpeppe/go-internal/diff"
 )
 
 // changes compares files as a version wants them with those that are there.
@@ -31,21 +33,19 @@ func changes(files []File) ([]journal.Content, error) {
 func Diff(changed []journal.Content) string {
 	var b strings.Builder
 	for _, c := range changed {
-		from, to := c.Path, c.Path
-		if c.Before == nil {
-			from = os.DevNull
-		}
-		if c.After == nil {
-			to = os.DevNull
-		}
-		b.WriteString("--- " + from + "\n+++ " + to + "\n" + hunks(lines(c.Before), lines(c.After)))
+		from, before := side(c.Path, c.Before)
+		to, after := side(c.Path, c.After)
+		// Its first line is a command line, which names /dev/null where there is no file.
+		_, unified, _ := strings.Cut(string(diff.Diff(from, before, to, after)), "\n")
+		b.WriteString(unified)
 	}
 	return b.String()
 }
 
-func lines(text *string) []string {
-	if text == nil || *text == "" {
-		return nil
+// side is what one side of a diff is called, and its content; nil is no file.
+func side(path string, text *string) (string, []byte) {
+	if text == nil {
+		return os.DevNull, nil
 	}
-	return strings.Split(strings.TrimSuffix(*text, "\n"), "\n")
+	return path, []byte(*text)
 }
