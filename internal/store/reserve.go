@@ -18,8 +18,8 @@ const (
 	reserveSuffix = "-reserve"
 	reserveBytes  = 4 << 20
 	// checkpointPages is how many pages of 4 KiB the write-ahead log grows to before
-	// SQLite writes them to the database and starts it again.
-	checkpointPages = "100"
+	// they are written to the database and it is begun again.
+	checkpointPages = 100
 	// claimedBytes is what the log, and the database in growing, find on a full disk:
 	// the pages above, and a large transaction.
 	claimedBytes = 512 << 10

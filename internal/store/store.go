@@ -56,6 +56,8 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	}
 	s.reserve.fill()
 	s.claim(path+"-wal", 0)
+	// An earlier daemon may have met a sync that failed, and been killed.
+	_ = s.writeAgain(ctx) // else before the first durable write
 	return s, nil
 }
 
@@ -170,7 +172,7 @@ func open(path, mode, locking string) (*sql.DB, error) {
 		"mode": {mode},
 		// The driver runs them in alphabetical order, and the locking mode counts only
 		// before something is read, as it is for the size of the cache: hence "main.".
-		"_pragma": {"busy_timeout(" + busyMilliseconds[locking] + ")", "foreign_keys(1)", "locking_mode(" + locking + ")", "main.cache_size(-512)", "synchronous(NORMAL)", "wal_autocheckpoint(" + checkpointPages + ")"},
+		"_pragma": {"busy_timeout(" + busyMilliseconds[locking] + ")", "foreign_keys(1)", "locking_mode(" + locking + ")", "main.cache_size(-512)", "synchronous(NORMAL)", "wal_autocheckpoint(0)"},
 	}.Encode()}
 	db, err := sql.Open("sqlite", u.String())
 	if err != nil {
@@ -257,6 +259,7 @@ func (s *Store) quickIn(ctx context.Context, r room, write func(tx *sql.Tx) erro
 func (s *Store) transact(ctx context.Context, r room, write func(tx *sql.Tx) error) error {
 	err := s.withRoom(r, func() error { return s.try(ctx, write) })
 	if err == nil {
+		s.checkpoint(context.WithoutCancel(ctx))
 		s.reserve.refill()
 	}
 	return err
