@@ -112,7 +112,7 @@ func (m *Manager) Start(ctx context.Context, plan Plan) (*Op, error) {
 		ID: NewID(), Kind: plan.Kind, Target: plan.Target, Params: plan.Params, Deadline: plan.Deadline, Request: requestOf(ctx),
 		Step: plan.Steps[0].Name, Status: api.OpRunning, StartedAt: time.Now(),
 	}
-	o, begin, err := m.enlist(plan, row, 0, false, m.gate)
+	o, begin, err := m.enlist(plan, row, 0, nil, m.gate)
 	if err == nil {
 		if err = m.log.BeginOperation(ctx, row); err != nil && !plan.tolerates(err) {
 			m.drop(o)
@@ -140,8 +140,14 @@ func (m *Manager) Resume(plan Plan, left Unfinished) *Op {
 	if plan.FreesSpace {
 		attempts = endAttempts
 	}
-	undo := left.Undoing || left.Attempts > attempts && !plan.Steps[at].Waits
-	o, begin, _ := m.enlist(plan, left.Operation, at, undo, nil)
+	var why error // it is undone
+	switch {
+	case left.Undoing:
+		why = api.Errorf(api.KindInternal, "%s did not succeed, and was being undone when banger was restarted; the daemon's log says why", plan.Kind).WithHint("try again")
+	case left.Attempts > attempts && !plan.Steps[at].Waits:
+		why = api.Errorf(api.KindInternal, "%s was interrupted by restarts of banger, twice at the same step", plan.Kind).WithHint("try again")
+	}
+	o, begin, _ := m.enlist(plan, left.Operation, at, why, nil)
 	begin()
 	return o
 }
@@ -156,8 +162,9 @@ func (m *Manager) Conclude(plan Plan, left Unfinished, err error) *Op {
 }
 
 // enlist puts an operation that the gate lets through in the list, and returns what
-// begins it. Both are one: who shuts the gate and then lists misses none.
-func (m *Manager) enlist(plan Plan, row api.Operation, at int, undo bool, gate func(string) error) (o *Op, begin func(), err error) {
+// begins it, or its undoing if undo says why. Both are one: who shuts the gate and then lists
+// misses none.
+func (m *Manager) enlist(plan Plan, row api.Operation, at int, undo error, gate func(string) error) (o *Op, begin func(), err error) {
 	ctx, cancel := context.WithCancelCause(m.ctx)
 	o = newOp(row, cancel)
 	ctx = context.WithValue(ctx, opKey{}, o)
@@ -204,7 +211,7 @@ func (m *Manager) forget() {
 	}
 }
 
-func (m *Manager) run(ctx context.Context, o *Op, plan Plan, at int, undo bool) {
+func (m *Manager) run(ctx context.Context, o *Op, plan Plan, at int, undo error) {
 	if err := plan.before(m.ctx); err != nil {
 		if err := m.log.PutBack(context.WithoutCancel(ctx), o.ID()); err != nil {
 			m.logger.Error("cannot put an operation back", "operation", o.ID(), "error", err)
@@ -212,10 +219,8 @@ func (m *Manager) run(ctx context.Context, o *Op, plan Plan, at int, undo bool) 
 		m.leave(o, plan)
 		return
 	}
-	var err error
-	if undo {
-		err = api.Errorf(api.KindInternal, "%s was interrupted by restarts of banger, twice at the same step", plan.Kind).WithHint("try again")
-	} else {
+	err := undo
+	if err == nil {
 		at, err = m.do(ctx, o, plan, at)
 	}
 	if err != nil && !errors.Is(err, errKeep) && errors.Is(context.Cause(ctx), errStopping) {
@@ -223,6 +228,7 @@ func (m *Manager) run(ctx context.Context, o *Op, plan Plan, at int, undo bool) 
 		return
 	}
 	if err != nil && !errors.Is(err, errKeep) {
+		m.logger.Info("undoing an operation", "operation", o.ID(), "kind", plan.Kind, "target", plan.Target, "step", o.Snapshot().Step, "error", err)
 		err = undone(ctx, plan.Kind, err, m.undo(o, plan, at))
 	}
 	m.finish(ctx, o, plan, err)

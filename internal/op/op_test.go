@@ -237,22 +237,25 @@ func TestResume(t *testing.T) {
 	for name, tc := range map[string]struct {
 		left Unfinished
 		want []string
+		says string // of why it failed
 	}{
 		"finishes from its step": {
 			Unfinished{Operation: api.Operation{ID: "a", Step: "two", Status: api.OpRunning}, Attempts: 1},
-			[]string{"do two", "enter three undoing=false", "do three", "end done"},
+			[]string{"do two", "enter three undoing=false", "do three", "end done"}, "",
 		},
 		"goes on undoing": {
 			Unfinished{Operation: api.Operation{ID: "a", Step: "two", Status: api.OpRunning}, Undoing: true, Attempts: 1},
 			[]string{"enter two undoing=true", "undo two", "enter one undoing=true", "undo one", "end failed"},
+			"test did not succeed, and was being undone when banger was restarted",
 		},
 		"gives up at the second attempt": {
 			Unfinished{Operation: api.Operation{ID: "a", Step: "one", Status: api.OpRunning}, Attempts: 2},
 			[]string{"enter one undoing=true", "undo one", "end failed"},
+			"test was interrupted by restarts of banger, twice at the same step",
 		},
 		"an unknown step means the first": {
 			Unfinished{Operation: api.Operation{ID: "a", Step: "gone", Status: api.OpRunning}, Attempts: 1},
-			[]string{"enter one undoing=false", "do one", "enter two undoing=false", "do two", "enter three undoing=false", "do three", "end done"},
+			[]string{"enter one undoing=false", "do one", "enter two undoing=false", "do two", "enter three undoing=false", "do three", "end done"}, "",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -261,6 +264,9 @@ func TestResume(t *testing.T) {
 			<-o.Done()
 			if diff := cmp.Diff(tc.want, j.lines); diff != "" {
 				t.Error(diff)
+			}
+			if err := o.Snapshot().Error; (err == nil) != (tc.says == "") || err != nil && !strings.Contains(err.Message, tc.says) {
+				t.Errorf("its error: %v", err)
 			}
 		})
 	}

@@ -29,15 +29,21 @@ type operation struct {
 }
 
 // undoneIn is what is left of what begins something while the disk is full, or when the
-// second daemon after the one that was asked takes it up: it is undone.
+// second daemon after the one that was asked takes it up, or when a daemon is killed that was
+// undoing it already: it is undone.
 func undoneIn(s state, e *event, all ...state) []state {
-	if e.out.full && (e.is(api.KindNoSpace) || e.is(api.KindInternal)) {
-		return append(all, s)
+	undone := false
+	switch {
+	case !e.is(api.KindInternal) && !e.is(api.KindNoSpace):
+	case e.out.full:
+		undone = true
+	case e.says("was being undone when banger was restarted"): // nobody knows any more why
+		mayFail := e.besideClaim() || e.besides("kill -9 VMM") || s.portTaken(e.name, s.vm[e.name].ports)
+		undone = e.out.kills > 1 || e.out.kills > 0 && mayFail
+	case e.is(api.KindInternal):
+		undone = e.out.kills > 1
 	}
-	if e.out.kills > 1 && e.is(api.KindInternal) {
-		return append(all, s)
-	}
-	return nil
+	return only(undone, append(all, s)...)
 }
 
 // either is what is begun and of which nobody was told.
