@@ -126,8 +126,8 @@ func (w *world) stateOf(ctx context.Context, n int, vms []api.VM) (s state, err 
 			return s, fmt.Errorf("VM %s is %s (%s)", v.Name, v.State, v.Reason)
 		}
 		s.vm[i].phase = p
-		for port, number := range w.ports[n] {
-			if slices.Contains(v.Publish, api.PublishedPort{Address: "127.0.0.1", HostPort: number, GuestPort: guestPort(port), Protocol: "tcp"}) {
+		for port := range w.ports[n] {
+			if slices.Contains(v.Publish, w.port(n, port)) {
 				s.vm[i].ports |= 1 << port
 			}
 		}

@@ -15,9 +15,15 @@ import (
 // guestPort is what a track's ports lead to; nobody listens there.
 func guestPort(port int) int { return 1 + port }
 
-func (w *world) published(s *step) api.PublishedPort {
-	return api.PublishedPort{Address: "127.0.0.1", HostPort: w.ports[s.track][s.port], GuestPort: guestPort(s.port), Protocol: "tcp"}
+func (w *world) published(s *step) api.PublishedPort { return w.port(s.track, s.port) }
+
+// port is one of those that VMs of a track publish.
+func (w *world) port(track, port int) api.PublishedPort {
+	return api.PublishedPort{Address: address, HostPort: w.ports[track][port], GuestPort: guestPort(port), Protocol: "tcp"}
 }
+
+// address is one of this machine that no other run of the model has: each process its own.
+var address = fmt.Sprintf("127.%d.%d.%d", os.Getpid()>>16&255, os.Getpid()>>8&255, os.Getpid()&255)
 
 func portDetail(s *step) string { return fmt.Sprintf("port %d", s.port) }
 
@@ -28,7 +34,7 @@ func opPublish() *operation {
 			return told(w.client.PublishVM(ctx, w.vmName(s.track, s.name), api.PublishVM{Add: []api.PublishedPort{w.published(s)}}))
 		},
 		cli: func(w *world, s *step) []string {
-			return []string{"vm", "publish", w.vmName(s.track, s.name), fmt.Sprintf("%d:%d", w.ports[s.track][s.port], guestPort(s.port))}
+			return []string{"vm", "publish", w.vmName(s.track, s.name), w.published(s).String()}
 		},
 		done: func(s state, e *event) []state {
 			v := s.vm[e.name]
@@ -252,7 +258,7 @@ func (w *world) comparePorts(n int, s state) error {
 		for _, v := range s.vm {
 			want = want || v.phase == running && v.ports&(1<<port) != 0
 		}
-		conn, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", number), time.Second)
+		conn, err := net.DialTimeout("tcp", fmt.Sprintf("%s:%d", address, number), time.Second)
 		if err == nil {
 			conn.Close()
 		}
@@ -263,10 +269,11 @@ func (w *world) comparePorts(n int, s state) error {
 	return nil
 }
 
-// freePorts finds ports that nobody uses, below those that the kernel gives away.
+// freePorts finds ports that nobody uses on all addresses, below those that the kernel gives
+// away.
 func freePorts(n int) (ports []int, err error) {
-	for port := 20000 + os.Getpid()%10000; len(ports) < n && port < 32000; port++ {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	for port := 20000; len(ports) < n && port < 32000; port++ {
+		l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", address, port))
 		if err == nil {
 			ports = append(ports, port)
 			l.Close()
