@@ -223,6 +223,9 @@ func (m *Manager) run(ctx context.Context, o *Op, plan Plan, at int, undo error)
 	if err == nil {
 		at, err = m.do(ctx, o, plan, at)
 	}
+	if at < len(plan.Steps) {
+		ctx = m.within(ctx, o, plan.Steps[at])
+	}
 	if err != nil && !errors.Is(err, errKeep) && errors.Is(context.Cause(ctx), errStopping) {
 		m.leave(o, plan)
 		return
@@ -232,6 +235,14 @@ func (m *Manager) run(ctx context.Context, o *Op, plan Plan, at int, undo error)
 		err = undone(ctx, plan.Kind, err, m.undo(o, plan, at))
 	}
 	m.finish(ctx, o, plan, err)
+}
+
+// within is the context of a step, of its operation's.
+func (m *Manager) within(ctx context.Context, o *Op, step Step) context.Context {
+	if step.Stays {
+		return context.WithValue(m.ctx, opKey{}, o)
+	}
+	return ctx
 }
 
 // undone is what is said of an operation that err ended and that was undone, but for
@@ -260,9 +271,10 @@ func (m *Manager) leave(o *Op, plan Plan) {
 }
 
 // do runs the steps from at on and returns the step it ended in.
-func (m *Manager) do(ctx context.Context, o *Op, plan Plan, at int) (int, error) {
+func (m *Manager) do(ofOp context.Context, o *Op, plan Plan, at int) (int, error) {
 	for ; at < len(plan.Steps); at++ {
 		step := plan.Steps[at]
+		ctx := m.within(ofOp, o, step)
 		if err := context.Cause(ctx); err != nil {
 			return at, err
 		}

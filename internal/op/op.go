@@ -20,6 +20,9 @@ type Step struct {
 	// Undo takes back what Do did, or half did, or did not do at all. Nil where
 	// there is nothing to take back.
 	Undo func(ctx context.Context) error
+	// Stays says that what the step has begun cannot be taken back, and half of it is of no
+	// use: who cancels the operation in it comes too late.
+	Stays bool
 	// Waits says that the step only waits for others: that daemons went away in it says
 	// nothing against the plan.
 	Waits bool

@@ -306,6 +306,50 @@ func TestCloseInterruptsWithoutUndoing(t *testing.T) {
 	}
 }
 
+// TestCancelledTooLate: a step that stays is not cancelled, nor is what it failed of hidden,
+// but the end of the daemon interrupts it.
+func TestCancelledTooLate(t *testing.T) {
+	for name, c := range map[string]struct {
+		fails bool
+		stop  bool // the daemon
+		want  string
+	}{"done": {want: "end done"}, "failed": {fails: true, want: "end failed"}, "interrupted": {stop: true, want: "enter stays undoing=false"}} {
+		t.Run(name, func(t *testing.T) {
+			j := &journal{}
+			m := NewManager(j, slog.New(slog.DiscardHandler))
+			entered, goOn := make(chan struct{}), make(chan struct{})
+			stays := Step{Name: "stays", Stays: true, Do: func(ctx context.Context, _ api.Report) error {
+				close(entered)
+				<-goOn
+				if c.fails {
+					return errors.New("no luck")
+				}
+				if c.stop {
+					<-ctx.Done()
+				}
+				return context.Cause(ctx)
+			}}
+			o := start(t, m, j.step("one", nil), stays)
+			<-entered
+			if err := m.Cancel(o.ID()); err != nil {
+				t.Fatal(err)
+			}
+			close(goOn)
+			if c.stop {
+				m.Close()
+			}
+			<-o.Done()
+			if err := o.Snapshot().Error; c.fails && (err == nil || err.Message != "no luck") {
+				t.Errorf("its error: %v", err)
+			}
+			if last := j.lines[len(j.lines)-1]; last != c.want {
+				t.Errorf("log: %v", j.lines)
+			}
+			m.Close()
+		})
+	}
+}
+
 // TestBefore: what has to wait is neither done nor undone before, not even when it is
 // cancelled, and the next daemon finds it as it was.
 func TestBefore(t *testing.T) {

@@ -3,6 +3,7 @@ package vm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -16,20 +17,20 @@ import (
 // step a crash leaves a VM that can be deleted again.
 func (s *Service) deleteSteps(e *entry) []op.Step {
 	return slices.Concat([]op.Step{
-		{Name: "kill", Do: func(ctx context.Context, _ api.Report) error {
+		{Name: "kill", Stays: true, Do: func(ctx context.Context, _ api.Report) error {
 			if err := s.findRun(ctx, e); err != nil {
 				return err
 			}
 			return s.killRun(ctx, e, "deleted")
 		}},
 	}, s.releaseSteps(e), []op.Step{
-		{Name: "disk", Do: func(context.Context, api.Report) error {
+		{Name: "disk", Stays: true, Do: func(context.Context, api.Report) error {
 			if err := os.RemoveAll(s.Paths.VM(e.id)); err != nil {
 				return api.Errorf(api.KindInternal, "cannot remove the directory of VM %s: %w", s.get(e).Name, err)
 			}
 			return nil
 		}},
-		{Name: "record", Do: func(ctx context.Context, _ api.Report) error { return s.forget(ctx, e) }},
+		{Name: "record", Stays: true, Do: func(ctx context.Context, _ api.Report) error { return s.forget(ctx, e) }},
 	})
 }
 
@@ -67,6 +68,9 @@ func (s *Service) prunePlan(ids []string) op.Plan {
 	pruned := api.Pruned{Removed: []string{}}
 	remove := func(ctx context.Context, report api.Report) error {
 		for i, id := range ids {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
 			e, err := s.begin(id, kindPrune, prunable)
 			if api.KindOf(err) == api.KindNotFound || errors.Is(err, errNotStopped) || api.KindOf(err) == api.KindConflict {
 				continue
@@ -77,7 +81,7 @@ func (s *Service) prunePlan(ids []string) op.Plan {
 			name := s.get(e).Name
 			report(api.Progress{Step: "prune", Message: "removing " + name, Done: int64(i), Total: int64(len(ids))})
 			size := fsx.Usage(s.Paths.VM(id))
-			err = s.removeAll(ctx, e)
+			err = s.removeAll(context.WithoutCancel(ctx), e) // half of it is of no use
 			s.release(e)
 			if err != nil {
 				return err
@@ -87,9 +91,15 @@ func (s *Service) prunePlan(ids []string) op.Plan {
 		}
 		return nil
 	}
+	kept := func(context.Context) error {
+		if len(pruned.Removed) == 0 {
+			return nil
+		}
+		return op.Keep(fmt.Errorf("removed before: %s", strings.Join(pruned.Removed, ", ")))
+	}
 	return op.Plan{
 		Kind: kindPrune, Target: strings.Join(ids, ","), FreesSpace: true,
-		Steps:  []op.Step{{Name: "prune", Do: remove}},
+		Steps:  []op.Step{{Name: "prune", Do: remove, Undo: kept}},
 		Result: func(*op.Op) *api.Result { return &api.Result{Pruned: &pruned} },
 	}
 }

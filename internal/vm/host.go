@@ -82,7 +82,7 @@ func (s *Service) releaseSteps(e *entry) []op.Step {
 	if s.Host == nil {
 		return nil
 	}
-	return []op.Step{{Name: "release", Do: func(ctx context.Context, _ api.Report) error {
+	return []op.Step{{Name: "release", Stays: true, Do: func(ctx context.Context, _ api.Report) error {
 		v := s.get(e)
 		if v.DiskDriver == "" { // it never had what is attached
 			return nil

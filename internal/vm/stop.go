@@ -90,7 +90,7 @@ func (s *Service) stopSteps(e *entry, deadline time.Time) []op.Step {
 }
 
 func (s *Service) killSteps(e *entry) []op.Step {
-	return append([]op.Step{{Name: "kill", Do: func(ctx context.Context, _ api.Report) error {
+	return append([]op.Step{{Name: "kill", Stays: true, Do: func(ctx context.Context, _ api.Report) error {
 		return s.killRun(ctx, e, "killed")
 	}}}, s.releaseSteps(e)...)
 }

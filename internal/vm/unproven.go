@@ -30,7 +30,7 @@ func (s *Service) endUnproven(ctx context.Context, ref string) (ended bool, err 
 // unprovenSteps are killSteps for a VM of which endUnproven has ended what ran: who
 // looked for it knows only that it was gone.
 func (s *Service) unprovenSteps(e *entry) []op.Step {
-	said := op.Step{Name: "record", Do: func(ctx context.Context, _ api.Report) error {
+	said := op.Step{Name: "record", Stays: true, Do: func(ctx context.Context, _ api.Report) error {
 		return s.update(ctx, e, func(v *api.VM) {
 			if v.State == api.StateStopped {
 				v.Reason = "killed"

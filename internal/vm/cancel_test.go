@@ -1,0 +1,55 @@
+package vm
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"banger/api"
+)
+
+// cancelling is a store that cancels the newest operation when it is to forget a VM.
+type cancelling struct {
+	Store
+	w *world
+}
+
+func (c cancelling) DeleteVM(ctx context.Context, id string) error {
+	if err := c.w.Ops.Cancel(c.w.Ops.List()[0].ID); err != nil {
+		c.w.t.Error(err)
+	}
+	return c.Store.DeleteVM(ctx, id)
+}
+
+// TestCancelledDeletion: its disk is gone, so the VM goes too, and whoever cancels it is told
+// so.
+func TestCancelledDeletion(t *testing.T) {
+	w := newWorld(t)
+	w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true}))
+	w.Store = cancelling{w.Store, w}
+	w.must(w.Delete(t.Context(), "dev", true))
+	w.nothingLeft()
+}
+
+// TestCancelledPrune: the VM that it is at goes as a whole, the others stay, and it says which.
+func TestCancelledPrune(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range []string{"a", "b"} {
+		w.must(w.Create(t.Context(), api.CreateVM{Name: name}))
+	}
+	w.Store = cancelling{w.Store, w}
+	o, err := w.Prune(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = o.Wait(t.Context())
+	all, listErr := w.List(t.Context())
+	if listErr != nil || len(all) != 1 {
+		t.Fatalf("%+v, %v", all, listErr)
+	}
+	gone := map[string]string{"a": "b", "b": "a"}[all[0].Name]
+	if api.KindOf(err) != api.KindCanceled || !strings.HasSuffix(err.Error(), "cancelled; removed before: "+gone) {
+		t.Errorf("%v", err)
+	}
+	w.must(w.Start(t.Context(), all[0].Name, api.StartVM{}))
+}
