@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
+	"time"
 
 	"banger/internal/execx"
 )
@@ -53,6 +54,16 @@ func smallDisk(dir string) (mounted bool, err error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// unmount unmounts a small disk. The last processes to use it may have ended without having let
+// go of all their files yet.
+func unmount(dir string) error {
+	for end := time.Now().Add(settleTime); ; time.Sleep(20 * time.Millisecond) {
+		if err := syscall.Unmount(dir, 0); !errors.Is(err, syscall.EBUSY) || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 // copyHome copies a home, which may be on another file system, without its holes.

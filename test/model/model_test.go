@@ -228,7 +228,7 @@ func (w *world) remove(t *testing.T, root string) {
 		}
 	}
 	if w.small {
-		if err := syscall.Unmount(w.home, 0); err != nil {
+		if err := unmount(w.home); err != nil {
 			t.Error(err)
 		}
 	}
