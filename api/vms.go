@@ -37,7 +37,7 @@ type VM struct {
 	ID     string `json:"id"`   // 12 lower-case hexadecimal digits, for ever
 	Name   string `json:"name"` // a DNS label, unique, can be changed
 	State  State  `json:"state"`
-	Reason string `json:"reason,omitempty"` // why it is in this state, where that is no matter of course
+	Reason string `json:"reason,omitempty"` // why it is in this state, where that is no matter of course, or what is wrong while it runs
 
 	Image       string `json:"image"` // the name it was created from
 	ImageDigest string `json:"image_digest"`

@@ -91,6 +91,13 @@ func TestListAndPs(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &listed); err != nil || listed.Format != 1 || len(listed.VMs) != 2 || listed.VMs[1].Name != "web-1" {
 		t.Errorf("vm list --json: %v, %s", err, out)
 	}
+	vms[0].Reason, vms[1].Reason = "its disk is broken", "the guest powered off"
+	if _, errs, status := run("ps"); errs != "banger: VM dev: its disk is broken\n" || status != 0 {
+		t.Errorf("ps with a VM that has a problem: %q, %d", errs, status)
+	}
+	if _, errs, status := run("vm", "list"); errs != "banger: VM dev: its disk is broken\n" || status != 0 {
+		t.Errorf("vm list with a VM that has a problem: %q, %d", errs, status)
+	}
 	vms = nil
 	if out, errs, status := run("ps", "--json"); out != "{\n  \"format\": 1,\n  \"vms\": []\n}\n" || errs != "" || status != 0 {
 		t.Errorf("ps --json without VMs: %q, %q, %d", out, errs, status)

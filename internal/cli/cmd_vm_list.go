@@ -76,7 +76,15 @@ func (a *app) listVMs(cmd *cobra.Command, asJSON, quietly bool, want func(api.VM
 		a.note("%s", none)
 		return nil
 	}
-	return vmTable(vms, time.Now()).write(a.out)
+	if err := vmTable(vms, time.Now()).write(a.out); err != nil {
+		return err
+	}
+	for _, vm := range vms {
+		if vm.Reason != "" && (vm.State == api.StateRunning || vm.State == api.StatePaused) {
+			a.note("VM %s: %s", vm.Name, vm.Reason)
+		}
+	}
+	return nil
 }
 
 func vmTable(vms []api.VM, now time.Time) *table {

@@ -16,6 +16,7 @@ type host struct {
 	mu    sync.Mutex
 	held  map[string]int // the slot, by VM
 	fails int            // how many of the next releases fail
+	usage *api.DiskUsage // of each disk
 }
 
 func (h *host) AttachDisk(_ context.Context, v api.VM, _, _ string) error {
@@ -66,8 +67,20 @@ func (h *host) holdsFor() []string {
 	return slices.Sorted(maps.Keys(h.held))
 }
 
-func (h *host) AttachNetwork(context.Context, api.VM) error               { return nil }
-func (h *host) Kill(context.Context, string) error                        { return nil }
-func (h *host) Snapshot(api.VM) bool                                      { return false }
-func (h *host) Address(context.Context, api.VM) string                    { return "" }
-func (h *host) DiskUsage(context.Context, api.VM) (*api.DiskUsage, error) { return nil, nil }
+func (h *host) AttachNetwork(context.Context, api.VM) error { return nil }
+func (h *host) Kill(context.Context, string) error          { return nil }
+func (h *host) Snapshot(api.VM) bool                        { return false }
+func (h *host) Address(context.Context, api.VM) string      { return "" }
+
+func (h *host) DiskUsage(context.Context, api.VM) (*api.DiskUsage, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.usage, nil
+}
+
+// use says how full each disk is from now on.
+func (h *host) use(u *api.DiskUsage) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.usage = u
+}

@@ -27,6 +27,8 @@ type run struct {
 	gone    chan struct{} // closed when the VMM has ended and that is recorded
 	stalled atomic.Bool   // it stands still, as the host's disk is full
 
+	diskTrouble string // why its disk cannot be written; Service.mu guards it
+
 	mu      sync.Mutex
 	link    *guest.Link   // nil while there is none
 	changed chan struct{} // closed and replaced when link changes
@@ -118,6 +120,7 @@ func (s *Service) adopt(e *entry, m driver.Machine) {
 	unwatch := s.watch(id, func() { s.endHalted(e, r) })
 	s.links.Go(func() { s.keepLink(id, r) })
 	s.wg.Go(func() { s.watchStall(e, r) })
+	s.wg.Go(func() { s.watchHostDisk(e, r) })
 	s.wg.Go(func() {
 		defer unwatch()
 		// Also one that has ended: what waits for its agent may still be held.

@@ -120,10 +120,11 @@ type Service struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 
-	answer     time.Duration   // answerTime; tests have less
-	lease      time.Duration   // leaseTime; tests have less
-	stallEvery time.Duration   // stallEvery; tests have less
-	linking    context.Context // ends when links to agents are given up
+	answer     time.Duration       // answerTime; tests have less
+	lease      time.Duration       // leaseTime; tests have less
+	stallEvery time.Duration       // stallEvery; tests have less
+	room       func(n int64) error // says that the disks' file system has no n bytes free
+	linking    context.Context     // ends when links to agents are given up
 	unlink     context.CancelFunc
 	links      sync.WaitGroup
 	starts     *queue.Queue // of those that boot
@@ -161,7 +162,8 @@ type entry struct {
 func New(o Options) *Service {
 	ctx, stop := context.WithCancel(context.Background())
 	linking, unlink := context.WithCancel(ctx)
-	return &Service{Options: o, ctx: ctx, stop: stop, linking: linking, unlink: unlink, starts: queue.New(o.Limits.Starts), answer: answerTime, lease: leaseTime, stallEvery: stallEvery, vms: map[string]*entry{}}
+	room := func(n int64) error { return fsx.NeedSpace(o.Paths.VMs(), n) }
+	return &Service{Options: o, ctx: ctx, room: room, stop: stop, linking: linking, unlink: unlink, starts: queue.New(o.Limits.Starts), answer: answerTime, lease: leaseTime, stallEvery: stallEvery, vms: map[string]*entry{}}
 }
 
 // Detach closes the links to all agents, for good. Operations must have ended.
@@ -251,6 +253,9 @@ func (e *entry) view() api.VM {
 		v.PID = e.run.machine.PID()
 		if e.run.stalled.Load() && v.State == api.StateRunning {
 			v.State, v.Reason = api.StatePaused, "the disk of this host is full"
+		}
+		if e.run.diskTrouble != "" && v.State == api.StateRunning {
+			v.Reason = e.run.diskTrouble
 		}
 	}
 	return v

@@ -6,7 +6,6 @@ import (
 
 	"banger/api"
 	"banger/internal/driver"
-	"banger/internal/fsx"
 )
 
 const (
@@ -79,8 +78,6 @@ func (s *Service) lookWhetherItStands(ctx context.Context, v *api.VM) {
 		v.State, v.Reason = api.StatePaused, why
 	}
 }
-
-func (s *Service) room(n int64) error { return fsx.NeedSpace(s.Paths.VMs(), n) }
 
 func (s *Service) lookAtStall(ctx context.Context, e *entry, r *run, m driver.Staller) {
 	stalled, err := m.Stalled(ctx)

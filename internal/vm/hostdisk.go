@@ -1,0 +1,80 @@
+package vm
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"banger/api"
+	"banger/internal/driver"
+)
+
+// fullBelow is the space in bytes below which the host's disk is full: what a guest writes takes a piece
+// of its disk's file.
+const fullBelow = 1 << 20
+
+// watchHostDisk knows of a VM whose VMM does not pause when the host cannot write what its
+// guest writes, but gives the guest an I/O error, that this is so: what is known is how full
+// the file system is, and what the kernel says of a device-mapper snapshot.
+func (s *Service) watchHostDisk(e *entry, r *run) {
+	if _, pauses := r.machine.(driver.Staller); s.Host == nil || pauses {
+		return
+	}
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	tick := time.NewTicker(s.stallEvery)
+	defer tick.Stop()
+	var asked time.Time
+	for {
+		if s.diskTrouble(r) != "" || time.Since(asked) > stallAsk || s.room(nearlyFull) != nil {
+			asked = time.Now()
+			s.lookAtHostDisk(ctx, e, r)
+		}
+		select {
+		case <-tick.C:
+		case <-r.machine.Done():
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// diskTrouble is why the run's disk cannot be written, empty if it can.
+func (s *Service) diskTrouble(r *run) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return r.diskTrouble
+}
+
+func (s *Service) lookAtHostDisk(ctx context.Context, e *entry, r *run) {
+	v := s.get(e)
+	u, err := s.Host.DiskUsage(ctx, v)
+	if err != nil {
+		return // bangerd-root is away, or the VM ends: the next look tells
+	}
+	why := ""
+	switch {
+	case u != nil && u.Broken != "":
+		why = brokenDisk(v, u.Broken)
+	case s.room(fullBelow) != nil:
+		why = "the disk of this host is full: its guest gets I/O errors for what it writes; free space, for example with banger image prune"
+	}
+	s.mu.Lock()
+	was := r.diskTrouble
+	r.diskTrouble = why
+	s.mu.Unlock()
+	switch {
+	case why == was:
+	case why == "":
+		s.Logger.Info("the disk of a VM can be written again", "vm", v.Name)
+	default:
+		s.Logger.Warn("the disk of a VM cannot be written", "vm", v.Name, "reason", why)
+	}
+}
+
+// brokenDisk says how a VM gets its disk back: the kernel reads and writes it again once it
+// was attached anew (docs/runbook.md).
+func brokenDisk(v api.VM, why string) string {
+	return fmt.Sprintf("its disk is broken, %s: make room on this host's disk, then banger vm kill %s && banger vm start %s", why, v.Name, v.Name)
+}
