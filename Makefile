@@ -5,13 +5,14 @@
 #   make soak             random work under kills and on a full disk, held to a model: ten minutes;
 #                         TIME=1h to choose, SEED=N for the steps of another run, GUESTS=real for real guests
 #   make check            format, vet, lint, race detector, documentation, vulnerabilities
-#   make bench            measurements, written to docs/bench.md and docs/bench.json
+#   make bench            measurements, written to docs from a commit, or to the directory OUT=DIR;
+#                         ONLY=trips,… measures parts alone (ONLY=? lists them), and writes nothing
 #   make bench-images     the same of images: unpacking, and starts from small and large ones
 #   make lab              system mode's scenarios, in the lab host; SCENARIO=word selects, and
 #                         PAIRS=DIR has DIR/VERSION/{firecracker,jailer} to play them with
 #   make lab-list         the names of the scenarios
 #   make lab-shell        a shell in a lab host
-#   make lab-bench        the same of system mode, in a lab host; OUT=DIR is where to write it
+#   make lab-bench        the same of system mode, in a lab host
 #   make mutation         whether the tests of what bounds privileges see changes of its code;
 #                         PACKAGES='internal/proc …' selects (hours on a slow machine)
 #   make docs             the generated reference pages
@@ -29,7 +30,7 @@ ARGS     ?= --rm --timing -- uname -a
 BIN      := $(shell mkdir -p bin 2>/dev/null; if [ -w bin ]; then echo bin; else echo "$${XDG_CACHE_HOME:-$$HOME/.cache}/banger/build"; fi)
 export CGO_ENABLED := 0
 
-.PHONY: run build deps test soak race check lint docs bench bench-images lab lab-list lab-shell lab-bench mutation release release-check clean
+.PHONY: run build deps test soak race check lint docs committed bench bench-images lab lab-list lab-shell lab-bench mutation release release-check clean
 
 run: deps build
 	@'$(BIN)/banger' vm run $(ARGS)
@@ -72,11 +73,15 @@ mutation:
 docs:
 	@go run ./tools/gendoc
 
-bench: build
-	@go run ./tools/bench
+# What is written to docs comes from a commit.
+committed:
+	@[ -n '$(OUT)' ] || scripts/need-commit.sh
 
-bench-images: build
-	@go run ./tools/bench -images
+bench: $(if $(ONLY),,committed) build
+	@go run ./tools/bench -only '$(ONLY)' -out '$(OUT)'
+
+bench-images: committed build
+	@go run ./tools/bench -images -out '$(OUT)'
 
 lab: build
 	@go build -o '$(BIN)/' ./tools/lab
@@ -88,7 +93,7 @@ lab-list:
 lab-shell: build
 	@go run ./tools/lab shell
 
-lab-bench: build
+lab-bench: committed build
 	@scripts/lab-bench.sh '$(BIN)' '$(OUT)'
 
 # Not what git says: a release is what its maker calls it.

@@ -44,7 +44,7 @@ func (c crowdReport) ofConnection() (agent, forwarder float64) {
 // back beside streams that carry as much as they can.
 func (b *bench) crowd(ctx context.Context) error {
 	request := b.request("crowd", true)
-	request.Publish = []api.PublishedPort{{Address: "127.0.0.1", GuestPort: echoPort, Protocol: "tcp"}}
+	request.Publish = publishEcho
 	vm, err := b.client.CreateVM(ctx, request, nil)
 	if err != nil {
 		return err

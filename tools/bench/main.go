@@ -14,6 +14,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -29,10 +31,11 @@ func main() {
 	system := flag.String("system", "", "measure system mode, which is installed here, and write what was found to this `file`")
 	found := flag.String("lab", "", "put what -system wrote to this `file` into the documentation, with what this machine itself shows")
 	images := flag.Bool("images", false, "measure how images are unpacked, and starts from images of two sizes")
+	only := flag.String("only", "", "measure these `parts` alone, and print what was found instead of writing it: "+strings.Join(partNames, ","))
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	do := func() error { return run(ctx, *rounds, *dir) }
+	do := func() error { return run(ctx, *rounds, *dir, *only) }
 	if *system != "" {
 		do = func() error { return runLab(ctx, *rounds, *system) }
 	} else if *images {
@@ -46,23 +49,53 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, rounds int, out string) error {
+// partNames are what -only takes, in the order in which they are measured.
+var partNames = []string{"trips", "silence", "crowd", "lives", "many", "stopped"}
+
+func run(ctx context.Context, rounds int, out, only string) error {
+	names, err := chosen(only)
+	if err != nil {
+		return err
+	}
 	return measure(ctx, rounds, out, wholeRun, func(ctx context.Context, b *bench, out string) error {
-		if err := b.each(ctx, []part{
-			{"preparing: kernel, image, one VM", b.prepare},
-			{"round trips", b.roundTrips},
-			{"open streams while the daemon is killed and stopped", b.silence},
-			{"silent connections, a byte beside streams that carry much", b.crowd},
-			{"create, first exec, stop, delete", b.lives},
-			{"many VMs at once, memory", b.many},
-			{"a daemon's start with many VMs that do not run", b.stopped},
-		}); err != nil {
+		all := map[string]part{
+			"trips":   {"round trips", b.roundTrips},
+			"silence": {"open streams while the daemon is killed and stopped", b.silence},
+			"crowd":   {"silent connections, a byte beside streams that carry much", b.crowd},
+			"lives":   {"create, first exec, stop, delete", b.lives},
+			"many":    {"many VMs at once, memory", b.many},
+			"stopped": {"a daemon's start with many VMs that do not run", b.stopped},
+		}
+		parts := []part{{"preparing: kernel, image, one VM", b.prepare}}
+		for _, name := range names {
+			parts = append(parts, all[name])
+		}
+		if err := b.each(ctx, parts); err != nil {
 			return err
 		}
-		b.report.Made = 4 + len(b.report.Samples["api.total"]) + len(b.report.Samples["cli.total"]) + crowd
 		b.report.ImageTouched = fingerprint(b.paths.Images()) != b.images
+		if only != "" {
+			fmt.Print(b.report.tables(b.machine))
+			return nil
+		}
+		b.report.Made = 4 + len(b.report.Samples["api.total"]) + len(b.report.Samples["cli.total"]) + crowd
 		return b.report.write(out, b.machine)
 	})
+}
+
+// chosen are the names of the parts to measure, which only has with commas between them;
+// all where it is empty.
+func chosen(only string) ([]string, error) {
+	if only == "" {
+		return partNames, nil
+	}
+	names := strings.Split(only, ",")
+	for _, name := range names {
+		if !slices.Contains(partNames, name) {
+			return nil, fmt.Errorf("-only: there is no part %q; there are %s", name, strings.Join(partNames, ", "))
+		}
+	}
+	return names, nil
 }
 
 // measure opens a bench for a run of so many rounds, which is to take limit at most.

@@ -26,6 +26,8 @@ type memoryReport struct {
 	VMs   int    `json:"vms"`
 	Empty memory `json:"with_0_vms"`
 	Full  memory `json:"with_all_vms"`
+
+	Forwarders []memory `json:"forwarders"` // of those VMs that publish a port
 }
 
 func (r *report) add(name string, d time.Duration) {
@@ -39,7 +41,7 @@ func (r *report) note(format string, args ...any) {
 	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
 }
 
-// write writes bench.json and bench.md into dir.
+// write writes bench.json, bench.md and its charts into dir.
 func (r *report) write(dir string, m machineLine) error {
 	summaries := map[string]summary{}
 	for name, samples := range r.Samples {
@@ -59,6 +61,7 @@ func (r *report) write(dir string, m machineLine) error {
 	fmt.Print(text)
 	return errors.Join(
 		os.WriteFile(filepath.Join(dir, "bench.json"), append(data, '\n'), 0o644),
+		r.drawCharts(dir),
 		writePart(filepath.Join(dir, "bench.md"), "", text))
 }
 
@@ -90,12 +93,4 @@ func ms(v float64) string {
 		return fmt.Sprintf("%.1f", v)
 	}
 	return fmt.Sprintf("%.2f", v)
-}
-
-// verdict says whether a measure reached its aim.
-func verdict(value, aim float64) string {
-	if value <= aim {
-		return "reached"
-	}
-	return "**missed**"
 }

@@ -21,6 +21,9 @@ const (
 	echoPort      = 7
 )
 
+// publishEcho publishes echoPort at any port of this host.
+var publishEcho = []api.PublishedPort{{Address: "127.0.0.1", GuestPort: echoPort, Protocol: "tcp"}}
+
 // stream is something open through banger whose other end sends back what it gets. A
 // byte goes there at every beat.
 type stream struct {
@@ -42,7 +45,7 @@ type stream struct {
 // has to come back, once and in order.
 func (b *bench) silence(ctx context.Context) error {
 	request := b.request("silence", true)
-	request.Publish = []api.PublishedPort{{Address: "127.0.0.1", GuestPort: echoPort, Protocol: "tcp"}}
+	request.Publish = publishEcho
 	vm, err := b.client.CreateVM(ctx, request, nil)
 	if err != nil {
 		return err

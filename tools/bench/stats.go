@@ -87,13 +87,20 @@ func resample(a, b []float64, combine func(x, y float64) float64) difference {
 	}
 }
 
+// What verdict says.
+const (
+	reached = "reached"
+	missed  = "**missed**"
+	noise   = "within the noise"
+)
+
 // verdict says whether a difference is within an aim, as far as it is certain.
 func (d difference) verdict(aim float64) string {
 	switch {
 	case d.High <= aim:
-		return "reached"
+		return reached
 	case d.Low > aim:
-		return "**missed**"
+		return missed
 	}
-	return "within the noise"
+	return noise
 }
