@@ -95,7 +95,7 @@ func (a *app) update(ctx context.Context, cmd *cobra.Command, f updateFlags) err
 	}
 	var plan update.Plan
 	if f.back {
-		plan, err = in.machine.BeginBack(ctx, in.from, f.options(nil))
+		plan, err = in.machine.BeginRollback(ctx, in.from, f.options(nil))
 	} else {
 		plan, err = a.beginUpdate(ctx, in, f)
 	}
@@ -252,7 +252,7 @@ func (a *app) followUpdate(ctx context.Context, in installation) error {
 func (a *app) concludeUpdate(j journal.Journal, in installation) error {
 	if !j.Made() {
 		err := api.Errorf(api.KindInternal, "cannot update to %s: %s", j.To.Version, j.Reason).WithHint("%sless %s", in.sudo, in.machine.Log())
-		return in.machine.WayOut(j, err)
+		return in.machine.HintUnproven(j, err)
 	}
 	_, err := fmt.Fprintf(a.out, "banger %s is installed; it was %s\n", j.To.Version, j.From.Version)
 	return err
@@ -291,7 +291,7 @@ func newUpdateApply(a *app) *cobra.Command {
 				return err
 			}
 			if m.System { // else our standard error is the log
-				closeLog, err := m.LogToo()
+				closeLog, err := m.AlsoLog()
 				if err != nil {
 					return err
 				}

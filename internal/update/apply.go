@@ -21,8 +21,8 @@ import (
 // were killed at, before it is rolled back.
 const maxAttempts = 5
 
-// backTime bounds a way back, which goes on whoever wants us to stop.
-const backTime = 5 * time.Minute
+// rollbackTimeout bounds a way back, which goes on whoever wants us to stop.
+const rollbackTimeout = 5 * time.Minute
 
 // run is an update at work.
 type run struct {
@@ -58,25 +58,25 @@ func (m Machine) Apply(ctx context.Context) (journal.Journal, error) {
 		return m.recoverLate(ctx, j)
 	}
 	r := &run{Machine: m, j: j, resumed: j.State != journal.Prepared}
-	err = r.toTheEnd(ctx)
+	err = r.runToEnd(ctx)
 	return r.j, err
 }
 
-func (r *run) toTheEnd(ctx context.Context) error {
+func (r *run) runToEnd(ctx context.Context) error {
 	defer func() {
 		if r.hold != nil {
 			_ = r.hold.Release() // what is left of it holds nothing
 		}
 	}()
 	r.j.Attempts++
-	if err := r.write(); err != nil && !r.goingBack() {
-		return r.refuse(ctx, err)
+	if err := r.write(); err != nil && !r.rollingBack() {
+		return r.rollBackUnwritten(ctx, err)
 	}
 	if r.j.Attempts > maxAttempts && r.j.State.MayMove(journal.RollingBack) {
 		r.fail(fmt.Errorf("it was interrupted %d times", maxAttempts))
 	}
 	for !r.j.State.Ended() {
-		if err := r.reconsider(ctx, true); err != nil {
+		if err := r.keepNewIfNewVMs(ctx, true); err != nil {
 			return err
 		}
 		if err := r.step(ctx); err != nil {
@@ -86,13 +86,13 @@ func (r *run) toTheEnd(ctx context.Context) error {
 	return r.conclude()
 }
 
-// refuse rolls back what cannot even be written down.
-func (r *run) refuse(ctx context.Context, err error) error {
+// rollBackUnwritten rolls back what cannot even be written down.
+func (r *run) rollBackUnwritten(ctx context.Context, err error) error {
 	if !r.j.State.MayMove(journal.RollingBack) {
 		return err
 	}
 	r.fail(err)
-	return r.toTheEnd(ctx)
+	return r.runToEnd(ctx)
 }
 
 // step does what the state says and moves on.
@@ -129,7 +129,7 @@ func (r *run) do(ctx context.Context, s journal.State) error {
 	case journal.Prepared:
 		return nil
 	case journal.Holding:
-		return r.holdBack(ctx)
+		return r.preflight(ctx)
 	case journal.Units:
 		return r.writeFiles(ctx)
 	case journal.Stopping:
@@ -159,14 +159,14 @@ func (r *run) move(to journal.State) error {
 	}
 	was := r.j.State
 	r.j.State = to
-	if err := r.write(); err != nil && !r.goingBack() {
+	if err := r.write(); err != nil && !r.rollingBack() {
 		r.j.State = was
 		return err
 	}
 	return nil
 }
 
-func (r *run) goingBack() bool {
+func (r *run) rollingBack() bool {
 	return r.j.State == journal.RollingBack || r.j.State == journal.RolledBack
 }
 
@@ -178,7 +178,7 @@ func (r *run) fail(err error) {
 }
 
 func (r *run) write() error {
-	if r.goingBack() {
+	if r.rollingBack() {
 		// Room for what is written on the way back.
 		_ = os.Remove(filepath.Join(r.State, spareFile))
 	}
@@ -223,14 +223,14 @@ func (r *run) backUp(ctx context.Context) error {
 		return err
 	}
 	if r.j.Restore == "" { // the copy that is made knows them
-		newer, err := r.newerVMs()
+		added, err := r.newVMs()
 		if err != nil {
 			return err
 		}
-		r.j.VMs = append(r.j.VMs, newer...)
+		r.j.VMs = append(r.j.VMs, added...)
 	}
 	err := r.BackUp(ctx, r.Dir(r.j.From.Version), r.j.Backup())
-	if err != nil && r.j.Restore == "" && r.accept(ctx, err) == nil {
+	if err != nil && r.j.Restore == "" && r.recordOrFail(ctx, err) == nil {
 		r.j.Unbacked = true // a copy of that name is an older one's
 		return nil
 	}
@@ -245,7 +245,7 @@ func (r *run) switchOver(ctx context.Context) error {
 		return err
 	}
 	if r.j.Restore != "" {
-		if err := r.noneNewer(); err != nil {
+		if err := r.refuseIfNewVMs(); err != nil {
 			return err
 		}
 	}
@@ -271,7 +271,7 @@ func (r *run) start(ctx context.Context) error {
 		}
 	}
 	if err := r.Start(ctx, r.Dir(r.j.To.Version)); err != nil {
-		return r.accept(ctx, err)
+		return r.recordOrFail(ctx, err)
 	}
 	r.j.Downtime = r.Now().Sub(r.j.DownAt).Round(time.Millisecond)
 	r.Report(fmt.Sprintf("the API is up again after %d ms", r.j.Downtime.Milliseconds()))
@@ -287,7 +287,7 @@ func (r *run) prove(ctx context.Context) error {
 	if len(problems) > 0 && r.j.UnprovenDaemon && ctx.Err() == nil {
 		err := r.proveHelper(ctx, r.j.To.Version)
 		if err == nil {
-			return r.accept(ctx, errors.New(strings.Join(problems, "; ")))
+			return r.recordOrFail(ctx, errors.New(strings.Join(problems, "; ")))
 		}
 		problems = append(problems, err.Error())
 	}
@@ -297,8 +297,8 @@ func (r *run) prove(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Kept is what `banger update --rollback` goes back to.
-type Kept struct {
+// PreviousVersion is what `banger update --rollback` goes back to.
+type PreviousVersion struct {
 	journal.Build
 	// Backup names the copy of the store of before the update, where that changed
 	// the schema; VMs are the ids of those that the copy knows.
@@ -314,11 +314,11 @@ func (r *run) commit() error {
 		return nil
 	}
 	r.Report("keeping version " + r.j.From.Version + " for: banger update --rollback")
-	kept := Kept{Build: r.j.From, Backup: r.j.Backup(), VMs: r.j.VMs}
+	previous := PreviousVersion{Build: r.j.From, Backup: r.j.Backup(), VMs: r.j.VMs}
 	if r.j.Unbacked {
-		kept.Backup = ""
+		previous.Backup = ""
 	}
-	if err := fsx.WriteJSON(r.previous(), kept); err != nil {
+	if err := fsx.WriteJSON(r.previousFile(), previous); err != nil {
 		return fsx.DiskError("write down the previous version", err)
 	}
 	if err := r.Record(r.j.To); err != nil {
@@ -346,7 +346,7 @@ func (r *run) conclude() error {
 	if r.j.FinishedAt.IsZero() {
 		r.j.FinishedAt = r.Now().UTC()
 	}
-	for _, line := range Account(r.j) {
+	for _, line := range Summary(r.j) {
 		r.Report(line)
 	}
 	err := r.j.Write(r.Last())
@@ -358,8 +358,8 @@ func (r *run) conclude() error {
 	return nil
 }
 
-// Account says in lines how an update ended.
-func Account(j journal.Journal) []string {
+// Summary says in lines how an update ended.
+func Summary(j journal.Journal) []string {
 	var lines []string
 	switch {
 	case !j.Made():

@@ -12,13 +12,13 @@ import (
 	"banger/internal/vmid"
 )
 
-// askTime bounds one question to the daemon, which runs as the owner: the owner can stop
+// askTimeout bounds one question to the daemon, which runs as the owner: the owner can stop
 // its process, or have another one answer for it, slowly or not at all. A daemon that
 // has to be started first takes up to a minute (client.readyTime).
-const askTime = 90 * time.Second
+const askTimeout = 90 * time.Second
 
-// execsTime bounds the commands in all guests together, before an update and after it.
-const execsTime = 10 * time.Minute
+// execsTimeout bounds the commands in all guests together, before an update and after it.
+const execsTimeout = 10 * time.Minute
 
 // The most that is believed of what the daemon says: one owner has 16,383 VMs at most
 // (maxSlot in package vm), and the doctor has some dozen checks.
@@ -28,8 +28,8 @@ const (
 	maxChecks = 1000
 )
 
-func asked[T any](ctx context.Context, m Machine, ask func(context.Context) (T, error)) (T, error) {
-	limit := cmp.Or(m.Patience, askTime)
+func askDaemon[T any](ctx context.Context, m Machine, ask func(context.Context) (T, error)) (T, error) {
+	limit := cmp.Or(m.Patience, askTimeout)
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %s", limit))
 	defer cancel()
 	answer, err := ask(ctx)
@@ -40,12 +40,12 @@ func asked[T any](ctx context.Context, m Machine, ask func(context.Context) (T, 
 }
 
 func (m Machine) operations(ctx context.Context) ([]api.Operation, error) {
-	return asked(ctx, m, m.Operations)
+	return askDaemon(ctx, m, m.Operations)
 }
 
 // vms lists the VMs, as far as what is listed can be written down.
 func (m Machine) vms(ctx context.Context) ([]api.VM, error) {
-	vms, err := asked(ctx, m, m.VMs)
+	vms, err := askDaemon(ctx, m, m.VMs)
 	if err == nil && len(vms) > maxVMs {
 		err = api.Errorf(api.KindInternal, "%d VMs are more than there can be", len(vms))
 	}
@@ -58,7 +58,7 @@ func (m Machine) vms(ctx context.Context) ([]api.VM, error) {
 }
 
 func (m Machine) doctor(ctx context.Context) ([]api.Check, error) {
-	checks, err := asked(ctx, m, m.Doctor)
+	checks, err := askDaemon(ctx, m, m.Doctor)
 	if err == nil && len(checks) > maxChecks {
 		err = api.Errorf(api.KindInternal, "%d checks are more than there can be", len(checks))
 	}
@@ -68,9 +68,9 @@ func (m Machine) doctor(ctx context.Context) ([]api.Check, error) {
 // acceptFlag is how an update is asked for that the owner cannot keep from being made.
 const acceptFlag = "--unproven-daemon"
 
-// wayOut adds to a refusal that depends on what the owner's daemon, or a program that
+// hintUnproven adds to a refusal that depends on what the owner's daemon, or a program that
 // runs as the owner, says or does not say, how root goes on without.
-func (m Machine) wayOut(err error) error {
+func (m Machine) hintUnproven(err error) error {
 	if err == nil || !m.System {
 		return err
 	}
@@ -82,24 +82,24 @@ func (m Machine) wayOut(err error) error {
 	return &e
 }
 
-// overlook tells of such a failure and goes on, where the update was asked for that.
-func (m Machine) overlook(ctx context.Context, unproven bool, err error) error {
+// reportOrFail tells of such a failure and goes on, where the update was asked for that.
+func (m Machine) reportOrFail(ctx context.Context, unproven bool, err error) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
 	if !unproven {
-		return m.wayOut(err)
+		return m.hintUnproven(err)
 	}
 	m.Report("going on without the owner's daemon: " + api.AsError(err).Message)
 	return nil
 }
 
-// accept is overlook for what is worth a line in the account.
-func (r *run) accept(ctx context.Context, err error) error {
+// recordOrFail is overlook for what is worth a line in the account.
+func (r *run) recordOrFail(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil || !r.j.UnprovenDaemon {
 		return err
 	}
-	r.problem("the owner's daemon: " + api.AsError(err).Message)
+	r.addProblem("the owner's daemon: " + api.AsError(err).Message)
 	return nil
 }
 
@@ -110,7 +110,7 @@ func (r *run) proveHelper(ctx context.Context, version string) error {
 	defer over.Stop()
 	first := 0
 	for last := false; ; {
-		says, pid, err := asHelper(ctx, r.Machine)
+		says, pid, err := askHelper(ctx, r.Machine)
 		switch {
 		case err != nil:
 			return fmt.Errorf("the root helper does not answer: %w", err)
@@ -132,8 +132,8 @@ func (r *run) proveHelper(ctx context.Context, version string) error {
 	}
 }
 
-func asHelper(ctx context.Context, m Machine) (version string, pid int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, pingTime)
+func askHelper(ctx context.Context, m Machine) (version string, pid int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	return m.Helper(ctx)
 }
@@ -153,13 +153,13 @@ func (m Machine) AcceptDaemon(ctx context.Context) error {
 	return j.Write(m.Journal())
 }
 
-// WayOut adds to the failure of an update that is over how root goes on without the
+// HintUnproven adds to the failure of an update that is over how root goes on without the
 // owner's daemon, where that may be what kept it from being made.
-func (m Machine) WayOut(j journal.Journal, failure error) error {
+func (m Machine) HintUnproven(j journal.Journal, failure error) error {
 	switch j.Reached {
 	case journal.Holding, journal.BackingUp, journal.Starting, journal.Probing:
 		if !j.UnprovenDaemon {
-			return m.wayOut(failure)
+			return m.hintUnproven(failure)
 		}
 	}
 	return failure

@@ -28,13 +28,13 @@ func soon(t *testing.T, do func()) {
 func TestADaemonThatNeverAnswersHoldsNothingUp(t *testing.T) {
 	for _, question := range []string{"operations", "vms", "doctor"} {
 		t.Run(question, func(t *testing.T) {
-			w := newWorld(t)
-			w.put(t, "prefix/versions/v1.0.0/bangerd", "version=v1.0.0 schema=1 fails=hangs-"+question)
+			fx := newFixture(t)
+			fx.put(t, "prefix/versions/v1.0.0/bangerd", "version=v1.0.0 schema=1 fails=hangs-"+question)
 			var j journal.Journal
 			var err error
 			soon(t, func() {
-				if err = w.begin(t, good); err == nil {
-					j, err = w.Apply(t.Context())
+				if err = fx.begin(t, good); err == nil {
+					j, err = fx.Apply(t.Context())
 				}
 			})
 			said := j.Reason
@@ -45,16 +45,16 @@ func TestADaemonThatNeverAnswersHoldsNothingUp(t *testing.T) {
 				t.Errorf("before: %s %q, %v", j.State, said, err)
 			}
 
-			w = newWorld(t)
-			if err := w.begin(t, good+" fails=hangs-"+question); err != nil {
+			fx = newFixture(t)
+			if err := fx.begin(t, good+" fails=hangs-"+question); err != nil {
 				t.Fatal(err)
 			}
-			soon(t, func() { j, err = w.Apply(t.Context()) })
+			soon(t, func() { j, err = fx.Apply(t.Context()) })
 			if err != nil || j.State != journal.RolledBack || !strings.Contains(j.Reason, "no answer within 50ms") {
 				t.Errorf("after: %s %q, %v", j.State, j.Reason, err)
 			}
-			if w.state() != before {
-				t.Errorf("got  %s\nwant %s", w.state(), before)
+			if fx.state() != before {
+				t.Errorf("got  %s\nwant %s", fx.state(), before)
 			}
 		})
 	}
@@ -63,64 +63,64 @@ func TestADaemonThatNeverAnswersHoldsNothingUp(t *testing.T) {
 // TestTheOwnerCannotVeto: asked for with UnprovenDaemon an update is made whatever the
 // owner's daemon, and what runs as the owner, does; it is said in the account.
 func TestTheOwnerCannotVeto(t *testing.T) {
-	for how, prepare := range map[string]func(*testing.T, *world) (program string){
-		"the daemon before hangs at operations": func(t *testing.T, w *world) string {
-			w.put(t, "prefix/versions/v1.0.0/bangerd", "version=v1.0.0 schema=1 fails=hangs-operations")
+	for how, prepare := range map[string]func(*testing.T, *fixture) (program string){
+		"the daemon before hangs at operations": func(t *testing.T, fx *fixture) string {
+			fx.put(t, "prefix/versions/v1.0.0/bangerd", "version=v1.0.0 schema=1 fails=hangs-operations")
 			return good
 		},
-		"the daemon before hangs at VMs": func(t *testing.T, w *world) string {
-			w.put(t, "prefix/versions/v1.0.0/bangerd", "version=v1.0.0 schema=1 fails=hangs-vms")
+		"the daemon before hangs at VMs": func(t *testing.T, fx *fixture) string {
+			fx.put(t, "prefix/versions/v1.0.0/bangerd", "version=v1.0.0 schema=1 fails=hangs-vms")
 			return good
 		},
-		"the daemon before lists what is not a VM": func(t *testing.T, w *world) string {
-			w.put(t, "prefix/versions/v1.0.0/bangerd", "version=v1.0.0 schema=1 fails=lies")
+		"the daemon before lists what is not a VM": func(t *testing.T, fx *fixture) string {
+			fx.put(t, "prefix/versions/v1.0.0/bangerd", "version=v1.0.0 schema=1 fails=lies")
 			return good
 		},
-		"it is always at work": func(t *testing.T, w *world) string {
-			w.put(t, "operations", `[{"id":"0123456789ab","kind":"image.pull","target":"x","status":"running"}]`)
+		"it is always at work": func(t *testing.T, fx *fixture) string {
+			fx.put(t, "operations", `[{"id":"0123456789ab","kind":"image.pull","target":"x","status":"running"}]`)
 			return good
 		},
-		"the new one does not start":       func(*testing.T, *world) string { return good + " fails=start" },
-		"the new one says another version": func(*testing.T, *world) string { return good + " fails=version" },
-		"the new one forgets guests":       func(*testing.T, *world) string { return good + " fails=guests" },
-		"the new one ends again and again": func(*testing.T, *world) string { return good + " fails=crash" },
-		"the new one's doctor is not well": func(*testing.T, *world) string { return good + " fails=doctor" },
-		"the new one hangs at VMs":         func(*testing.T, *world) string { return good + " fails=hangs-vms" },
-		"the store cannot be backed up":    func(t *testing.T, w *world) string { w.put(t, "owner-fails-backup", ""); return good },
-		"what would be done to it is not said": func(_ *testing.T, w *world) string {
-			w.Migrations = func(context.Context, string) (Schema, error) { return Schema{}, errors.New("the owner ended it") }
+		"the new one does not start":       func(*testing.T, *fixture) string { return good + " fails=start" },
+		"the new one says another version": func(*testing.T, *fixture) string { return good + " fails=version" },
+		"the new one forgets guests":       func(*testing.T, *fixture) string { return good + " fails=guests" },
+		"the new one ends again and again": func(*testing.T, *fixture) string { return good + " fails=crash" },
+		"the new one's doctor is not well": func(*testing.T, *fixture) string { return good + " fails=doctor" },
+		"the new one hangs at VMs":         func(*testing.T, *fixture) string { return good + " fails=hangs-vms" },
+		"the store cannot be backed up":    func(t *testing.T, fx *fixture) string { fx.put(t, "owner-fails-backup", ""); return good },
+		"what would be done to it is not said": func(_ *testing.T, fx *fixture) string {
+			fx.Migrations = func(context.Context, string) (Schema, error) { return Schema{}, errors.New("the owner ended it") }
 			return good
 		},
-		"the store is said to be too new": func(_ *testing.T, w *world) string {
-			w.Migrations = func(context.Context, string) (Schema, error) { return Schema{Cannot: "it is newer"}, nil }
+		"the store is said to be too new": func(_ *testing.T, fx *fixture) string {
+			fx.Migrations = func(context.Context, string) (Schema, error) { return Schema{Cannot: "it is newer"}, nil }
 			return good
 		},
 	} {
 		t.Run(how, func(t *testing.T) {
-			w := newWorld(t)
-			program := prepare(t, w)
+			fx := newFixture(t)
+			program := prepare(t, fx)
 			var j journal.Journal
 			soon(t, func() {
-				_, err := w.plan(t, program, Options{UnprovenDaemon: true})
+				_, err := fx.plan(t, program, Options{UnprovenDaemon: true})
 				if err != nil {
 					t.Fatal(err)
 				}
-				if j, err = w.Apply(t.Context()); err != nil {
+				if j, err = fx.Apply(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			})
-			if j.State != journal.Done || w.Current() != "v1.1.0" || w.text("helper") != "v1.1.0" || w.text("record") != "v1.1.0" {
-				t.Errorf("%s %q: %s", j.State, j.Reason, w.state())
+			if j.State != journal.Done || fx.Current() != "v1.1.0" || fx.text("helper") != "v1.1.0" || fx.text("record") != "v1.1.0" {
+				t.Errorf("%s %q: %s", j.State, j.Reason, fx.state())
 			}
-			if said := strings.Join(append(j.Problems, w.said...), "\n"); !strings.Contains(said, "the owner's daemon: ") {
+			if said := strings.Join(append(j.Problems, fx.said...), "\n"); !strings.Contains(said, "the owner's daemon: ") {
 				t.Errorf("nothing is said of it: %s", said)
 			}
 			if how == "the store cannot be backed up" {
-				if kept, err := w.Kept(); err != nil || kept.Backup != "" {
+				if kept, err := fx.Previous(); err != nil || kept.Backup != "" {
 					t.Errorf("a copy is said to be there: %+v, %v", kept, err)
 				}
 			}
-			w.tidy(t)
+			fx.tidy(t)
 		})
 	}
 }
@@ -128,16 +128,16 @@ func TestTheOwnerCannotVeto(t *testing.T) {
 // TestNoOlderCopyIsRestored: where the owner kept the store from being copied, the way
 // back leaves it alone.
 func TestNoOlderCopyIsRestored(t *testing.T) {
-	w := newWorld(t)
-	w.put(t, "owner-fails-backup", "")
-	w.put(t, "data/store.v1.0.0", "schema=1 of last year")
-	if _, err := w.plan(t, good+" fails=helper", Options{UnprovenDaemon: true}); err != nil {
+	fx := newFixture(t)
+	fx.put(t, "owner-fails-backup", "")
+	fx.put(t, "data/store.v1.0.0", "schema=1 of last year")
+	if _, err := fx.plan(t, good+" fails=helper", Options{UnprovenDaemon: true}); err != nil {
 		t.Fatal(err)
 	}
-	if j, err := w.Apply(t.Context()); err != nil || j.State != journal.RolledBack {
+	if j, err := fx.Apply(t.Context()); err != nil || j.State != journal.RolledBack {
 		t.Errorf("%s %q, %v", j.State, j.Reason, err)
 	}
-	if got := w.text("data/store"); got != "schema=1 vms" {
+	if got := fx.text("data/store"); got != "schema=1 vms" {
 		t.Errorf("the store is %q", got)
 	}
 }
@@ -145,20 +145,20 @@ func TestNoOlderCopyIsRestored(t *testing.T) {
 // TestRootsSideIsProvenAllTheSame: UnprovenDaemon excuses no helper.
 func TestRootsSideIsProvenAllTheSame(t *testing.T) {
 	for _, how := range []string{"helper", "helper-crashes"} {
-		w := newWorld(t)
+		fx := newFixture(t)
 		program := good + " fails=" + how
 		if how == "helper-crashes" { // and the daemon's side fails too, which is excused
-			w.Doctor = func(context.Context) ([]api.Check, error) { return nil, errors.New("no") }
+			fx.Doctor = func(context.Context) ([]api.Check, error) { return nil, errors.New("no") }
 		}
-		if _, err := w.plan(t, program, Options{UnprovenDaemon: true}); err != nil {
+		if _, err := fx.plan(t, program, Options{UnprovenDaemon: true}); err != nil {
 			t.Fatal(err)
 		}
-		j, err := w.Apply(t.Context())
+		j, err := fx.Apply(t.Context())
 		if err != nil || j.State != journal.RolledBack || !strings.Contains(j.Reason, "helper ended") {
 			t.Errorf("%s: %s %q, %v", how, j.State, j.Reason, err)
 		}
-		if w.state() != before {
-			t.Errorf("%s: %s", how, w.state())
+		if fx.state() != before {
+			t.Errorf("%s: %s", how, fx.state())
 		}
 	}
 }
@@ -166,17 +166,17 @@ func TestRootsSideIsProvenAllTheSame(t *testing.T) {
 // TestTheWayOutIsSaid: to root, who alone can take it.
 func TestTheWayOutIsSaid(t *testing.T) {
 	const flag = "sudo banger update --unproven-daemon "
-	w := newWorld(t)
-	w.put(t, "prefix/versions/v1.0.0/bangerd", "version=v1.0.0 schema=1 fails=hangs-operations")
-	err := w.begin(t, good)
+	fx := newFixture(t)
+	fx.put(t, "prefix/versions/v1.0.0/bangerd", "version=v1.0.0 schema=1 fails=hangs-operations")
+	err := fx.begin(t, good)
 	if hint := api.AsError(err).Hint; api.KindOf(err) != api.KindTimeout || !strings.Contains(hint, flag) {
 		t.Errorf("%v: %q", err, hint)
 	}
-	w.System = false
-	if err := w.begin(t, good); err == nil || strings.Contains(api.AsError(err).Hint, flag) {
+	fx.System = false
+	if err := fx.begin(t, good); err == nil || strings.Contains(api.AsError(err).Hint, flag) {
 		t.Errorf("in user mode: %v: %q", err, api.AsError(err).Hint)
 	}
-	w.System = true
+	fx.System = true
 	failed := api.Errorf(api.KindInternal, "it failed").WithHint("less log")
 	for _, c := range []struct {
 		j    journal.Journal
@@ -185,7 +185,7 @@ func TestTheWayOutIsSaid(t *testing.T) {
 		{journal.Journal{Reached: journal.Probing}, true}, {journal.Journal{Reached: journal.Holding}, true},
 		{journal.Journal{Reached: journal.Units}, false}, {journal.Journal{Reached: journal.Probing, UnprovenDaemon: true}, false},
 	} {
-		hint := api.AsError(w.WayOut(c.j, failed)).Hint
+		hint := api.AsError(fx.HintUnproven(c.j, failed)).Hint
 		if strings.Contains(hint, flag) != c.said || !strings.HasPrefix(hint, "less log") {
 			t.Errorf("%+v: %q", c.j, hint)
 		}
@@ -195,20 +195,20 @@ func TestTheWayOutIsSaid(t *testing.T) {
 // TestAnInterruptedUpdateIsAcceptedLater: the owner who hinders the way back is got
 // round with the same flag.
 func TestAnInterruptedUpdateIsAcceptedLater(t *testing.T) {
-	w := newWorld(t)
-	if err := w.begin(t, good+" fails=doctor"); err != nil {
+	fx := newFixture(t)
+	if err := fx.begin(t, good+" fails=doctor"); err != nil {
 		t.Fatal(err)
 	}
-	w.Restore = func(context.Context, string, string) error { return errors.New("the owner ended it") }
-	if _, err := w.Apply(t.Context()); err == nil {
+	fx.Restore = func(context.Context, string, string) error { return errors.New("the owner ended it") }
+	if _, err := fx.Apply(t.Context()); err == nil {
 		t.Fatal("the way back was not hindered")
 	}
-	if err := w.AcceptDaemon(t.Context()); err != nil {
+	if err := fx.AcceptDaemon(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	j, err := w.Apply(t.Context())
-	if err != nil || j.State != journal.RolledBack || w.Current() != "v1.0.0" || !w.has("helper") {
-		t.Errorf("%s %q, %v: %s", j.State, j.Reason, err, w.state())
+	j, err := fx.Apply(t.Context())
+	if err != nil || j.State != journal.RolledBack || fx.Current() != "v1.0.0" || !fx.has("helper") {
+		t.Errorf("%s %q, %v: %s", j.State, j.Reason, err, fx.state())
 	}
 }
 
@@ -218,7 +218,7 @@ func TestDocsSayHowToGoOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"sudo banger update " + acceptFlag, fmt.Sprintf("(%.0f seconds)", askTime.Seconds())} {
+	for _, want := range []string{"sudo banger update " + acceptFlag, fmt.Sprintf("(%.0f seconds)", askTimeout.Seconds())} {
 		if !strings.Contains(string(data), want) {
 			t.Errorf("it does not say %q", want)
 		}

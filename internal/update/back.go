@@ -14,8 +14,8 @@ import (
 	"banger/internal/update/journal"
 )
 
-// reloadTime bounds how long systemd is waited for on the way back.
-const reloadTime = 40 * time.Second
+// reloadTimeout bounds how long systemd is waited for on the way back.
+const reloadTimeout = 40 * time.Second
 
 // writeFiles writes systemd's and udev's files before anything is stopped: systemd
 // stops a unit with the settings that it has read.
@@ -27,24 +27,24 @@ func (r *run) writeFiles(ctx context.Context) error {
 		return err
 	}
 	r.Report("writing unit files")
-	if err := putAll(r.j.Files); err != nil {
+	if err := applyFiles(r.j.Files); err != nil {
 		return err
 	}
-	enable, disable := units(r.j.Files)
+	enable, disable := changedUnits(r.j.Files)
 	return r.Reload(ctx, enable, disable)
 }
 
-func putAll(files []journal.Content) error {
+func applyFiles(files []journal.Content) error {
 	for _, f := range files {
-		if err := put(f.Path, f.After); err != nil {
+		if err := applyFile(f.Path, f.After); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// put writes a file, or removes it where there is to be none.
-func put(path string, text *string) error {
+// applyFile writes a file, or removes it where there is to be none.
+func applyFile(path string, text *string) error {
 	if text == nil {
 		return fsx.DiskError("remove "+path, remove(path))
 	}
@@ -54,36 +54,36 @@ func put(path string, text *string) error {
 	return fsx.DiskError("write "+path, fsx.WriteFile(path, []byte(*text), 0o644))
 }
 
-// units names the units that are new, and those that go. What was there stays
+// changedUnits names the units that are new, and those that go. What was there stays
 // enabled or not, as its administrator wants it.
-func units(files []journal.Content) (come, gone []string) {
+func changedUnits(files []journal.Content) (added, removed []string) {
 	for _, f := range files {
 		name := filepath.Base(f.Path)
 		switch {
-		case f.Before == nil && f.After != nil && installs(*f.After):
-			come = append(come, name)
-		case f.Before != nil && f.After == nil && installs(*f.Before):
-			gone = append(gone, name)
+		case f.Before == nil && f.After != nil && hasInstallSection(*f.After):
+			added = append(added, name)
+		case f.Before != nil && f.After == nil && hasInstallSection(*f.Before):
+			removed = append(removed, name)
 		}
 	}
-	return come, gone
+	return added, removed
 }
 
-func installs(text string) bool { return strings.Contains("\n"+text, "\n[Install]\n") }
+func hasInstallSection(text string) bool { return strings.Contains("\n"+text, "\n[Install]\n") }
 
-// swapped is the files the other way round.
-func swapped(files []journal.Content) []journal.Content {
-	var back []journal.Content
+// reversed is the files the other way round.
+func reversed(files []journal.Content) []journal.Content {
+	var reversed []journal.Content
 	for _, f := range files {
-		back = append(back, journal.Content{Path: f.Path, Before: f.After, After: f.Before})
+		reversed = append(reversed, journal.Content{Path: f.Path, Before: f.After, After: f.Before})
 	}
-	return back
+	return reversed
 }
 
 // rollBack makes everything as it was. Daemons that do not start are a problem to
 // tell of; what cannot be put back on the disk is tried again by the next updater.
 func (r *run) rollBack(ctx context.Context) error {
-	ctx, cancel := whole(ctx)
+	ctx, cancel := uninterrupted(ctx)
 	defer cancel()
 	if !r.j.Reached.Reached(journal.Units) {
 		return nil
@@ -97,81 +97,81 @@ func (r *run) rollBack(ctx context.Context) error {
 		// Before the units: systemd stops with what it has read, and the new ones spare
 		// guests where older ones may not.
 		if err := r.StopAll(ctx); err != nil {
-			r.problem("stopping: " + err.Error())
+			r.addProblem("stopping: " + err.Error())
 		}
 	}
-	if err := r.filesBack(ctx); err != nil {
+	if err := r.restoreFiles(ctx); err != nil {
 		return err
 	}
-	if err := r.storeBack(ctx); err != nil {
+	if err := r.restoreStore(ctx); err != nil {
 		return err
 	}
 	if restart {
-		r.startAgain(ctx)
+		r.startOldVersion(ctx)
 	}
 	return nil
 }
 
-// whole is for what is not to be done by half, whoever wants us to stop.
-func whole(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), backTime)
+// uninterrupted is for what is not to be done by half, whoever wants us to stop.
+func uninterrupted(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
 }
 
-// filesBack puts the link and the unit files back.
-func (r *run) filesBack(ctx context.Context) error {
+// restoreFiles puts the link and the unit files back.
+func (r *run) restoreFiles(ctx context.Context) error {
 	if err := r.link(r.j.From.Version); err != nil {
 		return err
 	}
 	if len(r.j.Files) == 0 {
 		return nil
 	}
-	come, gone := units(r.j.Files)
-	if len(come) > 0 { // while there still are files that say what enabled them
-		r.reload(ctx, nil, come)
+	added, removed := changedUnits(r.j.Files)
+	if len(added) > 0 { // while there still are files that say what enabled them
+		r.reload(ctx, nil, added)
 	}
-	if err := putAll(swapped(r.j.Files)); err != nil {
+	if err := applyFiles(reversed(r.j.Files)); err != nil {
 		return err
 	}
-	r.reload(ctx, gone, nil)
+	r.reload(ctx, removed, nil)
 	return nil
 }
 
 func (r *run) reload(ctx context.Context, enable, disable []string) {
 	// At boot systemd is busy, and what is on the disk matters more.
-	ctx, cancel := context.WithTimeout(ctx, reloadTime)
+	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
 	defer cancel()
 	if err := r.Reload(ctx, enable, disable); err != nil {
-		r.problem("systemd did not read the unit files: " + err.Error())
+		r.addProblem("systemd did not read the unit files: " + err.Error())
 	}
 }
 
-// storeBack restores the store where the new version may have written to it.
-func (r *run) storeBack(ctx context.Context) error {
+// restoreStore restores the store where the new version may have written to it.
+func (r *run) restoreStore(ctx context.Context) error {
 	if r.keepStore || !r.mayHaveWritten() {
 		return nil
 	}
 	r.Report("restoring the store")
-	return r.accept(ctx, r.Restore(ctx, r.Dir(r.j.From.Version), r.j.Backup()))
+	return r.recordOrFail(ctx, r.Restore(ctx, r.Dir(r.j.From.Version), r.j.Backup()))
 }
 
-func (r *run) startAgain(ctx context.Context) {
+func (r *run) startOldVersion(ctx context.Context) {
 	err := r.StartHelper(ctx)
 	if err == nil {
 		err = r.Start(ctx, r.Dir(r.j.From.Version))
 	}
 	if err != nil {
-		r.problem("version " + r.j.From.Version + " does not start: " + err.Error())
+		r.addProblem("version " + r.j.From.Version + " does not start: " + err.Error())
 		return
 	}
 	if !r.j.DownAt.IsZero() && r.j.Downtime == 0 {
 		r.j.Downtime = r.Now().Sub(r.j.DownAt)
 	}
 	for _, p := range r.probe(ctx, r.j.From.Version) {
-		r.problem(p)
+		r.addProblem(p)
 	}
 }
 
-func (r *run) problem(what string) {
+func (r *run) addProblem(what string) {
 	r.Report("problem: " + what)
 	r.j.Problems = append(r.j.Problems, what)
 }
@@ -202,7 +202,7 @@ func (m Machine) Recover(ctx context.Context) (bool, error) {
 
 func (m Machine) recover(ctx context.Context, j journal.Journal) (journal.Journal, error) {
 	r := &run{Machine: m, j: j, resumed: true}
-	err := r.offline(ctx)
+	err := r.recoverOffline(ctx)
 	return r.j, err
 }
 
@@ -216,11 +216,11 @@ func (m Machine) recoverLate(ctx context.Context, j journal.Journal) (journal.Jo
 	return j, errors.Join(err, m.StartHelper(ctx), m.Start(ctx, m.Dir(m.Current())))
 }
 
-func (r *run) offline(ctx context.Context) error {
+func (r *run) recoverOffline(ctx context.Context) error {
 	if r.j.State.MayMove(journal.RollingBack) {
 		r.fail(errors.New("it was interrupted before the new version had proven itself"))
 	}
-	if err := r.reconsider(ctx, false); err != nil {
+	if err := r.keepNewIfNewVMs(ctx, false); err != nil {
 		return err
 	}
 	switch r.j.State {
@@ -234,7 +234,7 @@ func (r *run) offline(ctx context.Context) error {
 		}
 	case journal.RollingBack:
 		faultpoint.Reach("update", "recover", "before")
-		if err := r.backOffline(ctx); err != nil {
+		if err := r.rollBackOffline(ctx); err != nil {
 			return err
 		}
 		if err := r.move(journal.RolledBack); err != nil {
@@ -245,12 +245,12 @@ func (r *run) offline(ctx context.Context) error {
 	return r.conclude()
 }
 
-func (r *run) backOffline(ctx context.Context) error {
+func (r *run) rollBackOffline(ctx context.Context) error {
 	if !r.j.Reached.Reached(journal.Units) {
 		return nil
 	}
-	if err := r.filesBack(ctx); err != nil {
+	if err := r.restoreFiles(ctx); err != nil {
 		return err
 	}
-	return r.storeBack(ctx)
+	return r.restoreStore(ctx)
 }

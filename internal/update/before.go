@@ -13,24 +13,24 @@ import (
 	"banger/internal/update/journal"
 )
 
-// execTime bounds the command that is run in each guest.
-const execTime = 20 * time.Second
+// execTimeout bounds the command that is run in each guest.
+const execTimeout = 20 * time.Second
 
-// holdBack keeps new work from beginning, and looks at what there is.
-func (r *run) holdBack(ctx context.Context) error {
+// preflight keeps new work from beginning, and looks at what there is.
+func (r *run) preflight(ctx context.Context) error {
 	r.Report("holding new work back")
 	if err := r.takeHold(); err != nil {
 		return err
 	}
 	ops, err := r.unfinished(ctx, r.j.Force)
-	if err := r.accept(ctx, err); err != nil {
+	if err := r.recordOrFail(ctx, err); err != nil {
 		return err
 	}
-	if err := r.mayStillRestore(ctx); err != nil {
+	if err := r.recheckRestore(ctx); err != nil {
 		return err
 	}
 	r.Report("writing down which guests run")
-	return r.accept(ctx, r.fingerprint(ctx, ops))
+	return r.recordOrFail(ctx, r.fingerprint(ctx, ops))
 }
 
 // takeHold puts the hold into force, again where an updater before us had it.
@@ -94,19 +94,19 @@ func (r *run) fingerprint(ctx context.Context, ops []api.Operation) error {
 		}
 		r.j.Guests = append(r.j.Guests, journal.Guest{ID: v.ID, Name: v.Name, Process: id, BootID: v.BootID})
 	}
-	execs, cancel := context.WithTimeout(ctx, execsTime)
+	execs, cancel := context.WithTimeout(ctx, execsTimeout)
 	defer cancel()
-	each(r.j.Guests, func(g *journal.Guest) { g.Exec = r.execIn(execs, g.ID) == nil })
+	eachGuest(r.j.Guests, func(g *journal.Guest) { g.Exec = r.execIn(execs, g.ID) == nil })
 	checks, err := r.doctor(ctx)
 	if err != nil {
 		return api.Errorf(api.KindOf(err), "cannot ask the doctor: %w", err)
 	}
-	r.j.Failed = failed(checks)
+	r.j.Failed = failedChecks(checks)
 	return nil
 }
 
 func (m Machine) execIn(ctx context.Context, id string) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, execTime, fmt.Errorf("no answer within %s", execTime))
+	ctx, cancel := context.WithTimeoutCause(ctx, execTimeout, fmt.Errorf("no answer within %s", execTimeout))
 	defer cancel()
 	if err := m.Exec(ctx, id); err != nil {
 		if ctx.Err() != nil {
@@ -117,13 +117,13 @@ func (m Machine) execIn(ctx context.Context, id string) error {
 	return nil
 }
 
-// atOnce is how many guests are asked at the same time.
-const atOnce = 8
+// maxParallel is how many guests are asked at the same time.
+const maxParallel = 8
 
-// each calls do for every guest, some at a time.
-func each(guests []journal.Guest, do func(*journal.Guest)) {
+// eachGuest calls do for every guest, some at a time.
+func eachGuest(guests []journal.Guest, do func(*journal.Guest)) {
 	var all sync.WaitGroup
-	slots := make(chan struct{}, atOnce)
+	slots := make(chan struct{}, maxParallel)
 	for i := range guests {
 		slots <- struct{}{}
 		all.Go(func() {
@@ -134,8 +134,8 @@ func each(guests []journal.Guest, do func(*journal.Guest)) {
 	all.Wait()
 }
 
-// failed names the checks that failed.
-func failed(checks []api.Check) []string {
+// failedChecks names the checks that failed.
+func failedChecks(checks []api.Check) []string {
 	var names []string
 	for _, c := range checks {
 		if c.Status == doctorFail {

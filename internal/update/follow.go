@@ -23,8 +23,8 @@ type Launcher interface {
 	Watch(ctx context.Context) (<-chan struct{}, error)
 }
 
-// launchTime bounds the start of an updater, which says nothing before it runs.
-const launchTime = time.Minute
+// launchTimeout bounds the start of an updater, which says nothing before it runs.
+const launchTimeout = time.Minute
 
 var errGone = errors.New("the updater has ended")
 
@@ -58,7 +58,7 @@ func (m Machine) Follow(ctx context.Context, l Launcher) (journal.Journal, error
 	}
 	defer changes.Close()
 	// Ctrl-C does not leave an update that was begun and that nobody carries out.
-	launching, cancel := context.WithTimeout(context.WithoutCancel(ctx), launchTime)
+	launching, cancel := context.WithTimeout(context.WithoutCancel(ctx), launchTimeout)
 	defer cancel()
 	if err := l.Launch(launching); err != nil {
 		return j, err
@@ -79,12 +79,12 @@ func (f *follower) follow(ctx context.Context, l Launcher, id string) (journal.J
 		last, err := journal.Read(f.m.Last())
 		f.read() // what was said before the account was left
 		if err == nil && last.ID == id {
-			f.m.leave(ctx, l, ended)
+			f.m.waitForExit(ctx, l, ended)
 			return last, nil
 		}
 		if ended == nil {
 			if ended, err = l.Watch(ctx); err != nil && ctx.Err() == nil {
-				return f.gone(id, err)
+				return f.lastOutcome(id, err)
 			}
 		}
 		select {
@@ -98,9 +98,9 @@ func (f *follower) follow(ctx context.Context, l Launcher, id string) (journal.J
 	}
 }
 
-// leave waits until the updater has put its journal away and ended, a moment after
+// waitForExit waits until the updater has put its journal away and ended, a moment after
 // its account: the next command is to find nothing of it.
-func (m Machine) leave(ctx context.Context, l Launcher, ended <-chan struct{}) {
+func (m Machine) waitForExit(ctx context.Context, l Launcher, ended <-chan struct{}) {
 	if ended == nil {
 		ended, _ = l.Watch(ctx) // an error: it has ended
 	}
@@ -113,8 +113,8 @@ func (m Machine) leave(ctx context.Context, l Launcher, ended <-chan struct{}) {
 	}
 }
 
-// gone looks once more for an account: the updater leaves one just before it ends.
-func (f *follower) gone(id string, err error) (journal.Journal, error) {
+// lastOutcome looks once more for an account: the updater leaves one just before it ends.
+func (f *follower) lastOutcome(id string, err error) (journal.Journal, error) {
 	last, readErr := journal.Read(f.m.Last())
 	f.read()
 	if readErr == nil && last.ID == id {

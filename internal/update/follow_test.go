@@ -16,7 +16,7 @@ import (
 // testLauncher starts updaters of a world, and starts them again as often as it is
 // told.
 type testLauncher struct {
-	w       *world
+	w       *fixture
 	point   string // where the first one dies
 	again   int
 	ended   chan struct{}
@@ -64,19 +64,19 @@ func (l *testLauncher) Watch(ctx context.Context) (<-chan struct{}, error) {
 }
 
 func TestFollow(t *testing.T) {
-	w := newWorld(t)
-	if err := w.begin(t, good); err != nil {
+	fx := newFixture(t)
+	if err := fx.begin(t, good); err != nil {
 		t.Fatal(err)
 	}
-	w.said = nil
-	j, err := w.Follow(t.Context(), &testLauncher{w: w, point: "update switching after", again: 1})
+	fx.said = nil
+	j, err := fx.Follow(t.Context(), &testLauncher{w: fx, point: "update switching after", again: 1})
 	if err != nil || j.State != journal.Done || j.Attempts != 2 {
 		t.Fatalf("%+v, %v", j, err)
 	}
-	if w.state() != after {
-		t.Error(w.state())
+	if fx.state() != after {
+		t.Error(fx.state())
 	}
-	said := strings.Join(w.said, "\n")
+	said := strings.Join(fx.said, "\n")
 	for _, line := range []string{"holding new work back", "switching to version v1.1.0", "version v1.1.0 has proven itself"} {
 		if !strings.Contains(said, line) {
 			t.Errorf("%q was not said:\n%s", line, said)
@@ -85,55 +85,55 @@ func TestFollow(t *testing.T) {
 }
 
 func TestFollowOfAnUpdaterThatIsGone(t *testing.T) {
-	w := newWorld(t)
-	if err := w.begin(t, good); err != nil {
+	fx := newFixture(t)
+	if err := fx.begin(t, good); err != nil {
 		t.Fatal(err)
 	}
-	_, err := w.Follow(t.Context(), &testLauncher{w: w, point: "update units before"})
+	_, err := fx.Follow(t.Context(), &testLauncher{w: fx, point: "update units before"})
 	if !errors.Is(err, errGone) || !strings.Contains(api.AsError(err).Hint, "goes on with it") {
 		t.Fatal(err)
 	}
 	// It goes on with it.
-	j, err := w.Follow(t.Context(), &testLauncher{w: w})
-	if err != nil || j.State != journal.Done || w.state() != after {
-		t.Errorf("%+v, %v\n%s", j, err, w.state())
+	j, err := fx.Follow(t.Context(), &testLauncher{w: fx})
+	if err != nil || j.State != journal.Done || fx.state() != after {
+		t.Errorf("%+v, %v\n%s", j, err, fx.state())
 	}
 }
 
 // TestFollowIsLeft: who stops watching stops nothing.
 func TestFollowIsLeft(t *testing.T) {
-	w := newWorld(t)
-	if err := w.begin(t, good); err != nil {
+	fx := newFixture(t)
+	if err := fx.begin(t, good); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	w.Report = func(string) { cancel() }
-	l := &testLauncher{w: w}
-	if _, err := w.Follow(ctx, l); api.KindOf(err) != api.KindCanceled && err != nil {
+	fx.Report = func(string) { cancel() }
+	l := &testLauncher{w: fx}
+	if _, err := fx.Follow(ctx, l); api.KindOf(err) != api.KindCanceled && err != nil {
 		t.Fatal(err)
 	}
 	<-l.ended
-	if w.state() != after {
-		t.Error(w.state())
+	if fx.state() != after {
+		t.Error(fx.state())
 	}
-	w.tidy(t)
+	fx.tidy(t)
 }
 
 // TestFollowOfWhoWasStoppedEarly: what was begun is carried out.
 func TestFollowOfWhoWasStoppedEarly(t *testing.T) {
-	w := newWorld(t)
-	if err := w.begin(t, good); err != nil {
+	fx := newFixture(t)
+	if err := fx.begin(t, good); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	l := &testLauncher{w: w}
-	if _, err := w.Follow(ctx, l); api.KindOf(err) != api.KindCanceled || !strings.Contains(err.Error(), "goes on without us") {
+	l := &testLauncher{w: fx}
+	if _, err := fx.Follow(ctx, l); api.KindOf(err) != api.KindCanceled || !strings.Contains(err.Error(), "goes on without us") {
 		t.Fatal(err)
 	}
 	<-l.ended
-	if w.state() != after {
-		t.Error(w.state())
+	if fx.state() != after {
+		t.Error(fx.state())
 	}
-	w.tidy(t)
+	fx.tidy(t)
 }

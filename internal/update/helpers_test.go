@@ -14,8 +14,8 @@ func says(version string) func(ctx, string) (string, error) {
 	return func(ctx, string) (string, error) { return version, nil }
 }
 
-func relinkTo(w *world, version string) {
-	if err := fsx.Relink("versions/"+version, w.Prefix+"/current"); err != nil {
+func relinkTo(fx *fixture, version string) {
+	if err := fsx.Relink("versions/"+version, fx.Prefix+"/current"); err != nil {
 		panic(err)
 	}
 }

@@ -12,12 +12,12 @@ import (
 	"banger/internal/update/journal"
 )
 
-// Kept returns what a rollback goes back to.
-func (m Machine) Kept() (Kept, error) {
+// Previous returns what a rollback goes back to.
+func (m Machine) Previous() (PreviousVersion, error) {
 	none := api.Errorf(api.KindNotFound, "cannot go back: no previous version is kept").
 		WithHint("%s --to VERSION   for one whose release allows it", m.command())
-	var k Kept
-	data, err := os.ReadFile(m.previous())
+	var k PreviousVersion
+	data, err := os.ReadFile(m.previousFile())
 	if errors.Is(err, os.ErrNotExist) {
 		return k, none
 	}
@@ -36,14 +36,14 @@ func (m Machine) Kept() (Kept, error) {
 	return k, nil
 }
 
-// BeginBack prepares the way back to the kept version.
-func (m Machine) BeginBack(ctx context.Context, from journal.Build, o Options) (Plan, error) {
-	kept, err := m.Kept()
+// BeginRollback prepares the way back to the kept version.
+func (m Machine) BeginRollback(ctx context.Context, from journal.Build, o Options) (Plan, error) {
+	previous, err := m.Previous()
 	if err != nil {
 		return Plan{From: from}, err
 	}
-	return m.begin(ctx, from, kept.Build, o, func(ctx context.Context, p *Plan, j *journal.Journal) error {
-		if err := m.examine(ctx, m.Dir(kept.Version), p, o.UnprovenDaemon); err != nil {
+	return m.begin(ctx, from, previous.Build, o, func(ctx context.Context, p *Plan, j *journal.Journal) error {
+		if err := m.examine(ctx, m.Dir(previous.Version), p, o.UnprovenDaemon); err != nil {
 			return err
 		}
 		j.Rollback = true
@@ -51,34 +51,34 @@ func (m Machine) BeginBack(ctx context.Context, from journal.Build, o Options) (
 		if p.Schema.Cannot == "" {
 			return nil
 		}
-		j.Restore = kept.Backup
-		return m.mayRestore(ctx, kept, o.Force)
+		j.Restore = previous.Backup
+		return m.checkRestore(ctx, previous, o.Force)
 	})
 }
 
-// mayRestore decides whether the store of before may come back with the version
+// checkRestore decides whether the store of before may come back with the version
 // that it belongs to. VMs that it does not know would be lost, so that is never
 // done while there are any.
-func (m Machine) mayRestore(ctx context.Context, kept Kept, force bool) error {
-	if kept.Backup == "" {
-		return api.Errorf(api.KindUnsupported, "cannot go back to %s: it cannot use the store that is there, and none of before is kept", kept.Version)
+func (m Machine) checkRestore(ctx context.Context, previous PreviousVersion, force bool) error {
+	if previous.Backup == "" {
+		return api.Errorf(api.KindUnsupported, "cannot go back to %s: it cannot use the store that is there, and none of before is kept", previous.Version)
 	}
 	vms, err := m.vms(ctx)
 	if err != nil {
 		return api.AsError(err)
 	}
-	var newer []string
+	var unknown []string
 	for _, v := range vms {
-		if !slices.Contains(kept.VMs, v.ID) {
-			newer = append(newer, v.Name)
+		if !slices.Contains(previous.VMs, v.ID) {
+			unknown = append(unknown, v.Name)
 		}
 	}
-	if len(newer) > 0 {
-		return api.Errorf(api.KindConflict, "cannot go back to %s: its store does not know the VMs that were made since: %s", kept.Version, strings.Join(newer, ", ")).
+	if len(unknown) > 0 {
+		return api.Errorf(api.KindConflict, "cannot go back to %s: its store does not know the VMs that were made since: %s", previous.Version, strings.Join(unknown, ", ")).
 			WithHint("delete them, or stay with this version")
 	}
 	if !force {
-		return api.Errorf(api.KindConflict, "cannot go back to %s: it needs the store of before the update, and what was changed since would be forgotten: names, settings, deleted VMs", kept.Version).
+		return api.Errorf(api.KindConflict, "cannot go back to %s: it needs the store of before the update, and what was changed since would be forgotten: names, settings, deleted VMs", previous.Version).
 			WithHint("%s --rollback --force   if that is what you want; no VM made since is lost, as there is none", m.command())
 	}
 	// What is unfinished only the store that goes knows of, with the VM that it makes.
@@ -88,14 +88,14 @@ func (m Machine) mayRestore(ctx context.Context, kept Kept, force bool) error {
 	return nil
 }
 
-// mayStillRestore asks again, now that no new work begins.
-func (r *run) mayStillRestore(ctx context.Context) error {
+// recheckRestore asks again, now that no new work begins.
+func (r *run) recheckRestore(ctx context.Context) error {
 	if r.j.Restore == "" {
 		return nil
 	}
-	kept, err := r.Kept()
+	previous, err := r.Previous()
 	if err != nil {
 		return err
 	}
-	return r.mayRestore(ctx, kept, r.j.Force)
+	return r.checkRestore(ctx, previous, r.j.Force)
 }

@@ -19,10 +19,10 @@ func (r *run) mayHaveWritten() bool {
 	return r.j.Backup() != "" && !r.j.Unbacked && r.j.Reached.Reached(journal.Switching)
 }
 
-// newerVMs are the VMs that were made since the update had looked, which can only be
+// newVMs are the VMs that were made since the update had looked, which can only be
 // where nobody was at work on it for a while. They are found by their directories:
 // no daemon may run, and the store may have any schema.
-func (r *run) newerVMs() ([]string, error) {
+func (r *run) newVMs() ([]string, error) {
 	if !r.resumed {
 		return nil, nil
 	}
@@ -30,44 +30,44 @@ func (r *run) newerVMs() ([]string, error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, api.Errorf(api.KindInternal, "cannot see which VMs there are: %w", err)
 	}
-	var newer []string
+	var added []string
 	for _, e := range entries {
 		if vmid.Valid(e.Name()) && !slices.Contains(r.j.VMs, e.Name()) {
-			newer = append(newer, e.Name())
+			added = append(added, e.Name())
 		}
 	}
-	return newer, nil
+	return added, nil
 }
 
-// noneNewer refuses to go on to a store that does not know them all.
-func (r *run) noneNewer() error {
-	newer, err := r.newerVMs()
-	if err == nil && len(newer) > 0 {
-		err = api.Errorf(api.KindConflict, "its store does not know the VMs that were made meanwhile: %s", strings.Join(newer, ", "))
+// refuseIfNewVMs refuses to go on to a store that does not know them all.
+func (r *run) refuseIfNewVMs() error {
+	added, err := r.newVMs()
+	if err == nil && len(added) > 0 {
+		err = api.Errorf(api.KindConflict, "its store does not know the VMs that were made meanwhile: %s", strings.Join(added, ", "))
 	}
 	return err
 }
 
-// reconsider looks at a way back before it is gone: the store of before does not know
+// keepNewIfNewVMs looks at a way back before it is gone: the store of before does not know
 // VMs that were made since, and restoring it would lose them. So it is not restored.
 // Either the store that is there is the old version's own already, or only the new
 // version can use it, and has been used: then that is kept.
-func (r *run) reconsider(ctx context.Context, online bool) error {
+func (r *run) keepNewIfNewVMs(ctx context.Context, online bool) error {
 	if !r.resumed || r.keepStore || r.j.State != journal.RollingBack || !r.mayHaveWritten() {
 		return nil
 	}
-	ctx, cancel := whole(ctx)
+	ctx, cancel := uninterrupted(ctx)
 	defer cancel()
 	if online {
 		if err := r.takeHold(); err != nil {
 			r.Report(err.Error()) // there may be VMs all the same
 		}
 	}
-	newer, err := r.newerVMs()
-	if err != nil || len(newer) == 0 {
+	added, err := r.newVMs()
+	if err != nil || len(added) == 0 {
 		return err
 	}
-	r.Report("VMs were made meanwhile, and the store of before would not know them: " + strings.Join(newer, ", "))
+	r.Report("VMs were made meanwhile, and the store of before would not know them: " + strings.Join(added, ", "))
 	s, err := r.Migrations(ctx, r.Dir(r.j.From.Version))
 	if err != nil {
 		return err
@@ -76,12 +76,12 @@ func (r *run) reconsider(ctx context.Context, online bool) error {
 		r.keepStore = true
 		return nil
 	}
-	return r.keepNew(ctx, newer, online)
+	return r.keepNewVersion(ctx, added, online)
 }
 
-// keepNew makes the new version the installed one, although it has not proven itself.
-func (r *run) keepNew(ctx context.Context, newer []string, online bool) error {
-	err := putAll(r.j.Files)
+// keepNewVersion makes the new version the installed one, although it has not proven itself.
+func (r *run) keepNewVersion(ctx context.Context, added []string, online bool) error {
+	err := applyFiles(r.j.Files)
 	if err == nil {
 		err = r.link(r.j.To.Version)
 	}
@@ -89,24 +89,24 @@ func (r *run) keepNew(ctx context.Context, newer []string, online bool) error {
 		return err
 	}
 	if len(r.j.Files) > 0 {
-		enable, disable := units(r.j.Files)
+		enable, disable := changedUnits(r.j.Files)
 		r.reload(ctx, enable, disable)
 	}
 	if online {
-		r.startNew(ctx)
+		r.startNewVersion(ctx)
 	}
-	r.problem(fmt.Sprintf("version %s has not proven itself (%s), and is kept: that of before cannot use the store, which alone knows the VMs made meanwhile: %s",
-		r.j.To.Version, r.j.Reason, strings.Join(newer, ", ")))
+	r.addProblem(fmt.Sprintf("version %s has not proven itself (%s), and is kept: that of before cannot use the store, which alone knows the VMs made meanwhile: %s",
+		r.j.To.Version, r.j.Reason, strings.Join(added, ", ")))
 	r.j.Reason, r.j.Reached = "", ""
 	return r.move(journal.Committing)
 }
 
-func (r *run) startNew(ctx context.Context) {
+func (r *run) startNewVersion(ctx context.Context) {
 	err := r.StartHelper(ctx)
 	if err == nil {
 		err = r.Start(ctx, r.Dir(r.j.To.Version))
 	}
 	if err != nil {
-		r.problem("version " + r.j.To.Version + " does not start: " + err.Error())
+		r.addProblem("version " + r.j.To.Version + " does not start: " + err.Error())
 	}
 }

@@ -12,36 +12,36 @@ const newID = "aaaaaaaaaaaa"
 
 // killedAt is an update whose updater died at a point, and nobody took it up while a
 // VM was made.
-func killedAt(t *testing.T, program, point string) *world {
+func killedAt(t *testing.T, program, point string) *fixture {
 	t.Helper()
-	w := newWorld(t)
-	if err := w.begin(t, program); err != nil {
+	fx := newFixture(t)
+	if err := fx.begin(t, program); err != nil {
 		t.Fatal(err)
 	}
-	if w.updater(t, point) == nil {
+	if fx.updater(t, point) == nil {
 		t.Fatal("it was not killed")
 	}
-	w.put(t, "data/vms/"+newID+"/disk", "")
-	return w
+	fx.put(t, "data/vms/"+newID+"/disk", "")
+	return fx
 }
 
 // resume goes on with it in this boot, or ends it in the next one; then systemd starts
 // the daemons.
-func (w *world) resume(t *testing.T, reboots bool) journal.Journal {
+func (fx *fixture) resume(t *testing.T, reboots bool) journal.Journal {
 	t.Helper()
 	if reboots {
-		w.boot(t)
-		if _, err := w.Recover(t.Context()); err != nil {
+		fx.boot(t)
+		if _, err := fx.Recover(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := errors.Join(w.StartHelper(t.Context()), w.start(t.Context(), w.Dir(w.Current()))); err != nil {
+		if err := errors.Join(fx.StartHelper(t.Context()), fx.start(t.Context(), fx.Dir(fx.Current()))); err != nil {
 			t.Fatal(err)
 		}
-	} else if _, err := w.Apply(t.Context()); err != nil {
+	} else if _, err := fx.Apply(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w.tidy(t)
-	j, err := journal.Read(w.Last())
+	fx.tidy(t)
+	j, err := journal.Read(fx.Last())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,16 +74,16 @@ func TestVMsThatWereMadeMeanwhile(t *testing.T) {
 			name += " and a reboot"
 		}
 		t.Run(name, func(t *testing.T) {
-			w := killedAt(t, c.program, c.point)
-			j := w.resume(t, c.reboots)
+			fx := killedAt(t, c.program, c.point)
+			j := fx.resume(t, c.reboots)
 			want := before
 			if c.kept {
 				want = after
 			}
-			if w.state() != want || j.Made() != c.kept {
-				t.Errorf("got  %s\nwant %s", w.state(), want)
+			if fx.state() != want || j.Made() != c.kept {
+				t.Errorf("got  %s\nwant %s", fx.state(), want)
 			}
-			if said := strings.Join(Account(j), "\n"); c.kept != strings.Contains(said, "is kept: that of before cannot use the store, which alone knows the VMs made meanwhile: "+newID) {
+			if said := strings.Join(Summary(j), "\n"); c.kept != strings.Contains(said, "is kept: that of before cannot use the store, which alone knows the VMs made meanwhile: "+newID) {
 				t.Error(said)
 			}
 		})
@@ -93,33 +93,33 @@ func TestVMsThatWereMadeMeanwhile(t *testing.T) {
 // TestTheStoreOfTheOldVersionIsItsOwn: where it runs again, with what it has written
 // since, its store is not restored a second time.
 func TestTheStoreOfTheOldVersionIsItsOwn(t *testing.T) {
-	w := killedAt(t, good+" fails=exec", "update rolling-back after")
-	w.put(t, "data/store", "schema=1 fresh")
-	if j := w.resume(t, true); j.State != journal.RolledBack || w.text("data/store") != "schema=1 fresh" || w.Current() != "v1.0.0" {
-		t.Errorf("%s: %s", j.State, w.state())
+	fx := killedAt(t, good+" fails=exec", "update rolling-back after")
+	fx.put(t, "data/store", "schema=1 fresh")
+	if j := fx.resume(t, true); j.State != journal.RolledBack || fx.text("data/store") != "schema=1 fresh" || fx.Current() != "v1.0.0" {
+		t.Errorf("%s: %s", j.State, fx.state())
 	}
 }
 
 // TestNoStoreOfBeforeForNewerVMs: the way back was interrupted before its store came.
 func TestNoStoreOfBeforeForNewerVMs(t *testing.T) {
 	for _, point := range []string{"update stopping before", "update switching before"} {
-		w := newWorld(t)
-		if err := w.begin(t, "version=v1.1.0 schema=2"); err != nil {
+		fx := newFixture(t)
+		if err := fx.begin(t, "version=v1.1.0 schema=2"); err != nil {
 			t.Fatal(err)
 		}
-		if j, err := w.Apply(t.Context()); err != nil || j.State != journal.Done {
+		if j, err := fx.Apply(t.Context()); err != nil || j.State != journal.Done {
 			t.Fatal(j.Reason, err)
 		}
-		if _, err := w.BeginBack(t.Context(), journal.Build{Version: "v1.1.0"}, Options{Force: true}); err != nil {
+		if _, err := fx.BeginRollback(t.Context(), journal.Build{Version: "v1.1.0"}, Options{Force: true}); err != nil {
 			t.Fatal(err)
 		}
-		was := w.state()
-		if w.updater(t, point) == nil {
+		was := fx.state()
+		if fx.updater(t, point) == nil {
 			t.Fatal("it was not killed")
 		}
-		w.put(t, "data/vms/"+newID+"/disk", "")
-		if j := w.resume(t, false); j.State != journal.RolledBack || !strings.HasSuffix(j.Reason, "made meanwhile: "+newID) || w.state() != was {
-			t.Errorf("%s: %s, %s\n%s", point, j.State, j.Reason, w.state())
+		fx.put(t, "data/vms/"+newID+"/disk", "")
+		if j := fx.resume(t, false); j.State != journal.RolledBack || !strings.HasSuffix(j.Reason, "made meanwhile: "+newID) || fx.state() != was {
+			t.Errorf("%s: %s, %s\n%s", point, j.State, j.Reason, fx.state())
 		}
 	}
 }

@@ -92,7 +92,7 @@ func (m Machine) Begin(ctx context.Context, src Source, t repo.Target, from jour
 		}
 		if p.Schema.Cannot != "" {
 			err := api.Errorf(api.KindUnsupported, "cannot update to %s: it cannot use the store: %s", to.Version, p.Schema.Cannot)
-			if err := m.overlook(ctx, o.UnprovenDaemon, err); err != nil {
+			if err := m.reportOrFail(ctx, o.UnprovenDaemon, err); err != nil {
 				return err
 			}
 		}
@@ -100,7 +100,7 @@ func (m Machine) Begin(ctx context.Context, src Source, t repo.Target, from jour
 		if o.DryRun {
 			return nil
 		}
-		return m.settleIn(stage, to.Version)
+		return m.installStage(stage, to.Version)
 	})
 }
 
@@ -121,7 +121,7 @@ func (m Machine) begin(ctx context.Context, from, to journal.Build, o Options,
 		return plan, api.Errorf(api.KindConflict, "cannot update: version %s is installed and the programs are %s", from.Version, m.Current())
 	}
 	_, err = m.unfinished(ctx, o.Force)
-	if err := m.overlook(ctx, o.UnprovenDaemon, err); err != nil {
+	if err := m.reportOrFail(ctx, o.UnprovenDaemon, err); err != nil {
 		return plan, err
 	}
 	boot, err := m.BootID()
@@ -141,12 +141,12 @@ func (m Machine) begin(ctx context.Context, from, to journal.Build, o Options,
 	}
 	j.Files = plan.Files
 	plan.Begun = true
-	return plan, m.writeDown(j)
+	return plan, m.writeJournal(j)
 }
 
-// writeDown begins the update. The link to the version that carries it out is there
+// writeJournal begins the update. The link to the version that carries it out is there
 // before anything refers to it.
-func (m Machine) writeDown(j journal.Journal) error {
+func (m Machine) writeJournal(j journal.Journal) error {
 	err := fsx.Relink(filepath.Join(versionsDir, j.From.Version), filepath.Join(m.Prefix, updatingLink))
 	if err == nil {
 		err = fsx.WriteFile(filepath.Join(m.State, spareFile), make([]byte, spareSize), 0o600)
@@ -170,7 +170,7 @@ func (m Machine) stage(ctx context.Context, src Source, t repo.Target, progress 
 	stage := filepath.Join(top, t.Version)
 	err = os.Chmod(top, 0o755) // the owner runs what is in it
 	if err == nil {
-		err = m.fill(ctx, src, t, top, stage, progress)
+		err = m.downloadAndUnpack(ctx, src, t, top, stage, progress)
 	}
 	if err != nil {
 		return "", errors.Join(err, os.RemoveAll(top))
@@ -178,7 +178,7 @@ func (m Machine) stage(ctx context.Context, src Source, t repo.Target, progress 
 	return stage, nil
 }
 
-func (m Machine) fill(ctx context.Context, src Source, t repo.Target, top, stage string, progress api.Report) error {
+func (m Machine) downloadAndUnpack(ctx context.Context, src Source, t repo.Target, top, stage string, progress api.Report) error {
 	m.Report("downloading version " + t.Version)
 	path, err := src.Download(ctx, t, top, func(done, total int64) {
 		if progress != nil {
@@ -212,7 +212,7 @@ func removeStages(versions string) error {
 // examine runs the programs in dir and sees what they would change.
 func (m Machine) examine(ctx context.Context, dir string, p *Plan, unproven bool) error {
 	m.Report("running it to see that it works")
-	version, err := m.World.Version(ctx, dir)
+	version, err := m.Deps.Version(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -220,10 +220,10 @@ func (m Machine) examine(ctx context.Context, dir string, p *Plan, unproven bool
 		return api.Errorf(api.KindDenied, "cannot trust version %s: its program says that it is %s", p.To.Version, version)
 	}
 	p.Schema, err = m.Migrations(ctx, dir)
-	if err := m.overlook(ctx, unproven, err); err != nil {
+	if err := m.reportOrFail(ctx, unproven, err); err != nil {
 		return err
 	}
-	files, err := m.World.Files(ctx, dir)
+	files, err := m.Deps.Files(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -231,8 +231,8 @@ func (m Machine) examine(ctx context.Context, dir string, p *Plan, unproven bool
 	return err
 }
 
-// settleIn moves a stage to where its version belongs.
-func (m Machine) settleIn(stage, version string) error {
+// installStage moves a stage to where its version belongs.
+func (m Machine) installStage(stage, version string) error {
 	to := m.Dir(version)
 	if version == m.Current() {
 		return api.Errorf(api.KindConflict, "cannot replace version %s: it is the one that runs", version)

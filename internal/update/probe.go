@@ -15,8 +15,8 @@ import (
 // doctorFail is the status of a check that failed (api.Check).
 const doctorFail = "fail"
 
-// pingTime bounds one question while a version settles.
-const pingTime = 10 * time.Second
+// pingTimeout bounds one question while a version settles.
+const pingTimeout = 10 * time.Second
 
 // probe says what is not as it has to be: nothing where a version proves itself.
 func (r *run) probe(ctx context.Context, version string) []string {
@@ -34,13 +34,13 @@ func (r *run) probe(ctx context.Context, version string) []string {
 	if err := r.settle(ctx, version, before); err != nil {
 		return []string{err.Error()}
 	}
-	problems := r.missing(ctx)
-	problems = append(problems, r.mute(ctx)...)
-	return append(problems, r.worse(ctx)...)
+	problems := r.changedVMs(ctx)
+	problems = append(problems, r.guestsNotResponding(ctx)...)
+	return append(problems, r.newDoctorFailures(ctx)...)
 }
 
 func (r *run) answersAs(ctx context.Context, version string) error {
-	ctx, cancel := context.WithTimeout(ctx, pingTime)
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	answers, err := r.Answers(ctx)
 	if err != nil {
@@ -91,10 +91,10 @@ func (r *run) lostProcesses() []string {
 	return problems
 }
 
-// missing says which VMs a version does not know, and which guests are not as they
+// changedVMs says which VMs a version does not know, and which guests are not as they
 // were. One that was being removed meanwhile, as `vm run --rm` does at its end, is
 // excused.
-func (r *run) missing(ctx context.Context) []string {
+func (r *run) changedVMs(ctx context.Context) []string {
 	vms, err := r.vms(ctx)
 	if err != nil {
 		return []string{"the VMs cannot be listed: " + err.Error()}
@@ -106,7 +106,7 @@ func (r *run) missing(ctx context.Context) []string {
 	r.j.Guests = slices.DeleteFunc(r.j.Guests, func(g journal.Guest) bool {
 		return slices.ContainsFunc(ops, func(o api.Operation) bool { return o.Kind == "vm.delete" && o.Target == g.ID })
 	})
-	problems := append(r.lostProcesses(), r.unknown(vms)...)
+	problems := append(r.lostProcesses(), r.unknownVMs(vms)...)
 	for _, g := range r.j.Guests {
 		i := slices.IndexFunc(vms, func(v api.VM) bool { return v.ID == g.ID })
 		switch {
@@ -123,9 +123,9 @@ func (r *run) missing(ctx context.Context) []string {
 	return problems
 }
 
-// unknown says which VMs are not known any more, but for guests, which are named by
+// unknownVMs says which VMs are not known any more, but for guests, which are named by
 // their names. One that is deleted is forgotten after its directory is gone, never before.
-func (r *run) unknown(vms []api.VM) []string {
+func (r *run) unknownVMs(vms []api.VM) []string {
 	var problems []string
 	for _, id := range r.j.VMs {
 		guest := slices.ContainsFunc(r.j.Guests, func(g journal.Guest) bool { return g.ID == id })
@@ -137,13 +137,13 @@ func (r *run) unknown(vms []api.VM) []string {
 	return problems
 }
 
-// mute says in which guests no command can be run any more.
-func (r *run) mute(ctx context.Context) []string {
-	ctx, cancel := context.WithTimeout(ctx, execsTime)
+// guestsNotResponding says in which guests no command can be run any more.
+func (r *run) guestsNotResponding(ctx context.Context) []string {
+	ctx, cancel := context.WithTimeout(ctx, execsTimeout)
 	defer cancel()
 	var problems []string
 	var mu sync.Mutex
-	each(r.j.Guests, func(g *journal.Guest) {
+	eachGuest(r.j.Guests, func(g *journal.Guest) {
 		if !g.Exec {
 			return
 		}
@@ -157,8 +157,8 @@ func (r *run) mute(ctx context.Context) []string {
 	return problems
 }
 
-// worse says what the doctor finds that it did not find before.
-func (r *run) worse(ctx context.Context) []string {
+// newDoctorFailures says what the doctor finds that it did not find before.
+func (r *run) newDoctorFailures(ctx context.Context) []string {
 	checks, err := r.doctor(ctx)
 	if err != nil {
 		return []string{"the doctor cannot be asked: " + err.Error()}

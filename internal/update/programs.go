@@ -34,23 +34,23 @@ type programs struct {
 // run: nothing of root's own, which the owner could read.
 var rootEnv = []string{paths.ModeEnv + "=system", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
-// sanityTime bounds a look at a program, storeTime work on the store.
+// checkTimeout bounds a look at a program, storeTime work on the store.
 const (
-	sanityTime = 20 * time.Second
-	storeTime  = 2 * time.Minute
+	checkTimeout = 20 * time.Second
+	storeTimeout = 2 * time.Minute
 )
 
 // maxOutput bounds what is read of a program.
 const maxOutput = 1 << 20
 
-var errLong = errors.New("it says far too much")
+var errTooMuchOutput = errors.New("it says far too much")
 
-// capped is a buffer with an end.
-type capped struct{ bytes.Buffer }
+// cappedBuffer is a buffer with an end.
+type cappedBuffer struct{ bytes.Buffer }
 
-func (c *capped) Write(p []byte) (int, error) {
+func (c *cappedBuffer) Write(p []byte) (int, error) {
 	if c.Len()+len(p) > maxOutput {
-		return 0, errLong
+		return 0, errTooMuchOutput
 	}
 	return c.Buffer.Write(p)
 }
@@ -67,7 +67,7 @@ func (p programs) run(ctx context.Context, limit time.Duration, program string, 
 func output(ctx context.Context, limit time.Duration, c execx.Cmd) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it did not end within %s", limit))
 	defer cancel()
-	var out capped
+	var out cappedBuffer
 	c.Dir, c.Stdout = "/", &out
 	err := execx.Run(ctx, c)
 	return out.Bytes(), err
@@ -83,7 +83,7 @@ func (p programs) bangerd(ctx context.Context, limit time.Duration, dir string, 
 // version asks a version what it is; as root, as files is, so that the owner has no say.
 func (p programs) version(ctx context.Context, dir string) (string, error) {
 	p.owner = nil
-	out, err := p.run(ctx, sanityTime, filepath.Join(dir, "banger"), "--version")
+	out, err := p.run(ctx, checkTimeout, filepath.Join(dir, "banger"), "--version")
 	version := ""
 	if err == nil {
 		version, err = parseVersionOutput(out)
@@ -111,19 +111,19 @@ func parseVersionOutput(out []byte) (string, error) {
 	return version, nil
 }
 
-// migrates and cannot are the statuses of `bangerd --check-migrations` beside 0.
+// exitMigrates and cannot are the statuses of `bangerd --check-migrations` beside 0.
 const (
-	migrates = 1
-	cannot   = 2
+	exitMigrates = 1
+	exitCannot   = 2
 )
 
 func (p programs) migrations(ctx context.Context, dir string) (Schema, error) {
-	out, err := p.bangerd(ctx, sanityTime, dir, "--check-migrations")
+	out, err := p.bangerd(ctx, checkTimeout, dir, "--check-migrations")
 	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() == cannot {
+	if errors.As(err, &exit) && exit.ExitCode() == exitCannot {
 		return Schema{Cannot: api.AsError(err).Message}, nil
 	}
-	if errors.As(err, &exit) && exit.ExitCode() == migrates {
+	if errors.As(err, &exit) && exit.ExitCode() == exitMigrates {
 		err = nil
 	}
 	var s Schema
@@ -155,12 +155,12 @@ func parseMigrations(out []byte) (Schema, error) {
 }
 
 func (p programs) backUp(ctx context.Context, dir, name string) error {
-	_, err := p.bangerd(ctx, storeTime, dir, "--backup-store", name)
+	_, err := p.bangerd(ctx, storeTimeout, dir, "--backup-store", name)
 	return err
 }
 
 func (p programs) restore(ctx context.Context, dir, name string) error {
-	_, err := p.bangerd(ctx, storeTime, dir, "--restore-store", name)
+	_, err := p.bangerd(ctx, storeTimeout, dir, "--restore-store", name)
 	return err
 }
 
@@ -169,7 +169,7 @@ func (p programs) restore(ctx context.Context, dir, name string) error {
 // writes, and is what was signed, or was installed before; its bangerd-root is run as
 // root as soon as the version is switched to.
 func files(ctx context.Context, dir string) (map[string]string, error) {
-	out, err := output(ctx, sanityTime, execx.Cmd{Name: filepath.Join(dir, "banger"), Args: []string{"update-files"}, Env: rootEnv, Bare: true})
+	out, err := output(ctx, checkTimeout, execx.Cmd{Name: filepath.Join(dir, "banger"), Args: []string{"update-files"}, Env: rootEnv, Bare: true})
 	files := map[string]string{}
 	if err == nil {
 		err = json.Unmarshal(out, &files)

@@ -29,9 +29,9 @@ func OfSystem(h *system.Host, r record.Record, report func(string)) Machine {
 		owner:  &syscall.Credential{Uid: uint32(r.UID), Gid: uint32(r.GID)},
 		env:    []string{"HOME=" + r.Home},
 	}
-	m := Machine{Place: SystemPlace(), World: worldOf(p, client.New(paths.System())), Report: report}
+	m := Machine{Place: SystemPlace(), Deps: sharedDeps(p, client.New(paths.System())), Report: report}
 	m.Owner = r.UID
-	m.World.Files = systemFiles
+	m.Deps.Files = systemFiles
 	m.StopDaemon = func(ctx context.Context) error { return stopUnits(ctx, h, system.DaemonUnit) }
 	m.StopAll = func(ctx context.Context) error { return stopUnits(ctx, h, system.DaemonUnit, system.HelperUnit) }
 	m.StartHelper = h.StartHelper
@@ -63,9 +63,9 @@ func OfSystem(h *system.Host, r record.Record, report func(string)) Machine {
 	return m
 }
 
-// worldOf is what both modes have in common.
-func worldOf(p programs, c *client.Client) World {
-	return World{
+// sharedDeps is what both modes have in common.
+func sharedDeps(p programs, c *client.Client) Deps {
+	return Deps{
 		Version: p.version, Migrations: p.migrations, BackUp: p.backUp, Restore: p.restore,
 		Files:       func(context.Context, string) ([]File, error) { return nil, nil },
 		Reload:      func(context.Context, []string, []string) error { return nil },
@@ -199,9 +199,9 @@ func (l *unitLauncher) Launch(ctx context.Context) error {
 	})
 }
 
-// LogToo has an updater that systemd runs write down what it says, beside the
+// AlsoLog has an updater that systemd runs write down what it says, beside the
 // system's journal, for whoever follows it.
-func (m *Machine) LogToo() (closeLog func() error, err error) {
+func (m *Machine) AlsoLog() (closeLog func() error, err error) {
 	log, err := m.OpenLog()
 	if err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ import (
 // daemon, and no systemd.
 func OfUser(p paths.Paths, prefix string, report func(string)) Machine {
 	c := client.New(p).WithoutStart()
-	m := Machine{Place: UserPlace(p, prefix), World: worldOf(programs{}, c), Report: report}
+	m := Machine{Place: UserPlace(p, prefix), Deps: sharedDeps(programs{}, c), Report: report}
 	// The first question starts the daemon where none runs: that of this version.
 	m.Operations = client.New(p).ListOperations
 	var halted *client.Halted

@@ -75,8 +75,8 @@ func (p Place) command() string {
 	return "banger update"
 }
 
-func (p Place) lock() string     { return filepath.Join(p.State, journal.Lock) }
-func (p Place) previous() string { return filepath.Join(p.State, journal.Previous) }
+func (p Place) lock() string         { return filepath.Join(p.State, journal.Lock) }
+func (p Place) previousFile() string { return filepath.Join(p.State, journal.Previous) }
 
 // File is a file of systemd's or udev's as a version wants it.
 type File struct {
@@ -90,10 +90,10 @@ type Schema struct {
 	Cannot      string // why the version cannot use the store; else empty
 }
 
-// World is what an update needs of the machine beside files: functions, so that
+// Deps is what an update needs of the machine beside files: functions, so that
 // tests have a world of their own. dir is a directory of programs: what says which
 // version and which files it has is run as we are, the rest as the owner.
-type World struct {
+type Deps struct {
 	Version    func(ctx context.Context, dir string) (string, error)
 	Migrations func(ctx context.Context, dir string) (Schema, error)
 	Files      func(ctx context.Context, dir string) ([]File, error)
@@ -136,7 +136,7 @@ type World struct {
 // Machine is one installation with what is around it.
 type Machine struct {
 	Place
-	World
+	Deps
 	// Report is told, a line each, what is done.
 	Report func(line string)
 }

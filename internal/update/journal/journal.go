@@ -119,7 +119,7 @@ const (
 	maxContents = 16
 )
 
-var idForm = regexp.MustCompile(`^[0-9a-f]{12}$`)
+var idPattern = regexp.MustCompile(`^[0-9a-f]{12}$`)
 
 // Parse reads a journal. Anything that is not exactly what Write writes is an
 // error: a journal that was damaged says nothing.
@@ -147,7 +147,7 @@ func (j Journal) Validate() error {
 	switch {
 	case j.Format != Format:
 		return fmt.Errorf("its format is %d, not %d", j.Format, Format)
-	case !idForm.MatchString(j.ID):
+	case !idPattern.MatchString(j.ID):
 		return fmt.Errorf("%q is no update's id", j.ID)
 	case !j.State.Valid():
 		return fmt.Errorf("there is no state %q", j.State)

@@ -13,7 +13,7 @@ import (
 	"banger/internal/proc"
 )
 
-func whole() Journal {
+func fullJournal() Journal {
 	text := "[Unit]\n"
 	return Journal{
 		Format: Format, ID: "0123456789ab", State: Probing,
@@ -57,7 +57,7 @@ func TestTable(t *testing.T) {
 
 func TestRoundTrip(t *testing.T) {
 	path := filepath.Join(t.TempDir(), File)
-	want := whole()
+	want := fullJournal()
 	if err := want.Write(path); err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestRoundTrip(t *testing.T) {
 
 func TestDamageIsReported(t *testing.T) {
 	path := filepath.Join(t.TempDir(), File)
-	if err := whole().Write(path); err != nil {
+	if err := fullJournal().Write(path); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(path)
@@ -120,7 +120,7 @@ func TestDamageIsReported(t *testing.T) {
 }
 
 func TestBackup(t *testing.T) {
-	j := whole()
+	j := fullJournal()
 	if j.Backup() != "v1.0.0" {
 		t.Error(j.Backup())
 	}

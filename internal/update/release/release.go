@@ -35,11 +35,11 @@ type Info struct {
 	DowngradeFrom []string `json:"downgrade_from,omitempty"`
 }
 
-var versionForm = regexp.MustCompile(`^v(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})(-[0-9A-Za-z.-]{1,40})?$`)
+var versionPattern = regexp.MustCompile(`^v(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})(-[0-9A-Za-z.-]{1,40})?$`)
 
 // ValidVersion tells whether a version is one that can be released: vX.Y.Z, and
 // perhaps a pre-release (semver.org, 2.0.0; without build metadata).
-func ValidVersion(v string) bool { return versionForm.MatchString(v) && semver.IsValid(v) }
+func ValidVersion(v string) bool { return versionPattern.MatchString(v) && semver.IsValid(v) }
 
 // Compare returns -1, 0 or 1 as a is older than b, the same or newer.
 func Compare(a, b string) int { return semver.Compare(a, b) }

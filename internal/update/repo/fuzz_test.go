@@ -73,7 +73,7 @@ func signWith(repo *repotest.Repo, file string, data []byte) []byte {
 
 func signAs[T metadata.Roles](repo *repotest.Repo, role string, data []byte) []byte {
 	m := &metadata.Metadata[T]{}
-	if _, err := readShape(role, data); err != nil {
+	if _, err := readSkeleton(role, data); err != nil {
 		return data
 	}
 	if _, err := m.FromBytes(data); err != nil {

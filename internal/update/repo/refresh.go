@@ -45,7 +45,7 @@ func (f *refresh) run(ctx context.Context) error {
 
 // trustRoot begins with the root that the caller trusts.
 func (r *Repository) trustRoot() (*trustedmetadata.TrustedMetadata, error) {
-	_, err := readShape(metadata.ROOT, r.opts.Root)
+	_, err := readSkeleton(metadata.ROOT, r.opts.Root)
 	if err == nil {
 		var trusted *trustedmetadata.TrustedMetadata
 		if trusted, err = trustedmetadata.New(r.opts.Root); err == nil {
@@ -62,7 +62,7 @@ func (r *Repository) trustRoot() (*trustedmetadata.TrustedMetadata, error) {
 func (f *refresh) roots(ctx context.Context) error {
 	for {
 		name := f.nextRoot()
-		data, err := f.kept(name, maxRoot)
+		data, err := f.readState(name, maxRoot)
 		if data == nil && err == nil {
 			break
 		}
@@ -70,7 +70,7 @@ func (f *refresh) roots(ctx context.Context) error {
 			_, err = f.update(metadata.ROOT, data)
 		}
 		if err != nil {
-			f.ignore(name, err)
+			f.warnIgnored(name, err)
 			break
 		}
 	}
@@ -83,10 +83,10 @@ func (f *refresh) roots(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if shape, err := f.update(metadata.ROOT, data); err != nil {
-			return f.explain(metadata.ROOT, shape, err)
+		if skeleton, err := f.update(metadata.ROOT, data); err != nil {
+			return f.explain(metadata.ROOT, skeleton, err)
 		}
-		if err := f.keep(name, data); err != nil {
+		if err := f.writeState(name, data); err != nil {
 			return err
 		}
 	}
@@ -111,11 +111,11 @@ func (f *refresh) finalRoot() error {
 
 func (f *refresh) timestamp(ctx context.Context) error {
 	const name = "timestamp.json"
-	if data, err := f.kept(name, maxTimestamp); err != nil || data != nil {
+	if data, err := f.readState(name, maxTimestamp); err != nil || data != nil {
 		if err == nil {
 			_, err = f.update(metadata.TIMESTAMP, data)
 		}
-		f.rememberedOr(name, err)
+		f.warnUnlessStale(name, err)
 	}
 	data, err := f.fetch(ctx, "metadata/"+name, maxTimestamp)
 	if fetch.Missing(err) {
@@ -124,7 +124,7 @@ func (f *refresh) timestamp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	shape, err := f.update(metadata.TIMESTAMP, data)
+	skeleton, err := f.update(metadata.TIMESTAMP, data)
 	if errors.Is(err, &metadata.ErrEqualVersionNumber{}) {
 		if known := &f.trusted.Timestamp.Signed; known.IsExpired(f.trusted.RefTime) {
 			return f.expired(metadata.TIMESTAMP, known.Expires)
@@ -132,54 +132,54 @@ func (f *refresh) timestamp(ctx context.Context) error {
 		return nil
 	}
 	if err != nil {
-		return f.explain(metadata.TIMESTAMP, shape, err)
+		return f.explain(metadata.TIMESTAMP, skeleton, err)
 	}
-	return f.keep(name, data)
+	return f.writeState(name, data)
 }
 
 func (f *refresh) snapshot(ctx context.Context) error {
 	const name = "snapshot.json"
 	meta := f.trusted.Timestamp.Signed.Meta[name]
-	if data, err := f.kept(name, maxSnapshot); err != nil || data != nil {
+	if data, err := f.readState(name, maxSnapshot); err != nil || data != nil {
 		if err == nil {
-			if _, err = readShape(metadata.SNAPSHOT, data); err == nil {
+			if _, err = readSkeleton(metadata.SNAPSHOT, data); err == nil {
 				_, err = f.trusted.UpdateSnapshot(data, true)
 			}
 		}
 		if err == nil && meta.VerifyLengthHashes(data) == nil {
 			return nil
 		}
-		f.rememberedOr(name, err)
+		f.warnUnlessStale(name, err)
 	}
 	data, err := f.fetchNamed(ctx, metadata.SNAPSHOT, meta, maxSnapshot)
 	if err != nil {
 		return err
 	}
-	if shape, err := f.update(metadata.SNAPSHOT, data); err != nil {
-		return f.explain(metadata.SNAPSHOT, shape, err)
+	if skeleton, err := f.update(metadata.SNAPSHOT, data); err != nil {
+		return f.explain(metadata.SNAPSHOT, skeleton, err)
 	}
-	return f.keep(name, data)
+	return f.writeState(name, data)
 }
 
 func (f *refresh) targetsFile(ctx context.Context) error {
 	const name = "targets.json"
 	meta := f.trusted.Snapshot.Signed.Meta[name]
-	if data, err := f.kept(name, maxTargets); err != nil || data != nil {
+	if data, err := f.readState(name, maxTargets); err != nil || data != nil {
 		if err == nil {
 			if _, err = f.update(metadata.TARGETS, data); err == nil {
 				return nil
 			}
 		}
-		f.rememberedOr(name, err)
+		f.warnUnlessStale(name, err)
 	}
 	data, err := f.fetchNamed(ctx, metadata.TARGETS, meta, maxTargets)
 	if err != nil {
 		return err
 	}
-	if shape, err := f.update(metadata.TARGETS, data); err != nil {
-		return f.explain(metadata.TARGETS, shape, err)
+	if skeleton, err := f.update(metadata.TARGETS, data); err != nil {
+		return f.explain(metadata.TARGETS, skeleton, err)
 	}
-	return f.keep(name, data)
+	return f.writeState(name, data)
 }
 
 // fetchNamed gets the version of a file that other metadata names.
@@ -193,8 +193,8 @@ func (f *refresh) fetchNamed(ctx context.Context, role string, meta *metadata.Me
 }
 
 // update gives a file to the trusted set, which verifies and takes it.
-func (f *refresh) update(role string, data []byte) (*shape, error) {
-	s, err := readShape(role, data)
+func (f *refresh) update(role string, data []byte) (*metadataSkeleton, error) {
+	s, err := readSkeleton(role, data)
 	if err != nil {
 		return nil, err
 	}
@@ -211,15 +211,15 @@ func (f *refresh) update(role string, data []byte) (*shape, error) {
 	return s, err
 }
 
-// rememberedOr reports a kept file that could not be used. Most are simply
+// warnUnlessStale reports a kept file that could not be used. Most are simply
 // older than what the server has, or signed by keys that a newer root
 // replaced (5.3.11): no reason for a warning.
-func (f *refresh) rememberedOr(name string, err error) {
+func (f *refresh) warnUnlessStale(name string, err error) {
 	if err != nil && !errors.Is(err, &metadata.ErrRepository{}) {
-		f.ignore(name, err)
+		f.warnIgnored(name, err)
 	}
 }
 
-func (f *refresh) ignore(name string, err error) {
+func (f *refresh) warnIgnored(name string, err error) {
 	f.warnings = append(f.warnings, fmt.Sprintf("%s in %s was ignored: %v", name, f.opts.Dir, err))
 }

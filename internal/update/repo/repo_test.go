@@ -19,41 +19,41 @@ import (
 )
 
 func TestVersions(t *testing.T) {
-	w := newWorld(t)
-	if got := w.host.Versions(); !slices.Equal(got, []string{"v2.0.0-rc.1", "v1.10.0", "v1.9.0"}) {
+	fx := newFixture(t)
+	if got := fx.host.Versions(); !slices.Equal(got, []string{"v2.0.0-rc.1", "v1.10.0", "v1.9.0"}) {
 		t.Errorf("the versions are %v", got)
 	}
-	if latest := w.latest(t); latest.Version != "v1.10.0" || latest.Name != latestName || latest.Commit != "0123456789ab" {
+	if latest := fx.latest(t); latest.Version != "v1.10.0" || latest.Name != latestName || latest.Commit != "0123456789ab" {
 		t.Errorf("the latest is %+v", latest)
 	}
-	if pre, err := w.host.Find("v2.0.0-rc.1"); err != nil || pre.Version != "v2.0.0-rc.1" {
+	if pre, err := fx.host.Find("v2.0.0-rc.1"); err != nil || pre.Version != "v2.0.0-rc.1" {
 		t.Errorf("%+v, %v", pre, err)
 	}
-	_, err := w.host.Find("v3.0.0") // which is there for arm64
+	_, err := fx.host.Find("v3.0.0") // which is there for arm64
 	if api.KindOf(err) != api.KindNotFound || !strings.Contains(api.AsError(err).Hint, "v2.0.0-rc.1, v1.10.0, v1.9.0") {
 		t.Errorf("%v, %v", err, api.AsError(err).Hint)
 	}
 }
 
 func TestDownload(t *testing.T) {
-	w := newWorld(t)
-	w.server.Handler.Misbehave("/timestamp.json", func(rw http.ResponseWriter, req *http.Request) {
+	fx := newFixture(t)
+	fx.server.Handler.Misbehave("/timestamp.json", func(rw http.ResponseWriter, req *http.Request) {
 		http.Redirect(rw, req, "/metadata/1.timestamp.json", http.StatusFound) // to the same host
 	})
-	check(t, w.host.Refresh(t.Context()))
+	check(t, fx.host.Refresh(t.Context()))
 	var done, total int64
-	path, err := w.host.Download(t.Context(), w.latest(t), w.into, func(d, all int64) { done, total = d, all })
+	path, err := fx.host.Download(t.Context(), fx.latest(t), fx.into, func(d, all int64) { done, total = d, all })
 	check(t, err)
 	got, err := os.ReadFile(path)
 	check(t, err)
-	if path != filepath.Join(w.into, latestName) || !bytes.Equal(got, archiveOf("v1.10.0")) {
+	if path != filepath.Join(fx.into, latestName) || !bytes.Equal(got, archiveOf("v1.10.0")) {
 		t.Errorf("%s has %d bytes", path, len(got))
 	}
 	if done != int64(len(got)) || total != done {
 		t.Errorf("progress ended at %d of %d", done, total)
 	}
 	// What is there is somebody's: it is neither followed nor overwritten.
-	if _, err := w.host.Download(t.Context(), w.latest(t), w.into, nil); !errors.Is(err, os.ErrExist) {
+	if _, err := fx.host.Download(t.Context(), fx.latest(t), fx.into, nil); !errors.Is(err, os.ErrExist) {
 		t.Error(err)
 	}
 	if again, _ := os.ReadFile(path); !bytes.Equal(again, got) {
@@ -62,13 +62,13 @@ func TestDownload(t *testing.T) {
 }
 
 func TestNoSecondFetch(t *testing.T) {
-	w := newWorld(t)
+	fx := newFixture(t)
 	for _, file := range []string{"1.snapshot.json", "1.targets.json"} {
-		w.server.Handler.Misbehave(file, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) })
+		fx.server.Handler.Misbehave(file, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) })
 	}
-	w.host = w.open(t, w.server.URL)
-	check(t, w.host.Refresh(t.Context()))
-	w.latest(t)
+	fx.host = fx.open(t, fx.server.URL)
+	check(t, fx.host.Refresh(t.Context()))
+	fx.latest(t)
 }
 
 func TestURLs(t *testing.T) {
@@ -108,21 +108,21 @@ func TestTrustedRoot(t *testing.T) {
 }
 
 func TestDirectory(t *testing.T) {
-	w := newWorld(t)
-	if info, err := os.Stat(w.state); err != nil || info.Mode() != 0o700|os.ModeDir {
+	fx := newFixture(t)
+	if info, err := os.Stat(fx.state); err != nil || info.Mode() != 0o700|os.ModeDir {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
 	open := func(dir string) error {
-		_, err := Open(Options{Root: w.Root(), URL: w.server.URL, Dir: dir, Platform: platform})
+		_, err := Open(Options{Root: fx.Root(), URL: fx.server.URL, Dir: dir, Platform: platform})
 		return err
 	}
-	check(t, os.Chmod(w.state, 0o770))
-	if err := open(w.state); api.KindOf(err) != api.KindDenied {
+	check(t, os.Chmod(fx.state, 0o770))
+	if err := open(fx.state); api.KindOf(err) != api.KindDenied {
 		t.Error(err)
 	}
-	check(t, os.Chmod(w.state, 0o700))
+	check(t, os.Chmod(fx.state, 0o700))
 	link := filepath.Join(t.TempDir(), "link")
-	check(t, os.Symlink(w.state, link))
+	check(t, os.Symlink(fx.state, link))
 	if err := open(link); api.KindOf(err) != api.KindDenied {
 		t.Error(err)
 	}
@@ -148,13 +148,13 @@ func TestDamagedState(t *testing.T) {
 	for name, damage := range damages {
 		for _, file := range []string{"2.root.json", "timestamp.json", "snapshot.json", "targets.json"} {
 			t.Run(file+" is "+name, func(t *testing.T) {
-				w := newWorld(t)
-				check(t, w.PublishRoot())
-				check(t, w.host.Refresh(t.Context()))
-				known := w.host.Versions()
-				check(t, damage(filepath.Join(w.state, file)))
-				w.host = w.open(t, w.server.URL)
-				err := w.host.Refresh(t.Context())
+				fx := newFixture(t)
+				check(t, fx.PublishRoot())
+				check(t, fx.host.Refresh(t.Context()))
+				known := fx.host.Versions()
+				check(t, damage(filepath.Join(fx.state, file)))
+				fx.host = fx.open(t, fx.server.URL)
+				err := fx.host.Refresh(t.Context())
 				if name == "a directory" { // which cannot be replaced by a file
 					if err == nil || !strings.Contains(err.Error(), "cannot keep the repository's "+file) {
 						t.Error(err)
@@ -162,14 +162,14 @@ func TestDamagedState(t *testing.T) {
 					return
 				}
 				check(t, err)
-				if !slices.Equal(w.host.Versions(), known) {
-					t.Errorf("%v", w.host.Versions())
+				if !slices.Equal(fx.host.Versions(), known) {
+					t.Errorf("%v", fx.host.Versions())
 				}
-				if got := w.host.Warnings(); len(got) != 1 || !strings.HasPrefix(got[0], file+" in "+w.state+" was ignored: ") {
+				if got := fx.host.Warnings(); len(got) != 1 || !strings.HasPrefix(got[0], file+" in "+fx.state+" was ignored: ") {
 					t.Errorf("the warnings are %q", got)
 				}
-				check(t, w.host.Refresh(t.Context()))
-				if got := w.host.Warnings(); len(got) != 0 {
+				check(t, fx.host.Refresh(t.Context()))
+				if got := fx.host.Warnings(); len(got) != 0 {
 					t.Errorf("it was not repaired: %q", got)
 				}
 			})
@@ -180,14 +180,14 @@ func TestDamagedState(t *testing.T) {
 // TestForgedState: a kept snapshot that is signed, and not the one that the
 // timestamp names, is replaced.
 func TestForgedState(t *testing.T) {
-	w := newWorld(t)
-	genuine, err := os.ReadFile(w.Metadata("1.snapshot.json"))
+	fx := newFixture(t)
+	genuine, err := os.ReadFile(fx.Metadata("1.snapshot.json"))
 	check(t, err)
-	forgeSnapshot(t, w, 1, 1)
-	check(t, os.Rename(w.Metadata("1.snapshot.json"), filepath.Join(w.state, "snapshot.json")))
-	check(t, os.WriteFile(w.Metadata("1.snapshot.json"), genuine, 0o644))
-	check(t, w.host.Refresh(t.Context()))
-	if got, err := os.ReadFile(filepath.Join(w.state, "snapshot.json")); err != nil || !bytes.Equal(got, genuine) {
+	forgeSnapshot(t, fx, 1, 1)
+	check(t, os.Rename(fx.Metadata("1.snapshot.json"), filepath.Join(fx.state, "snapshot.json")))
+	check(t, os.WriteFile(fx.Metadata("1.snapshot.json"), genuine, 0o644))
+	check(t, fx.host.Refresh(t.Context()))
+	if got, err := os.ReadFile(filepath.Join(fx.state, "snapshot.json")); err != nil || !bytes.Equal(got, genuine) {
 		t.Errorf("%s, %v", got, err)
 	}
 }
@@ -197,29 +197,29 @@ func TestForgedState(t *testing.T) {
 func TestRotation(t *testing.T) {
 	for _, role := range []string{metadata.ROOT, metadata.TARGETS, metadata.SNAPSHOT, metadata.TIMESTAMP} {
 		t.Run(role, func(t *testing.T) {
-			w := newWorld(t)
-			stolen := w.Signers[role]
-			check(t, w.NewKeys(role))
-			check(t, w.PublishRoot())
-			w.publish(t)
-			check(t, w.host.Refresh(t.Context()))
-			if got := w.latest(t).Version; got != "v1.11.0" {
+			fx := newFixture(t)
+			stolen := fx.Signers[role]
+			check(t, fx.NewKeys(role))
+			check(t, fx.PublishRoot())
+			fx.publish(t)
+			check(t, fx.host.Refresh(t.Context()))
+			if got := fx.latest(t).Version; got != "v1.11.0" {
 				t.Errorf("the latest is %s", got)
 			}
-			if got := w.host.Warnings(); len(got) != 0 {
+			if got := fx.host.Warnings(); len(got) != 0 {
 				t.Errorf("it warns: %q", got)
 			}
-			check(t, os.Rename(w.Metadata("2.root.json"), w.Metadata("hidden.root.json")))
-			w.Signers[role] = stolen
-			w.publish(t)
+			check(t, os.Rename(fx.Metadata("2.root.json"), fx.Metadata("hidden.root.json")))
+			fx.Signers[role] = stolen
+			fx.publish(t)
 			if role == metadata.ROOT {
-				root, err := (&metadata.Metadata[metadata.RootType]{}).FromFile(w.Metadata("hidden.root.json"))
+				root, err := (&metadata.Metadata[metadata.RootType]{}).FromFile(fx.Metadata("hidden.root.json"))
 				check(t, err)
 				root.Signed.Version = 3
-				forge(t, w, role, "3.root.json", root)
+				forge(t, fx, role, "3.root.json", root)
 			}
-			w.host = w.open(t, w.server.URL)
-			if err := w.host.Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), role+".json: it ") {
+			fx.host = fx.open(t, fx.server.URL)
+			if err := fx.host.Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), role+".json: it ") {
 				t.Errorf("the revoked keys were taken: %v", err)
 			}
 		})
@@ -229,18 +229,18 @@ func TestRotation(t *testing.T) {
 // TestFastForward: who stole the timestamp's key and counted far ahead is undone
 // by new keys (TUF specification, 5.3.11).
 func TestFastForward(t *testing.T) {
-	w := newWorld(t)
-	forgeTimestamp(t, w, 1<<40, 1)
-	check(t, w.host.Refresh(t.Context()))
-	w.publish(t)
-	if err := w.host.Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), "and this host has seen version 1099511627776") {
+	fx := newFixture(t)
+	forgeTimestamp(t, fx, 1<<40, 1)
+	check(t, fx.host.Refresh(t.Context()))
+	fx.publish(t)
+	if err := fx.host.Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), "and this host has seen version 1099511627776") {
 		t.Fatal(err)
 	}
-	check(t, w.NewKeys(metadata.TIMESTAMP))
-	check(t, w.PublishRoot())
-	w.publish(t)
-	check(t, w.host.Refresh(t.Context()))
-	if got := w.latest(t).Version; got != "v1.11.0" {
+	check(t, fx.NewKeys(metadata.TIMESTAMP))
+	check(t, fx.PublishRoot())
+	fx.publish(t)
+	check(t, fx.host.Refresh(t.Context()))
+	if got := fx.latest(t).Version; got != "v1.11.0" {
 		t.Errorf("the latest is %s", got)
 	}
 }
@@ -248,18 +248,18 @@ func TestFastForward(t *testing.T) {
 // TestTwoAtOnce: of two refreshes one is refused, or both come one after the
 // other; the directory holds what one of them wrote.
 func TestTwoAtOnce(t *testing.T) {
-	w := newWorld(t)
-	unlock, err := lockDir(w.state)
+	fx := newFixture(t)
+	unlock, err := lockDir(fx.state)
 	check(t, err)
-	if err := w.host.Refresh(t.Context()); api.KindOf(err) != api.KindConflict {
+	if err := fx.host.Refresh(t.Context()); api.KindOf(err) != api.KindConflict {
 		t.Errorf("%v (%s)", err, api.KindOf(err))
 	}
 	unlock()
-	w.publish(t)
+	fx.publish(t)
 	var all sync.WaitGroup
 	var worked sync.Map
 	for i := range 8 {
-		host := w.open(t, w.server.URL)
+		host := fx.open(t, fx.server.URL)
 		all.Go(func() {
 			err := host.Refresh(t.Context())
 			if err == nil {
@@ -275,9 +275,9 @@ func TestTwoAtOnce(t *testing.T) {
 	if count == 0 {
 		t.Error("all were refused")
 	}
-	w.host = w.open(t, w.server.URL)
-	check(t, w.host.Refresh(t.Context()))
-	if got := w.host.Warnings(); len(got) != 0 || w.latest(t).Version != "v1.11.0" {
-		t.Errorf("%q, %s", got, w.latest(t).Version)
+	fx.host = fx.open(t, fx.server.URL)
+	check(t, fx.host.Refresh(t.Context()))
+	if got := fx.host.Warnings(); len(got) != 0 || fx.latest(t).Version != "v1.11.0" {
+		t.Errorf("%q, %s", got, fx.latest(t).Version)
 	}
 }

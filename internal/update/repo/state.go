@@ -56,8 +56,8 @@ func lockDir(dir string) (func(), error) {
 	return func() { d.Close() }, nil
 }
 
-// kept reads a file of the directory; nil where there is none.
-func (r *Repository) kept(name string, limit int64) ([]byte, error) {
+// readState reads a file of the directory; nil where there is none.
+func (r *Repository) readState(name string, limit int64) ([]byte, error) {
 	path := filepath.Join(r.opts.Dir, name)
 	// Not blocking, so that a FIFO is an error and no wait (fifo(7)).
 	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
@@ -78,8 +78,8 @@ func (r *Repository) kept(name string, limit int64) ([]byte, error) {
 	return data, err
 }
 
-// keep writes a file that was verified.
-func (r *Repository) keep(name string, data []byte) error {
+// writeState writes a file that was verified.
+func (r *Repository) writeState(name string, data []byte) error {
 	path := filepath.Join(r.opts.Dir, name)
 	err := fsx.RemoveTemporary(path)
 	if err == nil {

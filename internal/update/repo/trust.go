@@ -13,10 +13,10 @@ import (
 	"banger/api"
 )
 
-// shape is what is looked at before go-tuf sees a file: it dereferences entries
+// metadataSkeleton is what is looked at before go-tuf sees a file: it dereferences entries
 // that may be null (TargetsType.UnmarshalJSON, VerifyDelegate) before or after a
 // signature is checked, and compares signatures each with each.
-type shape struct {
+type metadataSkeleton struct {
 	Signatures []struct {
 		KeyID string `json:"keyid"`
 	} `json:"signatures"`
@@ -35,8 +35,8 @@ type shape struct {
 // maxSignatures is far more than any threshold asks for.
 const maxSignatures = 64
 
-func readShape(role string, data []byte) (*shape, error) {
-	var s shape
+func readSkeleton(role string, data []byte) (*metadataSkeleton, error) {
+	var s metadataSkeleton
 	if err := json.Unmarshal(data, &s); err != nil {
 		return nil, fmt.Errorf("it is no TUF metadata: %w", err)
 	}
@@ -53,7 +53,7 @@ func readShape(role string, data []byte) (*shape, error) {
 }
 
 // complete tells whether a role's file has what the workflow reads of it.
-func (s *shape) complete(role string) error {
+func (s *metadataSkeleton) complete(role string) error {
 	switch role {
 	case metadata.ROOT:
 		for _, name := range metadata.TOP_LEVEL_ROLE_NAMES {
@@ -69,7 +69,7 @@ func (s *shape) complete(role string) error {
 	return nil
 }
 
-func (s *shape) names(file string) error {
+func (s *metadataSkeleton) names(file string) error {
 	if m := s.Signed.Meta[file]; m == nil || m.Version < 1 {
 		return fmt.Errorf("it names no %s", file)
 	}
@@ -92,7 +92,7 @@ func refuse(format string, args ...any) *api.Error {
 
 // explain says why a file of the server's was not trusted. s is nil where it
 // could not even be read.
-func (f *refresh) explain(role string, s *shape, err error) error {
+func (f *refresh) explain(role string, s *metadataSkeleton, err error) error {
 	switch {
 	case s == nil:
 		return refuse("cannot read the repository's %s.json: %w", role, err).
@@ -118,7 +118,7 @@ func (f *refresh) expired(role string, at time.Time) error {
 
 // unsigned tells three things apart by the key ids that the signatures claim:
 // keys that nobody trusts, too few, and enough that are wrong.
-func (f *refresh) unsigned(role string, s *shape) error {
+func (f *refresh) unsigned(role string, s *metadataSkeleton) error {
 	trusted := f.trusted.Root.Signed.Roles[role]
 	claimed := 0
 	for _, sig := range s.Signatures {
@@ -143,7 +143,7 @@ func mixed(role string) error {
 }
 
 // badVersion tells what was seen before from what does not belong together.
-func (f *refresh) badVersion(role string, s *shape) error {
+func (f *refresh) badVersion(role string, s *metadataSkeleton) error {
 	got := s.Signed.Version
 	older := func(file string, got, seen int64) error {
 		return refuse("cannot trust the repository: it shows %s version %d, and this host has seen version %d: it is older than last time", file, got, seen).

@@ -15,9 +15,9 @@ import (
 
 const platform = "linux/amd64"
 
-// world is a repository with three releases, its server, and a host that has
+// fixture is a repository with three releases, its server, and a host that has
 // seen them.
-type world struct {
+type fixture struct {
 	*repotest.Repo
 	server *repotest.Server
 	host   *Repository
@@ -52,31 +52,31 @@ func add(t testing.TB, r *repotest.Repo, version, platform string) {
 	check(t, err)
 }
 
-func newWorld(t testing.TB, change ...func(*repotest.Repo)) *world {
+func newFixture(t testing.TB, change ...func(*repotest.Repo)) *fixture {
 	t.Helper()
-	w := &world{Repo: newRepo(t, change...), state: filepath.Join(t.TempDir(), "state"), into: t.TempDir(), now: time.Now()}
-	w.server = repotest.Serve(w.Dir)
-	t.Cleanup(w.server.Close)
-	w.host = w.open(t, w.server.URL)
-	check(t, w.host.Refresh(t.Context()))
-	return w
+	fx := &fixture{Repo: newRepo(t, change...), state: filepath.Join(t.TempDir(), "state"), into: t.TempDir(), now: time.Now()}
+	fx.server = repotest.Serve(fx.Dir)
+	t.Cleanup(fx.server.Close)
+	fx.host = fx.open(t, fx.server.URL)
+	check(t, fx.host.Refresh(t.Context()))
+	return fx
 }
 
 // open is the host's next run.
-func (w *world) open(t testing.TB, url string) *Repository {
+func (fx *fixture) open(t testing.TB, url string) *Repository {
 	t.Helper()
 	r, err := Open(Options{
-		Root: w.Root(), URL: url, Dir: w.state, Platform: platform,
-		Now: func() time.Time { return w.now }, Stall: 10 * time.Second,
+		Root: fx.Root(), URL: url, Dir: fx.state, Platform: platform,
+		Now: func() time.Time { return fx.now }, Stall: 10 * time.Second,
 	})
 	check(t, err)
 	return r
 }
 
 // latest is the archive that the host would take.
-func (w *world) latest(t testing.TB) Target {
+func (fx *fixture) latest(t testing.TB) Target {
 	t.Helper()
-	latest, ok := w.host.Latest()
+	latest, ok := fx.host.Latest()
 	if !ok {
 		t.Fatal("there is no release")
 	}
