@@ -155,7 +155,7 @@ func TestFirecrackerIsRefused(t *testing.T) {
 			}
 			w.t.Cleanup(release)
 			return w.options
-		}, api.KindConflict, "an installation is at work already (pid"},
+		}, api.KindConflict, "an installation is already running (pid"},
 		"an update": {func(w *fcWorld) FirecrackerOptions {
 			w.write(paths.System().Update()+"/journal.json", "{}", 0o600)
 			return w.options

@@ -450,7 +450,7 @@ func TestOneAtATime(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := w.tree()
-		if err := do(func(string) {}); api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), "an update is at work already (pid ") {
+		if err := do(func(string) {}); api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), "an update is already running (pid ") {
 			t.Errorf("%s beside an update: %v", what, err)
 		}
 		if diff := cmp.Diff(before, w.tree()); diff != "" {
@@ -465,7 +465,7 @@ func TestOneAtATime(t *testing.T) {
 				return
 			}
 			steps++
-			if !strings.HasPrefix(err.Error(), lock.Installation+" is at work already") && !errors.Is(err, os.ErrNotExist) {
+			if !strings.HasPrefix(err.Error(), lock.Installation+" is already running") && !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("%s at %q: %v", what, step, err)
 			}
 		})

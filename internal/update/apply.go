@@ -17,26 +17,27 @@ import (
 	"banger/internal/update/journal"
 )
 
-// maxAttempts is how often an updater takes up an update that its predecessors
-// were killed at, before it is rolled back.
+// maxAttempts is how many updaters may be killed during one update before it is rolled
+// back.
 const maxAttempts = 5
 
-// rollbackTimeout bounds a way back, which goes on whoever wants us to stop.
+// rollbackTimeout bounds a rollback, which ignores cancellation.
 const rollbackTimeout = 5 * time.Minute
 
-// run is an update at work.
+// run is an update in progress.
 type run struct {
 	Machine
 	j    journal.Journal
 	hold *hold.Hold
-	// resumed: nobody was at work on it for a while, so that nothing was held back.
+	// resumed: no updater ran for a while, so new work was not held back.
 	resumed bool
-	// keepStore: the way back restores no store, see reconsider.
+	// keepStore: the rollback does not restore the store, see keepNewIfNewVMs.
 	keepStore bool
 }
 
-// Apply carries out the update whose journal is there, from wherever it is, to its
-// end, and returns the account. It may be killed at any moment and called again.
+// Apply carries out the update in the journal, from whatever state it is in, to its
+// end, and returns the finished journal. It may be killed at any moment and called
+// again.
 func (m Machine) Apply(ctx context.Context) (journal.Journal, error) {
 	unlock, err := m.lockFor(ctx, true)
 	if err != nil {
@@ -45,7 +46,7 @@ func (m Machine) Apply(ctx context.Context) (journal.Journal, error) {
 	defer unlock()
 	j, err := journal.Read(m.Journal())
 	if errors.Is(err, os.ErrNotExist) {
-		return j, api.Errorf(api.KindNotFound, "cannot go on with an update: none has been begun").WithHint("banger update")
+		return j, api.Errorf(api.KindNotFound, "cannot continue an update: none was started").WithHint("banger update")
 	}
 	if err != nil {
 		return j, err
@@ -54,7 +55,7 @@ func (m Machine) Apply(ctx context.Context) (journal.Journal, error) {
 	if err != nil {
 		return j, err
 	}
-	if boot != j.BootID { // nothing of what it knew of processes holds any more
+	if boot != j.BootID { // the host was rebooted: the processes in the journal are gone
 		return m.recoverLate(ctx, j)
 	}
 	r := &run{Machine: m, j: j, resumed: j.State != journal.Prepared}
@@ -65,7 +66,7 @@ func (m Machine) Apply(ctx context.Context) (journal.Journal, error) {
 func (r *run) runToEnd(ctx context.Context) error {
 	defer func() {
 		if r.hold != nil {
-			_ = r.hold.Release() // what is left of it holds nothing
+			_ = r.hold.Release() // a hold file without its lock holds nothing
 		}
 	}()
 	r.j.Attempts++
@@ -86,7 +87,7 @@ func (r *run) runToEnd(ctx context.Context) error {
 	return r.conclude()
 }
 
-// rollBackUnwritten rolls back what cannot even be written down.
+// rollBackUnwritten rolls back an update whose journal cannot be written.
 func (r *run) rollBackUnwritten(ctx context.Context, err error) error {
 	if !r.j.State.MayMove(journal.RollingBack) {
 		return err
@@ -95,7 +96,7 @@ func (r *run) rollBackUnwritten(ctx context.Context, err error) error {
 	return r.runToEnd(ctx)
 }
 
-// step does what the state says and moves on.
+// step does what the state asks for and moves to the next state.
 func (r *run) step(ctx context.Context) error {
 	state := r.j.State
 	faultpoint.Reach("update", string(state), "before")
@@ -114,7 +115,7 @@ func (r *run) step(ctx context.Context) error {
 	return nil
 }
 
-// next is where a state leads when all is well: the table's first move.
+// next returns the state that follows s if all goes well: the first of the table's row.
 func next(s journal.State) journal.State {
 	for _, row := range journal.Table {
 		if row.State == s {
@@ -150,12 +151,12 @@ func (r *run) do(ctx context.Context, s journal.State) error {
 	return fmt.Errorf("nothing is done in state %q", s)
 }
 
-// move goes to another state. What is done there is begun only when that is on the
-// disk; but a way back needs nobody's leave, and where the disk is full the state
-// before stands there, which leads back as well.
+// move goes to another state. Its work starts only when the journal is on disk. Rolling
+// back proceeds even if the journal cannot be written: the previous state on disk also
+// leads to rollback.
 func (r *run) move(to journal.State) error {
 	if !r.j.State.MayMove(to) {
-		return api.Errorf(api.KindInternal, "an update cannot go from %s to %s", r.j.State, to)
+		return api.Errorf(api.KindInternal, "an update cannot move from %s to %s", r.j.State, to)
 	}
 	was := r.j.State
 	r.j.State = to
@@ -174,19 +175,19 @@ func (r *run) fail(err error) {
 	e := api.AsError(err)
 	r.j.Reason, r.j.Reached = e.Message, r.j.State
 	r.Report("it failed: " + e.Message)
-	_ = r.move(journal.RollingBack) // which needs no leave
+	_ = r.move(journal.RollingBack) // proceeds even if the journal cannot be written
 }
 
 func (r *run) write() error {
 	if r.rollingBack() {
-		// Room for what is written on the way back.
+		// Makes room for what the rollback writes.
 		_ = os.Remove(filepath.Join(r.State, spareFile))
 	}
 	return r.j.Write(r.Journal())
 }
 
-// spareFile keeps some room on the disk, so that a full one does not keep the end
-// of an update from being written down.
+// spareFile reserves disk space, so that the end of an update can be recorded on a full
+// disk.
 const (
 	spareFile = "spare"
 	spareSize = 256 << 10
@@ -196,8 +197,9 @@ func (r *run) stopDaemon(ctx context.Context) error {
 	if err := r.takeHold(); err != nil {
 		return err
 	}
-	// The helper needs a second or two. Where the store stays as it is, the daemon is
-	// there meanwhile: it waits for a helper that is restarted, and no new work comes.
+	// The helper needs a second or two. If the store stays as it is, the daemon keeps
+	// running meanwhile: it waits for a helper that restarts, and the hold refuses new
+	// work.
 	if r.j.Backup() == "" {
 		r.Report("switching to version " + r.j.To.Version)
 		if err := r.link(r.j.To.Version); err != nil {
@@ -210,7 +212,7 @@ func (r *run) stopDaemon(ctx context.Context) error {
 	if r.j.DownAt.IsZero() {
 		r.j.DownAt = r.Now().UTC()
 	}
-	r.Report("stopping the daemon; guests run on")
+	r.Report("stopping the daemon; guests keep running")
 	return r.StopDaemon(ctx)
 }
 
@@ -222,7 +224,7 @@ func (r *run) backUp(ctx context.Context) error {
 	if err := r.StopDaemon(ctx); err != nil {
 		return err
 	}
-	if r.j.Restore == "" { // the copy that is made knows them
+	if r.j.Restore == "" { // the backup contains them
 		added, err := r.newVMs()
 		if err != nil {
 			return err
@@ -231,7 +233,7 @@ func (r *run) backUp(ctx context.Context) error {
 	}
 	err := r.BackUp(ctx, r.Dir(r.j.From.Version), r.j.Backup())
 	if err != nil && r.j.Restore == "" && r.recordOrFail(ctx, err) == nil {
-		r.j.Unbacked = true // a copy of that name is an older one's
+		r.j.Unbacked = true // a backup of that name belongs to an older update
 		return nil
 	}
 	return err
@@ -297,20 +299,20 @@ func (r *run) prove(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// PreviousVersion is what `banger update --rollback` goes back to.
+// PreviousVersion is the version that `banger update --rollback` returns to.
 type PreviousVersion struct {
 	journal.Build
-	// Backup names the copy of the store of before the update, where that changed
-	// the schema; VMs are the ids of those that the copy knows.
+	// Backup names the copy of the store from before the update, if the update changed
+	// the schema. VMs are the ids of the VMs in that copy.
 	Backup string   `json:"backup,omitempty"`
 	VMs    []string `json:"vms,omitempty"`
 }
 
-// commit makes the new version the installed one. Where somebody has installed another
-// one meanwhile, that is what is wanted: it is left alone, with all that is there.
+// commit makes the new version the installed one. If another version was installed in
+// the meantime, commit changes nothing.
 func (r *run) commit() error {
 	if now := r.Current(); now != r.j.To.Version {
-		r.j.Reason = fmt.Sprintf("meanwhile version %s was installed, which is left as it is", now)
+		r.j.Reason = fmt.Sprintf("version %s was installed in the meantime and stays installed", now)
 		return nil
 	}
 	r.Report("keeping version " + r.j.From.Version + " for: banger update --rollback")
@@ -319,7 +321,7 @@ func (r *run) commit() error {
 		previous.Backup = ""
 	}
 	if err := fsx.WriteJSON(r.previousFile(), previous); err != nil {
-		return fsx.DiskError("write down the previous version", err)
+		return fsx.DiskError("record the previous version", err)
 	}
 	if err := r.Record(r.j.To); err != nil {
 		return err
@@ -327,7 +329,7 @@ func (r *run) commit() error {
 	return r.prune(r.j.From.Version, r.j.To.Version)
 }
 
-// prune removes all versions but those to keep, and the one that is installed.
+// prune removes all versions except those in keep and the installed one.
 func (m Machine) prune(keep ...string) error {
 	entries, err := os.ReadDir(filepath.Join(m.Prefix, versionsDir))
 	for _, e := range entries {
@@ -341,7 +343,7 @@ func (m Machine) prune(keep ...string) error {
 	return nil
 }
 
-// conclude leaves the account and takes the journal away. It can be repeated.
+// conclude writes the outcome and removes the journal. It can be repeated.
 func (r *run) conclude() error {
 	if r.j.FinishedAt.IsZero() {
 		r.j.FinishedAt = r.Now().UTC()
@@ -353,12 +355,12 @@ func (r *run) conclude() error {
 	err = errors.Join(err, hold.Remove(r.Hold), remove(r.Journal()), fsx.SyncDir(r.State))
 	err = errors.Join(err, remove(filepath.Join(r.Prefix, updatingLink)), remove(filepath.Join(r.State, spareFile)))
 	if err != nil {
-		return api.Errorf(api.KindInternal, "the update is over, and its journal could not be put away: %w", err)
+		return api.Errorf(api.KindInternal, "the update has ended, but its journal could not be removed: %w", err)
 	}
 	return nil
 }
 
-// Summary says in lines how an update ended.
+// Summary describes in lines how an update ended.
 func Summary(j journal.Journal) []string {
 	var lines []string
 	switch {
@@ -374,10 +376,10 @@ func Summary(j journal.Journal) []string {
 	case !j.Reached.Reached(journal.Units):
 		lines = append(lines, "nothing was changed")
 	default:
-		lines = append(lines, "it was rolled back: banger is version "+j.From.Version+", as before")
+		lines = append(lines, "it was rolled back to version "+j.From.Version)
 	}
 	for _, p := range j.Problems {
-		lines = append(lines, "look at this: "+p)
+		lines = append(lines, "problem: "+p)
 	}
 	return lines
 }

@@ -91,12 +91,12 @@ func TestWhatDoesNotProveItselfIsRolledBack(t *testing.T) {
 		"helper":  "the helper ended",
 		"start":   "it ended with status 1",
 		"crash":   "started again",
-		"version": "says that it is version v6.6.6",
-		"guests":  "VM dev is not known any more",
-		"forgets": "VM " + otherID + " is not known any more",
-		"reboots": "VM dev was booted anew",
+		"version": "reports version v6.6.6",
+		"guests":  "VM dev is no longer listed",
+		"forgets": "VM " + otherID + " is no longer listed",
+		"reboots": "VM dev was rebooted",
 		"exec":    "no command can be run in VM dev",
-		"doctor":  "the doctor says store",
+		"doctor":  "the doctor reports store",
 	} {
 		t.Run(how, func(t *testing.T) {
 			fx := newFixture(t)
@@ -111,7 +111,7 @@ func TestWhatDoesNotProveItselfIsRolledBack(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", fx.state(), before)
 			}
 			fx.tidy(t)
-			if said := strings.Join(Summary(j), "\n"); !strings.Contains(said, "rolled back: banger is version v1.0.0") {
+			if said := strings.Join(Summary(j), "\n"); !strings.Contains(said, "rolled back to version v1.0.0") {
 				t.Error(said)
 			}
 		})
@@ -187,11 +187,11 @@ func TestRefusedBeforeAnythingIsChanged(t *testing.T) {
 		kind          api.Kind
 		spoil         func(fx *fixture)
 	}{
-		"another version":   {"version=v1.1.0 schema=1", "says that it is v1.1.1", api.KindDenied, func(fx *fixture) { fx.Deps.Version = says("v1.1.1") }},
+		"another version":   {"version=v1.1.0 schema=1", "its program reports version v1.1.1", api.KindDenied, func(fx *fixture) { fx.Deps.Version = says("v1.1.1") }},
 		"cannot migrate":    {"version=v1.1.0 schema=0", "cannot use the store", api.KindUnsupported, nil},
 		"the link is other": {good, "the programs are v0.9.0", api.KindConflict, func(fx *fixture) { relinkTo(fx, "v0.9.0") }},
-		"one is not over":   {good, "another one is not over", api.KindConflict, func(fx *fixture) { fx.put(t, "state/update/journal.json", "") }},
-		"one is at work": {good, "at work already (pid ", api.KindConflict, func(fx *fixture) {
+		"one is not over":   {good, "another one has not ended", api.KindConflict, func(fx *fixture) { fx.put(t, "state/update/journal.json", "") }},
+		"one is at work": {good, "already running (pid ", api.KindConflict, func(fx *fixture) {
 			unlock, err := fx.lockFor(t.Context(), false)
 			if err != nil {
 				t.Fatal(err)
@@ -404,7 +404,7 @@ func TestRollback(t *testing.T) {
 	t.Run("another schema", func(t *testing.T) {
 		fx := update(t, "version=v1.1.0 schema=2")
 		_, err := fx.BeginRollback(t.Context(), from, Options{})
-		if err == nil || !strings.Contains(err.Error(), "needs the store of before the update") || !strings.Contains(api.AsError(err).Hint, "--force") {
+		if err == nil || !strings.Contains(err.Error(), "needs the backup of the store") || !strings.Contains(api.AsError(err).Hint, "--force") {
 			t.Errorf("without --force: %v", err)
 		}
 		vms := fx.Deps.VMs
@@ -413,7 +413,7 @@ func TestRollback(t *testing.T) {
 			return append(all, api.VM{ID: "aaaaaaaaaaaa", Name: "fresh"}), err
 		}
 		_, err = fx.BeginRollback(t.Context(), from, Options{Force: true})
-		if err == nil || !strings.HasSuffix(err.Error(), "made since: fresh") {
+		if err == nil || !strings.HasSuffix(err.Error(), "created since: fresh") {
 			t.Errorf("a VM would be lost: %v", err)
 		}
 		fx.Deps.VMs = vms
@@ -435,7 +435,7 @@ func TestRollback(t *testing.T) {
 		creates := func(fx *fixture) {
 			fx.put(t, "operations", `[{"kind":"vm.create","target":"aaaaaaaaaaaa","status":"running"}]`)
 		}
-		for want, begins := range map[string]func(*fixture){"made since: fresh": fresh, "unfinished: vm.create aaaaaaaaaaaa": creates} {
+		for want, begins := range map[string]func(*fixture){"created since: fresh": fresh, "unfinished: vm.create aaaaaaaaaaaa": creates} {
 			fx := update(t, "version=v1.1.0 schema=2")
 			if _, err := fx.BeginRollback(t.Context(), from, Options{Force: true}); err != nil {
 				t.Fatal(err)
@@ -458,7 +458,7 @@ func TestRollback(t *testing.T) {
 			t.Fatal(err)
 		}
 		was := fx.state()
-		if j, err := fx.Apply(t.Context()); err != nil || !strings.HasSuffix(j.Reason, "VM "+otherID+" is not known any more") || fx.state() != was {
+		if j, err := fx.Apply(t.Context()); err != nil || !strings.HasSuffix(j.Reason, "VM "+otherID+" is no longer listed") || fx.state() != was {
 			t.Errorf("%s %v\n%s", j.Reason, err, fx.state())
 		}
 	})
@@ -524,7 +524,7 @@ func TestAnotherInstallationMeanwhile(t *testing.T) {
 			return doctor(c)
 		}
 		j, err := fx.Apply(t.Context())
-		if err != nil || j.Made() || !strings.Contains(strings.Join(Summary(j), "\n"), "not made: meanwhile version v3.0.0 was installed") {
+		if err != nil || j.Made() || !strings.Contains(strings.Join(Summary(j), "\n"), "not made: version v3.0.0 was installed in the meantime") {
 			t.Errorf("%+v, %v", j, err)
 		}
 		if fx.Current() != "v3.0.0" || !fx.has("prefix/versions/v3.0.0") || fx.text("record") != "v1.0.0" || fx.has("state/update/previous.json") {

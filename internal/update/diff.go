@@ -11,7 +11,7 @@ import (
 	"github.com/rogpeppe/go-internal/diff"
 )
 
-// changes compares files as a version wants them with those that are there.
+// changes compares a version's files with those on disk.
 func changes(files []File) ([]journal.Content, error) {
 	var all []journal.Content
 	for _, f := range files {

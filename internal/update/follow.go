@@ -15,26 +15,26 @@ import (
 	"banger/internal/update/journal"
 )
 
-// Launcher starts the updater, which belongs to nobody who follows it.
+// Launcher starts the updater, which does not depend on the process that follows it.
 type Launcher interface {
 	Launch(ctx context.Context) error
-	// Watch returns what is closed when the updater that runs has ended; nil while
+	// Watch returns a channel that is closed when the running updater has ended; nil if
 	// it is about to be started again.
 	Watch(ctx context.Context) (<-chan struct{}, error)
 }
 
-// launchTimeout bounds the start of an updater, which says nothing before it runs.
+// launchTimeout bounds the start of an updater, which reports nothing before it runs.
 const launchTimeout = time.Minute
 
 var errGone = errors.New("the updater has ended")
 
-// OpenLog opens the updater's log to append to.
+// OpenLog opens the updater's log for appending.
 func (m Machine) OpenLog() (*os.File, error) {
 	log, err := os.OpenFile(m.Log(), os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
 	return log, fsx.DiskError("open the update's log", err)
 }
 
-// follower reads a log that grows and waits for the account.
+// follower reads a growing log and waits for the outcome.
 type follower struct {
 	m      Machine
 	log    *os.File
@@ -42,8 +42,8 @@ type follower struct {
 	events chan struct{}
 }
 
-// Follow starts the updater of the journal that is there, hands on what it says,
-// and returns the account. When ctx ends it returns, and the updater goes on.
+// Follow starts the updater for the journal on disk, passes on what it reports, and
+// returns the outcome. If ctx ends, Follow returns and the updater continues.
 func (m Machine) Follow(ctx context.Context, l Launcher) (journal.Journal, error) {
 	j, err := journal.Read(m.Journal())
 	if err != nil {
@@ -57,7 +57,8 @@ func (m Machine) Follow(ctx context.Context, l Launcher) (journal.Journal, error
 		return j, err
 	}
 	defer changes.Close()
-	// Ctrl-C does not leave an update that was begun and that nobody carries out.
+	// Ctrl-C must not leave an update that is started in the journal and that no
+	// updater carries out.
 	launching, cancel := context.WithTimeout(context.WithoutCancel(ctx), launchTimeout)
 	defer cancel()
 	if err := l.Launch(launching); err != nil {
@@ -77,7 +78,7 @@ func (f *follower) follow(ctx context.Context, l Launcher, id string) (journal.J
 	var ended <-chan struct{}
 	for {
 		last, err := journal.Read(f.m.Last())
-		f.read() // what was said before the account was left
+		f.read() // what was reported before the outcome was written
 		if err == nil && last.ID == id {
 			f.m.waitForExit(ctx, l, ended)
 			return last, nil
@@ -92,14 +93,14 @@ func (f *follower) follow(ctx context.Context, l Launcher, id string) (journal.J
 		case <-ended:
 			ended = nil
 		case <-ctx.Done():
-			return last, api.Errorf(api.KindCanceled, "the update goes on without us").
+			return last, api.Errorf(api.KindCanceled, "stopped waiting; the update continues").
 				WithHint("tail -f %s", f.m.Log())
 		}
 	}
 }
 
-// waitForExit waits until the updater has put its journal away and ended, a moment after
-// its account: the next command is to find nothing of it.
+// waitForExit waits until the updater has removed its journal and ended, a moment after
+// it wrote the outcome: the next command must not find a running update.
 func (m Machine) waitForExit(ctx context.Context, l Launcher, ended <-chan struct{}) {
 	if ended == nil {
 		ended, _ = l.Watch(ctx) // an error: it has ended
@@ -113,7 +114,8 @@ func (m Machine) waitForExit(ctx context.Context, l Launcher, ended <-chan struc
 	}
 }
 
-// lastOutcome looks once more for an account: the updater leaves one just before it ends.
+// lastOutcome checks once more for an outcome: the updater writes it just before it
+// ends.
 func (f *follower) lastOutcome(id string, err error) (journal.Journal, error) {
 	last, readErr := journal.Read(f.m.Last())
 	f.read()
@@ -121,12 +123,12 @@ func (f *follower) lastOutcome(id string, err error) (journal.Journal, error) {
 		return last, nil
 	}
 	return last, api.Errorf(api.KindInternal, "the update was interrupted: %w", err).
-		WithHint("%s   goes on with it, or takes it back; the next start of the machine does so too\nless %s", f.m.command(), f.m.Log())
+		WithHint("%s   continues it, or rolls it back; so does the next boot\nless %s", f.m.command(), f.m.Log())
 }
 
-// read hands on whole lines.
+// read passes on complete lines.
 func (f *follower) read() {
-	data, _ := io.ReadAll(f.log) // what cannot be read is in the log all the same
+	data, _ := io.ReadAll(f.log) // what cannot be read stays in the log
 	text := f.line + string(data)
 	for {
 		line, rest, whole := strings.Cut(text, "\n")
@@ -141,7 +143,7 @@ func (f *follower) read() {
 	}
 }
 
-// logPrefix begins each line that an updater says.
+// logPrefix starts each line of the updater's log.
 const logPrefix = "banger: "
 
 // listen turns changes in the directory into events.
@@ -153,7 +155,7 @@ func (f *follower) listen(changes *os.File) {
 		}
 		select {
 		case f.events <- struct{}{}:
-		default: // one is waiting already
+		default: // an event is pending already
 		}
 	}
 }

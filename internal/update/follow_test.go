@@ -90,10 +90,10 @@ func TestFollowOfAnUpdaterThatIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := fx.Follow(t.Context(), &testLauncher{w: fx, point: "update units before"})
-	if !errors.Is(err, errGone) || !strings.Contains(api.AsError(err).Hint, "goes on with it") {
+	if !errors.Is(err, errGone) || !strings.Contains(api.AsError(err).Hint, "continues it, or rolls it back") {
 		t.Fatal(err)
 	}
-	// It goes on with it.
+	// The next one continues it.
 	j, err := fx.Follow(t.Context(), &testLauncher{w: fx})
 	if err != nil || j.State != journal.Done || fx.state() != after {
 		t.Errorf("%+v, %v\n%s", j, err, fx.state())
@@ -128,7 +128,7 @@ func TestFollowOfWhoWasStoppedEarly(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	l := &testLauncher{w: fx}
-	if _, err := fx.Follow(ctx, l); api.KindOf(err) != api.KindCanceled || !strings.Contains(err.Error(), "goes on without us") {
+	if _, err := fx.Follow(ctx, l); api.KindOf(err) != api.KindCanceled || !strings.Contains(err.Error(), "the update continues") {
 		t.Fatal(err)
 	}
 	<-l.ended

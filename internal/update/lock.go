@@ -10,8 +10,8 @@ import (
 	"banger/internal/update/lock"
 )
 
-// lockFor makes us the only one at work on this installation (package lock). wait is
-// for who takes over from another process of the same update.
+// lockFor takes the lock on this installation (package lock). wait is for a process
+// that takes over from another one of the same update.
 func (m Machine) lockFor(ctx context.Context, wait bool) (unlock func(), err error) {
 	if err := os.MkdirAll(m.State, 0o700); err != nil {
 		return nil, fsx.DiskError("make the updates' directory", err)
@@ -27,7 +27,7 @@ func (m Machine) lockFor(ctx context.Context, wait bool) (unlock func(), err err
 	return nil, api.Errorf(api.KindConflict, "cannot update: %w", held).WithHint("wait until it has ended: tail -f %s", m.Log())
 }
 
-// Busy returns the refusal to give while an updater is at work, or nil.
+// Busy returns the refusal to give while an updater runs, or nil.
 func (m Machine) Busy() (refusal, err error) {
 	unlock, err := m.lockFor(context.Background(), false)
 	if api.KindOf(err) == api.KindConflict {

@@ -16,7 +16,7 @@ import (
 // execTimeout bounds the command that is run in each guest.
 const execTimeout = 20 * time.Second
 
-// preflight keeps new work from beginning, and looks at what there is.
+// preflight holds back new work and records which guests run.
 func (r *run) preflight(ctx context.Context) error {
 	r.Report("holding new work back")
 	if err := r.takeHold(); err != nil {
@@ -29,11 +29,11 @@ func (r *run) preflight(ctx context.Context) error {
 	if err := r.recheckRestore(ctx); err != nil {
 		return err
 	}
-	r.Report("writing down which guests run")
+	r.Report("recording which guests run")
 	return r.recordOrFail(ctx, r.fingerprint(ctx, ops))
 }
 
-// takeHold puts the hold into force, again where an updater before us had it.
+// takeHold makes the hold, or makes it again if an earlier updater had it.
 func (r *run) takeHold() error {
 	if r.hold != nil {
 		return nil
@@ -46,12 +46,12 @@ func (r *run) takeHold() error {
 	return nil
 }
 
-// unfinished returns the operations that run, or refuses because of them: where
-// force is set only because of those that the next daemon could not take up.
+// unfinished returns the running operations, or refuses the update because of them.
+// force accepts only operations that the next daemon can resume.
 func (m Machine) unfinished(ctx context.Context, force bool) ([]api.Operation, error) {
 	all, err := m.operations(ctx)
 	if err != nil {
-		return nil, api.Errorf(api.KindOf(err), "cannot see what banger is at work on: %w", err)
+		return nil, api.Errorf(api.KindOf(err), "cannot list the running operations: %w", err)
 	}
 	ops := slices.DeleteFunc(slices.Clone(all), func(o api.Operation) bool { return o.Status != api.OpRunning })
 	var names []string
@@ -65,17 +65,17 @@ func (m Machine) unfinished(ctx context.Context, force bool) ([]api.Operation, e
 	}
 	refusal := api.Errorf(api.KindConflict, "cannot update while work is unfinished: %s", strings.Join(names, ", "))
 	if !forced {
-		return nil, refusal.WithHint("wait until it has ended: images and kernels would have to be begun anew")
+		return nil, refusal.WithHint("wait until it has ended: work on images and kernels would have to start again")
 	}
-	return nil, refusal.WithHint("wait until it has ended; or with --force, and the new version takes it up")
+	return nil, refusal.WithHint("wait until it has ended; or use --force, and the new version resumes it")
 }
 
-// resumable tells whether a daemon takes up what an earlier one was at. Work on
-// images and kernels runs programs that end with their daemon.
+// resumable reports whether a new daemon resumes an operation of an earlier one. Work
+// on images and kernels runs programs that end with their daemon.
 func resumable(kind string) bool { return strings.HasPrefix(kind, "vm.") }
 
-// fingerprint writes down what has to be the same afterwards. VMs that work is
-// being done on may change.
+// fingerprint records what has to be the same afterwards. VMs that an operation works
+// on may change.
 func (r *run) fingerprint(ctx context.Context, ops []api.Operation) error {
 	r.j.Guests, r.j.VMs, r.j.Failed = nil, nil, nil
 	vms, err := r.vms(ctx)
@@ -120,7 +120,7 @@ func (m Machine) execIn(ctx context.Context, id string) error {
 // maxParallel is how many guests are asked at the same time.
 const maxParallel = 8
 
-// eachGuest calls do for every guest, some at a time.
+// eachGuest calls do for every guest, maxParallel at a time.
 func eachGuest(guests []journal.Guest, do func(*journal.Guest)) {
 	var all sync.WaitGroup
 	slots := make(chan struct{}, maxParallel)
@@ -134,7 +134,7 @@ func eachGuest(guests []journal.Guest, do func(*journal.Guest)) {
 	all.Wait()
 }
 
-// failedChecks names the checks that failed.
+// failedChecks returns the names of the checks that failed.
 func failedChecks(checks []api.Check) []string {
 	var names []string
 	for _, c := range checks {

@@ -26,12 +26,12 @@ type Source interface {
 	Download(ctx context.Context, t repo.Target, dir string, progress func(done, total int64)) (string, error)
 }
 
-// Options say what to update to, and how.
+// Options select the version to update to, and how.
 type Options struct {
 	To     string // a version; empty: the latest
 	Force  bool
 	DryRun bool
-	// UnprovenDaemon: what runs as the owner does not keep the update from being made.
+	// UnprovenDaemon: programs that run as the owner cannot prevent the update.
 	UnprovenDaemon bool
 	Settle         time.Duration
 	Progress       api.Report // of the download; may be nil
@@ -42,11 +42,11 @@ type Plan struct {
 	From, To journal.Build
 	Schema   Schema
 	Files    []journal.Content // that change
-	Begun    bool              // the journal is written: the updater has to be started
+	Begun    bool              // the journal is written: start the updater
 }
 
-// Find asks a repository for what to update to, and tells whether that is another
-// version than the one that is installed.
+// Find asks a repository for the release to update to. It reports whether that is
+// another version than the installed one.
 func Find(ctx context.Context, src Source, from journal.Build, to string, report func(string)) (repo.Target, bool, error) {
 	report("asking the repository")
 	if err := src.Refresh(ctx); err != nil {
@@ -58,7 +58,7 @@ func Find(ctx context.Context, src Source, from journal.Build, to string, report
 	target, found := src.Latest()
 	if to != "" {
 		if !release.ValidVersion(to) {
-			return target, false, api.Errorf(api.KindInvalid, "cannot update to %q: it is no version", to).WithHint("banger update --to v1.2.3")
+			return target, false, api.Errorf(api.KindInvalid, "cannot update to %q: it is not a valid version", to).WithHint("banger update --to v1.2.3")
 		}
 		var err error
 		if target, err = src.Find(to); err != nil {
@@ -71,14 +71,14 @@ func Find(ctx context.Context, src Source, from journal.Build, to string, report
 		return target, false, nil
 	}
 	if release.ValidVersion(from.Version) && !target.MayReplace(from.Version) {
-		return target, false, api.Errorf(api.KindDenied, "cannot go back from %s to %s: that release does not allow it", from.Version, target.Version).
-			WithHint("banger update --rollback   goes back to the version before the newest update")
+		return target, false, api.Errorf(api.KindDenied, "cannot downgrade from %s to %s: that release does not allow it", from.Version, target.Version).
+			WithHint("banger update --rollback   returns to the version before the newest update")
 	}
 	return target, true, nil
 }
 
-// Begin prepares the update to a release: everything but what the updater does. The
-// installation is as it was before when it fails, and with DryRun in any case.
+// Begin prepares the update to a release: everything except what the updater does. If
+// it fails, and always with DryRun, the installation stays as it was.
 func (m Machine) Begin(ctx context.Context, src Source, t repo.Target, from journal.Build, o Options) (Plan, error) {
 	to := journal.Build{Version: t.Version, Commit: t.Commit, BuiltAt: t.BuiltAt}
 	return m.begin(ctx, from, to, o, func(ctx context.Context, p *Plan, j *journal.Journal) error {
@@ -104,8 +104,8 @@ func (m Machine) Begin(ctx context.Context, src Source, t repo.Target, from jour
 	})
 }
 
-// begin does what a way forward and a way back have in common; find finds the
-// programs and examines them.
+// begin does what updates and rollbacks have in common; find locates the programs and
+// examines them.
 func (m Machine) begin(ctx context.Context, from, to journal.Build, o Options,
 	find func(context.Context, *Plan, *journal.Journal) error) (Plan, error) {
 	plan := Plan{From: from, To: to}
@@ -115,7 +115,7 @@ func (m Machine) begin(ctx context.Context, from, to journal.Build, o Options,
 	}
 	defer unlock()
 	if _, err := os.Lstat(m.Journal()); err == nil {
-		return plan, api.Errorf(api.KindConflict, "cannot begin an update: another one is not over").WithHint("%s", m.command())
+		return plan, api.Errorf(api.KindConflict, "cannot start an update: another one has not ended").WithHint("%s", m.command())
 	}
 	if m.Current() != from.Version {
 		return plan, api.Errorf(api.KindConflict, "cannot update: version %s is installed and the programs are %s", from.Version, m.Current())
@@ -135,16 +135,16 @@ func (m Machine) begin(ctx context.Context, from, to journal.Build, o Options,
 	if err := find(ctx, &plan, &j); err != nil || o.DryRun {
 		return plan, err
 	}
-	// The download took a while, and not everybody who installs knows of the lock.
+	// The download took a while, and not every installer takes the lock.
 	if now := m.Current(); now != from.Version {
-		return plan, api.Errorf(api.KindConflict, "cannot update: meanwhile version %s was installed in the place of %s", now, from.Version)
+		return plan, api.Errorf(api.KindConflict, "cannot update: version %s was installed in the meantime instead of %s", now, from.Version)
 	}
 	j.Files = plan.Files
 	plan.Begun = true
 	return plan, m.writeJournal(j)
 }
 
-// writeJournal begins the update. The link to the version that carries it out is there
+// writeJournal starts the update. The link to the version that carries it out is made
 // before anything refers to it.
 func (m Machine) writeJournal(j journal.Journal) error {
 	err := fsx.Relink(filepath.Join(versionsDir, j.From.Version), filepath.Join(m.Prefix, updatingLink))
@@ -152,12 +152,12 @@ func (m Machine) writeJournal(j journal.Journal) error {
 		err = fsx.WriteFile(filepath.Join(m.State, spareFile), make([]byte, spareSize), 0o600)
 	}
 	if err != nil {
-		return fsx.DiskError("begin the update", err)
+		return fsx.DiskError("start the update", err)
 	}
 	return j.Write(m.Journal())
 }
 
-// stage downloads and unpacks a release, in a directory beside the versions.
+// stage downloads and unpacks a release, into a directory beside the versions.
 func (m Machine) stage(ctx context.Context, src Source, t repo.Target, progress api.Report) (string, error) {
 	versions := filepath.Join(m.Prefix, versionsDir)
 	if err := removeStages(versions); err != nil {
@@ -200,7 +200,7 @@ func (m Machine) downloadAndUnpack(ctx context.Context, src Source, t repo.Targe
 	return os.Remove(path)
 }
 
-// removeStages removes what a killed update left.
+// removeStages removes the directories of killed updates.
 func removeStages(versions string) error {
 	stages, err := filepath.Glob(filepath.Join(versions, stagePrefix+"*"))
 	for _, s := range stages {
@@ -209,15 +209,15 @@ func removeStages(versions string) error {
 	return err
 }
 
-// examine runs the programs in dir and sees what they would change.
+// examine runs the programs in dir and finds out what they would change.
 func (m Machine) examine(ctx context.Context, dir string, p *Plan, unproven bool) error {
-	m.Report("running it to see that it works")
+	m.Report("checking that it runs")
 	version, err := m.Deps.Version(ctx, dir)
 	if err != nil {
 		return err
 	}
 	if version != p.To.Version {
-		return api.Errorf(api.KindDenied, "cannot trust version %s: its program says that it is %s", p.To.Version, version)
+		return api.Errorf(api.KindDenied, "cannot trust version %s: its program reports version %s", p.To.Version, version)
 	}
 	p.Schema, err = m.Migrations(ctx, dir)
 	if err := m.reportOrFail(ctx, unproven, err); err != nil {
@@ -231,7 +231,7 @@ func (m Machine) examine(ctx context.Context, dir string, p *Plan, unproven bool
 	return err
 }
 
-// installStage moves a stage to where its version belongs.
+// installStage moves a stage to its version's directory.
 func (m Machine) installStage(stage, version string) error {
 	to := m.Dir(version)
 	if version == m.Current() {

@@ -12,10 +12,10 @@ import (
 	"banger/internal/update/journal"
 )
 
-// Previous returns what a rollback goes back to.
+// Previous returns the version that a rollback returns to.
 func (m Machine) Previous() (PreviousVersion, error) {
-	none := api.Errorf(api.KindNotFound, "cannot go back: no previous version is kept").
-		WithHint("%s --to VERSION   for one whose release allows it", m.command())
+	none := api.Errorf(api.KindNotFound, "cannot roll back: there is no previous version").
+		WithHint("%s --to VERSION   installs an older version whose release allows it", m.command())
 	var k PreviousVersion
 	data, err := os.ReadFile(m.previousFile())
 	if errors.Is(err, os.ErrNotExist) {
@@ -25,10 +25,10 @@ func (m Machine) Previous() (PreviousVersion, error) {
 		err = json.Unmarshal(data, &k)
 	}
 	if err != nil {
-		return k, api.Errorf(api.KindInternal, "cannot read what to go back to: %w", err)
+		return k, api.Errorf(api.KindInternal, "cannot read which version to roll back to: %w", err)
 	}
 	if k.Version == m.Current() {
-		return k, none // by hand, or by `banger system install`
+		return k, none // installed by hand, or by `banger system install`
 	}
 	if info, err := os.Stat(m.Dir(k.Version)); err != nil || !info.IsDir() {
 		return k, none
@@ -36,7 +36,7 @@ func (m Machine) Previous() (PreviousVersion, error) {
 	return k, nil
 }
 
-// BeginRollback prepares the way back to the kept version.
+// BeginRollback prepares the rollback to the previous version.
 func (m Machine) BeginRollback(ctx context.Context, from journal.Build, o Options) (Plan, error) {
 	previous, err := m.Previous()
 	if err != nil {
@@ -56,12 +56,12 @@ func (m Machine) BeginRollback(ctx context.Context, from journal.Build, o Option
 	})
 }
 
-// checkRestore decides whether the store of before may come back with the version
-// that it belongs to. VMs that it does not know would be lost, so that is never
-// done while there are any.
+// checkRestore decides whether the backup of the store may be restored together with
+// the version that it belongs to. VMs that are not in the backup would be lost, so it
+// refuses if there are any.
 func (m Machine) checkRestore(ctx context.Context, previous PreviousVersion, force bool) error {
 	if previous.Backup == "" {
-		return api.Errorf(api.KindUnsupported, "cannot go back to %s: it cannot use the store that is there, and none of before is kept", previous.Version)
+		return api.Errorf(api.KindUnsupported, "cannot roll back to %s: it cannot use the current store, and there is no backup of its own store", previous.Version)
 	}
 	vms, err := m.vms(ctx)
 	if err != nil {
@@ -74,21 +74,22 @@ func (m Machine) checkRestore(ctx context.Context, previous PreviousVersion, for
 		}
 	}
 	if len(unknown) > 0 {
-		return api.Errorf(api.KindConflict, "cannot go back to %s: its store does not know the VMs that were made since: %s", previous.Version, strings.Join(unknown, ", ")).
+		return api.Errorf(api.KindConflict, "cannot roll back to %s: its store does not contain VMs created since: %s", previous.Version, strings.Join(unknown, ", ")).
 			WithHint("delete them, or stay with this version")
 	}
 	if !force {
-		return api.Errorf(api.KindConflict, "cannot go back to %s: it needs the store of before the update, and what was changed since would be forgotten: names, settings, deleted VMs", previous.Version).
-			WithHint("%s --rollback --force   if that is what you want; no VM made since is lost, as there is none", m.command())
+		return api.Errorf(api.KindConflict, "cannot roll back to %s: it needs the backup of the store, and changes since the update would be lost: names, settings, deleted VMs", previous.Version).
+			WithHint("%s --rollback --force   discards these changes; no VM was created since, so none is lost", m.command())
 	}
-	// What is unfinished only the store that goes knows of, with the VM that it makes.
+	// Only the current store contains an unfinished operation, and the VM that it
+	// creates.
 	if _, err := m.unfinished(ctx, false); err != nil {
-		return api.Errorf(api.KindOf(err), "%w", err).WithHint("wait until it has ended; here --force does not go on with it")
+		return api.Errorf(api.KindOf(err), "%w", err).WithHint("wait until it has ended; --force does not continue it here")
 	}
 	return nil
 }
 
-// recheckRestore asks again, now that no new work begins.
+// recheckRestore checks again, now that no new work starts.
 func (r *run) recheckRestore(ctx context.Context) error {
 	if r.j.Restore == "" {
 		return nil

@@ -15,10 +15,10 @@ import (
 // doctorFail is the status of a check that failed (api.Check).
 const doctorFail = "fail"
 
-// pingTimeout bounds one question while a version settles.
+// pingTimeout bounds one request while a version settles.
 const pingTimeout = 10 * time.Second
 
-// probe says what is not as it has to be: nothing where a version proves itself.
+// probe returns the problems of a version; none if the version is proven.
 func (r *run) probe(ctx context.Context, version string) []string {
 	if err := r.answersAs(ctx, version); err != nil {
 		return []string{err.Error()}
@@ -27,7 +27,7 @@ func (r *run) probe(ctx context.Context, version string) []string {
 	if err != nil {
 		return []string{"the daemons' processes cannot be found: " + err.Error()}
 	}
-	// A guest that is gone is gone: nothing has to settle for that.
+	// A guest whose process is gone stays gone: no need to wait for the settling time.
 	if problems := r.lostProcesses(); len(problems) > 0 {
 		return problems
 	}
@@ -48,13 +48,13 @@ func (r *run) answersAs(ctx context.Context, version string) error {
 	}
 	for _, v := range answers {
 		if v != version {
-			return fmt.Errorf("a daemon says that it is version %s", v)
+			return fmt.Errorf("a daemon reports version %s", v)
 		}
 	}
 	return nil
 }
 
-// settle looks at both daemons until the settling time is over.
+// settle watches both daemons until the settling time is over.
 func (r *run) settle(ctx context.Context, version string, daemons []int) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -91,9 +91,9 @@ func (r *run) lostProcesses() []string {
 	return problems
 }
 
-// changedVMs says which VMs a version does not know, and which guests are not as they
-// were. One that was being removed meanwhile, as `vm run --rm` does at its end, is
-// excused.
+// changedVMs returns which VMs the new version does not list, and which guests are not
+// as they were. A VM that was being deleted, as `vm run --rm` does at its end, is
+// ignored.
 func (r *run) changedVMs(ctx context.Context) []string {
 	vms, err := r.vms(ctx)
 	if err != nil {
@@ -111,33 +111,34 @@ func (r *run) changedVMs(ctx context.Context) []string {
 		i := slices.IndexFunc(vms, func(v api.VM) bool { return v.ID == g.ID })
 		switch {
 		case i < 0:
-			problems = append(problems, fmt.Sprintf("VM %s is not known any more", g.Name))
+			problems = append(problems, fmt.Sprintf("VM %s is no longer listed", g.Name))
 		case vms[i].State != api.StateRunning && vms[i].State != api.StatePaused:
 			problems = append(problems, fmt.Sprintf("VM %s ran and is %s", g.Name, vms[i].State))
 		case vms[i].PID != g.Process.PID:
 			problems = append(problems, fmt.Sprintf("VM %s was process %d and is %d", g.Name, g.Process.PID, vms[i].PID))
 		case vms[i].BootID != g.BootID:
-			problems = append(problems, fmt.Sprintf("VM %s was booted anew", g.Name))
+			problems = append(problems, fmt.Sprintf("VM %s was rebooted", g.Name))
 		}
 	}
 	return problems
 }
 
-// unknownVMs says which VMs are not known any more, but for guests, which are named by
-// their names. One that is deleted is forgotten after its directory is gone, never before.
+// unknownVMs returns which VMs are no longer listed, except for guests, which
+// changedVMs reports by name. A deleted VM is removed from the store after its
+// directory, never before.
 func (r *run) unknownVMs(vms []api.VM) []string {
 	var problems []string
 	for _, id := range r.j.VMs {
 		guest := slices.ContainsFunc(r.j.Guests, func(g journal.Guest) bool { return g.ID == id })
 		known := slices.ContainsFunc(vms, func(v api.VM) bool { return v.ID == id })
 		if _, err := os.Lstat(r.VM(id)); err == nil && !guest && !known {
-			problems = append(problems, fmt.Sprintf("VM %s is not known any more", id))
+			problems = append(problems, fmt.Sprintf("VM %s is no longer listed", id))
 		}
 	}
 	return problems
 }
 
-// guestsNotResponding says in which guests no command can be run any more.
+// guestsNotResponding returns in which guests no command can be run any more.
 func (r *run) guestsNotResponding(ctx context.Context) []string {
 	ctx, cancel := context.WithTimeout(ctx, execsTimeout)
 	defer cancel()
@@ -157,16 +158,16 @@ func (r *run) guestsNotResponding(ctx context.Context) []string {
 	return problems
 }
 
-// newDoctorFailures says what the doctor finds that it did not find before.
+// newDoctorFailures returns what the doctor finds that it did not find before.
 func (r *run) newDoctorFailures(ctx context.Context) []string {
 	checks, err := r.doctor(ctx)
 	if err != nil {
-		return []string{"the doctor cannot be asked: " + err.Error()}
+		return []string{"the doctor cannot be run: " + err.Error()}
 	}
 	var problems []string
 	for _, c := range checks {
 		if c.Status == doctorFail && !slices.Contains(r.j.Failed, c.Name) {
-			problems = append(problems, fmt.Sprintf("the doctor says %s: %s", c.Name, c.Found))
+			problems = append(problems, fmt.Sprintf("the doctor reports %s: %s", c.Name, c.Found))
 		}
 	}
 	return problems

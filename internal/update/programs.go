@@ -20,32 +20,32 @@ import (
 	"banger/internal/update/release"
 )
 
-// programs runs the programs of a version as the owner where they work on his files.
-// The owner may trace them and make them say and do anything (ptrace(2)): so nothing
-// that they say decides over more than the owner's own store. What decides over root's
-// files is asked as root, see files.
+// programs runs a version's programs as the owner if they work on the owner's files.
+// The owner may trace them and control what they do and print (ptrace(2)), so their
+// output only decides about the owner's own store. Decisions about root's files use
+// programs run as root, see files.
 type programs struct {
 	system bool
-	owner  *syscall.Credential // nil: as we are
+	owner  *syscall.Credential // nil: the current user
 	env    []string            // in system mode beside rootEnv
 }
 
-// rootEnv is the environment of what root runs here, and of what it has the owner
-// run: nothing of root's own, which the owner could read.
+// rootEnv is the environment of the programs that root runs here, also as the owner:
+// nothing of root's own environment, which the owner could read.
 var rootEnv = []string{paths.ModeEnv + "=system", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
-// checkTimeout bounds a look at a program, storeTime work on the store.
+// checkTimeout bounds the check of a program, storeTimeout work on the store.
 const (
 	checkTimeout = 20 * time.Second
 	storeTimeout = 2 * time.Minute
 )
 
-// maxOutput bounds what is read of a program.
+// maxOutput bounds what is read of a program's output.
 const maxOutput = 1 << 20
 
-var errTooMuchOutput = errors.New("it says far too much")
+var errTooMuchOutput = errors.New("its output is too long")
 
-// cappedBuffer is a buffer with an end.
+// cappedBuffer is a buffer that holds at most maxOutput bytes.
 type cappedBuffer struct{ bytes.Buffer }
 
 func (c *cappedBuffer) Write(p []byte) (int, error) {
@@ -59,7 +59,7 @@ func (p programs) run(ctx context.Context, limit time.Duration, program string, 
 	c := execx.Cmd{Name: program, Args: args, Attr: &syscall.SysProcAttr{Credential: p.owner}}
 	if p.system {
 		c.Env, c.Bare = slices.Concat(rootEnv, p.env), true
-		c.Attr.Setsid = true // a terminal of root's is none of the owner's
+		c.Attr.Setsid = true // the owner's program must not control root's terminal
 	}
 	return output(ctx, limit, c)
 }
@@ -80,7 +80,8 @@ func (p programs) bangerd(ctx context.Context, limit time.Duration, dir string, 
 	return p.run(ctx, limit, filepath.Join(dir, "bangerd"), args...)
 }
 
-// version asks a version what it is; as root, as files is, so that the owner has no say.
+// version asks a version for its number. It runs as root, like files, so that the owner
+// cannot change the answer.
 func (p programs) version(ctx context.Context, dir string) (string, error) {
 	p.owner = nil
 	out, err := p.run(ctx, checkTimeout, filepath.Join(dir, "banger"), "--version")
@@ -97,21 +98,21 @@ func (p programs) version(ctx context.Context, dir string) (string, error) {
 // versionOutput is what `banger --version` prints.
 var versionOutput = regexp.MustCompile(`^banger ([^ \n]{1,64}) \(commit [0-9a-z-]{1,64}, go[0-9a-zA-Z.-]{1,40}, linux/(?:amd64|arm64), protocol [0-9]{1,5}\)\n$`)
 
-// parseVersionOutput reads the version off what a program printed, and nothing
-// else than exactly that.
+// parseVersionOutput parses exactly what `banger --version` prints.
 func parseVersionOutput(out []byte) (string, error) {
 	m := versionOutput.FindSubmatch(out)
 	if m == nil {
-		return "", fmt.Errorf("it does not say its version: %.200q", out)
+		return "", fmt.Errorf("it does not print its version: %.200q", out)
 	}
 	version := string(m[1])
 	if !release.ValidVersion(version) {
-		return "", fmt.Errorf("%q is no version of a release", version)
+		return "", fmt.Errorf("%q is not a valid release version", version)
 	}
 	return version, nil
 }
 
-// exitMigrates and cannot are the statuses of `bangerd --check-migrations` beside 0.
+// exitMigrates and exitCannot are the statuses of `bangerd --check-migrations` beside
+// 0.
 const (
 	exitMigrates = 1
 	exitCannot   = 2
@@ -131,10 +132,10 @@ func (p programs) migrations(ctx context.Context, dir string) (Schema, error) {
 		s, err = parseMigrations(out)
 	}
 	if err == nil && (exit != nil) != (s.Have < s.Known) {
-		err = fmt.Errorf("its status does not fit what it says: %.200q", out)
+		err = fmt.Errorf("its exit status contradicts its output: %.200q", out)
 	}
 	if err != nil {
-		return s, api.Errorf(api.KindUnsupported, "cannot use the new version: it does not say what it would do to the store: %w", err)
+		return s, api.Errorf(api.KindUnsupported, "cannot use the new version: it does not report what it would do to the store: %w", err)
 	}
 	return s, nil
 }
@@ -144,12 +145,12 @@ var migrationsOutput = regexp.MustCompile(`^schema ([0-9]{1,5}), known ([0-9]{1,
 func parseMigrations(out []byte) (Schema, error) {
 	m := migrationsOutput.FindSubmatch(out)
 	if m == nil {
-		return Schema{}, fmt.Errorf("it says %.200q", out)
+		return Schema{}, fmt.Errorf("it prints %.200q", out)
 	}
 	have, _ := strconv.Atoi(string(m[1])) // five digits
 	known, _ := strconv.Atoi(string(m[2]))
 	if have > known {
-		return Schema{}, fmt.Errorf("it says %.200q", out)
+		return Schema{}, fmt.Errorf("it prints %.200q", out)
 	}
 	return Schema{Have: have, Known: known}, nil
 }
@@ -164,10 +165,10 @@ func (p programs) restore(ctx context.Context, dir, name string) error {
 	return err
 }
 
-// files asks a version for its unit files, by path. Root writes them: so the program
-// runs as root, where nobody but root can speak for it. It lies where only root
-// writes, and is what was signed, or was installed before; its bangerd-root is run as
-// root as soon as the version is switched to.
+// files asks a version for its unit files, by path. Root writes them, so the program
+// runs as root, where the owner cannot interfere. It is in a directory that only root
+// writes, and it was signed or was installed before; its bangerd-root is run as root as
+// soon as the version is switched to.
 func files(ctx context.Context, dir string) (map[string]string, error) {
 	out, err := output(ctx, checkTimeout, execx.Cmd{Name: filepath.Join(dir, "banger"), Args: []string{"update-files"}, Env: rootEnv, Bare: true})
 	files := map[string]string{}
@@ -175,7 +176,7 @@ func files(ctx context.Context, dir string) (map[string]string, error) {
 		err = json.Unmarshal(out, &files)
 	}
 	if err != nil {
-		return nil, api.Errorf(api.KindUnsupported, "cannot use the new version: it does not say what its unit files are: %w", err)
+		return nil, api.Errorf(api.KindUnsupported, "cannot use the new version: it does not list its unit files: %w", err)
 	}
 	return files, nil
 }

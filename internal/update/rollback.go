@@ -14,10 +14,10 @@ import (
 	"banger/internal/update/journal"
 )
 
-// reloadTimeout bounds how long systemd is waited for on the way back.
+// reloadTimeout bounds a reload of systemd during a rollback.
 const reloadTimeout = 40 * time.Second
 
-// writeFiles writes systemd's and udev's files before anything is stopped: systemd
+// writeFiles writes the files of systemd and udev before anything is stopped: systemd
 // stops a unit with the settings that it has read.
 func (r *run) writeFiles(ctx context.Context) error {
 	if len(r.j.Files) == 0 {
@@ -43,7 +43,7 @@ func applyFiles(files []journal.Content) error {
 	return nil
 }
 
-// applyFile writes a file, or removes it where there is to be none.
+// applyFile writes a file, or removes it if text is nil.
 func applyFile(path string, text *string) error {
 	if text == nil {
 		return fsx.DiskError("remove "+path, remove(path))
@@ -54,8 +54,8 @@ func applyFile(path string, text *string) error {
 	return fsx.DiskError("write "+path, fsx.WriteFile(path, []byte(*text), 0o644))
 }
 
-// changedUnits names the units that are new, and those that go. What was there stays
-// enabled or not, as its administrator wants it.
+// changedUnits names the units that are added and removed. Units that were there stay
+// enabled or disabled, as the administrator set them.
 func changedUnits(files []journal.Content) (added, removed []string) {
 	for _, f := range files {
 		name := filepath.Base(f.Path)
@@ -71,7 +71,7 @@ func changedUnits(files []journal.Content) (added, removed []string) {
 
 func hasInstallSection(text string) bool { return strings.Contains("\n"+text, "\n[Install]\n") }
 
-// reversed is the files the other way round.
+// reversed returns the changes that undo files.
 func reversed(files []journal.Content) []journal.Content {
 	var reversed []journal.Content
 	for _, f := range files {
@@ -80,8 +80,8 @@ func reversed(files []journal.Content) []journal.Content {
 	return reversed
 }
 
-// rollBack makes everything as it was. Daemons that do not start are a problem to
-// tell of; what cannot be put back on the disk is tried again by the next updater.
+// rollBack restores everything as it was. A daemon that does not start is reported as a
+// problem; if a file cannot be restored, the next updater tries again.
 func (r *run) rollBack(ctx context.Context) error {
 	ctx, cancel := uninterrupted(ctx)
 	defer cancel()
@@ -92,10 +92,10 @@ func (r *run) rollBack(ctx context.Context) error {
 	restart := r.j.Reached.Reached(journal.Stopping)
 	if restart {
 		if err := r.takeHold(); err != nil {
-			r.Report(err.Error()) // the way back matters more
+			r.Report(err.Error()) // the rollback matters more
 		}
-		// Before the units: systemd stops with what it has read, and the new ones spare
-		// guests where older ones may not.
+		// Before the unit files are restored: systemd stops a unit with the settings
+		// that it has read, and the new ones spare guests where older ones may not.
 		if err := r.StopAll(ctx); err != nil {
 			r.addProblem("stopping: " + err.Error())
 		}
@@ -112,12 +112,13 @@ func (r *run) rollBack(ctx context.Context) error {
 	return nil
 }
 
-// uninterrupted is for what is not to be done by half, whoever wants us to stop.
+// uninterrupted returns a context for work that must not be done by half, even if the
+// caller is cancelled.
 func uninterrupted(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
 }
 
-// restoreFiles puts the link and the unit files back.
+// restoreFiles restores the link and the unit files.
 func (r *run) restoreFiles(ctx context.Context) error {
 	if err := r.link(r.j.From.Version); err != nil {
 		return err
@@ -126,7 +127,7 @@ func (r *run) restoreFiles(ctx context.Context) error {
 		return nil
 	}
 	added, removed := changedUnits(r.j.Files)
-	if len(added) > 0 { // while there still are files that say what enabled them
+	if len(added) > 0 { // the files say what enabled them, so before they are removed
 		r.reload(ctx, nil, added)
 	}
 	if err := applyFiles(reversed(r.j.Files)); err != nil {
@@ -137,7 +138,7 @@ func (r *run) restoreFiles(ctx context.Context) error {
 }
 
 func (r *run) reload(ctx context.Context, enable, disable []string) {
-	// At boot systemd is busy, and what is on the disk matters more.
+	// At boot systemd is busy, and the files on disk matter more.
 	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
 	defer cancel()
 	if err := r.Reload(ctx, enable, disable); err != nil {
@@ -145,7 +146,7 @@ func (r *run) reload(ctx context.Context, enable, disable []string) {
 	}
 }
 
-// restoreStore restores the store where the new version may have written to it.
+// restoreStore restores the store if the new version may have written to it.
 func (r *run) restoreStore(ctx context.Context) error {
 	if r.keepStore || !r.mayHaveWritten() {
 		return nil
@@ -176,10 +177,10 @@ func (r *run) addProblem(what string) {
 	r.j.Problems = append(r.j.Problems, what)
 }
 
-// Recover ends an update that a loss of power interrupted. It works on files alone:
-// neither daemon runs yet, and no guest outlived the machine. What was not proven
-// is rolled back, what was is finished. An update of this boot is left to its
-// updater. It tells whether there was anything to do.
+// Recover ends an update that a power loss interrupted. It works on files alone: no
+// daemon runs yet, and no guest survived. An update that was not proven is rolled back,
+// one that was is finished. An update of this boot is left to its updater. It reports
+// whether there was anything to do.
 func (m Machine) Recover(ctx context.Context) (bool, error) {
 	unlock, err := m.lockFor(ctx, false)
 	if err != nil {
@@ -206,8 +207,8 @@ func (m Machine) recover(ctx context.Context, j journal.Journal) (journal.Journa
 	return r.j, err
 }
 
-// recoverLate is for an update that nothing recovered when the machine came up: the
-// daemons run, and have to stop for it.
+// recoverLate recovers an update that was not recovered at boot: the daemons run, and
+// are stopped first.
 func (m Machine) recoverLate(ctx context.Context, j journal.Journal) (journal.Journal, error) {
 	if err := m.StopAll(ctx); err != nil {
 		return j, err

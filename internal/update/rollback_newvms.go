@@ -14,21 +14,21 @@ import (
 	"banger/internal/vmid"
 )
 
-// mayHaveWritten tells whether the way back needs the copy of the store.
+// mayHaveWritten reports whether a rollback needs the backup of the store.
 func (r *run) mayHaveWritten() bool {
 	return r.j.Backup() != "" && !r.j.Unbacked && r.j.Reached.Reached(journal.Switching)
 }
 
-// newVMs are the VMs that were made since the update had looked, which can only be
-// where nobody was at work on it for a while. They are found by their directories:
-// no daemon may run, and the store may have any schema.
+// newVMs returns the VMs that were created after the update recorded the existing ones.
+// There are some only if no updater ran for a while. They are found by their
+// directories, because no daemon may run and the store may have any schema.
 func (r *run) newVMs() ([]string, error) {
 	if !r.resumed {
 		return nil, nil
 	}
 	entries, err := os.ReadDir(filepath.Dir(r.VM("x")))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, api.Errorf(api.KindInternal, "cannot see which VMs there are: %w", err)
+		return nil, api.Errorf(api.KindInternal, "cannot list the VMs' directories: %w", err)
 	}
 	var added []string
 	for _, e := range entries {
@@ -39,19 +39,18 @@ func (r *run) newVMs() ([]string, error) {
 	return added, nil
 }
 
-// refuseIfNewVMs refuses to go on to a store that does not know them all.
+// refuseIfNewVMs refuses to switch to a store that does not contain all VMs.
 func (r *run) refuseIfNewVMs() error {
 	added, err := r.newVMs()
 	if err == nil && len(added) > 0 {
-		err = api.Errorf(api.KindConflict, "its store does not know the VMs that were made meanwhile: %s", strings.Join(added, ", "))
+		err = api.Errorf(api.KindConflict, "its store does not contain VMs created in the meantime: %s", strings.Join(added, ", "))
 	}
 	return err
 }
 
-// keepNewIfNewVMs looks at a way back before it is gone: the store of before does not know
-// VMs that were made since, and restoring it would lose them. So it is not restored.
-// Either the store that is there is the old version's own already, or only the new
-// version can use it, and has been used: then that is kept.
+// keepNewIfNewVMs decides whether a rollback would lose VMs created since the backup.
+// If it would, the backup is not restored: if the old version can use the current
+// store, that store is kept; otherwise the new version stays installed.
 func (r *run) keepNewIfNewVMs(ctx context.Context, online bool) error {
 	if !r.resumed || r.keepStore || r.j.State != journal.RollingBack || !r.mayHaveWritten() {
 		return nil
@@ -60,14 +59,14 @@ func (r *run) keepNewIfNewVMs(ctx context.Context, online bool) error {
 	defer cancel()
 	if online {
 		if err := r.takeHold(); err != nil {
-			r.Report(err.Error()) // there may be VMs all the same
+			r.Report(err.Error()) // there may be new VMs nevertheless
 		}
 	}
 	added, err := r.newVMs()
 	if err != nil || len(added) == 0 {
 		return err
 	}
-	r.Report("VMs were made meanwhile, and the store of before would not know them: " + strings.Join(added, ", "))
+	r.Report("VMs were created in the meantime, and the backup of the store does not contain them: " + strings.Join(added, ", "))
 	s, err := r.Migrations(ctx, r.Dir(r.j.From.Version))
 	if err != nil {
 		return err
@@ -79,7 +78,7 @@ func (r *run) keepNewIfNewVMs(ctx context.Context, online bool) error {
 	return r.keepNewVersion(ctx, added, online)
 }
 
-// keepNewVersion makes the new version the installed one, although it has not proven itself.
+// keepNewVersion makes the new version the installed one, although it was not proven.
 func (r *run) keepNewVersion(ctx context.Context, added []string, online bool) error {
 	err := applyFiles(r.j.Files)
 	if err == nil {
@@ -95,7 +94,7 @@ func (r *run) keepNewVersion(ctx context.Context, added []string, online bool) e
 	if online {
 		r.startNewVersion(ctx)
 	}
-	r.addProblem(fmt.Sprintf("version %s has not proven itself (%s), and is kept: that of before cannot use the store, which alone knows the VMs made meanwhile: %s",
+	r.addProblem(fmt.Sprintf("version %s was not proven (%s), but stays installed: rolling back would lose these VMs: %s",
 		r.j.To.Version, r.j.Reason, strings.Join(added, ", ")))
 	r.j.Reason, r.j.Reached = "", ""
 	return r.move(journal.Committing)

@@ -83,7 +83,7 @@ func TestVMsThatWereMadeMeanwhile(t *testing.T) {
 			if fx.state() != want || j.Made() != c.kept {
 				t.Errorf("got  %s\nwant %s", fx.state(), want)
 			}
-			if said := strings.Join(Summary(j), "\n"); c.kept != strings.Contains(said, "is kept: that of before cannot use the store, which alone knows the VMs made meanwhile: "+newID) {
+			if said := strings.Join(Summary(j), "\n"); c.kept != strings.Contains(said, "but stays installed: rolling back would lose these VMs: "+newID) {
 				t.Error(said)
 			}
 		})
@@ -118,7 +118,7 @@ func TestNoStoreOfBeforeForNewerVMs(t *testing.T) {
 			t.Fatal("it was not killed")
 		}
 		fx.put(t, "data/vms/"+newID+"/disk", "")
-		if j := fx.resume(t, false); j.State != journal.RolledBack || !strings.HasSuffix(j.Reason, "made meanwhile: "+newID) || fx.state() != was {
+		if j := fx.resume(t, false); j.State != journal.RolledBack || !strings.HasSuffix(j.Reason, "created in the meantime: "+newID) || fx.state() != was {
 			t.Errorf("%s: %s, %s\n%s", point, j.State, j.Reason, fx.state())
 		}
 	}

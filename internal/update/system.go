@@ -19,10 +19,10 @@ import (
 	"banger/internal/update/journal"
 )
 
-// tick is how often a new version is asked while it settles.
+// tick is how often a new version is checked while it settles.
 const tick = time.Second
 
-// OfSystem is this machine's installation.
+// OfSystem returns this machine's installation.
 func OfSystem(h *system.Host, r record.Record, report func(string)) Machine {
 	p := programs{
 		system: true,
@@ -63,7 +63,7 @@ func OfSystem(h *system.Host, r record.Record, report func(string)) Machine {
 	return m
 }
 
-// sharedDeps is what both modes have in common.
+// sharedDeps returns what both modes have in common.
 func sharedDeps(p programs, c *client.Client) Deps {
 	return Deps{
 		Version: p.version, Migrations: p.migrations, BackUp: p.backUp, Restore: p.restore,
@@ -186,8 +186,8 @@ func (l *unitLauncher) Launch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	log.Close() // whoever follows may read it from now on
-	// One that failed for good is in the way of its name.
+	log.Close() // a follower may open it from now on
+	// A failed unit keeps its name until it is reset.
 	if err := l.bus.ResetFailed(ctx, system.UpdateUnit); err != nil {
 		return err
 	}
@@ -199,8 +199,8 @@ func (l *unitLauncher) Launch(ctx context.Context) error {
 	})
 }
 
-// AlsoLog has an updater that systemd runs write down what it says, beside the
-// system's journal, for whoever follows it.
+// AlsoLog lets an updater that systemd runs write its reports to the log as well, for
+// whoever follows it.
 func (m *Machine) AlsoLog() (closeLog func() error, err error) {
 	log, err := m.OpenLog()
 	if err != nil {
@@ -209,13 +209,13 @@ func (m *Machine) AlsoLog() (closeLog func() error, err error) {
 	say := m.Report
 	m.Report = func(line string) {
 		say(line)
-		fmt.Fprintln(log, logPrefix+line) // a full disk takes nothing but the words
+		fmt.Fprintln(log, logPrefix+line) // on a full disk only the report is lost
 	}
 	return log.Close, nil
 }
 
-// restartDelay keeps a few deaths of the updater below systemd's limit of five
-// starts in ten seconds (systemd-system.conf(5)).
+// restartDelay keeps a few crashes of the updater below systemd's limit of five starts
+// in ten seconds (systemd-system.conf(5)).
 const restartDelay = 2500 * time.Millisecond
 
 func (l *unitLauncher) Watch(ctx context.Context) (<-chan struct{}, error) {
@@ -232,7 +232,7 @@ func (l *unitLauncher) Watch(ctx context.Context) (<-chan struct{}, error) {
 	return watchPID(s.MainPID), nil
 }
 
-// watchPID is closed when a process has ended.
+// watchPID returns a channel that is closed when a process has ended.
 func watchPID(pid int) <-chan struct{} {
 	p, err := proc.Open(pid)
 	if err != nil {
@@ -243,7 +243,8 @@ func watchPID(pid int) <-chan struct{} {
 	return p.Done()
 }
 
-// updater is the program that carries an update out: the one before it.
+// updater returns the program that carries out an update: that of the version before
+// it.
 func (m Machine) updater() string {
 	link := m.Prefix + "/" + updatingLink
 	if target, err := os.Readlink(link); err == nil {

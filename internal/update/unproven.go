@@ -12,16 +12,17 @@ import (
 	"banger/internal/vmid"
 )
 
-// askTimeout bounds one question to the daemon, which runs as the owner: the owner can stop
-// its process, or have another one answer for it, slowly or not at all. A daemon that
-// has to be started first takes up to a minute (client.readyTime).
+// askTimeout bounds one request to the daemon, which runs as the owner: the owner can
+// stop its process, or have another program answer slowly or never. A daemon that must
+// be started first takes up to a minute (client.readyTime).
 const askTimeout = 90 * time.Second
 
-// execsTimeout bounds the commands in all guests together, before an update and after it.
+// execsTimeout bounds the commands in all guests together, once before and once after
+// an update.
 const execsTimeout = 10 * time.Minute
 
-// The most that is believed of what the daemon says: one owner has 16,383 VMs at most
-// (maxSlot in package vm), and the doctor has some dozen checks.
+// Limits for answers of the daemon: one owner has at most 16,383 VMs (maxSlot in
+// package vm), and the doctor has some dozen checks.
 const (
 	maxVMs    = 16 << 10
 	maxName   = 256 // bytes of a name
@@ -43,7 +44,7 @@ func (m Machine) operations(ctx context.Context) ([]api.Operation, error) {
 	return askDaemon(ctx, m, m.Operations)
 }
 
-// vms lists the VMs, as far as what is listed can be written down.
+// vms lists the VMs and checks that the journal can store them.
 func (m Machine) vms(ctx context.Context) ([]api.VM, error) {
 	vms, err := askDaemon(ctx, m, m.VMs)
 	if err == nil && len(vms) > maxVMs {
@@ -65,11 +66,11 @@ func (m Machine) doctor(ctx context.Context) ([]api.Check, error) {
 	return checks, err
 }
 
-// acceptFlag is how an update is asked for that the owner cannot keep from being made.
+// acceptFlag asks for an update that the owner cannot prevent.
 const acceptFlag = "--unproven-daemon"
 
-// hintUnproven adds to a refusal that depends on what the owner's daemon, or a program that
-// runs as the owner, says or does not say, how root goes on without.
+// hintUnproven adds to a refusal that depends on the owner's daemon, or on a program
+// run as the owner, the command with which root continues without it.
 func (m Machine) hintUnproven(err error) error {
 	if err == nil || !m.System {
 		return err
@@ -78,11 +79,12 @@ func (m Machine) hintUnproven(err error) error {
 	if e.Hint != "" {
 		e.Hint += "\n"
 	}
-	e.Hint += fmt.Sprintf("%s %s   goes on without the owner's daemon", m.command(), acceptFlag)
+	e.Hint += fmt.Sprintf("%s %s   continues without the owner's daemon", m.command(), acceptFlag)
 	return &e
 }
 
-// reportOrFail tells of such a failure and goes on, where the update was asked for that.
+// reportOrFail reports such a failure and continues, if the update was asked to;
+// otherwise it returns it.
 func (m Machine) reportOrFail(ctx context.Context, unproven bool, err error) error {
 	if err == nil || ctx.Err() != nil {
 		return err
@@ -90,11 +92,11 @@ func (m Machine) reportOrFail(ctx context.Context, unproven bool, err error) err
 	if !unproven {
 		return m.hintUnproven(err)
 	}
-	m.Report("going on without the owner's daemon: " + api.AsError(err).Message)
+	m.Report("continuing without the owner's daemon: " + api.AsError(err).Message)
 	return nil
 }
 
-// recordOrFail is overlook for what is worth a line in the account.
+// recordOrFail is reportOrFail for failures that belong in the update's outcome.
 func (r *run) recordOrFail(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil || !r.j.UnprovenDaemon {
 		return err
@@ -103,8 +105,7 @@ func (r *run) recordOrFail(ctx context.Context, err error) error {
 	return nil
 }
 
-// proveHelper says what is not as it has to be on root's side alone: the helper is the
-// new version, and stays up.
+// proveHelper checks root's side alone: the helper is the new version, and stays up.
 func (r *run) proveHelper(ctx context.Context, version string) error {
 	over := time.NewTimer(r.j.Settle)
 	defer over.Stop()
@@ -115,7 +116,7 @@ func (r *run) proveHelper(ctx context.Context, version string) error {
 		case err != nil:
 			return fmt.Errorf("the root helper does not answer: %w", err)
 		case says != version:
-			return fmt.Errorf("the root helper says that it is version %s", says)
+			return fmt.Errorf("the root helper reports version %s", says)
 		case first != 0 && pid != first:
 			return fmt.Errorf("the root helper ended and was started again: pid %d became %d", first, pid)
 		case last:
@@ -138,7 +139,7 @@ func askHelper(ctx context.Context, m Machine) (version string, pid int, err err
 	return m.Helper(ctx)
 }
 
-// AcceptDaemon has the update whose journal is there go on without the owner's daemon.
+// AcceptDaemon lets the update in the journal continue without the owner's daemon.
 func (m Machine) AcceptDaemon(ctx context.Context) error {
 	unlock, err := m.lockFor(ctx, false)
 	if err != nil {
@@ -153,8 +154,8 @@ func (m Machine) AcceptDaemon(ctx context.Context) error {
 	return j.Write(m.Journal())
 }
 
-// HintUnproven adds to the failure of an update that is over how root goes on without the
-// owner's daemon, where that may be what kept it from being made.
+// HintUnproven adds to the failure of a finished update how root updates without the
+// owner's daemon, if the daemon may have caused the failure.
 func (m Machine) HintUnproven(j journal.Journal, failure error) error {
 	switch j.Reached {
 	case journal.Holding, journal.BackingUp, journal.Starting, journal.Probing:

@@ -11,12 +11,12 @@ import (
 	"banger/internal/proc"
 )
 
-// OfUser is a user's own installation, with programs below prefix. There is one
-// daemon, and no systemd.
+// OfUser returns a user's own installation, with programs below prefix. It has one
+// daemon, and does not use systemd.
 func OfUser(p paths.Paths, prefix string, report func(string)) Machine {
 	c := client.New(p).WithoutStart()
 	m := Machine{Place: UserPlace(p, prefix), Deps: sharedDeps(programs{}, c), Report: report}
-	// The first question starts the daemon where none runs: that of this version.
+	// The first request starts this version's daemon if none runs.
 	m.Operations = client.New(p).ListOperations
 	var halted *client.Halted
 	m.StopDaemon = func(ctx context.Context) (err error) {
@@ -47,8 +47,9 @@ func OfUser(p paths.Paths, prefix string, report func(string)) Machine {
 	return m
 }
 
-// Prefix returns the directory that holds the versions, from that of the program
-// that runs; for one that is in no such place it says how it is updated.
+// Prefix returns the directory that holds the versions, given the directory of the
+// running program. If that is not an installed release, the error says how it is
+// updated.
 func Prefix(dir string) (string, error) {
 	prefix, version := filepath.Dir(filepath.Dir(dir)), filepath.Base(dir)
 	target, err := os.Readlink(filepath.Join(prefix, currentLink))
@@ -70,7 +71,7 @@ type sessionLauncher struct {
 	starts  int
 }
 
-// UserLauncher starts the updater from here.
+// UserLauncher starts the updater as a child process.
 func UserLauncher(m Machine) Launcher { return &sessionLauncher{m: m} }
 
 func (l *sessionLauncher) Launch(context.Context) error {
@@ -89,7 +90,7 @@ func (l *sessionLauncher) Launch(context.Context) error {
 	return nil
 }
 
-// Watch starts it again where it was killed, as systemd does in system mode.
+// Watch starts the updater again if it was killed, as systemd does in system mode.
 func (l *sessionLauncher) Watch(ctx context.Context) (<-chan struct{}, error) {
 	if l.process.Ended() {
 		if l.starts > maxAttempts {
@@ -102,9 +103,9 @@ func (l *sessionLauncher) Watch(ctx context.Context) (<-chan struct{}, error) {
 	return l.process.Done(), nil
 }
 
-// RecoverUser is called before a user's daemon is started, while nobody else can
-// start it. Where an update was interrupted and nobody is at work on it, it is ended
-// first: rolled back, or finished. It names the program of the daemon to start then.
+// RecoverUser is called before a user's daemon is started, while no other process can
+// start it. If an update was interrupted and no updater runs, RecoverUser rolls it back
+// or finishes it first. It returns the path of the daemon's program to start then.
 func RecoverUser(ctx context.Context, p paths.Paths, dir string, report func(string)) (string, error) {
 	place := UserPlace(p, "")
 	if _, err := os.Lstat(place.Journal()); err != nil {
@@ -112,12 +113,12 @@ func RecoverUser(ctx context.Context, p paths.Paths, dir string, report func(str
 	}
 	prefix, err := PrefixOf(dir)
 	if err != nil {
-		return "", nil // another banger of the same user, which is none of the update's
+		return "", nil // another banger of the same user, which the update does not concern
 	}
 	m := OfUser(p, prefix, report)
 	did, err := m.Recover(ctx)
 	if api.KindOf(err) == api.KindConflict {
-		return "", nil // an updater is at work, and starts the daemon itself
+		return "", nil // an updater runs, and starts the daemon itself
 	}
 	if err != nil || !did {
 		return "", err
@@ -125,8 +126,8 @@ func RecoverUser(ctx context.Context, p paths.Paths, dir string, report func(str
 	return filepath.Join(m.Dir(m.Current()), "bangerd"), nil
 }
 
-// PrefixOf is Prefix without a look at the link: this program may be the version
-// that did not prove itself.
+// PrefixOf is Prefix without checking the link: this program may be the version that
+// was not proven.
 func PrefixOf(dir string) (string, error) {
 	if filepath.Base(filepath.Dir(dir)) != versionsDir {
 		return "", api.Errorf(api.KindUnsupported, "cannot carry out an update with the programs in %s: no release was installed there", dir)

@@ -206,7 +206,7 @@ func updateMigration(l *Lab) {
 	l.guestsUnharmed(g)
 
 	before := l.running()
-	l.RootFails("banger update --rollback", "it needs the store of before")
+	l.RootFails("banger update --rollback", "it needs the backup of the store")
 	l.Dev("banger vm create %s --driver %s --name newer", start, l.driver)
 	l.RootFails("banger update --rollback --force", "newer")
 	l.Dev("banger vm delete --force newer")

@@ -27,14 +27,14 @@ func updateAttacks(l *Lab) {
 	for name, want := range map[string]string{
 		versions.Expired: "it expired at",
 		versions.Altered: "it was altered",
-		versions.Foreign: "it is signed by none of the keys",
+		versions.Foreign: "it is not signed by any of the keys",
 	} {
 		l.offer(name)
 		l.refusedUpdate("banger update", want)
 	}
 	l.offer(versions.Offers)
 	l.refusedUpdate("banger update --to v0.1.0", "v0.1.0")
-	l.refusedUpdate("banger update --to ../v1.1.0", "it is no version")
+	l.refusedUpdate("banger update --to ../v1.1.0", "it is not a valid version")
 	l.refusedUpdate("banger update --repository http://198.51.100.80/", "plain http")
 	l.guestsUnharmed(g)
 	l.Run(updateTo + versions.Good)
@@ -116,8 +116,8 @@ func updateTwice(l *Lab) {
 	l.beginUpdate("LAB=1", "banger update --settle 20s")
 	l.proving()
 	updater := l.Run("systemctl show --property MainPID --value banger-update")
-	l.RootFails("banger update", "an update is at work already (pid "+updater+")")
-	l.RootFails("banger update --rollback", "an update is at work already (pid "+updater+")")
+	l.RootFails("banger update", "an update is already running (pid "+updater+")")
+	l.RootFails("banger update --rollback", "an update is already running (pid "+updater+")")
 	l.RootFails(build+"/banger system install", "an update is not over")
 	l.Wait("the update has ended", l.updateEnded)
 	l.Equal("the status of the first update", l.Run("cat %s", updateStatus), "0")
@@ -134,7 +134,7 @@ func updateInterrupted(l *Lab) {
 	l.Run("kill -INT $(pgrep -f '^banger update --settle')")
 	l.Wait("the command has ended", l.updateEnded)
 	said := l.Run("cat %s", updateLog)
-	l.Contains("what it said", said, "goes on without us")
+	l.Contains("what it said", said, "the update continues")
 	l.Equal("its status", l.Run("cat %s", updateStatus), "130")
 	l.Run("systemctl -q is-active banger-update")
 	l.Wait("the update has ended", func() bool { return l.Try("systemctl -q is-active banger-update").Status != 0 })

@@ -210,7 +210,7 @@ func archiveAttacks() []attack {
 			w.othersMax = 10 << 20
 			w.page.PublishArchive(next, repotest.Archive(append([]repotest.Entry{{Name: "bomb", Data: bomb}}, fctest.Entries(next)...)...))
 		}},
-		{name: "something behind", want: "something follows its compressed data", do: func(_ *testing.T, w *world) {
+		{name: "something behind", want: "there is data after its compressed data", do: func(_ *testing.T, w *world) {
 			w.page.PublishArchive(next, append(fctest.Archive(next), "more"...))
 		}},
 		{name: "no archive at all", want: "it is not compressed with gzip", do: func(_ *testing.T, w *world) {

@@ -1,6 +1,6 @@
-// Package archive unpacks programs. An archive was verified before it gets here,
-// and is still read as if an attacker had made it: a stolen key must not become
-// a file outside the new directory, a device, or a program with a bit of root's.
+// Package archive unpacks programs. An archive was verified before, but is still
+// treated as hostile: a stolen key must not lead to a file outside the new directory, a
+// device, or a setuid program.
 package archive
 
 import (
@@ -31,25 +31,25 @@ const block = 512
 // 10 KiB.
 const maxPadding = 64 << 10
 
-// File is one that is taken out of an archive.
+// File is a file to unpack from an archive.
 type File struct {
-	Name string // in the archive
-	As   string // in the directory; a plain name
+	Name string // its name in the archive
+	As   string // its name in the directory, without slashes
 }
 
-// Layout says what an archive has to hold, and what is taken out of it.
+// Layout describes what an archive has to contain, and which files are unpacked.
 type Layout struct {
-	What  string // what errors call it
-	Hint  string // what errors say helps
+	What  string // its name in errors
+	Hint  string // the hint of errors
 	Files []File
 	Size  int64 // bounds each of Files, in bytes
-	// Others allows other files, directories and extended headers, which are passed
-	// over; without it there is nothing but Files.
+	// Others allows other files, directories and extended headers, which are skipped;
+	// without it only Files are allowed.
 	Others bool
-	Total  int64 // with Others: bounds all that is unpacked to be passed over, in bytes
+	Total  int64 // with Others: bounds the size of the unpacked archive, in bytes
 }
 
-// releases are banger's own: exactly its programs.
+// releases returns the layout of banger's own releases: exactly its programs.
 func releases() Layout {
 	l := Layout{What: "the release", Hint: "nothing was unpacked; tell the repository's publisher", Size: release.MaxProgram}
 	for _, name := range release.Programs {
@@ -63,14 +63,14 @@ func releases() Layout {
 // what it made.
 func Unpack(r io.Reader, dir string) error { return releases().Unpack(r, dir) }
 
-// Unpack is the package's Unpack for archives of another layout.
+// Unpack unpacks an archive of layout l as the function Unpack does.
 func (l Layout) Unpack(r io.Reader, dir string) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return l.diskError(err)
 	}
 	err := l.unpack(r, dir)
 	if err == nil {
-		err = l.diskError(errors.Join(fsx.SyncDir(dir), fsx.SyncDir(filepath.Dir(dir)))) // the files' names, and its own
+		err = l.diskError(errors.Join(fsx.SyncDir(dir), fsx.SyncDir(filepath.Dir(dir)))) // the files' names, and the directory's own
 	}
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(dir))
@@ -81,11 +81,11 @@ func (l Layout) Unpack(r io.Reader, dir string) error {
 func (l Layout) diskError(err error) error { return fsx.DiskError("unpack "+l.What, err) }
 
 func (l Layout) unpack(r io.Reader, dir string) error {
-	// The caller's umask must not keep bangerd, which is not root, out.
+	// The caller's umask must not lock out bangerd, which is not root.
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return l.diskError(err)
 	}
-	in := bufio.NewReader(r) // an io.ByteReader, so that gzip reads no byte too many
+	in := bufio.NewReader(r) // an io.ByteReader, so that gzip does not read past its data
 	zip, err := gzip.NewReader(in)
 	if errors.Is(err, context.Canceled) {
 		return l.broken("", err)
@@ -106,7 +106,7 @@ func (l Layout) unpack(r io.Reader, dir string) error {
 		return err
 	}
 	if _, err := in.ReadByte(); !errors.Is(err, io.EOF) {
-		return l.refuse("something follows its compressed data")
+		return l.refuse("there is data after its compressed data")
 	}
 	return nil
 }
@@ -116,11 +116,11 @@ type unpacker struct {
 	dir  string
 	from *counter
 	tar  *tar.Reader
-	next int64 // where the next header has to be
+	next int64 // where the next header must start
 	seen map[string]bool
 }
 
-// files unpacks all entries, and wants all programs.
+// files unpacks all entries, and requires all programs.
 func (u *unpacker) files() error {
 	for {
 		h, err := u.tar.Next()
@@ -151,8 +151,9 @@ func (u *unpacker) files() error {
 	return nil
 }
 
-// wanted tells what an entry is to be called, if it is taken. Where others are
-// allowed, a name may begin as those do that tar(1) found in its own directory.
+// wanted returns the name under which an entry is unpacked, if it is. If others are
+// allowed, a name may start with ./, as tar(1) writes it for files of the current
+// directory.
 func (u *unpacker) wanted(name string) (as string, wanted bool) {
 	if u.Others {
 		name = strings.TrimPrefix(name, "./")
@@ -164,8 +165,8 @@ func (u *unpacker) wanted(name string) (as string, wanted bool) {
 	return u.Files[i].As, true
 }
 
-// check refuses every entry but a plain file that is wanted, and where others are
-// allowed plain files and directories.
+// check refuses every entry except wanted regular files and, if others are allowed,
+// other regular files and directories.
 func (u *unpacker) check(h *tar.Header, wanted bool) error {
 	name := fmt.Sprintf("%.100q", h.Name)
 	as, _ := u.wanted(h.Name)
@@ -175,8 +176,8 @@ func (u *unpacker) check(h *tar.Header, wanted bool) error {
 	case h.Typeflag != tar.TypeReg:
 		return u.refuse("%s is %s, not a file", name, kind(h.Typeflag))
 	case !u.Others && u.from.read != u.next+block:
-		// More than one header was read: extended ones can give an entry another
-		// name or size, and holes, and not every reader agrees about them.
+		// More than one header was read: extended headers can change an entry's name or
+		// size, or add holes, and not all readers agree about them.
 		return u.refuse("%s has an extended header", name)
 	case u.seen[as]:
 		return u.refuse("%s is there twice", name)
@@ -190,17 +191,17 @@ func (u *unpacker) check(h *tar.Header, wanted bool) error {
 	return nil
 }
 
-// stranger says what is wrong with a name that is not expected.
+// stranger says what is wrong with an unexpected name.
 func stranger(name string) string {
 	switch {
 	case strings.HasPrefix(name, "/"):
 		return "is an absolute name"
 	case !filepath.IsLocal(name):
-		return "leads out of the directory"
+		return "escapes the directory"
 	case strings.Contains(name, "/"):
-		return "lies in a directory of its own"
+		return "is in a subdirectory"
 	}
-	return "is none of banger's programs"
+	return "is not one of banger's programs"
 }
 
 // kind names a type of entry (tar(5)).
@@ -216,7 +217,7 @@ func kind(flag byte) string {
 }
 
 func (u *unpacker) write(h *tar.Header, as string) error {
-	// O_EXCL follows no link and opens nothing that is there (open(2)).
+	// O_EXCL does not follow links and does not open existing files (open(2)).
 	f, err := os.OpenFile(filepath.Join(u.dir, as), os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o755)
 	if err != nil {
 		return u.diskError(err)
@@ -229,7 +230,7 @@ func (u *unpacker) write(h *tar.Header, as string) error {
 	return u.diskError(errors.Join(f.Chmod(0o755), f.Sync(), f.Close()))
 }
 
-// copyFile copies an entry and tells a bad archive from a full disk.
+// copyFile copies an entry and distinguishes a bad archive from a full disk.
 func (u *unpacker) copyFile(f io.Writer, h *tar.Header) error {
 	buf := make([]byte, 128<<10)
 	for {
@@ -246,17 +247,17 @@ func (u *unpacker) copyFile(f io.Writer, h *tar.Header) error {
 	}
 }
 
-// padding reads what follows the last entry: zeros to the end of the compressed
+// padding reads what follows the last entry: zeros up to the end of the compressed
 // data, whose checksum is verified there.
 func (u *unpacker) padding() error {
 	buf := make([]byte, block)
 	for total := 0; ; {
 		n, err := u.from.Read(buf)
 		if slices.ContainsFunc(buf[:n], func(b byte) bool { return b != 0 }) {
-			return u.refuse("something follows its last file")
+			return u.refuse("there is data after its last file")
 		}
 		if total += n; total > maxPadding {
-			return u.refuse("it goes on after its last file for more than %d bytes", maxPadding)
+			return u.refuse("there are more than %d bytes after its last file", maxPadding)
 		}
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -267,14 +268,14 @@ func (u *unpacker) padding() error {
 	}
 }
 
-// counter knows how far the tar file was read.
+// counter counts the bytes read of the tar file.
 type counter struct {
 	from  io.Reader
 	read  int64
 	limit int64
 }
 
-var errTooMuch = errors.New("it unpacks to too much")
+var errTooMuch = errors.New("it is too large when unpacked")
 
 func (c *counter) Read(p []byte) (int, error) {
 	if c.read > c.limit {
@@ -285,7 +286,7 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// broken says what is wrong with the file as a file.
+// broken explains why an archive cannot be read.
 func (l Layout) broken(name string, err error) error {
 	if name != "" {
 		name = " in " + name

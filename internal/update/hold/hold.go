@@ -1,7 +1,6 @@
-// Package hold keeps new work from beginning while an update is being proven. The
-// updater makes a file and holds its lock; the daemon looks at both. The lock goes
-// with the updater, however it ends, so that a hold whose updater is gone holds
-// nothing.
+// Package hold refuses new work while an update is being proven. The updater makes a
+// file and holds its lock; the daemon checks both. The lock ends with the updater,
+// however it ends, so a hold without a running updater has no effect.
 package hold
 
 import (
@@ -16,19 +15,19 @@ import (
 	"banger/api"
 )
 
-// maxText bounds what is read of the file, which names the update.
+// maxText bounds what is read of the file, in bytes; it names the update.
 const maxText = 100
 
-// Hold is a hold in force.
+// Hold is a hold in effect.
 type Hold struct {
 	path string
 	file *os.File
 }
 
-// Make puts a hold on new work into force, in the place of an older one. Only the
-// daemon's user, uid, can read the file (0: it is ours): who can open it can lock it
-// (flock(2)), and would hold all work back once the updater is gone. That user could
-// lock it as well: so it is locked before it gets its name.
+// Make puts a hold on new work, and replaces an older one. Only the daemon's user, uid,
+// can read the file (0: it belongs to the current user): whoever can open it can lock
+// it (flock(2)), and would hold back all work after the updater has ended. That user
+// could do so as well, so the file is locked before it gets its name.
 func Make(path, what string, uid int) (*Hold, error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".hold-*")
 	if err != nil {
@@ -55,7 +54,7 @@ func (h *Hold) Release() error {
 	return errors.Join(Remove(h.path), h.file.Close())
 }
 
-// Remove removes a hold that nobody has in force.
+// Remove removes the file of a hold that no process has in effect.
 func Remove(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -63,9 +62,9 @@ func Remove(path string) error {
 	return nil
 }
 
-// Check returns an error while there is a hold in force at path: verb is what
-// cannot be done now. It costs one system call where there is none. What cannot be
-// looked at holds nothing.
+// Check returns an error while there is a hold in effect at path. verb is what cannot
+// be done now. Without a hold it costs one system call. A file that cannot be opened
+// has no effect.
 func Check(path, verb string) error {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package journal holds what an update has to remember when it is killed, or the
-// machine loses power, at any moment: what is being done, how it was before, and
-// what has to be as before afterwards.
+// Package journal stores what an update has to remember if it is killed, or the machine
+// loses power, at any moment: the current step, the state before, and what has to be
+// the same afterwards.
 package journal
 
 import (
@@ -25,14 +25,14 @@ import (
 
 // The names of files in the update's state directory.
 const (
-	File     = "journal.json"  // an update that is not over
-	Last     = "last.json"     // the newest one that is
-	Previous = "previous.json" // what `banger update --rollback` goes back to
-	Log      = "log"           // what the newest one said
-	Lock     = "lock"          // held by who is at work
+	File     = "journal.json"  // the update that has not ended
+	Last     = "last.json"     // the newest update that has ended
+	Previous = "previous.json" // what `banger update --rollback` returns to
+	Log      = "log"           // what the newest update reported
+	Lock     = "lock"          // held by the running updater or installer
 )
 
-// Format is the version of the journal's form.
+// Format is the version of the journal's format.
 const Format = 1
 
 // Build names one build of banger.
@@ -42,20 +42,21 @@ type Build struct {
 	BuiltAt time.Time `json:"built_at"`
 }
 
-// Content is a file that an update replaces: nil where there is none.
+// Content is a file that an update replaces; Before or After is nil if there is no
+// file.
 type Content struct {
 	Path   string  `json:"path"`
 	Before *string `json:"before"`
 	After  *string `json:"after"`
 }
 
-// Guest is a running guest as it was before, and has to be afterwards.
+// Guest is a running guest as it was before the update, and has to be afterwards.
 type Guest struct {
 	ID      string        `json:"id"`
 	Name    string        `json:"name"`
 	Process proc.Identity `json:"process"` // of the VMM
 	BootID  string        `json:"boot_id"`
-	Exec    bool          `json:"exec"` // a command could be run in it
+	Exec    bool          `json:"exec"` // a command could be run in the guest
 }
 
 // Journal is one update.
@@ -63,16 +64,16 @@ type Journal struct {
 	Format int    `json:"format"`
 	ID     string `json:"id"`
 	State  State  `json:"state"`
-	// Reached is how far it had come when it began to be rolled back.
+	// Reached is the state in which the rollback started.
 	Reached State `json:"reached,omitempty"`
 	From    Build `json:"from"`
 	To      Build `json:"to"`
 
 	Force    bool `json:"force,omitempty"`
-	Rollback bool `json:"rollback,omitempty"` // it was asked to go back to the kept version
-	// UnprovenDaemon: what runs as the owner does not keep the update from being made.
+	Rollback bool `json:"rollback,omitempty"` // a rollback to the previous version was requested
+	// UnprovenDaemon: programs that run as the owner cannot prevent the update.
 	UnprovenDaemon bool          `json:"unproven_daemon,omitempty"`
-	Settle         time.Duration `json:"settle"` // how long the new version has to stay up
+	Settle         time.Duration `json:"settle"` // how long the new version has to stay up to be proven
 	// Migrates: the new version changes the store's schema. Restore names the
 	// backup that becomes the store instead.
 	Migrates bool   `json:"migrates,omitempty"`
@@ -83,26 +84,26 @@ type Journal struct {
 
 	Files  []Content `json:"files,omitempty"`  // of systemd and udev
 	Guests []Guest   `json:"guests,omitempty"` // that ran
-	VMs    []string  `json:"vms,omitempty"`    // ids of all that there were
+	VMs    []string  `json:"vms,omitempty"`    // ids of all existing VMs
 	Failed []string  `json:"failed,omitempty"` // checks of the doctor that failed before
 
 	BootID    string    `json:"boot_id"`  // of the host
-	Attempts  int       `json:"attempts"` // how often an updater has taken it up
+	Attempts  int       `json:"attempts"` // how many updaters have started on it
 	StartedAt time.Time `json:"started_at"`
 	DownAt    time.Time `json:"down_at,omitzero"` // the API was stopped
 
-	// The account.
+	// The outcome.
 	Reason     string        `json:"reason,omitempty"`   // why the update was not made
-	Problems   []string      `json:"problems,omitempty"` // what is not as before, although it was
+	Problems   []string      `json:"problems,omitempty"` // what is not as before, although the update was made
 	Downtime   time.Duration `json:"downtime,omitempty"`
 	FinishedAt time.Time     `json:"finished_at,omitzero"`
 }
 
-// Made tells whether an update that is over has replaced the version before it.
+// Made reports whether a finished update has replaced the previous version.
 func (j Journal) Made() bool { return j.State == Done && j.Reason == "" }
 
-// Backup names the copy of the store that the update makes, or "" where it
-// leaves the store alone.
+// Backup returns the name of the copy of the store that the update makes, or "" if it
+// does not change the store.
 func (j Journal) Backup() string {
 	if j.Migrates || j.Restore != "" {
 		return j.From.Version
@@ -110,10 +111,10 @@ func (j Journal) Backup() string {
 	return ""
 }
 
-// maxFile bounds a journal: the unit files and 200 bytes for each guest.
+// maxFile bounds a journal in bytes: the unit files and 200 bytes for each guest.
 const maxFile = 8 << 20
 
-// maxContent bounds one file of systemd's or udev's, and maxContents their number.
+// maxContent bounds one file of systemd or udev in bytes, and maxContents their number.
 const (
 	maxContent  = 64 << 10
 	maxContents = 16
@@ -121,12 +122,12 @@ const (
 
 var idPattern = regexp.MustCompile(`^[0-9a-f]{12}$`)
 
-// Parse reads a journal. Anything that is not exactly what Write writes is an
-// error: a journal that was damaged says nothing.
+// Parse parses a journal. Anything that Write would not write is an error: the content
+// of a damaged journal is not trusted.
 func Parse(data []byte) (Journal, error) {
 	var j Journal
 	if len(data) > maxFile {
-		return j, errors.New("it is far too large")
+		return j, errors.New("it is too large")
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
@@ -134,7 +135,7 @@ func Parse(data []byte) (Journal, error) {
 		return Journal{}, err
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return Journal{}, errors.New("something follows it")
+		return Journal{}, errors.New("there is data after its end")
 	}
 	if err := j.Validate(); err != nil {
 		return Journal{}, err
@@ -148,23 +149,23 @@ func (j Journal) Validate() error {
 	case j.Format != Format:
 		return fmt.Errorf("its format is %d, not %d", j.Format, Format)
 	case !idPattern.MatchString(j.ID):
-		return fmt.Errorf("%q is no update's id", j.ID)
+		return fmt.Errorf("%q is not a valid id of an update", j.ID)
 	case !j.State.Valid():
-		return fmt.Errorf("there is no state %q", j.State)
+		return fmt.Errorf("%q is not a valid state", j.State)
 	case (j.State == RollingBack || j.State == RolledBack) != (j.Reached != ""):
-		return fmt.Errorf("it is %s and had reached %q", j.State, j.Reached)
+		return fmt.Errorf("state %s contradicts reached state %q", j.State, j.Reached)
 	case j.Reached != "" && !j.Reached.MayMove(RollingBack):
-		return fmt.Errorf("nothing is rolled back from %q", j.Reached)
+		return fmt.Errorf("state %q cannot be rolled back", j.Reached)
 	case !record.ValidVersion(j.From.Version) || !record.ValidVersion(j.To.Version):
 		return fmt.Errorf("%q and %q are not both versions", j.From.Version, j.To.Version)
 	case j.From.Version == j.To.Version:
 		return errors.New("it changes nothing")
 	case j.Restore != "" && !record.ValidVersion(j.Restore):
-		return fmt.Errorf("%q names no backup", j.Restore)
+		return fmt.Errorf("%q is not a valid name of a backup", j.Restore)
 	case j.Settle < 0 || j.Settle > time.Hour:
-		return fmt.Errorf("%s is no time to prove anything in", j.Settle)
+		return fmt.Errorf("%s is not a valid settling time", j.Settle)
 	case j.Attempts < 0 || j.BootID == "" || j.StartedAt.IsZero():
-		return errors.New("it does not say when it was begun")
+		return errors.New("its start is missing")
 	}
 	return errors.Join(j.validFiles(), j.validGuests())
 }
@@ -175,11 +176,11 @@ func (j Journal) validFiles() error {
 	}
 	for _, f := range j.Files {
 		if !filepath.IsAbs(f.Path) || filepath.Clean(f.Path) != f.Path {
-			return fmt.Errorf("%q is no path of a file", f.Path)
+			return fmt.Errorf("%q is not an absolute, clean path", f.Path)
 		}
 		for _, text := range []*string{f.Before, f.After} {
 			if text != nil && len(*text) > maxContent {
-				return fmt.Errorf("%s is far too large", f.Path)
+				return fmt.Errorf("%s is too large", f.Path)
 			}
 		}
 	}
@@ -189,26 +190,26 @@ func (j Journal) validFiles() error {
 func (j Journal) validGuests() error {
 	for _, g := range j.Guests {
 		if !vmid.Valid(g.ID) || g.Process.PID <= 0 {
-			return fmt.Errorf("guest %q is none", g.ID)
+			return fmt.Errorf("guest %q has no valid id or pid", g.ID)
 		}
 	}
 	for _, id := range j.VMs {
 		if !vmid.Valid(id) {
-			return fmt.Errorf("%q is no VM's id", id)
+			return fmt.Errorf("%q is not a valid VM id", id)
 		}
 	}
 	return nil
 }
 
-// Write writes the journal to path, in one piece and durably.
+// Write writes the journal to path, atomically and durably.
 func (j Journal) Write(path string) error {
 	if err := j.Validate(); err != nil {
-		return api.Errorf(api.KindInternal, "cannot write a wrong journal: %w", err)
+		return api.Errorf(api.KindInternal, "cannot write an invalid journal: %w", err)
 	}
 	return fsx.DiskError("write the update's journal", fsx.WriteJSON(path, j))
 }
 
-// Read reads the journal at path; os.ErrNotExist where there is none.
+// Read reads the journal at path. It returns os.ErrNotExist if there is none.
 func Read(path string) (Journal, error) {
 	data, err := readFile(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -220,7 +221,7 @@ func Read(path string) (Journal, error) {
 	}
 	if err != nil {
 		return Journal{}, api.Errorf(api.KindInternal, "cannot read the journal of an update, %s: %w", path, err).
-			WithHint("docs/update.md   says what to look at; nothing is guessed, and nothing was changed")
+			WithHint("docs/update.md   says what to check; nothing was changed")
 	}
 	return j, nil
 }
@@ -232,7 +233,7 @@ func readFile(path string) ([]byte, error) {
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.Join(errors.New("it is no ordinary file"), err)
+		return nil, errors.Join(errors.New("it is not a regular file"), err)
 	}
 	return io.ReadAll(io.LimitReader(f, maxFile+1))
 }

@@ -1,5 +1,5 @@
-// Package lock lets one process at a time change which programs an installation
-// has: an update, an installation, its end. scripts/install.sh takes the same lock.
+// Package lock lets one process at a time change the programs of an installation: an
+// update, an installation, its removal. scripts/install.sh takes the same lock.
 package lock
 
 import (
@@ -14,10 +14,10 @@ import (
 	"banger/internal/fsx"
 )
 
-// HeldError says who has the lock, as far as that is known.
+// HeldError names the holder of the lock, as far as it is known.
 type HeldError struct{ What, Who string }
 
-func (e *HeldError) Error() string { return fmt.Sprintf("%s is at work already (%s)", e.What, e.Who) }
+func (e *HeldError) Error() string { return fmt.Sprintf("%s is already running (%s)", e.What, e.Who) }
 
 // The kinds of work.
 const (
@@ -25,9 +25,9 @@ const (
 	Installation = "an installation"
 )
 
-// Take takes the lock at path for some work, or returns a HeldError. wait is for who
-// takes over from another process of the same work, which is about to let go. The lock
-// goes with its process.
+// Take takes the lock at path for some work, or returns a HeldError. If wait is set, it
+// waits for another process of the same work, which is about to release the lock. The
+// lock ends with its process.
 func Take(ctx context.Context, path, what string, wait bool) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -36,7 +36,7 @@ func Take(ctx context.Context, path, what string, wait bool) (unlock func(), err
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) && wait {
 		if err = fsx.Flock(ctx, f); err != nil {
-			return nil, err // f is not ours any more
+			return nil, err // fsx.Flock has closed f
 		}
 	}
 	if errors.Is(err, unix.EWOULDBLOCK) {
@@ -52,13 +52,13 @@ func Take(ctx context.Context, path, what string, wait bool) (unlock func(), err
 	return func() { f.Close() }, nil
 }
 
-// holder reads who wrote itself down.
+// holder reads who took the lock.
 func holder(f *os.File) error {
 	text := make([]byte, 100)
 	n, _ := f.ReadAt(text, 0)
 	who, what, _ := strings.Cut(strings.TrimSpace(string(text[:n])), "\n")
 	if what != Installation {
-		what = Update // which writes no more than its pid in older versions
+		what = Update // older versions write only their pid
 	}
 	return &HeldError{what, who}
 }

@@ -18,7 +18,7 @@ func TestOneAtATime(t *testing.T) {
 		}
 		_, err = Take(t.Context(), path, Update, false)
 		var held *HeldError
-		if want := fmt.Sprintf("%s is at work already (pid %d)", what, os.Getpid()); !errors.As(err, &held) || held.Error() != want {
+		if want := fmt.Sprintf("%s is already running (pid %d)", what, os.Getpid()); !errors.As(err, &held) || held.Error() != want {
 			t.Errorf("%v, not %q", err, want)
 		}
 		unlock()

@@ -220,19 +220,19 @@ func nextRoot(t *testing.T, fx *fixture, change func(*metadata.RootType), keys i
 }
 
 var keyAttacks = []attack{
-	{name: "wrong timestamp key", do: wrongKeys(metadata.TIMESTAMP), want: "timestamp.json: it is signed by none of the keys"},
-	{name: "wrong snapshot key", do: wrongKeys(metadata.SNAPSHOT), want: "snapshot.json: it is signed by none of the keys", learn: []string{"timestamp.json"}},
-	{name: "wrong targets keys", do: wrongKeys(metadata.TARGETS), want: "targets.json: it is signed by none of the keys", learn: []string{"timestamp.json", "snapshot.json"}},
+	{name: "wrong timestamp key", do: wrongKeys(metadata.TIMESTAMP), want: "timestamp.json: it is not signed by any of the keys"},
+	{name: "wrong snapshot key", do: wrongKeys(metadata.SNAPSHOT), want: "snapshot.json: it is not signed by any of the keys", learn: []string{"timestamp.json"}},
+	{name: "wrong targets keys", do: wrongKeys(metadata.TARGETS), want: "targets.json: it is not signed by any of the keys", learn: []string{"timestamp.json", "snapshot.json"}},
 	{
 		name:  "targets below threshold",
 		do:    func(t *testing.T, fx *fixture) { check(t, fx.BelowThreshold(metadata.TARGETS)) },
-		want:  "targets.json: it has 1 signatures of the 2 that the root asks for",
+		want:  "targets.json: it has 1 signatures of the 2 that the root requires",
 		learn: []string{"timestamp.json", "snapshot.json"},
 	},
 	{
 		name: "wrong root keys",
 		do:   func(t *testing.T, fx *fixture) { nextRoot(t, fx, func(*metadata.RootType) {}, 0) },
-		want: "root.json: it is signed by none of the keys",
+		want: "root.json: it is not signed by any of the keys",
 	},
 	{
 		name: "root below threshold",
@@ -242,14 +242,14 @@ var keyAttacks = []attack{
 	{
 		name: "root of another version",
 		do:   func(t *testing.T, fx *fixture) { nextRoot(t, fx, func(r *metadata.RootType) { r.Version = 3 }, 2) },
-		want: "2.root.json says that it is version 3",
+		want: "2.root.json contains version 3",
 	},
 	{
 		name: "root without consistent snapshots",
 		do: func(t *testing.T, fx *fixture) {
 			nextRoot(t, fx, func(r *metadata.RootType) { r.ConsistentSnapshot = false }, 2)
 		},
-		want:  "its root says that its files have no versions",
+		want:  "its root declares that file names contain no versions",
 		learn: []string{"2.root.json"},
 	},
 	{
@@ -267,7 +267,7 @@ var keyAttacks = []attack{
 			check(t, err)
 			check(t, os.WriteFile(fx.Metadata("timestamp.json"), bytes.Replace(data, []byte(`"version":2`), []byte(`"version":9`), 1), 0o644))
 		},
-		want: "timestamp.json: of its 1 signatures, which would be enough, some are wrong",
+		want: "timestamp.json: it has 1 signatures, which would be enough, but some are wrong",
 	},
 	{
 		name: "roots without end",
@@ -335,38 +335,38 @@ func described(name, want string, change func(*release.Info, *metadata.TargetFil
 }
 
 var descriptionAttacks = []attack{
-	described("of another version", "it says that it is v9.0.0 for linux/amd64", func(i *release.Info, _ *metadata.TargetFiles) { i.Version = "v9.0.0" }),
-	described("for another platform", "it says that it is v1.11.0 for linux/arm64", func(i *release.Info, _ *metadata.TargetFiles) { i.Platform = "linux/arm64" }),
-	described("without a version", `"" is no version`, func(i *release.Info, _ *metadata.TargetFiles) { i.Version = "" }),
-	described("without a description", "it does not say what it is", func(_ *release.Info, f *metadata.TargetFiles) { f.Custom = nil }),
+	described("of another version", "it describes itself as v9.0.0 for linux/amd64", func(i *release.Info, _ *metadata.TargetFiles) { i.Version = "v9.0.0" }),
+	described("for another platform", "it describes itself as v1.11.0 for linux/arm64", func(i *release.Info, _ *metadata.TargetFiles) { i.Platform = "linux/arm64" }),
+	described("without a version", `"" is not a valid version`, func(i *release.Info, _ *metadata.TargetFiles) { i.Version = "" }),
+	described("without a description", "it has no description", func(_ *release.Info, f *metadata.TargetFiles) { f.Custom = nil }),
 	described("without SHA-256", "it has no SHA-256", func(_ *release.Info, f *metadata.TargetFiles) {
 		f.Hashes = metadata.Hashes{"sha512": make([]byte, 64)}
 	}),
-	described("without a length", "a length of 0 bytes is no archive's", func(_ *release.Info, f *metadata.TargetFiles) { f.Length = 0 }),
-	described("too long", "a length of 268435457 bytes is no archive's", func(_ *release.Info, f *metadata.TargetFiles) { f.Length = release.MaxArchive + 1 }),
+	described("without a length", "0 bytes is not a valid length of an archive", func(_ *release.Info, f *metadata.TargetFiles) { f.Length = 0 }),
+	described("too long", "268435457 bytes is not a valid length of an archive", func(_ *release.Info, f *metadata.TargetFiles) { f.Length = release.MaxArchive + 1 }),
 }
 
 const latestName = "banger_v1.10.0_linux_amd64.tar.gz"
 
 var archiveAttacks = []attack{
-	{name: "altered archive", do: func(t *testing.T, fx *fixture) { check(t, fx.Alter(latestName)) }, want: "is what was signed: it was altered"},
-	{name: "longer archive", do: func(t *testing.T, fx *fixture) { check(t, fx.Resize(latestName, 1)) }, want: "bytes were signed, and the server offers "},
-	{name: "shorter archive", do: func(t *testing.T, fx *fixture) { check(t, fx.Resize(latestName, -1)) }, want: "bytes were signed, and the server offers "},
+	{name: "altered archive", do: func(t *testing.T, fx *fixture) { check(t, fx.Alter(latestName)) }, want: "was signed: it was altered"},
+	{name: "longer archive", do: func(t *testing.T, fx *fixture) { check(t, fx.Resize(latestName, 1)) }, want: "bytes were signed, but the server offers "},
+	{name: "shorter archive", do: func(t *testing.T, fx *fixture) { check(t, fx.Resize(latestName, -1)) }, want: "bytes were signed, but the server offers "},
 	{name: "empty archive", do: func(t *testing.T, fx *fixture) {
 		fx.server.Handler.Misbehave(latestName, repotest.Answer(nil))
-	}, want: "bytes were signed, and the server brought 0"},
+	}, want: "bytes were signed, but the server sent 0"},
 	{name: "swapped archives", do: func(t *testing.T, fx *fixture) {
 		check(t, fx.Swap("banger_v1.9.0_linux_amd64.tar.gz", latestName))
 	}, want: "cannot trust " + latestName},
 	{name: "shorter archive, no length", do: func(t *testing.T, fx *fixture) {
 		fx.server.Handler.Misbehave(latestName, repotest.Answer(archiveOf("v1.10.0")[:100]))
-	}, want: "bytes were signed, and the server brought 100"},
+	}, want: "bytes were signed, but the server sent 100"},
 	{name: "endless archive", do: func(t *testing.T, fx *fixture) {
 		fx.server.Handler.Misbehave(latestName, repotest.Endless(archiveOf("v1.10.0")))
-	}, want: "bytes were signed, and the server goes on after them"},
+	}, want: "bytes were signed, but the server sent more"},
 	{name: "endless zeros", do: func(t *testing.T, fx *fixture) {
 		fx.server.Handler.Misbehave(latestName, repotest.Endless(nil))
-	}, want: "is what was signed: it was altered"},
+	}, want: "was signed: it was altered"},
 	{name: "archive redirected to another host", do: func(t *testing.T, fx *fixture) {
 		fx.server.Handler.Misbehave(latestName, repotest.Redirect("http://127.0.0.1:1"))
 	}, want: "it redirects to another place, http://127.0.0.1:1"},
@@ -377,7 +377,7 @@ var archiveAttacks = []attack{
 		fx.slow(latestName, repotest.StallAfter(archiveOf("v1.10.0")))
 	}, want: "the server brought next to nothing for 2s", kind: api.KindTimeout},
 	{name: "archive is missing", do: func(t *testing.T, fx *fixture) { check(t, os.Remove(fx.Archive(latestName))) },
-		want: "the repository's metadata names it and the server does not have it", kind: api.KindNotFound},
+		want: "the repository's metadata lists it, but the server does not have it", kind: api.KindNotFound},
 }
 
 var serverAttacks = []attack{
@@ -410,7 +410,7 @@ var serverAttacks = []attack{
 	}, want: "there is no release repository", kind: api.KindNotFound},
 	{name: "a web page", do: func(t *testing.T, fx *fixture) {
 		fx.server.Handler.Misbehave("timestamp.json", repotest.Answer([]byte("<html>hello</html>")))
-	}, want: "cannot read the repository's timestamp.json: it is no TUF metadata"},
+	}, want: "cannot read the repository's timestamp.json: it is not valid TUF metadata"},
 	{name: "a failing server", do: func(t *testing.T, fx *fixture) {
 		fx.server.Handler.Misbehave("timestamp.json", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
 	}, want: "the server answered 502 Bad Gateway", kind: api.KindInternal},

@@ -16,16 +16,16 @@ import (
 	"banger/internal/fsx"
 )
 
-// Download gets an archive into dir, as a new file of the target's name, and
-// returns its path. It takes exactly the bytes that were signed, or leaves no
-// file. progress, which may be nil, is told how many bytes have come.
+// Download downloads an archive into dir, as a new file of the target's name, and
+// returns its path. It accepts exactly the signed bytes, and leaves no file otherwise.
+// progress, which may be nil, receives the number of bytes downloaded.
 func (r *Repository) Download(ctx context.Context, t Target, dir string, progress func(done, total int64)) (string, error) {
 	if err := fsx.NeedSpace(dir, t.Length); err != nil {
 		return "", err
 	}
 	b, err := r.get(ctx, fmt.Sprintf("targets/%x.%s", t.SHA256, t.Name))
 	if fetch.Missing(err) {
-		return "", api.Errorf(api.KindNotFound, "cannot get %s: the repository's metadata names it and the server does not have it", t.Name)
+		return "", api.Errorf(api.KindNotFound, "cannot get %s: the repository's metadata lists it, but the server does not have it", t.Name)
 	}
 	if err != nil {
 		return "", err
@@ -52,7 +52,7 @@ func (r *Repository) Download(ctx context.Context, t Target, dir string, progres
 	return "", errors.Join(err, os.Remove(path))
 }
 
-// copyExactly writes the target's bytes and no other.
+// copyExactly writes the target's bytes and no others.
 func copyExactly(file io.Writer, b *fetch.Body, t Target, progress func(done, total int64)) error {
 	sum := sha256.New()
 	buf := make([]byte, 128<<10)
@@ -69,24 +69,23 @@ func copyExactly(file io.Writer, b *fetch.Body, t Target, progress func(done, to
 		switch {
 		case done == t.Length:
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			return wrongLength(t, fmt.Sprintf("the server brought %d", done))
+			return wrongLength(t, fmt.Sprintf("the server sent %d", done))
 		case err != nil:
 			return b.Cause(err)
 		}
 	}
 	if [32]byte(sum.Sum(nil)) != t.SHA256 {
-		return refuse("cannot trust %s: its SHA-256 is %x, and %x is what was signed: it was altered", t.Name, sum.Sum(nil), t.SHA256).
+		return refuse("cannot trust %s: its SHA-256 is %x, but %x was signed: it was altered", t.Name, sum.Sum(nil), t.SHA256).
 			WithHint("do not use this file; tell the repository's publisher")
 	}
 	return atEnd(b, t)
 }
 
-// atEnd looks for one byte more: a server that goes on is refused, however good
-// what came before.
+// atEnd checks for one byte more: longer data is refused, even if its start is correct.
 func atEnd(b *fetch.Body, t Target) error {
 	switch n, err := io.ReadFull(b, make([]byte, 1)); {
 	case n > 0:
-		return wrongLength(t, "the server goes on after them")
+		return wrongLength(t, "the server sent more")
 	case errors.Is(err, io.EOF):
 		return nil
 	default:
@@ -95,6 +94,6 @@ func atEnd(b *fetch.Body, t Target) error {
 }
 
 func wrongLength(t Target, what string) error {
-	return refuse("cannot trust %s: %d bytes were signed, and %s", t.Name, t.Length, what).
+	return refuse("cannot trust %s: %d bytes were signed, but %s", t.Name, t.Length, what).
 		WithHint("do not use this file; tell the repository's publisher")
 }

@@ -11,9 +11,9 @@ import (
 	"banger/internal/fetch"
 )
 
-// The caps of metadata files. TUF leaves them to the client (specification
-// 1.0.31, 5.3.3 to 5.6.1); these are go-tuf's defaults (metadata/config), rounded
-// up to powers of two. A release adds about 500 bytes to targets.json.
+// The limits of metadata files in bytes. TUF leaves them to the client (specification
+// 1.0.31, 5.3.3 to 5.6.1); these are go-tuf's defaults (metadata/config), rounded up to
+// powers of two. A release adds about 500 bytes to targets.json.
 const (
 	maxRoot      = 512 << 10
 	maxTimestamp = 16 << 10
@@ -21,14 +21,12 @@ const (
 	maxTargets   = 5 << 20
 )
 
-// maxRotations bounds how many new roots one refresh follows (5.3.3), as go-tuf
-// does.
+// maxRotations bounds how many new roots one refresh follows (5.3.3), as in go-tuf.
 const maxRotations = 256
 
-// refresh is one walk through the client's workflow (specification, 5.3 to 5.6).
-// Each file is kept as soon as it is verified, as 5.3.8, 5.4.5, 5.5.7 and 5.6.6
-// demand: so what was once seen signed cannot be taken back, even where the
-// refresh fails later.
+// refresh is one pass through the client's workflow (specification, 5.3 to 5.6). Each
+// file is stored as soon as it is verified, as 5.3.8, 5.4.5, 5.5.7 and 5.6.6 demand: so
+// a signed file cannot be withdrawn once it was seen, even if the refresh fails later.
 type refresh struct {
 	*Repository
 	trusted *trustedmetadata.TrustedMetadata
@@ -43,7 +41,7 @@ func (f *refresh) run(ctx context.Context) error {
 	return nil
 }
 
-// trustRoot begins with the root that the caller trusts.
+// trustRoot starts with the root that the caller trusts.
 func (r *Repository) trustRoot() (*trustedmetadata.TrustedMetadata, error) {
 	_, err := readSkeleton(metadata.ROOT, r.opts.Root)
 	if err == nil {
@@ -56,9 +54,9 @@ func (r *Repository) trustRoot() (*trustedmetadata.TrustedMetadata, error) {
 	return nil, refuse("cannot use the trusted root: %w", err).WithHint("give the repository's root.json with --root FILE, from a source that you trust")
 }
 
-// roots follows the chain of roots, each signed by the one before it: those that
-// were kept, then the server's. The directory is not believed: its roots are
-// verified again from the trusted one.
+// roots follows the chain of roots, each signed by the one before it: first the stored
+// ones, then the server's. The stored roots are not trusted: they are verified again
+// from the trusted root.
 func (f *refresh) roots(ctx context.Context) error {
 	for {
 		name := f.nextRoot()
@@ -91,7 +89,7 @@ func (f *refresh) roots(ctx context.Context) error {
 		}
 	}
 	return refuse("cannot follow the repository's roots: it has more than %d new ones", f.rotations).
-		WithHint("install a newer release by hand: it knows a newer root")
+		WithHint("install a newer release by hand: it contains a newer root")
 }
 
 func (f *refresh) nextRoot() string {
@@ -104,7 +102,7 @@ func (f *refresh) finalRoot() error {
 		return f.expired(metadata.ROOT, root.Expires)
 	}
 	if !root.ConsistentSnapshot {
-		return refuse("cannot use the repository: its root says that its files have no versions in their names (consistent_snapshot)")
+		return refuse("cannot use the repository: its root declares that file names contain no versions (consistent_snapshot)")
 	}
 	return nil
 }
@@ -182,7 +180,7 @@ func (f *refresh) targetsFile(ctx context.Context) error {
 	return f.writeState(name, data)
 }
 
-// fetchNamed gets the version of a file that other metadata names.
+// fetchNamed fetches the version of a file that other metadata names.
 func (f *refresh) fetchNamed(ctx context.Context, role string, meta *metadata.MetaFiles, limit int64) ([]byte, error) {
 	name := fmt.Sprintf("%d.%s.json", meta.Version, role)
 	data, err := f.fetch(ctx, "metadata/"+name, limit)
@@ -192,7 +190,7 @@ func (f *refresh) fetchNamed(ctx context.Context, role string, meta *metadata.Me
 	return data, err
 }
 
-// update gives a file to the trusted set, which verifies and takes it.
+// update passes a file to the trusted set, which verifies and stores it.
 func (f *refresh) update(role string, data []byte) (*metadataSkeleton, error) {
 	s, err := readSkeleton(role, data)
 	if err != nil {
@@ -211,9 +209,9 @@ func (f *refresh) update(role string, data []byte) (*metadataSkeleton, error) {
 	return s, err
 }
 
-// warnUnlessStale reports a kept file that could not be used. Most are simply
-// older than what the server has, or signed by keys that a newer root
-// replaced (5.3.11): no reason for a warning.
+// warnUnlessStale reports a stored file that could not be used. Most are only older
+// than the server's, or signed by keys that a newer root replaced (5.3.11): these need
+// no warning.
 func (f *refresh) warnUnlessStale(name string, err error) {
 	if err != nil && !errors.Is(err, &metadata.ErrRepository{}) {
 		f.warnIgnored(name, err)

@@ -1,10 +1,10 @@
-// Package repo is the client of a release repository: it learns which releases
-// there are from metadata signed as The Update Framework says (TUF
-// specification 1.0.31), and downloads what that metadata names, byte for byte.
+// Package repo is the client of a release repository: it reads the list of releases
+// from metadata signed according to The Update Framework (TUF specification 1.0.31),
+// and downloads exactly the bytes that the metadata describes.
 //
-// The signatures are checked by go-tuf's trusted metadata set. What goes over the
-// network and what is kept on the disk is ours: bounded, cancellable, and with an
-// error of its own for every refusal.
+// The signatures are checked by go-tuf's trusted metadata set. Network transfers and
+// the stored state are this package's own: bounded, cancellable, and with a separate
+// error for every refusal.
 package repo
 
 import (
@@ -19,35 +19,35 @@ import (
 	"banger/internal/update/release"
 )
 
-// Options say which repository is asked, and what it is trusted by.
+// Options select a repository and the root of trust.
 type Options struct {
-	Root     []byte           // root.json: the keys that everything else follows from
+	Root     []byte           // root.json: the keys that sign everything else
 	URL      string           // https, or http of this machine
-	Dir      string           // what was seen so far is kept here; made with mode 0700
+	Dir      string           // where verified metadata is stored; made with mode 0700
 	Platform string           // such as linux/amd64
-	Now      func() time.Time // what expiry is measured with; time.Now where nil
-	Stall    time.Duration    // how long a server may bring next to nothing; fetch.DefaultStall where 0
+	Now      func() time.Time // the clock for expiry; time.Now if nil
+	Stall    time.Duration    // how long a server may send next to nothing; fetch.DefaultStall if 0
 }
 
-// Repository is a repository of releases. It is used by one goroutine at a time.
+// Repository is a repository of releases. It must be used by one goroutine at a time.
 type Repository struct {
 	opts      Options
 	base      *url.URL
 	client    *fetch.Client
-	rotations int      // how many new roots a Refresh follows
-	targets   []Target // the platform's, the newest first
+	rotations int      // the most new roots a Refresh follows
+	targets   []Target // those of the platform, newest first
 	warnings  []string
 }
 
-// Target is an archive that the repository's metadata vouches for.
+// Target is an archive that the repository's signed metadata describes.
 type Target struct {
 	release.Info
-	Name   string // the archive's, as release.Target makes it
+	Name   string // the archive's name, see release.Target
 	Length int64
 	SHA256 [32]byte
 }
 
-// Open checks the options and makes the directory. It asks nobody.
+// Open checks the options and makes the directory. It does not use the network.
 func Open(o Options) (*Repository, error) {
 	base, err := parseURL(o.URL)
 	if err != nil {
@@ -63,9 +63,8 @@ func Open(o Options) (*Repository, error) {
 	return r, makeDir(o.Dir)
 }
 
-// Refresh learns what the repository holds now. When it fails, what was known
-// before stays known. Only one Refresh at a time works on a directory; another
-// one is refused.
+// Refresh updates the list of releases from the server. If it fails, the previous list
+// stays. Only one Refresh at a time works on a directory; another one is refused.
 func (r *Repository) Refresh(ctx context.Context) error {
 	unlock, err := lockDir(r.opts.Dir)
 	if err != nil {
@@ -89,12 +88,12 @@ func (r *Repository) Refresh(ctx context.Context) error {
 	return nil
 }
 
-// Warnings say what the last Refresh ignored: files of the directory that were
-// damaged. It had to begin anew there, and could not see whether the
-// repository shows something older than last time.
+// Warnings returns what the last Refresh ignored: damaged files in the directory.
+// Without these files it could not check whether the repository shows something older
+// than last time.
 func (r *Repository) Warnings() []string { return r.warnings }
 
-// Latest returns the newest release that is no pre-release.
+// Latest returns the newest release that is not a pre-release.
 func (r *Repository) Latest() (Target, bool) {
 	i := slices.IndexFunc(r.targets, func(t Target) bool { return !release.Prerelease(t.Version) })
 	if i < 0 {
@@ -103,7 +102,7 @@ func (r *Repository) Latest() (Target, bool) {
 	return r.targets[i], true
 }
 
-// Versions returns the platform's releases, the newest first.
+// Versions returns the platform's releases, newest first.
 func (r *Repository) Versions() []string {
 	var all []string
 	for _, t := range r.targets {
@@ -120,7 +119,7 @@ func (r *Repository) Find(version string) (Target, error) {
 		}
 	}
 	if len(r.targets) == 0 {
-		return Target{}, api.Errorf(api.KindNotFound, "cannot find %s: the repository has no release for %s", version, r.opts.Platform)
+		return Target{}, api.Errorf(api.KindNotFound, "cannot find %s: the repository has no releases for %s", version, r.opts.Platform)
 	}
 	return Target{}, api.Errorf(api.KindNotFound, "cannot find %s: the repository has no such release for %s", version, r.opts.Platform).
 		WithHint("it has %s", strings.Join(r.Versions(), ", "))

@@ -156,7 +156,7 @@ func TestDamagedState(t *testing.T) {
 				fx.host = fx.open(t, fx.server.URL)
 				err := fx.host.Refresh(t.Context())
 				if name == "a directory" { // which cannot be replaced by a file
-					if err == nil || !strings.Contains(err.Error(), "cannot keep the repository's "+file) {
+					if err == nil || !strings.Contains(err.Error(), "cannot store the repository's "+file) {
 						t.Error(err)
 					}
 					return

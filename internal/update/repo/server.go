@@ -9,10 +9,10 @@ import (
 	"banger/internal/fetch"
 )
 
-// maxRedirects is how many redirects are followed; all stay on the host.
+// maxRedirects is how many redirects are followed; all must stay on the host.
 const maxRedirects = 3
 
-// parseURL takes https, and http where nobody can be in between.
+// parseURL accepts https, and http to this machine only.
 func parseURL(s string) (*url.URL, error) {
 	u, err := fetch.ParseURL(s)
 	if err != nil {
@@ -22,7 +22,7 @@ func parseURL(s string) (*url.URL, error) {
 	return u, nil
 }
 
-// checkRedirect allows no other host.
+// checkRedirect refuses redirects to another host.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	first := via[0].URL
 	if req.URL.Scheme != first.Scheme || req.URL.Host != first.Host {
@@ -35,16 +35,16 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// get asks for a file below the repository's URL.
+// get requests a file below the repository's URL.
 func (r *Repository) get(ctx context.Context, name string) (*fetch.Body, error) {
 	return r.client.Get(ctx, r.base.JoinPath(name).String())
 }
 
-// fetch gets a small file whole.
+// fetch downloads a small file into memory.
 func (r *Repository) fetch(ctx context.Context, name string, limit int64) ([]byte, error) {
 	data, err := r.client.Bytes(ctx, r.base.JoinPath(name).String(), limit)
 	if err == nil && int64(len(data)) > limit {
-		err = refuse("cannot take the repository's %s: it is longer than %d bytes", name, limit)
+		err = refuse("cannot use the repository's %s: it is longer than %d bytes", name, limit)
 	}
 	if err != nil {
 		return nil, err

@@ -14,31 +14,30 @@ import (
 	"banger/internal/fsx"
 )
 
-// What the directory holds: every root after the trusted one as N.root.json, and
-// the last timestamp.json, snapshot.json and targets.json. All are verified again
-// whenever they are read, so who can write here can make this host forget what it
-// has seen, and nothing more. A damaged file is ignored with a warning and
-// fetched anew: refusing would keep a host from updates for good after a bad
-// disk block.
+// The directory holds every root after the trusted one as N.root.json, and the last
+// timestamp.json, snapshot.json and targets.json. All are verified again whenever they
+// are read, so whoever can write here can make this host forget what it has seen, and
+// nothing more. A damaged file is ignored with a warning and fetched again: a refusal
+// would keep a host from updates for good after a bad disk block.
 
-// makeDir makes the directory, or refuses one that others can write.
+// makeDir makes the directory, or refuses one that others can write to.
 func makeDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fsx.DiskError("make the update's directory", err)
 	}
 	info, err := os.Lstat(dir)
 	if err != nil {
-		return fsx.DiskError("look at the update's directory", err)
+		return fsx.DiskError("check the update's directory", err)
 	}
 	st := info.Sys().(*syscall.Stat_t)
 	if !info.IsDir() || st.Uid != uint32(os.Geteuid()) || info.Mode().Perm()&0o022 != 0 {
-		return api.Errorf(api.KindDenied, "cannot use %s: it is no directory that only you can write", dir).
-			WithHint("look at it with `ls -ld %s`, then remove it", dir)
+		return api.Errorf(api.KindDenied, "cannot use %s: it is not a directory that only you can write to", dir).
+			WithHint("check it with `ls -ld %s`, then remove it", dir)
 	}
 	return nil
 }
 
-// lockDir keeps a second Refresh away. The lock goes with its holder (flock(2)).
+// lockDir excludes a second Refresh. The lock ends with its process (flock(2)).
 func lockDir(dir string) (func(), error) {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -56,10 +55,10 @@ func lockDir(dir string) (func(), error) {
 	return func() { d.Close() }, nil
 }
 
-// readState reads a file of the directory; nil where there is none.
+// readState reads a file of the directory; nil if there is none.
 func (r *Repository) readState(name string, limit int64) ([]byte, error) {
 	path := filepath.Join(r.opts.Dir, name)
-	// Not blocking, so that a FIFO is an error and no wait (fifo(7)).
+	// Not blocking, so that a FIFO is an error instead of a wait (fifo(7)).
 	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
@@ -78,12 +77,12 @@ func (r *Repository) readState(name string, limit int64) ([]byte, error) {
 	return data, err
 }
 
-// writeState writes a file that was verified.
+// writeState writes a verified file.
 func (r *Repository) writeState(name string, data []byte) error {
 	path := filepath.Join(r.opts.Dir, name)
 	err := fsx.RemoveTemporary(path)
 	if err == nil {
 		err = fsx.WriteFile(path, data, 0o600)
 	}
-	return fsx.DiskError("keep the repository's "+name, err)
+	return fsx.DiskError("store the repository's "+name, err)
 }

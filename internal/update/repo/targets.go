@@ -11,9 +11,9 @@ import (
 	"banger/internal/update/release"
 )
 
-// releases reads the platform's archives from targets.json, the newest first.
-// Files for others, and those that are no archives, are none of this host's
-// business. Delegations are not followed: a repository of banger's has none.
+// releases reads the platform's archives from targets.json, newest first. Files for
+// other platforms, and those that are not archives, are skipped. Delegations are not
+// followed: banger's repositories have none.
 func (f *refresh) releases() ([]Target, error) {
 	goos, goarch, _ := strings.Cut(f.opts.Platform, "/")
 	suffix := strings.TrimPrefix(release.Target("", goos, goarch), "banger_")
@@ -24,7 +24,7 @@ func (f *refresh) releases() ([]Target, error) {
 		}
 		t, err := readTarget(name, file)
 		if err == nil && (t.Platform != f.opts.Platform || release.Target(t.Version, goos, goarch) != name) {
-			err = fmt.Errorf("it says that it is %s for %s", t.Version, t.Platform)
+			err = fmt.Errorf("it describes itself as %s for %s", t.Version, t.Platform)
 		}
 		if err != nil {
 			return nil, refuse("cannot use release %q: what was signed about it is wrong: %w", name, err).
@@ -36,8 +36,8 @@ func (f *refresh) releases() ([]Target, error) {
 	return all, nil
 }
 
-// readTarget reads one entry. SHA-256 is what files are named by, so it has to be
-// there; other hashes say nothing more and are not looked at (specification, 4.5).
+// readTarget reads one entry. Files are named by their SHA-256, so it is required;
+// other hashes are ignored (specification, 4.5).
 func readTarget(name string, file *metadata.TargetFiles) (Target, error) {
 	var custom json.RawMessage
 	if file.Custom != nil {
@@ -52,7 +52,7 @@ func readTarget(name string, file *metadata.TargetFiles) (Target, error) {
 		return Target{}, fmt.Errorf("it has no SHA-256")
 	}
 	if file.Length < 1 || file.Length > release.MaxArchive {
-		return Target{}, fmt.Errorf("a length of %d bytes is no archive's", file.Length)
+		return Target{}, fmt.Errorf("%d bytes is not a valid length of an archive", file.Length)
 	}
 	return Target{Info: info, Name: name, Length: file.Length, SHA256: [32]byte(sum)}, nil
 }

@@ -13,9 +13,9 @@ import (
 	"banger/api"
 )
 
-// metadataSkeleton is what is looked at before go-tuf sees a file: it dereferences entries
-// that may be null (TargetsType.UnmarshalJSON, VerifyDelegate) before or after a
-// signature is checked, and compares signatures each with each.
+// metadataSkeleton is what is checked before go-tuf parses a file: go-tuf dereferences
+// entries that may be null (TargetsType.UnmarshalJSON, VerifyDelegate) before or after
+// a signature is checked, and compares all pairs of signatures.
 type metadataSkeleton struct {
 	Signatures []struct {
 		KeyID string `json:"keyid"`
@@ -32,13 +32,13 @@ type metadataSkeleton struct {
 	} `json:"signed"`
 }
 
-// maxSignatures is far more than any threshold asks for.
+// maxSignatures is far above any threshold.
 const maxSignatures = 64
 
 func readSkeleton(role string, data []byte) (*metadataSkeleton, error) {
 	var s metadataSkeleton
 	if err := json.Unmarshal(data, &s); err != nil {
-		return nil, fmt.Errorf("it is no TUF metadata: %w", err)
+		return nil, fmt.Errorf("it is not valid TUF metadata: %w", err)
 	}
 	if len(s.Signatures) > maxSignatures {
 		return nil, fmt.Errorf("it has %d signatures, more than %d", len(s.Signatures), maxSignatures)
@@ -52,7 +52,7 @@ func readSkeleton(role string, data []byte) (*metadataSkeleton, error) {
 	return &s, s.complete(role)
 }
 
-// complete tells whether a role's file has what the workflow reads of it.
+// complete checks that a role's file has all that the workflow reads.
 func (s *metadataSkeleton) complete(role string) error {
 	switch role {
 	case metadata.ROOT:
@@ -85,18 +85,18 @@ func hasNil[T any](m map[string]*T) bool {
 	return false
 }
 
-// refuse makes the error for what a repository says and is not believed.
+// refuse makes the error for a repository that is not trusted.
 func refuse(format string, args ...any) *api.Error {
 	return api.Errorf(api.KindDenied, format, args...)
 }
 
-// explain says why a file of the server's was not trusted. s is nil where it
-// could not even be read.
+// explain says why a file of the server was not trusted. s is nil if the file could not
+// be parsed.
 func (f *refresh) explain(role string, s *metadataSkeleton, err error) error {
 	switch {
 	case s == nil:
 		return refuse("cannot read the repository's %s.json: %w", role, err).
-			WithHint("`--repository URL` may name something else than a release repository")
+			WithHint("`--repository URL` may name something that is not a release repository")
 	case errors.Is(err, &metadata.ErrExpiredMetadata{}):
 		return f.expired(role, s.Signed.Expires)
 	case errors.Is(err, &metadata.ErrUnsignedMetadata{}):
@@ -116,8 +116,8 @@ func (f *refresh) expired(role string, at time.Time) error {
 		WithHint("check the clock with `timedatectl`; if it is right, the repository is no longer maintained, or somebody shows you an old copy of it")
 }
 
-// unsigned tells three things apart by the key ids that the signatures claim:
-// keys that nobody trusts, too few, and enough that are wrong.
+// unsigned distinguishes three cases by the key ids of the signatures: untrusted keys,
+// too few signatures, and enough signatures of which some are wrong.
 func (f *refresh) unsigned(role string, s *metadataSkeleton) error {
 	trusted := f.trusted.Root.Signed.Roles[role]
 	claimed := 0
@@ -126,15 +126,15 @@ func (f *refresh) unsigned(role string, s *metadataSkeleton) error {
 			claimed++
 		}
 	}
-	cause := fmt.Sprintf("of its %d signatures, which would be enough, some are wrong: it was altered", claimed)
+	cause := fmt.Sprintf("it has %d signatures, which would be enough, but some are wrong: it was altered", claimed)
 	switch {
 	case claimed == 0:
-		cause = "it is signed by none of the keys that the root names for it"
+		cause = "it is not signed by any of the keys that the root names for it"
 	case claimed < trusted.Threshold:
-		cause = fmt.Sprintf("it has %d signatures of the %d that the root asks for", claimed, trusted.Threshold)
+		cause = fmt.Sprintf("it has %d signatures of the %d that the root requires", claimed, trusted.Threshold)
 	}
 	return refuse("cannot trust the repository's %s.json: %s", role, cause).
-		WithHint("this is not the repository that this banger's root belongs to, or somebody altered it: do not go on")
+		WithHint("this is not the repository that this banger's root belongs to, or somebody altered it: do not continue")
 }
 
 func mixed(role string) error {
@@ -142,16 +142,16 @@ func mixed(role string) error {
 		WithHint("if the repository is being published just now, try again in a minute; otherwise somebody altered it")
 }
 
-// badVersion tells what was seen before from what does not belong together.
+// badVersion distinguishes an older version from files that do not belong together.
 func (f *refresh) badVersion(role string, s *metadataSkeleton) error {
 	got := s.Signed.Version
 	older := func(file string, got, seen int64) error {
 		return refuse("cannot trust the repository: it shows %s version %d, and this host has seen version %d: it is older than last time", file, got, seen).
-			WithHint("somebody may be showing you an old copy of the repository; if its publisher really started anew, remove %s", f.opts.Dir)
+			WithHint("somebody may be showing you an old copy of the repository; if its publisher really started again from scratch, remove %s", f.opts.Dir)
 	}
 	switch role {
 	case metadata.ROOT:
-		return refuse("cannot trust the repository: %s says that it is version %d", f.nextRoot(), got)
+		return refuse("cannot trust the repository: %s contains version %d", f.nextRoot(), got)
 	case metadata.TIMESTAMP:
 		if known := f.trusted.Timestamp.Signed; got < known.Version {
 			return older("timestamp.json", got, known.Version)
