@@ -17,8 +17,8 @@ import (
 	"banger/internal/userns"
 )
 
-// add makes an image of a tree that fill makes in a directory, and names it.
-// fill may still add to m.
+// add makes an image from a tree that fill creates in a directory, and names it. fill
+// may still change m.
 func (c *Cache) add(ctx context.Context, names []string, m *meta, report api.Report, fill func(root string) error) (api.Image, error) {
 	leave, err := c.turn(ctx, report)
 	if err != nil {
@@ -32,10 +32,10 @@ func (c *Cache) add(ctx context.Context, names []string, m *meta, report api.Rep
 				return api.Image{}, fsx.DiskError("make directory", err)
 			}
 		}
-		if err := os.Chmod(root, 0o755); err != nil { // the guest's / must not depend on our umask
+		if err := os.Chmod(root, 0o755); err != nil { // the guest's / must not depend on the umask
 			return api.Image{}, fsx.DiskError("make directory", err)
 		}
-		// As for each directory of which no entry says its times (hosttree.go).
+		// As for each directory whose times no entry sets (hosttree.go).
 		if err := os.Chtimes(root, time.Unix(0, 0), time.Unix(0, 0)); err != nil {
 			return api.Image{}, fsx.DiskError("make directory", err)
 		}
@@ -53,7 +53,7 @@ func (c *Cache) add(ctx context.Context, names []string, m *meta, report api.Rep
 	})
 }
 
-// staged makes an image in a directory of its own.
+// staged makes an image in a temporary directory.
 func (c *Cache) staged(ctx context.Context, work func(dir string) (api.Image, error)) (api.Image, error) {
 	var made api.Image
 	err := c.stage(ctx, func(dir string) (err error) {
@@ -63,14 +63,14 @@ func (c *Cache) staged(ctx context.Context, work func(dir string) (api.Image, er
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return made, canceled(ctx)
-	case api.KindOf(err) == api.KindNoSpace: // within a job, names are those of the tree
+	case api.KindOf(err) == api.KindNoSpace: // within a job, names are relative to the tree
 		return made, api.Errorf(api.KindNoSpace, "no room in %s: %w", c.staging, err)
 	}
 	return made, err
 }
 
-// pack makes the image's file out of the tree at root. owed is the file that says what
-// its files are owed, if there is one.
+// pack makes the image's file from the tree at root. deferred is the path of the list
+// of deferred attributes, or "".
 func pack(ctx context.Context, root, owed, out string, m *meta, report api.Report) error {
 	file := filepath.Join(out, rootfsFile)
 	if err := makeFile(file); err != nil {
@@ -84,13 +84,13 @@ func pack(ctx context.Context, root, owed, out string, m *meta, report api.Repor
 	return err
 }
 
-// seal makes an image of the directory out, which has its file, and names it.
+// seal makes an image of the directory out, which contains its file, and names it.
 func (c *Cache) seal(ctx context.Context, out string, names []string, m *meta, report api.Report) (api.Image, error) {
 	hex, err := hashFile(ctx, filepath.Join(out, rootfsFile), report)
 	if err != nil {
 		return api.Image{}, fsx.DiskError("read image", err)
 	}
-	if m.ID != "" { // the same files with another configuration are another image
+	if m.ID != "" { // the same files with a different configuration are a different image
 		hex = fmt.Sprintf("%x", sha256.Sum256([]byte(hex+" "+m.ID)))
 	}
 	m.Arch, m.CreatedAt = runtime.GOARCH, time.Now().UTC()
@@ -100,15 +100,15 @@ func (c *Cache) seal(ctx context.Context, out string, names []string, m *meta, r
 	return c.commit(out, hex, names)
 }
 
-// commit moves a finished directory to its place and gives it its names. Where that fails
-// it is where it was.
+// commit moves a finished directory to its place and names it. If that fails, it moves
+// the directory back.
 func (c *Cache) commit(dir, hex string, names []string) (api.Image, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.whole(hex) {
 		return c.name(hex, names)
 	}
-	// What is there is no image: damaged by hand, or absent.
+	// The place holds no valid image: it is damaged, or absent.
 	if err := os.RemoveAll(c.path(hex)); err != nil {
 		return api.Image{}, fsx.DiskError("replace a damaged image", err)
 	}
@@ -126,8 +126,8 @@ func (c *Cache) commit(dir, hex string, names []string) (api.Image, error) {
 	return made, err
 }
 
-// name gives an image names, which others may have had. Nothing is written where it has
-// them. The caller holds mu.
+// name gives names to an image; other images may lose them. It writes nothing if the
+// image has them already. The caller holds mu.
 func (c *Cache) name(hex string, names []string) (api.Image, error) {
 	if !slices.ContainsFunc(names, func(name string) bool { return c.names[name] != hex }) {
 		return c.load(hex)

@@ -7,12 +7,12 @@ import (
 	"io"
 )
 
-// ahead reads an uncompressed archive in a goroutine of its own, some pieces
-// ahead of who unpacks it, and computes its digest: decompressing and writing
-// files take about as long, and a machine has more than one processor.
+// readAhead reads an uncompressed archive in a separate goroutine, some pieces ahead of
+// the unpacker, and computes its digest: decompressing and writing files take about the
+// same time, and most machines have several processors.
 type ahead struct {
 	pieces chan piece
-	back   chan []byte // buffers to fill again
+	back   chan []byte // buffers to reuse
 	now    []byte
 	buffer []byte
 	err    error
@@ -31,8 +31,8 @@ const (
 	aheadBytes  = 512 << 10
 )
 
-// newAhead starts to read r. check is asked after each piece with the number
-// of bytes so far.
+// newReadAhead starts to read r. It calls check after each piece with the number of
+// bytes so far.
 func newAhead(r io.Reader, check func(n int64) error) *ahead {
 	a := &ahead{pieces: make(chan piece, aheadPieces), back: make(chan []byte, aheadPieces), sum: sha256.New(), quit: make(chan struct{})}
 	for range aheadPieces {
@@ -68,8 +68,8 @@ func (a *ahead) run(r io.Reader, check func(int64) error) {
 	}
 }
 
-// fillUp reads until p is full or nothing more comes. Unlike io.ReadFull, it does
-// not take a short last piece for a cut archive.
+// fillUp reads until p is full or r ends. Unlike io.ReadFull, it does not report a
+// short last piece as an error.
 func fillUp(r io.Reader, p []byte) (int, error) {
 	n := 0
 	for n < len(p) {
@@ -102,15 +102,15 @@ func (a *ahead) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// close ends the reading, wherever it is.
+// close stops the reading, wherever it is.
 func (a *ahead) close() {
 	close(a.quit)
 	for range a.pieces {
 	}
 }
 
-// digest returns the digest of what was read, and its length. All must have
-// been read.
+// digest returns the digest of the archive, and its length in bytes. All of it must
+// have been read.
 func (a *ahead) digest() (string, int64) {
 	return "sha256:" + hex.EncodeToString(a.sum.Sum(nil)), a.n
 }

@@ -11,9 +11,9 @@ import (
 	"banger/internal/execx"
 )
 
-// runBootstrap makes a distribution's root file system. args are the
-// directory, the distribution's name, the suite, the sources and settings for
-// apt, and the keyrings that the sources are signed by.
+// runBootstrap builds a distribution's root file system. args are the directory, the
+// distribution's name, the suite, the sources and settings for apt, and the keyrings
+// that the sources are signed by.
 func runBootstrap(ctx context.Context, args []string, emit func(any)) error {
 	root, name, suite, list, conf := args[0], args[1], args[2], args[3], args[4]
 	sources, err := os.ReadFile(list)
@@ -45,8 +45,8 @@ func runBootstrap(ctx context.Context, args []string, emit func(any)) error {
 	return finish(name, string(sources), keys)
 }
 
-// finish removes what the build has left, in a tree that is this process's
-// root directory, and adds what belongs to the image.
+// finish removes what the build left, in a tree that is this process's root directory,
+// and adds the image's own files.
 func finish(name, sources string, keys map[string][]byte) error {
 	for _, pattern := range leftovers {
 		found, err := filepath.Glob(pattern)
@@ -66,7 +66,7 @@ func finish(name, sources string, keys map[string][]byte) error {
 	}
 	for file, data := range keys {
 		if _, err := os.Stat(file); err == nil {
-			continue // its package has brought it
+			continue // its package has installed it
 		}
 		if err := replace(file, data); err != nil {
 			return err

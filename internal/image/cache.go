@@ -26,18 +26,18 @@ import (
 	"banger/internal/queue"
 )
 
-// Cache is the images of one installation, each in a directory named by its
-// content. One process at a time has it open: the daemon.
+// Cache holds the images of one installation, each in a directory named by the digest
+// of its content. One process at a time may open it: the daemon.
 type Cache struct {
 	dir        string
 	staging    string
 	apt        *apt.Apt
 	flights    flight.Group
-	pulls      flight.Group // from registries; they end in one of flights
+	pulls      flight.Group // from registries; each ends in one of flights
 	host       release
 	limits     limits
-	works      *queue.Queue     // bounds how many images and disks are made at the same time
-	blobs      *blobstore.Store // what registries have served
+	works      *queue.Queue     // bounds how many images and disks are made in parallel
+	blobs      *blobstore.Store // downloaded blobs
 	registries *registry.Client
 	shortNames func() (map[string]string, error)
 
@@ -46,7 +46,7 @@ type Cache struct {
 	known map[string]known // by digest: images whose directory was read
 }
 
-// The files in an image's directory, beside disk-BYTES.ext4.
+// The files in an image's directory, besides disk-BYTES.ext4.
 const (
 	rootfsFile = "rootfs.ext4"
 	metaFile   = "meta.json"
@@ -54,19 +54,19 @@ const (
 	diskSuffix = ".ext4"
 )
 
-// meta is what an image's directory says of it.
+// meta is the record in an image's directory.
 type meta struct {
 	Source    string    `json:"source"`
 	Arch      string    `json:"arch"`
 	DiskBytes int64     `json:"min_disk_bytes"`
-	Recipe    string    `json:"recipe,omitempty"` // digest of what it was built from
+	Recipe    string    `json:"recipe,omitempty"` // digest of its sources, see recipe.go
 	CreatedAt time.Time `json:"created_at"`
 
-	// What an image made of layers came with. ID is the digest of its
-	// configuration, which names all its layers.
+	// The metadata of an image of layers. ID is the digest of its configuration, which
+	// names all its layers.
 	ID        string             `json:"id,omitempty"`
 	Config    *api.ImageConfig   `json:"config,omitempty"`
-	RawConfig json.RawMessage    `json:"raw_config,omitempty"` // what Config was read from
+	RawConfig json.RawMessage    `json:"raw_config,omitempty"` // the source of Config
 	Reference string             `json:"reference,omitempty"`
 	Manifest  string             `json:"manifest,omitempty"`
 	Layers    []api.ImageLayer   `json:"layers,omitempty"`
@@ -83,7 +83,7 @@ func Open(p paths.Paths, a *apt.Apt) (*Cache, error) {
 		}
 	}
 	if err := fsx.RemoveTemporary(c.namesFile()); err != nil {
-		return nil, fsx.DiskError("remove what a crash has left", err)
+		return nil, fsx.DiskError("remove the leftovers of a crash", err)
 	}
 	data, err := os.ReadFile(c.namesFile())
 	if err == nil {
@@ -91,7 +91,7 @@ func Open(p paths.Paths, a *apt.Apt) (*Cache, error) {
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, api.Errorf(api.KindInternal, "cannot read the names of the images: %w", err).
-			WithHint("remove %s: images stay, their names are lost", c.namesFile())
+			WithHint("remove %s: the images stay, their names are lost", c.namesFile())
 	}
 	return c, nil
 }
@@ -122,7 +122,7 @@ func (c *Cache) list() ([]api.Image, error) {
 		if !e.IsDir() || !isHex(e.Name()) {
 			continue
 		}
-		// A directory without a readable meta.json was damaged by hand: it is no image.
+		// A directory without a readable meta.json was damaged by hand: it is not an image.
 		if k, err := c.look(e.Name()); err == nil {
 			images = append(images, k.named(names[e.Name()]))
 		}
@@ -149,8 +149,8 @@ func (c *Cache) meta(hex string) (meta, error) {
 	return m, err
 }
 
-// whole says whether an image's directory has its record and its file. Somebody may have
-// removed the file by hand: such an image is made again where it is asked for.
+// isComplete reports whether an image's directory has its record and its file. If the
+// file was removed by hand, the image is made again when it is needed.
 func (c *Cache) whole(hex string) bool {
 	_, err := c.meta(hex)
 	if err == nil {
@@ -163,7 +163,7 @@ func isHex(s string) bool {
 	return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""
 }
 
-// Get finds an image by name, digest or unique beginning of a digest.
+// Get finds an image by name, digest or unique prefix of a digest.
 func (c *Cache) Get(ref string) (api.Image, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -207,7 +207,7 @@ func digests(images []api.Image) []string {
 	return all
 }
 
-// named returns the image of just that name, if there is one.
+// named returns the image with exactly that name, if there is one.
 func (c *Cache) named(name string) (api.Image, meta, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -230,14 +230,14 @@ func (c *Cache) saveNames() error {
 	return nil
 }
 
-// turn returns when few enough others are making images and disks, each of which takes a
-// processor and room on the disk; leave ends the caller's work. Whoever holds a turn waits
-// for no other work of the cache's.
+// waitForTurn returns when the caller may make an image or a disk, which takes a
+// processor and disk space; leave ends the caller's turn. A caller that holds a turn
+// must not wait for other work of the cache.
 func (c *Cache) turn(ctx context.Context, report api.Report) (leave func(), err error) {
 	leave, err = c.works.Enter(ctx, time.Now(), func(ahead int) {
 		text := "waiting: other images are being made"
 		if ahead > 0 {
-			text += fmt.Sprintf(", %d more come first", ahead)
+			text += fmt.Sprintf(", %d more are queued before", ahead)
 		}
 		report(api.Progress{Step: "image", Message: text})
 	})
@@ -247,7 +247,7 @@ func (c *Cache) turn(ctx context.Context, report api.Report) (leave func(), err 
 	return leave, nil
 }
 
-// stage calls work with a directory of its own, which is gone afterwards.
+// stage calls work with a temporary directory, and removes the directory afterwards.
 func (c *Cache) stage(ctx context.Context, work func(dir string) error) error {
 	if err := os.MkdirAll(c.staging, 0o700); err != nil {
 		return fsx.DiskError("make directory", err)
@@ -257,7 +257,7 @@ func (c *Cache) stage(ctx context.Context, work func(dir string) error) error {
 		return fsx.DiskError("make directory", err)
 	}
 	err = work(dir)
-	// Clean-up goes on when ctx has ended, but not for ever.
+	// The clean-up ignores that ctx has ended, but is bounded.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
 	defer cancel()
 	if cleanErr := removeTree(ctx, dir); cleanErr != nil && err == nil {

@@ -13,9 +13,9 @@ import (
 	"banger/internal/oci"
 )
 
-// Commit makes an image of the disk of the VM called from, which put writes to a
-// file. It has the configuration and the history of the image with the digest
-// base, which the disk was made from.
+// Commit makes an image from the disk of the VM named from, which put writes to a file.
+// It takes configuration and history from the image with the digest base, which the
+// disk was made from.
 func (c *Cache) Commit(ctx context.Context, name, base, from string, report api.Report, put func(ctx context.Context, to string) error) (api.Image, error) {
 	if err := checkName(name); err != nil {
 		return api.Image{}, err
@@ -43,7 +43,7 @@ func (c *Cache) Commit(ctx context.Context, name, base, from string, report api.
 }
 
 // shrink makes a disk's file system as small as its content allows, so that it fits
-// disks of other sizes, and hashing it does not take the time of the whole disk.
+// disks of other sizes, and hashing it takes less time.
 func shrink(ctx context.Context, file string, report api.Report) error {
 	report(api.Progress{Step: "image", Message: "checking and shrinking the file system"})
 	f, err := openBefore(file)

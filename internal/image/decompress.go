@@ -16,15 +16,14 @@ import (
 )
 
 const (
-	// xzMemory is the largest dictionary that an archive may ask for: that of xz -9
-	// (xz(1)). A header of 32 bytes can ask for 4 GiB.
+	// xzMemory is the largest dictionary in bytes that an archive may request: that of
+	// xz -9 (xz(1)). A header of 32 bytes can request 4 GiB.
 	xzMemory = 64 << 20
-	// zstdWindow is the largest window: that of zstd --long (zstd(1)).
+	// zstdWindow is the largest window in bytes: that of zstd --long (zstd(1)).
 	zstdWindow = 128 << 20
 )
 
-// formats are the compressions of archives, by the bytes they begin with
-// (magic(5)).
+// formats are the supported compressions, by their first bytes (magic(5)).
 var formats = []struct {
 	magic string
 	open  func(*bufio.Reader) (io.Reader, error)
@@ -38,7 +37,7 @@ var formats = []struct {
 	{"\x04\x22\x4d\x18", func(r *bufio.Reader) (io.Reader, error) { return lz4.NewReader(r), nil }},
 }
 
-// decompress undoes the compression of r, whichever it is.
+// decompress detects the compression of r and undoes it.
 func decompress(r io.Reader) (io.Reader, error) {
 	b := bufio.NewReaderSize(r, 1<<20)
 	head, err := b.Peek(6)
@@ -57,7 +56,7 @@ func decompress(r io.Reader) (io.Reader, error) {
 	return b, nil
 }
 
-// isCompressed says whether an archive that begins so is compressed.
+// isCompressed reports whether an archive that starts with head is compressed.
 func isCompressed(head []byte) bool {
 	for _, f := range formats {
 		if bytes.HasPrefix(head, []byte(f.magic)) {
@@ -67,7 +66,7 @@ func isCompressed(head []byte) bool {
 	return false
 }
 
-// decompressor says of its errors whether they are those of the compression.
+// decompressor marks errors of the compression as such.
 type decompressor struct{ r io.Reader }
 
 // Read implements io.Reader.
@@ -79,19 +78,19 @@ func (d *decompressor) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// compression says what an error of a decompressor means. What has come cut off is left
-// to who knows where.
+// compression explains an error of a decompressor. A cut off file is left to the
+// caller, who knows where.
 func compression(err error) error {
 	var known *api.Error
 	switch {
 	case errors.As(err, &known), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return err
 	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
-		return api.Errorf(api.KindUnsupported, "it is compressed with a window of more than %d MiB, and reading it would take as much memory", zstdWindow>>20).
-			WithHint("compress it again, with zstd --long=27 at most")
+		return api.Errorf(api.KindUnsupported, "it is compressed with a window of more than %d MiB, which would take as much memory to read", zstdWindow>>20).
+			WithHint("compress it again, with at most zstd --long=27")
 	case errors.Is(err, xz.ErrMemlimit):
-		return api.Errorf(api.KindUnsupported, "it is compressed with a dictionary of more than %d MiB, and reading it would take as much memory", xzMemory>>20).
-			WithHint("compress it again, with xz -9 at most")
+		return api.Errorf(api.KindUnsupported, "it is compressed with a dictionary of more than %d MiB, which would take as much memory to read", xzMemory>>20).
+			WithHint("compress it again, with at most xz -9")
 	}
 	return badCompression{err}
 }
@@ -101,8 +100,8 @@ type badCompression struct{ error }
 
 func (b badCompression) Unwrap() error { return b.error }
 
-// openGzip reads members of gzip to the end of the file. Zeros may follow them, with
-// which tapes and some builders pad files (gzip(1)).
+// openGzip reads all gzip members of a file. Zeros may follow them: tapes and some
+// builders pad files with zeros (gzip(1)).
 func openGzip(r *bufio.Reader) (io.Reader, error) {
 	z, err := gzip.NewReader(r)
 	if err != nil {
@@ -140,7 +139,7 @@ func (m *members) Read(p []byte) (int, error) {
 		case err != nil:
 			return n, err
 		case b != 0:
-			return n, errors.New("something that is not gzip follows in the file")
+			return n, errors.New("the file continues with data that is not gzip")
 		}
 	}
 }

@@ -12,17 +12,17 @@ import (
 	"banger/internal/fsx"
 )
 
-// Use says which VMs use what of the cache.
+// Use reports which VMs use what of the cache.
 type Use struct {
 	// Images returns the names of the VMs that use an image.
 	Images func(digest string) []string
-	// Disks returns the sizes of the image's disks that VMs are made from; known is false
-	// where that cannot be told of all VMs: then none is removed.
+	// Disks returns the sizes of the image's disks that VMs are made from. If known is
+	// false, the disks of some VMs are unknown, and no disk is removed.
 	Disks func(digest string) (sizes []int64, known bool)
 }
 
-// Delete drops a name, and the image with it when that was the last one; a
-// digest drops all names. An image in use stays, as do its names.
+// Delete removes a name, and the image with its last name; a digest removes all names.
+// An image in use stays, and so do its names.
 func (c *Cache) Delete(ref string, use Use) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -58,8 +58,8 @@ func (c *Cache) Delete(ref string, use Use) error {
 	return nil
 }
 
-// remove removes an image's directory. It is renamed first, so that a
-// half-removed image is never taken for one.
+// remove removes an image's directory. It renames the directory first, so that a
+// half-removed image is never mistaken for an image.
 func (c *Cache) remove(digest string) error {
 	hex := strings.TrimPrefix(digest, "sha256:")
 	trash := filepath.Join(c.staging, "deleted-"+hex)
@@ -69,8 +69,8 @@ func (c *Cache) remove(digest string) error {
 	return nil
 }
 
-// Prune removes the images that have no name and that no VM uses, the disks, made
-// from images, that no VM uses, and the layers that no image was made of.
+// Prune removes the images that have no name and are not used by a VM, the disks that
+// are not used by a VM, and the layers that no image was made of.
 func (c *Cache) Prune(use Use) (api.Pruned, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -103,7 +103,7 @@ func (c *Cache) pruneDisks(i api.Image, used []int64, pruned *api.Pruned) error 
 	hex := strings.TrimPrefix(i.Digest, "sha256:")
 	entries, err := os.ReadDir(c.path(hex))
 	if err != nil {
-		return api.Errorf(api.KindInternal, "cannot look at image %s: %w", i.Digest, err)
+		return api.Errorf(api.KindInternal, "cannot read image %s: %w", i.Digest, err)
 	}
 	for _, e := range entries {
 		number, ok := strings.CutPrefix(strings.TrimSuffix(e.Name(), diskSuffix), diskPrefix)

@@ -14,8 +14,8 @@ import (
 	"banger/internal/fsx"
 )
 
-// Base returns what Disk has made, or an error of kind not found: disks of VMs hold the
-// changes to just that file, and one that is made again is another.
+// Base returns the file that Disk has made, or an error of kind not found: disks of VMs
+// store the changes to exactly that file, and a file made again is a different one.
 func (c *Cache) Base(digest string, size int64) (string, error) {
 	hex := strings.TrimPrefix(digest, "sha256:")
 	if !isHex(hex) {
@@ -35,12 +35,12 @@ func (c *Cache) sized(hex string, size int64) string {
 	return c.path(hex, diskPrefix+strconv.FormatInt(size, 10)+diskSuffix)
 }
 
-// Disk returns the image's raw file of just that size, which disks of VMs are
-// made from. It is made once.
+// Disk returns the image's raw file of exactly that size in bytes, which disks of VMs
+// are made from. The file is made once.
 func (c *Cache) Disk(ctx context.Context, digest string, size int64, report api.Report) (string, error) {
 	hex := strings.TrimPrefix(digest, "sha256:")
 	if !isHex(hex) {
-		return "", api.Errorf(api.KindInvalid, "%.80q is no digest of an image", digest)
+		return "", api.Errorf(api.KindInvalid, "%.80q is not a digest of an image", digest)
 	}
 	m, err := c.meta(hex)
 	if err != nil {
@@ -52,14 +52,14 @@ func (c *Cache) Disk(ctx context.Context, digest string, size int64, report api.
 			again = "banger image pull " + m.Reference
 		}
 		return "", api.Errorf(api.KindNotFound, "the file of image %.19s is missing: %s", digest, c.path(hex, rootfsFile)).
-			WithHint("%s, or import it again: that makes it again", again)
+			WithHint("%s, or import it again", again)
 	}
 	switch {
 	case size == m.DiskBytes:
 		return c.path(hex, rootfsFile), nil
 	case size < m.DiskBytes:
 		return "", api.Errorf(api.KindInvalid, "a disk of %d bytes is too small for the image", size).
-			WithHint("the least that fits is --disk %dMiB", m.DiskBytes/mib)
+			WithHint("use at least --disk %dMiB", m.DiskBytes/mib)
 	case size%blockSize != 0:
 		return "", api.Errorf(api.KindInvalid, "the size of a disk must be a multiple of %d bytes, not %d", blockSize, size)
 	}
@@ -75,7 +75,7 @@ func (c *Cache) Disk(ctx context.Context, digest string, size int64, report api.
 
 func (c *Cache) makeDisk(ctx context.Context, base, path string, size int64, report api.Report) error {
 	if _, err := os.Stat(path); err == nil {
-		return nil // another has just made it
+		return nil // another call has just made it
 	}
 	leave, err := c.turn(ctx, report)
 	if err != nil {
@@ -98,7 +98,7 @@ func (c *Cache) makeDisk(ctx context.Context, base, path string, size int64, rep
 		if err := os.Rename(file, path); err != nil {
 			return fsx.DiskError("make a disk", err)
 		}
-		// Disks of VMs are made from it: it must be there when they are.
+		// Disks of VMs are made from it: it must be on disk before they are.
 		if err := fsx.SyncDir(filepath.Dir(path)); err != nil {
 			return fsx.DiskError("make a disk", errors.Join(err, os.Remove(path)))
 		}
@@ -106,7 +106,7 @@ func (c *Cache) makeDisk(ctx context.Context, base, path string, size int64, rep
 	})
 }
 
-// grow copies base to file and makes it and its file system larger.
+// grow copies base to file and enlarges it and its file system.
 func grow(ctx context.Context, base, file string, size int64, report api.Report) error {
 	if err := cloneFile(ctx, base, file, report); err != nil {
 		return err

@@ -17,8 +17,8 @@ import (
 	"banger/internal/oci/registry"
 )
 
-// Export is an image as an archive or a file, ready to be written. All that can
-// be wrong with its file system was found out before.
+// Export is an image as an archive or a file, ready to be written. Its file system has
+// been checked completely.
 type Export struct {
 	file    *os.File
 	size    int64
@@ -26,16 +26,16 @@ type Export struct {
 	write   func(w io.Writer) error
 }
 
-// Size is how many bytes Write writes.
+// Size returns how many bytes Write writes.
 func (e *Export) Size() int64 { return e.size }
 
-// LeftOut is how many sockets are not in it: a tar archive has none.
+// LeftOut returns how many sockets are left out: a tar archive cannot contain them.
 func (e *Export) LeftOut() int { return e.leftOut }
 
-// Close lets go of the image's file.
+// Close closes the image's file.
 func (e *Export) Close() error { return e.file.Close() }
 
-// Write writes all of it.
+// Write writes the whole export.
 func (e *Export) Write(ctx context.Context, w io.Writer) error {
 	out := bufio.NewWriterSize(contextWriter{ctx, w}, chunk)
 	if err := e.write(out); err != nil {
@@ -57,13 +57,13 @@ func (c contextWriter) Write(p []byte) (int, error) {
 	return c.w.Write(p)
 }
 
-// Export opens an image to be written in a format. An archive's file system is
-// read once for that, to learn its digest and size. An image that is deleted
-// meanwhile can still be written.
+// Export opens an image for writing it in a format. For an archive, it reads the file
+// system once to compute its digest and size. The image can be written even if it is
+// deleted in the meantime.
 func (c *Cache) Export(ctx context.Context, ref, format string) (*Export, error) {
 	prepare, ok := exportFormats[format]
 	if !ok {
-		return nil, api.Errorf(api.KindInvalid, "%.40q is no format of an image: there are %s, %s, %s and %s",
+		return nil, api.Errorf(api.KindInvalid, "%.40q is not a valid format of an image: use %s, %s, %s or %s",
 			format, api.ExportOCI, api.ExportDocker, api.ExportTar, api.ExportExt4)
 	}
 	if _, err := c.Get(ref); err != nil {
@@ -84,7 +84,7 @@ func (c *Cache) Export(ctx context.Context, ref, format string) (*Export, error)
 	return e, nil
 }
 
-// exportFormats are what an image can be written as.
+// exportFormats are the formats an image can be written in.
 var exportFormats = map[string]func(context.Context, *Export, oci.Single) error{
 	api.ExportExt4: exportFile,
 	api.ExportTar:  exportTree,
@@ -96,8 +96,8 @@ var exportFormats = map[string]func(context.Context, *Export, oci.Single) error{
 	},
 }
 
-// openImage opens an image's file, and says all but the layer of what there is to
-// be written.
+// openImage opens an image's file, and returns all metadata of the export except its
+// layer.
 func (c *Cache) openImage(ref string) (oci.Single, *os.File, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -113,7 +113,7 @@ func (c *Cache) openImage(ref string) (oci.Single, *os.File, error) {
 	file, err := os.Open(c.path(hex, rootfsFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return oci.Single{}, nil, api.Errorf(api.KindNotFound, "its file is missing: %w", err).
-			WithHint("banger image delete %s   and get it anew", ref)
+			WithHint("banger image delete %s   and pull or import it again", ref)
 	}
 	if err != nil {
 		return oci.Single{}, nil, api.Errorf(openKind(err), "cannot open its file: %w", err)
@@ -126,8 +126,8 @@ func (c *Cache) openImage(ref string) (oci.Single, *os.File, error) {
 	return s, file, nil
 }
 
-// exportName is the name that an image is written with: the one that was asked
-// for, else its first. The caller holds mu.
+// exportName returns the name that an image is written with: the requested one, or else
+// its first. The caller holds mu.
 func (c *Cache) exportName(ref string, i api.Image) (whole, familiar string) {
 	name, ok, err := c.key(ref)
 	if (err != nil || !ok) && len(i.Names) > 0 {
@@ -135,16 +135,16 @@ func (c *Cache) exportName(ref string, i api.Image) (whole, familiar string) {
 	}
 	r, err := registry.Parse(name)
 	if err != nil {
-		return "", "" // not every name of ours is one for a registry
+		return "", "" // not every name of an image is valid in a registry
 	}
 	return r.String(), r.Familiar()
 }
 
-// exportFile writes the image's file as it is.
+// exportFile writes the image's file unchanged.
 func exportFile(_ context.Context, e *Export, _ oci.Single) error {
 	info, err := e.file.Stat()
 	if err != nil {
-		return api.Errorf(api.KindInternal, "cannot look at its file: %w", err)
+		return api.Errorf(api.KindInternal, "cannot read its file's size: %w", err)
 	}
 	e.size = info.Size()
 	e.write = func(w io.Writer) error {
@@ -154,7 +154,7 @@ func exportFile(_ context.Context, e *Export, _ oci.Single) error {
 	return nil
 }
 
-// exportTree writes the root file system alone.
+// exportTree writes only the root file system.
 func exportTree(ctx context.Context, e *Export, _ oci.Single) error {
 	l, err := measureTree(ctx, e.file, false)
 	if err != nil {
@@ -165,7 +165,7 @@ func exportTree(ctx context.Context, e *Export, _ oci.Single) error {
 	return nil
 }
 
-// exportImage writes the root file system as the one layer of an image.
+// exportImage writes the root file system as an image of one layer.
 func exportImage(ctx context.Context, e *Export, s oci.Single, pack func(oci.Single) (oci.Archive, error)) error {
 	l, err := measureTree(ctx, e.file, true)
 	if err != nil {
@@ -182,7 +182,7 @@ func exportImage(ctx context.Context, e *Export, s oci.Single, pack func(oci.Sin
 	return err
 }
 
-// measured is what there is to know of a tree before it is written.
+// measured is what has to be known of a tree before it is written.
 type measured struct {
 	fs      *ext4.FS
 	digest  string
@@ -190,7 +190,7 @@ type measured struct {
 	leftOut int
 }
 
-// measureTree writes a tree to nowhere.
+// measureTree writes a tree to nowhere and measures it.
 func measureTree(ctx context.Context, f *os.File, layer bool) (measured, error) {
 	fs, err := openExt4(f)
 	if err != nil {
@@ -213,7 +213,7 @@ func measureTree(ctx context.Context, f *os.File, layer bool) (measured, error) 
 	return m, nil
 }
 
-// counted counts bytes.
+// countingWriter counts bytes.
 type counted int64
 
 func (c *counted) Write(p []byte) (int, error) {

@@ -315,15 +315,15 @@ func TestExportRefuses(t *testing.T) {
 		"extents":      {"sif d/f block[0] 0x0055f30a", api.ExportTar, api.KindInvalid, `cannot read "d/f": the file system is damaged: a node of a tree`, ""},
 		"blocks":       {"sif d/f block[5] 0xffffff", api.ExportTar, api.KindInvalid, `"d/f": the file system is damaged: it points to block`, ""},
 		"size":         {"sif d/f size 0x7fffffffffff", api.ExportTar, api.KindInvalid, `"d/f": the file system is damaged: inode`, ""},
-		"large":        {"sif d/f size 0x7fffffffff", api.ExportOCI, api.KindInvalid, `"d/f": the files hold more than 64 GiB`, "--format ext4"},
-		"loop":         {"ln d d/loop", api.ExportTar, api.KindInvalid, `"d/loop": the file system is damaged: the directory is there twice`, ""},
-		"type":         {"sif d/f mode 0", api.ExportDocker, api.KindInvalid, `"d/f": the file system is damaged: it is of no known type`, ""},
+		"large":        {"sif d/f size 0x7fffffffff", api.ExportOCI, api.KindInvalid, `"d/f": with it the files contain more than 64 GiB`, "--format ext4"},
+		"loop":         {"ln d d/loop", api.ExportTar, api.KindInvalid, `"d/loop": the file system is damaged: the directory occurs twice`, ""},
+		"type":         {"sif d/f mode 0", api.ExportDocker, api.KindInvalid, `"d/f": the file system is damaged: its type is unknown`, ""},
 		"not in use":   {"sif d/f links_count 0", api.ExportTar, api.KindInvalid, `"d/f": the file system is damaged: inode`, ""},
 		"journal":      {"feature needs_recovery", api.ExportTar, api.KindUnsupported, "its journal has to be replayed", "e2fsck"},
 		"encrypted":    {"feature encrypt", api.ExportTar, api.KindUnsupported, "not understood here: encrypt", ""},
 		"whiteout":     {"ln d/f d/.wh.f\nsif d/f links_count 2", api.ExportOCI, api.KindUnsupported, `"d/.wh.f": in a layer such a name`, "--format tar"},
 		"no attribute": {"ea_set d/f user.a=b 1", api.ExportTar, api.KindUnsupported, `"d/f": its attribute "user.a=b" has no place`, "--format ext4"},
-		"other format": {"", "zip", api.KindInvalid, `"zip" is no format of an image: there are oci, docker, tar and ext4`, ""},
+		"other format": {"", "zip", api.KindInvalid, `"zip" is not a valid format of an image: use oci, docker, tar or ext4`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := open(t)

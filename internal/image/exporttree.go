@@ -13,38 +13,38 @@ import (
 	"banger/internal/ext4"
 )
 
-// treeWriter writes what is in a file system as a tar archive: sorted, so that it
-// is the same each time. Its bounds are those of import.
+// treeWriter writes a file system's content as a tar archive, sorted, so that the
+// result is always the same. It has the same limits as import.
 type treeWriter struct {
 	ctx     context.Context
 	fs      *ext4.FS
 	archive *tar.Writer
-	layer   bool // some names mean something else in a layer
+	layer   bool // some names have a special meaning in a layer
 	limits  limits
 
 	entries int
 	bytes   int64
-	held    int64           // bytes of the names that are held
-	dirs    map[uint32]bool // the directories so far: none is there twice
-	links   map[uint32]link // files with names that have not come yet
+	held    int64           // bytes of the names in memory
+	dirs    map[uint32]bool // the directories so far; none may occur twice
+	links   map[uint32]link // files with more names to come
 	leftOut int
 }
 
-// link is the first name of a file with several.
+// link is the first name of a file with several names.
 type link struct {
 	name string
 	more uint16 // names to come
 }
 
 const (
-	// mostHeld bounds the memory that names take: of directories on the way to where
-	// the writer is, and of files with several.
+	// mostHeld bounds the memory for names in bytes: of the directories above the
+	// current entry, and of files with several names.
 	mostHeld = 256 * mib
-	// nameCost is what a name costs besides its bytes, about.
+	// nameCost is the approximate cost of a name in bytes, besides its own length.
 	nameCost = 64
 )
 
-// writeTree writes a whole file system to w, and how many sockets it has left out.
+// writeTree writes a whole file system to w, and returns how many sockets it left out.
 func writeTree(ctx context.Context, w io.Writer, fs *ext4.FS, layer bool, leftOut *int) error {
 	t := &treeWriter{
 		ctx: ctx, fs: fs, archive: tar.NewWriter(w), layer: layer, limits: defaultLimits,
@@ -57,7 +57,7 @@ func writeTree(ctx context.Context, w io.Writer, fs *ext4.FS, layer bool, leftOu
 	return t.archive.Close()
 }
 
-// entry writes what has a name, and what is below it.
+// entry writes an entry and everything below it.
 func (t *treeWriter) entry(name string, number uint32, depth int) error {
 	if err := context.Cause(t.ctx); err != nil {
 		return err
@@ -79,7 +79,7 @@ func unreadable(name string, err error) error {
 	return api.Errorf(api.KindOf(err), "cannot read %.200q: %w", name, err)
 }
 
-// directory writes a directory and what is in it.
+// directory writes a directory and its content.
 func (t *treeWriter) directory(name string, i *ext4.Inode, depth int) error {
 	before := t.held
 	entries, err := t.list(name, i, depth)
@@ -103,11 +103,11 @@ func (t *treeWriter) directory(name string, i *ext4.Inode, depth int) error {
 	return nil
 }
 
-// list writes the entry of a directory and returns what is in it.
+// list writes the entry of a directory and returns its content.
 func (t *treeWriter) list(name string, i *ext4.Inode, depth int) ([]ext4.Entry, error) {
 	switch {
 	case t.dirs[i.Number]:
-		return nil, api.Errorf(api.KindInvalid, "the file system is damaged: the directory is there twice")
+		return nil, api.Errorf(api.KindInvalid, "the file system is damaged: the directory occurs twice")
 	case depth > t.limits.Depth:
 		return nil, api.Errorf(api.KindInvalid, "it is more than %d directories deep", t.limits.Depth)
 	}
@@ -132,7 +132,7 @@ func (t *treeWriter) isEmpty(number uint32) bool {
 	return err == nil && empty
 }
 
-// hold notes that a name is kept in memory.
+// hold adds the cost of a name that is kept in memory.
 func (t *treeWriter) hold(name string) error {
 	if t.held += int64(len(name)) + nameCost; t.held > mostHeld {
 		return api.Errorf(api.KindInvalid, "its names take more than %d MiB of memory", mostHeld/mib)
@@ -140,7 +140,7 @@ func (t *treeWriter) hold(name string) error {
 	return nil
 }
 
-// file writes what is no directory.
+// file writes anything that is not a directory.
 func (t *treeWriter) file(name string, i *ext4.Inode) error {
 	if i.Is(unix.S_IFSOCK) {
 		t.leftOut++
@@ -175,12 +175,12 @@ func (t *treeWriter) file(name string, i *ext4.Inode) error {
 		major, minor := i.Device()
 		h.Devmajor, h.Devminor = int64(major), int64(minor)
 	default:
-		return api.Errorf(api.KindInvalid, "the file system is damaged: it is of no known type (mode %o)", i.Mode)
+		return api.Errorf(api.KindInvalid, "the file system is damaged: its type is unknown (mode %o)", i.Mode)
 	}
 	return t.header(name, i, h)
 }
 
-// another writes one more name of a file.
+// hardLink writes another name of a file.
 func (t *treeWriter) another(name string, i *ext4.Inode, first link) error {
 	if first.more--; first.more == 0 {
 		delete(t.links, i.Number)
@@ -193,8 +193,8 @@ func (t *treeWriter) another(name string, i *ext4.Inode, first link) error {
 
 func (t *treeWriter) regular(name string, i *ext4.Inode) error {
 	if t.bytes += i.Size; t.bytes > t.limits.Bytes {
-		return api.Errorf(api.KindInvalid, "the files hold more than %d GiB with it, holes included", t.limits.Bytes>>30).
-			WithHint("--format %s takes the file system as it is", api.ExportExt4)
+		return api.Errorf(api.KindInvalid, "with it the files contain more than %d GiB, holes included", t.limits.Bytes>>30).
+			WithHint("--format %s exports the file system unchanged", api.ExportExt4)
 	}
 	if err := t.header(name, i, &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: i.Size}); err != nil {
 		return err
@@ -202,7 +202,7 @@ func (t *treeWriter) regular(name string, i *ext4.Inode) error {
 	return i.Copy(t.archive)
 }
 
-// header adds what all kinds have, and writes it.
+// header adds the fields common to all types, and writes the header.
 func (t *treeWriter) header(name string, i *ext4.Inode, h *tar.Header) error {
 	if err := t.checkName(name); err != nil {
 		return err
@@ -215,7 +215,7 @@ func (t *treeWriter) header(name string, i *ext4.Inode, h *tar.Header) error {
 		}
 		for _, a := range attrs {
 			if strings.Contains(a.Name, "=") {
-				return notInTar("its attribute %.200q has no place in a tar archive", a.Name)
+				return notInTar("its attribute %.200q cannot be stored in a tar archive", a.Name)
 			}
 			if h.PAXRecords == nil {
 				h.PAXRecords = map[string]string{}
@@ -229,19 +229,19 @@ func (t *treeWriter) header(name string, i *ext4.Inode, h *tar.Header) error {
 	return nil
 }
 
-// checkName refuses names that what reads the archive takes for something else.
+// checkName refuses names that readers of the archive would misinterpret.
 func (t *treeWriter) checkName(name string) error {
 	base := name[strings.LastIndexByte(name, '/')+1:]
 	switch {
 	case len(name) > t.limits.Path:
 		return notInTar("its name is longer than %d bytes", t.limits.Path)
 	case t.layer && strings.HasPrefix(base, whiteoutPrefix):
-		return api.Errorf(api.KindUnsupported, "in a layer such a name says that something is gone").
+		return api.Errorf(api.KindUnsupported, "in a layer such a name marks a deleted file").
 			WithHint("--format %s has no layers", api.ExportTar)
 	}
 	return nil
 }
 
 func notInTar(format string, args ...any) error {
-	return api.Errorf(api.KindUnsupported, format, args...).WithHint("--format %s takes the file system as it is", api.ExportExt4)
+	return api.Errorf(api.KindUnsupported, format, args...).WithHint("--format %s exports the file system unchanged", api.ExportExt4)
 }

@@ -15,13 +15,13 @@ import (
 
 const tarMagicOffset = 257 // of "ustar" (tar(5))
 
-// isExt4 says whether a file that begins with head is an ext4 file system, and no
-// archive that has the magic number by chance.
+// isExt4 reports whether a file that starts with head is an ext4 file system, and not
+// an archive that has the magic number by chance.
 func isExt4(head []byte) bool {
 	return ext4.Is(head) && !isCompressed(head) && string(head[tarMagicOffset:tarMagicOffset+5]) != "ustar"
 }
 
-// openExt4 reads the file system in an image's file.
+// openExt4 opens the file system in an image's file.
 func openExt4(f *os.File) (*ext4.FS, error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -30,14 +30,14 @@ func openExt4(f *os.File) (*ext4.FS, error) {
 	return ext4.Open(f, info.Size())
 }
 
-// importExt4 imports a file system as it is. It is not mounted.
+// importExt4 imports a file system unchanged. It is not mounted.
 func (c *Cache) importExt4(ctx context.Context, f *os.File, req api.ImportImage, report api.Report) (api.Image, error) {
 	return c.addFile(ctx, []string{req.Name}, &meta{Source: req.Path}, report, func(to string) error {
 		return cloneFile(ctx, f.Name(), to, report)
 	})
 }
 
-// addFile makes an image of an ext4 file that put puts into place.
+// addFile makes an image from an ext4 file that put writes to its place.
 func (c *Cache) addFile(ctx context.Context, names []string, m *meta, report api.Report, put func(to string) error) (api.Image, error) {
 	leave, err := c.turn(ctx, report)
 	if err != nil {
@@ -62,8 +62,8 @@ func (c *Cache) addFile(ctx context.Context, names []string, m *meta, report api
 	})
 }
 
-// settle makes an ext4 file fit to be an image's: whole, clean, and of a size
-// that disks can have. It returns the size.
+// prepareFile makes an ext4 file usable as an image: complete, clean, and of a size
+// that disks can have. It returns the size in bytes.
 func settle(ctx context.Context, file string, report api.Report) (int64, error) {
 	f, err := os.OpenFile(file, os.O_RDWR, 0)
 	if err != nil {
@@ -91,8 +91,8 @@ func settle(ctx context.Context, file string, report api.Report) (int64, error) 
 	return size, fsx.DiskError("read the file system", errors.Join(f.Truncate(size), f.Sync()))
 }
 
-// repair makes a file system clean that was not unmounted. 1 is e2fsck's way to
-// say that it has done so (e2fsck(8)).
+// repair cleans a file system that was not unmounted. e2fsck returns 1 if it has done
+// so (e2fsck(8)).
 func repair(ctx context.Context, file string) error {
 	err := execx.Run(ctx, execx.Cmd{Name: "e2fsck", Args: []string{"-f", "-y", file}, Package: "e2fsprogs"})
 	var exit *exec.ExitError

@@ -12,8 +12,8 @@ import (
 	"banger/internal/userns"
 )
 
-// unpackInto unpacks the layers into root, in the job that may. The bytes are
-// verified here while they travel there.
+// unpackInto unpacks the layers into root, in a job that has the right to. The bytes
+// are verified here on their way to the job.
 func unpackInto(ctx context.Context, root string, spec unpackSpec, layers []oci.Layer, report api.Report) (summary, error) {
 	for _, l := range layers {
 		spec.DiffIDs = append(spec.DiffIDs, l.DiffID)
@@ -32,9 +32,9 @@ func unpackInto(ctx context.Context, root string, spec unpackSpec, layers []oci.
 	fed := make(chan error, 1)
 	go func() { fed <- errors.Join(feed(ctx, out, layers), out.Close()) }()
 	told, err := job(ctx, report, userns.Call{Job: jobUnpack, Args: []string{root, string(args), owedBeside(root)}, Stdin: in})
-	in.Close() // what feeds a job that has ended fails
+	in.Close() // makes the feeder fail, as the job has ended
 	if bad := <-fed; bad != nil && ctx.Err() == nil {
-		return summary{}, bad // it is why the job has failed
+		return summary{}, bad // bad is why the job has failed
 	}
 	if err != nil || told.Summary == nil {
 		return summary{}, err
@@ -42,9 +42,9 @@ func unpackInto(ctx context.Context, root string, spec unpackSpec, layers []oci.
 	return *told.Summary, nil
 }
 
-// feed writes the layers to w. When nobody reads them any more it still finds
-// out whether the layer that was being read is what it should be: what is no
-// archive because its bytes are not those that were asked for is told as that.
+// feed writes the layers to w. If the job stops reading, feed still finds out whether
+// the current layer is what it should be: a wrong download must be reported as such,
+// and not as a bad archive.
 func feed(ctx context.Context, w io.Writer, layers []oci.Layer) error {
 	for i, l := range layers {
 		if err := feedOne(ctx, w, l); err != nil {
@@ -58,8 +58,8 @@ func feed(ctx context.Context, w io.Writer, layers []oci.Layer) error {
 	return nil
 }
 
-// readOut reads the rest of a layer that nobody unpacks any more, where that tells
-// whether it is what it should be.
+// drain reads the rest of a layer that is not unpacked any more, if that tells whether
+// the layer is what it should be.
 func readOut(ctx context.Context, r io.Reader, l oci.Layer, buffer []byte) error {
 	for l.Digest != "" && ctx.Err() == nil {
 		switch _, err := r.Read(buffer); err {

@@ -6,11 +6,10 @@ import (
 	"io"
 )
 
-// Several blobs travel in one stream to the job that unpacks them, so that
-// what is made of all of them is made by one process: each as pieces of at
-// most maxPiece bytes behind their length, and a length of zero at its end. A
-// blob without this end is one that could not be read, or is not what it was
-// said to be.
+// Several blobs are sent in one stream to the job that unpacks them, so that one
+// process writes all of them. Each is sent as pieces of at most maxPiece bytes, each
+// after its length, and ends with a length of zero. A blob without this end could not
+// be read, or failed verification.
 const maxPiece = 1 << 20
 
 // frameWriter writes one blob.

@@ -16,22 +16,24 @@ func times(h *tar.Header) []unix.Timespec {
 	return []unix.Timespec{t, t}
 }
 
-// own gives a file its owner. One that is beyond the ids that may be used is noted,
-// and the file is root's meanwhile. The root directory is root's anyway.
+// setOwner gives a file its owner. If the owner is beyond the ids that may be used, it
+// is deferred, and the file belongs to root in the tree. The root directory always
+// belongs to root.
 func (t *hostTree) own(h *tar.Header, chown func(uid, gid int) error) error {
-	if possible(h) { // chown(2) takes the lower 32 bits of any other
+	if possible(h) { // chown(2) would use the lower 32 bits of any other
 		if err := chown(h.Uid, h.Gid); err != unix.EINVAL {
 			return err
 		}
 	}
-	if h.Name != "." && !t.debts.has(h.Name) && !t.debts.add(h, 0) { // a device's owner is noted with it
+	if h.Name != "." && !t.debts.has(h.Name) && !t.debts.add(h, 0) { // a device's owner is deferred with the device
 		t.s.Owners++
 	}
 	return chown(0, 0)
 }
 
-// attr counts extended attributes that mean nothing here, or are too large: ext4 has one
-// block for all of a file's, and says of one that does not fit that the disk is full.
+// countAttrError counts extended attributes that have no meaning here or are too large:
+// ext4 has one block for all attributes of a file, and reports a full disk if they do
+// not fit.
 func (t *hostTree) attr(err error) error {
 	if err == unix.EDQUOT || err == unix.ENOSPC && t.full() {
 		return err
@@ -42,14 +44,14 @@ func (t *hostTree) attr(err error) error {
 	return nil
 }
 
-// full says whether the disk is too full for a file's attributes.
+// diskFull reports whether the disk is too full for a file's attributes.
 func (t *hostTree) full() bool {
 	var st unix.Statfs_t
 	err := unix.Fstatfs(t.root, &st)
 	return err != nil || int64(st.Bavail)*st.Bsize < mib
 }
 
-// attrRecords are a file's extended attributes as an archive has them.
+// attrRecords returns a file's extended attributes as PAX records.
 func attrRecords(fd int) (map[string]string, error) {
 	names, err := attrNames(fd)
 	records := map[string]string{}
@@ -66,7 +68,7 @@ func attrRecords(fd int) (map[string]string, error) {
 
 func timeOf(t unix.Timespec) time.Time { return time.Unix(t.Sec, t.Nsec) }
 
-// attrs are an entry's extended attributes.
+// attrs returns an entry's extended attributes.
 func attrs(h *tar.Header) func(yield func(string, []byte) bool) {
 	return func(yield func(string, []byte) bool) {
 		for key, value := range h.PAXRecords {
@@ -77,9 +79,9 @@ func attrs(h *tar.Header) func(yield func(string, []byte) bool) {
 	}
 }
 
-// set sets owner, mode, extended attributes and times of what is called base in
-// the directory that is held, in this order: a new owner clears the setuid bit
-// and capabilities. The high bits of h.Mode are those of chmod(2).
+// setAttrs sets owner, mode, extended attributes and times of the file base in the open
+// directory, in this order: a new owner clears the setuid bit and capabilities. The
+// high bits of h.Mode are those of chmod(2).
 func (t *hostTree) set(fd int, base string, h *tar.Header) error {
 	if err := t.own(h, func(uid, gid int) error { return unix.Fchown(fd, uid, gid) }); err != nil {
 		return err
@@ -99,14 +101,14 @@ func (t *hostTree) set(fd int, base string, h *tar.Header) error {
 	return t.setTimes(base, h)
 }
 
-// The attributes that ACLs are kept in (acl(5)).
+// The attributes that store ACLs (acl(5)).
 const (
 	accessACL  = "system.posix_acl_access"
 	defaultACL = "system.posix_acl_default"
 )
 
-// disinherit removes the ACLs that a new file has from the directory it is in: its
-// own entry says which it has.
+// clearInheritedACLs removes the ACLs that a new file inherited from its directory: its
+// own entry lists the ACLs that it has.
 func (t *hostTree) disinherit(remove func(name string) error) error {
 	if !t.acls {
 		return nil
@@ -127,8 +129,8 @@ func (t *hostTree) setTimes(base string, h *tar.Header) error {
 	return unix.UtimesNanoAt(t.fd, base, times(h), unix.AT_SYMLINK_NOFOLLOW)
 }
 
-// setAt does the same for what is not opened: symbolic links, devices, fifos.
-// It is in the directory that is held, which was entered through no link.
+// setAttrsAt does the same for files that are not opened: symbolic links, devices,
+// fifos. Their directory is open, and was entered without following links.
 func (t *hostTree) setAt(h *tar.Header) error {
 	base := path.Base(h.Name)
 	err := t.own(h, func(uid, gid int) error { return unix.Fchownat(t.fd, base, uid, gid, unix.AT_SYMLINK_NOFOLLOW) })
@@ -182,7 +184,7 @@ func attrNames(fd int) ([]string, error) {
 	return splitNames(list[:n]), nil
 }
 
-// splitNames splits a list of names that end in NUL.
+// splitNames splits a list of NUL-terminated names.
 func splitNames(list []byte) []string {
 	return strings.FieldsFunc(string(list), func(r rune) bool { return r == 0 })
 }

@@ -11,13 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mostLinks is how many symbolic links a name may lead through (MAXSYMLINKS of the
+// mostLinks is how many symbolic links a name may lead through (MAXSYMLINKS in the
 // kernel's linux/namei.h).
 const mostLinks = 40
 
 var errLoop = errors.New("it leads through too many symbolic links")
 
-// resolved is the directory that was resolved last: archives name what is in a
+// resolvedDir caches the directory that was resolved last: archives list the files of a
 // directory one after the other.
 type resolved struct {
 	dir, real string
@@ -26,10 +26,10 @@ type resolved struct {
 
 func (r *resolved) forget() { r.valid = false }
 
-// real returns the name that an entry has where it ends up: the directory it is in may
-// be reached through symbolic links, which count as they do in the guest, below the
-// root. The entry itself is not followed. So no ancestor of the names that everything
-// else works with is a symbolic link.
+// resolveParent returns the name of an entry with its directory resolved. The directory
+// may be reached through symbolic links, which are followed below the root as in the
+// guest. The entry itself is not followed. So no ancestor of a name that the other
+// methods use is a symbolic link.
 func (t *hostTree) real(name string) (string, error) {
 	dir, base := path.Split(name)
 	dir = path.Clean(dir)
@@ -46,8 +46,7 @@ func (t *hostTree) real(name string) (string, error) {
 	return path.Join(t.known.real, base), nil
 }
 
-// resolve resolves all of a name. What is not there yet, and is to be made, is what the
-// name says.
+// resolve resolves all links of a name. Parts that do not exist yet stay as they are.
 func (t *hostTree) resolve(name string) (string, error) {
 	at, links := ".", 0
 	for rest := name; rest != ""; {
@@ -64,7 +63,7 @@ func (t *hostTree) resolve(name string) (string, error) {
 		var st unix.Stat_t
 		err := unix.Lstat(path.Join(t.path, next), &st)
 		switch {
-		case err == unix.ENOENT, err == unix.ENOTDIR: // what is in the way is seen to later
+		case err == unix.ENOENT, err == unix.ENOTDIR: // a file in the way is handled later
 		case err != nil:
 			return "", &os.PathError{Op: "lstat", Path: next, Err: err}
 		case st.Mode&unix.S_IFMT == unix.S_IFLNK:
@@ -86,7 +85,7 @@ func (t *hostTree) resolve(name string) (string, error) {
 	return at, nil
 }
 
-// ensure makes a directory, and those on the way to it, unless something is there.
+// ensure makes a directory and its parents, unless the name exists.
 func (t *hostTree) ensure(name string) error {
 	name, err := t.resolve(name)
 	if err != nil || name == "." || t.exists(name) {
@@ -95,11 +94,11 @@ func (t *hostTree) ensure(name string) error {
 	return t.enter(name, true)
 }
 
-// copyOf makes a copy of a file that can have no more names.
+// copyOf copies a file that cannot have more hard links.
 func (t *hostTree) copyOf(dir int, base string, h *tar.Header) error {
 	fd, err := unix.Openat(dir, base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("it has too many names, and cannot be copied: %w", err)
+		return fmt.Errorf("it has too many hard links, and cannot be copied: %w", err)
 	}
 	from := os.NewFile(uintptr(fd), base)
 	defer from.Close()

@@ -35,7 +35,8 @@ func (t *hostTree) empty(name string, kept func(string) bool) error {
 	return t.purge(name, kept)
 }
 
-// absent makes success of a directory that is not there, or is none.
+// absent turns the error for a directory that does not exist, or is not a directory,
+// into success.
 func absent(err error) error {
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
 		return nil
@@ -43,14 +44,15 @@ func absent(err error) error {
 	return err
 }
 
-// removeAt removes what is called base in the directory that is held.
+// removeAt removes the file base in the open directory.
 func (t *hostTree) removeAt(base string) error {
 	t.changed = true
 	t.known.forget()
 	return t.dirFD.removeAll(base)
 }
 
-// purge removes from the directory d, called name, what kept does not know.
+// purge removes everything from the directory d, called name, that kept does not
+// contain.
 func (d *dirFD) purge(name string, kept func(string) bool) error {
 	d.changed = true
 	children, err := d.names()
@@ -71,7 +73,7 @@ func (d *dirFD) purge(name string, kept func(string) bool) error {
 	return nil
 }
 
-// removeAll removes what is called base in d, and what is below it.
+// removeAll removes base in d, and everything below it.
 func (d *dirFD) removeAll(base string) error {
 	err := unix.Unlinkat(d.fd, base, 0)
 	if err == nil || err == unix.ENOENT {
@@ -90,7 +92,7 @@ func (d *dirFD) removeAll(base string) error {
 	return os.NewSyscallError("unlinkat", unix.Unlinkat(d.fd, base, unix.AT_REMOVEDIR))
 }
 
-// within opens a directory in d, and leaves it afterwards.
+// within opens a directory in d for a call, and closes it afterwards.
 func (d *dirFD) within(base string, do func(*dirFD) error) error {
 	sub, err := d.step(base, false)
 	if err != nil {

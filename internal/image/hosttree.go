@@ -14,30 +14,29 @@ import (
 	"banger/internal/fsx"
 )
 
-// hostTree unpacks into a directory: in the job, into the process's root, so
-// that nothing outside has a name. Directories are entered one by one and never
-// through a symbolic link, so that nothing in an archive decides where another
-// entry ends up.
+// hostTree unpacks into a directory. In the job this is the process's root, so that no
+// name reaches anything outside. Directories are entered one by one and never through a
+// symbolic link, so that an archive cannot redirect where another entry is written.
 //
-// It holds the directory that it last worked in, with the times that it is to
-// have: what is made in a directory changes them, and they are set again on
-// leaving it. So directories keep the times that their own entries say,
-// without a list of all directories.
+// It keeps the directory open that it last worked in, with the times that it has to
+// get: creating files in a directory changes its times, so they are set again on
+// leaving it. So directories keep the times of their own entries, without a list of all
+// directories.
 type hostTree struct {
 	path string
 	root int
-	at   string // the directory that is held
+	at   string // the open directory
 	dirFD
 	s      *summary
 	debts  debts
-	acls   bool // a directory has a default ACL, which the kernel lets new files inherit
+	acls   bool // a directory has a default ACL, which new files inherit
 	buffer []byte
-	// layered has a file of a layer below give way to a directory.
+	// layered lets a directory replace a file of a layer below.
 	layered bool
 	known   resolved
 }
 
-// dirFD is an open directory and the times it is to have.
+// dirFD is an open directory and the times it has to get.
 type dirFD struct {
 	fd      int
 	times   []unix.Timespec
@@ -54,7 +53,7 @@ func newHostTree(dir string) (*hostTree, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("open", err)
 	}
-	// The host's directory may have ACLs for what is made in it, too.
+	// The host's directory may have default ACLs, too.
 	if err := dropACLs(func(name string) error { return unix.Fremovexattr(root, name) }); err != nil {
 		unix.Close(root)
 		return nil, err
@@ -67,7 +66,7 @@ func (t *hostTree) close() error {
 	return errors.Join(err, unix.Close(t.root))
 }
 
-// enter holds the directory of that name, and makes it where asked to.
+// enter opens the directory of that name, and creates it if asked to.
 func (t *hostTree) enter(name string, create bool) error {
 	if t.fd != closed && t.at == name {
 		return nil
@@ -91,7 +90,7 @@ func (t *hostTree) leave() error {
 	return d.leave()
 }
 
-// leave gives a directory its times back, and closes it.
+// leave restores a directory's times, and closes it.
 func (d dirFD) leave() (err error) {
 	if d.changed {
 		err = os.NewSyscallError("utimensat", unix.UtimesNanoAt(d.fd, ".", d.times, 0))
@@ -99,7 +98,7 @@ func (d dirFD) leave() (err error) {
 	return errors.Join(err, unix.Close(d.fd))
 }
 
-// newDir takes an open directory over.
+// newDir takes over an open directory.
 func newDir(fd int) (dirFD, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -127,7 +126,7 @@ func (t *hostTree) walk(name string, create bool) (dirFD, error) {
 				next, err = d.step(part, create)
 			}
 		}
-		if d.changed && err == nil { // it is new
+		if d.changed && err == nil { // it was created
 			t.debts.forget(at)
 			err = t.plain(next.fd)
 		}
@@ -143,8 +142,8 @@ func (t *hostTree) walk(name string, create bool) (dirFD, error) {
 	return d, nil
 }
 
-// plain makes a new directory root's, with mode 0755, whatever the one that it is in
-// lets it inherit: no entry says anything else.
+// resetInherited makes a new directory root's, with mode 0755, whatever it inherits: no
+// entry sets anything else.
 func (t *hostTree) plain(fd int) error {
 	if err := unix.Fchown(fd, 0, 0); err != nil {
 		return err
@@ -155,7 +154,7 @@ func (t *hostTree) plain(fd int) error {
 	return unix.Fchmod(fd, 0o755)
 }
 
-// parts yields the components of a name, each after the name up to there.
+// parts yields the components of a name, each after the path up to it.
 func parts(name string) func(yield func(string, string) bool) {
 	return func(yield func(string, string) bool) {
 		for start := 0; start <= len(name); {
@@ -178,7 +177,7 @@ func (d *dirFD) step(name string, create bool) (dirFD, error) {
 		if err := unix.Mkdirat(d.fd, name, 0o755); err != nil {
 			return dirFD{}, err
 		}
-		// No entry says its times so far.
+		// No entry has set its times so far.
 		epoch := []unix.Timespec{{}, {}}
 		if err := unix.UtimesNanoAt(d.fd, name, epoch, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 			return dirFD{}, err
@@ -204,11 +203,11 @@ func (d dirFD) mode(name string) uint32 {
 
 func (d dirFD) isSymlink(name string) bool { return d.mode(name) == unix.S_IFLNK }
 
-// place enters the directory of a new entry and calls do, and once more when it
-// has made way for it.
+// place enters the directory of a new entry and calls do. If a file is in the way,
+// place removes it and calls do again.
 func (t *hostTree) place(name string, do func(base string) error) error {
 	if name == "." {
-		return errors.New("the root is a directory, and nothing else")
+		return errors.New("the root must be a directory")
 	}
 	if err := t.enter(path.Dir(name), true); err != nil {
 		return err
@@ -248,14 +247,14 @@ func (t *hostTree) dir(h *tar.Header) error {
 	return t.setDir(path.Base(h.Name), h, existed)
 }
 
-// setDir sets the attributes of a directory in the one that is held.
+// setDir sets the attributes of a directory in the open one.
 func (t *hostTree) setDir(base string, h *tar.Header, existed bool) error {
 	fd, err := unix.Openat(t.fd, base, openDir, 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	if existed { // it is to have this entry's attributes only
+	if existed { // it must have only this entry's attributes
 		if err := dropAttrs(fd); err != nil {
 			return err
 		}
@@ -284,7 +283,7 @@ func (t *hostTree) file(h *tar.Header, content io.Reader) error {
 }
 
 func (t *hostTree) symlink(h *tar.Header) error {
-	t.known.forget() // others may lead through it
+	t.known.forget() // other names may lead through it
 	err := t.place(h.Name, func(base string) error { return unix.Symlinkat(h.Linkname, t.fd, base) })
 	if err != nil {
 		return err
@@ -298,10 +297,10 @@ func (t *hostTree) link(h *tar.Header) error {
 		err = t.place(h.Name, func(base string) error {
 			return unix.Linkat(from.fd, path.Base(h.Linkname), t.fd, base, 0)
 		})
-		if err == unix.EMLINK { // ext4 has 65,000 names for a file, XFS many more
+		if err == unix.EMLINK { // ext4 allows 65,000 names for a file, XFS many more
 			err = t.copyOf(from.fd, path.Base(h.Linkname), h)
 		}
-		unix.Close(from.fd) // its times were not touched
+		unix.Close(from.fd) // its times did not change
 	}
 	if err != nil {
 		return fmt.Errorf("a hard link to %.200q: %w", h.Linkname, err)
@@ -318,7 +317,7 @@ func (t *hostTree) node(h *tar.Header, mode uint32, dev uint64) (bool, error) {
 	if numbered(h) {
 		err = place(mode, int(dev))
 	}
-	if err == unix.EPERM && mode != unix.S_IFIFO { // only root may make a device
+	if err == unix.EPERM && mode != unix.S_IFIFO { // only root may create a device
 		err = place(unix.S_IFIFO, 0)
 		if err == nil && !t.debts.add(h, uint16(mode)) {
 			return false, t.removeAt(path.Base(h.Name))

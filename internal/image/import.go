@@ -16,19 +16,19 @@ import (
 	"banger/internal/oci/registry"
 )
 
-// CheckName refuses what cannot be an image's name.
+// CheckName refuses a name that is not valid for an image.
 func (c *Cache) CheckName(name string) error { return checkName(name) }
 
-// checkName refuses what is not a reference: images have the names by which they are
-// pulled, and no others.
+// checkName refuses a name that is not a reference: images have the names by which they
+// are pulled, and no others.
 func checkName(name string) error {
 	_, err := registry.Parse(name)
 	return err
 }
 
-// Import makes an image of what is on a disk: a root file system as a tar
-// archive, a directory or an ext4 file, or an image as an OCI layout or as
-// `docker save` writes it. Which it is, its content says.
+// Import makes an image from a file or directory: a root file system as a tar archive,
+// a directory or an ext4 file, or an image as an OCI layout or as written by `docker
+// save`. The format is detected from the content.
 func (c *Cache) Import(ctx context.Context, req api.ImportImage, report api.Report) (api.Image, error) {
 	if err := checkName(req.Name); err != nil {
 		return api.Image{}, err
@@ -44,7 +44,7 @@ func (c *Cache) Import(ctx context.Context, req api.ImportImage, report api.Repo
 }
 
 func (c *Cache) importFrom(ctx context.Context, req api.ImportImage, report api.Report) (api.Image, error) {
-	f, err := os.OpenFile(req.Path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a fifo is no reason to wait
+	f, err := os.OpenFile(req.Path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a fifo must not block
 	if err != nil {
 		return api.Image{}, api.Errorf(openKind(err), "cannot open it: %w", err)
 	}
@@ -57,9 +57,9 @@ func (c *Cache) importFrom(ctx context.Context, req api.ImportImage, report api.
 		return c.importDir(ctx, req, report)
 	}
 	if !info.Mode().IsRegular() || info.Size() == 0 {
-		return api.Image{}, api.Errorf(api.KindInvalid, "it is no archive: it is %s", whatItIs(info))
+		return api.Image{}, api.Errorf(api.KindInvalid, "it is not an archive: it is %s", whatItIs(info))
 	}
-	report(api.Progress{Step: "image", Message: "looking at " + filepath.Base(req.Path), Total: info.Size(), Unit: "bytes"})
+	report(api.Progress{Step: "image", Message: "examining " + filepath.Base(req.Path), Total: info.Size(), Unit: "bytes"})
 	head := make([]byte, max(ext4.HeadBytes, sniffBytes))
 	n, err := f.ReadAt(head, 0)
 	if err != nil && err != io.EOF {
@@ -78,7 +78,7 @@ func (c *Cache) importFrom(ctx context.Context, req api.ImportImage, report api.
 	return c.importTar(ctx, f, info.Size(), req, report)
 }
 
-// importTar imports a plain tar archive: an image's, or a root file system.
+// importTar imports an uncompressed tar archive: an image, or a root file system.
 func (c *Cache) importTar(ctx context.Context, f *os.File, size int64, req api.ImportImage, report api.Report) (api.Image, error) {
 	files, err := oci.OpenTar(f, f)
 	if err != nil {
@@ -91,16 +91,16 @@ func (c *Cache) importTar(ctx context.Context, f *os.File, size int64, req api.I
 	return c.importRootfs(ctx, f, size, req, report)
 }
 
-// errIsImage is the error of an archive that turns out to be an image's while it is
-// unpacked as a root file system.
-var errIsImage = errors.New("it is an image's")
+// errIsImage means that an archive turned out to be an image while it was unpacked as a
+// root file system.
+var errIsImage = errors.New("it is an image")
 
-// noneNamed refuses to look for an image where there is just one root file system.
+// refuseImageName refuses to search for an image in an archive of one root file system.
 func noneNamed(req api.ImportImage) error {
 	if req.Image == "" {
 		return nil
 	}
-	return api.Errorf(api.KindInvalid, "it is a root file system, and there is no image %.80q in it", req.Image).WithHint("leave --image out")
+	return api.Errorf(api.KindInvalid, "it is a root file system, so it does not contain an image %.80q", req.Image).WithHint("leave --image out")
 }
 
 // importRootfs imports a root file system in a tar archive, compressed or not.
@@ -119,7 +119,7 @@ func (c *Cache) importRootfs(ctx context.Context, f *os.File, size int64, req ap
 		if err == nil {
 			warn(s, report)
 			if s.NoShell {
-				report(api.Progress{Step: api.StepNote, Message: "this file system has no /bin/sh: name the program to run yourself"})
+				report(api.Progress{Step: api.StepNote, Message: "this file system has no /bin/sh: name the program to run in the command"})
 			}
 		}
 		return err
@@ -138,19 +138,19 @@ func openKind(err error) api.Kind {
 
 func whatItIs(info os.FileInfo) string {
 	if !info.Mode().IsRegular() {
-		return "no regular file"
+		return "not a regular file"
 	}
 	return "empty"
 }
 
-// warn tells what could not be taken over as it was.
+// warn reports what could not be unpacked unchanged.
 func warn(s summary, report api.Report) {
 	tell := func(n int, what string) {
 		if n > 0 {
 			report(api.Progress{Step: api.StepNote, Message: fmt.Sprintf(what, n)})
 		}
 	}
-	tell(s.Devices, "device nodes left out of the image: %d, with numbers out of range, or too many to be made without root")
-	tell(s.Owners, "files of the image given to root: %d, of owners out of range, or too many beyond your subordinate ids")
+	tell(s.Devices, "device nodes left out of the image: %d, whose numbers are out of range, or which are too many without root")
+	tell(s.Owners, "files of the image given to root: %d, whose owners are out of range, or too many beyond your subordinate ids")
 	tell(s.Attrs, "extended attributes left out of the image: %d, which cannot be set here")
 }

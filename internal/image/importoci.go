@@ -18,7 +18,7 @@ import (
 	"banger/internal/oci"
 )
 
-// importImage imports an image of layers. ok is false where files hold none.
+// importImage imports an image of layers. ok is false if files contain none.
 func (c *Cache) importImage(ctx context.Context, files fs.FS, req api.ImportImage, report api.Report) (api.Image, bool, error) {
 	img, ok, err := oci.Load(files, runtime.GOARCH, req.Image)
 	if !ok || err != nil {
@@ -31,9 +31,9 @@ func (c *Cache) importImage(ctx context.Context, files fs.FS, req api.ImportImag
 	return image, true, err
 }
 
-// importCompressed imports a compressed archive. An image's files are read in
-// another order than they come in, so that it is decompressed to a file first;
-// a root file system is not.
+// importCompressed imports a compressed archive. An image's files are needed in another
+// order than they are stored in, so an image is decompressed to a file first; a root
+// file system is not.
 func (c *Cache) importCompressed(ctx context.Context, f *os.File, size int64, req api.ImportImage, report api.Report) (api.Image, error) {
 	head, err := beginning(io.NewSectionReader(f, 0, size))
 	if err != nil {
@@ -43,7 +43,7 @@ func (c *Cache) importCompressed(ctx context.Context, f *os.File, size int64, re
 		return c.importPackedExt4(ctx, f, size, req, report)
 	}
 	if e := whatElse(head); e != nil {
-		return api.Image{}, api.Errorf(e.Kind, "in its compression, %w", e)
+		return api.Image{}, api.Errorf(e.Kind, "decompressed, %w", e)
 	}
 	if !looksLikeImage(io.NewSectionReader(f, 0, size)) {
 		image, err := c.importRootfs(ctx, f, size, req, report)
@@ -70,12 +70,12 @@ func (c *Cache) importCompressed(ctx context.Context, f *os.File, size int64, re
 		if err != nil {
 			return api.Image{}, err
 		}
-		leave() // for what comes next
+		leave() // importTar takes a turn of its own
 		return c.importTar(ctx, plain, sparse.at, req, report)
 	})
 }
 
-// beginning is what a compressed file begins with.
+// decompressedHead returns the first bytes of a compressed file's content.
 func beginning(r io.Reader) ([]byte, error) {
 	plain, err := decompress(r)
 	if err != nil {
@@ -105,21 +105,21 @@ func (c *Cache) importPackedExt4(ctx context.Context, f *os.File, size int64, re
 	})
 }
 
-// room says whether there is room for n more bytes of what is being decompressed. It
-// leaves some for those who have disks there.
+// needSpace checks that there is space for n more bytes of decompressed data, and
+// leaves some for the disks of VMs.
 func (c *Cache) room(n int64) error { return fsx.NeedSpace(c.staging, n+roomLeft) }
 
 const (
 	roomLeft  = 256 * mib
-	roomEvery = 64 * mib // so often room is asked for
+	roomEvery = 64 * mib // how often the space is checked
 )
 
-// sparseWriter writes a file from its beginning, with holes for zeros.
+// sparseWriter writes a file sequentially, with holes for zeros.
 type sparseWriter struct {
 	f     *os.File
 	room  func(n int64) error
 	at    int64
-	asked int64 // up to where there is room
+	asked int64 // up to where space was checked
 }
 
 // Write implements io.Writer.
@@ -137,14 +137,14 @@ func (s *sparseWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// end gives the file its length, which may end in a hole.
+// end sets the length of the file, which may end in a hole.
 func (s *sparseWriter) end() error { return s.f.Truncate(s.at) }
 
-// lookedAt is how much of a decompressed archive is looked at to tell what it is:
-// more than an image's first entries have before the name that tells.
+// imageSniffBytes is how much of a decompressed archive is read to detect an image:
+// more than an image's first entries occupy.
 const lookedAt = 1 << 20
 
-// looksLikeImage says whether an archive begins as an image's does.
+// looksLikeImage reports whether an archive starts like an image.
 func looksLikeImage(r io.Reader) bool {
 	plain, err := decompress(r)
 	if err != nil {
@@ -189,7 +189,7 @@ func (c *Cache) decompressTo(ctx context.Context, w io.Writer, in io.Reader, siz
 	return fsx.DiskError("decompress", err)
 }
 
-// damaged is about a compressed file that cannot be decompressed.
+// damaged explains why a compressed file cannot be decompressed.
 func damaged(err error) error {
 	if errors.As(err, new(*api.Error)) {
 		return err
@@ -197,7 +197,7 @@ func damaged(err error) error {
 	return api.Errorf(api.KindInvalid, "its compression is damaged or cut off: %w", err)
 }
 
-// boundedReader asks check after each read.
+// boundedReader calls check after each read.
 type boundedReader struct {
 	r     io.Reader
 	n     int64
@@ -213,7 +213,7 @@ func (b *boundedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// unblocked is a directory's files. Opening a fifo there waits for nobody.
+// nonblockingRoot is a directory's files. Opening a fifo there does not wait.
 type unblocked struct{ *os.Root }
 
 // ReadLink implements fs.ReadLinkFS, as Lstat of Root does.
@@ -226,7 +226,7 @@ func (u unblocked) Open(name string) (fs.File, error) {
 
 // importDir imports a directory: an OCI layout, or a root file system.
 func (c *Cache) importDir(ctx context.Context, req api.ImportImage, report api.Report) (api.Image, error) {
-	root, err := os.OpenRoot(req.Path) // links in it lead nowhere else
+	root, err := os.OpenRoot(req.Path) // links in it do not lead outside
 	if err != nil {
 		return api.Image{}, api.Errorf(openKind(err), "cannot open it: %w", err)
 	}
@@ -238,7 +238,7 @@ func (c *Cache) importDir(ctx context.Context, req api.ImportImage, report api.R
 		return api.Image{}, err
 	}
 	if entries, err := os.ReadDir(req.Path); err != nil || len(entries) == 0 {
-		return api.Image{}, api.Errorf(api.KindInvalid, "it is an empty directory, or one that cannot be read")
+		return api.Image{}, api.Errorf(api.KindInvalid, "it is an empty or unreadable directory")
 	}
 	leave, err := c.turn(ctx, report)
 	if err != nil {

@@ -20,24 +20,22 @@ const (
 	jobRemove    = "image-remove"
 )
 
-// Main runs the part of an image's making that this process was started for,
-// if any, and does not return then.
+// Main runs the job that this process was started for, if any, and then exits.
 func Main() {
 	userns.Main(map[string]userns.Job{
 		jobUnpack: runUnpack, jobBootstrap: runBootstrap, jobPack: runPack, jobRemove: runRemove,
 	})
 }
 
-// event is what jobs tell.
+// event is a message of a job.
 type event struct {
 	Progress  *api.Progress `json:"progress,omitempty"`
 	Summary   *summary      `json:"summary,omitempty"`
 	DiskBytes int64         `json:"disk_bytes,omitempty"`
-	Lost      int           `json:"lost,omitempty"` // attributes that had no room in the file system
+	Lost      int           `json:"lost,omitempty"` // attributes that did not fit into the file system
 }
 
-// job runs a job, passes its progress on, and returns the last of what else it
-// told.
+// job runs a job, passes its progress on, and returns its last other message.
 func job(ctx context.Context, report api.Report, call userns.Call) (event, error) {
 	var last event
 	call.Event = func(data json.RawMessage) {
@@ -55,7 +53,7 @@ func job(ctx context.Context, report api.Report, call userns.Call) (event, error
 	return last, err
 }
 
-// enterTree makes dir the root of this process: no name in it reaches the host.
+// enterTree makes dir the root of this process, so that no name in it reaches the host.
 func enterTree(dir string) error {
 	if err := syscall.Chroot(dir); err != nil {
 		return &os.PathError{Op: "chroot", Path: dir, Err: err}
@@ -73,7 +71,7 @@ func runRemove(_ context.Context, args []string, _ func(any)) error {
 	return nil
 }
 
-// removeTree removes a staging directory: by itself where that works, else as
+// removeTree removes a staging directory: directly if possible, otherwise in a job, as
 // the owner of all the files in it.
 func removeTree(ctx context.Context, dir string) error {
 	if err := os.RemoveAll(dir); err == nil {
@@ -82,19 +80,19 @@ func removeTree(ctx context.Context, dir string) error {
 	return userns.Run(ctx, userns.Call{Job: jobRemove, Args: []string{dir}})
 }
 
-// EmptyStaging removes what a crash has left in a staging directory. Nothing
-// may be at work in it.
+// EmptyStaging removes the leftovers of a crash in a staging directory. The directory
+// must not be in use.
 func EmptyStaging(ctx context.Context, dir string) error {
 	entries, err := os.ReadDir(dir)
 	if os.IsNotExist(err) {
 		return nil
 	}
 	if err != nil {
-		return fsx.DiskError("look at what a crash has left", err)
+		return fsx.DiskError("list the leftovers of a crash", err)
 	}
 	for _, e := range entries {
 		if err := removeTree(ctx, filepath.Join(dir, e.Name())); err != nil {
-			return api.Errorf(api.KindOf(err), "cannot remove what a crash has left: %w", err)
+			return api.Errorf(api.KindOf(err), "cannot remove the leftovers of a crash: %w", err)
 		}
 	}
 	return nil

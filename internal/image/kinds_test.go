@@ -149,8 +149,8 @@ func TestAroundTheArchive(t *testing.T) {
 	}{
 		"zeros":           {append(gzipped(t, good), make([]byte, 5000)...), ""},
 		"two members":     {two, ""},
-		"garbage":         {append(gzipped(t, good), "garbage"...), "the archive is whole, but what follows"},
-		"garbage, zstd":   {append(zstded(t, good), "garbage!"...), "the archive is whole, but what follows"},
+		"garbage":         {append(gzipped(t, good), "garbage"...), "the archive is complete, but is followed by unexpected data"},
+		"garbage, zstd":   {append(zstded(t, good), "garbage!"...), "the archive is complete, but is followed by unexpected data"},
 		"a large window":  {window(), "window of more than 128 MiB"},
 		"damaged":         {append(gzipped(t, good)[:40], bytes.Repeat([]byte{0xff}, 40)...), "compression is damaged"},
 		"the end is gone": {gzipped(t, good)[:len(gzipped(t, good))-4], "cut off"},

@@ -8,31 +8,31 @@ import (
 	"banger/api"
 )
 
-// The names by which a layer takes away what is in the layers below it
+// The file names by which a layer deletes files of the layers below it
 // (https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts).
 const (
 	whiteoutPrefix = ".wh."
 	opaqueName     = ".wh..wh..opq"
-	// metaPrefix is that of AUFS's own files, which some old layers have.
+	// metaPrefix is the prefix of AUFS's own files, which some old layers contain.
 	metaPrefix = ".wh..wh."
 )
 
-// layer is what one layer has made so far: it is not what its own whiteouts
-// take away, and it names nothing twice. Only hashes of names are kept, so that
-// an archive of millions of names stays small in memory; their seed is random,
-// so that nobody can make two names meet.
+// layer records what one layer has created so far: its own whiteouts do not delete
+// that, and it may not name anything twice. It stores only hashes of names, so that an
+// archive of millions of names needs little memory; their seed is random, so that
+// nobody can construct colliding names.
 type layer struct {
 	seed   maphash.Seed
 	made   map[uint64]way
-	parent string // of the last entry
+	parent string // the directory of the last entry
 }
 
-// way is how a layer has named something.
+// naming is how a layer has named a file.
 type way uint8
 
 const (
-	onTheWay  way = iota // as a part of the names of others only
-	directory            // as a directory
+	onTheWay  way = iota // only as a parent of other names
+	directory            // as a directory's own entry
 	other
 )
 
@@ -42,20 +42,20 @@ func newLayer() *layer {
 
 func (l *layer) key(name string) uint64 { return maphash.String(l.seed, name) }
 
-// has says whether the layer has made something of that name, or below it.
+// has reports whether the layer has created that name, or something below it.
 func (l *layer) has(name string) bool {
 	_, ok := l.made[l.key(name)]
 	return ok
 }
 
-// add notes an entry. A directory may be named again, as some programs do.
+// add records an entry. A directory may be named again, as some programs do.
 func (l *layer) add(name string, isDir bool) error {
 	how, key := other, l.key(name)
 	if isDir {
 		how = directory
 	}
 	if before, ok := l.made[key]; ok && (before == other || how == other) {
-		return api.Errorf(api.KindInvalid, "cannot unpack %.200q: the layer has it twice", name)
+		return api.Errorf(api.KindInvalid, "cannot unpack %.200q: the layer contains it twice", name)
 	}
 	l.made[key] = how
 	if parent := path.Dir(name); parent != l.parent {
@@ -63,7 +63,7 @@ func (l *layer) add(name string, isDir bool) error {
 		for dir := parent; dir != "."; dir = path.Dir(dir) {
 			if how, ok := l.made[l.key(dir)]; ok {
 				if how == other {
-					return api.Errorf(api.KindInvalid, "cannot unpack %.200q: the layer has %.200q as a file", name, dir)
+					return api.Errorf(api.KindInvalid, "cannot unpack %.200q: the layer contains %.200q as a file", name, dir)
 				}
 				break
 			}
@@ -73,7 +73,7 @@ func (l *layer) add(name string, isDir bool) error {
 	return nil
 }
 
-// whiteout does what the name of an entry asks for, where it is a whiteout.
+// whiteout applies an entry if it is a whiteout.
 func (u *unpacker) whiteout(name string) (bool, error) {
 	dir, base := path.Dir(name), path.Base(name)
 	for part := range strings.SplitSeq(dir, "/") {
@@ -93,7 +93,7 @@ func (u *unpacker) whiteout(name string) (bool, error) {
 	case strings.HasPrefix(base, metaPrefix):
 		return true, nil
 	case hidden == "" || hidden == "." || hidden == "..":
-		return true, badName(name, "is a whiteout of nothing")
+		return true, badName(name, "is a whiteout without a name")
 	}
 	return true, u.tree.remove(path.Join(dir, hidden), u.layer.has)
 }

@@ -9,9 +9,8 @@ import (
 	"banger/internal/oci"
 )
 
-// addLayered makes an image of one that consists of layers, and names it. Where
-// the cache has an image of the same configuration, which names all layers,
-// that one only gets the names.
+// addLayered makes an image from layers, and names it. If the cache contains an image
+// of the same configuration, which names all layers, that image only gets the names.
 func (c *Cache) addLayered(ctx context.Context, names []string, img oci.Image, report api.Report) (api.Image, error) {
 	if err := checkLayered(names, img); err != nil {
 		return api.Image{}, err
@@ -22,9 +21,10 @@ func (c *Cache) addLayered(ctx context.Context, names []string, img oci.Image, r
 	}
 	err := c.flights.Do(ctx, "layers "+id, report, func(ctx context.Context, report api.Report) error {
 		if _, ok, err := c.sameLayers(id, nil); ok {
-			return err // another has just made it
+			return err // another call has just made it
 		}
-		// Named at once: what fails leaves no image without a name.
+		// The names are given at once, so that a failure leaves no image without a
+		// name.
 		return c.makeLayered(ctx, id, names, img, report)
 	})
 	if err != nil {
@@ -37,7 +37,7 @@ func (c *Cache) addLayered(ctx context.Context, names []string, img oci.Image, r
 	return made, err
 }
 
-// checkLayered refuses an image whose parts do not belong together.
+// checkLayered refuses an image whose parts do not fit together.
 func checkLayered(names []string, img oci.Image) error {
 	for _, name := range names {
 		if err := checkName(name); err != nil {
@@ -50,7 +50,7 @@ func checkLayered(names []string, img oci.Image) error {
 	return img.Check()
 }
 
-// sameLayers finds the image of a configuration, and names it.
+// sameLayers finds the image with a configuration, and names it.
 func (c *Cache) sameLayers(id string, names []string) (api.Image, bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -68,7 +68,7 @@ func (c *Cache) sameLayers(id string, names []string) (api.Image, bool, error) {
 	return api.Image{}, false, nil
 }
 
-// makeLayered unpacks the layers and packs what they make.
+// makeLayered unpacks the layers and packs the result.
 func (c *Cache) makeLayered(ctx context.Context, id string, names []string, img oci.Image, report api.Report) error {
 	m := &meta{
 		Source: img.Ref, ID: id, Config: &img.Config, RawConfig: img.RawConfig, Reference: img.Ref, Manifest: img.ManifestDigest, History: img.History,

@@ -2,23 +2,22 @@ package image
 
 import "banger/api"
 
-// limits bound what an archive may hold. They travel to the job that unpacks.
+// limits bound what an archive may contain. They are sent to the job that unpacks.
 type limits struct {
 	Entries int   `json:"entries"`
 	Bytes   int64 `json:"bytes"` // of all files, and of each archive before compression
 	Path    int   `json:"path"`  // PATH_MAX of limits.h
 	Depth   int   `json:"depth"` // directories above an entry
 
-	// Ratio is how many times its size an archive may unpack to, beyond Free
-	// bytes. The most that gzip can do is 1032 (zlib's technical notes).
+	// Ratio is how many times its own size an archive may unpack to, beyond Free bytes.
+	// gzip reaches at most 1032 (zlib's technical notes).
 	Ratio int64 `json:"ratio"`
 	Free  int64 `json:"free"`
 }
 
 var defaultLimits = limits{Entries: 4 << 20, Bytes: 64 << 30, Path: 4095, Depth: 255, Ratio: 500, Free: 1 << 30}
 
-// check says whether an archive of which in bytes were read may have become
-// out bytes.
+// check refuses an archive if in bytes of it may not unpack to out bytes.
 func (l limits) check(in, out int64) error {
 	switch {
 	case out > l.Bytes:
@@ -30,5 +29,5 @@ func (l limits) check(in, out int64) error {
 }
 
 func (l limits) tooLarge() *api.Error {
-	return api.Errorf(api.KindInvalid, "the archive holds more than %d GiB", l.Bytes>>30)
+	return api.Errorf(api.KindInvalid, "the archive contains more than %d GiB", l.Bytes>>30)
 }

@@ -10,34 +10,34 @@ import (
 	"slices"
 )
 
-// owedBeside is the file by which the job that unpacks a tree tells the one that packs
-// it what is owed.
+// deferredFile returns the path of the list by which the job that unpacks a tree passes
+// the deferred attributes to the job that packs it.
 func owedBeside(root string) string { return filepath.Join(filepath.Dir(root), "owed") }
 
-// mostOwed bounds the memory for what is owed.
+// maxDeferredBytes bounds the memory for deferred attributes.
 const mostOwed = 32 << 20
 
-// owed is what a file of the tree is to be in the image, and cannot be in the tree
-// without root: a device, which is a fifo there, or somebody's whose id is beyond
-// those that may be used.
+// deferredAttrs are attributes that a file has in the image, but cannot have in the
+// tree without root: a device, which is a fifo in the tree, or an owner beyond the ids
+// that may be used.
 type owed struct {
-	Name []byte `json:"name"` // in the list alone; names need not be UTF-8
+	Name []byte `json:"name"` // only in the list; names need not be UTF-8
 	UID  uint32 `json:"uid"`
 	GID  uint32 `json:"gid"`
-	Mode uint16 `json:"mode,omitempty"` // of a device, with its type; 0 is no device
-	// Major and Minor are the device's numbers.
+	Mode uint16 `json:"mode,omitempty"` // mode and type of a device; 0 if it is not a device
+	// Major and Minor are the numbers of the device.
 	Major uint32 `json:"major,omitempty"`
 	Minor uint32 `json:"minor,omitempty"`
 }
 
-// debts are what is owed, by names.
+// pendingAttrs are the deferred attributes of a tree, by file name.
 type debts struct {
 	byName map[string]owed
 	held   int // bytes
 }
 
-// add notes what a file is owed, and says whether there is room to remember it and
-// whether it can be.
+// add defers the attributes of a file. It returns false if there is no room to remember
+// them, or if they are not valid.
 func (d *debts) add(h *tar.Header, device uint16) bool {
 	size := len(h.Name) + nameCost
 	if d.held+size > mostOwed || !possible(h) || !numbered(h) {
@@ -55,21 +55,21 @@ func (d *debts) add(h *tar.Header, device uint16) bool {
 	return true
 }
 
-// possible says whether files can have the owner that an entry names.
+// validOwner reports whether a file can have the owner that an entry names.
 func possible(h *tar.Header) bool {
-	const largest = 1<<32 - 2 // the next one means none (chown(2))
+	const largest = 1<<32 - 2 // the next one means "unchanged" (chown(2))
 	return h.Uid >= 0 && h.Gid >= 0 && int64(h.Uid) <= largest && int64(h.Gid) <= largest
 }
 
-// numbered says whether an entry's device numbers, if it is one of a device, are
-// ones that Linux has (MINORBITS of the kernel's kdev_t.h). mknod(2) does not
-// refuse larger ones: it makes another device of them.
+// validDevice reports whether the device numbers of an entry, if it is a device, are
+// valid in Linux (MINORBITS in the kernel's kdev_t.h). mknod(2) does not refuse larger
+// ones: it creates a different device.
 func numbered(h *tar.Header) bool {
 	device := h.Typeflag == tar.TypeChar || h.Typeflag == tar.TypeBlock
 	return !device || h.Devmajor>>12 == 0 && h.Devminor>>20 == 0
 }
 
-// link notes that a file has another name.
+// link records that a file has another name.
 func (d *debts) link(name, target string) {
 	if o, ok := d.byName[target]; ok && d.held+len(name)+nameCost <= mostOwed {
 		d.held += len(name) + nameCost
@@ -82,7 +82,7 @@ func (d *debts) has(name string) bool {
 	return ok
 }
 
-// forget is for a name that is made anew.
+// forget removes a name that is created again.
 func (d *debts) forget(name string) {
 	if d.has(name) {
 		d.held -= len(name) + nameCost
@@ -90,7 +90,7 @@ func (d *debts) forget(name string) {
 	}
 }
 
-// write writes them to w, in the order of their names.
+// write writes the attributes to w, sorted by name.
 func (d *debts) write(w io.Writer) error {
 	b := bufio.NewWriter(w)
 	list := json.NewEncoder(b)

@@ -19,26 +19,26 @@ const (
 	blockSize = 4096
 	inodeSize = 256
 	mib       = 1 << 20
-	// largest is the size that an image's file system can grow to without
-	// moving its tables: 1 TiB in blocks (mke2fs(8), -E resize=).
+	// largest is the size that an image's file system can grow to without moving its
+	// tables: 1 TiB in blocks (mke2fs(8), -E resize=).
 	largest = (1 << 40) / blockSize
-	// uuid is the same for all images: built twice, they differ less. It also
-	// seeds the hashes of directories, which is a secret of nobody.
+	// uuid is the same for all images, so that two builds differ less. It also seeds
+	// the hashes of directories, which need not be secret.
 	uuid = "6f9b2c52-64d5-4a51-9a86-d7c1a0f0ba4e"
 )
 
-// content is what a tree needs of a file system.
+// content is the space that a tree needs in a file system.
 type content struct {
 	blocks int64 // of blockSize
 	inodes int64
 }
 
-// measure adds up what the tree at dir occupies.
+// measure adds up what the tree at dir needs.
 func measure(dir string) (content, error) {
 	var c content
 	links := map[uint64]bool{}
 	var device uint64
-	var names int64 // bytes that they take in directories
+	var names int64 // their size in directories, in bytes
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -80,8 +80,8 @@ func measure(dir string) (content, error) {
 	return c, err
 }
 
-// dataBytes is how much of a file is no hole. What a file occupies does not tell
-// that: some file systems allocate ahead, and some compress.
+// dataBytes returns how many bytes of a file are not holes. The space that a file
+// occupies does not tell this: some file systems allocate ahead, and some compress.
 func dataBytes(path string, st *syscall.Stat_t) (int64, error) {
 	if st.Blocks*512 >= st.Size {
 		return st.Size, nil
@@ -94,7 +94,7 @@ func dataBytes(path string, st *syscall.Stat_t) (int64, error) {
 	var sum int64
 	for end := int64(0); ; {
 		start, err := unix.Seek(int(f.Fd()), end, unix.SEEK_DATA)
-		if err == unix.ENXIO { // a hole up to the end (lseek(2))
+		if err == unix.ENXIO { // only a hole follows (lseek(2))
 			return sum, nil
 		}
 		if err == nil {
@@ -107,16 +107,16 @@ func dataBytes(path string, st *syscall.Stat_t) (int64, error) {
 	}
 }
 
-// diskBytes is the size of the image's own file system: the content, a fifth
-// more for what it cannot know (extent trees, directories that grow), the
-// inode tables and the journal.
+// diskBytes returns the size of the image's file system: the content, a fifth more for
+// what cannot be predicted (extent trees, directories that grow), the inode tables and
+// the journal.
 func (c content) diskBytes() int64 {
 	n := (c.blocks*blockSize+c.inodes*inodeSize)*6/5 + 64*mib
 	return (n + mib - 1) / mib * mib
 }
 
-// runPack makes the file args[1] an ext4 file system with the tree args[0]. What its
-// files are owed is in the file args[2], if there is one.
+// runPack makes the file args[1] an ext4 file system with the tree args[0]. The file
+// args[2] lists the deferred attributes, if it is not "".
 func runPack(ctx context.Context, args []string, emit func(any)) error {
 	dir, file, list := args[0], args[1], args[2]
 	c, err := measure(dir)
@@ -137,7 +137,7 @@ func runPack(ctx context.Context, args []string, emit func(any)) error {
 	for try := 1; ; try++ {
 		lost, err := makeFS(ctx, dir, file, size, c.inodes, debts)
 		if errors.Is(err, fill.ErrFull) && try < packTries {
-			size *= 2 // many attributes, or files with many holes: they take blocks of their own
+			size *= 2 // many attributes, or files with many holes, need extra blocks
 			continue
 		}
 		if err != nil {
@@ -151,7 +151,7 @@ func runPack(ctx context.Context, args []string, emit func(any)) error {
 // packTries is how often a larger file system is tried.
 const packTries = 4
 
-// makeFile makes an empty file, with which a disk error shows early.
+// makeFile makes an empty file, so that a disk error is found early.
 func makeFile(path string) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {

@@ -20,14 +20,14 @@ import (
 	"banger/internal/fsx"
 )
 
-// lostFound is the directory of e2fsck, which all file systems have.
+// lostFound is e2fsck's directory, which all file systems contain.
 const lostFound = "lost+found"
 
-// lostFoundBlocks is its size: e2fsck cannot make it larger when it is needed.
+// lostFoundBlocks is its size: e2fsck cannot enlarge it when it needs it.
 const lostFoundBlocks = 4
 
 // makeFS makes file an ext4 file system of size bytes with the tree dir. It returns how
-// many extended attributes had no room in it.
+// many extended attributes did not fit.
 func makeFS(ctx context.Context, dir, file string, size, inodes int64, debts map[string]owed) (lost int, err error) {
 	f, err := openBefore(file)
 	if err == nil {
@@ -39,8 +39,8 @@ func makeFS(ctx context.Context, dir, file string, size, inodes int64, debts map
 	defer f.Close()
 	err = execx.Run(ctx, execx.Cmd{
 		Name: "mke2fs", Args: mke2fsArgs(file, size, inodes), Package: "e2fsprogs",
-		// One tree makes one file, whenever it is made: its digest is what the image is
-		// called (ext2fs_initialize of libext2fs takes the time from there).
+		// The same tree always makes the same file: its digest is the image's name
+		// (ext2fs_initialize of libext2fs reads the time from this variable).
 		Env: []string{"MKE2FS_SYNC=0", "E2FSPROGS_FAKE_TIME=1"},
 	})
 	if err != nil {
@@ -57,13 +57,13 @@ func makeFS(ctx context.Context, dir, file string, size, inodes int64, debts map
 	return p.lost, errors.Join(w.Close(), f.Sync(), f.Close())
 }
 
-// openBefore opens a file that another program is about to write. A sync of it tells of
-// whatever could not be written since then, also if that program's own sync was told, and
-// did not mind (fsync(2), EIO): mke2fs is such a one.
+// openForSync opens a file that another program is about to write. A sync of it reports
+// every write error since then, even if that program ignored the error of its own sync
+// (fsync(2), EIO), as mke2fs does.
 func openBefore(file string) (*os.File, error) { return os.OpenFile(file, os.O_RDWR, 0) }
 
-// mke2fsArgs leaves nothing for the guest's kernel to initialize later, so
-// that a disk does not grow by itself.
+// mke2fsArgs leaves nothing for the guest's kernel to initialize later, so that a disk
+// does not grow without being used.
 func mke2fsArgs(file string, size, inodes int64) []string {
 	return []string{
 		"-q", "-F", "-t", "ext4", "-O", fill.Features, "-U", uuid, "-L", "banger",
@@ -74,13 +74,13 @@ func mke2fsArgs(file string, size, inodes int64) []string {
 	}
 }
 
-// populator puts a tree into a file system.
+// populator writes a tree into a file system.
 type populator struct {
 	ctx   context.Context
 	w     *fill.Writer
 	dir   string
 	debts map[string]owed
-	links map[uint64]uint32 // inodes of the tree with several names → those made of them
+	links map[uint64]uint32 // inodes of the tree with several names → inodes in the file system
 	lost  int
 }
 
@@ -89,7 +89,7 @@ func (p *populator) root() error {
 	if err != nil {
 		return err
 	}
-	// It is root's whoever the tree's directory belongs to: nobody else is in a guest yet.
+	// The root belongs to root, whoever owns the tree's directory.
 	st.Uid, st.Gid = 0, 0
 	return p.directory("", fill.RootInode, fill.RootInode, st)
 }
@@ -104,7 +104,7 @@ func (p *populator) stat(name string) (unix.Stat_t, error) {
 	return st, nil
 }
 
-// meta is what all files have, and what this one is owed.
+// meta returns the metadata of a file, including its deferred attributes.
 func (p *populator) meta(name string, st unix.Stat_t) (fill.Meta, owed, error) {
 	m := fill.Meta{Mode: uint16(st.Mode), UID: st.Uid, GID: st.Gid, ModTime: timeOf(st.Mtim)}
 	o, ok := p.debts[name]
@@ -119,7 +119,7 @@ func (p *populator) meta(name string, st unix.Stat_t) (fill.Meta, owed, error) {
 	return m, o, err
 }
 
-// treeAttrs reads the extended attributes of what has a name, and not of what it leads to.
+// treeAttrs reads the extended attributes of a file, without following links.
 func treeAttrs(path string) ([]ext4.Attr, error) {
 	read := func(call func([]byte) (int, error)) ([]byte, error) {
 		n, err := call(nil)
@@ -151,7 +151,7 @@ func treeAttrs(path string) ([]ext4.Attr, error) {
 	return all, nil
 }
 
-// directory puts a directory, and what is in it, into the file system.
+// directory writes a directory, and its content, into the file system.
 func (p *populator) directory(name string, number, parent uint32, st unix.Stat_t) error {
 	m, _, err := p.meta(name, st)
 	if err != nil {
@@ -179,7 +179,7 @@ func (p *populator) directory(name string, number, parent uint32, st unix.Stat_t
 		if name == "" && e.Name == lostFound {
 			found = true
 			if e.Mode&unix.S_IFMT != unix.S_IFDIR {
-				return api.Errorf(api.KindInvalid, "cannot make the file system: %s in its root is not a directory, and e2fsck has to have one of that name", lostFound)
+				return api.Errorf(api.KindInvalid, "cannot make the file system: %s in its root is not a directory, but e2fsck needs a directory of that name", lostFound)
 			}
 		}
 		if e.Inode, err = p.entry(child, number, st); err != nil {
@@ -203,7 +203,7 @@ func (p *populator) directory(name string, number, parent uint32, st unix.Stat_t
 	return p.failed(name, err)
 }
 
-// entry puts what has a name into the file system, and returns its inode.
+// entry writes a file into the file system, and returns its inode.
 func (p *populator) entry(name string, parent uint32, st unix.Stat_t) (uint32, error) {
 	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
 	if !isDir && st.Nlink > 1 {
@@ -264,7 +264,7 @@ func (p *populator) file(name string, number uint32, m fill.Meta) (int, error) {
 	return p.w.File(p.ctx, number, m, f, info.Size())
 }
 
-// failed names what could not be put into the file system.
+// failed adds to an error the name of the file that could not be written.
 func (p *populator) failed(name string, err error) error {
 	var sys syscall.Errno
 	switch {
@@ -276,7 +276,7 @@ func (p *populator) failed(name string, err error) error {
 	return api.Errorf(api.KindInternal, "cannot put %.200q into the file system: %w", name, err)
 }
 
-// readOwed reads what files are owed, by their names.
+// readDeferred reads the deferred attributes, by file name.
 func readOwed(list string) (map[string]owed, error) {
 	in, err := os.Open(list)
 	if err != nil {

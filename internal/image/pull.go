@@ -14,8 +14,8 @@ import (
 	"banger/internal/userns"
 )
 
-// Pull gets an image: the one of the host's own distribution is built from its
-// packages, unless a current one is there; others come from registries.
+// Pull gets an image: that of the host's own distribution is built from its packages,
+// unless there is a current one; others come from registries.
 func (c *Cache) Pull(ctx context.Context, req api.PullImage, report api.Report) (api.Image, error) {
 	meant, err := c.meaning(req.Name)
 	if err != nil {
@@ -40,8 +40,8 @@ func (c *Cache) Pull(ctx context.Context, req api.PullImage, report api.Report) 
 	return c.Get(name)
 }
 
-// buildBytes is what a build needs for a while: the tree and the file system
-// made of it (282 MiB each on Debian 12), the packages, and some to spare.
+// buildBytes is the temporary space that a build needs: the tree and the file system
+// made from it (282 MiB each on Debian 12), the packages, and a reserve.
 const buildBytes = 900 * mib
 
 // build builds the image of the host's distribution.
@@ -75,10 +75,10 @@ func (c *Cache) build(ctx context.Context, name string, refresh bool, report api
 	return err
 }
 
-// bootstrap fills root. Beside it is room for the files that apt is told of.
+// bootstrap fills root. The directory beside it holds files for apt.
 func bootstrap(ctx context.Context, root, name string, sources []apt.Source, options []string, report api.Report) error {
 	list, conf := filepath.Join(filepath.Dir(root), name+".sources"), filepath.Join(filepath.Dir(root), "apt.conf")
-	// In a user namespace apt's own user may not enter our directories.
+	// In a user namespace apt's own user may not enter banger's directories.
 	options = append(options, `APT::Sandbox::User "root";`)
 	for file, text := range map[string]string{list: apt.Deb822(sources), conf: strings.Join(options, "\n") + "\n"} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -90,7 +90,7 @@ func bootstrap(ctx context.Context, root, name string, sources []apt.Source, opt
 	return err
 }
 
-// suite is the name of the release among suites such as bookworm-updates.
+// suite returns the name of the release among suites such as bookworm-updates.
 func suite(sources []apt.Source) string {
 	shortest := ""
 	for _, s := range sources {
@@ -101,7 +101,7 @@ func suite(sources []apt.Source) string {
 	return shortest
 }
 
-// keyrings are the files that sources are signed by.
+// keyrings returns the files with the keys that sources are signed by.
 func keyrings(sources []apt.Source) []string {
 	var files []string
 	for _, s := range sources {

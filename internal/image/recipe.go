@@ -8,24 +8,23 @@ import (
 	"strings"
 )
 
-// recipeVersion grows when finish changes what is in the image.
+// recipeVersion is increased if finish changes the content of the image.
 const recipeVersion = 2
 
-// packages are what a developer expects at once, beside the essential ones.
-// openssh-client is there for git; netbase for the names of ports.
+// packages are what a developer expects, besides the essential ones. openssh-client is
+// for git; netbase has the names of ports.
 var packages = []string{
 	"git", "curl", "ca-certificates", "procps", "iproute2", "less", "nano", "openssh-client", "netbase",
 }
 
-// recipeDigest identifies what the default image is built from, versions of
-// packages aside: a cached image with another one is out of date.
+// recipeDigest identifies the sources of the default image, except for versions of
+// packages: a cached image with another digest is out of date.
 func recipeDigest(r release) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s %s %s", recipeVersion, r.codename, runtime.GOARCH, strings.Join(packages, ",")))
 	return hex.EncodeToString(sum[:8])
 }
 
-// files are what the image has in place of what its packages, or the host it
-// was built on, put there.
+// files replace files of the packages, or of the host that the image was built on.
 func files(id, sources string) map[string]string {
 	return map[string]string{
 		"/etc/hostname":       "localhost\n",
@@ -37,8 +36,8 @@ func files(id, sources string) map[string]string {
 	}
 }
 
-// leftovers are what building leaves: settings and logs of the build, and what
-// can be fetched or made again.
+// leftovers are what a build leaves: its settings and logs, and files that can be
+// downloaded or made again.
 var leftovers = []string{
 	"/etc/apt/apt.conf.d/99mmdebstrap", "/etc/dpkg/dpkg.cfg.d/99mmdebstrap", "/etc/apt/sources.list", "/etc/apt/sources.list.d/*",
 	"/var/lib/apt/lists/*", "/var/cache/apt/*.bin", "/var/cache/apt/archives/*", "/var/lib/dbus/machine-id",

@@ -11,22 +11,23 @@ import (
 	"banger/internal/paths"
 )
 
-// UseRegistries says how registries are talked to. Both are asked at each pull: file names
-// one with the authorities that sign certificates (empty: the system's alone), mirrors are
-// where images of a registry are looked for first. Each may be nil.
+// UseRegistries sets how registries are accessed. Both functions are called for each
+// pull: file returns a file with additional authorities that sign certificates ("":
+// only the system's), mirrors returns where images of a registry are searched first.
+// Each may be nil.
 func (c *Cache) UseRegistries(file func() (string, error), mirrors func() (map[string]string, error)) {
 	c.registries = registry.New(registry.Options{Blobs: c.blobs, CAFile: file, Mirrors: mirrors})
 }
 
-// openRegistries is UseRegistries without a file, and UseShortNames without a name.
+// openRegistries is UseRegistries without a file, and UseShortNames without names.
 func (c *Cache) openRegistries(p paths.Paths) {
 	c.blobs = blobstore.Open(p.Blobs())
 	c.UseRegistries(nil, nil)
 	c.UseShortNames(func() (map[string]string, error) { return nil, nil })
 }
 
-// pullReference gets the image that a reference means in its registry. What the
-// cache has of it does not come again.
+// pullReference pulls the image that a reference names from its registry. What the
+// cache contains is not downloaded again.
 func (c *Cache) pullReference(ctx context.Context, text string, report api.Report) (api.Image, error) {
 	ref, err := registry.Parse(text)
 	if err != nil {
@@ -40,15 +41,15 @@ func (c *Cache) pullReference(ctx context.Context, text string, report api.Repor
 		return api.Image{}, err
 	}
 	image, err := c.Get(name)
-	// The name that was asked for comes first, whatever others the image has.
+	// The requested name comes first, whatever other names the image has.
 	if n := slices.Index(image.Names, name); n > 0 {
 		image.Names = slices.Insert(slices.Delete(image.Names, n, n+1), 0, name)
 	}
 	return image, err
 }
 
-// fetch asks the registry even where the cache has an image of that name: its tag
-// may mean another one by now. What a digest names never changes.
+// fetch asks the registry even if the cache has an image of that name: the tag may name
+// another image by now. What a digest names never changes.
 func (c *Cache) fetch(ctx context.Context, ref registry.Reference, name string, report api.Report) error {
 	if i, _, there := c.named(name); there && ref.Digest() != "" && c.whole(strings.TrimPrefix(i.Digest, "sha256:")) {
 		return nil
@@ -76,16 +77,17 @@ func (c *Cache) fetch(ctx context.Context, ref registry.Reference, name string, 
 	return err
 }
 
-// unusable is about an image that has come whole, and cannot be unpacked.
+// explainUnpack explains why an image that was downloaded completely cannot be
+// unpacked.
 func unusable(ref registry.Reference, err error) error {
 	e := api.Errorf(api.KindOf(err), "cannot pull %s: %w", ref, err)
 	if e.Hint == "" {
-		e.Hint = "try another tag, or tell who made the image"
+		e.Hint = "try another tag, or report it to the image's author"
 	}
 	return e
 }
 
-// sameManifest gives the image that was made of a manifest another name.
+// sameManifest gives the image that was made from a manifest another name.
 func (c *Cache) sameManifest(manifest, name string) (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -102,8 +104,8 @@ func (c *Cache) sameManifest(manifest, name string) (bool, error) {
 	return false, nil
 }
 
-// nameOf is the name that the image of a reference has in the cache: the one that
-// people write, unless it means the image of the host's distribution.
+// nameOf returns the name of a reference's image in the cache: the short one, unless it
+// names the image of the host's distribution.
 func (c *Cache) nameOf(ref registry.Reference) string {
 	if name := ref.Familiar(); c.host.canonical(name) == name {
 		return name
@@ -111,7 +113,7 @@ func (c *Cache) nameOf(ref registry.Reference) string {
 	return ref.String()
 }
 
-// key finds the name in the cache that ref means, as it is, as a short name or as
+// cacheName finds the name in the cache that ref names: as it is, as a short name or as
 // a reference: alpine is alpine:latest. The caller holds mu.
 func (c *Cache) key(ref string) (string, bool, error) {
 	if _, there := c.names[ref]; there {
@@ -128,7 +130,7 @@ func (c *Cache) key(ref string) (string, bool, error) {
 	return name, there, nil
 }
 
-// pruneBlobs removes the layers that no image was made of.
+// pruneBlobs removes the layers that are not used by any image.
 func (c *Cache) pruneBlobs(pruned *api.Pruned) error {
 	images, err := c.list()
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"banger/internal/oci/registry"
 )
 
-// release is a distribution's release, of os-release(5).
+// release is a distribution's release, from os-release(5).
 type release struct{ id, version, codename string }
 
 func hostRelease() release {
@@ -37,7 +37,7 @@ func parseRelease(text string) release {
 	return r
 }
 
-// image is the name of the image that is built from the host's distribution.
+// image returns the name of the image that is built from the host's distribution.
 func (r release) image() string {
 	if r.id == "ubuntu" {
 		return "ubuntu"
@@ -45,8 +45,8 @@ func (r release) image() string {
 	return "debian"
 }
 
-// canonical turns the other names of the host's own release (debian-12,
-// debian-bookworm, bookworm) into the image's name.
+// canonical maps the other names of the host's own release (debian-12, debian-bookworm,
+// bookworm) to the image's name.
 func (r release) canonical(name string) string {
 	base := r.image()
 	var others []string
@@ -61,11 +61,11 @@ func (r release) canonical(name string) string {
 	return name
 }
 
-// DefaultName is the name of the image that is built from the packages of the
+// DefaultName returns the name of the image that is built from the packages of the
 // host's own distribution.
 func DefaultName() string { return hostRelease().image() }
 
-// CanPull says whether Pull can try to get an image of that name.
+// CanPull reports whether Pull can try to get an image of that name.
 func (c *Cache) CanPull(name string) bool {
 	_, err := registry.Parse(name)
 	return err == nil || c.host.canonical(name) == c.host.image()

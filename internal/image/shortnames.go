@@ -7,13 +7,14 @@ import (
 	"banger/internal/oci/registry"
 )
 
-// UseShortNames has names stand for references: table returns which, each time
-// that a name is looked up which no image here has.
+// UseShortNames sets the short names of references: table returns them. It is called
+// each time a name is looked up that no image in the cache has.
 func (c *Cache) UseShortNames(table func() (map[string]string, error)) { c.shortNames = table }
 
-// meaning is what a name stands for that no image in the cache has: by the table
-// of short names a reference, by the host's release the name of its image, else
-// the name itself. An entry of the table is a reference: it is not looked up again.
+// resolveShortName returns what a name stands for that no image in the cache has: by
+// the table of short names a reference, by the host's release the name of its image,
+// otherwise the name itself. An entry of the table is a reference: it is not looked up
+// again.
 func (c *Cache) meaning(name string) (string, error) {
 	table, err := c.shortNames()
 	if err != nil {
@@ -28,8 +29,8 @@ func (c *Cache) meaning(name string) (string, error) {
 		return c.host.canonical(name), nil
 	}
 	if rest != "" && strings.ContainsAny(entry[strings.LastIndex(entry, "/")+1:], ":@") {
-		return "", api.Errorf(api.KindInvalid, "%.200q cannot be had: by the table of short names %s is %s already", name, short, entry).
-			WithHint("leave %q out, or name the image with its registry, as docker.io/library/%.200s", rest, name)
+		return "", api.Errorf(api.KindInvalid, "cannot resolve %.200q: in the table of short names, %s is already %s", name, short, entry).
+			WithHint("leave out %q, or name the image with its registry, as docker.io/library/%.200s", rest, name)
 	}
 	ref, err := registry.Parse(entry + rest)
 	if err != nil {

@@ -34,7 +34,7 @@ func TestMeaning(t *testing.T) {
 		"alma:9":           "docker.io/library/almalinux:9",
 		"alma" + sum:       "docker.io/library/almalinux" + sum,
 		"work":             "registry.example:5000/team/app:2",
-		"work:3":           `by the table of short names work is registry.example:5000/team/app:2 already`,
+		"work:3":           `in the table of short names, work is already registry.example:5000/team/app:2`,
 		"fixed:1":          "already",
 		"port:1":           "registry.example:5000/a:1",
 		"alma:":            "is not a valid name for an image",

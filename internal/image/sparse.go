@@ -11,10 +11,10 @@ import (
 	"banger/internal/fsx"
 )
 
-// chunk is how much is read between two looks at the context.
+// chunk is how many bytes are read between two checks of the context.
 const chunk = 1 << 20
 
-// hashFile returns the SHA-256 of a file, holes included, as hexadecimal digits.
+// hashFile returns the SHA-256 of a file, holes included, in hexadecimal.
 func hashFile(ctx context.Context, path string, report api.Report) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -52,7 +52,7 @@ func hashFile(ctx context.Context, path string, report api.Report) (string, erro
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// cloneFile copies a file as cheaply as the file system can.
+// cloneFile copies a file as cheaply as the file system allows.
 func cloneFile(ctx context.Context, from, to string, report api.Report) error {
 	return fsx.CloneFile(ctx, from, to, func(done, total int64) {
 		report(api.Progress{Step: "disk", Message: "copying the image", Done: done, Total: total, Unit: "bytes"})

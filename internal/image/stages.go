@@ -33,9 +33,9 @@ var newlyInstalled = regexp.MustCompile(`, (\d{1,6}) newly installed`)
 type stages struct {
 	emit   func(any)
 	now    int // index in stageTable
-	total  int // packages to install in this stage; 0 where it is not known
-	done   int // half packages: unpacked, set up
-	before int // percent last told
+	total  int // packages to install in this stage; 0 if unknown
+	done   int // half packages: each is unpacked, then set up
+	before int // percent last reported
 }
 
 func (s *stages) line(line string) {
@@ -56,7 +56,7 @@ func (s *stages) line(line string) {
 	}
 }
 
-// tell reports where the build is, at every new stage and every new percent.
+// report reports the build's progress, at every new stage and every new percent.
 func (s *stages) tell(always bool) {
 	stage := stageTable[s.now]
 	percent := stage.from
@@ -69,8 +69,8 @@ func (s *stages) tell(always bool) {
 	}
 }
 
-// weighted puts the last parts of a build, which report for themselves, on the
-// same scale.
+// scaleProgress converts the progress of a build's last steps, which report for
+// themselves, to the build's scale.
 func weighted(report api.Report) api.Report {
 	return func(p api.Progress) {
 		if p.Unit != "percent" {

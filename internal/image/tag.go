@@ -7,7 +7,7 @@ import (
 	"banger/api"
 )
 
-// Tag gives an image one more name, which another may have had.
+// Tag gives an image one more name, which another image may lose.
 func (c *Cache) Tag(ref, name string) (api.Image, error) {
 	if err := checkName(name); err != nil {
 		return api.Image{}, err
@@ -21,7 +21,7 @@ func (c *Cache) Tag(ref, name string) (api.Image, error) {
 	return c.name(strings.TrimPrefix(i.Digest, "sha256:"), []string{c.host.canonical(name)})
 }
 
-// History returns how an image was built, the newest step first.
+// History returns how an image was built, newest step first.
 func (c *Cache) History(ref string) ([]api.ImageHistory, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -41,8 +41,8 @@ func (c *Cache) History(ref string) ([]api.ImageHistory, error) {
 	return history, nil
 }
 
-// history is how an image was built, the oldest step first. One that came without
-// a history has one step, what it was made of.
+// history returns how an image was built, oldest step first. An image without a history
+// gets one step, its source.
 func (m *meta) history() []api.ImageHistory {
 	if len(m.History) == 0 {
 		return []api.ImageHistory{{CreatedAt: &m.CreatedAt, CreatedBy: m.Source}}
@@ -50,7 +50,7 @@ func (m *meta) history() []api.ImageHistory {
 	return slices.Clone(m.History)
 }
 
-// sizeHistory gives the steps of the history the sizes of their layers.
+// sizeHistory sets the sizes of the history's steps from their layers.
 func (m *meta) sizeHistory() {
 	m.History = slices.Clone(m.History)
 	for n, h := range m.History {

@@ -16,39 +16,41 @@ import (
 	"banger/internal/oci"
 )
 
-// summary is what came of unpacking.
+// summary is the result of unpacking.
 type summary struct {
 	Entries int     `json:"entries"`
 	Bytes   int64   `json:"bytes"`
-	Devices int     `json:"devices"`  // left out: impossible, or too many to be made without root
+	Devices int     `json:"devices"`  // left out: invalid, or too many without root
 	Owners  int     `json:"owners"`   // given to root, for the same reasons
 	Attrs   int     `json:"attrs"`    // extended attributes left out
 	NoShell bool    `json:"no_shell"` // there is no /bin/sh
 	Layers  []int64 `json:"layers"`   // bytes of each archive before compression
-	IsImage bool    `json:"is_image"` // it is an image's: nothing was unpacked
+	IsImage bool    `json:"is_image"` // the archive is an image: nothing was unpacked
 }
 
-// tree is where archives are unpacked. Names in headers, and targets of hard
-// links, are clean, relative, and what real has returned: no ancestor of one is a
-// symbolic link. What is in the way of an entry goes, but for a directory in the way
-// of a directory.
+// tree is the target of unpacking. Names of entries, and targets of hard links, are
+// clean, relative, and returned by resolveParent: none of their ancestors is a symbolic
+// link. An entry replaces what is in its way, except for a directory in the way of a
+// directory.
 type tree interface {
-	// real resolves the symbolic links on the way to an entry, below the root.
+	// resolveParent resolves the symbolic links in the directory of an entry, below the
+	// root.
 	real(name string) (string, error)
-	// ensure makes a directory where there is nothing.
+	// ensure makes a directory if nothing is there.
 	ensure(name string) error
 	dir(h *tar.Header) error
 	file(h *tar.Header, content io.Reader) error
 	symlink(h *tar.Header) error
 	link(h *tar.Header) error
-	// node makes a fifo or device; false means that it was left out.
+	// node makes a fifo or device; it returns false if it left it out.
 	node(h *tar.Header, mode uint32, dev uint64) (bool, error)
-	// remove removes name and what is below it, and empty what is below it; what
-	// kept knows stays, with the directories on the way to it. Absent is success.
+	// remove removes name and everything below it, and empty everything below it. What
+	// kept contains stays, with its parent directories. It is not an error if the name
+	// does not exist.
 	remove(name string, kept func(name string) bool) error
 	empty(name string, kept func(name string) bool) error
 	exists(name string) bool
-	// close finishes what was put off.
+	// close finishes deferred work.
 	close() error
 }
 
@@ -57,14 +59,14 @@ type unpacker struct {
 	tree   tree
 	limits limits
 	s      *summary
-	layer  *layer // what this one has made; nil where the archive is no layer
+	layer  *layer // what this layer has created; nil if the archive is not a layer
 	first  int    // entries before this archive
-	at     string // the entry that it is at
+	at     string // the current entry
 	ended  bool   // the archive's end was read
 }
 
-// archive unpacks a tar archive, compressed or not. in counts what was read of
-// it. It returns the digest of the archive before compression.
+// archive unpacks a tar archive, compressed or not. in counts the bytes read of it. It
+// returns the digest of the archive before compression.
 func (u *unpacker) archive(in *counter) (string, error) {
 	u.first, u.at, u.ended = u.s.Entries, "", false
 	r, err := decompress(in)
@@ -87,8 +89,8 @@ func (u *unpacker) archive(in *counter) (string, error) {
 			return "", err
 		}
 	}
-	// What follows the end of the archive belongs to its digest, and tells whether
-	// compression ended well.
+	// The digest includes what follows the end of the archive, and reading it shows
+	// whether the compression ended well.
 	u.ended = true
 	if _, err := io.Copy(io.Discard, a); err != nil {
 		return "", u.archiveError(err)
@@ -115,9 +117,9 @@ func (u *unpacker) archiveError(err error) error {
 	case errors.As(err, &sys):
 		return fsx.DiskError("read the archive", err)
 	case u.ended && !errors.Is(err, io.ErrUnexpectedEOF):
-		return api.Errorf(api.KindInvalid, "the archive is whole, but what follows it in the file does not belong there: %w", err)
+		return api.Errorf(api.KindInvalid, "the archive is complete, but is followed by unexpected data: %w", err)
 	case u.ended:
-		return api.Errorf(api.KindInvalid, "the archive is cut off behind its last file: the end of its compression is missing")
+		return api.Errorf(api.KindInvalid, "the archive is cut off after its last file: the end of its compression is missing")
 	case errors.Is(err, io.ErrUnexpectedEOF) && n == 0:
 		return api.Errorf(api.KindInvalid, "this is not a tar archive, or it is cut off in its first file")
 	case errors.Is(err, io.ErrUnexpectedEOF):
@@ -125,7 +127,7 @@ func (u *unpacker) archiveError(err error) error {
 	case errors.As(err, new(badCompression)):
 		return api.Errorf(api.KindInvalid, "the archive's compression is damaged %s: %w", where, err)
 	case n == 0 && errors.Is(err, tar.ErrHeader):
-		return api.Errorf(api.KindInvalid, "this is not a tar archive: it begins with no header of one")
+		return api.Errorf(api.KindInvalid, "this is not a tar archive: it does not start with a tar header")
 	}
 	return api.Errorf(api.KindInvalid, "the archive is damaged %s: %w", where, err)
 }
@@ -140,9 +142,9 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 	}
 	u.s.Entries++
 	if u.s.Entries > u.limits.Entries {
-		return api.Errorf(api.KindInvalid, "cannot unpack %.200q: the archive holds more than %d files", name, u.limits.Entries)
+		return api.Errorf(api.KindInvalid, "cannot unpack %.200q: the archive contains more than %d files", name, u.limits.Entries)
 	}
-	if h.Size > u.limits.Bytes-u.s.Bytes { // the sum may not have room in 64 bits
+	if h.Size > u.limits.Bytes-u.s.Bytes { // the sum may overflow 64 bits
 		return api.Errorf(api.KindInvalid, "cannot unpack %.200q, of %d MiB: %w", name, h.Size>>20, u.limits.tooLarge())
 	}
 	u.s.Bytes += max(h.Size, 0)
@@ -150,7 +152,7 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 		return u.wrap(h.Name, err)
 	}
 	if strings.Count(name, "/") > u.limits.Depth || len(name) > u.limits.Path {
-		return badName(h.Name, "is too deep, with what it leads through")
+		return badName(h.Name, "is too deep after its links are followed")
 	}
 	h.Name = name
 	if u.layer == nil && h.Typeflag == tar.TypeReg && slices.Contains(oci.Documents(), name) {
@@ -169,7 +171,7 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 	return u.wrap(name, u.make(h, content))
 }
 
-// document looks at a file that an image's archive may have, wherever it stands in it.
+// document looks for the files that identify an image, at any place in the archive.
 func (u *unpacker) document(name string, size int64, content io.Reader) (io.Reader, error) {
 	if size > oci.MaxDocument {
 		return content, nil
@@ -196,7 +198,7 @@ func (u *unpacker) wrap(name string, err error) error {
 	return api.Errorf(api.KindInvalid, "cannot unpack %.200q: %w", name, err)
 }
 
-// make makes what an entry names.
+// make creates the file of an entry.
 func (u *unpacker) make(h *tar.Header, content io.Reader) error {
 	switch h.Typeflag {
 	case tar.TypeDir, gnuDumpDir:
@@ -214,8 +216,8 @@ func (u *unpacker) make(h *tar.Header, content io.Reader) error {
 		}
 		return u.tree.symlink(h)
 	case tar.TypeLink:
-		// Kaniko's layers have targets that begin with a slash. That is no way out:
-		// what is to be linked is looked up below the root.
+		// Kaniko's layers have targets that start with a slash. This does not lead
+		// outside: the target is looked up below the root.
 		target, why := clean(strings.TrimLeft(h.Linkname, "/"), u.limits)
 		if why != "" {
 			return fmt.Errorf("a hard link whose target %.200q %s", h.Linkname, why)
@@ -240,8 +242,8 @@ func (u *unpacker) make(h *tar.Header, content io.Reader) error {
 	return api.Errorf(api.KindInvalid, "cannot unpack %.200q: %s", h.Name, unsupported(h.Typeflag))
 }
 
-// The types of entries that only GNU tar has, and archive/tar does not name
-// (GNU tar's manual, "Extensions").
+// Types of entries that only GNU tar has, and archive/tar does not define (GNU tar's
+// manual, "Extensions").
 const (
 	gnuDumpDir     = 'D' // a directory, with a list of what was in it: tar --listed-incremental
 	gnuMultiVolume = 'M' // the rest of a file that began in another archive
@@ -250,12 +252,12 @@ const (
 
 func unsupported(kind byte) string {
 	if kind == gnuMultiVolume {
-		return "it is the rest of a file that begins in another volume of the archive"
+		return "it is the rest of a file that starts in another volume of the archive"
 	}
 	return fmt.Sprintf("entries of type %q are not supported", kind)
 }
 
-// archiveReader remembers errors of the archive, to tell them from the disk's.
+// archiveReader remembers errors of the archive, to distinguish them from the disk's.
 type archiveReader struct {
 	r   io.Reader
 	err error
@@ -269,12 +271,12 @@ func (a *archiveReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// cleanName makes an entry's name clean, or refuses it: it is to be relative to
-// the root. The root itself may be called "/" as well, as Kaniko does.
+// cleanName cleans an entry's name, or refuses it: it has to be relative to the root.
+// The root itself may also be called "/", as Kaniko does.
 func cleanName(name string, l limits) (string, error) {
 	if strings.HasPrefix(name, "/") && strings.Trim(name, "/") != "" {
 		return "", badName(name, "is absolute").
-			WithHint("make the archive again, without the first /: tar does it so, but for --absolute-names (-P)")
+			WithHint("make the archive again without the leading /: tar does so unless --absolute-names (-P) is set")
 	}
 	cleaned, why := clean(name, l)
 	if why != "" {
@@ -283,14 +285,14 @@ func cleanName(name string, l limits) (string, error) {
 	return cleaned, nil
 }
 
-// clean makes a relative name clean; why says what is wrong with it.
+// clean cleans a relative name; why says what is wrong with it.
 func clean(name string, l limits) (cleaned, why string) {
 	if why := badTarget(name, l.Path); why != "" {
 		return "", why
 	}
 	for part := range strings.SplitSeq(name, "/") {
 		if part == ".." {
-			return "", "leads out of the archive"
+			return "", "escapes the archive"
 		}
 		if len(part) > 255 { // NAME_MAX
 			return "", "is too long"
@@ -303,9 +305,9 @@ func clean(name string, l limits) (cleaned, why string) {
 	return cleaned, ""
 }
 
-// badTarget says what keeps a name from being that of a file, or where a symbolic link
-// leads. Control characters do not: files have them (Icon\r of macOS), and what shows
-// names quotes them.
+// badTarget says why a name is not valid for a file, or as the target of a symbolic
+// link. Control characters are valid: files have them (Icon\r of macOS), and output
+// quotes names.
 func badTarget(name string, longest int) string {
 	switch {
 	case name == "":

@@ -15,21 +15,22 @@ import (
 	"banger/internal/fsx"
 )
 
-// unpackSpec says what is to be unpacked.
+// unpackSpec describes what to unpack.
 type unpackSpec struct {
-	// Layered makes the archives layers of an image: each may take away what the
-	// ones before have made.
+	// Layered makes the archives layers of an image: each may delete files of the ones
+	// before it.
 	Layered bool   `json:"layered,omitempty"`
-	Total   int64  `json:"total"` // bytes in all archives, for the progress; 0 where it is not known
+	Total   int64  `json:"total"` // bytes in all archives, for the progress; 0 if unknown
 	Limits  limits `json:"limits"`
-	// DiffIDs are the archives' digests before compression, "" where unknown.
+	// DiffIDs are the archives' digests before compression, "" if unknown.
 	DiffIDs []string `json:"diff_ids"`
-	// Volumes are directories that are made if the archives have none.
+	// Volumes are directories that are created if the archives do not contain them.
 	Volumes []string `json:"volumes,omitempty"`
 }
 
-// runUnpack unpacks the archives that come as frames on standard input into the
-// directory args[0], as args[1] says. What files are owed then is in the file args[2].
+// runUnpack unpacks the archives that are sent as frames on standard input into the
+// directory args[0], with the spec args[1]. It writes the deferred attributes to the
+// file args[2].
 func runUnpack(_ context.Context, args []string, emit func(any)) error {
 	var spec unpackSpec
 	if err := json.Unmarshal([]byte(args[1]), &spec); err != nil {
@@ -62,7 +63,7 @@ func runUnpack(_ context.Context, args []string, emit func(any)) error {
 	return nil
 }
 
-// unpack unpacks what in holds, as frames, into t, which it closes.
+// unpack unpacks the frames of in into t, and closes t.
 func (spec unpackSpec) unpack(in io.Reader, t tree, report api.Report) (s summary, err error) {
 	if host, ok := t.(*hostTree); ok {
 		host.s, host.layered = &s, spec.Layered
@@ -83,7 +84,7 @@ func (spec unpackSpec) unpack(in io.Reader, t tree, report api.Report) (s summar
 	return s, err
 }
 
-// archives unpacks one archive after the other.
+// archives unpacks the archives one after the other.
 func (spec unpackSpec) archives(u *unpacker, stream *bufio.Reader, report api.Report) error {
 	var before int64
 	for i, want := range spec.DiffIDs {
@@ -94,11 +95,11 @@ func (spec unpackSpec) archives(u *unpacker, stream *bufio.Reader, report api.Re
 			u.layer = newLayer()
 		}
 		got, err := u.archive(c)
-		if err == nil { // the blob's end tells that it was what it was said to be
+		if err == nil { // the blob's end confirms that it was verified
 			_, err = io.Copy(io.Discard, c)
 		}
 		if err == nil && want != "" && got != want {
-			err = api.Errorf(api.KindInvalid, "it holds an archive of digest %s, not its diff id %s", got, want)
+			err = api.Errorf(api.KindInvalid, "it contains an archive with digest %s, not its diff id %s", got, want)
 		}
 		if err != nil {
 			return spec.named(i, err)
@@ -106,7 +107,7 @@ func (spec unpackSpec) archives(u *unpacker, stream *bufio.Reader, report api.Re
 		before += c.n.Load()
 	}
 	if u.s.Entries == 0 && !spec.Layered {
-		return api.Errorf(api.KindInvalid, "the archive is empty, or no tar archive")
+		return api.Errorf(api.KindInvalid, "the archive is empty, or not a tar archive")
 	}
 	return nil
 }
@@ -118,7 +119,7 @@ func (spec unpackSpec) message(i int) string {
 	return fmt.Sprintf("unpacking layer %d of %d", i+1, len(spec.DiffIDs))
 }
 
-// named says in which layer an error is.
+// named adds to an error in which layer it is.
 func (spec unpackSpec) named(i int, err error) error {
 	if !spec.Layered {
 		return err
@@ -126,7 +127,7 @@ func (spec unpackSpec) named(i int, err error) error {
 	return api.Errorf(api.KindOf(err), "layer %d of %d: %w", i+1, len(spec.DiffIDs), err)
 }
 
-// counter reports how much was read, at most ten times a second.
+// counter reports how many bytes were read, at most ten times a second.
 type counter struct {
 	r      io.Reader
 	report func(int64)

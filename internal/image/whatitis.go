@@ -7,12 +7,12 @@ import (
 	"banger/api"
 )
 
-// sniffBytes is how much of a file tells what it is: the magic number that is farthest
-// in is that of ISO 9660, after that of btrfs is not looked for.
+// sniffBytes is how much of a file is read to detect its format: the magic number
+// farthest in is that of ISO 9660; btrfs is not detected.
 const sniffBytes = 33 << 10
 
-// others are files that people try to import and that are something else, by a magic
-// number at an offset (magic(5)). The first that fits counts.
+// otherFormats are formats that people try to import but that are not supported, by a
+// magic number at an offset (magic(5)). The first match counts.
 var others = []struct {
 	offset      int
 	magic, name string
@@ -50,14 +50,15 @@ var others = []struct {
 }
 
 const (
-	disks      = "qemu-img convert -O raw FILE disk.raw   makes a plain disk of it; import the ext4 file system that is on it"
-	partitions = "losetup --show -P FILE   makes its partitions visible; import a copy of the one that is the root file system, if it is ext4"
-	repack     = "unpack it into a directory, and import that"
-	ext4Only   = "mount it, and import the directory; as a file only ext4 can be taken"
+	disks      = "qemu-img convert -O raw FILE disk.raw   converts it to a raw disk; import the ext4 file system on it"
+	partitions = "losetup --show -P FILE   makes its partitions visible; import a copy of the root file system's partition, if it is ext4"
+	repack     = "unpack it into a directory, and import the directory"
+	ext4Only   = "mount it, and import the directory; only ext4 can be imported as a file"
 	again      = "compress it with gzip, xz, zstd, bzip2 or lz4 instead"
 )
 
-// whatElse says what a file that is not an archive is, if that is known; nil if not.
+// otherFormat returns the error for a file that is not an archive, if its format is
+// known, or nil.
 func whatElse(head []byte) *api.Error {
 	for _, o := range others {
 		if len(head) > o.offset && bytes.HasPrefix(head[o.offset:], []byte(o.magic)) && !isTar(head) {
@@ -70,7 +71,7 @@ func whatElse(head []byte) *api.Error {
 	return nil
 }
 
-// isTar says whether an archive begins so.
+// isTar reports whether an archive starts with head.
 func isTar(head []byte) bool {
 	return len(head) >= tarMagicOffset+5 && string(head[tarMagicOffset:tarMagicOffset+5]) == "ustar"
 }

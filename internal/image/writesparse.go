@@ -25,7 +25,7 @@ func (t *hostTree) writeSparse(f *os.File, content io.Reader) error {
 	}
 }
 
-// finishFile gives a file that may end in a hole its size.
+// finishFile sets the size of a file that may end in a hole.
 func finishFile(f *os.File, size int64) error {
 	info, err := f.Stat()
 	if err != nil || info.Size() == size {
