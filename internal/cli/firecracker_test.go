@@ -119,7 +119,7 @@ func TestPrintFirecracker(t *testing.T) {
 		{system.FirecrackerChange{Version: "1.16.1", Changed: true, Kept: []string{"1.14.4"}, Used: ours}, "Firecracker 1.16.1 is installed\n", "banger: kept for VMs that run: 1.14.4\n"},
 		{system.FirecrackerChange{Changed: true, Used: byHand}, "banger's own Firecracker is set aside; VMs get 1.15.1 at /usr/local/bin/firecracker\n", ""},
 		{system.FirecrackerChange{Version: "1.16.1", Changed: true, Used: byHand}, "Firecracker 1.16.1 is installed\n",
-			"banger: VMs get /usr/local/bin/firecracker, which /etc/banger/config.toml names: remove firecracker and jailer there, then: sudo banger system restart\n"},
+			"banger: VMs use /usr/local/bin/firecracker, which is set in /etc/banger/config.toml: remove firecracker and jailer there, then: sudo banger system restart\n"},
 	} {
 		var out, note bytes.Buffer
 		a := newApp(os.Stdin, &out, &note, func(string) string { return "" })

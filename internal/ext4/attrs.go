@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Attr is an extended attribute, as getxattr(2) has it.
+// Attr is an extended attribute, as getxattr(2) returns it.
 type Attr struct {
 	Name  string
 	Value []byte
@@ -19,12 +19,12 @@ const (
 
 	aclAccess, aclDefault = "system.posix_acl_access", "system.posix_acl_default"
 
-	// inlineName is that of the attribute that holds content of the file.
+	// inlineName is the name of the attribute that stores content of the file.
 	inlineName = "system.data"
 )
 
-// attrPrefixes are what names begin with, by index (EXT4_XATTR_INDEX_ of the
-// kernel's xattr.h).
+// attrPrefixes are the prefixes of names, by index (EXT4_XATTR_INDEX_ in the kernel's
+// xattr.h).
 var attrPrefixes = map[byte]string{
 	1: "user.", 2: aclAccess, 3: aclDefault, 4: "trusted.", 6: "security.", 7: "system.",
 }
@@ -39,7 +39,7 @@ func (i *Inode) Attrs() ([]Attr, error) {
 	slices.SortFunc(all, func(a, b Attr) int { return strings.Compare(a.Name, b.Name) })
 	for n := range all {
 		if n > 0 && all[n].Name == all[n-1].Name {
-			return nil, damaged("the attribute %.300q is there twice", all[n].Name)
+			return nil, damaged("the attribute %.300q occurs twice", all[n].Name)
 		}
 		if all[n].Name == aclAccess || all[n].Name == aclDefault {
 			if all[n].Value, err = acl(all[n].Value); err != nil {
@@ -50,7 +50,7 @@ func (i *Inode) Attrs() ([]Attr, error) {
 	return all, nil
 }
 
-// attributes reads those that follow the inode and those that have a block.
+// attributes reads the attributes after the inode and those in a block.
 func (i *Inode) attributes() ([]Attr, error) {
 	var all []Attr
 	if start := firstSize + i.extra(); i.extra() > 0 && start+4 <= len(i.raw) && le.Uint32(i.raw[start:]) == attrMagic {
@@ -70,17 +70,16 @@ func (i *Inode) attributes() ([]Attr, error) {
 		return nil, err
 	}
 	if le.Uint32(b) != attrMagic || le.Uint32(b[8:]) != 1 {
-		return nil, damaged("a block of attributes is none")
+		return nil, damaged("a block of attributes has no valid header")
 	}
 	found, err := attrsIn(b[blockHead:], b)
 	return append(all, found...), err
 }
 
-// attrsIn reads entries up to the four zeros that end them. Their values are in
-// space.
+// attrsIn reads entries up to the four zeros that end them. Their values are in space.
 func attrsIn(entries, space []byte) ([]Attr, error) {
 	var all []Attr
-	var total int // of the values, which do not overlap
+	var total int // size of the values, which do not overlap
 	for {
 		if len(entries) < 4 || le.Uint32(entries) == 0 {
 			return all, nil
@@ -107,9 +106,9 @@ func attrOf(entry, space []byte) (Attr, error) {
 	offset, size := int64(le.Uint16(entry[2:])), int64(le.Uint32(entry[8:]))
 	switch {
 	case !known || strings.Contains(name, "\x00"):
-		return Attr{}, damaged("an attribute has an impossible name, %d %.300q", entry[1], name)
+		return Attr{}, damaged("an attribute has an invalid name, %d %.300q", entry[1], name)
 	case le.Uint32(entry[4:]) != 0:
-		return Attr{}, damaged("the value of attribute %.300q is elsewhere", name)
+		return Attr{}, damaged("the value of attribute %.300q is not in its block", name)
 	case size > 0 && offset+size > int64(len(space)):
 		return Attr{}, damaged("the value of attribute %.300q is out of bounds", name)
 	case size == 0:
@@ -118,13 +117,13 @@ func attrOf(entry, space []byte) (Attr, error) {
 	return Attr{Name: name, Value: bytes.Clone(space[offset : offset+size])}, nil
 }
 
-// acl turns an access control list from the form on the disk (ext4_acl_entry of
-// the kernel's acl.h) into that of getxattr(2) (posix_acl_xattr.h): there every
-// entry has an id.
+// acl converts an access control list from its format on disk (ext4_acl_entry in the
+// kernel's acl.h) to that of getxattr(2) (posix_acl_xattr.h), in which every entry has
+// an id.
 func acl(disk []byte) ([]byte, error) {
 	const diskVersion, version, noID = 1, 2, 0xFFFFFFFF
 	if len(disk) < 4 || le.Uint32(disk) != diskVersion {
-		return nil, damaged("an access control list is none")
+		return nil, damaged("an access control list has no valid header")
 	}
 	out := le.AppendUint32(nil, version)
 	for rest := disk[4:]; len(rest) > 0; {

@@ -5,12 +5,12 @@ import (
 	"io"
 )
 
-// piece is how much is read at once.
+// piece is how many bytes are read at once.
 const piece = 256 << 10
 
 var zeros [piece]byte
 
-// Copy writes the content of a file to w: just its size in bytes, holes as zeros.
+// Copy writes the content of a file to w: exactly its size in bytes, holes as zeros.
 func (i *Inode) Copy(w io.Writer) error {
 	if i.flags&flagInline != 0 {
 		data, err := i.inline()
@@ -30,7 +30,7 @@ func (i *Inode) Copy(w io.Writer) error {
 	return c.zeros(i.Size)
 }
 
-// blockCount is how many blocks the size of the inode takes.
+// blockCount returns how many blocks the inode's size takes.
 func (i *Inode) blockCount() uint64 { return uint64((i.Size + i.fs.block - 1) / i.fs.block) }
 
 type copier struct {
@@ -40,7 +40,7 @@ type copier struct {
 	buffer   []byte
 }
 
-// zeros fills the hole up to an offset.
+// zeros fills a hole up to an offset.
 func (c *copier) zeros(to int64) error {
 	for c.at < to {
 		n, err := c.w.Write(zeros[:min(to-c.at, piece)])
@@ -75,11 +75,11 @@ func (c *copier) run(r run) error {
 	return nil
 }
 
-// inline is the content that a small file or directory has within its inode: in
-// place of the pointers, and what does not fit there as an attribute.
+// inline returns the content that a small file or directory stores in its inode: in
+// place of the pointers, and the rest as an attribute.
 func (i *Inode) inline() ([]byte, error) {
 	if !i.fs.has(incompatInline) {
-		return nil, damaged("inode %d has its content in it, where that is not allowed", i.Number)
+		return nil, damaged("inode %d has inline content, which is not allowed for it", i.Number)
 	}
 	data := bytes.Clone(i.raw[atBlocks:endBlock])
 	all, err := i.attributes()

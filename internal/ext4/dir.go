@@ -12,12 +12,12 @@ type Entry struct {
 	Inode uint32
 }
 
-// mostDirectory bounds the size of a directory: a million names of the longest
-// kind take a quarter of it.
+// mostDirectory bounds the size of a directory in bytes: a million names of maximal
+// length take a quarter of it.
 const mostDirectory = 1 << 30
 
-// Entries returns what is in a directory, but "." and "..", sorted by name. take
-// is asked before a name is kept, and may refuse.
+// Entries returns the content of a directory, except "." and "..", sorted by name. It
+// calls take before it stores a name; take may refuse.
 func (i *Inode) Entries(take func(Entry) error) ([]Entry, error) {
 	d := &directory{fs: i.fs, take: take}
 	if err := i.eachDirBlock(d.block); err != nil {
@@ -26,14 +26,14 @@ func (i *Inode) Entries(take func(Entry) error) ([]Entry, error) {
 	slices.SortFunc(d.entries, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
 	for n := 1; n < len(d.entries); n++ {
 		if d.entries[n].Name == d.entries[n-1].Name {
-			return nil, damaged("a directory has %.200q twice", d.entries[n].Name)
+			return nil, damaged("a directory contains %.200q twice", d.entries[n].Name)
 		}
 	}
 	return d.entries, nil
 }
 
-// eachDirBlock calls do with what holds entries. A directory with an index (htree)
-// is read like any other: the blocks of the index look as though they were empty.
+// eachDirBlock calls do with the blocks of entries. A directory with an index (htree)
+// is read like any other: the blocks of the index look like empty ones.
 func (i *Inode) eachDirBlock(do func([]byte) error) error {
 	if i.flags&flagInline != 0 {
 		data, err := i.inline()
@@ -47,7 +47,7 @@ func (i *Inode) eachDirBlock(do func([]byte) error) error {
 		return do(data[inPointers:])
 	}
 	if i.Size > mostDirectory || i.Size%i.fs.block != 0 {
-		return damaged("a directory has an impossible size: %d", i.Size)
+		return damaged("a directory has an invalid size: %d", i.Size)
 	}
 	var told int64
 	err := i.eachRun(i.blockCount(), func(r run) error {
@@ -91,10 +91,10 @@ func (d *directory) block(b []byte) error {
 		inode := le.Uint32(b)
 		switch {
 		case length < entryHead || length%4 != 0 || length > len(b):
-			return damaged("an entry of a directory has an impossible length: %d", length)
-		case inode == 0: // nothing, an index or a checksum
+			return damaged("an entry of a directory has an invalid length: %d", length)
+		case inode == 0: // unused, an index or a checksum
 		case entryHead+name > length:
-			return damaged("an entry of a directory has an impossible name")
+			return damaged("an entry of a directory has an invalid name")
 		default:
 			if err := d.add(Entry{Name: string(b[entryHead : entryHead+name]), Inode: inode}); err != nil {
 				return err
@@ -105,8 +105,8 @@ func (d *directory) block(b []byte) error {
 	return nil
 }
 
-// entryLength reads a length, which has not enough bits for blocks of 64 KiB
-// (ext4_rec_len_from_disk of the kernel's ext4.h).
+// entryLength decodes a length, which has too few bits for blocks of 64 KiB
+// (ext4_rec_len_from_disk in the kernel's ext4.h).
 func entryLength(n uint16, block int64) int {
 	if block < 1<<16 {
 		return int(n)
@@ -122,7 +122,7 @@ func (d *directory) add(e Entry) error {
 	case e.Name == "." || e.Name == "..":
 		return nil
 	case e.Name == "" || len(e.Name) > 255 || strings.ContainsAny(e.Name, "/\x00"):
-		return damaged("a directory has the name %.300q", e.Name)
+		return damaged("a directory contains the invalid name %.300q", e.Name)
 	}
 	if err := d.take(e); err != nil {
 		return err
@@ -131,7 +131,7 @@ func (d *directory) add(e Entry) error {
 	return nil
 }
 
-// Empty says whether a directory has no entries.
+// Empty reports whether a directory has no entries.
 func (i *Inode) Empty() (bool, error) {
 	_, err := i.Entries(func(Entry) error { return io.EOF })
 	if err == io.EOF {

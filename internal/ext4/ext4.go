@@ -1,6 +1,6 @@
-// Package ext4 reads ext2, ext3 and ext4 file systems as files on a disk: no
-// mount, no root. What it reads was written by somebody else, so every number in
-// it is doubted: nothing panics, nothing goes on for ever, and memory is bounded
+// Package ext4 reads ext2, ext3 and ext4 file systems from files: without mounting
+// them, and without root. The file systems are not trusted, so every number is checked:
+// the package does not panic, always terminates, and bounds its memory
 // (https://docs.kernel.org/filesystems/ext4/).
 package ext4
 
@@ -13,7 +13,7 @@ import (
 	"banger/api"
 )
 
-// Root is the number of the root directory's inode.
+// Root is the inode number of the root directory.
 const Root = 2
 
 var le = binary.LittleEndian
@@ -23,11 +23,11 @@ const (
 	superOffset = 1024
 	superBytes  = 1024
 	magic       = 0xEF53
-	firstSize   = 128     // of inodes in the first revision, and of what all have
+	firstSize   = 128     // of inodes in the first revision, and of the fields common to all
 	mostBytes   = 1 << 50 // of a file system: a bound for arithmetic
 )
 
-// The incompatible features: who does not know one must not read.
+// The incompatible features: a reader that does not support one must not read.
 const (
 	incompatFiletype = 0x2
 	incompatRecover  = 0x4
@@ -35,11 +35,11 @@ const (
 	incompatLargeDir = 0x4000
 	incompatInline   = 0x8000
 
-	// understood are those, extents, MMP, flexible groups and the checksums' seed.
+	// supported are these, extents, MMP, flexible groups and the checksums' seed.
 	understood = incompatFiletype | 0x40 | incompat64bit | 0x100 | 0x200 | 0x2000 | incompatLargeDir | incompatInline
 )
 
-// incompatNames are what mke2fs calls the ones that are not understood.
+// incompatNames are mke2fs's names of the unsupported ones.
 var incompatNames = map[int]string{
 	0: "compression", 3: "journal_dev", 4: "meta_bg", 10: "ea_inode", 12: "dirdata", 16: "encrypt", 17: "casefold",
 }
@@ -68,7 +68,7 @@ func Open(r io.ReaderAt, size int64) (*FS, error) {
 		return nil, unread(err)
 	}
 	if le.Uint16(b[0x38:]) != magic {
-		return nil, damaged("it is no ext4 file system")
+		return nil, damaged("it is not an ext4 file system")
 	}
 	fs := &FS{
 		r: r, blocks: uint64(le.Uint32(b[0x4:])), first: uint64(le.Uint32(b[0x14:])), inodes: le.Uint32(b[0x0:]),
@@ -91,7 +91,7 @@ func (fs *FS) has(feature uint32) bool { return fs.incompat&feature != 0 }
 
 func (fs *FS) understands() error {
 	if fs.has(incompatRecover) {
-		return api.Errorf(api.KindUnsupported, "its journal has to be replayed first").WithHint("e2fsck -f FILE   and import it again")
+		return api.Errorf(api.KindUnsupported, "its journal has to be replayed first").WithHint("run e2fsck -f FILE and import it again")
 	}
 	var names []string
 	for rest := fs.incompat &^ understood; rest != 0; rest &= rest - 1 {
@@ -103,39 +103,39 @@ func (fs *FS) understands() error {
 		names = append(names, name)
 	}
 	if len(names) > 0 {
-		return api.Errorf(api.KindUnsupported, "its file system has features that are not understood here: %s", strings.Join(names, ", "))
+		return api.Errorf(api.KindUnsupported, "its file system has unsupported features: %s", strings.Join(names, ", "))
 	}
 	return nil
 }
 
-// check refuses a superblock that cannot be, so that what is computed from it
-// stays within bounds.
+// check refuses an invalid superblock, so that values computed from it stay within
+// bounds.
 func (fs *FS) check(b []byte, size int64) error {
 	logSize, groupBlocks := le.Uint32(b[0x18:]), uint64(le.Uint32(b[0x20:]))
 	if logSize > 6 { // blocks of 64 KiB at most
-		return damaged("it has blocks of an impossible size")
+		return damaged("its block size is invalid")
 	}
 	fs.block = 1024 << logSize
 	switch {
 	case fs.blocks == 0 || fs.blocks > uint64(mostBytes/fs.block) || fs.first >= fs.blocks || fs.first > 1:
-		return damaged("it has an impossible number of blocks: %d", fs.blocks)
+		return damaged("its number of blocks is invalid: %d", fs.blocks)
 	case int64(fs.blocks)*fs.block > size:
 		return damaged("it is cut off: it has %d bytes of %d", size, int64(fs.blocks)*fs.block)
 	case fs.inodeSize < firstSize || fs.inodeSize > fs.block || fs.inodeSize&(fs.inodeSize-1) != 0:
-		return damaged("it has inodes of an impossible size: %d", fs.inodeSize)
+		return damaged("its inode size is invalid: %d", fs.inodeSize)
 	case fs.descSize < 32 || fs.descSize > fs.block || fs.has(incompat64bit) && fs.descSize < 64:
-		return damaged("it has group descriptors of an impossible size: %d", fs.descSize)
+		return damaged("its size of group descriptors is invalid: %d", fs.descSize)
 	case groupBlocks == 0 || fs.perGroup == 0:
-		return damaged("it has groups of nothing")
+		return damaged("its groups are empty")
 	}
 	groups := (fs.blocks - fs.first + groupBlocks - 1) / groupBlocks
 	if uint64(fs.inodes) > groups*uint64(fs.perGroup) {
-		return damaged("it has an impossible number of inodes: %d", fs.inodes)
+		return damaged("its number of inodes is invalid: %d", fs.inodes)
 	}
 	return nil
 }
 
-// readAt fills p from a place in the file system.
+// readAt fills p from an offset in the file system.
 func (fs *FS) readAt(p []byte, offset int64) error {
 	if offset < 0 || offset > int64(fs.blocks)*fs.block-int64(len(p)) {
 		return damaged("it points beyond its own end")
@@ -155,8 +155,8 @@ func (fs *FS) readBlock(n uint64) ([]byte, error) {
 	return p, fs.readAt(p, int64(n)*fs.block)
 }
 
-// inside refuses blocks that the file system does not have. The one with the
-// superblock is nobody's.
+// inside refuses blocks that the file system does not have. Nothing may use the block
+// with the superblock.
 func (fs *FS) inside(block, count uint64) error {
 	if block <= fs.first || block >= fs.blocks || count > fs.blocks-block {
 		return damaged("it points to block %d of %d", block, fs.blocks)

@@ -316,12 +316,12 @@ func TestRefuses(t *testing.T) {
 		"cut":           {func(b []byte) []byte { return b[:1<<19] }, "cut off"},
 		"zeros":         {func([]byte) []byte { return make([]byte, 4096) }, "no ext4"},
 		"journal":       {set(0x60, 0x2|0x4), "its journal has to be replayed"},
-		"features":      {set(0x60, 0x2|0x10000|0x80000000), "not understood here: encrypt, number 31"},
-		"blocks":        {set(0x18, 7), "impossible size"},
-		"no blocks":     {set(0x4, 0), "impossible number of blocks"},
-		"groups":        {set(0x20, 0), "groups of nothing"},
-		"inodes":        {set(0x0, 1<<31), "impossible number of inodes"},
-		"size of inode": {set(0x58, 300), "inodes of an impossible size"},
+		"features":      {set(0x60, 0x2|0x10000|0x80000000), "unsupported features: encrypt, number 31"},
+		"blocks":        {set(0x18, 7), "its block size is invalid"},
+		"no blocks":     {set(0x4, 0), "its number of blocks is invalid"},
+		"groups":        {set(0x20, 0), "its groups are empty"},
+		"inodes":        {set(0x0, 1<<31), "its number of inodes is invalid"},
+		"size of inode": {set(0x58, 300), "its inode size is invalid"},
 	} {
 		b := tt.do(bytes.Clone(good))
 		_, err := Open(bytes.NewReader(b), int64(len(b)))
@@ -340,7 +340,7 @@ func TestNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"twin-b": `has "twin-b" twice`, "a/../b": `has the name "a/../b"`, "a\x00\x00\x00\x00\x00": "has the name"} {
+	for name, want := range map[string]string{"twin-b": `contains "twin-b" twice`, "a/../b": `contains the invalid name "a/../b"`, "a\x00\x00\x00\x00\x00": "contains the invalid name"} {
 		bad := bytes.ReplaceAll(good, []byte("twin-a"), []byte(name))
 		fs, err := Open(bytes.NewReader(bad), int64(len(bad)))
 		if err != nil {

@@ -9,7 +9,7 @@ import (
 	"banger/api"
 )
 
-// The flags of inodes that decide how they are read.
+// The flags of inodes that change how they are read.
 const (
 	flagEncrypted = 0x800
 	flagExtents   = 0x80000
@@ -19,28 +19,28 @@ const (
 // longestTarget is the longest target of a symbolic link (PATH_MAX of limits.h).
 const longestTarget = 4095
 
-// Inode is a file, directory or whatever else there is.
+// Inode is a file of any type.
 type Inode struct {
 	Number   uint32
-	Mode     uint16 // as stat(2) has it
+	Mode     uint16 // as stat(2) returns it
 	UID, GID uint32
 	Links    uint16
 	Size     int64
 	ModTime  time.Time
 
 	fs    *FS
-	raw   []byte // as it is on the disk
+	raw   []byte // as it is on disk
 	flags uint32
 }
 
-// Where the parts of an inode are.
+// The offsets of an inode's parts.
 const (
-	atBlocks = 0x28 // what says where its content is, 60 bytes
+	atBlocks = 0x28 // the location of its content, 60 bytes
 	endBlock = atBlocks + 60
 	atExtra  = 0x80 // how many bytes follow the first 128
 )
 
-// Inode reads an inode that is in use.
+// Inode reads an inode, which must be in use.
 func (fs *FS) Inode(number uint32) (*Inode, error) {
 	if number == 0 || number > fs.inodes {
 		return nil, damaged("it points to inode %d of %d", number, fs.inodes)
@@ -77,19 +77,19 @@ func (fs *FS) decode(number uint32, b []byte) (*Inode, error) {
 	i.ModTime = time.Unix(i.seconds(0x10, 0x88))
 	switch {
 	case i.Links == 0:
-		return nil, damaged("inode %d is named, and not in use", number)
+		return nil, damaged("inode %d has a name, but is not in use", number)
 	case i.Size < 0 || i.Size > (1<<32)*fs.block: // numbers of blocks within a file have 32 bits
-		return nil, damaged("inode %d has an impossible size: %d", number, i.Size)
+		return nil, damaged("inode %d has an invalid size: %d", number, i.Size)
 	case i.flags&flagEncrypted != 0:
 		return nil, api.Errorf(api.KindUnsupported, "it is encrypted")
 	}
 	return i, nil
 }
 
-// Is says whether the inode is of a type, such as unix.S_IFDIR.
+// Is reports whether the inode has a type, such as unix.S_IFDIR.
 func (i *Inode) Is(kind uint16) bool { return i.Mode&unix.S_IFMT == kind }
 
-// extra is how much of what follows the first 128 bytes is in use.
+// extra returns how many bytes after the first 128 are in use.
 func (i *Inode) extra() int {
 	if len(i.raw) <= firstSize {
 		return 0
@@ -97,7 +97,7 @@ func (i *Inode) extra() int {
 	return int(le.Uint16(i.raw[atExtra:]))
 }
 
-// seconds reads a time: 32 signed bits, and where there is room two more and the
+// seconds decodes a time: 32 signed bits and, if there is room, two more and the
 // nanoseconds.
 func (i *Inode) seconds(low, high int) (sec, nsec int64) {
 	sec = int64(int32(le.Uint32(i.raw[low:])))
@@ -109,8 +109,8 @@ func (i *Inode) seconds(low, high int) (sec, nsec int64) {
 	return sec, nsec
 }
 
-// Device returns the numbers of a device: the old form where they are small
-// (new_decode_dev of the kernel's kdev_t.h).
+// Device returns the numbers of a device, in the old format if they are small
+// (new_decode_dev in the kernel's kdev_t.h).
 func (i *Inode) Device() (major, minor uint32) {
 	if old := le.Uint32(i.raw[atBlocks:]); old != 0 {
 		return old >> 8 & 0xFF, old & 0xFF
@@ -135,7 +135,7 @@ func (i *Inode) Target() (string, error) {
 		target = b.Bytes()
 	}
 	if bytes.IndexByte(target, 0) >= 0 {
-		return "", damaged("the target of a symbolic link has a zero in it")
+		return "", damaged("the target of a symbolic link contains a NUL byte")
 	}
 	return string(target), nil
 }

@@ -1,20 +1,19 @@
 package ext4
 
-// run is blocks of a file that lie one after the other: count of them from
-// logical on within the file, and from physical on in the file system.
+// run is a range of consecutive blocks of a file: count of them, from logical on within
+// the file, and from physical on in the file system.
 type run struct {
 	logical, physical, count uint64
 }
 
-// runner tells where the blocks of an inode are, in order. What is in no run is a
-// hole.
+// runner finds the blocks of an inode, in order. Blocks in no run are a hole.
 type runner struct {
 	fs    *FS
-	end   uint64 // the first logical block that is not asked for
+	end   uint64 // the first logical block beyond the requested ones
 	do    func(run) error
 	next  uint64 // the first logical block that may follow
-	held  run    // not told yet: what follows may continue it
-	begun bool   // something is held
+	held  run    // not passed on yet: the next run may continue it
+	begun bool   // held is set
 }
 
 // eachRun calls do with the runs below the block end.
@@ -37,7 +36,7 @@ func (i *Inode) eachRun(end uint64, do func(run) error) error {
 	return err
 }
 
-// tell passes a run on, together with what it continues.
+// tell passes a run on, joined with the one that it continues.
 func (r *runner) tell(n run) error {
 	if err := r.fs.inside(n.physical, n.count); err != nil {
 		return err
@@ -63,13 +62,12 @@ const (
 	unwritten   = 1 << 15
 )
 
-// extents goes through a node of the tree and what is below it. Extents come in
-// order and no node below the root is empty, so that there is an end to it,
-// whatever the nodes point to.
+// extents walks a node of the tree and everything below it. Extents are ordered and no
+// node below the root is empty, so the walk ends, whatever the nodes point to.
 func (r *runner) extents(node []byte, depth uint16) error {
 	count := int(le.Uint16(node[2:]))
 	if le.Uint16(node) != extentMagic || le.Uint16(node[6:]) != depth || (count+1)*extentBytes > len(node) {
-		return damaged("a node of a tree of extents is none")
+		return damaged("a node of a tree of extents has no valid header")
 	}
 	for n := 1; n <= count && r.next < r.end; n++ {
 		entry := node[n*extentBytes : (n+1)*extentBytes]
@@ -97,7 +95,8 @@ func (r *runner) child(index []byte, depth uint16) error {
 	return r.extents(child, depth)
 }
 
-// extent tells of one. What was allocated and never written reads as zeros.
+// extent passes on one extent. Blocks that were allocated and never written read as
+// zeros.
 func (r *runner) extent(e []byte) error {
 	start, count := uint64(le.Uint32(e)), uint64(le.Uint16(e[4:]))
 	written := count <= unwritten
@@ -105,7 +104,7 @@ func (r *runner) extent(e []byte) error {
 		count -= unwritten
 	}
 	if start < r.next || count == 0 {
-		return damaged("its extents are in no order")
+		return damaged("its extents are not in order")
 	}
 	r.next = start + count
 	if !written || start >= r.end {
@@ -115,8 +114,8 @@ func (r *runner) extent(e []byte) error {
 	return r.tell(run{start, physical, min(count, r.end-start)})
 }
 
-// pointers goes through the twelve pointers to blocks and the three to blocks of
-// pointers, to blocks of those, and so on, as ext2 has them.
+// pointers walks the twelve pointers to blocks and the three to blocks of pointers, and
+// so on, as in ext2.
 func (r *runner) pointers(root []byte) error {
 	const direct = 12
 	if err := r.level(root[:direct*4], 0); err != nil {
@@ -131,7 +130,7 @@ func (r *runner) pointers(root []byte) error {
 	return nil
 }
 
-// level goes through a block of pointers to what is level levels above blocks.
+// level walks a block of pointers that is level levels above blocks.
 func (r *runner) level(pointers []byte, level int) error {
 	span := uint64(1) // blocks below one pointer
 	for range level {

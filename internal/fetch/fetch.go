@@ -1,6 +1,6 @@
-// Package fetch gets files over HTTPS from a place that a caller does not trust:
-// every answer is bounded, has to make progress, can be cancelled, and fails with an
-// error that says why. What is got is not trusted either: callers verify it.
+// Package fetch downloads files over HTTPS from a server that the caller does not
+// trust: every answer is bounded, has to make progress, can be cancelled, and fails
+// with an error that says why. The content is not trusted either: callers verify it.
 package fetch
 
 import (
@@ -18,35 +18,35 @@ import (
 	"banger/api"
 )
 
-// minProgress is what a server has to bring within Options.Stall, unless it is
-// less to the end: with 30 s about 2 KiB/s, so that one that drips is bounded as
-// one that stalls is (TUF specification, 1.5.2, slow retrieval attacks).
+// minProgress is how many bytes a server has to send within Options.Stall, unless the
+// rest is shorter: with 30 s about 2 KiB/s, so that a server that drips is bounded like
+// one that stalls (TUF specification, 1.5.2, slow retrieval attacks).
 const minProgress = 64 << 10
 
-// DefaultStall is how long a server may bring next to nothing.
+// DefaultStall is how long a server may send next to nothing.
 const DefaultStall = 30 * time.Second
 
 var errStalled = errors.New("stalled")
 
-// Options say how a Client asks.
+// Options configure a Client.
 type Options struct {
-	Stall time.Duration  // how long a server may bring next to nothing; DefaultStall where 0
-	Roots *x509.CertPool // whom servers may be certified by; the system's authorities where nil
+	Stall time.Duration  // how long a server may send next to nothing; DefaultStall if 0
+	Roots *x509.CertPool // the trusted certificate authorities; the system's if nil
 	// Redirect refuses a redirect with an error, as http.Client.CheckRedirect does. It
 	// must be set.
 	Redirect func(req *http.Request, via []*http.Request) error
-	// Transport stands in for the network in tests.
+	// Transport replaces the network in tests.
 	Transport http.RoundTripper
 }
 
-// Client gets files: no decompression, no cookies, no connection that is kept.
-// Proxies are the environment's.
+// Client downloads files: without decompression, cookies or persistent connections. It
+// uses the environment's proxies.
 type Client struct {
 	http  *http.Client
 	stall time.Duration
 }
 
-// New makes a client.
+// New returns a client.
 func New(o Options) *Client {
 	transport := &http.Transport{
 		Proxy: http.ProxyFromEnvironment, DisableCompression: true, DisableKeepAlives: true,
@@ -65,51 +65,52 @@ func New(o Options) *Client {
 	return &Client{http: client, stall: o.Stall}
 }
 
-// statusError is an answer other than 200.
+// statusError is an HTTP status other than 200.
 type statusError struct{ code int }
 
 func (e *statusError) Error() string {
 	return fmt.Sprintf("the server answered %d %s", e.code, http.StatusText(e.code))
 }
 
-// Missing tells whether the server has no such file. Storage services that may
-// not list a directory answer 403 where others answer 404.
+// Missing reports whether the server does not have the file. Storage services that may
+// not list a directory answer 403 instead of 404.
 func Missing(err error) bool {
 	var s *statusError
 	return errors.As(err, &s) && (s.code == http.StatusNotFound || s.code == http.StatusForbidden)
 }
 
-// ParseURL takes https, and http where nobody can be in between. An error says what
-// is wrong with the URL, without the URL.
+// ParseURL accepts https URLs, and http URLs of this machine. The error says what is
+// wrong with the URL, without repeating it.
 func ParseURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Host == "" || u.Opaque != "":
-		return nil, errors.New("it is no URL")
+		return nil, errors.New("it is not a valid URL")
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return nil, errors.New("user names, queries and fragments are not supported")
 	case u.Scheme == "http" && !Loopback(u):
-		return nil, errors.New("plain http is taken from this machine only")
+		return nil, errors.New("plain http is allowed to this machine only")
 	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, errors.New("it is neither https nor http")
+		return nil, errors.New("it does not start with https or http")
 	}
 	return u, nil
 }
 
-// Loopback tells whether a URL's host is this machine; localhost always is (RFC 6761, 6.3).
+// Loopback reports whether a URL's host is this machine; localhost always is (RFC 6761,
+// 6.3).
 func Loopback(u *url.URL) bool {
 	return u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback()
 }
 
-// Body is an answer whose reading is watched.
+// Body is the body of an answer. It fails if the server stops sending.
 type Body struct {
 	io.Reader
-	Length int64             // -1 where the server did not say
+	Length int64             // -1 if the server did not send it
 	Close  func()            // ends the answer
 	Cause  func(error) error // says why the reading failed
 }
 
-// Get asks for a file. From here to the last byte the server has to make progress.
+// Get requests a file. From here to the last byte the server has to make progress.
 func (c *Client) Get(ctx context.Context, u string) (*Body, error) {
 	asked, err := c.ask(ctx, c.http, u)
 	if err != nil {
@@ -124,11 +125,11 @@ func (c *Client) Get(ctx context.Context, u string) (*Body, error) {
 	return &Body{Reader: watched, Length: resp.ContentLength, Close: asked.end, Cause: asked.cause}, nil
 }
 
-// request is one that was answered, at least with a head.
+// request is a request whose answer's header has arrived.
 type request struct {
 	ctx    context.Context
 	answer *http.Response
-	timer  *time.Timer // ends the request when it runs out
+	timer  *time.Timer // ends the request when it expires
 	cause  func(error) error
 	end    func()
 }
@@ -152,8 +153,8 @@ func (c *Client) ask(ctx context.Context, client *http.Client, u string) (*reque
 	return &request{ctx, resp, timer, cause, func() { resp.Body.Close(); stop() }}, nil
 }
 
-// Resolve asks for a URL and follows redirects until one leads to a place that found
-// accepts, which is not asked any more. It returns nil where none does.
+// Resolve requests a URL and follows redirects until one leads to a URL that found
+// accepts, which is not requested. It returns nil if none does.
 func (c *Client) Resolve(ctx context.Context, u string, found func(*url.URL) bool) (*url.URL, error) {
 	var place *url.URL
 	client := *c.http
@@ -178,8 +179,8 @@ func (c *Client) Resolve(ctx context.Context, u string, found func(*url.URL) boo
 	return place, nil
 }
 
-// Bytes gets a small file whole, and returns a byte more than limit of one that is
-// longer.
+// Bytes downloads a small file. If it is longer than limit, Bytes returns limit+1 bytes
+// of it.
 func (c *Client) Bytes(ctx context.Context, u string, limit int64) ([]byte, error) {
 	b, err := c.Get(ctx, u)
 	if err != nil {
@@ -193,9 +194,9 @@ func (c *Client) Bytes(ctx context.Context, u string, limit int64) ([]byte, erro
 	return data, nil
 }
 
-// watch calls progress whenever minProgress bytes have come. Of a request that was
-// given up it never says that the answer ended well: a server that sees a TLS connection
-// being closed may end its answer before the connection is.
+// watch calls progress whenever minProgress bytes have arrived. It never reports the
+// regular end of a request that was given up: a server that sees the TLS connection
+// closing may end its answer before the connection ends.
 type watch struct {
 	ctx      context.Context
 	from     io.Reader
@@ -215,14 +216,14 @@ func (w *watch) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// explain says why an answer did not come, or not to its end.
+// explain says why there is no answer, or no complete one.
 func (c *Client) explain(ctx context.Context, u string, err error) error {
 	var own *api.Error
 	switch {
 	case errors.As(err, &own):
 		return own
 	case errors.Is(context.Cause(ctx), errStalled):
-		return api.Errorf(api.KindTimeout, "cannot get %s: the server brought next to nothing for %v", u, c.stall).
+		return api.Errorf(api.KindTimeout, "cannot get %s: the server sent next to nothing for %v", u, c.stall).
 			WithHint("try again later, or from another network")
 	case errors.Is(ctx.Err(), context.Canceled):
 		return api.Errorf(api.KindCanceled, "cannot get %s: it was cancelled", u)
@@ -231,8 +232,8 @@ func (c *Client) explain(ctx context.Context, u string, err error) error {
 	}
 	var inner *url.Error
 	if errors.As(err, &inner) {
-		err = inner.Err // the URL is named already
+		err = inner.Err // the error contains the URL already
 	}
 	return api.Errorf(api.KindInternal, "cannot get %s: %w", u, err).
-		WithHint("check the network with `curl -I %s`, and HTTPS_PROXY where there is a proxy", u)
+		WithHint("check the network with `curl -I %s`, and HTTPS_PROXY if there is a proxy", u)
 }

@@ -19,15 +19,15 @@ func TestParseURL(t *testing.T) {
 		"http://localhost:1/a":        "",
 		"http://127.0.0.1/a":          "",
 		"http://[::1]:8080/a":         "",
-		"http://example.com/a":        "plain http is taken from this machine only",
+		"http://example.com/a":        "plain http is allowed to this machine only",
 		"http://127.0.0.1.nip.io/":    "plain http",
-		"ftp://example.com":           "it is neither https nor http",
+		"ftp://example.com":           "it does not start with https or http",
 		"https://me@example.com/":     "user names",
 		"https://example.com/?a=b":    "queries",
 		"https://example.com/#a":      "fragments",
-		"example.com":                 "it is no URL",
-		"https:":                      "it is no URL",
-		"mailto:somebody@example.com": "it is no URL",
+		"example.com":                 "it is not a valid URL",
+		"https:":                      "it is not a valid URL",
+		"mailto:somebody@example.com": "it is not a valid URL",
 	} {
 		u, err := ParseURL(text)
 		if want == "" && (err != nil || u.String() != text) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {

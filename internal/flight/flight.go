@@ -1,4 +1,4 @@
-// Package flight runs work once for all who ask for it at the same time.
+// Package flight runs work once for all callers that request it at the same time.
 package flight
 
 import (
@@ -8,8 +8,8 @@ import (
 	"banger/api"
 )
 
-// Group runs each piece of work once for all who ask for it at the same time.
-// The zero Group is ready.
+// Group runs each piece of work once for all callers that request it at the same time.
+// The zero Group is ready to use.
 type Group struct {
 	mu  sync.Mutex
 	all map[string]*flight
@@ -17,21 +17,21 @@ type Group struct {
 
 type flight struct {
 	cancel  context.CancelFunc
-	done    chan struct{} // closed at the end
+	done    chan struct{} // closed when the work has ended
 	err     error
 	waiting map[*api.Report]struct{}
 	last    *api.Progress
 }
 
-// Do runs work, or joins it where it runs. The work is canceled when the last
-// who waits for it gives up; that one returns when it has cleaned up.
+// Do runs work, or joins it if it is running. The work is canceled when the last
+// waiting caller gives up; that caller returns after the work has cleaned up.
 func (g *Group) Do(ctx context.Context, key string, report api.Report, work func(context.Context, api.Report) error) error {
 	for {
 		g.mu.Lock()
 		fl := g.all[key]
 		if fl == nil {
 			fl = g.start(ctx, key, work)
-		} else if len(fl.waiting) == 0 { // given up: wait for its end and start anew
+		} else if len(fl.waiting) == 0 { // given up: wait for its end and start again
 			g.mu.Unlock()
 			select {
 			case <-fl.done:

@@ -122,11 +122,11 @@ func corpus(outside string) []hostile {
 			image: func(t testing.TB) oci.Image {
 				return imageOf(t, layerOf(t, append(archive(t, fileEntry("a", "x")), make([]byte, 8*mib)...), gzipped))
 			}},
-		{name: "too many bytes", want: []string{"the archive holds more than"}, limits: func(l *limits) { l.Bytes = mib },
+		{name: "too many bytes", want: []string{"the archive contains more than"}, limits: func(l *limits) { l.Bytes = mib },
 			image: func(t testing.TB) oci.Image {
 				return imageOf(t, layerOf(t, archive(t, fileEntry("a", strings.Repeat("x", 2*mib))), nil))
 			}},
-		{name: "too many bytes in all layers", want: []string{"layer 3 of 3", "the archive holds more than"}, limits: func(l *limits) { l.Bytes = mib },
+		{name: "too many bytes in all layers", want: []string{"layer 3 of 3", "the archive contains more than"}, limits: func(l *limits) { l.Bytes = mib },
 			image: func(t testing.TB) oci.Image {
 				l := layerOf(t, archive(t, fileEntry("a", strings.Repeat("x", mib*2/5))), nil)
 				return imageOf(t, l, l, l)
@@ -139,7 +139,7 @@ func corpus(outside string) []hostile {
 				}
 				return imageOf(t, layerOf(t, archive(t, all...), nil))
 			}},
-		{name: "a file that claims a terabyte", want: []string{"the archive holds more than 64 GiB"}, image: func(t testing.TB) oci.Image {
+		{name: "a file that claims a terabyte", want: []string{"the archive contains more than 64 GiB"}, image: func(t testing.TB) oci.Image {
 			var b bytes.Buffer
 			if err := tar.NewWriter(&b).WriteHeader(&tar.Header{Name: "big", Typeflag: tar.TypeReg, Size: 1 << 40}); err != nil {
 				t.Fatal(err)
@@ -147,8 +147,8 @@ func corpus(outside string) []hostile {
 			return imageOf(t, layerOf(t, b.Bytes(), nil))
 		}},
 
-		lying("another digest", func(l *oci.Layer, _ []byte) { l.Digest = oci.Digest(nil) }, "layer 1 of 1", "has other content"),
-		lying("other bytes", func(l *oci.Layer, blob []byte) { l.Open = serve(append([]byte("zz"), blob[2:]...)) }, "has other content"),
+		lying("another digest", func(l *oci.Layer, _ []byte) { l.Digest = oci.Digest(nil) }, "layer 1 of 1", "has different content"),
+		lying("other bytes", func(l *oci.Layer, blob []byte) { l.Open = serve(append([]byte("zz"), blob[2:]...)) }, "has different content"),
 		lying("too few bytes", func(l *oci.Layer, blob []byte) { l.Open = serve(blob[:len(blob)-20]) }, "is cut off after"),
 		lying("no bytes", func(l *oci.Layer, _ []byte) { l.Open = serve(nil) }, "is cut off after 0 of"),
 		lying("too many bytes", func(l *oci.Layer, blob []byte) { l.Open = serve(append(bytes.Clone(blob), 0)) }, "has more than the"),
@@ -163,7 +163,7 @@ func corpus(outside string) []hostile {
 			data := blob[:len(blob)-20]
 			l.Digest, l.Size, l.Open = oci.Digest(data), int64(len(data)), serve(data)
 		}, "layer 1 of 1", "cut off"),
-		{name: "a layer that the configuration has not", want: []string{"it has 2 layers, its configuration says 1"}, image: func(t testing.TB) oci.Image {
+		{name: "a layer that the configuration has not", want: []string{"it has 2 layers, its configuration lists 1"}, image: func(t testing.TB) oci.Image {
 			l := layerOf(t, archive(t, fileEntry("a", "x")), nil)
 			img := imageOf(t, l)
 			img.Layers = append(img.Layers, l)

@@ -7,24 +7,24 @@ import (
 	"banger/api"
 )
 
-// Header names the header of the daemon's answer that opens a stream, by which a
-// client knows what Complete needs without another request.
+// Header is the header of the daemon's answer that opens a stream. It gives a client
+// what Complete needs without another request.
 const Header = "Banger-Image-Config"
 
 // FormatHeader returns the header's value: JSON in base64, because variables may
-// hold anything. It is empty where commands need nothing of the image.
+// contain any bytes. It is empty if commands need nothing from the image.
 func FormatHeader(c *api.ImageConfig) string {
 	if c == nil || len(c.Env) == 0 && c.User == "" && c.WorkingDir == "" {
 		return ""
 	}
 	body, err := json.Marshal(api.ImageConfig{Env: c.Env, User: c.User, WorkingDir: c.WorkingDir})
 	if err != nil {
-		return "" // strings alone cannot fail
+		return "" // encoding strings cannot fail
 	}
 	return base64.StdEncoding.EncodeToString(body)
 }
 
-// ParseHeader reads the header's value; empty is no configuration.
+// ParseHeader parses the header's value; empty is no configuration.
 func ParseHeader(value string) (*api.ImageConfig, error) {
 	if value == "" {
 		return nil, nil

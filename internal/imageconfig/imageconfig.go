@@ -1,5 +1,5 @@
-// Package imageconfig says what an image's configuration means for the commands
-// of a VM that was made from it.
+// Package imageconfig applies an image's configuration to the commands of a VM that was
+// made from it.
 package imageconfig
 
 import (
@@ -12,13 +12,13 @@ import (
 	"banger/api"
 )
 
-// maxSize bounds what a VM takes over from its image: it goes with every stream
-// that is opened. Real configurations have a few kilobytes.
+// maxSize bounds the configuration that a VM takes from its image, in bytes: it is sent
+// with every stream. Real configurations have a few kilobytes.
 const maxSize = 64 << 10
 
-// ForVM is what a VM keeps of its image's configuration, so that it stays what it
-// is whatever becomes of the image: all but the labels. A configuration that
-// cannot work is refused. nil is an image without one.
+// ForVM returns the part of an image's configuration that a VM stores, so that it does
+// not change with the image: everything except the labels. An invalid configuration is
+// refused. nil is an image without a configuration.
 func ForVM(image string, c *api.ImageConfig) (*api.ImageConfig, error) {
 	if c == nil {
 		return nil, nil
@@ -26,16 +26,16 @@ func ForVM(image string, c *api.ImageConfig) (*api.ImageConfig, error) {
 	c = usable(c)
 	if err := check(c); err != nil {
 		return nil, api.Errorf(api.KindInvalid, "cannot use image %s: its configuration %w", image, err).
-			WithHint("who made the image has to build it anew")
+			WithHint("the image's author has to build it again")
 	}
 	kept := *c
 	kept.Labels = nil
 	return &kept, nil
 }
 
-// usable is a configuration as container engines take it, which some builders rely on: a
-// WorkingDir that is not absolute begins at the root, and what is no NAME=value sets no
-// variable.
+// usable returns a configuration as container engines interpret it, which some builders
+// rely on: a relative WorkingDir starts at the root, and an Env entry that is not
+// NAME=value sets no variable.
 func usable(c *api.ImageConfig) *api.ImageConfig {
 	u := *c
 	if u.WorkingDir != "" {
@@ -63,7 +63,7 @@ func check(c *api.ImageConfig) error {
 		}
 	}
 	if c.WorkingDir != "" && !path.IsAbs(c.WorkingDir) {
-		return fmt.Errorf("has the WorkingDir %.60q, which is no absolute path", c.WorkingDir)
+		return fmt.Errorf("has the WorkingDir %.60q, which must be an absolute path", c.WorkingDir)
 	}
 	if _, err := signal(c.StopSignal); err != nil {
 		return fmt.Errorf("has the StopSignal %w", err)
@@ -71,13 +71,13 @@ func check(c *api.ImageConfig) error {
 	return nil
 }
 
-// Complete adds to a command what the image says of all commands; the command's
-// own comes first.
+// Complete adds the image's settings to a command; the command's own settings take
+// precedence.
 func Complete(c *api.ImageConfig, e api.Exec) api.Exec {
 	if c == nil {
 		return e
 	}
-	e.Env = slices.Concat(c.Env, e.Env) // the last of two with one name counts
+	e.Env = slices.Concat(c.Env, e.Env) // of two with the same name the last counts
 	e.User = cmp.Or(e.User, c.User)
 	if e.Dir == "" && c.WorkingDir != "" {
 		e.Dir, e.MakeDir = c.WorkingDir, true
@@ -85,17 +85,18 @@ func Complete(c *api.ImageConfig, e api.Exec) api.Exec {
 	return e
 }
 
-// Background is what runs in a VM without a client, and whether there is anything.
+// Background returns the command that runs in a VM without a client, and whether there
+// is one.
 func Background(c *api.ImageConfig, b *api.Background) (api.Exec, bool) {
 	if b == nil {
 		return api.Exec{}, false
 	}
 	e := Command(c, b.Entrypoint, api.Exec{Argv: b.Argv, Env: b.Env, Dir: b.Dir, User: b.User, Main: true})
-	e.StopSignal = stopSignal(c) // also where it is not the image's program
+	e.StopSignal = stopSignal(c) // also if it is not the image's program
 	return Complete(c, e), len(e.Argv) > 0
 }
 
-// stopSignal is what asks a command without a terminal to end.
+// stopSignal returns the signal that asks a command without a terminal to end.
 func stopSignal(c *api.ImageConfig) int {
 	if c != nil && c.StopSignal != "" {
 		if n, err := signal(c.StopSignal); err == nil {
@@ -105,7 +106,7 @@ func stopSignal(c *api.ImageConfig) int {
 	return sigterm
 }
 
-// CheckBackground refuses what a VM should not keep, or cannot run.
+// CheckBackground refuses a command that a VM cannot store or run.
 func CheckBackground(b *api.Background) error {
 	if b == nil {
 		return nil
@@ -116,9 +117,9 @@ func CheckBackground(b *api.Background) error {
 	return nil
 }
 
-// Command makes e, which has the arguments of a `vm run`, what is to run:
-// Entrypoint and Cmd, where arguments stand for Cmd, and a given entrypoint for
-// both. Where that leaves nothing, e stays a shell.
+// Command completes e, which has the arguments of a `vm run`: the arguments replace the
+// image's Cmd, and a given entrypoint replaces Entrypoint and Cmd. If that leaves
+// nothing, e stays a shell.
 func Command(c *api.ImageConfig, entrypoint *string, e api.Exec) api.Exec {
 	if c == nil {
 		c = &api.ImageConfig{}
@@ -139,9 +140,9 @@ func Command(c *api.ImageConfig, entrypoint *string, e api.Exec) api.Exec {
 		return e
 	}
 	if e.Dir == "" && c.WorkingDir == "" && entrypoint == nil {
-		e.Dir = "/" // where a container starts it
+		e.Dir = "/" // as in a container
 	}
-	if c.StopSignal != "" || !e.TTY { // a terminal hangs up, which shells want
+	if c.StopSignal != "" || !e.TTY { // a terminal sends SIGHUP, which shells expect
 		e.StopSignal = stopSignal(c)
 	}
 	return e

@@ -129,7 +129,7 @@ func TestForVM(t *testing.T) {
 		want   string // part of the error
 	}{
 		"fine":                 {config: api.ImageConfig{Env: []string{"A=", "B=c=d"}, WorkingDir: "/x", StopSignal: "SIGRTMIN+3"}},
-		"no signal":            {api.ImageConfig{StopSignal: "SIGNOTHING"}, `StopSignal "SIGNOTHING", which is no signal`},
+		"no signal":            {api.ImageConfig{StopSignal: "SIGNOTHING"}, `StopSignal "SIGNOTHING", which is not a valid signal`},
 		"a NUL in Env":         {api.ImageConfig{Env: []string{"A=\x00"}}, "NUL character"},
 		"a NUL in Cmd":         {api.ImageConfig{Cmd: []string{"a", "b\x00"}}, "NUL character"},
 		"a NUL in User":        {api.ImageConfig{User: "a\x00"}, "NUL character"},

@@ -10,17 +10,17 @@ import (
 
 const (
 	sigterm = int(unix.SIGTERM)
-	// rtmin and rtmax are the real-time signals as C libraries count (signal(7)).
+	// rtmin and rtmax are the real-time signals as C libraries number them (signal(7)).
 	rtmin, rtmax = 34, 64
 )
 
-// signal reads a signal as an image names it: "SIGQUIT", "QUIT", "3",
-// "SIGRTMIN+3". Empty is 0.
+// signal parses a signal as an image names it: "SIGQUIT", "QUIT", "3", "SIGRTMIN+3".
+// Empty is 0.
 func signal(text string) (int, error) {
 	if text == "" {
 		return 0, nil
 	}
-	bad := fmt.Errorf("%.60q, which is no signal", text)
+	bad := fmt.Errorf("%.60q, which is not a valid signal", text)
 	if n, err := strconv.Atoi(text); err == nil {
 		if n < 1 || n > rtmax {
 			return 0, bad

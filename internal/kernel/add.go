@@ -16,16 +16,16 @@ import (
 	"banger/internal/fsx"
 )
 
-// source is a kernel to be added: files as they are packaged.
+// source is a kernel to be added: files as packaged.
 type source struct {
 	kernel  string // vmlinuz or vmlinux
-	modules string // a /lib/modules/RELEASE directory; empty: everything is built in
+	modules string // a /lib/modules/RELEASE directory; empty if everything is built in
 	names   []string
 	meta    meta
 	prove   bool // boot it first
 }
 
-// add extracts what guests need of a kernel into the cache.
+// add extracts the parts of a kernel that guests need into the cache.
 func (c *Cache) add(ctx context.Context, s source, report api.Report) (api.Kernel, error) {
 	report(api.Progress{Step: "kernel", Message: "extracting " + filepath.Base(s.kernel)})
 	data, err := readFile(s.kernel)
@@ -49,7 +49,7 @@ func (c *Cache) add(ctx context.Context, s source, report api.Report) (api.Kerne
 		return api.Kernel{}, api.Errorf(kindOf(err), "cannot use the modules of kernel %s: %w", s.kernel, err)
 	}
 	for _, what := range tree.absent {
-		report(api.Progress{Step: api.StepNote, Message: "not in this kernel: " + what + ", and may do without"})
+		report(api.Progress{Step: api.StepNote, Message: "not in this kernel: " + what + " (optional)"})
 	}
 	s.meta.Arch, s.meta.CreatedAt = "amd64", time.Now().UTC()
 	s.meta.Extraction = extraction
@@ -84,7 +84,7 @@ func release(v vmlinux, s source) string {
 	return "unknown"
 }
 
-// kindOf is KindInvalid for the plain errors of parsers: the file is at fault.
+// kindOf returns KindInvalid for the plain errors of parsers: the file is at fault.
 func kindOf(err error) api.Kind {
 	if kind := api.KindOf(err); kind != api.KindInternal {
 		return kind
@@ -132,15 +132,16 @@ func writeKernel(dir string, v vmlinux, modules []module, more []byte, m meta) e
 	return fsx.WriteJSON(filepath.Join(dir, metaFile), m)
 }
 
-// commit moves a finished directory to its place and gives it its names. Where that fails
-// it is where it was, if it is another kernel.
+// commit moves a finished directory to its place and names it. If that fails, it moves
+// the directory back, if the kernel is new.
 func (c *Cache) commit(dir, hex string, s source) (api.Kernel, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old, err := c.meta(hex)
 	switch {
 	case err == nil && old.Extraction < extraction:
-		// What boots is the same; an older banger did not keep or say as much.
+		// The booted files are the same; an older banger may have stored less
+		// information.
 		for _, name := range []string{guestFile, metaFile} {
 			err := os.Rename(filepath.Join(dir, name), c.path(hex, name))
 			if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -148,7 +149,7 @@ func (c *Cache) commit(dir, hex string, s source) (api.Kernel, error) {
 			}
 		}
 	case err != nil:
-		// What is there is no kernel: damaged by hand, or absent.
+		// The place holds no valid kernel: it is damaged, or absent.
 		if err := os.RemoveAll(c.path(hex)); err != nil {
 			return api.Kernel{}, fsx.DiskError("replace a damaged kernel", err)
 		}
@@ -168,7 +169,7 @@ func (c *Cache) commit(dir, hex string, s source) (api.Kernel, error) {
 	return c.name(hex, s.names)
 }
 
-// name points names at a kernel. The first kernel is the default one.
+// name points names at a kernel. The first kernel becomes the default.
 func (c *Cache) name(hex string, names []string) (api.Kernel, error) {
 	before := maps.Clone(c.names)
 	for _, name := range names {
@@ -184,8 +185,7 @@ func (c *Cache) name(hex string, names []string) (api.Kernel, error) {
 	return c.load(hex)
 }
 
-// readError says what to do about a kernel that only root can read, as some
-// distributions have it.
+// readError explains a kernel that only root can read, as in some distributions.
 func readError(err error) error {
 	if os.IsPermission(err) || strings.Contains(err.Error(), "permission denied") {
 		return api.Errorf(api.KindDenied, "cannot read kernel: %w", err).

@@ -12,24 +12,24 @@ import (
 	"strings"
 )
 
-// aliases say which modules can be asked for by other names than their own.
+// aliases are the additional names of modules.
 type aliases struct {
-	builtin []alias // of what is built in
+	builtin []alias // of built-in modules
 	loaded  []alias // of the modules of the tree
 	known   bool    // whether loaded has been read
 }
 
-// alias is a pattern (modprobe.d(5)) and the module that it means.
+// alias is a pattern (modprobe.d(5)) and the module that it names.
 type alias struct{ pattern, module string }
 
-// matches says whether an alias means a name. Patterns are those of fnmatch(3).
+// matches reports whether an alias matches a name. Patterns are those of fnmatch(3).
 func (a alias) matches(name string) bool {
 	ok, err := path.Match(normalAlias(a.pattern), name)
 	return ok && err == nil
 }
 
-// readBuiltin reads modules.builtin.modinfo, which kernels have from 5.2 on: strings
-// such as "crc32c_generic.alias=crypto-crc32c" that end in NUL (kbuild.rst).
+// readBuiltin reads modules.builtin.modinfo, which exists since Linux 5.2:
+// NUL-terminated strings such as "crc32c_generic.alias=crypto-crc32c" (kbuild.rst).
 func (a *aliases) readBuiltin(dir string) error {
 	data, err := readFile(filepath.Join(dir, "modules.builtin.modinfo"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -47,8 +47,8 @@ func (a *aliases) readBuiltin(dir string) error {
 	return nil
 }
 
-// byAlias returns the modules of the tree that an alias means, sorted, and whether
-// one that is built in has it.
+// byAlias returns the modules of the tree that match an alias, sorted, and whether a
+// built-in module matches it.
 func (t *moduleTree) byAlias(name string) (modules []string, builtin bool, err error) {
 	name = normalAlias(name)
 	means := func(a alias) bool { return a.matches(name) }
@@ -70,8 +70,8 @@ func (t *moduleTree) byAlias(name string) (modules []string, builtin bool, err e
 	return slices.Sorted(maps.Keys(found)), false, nil
 }
 
-// readAliases reads modules.alias, which depmod(8) makes when a kernel is installed;
-// where there is none, the modules themselves.
+// readAliases reads modules.alias, which depmod(8) creates when a kernel is installed;
+// if there is none, it reads the modules themselves.
 func (t *moduleTree) readAliases() ([]alias, error) {
 	f, err := os.Open(filepath.Join(t.dir, "modules.alias"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -91,8 +91,8 @@ func (t *moduleTree) readAliases() ([]alias, error) {
 	return all, lines.Err()
 }
 
-// askModules reads the aliases out of all modules. One that cannot be read has none:
-// it may be one that no guest needs.
+// askModules reads the aliases of all modules. A module that cannot be read has none:
+// guests may not need it.
 func (t *moduleTree) askModules() ([]alias, error) {
 	var all []alias
 	for _, name := range slices.Sorted(maps.Keys(t.files)) {

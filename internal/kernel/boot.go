@@ -24,15 +24,15 @@ type agentFile struct {
 	time time.Time
 }
 
-// Boot returns the files to boot a kernel with an agent. The initramfs is made
-// once per kernel and agent.
+// Boot returns the files for booting a kernel with an agent. The initramfs is made once
+// per kernel and agent.
 func (c *Cache) Boot(ctx context.Context, digest, agentPath string) (vmlinux, initramfs string, err error) {
 	return c.boot(ctx, digest, agentPath, initramfsPrefix)
 }
 
-// BootFull is Boot with an initramfs that also has the modules for programs in
-// guests, as far as the kernel was kept with them. It takes a guest more memory, and
-// a moment more to unpack.
+// BootFull is Boot with an initramfs that also contains the modules for programs in
+// guests, if the cache has them. It takes more memory in a guest, and slightly more
+// time to unpack.
 func (c *Cache) BootFull(ctx context.Context, digest, agentPath string) (vmlinux, initramfs string, err error) {
 	return c.boot(ctx, digest, agentPath, fullPrefix)
 }
@@ -46,7 +46,7 @@ func (c *Cache) boot(ctx context.Context, digest, agentPath, prefix string) (vml
 	agent, err := c.agentDigest(agentPath)
 	if err != nil {
 		return "", "", api.Errorf(api.KindInternal, "cannot read the guest agent: %w", err).
-			WithHint("banger-agent belongs beside bangerd: make build")
+			WithHint("banger-agent must be in bangerd's directory: make build")
 	}
 	initramfs = c.path(hex, prefix+agent[:16])
 	if _, err := os.Stat(initramfs); err == nil {
@@ -65,7 +65,7 @@ func (c *Cache) boot(ctx context.Context, digest, agentPath, prefix string) (vml
 	return vmlinux, initramfs, nil
 }
 
-// agentDigest hashes the agent, once for each state of the file.
+// agentDigest hashes the agent, once for each version of the file.
 func (c *Cache) agentDigest(path string) (string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -90,12 +90,12 @@ func (c *Cache) agentDigest(path string) (string, error) {
 	return digest, nil
 }
 
-// checkAgent refuses an agent that needs a dynamic linker: the initramfs has none,
-// and the guest would only panic.
+// checkAgent refuses an agent that needs a dynamic linker: the initramfs has none, so
+// the guest would panic.
 func checkAgent(agent []byte) error {
 	f, err := elf.NewFile(bytes.NewReader(agent))
 	if err != nil {
-		return nil // tests boot nothing and bring a stub
+		return nil // tests that do not boot use a stub
 	}
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP {
@@ -140,7 +140,7 @@ func (c *Cache) makeInitramfs(hex, agentPath, prefix, target string) error {
 	if err := writeFile(staged, agent, modules, more); err != nil {
 		return err
 	}
-	// Those of older agents; what boots from one now has read it.
+	// Files of older agents; a running VMM has read its own already.
 	old, _ := filepath.Glob(c.path(hex, prefix+"*"))
 	if err := os.Rename(staged, target); err != nil {
 		return err
@@ -153,7 +153,7 @@ func (c *Cache) makeInitramfs(hex, agentPath, prefix, target string) error {
 	return nil
 }
 
-// loadName undoes what moduleFile puts around a module's name.
+// loadName reverses moduleFile.
 func loadName(file string) string {
 	_, name, _ := strings.Cut(strings.TrimSuffix(file, ".ko"), "-")
 	return name

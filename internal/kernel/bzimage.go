@@ -7,7 +7,7 @@ import (
 	"fmt"
 )
 
-// Where fields of the setup header are, and what they mean, is in the kernel's
+// The fields of the setup header are described in the kernel's
 // Documentation/arch/x86/boot.rst.
 const (
 	offSetupSects    = 0x1f1
@@ -21,13 +21,13 @@ const (
 	payloadSince = 0x0208
 )
 
-// bzImage is what an x86 boot image says of itself.
+// bzImage is the header of an x86 boot image.
 type bzImage struct {
 	payload []byte // the compressed kernel, its size in 4 bytes at the end
 	release string
 }
 
-// isBzImage says whether data begins like an x86 boot image.
+// isBzImage reports whether data starts like an x86 boot image.
 func isBzImage(data []byte) bool {
 	return len(data) > offPayloadLength+4 && string(data[offMagic:offMagic+4]) == "HdrS"
 }
@@ -35,7 +35,7 @@ func isBzImage(data []byte) bool {
 // parseBzImage finds the payload and the release in an x86 boot image.
 func parseBzImage(data []byte) (bzImage, error) {
 	if !isBzImage(data) {
-		return bzImage{}, errors.New("no x86 boot image")
+		return bzImage{}, errors.New("not an x86 boot image")
 	}
 	if v := binary.LittleEndian.Uint16(data[offVersion:]); v < payloadSince {
 		return bzImage{}, fmt.Errorf("its boot protocol %#x is older than Linux 2.6.26", v)
@@ -52,8 +52,7 @@ func parseBzImage(data []byte) (bzImage, error) {
 	return bzImage{payload: data[start:end], release: bzRelease(data)}, nil
 }
 
-// bzRelease reads the version string, "RELEASE (builder) #n …"; empty where
-// there is none.
+// bzRelease reads the version string, "RELEASE (builder) #n …"; empty if there is none.
 func bzRelease(data []byte) string {
 	at := int(binary.LittleEndian.Uint16(data[offKernelVersion:]))
 	if at == 0 || at+sector >= len(data) {

@@ -19,8 +19,8 @@ import (
 	"banger/internal/paths"
 )
 
-// Cache is the kernels of one installation, each in a directory named by its
-// content. One process at a time has it open: the daemon.
+// Cache holds the kernels of one installation, each in a directory named by the digest
+// of its content. One process at a time may open it: the daemon.
 type Cache struct {
 	dir     string
 	staging string
@@ -28,17 +28,17 @@ type Cache struct {
 
 	pulling chan struct{} // held while a kernel is pulled
 	booting chan struct{} // held while an initramfs is made
-	proof   *proof        // of kernels that are imported; nil: none
+	proof   *proof        // proves imported kernels; nil: does not
 
-	mu     sync.Mutex // guards what follows, and names.json and the directories
+	mu     sync.Mutex // guards the fields below, names.json and the directories
 	names  map[string]string
 	agents map[agentFile]string
 }
 
-// DefaultName is the name of the kernel that VMs get when they name none.
+// DefaultName is the name of the kernel for VMs that do not name one.
 const DefaultName = "default"
 
-// meta is what a kernel's directory says of it, in meta.json.
+// meta is the record in a kernel's directory, meta.json.
 type meta struct {
 	Release   string    `json:"release"`
 	Source    string    `json:"source"`
@@ -47,19 +47,19 @@ type meta struct {
 	CreatedAt time.Time `json:"created_at"`
 	// Modules are the files in modules/, in the order they are loaded.
 	Modules []string `json:"modules"`
-	// Extraction is the number of the rules by which the files were chosen.
+	// Extraction is the version of the rules by which the files were chosen.
 	Extraction int `json:"extraction,omitempty"`
-	// ModulesDir is where all other modules of the kernel are on this host;
-	// empty where they are not kept.
+	// ModulesDir is the directory of all other modules of the kernel on this host;
+	// empty if they are not stored.
 	ModulesDir string `json:"modules_dir,omitempty"`
 }
 
-// extraction counts the rules by which a kernel's files are chosen. A kernel of
-// older rules still boots as it did; a pull replaces it.
+// extraction is the version of the rules by which a kernel's files are chosen. A kernel
+// of older rules boots as before; a pull replaces it.
 //
-//   - 1, not written down: QEMU's devices.
-//   - 2: the vsock transport, too.
-//   - 3: modules for programs in guests.
+//   - 1, not recorded: QEMU's devices.
+//   - 2: also the vsock transport.
+//   - 3: also modules for programs in guests.
 const extraction = 3
 
 // The files in a kernel's directory.
@@ -85,7 +85,7 @@ func Open(p paths.Paths, a *apt.Apt) (*Cache, error) {
 		}
 	}
 	if err := fsx.RemoveTemporary(c.namesFile()); err != nil {
-		return nil, fsx.DiskError("remove what a crash has left", err)
+		return nil, fsx.DiskError("remove the leftovers of a crash", err)
 	}
 	data, err := os.ReadFile(c.namesFile())
 	if err == nil {
@@ -93,14 +93,14 @@ func Open(p paths.Paths, a *apt.Apt) (*Cache, error) {
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, api.Errorf(api.KindInternal, "cannot read the names of the kernels: %w", err).
-			WithHint("remove %s: kernels stay, their names are lost", c.namesFile())
+			WithHint("remove %s: the kernels stay, their names are lost", c.namesFile())
 	}
 	return c, nil
 }
 
 func (c *Cache) namesFile() string { return filepath.Join(c.dir, "names.json") }
 
-// acquire takes one of the cache's semaphores, or gives up with ctx.
+// acquire takes one of the cache's semaphores, or gives up when ctx ends.
 func acquire(ctx context.Context, sem chan struct{}) error {
 	select {
 	case sem <- struct{}{}:
@@ -127,7 +127,8 @@ func (c *Cache) list() ([]api.Kernel, error) {
 		if !e.IsDir() || !isHex(e.Name()) {
 			continue
 		}
-		// A directory without a readable meta.json was damaged by hand: it is no kernel.
+		// A directory without a readable meta.json was damaged by hand: it is not a
+		// kernel.
 		if k, err := c.load(e.Name()); err == nil {
 			kernels = append(kernels, k)
 		}
@@ -172,7 +173,7 @@ func isHex(s string) bool {
 	return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""
 }
 
-// Get finds a kernel by name, release, digest or unique beginning of a digest.
+// Get finds a kernel by name, release, digest or unique prefix of a digest.
 func (c *Cache) Get(ref string) (api.Kernel, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -204,7 +205,7 @@ func (c *Cache) get(ref string) (api.Kernel, error) {
 	case 1:
 		return found[0], nil
 	}
-	return api.Kernel{}, api.Errorf(api.KindInvalid, "%q means %d kernels", ref, len(found)).
+	return api.Kernel{}, api.Errorf(api.KindInvalid, "%q matches %d kernels", ref, len(found)).
 		WithHint("name it by its digest: banger kernel list")
 }
 
@@ -223,12 +224,13 @@ func byDigest(ref string, kernels []api.Kernel) (api.Kernel, error) {
 	return kernels[at], nil
 }
 
-// Default returns the kernel that VMs get when they name none, or an error of
-// kind not found.
+// Default returns the kernel for VMs that do not name one, or an error of kind not
+// found.
 func (c *Cache) Default() (api.Kernel, error) { return c.Get(DefaultName) }
 
-// Delete removes a kernel and its names, unless a VM uses it. inUse returns the names of
-// the VMs that use the kernel of a digest; it is asked while nobody gets a kernel.
+// Delete removes a kernel and its names, unless a VM uses it. inUse returns the names
+// of the VMs that use the kernel with a digest; it is called while no other call can
+// get a kernel.
 func (c *Cache) Delete(ref string, inUse func(digest string) []string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -252,7 +254,7 @@ func (c *Cache) Delete(ref string, inUse func(digest string) []string) error {
 		c.names = old
 		return err
 	}
-	// Renamed first, so that a half-removed kernel is never taken for one.
+	// Renamed first, so that a half-removed kernel is never mistaken for a kernel.
 	trash := filepath.Join(c.staging, "deleted-"+hex)
 	if err := errors.Join(os.RemoveAll(trash), os.Rename(filepath.Join(c.dir, hex), trash), os.RemoveAll(trash)); err != nil {
 		return api.Errorf(api.KindInternal, "cannot delete kernel %s: %w", k.Release, err)
@@ -270,7 +272,7 @@ func (c *Cache) saveNames() error {
 	return nil
 }
 
-// stage makes a directory for work that ends in a rename.
+// stage makes a directory for work that ends with a rename.
 func (c *Cache) stage() (string, error) {
 	if err := os.MkdirAll(c.staging, 0o700); err != nil {
 		return "", fsx.DiskError("make directory", err)
@@ -286,4 +288,4 @@ func (c *Cache) path(hex string, elem ...string) string {
 	return filepath.Join(append([]string{c.dir, hex}, elem...)...)
 }
 
-var errNoModules = fmt.Errorf("the kernel's directory lacks modules that meta.json names")
+var errNoModules = fmt.Errorf("the kernel's directory lacks modules that meta.json lists")

@@ -6,8 +6,8 @@ import (
 )
 
 // cpioWriter writes an archive in the "newc" format of initramfs images
-// (Documentation/driver-api/early-userspace/buffer-format.rst). All times are
-// zero and inodes count up, so that equal content makes equal bytes.
+// (Documentation/driver-api/early-userspace/buffer-format.rst). All times are zero and
+// inodes are numbered in order, so that the same content gives the same bytes.
 type cpioWriter struct {
 	w     io.Writer
 	inode uint32

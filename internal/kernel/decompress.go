@@ -11,11 +11,11 @@ import (
 	"github.com/therootcompany/xz"
 )
 
-// maxSize bounds what a kernel or module may be, compressed or not.
+// maxSize bounds a kernel or module in bytes, compressed or not.
 const maxSize = 512 << 20
 
-// xzMemory is the largest dictionary that kernels are compressed with
-// (scripts/xz_wrap.sh of the kernel's sources).
+// xzMemory is the largest dictionary in bytes that kernels are compressed with
+// (scripts/xz_wrap.sh in the kernel's sources).
 const xzMemory = 128 << 20
 
 var errTooBig = fmt.Errorf("it is larger than %d MiB uncompressed", maxSize>>20)
@@ -29,8 +29,8 @@ const (
 	magicELF  = "\x7fELF"
 )
 
-// decompress undoes the compression that data begins with; an ELF file is
-// returned as it is.
+// decompress detects the compression of data and undoes it; an ELF file is returned
+// unchanged.
 func decompress(data []byte) ([]byte, error) {
 	starts := func(magic string) bool { return bytes.HasPrefix(data, []byte(magic)) }
 	var r io.Reader
@@ -59,7 +59,7 @@ func decompress(data []byte) ([]byte, error) {
 	case starts(magicLz4):
 		r = lz4.NewReader(in)
 	default:
-		err = fmt.Errorf("it is compressed in a way banger does not know (it begins with % x)", data[:min(len(data), 6)])
+		err = fmt.Errorf("its compression is not supported (it starts with % x)", data[:min(len(data), 6)])
 	}
 	if err != nil {
 		return nil, err
@@ -75,7 +75,7 @@ func readCapped(r io.Reader) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// capped is a buffer that refuses to grow beyond maxSize.
+// cappedBuffer is a buffer that holds at most maxSize bytes.
 type capped struct{ buf bytes.Buffer }
 
 func (c *capped) Write(p []byte) (int, error) {

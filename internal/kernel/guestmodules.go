@@ -10,21 +10,21 @@ import (
 	"strings"
 )
 
-// guestDirs are where in a modules directory the modules are that programs in a
-// guest with an init of its own expect: networks of containers and their
-// firewalls, tunnels, file systems of layers and of user space, loop devices.
-// What drives hardware is left out, as no microVM has any.
+// guestDirs are the directories of modules that programs in a guest with its own init
+// expect: container networks and their firewalls, tunnels, overlay and FUSE file
+// systems, loop devices. Hardware drivers are left out, as microVMs have no such
+// hardware.
 var guestDirs = []string{
 	"net/802", "net/8021q", "net/bridge", "net/ipv4", "net/ipv6", "net/llc", "net/netfilter", "net/sched", "net/xfrm",
 	"fs/autofs", "fs/fuse", "fs/overlayfs", "drivers/net/ipvlan", "drivers/net/vxlan", "drivers/net/wireguard",
 }
 
-// guestModules are such modules that have others beside them.
+// guestModules are such modules in directories with other modules.
 var guestModules = []string{
 	"binfmt_misc", "dummy", "geneve", "ifb", "loop", "macvlan", "macvtap", "tun", "veth", "vrf", "xt_addrtype",
 }
 
-// forGuests returns the names of the modules of a tree that guests are given.
+// forGuests returns the names of the modules of a tree that guests get.
 func (t *moduleTree) forGuests() []string {
 	var names []string
 	for name, path := range t.files {
@@ -41,9 +41,9 @@ func (t *moduleTree) forGuests() []string {
 	return names
 }
 
-// guestArchive makes a second initramfs: a /lib/modules/RELEASE of what guests are
-// given, with the indexes by which modprobe(8) finds it there. It is nil for a
-// kernel that has no such modules.
+// guestArchive makes a second initramfs: a /lib/modules/RELEASE of the modules for
+// guests, with the indexes for modprobe(8). It returns nil for a kernel without such
+// modules.
 func guestArchive(t *moduleTree, release string) ([]byte, error) {
 	modules, err := t.resolve(t.forGuests())
 	if err != nil || len(modules) == 0 {
@@ -66,12 +66,12 @@ func guestArchive(t *moduleTree, release string) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// indexes are the files that depmod(8) makes of modules, which are in the order
-// they are loaded: as text, which busybox reads, and as the tries that kmod reads.
+// indexes returns the files that depmod(8) creates for modules, which are in load
+// order: as text, which busybox reads, and as the tries that kmod reads.
 func indexes(modules []module, builtin map[string]bool) map[string][]byte {
 	var dep, alias, soft, nodes bytes.Buffer
 	depTrie, aliasTrie, builtinTrie := newTrie(), newTrie(), newTrie()
-	needs := map[string][]string{} // all that a module needs, what is loaded last first
+	needs := map[string][]string{} // all dependencies of a module, last loaded first
 	for i, m := range modules {
 		needs[m.name] = closure(modules[:i], m, needs)
 		line := m.name + ".ko:"
@@ -99,8 +99,8 @@ func indexes(modules []module, builtin map[string]bool) map[string][]byte {
 	}
 }
 
-// staticNode is the line of modules.devname by which `kmod static-nodes` makes a
-// device that exists before its module is loaded, which opening it does: /dev/fuse.
+// staticNode returns the line of modules.devname from which `kmod static-nodes` creates
+// a device before its module is loaded. Opening the device loads the module: /dev/fuse.
 func staticNode(m module) string {
 	name, device := "", ""
 	for _, a := range m.info.aliases {
@@ -117,7 +117,7 @@ func staticNode(m module) string {
 	return fmt.Sprintf("%s %s %s\n", m.name, name, device)
 }
 
-// closure returns all that a module needs of those that are loaded before it.
+// closure returns all dependencies of a module that are loaded before it.
 func closure(before []module, m module, needs map[string][]string) []string {
 	wanted := map[string]bool{}
 	for _, d := range m.info.depends {
@@ -135,8 +135,8 @@ func closure(before []module, m module, needs map[string][]string) []string {
 	return all
 }
 
-// normalAlias is how kmod looks an alias up: with underscores but for what is in
-// brackets (alias_normalize in its libkmod/libkmod-util.c).
+// normalAlias normalizes an alias as kmod does: with underscores, except in brackets
+// (alias_normalize in its libkmod/libkmod-util.c).
 func normalAlias(a string) string {
 	in := false
 	return strings.Map(func(r rune) rune {
@@ -152,7 +152,7 @@ func normalAlias(a string) string {
 	}, a)
 }
 
-// writeWith writes an initramfs, and behind it another: the kernel unpacks both
+// writeWith writes two initramfs images one after the other: the kernel unpacks both
 // (Documentation/driver-api/early-userspace/buffer-format.rst).
 func writeWith(w io.Writer, agent []byte, modules []module, more []byte) error {
 	if err := writeInitramfs(w, agent, modules); err != nil {

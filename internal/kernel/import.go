@@ -15,8 +15,8 @@ import (
 
 var namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
 
-// Import makes a kernel from files on this host. It becomes the default where
-// there is none.
+// Import adds a kernel from files on this host. It becomes the default if there is
+// none.
 func (c *Cache) Import(ctx context.Context, req api.ImportKernel, report api.Report) (api.Kernel, error) {
 	s, err := c.importSource(req)
 	if err != nil {
@@ -24,7 +24,7 @@ func (c *Cache) Import(ctx context.Context, req api.ImportKernel, report api.Rep
 	}
 	if req.Name != "" {
 		if !namePattern.MatchString(req.Name) {
-			return api.Kernel{}, api.Errorf(api.KindInvalid, "kernel name %q is not made of a-z, 0-9, dot, dash and underscore", req.Name).
+			return api.Kernel{}, api.Errorf(api.KindInvalid, "kernel name %q is not valid: use a-z, 0-9, dot, dash and underscore", req.Name).
 				WithHint("choose a name such as mykernel")
 		}
 		s.names = []string{req.Name}
@@ -36,7 +36,7 @@ func (c *Cache) Import(ctx context.Context, req api.ImportKernel, report api.Rep
 func (c *Cache) importSource(req api.ImportKernel) (source, error) {
 	switch {
 	case req.Host && (req.Path != "" || req.Modules != ""):
-		return source{}, api.Errorf(api.KindInvalid, "--host takes no files")
+		return source{}, api.Errorf(api.KindInvalid, "--host cannot be combined with files")
 	case req.Host:
 		return hostKernel()
 	case !filepath.IsAbs(req.Path) || (req.Modules != "" && !filepath.IsAbs(req.Modules)):
@@ -64,14 +64,14 @@ func (c *Cache) importSource(req api.ImportKernel) (source, error) {
 func hostKernel() (source, error) {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
-		return source{}, api.Errorf(api.KindInternal, "cannot ask for the running kernel's release: %w", err)
+		return source{}, api.Errorf(api.KindInternal, "cannot read the running kernel's release: %w", err)
 	}
 	return findHostKernel("/", unix.ByteSliceToString(name.Release[:]))
 }
 
-// findHostKernel looks where distributions keep kernels: Debian and SUSE in
-// /boot, Fedora and Arch beside the modules (kernel-install(8)), Arch also
-// under a fixed name.
+// findHostKernel searches the places of the distributions: /boot for Debian and SUSE,
+// beside the modules for Fedora and Arch (kernel-install(8)), and a fixed name for
+// Arch.
 func findHostKernel(root, release string) (source, error) {
 	places := []string{
 		"boot/vmlinuz-" + release, "lib/modules/" + release + "/vmlinuz",
@@ -92,7 +92,7 @@ func findHostKernel(root, release string) (source, error) {
 		return s, nil
 	}
 	return source{}, api.Errorf(api.KindNotFound, "cannot find the running kernel %s: there is no %s", release, strings.Join(tried, ", ")).
-		WithHint("in a container the kernel is the host's: import a kernel by its files, with banger kernel import FILE --modules DIRECTORY")
+		WithHint("a container runs the host's kernel: import a kernel from files with banger kernel import FILE --modules DIRECTORY")
 }
 
 func isDir(path string) bool {

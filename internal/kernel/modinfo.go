@@ -7,26 +7,26 @@ import (
 	"strings"
 )
 
-// modinfo is what a module says of itself, which is all that depmod knows of
-// dependencies; packages carry no modules.dep, it is made when one is installed.
+// modinfo is a module's own description, from which depmod computes dependencies;
+// packages do not contain modules.dep, it is created at installation.
 type modinfo struct {
 	depends  []string
-	softdeps []string // to be loaded before, where they exist: names or aliases, as they are written
-	softdep  []string // the same as modprobe.d(5) has it, and what comes after
+	softdeps []string // to be loaded before, if they exist: names or aliases
+	softdep  []string // in the format of modprobe.d(5), with those to be loaded after
 	aliases  []string
 }
 
-// parseModinfo reads the .modinfo section of an uncompressed module: strings
-// such as "depends=a,b" that end in NUL.
+// parseModinfo parses the .modinfo section of an uncompressed module: NUL-terminated
+// strings such as "depends=a,b".
 func parseModinfo(module []byte) (modinfo, error) {
 	var info modinfo
 	f, err := elf.NewFile(bytes.NewReader(module))
 	if err != nil {
-		return info, fmt.Errorf("no kernel module: %w", err)
+		return info, fmt.Errorf("not a kernel module: %w", err)
 	}
 	section := f.Section(".modinfo")
 	if section == nil || section.Type == elf.SHT_NOBITS || section.Size > 1<<20 {
-		return info, fmt.Errorf("no kernel module: it has no usable .modinfo")
+		return info, fmt.Errorf("not a kernel module: it has no usable .modinfo")
 	}
 	data, err := section.Data()
 	if err != nil {
@@ -68,7 +68,7 @@ func preDeps(value string) []string {
 	return names
 }
 
-// moduleName is how the kernel writes a module's name.
+// moduleName normalizes a module's name as the kernel does.
 func moduleName(s string) string { return strings.ReplaceAll(s, "-", "_") }
 
 func isASCII(s string) bool {

@@ -14,20 +14,19 @@ import (
 	"banger/api"
 )
 
-// wanted are the modules that a guest needs before it has its root file
-// system, in the order they are loaded; what they depend on comes before them.
-// The channel to the agent comes first, so that the host hears of the guest
-// early. ext4 is the root file system.
+// wanted are the modules that a guest needs before it has its root file system, in load
+// order; their dependencies are loaded before them. The channel to the agent comes
+// first, so that the host detects the guest early. ext4 is the root file system.
 func wanted() []string {
 	return []string{"virtio_mmio", "virtio_console", "virtio_blk", "ext4", "virtio_net"}
 }
 
-// vsockModule is the other channel to the agent, which Firecracker has instead
-// of a virtio console. A kernel without it is good for QEMU. The agent loads
-// it, and what only it needs, where the guest was started with it.
+// vsockModule is the channel to the agent for Firecracker, which has no virtio console.
+// QEMU does not need it. The agent loads it, and the modules only it needs, if the
+// guest was started with it.
 const vsockModule = "vmw_vsock_virtio_transport"
 
-// module is one to load.
+// module is a module to load.
 type module struct {
 	name string
 	data []byte // uncompressed
@@ -40,11 +39,11 @@ type moduleTree struct {
 	files   map[string]string // name → path
 	builtin map[string]bool
 	aliases aliases
-	absent  []string // what modules want before them, and is not there: "NAME, which MODULE wants"
+	absent  []string // missing optional modules: "NAME, which MODULE wants"
 }
 
-// openModules looks at a modules directory. An empty dir is a kernel that has
-// everything built in.
+// openModules reads a modules directory. An empty dir is a kernel with everything built
+// in.
 func openModules(dir string) (*moduleTree, error) {
 	t := &moduleTree{dir: dir, files: map[string]string{}, builtin: map[string]bool{}}
 	if dir == "" {
@@ -70,12 +69,12 @@ func openModules(dir string) (*moduleTree, error) {
 	return t, err
 }
 
-// readBuiltin reads modules.builtin: a path such as kernel/fs/ext4/ext4.ko a line.
+// readBuiltin reads modules.builtin: one path such as kernel/fs/ext4/ext4.ko per line.
 func (t *moduleTree) readBuiltin() error {
 	f, err := os.Open(filepath.Join(t.dir, "modules.builtin"))
 	if errors.Is(err, os.ErrNotExist) {
-		return api.Errorf(api.KindInvalid, "%s is no directory of kernel modules: it has no modules.builtin", t.dir).
-			WithHint("name the directory /lib/modules/RELEASE that belongs to the kernel")
+		return api.Errorf(api.KindInvalid, "%s is not a directory of kernel modules: it has no modules.builtin", t.dir).
+			WithHint("use the directory /lib/modules/RELEASE that belongs to the kernel")
 	}
 	if err != nil {
 		return err
@@ -89,14 +88,14 @@ func (t *moduleTree) readBuiltin() error {
 	return lines.Err()
 }
 
-// has tells whether the kernel has a module, be it built in. A kernel that has
-// everything built in does not say what that is: it is believed.
+// has reports whether the kernel has a module, loadable or built in. A kernel with
+// everything built in has no list, so it is assumed to have it.
 func (t *moduleTree) has(name string) bool {
 	return t.dir == "" || t.builtin[name] || t.files[name] != ""
 }
 
-// resolve returns the named modules with all that they need, each after what
-// it depends on. What is built in is left out.
+// resolve returns the named modules with their dependencies, in load order. Built-in
+// modules are left out.
 func (t *moduleTree) resolve(names []string) ([]module, error) {
 	if t.dir == "" {
 		return nil, nil
@@ -110,19 +109,19 @@ func (t *moduleTree) resolve(names []string) ([]module, error) {
 	return r.order, nil
 }
 
-// resolver puts modules into the order that they are loaded in.
+// resolver sorts modules in load order.
 type resolver struct {
 	tree  *moduleTree
 	seen  map[string]bool
 	order []module
 }
 
-// visit adds a module, and before it what it needs.
+// visit adds a module, after its dependencies.
 func (r *resolver) visit(name, neededBy string) error {
 	if r.seen[name] || r.tree.builtin[name] {
 		return nil
 	}
-	r.seen[name] = true // also ends cycles, which the kernel would refuse
+	r.seen[name] = true // also stops at cycles, which the kernel would refuse
 	path := r.tree.files[name]
 	if path == "" {
 		return api.Errorf(api.KindInvalid, "kernel module %s%s is neither built in nor in %s", name, neededBy, r.tree.dir)
@@ -145,9 +144,9 @@ func (r *resolver) visit(name, neededBy string) error {
 	return nil
 }
 
-// soft adds what a module wants to be loaded before it where it exists: a module, or
-// an alias, for which all that have it are loaded, as modprobe(8) does. ext4 wants
-// "crypto-crc32c", which is no module's name.
+// soft adds the modules that should be loaded before a module, if they exist: by name,
+// or all that match an alias, as modprobe(8) does. ext4 wants "crypto-crc32c", which is
+// an alias.
 func (r *resolver) soft(wanted, by string) error {
 	t := r.tree
 	if name := moduleName(wanted); t.builtin[name] || t.files[name] != "" {
@@ -180,9 +179,9 @@ func readModule(path string) ([]byte, modinfo, error) {
 	return data, info, err
 }
 
-// readFile reads a regular file of bounded size.
+// readFile reads a regular file of at most maxSize bytes.
 func readFile(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a fifo is no reason to wait
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a fifo must not block
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +191,7 @@ func readFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxSize {
-		return nil, fmt.Errorf("%s is no regular file of at most %d MiB", path, maxSize>>20)
+		return nil, fmt.Errorf("%s is not a regular file of at most %d MiB", path, maxSize>>20)
 	}
 	return readCapped(f)
 }

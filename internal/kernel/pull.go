@@ -14,31 +14,31 @@ import (
 	"banger/internal/fsx"
 )
 
-// unpackedFactor is how much larger than its package an unpacked kernel is at
-// most, roughly: 27 MB of Debian's cloud kernel make 106 MB.
+// unpackedFactor is the approximate maximum ratio of an unpacked kernel to its package:
+// 27 MB of Debian's cloud kernel unpack to 106 MB.
 const unpackedFactor = 5
 
-// Pull gets the distribution's kernel for virtual machines and makes it the
-// default. Without Refresh, a kernel that was pulled before is good enough, unless
-// an older banger kept less of it.
-// Callers that come while a pull is under way wait for it and get its result.
+// Pull gets the distribution's kernel for virtual machines and makes it the default.
+// Without Refresh, a kernel that was pulled before is used, unless an older banger
+// stored fewer files of it. Callers that come during a pull wait for it and get its
+// result.
 func (c *Cache) Pull(ctx context.Context, req api.PullKernel, report api.Report) (api.Kernel, error) {
 	before := c.pulled()
 	if err := acquire(ctx, c.pulling); err != nil {
 		return api.Kernel{}, err
 	}
 	defer func() { <-c.pulling }()
-	// Either it was there already, or somebody pulled it while we waited.
+	// It was there already, or another call pulled it in the meantime.
 	if now := c.pulled(); now != "" && (!req.Refresh || now != before) {
 		if !c.outdated(now) {
 			return c.Get(now)
 		}
-		report(api.Progress{Step: "kernel", Message: "the kernel was pulled by an older banger, which kept fewer modules: pulling it again"})
+		report(api.Progress{Step: "kernel", Message: "the kernel was pulled by an older banger, which stored fewer modules: pulling it again"})
 	}
 	if runtime.GOARCH != "amd64" {
 		return api.Kernel{}, api.Errorf(api.KindUnsupported, "cannot pull a kernel for %s: microVMs are x86-64 only", runtime.GOARCH)
 	}
-	report(api.Progress{Step: "kernel", Message: "looking for the distribution's kernel"})
+	report(api.Progress{Step: "kernel", Message: "searching the distribution's kernel"})
 	if err := c.apt.Update(ctx, req.Refresh, report); err != nil {
 		return api.Kernel{}, err
 	}
@@ -46,8 +46,8 @@ func (c *Cache) Pull(ctx context.Context, req api.PullKernel, report api.Report)
 	if err != nil {
 		return api.Kernel{}, err
 	}
-	// A refresh fetches the package again even so: a rebuild with a security fix
-	// may bear the same name. What has not changed has the same digest.
+	// Even then a refresh downloads the package: a rebuild with a security fix may have
+	// the same name. An unchanged kernel has the same digest.
 	if hex := c.fromPackage(packages[0]); hex != "" && !req.Refresh {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -56,7 +56,7 @@ func (c *Cache) Pull(ctx context.Context, req api.PullKernel, report api.Report)
 	return c.pull(ctx, packages, report)
 }
 
-// pulled returns the digest of the default kernel, "" for none.
+// pulled returns the digest of the default kernel, or "".
 func (c *Cache) pulled() string {
 	k, err := c.Default()
 	if err != nil {
@@ -65,8 +65,8 @@ func (c *Cache) pulled() string {
 	return k.Digest
 }
 
-// outdated tells of a kernel that was pulled by older rules. One that was
-// imported is left alone: its files are the user's choice.
+// outdated reports whether a kernel was pulled by older rules. An imported kernel is
+// never outdated: its files are the user's choice.
 func (c *Cache) outdated(digest string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -74,8 +74,8 @@ func (c *Cache) outdated(digest string) bool {
 	return err == nil && m.Package != "" && m.Extraction < extraction
 }
 
-// fromPackage returns a kernel that came from a package of that name, by the
-// rules of today.
+// fromPackage returns a kernel that came from the package of that name, by the current
+// rules.
 func (c *Cache) fromPackage(name string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -105,8 +105,8 @@ func metaPackage(origin string) string {
 	return "linux-image-cloud-" + runtime.GOARCH
 }
 
-// packages returns the versioned kernel package and the packages with its
-// modules, which newer distributions split off.
+// packages returns the versioned kernel package and the packages of its modules, which
+// newer distributions split off.
 func (c *Cache) packages(ctx context.Context) ([]string, error) {
 	sources, err := c.apt.Sources(ctx)
 	if err != nil {
@@ -119,7 +119,7 @@ func (c *Cache) packages(ctx context.Context) ([]string, error) {
 	}
 	i := slices.IndexFunc(depends, imagePackage.MatchString)
 	if i < 0 {
-		return nil, api.Errorf(api.KindUnsupported, "package %s names no kernel among its dependencies (%s)", name, strings.Join(depends, ", ")).
+		return nil, api.Errorf(api.KindUnsupported, "package %s does not depend on a kernel (%s)", name, strings.Join(depends, ", ")).
 			WithHint("banger kernel import --host")
 	}
 	packages := []string{depends[i]}
@@ -160,7 +160,7 @@ func (c *Cache) pull(ctx context.Context, packages []string, report api.Report) 
 	return c.add(ctx, s, report)
 }
 
-// asKernel reports apt's work under the step that callers know.
+// asKernel reports apt's progress as that of the step "kernel".
 func asKernel(report api.Report) api.Report {
 	return func(p api.Progress) {
 		p.Step = "kernel"
@@ -180,7 +180,7 @@ func unpack(ctx context.Context, deb, root string, report api.Report) error {
 	return execx.Run(ctx, execx.Cmd{Name: "dpkg-deb", Args: []string{"-x", deb, root}, Package: "dpkg"})
 }
 
-// findKernel looks for the kernel and its modules in an unpacked package.
+// findKernel finds the kernel and its modules in an unpacked package.
 func findKernel(root string) (source, error) {
 	var s source
 	kernel, err := glob(root, "boot/vmlinuz-*", "usr/lib/modules/*/vmlinuz", "lib/modules/*/vmlinuz")

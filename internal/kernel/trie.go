@@ -6,9 +6,8 @@ import (
 	"slices"
 )
 
-// trie is an index of kmod: keys with values in a tree of their bytes. The file is
-// described in libkmod/libkmod-index.h of kmod's sources; tools/depmod.c
-// writes it.
+// trie is an index of kmod: keys with values in a tree of their bytes. The format is
+// described in libkmod/libkmod-index.h of kmod's sources; tools/depmod.c writes it.
 type trie struct{ root *trieNode }
 
 type trieNode struct {
@@ -24,7 +23,7 @@ type trieValue struct {
 const (
 	trieMagic   = 0xB007F457
 	trieVersion = 2<<16 | 1
-	// What a node has is told by bits of its offset.
+	// Bits of a node's offset tell what the node contains.
 	trieHasPrefix   = 0x80000000
 	trieHasValues   = 0x40000000
 	trieHasChildren = 0x20000000
@@ -32,7 +31,7 @@ const (
 
 func newTrie() *trie { return &trie{&trieNode{}} }
 
-// add adds a key of ASCII characters, which may be there already.
+// add adds a key of ASCII characters, which may exist already.
 func (t *trie) add(key, value string, priority uint32) {
 	n := t.root
 	for i := range len(key) {
@@ -49,7 +48,8 @@ func (t *trie) add(key, value string, priority uint32) {
 	n.values = append(n.values, trieValue{value, priority})
 }
 
-// bytes is the file: a head, the nodes from the leaves up, the place of the root.
+// bytes returns the file: a header, the nodes from the leaves up, the offset of the
+// root.
 func (t *trie) bytes() []byte {
 	b := binary.BigEndian.AppendUint32(nil, trieMagic)
 	b = binary.BigEndian.AppendUint32(b, trieVersion)
@@ -59,9 +59,9 @@ func (t *trie) bytes() []byte {
 	return b
 }
 
-// append writes a node behind those that it refers to.
+// append writes a node after those that it refers to.
 func (n *trieNode) append(b []byte) ([]byte, uint32) {
-	var prefix []byte // of keys that do not part
+	var prefix []byte // common prefix of the keys
 	for len(n.children) == 1 && len(n.values) == 0 {
 		for c, child := range n.children {
 			prefix, n = append(prefix, c), child

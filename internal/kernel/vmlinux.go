@@ -13,15 +13,15 @@ import (
 // vmlinux is an uncompressed kernel that a microvm can boot.
 type vmlinux struct {
 	image   []byte
-	release string // empty where it does not say
+	release string // empty if unknown
 }
 
 var releasePattern = regexp.MustCompile(`^[0-9]+\.[0-9A-Za-z.+~_-]{1,100}$`)
 
 func validRelease(s string) bool { return releasePattern.MatchString(s) }
 
-// extract gets the uncompressed kernel out of a kernel file as it is packaged,
-// and proves that it can be booted.
+// extract extracts the uncompressed kernel from a packaged kernel file, and checks that
+// it can be booted.
 func extract(data []byte) (vmlinux, error) {
 	var v vmlinux
 	if isBzImage(data) {
@@ -30,7 +30,7 @@ func extract(data []byte) (vmlinux, error) {
 			return v, err
 		}
 		v.release = bz.release
-		// All but gzip are followed by their size in 4 bytes (scripts/Makefile.lib).
+		// All except gzip are followed by their size in 4 bytes (scripts/Makefile.lib).
 		data = bz.payload
 		if !bytes.HasPrefix(data, []byte(magicGzip)) {
 			data = data[:len(data)-4]
@@ -47,7 +47,7 @@ func extract(data []byte) (vmlinux, error) {
 	return v, checkPVH(image)
 }
 
-// elfRelease looks for the banner that every kernel carries.
+// elfRelease finds the version banner that every kernel contains.
 func elfRelease(image []byte) string {
 	const banner = "Linux version "
 	for rest := image; ; {
@@ -63,17 +63,17 @@ func elfRelease(image []byte) string {
 	}
 }
 
-// noteEntry is XEN_ELFNOTE_PHYS32_ENTRY (xen/include/public/elfnote.h): where
-// a PVH loader, such as QEMU's microvm and Firecracker, enters the kernel.
+// noteEntry is XEN_ELFNOTE_PHYS32_ENTRY (xen/include/public/elfnote.h): the address at
+// which a PVH loader, such as QEMU's microvm and Firecracker, enters the kernel.
 const noteEntry = 18
 
 var errNoPVH = errors.New("it lacks the PVH entry point that microVMs start at (build it with CONFIG_PVH=y)")
 
-// checkPVH says whether image is an x86-64 ELF with a PVH entry point.
+// checkPVH checks that image is an x86-64 ELF file with a PVH entry point.
 func checkPVH(image []byte) error {
 	f, err := elf.NewFile(bytes.NewReader(image))
 	if err != nil {
-		return fmt.Errorf("it is no ELF kernel: %w", err)
+		return fmt.Errorf("it is not an ELF kernel: %w", err)
 	}
 	if f.Machine != elf.EM_X86_64 {
 		return fmt.Errorf("it is for %s, not for x86-64", f.Machine)

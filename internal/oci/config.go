@@ -14,8 +14,8 @@ import (
 	"banger/api"
 )
 
-// The bounds of what describes an image. Real configurations have some
-// kilobytes; registries take manifests of up to 4 MiB
+// The limits of documents that describe an image. Real configurations have some
+// kilobytes; registries accept manifests of up to 4 MiB
 // (https://github.com/opencontainers/distribution-spec, "Pushing Manifests").
 const (
 	MaxDocument = 4 << 20
@@ -24,7 +24,7 @@ const (
 
 var digestRule = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
-// IsDigest says whether s is a digest: "sha256:" and 64 hexadecimal digits.
+// IsDigest reports whether s is a digest: "sha256:" and 64 hexadecimal digits.
 func IsDigest(s string) bool { return digestRule.MatchString(s) }
 
 // Digest returns the digest of data.
@@ -33,8 +33,8 @@ func Digest(data []byte) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// ParseConfig reads an image's configuration: Image without its reference, its
-// manifest and what only a manifest says of its layers.
+// ParseConfig parses an image's configuration. The result lacks the reference, the
+// manifest and what only a manifest says about layers.
 func ParseConfig(raw []byte) (Image, error) {
 	if len(raw) > MaxDocument {
 		return Image{}, api.Errorf(api.KindInvalid, "the image's configuration is larger than %d MiB", MaxDocument>>20)
@@ -53,7 +53,7 @@ func ParseConfig(raw []byte) (Image, error) {
 	i.OS, i.Arch, _ = normal(f.OS, f.Architecture, "")
 	for _, id := range f.RootFS.DiffIDs {
 		if !IsDigest(id.String()) {
-			return Image{}, api.Errorf(api.KindInvalid, "cannot use the image: %.80q is no diff id of a layer", id)
+			return Image{}, api.Errorf(api.KindInvalid, "cannot use the image: %.80q is not a valid diff id of a layer", id)
 		}
 		i.Layers = append(i.Layers, Layer{DiffID: id.String(), Size: -1})
 	}
@@ -74,7 +74,7 @@ type configFile struct {
 	History []step `json:"history"`
 }
 
-// step is one of an image's history.
+// step is one step of an image's history.
 type step struct {
 	Created    lenientTime `json:"created"`
 	CreatedBy  string      `json:"created_by"`
@@ -82,8 +82,8 @@ type step struct {
 	EmptyLayer bool        `json:"empty_layer"`
 }
 
-// lenientTime is a time that may be anything: it is for people to read, and some
-// builders write "" or a number. What is no time is none.
+// lenientTime is a time for people to read. Some builders write "" or a number;
+// anything that is not a time is ignored.
 type lenientTime struct{ time.Time }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -101,8 +101,8 @@ func configOf(c v1.Config) api.ImageConfig {
 	}
 }
 
-// historyOf gives each step of the history the layer that it has made. A history may
-// tell of fewer or more layers than there are: it is for people to read.
+// historyOf assigns to each step of the history the layer that it made. A history may
+// list fewer or more layers than there are: it is for people to read.
 func historyOf(steps []step, layers []Layer) []api.ImageHistory {
 	var out []api.ImageHistory
 	n := 0

@@ -12,19 +12,19 @@ import (
 	"banger/api"
 )
 
-// The files by which an image on a disk is known: those of an OCI layout
-// (https://github.com/opencontainers/image-spec/blob/main/image-layout.md), and
-// of `docker save`.
+// The files that identify an image on disk: those of an OCI layout
+// (https://github.com/opencontainers/image-spec/blob/main/image-layout.md), and of
+// `docker save`.
 const (
 	layoutFile    = "oci-layout"
 	layoutIndex   = "index.json"
 	savedManifest = "manifest.json"
-	savedTags     = "repositories" // that of Docker before 1.10, alone
+	savedTags     = "repositories" // only this one by Docker before 1.10
 	dirVersion    = "version"      // of skopeo's "dir:"
 )
 
-// Documents are the names of those files: where there is none in a root, it is a root
-// file system.
+// Documents returns the names of these files: a root without any of them is a root file
+// system.
 func Documents() []string { return []string{layoutFile, layoutIndex, savedManifest, savedTags} }
 
 // saved is an image in the manifest.json of `docker save`
@@ -35,25 +35,25 @@ type saved struct {
 	Layers   []string
 }
 
-// documents are what a root has of them. A root file system may have files of the same
-// names: only what reads as what an image has counts.
+// documents are the contents of these files. A root file system may have files of the
+// same names, so only valid documents count.
 type documents struct {
 	index  []byte  // of an OCI layout
 	saved  []saved // of `docker save`
 	dir    []byte  // manifest of skopeo's "dir:"
-	layout bool    // there is an oci-layout
-	tags   bool    // there is a repositories
+	layout bool    // oci-layout exists
+	tags   bool    // repositories exists
 }
 
-// Marks says whether a file of that name and content, in the root of an archive, makes
-// it an image's.
+// Marks reports whether a file of that name and content, in the root of an archive,
+// identifies an image.
 func Marks(name string, data []byte) bool {
 	var d documents
 	d.take(name, data)
 	return d.index != nil || d.saved != nil || d.dir != nil || d.layout || d.tags
 }
 
-// take reads a file, if it is one of them.
+// take reads a file, if it is one of these.
 func (d *documents) take(name string, data []byte) {
 	var object map[string]json.RawMessage
 	isObject := json.Unmarshal(data, &object) == nil && object != nil
@@ -88,7 +88,7 @@ func (d *documents) take(name string, data []byte) {
 	}
 }
 
-// look reads the documents that files have.
+// look reads all documents of files.
 func look(files fs.FS) (documents, error) {
 	var d documents
 	for _, name := range Documents() {
@@ -107,21 +107,21 @@ func look(files fs.FS) (documents, error) {
 	return d, nil
 }
 
-// unfinished refuses what is an image's, and has nothing that says which.
+// refuseIncomplete refuses an image without the document that describes it.
 func (d documents) unfinished() error {
 	switch {
 	case d.layout:
-		return api.Errorf(api.KindInvalid, "it is an OCI layout, and not whole: it has no %s that names images", layoutIndex).
-			WithHint("skopeo copy SOURCE oci-archive:FILE   makes one that is")
+		return api.Errorf(api.KindInvalid, "it is an incomplete OCI layout: it has no %s that names images", layoutIndex).
+			WithHint("skopeo copy SOURCE oci-archive:FILE   makes a complete one")
 	case d.tags:
 		return api.Errorf(api.KindUnsupported, "it is an image as Docker before 1.10 saved it: it has no %s", savedManifest).
-			WithHint("docker load and docker save it once, with a Docker of today")
+			WithHint("run docker load and docker save once, with a current Docker")
 	}
 	return nil
 }
 
-// errNoDocument is the error of a file that cannot be a document of an image.
-var errNoDocument = errors.New("no document of an image")
+// errNoDocument means that a file cannot be a document of an image.
+var errNoDocument = errors.New("not a document of an image")
 
 // read reads a document.
 func read(files fs.FS, name string) ([]byte, error) {
@@ -143,14 +143,14 @@ func read(files fs.FS, name string) ([]byte, error) {
 	return data, nil
 }
 
-// silent is an error that says nothing, to be found by errors.Is.
+// silent is an error without text, to be found by errors.Is.
 type silent struct{ error }
 
 func (silent) Error() string   { return "" }
 func (s silent) Unwrap() error { return s.error }
 
 // escapes says why a file of a directory cannot be opened: a symbolic link that leads
-// out of it, as some builders make them into their caches, is not followed.
+// outside, as some builders create them into their caches, is not followed.
 func escapes(files fs.FS, name string, err error) error {
 	links, ok := files.(fs.ReadLinkFS)
 	if !ok || errors.Is(err, fs.ErrNotExist) {
@@ -158,14 +158,14 @@ func escapes(files fs.FS, name string, err error) error {
 	}
 	for at := name; at != "."; at = path.Dir(at) {
 		if target, e := links.ReadLink(at); e == nil {
-			return api.Errorf(api.KindInvalid, "%.100s is a symbolic link to %.200q, which leads out of the directory", at, target).
-				WithHint("cp -rL DIRECTORY COPY   makes a copy without links; import that")
+			return api.Errorf(api.KindInvalid, "%.100s is a symbolic link to %.200q, which leads outside the directory", at, target).
+				WithHint("cp -rL DIRECTORY COPY   makes a copy without links; import the copy")
 		}
 	}
 	return err
 }
 
-// open opens a file of an image's that is named what.
+// open opens a file of an image; what names it in errors.
 func open(files fs.FS, names []string, what string) (fs.File, error) {
 	for _, name := range names {
 		f, err := files.Open(path.Clean(name))
@@ -181,5 +181,5 @@ func open(files fs.FS, names []string, what string) (fs.File, error) {
 }
 
 func missing(what string) error {
-	return api.Errorf(api.KindInvalid, "the image is not whole: %.100s is missing", what)
+	return api.Errorf(api.KindInvalid, "the image is incomplete: %.100s is missing", what)
 }

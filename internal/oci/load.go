@@ -15,9 +15,9 @@ import (
 	"banger/api"
 )
 
-// Load reads the image for arch that files hold: an OCI layout, what `docker save`
-// wrote, or skopeo's "dir:". Of several it is the one that which names, by a name that
-// it has there or by its digest. ok is false where they hold none.
+// Load loads the image for arch from files: an OCI layout, the output of `docker save`,
+// or skopeo's "dir:". If there are several, which selects one by a name that it has
+// there or by its digest. ok is false if there is none.
 func Load(files fs.FS, arch, which string) (i Image, ok bool, err error) {
 	d, err := look(files)
 	if err != nil {
@@ -30,7 +30,7 @@ func Load(files fs.FS, arch, which string) (i Image, ok bool, err error) {
 		if err == nil || many || d.saved == nil {
 			return i, true, err
 		}
-		// Docker 25.0.0 saved images whose index.json names nothing that is whole.
+		// Docker 25.0.0 saved images whose index.json names no complete image.
 		if whole, _, e := l.saved(d.saved); e == nil {
 			return whole, true, nil
 		}
@@ -52,12 +52,12 @@ type loader struct {
 	files fs.FS
 	arch  string
 	which string
-	blob  func(d v1.Descriptor) []string // the names that a blob may have
+	blob  func(d v1.Descriptor) []string // the file names that a blob may have
 }
 
 func layoutBlob(d v1.Descriptor) []string { return []string{blobName(d)} }
 
-// dirBlob is where skopeo has them
+// dirBlob returns the file names that skopeo uses
 // (https://github.com/containers/image/blob/main/directory/directory_transport.go).
 func dirBlob(d v1.Descriptor) []string {
 	return []string{d.Digest.Hex, d.Digest.Hex + ".manifest.json"}
@@ -65,14 +65,15 @@ func dirBlob(d v1.Descriptor) []string {
 
 func blobName(d v1.Descriptor) string { return path.Join("blobs", d.Digest.Algorithm, d.Digest.Hex) }
 
-// candidate is what may be the image that is asked for.
+// candidate is a possible result of Load.
 type candidate struct {
 	names  []string
-	digest string // of what names it: two with the same one are the same
+	digest string // two candidates with the same digest are the same
 	load   func() (Image, error)
 }
 
-// called says whether a candidate is meant by a name, or by a digest or its beginning.
+// called reports whether which names a candidate, by its name, or by its digest or a
+// prefix of it.
 func (c candidate) called(which string) bool {
 	hex := strings.TrimPrefix(which, "sha256:")
 	if len(hex) >= 12 && strings.HasPrefix(c.digest, "sha256:"+hex) {
@@ -81,7 +82,7 @@ func (c candidate) called(which string) bool {
 	return slices.ContainsFunc(c.names, func(name string) bool { return familiar(name) == familiar(which) })
 }
 
-// familiar is a name as people write it, with its tag.
+// familiar is a name in its short form, with its tag.
 func familiar(name string) string {
 	name = strings.TrimPrefix(strings.TrimPrefix(name, "docker.io/"), "library/")
 	if !strings.ContainsAny(path.Base(name), ":@") {
@@ -97,8 +98,8 @@ func (c candidate) String() string {
 	return c.digest[:min(len(c.digest), len("sha256:")+12)]
 }
 
-// pick loads the one candidate that is an image for this machine. many says that there
-// were several: none is guessed.
+// pick loads the only candidate that is an image for this machine. If there are
+// several, it refuses.
 func (l loader) pick(all []candidate) (i Image, many bool, err error) {
 	var meant []candidate
 	for _, c := range all {
@@ -107,17 +108,17 @@ func (l loader) pick(all []candidate) (i Image, many bool, err error) {
 		}
 	}
 	if len(meant) == 0 && len(all) > 0 {
-		return Image{}, true, api.Errorf(api.KindNotFound, "there is no image %.100q in it: %s", l.which, list(all)).
+		return Image{}, true, api.Errorf(api.KindNotFound, "it contains no image %.100q: %s", l.which, list(all)).
 			WithHint("give one of these names with --image")
 	}
-	var passed error // why the first that is none was passed over
+	var passed error // why the first skipped one was skipped
 	var found []candidate
 	for _, c := range meant {
 		if slices.ContainsFunc(found, func(f candidate) bool { return f.digest == c.digest }) {
 			continue
 		}
 		loaded, loadErr := c.load()
-		if api.KindOf(loadErr) == api.KindUnsupported { // no image, or for another platform
+		if api.KindOf(loadErr) == api.KindUnsupported { // not an image, or for another platform
 			if passed == nil {
 				passed = loadErr
 			}
@@ -133,11 +134,11 @@ func (l loader) pick(all []candidate) (i Image, many bool, err error) {
 	case 1:
 		return i, false, err
 	}
-	return Image{}, true, api.Errorf(api.KindInvalid, "there are %d images in it, and one is asked for: %s", len(found), list(found)).
+	return Image{}, true, api.Errorf(api.KindInvalid, "it contains %d images, but only one can be imported: %s", len(found), list(found)).
 		WithHint("banger image import --image %s FILE [NAME]", found[0])
 }
 
-// list names candidates.
+// list lists the names of candidates.
 func list(all []candidate) string {
 	var names []string
 	for _, c := range all {
@@ -175,11 +176,11 @@ func (l loader) layout(index []byte) (i Image, many bool, err error) {
 	return l.pick(all)
 }
 
-// maxNesting is how deep indexes may be in each other: a layout's own, the
-// image's of all platforms, and one to spare.
+// maxNesting is how deep indexes may be nested: the layout's own, the image's of all
+// platforms, and one more.
 const maxNesting = 3
 
-// descriptor loads what a descriptor names.
+// descriptor loads the image or index of a descriptor.
 func (l loader) descriptor(d v1.Descriptor, depth int) (Image, error) {
 	if depth == maxNesting {
 		return Image{}, api.Errorf(api.KindInvalid, "cannot use the image: its indexes are nested too deep")
@@ -191,8 +192,8 @@ func (l loader) descriptor(d v1.Descriptor, depth int) (Image, error) {
 	return l.manifest(raw, d, depth)
 }
 
-// manifest loads the image of a manifest; of an index it is the first that is one for
-// this machine, as the specification says
+// manifest loads the image of a manifest; of an index it loads the first manifest for
+// this machine, as specified
 // (https://github.com/opencontainers/image-spec/blob/main/image-index.md).
 func (l loader) manifest(raw []byte, d v1.Descriptor, depth int) (Image, error) {
 	if !KindOf(string(d.MediaType), raw).IsIndex() {
@@ -233,7 +234,7 @@ func (l loader) image(manifest []byte) (Image, error) {
 	return i, l.check(i)
 }
 
-// check refuses an image of another platform, and one that is not whole.
+// check refuses an image of another platform, and an incomplete one.
 func (l loader) check(i Image) error {
 	if err := i.Fits(l.arch); err != nil {
 		return err
@@ -269,7 +270,7 @@ func (l loader) read(d v1.Descriptor) ([]byte, error) {
 		return nil, err
 	}
 	if got := Digest(data); got != d.Digest.String() || int64(len(data)) != d.Size {
-		return nil, api.Errorf(api.KindInvalid, "%s of %d bytes has other content: it is %s of %d bytes", d.Digest, d.Size, got, len(data))
+		return nil, api.Errorf(api.KindInvalid, "%s of %d bytes has different content: %s of %d bytes", d.Digest, d.Size, got, len(data))
 	}
 	return data, nil
 }
@@ -292,15 +293,15 @@ func (l loader) savedOne(s saved, hex string) (Image, error) {
 	if err != nil {
 		return Image{}, err
 	}
-	// The configuration's name is its digest in every version of Docker that there was.
+	// Every version of Docker names the configuration by its digest.
 	if IsDigest("sha256:"+hex) && Digest(config) != "sha256:"+hex {
-		return Image{}, api.Errorf(api.KindInvalid, "%.80q has other content: its digest is %s", s.Config, Digest(config))
+		return Image{}, api.Errorf(api.KindInvalid, "%.80q has different content: its digest is %s", s.Config, Digest(config))
 	}
 	i, err := ParseConfig(config)
 	if err != nil {
 		return Image{}, err
 	}
-	// Nothing but their diff ids says what the layers have to be.
+	// Only their diff ids describe the layers.
 	if len(s.Layers) != len(i.Layers) {
 		return Image{}, api.Errorf(api.KindInvalid, "cannot use the image: its manifest has %d layers, its configuration %d", len(s.Layers), len(i.Layers))
 	}

@@ -103,11 +103,11 @@ func TestLoad(t *testing.T) {
 		err   string
 	}{
 		"one":                      {files: func() files { f := files{}; return f.index(one(f, here, "A", "")) }, layer: "A"},
-		"two":                      {files: several(func(string) string { return "" }), err: "there are 2 images in it"},
-		"two with platforms":       {files: several(func(n string) string { return named(platform(here), n) }), err: "there are 2 images in it, and one is asked for: docker.io/library/a:1, docker.io/library/b:1"},
+		"two":                      {files: several(func(string) string { return "" }), err: "it contains 2 images, but only one can be imported"},
+		"two with platforms":       {files: several(func(n string) string { return named(platform(here), n) }), err: "it contains 2 images, but only one can be imported: docker.io/library/a:1, docker.io/library/b:1"},
 		"the second by name":       {files: several(func(n string) string { return named(platform(here), n) }), which: "b:1", layer: "B"},
 		"the second by whole name": {files: several(func(n string) string { return named(platform(here), n) }), which: "docker.io/library/b:1", layer: "B"},
-		"none of that name":        {files: several(func(n string) string { return named("", n) }), which: "c", err: `no image "c" in it: docker.io/library/a:1, docker.io/library/b:1`},
+		"none of that name":        {files: several(func(n string) string { return named("", n) }), which: "c", err: `it contains no image "c": docker.io/library/a:1, docker.io/library/b:1`},
 		"one under two names": {files: func() files {
 			f := files{}
 			return f.index(one(f, here, "A", named("", "a:1")), one(f, here, "A", named("", "a:2")))
@@ -129,9 +129,9 @@ func TestLoad(t *testing.T) {
 			f.index(one(f, here, "A", ""))
 			delete(f, "blobs/sha256/"+hexOf(Digest([]byte("A"))))
 			return f
-		}, err: "the image is not whole"},
+		}, err: "the image is incomplete"},
 		"saved":                     {files: func() files { return files{}.save("A") }, layer: "A"},
-		"two saved":                 {files: func() files { return files{}.save("A", "B") }, err: "there are 2 images in it, and one is asked for: A:latest, B:latest"},
+		"two saved":                 {files: func() files { return files{}.save("A", "B") }, err: "it contains 2 images, but only one can be imported: A:latest, B:latest"},
 		"the second saved":          {files: func() files { return files{}.save("A", "B") }, which: "B", layer: "B"},
 		"saved with an empty index": {files: func() files { return files{"index.json": `{"schemaVersion":2,"manifests":null}`}.save("A") }, layer: "A"},
 		"saved, index of no layers": {files: func() files {
@@ -139,8 +139,8 @@ func TestLoad(t *testing.T) {
 			config := f[hexOf(Digest([]byte(fmt.Sprintf(`{"os":"linux","architecture":%q,"rootfs":{"type":"layers","diff_ids":[%q]}}`, here, Digest([]byte("A"))))))+".json"]
 			return f.index(f.blob(ociManifest, `{"schemaVersion":2,"config":`+f.blob(ociConfig, config, "")+`,"layers":[]}`, ""))
 		}, layer: "A"},
-		"saved, and two in the index": {files: func() files { f := several(func(string) string { return "" })(); return f.save("A") }, err: "there are 2 images in it"},
-		"a layout without an index":   {files: func() files { return files{"oci-layout": `{"imageLayoutVersion":"1.0.0"}`, "blobs/sha256/00": ""} }, err: "it is an OCI layout, and not whole"},
+		"saved, and two in the index": {files: func() files { f := several(func(string) string { return "" })(); return f.save("A") }, err: "it contains 2 images, but only one can be imported"},
+		"a layout without an index":   {files: func() files { return files{"oci-layout": `{"imageLayoutVersion":"1.0.0"}`, "blobs/sha256/00": ""} }, err: "it is an incomplete OCI layout"},
 		"Docker before 1.10": {files: func() files {
 			return files{"repositories": `{"app":{"latest":"` + hexOf(idA) + `"}}`, hexOf(idA) + "/layer.tar": ""}
 		}, err: "Docker before 1.10"},

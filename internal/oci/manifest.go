@@ -11,18 +11,18 @@ import (
 	"banger/api"
 )
 
-// Opener gives the blob of a descriptor.
+// Opener opens the blob of a descriptor.
 type Opener func(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error)
 
-// Assemble makes an Image of its manifest and configuration, as they were
-// served, and refuses it where the two do not belong together.
+// Assemble makes an Image from its manifest and configuration, and refuses it if they
+// do not belong together.
 func Assemble(manifest, config []byte, open Opener) (Image, error) {
 	m, err := ParseManifest(manifest)
 	if err != nil {
 		return Image{}, err
 	}
 	if got := Digest(config); got != m.Config.Digest.String() || int64(len(config)) != m.Config.Size {
-		return Image{}, api.Errorf(api.KindInvalid, "the image's configuration is not the one of its manifest, %s of %d bytes: it is %s of %d bytes",
+		return Image{}, api.Errorf(api.KindInvalid, "the image's configuration does not match its manifest, %s of %d bytes: it is %s of %d bytes",
 			m.Config.Digest, m.Config.Size, got, len(config))
 	}
 	i, err := ParseConfig(config)
@@ -42,7 +42,7 @@ func Assemble(manifest, config []byte, open Opener) (Image, error) {
 	return i, nil
 }
 
-// ParseManifest reads the manifest of an image that can be used here.
+// ParseManifest parses the manifest of an image that can be used here.
 func ParseManifest(raw []byte) (*v1.Manifest, error) {
 	m, err := v1.ParseManifest(bytes.NewReader(raw))
 	if err != nil {
@@ -54,9 +54,9 @@ func ParseManifest(raw []byte) (*v1.Manifest, error) {
 	for _, d := range append([]v1.Descriptor{m.Config}, m.Layers...) {
 		switch {
 		case !IsDigest(d.Digest.String()):
-			return nil, api.Errorf(api.KindInvalid, "cannot use the image: %.80q is no SHA-256 digest", d.Digest)
+			return nil, api.Errorf(api.KindInvalid, "cannot use the image: %.80q is not a SHA-256 digest", d.Digest)
 		case d.Size < 0:
-			return nil, api.Errorf(api.KindInvalid, "cannot use the image: its manifest gives %s a size of %d", d.Digest, d.Size)
+			return nil, api.Errorf(api.KindInvalid, "cannot use the image: its manifest lists %s with a size of %d", d.Digest, d.Size)
 		case strings.HasSuffix(string(d.MediaType), "+encrypted"):
 			return nil, api.Errorf(api.KindUnsupported, "cannot use the image: %s is encrypted", d.Digest)
 		}
@@ -64,18 +64,18 @@ func ParseManifest(raw []byte) (*v1.Manifest, error) {
 	return m, checkTypes(m)
 }
 
-// Check refuses an image whose layers are not those of its configuration.
+// Check refuses an image whose layers do not match its configuration.
 func (i Image) Check() error {
 	said, err := ParseConfig(i.RawConfig)
 	if err != nil {
 		return err
 	}
 	if len(said.Layers) != len(i.Layers) {
-		return api.Errorf(api.KindInvalid, "cannot use the image: it has %d layers, its configuration says %d", len(i.Layers), len(said.Layers))
+		return api.Errorf(api.KindInvalid, "cannot use the image: it has %d layers, its configuration lists %d", len(i.Layers), len(said.Layers))
 	}
 	for n, l := range i.Layers {
 		if l.DiffID != said.Layers[n].DiffID {
-			return api.Errorf(api.KindInvalid, "cannot use the image: the diff id of layer %d is not the one of its configuration", n+1)
+			return api.Errorf(api.KindInvalid, "cannot use the image: the diff id of layer %d does not match its configuration", n+1)
 		}
 	}
 	return nil

@@ -1,5 +1,5 @@
-// Package oci holds what images of the Open Container Initiative are made of,
-// wherever they come from: a registry, an archive, a directory.
+// Package oci represents images of the Open Container Initiative, whatever they come
+// from: a registry, an archive, a directory.
 package oci
 
 import (
@@ -11,22 +11,22 @@ import (
 
 // Image is an image for one platform.
 type Image struct {
-	Ref            string // as asked for, or as the archive names it; may be empty
-	ManifestDigest string // "sha256:…"; empty where there is no manifest (docker save)
+	Ref            string // as requested, or as the archive names it; may be empty
+	ManifestDigest string // "sha256:…"; empty if there is no manifest (docker save)
 	Config         api.ImageConfig
 	RawConfig      []byte   // the configuration as it was served, for its digest
-	Volumes        []string // directories that are to be there, as the image writes them
+	Volumes        []string // directories that must exist, as the image writes them
 	History        []api.ImageHistory
-	Layers         []Layer // the lowest first
-	OS, Arch       string  // as GOOS and GOARCH have them
+	Layers         []Layer // lowest first
+	OS, Arch       string  // as in GOOS and GOARCH
 }
 
 // Layer is a part of an image's file system: a tar archive, compressed or not.
 type Layer struct {
-	Digest    string // of the blob: "sha256:…"; empty where nothing says it (docker save)
+	Digest    string // of the blob: "sha256:…"; empty if unknown (docker save)
 	DiffID    string // of the uncompressed archive: "sha256:…"
-	Size      int64  // of the blob, in bytes; -1 where nothing says it
+	Size      int64  // of the blob, in bytes; -1 if unknown
 	MediaType string
-	// Open returns the blob. What reads it verifies digest and size.
+	// Open opens the blob. The reader verifies digest and size.
 	Open func(ctx context.Context) (io.ReadCloser, error)
 }

@@ -12,11 +12,11 @@ import (
 	"banger/api"
 )
 
-// guestOS is what the kernels of guests run.
+// guestOS is the operating system of guests.
 const guestOS = "linux"
 
-// normal gives a platform the names that GOOS and GOARCH have for it, as containerd's
-// platforms package does (https://github.com/containerd/platforms/blob/main/database.go).
+// normal converts a platform to the names in GOOS and GOARCH, as containerd's platforms
+// package does (https://github.com/containerd/platforms/blob/main/database.go).
 func normal(os, arch, variant string) (string, string, string) {
 	os, arch, variant = strings.ToLower(os), strings.ToLower(arch), strings.ToLower(variant)
 	switch arch {
@@ -45,7 +45,7 @@ func (i Image) Fits(arch string) error {
 
 var plain = regexp.MustCompile(`^[A-Za-z0-9/._:-]{1,40}$`)
 
-// printable quotes what an image says, unless it is harmless.
+// printable quotes a text of an image, unless it is harmless.
 func printable(s string) string {
 	if plain.MatchString(s) {
 		return s
@@ -54,13 +54,13 @@ func printable(s string) string {
 }
 
 func misfit(platforms []string, arch string) error {
-	return api.Errorf(api.KindUnsupported, "cannot use the image here: it is for %s, and this machine runs %s/%s",
+	return api.Errorf(api.KindUnsupported, "cannot use the image here: it is for %s, but this machine runs %s/%s",
 		strings.Join(platforms, ", "), guestOS, arch)
 }
 
-// Choose returns the manifests of an image's index that may be the one for arch, the
-// best first. Those that say that they are for it come before those that say nothing:
-// these may be anything, and are to be passed over where they are no image for arch.
+// Choose returns the manifests of an image's index that may be for arch, best first.
+// Those that declare arch come before those that declare nothing: these may be
+// anything, and the caller skips them if they are not images for arch.
 func Choose(index []byte, arch string) ([]v1.Descriptor, error) {
 	found, err := fitting(index, arch)
 	slices.SortStableFunc(found, func(a, b v1.Descriptor) int {
@@ -76,8 +76,7 @@ func boolean(b bool) int {
 	return 0
 }
 
-// fitting returns the manifests of an index that are for arch, or may be: at
-// least one.
+// fitting returns the manifests of an index that are for arch, or may be: at least one.
 func fitting(raw []byte, arch string) ([]v1.Descriptor, error) {
 	index, err := v1.ParseIndexManifest(bytes.NewReader(raw))
 	if err != nil {
@@ -103,15 +102,15 @@ func fitting(raw []byte, arch string) ([]v1.Descriptor, error) {
 	return nil, misfit(others, arch)
 }
 
-// attestation says whether a manifest is about an image and is none itself, as
-// BuildKit adds them
+// attestation reports whether a manifest describes an image and is not an image itself;
+// BuildKit adds such manifests
 // (https://github.com/moby/buildkit/blob/master/docs/attestations/attestation-storage.md).
 func attestation(d v1.Descriptor) bool {
 	return d.Annotations["vnd.docker.reference.type"] != "" || (d.Platform != nil && d.Platform.OS == "unknown")
 }
 
-// fits says whether a guest of arch runs what was made for p. The variants are
-// the least that every processor of the architecture is.
+// fits reports whether a guest of arch runs programs for p. Variants must be the
+// minimum that every processor of the architecture supports.
 func fits(p v1.Platform, arch string) bool {
 	least := map[string]string{"amd64": "v1", "arm64": "v8"}[arch]
 	os, of, variant := normal(p.OS, p.Architecture, p.Variant)

@@ -14,26 +14,26 @@ import (
 	"banger/api"
 )
 
-// Single is an image of one layer, which is not compressed, to be written.
+// Single is an image of one uncompressed layer that is to be written.
 type Single struct {
-	Name      string // as a registry knows it, such as docker.io/library/alpine:3.20; may be empty
-	Familiar  string // the same as people write it
-	Arch      string // as GOARCH has it
+	Name      string // the full reference, such as docker.io/library/alpine:3.20; may be empty
+	Familiar  string // the reference in its short form
+	Arch      string // as in GOARCH
 	CreatedAt time.Time
 	Config    api.ImageConfig
-	RawConfig []byte // the configuration that the image came with; may be empty
+	RawConfig []byte // the image's original configuration; may be empty
 	History   []api.ImageHistory
 
-	Digest string // of the layer, which is its diff id too
+	Digest string // of the layer; also its diff id
 	Size   int64  // of the layer
 	Write  func(w io.Writer) error
 }
 
-// exportStep is what the history says of the layer.
+// exportStep is the layer's step in the history.
 const exportStep = "banger image export"
 
-// config is the image's configuration, as ParseConfig reads it: the one that it came
-// with, with all that is in it, but for what tells of layers.
+// config returns the image's configuration in the format of ParseConfig: the original
+// one with all its fields, except for those that describe layers.
 func (s Single) config() ([]byte, error) {
 	id, err := v1.NewHash(s.Digest)
 	if err != nil {
@@ -43,12 +43,12 @@ func (s Single) config() ([]byte, error) {
 	if len(s.RawConfig) > 0 {
 		raw := map[string]json.RawMessage{}
 		if err := json.Unmarshal(s.RawConfig, &raw); err != nil {
-			return nil, api.Errorf(api.KindInternal, "cannot read the configuration that the image came with: %w", err)
+			return nil, api.Errorf(api.KindInternal, "cannot read the image's original configuration: %w", err)
 		}
 		for key, value := range raw {
 			file[key] = value
 		}
-		// They name what Docker had before there were digests.
+		// These fields are from Docker before there were digests.
 		delete(file, "id")
 		delete(file, "parent")
 	} else {
@@ -60,7 +60,7 @@ func (s Single) config() ([]byte, error) {
 	}
 	file["architecture"], file["os"] = s.Arch, guestOS
 	file["rootfs"] = v1.RootFS{Type: "layers", DiffIDs: []v1.Hash{id}}
-	// The one layer is that of the last step: the others have made none of theirs.
+	// The single layer belongs to the last step: the other steps have none.
 	steps := s.History
 	if n := len(steps); n > 0 && steps[n-1].CreatedBy == exportStep {
 		steps = steps[:n-1]
@@ -77,8 +77,8 @@ func (s Single) config() ([]byte, error) {
 	return json.Marshal(file)
 }
 
-// plainConfig is the configuration of an image that came without one, or with an older
-// banger, which did not keep it whole.
+// plainConfig returns the configuration of an image that came without one, or was
+// imported by an older banger, which did not store all of it.
 func (s Single) plainConfig() v1.Config {
 	c := s.Config
 	plain := v1.Config{
@@ -113,7 +113,7 @@ func (s Single) Layout() (Archive, error) {
 	}
 	d := descriptor(types.OCIManifestSchema1, manifest)
 	d.Platform = &v1.Platform{OS: guestOS, Architecture: s.Arch}
-	if s.Name != "" { // the first is the whole name, the second the tag alone, as BuildKit has them
+	if s.Name != "" { // the full name, and the tag alone, as in BuildKit
 		d.Annotations = map[string]string{"io.containerd.image.name": s.Name}
 		if tag := tagOf(s.Name); tag != "" {
 			d.Annotations["org.opencontainers.image.ref.name"] = tag
@@ -159,7 +159,7 @@ func descriptor(kind types.MediaType, data []byte) v1.Descriptor {
 
 func hexOf(digest string) string { return strings.TrimPrefix(digest, "sha256:") }
 
-// tagOf returns the tag of a whole reference, empty where it names a digest.
+// tagOf returns the tag of a full reference, or "" if it names a digest.
 func tagOf(reference string) string {
 	_, tag, _ := strings.Cut(path.Base(reference), ":")
 	if strings.Contains(reference, "@") {
@@ -168,8 +168,8 @@ func tagOf(reference string) string {
 	return tag
 }
 
-// Archive is the files of a tar archive that is to be written. Written twice it is
-// the same.
+// Archive is a tar archive to be written. It can be written several times with the same
+// result.
 type Archive []archiveFile
 
 type archiveFile struct {
@@ -189,9 +189,9 @@ func (f archiveFile) header() *tar.Header {
 	return &tar.Header{Typeflag: tar.TypeReg, Name: f.name, Size: f.size, Mode: 0o644, ModTime: time.Unix(0, 0)}
 }
 
-// Size is how many bytes Write writes.
+// Size returns how many bytes Write writes.
 func (a Archive) Size() (int64, error) {
-	const block = 512 // of the format, and two of zeros end it
+	const block = 512 // the block size of tar; two blocks of zeros end an archive
 	n := int64(2 * block)
 	for _, f := range a {
 		var head countWriter

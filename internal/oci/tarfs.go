@@ -13,23 +13,22 @@ import (
 	"banger/api"
 )
 
-// maxFiles is how many files an archive of an image may have: some for each
-// layer, for some images.
+// maxFiles bounds the files in an archive of an image: some for each layer, for some
+// images.
 const maxFiles = 100_000
 
-// firstName is what the first file of an image's archive is called, by
-// most programs that write them: blobs/…, ID.json, ID/layer.tar, and so on.
+// firstName matches the first file name in an image's archive, as most programs write
+// it: blobs/…, ID.json, ID/layer.tar, and so on.
 var firstName = regexp.MustCompile(`^(blobs(/.*)?|oci-layout|index\.json|manifest\.json|repositories|(sha256:)?[0-9a-f]{64}(\.json|\.tar|\.tar\.gz|/.*)?)$`)
 
-// BeginsImage says whether the first file of an image's archive may have that
-// name.
+// BeginsImage reports whether the first file of an image's archive may have that name.
 func BeginsImage(name string) bool {
 	return firstName.MatchString(path.Clean(strings.TrimPrefix(name, "./")))
 }
 
-// OpenTar finds the files of an uncompressed tar archive, to read them where
-// they are. Only headers are read. An archive that breaks off, and so far is no
-// image's, is what it is so far.
+// OpenTar lists the files of an uncompressed tar archive, for reading them in place. It
+// reads only headers. An archive that is cut off before a document of an image is
+// returned as far as it was read.
 func OpenTar(r io.ReadSeeker, at io.ReaderAt) (fs.FS, error) {
 	t := tarFS{at: at, files: map[string]span{}, links: map[string]string{}, twice: map[string]bool{}}
 	archive := tar.NewReader(r)
@@ -54,10 +53,10 @@ func OpenTar(r io.ReadSeeker, at io.ReaderAt) (fs.FS, error) {
 type tarFS struct {
 	at     io.ReaderAt
 	files  map[string]span
-	links  map[string]string // old versions of docker save link layers that are the same
+	links  map[string]string // old versions of docker save link identical layers
 	twice  map[string]bool
-	marked bool // it has one of Documents
-	more   bool // there are more than maxFiles: the others are not known
+	marked bool // it contains one of Documents
+	more   bool // it has more than maxFiles; the others are unknown
 }
 
 type span struct{ offset, size int64 }
@@ -98,7 +97,7 @@ func (t *tarFS) Open(name string) (fs.File, error) {
 	const hops = 4
 	for range hops {
 		if t.twice[name] {
-			return nil, api.Errorf(api.KindInvalid, "the archive has %.100q twice", name)
+			return nil, api.Errorf(api.KindInvalid, "the archive contains %.100q twice", name)
 		}
 		target, ok := t.links[name]
 		if !ok {
@@ -111,12 +110,12 @@ func (t *tarFS) Open(name string) (fs.File, error) {
 	case ok:
 		return tarFile{io.NewSectionReader(t.at, s.offset, s.size), path.Base(name)}, nil
 	case t.more && t.marked && !slices.Contains(Documents(), name) && name != dirVersion:
-		return nil, api.Errorf(api.KindInvalid, "the archive holds more than %d files", maxFiles)
+		return nil, api.Errorf(api.KindInvalid, "the archive contains more than %d files", maxFiles)
 	}
 	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 }
 
-// tarFile is one file, and what is known of it.
+// tarFile is one file with its metadata.
 type tarFile struct {
 	*io.SectionReader
 	name string

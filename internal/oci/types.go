@@ -12,10 +12,10 @@ import (
 	"banger/api"
 )
 
-// KindOf says what a document about images is: what it says itself; else what it must
-// be by its fields; else what it was served as. Some registries serve all of them as
-// text/plain or application/json, and a media type in them is optional
-// (https://github.com/opencontainers/image-spec/blob/main/manifest.md).
+// KindOf returns the media type of a document about images: the one it declares, or the
+// one that its fields imply, or the one it was served with. Some registries serve all
+// documents as text/plain or application/json, and the media type in a document is
+// optional (https://github.com/opencontainers/image-spec/blob/main/manifest.md).
 func KindOf(served string, raw []byte) types.MediaType {
 	var own struct {
 		MediaType types.MediaType `json:"mediaType"`
@@ -24,7 +24,7 @@ func KindOf(served string, raw []byte) types.MediaType {
 		Layers    json.RawMessage `json:"layers"`
 		FSLayers  json.RawMessage `json:"fsLayers"`
 	}
-	_ = json.Unmarshal(raw, &own) // what is no JSON object has no fields
+	_ = json.Unmarshal(raw, &own) // anything but a JSON object has no fields
 	base, _, err := mime.ParseMediaType(served)
 	if err != nil {
 		base = served
@@ -42,17 +42,17 @@ func KindOf(served string, raw []byte) types.MediaType {
 	return types.MediaType(base)
 }
 
-// readableLayer are the media types of layers that can be unpacked: tar archives,
-// whatever their compression, which the content tells. Layers that are not to be pushed
-// elsewhere ("foreign", "nondistributable") are archives like others.
+// readableLayer are the media types of layers that can be unpacked: tar archives of any
+// compression, which is detected from the content. Layers that must not be pushed
+// elsewhere ("foreign", "nondistributable") are ordinary archives.
 var readableLayer = regexp.MustCompile(`^application/(` +
 	`vnd\.oci\.image\.layer(\.nondistributable)?\.v1\.tar|` +
 	`vnd\.docker\.image\.rootfs(\.foreign)?\.diff\.tar|` +
 	`(x-)?tar|x-gtar|vnd\.docker\.container\.image\.rootfs\.diff\+x-gtar` +
 	`)([.+-](gzip|gz|zstd|zst|xz|bzip2|lz4))?$`)
 
-// unspecific are the media types that say nothing: old versions of Docker and some
-// builders give configurations and layers one of them.
+// unspecific are media types without information: old versions of Docker and some
+// builders use them for configurations and layers.
 func unspecific(t types.MediaType) bool {
 	base, _, _ := strings.Cut(string(t), ";")
 	switch base {
@@ -62,13 +62,13 @@ func unspecific(t types.MediaType) bool {
 	return false
 }
 
-// isImage says whether a manifest may be one of an image of a file system.
+// isImage reports whether a manifest may be that of an image of a file system.
 func isImage(m *v1.Manifest) bool {
 	t := m.Config.MediaType
 	return t.IsConfig() || unspecific(t) && m.ArtifactType == ""
 }
 
-// checkTypes refuses a manifest of what cannot be unpacked here.
+// checkTypes refuses a manifest of an artifact that cannot be unpacked here.
 func checkTypes(m *v1.Manifest) error {
 	if !isImage(m) {
 		t := string(m.Config.MediaType)
@@ -76,12 +76,12 @@ func checkTypes(m *v1.Manifest) error {
 			t = m.ArtifactType
 		}
 		return api.Errorf(api.KindUnsupported, "it is not an image of a file system, but %.100q", t).
-			WithHint("registries and layouts hold other things, too: charts, signatures; give the name of an image")
+			WithHint("registries and layouts also contain other artifacts, such as charts and signatures; give the name of an image")
 	}
 	for _, d := range m.Layers {
 		if !readableLayer.MatchString(string(d.MediaType)) && !unspecific(d.MediaType) {
 			return api.Errorf(api.KindUnsupported, "a layer of it is %.100q, which cannot be unpacked", d.MediaType).
-				WithHint("give an image for Linux, with layers that are tar archives")
+				WithHint("use an image for Linux, with layers that are tar archives")
 		}
 	}
 	return nil

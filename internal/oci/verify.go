@@ -10,9 +10,9 @@ import (
 	"banger/api"
 )
 
-// Verify returns r's bytes, and at their end an error of kind api.KindInvalid
-// unless they are size bytes of that digest. A digest of "" and a size of -1
-// are not known. It never reads much more than size.
+// Verify returns r's bytes, and at their end an error of kind api.KindInvalid unless
+// they have that size in bytes and that digest. A digest of "" and a size of -1 are not
+// checked. It never reads much more than size.
 func Verify(r io.Reader, digest string, size int64) io.Reader {
 	return &verifier{r: r, digest: digest, size: size, sum: sha256.New()}
 }
@@ -30,7 +30,7 @@ func (v *verifier) Read(p []byte) (int, error) {
 	v.n += int64(n)
 	v.sum.Write(p[:n])
 	if v.size >= 0 && v.n > v.size {
-		return 0, api.Errorf(api.KindInvalid, "%s has more than the %d bytes that it is said to have", v.name(), v.size)
+		return 0, api.Errorf(api.KindInvalid, "%s has more than its declared %d bytes", v.name(), v.size)
 	}
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		if bad := v.check(); bad != nil {
@@ -52,7 +52,7 @@ func (v *verifier) check() error {
 		return api.Errorf(api.KindInvalid, "%s is cut off after %d of %d bytes", v.name(), v.n, v.size)
 	}
 	if got := "sha256:" + hex.EncodeToString(v.sum.Sum(nil)); v.digest != "" && got != v.digest {
-		return api.Errorf(api.KindInvalid, "%s has other content: its digest is %s", v.digest, got)
+		return api.Errorf(api.KindInvalid, "%s has different content: its digest is %s", v.digest, got)
 	}
 	return nil
 }

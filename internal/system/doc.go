@@ -1,7 +1,7 @@
-// Package system installs banger as a service of this machine, and takes it away
-// again: programs, directories, the install record, systemd's units. Every step
-// can be repeated, so that what was interrupted is simply run again, and no step
-// touches a running VM unless its caller asked for that.
+// Package system installs and uninstalls banger as a service of this machine: programs,
+// directories, the install record, systemd's units. Every step can be repeated, so an
+// interrupted run is simply run again, and no step touches a running VM unless its
+// caller asks for it.
 package system
 
 import (
@@ -12,18 +12,18 @@ import (
 	"banger/internal/systemd"
 )
 
-// The units that are installed.
+// The names of the installed units.
 const (
 	HelperUnit  = "bangerd-root.service"
 	DaemonUnit  = "bangerd.service"
-	RecoverUnit = "banger-update-recover.service" // at boot, after an update that power was lost in
+	RecoverUnit = "banger-update-recover.service" // at boot, after an update that a power loss interrupted
 )
 
-// UpdateUnit is the transient service that the updater is: in nobody's cgroup but its
-// own, and started again when it is killed.
+// UpdateUnit is the transient service that runs the updater: it has its own cgroup, and
+// is started again if it is killed.
 const UpdateUnit = "banger-update.service"
 
-// Manager is what is needed of systemd; *systemd.Bus is one.
+// Manager contains the used methods of systemd; *systemd.Bus implements it.
 type Manager interface {
 	Reload(ctx context.Context) error
 	Enable(ctx context.Context, units ...string) error
@@ -35,42 +35,41 @@ type Manager interface {
 	List(ctx context.Context, pattern string) ([]systemd.UnitStatus, error)
 }
 
-// Answer is what a daemon says of itself.
+// Answer is what a daemon reports about itself.
 type Answer struct {
 	Version string
-	Running int // VMs, where it knows
+	Running int // running VMs, if known
 }
 
-// Host is the machine. The fields are functions so that tests have a machine of
-// their own.
+// Host is the machine. The fields are functions so that tests can replace them.
 type Host struct {
-	Root string // where the file system begins: "/" but in tests
-	UID  int    // who we are
-	// Superuser is root's uid; tests, which may run as anybody, have another.
+	Root string // the root of the file system: "/" except in tests
+	UID  int    // the caller's user id
+	// Superuser is root's uid; tests, which may run as any user, set another.
 	Superuser int
 
 	Connect   func(ctx context.Context) (Manager, error)
 	Chown     func(path string, uid, gid int) error
-	Getent    func(ctx context.Context, name string) (string, error) // a line of passwd(5) from elsewhere, or ""
+	Getent    func(ctx context.Context, name string) (string, error) // a line of passwd(5) from another source, or ""
 	AskHelper func(ctx context.Context) (Answer, error)
 	AskDaemon func(ctx context.Context) (Answer, error)
-	// AskFirecracker asks the helper which Firecracker VMs get.
+	// AskFirecracker asks the helper which Firecracker VMs use.
 	AskFirecracker func(ctx context.Context) FirecrackerState
 	// StopVMs asks the daemon to stop every VM.
 	StopVMs func(ctx context.Context) error
-	// RemoveTraces removes what the kernel may still hold with our names: links,
-	// namespaces, firewall table, devices.
+	// RemoveTraces removes the kernel's objects with banger's names: links, namespaces,
+	// firewall table, devices.
 	RemoveTraces func(ctx context.Context) error
 	Now          func() time.Time
 
-	stopping time.Duration // in place of stopTime, for tests
+	stopping time.Duration // replaces stopTime in tests
 }
 
-// Build is the banger that is being installed.
+// Build is the version of banger that is being installed.
 type Build struct{ Version, Commit string }
 
-// Report is told of each step as it begins.
+// Report receives each step as it starts.
 type Report func(step string)
 
-// path is where a path of the machine is for us.
+// path returns where a path of the machine is in the file system.
 func (h *Host) path(p string) string { return filepath.Join(h.Root, p) }

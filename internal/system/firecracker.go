@@ -20,37 +20,37 @@ import (
 	"banger/internal/system/fcrelease"
 )
 
-// FirecrackerOptions say which Firecracker to get.
+// FirecrackerOptions select the Firecracker to get.
 type FirecrackerOptions struct {
 	Want     fcrelease.Want
-	Back     bool          // go back to the version before instead
+	Back     bool          // switch back to the previous version instead
 	Source   string        // URL of the releases
-	Client   *fetch.Client // as fcrelease.NewClient makes it
+	Client   *fetch.Client // see fcrelease.NewClient
 	Progress func(what string, done, total int64)
 }
 
-// FirecrackerChange is what became of it.
+// FirecrackerChange is the result of GetFirecracker.
 type FirecrackerChange struct {
-	Version  string           `json:"version,omitempty"`  // that is used now; empty: none of banger's
-	Previous string           `json:"previous,omitempty"` // what --rollback goes back to
+	Version  string           `json:"version,omitempty"`  // in use now; empty: none installed by banger
+	Previous string           `json:"previous,omitempty"` // what --rollback switches back to
 	Changed  bool             `json:"changed"`
-	Kept     []string         `json:"kept,omitempty"` // older versions that running VMs have
+	Kept     []string         `json:"kept,omitempty"` // older versions in use by running VMs
 	Used     FirecrackerState `json:"used"`
 }
 
-// FirecrackerState is what the root helper says of the Firecracker that VMs get.
+// FirecrackerState is what the root helper reports about the Firecracker of VMs.
 type FirecrackerState struct {
-	Version  string   `json:"version,omitempty"` // empty: none can be used
+	Version  string   `json:"version,omitempty"` // empty: none is usable
 	Path     string   `json:"path,omitempty"`
 	Jailer   string   `json:"jailer,omitempty"`
-	Problem  string   `json:"problem,omitempty"` // why none can be used
+	Problem  string   `json:"problem,omitempty"` // why none is usable
 	Warnings []string `json:"warnings,omitempty"`
 	NoKVM    string   `json:"no_kvm,omitempty"`  // why it could not work in any case
 	Unknown  bool     `json:"unknown,omitempty"` // the helper could not be asked; Problem says why
 }
 
-// GetFirecracker gets a release of Firecracker and switches to it, or goes back to
-// the one before. VMs run on, with what they were started with.
+// GetFirecracker gets a release of Firecracker and switches to it, or switches back to
+// the previous one. Running VMs keep the version that they were started with.
 func (h *Host) GetFirecracker(ctx context.Context, o FirecrackerOptions, report Report) (FirecrackerChange, error) {
 	const verb = "get Firecracker"
 	if err := h.rootGetsFirecracker(); err != nil {
@@ -85,10 +85,10 @@ func (h *Host) GetFirecracker(ctx context.Context, o FirecrackerOptions, report 
 		return FirecrackerChange{}, err
 	}
 	done := FirecrackerChange{Version: now.Version, Previous: now.Previous, Changed: now.Version != before.Version}
-	// What is in the way of tidying up must not make a failure of what is done.
+	// A failed clean-up must not turn the finished work into a failure.
 	done.Kept, err = s.Prune(func(sizes map[int64]bool) (map[string]bool, error) { return h.running(ctx, sizes) })
 	if err != nil {
-		report("older versions are left alone: " + api.AsError(err).Message)
+		report("older versions were not removed: " + api.AsError(err).Message)
 	}
 	done.Used = h.AskFirecracker(ctx)
 	return done, nil
@@ -101,7 +101,7 @@ func (h *Host) rootGetsFirecracker() error {
 	return api.Errorf(api.KindDenied, "cannot get Firecracker: only root can").WithHint(FirecrackerHint)
 }
 
-// hasFirecracker tells whether there is a Firecracker that somebody else installed.
+// hasFirecracker reports whether another Firecracker is installed.
 func (h *Host) hasFirecracker() bool {
 	for _, dir := range paths.ProgramDirs {
 		if _, err := os.Stat(h.path(filepath.Join(dir, "firecracker"))); err == nil {
@@ -111,8 +111,8 @@ func (h *Host) hasFirecracker() bool {
 	return false
 }
 
-// running returns the digests of the programs that VMs run, as far as these have one
-// of the sizes. The kernel says which program a process runs, not the VM's jail.
+// running returns the digests of the programs that VMs run, of those that have one of
+// the sizes. The kernel names the program of a process, not the VM's jail.
 func (h *Host) running(ctx context.Context, sizes map[int64]bool) (map[string]bool, error) {
 	m, err := h.Connect(ctx)
 	if err != nil {
@@ -129,10 +129,10 @@ func (h *Host) running(ctx context.Context, sizes map[int64]bool) (map[string]bo
 			return nil, err
 		}
 		if state.MainPID == 0 {
-			return nil, fmt.Errorf("%s starts or stops", unit)
+			return nil, fmt.Errorf("%s is starting or stopping", unit)
 		}
 		if err := addDigest(h.path("/proc/"+strconv.Itoa(state.MainPID)+"/exe"), sizes, digests); err != nil {
-			return nil, fmt.Errorf("cannot tell what %s runs: %w", unit, err)
+			return nil, fmt.Errorf("cannot find out what %s runs: %w", unit, err)
 		}
 	}
 	return digests, nil
@@ -159,30 +159,31 @@ func addDigest(exe string, sizes map[int64]bool, digests map[string]bool) error 
 	return nil
 }
 
-// Other says which Firecracker is used in place of the one that was got, if that is
-// so, and why.
+// Other describes the Firecracker that is used instead of the one that was got, if
+// there is one, and why.
 func (c FirecrackerChange) Other() string {
 	u := c.Used
 	switch {
 	case c.Version == "":
 		return ""
 	case u.Unknown:
-		return "cannot tell whether VMs get it: " + u.Problem
+		return "cannot find out whether VMs use it: " + u.Problem
 	case u.Path == "":
 		return u.Problem
 	case !strings.HasPrefix(u.Path, paths.Firecracker+"/"):
-		return "VMs get " + u.Path + ", which /etc/banger/config.toml names: remove firecracker and jailer there, then: sudo banger system restart"
+		return "VMs use " + u.Path + ", which is set in /etc/banger/config.toml: remove firecracker and jailer there, then: sudo banger system restart"
 	case !strings.HasPrefix(u.Jailer, paths.Firecracker+"/"):
-		return "VMs get the jailer " + u.Jailer + ", which /etc/banger/config.toml names: remove jailer there, then: sudo banger system restart"
+		return "VMs use the jailer " + u.Jailer + ", which is set in /etc/banger/config.toml: remove jailer there, then: sudo banger system restart"
 	}
 	return ""
 }
 
-// FirecrackerHint is what to type where there is none.
+// FirecrackerHint is what to type if there is no Firecracker.
 const FirecrackerHint = firecracker.Get
 
-// FirecrackerConfig returns the path of the settings for GetFirecracker, to root. It
-// refuses those that others can change: they say where programs come from that root runs.
+// FirecrackerConfig returns the path of the settings for GetFirecracker, for root. It
+// refuses a file that others can change: it names the source of programs that root
+// runs.
 func (h *Host) FirecrackerConfig() (path string, err error) {
 	if err := h.rootGetsFirecracker(); err != nil {
 		return "", err

@@ -107,7 +107,7 @@ func TestFirecrackerOfAVM(t *testing.T) {
 	// A process that cannot be looked at: nothing is removed.
 	w.write(exe, "QEMU", 0o755)
 	w.fails["list"] = os.ErrDeadlineExceeded
-	if c, err := w.get(); err != nil || len(c.Kept) != 1 || !strings.Contains(strings.Join(w.said, "\n"), "older versions are left alone") {
+	if c, err := w.get(); err != nil || len(c.Kept) != 1 || !strings.Contains(strings.Join(w.said, "\n"), "older versions were not removed") {
 		t.Errorf("%+v, %v: %q", c, err, w.said)
 	}
 	delete(w.fails, "list")
@@ -147,7 +147,7 @@ func TestFirecrackerIsRefused(t *testing.T) {
 		"plain HTTP": {func(w *fcWorld) FirecrackerOptions {
 			w.options.Source = "http://example.com/releases"
 			return w.options
-		}, api.KindInvalid, "plain http is taken from this machine only"},
+		}, api.KindInvalid, "plain http is allowed to this machine only"},
 		"two at once": {func(w *fcWorld) FirecrackerOptions {
 			release, err := lock.Take(w.t.Context(), filepath.Join(w.path(paths.System().Update()), "lock"), lock.Installation, false)
 			if err != nil {
@@ -159,7 +159,7 @@ func TestFirecrackerIsRefused(t *testing.T) {
 		"an update": {func(w *fcWorld) FirecrackerOptions {
 			w.write(paths.System().Update()+"/journal.json", "{}", 0o600)
 			return w.options
-		}, api.KindConflict, "an update is not over"},
+		}, api.KindConflict, "an update has not ended"},
 		"others may write there": {func(w *fcWorld) FirecrackerOptions {
 			if err := os.Chmod(w.path("/usr/local"), 0o777); err != nil {
 				w.t.Fatal(err)
@@ -229,8 +229,8 @@ func TestOtherFirecracker(t *testing.T) {
 	}{
 		"ours":     {FirecrackerState{Version: "1.16.1", Path: own + "firecracker", Jailer: own + "jailer"}, ""},
 		"another":  {FirecrackerState{Version: "1.15.1", Path: "/opt/firecracker", Jailer: own + "jailer"}, "VMs get /opt/firecracker, which"},
-		"a jailer": {FirecrackerState{Version: "1.16.1", Path: own + "firecracker", Jailer: "/opt/jailer"}, "VMs get the jailer /opt/jailer, which"},
-		"unknown":  {FirecrackerState{Problem: "no answer", Unknown: true}, "cannot tell whether VMs get it: no answer"},
+		"a jailer": {FirecrackerState{Version: "1.16.1", Path: own + "firecracker", Jailer: "/opt/jailer"}, "VMs use the jailer /opt/jailer, which"},
+		"unknown":  {FirecrackerState{Problem: "no answer", Unknown: true}, "cannot find out whether VMs use it: no answer"},
 		"none":     {FirecrackerState{Problem: "others can change it"}, "others can change it"},
 	} {
 		if got := (FirecrackerChange{Version: "1.16.1", Used: c.used}).Other(); !strings.HasPrefix(got, c.want) || c.want == "" && got != "" {

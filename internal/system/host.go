@@ -17,8 +17,8 @@ import (
 	"banger/internal/systemd"
 )
 
-// ThisHost is this machine. The functions that know banger's daemons are the
-// caller's to add.
+// ThisHost returns this machine. The caller adds the functions that access banger's
+// daemons.
 func ThisHost() *Host {
 	return &Host{
 		Root: "/", UID: os.Geteuid(), Chown: os.Lchown, Getent: getent, Now: time.Now,
@@ -32,8 +32,8 @@ func ThisHost() *Host {
 	}
 }
 
-// getent asks for an account that is not in /etc/passwd: nsswitch.conf(5) may
-// name other sources, and only the C library reads them.
+// getent looks up an account that is not in /etc/passwd: nsswitch.conf(5) may name
+// other sources, which only the C library reads.
 func getent(ctx context.Context, name string) (string, error) {
 	var out bytes.Buffer
 	if err := rootexec.Run(ctx, execx.Cmd{Name: "getent", Args: []string{"passwd", "--", name}, Stdout: &out}); err != nil {
@@ -43,7 +43,7 @@ func getent(ctx context.Context, name string) (string, error) {
 	return line, nil
 }
 
-// needRoot refuses what only root can do.
+// needRoot refuses work that requires root.
 func (h *Host) needRoot(command string) error {
 	if h.UID == h.Superuser {
 		return nil
@@ -61,7 +61,7 @@ func (h *Host) needSystemd() error {
 		WithHint("banger vm run   needs no installation")
 }
 
-// record reads the install record, as far as there is one.
+// record reads the install record, if there is one.
 func (h *Host) record() (record.Record, error) {
 	return record.ReadOwned(h.path(paths.InstallRecord), h.Superuser)
 }
@@ -85,8 +85,8 @@ func (h *Host) lookup(ctx context.Context, a record.Accounts, name string) (reco
 	return record.User{}, unknown
 }
 
-// makeDir makes a directory, or gives one that is there its mode and owner. A
-// link in its place is refused: what lies behind it is not ours to change.
+// makeDir makes a directory, or sets the mode and owner of an existing one. It refuses
+// a symbolic link: the target does not belong to banger.
 func (h *Host) makeDir(path string, mode os.FileMode, uid, gid int) error {
 	full := h.path(path)
 	if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
@@ -101,8 +101,8 @@ func (h *Host) makeDir(path string, mode os.FileMode, uid, gid int) error {
 		return api.AsError(err)
 	}
 	if !info.IsDir() {
-		return api.Errorf(api.KindConflict, "cannot use %s: it is no directory", path).
-			WithHint("mv %s away; for another disk, mount it there", path)
+		return api.Errorf(api.KindConflict, "cannot use %s: it is not a directory", path).
+			WithHint("move %s away; to use another disk, mount it there", path)
 	}
 	if err := h.Chown(full, uid, gid); err != nil {
 		return api.Errorf(api.KindInternal, "cannot give %s to uid %d: %w", path, uid, err)

@@ -18,21 +18,21 @@ import (
 	"banger/internal/update/lock"
 )
 
-// defaultNetwork holds the addresses of the VMs' links. It is one of the ranges
-// for private networks (RFC 1918) that few machines use.
+// defaultNetwork is the range of the VMs' addresses. It is a private range (RFC 1918)
+// that few machines use.
 const defaultNetwork = "10.213.0.0/16"
 
-// InstallOptions say what to install.
+// InstallOptions describe the installation.
 type InstallOptions struct {
-	Owner    string // whose VMs they will be; empty: as it is, or Fallback
+	Owner    string // the owner of the VMs; empty: unchanged, or Fallback
 	Fallback string
 	From     string // the directory with the programs
 	Build    Build
 }
 
-// Install installs banger, or refreshes an installation, and returns when both
-// daemons answer. VMs run on. What cannot work is refused before anything is
-// changed.
+// Install installs banger, or refreshes an installation, and returns when both daemons
+// answer. VMs keep running. An installation that cannot work is refused before anything
+// is changed.
 func (h *Host) Install(ctx context.Context, o InstallOptions, report Report) (record.Record, error) {
 	r, err := h.plan(ctx, o)
 	if err != nil {
@@ -47,11 +47,11 @@ func (h *Host) Install(ctx context.Context, o InstallOptions, report Report) (re
 		return r, err
 	}
 	defer release()
-	if err := h.noUpdate("install"); err != nil { // one that was begun in the last moment
+	if err := h.noUpdate("install"); err != nil { // an update may have started in the meantime
 		return r, err
 	}
 	if now, err := h.ipForward(); err == nil && now == "0" {
-		report("turning on packet forwarding with the root helper (net.ipv4.ip_forward): this machine then passes on packets for " +
+		report("turning on packet forwarding with the root helper (net.ipv4.ip_forward): this machine then forwards packets for " +
 			"all its networks, not for VMs only, unless its firewall forbids that")
 	}
 	before := h.currentVersion()
@@ -76,14 +76,13 @@ func (h *Host) Install(ctx context.Context, o InstallOptions, report Report) (re
 	return r, h.prune(r.Version, before)
 }
 
-// plan looks at everything that could refuse the installation and returns its
-// record.
+// plan checks everything that could refuse the installation and returns its record.
 func (h *Host) plan(ctx context.Context, o InstallOptions) (record.Record, error) {
 	if err := errors.Join(h.needRoot("install"), h.needSystemd()); err != nil {
 		return record.Record{}, first(err)
 	}
 	if !record.ValidVersion(o.Build.Version) {
-		return record.Record{}, api.Errorf(api.KindInvalid, "cannot install: %q is no version", o.Build.Version)
+		return record.Record{}, api.Errorf(api.KindInvalid, "cannot install: %q is not a valid version", o.Build.Version)
 	}
 	size, built, err := programsIn(o.From)
 	if err != nil {
@@ -116,8 +115,8 @@ func (h *Host) plan(ctx context.Context, o InstallOptions) (record.Record, error
 	return r, h.checkData(r)
 }
 
-// alone keeps updates and other installations out until release is called. Where
-// there is no directory for the lock, there is nothing that could be updated.
+// withInstallLock excludes updates and other installations until release is called. If
+// the lock's directory does not exist, there is nothing to update.
 func (h *Host) alone(ctx context.Context, verb string) (release func(), err error) {
 	dir := h.path(paths.System().Update())
 	if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
@@ -131,16 +130,16 @@ func (h *Host) alone(ctx context.Context, verb string) (release func(), err erro
 	return release, fsx.DiskError(verb, err)
 }
 
-// noUpdate refuses to interfere with an update that is not over.
+// noUpdate refuses to interfere with an update that has not ended.
 func (h *Host) noUpdate(verb string) error {
 	if _, err := os.Lstat(h.path(paths.System().Update() + "/journal.json")); err != nil {
 		return nil
 	}
-	return api.Errorf(api.KindConflict, "cannot %s: an update is not over", verb).
-		WithHint("sudo banger update   says more, and ends one that was interrupted")
+	return api.Errorf(api.KindConflict, "cannot %s: an update has not ended", verb).
+		WithHint("sudo banger update   shows its state, and finishes an interrupted one")
 }
 
-// first is the first of several joined errors: one is enough to act on.
+// first returns the first of several joined errors: one is enough to act on.
 func first(err error) error {
 	var all interface{ Unwrap() []error }
 	if errors.As(err, &all) {
@@ -149,8 +148,8 @@ func first(err error) error {
 	return err
 }
 
-// planRecord decides who the owner is and which uids and addresses VMs get. An
-// installation keeps those that it has.
+// planRecord decides about the owner and the uids and addresses of VMs. An existing
+// installation keeps its own.
 func (h *Host) planRecord(ctx context.Context, o InstallOptions) (record.Record, error) {
 	old, err := h.record()
 	installed := err == nil
@@ -171,7 +170,7 @@ func (h *Host) planRecord(ctx context.Context, o InstallOptions) (record.Record,
 	}
 	if old.Owner != user.Name {
 		return old, api.Errorf(api.KindConflict, "cannot install for %s: this machine's banger belongs to %s", user.Name, old.Owner).
-			WithHint("sudo banger system uninstall --purge   removes that one and its VMs")
+			WithHint("sudo banger system uninstall --purge   removes it and its VMs")
 	}
 	old.Home = user.Home
 	return old, old.Check(user, accounts)
@@ -190,10 +189,10 @@ func (h *Host) newRecord(user record.User, accounts record.Accounts) (record.Rec
 	return r, err
 }
 
-// planOwner refuses owners for whom the daemon could not run.
+// planOwner refuses owners for which the daemon could not run.
 func (h *Host) planOwner(ctx context.Context, accounts record.Accounts, name string) (record.User, error) {
 	if name == "" {
-		return record.User{}, api.Errorf(api.KindInvalid, "cannot install: it is not said whose VMs they will be").
+		return record.User{}, api.Errorf(api.KindInvalid, "cannot install: the owner of the VMs is missing").
 			WithHint("sudo banger system install --owner USER")
 	}
 	user, err := h.lookup(ctx, accounts, name)
@@ -201,11 +200,11 @@ func (h *Host) planOwner(ctx context.Context, accounts record.Accounts, name str
 		return user, err
 	}
 	if user.UID == 0 || user.GID == 0 {
-		return user, api.Errorf(api.KindInvalid, "cannot install for %s: the daemon never runs as root, which can use the VMs of any owner", name).
+		return user, api.Errorf(api.KindInvalid, "cannot install for %s: the daemon never runs as root; root can use the VMs of any owner", name).
 			WithHint("sudo banger system install --owner USER   with an ordinary user, such as one of: sudo useradd --create-home banger")
 	}
 	if info, err := os.Stat(h.path(user.Home)); err != nil || !info.IsDir() {
-		return user, api.Errorf(api.KindInvalid, "cannot install for %s: there is no home directory %s", name, user.Home).
+		return user, api.Errorf(api.KindInvalid, "cannot install for %s: the home directory %s does not exist", name, user.Home).
 			WithHint("sudo mkhomedir_helper %s", name)
 	}
 	return user, nil
@@ -216,15 +215,15 @@ const ipForwardFile = "/proc/sys/net/ipv4/ip_forward"
 func (h *Host) ipForward() (string, error) {
 	data, err := os.ReadFile(h.path(ipForwardFile))
 	if err != nil {
-		return "", api.Errorf(api.KindUnsupported, "cannot see whether this machine forwards packets: %w", err)
+		return "", api.Errorf(api.KindUnsupported, "cannot find out whether this machine forwards packets: %w", err)
 	}
 	return strings.TrimSpace(string(data)), nil
 }
 
-// ownerDirs are the owner's, and hold what an uninstallation keeps.
+// ownerDirs belong to the owner, and an uninstallation keeps them.
 func ownerDirs() []string { return []string{paths.System().Data, paths.System().Cache} }
 
-// checkData refuses to hand one user's VMs to another.
+// checkData refuses to give one user's VMs to another.
 func (h *Host) checkData(r record.Record) error {
 	for _, dir := range ownerDirs() {
 		info, err := os.Lstat(h.path(dir))
@@ -242,7 +241,7 @@ func (h *Host) checkData(r record.Record) error {
 	return nil
 }
 
-// needSpace looks at the disks that are written to.
+// needSpace checks the file systems that are written to.
 func (h *Host) needSpace(n int64) error {
 	for _, dir := range []string{"/usr/local", "/etc", "/var"} {
 		if err := fsx.NeedSpace(h.path(dir), n); err != nil {
@@ -263,7 +262,7 @@ func (h *Host) makeDirs(r record.Record) error {
 	}{
 		{paths.SystemConfig, 0o755, 0, 0},
 		{stateDir, 0o755, 0, 0},
-		{paths.Jails, 0o711, 0, 0}, // a jail's user passes through
+		{paths.Jails, 0o711, 0, 0}, // a jail's user has to traverse it
 		{paths.BootFiles, 0o755, 0, 0},
 		{paths.System().Update(), 0o700, 0, 0},
 		{paths.System().Data, 0o700, r.UID, r.GID},
@@ -289,7 +288,7 @@ func (h *Host) writeRecord(r record.Record) error {
 	return nil
 }
 
-// startUnits starts both daemons, again where they run.
+// startUnits starts or restarts both daemons.
 func (h *Host) startUnits(ctx context.Context) error {
 	m, err := h.Connect(ctx)
 	if err != nil {
@@ -304,10 +303,10 @@ func (h *Host) startUnits(ctx context.Context) error {
 	return h.restart(ctx, m)
 }
 
-// answerTime bounds the first request to a daemon that said it was ready.
+// answerTime bounds the first request to a daemon that reported that it was ready.
 const answerTime = 20 * time.Second
 
-// restart restarts the helper, then the daemon, each until it answers.
+// restart restarts the helper, then the daemon, and waits until each answers.
 func (h *Host) restart(ctx context.Context, m Manager) error {
 	if err := h.restartUnit(ctx, m, HelperUnit, h.AskHelper); err != nil {
 		return err
@@ -316,7 +315,7 @@ func (h *Host) restart(ctx context.Context, m Manager) error {
 }
 
 func (h *Host) restartUnit(ctx context.Context, m Manager, unit string, ask func(context.Context) (Answer, error)) error {
-	// A unit that failed too often is not started again otherwise.
+	// Otherwise systemd does not start a unit again that failed too often.
 	if err := m.ResetFailed(ctx, unit); err != nil {
 		return err
 	}
@@ -326,13 +325,13 @@ func (h *Host) restartUnit(ctx context.Context, m Manager, unit string, ask func
 	asking, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	if _, err := ask(asking); err != nil {
-		return api.Errorf(api.KindInternal, "%s was started and does not answer: %w", unit, err).
+		return api.Errorf(api.KindInternal, "%s was started, but does not answer: %w", unit, err).
 			WithHint("journalctl -e -u %s", strings.TrimSuffix(unit, ".service"))
 	}
 	return nil
 }
 
-// Restart restarts both daemons and waits until they answer. VMs run on.
+// Restart restarts both daemons and waits until they answer. VMs keep running.
 func (h *Host) Restart(ctx context.Context, report Report) error {
 	if err := errors.Join(h.needRoot("restart"), h.needSystemd()); err != nil {
 		return first(err)

@@ -13,7 +13,7 @@ import (
 	"banger/internal/paths"
 )
 
-// programs are all that are installed; commands are those that people type.
+// programs are all installed programs; commands are those for users.
 var (
 	programs = []string{"banger", "bangerd", "bangerd-root", "banger-agent"}
 	commands = []string{"banger"}
@@ -23,18 +23,18 @@ const (
 	versions     = paths.Programs + "/versions"
 	current      = paths.Programs + "/current"
 	stagePrefix  = ".stage-"
-	spareSpace   = 32 << 20 // beside the programs: units, record, a log or two
+	spareSpace   = 32 << 20 // besides the programs: units, record, logs
 	fromCommands = "../lib/banger/current/"
 )
 
-// programsIn sees that a directory has all programs, and returns what they take
-// and when they were built.
+// programsIn checks that a directory contains all programs, and returns their size in
+// bytes and build time.
 func programsIn(dir string) (size int64, built time.Time, err error) {
 	for _, name := range programs {
 		path := filepath.Join(dir, name)
 		info, err := os.Stat(path)
 		if err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
-			return 0, built, api.Errorf(api.KindInvalid, "cannot install from %s: there is no program %s", dir, name).
+			return 0, built, api.Errorf(api.KindInvalid, "cannot install from %s: it has no program %s", dir, name).
 				WithHint("make build, then: sudo bin/banger system install --owner USER")
 		}
 		size += info.Size()
@@ -45,8 +45,8 @@ func programsIn(dir string) (size int64, built time.Time, err error) {
 	return size, built, nil
 }
 
-// copyPrograms puts the programs into a directory of their version, in one
-// piece: it is complete, or as it was before.
+// copyPrograms copies the programs into their version's directory, atomically: it is
+// complete, or unchanged.
 func (h *Host) copyPrograms(from, version string) error {
 	dir := h.path(versions)
 	if err := h.makeDir(versions, 0o755, 0, 0); err != nil {
@@ -62,7 +62,7 @@ func (h *Host) copyPrograms(from, version string) error {
 	if err != nil {
 		return fsx.DiskError("copy the programs", err)
 	}
-	defer os.RemoveAll(stage) // after an exchange this is what was there before
+	defer os.RemoveAll(stage) // after an exchange this contains the old programs
 	for _, name := range programs {
 		if err := h.copyProgram(filepath.Join(from, name), filepath.Join(stage, name)); err != nil {
 			return fsx.DiskError("copy program "+name, err)
@@ -75,7 +75,7 @@ func (h *Host) copyPrograms(from, version string) error {
 	return fsx.DiskError("install the programs", errors.Join(err, fsx.SyncDir(dir)))
 }
 
-// removeStages removes what a killed installation left.
+// removeStages removes the leftovers of a killed installation.
 func removeStages(dir string) error {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
@@ -100,12 +100,12 @@ func (h *Host) copyProgram(from, to string) error {
 	return errors.Join(err, out.Chmod(0o755), h.Chown(to, 0, 0), out.Sync(), out.Close())
 }
 
-// switchTo points the link "current" at a version, in one step.
+// switchTo points the link "current" at a version, atomically.
 func (h *Host) switchTo(version string) error {
 	return fsx.DiskError("switch to the new version", fsx.Relink("versions/"+version, h.path(current)))
 }
 
-// prune removes all versions but those to keep.
+// prune removes all versions except those in keep.
 func (h *Host) prune(keep ...string) error {
 	entries, err := os.ReadDir(h.path(versions))
 	for _, e := range entries {
@@ -120,7 +120,7 @@ func (h *Host) prune(keep ...string) error {
 	return err
 }
 
-// currentVersion is the version that "current" points at, or "".
+// currentVersion returns the version that "current" points at, or "".
 func (h *Host) currentVersion() string {
 	target, err := os.Readlink(h.path(current))
 	if err != nil {
@@ -129,8 +129,8 @@ func (h *Host) currentVersion() string {
 	return filepath.Base(target)
 }
 
-// ourCommand tells whether there is a command of ours; somebody else's file in
-// its place is an error.
+// ourCommand reports whether banger's link for a command exists; another file in its
+// place is an error.
 func (h *Host) ourCommand(name string) (bool, error) {
 	path := filepath.Join(paths.Commands, name)
 	target, err := os.Readlink(h.path(path))
@@ -140,7 +140,7 @@ func (h *Host) ourCommand(name string) (bool, error) {
 	case err == nil && target == fromCommands+name:
 		return true, nil
 	}
-	return false, api.Errorf(api.KindConflict, "cannot install the command %s: the file that is there is not ours", path).
+	return false, api.Errorf(api.KindConflict, "cannot install the command %s: another file is there", path).
 		WithHint("sudo mv %s %s.other", path, path)
 }
 

@@ -9,33 +9,33 @@ import (
 	"banger/internal/vmid"
 )
 
-// Status is how this machine's banger is.
+// Status is the state of this machine's banger.
 type Status struct {
 	Install record.Record `json:"install"`
 	Helper  Service       `json:"helper"`
 	Daemon  Service       `json:"daemon"`
-	Running int           `json:"running"` // VMs, as systemd counts their units
+	Running int           `json:"running"` // VMs, counted by systemd's units
 
-	Firecracker FirecrackerState `json:"firecracker"` // that VMs get
+	Firecracker FirecrackerState `json:"firecracker"` // used by VMs
 }
 
-// Service is how one of the two daemons is.
+// Service is the state of one of the two daemons.
 type Service struct {
 	Unit    string    `json:"unit"`
 	State   string    `json:"state"` // active, failed, inactive …
 	Enabled string    `json:"enabled"`
 	PID     int       `json:"pid,omitempty"`
 	Since   time.Time `json:"since,omitzero"`
-	Version string    `json:"version,omitempty"` // what it answers
+	Version string    `json:"version,omitempty"` // as reported by it
 	Error   string    `json:"error,omitempty"`   // why it does not answer
 }
 
-// Well tells whether both daemons run and answer.
+// Well reports whether both daemons run and answer.
 func (s Status) Well() bool { return s.Helper.well() && s.Daemon.well() }
 
 func (s Service) well() bool { return s.State == "active" && s.Error == "" }
 
-// Status looks at the installation.
+// Status examines the installation.
 func (h *Host) Status(ctx context.Context) (Status, error) {
 	if err := h.needSystemd(); err != nil {
 		return Status{}, err
@@ -73,7 +73,7 @@ func service(ctx context.Context, m Manager, unit string, ask func(context.Conte
 	}
 	s := Service{Unit: unit, State: state.Active, Enabled: state.Enabled, PID: state.MainPID, Since: state.Since}
 	if s.State != "active" {
-		s.Error = "it does not run: " + state.Result
+		s.Error = "it is not running: " + state.Result
 		return s, nil
 	}
 	asking, cancel := context.WithTimeout(ctx, answerTime)
@@ -86,7 +86,7 @@ func service(ctx context.Context, m Manager, unit string, ask func(context.Conte
 	return s, nil
 }
 
-// runningVMs lists the units of VMs that have not ended.
+// runningVMs returns the units of VMs that have not ended.
 func runningVMs(ctx context.Context, m Manager) ([]string, error) {
 	units, err := m.List(ctx, "banger-vm-*.service")
 	if err != nil {

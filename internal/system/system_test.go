@@ -156,15 +156,15 @@ func TestInstallRefuses(t *testing.T) {
 		"an odd owner":           {nil, func(o *InstallOptions) { o.Owner = "alice\nGroup=0" }, api.KindInvalid, "no such user"},
 		"root":                   {nil, func(o *InstallOptions) { o.Owner = "root" }, api.KindInvalid, "never runs as root"},
 		"root by another name":   {nil, func(o *InstallOptions) { o.Owner = "toor" }, api.KindInvalid, "never runs as root"},
-		"an owner without home":  {nil, func(o *InstallOptions) { o.Owner = "bob" }, api.KindInvalid, "no home directory /home/bob"},
+		"an owner without home":  {nil, func(o *InstallOptions) { o.Owner = "bob" }, api.KindInvalid, "the home directory /home/bob does not exist"},
 		"a version with a slash": {nil, func(o *InstallOptions) { o.Build.Version = "../x" }, api.KindInvalid, "no version"},
 		"a program is missing":   {func(w *world) { os.Remove(filepath.Join(w.from, "bangerd-root")) }, nil, api.KindInvalid, "no program bangerd-root"},
 		"a program is no program": {func(w *world) { w.t.Helper(); _ = os.Chmod(filepath.Join(w.from, "banger-agent"), 0o644) },
 			nil, api.KindInvalid, "no program banger-agent"},
-		"another's command": {func(w *world) { w.write(paths.Commands+"/banger", "x", 0o755) }, nil, api.KindConflict, "/usr/local/bin/banger: the file that is there is not ours"},
+		"another's command": {func(w *world) { w.write(paths.Commands+"/banger", "x", 0o755) }, nil, api.KindConflict, "/usr/local/bin/banger: another file is there"},
 		"another's link":    {func(w *world) { _ = os.Symlink("/opt/banger", w.path(paths.Commands+"/banger")) }, nil, api.KindConflict, "not ours"},
-		"another's rules":   {func(w *world) { w.write(udevFile, "x", 0o644) }, nil, api.KindConflict, "59-banger.rules: the file that is there is not ours"},
-		"another's unit":    {func(w *world) { w.write(unitDir+"/"+DaemonUnit, "[Unit]", 0o644) }, nil, api.KindConflict, "bangerd.service: the file that is there is not ours"},
+		"another's rules":   {func(w *world) { w.write(udevFile, "x", 0o644) }, nil, api.KindConflict, "59-banger.rules: another file is there"},
+		"another's unit":    {func(w *world) { w.write(unitDir+"/"+DaemonUnit, "[Unit]", 0o644) }, nil, api.KindConflict, "bangerd.service: another file is there"},
 		"a tampered record": {func(w *world) { w.write(paths.InstallRecord, "owner = \"alice\"\n", 0o644) }, nil, api.KindDenied, "cannot trust the install record"},
 		"no uids left":      {func(w *world) { w.write("/etc/subuid", "alice:65536:2147483647\n", 0o644) }, nil, api.KindConflict, "cannot find 16384 uids"},
 	} {
@@ -261,7 +261,7 @@ func TestADaemonThatDoesNotAnswer(t *testing.T) {
 	w := newWorld(t)
 	w.mute = true
 	err := w.install()
-	if err == nil || !strings.Contains(err.Error(), "bangerd.service was started and does not answer") || api.AsError(err).Hint != "journalctl -e -u bangerd" {
+	if err == nil || !strings.Contains(err.Error(), "bangerd.service was started, but does not answer") || api.AsError(err).Hint != "journalctl -e -u bangerd" {
 		t.Error(err)
 	}
 	s, err := w.Status(t.Context())
@@ -489,7 +489,7 @@ func TestUninstallEndsAnUpdateWhereThatIsWanted(t *testing.T) {
 			return err
 		},
 	} {
-		if err := do(); err == nil || err.Error() != "cannot "+verb+": an update is not over" || len(w.calls) > 0 {
+		if err := do(); err == nil || err.Error() != "cannot "+verb+": an update has not ended" || len(w.calls) > 0 {
 			t.Errorf("%v, %v", err, w.calls)
 		}
 	}

@@ -13,11 +13,11 @@ import (
 //go:embed udev/59-banger.rules
 var udevRules string
 
-// udevFile is for rules of the administrator's making, udev(7). A running udevd
-// sees a change of the directory by itself.
+// udevFile is in the directory for the administrator's rules, udev(7). udevd notices
+// changes of the directory.
 const udevFile = "/etc/udev/rules.d/59-banger.rules"
 
-// hasUdev tells whether the machine has a udevd that reads rules.
+// hasUdev reports whether the machine has a udevd that reads rules.
 func (h *Host) hasUdev() bool {
 	for _, dir := range []string{"/etc/udev", "/usr/lib/udev", "/lib/udev"} {
 		if info, err := os.Stat(h.path(dir)); err == nil && info.IsDir() {
@@ -27,7 +27,7 @@ func (h *Host) hasUdev() bool {
 	return false
 }
 
-// ourRules is ourUnit for the file of udev's rules.
+// ourRules is ourUnit for the file of udev rules.
 func (h *Host) ourRules() (bool, error) { return h.ourFile(udevFile, "udev's rules") }
 
 func (h *Host) writeRules() error {
@@ -47,7 +47,7 @@ func (h *Host) writeRules() error {
 func (h *Host) removeRules() error {
 	ours, err := h.ourRules()
 	if err != nil || !ours {
-		return nil // somebody else's, if any
+		return nil // another file, if any
 	}
 	if err := os.Remove(h.path(udevFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return api.AsError(err)

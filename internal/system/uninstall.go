@@ -16,14 +16,14 @@ import (
 	"banger/internal/vmid"
 )
 
-// UninstallOptions say how much to remove.
+// UninstallOptions select what to remove.
 type UninstallOptions struct {
-	Purge bool // VMs, images and settings too
-	Force bool // stop VMs that run, and an update
+	Purge bool // also VMs, images and settings
+	Force bool // stop running VMs, and an update
 }
 
-// Uninstall removes the installation and returns the directories that it leaves.
-// With Purge it leaves none, and the machine is as it was before.
+// Uninstall removes the installation and returns the directories that it leaves. With
+// Purge it leaves none, and the machine is as it was before the installation.
 func (h *Host) Uninstall(ctx context.Context, o UninstallOptions, report Report) (left []string, err error) {
 	if err := errors.Join(h.needRoot("uninstall"), h.needSystemd()); err != nil {
 		return nil, first(err)
@@ -37,8 +37,8 @@ func (h *Host) Uninstall(ctx context.Context, o UninstallOptions, report Report)
 		return nil, err
 	}
 	defer release()
-	// Nothing in the record is obeyed but one flag, so that a broken one does not
-	// keep anybody from removing banger.
+	// Only one flag of the record is used, so that a broken record does not prevent the
+	// uninstallation.
 	r, recordErr := h.record()
 	if err := h.stopVMs(ctx, m, o.Force, report); err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func (h *Host) Uninstall(ctx context.Context, o UninstallOptions, report Report)
 					return err
 				}
 			}
-			// Last, as a second run needs it where the first was interrupted.
+			// Last, as a second run needs it if the first was interrupted.
 			return h.removeRecord(o.Purge)
 		}},
 	}
@@ -73,12 +73,12 @@ func (h *Host) Uninstall(ctx context.Context, o UninstallOptions, report Report)
 	return h.left(), nil
 }
 
-// endUpdates keeps updates out until release is called. One that is not over is
-// refused, or stopped where that is wanted, and what it was at goes with the rest.
+// endUpdates excludes updates until release is called. A running update is refused, or
+// stopped if that is requested, and its state is removed with the rest.
 func (h *Host) endUpdates(ctx context.Context, m Manager, force bool) (release func(), err error) {
 	stop := func() error { return errors.Join(m.Stop(ctx, UpdateUnit), m.Stop(ctx, RecoverUnit)) }
 	if force {
-		if err := stop(); err != nil { // it has the lock
+		if err := stop(); err != nil { // it holds the lock
 			return nil, err
 		}
 		return h.alone(ctx, "uninstall")
@@ -97,10 +97,10 @@ func (h *Host) endUpdates(ctx context.Context, m Manager, force bool) (release f
 }
 
 // stopTime bounds how long the daemon, which runs as the owner, may take to stop VMs;
-// systemd ends those that are left.
+// systemd stops the others.
 const stopTime = 10 * time.Minute
 
-// stopVMs refuses to go on while VMs run, or stops them.
+// stopVMs refuses to continue while VMs run, or stops them.
 func (h *Host) stopVMs(ctx context.Context, m Manager, force bool, report Report) error {
 	units, err := runningVMs(ctx, m)
 	if err != nil || len(units) == 0 {
@@ -111,8 +111,8 @@ func (h *Host) stopVMs(ctx context.Context, m Manager, force bool, report Report
 			WithHint("banger ps   lists them; stop them, or: sudo banger system uninstall --force")
 	}
 	report(fmt.Sprintf("stopping VMs: %s", vmsRun(len(units))))
-	// The daemon asks the guests to shut down; one that does not run, or cannot,
-	// must not keep the VMs running.
+	// The daemon asks the guests to shut down; a daemon that does not run, or cannot do
+	// so, must not keep the VMs running.
 	asking, cancel := context.WithTimeout(ctx, cmp.Or(h.stopping, stopTime))
 	defer cancel()
 	if err := h.StopVMs(asking); err != nil {
@@ -131,21 +131,21 @@ func (h *Host) stopVMs(ctx context.Context, m Manager, force bool, report Report
 
 func vmsRun(n int) string {
 	if n == 1 {
-		return "a VM runs"
+		return "a VM is running"
 	}
-	return fmt.Sprintf("%d VMs run", n)
+	return fmt.Sprintf("%d VMs are running", n)
 }
 
-// removeTraces has the helper remove everything with our names, which only it
-// knows. Where no helper can be had, the next boot does it.
+// removeTraces makes the helper remove everything with banger's names, which only the
+// helper knows. If the helper does not start, the next boot removes it.
 func (h *Host) removeTraces(ctx context.Context, m Manager, report Report) error {
 	helper, err := m.State(ctx, HelperUnit)
 	if err != nil || helper.Load == "not-found" {
-		return err // an earlier uninstallation came further
+		return err // an earlier uninstallation got further
 	}
 	if helper.Active != "active" {
 		if err := m.Restart(ctx, HelperUnit); err != nil {
-			report("the root helper does not start: links and firewall rules of banger stay until the next boot: " + api.AsError(err).Message)
+			report("the root helper does not start: banger's links and firewall rules stay until the next boot: " + api.AsError(err).Message)
 			return nil
 		}
 	}
@@ -184,8 +184,8 @@ func (h *Host) removePrograms() error {
 	return h.remove(paths.Programs)
 }
 
-// removeDirs removes what can be made again, and with purge the rest too. The
-// runtime directories are preserved by systemd.
+// removeDirs removes what can be made again, and with purge the rest. systemd preserves
+// the runtime directories.
 func (h *Host) removeDirs(purge bool) error {
 	gone := []string{paths.System().Run, paths.RootRun, paths.Jails, paths.BootFiles, paths.System().Update()}
 	if purge {
@@ -194,12 +194,12 @@ func (h *Host) removeDirs(purge bool) error {
 	return h.remove(gone...)
 }
 
-// stopForwarding turns packet forwarding off again, unless somebody else may rely on
-// it by now: Docker, libvirt and LXC find it on, and say nowhere that they need it.
-// What they have is a bridge, and banger has none.
+// stopForwarding turns packet forwarding off again, unless another program may rely on
+// it by now: Docker, libvirt and LXC find it on, and do not record that they need it.
+// They have a bridge, and banger has none.
 func (h *Host) stopForwarding(report Report) error {
 	if others := h.bridges(); len(others) > 0 {
-		report(fmt.Sprintf("packets are still forwarded, as the network of %s may rely on it; to end that: sudo sysctl net.ipv4.ip_forward=0",
+		report(fmt.Sprintf("packet forwarding stays on, as the network of %s may rely on it; to turn it off: sudo sysctl net.ipv4.ip_forward=0",
 			strings.Join(others, ", ")))
 		return nil
 	}
@@ -209,10 +209,10 @@ func (h *Host) stopForwarding(report Report) error {
 	return nil
 }
 
-// bridges are the names of the machine's bridges: they alone have this directory
+// bridges returns the names of the machine's bridges: only bridges have this directory
 // (net/bridge/br_sysfs_br.c in the kernel).
 func (h *Host) bridges() []string {
-	found, _ := filepath.Glob(h.path("/sys/class/net/*/bridge")) // it fails for a bad pattern only
+	found, _ := filepath.Glob(h.path("/sys/class/net/*/bridge")) // only a bad pattern fails
 	for i, path := range found {
 		found[i] = filepath.Base(filepath.Dir(path))
 	}
@@ -227,7 +227,7 @@ func (h *Host) removeRecord(purge bool) error {
 	if err := h.remove(paths.InstallRecord); err != nil {
 		return err
 	}
-	// The owner's settings stay; an empty directory does not.
+	// The owner's settings stay, but an empty directory is removed.
 	err := os.Remove(h.path(paths.SystemConfig))
 	if err == nil || errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTEMPTY) {
 		return nil
@@ -239,13 +239,13 @@ func (h *Host) remove(all ...string) error {
 	for _, path := range all {
 		if err := os.RemoveAll(h.path(path)); err != nil {
 			return api.Errorf(api.KindInternal, "cannot remove %s: %w", path, err).
-				WithHint("sudo banger system uninstall   goes on where this one stopped")
+				WithHint("sudo banger system uninstall   continues where this one stopped")
 		}
 	}
 	return nil
 }
 
-// left lists what is there of banger's directories.
+// left returns the existing directories of banger.
 func (h *Host) left() []string {
 	var left []string
 	for _, path := range []string{paths.SystemConfig, paths.System().Data, paths.System().Cache} {

@@ -17,16 +17,16 @@ import (
 //go:embed units
 var unitFiles embed.FS
 
-// unitDir is for units of the administrator's making, systemd.unit(5).
+// unitDir is the directory for the administrator's units, systemd.unit(5).
 const unitDir = "/etc/systemd/system"
 
-// mark is how a unit file begins that is ours, and the file of udev's rules.
+// mark is the first line of banger's unit files and of its file of udev rules.
 const mark = "# Written by `banger system install`"
 
 // unitNames are the unit files, in the order in which they are written.
 var unitNames = []string{vmid.Slice, HelperUnit, DaemonUnit, RecoverUnit}
 
-// Units renders the unit files for an owner. kvmGroup says that the machine has a
+// Units renders the unit files for an owner. kvmGroup tells that the machine has a
 // group of that name, which may open /dev/kvm.
 func Units(r record.Record, kvmGroup bool) (map[string]string, error) {
 	all, err := template.ParseFS(unitFiles, "units/*")
@@ -48,14 +48,14 @@ func Units(r record.Record, kvmGroup bool) (map[string]string, error) {
 	return rendered, nil
 }
 
-// ourUnit tells whether a unit file of ours is there; somebody else's in its
-// place is an error.
+// ourUnit reports whether banger's unit file exists; another file in its place is an
+// error.
 func (h *Host) ourUnit(name string) (bool, error) {
 	return h.ourFile(filepath.Join(unitDir, name), "the unit")
 }
 
-// ourFile tells whether a file that an installation wrote is there; somebody
-// else's in its place is an error.
+// ourFile reports whether a file that an installation wrote exists; another file in its
+// place is an error.
 func (h *Host) ourFile(path, what string) (bool, error) {
 	data, err := os.ReadFile(h.path(path))
 	switch {
@@ -64,7 +64,7 @@ func (h *Host) ourFile(path, what string) (bool, error) {
 	case err == nil && strings.HasPrefix(string(data), mark):
 		return true, nil
 	}
-	return false, api.Errorf(api.KindConflict, "cannot install %s %s: the file that is there is not ours", what, path).
+	return false, api.Errorf(api.KindConflict, "cannot install %s %s: another file is there", what, path).
 		WithHint("sudo mv %s %s.other", path, path)
 }
 

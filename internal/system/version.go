@@ -13,10 +13,10 @@ import (
 	"banger/internal/system/record"
 )
 
-// Record returns the install record, as far as there is one.
+// Record returns the install record, if there is one.
 func (h *Host) Record() (record.Record, error) { return h.record() }
 
-// SetBuild writes down which build is installed, once an update has switched to it.
+// SetBuild records which build is installed, after an update has switched to it.
 func (h *Host) SetBuild(change func(*record.Record)) error {
 	r, err := h.record()
 	if err != nil {
@@ -50,31 +50,31 @@ func (h *Host) Files() (map[string]string, error) {
 	return files, nil
 }
 
-// maxFiles and maxFile bound what another version may want to write.
+// maxFiles and maxFile bound the files of another version, in number and bytes.
 const (
 	maxFiles = 12
 	maxFile  = 64 << 10
 )
 
-// ourName is what a unit of ours may be called: never one that an administrator,
-// the distribution, a VM or an update itself has.
+// ourName matches the names of banger's units: not those of an administrator's, the
+// distribution's, a VM's or the update's.
 var ourName = regexp.MustCompile(`^(banger|bangerd|bangerd-root|banger-[a-z]{1,20}-[a-z]{1,20})\.(service|slice|timer|socket)$`)
 
-// CheckFiles refuses files of another version that are none of an installation's.
+// CheckFiles refuses files of another version that do not belong to an installation.
 func CheckFiles(files map[string]string) error {
 	if len(files) == 0 || len(files) > maxFiles {
-		return fmt.Errorf("%d are no sensible number of unit files", len(files))
+		return fmt.Errorf("%d unit files are too few or too many", len(files))
 	}
 	for name, text := range files {
 		dir, base := path.Split(name)
 		unit := dir == unitDir+"/" && ourName.MatchString(base) && !strings.HasPrefix(base, "banger-vm-")
 		switch {
 		case !unit && name != udevFile:
-			return fmt.Errorf("%q is no file of banger's", name)
+			return fmt.Errorf("%q is not one of banger's files", name)
 		case !strings.HasPrefix(text, mark):
-			return fmt.Errorf("%s does not begin as a file of banger's does", name)
+			return fmt.Errorf("%s does not start like a file of banger", name)
 		case len(text) > maxFile || strings.ContainsRune(text, 0):
-			return fmt.Errorf("%s is no text of a sensible length", name)
+			return fmt.Errorf("%s is empty, too long or not text", name)
 		}
 	}
 	for _, name := range []string{HelperUnit, DaemonUnit} {
@@ -85,8 +85,8 @@ func CheckFiles(files map[string]string) error {
 	return nil
 }
 
-// StartHelper starts the root helper, again where it runs, and returns when it
-// answers; StartDaemon does so for the daemon.
+// StartHelper starts or restarts the root helper, and returns when it answers;
+// StartDaemon does so for the daemon.
 func (h *Host) StartHelper(ctx context.Context) error {
 	m, err := h.Connect(ctx)
 	if err != nil {
@@ -104,7 +104,7 @@ func (h *Host) StartDaemon(ctx context.Context) error {
 	return h.restartUnit(ctx, m, DaemonUnit, h.AskDaemon)
 }
 
-// NeedRoot refuses what only root can do to this machine's installation.
+// NeedRoot refuses work on this machine's installation that requires root.
 func (h *Host) NeedRoot(verb, command string) error {
 	if h.UID == h.Superuser {
 		return nil
@@ -112,8 +112,8 @@ func (h *Host) NeedRoot(verb, command string) error {
 	return api.Errorf(api.KindDenied, "cannot %s the system's banger: only root can", verb).WithHint("sudo %s", command)
 }
 
-// Installed returns the install record for an update, and refuses programs that
-// are not the installed ones.
+// Installed returns the install record for an update. It refuses programs other than
+// the installed ones.
 func (h *Host) Installed(dir string) (record.Record, error) {
 	r, err := h.record()
 	if err != nil {
@@ -121,7 +121,7 @@ func (h *Host) Installed(dir string) (record.Record, error) {
 	}
 	if dir != path.Join(versions, r.Version) {
 		return r, api.Errorf(api.KindConflict, "cannot update with the programs in %s: they are not the installed ones", dir).
-			WithHint("sudo %s/banger update\nsudo ./banger system install   installs those instead", paths.Commands)
+			WithHint("sudo %s/banger update\nsudo ./banger system install   installs these instead", paths.Commands)
 	}
 	return r, nil
 }

@@ -24,17 +24,16 @@ const (
 	propsFace = "org.freedesktop.DBus.Properties"
 )
 
-// Where PID 1 is reached: through the message bus, and by root also directly,
-// which is what systemctl(1) does where no message bus runs. The bus comes first
-// all the same: only there can a unit that failed be held until it was asked why.
+// PID 1 is reached through the message bus, and by root also directly, as systemctl(1)
+// does if no message bus runs. The bus is tried first: only through it can a failed
+// unit be kept until its state was read.
 const (
 	systemBus  = "unix:path=/run/dbus/system_bus_socket"
 	privateBus = "unix:path=/run/systemd/private"
 )
 
-// Bus is a connection to PID 1. It may be used from several goroutines. A
-// connection that broke, as at an upgrade of the message bus, is made anew by
-// the next call.
+// Bus is a connection to PID 1. It may be used from several goroutines. A broken
+// connection, as after an upgrade of the message bus, is made again by the next call.
 type Bus struct {
 	dial func(context.Context) (*link, error)
 
@@ -52,7 +51,7 @@ func Connect(ctx context.Context) (*Bus, error) {
 	return b, nil
 }
 
-// Close ends the connection; a later call would make it anew.
+// Close closes the connection; a later call would make it again.
 func (b *Bus) Close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -77,8 +76,8 @@ func (b *Bus) get(ctx context.Context) (*link, error) {
 	return l, nil
 }
 
-// with runs call, which can be repeated, and runs it again on a new connection
-// where the old one turned out to be broken.
+// with runs call, which can be repeated, and runs it again on a new connection if the
+// old one turns out to be broken.
 func (b *Bus) with(ctx context.Context, call func(*link) error) error {
 	l, err := b.get(ctx)
 	if err != nil {
@@ -97,13 +96,14 @@ func (b *Bus) with(ctx context.Context, call func(*link) error) error {
 // link is one connection.
 type link struct {
 	conn *dbus.Conn
-	// bus: the message bus is between PID 1 and us. Others may send us signals there,
-	// and systemd counts references to units for its clients only.
+	// bus: the message bus is between PID 1 and this process. There others may send
+	// signals to this process, and only for the bus's clients systemd counts references
+	// to units.
 	bus  bool
 	jobs jobs
 }
 
-// errLost means that the connection broke while a job ran.
+// errLost means that the connection broke while a job was running.
 var errLost = errors.New("the connection to systemd was lost")
 
 func dialHost(ctx context.Context) (*link, error) {
@@ -120,8 +120,8 @@ func dialHost(ctx context.Context) (*link, error) {
 	return l, nil
 }
 
-// newLink connects and begins to listen to the ends of jobs. The connection
-// outlives ctx, which bounds the making only.
+// newLink connects and starts to listen for the ends of jobs. The connection outlives
+// ctx, which only bounds connecting.
 func newLink(ctx context.Context, address string, bus bool) (*link, error) {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	giveUp := context.AfterFunc(ctx, end)
@@ -133,7 +133,7 @@ func newLink(ctx context.Context, address string, bus bool) (*link, error) {
 		end()
 		return nil, err
 	}
-	// Nothing else ends life: the connection's own context does that at Close.
+	// The connection's own context ends at Close.
 	context.AfterFunc(l.conn.Context(), end)
 	return l, nil
 }
@@ -159,9 +159,9 @@ func handshake(life context.Context, address string, bus bool) (*link, error) {
 	return l, nil
 }
 
-// join makes the connection a client of the message bus that hears of the ends of
-// jobs, and returns the unique name that PID 1 has there. It hears of a change of that
-// name from before it asks for it.
+// join makes the connection a client of the message bus that receives the ends of jobs,
+// and returns PID 1's unique name there. It subscribes to changes of that name before
+// it reads it.
 func (l *link) join(life context.Context) (string, error) {
 	err := l.conn.Hello()
 	if err == nil {
@@ -179,8 +179,8 @@ func (l *link) join(life context.Context) (string, error) {
 	return pid1, err
 }
 
-// call calls a method of the manager and stores what it answers, where that is
-// of interest.
+// call calls a method of the manager and stores its answer in result, unless that is
+// nil.
 func (l *link) call(ctx context.Context, method string, args []any, answer ...any) error {
 	c := l.conn.Object(service, root).CallWithContext(ctx, manager+"."+method, 0, args...)
 	if len(answer) == 0 {
@@ -189,17 +189,17 @@ func (l *link) call(ctx context.Context, method string, args []any, answer ...an
 	return c.Store(answer...)
 }
 
-// lost reports that err is the connection's fault: calls fail with all sorts of
-// errors then.
+// lost reports whether err was caused by the connection: calls then fail with various
+// errors.
 func (l *link) lost(err error) bool {
 	switch errorName(err) {
 	case "org.freedesktop.DBus.Error.NoReply", "org.freedesktop.DBus.Error.Disconnected":
-		return true // PID 1 executed itself anew, or the message bus ended
+		return true // PID 1 executed itself again, or the message bus ended
 	}
 	return unsent(err) || errors.Is(err, errLost) || !l.conn.Connected()
 }
 
-// unsent reports that a call failed before PID 1 could hear of it.
+// unsent reports whether a call failed before it reached PID 1.
 func unsent(err error) bool {
 	return errors.Is(err, dbus.ErrClosed) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EPIPE)
 }
@@ -218,7 +218,7 @@ func errorName(err error) string {
 
 func noSuchUnit(err error) bool { return errorName(err) == service+".NoSuchUnit" }
 
-// explain makes an error of systemd one of ours.
+// explain converts an error of systemd to one of package api.
 func explain(verb, name string, err error) error {
 	if err == nil {
 		return nil

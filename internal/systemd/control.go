@@ -5,18 +5,19 @@ import (
 	"syscall"
 )
 
-// Stop stops a unit and waits until it has ended. One that does not exist has.
+// Stop stops a unit and waits until it has ended. It succeeds if the unit does not
+// exist.
 func (b *Bus) Stop(ctx context.Context, unit string) error {
 	return b.change(ctx, "stop", "StopUnit", unit)
 }
 
-// Start starts a unit from its file and waits: for a service of Type=notify,
-// until it said that it is ready.
+// Start starts a unit from its file and waits: for a service of Type=notify, until it
+// reports that it is ready.
 func (b *Bus) Start(ctx context.Context, unit string) error {
 	return b.change(ctx, "start", "StartUnit", unit)
 }
 
-// Restart stops a unit where it runs, starts it and waits like Start.
+// Restart stops a unit if it runs, starts it and waits like Start.
 func (b *Bus) Restart(ctx context.Context, unit string) error {
 	return b.change(ctx, "restart", "RestartUnit", unit)
 }
@@ -42,8 +43,8 @@ func (b *Bus) change(ctx context.Context, verb, method, unit string) error {
 	return failedStart(unit, result, state)
 }
 
-// Kill sends a signal to all of a unit's processes. One that does not exist has
-// none.
+// Kill sends a signal to all of a unit's processes. It succeeds if the unit does not
+// exist.
 func (b *Bus) Kill(ctx context.Context, unit string, sig syscall.Signal) error {
 	err := b.with(ctx, func(l *link) error {
 		return l.call(ctx, "KillUnit", []any{unit, "all", int32(sig)})
@@ -54,7 +55,7 @@ func (b *Bus) Kill(ctx context.Context, unit string, sig syscall.Signal) error {
 	return explain("kill", unit, err)
 }
 
-// ResetFailed forgets that a unit failed, and with a transient one the unit.
+// ResetFailed resets the failed state of a unit; a transient unit is removed by that.
 func (b *Bus) ResetFailed(ctx context.Context, unit string) error {
 	err := b.with(ctx, func(l *link) error {
 		return l.call(ctx, "ResetFailedUnit", []any{unit})
@@ -65,13 +66,13 @@ func (b *Bus) ResetFailed(ctx context.Context, unit string) error {
 	return explain("reset", unit, err)
 }
 
-// Reload has systemd read the unit files anew.
+// Reload makes systemd read the unit files again.
 func (b *Bus) Reload(ctx context.Context) error {
 	err := b.with(ctx, func(l *link) error { return l.call(ctx, "Reload", nil) })
 	return explain("reload", "unit files", err)
 }
 
-// Enable has units start at boot, as their [Install] sections say.
+// Enable makes units start at boot, as their [Install] sections specify.
 func (b *Bus) Enable(ctx context.Context, units ...string) error {
 	err := b.with(ctx, func(l *link) error {
 		return l.call(ctx, "EnableUnitFiles", []any{units, false, true})
@@ -79,7 +80,7 @@ func (b *Bus) Enable(ctx context.Context, units ...string) error {
 	return explain("enable", units[0], err)
 }
 
-// Disable undoes Enable. A unit that has no file is disabled.
+// Disable undoes Enable. A unit without a file counts as disabled.
 func (b *Bus) Disable(ctx context.Context, units ...string) error {
 	err := b.with(ctx, func(l *link) error {
 		return l.call(ctx, "DisableUnitFiles", []any{units, false})

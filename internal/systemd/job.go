@@ -8,24 +8,24 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// ended is the end of one job, as the signal JobRemoved tells it.
+// ended is the end of one job, from the signal JobRemoved.
 type ended struct {
 	job    dbus.ObjectPath
 	result string
 }
 
-// jobs hands the ends of jobs to those who wait for them.
+// jobs passes the ends of jobs to the callers that wait for them.
 type jobs struct {
 	mu      sync.Mutex
-	waiting map[chan ended]string // the unit
+	waiting map[chan ended]string // the unit's name
 }
 
-// perUnit is room for the ends of jobs of one unit between the call that starts
-// a job and the look at them: there is one job per unit at a time.
+// perUnit bounds the ends of a unit's jobs between the call that starts a job and the
+// wait for it: there is one job per unit at a time.
 const perUnit = 16
 
-// watch begins to collect the ends of a unit's jobs. A job may end before the
-// call that started it has answered, so this comes before the call.
+// watch starts to collect the ends of a unit's jobs. A job may end before the call that
+// started it returns, so watch comes before the call.
 func (j *jobs) watch(unit string) chan ended {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -43,7 +43,7 @@ func (j *jobs) unwatch(ends chan ended) {
 	delete(j.waiting, ends)
 }
 
-// follow hands on signals until the connection closes their channel.
+// follow passes on signals until the connection closes their channel.
 func (j *jobs) follow(signals <-chan *dbus.Signal, from sender) {
 	for s := range signals {
 		from.heed(s)
@@ -63,14 +63,14 @@ func (j *jobs) deliver(unit string, e ended) {
 		if of == unit {
 			select {
 			case ends <- e:
-			default: // one that does not listen must not hold up the others
+			default: // a caller that does not receive must not block the others
 			}
 		}
 	}
 }
 
-// job calls a method that starts a job of a unit, and waits for the job's end.
-// The result is "done" for a success, see org.freedesktop.systemd1(5).
+// job calls a method that starts a job of a unit, and waits for the job's end. The
+// result is "done" on success, see org.freedesktop.systemd1(5).
 func (l *link) job(ctx context.Context, unit, method string, args ...any) (string, error) {
 	ends := l.jobs.watch(unit)
 	defer l.jobs.unwatch(ends)
@@ -95,11 +95,11 @@ func (l *link) job(ctx context.Context, unit, method string, args ...any) (strin
 	}
 }
 
-// done is the result of a job that did what it was to do.
+// done is the result of a successful job.
 const done = "done"
 
-// confirm asks the unit itself whether what a job was to do is done. What waits for a
-// stop goes on to remove what the unit used; what waits for a start goes on to use it.
+// confirm checks with the unit itself that a job has done its work: after a stop,
+// callers remove what the unit used; after a start, they use the unit.
 func (l *link) confirm(ctx context.Context, unit, method string) error {
 	var active string
 	err := l.conn.Object(service, unitPath(unit)).CallWithContext(ctx, propsFace+".Get", 0, unitFace, "ActiveState").Store(&active)
@@ -111,7 +111,7 @@ func (l *link) confirm(ctx context.Context, unit, method string) error {
 	}
 	stopped := active == "inactive" || active == "failed"
 	if method == "StopUnit" && !stopped || method != "StopUnit" && active == "activating" {
-		return fmt.Errorf("systemd says that the job is done, and that the unit is %s", active)
+		return fmt.Errorf("systemd reports that the job is done, but that the unit is %s", active)
 	}
 	return nil
 }

@@ -2,21 +2,21 @@ package systemd
 
 import "syscall"
 
-// Sandbox is what a service may do and see: settings of systemd.exec(5) and of
-// systemd.resource-control(5). systemd 252 takes all of them from StartTransientUnit.
+// Sandbox restricts what a service may do and see: settings of systemd.exec(5) and
+// systemd.resource-control(5). systemd 252 accepts all of them in StartTransientUnit.
 type Sandbox struct {
 	DevicePolicy string // auto, closed or strict
 	DeviceAllow  []Device
 
 	NoNewPrivileges       bool
 	CapabilityBoundingSet []int // unix.CAP_…; nil: all, empty: none
-	// RestrictNamespaces lists what namespaces the service may make or join, as flags
-	// of clone(2): nil: all, empty: none.
+	// RestrictNamespaces lists the namespaces that the service may make or join, as
+	// flags of clone(2); nil: all, empty: none.
 	RestrictNamespaces []uint64
-	// AddressFamilies are those that sockets may have, such as AF_UNIX; nil: all.
+	// AddressFamilies lists the allowed families of sockets, such as AF_UNIX; nil: all.
 	AddressFamilies []string
-	// SystemCalls are names and sets of names (systemd.exec(5), SystemCallFilter=); nil:
-	// all. Others fail with EPERM.
+	// SystemCalls lists the allowed calls and sets of calls (systemd.exec(5),
+	// SystemCallFilter=); nil: all. Other calls fail with EPERM.
 	SystemCalls []string
 
 	NativeSystemCalls, LockPersonality, RestrictRealtime, RestrictSUIDSGID bool
@@ -28,8 +28,8 @@ type Sandbox struct {
 	Files                FileView
 }
 
-// FileView is what of the file system a service sees. Anything in it makes systemd
-// give the service a mount namespace of its own.
+// FileView restricts which files a service sees. Any field makes systemd give the
+// service its own mount namespace.
 type FileView struct {
 	ProtectSystem     string
 	ProtectHome       string
@@ -37,14 +37,14 @@ type FileView struct {
 	InaccessiblePaths []string // with "-": if it exists
 	// Empty directories are shown empty and read-only (TemporaryFileSystem=PATH:ro).
 	Empty []string
-	// BindPaths are shown at the same place, also if Empty covers them.
+	// BindPaths are visible at the same path, even if Empty covers them.
 	BindPaths []string
 
 	PrivateMounts, PrivateIPC, ProtectKernelTunables, ProtectKernelModules, ProtectKernelLogs, ProtectControlGroups bool
 	ProtectProc, ProcSubset                                                                                         string
 }
 
-// allowed is a list that names what is allowed, not what is denied.
+// allowed is a list of what is allowed, as opposed to denied.
 type allowed struct {
 	Allow bool
 	Names []string

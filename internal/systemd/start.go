@@ -18,9 +18,9 @@ type aux struct {
 	Properties []property
 }
 
-// StartTransient starts u and returns once its program was executed, or says
-// why it was not and leaves no unit. It is of kind api.KindExists where a unit
-// of that name is loaded already.
+// StartTransient starts u and returns when its program was executed. If that fails, it
+// says why and leaves no unit. The error is of kind api.KindExists if a unit of that
+// name is loaded already.
 func (b *Bus) StartTransient(ctx context.Context, u Unit) error {
 	forget, err := b.StartHeld(ctx, u)
 	if err == nil {
@@ -29,12 +29,12 @@ func (b *Bus) StartTransient(ctx context.Context, u Unit) error {
 	return err
 }
 
-// StartHeld is StartTransient, save that systemd keeps the unit after its end until
-// forget is called: State says how the program ended. Without a message bus systemd
-// forgets it at once.
+// StartHeld is StartTransient, except that systemd keeps the unit after its end until
+// forget is called, so that State reports how the program ended. Without a message bus
+// systemd does not keep it.
 func (b *Bus) StartHeld(ctx context.Context, u Unit) (forget func(), err error) {
 	if len(u.Exec) == 0 {
-		return nil, api.Errorf(api.KindInternal, "cannot start %s: it names no program", u.Name)
+		return nil, api.Errorf(api.KindInternal, "cannot start %s: the program is missing", u.Name)
 	}
 	l, err := b.get(ctx)
 	if err != nil {
@@ -59,7 +59,7 @@ func (b *Bus) StartHeld(ctx context.Context, u Unit) (forget func(), err error) 
 func (l *link) start(ctx context.Context, u Unit) error {
 	properties := u.properties()
 	if l.bus {
-		// Keeps a unit that failed until it has been asked why.
+		// Keeps a failed unit until its state was read.
 		properties = append(properties, property{"AddRef", dbus.MakeVariant(true)})
 	}
 	result, err := l.job(ctx, u.Name, "StartTransientUnit", u.Name, "fail", properties, []aux{})
@@ -70,16 +70,16 @@ func (l *link) start(ctx context.Context, u Unit) error {
 	if result == done {
 		return nil
 	}
-	// Its caller may have given up by now; the unit must go all the same.
+	// The caller may have given up by now; the unit must be removed nevertheless.
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)
 	defer cancel()
 	state, _ := l.state(after, u.Name)
-	_ = l.call(after, "ResetFailedUnit", []any{u.Name}) // it may have vanished by itself
+	_ = l.call(after, "ResetFailedUnit", []any{u.Name}) // it may be gone already
 	return failedStart(u.Name, result, state)
 }
 
-// unref gives a unit's reference back and waits for no answer: the connection's
-// end would do the same.
+// unref releases the reference to a unit and does not wait for the answer: the end of
+// the connection releases it, too.
 func (l *link) unref(unit string) {
 	if !l.bus {
 		return

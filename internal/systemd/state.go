@@ -10,15 +10,15 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// answerTime bounds the questions that follow a failure.
+// answerTime bounds the requests after a failure.
 const answerTime = 5 * time.Second
 
-// State is how a service is.
+// State is the state of a service.
 type State struct {
 	Active  string    // active, activating, inactive, failed …
 	Sub     string    // running, exited, dead …
 	Load    string    // loaded, not-found …
-	Enabled string    // enabled, disabled, … or empty where there is no unit file
+	Enabled string    // enabled, disabled, … or empty if there is no unit file
 	MainPID int       // 0: none
 	Since   time.Time // when it entered Active; zero: never
 	// Result says why the service is not running: success, exit-code, signal,
@@ -29,7 +29,7 @@ type State struct {
 	exitStatus int32
 }
 
-// State returns how a service is. One that does not exist is inactive.
+// State returns the state of a service. One that does not exist is inactive.
 func (b *Bus) State(ctx context.Context, unit string) (State, error) {
 	var s State
 	err := b.with(ctx, func(l *link) error {
@@ -37,7 +37,7 @@ func (b *Bus) State(ctx context.Context, unit string) (State, error) {
 		s, err = l.state(ctx, unit)
 		return err
 	})
-	return s, explain("look at", unit, err)
+	return s, explain("read the state of", unit, err)
 }
 
 func (l *link) state(ctx context.Context, unit string) (State, error) {
@@ -67,14 +67,14 @@ func (l *link) all(ctx context.Context, unit, face string) (map[string]dbus.Vari
 	return found, err
 }
 
-// value is a property of the expected type, or that type's zero.
+// value returns a property of the expected type, or that type's zero value.
 func value[T any](of map[string]dbus.Variant, name string) T {
 	v, _ := of[name].Value().(T)
 	return v
 }
 
-// steps names the exit statuses with which systemd says that it could not even
-// execute the program, systemd.exec(5), "Process Exit Codes".
+// steps are the exit statuses with which systemd reports that it could not execute the
+// program, systemd.exec(5), "Process Exit Codes".
 var steps = map[int32]string{
 	200: "changing to its directory", 203: "executing the program", 208: "its standard input", 209: "its standard output",
 	210: "its root directory", 214: "its scheduling", 216: "its group", 217: "its user", 218: "its capabilities",
@@ -82,10 +82,11 @@ var steps = map[int32]string{
 	228: "its system call filter", 238: "its state directory", 240: "its logs directory",
 }
 
-// Ended tells whether the service's program has ended and nothing starts it again.
+// Ended reports whether the service's program has ended and will not be started again.
 func (s State) Ended() bool { return s.Active == "failed" || s.Active == "inactive" }
 
-// Why says how the program ended, for the end of an error: empty if it did not fail.
+// Why describes how the program ended, for the end of an error message; empty if it did
+// not fail.
 func (s State) Why() string {
 	if s.Result == "" || s.Result == "success" {
 		return ""
@@ -104,16 +105,16 @@ func (s State) Why() string {
 	return text
 }
 
-// MainPID returns the pid of a service's main process: 0 where it has none.
+// MainPID returns the pid of a service's main process, or 0.
 func (b *Bus) MainPID(ctx context.Context, unit string) (int, error) {
 	var pid uint32
 	err := b.with(ctx, func(l *link) error {
 		return l.conn.Object(service, unitPath(unit)).CallWithContext(ctx, propsFace+".Get", 0, svcFace, "MainPID").Store(&pid)
 	})
-	return int(pid), explain("look at", unit, err)
+	return int(pid), explain("read the state of", unit, err)
 }
 
-// Exists tells whether a unit is loaded: a transient one is until it has ended.
+// Exists reports whether a unit is loaded: a transient one is until it has ended.
 func (b *Bus) Exists(ctx context.Context, unit string) (bool, error) {
 	units, err := b.List(ctx, unit)
 	return len(units) > 0, err
@@ -141,8 +142,8 @@ func (b *Bus) List(ctx context.Context, pattern string) ([]UnitStatus, error) {
 	return units, explain("list units", pattern, err)
 }
 
-// unitPath is a unit's object path: what is no letter or digit is written as
-// "_" and two hexadecimal digits (sd_bus_path_encode(3)).
+// unitPath returns a unit's object path: any character except letters and digits is
+// written as "_" and two hexadecimal digits (sd_bus_path_encode(3)).
 func unitPath(unit string) dbus.ObjectPath {
 	var b strings.Builder
 	b.WriteString(string(root) + "/unit/")

@@ -10,9 +10,9 @@ import (
 )
 
 // Unit is a transient service. The fields are settings of systemd.service(5),
-// systemd.exec(5), systemd.kill(5) and systemd.resource-control(5); a zero value
-// leaves systemd's default. It never dumps core, reads nothing from standard
-// input, and vanishes by itself when it has ended, whether it failed or not.
+// systemd.exec(5), systemd.kill(5) and systemd.resource-control(5); a zero value leaves
+// systemd's default. It never dumps core, reads nothing from standard input, and is
+// removed when it has ended, whether it failed or not.
 type Unit struct {
 	Name        string // with ".service"
 	Description string
@@ -32,7 +32,7 @@ type Unit struct {
 
 	Sandbox
 
-	// Restart and RestartDelay have systemd start the program again.
+	// Restart and RestartDelay make systemd start the program again.
 	Restart        string
 	RestartDelay   time.Duration
 	KillMode       string
@@ -42,10 +42,10 @@ type Unit struct {
 	LimitNOFILE    uint64
 }
 
-// Credential is who a service runs as. An account must have the number: systemd
-// looks it up, and refuses one that has no name with status 217 (measured with
-// systemd 252). A program that is to have a uid from a reserved range changes to
-// it by itself.
+// Credential is the user that a service runs as. An account must have the number:
+// systemd looks it up, and refuses one without a name with status 217 (measured with
+// systemd 252). A program that needs a uid from a reserved range has to change to it
+// itself.
 type Credential struct {
 	UID, GID uint32
 	Groups   []string // supplementary ones, as numbers
@@ -67,11 +67,11 @@ type command struct {
 	IgnoreFailure bool
 }
 
-// properties renders the unit. The files must stay open until it was sent.
+// properties renders the unit. The files must stay open until the request was sent.
 func (u Unit) properties() []property {
 	var p list
 	p.add("Description", u.Description)
-	p.add("Type", "exec") // a program that cannot be executed is an error of the start
+	p.add("Type", "exec") // a program that cannot be executed makes the start fail
 	p.add("CollectMode", "inactive-or-failed")
 	p.add("ExecStart", []command{{Path: u.Exec[0], Args: u.Exec}})
 	p.text("Slice", u.Slice)
@@ -112,7 +112,7 @@ func (u Unit) limits(p *list) {
 	}
 }
 
-// list collects properties and leaves out those that were not set.
+// list collects properties and leaves out unset ones.
 type list []property
 
 func (l *list) add(name string, value any) {
@@ -131,7 +131,7 @@ func (l *list) texts(name string, value []string) {
 	}
 }
 
-// flags adds the settings that are on.
+// flags adds the settings that are set.
 func (l *list) flags(set map[string]bool) {
 	for _, name := range slices.Sorted(maps.Keys(set)) {
 		if set[name] {

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// File renders the unit as a unit file, from the properties that StartTransient
-// sends: what systemd-analyze(1) says of the file holds for the unit. An error says
-// that a property cannot be rendered. Standard output and error are left out.
+// File renders the unit as a unit file, from the properties that StartTransient sends,
+// so that the result of systemd-analyze(1) for the file holds for the unit. It returns
+// an error if a property cannot be rendered. Standard output and error are left out.
 func (u Unit) File() (string, error) {
 	text := map[string]*strings.Builder{"Unit": {}, "Service": {}}
 	for _, p := range u.properties() {
@@ -31,7 +31,7 @@ func (u Unit) File() (string, error) {
 	return "[Unit]\n" + text["Unit"].String() + "\n[Service]\n" + text["Service"].String(), nil
 }
 
-// lines are a setting's name and the values of its lines in a unit file.
+// lines returns a setting's name and the values of its lines in a unit file.
 func (p property) lines() (name string, values []string, err error) {
 	switch v := p.Value.Value().(type) {
 	case string:
@@ -82,7 +82,7 @@ func (p property) lines() (name string, values []string, err error) {
 	return "", nil, fmt.Errorf("cannot render %s of type %T", p.Name, p.Value.Value())
 }
 
-// number is a setting whose value is a number on the bus.
+// number returns a setting whose value is a number on the bus.
 func (p property) number(v uint64) (name, value string) {
 	switch {
 	case p.Name == "CapabilityBoundingSet":
@@ -114,7 +114,7 @@ func (p property) number(v uint64) (name, value string) {
 	return p.Name, strconv.FormatUint(v, 10)
 }
 
-// namespaces are the flags of clone(2) and what systemd.exec(5) calls them.
+// namespaces are the flags of clone(2) and their names in systemd.exec(5).
 var namespaces = []struct {
 	flag uint64
 	name string
@@ -123,7 +123,7 @@ var namespaces = []struct {
 	{unix.CLONE_NEWPID, "pid"}, {unix.CLONE_NEWUSER, "user"}, {unix.CLONE_NEWUTS, "uts"},
 }
 
-// capabilities are named in the order of their numbers (capabilities(7)).
+// capabilities are the names in the order of their numbers (capabilities(7)).
 var capabilities = strings.Fields(`
 CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_FSETID CAP_KILL CAP_SETGID CAP_SETUID CAP_SETPCAP
 CAP_LINUX_IMMUTABLE CAP_NET_BIND_SERVICE CAP_NET_BROADCAST CAP_NET_ADMIN CAP_NET_RAW CAP_IPC_LOCK CAP_IPC_OWNER

@@ -28,7 +28,7 @@ func installFirecracker(l *Lab) {
 	l.Boot("web", "banger vm restart web")
 	l.StartCounter("web")
 	web = l.Fingerprint("web")
-	l.RootFails("banger system firecracker --rollback", "cannot go back")
+	l.RootFails("banger system firecracker --rollback", "cannot switch back")
 	l.Run("mv /root/away/firecracker /root/away/jailer /usr/local/bin/ && rm -r /root/away /root/release")
 
 	l.Contains("the way back", l.Run("banger system firecracker --rollback"), "set aside")

@@ -40,7 +40,7 @@ func updateAttacks(l *Lab) {
 	l.Run(updateTo + versions.Good)
 	l.isVersion(versions.Good)
 	// Going back is allowed by nobody.
-	l.RootFails("banger update --to "+versions.Base, "cannot go back")
+	l.RootFails("banger update --to "+versions.Base, "cannot downgrade")
 	l.guestsUnharmed(g)
 }
 
@@ -61,7 +61,7 @@ func updateStall(l *Lab) {
 	l.begin(versions.Base, versions.Offers)
 	l.serve("nc -dlk 127.0.0.1 8099")
 	begin := time.Now()
-	l.refusedUpdate("banger update", "the server brought next to nothing")
+	l.refusedUpdate("banger update", "the server sent next to nothing")
 	if took := time.Since(begin); took > stallTime {
 		l.Failf("it waited for a server that stalls for %s", took.Round(time.Second))
 	}
@@ -118,7 +118,7 @@ func updateTwice(l *Lab) {
 	updater := l.Run("systemctl show --property MainPID --value banger-update")
 	l.RootFails("banger update", "an update is already running (pid "+updater+")")
 	l.RootFails("banger update --rollback", "an update is already running (pid "+updater+")")
-	l.RootFails(build+"/banger system install", "an update is not over")
+	l.RootFails(build+"/banger system install", "an update has not ended")
 	l.Wait("the update has ended", l.updateEnded)
 	l.Equal("the status of the first update", l.Run("cat %s", updateStatus), "0")
 	l.isVersion(versions.Good)

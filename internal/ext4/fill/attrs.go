@@ -15,7 +15,7 @@ const (
 	attrInline = inodeSize - 128 - extraSize
 )
 
-// attr is one as it is on the disk.
+// attr is an attribute as it is on disk.
 type attr struct {
 	index byte
 	name  string
@@ -25,7 +25,7 @@ type attr struct {
 func (a attr) entry() int { return (attrHead + len(a.name) + 3) &^ 3 }
 func (a attr) data() int  { return (len(a.value) + 3) &^ 3 }
 
-// indexes are what attributes' names begin with (EXT4_XATTR_INDEX_ of the kernel's
+// indexes are the prefixes of attributes' names (EXT4_XATTR_INDEX_ in the kernel's
 // xattr.h).
 var indexes = []struct {
 	prefix string
@@ -36,7 +36,8 @@ var indexes = []struct {
 	{"trusted.", 4, false}, {"security.", 6, false}, {"system.", 7, false},
 }
 
-// onDisk turns an attribute into what is on the disk; false where it cannot be there.
+// onDisk converts an attribute to its form on disk; it returns false if that is not
+// possible.
 func onDisk(a ext4.Attr) (attr, bool) {
 	for _, i := range indexes {
 		rest, ok := strings.CutPrefix(a.Name, i.prefix)
@@ -54,8 +55,9 @@ func onDisk(a ext4.Attr) (attr, bool) {
 	return attr{}, false
 }
 
-// acl turns an access control list from the form of getxattr(2) (posix_acl_xattr.h) into
-// that on the disk, where only entries of users and groups have an id.
+// acl converts an access control list from the format of getxattr(2)
+// (posix_acl_xattr.h) to that on disk, where only entries of users and groups have an
+// id.
 func acl(value []byte) ([]byte, bool) {
 	if len(value) < 4 || le.Uint32(value) != 2 || (len(value)-4)%8 != 0 {
 		return nil, false
@@ -71,8 +73,8 @@ func acl(value []byte) ([]byte, bool) {
 	return out, true
 }
 
-// putAttrs puts attributes behind the inode, and those that have no room there into a
-// block. It returns how many have no room in that either.
+// putAttrs writes attributes after the inode, and those that do not fit there into a
+// block. It returns how many do not fit there either.
 func (w *Writer) putAttrs(i *inode) (lost int, err error) {
 	var inside, outside []attr
 	roomIn, roomOut := attrInline-4-4, BlockSize-attrBlock-4 // the magic number, and four zeros at the end
@@ -85,7 +87,7 @@ func (w *Writer) putAttrs(i *inode) (lost int, err error) {
 		}
 		all = append(all, d)
 	}
-	// A block's entries have to be in this order.
+	// The entries of a block have to be in this order.
 	slices.SortFunc(all, func(a, b attr) int {
 		return cmp.Or(cmp.Compare(a.index, b.index), cmp.Compare(len(a.name), len(b.name)), strings.Compare(a.name, b.name))
 	})
@@ -123,7 +125,7 @@ func (w *Writer) putAttrs(i *inode) (lost int, err error) {
 	return lost, err
 }
 
-// putEntries writes entries, and their values to the end of space.
+// putEntries writes entries, and their values at the end of space.
 func putEntries(entries, space []byte, all []attr, hashed bool) {
 	end := len(space)
 	for _, a := range all {
@@ -142,7 +144,8 @@ func putEntries(entries, space []byte, all []attr, hashed bool) {
 	}
 }
 
-// hash is that of an entry in a block (ext4_xattr_hash_entry of the kernel's xattr.c).
+// hash returns the hash of an entry in a block (ext4_xattr_hash_entry in the kernel's
+// xattr.c).
 func (a attr) hash() uint32 {
 	var h uint32
 	for _, c := range []byte(a.name) {

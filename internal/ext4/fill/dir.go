@@ -15,7 +15,8 @@ type Entry struct {
 	Mode  uint16 // of the inode: its type
 }
 
-// types are those of entries, by the type of a file (EXT4_FT_ of the kernel's ext4.h).
+// types are the types of entries, by the type of a file (EXT4_FT_ in the kernel's
+// ext4.h).
 var types = map[uint16]byte{
 	unix.S_IFREG: 1, unix.S_IFDIR: 2, unix.S_IFCHR: 3, unix.S_IFBLK: 4, unix.S_IFIFO: 5, unix.S_IFSOCK: 6, unix.S_IFLNK: 7,
 }
@@ -24,13 +25,14 @@ const (
 	entryHead = 8
 	tailBytes = 12                    // the checksum of a block of entries, which looks like an entry
 	dirRoom   = BlockSize - tailBytes // for entries
-	leafRoom  = dirRoom * 9 / 10      // that is used of a block of many: the rest is for names to come
+	leafRoom  = dirRoom * 9 / 10      // used of a block, if there are many: the rest is for later names
 )
 
 func entryBytes(name string) int { return (entryHead + len(name) + 3) &^ 3 }
 
-// Directory writes a directory with its entries: as an index, where they do not fit into
-// a block. It has at least so many blocks. It returns how many attributes were left out.
+// Directory writes a directory with its entries: with an index, if they do not fit into
+// a block. It writes at least that many blocks. It returns how many attributes were
+// left out.
 func (w *Writer) Directory(number, parent uint32, m Meta, entries []Entry, least int) (int, error) {
 	w.useInode(number)
 	w.groups[(number-1)/w.inodesPerGroup].dirs++
@@ -43,7 +45,7 @@ func (w *Writer) Directory(number, parent uint32, m Meta, entries []Entry, least
 			subdirs++
 		}
 	}
-	if i.links = uint16(2 + subdirs); subdirs+2 >= MostLinks { // dir_nlink: nobody counts any more
+	if i.links = uint16(2 + subdirs); subdirs+2 >= MostLinks { // dir_nlink: links are not counted any more
 		i.links = 1
 	}
 	var blocks [][]byte
@@ -79,7 +81,7 @@ func (w *Writer) leaf(number uint32, entries []Entry) []byte {
 		copy(b[at+entryHead:], e.Name)
 		last, at = at, at+n
 	}
-	le.PutUint16(b[last+4:], uint16(dirRoom-last)) // the last has what is left
+	le.PutUint16(b[last+4:], uint16(dirRoom-last)) // the last entry takes the rest
 	tail := b[dirRoom:]
 	le.PutUint16(tail[4:], tailBytes)
 	tail[7] = 0xDE
@@ -87,25 +89,25 @@ func (w *Writer) leaf(number uint32, entries []Entry) []byte {
 	return b
 }
 
-// hashed is an entry and what it is known by.
+// hashed is an entry with its hash.
 type hashed struct {
 	Entry
 	hash uint32
 }
 
-// slot is an entry of an index: from a hash on, a block.
+// slot is an entry of an index: the first hash of a block, and the block.
 type slot struct{ hash, block uint32 }
 
 const (
-	rootHead = 32 // . and .., and what the index is
-	nodeHead = 8  // an entry that stands for the whole block
+	rootHead = 32 // . and .., and the header of the index
+	nodeHead = 8  // an empty entry that covers the whole block
 	slotSize = 8
-	inRoot   = (BlockSize-rootHead)/slotSize - 1 // the last place is the checksum's
+	inRoot   = (BlockSize-rootHead)/slotSize - 1 // the last slot is for the checksum
 	inNode   = (BlockSize-nodeHead)/slotSize - 1
 )
 
-// index makes the blocks of a directory of many entries: the index's root, its nodes
-// where the root has not room for all, and the blocks of entries.
+// index builds the blocks of a directory of many entries: the index's root, its nodes
+// if the root is too small, and the blocks of entries.
 func (w *Writer) index(number, parent uint32, entries []Entry) [][]byte {
 	all := make([]hashed, len(entries))
 	for n, e := range entries {
@@ -124,7 +126,7 @@ func (w *Writer) index(number, parent uint32, entries []Entry) [][]byte {
 		}
 		s := slot{hash: all[first].hash}
 		if first > 0 && all[first-1].hash == s.hash {
-			s.hash |= 1 // names of one hash go on here
+			s.hash |= 1 // names with the same hash continue here
 		}
 		leaves, slots = append(leaves, w.leaf(number, these)), append(slots, s)
 	}
@@ -160,8 +162,8 @@ func (w *Writer) index(number, parent uint32, entries []Entry) [][]byte {
 	return append(blocks, leaves...)
 }
 
-// slots writes an index's entries, and its checksum. The first has no hash: in its place
-// is how many there are, and can be.
+// slots writes an index's entries, and its checksum. The first entry has no hash: in
+// its place is the number of entries, and their maximum.
 func (w *Writer) slots(number uint32, b []byte, head, most int, slots []slot) {
 	for n, s := range slots {
 		le.PutUint32(b[head+n*slotSize:], s.hash)
@@ -170,6 +172,6 @@ func (w *Writer) slots(number uint32, b []byte, head, most int, slots []slot) {
 	le.PutUint16(b[head:], uint16(most))
 	le.PutUint16(b[head+2:], uint16(len(slots)))
 	sum := crc(w.seedOf(number), b[:head+len(slots)*slotSize])
-	sum = crc(sum, make([]byte, 8)) // the checksum's own place
+	sum = crc(sum, make([]byte, 8)) // the place of the checksum itself
 	le.PutUint32(b[head+most*slotSize+4:], sum)
 }

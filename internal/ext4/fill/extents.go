@@ -6,17 +6,17 @@ const (
 	extentMagic  = 0xF30A
 	extentBytes  = 12
 	extentInline = 4
-	extentPer    = (BlockSize - extentBytes - 4) / extentBytes // in a block, behind the header and before the checksum
-	extentMost   = 32768                                       // blocks of one
+	extentPer    = (BlockSize - extentBytes - 4) / extentBytes // in a block, between the header and the checksum
+	extentMost   = 32768                                       // blocks of one extent
 )
 
-// extent says where some blocks of a file are.
+// extent is a range of a file's blocks.
 type extent struct {
 	logical uint32
 	run
 }
 
-// tree is where a file's blocks are.
+// tree collects the extents of a file.
 type tree struct {
 	w    *Writer
 	i    *inode
@@ -24,7 +24,8 @@ type tree struct {
 	zero [BlockSize]byte
 }
 
-// write writes whole blocks from a block of the file on, but for those of zeros.
+// write writes whole blocks, starting at a block of the file, and skips blocks of
+// zeros.
 func (t *tree) write(logical uint32, p []byte) error {
 	for at := 0; at < len(p); {
 		end := at
@@ -51,7 +52,7 @@ func (t *tree) write(logical uint32, p []byte) error {
 	return nil
 }
 
-// add notes where blocks are.
+// add records a range of blocks.
 func (t *tree) add(logical uint32, r run) {
 	t.i.blocks += r.count
 	if n := len(t.all); n > 0 {
@@ -86,7 +87,7 @@ func (t *tree) end() (int, error) {
 	return t.w.put(t.i)
 }
 
-// level writes entries to blocks, and returns the entries for those.
+// level writes entries to blocks, and returns the entries that point to these.
 func (t *tree) level(entries [][]byte, depth uint16) ([][]byte, error) {
 	var above [][]byte
 	for len(entries) > 0 {
@@ -103,7 +104,7 @@ func (t *tree) level(entries [][]byte, depth uint16) ([][]byte, error) {
 			return nil, err
 		}
 		e := make([]byte, extentBytes)
-		copy(e, entries[0][:4]) // the first block of the file that is in it
+		copy(e, entries[0][:4]) // the first block of the file in it
 		le.PutUint32(e[4:], uint32(r.start))
 		le.PutUint16(e[8:], uint16(r.start>>32))
 		above = append(above, e)
@@ -112,7 +113,7 @@ func (t *tree) level(entries [][]byte, depth uint16) ([][]byte, error) {
 	return above, nil
 }
 
-// pack writes a header and entries.
+// pack encodes a header and entries.
 func pack(b []byte, entries [][]byte, most int, depth uint16) {
 	le.PutUint16(b, extentMagic)
 	le.PutUint16(b[2:], uint16(len(entries)))

@@ -1,8 +1,9 @@
-// Package fill puts files into an empty ext4 file system, as mke2fs makes it: no mount, no
-// root, and in a time that is proportional to what is put there. mke2fs -d, debugfs and
-// fuse2fs look through a whole directory for each file that they add to it, which takes
-// minutes for 20,000 and a day for a million (tytso/e2fsprogs#215), and leave directories
-// without an index, which a kernel can then never give more than 65,000 subdirectories.
+// Package fill writes files into an empty ext4 file system, as mke2fs creates it:
+// without mounting it, without root, and in time proportional to the data. mke2fs -d,
+// debugfs and fuse2fs search a whole directory for each file that they add to it, which
+// takes minutes for 20,000 files and a day for a million (tytso/e2fsprogs#215), and
+// they write directories without an index, which a kernel can then never give more than
+// 65,000 subdirectories.
 //
 // The structures are those of https://docs.kernel.org/filesystems/ext4/ and of the
 // kernel's fs/ext4/ext4.h.
@@ -16,22 +17,22 @@ import (
 	"os"
 )
 
-// BlockSize is the one size of blocks that there is here.
+// BlockSize is the only supported block size, in bytes.
 const BlockSize = 4096
 
-// Features are those that a file system has to be made with: `mke2fs -O` + Features. They
-// are the default of e2fsprogs 1.47, written out so that a host's mke2fs.conf changes
-// nothing.
+// Features are the features that a file system must be created with: `mke2fs -O` +
+// Features. They are the default of e2fsprogs 1.47, listed so that a host's mke2fs.conf
+// has no effect.
 const Features = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super," +
 	"large_file,huge_file,dir_nlink,extra_isize,metadata_csum"
 
-// The numbers of inodes that mke2fs gives away.
+// The numbers of mke2fs's own inodes.
 const (
 	RootInode      = 2
 	LostFoundInode = 11
 )
 
-// ErrFull says that there is no more room, or no more inode.
+// ErrFull means that there is no free block, or no free inode.
 var ErrFull = errors.New("the file system is full")
 
 var le = binary.LittleEndian
@@ -41,7 +42,7 @@ const (
 	inodeSize   = 256
 	descSize    = 64
 
-	// Flags of a group: its bitmaps were never written, and say what they must.
+	// Flags of a group: its bitmaps are not initialized.
 	inodeUninit, blockUninit = 0x1, 0x2
 )
 
@@ -60,10 +61,10 @@ type Writer struct {
 	seed  uint32 // of all checksums
 
 	blocks         uint64
-	perGroup       uint64 // blocks of a group
+	perGroup       uint64 // blocks per group
 	inodesPerGroup uint32
 	groups         []group
-	next           uint64 // where to look for a free block
+	next           uint64 // where the search for a free block starts
 	nextInode      uint32
 	links          map[uint32]uint16 // of inodes with several names
 	buffer         []byte            // for the content of files
@@ -78,13 +79,13 @@ type group struct {
 	touched        bool
 }
 
-// crc is CRC32c as ext4 has it: neither complemented at the beginning nor at the end.
+// crc is CRC32c as ext4 computes it: not complemented at the start or the end.
 func crc(sum uint32, data []byte) uint32 { return ^crc32.Update(^sum, castagnoli, data) }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Open opens the file system in f, which has nothing in it but its root directory and
-// lost+found. Both are to be made again.
+// Open opens the file system in f, which contains only its root directory and
+// lost+found. The caller writes both again.
 func Open(f *os.File) (*Writer, error) {
 	w := &Writer{f: f, super: make([]byte, 1024), nextInode: LostFoundInode + 1, links: map[uint32]uint16{}}
 	if _, err := f.ReadAt(w.super, superOffset); err != nil {
@@ -96,7 +97,7 @@ func Open(f *os.File) (*Writer, error) {
 	if le.Uint16(s[0x38:]) != 0xEF53 || le.Uint32(s[0x18:]) != 2 || le.Uint16(s[0x58:]) != inodeSize || le.Uint16(s[0xFE:]) != descSize ||
 		le.Uint32(s[0x5C:]) != compatWant || le.Uint32(s[0x60:]) != incompatWant || le.Uint32(s[0x64:])&^0x2 != roWant&^0x2 ||
 		w.perGroup == 0 || w.perGroup > 8*BlockSize || w.perGroup%8 != 0 || w.inodesPerGroup == 0 || w.inodesPerGroup%8 != 0 {
-		return nil, errors.New("mke2fs has made a file system of other features than it was asked for")
+		return nil, errors.New("mke2fs created a file system with other features than requested")
 	}
 	w.seed = crc(^uint32(0), s[0x68:0x78])
 	for n := range w.hashSeed {
@@ -120,7 +121,7 @@ func Open(f *os.File) (*Writer, error) {
 
 func (w *Writer) desc(n int) []byte { return w.descs[n*descSize : (n+1)*descSize] }
 
-// place reads the number of a block that a group's descriptor has at low and high.
+// place reads a block number that a group descriptor has at low and high.
 func place(desc []byte, low int) uint64 {
 	return uint64(le.Uint32(desc[low:])) | uint64(le.Uint32(desc[low+0x20:]))<<32
 }
@@ -146,8 +147,8 @@ func (w *Writer) readGroup(n int) error {
 	return err
 }
 
-// initial makes the bitmap of a group that has none yet: what the file system itself
-// has in it.
+// initial makes the bitmap of a group that has none yet: the blocks of the file
+// system's own structures.
 func (w *Writer) initial(n int) {
 	first := uint64(n) * w.perGroup
 	mark := func(start, count uint64) {
@@ -172,7 +173,7 @@ func (w *Writer) initial(n int) {
 	}
 }
 
-// hasBackup says whether a group has a copy of the superblock (sparse_super).
+// hasBackup reports whether a group has a copy of the superblock (sparse_super).
 func hasBackup(n int) bool {
 	if n <= 1 {
 		return true
@@ -191,10 +192,10 @@ func set(bitmap []byte, n uint64)      { bitmap[n/8] |= 1 << (n % 8) }
 func clear1(bitmap []byte, n uint64)   { bitmap[n/8] &^= 1 << (n % 8) }
 func has(bitmap []byte, n uint64) bool { return bitmap[n/8]&(1<<(n%8)) != 0 }
 
-// run is some blocks in a row.
+// run is a range of blocks.
 type run struct{ start, count uint64 }
 
-// alloc takes up to n free blocks that are in a row, behind those that were taken before.
+// alloc takes up to n consecutive free blocks, after those taken before.
 func (w *Writer) alloc(n uint64) (run, error) {
 	for w.next < w.blocks {
 		g, at := &w.groups[w.next/w.perGroup], w.next%w.perGroup
@@ -235,7 +236,7 @@ func (w *Writer) useInode(n uint32) {
 	g.touched = true
 }
 
-// release frees the blocks of a directory of mke2fs's, which has one extent.
+// release frees the blocks of a directory that mke2fs created, which has one extent.
 func (w *Writer) release(inode uint32) error {
 	raw := make([]byte, inodeSize)
 	if _, err := w.f.ReadAt(raw, w.inodeAt(inode)); err != nil {
@@ -243,7 +244,7 @@ func (w *Writer) release(inode uint32) error {
 	}
 	tree := raw[0x28:]
 	if le.Uint16(tree) != extentMagic || le.Uint16(tree[6:]) != 0 {
-		return fmt.Errorf("mke2fs has made inode %d in an unknown way", inode)
+		return fmt.Errorf("mke2fs created inode %d in an unknown format", inode)
 	}
 	for n := range int(le.Uint16(tree[2:])) {
 		e := tree[12*(n+1):]
@@ -263,8 +264,8 @@ func (w *Writer) inodeAt(n uint32) int64 {
 	return int64(place(d, 8))*BlockSize + int64((n-1)%w.inodesPerGroup)*inodeSize
 }
 
-// Close writes what is in use, and makes the file system whole. It does not close the
-// file.
+// Close writes the bitmaps and counts, and completes the file system. It does not close
+// the file.
 func (w *Writer) Close() error {
 	var freeBlocks uint64
 	var freeInodes uint32

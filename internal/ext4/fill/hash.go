@@ -2,11 +2,11 @@ package fill
 
 import "math/bits"
 
-// hashHalfMD4 is the number of the one hash that is known here (DX_HASH_HALF_MD4).
+// hashHalfMD4 is the number of the only supported hash (DX_HASH_HALF_MD4).
 const hashHalfMD4 = 1
 
-// hash is what a directory's index knows a name by (ext4fs_dirhash of the kernel's
-// fs/ext4/hash.c).
+// hash returns the hash of a name in a directory's index (ext4fs_dirhash in the
+// kernel's fs/ext4/hash.c).
 func (w *Writer) hash(name string) uint32 {
 	buf := [4]uint32{0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476}
 	if w.hashSeed != [4]uint32{} {
@@ -55,7 +55,7 @@ func (w *Writer) words(msg string) (out [8]uint32) {
 	return out
 }
 
-// halfMD4 is MD4 (RFC 1320) cut down to what a hash of names needs.
+// halfMD4 is MD4 (RFC 1320) reduced to what a hash of names needs.
 func halfMD4(buf *[4]uint32, in *[8]uint32) {
 	f := func(x, y, z uint32) uint32 { return z ^ x&(y^z) }
 	g := func(x, y, z uint32) uint32 { return x&y + (x^y)&z }

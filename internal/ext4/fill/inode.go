@@ -12,15 +12,15 @@ import (
 	"banger/internal/fsx"
 )
 
-// MostLinks is how many names a file can have (EXT4_LINK_MAX).
+// MostLinks is how many hard links a file can have (EXT4_LINK_MAX).
 const MostLinks = 65000
 
-// Meta is what all files have.
+// Meta is the metadata common to all files.
 type Meta struct {
-	Mode     uint16 // with the type, as stat(2) has it
+	Mode     uint16 // with the type, as stat(2) returns it
 	UID, GID uint32
 	ModTime  time.Time
-	Attrs    []ext4.Attr // as getxattr(2) has them
+	Attrs    []ext4.Attr // as getxattr(2) returns them
 }
 
 const (
@@ -30,25 +30,26 @@ const (
 	inlineBytes = 60 // of a symbolic link's target, and of a device's numbers
 )
 
-// inode is one that is being made.
+// inode is an inode that is being written.
 type inode struct {
 	Meta
 	number uint32
 	size   int64
 	links  uint16
 	flags  uint32
-	blocks uint64 // that it occupies
+	blocks uint64 // number of blocks that it occupies
 	block  [inlineBytes]byte
-	attrs  []byte // that are kept in it
-	acl    uint64 // the block of the others
+	attrs  []byte // stored in the inode
+	acl    uint64 // the block of the other attributes
 }
 
-// seedOf is what the checksums of an inode, and of what belongs to it, begin with.
+// seedOf returns the seed of the checksums of an inode, and of the blocks that belong
+// to it.
 func (w *Writer) seedOf(number uint32) uint32 {
 	return crc(crc(w.seed, le.AppendUint32(nil, number)), make([]byte, 4)) // its generation is 0
 }
 
-// put writes an inode. It returns how many attributes had no room in it.
+// put writes an inode. It returns how many attributes did not fit.
 func (w *Writer) put(i *inode) (lost int, err error) {
 	if lost, err = w.putAttrs(i); err != nil {
 		return lost, err
@@ -82,7 +83,7 @@ func (w *Writer) put(i *inode) (lost int, err error) {
 	return lost, err
 }
 
-// clamp keeps seconds within what 34 bits can be: from 1901 to 2446.
+// clamp keeps seconds within 34 bits: from 1901 to 2446.
 func clamp(sec int64) int64 { return min(max(sec, -1<<31), 1<<34-1<<31-1) }
 
 // sign writes an inode's checksum into it.
@@ -94,7 +95,7 @@ func (w *Writer) sign(number uint32, b []byte) {
 	le.PutUint16(b[0x82:], uint16(sum>>16))
 }
 
-// Link counts one more name of a file; false where it can have no more.
+// Link adds a hard link to a file; it returns false if the file cannot have more.
 func (w *Writer) Link(number uint32) (bool, error) {
 	n := max(w.links[number], 1)
 	if n == MostLinks {
@@ -111,7 +112,7 @@ func (w *Writer) Link(number uint32) (bool, error) {
 	return true, err
 }
 
-// File writes a regular file with what is in from. Blocks of zeros become holes. It
+// File writes a regular file with the content of from. Blocks of zeros become holes. It
 // returns how many attributes were left out.
 func (w *Writer) File(ctx context.Context, number uint32, m Meta, from *os.File, size int64) (int, error) {
 	i := &inode{Meta: m, number: number, size: size, links: 1, flags: flagExtents}
@@ -148,7 +149,7 @@ func (w *Writer) Symlink(number uint32, m Meta, target string) (int, error) {
 		return w.put(i)
 	}
 	if len(target) >= BlockSize {
-		return 0, fmt.Errorf("a symbolic link to a name of %d bytes", len(target))
+		return 0, fmt.Errorf("the target of a symbolic link has %d bytes", len(target))
 	}
 	i.flags = flagExtents
 	t := &tree{w: w, i: i}
@@ -160,9 +161,9 @@ func (w *Writer) Symlink(number uint32, m Meta, target string) (int, error) {
 	return t.end()
 }
 
-// Node writes a device, fifo or socket. A device's numbers are where other files have
-// their first blocks: in the old form, or where they are too large for that in the new
-// one (kdev_t.h of the kernel).
+// Node writes a device, fifo or socket. A device's numbers are stored where other files
+// have their first blocks: in the old format, or in the new one if they are too large
+// (kdev_t.h in the kernel).
 func (w *Writer) Node(number uint32, m Meta, major, minor uint32) (int, error) {
 	i := &inode{Meta: m, number: number, links: 1}
 	switch {

@@ -1,7 +1,6 @@
-// Package blobs keeps what registries serve by its digest: the compressed layers
-// of images. A blob that is there is whole and was verified; one that is still
-// coming is a file beside it, which the next attempt, of this daemon or of the
-// next one, goes on with.
+// Package blobs stores the compressed layers of images by their digest. A blob in the
+// store is complete and verified. An incomplete one is a file beside it, and the next
+// attempt, of this daemon or a later one, continues its download.
 package blobs
 
 import (
@@ -21,44 +20,44 @@ import (
 	"banger/internal/oci"
 )
 
-// Blob names a blob and says how large it is.
+// Blob is the digest and size of a blob.
 type Blob struct {
 	Digest string // "sha256:…"
 	Size   int64
 }
 
-// Source opens a blob at an offset. It may give it from the beginning instead:
-// from says where it is. An error that is Temporary is tried again.
+// Source opens a blob at an offset. It may return the blob from an earlier offset,
+// which it returns as from. An error that is Temporary is retried.
 type Source func(ctx context.Context, offset int64) (body io.ReadCloser, from int64, err error)
 
-// Temporary marks an error after which it is worth trying again.
+// Temporary marks an error after which a retry makes sense.
 type Temporary struct{ Err error }
 
-// Error returns the text of the error that is marked.
+// Error returns the text of the marked error.
 func (t Temporary) Error() string { return t.Err.Error() }
 
-// Unwrap returns the error that is marked.
+// Unwrap returns the marked error.
 func (t Temporary) Unwrap() error { return t.Err }
 
-// partSuffix is what the name of a blob that is still coming ends with.
+// partSuffix is the suffix of an incomplete blob's file name.
 const partSuffix = ".part"
 
-// Store is the blobs of one installation. One process at a time has it open.
+// Store holds the blobs of one installation. One process at a time may open it.
 type Store struct {
 	dir     string
 	flights flight.Group
 
 	mu       sync.Mutex
-	held     map[string]int  // what is not pruned, by digest
-	verified map[string]bool // by digest: since this process runs
+	held     map[string]int  // blobs that are not pruned, by digest
+	verified map[string]bool // by digest: verified by this process
 }
 
-// Open opens the blobs in dir, which is made when there is something to keep.
+// Open opens the blobs in dir, which is created when the first blob is stored.
 func Open(dir string) *Store {
 	return &Store{dir: dir, held: map[string]int{}, verified: map[string]bool{}}
 }
 
-// path is where a blob is. The caller has checked the digest.
+// path returns the path of a blob. The caller has checked the digest.
 func (s *Store) path(digest string) string {
 	return filepath.Join(s.dir, strings.TrimPrefix(digest, "sha256:"))
 }
@@ -79,7 +78,7 @@ func (s *Store) count(digests []string, n int) {
 	}
 }
 
-// Missing returns how many bytes of a blob are not there yet.
+// Missing returns how many bytes of a blob still have to be downloaded.
 func (s *Store) Missing(b Blob) int64 {
 	if info, err := os.Stat(s.path(b.Digest)); err == nil && info.Size() == b.Size {
 		return 0
@@ -90,7 +89,7 @@ func (s *Store) Missing(b Blob) int64 {
 	return b.Size
 }
 
-// NeedSpace says whether there is room for n more bytes.
+// NeedSpace checks that there is space for n more bytes.
 func (s *Store) NeedSpace(n int64) error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return fsx.DiskError("make directory", err)
@@ -98,10 +97,10 @@ func (s *Store) NeedSpace(n int64) error {
 	return fsx.NeedSpace(s.dir, n)
 }
 
-// Open opens a blob that Get has got.
+// Open opens a blob that Get has downloaded.
 func (s *Store) Open(digest string) (io.ReadCloser, error) {
 	if !oci.IsDigest(digest) {
-		return nil, api.Errorf(api.KindInvalid, "%.80q is no digest of a blob", digest)
+		return nil, api.Errorf(api.KindInvalid, "%.80q is not a digest of a blob", digest)
 	}
 	f, err := os.Open(s.path(digest))
 	if err != nil {
@@ -111,11 +110,11 @@ func (s *Store) Open(digest string) (io.ReadCloser, error) {
 	return f, nil
 }
 
-// Get makes a blob be there: whole, with the right digest. report is told how
-// many of its bytes are.
+// Get downloads a blob unless it is in the store: complete, with the right digest. It
+// calls report with the number of bytes in the store.
 func (s *Store) Get(ctx context.Context, b Blob, source Source, report api.Report) error {
 	if !oci.IsDigest(b.Digest) {
-		return api.Errorf(api.KindInvalid, "%.80q is no digest of a blob", b.Digest)
+		return api.Errorf(api.KindInvalid, "%.80q is not a digest of a blob", b.Digest)
 	}
 	defer s.Hold(b.Digest)()
 	return s.flights.Do(ctx, b.Digest, report, func(ctx context.Context, report api.Report) error {
@@ -136,8 +135,8 @@ func (s *Store) Get(ctx context.Context, b Blob, source Source, report api.Repor
 	})
 }
 
-// verify says whether the blob is there. What is not what its name says, damaged
-// by hand or by the disk, is removed. One look per process is enough.
+// verify reports whether the blob is in the store. It removes a blob whose content does
+// not match its digest. Each blob is verified once per process.
 func (s *Store) verify(b Blob) (bool, error) {
 	path := s.path(b.Digest)
 	s.mu.Lock()
@@ -148,7 +147,7 @@ func (s *Store) verify(b Blob) (bool, error) {
 	case errors.Is(err, os.ErrNotExist):
 		return false, nil
 	case err != nil:
-		return false, fsx.DiskError("look for a layer", err)
+		return false, fsx.DiskError("find a layer", err)
 	case known && info.Size() == b.Size:
 		return true, nil
 	}
@@ -170,14 +169,14 @@ func (s *Store) verify(b Blob) (bool, error) {
 	return false, fsx.DiskError("remove a damaged layer", os.Remove(path))
 }
 
-// Prune removes the blobs, and the parts of blobs, that nobody needs or holds.
+// Prune removes the blobs, and the incomplete blobs, that are neither needed nor held.
 func (s *Store) Prune(needed func(digest string) bool) (api.Pruned, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var pruned api.Pruned
 	entries, err := os.ReadDir(s.dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return pruned, api.Errorf(api.KindInternal, "cannot look at the layers of images: %w", err)
+		return pruned, api.Errorf(api.KindInternal, "cannot list the layers of images: %w", err)
 	}
 	for _, e := range entries {
 		hex, part := strings.CutSuffix(e.Name(), partSuffix)

@@ -14,26 +14,26 @@ import (
 	"banger/internal/fsx"
 )
 
-// How a broken download is tried again: after half a second, one, two … and not
-// for ever. What has come on by progress bytes begins to count anew.
+// A broken download is retried after half a second, one, two …, a limited number of
+// times. After progress bytes the count starts again.
 const (
 	attempts = 6
 	progress = 1 << 20
 )
 
-// firstWait is a variable for tests alone.
+// firstWait is a variable only for tests.
 var firstWait = 500 * time.Millisecond
 
-// part is a blob that is coming.
+// part is an incomplete blob.
 type part struct {
 	Blob
 	file *os.File
 	hash hash.Hash
-	done int64 // bytes that are in file and hash
+	done int64 // bytes in file and hash
 	old  bool  // some of them are from an earlier daemon
 }
 
-// download gets a blob's missing bytes and puts it in its place.
+// download downloads a blob's missing bytes and moves it to its place.
 func (s *Store) download(ctx context.Context, b Blob, source Source, report api.Report) error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return fsx.DiskError("make directory", err)
@@ -53,7 +53,8 @@ func (s *Store) download(ctx context.Context, b Blob, source Source, report api.
 		err = p.check()
 	}
 	if errors.Is(err, errDigest) && p.old {
-		// What an earlier daemon left may not be what it wrote: the host has crashed.
+		// The bytes that an earlier daemon left may be wrong: the host may have
+		// crashed.
 		if err = p.restart(); err == nil {
 			err = p.complete(ctx, source, report)
 		}
@@ -63,7 +64,7 @@ func (s *Store) download(ctx context.Context, b Blob, source Source, report api.
 	}
 	switch {
 	case errors.Is(err, errDigest), api.KindOf(err) == api.KindNoSpace:
-		// Nothing to go on with; or the room is needed more than what is in it.
+		// The part cannot be continued, or its space is needed.
 		return errors.Join(err, os.Remove(path))
 	case err != nil:
 		return err
@@ -71,8 +72,8 @@ func (s *Store) download(ctx context.Context, b Blob, source Source, report api.
 	return fsx.DiskError("store a layer", s.store(f, path, s.path(b.Digest)))
 }
 
-// store gives a layer that is whole its name. Where that fails nothing is left to be gone on
-// with: after a failed fsync what is read is not what the disk has.
+// store gives a complete layer its name. If that fails, the file is removed: after a
+// failed fsync the bytes that are read may differ from those on disk.
 func (s *Store) store(f *os.File, part, path string) error {
 	err := f.Sync()
 	if err == nil {
@@ -87,7 +88,7 @@ func (s *Store) store(f *os.File, part, path string) error {
 	return nil
 }
 
-// resume takes over what is in the file.
+// resume hashes the existing content of the file.
 func (p *part) resume() error {
 	n, err := io.Copy(p.hash, p.file)
 	if err != nil {
@@ -107,7 +108,7 @@ func (p *part) restart() error {
 	return fsx.DiskError("store a layer", errors.Join(err, p.file.Truncate(0)))
 }
 
-// errDigest is the error of a blob that is not what was asked for.
+// errDigest is the error of a blob that does not have the requested digest.
 var errDigest = errors.New("wrong digest")
 
 func (p *part) check() error {
@@ -116,10 +117,10 @@ func (p *part) check() error {
 		return nil
 	}
 	return api.Errorf(api.KindInvalid, "%w: the registry sent %s for layer %s", errDigest, got, p.Digest).
-		WithHint("try again; if it stays, the registry or a proxy on the way serves wrong data")
+		WithHint("try again; if it fails again, the registry or a proxy serves wrong data")
 }
 
-// complete gets what is missing, in several attempts if need be.
+// complete downloads the missing bytes, in several attempts if necessary.
 func (p *part) complete(ctx context.Context, source Source, report api.Report) error {
 	best, wait := p.done, firstWait
 	for try := 1; p.done < p.Size; try++ {
@@ -153,7 +154,7 @@ func canceled(ctx context.Context) error {
 	return api.Errorf(api.KindCanceled, "the download was stopped: %w", context.Cause(ctx))
 }
 
-// fetch gets what is missing over one connection.
+// fetch downloads the missing bytes over one connection.
 func (p *part) fetch(ctx context.Context, source Source, report api.Report) error {
 	body, from, err := source(ctx, p.done)
 	if err != nil {

@@ -20,13 +20,13 @@ import (
 	"banger/internal/execx"
 )
 
-// login is what there is to show to a registry.
+// login is the credentials for a registry.
 type login struct {
 	auth authn.Authenticator
-	// missed says what could not be asked for a password: no reason to fail where none
-	// is needed, and worth telling where one is.
+	// missed lists helpers that could not be asked for a password. This is not an error
+	// if no password is needed, but is reported if one is.
 	missed []string
-	looked []string // the files that there are
+	looked []string // the existing files
 }
 
 // authFile is a file of passwords: Docker's config.json, or Podman's auth.json
@@ -44,8 +44,8 @@ type authFile struct {
 	CredsStore  string            `json:"credsStore"`
 }
 
-// authFiles are where passwords are, Docker's first: with all of them the first that has
-// one counts.
+// authFiles returns the paths of password files, Docker's first: the first file that
+// has a password counts.
 func authFiles() []string {
 	home, _ := os.UserHomeDir()
 	var files []string
@@ -67,7 +67,7 @@ func authFiles() []string {
 	return files
 }
 
-// credentials finds what to show to the registry of a reference.
+// credentials finds the credentials for the registry of a reference.
 func credentials(ctx context.Context, ref Reference) (login, error) {
 	l := login{auth: authn.Anonymous}
 	for _, file := range authFiles() {
@@ -85,7 +85,7 @@ func credentials(ctx context.Context, ref Reference) (login, error) {
 		}
 		l.looked = append(l.looked, file)
 		found, err := f.find(ctx, ref, func(helper string, err error) {
-			l.missed = append(l.missed, fmt.Sprintf("%s says that %s has passwords, which failed: %v", file, helper, err))
+			l.missed = append(l.missed, fmt.Sprintf("%s names the helper %s, which failed: %v", file, helper, err))
 		})
 		if found != nil || err != nil {
 			l.auth = cmp.Or(found, l.auth)
@@ -95,11 +95,11 @@ func credentials(ctx context.Context, ref Reference) (login, error) {
 	return l, nil
 }
 
-// find looks a reference up: the entry with the longest path that the reference is below
-// counts, and none of others beside it. missed is told of programs that cannot be asked.
+// find looks up a reference: of the entries whose path contains it, the longest counts.
+// It calls missed with helpers that cannot be asked.
 func (f authFile) find(ctx context.Context, ref Reference, missed func(helper string, err error)) (authn.Authenticator, error) {
 	host := ref.Registry()
-	auths := map[string]string{} // the key that is meant → as it is written
+	auths := map[string]string{} // plain key → key as written
 	for key := range f.Auths {
 		if plain := plainKey(key); auths[plain] == "" || key == plain {
 			auths[plain] = key
@@ -138,7 +138,7 @@ func (f authFile) find(ctx context.Context, ref Reference, missed func(helper st
 	return nil, nil
 }
 
-// plainKey is what a key of a file means: some have a scheme, and the path of an API.
+// plainKey normalizes a key of a file: some have a scheme, and the path of an API.
 func plainKey(key string) string {
 	_, rest, scheme := strings.Cut(key, "://")
 	if !scheme {
@@ -155,7 +155,7 @@ func plainKey(key string) string {
 	return strings.TrimSuffix(host+"/"+strings.TrimSuffix(repository, "/"), "/")
 }
 
-// serverName is what a program is asked for: Docker Hub has a name of its own there.
+// serverName is the name that a helper is asked for: Docker Hub has a special one.
 func serverName(host string) string {
 	if host == defaultRegistry {
 		return authn.DefaultAuthKey
@@ -163,8 +163,8 @@ func serverName(host string) string {
 	return host
 }
 
-// entry reads an entry of a file; nil where it is empty, as `docker login` leaves one for
-// what a program keeps.
+// entry parses an entry of a file; nil if it is empty, as `docker login` leaves it if a
+// helper stores the password.
 func (f authFile) entry(key string) (authn.Authenticator, error) {
 	e := f.Auths[key]
 	c := authn.AuthConfig{Username: e.Username, Password: e.Password, IdentityToken: e.IdentityToken, RegistryToken: e.RegistryToken}
@@ -185,14 +185,14 @@ func (f authFile) entry(key string) (authn.Authenticator, error) {
 
 var helperName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 
-// notFound is what programs say where they have no password; some say more before it
+// notFound is the message of helpers that have no password; some print more before it
 // (https://github.com/docker/docker-credential-helpers/blob/master/credentials/error.go).
 const notFound = "credentials not found"
 
-// ask asks a program that keeps passwords; nil where it has none.
+// ask asks a helper for credentials; nil if it has none.
 func ask(ctx context.Context, helper, server string) (authn.Authenticator, error) {
 	if !helperName.MatchString(helper) {
-		return nil, errors.New("it is not a name of a program")
+		return nil, errors.New("it is not a valid name of a program")
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, helperTime, fmt.Errorf("no answer within %s", helperTime))
 	defer cancel()

@@ -19,24 +19,25 @@ import (
 	"banger/internal/oci/blobs"
 )
 
-// How long a registry may be silent, or a program that knows credentials.
+// How long a registry may send nothing, and how long a credential helper may run.
 const (
 	stallTime  = 30 * time.Second
 	helperTime = time.Minute
 )
 
-// Options are what a Client needs.
+// Options configure a Client.
 type Options struct {
-	Blobs *blobs.Store // where layers go
-	// CAFile names a file with certificates of authorities that are trusted
-	// beside the system's; empty: none. It is asked at every pull.
+	Blobs *blobs.Store // where layers are stored
+	// CAFile returns the path of a file with certificates of authorities that are
+	// trusted in addition to the system's; "" if there is none. It is called for every
+	// pull.
 	CAFile func() (string, error)
-	// Mirrors says where images of a registry are looked for first, by its name; nil:
-	// nowhere else. It is asked at every pull.
+	// Mirrors returns where images of a registry, given by name, are searched first;
+	// nil: nowhere else. It is called for every pull.
 	Mirrors func() (map[string]string, error)
-	// Proxy is for tests; nil: what the environment says (HTTPS_PROXY, NO_PROXY).
+	// Proxy is for tests; nil: the environment's proxy (HTTPS_PROXY, NO_PROXY).
 	Proxy func(*http.Request) (*url.URL, error)
-	// Stall is how long a registry may be silent; 0: half a minute.
+	// Stall is how long a registry may send nothing; 0: half a minute.
 	Stall time.Duration
 }
 
@@ -54,7 +55,7 @@ func New(o Options) *Client {
 	return &Client{o}
 }
 
-// session is a conversation with one registry about one repository.
+// session is a connection to one registry about one repository.
 type session struct {
 	ref   Reference
 	login login
@@ -66,7 +67,7 @@ type session struct {
 
 func (s *session) close() { s.idle() }
 
-// connect finds out how the registry wants to be talked to.
+// connect finds out which protocol and authentication the registry requires.
 func (c *Client) connect(ctx context.Context, ref Reference) (*session, error) {
 	roots, err := c.roots()
 	if err != nil {
@@ -99,11 +100,11 @@ func (c *Client) connect(ctx context.Context, ref Reference) (*session, error) {
 	}
 	return &session{
 		ref: ref, login: login, http: &http.Client{Transport: wrapped}, stall: c.o.Stall, idle: plain.CloseIdleConnections,
-		base: "https://" + repository.RegistryStr() + "/v2/" + repository.RepositoryStr(), // the transport knows better
+		base: "https://" + repository.RegistryStr() + "/v2/" + repository.RepositoryStr(), // the transport changes the scheme if needed
 	}, nil
 }
 
-// proxy is for other machines: what is on this one is not asked for through another.
+// proxy is for other machines: registries on this one are not accessed through a proxy.
 func (c *Client) proxy(req *http.Request) (*url.URL, error) {
 	if loopback(req.URL.Host) {
 		return nil, nil
@@ -111,8 +112,8 @@ func (c *Client) proxy(req *http.Request) (*url.URL, error) {
 	return c.o.Proxy(req)
 }
 
-// patiently calls do, which asks a few short questions, with the time that a
-// registry may be silent for each.
+// patiently calls do, which sends a few short requests, with the time that a registry
+// may send nothing for each.
 func (c *Client) patiently(ctx context.Context, do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, 2*c.o.Stall, errStalled)
 	defer cancel()
@@ -123,7 +124,7 @@ func (c *Client) patiently(ctx context.Context, do func(context.Context) error) 
 	return err
 }
 
-// roots are the authorities that are trusted.
+// roots returns the trusted authorities.
 func (c *Client) roots() (*x509.CertPool, error) {
 	file := ""
 	if c.o.CAFile != nil {
@@ -141,16 +142,16 @@ func (c *Client) roots() (*x509.CertPool, error) {
 	}
 	pem, err := os.ReadFile(file)
 	if err == nil && !pool.AppendCertsFromPEM(pem) {
-		err = errors.New("there is no certificate in it")
+		err = errors.New("it contains no certificate")
 	}
 	if err != nil {
 		return nil, api.Errorf(api.KindInvalid, "cannot use the certificates that registry_ca names: %s: %w", file, err).
-			WithHint("banger config show   says where registry_ca comes from; it is a file in PEM format")
+			WithHint("banger config show   shows where registry_ca is set; the file must be in PEM format")
 	}
 	return pool, nil
 }
 
-// get asks for something in the repository. The body must be closed.
+// get requests something in the repository. The caller must close the body.
 func (s *session) get(ctx context.Context, path string, header http.Header) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	watch := time.AfterFunc(s.stall, func() { cancel(errStalled) })
@@ -163,8 +164,8 @@ func (s *session) get(ctx context.Context, path string, header http.Header) (*ht
 		end()
 		return nil, err
 	}
-	// A copy: the transport adds credentials to it, and http.Client would take those of
-	// an earlier try along to wherever it is redirected.
+	// The request is copied: the transport adds credentials to it, and http.Client
+	// would send those of an earlier try to redirected hosts.
 	req.Header = header.Clone()
 	resp, err := s.http.Do(req)
 	if err != nil {
@@ -178,8 +179,8 @@ func (s *session) get(ctx context.Context, path string, header http.Header) (*ht
 	return resp, nil
 }
 
-// aliveBytes have to come before a registry counts as one that sends: single
-// bytes now and then would keep us for ever.
+// aliveBytes must arrive before a registry counts as sending: otherwise single bytes
+// now and then would keep the request alive for ever.
 const aliveBytes = 4 << 10
 
 // body is the body of a response that may not stall.
@@ -189,7 +190,7 @@ type body struct {
 	watch *time.Timer
 	stall time.Duration
 	end   func()
-	came  int // since watch was set
+	came  int // bytes received since watch was set
 }
 
 // Read implements io.Reader.

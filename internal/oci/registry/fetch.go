@@ -20,12 +20,12 @@ import (
 	"banger/internal/oci/blobs"
 )
 
-// parallel is how many layers come at once: as many as Docker's daemon takes
+// parallel is how many layers are downloaded at once: as many as by Docker's daemon
 // (dockerd(8), max-concurrent-downloads).
 const parallel = 3
 
-// Fetch gets the configuration and the layers, those that are not in the cache
-// yet. The layers are kept until release is called, whatever is pruned.
+// Fetch downloads the configuration and the layers that are not in the cache. The
+// layers are not pruned until release is called.
 func (f *Found) Fetch(ctx context.Context, report api.Report) (image oci.Image, release func(), err error) {
 	var digests []string
 	for _, l := range f.manifest.Layers {
@@ -47,7 +47,7 @@ func (f *Found) Fetch(ctx context.Context, report api.Report) (image oci.Image, 
 	return image, release, nil
 }
 
-// image is what the manifest and the configuration say together.
+// image assembles the image from manifest and configuration.
 func (f *Found) image(config []byte) (oci.Image, error) {
 	image, err := oci.Assemble(f.raw, config, func(_ context.Context, d v1.Descriptor) (io.ReadCloser, error) {
 		return f.client.o.Blobs.Open(d.Digest.String())
@@ -59,8 +59,8 @@ func (f *Found) image(config []byte) (oci.Image, error) {
 	return image, err
 }
 
-// layers gets what is missing of the layers, a few at once. The first that fails
-// stops the others.
+// layers downloads the missing layers, a few at once. The first failure stops the
+// others.
 func (f *Found) layers(ctx context.Context, report api.Report) error {
 	all := distinct(f.manifest.Layers)
 	store := f.client.o.Blobs
@@ -99,7 +99,7 @@ func (f *Found) layers(ctx context.Context, report api.Report) error {
 	return nil
 }
 
-// distinct are the blobs of layers: one may be there twice.
+// distinct returns the blobs of layers without duplicates.
 func distinct(layers []v1.Descriptor) []blobs.Blob {
 	var all []blobs.Blob
 	seen := map[string]bool{}
@@ -112,7 +112,7 @@ func distinct(layers []v1.Descriptor) []blobs.Blob {
 	return all
 }
 
-// tally adds up how far the layers are.
+// tally adds up the progress of the layers.
 type tally struct {
 	report  api.Report
 	message string
@@ -123,7 +123,7 @@ type tally struct {
 	last time.Time
 }
 
-// tellEvery is often enough for an eye.
+// tellEvery is how often progress is reported.
 const tellEvery = 100 * time.Millisecond
 
 func (t *tally) tell(digest string, n int64) {
@@ -140,7 +140,7 @@ func (t *tally) tell(digest string, n int64) {
 	}
 }
 
-// source opens a layer in the registry.
+// source returns a function that opens a layer in the registry.
 func (s *session) source(b blobs.Blob) blobs.Source {
 	return func(ctx context.Context, offset int64) (io.ReadCloser, int64, error) {
 		var body io.ReadCloser
@@ -160,8 +160,8 @@ func (s *session) source(b blobs.Blob) blobs.Source {
 	}
 }
 
-// heed calls do again where the registry wants a moment's wait; other errors are its
-// caller's.
+// retryAfterWait calls do again if the registry asks for a short wait; other errors are
+// returned.
 func heed(ctx context.Context, do func() error) error {
 	var last error
 	err := retry(ctx, func() error {
@@ -192,7 +192,7 @@ func (s *session) open(ctx context.Context, b blobs.Blob, offset int64) (io.Read
 		from, size, err = contentRange(resp.Header.Get("Content-Range"))
 	}
 	if err == nil && size >= 0 && size != b.Size {
-		err = invalid("its manifest lies: layer %s has %d bytes, not %d", b.Digest, size, b.Size)
+		err = invalid("its manifest is wrong: layer %s has %d bytes, not %d", b.Digest, size, b.Size)
 	}
 	if err != nil {
 		resp.Body.Close()
@@ -201,8 +201,8 @@ func (s *session) open(ctx context.Context, b blobs.Blob, offset int64) (io.Read
 	return resp.Body, from, nil
 }
 
-// contentRange reads "bytes 5-9/10" (RFC 9110, section 14.4): where it begins and
-// how much there is altogether, -1 where that is not said.
+// contentRange parses "bytes 5-9/10" (RFC 9110, section 14.4): the offset and the total
+// length, -1 if that is unknown.
 func contentRange(text string) (from, size int64, err error) {
 	bytes, whole, _ := strings.Cut(strings.TrimPrefix(text, "bytes "), "/")
 	first, _, _ := strings.Cut(bytes, "-")
@@ -212,12 +212,12 @@ func contentRange(text string) (from, size int64, err error) {
 		size = -1
 	}
 	if err != nil || from < 0 {
-		return 0, 0, api.Errorf(api.KindInternal, "the registry sent a part of a layer and does not say which: %.80q", text)
+		return 0, 0, api.Errorf(api.KindInternal, "the registry sent a part of a layer without its position: %.80q", text)
 	}
 	return from, size, nil
 }
 
-// mark has what may be over soon tried again, such as a registry that is just
+// mark marks errors that may be over soon as temporary, such as a registry that is
 // being restarted.
 func mark(err error) error {
 	if temporary(err) {
@@ -226,7 +226,7 @@ func mark(err error) error {
 	return err
 }
 
-// layerBody marks the errors of a connection that breaks.
+// layerBody marks the errors of a broken connection.
 type layerBody struct{ io.ReadCloser }
 
 // Read implements io.Reader.

@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// guard is below everything that asks, redirects and token servers included.
+// guard checks all requests, those of redirects and to token servers included.
 type guard struct{ next http.RoundTripper }
 
-// RoundTrip refuses unencrypted requests to other machines, and turns the answer
-// of a registry that wants to be asked less into an error that says until when:
-// the headers are lost above.
+// RoundTrip refuses unencrypted requests to other machines, and converts the answer of
+// a registry that limits requests to an error with the waiting time: callers do not see
+// the headers.
 func (g guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Scheme != "https" && !loopback(req.URL.Host) {
 		return nil, plainError{req.URL.Host}
@@ -24,7 +24,8 @@ func (g guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		return resp, httpError{err}
 	}
 	if err == nil && resp.StatusCode == http.StatusNotFound && isRoot(req) {
-		// Files on a web server have none: it wants nothing special, or will say so.
+		// A web server of files has no such header: it needs no authentication, or will
+		// ask for it.
 		resp.StatusCode, resp.Status = http.StatusOK, "200 OK"
 		return resp, nil
 	}
@@ -40,13 +41,13 @@ func (g guard) RoundTrip(req *http.Request) (*http.Response, error) {
 type plainError struct{ host string }
 
 func (e plainError) Error() string {
-	return fmt.Sprintf("%s does not speak HTTPS, and plain HTTP is for this machine alone", e.host)
+	return fmt.Sprintf("%s does not speak HTTPS, and plain HTTP is allowed to this machine only", e.host)
 }
 
-// limitError is the answer of a registry that has been asked too often.
+// limitError is the answer of a registry that limits requests.
 type limitError struct {
-	after  time.Duration // 0: not said
-	count  int           // requests in window; 0: not said
+	after  time.Duration // 0: unknown
+	count  int           // requests in window; 0: unknown
 	window time.Duration
 }
 
@@ -74,7 +75,7 @@ func limitOf(h http.Header, now time.Time) limitError {
 	return e
 }
 
-// seconds reads a number of seconds, at most a year; what is none is 0.
+// seconds parses a number of seconds, at most a year; invalid text is 0.
 func seconds(text string) time.Duration {
 	n, err := strconv.Atoi(strings.TrimSpace(text))
 	if err != nil || n < 0 || n > 365*24*3600 {
@@ -83,9 +84,9 @@ func seconds(text string) time.Duration {
 	return time.Duration(n) * time.Second
 }
 
-// Error says when to try again, as far as the registry has said it.
+// Error says when to try again, if the registry sent it.
 func (e limitError) Error() string {
-	text := "it has been asked too often"
+	text := "too many requests"
 	if e.count > 0 {
 		text += fmt.Sprintf(" (it allows %d requests in %s)", e.count, span(e.window))
 	}
@@ -101,7 +102,7 @@ func (e limitError) Error() string {
 	return text + "; it does not say when to try again"
 }
 
-// span is a duration in words: 90m0s is "1h30m".
+// span formats a duration: 90m0s is "1h30m".
 func span(d time.Duration) string {
 	text := d.Round(time.Second).String()
 	if cut, ok := strings.CutSuffix(text, "m0s"); ok {

@@ -376,7 +376,7 @@ func TestMirror(t *testing.T) {
 	}
 	found.Close()
 	_, err = w.pull(client, "app:3", silent)
-	expect(t, err, api.KindNotFound, "nor does the mirror have it", "tag")
+	expect(t, err, api.KindNotFound, "the mirror does not have it either", "tag")
 }
 
 // TestStaticFiles: a registry that is a web server with files has nothing at /v2/.
@@ -442,7 +442,7 @@ func TestPlatforms(t *testing.T) {
 	if err != nil || len(image.Layers) != 2 {
 		t.Errorf("%d layers: %v", len(image.Layers), err)
 	}
-	ours := "and this machine runs linux/" + runtime.GOARCH
+	ours := "but this machine runs linux/" + runtime.GOARCH
 	_, err = w.pull(w.client(), "others:1", silent)
 	expect(t, err, api.KindUnsupported, "it is for linux/"+other+", linux/riscv64, "+ours, "another tag")
 	_, err = w.pull(w.client(), "other:1", silent)
@@ -466,13 +466,13 @@ func TestAnswers(t *testing.T) {
 			api.KindDenied, "does not allow it", "docker login " + w.Host},
 		"403": {registrytest.Answer(403, `{"errors":[{"code":"DENIED","message":"ask your administrator"}]}`), "app:1",
 			api.KindDenied, "(ask your administrator)", "docker login " + w.Host},
-		"429": {registrytest.Answer(429, "", "Retry-After", "90"), "app:1", api.KindDenied, "asked too often; try again in 1m30s", "docker login"},
+		"429": {registrytest.Answer(429, "", "Retry-After", "90"), "app:1", api.KindDenied, "too many requests; try again in 1m30s", "docker login"},
 		"429 with a date": {registrytest.Answer(429, "", "Retry-After", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)), "app:1",
 			api.KindDenied, "try again in ", "banger image pull"},
 		"429 of Docker Hub": {registrytest.Blobs(registrytest.Answer(429, "", "RateLimit-Limit", "100;w=21600")), "app:1",
 			api.KindDenied, "(it allows 100 requests in 6h); try again within 6h", "docker login"},
 		"429 and no word": {registrytest.Answer(429, ""), "app:1", api.KindDenied, "does not say when", "docker login"},
-		"500":             {registrytest.Answer(500, "oops"), "app:1", api.KindInternal, "is in trouble: it answered 500 Internal Server Error", "try again later"},
+		"500":             {registrytest.Answer(500, "oops"), "app:1", api.KindInternal, "has a problem: it answered 500 Internal Server Error", "try again later"},
 		"418":             {registrytest.Answer(418, "<html>"), "app:1", api.KindInternal, "answered 418", "a registry of images?"},
 		"blob 404":        {registrytest.Blobs(registrytest.Answer(404, "")), "app:1", api.KindNotFound, "has no such name", "tag"},
 	} {
@@ -494,7 +494,7 @@ func TestUnauthorized(t *testing.T) {
 		w := newWorld(t, o)
 		w.push("app:1", "", 1)
 		_, err := w.pull(w.client(), "app:1", silent)
-		expect(t, err, api.KindDenied, "the image is private, or there is none of that name", "docker login "+w.Host)
+		expect(t, err, api.KindDenied, "the image is private or does not exist", "docker login "+w.Host)
 		w.login(registrytest.Options{User: "me", Password: "wrong"})
 		_, err = w.pull(w.client(), "app:1", silent)
 		expect(t, err, api.KindDenied, "does not allow it", "docker login "+w.Host)
@@ -526,14 +526,14 @@ func TestTrust(t *testing.T) {
 // TestPlainHTTP is for this machine alone, redirects included.
 func TestPlainHTTP(t *testing.T) {
 	_, err := guard{http.DefaultTransport}.RoundTrip(httptest.NewRequest("GET", "http://10.0.0.1/v2/", nil))
-	if err == nil || !strings.Contains(err.Error(), "plain HTTP is for this machine alone") {
+	if err == nil || !strings.Contains(err.Error(), "plain HTTP is allowed to this machine only") {
 		t.Error(err)
 	}
 	w := newWorld(t, registrytest.Options{})
 	w.push("app:1", "", 1)
 	w.Set(registrytest.Blobs(registrytest.Answer(307, "", "Location", "http://example.invalid/blob")))
 	_, err = w.pull(w.client(), "app:1", silent)
-	expect(t, err, api.KindDenied, "plain HTTP is for this machine alone", "certificate")
+	expect(t, err, api.KindDenied, "plain HTTP is allowed to this machine only", "certificate")
 }
 
 // TestProxy goes through a proxy, which alone knows where the registry is.
@@ -669,7 +669,7 @@ func TestStalled(t *testing.T) {
 	// One that says nothing at all.
 	w.Set(func(_ http.ResponseWriter, r *http.Request, _ http.Handler) { <-r.Context().Done() })
 	_, err := w.pull(w.client(impatient), "app:1", silent)
-	expect(t, err, api.KindTimeout, "does not answer any more", "banger image pull")
+	expect(t, err, api.KindTimeout, "it stopped responding", "banger image pull")
 }
 
 // TestResumed is cancelled in the middle of a layer; the next daemon goes on.
@@ -720,12 +720,12 @@ func TestLies(t *testing.T) {
 		words string
 	}{
 		"the truth":           {func(*manifest) {}, "", ""},
-		"layer too small":     {func(m *manifest) { m.Layers[0].Size-- }, api.KindInvalid, "its manifest lies"},
-		"layer too large":     {func(m *manifest) { m.Layers[0].Size = 1 << 30 }, api.KindInvalid, "its manifest lies"},
-		"layer enormous":      {func(m *manifest) { m.Layers[0].Size = 1 << 62 }, api.KindInvalid, "its manifest lies"},
+		"layer too small":     {func(m *manifest) { m.Layers[0].Size-- }, api.KindInvalid, "its manifest is wrong"},
+		"layer too large":     {func(m *manifest) { m.Layers[0].Size = 1 << 30 }, api.KindInvalid, "its manifest is wrong"},
+		"layer enormous":      {func(m *manifest) { m.Layers[0].Size = 1 << 62 }, api.KindInvalid, "its manifest is wrong"},
 		"negative":            {func(m *manifest) { m.Layers[0].Size = -1 }, api.KindInvalid, "a size of -1"},
-		"config too small":    {func(m *manifest) { m.Config.Size-- }, api.KindInvalid, "its manifest lies"},
-		"config enormous":     {func(m *manifest) { m.Config.Size = 1 << 30 }, api.KindInvalid, "is said to have"},
+		"config too small":    {func(m *manifest) { m.Config.Size-- }, api.KindInvalid, "its manifest is wrong"},
+		"config enormous":     {func(m *manifest) { m.Config.Size = 1 << 30 }, api.KindInvalid, "has a declared size of"},
 		"more layers":         {func(m *manifest) { m.Layers = append(m.Layers, m.Layers[0]) }, api.KindInvalid, "its manifest has 2 layers, its configuration 1"},
 		"foreign layer":       {func(m *manifest) { m.Layers[0].MediaType = types.DockerForeignLayer }, "", ""},
 		"zstd of BuildKit":    {func(m *manifest) { m.Layers[0].MediaType = "application/vnd.docker.image.rootfs.diff.tar.zstd" }, "", ""},

@@ -1,7 +1,7 @@
-// Package registry pulls images from registries, as the OCI distribution
-// specification has it (https://github.com/opencontainers/distribution-spec):
-// it finds out what a reference means, with which credentials, for which
-// platform, and has the layers brought into the blob cache.
+// Package registry pulls images from registries, according to the OCI distribution
+// specification (https://github.com/opencontainers/distribution-spec): it resolves a
+// reference, finds credentials, selects the platform, and downloads the layers into the
+// blob cache.
 package registry
 
 import (
@@ -16,8 +16,7 @@ import (
 	"banger/api"
 )
 
-// The registry of references that name none, as people know it and as it is
-// asked.
+// The default registry: its name in references, and its host name.
 const (
 	defaultRegistry = "docker.io"
 	library         = "library/"
@@ -26,22 +25,22 @@ const (
 // Reference names an image in a registry.
 type Reference struct{ ref name.Reference }
 
-// repositoryRule is the grammar of names in a registry, which the library only knows the
-// characters of (https://github.com/distribution/reference/blob/main/reference.go).
+// repositoryRule is the grammar of repository names; the library only checks their
+// characters (https://github.com/distribution/reference/blob/main/reference.go).
 var repositoryRule = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
 
-// Parse reads a reference as people write them: without a registry it is of
-// docker.io, without a tag or digest it is "latest".
+// Parse parses a reference: the default registry is docker.io, the default tag is
+// "latest".
 func Parse(text string) (Reference, error) {
 	bad := func(format string, args ...any) (Reference, error) {
 		return Reference{}, api.Errorf(api.KindInvalid, "%.200q is not a valid name for an image: "+format, append([]any{text}, args...)...).
 			WithHint("names look like alpine, alpine:3.20, registry.example.com/owner/image:tag or image@sha256:…")
 	}
 	if _, rest, ok := strings.Cut(text, "://"); ok {
-		return bad("leave out what is before %q", rest)
+		return bad("remove what is before %q", rest)
 	}
 	if strings.HasPrefix(text, ".") || strings.HasPrefix(text, "/") {
-		return bad("it looks like a file, for `banger image import`")
+		return bad("it looks like a file: use `banger image import`")
 	}
 	if len(text) > 512 {
 		return bad("it is too long")
@@ -53,17 +52,17 @@ func Parse(text string) (Reference, error) {
 	ref, err := name.ParseReference(text)
 	if err != nil && strings.ToLower(text) != text {
 		if _, lower := name.ParseReference(strings.ToLower(text)); lower == nil {
-			return bad("names of images are in lower case")
+			return bad("names of images must be in lower case")
 		}
 	}
 	if err == nil && !repositoryRule.MatchString(ref.Context().RepositoryStr()) {
-		err = errors.New("bad name")
+		err = errors.New("invalid name")
 	}
 	if err != nil {
 		return bad("it has to be name, name:tag or name@digest, of lower-case letters and digits, with . _ - and / in between")
 	}
 	if loopback(ref.Context().RegistryStr()) {
-		// HTTPS first all the same, and HTTP where nobody answers that.
+		// Nevertheless HTTPS is tried first, and HTTP only if that fails.
 		ref, err = name.ParseReference(text, name.Insecure)
 	}
 	if err != nil {
@@ -72,10 +71,12 @@ func Parse(text string) (Reference, error) {
 	return Reference{ref}, nil
 }
 
-// isHex says whether a name is what digests are made of: nobody could tell them apart.
+// isHex reports whether a name consists of hexadecimal digits only: it could not be
+// distinguished from a digest.
 func isHex(s string) bool { return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == "" }
 
-// lowerHost writes a reference's registry in lower case: names of hosts have none.
+// lowerHost converts a reference's registry to lower case: host names are
+// case-insensitive.
 func lowerHost(text string) string {
 	host, rest, ok := strings.Cut(text, "/")
 	if !ok || !strings.ContainsAny(host, ".:") && !strings.EqualFold(host, "localhost") {
@@ -84,8 +85,8 @@ func lowerHost(text string) string {
 	return strings.ToLower(host) + "/" + rest
 }
 
-// loopback says whether a registry is on this machine: what is sent to it is
-// seen by nobody else. Names below localhost are, whatever others say: see dialer.
+// loopback reports whether a registry is on this machine, so that nobody else can read
+// the traffic. Names below localhost are, whatever a resolver says: see dialer.
 func loopback(hostport string) bool {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil {
@@ -99,13 +100,13 @@ func loopback(hostport string) bool {
 	return err == nil && addr.IsLoopback()
 }
 
-// localName says whether a name is always this machine's (RFC 6761, section 6.3).
+// localName reports whether a name always is this machine's (RFC 6761, section 6.3).
 func localName(host string) bool {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	return host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
 
-// Registry is the registry's name, with its port where one was given.
+// Registry returns the registry's name, with the port if the reference has one.
 func (r Reference) Registry() string {
 	if host := r.ref.Context().RegistryStr(); host != name.DefaultRegistry {
 		return host
@@ -113,13 +114,13 @@ func (r Reference) Registry() string {
 	return defaultRegistry
 }
 
-// String is the whole reference.
+// String returns the full reference.
 func (r Reference) String() string {
 	return r.Registry() + "/" + r.ref.Context().RepositoryStr() + r.separator() + r.ref.Identifier()
 }
 
-// Familiar is the reference as people write it: as short as it can be where it is of
-// docker.io, and still mean the same.
+// Familiar returns the short form of the reference, without the parts that are the
+// default.
 func (r Reference) Familiar() string {
 	long := r.String()
 	middle := strings.TrimPrefix(long, defaultRegistry+"/")
@@ -131,8 +132,8 @@ func (r Reference) Familiar() string {
 	return long
 }
 
-// Digest is the digest that the reference names, empty where it names a tag: such
-// an image never changes.
+// Digest returns the digest in the reference, or "" if it has a tag: an image with a
+// digest never changes.
 func (r Reference) Digest() string {
 	if _, ok := r.ref.(name.Digest); ok {
 		return r.ref.Identifier()

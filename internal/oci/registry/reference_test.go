@@ -46,7 +46,7 @@ func TestParse(t *testing.T) {
 func TestParseRefuses(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                 "it has to be name",
-		"https://registry.example.com/a/b": `leave out what is before "registry.example.com/a/b"`,
+		"https://registry.example.com/a/b": `remove what is before "registry.example.com/a/b"`,
 		"docker://alpine":                  "leave out",
 		"Alpine":                           "lower case",
 		"alpine:":                          "it has to be name",

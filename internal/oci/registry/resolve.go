@@ -15,10 +15,11 @@ import (
 	"banger/internal/oci"
 )
 
-// Found is an image that a reference means, for this machine. Close it.
+// Found is the image that a reference names, for this machine. The caller must close
+// it.
 type Found struct {
-	Manifest string // its manifest's digest: two images with the same one are the same
-	// Note is worth telling: that a mirror was of no use.
+	Manifest string // the digest of its manifest, which identifies the image
+	// Note is a message for the user: that a mirror could not be used.
 	Note string
 
 	client   *Client
@@ -27,18 +28,17 @@ type Found struct {
 	manifest *v1.Manifest
 }
 
-// Close lets go of the connections.
+// Close closes the connections.
 func (f *Found) Close() { f.session.close() }
 
-// accepted are the manifests that we can read, and the ones we have a good
-// answer for.
+// accepted are the manifests that can be read, and those that get a helpful error.
 var accepted = []types.MediaType{
 	types.OCIImageIndex, types.DockerManifestList, types.OCIManifestSchema1, types.DockerManifestSchema2,
 	types.DockerManifestSchema1Signed, types.DockerManifestSchema1,
 }
 
-// Find asks the registry what a reference means, and before it the registry's mirror. It
-// gets no layers.
+// Find resolves a reference in the registry, or before that in the registry's mirror.
+// It does not download layers.
 func (c *Client) Find(ctx context.Context, ref Reference) (*Found, error) {
 	mirror, ok, err := c.mirror(ref)
 	if err != nil || !ok {
@@ -49,7 +49,7 @@ func (c *Client) Find(ctx context.Context, ref Reference) (*Found, error) {
 	}
 	found, mirrorErr := c.find(ctx, mirror)
 	if mirrorErr == nil {
-		found.session.ref = ref // what people have asked for
+		found.session.ref = ref // the requested reference
 		return found, nil
 	}
 	if ctx.Err() != nil {
@@ -57,15 +57,15 @@ func (c *Client) Find(ctx context.Context, ref Reference) (*Found, error) {
 	}
 	if found, err = c.find(ctx, ref); err != nil {
 		e := *api.AsError(err)
-		e.Message += "; nor does the mirror have it: " + mirrorErr.Error()
+		e.Message += "; the mirror does not have it either: " + mirrorErr.Error()
 		return nil, &e
 	}
-	found.Note = "the mirror of " + ref.Registry() + " was of no use: " + mirrorErr.Error()
+	found.Note = "the mirror of " + ref.Registry() + " could not be used: " + mirrorErr.Error()
 	return found, nil
 }
 
-// mirror is what a reference is called in the mirror of its registry; false where there
-// is none.
+// mirror returns the name of a reference in the mirror of its registry; false if there
+// is no mirror.
 func (c *Client) mirror(ref Reference) (Reference, bool, error) {
 	if c.o.Mirrors == nil {
 		return ref, false, nil
@@ -92,10 +92,10 @@ func (c *Client) find(ctx context.Context, ref Reference) (*Found, error) {
 	return f, nil
 }
 
-// deepest is how many indexes may lie in one another: more than one is unusual.
+// deepest is how deep indexes may be nested: more than one level is unusual.
 const deepest = 3
 
-// find follows indexes to the manifest of this machine's platform.
+// find follows indexes to the manifest for this machine's platform.
 func (f *Found) find(ctx context.Context, id string, depth int) error {
 	raw, kind, err := f.session.document(ctx, "/manifests/"+id, digestOf(id), -1)
 	if err != nil {
@@ -105,10 +105,10 @@ func (f *Found) find(ctx context.Context, id string, depth int) error {
 	case kind.IsIndex():
 		return f.choose(ctx, raw, depth)
 	case kind.IsSchema1():
-		return api.Errorf(api.KindUnsupported, "it is in a format that was given up in 2017 (schema 1)").
-			WithHint("docker pull and docker push it once, which turns it into one of today")
+		return api.Errorf(api.KindUnsupported, "its format is obsolete since 2017 (schema 1)").
+			WithHint("run docker pull and docker push once, which converts it")
 	case !kind.IsImage():
-		return api.Errorf(api.KindUnsupported, "it is not an image: what the name means is %.100q", kind).
+		return api.Errorf(api.KindUnsupported, "it is not an image: the name refers to %.100q", kind).
 			WithHint("give the name of an image")
 	}
 	if f.manifest, err = oci.ParseManifest(raw); err != nil {
@@ -118,16 +118,16 @@ func (f *Found) find(ctx context.Context, id string, depth int) error {
 	return checkSizes(f.manifest)
 }
 
-// choose follows an index: to what says that it is for this machine, or else to the
-// first image of those that say nothing. Artifacts, such as signatures, often say
-// nothing.
+// choose follows an index: to the manifest that declares this machine's platform, or
+// else to the first image of those that declare none. Artifacts, such as signatures,
+// often declare none.
 func (f *Found) choose(ctx context.Context, index []byte, depth int) error {
 	all, err := oci.Choose(index, runtime.GOARCH)
 	if err != nil {
 		return err
 	}
 	if depth == deepest {
-		return invalid("its indexes lie too deep in one another")
+		return invalid("its indexes are nested too deep")
 	}
 	var first error
 	for n, d := range all {
@@ -148,10 +148,10 @@ func (f *Found) choose(ctx context.Context, index []byte, depth int) error {
 	return first
 }
 
-// mostAsked bounds how many manifests of an index are asked for.
+// mostAsked bounds how many manifests of an index are requested.
 const mostAsked = 20
 
-// fits asks for the configuration of an image of which nothing else says its platform.
+// fits requests the configuration of an image whose platform is not declared elsewhere.
 func (f *Found) fits(ctx context.Context) error {
 	config := f.manifest.Config
 	raw, _, err := f.session.document(ctx, "/blobs/"+config.Digest.String(), config.Digest.String(), config.Size)
@@ -163,7 +163,7 @@ func (f *Found) fits(ctx context.Context) error {
 }
 
 func invalid(format string, args ...any) *api.Error {
-	return api.Errorf(api.KindInvalid, format, args...).WithHint("who made the image has to push it anew")
+	return api.Errorf(api.KindInvalid, format, args...).WithHint("the image's author has to push it again")
 }
 
 func digestOf(id string) string {
@@ -173,11 +173,11 @@ func digestOf(id string) string {
 	return ""
 }
 
-// document gets a manifest or configuration: small, and verified where its digest
-// is known. size is what it was said to have, or -1.
+// document downloads a manifest or configuration: small, and verified if its digest is
+// known. size is its declared size in bytes, or -1.
 func (s *session) document(ctx context.Context, path, digest string, size int64) ([]byte, types.MediaType, error) {
 	if size > oci.MaxDocument {
-		return nil, "", invalid("%s is said to have %d bytes: more than %d MiB", path, size, oci.MaxDocument>>20)
+		return nil, "", invalid("%s has a declared size of %d bytes: more than %d MiB", path, size, oci.MaxDocument>>20)
 	}
 	header := http.Header{}
 	if size < 0 {
@@ -207,33 +207,33 @@ func (s *session) document(ctx context.Context, path, digest string, size int64)
 	case len(raw) > oci.MaxDocument:
 		return nil, "", invalid("%s is larger than %d MiB", path, oci.MaxDocument>>20)
 	case size >= 0 && int64(len(raw)) != size:
-		return nil, "", invalid("its manifest lies: %s has %d bytes, not %d", path, len(raw), size)
+		return nil, "", invalid("its manifest is wrong: %s has %d bytes, not %d", path, len(raw), size)
 	case digest != "" && oci.Digest(raw) != digest:
 		return nil, "", api.Errorf(api.KindInvalid, "wrong digest: the registry sent %s for %s", oci.Digest(raw), digest).
-			WithHint("try again; if it stays, the registry or a proxy on the way serves wrong data")
+			WithHint("try again; if it fails again, the registry or a proxy serves wrong data")
 	}
 	return raw, oci.KindOf(kind, raw), nil
 }
 
-// checkSizes refuses sizes that cannot be.
+// checkSizes refuses invalid sizes.
 func checkSizes(m *v1.Manifest) error {
 	for _, d := range m.Layers {
 		if d.Size > maxLayer {
-			return invalid("its manifest lies: %s would have %d bytes", d.Digest, d.Size)
+			return invalid("its manifest is wrong: it lists %s with %d bytes", d.Digest, d.Size)
 		}
 	}
 	return nil
 }
 
-// maxLayer bounds what a manifest may say of a layer, so that sums of 512 do not
-// overflow: 1 TiB.
+// maxLayer bounds the declared size of a layer, so that sums of 512 do not overflow: 1
+// TiB.
 const maxLayer = 1 << 40
 
-// temporary says whether a request may succeed if it is made again.
+// temporary reports whether a retry of a request may succeed.
 func temporary(err error) bool {
 	var answer *transport.Error
 	if plain := (httpError{}); errors.As(err, &plain) && !errors.As(err, &answer) {
-		err = plain.error // that this machine's registry does not speak TLS is no news
+		err = plain.error // it is expected that this machine's registry does not speak TLS
 	}
 	switch {
 	case errors.As(err, &answer):

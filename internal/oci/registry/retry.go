@@ -9,18 +9,18 @@ import (
 	"time"
 )
 
-// tries is how often a question is asked whose answer may be another soon: a connection
-// that breaks, a registry or its token server that is being restarted.
+// tries is how often a request is tried whose failure may be temporary: a broken
+// connection, or a registry or token server that is being restarted.
 const tries = 3
 
-// firstPause is the time before the second try; a variable for tests alone.
+// firstPause is the time before the second try; a variable only for tests.
 var firstPause = 500 * time.Millisecond
 
-// longestWait is how long a registry may want us to wait. GitHub's and others ask for
-// less than a second, Docker Hub for hours.
+// longestWait is the longest wait that a registry may ask for. GitHub and others ask
+// for less than a second, Docker Hub for hours.
 const longestWait = 10 * time.Second
 
-// retry calls do until it succeeds, or fails for good.
+// retry calls do until it succeeds, or fails permanently.
 func retry(ctx context.Context, do func() error) error {
 	pause := firstPause
 	for try := 1; ; try++ {
@@ -38,21 +38,21 @@ func retry(ctx context.Context, do func() error) error {
 	}
 }
 
-// worthwhile says whether to try again after an error, and when.
+// worthwhile reports whether to try again after an error, and when.
 func worthwhile(err error, pause time.Duration) (time.Duration, bool) {
 	var limit limitError
 	switch {
 	case err == nil:
 		return 0, false
 	case errors.As(err, &limit):
-		// Not all at once who were told the same.
+		// Clients that got the same answer must not all retry at once.
 		return limit.after + rand.N(100*time.Millisecond), limit.after > 0 && limit.after <= longestWait
 	}
 	return pause, temporary(err) && !unreached(err) && !errors.Is(err, errStalled)
 }
 
-// dialer connects to registries. Names below localhost are this machine's, whatever
-// resolver or /etc/hosts say of them: passwords are sent to them in clear.
+// dialer connects to registries. Names below localhost are this machine's, whatever a
+// resolver or /etc/hosts says: passwords are sent to them unencrypted.
 type dialer struct{ net.Dialer }
 
 func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -69,11 +69,11 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	return conn, err
 }
 
-// httpError is the error of a request to this machine that was not encrypted.
+// httpError is the error of an unencrypted request to this machine.
 type httpError struct{ error }
 
 func (e httpError) Unwrap() error { return e.error }
 
-// isRoot says whether a request is the one that finds out how a registry wants to be
-// talked to.
+// isRoot reports whether a request is the one that finds out a registry's protocol and
+// authentication.
 func isRoot(req *http.Request) bool { return req.Method == http.MethodGet && req.URL.Path == "/v2/" }

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// Blobs has a fault be about layers and configurations alone.
+// Blobs limits a fault to layers and configurations.
 func Blobs(f Fault) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if strings.Contains(r.URL.Path, "/blobs/") {
@@ -28,7 +28,7 @@ func Answer(status int, body string, header ...string) Fault {
 	}
 }
 
-// Cut cuts the connection after n bytes of a body, so many times.
+// Cut cuts the connection after n bytes of a body, the given number of times.
 func Cut(n int64, times int32) Fault {
 	var cuts atomic.Int32
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -36,11 +36,11 @@ func Cut(n int64, times int32) Fault {
 	}
 }
 
-// cutter passes on so many bytes.
+// cutter passes on a limited number of bytes.
 type cutter struct {
 	http.ResponseWriter
 	left int64
-	cut  func() bool // says whether to cut
+	cut  func() bool // reports whether to cut
 	then func()      // before the connection is cut
 }
 
@@ -56,7 +56,7 @@ func (c *cutter) Write(p []byte) (int, error) {
 	panic(http.ErrAbortHandler)
 }
 
-// NoRange has a registry ignore that only a part was asked for.
+// NoRange makes a registry ignore range requests.
 func NoRange(f Fault) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		r.Header.Del("Range")

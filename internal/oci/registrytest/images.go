@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// Files makes a layer of plain files, by their paths.
+// Files makes a layer of regular files, by their paths.
 func Files(files map[string]string) (v1.Layer, error) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -37,12 +37,12 @@ func Files(files map[string]string) (v1.Layer, error) {
 	return Layer(b.Bytes())
 }
 
-// Layer makes a layer, compressed, of a tar archive.
+// Layer makes a compressed layer from a tar archive.
 func Layer(archive []byte) (v1.Layer, error) {
 	return tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(archive)), nil })
 }
 
-// Image makes an image for a platform ("" is this machine's) of layers.
+// Image makes an image of layers for a platform ("" is this machine's).
 func Image(arch string, config v1.Config, layers ...v1.Layer) (v1.Image, error) {
 	image, err := mutate.AppendLayers(empty.Image, layers...)
 	if err != nil {

@@ -1,6 +1,5 @@
-// Package registrytest is a registry of images for tests: it serves what they
-// push, over TLS or not, to everybody or to who is logged in, and misbehaves as
-// they want.
+// Package registrytest is a registry of images for tests: it serves what they push,
+// with or without TLS, with or without a login, and misbehaves on request.
 package registrytest
 
 import (
@@ -25,12 +24,13 @@ import (
 	"banger/internal/oci"
 )
 
-// Options say what a registry is like.
+// Options configure a registry.
 type Options struct {
 	TLS bool
-	// User and Password are what it wants to hear; empty: nothing.
+	// User and Password are the required credentials; empty: none.
 	User, Password string
-	// Bearer has it hand out tokens for them instead of taking them directly.
+	// Bearer makes it issue tokens for the credentials instead of accepting them
+	// directly.
 	Bearer bool
 }
 
@@ -47,13 +47,13 @@ type Registry struct {
 	requests []string
 }
 
-// Fault answers a request in the registry's place, or has next answer.
+// Fault answers a request instead of the registry, or calls next.
 type Fault func(w http.ResponseWriter, r *http.Request, next http.Handler)
 
-// token is what a registry with Options.Bearer hands out.
+// token is what a registry with Options.Bearer issues.
 const token = "a-token-of-the-test"
 
-// Start starts a registry. Close it.
+// Start starts a registry. The caller must close it.
 func Start(o Options) *Registry {
 	r := &Registry{o: o, inner: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
 	r.server = httptest.NewUnstartedServer(http.HandlerFunc(r.serve))
@@ -67,25 +67,25 @@ func Start(o Options) *Registry {
 	return r
 }
 
-// Close stops it, and cuts off who is still being served.
+// Close stops it, and cuts connections in use.
 func (r *Registry) Close() {
 	r.server.CloseClientConnections()
 	r.server.Close()
 }
 
-// CA is the certificate that its own is signed by, in PEM format.
+// CA returns the certificate authority of its certificate, in PEM format.
 func (r *Registry) CA() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.server.Certificate().Raw})
 }
 
-// Set has it misbehave; nil: no more.
+// Set makes it misbehave; nil: no more.
 func (r *Registry) Set(f Fault) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.fault = f
 }
 
-// Requests returns and forgets what it was asked: "GET /v2/… RANGE".
+// Requests returns and forgets the requests so far: "GET /v2/… RANGE".
 func (r *Registry) Requests() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -94,7 +94,7 @@ func (r *Registry) Requests() []string {
 	return all
 }
 
-// Asked counts the requests since the last Requests whose path has part in it.
+// Asked counts the requests since the last Requests whose path contains part.
 func (r *Registry) Asked(part string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -153,12 +153,12 @@ func refuse(w http.ResponseWriter, why string) {
 	fmt.Fprintf(w, `{"errors":[{"code":"UNAUTHORIZED","message":%q}]}`, why)
 }
 
-// direct carries requests to the registry itself, past authentication and faults.
+// direct sends requests to the registry itself, past authentication and faults.
 type direct struct{ handler http.Handler }
 
 // RoundTrip implements http.RoundTripper.
 func (d direct) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.Body == nil { // a server's is never nil
+	if req.Body == nil { // a server's request body is never nil
 		req.Body = http.NoBody
 	}
 	rec := httptest.NewRecorder()
@@ -168,7 +168,7 @@ func (d direct) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// Push puts an image or index there under a name and tag: "app:1".
+// Push stores an image or index under a name and tag: "app:1".
 func (r *Registry) Push(nameTag string, image any) error {
 	ref, err := name.ParseReference(r.Host+"/"+nameTag, name.Insecure)
 	if err != nil {
@@ -184,13 +184,13 @@ func (r *Registry) Push(nameTag string, image any) error {
 	return fmt.Errorf("cannot push a %T", image)
 }
 
-// PutBlob puts anything there and returns its digest.
+// PutBlob stores any blob and returns its digest.
 func (r *Registry) PutBlob(repository string, data []byte) (string, error) {
 	digest := oci.Digest(data)
 	return digest, r.put(http.MethodPost, "/v2/"+repository+"/blobs/uploads/?digest="+digest, "", data)
 }
 
-// PutManifest puts a manifest there as it is, lies included.
+// PutManifest stores a manifest as it is, even if it is wrong.
 func (r *Registry) PutManifest(repository, tag, mediaType string, data []byte) error {
 	return r.put(http.MethodPut, "/v2/"+repository+"/manifests/"+tag, mediaType, data)
 }

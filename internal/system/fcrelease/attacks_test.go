@@ -83,11 +83,11 @@ const (
 )
 
 var digestAttacks = []attack{
-	{name: "wrong digest", do: misbehave(digest, repotest.Answer(fctest.Sum(next, []byte("another")))), want: "is what was published"},
-	{name: "digest of another file", do: misbehave(digest, repotest.Answer(fctest.Sum(old, fctest.Archive(next)))), want: "it is that of another file"},
-	{name: "digest without a name", do: misbehave(digest, repotest.Answer([]byte(strings.Repeat("0", 64)+"\n"))), want: "it is no line of sha256sum"},
-	{name: "short digest", do: misbehave(digest, repotest.Answer([]byte("00  "+fctest.Name(next)+"\n"))), want: "it is no SHA-256"},
-	{name: "no hexadecimal", do: misbehave(digest, repotest.Answer([]byte(strings.Repeat("x", 64)+"  "+fctest.Name(next)+"\n"))), want: "it is no SHA-256"},
+	{name: "wrong digest", do: misbehave(digest, repotest.Answer(fctest.Sum(next, []byte("another")))), want: "was published"},
+	{name: "digest of another file", do: misbehave(digest, repotest.Answer(fctest.Sum(old, fctest.Archive(next)))), want: "it belongs to another file"},
+	{name: "digest without a name", do: misbehave(digest, repotest.Answer([]byte(strings.Repeat("0", 64)+"\n"))), want: "it is not a line of sha256sum"},
+	{name: "short digest", do: misbehave(digest, repotest.Answer([]byte("00  "+fctest.Name(next)+"\n"))), want: "it is not a valid SHA-256"},
+	{name: "no hexadecimal", do: misbehave(digest, repotest.Answer([]byte(strings.Repeat("x", 64)+"  "+fctest.Name(next)+"\n"))), want: "it is not a valid SHA-256"},
 	{name: "a web page for a digest", do: misbehave(digest, repotest.Answer([]byte("<html>not here</html>"))), want: "its SHA-256 cannot be read"},
 	{name: "endless digest", do: misbehave(digest, repotest.Endless([]byte("x"))), want: "it is too long"},
 	{name: "no digest", do: misbehave(digest, http.NotFound), want: "has no " + fctest.Name(next) + ".sha256.txt", kind: api.KindNotFound},
@@ -98,14 +98,14 @@ var digestAttacks = []attack{
 		_, err = w.Back(false)
 		check(t, err)
 		w.page.Publish(next)
-	}, want: "a release does not change"},
+	}, want: "a release must not change"},
 }
 
 var serverAttacks = []attack{
 	{name: "no archive", do: misbehave(tgz, http.NotFound), want: "does not have it", kind: api.KindNotFound},
 	{name: "truncated", do: misbehave(tgz, truncated(true)), want: "it was cut off after 200 of"},
-	{name: "truncated, of unknown length", do: misbehave(tgz, truncated(false)), want: "is what was published"},
-	{name: "longer than published", do: misbehave(tgz, repotest.Answer(append(fctest.Archive(next), 0))), want: "is what was published"},
+	{name: "truncated, of unknown length", do: misbehave(tgz, truncated(false)), want: "was published"},
+	{name: "longer than published", do: misbehave(tgz, repotest.Answer(append(fctest.Archive(next), 0))), want: "was published"},
 	{name: "endless", do: func(t *testing.T, w *world) {
 		w.archiveMax = 8 << 20
 		w.page.Handler.Misbehave(tgz, repotest.Endless(fctest.Archive(next)))
@@ -113,8 +113,8 @@ var serverAttacks = []attack{
 	{name: "too long by its own word", do: misbehave(tgz, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", strconv.Itoa(maxArchive+1))
 	}), want: "it has more than 256 MiB"},
-	{name: "stalls", do: misbehave(tgz, repotest.StallAfter([]byte("x"))), want: "the server brought next to nothing for 2s", kind: api.KindTimeout},
-	{name: "drips", do: misbehave(tgz, repotest.Drip(20*time.Millisecond)), want: "the server brought next to nothing for 2s", kind: api.KindTimeout},
+	{name: "stalls", do: misbehave(tgz, repotest.StallAfter([]byte("x"))), want: "the server sent next to nothing for 2s", kind: api.KindTimeout},
+	{name: "drips", do: misbehave(tgz, repotest.Drip(20*time.Millisecond)), want: "the server sent next to nothing for 2s", kind: api.KindTimeout},
 	{name: "archive from plain HTTP", do: misbehave(tgz, plain(fctest.Archive(next))), want: "which is not encrypted"},
 	{name: "digest from plain HTTP", do: misbehave(digest, plain(fctest.Sum(next, fctest.Archive(next)))), want: "which is not encrypted"},
 	{name: "newest from plain HTTP", do: misbehave("latest", func(w http.ResponseWriter, req *http.Request) {
@@ -228,13 +228,13 @@ func programAttacks() []attack {
 	broken := fctest.Program("Jailer v" + next + "\n")
 	copy(broken[64:], make([]byte, 56)) // no segments: the kernel refuses it
 	all := []attack{
-		of("of another architecture", "its jailer is for another architecture (EM_AARCH64), and this machine is x86_64",
+		of("of another architecture", "its jailer is for another architecture (EM_AARCH64), but this machine is x86_64",
 			instead("jailer", repotest.Entry{Data: fctest.ProgramFor(elf.EM_AARCH64, "Jailer v"+next+"\n")})),
 		of("of 32 bits", "is for another architecture", instead("jailer", repotest.Entry{Data: narrow})),
 		of("a script", "its jailer is no program", instead("jailer", repotest.Entry{Data: []byte("#!/bin/sh\necho Jailer v" + next + "\n")})),
 		of("shorter than a program's head", "its jailer is no program", instead("jailer", repotest.Entry{Data: []byte("\x7fELF")})),
-		of("programs of unlike versions", "its jailer says that it is version 1.16.0", instead("jailer", repotest.Entry{Data: fctest.Program("Jailer v1.16.0\n")})),
-		of("a version with a suffix", "says that it is version 1.16.1-dirty", instead("jailer", repotest.Entry{Data: fctest.Program("Jailer v1.16.1-dirty\n")})),
+		of("programs of unlike versions", "its jailer reports version 1.16.0", instead("jailer", repotest.Entry{Data: fctest.Program("Jailer v1.16.0\n")})),
+		of("a version with a suffix", "reports version 1.16.1-dirty", instead("jailer", repotest.Entry{Data: fctest.Program("Jailer v1.16.1-dirty\n")})),
 		{name: "another version under this name", want: "release-v1.16.1-x86_64/firecracker-v1.16.1-x86_64 is missing", do: func(_ *testing.T, w *world) {
 			w.page.PublishArchive(next, fctest.Archive(old))
 		}},

@@ -1,13 +1,13 @@
-// Package fcrelease keeps releases of Firecracker: it gets the archive that its makers
-// publish, takes the programs firecracker and jailer out of it, tries them, and switches
-// from one version to another in one step. Whoever is killed in the middle of it leaves
-// the version that was in use, and rubbish that the next run removes.
+// Package fcrelease installs releases of Firecracker: it gets the archive that
+// Firecracker publishes, unpacks the programs firecracker and jailer, tests them, and
+// switches from one version to another in one step. A run that is killed leaves the
+// version that was in use, and files that the next run removes.
 //
-// Its directory holds
+// Its directory contains
 //
 //	versions/VERSION/{firecracker,jailer,release.json}
-//	current        the link that decides which version is used
-//	digests.json   the SHA-256 that was published for each archive when it was got
+//	current        the link to the version in use
+//	digests.json   the published SHA-256 of each archive at the time of its download
 package fcrelease
 
 import (
@@ -26,24 +26,24 @@ import (
 	"banger/internal/fsx"
 )
 
-// Store is the directory of a machine's releases. Its caller sees to it that only
-// one at a time works on it.
+// Store is the directory of a machine's releases. The caller has to exclude concurrent
+// use.
 type Store struct {
-	Dir    string        // made where it is missing
+	Dir    string        // made if it is missing
 	Source string        // URL of the releases
-	Client *fetch.Client // as NewClient makes it
-	Root   int           // user id whose the directory is: root's but in tests
+	Client *fetch.Client // see NewClient
+	Root   int           // the user id that owns the directory: root's except in tests
 	Now    func() time.Time
 
-	// In place of maxArchive and maxOthers, for tests.
+	// Replace maxArchive and maxOthers in tests.
 	archiveMax, othersMax int64
 
-	Step     func(what string)                                   // is told of each step as it begins
-	Progress func(what string, done, total int64)                // is told how far a download is; total is 0 where nobody knows
-	Run      func(ctx context.Context, p string) (string, error) // what a program says to --version; Version but in tests
+	Step     func(what string)                                   // receives each step as it starts
+	Progress func(what string, done, total int64)                // receives the progress of a download in bytes; total is 0 if unknown
+	Run      func(ctx context.Context, p string) (string, error) // returns the output of a program's --version; Version except in tests
 }
 
-// Release is what is remembered of a version: its release.json.
+// Release is the record of a version: its release.json.
 type Release struct {
 	Version     string    `json:"version"` // without the v
 	Archive     string    `json:"archive_sha256"`
@@ -51,7 +51,7 @@ type Release struct {
 	Jailer      string    `json:"jailer_sha256"`
 	From        string    `json:"from"` // URL, or path of a file
 	At          time.Time `json:"at"`
-	// Previous is the version that was used before this one; empty: none of the store's.
+	// Previous is the version that was in use before; empty: none of the store.
 	Previous string `json:"previous,omitempty"`
 }
 
@@ -70,7 +70,7 @@ func (s *Store) path(parts ...string) string {
 // Program returns the path of a program of a version, firecracker or jailer.
 func (s *Store) Program(version, name string) string { return s.path(versionsDir, version, name) }
 
-// Current returns the release that is used; false: none of the store's.
+// Current returns the release in use; false: none of the store.
 func (s *Store) Current() (Release, bool, error) {
 	target, err := os.Readlink(s.path(currentLink))
 	if errors.Is(err, os.ErrNotExist) {
@@ -78,11 +78,11 @@ func (s *Store) Current() (Release, bool, error) {
 	}
 	version, ours := strings.CutPrefix(target, versionsDir+"/")
 	if _, ok := firecracker.Parse(version); err != nil || !ours || !ok {
-		return Release{}, false, api.Errorf(api.KindConflict, "cannot tell which Firecracker is used: %s is no link of ours", s.path(currentLink)).
-			WithHint("look at it with `ls -l %s`, then remove it", s.path(currentLink))
+		return Release{}, false, api.Errorf(api.KindConflict, "cannot find out which Firecracker is in use: %s is not a link of banger", s.path(currentLink)).
+			WithHint("check it with `ls -l %s`, then remove it", s.path(currentLink))
 	}
 	r, err := s.release(version)
-	if err != nil { // its release.json is gone or damaged: what it is called is known
+	if err != nil { // its release.json is missing or damaged, but its name is known
 		return Release{Version: version}, true, nil
 	}
 	return r, true, nil
@@ -101,7 +101,7 @@ func (s *Store) release(version string) (Release, error) {
 	return r, nil
 }
 
-// intact returns the release of a version whose programs are as they were got.
+// intact returns the release of a version whose programs are unchanged.
 func (s *Store) intact(version string) (Release, bool) {
 	r, err := s.release(version)
 	if err != nil {
@@ -115,7 +115,7 @@ func (s *Store) intact(version string) (Release, bool) {
 	return r, true
 }
 
-// prepare makes the directory and removes what a killed run left.
+// prepare makes the directory and removes the leftovers of a killed run.
 func (s *Store) prepare() error {
 	for _, dir := range []string{s.Dir, s.path(versionsDir)} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -127,7 +127,7 @@ func (s *Store) prepare() error {
 	}
 	var open *fsx.OpenDirError
 	if err := fsx.DirsAlone(s.path(versionsDir), s.Root); errors.As(err, &open) {
-		return api.Errorf(api.KindDenied, "cannot keep programs in %s: %w", s.Dir, open).
+		return api.Errorf(api.KindDenied, "cannot store programs in %s: %w", s.Dir, open).
 			WithHint("sudo chown root: %[1]s && sudo chmod go-w %[1]s", open.Dir)
 	} else if err != nil {
 		return api.AsError(err)
@@ -145,7 +145,7 @@ func (s *Store) clean() error {
 	return errors.Join(err, fsx.RemoveTemporary(s.path(digestsFile)))
 }
 
-// digests reads the digests that were published.
+// digests reads the published digests.
 func (s *Store) digests() (map[string]string, error) {
 	known := map[string]string{}
 	data, err := os.ReadFile(s.path(digestsFile))
@@ -156,13 +156,13 @@ func (s *Store) digests() (map[string]string, error) {
 		err = json.Unmarshal(data, &known)
 	}
 	if err != nil {
-		return nil, api.Errorf(api.KindConflict, "cannot read which digests were published: %w", err).
+		return nil, api.Errorf(api.KindConflict, "cannot read the recorded digests: %w", err).
 			WithHint("sudo rm %s   forgets them", s.path(digestsFile))
 	}
 	return known, nil
 }
 
-// remember writes down the digest that was published for an archive.
+// remember records the published digest of an archive.
 func (s *Store) remember(archive, digest string) error {
 	known, err := s.digests()
 	if err != nil {
@@ -172,10 +172,10 @@ func (s *Store) remember(archive, digest string) error {
 		return nil
 	}
 	known[archive] = digest
-	return fsx.DiskError("remember a digest", writeJSON(s.path(digestsFile), known))
+	return fsx.DiskError("record a digest", writeJSON(s.path(digestsFile), known))
 }
 
-// writeJSON is fsx.WriteJSON for what everybody may read.
+// writeJSON is fsx.WriteJSON for files that everybody may read.
 func writeJSON(path string, v any) error {
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {

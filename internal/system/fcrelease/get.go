@@ -17,31 +17,31 @@ import (
 	"banger/internal/update/archive"
 )
 
-// The bounds of an archive and of what is in it, in bytes. The programs of releases 1.7
-// to 1.14 have some 3 MB each; beside them an archive has tools, and files for debuggers.
+// The limits of an archive and its content, in bytes. The programs of releases 1.7 to
+// 1.14 have about 3 MB each; archives also contain tools and debug files.
 const (
 	maxArchive = 256 << 20
 	maxProgram = 64 << 20
 	maxOthers  = 2 << 30
-	spare      = 32 << 20 // room for the programs, beside the archive
+	spare      = 32 << 20 // space for the programs, besides the archive
 )
 
-// Want says which release to get: the newest where both are empty.
+// Want selects a release: the newest if both are empty.
 type Want struct {
 	Version string // such as 1.16.1
-	File    string // an archive that is there already, with the name that its makers gave it
+	File    string // a downloaded archive, with its original name
 }
 
-// release is one that is being got.
+// release is a release that is being installed.
 type release struct {
 	version firecracker.Version
 	archive string // the archive's name
-	digest  string // as published; empty: nobody has
+	digest  string // as published; empty: not published
 	from    string
 }
 
-// Get gets a release, unless it is there, and switches to it. Nothing changes where
-// it fails.
+// Get installs a release, unless it is installed, and switches to it. On failure
+// nothing changes.
 func (s *Store) Get(ctx context.Context, w Want) (Release, error) {
 	if err := s.prepare(); err != nil {
 		return Release{}, err
@@ -66,7 +66,7 @@ func (s *Store) Get(ctx context.Context, w Want) (Release, error) {
 		return Release{}, fsx.DiskError("get Firecracker", err)
 	}
 	defer os.RemoveAll(stage)
-	// Programs in it are tried by a user who has nothing to do with it.
+	// A user without any rights runs the programs in it for a test.
 	if err := os.Chmod(stage, 0o755); err != nil {
 		return Release{}, api.AsError(err)
 	}
@@ -77,7 +77,7 @@ func (s *Store) Get(ctx context.Context, w Want) (Release, error) {
 	return s.use(have)
 }
 
-// choose finds out which release is meant, and refuses one that is of no use.
+// choose finds out which release is wanted, and refuses one that cannot be used.
 func (s *Store) choose(ctx context.Context, w Want) (rel release, err error) {
 	arch, err := machine()
 	if err != nil {
@@ -109,20 +109,20 @@ func (s *Store) choose(ctx context.Context, w Want) (rel release, err error) {
 	return rel, err
 }
 
-// sameAsBefore refuses an archive for which another digest was published earlier.
+// sameAsBefore refuses an archive whose published digest has changed.
 func (s *Store) sameAsBefore(rel release) error {
 	known, err := s.digests()
 	if err != nil {
 		return err
 	}
 	if before := known[rel.archive]; before != "" && before != rel.digest {
-		return api.Errorf(api.KindDenied, "cannot trust %s: its SHA-256 is %s, and was %s when it was got before: a release does not change", rel.archive, rel.digest, before).
-			WithHint("ask its makers for the reason; if you believe it, remove that line from %s", s.path(digestsFile))
+		return api.Errorf(api.KindDenied, "cannot trust %s: its SHA-256 is %s, but was %s at an earlier download: a release must not change", rel.archive, rel.digest, before).
+			WithHint("ask Firecracker's maintainers for the reason; if it is valid, remove that line from %s", s.path(digestsFile))
 	}
 	return nil
 }
 
-// install puts a release's programs into the directory of their version, in one step.
+// install moves a release's programs to their version's directory, in one step.
 func (s *Store) install(ctx context.Context, rel release, file, stage string) (Release, error) {
 	published := rel.digest
 	path, err := s.obtain(ctx, &rel, file, stage)
@@ -136,13 +136,13 @@ func (s *Store) install(ctx context.Context, rel release, file, stage string) (R
 		return Release{}, err
 	}
 	faultpoint.Reach("firecracker", "unpacked")
-	s.Step("trying its programs")
+	s.Step("testing its programs")
 	if err := s.try(ctx, rel, dir); err != nil {
 		return Release{}, err
 	}
 	r := Release{Version: rel.version.String(), Archive: rel.digest, From: rel.from, At: s.Now().UTC()}
 	if now, used, err := s.Current(); err == nil && used && now.Version == r.Version {
-		r.Previous = now.Previous // the programs that are used were damaged
+		r.Previous = now.Previous // the programs in use were damaged
 	}
 	r.Firecracker, err = digestOf(filepath.Join(dir, "firecracker"))
 	if err == nil {
@@ -159,7 +159,7 @@ func (s *Store) install(ctx context.Context, rel release, file, stage string) (R
 			return Release{}, err
 		}
 	}
-	now, used, _ := s.Current() // a link that is not ours leads to none of these
+	now, used, _ := s.Current() // another link does not lead to one of these
 	err = fsx.Swap(dir, s.path(versionsDir, r.Version), used && now.Version == r.Version)
 	if err == nil {
 		err = fsx.SyncDir(s.path(versionsDir))
@@ -168,7 +168,7 @@ func (s *Store) install(ctx context.Context, rel release, file, stage string) (R
 	return r, fsx.DiskError("install Firecracker", err)
 }
 
-// unpack takes exactly the two programs out of an archive.
+// unpack unpacks exactly the two programs of an archive.
 func (s *Store) unpack(ctx context.Context, rel release, path, dir string) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -188,7 +188,7 @@ func (s *Store) unpack(ctx context.Context, rel release, path, dir string) error
 
 const nothingChanged = "nothing was changed"
 
-// cancelled is a reader that ends with its context.
+// cancelled is a reader that fails when its context ends.
 type cancelled struct {
 	ctx  context.Context
 	from *os.File
@@ -201,7 +201,7 @@ func (c *cancelled) Read(p []byte) (int, error) {
 	return c.from.Read(p)
 }
 
-// archiveName is what a release's archive is called.
+// archiveName returns the name of a release's archive.
 func archiveName(v firecracker.Version, arch string) string {
 	return fmt.Sprintf("firecracker-v%s-%s.tgz", v, arch)
 }
@@ -210,12 +210,12 @@ func parseVersion(text string) (firecracker.Version, error) {
 	v, ok := firecracker.Parse(text)
 	if !ok {
 		return v, api.Errorf(api.KindInvalid, "cannot get Firecracker: %.80q is not a valid version", text).
-			WithHint("write one such as 1.16.1")
+			WithHint("use one such as 1.16.1")
 	}
 	return v, nil
 }
 
-// parseName reads the version out of an archive's name.
+// parseName parses the version in an archive's name.
 func parseName(name, arch string) (firecracker.Version, error) {
 	for _, other := range slices.Sorted(slices.Values(architectures())) {
 		text, ours := strings.CutSuffix(name, "-"+other+".tgz")
@@ -225,15 +225,15 @@ func parseName(name, arch string) (firecracker.Version, error) {
 		case !ours || !named || !ok:
 			continue
 		case other != arch:
-			return v, api.Errorf(api.KindInvalid, "cannot use %s: it is for %s, and this machine is %s", name, other, arch)
+			return v, api.Errorf(api.KindInvalid, "cannot use %s: it is for %s, but this machine is %s", name, other, arch)
 		}
 		return v, nil
 	}
-	return firecracker.Version{}, api.Errorf(api.KindInvalid, "cannot tell the version of %.100q from its name", name).
-		WithHint("give the archive the name that its makers gave it, such as firecracker-v1.16.1-%s.tgz", arch)
+	return firecracker.Version{}, api.Errorf(api.KindInvalid, "cannot find the version in the name %.100q", name).
+		WithHint("give the archive its original name, such as firecracker-v1.16.1-%s.tgz", arch)
 }
 
-// cancelOr returns the error of a context that has ended, else err.
+// cancelOr returns a cancellation error if the context has ended, otherwise err.
 func cancelOr(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return api.Errorf(api.KindCanceled, "cannot get Firecracker: it was cancelled")

@@ -116,15 +116,15 @@ func TestFrom(t *testing.T) {
 	for path, want := range map[string]string{
 		filepath.Join(t.TempDir(), fctest.Name("1.16.1")): "file does not exist",
 		filepath.Dir(fifo):            "cannot tell the version of",
-		fifo:                          "it is not an ordinary file",
+		fifo:                          "it is not a regular file",
 		file("firecracker.tgz", good): "cannot tell the version of",
-		file("firecracker-v1.16.1-aarch64.tgz", good):         "it is for aarch64, and this machine is x86_64",
+		file("firecracker-v1.16.1-aarch64.tgz", good):         "it is for aarch64, but this machine is x86_64",
 		file(fctest.Name("1.7.0"), fctest.Archive("1.7.0")):   "it has no ACPI tables",
 		file(fctest.Name("1.16.2"), good):                     "release-v1.16.2-x86_64/firecracker-v1.16.2-x86_64 is missing",
 		file(fctest.Name("1.16.1"), []byte("not an archive")): "it is not compressed with gzip",
 		file(fctest.Name("1.16.1"), good[:len(good)/2]):       "it is cut off",
-		wrong: "is what was published",
-		other: "a release does not change",
+		wrong: "was published",
+		other: "a release must not change",
 	} {
 		if _, err := w.Get(t.Context(), Want{File: path}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", path, err, want)
@@ -139,7 +139,7 @@ func TestFrom(t *testing.T) {
 	if r, err := w.Get(t.Context(), Want{File: path}); err != nil || r.From != path || w.used() != "1.16.1" {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if !slices.ContainsFunc(w.steps, func(s string) bool { return strings.Contains(s, "nothing but your word") }) {
+	if !slices.ContainsFunc(w.steps, func(s string) bool { return strings.Contains(s, "so the archive's origin is not verified") }) {
 		t.Error(w.steps)
 	}
 	if known, _ := w.digests(); len(known) != 1 {

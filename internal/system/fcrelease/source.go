@@ -22,15 +22,15 @@ import (
 	"banger/internal/fsx"
 )
 
-// maxRedirects is how many redirects are followed: a release page sends its reader to
-// a store, and if its project has moved, to where that is now.
+// maxRedirects is how many redirects are followed: a release page redirects to a file
+// store and, if the project has moved, to its new place.
 const maxRedirects = 5
 
-// maxDigest bounds the file with a digest: one has 96 bytes.
+// maxDigest bounds the file with a digest in bytes: one has 96.
 const maxDigest = 4 << 10
 
-// NewClient makes a client that follows redirects to other places, but from none that
-// is encrypted to one that is not.
+// NewClient makes a client that follows redirects to other hosts, but not from https to
+// http.
 func NewClient(o fetch.Options) *fetch.Client {
 	o.Redirect = checkRedirect
 	return fetch.New(o)
@@ -43,7 +43,7 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	case req.URL.Scheme == "https":
 		return nil
 	case req.URL.Scheme == "http" && via[0].URL.Scheme == "http" && fetch.Loopback(req.URL):
-		return nil // nobody is in between
+		return nil // both are on this machine
 	}
 	return refuse("cannot get Firecracker: %s redirects to %s://%s, which is not encrypted", via[0].URL, req.URL.Scheme, req.URL.Host)
 }
@@ -52,7 +52,7 @@ func refuse(format string, args ...any) *api.Error {
 	return api.Errorf(api.KindDenied, format, args...).WithHint(nothingChanged)
 }
 
-// CheckSource refuses an address that releases cannot be got from.
+// CheckSource refuses an address that cannot serve releases.
 func CheckSource(address string) error {
 	if _, err := fetch.ParseURL(address); err != nil {
 		return api.Errorf(api.KindInvalid, "cannot get Firecracker from %q: %w", address, err).
@@ -65,8 +65,8 @@ func (s *Store) url(parts ...string) string {
 	return strings.TrimRight(s.Source, "/") + "/" + strings.Join(parts, "/")
 }
 
-// latest asks which release is the newest: the page .../latest redirects to
-// .../tag/vX.Y.Z, which needs no account.
+// latest finds the newest release: the page .../latest redirects to .../tag/vX.Y.Z,
+// which needs no account.
 func (s *Store) latest(ctx context.Context) (firecracker.Version, error) {
 	var version firecracker.Version
 	place, err := s.Client.Resolve(ctx, s.url("latest"), func(u *url.URL) bool {
@@ -77,13 +77,13 @@ func (s *Store) latest(ctx context.Context) (firecracker.Version, error) {
 		return ok
 	})
 	if err == nil && place == nil {
-		err = api.Errorf(api.KindNotFound, "cannot tell the newest Firecracker: %s does not lead to a release", s.url("latest")).
-			WithHint("sudo banger system firecracker --version VERSION   gets a certain one")
+		err = api.Errorf(api.KindNotFound, "cannot find the newest Firecracker: %s does not lead to a release", s.url("latest")).
+			WithHint("sudo banger system firecracker --version VERSION   installs a specific version")
 	}
 	return version, err
 }
 
-// published gets the digest of a release's archive.
+// published downloads the digest of a release's archive.
 func (s *Store) published(ctx context.Context, rel release) (string, error) {
 	data, err := s.Client.Bytes(ctx, rel.from+".sha256.txt", maxDigest)
 	if fetch.Missing(err) {
@@ -96,12 +96,12 @@ func (s *Store) published(ctx context.Context, rel release) (string, error) {
 	return parseDigest(data, rel.archive)
 }
 
-// digestBeside reads the digest of an archive from the file beside it; empty: there
+// digestBeside reads the digest of an archive from the file beside it; empty if there
 // is none.
 func (s *Store) digestBeside(file, archive string) (string, error) {
 	f, err := openRegular(file + ".sha256.txt")
 	if errors.Is(err, os.ErrNotExist) {
-		s.Step("there is no " + filepath.Base(file) + ".sha256.txt beside it: nothing but your word says that its makers published this archive")
+		s.Step("there is no " + filepath.Base(file) + ".sha256.txt beside it, so the archive's origin is not verified")
 		return "", nil
 	}
 	if err != nil {
@@ -115,7 +115,7 @@ func (s *Store) digestBeside(file, archive string) (string, error) {
 	return parseDigest(data, archive)
 }
 
-// parseDigest reads what sha256sum(1) writes.
+// parseDigest parses the output of sha256sum(1).
 func parseDigest(data []byte, archive string) (string, error) {
 	fields := strings.Fields(string(data))
 	bad := func(cause string) (string, error) {
@@ -125,19 +125,19 @@ func parseDigest(data []byte, archive string) (string, error) {
 	case len(data) > maxDigest:
 		return bad("it is too long")
 	case len(fields) != 2:
-		return bad("it is no line of sha256sum")
+		return bad("it is not a line of sha256sum")
 	case path.Base(strings.TrimPrefix(fields[1], "*")) != archive:
-		return bad("it is that of another file")
+		return bad("it belongs to another file")
 	}
 	digest := strings.ToLower(fields[0])
 	if raw, err := hex.DecodeString(digest); err != nil || len(raw) != sha256.Size {
-		return bad("it is no SHA-256")
+		return bad("it is not a valid SHA-256")
 	}
 	return digest, nil
 }
 
-// obtain puts the archive into the stage and returns its path. The archive has the
-// digest that was published; where nobody has published one, rel learns it.
+// obtain copies the archive into the stage and returns its path. It checks the
+// published digest; if there is none, it stores the archive's digest in rel.
 func (s *Store) obtain(ctx context.Context, rel *release, file, stage string) (string, error) {
 	var from io.Reader
 	var length int64
@@ -176,7 +176,7 @@ func (s *Store) obtain(ctx context.Context, rel *release, file, stage string) (s
 		return "", err
 	}
 	if rel.digest != "" && rel.digest != sum {
-		return "", refuse("cannot trust %s: its SHA-256 is %s, and %s is what was published", rel.archive, sum, rel.digest)
+		return "", refuse("cannot trust %s: its SHA-256 is %s, but %s was published", rel.archive, sum, rel.digest)
 	}
 	if rel.digest == "" {
 		rel.digest = sum
@@ -221,7 +221,7 @@ func (s *Store) tooLong(rel release) error {
 	return refuse("cannot get %s: it has more than %d MiB", rel.archive, s.mostBytes()>>20)
 }
 
-// openRegular opens an ordinary file, and waits for none that is a FIFO (fifo(7)).
+// openRegular opens a regular file, and does not wait for a FIFO (fifo(7)).
 func openRegular(file string) (*os.File, error) {
 	f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if errors.Is(err, os.ErrNotExist) {
@@ -232,7 +232,7 @@ func openRegular(file string) (*os.File, error) {
 	}
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		f.Close()
-		return nil, api.Errorf(api.KindInvalid, "cannot read %s: it is not an ordinary file", file)
+		return nil, api.Errorf(api.KindInvalid, "cannot read %s: it is not a regular file", file)
 	}
 	return f, nil
 }

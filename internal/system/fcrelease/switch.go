@@ -10,8 +10,8 @@ import (
 	"banger/internal/fsx"
 )
 
-// use switches to a version that is there: its release.json says what was used
-// before, and then the link is replaced, which is the whole switch.
+// use switches to an installed version: it records the previous version in its
+// release.json, and then replaces the link, which is the actual switch.
 func (s *Store) use(r Release) (Release, error) {
 	now, used, err := s.Current()
 	if err != nil || used && now.Version == r.Version {
@@ -29,34 +29,34 @@ func (s *Store) use(r Release) (Release, error) {
 	return r, fsx.DiskError("switch to Firecracker "+r.Version, err)
 }
 
-// Back switches to the version that was used before the one that is used now. Where
-// that was none of the store's, none is used afterwards if other says that there is
-// another Firecracker; then Back returns a Release without a version.
+// Back switches to the version that was in use before the current one. If there was
+// none in the store, and other tells that another Firecracker is installed, none is
+// used afterwards; then Back returns a Release without a version.
 func (s *Store) Back(other bool) (Release, error) {
 	now, used, err := s.Current()
 	switch {
 	case err != nil:
 		return Release{}, err
 	case !used, now.Previous == "" && !other:
-		return Release{}, api.Errorf(api.KindNotFound, "cannot go back: there is no Firecracker from before").
-			WithHint("sudo banger system firecracker --version VERSION   gets one")
+		return Release{}, api.Errorf(api.KindNotFound, "cannot switch back: there is no previous Firecracker").
+			WithHint("sudo banger system firecracker --version VERSION   installs one")
 	case now.Previous == "":
-		s.Step("setting Firecracker " + now.Version + " aside")
+		s.Step("disabling Firecracker " + now.Version)
 		err := errors.Join(os.Remove(s.path(currentLink)), fsx.SyncDir(s.Dir))
-		return Release{}, fsx.DiskError("set Firecracker aside", err)
+		return Release{}, fsx.DiskError("disable Firecracker", err)
 	}
 	r, whole := s.intact(now.Previous)
 	if !whole {
-		return Release{}, api.Errorf(api.KindConflict, "cannot go back: version %s is not as it was got", now.Previous).
-			WithHint("sudo banger system firecracker --version %s   gets it again", now.Previous)
+		return Release{}, api.Errorf(api.KindConflict, "cannot switch back: version %s is damaged", now.Previous).
+			WithHint("sudo banger system firecracker --version %s   installs it again", now.Previous)
 	}
 	return s.use(r)
 }
 
-// Prune removes all versions but the one that is used, the one before it, and those
-// that running VMs have. running says for which digests of the program firecracker
-// that is so, given the sizes in bytes that matter; it is asked only if there is
-// something to remove, and if it fails nothing is. Prune returns what VMs have.
+// Prune removes all versions except the one in use, the one before it, and those of
+// running VMs. running returns the digests of firecracker programs that VMs run, given
+// the sizes in bytes to consider; it is called only if there is something to remove,
+// and if it fails nothing is removed. Prune returns the versions that VMs use.
 func (s *Store) Prune(running func(sizes map[int64]bool) (map[string]bool, error)) (kept []string, err error) {
 	now, used, err := s.Current()
 	if err != nil || !used {

@@ -20,8 +20,8 @@ import (
 	"banger/internal/execx"
 )
 
-// machines are the architectures that Firecracker is released for: what Go calls
-// them, what its makers do, and what a program's head says.
+// machines are the architectures of Firecracker's releases: their names in Go and in
+// the releases, and their numbers in ELF headers.
 var machines = map[string]struct {
 	name string
 	elf  elf.Machine
@@ -37,7 +37,7 @@ func architectures() (names []string) {
 	return names
 }
 
-// machine is this machine's architecture as Firecracker's makers call it.
+// machine returns this machine's architecture as named in Firecracker's releases.
 func machine() (string, error) {
 	m, ok := machines[runtime.GOARCH]
 	if !ok {
@@ -46,8 +46,8 @@ func machine() (string, error) {
 	return m.name, nil
 }
 
-// try sees that both programs are this machine's, run, and are of the version that
-// the archive is called after.
+// try checks that both programs are for this machine, run, and report the version in
+// the archive's name.
 func (s *Store) try(ctx context.Context, rel release, dir string) error {
 	for _, p := range []struct{ file, name string }{{"firecracker", firecracker.Firecracker}, {"jailer", firecracker.Jailer}} {
 		path := filepath.Join(dir, p.file)
@@ -63,13 +63,13 @@ func (s *Store) try(ctx context.Context, rel release, dir string) error {
 			return err
 		}
 		if v != rel.version {
-			return refuse("cannot use %s: its %s says that it is version %s", rel.archive, p.file, v)
+			return refuse("cannot use %s: its %s reports version %s", rel.archive, p.file, v)
 		}
 	}
 	return nil
 }
 
-// checkELF refuses what is no program for this machine, before it is run.
+// checkELF refuses a file that is not a program for this machine, before it is run.
 func checkELF(path, archive string) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -78,25 +78,26 @@ func checkELF(path, archive string) error {
 	defer f.Close()
 	head := make([]byte, 20) // up to e_machine (elf(5))
 	if _, err := io.ReadFull(f, head); err != nil || !bytes.HasPrefix(head, []byte(elf.ELFMAG)) {
-		return refuse("cannot use %s: its %s is no program", archive, filepath.Base(path))
+		return refuse("cannot use %s: its %s is not a program", archive, filepath.Base(path))
 	}
 	want := machines[runtime.GOARCH]
 	little := elf.Class(head[elf.EI_CLASS]) == elf.ELFCLASS64 && elf.Data(head[elf.EI_DATA]) == elf.ELFDATA2LSB
 	if got := elf.Machine(binary.LittleEndian.Uint16(head[18:])); !little || got != want.elf {
-		return refuse("cannot use %s: its %s is for another architecture (%s), and this machine is %s", archive, filepath.Base(path), got, want.name)
+		return refuse("cannot use %s: its %s is for another architecture (%s), but this machine is %s", archive, filepath.Base(path), got, want.name)
 	}
 	return nil
 }
 
-// runTime bounds how long a program may take to say its version.
+// runTime bounds how long a program may take to print its version.
 const runTime = 10 * time.Second
 
-// nobody is the user of the kernel's overflow id, who owns nothing (user_namespaces(7)).
+// nobody is the user with the kernel's overflow id, who owns nothing
+// (user_namespaces(7)).
 const nobody = 65534
 
-// Version runs a program with --version and returns the beginning of what it says.
-// Root runs it as nobody, with no terminal, environment or group: it is about to be
-// trusted and is not yet.
+// Version runs a program with --version and returns the start of its output. Root runs
+// it as nobody, without terminal, environment or groups: the program is not trusted
+// yet.
 func Version(ctx context.Context, path string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, runTime)
 	defer cancel()
@@ -109,7 +110,7 @@ func Version(ctx context.Context, path string) (string, error) {
 	return string(said), err
 }
 
-// firstBytes keeps the first 4 KiB of what a program says.
+// firstBytes stores the first 4 KiB of a program's output.
 type firstBytes []byte
 
 func (b *firstBytes) Write(p []byte) (int, error) {
@@ -117,7 +118,7 @@ func (b *firstBytes) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// digestOf is a file's SHA-256 in hexadecimal.
+// digestOf returns a file's SHA-256 in hexadecimal.
 func digestOf(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {

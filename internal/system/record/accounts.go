@@ -12,21 +12,21 @@ import (
 	"banger/api"
 )
 
-// The uids for VMs. systemd leaves everything from 0x70000000 to 0x7fffffff
-// unused (systemd.io/UIDS-GIDS), useradd(8) stays far below, and a uid above 2³¹
-// is negative to some programs. The lowest base keeps clear of uid_t of 16 bits.
+// The uids for VMs. systemd leaves everything from 0x70000000 to 0x7fffffff unused
+// (systemd.io/UIDS-GIDS), useradd(8) stays far below, and some programs treat a uid of
+// 2³¹ or more as negative. The lowest base avoids 16-bit uids.
 const (
 	DefaultBase = 1_900_000_000
 	minBase     = 1 << 16
 	maxUID      = 1<<31 - 2
 )
 
-// Accounts is the text of the files that say which uids and gids are taken:
-// passwd(5), group(5), subuid(5) and subgid(5).
+// Accounts is the text of the files that list used uids and gids: passwd(5), group(5),
+// subuid(5) and subgid(5).
 type Accounts struct{ Passwd, Group, SubUID, SubGID []byte }
 
-// ReadAccounts reads the account files below root, "/" but in tests. Those for
-// subordinate ids may be missing.
+// ReadAccounts reads the account files below root, which is "/" except in tests. Those
+// for subordinate ids may be missing.
 func ReadAccounts(root string) (Accounts, error) {
 	var a Accounts
 	for name, into := range map[string]*[]byte{"passwd": &a.Passwd, "group": &a.Group, "subuid": &a.SubUID, "subgid": &a.SubGID} {
@@ -67,14 +67,13 @@ func ParseUser(line string) (User, bool) {
 	return User{Name: f[0], UID: int(uid), GID: int(gid), Home: f[5]}, err == nil && gidErr == nil
 }
 
-// span is a range of ids and who has it.
+// span is a range of ids and its owner.
 type span struct {
 	first, last int
 	who         string
 }
 
-// taken lists the ids in use. Lines that mean nothing, such as those for NIS,
-// take nothing.
+// taken lists the ids in use. Lines without ids, such as those for NIS, are skipped.
 func (a Accounts) taken() []span {
 	var all []span
 	single := func(file string, text []byte, column int) {
@@ -108,7 +107,7 @@ func (a Accounts) taken() []span {
 	return all
 }
 
-// overlap finds an account that has one of count ids from base on.
+// overlap finds an account with one of count ids starting at base.
 func (a Accounts) overlap(base, count int) (span, bool) {
 	for _, s := range a.taken() {
 		if s.first < base+count && s.last >= base {
@@ -118,7 +117,7 @@ func (a Accounts) overlap(base, count int) (span, bool) {
 	return span{}, false
 }
 
-// FreeRange returns the first base from want on where count ids are nobody's.
+// FreeRange returns the first base, starting at want, with count unused ids.
 func (a Accounts) FreeRange(want, count int) (int, error) {
 	base := want
 	for base >= minBase && base <= maxUID-count {
@@ -128,14 +127,14 @@ func (a Accounts) FreeRange(want, count int) (int, error) {
 		}
 		base = s.last + 1
 	}
-	return 0, api.Errorf(api.KindConflict, "cannot find %d uids in a row for VMs between %d and %d: all are some account's", count, want, maxUID).
+	return 0, api.Errorf(api.KindConflict, "cannot find %d consecutive unused uids for VMs between %d and %d", count, want, maxUID).
 		WithHint("cat /etc/subuid /etc/subgid")
 }
 
-// Check holds a record against the accounts.
+// Check compares a record with the accounts.
 func (r Record) Check(owner User, a Accounts) error {
 	if owner.UID != r.UID || owner.GID != r.GID {
-		return api.Errorf(api.KindDenied, "cannot trust the install record: user %s has uid %d and gid %d, and not %d and %d as recorded",
+		return api.Errorf(api.KindDenied, "cannot trust the install record: user %s has uid %d and gid %d, not %d and %d as recorded",
 			r.Owner, owner.UID, owner.GID, r.UID, r.GID).WithHint("sudo banger system uninstall; sudo banger system install --owner %s", r.Owner)
 	}
 	if s, taken := a.overlap(r.UIDBase, r.UIDCount); taken {
@@ -147,7 +146,7 @@ func (r Record) Check(owner User, a Accounts) error {
 
 func (r Record) uids() string { return fmt.Sprintf("%d to %d", r.UIDBase, r.UIDBase+r.UIDCount-1) }
 
-// HasGroup tells whether the machine has a group of that name.
+// HasGroup reports whether the machine has a group of that name.
 func (a Accounts) HasGroup(name string) bool {
 	for line := range bytes.Lines(a.Group) {
 		if bytes.HasPrefix(line, []byte(name+":")) {

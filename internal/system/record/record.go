@@ -1,7 +1,7 @@
-// Package record knows whose this machine's banger is: the record that the
-// installation leaves in /etc/banger, and the accounts that it must agree with.
-// The root helper obeys the record, so a record that somebody tampered with, or
-// that time has made wrong, is refused as a whole.
+// Package record reads and writes the install record in /etc/banger, which names the
+// owner of this machine's banger, and checks it against the accounts. The root helper
+// obeys the record, so a record that was tampered with, or that has become wrong, is
+// refused as a whole.
 package record
 
 import (
@@ -36,26 +36,26 @@ type Record struct {
 	BuiltAt     time.Time `toml:"built_at" json:"built_at"`
 	InstalledAt time.Time `toml:"installed_at" json:"installed_at"`
 
-	// VM number n runs with uid and gid UIDBase+n.
+	// VM number n has uid and gid UIDBase+n.
 	UIDBase  int `toml:"uid_base" json:"uid_base"`
 	UIDCount int `toml:"uid_count" json:"uid_count"`
-	// Network holds the addresses of the VMs' links.
+	// Network is the range of the VMs' addresses.
 	Network string `toml:"network" json:"network"`
-	// IPForwardBefore is the host's net.ipv4.ip_forward before the installation:
-	// what an uninstallation restores.
+	// IPForwardBefore is the host's net.ipv4.ip_forward before the installation, which
+	// an uninstallation restores.
 	IPForwardBefore string `toml:"ip_forward_before" json:"ip_forward_before"`
 }
 
-// maxFile bounds the record: real ones have 500 bytes.
+// maxFile bounds the record in bytes: real ones have 500.
 const maxFile = 64 << 10
 
-// fix is what to type where a record is refused.
-const fix = "sudo banger system install --owner USER   writes it anew, once the wrong one is out of the way: sudo mv %[1]s %[1]s.wrong"
+// fix is what to type if a record is refused.
+const fix = "sudo banger system install --owner USER   writes a new one, after the wrong one was moved away: sudo mv %[1]s %[1]s.wrong"
 
 // Read reads the record at path, which only root may be able to change.
 func Read(path string) (Record, error) { return ReadOwned(path, 0) }
 
-// ReadOwned reads a record that has to belong to uid: tests have no root.
+// ReadOwned reads a record that has to belong to uid, for tests without root.
 func ReadOwned(path string, uid int) (Record, error) {
 	data, err := readFile(path, uid)
 	if errors.Is(err, os.ErrNotExist) {
@@ -85,18 +85,18 @@ func readFile(path string, uid int) ([]byte, error) {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	switch {
 	case !ok || !info.Mode().IsRegular():
-		return nil, errors.New("it is no ordinary file")
+		return nil, errors.New("it is not a regular file")
 	case int(st.Uid) != uid:
 		return nil, fmt.Errorf("it belongs to uid %d, not %d", st.Uid, uid)
 	case info.Mode().Perm()&0o022 != 0:
-		return nil, fmt.Errorf("others than its owner can write it (mode %04o)", info.Mode().Perm())
+		return nil, fmt.Errorf("others than its owner can write to it (mode %04o)", info.Mode().Perm())
 	case info.Size() > maxFile:
-		return nil, errors.New("it is far too large")
+		return nil, errors.New("it is too large")
 	}
 	return io.ReadAll(io.LimitReader(f, maxFile))
 }
 
-// Parse reads the text of a record and sees that it is complete and sane.
+// Parse parses the text of a record and checks that it is complete and valid.
 func Parse(data []byte) (Record, error) {
 	var r Record
 	meta, err := toml.Decode(string(data), &r)
@@ -104,7 +104,7 @@ func Parse(data []byte) (Record, error) {
 		return Record{}, err
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
-		return Record{}, fmt.Errorf("there is no setting %q", unknown[0])
+		return Record{}, fmt.Errorf("the setting %q is unknown", unknown[0])
 	}
 	for _, key := range keys() {
 		if !meta.IsDefined(key) {
@@ -119,44 +119,44 @@ func keys() []string {
 }
 
 var (
-	// What useradd(8) lets through, and dots, which directories of users have.
+	// What useradd(8) accepts, and dots, which are common in directory services.
 	userName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,31}$`)
-	// A version names a directory.
+	// A version is the name of a directory.
 	versionName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$`)
 )
 
-// ValidOwner tells whether an account's name can stand in a unit file.
+// ValidOwner reports whether an account's name can be written to a unit file.
 func ValidOwner(name string) bool { return userName.MatchString(name) }
 
-// ValidVersion tells whether a version can name a directory.
+// ValidVersion reports whether a version can be the name of a directory.
 func ValidVersion(version string) bool { return versionName.MatchString(version) }
 
-// Slots is how many VMs the VMs' numbers tell apart.
+// Slots is the number of distinct VM numbers.
 const Slots = 16384
 
-// perVM is how many addresses of the network each VM's link has (RFC 3021).
+// perVM is how many addresses each VM's link has (RFC 3021).
 const perVM = 2
 
 func (r Record) validate() error {
 	prefix, err := netip.ParsePrefix(r.Network)
 	switch {
 	case !ValidOwner(r.Owner):
-		return fmt.Errorf("%q is no user's name", r.Owner)
+		return fmt.Errorf("%q is not a valid user name", r.Owner)
 	case r.UID <= 0 || r.GID <= 0 || r.UID > maxUID || r.GID > maxUID:
-		return fmt.Errorf("uid %d and gid %d are no ordinary user's", r.UID, r.GID)
+		return fmt.Errorf("uid %d and gid %d are not those of an ordinary user", r.UID, r.GID)
 	case !filepath.IsAbs(r.Home) || filepath.Clean(r.Home) != r.Home || strings.ContainsAny(r.Home, "\n\x00"):
-		return fmt.Errorf("%q is no home directory", r.Home)
+		return fmt.Errorf("%q is not a valid home directory", r.Home)
 	case !ValidVersion(r.Version):
-		return fmt.Errorf("%q is no version", r.Version)
+		return fmt.Errorf("%q is not a valid version", r.Version)
 	case r.UIDCount < 1 || r.UIDCount > Slots:
-		return fmt.Errorf("%d is no sensible number of uids for VMs", r.UIDCount)
+		return fmt.Errorf("%d is not a valid number of uids for VMs", r.UIDCount)
 	case r.UIDBase < minBase || r.UIDBase > maxUID-r.UIDCount:
 		return fmt.Errorf("the uids for VMs, from %d on, are outside of %d to %d", r.UIDBase, minBase, maxUID)
 	case err != nil:
 		return err
 	case !prefix.Addr().Is4() || prefix.Masked() != prefix || !prefix.Addr().IsPrivate():
-		return fmt.Errorf("%s is no private IPv4 network", r.Network)
-	case 1<<(32-prefix.Bits()) < perVM*(r.UIDCount+1): // the last pair is for guests' questions for names
+		return fmt.Errorf("%s is not a private IPv4 network", r.Network)
+	case 1<<(32-prefix.Bits()) < perVM*(r.UIDCount+1): // the last pair is for guests' DNS requests
 		return fmt.Errorf("the network %s is too small for %d VMs", r.Network, r.UIDCount)
 	case r.IPForwardBefore != "0" && r.IPForwardBefore != "1":
 		return fmt.Errorf("ip_forward_before is %q, not 0 or 1", r.IPForwardBefore)
@@ -164,10 +164,10 @@ func (r Record) validate() error {
 	return nil
 }
 
-// Write writes the record to path, in one piece.
+// Write writes the record to path, atomically.
 func (r Record) Write(path string) error {
 	if err := r.validate(); err != nil {
-		return api.Errorf(api.KindInternal, "cannot write a wrong install record: %w", err)
+		return api.Errorf(api.KindInternal, "cannot write an invalid install record: %w", err)
 	}
 	var b bytes.Buffer
 	b.WriteString("# Written by `banger system install`; banger's root helper obeys it.\n")

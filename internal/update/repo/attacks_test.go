@@ -372,10 +372,10 @@ var archiveAttacks = []attack{
 	}, want: "it redirects to another place, http://127.0.0.1:1"},
 	{name: "archive stalls", do: func(t *testing.T, fx *fixture) {
 		fx.slow(latestName, repotest.StallAfter(archiveOf("v1.10.0")[:100]))
-	}, want: "the server brought next to nothing for 2s", kind: api.KindTimeout},
+	}, want: "the server sent next to nothing for 2s", kind: api.KindTimeout},
 	{name: "archive stalls after its end", do: func(t *testing.T, fx *fixture) {
 		fx.slow(latestName, repotest.StallAfter(archiveOf("v1.10.0")))
-	}, want: "the server brought next to nothing for 2s", kind: api.KindTimeout},
+	}, want: "the server sent next to nothing for 2s", kind: api.KindTimeout},
 	{name: "archive is missing", do: func(t *testing.T, fx *fixture) { check(t, os.Remove(fx.Archive(latestName))) },
 		want: "the repository's metadata lists it, but the server does not have it", kind: api.KindNotFound},
 }
@@ -395,13 +395,13 @@ var serverAttacks = []attack{
 	{name: "endless targets", do: endless("2.targets.json"), want: "metadata/2.targets.json: it is longer than 5242880 bytes", learn: []string{"timestamp.json", "snapshot.json"}},
 	{name: "stalls", do: func(t *testing.T, fx *fixture) {
 		fx.slow("timestamp.json", repotest.Stall)
-	}, want: "/metadata/timestamp.json: the server brought next to nothing for 2s", kind: api.KindTimeout},
+	}, want: "/metadata/timestamp.json: the server sent next to nothing for 2s", kind: api.KindTimeout},
 	{name: "stalls in the middle", do: func(t *testing.T, fx *fixture) {
 		fx.slow("timestamp.json", repotest.StallAfter([]byte("{")))
-	}, want: "the server brought next to nothing for 2s", kind: api.KindTimeout},
+	}, want: "the server sent next to nothing for 2s", kind: api.KindTimeout},
 	{name: "drips", do: func(t *testing.T, fx *fixture) {
 		fx.slow("timestamp.json", repotest.Drip(20*time.Millisecond))
-	}, want: "the server brought next to nothing for 2s", kind: api.KindTimeout},
+	}, want: "the server sent next to nothing for 2s", kind: api.KindTimeout},
 	{name: "no network", do: func(_ *testing.T, fx *fixture) { fx.server.Close() }, want: "connection refused", kind: api.KindInternal},
 	{name: "not a repository", do: func(t *testing.T, fx *fixture) {
 		other := repotest.Serve(t.TempDir())

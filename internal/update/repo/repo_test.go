@@ -75,9 +75,9 @@ func TestURLs(t *testing.T) {
 	r := newRepo(t)
 	for url, want := range map[string]string{
 		"https://example.com/banger": "", "http://127.0.0.1:80/x": "", "http://[::1]/x": "", "http://localhost:8080": "",
-		"http://example.com/banger": "plain http is taken from this machine only", "http://10.0.0.1": "this machine only",
+		"http://example.com/banger": "plain http is allowed to this machine only", "http://10.0.0.1": "this machine only",
 		"http://localhost.example.com": "this machine only", "http://127.0.0.1.example.com": "this machine only",
-		"ftp://127.0.0.1/": "neither https nor http", "file:///etc": "it is no URL", "/srv/repo": "it is no URL", "": "it is no URL", "https:x": "it is no URL",
+		"ftp://127.0.0.1/": "it does not start with https or http", "file:///etc": "it is not a valid URL", "/srv/repo": "it is not a valid URL", "": "it is not a valid URL", "https:x": "it is not a valid URL",
 		"https://me:secret@example.com": "not supported", "https://example.com/?a=b": "not supported", "https://example.com/#x": "not supported",
 	} {
 		_, err := Open(Options{Root: r.Root(), URL: url, Dir: filepath.Join(t.TempDir(), "state"), Platform: platform})

@@ -1,5 +1,5 @@
-// Package fctest makes releases of Firecracker for tests, of tiny programs that say a
-// version, and an HTTPS server that publishes them as the makers' release page does.
+// Package fctest makes releases of Firecracker for tests, with tiny programs that print
+// a version, and an HTTPS server that publishes them like Firecracker's release page.
 package fctest
 
 import (
@@ -20,10 +20,10 @@ import (
 // Arch is the architecture that the programs are for.
 const Arch = "x86_64"
 
-// Program is a program for x86-64 that says something and ends.
+// Program is a program for x86-64 that prints a text and exits.
 func Program(says string) []byte { return ProgramFor(elf.EM_X86_64, says) }
 
-// ProgramFor is Program with another architecture in its head (elf(5)).
+// ProgramFor is Program with another architecture in its header (elf(5)).
 func ProgramFor(machine elf.Machine, says string) []byte {
 	const base, head = 0x400000, 64 + 56
 	var code bytes.Buffer
@@ -50,7 +50,7 @@ func write(to *bytes.Buffer, v any) {
 	}
 }
 
-// Name is what the archive of a version is called.
+// Name returns the name of a version's archive.
 func Name(version string) string { return "firecracker-v" + version + "-" + Arch + ".tgz" }
 
 // Entry is the name of a program in the archive of a version.
@@ -58,7 +58,7 @@ func Entry(version, program string) string {
 	return fmt.Sprintf("release-v%[1]s-%[2]s/%[3]s-v%[1]s-%[2]s", version, Arch, program)
 }
 
-// Entries are those of a good archive: the programs, and some of what else is there.
+// Entries are those of a good archive: the programs, and some other files.
 func Entries(version string) []repotest.Entry {
 	return []repotest.Entry{
 		{Name: "release-v" + version + "-" + Arch + "/", Type: '5'},
@@ -69,19 +69,18 @@ func Entries(version string) []repotest.Entry {
 	}
 }
 
-// Archive is a good archive.
+// Archive returns a good archive.
 func Archive(version string) []byte { return repotest.Archive(Entries(version)...) }
 
-// Sum is what sha256sum(1) writes of an archive.
+// Sum returns the output of sha256sum(1) for an archive.
 func Sum(version string, archive []byte) []byte {
 	return fmt.Appendf(nil, "%x  %s\n", sha256.Sum256(archive), Name(version))
 }
 
-// Server is a release page. What is published is not on it, but on another host, to
-// which it redirects.
+// Server is a release page. The files are on another host, to which it redirects.
 type Server struct {
 	*httptest.Server
-	Handler *repotest.Handler // Misbehave where something is to go wrong
+	Handler *repotest.Handler // call Misbehave to inject faults
 	store   *httptest.Server  // the other host
 
 	mu     sync.Mutex
@@ -107,10 +106,10 @@ func (s *Server) Close() {
 // URL is the page's address.
 func (s *Server) URL() string { return s.Server.URL + "/fc/releases" }
 
-// Publish publishes a good release, which is the newest then.
+// Publish publishes a good release, which becomes the newest.
 func (s *Server) Publish(version string) { s.PublishArchive(version, Archive(version)) }
 
-// PublishArchive publishes an archive with its digest, as the newest release.
+// PublishArchive publishes an archive with its digest as the newest release.
 func (s *Server) PublishArchive(version string, archive []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,7 +118,7 @@ func (s *Server) PublishArchive(version string, archive []byte) {
 	s.files[Name(version)+".sha256.txt"] = Sum(version, archive)
 }
 
-// Asked returns the files that were asked for since it was called last.
+// Asked returns the files that were requested since the last call.
 func (s *Server) Asked() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
