@@ -1,5 +1,5 @@
-// Bangerd-root is banger's root helper: it carries out a closed list of verbs for
-// the owner's daemon.
+// Bangerd-root is banger's root helper: it executes a closed list of verbs for the
+// owner's daemon.
 package main
 
 import (

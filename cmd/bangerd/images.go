@@ -8,7 +8,7 @@ import (
 	"banger/internal/image"
 )
 
-// imageCache tells the cache of images what VMs use of it.
+// imageCache tells the image cache which images and disks VMs use.
 type imageCache struct{ *image.Cache }
 
 func (c imageCache) Export(ctx context.Context, ref, format string) (daemon.Export, error) {

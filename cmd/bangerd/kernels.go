@@ -10,8 +10,9 @@ import (
 	"banger/internal/rootapi"
 )
 
-// keptKernels has bangerd-root keep what VMs boot from as soon as a kernel is
-// there: taking the digests of some 55 MiB would make the first start of a VM slow.
+// keptKernels makes bangerd-root store a kernel's boot files as soon as the kernel is
+// in the cache: computing the digests of some 55 MiB would slow down the first start of
+// a VM.
 type keptKernels struct {
 	*kernel.Cache
 	agent  string
@@ -38,14 +39,14 @@ func (k keptKernels) Import(ctx context.Context, req api.ImportKernel, report ap
 	return got, err
 }
 
-// keepDefault does so for the kernel that most VMs boot, if there is one.
+// keepDefault does so for the default kernel, if there is one.
 func (k keptKernels) keepDefault(ctx context.Context) {
 	if got, err := k.Cache.Default(); err == nil {
 		k.keep(ctx, got)
 	}
 }
 
-// keep does beforehand what a start does otherwise, and is told then what is wrong.
+// keep does in advance what a start would do, and logs an error.
 func (k keptKernels) keep(ctx context.Context, got api.Kernel) {
 	vmlinux, initramfs, err := k.Cache.Boot(ctx, got.Digest, k.agent)
 	if err == nil {

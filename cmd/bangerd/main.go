@@ -1,4 +1,4 @@
-// Bangerd is banger's daemon: it decides and remembers everything.
+// Bangerd is banger's daemon: it makes all decisions and stores the state.
 package main
 
 import (
@@ -11,8 +11,8 @@ import (
 )
 
 func main() {
-	image.Main()   // runs a step of an image's making, where we were started for one
-	publish.Main() // serves the published ports of a VM, where we were started for that
+	image.Main()   // runs a step of building an image, if this process was started for one
+	publish.Main() // serves the published ports of a VM, if this process was started for that
 	info := buildinfo.Get()
 	os.Exit(daemon.Main(os.Args[1:], daemon.Program{Version: info.Version, Commit: info.Commit, Build: build}))
 }

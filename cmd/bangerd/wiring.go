@@ -30,15 +30,15 @@ import (
 	"banger/internal/vm"
 )
 
-// build names the concrete drivers: nothing else does.
+// build creates the drivers; all other code uses their interfaces.
 func build(ctx context.Context, env daemon.Env) (*daemon.Services, error) {
 	host := config.DetectHost()
 	settings, err := config.Load(env.Paths.ConfigFile(), os.Getenv, host)
 	if err != nil {
 		return nil, err
 	}
-	// The daemon's lock is held: nobody is at work there. What cannot be removed
-	// is in nobody's way.
+	// The daemon's lock is held, so the directory is not in use. Files that cannot be
+	// removed do no harm.
 	if err := image.EmptyStaging(ctx, env.Paths.Staging()); err != nil {
 		env.Log.Warn("cannot empty the staging directory", "error", err)
 	}
@@ -78,7 +78,7 @@ func build(ctx context.Context, env daemon.Env) (*daemon.Services, error) {
 	return daemon.Assemble(ctx, env, parts)
 }
 
-// userMode names the drivers that need no privileges.
+// userMode creates the drivers that need no privileges.
 func userMode(env daemon.Env, settings config.Config, kernels *kernel.Cache, parts *daemon.Parts) {
 	link := reflink.New()
 	vmm := qemu.New(env.Paths, qemu.Options{Accel: settings.Accel, Binary: settings.QEMU})
@@ -93,17 +93,16 @@ func userMode(env daemon.Env, settings config.Config, kernels *kernel.Cache, par
 	}
 }
 
-// helperPatience is how long a request waits for a root helper that is being
-// restarted.
+// helperPatience is how long a request waits for a root helper that restarts.
 const helperPatience = 15 * time.Second
 
-// systemMode names the drivers that have bangerd-root do what they may not.
+// systemMode creates the drivers that use bangerd-root for privileged work.
 func systemMode(ctx context.Context, env daemon.Env, settings config.Config, kernels *kernel.Cache, parts *daemon.Parts) {
 	helper := &rootapi.Client{Socket: paths.RootSocket, Version: parts.Version, Patience: helperPatience}
 	boot := jailed.NewBootFiles(env.Paths.BootDigests())
 	kept := keptKernels{Cache: kernels, agent: parts.Agent, boot: boot, helper: helper, log: env.Log}
 	parts.Kernels = kept
-	// After an update the agent is another.
+	// After an update the agent's file has changed.
 	go kept.keepDefault(ctx)
 	user := qemu.New(env.Paths, qemu.Options{Accel: settings.Accel, Binary: settings.QEMU})
 	kernels.ProveWith(parts.Agent, user.Prove)
@@ -122,8 +121,8 @@ func systemMode(ctx context.Context, env daemon.Env, settings config.Config, ker
 	parts.Doctor = systemDoctor(env, *parts, helper)
 }
 
-// systemDoctor asks what the daemon, which is not root, can find out, and the
-// helper for the rest.
+// systemDoctor returns the checks: what the daemon, which is not root, can find out,
+// and the helper for the rest.
 func systemDoctor(env daemon.Env, parts daemon.Parts, helper *rootapi.Client) func(context.Context, *vm.Service) []api.Check {
 	return func(ctx context.Context, vms *vm.Service) []api.Check {
 		h := doctor.ThisHost(env.Paths, doctor.Probes{})
@@ -138,7 +137,7 @@ func systemDoctor(env daemon.Env, parts daemon.Parts, helper *rootapi.Client) fu
 	}
 }
 
-// unitState asks systemd, which answers everybody.
+// unitState asks systemd, which answers all users.
 func unitState(ctx context.Context, name string) (doctor.Unit, error) {
 	bus, err := systemd.Connect(ctx)
 	if err != nil {
@@ -149,7 +148,7 @@ func unitState(ctx context.Context, name string) (doctor.Unit, error) {
 	return doctor.Unit{Active: s.Active, Enabled: s.Enabled, Result: s.Result}, err
 }
 
-// agentPath finds the guest's agent: $BANGER_AGENT, or beside this program.
+// agentPath finds the guest's agent: $BANGER_AGENT, or the one beside this program.
 func agentPath() (string, error) {
 	if path := os.Getenv("BANGER_AGENT"); path != "" {
 		return filepath.Abs(path)

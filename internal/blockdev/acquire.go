@@ -14,8 +14,8 @@ import (
 
 const sysBlock = "/sys/block"
 
-// bound names the loop devices that are bound to a file: they have a directory
-// "loop" (Documentation/ABI/testing/sysfs-block-loop).
+// bound returns the loop devices that are bound to a file: they have a directory "loop"
+// (Documentation/ABI/testing/sysfs-block-loop).
 func bound() ([]string, error) {
 	dirs, err := filepath.Glob(sysBlock + "/loop*/loop")
 	if err != nil {
@@ -28,8 +28,8 @@ func bound() ([]string, error) {
 	return names, nil
 }
 
-// eachLoop shows every bound loop device to visit, open for reading; it closes
-// those that visit does not keep.
+// eachLoop passes every bound loop device to visit, open for reading; it closes the
+// devices that visit does not keep.
 func eachLoop(visit func(*loop) (keep bool, err error)) error {
 	names, err := bound()
 	if err != nil {
@@ -38,7 +38,7 @@ func eachLoop(visit func(*loop) (keep bool, err error)) error {
 	for _, name := range names {
 		l, err := openLoop(name, os.O_RDONLY)
 		if errors.Is(err, errUnbound) || foreign(err) {
-			continue // in between, or none of ours
+			continue // just unbound, or not one of banger's
 		}
 		if err != nil {
 			return err
@@ -54,17 +54,17 @@ func eachLoop(visit func(*loop) (keep bool, err error)) error {
 	return nil
 }
 
-// foreign tells whether a device could not be looked at because it is over a file in a
-// user's FUSE, as udisks binds one for who sits at the machine: ours never are
-// (newBacking). Root is no user of such a file system (EACCES), and what is left of one
+// foreign reports whether a device cannot be examined because it is over a file in a
+// user's FUSE file system, as udisks binds one for the user at the machine; banger's
+// devices never are (newBacking). Root may not use such a file system (EACCES), and one
 // whose program has ended is not connected (ENOTCONN).
 func foreign(err error) bool {
-	var call *os.SyscallError // LOOP_GET_STATUS64: that a device cannot be opened is another matter
+	var call *os.SyscallError // LOOP_GET_STATUS64: a device that cannot be opened is a different error
 	return errors.As(err, &call) && (call.Err == unix.EACCES || call.Err == unix.ENOTCONN)
 }
 
-// acquire returns a loop device over the file, held open: the one that there
-// is, or a new one.
+// acquire returns a loop device over the file, held open: the existing one, or a new
+// one.
 func acquire(ctx context.Context, b backing) (*loop, error) {
 	unlock, err := lockLoops(ctx)
 	if err != nil {
@@ -92,19 +92,19 @@ func acquire(ctx context.Context, b backing) (*loop, error) {
 	return bind(ctx, b)
 }
 
-// canUse tells whether the loop device is the one wanted. It is an error when
-// it is in the way: two devices over one file must not be, except to read.
+// canUse reports whether the loop device can be used. It returns an error if the device
+// prevents a new one: two devices over one file must not exist, except for reading.
 func (b backing) canUse(l *loop) (bool, error) {
 	same := b.id == identity{l.info.Device, l.info.Inode}
 	tagged := l.tag() == b.tag
 	readers := b.readOnly() && l.has(unix.LO_FLAGS_READ_ONLY)
 	switch {
 	case !same && (!tagged || b.readOnly()):
-		return false, nil // of other files
+		return false, nil // it belongs to other files
 	case !same:
-		return false, conflict(l.device, "is the VM's already, over another file")
+		return false, conflict(l.device, "belongs to the VM already, over another file")
 	case readers && !tagged:
-		return false, nil // somebody else reads the file, too
+		return false, nil // another program reads the file, too
 	case !tagged || b.readOnly() != l.has(unix.LO_FLAGS_READ_ONLY):
 		return false, conflict(l.device, "is over this file already, and named "+l.tag())
 	}
@@ -119,7 +119,8 @@ func conflict(d Device, why string) error {
 	return api.Errorf(api.KindConflict, "%s %s", d.Path(), why).WithHint("sudo losetup --list %s", d.Path())
 }
 
-// holders names what is made of the device, such as device-mapper devices.
+// holders returns the names of devices on top of the device, such as device-mapper
+// devices.
 func holders(name string) []string {
 	entries, err := os.ReadDir(filepath.Join(sysBlock, name, "holders"))
 	if err != nil {
@@ -132,7 +133,7 @@ func holders(name string) []string {
 	return names
 }
 
-// backingFile is the path that the file had that the device is bound to.
+// backingFile returns the path of the file at the time the device was bound to it.
 func backingFile(name string) string {
 	data, err := os.ReadFile(filepath.Join(sysBlock, name, "loop/backing_file"))
 	if err != nil {
@@ -141,7 +142,7 @@ func backingFile(name string) string {
 	return strings.TrimSuffix(string(data), "\n")
 }
 
-// loopName finds the loop device of a number that a table has.
+// loopName finds the loop device of a number in a table.
 func loopName(number string) (string, error) {
 	path, err := os.Readlink("/sys/dev/block/" + number)
 	if err != nil {

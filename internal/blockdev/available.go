@@ -8,8 +8,8 @@ import (
 	"banger/api"
 )
 
-// Available says why AttachSnapshot cannot work on this host, if so. It loads
-// the modules that are needed.
+// Available returns why AttachSnapshot cannot work on this host, or nil. It loads the
+// needed modules.
 func Available() error {
 	if err := AvailablePlain(); err != nil {
 		return err
@@ -20,7 +20,7 @@ func Available() error {
 	return nil
 }
 
-// AvailablePlain says why AttachPlain cannot work on this host, if so.
+// AvailablePlain returns why AttachPlain cannot work on this host, or nil.
 func AvailablePlain() error {
 	f, err := openLoopControl()
 	if err != nil {
@@ -30,8 +30,8 @@ func AvailablePlain() error {
 	return nil
 }
 
-// snapshots looks whether the device-mapper has the target. Asking for one
-// target's version loads its module (dm_get_target_type), since Linux 5.4.
+// snapshots checks that the device-mapper has the target. Since Linux 5.4 a request for
+// a target's version loads its module (dm_get_target_type).
 func snapshots() error {
 	m, err := openMapper()
 	if err != nil {

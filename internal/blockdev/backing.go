@@ -9,10 +9,10 @@ import (
 	"banger/internal/fsx"
 )
 
-// identity names a file among all that are open.
+// identity identifies a file among all open files.
 type identity struct{ dev, inode uint64 }
 
-// backing is a file that a loop device is to be bound to, and how.
+// backing is a file that a loop device is bound to, and the parameters.
 type backing struct {
 	file  *os.File
 	id    identity
@@ -23,8 +23,8 @@ type backing struct {
 
 func (b backing) readOnly() bool { return b.flags&unix.LO_FLAGS_READ_ONLY != 0 }
 
-// mode is how to open the loop device. One opened for reading only also spares
-// udev a look at it: that is what udev does after each close of a writer.
+// mode returns how to open the loop device. Opening it read-only also avoids that udev
+// examines it, which udev does after each close of a writer.
 func (b backing) mode() int {
 	if b.readOnly() {
 		return os.O_RDONLY
@@ -32,25 +32,26 @@ func (b backing) mode() int {
 	return os.O_RDWR
 }
 
-// newBacking checks that the descriptor is one that a loop device may have.
+// newBacking checks that the descriptor may be used for a loop device.
 func newBacking(what string, f *os.File, tag string, flags uint32) (backing, error) {
 	refuse := func(why string, args ...any) (backing, error) {
 		return backing{}, api.Errorf(api.KindInvalid, "the "+what+" "+why, args...)
 	}
-	// First, and before any lock: to look at the file may already wait for its program.
+	// This comes first, and before any lock: examining the file may already wait for
+	// its program.
 	if err := fsx.RefuseFUSE(what, f); err != nil {
 		return backing{}, err
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return refuse("cannot be looked at: %w", err)
+		return refuse("cannot be examined: %w", err)
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return refuse("is no regular file")
+		return refuse("is not a regular file")
 	}
 	open, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
 	if err != nil {
-		return refuse("cannot be looked at: %w", err)
+		return refuse("cannot be examined: %w", err)
 	}
 	b := backing{file: f, id: identity{st.Dev, st.Ino}, size: st.Size, tag: tag, flags: flags}
 	access := open & unix.O_ACCMODE
@@ -62,7 +63,7 @@ func newBacking(what string, f *os.File, tag string, flags uint32) (backing, err
 	case !b.readOnly() && open&unix.O_APPEND != 0:
 		return refuse("is open for appending: the loop device would write everything to its end")
 	case st.Size == 0 || st.Size%sectorSize != 0:
-		return refuse("has %d bytes, which is no multiple of %d", st.Size, sectorSize)
+		return refuse("has %d bytes, which is not a multiple of %d", st.Size, sectorSize)
 	}
 	return b, nil
 }

@@ -14,14 +14,13 @@ import (
 	"banger/internal/vmid"
 )
 
-// patience is how long a disk may be in use, unless the caller's context ends
-// sooner. The VMM that held it has exited or is about to; udev, which looks at
-// each new device, holds one for milliseconds.
+// patience is how long a disk may be in use, unless the caller's context ends earlier.
+// The VMM that used it has exited or is about to; udev, which examines each new device,
+// holds one for milliseconds.
 const patience = 10 * time.Second
 
-// Detach removes the VM's device and its loop devices, whichever there are, and
-// returns when they are gone. It waits while one is still open. Absent is
-// success.
+// Detach removes the VM's device and its loop devices, and returns when they are gone.
+// It waits while one is still open. It succeeds if there are none.
 func Detach(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -44,14 +43,14 @@ func detach(ctx context.Context, id string) error {
 		if err := removeMapped(ctx, m, vmid.Device(id)); err != nil {
 			return err
 		}
-	case api.KindOf(err) != api.KindUnsupported: // else no such device can be
+	case api.KindOf(err) != api.KindUnsupported: // otherwise no such device can exist
 		return err
 	}
 	return retry(ctx, func() error { return clearLoops(vmid.Device(id)) })
 }
 
-// removeMapped removes a device-mapper device when nobody has it open any more.
-// It does not suspend it before: that would stop a VMM that is still there.
+// removeMapped removes a device-mapper device when nothing has it open any more. It
+// does not suspend it before, as that would block a VMM that still runs.
 func removeMapped(ctx context.Context, m *mapper, name string) error {
 	return retry(ctx, func() error {
 		err := m.remove(name)
@@ -65,10 +64,10 @@ func removeMapped(ctx context.Context, m *mapper, name string) error {
 	})
 }
 
-// errInUse is within all errors that may end by waiting.
+// errInUse is wrapped by all errors that may disappear after a wait.
 var errInUse = errors.New("in use")
 
-// inUse says who may have the device open.
+// inUse describes what may have the device open.
 func (m *mapper) inUse(name string) error {
 	a, err := m.status(name)
 	if err != nil {
@@ -81,15 +80,15 @@ func (m *mapper) inUse(name string) error {
 	return busy(d, name, nobody)
 }
 
-// nobody in the kernel: a process, then.
+// not the kernel, so a process.
 const nobody = "a VMM that has not exited, or udev"
 
 func busy(d Device, name, by string) error {
 	return api.Errorf(api.KindConflict, "%s is %w by %s", name, errInUse, by).WithHint("sudo lsof %s", d.Path())
 }
 
-// clearLoops unbinds the VM's loop devices, and fails with errInUse while there
-// are any: the kernel unbinds one that is open when it is closed.
+// clearLoops unbinds the VM's loop devices, and fails with errInUse while there are
+// any: the kernel unbinds an open device when it is closed.
 func clearLoops(tag string) error {
 	var left error
 	err := eachLoop(func(l *loop) (bool, error) {
@@ -108,14 +107,14 @@ func clearLoops(tag string) error {
 	return errors.Join(err, left)
 }
 
-// The kernel tells nobody when a block device is closed, so that retry has to
-// ask: at first often, for those who are about to.
+// The kernel does not report when a block device is closed, so retry polls: often at
+// first.
 const (
 	firstPause = time.Millisecond
 	mostPause  = 100 * time.Millisecond
 )
 
-// retry calls try until it fails with no errInUse, or ctx ends.
+// retry calls try until it returns an error other than errInUse, or ctx ends.
 func retry(ctx context.Context, try func() error) error {
 	for pause := firstPause; ; pause = min(2*pause, mostPause) {
 		err := try()

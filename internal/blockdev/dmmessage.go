@@ -9,12 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The layout of struct dm_ioctl (include/uapi/linux/dm-ioctl.h): what every
-// request and answer begins with. Numbers are in the host's own byte order.
+// The layout of struct dm_ioctl (include/uapi/linux/dm-ioctl.h), the header of every
+// request and answer. Numbers are in the host's byte order.
 const (
 	atVersion     = 0  // 3 times 4 bytes
 	atDataSize    = 12 // of the whole message
-	atDataStart   = 16 // where what follows this structure begins
+	atDataStart   = 16 // offset of the data after this structure
 	atTargetCount = 20
 	atOpenCount   = 24
 	atFlags       = 28
@@ -24,7 +24,7 @@ const (
 	headerSize    = unix.SizeofDmIoctl
 )
 
-// The layout of struct dm_target_spec, which a string of parameters follows.
+// The layout of struct dm_target_spec; a string of parameters follows it.
 const (
 	atTargetStart  = 0 // 8 bytes, in sectors
 	atTargetLength = 8 // 8 bytes, in sectors
@@ -33,9 +33,9 @@ const (
 	targetSize     = unix.SizeofDmTargetSpec
 )
 
-// The version of the interface that is asked for: major numbers must be equal,
-// and the kernel's minor number must not be less (check_version in
-// drivers/md/dm-ioctl.c). Version 4.0 has all that is used here.
+// The requested version of the interface: major numbers must be equal, and the kernel's
+// minor number must not be lower (check_version in drivers/md/dm-ioctl.c). Version 4.0
+// has everything that is used here.
 const interfaceMajor = 4
 
 var order = binary.NativeEndian
@@ -46,14 +46,14 @@ type request struct {
 	flags   uint32
 	event   uint32
 	targets uint32
-	data    []byte // what follows the header
-	room    int    // for what follows the header in the answer
+	data    []byte // the data after the header
+	room    int    // size of the data after the header in the answer
 }
 
 // encode returns the message, which the kernel overwrites with its answer.
 func (r request) encode() ([]byte, error) {
 	if len(r.name) >= unix.DM_NAME_LEN || strings.ContainsRune(r.name, 0) {
-		return nil, fmt.Errorf("%q is no name of a device: %w", r.name, unix.EINVAL)
+		return nil, fmt.Errorf("%q is not a valid name of a device: %w", r.name, unix.EINVAL)
 	}
 	b := make([]byte, headerSize+max(len(r.data), r.room))
 	order.PutUint32(b[atVersion:], interfaceMajor)
@@ -67,26 +67,26 @@ func (r request) encode() ([]byte, error) {
 	return b, nil
 }
 
-// answer is what the kernel made of a request.
+// answer is the kernel's answer to a request.
 type answer struct {
 	flags   uint32
-	open    int32 // how many hold the device open
+	open    int32 // how often the device is open
 	targets uint32
-	dev     uint64 // as unix.Major and unix.Minor read it
+	dev     uint64 // in the format of unix.Major and unix.Minor
 	data    []byte
 }
 
-// has tells whether a flag is set.
+// has reports whether a flag is set.
 func (a answer) has(flag uint32) bool { return a.flags&flag != 0 }
 
-// device is the device that the answer is about.
+// device returns the device that the answer describes.
 func (a answer) device() Device {
 	d := Device{Major: unix.Major(a.dev), Minor: unix.Minor(a.dev)}
 	d.Name = fmt.Sprintf("dm-%d", d.Minor) // alloc_dev in drivers/md/dm.c
 	return d
 }
 
-// decode reads an answer in the buffer of its request.
+// decode decodes an answer in the buffer of its request.
 func decode(b []byte) (answer, error) {
 	if len(b) < headerSize {
 		return answer{}, fmt.Errorf("the device-mapper's answer has %d bytes", len(b))
@@ -99,10 +99,10 @@ func decode(b []byte) (answer, error) {
 	}
 	start, end := uint64(order.Uint32(b[atDataStart:])), uint64(order.Uint32(b[atDataSize:]))
 	if a.has(unix.DM_BUFFER_FULL_FLAG) || end <= start {
-		return a, nil // nothing follows
+		return a, nil // there is no data
 	}
 	if start < headerSize || end > uint64(len(b)) {
-		return answer{}, fmt.Errorf("the device-mapper's answer says it has bytes %d to %d of %d", start, end, len(b))
+		return answer{}, fmt.Errorf("the device-mapper's answer claims to have bytes %d to %d of %d", start, end, len(b))
 	}
 	a.data = b[start:end]
 	return a, nil
@@ -115,7 +115,7 @@ type target struct {
 	params        string
 }
 
-// encode returns the line as DM_TABLE_LOAD takes it.
+// encode returns the line in the format of DM_TABLE_LOAD.
 func (t target) encode() []byte {
 	size := (targetSize + len(t.params) + 1 + 7) &^ 7
 	b := make([]byte, size)
@@ -127,7 +127,7 @@ func (t target) encode() []byte {
 	return b
 }
 
-// decodeTarget reads the first line of the answer to DM_TABLE_STATUS.
+// decodeTarget decodes the first line of the answer to DM_TABLE_STATUS.
 func decodeTarget(data []byte) (target, error) {
 	if len(data) < targetSize {
 		return target{}, fmt.Errorf("the table's line has %d bytes", len(data))
@@ -140,8 +140,8 @@ func decodeTarget(data []byte) (target, error) {
 	}, nil
 }
 
-// decodeNames reads the answer to DM_LIST_DEVICES: records of struct
-// dm_name_list, each with the offset of the next from its own start, or 0.
+// decodeNames decodes the answer to DM_LIST_DEVICES: records of struct dm_name_list,
+// each with the offset of the next from its own start, or 0.
 func decodeNames(data []byte) ([]string, error) {
 	const atNext, atText = 8, 12
 	var names []string
@@ -165,7 +165,7 @@ func decodeNames(data []byte) ([]string, error) {
 	return names, nil
 }
 
-// text is the string that ends with the first zero byte, or with b.
+// text returns the string before the first zero byte, or all of b.
 func text(b []byte) string {
 	s, _, _ := bytes.Cut(b, []byte{0})
 	return string(s)

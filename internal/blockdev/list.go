@@ -15,17 +15,17 @@ const (
 	KindLoop   = "loop"
 )
 
-// Object is one of our devices that the host has.
+// Object is one of banger's devices on the host.
 type Object struct {
 	Kind    string
 	Name    string // of a device-mapper device banger-<id>, of a loop device loopN
 	ID      string // the VM's; of a base's loop device ""
-	Backing string // the path that the file had that the VM writes to; of a base's loop device the base's
-	Used    bool   // is open, or under another device
+	Backing string // the path of the file that the VM writes to; of a base's loop device the base's path
+	Used    bool   // it is open, or below another device
 }
 
-// List lists all devices that carry our names. What comes or goes meanwhile may
-// be among them or not.
+// List lists all devices with banger's names. Devices that appear or disappear in the
+// meantime may be included or not.
 func List() ([]Object, error) {
 	mapped, err := listMapped()
 	if err != nil {
@@ -41,7 +41,7 @@ func List() ([]Object, error) {
 func listMapped() ([]Object, error) {
 	m, err := openMapper()
 	if api.KindOf(err) == api.KindUnsupported {
-		return nil, nil // and so no such devices
+		return nil, nil // so there are no such devices
 	}
 	if err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func listMapped() ([]Object, error) {
 		}
 		a, err := m.status(name)
 		if errors.Is(err, unix.ENXIO) {
-			continue // gone in between
+			continue // gone in the meantime
 		}
 		if err != nil {
 			return nil, err
@@ -70,8 +70,8 @@ func listMapped() ([]Object, error) {
 	return found, nil
 }
 
-// cowFile is the path of the snapshot's copy-on-write file, "" when there is
-// none (any more).
+// cowFile returns the path of the snapshot's copy-on-write file, or "" if there is none
+// (any more).
 func (m *mapper) cowFile(name string) string {
 	line, err := m.line(name, unix.DM_STATUS_TABLE_FLAG)
 	if err != nil {

@@ -12,25 +12,25 @@ import (
 	"banger/internal/vmid"
 )
 
-// Locks are on bytes of the loop driver's node, one for each possible id and
-// one more (open file description locks, fcntl(2)): they exclude goroutines and
-// processes alike, and the kernel releases those of a process that dies. The
-// order is: a VM's, then that of the loop devices.
+// Locks are on bytes of the loop driver's node, one for each possible id and one more
+// (open file description locks, fcntl(2)): they exclude both goroutines and processes,
+// and the kernel releases those of a process that dies. The order is: the VM's lock,
+// then that of the loop devices.
 
-// loopsByte is beyond all ids, which have 48 bits.
+// loopsByte is above all ids, which have 48 bits.
 const loopsByte = 1 << 48
 
-// lockVM keeps others from attaching and detaching the VM's disk.
+// lockVM excludes other calls from attaching and detaching the VM's disk.
 func lockVM(ctx context.Context, id string) (unlock func(), err error) {
 	n, err := strconv.ParseInt(id, 16, 64)
 	if !vmid.Valid(id) || err != nil {
-		return nil, api.Errorf(api.KindInvalid, "%q is no id of a VM", id)
+		return nil, api.Errorf(api.KindInvalid, "%q is not a valid VM id", id)
 	}
 	return lock(ctx, n)
 }
 
-// lockLoops keeps others from binding loop devices between a look for one and
-// the binding of a new one.
+// lockLoops excludes other calls from binding loop devices between the search for a
+// device and the binding of a new one.
 func lockLoops(ctx context.Context) (unlock func(), err error) { return lock(ctx, loopsByte) }
 
 func lock(ctx context.Context, at int64) (unlock func(), err error) {
@@ -50,7 +50,7 @@ func lock(ctx context.Context, at int64) (unlock func(), err error) {
 }
 
 // waitLock waits for the lock, or for the end of ctx. The wait itself cannot be
-// ended: what it brings later is given back.
+// interrupted: a lock that comes later is released.
 func waitLock(ctx context.Context, f *os.File, at int64) (unlock func(), err error) {
 	locked := make(chan error, 1)
 	go func() { locked <- lockByte(f, unix.F_OFD_SETLKW, at) }()

@@ -9,11 +9,10 @@ import (
 	"banger/internal/vmid"
 )
 
-// Lookup returns the VM's device, a snapshot or a plain one, if it has one that
-// works.
+// Lookup returns the VM's device, a snapshot or a plain one, if it has a working one.
 func Lookup(id string) (d Device, found bool, err error) {
 	if !vmid.Valid(id) {
-		return Device{}, false, api.Errorf(api.KindInvalid, "%q is no id of a VM", id)
+		return Device{}, false, api.Errorf(api.KindInvalid, "%q is not a valid VM id", id)
 	}
 	if d, found, err = lookupMapped(id); err == nil && !found {
 		d, found, err = lookupPlain(id)
@@ -43,8 +42,8 @@ func lookupMapped(id string) (Device, bool, error) {
 	return a.device(), true, nil
 }
 
-// lookupPlain finds a loop device of the VM's that is its disk, and not the part
-// of a snapshot.
+// lookupPlain finds a loop device of the VM that is its disk, and not part of a
+// snapshot.
 func lookupPlain(id string) (d Device, found bool, err error) {
 	err = eachLoop(func(l *loop) (bool, error) {
 		if l.tag() == vmid.Device(id) && !l.has(unix.LO_FLAGS_AUTOCLEAR) {

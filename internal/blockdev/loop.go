@@ -20,8 +20,8 @@ const (
 	sectorSize  = 512
 )
 
-// baseTag is what base loops carry where losetup(8) has the name of the file;
-// those of a VM carry vmid.Device.
+// baseTag is stored in base loops as the name of the file that losetup(8) prints; the
+// loops of a VM store vmid.Device.
 const baseTag = "banger-base"
 
 // loop is a loop device that is bound to a file and held open, so that it
@@ -34,12 +34,12 @@ type loop struct {
 
 func (l *loop) close() { l.file.Close() }
 
-// tag is what Attach wrote into the device when it was bound.
+// tag returns the name that Attach stored in the device.
 func (l *loop) tag() string { return text(l.info.File_name[:]) }
 
 func (l *loop) has(flag uint32) bool { return l.info.Flags&flag != 0 }
 
-// ours tells whether a loop device with this tag is, and which VM's.
+// ours reports whether a loop device with this tag belongs to banger, and to which VM.
 func ours(tag string) (id string, ok bool) {
 	if tag == baseTag {
 		return "", true
@@ -47,14 +47,14 @@ func ours(tag string) (id string, ok bool) {
 	return vmid.FromDevice(tag)
 }
 
-// number is maj:min, as tables of the device-mapper have it.
+// number returns maj:min, as in tables of the device-mapper.
 func (d Device) number() string { return fmt.Sprintf("%d:%d", d.Major, d.Minor) }
 
-// errUnbound says that a loop device is bound to no file (any more).
+// errUnbound means that a loop device is not bound to a file (any more).
 var errUnbound = errors.New("the loop device is not bound")
 
-// openLoop opens a loop device that is bound and looks at what it is bound to:
-// in this order, since from then on it stays so.
+// openLoop opens a bound loop device and reads what it is bound to: in this order, as
+// an open device stays bound.
 func openLoop(name string, flag int) (*loop, error) {
 	l, err := openUnbound(name, flag)
 	if err != nil {
@@ -84,12 +84,12 @@ func openUnbound(name string, flag int) (*loop, error) {
 	l := &loop{file: f, device: Device{Name: name, Major: unix.Major(st.Rdev), Minor: unix.Minor(st.Rdev)}}
 	if st.Mode&unix.S_IFMT != unix.S_IFBLK || l.device.Major != loopMajor {
 		f.Close()
-		return nil, fmt.Errorf("/dev/%s is no loop device", name)
+		return nil, fmt.Errorf("/dev/%s is not a loop device", name)
 	}
 	return l, nil
 }
 
-// look asks what the device is bound to.
+// look reads what the device is bound to.
 func (l *loop) look() error {
 	info, err := unix.IoctlLoopGetStatus64(int(l.file.Fd()))
 	if errors.Is(err, unix.ENXIO) {
@@ -102,7 +102,7 @@ func (l *loop) look() error {
 	return nil
 }
 
-// sectors is the device's size.
+// sectors returns the device's size.
 func (l *loop) sectors() (int64, error) {
 	var size uint64
 	if err := ioctl(l.file, unix.BLKGETSIZE64, unsafe.Pointer(&size)); err != nil {
@@ -125,7 +125,7 @@ func (l *loop) setAutoclear(on bool) error {
 	return nil
 }
 
-// A device that was free may be taken by another program before it is bound.
+// A free device may be taken by another program before it is bound.
 const bindTries = 100
 
 // bind binds a free loop device to the backing file.
@@ -146,12 +146,12 @@ func bind(ctx context.Context, b backing) (*loop, error) {
 		}
 		l, err := bindTo("loop"+strconv.Itoa(n), b)
 		if errors.Is(err, errUnbound) || errors.Is(err, unix.EBUSY) {
-			last = err // removed or taken in between
+			last = err // removed or taken in the meantime
 			continue
 		}
 		return l, err
 	}
-	return nil, fmt.Errorf("no free loop device could be had in %d tries: %w", bindTries, last)
+	return nil, fmt.Errorf("no free loop device after %d tries: %w", bindTries, last)
 }
 
 func bindTo(name string, b backing) (*loop, error) {
@@ -173,7 +173,7 @@ func bindTo(name string, b backing) (*loop, error) {
 	return l, nil
 }
 
-// openLoopControl opens the loop driver, and loads it where it is not.
+// openLoopControl opens the loop driver, and loads it if necessary.
 func openLoopControl() (*os.File, error) {
 	f, err := os.OpenFile(loopControl, os.O_RDWR, 0)
 	if absent(err) {

@@ -14,11 +14,11 @@ import (
 
 const mapperControl = "/dev/mapper/control"
 
-// mapper is the device-mapper.
+// mapper is a connection to the device-mapper.
 type mapper struct{ file *os.File }
 
-// openMapper opens the device-mapper. The node is there before its module is:
-// opening it loads that (MODULE_ALIAS "devname:mapper/control").
+// openMapper opens the device-mapper. The node exists before its module is loaded:
+// opening it loads the module (MODULE_ALIAS "devname:mapper/control").
 func openMapper() (*mapper, error) {
 	f, err := os.OpenFile(mapperControl, os.O_RDWR, 0)
 	switch {
@@ -31,7 +31,7 @@ func openMapper() (*mapper, error) {
 	return nil, err
 }
 
-// absent tells whether the error of opening a device says that there is none.
+// absent reports whether the error of opening a device means that it does not exist.
 func absent(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO)
 }
@@ -43,7 +43,7 @@ const (
 	mostRoom  = 16 << 20
 )
 
-// call makes one request, with more room for the answer where it needs that.
+// call makes one request, and repeats it with a larger buffer if the answer needs one.
 func (m *mapper) call(command uint, r request) (answer, error) {
 	for r.room = max(r.room, firstRoom); r.room <= mostRoom; r.room *= 4 {
 		b, err := r.encode()
@@ -61,7 +61,7 @@ func (m *mapper) call(command uint, r request) (answer, error) {
 	return answer{}, fmt.Errorf("the device-mapper's answer has more than %d bytes", mostRoom)
 }
 
-// ioctl calls ioctl(2), again when a signal came in between.
+// ioctl calls ioctl(2), again after a signal.
 func ioctl(f *os.File, command uint, arg unsafe.Pointer) error {
 	defer runtime.KeepAlive(f)
 	for {
@@ -75,11 +75,11 @@ func ioctl(f *os.File, command uint, arg unsafe.Pointer) error {
 	}
 }
 
-// udevLeavesAlone tells udev's rules for device-mapper devices not to look at
-// what is on a VM's disk, which the guest writes, and to make no links from the
-// names found there. They are the DM_UDEV_… flags of libdevmapper.h (disable
-// subsystem rules, disk rules, other rules; primary source), in the upper half
-// of what the kernel hands to udev as DM_COOKIE.
+// udevLeavesAlone tells udev's rules for device-mapper devices not to examine the
+// content of a VM's disk, which the guest writes, and not to make links from names
+// found there. The flags are the DM_UDEV_… flags of libdevmapper.h (disable subsystem
+// rules, disk rules, other rules; primary source), in the upper half of the value that
+// the kernel passes to udev as DM_COOKIE.
 const udevLeavesAlone = (0x02 | 0x04 | 0x08 | 0x40) << 16
 
 // create makes a device without a table.
@@ -87,13 +87,13 @@ func (m *mapper) create(name string) (answer, error) {
 	return m.call(unix.DM_DEV_CREATE, request{name: name})
 }
 
-// load gives the device a table, which waits for resume.
+// load gives the device a table, which becomes active by resume.
 func (m *mapper) load(name string, t target) error {
 	_, err := m.call(unix.DM_TABLE_LOAD, request{name: name, targets: 1, data: t.encode()})
 	return err
 }
 
-// resume brings the table that waits, if any, into use.
+// resume activates the loaded table, if any.
 func (m *mapper) resume(name string) error {
 	_, err := m.call(unix.DM_DEV_SUSPEND, request{name: name, event: udevLeavesAlone})
 	return err
@@ -106,13 +106,13 @@ func (m *mapper) remove(name string) error {
 	return err
 }
 
-// status fails with ENXIO when there is no device of that name.
+// status fails with ENXIO if there is no device of that name.
 func (m *mapper) status(name string) (answer, error) {
 	return m.call(unix.DM_DEV_STATUS, request{name: name})
 }
 
-// line returns the one line of a device's table (DM_STATUS_TABLE_FLAG) or of
-// its status (0).
+// line returns the only line of a device's table (DM_STATUS_TABLE_FLAG) or of its
+// status (0).
 func (m *mapper) line(name string, flags uint32) (target, error) {
 	// Flushing would wait for a disk that hangs (snapshot_status has no use for it).
 	a, err := m.call(unix.DM_TABLE_STATUS, request{name: name, flags: flags | unix.DM_NOFLUSH_FLAG})

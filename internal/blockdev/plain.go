@@ -7,9 +7,9 @@ import (
 	"banger/internal/vmid"
 )
 
-// AttachPlain makes the VM's device over its own file, as a loop device. One
-// over the same file that is there already is returned; one over another file
-// is an error of kind api.KindConflict.
+// AttachPlain makes the VM's device over its own file, as a loop device. It returns an
+// existing device over the same file; one over another file is an error of kind
+// api.KindConflict.
 func AttachPlain(ctx context.Context, id string, file *os.File) (Device, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

@@ -15,7 +15,7 @@ import (
 
 const snapshotTarget = "snapshot"
 
-// snapshot is a device-mapper device that is wanted.
+// snapshot describes a device-mapper device to be made.
 type snapshot struct {
 	name      string
 	base, cow backing
@@ -34,10 +34,9 @@ func newSnapshot(id string, base, cow *os.File) (snapshot, error) {
 func (s snapshot) sectors() uint64 { return uint64(s.base.size / sectorSize) }
 
 // AttachSnapshot makes the VM's device over a base, which it only reads, and a
-// copy-on-write file, which it writes. The latter holds what the VM wrote
-// before, or is new: sparse, of CowBytes, never written. A device over the same
-// two files that is there already is returned; one over others is an error of
-// kind api.KindConflict.
+// copy-on-write file, which it writes. The file contains the VM's earlier writes, or is
+// new: sparse, of CowBytes, never written. It returns an existing device over the same
+// two files; one over other files is an error of kind api.KindConflict.
 func AttachSnapshot(ctx context.Context, id string, base, cow *os.File) (Device, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -69,7 +68,7 @@ func attachSnapshot(ctx context.Context, id string, base, cow *os.File) (Device,
 		return s.make(ctx, m)
 	case err != nil:
 		return Device{}, err
-	case !a.has(unix.DM_ACTIVE_PRESENT_FLAG): // its maker died half-way
+	case !a.has(unix.DM_ACTIVE_PRESENT_FLAG): // the process that made it died
 		if err := removeMapped(ctx, m, s.name); err != nil {
 			return Device{}, err
 		}
@@ -78,7 +77,7 @@ func attachSnapshot(ctx context.Context, id string, base, cow *os.File) (Device,
 	return s.adopt(m, a)
 }
 
-// adopt returns the device that is there, if it is the one wanted.
+// adopt returns the existing device, if it is the wanted one.
 func (s snapshot) adopt(m *mapper, a answer) (Device, error) {
 	if err := s.isOver(m); err != nil {
 		return Device{}, err
@@ -91,7 +90,7 @@ func (s snapshot) adopt(m *mapper, a answer) (Device, error) {
 	return a.device(), nil
 }
 
-// isOver says whether the device that is there is over the files wanted.
+// isOver reports whether the existing device is over the wanted files.
 func (s snapshot) isOver(m *mapper) error {
 	line, err := m.line(s.name, unix.DM_STATUS_TABLE_FLAG)
 	if err != nil {
@@ -110,14 +109,14 @@ func (s snapshot) isOver(m *mapper) error {
 			return err
 		}
 		if !is || line.length != s.sectors() {
-			return api.Errorf(api.KindConflict, "%s is there already, over other files", s.name).
+			return api.Errorf(api.KindConflict, "%s exists already, over other files", s.name).
 				WithHint("sudo dmsetup deps -o blkdevname %s; sudo losetup --list", s.name)
 		}
 	}
 	return nil
 }
 
-// isBehind tells whether the device of that number is bound to the file.
+// isBehind reports whether the device of that number is bound to the file.
 func (b backing) isBehind(number string) (bool, error) {
 	name, err := loopName(number)
 	if err != nil {
@@ -131,7 +130,8 @@ func (b backing) isBehind(number string) (bool, error) {
 	return b.id == identity{l.info.Device, l.info.Inode}, nil
 }
 
-// make makes the device. The loop devices are held here until the table holds them.
+// make makes the device. This process holds the loop devices until the table holds
+// them.
 func (s snapshot) make(ctx context.Context, m *mapper) (Device, error) {
 	if err := revive(s.cow.file); err != nil {
 		return Device{}, err
@@ -151,7 +151,7 @@ func (s snapshot) make(ctx context.Context, m *mapper) (Device, error) {
 		return Device{}, fmt.Errorf("create %s: %w", s.name, err)
 	}
 	if err := s.start(m, base, cow); err != nil {
-		// A context of its own: an ended one must not keep the half-made device.
+		// An own context: a cancelled one must not leave the unfinished device.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		return Device{}, errors.Join(err, removeMapped(ctx, m, s.name))
@@ -159,7 +159,7 @@ func (s snapshot) make(ctx context.Context, m *mapper) (Device, error) {
 	return a.device(), nil
 }
 
-// start gives the device its table and brings that into use.
+// start gives the device its table and activates it.
 func (s snapshot) start(m *mapper, base, cow *loop) error {
 	if err := m.load(s.name, s.target(base, cow)); err != nil {
 		return loadFailure(s.name, err)
@@ -173,13 +173,13 @@ func (s snapshot) start(m *mapper, base, cow *loop) error {
 	return nil
 }
 
-// checkLoaded looks at the table that waits. The owner can write to the copy-on-write
-// file after readHeader saw it and before the kernel read it: what the kernel then
+// checkLoaded checks the loaded table. The owner can change the copy-on-write file
+// after readHeader and before the kernel reads it: the memory that the kernel then
 // allocated is freed when the device is removed at once.
 func (s snapshot) checkLoaded(m *mapper) error {
 	line, err := m.line(s.name, unix.DM_STATUS_TABLE_FLAG|unix.DM_QUERY_INACTIVE_TABLE_FLAG)
 	if err != nil {
-		return fmt.Errorf("look at the table of %s: %w", s.name, err)
+		return fmt.Errorf("read the table of %s: %w", s.name, err)
 	}
 	t, err := parseTable(line)
 	if err != nil {
@@ -199,7 +199,7 @@ func loadFailure(name string, err error) error {
 		return api.Errorf(api.KindUnsupported, "cannot load the table of %s: %w", name, err).
 			WithHint("sudo modprobe dm_snapshot; sudo dmesg | tail")
 	case errors.Is(err, unix.ENXIO):
-		return api.Errorf(api.KindInvalid, "cannot load the table of %s: the copy-on-write file holds something else: %w", name, err).
+		return api.Errorf(api.KindInvalid, "cannot load the table of %s: the copy-on-write file has an unexpected content: %w", name, err).
 			WithHint("sudo dmesg | tail")
 	case errors.Is(err, unix.EIO):
 		return api.Errorf(api.KindInternal, "cannot load the table of %s: the copy-on-write file cannot be read or written, as on a full disk: %w", name, err).
@@ -208,7 +208,7 @@ func loadFailure(name string, err error) error {
 	return fmt.Errorf("load the table of %s: %w", name, err)
 }
 
-// failure is what a function of this package returns.
+// failure wraps the errors of this package's functions.
 func failure(verb, id string, err error) error {
 	kind := api.KindOf(err)
 	switch {

@@ -12,22 +12,22 @@ import (
 	"banger/internal/vmid"
 )
 
-// Usage says how full a snapshot's copy-on-write file is, in sectors of 512
-// bytes. All is 0 where the kernel does not say.
+// Usage is the use of a snapshot's copy-on-write file, in sectors of 512 bytes. All
+// fields are 0 if the kernel does not report it.
 type Usage struct {
 	Used     uint64 // data and metadata
 	Total    uint64 // the file's size
 	Metadata uint64
 
-	// Invalid: the host could not write to the file, as on a full disk. All
-	// reads and writes of the VM fail. Overflow: the file is full. The VM's
-	// writes fail. After both, detaching, making room and attaching brings back
-	// all that was written.
+	// Invalid: the host could not write to the file, as on a full disk. All reads and
+	// writes of the VM fail. Overflow: the file is full. The VM's writes fail. In both
+	// cases, detaching, freeing space and attaching again makes everything that was
+	// written available.
 	Invalid, Overflow bool
 }
 
-// parseUsage reads the parameters of a snapshot's status line: snapshot_status
-// in drivers/md/dm-snap.c.
+// parseUsage parses the parameters of a snapshot's status line: snapshot_status in
+// drivers/md/dm-snap.c.
 func parseUsage(params string) (Usage, error) {
 	switch params {
 	case "Invalid", "Merge failed":
@@ -43,28 +43,28 @@ func parseUsage(params string) (Usage, error) {
 		for i, n := range []*uint64{&u.Used, &u.Total, &u.Metadata} {
 			v, err := strconv.ParseUint(fields[i], 10, 64)
 			if err != nil {
-				return Usage{}, fmt.Errorf("%q is no status of a snapshot: %w", params, err)
+				return Usage{}, fmt.Errorf("%q is not a valid status of a snapshot: %w", params, err)
 			}
 			*n = v
 		}
 		return u, nil
 	}
-	return Usage{}, fmt.Errorf("%q is no status of a snapshot", params)
+	return Usage{}, fmt.Errorf("%q is not a valid status of a snapshot", params)
 }
 
-// Status says how full the VM's copy-on-write file is. It is an error of kind
-// api.KindNotFound when the VM has no snapshot attached.
+// Status returns how full the VM's copy-on-write file is. It returns an error of kind
+// api.KindNotFound if the VM has no attached snapshot.
 func Status(id string) (Usage, error) {
 	u, err := status(id)
 	if err != nil {
-		return Usage{}, failure("look at", id, err)
+		return Usage{}, failure("read the status of", id, err)
 	}
 	return u, nil
 }
 
 func status(id string) (Usage, error) {
 	if !vmid.Valid(id) {
-		return Usage{}, api.Errorf(api.KindInvalid, "%q is no id of a VM", id)
+		return Usage{}, api.Errorf(api.KindInvalid, "%q is not a valid VM id", id)
 	}
 	m, err := openMapper()
 	if err != nil {

@@ -47,11 +47,11 @@ func TestBadCommandLines(t *testing.T) {
 		"frob":                            "banger: there is no command \"banger frob\"\n  try: banger --help\n",
 		"vm lst":                          "banger: there is no command \"banger vm lst\"\n  try: banger vm list\n",
 		"vm run --frob":                   "banger: unknown flag: --frob\n  try: banger vm run --help\n",
-		"vm run --memory 4":               "banger: cannot use --memory: \"4\" has no unit: write 4M or 4G\n  try: banger vm run --help\n",
-		"vm run --memory -4G":             "banger: cannot use --memory: \"-4G\" is negative: write a size such as 512M or 4G\n  try: banger vm run --help\n",
-		"vm run --disk 0G":                "banger: cannot use --disk: \"0G\" is nothing: write a size such as 512M or 4G\n  try: banger vm run --help\n",
+		"vm run --memory 4":               "banger: cannot use --memory: \"4\" has no unit: use 4M or 4G\n  try: banger vm run --help\n",
+		"vm run --memory -4G":             "banger: cannot use --memory: \"-4G\" is negative: use a size such as 512M or 4G\n  try: banger vm run --help\n",
+		"vm run --disk 0G":                "banger: cannot use --disk: \"0G\" is zero: use a size such as 512M or 4G\n  try: banger vm run --help\n",
 		"vm run --vcpu 0":                 "banger: cannot use --vcpu: 0 processors: a VM has from 1 to 128\n  try: banger vm run --help\n",
-		"vm run --vcpu many":              "banger: cannot use --vcpu: \"many\" is no whole number\n  try: banger vm run --help\n",
+		"vm run --vcpu many":              "banger: cannot use --vcpu: \"many\" is not an integer\n  try: banger vm run --help\n",
 		"vm run --image=":                 "banger: cannot use --image: it is empty\n  try: banger vm run --help\n",
 		"vm run -d -t -- true":            "banger: --detach and --tty exclude each other\n  try: banger vm run --help\n",
 		"vm run --env =x":                 "banger: cannot use --env \"=x\": it is not NAME=value\n  try: banger vm run --help\n",
@@ -67,7 +67,7 @@ func TestBadCommandLines(t *testing.T) {
 		"completion tcsh":                 "banger: there is no completion for \"tcsh\": bash, fish and zsh have one\n  try: banger completion --help\n",
 		"vm create one --name two":        "banger: two names: \"one\" and --name \"two\"\n  try: banger vm create --help\n",
 		"daemon status please":            "banger: banger daemon status takes no argument, got \"please\"\n  try: banger daemon status --help\n",
-		"vm run --memory 99999999999999T": "banger: cannot use --memory: \"99999999999999T\" is more than any computer has\n  try: banger vm run --help\n",
+		"vm run --memory 99999999999999T": "banger: cannot use --memory: \"99999999999999T\" is too large\n  try: banger vm run --help\n",
 	} {
 		stdout, stderr, status := run(strings.Fields(line)...)
 		if stdout != "" || stderr != want || status != exitUsage {

@@ -1,6 +1,6 @@
-// Package config reads the user's settings: config.toml, then BANGER_<KEY>
-// from the environment, which wins, and for what neither names, defaults and
-// choices made from the host's size.
+// Package config reads the user's settings: config.toml, then BANGER_<KEY> from the
+// environment, which overrides it, then defaults, some of which depend on the host's
+// size.
 package config
 
 import (
@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/size"
 
 	"github.com/BurntSushi/toml"
 )
 
-// Config is every setting as it is in force.
+// Config holds the effective settings.
 type Config struct {
-	// For new VMs, where the request does not say otherwise.
+	// For new VMs, if the request does not set them.
 	VCPUs       int
 	MemoryBytes int64
 	DiskBytes   int64
@@ -26,46 +27,47 @@ type Config struct {
 	Kernel      string // empty: the distribution's newest
 	Driver      string
 	Init        string // of the guest: agent, systemd or auto
-	Accel       string // kvm, tcg, or empty for what a probe finds
+	Accel       string // kvm, tcg, or empty for the result of a probe
 
-	// Programs, where they are not in the usual directories.
+	// Programs that are not in the usual directories.
 	Firecracker, Jailer, QEMU string
 
-	// FirecrackerURL is where releases of Firecracker are got from.
+	// FirecrackerURL is the source of Firecracker's releases.
 	FirecrackerURL string
 
-	// RegistryCA is a file with certificates of authorities that registries may be
-	// signed by, beside the system's; empty: none.
+	// RegistryCA is a file with certificates of authorities for registries, in addition
+	// to the system's; empty: none.
 	RegistryCA string
-	// RegistryMirrors are where images of a registry are looked for first: the mirror's
-	// host, and perhaps a path in it, by the registry's name.
+	// RegistryMirrors are the mirrors of registries, which are tried first: the
+	// mirror's host, optionally with a path, by the registry's name.
 	RegistryMirrors map[string]string
 
-	// RegistryAuth is a file with passwords of registries, as Docker or Podman write it,
-	// beside the usual ones; empty: none.
+	// RegistryAuth is a file with passwords of registries in the format of Docker or
+	// Podman, in addition to the usual ones; empty: none.
 	RegistryAuth string
 
-	// Path are the directories that the daemon looks for programs in, as in PATH; empty:
-	// the usual ones.
+	// Path are the directories in which the daemon searches programs, as in PATH;
+	// empty: the usual ones.
 	Path string
-	// HTTPProxy, HTTPSProxy and NoProxy are what the variables of these names mean; empty:
-	// those of the daemon's own environment, which a client that starts it leaves out.
+	// HTTPProxy, HTTPSProxy and NoProxy replace the variables of these names; empty:
+	// those of the daemon's environment, which a client that starts the daemon leaves
+	// out.
 	HTTPProxy, HTTPSProxy, NoProxy string
 
-	// ImageNames are short names for images and the references that they stand
-	// for: the built-in ones, and over them those of the file's table.
+	// ImageNames are short names of images and their references: the built-in ones,
+	// overridden by those of the file's table.
 	ImageNames map[string]string
 
 	// For all VMs.
 	Grace        time.Duration // for a guest to shut down
 	BootTimeout  time.Duration // for a guest to answer after its start
-	ConsoleBytes int64         // how much of the serial console is kept
+	ConsoleBytes int64         // how much of the serial console's log is kept
 
 	file    string
 	origins map[string]origin
 }
 
-// origin says where a value comes from; it is part of `config show`.
+// origin is the source of a value, as shown by `config show`.
 type origin string
 
 const (
@@ -75,11 +77,10 @@ const (
 	fromDefault     origin = "default"
 )
 
-// maxFile bounds config.toml: real ones have a dozen lines.
+// maxFile bounds config.toml in bytes: real ones have a dozen lines.
 const maxFile = 1 << 20
 
-// newConfig is the configuration before anything is read: of the settings it has
-// none.
+// newConfig returns the configuration before anything is read, without settings.
 func newConfig(path string) Config {
 	c := Config{file: path, origins: map[string]origin{}, ImageNames: maps.Clone(builtinNames)}
 	for name := range c.ImageNames {
@@ -88,14 +89,14 @@ func newConfig(path string) Config {
 	return c
 }
 
-// Load reads the settings. A file that is not there is an empty one. env is
-// os.Getenv outside tests.
+// Load reads the settings. A missing file counts as empty. env is os.Getenv, except in
+// tests.
 func Load(path string, env func(string) string, host Host) (Config, error) {
 	c := newConfig(path)
 	for _, s := range settings() {
 		value, from := s.fallback(host)
 		if err := s.set(&c, value); err != nil {
-			return Config{}, api.Errorf(api.KindInternal, "the default of %s is wrong: %w", s.key, err)
+			return Config{}, api.Errorf(api.KindInternal, "the default of %s is invalid: %w", s.key, err)
 		}
 		c.origins[s.key] = from
 	}
@@ -121,7 +122,7 @@ func (c *Config) readFile(path string) error {
 	case errors.Is(err, os.ErrNotExist):
 		return nil
 	case err == nil && (info.Size() > maxFile || !info.Mode().IsRegular()):
-		err = errors.New("it is no ordinary file of a sensible size")
+		err = fmt.Errorf("it is not a regular file, or larger than %s", size.Exact(maxFile))
 	}
 	var data []byte
 	if err == nil {
@@ -161,7 +162,7 @@ func (c *Config) parse(text string) error {
 		}
 		s, ok := known[key.String()]
 		if !ok {
-			return fmt.Errorf("line %d: there is no setting %q", lineOf(text, key), key.String())
+			return fmt.Errorf("line %d: %q is not a valid setting", lineOf(text, key), key.String())
 		}
 		value, err := scalar(values[s.key])
 		if err == nil {
@@ -182,13 +183,13 @@ func scalar(v any) (string, error) {
 	case int64:
 		return fmt.Sprint(v), nil
 	default:
-		return "", errors.New("write a number or a text in quotes")
+		return "", errors.New("use a number or a text in quotes")
 	}
 }
 
-// lineOf finds the line that sets key: the toml package does not say. It looks
-// for the key's last part at the start of a line, of a key in a table after the
-// table's head.
+// lineOf finds the line that sets key, which the toml package does not report. It
+// searches the key's last part at the start of a line, for a key in a table after the
+// table's header.
 func lineOf(text string, key toml.Key) int {
 	last, head := key[len(key)-1], 0
 	for i, line := range strings.Split(text, "\n") {
@@ -198,7 +199,7 @@ func lineOf(text string, key toml.Key) int {
 		case len(key) > 1 && left == key[0]:
 			head = i + 1
 		case len(key) > 1 && head == 0 && left == last:
-			// A setting of that name, before the table begins.
+			// A setting of that name, before the start of the table.
 		case left == last || strings.HasSuffix(left, "."+last):
 			return i + 1
 		}
@@ -206,10 +207,10 @@ func lineOf(text string, key toml.Key) int {
 	return max(head, 1)
 }
 
-// File is where the settings were looked for.
+// File returns the path of the settings' file.
 func (c Config) File() string { return c.file }
 
-// API returns the settings as `config show` lists them.
+// API returns the settings for `config show`.
 func (c Config) API() api.Config {
 	out := api.Config{File: c.file}
 	for _, s := range settings() {

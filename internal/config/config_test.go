@@ -70,14 +70,14 @@ func TestFileThenEnvironment(t *testing.T) {
 
 func TestBadFilesNameTheLine(t *testing.T) {
 	for text, want := range map[string]string{
-		"vcpus = 2\nmemry = \"4G\"":    `line 2: there is no setting "memry"`,
-		"[vm]\nmemory = \"4G\"":        `line 1: there is no setting "vm"`,
+		"vcpus = 2\nmemry = \"4G\"":    `line 2: "memry" is not a valid setting`,
+		"[vm]\nmemory = \"4G\"":        `line 1: "vm" is not a valid setting`,
 		"memory = 4":                   `line 1: memory: "4" has no unit`,
 		"\n\nmemory = \"1M\"":          "line 3: memory: 1 MiB is too small: memory has at least 128M",
 		"disk = \"9000T\"":             "too large",
 		"vcpus = 0":                    "line 1: vcpus: 0 processors",
-		"vcpus = true":                 "line 1: vcpus: write a number or a text in quotes",
-		"accel = \"warp\"":             "none of auto, kvm and tcg",
+		"vcpus = true":                 "line 1: vcpus: use a number or a text in quotes",
+		"accel = \"warp\"":             "is not one of auto, kvm and tcg",
 		"grace = \"-1s\"":              "more than nothing",
 		"memory = ":                    "line 1: ",
 		"image = \"a b\"":              "no name",

@@ -7,14 +7,14 @@ import (
 	"banger/api"
 )
 
-// UsualPath are the directories that programs are looked for in where the setting path
-// names no others: those of a service of systemd (systemd.exec(5)), with the ones of root.
+// UsualPath are the directories in which programs are searched if the setting path is
+// empty: those of a systemd service (systemd.exec(5)), and root's.
 const UsualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// OfTheDaemon says whether a variable decides what the daemon does for all of its
-// clients: a setting, a proxy, where programs, passwords and certificates are. Each of
-// these has a setting, so that it is not what the command happened to have that started
-// the daemon.
+// OfTheDaemon reports whether a variable affects what the daemon does for all clients:
+// a setting, a proxy, or the places of programs, passwords and certificates. Each of
+// them has a setting, so that the environment of the command that started the daemon
+// has no effect.
 func OfTheDaemon(variable string) bool {
 	switch variable {
 	case "PATH", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "SSL_CERT_FILE", "SSL_CERT_DIR":
@@ -24,8 +24,8 @@ func OfTheDaemon(variable string) bool {
 		slices.ContainsFunc(settings(), func(s setting) bool { return s.variable() == variable })
 }
 
-// Environment are the variables that the daemon and the programs it runs are to have
-// for the settings.
+// Environment returns the variables that the daemon and the programs it runs get from
+// the settings.
 func (c Config) Environment() map[string]string {
 	env := map[string]string{}
 	set := func(value string, variables ...string) {
@@ -37,16 +37,16 @@ func (c Config) Environment() map[string]string {
 	}
 	set(c.Path, "PATH")
 	set(c.RegistryAuth, "REGISTRY_AUTH_FILE")
-	// apt and others read the small ones alone.
+	// apt and others only read the lower-case ones.
 	set(c.HTTPProxy, "http_proxy", "HTTP_PROXY")
 	set(c.HTTPSProxy, "https_proxy", "HTTPS_PROXY")
 	set(c.NoProxy, "no_proxy", "NO_PROXY")
 	return env
 }
 
-// ForCommand puts what a command's own environment says about new VMs over shown, the
-// daemon's settings. ignored are the variables that say otherwise than the daemon, which
-// does not read them.
+// ForCommand applies a command's own environment for new VMs to shown, the daemon's
+// settings. ignored are the variables that differ from the daemon, which does not read
+// them.
 func ForCommand(shown api.Config, env func(string) string) (merged api.Config, ignored []string, err error) {
 	merged = shown
 	merged.Values = slices.Clone(shown.Values)

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Host is what the size of a new VM is chosen from.
+// Host is the information from which the size of a new VM is chosen.
 type Host struct {
 	CPUs        int
 	MemoryBytes int64
@@ -24,11 +24,11 @@ func DetectHost() Host {
 	return h
 }
 
-// vcpus: two let a build and a shell run side by side; more only slow down
-// emulation and other VMs.
+// vcpus returns two at most: a build and a shell run in parallel; more would only slow
+// down emulation and other VMs.
 func (h Host) vcpus() int { return min(2, max(1, h.CPUs)) }
 
-// memory: an eighth of the host's lets several VMs run beside a browser.
+// memory returns an eighth of the host's, so that several VMs fit beside a browser.
 func (h Host) memory() int64 {
 	eighth := h.MemoryBytes / 8 / size.MiB * size.MiB
 	return min(2*size.GiB, max(512*size.MiB, eighth))

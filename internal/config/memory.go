@@ -7,11 +7,12 @@ import (
 	"strings"
 )
 
-// cgroupRoot is where version 2 of control groups is mounted (file-hierarchy(7), cgroups(7)).
+// cgroupRoot is the mount point of control groups version 2 (file-hierarchy(7),
+// cgroups(7)).
 const cgroupRoot = "/sys/fs/cgroup"
 
-// MemoryFor returns how much memory the processes in a control group may have together,
-// and what sets the limit: the host, or a group's memory.max, its own or that of one above
+// MemoryFor returns how many bytes of memory the processes in a control group may use
+// together, and what sets the limit: the host, or memory.max of the group or one above
 // it. cgroup is its path below the root of version 2.
 func (h Host) MemoryFor(cgroup string) (bytes int64, whose string) {
 	return h.memoryFor(cgroupRoot, cgroup)
@@ -31,8 +32,8 @@ func (h Host) memoryFor(root, cgroup string) (bytes int64, whose string) {
 	return bytes, whose
 }
 
-// OwnCgroup returns the control group of this process, below the root of version 2
-// (cgroups(7), /proc/pid/cgroup); "/" if there is none.
+// OwnCgroup returns the path of this process's control group, below the root of version
+// 2 (cgroups(7), /proc/pid/cgroup); "/" if there is none.
 func OwnCgroup() string {
 	text, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {

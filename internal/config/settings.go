@@ -15,8 +15,8 @@ import (
 	"banger/internal/size"
 )
 
-// Limits of a VM. The upper ones are far beyond what a sandbox needs: they
-// catch slips of the finger before they become a full disk.
+// Limits of a VM. The upper limits are far above the needs of a sandbox: they catch
+// typing errors before these fill a disk.
 const (
 	MaxVCPUs  = 128
 	MinMemory = 128 * size.MiB // what the default kernel and agent need to boot
@@ -25,17 +25,17 @@ const (
 	MaxDisk   = 16*size.TiB - size.MiB // ext4 with 4 KiB blocks ends one block before 16 TiB (ext4(5))
 )
 
-// setting is one key of config.toml: how it is read, shown and explained.
+// setting is a key of config.toml: how it is parsed, shown and explained.
 type setting struct {
 	key, doc string
-	// ofCommand: the variable counts for a command that has it, as part of its request.
+	// ofCommand: the variable applies to a command that has it, as part of its request.
 	ofCommand bool
 	fallback  func(Host) (string, origin)
 	set       func(*Config, string) error
 	get       func(Config) string
 }
 
-// variable is the environment variable that overrides the setting.
+// variable returns the environment variable that overrides the setting.
 func (s setting) variable() string { return "BANGER_" + strings.ToUpper(s.key) }
 
 func settings() []setting {
@@ -89,19 +89,19 @@ func choiceSettings() []setting {
 			get:      func(c Config) string { return c.Kernel },
 		},
 		{
-			key: "driver", doc: "what runs VMs: qemu, or firecracker in system mode; auto: the best that is there", ofCommand: true,
+			key: "driver", doc: "what runs VMs: qemu, or firecracker in system mode; auto: the best available one", ofCommand: true,
 			fallback: constant("auto"),
 			set:      func(c *Config, v string) (err error) { c.Driver, err = word(v); return },
 			get:      func(c Config) string { return c.Driver },
 		},
 		{
-			key: "init", doc: "what is process 1 of a new VM: agent, systemd or auto: what the image asks for", ofCommand: true,
+			key: "init", doc: "what is process 1 of a new VM: agent, systemd or auto: chosen by the image", ofCommand: true,
 			fallback: constant(api.InitAuto),
 			set:      func(c *Config, v string) (err error) { c.Init, err = ParseInit(v); return },
 			get:      func(c Config) string { return c.Init },
 		},
 		{
-			key: "accel", doc: "kvm, tcg (emulation) or auto: what a test boot finds working",
+			key: "accel", doc: "kvm, tcg (emulation) or auto: the result of a test boot",
 			fallback: constant("auto"),
 			set: func(c *Config, v string) error {
 				switch v {
@@ -110,7 +110,7 @@ func choiceSettings() []setting {
 				case "kvm", "tcg":
 					c.Accel = v
 				default:
-					return fmt.Errorf("%.40q is none of auto, kvm and tcg", v)
+					return fmt.Errorf("%.40q is not one of auto, kvm and tcg", v)
 				}
 				return nil
 			},
@@ -153,9 +153,9 @@ func pathSettings() []setting {
 			set:      func(c *Config, v string) (err error) { c.FirecrackerURL, err = webAddress(v); return },
 			get:      func(c Config) string { return c.FirecrackerURL },
 		},
-		pathSetting("registry_ca", "path of certificates (PEM) that registries are trusted by, beside the system's",
+		pathSetting("registry_ca", "path of certificates (PEM) that are trusted for registries, in addition to the system's",
 			func(c *Config) *string { return &c.RegistryCA }),
-		pathSetting("registry_auth", "path of a file with registries' passwords, beside Docker's and Podman's own",
+		pathSetting("registry_auth", "path of a file with registries' passwords, in addition to Docker's and Podman's",
 			func(c *Config) *string { return &c.RegistryAuth }),
 		{
 			key: "path", doc: "directories with programs, as in PATH; empty: the usual ones",
@@ -164,15 +164,15 @@ func pathSettings() []setting {
 			get:      func(c Config) string { return c.Path },
 		},
 		proxySetting("http_proxy", "the proxy for plain HTTP, such as http://proxy.example.com:3128", func(c *Config) *string { return &c.HTTPProxy }),
-		proxySetting("https_proxy", "the proxy for HTTPS, which registries speak", func(c *Config) *string { return &c.HTTPSProxy }),
+		proxySetting("https_proxy", "the proxy for HTTPS, which registries use", func(c *Config) *string { return &c.HTTPSProxy }),
 		{
-			key: "no_proxy", doc: "what is reached without a proxy: names, domains, addresses, with commas",
+			key: "no_proxy", doc: "hosts to access without a proxy: names, domains, addresses, separated by commas",
 			fallback: constant(""),
 			set:      func(c *Config, v string) error { c.NoProxy = v; return nil },
 			get:      func(c Config) string { return c.NoProxy },
 		},
 		{
-			key: "registry_mirrors", doc: "where to look first, REGISTRY=MIRROR …: docker.io=mirror.example.com/hub",
+			key: "registry_mirrors", doc: "mirrors to try first, REGISTRY=MIRROR …: docker.io=mirror.example.com/hub",
 			fallback: constant(""),
 			set:      func(c *Config, v string) (err error) { c.RegistryMirrors, err = ParseMirrors(v); return },
 			get:      func(c Config) string { return formatMirrors(c.RegistryMirrors) },
@@ -186,7 +186,7 @@ func pathSetting(name, doc string, field func(*Config) *string) setting {
 		fallback: constant(""),
 		set: func(c *Config, v string) error {
 			if v != "" && !filepath.IsAbs(v) {
-				return fmt.Errorf("%.80q is no absolute path", v)
+				return fmt.Errorf("%.80q is not an absolute path", v)
 			}
 			*field(c) = v
 			return nil
@@ -202,7 +202,7 @@ func proxySetting(name, doc string, field func(*Config) *string) setting {
 		set: func(c *Config, v string) error {
 			u, err := url.Parse(v)
 			if v != "" && (err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "socks5"}, u.Scheme)) {
-				return errors.New("write a proxy as http://HOST:PORT") // it may have a password: not shown
+				return errors.New("use the form http://HOST:PORT") // it may have a password: not shown
 			}
 			*field(c) = v
 			return nil
@@ -217,7 +217,7 @@ func proxySetting(name, doc string, field func(*Config) *string) setting {
 	}
 }
 
-// directories checks a list as PATH has it.
+// directories checks a list in the format of PATH.
 func directories(text string) (string, error) {
 	for dir := range strings.SplitSeq(text, ":") {
 		if text != "" && !filepath.IsAbs(dir) {
@@ -227,13 +227,13 @@ func directories(text string) (string, error) {
 	return text, nil
 }
 
-// FirecrackerReleases is where Firecracker's makers publish its releases.
+// FirecrackerReleases is the page of Firecracker's releases.
 const FirecrackerReleases = "https://github.com/firecracker-microvm/firecracker/releases"
 
 func webAddress(text string) (string, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return "", fmt.Errorf("%.80q is no address such as %s", text, FirecrackerReleases)
+		return "", fmt.Errorf("%.80q is not a valid address such as %s", text, FirecrackerReleases)
 	}
 	return text, nil
 }
@@ -242,7 +242,7 @@ func constant(value string) func(Host) (string, origin) {
 	return func(Host) (string, origin) { return value, fromDefault }
 }
 
-// ParseInit reads what is to be process 1 of a guest.
+// ParseInit parses the setting for process 1 of a guest.
 func ParseInit(text string) (string, error) {
 	switch text {
 	case api.InitAgent, api.InitSystemd, api.InitAuto:
@@ -251,19 +251,19 @@ func ParseInit(text string) (string, error) {
 	if api.IsInitPath(text) {
 		return text, nil
 	}
-	return "", fmt.Errorf("%.40q is none of agent, systemd and auto, and not the path of a program", text)
+	return "", fmt.Errorf("%.40q is not agent, systemd, auto or the path of a program", text)
 }
 
-// ParseVCPUs reads a number of processors.
+// ParseVCPUs parses a number of processors.
 func ParseVCPUs(text string) (int, error) {
 	n, err := strconv.Atoi(strings.TrimSpace(text))
 	if err != nil {
-		return 0, fmt.Errorf("%.40q is no whole number", text)
+		return 0, fmt.Errorf("%.40q is not an integer", text)
 	}
 	return n, CheckVCPUs(n)
 }
 
-// CheckVCPUs refuses what no VM can have.
+// CheckVCPUs refuses a number of processors that no VM can have.
 func CheckVCPUs(n int) error {
 	if n < 1 || n > MaxVCPUs {
 		return fmt.Errorf("%d processors: a VM has from 1 to %d", n, MaxVCPUs)
@@ -271,10 +271,10 @@ func CheckVCPUs(n int) error {
 	return nil
 }
 
-// ParseMemory reads the size of a VM's memory.
+// ParseMemory parses the size of a VM's memory, in bytes.
 func ParseMemory(text string) (int64, error) { return bounded(text, "memory", MinMemory, MaxMemory) }
 
-// ParseDisk reads the size of a VM's disk.
+// ParseDisk parses the size of a VM's disk, in bytes.
 func ParseDisk(text string) (int64, error) { return bounded(text, "a disk", MinDisk, MaxDisk) }
 
 func bounded(text, what string, low, high int64) (int64, error) {
@@ -299,9 +299,9 @@ func duration(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	switch {
 	case err != nil:
-		return 0, fmt.Errorf("%.40q is no duration: write one such as 10s or 2m", text)
+		return 0, fmt.Errorf("%.40q is not a valid duration: use one such as 10s or 2m", text)
 	case d <= 0 || d > 24*time.Hour:
-		return 0, fmt.Errorf("%s: a duration is more than nothing and at most 24h", d)
+		return 0, fmt.Errorf("%s: a duration must be more than zero and at most 24h", d)
 	}
 	return d, nil
 }
@@ -310,7 +310,7 @@ var words = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,254}$`)
 
 func word(text string) (string, error) {
 	if text != "" && !words.MatchString(text) {
-		return "", fmt.Errorf("%.40q is no name", text)
+		return "", fmt.Errorf("%.40q is not a valid name", text)
 	}
 	return text, nil
 }

@@ -1,8 +1,7 @@
-// Package console keeps what guests write to their serial consoles within
-// bounds, and shows it.
+// Package console bounds the logs of guests' serial consoles, and shows them.
 //
-// The VMM writes to the log itself, in append mode, so that it needs no living
-// daemon. While the daemon runs it gives the oldest bytes back to the file
-// system by punching holes: offsets stay what they are, the writer need not
-// know, and nothing at the end is lost.
+// The VMM itself writes to the log, in append mode, so that it does not need a running
+// daemon. While the daemon runs, it returns the oldest bytes to the file system by
+// punching holes: offsets stay the same, the writer is not affected, and nothing at the
+// end is lost.
 package console

@@ -9,11 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Follow writes a log to w from the offset on, and what is added to it, until
-// ctx ends. What the log holds by then is still written, so that a caller who
-// ends ctx when the machine has ended shows everything. It fails when w does.
-// An offset in the part that was freed is taken as the first byte there is;
-// a negative one as that from the end.
+// Follow writes a log to w from an offset on, and everything that is added to it, until
+// ctx ends. What the log contains by then is still written, so that a caller who ends
+// ctx when the machine has ended shows everything. It fails if w fails. An offset in
+// the freed part means the first stored byte; a negative one is counted from the end.
 func Follow(ctx context.Context, path string, from int64, w io.Writer) error {
 	f, err := open(path)
 	if err != nil {
@@ -59,11 +58,11 @@ func startAt(f *os.File, from int64) (int64, error) {
 	return min(max(from, first), size), err
 }
 
-// drainStep is how much is shown between two looks at what was freed meanwhile.
+// drainStep is how many bytes are written between two checks for freed parts.
 const drainStep = 64 << 10
 
-// drain writes what is stored from offset at on and returns the new offset. A
-// log that got shorter was rewritten: it is taken from its start.
+// drain writes what is stored from offset at on and returns the new offset. If the log
+// became shorter, it was rewritten, and drain starts from its beginning.
 func drain(f *os.File, at int64, w io.Writer) (int64, error) {
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {

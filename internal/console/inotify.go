@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inotify is an inotify descriptor in the runtime's poller: reading it blocks
-// no thread.
+// inotify is an inotify descriptor in the runtime's poller: reading it does not block a
+// thread.
 type inotify struct {
 	file *os.File
 }
@@ -22,8 +22,8 @@ func newInotify() (inotify, error) {
 	return inotify{os.NewFile(uintptr(fd), "inotify")}, nil
 }
 
-// add watches path and returns the watch's number. Watching a file again
-// changes its watch.
+// add watches path and returns the watch's number. Watching a file again changes its
+// watch.
 func (n inotify) add(path string, mask uint32) (int, error) {
 	wd := -1
 	err := n.control(func(fd int) (err error) {
@@ -36,7 +36,7 @@ func (n inotify) add(path string, mask uint32) (int, error) {
 	return wd, nil
 }
 
-// remove ends a watch. One that ended already is no error.
+// remove removes a watch. It is not an error if the watch has ended already.
 func (n inotify) remove(wd int) {
 	_ = n.control(func(fd int) error {
 		_, err := unix.InotifyRmWatch(fd, uint32(wd))
@@ -56,13 +56,13 @@ func (n inotify) control(do func(fd int) error) error {
 	return inner
 }
 
-// event is what happened to a watched file.
+// event is a change of a watched file.
 type event struct {
 	wd   int
 	mask uint32
 }
 
-// parseEvents reads a buffer of struct inotify_event (inotify(7)): watch, mask,
+// parseEvents decodes a buffer of struct inotify_event (inotify(7)): watch, mask,
 // cookie, length of the name, name; in the host's byte order.
 func parseEvents(data []byte) []event {
 	const header = unix.SizeofInotifyEvent

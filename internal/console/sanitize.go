@@ -5,10 +5,9 @@ import (
 	"unicode/utf8"
 )
 
-// Sanitize makes guest output harmless for a terminal: control characters other
-// than newline and tab are shown in caret notation, C1 controls and invalid
-// UTF-8 as "?". Carriage returns before a newline, which a serial console
-// writes, are dropped.
+// Sanitize makes guest output safe for a terminal: control characters except newline
+// and tab are shown in caret notation, C1 controls and invalid UTF-8 as "?". Carriage
+// returns before a newline, which a serial console writes, are removed.
 func Sanitize(s string) string {
 	var out strings.Builder
 	out.Grow(len(s))
@@ -33,14 +32,14 @@ func Sanitize(s string) string {
 	return out.String()
 }
 
-// endsLine says whether s is carriage returns up to a newline or the end.
+// endsLine reports whether s is carriage returns up to a newline or the end.
 func endsLine(s string) bool {
 	rest := strings.TrimLeft(s, "\r")
 	return rest == "" || rest[0] == '\n'
 }
 
-// direction says whether r changes the direction of text, and so could show one
-// thing as another (Unicode Standard Annex 9).
+// direction reports whether r changes the direction of text, and so could disguise it
+// (Unicode Standard Annex 9).
 func direction(r rune) bool {
 	return r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
 }

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Tail returns the last lines of a log, nothing stripped, and at most Keep
-// bytes. An absent log is empty.
+// Tail returns the last lines of a log, unmodified, and at most Keep bytes. A missing
+// log counts as empty.
 func Tail(path string, lines int) ([]byte, error) {
 	f, err := open(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -37,13 +37,13 @@ func Tail(path string, lines int) ([]byte, error) {
 	return lastLines(data[:n], lines), nil
 }
 
-// open opens a log for reading. The guest decides what is in it, not what it
-// is; but a log that is not a file must not block us.
+// open opens a log for reading. The guest decides its content, not its type;
+// nevertheless a log that is not a file must not block.
 func open(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 }
 
-// lastLines cuts data to its last lines. An unfinished last line counts.
+// lastLines returns the last lines of data. An unfinished last line counts.
 func lastLines(data []byte, lines int) []byte {
 	if lines <= 0 {
 		return nil

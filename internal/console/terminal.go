@@ -7,23 +7,24 @@ import (
 	"unicode/utf8"
 )
 
-// colours are the sequences that a terminal's text may have: what it looks like
-// (ECMA-48, SGR). They move nothing, ask nothing and are undone at the end.
+// colours are the allowed sequences in a terminal's text: those for its appearance
+// (ECMA-48, SGR). They do not move the cursor or cause an answer, and are reset at the
+// end.
 var colours = regexp.MustCompile(`\x1b\[[0-9;:]{0,32}m`)
 
-// unfinished is the end of what was read where it may go on with the next bytes: a
-// carriage return, or the beginning of a sequence.
+// unfinished matches the end of a text that may continue with the next bytes: a
+// carriage return, or the start of a sequence.
 var unfinished = regexp.MustCompile(`(\r+|\x1b(\[[0-9;:]{0,32})?)$`)
 
-// TerminalWriter writes what a guest says to a terminal, harmless as by Sanitize but
+// TerminalWriter writes a guest's output to a terminal, made safe like by Sanitize but
 // with its colours.
 type TerminalWriter struct {
 	w        io.Writer
-	held     []byte // the beginning of something
+	held     []byte // the start of a sequence
 	coloured bool
 }
 
-// NewTerminalWriter returns a TerminalWriter. Close it.
+// NewTerminalWriter returns a TerminalWriter. The caller must close it.
 func NewTerminalWriter(w io.Writer) *TerminalWriter { return &TerminalWriter{w: w} }
 
 // Write implements io.Writer.
@@ -34,7 +35,7 @@ func (t *TerminalWriter) Write(p []byte) (int, error) {
 	return len(p), t.put(text[:end])
 }
 
-// Close writes what was held back, and ends colours.
+// Close writes held bytes, and resets colours.
 func (t *TerminalWriter) Close() error {
 	err := t.put(t.held)
 	t.held = nil
@@ -61,7 +62,7 @@ func (t *TerminalWriter) put(text []byte) error {
 	return err
 }
 
-// tail is how many bytes at the end of text need the next ones to be understood.
+// tail returns how many bytes at the end of text depend on the next ones.
 func tail(text []byte) int {
 	if at := unfinished.FindIndex(text); at != nil {
 		return len(text) - at[0]

@@ -9,15 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The bounds of a log. A log is cut to Keep when it
-// holds more than Max, so that a noisy guest is not cut at every line.
+// The bounds of a log in bytes. A log is cut to Keep when it is longer than Max, so
+// that it is not cut at every line.
 const (
 	Max  = 4 << 20
 	Keep = 1 << 20
 )
 
-// trim frees the oldest bytes of a log that holds more than most, but for the last
-// keep. An absent log is success.
+// trim frees the oldest bytes of a log that is longer than most, except for the last
+// keep. It succeeds if there is no log.
 func trim(path string, most, keep int64) error {
 	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, os.ErrNotExist) {
@@ -57,9 +57,9 @@ func noHoles(err error) bool {
 	return errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS)
 }
 
-// rewrite is for file systems without holes: the end is read, the file cut to
-// nothing, and the end appended again. What the VMM writes in between is kept but
-// may stand before the older lines, or be lost.
+// rewrite is for file systems without holes: it reads the end, truncates the file, and
+// appends the end again. What the VMM writes in the meantime is kept, but may be before
+// the older lines, or is lost.
 func rewrite(path string, f *os.File, keep int64) error {
 	if _, err := f.Seek(-keep, io.SeekEnd); err != nil {
 		return err
@@ -77,15 +77,15 @@ func rewrite(path string, f *os.File, keep int64) error {
 	}
 	if _, err := out.Write(end); err != nil {
 		out.Close()
-		return fmt.Errorf("cannot write the end of %s again: %w", path, err)
+		return fmt.Errorf("cannot rewrite the end of %s: %w", path, err)
 	}
 	return out.Close()
 }
 
-// firstByte is the offset of the first byte that is stored.
+// firstByte returns the offset of the first stored byte.
 func firstByte(f *os.File) (int64, error) {
 	start, err := f.Seek(0, unix.SEEK_DATA)
-	if errors.Is(err, unix.ENXIO) { // empty, or nothing but a hole
+	if errors.Is(err, unix.ENXIO) { // empty, or only a hole
 		return f.Seek(0, io.SeekEnd)
 	}
 	return start, err

@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rest is how long a log is left alone after it was looked at. A guest that
-// writes without end costs one look in that time, a silent one nothing.
+// minScanInterval is the minimal time between two checks of a log. A guest that writes
+// continuously costs one check in that time, a silent one nothing.
 const rest = time.Second
 
-// Watcher keeps any number of logs within bounds, with one inotify descriptor.
+// Watcher bounds any number of logs, with one inotify descriptor.
 type Watcher struct {
 	log    *slog.Logger
 	events inotify
@@ -32,11 +32,11 @@ type watched struct {
 	path  string
 	after func() // may be nil
 	wd    int
-	timer *time.Timer // runs between an event and the next look
+	timer *time.Timer // runs between an event and the next check
 }
 
-// NewWatcher returns a watcher that watches nothing yet. It cuts a log to keep
-// bytes, of which 0 means Keep, when it holds four times as much.
+// NewWatcher returns a watcher that watches nothing yet. It cuts a log to keep bytes,
+// of which 0 means Keep, when it is four times as long.
 func NewWatcher(log *slog.Logger, keep int64) (*Watcher, error) {
 	keep = cmp.Or(keep, Keep)
 	return newWatcher(log, Max/Keep*keep, keep, rest)
@@ -52,9 +52,9 @@ func newWatcher(log *slog.Logger, most, keep int64, rest time.Duration) (*Watche
 	return w, nil
 }
 
-// Watch trims the log at path now and whenever it grows, until stop is called.
-// The log need exist by then. after is called after each look at it, may be nil,
-// and must not call the watcher.
+// Watch trims the log at path now and whenever it grows, until stop is called. The log
+// has to exist. after is called after each check, may be nil, and must not call the
+// watcher.
 func (w *Watcher) Watch(path string, after func()) (stop func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -67,7 +67,7 @@ func (w *Watcher) Watch(path string, after func()) (stop func()) {
 	return func() { w.forget(l) }
 }
 
-// Close ends all watching.
+// Close stops all watching.
 func (w *Watcher) Close() {
 	w.mu.Lock()
 	w.closed = true
@@ -87,7 +87,7 @@ func (w *Watcher) forget(l *watched) {
 	}
 }
 
-// drop ends the watching of l. The caller holds mu.
+// drop stops watching l. The caller holds mu.
 func (w *Watcher) drop(l *watched) {
 	delete(w.logs, l.path)
 	w.disarm(l)
@@ -105,12 +105,12 @@ func (w *Watcher) disarm(l *watched) {
 	}
 }
 
-// look waits for the next write and trims the log, in that order, so that no
-// write is missed. The caller holds mu.
+// look watches for the next write and trims the log, in that order, so that no write is
+// missed. The caller holds mu.
 func (w *Watcher) look(l *watched) {
 	wd, err := w.events.add(l.path, unix.IN_MODIFY|unix.IN_ONESHOT)
 	if err != nil {
-		w.log.Warn("a log is not kept within bounds", "error", err)
+		w.log.Warn("cannot bound a log", "error", err)
 		return
 	}
 	l.wd, w.byWD[wd] = wd, l
@@ -122,7 +122,7 @@ func (w *Watcher) look(l *watched) {
 	}
 }
 
-// run takes events until the descriptor is closed.
+// run handles events until the descriptor is closed.
 func (w *Watcher) run() {
 	buf := make([]byte, 4<<10)
 	for {
@@ -138,7 +138,7 @@ func (w *Watcher) run() {
 	}
 }
 
-// modified lets a written log rest before the next look. Its watch is spent.
+// modified delays the next check of a written log. Its watch has ended.
 func (w *Watcher) modified(wd int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -1,6 +1,6 @@
-// Package doctor says what this host can do for banger, what it lacks, why
-// that matters and what to type. It changes nothing, sends nothing, and works
-// with no daemon running.
+// Package doctor checks what this host offers to banger and what it lacks, why that
+// matters, and what to type. It changes nothing, sends nothing, and works without a
+// running daemon.
 package doctor
 
 import (
@@ -19,29 +19,29 @@ const (
 	Fail = "fail" // something does not work
 )
 
-// Check is one question to the host.
+// Check is a check of the host.
 type Check struct {
 	Name string
-	Why  string // why the answer matters
-	Fix  string // what to type when it is bad
+	Why  string // why the result matters
+	Fix  string // what to type if the result is bad
 	Run  func(ctx context.Context, h Host) Finding
 }
 
-// Finding is the answer.
+// Finding is the result of a check.
 type Finding struct {
 	Status string
 	Found  string
-	Fix    string // instead of the check's own
+	Fix    string // replaces the check's own fix
 }
 
-// source answers one question, or several of one kind.
+// source runs one check, or several of one kind.
 type source func(ctx context.Context, h Host) []api.Check
 
 func one(c Check) source {
 	return func(ctx context.Context, h Host) []api.Check { return []api.Check{c.ask(ctx, h)} }
 }
 
-// Checks is every question of user mode, in the order they are shown.
+// Checks returns the checks of user mode, in display order.
 func Checks() []Check {
 	var all []Check
 	for _, group := range [][]Check{programs(), namespaces(), resources(), state()} {
@@ -50,8 +50,7 @@ func Checks() []Check {
 	return all
 }
 
-// Run asks every question, all at the same time: some wait for a program or for
-// the root helper.
+// Run runs all checks in parallel: some wait for a program or for the root helper.
 func Run(ctx context.Context, h Host) []api.Check {
 	var sources []source
 	if h.System != nil {
@@ -72,7 +71,7 @@ func Run(ctx context.Context, h Host) []api.Check {
 
 func (c Check) ask(ctx context.Context, h Host) api.Check { return report(c, c.Run(ctx, h)) }
 
-// report makes one line of a question and its answer.
+// report makes one line of a check and its finding.
 func report(c Check, f Finding) api.Check {
 	a := api.Check{Name: c.Name, Status: f.Status, Found: f.Found, Why: c.Why}
 	if f.Status != OK {

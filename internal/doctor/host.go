@@ -14,7 +14,7 @@ import (
 	"banger/internal/paths"
 )
 
-// Host is how the doctor sees a host; a test brings its own.
+// Host gives the doctor access to a host; tests use their own.
 type Host struct {
 	UID   int
 	User  string
@@ -27,22 +27,23 @@ type Host struct {
 	OpenKVM func() error
 	// Free returns how many bytes an ordinary user can still write below path.
 	Free func(path string) (int64, error)
-	// ReadOnly says whether the file system of path is mounted read-only; nil: it is not.
+	// ReadOnly reports whether the file system of path is mounted read-only; nil:
+	// never.
 	ReadOnly func(path string) bool
 	// Settings reads banger's settings.
 	Settings func() error
-	// OpenFiles returns how many descriptors this process may have.
+	// OpenFiles returns how many descriptors this process may open.
 	OpenFiles func() (uint64, error)
 
 	Probes
 	System *System // nil in user mode
 }
 
-// Probes are questions that only drivers can answer. Nil ones are passed over.
+// Probes are checks that only drivers can do. Nil ones are skipped.
 type Probes struct {
-	// VMM asks for what the VMM driver has found out, without a boot.
+	// VMM returns what the VMM driver has found out, without a boot.
 	VMM func(ctx context.Context) (driver.Capability, error)
-	// Reflink says whether disks can be reflinks.
+	// Reflink reports whether disks can be reflinks.
 	Reflink func(ctx context.Context) error
 }
 

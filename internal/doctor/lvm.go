@@ -8,20 +8,20 @@ import (
 	"strings"
 )
 
-// lvmFilter keeps LVM away from the devices of VMs' disks (lvm.conf(5)): what a guest
-// wrote there can look like a physical volume of this machine's.
+// lvmFilter excludes the devices of VMs' disks from LVM (lvm.conf(5)): data written by
+// a guest can look like a physical volume of this machine.
 const lvmFilter = `global_filter = [ "r|^/dev/loop|", "r|^/dev/mapper/banger-|" ]`
 
 func lvmCheck() Check {
 	return Check{
 		Name: "lvm", Run: lvm,
-		Why: "LVM's commands, and at a boot or a hotplug it by itself, would read what a guest wrote to its disk as volumes of this machine, and may activate them",
-		Fix: `put into the section "devices" of /etc/lvm/lvm.conf: ` + lvmFilter,
+		Why: "LVM, also on its own at boot and hotplug, would read volumes that a guest wrote to its disk as this machine's, and may activate them",
+		Fix: `add to the section "devices" of /etc/lvm/lvm.conf: ` + lvmFilter,
 	}
 }
 
-// The files that LVM reads its settings from, the second over the first, and the one
-// that names the devices it may use (lvmdevices(8)), if it uses that.
+// The files with LVM's settings, the second overrides the first, and the file with the
+// devices that it may use (lvmdevices(8)), if that is enabled.
 var lvmSettings = []string{"/etc/lvm/lvm.conf", "/etc/lvm/lvmlocal.conf"}
 
 const lvmDevices = "/etc/lvm/devices/system.devices"
@@ -37,7 +37,7 @@ func lvm(_ context.Context, h Host) Finding {
 			continue
 		}
 		if err != nil {
-			return warn("cannot tell: " + err.Error())
+			return warn("cannot find out: " + err.Error())
 		}
 		text := lvmComment.ReplaceAllString(string(data), "")
 		if m := lvmGlobalFilter.FindAllString(text, -1); m != nil {
@@ -51,9 +51,9 @@ func lvm(_ context.Context, h Host) Finding {
 		return ok("uses the devices of " + lvmDevices + " only")
 	}
 	if filtersVMs(filter) {
-		return ok("passes over the disks of VMs")
+		return ok("ignores the disks of VMs")
 	}
-	return warn("installed, and no filter keeps it from the disks of VMs")
+	return warn("installed, and no filter excludes the disks of VMs")
 }
 
 var (
@@ -63,8 +63,8 @@ var (
 	lvmPattern      = regexp.MustCompile(`"r(.)([^"]*)"`)
 )
 
-// filtersVMs tells whether a filter rejects loop devices and ours, or all that it does
-// not accept.
+// filtersVMs reports whether a filter rejects loop devices and banger's devices, or
+// everything that it does not accept.
 func filtersVMs(filter string) bool {
 	loops, ours := false, false
 	for _, m := range lvmPattern.FindAllStringSubmatch(filter, -1) {

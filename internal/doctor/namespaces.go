@@ -30,17 +30,17 @@ func namespaces() []Check {
 
 func uidmap(ctx context.Context, h Host) Finding {
 	if h.UID == 0 {
-		return ok("not needed as root")
+		return ok("not needed by root")
 	}
 	return tools("uidmap", "", "newuidmap", "newgidmap").Run(ctx, h)
 }
 
-// wantIDs is what an image needs: Debian's nobody is 65534.
+// wantIDs is the number of ids that an image needs: Debian's nobody is 65534.
 const wantIDs = 65536
 
 func subordinate(_ context.Context, h Host) Finding {
 	if h.UID == 0 {
-		return ok("not needed as root")
+		return ok("not needed by root")
 	}
 	for _, file := range []string{"/etc/subuid", "/etc/subgid"} {
 		data, err := h.ReadFile(file)
@@ -54,8 +54,8 @@ func subordinate(_ context.Context, h Host) Finding {
 	return ok("granted to " + h.User)
 }
 
-// granted returns the largest range of ids that a subuid or subgid file grants
-// a user, by name or number.
+// granted returns the largest range of ids that a subuid or subgid file grants to a
+// user, by name or number.
 func granted(data []byte, user string, uid int) int {
 	most := 0
 	lines := bufio.NewScanner(bytes.NewReader(data))
@@ -71,17 +71,17 @@ func granted(data []byte, user string, uid int) int {
 	return most
 }
 
-// userNamespaces reads the switches that keep ordinary users from making
-// namespaces. A file that is not there forbids nothing.
+// userNamespaces reads the settings that prevent ordinary users from making namespaces.
+// A missing file prevents nothing.
 func userNamespaces(_ context.Context, h Host) Finding {
 	if h.UID == 0 {
-		return ok("not needed as root")
+		return ok("not needed by root")
 	}
 	for _, s := range []struct{ file, bad, fix string }{
 		{"/proc/sys/user/max_user_namespaces", "0", "sudo sysctl -w user.max_user_namespaces=10000"},
 		{"/proc/sys/kernel/unprivileged_userns_clone", "0", "sudo sysctl -w kernel.unprivileged_userns_clone=1"},
-		// Ubuntu 23.10 and newer: programs without a profile of their own get
-		// namespaces without capabilities.
+		// Ubuntu 23.10 and newer: programs without their own profile get namespaces
+		// without capabilities.
 		{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"},
 	} {
 		data, err := h.ReadFile(s.file)

@@ -23,7 +23,7 @@ func programs() []Check {
 	}, packages()...)
 }
 
-// packages are what images and kernels are made with.
+// packages are the programs that make images and kernels.
 func packages() []Check {
 	return []Check{
 		tools("e2fsprogs", "images are ext4 file systems", "mke2fs", "resize2fs"),
@@ -55,33 +55,33 @@ func kvm(ctx context.Context, h Host) Finding {
 	switch err := h.OpenKVM(); {
 	case errors.Is(err, fs.ErrNotExist):
 		f := warn("there is no /dev/kvm: sandboxes are emulated")
-		f.Fix = "turn on virtualization in the firmware (VT-x or AMD-V), or nested virtualization where this is a virtual machine; then: sudo modprobe kvm_intel || sudo modprobe kvm_amd"
+		f.Fix = "turn on virtualization in the firmware (VT-x or AMD-V), or nested virtualization if this is a virtual machine; then: sudo modprobe kvm_intel || sudo modprobe kvm_amd"
 		return f
 	case errors.Is(err, fs.ErrPermission):
 		return warn(fmt.Sprintf("user %s may not open /dev/kvm: sandboxes are emulated", h.User))
 	case err != nil:
-		f := warn("/dev/kvm does not open: " + err.Error())
+		f := warn("/dev/kvm cannot be opened: " + err.Error())
 		f.Fix = "sudo dmesg | grep -i kvm"
 		return f
 	}
 	if h.VMM == nil {
-		return ok("/dev/kvm opens")
+		return ok("/dev/kvm can be opened")
 	}
 	c, err := h.VMM(ctx)
 	switch {
 	case err != nil:
-		return ok("/dev/kvm opens")
+		return ok("/dev/kvm can be opened")
 	case c.Accel == "kvm":
-		return ok("guests boot on it")
+		return ok("guests boot with it")
 	case c.Reason == "":
-		return ok("/dev/kvm opens; the first sandbox shows whether guests boot on it")
+		return ok("/dev/kvm can be opened; the first sandbox shows whether guests boot with it")
 	}
 	f := warn(c.Reason)
-	f.Fix = "nothing to type where this is a virtual machine without nested virtualization"
+	f.Fix = "no fix if this is a virtual machine without nested virtualization"
 	return f
 }
 
-// tools checks for the programs of one package, which has the check's name.
+// tools checks for the programs of a package; the check is named after the package.
 func tools(pkg, why string, names ...string) Check {
 	return Check{
 		Name: pkg, Why: why, Fix: "sudo apt-get install " + pkg,

@@ -20,27 +20,27 @@ const (
 func resources() []Check {
 	return []Check{
 		{
-			Name: "space for data", Why: "images, kernels and the disks of sandboxes grow there",
-			Fix: "banger image prune, and banger vm delete NAME for VMs that nobody needs",
+			Name: "space for data", Why: "images, kernels and the disks of sandboxes are stored there",
+			Fix: "banger image prune, and banger vm delete NAME for unneeded VMs",
 			Run: func(_ context.Context, h Host) Finding { return space(h, h.Paths.Data, 4*gib, 1*gib) },
 		},
 		{
-			Name: "space for cache", Why: "packages are kept there until an image is built",
-			Fix: "make room on that file system",
+			Name: "space for cache", Why: "packages are stored there until an image is built",
+			Fix: "free space on that file system",
 			Run: func(_ context.Context, h Host) Finding { return space(h, h.Paths.Cache, 1*gib, 256*mib) },
 		},
 		{
 			Name: "reflink", Run: reflink,
-			Why: "where the file system shares blocks, a disk is made at once; elsewhere it is a qcow2 overlay, which is fine too",
+			Why: "if the file system shares blocks, a disk is a reflink; otherwise it is a qcow2 overlay, which also works well",
 		},
 		{
 			Name: "name servers", Run: nameServers,
-			Why: "in user mode guests have IPv4 alone, and ask this machine's name servers",
-			Fix: "add a nameserver with an IPv4 address to /etc/resolv.conf, as systemd-resolved's 127.0.0.53 is; in system mode the same",
+			Why: "in user mode guests have only IPv4, and use this machine's name servers",
+			Fix: "add a nameserver with an IPv4 address to /etc/resolv.conf, such as 127.0.0.53 of systemd-resolved",
 		},
 		{
 			Name: "memory", Run: memory,
-			Why: "a sandbox takes what its programs use, up to its size",
+			Why: "a sandbox uses the memory of its programs, up to its size",
 			Fix: "start sandboxes with less, such as --memory 512M, or stop some",
 		},
 		{
@@ -50,13 +50,13 @@ func resources() []Check {
 		},
 		{
 			Name: "open files", Run: descriptors,
-			Why: "each sandbox and each stream takes a few descriptors of the daemon",
+			Why: "each sandbox and each stream uses a few descriptors of the daemon",
 			Fix: "ulimit -n 4096   (or raise nofile in /etc/security/limits.conf)",
 		},
 	}
 }
 
-// space looks at the file system that path is on, or will be.
+// space checks the file system of path, which need not exist yet.
 func space(h Host, path string, enough, little int64) Finding {
 	at := path
 	free, err := h.Free(at)
@@ -67,10 +67,10 @@ func space(h Host, path string, enough, little int64) Finding {
 	found := fmt.Sprintf("%.1f GiB free at %s", float64(free)/gib, path)
 	switch {
 	case err != nil:
-		return warn("cannot tell for " + path + ": " + err.Error())
+		return warn("cannot find out for " + path + ": " + err.Error())
 	case h.ReadOnly != nil && h.ReadOnly(at):
 		return Finding{Status: Fail, Found: "the file system of " + path + " is mounted read-only",
-			Fix: "findmnt -T " + at + "   shows it; or set BANGER_HOME to a directory you can write"}
+			Fix: "findmnt -T " + at + "   shows it; or set BANGER_HOME to a directory you can write to"}
 	case free < little:
 		return fail(found)
 	case free < enough:
@@ -81,15 +81,15 @@ func space(h Host, path string, enough, little int64) Finding {
 
 func nameServers(_ context.Context, h Host) Finding {
 	if driver.ResolversWithoutIPv4(h.ReadFile) {
-		return warn("all have IPv6 addresses: names do not resolve in guests")
+		return warn("only IPv6 addresses: names do not resolve in guests")
 	}
-	return ok("guests can ask them")
+	return ok("guests can use them")
 }
 
 func reflink(ctx context.Context, h Host) Finding {
 	switch {
 	case h.Reflink == nil:
-		return ok("not looked at without a daemon")
+		return ok("not checked without a daemon")
 	case h.Reflink(ctx) != nil:
 		return ok("not supported here: disks are qcow2 overlays")
 	}
@@ -99,7 +99,7 @@ func reflink(ctx context.Context, h Host) Finding {
 func memory(_ context.Context, h Host) Finding {
 	data, err := h.ReadFile("/proc/meminfo")
 	if err != nil {
-		return warn("cannot tell: " + err.Error())
+		return warn("cannot find out: " + err.Error())
 	}
 	available := meminfo(data, "MemAvailable:")
 	found := fmt.Sprintf("%d MiB available", available/mib)
@@ -124,7 +124,7 @@ func meminfo(data []byte, key string) int64 {
 func inotify(_ context.Context, h Host) Finding {
 	data, err := h.ReadFile("/proc/sys/fs/inotify/max_user_instances")
 	if err != nil {
-		return warn("cannot tell: " + err.Error())
+		return warn("cannot find out: " + err.Error())
 	}
 	n, err := strconv.Atoi(strings.TrimSpace(string(data)))
 	if err != nil || n < 64 {
@@ -137,7 +137,7 @@ func descriptors(_ context.Context, h Host) Finding {
 	n, err := h.OpenFiles()
 	switch {
 	case err != nil:
-		return warn("cannot tell: " + err.Error())
+		return warn("cannot find out: " + err.Error())
 	case n < 1024:
 		return warn(fmt.Sprintf("a process may have %d", n))
 	case n > 1<<40: // RLIM_INFINITY

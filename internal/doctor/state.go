@@ -14,11 +14,11 @@ import (
 func state() []Check {
 	return []Check{
 		settingsCheck(),
-		storeCheck("banger daemon run   (says what is wrong and how to go on)"),
-		stagingCheck("banger daemon stop   (the next command starts it again; sandboxes run on)"),
+		storeCheck("banger daemon run   (reports the problem and what to do)"),
+		stagingCheck("banger daemon stop   (the next command starts it again; sandboxes keep running)"),
 		{
 			Name: "daemon log", Run: log,
-			Why: "errors there explain what went wrong in the background",
+			Why: "it contains errors of background work",
 		},
 	}
 }
@@ -26,7 +26,7 @@ func state() []Check {
 func settingsCheck() Check {
 	return Check{
 		Name: "settings", Run: settings, Fix: "banger config show",
-		Why: "while they cannot be read no VM is made, and the daemon does not start",
+		Why: "while they cannot be read, no VM can be created and the daemon does not start",
 	}
 }
 
@@ -38,7 +38,7 @@ func settings(_ context.Context, h Host) Finding {
 }
 
 func storeCheck(fix string) Check {
-	return Check{Name: "store", Run: store, Why: "it remembers which sandboxes there are", Fix: fix}
+	return Check{Name: "store", Run: store, Why: "it is the database of sandboxes", Fix: fix}
 }
 
 func stagingCheck(fix string) Check {
@@ -48,7 +48,7 @@ func stagingCheck(fix string) Check {
 	}
 }
 
-// magic begins every SQLite database (the file format's section 1.3.1).
+// magic is the start of every SQLite database (the file format's section 1.3.1).
 const magic = "SQLite format 3\x00"
 
 func store(_ context.Context, h Host) Finding {
@@ -59,7 +59,7 @@ func store(_ context.Context, h Host) Finding {
 	case err != nil:
 		return fail("cannot be read: " + err.Error())
 	case len(data) > 0 && !bytes.HasPrefix(data, []byte(magic)):
-		return fail(h.Paths.Store() + " is damaged: it is no SQLite database")
+		return fail(h.Paths.Store() + " is damaged: it is not an SQLite database")
 	}
 	return ok(h.Paths.Store())
 }
@@ -67,12 +67,12 @@ func store(_ context.Context, h Host) Finding {
 func staging(_ context.Context, h Host) Finding {
 	entries, err := h.ReadDir(h.Paths.Staging())
 	if err != nil || len(entries) == 0 {
-		return ok("nothing is left over")
+		return ok("no leftovers")
 	}
-	return warn(fmt.Sprintf("%d half-made images or kernels; some may be at work just now", len(entries)))
+	return warn(fmt.Sprintf("%d unfinished images or kernels; some may be in progress", len(entries)))
 }
 
-// log looks at what the newest daemon wrote: from the last start on.
+// log checks what the newest daemon logged since its last start.
 func log(_ context.Context, h Host) Finding {
 	data, err := h.ReadFile(h.Paths.DaemonLog())
 	if err != nil {

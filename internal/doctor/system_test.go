@@ -161,7 +161,7 @@ func TestFindingsOfSystemMode(t *testing.T) {
 			s.VMs = func(context.Context) ([]api.VM, error) {
 				return []api.VM{snapshot("a", 80, ""), snapshot("b", 79, ""), snapshot("c", 5, "")}, nil
 			}
-		}, "disks of VMs", OK, "the fullest of those with room is b, 79 % full", ""},
+		}, "disks of VMs", OK, "the fullest of the others is b, 79 % full", ""},
 		{func(s *System) {
 			s.VMs = func(context.Context) ([]api.VM, error) { return []api.VM{snapshot("a", 0, "invalid")}, nil }
 		}, "disk of a", Fail, "broken: invalid", "banger vm kill a && banger vm start a"},

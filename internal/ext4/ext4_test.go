@@ -314,7 +314,7 @@ func TestRefuses(t *testing.T) {
 	}{
 		"small":         {func(b []byte) []byte { return b[:2000] }, "too small"},
 		"cut":           {func(b []byte) []byte { return b[:1<<19] }, "cut off"},
-		"zeros":         {func([]byte) []byte { return make([]byte, 4096) }, "no ext4"},
+		"zeros":         {func([]byte) []byte { return make([]byte, 4096) }, "not an ext4"},
 		"journal":       {set(0x60, 0x2|0x4), "its journal has to be replayed"},
 		"features":      {set(0x60, 0x2|0x10000|0x80000000), "unsupported features: encrypt, number 31"},
 		"blocks":        {set(0x18, 7), "its block size is invalid"},

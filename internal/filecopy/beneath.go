@@ -9,17 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// beneath resolves names below a directory, by openat2(2): what leads out of it
-// is an error of the kernel, whatever is renamed meanwhile.
+// beneath resolves names below a directory, by openat2(2): the kernel refuses a name
+// that leads outside, even if directories are renamed concurrently.
 type beneath struct {
 	dir     *os.File
 	resolve uint64
-	last    *os.File // the directory of the latest name, which the next often shares
+	last    *os.File // the directory of the last name, which is often that of the next
 	name    string
 }
 
-// openBeneath opens dir, which may be named by symbolic links itself. With follow
-// links below it are followed as long as they stay inside; else none is.
+// openBeneath opens dir, whose own path may contain symbolic links. With follow, links
+// below it are followed if they stay inside; otherwise none is.
 func openBeneath(dir string, follow bool) (*beneath, error) {
 	f, err := os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
@@ -30,7 +30,7 @@ func openBeneath(dir string, follow bool) (*beneath, error) {
 	case !follow:
 		b.resolve |= unix.RESOLVE_NO_SYMLINKS
 	case path.Clean(dir) == "/":
-		// Nothing is outside, and a link such as /var/run to /run is an ordinary one.
+		// Everything is below /, and a link such as /var/run to /run is normal.
 		b.resolve = unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS
 	}
 	return b, nil
@@ -48,7 +48,7 @@ func (b *beneath) forget() {
 	b.last, b.name = nil, ""
 }
 
-// parent opens the directory that holds name and returns it with the last element.
+// parent opens the directory that contains name and returns it with the last element.
 // It is valid until the next call.
 func (b *beneath) parent(name string) (*os.File, string, error) {
 	dir, base := path.Split(name)
@@ -73,12 +73,12 @@ func (b *beneath) open(name string, flags uint64) (*os.File, error) {
 	for {
 		fd, err := unix.Openat2(int(b.dir.Fd()), name, &how)
 		switch {
-		case err == unix.EINTR, err == unix.EAGAIN: // something on the way was renamed (openat2(2))
+		case err == unix.EINTR, err == unix.EAGAIN: // a directory of the path was renamed (openat2(2))
 			continue
 		case err == unix.EXDEV:
-			return nil, refuse(name, "it leads out of the directory")
+			return nil, refuse(name, "it leads outside the directory")
 		case err == unix.ELOOP:
-			return nil, refuse(name, "a symbolic link is on its way")
+			return nil, refuse(name, "its path contains a symbolic link")
 		case err != nil:
 			return nil, &os.PathError{Op: "open", Path: Quote(name), Err: err}
 		}
@@ -86,7 +86,7 @@ func (b *beneath) open(name string, flags uint64) (*os.File, error) {
 	}
 }
 
-// lstat looks at name itself.
+// lstat returns the attributes of name itself.
 func (b *beneath) lstat(name string) (unix.Stat_t, error) {
 	var st unix.Stat_t
 	dir, base, err := b.parent(name)
@@ -96,7 +96,7 @@ func (b *beneath) lstat(name string) (unix.Stat_t, error) {
 	return st, err
 }
 
-// isDir says that a directory is at name, or where links are followed one to it.
+// isDir reports whether name is a directory or, if links are followed, a link to one.
 func (b *beneath) isDir(name string) bool {
 	f, err := b.open(name, unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
@@ -106,7 +106,7 @@ func (b *beneath) isDir(name string) bool {
 	return true
 }
 
-// mkdirAll makes name and what is missing above it, with mode 0755.
+// mkdirAll makes name and its missing parents, with mode 0755.
 func (b *beneath) mkdirAll(name string) error {
 	if name == "." || name == "" || b.isDir(name) {
 		return nil

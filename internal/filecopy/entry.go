@@ -1,8 +1,7 @@
-// Package filecopy moves files and directories between this host and a guest.
-// Both sides of `banger vm cp` use it: a source is walked, what it has travels as
-// a conversation of two ends (Send and Receive) or as a tar stream (PackTar and
-// UnpackTar), and is made anew beneath a directory that nothing which is received
-// can leave.
+// Package filecopy copies files and directories between this host and a guest. Both
+// sides of `banger vm cp` use it: it walks a source, transfers it in a dialogue of two
+// ends (Send and Receive) or as a tar stream (PackTar and UnpackTar), and creates the
+// files below a directory that the received data cannot leave.
 package filecopy
 
 import (
@@ -16,7 +15,7 @@ import (
 	"banger/api"
 )
 
-// Type is what an entry is.
+// Type is the type of an entry.
 type Type string
 
 // The types of entries. Everything else, such as a device, is not copied.
@@ -24,7 +23,7 @@ const (
 	File    Type = "file"
 	Dir     Type = "dir"
 	Symlink Type = "symlink"
-	Link    Type = "link" // a further name of a file that came before
+	Link    Type = "link" // another name of an earlier file
 )
 
 // Entry is a file, directory or link, without its content.
@@ -36,43 +35,43 @@ type Entry struct {
 	GID    int
 	MTime  time.Time
 	Size   int64
-	Stored int64  // how much of Size is no hole, roughly
-	Target string // of a symbolic link, or the first name of a file
-	Linked bool   // further names follow
+	Stored int64  // approximate number of bytes of Size that are not holes
+	Target string // the target of a symbolic link, or the first name of a file
+	Linked bool   // other names of the file follow
 	Xattrs map[string]string
 }
 
-// size is roughly what the texts of an entry take, in memory and on the wire. A short
-// attribute costs some hundred bytes more than it has.
+// size is the approximate size in bytes of an entry's texts, in memory and in transfer.
+// A short attribute needs some hundred bytes more.
 func (e Entry) size() int {
 	return len(e.Name) + len(e.Target) + xattrBytes(e.Xattrs) + 100*len(e.Xattrs)
 }
 
-// special are the bits of a mode that give a program its owner's rights.
+// special are the bits of a mode that run a program with its owner's rights.
 const special = 0o6000
 
-// checkName refuses what is no plain relative name.
+// checkName refuses a name that is not relative and clean.
 func checkName(name string) error {
 	switch {
 	case name == ".":
 		return nil
 	case strings.ContainsRune(name, 0):
-		return refuse(name, "its name has a zero byte")
+		return refuse(name, "its name contains a NUL byte")
 	case path.IsAbs(name), !filepath.IsLocal(name):
-		return refuse(name, "its name leads out of the directory")
+		return refuse(name, "its name leads outside the directory")
 	case path.Clean(name) != name:
 		return refuse(name, "its name is not in its shortest form")
 	}
 	return nil
 }
 
-// refuse is the error for an entry that no honest source sends.
+// refuse returns the error for an entry that no correct source sends.
 func refuse(name, format string, args ...any) error {
 	return api.Errorf(api.KindInvalid, "refused the entry %s: %w", Quote(name), fmt.Errorf(format, args...))
 }
 
-// Quote makes a name safe to print: one with control characters is written as a
-// Go string.
+// Quote makes a name safe to print: a name with control characters is written as a Go
+// string.
 func Quote(name string) string {
 	if quoted := strconv.Quote(name); quoted != `"`+name+`"` || name == "" {
 		return quoted

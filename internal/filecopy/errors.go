@@ -9,7 +9,7 @@ import (
 	"banger/api"
 )
 
-// KindOf says what sort of failure an error of this package is.
+// KindOf returns the kind of an error of this package.
 func KindOf(err error) api.Kind {
 	var known *api.Error
 	switch {

@@ -6,10 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// found looks for what an earlier copy has brought of a file: all of it, under its
-// name, with the size and time it is to have; or the beginning, under the temporary
-// name. It returns how many bytes that is, with their checksum. Only the source can
-// tell whether they are the same there.
+// found searches for what an earlier copy has stored of a file: all of it, under its
+// name, with the expected size and time; or its beginning, under the temporary name. It
+// returns the number of bytes, with their checksum. Only the source can tell whether
+// its bytes are the same.
 func (t *target) found(e Entry) (n int64, whole bool, sum []byte) {
 	if e.Size == 0 {
 		return 0, false, nil
@@ -62,7 +62,7 @@ func sameTime(at unix.Timespec, e Entry) bool {
 	return at.Sec == e.MTime.Unix() && at.Nsec == int64(e.MTime.Nanosecond())
 }
 
-// refresh sets the attributes of a file that is there already.
+// refresh sets the attributes of an existing file.
 func (t *target) refresh(e Entry) error {
 	dir, base, err := t.at.parent(e.Name)
 	if err != nil {

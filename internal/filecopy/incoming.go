@@ -10,18 +10,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// keepFrom is the size from which on what has come of a file is kept when the
-// copy breaks, so that the next one goes on from there.
+// keepFrom is the size in bytes from which a partial file is kept when the copy fails,
+// so that the next copy continues it.
 const keepFrom = 1 << 20
 
-// partName is the name under which a file named base comes into being beside it.
-// It is the same at every attempt, and fits into a directory whatever base is.
+// partName returns the temporary name for a file named base. It is the same at every
+// attempt, and short enough whatever base is.
 func partName(base string) string {
 	sum := sha256.Sum256([]byte(base))
 	return ".banger-" + hex.EncodeToString(sum[:12]) + ".part"
 }
 
-// incoming is a file that comes into being under a temporary name.
+// incoming is a file that is being received under a temporary name.
 type incoming struct {
 	*os.File
 	t     *target
@@ -29,7 +29,7 @@ type incoming struct {
 	self  unix.Stat_t
 }
 
-// create begins a file. With resume the part of it that is there stays.
+// create starts a file. With resume an existing part of it is kept.
 func (t *target) create(e Entry, resume bool) (*incoming, error) {
 	dir, base, err := t.replaceable(e.Name)
 	if err != nil {
@@ -67,12 +67,13 @@ func newIncoming(f *os.File, t *target, e Entry) (*incoming, error) {
 	return in, nil
 }
 
-// lock keeps a partial file to one copy; it ends with the file's closing.
+// lock locks a partial file for one copy; closing the file releases the lock.
 func lock(f *os.File) error {
 	return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 }
 
-// openPart opens a partial file, which has to be one of ours, and returns its size.
+// openPart opens a partial file, which has to belong to this user, and returns its
+// size.
 func openPart(dir *os.File, temp string) (*os.File, int64, error) {
 	fd, err := unix.Openat(int(dir.Fd()), temp, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -101,7 +102,7 @@ func (f *incoming) commit() error {
 	}
 	dir, base, ours, err := f.where()
 	if err == nil && !ours {
-		err = errors.New("another copy of it began meanwhile")
+		err = errors.New("another copy of it has started in the meantime")
 	}
 	if err == nil {
 		err = unix.Renameat(int(dir.Fd()), partName(base), int(dir.Fd()), base)
@@ -115,8 +116,8 @@ func (f *incoming) commit() error {
 	return f.t.linkable(f.entry, true)
 }
 
-// where finds the directory of the file, and whether the temporary name is still
-// this file's.
+// where returns the directory of the file, and whether the temporary name still belongs
+// to this file.
 func (f *incoming) where() (dir *os.File, base string, ours bool, err error) {
 	dir, base, err = f.t.at.parent(f.entry.Name)
 	if err != nil {
@@ -130,14 +131,14 @@ func (f *incoming) where() (dir *os.File, base string, ours bool, err error) {
 	return dir, base, st.Dev == f.self.Dev && st.Ino == f.self.Ino, err
 }
 
-// linkable remembers a file that gets further names, and whether it came.
+// linkable remembers a file that gets other names, and whether it was received.
 func (t *target) linkable(e Entry, came bool) error {
 	if !e.Linked {
 		return nil
 	}
 	if _, again := t.made[e.Name]; !again {
 		if len(t.made) >= maxLinked {
-			return refuse(e.Name, "there are more than %d files with further names", maxLinked)
+			return refuse(e.Name, "there are more than %d files with several names", maxLinked)
 		}
 		if err := t.hold(e.Name, len(e.Name)); err != nil {
 			return err
@@ -147,8 +148,7 @@ func (t *target) linkable(e Entry, came bool) error {
 	return nil
 }
 
-// abandon ends a file that did not come to its end: a large one is kept for the
-// next attempt.
+// abandon closes an incomplete file: a large one is kept for the next attempt.
 func (f *incoming) abandon() error {
 	if info, err := f.Stat(); err == nil && info.Size() >= keepFrom {
 		return f.Close()
@@ -156,9 +156,9 @@ func (f *incoming) abandon() error {
 	return f.discard()
 }
 
-// discard ends a file and leaves nothing of it.
+// discard closes a file and removes it.
 func (f *incoming) discard() error {
-	defer f.Close() // the lock is held until the name is gone
+	defer f.Close() // the lock is held until the name is removed
 	dir, base, ours, err := f.where()
 	if err != nil || !ours {
 		return err

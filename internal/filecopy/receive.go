@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Receive is the other end of Send: it makes what comes beneath the directory dir.
-// Everything has to be called name or lie below it, unless that is ".".
+// Receive is the other end of Send: it creates the received entries below the directory
+// dir. Every entry has to be called name or be below it, unless name is ".".
 func Receive(r io.Reader, w io.Writer, dir, name string, o Options, report func(Progress)) error {
 	t, err := openTarget(dir, o)
 	if err != nil {
@@ -31,12 +31,12 @@ type receiver struct {
 	t      *target
 	name   string
 	report func(Progress)
-	any    bool // something came
+	any    bool // an entry was received
 
 	entries []arriving // the batch
 	size    int
 
-	file  *incoming // whose content comes
+	file  *incoming // whose content is being received
 	index int
 	pos   int64 // its end so far
 	done  Progress
@@ -45,7 +45,7 @@ type receiver struct {
 type arriving struct {
 	entry Entry
 	want  want
-	came  bool // or will not come
+	came  bool // or will not be received
 }
 
 func (rc *receiver) run() error {
@@ -56,7 +56,7 @@ func (rc *receiver) run() error {
 		}
 		if kind == kindEnd {
 			if rc.file != nil || len(rc.entries) > 0 {
-				return badCopy("it ends in the middle")
+				return badCopy("it ends too early")
 			}
 			return nil
 		}
@@ -110,17 +110,17 @@ func (rc *receiver) handle(kind frameKind, body []byte) error {
 	return badCopy("a message of type %q", kind)
 }
 
-// entry takes an entry: directories and symbolic links are made at once.
+// entry handles an entry: directories and symbolic links are created at once.
 func (rc *receiver) entry(w wireEntry, size int) error {
 	e, err := fromWire(w)
 	if err != nil {
 		return err
 	}
 	if rc.name != "." && e.Name != rc.name && !strings.HasPrefix(e.Name, rc.name+"/") {
-		return refuse(e.Name, "only %s was asked for", Quote(rc.name))
+		return refuse(e.Name, "only %s was requested", Quote(rc.name))
 	}
 	if !rc.any && e.Type != File && e.Type != Dir {
-		return refuse(e.Name, "what is copied is itself no link")
+		return refuse(e.Name, "the copied file itself must not be a link")
 	}
 	rc.any = true
 	if rc.size += size; len(rc.entries) >= batchEntries || rc.size > maxFrame+batchBytes {
@@ -136,7 +136,7 @@ func (rc *receiver) entry(w wireEntry, size int) error {
 	return nil
 }
 
-// batch says what there is of the batch's files already.
+// batch reports which of the batch's files exist already.
 func (rc *receiver) batch() error {
 	there, sums := []have{}, map[int][]byte{}
 	for i := range rc.entries {
@@ -161,14 +161,14 @@ func (rc *receiver) batch() error {
 	return rc.advance()
 }
 
-// compare keeps of what is there what the source has too.
+// compare keeps the existing parts that the source has, too.
 func (rc *receiver) compare(there []have, sums map[int][]byte) error {
 	var proofs [][]byte
 	if err := rc.expect(kindProofs, &proofs); err != nil {
 		return err
 	}
 	if len(proofs) != len(there) {
-		return badCopy("%d proofs came for %d files", len(proofs), len(there))
+		return badCopy("%d proofs were sent for %d files", len(proofs), len(there))
 	}
 	wants := make([]want, len(there))
 	for i, h := range there {
@@ -188,7 +188,7 @@ func (rc *receiver) compare(there []have, sums map[int][]byte) error {
 	return errors.Join(rc.send(kindWants, wants), rc.flush())
 }
 
-// advance ends the batch once every file of it is there, and makes its links.
+// advance ends the batch when all its files are complete, and makes its links.
 func (rc *receiver) advance() error {
 	for _, a := range rc.entries {
 		if a.entry.Type == File && !a.came {
@@ -208,7 +208,7 @@ func (rc *receiver) advance() error {
 
 func (rc *receiver) awaited(i int) (*arriving, error) {
 	if rc.file != nil || i < 0 || i >= len(rc.entries) || rc.entries[i].entry.Type != File || rc.entries[i].came {
-		return nil, badCopy("the content of file %d comes", i)
+		return nil, badCopy("unexpected content of file %d", i)
 	}
 	return &rc.entries[i], nil
 }
@@ -219,7 +219,7 @@ func (rc *receiver) open(o opening) error {
 		return err
 	}
 	if o.Size < 0 || o.Nsec < 0 || o.Nsec >= 1e9 || o.From != 0 && (o.From != a.want.From || a.want.Whole) || o.From > o.Size {
-		return badCopy("%s comes from %d to %d", Quote(a.entry.Name), o.From, o.Size)
+		return badCopy("%s is sent from %d to %d", Quote(a.entry.Name), o.From, o.Size)
 	}
 	a.entry.Size, a.entry.MTime = o.Size, time.Unix(o.Sec, o.Nsec)
 	f, err := rc.t.create(a.entry, o.From > 0)
@@ -227,13 +227,14 @@ func (rc *receiver) open(o opening) error {
 		return err
 	}
 	rc.file, rc.index, rc.pos = f, o.Index, o.From
-	// What lies behind is of an attempt that knew more, or something else.
+	// Bytes after this offset are from an attempt with more content, or from something
+	// else.
 	return named(a.entry.Name, unix.Ftruncate(int(f.Fd()), o.From))
 }
 
 func (rc *receiver) data(body []byte) error {
 	if rc.file == nil || len(body) < 9 {
-		return badCopy("data comes for no file")
+		return badCopy("data without a file")
 	}
 	e, offset, data := rc.file.entry, int64(binary.BigEndian.Uint64(body)), body[8:]
 	if offset < rc.pos || offset > e.Size-int64(len(data)) {
@@ -253,7 +254,7 @@ func (rc *receiver) data(body []byte) error {
 
 func (rc *receiver) closeFile() error {
 	if rc.file == nil {
-		return badCopy("a file ends that did not begin")
+		return badCopy("the end of a file without its start")
 	}
 	f := rc.file
 	if err := unix.Ftruncate(int(f.Fd()), f.entry.Size); err != nil { // a hole at the end
@@ -268,7 +269,7 @@ func (rc *receiver) closeFile() error {
 	return rc.advance()
 }
 
-// lost gives up a file that does not come, begun or not.
+// lost gives up a file that will not be received, started or not.
 func (rc *receiver) lost(i int) error {
 	if rc.file != nil {
 		if i != rc.index {

@@ -12,15 +12,15 @@ import (
 	"syscall"
 )
 
-// Progress is how far a copy is. Holes of files do not count as bytes. The totals
+// Progress is the progress of a copy. Holes of files do not count as bytes. The totals
 // are zero until they are known.
 type Progress struct {
 	Files, Bytes           int64
 	TotalFiles, TotalBytes int64
 }
 
-// Send is the source's end: it sends file under the name that the receiver
-// expects. What could not be read is an error once all the rest is sent.
+// Send is the source's end: it sends file under the name that the receiver expects. If
+// files could not be read, it returns an error after all others are sent.
 func Send(ctx context.Context, r io.Reader, w io.Writer, file, name string, report func(Progress)) error {
 	ctx, stop := context.WithCancel(ctx)
 	s := &sender{wire: newWire(r, w), report: report, buf: make([]byte, maxFrameData)}
@@ -64,7 +64,7 @@ type sending struct {
 	want  want
 }
 
-// count finds the totals, beside the copy.
+// count computes the totals, in parallel to the copy.
 func (s *sender) count(ctx context.Context, file string) {
 	var sum totals
 	w := &walk{visit: func(_ string, e Entry) error {
@@ -80,7 +80,7 @@ func (s *sender) count(ctx context.Context, file string) {
 }
 
 func (s *sender) warn(file, what string) {
-	// A failure to write shows at the next frame too.
+	// A failure to write occurs again at the next frame.
 	_ = s.send(kindNote, note{[]byte(file), what})
 }
 
@@ -116,7 +116,7 @@ func (s *sender) batch() error {
 	return s.flush()
 }
 
-// agree learns from where on the receiver wants the files of the batch.
+// agree finds out from which offset the receiver wants the files of the batch.
 func (s *sender) agree() error {
 	err := errors.Join(s.send(kindBatch, nil), s.flush())
 	if err != nil {
@@ -156,7 +156,7 @@ func (s *sender) valid(i int) bool {
 	return i >= 0 && i < len(s.entries) && s.entries[i].entry.Type == File
 }
 
-// proof is the checksum of the beginning of a file; none where it cannot be read.
+// proof returns the checksum of the beginning of a file, or none if it cannot be read.
 func proof(file string, n int64) []byte {
 	f, st, err := openSource(file)
 	if err != nil {
@@ -197,7 +197,7 @@ func (s *sender) content(i int, sending sending) error {
 	defer f.Close()
 	from := sending.want.From
 	if from > st.Size {
-		from = 0 // it became shorter: from the beginning
+		from = 0 // it became shorter: send it from the beginning
 	}
 	err = s.send(kindOpen, opening{i, from, st.Size, st.Mtim.Sec, st.Mtim.Nsec})
 	if err != nil {
@@ -210,7 +210,7 @@ func (s *sender) content(i int, sending sending) error {
 		return err
 	}
 	if changed(f, st) {
-		s.warn(sending.file, "changed while it was read: the copy may be a mixture")
+		s.warn(sending.file, "changed while it was read: the copy may be inconsistent")
 	}
 	return s.send(kindClose, nil)
 }
@@ -228,8 +228,8 @@ func (s *sender) data(f *os.File, st *syscall.Stat_t, from, stored int64) error 
 	})
 }
 
-// lost tells that the content of a file does not come. One that was removed is
-// left out silently, as are all that are removed before they are found.
+// lost reports that the content of a file will not be sent. Files that were removed are
+// left out silently.
 func (s *sender) lost(i int, sending sending, cause error) error {
 	switch {
 	case sending.file == s.walk.root:

@@ -9,12 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// extent is a part of a file that is no hole.
+// extent is a part of a file that is not a hole.
 type extent struct{ from, to int64 }
 
-// nextExtent finds the first data at or behind from and before size (lseek(2)).
-// ok is false where only a hole follows. A file system that knows no holes says
-// that everything is data.
+// nextExtent finds the first data at or after from and before size (lseek(2)). ok is
+// false if only a hole follows. On a file system without holes everything is data.
 func nextExtent(f *os.File, from, size int64) (e extent, ok bool, err error) {
 	fd := int(f.Fd())
 	data, err := unix.Seek(fd, from, unix.SEEK_DATA)
@@ -39,8 +38,8 @@ func nextExtent(f *os.File, from, size int64) (e extent, ok bool, err error) {
 	return extent{data, min(hole, size)}, true, nil
 }
 
-// eachPart calls fn for the data of f in [from, size), in pieces of at most
-// len(buf). A hole is passed over.
+// eachPart calls fn for the data of f in [from, size), in pieces of at most len(buf).
+// It skips holes.
 func eachPart(f *os.File, from, size int64, buf []byte, fn func(offset int64, data []byte) error) error {
 	for at := from; at < size; {
 		e, ok, err := nextExtent(f, at, size)
@@ -68,5 +67,5 @@ var errShorter = errors.New("it became shorter while it was read")
 
 var zeros [sumBlock]byte
 
-// allZero looks at no more than sumBlock bytes.
+// allZero examines at most sumBlock bytes.
 func allZero(b []byte) bool { return bytes.Equal(b, zeros[:len(b)]) }

@@ -8,13 +8,13 @@ import (
 	"os"
 )
 
-// sumBlock is the size of the blocks that prefixSum looks at. A partial file is
-// taken up at a multiple of it.
+// sumBlock is the size of prefixSum's blocks in bytes. A partial file is continued at a
+// multiple of it.
 const sumBlock = 64 << 10
 
-// prefixSum is a checksum of the first n bytes of f, the same whichever of its
-// zeros are holes: blocks of zeros are left out, the others counted with where
-// they are. So it costs nothing for a hole.
+// prefixSum returns a checksum of the first n bytes of f that does not depend on holes:
+// blocks of zeros are left out, the others are hashed with their offsets. So holes cost
+// nothing.
 func prefixSum(f *os.File, n int64) ([]byte, error) {
 	sum := sha256.New()
 	sum.Write(binary.BigEndian.AppendUint64(nil, uint64(n)))

@@ -14,16 +14,16 @@ import (
 	"banger/api"
 )
 
-// Options say what of a source is kept.
+// Options select what is preserved of a source.
 type Options struct {
-	// Archive keeps owners, where this process may set them, and with them the
+	// Archive preserves owners, if this process may set them, and with them the
 	// set-user-id and set-group-id bits, capabilities and access lists. Without it
-	// everything belongs to whoever receives it.
+	// everything belongs to the receiver.
 	Archive bool
-	// FollowLinks lets names go through symbolic links of the target that stay
-	// inside, as /lib of a guest is one to usr/lib. Without it none is followed.
+	// FollowLinks lets names go through symbolic links of the target that stay inside,
+	// such as a guest's /lib to usr/lib. Without it no link is followed.
 	FollowLinks bool
-	// Warn is told what was passed over. It may be nil.
+	// Warn receives what was skipped. It may be nil.
 	Warn func(name, what string)
 }
 
@@ -33,24 +33,24 @@ func (o Options) warn(name, what string) {
 	}
 }
 
-// maxDirs bounds how many directories wait for their times and modes, maxLinked
-// how many files for further names, and maxHeld the names and attributes of both:
-// the source says how long they are.
+// maxDirs bounds the directories whose times and modes are set at the end, maxLinked
+// the files with several names, and maxHeld the bytes of names and attributes of both:
+// the source determines their length.
 const (
 	maxDirs   = 1 << 20
 	maxLinked = 1 << 20
 	maxHeld   = 256 << 20
 )
 
-// target makes entries beneath a directory.
+// target creates entries below a directory.
 type target struct {
 	Options
 	at       *beneath
 	owners   bool
 	dirs     map[string]Entry
-	made     map[string]bool // files that may be given further names; false: did not come
-	room     int             // what is left of maxHeld
-	noXattrs bool            // somebody was told so
+	made     map[string]bool // files that may get other names; false: not received
+	room     int             // remaining bytes of maxHeld
+	noXattrs bool            // a warning was sent
 }
 
 func openTarget(dir string, o Options) (*target, error) {
@@ -66,8 +66,7 @@ func openTarget(dir string, o Options) (*target, error) {
 
 func (t *target) close() { t.at.close() }
 
-// dir makes a directory, or takes the one that is there. Its attributes are set
-// by finish.
+// dir makes a directory, or uses an existing one. finish sets its attributes.
 func (t *target) dir(e Entry) error {
 	if e.Name == "." {
 		return nil // the receiver's own
@@ -89,8 +88,8 @@ func (t *target) dir(e Entry) error {
 	return t.keepDir(e)
 }
 
-// keepDir keeps what finish sets. Of a directory that is named again, as tar streams
-// may, the later word counts.
+// keepDir stores what finish sets. If a directory occurs again, as in tar streams, the
+// last one counts.
 func (t *target) keepDir(e Entry) error {
 	before, again := t.dirs[e.Name]
 	if !again && len(t.dirs) >= maxDirs {
@@ -103,7 +102,7 @@ func (t *target) keepDir(e Entry) error {
 	return nil
 }
 
-// hold takes room for what is kept of an entry until the copy ends.
+// hold accounts for the memory of an entry that is stored until the copy ends.
 func (t *target) hold(name string, n int) error {
 	if n > t.room {
 		return refuse(name, "the names and attributes that came before it fill %d MiB", maxHeld>>20)
@@ -112,8 +111,7 @@ func (t *target) hold(name string, n int) error {
 	return nil
 }
 
-// parent opens the directory of name, which it makes where the source did not
-// name it.
+// parent opens the directory of name, and creates it if the source did not send it.
 func (t *target) parent(name string) (*os.File, string, error) {
 	dir, base, err := t.at.parent(name)
 	if errors.Is(err, unix.ENOENT) {
@@ -124,8 +122,7 @@ func (t *target) parent(name string) (*os.File, string, error) {
 	return dir, base, err
 }
 
-// symlink makes a symbolic link. Where it leads is its owner's affair: nothing
-// here follows it.
+// symlink creates a symbolic link. Its target is not checked: no link is followed here.
 func (t *target) symlink(e Entry) error {
 	dir, base, err := t.replaceable(e.Name)
 	if err != nil {
@@ -145,14 +142,14 @@ func (t *target) symlink(e Entry) error {
 	return named(e.Name, t.place(dir, temp, base, err))
 }
 
-// link gives a file that came before a further name.
+// link gives an earlier file another name.
 func (t *target) link(e Entry) error {
 	made, known := t.made[e.Target]
 	switch {
 	case !known:
-		return refuse(e.Name, "it is a hard link to %s, which did not come before", Quote(e.Target))
+		return refuse(e.Name, "it is a hard link to %s, which was not sent before", Quote(e.Target))
 	case !made:
-		t.warn(e.Name, "is not copied: it is the same file as "+Quote(e.Target))
+		t.warn(e.Name, "is not copied: it is another name of "+Quote(e.Target))
 		return nil
 	}
 	return t.hardLink(e)
@@ -170,7 +167,7 @@ func (t *target) hardLink(e Entry) error {
 	if err != nil {
 		return err
 	}
-	held, err := unix.FcntlInt(from.Fd(), unix.F_DUPFD_CLOEXEC, 0) // the next name's directory takes its place
+	held, err := unix.FcntlInt(from.Fd(), unix.F_DUPFD_CLOEXEC, 0) // the next call of parent closes it
 	if err != nil {
 		return err
 	}
@@ -187,10 +184,10 @@ func (t *target) hardLink(e Entry) error {
 	return named(e.Name, t.place(dir, temp, base, err))
 }
 
-// replaceable opens the directory of name, where no directory may be.
+// replaceable opens the directory of name, which must not be a directory itself.
 func (t *target) replaceable(name string) (*os.File, string, error) {
 	if name == "." {
-		return nil, "", refuse(name, "only a directory can be named so")
+		return nil, "", refuse(name, "only a directory can have this name")
 	}
 	dir, base, err := t.parent(name)
 	if err != nil {
@@ -200,14 +197,14 @@ func (t *target) replaceable(name string) (*os.File, string, error) {
 	err = unix.Fstatat(int(dir.Fd()), base, &st, unix.AT_SYMLINK_NOFOLLOW)
 	switch {
 	case err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR:
-		return nil, "", api.Errorf(api.KindInvalid, "cannot replace %s: a directory is there already", Quote(name))
+		return nil, "", api.Errorf(api.KindInvalid, "cannot replace %s: there is a directory of that name", Quote(name))
 	case err != nil && !errors.Is(err, unix.ENOENT):
 		return nil, "", named(name, err)
 	}
 	return dir, base, nil
 }
 
-// place gives what was made as temp its name, or removes it where making failed.
+// place renames temp to name, or removes it if err is set.
 func (t *target) place(dir *os.File, temp, base string, err error) error {
 	if err == nil {
 		err = unix.Renameat(int(dir.Fd()), temp, int(dir.Fd()), base)
@@ -215,11 +212,11 @@ func (t *target) place(dir *os.File, temp, base string, err error) error {
 	if err != nil {
 		return errors.Join(err, unlink(dir, temp))
 	}
-	return unlink(dir, temp) // rename(2) leaves the name of a further link to the same file
+	return unlink(dir, temp) // rename(2) does nothing if both are links to the same file
 }
 
-// finish sets what filling a directory would have changed or prevented. A directory
-// comes behind those in it, whose names are longer than its own and begin with it.
+// finish sets the attributes that filling a directory would have changed or prevented.
+// A directory comes after those in it, whose names are longer and start with its own.
 func (t *target) finish() error {
 	names := slices.Sorted(maps.Keys(t.dirs))
 	for _, name := range slices.Backward(names) {
@@ -237,7 +234,7 @@ func (t *target) finishDir(e Entry) error {
 	}
 	fd, err := unix.Openat(int(dir.Fd()), base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOENT) {
-		return nil // a link to a directory that was there, or removed since: not ours
+		return nil // a link to an existing directory, or removed since: not created here
 	}
 	if err != nil {
 		return named(e.Name, err)
@@ -247,8 +244,8 @@ func (t *target) finishDir(e Entry) error {
 	return named(e.Name, t.attributes(f, e))
 }
 
-// attributes sets everything but the content of f. Owners come first: setting
-// them clears the special bits and capabilities. The time comes last.
+// attributes sets everything but the content of f. Owners come first: setting them
+// clears the special bits and capabilities. The time comes last.
 func (t *target) attributes(f *os.File, e Entry) error {
 	mode := e.Mode & 0o7777
 	if t.owners {
@@ -256,7 +253,7 @@ func (t *target) attributes(f *os.File, e Entry) error {
 			return err
 		}
 	} else {
-		mode &^= special // they would be the receiver's rights
+		mode &^= special // they would grant the receiver's rights
 	}
 	if err := t.setXattrs(f, e); err != nil {
 		return err
@@ -280,7 +277,7 @@ func timespec(t time.Time) unix.Timespec {
 	return unix.Timespec{Sec: t.Unix(), Nsec: int64(t.Nanosecond())}
 }
 
-// unlink removes a name that may not be there.
+// unlink removes a name that may not exist.
 func unlink(dir *os.File, name string) error {
 	err := unix.Unlinkat(int(dir.Fd()), name, 0)
 	if errors.Is(err, unix.ENOENT) {

@@ -9,13 +9,12 @@ import (
 	"time"
 )
 
-// xattrRecord is what tar programs call an extended attribute in a PAX header.
+// xattrRecord is the prefix of an extended attribute in a PAX header.
 const xattrRecord = "SCHILY.xattr."
 
-// PackTar writes file, and everything below it where it is a directory, to w as a
-// tar stream whose names begin with name. A symbolic link given as file is packed
-// as what it points to; links below are packed as links, files with holes as
-// sparse ones.
+// PackTar writes file, and everything below it if it is a directory, to w as a tar
+// stream whose names start with name. A symbolic link given as file is followed; links
+// below are packed as links, files with holes as sparse files.
 func PackTar(w io.Writer, file, name string, warn func(name, what string)) error {
 	p := &packer{w: w, tar: tar.NewWriter(w)}
 	p.walk = &walk{name: name, warn: warn, visit: p.entry}
@@ -82,15 +81,15 @@ func (p *packer) file(file string, e Entry, h *tar.Header) error {
 		err = fmt.Errorf("%s: %w", Quote(file), errShorter)
 	}
 	if err == nil && changed(f, st) {
-		p.walk.warn(file, "changed while it was read: the copy may be a mixture")
+		p.walk.warn(file, "changed while it was read: the copy may be inconsistent")
 	}
 	return err
 }
 
-// maxExtents is how many pieces a sparse file may have to be packed as one.
+// maxExtents is how many extents a sparse file may have to be packed as one.
 const maxExtents = 1 << 16
 
-// holes returns the data of a file that has holes, else nil.
+// holes returns the extents of a file that has holes, or nil.
 func holes(f *os.File, st *syscall.Stat_t) ([]extent, error) {
 	found := []extent{}
 	for at := int64(0); at < st.Size; {

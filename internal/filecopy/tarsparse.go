@@ -15,11 +15,10 @@ import (
 // tarBlock is the unit of tar streams.
 const tarBlock = 512
 
-// sparse writes a file with holes in GNU's format 1.0, which package archive/tar
-// reads but does not write (GNU tar manual, "Storing Sparse Files"): the PAX
-// header tells the file's name and size; what follows is the number of extents,
-// and offset and length of each, a decimal number a line, filled up to a block;
-// then the extents.
+// sparse writes a file with holes in GNU's format 1.0, which package archive/tar reads
+// but does not write (GNU tar manual, "Storing Sparse Files"): the PAX header contains
+// the file's name and size; then follow the number of extents, and offset and length of
+// each, a decimal number a line, padded to a block; then the extents.
 func (p *packer) sparse(f *os.File, h *tar.Header, extents []extent) error {
 	if err := p.tar.Flush(); err != nil {
 		return err
@@ -54,7 +53,7 @@ func (p *packer) sparse(f *os.File, h *tar.Header, extents []extent) error {
 
 func padding(n int64) int { return int(-n & (tarBlock - 1)) }
 
-// sparseHeader renders the PAX header and the ordinary one behind it.
+// sparseHeader renders the PAX header and the ordinary one after it.
 func sparseHeader(h *tar.Header, size int64) (string, error) {
 	records := maps.Clone(h.PAXRecords)
 	records["GNU.sparse.major"], records["GNU.sparse.minor"] = "1", "0"
@@ -73,7 +72,7 @@ func sparseHeader(h *tar.Header, size int64) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// Programs that know nothing of this format make a file of this name.
+	// Programs that do not support this format create a file of this name.
 	plain, err := plainHeader(tar.TypeReg, "GNUSparseFile.0/sparse", h.Mode, size)
 	if err != nil {
 		return "", err
@@ -81,7 +80,7 @@ func sparseHeader(h *tar.Header, size int64) (string, error) {
 	return extended + body.String() + strings.Repeat("\x00", padding(int64(body.Len()))) + plain, nil
 }
 
-// paxRecord renders one record, whose length counts its own digits (pax(1)).
+// paxRecord renders one record, whose length includes its own digits (pax(1)).
 func paxRecord(key, value string) string {
 	rest := len(key) + len(value) + 3
 	length := rest + len(strconv.Itoa(rest))
@@ -91,8 +90,8 @@ func paxRecord(key, value string) string {
 	return fmt.Sprintf("%d %s=%s\n", length, key, value)
 }
 
-// plainHeader is one block: GNU's format, which holds any size, under the name of
-// the one that PAX headers belong to.
+// plainHeader renders one block: GNU's format, which supports any size, with the name
+// of the file that PAX headers belong to.
 func plainHeader(kind byte, name string, mode, size int64) (string, error) {
 	var b bytes.Buffer
 	h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: mode, Size: size, Format: tar.FormatGNU}
@@ -102,7 +101,7 @@ func plainHeader(kind byte, name string, mode, size int64) (string, error) {
 	block := b.Bytes()[:tarBlock]
 	block[156] = kind // offsets are those of tar(5)
 	copy(block[257:], "ustar\x0000")
-	copy(block[148:156], "        ") // the checksum counts itself as blanks
+	copy(block[148:156], "        ") // in the checksum its own field counts as blanks
 	sum := 0
 	for _, c := range block {
 		sum += int(c)

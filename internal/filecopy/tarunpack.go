@@ -15,9 +15,9 @@ import (
 	"banger/api"
 )
 
-// UnpackTar unpacks a tar stream beneath the directory dir, which exists. A file
-// that is there already is replaced once the new one is complete; a directory is
-// merged with one that is there. Names and links cannot lead out of dir.
+// UnpackTar unpacks a tar stream below the existing directory dir. An existing file is
+// replaced when the new one is complete; a directory is merged with an existing one.
+// Names and links cannot lead outside dir.
 func UnpackTar(ctx context.Context, r io.Reader, dir string, o Options) error {
 	t, err := openTarget(dir, o)
 	if err != nil {
@@ -40,7 +40,7 @@ func UnpackTar(ctx context.Context, r io.Reader, dir string, o Options) error {
 	if err := t.finish(); err != nil {
 		return err
 	}
-	_, err = io.Copy(io.Discard, r) // padding behind the end
+	_, err = io.Copy(io.Discard, r) // padding after the end
 	return errors.Join(err, context.Cause(ctx))
 }
 
@@ -99,8 +99,7 @@ func (t *target) tarFile(ctx context.Context, e Entry, h *tar.Header, content io
 	return f.commit()
 }
 
-// writeSparse leaves out what is zero: a reader of tar streams has no other word
-// for a hole.
+// writeSparse leaves out zeros: a reader of tar streams does not get the holes.
 func writeSparse(ctx context.Context, f *incoming, content io.Reader, size int64) error {
 	buf := make([]byte, sumBlock)
 	for at := int64(0); ctx.Err() == nil; {
@@ -133,11 +132,11 @@ func sparse(h *tar.Header) bool {
 	return false
 }
 
-// localName makes a name of the stream relative; one that leads upwards is an error.
+// localName makes a name of the stream relative; it refuses a name with "..".
 func localName(name string) (string, error) {
 	clean := path.Clean(strings.TrimLeft(name, "/"))
 	if !filepath.IsLocal(clean) || strings.ContainsRune(clean, 0) {
-		return "", api.Errorf(api.KindInvalid, "the tar stream has a name that leads out of the directory: %s", Quote(name))
+		return "", api.Errorf(api.KindInvalid, "the tar stream has a name that leads outside the directory: %s", Quote(name))
 	}
 	return clean, nil
 }

@@ -15,22 +15,22 @@ import (
 	"banger/api"
 )
 
-// walk visits file, and everything below it where it is a directory, in order of
-// names. Names begin with name. A symbolic link given as file is what it points
-// to; links below are links. What is none of the types is passed over with a
-// warning, what may not be read counted too.
+// walk visits file, and everything below it if it is a directory, in order of names.
+// Names start with name. A symbolic link given as file is followed; links below are
+// not. Files of other types are skipped with a warning; unreadable ones are counted,
+// too.
 type walk struct {
 	root   string
 	name   string
 	warn   func(name, what string)
 	visit  func(file string, e Entry) error
-	links  map[inode]string // first names of files with several
+	links  map[inode]string // first names of files with several names
 	denied int
 }
 
 type inode struct{ dev, ino uint64 }
 
-// do walks. plain leaves out what costs a system call more.
+// do walks. plain skips what needs more system calls.
 func (w *walk) do(file string, plain bool) error {
 	resolved, err := filepath.EvalSymlinks(file)
 	if err != nil {
@@ -44,7 +44,7 @@ func (w *walk) do(file string, plain bool) error {
 		switch {
 		case err == nil, file == w.root:
 		case errors.Is(err, fs.ErrNotExist):
-			err = nil // removed meanwhile
+			err = nil // removed in the meantime
 		case errors.Is(err, fs.ErrPermission) && w.warn != nil:
 			w.deny(file)
 			err = nil
@@ -56,7 +56,7 @@ func (w *walk) do(file string, plain bool) error {
 	})
 }
 
-// ErrUnread is the error where all but some files were copied.
+// ErrUnread means that some files could not be read, and all others were copied.
 var ErrUnread = errors.New("could not be read")
 
 func (w *walk) unread() error {
@@ -99,7 +99,7 @@ func (w *walk) one(file string, d fs.DirEntry, plain bool) error {
 func (w *walk) entry(file string, info fs.FileInfo) Entry {
 	rel, err := filepath.Rel(w.root, file)
 	if err != nil {
-		rel = info.Name() // cannot be: WalkDir joins names to the root
+		rel = info.Name() // impossible: WalkDir joins names to the root
 	}
 	st := info.Sys().(*syscall.Stat_t)
 	e := Entry{
@@ -117,8 +117,8 @@ func (w *walk) entry(file string, info fs.FileInfo) Entry {
 	return e
 }
 
-// linked makes e a further name of a file that was visited already, or remembers
-// it as the first.
+// linked makes e another name of a file that was visited already, or remembers it as
+// the first.
 func (w *walk) linked(e *Entry, info fs.FileInfo) {
 	st := info.Sys().(*syscall.Stat_t)
 	key := inode{uint64(st.Dev), st.Ino}
@@ -133,10 +133,10 @@ func (w *walk) linked(e *Entry, info fs.FileInfo) {
 }
 
 func describe(mode fs.FileMode) string {
-	return "is " + cmp.Or(Special(mode), "no ordinary file") + ": skipped"
+	return "is " + cmp.Or(Special(mode), "not a regular file") + ": skipped"
 }
 
-// Special says what a file is that cannot be copied; empty for others.
+// Special returns the type of a file that cannot be copied; empty for others.
 func Special(mode fs.FileMode) string {
 	switch {
 	case mode&fs.ModeSocket != 0:
@@ -149,8 +149,8 @@ func Special(mode fs.FileMode) string {
 	return ""
 }
 
-// openSource opens a file to read. It may have been exchanged for a pipe since it
-// was looked at: opening one must not hang.
+// openSource opens a file for reading. It may have been replaced by a pipe in the
+// meantime: opening one must not block.
 func openSource(file string) (*os.File, *syscall.Stat_t, error) {
 	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -158,7 +158,7 @@ func openSource(file string) (*os.File, *syscall.Stat_t, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("it is no file any more")
+		err = errors.New("it is not a file any more")
 	}
 	if err != nil {
 		f.Close()
@@ -167,7 +167,7 @@ func openSource(file string) (*os.File, *syscall.Stat_t, error) {
 	return f, info.Sys().(*syscall.Stat_t), nil
 }
 
-// changed says that a file was written to since st.
+// changed reports whether a file was written to since st.
 func changed(f *os.File, st *syscall.Stat_t) bool {
 	var now syscall.Stat_t
 	return syscall.Fstat(int(f.Fd()), &now) != nil || now.Size != st.Size || now.Mtim != st.Mtim

@@ -12,11 +12,11 @@ import (
 	"banger/api"
 )
 
-// The two ends of a copy talk in frames: a type, a 4-byte length, and a payload.
-// The source sends entries in batches. After each the receiver says of which
-// files it has something already; the source tells the checksum of as much of its
-// own (the receiver's stay with the receiver: it may not trust the source), and
-// the receiver says from where on it wants each. Then their contents follow.
+// The two ends of a copy exchange frames: a type, a 4-byte length, and a payload. The
+// source sends entries in batches. After each the receiver reports which files it has
+// partly; the source sends the checksums of the same bytes of its own (the receiver
+// does not send its checksums: it may not trust the source), and the receiver requests
+// each file from an offset. Then the contents follow.
 //
 //	source:   entry… batch | proofs      | (open data… close)… | … end
 //	receiver:        have  |       wants |
@@ -24,7 +24,7 @@ const (
 	frameHeader  = 5
 	maxFrameData = 64 << 10
 	maxFrame     = 1 << 20
-	// A batch ends when it has so many entries, or bytes of entries.
+	// A batch ends when it has that many entries, or bytes of entries.
 	batchEntries = 512
 	batchBytes   = 256 << 10
 )
@@ -36,12 +36,12 @@ const (
 	kindBatch  frameKind = 'b'
 	kindHave   frameKind = 'h' // receiver: []have
 	kindProofs frameKind = 'p' // [][]byte, one for each have
-	kindWants  frameKind = 'w' // receiver: []want, for files it has something of
+	kindWants  frameKind = 'w' // receiver: []want, for files that it has partly
 	kindOpen   frameKind = 'o' // an opening: the content of a file follows
 	kindData   frameKind = 'd' // 8-byte offset, then bytes
 	kindClose  frameKind = 'c'
-	kindLost   frameKind = 'x' // a note: the file's content does not come
-	kindNote   frameKind = 'n' // a note: something was passed over
+	kindLost   frameKind = 'x' // a note: the file's content is not sent
+	kindNote   frameKind = 'n' // a note: a file was skipped
 	kindTotals frameKind = 't' // totals
 	kindEnd    frameKind = 'z'
 )
@@ -62,13 +62,13 @@ type wireEntry struct {
 	Xattrs map[string][]byte `json:"xattrs,omitempty"`
 }
 
-// have says how much of a file of the batch the receiver has.
+// have tells how much of a file of the batch the receiver has.
 type have struct {
 	Index int   `json:"index"`
 	Bytes int64 `json:"bytes"`
 }
 
-// want says from where on the receiver wants a file.
+// want tells from which offset the receiver wants a file.
 type want struct {
 	Index int   `json:"index"`
 	From  int64 `json:"from"`
@@ -121,16 +121,16 @@ func fromWire(w wireEntry) (Entry, error) {
 	}
 	switch {
 	case e.Type != File && e.Type != Dir && e.Type != Symlink && e.Type != Link:
-		return e, refuse(e.Name, "it is of a type that is not copied: %q", string(e.Type))
+		return e, refuse(e.Name, "its type is not supported: %q", string(e.Type))
 	case e.Size < 0 || e.Stored < 0 || w.Nsec < 0 || w.Nsec >= 1e9 || w.UID < 0 || w.GID < 0:
-		return e, refuse(e.Name, "a number of it makes no sense")
+		return e, refuse(e.Name, "one of its numbers is invalid")
 	case xattrBytes(e.Xattrs) > maxXattrs:
 		return e, refuse(e.Name, "it has more than %d bytes of extended attributes", maxXattrs)
 	}
 	return e, checkName(e.Name)
 }
 
-// wire is one end of the conversation.
+// wire is one end of the connection.
 type wire struct {
 	r   *bufio.Reader
 	w   *bufio.Writer
@@ -203,7 +203,7 @@ func (c *wire) expect(kind frameKind, v any) error {
 	case err != nil:
 		return err
 	case got != kind:
-		return badCopy("a message of type %q came in place of %q", got, kind)
+		return badCopy("got a message of type %q instead of %q", got, kind)
 	}
 	return parse(kind, body, v)
 }
@@ -216,7 +216,7 @@ func parse(kind frameKind, body []byte, v any) error {
 }
 
 func badCopy(format string, args ...any) error {
-	return api.Errorf(api.KindInternal, "the other end does not keep to the protocol: %w", fmt.Errorf(format, args...))
+	return api.Errorf(api.KindInternal, "the other end violates the protocol: %w", fmt.Errorf(format, args...))
 }
 
 func cutShort(err error) error {

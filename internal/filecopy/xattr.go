@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxXattrs bounds the attributes of one file: Linux takes 64 KiB of names
-// (XATTR_LIST_MAX), ext4 one block of everything.
+// maxXattrs bounds the attributes of one file in bytes: Linux allows 64 KiB of names
+// (XATTR_LIST_MAX), ext4 one block for everything.
 const maxXattrs = 64 << 10
 
-// xattrBytes is how many bytes attributes have, as maxXattrs counts them.
+// xattrBytes returns the size of attributes for the limit maxXattrs.
 func xattrBytes(all map[string]string) int {
 	n := 0
 	for name, value := range all {
@@ -22,8 +22,8 @@ func xattrBytes(all map[string]string) int {
 	return n
 }
 
-// portable says that an attribute means the same at the other end: those of users
-// always, capabilities and access lists where owners are kept too (xattr(7)).
+// portable reports whether an attribute has the same meaning at the other end: those of
+// users always, capabilities and access lists if owners are preserved (xattr(7)).
 func portable(name string, archive bool) bool {
 	switch name {
 	case "security.capability", "system.posix_acl_access", "system.posix_acl_default":
@@ -32,7 +32,7 @@ func portable(name string, archive bool) bool {
 	return strings.HasPrefix(name, "user.")
 }
 
-// xattrs reads the attributes of a file or directory that are worth sending.
+// xattrs reads the attributes of a file or directory that are sent.
 func xattrs(file string) (map[string]string, error) {
 	n, err := unix.Llistxattr(file, nil)
 	if errors.Is(err, unix.ENOTSUP) || n == 0 && err == nil {
@@ -53,7 +53,7 @@ func xattrs(file string) (map[string]string, error) {
 		value := make([]byte, maxXattrs)
 		n, err := unix.Lgetxattr(file, name, value)
 		if errors.Is(err, unix.ENODATA) {
-			continue // removed meanwhile
+			continue // removed in the meantime
 		}
 		if err != nil {
 			return nil, err
@@ -66,8 +66,8 @@ func xattrs(file string) (map[string]string, error) {
 	return found, nil
 }
 
-// setXattrs sets attributes. A file system that has none loses them, which is
-// said once.
+// setXattrs sets attributes. A file system without attributes loses them, which is
+// reported once.
 func (t *target) setXattrs(f *os.File, e Entry) error {
 	for name, value := range e.Xattrs {
 		if !portable(name, t.owners) {
@@ -76,7 +76,7 @@ func (t *target) setXattrs(f *os.File, e Entry) error {
 		err := unix.Fsetxattr(int(f.Fd()), name, []byte(value), 0)
 		if errors.Is(err, unix.ENOTSUP) {
 			if !t.noXattrs {
-				t.warn(e.Name, "has extended attributes, which the file system here does not keep")
+				t.warn(e.Name, "has extended attributes, which this file system does not support")
 			}
 			t.noXattrs = true
 			continue

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Flock takes an exclusive lock on f, or gives up when ctx ends. flock(2) itself
-// cannot be given up: then f is closed as soon as the lock comes, and is not the
-// caller's any more.
+// Flock takes an exclusive lock on f, or gives up when ctx ends. flock(2) itself cannot
+// be cancelled: in that case f is closed as soon as the lock is taken, and must not be
+// used any more.
 func Flock(ctx context.Context, f *os.File) error {
 	locked := make(chan error, 1)
 	go func() {

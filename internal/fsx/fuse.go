@@ -8,12 +8,12 @@ import (
 	"banger/api"
 )
 
-// RefuseFUSE returns an error of kind api.KindInvalid for a file in a file system
-// that is a program (fuse(4), virtiofs too): what root does with such a file waits for
-// that program, which may be anybody's and may never answer. what names the file.
-// It asks no program of a user who did not mount with allow_other, which takes root's
-// leave (fuse.conf in mount.fuse3(8)); of others it may wait, so no lock of other
-// files' is held meanwhile. Network file systems pass: only root mounts those.
+// RefuseFUSE returns an error of kind api.KindInvalid for a file in a file system in
+// user space (fuse(4), also virtiofs): access by root would wait for its program, which
+// may belong to any user and may never answer. what names the file. It does not wait
+// for a program of a user who mounted without allow_other, which root has to permit
+// (fuse.conf in mount.fuse3(8)); for others it may wait, so the caller must not hold
+// locks of other files. Network file systems are accepted: only root mounts them.
 func RefuseFUSE(what string, f *os.File) error {
 	var st unix.Statfs_t
 	for {
@@ -21,12 +21,12 @@ func RefuseFUSE(what string, f *os.File) error {
 		if err == unix.EINTR {
 			continue
 		}
-		if err != nil && err != unix.ENOTCONN { // of a FUSE whose program has ended
-			return api.Errorf(api.KindInvalid, "the %s cannot be looked at: %w", what, err)
+		if err != nil && err != unix.ENOTCONN { // a FUSE file system whose program has ended
+			return api.Errorf(api.KindInvalid, "the %s cannot be examined: %w", what, err)
 		}
 		if err != nil || st.Type == unix.FUSE_SUPER_MAGIC {
 			return api.Errorf(api.KindInvalid, "the %s is in a file system in user space (FUSE), which may never answer", what).
-				WithHint("keep banger's data on a disk, such as ext4, xfs or btrfs: findmnt -T /var/lib/banger/data")
+				WithHint("store banger's data on a file system such as ext4, xfs or btrfs: findmnt -T /var/lib/banger/data")
 		}
 		return nil
 	}

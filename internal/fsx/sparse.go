@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// copyChunk is how much is copied between two looks at the context.
+// copyChunk is how many bytes are copied between two checks of the context.
 const copyChunk = 16 << 20
 
-// EachData calls do with the parts of f that are no holes, in order, in pieces
-// of at most chunk bytes (lseek(2), SEEK_DATA).
+// EachData calls do with the parts of f that are not holes, in order, in pieces of at
+// most chunk bytes (lseek(2), SEEK_DATA).
 func EachData(ctx context.Context, f *os.File, size, chunk int64, do func(at, n int64) error) error {
 	for at := int64(0); at < size; {
 		start, err := f.Seek(at, unix.SEEK_DATA)
@@ -41,9 +41,9 @@ func EachData(ctx context.Context, f *os.File, size, chunk int64, do func(at, n 
 	return nil
 }
 
-// CopyData gives an empty file the content of another of size bytes, with its
-// holes, within the kernel where the file systems allow (copy_file_range(2),
-// which io.Copy uses for two files). done, which may be nil, is told how far it is.
+// CopyData copies size bytes to an empty file, including holes, within the kernel if
+// the file systems allow it (copy_file_range(2), which io.Copy uses for two files).
+// done, which may be nil, receives the progress in bytes.
 func CopyData(ctx context.Context, to, from *os.File, size int64, done func(at int64)) error {
 	if err := to.Truncate(size); err != nil {
 		return err
@@ -64,7 +64,7 @@ func CopyData(ctx context.Context, to, from *os.File, size int64, done func(at i
 	})
 }
 
-// CloneData is CopyData that shares the blocks where the file system can
+// CloneData is CopyData that shares the blocks if the file system supports it
 // (ioctl_ficlone(2)).
 func CloneData(ctx context.Context, to, from *os.File, size int64, done func(at int64)) error {
 	if unix.IoctlFileClone(int(to.Fd()), int(from.Fd())) == nil {
@@ -73,8 +73,7 @@ func CloneData(ctx context.Context, to, from *os.File, size int64, done func(at 
 	return CopyData(ctx, to, from, size, done)
 }
 
-// CloneFile copies a file by CloneData to one that does not exist yet, and leaves
-// nothing when it fails.
+// CloneFile copies a file by CloneData to a new file, and removes it on failure.
 func CloneFile(ctx context.Context, from, to string, report func(done, total int64)) error {
 	src, err := os.Open(from)
 	if err != nil {

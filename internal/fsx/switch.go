@@ -10,22 +10,23 @@ import (
 	"banger/api"
 )
 
-// Swap moves the new directory to where an old one may be, which is then where the
-// new one was, or gone. Programs that run keep the files they have open. An old one that
-// is in use is there all the time, or the new one is: on a file system that cannot
-// exchange two directories Swap returns an error of kind api.KindUnsupported instead.
+// Swap moves a new directory to the place of an old one, if any; the old one is then at
+// the new one's place, or removed. Running programs keep their open files. The place
+// always contains the old or the new directory, if the old one is in use: on a file
+// system that cannot exchange two directories Swap then returns an error of kind
+// api.KindUnsupported.
 func Swap(new, old string, inUse bool) error {
 	err := unix.Renameat2(unix.AT_FDCWD, new, unix.AT_FDCWD, old, unix.RENAME_EXCHANGE)
 	if errors.Is(err, unix.ENOENT) {
 		return os.Rename(new, old)
 	}
-	if errors.Is(err, unix.EINVAL) { // a file system that cannot (renameat2(2))
+	if errors.Is(err, unix.EINVAL) { // not supported by the file system (renameat2(2))
 		return replace(new, old, inUse)
 	}
 	return err
 }
 
-// replace is Swap where nothing can be exchanged.
+// replace is Swap for file systems without an exchange.
 func replace(new, old string, inUse bool) error {
 	if inUse {
 		return api.Errorf(api.KindUnsupported, "cannot replace %s while it is in use: its file system cannot exchange two directories", old).
@@ -37,7 +38,7 @@ func replace(new, old string, inUse bool) error {
 	return os.Rename(new, old)
 }
 
-// Relink makes link a symbolic link to target, in one step and durably.
+// Relink makes link a symbolic link to target, atomically and durably.
 func Relink(target, link string) error {
 	if now, err := os.Readlink(link); err == nil && now == target {
 		return nil

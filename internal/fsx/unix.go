@@ -1,6 +1,5 @@
-// Package fsx holds what banger needs of the file system and the standard
-// library does not have: atomic writes, Unix sockets with long paths, sizes on
-// disk.
+// Package fsx adds to the standard library's file functions: atomic writes, Unix
+// sockets with long paths, sizes on disk.
 package fsx
 
 import (
@@ -14,12 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A socket address holds 108 bytes (unix(7)). A socket with a longer path is
-// reached through its directory's descriptor in /proc/self/fd.
+// A socket address has at most 108 bytes (unix(7)). A socket with a longer path is
+// accessed through its directory's descriptor in /proc/self/fd.
 
-// ListenUnix listens on a socket at path, which may be of any length, with
-// mode 0600. A socket that is there already is replaced: callers hold a lock.
-// Closing the listener does not remove the file.
+// ListenUnix listens on a socket at path, which may be of any length, with mode 0600.
+// It replaces an existing socket: callers hold a lock. Closing the listener does not
+// remove the file.
 func ListenUnix(path string) (*net.UnixListener, error) {
 	dir, short, err := shortPath(path)
 	if err != nil {

@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// Usage returns how many bytes path and everything below it occupy on disk:
-// holes in sparse files do not count (st_blocks, stat(2)). What vanishes while
-// it looks counts as nothing.
+// Usage returns how many bytes path and everything below it occupy on disk: holes in
+// sparse files do not count (st_blocks, stat(2)). Files that disappear in the meantime
+// do not count.
 func Usage(path string) int64 {
 	var total int64
 	_ = filepath.WalkDir(path, func(_ string, d fs.DirEntry, err error) error {

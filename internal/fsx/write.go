@@ -12,10 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WriteFile writes data to path so that after a crash of the program or the
-// host the file holds either the old content or the new. After an error it holds the old.
+// WriteFile writes data to path atomically: after a crash of the program or the host
+// the file has either the old content or the new. After an error it has the old
+// content.
 func WriteFile(path string, data []byte, mode os.FileMode) error {
-	// What is there may be anything, such as a FIFO, whose opening would wait.
+	// The existing file may be of any type, such as a FIFO, whose opening would wait.
 	old, missing := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if missing == nil {
 		defer old.Close()
@@ -27,7 +28,7 @@ func WriteFile(path string, data []byte, mode os.FileMode) error {
 	switch {
 	case err == nil:
 		return nil
-	// What is seen is not what the disk has, and the caller is told that it failed.
+	// The visible content may differ from the disk's, and the caller gets an error.
 	case missing == nil:
 		err = errors.Join(err, putBack(path, old))
 	case errors.Is(missing, os.ErrNotExist):
@@ -36,7 +37,8 @@ func WriteFile(path string, data []byte, mode os.FileMode) error {
 	return err
 }
 
-// putBack writes what path held before. It is not synced: the disk has it, or has failed.
+// putBack restores the old content of path. It is not synced: the old content is on
+// disk already, or the disk has failed.
 func putBack(path string, old *os.File) error {
 	info, err := old.Stat()
 	if err != nil || !info.Mode().IsRegular() {
@@ -45,7 +47,7 @@ func putBack(path string, old *os.File) error {
 	return replaceFile(path, old, info.Mode().Perm(), false)
 }
 
-// replaceFile puts a file in the place of the one at path, which is there all the time.
+// replaceFile replaces the file at path, which exists all the time.
 func replaceFile(path string, from io.Reader, mode os.FileMode, sync bool) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
@@ -65,7 +67,7 @@ func replaceFile(path string, from io.Reader, mode os.FileMode, sync bool) error
 	return err
 }
 
-// RemoveTemporary removes what a WriteFile to path left that was killed. Nobody
+// RemoveTemporary removes the leftovers of a killed WriteFile to path. No other process
 // may be writing to path.
 func RemoveTemporary(path string) error {
 	entries, err := os.ReadDir(filepath.Dir(path))
@@ -77,7 +79,7 @@ func RemoveTemporary(path string) error {
 	return err
 }
 
-// WriteJSON writes v to path as indented JSON, like WriteFile.
+// WriteJSON writes v to path as indented JSON, in the same way as WriteFile.
 func WriteJSON(path string, v any) error {
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {

@@ -5,13 +5,13 @@ import (
 	"os"
 )
 
-// HoleBytes is the unit of holes in files.
+// HoleBytes is the unit of holes in files, in bytes.
 const HoleBytes = 4096
 
 var zeroBlock [HoleBytes]byte
 
-// WriteSparse writes p at an offset, in as few pieces as its blocks of zeros allow:
-// those stay holes. A file that ends in one is too short yet.
+// WriteSparse writes p at an offset, in as few pieces as possible without its blocks of
+// zeros, which stay holes. If p ends with one, the file is still too short.
 func WriteSparse(f *os.File, offset int64, p []byte) error {
 	start := 0
 	flush := func(end int) error {

@@ -85,7 +85,7 @@ func TestRealTools(t *testing.T) {
 	// Two images in a layout: none is guessed, and each can be had.
 	tool(t, dir, "umoci", "new", "--image", "l:other")
 	tool(t, dir, "umoci", "raw", "add-layer", "--image", "l:other", filepath.Join(dir, "layer.tar"))
-	if _, err := c.Import(t.Context(), api.ImportImage{Path: filepath.Join(dir, "l"), Name: "app"}, silent); err == nil || !strings.Contains(err.Error(), "there are 2 images in it") {
+	if _, err := c.Import(t.Context(), api.ImportImage{Path: filepath.Join(dir, "l"), Name: "app"}, silent); err == nil || !strings.Contains(err.Error(), "it contains 2 images, but only one can be imported") {
 		t.Errorf("two images: %v", err)
 	}
 	if _, err := c.Import(t.Context(), api.ImportImage{Path: filepath.Join(dir, "l"), Name: "app", Image: "app"}, silent); err != nil {

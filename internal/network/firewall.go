@@ -8,17 +8,17 @@ import (
 	"banger/internal/vmid"
 )
 
-// Obstacle is another program's chain that stops what guests send, or what is
-// sent back: in nftables what one chain accepts the next can still drop.
+// Obstacle is another program's chain that drops packets from or to guests: in
+// nftables, a packet that one chain accepts can still be dropped by the next.
 type Obstacle struct {
 	Chain string // family, table and chain, as nft(8) writes them
 	Fix   string // what to type
 }
 
-// Obstacles returns the chains that stop guests' traffic through an interface of
-// the host's, which may be empty when it is not known.
+// Obstacles returns the chains that drop guests' traffic through an interface of the
+// host, which may be empty if unknown.
 func (r *Ruleset) Obstacles(outer netip.Prefix, uplink string) []Obstacle {
-	guest, internet := nth(outer, 1), netip.MustParseAddr("198.51.100.1") // RFC 5737: nobody's
+	guest, internet := nth(outer, 1), netip.MustParseAddr("198.51.100.1") // RFC 5737: for documentation
 	link := vmid.Link("000000000000")
 	there := packet{in: link, out: uplink, state: "new", source: guest, dest: internet}
 	back := packet{in: uplink, out: link, state: "established", source: internet, dest: guest}
@@ -34,7 +34,8 @@ func (r *Ruleset) Obstacles(outer netip.Prefix, uplink string) []Obstacle {
 	return found
 }
 
-// fix says how the program that made a chain is told to let guests pass.
+// fix returns the command that makes the program that owns a chain accept guests'
+// traffic.
 func (r *Ruleset) fix(c *chain, outer netip.Prefix) string {
 	ipt := strings.TrimSuffix(vmid.LinkPattern, "*") + "+" // iptables(8)'s wildcard
 	iptables := func(chain string) string {
@@ -45,9 +46,9 @@ func (r *Ruleset) fix(c *chain, outer netip.Prefix) string {
 	switch {
 	case c.Table == "firewalld":
 		return fmt.Sprintf("sudo firewall-cmd --permanent --zone=trusted --add-source=%s && sudo firewall-cmd --reload", outer)
-	case has("ufw-user-forward"): // ufw lets replies pass of itself
+	case has("ufw-user-forward"): // ufw accepts replies by default
 		return fmt.Sprintf("sudo ufw route allow in on %s", ipt)
-	case has("DOCKER-USER"): // made for this: Docker never changes it
+	case has("DOCKER-USER"): // intended for this: Docker never changes it
 		return iptables("DOCKER-USER")
 	case c.Family == "ip" && c.Table == "filter" && c.Name == "FORWARD":
 		return iptables("FORWARD")
@@ -56,14 +57,14 @@ func (r *Ruleset) fix(c *chain, outer netip.Prefix) string {
 		c.Family, c.Table, c.Name, vmid.LinkPattern, c.Family, c.Table, c.Name, vmid.LinkPattern)
 }
 
-// Neighbour is something of the host's that has addresses: a route or a link.
+// Neighbour is an object of the host with an address: a route or a link.
 type Neighbour struct {
 	Link   string
 	Prefix netip.Prefix
 }
 
-// Collisions returns those that have addresses of VMs, our own links aside. A
-// default route is in nobody's way.
+// Collisions returns the neighbours that use addresses of VMs, except banger's own
+// links. A default route does not collide.
 func Collisions(outer netip.Prefix, all []Neighbour) []Neighbour {
 	var found []Neighbour
 	for _, n := range all {

@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// packet is what is known of a packet that the host forwards. What is empty is
-// not known.
+// packet is what is known of a packet that the host forwards. Empty fields are unknown.
 type packet struct {
 	in, out string // interfaces
 	state   string // of its connection
@@ -15,7 +14,8 @@ type packet struct {
 	dest    netip.Addr
 }
 
-// answer to whether a packet is matched: a rule can look at what is not known.
+// answer tells whether a rule matches a packet; the fields that the rule tests may be
+// unknown.
 type answer int
 
 const (
@@ -31,7 +31,7 @@ func is(b bool) answer {
 	return no
 }
 
-// matches answers one match statement.
+// matches evaluates one match statement.
 func (p packet) matches(raw json.RawMessage) answer {
 	var m struct {
 		Op    string
@@ -51,7 +51,7 @@ func (p packet) matches(raw json.RawMessage) answer {
 	return unknown
 }
 
-// holds answers whether what left names is right, or among right.
+// holds evaluates whether left equals right, or is one of its elements.
 func (p packet) holds(left, right json.RawMessage) answer {
 	value, same := p.value(left)
 	if value == "" {
@@ -68,7 +68,7 @@ func (p packet) holds(left, right json.RawMessage) answer {
 	return best
 }
 
-// value returns what left names of the packet, and how it is compared.
+// value returns the value of the packet that left names, and how to compare it.
 func (p packet) value(left json.RawMessage) (value string, same func(value string, with json.RawMessage) answer) {
 	var l struct {
 		Meta    struct{ Key string }
@@ -97,8 +97,8 @@ func (p packet) value(left json.RawMessage) (value string, same func(value strin
 	return "", nil
 }
 
-// alternatives returns the elements of a list or an anonymous set, or the one
-// thing that there is.
+// alternatives returns the elements of a list or an anonymous set, or the single
+// element.
 func alternatives(right json.RawMessage) []json.RawMessage {
 	var list []json.RawMessage
 	if json.Unmarshal(right, &list) == nil {

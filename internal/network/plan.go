@@ -1,11 +1,10 @@
-// Package network plans the network of a VM in system mode: which names,
-// addresses and rules it gets. It is pure: it touches nothing and needs no
-// privileges; package netns applies a plan, and text renders one.
+// Package network plans the network of a VM in system mode: its names, addresses and
+// rules. It only computes: it changes nothing and needs no privileges. Package netns
+// applies a plan.
 //
-// Every guest sees the same network, the one of user mode (10.0.2.15/24), and
-// is alone in a network namespace with it. The namespace translates to the
-// VM's own outer address, which a point-to-point link (RFC 3021) joins to the
-// host.
+// Every guest sees the same network, that of user mode (10.0.2.15/24), and is alone in
+// its network namespace. The namespace translates addresses to the VM's own outer
+// address. A point-to-point link (RFC 3021) connects it to the host.
 package network
 
 import (
@@ -31,24 +30,23 @@ const (
 	GatewayMAC = "52:55:0a:00:02:02"
 )
 
-// What every guest sees: its address, the gateway and the name server. A test
-// holds them to driver.UserNetwork.
+// The addresses that every guest sees: its own, the gateway and the name server. A test
+// compares them with driver.UserNetwork.
 var (
 	GuestAddress = netip.MustParsePrefix("10.0.2.15/24")
 	Gateway      = netip.MustParseAddr("10.0.2.2")
 	DNS          = netip.MustParseAddr("10.0.2.3")
 )
 
-// DefaultOuter is where VMs have their outer addresses unless configured
-// otherwise: a piece of 10.0.0.0/8 (RFC 1918) that home routers, Docker,
-// libvirt and Kubernetes do not use of their own accord.
+// DefaultOuter is the default range of VMs' outer addresses: a part of 10.0.0.0/8 (RFC
+// 1918) that home routers, Docker, libvirt and Kubernetes do not use by default.
 var DefaultOuter = netip.MustParsePrefix("10.213.0.0/16")
 
-// Spec is what a VM's network follows from.
+// Spec is the input of a plan.
 type Spec struct {
 	ID    string
-	Slot  int          // the VM's number, which its outer address follows from
-	Outer netip.Prefix // where outer addresses come from; zero: DefaultOuter
+	Slot  int          // the VM's number, which determines its outer address
+	Outer netip.Prefix // the range of outer addresses; zero: DefaultOuter
 	UID   int          // who may open the tap: uid and gid of the VMM
 }
 
@@ -65,8 +63,8 @@ type Plan struct {
 	UpMAC   string
 }
 
-// Slots returns how many VMs have room in an outer prefix, or says what is
-// wrong with it. The last pair of addresses is kept for ResolverAddress.
+// Slots returns how many VMs an outer prefix has addresses for, or an error if it is
+// not valid. The last pair of addresses is reserved for ResolverAddress.
 func Slots(outer netip.Prefix) (int, error) {
 	refuse := func(why string) error {
 		return api.Errorf(api.KindInvalid, "cannot use %s for VMs' outer addresses: %s", outer, why).
@@ -74,7 +72,7 @@ func Slots(outer netip.Prefix) (int, error) {
 	}
 	switch addr := outer.Addr(); {
 	case !outer.IsValid():
-		return 0, refuse("it is no prefix")
+		return 0, refuse("it is not a valid prefix")
 	case !addr.Is4():
 		return 0, refuse("it is not IPv4")
 	case outer != outer.Masked():
@@ -82,24 +80,24 @@ func Slots(outer netip.Prefix) (int, error) {
 	case outer.Bits() < 8 || outer.Bits() > 30:
 		return 0, refuse("its length is not between 8 and 30")
 	case !addr.IsGlobalUnicast() || addr.As4()[0] == 0 || addr.As4()[0] >= 240:
-		return 0, refuse("it holds no ordinary addresses")
+		return 0, refuse("it contains no ordinary addresses")
 	case outer.Overlaps(GuestAddress):
-		return 0, refuse(fmt.Sprintf("guests see %s", GuestAddress.Masked()))
+		return 0, refuse(fmt.Sprintf("it overlaps %s, which guests see", GuestAddress.Masked()))
 	}
 	return 1<<(32-outer.Bits()-1) - 1, nil
 }
 
-// ResolverAddress is where namespaces send a guest's questions for names; the
-// host's table sends them on to the host's own resolver. So a namespace's rules
-// do not change when the resolver does, and a resolver whose address is that
-// which guests see as DNS (10.0.2.3, on a host that is itself a guest) works.
-// No interface has this address. The prefix must be one that Slots accepts.
+// ResolverAddress is the address to which namespaces send a guest's DNS requests; the
+// host's table redirects them to the host's own resolver. So a namespace's rules do not
+// change with the resolver, and a resolver works whose address is the one that guests
+// see as DNS (10.0.2.3, on a host that is itself a guest). No interface has this
+// address. The prefix must be valid for Slots.
 func ResolverAddress(outer netip.Prefix) netip.Addr {
 	slots, _ := Slots(outer)
 	return nth(outer, 2*slots)
 }
 
-// nth returns an address of a prefix by its number.
+// nth returns the address with a given number in a prefix.
 func nth(prefix netip.Prefix, n int) netip.Addr {
 	b := prefix.Addr().As4()
 	v := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
@@ -107,10 +105,10 @@ func nth(prefix netip.Prefix, n int) netip.Addr {
 	return netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)})
 }
 
-// New makes the plan of a VM's network.
+// New computes the plan of a VM's network.
 func New(s Spec) (Plan, error) {
 	if !vmid.Valid(s.ID) {
-		return Plan{}, api.Errorf(api.KindInvalid, "cannot plan a network: %q is no VM's id", s.ID)
+		return Plan{}, api.Errorf(api.KindInvalid, "cannot plan a network: %q is not a valid VM id", s.ID)
 	}
 	if !s.Outer.IsValid() {
 		s.Outer = DefaultOuter
@@ -122,9 +120,9 @@ func New(s Spec) (Plan, error) {
 	if s.Slot < 0 || s.Slot >= slots {
 		return Plan{}, api.Errorf(api.KindInvalid, "cannot plan a network: slot %d is not one of the %d in %s", s.Slot, slots, s.Outer)
 	}
-	// The highest number is no uid: chown(2) has it for "unchanged".
+	// The highest number is not a uid: chown(2) uses it for "unchanged".
 	if s.UID < 1 || s.UID >= math.MaxUint32 {
-		return Plan{}, api.Errorf(api.KindInvalid, "cannot plan a network: uid %d cannot be a VM's", s.UID)
+		return Plan{}, api.Errorf(api.KindInvalid, "cannot plan a network: uid %d is not valid for a VM", s.UID)
 	}
 	host, inner := nth(s.Outer, 2*s.Slot), nth(s.Outer, 2*s.Slot+1)
 	return Plan{
@@ -134,16 +132,16 @@ func New(s Spec) (Plan, error) {
 	}, nil
 }
 
-// mac makes a locally administered hardware address of an IPv4 address. It is
-// set when a link is made, since udev changes addresses that nobody set
-// (systemd.link(5), MACAddressPolicy).
+// mac derives a locally administered hardware address from an IPv4 address. It is set
+// when a link is made, since udev changes addresses that were not set (systemd.link(5),
+// MACAddressPolicy).
 func mac(a netip.Addr) string {
 	b := a.As4()
 	return fmt.Sprintf("02:00:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3])
 }
 
-// String says what the host looks like once the plan is applied, a line for
-// each thing, in the words of ip(8).
+// String describes the host after the plan is applied, one line per object, in the
+// syntax of ip(8).
 func (p Plan) String() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }

@@ -9,9 +9,9 @@ import (
 	"banger/api"
 )
 
-// Ruleset is all rules of a host, as `nft -j list ruleset` tells them
-// (libnftables-json(5)). What iptables(8) made is among them, unless it was the
-// legacy one.
+// Ruleset is all rules of a host, as listed by `nft -j list ruleset`
+// (libnftables-json(5)). Rules of iptables(8) are included, unless it is the legacy
+// version.
 type Ruleset struct {
 	chains []*chain // in the order of the listing
 }
@@ -25,10 +25,10 @@ type chain struct {
 	rules  [][]statement
 }
 
-// statement is an object with one key, which says what it is.
+// statement is an object with one key, which names its kind.
 type statement map[string]json.RawMessage
 
-// object is one thing of a listing, and nil but for one of these.
+// object is one object of a listing; all fields but one are nil.
 type object struct {
 	Chain *chain
 	Rule  *struct {
@@ -37,7 +37,7 @@ type object struct {
 	}
 }
 
-// ParseRuleset reads a listing.
+// ParseRuleset parses a listing.
 func ParseRuleset(listing []byte) (*Ruleset, error) {
 	var raw struct{ Nftables []json.RawMessage }
 	if err := json.Unmarshal(listing, &raw); err != nil {
@@ -74,10 +74,10 @@ func (r *Ruleset) chain(family, table, name string) *chain {
 	return nil
 }
 
-// sets are anonymous sets in what nft(8) writes, which are on one line.
+// sets matches anonymous sets in the output of nft(8), which are on one line.
 var sets = regexp.MustCompile(`\{ [^{}]*, [^{}]* \}`)
 
-// SortSets gives the elements of sets, which have no order, one: so listings of equal
+// SortSets sorts the elements of sets, which are unordered, so that listings of equal
 // tables are equal.
 func SortSets(listing string) string {
 	return sets.ReplaceAllStringFunc(listing, func(set string) string {

@@ -9,12 +9,12 @@ import (
 	"banger/internal/vmid"
 )
 
-// TableName is what nftables' tables are called, on the host and in
-// namespaces. Nothing of any other table is ever touched.
+// TableName is the name of banger's nftables tables, on the host and in namespaces. No
+// other table is changed.
 const TableName = "banger"
 
-// Metadata are the addresses at which clouds tell a machine its secrets.
-// Guests reach none of them.
+// Metadata are the addresses of clouds' metadata services, which give secrets to a
+// machine. Guests cannot reach them.
 func Metadata() []netip.Prefix {
 	return []netip.Prefix{
 		// Link-local (RFC 3927): 169.254.169.254 on AWS, Google Cloud, Azure, OpenStack,
@@ -25,11 +25,11 @@ func Metadata() []netip.Prefix {
 	}
 }
 
-// HostTable is what the host's table follows from. Its text is made here and
-// only here: nothing that is text comes from elsewhere.
+// HostTable is the input of the host's table. Only this package generates the table's
+// text, and it contains no text from elsewhere.
 type HostTable struct {
 	Outer    netip.Prefix
-	Resolver netip.Addr // answers guests' questions for names; invalid: nobody does
+	Resolver netip.Addr // the resolver for guests' DNS requests; invalid: none
 }
 
 var (
@@ -42,8 +42,8 @@ var (
 	guestTemplate = template.Must(template.New("guest").Parse(guestText))
 )
 
-// Text returns the table for `nft -f -`. Loading it replaces the table that is
-// there in one transaction (nft(8)), however often.
+// Text returns the table for `nft -f -`. Loading it replaces an existing table in one
+// transaction (nft(8)) and can be repeated.
 func (t HostTable) Text() (string, error) {
 	if _, err := Slots(t.Outer); err != nil {
 		return "", err
@@ -56,10 +56,10 @@ func (t HostTable) Text() (string, error) {
 	})
 }
 
-// GuestTables returns the tables of a namespace for `nft -f -`. They are the same
-// for all VMs. They close the way to metadata and to other guests a second time,
-// so that it stays closed when somebody flushes all rules of the host, and every way
-// to the VMM's own sockets.
+// GuestTables returns the tables of a namespace for `nft -f -`. They are the same for
+// all VMs. They block the way to metadata and to other guests a second time, so that it
+// stays blocked if all rules of the host are flushed, and every way to the VMM's own
+// sockets.
 func GuestTables(outer netip.Prefix) (string, error) {
 	if _, err := Slots(outer); err != nil {
 		return "", err
@@ -72,8 +72,8 @@ func GuestTables(outer netip.Prefix) (string, error) {
 	})
 }
 
-// hostMask masks what the hosts' ends of all links have in common: the prefix,
-// and that the last bit is not set.
+// hostMask is the mask of the host ends of all links: the prefix, and the cleared last
+// bit.
 func hostMask(outer netip.Prefix) netip.Addr {
 	v := ^uint32(0)<<(32-outer.Bits()) | 1
 	return netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)})

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Where resolvers are named: resolv.conf(5), and what systemd-resolved asks when
-// resolv.conf names its own stub (systemd-resolved.service(8)).
+// The files that name resolvers: resolv.conf(5), and the upstream resolvers of
+// systemd-resolved if resolv.conf names its stub (systemd-resolved.service(8)).
 const (
 	resolvConf   = "/etc/resolv.conf"
 	resolvedConf = "/run/systemd/resolve/resolv.conf"
@@ -15,10 +15,10 @@ const (
 // ResolverFiles are the files that name the host's resolver.
 func ResolverFiles() []string { return []string{resolvConf, resolvedConf} }
 
-// Upstream returns the resolver that guests' questions go to: the first IPv4
-// one that the host itself uses. A resolver on the host's loopback cannot be
-// reached from elsewhere, so then it is the one that systemd-resolved asks, or
-// none (invalid). read is os.ReadFile, or a test's.
+// Upstream returns the resolver for guests' DNS requests: the first IPv4 resolver that
+// the host itself uses. A resolver on the host's loopback cannot be reached by guests;
+// then it is the upstream of systemd-resolved, or none (invalid). read is os.ReadFile,
+// except in tests.
 func Upstream(read func(path string) ([]byte, error)) netip.Addr {
 	for _, path := range ResolverFiles() {
 		text, err := read(path)
@@ -32,7 +32,8 @@ func Upstream(read func(path string) ([]byte, error)) netip.Addr {
 	return netip.Addr{}
 }
 
-// nameserver returns the first IPv4 name server in a file that is not on loopback.
+// nameserver returns the first IPv4 name server in a file that is not a loopback
+// address.
 func nameserver(text string) netip.Addr {
 	for line := range strings.Lines(text) {
 		words := strings.Fields(line)

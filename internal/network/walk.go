@@ -2,23 +2,23 @@ package network
 
 import "encoding/json"
 
-// verdict is what becomes of a packet in a chain.
+// verdict is the result for a packet in a chain.
 type verdict int
 
 const (
-	proceed verdict = iota // to the end of the chain: its policy counts
+	proceed verdict = iota // to the end of the chain: its policy applies
 	accepted
 	dropped
 	back // to the chain that jumped here
 )
 
-// walk follows a packet through a chain and those it jumps to. Rules that
-// depend on what is not known of the packet are passed over.
+// walk evaluates a chain, and those it jumps to, for a packet. Rules that depend on
+// unknown fields of the packet are skipped.
 type walk struct {
 	rules *Ruleset
 	p     packet
-	// seen has what became of the packet in each chain. A chain that is being
-	// walked proceeds, which only a listing that no kernel made can ask for.
+	// seen is the verdict of each chain. A chain that is being evaluated proceeds; only
+	// a listing that does not come from a kernel can contain such a loop.
 	seen map[*chain]verdict
 }
 
@@ -48,8 +48,8 @@ func (w *walk) rule(c *chain, rule []statement) verdict {
 	return proceed
 }
 
-// statement returns what a statement makes of the packet, and whether the rule's
-// next one follows.
+// statement returns a statement's verdict, and whether the rule's next statement
+// follows.
 func (w *walk) statement(c *chain, kind string, raw json.RawMessage) (v verdict, next bool) {
 	switch kind {
 	case "accept":
@@ -67,7 +67,7 @@ func (w *walk) statement(c *chain, kind string, raw json.RawMessage) (v verdict,
 	case "counter", "log", "mangle", "notrack":
 		return proceed, true
 	}
-	return proceed, false // limits, extensions of iptables and what else depends
+	return proceed, false // limits, extensions of iptables and other conditions
 }
 
 func (w *walk) jump(c *chain, kind string, raw json.RawMessage) verdict {
@@ -89,7 +89,7 @@ func (w *walk) jump(c *chain, kind string, raw json.RawMessage) verdict {
 	return proceed
 }
 
-// vmap follows the verdict that a map has for the packet.
+// vmap returns the verdict of a verdict map.
 func (w *walk) vmap(c *chain, raw json.RawMessage) verdict {
 	var m struct {
 		Key  json.RawMessage
@@ -111,7 +111,7 @@ func (w *walk) vmap(c *chain, raw json.RawMessage) verdict {
 	return proceed
 }
 
-// drops tells whether a base chain drops a packet.
+// drops reports whether a base chain drops a packet.
 func (r *Ruleset) drops(c *chain, p packet) bool {
 	w := walk{rules: r, p: p, seen: map[*chain]verdict{}}
 	switch w.through(c) {

@@ -10,13 +10,13 @@ import (
 	"banger/api"
 )
 
-// ModeEnv names the environment variable that says which installation a command
-// means, "user" or "system", where that is not what Choose would find.
+// ModeEnv is the environment variable that selects an installation, "user" or "system",
+// instead of the one that Choose would find.
 const ModeEnv = "BANGER_MODE"
 
-// Choose returns the paths of the installation that a command of the current
-// user means: this machine's, where it has one and the user is its owner or
-// root, else the user's own. BANGER_HOME names one of the user's own.
+// Choose returns the paths of the installation for a command of the current user: this
+// machine's, if there is one and the user is its owner or root, otherwise the user's
+// own. BANGER_HOME selects one of the user's own.
 func Choose() (Paths, error) { return choose(os.Getenv, os.Getuid(), InstallRecord) }
 
 func choose(env func(string) string, uid int, record string) (Paths, error) {
@@ -30,7 +30,7 @@ func choose(env func(string) string, uid int, record string) (Paths, error) {
 	}
 	owner, err := recordedOwner(record)
 	if err != nil {
-		return Paths{}, api.Errorf(api.KindInvalid, "cannot tell whose this machine's banger is: %w", err).
+		return Paths{}, api.Errorf(api.KindInvalid, "cannot find the owner of this machine's banger: %w", err).
 			WithHint("sudo banger system install\nBANGER_MODE=user banger …   uses your own instead")
 	}
 	if owner >= 0 && (uid == owner || uid == 0) {
@@ -39,12 +39,12 @@ func choose(env func(string) string, uid int, record string) (Paths, error) {
 	return User()
 }
 
-// maxRecord bounds how much of the install record is read.
+// maxRecord bounds how many bytes of the install record are read.
 const maxRecord = 64 << 10
 
-// recordedOwner returns the owner's uid as the install record has it, or -1
-// where there is no record. Every command asks, so only that line is read; what
-// root does with the record, package system checks as a whole.
+// recordedOwner returns the owner's uid in the install record, or -1 if there is no
+// record. Every command calls it, so it reads only that line; package system checks the
+// whole record before root uses it.
 func recordedOwner(record string) (int, error) {
 	f, err := os.Open(record)
 	if errors.Is(err, os.ErrNotExist) {

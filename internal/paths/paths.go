@@ -1,4 +1,4 @@
-// Package paths is the one place that knows where banger keeps things.
+// Package paths defines the paths of all of banger's files.
 package paths
 
 import (
@@ -9,36 +9,36 @@ import (
 	"banger/api"
 )
 
-// Paths names the directories of one installation. Everything that must
-// outlive a log-out, sockets of running VMs included, is below Data: the
-// runtime directory of a login session is wiped when the session ends.
+// Paths holds the directories of one installation. Everything that must survive a
+// log-out, including the sockets of running VMs, is below Data: the runtime directory
+// of a login session is removed when the session ends.
 type Paths struct {
 	Data   string // VMs, images, kernels, the store, sockets
-	Cache  string // what can be fetched again
+	Cache  string // what can be downloaded again
 	Config string // config.toml
 	Run    string // the daemon's socket; empty: Data
-	// Managed: systemd runs the daemon, and no client starts one.
+	// Managed: systemd runs the daemon; clients do not start one.
 	Managed bool
 }
 
-// What system mode uses, beside Paths. What only root may change is apart from
-// what the owner may change.
+// The paths of system mode that are not in Paths. Files that only root may change are
+// in separate directories from those of the owner.
 const (
 	SystemConfig  = "/etc/banger"
-	InstallRecord = SystemConfig + "/install.toml" // who the owner is, and what is installed
+	InstallRecord = SystemConfig + "/install.toml" // the owner, and the installed version
 	systemState   = "/var/lib/banger"              // root's; Data is the owner's
 	RootRun       = "/run/banger-root"             // root's, readable
-	RootSocket    = RootRun + "/helper.sock"       // the root helper listens here, for the owner alone
+	RootSocket    = RootRun + "/helper.sock"       // the root helper's socket, only for the owner
 	Jails         = systemState + "/jails"         // root's: a directory per running VM
 	BootFiles     = systemState + "/boot"          // root's: kernels and initramfs, by digest
 	Programs      = "/usr/local/lib/banger"        // versions/VERSION and the link "current"
 	Commands      = "/usr/local/bin"
 
 	Firecracker        = Programs + "/firecracker" // versions/VERSION and the link "current"
-	FirecrackerCurrent = Firecracker + "/current"  // has the programs firecracker and jailer
+	FirecrackerCurrent = Firecracker + "/current"  // contains the programs firecracker and jailer
 )
 
-// ProgramDirs are root's usual directories for programs, the first first.
+// ProgramDirs are root's usual directories of programs, in search order.
 var ProgramDirs = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"}
 
 // System returns the paths of system mode.
@@ -46,8 +46,8 @@ func System() Paths {
 	return Paths{Data: systemState + "/data", Cache: "/var/cache/banger", Config: SystemConfig, Run: "/run/banger", Managed: true}
 }
 
-// User returns the paths of the current user: below $BANGER_HOME where that is
-// set, else in the directories of the XDG base directory specification.
+// User returns the paths of the current user: below $BANGER_HOME if it is set,
+// otherwise in the directories of the XDG base directory specification.
 func User() (Paths, error) {
 	if home := os.Getenv("BANGER_HOME"); home != "" {
 		abs, err := filepath.Abs(home)
@@ -71,33 +71,32 @@ func User() (Paths, error) {
 	}, nil
 }
 
-// ConfigFile is the user's configuration.
+// ConfigFile is the path of the user's configuration.
 func (p Paths) ConfigFile() string { return filepath.Join(p.Config, "config.toml") }
 
-// Socket is where the daemon listens. Its path may be longer than a socket
-// address allows: dial and listen through fsx.
+// Socket is the path of the daemon's socket. It may be longer than a socket address
+// allows: dial and listen through fsx.
 func (p Paths) Socket() string { return filepath.Join(cmp.Or(p.Run, p.Data), "bangerd.sock") }
 
-// Lock is held by the running daemon.
+// Lock is the path of the lock that the running daemon holds.
 func (p Paths) Lock() string { return filepath.Join(p.Data, "bangerd.lock") }
 
-// StartLock is held by a CLI while it starts the daemon.
+// StartLock is the path of the lock that a CLI holds while it starts the daemon.
 func (p Paths) StartLock() string { return filepath.Join(p.Data, "start.lock") }
 
-// DaemonLog is the daemon's log.
+// DaemonLog is the path of the daemon's log.
 func (p Paths) DaemonLog() string { return filepath.Join(p.Data, "bangerd.log") }
 
-// Store is the database.
+// Store is the path of the database.
 func (p Paths) Store() string { return filepath.Join(p.Data, "banger.db") }
 
-// VMs holds a directory per VM.
+// VMs is the directory of the VMs' directories.
 func (p Paths) VMs() string { return filepath.Join(p.Data, "vms") }
 
 // VM is the directory of one VM.
 func (p Paths) VM(id string) string { return filepath.Join(p.VMs(), id) }
 
-// Update holds what an update of banger has to remember. In system mode it is
-// root's.
+// Update is the directory of the updates' state. In system mode it belongs to root.
 func (p Paths) Update() string {
 	if p.Managed {
 		return systemState + "/update"
@@ -105,7 +104,7 @@ func (p Paths) Update() string {
 	return filepath.Join(p.Data, "update")
 }
 
-// Hold is there while an update is being proven, for the daemon to see.
+// Hold is the path of the file that exists while an update is being proven.
 func (p Paths) Hold() string {
 	if p.Managed {
 		return RootRun + "/update-hold"
@@ -113,38 +112,37 @@ func (p Paths) Hold() string {
 	return filepath.Join(p.Update(), "hold")
 }
 
-// Images holds the image cache.
+// Images is the directory of the image cache.
 func (p Paths) Images() string { return filepath.Join(p.Data, "images") }
 
-// Kernels holds the kernel cache.
+// Kernels is the directory of the kernel cache.
 func (p Paths) Kernels() string { return filepath.Join(p.Data, "kernels") }
 
-// Staging holds half-made images and kernels, on the file system where they
-// will end up. Emptied at every start of the daemon.
+// Staging is the directory of unfinished images and kernels, on the file system of
+// their destination. The daemon empties it when it starts.
 func (p Paths) Staging() string { return filepath.Join(p.Data, "staging") }
 
-// Apt holds package lists and archives fetched for this user.
+// Apt is the directory of package lists and archives downloaded for this user.
 func (p Paths) Apt() string { return filepath.Join(p.Cache, "apt") }
 
-// Blobs holds what registries have served, by its SHA-256 digest: the compressed
-// layers of images.
+// Blobs is the directory of the compressed layers of images, by their SHA-256 digest.
 func (p Paths) Blobs() string { return filepath.Join(p.Cache, "blobs", "sha256") }
 
-// Probe caches what this host's KVM was found to be able to do.
+// Probe is the path of the cached result of probing this host's KVM.
 func (p Paths) Probe() string { return filepath.Join(p.Cache, "probe.json") }
 
-// BootDigests caches the digests of what VMs boot from.
+// BootDigests is the path of the cached digests of boot files.
 func (p Paths) BootDigests() string { return filepath.Join(p.Cache, "boot-digests.json") }
 
 // The files in a VM's directory.
 const (
 	VMDisk        = "disk"         // raw or qcow2
-	VMConsole     = "console.log"  // what the guest's serial console said
+	VMConsole     = "console.log"  // the log of the guest's serial console
 	VMAgentSocket = "agent.sock"   // the guest agent's channel
 	VMQMPSocket   = "qmp.sock"     // QEMU's monitor
-	VMHandles     = "handles.json" // what the kernel holds for the VM; can be rebuilt
-	VMLog         = "vmm.log"      // what the VMM itself said
+	VMHandles     = "handles.json" // the kernel's objects of the VM; can be rebuilt
+	VMLog         = "vmm.log"      // the VMM's own log
 	VMHostKey     = "ssh_host_ed25519_key"
-	VMPortsSocket = "ports.sock" // the forwarder of its published ports is told what to do here
-	VMPortsLog    = "ports.log"  // what that said
+	VMPortsSocket = "ports.sock" // the control socket of the forwarder of its published ports
+	VMPortsLog    = "ports.log"  // the forwarder's log
 )

@@ -1,8 +1,8 @@
-// Package size reads and writes amounts of bytes the way people type them.
+// Package size parses and formats amounts of bytes.
 //
-// Units are powers of 1024, as QEMU and the kernel have them: 4G is 4 GiB.
-// K, M, G and T may carry "iB" (4GiB) and may be lower case. "4GB" is refused,
-// because it means two things; so is a number without a unit.
+// Units are powers of 1024, as in QEMU and the kernel: 4G is 4 GiB. K, M, G and T may
+// be followed by "iB" (4GiB) and may be lower case. "4GB" is refused, because it is
+// ambiguous; so is a number without a unit.
 package size
 
 import (
@@ -39,42 +39,43 @@ func unit(letter string) int64 {
 	}
 }
 
-// Parse reads a size such as 4G, 512MiB or 1.5G: always more than zero.
+// Parse parses a size such as 4G, 512MiB or 1.5G, and returns it in bytes: always more
+// than zero.
 func Parse(text string) (int64, error) {
 	s := strings.ToLower(strings.TrimSpace(text))
 	switch {
 	case s == "":
-		return 0, fmt.Errorf("an empty size: write one such as 512M or 4G")
+		return 0, fmt.Errorf("the size is empty: use one such as 512M or 4G")
 	case strings.HasPrefix(s, "-"):
-		return 0, fmt.Errorf("%q is negative: write a size such as 512M or 4G", clip(text))
+		return 0, fmt.Errorf("%q is negative: use a size such as 512M or 4G", clip(text))
 	case strings.Trim(s, "0.") == "":
-		return 0, fmt.Errorf("%q is nothing: write a size such as 512M or 4G", clip(text))
+		return 0, fmt.Errorf("%q is zero: use a size such as 512M or 4G", clip(text))
 	case bare.MatchString(s):
-		return 0, fmt.Errorf("%q has no unit: write %sM or %sG", clip(text), clip(s), clip(s))
+		return 0, fmt.Errorf("%q has no unit: use %sM or %sG", clip(text), clip(s), clip(s))
 	}
 	m := pattern.FindStringSubmatch(s)
 	if m == nil {
-		return 0, fmt.Errorf("%q is no size: write one such as 512M or 4G", clip(text))
+		return 0, fmt.Errorf("%q is not a valid size: use one such as 512M or 4G", clip(text))
 	}
 	number, letter, suffix := m[1], m[2], m[3]
 	if suffix == "b" {
-		return 0, fmt.Errorf("%q can mean two things: write %s%siB (powers of 1024)", clip(text), number, strings.ToUpper(letter))
+		return 0, fmt.Errorf("%q is ambiguous: use %s%siB (powers of 1024)", clip(text), number, strings.ToUpper(letter))
 	}
 	value, err := strconv.ParseFloat(number, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%q is no size: %w", clip(text), err)
+		return 0, fmt.Errorf("%q is not a valid size: %w", clip(text), err)
 	}
 	value *= float64(unit(letter))
 	switch {
 	case value >= math.MaxInt64:
-		return 0, fmt.Errorf("%q is more than any computer has", clip(text))
+		return 0, fmt.Errorf("%q is too large", clip(text))
 	case value < 1:
-		return 0, fmt.Errorf("%q is nothing: write a size such as 512M or 4G", clip(text))
+		return 0, fmt.Errorf("%q is zero: use a size such as 512M or 4G", clip(text))
 	}
 	return int64(value), nil
 }
 
-// clip keeps error messages short whatever was typed.
+// clip keeps error messages short.
 func clip(s string) string {
 	if len(s) > 40 {
 		return s[:40] + "…"
@@ -82,7 +83,7 @@ func clip(s string) string {
 	return s
 }
 
-// Format writes n for people, with at most one decimal: "512 MiB", "1.5 GiB".
+// Format formats n bytes for people, with at most one decimal: "512 MiB", "1.5 GiB".
 func Format(n int64) string {
 	switch {
 	case n < 0:
@@ -94,7 +95,7 @@ func Format(n int64) string {
 		size int64
 		name string
 	}{{TiB, "TiB"}, {GiB, "GiB"}, {MiB, "MiB"}, {KiB, "KiB"}} {
-		// Rounded to one decimal, 1023.99 MiB reads 1 GiB.
+		// Rounded to one decimal, 1023.99 MiB becomes 1 GiB.
 		if tenths := math.Round(float64(n) / float64(u.size) * 10); tenths >= 10 {
 			return strconv.FormatFloat(tenths/10, 'f', -1, 64) + " " + u.name
 		}
@@ -102,7 +103,7 @@ func Format(n int64) string {
 	return fmt.Sprintf("%d B", n)
 }
 
-// Exact writes n so that Parse gives n again where n is a whole number of KiB:
+// Exact formats n bytes so that Parse returns n again, if n is a multiple of 1 KiB:
 // "8G", "1536M".
 func Exact(n int64) string {
 	for _, u := range []struct {

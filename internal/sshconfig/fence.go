@@ -7,29 +7,28 @@ import (
 	"banger/api"
 )
 
-// The lines around ours. The second beginning says that there was no file before:
-// then it goes with its last line.
+// The lines around banger's. The second first line records that banger created the
+// file: then it is removed with its last line.
 const (
 	begin     = "# BEGIN banger (banger ssh-config --uninstall takes this out)\n"
 	beginMade = "# BEGIN banger, which made this file (banger ssh-config --uninstall takes this out)\n"
 	end       = "# END banger\n"
 )
 
-// maxConfig is more than any configuration has.
+// maxConfig is more bytes than any configuration has.
 const maxConfig = 1 << 20
 
-// fenced is a configuration, taken apart.
+// fenced is a configuration, split into banger's lines and the others.
 type fenced struct {
-	rest  []byte // without our lines
-	there bool   // our lines were in it
-	made  bool   // we made the file
+	rest  []byte // without banger's lines
+	there bool   // it contained banger's lines
+	made  bool   // banger created the file
 }
 
-// take takes our lines out of a configuration. What does not look as it was left
-// is refused.
+// take removes banger's lines from a configuration. It refuses lines that were changed.
 func take(config []byte) (fenced, error) {
 	if len(config) > maxConfig || bytes.IndexByte(config, 0) >= 0 {
-		return fenced{}, api.Errorf(api.KindInvalid, "it is no configuration of ssh")
+		return fenced{}, api.Errorf(api.KindInvalid, "it is not a configuration of ssh")
 	}
 	f := fenced{rest: make([]byte, 0, len(config))}
 	lines := bytes.SplitAfter(config, []byte("\n"))
@@ -41,8 +40,8 @@ func take(config []byte) (fenced, error) {
 		}
 		if f.there || line != begin && line != beginMade || i+2 >= len(lines) ||
 			!strings.HasPrefix(string(lines[i+1]), "Include ") || string(lines[i+2]) != end {
-			return fenced{}, api.Errorf(api.KindConflict, "line %d, or what belongs to it, is not as banger left it", i+1).
-				WithHint("take the lines between BEGIN banger and END banger out by hand")
+			return fenced{}, api.Errorf(api.KindConflict, "line %d, or a line that belongs to it, was changed since banger wrote it", i+1).
+				WithHint("remove the lines between BEGIN banger and END banger by hand")
 		}
 		f.there, f.made = true, line == beginMade
 		i += 2
@@ -50,14 +49,14 @@ func take(config []byte) (fenced, error) {
 	return f, nil
 }
 
-// mark says whether a line is, or was meant to be, one of those around ours.
+// mark reports whether a line is, or looks like, one of those around banger's.
 func mark(line string) bool {
 	line = strings.TrimSpace(line)
 	return strings.HasPrefix(line, "# BEGIN banger") || strings.HasPrefix(line, "# END banger")
 }
 
-// put puts our lines at the top: what follows a Host line counts for that host
-// alone (ssh_config(5), Include).
+// put adds banger's lines at the top: lines after a Host line apply to that host only
+// (ssh_config(5), Include).
 func put(rest []byte, include string, made bool) []byte {
 	first := begin
 	if made {

@@ -1,6 +1,6 @@
-// Package sshconfig puts banger's configuration of ssh beside the user's own, and
-// takes it out again: a file of banger's, and one fenced Include of it at the top
-// of ~/.ssh/config. Nothing else there is touched.
+// Package sshconfig adds banger's configuration of ssh to the user's own, and removes
+// it again: a file of banger, and one fenced Include of it at the top of ~/.ssh/config.
+// It changes nothing else there.
 package sshconfig
 
 import (
@@ -16,27 +16,27 @@ import (
 	"banger/internal/fsx"
 )
 
-// header is the first line of a file of ours.
+// header is the first line of banger's file.
 const header = "# Made by `banger ssh-config --install`; --uninstall removes it.\n"
 
-// Files are where the configuration is.
+// Files are the paths of the configuration.
 type Files struct {
 	User string // the user's own
 	Ours string
 }
 
-// In returns the files of a home directory.
+// In returns the paths in a home directory.
 func In(home string) Files {
 	dir := filepath.Join(home, ".ssh")
 	return Files{User: filepath.Join(dir, "config"), Ours: filepath.Join(dir, "banger_config")}
 }
 
-// Install writes our file with the given text and includes it in the user's. check
-// is asked whether ssh takes a file, before and after; it says whether anything
-// was changed.
+// Install writes banger's file with the given text and includes it in the user's. It
+// calls check, which tests whether ssh accepts a file, before and after the change. It
+// reports whether anything was changed.
 func (f Files) Install(text string, check func(path string) error) (changed bool, err error) {
 	if strings.ContainsAny(f.Ours, "\"\\*?[]%$\n") {
-		return false, api.Errorf(api.KindInvalid, "cannot include %q: ssh gives some of its characters a meaning", f.Ours)
+		return false, api.Errorf(api.KindInvalid, "cannot include %q: ssh interprets some of its characters", f.Ours)
 	}
 	if err := os.MkdirAll(filepath.Dir(f.User), 0o700); err != nil {
 		return false, api.Errorf(api.KindDenied, "cannot make %s: %w", filepath.Dir(f.User), err)
@@ -51,7 +51,7 @@ func (f Files) Install(text string, check func(path string) error) (changed bool
 	}
 	if user.info != nil {
 		if err := check(user.path); err != nil {
-			return false, api.Errorf(api.KindConflict, "cannot change %s: %w", f.User, err).WithHint("mend it first")
+			return false, api.Errorf(api.KindConflict, "cannot change %s: %w", f.User, err).WithHint("fix it first")
 		}
 	}
 	wrote, err := f.writeOurs(text)
@@ -69,7 +69,7 @@ func (f Files) Install(text string, check func(path string) error) (changed bool
 	return true, err
 }
 
-// Uninstall takes our lines out of the user's configuration and removes our file.
+// Uninstall removes banger's lines from the user's configuration, and banger's file.
 func (f Files) Uninstall() (changed bool, err error) {
 	user, err := read(f.User)
 	if err != nil {
@@ -95,14 +95,15 @@ func (f Files) Uninstall() (changed bool, err error) {
 	return true, os.Remove(f.Ours)
 }
 
-// ours reads our file; nil is none. One that somebody else made is refused.
+// ours reads banger's file; nil if there is none. It refuses a file that banger did not
+// write.
 func (f Files) ours() ([]byte, error) {
 	data, err := os.ReadFile(f.Ours)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err == nil && !bytes.HasPrefix(data, []byte(header)) {
-		return nil, api.Errorf(api.KindConflict, "%s is there, and banger did not make it", f.Ours).WithHint("move it away")
+		return nil, api.Errorf(api.KindConflict, "%s exists, but banger did not create it", f.Ours).WithHint("move it away")
 	}
 	return data, err
 }
@@ -115,7 +116,7 @@ func (f Files) writeOurs(text string) (bool, error) {
 	return true, fsx.WriteFile(f.Ours, []byte(header+text), 0o600)
 }
 
-// config is the user's configuration as it was read.
+// config is the user's configuration at the time it was read.
 type config struct {
 	name string // as the user has it
 	path string // links resolved
@@ -123,8 +124,8 @@ type config struct {
 	data []byte
 }
 
-// read reads a configuration; info is nil where there is none. What is no plain
-// file of its own is refused: it could not be replaced by one that is the same.
+// read reads a configuration; info is nil if there is none. It refuses anything but a
+// regular file with one name: it could not be replaced by an equal one.
 func read(name string) (*config, error) {
 	c := &config{name: name, path: name}
 	if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
@@ -140,7 +141,7 @@ func read(name string) (*config, error) {
 	}
 	stat, ok := c.info.Sys().(*syscall.Stat_t)
 	if !ok || !c.info.Mode().IsRegular() || stat.Nlink != 1 || c.info.Size() > maxConfig {
-		return nil, api.Errorf(api.KindInvalid, "cannot change %s: it is no plain file, has more than one name, or is too large", name)
+		return nil, api.Errorf(api.KindInvalid, "cannot change %s: it is not a regular file, has more than one name, or is too large", name)
 	}
 	if c.data, err = os.ReadFile(path); err != nil {
 		return nil, api.Errorf(api.KindDenied, "cannot read %s: %w", name, err)
@@ -157,8 +158,7 @@ func (c *config) take() (fenced, error) {
 	return parts, nil
 }
 
-// replace puts data in the file's place, with its mode and owner, once check has
-// nothing against it.
+// replace writes data to the file, keeping its mode and owner, if check accepts it.
 func (c *config) replace(data []byte, check func(path string) error) error {
 	temporary, err := os.CreateTemp(filepath.Dir(c.path), ".banger-config-")
 	if err != nil {
@@ -182,7 +182,7 @@ func (c *config) replace(data []byte, check func(path string) error) error {
 	return fsx.SyncDir(filepath.Dir(c.path))
 }
 
-// dress gives the new file the mode and owner of the old one.
+// copyMetadata gives the new file the mode and owner of the old one.
 func (c *config) dress(f *os.File) error {
 	if c.info == nil {
 		return f.Chmod(0o600)
@@ -194,14 +194,14 @@ func (c *config) dress(f *os.File) error {
 	return errors.Join(f.Chown(int(stat.Uid), int(stat.Gid)), f.Chmod(c.info.Mode().Perm()))
 }
 
-// unchanged refuses a file that somebody has written to since it was read.
+// unchanged refuses a file that was changed since it was read.
 func (c *config) unchanged() error {
 	now, err := os.ReadFile(c.path)
 	if errors.Is(err, fs.ErrNotExist) && c.info == nil {
 		return nil
 	}
 	if err == nil && (c.info == nil || !bytes.Equal(now, c.data)) {
-		err = api.Errorf(api.KindConflict, "it was changed meanwhile")
+		err = api.Errorf(api.KindConflict, "it was changed in the meantime")
 	}
 	return err
 }

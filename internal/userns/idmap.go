@@ -17,14 +17,14 @@ import (
 // idRange is a line of subuid(5) or subgid(5).
 type idRange struct{ start, count int64 }
 
-// maps are the ids that a job sees; none where no mapping is needed.
+// maps are the ids of a job; empty if no mapping is needed.
 type maps struct {
 	mapped     bool
 	uid, gid   int
 	uids, gids idRange
 }
 
-// leastIDs is how many ids a root file system uses at least: nobody is 65534.
+// leastIDs is the minimal number of ids for a root file system: nobody is 65534.
 const leastIDs = 65534
 
 func idMaps() (maps, error) {
@@ -46,7 +46,7 @@ func idMaps() (maps, error) {
 	m.uids, ok1 = findRange("/etc/subuid", names)
 	m.gids, ok2 = findRange("/etc/subgid", names)
 	if !ok1 || !ok2 {
-		return m, api.Errorf(api.KindUnsupported, "user %s has no subordinate user and group ids, which files of other owners need", login).
+		return m, api.Errorf(api.KindUnsupported, "user %s has no subordinate user and group ids, which are needed for files of other owners", login).
 			WithHint("sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 %s", login)
 	}
 	return m, nil
@@ -96,7 +96,7 @@ func (m maps) flags() uintptr {
 	return flags
 }
 
-// apply maps the caller to root and the subordinate ids to the rest
+// apply maps the caller to root and the subordinate ids to the other ids
 // (newuidmap(1)), in a process that waits for it.
 func (m maps) apply(ctx context.Context, pid int) error {
 	if !m.mapped {

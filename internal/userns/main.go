@@ -12,27 +12,25 @@ import (
 	"banger/api"
 )
 
-// Job is a part of the program that runs as root of a namespace. What it
-// passes to emit arrives at Call.Event as JSON. Its context never ends: the
-// process is killed.
+// Job is a part of the program that runs as root of a namespace. Values passed to emit
+// arrive at Call.Event as JSON. Its context never ends: the process is killed.
 type Job func(ctx context.Context, args []string, emit func(any)) error
 
-// The arguments by which a program knows that it was started for a job.
+// The arguments that tell a program that it was started for a job.
 const (
 	marker   = "banger-job"
 	waiting  = "waiting" // for the ids to be mapped
-	mapped   = "mapped"  // and then executed anew: an exec as root gives the capabilities
+	mapped   = "mapped"  // then executed again: an exec as root gains the capabilities
 	checkJob = "check"
 )
 
 // The descriptors that a job's process inherits.
 const (
-	lifeFD   = 3 // one byte when the ids are mapped; its end is the parent's end
+	lifeFD   = 3 // receives one byte when the ids are mapped; closed when the parent ends
 	outputFD = 4
 )
 
-// Main runs the job that this process was started for, if any, and does not
-// return then.
+// Main runs the job that this process was started for, if any, and then exits.
 func Main(jobs map[string]Job) {
 	if len(os.Args) < 4 || os.Args[1] != marker {
 		return
@@ -43,8 +41,8 @@ func Main(jobs map[string]Job) {
 	os.Exit(runJob(jobs, os.Args[3], os.Args[4:]))
 }
 
-// becomeRoot waits for the mapping and executes this program anew; it returns
-// only an error.
+// becomeRoot waits for the mapping and executes this program again; it returns only an
+// error.
 func becomeRoot() error {
 	var b [1]byte
 	for {
@@ -68,7 +66,7 @@ func runJob(jobs map[string]Job, name string, args []string) int {
 	go func() {
 		var b [1]byte
 		_, _ = os.NewFile(lifeFD, "life").Read(b[:])
-		os.Exit(1) // the parent has ended; as pid 1 this takes all with it
+		os.Exit(1) // the parent has ended; the exit of pid 1 ends all processes
 	}()
 	if err := enter(); err != nil {
 		return fail(out, err)
@@ -87,8 +85,8 @@ func runJob(jobs map[string]Job, name string, args []string) int {
 	}))
 }
 
-// enter sets up the namespaces: mounts here stay here, /proc shows this pid
-// namespace where the host allows (some containers do not).
+// enter sets up the namespaces: mounts stay inside, and /proc shows this pid namespace
+// if the host allows it (some containers do not).
 func enter() error {
 	if os.Geteuid() != 0 {
 		return unsupported(errors.New("the ids were not mapped"))

@@ -20,18 +20,18 @@ type Call struct {
 	Job   string
 	Args  []string
 	Stdin io.Reader
-	// Event receives what the job emits, as JSON. May be nil.
+	// Event receives what the job emits, as JSON. It may be nil.
 	Event func(json.RawMessage)
 }
 
-// message is what a job's process writes to its standard output, one a line.
+// message is a line that a job's process writes to its standard output.
 type message struct {
 	Event json.RawMessage `json:"event,omitempty"`
 	Error *api.Error      `json:"error,omitempty"`
 }
 
-// Run runs a job to its end. When ctx ends first, or this process dies, the
-// job and all that it has started are killed.
+// Run runs a job to its end. If ctx ends first, or this process dies, the job and all
+// processes that it has started are killed.
 func Run(ctx context.Context, call Call) error {
 	ids, err := idMaps()
 	if err != nil {
@@ -41,7 +41,7 @@ func Run(ctx context.Context, call Call) error {
 	if err != nil {
 		return fmt.Errorf("make pipe: %w", err)
 	}
-	defer life.Close() // the child ends when this end closes
+	defer life.Close() // the child ends when this descriptor is closed
 	out, in, err := os.Pipe()
 	if err != nil {
 		wait.Close()
@@ -77,7 +77,7 @@ func Run(ctx context.Context, call Call) error {
 	return startError(err)
 }
 
-// startError says what to do where the kernel refuses namespaces.
+// startError says what to do if the kernel refuses namespaces.
 func startError(err error) error {
 	if !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EUSERS) {
 		return err
@@ -105,7 +105,7 @@ func follow(r io.Reader, event func(json.RawMessage)) error {
 	return failed
 }
 
-// Check says whether this user can run jobs on this host.
+// Check returns an error if this user cannot run jobs on this host.
 func Check(ctx context.Context) error { return Run(ctx, Call{Job: checkJob}) }
 
 // unsupported explains a refusal by the kernel.
@@ -121,5 +121,5 @@ func unsupported(err error) error {
 			return e.WithHint("sudo sysctl -w %s=%s", setting.name, setting.good)
 		}
 	}
-	return e.WithHint("run banger as root, or outside of the container")
+	return e.WithHint("run banger as root, or outside the container")
 }

@@ -1,4 +1,4 @@
-// Package fusetest is for tests of what must not wait for a user's file system.
+// Package fusetest tests that a caller does not wait for a user's file system.
 package fusetest
 
 import (
@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// File is a directory in a file system that is a program, as user 65534 would mount it
-// with fusermount(1), and whose program never answers. It is open by its path only
-// (O_PATH), which asks that program nothing. It needs root.
+// File returns a directory in a FUSE file system, as mounted by user 65534 with
+// fusermount(1), whose program never answers. It is opened only as a path (O_PATH),
+// which does not access the program. It needs root.
 func File(t *testing.T) *os.File {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -27,7 +27,7 @@ func File(t *testing.T) *os.File {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		device.Close() // nobody waits for it any more
+		device.Close() // nothing waits for it any more
 		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
 			t.Error(err)
 		}

@@ -1,6 +1,6 @@
-// Package synctest makes fsync(2) fail in tests: it asks the kernel to ask us first
-// (seccomp_unotify(2)). So each fsync of this process and of those that it starts is seen,
-// whoever makes it, and the code under test knows nothing of it.
+// Package synctest makes fsync(2) fail in tests: the kernel asks this process before
+// each call (seccomp_unotify(2)). So each fsync of this process and its children is
+// seen, and the tested code needs no changes.
 package synctest
 
 import (
@@ -26,16 +26,16 @@ import (
 type Faults struct {
 	mu    sync.Mutex
 	seen  []string
-	at    int // which of seen fails; negative: none
+	at    int // the index in seen of the sync that fails; negative: none
 	errno syscall.Errno
 }
 
-// Below returns the faults of a directory, none yet, until the test ends. It skips the
-// test where the kernel cannot tell.
+// Below returns the faults of a directory, initially none, until the test ends. It
+// skips the test if the kernel does not support it.
 func Below(t testing.TB, dir string) *Faults {
 	t.Helper()
-	// Others have to give up setuid programs for a filter (seccomp(2), EACCES), for good,
-	// and with them newuidmap(1).
+	// Other users have to give up setuid programs for a filter (seccomp(2), EACCES),
+	// permanently, and so newuidmap(1).
 	if os.Geteuid() != 0 {
 		t.Skip("NOT RUN: a failing fsync: only root filters system calls and keeps setuid programs")
 	}
@@ -52,21 +52,22 @@ func Below(t testing.TB, dir string) *Faults {
 	return f
 }
 
-// Fail has the nth sync from now on, counted from 0, fail with an error number, and
-// those before and after it succeed. With a negative n none fails. What succeeds is not
-// written to the disk: that takes time, and no test cuts the power.
+// Fail makes the nth sync from now on, counted from 0, fail with an error number; all
+// others succeed. With a negative n none fails. A successful sync is not executed: that
+// takes time, and no test cuts the power.
 func (f *Faults) Fail(n int, errno syscall.Errno) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.seen, f.at, f.errno = nil, n, errno
 }
 
-// FailAll has every sync fail from now on.
+// FailAll makes every sync fail from now on.
 func (f *Faults) FailAll(errno syscall.Errno) { f.Fail(everyone, errno) }
 
 const everyone = math.MaxInt
 
-// Seen returns what was synced since Fail was called, in order: files and directories.
+// Seen returns the files and directories that were synced since the last Fail, in
+// order.
 func (f *Faults) Seen() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -85,7 +86,7 @@ func (f *Faults) decide(path string) syscall.Errno {
 
 var all sync.Map // of *Faults by directory
 
-// decide asks the faults of path's directory; ours is false where there are none.
+// decide asks the faults of path's directory; ours is false if there are none.
 func decide(path string) (errno syscall.Errno, ours bool) {
 	all.Range(func(dir, f any) bool {
 		if ours = path == dir || strings.HasPrefix(path, dir.(string)+"/"); ours {
@@ -96,10 +97,11 @@ func decide(path string) (errno syscall.Errno, ours bool) {
 	return errno, ours
 }
 
-// Leak is an option of goleak's for what goes on answering the kernel until the program ends.
+// Leak is an option of goleak for the goroutine that answers the kernel until the
+// program ends.
 var Leak = goleak.IgnoreAnyFunction("banger/internal/fsx/synctest.serve")
 
-// install begins to watch all threads of this process, once and for good.
+// install starts to filter all threads of this process, permanently.
 var install = sync.OnceValue(func() error {
 	const number = 0 // the offset of struct seccomp_data.nr (linux/seccomp.h)
 	filter := []unix.SockFilter{
@@ -163,15 +165,15 @@ func answer(fd uintptr, n notification) {
 	}
 }
 
-// most is more syncs than anything makes.
+// most is more syncs than any caller makes.
 const most = 500
 
-// Errors are what an fsync of a disk fails with (fsync(2)).
+// Errors are the errors of an fsync of a disk (fsync(2)).
 var Errors = []syscall.Errno{syscall.EIO, syscall.ENOSPC}
 
-// Each has do called with a failing fsync: for each of the errors, and for each
-// sync that do makes, that one alone, until do makes no more. Before and after it, prepare
-// and check are called; check hears of do's error.
+// Each calls do with failing syncs: for each error, and for each sync that do makes,
+// one at a time, until do makes no more. Before and after it, Each calls prepare and
+// check; check gets do's error.
 func (f *Faults) Each(t *testing.T, errors []syscall.Errno, prepare func(t *testing.T), do func() error, check func(t *testing.T, err error)) {
 	t.Helper()
 	for _, errno := range errors {
@@ -193,8 +195,8 @@ func (f *Faults) Each(t *testing.T, errors []syscall.Errno, prepare func(t *test
 	}
 }
 
-// Tree says what is in a directory: names, sizes and contents, so that two looks at it can
-// be compared. Names that skip tells of are left out.
+// Tree describes the content of a directory: names, sizes and contents, for a
+// comparison. It leaves out names for which skip returns true.
 func Tree(t testing.TB, dir string, skip func(name string) bool) string {
 	t.Helper()
 	var b strings.Builder

@@ -19,10 +19,10 @@ import (
 	"banger/internal/vmid"
 )
 
-// Attach makes a VM's network. A network that is there and whole is left alone;
-// one that is not is made anew, so no VMM may be using it.
+// Attach makes a VM's network. A complete existing network is kept; an incomplete one
+// is made again, so no VMM may be using it.
 //
-// The namespace gets its name last: what has a name was once whole.
+// The namespace gets its name last: a network with a name was complete at some time.
 func (m *Manager) Attach(ctx context.Context, p network.Plan) error {
 	if err := m.ours(p); err != nil {
 		return err
@@ -45,8 +45,8 @@ func (m *Manager) Attach(ctx context.Context, p network.Plan) error {
 	return nil
 }
 
-// ours refuses a plan that package network does not make for this Manager: no
-// name or address is taken from anywhere else.
+// ours refuses a plan that package network does not make for this Manager: names and
+// addresses are not taken from elsewhere.
 func (m *Manager) ours(p network.Plan) error {
 	again, err := network.New(network.Spec{ID: p.ID, Slot: p.Slot, Outer: m.outer, UID: p.UID})
 	if err == nil && again != p {
@@ -79,8 +79,8 @@ func (m *Manager) join(s *space, p network.Plan) error {
 	if err := setSysctls(linkSysctls(p.Link)); err != nil {
 		return err
 	}
-	// Each end knows the other for good, so that no traffic makes an entry in the table
-	// of neighbours, which all namespaces share, or waits for room in it.
+	// Each end knows the other permanently, so that no traffic makes an entry in the
+	// neighbour table, which all namespaces share, or waits for space in it.
 	host, err := address(m.host, p.Link, &netlink.Addr{IPNet: ipNet(p.Host)})
 	if err == nil {
 		err = introduce(m.host, host, p.Outer.Addr(), p.UpMAC)
@@ -116,8 +116,8 @@ func address(nl *netlink.Handle, name string, a *netlink.Addr) (netlink.Link, er
 	return link, nil
 }
 
-// introduce makes a neighbour on a link known for good. The link must be up: the
-// kernel forgets all of them when it goes down.
+// addNeighbour adds a permanent neighbour on a link. The link must be up: the kernel
+// removes all neighbours when it goes down.
 func introduce(nl *netlink.Handle, link netlink.Link, ip netip.Addr, hardware string) error {
 	err := nl.NeighSet(&netlink.Neigh{
 		LinkIndex: link.Attrs().Index, State: netlink.NUD_PERMANENT, Family: netlink.FAMILY_V4,
@@ -129,9 +129,9 @@ func introduce(nl *netlink.Handle, link netlink.Link, ip netip.Addr, hardware st
 	return nil
 }
 
-// name gives a namespace its name, as `ip netns add` does: an empty file with
-// the namespace mounted on it. The kernel resolves the descriptor, so no other
-// namespace can be meant.
+// name gives a namespace its name, as `ip netns add` does: an empty file with the
+// namespace mounted on it. The kernel resolves the descriptor, so that exactly this
+// namespace is mounted.
 func (m *Manager) name(ns *os.File, id string) error {
 	if err := m.prepareDir(); err != nil {
 		return fmt.Errorf("prepare %s: %w", m.dir, err)
@@ -148,8 +148,8 @@ func (m *Manager) name(ns *os.File, id string) error {
 	return nil
 }
 
-// prepareDir makes the directory of names a shared mount, as ip-netns(8) does when
-// it finds none: if it did so later, our names would be below its mount, where
+// prepareDir makes the directory of names a shared mount, as ip-netns(8) does if it is
+// not one: if that happened later, banger's names would be below its mount, where
 // Detach could not remove them.
 func (m *Manager) prepareDir() error {
 	if err := os.MkdirAll(m.dir, 0o755); err != nil {
@@ -157,7 +157,7 @@ func (m *Manager) prepareDir() error {
 	}
 	share := func() error { return unix.Mount("", m.dir, "none", unix.MS_SHARED|unix.MS_REC, "") }
 	err := share()
-	if !errors.Is(err, unix.EINVAL) { // EINVAL: it is no mount point
+	if !errors.Is(err, unix.EINVAL) { // EINVAL: it is not a mount point
 		return err
 	}
 	if err := unix.Mount(m.dir, m.dir, "none", unix.MS_BIND|unix.MS_REC, ""); err != nil {
@@ -168,11 +168,11 @@ func (m *Manager) prepareDir() error {
 
 func (m *Manager) path(id string) string { return filepath.Join(m.dir, vmid.Netns(id)) }
 
-// AttachNone makes the namespace of a VM without a network: it has a loopback
-// interface and nothing else.
+// AttachNone makes the namespace of a VM without a network: it has only a loopback
+// interface.
 func (m *Manager) AttachNone(ctx context.Context, id string) error {
 	if !vmid.Valid(id) {
-		return api.Errorf(api.KindInvalid, "cannot make a network namespace: %q is no VM's id", id)
+		return api.Errorf(api.KindInvalid, "cannot make a network namespace: %q is not a valid VM id", id)
 	}
 	if m.empty(id) {
 		return nil
@@ -199,11 +199,11 @@ func (m *Manager) AttachNone(ctx context.Context, id string) error {
 	return nil
 }
 
-// Detach removes a VM's network, whole or half-made. A VMM that still runs keeps
-// its namespace, but not the link out of it.
+// Detach removes a VM's network, complete or not. A VMM that still runs keeps its
+// namespace, but not the link out of it.
 func (m *Manager) Detach(_ context.Context, id string) error {
 	if !vmid.Valid(id) {
-		return api.Errorf(api.KindInvalid, "cannot remove a network: %q is no VM's id", id)
+		return api.Errorf(api.KindInvalid, "cannot remove a network: %q is not a valid VM id", id)
 	}
 	if err := errors.Join(m.unlink(vmid.Link(id)), m.unname(id)); err != nil {
 		return api.Errorf(kindOf(err), "cannot remove the network of VM %s: %w", id, err)
@@ -219,7 +219,7 @@ func (m *Manager) unlink(name string) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("look for the link %s: %w", name, err)
+		return fmt.Errorf("find the link %s: %w", name, err)
 	}
 	if err := m.host.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
 		return fmt.Errorf("remove the link %s: %w", name, err)
@@ -229,7 +229,7 @@ func (m *Manager) unlink(name string) error {
 
 func (m *Manager) unname(id string) error {
 	path := m.path(id)
-	// Half-made, it is a file with nothing mounted on it (EINVAL, umount(2)).
+	// An incomplete one is a file with nothing mounted on it (EINVAL, umount(2)).
 	err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 	for err == nil { // more than one can be mounted there
 		err = unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)

@@ -28,10 +28,10 @@ const (
 
 const restart = "sudo systemctl restart bangerd-root"
 
-// Check says whether the host lets guests do what they may, and nothing else.
-// It changes nothing. It runs nft(8), so it is not on the path of creating a VM.
+// Check reports whether the host forwards guests' traffic as intended, and nothing
+// else. It changes nothing. It runs nft(8), so it is not used while a VM is created.
 //
-// problem is what Keeper.Table said.
+// problem is the error of Keeper.Table.
 func Check(ctx context.Context, t network.HostTable, problem error) []api.Check {
 	all := []api.Check{checkForwarding(), checkAddresses(t.Outer), checkTable(ctx, t, problem)}
 	all = append(all, checkLimits()...)
@@ -45,14 +45,14 @@ func Check(ctx context.Context, t network.HostTable, problem error) []api.Check 
 	return append(all, checkOthers(rules, t.Outer), checkLegacy())
 }
 
-const whyTable = "it keeps guests from each other, from the host and from clouds' metadata, and translates their addresses"
+const whyTable = "it separates guests from each other, from the host and from clouds' metadata, and translates their addresses"
 
-// checkTable compares the host's table with what nft makes of our text. problem is why
-// the Keeper could not load it, if it could not.
+// checkTable compares the host's table with the generated one. problem is why the
+// Keeper could not load it, if it could not.
 func checkTable(ctx context.Context, t network.HostTable, problem error) api.Check {
 	c := api.Check{Name: "firewall table", Status: statusOK, Found: "loaded and unchanged", Why: whyTable}
 	if problem != nil {
-		c.Status, c.Found = statusFail, "it cannot be loaded, which is tried again until it works: "+problem.Error()
+		c.Status, c.Found = statusFail, "it cannot be loaded, and is retried until it can: "+problem.Error()
 		c.Fix = cmp.Or(api.AsError(problem).Hint, "sudo journalctl -u bangerd-root -e")
 		return c
 	}
@@ -65,13 +65,13 @@ func checkTable(ctx context.Context, t network.HostTable, problem error) api.Che
 	case err != nil:
 		c.Status, c.Found, c.Fix = statusFail, "table inet "+network.TableName+" is missing: "+err.Error(), restart
 	case now != fresh:
-		c.Status, c.Found, c.Fix = statusFail, "table inet "+network.TableName+" is not as banger made it", restart
+		c.Status, c.Found, c.Fix = statusFail, "table inet "+network.TableName+" was changed by another program", restart
 	}
 	return c
 }
 
 func checkForwarding() api.Check {
-	c := api.Check{Name: "forwarding", Status: statusOK, Found: "net.ipv4.ip_forward is 1", Why: "without it guests reach nothing outside"}
+	c := api.Check{Name: "forwarding", Status: statusOK, Found: "net.ipv4.ip_forward is 1", Why: "without it guests cannot reach the internet"}
 	if on, err := Forwarding(); err != nil {
 		c.Status, c.Found = statusFail, err.Error()
 	} else if !on {
@@ -80,10 +80,10 @@ func checkForwarding() api.Check {
 	return c
 }
 
-const whyOthers = "another program's chain can drop what ours accepts"
+const whyOthers = "another program's chain can drop packets that banger's accepts"
 
 func checkOthers(rules *network.Ruleset, outer netip.Prefix) api.Check {
-	c := api.Check{Name: "other firewalls", Status: statusOK, Found: "none stops guests", Why: whyOthers}
+	c := api.Check{Name: "other firewalls", Status: statusOK, Found: "none drops guests' traffic", Why: whyOthers}
 	var found, fixes []string
 	for _, o := range rules.Obstacles(outer, defaultLink()) {
 		found, fixes = append(found, o.Chain), append(fixes, o.Fix)
@@ -95,7 +95,7 @@ func checkOthers(rules *network.Ruleset, outer netip.Prefix) api.Check {
 	return c
 }
 
-// defaultLink returns the interface of the default route, or nothing.
+// defaultLink returns the interface of the default route, or "".
 func defaultLink() string {
 	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
 	if err != nil {
@@ -111,10 +111,10 @@ func defaultLink() string {
 	return ""
 }
 
-// checkLegacy looks for tables that nft does not list: those of the older
-// iptables, which the kernel names here.
+// checkLegacy checks for tables that nft does not list: those of legacy iptables, which
+// the kernel lists here.
 func checkLegacy() api.Check {
-	c := api.Check{Name: "legacy iptables", Status: statusOK, Found: "not in use", Why: "its rules count too, and cannot be looked into"}
+	c := api.Check{Name: "legacy iptables", Status: statusOK, Found: "not in use", Why: "its rules apply too, but cannot be examined"}
 	names, err := os.ReadFile("/proc/net/ip_tables_names")
 	if err == nil && bytes.Contains(names, []byte("filter")) {
 		c.Status, c.Found = statusWarn, "it has a filter table"
@@ -124,7 +124,7 @@ func checkLegacy() api.Check {
 }
 
 func checkAddresses(outer netip.Prefix) api.Check {
-	c := api.Check{Name: "guests' addresses", Status: statusOK, Found: outer.String() + " is free", Why: "the host must have no other use for them"}
+	c := api.Check{Name: "guests' addresses", Status: statusOK, Found: outer.String() + " is free", Why: "the host must not use them for anything else"}
 	all, err := neighbours()
 	if err != nil {
 		c.Status, c.Found = statusWarn, err.Error()
@@ -132,7 +132,7 @@ func checkAddresses(outer netip.Prefix) api.Check {
 	}
 	if hit := network.Collisions(outer, all); hit != nil {
 		c.Status = statusFail
-		c.Found = fmt.Sprintf("%s is taken: %s has %s", outer, hit[0].Link, hit[0].Prefix)
+		c.Found = fmt.Sprintf("%s is in use: %s has %s", outer, hit[0].Link, hit[0].Prefix)
 		c.Fix = "with all VMs stopped, set another network in " + paths.InstallRecord + ", then: sudo banger system restart"
 	}
 	return c

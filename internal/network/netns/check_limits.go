@@ -16,21 +16,22 @@ import (
 	"banger/internal/vmid"
 )
 
-// The host's own shares of the tables of which guests have a limited one.
+// The host's own shares of the tables in which guests have limits.
 const (
 	ownConnections = 16384
 	ownNeighbours  = 512
 )
 
-// checkLimits compares what the guests of this host may take with what there is.
+// checkLimits compares the maximal use by the guests of this host with the kernel's
+// limits.
 func checkLimits() []api.Check {
 	connections := api.Check{
 		Name: "connection tracking", Status: statusOK,
-		Why: fmt.Sprintf("when the table is full, this host drops new connections of everybody; each VM with a network may take %d entries", network.MaxConnections),
+		Why: fmt.Sprintf("when the table is full, this host drops all new connections; each VM with a network may take %d entries", network.MaxConnections),
 	}
 	neighbours := api.Check{
 		Name: "neighbour table", Status: statusOK,
-		Why: "when the table is full, this host reaches no new address on its own networks; guests may have it look for some",
+		Why: "when the table is full, this host cannot reach new addresses on its own networks; guests may use some of it",
 	}
 	guests, err := countGuests()
 	if err != nil {
@@ -57,14 +58,14 @@ func countGuests() (n int, err error) {
 	return n, nil
 }
 
-// enough compares a limit of the kernel's with what a number of guests and the host
-// need together.
+// enough compares a limit of the kernel with the needs of a number of guests and the
+// host together.
 func enough(c *api.Check, file string, guests, need int) {
 	name := "net." + strings.ReplaceAll(file, "/", ".")
 	limit, err := number(file)
 	switch {
 	case errors.Is(err, os.ErrNotExist): // the module is not loaded, or this is not the first namespace
-		c.Found = name + " is not there"
+		c.Found = name + " does not exist"
 	case err != nil:
 		c.Status, c.Found = statusWarn, fmt.Sprintf("%s cannot be read: %v", name, err)
 	default:
@@ -84,7 +85,8 @@ func judge(c *api.Check, name string, limit, guests, need int) {
 
 func lastPart(name string) string { return name[strings.LastIndex(name, ".")+1:] }
 
-// roomFor is the next power of two, so that the next VM is no reason to set it again.
+// roomFor returns the next power of two, so that the next VM does not require a change
+// again.
 func roomFor(need int) int {
 	room := 1024
 	for room < need {

@@ -47,7 +47,7 @@ func TestCheck(t *testing.T) {
 	}
 
 	runNft(t, "insert rule inet banger forward accept")
-	finds(t, "firewall table", "not as banger made it", restart)
+	finds(t, "firewall table", "was changed by another program", restart)
 	runNft(t, "flush ruleset")
 	finds(t, "firewall table", "missing", restart)
 	if err := EnsureTable(context.Background(), hostTable()); err != nil {

@@ -15,13 +15,13 @@ import (
 )
 
 const (
-	nftNewGen    = 0xf // ends each transaction's messages (linux/netfilter/nf_tables.h)
+	nftNewGen    = 0xf // the last message of each transaction (linux/netfilter/nf_tables.h)
 	nlaFlags     = unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER
 	nfgenmsgSize = 4 // family, version, resource (linux/netfilter/nfnetlink.h)
 )
 
-// followRules returns a socket on which the kernel tells all changes of the
-// rules of this network namespace.
+// followRules returns a socket on which the kernel reports all changes of the rules of
+// this network namespace.
 func followRules() (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_NETFILTER)
 	if err == nil {
@@ -43,14 +43,14 @@ func closeFD(fd int) error {
 	return unix.Close(fd)
 }
 
-// touches tells whether messages tell of a change of the host's table, or of anything
-// in it. It is asked for every change of any table, so it looks at no more than it must.
+// touches reports whether messages contain a change of the host's table, or of anything
+// in it. It is called for every change of any table, so it examines only what it must.
 func touches(messages []byte) bool {
 	for len(messages) >= unix.NLMSG_HDRLEN {
 		size := int(binary.NativeEndian.Uint32(messages))
 		kind := binary.NativeEndian.Uint16(messages[4:])
 		if size < unix.NLMSG_HDRLEN || size > len(messages) {
-			return true // cut off
+			return true // truncated
 		}
 		if kind>>8 == unix.NFNL_SUBSYS_NFTABLES && kind != unix.NFNL_SUBSYS_NFTABLES<<8|nftNewGen && isOurs(messages[unix.NLMSG_HDRLEN:size]) {
 			return true
@@ -60,13 +60,13 @@ func touches(messages []byte) bool {
 	return false
 }
 
-// align rounds up to where the next message or attribute begins (NLMSG_ALIGN and
+// align rounds up to the start of the next message or attribute (NLMSG_ALIGN and
 // NLA_ALIGN, netlink(3)).
 func align(n int) int { return (n + unix.NLMSG_ALIGNTO - 1) &^ (unix.NLMSG_ALIGNTO - 1) }
 
-// isOurs tells whether a message about a table, or what is in one, is about the host's.
-// In each of them the table's name is attribute 1 (NFTA_TABLE_NAME, NFTA_RULE_TABLE
-// and so on, linux/netfilter/nf_tables.h).
+// isOurs reports whether a message about a table, or about an object in one, is about
+// the host's table. In all of them the table's name is attribute 1 (NFTA_TABLE_NAME,
+// NFTA_RULE_TABLE and so on, linux/netfilter/nf_tables.h).
 func isOurs(data []byte) bool {
 	if len(data) < nfgenmsgSize || data[0] != unix.NFPROTO_INET {
 		return false
@@ -74,7 +74,7 @@ func isOurs(data []byte) bool {
 	for data = data[nfgenmsgSize:]; len(data) >= unix.SizeofNlAttr; {
 		size := int(binary.NativeEndian.Uint16(data))
 		if size < unix.SizeofNlAttr || size > len(data) {
-			return true // cut off
+			return true // truncated
 		}
 		if binary.NativeEndian.Uint16(data[2:])&^nlaFlags == unix.NFTA_TABLE_NAME {
 			return unix.ByteSliceToString(data[unix.SizeofNlAttr:size]) == network.TableName
@@ -84,8 +84,8 @@ func isOurs(data []byte) bool {
 	return false
 }
 
-// followResolver returns an inotify(7) descriptor that tells when a file that
-// names the host's resolver may have been written or replaced.
+// followResolver returns an inotify(7) descriptor that reports when a file that names
+// the host's resolver may have been written or replaced.
 func followResolver() (*os.File, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
@@ -108,7 +108,7 @@ func followResolver() (*os.File, error) {
 	return changes, nil
 }
 
-// target returns what a symbolic link leads to, or the path itself.
+// target returns the target of a symbolic link, or the path itself.
 func target(path string) string {
 	if to, err := filepath.EvalSymlinks(path); err == nil {
 		return to

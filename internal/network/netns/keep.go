@@ -17,37 +17,37 @@ import (
 	"banger/internal/network"
 )
 
-// How long the Keeper waits after it looked at the table until it does so again: at
-// first, so that what changes together is looked at once, and at most, while changes
-// or failures go on. A look takes nft(8) a few milliseconds.
+// The pauses of the Keeper after a check of the table: the first, so that changes made
+// together are checked together, and the longest, while changes or failures continue. A
+// check takes nft(8) a few milliseconds.
 const (
 	firstPause   = 100 * time.Millisecond
 	longestPause = 2 * time.Second
 )
 
-// Keeper keeps the host's table as banger makes it: when the kernel tells of a change
-// of the table, or the host's resolver changes, it compares, and loads the table again
-// if it must, until that works. Other programs' tables are no matter to it.
+// Keeper keeps the host's table unchanged: when the kernel reports a change of the
+// table, or the host's resolver changes, it compares the table, and loads it again if
+// necessary, until that succeeds. It ignores other programs' tables.
 type Keeper struct {
 	outer   netip.Prefix
 	log     *slog.Logger
-	first   time.Duration // firstPause, but in tests
-	longest time.Duration // longestPause, but in tests
+	first   time.Duration // firstPause, except in tests
+	longest time.Duration // longestPause, except in tests
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
-	changed chan struct{} // has room for one: there may be something to do
+	changed chan struct{} // buffers one event: the table may have to be checked
 
-	work    sync.Mutex        // held while the table is looked at or loaded
-	fresh   string            // what nft(8) says of the table that follows
-	freshOf network.HostTable // zero: of none yet
+	work    sync.Mutex        // held while the table is checked or loaded
+	fresh   string            // nft(8)'s listing of freshOf
+	freshOf network.HostTable // zero: none yet
 
 	mu    sync.Mutex
-	table network.HostTable // as it was loaded last; zero: never
-	err   error             // why it is not loaded, or not known to be
+	table network.HostTable // the table that was loaded last; zero: none yet
+	err   error             // why it is not, or may not be, loaded
 }
 
-// KeepTable begins to keep the table of an outer prefix, until Close, which leaves the
-// table as it is. Ensure loads it.
+// KeepTable starts to keep the table of an outer prefix, until Close, which leaves the
+// table in place. Ensure loads it.
 func KeepTable(ctx context.Context, outer netip.Prefix, log *slog.Logger) *Keeper {
 	return keepTable(ctx, outer, log, firstPause, longestPause)
 }
@@ -63,8 +63,7 @@ func keepTable(ctx context.Context, outer netip.Prefix, log *slog.Logger, first,
 	return k
 }
 
-// Ensure returns at once if the table is loaded, else it loads it or says why it
-// cannot.
+// Ensure returns at once if the table is loaded; otherwise it loads it.
 func (k *Keeper) Ensure(ctx context.Context) error {
 	if table, err := k.Table(); err == nil && table.Outer.IsValid() {
 		return nil
@@ -72,21 +71,21 @@ func (k *Keeper) Ensure(ctx context.Context) error {
 	return k.look(ctx)
 }
 
-// Table returns what was loaded last, and why that is not so any more, if it is known
-// not to be.
+// Table returns the table that was loaded last, and an error if it is known not to be
+// loaded any more.
 func (k *Keeper) Table() (network.HostTable, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.table, k.err
 }
 
-// Close ends the keeping.
+// Close stops the Keeper.
 func (k *Keeper) Close() {
 	k.cancel()
 	k.wg.Wait()
 }
 
-// mend looks at the table whenever there may be something to do.
+// run checks the table whenever it may have changed.
 func (k *Keeper) mend(ctx context.Context) {
 	pause := k.first
 	for {
@@ -108,11 +107,11 @@ func (k *Keeper) mend(ctx context.Context) {
 	}
 }
 
-// touch says that there may be something to do.
+// touch requests a check.
 func (k *Keeper) touch() {
 	select {
 	case k.changed <- struct{}{}:
-	default: // it is known
+	default: // a check is requested already
 	}
 }
 
@@ -125,7 +124,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// look loads the table unless it is as it should be.
+// look loads the table unless it is loaded and unchanged.
 func (k *Keeper) look(ctx context.Context) error {
 	k.work.Lock()
 	defer k.work.Unlock()
@@ -144,8 +143,8 @@ func (k *Keeper) look(ctx context.Context) error {
 	}
 	k.mu.Unlock()
 	switch {
-	case err != nil && (before == nil || before.Error() != err.Error()): // else it was said
-		k.log.Error("the firewall's table cannot be kept: it is tried again until it can", "because", why, "error", err)
+	case err != nil && (before == nil || before.Error() != err.Error()): // otherwise it was logged already
+		k.log.Error("cannot load the firewall's table: retrying until it works", "because", why, "error", err)
 	case err == nil && why != "" && why != whyFirst:
 		k.log.Info("the firewall's table was loaded again", "because", why)
 	}
@@ -154,21 +153,21 @@ func (k *Keeper) look(ctx context.Context) error {
 
 const whyFirst = "it was not loaded yet"
 
-// wrong returns why a table must be loaded, or nothing.
+// wrong returns why the table must be loaded, or "".
 func (k *Keeper) wrong(ctx context.Context, table network.HostTable) (why string, err error) {
 	switch last, _ := k.Table(); {
 	case !last.Outer.IsValid():
 		return whyFirst, nil
 	case last != table:
-		return "the host's resolver is another", nil
+		return "the host's resolver changed", nil
 	}
 	now, err := listTable(ctx)
 	if err != nil {
-		return "it was removed", nil // or cannot be listed: then loading says why
+		return "it was removed", nil // or cannot be listed: then loading returns the error
 	}
 	if k.freshOf != table {
 		if k.fresh, err = freshTable(ctx, table); err != nil {
-			return "", fmt.Errorf("cannot tell what the firewall's table should be: %w", err)
+			return "", fmt.Errorf("cannot compute the firewall's table: %w", err)
 		}
 		k.freshOf = table
 	}
@@ -183,15 +182,15 @@ func (k *Keeper) otherResolver([]byte) bool {
 	return network.Upstream(os.ReadFile) != table.Resolver
 }
 
-// source is where changes are told.
+// source reports changes.
 type source struct {
 	name     string
 	open     func() (*os.File, error)
 	concerns func(told []byte) bool
 }
 
-// follow touches whenever a source tells of what concerns the table. What cannot be
-// followed is opened again and again, with a look each time.
+// follow requests a check whenever a source reports a relevant change. A source that
+// fails is opened again, with a check each time.
 func (k *Keeper) follow(ctx context.Context, s source) {
 	said := ""
 	for {
@@ -201,7 +200,7 @@ func (k *Keeper) follow(ctx context.Context, s source) {
 		}
 		if err.Error() != said {
 			said = err.Error()
-			k.log.Warn("changes of "+s.name+" cannot be followed", "error", err)
+			k.log.Warn("cannot watch "+s.name, "error", err)
 		}
 		if !sleep(ctx, longestPause) {
 			return
@@ -212,7 +211,7 @@ func (k *Keeper) follow(ctx context.Context, s source) {
 // read returns when a source cannot be read any more.
 func (k *Keeper) read(ctx context.Context, s source) error {
 	changes, err := s.open()
-	k.touch() // nothing was told before
+	k.touch() // changes before were not reported
 	if err != nil {
 		return err
 	}
@@ -222,7 +221,7 @@ func (k *Keeper) read(ctx context.Context, s source) error {
 	for {
 		n, err := changes.Read(buf)
 		switch {
-		case errors.Is(err, unix.ENOBUFS): // more happened than the socket holds (netlink(7))
+		case errors.Is(err, unix.ENOBUFS): // the socket's buffer overflowed (netlink(7))
 			k.touch()
 		case err != nil:
 			return err

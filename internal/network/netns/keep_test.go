@@ -141,7 +141,7 @@ func TestKeepTable(t *testing.T) {
 
 	time.Sleep(calm)
 	setResolver(t, "nameserver 192.0.2.54\n")
-	said.expect(t, again+"the host's resolver is another")
+	said.expect(t, again+"the host's resolver changed")
 	if got, err := k.Table(); got.Resolver != netip.MustParseAddr("192.0.2.54") || err != nil {
 		t.Error(got, err)
 	}
@@ -225,7 +225,7 @@ func TestTheTableIsLoadedOnceItCanBe(t *testing.T) {
 	nft, restore := replaceNft(t, "echo not today >&2; exit 1\n")
 	change(t, nft, "delete table inet banger")
 	const failed = "cannot load the firewall's table: /usr/sbin/nft failed (exit status 1):\n  not today"
-	said.expect(t, "the firewall's table cannot be kept: it is tried again until it can: it was removed "+failed)
+	said.expect(t, "cannot load the firewall's table: retrying until it works: it was removed "+failed)
 	if _, err := k.Table(); err == nil || err.Error() != failed {
 		t.Error(err)
 	}

@@ -1,13 +1,13 @@
 //go:build linux
 
-// Package netns makes the network of VMs in system mode as package network
-// plans it: namespaces, links, addresses and routes by netlink, the firewall's
-// tables by nft(8) outside the path of creating a VM. It needs CAP_NET_ADMIN and
-// CAP_SYS_ADMIN; only the root helper uses it.
+// Package netns makes the networks of VMs in system mode that package network plans:
+// namespaces, links, addresses and routes by netlink, the firewall's tables by nft(8),
+// which is not run while a VM is created. It needs CAP_NET_ADMIN and CAP_SYS_ADMIN;
+// only the root helper uses it.
 //
-// It remembers nothing of a VM. What the kernel has under a VM's name is the
-// record, and everything can be done again: absent is success for Detach, and
-// present is success for Attach.
+// It stores no state of a VM. The kernel's objects with a VM's name are the record, and
+// every call can be repeated: Detach succeeds if there is nothing, and Attach if
+// everything exists.
 package netns
 
 import (
@@ -25,23 +25,23 @@ import (
 	"banger/internal/network"
 )
 
-// RunDir is where network namespaces have their names (ip-netns(8)).
+// RunDir is the directory of network namespaces' names (ip-netns(8)).
 const RunDir = "/run/netns"
 
-// Options are how a Manager works.
+// Options configure a Manager.
 type Options struct {
 	Outer netip.Prefix // as in network.Spec
-	Pool  int          // how many namespaces are kept ready; 0: none
-	Dir   string       // where namespaces have their names; "": RunDir
+	Pool  int          // how many namespaces are prepared in advance; 0: none
+	Dir   string       // the directory of namespaces' names; "": RunDir
 	Log   *slog.Logger // nil: slog.Default
 }
 
-// Manager makes and removes VMs' networks in the network namespace in which it
-// was made. It can be used from many goroutines; one VM at a time is the
-// caller's to see to.
+// Manager makes and removes VMs' networks in the network namespace in which it was
+// created. It may be used from many goroutines; the caller must not use it for the same
+// VM concurrently.
 type Manager struct {
 	outer netip.Prefix
-	rules string // a namespace's tables
+	rules string // the tables of a namespace
 	dir   string
 	log   *slog.Logger
 	host  *netlink.Handle
@@ -69,39 +69,39 @@ func New(o Options) (*Manager, error) {
 	return m, nil
 }
 
-// Fill begins to fill the pool.
+// Fill starts to fill the pool.
 func (m *Manager) Fill() { m.pool.fill() }
 
-// Close lets go of the namespaces that are ready, which ends them. VMs' networks
-// stay.
+// Close closes the prepared namespaces, which removes them. VMs' networks stay.
 func (m *Manager) Close() {
 	m.pool.close()
 	m.host.Close()
 }
 
-// makeSpace makes a namespace for a guest, which nothing names yet.
+// makeSpace makes a namespace for a guest, without a name.
 func (m *Manager) makeSpace(ctx context.Context) (*space, error) { return newSpace(ctx, m.rules) }
 
-// pool keeps spaces ready. They exist by their descriptors alone, so they end
-// with this process, however it ends: none can leak.
+// pool prepares spaces. They exist only by their descriptors, so they end with this
+// process, however it ends, and cannot leak.
 type pool struct {
 	make func(context.Context) (*space, error)
 	size int
 	log  *slog.Logger
 
-	ctx    context.Context // ends with close, which waits for what has it
+	ctx    context.Context // ends with close, which waits for its users
 	cancel context.CancelFunc
 
 	mu      sync.Mutex
 	ready   []*space
 	filling bool
-	later   *time.Timer // nil: nothing was taken yet
+	later   *time.Timer // nil: no space was taken yet
 	wg      sync.WaitGroup
 }
 
-// fillPause is how long after the last network was taken the next is made ready,
-// unless none is left: a start of a VM is not to share its processor with that. Long
-// enough for a VMM to be started, short enough for a person's next VM.
+// fillPause is the time after the last network was taken until the next space is
+// prepared, unless none is left: the preparation must not compete with the start of a
+// VM for the processor. It is long enough to start a VMM, and short enough for a
+// person's next VM.
 const fillPause = 2 * time.Second
 
 func (p *pool) init(size int, newSpace func(context.Context) (*space, error), log *slog.Logger) {
@@ -109,14 +109,14 @@ func (p *pool) init(size int, newSpace func(context.Context) (*space, error), lo
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 }
 
-// fill begins to make spaces.
+// fill starts to make spaces.
 func (p *pool) fill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.refill()
 }
 
-// take returns a space that is ready, or makes one, and sees to the next.
+// take returns a prepared space, or makes one, and triggers the next.
 func (p *pool) take(ctx context.Context) (*space, error) {
 	p.mu.Lock()
 	var s *space
@@ -131,7 +131,7 @@ func (p *pool) take(ctx context.Context) (*space, error) {
 	return p.make(ctx)
 }
 
-// fillLater begins to make spaces when it disturbs least. The lock is held.
+// fillLater starts to make spaces after fillPause. The lock is held.
 func (p *pool) fillLater() {
 	switch {
 	case len(p.ready) == 0:
@@ -143,8 +143,8 @@ func (p *pool) fillLater() {
 	}
 }
 
-// refill makes spaces in the background until the pool is full. A failure ends
-// it: the next take tries again, and is told why. The lock is held.
+// refill makes spaces in the background until the pool is full. A failure ends it: the
+// next take tries again, and returns the error. The lock is held.
 func (p *pool) refill() {
 	if p.filling || len(p.ready) >= p.size || p.ctx.Err() != nil {
 		return
@@ -156,14 +156,14 @@ func (p *pool) refill() {
 	})
 }
 
-// add makes one space and tells whether there should be another.
+// add makes one space and reports whether another is needed.
 func (p *pool) add() bool {
 	s, err := p.make(p.ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err != nil {
 		if p.ctx.Err() == nil {
-			p.log.Warn("cannot keep a network namespace ready", "error", err)
+			p.log.Warn("cannot prepare a network namespace", "error", err)
 		}
 		p.filling = false
 		return false

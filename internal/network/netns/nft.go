@@ -15,7 +15,7 @@ import (
 	"banger/internal/rootexec"
 )
 
-// nftTime is far longer than nft(8) takes, also on a host with very many rules.
+// nftTime is far longer than nft(8) takes, even on a host with very many rules.
 const nftTime = 30 * time.Second
 
 // nft runs nft(8) in the calling thread's namespace, which a program started by the
@@ -40,8 +40,8 @@ func hostRules(ctx context.Context) (*network.Ruleset, error) {
 	return network.ParseRuleset(out.Bytes())
 }
 
-// listTable returns the host's table as nft(8) writes it, without what packets change:
-// counters and the elements of sets. It is an error if there is none.
+// listTable returns the host's table as listed by nft(8), without what packets change:
+// counters and the elements of sets. It returns an error if there is no table.
 func listTable(ctx context.Context) (string, error) {
 	var out bytes.Buffer
 	if err := nft(ctx, nil, &out, "--stateless", "--terse", "list", "table", "inet", network.TableName); err != nil {
@@ -50,8 +50,8 @@ func listTable(ctx context.Context) (string, error) {
 	return network.SortSets(out.String()), nil
 }
 
-// freshTable returns what listTable says of a table that was just loaded, in a
-// namespace of its own. So no difference goes unseen, whatever nft's version.
+// freshTable returns the listing of a table that was just loaded in its own namespace,
+// for a comparison that does not depend on nft's version.
 func freshTable(ctx context.Context, t network.HostTable) (listing string, err error) {
 	ns, err := inNew(func() error {
 		if err := EnsureTable(ctx, t); err != nil {
@@ -66,8 +66,8 @@ func freshTable(ctx context.Context, t network.HostTable) (listing string, err e
 	return listing, ns.Close()
 }
 
-// EnsureTable loads the host's table, in place of what is there. Not on the path
-// of creating a VM: it runs nft(8).
+// EnsureTable loads the host's table, and replaces an existing one. It runs nft(8), so
+// it is not used while a VM is created.
 func EnsureTable(ctx context.Context, t network.HostTable) error {
 	text, err := t.Text()
 	if err != nil {
@@ -79,8 +79,8 @@ func EnsureTable(ctx context.Context, t network.HostTable) error {
 	return nil
 }
 
-// RemoveTable removes the host's table. Absent is success: nft(8) has an
-// addition that changes nothing before the deletion, in one transaction.
+// RemoveTable removes the host's table. It succeeds if there is none: nft(8) adds it
+// before the deletion, in one transaction.
 func RemoveTable(ctx context.Context) error {
 	const name = "table inet " + network.TableName
 	if err := loadRules(ctx, "add "+name+"\ndelete "+name+"\n"); err != nil {

@@ -17,12 +17,12 @@ import (
 	"banger/internal/network"
 )
 
-// space is a namespace that is ready for a guest but belongs to none: it lacks a
-// name, the tap's owner and the link to the host.
+// space is a namespace that is prepared for any guest: it lacks a name, the tap's owner
+// and the link to the host.
 type space struct {
 	ns  *os.File
 	tap *os.File        // attached to the tap, so that its owner can be set from outside
-	nl  *netlink.Handle // speaks to the kernel about the namespace
+	nl  *netlink.Handle // netlink connection in the namespace
 }
 
 func (s *space) close() {
@@ -42,13 +42,14 @@ func newSpace(ctx context.Context, rules string) (*space, error) {
 	ns, err := inNew(func() error { return s.fill(ctx, rules) })
 	if err != nil {
 		s.close()
-		return nil, api.Errorf(kindOf(err), "cannot make a network namespace ready: %w", err)
+		return nil, api.Errorf(kindOf(err), "cannot prepare a network namespace: %w", err)
 	}
 	s.ns = ns
 	return s, nil
 }
 
-// fill makes what every guest's namespace has. The calling thread is in it.
+// fill makes what every guest's namespace contains. The calling thread is in the
+// namespace.
 func (s *space) fill(ctx context.Context, rules string) (err error) {
 	if s.nl, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
 		return err
@@ -87,13 +88,13 @@ func (s *space) addressTap() error {
 	if err := s.nl.LinkSetUp(tap); err != nil {
 		return fmt.Errorf("set %s up: %w", network.Tap, err)
 	}
-	// Nobody has to ask for the guest, and nobody else can answer.
+	// The guest's address need not be resolved, and nobody else can answer for it.
 	return introduce(s.nl, tap, network.GuestAddress.Addr(), network.GuestMAC)
 }
 
-// newTap makes the tap as Firecracker and QEMU open it: one queue, no packet
-// information, with virtio's header (Firecracker's Tap::open_named; the ioctls
-// are those of Documentation/networking/tuntap.rst).
+// newTap makes the tap with the options that Firecracker and QEMU use to open it: one
+// queue, no packet information, with virtio's header (Firecracker's Tap::open_named;
+// the ioctls are those of Documentation/networking/tuntap.rst).
 func newTap() (*os.File, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENODEV) {
@@ -117,8 +118,8 @@ func newTap() (*os.File, error) {
 	return tap, nil
 }
 
-// own gives the tap to a VM's uid and gid and lets go of it: a tap with one
-// queue can be open once.
+// own sets the tap's owner to a VM's uid and gid and closes it: a tap with one queue
+// can be open only once.
 func (s *space) own(uid int) error {
 	fd := int(s.tap.Fd())
 	for _, set := range []uint{unix.TUNSETOWNER, unix.TUNSETGROUP} {
@@ -152,7 +153,7 @@ func fromIPNet(n *net.IPNet) netip.Prefix {
 	return netip.PrefixFrom(a.Unmap(), bits)
 }
 
-// mac reads a hardware address that package network made.
+// mac parses a hardware address that package network made.
 func mac(text string) net.HardwareAddr {
 	a, err := net.ParseMAC(text)
 	if err != nil {
@@ -161,7 +162,7 @@ func mac(text string) net.HardwareAddr {
 	return a
 }
 
-// kindOf is api.KindOf, but for a kernel that lacks something.
+// kindOf is api.KindOf, except for a kernel that lacks a feature.
 func kindOf(err error) api.Kind {
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
 		return api.KindUnsupported

@@ -22,14 +22,14 @@ const (
 	KindLink  = "link"
 )
 
-// Object is something of the host's that has a VM's name.
+// Object is an object of the host with a VM's name.
 type Object struct {
 	Kind string
 	Name string
 	ID   string
 }
 
-// List returns everything that has a VM's name, whole or not.
+// List returns all objects with a VM's name, complete or not.
 func (m *Manager) List() ([]Object, error) {
 	var all []Object
 	names, err := os.ReadDir(m.dir)
@@ -53,7 +53,7 @@ func (m *Manager) List() ([]Object, error) {
 	return all, nil
 }
 
-// open opens the namespace that has a VM's name and speaks to the kernel about it.
+// open opens the namespace with a VM's name and a netlink connection in it.
 func (m *Manager) open(id string) (*netlink.Handle, error) {
 	fd, err := unix.Open(m.path(id), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -63,7 +63,7 @@ func (m *Manager) open(id string) (*netlink.Handle, error) {
 	defer ns.Close()
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(fd, &fs); err != nil || fs.Type != unix.NSFS_MAGIC {
-		return nil, errors.New("a file, no namespace")
+		return nil, errors.New("a file, not a namespace")
 	}
 	var nl *netlink.Handle
 	err = in(ns, func() error {
@@ -73,7 +73,7 @@ func (m *Manager) open(id string) (*netlink.Handle, error) {
 	return nl, err
 }
 
-// whole tells whether all that a plan says is there.
+// whole reports whether everything in a plan exists.
 func (m *Manager) whole(p network.Plan) bool {
 	nl, err := m.open(p.ID)
 	if err != nil {
@@ -97,7 +97,7 @@ func (m *Manager) whole(p network.Plan) bool {
 		knows(nl, tap, network.GuestAddress.Addr(), network.GuestMAC)
 }
 
-// knows tells whether a neighbour on a link is known for good.
+// knows reports whether a neighbour on a link is permanent.
 func knows(nl *netlink.Handle, link netlink.Link, ip netip.Addr, hardware string) bool {
 	all, err := nl.NeighList(link.Attrs().Index, netlink.FAMILY_V4)
 	if err != nil {
@@ -116,7 +116,7 @@ func ownedBy(link netlink.Link, uid int) bool {
 	return ok && int(tap.Owner) == uid && int(tap.Group) == uid
 }
 
-// has tells whether a link is up and has an address.
+// has reports whether a link is up and has an address.
 func has(nl *netlink.Handle, link netlink.Link, address string) bool {
 	if link.Attrs().RawFlags&unix.IFF_UP == 0 {
 		return false
@@ -133,7 +133,7 @@ func has(nl *netlink.Handle, link netlink.Link, address string) bool {
 	return false
 }
 
-// routed tells whether a link has the default route.
+// routed reports whether a link has the default route.
 func routed(nl *netlink.Handle, link netlink.Link) bool {
 	all, err := nl.RouteList(link, netlink.FAMILY_V4)
 	if err != nil {
@@ -147,7 +147,7 @@ func routed(nl *netlink.Handle, link netlink.Link) bool {
 	return false
 }
 
-// empty tells whether a VM's namespace is there and has no way out.
+// empty reports whether a VM's namespace exists and has no link to the host.
 func (m *Manager) empty(id string) bool {
 	nl, err := m.open(id)
 	if err != nil {

@@ -14,12 +14,12 @@ import (
 
 const sysctls = "/proc/sys/net"
 
-// setting is a sysctl of the kernel's ip-sysctl.rst. Those of IPv6 are absent
-// where IPv6 is turned off at boot, which is as good.
+// setting is a sysctl from the kernel's ip-sysctl.rst. Those of IPv6 do not exist if
+// IPv6 is disabled at boot, which is equivalent.
 type setting struct{ name, value string }
 
-// spaceSysctls hold for a guest's namespace and for links made in it later. They
-// are written out because a new namespace can inherit the host's
+// spaceSysctls apply to a guest's namespace and to links made in it later. They are set
+// explicitly because a new namespace can inherit the host's
 // (net.core.devconf_inherit_init_net).
 var spaceSysctls = []setting{
 	{"ipv4/ip_forward", "1"},
@@ -28,16 +28,16 @@ var spaceSysctls = []setting{
 	{"ipv4/conf/all/send_redirects", "0"}, {"ipv4/conf/default/send_redirects", "0"},
 	{"ipv4/conf/all/accept_source_route", "0"}, {"ipv4/conf/default/accept_source_route", "0"},
 	{"ipv4/conf/all/proxy_arp", "0"}, {"ipv4/conf/default/proxy_arp", "0"},
-	{"ipv4/conf/all/arp_ignore", "1"}, // answer only for the link's own addresses
+	{"ipv4/conf/all/arp_ignore", "1"}, // answer ARP only for the link's own addresses
 	{"ipv6/conf/all/disable_ipv6", "1"}, {"ipv6/conf/default/disable_ipv6", "1"},
 }
 
-// linkSysctls hold for the host's end of a VM's link. The host's own setting can
-// make the filter loose (the larger of "all" and the link's counts, and
-// sysctl.d(5) may set the link's later): the table's fib rule cannot be. It can also
-// turn send_redirects and proxy_arp on for all links (either setting counts,
-// ip-sysctl.rst), which changes nothing: a namespace accepts no redirect, and asks for
-// no address, as it knows the host's for good.
+// linkSysctls apply to the host's end of a VM's link. The host's own settings can make
+// the reverse path filter loose (the larger of "all" and the link's value applies, and
+// sysctl.d(5) may set the link's later), but not the table's fib rule. They can also
+// enable send_redirects and proxy_arp for all links (either setting is sufficient,
+// ip-sysctl.rst), which has no effect: a namespace accepts no redirects, and sends no
+// ARP requests, as it knows the host's address permanently.
 func linkSysctls(link string) []setting {
 	v4, v6 := "ipv4/conf/"+link+"/", "ipv6/conf/"+link+"/"
 	return []setting{
@@ -51,7 +51,7 @@ func linkSysctls(link string) []setting {
 	}
 }
 
-// setSysctls writes sysctls of the calling thread's network namespace.
+// setSysctls sets sysctls of the calling thread's network namespace.
 func setSysctls(all []setting) error {
 	for _, s := range all {
 		err := os.WriteFile(filepath.Join(sysctls, s.name), []byte(s.value), 0)
@@ -67,8 +67,8 @@ func setSysctls(all []setting) error {
 
 const forwarding = sysctls + "/ipv4/ip_forward"
 
-// EnsureForwarding makes the host pass on IPv4 packets, without which guests
-// reach nothing, and returns whether it did so before.
+// EnsureForwarding makes the host forward IPv4 packets, which guests' networks need,
+// and returns whether it did so before.
 func EnsureForwarding() (previous bool, err error) {
 	if previous, err = Forwarding(); err != nil || previous {
 		return previous, err
@@ -76,7 +76,7 @@ func EnsureForwarding() (previous bool, err error) {
 	return false, SetForwarding(true)
 }
 
-// Forwarding tells whether the host passes on IPv4 packets.
+// Forwarding reports whether the host forwards IPv4 packets.
 func Forwarding() (bool, error) {
 	text, err := os.ReadFile(forwarding)
 	if err != nil {
@@ -85,8 +85,8 @@ func Forwarding() (bool, error) {
 	return strings.TrimSpace(string(text)) != "0", nil
 }
 
-// SetForwarding sets whether the host passes on IPv4 packets: what uninstalling
-// does with what EnsureForwarding returned.
+// SetForwarding sets whether the host forwards IPv4 packets: an uninstallation restores
+// what EnsureForwarding returned.
 func SetForwarding(on bool) error {
 	value := "0"
 	if on {

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// current is the calling thread's network namespace (namespaces(7)).
+// current returns the calling thread's network namespace (namespaces(7)).
 const current = "/proc/thread-self/ns/net"
 
 // inNew calls fn on a thread in a new network namespace and returns a
@@ -43,9 +43,9 @@ func in(ns *os.File, fn func() error) error {
 	})
 }
 
-// onThread calls fn on a thread of its own and moves the thread back to the
-// namespace it was in. A thread that cannot be moved back is never used again:
-// it ends with the goroutine that is locked to it (runtime.LockOSThread).
+// onThread calls fn on a locked thread and moves the thread back to its namespace. A
+// thread that cannot be moved back is never used again: it ends with the goroutine that
+// is locked to it (runtime.LockOSThread).
 func onThread(fn func() error) error {
 	done := make(chan error, 1)
 	go func() {

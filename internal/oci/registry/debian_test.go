@@ -81,7 +81,7 @@ func TestDockerRegistry(t *testing.T) {
 		_, err := pullAs(t.Context(), t, w.client(), r, report)
 		return err
 	}
-	expect(t, pull(ours, silent), api.KindDenied, "an authority that this machine does not know", "registry_ca")
+	expect(t, pull(ours, silent), api.KindDenied, "an authority that this machine does not trust", "registry_ca")
 	w.caFile = filepath.Join(dir, "cert.pem")
 	expect(t, pull(ours, silent), api.KindDenied, "does not allow it", "docker login "+host)
 	w.dockerConfig(fmt.Sprintf(`{"auths":{%q:{"auth":"bWU6c2VjcmV0"}}}`, host))

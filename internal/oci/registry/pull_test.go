@@ -404,7 +404,7 @@ func TestLeadsElsewhere(t *testing.T) {
 	w.push("app:1", "", 1)
 	w.Set(registrytest.Blobs(registrytest.Answer(307, "", "Location", "http://storage.example.test/x")))
 	_, err := w.pull(w.client(), "app:1", silent)
-	expect(t, err, api.KindDenied, w.Host+" leads to another place: storage.example.test does not speak HTTPS", "redirects to")
+	expect(t, err, api.KindDenied, w.Host+" redirects to another place: storage.example.test does not speak HTTPS", "the redirect's target")
 }
 
 // expect is about what people get to read.
@@ -509,7 +509,7 @@ func TestTrust(t *testing.T) {
 	w := newWorld(t, registrytest.Options{TLS: true})
 	w.push("app:1", "", 1)
 	_, err := w.pull(w.client(), "app:1", silent)
-	expect(t, err, api.KindDenied, "signed by an authority that this machine does not know", "registry_ca")
+	expect(t, err, api.KindDenied, "signed by an authority that this machine does not trust", "registry_ca")
 	w.trust()
 	if err := os.WriteFile(w.caFile, []byte("no certificate"), 0o600); err != nil {
 		t.Fatal(err)
@@ -520,7 +520,7 @@ func TestTrust(t *testing.T) {
 	_, port, _ := net.SplitHostPort(w.Host)
 	ref := must[Reference](t)(Parse("localhost:" + port + "/app:1"))
 	_, err = w.client().Find(t.Context(), ref)
-	expect(t, err, api.KindDenied, "not one of localhost", "the name")
+	expect(t, err, api.KindDenied, "not valid for localhost", "a name")
 }
 
 // TestPlainHTTP is for this machine alone, redirects included.

@@ -47,7 +47,7 @@ func TestParseRefuses(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                 "it has to be name",
 		"https://registry.example.com/a/b": `remove what is before "registry.example.com/a/b"`,
-		"docker://alpine":                  "leave out",
+		"docker://alpine":                  "remove what is before",
 		"Alpine":                           "lower case",
 		"alpine:":                          "it has to be name",
 		"alpine@sha256:00":                 "it has to be name",

@@ -233,7 +233,7 @@ func fullDisk(dir string) error {
 		do   http.HandlerFunc
 		want string
 	}{
-		"as it says before": {whole, "needs 96 MiB and has"},
+		"as it says before": {whole, "needs 96 MiB, but has"},
 		"as it turns out":   {repotest.Endless(large[:1<<20]), "no space left on device"},
 	} {
 		page.Handler.Misbehave(tgz, c.do)
