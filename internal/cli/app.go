@@ -36,8 +36,8 @@ func newApp(in io.Reader, out, err io.Writer, env func(string) string) *app {
 	return &app{in: in, out: out, err: err, env: env}
 }
 
-// client returns a client that starts the daemon when it does not run, or waits
-// for it where systemd runs it.
+// client returns a client that starts the daemon if it is not running, or waits
+// for it if systemd runs it.
 func (a *app) client() (*client.Client, error) {
 	p, err := paths.Choose()
 	if err != nil {
@@ -50,20 +50,20 @@ func (a *app) client() (*client.Client, error) {
 		if p.Managed {
 			cure = "`sudo banger system install` installs this one"
 		}
-		a.note("the daemon is version %s and this is %s: %s; VMs run on", daemon, version, cure)
+		a.note("the daemon is version %s and this is %s: %s; VMs keep running", daemon, version, cure)
 	}).OnSilence(func(vm string) {
 		a.note("the guest of VM %s does not answer: %s; waiting for it, for %s at most", vm, whyNot(c, vm), guest.AnswerTime)
 	}), nil
 }
 
-// whyNot says why a guest may not answer, as far as its VM's state tells.
+// whyNot returns why a guest may not be answering, judged by the state of its VM.
 func whyNot(c *client.Client, name string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), whyTime)
 	defer cancel()
 	v, err := c.ShowVM(ctx, name)
 	switch {
 	case err != nil:
-		return "and the daemon does not say why"
+		return "the daemon gives no reason"
 	case v.State == api.StatePaused:
 		return "the VM is paused (" + v.Reason + ")"
 	case v.State != api.StateRunning:
@@ -72,7 +72,7 @@ func whyNot(c *client.Client, name string) string {
 	return "it is busy, or it hangs"
 }
 
-// whyTime bounds the question.
+// whyTime bounds whyNot's request to the daemon.
 const whyTime = 3 * time.Second
 
 // endUpdate ends an update of the user's own installation that was interrupted,
@@ -90,8 +90,8 @@ func (a *app) endUpdate(p paths.Paths) func(context.Context) (string, error) {
 	}
 }
 
-// note prints one calm line on standard error. It may quote what a daemon said, and
-// root follows the owner's.
+// note prints one line on standard error. The line may quote a daemon's answer, and
+// root may be talking to another user's daemon: control characters are escaped.
 func (a *app) note(format string, args ...any) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -105,14 +105,14 @@ func terminal(v any) (*os.File, bool) {
 	return f, ok && term.IsTerminal(int(f.Fd()))
 }
 
-// colour reports whether w takes colours (no-color.org; TERM of terminfo(5)).
+// colour reports whether w supports colours (no-color.org; TERM of terminfo(5)).
 func (a *app) colour(w io.Writer) bool {
 	_, tty := terminal(w)
 	return tty && a.env("NO_COLOR") == "" && cmp.Or(a.env("TERM"), "dumb") != "dumb"
 }
 
-// guestText returns where to write what a guest says, and what to call at its end: a
-// terminal gets nothing that would do more than be read.
+// guestText returns a writer for text from a guest, and a function to call at its end.
+// Control characters never reach a terminal.
 func (a *app) guestText() (w io.Writer, end func() error) {
 	if _, tty := terminal(a.out); !tty {
 		return a.out, func() error { return nil }
@@ -131,8 +131,7 @@ func width(w io.Writer) int {
 	return 80
 }
 
-// printable keeps control characters, which may come from a guest or a file,
-// off the terminal.
+// printable escapes control characters, which may come from a guest or a file.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 || unicode.Is(unicode.Bidi_Control, r) {

@@ -44,8 +44,8 @@ func TestEveryCommand(t *testing.T) {
 func TestBadCommandLines(t *testing.T) {
 	newWorld(t)
 	for line, want := range map[string]string{
-		"frob":                            "banger: there is no command \"banger frob\"\n  try: banger --help\n",
-		"vm lst":                          "banger: there is no command \"banger vm lst\"\n  try: banger vm list\n",
+		"frob":                            "banger: unknown command \"banger frob\"\n  try: banger --help\n",
+		"vm lst":                          "banger: unknown command \"banger vm lst\"\n  try: banger vm list\n",
 		"vm run --frob":                   "banger: unknown flag: --frob\n  try: banger vm run --help\n",
 		"vm run --memory 4":               "banger: cannot use --memory: \"4\" has no unit: use 4M or 4G\n  try: banger vm run --help\n",
 		"vm run --memory -4G":             "banger: cannot use --memory: \"-4G\" is negative: use a size such as 512M or 4G\n  try: banger vm run --help\n",
@@ -54,18 +54,18 @@ func TestBadCommandLines(t *testing.T) {
 		"vm run --vcpu many":              "banger: cannot use --vcpu: \"many\" is not an integer\n  try: banger vm run --help\n",
 		"vm run --image=":                 "banger: cannot use --image: it is empty\n  try: banger vm run --help\n",
 		"vm run -d -t -- true":            "banger: --detach and --tty exclude each other\n  try: banger vm run --help\n",
-		"vm run --env =x":                 "banger: cannot use --env \"=x\": it is not NAME=value\n  try: banger vm run --help\n",
+		"vm run --env =x":                 "banger: cannot use --env \"=x\": write NAME=value or NAME\n  try: banger vm run --help\n",
 		"vm exec dev":                     "banger: banger vm exec needs the name of a VM and a command\n  try: banger vm exec --help\n",
 		"vm exec --user= dev -- id":       "banger: cannot use --user: it is empty\n  try: banger vm exec --help\n",
 		"vm exec dev --":                  "banger: banger vm exec needs a command after --\n  try: banger vm exec --help\n",
 		"vm delete":                       "banger: banger vm delete needs the name of a VM, or --all\n  try: banger vm delete --help\n",
 		"vm delete --all dev":             "banger: --all takes no names, got \"dev\"\n  try: banger vm delete --help\n",
-		"vm stop --grace 0s dev":          "banger: cannot use --grace 0s: it is more than nothing and at most 24h; `banger vm kill` is at once\n  try: banger vm stop --help\n",
+		"vm stop --grace 0s dev":          "banger: cannot use --grace 0s: it must be positive and at most 24h; `banger vm kill` does not wait\n  try: banger vm stop --help\n",
 		"vm show":                         "banger: banger vm show needs the name of a VM\n  try: banger vm show --help\n",
 		"vm logs -n -1 dev":               "banger: cannot use --tail -1: it is negative\n  try: banger vm logs --help\n",
 		"kernel import --host vmlinux":    "banger: --host takes no file and no --modules\n  try: banger kernel import --help\n",
 		"completion tcsh":                 "banger: there is no completion for \"tcsh\": bash, fish and zsh have one\n  try: banger completion --help\n",
-		"vm create one --name two":        "banger: two names: \"one\" and --name \"two\"\n  try: banger vm create --help\n",
+		"vm create one --name two":        "banger: cannot use two names: \"one\" and --name \"two\"\n  try: banger vm create --help\n",
 		"daemon status please":            "banger: banger daemon status takes no argument, got \"please\"\n  try: banger daemon status --help\n",
 		"vm run --memory 99999999999999T": "banger: cannot use --memory: \"99999999999999T\" is too large\n  try: banger vm run --help\n",
 	} {
@@ -164,7 +164,7 @@ func TestDeleteAll(t *testing.T) {
 	})
 	w.HandleFunc("DELETE /v1/vms/{vm}", func(rw http.ResponseWriter, _ *http.Request) { done(rw, nil, nil) })
 	out, errs, status := run("vm", "delete", "--all")
-	if out != "web\n" || errs != "banger: left as they are running: 1 (--force deletes them too)\n" || status != 0 {
+	if out != "web\n" || errs != "banger: not deleted because they are running: 1 (--force deletes them too)\n" || status != 0 {
 		t.Errorf("%q, %q, status %d", out, errs, status)
 	}
 	if out, _, _ := run("vm", "delete", "--all", "--force"); out != "dev\nweb\n" || !strings.Contains(w.called(), "DELETE /v1/vms/dev?force=1") {

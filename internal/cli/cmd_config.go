@@ -22,8 +22,8 @@ func newConfig(a *app) *cobra.Command {
 	return cmd
 }
 
-// settings asks the daemon, which owns them, for the settings, as they are for a command
-// with our environment. ignored are our variables that do not count.
+// settings asks the daemon for the settings as they apply to a command with this
+// process's environment. ignored are variables of that environment that have no effect.
 func (a *app) settings(ctx context.Context, c *client.Client) (shown api.Config, ignored []string, err error) {
 	if shown, err = c.Config(ctx); err != nil {
 		return shown, nil, err
@@ -48,14 +48,15 @@ func newConfigShow(a *app) *cobra.Command {
 		Short: "Show every setting and where its value comes from",
 		Long: `Show every setting and where its value comes from: the file config.toml, a
 variable of the environment, the host's size, or a default. In the file, a setting
-is a line such as memory = "4G". What a new VM is like can also come from the
-environment of the command that makes it, which wins: BANGER_MEMORY=4G, and
-likewise BANGER_VCPUS, _DISK, _IMAGE, _KERNEL, _DRIVER and _INIT. All other
-settings are the daemon's, for all commands: it takes nothing from the environment
-of the command that happens to start it, PATH and proxies included. A change counts
-for the next VM; one of accel, console_log, path, registry_auth, the proxies or the
-programs counts when the daemon is started again ("banger daemon stop", or "banger
-system restart" if banger is a service). The settings:
+is a line such as memory = "4G". The settings of a new VM can also come from the
+environment of the command that creates it, which takes precedence:
+BANGER_MEMORY=4G, and likewise BANGER_VCPUS, _DISK, _IMAGE, _KERNEL, _DRIVER and
+_INIT. All other settings belong to the daemon and apply to all commands: the
+daemon takes nothing from the environment of the command that starts it, not even
+PATH or proxies. A change applies to the next VM; a change of accel, console_log,
+path, registry_auth, the proxies or the programs applies when the daemon is
+restarted ("banger daemon stop", or "banger system restart" if banger is a
+service). The settings:
 
 ` + config.Help(),
 		Example: "  banger config show\n  BANGER_MEMORY=4G banger config show",
@@ -81,7 +82,7 @@ system restart" if banger is a service). The settings:
 			}
 			a.note("the file is %s", shown.File)
 			for _, variable := range ignored {
-				a.note("%s of the environment does not count: the setting is the daemon's, and belongs in the file", variable)
+				a.note("the environment variable %s has no effect: set it in the file, because the setting belongs to the daemon", variable)
 			}
 			return nil
 		},

@@ -17,9 +17,9 @@ import (
 func newDaemon(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "daemon",
-		Short: "Look after the daemon",
-		Long: `Look after the daemon, bangerd, which does the work. It starts by itself when a
-command needs it, and VMs run on when it stops. On a machine with ` + "`banger\nsystem install`" + ` systemd runs it.`,
+		Short: "Manage the daemon",
+		Long: `Manage the daemon, bangerd, which does the work. Any command that needs it starts
+it, and VMs keep running when it stops. After ` + "`banger system install`" + ` systemd runs it.`,
 		Example: "  banger daemon status",
 		Args:    noArgs,
 		RunE:    showHelp,
@@ -28,7 +28,7 @@ command needs it, and VMs run on when it stops. On a machine with ` + "`banger\n
 	return cmd
 }
 
-// runningClient returns a client that starts no daemon.
+// runningClient returns a client that does not start the daemon.
 func (a *app) runningClient() (*client.Client, paths.Paths, error) {
 	p, err := paths.Choose()
 	if err != nil {
@@ -41,8 +41,8 @@ func newDaemonStatus(a *app) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     "status",
-		Short:   "Show how the daemon is",
-		Long:    "Show how the daemon is. It is not started for that; the status is 1 where it does not run.",
+		Short:   "Show the daemon's status",
+		Long:    "Show the daemon's status. This does not start it; the exit status is 1 if it is not running.",
 		Example: "  banger daemon status\n  banger daemon status --json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -58,7 +58,7 @@ func newDaemonStatus(a *app) *cobra.Command {
 				return printJSON(a.out, "", s)
 			}
 			if s.Degraded != "" {
-				a.note("banger may be unable to record what it does: %s", s.Degraded)
+				a.note("the daemon may be unable to record its work: %s", s.Degraded)
 			}
 			return fields(a.out, "pid", strconv.Itoa(s.PID), "version", fmt.Sprintf("%s (commit %s)", s.Version, s.Commit),
 				"running for", span(time.Since(s.StartedAt)), "socket", s.Socket, "home", s.Home,
@@ -76,12 +76,12 @@ func notRunning(err error, p paths.Paths) error {
 	case p.Managed:
 		return api.Errorf(api.KindNotFound, "the daemon is not running").WithHint("systemctl status bangerd")
 	}
-	return api.Errorf(api.KindNotFound, "the daemon is not running").WithHint("banger ps   starts it, as any command does")
+	return api.Errorf(api.KindNotFound, "the daemon is not running").WithHint("banger ps   starts it, as other commands do")
 }
 
-// ofSystemd refuses what systemd does in system mode.
+// ofSystemd refuses a verb that is systemd's in system mode.
 func ofSystemd(verb string) error {
-	return api.Errorf(api.KindConflict, "cannot %s the daemon: it is a service of this machine, and systemd runs it", verb).
+	return api.Errorf(api.KindConflict, "cannot %s the daemon: it is a system service, and systemd runs it", verb).
 		WithHint("sudo systemctl %s bangerd", verb)
 }
 
@@ -114,7 +114,7 @@ func newDaemonRun() *cobra.Command {
 func newDaemonStop(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "stop",
-		Short:   "Stop the daemon; VMs run on",
+		Short:   "Stop the daemon; VMs keep running",
 		Example: "  banger daemon stop",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

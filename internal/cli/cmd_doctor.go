@@ -17,18 +17,18 @@ func newDoctor(a *app) *cobra.Command {
 	var asJSON, leaks, try bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Say what this machine can do and what it lacks",
-		Long: `Say what this machine can do, what it lacks, why that matters and what to type.
-The status is 1 where something that banger needs is missing.
+		Short: "Show what this machine can do and what it lacks",
+		Long: `Show what this machine can do, what it lacks, why that matters and what to type.
+The exit status is 1 if something that banger needs is missing.
 
-With --try, start a guest too: what a look cannot know, a start shows. It is made in
-the ordinary way from an image with nothing in it, which needs no network, and is
-removed again; where it fails, the step is named. The status is 1 then.
+With --try, also start a guest: only a start proves that guests start. The guest is
+created in the ordinary way from an empty image, which needs no network, and is
+removed again. If it fails, the failed step is named and the exit status is 1.
 
-With --leaks, compare what the host holds with the VMs that there are, both ways,
-and change nothing: what carries banger's names and belongs to no VM that runs,
-and what a VM that runs lacks. The status is 1 where there is any. What an
-operation works on just now is left out.`,
+With --leaks, compare the host's objects with the existing VMs, in both directions:
+objects with banger's names that belong to no running VM, and objects that a running
+VM lacks. Nothing is changed. The exit status is 1 if there are any. Objects of VMs
+with an operation in progress are left out.`,
 		Example: "  banger doctor\n  banger doctor --try\n  banger doctor --json\n  banger doctor --leaks",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -56,7 +56,7 @@ operation works on just now is left out.`,
 				err = a.printChecks(checks, try)
 			}
 			if err == nil && tried != nil && tried.Error != nil && a.signals.signal() != 0 {
-				return tried.Error // Ctrl-C is no finding
+				return tried.Error // Ctrl-C is not a finding
 			}
 			for _, check := range checks {
 				if check.Status == doctor.Fail && err == nil {
@@ -67,13 +67,13 @@ operation works on just now is left out.`,
 		},
 	}
 	addJSON(cmd, &asJSON)
-	cmd.Flags().BoolVar(&try, "try", false, "start a guest too, and remove it again")
-	cmd.Flags().BoolVar(&leaks, "leaks", false, "compare what the host holds with the VMs instead")
+	cmd.Flags().BoolVar(&try, "try", false, "also start a guest, and remove it again")
+	cmd.Flags().BoolVar(&leaks, "leaks", false, "compare the host's objects with the VMs instead")
 	return cmd
 }
 
-// examine asks the daemon. Where it cannot start, that is a finding too, and the
-// rest is examined from here.
+// examine asks the daemon for its findings. If the daemon cannot start, that is a
+// finding too, and this process examines the rest.
 func (a *app) examine(cmd *cobra.Command) ([]api.Check, error) {
 	c, err := a.client()
 	if err != nil {
@@ -93,14 +93,14 @@ func (a *app) examine(cmd *cobra.Command) ([]api.Check, error) {
 	e := api.AsError(err)
 	daemon := api.Check{Name: "daemon", Status: doctor.Fail, Found: e.Message, Why: "it does all the work", Fix: e.Hint}
 	h := doctor.ThisHost(p, doctor.Probes{})
-	if p.Managed { // the helper may answer all the same
+	if p.Managed { // the helper may answer nevertheless
 		version := buildinfo.Get().Version
 		h.System = &doctor.System{Version: version, Helper: &rootapi.Client{Socket: paths.RootSocket, Version: version}}
 	}
 	return append([]api.Check{daemon}, doctor.Run(cmd.Context(), h)...), nil
 }
 
-// printChecks prints findings. tried says that a guest was started, too.
+// printChecks prints findings. tried reports that a guest was started, too.
 func (a *app) printChecks(checks []api.Check, tried bool) error {
 	var b strings.Builder
 	wrong := 0
@@ -117,15 +117,15 @@ func (a *app) printChecks(checks []api.Check, tried bool) error {
 	}
 	switch {
 	case wrong == 0 && tried:
-		b.WriteString("\nAll is well.\n")
+		b.WriteString("\nEverything is in order.\n")
 	case wrong == 0:
-		b.WriteString("\nAll that can be looked at is well. Whether a guest starts, only a start shows: banger doctor --try\n")
+		b.WriteString("\nEverything checked is in order. To check that a guest starts: banger doctor --try\n")
 	}
 	_, err := fmt.Fprint(a.out, b.String())
 	return err
 }
 
-// mark is a status in four columns, coloured where that is welcome.
+// mark returns a status in four columns, coloured if the terminal supports it.
 func (a *app) mark(status string) string {
 	text := fmt.Sprintf("%-4s", status)
 	colours := map[string]string{doctor.OK: "32", doctor.Warn: "33", doctor.Fail: "31"}

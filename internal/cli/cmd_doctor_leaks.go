@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// findLeaks has the daemon compare the host with what it knows. Unlike the rest of
-// the doctor's work nobody else can do that.
+// findLeaks has the daemon compare the host with its records. Unlike the doctor's other
+// checks, only the daemon can do this.
 func (a *app) findLeaks(cmd *cobra.Command, asJSON bool) error {
 	c, err := a.client()
 	if err != nil {
@@ -33,9 +33,9 @@ func (a *app) findLeaks(cmd *cobra.Command, asJSON bool) error {
 }
 
 func (a *app) printLeaks(found api.Leaks) error {
-	what := fmt.Sprintf("%s compared with %s, both ways: %s\n", plural(found.Objects, "object"), plural(found.VMs, "VM"), strings.Join(found.Compared, ", "))
+	what := fmt.Sprintf("%s compared with %s, in both directions: %s\n", plural(found.Objects, "object"), plural(found.VMs, "VM"), strings.Join(found.Compared, ", "))
 	if !slices.Contains(found.Compared, "netns") {
-		what = fmt.Sprintf("looked for %s that belong to none of %s; in user mode a VM holds nothing else of the host\n",
+		what = fmt.Sprintf("looked for %s that belong to none of %s; in user mode a VM uses nothing else of the host\n",
 			"processes and directories", plural(found.VMs, "VM"))
 	}
 	if len(found.Leaks) == 0 {

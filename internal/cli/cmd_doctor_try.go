@@ -19,24 +19,24 @@ import (
 	"banger/internal/paths"
 )
 
-// What a trial starts: the agent needs nothing of an image, so one that is empty does,
-// and needs no network.
+// A trial starts an empty image: the agent needs nothing from an image, and importing
+// an empty one needs no network.
 const (
 	trialPrefix = "doctor-try-"
 	trialMemory = 256 << 20
 	trialDisk   = 64 << 20
 
-	// trialSpare is what a trial may take beside the boot of its guest.
+	// trialSpare is the time that a trial may take in addition to the boot of its guest.
 	trialSpare = 2 * time.Minute
-	// defaultKernel is the name of the kernel that VMs get which ask for none.
+	// defaultKernel is the name of the kernel of VMs that request none.
 	defaultKernel = "default"
 )
 
-// trial is the start of a guest to see whether one starts.
+// trial is the start of a guest that proves whether guests start.
 type trial struct {
 	Started bool `json:"started"`
-	// Step is where it failed: daemon, kernel, image, a step of the start (disk, attach,
-	// network, vmm, agent), answer, or removal.
+	// Step is the step that failed: daemon, kernel, image, a step of the start (disk,
+	// attach, network, vmm, agent), answer, or removal.
 	Step   string           `json:"failed_at,omitempty"`
 	Error  *api.Error       `json:"error,omitempty"`
 	Driver string           `json:"driver,omitempty"`
@@ -50,8 +50,8 @@ type trial struct {
 	report  api.Report
 }
 
-// try starts a guest by the ordinary way of creating VMs, asks it how it is, and removes
-// everything again, also when ctx ends.
+// try starts a guest as any VM is created, asks for its health, and removes everything
+// again, even if ctx ends.
 func (a *app) try(ctx context.Context) *trial {
 	t := &trial{name: trialName()}
 	began := time.Now()
@@ -81,7 +81,7 @@ func (a *app) try(ctx context.Context) *trial {
 	k, err := t.client.ShowKernel(ctx, cmp.Or(valueOf(shown, "kernel"), defaultKernel))
 	switch {
 	case api.KindOf(err) == api.KindNotFound:
-		return t.failed("kernel", api.Errorf(api.KindNotFound, "there is no kernel to start a guest with").WithHint("banger kernel pull"))
+		return t.failed("kernel", api.Errorf(api.KindNotFound, "no kernel to start a guest with").WithHint("banger kernel pull"))
 	case err != nil:
 		return t.failed("daemon", err)
 	}
@@ -90,12 +90,12 @@ func (a *app) try(ctx context.Context) *trial {
 	return t
 }
 
-// removeOlder removes the images of trials that were killed; their VMs go when they are
-// held by nobody. Trials that may still run are younger than limit.
+// removeOlder removes the images of trials that were killed; the daemon removes their VMs
+// when no client holds them. Trials that may still run are younger than limit.
 func (t *trial) removeOlder(ctx context.Context, limit time.Duration) {
 	images, err := t.client.ListImages(ctx)
 	if err != nil {
-		return // as the trial itself will say
+		return // the trial itself will report it
 	}
 	for _, i := range images {
 		for _, name := range i.Names {
@@ -121,7 +121,7 @@ func (t *trial) run(ctx context.Context, k api.Kernel) {
 	case removeErr != nil:
 		t.failed("removal", removeErr)
 	case stopped != nil && t.Error != nil:
-		t.Error = api.Errorf(api.KindCanceled, "given up, %s: %w", nothingLeft, stopped)
+		t.Error = api.Errorf(api.KindCanceled, "cancelled, %s: %w", nothingLeft, stopped)
 	}
 	t.Started = t.Error == nil
 }
@@ -142,7 +142,7 @@ func (t *trial) start(ctx context.Context, k api.Kernel, image api.Image) {
 	}
 }
 
-// failedStep asks the daemon at which step a start has ended that failed with err.
+// failedStep asks the daemon which step of a start failed with err.
 func (t *trial) failedStep(ctx context.Context, err error) string {
 	ctx, cancel := context.WithTimeout(ctx, removeTime)
 	defer cancel()
@@ -156,7 +156,7 @@ func (t *trial) failedStep(ctx context.Context, err error) string {
 			return o.Step
 		}
 	}
-	return "request" // it was refused before anything was begun
+	return "request" // it was refused before anything began
 }
 
 // makeImage imports a file system with nothing in it.
@@ -167,11 +167,11 @@ func (t *trial) makeImage(ctx context.Context) (api.Image, error) {
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "empty.tar")
-	// The daemon reads it, which may be another user's than root, who asks.
+	// The daemon reads it, possibly as another user than root, who is asking.
 	if err := errors.Join(os.Chmod(dir, 0o755), writeEmpty(path), os.Chmod(path, 0o644)); err != nil {
 		return api.Image{}, err
 	}
-	silent := func(api.Progress) {} // that there is no shell in it is no news
+	silent := func(api.Progress) {} // no warning that it has no shell
 	return t.client.ImportImage(ctx, api.ImportImage{Path: path, Name: t.name}, silent)
 }
 
@@ -186,7 +186,7 @@ func writeEmpty(path string) error {
 	return errors.Join(err, w.Close(), f.Close())
 }
 
-// remove removes the VM and the image, whatever there is of them.
+// remove removes the VM and the image, as far as they exist.
 func (t *trial) remove(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, removeTime)
 	defer cancel()
@@ -199,13 +199,13 @@ func (t *trial) remove(ctx context.Context) error {
 		imageErr = nil
 	}
 	if err := errors.Join(err, imageErr); err != nil {
-		return api.Errorf(api.KindOf(err), "cannot remove what was tried: %w", err).
+		return api.Errorf(api.KindOf(err), "cannot remove the trial VM and its image: %w", err).
 			WithHint("banger vm delete --force %[1]s; banger image delete %[1]s", t.name)
 	}
 	return nil
 }
 
-// failed notes at which step the trial failed.
+// failed records the step that failed.
 func (t *trial) failed(step string, err error) *trial {
 	if t.Error == nil {
 		t.Step, t.Error = step, api.AsError(err)
@@ -213,18 +213,18 @@ func (t *trial) failed(step string, err error) *trial {
 	return t
 }
 
-// check is the trial as one of the doctor's findings.
+// check returns the trial as one of the doctor's findings.
 func (t *trial) check() api.Check {
-	c := api.Check{Name: "trial", Status: doctor.OK, Why: "that all is there does not prove that a guest starts: only a start does"}
+	c := api.Check{Name: "trial", Status: doctor.OK, Why: "only a start proves that guests start"}
 	if t.Started {
-		c.Found = fmt.Sprintf("a guest was started with %s (%s), answered, and was removed; it took %.1f s", t.Driver, t.Accel, t.Took)
+		c.Found = fmt.Sprintf("a guest started with %s (%s), answered, and was removed; it took %.1f s", t.Driver, t.Accel, t.Took)
 		return c
 	}
 	c.Status, c.Found, c.Fix = doctor.Fail, fmt.Sprintf("failed at step %s: %s", t.Step, t.Error.Message), t.Error.Hint
 	if strings.Contains(c.Fix, t.name) && !strings.Contains(c.Found, "cannot remove") { // of a VM that is gone
-		c.Fix = "banger vm run   starts one that stays to be looked at"
+		c.Fix = "banger vm run   starts one that you can inspect"
 		if t.managed {
-			c.Fix = "journalctl -b -n 20 -u 'banger-vm-*'   has what its VMM said"
+			c.Fix = "journalctl -b -n 20 -u 'banger-vm-*'   shows its VMM's messages"
 		}
 	}
 	return c

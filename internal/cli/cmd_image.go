@@ -85,15 +85,15 @@ func newImagePull(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "pull [NAME]",
 		Short: "Get an image from a registry, or build the distribution's",
-		Long: `Get an image from a registry: without one in its name from docker.io, without a
-tag the latest; the table image_names of the settings has short names for some.
-Only what the cache lacks comes, and an interrupted pull goes on where it stopped.
-Passwords are Docker's: docker login REGISTRY. The authority of a registry's
-certificate is named by the setting registry_ca.
+		Long: `Get an image from a registry. The default registry is docker.io and the default
+tag is latest; the table image_names of the settings defines short names. Only data
+that the cache lacks is downloaded, and an interrupted pull continues where it
+stopped. Passwords are Docker's: docker login REGISTRY. The setting registry_ca
+names the authority of a registry's certificate.
 
 Without NAME, or with the name of this machine's own distribution, build the image
-from the distribution's packages, unless a current one is in the cache. They come
-from this machine's own sources, their signatures checked.`,
+from the distribution's packages, unless the cache has a current one. The packages
+come from this machine's own package sources, and their signatures are checked.`,
 		Example: `  banger image pull alpine:3.20
   banger image pull registry.example.com/owner/image:tag
   banger image pull
@@ -125,7 +125,7 @@ from this machine's own sources, their signatures checked.`,
 			return a.printMade(image.Names, image.Digest)
 		},
 	}
-	cmd.Flags().BoolVar(&refresh, "refresh", false, "build the distribution's anew although it is in the cache")
+	cmd.Flags().BoolVar(&refresh, "refresh", false, "build the distribution's again even if it is in the cache")
 	return cmd
 }
 
@@ -133,27 +133,27 @@ func newImageImport(a *app) *cobra.Command {
 	which := ""
 	cmd := &cobra.Command{
 		Use:   "import FILE|DIRECTORY|- [NAME]",
-		Short: "Make an image of a file or a directory",
-		Long: `Make an image of a file or a directory. It can be
+		Short: "Create an image from a file or a directory",
+		Long: `Create an image from a file or a directory. It can be
 
   a root file system: a tar archive, plain or compressed, a directory, or an ext4
   file, plain or compressed, which is taken as it is;
   an image: what ` + "`docker save`" + ` writes, an OCI layout as a directory or an archive,
-  or what skopeo calls "dir:", with its configuration. Of an image for several
-  platforms, this machine's is taken; of several images the one that --image names.
+  or what skopeo calls "dir:", with its configuration. If the image is for several
+  platforms, this machine's is imported; if there are several images, --image chooses.
 
-Which it is, is found out by looking. Any root file system works unmodified. Files
-of a directory that are yours become root's. Without NAME, the file's name is taken;
-what comes from standard input (-) or a pipe needs one.`,
+The format is detected. Any root file system works unmodified. Files in a directory
+that belong to you become root's. The default NAME is the file's name; standard
+input (-) and pipes need a NAME.`,
 		Example: `  banger image import alpine-minirootfs.tar.gz alpine
   docker save --output app.tar app && banger image import app.tar
   docker save app | banger image import - app`,
 		Args: arguments(1, 2, "a file and one name at most"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if args[0] == "-" && len(args) == 1 {
-				return usagef(cmd, "what is read from - needs a NAME")
+				return usagef(cmd, "standard input (-) needs a NAME")
 			}
-			path, streamed, remove, err := a.spool(args[0])
+			path, streamed, remove, err := a.seekableFile(args[0])
 			if err != nil {
 				return err
 			}
@@ -163,7 +163,7 @@ what comes from standard input (-) or a pipe needs one.`,
 			case len(args) > 1:
 				name = args[1]
 			case streamed:
-				return usagef(cmd, "what is read from %s needs a NAME", args[0])
+				return usagef(cmd, "the pipe %s needs a NAME", args[0])
 			}
 			c, err := a.client()
 			if err != nil {
@@ -178,12 +178,12 @@ what comes from standard input (-) or a pipe needs one.`,
 			return a.printMade([]string{name}, image.Digest)
 		},
 	}
-	cmd.Flags().StringVar(&which, "image", "", "which of several images in it: a name that it has there, or its digest")
+	cmd.Flags().StringVar(&which, "image", "", "the image to import if FILE has several: its name in FILE, or its digest")
 	return cmd
 }
 
-// nameOf makes an image's name of a file's: "Alpine-3.20.tar.gz" is
-// "alpine-3.20".
+// nameOf returns the image name for a file name: "alpine-3.20" for
+// "Alpine-3.20.tar.gz".
 func nameOf(path string) string {
 	name := strings.ToLower(filepath.Base(path))
 	for _, ending := range []string{".gz", ".xz", ".zst", ".bz2", ".lz4", ".tgz", ".txz", ".tar", ".ext4", ".img"} {
@@ -192,7 +192,7 @@ func nameOf(path string) string {
 	return name
 }
 
-// printMade prints the name to use for what was made.
+// printMade prints the name of the image that was made.
 func (a *app) printMade(names []string, digest string) error {
 	name := digest
 	if len(names) > 0 {
@@ -228,7 +228,7 @@ func newImageShow(a *app) *cobra.Command {
 	return cmd
 }
 
-// layers is what a person wants to know of them.
+// layers summarizes an image's layers for people.
 func layers(all []api.ImageLayer) string {
 	if len(all) == 0 {
 		return ""
@@ -245,7 +245,7 @@ func newImageDelete(a *app) *cobra.Command {
 		Use:               "delete NAME...",
 		Aliases:           []string{"rm"},
 		Short:             "Delete images",
-		Long:              "Delete images. One that a VM uses is refused.",
+		Long:              "Delete images. An image that a VM uses is refused.",
 		Example:           "  banger image delete alpine",
 		Args:              arguments(1, -1, "the name of an image"),
 		ValidArgsFunction: a.completeArgs(-1, a.imageNames),
@@ -266,8 +266,8 @@ func newImagePrune(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "prune",
 		Short: "Delete nameless images, and kernels and layers that nothing uses",
-		Long: `Delete images that have no name any more and no VM, copies of images in sizes that
-no VM has, and kernels and layers that nothing uses. Images that have a name stay:
+		Long: `Delete images that have neither a name nor a VM, copies of images in sizes that
+no VM has, and kernels and layers that nothing uses. Images with a name stay;
 "banger image delete" deletes those.`,
 		Example: "  banger image prune",
 		Args:    noArgs,

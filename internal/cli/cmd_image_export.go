@@ -16,7 +16,7 @@ func newImageExport(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export IMAGE [FILE]",
 		Short: "Write an image to a file or standard output",
-		Long: `Write an image to a file, or where FILE is - or absent to standard output. The
+		Long: `Write an image to a file, or to standard output if FILE is - or absent. The
 format is
 
   oci     an OCI layout of one layer in a tar archive, with the image's
@@ -26,9 +26,9 @@ format is
   tar     the root file system alone
   ext4    the root file system as it is, a file with holes
 
-Owners, modes, times, links, devices, extended attributes and capabilities are in
-all of them; written twice an image gives the same bytes. The file is there when it
-is whole: an export that fails or is interrupted leaves nothing.`,
+All formats keep owners, modes, times, links, devices, extended attributes and
+capabilities; exporting an image twice gives the same bytes. The file appears when
+it is complete: an export that fails or is interrupted leaves nothing.`,
 		Example: `  banger image export alpine alpine.tar
   banger image export --format docker work/app:1 | docker load
   banger image export --format tar alpine | tar -tv
@@ -44,18 +44,18 @@ is whole: an export that fails or is interrupted leaves nothing.`,
 		},
 	}
 	cmd.Flags().StringVar(&format, "format", api.ExportOCI, "oci, docker, tar or ext4")
-	cmd.Flags().BoolVarP(&force, "force", "f", false, "replace FILE where it is there")
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "replace FILE if it exists")
 	return cmd
 }
 
-// exportBuffer is how much is written at once: whole blocks, so that those of
+// exportBuffer is the size of one write in bytes: whole blocks, so that blocks of
 // zeros are found.
 const exportBuffer = 256 << 10
 
 func (a *app) exportImage(ctx context.Context, image, format, file string, force bool) error {
 	if file == "-" {
 		if _, tty := terminal(a.out); tty {
-			return api.Errorf(api.KindInvalid, "an image is nothing for a terminal").WithHint("banger image export %s FILE", image)
+			return api.Errorf(api.KindInvalid, "cannot write an image to a terminal").WithHint("banger image export %s FILE", image)
 		}
 		return a.copyImage(ctx, image, format, a.out)
 	}
@@ -70,7 +70,7 @@ func (a *app) exportImage(ctx context.Context, image, format, file string, force
 	return err
 }
 
-// copyImage writes an image to w and shows how far that is.
+// copyImage writes an image to w and shows the progress.
 func (a *app) copyImage(ctx context.Context, image, format string, w io.Writer) error {
 	c, err := a.client()
 	if err != nil {
@@ -88,7 +88,7 @@ func (a *app) copyImage(ctx context.Context, image, format string, w io.Writer) 
 		return err
 	}
 	if left > 0 {
-		a.note("left out %s, which archives do not have", plural(left, "socket"))
+		a.note("left out %s: archives cannot store sockets", plural(left, "socket"))
 	}
 	return nil
 }

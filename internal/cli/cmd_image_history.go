@@ -14,9 +14,9 @@ import (
 func newImageTag(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "tag IMAGE NAME",
-		Short: "Give an image one more name",
-		Long: `Give an image one more name. When another image has that name, it loses it.
-Names go one by one with ` + "`banger image delete`" + `.`,
+		Short: "Give an image another name",
+		Long: `Give an image another name in addition. If another image has that name, the name
+moves. ` + "`banger image delete`" + ` removes one name at a time.`,
 		Example:           "  banger image tag alpine work/base:1",
 		Args:              arguments(2, 2, "an image and a name"),
 		ValidArgsFunction: a.completeArgs(1, a.imageNames),
@@ -39,7 +39,7 @@ func newImageHistory(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "history IMAGE",
 		Short:             "Show how an image was built",
-		Long:              "Show how an image was built, the newest step first, with the size of what each has added.",
+		Long:              "Show how an image was built, newest step first, with the size that each step added.",
 		Example:           "  banger image history alpine",
 		Args:              arguments(1, 1, "the name of an image"),
 		ValidArgsFunction: a.completeArgs(1, a.imageNames),
@@ -63,7 +63,7 @@ func newImageHistory(a *app) *cobra.Command {
 	return cmd
 }
 
-// shownCommand is how much of a step's command fits beside the rest.
+// shownCommand is the number of characters shown of a step's command.
 const shownCommand = 60
 
 func historyTable(history []api.ImageHistory, whole bool, now time.Time) *table {

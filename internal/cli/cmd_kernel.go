@@ -69,7 +69,7 @@ func newKernelPull(a *app) *cobra.Command {
 		Use:   "pull",
 		Short: "Get the distribution's kernel for virtual machines",
 		Long: `Get the distribution's kernel for virtual machines as a package, through this
-machine's package manager, its signature checked. Nothing is installed on this
+machine's package manager, which checks its signature. Nothing is installed on this
 machine.`,
 		Example: "  banger kernel pull\n  banger kernel pull --refresh",
 		Args:    noArgs,
@@ -95,9 +95,9 @@ func newKernelImport(a *app) *cobra.Command {
 	var req api.ImportKernel
 	cmd := &cobra.Command{
 		Use:   "import [FILE]",
-		Short: "Make a kernel of a file and its modules, or of this machine's",
-		Long: `Make a guest kernel of a kernel file (vmlinux or vmlinuz) and its directory of
-modules, or with --host of the kernel that this machine runs.`,
+		Short: "Create a guest kernel from a file, or from this machine's",
+		Long: `Create a guest kernel from a kernel file (vmlinux or vmlinuz) and its directory of
+modules, or with --host from the kernel that this machine runs.`,
 		Example: `  banger kernel import vmlinuz-6.12.1 --modules /lib/modules/6.12.1 --name mine
   banger kernel import --host`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -136,12 +136,12 @@ modules, or with --host of the kernel that this machine runs.`,
 	}
 	cmd.Flags().StringVar(&req.Modules, "modules", "", "the kernel's modules: a /lib/modules/RELEASE `DIRECTORY`")
 	cmd.Flags().StringVar(&req.Name, "name", "", "name (default: the kernel's release)")
-	cmd.Flags().BoolVar(&req.Host, "host", false, "take this machine's own kernel and modules")
+	cmd.Flags().BoolVar(&req.Host, "host", false, "use this machine's own kernel and modules")
 	return cmd
 }
 
-// existing makes a path absolute, for the daemon works in another directory,
-// and sees that something is there.
+// existing makes a path absolute, because the daemon works in another directory,
+// and checks that it exists.
 func existing(path string) (string, error) {
 	abs, err := filepath.Abs(path)
 	if err == nil {
@@ -184,7 +184,7 @@ func newKernelDelete(a *app) *cobra.Command {
 		Use:               "delete NAME...",
 		Aliases:           []string{"rm"},
 		Short:             "Delete kernels",
-		Long:              "Delete kernels. One that a VM uses is refused.",
+		Long:              "Delete kernels. A kernel that a VM uses is refused.",
 		Example:           "  banger kernel delete mine",
 		Args:              arguments(1, -1, "the name of a kernel"),
 		ValidArgsFunction: a.completeArgs(-1, a.kernelNames),

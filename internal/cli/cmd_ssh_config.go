@@ -20,9 +20,9 @@ func newSSHConfig(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ssh-config",
 		Short: "Let ssh, scp, sftp, rsync, git and editors reach VMs as NAME.banger",
-		Long: `Print what ssh has to know to reach running VMs as NAME.banger. --install puts it
-into ~/.ssh/banger_config and includes that at the top of ~/.ssh/config; --uninstall
-takes both out, and leaves your own configuration as it was.`,
+		Long: `Print the ssh configuration that reaches running VMs as NAME.banger. --install
+writes it to ~/.ssh/banger_config and includes that at the top of ~/.ssh/config;
+--uninstall removes both and leaves your own configuration as it was.`,
 		Example: `  banger ssh-config --install
   ssh dev.banger
   rsync -a src/ dev.banger:src/
@@ -48,11 +48,11 @@ takes both out, and leaves your own configuration as it was.`,
 		},
 	}
 	cmd.Flags().BoolVar(&install, "install", false, "include it in ~/.ssh/config")
-	cmd.Flags().BoolVar(&uninstall, "uninstall", false, "take it out of ~/.ssh/config")
+	cmd.Flags().BoolVar(&uninstall, "uninstall", false, "remove it from ~/.ssh/config")
 	return cmd
 }
 
-// sshConfigText is the configuration for all VMs.
+// sshConfigText returns the ssh configuration for all VMs.
 func sshConfigText() (string, error) {
 	p, err := paths.Choose()
 	if err != nil {
@@ -88,11 +88,11 @@ func (a *app) installSSH(ctx context.Context, text string) error {
 		return err
 	}
 	if changed {
-		a.note("%s includes %s now", files.User, files.Ours)
+		a.note("%s now includes %s", files.User, files.Ours)
 	} else {
-		a.note("%s includes %s already", files.User, files.Ours)
+		a.note("%s already includes %s", files.User, files.Ours)
 	}
-	a.note("running VMs are NAME%s for ssh, scp, sftp, rsync, git and editors", sshDomain)
+	a.note("ssh, scp, sftp, rsync, git and editors reach running VMs as NAME%s", sshDomain)
 	return nil
 }
 
@@ -106,14 +106,15 @@ func (a *app) uninstallSSH() error {
 		return err
 	}
 	if changed {
-		a.note("%s is as it was, and %s is gone", files.User, files.Ours)
+		a.note("removed banger's line from %s, and the file %s", files.User, files.Ours)
 	} else {
-		a.note("nothing of banger's is in %s", files.User)
+		a.note("%s does not include banger's configuration", files.User)
 	}
 	return nil
 }
 
-// sshTakes says whether ssh can read a configuration. Without ssh nothing is known.
+// sshTakes returns an error if ssh cannot read a configuration. If ssh is not
+// installed, it returns nil.
 func sshTakes(ctx context.Context, path string) error {
 	if _, err := exec.LookPath("ssh"); err != nil {
 		return nil

@@ -12,15 +12,15 @@ import (
 func newSystem(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "system",
-		Short: "Install banger as a service of this machine",
-		Long: `Install banger as a service of this machine: two daemons that systemd runs, one
-as the owner of the VMs and a small one as root. Each VM then has a user id and
-a network of its own, is jailed where Firecracker is there, and outlives both
-daemons. Without an installation every user has VMs of their own, and nothing
-runs as root.
+		Short: "Install and manage banger as a system service",
+		Long: `Install and manage banger as a system service: systemd runs two daemons, one as
+the owner of the VMs and a small one as root. Each VM then has a user id and a
+network of its own, is jailed if Firecracker is installed, and outlives both
+daemons. Without an installation every user has their own VMs, and nothing runs
+as root.
 
-The owner's commands, and root's, then go to this machine's daemon. BANGER_MODE
-chooses: BANGER_MODE=user goes to the user's own, and so does BANGER_HOME.`,
+Commands of the owner and of root then use the system's daemon. To use a user's
+own daemon instead, set BANGER_MODE=user or BANGER_HOME.`,
 		Example: "  sudo banger system install --owner alice\n  banger system status",
 		Args:    noArgs,
 		RunE:    showHelp,
@@ -29,10 +29,10 @@ chooses: BANGER_MODE=user goes to the user's own, and so does BANGER_HOME.`,
 	return cmd
 }
 
-// step tells of a step that begins.
+// step reports that a step begins.
 func (a *app) step(what string) { a.note("%s", what) }
 
-// programDir is where this program lies, and with it those that belong to it.
+// programDir returns the directory of this program and of those that belong to it.
 func programDir() (string, error) {
 	self, err := os.Executable()
 	if err == nil {

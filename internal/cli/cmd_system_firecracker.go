@@ -23,19 +23,21 @@ func newSystemFirecracker(a *app) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "firecracker",
-		Short: "Get Firecracker, or go back to the version before",
-		Long: `Get the newest release of Firecracker, or another one, from its makers' release
-page, and have new VMs use it. The archive's SHA-256 must be the one that is
-published beside it, now and whenever it is got again. Only the programs
-firecracker and jailer are taken out of it; they are tried, and then switched to
-in one step. VMs run on with the version that they were started with.
+		Short: "Install Firecracker, or return to the previous version",
+		Long: `Download the newest release of Firecracker, or another one, from its project's
+release page, and have new VMs use it. The archive's SHA-256 must match the one
+published beside it, now and at every later download. Only the programs
+firecracker and jailer are extracted; they are tested, and then replace the
+previous ones in one step. VMs keep running with the version that they were
+started with.
 
-The setting firecracker_url names another page. What the settings firecracker and
-jailer name is used before what this command gets; what is in /usr/local/bin after.`,
+The setting firecracker_url names another page. Programs that the settings
+firecracker and jailer name take precedence over those that this command installs,
+and these over those in /usr/local/bin.`,
 		Example: `  sudo banger system firecracker                     # the newest
   sudo banger system firecracker --version 1.16.1
   sudo banger system firecracker --from firecracker-v1.16.1-x86_64.tgz   # without a network
-  sudo banger system firecracker --rollback          # to the version before`,
+  sudo banger system firecracker --rollback          # to the previous version`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.Back && (o.Want != fcrelease.Want{}) || o.Want.Version != "" && o.Want.File != "" {
@@ -52,14 +54,14 @@ jailer name is used before what this command gets; what is in /usr/local/bin aft
 		},
 	}
 	cmd.Flags().StringVar(&o.Want.Version, "version", "", "the `VERSION` to get (default: the newest)")
-	cmd.Flags().StringVar(&o.Want.File, "from", "", "an `ARCHIVE` that is there already, with its .sha256.txt beside it")
-	cmd.Flags().BoolVar(&o.Back, "rollback", false, "go back to the version before")
+	cmd.Flags().StringVar(&o.Want.File, "from", "", "a local `ARCHIVE`, with its .sha256.txt beside it")
+	cmd.Flags().BoolVar(&o.Back, "rollback", false, "return to the previous version")
 	_ = cmd.MarkFlagFilename("from", "tgz")
 	addJSON(cmd, &asJSON)
 	return cmd
 }
 
-// getFirecracker gets it from where the settings say.
+// getFirecracker installs Firecracker from the place that the settings name.
 func (a *app) getFirecracker(ctx context.Context, h *system.Host, o system.FirecrackerOptions) (system.FirecrackerChange, error) {
 	path, err := h.FirecrackerConfig()
 	if err != nil {
@@ -90,7 +92,7 @@ func (a *app) printFirecracker(c system.FirecrackerChange) error {
 	text := "Firecracker " + c.Version + " is installed"
 	switch {
 	case c.Version == "":
-		text = "banger's own Firecracker is set aside; VMs get " + firecrackerLine(c.Used)
+		text = "banger's own Firecracker is disabled; VMs get " + firecrackerLine(c.Used)
 	case !c.Changed:
 		text += " already"
 	case c.Previous != "":
@@ -100,7 +102,7 @@ func (a *app) printFirecracker(c system.FirecrackerChange) error {
 		return err
 	}
 	if len(c.Kept) > 0 {
-		a.note("kept for VMs that run: %s", strings.Join(c.Kept, ", "))
+		a.note("still used by running VMs: %s", strings.Join(c.Kept, ", "))
 	}
 	for _, w := range c.Used.Warnings {
 		a.note("%s", w)
@@ -111,8 +113,8 @@ func (a *app) printFirecracker(c system.FirecrackerChange) error {
 	return nil
 }
 
-// offerFirecracker gets Firecracker at the end of an installation where that is
-// wanted. Who cannot be asked is told how.
+// offerFirecracker installs Firecracker at the end of an installation if the user agrees.
+// If nobody can be asked, it prints the command instead.
 func (a *app) offerFirecracker(ctx context.Context, h *system.Host, wanted bool) error {
 	var err error
 	if !wanted {
@@ -120,7 +122,7 @@ func (a *app) offerFirecracker(ctx context.Context, h *system.Host, wanted bool)
 		if now.Version != "" || now.Unknown || now.NoKVM != "" { // without KVM nothing could use it
 			return nil
 		}
-		wanted, err = a.yes(ctx, "VMs cannot use Firecracker, which starts them fastest: "+now.Problem+". Get it from its makers' release page?")
+		wanted, err = a.yes(ctx, "VMs cannot use Firecracker, which starts them fastest: "+now.Problem+". Download it from the project's release page?")
 	}
 	var done system.FirecrackerChange
 	switch {
@@ -137,11 +139,10 @@ func (a *app) offerFirecracker(ctx context.Context, h *system.Host, wanted bool)
 	return a.printFirecracker(done)
 }
 
-// questionTime bounds how long a question waits: an installation may have a terminal
-// that nobody sits at.
+// questionTime bounds how long a question waits: nobody may be at the terminal.
 const questionTime = time.Minute
 
-// yes asks on a terminal. Where nobody can answer, or does, the answer is no.
+// yes asks on a terminal. Without a terminal, or without an answer, the result is no.
 func (a *app) yes(ctx context.Context, question string) (bool, error) {
 	_, in := terminal(a.in)
 	_, out := terminal(a.err)
@@ -152,7 +153,7 @@ func (a *app) yes(ctx context.Context, question string) (bool, error) {
 	fmt.Fprint(a.err, printable("banger: "+question+" [Y/n] "))
 	a.mu.Unlock()
 	answer := make(chan string, 1)
-	go func() { // which ends with the process, where nobody answers
+	go func() { // ends with the process if nobody answers
 		line, err := bufio.NewReader(a.in).ReadString('\n')
 		if err != nil {
 			line = "no"
@@ -167,6 +168,6 @@ func (a *app) yes(ctx context.Context, question string) (bool, error) {
 		return false, nil
 	case <-ctx.Done():
 		fmt.Fprintln(a.err)
-		return false, api.Errorf(api.KindCanceled, "it was cancelled")
+		return false, api.Errorf(api.KindCanceled, "cancelled")
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"banger/internal/system"
 )
 
-// machine is this machine, with what the CLI knows of the daemons.
+// machine returns this machine, with the CLI's ways to reach the daemons.
 func (a *app) machine() *system.Host {
 	h := system.ThisHost()
 	daemon := client.New(paths.System())
@@ -26,7 +26,7 @@ func (a *app) machine() *system.Host {
 	h.AskHelper = func(ctx context.Context) (system.Answer, error) {
 		var hello rootapi.HelloAnswer
 		_, err := helper.Do(ctx, rootapi.HelloCall{}, &hello)
-		// An updater asks a helper of another version, which may have another contract.
+		// An updater talks to a helper of another version, which may use another protocol.
 		if other := (*rootapi.OtherProtocol)(nil); errors.As(err, &other) {
 			return system.Answer{Version: other.Helper}, nil
 		}
@@ -38,7 +38,7 @@ func (a *app) machine() *system.Host {
 	return h
 }
 
-// askFirecracker asks the helper which Firecracker VMs get.
+// askFirecracker asks the helper which Firecracker new VMs use.
 func askFirecracker(ctx context.Context, c *rootapi.Client) system.FirecrackerState {
 	var host rootapi.CheckAnswer
 	if _, err := c.Do(ctx, rootapi.CheckCall{}, &host); err != nil {
@@ -48,10 +48,10 @@ func askFirecracker(ctx context.Context, c *rootapi.Client) system.FirecrackerSt
 	return system.FirecrackerState{Version: f.Version, Path: f.Path, Jailer: f.Jailer, Problem: f.Reason, Warnings: f.Warnings, NoKVM: host.KVM}
 }
 
-// helperTime is how long a helper that systemd said is up is waited for.
+// helperTime bounds the wait for a helper that systemd reported to be up.
 const helperTime = 5 * time.Second
 
-// stopRunning has the daemon stop every VM that runs.
+// stopRunning has the daemon stop every running VM.
 func stopRunning(ctx context.Context, c *client.Client) error {
 	vms, err := c.ListVMs(ctx)
 	if err != nil {
@@ -59,13 +59,13 @@ func stopRunning(ctx context.Context, c *client.Client) error {
 	}
 	vms = slices.DeleteFunc(vms, func(vm api.VM) bool { return vm.State != api.StateRunning && vm.State != api.StatePaused })
 	failed := make([]error, len(vms))
-	sideBySide(len(vms), atOnce, func(i int) {
+	inParallel(len(vms), maxParallel, func(i int) {
 		_, failed[i] = c.StopVM(ctx, vms[i].ID, api.StopVM{}, func(api.Progress) {})
 	})
 	return errors.Join(failed...)
 }
 
-// releaseAll has the helper remove everything that carries our names.
+// releaseAll has the helper remove everything that carries banger's names.
 func releaseAll(ctx context.Context, c *rootapi.Client) error {
 	var held rootapi.ListAnswer
 	if _, err := c.Do(ctx, rootapi.ListCall{}, &held); err != nil {

@@ -15,16 +15,15 @@ func newSystemInstall(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "install",
 		Short: "Install or refresh the service",
-		Long: `Install banger as a service of this machine, or refresh an installation with the
-programs that lie beside this one. It returns when both daemons answer. VMs run
-on.
+		Long: `Install banger as a system service, or refresh an installation with the programs
+beside this one. It returns when both daemons answer. VMs keep running.
 
-The owner is the one user whose VMs they are: of a new installation the user who
-typed sudo where --owner names nobody.
+The owner is the user whose VMs they are. The default for a new installation is the
+user who typed sudo.
 
-Where KVM works and there is no Firecracker, it offers to get it; --firecracker gets
-it without a question, and in any case the newest (banger system firecracker).`,
-		Example: "  sudo banger system install --owner alice\n  sudo banger system install --owner alice --firecracker\n  sudo banger system install   # again: new programs and units, the same owner",
+If KVM works and Firecracker is missing, it offers to install it; --firecracker
+installs the newest without asking (banger system firecracker).`,
+		Example: "  sudo banger system install --owner alice\n  sudo banger system install --owner alice --firecracker\n  sudo banger system install   # again: new programs and units, same owner",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := programDir()
@@ -47,6 +46,6 @@ it without a question, and in any case the newest (banger system firecracker).`,
 		},
 	}
 	cmd.Flags().StringVar(&owner, "owner", "", "the `USER` whose VMs they are")
-	cmd.Flags().BoolVar(&firecracker, "firecracker", false, "get the newest Firecracker, too")
+	cmd.Flags().BoolVar(&firecracker, "firecracker", false, "also install the newest Firecracker")
 	return cmd
 }

@@ -5,8 +5,8 @@ import "github.com/spf13/cobra"
 func newSystemRestart(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "restart",
-		Short:   "Restart both daemons; VMs run on",
-		Long:    "Restart both daemons, and return when they answer. VMs run on.",
+		Short:   "Restart both daemons; VMs keep running",
+		Long:    "Restart both daemons, and return when they answer. VMs keep running.",
 		Example: "  sudo banger system restart",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

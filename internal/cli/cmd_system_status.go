@@ -14,8 +14,8 @@ func newSystemStatus(a *app) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     "status",
-		Short:   "Show what is installed and how it is",
-		Long:    "Show what is installed and how both daemons are. The status is 1 where one of them does not answer.",
+		Short:   "Show what is installed and its status",
+		Long:    "Show what is installed and the status of both daemons. The exit status is 1 if one of\nthem does not answer.",
 		Example: "  banger system status\n  banger system status --json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -41,7 +41,7 @@ func newSystemStatus(a *app) *cobra.Command {
 func firecrackerLine(f system.FirecrackerState) string {
 	switch {
 	case f.Unknown:
-		return "cannot tell: " + f.Problem
+		return "unknown: " + f.Problem
 	case f.Version == "":
 		return f.Problem
 	case f.Path == "": // a helper of an older version

@@ -13,10 +13,10 @@ func newSystemUninstall(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "uninstall",
 		Short: "Remove the service, and with --purge the VMs",
-		Long: `Remove the service: daemons, units, programs, and everything that the kernel
-holds for VMs. VMs, images and settings stay for a later installation, unless
---purge removes them too; then the machine is as it was before. While VMs run or
-an update is not over it is refused, unless --force stops these first.`,
+		Long: `Remove the service: daemons, units, programs, and all kernel objects of VMs.
+VMs, images and settings stay for a later installation, unless --purge removes
+them too; then the machine is as it was before. While VMs run or an update is in
+progress this is refused, unless --force stops these first.`,
 		Example: "  sudo banger system uninstall\n  sudo banger system uninstall --purge --force",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -25,7 +25,7 @@ an update is not over it is refused, unless --force stops these first.`,
 				return err
 			}
 			if len(left) == 0 {
-				a.note("nothing of banger is left")
+				a.note("banger is removed completely")
 				return nil
 			}
 			a.note("VMs, images and settings are left; to remove them: sudo rm -r %s", strings.Join(left, " "))
@@ -33,6 +33,6 @@ an update is not over it is refused, unless --force stops these first.`,
 		},
 	}
 	cmd.Flags().BoolVar(&o.Purge, "purge", false, "remove VMs, images and settings too")
-	cmd.Flags().BoolVar(&o.Force, "force", false, "stop VMs that run, and an update")
+	cmd.Flags().BoolVar(&o.Force, "force", false, "stop running VMs, and an update")
 	return cmd
 }

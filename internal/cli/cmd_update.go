@@ -19,18 +19,18 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// exitAvailable is what `banger update --check` ends with where there is another
+// exitAvailable is the exit status of `banger update --check` if there is another
 // version.
 const exitAvailable = 10
 
-// settleTime is how long a new version has to stay up before it counts as proven:
+// settleTime is how long a new version has to stay up before the update succeeds:
 // a daemon that crashes at its start is started again after a tenth of a second.
 const settleTime = 10 * time.Second
 
-// updateFlags are how an update was asked for.
+// updateFlags are the flags of `banger update`.
 type updateFlags struct {
 	check, dryRun, force, back bool
-	unproven                   bool // the owner's daemon has no say
+	unproven                   bool // the owner's daemon is not checked
 	to, repository, root       string
 	settle                     time.Duration
 }
@@ -39,32 +39,32 @@ func newUpdate(a *app) *cobra.Command {
 	var f updateFlags
 	cmd := &cobra.Command{
 		Use:   "update",
-		Short: "Update banger; VMs run on",
-		Long: `Update banger to the latest release, or to another one, while VMs run on. The
-release's signatures are checked, its programs are tried out, and then both
-daemons are restarted with it. It has to prove itself: both daemons answer, every
-VM runs on, commands can be run in it, the doctor finds nothing new. Otherwise
-everything becomes as it was, by itself.
+		Short: "Update banger; VMs keep running",
+		Long: `Update banger to the latest release, or to another one, while VMs keep running.
+The release's signatures are checked, its programs are tested, and then both
+daemons are restarted with it. The new version is checked: both daemons must
+answer, every VM must still run, commands must work in it, and the doctor must not
+find new problems. Otherwise the update is rolled back automatically.
 
-The update is carried out by a process of its own. Ctrl-C leaves it alone, and
-what interrupts it, be it a loss of power, is followed by its end or its way back.
+A separate process carries out the update. Ctrl-C does not stop it, and an update
+that is interrupted, even by a loss of power, is completed or rolled back.
 
-With --check, only say whether there is another version: the status is 10 then.`,
+With --check, only report whether there is another version: the exit status is then 10.`,
 		Example: `  sudo banger update                 # of this machine's installation
   banger update                      # of your own
   banger update --check
   banger update --dry-run            # what would be changed
-  banger update --rollback           # back to the version before`,
+  banger update --rollback           # back to the previous version`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.update(cmd.Context(), cmd, f) },
 	}
 	flags := cmd.Flags()
-	flags.BoolVar(&f.check, "check", false, "say whether there is another version, and change nothing")
-	flags.BoolVar(&f.dryRun, "dry-run", false, "try the new version out, say what would be changed, and change nothing")
+	flags.BoolVar(&f.check, "check", false, "report whether there is another version, and change nothing")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "test the new version, print what would be changed, and change nothing")
 	flags.StringVar(&f.to, "to", "", "the `VERSION` to update to (default: the latest)")
-	flags.BoolVar(&f.force, "force", false, "update in the middle of work on VMs, which the new version takes up; with --rollback: also forget what the store learned since")
-	flags.BoolVar(&f.back, "rollback", false, "go back to the version before the newest update")
-	flags.BoolVar(&f.unproven, "unproven-daemon", false, "of this machine's installation: go on although the owner's daemon does not prove itself; the root helper still has to")
+	flags.BoolVar(&f.force, "force", false, "update even while VMs have operations in progress, which the new version resumes; with --rollback: discard changes since the backup")
+	flags.BoolVar(&f.back, "rollback", false, "go back to the version before the latest update")
+	flags.BoolVar(&f.unproven, "unproven-daemon", false, "system installation only: continue although the checks of the owner's daemon fail; those of the root helper must still pass")
 	flags.StringVar(&f.repository, "repository", "", "the `URL` of the releases (default: built in)")
 	flags.StringVar(&f.root, "root", "", "a `FILE` with the repository's root.json to trust (default: built in)")
 	flags.DurationVar(&f.settle, "settle", settleTime, "how long the new version has to stay up")
@@ -72,7 +72,7 @@ With --check, only say whether there is another version: the status is 10 then.`
 	return cmd
 }
 
-// installation is what is to be updated.
+// installation is the installation to update.
 type installation struct {
 	machine update.Machine
 	from    journal.Build
@@ -91,7 +91,7 @@ func (a *app) update(ctx context.Context, cmd *cobra.Command, f updateFlags) err
 		return err
 	}
 	if _, err := os.Lstat(in.machine.Journal()); err == nil {
-		return a.goOn(ctx, in, f)
+		return a.resumeUpdate(ctx, in, f)
 	}
 	var plan update.Plan
 	if f.back {
@@ -110,7 +110,7 @@ func (a *app) update(ctx context.Context, cmd *cobra.Command, f updateFlags) err
 	return a.followUpdate(ctx, in)
 }
 
-// fits refuses what has no meaning for an installation.
+// fits refuses flags that have no meaning for an installation.
 func (f updateFlags) fits(m update.Machine) error {
 	if f.unproven && !m.System {
 		return api.Errorf(api.KindInvalid, "cannot update with --unproven-daemon: your own installation has no other daemon").
@@ -149,7 +149,7 @@ func (a *app) installation() (installation, error) {
 	return installation{update.OfSystem(h, r, a.step), journal.Build{Version: r.Version, Commit: r.Commit, BuiltAt: r.BuiltAt}, "sudo "}, err
 }
 
-// beginUpdate asks the repository and prepares what there is.
+// beginUpdate asks the repository for the target version and prepares the update.
 func (a *app) beginUpdate(ctx context.Context, in installation, f updateFlags) (update.Plan, error) {
 	src, err := openRepository(in.machine.State, f)
 	if err != nil {
@@ -180,13 +180,13 @@ func (a *app) beginUpdate(ctx context.Context, in installation, f updateFlags) (
 	}))
 }
 
-// openRepository opens the repository that this build trusts, or another one.
+// openRepository opens the repository that this build trusts, or the one that the flags name.
 func openRepository(state string, f updateFlags) (*repo.Repository, error) {
 	root, url := buildinfo.Update()
 	if f.root != "" {
 		data, err := os.ReadFile(f.root)
 		if err != nil {
-			return nil, api.Errorf(api.KindInvalid, "cannot read the root to trust: %w", err)
+			return nil, api.Errorf(api.KindInvalid, "cannot read the trusted root.json: %w", err)
 		}
 		root = data
 	}
@@ -203,10 +203,10 @@ func openRepository(state string, f updateFlags) (*repo.Repository, error) {
 	return repo.Open(repo.Options{Root: root, URL: url, Dir: state + "/repository", Platform: buildinfo.Get().Platform})
 }
 
-// printPlan says what an update would change.
+// printPlan prints what an update would change.
 func (a *app) printPlan(p update.Plan) error {
 	if p.To.Version == "" {
-		return nil // up to date, which was said
+		return nil // up to date, which was printed
 	}
 	store := fmt.Sprintf("schema %d, unchanged", p.Schema.Have)
 	if p.Schema.Have < p.Schema.Known {
@@ -223,7 +223,7 @@ func (a *app) printPlan(p update.Plan) error {
 	return err
 }
 
-// launcher is what starts the updater of an installation.
+// launcher returns the launcher of an installation's updater.
 func (a *app) launcher(ctx context.Context, m update.Machine) (update.Launcher, error) {
 	if !m.System {
 		return update.UserLauncher(m), nil
@@ -236,7 +236,7 @@ func (a *app) launcher(ctx context.Context, m update.Machine) (update.Launcher, 
 }
 
 func (a *app) followUpdate(ctx context.Context, in installation) error {
-	// The journal is there: what stops us from here on stops no update.
+	// The journal exists: whatever stops this process from here on does not stop the update.
 	l, err := a.launcher(context.WithoutCancel(ctx), in.machine)
 	if err != nil {
 		return err
@@ -248,7 +248,7 @@ func (a *app) followUpdate(ctx context.Context, in installation) error {
 	return a.concludeUpdate(j, in)
 }
 
-// concludeUpdate says how it ended.
+// concludeUpdate reports how the update ended.
 func (a *app) concludeUpdate(j journal.Journal, in installation) error {
 	if !j.Made() {
 		err := api.Errorf(api.KindInternal, "cannot update to %s: %s", j.To.Version, j.Reason).WithHint("%sless %s", in.sudo, in.machine.Log())
@@ -258,8 +258,8 @@ func (a *app) concludeUpdate(j journal.Journal, in installation) error {
 	return err
 }
 
-// goOn takes up an update that was interrupted, where nothing else is asked for.
-func (a *app) goOn(ctx context.Context, in installation, f updateFlags) error {
+// resumeUpdate continues an interrupted update, unless the flags request something else.
+func (a *app) resumeUpdate(ctx context.Context, in installation, f updateFlags) error {
 	busy, err := in.machine.Busy()
 	if err != nil {
 		return err
@@ -268,10 +268,10 @@ func (a *app) goOn(ctx context.Context, in installation, f updateFlags) error {
 		return busy
 	}
 	if f.check || f.dryRun || f.back || f.to != "" {
-		return api.Errorf(api.KindConflict, "cannot do that yet: an update was interrupted").
-			WithHint("%sbanger update   goes on with it, or takes it back", in.sudo)
+		return api.Errorf(api.KindConflict, "cannot do that now: an update was interrupted").
+			WithHint("%sbanger update   completes it, or rolls it back", in.sudo)
 	}
-	a.note("going on with an update that was interrupted")
+	a.note("continuing an interrupted update")
 	if f.unproven {
 		if err := in.machine.AcceptDaemon(ctx); err != nil {
 			return err
@@ -280,8 +280,8 @@ func (a *app) goOn(ctx context.Context, in installation, f updateFlags) error {
 	return a.followUpdate(ctx, in)
 }
 
-// newUpdateApply is the updater: the CLI has it started by systemd, or as a session
-// of its own.
+// newUpdateApply is the updater: the CLI has systemd start it, or starts it in a
+// session of its own.
 func newUpdateApply(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "update-apply", Example: "  systemctl status banger-update", Short: "Carry out an update that was prepared", Hidden: true, Args: noArgs,
@@ -290,7 +290,7 @@ func newUpdateApply(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if m.System { // else our standard error is the log
+			if m.System { // otherwise standard error is the log
 				closeLog, err := m.AlsoLog()
 				if err != nil {
 					return err
@@ -303,10 +303,10 @@ func newUpdateApply(a *app) *cobra.Command {
 	}
 }
 
-// newUpdateRecover ends an update that power was lost in, while the machine boots.
+// newUpdateRecover finishes, while the machine boots, an update during which power was lost.
 func newUpdateRecover(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "update-recover", Example: "  systemctl status banger-update-recover", Short: "End an update that power was lost in", Hidden: true, Args: noArgs,
+		Use: "update-recover", Example: "  systemctl status banger-update-recover", Short: "Finish an update that a loss of power interrupted", Hidden: true, Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m, err := a.updater()
 			if err != nil {
@@ -318,8 +318,8 @@ func newUpdateRecover(a *app) *cobra.Command {
 	}
 }
 
-// updater is the installation as the programs see it that carry an update out: they
-// may be of either version.
+// updater returns the installation as seen by the programs that carry out an update,
+// which may be of either version.
 func (a *app) updater() (update.Machine, error) {
 	p, err := paths.Choose()
 	if err != nil {
@@ -341,7 +341,7 @@ func (a *app) updater() (update.Machine, error) {
 	return update.OfSystem(h, r, a.step), err
 }
 
-// newUpdateFiles prints the unit files of this version, for the version before it.
+// newUpdateFiles prints the unit files of this version, for the version that updates to it.
 func newUpdateFiles(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "update-files", Example: "  banger update-files", Short: "Print this version's unit files as JSON", Hidden: true, Args: noArgs,

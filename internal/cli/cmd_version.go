@@ -32,7 +32,7 @@ func newVersion(a *app) *cobra.Command {
 	return cmd
 }
 
-// versionLine is what an update reads of a new version before it is switched to.
+// versionLine is the line that an update reads from a new version before switching to it.
 func versionLine() string {
 	info := buildinfo.Get()
 	return fmt.Sprintf("banger %s (commit %s, %s, %s, protocol %d)", info.Version, info.Commit, info.Go, info.Platform, api.Version)

@@ -14,17 +14,17 @@ import (
 func newVMAttach(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "attach NAME [ID]",
-		Short: "Take over a command or shell that runs in a VM",
-		Long: `Take over a command or shell that runs in a VM: one that was detached, or one of
-another terminal, whose client ends and says so. Output begins where the earlier
-client had read to; while nobody was attached the newest 256 KiB of each stream
-are kept, and the command never waits. "banger vm sessions" lists the ids; the
-first four digits or more of one are enough, and an id is not needed if there is only
-one session.
+		Short: "Attach to a command or shell that runs in a VM",
+		Long: `Attach to a command or shell that runs in a VM: to a detached one, or to one of
+another terminal, whose client then ends with a message. Output begins where the
+previous client stopped reading. While nobody is attached, the newest 256 KiB of
+each stream are buffered, and the command never waits. "banger vm sessions" lists
+the ids; the first four digits or more of one are enough, and no id is needed if
+there is only one session.
 
-The status is the command's, or 125 where banger itself failed. Ctrl-] d leaves a
-terminal's session to go on by itself. A session without a terminal that was
-detached before goes on after Ctrl-C too; any other gets the signal, as with
+The exit status is the command's, or 125 if banger itself failed. Ctrl-] d detaches
+from a terminal session, which keeps running. A session without a terminal that was
+detached before also keeps running after Ctrl-C; any other gets the signal, as with
 "banger vm exec".`,
 		Example:           "  banger vm attach dev\n  banger vm attach dev 3f9a",
 		Args:              arguments(1, 2, "the name of a VM and the id of a session"),
@@ -43,7 +43,8 @@ detached before goes on after Ctrl-C too; any other gets the signal, as with
 	}
 }
 
-// findSession finds a command or shell by the beginning of its id, or the only one.
+// findSession returns the command or shell whose id begins with id, or the only one if
+// id is empty.
 func findSession(ctx context.Context, c *client.Client, vm, id string) (api.Session, error) {
 	list, err := c.ListSessions(ctx, vm)
 	if err != nil {
@@ -67,14 +68,14 @@ func findSession(ctx context.Context, c *client.Client, vm, id string) (api.Sess
 	case err != nil:
 		return api.Session{}, api.AsError(err).WithHint("banger vm sessions %s", vm)
 	case at < 0:
-		return api.Session{}, api.Errorf(api.KindNotFound, "there is no session %q in %s", id, vm).WithHint("banger vm sessions %s", vm)
+		return api.Session{}, api.Errorf(api.KindNotFound, "no session %q in %s", id, vm).WithHint("banger vm sessions %s", vm)
 	case list[at].Kind != "exec" && list[at].Kind != "shell":
-		return api.Session{}, api.Errorf(api.KindInvalid, "cannot attach to session %s: it is of kind %s, not a command or shell", ids[at], list[at].Kind)
+		return api.Session{}, api.Errorf(api.KindInvalid, "cannot attach to session %s: it is not a command or shell, but of kind %s", ids[at], list[at].Kind)
 	}
 	return list[at], nil
 }
 
-// onlySession is what is meant where no id is given.
+// onlySession returns the only command or shell, for an attach without an id.
 func onlySession(all []api.Session, vm string) (api.Session, error) {
 	switch len(all) {
 	case 1:
@@ -83,6 +84,6 @@ func onlySession(all []api.Session, vm string) (api.Session, error) {
 		return api.Session{}, api.Errorf(api.KindNotFound, "no command or shell of a client runs in %s", vm).
 			WithHint("banger vm shell %s", vm)
 	}
-	return api.Session{}, api.Errorf(api.KindInvalid, "%d sessions of %s could be meant: say which", len(all), vm).
+	return api.Session{}, api.Errorf(api.KindInvalid, "%s has %d sessions: give the id of one", vm, len(all)).
 		WithHint("banger vm sessions %s", vm)
 }

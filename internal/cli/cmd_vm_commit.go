@@ -9,10 +9,11 @@ import (
 func newVMCommit(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "commit VM IMAGE",
-		Short: "Make an image of a stopped VM",
-		Long: `Make an image of a stopped VM: of its whole disk, with the configuration of the
-image that it was made from. More VMs can be made of it, of any size that it fits.
-Where there is an image of that name, the name goes over to the new one.`,
+		Short: "Create an image from a stopped VM",
+		Long: `Create an image from the whole disk of a stopped VM, with the configuration of the
+image that the VM was created from. New VMs can be created from it, with disks of
+any size that it fits. If an image of that name exists, the name moves to the new
+one.`,
 		Example: `  banger vm stop dev
   banger vm commit dev dev-ready
   banger vm run --image dev-ready`,

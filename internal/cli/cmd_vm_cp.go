@@ -18,21 +18,21 @@ func newVMCp(a *app) *cobra.Command {
 	var archive bool
 	cmd := &cobra.Command{
 		Use:   "cp SOURCE TARGET",
-		Short: "Copy files into a running VM or out of it",
-		Long: `Copy a file or a directory into a running VM or out of it. One of the two is
-NAME:PATH, a path in a VM; the other is a path here, or -, a tar stream on
-standard input or output. A target that is a directory gets a copy of the same
-name in it; any other target is the copy's new name. SOURCE/. means what is in a
+		Short: "Copy files to or from a running VM",
+		Long: `Copy a file or a directory to or from a running VM. One of the two arguments is
+NAME:PATH, a path in a VM; the other is a path on this host, or -, a tar stream on
+standard input or output. If TARGET is a directory, the copy gets the source's
+name in it; otherwise TARGET is the copy's name. SOURCE/. means the contents of a
 directory.
 
-Modes, times, links, holes of sparse files and users' extended attributes are
-kept. In the guest everything becomes root's, here the caller's; --archive keeps
-owners where the receiver may set them, and with them set-user-id bits,
-capabilities and access lists. A tar stream keeps what tar does.
+Modes, times, links, holes of sparse files and user extended attributes are
+preserved. Files belong to root in the guest, and to you on the host; --archive
+preserves owners if the receiver may set them, and with them set-user-id bits,
+capabilities and access lists. A tar stream preserves what tar does.
 
-A file gets its name when it is complete. When a copy breaks off, start it again:
-what is there already is compared, not sent again, and a large file, of which a
-part is kept as .banger-*.part beside it, goes on where it stopped.`,
+A file gets its name when it is complete. If a copy is interrupted, start it again:
+existing data is compared, not sent again, and a large file, whose first part
+remains beside it as .banger-*.part, continues where it stopped.`,
 		Example: `  banger vm cp notes.txt dev:/root/
   banger vm cp dev:/var/log ./guest-log
   banger vm cp -a ./home/. dev:/home
@@ -46,14 +46,14 @@ part is kept as .banger-*.part beside it, goes on where it stopped.`,
 			case from.vm != "" && to.vm != "":
 				for _, arg := range args {
 					if isHere(arg) {
-						return usagef(cmd, "%s is a name in a VM: write ./%s for the file here", arg, arg)
+						return usagef(cmd, "%s means a path in a VM: write ./%s for the file on this host", arg, arg)
 					}
 				}
 				return usagef(cmd, "cannot copy from one VM to another: copy out and in, or pipe: banger vm cp %s - | banger vm cp - %s", args[0], args[1])
 			case from.vm == "" && to.vm == "":
-				return usagef(cmd, "one of the two must be in a VM, such as dev:/root")
+				return usagef(cmd, "one of the two must be a path in a VM, such as dev:/root")
 			case from.path == "" || to.path == "":
-				return usagef(cmd, "a path is empty: write one such as dev:/root")
+				return usagef(cmd, "cannot use an empty path: write one such as dev:/root")
 			}
 			c, err := a.client()
 			if err != nil {
@@ -61,12 +61,12 @@ part is kept as .banger-*.part beside it, goes on where it stopped.`,
 			}
 			err = a.cp(cmd.Context(), c.Guest(from.vm+to.vm), from, to, archive)
 			if arg := args[0]; api.KindOf(err) == api.KindNotFound && from.vm != "" && isHere(arg) {
-				return api.AsError(err).WithHint("a file here is ./%s", arg)
+				return api.AsError(err).WithHint("./%s   means the file on this host", arg)
 			}
 			return err
 		},
 	}
-	cmd.Flags().BoolVarP(&archive, "archive", "a", false, "keep owners, set-user-id bits, capabilities and access lists")
+	cmd.Flags().BoolVarP(&archive, "archive", "a", false, "preserve owners, set-user-id bits, capabilities and access lists")
 	return cmd
 }
 
@@ -74,7 +74,7 @@ part is kept as .banger-*.part beside it, goes on where it stopped.`,
 func (a *app) cp(ctx context.Context, g *guest.Client, from, to end, archive bool) error {
 	switch {
 	case archive && (from.path == "-" && from.vm == "" || to.path == "-" && to.vm == ""):
-		return api.Errorf(api.KindInvalid, "--archive is for files: a tar stream keeps owners as it is")
+		return api.Errorf(api.KindInvalid, "cannot use --archive with a tar stream: it preserves owners anyway")
 	case from.path == "-" && from.vm == "":
 		return g.Put(ctx, to.path, a.in, a.err)
 	case to.path == "-" && to.vm == "":
@@ -116,13 +116,13 @@ func (a *app) getTar(ctx context.Context, g *guest.Client, path string) error {
 	return errors.Join(err, stream.Close())
 }
 
-// end is one of the two ends of a copy.
+// end is the source or the target of a copy.
 type end struct{ vm, path string }
 
-// inVM is NAME:PATH. A path here that looks like it is written ./NAME:PATH.
+// inVM matches NAME:PATH. A host path of that form is written ./NAME:PATH.
 var inVM = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9-]*):`)
 
-// isHere says whether a file of this host is called just so.
+// isHere reports whether a file of this host has exactly that name.
 func isHere(name string) bool {
 	_, err := os.Lstat(name)
 	return err == nil
@@ -136,7 +136,7 @@ func parseEnd(text string) end {
 	return end{vm: m[1], path: strings.TrimPrefix(text, m[0])}
 }
 
-// completeCopy completes paths here, and names of VMs with a colon.
+// completeCopy completes paths of this host, and names of VMs with a colon.
 func (a *app) completeCopy(_ *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 	if len(args) >= 2 || strings.ContainsAny(typed, "/:") {
 		return nil, cobra.ShellCompDirectiveDefault

@@ -9,27 +9,27 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// shape is what a new VM is to be, as flags have it: texts, so that bad ones get
-// our own errors.
-type shape struct {
+// vmFlags are the flags that describe a new VM. They are strings, so that banger, not the
+// flag parser, reports invalid ones.
+type vmFlags struct {
 	name, image, kernel, driver string
 	vcpu, memory, disk, network string
 	init                        string
 	publish                     []string
 }
 
-func (s *shape) flags(a *app, cmd *cobra.Command) {
+func (s *vmFlags) flags(a *app, cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&s.name, "name", "", "name, a DNS label (default: an adjective and a noun)")
-	f.StringVar(&s.image, "image", "", "root file system: a name in the cache, or a reference such as alpine:3.20, which is pulled (default: the configured one)")
+	f.StringVar(&s.image, "image", "", "root file system: a name in the cache, or a reference such as alpine:3.20, which is then pulled (default: the setting image)")
 	f.StringVar(&s.kernel, "kernel", "", "kernel (default: the distribution's newest)")
 	f.StringVar(&s.driver, "driver", "", "what runs the VM: qemu, or firecracker in system mode")
-	f.StringVar(&s.network, "network", "", "none: the VM gets no network")
-	f.StringVar(&s.init, "init", "", "process 1 of the guest: agent, systemd (the image's own init), auto: as the image asks, or a program's path")
+	f.StringVar(&s.network, "network", "", "none: a VM without a network")
+	f.StringVar(&s.init, "init", "", "process 1 of the guest: agent, systemd (the image's own init), auto (as the image requests), or a program's path")
 	f.StringVar(&s.vcpu, "vcpu", "", "number of processors")
 	f.StringVar(&s.memory, "memory", "", "memory, such as 512M or 4G")
-	f.StringVar(&s.disk, "disk", "", "size of the disk, such as 20G; it occupies only what is written")
-	f.StringArrayVarP(&s.publish, "publish", "p", nil, "publish a `PORT`: [ADDRESS:]HOSTPORT:GUESTPORT[/udp]; may be given again")
+	f.StringVar(&s.disk, "disk", "", "size of the disk, such as 20G; only written data occupies space")
+	f.StringArrayVarP(&s.publish, "publish", "p", nil, "publish a `PORT`: [ADDRESS:]HOSTPORT:GUESTPORT[/udp]; may be repeated")
 	a.completeFlag(cmd, "image", a.imageNames)
 	a.completeFlag(cmd, "kernel", a.kernelNames)
 	a.completeFlag(cmd, "driver", func() []string { return []string{"firecracker", "qemu"} })
@@ -37,9 +37,9 @@ func (s *shape) flags(a *app, cmd *cobra.Command) {
 	a.completeFlag(cmd, "network", func() []string { return []string{api.NetworkNone} })
 }
 
-// request reads the flags, and for those not given the environment, which the
-// daemon's may not be.
-func (s *shape) request(a *app, cmd *cobra.Command) (api.CreateVM, error) {
+// request reads the flags. For flags not given it reads this process's environment,
+// which may differ from the daemon's.
+func (s *vmFlags) request(a *app, cmd *cobra.Command) (api.CreateVM, error) {
 	req := api.CreateVM{Name: s.name}
 	var err error
 	read := func(flag, variable, value string, set func(string) error) {
@@ -85,7 +85,7 @@ func (s *shape) request(a *app, cmd *cobra.Command) (api.CreateVM, error) {
 }
 
 func newVMCreate(a *app) *cobra.Command {
-	var s shape
+	var s vmFlags
 	var start, force bool
 	cmd := &cobra.Command{
 		Use:   "create [NAME]",
@@ -98,7 +98,7 @@ but runs nothing: the Entrypoint and Cmd of its image are for banger vm run.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				if s.name != "" {
-					return usagef(cmd, "two names: %q and --name %q", args[0], s.name)
+					return usagef(cmd, "cannot use two names: %q and --name %q", args[0], s.name)
 				}
 				s.name = args[0]
 			}
@@ -107,7 +107,7 @@ but runs nothing: the Entrypoint and Cmd of its image are for banger vm run.`,
 				return err
 			}
 			if force && !start {
-				return usagef(cmd, "--force is for --start: a VM that does not run has no memory")
+				return usagef(cmd, "cannot use --force without --start: a VM that does not run uses no memory")
 			}
 			req.Start, req.Force = start, force
 			c, err := a.client()
@@ -126,7 +126,7 @@ but runs nothing: the Entrypoint and Cmd of its image are for banger vm run.`,
 		},
 	}
 	s.flags(a, cmd)
-	cmd.Flags().BoolVar(&start, "start", false, "start it too")
+	cmd.Flags().BoolVar(&start, "start", false, "also start it")
 	forceMemory(cmd, &force)
 	return cmd
 }

@@ -15,8 +15,8 @@ func newVMDelete(a *app) *cobra.Command {
 		Use:     "delete NAME...",
 		Aliases: []string{"rm"},
 		Short:   "Delete VMs with their disks",
-		Long: `Delete VMs with their disks. A running VM is refused without --force. With
---all, every VM that is not running is deleted; with --force, those too.`,
+		Long: `Delete VMs with their disks. A running VM is refused without --force. --all
+deletes every VM that is not running, or with --force every VM.`,
 		Example: `  banger vm delete dev
   banger vm delete --force dev web-1
   banger vm delete --all`,
@@ -42,12 +42,12 @@ func newVMDelete(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().BoolVarP(&force, "force", "f", false, "also while it runs")
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "delete running VMs, too")
 	cmd.Flags().BoolVar(&all, "all", false, "all VMs that are not running; with --force, all")
 	return cmd
 }
 
-// deletable names the VMs that --all means, and says which it leaves.
+// deletable returns the names of the VMs that --all means, and prints how many it leaves.
 func (a *app) deletable(ctx context.Context, force bool) ([]string, error) {
 	c, err := a.client()
 	if err != nil {
@@ -68,7 +68,7 @@ func (a *app) deletable(ctx context.Context, force bool) ([]string, error) {
 	}
 	switch {
 	case running > 0:
-		a.note("left as they are running: %d (--force deletes them too)", running)
+		a.note("not deleted because they are running: %d (--force deletes them too)", running)
 	case len(names) == 0:
 		a.note("no VMs to delete")
 	}

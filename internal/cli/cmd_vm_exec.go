@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// command is how a command in a guest is to run, as flags have it.
+// command holds the flags that say how a command runs in a guest.
 type command struct {
 	env     []string
 	workdir string
@@ -23,21 +23,21 @@ type command struct {
 
 func (c *command) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringArrayVarP(&c.env, "env", "e", nil, "set a variable: `NAME=value`, or NAME alone to pass ours on")
+	f.StringArrayVarP(&c.env, "env", "e", nil, "set a variable: `NAME=value`, or NAME to copy it from your environment")
 	f.StringVarP(&c.workdir, "workdir", "w", "", "`DIRECTORY` to run in (default: the image's, or the home directory)")
-	f.StringVarP(&c.user, "user", "u", "", "`USER` to run as: a name or id, and :GROUP if wished (default: the image's, or root)")
+	f.StringVarP(&c.user, "user", "u", "", "`USER[:GROUP]` to run as, names or ids (default: the image's, or root)")
 	f.BoolVarP(&c.tty, "tty", "t", false, "run a command on a terminal too (default: shells only)")
 	f.SetInterspersed(false)
 }
 
-// exec makes the request; no argv is a shell.
+// exec builds the request; an empty argv means a shell.
 func (c *command) exec(a *app, cmd *cobra.Command, argv []string) (api.Exec, error) {
 	exec := api.Exec{Argv: argv, Dir: c.workdir, User: c.user, TTY: c.tty}
 	if !cmd.Flags().Changed("tty") {
 		exec.TTY = len(argv) == 0 && a.interactive()
 	}
 	if len(argv) > 0 && argv[0] == "" {
-		return exec, usagef(cmd, "the command is empty")
+		return exec, usagef(cmd, "cannot run an empty command")
 	}
 	if cmd.Flags().Changed("user") && c.user == "" {
 		return exec, usagef(cmd, "cannot use --user: it is empty")
@@ -45,7 +45,7 @@ func (c *command) exec(a *app, cmd *cobra.Command, argv []string) (api.Exec, err
 	for _, kv := range c.env {
 		name, _, hasValue := strings.Cut(kv, "=")
 		if name == "" || strings.ContainsRune(kv, 0) {
-			return exec, usagef(cmd, "cannot use --env %q: it is not NAME=value", kv)
+			return exec, usagef(cmd, "cannot use --env %q: write NAME=value or NAME", kv)
 		}
 		if !hasValue {
 			value, set := os.LookupEnv(name)
@@ -65,18 +65,18 @@ func newVMExec(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "exec NAME -- COMMAND [ARGUMENT...]",
 		Short: "Run a command in a running VM",
-		Long: `Run a command in a running VM, with our standard input, output and error. Signals
-are passed on. The status is the command's, 128 plus the signal's number where a
-signal ended it, or 125 where banger itself failed.
+		Long: `Run a command in a running VM, connected to your standard input, output and error.
+Signals are forwarded. The exit status is the command's, 128 plus the signal's
+number if a signal ended it, or 125 if banger itself failed.
 
-Input that is there is read: in a loop that reads a list, or as a background job of
-a shell, use --no-stdin.
+All available input is read: in a loop that reads a list, or as a background job
+of a shell, use --no-stdin.
 
-With --detach the command goes on by itself, without input, and the id of its
-session is printed. Of its output the newest 256 KiB of each stream are kept, and
-its status, until "banger vm attach" fetches them.`,
+With --detach the command runs in the background, without input, and the id of its
+session is printed. The newest 256 KiB of each output stream and the exit status
+are buffered until "banger vm attach" reads them.`,
 		Example: `  banger vm exec dev -- make test
-  banger vm exec --detach dev -- make world
+  banger vm exec --detach dev -- make all
   while read host; do banger vm exec -n dev -- ping -c 1 $host; done < hosts
   banger vm exec dev -- sh -c 'cat > notes' < notes
   banger vm exec -t dev -- top
@@ -105,12 +105,12 @@ its status, until "banger vm attach" fetches them.`,
 		},
 	}
 	how.flags(cmd)
-	cmd.Flags().BoolVarP(&noInput, "no-stdin", "n", false, "give it no input, and leave ours alone")
-	cmd.Flags().BoolVarP(&detach, "detach", "d", false, "leave it running, and print the id of its session")
+	cmd.Flags().BoolVarP(&noInput, "no-stdin", "n", false, "give it no input, and do not read standard input")
+	cmd.Flags().BoolVarP(&detach, "detach", "d", false, "run it in the background, and print the id of its session")
 	return cmd
 }
 
-// startDetached starts a command that goes on by itself.
+// startDetached starts a command in the background.
 func (a *app) startDetached(ctx context.Context, c *client.Client, ref string, exec api.Exec) error {
 	if exec.TTY {
 		exec.Rows, exec.Cols = a.terminalSize()

@@ -22,17 +22,17 @@ func newVMForward(a *app) *cobra.Command {
 	var reverse bool
 	cmd := &cobra.Command{
 		Use:   "forward NAME FORWARD...",
-		Short: "Forward ports into a running VM, or out of it, until Ctrl-C",
-		Long: `Forward ports into a running VM until Ctrl-C. A FORWARD is LISTEN:TARGET. LISTEN is
-[ADDRESS:]PORT of this host, or the path of a Unix socket to make; without an address
-it is the loopback, which other machines cannot reach, and port 0 is a free one.
-TARGET is [HOST:]PORT as the VM sees it, or a Unix socket in the VM. A suffix /udp
-forwards datagrams.
+		Short: "Forward ports to or from a running VM, until Ctrl-C",
+		Long: `Forward ports to a running VM until Ctrl-C. A FORWARD is LISTEN:TARGET. LISTEN is
+[ADDRESS:]PORT of this host, or the path of a Unix socket to create. The default
+address is the loopback, which other machines cannot reach; port 0 chooses a free
+one. TARGET is [HOST:]PORT as the VM sees it, or a Unix socket in the VM. The
+suffix /udp forwards datagrams.
 
-With --reverse LISTEN is in the VM, and TARGET is of this host.
+With --reverse LISTEN is in the VM, and TARGET on this host.
 
-Connections that are open outlive a restart or an update of the daemon. Where nobody
-listens at the target, a connection is reset, and that is said here.`,
+Open connections survive a restart or an update of the daemon. If nothing listens at
+the target, the connection is reset and a message is printed.`,
 		Example: `  banger vm forward dev 8080:80
   banger vm forward dev 0:5432 5353:53/udp
   banger vm forward dev 8080:db.local:80
@@ -52,11 +52,12 @@ listens at the target, a connection is reset, and that is said here.`,
 			return a.forward(cmd.Context(), c, args[0], specs, reverse)
 		},
 	}
-	cmd.Flags().BoolVarP(&reverse, "reverse", "R", false, "listen in the VM, and lead to this host")
+	cmd.Flags().BoolVarP(&reverse, "reverse", "R", false, "listen in the VM, and connect to this host")
 	return cmd
 }
 
-// parseForwards reads all before anything is touched; the same place twice is refused.
+// parseForwards parses all before anything is touched, and refuses to listen twice on
+// the same address.
 func parseForwards(cmd *cobra.Command, texts []string) ([]forward.Spec, error) {
 	var specs []forward.Spec
 	seen := map[stdio.Endpoint]string{}
@@ -74,9 +75,9 @@ func parseForwards(cmd *cobra.Command, texts []string) ([]forward.Spec, error) {
 	return specs, nil
 }
 
-// forwarder is a forward that listens.
+// forwarder is a forward with an open listener.
 type forwarder struct {
-	line  string // what it prints of itself
+	line  string // describes it to the user
 	serve func(ctx context.Context, failed func(error)) error
 	close func()
 }
@@ -88,7 +89,7 @@ func (a *app) forward(ctx context.Context, c *client.Client, ref string, specs [
 		return err
 	}
 	g := c.Guest(vm.ID)
-	if _, err := g.Health(ctx); err != nil { // it has to run
+	if _, err := g.Health(ctx); err != nil { // the VM has to run
 		return err
 	}
 	open := a.openForward
@@ -114,7 +115,7 @@ func (a *app) forward(ctx context.Context, c *client.Client, ref string, specs [
 	return a.serveForwards(ctx, c, vm, all)
 }
 
-// serveForwards returns nil once ctx has ended: that is how a forward ends well.
+// serveForwards returns nil once ctx has ended: this is the ordinary end of a forward.
 func (a *app) serveForwards(ctx context.Context, c *client.Client, vm api.VM, all []forwarder) error {
 	serving, cancel := context.WithCancelCause(ctx)
 	var work sync.WaitGroup
@@ -134,10 +135,10 @@ func (a *app) serveForwards(ctx context.Context, c *client.Client, vm api.VM, al
 	return context.Cause(serving)
 }
 
-// askAgain is the pause after a question that the daemon could not answer.
+// askAgain is the pause after a request that the daemon could not answer.
 const askAgain = time.Second
 
-// awaitEnd returns when the VM does not run any more, or ctx has ended.
+// awaitEnd returns when the VM is not running any more, or ctx has ended.
 func awaitEnd(ctx context.Context, c *client.Client, vm api.VM) error {
 	for {
 		now, err := c.WaitVM(ctx, vm.ID)
@@ -202,10 +203,11 @@ func targetIn(vm string, to stdio.Endpoint) string {
 	return withProtocol(to.Address, to.Network) + " in " + vm
 }
 
-// complainAgain is when the same complaint is made again.
+// complainAgain is the time after which the same error is printed again.
 const complainAgain = 10 * time.Second
 
-// complaints says why connections broke, but not the same again and again.
+// complaints returns a function that prints why connections failed, but not the same
+// error again within complainAgain.
 func (a *app) complaints(line string) func(error) {
 	where, _, _ := strings.Cut(line, " ")
 	var mu sync.Mutex
@@ -214,7 +216,7 @@ func (a *app) complaints(line string) func(error) {
 	return func(err error) {
 		var e *api.Error
 		if !errors.As(err, &e) {
-			return // the client itself broke its connection
+			return // the client itself closed its connection
 		}
 		mu.Lock()
 		defer mu.Unlock()

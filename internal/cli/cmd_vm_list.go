@@ -96,7 +96,7 @@ func vmTable(vms []api.VM, now time.Time) *table {
 	return t
 }
 
-// diskSize is unknown while the image that decides it is still coming.
+// diskSize is unknown while the image that determines it is being fetched.
 func diskSize(vm api.VM) string {
 	if vm.DiskBytes == 0 {
 		return "-"
@@ -104,7 +104,7 @@ func diskSize(vm api.VM) string {
 	return size.Format(vm.DiskBytes)
 }
 
-// since is when the VM came into its state, as far as it is known.
+// since returns when the VM entered its state, as far as known.
 func since(vm api.VM, now time.Time) string {
 	at := vm.CreatedAt
 	switch {

@@ -11,10 +11,10 @@ func newVMLogs(a *app) *cobra.Command {
 	var tail int
 	cmd := &cobra.Command{
 		Use:   "logs NAME",
-		Short: "Print what a VM's serial console said",
-		Long: `Print what a VM's serial console said: the kernel's messages, and what the
-guest writes to its console. The oldest part of a long console is dropped. On a
-terminal, what would do more there than be read is shown instead (as ^[).`,
+		Short: "Print the output of a VM's serial console",
+		Long: `Print the output of a VM's serial console: the kernel's messages, and what the
+guest writes to its console. The oldest part of a long log is dropped. On a
+terminal, control characters are shown as text (such as ^[).`,
 		Example:           "  banger vm logs dev\n  banger vm logs -f dev\n  banger vm logs -n 20 dev",
 		Args:              arguments(1, 1, "the name of one VM"),
 		ValidArgsFunction: a.completeArgs(1, a.vmNames),
@@ -37,7 +37,7 @@ terminal, what would do more there than be read is shown instead (as ^[).`,
 			return err
 		},
 	}
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the VM stops")
-	cmd.Flags().IntVarP(&tail, "tail", "n", 0, "the last `LINES` only")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "continue until the VM stops")
+	cmd.Flags().IntVarP(&tail, "tail", "n", 0, "print only the last `LINES`")
 	return cmd
 }

@@ -13,9 +13,9 @@ func newVMPrune(a *app) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "prune",
-		Short: "Delete all VMs that do not run, with their disks",
-		Long: `Delete all VMs that do not run, with their disks. Nothing is asked, and what was
-on the disks is gone: "banger vm delete NAME" deletes single ones.`,
+		Short: "Delete all VMs that are not running, with their disks",
+		Long: `Delete all VMs that are not running, with their disks, without a confirmation. The
+data on the disks is lost. "banger vm delete NAME" deletes single VMs.`,
 		Example: "  banger vm prune",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -48,6 +48,6 @@ func (a *app) printPruned(pruned api.Pruned, asJSON bool) error {
 			return err
 		}
 	}
-	a.note("removed %d, %s are free again", len(pruned.Removed), size.Format(pruned.ReclaimedBytes))
+	a.note("removed %d, freed %s", len(pruned.Removed), size.Format(pruned.ReclaimedBytes))
 	return nil
 }

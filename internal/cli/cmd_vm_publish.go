@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// publishedFlag reads the values of --publish.
+// publishedFlag parses the values of --publish.
 func publishedFlag(cmd *cobra.Command, texts []string) ([]api.PublishedPort, error) {
 	var ports []api.PublishedPort
 	for _, text := range texts {
@@ -28,9 +28,9 @@ func publishedFlag(cmd *cobra.Command, texts []string) ([]api.PublishedPort, err
 	return ports, nil
 }
 
-// notePublished says what a person has to know of published ports: which was chosen,
-// and what others can reach.
-// before is what the VM published already.
+// notePublished prints what a user has to know about published ports: which port was
+// chosen, and which ports other machines can reach. before is what the VM published
+// already.
 func (a *app) notePublished(asked, before []api.PublishedPort, vm api.VM) {
 	for _, p := range vm.Publish {
 		chosen := chosen(p, asked, before)
@@ -47,7 +47,7 @@ func (a *app) notePublished(asked, before []api.PublishedPort, vm api.VM) {
 	}
 }
 
-// chosen says whether a port of a VM was chosen for one that was asked for as 0.
+// chosen reports whether a published port was chosen for one requested as 0.
 func chosen(p api.PublishedPort, asked, before []api.PublishedPort) bool {
 	free := p
 	free.HostPort = 0
@@ -59,10 +59,10 @@ func newVMPublish(a *app) *cobra.Command {
 		Use:   "publish NAME PORT...",
 		Short: "Publish ports of a VM on this host",
 		Long: `Publish ports of a VM on this host: each PORT is [ADDRESS:]HOSTPORT:GUESTPORT[/udp].
-Without an address it is the loopback, which other machines cannot reach; host port 0
-is a free one, which is printed. It counts at once if the VM runs, and from then on
-whenever it runs: through restarts of the VM, of the daemon and of this machine, and
-through updates.`,
+The default address is the loopback, which other machines cannot reach. Host port 0
+chooses a free port, which is printed. A port is published whenever the VM runs, at
+once if it runs now, and stays published across restarts of the VM, of the daemon
+and of this machine, and across updates.`,
 		Example: `  banger vm publish dev 8080:80
   banger vm publish dev 0.0.0.0:8443:443 5353:53/udp`,
 		Args:              arguments(2, -1, "the name of a VM and ports"),
@@ -100,9 +100,9 @@ through updates.`,
 func newVMUnpublish(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "unpublish NAME PORT...",
-		Short: "End the publishing of ports",
-		Long: `End the publishing of ports: each PORT is what was published, or only its port on
-this host, as in 8080 or 5353/udp. Open connections of a port end with it.`,
+		Short: "Stop publishing ports of a VM",
+		Long: `Stop publishing ports of a VM: each PORT is as it was published, or only its port on
+this host, as in 8080 or 5353/udp. Open connections of the port are closed.`,
 		Example:           "  banger vm unpublish dev 8080\n  banger vm unpublish dev 5353/udp",
 		Args:              arguments(2, -1, "the name of a VM and ports"),
 		ValidArgsFunction: a.completeArgs(1, a.vmNames),
@@ -129,8 +129,8 @@ this host, as in 8080 or 5353/udp. Open connections of a port end with it.`,
 	}
 }
 
-// publishedAs returns what a VM publishes under a text: all of it, its address and host
-// port, as vm ports prints them, or its host port.
+// publishedAs returns the published ports that a text means: the whole port, its address
+// and host port as vm ports prints them, or its host port.
 func publishedAs(vm api.VM, text string) []api.PublishedPort {
 	var found []api.PublishedPort
 	whole, err := forward.ParsePublished(text)
@@ -146,9 +146,9 @@ func newVMPorts(a *app) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "ports NAME",
-		Short: "Show what listens in a VM, and what of it is published",
-		Long: `Show on which ports programs in a VM listen, and where these are published on this
-host. A published port that leads to none has no process.`,
+		Short: "Show the listening and published ports of a VM",
+		Long: `Show the ports on which programs in a VM listen, and where they are published on
+this host. A published port on which nothing listens has no process.`,
 		Example:           "  banger vm ports dev\n  banger vm ports --json dev",
 		Args:              arguments(1, 1, "the name of a VM"),
 		ValidArgsFunction: a.completeArgs(1, a.vmNames),
@@ -201,7 +201,7 @@ func portsTable(ports api.Ports) *table {
 	return t
 }
 
-// leadsTo says whether a connection to a published port arrives at what listens.
+// leadsTo reports whether a connection to a published port reaches a listening port.
 func leadsTo(p api.PublishedPort, l api.ListeningPort) bool {
 	address := stdio.Endpoint{Network: l.Protocol, Address: net.JoinHostPort(l.Address, strconv.Itoa(l.Port))}
 	unspecified := l.Address == "0.0.0.0" || l.Address == "::"

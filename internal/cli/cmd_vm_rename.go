@@ -9,8 +9,8 @@ import (
 func newVMRename(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:               "rename NAME NEW-NAME",
-		Short:             "Give a VM another name",
-		Long:              "Give a VM another name. A running guest learns its new host name at its next start.",
+		Short:             "Rename a VM",
+		Long:              "Rename a VM. A running guest gets its new host name at its next start.",
 		Example:           "  banger vm rename brave-otter dev",
 		Args:              arguments(2, 2, "the old and the new name"),
 		ValidArgsFunction: a.completeArgs(1, a.vmNames),

@@ -16,12 +16,12 @@ import (
 // removeTime bounds the removal of a VM at the end of `vm run --rm`.
 const removeTime = time.Minute
 
-// nothingLeft is what a cancelled operation that was undone says.
+// nothingLeft is part of the error of a cancelled operation that was undone.
 const nothingLeft = "nothing is left"
 
 // runVM is one `vm run`.
 type runVM struct {
-	shape          shape
+	flags          vmFlags
 	how            command
 	entrypoint     string
 	rm             bool
@@ -34,20 +34,20 @@ func newVMRun(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [-- COMMAND [ARGUMENT...]]",
 		Short: "Create a VM, start it, and run a shell or a command in it",
-		Long: `Create a VM, start it, and run a shell in it, or a command. The status is the
-command's, 128 plus the signal's number where a signal ended it, or 125 where
-banger itself failed. The VM runs on afterwards, unless --rm is given. Ctrl-C
-while it is starting leaves nothing.
+		Long: `Create a VM, start it, and run a shell or a command in it. The exit status is the
+command's, 128 plus the signal's number if a signal ended it, or 125 if banger
+itself failed. The VM keeps running afterwards, unless --rm is given. Ctrl-C
+while it is starting removes it.
 
-An image's configuration counts. Without a command its Entrypoint and Cmd run,
-where it has any. What is given stands for its Cmd: with an Entrypoint it is that
-program's arguments. --entrypoint stands for both; empty, it lets COMMAND itself
-run, or a shell. The image's Env, User and WorkingDir hold unless flags say
-otherwise.
+The image's configuration applies. Without a command its Entrypoint and Cmd run,
+if it has any. A command replaces its Cmd: with an Entrypoint, it becomes the
+arguments of that program. --entrypoint replaces both; if it is empty, COMMAND
+itself runs, or a shell. The image's Env, User and WorkingDir apply unless flags
+override them.
 
-With --detach what would run does so without a terminal, in the background: what it
-says is in banger vm logs, and each start of the VM starts it again. Where there is
-nothing to run, the VM waits for banger vm exec.`,
+With --detach the command runs in the background without a terminal: "banger vm
+logs" shows its output, and each start of the VM starts it again. If there is no
+command, the VM waits for "banger vm exec".`,
 		Example: `  banger vm run
   banger vm run --rm -- uname -a
   banger vm run --name dev --memory 4G --disk 20G
@@ -57,14 +57,14 @@ nothing to run, the VM waits for banger vm exec.`,
   banger vm run -d --name site --image web`,
 		RunE: func(cmd *cobra.Command, args []string) error { return r.run(a, cmd, args) },
 	}
-	r.shape.flags(a, cmd)
+	r.flags.flags(a, cmd)
 	r.how.flags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&r.entrypoint, "entrypoint", "", "`PROGRAM` to run for the image's Entrypoint and Cmd; empty: neither")
+	f.StringVar(&r.entrypoint, "entrypoint", "", "`PROGRAM` to run instead of the image's Entrypoint and Cmd; empty: neither")
 	f.BoolVar(&r.rm, "rm", false, "delete the VM at the end")
 	f.BoolVarP(&r.detach, "detach", "d", false, "print the VM's name and leave it running, with its command in the background")
 	forceMemory(cmd, &r.force)
-	f.BoolVar(&r.timing, "timing", false, "print where the time went")
+	f.BoolVar(&r.timing, "timing", false, "print how long each step took")
 	return cmd
 }
 
@@ -76,7 +76,7 @@ func (r *runVM) run(a *app, cmd *cobra.Command, argv []string) error {
 	if err != nil {
 		return err
 	}
-	req, err := r.shape.request(a, cmd)
+	req, err := r.flags.request(a, cmd)
 	if err != nil {
 		return err
 	}
@@ -108,17 +108,17 @@ func (r *runVM) run(a *app, cmd *cobra.Command, argv []string) error {
 	ended := time.Now()
 	switch {
 	case r.detach:
-	case r.rm && err == errLeft:
+	case r.rm && err == errDetached:
 		if e := c.KeepVM(cmd.Context(), vm.ID); e != nil {
 			a.printError(e)
 		}
-		a.note("VM %s is removed when it stops", vm.Name)
+		a.note("VM %s will be removed when it stops", vm.Name)
 	case r.rm:
 		if e := a.remove(cmd.Context(), c, vm.ID); e != nil {
 			a.printError(e)
 		}
 	default:
-		a.farewell(vm.Name)
+		a.printReturnHint(vm.Name)
 	}
 	if r.timing {
 		a.printTiming(vm.Timing, started.Sub(began), ended.Sub(started), time.Since(ended))
@@ -126,13 +126,13 @@ func (r *runVM) run(a *app, cmd *cobra.Command, argv []string) error {
 	return err
 }
 
-// createAndStart makes the VM. Where the user gave up, it leaves none.
+// createAndStart creates and starts the VM. If the user cancels, no VM is left.
 func (a *app) createAndStart(ctx context.Context, c *client.Client, req api.CreateVM) (api.VM, error) {
 	p := a.newProgress()
 	vm, err := c.CreateVM(ctx, req, p.report)
 	p.done()
 	if err == nil && ctx.Err() != nil {
-		// It was there before the cancellation reached it.
+		// The VM existed before the cancellation took effect.
 		if err = a.remove(ctx, c, vm.ID); err == nil {
 			err = api.Errorf(api.KindCanceled, "cancelled")
 		}
@@ -143,7 +143,7 @@ func (a *app) createAndStart(ctx context.Context, c *client.Client, req api.Crea
 	return vm, err
 }
 
-// remove deletes a VM although ctx may have ended.
+// remove deletes a VM even if ctx has ended.
 func (a *app) remove(ctx context.Context, c *client.Client, ref string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
 	defer cancel()
@@ -154,15 +154,15 @@ func (a *app) remove(ctx context.Context, c *client.Client, ref string) error {
 	return err
 }
 
-// farewell says, to people only, how to come back.
-func (a *app) farewell(name string) {
+// printReturnHint prints, to people only, how to return to the VM.
+func (a *app) printReturnHint(name string) {
 	if _, tty := terminal(a.err); tty {
-		a.note("%s runs on: `banger vm shell %s` comes back, `banger vm delete -f %s` removes it", name, name, name)
+		a.note("%s keeps running: `banger vm shell %s` opens a shell again, `banger vm delete -f %s` removes it", name, name, name)
 	}
 }
 
-// printTiming says where the time went: each step of the daemon's, what is left
-// of the wait for it, the command, the removal.
+// printTiming prints how long each step took: the daemon's steps, the rest of the wait
+// for the daemon, the command, and the removal.
 func (a *app) printTiming(steps []api.StepTiming, start, command, removal time.Duration) {
 	var b strings.Builder
 	row := func(what string, d time.Duration) {
@@ -173,7 +173,7 @@ func (a *app) printTiming(steps []api.StepTiming, start, command, removal time.D
 	for _, s := range steps {
 		d := time.Duration(s.Milliseconds * float64(time.Millisecond))
 		if _, part, ok := strings.Cut(s.Step, "/"); ok {
-			row("  "+part, d) // is in the step's own time
+			row("  "+part, d) // included in the step's own time
 			continue
 		}
 		rest -= d

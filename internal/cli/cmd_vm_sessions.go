@@ -17,12 +17,12 @@ func newVMSessions(a *app) *cobra.Command {
 	var asJSON, quietly bool
 	cmd := &cobra.Command{
 		Use:   "sessions [NAME]",
-		Short: "List what runs in VMs for clients",
-		Long: `List what runs in a VM, or in all running VMs, for clients: commands, shells,
-copies, ssh and forwards. A session is attached to its client; or waiting for one
-whose connection broke; or, a command only, detached: it goes on by itself; or
-ended, with its output and status waiting. Commands and shells can be attached to
-with "banger vm attach".`,
+		Short: "List the sessions in VMs",
+		Long: `List the sessions in a VM, or in all running VMs: commands, shells, copies, ssh
+connections and forwards. A session is attached to its client; or waiting, because
+its client's connection broke; or detached, running without a client (commands and
+shells only); or ended, with output and exit status not yet read. "banger vm
+attach" attaches to commands and shells.`,
 		Example:           "  banger vm sessions\n  banger vm sessions dev\n  banger vm sessions --json dev",
 		Args:              arguments(0, 1, "the name of one VM, or none"),
 		ValidArgsFunction: a.completeArgs(1, a.vmNames),
@@ -31,14 +31,14 @@ with "banger vm attach".`,
 			if err != nil {
 				return err
 			}
-			list, unheard, err := a.sessions(cmd.Context(), c, args)
+			list, incomplete, err := a.sessions(cmd.Context(), c, args)
 			if err != nil {
 				return err
 			}
-			if len(list) > 0 || !unheard || asJSON {
+			if len(list) > 0 || !incomplete || asJSON {
 				err = a.printSessions(list, asJSON, quietly)
 			}
-			if err == nil && unheard {
+			if err == nil && incomplete {
 				err = statusError(1)
 			}
 			return err
@@ -49,7 +49,7 @@ with "banger vm attach".`,
 	return cmd
 }
 
-// inVMSession is a session and the VM it is in.
+// inVMSession is a session and its VM.
 type inVMSession struct {
 	VM string `json:"vm"`
 	api.Session
@@ -62,9 +62,9 @@ const (
 	guestsTime   = 30 * time.Second
 )
 
-// sessions finds the sessions of the named VM, or of all that run. One that does
-// not answer is named and passed over then: unheard.
-func (a *app) sessions(ctx context.Context, c *client.Client, names []string) (list []inVMSession, unheard bool, err error) {
+// sessions returns the sessions of the named VM, or of all that run. One that does
+// not answer is named and skipped, and incomplete is set.
+func (a *app) sessions(ctx context.Context, c *client.Client, names []string) (list []inVMSession, incomplete bool, err error) {
 	list = []inVMSession{}
 	if len(names) > 0 {
 		found, err := c.ListSessions(ctx, names[0])
@@ -78,12 +78,12 @@ func (a *app) sessions(ctx context.Context, c *client.Client, names []string) (l
 	found, errs := sessionsOf(ctx, c, vms, guestsTime)
 	for i, vm := range vms {
 		if errs[i] != nil {
-			unheard = true
+			incomplete = true
 			a.printError(api.Errorf(api.KindOf(errs[i]), "cannot list the sessions of %s: %w", vm.Name, errs[i]))
 		}
 		list = append(list, placed(vm.Name, found[i])...)
 	}
-	return list, unheard, nil
+	return list, incomplete, nil
 }
 
 // sessionsOf asks VMs for their sessions, side by side and all within one time.
@@ -91,7 +91,7 @@ func sessionsOf(ctx context.Context, c *client.Client, vms []api.VM, bound time.
 	within, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	found, errs := make([][]api.Session, len(vms)), make([]error, len(vms))
-	sideBySide(len(vms), guestsAtOnce, func(i int) {
+	inParallel(len(vms), guestsAtOnce, func(i int) {
 		found[i], errs[i] = c.ListSessions(within, vms[i].ID)
 		if errs[i] != nil && within.Err() != nil && ctx.Err() == nil {
 			errs[i] = api.Errorf(api.KindTimeout, "all guests together did not answer within %s", bound).
@@ -122,7 +122,7 @@ func (a *app) printSessions(list []inVMSession, asJSON, quietly bool) error {
 		}
 		return nil
 	case len(list) == 0:
-		a.note("no sessions; `banger vm exec --detach NAME -- COMMAND` begins one that goes on by itself")
+		a.note("no sessions; `banger vm exec --detach NAME -- COMMAND` starts one in the background")
 		return nil
 	}
 	t, now := newTable("VM", "ID", "KIND", "STATE", "SINCE", "IN", "OUT", "PID", "COMMAND"), time.Now()

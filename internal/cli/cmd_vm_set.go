@@ -14,9 +14,9 @@ func newVMSet(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set NAME",
 		Short: "Change the memory and processors of a stopped VM",
-		Long: `Change the memory and processors of a VM that does not run: it has them from its next
-start on. Its disk keeps its size: for a larger one, make an image of the VM and a new
-VM of that ("banger vm commit", "banger vm create --image --disk").`,
+		Long: `Change the memory and processors of a stopped VM, from its next start on. The size
+of its disk stays: for a larger disk, create an image from the VM and a new VM from
+that image ("banger vm commit", "banger vm create --image --disk").`,
 		Example:           "  banger vm set dev --memory 4G\n  banger vm set dev --vcpu 4 --memory 8G",
 		Args:              arguments(1, 1, "the name of a VM"),
 		ValidArgsFunction: a.completeArgs(1, a.vmNames),

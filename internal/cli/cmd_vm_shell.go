@@ -7,9 +7,9 @@ func newVMShell(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "shell NAME",
 		Short: "Open a shell in a running VM",
-		Long: `Open a shell in a running VM, on a terminal where there is one. It ends with
-Ctrl-D or exit, and with the shell's own status; the VM runs on. Ctrl-] d leaves
-it running, to come back to with "banger vm attach".`,
+		Long: `Open a shell in a running VM, on a terminal if standard input is one. Ctrl-D or
+exit ends it with the shell's exit status; the VM keeps running. Ctrl-] d detaches
+and leaves the shell running; "banger vm attach" returns to it.`,
 		Example:           "  banger vm shell dev\n  echo uptime | banger vm shell dev",
 		Args:              arguments(1, 1, "the name of one VM"),
 		ValidArgsFunction: a.completeArgs(1, a.vmNames),

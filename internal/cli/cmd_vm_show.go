@@ -37,11 +37,11 @@ func newVMShow(a *app) *cobra.Command {
 		},
 	}
 	addJSON(cmd, &asJSON)
-	cmd.Flags().BoolVar(&timing, "timing", false, "show how long each part of its newest start took")
+	cmd.Flags().BoolVar(&timing, "timing", false, "show how long each part of its latest start took")
 	return cmd
 }
 
-// timingFields are the steps of a start, and what they consist of.
+// timingFields returns the steps of a start and their parts.
 func timingFields(steps []api.StepTiming) []string {
 	var list []string
 	for _, s := range steps {
@@ -50,11 +50,11 @@ func timingFields(steps []api.StepTiming) []string {
 	return list
 }
 
-// showAll shows what each name stands for: one as an object, several as a list. They are
-// asked for side by side: a VMM that hangs takes a second.
+// showAll shows what each name stands for. As JSON, one is an object, several are a list.
+// It asks for all in parallel: a VMM that hangs takes a second.
 func showAll[T any](a *app, names []string, asJSON bool, one, many string, get func(string) (T, error), show func(T) error) error {
 	got, errs := make([]T, len(names)), make([]error, len(names))
-	sideBySide(len(names), atOnce, func(i int) { got[i], errs[i] = get(names[i]) })
+	inParallel(len(names), maxParallel, func(i int) { got[i], errs[i] = get(names[i]) })
 	all := make([]T, 0, len(names))
 	var failure error
 	for i, v := range got {
@@ -98,7 +98,7 @@ func vmFields(vm api.VM) []string {
 	}
 	init := vm.Init
 	if init == api.InitAgent {
-		init = "" // a matter of course
+		init = "" // the default
 	}
 	remove := ""
 	if vm.AutoRemove {

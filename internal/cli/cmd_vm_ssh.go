@@ -13,16 +13,15 @@ import (
 func newVMSSH(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ssh [USER@]NAME [-- ARGUMENT...]",
-		Short: "Reach a running VM with your own ssh",
-		Long: `Run ssh(1) against a running VM: for a shell, or for a command. Arguments are
-ssh's own: options first, then the command. USER is one of the guest's; it is root
-where none is named. The image needs no SSH server, and the VM no network: banger
-carries the connection, which goes on when the daemon is restarted. The VM's key is
-known before the first connection, so ssh asks nothing.
+		Short: "Connect to a running VM with your own ssh",
+		Long: `Connect ssh(1) to a running VM, for a shell or a command. Arguments are passed to
+ssh: options first, then the command. USER is a user of the guest, by default root.
+The image needs no SSH server, and the VM no network: banger carries the
+connection, which survives a restart of the daemon. The VM's host key is known
+before the first connection, so ssh does not ask about it.
 
-The status is ssh's, which is the command's own, or 255; it is 125 where banger
-failed before ssh ran. See "banger ssh-config"
-for scp, sftp, rsync, git and editors.`,
+The exit status is ssh's: the command's, or 255. It is 125 if banger failed before
+ssh ran. See "banger ssh-config" for scp, sftp, rsync, git and editors.`,
 		Example: `  banger vm ssh dev
   banger vm ssh dev -- make test
   banger vm ssh www-data@dev -- id

@@ -43,15 +43,15 @@ func newVMSSHProxy(a *app) *cobra.Command {
 	}
 }
 
-// proxy carries bytes until ssh or the guest ends. A Ctrl-C is for ssh, which
-// shares our terminal: it ends us where it ends itself.
+// proxy carries bytes until ssh or the guest ends. Ctrl-C is for ssh, which shares the
+// terminal: if it ends, proxy ends.
 func (a *app) proxy(s *guest.Session) error {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM)
 	signal.Ignore(syscall.SIGINT, syscall.SIGQUIT)
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // an error of a write instead of our end
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a write error instead of the end of this process
 	go func() {
-		_, _ = io.Copy(s.Stdin, a.in) // what cannot be written is the session's end
+		_, _ = io.Copy(s.Stdin, a.in) // a failed write means that the session has ended
 		s.Stdin.Close()
 	}()
 	copied := make(chan error, 1)
@@ -88,7 +88,7 @@ func newVMSSHHostKey(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			// In the words ssh asked with, which may be brackets and a port too.
+			// Repeat the host as ssh wrote it, which may have brackets and a port.
 			_, key, _ := strings.Cut(access.KnownHosts, " ")
 			_, err = fmt.Fprintf(a.out, "%s %s\n", args[0], key)
 			return err

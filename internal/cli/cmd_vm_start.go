@@ -35,13 +35,12 @@ func newVMRestart(a *app) *cobra.Command {
 	return cmd
 }
 
-// forceMemory gives a command that starts VMs the flag that lets them have more memory than
-// the host.
+// forceMemory adds the flag that lets running VMs have more memory than the host.
 func forceMemory(cmd *cobra.Command, force *bool) {
-	cmd.Flags().BoolVar(force, "force", false, "start it also when the VMs that run would have more memory than this host")
+	cmd.Flags().BoolVar(force, "force", false, "start it even if the running VMs would have more memory than this host")
 }
 
-// eachVM describes a command that does one thing to every VM named.
+// eachVM describes a command that does the same to every VM named.
 type eachVM struct {
 	use, short, long, example string
 	work                      func(ctx context.Context, c *client.Client, name string, report api.Report) error
@@ -59,8 +58,7 @@ func (a *app) newEach(e eachVM) *cobra.Command {
 	}
 }
 
-// runEach does work to every VM named and prints the names of those it was
-// done to.
+// runEach does work to every VM named and prints the names for which it succeeded.
 func (a *app) runEach(ctx context.Context, names []string, work func(context.Context, *client.Client, string, api.Report) error) error {
 	c, err := a.client()
 	if err != nil {

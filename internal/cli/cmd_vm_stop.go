@@ -16,9 +16,9 @@ func newVMStop(a *app) *cobra.Command {
 	var grace time.Duration
 	cmd := a.newEach(eachVM{
 		use: "stop", short: "Shut VMs down",
-		long: `Shut VMs down cleanly: processes are asked to end, file systems are synced and
+		long: `Shut VMs down cleanly: processes get SIGTERM, file systems are synced and
 unmounted. A guest that takes longer than the grace time is killed. The disk
-stays as it is.`,
+stays.`,
 		example: "  banger vm stop dev\n  banger vm stop --grace 30s dev web-1",
 		work: func(ctx context.Context, c *client.Client, name string, report api.Report) error {
 			_, err := c.StopVM(ctx, name, api.StopVM{GraceSeconds: int(math.Ceil(grace.Seconds()))}, report)
@@ -29,7 +29,7 @@ stays as it is.`,
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
 		if cmd.Flags().Changed("grace") && (grace <= 0 || grace > 24*time.Hour) {
 			return &usageError{
-				err:     fmt.Errorf("cannot use --grace %s: it is more than nothing and at most 24h; `banger vm kill` is at once", grace),
+				err:     fmt.Errorf("cannot use --grace %s: it must be positive and at most 24h; `banger vm kill` does not wait", grace),
 				command: cmd.CommandPath(),
 			}
 		}
@@ -40,8 +40,8 @@ stays as it is.`,
 
 func newVMKill(a *app) *cobra.Command {
 	return a.newEach(eachVM{
-		use: "kill", short: "End VMs at once",
-		long:    "End VMs at once, as if their power was cut. Prefer `banger vm stop`.",
+		use: "kill", short: "Kill VMs immediately",
+		long:    "Kill VMs immediately, as if their power were cut. Prefer `banger vm stop`.",
 		example: "  banger vm kill dev",
 		work: func(ctx context.Context, c *client.Client, name string, report api.Report) error {
 			_, err := c.KillVM(ctx, name, report)

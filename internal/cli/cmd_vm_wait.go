@@ -12,8 +12,8 @@ func newVMWait(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "wait NAME...",
 		Short: "Wait until VMs have stopped",
-		Long: `Wait until VMs have stopped, and print the state each ended in. The status is 1
-where a VM failed.`,
+		Long: `Wait until VMs have stopped, and print the final state of each. The exit status is
+1 if a VM failed.`,
 		Example:           "  banger vm wait dev\n  banger vm wait dev && echo stopped",
 		Args:              arguments(1, -1, "the name of a VM"),
 		ValidArgsFunction: a.completeArgs(-1, a.vmNames),
@@ -24,7 +24,7 @@ where a VM failed.`,
 			}
 			return a.each(cmd.Context(), args, func(ctx context.Context, name string, _ api.Report) (string, error) {
 				vm, err := c.ShowVM(ctx, name)
-				if err == nil { // by its id: it may be renamed meanwhile
+				if err == nil { // by its id: it may be renamed during the wait
 					vm, err = c.WaitVM(ctx, vm.ID)
 				}
 				if err == nil && vm.State == api.StateFailed {

@@ -11,11 +11,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// completeTime bounds how long the Tab key is dead.
+// completeTime bounds how long a completion takes.
 const completeTime = 500 * time.Millisecond
 
-// completeArgs completes at most limit arguments from names (a negative limit
-// is none), each once.
+// completeArgs completes at most limit arguments from names, each once. A negative limit
+// means no limit.
 func (a *app) completeArgs(limit int, names func() []string) cobra.CompletionFunc {
 	return func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if limit >= 0 && len(args) >= limit {
@@ -27,11 +27,11 @@ func (a *app) completeArgs(limit int, names func() []string) cobra.CompletionFun
 }
 
 func (a *app) completeFlag(cmd *cobra.Command, flag string, names func() []string) {
-	// It fails for an unknown flag only, which TestEveryCommand would show.
+	// It fails only for an unknown flag, which TestEveryCommand would show.
 	_ = cmd.RegisterFlagCompletionFunc(flag, a.completeArgs(-1, names))
 }
 
-// completing asks a daemon that runs, for a short time; it starts none.
+// completing asks a running daemon, for a short time; it does not start one.
 func completing(ask func(ctx context.Context, c *client.Client) []string) []string {
 	p, err := paths.Choose()
 	if err != nil {
@@ -44,7 +44,7 @@ func completing(ask func(ctx context.Context, c *client.Client) []string) []stri
 
 func (a *app) vmNames() []string {
 	return completing(func(ctx context.Context, c *client.Client) (names []string) {
-		vms, _ := c.ListVMs(ctx) // no names is the best answer then
+		vms, _ := c.ListVMs(ctx) // no names if it fails
 		for _, vm := range vms {
 			names = append(names, vm.Name)
 		}

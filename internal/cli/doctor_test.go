@@ -12,10 +12,10 @@ import (
 	"banger/internal/doctor"
 )
 
-// TestDoctorOfALook: where all looks well, the doctor says what a look cannot know; where
+// TestDoctorOfALook: if all checks pass, the doctor says what they cannot know; where
 // something is wrong, or a guest was started, that is no news.
 func TestDoctorOfALook(t *testing.T) {
-	const cannotKnow = "Whether a guest starts, only a start shows: banger doctor --try"
+	const cannotKnow = "Everything checked is in order. To check that a guest starts: banger doctor --try"
 	for name, c := range map[string]struct {
 		status string
 		want   bool
@@ -61,7 +61,7 @@ func TestTrialThatCannotBeRemoved(t *testing.T) {
 		done(rw, api.Errorf(api.KindInternal, "the device is busy"), nil)
 	})
 	out, _, status := run("doctor", "--try")
-	for _, want := range []string{"fail  trial: failed at step removal: cannot remove what was tried: the device is busy\n", "try: banger vm delete --force doctor-try-"} {
+	for _, want := range []string{"fail  trial: failed at step removal: cannot remove the trial VM and its image: the device is busy\n", "try: banger vm delete --force doctor-try-"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("it lacks %q:\n%s", want, out)
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// printError writes what failed and why, and what to type next.
+// printError prints what failed and why, and what to type next.
 func (a *app) printError(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -41,8 +41,8 @@ func renderError(err error) string {
 	return b.String()
 }
 
-// explainFlag says what is wrong with the value of a flag. Go's own words for
-// numbers and durations name its functions.
+// explainFlag returns what is wrong with the value of a flag. Go's own errors for numbers
+// and durations name functions.
 func explainFlag(err error) error {
 	var value *pflag.InvalidValueError
 	if !errors.As(err, &value) {
@@ -51,20 +51,20 @@ func explainFlag(err error) error {
 	name := "--" + value.GetFlag().Name
 	switch value.GetFlag().Value.Type() {
 	case "int", "int64", "uint", "uint16":
-		return fmt.Errorf("cannot use %s: %.40q is no whole number, or too large", name, value.GetValue())
+		return fmt.Errorf("cannot use %s: %.40q is not an integer, or too large", name, value.GetValue())
 	case "bool":
-		return fmt.Errorf("cannot use %s: %.40q is neither true nor false", name, value.GetValue())
+		return fmt.Errorf("cannot use %s: %.40q is not true or false", name, value.GetValue())
 	case "duration":
-		return fmt.Errorf("cannot use %s: %.40q is no duration: write one such as 10s or 2m", name, value.GetValue())
+		return fmt.Errorf("cannot use %s: %.40q is not a duration: write one such as 10s or 2m", name, value.GetValue())
 	}
 	return err
 }
 
-// brokenPipe reports that the reader of our output went away.
+// brokenPipe reports whether err says that the reader of the output is gone.
 func brokenPipe(err error) bool { return errors.Is(err, syscall.EPIPE) }
 
-// noArgs refuses arguments, and on a command that only groups others says that
-// there is no such command.
+// noArgs refuses arguments. For a command that only groups others, the error is that the
+// command does not exist.
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -72,9 +72,9 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	if !cmd.HasSubCommands() {
 		return usagef(cmd, "%s takes no argument, got %q", cmd.CommandPath(), args[0])
 	}
-	err := usagef(cmd, "there is no command %q", cmd.CommandPath()+" "+args[0])
+	err := usagef(cmd, "unknown command %q", cmd.CommandPath()+" "+args[0])
 	cmd.SuggestionsMinimumDistance = 2
-	if len(args[0]) <= 4 { // most short words are within two letters of one another
+	if len(args[0]) <= 4 { // most short words differ in two letters or fewer
 		cmd.SuggestionsMinimumDistance = 1
 	}
 	if vm, _, found := cmd.Root().Find([]string{"vm", args[0]}); found == nil && cmd == cmd.Root() && vm.Name() == args[0] {
@@ -86,8 +86,8 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return err
 }
 
-// arguments refuses fewer than low arguments or more than high; a negative high
-// is no limit. want names them for the error.
+// arguments refuses fewer than low arguments or more than high; a negative high means no
+// limit. want names the arguments in the error.
 func arguments(low, high int, want string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {

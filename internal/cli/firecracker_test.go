@@ -64,7 +64,7 @@ func TestOfferOnATerminal(t *testing.T) {
 		a := newApp(tty, io.Discard, tty, func(string) string { return "" })
 		ended := make(chan error, 1)
 		go func() { ended <- a.offerFirecracker(ctx, hostWith(noFirecracker), false) }()
-		s.await(t, "firecracker is not installed. Get it from its makers' release page? [Y/n] ")
+		s.await(t, "firecracker is not installed. Download it from the project's release page? [Y/n] ")
 		if _, err := io.WriteString(user, typed); err != nil {
 			t.Fatal(err)
 		}
@@ -116,8 +116,8 @@ func TestPrintFirecracker(t *testing.T) {
 		{system.FirecrackerChange{Version: "1.16.1", Changed: true, Used: ours}, "Firecracker 1.16.1 is installed\n", ""},
 		{system.FirecrackerChange{Version: "1.16.1", Previous: "1.15.1", Changed: true, Used: warned}, "Firecracker 1.16.1 is installed; it was 1.15.1\n", "banger: firecracker 1.16.1: beware\n"},
 		{system.FirecrackerChange{Version: "1.16.1", Previous: "1.15.1", Used: ours}, "Firecracker 1.16.1 is installed already\n", ""},
-		{system.FirecrackerChange{Version: "1.16.1", Changed: true, Kept: []string{"1.14.4"}, Used: ours}, "Firecracker 1.16.1 is installed\n", "banger: kept for VMs that run: 1.14.4\n"},
-		{system.FirecrackerChange{Changed: true, Used: byHand}, "banger's own Firecracker is set aside; VMs get 1.15.1 at /usr/local/bin/firecracker\n", ""},
+		{system.FirecrackerChange{Version: "1.16.1", Changed: true, Kept: []string{"1.14.4"}, Used: ours}, "Firecracker 1.16.1 is installed\n", "banger: still used by running VMs: 1.14.4\n"},
+		{system.FirecrackerChange{Changed: true, Used: byHand}, "banger's own Firecracker is disabled; VMs get 1.15.1 at /usr/local/bin/firecracker\n", ""},
 		{system.FirecrackerChange{Version: "1.16.1", Changed: true, Used: byHand}, "Firecracker 1.16.1 is installed\n",
 			"banger: VMs use /usr/local/bin/firecracker, which is set in /etc/banger/config.toml: remove firecracker and jailer there, then: sudo banger system restart\n"},
 	} {

@@ -9,7 +9,7 @@ import (
 	"banger/api"
 )
 
-// configFields are what an image's configuration says, for `show`.
+// configFields returns an image's configuration as fields for `show`.
 func configFields(c *api.ImageConfig) []string {
 	if c == nil {
 		return nil
@@ -27,7 +27,7 @@ func configFields(c *api.ImageConfig) []string {
 	return list
 }
 
-// words shows a command so that one can tell its words from each other.
+// words formats a command so that its words can be told apart.
 func words(argv []string) string {
 	var quoted []string
 	for _, w := range argv {

@@ -9,12 +9,12 @@ import (
 const (
 	leaveKey    = 0x1d // Ctrl-]
 	leaveThen   = 'd'
-	leaveWithin = time.Second // machinectl(1) gives its own escape as long
+	leaveWithin = time.Second // as long as machinectl(1) waits for its own escape
 )
 
-// leaveKeys copies what is typed from r to w until it ends, or Ctrl-] d is typed and
-// leave says that this is the end: then it returns true. A Ctrl-] alone goes through
-// when it was not followed in time.
+// leaveKeys copies typed bytes from r to w until r ends, or until Ctrl-] d is typed and
+// leave returns true; then leaveKeys returns true. A Ctrl-] that is not followed by a d
+// within leaveWithin is copied.
 func leaveKeys(w io.Writer, r io.Reader, leave func() bool) (left bool) {
 	typed := make(chan []byte)
 	go func() {

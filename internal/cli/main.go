@@ -1,11 +1,10 @@
-// Package cli is the banger command: what its words mean, what it prints, and
-// the status it ends with. It holds no state; the daemon does.
+// Package cli is the banger command: its subcommands and flags, its output, and its exit
+// status. It holds no state; the daemon does.
 //
-// Exit status: 0 where all went well; 1 where something failed; 2 for a command
-// line that makes no sense; 128 plus the signal's number where a signal ended
-// it. `vm run`, `vm exec` and `vm shell` end with the guest command's status
-// instead (128 plus the signal's number where a signal ended that), and with
-// 125 where banger itself failed, so that the two can be told apart.
+// Exit status: 0 for success; 1 if something failed; 2 for an invalid command line; 128
+// plus the signal's number if a signal ended it. `vm run`, `vm exec` and `vm shell` end
+// with the guest command's status instead (128 plus the signal's number if a signal ended
+// that), and with 125 if banger itself failed, so that the two can be told apart.
 package cli
 
 import (
@@ -26,8 +25,8 @@ import (
 const (
 	exitFailed = 1
 	exitUsage  = 2
-	// exitBanger is what run, exec and shell end with where banger itself failed;
-	// env(1), chroot(1) and docker do the same.
+	// exitBanger is the exit status of run, exec and shell if banger itself failed; env(1),
+	// chroot(1) and docker use the same.
 	exitBanger = 125
 )
 
@@ -44,7 +43,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return a.conclude(err, interrupted)
 }
 
-// conclude prints err and says what to exit with.
+// conclude prints err and returns the exit status.
 func (a *app) conclude(err error, interrupted *interruption) int {
 	if err == nil {
 		return 0
@@ -62,7 +61,7 @@ func (a *app) conclude(err error, interrupted *interruption) int {
 		return 128 + int(sig)
 	}
 	if brokenPipe(err) {
-		return 128 + int(syscall.SIGPIPE) // nobody reads our output any more
+		return 128 + int(syscall.SIGPIPE) // nobody reads the output any more
 	}
 	a.printError(err)
 	var usage *usageError
@@ -76,12 +75,12 @@ func (a *app) conclude(err error, interrupted *interruption) int {
 	return exitFailed
 }
 
-// statusError ends banger with a status and says nothing.
+// statusError ends banger with a status and without a message.
 type statusError int
 
 func (statusError) Error() string { return "exit status" }
 
-// usageError is a command line that makes no sense.
+// usageError is an error of an invalid command line.
 type usageError struct {
 	err     error
 	command string
@@ -90,7 +89,8 @@ type usageError struct {
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
-// ownError is a failure of banger where it stands in for a guest's command.
+// ownError is a failure of banger itself in a command that otherwise ends with the status
+// of a guest's command.
 type ownError struct{ err error }
 
 func (e *ownError) Error() string { return e.err.Error() }
@@ -109,10 +109,11 @@ func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "banger",
 		Short: "Development sandboxes on microVMs",
-		Long: `banger runs development sandboxes. Each one is a real virtual machine with a
-kernel of its own, and keeps running until you stop it, whatever becomes of banger.`,
+		Long: `banger runs development sandboxes. Each one is a real virtual machine with its own
+kernel, and keeps running until you stop it, even if banger's daemon is stopped,
+killed or updated.`,
 		Example: `  banger vm run                      # a new sandbox, and a shell in it
-  banger vm run --rm -- uname -a     # one command in a sandbox of its own
+  banger vm run --rm -- uname -a     # one command in its own sandbox
   banger ps                          # what is running`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -140,7 +141,7 @@ kernel of its own, and keeps running until you stop it, whatever becomes of bang
 	return root
 }
 
-// helpOn is `banger help`: Cobra's own calls an unknown command a success.
+// helpOn is `banger help`. Cobra's own exits with 0 for an unknown command.
 func helpOn(cmd *cobra.Command, args []string) error {
 	found, rest, err := cmd.Root().Find(args)
 	if err == nil {
@@ -153,7 +154,7 @@ func helpOn(cmd *cobra.Command, args []string) error {
 	return found.Help()
 }
 
-// Root returns the command tree for the documentation: nothing in it is run.
+// Root returns the command tree for generating the documentation, not for running it.
 func Root() *cobra.Command {
 	return newRoot(newApp(nil, io.Discard, io.Discard, func(string) string { return "" }))
 }
@@ -171,8 +172,8 @@ type signalError struct{ sig syscall.Signal }
 
 func (e signalError) Error() string { return "stopped by " + e.sig.String() }
 
-// untilSignal returns a context that ends with the first signal that asks
-// banger to end. The second one ends banger at once, as usual.
+// untilSignal returns a context that ends with the first signal that asks banger to end.
+// The second signal ends banger immediately.
 func untilSignal() (context.Context, *interruption, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	i := &interruption{cancel: cancel, ctx: ctx, caught: make(chan os.Signal, 1)}
@@ -195,19 +196,19 @@ func untilSignal() (context.Context, *interruption, func()) {
 	}
 }
 
-// take has signals end the context.
+// take makes signals end the context.
 func (i *interruption) take() {
 	signal.Notify(i.caught, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 }
 
-// leave leaves signals to others: to the guest's command, while one runs.
+// leave stops handling signals: while a guest's command runs, they are for it.
 func (i *interruption) leave() {
 	if i != nil {
 		signal.Stop(i.caught)
 	}
 }
 
-// signal is the signal that ended the context, or 0.
+// signal returns the signal that ended the context, or 0.
 func (i *interruption) signal() syscall.Signal {
 	if i == nil {
 		return 0

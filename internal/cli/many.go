@@ -8,12 +8,12 @@ import (
 	"banger/api"
 )
 
-// atOnce bounds how many VMs are worked on in parallel.
-const atOnce = 8
+// maxParallel bounds how many VMs are worked on in parallel.
+const maxParallel = 8
 
-// sideBySide calls work for each of n things, most of them at the same time, and returns
+// inParallel calls work for each of n things, most of them at the same time, and returns
 // when all is done.
-func sideBySide(n, most int, work func(i int)) {
+func inParallel(n, most int, work func(i int)) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	slots := make(chan struct{}, most)
@@ -26,9 +26,9 @@ func sideBySide(n, most int, work func(i int)) {
 	}
 }
 
-// each calls work for every name, several at once. Each one's line of output
-// comes in the order given, as soon as those before it are there. One failure
-// does not stop the others; all are printed, and the status is then 1.
+// each calls work for every name, several in parallel. The output lines are printed in
+// the order of the names, each as soon as those before it are printed. A failure does not
+// stop the others; all failures are printed, and the exit status is then 1.
 func (a *app) each(ctx context.Context, names []string, work func(ctx context.Context, name string, report api.Report) (string, error)) error {
 	p := a.newProgress()
 	type outcome struct {
@@ -42,7 +42,7 @@ func (a *app) each(ctx context.Context, names []string, work func(ctx context.Co
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() {
-		sideBySide(len(names), atOnce, func(i int) {
+		inParallel(len(names), maxParallel, func(i int) {
 			report := p.report
 			if len(names) > 1 {
 				report = p.named(names[i])

@@ -14,8 +14,8 @@ import (
 	"banger/internal/fsx"
 )
 
-// newFile is a file that gets its name when it is whole: until then it is a hidden
-// one beside that. Blocks of zeros become holes.
+// newFile is a file that gets its name when it is complete; until then it is a hidden file
+// in the same directory. Blocks of zeros become holes.
 type newFile struct {
 	path    string
 	replace bool
@@ -23,8 +23,8 @@ type newFile struct {
 	size    int64
 }
 
-// createFile begins a file. One that is there is refused, unless it is to be
-// replaced; and what is no plain file always.
+// createFile begins a file. It refuses an existing file unless replace is set, and
+// anything but a regular file always.
 func createFile(path string, replace bool) (*newFile, error) {
 	info, err := os.Lstat(path)
 	switch {
@@ -33,14 +33,14 @@ func createFile(path string, replace bool) (*newFile, error) {
 	case err == nil && !replace:
 		return nil, taken(path)
 	case err == nil && !info.Mode().IsRegular():
-		return nil, api.Errorf(api.KindExists, "cannot write %s: it is no plain file, and would be replaced by one", path)
+		return nil, api.Errorf(api.KindExists, "cannot write %s: it exists and is not a regular file", path)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, fsx.DiskError("write the file", err)
 	}
 	hidden := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"."+strconv.FormatUint(rand.Uint64(), 36))
 	f, err := os.OpenFile(hidden, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o666)
 	if named := new(fs.PathError); errors.As(err, &named) {
-		err = named.Err // the hidden name says nothing to anybody
+		err = named.Err // the hidden name would only confuse
 	}
 	if err != nil {
 		return nil, fsx.DiskError("write "+path, err)
@@ -49,7 +49,7 @@ func createFile(path string, replace bool) (*newFile, error) {
 }
 
 func taken(path string) error {
-	return api.Errorf(api.KindExists, "cannot write %s: it is there already", path).WithHint("--force replaces it")
+	return api.Errorf(api.KindExists, "cannot write %s: it already exists", path).WithHint("--force replaces it")
 }
 
 // Write adds p to the file.
@@ -61,7 +61,7 @@ func (n *newFile) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// finish gives the file its name, or where its making has failed removes it.
+// finish gives the file its name, or removes it if failed is not nil.
 func (n *newFile) finish(failed error) error {
 	if failed != nil {
 		n.f.Close()
@@ -87,7 +87,7 @@ func (n *newFile) name() error {
 		return os.Rename(n.f.Name(), n.path)
 	}
 	err := unix.Renameat2(unix.AT_FDCWD, n.f.Name(), unix.AT_FDCWD, n.path, unix.RENAME_NOREPLACE)
-	if err == unix.EINVAL || err == unix.ENOSYS { // not every file system can
+	if err == unix.EINVAL || err == unix.ENOSYS { // not supported by every file system
 		return os.Rename(n.f.Name(), n.path)
 	}
 	return err

@@ -19,8 +19,8 @@ func addJSON(cmd *cobra.Command, on *bool) {
 	cmd.Flags().BoolVar(on, "json", false, "print JSON, a versioned format for programs")
 }
 
-// printJSON writes {"format": 1, key: v}, or without a key {"format": 1, …} and
-// the fields of v, which is then an object.
+// printJSON writes {"format": 1, key: v}, or if key is empty {"format": 1, …} with the
+// fields of v, which must then be an object.
 func printJSON(w io.Writer, key string, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
@@ -39,14 +39,14 @@ func printJSON(w io.Writer, key string, v any) error {
 	return err
 }
 
-// table is rows of columns that are lined up.
+// table holds rows of cells that are printed as aligned columns.
 type table struct{ rows [][]string }
 
 func newTable(header ...string) *table { return &table{rows: [][]string{header}} }
 
 func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
 
-// write lines the columns up, two spaces between them.
+// write prints aligned columns, separated by two spaces.
 func (t *table) write(w io.Writer) error {
 	widths := make([]int, len(t.rows[0]))
 	for _, row := range t.rows {
@@ -68,7 +68,7 @@ func (t *table) write(w io.Writer) error {
 	return err
 }
 
-// fields is a table of names and values, without a header.
+// fields prints a table of names and values, without a header.
 func fields(w io.Writer, pairs ...string) error {
 	t := &table{}
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -82,7 +82,7 @@ func fields(w io.Writer, pairs ...string) error {
 	return t.write(w)
 }
 
-// ago says how long ago t was, roughly.
+// ago returns roughly how long ago t was.
 func ago(now, t time.Time) string {
 	if t.IsZero() {
 		return "-"
@@ -111,7 +111,7 @@ func plural(n int, unit string) string {
 	return fmt.Sprintf("%d %ss", n, unit)
 }
 
-// short is enough of a digest to know it by.
+// short returns the beginning of a digest, enough to recognize it.
 func short(digest string) string {
 	_, hex, found := strings.Cut(digest, ":")
 	if !found {

@@ -11,18 +11,18 @@ import (
 	"banger/internal/size"
 )
 
-// What is over sooner than this is not worth a line: a VM that starts from
-// what is cached says nothing.
+// quiet is the time before which no progress is shown: starting a VM from cached files
+// prints nothing.
 const quiet = 400 * time.Millisecond
 
-// How often the live line is drawn, and a plain one written at most.
+// The minimum times between two draws of the live line and between two plain lines.
 const (
 	drawEvery  = 100 * time.Millisecond
 	plainEvery = 10 * time.Second
 )
 
-// progress shows how far long work is: on a terminal one live line, elsewhere
-// a few plain ones.
+// progress shows the progress of long work: one live line on a terminal, otherwise a few
+// plain lines.
 type progress struct {
 	app    *app
 	live   bool
@@ -36,7 +36,7 @@ type progress struct {
 	noted map[string]bool
 	step  string
 	rate  rate
-	early *time.Timer // shows what was reported too early, should nothing follow
+	early *time.Timer // shows an early report if nothing follows
 }
 
 func (a *app) newProgress() *progress {
@@ -49,11 +49,10 @@ func (a *app) newProgress() *progress {
 	return p
 }
 
-// report shows one report. It is an api.Report and may be called from several
-// goroutines.
+// report shows one report. It is an api.Report, and safe for concurrent use.
 func (p *progress) report(r api.Progress) { p.named("")(r) }
 
-// named returns a report for one of several works at once.
+// named returns a report for one of several concurrent pieces of work.
 func (p *progress) named(name string) api.Report {
 	if name != "" {
 		name += ": "
@@ -99,7 +98,7 @@ func (p *progress) print(name string, r api.Progress) {
 	fmt.Fprintln(p.app.err, strings.TrimRight("banger: "+name+headline(r)+detail(r, 0), " "))
 }
 
-// note prints a message once, above the live line.
+// note prints a message above the live line, each message once.
 func (p *progress) note(message string) {
 	if p.noted[message] {
 		return
@@ -112,7 +111,7 @@ func (p *progress) note(message string) {
 	fmt.Fprintln(p.app.err, "banger: "+message)
 }
 
-// done takes the live line off the screen.
+// done removes the live line from the screen.
 func (p *progress) done() {
 	p.app.mu.Lock()
 	defer p.app.mu.Unlock()
@@ -120,8 +119,7 @@ func (p *progress) done() {
 	p.clear()
 }
 
-// later prints a report that came early, unless another one or the end comes
-// first.
+// later prints an early report after d, unless another report or the end comes first.
 func (p *progress) later(d time.Duration, name string, r api.Progress) {
 	var own *time.Timer
 	own = time.AfterFunc(d, func() {
@@ -134,7 +132,7 @@ func (p *progress) later(d time.Duration, name string, r api.Progress) {
 	p.early = own
 }
 
-// drop forgets what was to be printed later.
+// drop cancels the delayed report.
 func (p *progress) drop() {
 	if p.early != nil {
 		p.early.Stop()
@@ -183,7 +181,7 @@ func bar(r api.Progress) string {
 	return "  [" + strings.Repeat("#", full) + strings.Repeat(".", barWidth-full) + "]"
 }
 
-// detail says how far it is, how fast, and how long it takes yet.
+// detail formats the progress, its rate, and the remaining time.
 func detail(r api.Progress, perSecond float64) string {
 	var b strings.Builder
 	switch {
@@ -213,7 +211,7 @@ func detail(r api.Progress, perSecond float64) string {
 	return b.String()
 }
 
-// clip shortens s to n columns, of one rune each.
+// clip shortens s to n columns of one rune each.
 func clip(s string, n int) string {
 	if utf8.RuneCountInString(s) <= n {
 		return s
@@ -224,7 +222,7 @@ func clip(s string, n int) string {
 	return string([]rune(s)[:n-1]) + "…"
 }
 
-// rate measures how fast some work goes, since its first report.
+// rate measures the speed of some work since its first report.
 type rate struct {
 	began, now    time.Time
 	first, latest int64
@@ -237,7 +235,7 @@ func (r *rate) add(now time.Time, done int64) {
 	r.now, r.latest = now, done
 }
 
-// perSecond is 0 until there is enough to say.
+// perSecond returns the rate per second, or 0 until enough is known.
 func (r *rate) perSecond() float64 {
 	if d := r.now.Sub(r.began); d >= time.Second {
 		return float64(r.latest-r.first) / d.Seconds()

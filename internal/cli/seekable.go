@@ -11,11 +11,11 @@ import (
 	"banger/internal/fsx"
 )
 
-// spool is a file that can be read in any order, as the daemon does, of what a command
-// line names: the file itself, or a copy of what comes from standard input ("-"), a
-// pipe (`<(…)`) or a socket, which nobody but this process can read. remove removes the
-// copy. streamed says that there is one.
-func (a *app) spool(name string) (path string, streamed bool, remove func(), err error) {
+// seekableFile returns the path of a file that the daemon can read in any order: the file
+// that the command line names, or a copy of standard input ("-"), a pipe (`<(…)`) or a
+// socket, which only this process can read. remove removes the copy. streamed reports
+// whether there is one.
+func (a *app) seekableFile(name string) (path string, streamed bool, remove func(), err error) {
 	nothing := func() {}
 	from := a.in
 	if name != "-" {
@@ -39,13 +39,13 @@ func (a *app) spool(name string) (path string, streamed bool, remove func(), err
 	dir := cmp.Or(a.env("TMPDIR"), "/var/tmp") // /tmp is often in memory
 	f, err := os.CreateTemp(dir, "banger-import-*")
 	if err != nil {
-		return "", true, nothing, fsx.DiskError("copy what is to be imported", err)
+		return "", true, nothing, fsx.DiskError("copy the input", err)
 	}
 	remove = func() { _ = os.Remove(f.Name()) }
 	_, err = io.Copy(f, from)
 	if err = errors.Join(err, f.Close()); err != nil {
 		remove()
-		return "", true, nothing, fsx.DiskError("copy what is to be imported", err)
+		return "", true, nothing, fsx.DiskError("copy the input", err)
 	}
 	path, err = filepath.Abs(f.Name())
 	return path, true, remove, err

@@ -26,8 +26,8 @@ func (a *app) interactive() bool {
 	return in && out
 }
 
-// inGuest runs a command in a guest with our standard streams, and returns what
-// banger is to end with: nil, the command's status, or an error of banger's own.
+// inGuest runs a command in a guest, connected to this process's standard streams. It
+// returns how banger ends: nil, the command's status, or an error of banger's own.
 func (a *app) inGuest(ctx context.Context, g *guest.Client, exec api.Exec) error {
 	if exec.TTY {
 		exec.Rows, exec.Cols = a.terminalSize()
@@ -38,7 +38,7 @@ func (a *app) inGuest(ctx context.Context, g *guest.Client, exec api.Exec) error
 	})
 }
 
-// attachTo takes over a session, as inGuest begins one.
+// attachTo attaches to a session, as inGuest begins one.
 func (a *app) attachTo(ctx context.Context, g *guest.Client, taken api.Session) error {
 	var rows, cols uint16
 	if taken.TTY {
@@ -49,13 +49,14 @@ func (a *app) attachTo(ctx context.Context, g *guest.Client, taken api.Session) 
 	})
 }
 
-// errLeft is what a session ends with that was left, and goes on: no failure.
-const errLeft = statusError(0)
+// errDetached is the result of a session from which the user detached: not a failure.
+const errDetached = statusError(0)
 
-// inSession attends to a session that open opens; taken is one that was there.
+// inSession opens a session with open and connects it to the standard streams. taken is
+// the session to attach to, or nil for a new one.
 func (a *app) inSession(ctx context.Context, g *guest.Client, tty bool, taken *api.Session, open func(context.Context) (*guest.Session, error)) error {
-	// Once the command runs, signals are for it and do not end ctx any more. Both
-	// watch for a moment, so that none kills us in between.
+	// Once the command runs, signals are for it and do not end ctx any more. For a moment
+	// both handlers are registered, so that no signal kills this process in between.
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, forwarded...)
 	defer signal.Stop(signals)
@@ -73,26 +74,26 @@ func (a *app) inSession(ctx context.Context, g *guest.Client, tty bool, taken *a
 		return own(err)
 	}
 	defer restore()
-	at := &attendance{app: a, s: s, tty: tty, id: s.ID(), leave: make(chan struct{})}
+	at := &sessionUI{app: a, s: s, tty: tty, id: s.ID(), left: make(chan struct{})}
 	if taken != nil {
-		at.id, at.kept = taken.ID, taken.Kept
+		at.id, at.background = taken.ID, taken.Kept
 	}
-	at.keep = func(ctx context.Context) error { return g.Leave(ctx, at.id, s) }
-	at.ask = func(ctx context.Context) error { _, err := g.Health(ctx); return err }
-	exit, err := at.attend(signals)
-	if up := at.gaveUp.Load(); up != nil {
+	at.keepRunning = func(ctx context.Context) error { return g.Leave(ctx, at.id, s) }
+	at.health = func(ctx context.Context) error { _, err := g.Health(ctx); return err }
+	exit, err := at.serve(signals)
+	if status := at.gaveUp.Load(); status != nil {
 		restore()
 		a.printError(guest.Unanswered(g.VM()))
-		return statusError(up.status)
+		return statusError(*status)
 	}
 	switch {
-	case at.gone():
+	case at.disconnected():
 		s.Close()
 		restore()
-		a.note("left; it goes on: banger vm attach %s %s", g.VM(), at.id)
-		return errLeft
+		a.note("detached; the command keeps running. To attach again: banger vm attach %s %s", g.VM(), at.id)
+		return errDetached
 	case err != nil && exit.Code > 0 && exit.Code < 256:
-		// The command could not be run: the shell's 126 and 127.
+		// The command could not run: the shell's 126 and 127.
 		restore()
 		a.printError(err)
 		return statusError(exit.Code)
@@ -104,147 +105,147 @@ func (a *app) inSession(ctx context.Context, g *guest.Client, tty bool, taken *a
 	return nil
 }
 
-// forwarded are the signals that go to the guest's command, and SIGWINCH.
-// SIGPIPE is caught so that a broken output pipe is an error of a write instead
-// of our end; it is never sent by anyone.
+// forwarded are the signals that go to the guest's command, and SIGWINCH. SIGPIPE is
+// caught so that a broken output pipe is a write error instead of the end of this process;
+// nobody sends it.
 var forwarded = []os.Signal{
 	syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2,
 	syscall.SIGWINCH, syscall.SIGPIPE,
 }
 
-// attendance is a client's part in a session.
-type attendance struct {
+// sessionUI connects the user's terminal or standard streams to a session.
+type sessionUI struct {
 	*app
-	s       *guest.Session
-	tty     bool
-	id      string
-	kept    bool                        // it goes on when we leave
-	keep    func(context.Context) error // makes it so
-	leaving sync.Mutex                  // held meanwhile: the session may end before that is answered
-	leave   chan struct{}
-	once    sync.Once
-	ask     func(context.Context) error // whether the guest is there
-	asking  atomic.Bool
-	gaveUp  atomic.Pointer[surrender]
+	s           *guest.Session
+	tty         bool
+	id          string
+	background  bool                        // the command keeps running without this client
+	keepRunning func(context.Context) error // asks the guest to keep it running without this client
+	detaching   sync.Mutex                  // held during keepRunning: the session may end before the answer
+	left        chan struct{}
+	once        sync.Once
+	health      func(context.Context) error // fails if the guest does not answer
+	checking    atomic.Bool
+	gaveUp      atomic.Pointer[int] // the exit status if the guest does not answer
 }
 
-// surrender is the end of our part where the guest does not answer.
-type surrender struct{ status int }
-
-// answerTime is what a guest gets to show that it is there, once the user wants an end.
+// answerTime bounds the wait for the guest's answer once the user asks for an end.
 const answerTime = 5 * time.Second
 
-// insist sees that whoever asks for the end of a command gets away from a guest that
-// stands still: nothing that is sent there does anything.
-func (a *attendance) insist(number syscall.Signal) {
+// checkGuestAfterSignal gives up if a signal asks for the end of the command and the guest
+// does not answer: a guest that hangs does not deliver the signal.
+func (a *sessionUI) checkGuestAfterSignal(number syscall.Signal) {
 	switch number {
 	case syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT:
 	default:
 		return
 	}
-	if !a.asking.CompareAndSwap(false, true) {
+	if !a.checking.CompareAndSwap(false, true) {
 		return
 	}
 	go func() {
-		defer a.asking.Store(false)
+		defer a.checking.Store(false)
 		ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 		defer cancel()
-		if a.ask(ctx) != nil && ctx.Err() != nil {
+		if a.health(ctx) != nil && ctx.Err() != nil {
 			a.giveUp(128 + int(number))
 		}
 	}()
 }
 
-func (a *attendance) giveUp(status int) {
-	a.gaveUp.CompareAndSwap(nil, &surrender{status})
-	a.depart()
+// giveUp ends this client with an exit status, without an answer of the guest.
+func (a *sessionUI) giveUp(status int) {
+	a.gaveUp.CompareAndSwap(nil, &status)
+	a.disconnect()
 }
 
-// quit leaves the command once the guest says that it goes on, or with must in any case.
-func (a *attendance) quit(ctx context.Context, must bool) error {
-	a.leaving.Lock()
-	defer a.leaving.Unlock()
-	err := a.keep(ctx)
+// detach disconnects once the guest confirms that the command keeps running, or with must
+// in any case.
+func (a *sessionUI) detach(ctx context.Context, must bool) error {
+	a.detaching.Lock()
+	defer a.detaching.Unlock()
+	err := a.keepRunning(ctx)
 	if err == nil || must {
-		a.depart()
+		a.disconnect()
 	}
 	return err
 }
 
-// quitTime is what the guest gets to learn that we leave a command that goes on anyway:
-// what it does not know to be read comes again at the next attach.
-const quitTime = 2 * time.Second
+// detachTime bounds the wait for the guest's answer if a background command is left.
+// Output that the guest does not know to be read is sent again at the next attach.
+const detachTime = 2 * time.Second
 
-// interrupted leaves a command that goes on anyway.
-func (a *attendance) interrupted() {
-	ctx, cancel := context.WithTimeout(context.Background(), quitTime)
+// detachInterrupted detaches from a background command, whether or not the guest answers.
+func (a *sessionUI) detachInterrupted() {
+	ctx, cancel := context.WithTimeout(context.Background(), detachTime)
 	defer cancel()
-	_ = a.quit(ctx, true)
+	_ = a.detach(ctx, true)
 }
 
-// depart ends our part; the command goes on.
-func (a *attendance) depart() {
+// disconnect ends this client; the command keeps running.
+func (a *sessionUI) disconnect() {
 	a.once.Do(func() {
-		close(a.leave)
+		close(a.left)
 		_ = a.s.Close() // ends the reads of its output
 	})
 }
 
-// gone says whether we have left. Where we are about to, it waits.
-func (a *attendance) gone() bool {
-	a.leaving.Lock()
-	defer a.leaving.Unlock()
+// disconnected reports whether this client has disconnected. It waits for a detach in
+// progress.
+func (a *sessionUI) disconnected() bool {
+	a.detaching.Lock()
+	defer a.detaching.Unlock()
 	select {
-	case <-a.leave:
+	case <-a.left:
 		return true
 	default:
 		return false
 	}
 }
 
-// input copies what is typed to the command, unless it is to be left.
-func (a *attendance) input() {
-	// Ends with the session, or with us: a read of a terminal cannot be given up.
+// input copies typed bytes to the command until the user detaches.
+func (a *sessionUI) input() {
+	// Ends with the session or with this process: a read of a terminal cannot be cancelled.
 	if _, terminal := terminal(a.in); a.tty && terminal {
-		if leaveKeys(a.s.Stdin, a.in, a.leaver()) {
+		if leaveKeys(a.s.Stdin, a.in, a.detacher()) {
 			return
 		}
 	} else {
-		_, _ = io.Copy(a.s.Stdin, a.in) // what cannot be written ends the command itself
+		_, _ = io.Copy(a.s.Stdin, a.in) // a failed write means that the command has ended
 	}
 	a.s.Stdin.Close()
 }
 
-// leaver returns what leaves the command, or says why it cannot. From a guest that did
-// not answer at the first time the second one goes away in any case.
-func (a *attendance) leaver() func() bool {
-	mute := false
+// detacher returns a function that detaches from the command, or prints why it cannot. If
+// the guest did not answer the first call, the second call gives up.
+func (a *sessionUI) detacher() func() bool {
+	unanswered := false
 	return func() bool {
-		if mute {
+		if unanswered {
 			a.giveUp(exitBanger)
 			return true
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 		defer cancel()
-		err := a.quit(ctx, false)
+		err := a.detach(ctx, false)
 		if err == nil {
 			return true
 		}
 		why := printable(err.Error())
-		if mute = ctx.Err() != nil; mute {
-			why = "the guest does not answer; once more leaves it all the same"
+		if unanswered = ctx.Err() != nil; unanswered {
+			why = "the guest does not answer; type Ctrl-] d again to leave anyway"
 		}
-		fmt.Fprintf(a.err, "\r\nbanger: cannot leave: %s\r\n", why)
+		fmt.Fprintf(a.err, "\r\nbanger: cannot detach: %s\r\n", why)
 		return false
 	}
 }
 
-// attend moves bytes and signals until the command has ended or was left.
-func (a *attendance) attend(signals <-chan os.Signal) (guest.Exit, error) {
+// serve forwards bytes and signals until the command has ended or the user has detached.
+func (a *sessionUI) serve(signals <-chan os.Signal) (guest.Exit, error) {
 	go a.input()
 	over := make(chan struct{})
 	var passing, output sync.WaitGroup
-	passing.Go(func() { a.pass(signals, over) })
+	passing.Go(func() { a.forwardSignals(signals, over) })
 	var broken [2]error
 	output.Go(func() { broken[0] = drain(a.s, a.out, a.s.Stdout) })
 	output.Go(func() { broken[1] = drain(a.s, a.err, a.s.Stderr) })
@@ -261,16 +262,16 @@ func (a *attendance) attend(signals <-chan os.Signal) (guest.Exit, error) {
 	return exit, err
 }
 
-// pipeTime is what a command gets to end once nobody reads its output.
+// pipeTime bounds how long a command may run after nobody reads its output.
 const pipeTime = 2 * time.Second
 
-// drain copies a stream of the command to w. Where that fails, the command
-// learns of it as from a broken pipe, and what it still says is dropped.
+// drain copies a stream of the command to w. If a write fails, the command gets SIGPIPE, as
+// from a broken pipe, and its further output is dropped.
 func drain(s *guest.Session, w io.Writer, r io.Reader) error {
 	_, err := io.Copy(onlyWriter{w}, r)
 	var failed *writeError
 	if !errors.As(err, &failed) {
-		return nil // the session broke, which Wait says
+		return nil // the session broke, which Wait reports
 	}
 	_ = s.Signal(syscall.SIGPIPE)
 	late := time.AfterFunc(pipeTime, func() { s.Close() })
@@ -279,8 +280,8 @@ func drain(s *guest.Session, w io.Writer, r io.Reader) error {
 	return failed.err
 }
 
-// onlyWriter hides what io.Copy would use instead, so that a failed write can be told
-// from a failed read.
+// onlyWriter hides the other interfaces that io.Copy would use, so that a failed write can
+// be told from a failed read.
 type onlyWriter struct{ w io.Writer }
 
 type writeError struct{ err error }
@@ -295,9 +296,9 @@ func (o onlyWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// pass hands signals and the terminal's new sizes to the guest. A command that goes
-// on without us is left where the terminal is closed, or at Ctrl-C.
-func (a *attendance) pass(signals <-chan os.Signal, over <-chan struct{}) {
+// forwardSignals sends signals and the terminal's new sizes to the guest. From a background
+// command it detaches if the terminal is closed, and at Ctrl-C.
+func (a *sessionUI) forwardSignals(signals <-chan os.Signal, over <-chan struct{}) {
 	for {
 		select {
 		case <-over:
@@ -308,19 +309,19 @@ func (a *attendance) pass(signals <-chan os.Signal, over <-chan struct{}) {
 			case number == syscall.SIGPIPE:
 			case number == syscall.SIGWINCH:
 				if rows, cols := a.terminalSize(); a.tty && rows > 0 {
-					_ = a.s.Resize(rows, cols) // fails where the session is over
+					_ = a.s.Resize(rows, cols) // fails if the session is over
 				}
-			case a.kept && (number == syscall.SIGHUP || number == syscall.SIGINT):
-				go a.interrupted()
+			case a.background && (number == syscall.SIGHUP || number == syscall.SIGINT):
+				go a.detachInterrupted()
 			default:
-				a.insist(number)
+				a.checkGuestAfterSignal(number)
 				_ = a.s.Signal(number)
 			}
 		}
 	}
 }
 
-// terminalSize is the size of the terminal that the command's will mirror.
+// terminalSize returns the size of the terminal, which the guest's terminal mirrors.
 func (a *app) terminalSize() (rows, cols uint16) {
 	for _, v := range []any{a.out, a.in} {
 		if f, ok := terminal(v); ok {
@@ -332,8 +333,8 @@ func (a *app) terminalSize() (rows, cols uint16) {
 	return 24, 80
 }
 
-// raw lets every key through to the guest. The returned function puts the
-// terminal back; it may be called more than once.
+// raw makes the terminal pass every key to the guest. The returned function restores the
+// terminal; it may be called more than once.
 func (a *app) raw(tty bool) (func(), error) {
 	f, ok := terminal(a.in)
 	if !tty || !ok {

@@ -10,16 +10,17 @@ import (
 	"banger/internal/paths"
 )
 
-// sshDomain is the end of the names by which ssh knows VMs.
+// sshDomain is the suffix of VM names in ssh's configuration.
 const sshDomain = ".banger"
 
 // sshOption is an option of ssh_config(5).
 type sshOption struct{ name, value string }
 
-// sshOptions are how ssh reaches a VM. Nothing is trusted on first use: the key of
-// the VM is asked of banger for every connection, by a command rather than a file,
-// which would have to follow each VM that is made, renamed and deleted. Known hosts
-// of the user's own do not count for these names. self is how to run banger.
+// sshOptions returns the options with which ssh connects to a VM. Nothing is trusted on
+// first use: ssh gets the VM's key from banger for every connection, through a command
+// rather than a file, which would have to follow each VM that is created, renamed and
+// deleted. The user's own known hosts are ignored for these names. self is the command
+// that runs banger.
 func sshOptions(self string) []sshOption {
 	return []sshOption{
 		{"ProxyCommand", self + " vm ssh-proxy %h"},
@@ -34,8 +35,8 @@ func sshOptions(self string) []sshOption {
 	}
 }
 
-// vmOfHost is the VM that ssh means: it adds brackets and a port where that is not
-// 22, for known_hosts (sshd(8)).
+// vmOfHost returns the name of the VM that ssh means. ssh adds brackets and a port if the
+// port is not 22, for known_hosts (sshd(8)).
 func vmOfHost(host string) string {
 	if inner, ok := strings.CutPrefix(host, "["); ok {
 		host, _, _ = strings.Cut(inner, "]")
@@ -43,18 +44,18 @@ func vmOfHost(host string) string {
 	return strings.TrimSuffix(host, sshDomain)
 }
 
-// findSSH finds the user's own ssh.
+// findSSH returns the path of the user's ssh.
 func findSSH() (string, error) {
 	path, err := exec.LookPath("ssh")
 	if err != nil {
 		return "", api.Errorf(api.KindUnsupported, "ssh is not installed").
-			WithHint("sudo apt-get install openssh-client\nbanger vm shell NAME   needs no ssh")
+			WithHint("sudo apt-get install openssh-client\nbanger vm shell NAME   does not need ssh")
 	}
 	return path, nil
 }
 
-// selfPath is a path of this program that the next version will have too: the one
-// on PATH, where that is this one.
+// selfPath returns a path of this program that the next version will have too: the one on
+// PATH, if that is this program.
 func selfPath() (string, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -73,9 +74,9 @@ func sameFile(a, b string) bool {
 	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
 }
 
-// sshSelf is how ssh runs banger: by the shell and by its own rules, which have
-// quotes in common. Where ssh need not have our environment, home says which banger
-// is meant.
+// sshSelf returns the command with which ssh runs banger, quoted for the shell and for
+// ssh's own rules, which share the same quotes. ssh may run without this environment, so
+// a home that is not empty is set in the command.
 func sshSelf(home string) (string, error) {
 	self, err := selfPath()
 	if err != nil {
@@ -91,14 +92,15 @@ func sshSelf(home string) (string, error) {
 	}
 	for i, word := range words {
 		if strings.ContainsAny(word, "\n\x00") {
-			return "", api.Errorf(api.KindInvalid, "cannot tell ssh of %q: its configuration has no line breaks in names", word)
+			return "", api.Errorf(api.KindInvalid, "cannot use %q in ssh's configuration: it contains a line break", word)
 		}
 		words[i] = sshQuote(word)
 	}
 	return strings.Join(words, " "), nil
 }
 
-// sshQuote quotes a word for the shell; % is doubled, as ssh_config(5) has tokens.
+// sshQuote quotes a word for the shell and doubles %, which begins a token of
+// ssh_config(5).
 func sshQuote(word string) string {
 	word = strings.ReplaceAll(word, "%", "%%")
 	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-=+:@%"
@@ -108,8 +110,8 @@ func sshQuote(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-// pinnedHome is BANGER_HOME as a configuration has to name it; empty where it is
-// not set.
+// pinnedHome returns BANGER_HOME as a configuration has to name it, or "" if it is not
+// set.
 func pinnedHome(p paths.Paths) string {
 	if os.Getenv("BANGER_HOME") == "" || p.Managed {
 		return ""

@@ -190,7 +190,7 @@ func TestShellOfARenamedVM(t *testing.T) {
 	_, _ = master.WriteString("echo still$((40+2))\r")
 	s.await(t, "still42")
 	_, _ = master.WriteString("\x1dd")
-	s.await(t, "left; it goes on: banger vm attach web ")
+	s.await(t, "detached; the command keeps running. To attach again: banger vm attach web ")
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("ended with %v", err)
 	}
@@ -203,8 +203,8 @@ func TestLeftWithRm(t *testing.T) {
 	w.guest(t)
 	cmd, master, s := inShell(t, "vm", "run", "--rm")
 	_, _ = master.WriteString("\x1dd")
-	s.await(t, "left; it goes on: banger vm attach ")
-	s.await(t, "is removed when it stops")
+	s.await(t, "detached; the command keeps running. To attach again: banger vm attach ")
+	s.await(t, "will be removed when it stops")
 	if err := cmd.Wait(); err != nil || strings.Contains(w.called(), "DELETE") {
 		t.Errorf("ended with %v; asked\n%s", err, w.called())
 	}
@@ -237,7 +237,7 @@ func TestGuestThatDoesNotAnswer(t *testing.T) {
 		}, 128 + 15},
 		"keys": {func(t *testing.T, _ *exec.Cmd, master *os.File, s *screen) {
 			_, _ = master.WriteString("\x1dd")
-			s.await(t, "once more leaves it all the same")
+			s.await(t, "type Ctrl-] d again to leave anyway")
 			_, _ = master.WriteString("\x1dd")
 		}, exitBanger},
 	} {

@@ -31,7 +31,7 @@ func installFirecracker(l *Lab) {
 	l.RootFails("banger system firecracker --rollback", "cannot switch back")
 	l.Run("mv /root/away/firecracker /root/away/jailer /usr/local/bin/ && rm -r /root/away /root/release")
 
-	l.Contains("the way back", l.Run("banger system firecracker --rollback"), "set aside")
+	l.Contains("the way back", l.Run("banger system firecracker --rollback"), "is disabled")
 	l.Unharmed("web", web)
 	l.Boot("new", "banger vm restart new")
 	l.NoLeaks()

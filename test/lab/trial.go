@@ -13,10 +13,10 @@ func doctorTry(l *Lab) {
 		l.NoLeaks()
 	}
 	l.Contains("a look alone", l.TryDev("banger doctor --json").Stdout, `"checks"`)
-	l.Contains("a trial", l.TryDev("banger doctor --try").Output, "trial: a guest was started with "+l.driver+" (kvm), answered, and was removed")
+	l.Contains("a trial", l.TryDev("banger doctor --try").Output, "trial: a guest started with "+l.driver+" (kvm), answered, and was removed")
 	nothing()
 	// Root asks, too: the daemon is another user's then.
-	l.Contains("root's trial", l.Try("banger doctor --try").Output, "trial: a guest was started with "+l.driver)
+	l.Contains("root's trial", l.Try("banger doctor --try").Output, "trial: a guest started with "+l.driver)
 	nothing()
 
 	// Stopped while its guest boots.
