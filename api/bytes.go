@@ -7,17 +7,17 @@ import (
 	"unicode/utf8"
 )
 
-// Bytes is a string that JSON carries whatever bytes it has, as arguments, environment
-// variables and file names of Linux may have any but 0. encoding/json would put U+FFFD
-// in place of what is not UTF-8; such a string is an object instead, as
-// {"base64":"Yf8="}, and all others are JSON strings as ever.
+// Bytes is a string of any bytes that JSON preserves: arguments, environment variables and
+// file names of Linux may have any bytes but 0. encoding/json would replace bytes that are
+// not UTF-8 by U+FFFD; such a string is encoded as an object instead, such as
+// {"base64":"Yf8="}. All others are JSON strings.
 type Bytes string
 
 type base64Object struct {
 	Base64 *[]byte `json:"base64"`
 }
 
-// MarshalJSON writes a string, or an object for what is not UTF-8.
+// MarshalJSON writes a string, or an object if b is not UTF-8.
 func (b Bytes) MarshalJSON() ([]byte, error) {
 	if utf8.ValidString(string(b)) {
 		return json.Marshal(string(b))
@@ -42,7 +42,7 @@ func (b *Bytes) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// strict decodes data into v, whose fields are all that it may have.
+// strict decodes data into v and refuses unknown fields.
 func strict(data []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
@@ -71,8 +71,8 @@ func toStrings(list []Bytes) []string {
 	return out
 }
 
-// The methods below have the fields of users' commands and paths be Bytes in JSON. The
-// outer fields stand for the embedded struct's of the same names.
+// The methods below encode the fields of users' commands and paths as Bytes. The outer
+// fields replace the embedded struct's fields of the same names.
 
 type execFields Exec
 
@@ -84,13 +84,13 @@ type execJSON struct {
 	execFields
 }
 
-// MarshalJSON has every argument, variable and name be what it is (see Bytes).
+// MarshalJSON preserves the bytes of every argument, variable and name (see Bytes).
 func (e Exec) MarshalJSON() ([]byte, error) {
 	return json.Marshal(execJSON{toBytes(e.Argv), toBytes(e.Env), Bytes(e.Dir), Bytes(e.User), execFields(e)})
 }
 
-// UnmarshalJSON reads what MarshalJSON wrote. Fields that it does not know are passed
-// over: an agent may be older than the client.
+// UnmarshalJSON reads what MarshalJSON wrote. It ignores unknown fields: an agent may be
+// older than the client.
 func (e *Exec) UnmarshalJSON(data []byte) error {
 	var j execJSON
 	if err := json.Unmarshal(data, &j); err != nil {
@@ -112,12 +112,12 @@ type backgroundJSON struct {
 	backgroundFields
 }
 
-// MarshalJSON has every argument, variable and name be what it is (see Bytes).
+// MarshalJSON preserves the bytes of every argument, variable and name (see Bytes).
 func (b Background) MarshalJSON() ([]byte, error) {
 	return json.Marshal(backgroundJSON{toBytes(b.Argv), (*Bytes)(b.Entrypoint), toBytes(b.Env), Bytes(b.Dir), Bytes(b.User), backgroundFields(b)})
 }
 
-// UnmarshalJSON reads what MarshalJSON wrote, and no other fields.
+// UnmarshalJSON reads what MarshalJSON wrote. It refuses unknown fields.
 func (b *Background) UnmarshalJSON(data []byte) error {
 	var j backgroundJSON
 	if err := strict(data, &j); err != nil {
@@ -134,12 +134,12 @@ type importImageJSON struct {
 	importImageFields
 }
 
-// MarshalJSON has the path be what it is (see Bytes).
+// MarshalJSON preserves the bytes of the path (see Bytes).
 func (i ImportImage) MarshalJSON() ([]byte, error) {
 	return json.Marshal(importImageJSON{Bytes(i.Path), importImageFields(i)})
 }
 
-// UnmarshalJSON reads what MarshalJSON wrote, and no other fields.
+// UnmarshalJSON reads what MarshalJSON wrote. It refuses unknown fields.
 func (i *ImportImage) UnmarshalJSON(data []byte) error {
 	var j importImageJSON
 	if err := strict(data, &j); err != nil {
@@ -158,12 +158,12 @@ type importKernelJSON struct {
 	importKernelFields
 }
 
-// MarshalJSON has the paths be what they are (see Bytes).
+// MarshalJSON preserves the bytes of the paths (see Bytes).
 func (i ImportKernel) MarshalJSON() ([]byte, error) {
 	return json.Marshal(importKernelJSON{Bytes(i.Path), Bytes(i.Modules), importKernelFields(i)})
 }
 
-// UnmarshalJSON reads what MarshalJSON wrote, and no other fields.
+// UnmarshalJSON reads what MarshalJSON wrote. It refuses unknown fields.
 func (i *ImportKernel) UnmarshalJSON(data []byte) error {
 	var j importKernelJSON
 	if err := strict(data, &j); err != nil {

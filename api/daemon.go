@@ -8,7 +8,7 @@ type DaemonStatus struct {
 	Version   string    `json:"version"`
 	Commit    string    `json:"commit"`
 	Socket    string    `json:"socket"`
-	Home      string    `json:"home"` // where VMs, images and the store are
+	Home      string    `json:"home"` // the directory of VMs, images and the store
 	StartedAt time.Time `json:"started_at"`
 	VMs       int       `json:"vms"`
 	Running   int       `json:"running"`
@@ -16,7 +16,7 @@ type DaemonStatus struct {
 	Goroutines int   `json:"goroutines"`
 	OpenFiles  int   `json:"open_files"`
 	RSSBytes   int64 `json:"rss_bytes"`
-	// Degraded says why something may not be recorded, such as a full disk; else empty.
+	// Degraded is why work may not be recorded, such as a full disk; otherwise empty.
 	Degraded string `json:"degraded,omitempty"`
 }
 
@@ -24,7 +24,7 @@ type DaemonStatus struct {
 type Check struct {
 	Name   string `json:"name"`
 	Status string `json:"status"` // ok, warn or fail
-	Found  string `json:"found"`  // what is there
+	Found  string `json:"found"`  // what was found
 	Why    string `json:"why"`    // why it matters
 	Fix    string `json:"fix,omitempty"`
 }
@@ -34,7 +34,7 @@ type Doctor struct {
 	Checks []Check `json:"checks"`
 }
 
-// ConfigValue is one setting as it is in force.
+// ConfigValue is one setting with its effective value.
 type ConfigValue struct {
 	Key    string `json:"key"`
 	Value  string `json:"value"`

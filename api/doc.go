@@ -4,7 +4,7 @@
 // the same interface; a test compares the two.
 package api
 
-// Version is the version of the HTTP interface, and of every --json output, in
-// its field "format". It grows when a field changes meaning or goes; new fields do
+// Version is the version of the HTTP interface and of every --json output, which has it in
+// the field "format". It grows if a field changes its meaning or is removed; new fields do
 // not change it.
 const Version = 1

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// Kind says what sort of failure an Error is, so that programs can decide
-// without reading its text. It is part of the wire format.
+// Kind classifies an Error, so that programs can decide without reading its text. It is
+// part of the wire format.
 type Kind string
 
 // The kinds of failure.
@@ -17,15 +17,14 @@ const (
 	KindConflict    Kind = "conflict"    // the object's state does not allow it now
 	KindNoSpace     Kind = "no_space"    // a disk is full
 	KindUnsupported Kind = "unsupported" // this host lacks something
-	KindTimeout     Kind = "timeout"     // it did not happen in time
-	KindCanceled    Kind = "canceled"    // the caller gave up
-	KindDenied      Kind = "denied"      // the caller may not
+	KindTimeout     Kind = "timeout"     // it did not finish in time
+	KindCanceled    Kind = "canceled"    // the caller cancelled
+	KindDenied      Kind = "denied"      // the caller is not allowed to
 	KindInternal    Kind = "internal"    // a fault of banger itself, or of the host
 )
 
-// Error is the one error that crosses package and process borders: what
-// failed and why in Message ("cannot verb noun: cause"), what to type next in
-// Hint.
+// Error is the one error type that crosses package and process borders. Message says what
+// failed and why ("cannot verb noun: cause"); Hint says what to type next.
 type Error struct {
 	Kind    Kind   `json:"kind"`
 	Message string `json:"message"`
@@ -33,8 +32,8 @@ type Error struct {
 	cause   error
 }
 
-// Errorf makes an Error of a kind. As with fmt.Errorf, %w keeps the cause; the
-// hint of a wrapped Error is kept.
+// Errorf returns an Error of a kind. As with fmt.Errorf, %w wraps the cause; the hint of a
+// wrapped Error is preserved.
 func Errorf(kind Kind, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
 	e := &Error{Kind: kind, Message: err.Error(), cause: errors.Unwrap(err)}
@@ -57,8 +56,8 @@ func (e *Error) Error() string { return e.Message }
 // Unwrap returns the cause, which does not cross the wire.
 func (e *Error) Unwrap() error { return e.cause }
 
-// AsError returns err as an *Error, wrapping it as KindInternal when it is
-// none. It returns nil for nil.
+// AsError returns err as an *Error. It wraps an error of another type as KindInternal, and
+// returns nil for nil.
 func AsError(err error) *Error {
 	if err == nil {
 		return nil
@@ -74,7 +73,7 @@ func AsError(err error) *Error {
 }
 
 // KindOf returns the kind of err, "" for nil and KindInternal for an error
-// that is no *Error.
+// that is not an *Error.
 func KindOf(err error) Kind {
 	if err == nil {
 		return ""
@@ -82,9 +81,9 @@ func KindOf(err error) Kind {
 	return AsError(err).Kind
 }
 
-// HTTPStatus returns the status that carries the kind over HTTP (RFC 9110,
-// section 15). They are numbers here, so that the guest's agent, which has this
-// package, does not link net/http.
+// HTTPStatus returns the HTTP status of the kind (RFC 9110, section 15). The statuses are
+// numbers here, so that the guest's agent, which imports this package, does not link
+// net/http.
 func (k Kind) HTTPStatus() int {
 	switch k {
 	case KindInvalid:

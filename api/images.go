@@ -5,24 +5,24 @@ import "time"
 // Image is a root file system in the cache, named by its content.
 type Image struct {
 	Digest    string    `json:"digest"`         // "sha256:" and 64 hexadecimal digits, of the ext4 file and the configuration
-	Names     []string  `json:"names"`          // none when nothing refers to it any more
+	Names     []string  `json:"names"`          // none if nothing refers to it any more
 	Source    string    `json:"source"`         // where it came from, for people
 	Arch      string    `json:"arch"`           // as GOARCH has it
-	SizeBytes int64     `json:"size_bytes"`     // what it occupies on the host's disk
-	DiskBytes int64     `json:"min_disk_bytes"` // the smallest disk it fits
+	SizeBytes int64     `json:"size_bytes"`     // the bytes it occupies on the host's disk
+	DiskBytes int64     `json:"min_disk_bytes"` // the size of the smallest disk that it fits on
 	CreatedAt time.Time `json:"created_at"`
 	UsedBy    []string  `json:"used_by,omitempty"` // names of VMs
 
-	// Config is there where the image came with one.
+	// Config is nil if the image came without one.
 	Config *ImageConfig `json:"config,omitempty"`
-	// Reference is where a registry has it, as it was asked for.
+	// Reference is its reference in a registry, as requested.
 	Reference string `json:"reference,omitempty"`
 	// Manifest is the digest of its manifest there.
 	Manifest string       `json:"manifest,omitempty"`
 	Layers   []ImageLayer `json:"layers,omitempty"` // the lowest first
 }
 
-// ImageConfig is what an image says about running it
+// ImageConfig is an image's configuration for running it
 // (https://github.com/opencontainers/image-spec/blob/main/config.md).
 type ImageConfig struct {
 	Env          []string          `json:"env,omitempty"` // NAME=VALUE
@@ -33,23 +33,23 @@ type ImageConfig struct {
 	StopSignal   string            `json:"stop_signal,omitempty"`
 	ExposedPorts []string          `json:"exposed_ports,omitempty"` // such as 80/tcp
 	Labels       map[string]string `json:"labels,omitempty"`
-	// Init is what is process 1 of the guest: empty for the agent, or "systemd".
+	// Init is process 1 of the guest: empty for the agent, or "systemd".
 	Init string `json:"init,omitempty"`
 }
 
-// ImageLayer is a layer that an image was made of.
+// ImageLayer is a layer that an image was made from.
 type ImageLayer struct {
 	Digest    string `json:"digest,omitempty"` // of the blob as it is stored and sent
 	DiffID    string `json:"diff_id"`          // of the archive in it
 	SizeBytes int64  `json:"size_bytes"`       // of the archive in it
 }
 
-// ImageHistory is a step of how an image was built.
+// ImageHistory is one step of an image's build.
 type ImageHistory struct {
 	CreatedAt *time.Time `json:"created_at,omitempty"`
 	CreatedBy string     `json:"created_by,omitempty"`
 	Comment   string     `json:"comment,omitempty"`
-	Layer     string     `json:"layer,omitempty"` // diff id of the layer it has made, if any
+	Layer     string     `json:"layer,omitempty"` // diff id of the layer that it made, if any
 	SizeBytes int64      `json:"size_bytes"`      // of that layer's archive
 }
 
@@ -58,24 +58,24 @@ type ImageList struct {
 	Images []Image `json:"images"`
 }
 
-// PullImage asks for an image by name. The host's own distribution is built from
-// its packages, unless a current one is in the cache; anything else is a
-// reference to a registry, which is asked what the name means by now.
+// PullImage requests an image by name. The host's own distribution is built from its
+// packages, unless a current one is in the cache; any other name is a reference to a
+// registry, which is asked for its current meaning.
 type PullImage struct {
 	Name string `json:"name"`
-	// Refresh builds the distribution anew although the cache has it.
+	// Refresh builds the distribution again even if the cache has it.
 	Refresh bool `json:"refresh,omitempty"`
 }
 
-// ImportImage asks for an image to be made from a file on the daemon's host.
+// ImportImage requests an image made from a file on the daemon's host.
 type ImportImage struct {
 	// Path is absolute. It is a root file system as a tar archive, plain or
 	// compressed, as a directory or as an ext4 file; or an image as an OCI layout,
 	// directory or archive, or as `docker save` writes it.
 	Path string `json:"path"`
 	Name string `json:"name"`
-	// Image is which of several images in an archive is meant: a name that it has
-	// there, or its digest.
+	// Image chooses one of several images in an archive: by its name there, or by its
+	// digest.
 	Image string `json:"image,omitempty"`
 }
 
@@ -87,11 +87,11 @@ const (
 	ExportExt4   = "ext4"   // its ext4 file as it is
 )
 
-// LeftOutHeader says in the answer to GET /v1/images/{image}/export how many
-// sockets an archive does not have.
+// LeftOutHeader carries, in the answer to GET /v1/images/{image}/export, the number of
+// sockets that were left out of an archive.
 const LeftOutHeader = "Banger-Left-Out"
 
-// TagImage gives an image one more name, which another may have had.
+// TagImage gives an image another name, which another image may have had.
 type TagImage struct {
 	Image string `json:"image"`
 	Name  string `json:"name"`
@@ -119,16 +119,16 @@ type KernelList struct {
 	Kernels []Kernel `json:"kernels"`
 }
 
-// PullKernel asks for the distribution's kernel for virtual machines.
+// PullKernel requests the distribution's kernel for virtual machines.
 type PullKernel struct {
 	Refresh bool `json:"refresh,omitempty"`
 }
 
-// ImportKernel asks for a kernel to be made from files on the daemon's host.
+// ImportKernel requests a kernel made from files on the daemon's host.
 type ImportKernel struct {
 	Path    string `json:"path,omitempty"`    // absolute; vmlinux or vmlinuz
 	Modules string `json:"modules,omitempty"` // absolute; a /lib/modules/RELEASE directory
 	Name    string `json:"name,omitempty"`
-	// Host takes the running host's own kernel and modules instead.
+	// Host imports the running host's own kernel and modules instead.
 	Host bool `json:"host,omitempty"`
 }

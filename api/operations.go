@@ -2,7 +2,7 @@ package api
 
 import "time"
 
-// OpStatus is how an operation stands.
+// OpStatus is the status of an operation.
 type OpStatus string
 
 // The statuses of an operation.
@@ -12,20 +12,20 @@ const (
 	OpFailed  OpStatus = "failed" // and undone
 )
 
-// Operation is one piece of long work: a list of steps, each with its undo,
-// recorded before the host is touched.
+// Operation is one piece of long work: a list of steps, each with its undo, recorded
+// before the host is touched.
 type Operation struct {
 	ID         string     `json:"id"`
 	Kind       string     `json:"kind"`           // such as vm.create
-	Target     string     `json:"target"`         // id or name of what it works on
-	Step       string     `json:"step,omitempty"` // the step it is at, or ended in
+	Target     string     `json:"target"`         // id or name of the object it works on
+	Step       string     `json:"step,omitempty"` // the current step, or the one in which it ended
 	Status     OpStatus   `json:"status"`
 	Error      *Error     `json:"error,omitempty"`
 	StartedAt  time.Time  `json:"started_at"`
 	FinishedAt *time.Time `json:"finished_at,omitempty"`
-	// Params are what it was asked for, as JSON, where its kind has any; such as a StopVM.
+	// Params are its parameters as JSON, such as a StopVM, if its kind has any.
 	Params string `json:"params,omitempty"`
-	// Deadline is when it ends by force what does not end by itself.
+	// Deadline is when it ends by force what has not ended until then.
 	Deadline *time.Time `json:"deadline,omitempty"`
 	// Request is the Idempotency-Key that its client sent, if any.
 	Request string `json:"request,omitempty"`
@@ -36,26 +36,25 @@ type OperationList struct {
 	Operations []Operation `json:"operations"`
 }
 
-// Progress is one report of how far some work is.
+// Progress is one report of the progress of some work.
 type Progress struct {
 	Step    string `json:"step"`              // short and stable: kernel, image, disk, boot …
 	Message string `json:"message,omitempty"` // for people: "downloading linux-image-…"
 	Done    int64  `json:"done,omitempty"`
-	Total   int64  `json:"total,omitempty"` // 0 where it is not known
+	Total   int64  `json:"total,omitempty"` // 0 if unknown
 	Unit    string `json:"unit,omitempty"`  // bytes, percent or empty for a count
 }
 
-// StepNote is the Step of a Progress whose message a client keeps on the screen:
-// what somebody has to know once the work is done.
+// StepNote is the Step of a Progress whose message a client leaves on the screen: the user
+// has to know it after the work, too.
 const StepNote = "note"
 
-// Report receives progress. It must not block for long and may be called from
-// several goroutines.
+// Report receives progress. It must not block for long and must be safe for concurrent use.
 type Report func(Progress)
 
 // Event is one line of an operation's event stream (newline-delimited JSON).
-// The first one carries Operation alone; the last one carries Operation with
-// its final status and, where it made or changed something, the Result.
+// The first one carries Operation alone; the last one carries Operation with its final
+// status and, if it made or changed something, the Result.
 type Event struct {
 	Operation *Operation `json:"operation,omitempty"`
 	Progress  *Progress  `json:"progress,omitempty"`

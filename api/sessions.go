@@ -2,31 +2,31 @@ package api
 
 import "time"
 
-// SessionState says whether somebody is at the other end of a session.
+// SessionState is the state of a session's client.
 type SessionState string
 
 // The states of a session.
 const (
-	SessionAttached SessionState = "attached" // its client is there
-	SessionWaiting  SessionState = "waiting"  // its client is away, and may come back
-	SessionDetached SessionState = "detached" // it goes on without a client
-	SessionEnded    SessionState = "ended"    // the command has ended; its last output and status wait for a client
+	SessionAttached SessionState = "attached" // its client is connected
+	SessionWaiting  SessionState = "waiting"  // its client is disconnected, and may reconnect
+	SessionDetached SessionState = "detached" // it continues without a client
+	SessionEnded    SessionState = "ended"    // the command has ended; its last output and exit status are not read yet
 )
 
-// Session is something that runs in a guest for a client.
+// Session is a command, copy or connection that runs in a guest for a client.
 type Session struct {
 	ID      string       `json:"id"`      // at least 8 hexadecimal digits
 	Kind    string       `json:"kind"`    // exec, shell, copy, ssh, forward
-	Command string       `json:"command"` // shortened; what is copied, or where a forward leads
+	Command string       `json:"command"` // shortened; for a copy the path, for a forward the target
 	TTY     bool         `json:"tty,omitempty"`
 	State   SessionState `json:"state"`
-	// Kept says that it goes on when its client leaves.
+	// Kept reports that it continues when its client disconnects.
 	Kept      bool      `json:"kept,omitempty"`
 	PID       int       `json:"pid,omitempty"` // of the command, in the guest
 	StartedAt time.Time `json:"started_at"`
 	BytesIn   int64     `json:"bytes_in"`  // from the client
 	BytesOut  int64     `json:"bytes_out"` // to the client
-	// ExitCode is there once the command has ended.
+	// ExitCode is set once the command has ended.
 	ExitCode *int `json:"exit_code,omitempty"`
 }
 

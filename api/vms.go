@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// State is where a VM stands in its life.
+// State is the state of a VM.
 type State string
 
 // The states of a VM. internal/vm holds the table of legal moves.
@@ -18,31 +18,31 @@ const (
 	StateDeleted  State = "deleted"
 )
 
-// The answer that opens a stream to a VM's agent says which VM that is. A client that
-// opens another later asks for it by the id: the name may be another VM's by then.
+// The answer that opens a stream to a VM's agent identifies the VM. A client that opens
+// another stream later requests it by the id: the name may be another VM's by then.
 const (
 	VMIDHeader   = "Banger-VM-ID"
 	VMNameHeader = "Banger-VM-Name"
 )
 
-// A client that opens a stream for a forwarded connection says so: of these there may be so
-// many that others must have room besides.
+// A client that opens a stream for a forwarded connection says so: there may be so many of
+// these that places are reserved for others.
 const (
 	CarriesHeader     = "Banger-Carries"
 	CarriesConnection = "connection"
 )
 
-// VM is a sandbox as the daemon knows it.
+// VM is a sandbox.
 type VM struct {
-	ID     string `json:"id"`   // 12 lower-case hexadecimal digits, for ever
+	ID     string `json:"id"`   // 12 lower-case hexadecimal digits, never changes
 	Name   string `json:"name"` // a DNS label, unique, can be changed
 	State  State  `json:"state"`
-	Reason string `json:"reason,omitempty"` // why it is in this state, where that is no matter of course, or what is wrong while it runs
+	Reason string `json:"reason,omitempty"` // why it is in this state, if that is not the ordinary reason, or what is wrong while it runs
 
 	Image       string `json:"image"` // the name it was created from
 	ImageDigest string `json:"image_digest"`
-	// ImageConfig is the image's at the VM's creation, without labels; nil where it
-	// had none.
+	// ImageConfig is the image's configuration at the VM's creation, without labels; nil if
+	// the image had none.
 	ImageConfig *ImageConfig `json:"image_config,omitempty"`
 
 	Kernel       string `json:"kernel"` // the kernel's release
@@ -54,32 +54,30 @@ type VM struct {
 	VCPUs       int    `json:"vcpus"`
 	MemoryBytes int64  `json:"memory_bytes"`
 	DiskBytes   int64  `json:"disk_bytes"`
-	// BaseDigest is the SHA-256 of the first MiB of the file, made of the image, that the
-	// disk holds the changes to; empty where the disk holds all.
+	// BaseDigest is the SHA-256 of the first MiB of the base, the file made from the image
+	// to which the disk holds the changes; empty if the disk holds everything.
 	BaseDigest string `json:"base_digest,omitempty"`
 
-	// Network is NetworkNone, or empty for one of the VM's own with a way out.
+	// Network is NetworkNone, or empty for a network of its own with access to the outside.
 	Network string `json:"network,omitempty"`
-	// Address is where the host reaches it: in system mode, while it runs, where one
-	// VM is shown.
+	// Address is its address for the host: in system mode, while it runs, if one VM is shown.
 	Address string `json:"address,omitempty"`
-	// Slot gives the VM its user id and its address in system mode; 0 in user mode.
+	// Slot determines the VM's user id and address in system mode; 0 in user mode.
 	Slot int `json:"slot,omitempty"`
 
-	// Init is what is process 1 of the guest: InitAgent, InitSystemd, or InitAuto for
-	// as long as its image is not there yet. Empty in the records of older versions,
-	// which knew the agent only.
+	// Init is process 1 of the guest: InitAgent, InitSystemd, or InitAuto until its image has
+	// been fetched. It is empty in the records of older versions, which had only the agent.
 	Init string `json:"init,omitempty"`
 
-	// Background runs in the guest after each start; nil for nothing.
+	// Background is the command that runs in the guest after each start; nil for none.
 	Background *Background `json:"background,omitempty"`
-	// Publish are the ports of the host that lead into the VM while it runs.
+	// Publish are the ports of the host that are forwarded to the VM while it runs.
 	Publish []PublishedPort `json:"publish,omitempty"`
 
 	// AutoRemove deletes the VM when it stops (vm run --rm).
 	AutoRemove bool `json:"auto_remove,omitempty"`
-	// Leased has it deleted, too, when no stream to its agent has been open for 30 seconds:
-	// its client is gone.
+	// Leased deletes it also when no stream to its agent has been open for 30 seconds: its
+	// client is gone.
 	Leased bool `json:"leased,omitempty"`
 
 	CreatedAt time.Time  `json:"created_at"`
@@ -89,37 +87,37 @@ type VM struct {
 	PID    int    `json:"pid,omitempty"`     // of the VMM, while it runs
 	BootID string `json:"boot_id,omitempty"` // the guest kernel's, while it runs
 
-	// Timing holds how long each step of the newest start took.
+	// Timing holds how long each step of the latest start took.
 	Timing []StepTiming `json:"timing,omitempty"`
-	// DiskUsage is there where one VM is shown and can be said.
+	// DiskUsage is set if one VM is shown and its usage is known.
 	DiskUsage *DiskUsage `json:"disk_usage,omitempty"`
 }
 
-// NetworkNone is the network of a VM that has none.
+// NetworkNone is the Network of a VM without a network.
 const NetworkNone = "none"
 
-// What can be process 1 of a guest.
+// The values of Init other than a program's path.
 const (
 	InitAgent   = "agent"   // banger's own agent, which runs no services
 	InitSystemd = "systemd" // the image's /sbin/init, with the agent beside it
-	InitAuto    = "auto"    // what the image asks for
+	InitAuto    = "auto"    // as the image requests
 )
 
 var initPath = regexp.MustCompile(`^(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)+$`)
 
-// IsInitPath says whether a process 1 is a program of the image's, by its path, with the
-// agent beside it: what supervises a service as process 1 and nothing else.
+// IsInitPath reports whether an Init is the path of a program of the image, which runs as
+// process 1 with the agent beside it: a supervisor of a service.
 func IsInitPath(init string) bool { return len(init) <= 200 && initPath.MatchString(init) }
 
 // DiskUsage is how much a VM's disk occupies on the host.
 type DiskUsage struct {
 	UsedBytes  int64 `json:"used_bytes"`
-	TotalBytes int64 `json:"total_bytes"` // at which it is full
-	// Broken says why the disk can no longer be used; empty where it can.
+	TotalBytes int64 `json:"total_bytes"` // the size at which it is full
+	// Broken is why the disk can no longer be used; empty if it can.
 	Broken string `json:"broken,omitempty"`
 }
 
-// HostObject is something that the host holds and that carries our names.
+// HostObject is an object of the host that carries banger's names.
 type HostObject struct {
 	Kind string `json:"kind"` // unit, process, dm, loop, netns, link, jail
 	Name string `json:"name"`
@@ -132,8 +130,8 @@ type StepTiming struct {
 	Milliseconds float64 `json:"ms"`
 }
 
-// CreateVM asks for a new VM. A zero value means the configured default, or
-// where there is none a choice made from the host's size.
+// CreateVM requests a new VM. A zero value means the configured default, or without one a
+// choice based on the host's size.
 type CreateVM struct {
 	Name        string `json:"name,omitempty"`
 	Image       string `json:"image,omitempty"`
@@ -145,34 +143,33 @@ type CreateVM struct {
 	Network     string `json:"network,omitempty"` // NetworkNone, or empty
 	Init        string `json:"init,omitempty"`    // InitAgent, InitSystemd or InitAuto
 	AutoRemove  bool   `json:"auto_remove,omitempty"`
-	// Lease has it deleted, too, when no stream to its agent has been open for 30 seconds:
-	// with AutoRemove alone.
+	// Lease deletes it also when no stream to its agent has been open for 30 seconds. It
+	// needs AutoRemove.
 	Lease bool `json:"lease,omitempty"`
-	// Background is to run in the guest after each start, where it or the image names
-	// a command.
+	// Background runs in the guest after each start, if it or the image has a command.
 	Background *Background `json:"background,omitempty"`
-	// Publish are ports of the host that are to lead into the VM while it runs.
+	// Publish are the ports of the host to forward to the VM while it runs.
 	Publish []PublishedPort `json:"publish,omitempty"`
 	// Start also starts it; the operation then ends when the guest answers.
 	Start bool `json:"start,omitempty"`
-	// Force starts it also when the VMs that run would have more memory than the host.
+	// Force starts it even if the running VMs would have more memory than the host.
 	Force bool `json:"force,omitempty"`
 }
 
-// StartVM starts a VM, or starts it again.
+// StartVM starts or restarts a VM.
 type StartVM struct {
-	// Force starts it also when the VMs that run would have more memory than the host.
+	// Force starts it even if the running VMs would have more memory than the host.
 	Force bool `json:"force,omitempty"`
 }
 
-// StopVM asks a running VM to shut down.
+// StopVM shuts a running VM down.
 type StopVM struct {
 	// GraceSeconds is how long the guest gets before the VMM is killed; 0 means
 	// the configured default.
 	GraceSeconds int `json:"grace_seconds,omitempty"`
 }
 
-// CommitVM makes an image of a stopped VM.
+// CommitVM creates an image from a stopped VM.
 type CommitVM struct {
 	Name string `json:"name"` // the image's; another image may have had it
 }
@@ -182,7 +179,7 @@ type RenameVM struct {
 	Name string `json:"name"`
 }
 
-// SetVM changes a VM that does not run, from its next start on. What is nil stays.
+// SetVM changes a stopped VM, from its next start on. A nil field changes nothing.
 type SetVM struct {
 	VCPUs       *int   `json:"vcpus,omitempty"`
 	MemoryBytes *int64 `json:"memory_bytes,omitempty"`
@@ -193,7 +190,7 @@ type VMList struct {
 	VMs []VM `json:"vms"`
 }
 
-// Pruned says what a prune removed.
+// Pruned is what a prune removed.
 type Pruned struct {
 	Removed        []string `json:"removed"` // names or digests
 	ReclaimedBytes int64    `json:"reclaimed_bytes"`
@@ -202,8 +199,8 @@ type Pruned struct {
 // Background is a command that runs in a guest without a client. The image's
 // configuration completes it.
 type Background struct {
-	Argv       []string `json:"argv,omitempty"`       // stands for the image's Cmd
-	Entrypoint *string  `json:"entrypoint,omitempty"` // stands for its Entrypoint and Cmd; empty: for none
+	Argv       []string `json:"argv,omitempty"`       // replaces the image's Cmd
+	Entrypoint *string  `json:"entrypoint,omitempty"` // replaces its Entrypoint and Cmd; an empty string removes them
 	Env        []string `json:"env,omitempty"`
 	Dir        string   `json:"dir,omitempty"`
 	User       string   `json:"user,omitempty"`
@@ -217,13 +214,13 @@ type Exec struct {
 	Dir  string   `json:"dir,omitempty"` // empty means the home directory
 	// User is "name", "uid", "name:group" or "uid:gid"; empty means root.
 	User string `json:"user,omitempty"`
-	// MakeDir makes Dir where it is missing, as an image's WorkingDir.
+	// MakeDir creates Dir if it is missing, as for an image's WorkingDir.
 	MakeDir bool `json:"make_dir,omitempty"`
-	// StopSignal is the number of the signal that asks the command to end when the
-	// guest or the client does; 0 means SIGHUP.
+	// StopSignal is the number of the signal that asks the command to end when the guest or
+	// the client ends; 0 means SIGHUP.
 	StopSignal int `json:"stop_signal,omitempty"`
-	// Main makes it the guest's main command: the session ends once it has started,
-	// its output goes to the console, and later ones of the same boot do nothing.
+	// Main makes it the guest's main command: the session ends once it has started, its
+	// output goes to the console, and later ones of the same boot do nothing.
 	Main bool `json:"main,omitempty"`
 	// TTY runs it on a pseudo-terminal of the given size.
 	TTY  bool   `json:"tty,omitempty"`

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// awaitTime bounds how long a command waits for a daemon that systemd runs: it
-// restarts in well under a second, and a host that boots needs a few.
+// awaitTime bounds how long a command waits for a daemon that systemd runs: a restart
+// takes well under a second, and the boot of a host a few seconds.
 const awaitTime = 15 * time.Second
 
 // awaitDaemon waits for a daemon that systemd runs and that is being restarted.
@@ -40,8 +40,8 @@ func (c *Client) awaitDaemon(ctx context.Context) (net.Conn, error) {
 
 var errAway = errors.New("it has not been running")
 
-// dialOrWatch connects, or waits until something changes where the socket will
-// be and returns nothing. The watch begins first, so that no change is missed.
+// dialOrWatch connects, or waits for a change in the socket's directory and returns
+// nothing. The watch begins first, so that no change is missed.
 func (c *Client) dialOrWatch(ctx context.Context) (net.Conn, error) {
 	socket := c.paths.Socket()
 	changes, err := watch(filepath.Dir(socket))
@@ -65,11 +65,11 @@ func (c *Client) dialOrWatch(ctx context.Context) (net.Conn, error) {
 	return nil, err
 }
 
-// changed is what may mean that the daemon listens: it binds its socket, then
-// listens, then sets the socket's mode (fsx.ListenUnix).
+// changed are the inotify events that may mean that the daemon listens: it binds its
+// socket, then listens, then sets the socket's mode (fsx.ListenUnix).
 const changed = unix.IN_CREATE | unix.IN_ATTRIB | unix.IN_MOVED_TO | unix.IN_DELETE_SELF
 
-// watch watches dir, or the nearest directory above it that there is.
+// watch watches dir, or its nearest existing parent directory.
 func watch(dir string) (*os.File, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {

@@ -1,6 +1,5 @@
-// Package client is the Go client of bangerd. It talks HTTP over the daemon's
-// Unix socket and starts the daemon when it does not run, or waits for it where
-// systemd runs it.
+// Package client is the Go client of bangerd. It talks HTTP over the daemon's Unix socket.
+// It starts the daemon if it is not running, or waits for it if systemd runs it.
 package client
 
 import (
@@ -24,68 +23,66 @@ import (
 	"banger/internal/paths"
 )
 
-// Client talks to the daemon of one installation. It may be used from several
-// goroutines.
+// Client talks to the daemon of one installation. It is safe for concurrent use.
 type Client struct {
 	paths paths.Paths
 	http  *http.Client
 
 	noStart bool
-	// version is compared with the daemon's; mismatch hears once of another.
+	// version is compared with the daemon's; mismatch is called once if they differ.
 	version  string
 	mismatch func(daemon string)
-	silent   func(vm string) // hears of guests that do not answer
+	silent   func(vm string) // is called for guests that do not answer
 	once     sync.Once
-	// beforeStart may say which program the daemon is.
+	// beforeStart may return the daemon's program.
 	beforeStart func(context.Context) (program string, err error)
 }
 
 // VersionHeader carries the daemon's version in each of its answers.
 const VersionHeader = "Banger-Version"
 
-// New returns a client that starts the daemon when it does not run.
+// New returns a client that starts the daemon if it is not running.
 func New(p paths.Paths) *Client {
 	c := &Client{paths: p}
 	c.http = &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
-		// A connection to a Unix socket costs some 50 µs, and a kept one is stale
-		// after the daemon's restart.
+		// A connection to a Unix socket takes some 50 µs, and a reused one is stale after a
+		// restart of the daemon.
 		DisableKeepAlives:  true,
 		DisableCompression: true,
 	}}
 	return c
 }
 
-// WithoutStart makes the client fail where the daemon does not run, and
-// returns it.
+// WithoutStart makes the client fail if the daemon is not running, and returns the client.
 func (c *Client) WithoutStart() *Client {
 	c.noStart = true
 	return c
 }
 
-// OnOtherVersion has warn called, once, when the daemon is of another version
-// than the caller, and returns the client.
+// OnOtherVersion makes the client call warn, once, if the daemon's version is not own, and
+// returns the client.
 func (c *Client) OnOtherVersion(own string, warn func(daemon string)) *Client {
 	c.version, c.mismatch = own, warn
 	return c
 }
 
-// OnSilence has warn called when a guest does not answer a session for some seconds,
-// which goes on waiting, and returns the client.
-func (c *Client) OnSilence(warn func(vm string)) *Client {
+// OnUnresponsive makes the client call warn if a guest has not answered a session for some
+// seconds, and returns the client. The session continues to wait.
+func (c *Client) OnUnresponsive(warn func(vm string)) *Client {
 	c.silent = warn
 	return c
 }
 
-// BeforeStart has do called before the daemon is started, while nobody else can
-// start it, and returns the client. It may name the daemon's program.
+// BeforeStart makes the client call do before it starts the daemon, while nobody else can
+// start it, and returns the client. do may return the daemon's program.
 func (c *Client) BeforeStart(do func(context.Context) (program string, err error)) *Client {
 	c.beforeStart = do
 	return c
 }
 
-// dial connects to the daemon, which it starts or waits for if need be. One that it has
-// started may be ended by others before it is asked for anything.
+// dial connects to the daemon, and starts it or waits for it if necessary. A daemon that it
+// has started may be ended by others before it is asked for anything.
 func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	for started := 0; ; started++ {
 		conn, err := fsx.DialUnix(ctx, c.paths.Socket())
@@ -94,7 +91,7 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 			return conn, nil
 		case errors.Is(err, os.ErrPermission):
 			return nil, api.Errorf(api.KindDenied, "cannot reach the daemon: %w", err).
-				WithHint("ls -ld %s   shows whose it is: banger was run there as another user, as with sudo; give it back, or set BANGER_HOME", c.paths.Data)
+				WithHint("ls -ld %s   shows its owner: banger was run there as another user, for example with sudo; change the owner back, or set BANGER_HOME", c.paths.Data)
 		case !absent(err):
 			return nil, api.Errorf(api.KindInternal, "cannot reach the daemon: %w", err)
 		case c.noStart:
@@ -116,13 +113,13 @@ func absent(err error) bool {
 	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ECONNREFUSED)
 }
 
-// get asks for path and decodes the answer into out.
+// get requests path and decodes the answer into out.
 func (c *Client) get(ctx context.Context, path string, out any) error {
 	return c.do(ctx, http.MethodGet, path, nil, out)
 }
 
-// do sends in, where it is not nil, and decodes the answer into out, where that
-// is not nil. An answer that breaks off is asked for again.
+// do sends in, unless nil, and decodes the answer into out, unless nil. If an answer is
+// cut off, it repeats the request.
 func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
 	key := newKey(method)
 	for b := (breaks{}); ; {
@@ -150,16 +147,14 @@ func (c *Client) exchange(ctx context.Context, method, path string, in, out any,
 	return nil
 }
 
-// maxAnswer bounds one answer, or one event: a list of a thousand VMs has
-// about one MiB.
+// maxAnswer bounds one answer or event, in bytes: a list of a thousand VMs has about 1 MiB.
 const maxAnswer = 64 << 20
 
-// KeyHeader carries a key that the client has made for a request which changes
-// something. The daemon does what is asked for with a key once, however often it is
-// asked.
+// KeyHeader carries a key that the client made for a request that changes something. The
+// daemon executes the requests with the same key once.
 const KeyHeader = "Idempotency-Key"
 
-// newKey makes the key of a request; one that changes nothing needs none.
+// newKey makes the key of a request, or returns "" for a method that changes nothing.
 func newKey(method string) string {
 	if method == http.MethodGet {
 		return ""
@@ -168,27 +163,26 @@ func newKey(method string) string {
 }
 
 const (
-	// retryTime bounds how long a request is made again that daemons die over, or that
-	// none answers. A restart takes well under a second.
+	// retryTime bounds how long a request is repeated if daemons end during it, or if none
+	// answers. A restart takes well under a second.
 	retryTime = 15 * time.Second
 	// The pauses between the tries grow from the first to the last.
 	firstRetry, lastRetry = 10 * time.Millisecond, time.Second
 )
 
-// send makes a request and returns the answer if it is a success. Where the daemon goes
-// away before it has answered, the request is made again: it changes nothing, or has a
-// key by which the daemon knows it.
+// send makes a request and returns the answer if it is a success. If the daemon ends
+// before it has answered, send repeats the request: it changes nothing, or has a key by
+// which the daemon recognizes it.
 func (c *Client) send(ctx context.Context, method, path string, in any, key string) (resp *http.Response, err error) {
-	err = again(ctx, func() (bool, error) {
+	err = retry(ctx, func() (bool, error) {
 		resp, err = c.sendOnce(ctx, method, path, in, key)
 		return isBroken(err) && cut(err) && (key != "" || method == http.MethodGet), err
 	})
 	return resp, err
 }
 
-// again tries something for retryTime at most, as long as try says that another try may
-// help.
-func again(ctx context.Context, try func() (help bool, err error)) error {
+// retry calls try for retryTime at most, as long as try returns that another try may help.
+func retry(ctx context.Context, try func() (help bool, err error)) error {
 	giveUp := time.Now().Add(retryTime)
 	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
 		help, err := try()
@@ -203,7 +197,7 @@ func again(ctx context.Context, try func() (help bool, err error)) error {
 	}
 }
 
-// sendOnce is send without another try.
+// sendOnce is send without a retry.
 func (c *Client) sendOnce(ctx context.Context, method, path string, in any, key string) (*http.Response, error) {
 	var body io.Reader
 	if in != nil {
@@ -224,7 +218,7 @@ func (c *Client) sendOnce(ctx context.Context, method, path string, in any, key 
 		req.Header.Set(KeyHeader, key)
 	}
 	resp, err := c.http.Do(req)
-	if err != nil && ctx.Err() != nil { // the error is then the cause, whatever that is
+	if err != nil && ctx.Err() != nil { // the error is then the context's cause
 		return nil, api.Errorf(canceledKind(ctx), "cancelled: %w", context.Cause(ctx))
 	}
 	if err != nil {
@@ -245,20 +239,20 @@ func canceledKind(ctx context.Context) api.Kind {
 	return api.KindCanceled
 }
 
-// compare looks at the daemon's version in an answer.
+// compare compares the daemon's version in an answer with the client's.
 func (c *Client) compare(h http.Header) {
 	if v := h.Get(VersionHeader); v != "" && c.mismatch != nil && v != c.version {
 		c.once.Do(func() { c.mismatch(v) })
 	}
 }
 
-// cut reports that the daemon died before it answered: the connection was still
-// made with one that was being killed. What changes nothing can be asked again.
+// cut reports whether the daemon ended before it answered: the connection was made to one
+// that was being killed. A request that changes nothing can be repeated.
 func cut(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// transportError takes net/http's wrapping off an error.
+// transportError unwraps an error of net/http.
 func transportError(err error) error {
 	var known *api.Error
 	if errors.As(err, &known) {
@@ -277,13 +271,13 @@ func transportError(err error) error {
 	return &brokenError{err}
 }
 
-// brokenError means that the connection to the daemon broke.
+// brokenError is the error of a broken connection to the daemon.
 type brokenError struct{ cause error }
 
 func (e *brokenError) Error() string { return fmt.Sprintf("the daemon went away: %v", e.cause) }
 func (e *brokenError) Unwrap() error { return e.cause }
 
-// answerError reads the error in the daemon's answer.
+// answerError returns the error in the daemon's answer.
 func answerError(resp *http.Response) error {
 	data, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	var e api.Error

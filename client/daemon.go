@@ -7,16 +7,16 @@ import (
 	"banger/api"
 )
 
-// Status returns how the daemon is.
+// Status returns the daemon's status.
 func (c *Client) Status(ctx context.Context) (api.DaemonStatus, error) {
 	var status api.DaemonStatus
 	err := c.get(ctx, "/v1/daemon", &status)
 	return status, err
 }
 
-// Stop has the daemon end. Its VMs run on.
+// Stop ends the daemon. Its VMs keep running.
 func (c *Client) Stop(ctx context.Context) error {
-	// Not again: the daemon that answers then is the next one.
+	// Do not retry: the daemon that answers a second request is the next one.
 	resp, err := c.sendOnce(ctx, http.MethodPost, "/v1/daemon/stop", nil, "")
 	if err != nil {
 		return err
@@ -24,8 +24,8 @@ func (c *Client) Stop(ctx context.Context) error {
 	return resp.Body.Close()
 }
 
-// StopAndWait has the daemon end and waits until it has. No client starts
-// another one in the meantime.
+// StopAndWait ends the daemon and waits until it has ended. No client can start another
+// one during the wait.
 func (c *Client) StopAndWait(ctx context.Context) error {
 	mayStart, err := lock(ctx, c.paths.StartLock())
 	if err != nil {
@@ -39,7 +39,7 @@ func (c *Client) stopHeld(ctx context.Context) error {
 	if err := c.Stop(ctx); err != nil {
 		return api.AsError(err)
 	}
-	// The daemon holds this one for as long as it lives.
+	// The daemon holds this lock until it ends.
 	gone, err := lock(ctx, c.paths.Lock())
 	if err != nil {
 		return api.AsError(err)
@@ -48,14 +48,14 @@ func (c *Client) stopHeld(ctx context.Context) error {
 	return nil
 }
 
-// Halted keeps everybody from starting the daemon.
+// Halted prevents everybody from starting the daemon.
 type Halted struct {
 	c       *Client
 	release func()
 }
 
-// Halt has the daemon end where it runs, waits until it has, and keeps it from
-// being started by others until it is started from what is returned.
+// Halt ends the daemon if it runs, waits until it has ended, and prevents others from
+// starting it until the caller starts it through the result.
 func (c *Client) Halt(ctx context.Context) (*Halted, error) {
 	mayStart, err := lock(ctx, c.paths.StartLock())
 	if err != nil {
@@ -68,8 +68,7 @@ func (c *Client) Halt(ctx context.Context) (*Halted, error) {
 	return &Halted{c, mayStart}, nil
 }
 
-// Start starts a daemon's program and returns when it answers; then the halt is
-// over.
+// Start starts a daemon's program, returns when it answers, and ends the halt.
 func (h *Halted) Start(ctx context.Context, program string) error {
 	if err := h.c.spawn(ctx, program); err != nil {
 		return err
@@ -78,14 +77,14 @@ func (h *Halted) Start(ctx context.Context, program string) error {
 	return nil
 }
 
-// Doctor has the daemon examine the host.
+// Doctor returns the daemon's examination of the host.
 func (c *Client) Doctor(ctx context.Context) (api.Doctor, error) {
 	var found api.Doctor
 	err := c.get(ctx, "/v1/doctor", &found)
 	return found, err
 }
 
-// Leaks has the daemon compare what the host holds with the VMs that it knows.
+// Leaks returns the differences between the host's objects and the daemon's VMs.
 func (c *Client) Leaks(ctx context.Context) (api.Leaks, error) {
 	var found api.Leaks
 	err := c.get(ctx, "/v1/leaks", &found)

@@ -24,17 +24,17 @@ func (c *Client) ShowImage(ctx context.Context, ref string) (api.Image, error) {
 	return image, err
 }
 
-// PullImage gets or builds an image.
+// PullImage downloads or builds an image.
 func (c *Client) PullImage(ctx context.Context, req api.PullImage, report api.Report) (api.Image, error) {
 	return c.operateImage(ctx, "/v1/images/pull", req, report)
 }
 
-// ImportImage makes an image of a file on the daemon's host.
+// ImportImage creates an image from a file on the daemon's host.
 func (c *Client) ImportImage(ctx context.Context, req api.ImportImage, report api.Report) (api.Image, error) {
 	return c.operateImage(ctx, "/v1/images/import", req, report)
 }
 
-// TagImage gives an image one more name.
+// TagImage gives an image another name.
 func (c *Client) TagImage(ctx context.Context, req api.TagImage) (api.Image, error) {
 	var image api.Image
 	err := c.do(ctx, http.MethodPost, "/v1/images/tag", req, &image)
@@ -48,8 +48,8 @@ func (c *Client) ImageHistory(ctx context.Context, ref string) ([]api.ImageHisto
 	return list.History, err
 }
 
-// ExportImage writes an image to w, in a format of package api: all of it, or it
-// fails. It returns how many sockets are not in it. Errors of w come as they are.
+// ExportImage writes a whole image to w, in a format of package api, or fails. It returns
+// the number of sockets that it left out. It returns errors of w unchanged.
 func (c *Client) ExportImage(ctx context.Context, ref, format string, w io.Writer, report api.Report) (leftOut int, err error) {
 	leftOut, err = c.exportImage(ctx, ref, format, w, report)
 	if err != nil && ctx.Err() != nil {
@@ -69,17 +69,17 @@ func (c *Client) exportImage(ctx context.Context, ref, format string, w io.Write
 		if in.err == nil {
 			return 0, err
 		}
-		return 0, api.Errorf(api.KindInternal, "image %.80s broke off after %d of %d bytes: %w", ref, in.done, in.total, transportError(in.err)).
-			WithHint("the same again")
+		return 0, api.Errorf(api.KindInternal, "cannot export image %.80s: the transfer was interrupted after %d of %d bytes: %w", ref, in.done, in.total, transportError(in.err)).
+			WithHint("run the command again")
 	}
 	leftOut, err = strconv.Atoi(resp.Header.Get(api.LeftOutHeader))
-	if err != nil || in.total < 0 { // another program answers, that does not say when it is done
+	if err != nil || in.total < 0 { // another program answers, without a length
 		return 0, api.Errorf(api.KindInternal, "cannot read the daemon's answer to an export: it has no %s or no length", api.LeftOutHeader)
 	}
 	return leftOut, nil
 }
 
-// exportReader reports what was read, and remembers the error that ended it.
+// exportReader reports how much was read, and records the error that ended it.
 type exportReader struct {
 	r           io.Reader
 	done, total int64
@@ -97,7 +97,7 @@ func (e *exportReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// DeleteImage takes a name off an image, which goes when it was the last.
+// DeleteImage removes a name of an image, and the image with its last name.
 func (c *Client) DeleteImage(ctx context.Context, ref string) error {
 	return c.do(ctx, http.MethodDelete, "/v1/images/"+url.PathEscape(ref), nil, nil)
 }

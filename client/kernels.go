@@ -22,17 +22,17 @@ func (c *Client) ShowKernel(ctx context.Context, ref string) (api.Kernel, error)
 	return kernel, err
 }
 
-// PullKernel fetches the distribution's kernel.
+// PullKernel downloads the distribution's kernel.
 func (c *Client) PullKernel(ctx context.Context, req api.PullKernel, report api.Report) (api.Kernel, error) {
 	return c.operateKernel(ctx, "/v1/kernels/pull", req, report)
 }
 
-// ImportKernel makes a kernel of files on the daemon's host.
+// ImportKernel creates a kernel from files on the daemon's host.
 func (c *Client) ImportKernel(ctx context.Context, req api.ImportKernel, report api.Report) (api.Kernel, error) {
 	return c.operateKernel(ctx, "/v1/kernels/import", req, report)
 }
 
-// DeleteKernel takes a name off a kernel, which goes when it was the last.
+// DeleteKernel removes a name of a kernel, and the kernel with its last name.
 func (c *Client) DeleteKernel(ctx context.Context, ref string) error {
 	return c.do(ctx, http.MethodDelete, "/v1/kernels/"+url.PathEscape(ref), nil, nil)
 }

@@ -13,11 +13,11 @@ import (
 	"banger/api"
 )
 
-// cancelTime bounds how long a cancelled operation is waited for.
+// cancelTime bounds the wait for a cancelled operation.
 const cancelTime = 10 * time.Second
 
-// maxBreaks is how often in a row the daemon may die at once of one request before we
-// believe that the request kills it.
+// maxBreaks is how often in a row the daemon may end at once after a request before the
+// client concludes that the request ends it.
 const maxBreaks = 5
 
 // ListOperations returns the daemon's operations, newest first.
@@ -32,28 +32,27 @@ func (c *Client) CancelOperation(ctx context.Context, id string) error {
 	return c.do(ctx, http.MethodDelete, "/v1/operations/"+url.PathEscape(id), nil, nil)
 }
 
-// following is one operation that a client waits for.
+// following is an operation that a client waits for.
 type following struct {
 	c      *Client
 	report api.Report
-	last   *api.Operation // as last heard of; nil before the first event
+	last   *api.Operation // as of the newest event; nil before the first
 	result *api.Result
 	key    string // of the request
 
 	mu     sync.Mutex
 	id     string
-	wanted bool // the caller gave up: cancel as soon as the id is known
+	wanted bool // the caller has cancelled: cancel as soon as the id is known
 }
 
-// operate asks for long work and follows it to its end, through restarts of
-// the daemon. When ctx ends it has the work cancelled and waits, for a bounded
-// time, until it is undone.
+// operate requests an operation and follows it to its end, through restarts of the daemon.
+// If ctx ends, it cancels the operation and waits, for a bounded time, until it is undone.
 func (c *Client) operate(ctx context.Context, method, path string, in any, report api.Report) (api.Result, error) {
 	if report == nil {
 		report = func(api.Progress) {}
 	}
 	f := &following{c: c, report: report, key: newKey(method)}
-	// Events are read on a context of their own: they go on while it is undone.
+	// Events have their own context: they continue while the operation is undone.
 	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var late *time.Timer
@@ -73,7 +72,7 @@ func (c *Client) operate(ctx context.Context, method, path string, in any, repor
 	case err == nil && f.last.Error != nil:
 		return api.Result{}, f.last.Error
 	case err != nil && ctx.Err() != nil && api.KindOf(err) == api.KindCanceled:
-		return api.Result{}, api.Errorf(api.KindCanceled, "cancelled; the daemon did not say in time that nothing is left").
+		return api.Result{}, api.Errorf(api.KindCanceled, "cancelled; the daemon did not confirm in time that nothing is left").
 			WithHint("banger vm list")
 	case err != nil:
 		return api.Result{}, api.AsError(err)
@@ -96,25 +95,25 @@ func (f *following) start(ctx context.Context, method, path string, in any) erro
 			return api.Errorf(api.KindInternal, "cannot follow the operation: %w", err).
 				WithHint("cat %s", f.c.paths.DaemonLog())
 		}
-		if f.last != nil { // else it is asked for again, by its key
+		if f.last != nil { // otherwise it is requested again, by its key
 			method, path, in, f.key = http.MethodGet, "/v1/operations/"+f.last.ID+"/events", nil, ""
 		}
 	}
 }
 
-// breaks counts how often the daemon goes away at once.
+// breaks counts how often the daemon ends soon after a request.
 type breaks struct {
 	began time.Time
 	count int
 }
 
-// soonTime is in how short a time a daemon goes away that the request has killed.
+// soonTime is the time within which a daemon ends that the request has killed.
 const soonTime = 100 * time.Millisecond
 
 func (b *breaks) begin() { b.began = time.Now() }
 
-// tooMany counts a daemon that has gone away since begin, and says whether we believe by
-// now that the request is what it goes away of. Restarts for other reasons may be many.
+// tooMany counts a daemon that has ended since begin, and reports whether the request is
+// by now assumed to be the reason. Restarts for other reasons may be many.
 func (b *breaks) tooMany() bool {
 	if time.Since(b.began) > soonTime {
 		b.count = 0
@@ -128,7 +127,7 @@ func isBroken(err error) bool {
 	return errors.As(err, &broken)
 }
 
-// read reads one stream of events. Nil means that the operation is over.
+// read reads one stream of events. It returns nil if the operation is over.
 func (f *following) read(ctx context.Context, method, path string, in any) error {
 	resp, err := f.c.send(ctx, method, path, in, f.key)
 	if err != nil {
@@ -152,7 +151,7 @@ func (f *following) read(ctx context.Context, method, path string, in any) error
 	}
 }
 
-// event takes one event and reports whether it is the last.
+// event handles one event and reports whether it is the last.
 func (f *following) event(ctx context.Context, e api.Event) bool {
 	if e.Progress != nil {
 		f.report(*e.Progress)
@@ -168,7 +167,7 @@ func (f *following) event(ctx context.Context, e api.Event) bool {
 	return e.Operation.Status != api.OpRunning
 }
 
-// known notes the operation's id, and cancels it if that was wished before.
+// known records the operation's id, and cancels the operation if that was requested before.
 func (f *following) known(ctx context.Context, id string) {
 	f.mu.Lock()
 	first := f.id == ""
@@ -176,17 +175,17 @@ func (f *following) known(ctx context.Context, id string) {
 	wanted := f.wanted
 	f.mu.Unlock()
 	if first && wanted {
-		_ = f.c.CancelOperation(ctx, id) // the events tell what came of it
+		_ = f.c.CancelOperation(ctx, id) // the events report the outcome
 	}
 }
 
-// cancel has the operation cancelled, now or as soon as its id is known.
+// cancel cancels the operation, now or as soon as its id is known.
 func (f *following) cancel(ctx context.Context) {
 	f.mu.Lock()
 	f.wanted = true
 	id := f.id
 	f.mu.Unlock()
 	if id != "" {
-		_ = f.c.CancelOperation(ctx, id) // the events tell what came of it
+		_ = f.c.CancelOperation(ctx, id) // the events report the outcome
 	}
 }

@@ -23,18 +23,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ReadyEnv names the descriptor on which a started daemon says that it is
-// ready: it writes "ready\n", or an api.Error as JSON, and closes it.
+// ReadyEnv is the variable that holds the descriptor on which a started daemon reports
+// that it is ready: it writes "ready\n", or an api.Error as JSON, and closes it.
 const ReadyEnv = "BANGER_READY_FD"
 
-// readyTime bounds the start of the daemon, which first finds its VMs again:
-// a second for very many. More means that it hangs.
+// readyTime bounds the start of the daemon, which first finds its VMs again: this takes
+// about a second for very many. A longer start means that it hangs.
 const readyTime = 60 * time.Second
 
 // startDaemon starts the daemon unless another client has just done so.
 func (c *Client) startDaemon(ctx context.Context) error {
 	if err := os.MkdirAll(c.paths.Data, 0o700); err != nil {
-		e := api.AsError(fsx.DiskError("make the directory for VMs", err))
+		e := api.AsError(fsx.DiskError("create the directory for VMs", err))
 		if e.Hint == "" {
 			return e.WithHint("set BANGER_HOME to a directory you can write")
 		}
@@ -68,8 +68,8 @@ func (c *Client) startDaemon(ctx context.Context) error {
 // before it was asked for anything.
 const maxEnded = 5
 
-// spawnOne is spawn where others may start and kill daemons, too: a client that was killed
-// in here leaves one that is not ready yet, and may be killed itself.
+// spawnOne is spawn while others may start and kill daemons, too: a client that was killed
+// in here leaves a daemon that is not ready yet, and the daemon may be killed.
 func (c *Client) spawnOne(ctx context.Context, program string) error {
 	for tries := 0; ; tries++ {
 		err := c.spawn(ctx, program)
@@ -79,26 +79,26 @@ func (c *Client) spawnOne(ctx context.Context, program string) error {
 		if conn, dialErr := fsx.DialUnix(ctx, c.paths.Socket()); dialErr == nil {
 			return conn.Close()
 		}
-		other := api.KindOf(err) == api.KindConflict && tries == 0 // it has ended since, if it was there
+		other := api.KindOf(err) == api.KindConflict && tries == 0 // it has ended since, if it existed
 		if !other && (!errors.Is(err, errEnded) || tries == maxEnded) {
 			return err
 		}
 	}
 }
 
-// errEnded says that somebody has ended a daemon before it was ready.
-var errEnded = errors.New("somebody has ended it")
+// errEnded is the cause if a daemon was killed by a signal before it was ready.
+var errEnded = errors.New("a signal ended it")
 
-// lock takes the lock file at path, or gives up when ctx ends.
+// lock locks the lock file at path, or fails when ctx ends.
 func lock(ctx context.Context, path string) (func(), error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fsx.DiskError("take the lock of the daemon's start", err)
+		return nil, fsx.DiskError("lock the daemon's start", err)
 	}
 	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
 		return func() { f.Close() }, nil
 	}
-	// Another client starts the daemon, which is bounded.
+	// Another client is starting the daemon, for a bounded time.
 	err = fsx.Flock(ctx, f)
 	if err != nil && ctx.Err() != nil {
 		return nil, api.Errorf(api.KindCanceled, "gave up waiting for the daemon to start: %w", err)
@@ -110,9 +110,9 @@ func lock(ctx context.Context, path string) (func(), error) {
 	return func() { f.Close() }, nil
 }
 
-// spawn starts the daemon as a session of its own and waits until it is ready.
-// It does not end with ctx or this process, and has no file that our caller left open:
-// a lock would stay held, and who reads a pipe to its end wait, for the daemon's life.
+// spawn starts the daemon in a session of its own and waits until it is ready. The daemon
+// does not end with ctx or this process, and inherits no open file of the caller: a lock
+// would be held, and the reader of a pipe would wait, until the daemon ends.
 func (c *Client) spawn(ctx context.Context, program string) error {
 	log, err := logging.Open(c.paths.DaemonLog())
 	if err != nil {
@@ -133,7 +133,7 @@ func (c *Client) spawn(ctx context.Context, program string) error {
 		return api.AsError(err)
 	}
 	proc, err := os.StartProcess(program, []string{program}, &os.ProcAttr{
-		Dir:   "/", // keeps no mounted file system busy
+		Dir:   "/", // so that no mounted file system is busy
 		Env:   append(DaemonEnv(c.paths), ReadyEnv+"=3"),
 		Files: []*os.File{null, log, log, write},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
@@ -142,7 +142,7 @@ func (c *Client) spawn(ctx context.Context, program string) error {
 	if err != nil {
 		return api.Errorf(api.KindInternal, "cannot start the daemon %s: %w", program, err)
 	}
-	// Reaps it should it end before us.
+	// Reaps it if it ends before this process.
 	ended := make(chan *os.ProcessState, 1)
 	go func() {
 		state, _ := proc.Wait()
@@ -151,7 +151,7 @@ func (c *Client) spawn(ctx context.Context, program string) error {
 	return c.awaitReady(ctx, ready, ended)
 }
 
-// awaitReady reads what the daemon says about its start.
+// awaitReady reads what the daemon reports about its start.
 func (c *Client) awaitReady(ctx context.Context, ready *os.File, ended <-chan *os.ProcessState) error {
 	_ = ready.SetReadDeadline(time.Now().Add(readyTime))
 	stop := context.AfterFunc(ctx, func() { _ = ready.SetReadDeadline(time.Unix(1, 0)) })
@@ -169,7 +169,7 @@ func (c *Client) awaitReady(ctx context.Context, ready *os.File, ended <-chan *o
 	case ctx.Err() != nil:
 		return api.Errorf(api.KindCanceled, "gave up waiting for the daemon to start: %w", context.Cause(ctx))
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return api.Errorf(api.KindTimeout, "the daemon did not get ready within %s", readyTime).
+		return api.Errorf(api.KindTimeout, "the daemon was not ready within %s", readyTime).
 			WithHint("cat %s", c.paths.DaemonLog())
 	}
 	cause := errors.New(c.lastLog())
@@ -180,8 +180,8 @@ func (c *Client) awaitReady(ctx context.Context, ready *os.File, ended <-chan *o
 		WithHint("cat %s", c.paths.DaemonLog())
 }
 
-// wasEnded waits a moment for the end of a daemon that has closed its files, and says
-// whether somebody has ended it, by a signal that is sent for that.
+// wasEnded waits for the end of a daemon that has closed its files, and reports whether a
+// signal that is sent to end processes has ended it.
 func wasEnded(ended <-chan *os.ProcessState) bool {
 	select {
 	case state := <-ended:
@@ -195,15 +195,15 @@ func wasEnded(ended <-chan *os.ProcessState) bool {
 	}
 }
 
-// reapTime is more than a process takes to end that has closed its files, also on a host that
-// is overloaded: seconds were seen there.
+// reapTime is more than a process that has closed its files takes to end, even on an
+// overloaded host, on which seconds were measured.
 const reapTime = 30 * time.Second
 
 // lastLog is the last line of the daemon's log.
 func (c *Client) lastLog() string {
 	f, err := os.Open(c.paths.DaemonLog())
 	if err != nil {
-		return "it left no log"
+		return "it wrote no log"
 	}
 	defer f.Close()
 	if end, err := f.Seek(0, io.SeekEnd); err == nil {
@@ -212,14 +212,14 @@ func (c *Client) lastLog() string {
 	data, _ := io.ReadAll(io.LimitReader(f, 4096))
 	text := strings.TrimSpace(string(data))
 	if text == "" {
-		return "it said nothing"
+		return "its log is empty"
 	}
 	return text[strings.LastIndexByte(text, '\n')+1:]
 }
 
-// DaemonEnv is our environment for a daemon with the paths p, which runs in another
-// directory: with absolute directories, and without what would make what one command has
-// in its environment count for all others.
+// DaemonEnv returns this process's environment for a daemon with the paths p, which runs in
+// another directory: with absolute paths, and without the variables of one command that
+// must not apply to all others.
 func DaemonEnv(p paths.Paths) []string {
 	set := map[string]string{"PATH": config.UsualPath}
 	if p.Data == filepath.Join(p.Config, "data") && p.Cache == filepath.Join(p.Config, "cache") {
@@ -243,7 +243,8 @@ func DaemonEnv(p paths.Paths) []string {
 	return env
 }
 
-// FindDaemon finds the daemon's program: $BANGERD, beside this one, on PATH.
+// FindDaemon returns the path of the daemon's program: $BANGERD, or bangerd beside this
+// program, or bangerd on PATH.
 func FindDaemon() (string, error) {
 	if path := os.Getenv("BANGERD"); path != "" {
 		return filepath.Abs(path)

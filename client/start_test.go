@@ -90,7 +90,7 @@ func TestDaemonThatIsEndedIsStartedAgain(t *testing.T) {
 	}
 	p := home(t, "is always killed")
 	_, err := New(p).Status(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "somebody has ended it") || len(daemons(t, p)) != 1+maxEnded {
+	if err == nil || !strings.Contains(err.Error(), "a signal ended it") || len(daemons(t, p)) != 1+maxEnded {
 		t.Errorf("got %v, daemons %v", err, daemons(t, p))
 	}
 	p = home(t, "is always killed when it is ready")

@@ -15,13 +15,13 @@ import (
 	"banger/internal/imageconfig"
 )
 
-// StreamProtocol is what the connection of a stream is upgraded to.
+// StreamProtocol is the protocol to which the connection of a stream is upgraded.
 const StreamProtocol = "banger-stream"
 
 // DialGuest opens a channel to the agent of a running VM: one connection, one
 // request. The daemon relays what follows.
 func (c *Client) DialGuest(ctx context.Context, ref string) (conn net.Conn, err error) {
-	err = again(ctx, func() (bool, error) {
+	err = retry(ctx, func() (bool, error) {
 		conn, err = c.dialGuest(ctx, ref)
 		return cut(err) && ctx.Err() == nil, err
 	})
@@ -77,14 +77,14 @@ func (c *Client) upgrade(conn net.Conn, ref string, connection bool) (net.Conn, 
 	}}, nil
 }
 
-// opened is what the answer that opens a stream says of the VM. An older daemon says
-// less: both names are then what was asked for.
+// opened is what the answer that opens a stream says about the VM. An older daemon sends
+// less: both names are then the requested one.
 type opened struct {
 	id, name string
-	image    *api.ImageConfig // what its image says of commands; may be nil
+	image    *api.ImageConfig // its image's configuration for commands; may be nil
 }
 
-// streamConn is an upgraded connection: what was read ahead comes first.
+// streamConn is an upgraded connection: bytes that were read ahead come first.
 type streamConn struct {
 	net.Conn
 	r      *bufio.Reader
@@ -102,7 +102,7 @@ func (s *streamConn) Read(p []byte) (int, error) {
 	return s.r.Read(p)
 }
 
-// CloseWrite ends our half of the connection.
+// CloseWrite closes the writing half of the connection.
 func (s *streamConn) CloseWrite() error {
 	if half, ok := s.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()

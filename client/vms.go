@@ -32,7 +32,7 @@ func (c *Client) ShowVM(ctx context.Context, ref string) (api.VM, error) {
 	return vm, err
 }
 
-// CreateVM makes a VM and, if wished, starts it.
+// CreateVM creates a VM and, if requested, starts it.
 func (c *Client) CreateVM(ctx context.Context, req api.CreateVM, report api.Report) (api.VM, error) {
 	return c.operateVM(ctx, http.MethodPost, "/v1/vms", req, report)
 }
@@ -47,7 +47,7 @@ func (c *Client) RestartVM(ctx context.Context, ref string, req api.StartVM, rep
 	return c.operateVM(ctx, http.MethodPost, vmPath(ref)+"/restart", startBody(req), report)
 }
 
-// startBody is nil if the request asks for nothing special: older daemons read no body.
+// startBody returns nil for an empty request: older daemons read no body.
 func startBody(req api.StartVM) any {
 	if req == (api.StartVM{}) {
 		return nil
@@ -55,17 +55,17 @@ func startBody(req api.StartVM) any {
 	return req
 }
 
-// KillVM ends a VM at once.
+// KillVM ends a VM immediately.
 func (c *Client) KillVM(ctx context.Context, ref string, report api.Report) (api.VM, error) {
 	return c.operateVM(ctx, http.MethodPost, vmPath(ref)+"/kill", nil, report)
 }
 
-// StopVM has a VM shut down, and killed where it does not in time.
+// StopVM shuts a VM down, and kills it if that takes too long.
 func (c *Client) StopVM(ctx context.Context, ref string, req api.StopVM, report api.Report) (api.VM, error) {
 	return c.operateVM(ctx, http.MethodPost, vmPath(ref)+"/stop", req, report)
 }
 
-// DeleteVM removes a VM with its disk; force does so even while it runs.
+// DeleteVM removes a VM with its disk; with force even a running one.
 func (c *Client) DeleteVM(ctx context.Context, ref string, force bool, report api.Report) error {
 	path := vmPath(ref)
 	if force {
@@ -75,7 +75,7 @@ func (c *Client) DeleteVM(ctx context.Context, ref string, force bool, report ap
 	return err
 }
 
-// CommitVM makes an image of a stopped VM.
+// CommitVM creates an image from a stopped VM.
 func (c *Client) CommitVM(ctx context.Context, ref string, req api.CommitVM, report api.Report) (api.Image, error) {
 	return c.operateImage(ctx, vmPath(ref)+"/commit", req, report)
 }
@@ -87,14 +87,14 @@ func (c *Client) RenameVM(ctx context.Context, ref, name string) (api.VM, error)
 	return vm, err
 }
 
-// SetVM changes the size of a VM that does not run.
+// SetVM changes the memory and processors of a stopped VM.
 func (c *Client) SetVM(ctx context.Context, ref string, req api.SetVM) (api.VM, error) {
 	var vm api.VM
 	err := c.do(ctx, http.MethodPost, vmPath(ref)+"/set", req, &vm)
 	return vm, err
 }
 
-// KeepVM has a leased VM live without its lease, until it stops.
+// KeepVM removes the lease of a VM, which then exists until it stops.
 func (c *Client) KeepVM(ctx context.Context, ref string) error {
 	return c.do(ctx, http.MethodPost, vmPath(ref)+"/keep", nil, nil)
 }
@@ -106,7 +106,7 @@ func (c *Client) PublishVM(ctx context.Context, ref string, req api.PublishVM) (
 	return vm, err
 }
 
-// WaitVM waits until a VM does not run, through restarts of the daemon.
+// WaitVM waits until a VM is not running, through restarts of the daemon.
 func (c *Client) WaitVM(ctx context.Context, ref string) (api.VM, error) {
 	var b breaks
 	for {
@@ -125,9 +125,9 @@ func (c *Client) WaitVM(ctx context.Context, ref string) (api.VM, error) {
 	}
 }
 
-// LogsVM writes what a VM's serial console said to w: the last tail lines, or
-// all where tail is negative, and with follow what is to come, until the VM
-// stops or ctx ends, through restarts of the daemon.
+// LogsVM writes the output of a VM's serial console to w: the last tail lines, or all if
+// tail is negative, and with follow also what follows, until the VM stops or ctx ends,
+// through restarts of the daemon.
 func (c *Client) LogsVM(ctx context.Context, ref string, follow bool, tail int, w io.Writer) error {
 	query := url.Values{}
 	if follow {
@@ -150,7 +150,7 @@ func (c *Client) LogsVM(ctx context.Context, ref string, follow bool, tail int, 
 		if err == nil || ctx.Err() != nil {
 			return nil
 		}
-		// An older daemon does not say where in the log its answer begins.
+		// An older daemon does not send the offset in the log at which its answer begins.
 		if to.failed || !follow || parseErr != nil || b.tooMany() {
 			return fmt.Errorf("cannot copy the console of %s: %w", ref, err)
 		}
@@ -159,10 +159,10 @@ func (c *Client) LogsVM(ctx context.Context, ref string, follow bool, tail int, 
 	}
 }
 
-// LogOffsetHeader says at which byte of a console's log an answer begins.
+// LogOffsetHeader carries the offset in a console's log, in bytes, at which an answer begins.
 const LogOffsetHeader = "Banger-Log-Offset"
 
-// failing remembers that writing has failed.
+// failing is a writer that records whether a write has failed.
 type failing struct {
 	w      io.Writer
 	failed bool
@@ -174,21 +174,21 @@ func (f *failing) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// ListSessions returns what runs in a VM for clients, oldest first.
+// ListSessions returns the sessions in a VM, oldest first.
 func (c *Client) ListSessions(ctx context.Context, ref string) ([]api.Session, error) {
 	var list api.SessionList
 	err := c.get(ctx, vmPath(ref)+"/sessions", &list)
 	return list.Sessions, err
 }
 
-// PruneVMs removes every VM that does not run.
+// PruneVMs removes every VM that is not running.
 func (c *Client) PruneVMs(ctx context.Context, report api.Report) (api.Pruned, error) {
 	return c.prune(ctx, "/v1/vms/prune", report)
 }
 
-// Guest returns a client of the agent in a running VM. Its sessions ride out a
-// restart of the daemon, which they start again if need be. From its first stream on it
-// stays with that VM, whatever the VM is called later.
+// Guest returns a client of the agent in a running VM. Its sessions survive a restart of
+// the daemon, which they start again if necessary. From its first stream on it refers to
+// that VM, even if the VM is renamed.
 func (c *Client) Guest(ref string) *guest.Client {
 	var newest atomic.Pointer[opened] // of its streams
 	newest.Store(&opened{id: ref, name: ref})
@@ -201,7 +201,7 @@ func (c *Client) Guest(ref string) *guest.Client {
 			if s, ok := conn.(*streamConn); ok {
 				newest.Store(&s.opened)
 			} else if api.KindOf(err) == api.KindNotFound && known.name != known.id {
-				err = api.Errorf(api.KindNotFound, "VM %s was deleted", known.name) // nobody has typed the id
+				err = api.Errorf(api.KindNotFound, "VM %s was deleted", known.name) // the user has not typed the id
 			}
 			return conn, err
 		},

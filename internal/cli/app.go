@@ -51,7 +51,7 @@ func (a *app) client() (*client.Client, error) {
 			cure = "`sudo banger system install` installs this one"
 		}
 		a.note("the daemon is version %s and this is %s: %s; VMs keep running", daemon, version, cure)
-	}).OnSilence(func(vm string) {
+	}).OnUnresponsive(func(vm string) {
 		a.note("the guest of VM %s does not answer: %s; waiting for it, for %s at most", vm, whyNot(c, vm), guest.AnswerTime)
 	}), nil
 }
