@@ -60,7 +60,7 @@ func (w *world) compare(ctx context.Context) error {
 			return fmt.Errorf("operation %s on %s is still at step %s", o.Kind, o.Target, o.Step)
 		}
 	}
-	found := []error{w.compareProcesses(vms), w.compareFiles(vms), w.compareLeaks(ctx)}
+	found := []error{w.compareProcesses(vms), w.compareFiles(vms), w.compareLeaks(ctx), w.compareIDs(ctx, vms)}
 	for n, t := range w.tracks {
 		if err := w.compareTrack(ctx, n, t, vms); err != nil {
 			found = append(found, &wrong{n, err})
@@ -214,6 +214,20 @@ func (w *world) compareFiles(vms []api.VM) error {
 	}
 	if len(staged) > 0 {
 		return fmt.Errorf("half-made images are left: %v", staged)
+	}
+	return nil
+}
+
+// shortID is how much of an id is enough to mean a VM among a few.
+const shortID = 8
+
+// compareIDs wants each VM to be found by the beginning of its id.
+func (w *world) compareIDs(ctx context.Context, vms []api.VM) error {
+	for _, v := range vms {
+		found, err := w.client.ShowVM(ctx, v.ID[:shortID])
+		if err != nil || found.ID != v.ID || found.Name != v.Name {
+			return fmt.Errorf("%s is to be VM %s (%s), and is VM %s (%s): %w", v.ID[:shortID], v.Name, v.ID, found.Name, found.ID, err)
+		}
 	}
 	return nil
 }

@@ -35,10 +35,36 @@ func (w *world) inGuest(script string) string {
 
 // shell runs a script in a guest, and returns what it printed.
 func (w *world) shell(ctx context.Context, ref, script string) (string, error) {
-	s, err := w.client.Guest(ref).Exec(ctx, api.Exec{Argv: []string{"sh", "-c", w.inGuest(script)}})
+	s, err := w.client.Guest(ref).Exec(ctx, w.script(script))
 	if err != nil {
 		return "", err
 	}
+	return printed(ctx, s)
+}
+
+// detached is shell with a command that is left alone, and then taken up to its end.
+func (w *world) detached(ctx context.Context, ref, script string) (string, error) {
+	g := w.client.Guest(ref)
+	id, exit, err := g.Start(ctx, w.script(script), io.Discard)
+	if err == nil && id == "" {
+		err = api.Errorf(api.KindInternal, "the command was not started: status %d", exit.Code)
+	}
+	if err != nil {
+		return "", err
+	}
+	s, err := g.Attach(ctx, id, 0, 0)
+	if err != nil {
+		return "", err
+	}
+	return printed(ctx, s)
+}
+
+func (w *world) script(text string) api.Exec {
+	return api.Exec{Argv: []string{"sh", "-c", w.inGuest(text)}}
+}
+
+// printed is what a session printed that ended well.
+func printed(ctx context.Context, s *guest.Session) (string, error) {
 	defer s.Close()
 	var out, errs bytes.Buffer
 	var reading sync.WaitGroup
@@ -70,6 +96,20 @@ func opWrite() *operation {
 		writes: true,
 	}
 	return o
+}
+
+// opDetached writes by a command that goes on without a client for a moment.
+func opDetached() *operation {
+	return &operation{
+		name: "exec -d write", weight: 4, detail: func(s *step) string { return strconv.Itoa(s.note) },
+		run: func(ctx context.Context, w *world, s *step) outcome {
+			_, err := w.detached(ctx, w.vmName(s.track, s.name), fmt.Sprintf("sleep 0.0%d && ", s.grace)+fmt.Sprintf(writeScript, s.note))
+			return outcome{err: api.AsError(err)}
+		},
+		done:   writes,
+		failed: func(s state, e *event) []state { return notReached(s, e, writes(s, e)...) },
+		writes: true,
+	}
 }
 
 func opCopyIn() *operation {

@@ -92,6 +92,9 @@ func (e *event) besideClaim() bool {
 // atWork is said of a VM that another operation has for itself.
 const atWork = "is at work on it"
 
+// wasCancelled is said of an operation that was cancelled and undone.
+const wasCancelled = "was cancelled; nothing is left of it"
+
 // after returns the states that the event may leave of a state; none if what was told
 // cannot be.
 func (e *event) after(s state) []state {
@@ -102,6 +105,8 @@ func (e *event) after(s state) []state {
 		return e.op.done(s, e)
 	case e.is(api.KindConflict) && e.says(atWork):
 		return only(e.besideClaim(), s)
+	case e.is(api.KindCanceled) && e.says(wasCancelled):
+		return only(e.via == byInterrupted && e.op.mayUndo != nil && e.op.mayUndo(s.vm[e.name].phase), s)
 	}
 	return e.op.failed(s, e)
 }

@@ -34,6 +34,9 @@ func TestModelKnowsLies(t *testing.T) {
 	killed := func(n int, then func(*event)) func(*event) {
 		return func(e *event) { then(e); e.out.kills = n }
 	}
+	ctrlC := func(then func(*event)) func(*event) {
+		return func(e *event) { then(e); e.via = byInterrupted }
+	}
 	full := func(then func(*event)) func(*event) {
 		return func(e *event) { then(e); e.out.full = true }
 	}
@@ -77,6 +80,10 @@ func TestModelKnowsLies(t *testing.T) {
 		"a killed client's deletion":    {runs, []*event{did("delete --force", 1, 2, lost), did("show", 3, 4, gone)}, true},
 		"a killed client's no deletion": {runs, []*event{did("delete --force", 1, 2, lost), did("show", 3, 4, shows(api.StateRunning, 7))}, true},
 		"a killed client's half":        {runs, []*event{did("delete --force", 1, 2, lost), did("show", 3, 4, shows(api.StateFailed, 0))}, false},
+		"interrupted, and undone":       {state{}, []*event{did("run", 1, 2, ctrlC(fails(api.KindCanceled, "vm.run was cancelled; nothing is left of it"))), did("show", 3, 4, gone)}, true},
+		"cancelled by nobody":           {state{}, []*event{did("run", 1, 2, fails(api.KindCanceled, "vm.run was cancelled; nothing is left of it"))}, false},
+		"interrupted, and not undone":   {state{}, []*event{did("run", 1, 2, ctrlC(fails(api.KindCanceled, "vm.run was cancelled; nothing is left of it"))), did("show", 3, 4, shows(api.StateRunning, 7))}, false},
+		"a deletion is not cancelled":   {runs, []*event{did("delete --force", 1, 2, ctrlC(fails(api.KindCanceled, "vm.delete was cancelled; nothing is left of it")))}, false},
 		"pruned while it runs":          {runs, []*event{did("prune", 1, 2, func(e *event) { e.out.names = []string{"t0a"} })}, false},
 		"renamed, and found by both":    {runs, []*event{did("rename", 1, 2, nil), did("show", 3, 4, shows(api.StateRunning, 7))}, false},
 		"a VMM that died is noticed": {runs, []*event{did("kill -9 VMM", 1, 2, func(e *event) { e.out.names = []string{"t0a"} }),

@@ -121,7 +121,7 @@ func imageName(track int) string { return fmt.Sprintf("model-t%d", track) }
 
 func opCommit() *operation {
 	return &operation{
-		name: "commit", weight: 1, claims: true,
+		name: "commit", mayUndo: isIdle, weight: 1, claims: true,
 		run: func(ctx context.Context, w *world, s *step) outcome {
 			_, err := w.client.CommitVM(ctx, w.vmName(s.track, s.name), api.CommitVM{Name: imageName(s.track)}, nil)
 			return outcome{err: api.AsError(err)}

@@ -22,6 +22,9 @@ type operation struct {
 	detail     func(s *step) string
 	everywhere bool // it is on all tracks
 	writes     bool // it writes in guests
+	goesOn     bool // it is not interrupted: the guest goes on with it at its own time
+	// mayUndo says of which phase it may be undone when it is cancelled; nil: it never is.
+	mayUndo func(phase) bool
 	// done are the states that it may leave if it is done, failed those if its client was
 	// told that it was not; none means that this cannot be. begun are those of one of which
 	// nobody was told.
@@ -38,13 +41,17 @@ func undoneIn(s state, e *event, all ...state) []state {
 	case e.out.full:
 		undone = true
 	case e.says("was being undone when banger was restarted"): // nobody knows any more why
-		mayFail := e.besideClaim() || e.besides("kill -9 VMM") || s.portTaken(e.name, s.vm[e.name].ports)
+		mayFail := e.via == byInterrupted || e.besideClaim() || e.besides("kill -9 VMM") || s.portTaken(e.name, s.vm[e.name].ports)
 		undone = e.out.kills > 1 || e.out.kills > 0 && mayFail
 	case e.is(api.KindInternal):
 		undone = e.out.kills > 1
 	}
 	return only(undone, append(all, s)...)
 }
+
+func isAbsent(p phase) bool { return p == absent }
+
+func isIdle(p phase) bool { return p == stopped || p == failed }
 
 // either is what is begun and of which nobody was told.
 func either(o *operation, more ...phase) func(s state, e *event) []state {
@@ -66,7 +73,7 @@ func (w *world) operations() []*operation {
 func operations() []*operation {
 	all := []*operation{
 		opCreate(), opRun(), opStart(), opStop(), opKill(), opRestart(), opDelete(false), opDelete(true), opShow(),
-		opKillVMM(), opWrite(), opRead(), opCopyIn(), opCopyOut(), opPublish(), opUnpublish(), opRename(), opCommit(),
+		opKillVMM(), opWrite(), opDetached(), opRead(), opCopyIn(), opCopyOut(), opPublish(), opUnpublish(), opRename(), opCommit(),
 		opDeleteImage(), opPruneImages(), opPrune(),
 	}
 	for _, o := range all {
@@ -81,7 +88,7 @@ func told(v api.VM, err error) outcome { return outcome{vm: v, err: api.AsError(
 
 func opCreate() *operation {
 	o := &operation{
-		name: "create", weight: 6, claims: true,
+		name: "create", mayUndo: isAbsent, weight: 6, claims: true,
 		run: func(ctx context.Context, w *world, s *step) outcome {
 			return told(w.client.CreateVM(ctx, api.CreateVM{Name: w.vmName(s.track, s.name)}, nil))
 		},
@@ -97,7 +104,7 @@ func opCreate() *operation {
 
 func opRun() *operation {
 	o := &operation{
-		name: "run", weight: 9, claims: true,
+		name: "run", mayUndo: isAbsent, weight: 9, claims: true,
 		run: func(ctx context.Context, w *world, s *step) outcome {
 			return told(w.client.CreateVM(ctx, api.CreateVM{Name: w.vmName(s.track, s.name), Start: true}, nil))
 		},
@@ -130,7 +137,7 @@ func notCreated(s state, e *event) []state {
 
 func opStart() *operation {
 	o := &operation{
-		name: "start", weight: 9, claims: true,
+		name: "start", mayUndo: isIdle, weight: 9, claims: true,
 		run: func(ctx context.Context, w *world, s *step) outcome {
 			return told(w.client.StartVM(ctx, w.vmName(s.track, s.name), api.StartVM{}, nil))
 		},
@@ -172,7 +179,7 @@ func notStarted(s state, e *event) []state {
 
 func opStop() *operation {
 	return &operation{
-		name: "stop", weight: 7, claims: true,
+		name: "stop", goesOn: true, weight: 7, claims: true,
 		run: func(ctx context.Context, w *world, s *step) outcome {
 			return told(w.client.StopVM(ctx, w.vmName(s.track, s.name), api.StopVM{GraceSeconds: s.grace}, nil))
 		},
@@ -223,7 +230,7 @@ func notEnded(s state, e *event) []state {
 
 func opRestart() *operation {
 	o := &operation{
-		name: "restart", weight: 4, claims: true,
+		name: "restart", goesOn: true, weight: 4, claims: true,
 		run: func(ctx context.Context, w *world, s *step) outcome {
 			return told(w.client.RestartVM(ctx, w.vmName(s.track, s.name), api.StartVM{}, nil))
 		},

@@ -10,9 +10,10 @@ import (
 type way uint8
 
 const (
-	byClient way = iota // with the Go client
-	byCLI               // by a command
-	byKilled            // by a command that is killed
+	byClient      way = iota // with the Go client
+	byCLI                    // by a command
+	byKilled                 // by a command that is killed
+	byInterrupted            // by a command that is interrupted, as by Ctrl-C
 )
 
 // step is one thing that a client does. All of it follows from the seed and its number.
@@ -48,6 +49,8 @@ func (s *step) String() string {
 		text += " by command"
 	case byKilled:
 		text += fmt.Sprintf(" by a command killed after %s", s.delay)
+	case byInterrupted:
+		text += fmt.Sprintf(" by a command interrupted after %s", s.delay)
 	}
 	if s.op.detail != nil {
 		text += " " + s.op.detail(s)
@@ -89,11 +92,17 @@ func (p *plan) step(n int) *step {
 		s.delay *= 4 // it has to start first
 	case v < 16:
 		s.via = byCLI
+	case v < 22:
+		s.via = byInterrupted
+		s.delay *= 4
 	}
 	at := r.IntN(p.weight)
 	for _, o := range p.ops {
 		if at -= o.weight; at < 0 {
 			s.op = o
+			if s.via == byInterrupted && o.goesOn {
+				s.via = byCLI
+			}
 			return s
 		}
 	}

@@ -25,10 +25,15 @@ func newTally() *tally {
 func (t *tally) operation(s *step, o outcome) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	switch s.via {
+	case byKilled:
+		t.happened["kill -9 CLI"]++
+	case byInterrupted:
+		t.happened["Ctrl-C of CLI"]++
+	}
 	switch {
 	case o.lost:
 		t.lost[s.op.name]++
-		t.happened["kill -9 CLI"]++
 	case o.err != nil:
 		t.refused[s.op.name]++
 	case s.op.name == "kill -9 VMM":

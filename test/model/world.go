@@ -214,8 +214,8 @@ func (w *world) ask(ctx context.Context, s *step) outcome {
 	return out
 }
 
-// command runs the command line of a step, which is killed after a time where the step
-// says so.
+// command runs the command line of a step, which is killed or interrupted after a time where
+// the step says so.
 func (w *world) command(ctx context.Context, s *step) outcome {
 	cmd := exec.CommandContext(ctx, "banger", s.op.cli(w, s)...)
 	var out, errs bytes.Buffer
@@ -223,8 +223,8 @@ func (w *world) command(ctx context.Context, s *step) outcome {
 	if err := cmd.Start(); err != nil {
 		return outcome{err: api.AsError(err)}
 	}
-	if s.via == byKilled {
-		timer := time.AfterFunc(s.delay, func() { _ = cmd.Process.Kill() })
+	if sig := map[way]os.Signal{byKilled: os.Kill, byInterrupted: os.Interrupt}[s.via]; sig != nil {
+		timer := time.AfterFunc(s.delay, func() { _ = cmd.Process.Signal(sig) })
 		defer timer.Stop()
 	}
 	err := cmd.Wait()
@@ -238,10 +238,18 @@ func (w *world) command(ctx context.Context, s *step) outcome {
 		return o
 	case errors.As(err, &exit) && s.via == byKilled && exit.Sys().(syscall.WaitStatus).Signaled():
 		return outcome{lost: true}
+	case errors.As(err, &exit) && s.via == byInterrupted && wasInterrupted(exit) && !strings.Contains(errs.String(), wasCancelled):
+		return outcome{lost: true}
 	case errors.As(err, &exit):
 		return outcome{err: said(errs.String())}
 	}
 	return outcome{err: api.AsError(err)}
+}
+
+// wasInterrupted says that a command has ended of an interrupt, before it could say so or
+// with the status that says so.
+func wasInterrupted(exit *exec.ExitError) bool {
+	return exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGINT || exit.ExitCode() == 128+int(syscall.SIGINT)
 }
 
 // said makes an error of what the command line said.
