@@ -92,12 +92,35 @@ func (e *event) besideClaim() bool {
 // atWork is said of a VM that another operation has for itself.
 const atWork = "is at work on it"
 
-// wasCancelled is said of an operation that was cancelled and undone.
-const wasCancelled = "was cancelled; nothing is left of it"
+// nothingLeft is said of an operation that was cancelled and undone.
+const nothingLeft = "nothing is left"
 
 // after returns the states that the event may leave of a state; none if what was told
 // cannot be.
 func (e *event) after(s state) []state {
+	all := e.leaves(s)
+	if len(all) == 0 && s.vm[e.name].phase == absent && e.besideFleeting() {
+		return []state{s}
+	}
+	return all
+}
+
+// besideFleeting says whether a VM of the name was there for a moment: a command that was
+// interrupted when it had just made the VM removes it again. An event has one moment, so the
+// model has no VM there.
+func (e *event) besideFleeting() bool {
+	return slices.ContainsFunc(e.beside, func(o *event) bool {
+		return o.op.name == "run" && o.name == e.name && o.undoneByUser()
+	})
+}
+
+// undoneByUser says that a command was interrupted, and what it had begun undone.
+func (e *event) undoneByUser() bool {
+	return e.via == byInterrupted && e.is(api.KindCanceled) && e.says(nothingLeft)
+}
+
+// leaves is after where each event has one moment.
+func (e *event) leaves(s state) []state {
 	switch {
 	case e.out.lost:
 		return e.op.begun(s, e)
@@ -105,8 +128,8 @@ func (e *event) after(s state) []state {
 		return e.op.done(s, e)
 	case e.is(api.KindConflict) && e.says(atWork):
 		return only(e.besideClaim(), s)
-	case e.is(api.KindCanceled) && e.says(wasCancelled):
-		return only(e.via == byInterrupted && e.op.mayUndo != nil && e.op.mayUndo(s.vm[e.name].phase), s)
+	case e.undoneByUser():
+		return only(e.op.mayUndo != nil && e.op.mayUndo(s.vm[e.name].phase), s)
 	}
 	return e.op.failed(s, e)
 }

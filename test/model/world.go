@@ -238,7 +238,7 @@ func (w *world) command(ctx context.Context, s *step) outcome {
 		return o
 	case errors.As(err, &exit) && s.via == byKilled && exit.Sys().(syscall.WaitStatus).Signaled():
 		return outcome{lost: true}
-	case errors.As(err, &exit) && s.via == byInterrupted && wasInterrupted(exit) && !strings.Contains(errs.String(), wasCancelled):
+	case errors.As(err, &exit) && s.via == byInterrupted && wasInterrupted(exit) && !saysUndone(errs.String()):
 		return outcome{lost: true}
 	case errors.As(err, &exit):
 		return outcome{err: said(errs.String())}
@@ -250,6 +250,12 @@ func (w *world) command(ctx context.Context, s *step) outcome {
 // with the status that says so.
 func wasInterrupted(exit *exec.ExitError) bool {
 	return exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGINT || exit.ExitCode() == 128+int(syscall.SIGINT)
+}
+
+// saysUndone says whether a command that was interrupted knows that nothing is left: the daemon
+// may not have told it in time.
+func saysUndone(text string) bool {
+	return strings.Contains(text, nothingLeft) && !strings.Contains(text, "did not say in time")
 }
 
 // said makes an error of what the command line said.
