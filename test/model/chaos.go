@@ -34,6 +34,7 @@ func disturbances() []*chaos {
 		{name: "kill -9 forwarder", weight: 2, run: killForwarder},
 		{name: "full disk", weight: 2, run: fillDisk},
 		{name: "settings", weight: 2, run: setMemory},
+		{name: "run --rm", weight: 2, run: runLeased},
 	}
 }
 

@@ -241,6 +241,9 @@ func (w *world) remove(t *testing.T, root string) {
 func (w *world) end() error {
 	ctx, cancel := context.WithTimeout(context.Background(), hung)
 	defer cancel()
+	if err := w.awaitLeases(ctx); err != nil {
+		return err
+	}
 	vms, err := w.client.ListVMs(ctx)
 	if err != nil {
 		return err

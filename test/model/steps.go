@@ -41,7 +41,7 @@ func (s *step) on(track int) *step {
 
 func (s *step) String() string {
 	if s.chaos != nil {
-		return fmt.Sprintf("#%d %s after %s, for %s", s.n, s.chaos.name, s.delay, s.lasts)
+		return fmt.Sprintf("#%d %s%s after %s, for %s", s.n, s.chaos.name, map[way]string{byKilled: ", killed", byInterrupted: ", interrupted"}[s.via], s.delay, s.lasts)
 	}
 	text := fmt.Sprintf("#%d %s t%d%c", s.n, s.op.name, s.track, 'a'+s.name)
 	switch s.via {

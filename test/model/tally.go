@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"banger/api"
 )
 
 // tally counts.
@@ -25,10 +27,10 @@ func newTally() *tally {
 func (t *tally) operation(s *step, o outcome) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	switch s.via {
-	case byKilled:
+	switch {
+	case o.lost && s.via == byKilled:
 		t.happened["kill -9 CLI"]++
-	case byInterrupted:
+	case s.via == byInterrupted && (o.lost || o.err != nil && o.err.Kind == api.KindCanceled):
 		t.happened["Ctrl-C of CLI"]++
 	}
 	switch {

@@ -223,10 +223,7 @@ func (w *world) command(ctx context.Context, s *step) outcome {
 	if err := cmd.Start(); err != nil {
 		return outcome{err: api.AsError(err)}
 	}
-	if sig := map[way]os.Signal{byKilled: os.Kill, byInterrupted: os.Interrupt}[s.via]; sig != nil {
-		timer := time.AfterFunc(s.delay, func() { _ = cmd.Process.Signal(sig) })
-		defer timer.Stop()
-	}
+	defer disturb(cmd, s)()
 	err := cmd.Wait()
 	var exit *exec.ExitError
 	switch {
@@ -244,6 +241,21 @@ func (w *world) command(ctx context.Context, s *step) outcome {
 		return outcome{err: said(errs.String())}
 	}
 	return outcome{err: api.AsError(err)}
+}
+
+// disturb sends a command that runs what the step says, when it says.
+func disturb(cmd *exec.Cmd, s *step) (stop func()) {
+	sig := signalOf(s.via)
+	if sig == nil {
+		return func() {}
+	}
+	timer := time.AfterFunc(s.delay, func() { _ = cmd.Process.Signal(sig) }) // it may just have ended
+	return func() { timer.Stop() }
+}
+
+// signalOf is what ends a command, nil if nothing does.
+func signalOf(v way) os.Signal {
+	return map[way]os.Signal{byKilled: os.Kill, byInterrupted: os.Interrupt}[v]
 }
 
 // wasInterrupted says that a command has ended of an interrupt, before it could say so or
