@@ -141,8 +141,14 @@ func (w *world) noteFile(s *step) string {
 func writes(s state, e *event) (all []state) {
 	for _, name := range e.names() {
 		v := s.vm[name]
+		booted := e.besideBoot(name)
 		v.note = e.note
-		all = append(all, only(v.phase == running, s.with(name, v))...)
+		switch {
+		case v.phase == running, booted && v.phase != absent:
+			all = append(all, s.with(name, v))
+		case booted:
+			all = append(all, s)
+		}
 	}
 	return all
 }
@@ -192,7 +198,7 @@ func reads(s state, e *event) (all []state) {
 		if slices.Contains(e.late, e.out.note) {
 			v.note = e.out.note
 		}
-		all = append(all, only(v.phase == running && v.note == e.out.note, s.with(name, v))...)
+		all = append(all, only((v.phase == running || e.besideBoot(name)) && v.note == e.out.note, s.with(name, v))...)
 	}
 	return all
 }

@@ -114,6 +114,14 @@ func (e *event) besideFleeting() bool {
 	})
 }
 
+// besideBoot says whether the VM of the name may have booted for a moment: a start of it did not
+// succeed, or nobody knows. Sessions are possible then, and what they write stays on its disk.
+func (e *event) besideBoot(name int) bool {
+	return slices.ContainsFunc(e.beside, func(o *event) bool {
+		return slices.Contains([]string{"run", "start", "restart"}, o.op.name) && o.name == name && (o.out.lost || o.out.err != nil)
+	})
+}
+
 // undoneByUser says that a command was interrupted, and what it had begun undone.
 func (e *event) undoneByUser() bool {
 	return e.via == byInterrupted && e.is(api.KindCanceled) && e.says(nothingLeft)

@@ -172,7 +172,7 @@ func opDeleteImage() *operation {
 // opPruneImages removes nothing that the model knows.
 func opPruneImages() *operation {
 	return &operation{
-		name: "image prune", weight: 2,
+		name: "image prune", mayUndo: func(phase) bool { return true }, weight: 2,
 		run: func(ctx context.Context, w *world, s *step) outcome {
 			_, err := w.client.PruneImages(ctx, nil)
 			return outcome{err: api.AsError(err)}

@@ -198,14 +198,15 @@ func opKill() *operation {
 			return told(w.client.KillVM(ctx, w.vmName(s.track, s.name), nil))
 		},
 		cli: func(w *world, s *step) []string { return []string{"vm", "kill", w.vmName(s.track, s.name)} },
-		done: func(s state, e *event) []state {
-			p := s.vm[e.name].phase
+		done: func(s state, e *event) (all []state) {
 			// It overtakes these, which end the VM or leave it as it was.
-			overtook := e.besides("stop", "start", "restart") && (p == stopped || p == failed)
-			if overtook {
+			if e.besides("stop", "start", "restart") && isIdle(s.vm[e.name].phase) {
 				return []state{s}
 			}
-			return ends(s, e)
+			for _, name := range e.names() { // as for a session: it overtakes, and goes on by its id
+				all = append(all, only(s.vm[name].phase == running, s.in(name, stopped))...)
+			}
+			return all
 		},
 		failed: notEnded,
 	}
@@ -267,12 +268,15 @@ func opDelete(force bool) *operation {
 		}
 		return args
 	}
-	o.done = func(s state, e *event) []state {
-		p := s.vm[e.name].phase
-		if p == absent { // it overtook a creation, which was undone, or another deletion
-			return only(force && e.besides("create", "run", "delete", "delete --force"), s)
+	o.done = func(s state, e *event) (all []state) {
+		if s.vm[e.name].phase == absent { // it overtook a creation, which was undone, or another deletion
+			all = only(force && e.besides("create", "run", "delete", "delete --force"), s)
 		}
-		return only(force || p != running, s.in(e.name, absent))
+		for _, name := range e.names() { // as for a kill
+			p := s.vm[name].phase
+			all = append(all, only(p != absent && (force || p != running), s.in(name, absent))...)
+		}
+		return all
 	}
 	o.failed = func(s state, e *event) []state {
 		switch p := s.vm[e.name].phase; {

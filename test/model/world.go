@@ -291,9 +291,9 @@ func said(text string) *api.Error {
 }
 
 // awaitWork waits until no operation is at work on a track's VMs: a client was killed, and
-// what it had asked for goes on, or is just being begun.
+// what it had asked for goes on, or is just being begun, which takes a while on a busy host.
 func (w *world) awaitWork(ctx context.Context, track int) {
-	for quiet := 0; quiet < 3 && ctx.Err() == nil; time.Sleep(15 * time.Millisecond) {
+	for quiet := 0; quiet < 6 && ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
 		quiet++
 		if busy, err := w.busy(ctx, track); err != nil || busy {
 			quiet = 0
