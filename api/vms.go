@@ -53,7 +53,9 @@ type VM struct {
 	DiskDriver  string `json:"disk_driver"`
 	VCPUs       int    `json:"vcpus"`
 	MemoryBytes int64  `json:"memory_bytes"`
-	DiskBytes   int64  `json:"disk_bytes"`
+	DiskBytes   int64  `json:"disk_bytes"` // the size that its disk was made with
+	// GrownBytes is the size that the disk has grown to since; 0 if it has not.
+	GrownBytes int64 `json:"grown_bytes,omitempty"`
 	// BaseDigest is the SHA-256 of the first MiB of the base, the file made from the image
 	// to which the disk holds the changes; empty if the disk holds everything.
 	BaseDigest string `json:"base_digest,omitempty"`
@@ -92,6 +94,9 @@ type VM struct {
 	// DiskUsage is set if one VM is shown and its usage is known.
 	DiskUsage *DiskUsage `json:"disk_usage,omitempty"`
 }
+
+// DiskSize is the size of the VM's disk in bytes; 0 while it is not known.
+func (v VM) DiskSize() int64 { return max(v.DiskBytes, v.GrownBytes) }
 
 // NetworkNone is the Network of a VM without a network.
 const NetworkNone = "none"
@@ -183,6 +188,7 @@ type RenameVM struct {
 type SetVM struct {
 	VCPUs       *int   `json:"vcpus,omitempty"`
 	MemoryBytes *int64 `json:"memory_bytes,omitempty"`
+	DiskBytes   *int64 `json:"disk_bytes,omitempty"` // no less than it has
 }
 
 // VMList answers GET /v1/vms, oldest first.

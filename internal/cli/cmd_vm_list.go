@@ -98,10 +98,10 @@ func vmTable(vms []api.VM, now time.Time) *table {
 
 // diskSize is unknown while the image that determines it is being fetched.
 func diskSize(vm api.VM) string {
-	if vm.DiskBytes == 0 {
+	if vm.DiskSize() == 0 {
 		return "-"
 	}
-	return size.Format(vm.DiskBytes)
+	return size.Format(vm.DiskSize())
 }
 
 // since returns when the VM entered its state, as far as known.

@@ -10,14 +10,13 @@ import (
 )
 
 func newVMSet(a *app) *cobra.Command {
-	var memory, vcpu string
+	var memory, vcpu, disk string
 	cmd := &cobra.Command{
 		Use:   "set NAME",
-		Short: "Change the memory and processors of a stopped VM",
-		Long: `Change the memory and processors of a stopped VM, from its next start on. The size
-of its disk stays: for a larger disk, create an image from the VM and a new VM from
-that image ("banger vm commit", "banger vm create --image --disk").`,
-		Example:           "  banger vm set dev --memory 4G\n  banger vm set dev --vcpu 4 --memory 8G",
+		Short: "Change the memory, processors and disk of a stopped VM",
+		Long: `Change the memory, the processors and the size of the disk of a stopped VM, from its
+next start on. A disk grows, with the file system in it; it never shrinks.`,
+		Example:           "  banger vm set dev --memory 4G\n  banger vm set dev --vcpu 4 --memory 8G\n  banger vm set dev --disk 32G",
 		Args:              arguments(1, 1, "the name of a VM"),
 		ValidArgsFunction: a.completeArgs(1, a.vmNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -36,8 +35,15 @@ that image ("banger vm commit", "banger vm create --image --disk").`,
 				}
 				req.VCPUs = &n
 			}
+			if cmd.Flags().Changed("disk") {
+				n, err := config.ParseDisk(disk)
+				if err != nil {
+					return usagef(cmd, "cannot use --disk: %w", err)
+				}
+				req.DiskBytes = &n
+			}
 			if req == (api.SetVM{}) {
-				return usagef(cmd, "nothing to change: give --memory or --vcpu")
+				return usagef(cmd, "nothing to change: give --memory, --vcpu or --disk")
 			}
 			c, err := a.client()
 			if err != nil {
@@ -52,6 +58,7 @@ that image ("banger vm commit", "banger vm create --image --disk").`,
 		},
 	}
 	cmd.Flags().StringVar(&memory, "memory", "", "memory, such as 512M or 4G")
+	cmd.Flags().StringVar(&disk, "disk", "", "size of the disk, such as 32G, no less than it has")
 	cmd.Flags().StringVar(&vcpu, "vcpu", "", "number of processors")
 	return cmd
 }

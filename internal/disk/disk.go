@@ -41,6 +41,10 @@ type Driver interface {
 	// Create made of spec, to a raw file of its own, with holes. It leaves nothing
 	// behind when it fails, and refuses a file that exists.
 	Flatten(ctx context.Context, spec Spec, to string) error
+	// Grow makes a disk that Create made of spec size bytes long, if it is shorter, and
+	// returns the base that it is attached with from then on. What is on it stays, and the
+	// rest reads as zeros. It can be repeated, also after it was interrupted at any point.
+	Grow(ctx context.Context, spec Spec, size int64) (base string, err error)
 	// Format is that of the files Create makes.
 	Format() Format
 	// Layered tells whether these files hold only what was written, and so need the very

@@ -54,6 +54,23 @@ func CopyRaw(ctx context.Context, path, to string) error {
 	return Make(ctx, to, func(out *os.File) error { return fsx.CloneData(ctx, out, f, info.Size(), nil) })
 }
 
+// GrowFile makes a file size bytes long, if it is shorter. The rest is a hole.
+func GrowFile(path string, size int64) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return Error("grow", path, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil && info.Size() < size {
+		err = errors.Join(f.Truncate(size), f.Sync())
+	}
+	if err != nil {
+		return Error("grow", path, err)
+	}
+	return nil
+}
+
 // RemoveFile removes a disk that is one file. Absent is success.
 func RemoveFile(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -80,6 +80,21 @@ func (s *Service) findBase(ctx context.Context, e *entry) (string, error) {
 	return path, s.update(ctx, e, func(v *api.VM) { v.BaseDigest = digest })
 }
 
+// readyDisk is findBase for a VM that is about to start, and makes its disk as long as it is
+// recorded to be. It returns what the disk is attached with.
+func (s *Service) readyDisk(ctx context.Context, e *entry) (string, error) {
+	base, err := s.findBase(ctx, e)
+	v := s.get(e)
+	if err != nil || v.GrownBytes == 0 {
+		return base, err
+	}
+	d, err := s.diskDriver(v.DiskDriver)
+	if err != nil {
+		return "", err
+	}
+	return d.Grow(ctx, disk.Spec{Base: base, Path: s.diskPath(v.ID)}, v.GrownBytes)
+}
+
 // giveUpBase has disks that older versions made miss their base for good, before the base
 // of v, a new VM, is made in its place.
 func (s *Service) giveUpBase(ctx context.Context, v api.VM) error {

@@ -118,7 +118,7 @@ func (s *Service) attachDisk(e *entry) func(context.Context, api.Report) error {
 			return nil
 		}
 		v := s.get(e)
-		base, err := s.findBase(ctx, e)
+		base, err := s.readyDisk(ctx, e)
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"os"
 	"slices"
 	"sync"
 
@@ -13,15 +14,19 @@ import (
 // host plays the root helper: it holds something for each VM that was started, and
 // gives no slot to two.
 type host struct {
-	mu    sync.Mutex
-	held  map[string]int // the slot, by VM
-	fails int            // how many of the next releases fail
-	usage *api.DiskUsage // of each disk
+	mu       sync.Mutex
+	held     map[string]int // the slot, by VM
+	fails    int            // how many of the next releases fail
+	usage    *api.DiskUsage // of each disk
+	attached int64          // the length of the newest disk
 }
 
-func (h *host) AttachDisk(_ context.Context, v api.VM, _, _ string) error {
+func (h *host) AttachDisk(_ context.Context, v api.VM, _, path string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if info, err := os.Stat(path); err == nil {
+		h.attached = info.Size()
+	}
 	for id, slot := range h.held {
 		if slot == v.Slot && id != v.ID {
 			return api.Errorf(api.KindConflict, "slot %d is that of VM %s", slot, id)

@@ -241,7 +241,7 @@ func (s *Service) diskUsage(ctx context.Context, v api.VM) *api.DiskUsage {
 	if used == 0 {
 		return nil
 	}
-	return &api.DiskUsage{UsedBytes: used, TotalBytes: v.DiskBytes}
+	return &api.DiskUsage{UsedBytes: used, TotalBytes: v.DiskSize()}
 }
 
 func (s *Service) diskPath(id string) string { return filepath.Join(s.Paths.VM(id), paths.VMDisk) }

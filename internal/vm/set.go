@@ -4,9 +4,12 @@ import (
 	"context"
 
 	"banger/api"
+	"banger/internal/size"
 )
 
-// Set changes the size of a VM that does not run: it has that from its next start on.
+// Set changes the size of a VM that does not run: it has that from its next start on. What is
+// recorded counts: the start makes the disk's file as long as that (readyDisk), and the agent
+// the file system in it.
 func (s *Service) Set(ctx context.Context, ref string, req api.SetVM) (api.VM, error) {
 	e, err := s.begin(ref, "vm.set", func(e *entry) error { return mayBeSet(e.view(), e.run != nil || e.sought()) })
 	if err != nil {
@@ -20,10 +23,17 @@ func (s *Service) Set(ctx context.Context, ref string, req api.SetVM) (api.VM, e
 	if req.MemoryBytes != nil {
 		v.MemoryBytes = *req.MemoryBytes
 	}
-	if err := s.checkSizes(v); err != nil {
+	if req.DiskBytes != nil {
+		if err := growDisk(&v, *req.DiskBytes); err != nil {
+			return api.VM{}, err
+		}
+	}
+	sizes := v
+	sizes.DiskBytes = v.DiskSize()
+	if err := s.checkSizes(sizes); err != nil {
 		return api.VM{}, err
 	}
-	err = s.update(ctx, e, func(to *api.VM) { to.VCPUs, to.MemoryBytes = v.VCPUs, v.MemoryBytes })
+	err = s.update(ctx, e, func(to *api.VM) { to.VCPUs, to.MemoryBytes, to.GrownBytes = v.VCPUs, v.MemoryBytes, v.GrownBytes })
 	if err != nil {
 		return api.VM{}, err
 	}
@@ -39,4 +49,19 @@ func mayBeSet(v api.VM, runs bool) error {
 	}
 	return api.Errorf(api.KindConflict, "cannot change the size of VM %s while it runs", v.Name).
 		WithHint("banger vm stop %s, then the same again, then banger vm start %s", v.Name, v.Name)
+}
+
+// growDisk records that a disk is to be larger. What is on it could not be kept in a smaller one.
+func growDisk(v *api.VM, to int64) error {
+	switch has := v.DiskSize(); {
+	case v.DiskDriver == "":
+		return api.Errorf(api.KindConflict, "cannot change the size of the disk of VM %s: it was not made yet", v.Name).
+			WithHint("banger vm show %s", v.Name)
+	case to < has:
+		return api.Errorf(api.KindInvalid, "cannot make the disk of VM %s smaller, from %s to %s: a disk only grows, as what is on it may be anywhere in it", v.Name, size.Format(has), size.Format(to)).
+			WithHint("choose a --disk of more than %s; or make a smaller VM, and copy what you need with banger vm cp", size.Format(has))
+	case to > has:
+		v.GrownBytes = to
+	}
+	return nil
 }

@@ -66,7 +66,7 @@ func (s *Service) startVMM(e *entry) func(context.Context, api.Report) error {
 		machine, err := drv.Recover(ctx, v.ID, s.Paths.VM(v.ID), s.readHandle(v.ID))
 		if errors.Is(err, driver.ErrGone) {
 			part("recover", time.Since(began))
-			if _, err := s.findBase(ctx, e); err != nil {
+			if _, err := s.readyDisk(ctx, e); err != nil {
 				return err
 			}
 			machine, err = s.boot(ctx, drv, e, report, part)

@@ -107,8 +107,16 @@ var requests = []request{
 		return err
 	})},
 	{name: "set", prepare: (*matrix).stopped, do: asked(func(c *client.Client, ctx context.Context) error {
-		memory := int64(192 << 20)
-		_, err := c.SetVM(ctx, target, api.SetVM{MemoryBytes: &memory})
+		memory, disk := int64(192<<20), int64(2<<30)
+		_, err := c.SetVM(ctx, target, api.SetVM{MemoryBytes: &memory, DiskBytes: &disk})
+		return err
+	})},
+	{name: "start with a larger disk", prepare: func(m *matrix) {
+		m.stopped()
+		disk := int64(2 << 30)
+		m.must(m.client.SetVM(m.t.Context(), target, api.SetVM{DiskBytes: &disk}))
+	}, again: api.KindConflict, do: asked(func(c *client.Client, ctx context.Context) error {
+		_, err := c.StartVM(ctx, target, api.StartVM{}, nil)
 		return err
 	})},
 	{name: "publish", prepare: (*matrix).running, do: func(ctx context.Context, m *matrix) error {

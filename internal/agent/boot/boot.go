@@ -107,6 +107,11 @@ func enterRoot(boot agentproto.Boot) error {
 	if err != nil {
 		return err
 	}
+	if kind == writable {
+		if err := growRoot(boot.Root, newRoot); err != nil {
+			say("%v", err) // what there was of the disk is there
+		}
+	}
 	modules, err := takeModules()
 	if err != nil {
 		say("%v", err) // the guest is of use without

@@ -11,6 +11,9 @@ import (
 
 const newRoot = "/newroot"
 
+// writable is how a root disk is mounted that can be written.
+const writable = "ext4"
+
 // mount is one file system of the kernel.
 type mount struct {
 	kind, target string
@@ -64,7 +67,7 @@ func (m mount) mount() error {
 func mountRoot(device string) (string, error) {
 	err := unix.Mount(device, newRoot, "ext4", unix.MS_RELATIME, "")
 	if err == nil {
-		return "ext4", nil
+		return writable, nil
 	}
 	if errors.Is(err, unix.EROFS) || errors.Is(err, unix.EACCES) {
 		if unix.Mount(device, newRoot, "ext4", unix.MS_RDONLY, "") == nil {

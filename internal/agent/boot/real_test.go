@@ -230,6 +230,23 @@ func TestBoot(t *testing.T) {
 		}
 		must(t, execx.Run(t.Context(), execx.Cmd{Name: "e2fsck", Args: []string{"-fn", disk}})) // was unmounted cleanly
 	})
+	// A disk that was made larger, twice and by more than the file system has reserved room for:
+	// what was on it stays, and there is more room.
+	t.Run("grown", func(t *testing.T) {
+		disk := makeDisk(t, busyboxDir(t))
+		for _, size := range []int64{200 << 20, 200 << 20, 3 << 30} {
+			must(t, os.Truncate(disk, size))
+			m := start(t, files, bootArgs(t, func(*agentproto.Boot) {}), disk)
+			link := m.connect()
+			run(t, link, "sh", "-c", "echo kept >> /kept")
+			var blocks int64 // of 1 KiB
+			if _, err := fmt.Sscan(run(t, link, "sh", "-c", "df -k / | tail -1 | awk '{print $2}'"), &blocks); err != nil || blocks<<10 < size*9/10 {
+				t.Errorf("of %d MiB the guest has %d, %v", size>>20, blocks>>10, err)
+			}
+			shutDown(t, m, link)
+			must(t, execx.Run(t.Context(), execx.Cmd{Name: "e2fsck", Args: []string{"-fn", disk}}))
+		}
+	})
 	t.Run("empty", func(t *testing.T) {
 		m := start(t, files, bootArgs(t, func(*agentproto.Boot) {}), makeDisk(t, t.TempDir()))
 		link := m.connect()

@@ -28,6 +28,11 @@ func (Driver) Layered() bool { return false }
 // Probe implements disk.Driver.
 func (Driver) Probe(context.Context, string, string) error { return nil }
 
+// Grow implements disk.Driver.
+func (Driver) Grow(_ context.Context, spec disk.Spec, size int64) (string, error) {
+	return spec.Base, disk.GrowFile(spec.Path, size)
+}
+
 // Remove implements disk.Driver.
 func (Driver) Remove(_ context.Context, path string) error { return disk.RemoveFile(path) }
 

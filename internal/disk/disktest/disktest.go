@@ -43,6 +43,7 @@ func Run(t *testing.T, d disk.Driver, dir string, read func(t *testing.T, path s
 		t.Errorf("Create over a file: %v", err)
 	}
 	flattens(t, d, spec, want, write)
+	grows(t, d, spec, want, read, write)
 	for range 2 { // idempotent
 		if err := d.Remove(ctx, spec.Path); err != nil {
 			t.Errorf("Remove: %v", err)
@@ -82,6 +83,43 @@ func WriteRaw(t *testing.T, path string, p []byte, at int64) {
 	_, err = f.WriteAt(p, at)
 	if err = errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// grows checks Grow of a disk whose content is want: what is there stays, also when it is
+// grown again, and what is new reads as zeros and can be written.
+func grows(t *testing.T, d disk.Driver, spec disk.Spec, want []byte, read func(t *testing.T, path string) []byte, write func(t *testing.T, path string, p []byte, at int64)) {
+	t.Helper()
+	before, err := os.ReadFile(spec.Base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int64{int64(len(want)), 5 << 20, 5 << 20, 4 << 20, 7 << 20} {
+		if _, err := d.Grow(t.Context(), spec, size); err != nil {
+			t.Fatalf("Grow to %d: %v", size, err)
+		}
+		if grown := size - int64(len(want)); grown > 0 {
+			want = append(want, make([]byte, grown)...)
+			p := bytes.Repeat([]byte("in the new part "), 4096/16)
+			copy(want[len(want)-4096:], p)
+			write(t, spec.Path, p, int64(len(want)-4096))
+		}
+		if got := read(t, spec.Path); !bytes.Equal(got, want) {
+			t.Fatalf("after Grow to %d the disk has %d bytes, not %d, or others", size, len(got), len(want))
+		}
+	}
+	to := filepath.Join(t.TempDir(), "flat")
+	if err := d.Flatten(t.Context(), spec, to); err != nil {
+		t.Fatalf("Flatten: %v", err)
+	}
+	if got, err := os.ReadFile(to); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("what Flatten wrote of a grown disk is not its content, %v", err)
+	}
+	if after, err := os.ReadFile(spec.Base); err != nil || !bytes.Equal(after, before) {
+		t.Errorf("Grow changed the base, %v", err)
+	}
+	if _, err := d.Grow(t.Context(), disk.Spec{Base: spec.Base, Path: spec.Path + "-absent"}, 9<<20); err == nil {
+		t.Error("Grow of an absent disk succeeded")
 	}
 }
 

@@ -6,7 +6,9 @@ package dmsnap
 
 import (
 	"context"
+	"errors"
 	"os"
+	"path/filepath"
 
 	"banger/api"
 	"banger/internal/blockdev"
@@ -49,7 +51,7 @@ func (d *Driver) Create(ctx context.Context, spec disk.Spec) error {
 // Flatten implements disk.Driver: the base with what the copy-on-write file has
 // instead. No device is made for it, so that it takes no privilege.
 func (d *Driver) Flatten(ctx context.Context, spec disk.Spec, to string) error {
-	base, err := os.Open(spec.Base)
+	base, err := os.Open(grown(spec))
 	if err != nil {
 		return disk.Error("read", spec.Base, err)
 	}
@@ -71,8 +73,76 @@ func (d *Driver) Flatten(ctx context.Context, spec disk.Spec, to string) error {
 	})
 }
 
+// ownBase is what the base of a disk's own is called, which is longer than that of the image: a
+// snapshot is as long as what it is of.
+const ownBase = ".base"
+
+// grown is the base of a disk: its own, if it was grown.
+func grown(spec disk.Spec) string {
+	if _, err := os.Stat(spec.Path + ownBase); err == nil {
+		return spec.Path + ownBase
+	}
+	return spec.Base
+}
+
+// Grow implements disk.Driver. It copies the base, where the file system shares no blocks.
+func (d *Driver) Grow(ctx context.Context, spec disk.Spec, size int64) (string, error) {
+	if _, err := os.Stat(spec.Path); err != nil {
+		return "", disk.Error("grow", spec.Path, err)
+	}
+	info, err := os.Stat(grown(spec))
+	if err != nil {
+		return "", disk.Error("grow", spec.Path, err)
+	}
+	if info.Size() < size {
+		if err := d.growBase(ctx, spec, size); err != nil {
+			return "", err
+		}
+	}
+	base := grown(spec)
+	if base != spec.Base {
+		err = disk.GrowFile(spec.Path, blockdev.CowBytes(max(size, info.Size())))
+	}
+	return base, err
+}
+
+// growBase makes the disk's own base size bytes long, and makes it first.
+func (d *Driver) growBase(ctx context.Context, spec disk.Spec, size int64) error {
+	own, fresh := spec.Path+ownBase, spec.Path+ownBase+".new"
+	if grown(spec) == own {
+		return disk.GrowFile(own, size)
+	}
+	if err := disk.RemoveFile(fresh); err != nil { // what an interrupted attempt left
+		return err
+	}
+	base, err := os.Open(spec.Base)
+	if err != nil {
+		return disk.Error("read", spec.Base, err)
+	}
+	defer base.Close()
+	info, err := base.Stat()
+	if err != nil {
+		return disk.Error("read", spec.Base, err)
+	}
+	err = disk.Make(ctx, fresh, func(f *os.File) error {
+		if err := fsx.CloneData(ctx, f, base, info.Size(), nil); err != nil {
+			return err
+		}
+		return f.Truncate(size)
+	})
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(os.Rename(fresh, own), fsx.SyncDir(filepath.Dir(own))); err != nil {
+		return disk.Error("grow", spec.Path, err)
+	}
+	return nil
+}
+
 // Remove implements disk.Driver.
-func (d *Driver) Remove(_ context.Context, path string) error { return disk.RemoveFile(path) }
+func (d *Driver) Remove(_ context.Context, path string) error {
+	return errors.Join(disk.RemoveFile(path), disk.RemoveFile(path+ownBase), disk.RemoveFile(path+ownBase+".new"))
+}
 
 // Probe implements disk.Driver: it makes a sparse file, and asks the helper.
 func (d *Driver) Probe(ctx context.Context, dir, _ string) error {

@@ -1,6 +1,7 @@
 package dmsnap_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -25,7 +26,7 @@ func TestContract(t *testing.T) {
 	read, write := throughDevice, writeDevice
 	if err := blockdev.Available(); err != nil {
 		t.Logf("NOT RUN: reading disks through the device-mapper: %v", err)
-		read, write = asNew, writeCow
+		read, write = applied, writeCow
 	}
 	disktest.Run(t, dmsnap.New(yes), t.TempDir(), read, write)
 }
@@ -39,8 +40,15 @@ func open(t *testing.T, path string, flag int) *os.File {
 	return f
 }
 
-// baseFor is the suite's base.
-func baseFor(path string) string { return filepath.Join(filepath.Dir(path), "base") }
+// baseFor is what Grow says that the disk is attached with, which changes nothing, and the
+// suite's base before that.
+func baseFor(path string) string {
+	base, err := dmsnap.New(yes).Grow(context.Background(), disk.Spec{Base: filepath.Join(filepath.Dir(path), "base"), Path: path}, 0)
+	if err != nil {
+		panic(err)
+	}
+	return base
+}
 
 // throughDevice reads what a VM reads.
 func throughDevice(t *testing.T, path string) (content []byte) {
@@ -109,6 +117,39 @@ func writeCow(t *testing.T, path string, p []byte, at int64) {
 	}
 }
 
+// applied reads what a VM would read where there is no device-mapper: the base, with what was
+// written to the file.
+func applied(t *testing.T, path string) []byte {
+	t.Helper()
+	f := open(t, path, os.O_RDONLY)
+	defer f.Close()
+	if _, err := f.Seek(0, unix.SEEK_DATA); errors.Is(err, unix.ENXIO) {
+		return asNew(t, path)
+	}
+	content, err := os.ReadFile(baseFor(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer to.Close()
+	if _, err := to.Write(content); err != nil {
+		t.Fatal(err)
+	}
+	if err := blockdev.ApplyCow(t.Context(), to, f, int64(len(content))); err != nil {
+		t.Fatal(err)
+	}
+	if size, err := f.Seek(0, io.SeekEnd); err != nil || size < blockdev.CowBytes(int64(len(content))) {
+		t.Errorf("the file has %d bytes, which can fill, %v", size, err)
+	}
+	if content, err = os.ReadFile(to.Name()); err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
 // asNew reads what a VM would read: the base, if the file is what the
 // device-mapper takes for new, which begins with zeros, and has the right size.
 func asNew(t *testing.T, path string) []byte {
@@ -129,6 +170,47 @@ func asNew(t *testing.T, path string) []byte {
 		t.Errorf("the file takes %d bytes", n)
 	}
 	return content
+}
+
+// TestGrowAfterACrash: an attempt that was cut short at any point is made again, and what the
+// disk is attached with is whole.
+func TestGrowAfterACrash(t *testing.T) {
+	const size = 1 << 20
+	dir := t.TempDir()
+	spec := disk.Spec{Base: filepath.Join(dir, "base"), Path: filepath.Join(dir, "disk")}
+	if err := os.WriteFile(spec.Base, bytes.Repeat([]byte("b"), size), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := dmsnap.New(yes)
+	if err := d.Create(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(spec.Path+".base.new", []byte("half"), 0o600); err != nil { // killed while it copied
+		t.Fatal(err)
+	}
+	base, err := d.Grow(t.Context(), spec, 2*size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(spec.Path, blockdev.CowBytes(size)); err != nil { // killed before it was made longer
+		t.Fatal(err)
+	}
+	again, err := d.Grow(t.Context(), spec, 2*size)
+	if err != nil || again != base {
+		t.Fatalf("%s, then %s, %v", base, again, err)
+	}
+	if got, want := len(applied(t, spec.Path)), 2*size; got != want {
+		t.Errorf("it has %d bytes, not %d", got, want)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 3 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	if err := d.Remove(t.Context(), spec.Path); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("removed, but for: %v, %v", left, err)
+	}
 }
 
 func TestProbe(t *testing.T) {

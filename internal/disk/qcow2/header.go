@@ -4,6 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
+
+	"banger/api"
 )
 
 // The layout of a qcow2 file: docs/interop/qcow2.txt in QEMU's sources.
@@ -17,6 +20,10 @@ const (
 	maxBackingName = 1023
 
 	refcountOrder = 4 // refcounts have 1<<4 bits
+
+	// Where the header has the disk's size and the number of entries of the L1 table.
+	atSize   = 24
+	atL1Size = 36
 )
 
 // clusterBits is the size of the unit of copying.
@@ -89,11 +96,40 @@ func (o overlay) header(data []byte) {
 	be.PutUint64(data[8:], name)
 	be.PutUint32(data[16:], uint32(len(o.backing)))
 	be.PutUint32(data[20:], clusterBits)
-	be.PutUint64(data[24:], uint64(o.size))
-	be.PutUint32(data[36:], uint32(o.l1Entries()))
+	be.PutUint64(data[atSize:], uint64(o.size))
+	be.PutUint32(data[atL1Size:], uint32(o.l1Entries()))
 	be.PutUint64(data[40:], l1Cluster*clusterSize)
 	be.PutUint64(data[48:], refcountTableCluster*clusterSize)
 	be.PutUint32(data[56:], 1) // clusters of the refcount table
 	be.PutUint32(data[96:], refcountOrder)
 	be.PutUint32(data[100:], headerLength)
+}
+
+// grow makes an overlay size bytes large, if it is smaller. The L1 table has whole clusters, of
+// which what is not used yet is zero; size and number of entries stand in one sector of the
+// header, which is written at once.
+func grow(f *os.File, size int64) error {
+	be := binary.BigEndian
+	header := make([]byte, headerLength)
+	if _, err := f.ReadAt(header, 0); err != nil {
+		return err
+	}
+	if be.Uint32(header) != magic || be.Uint32(header[4:]) != version || be.Uint32(header[20:]) != clusterBits {
+		return errors.New("it is no overlay of banger's")
+	}
+	had := overlay{size: int64(be.Uint64(header[atSize:]))}
+	if had.size >= size {
+		return nil
+	}
+	wants := overlay{size: size}
+	if most := had.l1Clusters() * clusterSize / 8 * l2Coverage; wants.l1Clusters() > had.l1Clusters() {
+		return api.Errorf(api.KindUnsupported, "cannot grow disk %s to %d GiB: it can have %d TiB at most, as it was made for %d GiB", f.Name(), size>>30, most>>40, had.size>>30).
+			WithHint("banger vm commit, then banger vm create --image --disk: that makes a VM with a disk of any size")
+	}
+	be.PutUint64(header[atSize:], uint64(size))
+	be.PutUint32(header[atL1Size:], uint32(wants.l1Entries()))
+	if _, err := f.WriteAt(header[atSize:atL1Size+4], atSize); err != nil {
+		return err
+	}
+	return f.Sync()
 }

@@ -67,5 +67,20 @@ func (Driver) Flatten(ctx context.Context, spec disk.Spec, to string) error {
 	})
 }
 
+// Grow implements disk.Driver. Beyond the base's end an overlay reads as zeros
+// (docs/interop/qcow2.txt, "Backing file").
+func (Driver) Grow(_ context.Context, spec disk.Spec, size int64) (string, error) {
+	f, err := os.OpenFile(spec.Path, os.O_RDWR, 0)
+	if err != nil {
+		return "", disk.Error("grow", spec.Path, err)
+	}
+	defer f.Close()
+	err = grow(f, size)
+	if err != nil && api.KindOf(err) != api.KindUnsupported {
+		err = disk.Error("grow", spec.Path, err)
+	}
+	return spec.Base, err
+}
+
 // Remove implements disk.Driver.
 func (Driver) Remove(_ context.Context, path string) error { return disk.RemoveFile(path) }

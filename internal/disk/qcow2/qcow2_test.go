@@ -61,6 +61,42 @@ func TestSizes(t *testing.T) {
 	}
 }
 
+// TestGrowsWithinItsTable: an overlay that was made for 8 GiB can have 4 TiB, and says so if
+// more is asked of it, which changes nothing.
+func TestGrowsWithinItsTable(t *testing.T) {
+	dir := t.TempDir()
+	spec := disk.Spec{Base: filepath.Join(dir, "base"), Path: filepath.Join(dir, "disk")}
+	if err := os.WriteFile(spec.Base, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(spec.Base, 8<<30); err != nil {
+		t.Fatal(err)
+	}
+	if err := qcow2.New().Create(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := qcow2.New().Grow(t.Context(), spec, 4<<40); err != nil {
+		t.Fatal(err)
+	}
+	qemuImg(t, "check", spec.Path)
+	before, err := os.ReadFile(spec.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := qcow2.New().Grow(t.Context(), spec, 4<<40+1<<20); api.KindOf(err) != api.KindUnsupported || api.AsError(err).Hint == "" || !strings.Contains(err.Error(), "4 TiB at most") {
+		t.Errorf("beyond its table: %v", err)
+	}
+	if after, err := os.ReadFile(spec.Path); err != nil || string(after) != string(before) {
+		t.Errorf("a refusal changed it, %v", err)
+	}
+	if err := os.WriteFile(spec.Path, make([]byte, 4096), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := qcow2.New().Grow(t.Context(), spec, 9<<30); err == nil {
+		t.Error("a file that is no overlay was grown")
+	}
+}
+
 func TestRefuses(t *testing.T) {
 	dir := t.TempDir()
 	empty := filepath.Join(dir, "empty")

@@ -46,6 +46,11 @@ func (d *Driver) Flatten(ctx context.Context, spec disk.Spec, to string) error {
 	return disk.CopyRaw(ctx, spec.Path, to)
 }
 
+// Grow implements disk.Driver.
+func (d *Driver) Grow(_ context.Context, spec disk.Spec, size int64) (string, error) {
+	return spec.Base, disk.GrowFile(spec.Path, size)
+}
+
 // Remove implements disk.Driver.
 func (d *Driver) Remove(_ context.Context, path string) error { return disk.RemoveFile(path) }
 
