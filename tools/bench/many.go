@@ -84,6 +84,9 @@ func (b *bench) forwarders(ctx context.Context) error {
 		}
 		b.report.Memory.Forwarders = append(b.report.Memory.Forwarders, m)
 	}
+	if n := len(b.report.Memory.Forwarders); n != crowd-burst {
+		return fmt.Errorf("%d VMs publish a port, not %d", n, crowd-burst)
+	}
 	return nil
 }
 
