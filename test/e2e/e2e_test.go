@@ -4,6 +4,7 @@ import (
 	"os"
 	"testing"
 
+	"banger/test/harness"
 	"banger/test/harness/guests"
 	"banger/test/harness/session"
 )
@@ -17,7 +18,14 @@ func TestScripts(t *testing.T) {
 	// A first boot finds out once, for all, whether KVM works here.
 	banger(t, home, "vm", "run", "--rm", "--", "true")
 	banger(t, home, "daemon", "stop")
-	options := session.Options{Dir: "testdata", Template: home, Config: settings, Env: []string{"BYTES=20000000"}}
+	server, err := harness.BuildAt(t.Context(), t.TempDir(), "test/e2e/echoserver")
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := session.Options{
+		Dir: "testdata", Template: home, Config: settings, Env: []string{"BYTES=20000000", "ECHOSERVER=" + server},
+		Cmds: map[string]session.Command{"crowd": (&crowd{}).command},
+	}
 	options.Idle = session.Measure(t, options)
 	session.Run(t, options)
 }

@@ -67,9 +67,18 @@ func Build(ctx context.Context, dir, program string) (string, error) {
 
 // BuildVersion is Build of a program that says it is of a version, as a release is.
 func BuildVersion(ctx context.Context, dir, program, version string) (string, error) {
+	return build(ctx, dir, "cmd/"+program, "-X banger/internal/buildinfo.version="+version)
+}
+
+// BuildAt is Build of a program of this repository that is elsewhere, such as test/e2e/echoserver.
+func BuildAt(ctx context.Context, dir, where string) (string, error) {
+	return build(ctx, dir, where, "")
+}
+
+func build(ctx context.Context, dir, where, flags string) (string, error) {
+	program := filepath.Base(where)
 	path := filepath.Join(dir, program)
-	flags := "-ldflags=-s -w -X banger/internal/buildinfo.version=" + version
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", flags, "-o", path, "banger/cmd/"+program)
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w "+flags, "-o", path, "banger/"+where)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("cannot build %s: %w\n%s", program, err, out)

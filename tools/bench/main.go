@@ -110,6 +110,9 @@ func measure(ctx context.Context, rounds int, out string, limit time.Duration, d
 	if out == "" {
 		out = filepath.Join(root, "docs")
 	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit+2*time.Minute, errors.New("it took too long"))
 	defer cancel()
 	b, err := open(ctx, root)
