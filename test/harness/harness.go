@@ -51,13 +51,14 @@ func Cache() (string, error) {
 	return dir, err
 }
 
-// Repository returns the root of the checkout that the test runs in.
+// Repository returns the root of the checkout that the test or tool runs in, also from
+// the module of its tools.
 func Repository() (string, error) {
-	out, err := exec.Command("go", "env", "GOMOD").Output()
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "banger").Output()
 	if err != nil {
 		return "", fmt.Errorf("cannot find the repository: %w", err)
 	}
-	return filepath.Dir(strings.TrimSpace(string(out))), nil
+	return strings.TrimSpace(string(out)), nil
 }
 
 // Build compiles one of the programs below cmd into dir and returns its path.

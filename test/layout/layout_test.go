@@ -24,8 +24,15 @@ const root = "../.."
 
 func goList(t *testing.T, args ...string) []string {
 	t.Helper()
+	return goListIn(t, os.Getenv("GOWORK"), args...)
+}
+
+// goListIn is goList in a workspace (go help work): "" is that of go.work, "off" none.
+func goListIn(t *testing.T, workspace string, args ...string) []string {
+	t.Helper()
 	cmd := exec.Command("go", append([]string{"list"}, args...)...)
 	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "GOWORK="+workspace)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
@@ -210,6 +217,20 @@ func TestWhatProgramsLink(t *testing.T) {
 			slices.Sort(foreign)
 			golden.Check(t, program+".txt", strings.Join(foreign, "\n")+"\n")
 		})
+	}
+}
+
+// TestTheProductNeedsNoTools: its packages and tests build without the module tools, and
+// with it from the same versions of others' modules. If not, what is tested is not what
+// is built.
+func TestTheProductNeedsNoTools(t *testing.T) {
+	modules := func(workspace string) string {
+		all := goListIn(t, workspace, "-deps", "-test", "-f", "{{with .Module}}{{.Path}}@{{.Version}}{{end}}", "./...")
+		slices.Sort(all)
+		return strings.Join(slices.Compact(all), "\n")
+	}
+	if alone, together := modules("off"), modules(""); alone != together {
+		t.Errorf("go.mod alone gives\n%s\nand with tools/go.mod\n%s\ntype: go work sync", alone, together)
 	}
 }
 

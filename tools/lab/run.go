@@ -12,7 +12,7 @@ import (
 	"banger/test/harness"
 	"banger/test/lab"
 	"banger/test/lab/host"
-	"banger/test/lab/versions"
+	"banger/tools/lab/builds"
 
 	"github.com/spf13/cobra"
 )
@@ -86,7 +86,7 @@ func addVersions(ctx context.Context, repository string, o *host.Options) error 
 	if err != nil {
 		return err
 	}
-	dir, err := versions.Build(ctx, repository, cache, os.Stdout)
+	dir, err := builds.Build(ctx, repository, cache, os.Stdout)
 	if err != nil {
 		return fmt.Errorf("cannot prepare the versions for updates: %w", err)
 	}

@@ -1,6 +1,6 @@
-// Package versions builds several versions of banger for the scenarios of updates:
-// real programs, made from the repository's sources with a small edit each, and
-// release repositories that offer them, sound and unsound ones.
+// Package versions says which versions of banger the scenarios of updates need: real
+// programs, made from the repository's sources with a small edit each, and release
+// repositories that offer them, sound and unsound ones. tools/lab/builds makes them.
 package versions
 
 import (
@@ -44,6 +44,19 @@ const (
 	lastMigration = "internal/store/migrations/9999_lab.sql"
 )
 
+// URL is where the programs look for releases: a server in the lab.
+const URL = "http://127.0.0.1:8099/"
+
+// The repositories, by their names.
+const (
+	Offers  = "good"    // Base and Good
+	Later   = "later"   // the versions after Good
+	Aged    = "older"   // Offers as it was when Good was not out
+	Expired = "expired" // its timestamp is out of date
+	Altered = "altered" // a byte of its archive is another one
+	Foreign = "foreign" // signed with other keys
+)
+
 // All are all versions.
 var All = []Version{
 	{Name: Older, Installed: true, Edits: []Edit{
@@ -83,9 +96,9 @@ func described(version string) Edit {
 	return Edit{daemonUnit, "\nDescription=Daemon of banger for ", fmt.Sprintf("\nDescription=Daemon of banger %s for ", version)}
 }
 
-// offered are the names of the versions that repositories offer and that scenarios
+// Offered are the names of the versions that repositories offer and that scenarios
 // update to.
-func offered() []string {
+func Offered() []string {
 	var names []string
 	for _, v := range All {
 		if !slices.Contains([]string{Older, Base, Good}, v.Name) {

@@ -1,4 +1,4 @@
-package versions
+package builds
 
 import (
 	"go/parser"
@@ -10,6 +10,7 @@ import (
 
 	"banger/internal/update/release"
 	"banger/test/harness"
+	"banger/test/lab/versions"
 )
 
 func checkout(t *testing.T) (dir string, files []string) {
@@ -27,12 +28,12 @@ func checkout(t *testing.T) (dir string, files []string) {
 // TestEditsApply: every edit finds its place in the sources as they are.
 func TestEditsApply(t *testing.T) {
 	repository, files := checkout(t)
-	for _, v := range All {
+	for _, v := range versions.All {
 		dir := t.TempDir()
 		if err := copyFiles(repository, files, dir); err != nil {
 			t.Fatal(err)
 		}
-		if err := v.apply(dir); err != nil {
+		if err := apply(v, dir); err != nil {
 			t.Error(err)
 		}
 		for _, e := range v.Edits {
@@ -50,18 +51,18 @@ func TestEditsApply(t *testing.T) {
 }
 
 func TestEditsThatDoNotFit(t *testing.T) {
-	for name, e := range map[string]Edit{
-		"not there":     {"file", "nonesuch", "x"},
-		"there twice":   {"file", "a", "x"},
-		"no file":       {"other", "a", "x"},
-		"exists":        {"file", "", "x"},
-		"below no file": {"file/below", "", "x"},
+	for name, e := range map[string]versions.Edit{
+		"not there":     {Path: "file", Old: "nonesuch", New: "x"},
+		"there twice":   {Path: "file", Old: "a", New: "x"},
+		"no file":       {Path: "other", Old: "a", New: "x"},
+		"exists":        {Path: "file", Old: "", New: "x"},
+		"below no file": {Path: "file/below", Old: "", New: "x"},
 	} {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, "file"), []byte("a b a"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := (Version{Name: "v1.0.0", Edits: []Edit{e}}).apply(dir); err == nil {
+		if err := apply(versions.Version{Name: "v1.0.0", Edits: []versions.Edit{e}}, dir); err == nil {
 			t.Errorf("%s: it was made", name)
 		}
 	}
@@ -71,16 +72,16 @@ func TestEditsThatDoNotFit(t *testing.T) {
 // first one is older than all that they update to.
 func TestNames(t *testing.T) {
 	seen := map[string]bool{}
-	for _, v := range All {
+	for _, v := range versions.All {
 		if !release.ValidVersion(v.Name) || seen[v.Name] {
 			t.Errorf("%s is no version, or there twice", v.Name)
 		}
 		seen[v.Name] = true
-		if v.Installed != (release.Compare(v.Name, Base) <= 0) {
+		if v.Installed != (release.Compare(v.Name, versions.Base) <= 0) {
 			t.Errorf("%s is installed, or is updated to: not both", v.Name)
 		}
 	}
-	for _, name := range append(offered(), Older, Base, Good) {
+	for _, name := range append(versions.Offered(), versions.Older, versions.Base, versions.Good) {
 		if !seen[name] {
 			t.Errorf("there is no version %s", name)
 		}
@@ -136,7 +137,7 @@ func TestSources(t *testing.T) {
 		return false
 	}
 	for path, want := range map[string]bool{
-		"go.mod": true, "cmd/banger/main.go": true, daemonUnit: true, "internal/store/migrations/0001_initial.sql": true,
+		"go.mod": true, "cmd/banger/main.go": true, "internal/system/units/bangerd.service": true, "internal/store/migrations/0001_initial.sql": true,
 		"internal/store/store_test.go": false, "README.md": false,
 	} {
 		if has(path) != want {

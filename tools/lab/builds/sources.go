@@ -1,4 +1,4 @@
-package versions
+package builds
 
 import (
 	"bytes"
@@ -14,11 +14,12 @@ import (
 	"strings"
 
 	"banger/internal/execx"
+	"banger/test/lab/versions"
 )
 
 // parts are what programs are made of, and what else decides on the result: how
-// releases are made, and this package.
-var parts = []string{"go.mod", "go.sum", "api", "client", "cmd", "internal", "tools/release", "test/lab/versions"}
+// releases are made, this package and what it makes.
+var parts = []string{"go.mod", "go.sum", "api", "client", "cmd", "internal", "tools/go.mod", "tools/go.sum", "tools/release", "tools/lab/builds", "test/lab/versions"}
 
 // sources lists the files of those, with what is in no commit yet.
 func sources(ctx context.Context, repository string) ([]string, error) {
@@ -74,16 +75,16 @@ func copyFiles(from string, paths []string, to string) error {
 }
 
 // apply makes the edits of a version in a copy of the sources.
-func (v Version) apply(dir string) error {
+func apply(v versions.Version, dir string) error {
 	for _, e := range v.Edits {
-		if err := e.apply(filepath.Join(dir, e.Path)); err != nil {
+		if err := applyEdit(e, filepath.Join(dir, e.Path)); err != nil {
 			return fmt.Errorf("cannot make version %s: %s: %w", v.Name, e.Path, err)
 		}
 	}
 	return nil
 }
 
-func (e Edit) apply(path string) error {
+func applyEdit(e versions.Edit, path string) error {
 	data, err := os.ReadFile(path)
 	switch {
 	case e.Old == "" && errors.Is(err, os.ErrNotExist):

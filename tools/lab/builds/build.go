@@ -1,4 +1,6 @@
-package versions
+// Package builds makes what test/lab/versions names: the programs of all versions, and
+// the repositories that offer them.
+package builds
 
 import (
 	"context"
@@ -14,12 +16,10 @@ import (
 	"time"
 
 	"banger/internal/update/release"
+	"banger/test/lab/versions"
 	"banger/tools/release/dist"
 	"banger/tools/release/repository"
 )
-
-// URL is where the programs look for releases: a server in the lab.
-const URL = "http://127.0.0.1:8099/"
 
 // validity is how long the keys and the sound metadata are good: as long as the cache
 // is.
@@ -63,7 +63,7 @@ func Build(ctx context.Context, checkout, cache string, say io.Writer) (string, 
 		now := time.Now()
 		return result, os.Chtimes(kept, now, now)
 	}
-	fmt.Fprintf(say, "lab: building %d versions for updates\n", len(All))
+	fmt.Fprintf(say, "lab: building %d versions for updates\n", len(versions.All))
 	fresh := filepath.Join(stage, "kept")
 	b.out = filepath.Join(fresh, "updates")
 	if err := b.build(ctx, paths); err != nil {
@@ -104,7 +104,7 @@ func (b *builder) build(ctx context.Context, paths []string) error {
 	if b.root, err = newKeys(keys); err != nil {
 		return err
 	}
-	for _, v := range All {
+	for _, v := range versions.All {
 		if err := b.version(ctx, v, paths); err != nil {
 			return err
 		}
@@ -121,19 +121,19 @@ func newKeys(dir string) ([]byte, error) {
 }
 
 // version builds a version and packs it.
-func (b *builder) version(ctx context.Context, v Version, paths []string) error {
+func (b *builder) version(ctx context.Context, v versions.Version, paths []string) error {
 	dir := filepath.Join(b.stage, "edited")
 	if err := copyFiles(b.sources, paths, dir); err != nil {
 		return err
 	}
-	if err := v.apply(dir); err != nil {
+	if err := apply(v, dir); err != nil {
 		return err
 	}
 	programs := filepath.Join(b.stage, "programs", v.Name)
 	if v.Installed {
 		programs = filepath.Join(b.out, "programs", v.Name)
 	}
-	c := dist.Compilation{Source: dir, Out: programs, Arch: runtime.GOARCH, Programs: release.Programs, Flags: v.flags(b.root)}
+	c := dist.Compilation{Source: dir, Out: programs, Arch: runtime.GOARCH, Programs: release.Programs, Flags: flags(v, b.root)}
 	if err := c.Run(ctx); err != nil {
 		return fmt.Errorf("cannot build version %s: %w", v.Name, err)
 	}
@@ -143,19 +143,19 @@ func (b *builder) version(ctx context.Context, v Version, paths []string) error 
 	return os.RemoveAll(dir)
 }
 
-func (v Version) flags(root []byte) string {
+func flags(v versions.Version, root []byte) string {
 	const x = " -X banger/internal/buildinfo."
-	return "-s -w -buildid=" + x + "version=" + v.Name + x + "commit=" + v.commit() +
-		x + "updateRoot=" + base64.StdEncoding.EncodeToString(root) + x + "updateRepository=" + URL
+	return "-s -w -buildid=" + x + "version=" + v.Name + x + "commit=" + commit(v) +
+		x + "updateRoot=" + base64.StdEncoding.EncodeToString(root) + x + "updateRepository=" + versions.URL
 }
 
 // commit is one for the looks.
-func (v Version) commit() string {
+func commit(v versions.Version) string {
 	sum := sha256.Sum256([]byte(v.Name))
 	return hex.EncodeToString(sum[:6])
 }
 
-func (b *builder) pack(v Version, programs string) error {
+func (b *builder) pack(v versions.Version, programs string) error {
 	var files []dist.File
 	for _, name := range release.Programs {
 		data, err := os.ReadFile(filepath.Join(programs, name))
@@ -166,7 +166,7 @@ func (b *builder) pack(v Version, programs string) error {
 	}
 	data, err := dist.Archive(files, builtAt)
 	b.archives[v.Name] = dist.Archived{Data: data, Info: release.Info{
-		Version: v.Name, Commit: v.commit(), BuiltAt: builtAt, Platform: "linux/" + runtime.GOARCH,
+		Version: v.Name, Commit: commit(v), BuiltAt: builtAt, Platform: "linux/" + runtime.GOARCH,
 	}}
 	return err
 }

@@ -1,4 +1,4 @@
-package versions
+package builds
 
 import (
 	"errors"
@@ -8,18 +8,9 @@ import (
 	"time"
 
 	"banger/internal/update/release"
+	"banger/test/lab/versions"
 	"banger/tools/release/dist"
 	"banger/tools/release/repository"
-)
-
-// The repositories, by their names.
-const (
-	Offers  = "good"    // Base and Good
-	Later   = "later"   // the versions after Good
-	Aged    = "older"   // Offers as it was when Good was not out
-	Expired = "expired" // its timestamp is out of date
-	Altered = "altered" // a byte of its archive is another one
-	Foreign = "foreign" // signed with other keys
 )
 
 var sound = repository.Expiry{Root: validity, Targets: validity, Snapshot: validity, Timestamp: validity}
@@ -35,39 +26,39 @@ func (b *builder) publish(keys string) error {
 	past := repository.Options{Root: b.root, Now: func() time.Time { return time.Now().Add(-30 * 24 * time.Hour) }}
 	foreign := repository.Options{Expiry: sound, Root: otherRoot}
 	return errors.Join(
-		b.offer(Offers, keys, now, Base),
-		os.CopyFS(filepath.Join(b.dir(Aged), "metadata"), os.DirFS(filepath.Join(b.dir(Offers), "metadata"))),
-		b.offer(Offers, keys, now, Good),
-		b.offer(Later, keys, now, offered()...),
-		b.offer(Expired, keys, past, Good),
-		b.offer(Foreign, other, foreign, Good),
-		b.offer(Altered, keys, now, Good),
-		alter(b.dir(Altered)),
+		b.offer(versions.Offers, keys, now, versions.Base),
+		os.CopyFS(filepath.Join(b.dir(versions.Aged), "metadata"), os.DirFS(filepath.Join(b.dir(versions.Offers), "metadata"))),
+		b.offer(versions.Offers, keys, now, versions.Good),
+		b.offer(versions.Later, keys, now, versions.Offered()...),
+		b.offer(versions.Expired, keys, past, versions.Good),
+		b.offer(versions.Foreign, other, foreign, versions.Good),
+		b.offer(versions.Altered, keys, now, versions.Good),
+		alter(b.dir(versions.Altered)),
 		// Nobody gets as far as to their archives.
-		os.RemoveAll(filepath.Join(b.dir(Expired), "targets")),
-		os.RemoveAll(filepath.Join(b.dir(Foreign), "targets")),
+		os.RemoveAll(filepath.Join(b.dir(versions.Expired), "targets")),
+		os.RemoveAll(filepath.Join(b.dir(versions.Foreign), "targets")),
 	)
 }
 
 func (b *builder) dir(name string) string { return filepath.Join(b.out, "repository", name) }
 
 // offer publishes versions in a repository, which is made where it is not.
-func (b *builder) offer(name, keyDir string, o repository.Options, versions ...string) error {
-	if err := os.MkdirAll(b.dir(name), 0o755); err != nil {
+func (b *builder) offer(repo, keyDir string, o repository.Options, names ...string) error {
+	if err := os.MkdirAll(b.dir(repo), 0o755); err != nil {
 		return err
 	}
 	keys, err := repository.LoadKeys(keyDir)
 	if err != nil {
 		return err
 	}
-	r, err := repository.Open(b.dir(name), o)
+	r, err := repository.Open(b.dir(repo), o)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
 	archives := map[string]dist.Archived{}
-	for _, v := range versions {
-		archives[release.Target(v, "linux", runtime.GOARCH)] = b.archives[v]
+	for _, name := range names {
+		archives[release.Target(name, "linux", runtime.GOARCH)] = b.archives[name]
 	}
 	return r.Publish(archives, nil, keys)
 }
