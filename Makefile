@@ -1,10 +1,13 @@
 # banger: one-command development sandboxes on microVMs.
 #   make run              set everything up and run a command in a sandbox
 #   make run ARGS='…'     the same with any arguments of `banger vm run`
+#   make build            the programs, in bin/
+#   make unit             the fast tests: no guests, under a minute once they are built
 #   make test             the whole test suite, real guests included
 #   make soak             random work under kills and on a full disk, held to a model: ten minutes;
 #                         TIME=1h to choose, SEED=N for the steps of another run, GUESTS=real for real guests
 #   make check            format, vet, lint, race detector, documentation, vulnerabilities
+#   make lint             what of that needs no tests
 #   make bench            measurements, written to docs from a commit, or to the directory OUT=DIR;
 #                         ONLY=trips,… measures parts alone (ONLY=? lists them), and writes nothing
 #   make bench-images     the same of images: unpacking, and starts from small and large ones
@@ -18,7 +21,7 @@
 #   make docs             the generated reference pages
 #   make release          the files of a release: VERSION=vX.Y.Z, and the repository that
 #                         it updates itself from: ROOT=file REPOSITORY=url (docs/release.md)
-#   make release-check    the same again, from a clone; VERSION=vX.Y.Z, compared byte by byte
+#   make release-check    builds a release again from a clone and compares it byte by byte: VERSION=vX.Y.Z
 
 SHELL    := /bin/bash
 PROGRAMS := banger bangerd bangerd-root banger-agent
@@ -28,9 +31,15 @@ LDFLAGS  := -s -w -X banger/internal/buildinfo.version=$(VERSION) -X banger/inte
 ARGS     ?= --rm --timing -- uname -a
 # A checkout that belongs to somebody else is built in a place of one's own.
 BIN      := $(shell mkdir -p bin 2>/dev/null; if [ -w bin ]; then echo bin; else echo "$${XDG_CACHE_HOME:-$$HOME/.cache}/banger/build"; fi)
+# The tools have a module of their own (tools/go.mod), which go.work adds.
+ALL      := ./... ./tools/...
 export CGO_ENABLED := 0
 
-.PHONY: run build deps test soak race check lint docs committed bench bench-images lab lab-list lab-shell lab-bench mutation release release-check clean
+.PHONY: help run build deps unit test soak race check lint docs committed bench bench-images lab lab-list lab-shell lab-bench mutation release release-check clean
+
+# First, so that `make` alone installs and starts nothing.
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
 
 run: deps build
 	@'$(BIN)/banger' vm run $(ARGS)
@@ -38,14 +47,20 @@ run: deps build
 build: deps
 	@scripts/need-go.sh
 	@mkdir -p '$(BIN)'; [ '$(BIN)' = bin ] || echo "make: bin/ belongs to someone else; building in $(BIN)" >&2
-	@go build -trimpath -ldflags '$(LDFLAGS)' -o '$(BIN)/' $(addprefix ./cmd/,$(PROGRAMS))
+	@GOWORK=off go build -trimpath -ldflags '$(LDFLAGS)' -o '$(BIN)/' $(addprefix ./cmd/,$(PROGRAMS))
 
 deps:
 	@scripts/deps.sh
 
 test: deps
 	@scripts/need-go.sh
-	@go run ./tools/gotest -timeout 25m ./...
+	@go run ./tools/gotest -timeout 25m $(ALL)
+
+# Packages of which each takes more than a few seconds are left to `make test`.
+SLOW := internal/image internal/network/netns
+unit:
+	@scripts/need-go.sh
+	@go run ./tools/gotest -short -timeout 5m $$(go list ./api/... ./client/... ./cmd/... ./internal/... | grep -vxF $(addprefix -e banger/,$(SLOW)))
 
 soak: deps
 	@scripts/need-go.sh
@@ -54,12 +69,12 @@ soak: deps
 # The race detector needs cgo and a C compiler, and makes programs start slowly. Real
 # guests add nothing to it (-short leaves them to `make test`), nor do most sessions.
 race:
-	@CGO_ENABLED=1 go run ./tools/gotest -race -short -timeout 20m $$(go list ./... | grep -v -e /test/e2e -e /test/script)
+	@CGO_ENABLED=1 go run ./tools/gotest -race -short -timeout 20m $$(go list $(ALL) | grep -v -e /test/e2e -e /test/script)
 	@CGO_ENABLED=1 go run ./tools/gotest -race -timeout 10m -run '^TestScripts$$/^(vm_run|vm_exec|daemon_start_race|daemon_killed_exec)$$' ./test/script
 
 lint:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -d $$(git ls-files '*.go'); exit 1; }
-	@go vet ./...
+	@go vet $(ALL)
 	@scripts/lint.sh
 
 check: deps lint race
