@@ -175,7 +175,7 @@ const (
 // which the daemon recognizes it.
 func (c *Client) send(ctx context.Context, method, path string, in any, key string) (resp *http.Response, err error) {
 	err = retry(ctx, func() (bool, error) {
-		resp, err = c.sendOnce(ctx, method, path, in, key)
+		resp, err = c.sendOnce(ctx, method, path, in, key) //nolint:bodyclose // the caller closes it
 		return isBroken(err) && cut(err) && (key != "" || method == http.MethodGet), err
 	})
 	return resp, err

@@ -16,8 +16,8 @@ import (
 func (s *server) health() *agentproto.Health {
 	h := &agentproto.Health{BootID: s.BootID, Version: s.Version, AgentGoroutines: runtime.NumGoroutine(), Init: initName()}
 	h.Hostname, _ = os.Hostname()
-	fmt.Sscan(readProc("uptime"), &h.UptimeSeconds)
-	fmt.Sscan(readProc("loadavg"), &h.Load[0], &h.Load[1], &h.Load[2])
+	_, _ = fmt.Sscan(readProc("uptime"), &h.UptimeSeconds) // 0 without it
+	_, _ = fmt.Sscan(readProc("loadavg"), &h.Load[0], &h.Load[1], &h.Load[2])
 	h.MemoryBytes = kilobytes(readProc("meminfo"), "MemTotal:")
 	h.MemoryAvailable = kilobytes(readProc("meminfo"), "MemAvailable:")
 	h.AgentMemoryBytes = kilobytes(readProc("self/status"), "VmRSS:")

@@ -60,7 +60,7 @@ func eachLoop(visit func(*loop) (keep bool, err error)) error {
 // whose program has ended is not connected (ENOTCONN).
 func foreign(err error) bool {
 	var call *os.SyscallError // LOOP_GET_STATUS64: a device that cannot be opened is a different error
-	return errors.As(err, &call) && (call.Err == unix.EACCES || call.Err == unix.ENOTCONN)
+	return errors.As(err, &call) && (errors.Is(call.Err, unix.EACCES) || errors.Is(call.Err, unix.ENOTCONN))
 }
 
 // acquire returns a loop device over the file, held open: the existing one, or a new

@@ -63,7 +63,7 @@ func waitLock(ctx context.Context, f *os.File, at int64) (unlock func(), err err
 		return func() { f.Close() }, nil
 	case <-ctx.Done():
 		go func() {
-			<-locked
+			_ = <-locked
 			f.Close()
 		}()
 		return nil, context.Cause(ctx)

@@ -1,6 +1,7 @@
 package chunk
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -34,12 +35,12 @@ func Read(conn net.Conn) ([]byte, error) {
 	var failed error
 	err = raw.Read(func(fd uintptr) bool {
 		buf, failed = readSome(int(fd))
-		return failed != unix.EAGAIN
+		return !errors.Is(failed, unix.EAGAIN)
 	})
 	switch {
 	case err != nil:
 		return nil, err
-	case failed == io.EOF:
+	case errors.Is(failed, io.EOF):
 		return nil, io.EOF
 	case failed != nil:
 		return nil, &net.OpError{

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -108,7 +109,7 @@ func (r *runVM) run(a *app, cmd *cobra.Command, argv []string) error {
 	ended := time.Now()
 	switch {
 	case r.detach:
-	case r.rm && err == errDetached:
+	case r.rm && errors.Is(err, errDetached):
 		if e := c.KeepVM(cmd.Context(), vm.ID); e != nil {
 			a.printError(e)
 		}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"io"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -142,7 +141,7 @@ func (p *progress) drop() {
 
 func (p *progress) clear() {
 	if p.drawn {
-		io.WriteString(p.app.err, "\r\x1b[K")
+		fmt.Fprint(p.app.err, "\r\x1b[K")
 		p.drawn = false
 	}
 }

@@ -195,7 +195,7 @@ func (s *Server) catch(w *writer, r *http.Request) {
 	if v == nil {
 		return
 	}
-	if v != http.ErrAbortHandler {
+	if err, _ := v.(error); !errors.Is(err, http.ErrAbortHandler) {
 		s.log.Error("request panicked", "method", r.Method, "path", r.URL.Path, "panic", v, "stack", string(debug.Stack()))
 		if !w.begun && !w.taken {
 			writeError(w, api.Errorf(api.KindInternal, "a fault of banger itself: %v", v).

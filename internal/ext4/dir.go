@@ -1,6 +1,7 @@
 package ext4
 
 import (
+	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -134,7 +135,7 @@ func (d *directory) add(e Entry) error {
 // Empty reports whether a directory has no entries.
 func (i *Inode) Empty() (bool, error) {
 	_, err := i.Entries(func(Entry) error { return io.EOF })
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return false, nil
 	}
 	return err == nil, err

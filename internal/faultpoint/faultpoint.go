@@ -17,8 +17,8 @@ import (
 // of the point to die at; it is removed first, so that the program dies there once.
 const Env = "BANGER_FAULTPOINT_FILE"
 
-// Record, as the first line of the file, has the names of all points that are reached
-// added to it, a line each: so a test learns which points there are.
+// Record is the first line of a file to which the names of all points that are reached
+// are added, a line each: so a test learns which points there are.
 const Record = "record\n"
 
 var file = sync.OnceValue(func() string { return os.Getenv(Env) })

@@ -145,7 +145,7 @@ func (c *Client) ask(ctx context.Context, client *http.Client, u string) (*reque
 		return nil, err
 	}
 	req.Header.Set("User-Agent", "banger")
-	resp, err := client.Do(req)
+	resp, err := client.Do(req) //nolint:bodyclose // request.close does
 	if err != nil {
 		defer stop()
 		return nil, cause(err)

@@ -156,7 +156,7 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return l, err
 	}
-	conn, dialErr := net.Dial("unix", path)
+	conn, dialErr := new(net.Dialer).DialContext(ctx, "unix", path)
 	if dialErr == nil {
 		conn.Close()
 	}

@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"errors"
 	"io"
 	"net"
 
@@ -22,7 +23,7 @@ func (u used) Write(p []byte) (int, error) {
 func fromSocket(w io.Writer, conn net.Conn, place *Place) error {
 	for {
 		buf, err := chunk.Read(conn)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

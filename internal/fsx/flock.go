@@ -27,7 +27,7 @@ func Flock(ctx context.Context, f *os.File) error {
 		return err
 	case <-ctx.Done():
 		go func() {
-			<-locked
+			_ = <-locked
 			f.Close()
 		}()
 		return context.Cause(ctx)

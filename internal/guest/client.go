@@ -2,6 +2,7 @@ package guest
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"time"
@@ -113,7 +114,7 @@ func (c *Client) ask(ctx context.Context, req agentproto.Request) (agentproto.Re
 	case err != nil && ctx.Err() != nil:
 		return answer, api.Errorf(contextKind(ctx), "the guest's agent did not answer: %w", context.Cause(ctx))
 	case err != nil:
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
 		return answer, api.Errorf(api.KindInternal, "cannot talk to the guest's agent: %w", err)

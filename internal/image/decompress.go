@@ -72,7 +72,7 @@ type decompressor struct{ r io.Reader }
 // Read implements io.Reader.
 func (d *decompressor) Read(p []byte) (int, error) {
 	n, err := d.r.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = compression(err)
 	}
 	return n, err
@@ -119,12 +119,12 @@ type members struct {
 // Read implements io.Reader.
 func (m *members) Read(p []byte) (int, error) {
 	n, err := m.z.Read(p)
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		return n, err
 	}
 	head, err := m.raw.Peek(2)
 	switch {
-	case len(head) == 0 && err == io.EOF:
+	case len(head) == 0 && errors.Is(err, io.EOF):
 		return n, io.EOF
 	case string(head) == "\x1f\x8b":
 		if err := m.z.Reset(m.raw); err != nil {

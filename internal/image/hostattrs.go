@@ -21,7 +21,7 @@ func times(h *tar.Header) []unix.Timespec {
 // belongs to root.
 func (t *hostTree) own(h *tar.Header, chown func(uid, gid int) error) error {
 	if possible(h) { // chown(2) would use the lower 32 bits of any other
-		if err := chown(h.Uid, h.Gid); err != unix.EINVAL {
+		if err := chown(h.Uid, h.Gid); !errors.Is(err, unix.EINVAL) {
 			return err
 		}
 	}
@@ -35,7 +35,7 @@ func (t *hostTree) own(h *tar.Header, chown func(uid, gid int) error) error {
 // ext4 has one block for all attributes of a file, and reports a full disk if they do
 // not fit.
 func (t *hostTree) attr(err error) error {
-	if err == unix.EDQUOT || err == unix.ENOSPC && t.full() {
+	if errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.ENOSPC) && t.full() {
 		return err
 	}
 	if err != nil {
@@ -118,7 +118,7 @@ func (t *hostTree) disinherit(remove func(name string) error) error {
 
 func dropACLs(remove func(name string) error) error {
 	for _, name := range []string{accessACL, defaultACL} {
-		if err := remove(name); err != nil && err != unix.ENODATA && err != unix.ENOTSUP {
+		if err := remove(name); err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) {
 			return os.NewSyscallError("removexattr", err)
 		}
 	}

@@ -109,7 +109,7 @@ func (d *dirFD) names() ([]string, error) {
 	}
 	f := os.NewFile(uintptr(fd), "directory")
 	names, err := f.Readdirnames(-1)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = nil
 	}
 	return names, errors.Join(err, f.Close())

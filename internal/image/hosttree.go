@@ -120,7 +120,7 @@ func (t *hostTree) walk(name string, create bool) (dirFD, error) {
 	}
 	for at, part := range parts(name) {
 		next, err := d.step(part, create)
-		if err == unix.ENOTDIR && create && t.layered && d.mode(part) != unix.S_IFLNK {
+		if errors.Is(err, unix.ENOTDIR) && create && t.layered && d.mode(part) != unix.S_IFLNK {
 			t.debts.forget(at)
 			if err = os.NewSyscallError("unlinkat", unix.Unlinkat(d.fd, part, 0)); err == nil {
 				next, err = d.step(part, create)
@@ -297,7 +297,7 @@ func (t *hostTree) link(h *tar.Header) error {
 		err = t.place(h.Name, func(base string) error {
 			return unix.Linkat(from.fd, path.Base(h.Linkname), t.fd, base, 0)
 		})
-		if err == unix.EMLINK { // ext4 allows 65,000 names for a file, XFS many more
+		if errors.Is(err, unix.EMLINK) { // ext4 allows 65,000 names for a file, XFS many more
 			err = t.copyOf(from.fd, path.Base(h.Linkname), h)
 		}
 		unix.Close(from.fd) // its times did not change
@@ -317,7 +317,7 @@ func (t *hostTree) node(h *tar.Header, mode uint32, dev uint64) (bool, error) {
 	if numbered(h) {
 		err = place(mode, int(dev))
 	}
-	if err == unix.EPERM && mode != unix.S_IFIFO { // only root may create a device
+	if errors.Is(err, unix.EPERM) && mode != unix.S_IFIFO { // only root may create a device
 		err = place(unix.S_IFIFO, 0)
 		if err == nil && !t.debts.add(h, uint16(mode)) {
 			return false, t.removeAt(path.Base(h.Name))

@@ -62,7 +62,7 @@ func (c *Cache) importFrom(ctx context.Context, req api.ImportImage, report api.
 	report(api.Progress{Step: "image", Message: "examining " + filepath.Base(req.Path), Total: info.Size(), Unit: "bytes"})
 	head := make([]byte, max(ext4.HeadBytes, sniffBytes))
 	n, err := f.ReadAt(head, 0)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return api.Image{}, api.Errorf(api.KindInternal, "cannot read it: %w", err)
 	}
 	head = head[:n]

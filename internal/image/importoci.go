@@ -83,7 +83,7 @@ func beginning(r io.Reader) ([]byte, error) {
 	}
 	head := make([]byte, max(ext4.HeadBytes, sniffBytes))
 	n, err := fillUp(plain, head)
-	if n == 0 && err != nil && err != io.EOF {
+	if n == 0 && err != nil && !errors.Is(err, io.EOF) {
 		return nil, (&unpacker{s: &summary{}}).archiveError(err)
 	}
 	return head[:n], nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"hash"
 	"io"
 
@@ -32,7 +33,7 @@ func (v *verifier) Read(p []byte) (int, error) {
 	if v.size >= 0 && v.n > v.size {
 		return 0, api.Errorf(api.KindInvalid, "%s has more than its declared %d bytes", v.name(), v.size)
 	}
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		if bad := v.check(); bad != nil {
 			return n, bad
 		}

@@ -333,7 +333,7 @@ func (m *Manager) adjust(ctx context.Context, dir string, ports []api.PublishedP
 	for _, p := range ports {
 		if !slices.Contains(has, p) {
 			if p, err = m.add(ctx, dir, p); err != nil {
-				m.remove(ctx, dir, added)
+				_ = m.remove(ctx, dir, added) // why one could not be added says more
 				return nil, err
 			}
 			added = append(added, p)

@@ -81,7 +81,7 @@ func (s *Store) apply(ctx context.Context, name string, version int) error {
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback() // no effect after Commit
+	defer func() { _ = tx.Rollback() }() // no effect after Commit
 	if _, err := tx.ExecContext(ctx, string(text)); err != nil {
 		return err
 	}

@@ -169,7 +169,7 @@ func (v *bareVM) close() error {
 	}
 	if v.cmd != nil {
 		_ = v.cmd.Process.Kill() // it may have ended
-		<-v.ended
+		_ = <-v.ended
 	}
 	return os.RemoveAll(v.dir)
 }

@@ -137,7 +137,7 @@ func makeRootfs(path string, size int64) error {
 func copyTar(to *tar.Writer, from *tar.Reader) error {
 	for {
 		h, err := from.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err == nil {

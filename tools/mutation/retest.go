@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -135,7 +136,7 @@ func (r runner) try(ctx context.Context, pkg, file string, content []byte, limit
 	switch {
 	case err == nil:
 		return "LIVED", nil
-	case context.Cause(ctx) == context.DeadlineExceeded:
+	case errors.Is(context.Cause(ctx), context.DeadlineExceeded):
 		return "TIMED OUT", nil
 	case ctx.Err() != nil:
 		return "", context.Cause(ctx)

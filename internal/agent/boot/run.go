@@ -161,7 +161,7 @@ func copyAttrs(from, to string) error {
 	}
 	// The image's /run may be a symbolic link, whose own attributes are no matter.
 	list, err := read(func(b []byte) (int, error) { return unix.Llistxattr(from, b) })
-	if err == unix.ENOTSUP {
+	if errors.Is(err, unix.ENOTSUP) {
 		return nil
 	}
 	if err != nil {

@@ -51,7 +51,7 @@ func (s *server) directUnix(wish ssh.NewChannel) {
 	}
 	var conn net.Conn
 	err := as(s.user.Credential, func() (err error) {
-		conn, err = net.Dial("unix", s.path(req.Path))
+		conn, err = new(net.Dialer).DialContext(s.ctx, "unix", s.path(req.Path))
 		return err
 	})
 	s.join(wish, conn, err)
@@ -95,7 +95,7 @@ func carry(ctx context.Context, channel ssh.Channel, requests <-chan *ssh.Reques
 	if <-ended != nil {
 		closeBoth()
 	}
-	<-ended
+	_ = <-ended
 }
 
 // half is what can end one direction alone.
@@ -129,7 +129,7 @@ func (s *server) listenTCP(payload []byte) (answer []byte, ok bool) {
 	}
 	var l net.Listener
 	err := as(s.user.Credential, func() (err error) { // ports below 1024 are root's
-		l, err = net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(int(req.Port))))
+		l, err = new(net.ListenConfig).Listen(s.ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(int(req.Port))))
 		return err
 	})
 	if err != nil {
@@ -173,7 +173,7 @@ func (s *server) listenUnix(payload []byte) bool {
 func (s *server) bind(path string) (net.Listener, error) {
 	var l net.Listener
 	err := as(s.user.Credential, func() (err error) {
-		if l, err = net.Listen("unix", path); err != nil {
+		if l, err = new(net.ListenConfig).Listen(s.ctx, "unix", path); err != nil {
 			return err
 		}
 		return os.Chmod(path, 0o600)

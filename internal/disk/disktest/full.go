@@ -35,7 +35,7 @@ func Main(d disk.Driver) {
 // one, in namespaces that end with the process that made them.
 func FullDisk(t *testing.T) {
 	var out bytes.Buffer
-	cmd := exec.Command("/proc/self/exe")
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
 	cmd.Args = []string{fullName, t.TempDir()}
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -77,10 +77,10 @@ func fullDisk(d disk.Driver, dir string) error {
 	}
 	spec := disk.Spec{Base: base, Path: path}
 	if err := d.Create(context.Background(), spec); api.KindOf(err) != api.KindNoSpace || api.AsError(err).Hint == "" {
-		return fmt.Errorf("creating on a full disk gives %v", err)
+		return fmt.Errorf("creating on a full disk gives %w", err)
 	}
 	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("something is left: %v", err)
+		return fmt.Errorf("something is left: %w", err)
 	}
 	if err := ballast.Truncate(0); err != nil {
 		return err

@@ -24,7 +24,7 @@ import (
 	"banger/internal/proc"
 )
 
-// FaultFile, in a VM's directory, holds a fault for its next start.
+// FaultFile holds, in a VM's directory, a fault for its next start.
 const FaultFile = "fake-fault"
 
 // The faults. A slow guest answers after the duration that follows, as in

@@ -22,7 +22,7 @@ import (
 // guestName is the first argument of a process that is a fake VMM.
 const guestName = "banger-fake-guest"
 
-// RootDir, in a VM's directory, is what the fake guest takes for its file system.
+// RootDir is what the fake guest takes for its file system, in a VM's directory.
 const RootDir = "fake-root"
 
 // The descriptors that the driver hands over.

@@ -65,7 +65,7 @@ func connect(conn net.Conn, port uint32) error {
 }
 
 // hungUp tells whether an error of reading says that the other end is gone.
-func hungUp(err error) bool { return err == io.EOF || errors.Is(err, syscall.ECONNRESET) }
+func hungUp(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) }
 
 // isOK tells whether an answer is "OK PORT\n". The port, which is the host's end,
 // is of no use.

@@ -169,7 +169,7 @@ func (s *session) get(ctx context.Context, path string, header http.Header) (*ht
 	req.Header = header.Clone()
 	resp, err := s.http.Do(req)
 	if err != nil {
-		if context.Cause(ctx) == errStalled {
+		if errors.Is(context.Cause(ctx), errStalled) {
 			err = errStalled
 		}
 		end()
@@ -200,7 +200,7 @@ func (b *body) Read(p []byte) (int, error) {
 		b.came = 0
 		b.watch.Reset(b.stall)
 	}
-	if err != nil && err != io.EOF && context.Cause(b.ctx) == errStalled {
+	if err != nil && !errors.Is(err, io.EOF) && errors.Is(context.Cause(b.ctx), errStalled) {
 		err = errStalled
 	}
 	return n, err

@@ -232,7 +232,7 @@ type layerBody struct{ io.ReadCloser }
 // Read implements io.Reader.
 func (b *layerBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = mark(err)
 	}
 	return n, err

@@ -4,6 +4,7 @@ package registrytest
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
@@ -196,12 +197,16 @@ func (r *Registry) PutManifest(repository, tag, mediaType string, data []byte) e
 }
 
 func (r *Registry) put(method, path, mediaType string, data []byte) error {
-	req := httptest.NewRequest(method, path, bytes.NewReader(data))
+	req := httptest.NewRequestWithContext(context.Background(), method, path, bytes.NewReader(data))
 	req.Header.Set("Content-Type", mediaType)
 	resp, err := direct{r.inner}.RoundTrip(req)
-	if err == nil && !slices.Contains([]int{http.StatusOK, http.StatusCreated}, resp.StatusCode) {
-		text, _ := io.ReadAll(resp.Body)
-		err = fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, text)
+	if err != nil {
+		return err
 	}
-	return err
+	defer resp.Body.Close()
+	if !slices.Contains([]int{http.StatusOK, http.StatusCreated}, resp.StatusCode) {
+		text, _ := io.ReadAll(resp.Body)
+		return fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, text)
+	}
+	return nil
 }

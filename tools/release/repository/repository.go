@@ -42,7 +42,7 @@ type Expiry struct{ Root, Targets, Snapshot, Timestamp time.Duration }
 
 const day = 24 * time.Hour
 
-// DefaultExpiry: root's holders meet once a year. Targets and snapshot are
+// DefaultExpiry is for root's holders to meet once a year. Targets and snapshot are
 // signed with the same hands, at each release and at least twice a year. The
 // timestamp is what stops somebody from hiding a release for ever: it is signed
 // by a machine, every day, and a machine that stands still for a weekend does

@@ -104,7 +104,7 @@ func (c *Client) exchange(ctx context.Context, method, path string, body, into a
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	req, err := request(method, path, body)
+	req, err := request(ctx, method, path, body)
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (c *Client) exchange(ctx context.Context, method, path string, body, into a
 	return reply(conn, req, into)
 }
 
-func request(method, path string, body any) (*http.Request, error) {
+func request(ctx context.Context, method, path string, body any) (*http.Request, error) {
 	var content io.Reader
 	if body != nil {
 		data, err := json.Marshal(body)
@@ -123,7 +123,7 @@ func request(method, path string, body any) (*http.Request, error) {
 		}
 		content = bytes.NewReader(data)
 	}
-	req, err := http.NewRequest(method, "http://localhost"+path, content)
+	req, err := http.NewRequestWithContext(ctx, method, "http://localhost"+path, content)
 	if err != nil {
 		return nil, err
 	}

@@ -165,7 +165,7 @@ func TestNoAnswer(t *testing.T) {
 func FuzzReply(f *testing.F) {
 	f.Add("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 	f.Fuzz(func(t *testing.T, answer string) {
-		req, err := request(http.MethodGet, "/", nil)
+		req, err := request(t.Context(), http.MethodGet, "/", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
