@@ -13,13 +13,13 @@ import (
 	"banger/test/harness"
 )
 
-// The attacks are in test/lab/attacker. A scenario places that program where somebody who
-// is not trusted would be, and looks at the other VMs before and after.
+// The attacks are in test/lab/attacker. A scenario runs that program as an untrusted
+// user, and checks the other VMs before and after.
 
-// attackerPath is where everybody in the lab can run the attacker.
+// attackerPath is a path at which every user in the lab can run the attacker.
 const attackerPath = "/usr/local/bin/attacker"
 
-// attacker brings the attacker into the lab.
+// attacker copies the attacker into the lab.
 func (l *Lab) attacker() {
 	dir, err := os.MkdirTemp("", "banger-attacker-")
 	if err != nil {
@@ -30,7 +30,7 @@ func (l *Lab) attacker() {
 		l.Failf("%v", err)
 	}
 	if err := l.conn.Push(l.ctx, filepath.Join(dir, "attacker"), attackerPath); err != nil {
-		l.Failf("cannot bring the attacker into the lab: %v", err)
+		l.Failf("cannot copy the attacker into the lab: %v", err)
 	}
 	l.Run("chmod 755 %s", attackerPath)
 }
@@ -48,14 +48,14 @@ func buildAttacker(ctx context.Context, path string) error {
 	return nil
 }
 
-// refusedAll ends the scenario if an attack succeeded, or none was made.
+// refusedAll ends the scenario if an attack succeeded, or if there was none.
 func (l *Lab) refusedAll(r Result) {
 	if r.Status != 0 || !strings.Contains(r.Output, "refused ") {
 		l.Failf("status %d: %s\n%s", r.Status, r.Command, succeeded(r.Output))
 	}
 }
 
-// succeeded leaves out what was refused.
+// succeeded returns the lines without refused attacks.
 func succeeded(output string) string {
 	var b strings.Builder
 	for line := range strings.Lines(output) {
@@ -66,8 +66,8 @@ func succeeded(output string) string {
 	return b.String()
 }
 
-// pids are processes that are not to be harmed: PID 1, the VMMs but that of one VM, and
-// the main processes of units.
+// pids returns the processes that must not be harmed: PID 1, the VMMs except that of
+// one VM, and the main processes of units.
 func (l *Lab) pids(but string, units ...string) string {
 	pids := []string{"1"}
 	for _, vm := range l.VMs() {
@@ -81,10 +81,10 @@ func (l *Lab) pids(but string, units ...string) string {
 	return strings.Join(pids, ",")
 }
 
-// nobody runs a command as a user of the machine who is neither root nor the owner.
+// nobody runs a command as a user of the machine that is neither root nor the owner.
 const nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups -- "
 
-// attackStranger: another user of the machine gets nothing, and holds nothing up.
+// attackStranger: another user of the machine gets nothing, and blocks nothing.
 func attackStranger(l *Lab) {
 	l.attacker()
 	l.Start("web")
@@ -92,7 +92,7 @@ func attackStranger(l *Lab) {
 	l.refusedAll(l.Try(nobody+attackerPath+" stranger pids=%s unit=%s", l.pids("", "bangerd", "bangerd-root"), vmid.Unit(l.VM("web").ID)))
 	l.Unharmed("web", web)
 
-	// Forged ends of jobs, to everybody and to each, while jobs run.
+	// Forged ends of jobs, to everybody and to each client, while jobs run.
 	l.Dev("banger vm create %s --driver %s --name k", start, l.driver)
 	k := l.VM("k")
 	for result, command := range map[string]string{"failed": "banger vm start k", "done": "banger vm stop k && banger vm start k && banger vm stop k"} {
@@ -104,7 +104,7 @@ func attackStranger(l *Lab) {
 	l.Answering()
 	l.Unharmed("web", web)
 
-	// Long command lines that name a VM's socket, and many short ones.
+	// Long command lines that contain a VM's socket, and many short ones.
 	for _, size := range []string{"count=31 bytes=1800000", "count=400 bytes=100"} {
 		l.crowded("--uid=65534", size, k.ID)
 	}
@@ -112,22 +112,22 @@ func attackStranger(l *Lab) {
 	l.NoLeaks()
 }
 
-// forging does something while somebody tells everybody how jobs have ended.
+// forging runs do while another user sends forged ends of jobs to everybody.
 func (l *Lab) forging(result, units string, do func()) {
 	const unit = "scenario-forge"
-	// The number of a job: systemd answers it even if there is nothing to do.
+	// The number of a job: systemd returns one even if there is nothing to do.
 	job := l.Run(`busctl call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager StartUnit ss dbus.service replace | grep -o '[0-9]*"$' | tr -d '"'`)
 	l.Run("systemd-run -q --collect --unit=%s --uid=65534 %s forge seconds=600 result=%s from=%s units=%s", unit, attackerPath, result, job, units)
 	do()
 	l.Run("systemctl -q is-active %[1]s && systemctl stop %[1]s", unit)
 }
 
-// crowdMemory bounds what the helper may have taken since it started, in bytes: its
-// binary, the runtime and its usual work take a third of that.
+// crowdMemory bounds the helper's memory since its start, in bytes: its binary, the
+// runtime and its usual work use a third of that.
 const crowdMemory = 64 << 20
 
 // crowded starts, finds and stops the VM k while the table of processes is crowded: the
-// helper neither ends nor takes much memory for it.
+// helper neither ends nor uses much memory.
 func (l *Lab) crowded(who, size, id string) {
 	const unit = "scenario-crowd"
 	helper := l.mainPID("bangerd-root")
@@ -144,7 +144,7 @@ func (l *Lab) crowded(who, size, id string) {
 	}
 }
 
-// attackOwner: the owner asks the helper for what he must not get.
+// attackOwner: the owner asks the helper for what the owner must not get.
 func attackOwner(l *Lab) {
 	l.attacker()
 	l.Start("web")
@@ -153,12 +153,12 @@ func attackOwner(l *Lab) {
 	l.refusedAll(l.TryDev("%s owner other=%s slot=%d base=%s pids=%s", attackerPath, vm.ID, vm.Slot, base, l.pids("", "bangerd-root"))) // bangerd is the owner's own
 	l.Unharmed("web", web)
 	l.NoLeaks()
-	// What VMs boot from is still there.
+	// The boot files of VMs still exist.
 	l.Boot("k", fmt.Sprintf("banger vm create %s --driver %s --name k --start", start, l.driver))
 	l.Guest("k", "true")
 }
 
-// attackVMM returns the scenario in which a VMM was taken over by its guest.
+// attackVMM returns the scenario of a VMM that its guest has taken over.
 func attackVMM(driver string) func(*Lab) {
 	return func(l *Lab) {
 		l.attacker()
@@ -188,7 +188,7 @@ func attackVMM(driver string) func(*Lab) {
 		l.Unharmed("web", web)
 		l.Equal("what VMMs could share", l.Run("ls -A /dev/shm /dev/mqueue; ipcs -a | wc -l"), shared)
 
-		// It takes all the memory that it can: that is its own VM's end.
+		// It takes all the memory that it can: only its own VM ends.
 		if r := l.Try("%s", inside+"memory 4000"); r.Status == 0 {
 			l.Failf("a VMM took 4000 MiB: %s", r.Output)
 		}

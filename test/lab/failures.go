@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// scenarioError is what a scenario found wrong, and what there is to say beside it.
+// scenarioError is the failure of a scenario, with additional information.
 type scenarioError struct {
 	what error
 	more string
@@ -16,22 +16,22 @@ type scenarioError struct {
 func (e *scenarioError) Error() string { return e.what.Error() + "\n" + e.more }
 func (e *scenarioError) Unwrap() error { return e.what }
 
-// failures are the tries of one scenario that have failed (docs/adr/0013).
+// failures are the failed tries of one scenario (docs/adr/0013).
 type failures struct {
 	tries, faults int
 	seen          map[string]int // how often each failure was seen
-	most          int            // the largest of these
+	most          int            // the largest count
 }
 
-// add counts a try that has failed. fault says that the emulated processor had spoiled a
-// guest or the lab in it, by which it may have failed.
+// add counts a failed try. fault means that the emulated processor had broken a guest
+// or the lab during the try, which may be the reason.
 func (f *failures) add(err error, fault bool) {
 	f.tries++
 	if fault {
 		f.faults++
 	}
 	if errors.Is(err, errSpoiled) {
-		return // it was ended for that: what it was at, at that moment, says nothing
+		return // it was ended for that: what it did at that moment is irrelevant
 	}
 	if f.seen == nil {
 		f.seen = map[string]int{}
@@ -40,12 +40,12 @@ func (f *failures) add(err error, fault bool) {
 	f.most = max(f.most, f.seen[sameText(err)])
 }
 
-// enough says whether there is no use in another try. What fails twice has failed. What
-// the emulated processor may be to blame for does not count, three times at most, but
-// it fails nothing twice in the same way.
+// enough reports whether another try makes no sense. A scenario that fails twice in the
+// same way has failed. A failure that the emulated processor may have caused does not
+// count, at most three times, unless the same failure occurs twice.
 func (f *failures) enough() bool { return f.most > 1 || f.tries >= 2+min(f.faults, 3) }
 
-// verdict says how it failed.
+// verdict describes how the scenario failed.
 func (f *failures) verdict() string {
 	text := f.way()
 	if f.faults > 0 {
@@ -54,7 +54,7 @@ func (f *failures) verdict() string {
 	return text
 }
 
-// way is the verdict without whose fault it may be.
+// way is the verdict without the possible fault of the emulated processor.
 func (f *failures) way() string {
 	switch {
 	case f.most == f.tries:
@@ -62,14 +62,14 @@ func (f *failures) way() string {
 	case f.most > 1:
 		return fmt.Sprintf("failed the same way %d of %d times", f.most, f.tries)
 	}
-	return fmt.Sprintf("failed %d times, each in another way", f.tries)
+	return fmt.Sprintf("failed %d times, each in a different way", f.tries)
 }
 
-// changing are the parts of a message that differ from one try to the next: numbers,
-// times, ids, digests, addresses.
+// changing matches the parts of a message that differ between tries: numbers, times,
+// ids, digests, addresses.
 var changing = regexp.MustCompile(`\b[0-9a-f]*[0-9][0-9a-f]*\b|[0-9]+`)
 
-// sameText is what two failures have in common that are the same.
+// sameText returns the text that equal failures have in common.
 func sameText(err error) string {
 	var e *scenarioError
 	if errors.As(err, &e) {

@@ -2,8 +2,8 @@ package lab
 
 import "strings"
 
-// installFirecracker: VMs get the programs of a release's archive, those that run keep
-// theirs, and there is a way back.
+// installFirecracker: new VMs get the programs of a release's archive, running ones
+// keep theirs, and it can be undone.
 func installFirecracker(l *Lab) {
 	l.Start("web")
 	web := l.Fingerprint("web")
@@ -17,10 +17,10 @@ func installFirecracker(l *Lab) {
 	l.Run("mv %[1]s /root/whole.tgz && head -c 1000000 /root/whole.tgz > %[1]s", archive)
 	l.RootFails("banger system firecracker --from "+archive, "SHA-256")
 	l.Run("mv /root/whole.tgz %s", archive)
-	l.Contains("the way to another Firecracker", l.Run("banger system firecracker --from %s", archive), "Firecracker "+version+" is installed")
-	l.Contains("the same once more", l.Run("banger system firecracker --from %s", archive), "already")
+	l.Contains("the installation of another Firecracker", l.Run("banger system firecracker --from %s", archive), "Firecracker "+version+" is installed")
+	l.Contains("the same again", l.Run("banger system firecracker --from %s", archive), "already")
 
-	// Nothing but what was got is left to start a guest.
+	// Only the installed programs are left to start a guest.
 	l.Run("mkdir /root/away && mv /usr/local/bin/firecracker /usr/local/bin/jailer /root/away/")
 	l.Unharmed("web", web)
 	l.Start("new")

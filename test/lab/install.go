@@ -9,11 +9,11 @@ const build = "/lab/build"
 func (l *Lab) Install() { l.installFrom(build) }
 
 func (l *Lab) installFrom(programs string) {
-	// A guest in the emulated lab, on a busy machine, takes its time.
+	// A guest in the emulated lab, on a busy machine, is slow.
 	settings := `boot_timeout = "6m"`
 	if !l.Firecracker() {
-		// The probe gives a machine that is emulated too little time, and would choose
-		// emulation in emulation.
+		// The probe is too short for an emulated machine, and would choose emulation in
+		// emulation.
 		settings += "\naccel = \"kvm\""
 	}
 	l.Run("mkdir -p /etc/banger; test -e /etc/banger/config.toml || echo %s > /etc/banger/config.toml", Quote(settings))
@@ -22,18 +22,20 @@ func (l *Lab) installFrom(programs string) {
 	l.Dev("banger image list | grep -q '^tiny ' || banger image import /lab/busybox.tar tiny")
 }
 
-// ballast is what fills the disk of a lab.
+// ballast is the file that fills the disk of a lab.
 const ballast = "/var/lib/banger/ballast"
 
-// fillDisk leaves so many bytes free.
+// fillDisk leaves that many bytes free.
 func (l *Lab) fillDisk(free int) {
 	l.Run("fallocate -l $(($(df --output=avail -B1 /var/lib/banger | tail -1) - %d)) %s", free, ballast)
 }
 
-// Ready sees to it that the build is installed and answers, and that there is no VM
-// unless they are kept. For scenarios that install versions themselves, any will do.
+// Ready makes sure that the build is installed and answers, and that there is no VM
+// unless they are kept. For scenarios that install versions themselves, any version is
+// accepted.
 func (l *Lab) Ready(keep, anyVersion bool) {
-	// What another scenario has left goes, and what it said is not said again.
+	// Leftovers of other scenarios are removed, and their messages are not reported
+	// again.
 	l.cursor = strings.TrimPrefix(l.Run("rm -rf %s %s; systemctl stop 'scenario-*'; journalctl -q -n 0 --show-cursor", ballast, faults), "-- cursor: ")
 	if !anyVersion && l.Try("cmp -s %s/bangerd /usr/local/lib/banger/current/bangerd", build).Status != 0 ||
 		l.Try("systemctl -q is-active bangerd bangerd-root && test -x /usr/local/bin/banger").Status != 0 {
@@ -45,8 +47,8 @@ func (l *Lab) Ready(keep, anyVersion bool) {
 	}
 }
 
-// installAgain: an installation over an installation changes neither the VMs nor what
-// is there, and takes new programs.
+// installAgain: an installation over an existing one changes neither the VMs nor the
+// files, and installs new programs.
 func installAgain(l *Lab) {
 	l.Start("web")
 	before := l.Fingerprint("web")
@@ -61,7 +63,7 @@ func installAgain(l *Lab) {
 	l.Unharmed("web", before)
 }
 
-// installRefusals: what must not be installed or removed is refused, and harms nothing.
+// installRefusals: what must not be installed or removed is refused, without harm.
 func installRefusals(l *Lab) {
 	l.Start("web")
 	before := l.Fingerprint("web")
@@ -71,7 +73,7 @@ func installRefusals(l *Lab) {
 	l.Fails("banger system uninstall --purge --force", "root")
 	l.Unharmed("web", before)
 
-	// A record that was tampered with is not obeyed; VMs run on.
+	// A record that was tampered with is not obeyed; VMs keep running.
 	l.Run("cp -p /etc/banger/install.toml /root/kept.toml && sed -i 's/^uid = .*/uid = 0/' /etc/banger/install.toml")
 	l.RootFails("systemctl restart bangerd-root", "")
 	l.Contains("the journal", l.Run("journalctl -b -u bangerd-root -n 20 --no-pager -o cat"), "install.toml")
@@ -81,8 +83,8 @@ func installRefusals(l *Lab) {
 	l.NoLeaks()
 }
 
-// hostState lists what an installation could leave: units, users, links, rules, mounts,
-// devices, files.
+// hostState lists everything that an installation could leave: units, users, links,
+// rules, mounts, devices, files.
 const hostState = `
 export SYSTEMD_BUS_TIMEOUT=300s
 units=$(systemctl list-unit-files --no-legend) || exit 1
@@ -103,7 +105,7 @@ func uninstallPurge(l *Lab) {
 	if strings.Contains(before, "bangerd") {
 		l.Failf("a purge left:\n%s", lines(before, "bangerd"))
 	}
-	l.Equal("what the purge left that was not there at first", diff(l.first, before), "")
+	l.Equal("what the purge left that was not there before", diff(l.first, before), "")
 	l.Install()
 	l.Start("web")
 	l.RootFails("banger system uninstall --purge", "run")
@@ -117,7 +119,7 @@ func uninstallPurge(l *Lab) {
 	l.Equal("what changed on the host", diff(before, l.Run(hostState)), "")
 }
 
-// lines are the lines of text that contain part.
+// lines returns the lines of text that contain part.
 func lines(text, part string) string {
 	var found []string
 	for line := range strings.Lines(text) {

@@ -2,8 +2,8 @@ package lab
 
 import "strings"
 
-// isolation: what a guest reaches and what it does not. The lab's own "internet" is a
-// namespace behind the lab host (tools/lab/agent).
+// isolation: what a guest can and cannot reach. The lab's own "internet" is a namespace
+// behind the lab host (tools/lab/agent).
 func isolation(l *Lab) {
 	l.Start("a")
 	l.Start("b")
@@ -13,7 +13,7 @@ func isolation(l *Lab) {
 	if b == "" {
 		l.Failf("VM b has no address: %+v", l.VM("b"))
 	}
-	// Proof that each of them answers whom it may.
+	// Each of them answers the clients that are allowed.
 	l.Equal("the guest's page, from the host", l.page(b, 9000), "secret")
 	l.Equal("the host's page, from the host", l.page("127.0.0.1", 9001), "host")
 	l.Contains("the internet, from the host", l.page("198.51.100.80", 80), "internet")
@@ -38,7 +38,7 @@ func isolation(l *Lab) {
 	}
 	l.Contains("the metadata service, from the host: it is there", l.page("169.254.169.254", 80), "internet")
 
-	// A source address that is not the guest's goes nowhere; the right one again does.
+	// A wrong source address of the guest reaches nothing; the right one does again.
 	l.Guest("a", "ip addr del 10.0.2.15/24 dev eth0; ip addr add 10.0.2.77/24 dev eth0; ip route add default via 10.0.2.2")
 	l.refused("the internet, with a spoofed address", "http://198.51.100.80/")
 	l.Guest("a", "ip addr del 10.0.2.77/24 dev eth0; ip addr add 10.0.2.15/24 dev eth0; ip route add default via 10.0.2.2")
@@ -46,8 +46,8 @@ func isolation(l *Lab) {
 	l.Run("pkill -f 'httpd -p 0.0.0.0:9001'")
 }
 
-// page is what the host gets. Busybox's wget, being static, does not survive the
-// host's name service.
+// page returns a page as seen from the host. The static wget of busybox does not work
+// with the host's name service.
 func (l *Lab) page(address string, port int) string {
 	answer := l.Run(`timeout 20 bash -c 'exec 3<>/dev/tcp/%s/%d; printf "GET / HTTP/1.0\r\nHost: x\r\n\r\n" >&3; cat <&3'`, address, port)
 	_, body, _ := strings.Cut(answer, "\r\n\r\n")
@@ -56,8 +56,8 @@ func (l *Lab) page(address string, port int) string {
 
 func get(url string) string { return "busybox timeout 15 busybox wget -q -O - " + url }
 
-// refused ends the scenario where the guest a reaches a page: it has to be refused,
-// which is wget's status 1, or to hear nothing until the time is up.
+// refused ends the scenario if the guest a reaches a page: it has to be refused, which
+// is wget's status 1, or to get no answer in time.
 func (l *Lab) refused(what, url string) {
 	r := l.TryDev("banger vm exec a -- busybox timeout 6 busybox wget -q -O - %s", url)
 	if r.Status != 1 && r.Status != 143 && r.Status != 124 {
@@ -65,8 +65,8 @@ func (l *Lab) refused(what, url string) {
 	}
 }
 
-// isolationRules: our table comes back when somebody flushes all rules, goes on when
-// another's is flushed, and changes nothing of another's.
+// isolationRules: banger's table is loaded again when all rules are flushed, works when
+// another table is flushed, and changes no other table.
 func isolationRules(l *Lab) {
 	l.Start("a")
 	l.Run("nft add table inet other && nft add chain inet other c '{ type filter hook input priority 10; policy accept; }' && nft add rule inet other c tcp dport 4444 accept")
@@ -75,12 +75,12 @@ func isolationRules(l *Lab) {
 	l.Contains("the internet, after another table was flushed", l.Guest("a", get("http://198.51.100.80/")), "internet")
 	l.Run("nft delete table inet other")
 	l.Run("nft flush ruleset")
-	l.Wait("our table is back", func() bool { return l.Try("nft list table inet banger >/dev/null").Status == 0 })
+	l.Wait("banger's table is loaded again", func() bool { return l.Try("nft list table inet banger >/dev/null").Status == 0 })
 	l.Contains("the internet, after a flush", l.Guest("a", get("http://198.51.100.80/")), "internet")
 	l.refused("the clouds' metadata", "http://169.254.169.254/")
 	l.Contains("the other table", others, "dport 4444")
 
-	// A firewall that drops what is forwarded is named, and what to type.
+	// The doctor reports a firewall that drops forwarded packets, and what to type.
 	l.Run("nft add table inet strict && nft add chain inet strict forward '{ type filter hook forward priority 0; policy drop; }'")
 	l.refused("the internet, through a firewall that drops", "http://198.51.100.80/")
 	l.Contains("the doctor", l.TryDev("banger doctor").Output, "strict")
@@ -88,7 +88,7 @@ func isolationRules(l *Lab) {
 	l.Contains("the internet, without it", l.Guest("a", get("http://198.51.100.80/")), "internet")
 }
 
-// isolationNone: a VM without a network has none.
+// isolationNone: a VM without a network has no interfaces.
 func isolationNone(l *Lab) {
 	l.Dev("banger vm create %s --driver %s --network none --name quiet --start", start, l.driver)
 	l.Equal("its interfaces", l.Guest("quiet", "ls /sys/class/net"), "lo")

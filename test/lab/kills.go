@@ -2,12 +2,13 @@ package lab
 
 import "fmt"
 
-// faults is where the fault points of both daemons are named (package faultpoint).
+// faults is the directory that enables fault points of both daemons (package
+// faultpoint).
 const faults = "/run/banger-faults"
 
 // killed returns the scenario in which a program is killed at each point of a command:
-// no point leaves anything, and another VM is unharmed. before makes what the command
-// needs.
+// it leaves nothing at any point, and does not affect another VM. before makes what the
+// command needs.
 func killed(program string, before func(*Lab), command string, points ...string) func(*Lab) {
 	return func(l *Lab) {
 		l.armable(true)
@@ -20,13 +21,13 @@ func killed(program string, before func(*Lab), command string, points ...string)
 			l.arm(program, point)
 			r := l.TryDev(fmt.Sprintf("timeout 150 "+command, l.driver))
 			if l.Try("test -e %s/%s", faults, program).Status == 0 {
-				l.Failf("%s was never at the point %q; it did:\n%s", program, point, r.Output)
+				l.Failf("%s never reached the point %q; it did:\n%s", program, point, r.Output)
 			}
 			l.Answering()
 			l.atRest()
 			l.NoLeaks()
 			l.Unharmed("other", other)
-			// Whatever became of it, it can be removed, and then it is gone.
+			// Whatever the result, the VM can be removed, and then it is gone.
 			l.TryDev("banger vm delete --force k 2>/dev/null")
 			l.Fails("banger vm show k", "no VM")
 		})
@@ -36,7 +37,7 @@ func killed(program string, before func(*Lab), command string, points ...string)
 	}
 }
 
-// armable has both daemons look for fault points, or not.
+// armable enables or disables fault points in both daemons.
 func (l *Lab) armable(on bool) {
 	for unit, program := range map[string]string{"bangerd": "daemon", "bangerd-root": "helper"} {
 		dropIn := "/run/systemd/system/" + unit + ".service.d"
@@ -46,7 +47,7 @@ func (l *Lab) armable(on bool) {
 			l.Run("rm -rf %s %s", dropIn, faults)
 		}
 	}
-	// What the daemon may write is listed in its unit.
+	// The daemon's unit lists what it may write to.
 	if on {
 		l.Run("chmod 1777 %s && printf 'ReadWritePaths=%s\\n' >> /run/systemd/system/bangerd.service.d/faults.conf", faults, faults)
 	}
@@ -54,7 +55,7 @@ func (l *Lab) armable(on bool) {
 	l.Answering()
 }
 
-// arm names the point at which a program kills itself, once.
+// arm sets the point at which a program kills itself, once.
 func (l *Lab) arm(program, point string) {
 	user := map[string]string{"daemon": owner, "helper": "root"}[program]
 	l.Run("echo %s > %s/%s.new && chown %s %s/%s.new && mv %s/%s.new %s/%s",
@@ -83,7 +84,7 @@ func makeStopped(l *Lab) { l.Dev("banger vm create %s --driver %s --name k", sta
 
 func makeRunning(l *Lab) { l.Dev("banger vm create %s --driver %s --name k --start", start, l.driver) }
 
-// The commands that are interrupted; %s is the driver, where it is of use.
+// The commands that are interrupted; %s is the driver, if it is needed.
 const (
 	createCommand = "banger vm create " + start + " --driver %s --name k"
 	startCommand  = "banger vm start k # %s"

@@ -1,4 +1,4 @@
-// Package lab holds the scenarios of the lab host: what system mode has to do on a
+// Package lab contains the scenarios of the lab host: what system mode has to do on a
 // machine with systemd, device-mapper and KVM. tools/lab runs them.
 package lab
 
@@ -14,28 +14,28 @@ import (
 	"banger/test/lab/host"
 )
 
-// owner is the user whose VMs they are.
+// owner is the user who owns the VMs.
 const owner = "dev"
 
-// patience is how long a scenario waits for what has to come, and how long one
-// command may take: under emulation, on a busy machine, seconds become many.
+// patience is how long a scenario waits for an event, and how long one command may
+// take: under emulation, on a busy machine, everything is slow.
 const patience = 8 * time.Minute
 
-// Lab is the lab host in the hands of a scenario. A method that finds something wrong
-// ends the scenario.
+// Lab is the lab host as used by a scenario. A method that detects a failure ends the
+// scenario.
 type Lab struct {
 	ctx     context.Context
 	machine *host.Machine
 	conn    *host.Conn
 	out     io.Writer       // what the run prints
-	script  io.Writer       // everything that was run, with its output
-	driver  string          // what VMs run on
+	script  io.Writer       // all commands, with their output
+	driver  string          // the driver of the VMs
 	first   string          // the host's state before the first installation
-	booting sync.Mutex      // held while there is no lab to look after (watch)
-	faults  int             // guestFaults as the scenario or its lab's last boot began
-	passed  map[string]bool // the points that are behind this scenario (Points)
+	booting sync.Mutex      // held while the lab is not running (watch)
+	faults  int             // guestFaults at the start of the scenario or the lab's last boot
+	passed  map[string]bool // the points that this scenario has passed (Points)
 	cursor  string          // the place in the journal at which this scenario began
-	lost    error           // why there is nothing to ask the lab for any more (watch)
+	lost    error           // why the lab cannot be used any more (watch)
 
 	ping func(context.Context) error // runs a program in the lab
 }
@@ -43,8 +43,8 @@ type Lab struct {
 // failure ends a scenario.
 type failure struct{ text string }
 
-// Points does a part of a scenario for each point, which do not depend on each other: a
-// scenario that is tried again goes on at the one at which it failed.
+// Points runs a part of a scenario for each of several independent points: if a
+// scenario is tried again, it continues at the point at which it failed.
 func (l *Lab) Points(points []string, part func(point string)) {
 	for _, point := range points {
 		if !l.passed[point] {
@@ -54,27 +54,27 @@ func (l *Lab) Points(points []string, part func(point string)) {
 	}
 }
 
-// Failf ends the scenario: something is not as it has to be.
+// Failf ends the scenario with a failure.
 func (l *Lab) Failf(format string, args ...any) {
 	panic(failure{fmt.Sprintf(format, args...)})
 }
 
-// Note says something about the run that is no failure.
+// Note reports something about the run that is not a failure.
 func (l *Lab) Note(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	fmt.Fprintf(l.out, "note %s\n", text)
 	fmt.Fprintf(l.script, "note: %s\n", text)
 }
 
-// Result is what a command did.
+// Result is the result of a command.
 type Result struct {
 	Command string
 	Status  int
 	Output  string // standard output and standard error, as they came
-	Stdout  string // standard output alone
+	Stdout  string // only standard output
 }
 
-// Firecracker says whether VMs run on Firecracker rather than on QEMU.
+// Firecracker reports whether VMs run on Firecracker rather than on QEMU.
 func (l *Lab) Firecracker() bool { return l.driver == "firecracker" }
 
 // Try runs a shell command as root, whatever its status.
@@ -94,10 +94,10 @@ func (l *Lab) Dev(command string, args ...any) string {
 	return l.must(l.run(owner, expand(command, args)))
 }
 
-// Fails runs a shell command as the owner, which has to fail and to say want.
+// Fails runs a shell command as the owner, which has to fail and to print want.
 func (l *Lab) Fails(command, want string) { l.failed(l.run(owner, command), want) }
 
-// RootFails runs a shell command as root, which has to fail and to say want.
+// RootFails runs a shell command as root, which has to fail and to print want.
 func (l *Lab) RootFails(command, want string) { l.failed(l.run("root", command), want) }
 
 func (l *Lab) failed(r Result, want string) {
@@ -116,7 +116,7 @@ func (l *Lab) must(r Result) string {
 	return strings.TrimSpace(r.Stdout)
 }
 
-// expand fills in the arguments where there are any: commands are full of percent signs.
+// expand fills in the arguments if there are any: commands contain many percent signs.
 func expand(command string, args []any) string {
 	if len(args) == 0 {
 		return command
@@ -143,7 +143,7 @@ func (l *Lab) run(user, command string) Result {
 	return Result{Command: command, Status: status, Output: out.String(), Stdout: stdout.String()}
 }
 
-// output takes what a command writes to both of its streams.
+// output collects both streams of a command.
 type output struct {
 	mu   sync.Mutex
 	text []byte
@@ -169,10 +169,10 @@ func ended(text string) string {
 	return text + "\n"
 }
 
-// interval is how often Wait looks.
+// interval is how often Wait checks.
 const interval = 200 * time.Millisecond
 
-// Wait waits until done says so. what completes "still not: ".
+// Wait waits until done returns true. what completes "still not: ".
 func (l *Lab) Wait(what string, done func() bool) {
 	deadline := time.Now().Add(patience)
 	for !done() {
@@ -187,14 +187,14 @@ func (l *Lab) Wait(what string, done func() bool) {
 	}
 }
 
-// Equal ends the scenario where two values differ.
+// Equal ends the scenario if two values differ.
 func (l *Lab) Equal(what string, got, want any) {
 	if got != want {
 		l.Failf("%s is %v, not %v", what, got, want)
 	}
 }
 
-// Contains ends the scenario where text lacks part.
+// Contains ends the scenario if text lacks part.
 func (l *Lab) Contains(what, text, part string) {
 	if !strings.Contains(text, part) {
 		l.Failf("%s lacks %q:\n%s", what, part, text)

@@ -34,7 +34,7 @@ func lifecycle(l *Lab) {
 	l.Boot("web", "banger vm restart web")
 	l.Equal("what was written before the restart", l.Guest("web", "cat /kept"), "kept")
 	if again := l.VM("web"); again.BootID == first.BootID || again.PID == first.PID {
-		l.Failf("a restart is no other boot: %+v", again)
+		l.Failf("a restart is not a new boot: %+v", again)
 	}
 	l.Dev("banger vm stop web")
 	l.Equal("the state after stop", string(l.VM("web").State), "stopped")
@@ -42,11 +42,11 @@ func lifecycle(l *Lab) {
 	l.NoLeaks()
 }
 
-// gone ends the scenario where the host still holds what only a running VM has.
+// gone ends the scenario if the host still has objects of a stopped VM.
 func (l *Lab) gone(id string) {
 	held := l.Run("dmsetup ls --target snapshot; ip netns; ip -o link; systemctl list-units --all --no-legend 'banger-vm-*'")
 	if strings.Contains(held, id) {
-		l.Failf("the host still holds something of VM %s:\n%s", id, held)
+		l.Failf("the host still has objects of VM %s:\n%s", id, held)
 	}
 }
 
@@ -62,7 +62,7 @@ func files(l *Lab) {
 	l.Fails("banger vm cp web:/nonesuch .", "nonesuch")
 }
 
-// killDeletePrune: what ends a VM the hard way leaves nothing, and no other VM notices.
+// killDeletePrune: a killed VM leaves nothing, and no other VM is affected.
 func killDeletePrune(l *Lab) {
 	l.Start("other")
 	other := l.Fingerprint("other")
@@ -79,7 +79,7 @@ func killDeletePrune(l *Lab) {
 	l.gone(vm.ID)
 	l.Run("test ! -e /var/lib/banger/data/vms/%s", vm.ID)
 
-	// A VMM that dies by itself is noticed.
+	// A VMM that dies is noticed.
 	l.Start("web")
 	vm = l.VM("web")
 	l.Run("kill -9 %d", vm.PID)
@@ -94,7 +94,7 @@ func killDeletePrune(l *Lab) {
 	l.NoLeaks()
 }
 
-// parallel: five VMs start at the same time, each one its own.
+// parallel: five VMs start at the same time, each with its own identity.
 func parallel(l *Lab) {
 	const count = 5
 	l.Dev("for i in $(seq %d); do banger vm create %s --driver %s --name vm$i --start >log$i 2>&1; echo $? >status$i & done; wait", count, start, l.driver)
@@ -115,8 +115,8 @@ func parallel(l *Lab) {
 	l.NoLeaks()
 }
 
-// jail: what is special to Firecracker is under its jailer, as a user of its own, in a
-// root directory and a network namespace of its own.
+// jail: the properties of Firecracker's jail: its own user, root directory and network
+// namespace.
 func jail(l *Lab) {
 	l.Start("web")
 	l.Start("db")

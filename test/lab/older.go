@@ -1,6 +1,6 @@
 package lab
 
-// older: a VM whose VMM runs in the helper's own cgroup, as the older layout had it,
+// older: a VM whose VMM runs in the helper's own cgroup, as in the older layout,
 // survives a restart of the helper by KillMode=process, and is found again without
 // handles.json: by its pidfile under Firecracker, by the cgroup under QEMU.
 func older(l *Lab) {
@@ -9,7 +9,7 @@ func older(l *Lab) {
 	vm := l.VM("web")
 	l.Run("echo %d > /sys/fs/cgroup/system.slice/bangerd-root.service/cgroup.procs", vm.PID)
 	if l.Firecracker() {
-		// Older jailers write it only into a pid namespace of its own.
+		// Older jailers write it only into their own pid namespace.
 		l.Run("cd /var/lib/banger/jails/firecracker/%s/root && { test -e firecracker.pid || echo %d > firecracker.pid; }", vm.ID, vm.PID)
 	}
 	for _, what := range []string{"systemctl restart bangerd-root", "systemctl restart bangerd", "systemctl kill --signal=KILL --kill-whom=main bangerd-root"} {

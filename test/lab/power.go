@@ -8,8 +8,8 @@ import (
 	"banger/api"
 )
 
-// reboot: after an orderly reboot of the host every VM is stopped, nothing is left of
-// it on the host, and what was on its disk is there.
+// reboot: after an orderly reboot of the host every VM is stopped, none has objects on
+// the host, and the content of its disk is unchanged.
 func reboot(l *Lab) {
 	l.Start("web")
 	l.Start("db")
@@ -20,7 +20,7 @@ func reboot(l *Lab) {
 		vm := l.VM(name)
 		l.Equal("the state of "+name+" after a reboot", string(vm.State), "stopped")
 		if vm.Reason == "" {
-			l.Failf("VM %s does not say why it is stopped", name)
+			l.Failf("VM %s has no reason for being stopped", name)
 		}
 	}
 	l.NoLeaks()
@@ -28,8 +28,8 @@ func reboot(l *Lab) {
 	l.Equal("what was written before the reboot", l.Guest("web", "cat /kept"), "kept")
 }
 
-// cut returns the scenario in which the host loses its power in the middle of a
-// command: the next boot finishes or undoes it.
+// cut returns the scenario in which the host loses power during a command: the next
+// boot finishes or undoes it.
 func cut(before, command, middle string) func(*Lab) {
 	return func(l *Lab) {
 		l.Start("other")
@@ -49,9 +49,9 @@ func cut(before, command, middle string) func(*Lab) {
 	}
 }
 
-// atRest waits until nothing works on any VM.
+// atRest waits until no operation runs on any VM.
 func (l *Lab) atRest() {
-	l.Wait("no VM is in the middle of something", func() bool {
+	l.Wait("no operation runs on a VM", func() bool {
 		r := l.TryDev("banger vm list --json")
 		busy := strings.Contains(r.Output, `"creating"`)
 		return r.Status == 0 && !busy && l.operations() == 0
@@ -63,7 +63,7 @@ func (l *Lab) atRest() {
 	}
 }
 
-// operations counts those that are under way.
+// operations counts the running operations.
 func (l *Lab) operations() int {
 	text := l.Run(`printf 'GET /v1/operations HTTP/1.0\r\nHost: localhost\r\n\r\n' | nc -NU /run/banger/bangerd.sock`)
 	return strings.Count(text, `"running"`)

@@ -2,7 +2,8 @@ package lab
 
 import "strings"
 
-// missing: what the host lacks is named, with what to type, and harms no VM that runs.
+// missing: the host's missing features are reported, with what to type, and running VMs
+// are not affected.
 func missing(l *Lab) {
 	l.Start("web")
 	web := l.Fingerprint("web")
@@ -49,19 +50,19 @@ func missingFirecracker(l *Lab) {
 	l.NoLeaks()
 }
 
-// jailerAway is where the jailer is while another one stands for it.
+// jailerAway is the path of the jailer while another program replaces it.
 const jailerAway = "/root/jailer.away"
 
-// fakeJailer puts a shell script in the place of the jailer.
+// fakeJailer replaces the jailer with a shell script.
 func (l *Lab) fakeJailer(script string) {
 	l.Run("mv /usr/local/bin/jailer %s && printf '%%s\\n' '#!/bin/sh' %s > /usr/local/bin/jailer && chmod 755 /usr/local/bin/jailer", jailerAway, Quote(script))
 }
 
-// trueJailer puts the jailer back.
+// trueJailer restores the jailer.
 func (l *Lab) trueJailer() { l.Run("mv -f %s /usr/local/bin/jailer", jailerAway) }
 
-// full: a full disk refuses a new VM and harms none; a disk that cannot grow any more
-// is said to be broken or full, and works again when there is room.
+// full: on a full disk a new VM is refused, and existing ones are not harmed; a disk
+// that cannot grow is reported as broken or full, and works again when there is space.
 func full(l *Lab) {
 	l.Start("web")
 	web := l.Fingerprint("web")
@@ -77,8 +78,8 @@ func full(l *Lab) {
 	l.NoLeaks()
 }
 
-// fullGuest: a guest that writes while the host's disk is full gets errors; what it
-// had written before is there again once there is room and the VM is started.
+// fullGuest: a guest that writes while the host's disk is full gets errors; everything
+// it had written before is available again when there is space and the VM is started.
 func fullGuest(l *Lab) {
 	l.Boot("writer", "banger vm create "+start+" --driver "+l.driver+" --name writer --start")
 	l.Guest("writer", "echo kept > /kept; sync")
@@ -96,7 +97,8 @@ func fullGuest(l *Lab) {
 	l.NoLeaks()
 }
 
-// otherHelper: a helper of another protocol is named and refused, and guests run on.
+// otherHelper: a helper with another protocol is reported and refused, and guests keep
+// running.
 func otherHelper(l *Lab) {
 	if l.Try("test -x /lab/extra/bangerd-root-other").Status != 0 {
 		l.Failf("the lab has no helper of another protocol: /lab/extra/bangerd-root-other")
@@ -107,7 +109,8 @@ func otherHelper(l *Lab) {
 	l.Fails("banger vm create "+start+" --name no --start", "do not understand each other")
 	l.Contains("the doctor", l.TryDev("banger doctor").Output, "do not understand each other")
 	l.Contains("the answer of a guest meanwhile", l.Guest("web", "echo here"), "here")
-	// A daemon that starts meanwhile leaves the guests alone, and finds them later.
+	// A daemon that starts in the meantime does not affect the guests, and finds them
+	// later.
 	l.Run("systemctl restart bangerd || true")
 	l.Run("mv /root/good /usr/local/lib/banger/current/bangerd-root && systemctl restart bangerd-root")
 	l.Answering()

@@ -2,8 +2,8 @@ package lab
 
 import "fmt"
 
-// restarts returns the scenario in which something happens to the daemons while two
-// VMs run: the VMs are unharmed, and can be used as before.
+// restarts returns the scenario in which the daemons are restarted while two VMs run:
+// the VMs are unharmed, and can be used as before.
 func restarts(what string) func(*Lab) {
 	return func(l *Lab) {
 		l.Have("web")
@@ -11,7 +11,7 @@ func restarts(what string) func(*Lab) {
 		web, db := l.Fingerprint("web"), l.Fingerprint("db")
 		helper, daemon := l.mainPID("bangerd-root"), l.mainPID("bangerd")
 		l.Run(what)
-		l.Wait("a daemon is another process", func() bool {
+		l.Wait("a daemon has been restarted", func() bool {
 			return l.mainPID("bangerd-root") != helper || l.mainPID("bangerd") != daemon
 		})
 		l.Answering()
@@ -21,7 +21,7 @@ func restarts(what string) func(*Lab) {
 		l.Unharmed("web", web)
 		l.Unharmed("db", db)
 		l.NoLeaks()
-		// What was adopted can be ended, and what is made now works.
+		// Adopted VMs can be stopped, and new ones work.
 		l.Dev("banger vm stop web")
 		l.Equal("the state of a stopped VM", string(l.VM("web").State), "stopped")
 		l.Boot("web", "banger vm start web")
@@ -31,8 +31,9 @@ func restarts(what string) func(*Lab) {
 }
 
 // spoiled returns the scenario in which the daemons are restarted after handles.json,
-// which only caches what the host holds, was spoiled: it is rebuilt, never obeyed. The
-// shell command spoils the file $f; $decoy is the pid of a process that is no VMM.
+// which only caches the host's state, was damaged: it is rebuilt, and never trusted.
+// The shell command damages the file $f; $decoy is the pid of a process that is not a
+// VMM.
 func spoiled(how string) func(*Lab) {
 	return func(l *Lab) {
 		decoy := l.Run("systemd-run -q --unit=decoy --collect sleep infinity && systemctl show --property MainPID --value decoy")
@@ -46,13 +47,13 @@ func spoiled(how string) func(*Lab) {
 		} {
 			daemon := l.mainPID("bangerd")
 			l.Run("f=%s decoy=%s; %s; %s", file, decoy, how, restart)
-			l.Wait("the daemon is another process", func() bool { return l.mainPID("bangerd") != daemon })
+			l.Wait("the daemon has been restarted", func() bool { return l.mainPID("bangerd") != daemon })
 			l.Answering()
 			l.Unharmed("web", before)
 			l.Contains("the handles that were rebuilt", l.Run("cat %s", file), fmt.Sprintf(`"pid":%d`, before.PID))
 			l.Run("kill -0 %s", decoy)
 		}
-		// Spoiled while the daemon runs, it cannot make a kill hit another process.
+		// Damaged while the daemon runs, it cannot make a kill hit another process.
 		l.Run("f=%s decoy=%s; %s", file, decoy, how)
 		l.Dev("banger vm kill web")
 		l.Equal("the state after kill", string(l.VM("web").State), "stopped")
@@ -61,7 +62,7 @@ func spoiled(how string) func(*Lab) {
 	}
 }
 
-// mainPID is the pid of a unit's main process.
+// mainPID returns the pid of a unit's main process.
 func (l *Lab) mainPID(unit string) string {
 	return l.Run("systemctl show --property MainPID --value %s", unit)
 }

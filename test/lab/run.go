@@ -16,9 +16,10 @@ import (
 
 // Suite is a run of scenarios.
 type Suite struct {
-	// Words select the scenarios whose name begins with one of them; none means all.
+	// Words select the scenarios whose names start with one of them; none means all.
 	Words []string
-	// Dir is for the lab while it runs; Results keeps what failed scenarios did.
+	// Dir is the directory of the running lab; Results keeps the output of failed
+	// scenarios.
 	Dir, Results string
 	Options      host.Options
 	Out          io.Writer
@@ -27,10 +28,10 @@ type Suite struct {
 // scenarioTime bounds a scenario.
 const scenarioTime = 30 * time.Minute
 
-// Run boots a lab, plays the turns in it, and says how many failed.
+// Run boots a lab, runs the turns in it, and returns how many failed.
 func (s Suite) Run(ctx context.Context) (failed int, err error) {
 	if len(s.chosen()) == 0 {
-		return 0, fmt.Errorf("no scenario's name begins with %s", strings.Join(s.Words, " or "))
+		return 0, fmt.Errorf("no scenario's name starts with %s", strings.Join(s.Words, " or "))
 	}
 	if err := errors.Join(os.RemoveAll(s.Results), os.MkdirAll(s.Results, 0o755)); err != nil {
 		return 0, err
@@ -98,28 +99,28 @@ func (s Suite) chosen() []Scenario {
 	return chosen
 }
 
-// NeedsVersions says whether a scenario that will run needs the versions for updates.
+// NeedsVersions reports whether a selected scenario needs the versions for updates.
 func (s Suite) NeedsVersions() bool {
 	return slices.ContainsFunc(s.chosen(), func(s Scenario) bool { return s.Updates })
 }
 
-// run is a run under way. The lab is kept from one scenario to the next, and made
-// anew where a failed one has left it in a state that nothing can be done with.
+// run is a running suite. The lab is kept between scenarios, and made again if a failed
+// one has left it unusable.
 type run struct {
 	Suite
 	image   host.Image
 	lab     *Lab
-	suspect bool            // the scenario before failed
-	fault   bool            // in it, the emulated processor ended or spoiled a guest
-	kept    bool            // the scenario before has left VMs for one that keeps them
-	passed  map[string]bool // the points of this scenario that an earlier try has passed
-	pair    *host.Pair      // that the scenarios play with now
-	begun   bool            // pair means something
-	noLab   bool            // there is no lab to be had
+	suspect bool            // the previous scenario failed
+	fault   bool            // in it, the emulated processor ended or broke a guest
+	kept    bool            // the previous scenario has left VMs for one that keeps them
+	passed  map[string]bool // the points of this scenario passed by an earlier try
+	pair    *host.Pair      // the current pair of the scenarios
+	begun   bool            // pair is set
+	noLab   bool            // no lab can be booted
 }
 
-// play plays a turn, and again where it fails, until it has failed once too often. An
-// error ends the run.
+// play runs a turn, and repeats it if it fails, until it has failed too often. An error
+// ends the run.
 func (r *run) play(ctx context.Context, turn Turn, t *tally) error {
 	begin := time.Now()
 	r.passed = map[string]bool{}
@@ -149,7 +150,7 @@ func (r *run) play(ctx context.Context, turn Turn, t *tally) error {
 	}
 }
 
-// log is the file for everything that a turn does.
+// log opens the file for the output of a turn.
 func (r *run) log(turn Turn) string {
 	name := turn.Scenario.Name
 	if turn.Further {
@@ -188,12 +189,12 @@ func (r *run) one(ctx context.Context, turn Turn) (err error) {
 	return err
 }
 
-// ready sees to it that there is a lab to play in.
+// ready makes sure that there is a usable lab.
 func (r *run) ready(ctx context.Context, log io.Writer, anyVersion bool) error {
 	if r.lab != nil && r.suspect {
 		err := r.lab.alive()
 		if err == nil {
-			// Its Firecracker may be one that the scenario before has put there.
+			// Its Firecracker may have been installed by the previous scenario.
 			err = r.lab.guarded(ctx, log, func() { r.lab.takePair(r.pair); r.lab.Ready(false, anyVersion) })
 		}
 		if err != nil {

@@ -11,15 +11,15 @@ import (
 	"banger/test/lab/host"
 )
 
-// noLabError means that there is no lab to play in: no pair can do better.
+// noLabError means that no lab can be booted: another pair would not help.
 type noLabError struct{ error }
 
 func (e *noLabError) Unwrap() error { return e.error }
 
 func isNoLab(err error) bool { return errors.As(err, new(*noLabError)) }
 
-// use has the turns from this one on play with its pair. An error says that they cannot:
-// no lab, or no guest. left is how many turns the pair has.
+// use makes the following turns use a pair. An error means that they cannot run: no
+// lab, or no guest. left is the number of turns with the pair.
 func (r *run) use(ctx context.Context, turn Turn, left int) error {
 	if r.begun && r.pair == turn.Pair {
 		return nil
@@ -34,26 +34,26 @@ func (r *run) use(ctx context.Context, turn Turn, left int) error {
 		return err
 	}
 	if left < 2 {
-		return nil // it shows itself whether a guest starts
+		return nil // the turn itself shows whether a guest starts
 	}
 	return twice(ctx, func() error { return r.smoke(ctx, log) }, func(err error) error {
 		if isNoLab(err) {
 			return err
 		}
 		sentence, rest, _ := strings.Cut(err.Error(), "\n")
-		return fmt.Errorf("no guest starts with %s, and nothing is played with it: %s\n%s     everything it did is in %s",
+		return fmt.Errorf("no guest starts with %s, so no scenario is run with it: %s\n%s     the complete output is in %s",
 			what(turn.Pair), sentence, indent(rest+"\n"+r.lab.circumstances(log)), log.Name())
 	})
 }
 
-// twice tries something until it works. When it has failed twice in the same way, or in
-// three ways, it returns what say makes of the last failure.
+// twice tries something until it works. If it has failed twice in the same way, or in
+// three ways, it returns say of the last failure.
 func twice(ctx context.Context, do func() error, say func(error) error) error {
 	var f failures
 	for {
 		err := do()
 		if err == nil || ctx.Err() != nil {
-			return nil // the run says that it was stopped
+			return nil // the run reports that it was stopped
 		}
 		f.add(err, false)
 		if f.most > 1 || f.tries == 3 {
@@ -62,7 +62,7 @@ func twice(ctx context.Context, do func() error, say func(error) error) error {
 	}
 }
 
-// switchPair has the lab, or a new one, use the run's pair.
+// switchPair makes the lab, or a new one, use the run's pair.
 func (r *run) switchPair(ctx context.Context, log *os.File) error {
 	if r.lab != nil {
 		err := r.lab.alive()
@@ -78,11 +78,11 @@ func (r *run) switchPair(ctx context.Context, log *os.File) error {
 		}
 	}
 	return twice(ctx, func() error { return r.ready(ctx, log, false) }, func(err error) error {
-		return fmt.Errorf("there is no lab to play in: %w", err)
+		return fmt.Errorf("no lab can be booted: %w", err)
 	})
 }
 
-// smoke starts one guest, asks it something and deletes it.
+// smoke starts one guest, runs a command in it and deletes it.
 func (r *run) smoke(ctx context.Context, log *os.File) error {
 	if err := r.ready(ctx, log, false); err != nil {
 		return err
@@ -100,9 +100,9 @@ func (r *run) smoke(ctx context.Context, log *os.File) error {
 	return err
 }
 
-// complaint is the line by which banger says what went wrong: its last one.
+// complaint is banger's error message: its last line.
 func complaint(output string) string {
-	last := "banger said nothing of it"
+	last := "banger printed no message"
 	for line := range strings.Lines(output) {
 		if said, found := strings.CutPrefix(line, "banger: "); found {
 			last = strings.TrimSpace(said)
@@ -111,8 +111,8 @@ func complaint(output string) string {
 	return last
 }
 
-// takePair puts a pair where banger finds it. New files, as the helper asks each file
-// for its version once.
+// takePair installs a pair where banger finds it. It creates new files, as the helper
+// reads the version of each file once.
 func (l *Lab) takePair(pair *host.Pair) {
 	if pair == nil {
 		return
@@ -120,7 +120,7 @@ func (l *Lab) takePair(pair *host.Pair) {
 	l.Run("install -m 755 %[1]s/firecracker %[1]s/jailer /usr/local/bin/", pair.Dir())
 }
 
-// what is a pair in a sentence.
+// what names a pair in a sentence.
 func what(pair *host.Pair) string {
 	if pair == nil {
 		return "QEMU"
@@ -128,7 +128,7 @@ func what(pair *host.Pair) string {
 	return pair.String()
 }
 
-// with is a pair in a file's name.
+// with names a pair in a file name.
 func with(pair *host.Pair) string {
 	if pair == nil {
 		return "qemu"

@@ -10,18 +10,18 @@ import (
 	"banger/test/lab/versions"
 )
 
-// streamsDir is where the clients of the owner's write what they hear.
+// streamsDir is the directory for the output of the owner's clients.
 const streamsDir = "/home/" + owner + "/streams"
 
-// count says a number every tenth of a second, until a file is there; then how many
-// it has said. It runs in guests and in the lab.
+// count prints a number every tenth of a second until a file exists; then how many it
+// has printed. It runs in guests and in the lab.
 const count = `i=0; while [ ! -e /tmp/enough ]; do i=$((i+1)); echo $i; sleep 0.1; done; echo end $i`
 
-// stamp puts the time, in seconds, before each line.
+// stamp adds the time, in seconds, before each line.
 const stamp = `perl -MTime::HiRes=time -ne '$|=1; printf "%.3f %s", time, $_'`
 
-// talks are what a person may have open to the VM web: each is a stream of numbers,
-// one way or there and back. A shell command; port 7 of the guest echoes.
+// talks are the streams that a user may have open to the VM web: each carries numbers,
+// in one direction or in both. They are shell commands; port 7 of the guest echoes.
 var talks = map[string]string{
 	"exec":    "banger vm exec web -- sh -c " + Quote(count),
 	"ssh":     "ssh -n web.banger " + Quote(count),
@@ -29,10 +29,10 @@ var talks = map[string]string{
 	"forward": "{ " + count + "; } | nc -N 127.0.0.1 7008",
 }
 
-// scpBytes, at scpRate kbit/s, last through what the scenarios do meanwhile.
+// scpBytes, at scpRate kbit/s, take longer than the scenarios.
 const scpBytes, scpRate = 16_000_000, 1600
 
-// openStreams has the owner talk to the VM web in every way there is.
+// openStreams opens all kinds of streams from the owner to the VM web.
 func (l *Lab) openStreams() {
 	l.Run("rm -rf /tmp/enough %[1]s; install -d -o %[2]s %[1]s", streamsDir, owner)
 	l.Guest("web", "mkdir -p /tmp; busybox setsid busybox nc -ll -p 7 -e cat </dev/null >/dev/null 2>&1 &")
@@ -45,25 +45,25 @@ func (l *Lab) openStreams() {
 		l.client(name, "set -o pipefail; "+command+" | "+stamp)
 	}
 	for name := range talks {
-		l.Wait(name+" speaks", func() bool { return l.Try("test -s %s/%s", streamsDir, name).Status == 0 })
+		l.Wait(name+" has output", func() bool { return l.Try("test -s %s/%s", streamsDir, name).Status == 0 })
 	}
 }
 
-// client runs a shell command as the owner, outside of what a person waits for; its
-// standard output and its status are kept.
+// client runs a shell command as the owner, in the background; its standard output and
+// status are stored.
 func (l *Lab) client(name, command string) {
 	script := fmt.Sprintf("cd %s; (%s) >%[3]s 2>%[3]s.err; echo $? >%[3]s.status", streamsDir, command, name)
 	l.Run("systemd-run -q --collect --unit=scenario-%s --uid=%s --setenv=HOME=/home/%[2]s bash -c %s", name, owner, Quote(script))
 }
 
-// stillOpen ends the scenario where a talk is over, or does not go on.
+// stillOpen ends the scenario if a stream has ended, or does not continue.
 func (l *Lab) stillOpen() {
 	for name := range talks {
 		lines := func() string {
 			return l.Run("wc -l < %s/%s; ls %[1]s/%[2]s.status 2>/dev/null || true", streamsDir, name)
 		}
 		before := lines()
-		l.Wait(name+" goes on", func() bool {
+		l.Wait(name+" continues", func() bool {
 			now := lines()
 			if strings.Contains(now, "status") {
 				l.Failf("%s has ended: %s", name, l.Run("tail %s/%s*", streamsDir, name))
@@ -73,11 +73,11 @@ func (l *Lab) stillOpen() {
 	}
 }
 
-// closeStreams ends the talks in an orderly way: all that was said was heard, once and
-// in order, and the file has arrived.
+// closeStreams ends the streams in an orderly way: all data has arrived, once and in
+// order, and the file is complete.
 func (l *Lab) closeStreams() {
 	l.Wait("scp ends", func() bool { return l.Try("test -s %s/scp.status", streamsDir).Status == 0 })
-	l.Equal("what scp said, and its status", l.Run("cd %s; cat scp scp.err scp.status", streamsDir), "0")
+	l.Equal("what scp printed, and its status", l.Run("cd %s; cat scp scp.err scp.status", streamsDir), "0")
 	l.Equal("the digest of the copy", l.Guest("web", "sha256sum < /large"), l.Dev("sha256sum < %s/large", streamsDir))
 	l.stillOpen()
 	l.Run("touch /tmp/enough")
@@ -91,7 +91,7 @@ func (l *Lab) closeStreams() {
 	l.Dev("banger vm unpublish web 7007 && banger ssh-config --uninstall")
 }
 
-// heard checks the numbers of a talk, and tells how long it was silent at most.
+// heard checks the numbers of a stream, and reports its longest pause.
 func (l *Lab) heard(name string, lines []string) {
 	var silences []time.Duration
 	var last float64
@@ -114,11 +114,11 @@ func (l *Lab) heard(name string, lines []string) {
 		last = seconds
 	}
 	slices.Sort(silences)
-	l.Note("%s: %d lines, none lost or repeated; silent for %s (median), %s (p99), %s (longest)", name, len(lines),
+	l.Note("%s: %d lines, none lost or repeated; pauses: %s (median), %s (p99), %s (longest)", name, len(lines),
 		silences[len(silences)/2], silences[len(silences)*99/100], silences[len(silences)-1])
 }
 
-// restartStreams: what is open to a guest outlives whatever happens to the daemons.
+// restartStreams: open streams to a guest survive restarts of the daemons.
 func restartStreams(l *Lab) {
 	l.Start("web")
 	web := l.Fingerprint("web")
@@ -137,7 +137,7 @@ func restartStreams(l *Lab) {
 	l.NoLeaks()
 }
 
-// updateStreams: so it is with an update, and with the way back.
+// updateStreams: they survive an update and its rollback, too.
 func updateStreams(l *Lab) {
 	l.begin(versions.Base, versions.Offers)
 	g := l.startGuests("web")

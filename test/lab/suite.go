@@ -7,15 +7,15 @@ import (
 	"banger/test/lab/suites"
 )
 
-// Sessions are the script sessions that run in the lab, the same as in user mode. The
-// suite 4-sessions-all has the rest of them.
+// Sessions are the script sessions that run in the lab, as in user mode. The suite
+// 4-sessions-all has the others.
 var Sessions = []string{
 	"vm_list", "vm_start_stop", "vm_logs", "vm_exec", "vm_exec_signals", "vm_shell", "vm_cp",
 	"busybox", "commit", "daemon_killed", "four", "noshell", "interrupt_run",
 }
 
-// sessions are scenarios of a session each, so that one which meets a guest that reset
-// itself is tried again without the others.
+// sessions are scenarios of one session each, so that one whose guest reset itself is
+// tried again without the others.
 func sessions() []Scenario {
 	var all []Scenario
 	for _, name := range Sessions {

@@ -5,28 +5,28 @@ import (
 	"banger/test/lab/versions"
 )
 
-// Scenario is something that system mode has to do.
+// Scenario is a test of system mode.
 type Scenario struct {
-	// Name begins with the word that `make lab SCENARIO=word` selects by.
+	// Name starts with the word that `make lab SCENARIO=word` selects by.
 	Name string
-	// Firecracker says that it is about Firecracker, and means nothing on QEMU.
+	// Firecracker: the scenario is about Firecracker, and does not apply to QEMU.
 	Firecracker bool
-	// VMM says that it depends on what Firecracker and its jailer do: the jail, the VMM's
-	// process and how it is found again, the vsock. It is played again with each further
-	// pair, as are those about Firecracker. The others are banger's own affair, or
-	// systemd's, and are played once; so are all that take long for another reason.
+	// VMM: it depends on the behaviour of Firecracker and its jailer: the jail, the
+	// VMM's process and how it is found again, the vsock. It is repeated with each
+	// further pair, as are those about Firecracker. The others depend only on banger or
+	// systemd, and run once; so do all that take long for other reasons.
 	VMM bool
-	// Keeps says that it takes over the VMs of the scenario before, with Lab.Have.
+	// Keeps: it uses the VMs of the previous scenario, with Lab.Have.
 	Keeps bool
-	// Updates says that it needs several versions of banger (package versions), and
-	// installs the one that it begins with.
+	// Updates: it needs several versions of banger (package versions), and installs the
+	// one that it starts with.
 	Updates bool
-	// Run finds banger installed, both daemons answering, and no VM; and leaves
-	// whatever it likes: the VMs are deleted, and banger is installed where it is not.
+	// Run starts with banger installed, both daemons answering, and no VM. It may leave
+	// anything: the VMs are deleted, and banger is installed if it is missing.
 	Run func(l *Lab)
 }
 
-// Scenarios are all there are, in the order in which they run.
+// Scenarios are all scenarios, in the order in which they run.
 var Scenarios = append(scenarios, sessions()...)
 
 var scenarios = []Scenario{

@@ -9,15 +9,15 @@ import (
 	"banger/test/lab/host"
 )
 
-// tally says what is played and how it went, and counts.
+// tally reports and counts the results of turns.
 type tally struct {
 	out    io.Writer
 	turns  []Turn
 	failed []string // a line each
 
 	passed, skipped, notRun int
-	pairs                   map[*host.Pair]int  // how many have passed with each
-	stops                   map[*host.Pair]bool // those that are given up
+	pairs                   map[*host.Pair]int  // passed scenarios of each pair
+	stops                   map[*host.Pair]bool // pairs that are given up
 }
 
 func newTally(out io.Writer, turns []Turn) *tally {
@@ -26,22 +26,22 @@ func newTally(out io.Writer, turns []Turn) *tally {
 
 func (t *tally) say(format string, args ...any) { fmt.Fprintf(t.out, format+"\n", args...) }
 
-// unlike calls each pair of unlike releases what it is. One that was named fails.
+// unlike reports pairs of programs of different releases. One that was named fails.
 func (t *tally) unlike(pairs []host.Pair) {
 	for _, p := range pairs {
 		switch {
 		case p.Alike():
 		case p.FromPath():
-			t.say("note %s are of unlike releases, which PATH has: played with all the same", p)
+			t.say("note %s are of different releases, but found in PATH: used anyway", p)
 		default:
-			line := fmt.Sprintf("%s are of unlike releases (%s): not run", p, p.Name)
+			line := fmt.Sprintf("%s are of different releases (%s): not run", p, p.Name)
 			t.say("FAIL %s", line)
 			t.failed = append(t.failed, line)
 		}
 	}
 }
 
-// left is how many turns with its pair there are to play from the one at i on.
+// left returns how many turns with a pair follow the turn i.
 func (t *tally) left(i int) int {
 	n := 0
 	for _, turn := range t.turns[i:] {
@@ -62,7 +62,7 @@ func (t *tally) pass(turn Turn, took time.Duration) {
 	t.say("ok   %s %.1f s", turn, took.Seconds())
 }
 
-// once says that a try has failed which is not the last. log has everything it did.
+// once reports a failed try that is not the last. log contains its output.
 func (t *tally) once(turn Turn, took time.Duration, err error, log string) {
 	t.say("once %s %.1f s: failed, and is tried again\n%s", turn, took.Seconds(), reason(err, log))
 }
@@ -73,7 +73,7 @@ func (t *tally) fail(turn Turn, took time.Duration, verdict string, err error, l
 }
 
 func reason(err error, log string) string {
-	return indent(strings.TrimRight(err.Error(), "\n")) + "     everything it did is in " + log
+	return indent(strings.TrimRight(err.Error(), "\n")) + "     the complete output is in " + log
 }
 
 func (t *tally) skip(turn Turn, why string) {
@@ -81,7 +81,7 @@ func (t *tally) skip(turn Turn, why string) {
 	t.say("skip %s: %s", turn, why)
 }
 
-// stop gives a pair up: nothing of what is left for it can pass.
+// stop gives up a pair: its other turns cannot pass.
 func (t *tally) stop(turn Turn, why error) {
 	t.stops[turn.Pair] = true
 	t.say("FAIL %s", why)
@@ -99,10 +99,10 @@ func (t *tally) giveUp(i int) {
 	}
 }
 
-// failures is how many turns and pairs have failed.
+// failures returns how many turns and pairs have failed.
 func (t *tally) failures() int { return len(t.failed) }
 
-// close says the names of what failed, and with which pair how much passed.
+// close reports the failures, and how many scenarios passed with each pair.
 func (t *tally) close() {
 	for _, line := range t.failed {
 		t.say("failed: %s", line)

@@ -2,8 +2,8 @@ package lab
 
 import "strings"
 
-// doctorTry: a trial starts a guest and leaves nothing, also when it is stopped; where
-// the jailer starts nothing, though all looks well, it says at which step.
+// doctorTry: a trial starts a guest and leaves nothing, even if it is stopped; if the
+// jailer starts nothing, although all checks pass, the trial reports the failed step.
 func doctorTry(l *Lab) {
 	nothing := func() {
 		l.Equal("how many VMs a trial has left", len(l.VMs()), 0)
@@ -24,7 +24,7 @@ func doctorTry(l *Lab) {
 		for i in $(seq 600); do test -n "$(systemctl list-units --plain --no-legend 'banger-vm-*')" && break; sleep 0.1; done
 		kill -TERM $p; wait $p; echo status $?; cat trial.out; rm trial.out`)
 	l.Contains("the status of an interrupted trial", r.Output, "status 143\n")
-	l.Contains("what an interrupted trial says", r.Output, "nothing is left")
+	l.Contains("what an interrupted trial prints", r.Output, "nothing is left")
 	l.Contains("where it was", r.Output, "trial: failed at step ")
 	nothing()
 

@@ -9,17 +9,17 @@ import (
 	"banger/test/lab/host"
 )
 
-// Turn is a scenario that is played with a Firecracker pair.
+// Turn is a scenario that runs with a Firecracker pair.
 type Turn struct {
 	Scenario Scenario
 	Pair     *host.Pair // nil: VMs run on QEMU
-	Further  bool       // another pair has played all scenarios before
+	Further  bool       // another pair has run all scenarios before
 }
 
-// skipped says whether there is nothing to play: it is about Firecracker.
+// skipped reports whether the turn cannot run: it is about Firecracker and has no pair.
 func (t Turn) skipped() bool { return t.Scenario.Firecracker && t.Pair == nil }
 
-// String is what a run calls the turn.
+// String returns the name of the turn in a run's output.
 func (t Turn) String() string {
 	if t.Pair == nil {
 		return t.Scenario.Name
@@ -27,12 +27,12 @@ func (t Turn) String() string {
 	return t.Scenario.Name + " with " + t.Pair.String()
 }
 
-// again says whether a scenario is played with each pair, and not with the first alone.
+// again reports whether a scenario runs with each pair, and not only with the first.
 func (s Scenario) again() bool { return s.Firecracker || s.VMM }
 
-// turns are what there is to play: everything with the first pair, and with each further
-// one what depends on the VMM. A pair of unlike releases is not played with, unless it is
-// that of PATH, which nobody chose.
+// turns returns what to run: everything with the first pair, and with each further pair
+// what depends on the VMM. A pair of programs of different releases is not used, unless
+// it was found in PATH, as nobody chose it.
 func (s Suite) turns() []Turn {
 	var turns []Turn
 	if s.Options.NoFirecracker || len(s.Options.Pairs) == 0 {
@@ -57,7 +57,7 @@ func (s Suite) turns() []Turn {
 	return turns
 }
 
-// List writes the names of what would be played, and with which pairs.
+// List writes the names of the turns, with their pairs.
 func (s Suite) List(w io.Writer) error {
 	var b strings.Builder
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
@@ -66,7 +66,7 @@ func (s Suite) List(w io.Writer) error {
 		about := ""
 		switch {
 		case scenario.Firecracker:
-			about = "Firecracker alone; again with each further pair"
+			about = "only Firecracker; again with each further pair"
 		case scenario.VMM:
 			about = "again with each further pair"
 		case scenario.Updates:
@@ -83,6 +83,6 @@ func (s Suite) List(w io.Writer) error {
 	for line := range strings.Lines(b.String()) {
 		fmt.Fprintln(w, strings.TrimRight(line, " \n"))
 	}
-	_, err := fmt.Fprintf(w, "%d scenarios; with each further pair of PAIRS=DIR %d of them are played again\n", len(s.chosen()), again)
+	_, err := fmt.Fprintf(w, "%d scenarios; with each further pair of PAIRS=DIR %d of them are run again\n", len(s.chosen()), again)
 	return err
 }

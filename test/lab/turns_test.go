@@ -98,10 +98,10 @@ func TestTally(t *testing.T) {
 		t.Errorf("%d failures", y.failures())
 	}
 	for _, want := range []string{
-		"FAIL firecracker 1.16.0 with jailer 1.1.0 are of unlike releases (mixed): not run\n",
+		"FAIL firecracker 1.16.0 with jailer 1.1.0 are of different releases (mixed): not run\n",
 		"     2 of 7: lifecycle-files with firecracker 1.17.0 (main); 5 left\n",
-		"FAIL lifecycle-files with firecracker 1.17.0 (main) 1.0 s: failed the same way each time\n     a reason\n     everything it did is in x.log\n     3 of 7",
-		"\nfailed: firecracker 1.16.0 with jailer 1.1.0 are of unlike releases (mixed): not run\n" +
+		"FAIL lifecycle-files with firecracker 1.17.0 (main) 1.0 s: failed the same way each time\n     a reason\n     the complete output is in x.log\n     3 of 7",
+		"\nfailed: firecracker 1.16.0 with jailer 1.1.0 are of different releases (mixed): not run\n" +
 			"failed: lifecycle-files with firecracker 1.17.0 (main): failed the same way each time\n" +
 			"failed: no guest starts with firecracker 1.8.0: it failed the same way each time\n" +
 			"firecracker 1.17.0 (main): 4 of 5 scenarios passed\n" +
@@ -128,7 +128,7 @@ func TestList(t *testing.T) {
 	if n := strings.Count(out.String(), "\n"); n != len(Scenarios)+1 {
 		t.Errorf("%d lines", n)
 	}
-	if !strings.Contains(out.String(), "\nmissing-firecracker ") || !strings.Contains(out.String(), "Firecracker alone; again with each further pair\n") {
+	if !strings.Contains(out.String(), "\nmissing-firecracker ") || !strings.Contains(out.String(), "only Firecracker; again with each further pair\n") {
 		t.Error(out.String())
 	}
 }
@@ -163,9 +163,9 @@ func TestSameFailure(t *testing.T) {
 		"twice the same":                {[]try{{one, false}, {same, false}}, true, "failed the same way each time"},
 		"twice the same, faults beside": {[]try{{one, true}, {same, true}}, true, "failed the same way each time; the emulated processor was at fault beside it in 2 of 2 tries"},
 		"the same, another between":     {[]try{{one, true}, {other, true}, {same, true}}, true, "failed the same way 2 of 3 times; the emulated processor was at fault beside it in 3 of 3 tries"},
-		"two ways":                      {[]try{{one, false}, {other, false}}, true, "failed 2 times, each in another way"},
+		"two ways":                      {[]try{{one, false}, {other, false}}, true, "failed 2 times, each in a different way"},
 		"two ways, faults beside":       {[]try{{one, true}, {other, true}}, false, ""},
-		"three ways, one fault":         {[]try{{one, true}, {other, false}, {third, false}}, true, "failed 3 times, each in another way; the emulated processor was at fault beside it in 1 of 3 tries"},
+		"three ways, one fault":         {[]try{{one, true}, {other, false}, {third, false}}, true, "failed 3 times, each in a different way; the emulated processor was at fault beside it in 1 of 3 tries"},
 		"hung twice at the same":        {[]try{{hung, true}, {hung, true}}, true, "failed the same way each time; the emulated processor was at fault beside it in 2 of 2 tries"},
 		"hung here and there":           {[]try{{hung, true}, {elsewhere, true}}, false, ""},
 		"ended for a spoiled guest":     {[]try{{spoiled, true}, {spoiled, true}}, false, ""},
@@ -193,7 +193,7 @@ func TestTwice(t *testing.T) {
 		"works then":     {[]error{a}, 2, ""},
 		"the same twice": {[]error{a, a, a}, 2, "no: it failed the same way each time: cannot make a node"},
 		"works at last":  {[]error{a, b}, 3, ""},
-		"never works":    {[]error{a, b, c, nil}, 3, "no: it failed 3 times, each in another way: no room"},
+		"never works":    {[]error{a, b, c, nil}, 3, "no: it failed 3 times, each in a different way: no room"},
 	} {
 		did := 0
 		err := twice(t.Context(), func() error {
@@ -231,7 +231,7 @@ func TestComplaint(t *testing.T) {
 	if got := complaint(out); got != "cannot start VM 5d: the VMM said: no device" {
 		t.Error(got)
 	}
-	if got := complaint("sh: not found\n"); got != "banger said nothing of it" {
+	if got := complaint("sh: not found\n"); got != "banger printed no message" {
 		t.Error(got)
 	}
 }

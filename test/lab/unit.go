@@ -2,7 +2,7 @@ package lab
 
 import "strings"
 
-// isolationUnit: the unit and the jail of a VM that runs are what docs/privileges.md says.
+// isolationUnit: the unit and the jail of a running VM are as in docs/privileges.md.
 func isolationUnit(l *Lab) {
 	l.Start("unit")
 	vm := l.VM("unit")
@@ -29,7 +29,7 @@ func isolationUnit(l *Lab) {
 	} else {
 		l.Run("if grep -qw userfaultfd /proc/misc; then test -c %[1]s/dev/userfaultfd; else ! test -e %[1]s/dev/userfaultfd; fi", jail)
 	}
-	// A second helper gives up, and the first one works on.
+	// A second helper gives up, and the first one keeps working.
 	l.Contains("a second helper", l.Run("timeout 100 /usr/local/lib/banger/current/bangerd-root 2>&1 || :"), "another bangerd-root (process")
 	l.Equal("a guest's word", l.Guest("unit", "echo here"), "here")
 	l.NoLeaks()

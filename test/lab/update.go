@@ -10,21 +10,20 @@ import (
 	"banger/test/lab/versions"
 )
 
-// updates is where the versions and their repositories are (package versions).
+// updates is the directory of the versions and their repositories (package versions).
 const updates = "/lab/extra/updates"
 
-// updateTo is the command that updates to a version, with a short time for it to prove
-// itself.
+// updateTo is the command that updates to a version, with a short settling time.
 const updateTo = "banger update --settle 2s --to "
 
-// begin installs a version, with no trace of an earlier update, and offers others.
+// begin installs a version, without traces of earlier updates, and offers others.
 func (l *Lab) begin(version, repository string) {
 	l.reset(version)
 	l.offer(repository)
 }
 
-// reset installs a version over what there is. A store that it cannot read any more is
-// what a scenario left that failed.
+// reset installs a version over the existing one. A store that it cannot read is
+// removed: a failed scenario left it.
 func (l *Lab) reset(version string) {
 	programs := updates + "/programs/" + version
 	l.Run("! systemctl -q is-active banger-update || systemctl stop banger-update; ! mountpoint -q %[1]s || umount %[1]s; rm -rf %[1]s/* %[2]s/updating %[3]s %[4]s; systemctl daemon-reload",
@@ -38,21 +37,21 @@ func (l *Lab) reset(version string) {
 	l.isVersion(version)
 }
 
-// server is the unit of the server that programs ask for releases.
+// server is the unit of the server that the programs download releases from.
 const server = "scenario-updates"
 
-// offer has that server show a repository; banger has seen no other before.
+// offer makes that server serve a repository; banger forgets other ones.
 func (l *Lab) offer(repository string) {
 	l.Run("rm -rf %s/repository", paths.System().Update())
 	l.show(repository)
 }
 
-// show has the server show a repository.
+// show makes the server serve a repository.
 func (l *Lab) show(repository string) {
 	l.serve("busybox httpd -f -p 127.0.0.1:8099 -h " + updates + "/repository/" + repository)
 }
 
-// serve has a command be the server.
+// serve makes a command the server.
 func (l *Lab) serve(command string) {
 	l.noServer()
 	l.Run("systemd-run -q --collect --unit=%s %s", server, command)
@@ -61,10 +60,10 @@ func (l *Lab) serve(command string) {
 
 func (l *Lab) noServer() { l.Run("! systemctl -q is-active %[1]s || systemctl stop %[1]s", server) }
 
-// isVersion ends the scenario where the version that is installed, and runs, is not
-// this one, or something of an update is left.
+// isVersion ends the scenario if another version is installed or running, or if an
+// update has left files.
 func (l *Lab) isVersion(version string) {
-	// The account is there a moment before the updater has put everything away.
+	// The outcome is written a moment before the updater has removed its other files.
 	l.Wait("nothing of the update is left", func() bool {
 		return l.Try("test ! -e %s && test ! -e %s && test ! -L %s/updating", l.journal(), paths.System().Hold(), paths.Programs).Status == 0
 	})
@@ -79,7 +78,7 @@ func (l *Lab) isVersion(version string) {
 
 func (l *Lab) journal() string { return paths.System().Update() + "/" + journal.File }
 
-// installed is what an update that is not made must leave as it was.
+// installed returns what an update that fails must not change.
 func (l *Lab) installed() string {
 	return l.Run(`for f in /etc/systemd/system/banger*.* /etc/udev/rules.d/*banger* /etc/banger/*; do test ! -f $f || { echo "== $f"; cat $f; }; done
 readlink /usr/local/bin/banger /usr/local/lib/banger/current
@@ -88,12 +87,12 @@ systemctl is-enabled bangerd bangerd-root
 true`) + "\nthe store: " + l.schema()
 }
 
-// running is what an update that is not even begun must leave too.
+// running returns what a refused update must not change either.
 func (l *Lab) running() string {
 	return l.installed() + l.Run("ls /usr/local/lib/banger/versions; systemctl show --property MainPID --property ActiveEnterTimestampMonotonic bangerd bangerd-root")
 }
 
-// vms is what banger knows of its VMs, without what changes by itself.
+// vms returns banger's information about its VMs, without what changes on its own.
 func (l *Lab) vms() string {
 	all := l.VMs()
 	for i := range all {
@@ -106,7 +105,7 @@ func (l *Lab) vms() string {
 	return string(text)
 }
 
-// guests are VMs that run, and what tells that nothing happens to them.
+// guests are running VMs, with their fingerprints.
 type guests map[string]Fingerprint
 
 func (l *Lab) startGuests(names ...string) guests {
@@ -125,26 +124,26 @@ func (l *Lab) guestsUnharmed(g guests) {
 	l.NoLeaks()
 }
 
-// last is the account of the newest update.
+// last returns the outcome of the newest update.
 func (l *Lab) last() journal.Journal {
 	j, err := journal.Parse([]byte(l.Run("cat %s/%s", paths.System().Update(), journal.Last)))
 	if err != nil {
-		l.Failf("the account of the update cannot be read: %v", err)
+		l.Failf("the outcome of the update cannot be read: %v", err)
 	}
 	return j
 }
 
-// stream is a command in a guest that is not to notice anything.
+// stream is the output of a command in a guest that an update must not disturb.
 const stream = "/home/" + owner + "/stream"
 
-// updateGood: three guests run, and one of them is being talked to. After the way there
-// and the way back all of that is as it was.
+// updateGood: three guests run, one of them with an open stream. After the update and
+// the rollback everything is as before.
 func updateGood(l *Lab) {
 	l.begin(versions.Base, versions.Offers)
 	g := l.startGuests("web", "db", "cache")
 	l.Run("systemd-run -q --collect --unit=scenario-stream --uid=%s --setenv=HOME=/home/%s sh -c %s", owner, owner,
 		Quote("exec banger vm exec web -- sh -c 'i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done' > "+stream))
-	l.Wait("the command in the guest speaks", func() bool { return l.Try("test -s %s", stream).Status == 0 })
+	l.Wait("the command in the guest has output", func() bool { return l.Try("test -s %s", stream).Status == 0 })
 
 	before := l.running()
 	r := l.Try("banger update --check")
@@ -164,30 +163,30 @@ func updateGood(l *Lab) {
 	l.streams()
 	l.guestsUnharmed(g)
 
-	l.Contains("the way back", l.Run("banger update --rollback --settle 5s"), versions.Base+" is installed; it was "+versions.Good)
+	l.Contains("the rollback", l.Run("banger update --rollback --settle 5s"), versions.Base+" is installed; it was "+versions.Good)
 	l.isVersion(versions.Base)
 	l.Contains("the daemon's unit", l.Run("systemctl show --property Description bangerd"), "Daemon of banger for")
-	l.Note("on the way back the API was down for %d ms", l.last().Downtime.Milliseconds())
+	l.Note("during the rollback the API was down for %d ms", l.last().Downtime.Milliseconds())
 	l.streams()
 	l.guestsUnharmed(g)
 	l.Run("systemctl stop scenario-stream")
 }
 
-// streams ends the scenario where what the guest says does not come, or not all of it.
+// streams ends the scenario if the guest's output does not arrive, or not all of it.
 func (l *Lab) streams() {
 	lines := func() []string { return strings.Fields(l.Run("cat %s", stream)) }
 	before := len(lines())
 	var now []string
-	l.Wait("the command in the guest is still heard", func() bool { now = lines(); return len(now) > before+2 })
-	for i, line := range now[:len(now)-1] { // of the last one perhaps not all has come
+	l.Wait("the guest's output continues", func() bool { now = lines(); return len(now) > before+2 })
+	for i, line := range now[:len(now)-1] { // the last one may be incomplete
 		if line != fmt.Sprint(i+1) {
 			l.Failf("the guest's line %d is %q", i+1, line)
 		}
 	}
 }
 
-// updateMigration: a version that changes the store's schema, and the way back from it,
-// which takes the store of before along: so it is refused while VMs would be lost.
+// updateMigration: a version that changes the store's schema, and its rollback, which
+// restores the old store: so it is refused while VMs would be lost.
 func updateMigration(l *Lab) {
 	l.begin(versions.Base, versions.Later)
 	g := l.startGuests("web", "db")
@@ -214,27 +213,27 @@ func updateMigration(l *Lab) {
 	l.Run("banger update --rollback --force --settle 2s")
 	l.isVersion(versions.Base)
 	l.Equal("the store's schema", l.schema(), older)
-	l.Equal("the VMs after the way back", l.vms(), vms)
+	l.Equal("the VMs after the rollback", l.vms(), vms)
 	l.guestsUnharmed(g)
 }
 
-// schemaLine is what bangerd --check-migrations writes.
+// schemaLine is the output of bangerd --check-migrations.
 const schemaLine = "schema %d, known %d"
 
-// schema is what the installed version says of the store.
+// schema returns what the installed version reports about the store.
 func (l *Lab) schema() string {
 	return strings.TrimSpace(l.TryDev("%s/current/bangerd --system --check-migrations", paths.Programs).Stdout)
 }
 
-// updateOldUnits: an installation whose units do not say KillMode=process, and a guest
-// in the helper's own cgroup, as the older layout had it: the units come first.
+// updateOldUnits: an installation whose units lack KillMode=process, and a guest in the
+// helper's own cgroup, as in the older layout: the units are updated first.
 func updateOldUnits(l *Lab) {
 	l.begin(versions.Older, versions.Offers)
-	l.Equal("KillMode of before", l.Run("systemctl show --property KillMode --value bangerd-root"), "control-group")
+	l.Equal("KillMode before", l.Run("systemctl show --property KillMode --value bangerd-root"), "control-group")
 	g := l.startGuests("web", "db")
 	l.Run("echo %d > /sys/fs/cgroup/system.slice/bangerd-root.service/cgroup.procs", g["web"].PID)
 	if l.Firecracker() {
-		// Older jailers write it only into a pid namespace of its own.
+		// Older jailers write it only into their own pid namespace.
 		l.Run("cd %s/firecracker/%s/root && { test -e firecracker.pid || echo %d > firecracker.pid; }", paths.Jails, l.VM("web").ID, g["web"].PID)
 	}
 	l.Run(updateTo + versions.Good)

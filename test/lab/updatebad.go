@@ -2,8 +2,8 @@ package lab
 
 import "banger/test/lab/versions"
 
-// updateBad returns the scenario of a version that does not prove itself: everything
-// becomes as it was, by itself, and the account names the reason.
+// updateBad returns the scenario of a version that is not proven: everything is rolled
+// back automatically, and the outcome contains the reason.
 func updateBad(version, reason string) func(*Lab) {
 	return func(l *Lab) {
 		l.begin(versions.Base, versions.Later)
@@ -14,14 +14,14 @@ func updateBad(version, reason string) func(*Lab) {
 		account := l.last()
 		l.Contains("the reason", account.Reason, reason)
 		for _, part := range []string{"cannot update to " + version, "it was rolled back", account.Reason} {
-			l.Contains("the account", r.Output, part)
+			l.Contains("the outcome", r.Output, part)
 		}
 		if len(account.Problems) > 0 {
-			l.Failf("the way back had problems: %q", account.Problems)
+			l.Failf("the rollback had problems: %q", account.Problems)
 		}
 		l.asBefore(installed, vms)
 		l.guestsUnharmed(g)
-		// It can be updated to a good one afterwards.
+		// Afterwards it can be updated to a good version.
 		l.offer(versions.Offers)
 		l.Run(updateTo + versions.Good)
 		l.isVersion(versions.Good)
@@ -29,7 +29,7 @@ func updateBad(version, reason string) func(*Lab) {
 	}
 }
 
-// asBefore ends the scenario where an update that was not made has changed something.
+// asBefore ends the scenario if a failed update has changed something.
 func (l *Lab) asBefore(installed, vms string) {
 	l.Answering()
 	l.isVersion(versions.Base)

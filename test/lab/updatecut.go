@@ -6,11 +6,11 @@ import (
 	"banger/test/lab/versions"
 )
 
-// notAgain keeps systemd from starting an updater again that was killed, so that the
-// power is cut at that very moment.
+// notAgain prevents systemd from restarting a killed updater, so that the power is cut
+// at that very moment.
 const notAgain = "/run/systemd/system/banger-update.service.d/lab.conf"
 
-// killAt runs an update whose updater is killed at a point, and is not started again.
+// killAt runs an update whose updater is killed at a point, and is not restarted.
 func (l *Lab) killAt(point, version string) {
 	l.Run("mkdir -p $(dirname %[1]s) && printf '[Service]\\nRestart=no\\n' > %[1]s && systemctl daemon-reload", notAgain)
 	l.armUpdater(point)
@@ -18,12 +18,12 @@ func (l *Lab) killAt(point, version string) {
 	there := func() bool { return l.Try("test ! -e %s", updaterFault).Status == 0 }
 	l.Wait("the updater is at the point "+point, func() bool { return there() || l.updateEnded() })
 	if !there() {
-		l.Failf("the updater was never at the point %q:\n%s", point, l.Run("cat %s", updateLog))
+		l.Failf("the updater never reached the point %q:\n%s", point, l.Run("cat %s", updateLog))
 	}
 }
 
-// updateCut returns the scenario in which the host loses its power at each point: the
-// next boot ends the update. What had proven itself is kept, and nothing else.
+// updateCut returns the scenario in which the host loses power at each point: the next
+// boot ends the update. Only a proven version stays installed.
 func updateCut(repository, version string, points ...string) func(*Lab) {
 	return func(l *Lab) {
 		l.begin(versions.Base, repository)

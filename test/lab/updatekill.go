@@ -8,14 +8,14 @@ import (
 	"banger/test/lab/versions"
 )
 
-// updaterFault names the point at which the updater kills itself; its environment
-// comes from the command that was typed.
+// updaterFault is the file that sets the point at which the updater kills itself; its
+// environment comes from the command.
 const (
 	updaterFault = faults + "/updater"
 	asUpdater    = faultpoint.Env + "=" + updaterFault
 )
 
-// at returns the points before and after what an update does in states.
+// at returns the points before and after the work of an update in states.
 func at(states ...journal.State) []string {
 	var points []string
 	for _, s := range states {
@@ -24,13 +24,13 @@ func at(states ...journal.State) []string {
 	return points
 }
 
-// armUpdater names the point at which the next updater kills itself.
+// armUpdater sets the point at which the next updater kills itself.
 func (l *Lab) armUpdater(point string) {
 	l.Run("mkdir -p -m 1777 %s && echo %s > %s", faults, Quote(point), updaterFault)
 }
 
-// beginUpdate begins an update in the background. What it says is in updateLog, and
-// its status in updateStatus when it has ended.
+// beginUpdate starts an update in the background. Its output is in updateLog, and its
+// status in updateStatus when it has ended.
 func (l *Lab) beginUpdate(environment, command string) {
 	l.Run("rm -f %s; systemd-run -q --collect --unit=scenario-update --setenv=HOME=/root --setenv=%s sh -c %s",
 		updateStatus, environment, Quote(command+" > "+updateLog+" 2>&1; echo $? > "+updateStatus))
@@ -44,7 +44,7 @@ const (
 func (l *Lab) updateEnded() bool { return l.Try("test -s %s", updateStatus).Status == 0 }
 
 // updateKilled returns the scenario in which the updater is killed at each point: it is
-// started again and ends the update, with the one version or with the other.
+// restarted and ends the update, with one version or the other.
 func updateKilled(repository, version string, points ...string) func(*Lab) {
 	return func(l *Lab) {
 		l.begin(versions.Base, repository)
@@ -55,7 +55,7 @@ func updateKilled(repository, version string, points ...string) func(*Lab) {
 			l.armUpdater(point)
 			r := l.Try("%s timeout 300 %s%s", asUpdater, updateTo, version)
 			if l.Try("test -e %s", updaterFault).Status == 0 {
-				l.Failf("the updater was never at the point %q:\n%s", point, r.Output)
+				l.Failf("the updater never reached the point %q:\n%s", point, r.Output)
 			}
 			if r.Status > 1 {
 				l.Failf("after a kill at %q the update ended with status %d:\n%s", point, r.Status, r.Output)
@@ -73,7 +73,7 @@ func updateKilled(repository, version string, points ...string) func(*Lab) {
 	}
 }
 
-// base goes back to the version that scenarios begin with, from another one or none.
+// base installs the version that scenarios start with, from another one or none.
 func (l *Lab) base(from string) {
 	if l.current() == versions.Base {
 		return
@@ -86,7 +86,7 @@ func (l *Lab) base(from string) {
 	l.isVersion(versions.Base)
 }
 
-// current is the version that the link of that name points at.
+// current returns the version that the link of that name points at.
 func (l *Lab) current() string {
 	return strings.TrimPrefix(l.Run("readlink /usr/local/lib/banger/current"), "versions/")
 }

@@ -7,8 +7,8 @@ import (
 	"banger/test/lab/versions"
 )
 
-// refusedUpdate ends the scenario where an update is made, or fails without saying
-// want, or changes anything.
+// refusedUpdate ends the scenario if an update is made, fails without printing want, or
+// changes anything.
 func (l *Lab) refusedUpdate(command, want string) {
 	before := l.running()
 	l.RootFails(command, want)
@@ -16,8 +16,8 @@ func (l *Lab) refusedUpdate(command, want string) {
 	l.isVersion(versions.Base)
 }
 
-// updateAttacks: what repositories may try is refused, each with an error of its own.
-// The tests of internal/update/repo know many more.
+// updateAttacks: attacks by repositories are refused, each with its own error. The
+// tests of internal/update/repo contain many more.
 func updateAttacks(l *Lab) {
 	l.begin(versions.Base, versions.Offers)
 	g := l.startGuests("web")
@@ -39,7 +39,7 @@ func updateAttacks(l *Lab) {
 	l.guestsUnharmed(g)
 	l.Run(updateTo + versions.Good)
 	l.isVersion(versions.Good)
-	// Going back is allowed by nobody.
+	// Downgrades are never allowed here.
 	l.RootFails("banger update --to "+versions.Base, "cannot downgrade")
 	l.guestsUnharmed(g)
 }
@@ -52,11 +52,11 @@ func updateNoNetwork(l *Lab) {
 	l.refusedUpdate("banger update --check", "cannot get "+versions.URL)
 }
 
-// stallTime bounds an update whose server takes the request and says nothing: it waits
-// for 30 s, and this is an emulated machine.
+// stallTime bounds an update whose server accepts the request and sends nothing: the
+// client waits for 30 s, and this is an emulated machine.
 const stallTime = 3 * time.Minute
 
-// updateStall: a server that takes the request and says nothing.
+// updateStall: a server that accepts the request and sends nothing.
 func updateStall(l *Lab) {
 	l.begin(versions.Base, versions.Offers)
 	l.serve("nc -dlk 127.0.0.1 8099")
@@ -68,7 +68,7 @@ func updateStall(l *Lab) {
 	l.noServer()
 }
 
-// updateFullDisk: no room for the new version, and none for the journal when the link
+// updateFullDisk: no space for the new version, and none for the journal when the link
 // is about to be switched.
 func updateFullDisk(l *Lab) {
 	l.begin(versions.Base, versions.Offers)
@@ -78,7 +78,8 @@ func updateFullDisk(l *Lab) {
 	l.Run("rm %s", ballast)
 	l.guestsUnharmed(g)
 
-	// A disk for the updates' state alone: on a full disk guests that write break too.
+	// A separate disk for the updates' state: on a full disk writing guests would fail,
+	// too.
 	installed, vms := l.installed(), l.vms()
 	state := paths.System().Update()
 	l.Run("mount -t tmpfs -o size=2M,mode=700 lab %s", state)
@@ -87,9 +88,9 @@ func updateFullDisk(l *Lab) {
 	l.Run("rm %s && systemctl daemon-reload; cat /dev/zero > %s/ballast; test -s %s/ballast", notAgain, state, state)
 	r := l.Try("banger update")
 	if r.Status == 0 {
-		l.Failf("an update was made that could not be written down:\n%s", r.Output)
+		l.Failf("an update was made that could not be recorded:\n%s", r.Output)
 	}
-	l.Contains("the account", r.Output, "space")
+	l.Contains("the outcome", r.Output, "space")
 	l.asBefore(installed, vms)
 	l.guestsUnharmed(g)
 	l.Run("umount %s", state)
@@ -99,9 +100,9 @@ func updateFullDisk(l *Lab) {
 	l.guestsUnharmed(g)
 }
 
-// proving waits until the updater looks at the new version.
+// proving waits until the updater proves the new version.
 func (l *Lab) proving() {
-	l.Wait("the updater is at work", func() bool {
+	l.Wait("the updater is running", func() bool {
 		if l.updateEnded() {
 			l.Failf("the update ended early:\n%s", l.Run("cat %s", updateLog))
 		}
@@ -109,7 +110,7 @@ func (l *Lab) proving() {
 	})
 }
 
-// updateTwice: of two updates at once one is refused, and says which one is at work.
+// updateTwice: of two concurrent updates one is refused, and names the other.
 func updateTwice(l *Lab) {
 	l.begin(versions.Base, versions.Offers)
 	g := l.startGuests("web")
@@ -125,7 +126,7 @@ func updateTwice(l *Lab) {
 	l.guestsUnharmed(g)
 }
 
-// updateInterrupted: Ctrl-C leaves the update alone.
+// updateInterrupted: Ctrl-C does not stop the update.
 func updateInterrupted(l *Lab) {
 	l.begin(versions.Base, versions.Offers)
 	g := l.startGuests("web")
@@ -134,7 +135,7 @@ func updateInterrupted(l *Lab) {
 	l.Run("kill -INT $(pgrep -f '^banger update --settle')")
 	l.Wait("the command has ended", l.updateEnded)
 	said := l.Run("cat %s", updateLog)
-	l.Contains("what it said", said, "the update continues")
+	l.Contains("what it printed", said, "the update continues")
 	l.Equal("its status", l.Run("cat %s", updateStatus), "130")
 	l.Run("systemctl -q is-active banger-update")
 	l.Wait("the update has ended", func() bool { return l.Try("systemctl -q is-active banger-update").Status != 0 })

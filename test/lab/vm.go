@@ -11,11 +11,11 @@ import (
 	"banger/internal/vmid"
 )
 
-// start is how scenarios' VMs are made: small, so that a handful fit into the lab.
+// start are the options of scenarios' VMs: small, so that a handful fit into the lab.
 const start = "--image tiny --memory 160M --vcpu 1"
 
-// counter grows in the guest for as long as nothing happens to it. A file that is
-// appended to has a size at every moment, unlike one that is written anew.
+// counter grows in the guest as long as the guest is undisturbed. A file that is
+// appended to always has a size, unlike one that is rewritten.
 const counter = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done >> /counter"
 
 // Start makes a VM, starts it, and starts a counter in it.
@@ -24,12 +24,13 @@ func (l *Lab) Start(name string) {
 	l.StartCounter(name)
 }
 
-// fell is what banger says of a guest that reset itself before it answered.
+// fell is banger's message about a guest that reset itself before it answered.
 const fell = "its VMM ended while the guest booted"
 
-// Boot runs a command of the owner that boots a VM. Now and then a guest resets itself
-// in early boot, with no word on its console, not even a panic: KVM in an emulated
-// processor (seen with QEMU 7.2) does that. It gets a second try, and the run says so.
+// Boot runs a command of the owner that boots a VM. Occasionally a guest resets itself
+// in early boot, without any output on its console, not even a panic: KVM in an
+// emulated processor (seen with QEMU 7.2) causes that. It gets a second try, and the
+// run reports it.
 func (l *Lab) Boot(name, command string) {
 	r := l.TryDev("%s", command)
 	if r.Status != 0 && strings.Contains(r.Output, fell) && !strings.Contains(r.Output, "panic") {
@@ -39,7 +40,7 @@ func (l *Lab) Boot(name, command string) {
 	l.must(r)
 }
 
-// Have starts a VM where it is not left by the scenario before.
+// Have starts a VM if the previous scenario has not left it.
 func (l *Lab) Have(name string) {
 	for _, vm := range l.VMs() {
 		if vm.Name == name && vm.State == api.StateRunning {
@@ -60,9 +61,8 @@ func (l *Lab) Guest(name, command string) string {
 	return l.Dev("banger vm exec %s -- sh -c %s", name, Quote(command))
 }
 
-// ask is Guest for a guest that may need longer for its answer than banger waits for
-// one: emulated in an emulated machine that has much else to do, it stands still for
-// seconds, and has come to no harm.
+// ask is Guest for a guest that may answer later than banger's timeout: a guest
+// emulated in a busy emulated machine may pause for seconds without harm.
 func (l *Lab) ask(name, command string) string {
 	const slow = 2 * time.Minute
 	for begin := time.Now(); ; {
@@ -77,7 +77,7 @@ func (l *Lab) ask(name, command string) string {
 // Quote quotes a word for the shell.
 func Quote(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }
 
-// VM returns what `banger vm show --json` says.
+// VM returns the output of `banger vm show --json`.
 func (l *Lab) VM(name string) api.VM {
 	var doc struct {
 		VM api.VM `json:"vm"`
@@ -86,7 +86,7 @@ func (l *Lab) VM(name string) api.VM {
 	return doc.VM
 }
 
-// VMs returns what `banger vm list --json` says.
+// VMs returns the output of `banger vm list --json`.
 func (l *Lab) VMs() []api.VM {
 	var doc struct {
 		VMs []api.VM `json:"vms"`
@@ -101,12 +101,12 @@ func (l *Lab) decode(text string, v any) {
 	}
 }
 
-// Fingerprint tells whether something has happened to a VM.
+// Fingerprint identifies the state of a VM, to detect whether it was disturbed.
 type Fingerprint struct {
 	BootID    string // of the guest's kernel, asked in the guest
 	PID       int    // of the VMM
 	StartTime string // of the VMM, field 22 of /proc/PID/stat
-	Device    string // of the disk, major:minor; empty where there is no snapshot
+	Device    string // of the disk, major:minor; empty if there is no snapshot
 	Counter   int    // of the guest's loop, which only grows
 }
 
@@ -118,7 +118,7 @@ func (l *Lab) Fingerprint(name string) Fingerprint {
 	}
 	f := Fingerprint{PID: vm.PID}
 	kernel := strings.SplitN(l.Run("cat /proc/%d/stat; dmsetup info -c --noheadings -o major,minor --separator : %s 2>/dev/null || true", vm.PID, vmid.Device(vm.ID)), "\n", 2)
-	// The second field, the name, may hold anything (proc_pid_stat(5)).
+	// The second field, the name, may contain anything (proc_pid_stat(5)).
 	stat := strings.Fields(kernel[0][strings.LastIndexByte(kernel[0], ')')+1:])
 	if len(stat) <= 22-3 {
 		l.Failf("the VMM of VM %s has ended: there is no process %d", name, vm.PID)
@@ -133,12 +133,12 @@ func (l *Lab) Fingerprint(name string) Fingerprint {
 	}
 	f.BootID = answer[0]
 	f.Counter, _ = strconv.Atoi(answer[1])
-	l.Equal("what banger thinks is the boot id of "+name, vm.BootID, f.BootID)
+	l.Equal("banger's boot id of "+name, vm.BootID, f.BootID)
 	return f
 }
 
-// Unharmed ends the scenario where something has happened to a VM since before: it
-// must be the same boot in the same process on the same disk, and its loop goes on.
+// Unharmed ends the scenario if a VM was disturbed since before: it must be the same
+// boot in the same process on the same disk, and its loop continues.
 func (l *Lab) Unharmed(name string, before Fingerprint) {
 	now := l.Fingerprint(name)
 	l.Wait("the counter in "+name+" grows", func() bool {
@@ -155,8 +155,8 @@ func (l *Lab) Unharmed(name string, before Fingerprint) {
 	}
 }
 
-// NoLeaks ends the scenario where the host holds what belongs to no VM, or lacks what
-// a VM needs.
+// NoLeaks ends the scenario if the host has objects without a VM, or lacks objects of a
+// VM.
 func (l *Lab) NoLeaks() {
 	if r := l.TryDev("banger doctor --leaks"); r.Status != 0 {
 		l.Failf("banger doctor --leaks: status %d\n%s", r.Status, r.Output)

@@ -13,24 +13,25 @@ import (
 	"banger/internal/console"
 )
 
-// How a lab that hangs is noticed: it is asked that often to run a program, which may
-// take so long. Together with what is to be said of it that is less than two minutes.
+// A lab that hangs is detected by running a program in it at this interval, with this
+// timeout. Together with the report that takes less than two minutes.
 const (
 	askEvery  = 20 * time.Second
 	answerBy  = time.Minute
-	faultsFor = 3 // from question to question whether guests were spoiled
+	faultsFor = 3 // the interval for checking whether guests were broken
 )
 
-// lostError is a lab that does not answer any more. Nothing of ours ends or hangs one, so
-// that it was its kernel, or the emulated processor.
+// lostError is a lab that does not answer any more. banger does not end or hang one, so
+// the cause was its kernel, or the emulated processor.
 type lostError struct{ why string }
 
 func (e *lostError) Error() string { return "the lab is given up: " + e.why }
 
 // errSpoiled is what the emulated processor does to guests (docs/adr/0013).
-var errSpoiled = errors.New("the emulated processor has spoiled a guest")
+var errSpoiled = errors.New("the emulated processor has broken a guest")
 
-// guarded runs a part of a scenario, and ends it where the lab is lost or a guest spoiled.
+// guarded runs a part of a scenario, and ends it if the lab is lost or a guest is
+// broken.
 func (l *Lab) guarded(ctx context.Context, log io.Writer, part func()) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -44,8 +45,8 @@ func (l *Lab) guarded(ctx context.Context, log io.Writer, part func()) error {
 	return err
 }
 
-// endedBy is why a scenario was ended from outside, and what it was at. Of what it makes of
-// that, only the first line says more.
+// endedBy combines the reason why a scenario was ended from outside with what it was
+// doing. Only the first line of err is used.
 func endedBy(cause, err error) error {
 	if err == nil {
 		return cause
@@ -53,8 +54,8 @@ func endedBy(cause, err error) error {
 	return fmt.Errorf("%w (%s)", cause, firstLine(err.Error()))
 }
 
-// watch looks now and then whether there is anything left to wait for, and ends the
-// scenario where there is not. The function that it returns ends the watch.
+// watch regularly checks whether the scenario can still succeed, and ends it if not.
+// The function that it returns stops the watch.
 func (l *Lab) watch(end context.CancelCauseFunc) (stop func()) {
 	done, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -67,7 +68,7 @@ func (l *Lab) watch(end context.CancelCauseFunc) (stop func()) {
 				return
 			case <-tick.C:
 			}
-			select { // of two that are there, the first select takes any
+			select { // if both are ready, select picks any
 			case <-done:
 				return
 			default:
@@ -87,8 +88,8 @@ func (l *Lab) watch(end context.CancelCauseFunc) (stop func()) {
 	return func() { close(done); <-stopped }
 }
 
-// spoiled says what the emulated processor has done to the lab or to a guest since the
-// scenario began.
+// spoiled returns what the emulated processor has done to the lab or to a guest since
+// the scenario started.
 func (l *Lab) spoiled() error {
 	if err := l.alive(); err != nil {
 		return err
@@ -99,8 +100,9 @@ func (l *Lab) spoiled() error {
 	return nil
 }
 
-// alive says whether the lab still runs programs: one whose kernel hangs would keep
-// each command of a scenario for its whole time. One that hung once is not asked again.
+// alive reports whether the lab still runs programs: if its kernel hangs, each command
+// of a scenario would take its whole timeout. A lab that hung once is not checked
+// again.
 func (l *Lab) alive() error {
 	if l.lost != nil {
 		return l.lost
@@ -116,11 +118,12 @@ func (l *Lab) alive() error {
 	return l.lost
 }
 
-// traceEnds has the lab's kernel record what can end a VMM: who sent which signal, and
-// that a guest reset itself, by the keyboard controller (SVM_EXIT_IOIO at port 0x64) or
-// by a triple fault (KVM_EXIT_SHUTDOWN). And it counts how often a guest was at the
-// address from which the lab's kernel enters guests: the emulated processor takes the
-// lab's state for the guest's now and then, which hangs from there on (docs/adr/0013).
+// traceEnds makes the lab's kernel record what can end a VMM: who sent which signal,
+// and that a guest reset itself, by the keyboard controller (SVM_EXIT_IOIO at port
+// 0x64) or by a triple fault (KVM_EXIT_SHUTDOWN). It also counts how often a guest was
+// at the address from which the lab's kernel enters guests: occasionally the emulated
+// processor takes the lab's state for the guest's, which hangs from there on
+// (docs/adr/0013).
 const traceEnds = `set -e; cd /sys/kernel/tracing/events || { mount -t tracefs tracefs /sys/kernel/tracing; cd /sys/kernel/tracing/events; }
 echo 'sig == 9 || sig == 15' > signal/signal_generate/filter; echo 1 > signal/signal_generate/enable
 modprobe kvm_amd
@@ -130,7 +133,7 @@ entry=0x$(grep -m1 ' __svm_vcpu_run' /proc/kallsyms | cut -d' ' -f1)
 printf 'hist:keys=vcpu_id if guest_rip >= 0x%x && guest_rip < 0x%x\n' $((entry)) $((entry + 0x200)) > kvm/kvm_exit/trigger`
 
 // guestFaults counts what the emulated processor did to guests since the lab booted, as
-// far as is known: triple faults (a guest's own reset goes by the keyboard controller),
+// far as it is known: triple faults (a guest's own reset uses the keyboard controller),
 // and exits of guests that have the lab's state.
 func (l *Lab) guestFaults() int {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), time.Minute)
@@ -143,7 +146,7 @@ func (l *Lab) guestFaults() int {
 	return n
 }
 
-// said is the command that shows what the journal has since the scenario began.
+// said returns the command that prints the journal since the scenario started.
 func (l *Lab) said(more string) string {
 	since := "-b"
 	if l.cursor != "" {
@@ -152,8 +155,8 @@ func (l *Lab) said(more string) string {
 	return "journalctl -q --no-pager -o short-precise " + since + " " + more
 }
 
-// circumstances is what the daemons and the VMs said last in this scenario. All of its
-// journal goes to log.
+// circumstances returns the last messages of the daemons and the VMs in this scenario.
+// The whole journal is written to log.
 func (l *Lab) circumstances(log io.Writer) string {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), time.Minute)
 	defer cancel()
@@ -179,7 +182,7 @@ func (l *Lab) circumstances(log io.Writer) string {
 	return text.String()
 }
 
-// lastWords writes what the console of a lost lab said last.
+// lastWords writes the last console output of a lost lab.
 func (l *Lab) lastWords(log io.Writer) {
 	const lines = 200 // an oops, and what follows it
 	said, err := console.Tail(l.machine.Console(), lines)
@@ -187,5 +190,5 @@ func (l *Lab) lastWords(log io.Writer) {
 		fmt.Fprintf(log, "the console of the lab cannot be read: %v\n", err)
 		return
 	}
-	fmt.Fprintf(log, "the console of the lab said last:\n%s\n", console.Sanitize(string(said)))
+	fmt.Fprintf(log, "the last console output of the lab:\n%s\n", console.Sanitize(string(said)))
 }

@@ -25,7 +25,7 @@ import (
 	"banger/internal/paths"
 )
 
-// bareSpec is how a bare QEMU is started: as banger starts its own.
+// bareSpec is how a bare QEMU is started: with banger's arguments.
 type bareSpec struct {
 	program string
 	accel   string
@@ -35,8 +35,8 @@ type bareSpec struct {
 
 func (b *bench) bareDir() string { return filepath.Join(b.home, "bare") }
 
-// bareLike reads from the process of a running VM how QEMU is started, and
-// proves that the bare ones get the same arguments.
+// bareLike reads from the process of a running VM how QEMU is started, and checks that
+// bare ones get the same arguments.
 func (b *bench) bareLike(vm api.VM) (bareSpec, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", vm.PID))
 	if err != nil {
@@ -56,7 +56,7 @@ func (b *bench) bareLike(vm api.VM) (bareSpec, error) {
 		s.disk = reflink.New()
 	}
 	if same := qemu.Args(s.spec, s.accel, qemu.Files{QMP: 3, Agent: 4}); !slices.Equal(same, args[1:]) {
-		return s, fmt.Errorf("a bare QEMU would get other arguments:\n%q\n%q", same, args[1:])
+		return s, fmt.Errorf("a bare QEMU would get different arguments:\n%q\n%q", same, args[1:])
 	}
 	return s, nil
 }
@@ -68,7 +68,7 @@ func valueOf(args []string, option string) string {
 	return ""
 }
 
-// bareVM is a QEMU that was started by hand.
+// bareVM is a QEMU that was started without banger.
 type bareVM struct {
 	cmd    *exec.Cmd
 	dir    string
@@ -79,8 +79,8 @@ type bareVM struct {
 	started, up time.Time // the process; the agent's greeting
 }
 
-// newBare makes the disk, which is not measured, and starts a QEMU up to the
-// agent's greeting.
+// newBare makes the disk, which is not measured, and starts a QEMU until the agent's
+// greeting.
 func (b *bench) newBare(ctx context.Context, number int) (*bareVM, error) {
 	s := b.bare.spec
 	s.ID = fmt.Sprintf("%012x", number)
@@ -93,7 +93,7 @@ func (b *bench) newBare(ctx context.Context, number int) (*bareVM, error) {
 	if err := b.bare.disk.Create(ctx, disk.Spec{Base: template, Path: s.Disk}); err != nil {
 		return nil, err
 	}
-	// What the copy still has to write is not the guest's to wait for.
+	// The guest must not wait for pending writes of the copy.
 	if err := syncFile(s.Disk); err != nil {
 		return nil, err
 	}
@@ -126,8 +126,8 @@ func (v *bareVM) start(ctx context.Context, program string, s driver.Spec, accel
 	v.cmd = exec.Command(program, qemu.Args(s, accel, qemu.Files{QMP: 3, Agent: 4})...)
 	v.cmd.ExtraFiles = files
 	v.cmd.Stderr = os.Stderr
-	// A session of its own, like banger's: the scheduler shares the processors
-	// out among sessions (sched(7), autogroup). It ends with us even if we are
+	// A separate session, as in banger: the scheduler shares the processors among
+	// sessions (sched(7), autogroup). QEMU ends with this process even if this is
 	// killed.
 	v.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 	if err := v.cmd.Start(); err != nil {
@@ -162,7 +162,7 @@ func (v *bareVM) stop(ctx context.Context) (time.Duration, error) {
 	}
 }
 
-// close ends the machine and removes what is left of it.
+// close ends the machine and removes its leftovers.
 func (v *bareVM) close() error {
 	if v.link != nil {
 		v.link.Close()
@@ -174,7 +174,7 @@ func (v *bareVM) close() error {
 	return os.RemoveAll(v.dir)
 }
 
-// run runs a command in a guest and wants it to succeed.
+// runIn runs a command in a guest, which has to succeed.
 func runIn(ctx context.Context, c *guest.Client, argv ...string) error {
 	s, err := c.Exec(ctx, api.Exec{Argv: argv})
 	if err != nil {

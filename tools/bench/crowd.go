@@ -17,15 +17,15 @@ import (
 )
 
 const (
-	crowdConns   = 60      // through a published port, fewer than a guest of 128 MiB takes
-	crowdCarries = 1 << 20 // bytes there and back by each, before it is silent
+	crowdConns   = 60      // through a published port, fewer than a guest of 128 MiB can handle
+	crowdCarries = 1 << 20 // bytes in each direction, before the connection is silent
 	bulkStreams  = 16
 	bulkEchoes   = 100
-	// restTime is how long agent and forwarder get to give memory back.
+	// restTime is how long agent and forwarder get to release memory.
 	restTime = 15 * time.Second
 )
 
-// crowdReport is what connections through a published port take, in KiB.
+// crowdReport is the memory of connections through a published port, in KiB.
 type crowdReport struct {
 	Connections   int    `json:"connections"`
 	ForwarderIdle memory `json:"forwarder_idle"`
@@ -34,14 +34,15 @@ type crowdReport struct {
 	AgentFullKiB  int64  `json:"agent_full_kib"`
 }
 
-// ofConnection is what one takes of the agent and of the forwarder, in KiB.
+// ofConnection returns the memory of one connection in the agent and in the forwarder,
+// in KiB.
 func (c crowdReport) ofConnection() (agent, forwarder float64) {
 	n := float64(max(1, c.Connections))
 	return float64(c.AgentFullKiB-c.AgentIdleKiB) / n, float64(c.ForwarderFull.Private-c.ForwarderIdle.Private) / n
 }
 
-// crowd measures what silent connections take, and how long a byte takes to the guest and
-// back beside streams that carry as much as they can.
+// crowd measures the memory of silent connections, and the round trip of a byte beside
+// streams that carry as much as they can.
 func (b *bench) crowd(ctx context.Context) error {
 	request := b.request("crowd", true)
 	request.Publish = publishEcho
@@ -71,8 +72,8 @@ func (b *bench) crowd(ctx context.Context) error {
 	return b.client.DeleteVM(ctx, vm.ID, true, nil)
 }
 
-// silentConns looks at the memory without connections, and with many that have carried
-// something and are silent.
+// silentConns measures the memory without connections, and with many that have carried
+// data and are silent.
 func (b *bench) silentConns(ctx context.Context, agent *guest.Client, vm api.VM) error {
 	forwarder, err := forwarderOf(ctx, vm.ID)
 	if err != nil {
@@ -110,11 +111,11 @@ func (b *bench) silentConns(ctx context.Context, agent *guest.Client, vm api.VM)
 	return err
 }
 
-// atRest returns the least that agent and forwarder take within restTime.
+// atRest returns the least memory of agent and forwarder within restTime.
 func atRest(ctx context.Context, agent *guest.Client, forwarder int) (agentKiB int64, m memory, err error) {
 	for began := time.Now(); time.Since(began) < restTime; {
 		select {
-		case <-time.After(restTime / 4): // to ask moves bytes: rarely
+		case <-time.After(restTime / 4): // a measurement transfers bytes, so it is rare
 		case <-ctx.Done():
 			return 0, m, context.Cause(ctx)
 		}
@@ -153,8 +154,8 @@ func forwarderOf(ctx context.Context, id string) (int, error) {
 	return found[0].PID(), nil
 }
 
-// echoBeside measures a byte there and back through `cat`, beside streams that carry as much
-// as they can.
+// echoBeside measures the round trip of a byte through `cat`, beside streams that carry
+// as much as they can.
 func (b *bench) echoBeside(ctx context.Context, agent *guest.Client, name string, argv []string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

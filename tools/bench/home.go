@@ -18,16 +18,14 @@ import (
 	"banger/test/harness"
 )
 
-// The VMs that are measured: the smallest that boots, from an image with
-// nothing but busybox in it.
+// The measured VMs: the smallest that boots, from an image with only busybox.
 const (
 	imageName   = "bench-busybox"
 	guestMemory = 128 << 20
 	guestDisk   = 256 << 20
 )
 
-// cleanTime bounds the clean-up at the end, which an interrupt does not cut
-// short.
+// cleanTime bounds the clean-up at the end, which an interrupt does not stop.
 const cleanTime = time.Minute
 
 // bench is one run.
@@ -39,15 +37,15 @@ type bench struct {
 	rounds   int
 	deadline time.Time
 
-	images   string // what the cache of images looked like with the first VM
-	template api.VM // made first, never changed: what the bare machines copy
+	images   string // the state of the image cache with the first VM
+	template api.VM // made first, never changed: the bare machines copy its disk
 	bare     bareSpec
 
 	machine machineLine
 	report  report
 }
 
-// open sets up a home of its own, kept between runs for its kernel and image.
+// open sets up a separate home, kept between runs for its kernel and image.
 func open(ctx context.Context, root string) (*bench, error) {
 	home := filepath.Join(root, ".cache", "bench-"+strconv.Itoa(os.Getuid()))
 	if err := os.MkdirAll(home, 0o700); err != nil {
@@ -66,7 +64,8 @@ func open(ctx context.Context, root string) (*bench, error) {
 		return nil, err
 	}
 	b := &bench{root: root, home: home, paths: p, client: client.New(p)}
-	// What a killed run left, its daemon included: it may be of an older build.
+	// The leftovers of a killed run, including its daemon, which may be of an older
+	// build.
 	if err := b.clean(ctx); err != nil {
 		return nil, err
 	}
@@ -74,7 +73,7 @@ func open(ctx context.Context, root string) (*bench, error) {
 	return b, nil
 }
 
-// close leaves nothing running, however the run ended.
+// close stops all processes, however the run ended.
 func (b *bench) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), cleanTime)
 	defer cancel()
@@ -97,7 +96,7 @@ func (b *bench) clean(ctx context.Context) error {
 	return errors.Join(append(errs, b.client.StopAndWait(ctx), os.RemoveAll(b.bareDir()))...)
 }
 
-// prepare fetches the kernel, imports the image and makes the template.
+// prepare gets the kernel, imports the image and makes the template.
 func (b *bench) prepare(ctx context.Context) error {
 	say := func(p api.Progress) {
 		if p.Message != "" && p.Done == 0 {
@@ -126,7 +125,7 @@ func (b *bench) prepare(ctx context.Context) error {
 	return b.learn(ctx)
 }
 
-// fingerprint describes all files below dir, down to the time each was changed.
+// fingerprint describes all files below dir, including the times of their last changes.
 func fingerprint(dir string) string {
 	var text strings.Builder
 	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -134,7 +133,7 @@ func fingerprint(dir string) string {
 			fmt.Fprintln(&text, path, err)
 			return nil
 		}
-		if info, err := d.Info(); err == nil && !d.IsDir() { // a probe's file comes and goes
+		if info, err := d.Info(); err == nil && !d.IsDir() { // a probe's file is temporary
 			fmt.Fprintln(&text, path, info.Size(), info.ModTime().UnixNano())
 		}
 		return nil
@@ -142,7 +141,7 @@ func fingerprint(dir string) string {
 	return text.String()
 }
 
-// learn starts a VM to see how banger starts QEMU.
+// learn starts a VM to find out how banger starts QEMU.
 func (b *bench) learn(ctx context.Context) error {
 	vm, err := b.client.CreateVM(ctx, b.request("learned", true), nil)
 	if err != nil {
@@ -168,7 +167,7 @@ func (b *bench) cli(ctx context.Context, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, filepath.Join(b.root, "bin", "banger"), args...)
 }
 
-// enough says whether a part of the run that began at start and may take up to
+// enough reports whether a part of the run that started at start and may take up to
 // limit has to end.
 func (b *bench) enough(start time.Time, limit time.Duration) bool {
 	now := time.Now()

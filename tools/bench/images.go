@@ -20,14 +20,14 @@ const (
 	imagesRun    = 40 * time.Minute // bounds a run
 	unpackRounds = 7
 
-	smallImage = 40 << 20 // what is in the images that VMs start from
+	smallImage = 40 << 20 // the content of the images that VMs start from
 	largeImage = 4 << 30
-	imagesDisk = 6 << 30 // of the VMs made from either: both have the same work with it
+	imagesDisk = 6 << 30 // the disk of VMs of both images, for equal work
 )
 
-// runImages measures how an image of many small files is unpacked and built, beside
-// tar and mke2fs over the same bytes, and starts from two images that differ in size
-// alone.
+// runImages measures how an image of many small files is unpacked and built, compared
+// with tar and mke2fs for the same bytes, and starts from two images that differ only
+// in size.
 func runImages(ctx context.Context, rounds int, out string) error {
 	return measure(ctx, rounds, out, imagesRun, func(ctx context.Context, b *bench, out string) error {
 		i := &imagesBench{bench: b, dir: filepath.Join(b.home, "images-work"), report: imagesReport{PeakKiB: map[string]peaks{}}}
@@ -51,7 +51,7 @@ type imagesBench struct {
 	report imagesReport
 }
 
-// clean removes what takes much room; a run that was killed leaves it to the next.
+// clean removes large files; a killed run leaves them to the next.
 func (i *imagesBench) clean() {
 	ctx, cancel := context.WithTimeout(context.Background(), cleanTime)
 	defer cancel()
@@ -66,13 +66,13 @@ func (i *imagesBench) clean() {
 	}
 }
 
-// fresh empties the directory for what is made.
+// fresh empties the directory.
 func (i *imagesBench) fresh() error {
 	return errors.Join(os.RemoveAll(i.dir), os.Mkdir(i.dir, 0o700))
 }
 
-// unpacking has both ways take turns. The round before the first is for the memory,
-// and for the disk's cache: it does not count.
+// unpacking alternates between both ways. The first round warms up memory and disk
+// cache, and is not counted.
 func (i *imagesBench) unpacking(ctx context.Context) error {
 	if err := i.fresh(); err != nil {
 		return err
@@ -106,8 +106,8 @@ func (i *imagesBench) byBanger(ctx context.Context, m made) error {
 	return err
 }
 
-// unpack imports the image and deletes it again. What an earlier round left to be
-// written is written before.
+// unpack imports the image and deletes it again. Pending writes of an earlier round are
+// synced before.
 func (i *imagesBench) unpack(ctx context.Context, m made) (time.Duration, error) {
 	unix.Sync()
 	began := time.Now()
@@ -120,7 +120,7 @@ func (i *imagesBench) unpack(ctx context.Context, m made) (time.Duration, error)
 	return took, i.client.DeleteImage(ctx, "bench-unpack")
 }
 
-// byHand is tar and mke2fs over the same layer, with a file system of the same size
+// byHand runs tar and mke2fs with the same layer, and a file system of the same size
 // and kind.
 func (i *imagesBench) byHand(ctx context.Context, m made) error {
 	tree, file := filepath.Join(i.dir, "tree"), filepath.Join(i.dir, "tree.ext4")
@@ -137,7 +137,7 @@ func (i *imagesBench) byHand(ctx context.Context, m made) error {
 		"-N", strconv.Itoa(m.files*5/4+1024), "-E", "lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0",
 		file, strconv.FormatInt(i.report.DiskBytes/1024, 10)+"k")
 	mke2fs.Env = append(os.Environ(), "MKE2FS_SYNC=0", "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
-	if mke2fs.Err != nil { // not in an ordinary user's PATH
+	if mke2fs.Err != nil { // mke2fs is not in an ordinary user's PATH
 		mke2fs.Path, mke2fs.Err = "/sbin/mke2fs", nil
 	}
 	if out, err := mke2fs.CombinedOutput(); err != nil {
@@ -151,7 +151,8 @@ func (i *imagesBench) byHand(ctx context.Context, m made) error {
 	return errors.Join(os.RemoveAll(tree), os.Remove(file))
 }
 
-// starts starts VMs from both images in turns. Each has been started from once.
+// starts starts VMs from both images alternately. Each image has been started from
+// once.
 func (i *imagesBench) starts(ctx context.Context) error {
 	sizes := map[string]int64{"bench-small": smallImage, "bench-large": largeImage}
 	for name, size := range sizes {
@@ -179,7 +180,7 @@ func (i *imagesBench) starts(ctx context.Context) error {
 	return nil
 }
 
-// importSized makes the image of that name with so much in it.
+// importSized makes the image of that name with content of that size.
 func (i *imagesBench) importSized(ctx context.Context, name string, size int64) error {
 	if err := i.fresh(); err != nil {
 		return err
@@ -196,7 +197,7 @@ func (i *imagesBench) importSized(ctx context.Context, name string, size int64) 
 	return errors.Join(err, os.RemoveAll(i.dir))
 }
 
-// start is a VM's life up to its first command; r may be nil.
+// start is the life cycle of a VM until its first command; r may be nil.
 func (i *imagesBench) start(ctx context.Context, name string, r *report) error {
 	req := i.request("from-"+name, true)
 	req.Image, req.DiskBytes = name, imagesDisk

@@ -20,7 +20,7 @@ import (
 	"banger/test/harness"
 )
 
-// What is in the image that is unpacked: files as of source code and libraries.
+// The content of the unpacked image: files like those of source code and libraries.
 const (
 	unpackFiles = 30_000
 	fileAverage = 10 << 10
@@ -33,10 +33,10 @@ type made struct {
 	layer  string // its layer, a compressed archive
 	files  int
 	bytes  int64 // in files
-	packed int64 // of the layer
+	packed int64 // compressed size of the layer
 }
 
-// makeLayout makes an image of many small files in dir. It is the same at each run.
+// makeLayout makes an image of many small files in dir. It is the same in each run.
 func makeLayout(dir string) (made, error) {
 	m := made{layout: filepath.Join(dir, "layout"), layer: filepath.Join(dir, "layer.tar.gz")}
 	if err := m.writeLayer(); err != nil {
@@ -80,7 +80,7 @@ func (m *made) writeLayer() error {
 			m.files++
 		}
 		data := content[:1+random.IntN(len(content))]
-		for i := range data { // halves when it is compressed
+		for i := range data { // compressible to about half
 			data[i] = "etaoin shrdlu\ncm"[random.IntN(16)]
 		}
 		name := fmt.Sprintf("srv/d%d/f%d", n/filesPerDir, n)
@@ -97,8 +97,8 @@ func (m *made) writeLayer() error {
 	return errors.Join(archive.Close(), packed.Close(), f.Close())
 }
 
-// makeRootfs makes a root file system that boots, with so many bytes in it that no
-// compression and no hole makes fewer.
+// makeRootfs makes a bootable root file system, with that many bytes that neither
+// compression nor holes reduce.
 func makeRootfs(path string, size int64) error {
 	busybox := path + ".busybox"
 	if err := harness.BusyboxTar(busybox); err != nil {

@@ -10,16 +10,16 @@ import (
 	"slices"
 )
 
-// The aims for images. The issue that asked for the measurements set them.
+// The aims for images, as set by the issue that requested the measurements.
 const (
 	aimUnpack = 1.3
 	aimSizes  = 1.1
 )
 
-// imagesReport is what was measured of images. All times are in milliseconds.
+// imagesReport is the result for images. All times are in milliseconds.
 type imagesReport struct {
 	Samples map[string][]float64 `json:"samples_ms"`
-	PeakKiB map[string]peaks     `json:"peak_rss_kib"` // by what was imported
+	PeakKiB map[string]peaks     `json:"peak_rss_kib"` // by imported image
 	Notes   []string             `json:"notes,omitempty"`
 
 	Files     int   `json:"files"` // of the image that was unpacked

@@ -20,18 +20,18 @@ import (
 	"banger/internal/system/record"
 )
 
-// What is measured of system mode, as root on a machine where it is installed and
-// has a kernel. Nobody else may use banger there meanwhile.
+// Measurements of system mode, as root on a machine where it is installed and has a
+// kernel. Nothing else may use banger there at the same time.
 const (
 	labImage   = "bench-busybox"
 	labMemory  = 256 << 20
 	labDisk    = 256 << 20
 	labRecords = 50 // stopped VMs that a restarted daemon finds
-	labGuests  = 3  // and those that run
+	labGuests  = 3  // running VMs that it finds
 	labHellos  = 1000
 	restarts   = 3
 
-	// labLives bounds the rounds, and labTime the whole.
+	// labLives bounds the rounds, and labTime the whole run.
 	labLives = 5 * time.Minute
 	labTime  = 11 * time.Minute
 )
@@ -47,7 +47,7 @@ type lab struct {
 	report labReport
 }
 
-// labReport is what a run found; times are in milliseconds, sizes in KiB.
+// labReport is the result of a run; times are in milliseconds, sizes in KiB.
 type labReport struct {
 	When    time.Time `json:"when"`
 	Version string    `json:"version"`
@@ -73,7 +73,7 @@ func (r *labReport) add(name string, d time.Duration) {
 	r.Samples[name] = append(r.Samples[name], float64(d.Nanoseconds()/1000)/1000)
 }
 
-// runLab measures system mode on this machine and writes what it found to a file.
+// runLab measures system mode on this machine and writes the result to a file.
 func runLab(ctx context.Context, rounds int, file string) error {
 	installed, err := record.Read(paths.InstallRecord)
 	if err != nil {
@@ -124,7 +124,7 @@ func (l *lab) request(name string, start bool) api.CreateVM {
 	return api.CreateVM{Name: name, Image: labImage, VCPUs: 1, MemoryBytes: labMemory, DiskBytes: labDisk, Start: start}
 }
 
-// clean leaves no VM of ours.
+// clean removes all VMs of the run.
 func (l *lab) clean() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*cleanTime)
 	defer cancel()
@@ -139,10 +139,10 @@ func (l *lab) clean() {
 	}
 }
 
-// prepare imports the image, and starts a VM to see how banger does that.
+// prepare imports the image, and starts a VM to find out how banger does that.
 func (l *lab) prepare(ctx context.Context) error {
 	if _, err := l.client.ShowImage(ctx, labImage); api.KindOf(err) == api.KindNotFound {
-		return api.Errorf(api.KindNotFound, "there is no image %s here", labImage).WithHint("banger image import busybox.tar %s", labImage)
+		return api.Errorf(api.KindNotFound, "no image named %s", labImage).WithHint("banger image import busybox.tar %s", labImage)
 	}
 	vm, err := l.client.CreateVM(ctx, l.request("bench-learn", true), nil)
 	if err != nil {
@@ -173,7 +173,7 @@ func (l *lab) hellos(ctx context.Context) error {
 	return nil
 }
 
-// lives lets bare VMMs and banger's take turns.
+// lifecycles alternates between bare VMMs and banger's.
 func (l *lab) lives(ctx context.Context) error {
 	began := time.Now()
 	for round := range l.rounds {
@@ -191,7 +191,7 @@ func (l *lab) lives(ctx context.Context) error {
 	return nil
 }
 
-// life is one of banger's VMs, from the request to the end of its first command.
+// lifecycle is one of banger's VMs, from the request to the end of its first command.
 func (l *lab) life(ctx context.Context, round int) error {
 	began := time.Now()
 	vm, err := l.client.CreateVM(ctx, l.request(fmt.Sprintf("bench-%d", round), true), nil)
@@ -210,7 +210,7 @@ func (l *lab) life(ctx context.Context, round int) error {
 	for _, step := range vm.Timing {
 		took := time.Duration(step.Milliseconds * float64(time.Millisecond))
 		r.add("step."+step.Step, took)
-		// What a bare one does, too: become Firecracker, and boot the guest.
+		// Work that a bare one does, too: becoming Firecracker, and booting the guest.
 		if step.Step == "agent" || step.Step == "vmm/vmm" {
 			own -= took
 		}
@@ -224,7 +224,7 @@ func (l *lab) life(ctx context.Context, round int) error {
 	return nil
 }
 
-// withRecords restarts the daemon when there are many stopped VMs.
+// withRecords restarts the daemon while there are many stopped VMs.
 func (l *lab) withRecords(ctx context.Context) error {
 	for n := range labRecords {
 		if _, err := l.client.CreateVM(ctx, l.request(fmt.Sprintf("bench-record-%d", n), false), nil); err != nil {
@@ -234,7 +234,7 @@ func (l *lab) withRecords(ctx context.Context) error {
 	return l.restartsWith("records")(ctx)
 }
 
-// withGuests does so when some VMs run, and looks at the memory.
+// withGuests restarts it while some VMs run, and measures the memory.
 func (l *lab) withGuests(ctx context.Context) error {
 	if err := l.memory(ctx, "before"); err != nil {
 		return err
@@ -261,11 +261,11 @@ func (l *lab) withGuests(ctx context.Context) error {
 	return runIn(ctx, l.client.Guest(first.ID), "true")
 }
 
-// took is what a program says of its own start in the journal.
+// took matches a program's message about its own start in the journal.
 var took = regexp.MustCompile(`msg=ready .* took=(\S+)`)
 
-// restartsWith restarts both programs several times. What they say of themselves
-// is apart from what systemd and the loading of the program take.
+// restartsWith restarts both programs several times. Their own times are separate from
+// those of systemd and of loading the program.
 func (l *lab) restartsWith(what string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		for range restarts {
@@ -299,14 +299,14 @@ func (l *lab) ready(ctx context.Context, unit, what string, since time.Time) err
 	}
 	all := took.FindAllSubmatch(out, -1)
 	if len(all) == 0 {
-		return fmt.Errorf("%s did not say when it was ready", unit)
+		return fmt.Errorf("%s did not report when it was ready", unit)
 	}
 	d, err := time.ParseDuration(string(all[len(all)-1][1]))
 	l.report.add("ready."+unit+"."+what, d)
 	return err
 }
 
-// memory looks at what both programs occupy.
+// memory measures the memory of both programs.
 func (l *lab) memory(ctx context.Context, when string) error {
 	status, err := l.client.Status(ctx)
 	if err != nil {
@@ -326,7 +326,7 @@ func (l *lab) memory(ctx context.Context, when string) error {
 	return nil
 }
 
-// guestMemory looks at what a VMM occupies beside the guest's memory, and at the
+// guestMemory measures the memory of a VMM besides the guest's memory, and reads the
 // limits of its unit.
 func (l *lab) guestMemory(vm api.VM) error {
 	data, err := os.ReadFile(filepath.Join("/proc", fmt.Sprint(vm.PID), "smaps"))
@@ -345,8 +345,8 @@ func (l *lab) guestMemory(vm api.VM) error {
 	return err
 }
 
-// splitMemory sums up what a process has in memory (proc_pid_smaps(5)), in KiB: of
-// mappings at least half as large as the guest's memory, and of all others.
+// splitMemory sums up the memory of a process (proc_pid_smaps(5)), in KiB: of mappings
+// at least half as large as the guest's memory, and of all others.
 func splitMemory(smaps string, guestKiB int64) (guest, beside int64) {
 	var size int64
 	for line := range strings.Lines(smaps) {

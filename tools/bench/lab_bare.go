@@ -24,20 +24,19 @@ import (
 	"banger/internal/rootapi"
 )
 
-// labBare is how a bare Firecracker is started: from copies of what banger started
-// one from.
+// labBare is how a bare Firecracker is started: from copies of banger's files.
 type labBare struct {
 	program, jailer string
 	files           string // directory with kernel, initramfs and configuration
 	base            string // the image's disk
 }
 
-// bareSlot is a slot that no VM has in a run of a few dozen.
+// bareSlot is a slot that is unused in a run of a few dozen VMs.
 const bareSlot = 16000
 
 func (l *lab) bareID() string { return "ba4e00000001" }
 
-// learn keeps what a running VM was started from.
+// learn copies the files that a running VM was started from.
 func (l *lab) learn(vm api.VM) (labBare, error) {
 	b := labBare{files: filepath.Join(paths.Jails, "bench-files")}
 	var err error
@@ -68,8 +67,8 @@ func (l *lab) learn(vm api.VM) (labBare, error) {
 	return b, err
 }
 
-// bareLife is the life of a Firecracker in its jailer, started by hand. Jail, disk
-// and network are made beforehand.
+// bareLife is the life cycle of a Firecracker in its jailer, started without banger.
+// Jail, disk and network are made beforehand.
 func (l *lab) bareLife(ctx context.Context, _ int) (err error) {
 	if l.bare.program == "" {
 		return nil
@@ -143,7 +142,7 @@ func (l *lab) bareJail(ctx context.Context, id string, uid int, cow string) (roo
 	return root, errors.Join(unix.Mknod(node, unix.S_IFBLK|0o600, int(unix.Mkdev(device.Major, device.Minor))), os.Lchown(node, uid, uid))
 }
 
-// bareRun starts the jailer and measures up to the end of the first command.
+// bareRun starts the jailer and measures until the end of the first command.
 func (l *lab) bareRun(ctx context.Context, root string, args []string, dir string, bell net.Listener) error {
 	console, err := os.Create(filepath.Join(dir, "console"))
 	if err != nil {

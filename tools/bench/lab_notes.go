@@ -11,21 +11,21 @@ import (
 	"strings"
 )
 
-// The notes that a run makes itself. All others are somebody's.
+// The notes that a run makes itself. All others were written by hand.
 const (
 	noteNoTime = "there was no time left for: "
 	noteNoBare = "there is no Firecracker here: no bare one was started"
 	noteRounds = "only %d of %d rounds of lives fitted in the time"
 )
 
-// noteMark begins a line of the page that is a note.
+// noteMark starts a line of the page that is a note.
 const noteMark = "Note: "
 
 var ownNote = regexp.MustCompile("^(" + noteNoTime + "|" + noteNoBare + "|" + strings.ReplaceAll(noteRounds, "%d", "[0-9]+") + ")")
 
-// handNote is what somebody wrote about a run. Later runs keep it.
+// handNote is a note about a run that was written by hand. Later runs keep it.
 type handNote struct {
-	Run  string `json:"run"` // when that began, as the page says it
+	Run  string `json:"run"` // its start, as on the page
 	Text string `json:"text"`
 }
 
@@ -33,11 +33,11 @@ func (n handNote) String() string {
 	return fmt.Sprintf("%sof the run of %s, by hand: %s.", noteMark, n.Run, n.Text)
 }
 
-// runTime is how the page says when a run began.
+// runTime is the format of a run's start on the page.
 const runTime = "2006-01-02 15:04 UTC"
 
-// keptNotes are the notes by hand of the runs before: those that the report's file
-// keeps, and those that were added to it or to the page since.
+// keptNotes returns the notes by hand of earlier runs: those in the report's file, and
+// those added to it or to the page since.
 func keptNotes(report, page string) ([]handNote, error) {
 	data, err := os.ReadFile(report)
 	if errors.Is(err, fs.ErrNotExist) {

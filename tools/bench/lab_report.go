@@ -13,7 +13,8 @@ import (
 	"banger/test/harness"
 )
 
-// aimLab is what banger may take above a bare jailed Firecracker, natively (ms).
+// aimLab is the maximal time that banger may add to a bare jailed Firecracker, natively
+// (ms).
 const aimLab = 40.0
 
 // documentLab writes the part of bench.md about system mode, and bench-lab.json.
@@ -41,7 +42,7 @@ func documentLab(ctx context.Context, file, out string) error {
 	if r.ByHand, err = keptNotes(report, page); err != nil {
 		return err
 	}
-	// The run's own report, documented again, has them already.
+	// The run's own report, if it is documented again, has them already.
 	r.ByHand = slices.DeleteFunc(r.ByHand, func(n handNote) bool { return slices.Contains(r.Notes, n.Text) })
 	if data, err = json.MarshalIndent(r, "", " "); err != nil {
 		return err
@@ -76,7 +77,7 @@ func (r *labReport) markdown() string {
 	p.row("bare: first `true`", s["bare.exec"])
 	p.row("banger: create → `true` has ended", s["banger.total"])
 	p.row("banger: first `true`", s["banger.exec"])
-	p.row("banger's own work: all but the guest's boot and what the jailer does", s["banger.own"])
+	p.row("banger's own work: all but the guest's boot and the jailer's work", s["banger.own"])
 	p.row("delete of a running VM", s["banger.delete"])
 	d := compare(s["banger.total"], s["bare.total"])
 	p.say("\nDifference of the medians, emulated: %s ms (%s to %s). %s", ms(d.Medians), ms(d.Low), ms(d.High), r.pairs())
@@ -98,7 +99,7 @@ var labSteps = []string{
 	"vmm/boot files", "vmm/find", "vmm/jail", "vmm/unit", "vmm/vmm", "agent",
 }
 
-// pairs says how the rounds differ, each by itself.
+// pairs describes how the rounds differ, each on its own.
 func (r *labReport) pairs() string {
 	a, b := r.Samples["banger.total"], r.Samples["bare.total"]
 	var each []float64
@@ -160,5 +161,5 @@ func (r *labReport) natively(p *page) {
 	p.say("| sum, as often as a start does it | | %s | %s | | | aim for all of banger's own work: ≤ %.0f ms |", ms(sum), ms(least), aimLab)
 }
 
-// fine writes microseconds as milliseconds.
+// fine formats microseconds as milliseconds.
 func fine(us float64) string { return fmt.Sprintf("%.3f", us/1000) }

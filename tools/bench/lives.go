@@ -13,11 +13,11 @@ import (
 	"banger/internal/paths"
 )
 
-// livesLimit bounds the rounds of lives.
+// lifecycleLimit bounds the rounds of life cycles.
 const livesLimit = 270 * time.Second
 
-// lives measures whole lives of VMs: by banger as a program uses it, by banger
-// as a person types it, and bare. The three take turns in an order that changes.
+// lifecycles measures whole life cycles of VMs: by banger's Go client, by the banger
+// command, and bare. The three alternate in a changing order.
 func (b *bench) lives(ctx context.Context) error {
 	ways := []func(context.Context, int) error{b.bareLife, b.apiLife, b.typedLife}
 	began := time.Now()
@@ -35,7 +35,7 @@ func (b *bench) lives(ctx context.Context) error {
 	return nil
 }
 
-// bareLife is the life of a QEMU started by hand.
+// bareLife is the life cycle of a QEMU started without banger.
 func (b *bench) bareLife(ctx context.Context, round int) error {
 	v, err := b.newBare(ctx, round)
 	if err != nil {
@@ -58,7 +58,7 @@ func (b *bench) bareLife(ctx context.Context, round int) error {
 	return nil
 }
 
-// apiLife is the life of a VM by the Go client.
+// apiLife is the life cycle of a VM by the Go client.
 func (b *bench) apiLife(ctx context.Context, round int) error {
 	began := time.Now()
 	vm, err := b.client.CreateVM(ctx, b.request(fmt.Sprintf("api-%d", round), true), nil)
@@ -96,7 +96,7 @@ func (b *bench) apiLife(ctx context.Context, round int) error {
 	return nil
 }
 
-// typedLife is the life of a VM by the command line.
+// typedLife is the life cycle of a VM by the command line.
 func (b *bench) typedLife(ctx context.Context, round int) error {
 	name := fmt.Sprintf("cli-%d", round)
 	began := time.Now()
@@ -119,7 +119,7 @@ func (b *bench) typedLife(ctx context.Context, round int) error {
 	return nil
 }
 
-// birth is when a file was made. banger opens the VMM's log right before it
+// createdAt returns when a file was created. banger opens the VMM's log right before it
 // starts QEMU.
 func birth(path string) (time.Time, error) {
 	var st unix.Statx_t
@@ -127,7 +127,7 @@ func birth(path string) (time.Time, error) {
 		return time.Time{}, &os.PathError{Op: "statx", Path: path, Err: err}
 	}
 	if st.Mask&unix.STATX_BTIME == 0 {
-		return time.Time{}, fmt.Errorf("this file system does not say when %s was made", filepath.Base(path))
+		return time.Time{}, fmt.Errorf("this file system does not record when %s was created", filepath.Base(path))
 	}
 	return time.Unix(st.Btime.Sec, int64(st.Btime.Nsec)), nil
 }

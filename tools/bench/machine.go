@@ -19,8 +19,8 @@ import (
 	"banger/internal/paths"
 )
 
-// machineLine says on what the run was made, as far as it matters and names
-// nobody.
+// machineLine describes the machine of the run, as far as it matters, without
+// identifying anybody.
 type machineLine struct {
 	When       time.Time `json:"when"`
 	Version    string    `json:"version"`
@@ -51,7 +51,7 @@ func (m *machineLine) after() {
 
 var versionNumber = regexp.MustCompile(`\d+\.\d+(\.\d+)?`)
 
-// learn takes the rest from a VM.
+// learn reads the other fields from a VM.
 func (m *machineLine) learn(ctx context.Context, b *bench, vm api.VM) error {
 	m.Accel, m.DiskDriver, m.Guest = vm.Accel, vm.DiskDriver, vm.Kernel
 	out, err := exec.CommandContext(ctx, b.bare.program, "--version").Output()
@@ -66,7 +66,7 @@ func (m *machineLine) learn(ctx context.Context, b *bench, vm api.VM) error {
 	return err
 }
 
-// fileSystem names the file system of a file by its magic number (statfs(2)).
+// fileSystem returns the type of a file's file system, by its magic number (statfs(2)).
 func fileSystem(path string) (string, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {
@@ -90,7 +90,7 @@ func release() string {
 	return unix.ByteSliceToString(u.Release[:])
 }
 
-// load is the host's load average over one minute.
+// load returns the host's load average over one minute.
 func load() string {
 	data, err := os.ReadFile("/proc/loadavg")
 	if err != nil {

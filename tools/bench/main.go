@@ -1,9 +1,8 @@
-// Command bench measures what banger adds to the time and memory that a bare
-// QEMU takes, and writes the result to docs/bench.md and docs/bench.json.
+// Command bench measures the time and memory that banger adds to a bare QEMU, and
+// writes the result to docs/bench.md and docs/bench.json.
 //
-// Whatever machine it runs on is noisy, and guests that are emulated are slow:
-// so each figure that matters is the difference of two things measured in turns
-// in the same run. `make bench` runs it.
+// Every machine is noisy, and emulated guests are slow: so each important figure is the
+// difference of two alternating measurements in the same run. `make bench` runs it.
 package main
 
 import (
@@ -22,14 +21,14 @@ import (
 	"banger/test/harness"
 )
 
-// wholeRun bounds a run; what has enough samples by then is reported.
+// wholeRun bounds a run; the report uses the samples that were taken by then.
 const wholeRun = 10 * time.Minute
 
 func main() {
 	rounds := flag.Int("n", 20, "how many VMs to create in each way")
 	dir := flag.String("out", "", "directory to write to (default: docs in this repository)")
-	system := flag.String("system", "", "measure system mode, which is installed here, and write what was found to this `file`")
-	found := flag.String("lab", "", "put what -system wrote to this `file` into the documentation, with what this machine itself shows")
+	system := flag.String("system", "", "measure system mode, which is installed here, and write the result to this `file`")
+	found := flag.String("lab", "", "add the result of -system in this `file` to the documentation, with measurements of this machine")
 	images := flag.Bool("images", false, "measure how images are unpacked, and starts from images of two sizes")
 	only := flag.String("only", "", "measure these `parts` alone, and print what was found instead of writing it: "+strings.Join(partNames, ","))
 	flag.Parse()
@@ -124,19 +123,19 @@ func measure(ctx context.Context, rounds int, out string, limit time.Duration, d
 	return do(ctx, b, out)
 }
 
-// part is one of the things that a run measures.
+// part is one of the measurements of a run.
 type part struct {
 	what string
 	do   func(context.Context) error
 }
 
-// each does the parts, and says which one is under way.
+// each runs the parts, and reports the current one.
 func (b *bench) each(ctx context.Context, parts []part) error {
 	for _, s := range parts {
 		fmt.Fprintf(os.Stderr, "bench: %s\n", s.what)
 		if err := s.do(ctx); err != nil {
 			if ctx.Err() != nil {
-				err = context.Cause(ctx) // what it broke tells less
+				err = context.Cause(ctx) // the error that it caused is less useful
 			}
 			return fmt.Errorf("%s: %w", s.what, err)
 		}

@@ -13,17 +13,17 @@ import (
 
 const (
 	burst = 8  // VMs created at once
-	crowd = 20 // VMs that run while the daemon's memory is looked at
+	crowd = 20 // running VMs while the daemon's memory is measured
 	batch = 4  // how many of the rest are created at a time
 
-	// settleTime is how long the daemon's memory gets to come to rest, and
-	// settleStep how long it must not change to be there.
+	// settleTime is how long the daemon's memory may take to settle, and settleStep how
+	// long it must not change.
 	settleTime = 25 * time.Second
 	settleStep = 5 * time.Second
 )
 
-// many creates VMs at once and looks at the daemon's memory without VMs and
-// with many. The daemon is a fresh one that has done everything once.
+// many creates VMs at once and measures the daemon's memory without VMs and with many.
+// The daemon is a new one that has done everything once.
 func (b *bench) many(ctx context.Context) error {
 	if err := b.client.StopAndWait(ctx); err != nil {
 		return err
@@ -125,7 +125,7 @@ func (b *bench) deleteCrowd(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// memory is what the daemon occupies, in KiB.
+// memory is the memory of the daemon, in KiB.
 type memory struct {
 	RSS        int64 `json:"rss_kib"`
 	PSS        int64 `json:"pss_kib"`
@@ -134,7 +134,7 @@ type memory struct {
 	Files      int   `json:"open_files"`
 }
 
-// memory waits until the daemon's memory has come to rest and returns it.
+// memory waits until the daemon's memory has settled and returns it.
 func (b *bench) memory(ctx context.Context) (memory, error) {
 	status, err := b.client.Status(ctx)
 	if err != nil {
@@ -180,7 +180,7 @@ func smaps(pid int) (memory, error) {
 	}
 	m := memory{RSS: value["Rss:"], PSS: value["Pss:"], Private: value["Private_Dirty:"] + value["Private_Clean:"]}
 	if m.RSS == 0 {
-		return m, errors.New("the kernel does not say how much memory the daemon has")
+		return m, errors.New("the kernel does not report the daemon's memory")
 	}
 	return m, nil
 }

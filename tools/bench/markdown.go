@@ -4,7 +4,7 @@ import "fmt"
 
 var columns = []string{"ms", "n", "p50", "p90", "min", "max"}
 
-// markdown is docs/bench.md.
+// markdown returns docs/bench.md.
 func (r *report) markdown(m machineLine) string {
 	p := &page{}
 	p.say("<!-- Written by `make bench`. Do not edit. -->")
@@ -91,7 +91,7 @@ func (r *report) createTable(p *page) {
 	p.say("\n%s", r.once())
 }
 
-// once says whether the image was built, unpacked and sized once.
+// once reports whether the image was built, unpacked and sized once.
 func (r *report) once() string {
 	if r.ImageTouched {
 		return "**The image's files changed while VMs were made.**"

@@ -9,8 +9,8 @@ import (
 	"strconv"
 )
 
-// natives are the benchmarks of what a start in system mode does, apart from what
-// needs systemd, device-mapper or KVM.
+// natives are the benchmarks of the parts of a start in system mode, except those that
+// need systemd, device-mapper or KVM.
 var natives = []struct {
 	name, pkg, text string
 	times           int // per create and start
@@ -19,7 +19,7 @@ var natives = []struct {
 	{"BenchmarkAttach/ready", "./internal/network/netns", "network from the pool: link, addresses, route, name", 1},
 	{"BenchmarkAttachPlain", "./internal/blockdev", "a loop device attached", 2},
 	{"BenchmarkJail", "./internal/roothelper", "jail: directories, links, configuration, socket, removal of the last", 1},
-	{"BenchmarkDigestOf", "./internal/driver/jailed", "digest of a boot file that is known", 2},
+	{"BenchmarkDigestOf", "./internal/driver/jailed", "cached digest of a boot file", 2},
 	{"BenchmarkAttach/empty", "./internal/network/netns", "network when the pool is empty", 0},
 }
 

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Marks begin the parts of bench.md that have a run of their own; what is before
-// the first is of `make bench`.
+// Marks start the parts of bench.md that have separate runs; the part before the first
+// mark is from `make bench`.
 const (
 	imagesMark = "<!-- Written by `make bench-images`. Do not edit. -->\n"
 	labMark    = "<!-- Written by `make lab-bench`. Do not edit. -->\n"
@@ -16,7 +16,7 @@ const (
 // marks in the order of their parts.
 var marks = []string{imagesMark, labMark}
 
-// writePart puts a part into the page, and keeps the others. The first has no mark.
+// writePart writes a part of the page, and keeps the others. The first has no mark.
 func writePart(page, mark, text string) error {
 	old, err := os.ReadFile(page)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -33,7 +33,7 @@ func writePart(page, mark, text string) error {
 	return os.WriteFile(page, []byte(strings.TrimLeft(all, "\n")), 0o644)
 }
 
-// split takes a page apart by its marks.
+// split splits a page at its marks.
 func split(page string) map[string]string {
 	parts := map[string]string{}
 	for i := len(marks) - 1; i >= 0; i-- {

@@ -10,21 +10,22 @@ import (
 	"time"
 )
 
-// peaks are the most that processes had in memory (RSS), in KiB: the daemon, and of
-// what it started whichever had most, by program. What is not banger's is "mke2fs".
+// peaks are the largest memory uses of processes (RSS), in KiB: of the daemon, and of
+// its child with the largest use, by program. Programs that are not banger's are
+// counted as "mke2fs".
 type peaks map[string]int64
 
-// peakEvery is how often processes that come and go are looked at. Each tells its own
-// peak, so that nothing but the last moment of one is missed.
+// peakEvery is how often short-lived processes are sampled. Each reports its own peak,
+// so only the last moment of one is missed.
 const peakEvery = 20 * time.Millisecond
 
-// peaksOf looks at the daemon and what it starts while do is at work.
+// peaksOf samples the daemon and its descendants while do runs.
 func (b *bench) peaksOf(ctx context.Context, do func() error) (peaks, error) {
 	status, err := b.client.Status(ctx)
 	if err != nil {
 		return nil, err
 	}
-	// The daemon's own peak begins anew (proc_pid_clear_refs(5)).
+	// This resets the daemon's own peak (proc_pid_clear_refs(5)).
 	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", status.PID), []byte("5"), 0); err != nil {
 		return nil, err
 	}
@@ -47,7 +48,7 @@ func (b *bench) peaksOf(ctx context.Context, do func() error) (peaks, error) {
 	return found, err
 }
 
-// look notes the peaks of the daemon and of its descendants that are there.
+// look records the peaks of the daemon and of its running descendants.
 func (p peaks) look(daemon int) {
 	p.note("bangerd", daemon)
 	parents := parents()
@@ -74,7 +75,7 @@ func (p peaks) note(name string, pid int) {
 	}
 }
 
-// program tells banger's own jobs, which it runs by its own file, from others.
+// program distinguishes banger's own jobs, which run its own file, from others.
 func program(pid int) string {
 	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 	if name := string(bytes.TrimSpace(data)); name == "mke2fs" {
@@ -83,7 +84,7 @@ func program(pid int) string {
 	return "jobs"
 }
 
-// parents are all processes with their parents (proc_pid_stat(5)).
+// parents returns all processes with their parents (proc_pid_stat(5)).
 func parents() map[int]int {
 	all := map[int]int{}
 	dirs, _ := filepath.Glob("/proc/[0-9]*/stat")

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// report collects what was measured. All times are in milliseconds.
+// report collects the results. All times are in milliseconds.
 type report struct {
 	Samples map[string][]float64 `json:"samples_ms"`
 	Memory  memoryReport         `json:"memory"`
@@ -65,7 +65,7 @@ func (r *report) write(dir string, m machineLine) error {
 		writePart(filepath.Join(dir, "bench.md"), "", text))
 }
 
-// page is Markdown in the making.
+// page is Markdown that is being written.
 type page struct{ strings.Builder }
 
 func (p *page) say(format string, args ...any) { fmt.Fprintf(p, format+"\n", args...) }
@@ -84,7 +84,7 @@ func (p *page) row(what string, samples []float64) {
 	p.say("| %s | %d | %s | %s | %s | %s |", what, s.N, ms(s.P50), ms(s.P90), ms(s.Min), ms(s.Max))
 }
 
-// ms writes milliseconds with as many digits as mean something.
+// ms formats milliseconds with the significant digits.
 func ms(v float64) string {
 	switch {
 	case v >= 100 || v <= -100:

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	silences      = 25 // how often the daemon is killed, and as often stopped
+	silences      = 25 // how often the daemon is killed, and how often stopped
 	silencesLimit = 100 * time.Second
 	beat          = 5 * time.Millisecond // between the bytes of a stream
 	echoPort      = 7
@@ -34,14 +34,14 @@ type stream struct {
 	mu     sync.Mutex
 	sent   int64
 	came   int64
-	last   time.Time     // when the last byte came
-	silent time.Duration // the longest time without one, since this was last asked
+	last   time.Time     // when the last byte arrived
+	silent time.Duration // the longest pause since the last call of longest
 	err    error
-	moved  chan struct{} // closed and replaced when bytes come
+	moved  chan struct{} // closed and replaced when bytes arrive
 }
 
-// silence measures how long open streams are silent when the daemon is killed, and when
-// it is stopped and started: a session, and a connection to a published port. Every byte
+// downtime measures how long open streams pause when the daemon is killed, and when it
+// is stopped and started: a session, and a connection to a published port. Every byte
 // has to come back, once and in order.
 func (b *bench) silence(ctx context.Context) error {
 	request := b.request("silence", true)
@@ -79,7 +79,7 @@ func (b *bench) silence(ctx context.Context) error {
 	return b.client.DeleteVM(ctx, vm.ID, true, nil)
 }
 
-// dialEcho connects to the server in the guest as soon as that is there.
+// dialEcho connects to the server in the guest as soon as it listens.
 func dialEcho(ctx context.Context, port int) (net.Conn, error) {
 	for {
 		conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
@@ -132,7 +132,7 @@ func (b *bench) silences(ctx context.Context, streams []*stream) error {
 	return nil
 }
 
-// settled waits until the daemon is there and the streams have flowed for a while.
+// settled waits until the daemon runs and the streams have carried data for a while.
 func (b *bench) settled(ctx context.Context, streams []*stream) error {
 	if _, err := b.client.Status(ctx); err != nil {
 		return err
@@ -197,7 +197,7 @@ func (s *stream) read() {
 	}
 }
 
-// take notes what came, and that it is what was sent.
+// take records received bytes, and checks them.
 func (s *stream) take(data []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -223,7 +223,7 @@ func (s *stream) fail(err error) {
 	s.moved = make(chan struct{})
 }
 
-// longest returns the longest silence since it was last called.
+// longest returns the longest pause since its last call.
 func (s *stream) longest() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -232,7 +232,7 @@ func (s *stream) longest() time.Duration {
 	return longest
 }
 
-// caughtUp waits until what is sent next has come back, and so all before it.
+// caughtUp waits until the next sent byte has come back, and so all before it.
 func (s *stream) caughtUp(ctx context.Context) error {
 	s.mu.Lock()
 	upTo := s.sent + 1

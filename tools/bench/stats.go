@@ -23,8 +23,8 @@ func summarize(samples []float64) summary {
 	return summary{N: len(s), P50: quantile(s, 0.5), P90: quantile(s, 0.9), Min: s[0], Max: s[len(s)-1]}
 }
 
-// quantile interpolates between the two nearest of sorted samples (type 7 of
-// Hyndman and Fan, as most programs have it).
+// quantile interpolates between the two nearest sorted samples (type 7 of Hyndman and
+// Fan, the most common one).
 func quantile(sorted []float64, q float64) float64 {
 	at := q * float64(len(sorted)-1)
 	low := int(math.Floor(at))
@@ -41,8 +41,7 @@ func p99(samples []float64) float64 {
 
 func median(samples []float64) float64 { return summarize(samples).P50 }
 
-// difference of two medians, or how many times one is the other, with the interval that holds it in 95 of 100
-// cases.
+// difference is the difference or the ratio of two medians, with its 95 % interval.
 type difference struct {
 	Medians float64 `json:"difference_of_medians"`
 	Low     float64 `json:"low"`
@@ -63,7 +62,7 @@ func ratio(a, b []float64) difference {
 }
 
 // resample combines two medians. Sample i of both was taken in the same round, so the
-// bootstrap draws whole rounds: what disturbed both cancels out. It always draws the
+// bootstrap draws whole rounds: disturbances of both cancel out. It always draws the
 // same, so that equal samples give equal results.
 func resample(a, b []float64, combine func(x, y float64) float64) difference {
 	n := min(len(a), len(b))

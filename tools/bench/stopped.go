@@ -17,8 +17,8 @@ import (
 	"banger/internal/store"
 )
 
-// A daemon starts beside so many VMs that do not run and processes that do nothing. The
-// issue that asked for the measurement set both.
+// A daemon starts with that many stopped VMs, and beside that many idle processes. The
+// issue that requested the measurement set both numbers.
 const (
 	stoppedVMs = 1000
 	bystanders = 2000
@@ -29,8 +29,8 @@ const (
 	startTime    = time.Minute // far more than a start may take
 )
 
-// stopped measures a daemon's start, until it has answered with the list of its VMs, in a
-// home of its own.
+// stopped measures a daemon's start, until it has answered with the list of its VMs, in
+// a separate home.
 func (b *bench) stopped(ctx context.Context) (err error) {
 	home := filepath.Join(b.home, "stopped")
 	if err := os.RemoveAll(home); err != nil {
@@ -62,7 +62,7 @@ func (b *bench) stopped(ctx context.Context) (err error) {
 	return nil
 }
 
-// writeStopped records VMs that have been run and stopped.
+// writeStopped records stopped VMs.
 func writeStopped(ctx context.Context, p paths.Paths) error {
 	if err := os.MkdirAll(p.VMs(), 0o700); err != nil {
 		return err
@@ -85,7 +85,7 @@ func writeStopped(ctx context.Context, p paths.Paths) error {
 	return errors.Join(err, st.Close())
 }
 
-// crowdOf starts processes that do nothing, in a group of their own; end ends them.
+// crowdOf starts idle processes in a separate process group; end ends them.
 func crowdOf(n int) (end func(), err error) {
 	cmd := exec.Command("sh", "-c", fmt.Sprintf("for n in $(seq %d); do sleep 600 & done; echo; wait", n))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -14,27 +14,26 @@ import (
 	"banger/internal/guest"
 )
 
-// How often each kind of round trip is made, and how much time they may take.
+// The number of round trips of each kind, and the time limit.
 const (
 	bytesEach  = 300
 	execsEach  = 40
 	typedEach  = 20
-	forksEach  = 100 // in one go, inside the guest
+	forksEach  = 100 // per measurement, inside the guest
 	forksTimes = 5
 	warmUp     = 5 // the guest's code is translated and its pages are read
 
 	tripsLimit = 75 * time.Second
 )
 
-// trip is one kind of round trip.
+// roundTrip is one kind of round trip.
 type trip struct {
 	name string
 	once func() error
 }
 
-// roundTrips measures one byte there and back, and short commands, through
-// banger and on a bare link to the agent. The two guests are alike and both
-// there all the time.
+// roundTrips measures the round trip of a byte, and short commands, through banger and
+// on a bare link to the agent. The two guests are equal and run all the time.
 func (b *bench) roundTrips(ctx context.Context) error {
 	bare, err := b.newBare(ctx, 0)
 	if err != nil {
@@ -55,8 +54,8 @@ func (b *bench) roundTrips(ctx context.Context) error {
 	return b.client.DeleteVM(ctx, vm.ID, true, nil)
 }
 
-// byteTrips measures a byte there and back: by the agent's echo, and through
-// `cat` in a session.
+// byteTrips measures the round trip of a byte: by the agent's echo, and through `cat`
+// in a session.
 func (b *bench) byteTrips(ctx context.Context, bare, through *guest.Client) error {
 	var trips []trip
 	for _, way := range []struct {
@@ -80,7 +79,7 @@ func (b *bench) byteTrips(ctx context.Context, bare, through *guest.Client) erro
 	return b.inTurns(trips, bytesEach)
 }
 
-// inTurns makes all kinds of trips one after the other, many times.
+// inTurns alternates between all kinds of round trips, many times.
 func (b *bench) inTurns(trips []trip, times int) error {
 	began := time.Now()
 	for i := range times + warmUp {
@@ -123,8 +122,8 @@ func bounce(w io.Writer, r io.Reader) error {
 	return err
 }
 
-// execTrips measures a command that does nothing, from the call to its exit
-// status, and what the guest itself takes for such a command.
+// execTrips measures a command that does nothing, from the call to its exit status, and
+// the guest's own time for such a command.
 func (b *bench) execTrips(ctx context.Context, bare, through *guest.Client, name string) error {
 	err := b.inTurns([]trip{
 		{"true.bare", func() error { return runIn(ctx, bare, "true") }},
@@ -174,7 +173,7 @@ func forks(ctx context.Context, c *guest.Client) (time.Duration, error) {
 	a, errA := strconv.ParseFloat(from, 64)
 	z, errZ := strconv.ParseFloat(to, 64)
 	if errA != nil || errZ != nil {
-		return 0, fmt.Errorf("the guest's shell said %q", out)
+		return 0, fmt.Errorf("the guest's shell printed %q", out)
 	}
 	return time.Duration((z - a) * float64(time.Second)), nil
 }

@@ -26,8 +26,8 @@ func main() {
 	}
 }
 
-// generate writes the reference below dir, and nothing else is left there: a
-// command that is gone leaves no page.
+// generate writes the reference below dir, and removes all other pages there: a removed
+// command leaves no page.
 func generate(dir string) error {
 	settings, err := configuration()
 	if err != nil {
@@ -58,8 +58,8 @@ func generate(dir string) error {
 	return undated(man)
 }
 
-// plain keeps the date of generation out of the pages: the same commands give
-// the same bytes.
+// plain omits the date of generation from the pages: the same commands give the same
+// bytes.
 func plain(cmd *cobra.Command) {
 	cmd.DisableAutoGenTag = true
 	for _, sub := range cmd.Commands() {
@@ -69,7 +69,7 @@ func plain(cmd *cobra.Command) {
 
 var title = regexp.MustCompile(`(?m)^(\.TH "[^"]*" "1") "[^"]*"`)
 
-// undated takes the date out of the title line, which man(7) lets be empty.
+// undated removes the date from the title line, which man(7) allows to be empty.
 func undated(dir string) error {
 	pages, err := filepath.Glob(filepath.Join(dir, "*.1"))
 	if err != nil {

@@ -1,5 +1,5 @@
-// Gotest runs `go test` and closes with the counts: tests that passed, failed
-// and were skipped, the last two by name. Arguments are those of go test.
+// Gotest runs `go test` and prints at the end how many tests passed, failed and were
+// skipped, the last two by name. Arguments are those of go test.
 package main
 
 import (
@@ -100,8 +100,8 @@ func (t *tally) take(e event) {
 	delete(t.output, key)
 }
 
-// unfinished prints the last words of tests that did not come to an end, because the
-// whole program ended; one of them has the reason.
+// unfinished prints the last output of tests that did not end, because the whole
+// program ended; one of them contains the reason.
 func (t *tally) unfinished(pkg string) {
 	for key, output := range t.output {
 		if test, ours := strings.CutPrefix(key, pkg+" "); ours && test != "" {
@@ -111,10 +111,10 @@ func (t *tally) unfinished(pkg string) {
 	}
 }
 
-// lastLines has room for a panic with the stack of its goroutine.
+// lastLines is enough for a panic with the stack of its goroutine.
 const lastLines = 80
 
-// reason is the text of a t.Skip: the line that is not the runner's own.
+// reason returns the text of a t.Skip: the line that is not the runner's own.
 func reason(output []string) string {
 	for _, line := range output {
 		line = strings.TrimSpace(line)

@@ -12,16 +12,16 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// flags are those that every command has.
+// flags are the flags that every command has.
 type flags struct{ dir string }
 
 func root() *cobra.Command {
 	f := &flags{}
 	c := &cobra.Command{
-		Use: "lab", Short: "The lab host: a machine in which system mode is proven",
+		Use: "lab", Short: "The lab host: a machine for testing system mode",
 		SilenceErrors: true, SilenceUsage: true,
 		Long: "The lab host: a Debian machine with systemd, device-mapper and nested KVM, emulated by QEMU.\n\n" +
-			"BANGER_LAB_CACHE is where its image is kept, BANGER_LAB_DIR where a lab's own files are.",
+			"BANGER_LAB_CACHE is the directory of its image, BANGER_LAB_DIR that of a lab's own files.",
 	}
 	c.PersistentFlags().StringVar(&f.dir, "dir", os.Getenv("BANGER_LAB_DIR"), "the lab's directory (default: .cache/lab/up in this repository)")
 	c.AddCommand(buildCommand(), runCommand(f), upCommand(f), execCommand(f), shellCommand(f),
@@ -34,7 +34,7 @@ func root() *cobra.Command {
 	return c
 }
 
-// labDir is the absolute path of the lab's directory.
+// labDir returns the absolute path of the lab's directory.
 func (f *flags) labDir() (string, error) {
 	if f.dir != "" {
 		return filepath.Abs(f.dir)
@@ -53,7 +53,7 @@ func (f *flags) open() (*host.Machine, error) {
 
 func buildCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "build", Short: "Build the lab host's image, where it is not built yet", Args: cobra.NoArgs,
+		Use: "build", Short: "Build the lab host's image, unless it is built already", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			image, err := host.Build(c.Context(), os.Stderr)
 			if err == nil {

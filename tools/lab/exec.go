@@ -53,7 +53,7 @@ func (f *flags) run(ctx context.Context, e api.Exec, std host.Streams) error {
 
 func shellCommand(f *flags) *cobra.Command {
 	return &cobra.Command{
-		Use: "shell", Short: "Open a root shell in the lab; one is booted where none runs", Args: cobra.NoArgs,
+		Use: "shell", Short: "Open a root shell in the lab, which is booted if it is not running", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return f.shell(c.Context()) },
 	}
 }
@@ -96,7 +96,7 @@ func (f *flags) shell(ctx context.Context) error {
 	})
 }
 
-// follow passes on the terminal's new sizes.
+// follow passes on changes of the terminal's size.
 func follow(ctx context.Context, s *guest.Session, terminal int, resized <-chan os.Signal) {
 	for {
 		select {

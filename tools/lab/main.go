@@ -1,5 +1,5 @@
-// Command lab makes, boots and drives the lab host: the machine in which system mode
-// is proven. `make lab` runs its scenarios, `make lab-shell` opens a shell in it.
+// Command lab makes, boots and controls the lab host: the machine for testing system
+// mode. `make lab` runs its scenarios, `make lab-shell` opens a shell in it.
 package main
 
 import (
@@ -13,7 +13,7 @@ import (
 	"banger/api"
 )
 
-// exitStatus is a command's own status, which is passed on without a message.
+// exitStatus is the status of a command, which is returned without a message.
 type exitStatus int
 
 func (e exitStatus) Error() string { return fmt.Sprintf("status %d", int(e)) }

@@ -20,12 +20,12 @@ import (
 func runCommand(f *flags) *cobra.Command {
 	c := &cobra.Command{
 		Use: "run", Short: "Boot a lab, run the scenarios in it, and end it", Args: cobra.NoArgs,
-		Long: "Boot a lab, run the scenarios in it, and end it, with the firecracker and jailer that PATH has, or with several\n" +
-			"pairs: the newest one plays all scenarios, each further one those that depend on it. LAB_VMM=qemu runs them on\n" +
-			"QEMU even where firecracker and jailer are there.",
+		Long: "Boot a lab, run the scenarios in it, and end it, with the firecracker and jailer in PATH, or with several\n" +
+			"pairs: the newest one runs all scenarios, each further one those that depend on it. LAB_VMM=qemu runs them on\n" +
+			"QEMU even if firecracker and jailer are installed.",
 	}
 	o := options(c)
-	word := c.Flags().String("scenario", "", "only scenarios whose name begins with this word, or with one of several")
+	word := c.Flags().String("scenario", "", "only scenarios whose name starts with this word, or with one of several")
 	pairs := c.Flags().String("pairs", os.Getenv("LAB_PAIRS"), "a folder with a folder for each Firecracker, VERSION/firecracker and VERSION/jailer")
 	list := c.Flags().Bool("list", false, "list the scenarios, and run none")
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -68,7 +68,7 @@ func runCommand(f *flags) *cobra.Command {
 	return c
 }
 
-// otherHelper builds a root helper of another protocol, for the scenario of that
+// otherHelper builds a root helper with another protocol, for the scenario of that
 // name.
 func otherHelper(ctx context.Context, repository, dir string) (string, error) {
 	path := filepath.Join(dir, "bangerd-root-other")
@@ -80,7 +80,7 @@ func otherHelper(ctx context.Context, repository, dir string) (string, error) {
 	return path, nil
 }
 
-// addVersions has the versions that scenarios of updates need built, and adds them.
+// addVersions adds the versions for scenarios of updates, and builds them.
 func addVersions(ctx context.Context, repository string, o *host.Options) error {
 	cache, err := host.Cache()
 	if err != nil {
@@ -94,7 +94,7 @@ func addVersions(ctx context.Context, repository string, o *host.Options) error 
 	return nil
 }
 
-// addPairs adds the pairs to play with: those in dir, or that of PATH.
+// addPairs adds the Firecracker pairs: those in dir, or that of PATH.
 func addPairs(ctx context.Context, dir string, o *host.Options) error {
 	if o.NoFirecracker {
 		return nil
@@ -112,7 +112,7 @@ func addPairs(ctx context.Context, dir string, o *host.Options) error {
 	return err
 }
 
-// removeOld removes what runs that were killed have left; their labs ended with them.
+// removeOld removes the leftovers of killed runs; their labs ended with them.
 func removeOld(base string) error {
 	old, err := filepath.Glob(filepath.Join(base, "run-*"))
 	if err != nil {
@@ -121,7 +121,7 @@ func removeOld(base string) error {
 	for _, dir := range old {
 		runner := filepath.Base(dir)[len("run-"):]
 		if _, err := os.Stat("/proc/" + runner); err == nil {
-			continue // it may be at work
+			continue // it may be in use
 		}
 		if err := os.RemoveAll(dir); err != nil {
 			return err

@@ -10,15 +10,14 @@ import (
 	"syscall"
 )
 
-// cagedEnv says to this program that it is the first process of a cage, and which
-// directory, besides those that tests work in, can be written there.
+// cagedEnv tells this program that it is the first process of a cage, and which
+// directory, besides those of tests, is writable there.
 const cagedEnv = "BANGER_MUTATION_CAGED"
 
-// cage returns the command that runs a program where mutants do no harm: code that was
-// changed so that it signals or removes something else than it was to. As root that is
-// in a process namespace of its own, whose end is the end of all that was started in
-// it, and with a root file system that cannot be written but where tests work. An
-// ordinary user's mutants can do what he can.
+// cage returns the command that runs a program in a sandbox, as mutants may signal or
+// remove the wrong things. As root it is in its own process namespace, whose end ends
+// all its processes, with a root file system that is read-only except for the
+// directories of tests. An ordinary user's mutants have that user's rights.
 func cage(ctx context.Context, program string, args ...string) *exec.Cmd {
 	if os.Getuid() != 0 {
 		return exec.CommandContext(ctx, program, args...)
@@ -29,7 +28,7 @@ func cage(ctx context.Context, program string, args ...string) *exec.Cmd {
 }
 
 // caged returns at once, unless this process is the first one of a cage: then it runs
-// the program that its arguments name, and exits.
+// the program in its arguments, and exits.
 func caged() {
 	results := os.Getenv(cagedEnv)
 	if results == "" || os.Getpid() != 1 {
@@ -47,8 +46,8 @@ func caged() {
 	os.Exit(code)
 }
 
-// furnish gives the cage a /proc of its own and makes the root file system read-only,
-// but for what tests and the compiler write.
+// mountCage mounts the cage's /proc and makes the root file system read-only, except
+// for what tests and the compiler write.
 func furnish(results string) error {
 	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 		return err
@@ -66,7 +65,7 @@ func furnish(results string) error {
 	return errors.Join(err, syscall.Mount("/", "/", "", syscall.MS_REMOUNT|syscall.MS_BIND|syscall.MS_RDONLY, ""))
 }
 
-// runFirst runs a program as the first process must: it also reaps what lost its parent.
+// runFirst runs a program as a first process: it also reaps orphans.
 func runFirst(program string, args []string) (int, error) {
 	p, err := os.StartProcess(program, args, &os.ProcAttr{Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}})
 	if err != nil {

@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// survivor is a mutant that no test sees, by what does not change when lines are added
-// above it: the text of its line, and the column in that. Equal ones count one by one.
+// survivor is a mutant that no test detects, identified by what does not change when
+// lines are added above it: the text of its line, and the column in it. Equal ones are
+// counted.
 type survivor struct {
 	file   string
 	kind   string
@@ -29,7 +30,7 @@ func survivors(pkg string, all []mutant, read func(path string) ([]byte, error))
 			continue
 		case "LIVED", "NOT COVERED":
 		default:
-			return nil, fmt.Errorf("%s:%d: %q is not a result that is known", m.File, m.Line, m.Status)
+			return nil, fmt.Errorf("%s:%d: %q is not a known result", m.File, m.Line, m.Status)
 		}
 		text, err := read(m.File)
 		if err != nil {
@@ -46,7 +47,7 @@ func survivors(pkg string, all []mutant, read func(path string) ([]byte, error))
 	return found, nil
 }
 
-// known are the survivors with their reasons.
+// known are the listed survivors with their reasons.
 type known []survivor
 
 // of returns those of one package.
@@ -60,8 +61,8 @@ func (k known) of(pkg string) known {
 	return some
 }
 
-// parseList reads the list: reasons begin lines, and the survivors that they are the
-// reason of follow, each behind a tab. "#" begins a comment.
+// parseList parses the list: a reason starts a line, and its survivors follow, each
+// after a tab. "#" starts a comment.
 func parseList(text string) (known, error) {
 	var all known
 	reason := ""
@@ -87,7 +88,8 @@ func parseList(text string) (known, error) {
 	return all, nil
 }
 
-// compare says which survivors are not in the list, and what in the list did not survive.
+// compare returns the survivors that are not in the list, and the entries of the list
+// that did not survive.
 func compare(listed known, found []survivor) []error {
 	var wrong []error
 	left := slices.Clone(listed)
@@ -96,10 +98,10 @@ func compare(listed known, found []survivor) []error {
 			left = slices.Delete(left, i, i+1)
 			continue
 		}
-		wrong = append(wrong, fmt.Errorf("no test sees this change; write one, or say in %s why there can be none:\n\t%s", list, s))
+		wrong = append(wrong, fmt.Errorf("no test detects this change; write one, or explain in %s why there can be none:\n\t%s", list, s))
 	}
 	for _, s := range left {
-		wrong = append(wrong, fmt.Errorf("a test sees this change now, or the line is another; take it out of %s:\n\t%s", list, s))
+		wrong = append(wrong, fmt.Errorf("a test detects this change now, or the line has changed; remove it from %s:\n\t%s", list, s))
 	}
 	return wrong
 }

@@ -1,10 +1,10 @@
-// Mutation tests the tests: it changes the code of a package in one place after the
-// other, and runs the package's tests with each. A change that no test sees (a mutant
-// that survives) is a test that is missing, or is listed in survivors.txt with the
-// reason why none can see it. The list is compared both ways.
+// Mutation tests the tests: it changes the code of a package in one place at a time,
+// and runs the package's tests with each change. A change that no test detects (a
+// mutant that survives) needs a new test, or is listed in survivors.txt with the reason
+// why no test can detect it. The list is compared in both directions.
 //
-// The mutants are gremlins' (https://gremlins.dev). Results are kept by the content of
-// the package, so that a run that was cut off goes on with the next package.
+// The mutants are those of gremlins (https://gremlins.dev). Results are cached by the
+// content of the package, so that an interrupted run continues with the next package.
 package main
 
 import (
@@ -33,10 +33,10 @@ const (
 )
 
 func main() {
-	caged() // returns, unless this process is to be the cage
+	caged() // returns, unless this process is the cage
 	workers := flag.Int("workers", 1, "how many mutants to test at a time")
-	// A mutant may run for as long as all tests of its package, build included, take
-	// without one, times this.
+	// A mutant may run this many times as long as all tests of its package, including
+	// the build, take without one.
 	patience := flag.Int("patience", 5, "how many times as long as usual tests may take with a mutant")
 	dir := flag.String("results", "bin/mutation", "the directory of the results; remove it to test all again")
 	flag.Parse()
@@ -59,7 +59,7 @@ func (r runner) run(ctx context.Context, packages []string) error {
 		return errors.New("no packages; type: make mutation PACKAGES='internal/proc internal/rootapi'")
 	}
 	if os.Getuid() != 0 {
-		fmt.Fprintln(os.Stderr, "mutation: not root: mutants run with all that you may do, and what tests as root see is not seen")
+		fmt.Fprintln(os.Stderr, "mutation: not root: mutants run with all your rights, and tests that need root are skipped")
 	}
 	text, err := os.ReadFile(list)
 	if err != nil {
@@ -93,7 +93,7 @@ func (r runner) run(ctx context.Context, packages []string) error {
 	return errors.Join(wrong...)
 }
 
-// test returns the mutants of a package, tested now or in an earlier run.
+// test returns the mutants of a package, from a new or an earlier run.
 func (r runner) test(ctx context.Context, pkg string) ([]mutant, error) {
 	sum, err := sumOf(pkg)
 	if err != nil {
@@ -126,7 +126,7 @@ func (r runner) test(ctx context.Context, pkg string) ([]mutant, error) {
 	return all, os.WriteFile(result+".json", data, 0o644)
 }
 
-// unleash tests the mutants of a package, and writes what became of them.
+// unleash tests the mutants of a package, and writes the results.
 func (r runner) unleash(ctx context.Context, pkg, result string) error {
 	program, err := r.install(ctx)
 	if err != nil {
@@ -143,7 +143,7 @@ func (r runner) unleash(ctx context.Context, pkg, result string) error {
 		"--workers", strconv.Itoa(r.workers), "--timeout-coefficient", strconv.Itoa(r.patience), "./" + pkg,
 	}
 	cmd := cage(ctx, program, args...)
-	// A result out of the cache would say that the tests take no time.
+	// With a cached result the tests would seem to take no time.
 	cmd.Env = append(os.Environ(), "GOFLAGS=-count=1 "+os.Getenv("GOFLAGS"), cagedEnv+"="+dir)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
@@ -155,7 +155,7 @@ func (r runner) unleash(ctx context.Context, pkg, result string) error {
 	return os.Rename(partial, result)
 }
 
-// install builds gremlins, once for a version.
+// install builds gremlins, once per version.
 func (r runner) install(ctx context.Context) (string, error) {
 	dir, err := filepath.Abs(filepath.Join(r.dir, version))
 	if err != nil {
@@ -171,7 +171,7 @@ func (r runner) install(ctx context.Context) (string, error) {
 	return program, cmd.Run()
 }
 
-// sumOf is the checksum of all files of a package, tests and their data included.
+// sumOf returns the checksum of all files of a package, including tests and their data.
 func sumOf(pkg string) ([]byte, error) {
 	sum := sha256.New()
 	fmt.Fprintln(sum, version)
@@ -191,7 +191,7 @@ func sumOf(pkg string) ([]byte, error) {
 	return sum.Sum(nil), err
 }
 
-// mutant is a change in one place, and what became of it.
+// mutant is a change in one place, and its result.
 type mutant struct {
 	File   string `json:"file"`
 	Type   string `json:"type"`

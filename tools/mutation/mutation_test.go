@@ -41,10 +41,10 @@ func TestTheListIsComparedBothWays(t *testing.T) {
 	for text, want := range map[string][]string{
 		"Why.\n" + twice + twice + once:                   nil,
 		"Why.\n" + twice + twice + "\nWhy else.\n" + once: nil,
-		"Why.\n" + twice + once:                           {"no test sees"},
-		"Why.\n" + twice + twice + once + once:            {"take it out"},
-		"":                                                {"no test sees", "no test sees", "no test sees"},
-		"Why.\n" + twice + twice + strings.Replace(once, "3", "4", 1):            {"no test sees", "take it out"},
+		"Why.\n" + twice + once:                           {"no test detects"},
+		"Why.\n" + twice + twice + once + once:            {"remove it from"},
+		"":                                                {"no test detects", "no test detects", "no test detects"},
+		"Why.\n" + twice + twice + strings.Replace(once, "3", "4", 1):            {"no test detects", "remove it from"},
 		"Why.\n" + twice + twice + once + strings.Replace(once, "/x/", "/y/", 1): nil, // was not tested now
 	} {
 		list, err := parseList(text)

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// changes are what gremlins does to a token, by its name for it.
+// changes are gremlins' changes of a token, by their names.
 var changes = map[string]map[string]string{
 	"CONDITIONALS_BOUNDARY": {">=": ">", ">": ">=", "<=": "<", "<": "<="},
 	"CONDITIONALS_NEGATION": {"==": "!=", "!=": "==", ">=": "<", ">": "<=", "<=": ">", "<": ">="},
@@ -45,10 +45,10 @@ func change(source []byte, m mutant) ([]byte, error) {
 	return bytes.Join(lines, nil), nil
 }
 
-// retest tests the mutants that gremlins did not, as no test reaches them, and those
-// whose tests took too long. The first is so of the conditions of a switch without a tag
-// and of constants, however well tested: they are in no block of a coverage profile. The
-// second may be so because the machine was busy.
+// retest tests the mutants that gremlins did not test, as no test reaches them, and
+// those whose tests took too long. The first happens for the conditions of a switch
+// without a tag and for constants, however well tested: they are in no block of a
+// coverage profile. The second may happen because the machine was busy.
 func (r runner) retest(ctx context.Context, pkg string, all []mutant) error {
 	limit, err := r.usual(ctx, pkg)
 	if err != nil {
@@ -73,7 +73,7 @@ func (r runner) retest(ctx context.Context, pkg string, all []mutant) error {
 			if err != nil {
 				return err
 			}
-			if now > limit { // the machine is busier than it was
+			if now > limit { // the machine is busier than before
 				if all[i].Status, err = r.try(ctx, pkg, m.File, source, now); err != nil {
 					return err
 				}
@@ -84,8 +84,8 @@ func (r runner) retest(ctx context.Context, pkg string, all []mutant) error {
 	return nil
 }
 
-// usual is how long tests may take: so many times as long as they do without a mutant,
-// and mostTime at most.
+// usual returns how long tests may take: a multiple of their time without a mutant, and
+// at most mostTime.
 func (r runner) usual(ctx context.Context, pkg string) (time.Duration, error) {
 	began := time.Now()
 	status, err := r.try(ctx, pkg, "", nil, tryTime)
@@ -97,10 +97,10 @@ func (r runner) usual(ctx context.Context, pkg string) (time.Duration, error) {
 
 const (
 	mostTime = 5 * time.Minute  // bounds the tests with a mutant
-	tryTime  = 20 * time.Minute // and those without
+	tryTime  = 20 * time.Minute // bounds the tests without a mutant
 )
 
-// try runs the tests of a package with another content of a file.
+// try runs the tests of a package with a changed content of a file.
 func (r runner) try(ctx context.Context, pkg, file string, content []byte, limit time.Duration) (status string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

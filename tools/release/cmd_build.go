@@ -27,7 +27,7 @@ func buildCommand() *cobra.Command {
 				return err
 			}
 			if o.Root == nil {
-				say("without a root of trust (ROOT=…, REPOSITORY=…) this build cannot update itself")
+				say("without a root of trust (ROOT=…, REPOSITORY=…), this build cannot update itself")
 			}
 			o.Out = filepath.Join(out, version)
 			if err := dist.Build(c.Context(), o); err != nil {
@@ -40,7 +40,7 @@ func buildCommand() *cobra.Command {
 	c.Flags().StringVar(&version, "version", "", "the version: vX.Y.Z")
 	c.Flags().StringVar(&rootFile, "root", "", "the update repository's root.json, for the programs to trust")
 	c.Flags().StringVar(&o.Repository, "repository", "", "the update repository's URL")
-	c.Flags().StringVar(&o.Download, "download", "", "the URL at which the release's files will be, for install.sh")
+	c.Flags().StringVar(&o.Download, "download", "", "the URL of the release's files, for install.sh")
 	c.Flags().StringVar(&out, "out", "dist", "make the directory VERSION in this one")
 	return c
 }

@@ -23,14 +23,14 @@ func keysCommand() *cobra.Command {
 				return err
 			}
 			say("made keys and " + repository.RootFile + " in " + args[0])
-			say("now move the root keys elsewhere, each to a medium of its own: root-*.pem")
+			say("now move the root keys elsewhere, each to a separate medium: root-*.pem")
 			return nil
 		},
 	}
 	c.Flags().StringVar(&only, "only", "", "make one more key, for this role, and no root")
-	c.Flags().IntVar(&rootKeys, "root-keys", 3, "how many root keys there are")
-	c.Flags().IntVar(&threshold, "threshold", 2, "how many of them it takes to sign a root")
-	c.Flags().DurationVar(&valid, "valid", repository.DefaultExpiry.Root, "how long the root is good")
+	c.Flags().IntVar(&rootKeys, "root-keys", 3, "the number of root keys")
+	c.Flags().IntVar(&threshold, "threshold", 2, "how many of them have to sign a root")
+	c.Flags().DurationVar(&valid, "valid", repository.DefaultExpiry.Root, "how long the root is valid")
 	return c
 }
 

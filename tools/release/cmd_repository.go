@@ -10,14 +10,14 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// place are the flags that say which repository, whose keys, and for how long.
+// place holds the flags that select a repository, keys, and validity.
 type place struct {
 	dir    string
 	keys   []string
 	expiry repository.Expiry
 }
 
-// repositoryCommand is a command that changes a repository, and says so.
+// repositoryCommand is a command that changes a repository, and reports it.
 func repositoryCommand(use, short, example, done string, do func(*repository.Repository, repository.Keys) error) (*cobra.Command, *place) {
 	p := &place{}
 	c := &cobra.Command{
@@ -32,12 +32,12 @@ func repositoryCommand(use, short, example, done string, do func(*repository.Rep
 	}
 	f := c.Flags()
 	f.StringVar(&p.dir, "repository", "repository", "the directory that the server serves")
-	f.StringArrayVar(&p.keys, "keys", []string{"keys"}, "a directory with private keys; may be said again")
+	f.StringArrayVar(&p.keys, "keys", []string{"keys"}, "a directory with private keys; may be repeated")
 	d := repository.DefaultExpiry
-	f.DurationVar(&p.expiry.Root, "root-valid", d.Root, "how long a new root is good")
-	f.DurationVar(&p.expiry.Targets, "targets-valid", d.Targets, "how long new targets are good")
-	f.DurationVar(&p.expiry.Snapshot, "snapshot-valid", d.Snapshot, "how long a new snapshot is good")
-	f.DurationVar(&p.expiry.Timestamp, "timestamp-valid", d.Timestamp, "how long a new timestamp is good")
+	f.DurationVar(&p.expiry.Root, "root-valid", d.Root, "how long a new root is valid")
+	f.DurationVar(&p.expiry.Targets, "targets-valid", d.Targets, "how long new targets are valid")
+	f.DurationVar(&p.expiry.Snapshot, "snapshot-valid", d.Snapshot, "how long a new snapshot is valid")
+	f.DurationVar(&p.expiry.Timestamp, "timestamp-valid", d.Timestamp, "how long a new timestamp is valid")
 	return c, p
 }
 
@@ -61,8 +61,8 @@ func publishCommand() *cobra.Command {
 		"publish --version v1.2.3 --dist dist/v1.2.3", "", nil)
 	c.Flags().StringVar(&version, "version", "", "the release")
 	c.Flags().StringVar(&from, "dist", "", "the release's files (default: dist/VERSION)")
-	c.Flags().StringVar(&rootFile, "root", "", "the first root, to begin a repository")
-	c.Flags().StringSliceVar(&downgradeFrom, "downgrade-from", nil, "newer versions from which a host may go back to this one")
+	c.Flags().StringVar(&rootFile, "root", "", "the first root, to create a repository")
+	c.Flags().StringSliceVar(&downgradeFrom, "downgrade-from", nil, "newer versions that a host may downgrade to this one")
 	c.RunE = func(*cobra.Command, []string) error {
 		if from == "" {
 			from = "dist/" + version
@@ -90,20 +90,20 @@ func publishCommand() *cobra.Command {
 
 func withdrawCommand() *cobra.Command {
 	var version string
-	c, _ := repositoryCommand("withdraw", "Offer a release no longer", "withdraw --version v1.2.3", "the release is offered no longer",
+	c, _ := repositoryCommand("withdraw", "Stop offering a release", "withdraw --version v1.2.3", "the release is no longer offered",
 		func(r *repository.Repository, keys repository.Keys) error { return r.Withdraw(version, keys) })
 	c.Flags().StringVar(&version, "version", "", "the release")
 	return c
 }
 
 func renewCommand() *cobra.Command {
-	c, _ := repositoryCommand("renew", "Sign targets, snapshot and timestamp anew, unchanged", "renew", "targets, snapshot and timestamp are signed anew",
+	c, _ := repositoryCommand("renew", "Sign targets, snapshot and timestamp again, unchanged", "renew", "targets, snapshot and timestamp are signed again",
 		(*repository.Repository).Renew)
 	return c
 }
 
 func timestampCommand() *cobra.Command {
-	c, _ := repositoryCommand("timestamp", "Sign the timestamp anew, with the online key alone", "timestamp --keys /etc/banger-release", "the timestamp is signed anew",
+	c, _ := repositoryCommand("timestamp", "Sign the timestamp again, with only the online key", "timestamp --keys /etc/banger-release", "the timestamp is signed again",
 		(*repository.Repository).Timestamp)
 	return c
 }
@@ -111,7 +111,7 @@ func timestampCommand() *cobra.Command {
 func statusCommand() *cobra.Command {
 	var dir string
 	c := &cobra.Command{
-		Use: "status", Short: "Show what a repository offers, its keys, and until when they are good", Args: cobra.NoArgs,
+		Use: "status", Short: "Show a repository's releases, its keys, and their expiry", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			r, err := repository.Open(dir, repository.Options{})
 			if err != nil {

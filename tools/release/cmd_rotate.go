@@ -13,11 +13,11 @@ func rotateCommand() *cobra.Command {
 	var n repository.Rotation
 	var add []string
 	var draft string
-	c, p := repositoryCommand("rotate-root", "Make the next root: good for longer, or with other keys",
+	c, p := repositoryCommand("rotate-root", "Make the next root: with a later expiry, or with other keys",
 		"rotate-root --keys /media/root-1 --keys /media/root-2 --remove keys/root-3.pub --add root=keys/root-4.pub", "", nil)
 	c.Flags().StringArrayVar(&add, "add", nil, "ROLE=FILE: trust this public key for a role")
-	c.Flags().StringArrayVar(&n.Remove, "remove", nil, "trust this key no longer: its public half's file, or eight digits or more of its id")
-	c.Flags().StringToIntVar(&n.Threshold, "threshold", nil, "ROLE=N: so many keys sign it")
+	c.Flags().StringArrayVar(&n.Remove, "remove", nil, "stop trusting this key: the file of its public half, or at least eight digits of its id")
+	c.Flags().StringToIntVar(&n.Threshold, "threshold", nil, "ROLE=N: the number of keys that have to sign it")
 	c.Flags().StringVar(&draft, "draft", "", "keep the root in this file until enough keys have signed it, here or elsewhere")
 	c.RunE = func(*cobra.Command, []string) error {
 		if err := named(&n, add); err != nil {
@@ -44,7 +44,7 @@ func named(n *repository.Rotation, add []string) error {
 	for _, a := range add {
 		role, file, found := strings.Cut(a, "=")
 		if !found {
-			return api.Errorf(api.KindInvalid, "cannot add key %q: for which role is it?", a).WithHint("--add root=keys/root-4.pub")
+			return api.Errorf(api.KindInvalid, "cannot add key %q: its role is missing", a).WithHint("--add root=keys/root-4.pub")
 		}
 		n.Add = append(n.Add, repository.RoleKey{Role: role, File: file})
 	}

@@ -1,5 +1,5 @@
-// Command release makes a release and keeps the repository that `banger update`
-// trusts. docs/release.md goes through it step by step.
+// Command release makes a release and maintains the repository that `banger update`
+// trusts. docs/release.md explains each step.
 package main
 
 import (
@@ -31,7 +31,7 @@ func main() {
 
 func root() *cobra.Command {
 	c := &cobra.Command{
-		Use: "release", Short: "Make releases, and keep the repository that `banger update` trusts",
+		Use: "release", Short: "Make releases, and maintain the repository that `banger update` trusts",
 		SilenceErrors: true, SilenceUsage: true,
 	}
 	c.AddCommand(buildCommand(), checkCommand(), keysCommand(), publishCommand(), withdrawCommand(),

@@ -13,7 +13,7 @@ import (
 // dialTime bounds a connection that may be dropped rather than refused.
 const dialTime = 4 * time.Second
 
-// reach tries to connect; whoever answers was reached.
+// reach tries to connect to an address; any answer counts as success.
 func reach(network, address string) attack {
 	return attack{"connect to " + address, func() error {
 		conn, err := net.DialTimeout(network, address, dialTime)
@@ -24,8 +24,7 @@ func reach(network, address string) attack {
 	}}
 }
 
-// change tries to change a file. What succeeds is undone: another attack is to find it
-// as it was.
+// change tries to change a file. A successful change is undone, for the next attack.
 func change(path string) []attack {
 	return []attack{
 		move(path),
@@ -46,7 +45,7 @@ func change(path string) []attack {
 	}
 }
 
-// move tries to put something else in the place of a file or socket.
+// move tries to replace a file or socket.
 func move(path string) attack {
 	return attack{"rename " + path, func() error {
 		if err := os.Rename(path, path+".away"); err != nil {
@@ -56,7 +55,7 @@ func move(path string) attack {
 	}}
 }
 
-// add tries to make something new in a directory.
+// add tries to create files in a directory.
 func add(dir string) []attack {
 	path := dir + "/added"
 	attempt := func(what string, do func() error) attack {
@@ -95,7 +94,7 @@ func open(path string) attack {
 	}}
 }
 
-// harm tries to get hold of a process: signal 0 asks for the permission alone (kill(2)).
+// harm tries to attack a process: signal 0 only checks the permission (kill(2)).
 func harm(pid int) []attack {
 	return []attack{
 		{fmt.Sprintf("signal process %d", pid), func() error { return syscall.Kill(pid, 0) }},

@@ -1,9 +1,9 @@
-// Command attacker tries, from inside the lab host, what banger's boundary has to
-// refuse. Each of its parts is somebody who is not trusted: a VMM that was taken over,
-// another user of the machine, or the owner, who must not become root. The scenarios
-// "attack-…" of package lab place it there, and look at all other VMs before and after.
+// Command attacker tries attacks, inside the lab host, that banger has to refuse. Each
+// of its parts is an untrusted role: a VMM that was taken over, another user of the
+// machine, or the owner, who must not become root. The scenarios "attack-…" of package
+// lab run it, and check all other VMs before and after.
 //
-// It prints a line for each attack, and ends with status 1 if one succeeded.
+// It prints a line for each attack, and exits with status 1 if one succeeded.
 package main
 
 import (
@@ -16,20 +16,21 @@ import (
 )
 
 // attack is something that must fail. try returns nil if it succeeded, which is the
-// fault that this program looks for.
+// error that this program searches.
 type attack struct {
 	name string
 	try  func() error
 }
 
-// parts are who attacks, and with what. Their arguments are the rest of the command line.
+// parts are the attackers and their attacks. Their arguments are the rest of the
+// command line.
 var parts = map[string]func(args []string) []attack{
 	"vmm":      vmm,
 	"stranger": stranger,
 	"owner":    owner,
 }
 
-// tools are what a part does for a while beside something else; they refuse nothing.
+// tools are background activities of a part; they do not attack.
 var tools = map[string]func(args []string) error{
 	"crowd":  crowd,
 	"forge":  forge,
@@ -54,7 +55,7 @@ func run(args []string) error {
 	}
 	part, ok := parts[args[0]]
 	if !ok {
-		return fmt.Errorf("there is no part %q", args[0])
+		return fmt.Errorf("%q is not a valid part", args[0])
 	}
 	succeeded := 0
 	for _, a := range part(args[1:]) {
@@ -71,7 +72,7 @@ func run(args []string) error {
 	return nil
 }
 
-// option returns the value of an argument "NAME=VALUE"; empty if it is not there.
+// option returns the value of an argument "NAME=VALUE", or "".
 func option(args []string, name string) string {
 	i := slices.IndexFunc(args, func(a string) bool { return strings.HasPrefix(a, name+"=") })
 	if i < 0 {

@@ -21,8 +21,8 @@ import (
 	"banger/internal/rootapi"
 )
 
-// owner may use all VMs, by a program of his own as well as by banger; he must not become
-// root, use up what is root's, or break what other VMs rely on.
+// owner may use all VMs, with a separate program as well as with banger; it must not
+// become root, use up root's resources, or break what other VMs rely on.
 //
 //	other=ID    a VM that runs
 //	slot=N      its slot
@@ -51,7 +51,7 @@ func owner(args []string) []attack {
 		}},
 		attack{"have more boot files stored than is allowed", o.bootFiles},
 		attack{"have a boot file stored that is too large", func() error {
-			f := sparse(o.path("huge"), 2<<30) // too large whatever its digest is, which takes minutes here
+			f := sparse(o.path("huge"), 2<<30) // too large, so that its digest, which takes minutes here, is not needed
 			defer f.Close()
 			return ask(rootapi.BootPutCall{Digest: strings.Repeat("a", 64)}, nil, f)
 		}},
@@ -73,14 +73,14 @@ func lasting(attacks []attack) error {
 
 type ownerAttacks struct {
 	dir          string
-	other, fresh rootapi.VM // one that runs; one that there is not
+	other, fresh rootapi.VM // a running VM; one that does not exist
 	slot         int
 	base         string
 }
 
 func (o *ownerAttacks) path(name string) string { return filepath.Join(o.dir, name) }
 
-// askTime bounds a request: an emulated machine needs its time.
+// askTime bounds a request: an emulated machine is slow.
 const askTime = 60 * time.Second
 
 func ask(call rootapi.Call, answer any, files ...*os.File) error {
@@ -102,10 +102,10 @@ func (o *ownerAttacks) messages() []attack {
 		panic(err)
 	}
 	return []attack{
-		raw("a path in the place of an id", "vm-find", `{"id":"../../../etc"}`),
+		raw("a path instead of an id", "vm-find", `{"id":"../../../etc"}`),
 		raw("an empty id", "vm-kill", `{"id":""}`),
-		raw("a field that there is not", "vm-find", `{"id":"`+o.other.ID+`","path":"/etc/shadow"}`),
-		raw("a verb that there is not", "exec", `{"id":"`+o.other.ID+`"}`),
+		raw("an unknown field", "vm-find", `{"id":"`+o.other.ID+`","path":"/etc/shadow"}`),
+		raw("an unknown verb", "exec", `{"id":"`+o.other.ID+`"}`),
 		raw("a descriptor too many", "vm-find", `{"id":"`+o.other.ID+`"}`, null),
 		raw("a message that is too long", "vm-find", `{"id":"`+strings.Repeat("a", 64<<10)+`"}`),
 		raw("no JSON", "vm-find", "\x00\xff"),
@@ -114,7 +114,8 @@ func (o *ownerAttacks) messages() []attack {
 	}
 }
 
-// send sends a request as it stands. That the helper does not even answer is a refusal.
+// send sends a request unchanged. If the helper does not answer at all, that counts as
+// a refusal.
 func send(verb, body string, files []*os.File) error {
 	conn, err := net.Dial("unixpacket", paths.RootSocket)
 	if err != nil {
@@ -165,7 +166,7 @@ func (o *ownerAttacks) disks() []attack {
 	return []attack{
 		attach("a chunk size that takes the kernel's memory", rootapi.Snapshot, base, o.cow(0x70416e53, 1, 1, 1<<21)),
 		attach("a header of another version", rootapi.Snapshot, base, o.cow(0x70416e53, 1, 2, 8)),
-		attach("a file that begins with something else", rootapi.Snapshot, base, o.cow(0x12345678, 1, 1, 8)),
+		attach("a file with another header", rootapi.Snapshot, base, o.cow(0x12345678, 1, 1, 8)),
 		attach("a file that may only be read", rootapi.Plain, base),
 		attach("a character device", rootapi.Plain, at("/dev/null", os.O_RDWR)),
 		attach("a directory", rootapi.Plain, at(o.dir, os.O_RDONLY)),
@@ -192,7 +193,7 @@ func (o *ownerAttacks) cow(header ...uint32) func() (*os.File, error) {
 	}
 }
 
-// sparse makes a file that takes no room.
+// sparse makes a file that uses no space.
 func sparse(path string, size int64) *os.File {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err == nil {
@@ -231,7 +232,7 @@ func (o *ownerAttacks) starts() []attack {
 	}
 }
 
-// bootFile has a file stored.
+// bootFile makes the helper store a file.
 func (o *ownerAttacks) bootFile(f *os.File) error {
 	defer f.Close()
 	h := sha256.New()
@@ -244,7 +245,7 @@ func (o *ownerAttacks) bootFile(f *os.File) error {
 	return ask(rootapi.BootPutCall{Digest: hex.EncodeToString(h.Sum(nil))}, nil, f)
 }
 
-// bootFiles stores many small files, and looks how many of them there are then.
+// bootFiles makes the helper store many small files, and counts them afterwards.
 func (o *ownerAttacks) bootFiles() error {
 	const many = 100
 	for i := range many {
@@ -267,7 +268,8 @@ func (o *ownerAttacks) bootFiles() error {
 	return fmt.Errorf("of %d files %d are stored", many, len(entries))
 }
 
-// idle opens connections and says nothing on them, and looks whether another is served.
+// idle opens connections without sending anything, and checks whether another one is
+// served.
 func (o *ownerAttacks) idle() error {
 	const many = 200
 	for range many {
@@ -280,5 +282,5 @@ func (o *ownerAttacks) idle() error {
 	if err := ask(rootapi.HelloCall{}, nil); err != nil {
 		return nil
 	}
-	return errors.New("it answers others all the same")
+	return errors.New("it answers others nevertheless")
 }

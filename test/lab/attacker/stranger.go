@@ -66,7 +66,7 @@ func stranger(args []string) []attack {
 	)
 }
 
-// lock takes a lock as flock(1) does.
+// lock takes a lock like flock(1).
 func lock(path string) error {
 	f, err := os.OpenFile(path, os.O_RDONLY, 0)
 	if err != nil {

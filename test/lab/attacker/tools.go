@@ -19,7 +19,8 @@ func sleep(args []string) error {
 	return err
 }
 
-// memory takes memory, and writes to it, until it is killed or has a number of MiB.
+// memory allocates memory, and writes to it, until it is killed or has allocated a
+// number of MiB.
 func memory(args []string) error {
 	most, err := strconv.Atoi(args[0])
 	if err != nil {
@@ -38,8 +39,8 @@ func memory(args []string) error {
 }
 
 // crowd fills the table of processes for a time: count processes, each with a command
-// line that names something and is bytes long, most of which are NULs: as many empty
-// arguments, for whoever splits them.
+// line of the given length in bytes that contains the given names, most of which is
+// NULs: many empty arguments for a program that splits them.
 func crowd(args []string) error {
 	count, bytes, seconds := numbers(args, "count")[0], numbers(args, "bytes")[0], numbers(args, "seconds")[0]
 	argv := []string{"firecracker", "nuls", strconv.Itoa(seconds), option(args, "names")}
@@ -64,8 +65,8 @@ func crowd(args []string) error {
 
 const maxArg = 120 << 10
 
-// nuls overwrites its own long arguments, which are in the memory that
-// /proc/PID/cmdline shows (proc(5)), and stays.
+// nuls overwrites its own long arguments, which /proc/PID/cmdline shows (proc(5)), and
+// sleeps.
 func nuls(args []string) error {
 	for _, arg := range args[2:] {
 		clear(unsafe.Slice(unsafe.StringData(arg), len(arg)))
@@ -73,8 +74,8 @@ func nuls(args []string) error {
 	return sleep(args)
 }
 
-// forge tells everybody on the system's message bus, for a time, that jobs of units have
-// ended: each job number of a range, to all and to each.
+// forge sends signals on the system's message bus, for a time, that jobs of units have
+// ended: for each job number of a range, to all and to each client.
 func forge(args []string) error {
 	conn, err := dbus.ConnectSystemBus()
 	if err != nil {

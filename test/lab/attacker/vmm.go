@@ -22,7 +22,7 @@ import (
 func vmm(args []string) []attack {
 	dir := option(args, "dir")
 	var all []attack
-	// Its jail: nothing new, and what is there stays what it is.
+	// Its jail: no new files, and no changes.
 	_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil {
 			return nil
@@ -32,7 +32,7 @@ func vmm(args []string) []attack {
 			all = append(all, add(path)...)
 		case d.Type().IsRegular():
 			all = append(all, change(path)...)
-		case d.Type()&os.ModeSocket != 0: // its mode may be its own to change
+		case d.Type()&os.ModeSocket != 0: // it may change its mode
 			all = append(all, move(path))
 		}
 		return nil
@@ -40,7 +40,7 @@ func vmm(args []string) []attack {
 	for _, pid := range numbers(args, "pids") {
 		all = append(all, harm(pid)...)
 	}
-	// What the host serves by files, if they can be seen at all.
+	// Services that the host offers by files, if they are visible at all.
 	for _, socket := range []string{
 		"/run/banger-root/helper.sock", "/run/banger/bangerd.sock", "/run/dbus/system_bus_socket",
 		"/run/systemd/private", "/run/systemd/journal/stdout", "/run/systemd/notify",
@@ -86,8 +86,8 @@ func socket(domain, kind, protocol int) error {
 	return unix.Close(fd)
 }
 
-// datagram sends one datagram, and looks whether it was let out: a rule that refuses
-// makes the send fail (EPERM) or answers with an error of ICMP.
+// datagram sends one datagram, and checks whether it was sent: a rule that refuses it
+// makes the call fail (EPERM) or answers with an ICMP error.
 func datagram(address string) attack {
 	return attack{"send a datagram to " + address, func() error {
 		conn, err := net.DialTimeout("udp", address, dialTime)
@@ -104,7 +104,7 @@ func datagram(address string) attack {
 	}}
 }
 
-// tasks makes processes until it is refused one.
+// tasks creates processes until one is refused.
 func tasks(most []int) error {
 	if len(most) != 1 {
 		return errors.New("most=N is missing")

@@ -20,8 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Cache returns the directory that lab images are kept in: BANGER_LAB_CACHE, or one
-// below the repository.
+// Cache returns the directory of lab images: BANGER_LAB_CACHE, or one below the
+// repository.
 func Cache() (string, error) {
 	if dir := os.Getenv("BANGER_LAB_CACHE"); dir != "" {
 		return dir, os.MkdirAll(dir, 0o755)
@@ -34,15 +34,15 @@ func Cache() (string, error) {
 	return dir, os.MkdirAll(dir, 0o755)
 }
 
-// Image is a lab host that can be booted; its files are never written to.
+// Image is a bootable lab host; its files are never written to.
 type Image struct{ Dir string }
 
 func (i Image) root() string   { return filepath.Join(i.Dir, "root.ext4") }
 func (i Image) kernel() string { return filepath.Join(i.Dir, "vmlinux") }
 func (i Image) initrd() string { return filepath.Join(i.Dir, "initrd") }
 
-// Build returns the image of today's recipe, and makes it where it is missing. say
-// is told what takes long.
+// Build returns the image of the current recipe, and makes it if it is missing. say
+// receives what takes long.
 func Build(ctx context.Context, say io.Writer) (Image, error) {
 	cache, err := Cache()
 	if err != nil {
@@ -83,14 +83,15 @@ func Build(ctx context.Context, say io.Writer) (Image, error) {
 
 // bootstrap fills dir with an image.
 func bootstrap(ctx context.Context, dir string, sources []apt.Source, options []string) error {
-	// In a user namespace apt's own user may not enter our directories.
+	// In a user namespace apt's own user may not enter this directory.
 	options = append(options, `APT::Sandbox::User "root";`)
 	files := map[string]string{
 		"customize.sh": customize,
 		"lab.sources":  apt.Deb822(sources),
 		"apt.conf":     strings.Join(options, "\n") + "\n",
 	}
-	// As an ordinary user mmdebstrap writes here as one of the user's subordinate ids.
+	// As an ordinary user mmdebstrap writes here with one of the user's subordinate
+	// ids.
 	if err := os.Mkdir(dir, 0o777); err != nil {
 		return err
 	}
@@ -114,7 +115,8 @@ func bootstrap(ctx context.Context, dir string, sources []apt.Source, options []
 			"--dpkgopt=force-unsafe-io", // a crash loses the staging directory anyway
 			"--include=" + strings.Join(packages, ","),
 			"--customize-hook=" + filepath.Join(dir, "customize.sh"),
-			// What is another id's, seen from outside of its namespace, can be removed.
+			// So that files of another id, seen from outside its namespace, can be
+			// removed.
 			`--customize-hook=chmod -R a+rwX "$OUT/modules"`,
 			suite(sources), "-", filepath.Join(dir, "lab.sources"),
 		},
@@ -125,9 +127,9 @@ func bootstrap(ctx context.Context, dir string, sources []apt.Source, options []
 	return extractKernel(ctx, dir)
 }
 
-// extractKernel makes vmlinux, as banger does it for its guests: QEMU 7.2 starts a
-// vmlinuz in a way that hangs now and then (it keeps a random seed where the kernel
-// unpacks itself), and a vmlinux by PVH.
+// extractKernel makes vmlinux, as banger does for its guests: QEMU 7.2 starts a vmlinuz
+// in a way that occasionally hangs (it keeps a random seed where the kernel unpacks
+// itself), and a vmlinux by PVH.
 func extractKernel(ctx context.Context, dir string) error {
 	p := paths.Paths{Data: filepath.Join(dir, "kernel"), Cache: filepath.Join(dir, "kernel")}
 	kernels, err := kernel.Open(p, nil)
@@ -151,7 +153,7 @@ func extractKernel(ctx context.Context, dir string) error {
 	return errors.Join(err, os.Chmod(dir, 0o755))
 }
 
-// suite is the name of the release among suites such as bookworm-updates.
+// suite returns the name of the release among suites such as bookworm-updates.
 func suite(sources []apt.Source) string {
 	shortest := ""
 	for _, s := range sources {

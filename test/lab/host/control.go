@@ -23,21 +23,21 @@ import (
 // that does nothing else.
 const bootTime = 5 * time.Minute
 
-// silence is how long a boot may take to its first word on the console. There always
-// is one: the kernel regrets that a microvm has no PCI.
+// silence is how long a boot may take until the first output on the console. There
+// always is one: the kernel reports that a microvm has no PCI.
 const silence = 45 * time.Second
 
-var errSilent = errors.New("the lab's kernel hung before it said anything")
+var errSilent = errors.New("the lab's kernel hung before it printed anything")
 
-// Conn is a connection to the agent in the lab, by a port that is ours alone.
+// Conn is a connection to the agent in the lab, by a port of its own.
 type Conn struct {
 	link   *guest.Link
 	client *guest.Client
 	lock   *os.File
 }
 
-// Connect takes a free port of the lab and greets the agent, which may still be
-// starting: then it waits as long as ctx allows.
+// Connect takes a free port of the lab and connects to the agent, which may still be
+// starting: it waits as long as ctx allows.
 func (m *Machine) Connect(ctx context.Context) (*Conn, error) {
 	i, held, err := m.freePort()
 	if err != nil {
@@ -47,7 +47,7 @@ func (m *Machine) Connect(ctx context.Context) (*Conn, error) {
 	if err != nil {
 		held.Close()
 		if !m.Running() {
-			err = api.Errorf(api.KindConflict, "the lab in %s does not run", m.Dir).WithHint("go run ./tools/lab up --dir %s", m.Dir)
+			err = api.Errorf(api.KindConflict, "the lab in %s is not running", m.Dir).WithHint("go run ./tools/lab up --dir %s", m.Dir)
 		}
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func (m *Machine) Connect(ctx context.Context) (*Conn, error) {
 	return &Conn{link: link, client: &guest.Client{Dial: link.Open, Patience: time.Second}, lock: held}, nil
 }
 
-// freePort returns a port and the lock that keeps it.
+// freePort returns a port and the lock that reserves it.
 func (m *Machine) freePort() (int, *os.File, error) {
 	for i := range ports {
 		f, err := os.OpenFile(m.path(portFile(i)+".lock"), os.O_CREATE|os.O_RDWR, 0o666)
@@ -75,9 +75,9 @@ func (m *Machine) freePort() (int, *os.File, error) {
 		WithHint("end one of the programs that use it")
 }
 
-// ready waits until the lab has booted and everything in it has started. Its status
-// may be "degraded": that a unit has failed is for scenarios to see. spoken tells
-// whether the kernel has said anything in this boot.
+// ready waits until the lab has booted and all its units have started. Its status may
+// be "degraded": scenarios detect a failed unit. spoken reports whether the kernel has
+// printed anything in this boot.
 func (m *Machine) ready(ctx context.Context, spoken func() bool) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, bootTime, errors.New("it has not booted within "+bootTime.String()))
 	defer cancel()
@@ -118,27 +118,27 @@ func (m *Machine) settle(ctx context.Context) error {
 	return err
 }
 
-// dead says why QEMU has ended.
+// dead returns why QEMU has ended.
 func (m *Machine) dead() error {
 	log, _ := os.ReadFile(m.path("qemu.log"))
 	lines := strings.Split(strings.TrimSpace(string(log)), "\n")
 	return api.Errorf(api.KindInternal, "the lab host has ended: %s", lines[len(lines)-1])
 }
 
-// BootID tells one boot of the lab from the next.
+// BootID identifies a boot of the lab.
 func (c *Conn) BootID() string { return c.link.BootID() }
 
-// Close gives the port back. Commands under way are hung up.
+// Close releases the port. Running commands get a hang-up.
 func (c *Conn) Close() {
 	c.link.Close()
 	c.lock.Close()
 }
 
-// Streams are what a command reads and writes; nil is nothing.
+// Streams are the streams of a command; nil is empty.
 type Streams struct {
 	In       io.Reader
 	Out, Err io.Writer
-	// Started is called with the session of a command that runs.
+	// Started receives the session of a running command.
 	Started func(*guest.Session)
 }
 
@@ -174,7 +174,7 @@ func (c *Conn) Exec(ctx context.Context, e api.Exec, std Streams) (int, error) {
 	copyErr := errors.Join(<-errs, <-errs)
 	exit, err := s.Wait(ctx)
 	if err != nil && exit.Code > 0 {
-		// It could not be run: the shell's 126 and 127.
+		// It could not be run: the shell's statuses 126 and 127.
 		if std.Err != nil {
 			fmt.Fprintln(std.Err, err)
 		}
@@ -183,8 +183,8 @@ func (c *Conn) Exec(ctx context.Context, e api.Exec, std Streams) (int, error) {
 	return exit.Code, errors.Join(err, copyErr)
 }
 
-// Output runs a command as root and returns its standard output. One that fails is
-// an error that quotes what it said.
+// Output runs a command as root and returns its standard output. The error of a failed
+// command contains its standard error.
 func (c *Conn) Output(ctx context.Context, argv ...string) (string, error) {
 	var out, errs bytes.Buffer
 	code, err := c.Exec(ctx, api.Exec{Argv: argv}, Streams{Out: &out, Err: &errs})
@@ -194,8 +194,8 @@ func (c *Conn) Output(ctx context.Context, argv ...string) (string, error) {
 	return out.String(), err
 }
 
-// Push copies a file or directory into the lab, Pull out of it; where it goes is as
-// `banger vm cp` has it.
+// Push copies a file or directory into the lab, Pull out of it; the target is as in
+// `banger vm cp`.
 func (c *Conn) Push(ctx context.Context, from, to string) error {
 	return c.client.CopyIn(ctx, from, to, guest.CopyOptions{Warnings: os.Stderr})
 }

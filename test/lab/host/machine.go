@@ -19,10 +19,10 @@ import (
 	"banger/internal/proc"
 )
 
-// shutdownTime bounds an orderly end: what the lab's units may take, and some to spare.
+// shutdownTime bounds an orderly shutdown: the time of the lab's units, with a reserve.
 const shutdownTime = 2 * time.Minute
 
-// Options are what a lab is booted with.
+// Options are the options of a lab.
 type Options struct {
 	MemoryMiB int `json:"memory_mib"`
 	CPUs      int `json:"cpus"`
@@ -32,9 +32,9 @@ type Options struct {
 	Extra []string `json:"extra,omitempty"`
 	// NoFirecracker leaves firecracker and jailer out.
 	NoFirecracker bool `json:"no_firecracker,omitempty"`
-	// Pairs go to /lab/pairs; without any, the programs that PATH has go to /lab/bin.
+	// Pairs go to /lab/pairs; without any, the programs in PATH go to /lab/bin.
 	Pairs []Pair `json:"pairs,omitempty"`
-	// Tied labs end with the program that boots them, however that ends.
+	// Tied labs end with the program that boots them, however it ends.
 	Tied bool `json:"tied,omitempty"`
 }
 
@@ -44,7 +44,7 @@ type Machine struct {
 	state state
 }
 
-// state is what another program needs to know of the machine.
+// state is what another program needs to know about the machine.
 type state struct {
 	Image   Image         `json:"image"`
 	Options Options       `json:"options"`
@@ -69,12 +69,12 @@ func Open(dir string) (*Machine, error) {
 	return m, nil
 }
 
-// Up makes a lab in dir, boots it, and returns when everything in it has started.
-// What was in dir is removed.
+// Up makes a lab in dir, boots it, and returns when all its units have started.
+// Existing content of dir is removed.
 func Up(ctx context.Context, dir string, image Image, o Options) (*Machine, error) {
 	if old, err := Open(dir); err == nil {
 		if old.Running() {
-			return nil, api.Errorf(api.KindConflict, "a lab runs in %s already", dir).WithHint("go run ./tools/lab down --dir %s", dir)
+			return nil, api.Errorf(api.KindConflict, "a lab is already running in %s", dir).WithHint("go run ./tools/lab down --dir %s", dir)
 		}
 		if err := os.RemoveAll(dir); err != nil {
 			return nil, err
@@ -98,8 +98,8 @@ func Up(ctx context.Context, dir string, image Image, o Options) (*Machine, erro
 	return m, nil
 }
 
-// tries is how often a boot is tried. On a busy machine an emulated kernel hangs now
-// and then before its first word, when nothing has been written to the disk yet.
+// tries is how often a boot is tried. On a busy machine an emulated kernel occasionally
+// hangs before its first output, when nothing has been written to the disk yet.
 const tries = 3
 
 // boot starts QEMU and waits until the lab is up.
@@ -119,11 +119,11 @@ func (m *Machine) boot(ctx context.Context) error {
 	}
 }
 
-// consoleSize is how much the serial console has said so far.
+// consoleSize returns the length of the serial console's log so far.
 func (m *Machine) consoleSize() int64 {
 	info, err := os.Stat(m.Console())
 	if err != nil {
-		return 0 // QEMU makes the file
+		return 0 // QEMU creates the file
 	}
 	return info.Size()
 }
@@ -144,7 +144,7 @@ func (m *Machine) start() error {
 	cmd := exec.Command(qemu, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = m.Dir, log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	// The sockets are there before QEMU is: whoever connects waits for the lab's agent.
+	// The sockets exist before QEMU does: a client waits for the lab's agent.
 	for i := range ports {
 		l, err := fsx.ListenUnix(m.path(portFile(i)))
 		if err != nil {
@@ -174,7 +174,7 @@ func (m *Machine) start() error {
 	return fsx.WriteJSON(m.path("lab.json"), m.state)
 }
 
-// startTied starts a program that is killed when this one ends. The kernel means the
+// startTied starts a program that is killed when this one ends. The kernel uses the
 // thread that started it (PR_SET_PDEATHSIG(2const)), so that thread is kept.
 func startTied(cmd *exec.Cmd) error {
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
@@ -187,7 +187,7 @@ func startTied(cmd *exec.Cmd) error {
 	return <-started
 }
 
-// Running says whether QEMU runs.
+// Running reports whether QEMU runs.
 func (m *Machine) Running() bool {
 	p, err := proc.OpenIdentity(m.state.QEMU)
 	if err != nil {
@@ -197,7 +197,7 @@ func (m *Machine) Running() bool {
 	return true
 }
 
-// Kill ends QEMU at once, as a power cut does: what the lab's kernel had not written
+// Kill ends QEMU at once, like a power cut: data that the lab's kernel had not written
 // to its disk is lost.
 func (m *Machine) Kill() error {
 	p, err := proc.OpenIdentity(m.state.QEMU)
@@ -227,7 +227,7 @@ func (m *Machine) Reboot(ctx context.Context) error {
 	return m.boot(ctx)
 }
 
-// shutDown has the lab's systemd end everything; QEMU ends with it.
+// shutDown makes the lab's systemd shut down; QEMU ends with it.
 func (m *Machine) shutDown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, shutdownTime, errors.New("it has not shut down within "+shutdownTime.String()))
 	defer cancel()
@@ -252,7 +252,7 @@ func (m *Machine) shutDown(ctx context.Context) error {
 	}
 }
 
-// Remove ends the lab and removes everything of it.
+// Remove ends the lab and removes all its files.
 func (m *Machine) Remove() error {
 	if err := m.Kill(); err != nil {
 		return err
@@ -260,5 +260,5 @@ func (m *Machine) Remove() error {
 	return os.RemoveAll(m.Dir)
 }
 
-// Console is the path of the log of the lab's serial console.
+// Console returns the path of the log of the lab's serial console.
 func (m *Machine) Console() string { return m.path("console.log") }

@@ -17,38 +17,39 @@ import (
 	"banger/internal/execx"
 )
 
-// Pair is a Firecracker and the jailer to play scenarios with.
+// Pair is a Firecracker and a jailer to run scenarios with.
 type Pair struct {
-	// Name is the pair's folder, here and in /lab/pairs; pathPair for that of PATH.
+	// Name is the pair's folder, here and in /lab/pairs; pathPair for the one in PATH.
 	Name string `json:"name"`
 	// Firecracker and Jailer are the paths of the programs on this machine.
 	Firecracker string `json:"firecracker"`
 	Jailer      string `json:"jailer"`
-	// Versions are what the two say to --version.
+	// Versions are the outputs of their --version.
 	Versions [2]firecracker.Version `json:"versions"`
 }
 
-// pathPair is the name of the pair that PATH has.
+// pathPair is the name of the pair in PATH.
 const pathPair = "PATH"
 
-// pairName is what a pair's folder may be called: it goes into commands in the lab.
+// pairName matches valid names of a pair's folder, which are used in commands in the
+// lab.
 var pairName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 
-// PathPair returns the pair that PATH has, if it has both programs.
+// PathPair returns the pair in PATH, if PATH has both programs.
 func PathPair(ctx context.Context) (pair Pair, found bool, err error) {
 	pair.Name = pathPair
 	for name, path := range map[string]*string{"firecracker": &pair.Firecracker, "jailer": &pair.Jailer} {
 		if *path, err = exec.LookPath(name); err != nil {
-			return Pair{}, false, nil // one that is missing is no error
+			return Pair{}, false, nil // a missing one is not an error
 		}
 	}
 	err = pair.ask(ctx)
 	return pair, err == nil, err
 }
 
-// Pairs finds the pairs in a folder, DIR/NAME/firecracker and DIR/NAME/jailer, the
-// newest first. A folder without both programs is refused: a pair that was meant to be
-// played with would be missed by nobody.
+// Pairs finds the pairs in a folder, DIR/NAME/firecracker and DIR/NAME/jailer, newest
+// first. A folder without both programs is refused: otherwise a missing pair would not
+// be noticed.
 func Pairs(ctx context.Context, dir string) ([]Pair, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -57,7 +58,7 @@ func Pairs(ctx context.Context, dir string) ([]Pair, error) {
 	var pairs []Pair
 	for _, e := range entries {
 		at := filepath.Join(dir, e.Name())
-		if info, err := os.Stat(at); err != nil || !info.IsDir() { // also by a link
+		if info, err := os.Stat(at); err != nil || !info.IsDir() { // links are followed
 			if err != nil {
 				return nil, fmt.Errorf("cannot read the folder of Firecracker pairs: %w", err)
 			}
@@ -65,7 +66,7 @@ func Pairs(ctx context.Context, dir string) ([]Pair, error) {
 		}
 		pair := Pair{Name: e.Name(), Firecracker: filepath.Join(at, "firecracker"), Jailer: filepath.Join(at, "jailer")}
 		if !pairName.MatchString(pair.Name) {
-			return nil, api.Errorf(api.KindInvalid, "cannot use %q as the name of a Firecracker pair", pair.Name).WithHint("call its folder by its version, such as 1.16.1")
+			return nil, api.Errorf(api.KindInvalid, "cannot use %q as the name of a Firecracker pair", pair.Name).WithHint("name its folder after its version, such as 1.16.1")
 		}
 		if err := pair.ask(ctx); err != nil {
 			return nil, err
@@ -84,7 +85,7 @@ func Pairs(ctx context.Context, dir string) ([]Pair, error) {
 // askTime bounds a program's answer to --version.
 const askTime = 10 * time.Second
 
-// ask asks both programs for their versions.
+// ask runs both programs for their versions.
 func (p *Pair) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
@@ -101,7 +102,7 @@ func (p *Pair) ask(ctx context.Context) error {
 	return nil
 }
 
-// String is what a run calls the pair: its version, and its folder where that says more.
+// String names the pair in a run's output: its version, and its folder if that differs.
 func (p Pair) String() string {
 	version := p.Versions[0].String()
 	switch {
@@ -113,13 +114,14 @@ func (p Pair) String() string {
 	return fmt.Sprintf("firecracker %s with jailer %s", version, p.Versions[1])
 }
 
-// Alike says whether both programs are of one release, which alone their makers test.
+// Alike reports whether both programs are of the same release; other combinations are
+// not tested by Firecracker.
 func (p Pair) Alike() bool { return p.Versions[0].Compare(p.Versions[1]) == 0 }
 
-// FromPath says whether PATH has the pair, and nobody named it.
+// FromPath reports whether the pair was found in PATH, and not named.
 func (p Pair) FromPath() bool { return p.Name == pathPair }
 
-// Dir is where the pair is in the lab.
+// Dir returns the pair's directory in the lab.
 func (p Pair) Dir() string { return "/lab/pairs/" + p.Name }
 
 func (p Pair) copyTo(dir string) error {

@@ -15,17 +15,17 @@ import (
 	"banger/test/harness"
 )
 
-// The payload is a disk of its own, mounted read-only at /lab: the lab's agent, the
-// build to test and what it needs. So nothing of a run is in the cached image, and
-// nothing has to be fetched in the lab.
+// The payload is a separate disk, mounted read-only at /lab: the lab's agent, the build
+// to test and its dependencies. So the cached image contains nothing of a run, and the
+// lab downloads nothing.
 //
-//	/lab/bin          lab-agent; firecracker and jailer of PATH where Options names no pairs
-//	/lab/pairs/NAME   firecracker and jailer of a pair that Options names
+//	/lab/bin          lab-agent; firecracker and jailer of PATH if Options names no pairs
+//	/lab/pairs/NAME   firecracker and jailer of a pair in Options
 //	/lab/build        the programs of the build: banger, bangerd, …
 //	/lab/busybox.tar  the smallest guest's root file system
-//	/lab/extra        whatever Options.Extra named
+//	/lab/extra        the files of Options.Extra
 
-// foreign are programs that the lab takes from this machine where they are.
+// foreign are programs that the lab copies from this machine if they exist.
 var foreign = []string{"firecracker", "jailer"}
 
 // payload makes the payload's file system at path.
@@ -77,7 +77,7 @@ func fillPayload(ctx context.Context, dir string, o Options) error {
 	return nil
 }
 
-// addFirecracker adds the pairs that were named, or the programs that PATH has.
+// addFirecracker adds the named pairs, or the programs in PATH.
 func addFirecracker(dir string, o Options) error {
 	if o.NoFirecracker {
 		return nil
@@ -100,7 +100,7 @@ func addFirecracker(dir string, o Options) error {
 	return nil
 }
 
-// copyAny copies a file, or a directory with what is in it.
+// copyAny copies a file, or a directory with its content.
 func copyAny(from, to string) error {
 	if info, err := os.Stat(from); err != nil || !info.IsDir() {
 		return copyFile(from, to)
@@ -108,7 +108,7 @@ func copyAny(from, to string) error {
 	return os.CopyFS(to, os.DirFS(from))
 }
 
-// copyPrograms copies our programs from a directory; one that does not exist has none.
+// copyPrograms copies banger's programs from a directory, which need not exist.
 func copyPrograms(from, to string) error {
 	entries, err := os.ReadDir(from)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

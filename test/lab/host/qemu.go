@@ -10,14 +10,14 @@ import (
 	"banger/internal/tsc"
 )
 
-// ports is how many commands can run in the lab at the same time from separate
-// programs: QEMU gives each port to one client.
+// ports is how many programs can run commands in the lab at the same time: QEMU gives
+// each port to one client.
 const ports = 4
 
-// cmdline is the lab's kernel command line: a short boot, warnings on the console, a lab
-// that panics ends. The frequency of the time stamp counter is told: a busy machine's
-// emulated timer chip cannot measure it, and the boot would hang (package tsc).
-// Nested guests do without AMD's virtual interrupt flag: with it, an emulated processor
+// cmdline is the lab's kernel command line: a short boot, warnings on the console, and
+// a lab that panics ends. The frequency of the time stamp counter is given: a busy
+// machine's emulated timer cannot measure it, and the boot would hang (package tsc).
+// Nested guests do not use AMD's virtual interrupt flag: with it, an emulated processor
 // stays in a guest for ever, and interrupts do not reach it (docs/adr/0013).
 func cmdline() string {
 	line := "console=ttyS0 loglevel=5 panic=-1 reboot=t mitigations=off systemd.show_status=0 random.trust_cpu=on kvm_amd.vgif=0 kvm_amd.nested=0"
@@ -27,22 +27,22 @@ func cmdline() string {
 	return line
 }
 
-// accel is QEMU's -accel.
+// accel is the value of QEMU's -accel.
 func accel() string { return cmp.Or(os.Getenv("BANGER_LAB_ACCEL"), "tcg,thread=multi") }
 
 // firstFile is the descriptor of the first port's listening socket in QEMU.
 const firstFile = 3
 
-// arguments are QEMU's, which runs in the lab's directory.
+// arguments are QEMU's arguments; QEMU runs in the lab's directory.
 //
-// The lab has no network interface to the outside, so nothing can leave it; what
-// stands for the internet is inside (tools/lab/agent). `-cpu max` emulates AMD's SVM
-// with nested paging, so that kvm_amd loads.
+// The lab has no network interface to the outside, so nothing can leave it; the
+// "internet" is inside (tools/lab/agent). `-cpu max` emulates AMD's SVM with nested
+// paging, so that kvm_amd loads.
 func arguments(image Image, o Options) []string {
 	args := []string{
 		"-name", "banger-lab", "-no-user-config", "-nodefaults", "-display", "none",
 		"-accel", accel(), "-cpu", "max",
-		// QEMU's microvm does not come back from a reset: it ends, and is started again.
+		// QEMU's microvm cannot reset: it ends, and is started again.
 		"-no-reboot", "-M", "microvm,acpi=on", "-m", strconv.Itoa(o.MemoryMiB), "-smp", strconv.Itoa(o.CPUs),
 		"-kernel", image.kernel(), "-initrd", image.initrd(), "-append", cmdline(),
 		"-chardev", "file,id=console,path=console.log,append=on", "-serial", "chardev:console",
@@ -60,5 +60,5 @@ func arguments(image Image, o Options) []string {
 
 func portFile(i int) string { return "port" + strconv.Itoa(i) }
 
-// quoted is a command line for people to read.
+// quoted formats a command line for people.
 func quoted(args []string) string { return strings.Join(args, " ") }

@@ -1,6 +1,6 @@
-// Package host makes, boots and drives the lab host: a Debian machine with systemd,
-// device-mapper and nested KVM, emulated by QEMU, in which system mode is proven on
-// machines that have none of them.
+// Package host makes, boots and controls the lab host: a Debian machine with systemd,
+// device-mapper and nested KVM, emulated by QEMU, for testing system mode on machines
+// without them.
 package host
 
 import (
@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// packages are what the lab host has beyond mmdebstrap's minbase.
+// packages are the packages of the lab host besides mmdebstrap's minbase.
 var packages = []string{
 	"systemd", "systemd-sysv", "dbus", "udev", "linux-image-cloud-amd64", "kmod", // a machine that boots
 	"dmsetup", "e2fsprogs", "iproute2", "nftables", "qemu-system-x86", // what banger uses
@@ -26,8 +26,8 @@ const diskSize = "12G"
 //go:embed recipe/customize.sh
 var customize string
 
-// recipe is the digest of everything that the image is made by. Which packages the
-// distribution has today is no part of it: remove the image to have them anew.
+// recipe is the digest of everything that determines the image, except the
+// distribution's current packages: remove the image to get them again.
 func recipe() string {
 	release, err := os.ReadFile("/etc/os-release")
 	if err != nil {

@@ -6,23 +6,23 @@ import (
 	"strings"
 )
 
-// Report is what the output of a test program says.
+// Report is the result of a test program, from its output.
 type Report struct {
 	Passed  int      // tests that have no tests below them
 	Failed  []string // their names
 	Skipped []string // their names
-	// NotRun are the lines by which tests say what they left out, and why.
+	// NotRun are the lines in which tests report what they left out, and why.
 	NotRun []string
-	Output string // what failed tests said
+	Output string // the output of failed tests
 }
 
 var (
-	// switched says whose the following lines are (testing's -test.v).
+	// switched names the test of the following lines (testing's -test.v).
 	switched = regexp.MustCompile(`^=== (?:RUN|PAUSE|CONT|NAME) +(\S+)`)
 	verdict  = regexp.MustCompile(`^ *--- (PASS|FAIL|SKIP): (\S+)`)
 )
 
-// Parse reads the output of a test program that ran with -test.v.
+// Parse parses the output of a test program that ran with -test.v.
 func Parse(out string) Report {
 	var r Report
 	said := map[string]*strings.Builder{}
@@ -67,7 +67,7 @@ func Parse(out string) Report {
 	return r
 }
 
-// hasBelow reports whether a test has tests below it.
+// hasBelow reports whether a test has subtests.
 func hasBelow(name string, all map[string]bool) bool {
 	for other := range all {
 		if strings.HasPrefix(other, name+"/") {

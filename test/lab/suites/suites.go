@@ -1,6 +1,6 @@
-// Package suites runs test programs in the lab host: sessions, contracts and tests
-// that need what only that machine has. A suite is compiled here, pushed there, and
-// run as root; the lab has no Go.
+// Package suites runs test programs in the lab host: sessions, contracts and tests that
+// need that machine. A suite is compiled here, copied there, and run as root; the lab
+// has no Go.
 package suites
 
 import (
@@ -22,13 +22,13 @@ import (
 type Suite struct {
 	Name    string
 	Package string   // below the repository
-	Run     string   // which tests, as -test.run has it; empty: all
+	Run     string   // the tests, in the syntax of -test.run; empty: all
 	Data    []string // directories that it reads, below the repository
 	Env     []string // NAME=value
 	Short   bool     // with -test.short
-	// Installed: it needs an installed banger, and nobody else's VMs.
+	// Installed: it needs an installed banger, and no other VMs.
 	Installed bool
-	// Firecracker: without firecracker and jailer it has nothing to test.
+	// Firecracker: it needs firecracker and jailer.
 	Firecracker bool
 	Limit       time.Duration
 }
@@ -37,7 +37,7 @@ const system = "BANGER_TEST_SYSTEM=1"
 
 var sessions = []string{"test/system/testdata", "test/script/testdata", "test/e2e/testdata"}
 
-// All are the suites, those first that need no installation.
+// All are the suites; those that need no installation come first.
 var All = []Suite{
 	{Name: "blockdev", Package: "internal/blockdev", Data: []string{"internal/blockdev/testdata"}, Limit: 5 * time.Minute},
 	{Name: "disk-dmsnap", Package: "internal/disk/dmsnap", Limit: 2 * time.Minute},
@@ -48,7 +48,7 @@ var All = []Suite{
 	{Name: "4-sessions-all", Package: "test/system", Data: sessions, Env: []string{system}, Installed: true, Limit: 40 * time.Minute},
 }
 
-// Lab is what a suite needs of the lab host, where its commands are root's.
+// Lab is what a suite needs of the lab host, where its commands run as root.
 type Lab interface {
 	Push(ctx context.Context, from, to string) error
 	// Output runs a command and returns its standard output; a status other than 0 is
@@ -56,17 +56,17 @@ type Lab interface {
 	Output(ctx context.Context, argv ...string) (string, error)
 }
 
-// labDir is where suites are in the lab, laid out as in the repository.
+// labDir is the directory of suites in the lab, with the layout of the repository.
 const labDir = "/root/suites"
 
-// Result is how a suite went.
+// Result is the result of a suite.
 type Result struct {
 	Report
 	Took time.Duration // in the lab, compilation and copying left out
 }
 
-// Do compiles a suite, runs it in the lab, and writes what failed to w. The error
-// says that tests failed, or that they could not be run.
+// Do compiles a suite, runs it in the lab, and writes the output of failed tests to w.
+// The error means that tests failed, or that they could not be run.
 func (s Suite) Do(ctx context.Context, lab Lab, w io.Writer) (Result, error) {
 	staged, err := os.MkdirTemp("", "banger-suite-")
 	if err != nil {
@@ -111,8 +111,8 @@ func (s Suite) stage(ctx context.Context, dir string) error {
 	return nil
 }
 
-// run runs the pushed suite. Its output comes back by a file: a command's is only
-// passed on when it succeeds.
+// run runs the copied suite. Its output is returned in a file: a command's output is
+// only passed on if it succeeds.
 func (s Suite) run(ctx context.Context, lab Lab, w io.Writer) (Result, error) {
 	began := time.Now()
 	status, err := lab.Output(ctx, "sh", "-c", s.script())
@@ -122,7 +122,7 @@ func (s Suite) run(ctx context.Context, lab Lab, w io.Writer) (Result, error) {
 	r := Result{Took: time.Since(began)}
 	out, err := lab.Output(ctx, "cat", labDir+"/out")
 	if err != nil {
-		return r, fmt.Errorf("cannot read what suite %s said: %w", s.Name, err)
+		return r, fmt.Errorf("cannot read the output of suite %s: %w", s.Name, err)
 	}
 	r.Report = Parse(out)
 	switch status = strings.TrimSpace(status); {
@@ -130,7 +130,7 @@ func (s Suite) run(ctx context.Context, lab Lab, w io.Writer) (Result, error) {
 		return r, errors.New("no test of suite " + s.Name + " ran")
 	case status == "0":
 		return r, nil
-	case len(r.Failed) == 0: // it broke down
+	case len(r.Failed) == 0: // the program crashed
 		fmt.Fprintln(w, tail(out))
 	default:
 		fmt.Fprint(w, r.Output)
@@ -148,7 +148,7 @@ func (s Suite) script() string {
 	return b.String()
 }
 
-// tail is the end of a long text.
+// tail returns the end of a long text.
 func tail(text string) string {
 	const most = 8 << 10
 	return text[max(0, len(text)-most):]

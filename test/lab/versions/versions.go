@@ -8,39 +8,39 @@ import (
 	"slices"
 )
 
-// Edit replaces Old, which stands once in a file, with New. Without Old the file is
-// made, and must not be there.
+// Edit replaces Old, which must occur once in a file, with New. Without Old the file is
+// created, and must not exist.
 type Edit struct{ Path, Old, New string }
 
-// Version is a build of its own.
+// Version is a modified build.
 type Version struct {
 	Name      string
 	Edits     []Edit
-	Installed bool // scenarios install it: its programs are there as they are
+	Installed bool // scenarios install it directly: its programs are in the result
 }
 
-// Base is what scenarios update from, and Older an installation whose units are those
-// of before.
+// Base is the version that scenarios update from, and Older an installation with units
+// of an older banger.
 const (
 	Base  = "v1.0.0"
 	Older = "v0.9.0"
 )
 
-// The versions that are updated to.
+// The versions to update to.
 const (
 	Good       = "v1.1.0"
 	Migrating  = "v1.2.0"
 	NoStart    = "v1.3.1" // its daemon exits at its start
-	Loops      = "v1.3.2" // its daemon says that it is ready and exits soon after
-	NoGuests   = "v1.3.3" // its daemon finds no guest again
+	Loops      = "v1.3.2" // its daemon reports that it is ready and exits soon after
+	NoGuests   = "v1.3.3" // its daemon does not find its guests
 	NoMigrate  = "v1.3.4" // its migration fails
-	BadUnits   = "v1.3.5" // its unit names a program that is not there
+	BadUnits   = "v1.3.5" // its unit names a program that does not exist
 	NoHelper   = "v1.3.6" // its helper exits at its start
 	daemonUnit = "internal/system/units/bangerd.service"
 	helperUnit = "internal/system/units/bangerd-root.service"
 	daemonMain = "internal/daemon/daemon.go"
 
-	// lastMigration comes after all that banger has: they are applied in this order.
+	// lastMigration sorts after all migrations of banger, which are applied in order.
 	lastMigration = "internal/store/migrations/9999_lab.sql"
 )
 

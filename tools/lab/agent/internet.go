@@ -11,10 +11,9 @@ import (
 	"strings"
 )
 
-// The lab has no way out. What stands for the internet is a namespace behind the
-// interface wan0, with addresses of RFC 5737 and the one of clouds' metadata
-// services. It knows no way back to the lab's own guests: what reaches it has been
-// translated to the lab's address.
+// The lab has no connection to the outside. Its "internet" is a namespace behind the
+// interface wan0, with addresses of RFC 5737 and that of clouds' metadata services. It
+// has no route to the lab's own guests: packets that reach it have the lab's address.
 const (
 	labAddress  = "203.0.113.2/24"
 	gateway     = "203.0.113.1"
@@ -24,7 +23,7 @@ const (
 	networkName = "internet"
 )
 
-// links makes the namespace and its links, and the way to it.
+// links makes the namespace, its links, and the route to it.
 func links(ctx context.Context) error {
 	return errors.Join(
 		batch(ctx, nil,
@@ -53,7 +52,7 @@ func batch(ctx context.Context, options []string, commands ...string) error {
 	return nil
 }
 
-// internet serves HTTP on every address and names on the resolver's, until ctx ends.
+// internet serves HTTP on every address and DNS on the resolver's, until ctx ends.
 func internet(ctx context.Context) error {
 	pages, err := net.Listen("tcp4", ":80")
 	if err != nil {
@@ -78,7 +77,7 @@ func internet(ctx context.Context) error {
 	return err
 }
 
-// answer says which address was asked, and by whom.
+// answer reports which address was requested, and by which client.
 func answer(w http.ResponseWriter, r *http.Request) {
 	here := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	host, _, _ := net.SplitHostPort(here.String())
@@ -86,7 +85,7 @@ func answer(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "internet %s saw %s\n", host, peer)
 }
 
-// serveNames answers every question for an address (RFC 1035) with the server's.
+// serveNames answers every DNS query for an address (RFC 1035) with the server's.
 func serveNames(c net.PacketConn) error {
 	buf := make([]byte, 512)
 	for {
@@ -95,12 +94,12 @@ func serveNames(c net.PacketConn) error {
 			return err
 		}
 		if reply := nameReply(buf[:n]); reply != nil {
-			_, _ = c.WriteTo(reply, from) // the asker asks again
+			_, _ = c.WriteTo(reply, from) // the client asks again
 		}
 	}
 }
 
-// nameReply is the answer to a query with one question, nil for anything else.
+// nameReply returns the answer to a query with one question, nil for anything else.
 func nameReply(query []byte) []byte {
 	const header = 12
 	if len(query) < header || query[2]&0x80 != 0 || query[5] != 1 {
@@ -126,7 +125,7 @@ func nameReply(query []byte) []byte {
 	return reply
 }
 
-// notify tells systemd how the service is (sd_notify(3)).
+// notify reports the service's state to systemd (sd_notify(3)).
 func notify(state string) error {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {

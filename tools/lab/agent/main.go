@@ -1,5 +1,5 @@
-// Command agent is the lab host's side of tools/lab. It runs only in the lab: it
-// serves commands from outside, and it is what stands for the internet there.
+// Command agent is the lab host's side of tools/lab. It runs only in the lab: it serves
+// commands from outside, and is the lab's "internet".
 package main
 
 import (

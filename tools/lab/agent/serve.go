@@ -10,15 +10,15 @@ import (
 	"banger/internal/buildinfo"
 )
 
-// serve serves every port named lab.N until ctx ends. udev has made the links
-// before the unit starts.
+// serve serves every port named lab.N until ctx ends. udev creates the links before the
+// unit starts.
 func serve(ctx context.Context) error {
 	names, err := filepath.Glob("/dev/virtio-ports/lab.*")
 	if err != nil {
 		return err
 	}
 	if len(names) == 0 {
-		return errors.New("this machine has no port lab.N: it is no lab host")
+		return errors.New("this machine has no port lab.N: it is not a lab host")
 	}
 	// One process has one reaper.
 	reaper := agent.NewReaper(false)

@@ -25,16 +25,16 @@ import (
 // is.
 const validity = 10 * 365 * 24 * time.Hour
 
-// builtAt is when all versions say that they were built.
+// builtAt is the build time in all versions.
 var builtAt = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// Build returns a directory that is named updates and holds
+// Build returns a directory named updates with
 //
 //	programs/VERSION/    the programs of versions to install
 //	repository/NAME/     release repositories, see publish
 //
-// It is made from the sources in a repository and kept in the directory cache, so
-// that it is made once for the same sources.
+// It is built from the sources in a repository and kept in the directory cache, so that
+// it is built once for the same sources.
 func Build(ctx context.Context, checkout, cache string, say io.Writer) (string, error) {
 	if err := removeOld(cache); err != nil {
 		return "", err
@@ -44,7 +44,8 @@ func Build(ctx context.Context, checkout, cache string, say io.Writer) (string, 
 		return "", err
 	}
 	defer os.RemoveAll(stage)
-	// All are made from the same, however long that takes and whoever edits meanwhile.
+	// All versions are built from the same copy, even if the sources change in the
+	// meantime.
 	b := builder{stage: stage, sources: filepath.Join(stage, "sources"), archives: map[string]dist.Archived{}}
 	paths, err := sources(ctx, checkout)
 	if err != nil {
@@ -69,7 +70,7 @@ func Build(ctx context.Context, checkout, cache string, say io.Writer) (string, 
 	if err := b.build(ctx, paths); err != nil {
 		return "", err
 	}
-	// Somebody else may have been quicker, with the same.
+	// Another process may have built the same in the meantime.
 	if err := os.Rename(fresh, kept); err != nil {
 		if _, there := os.Stat(result); there != nil {
 			return "", err
@@ -91,7 +92,7 @@ func removeOld(cache string) error {
 	return err
 }
 
-// builder is at work on one result.
+// builder builds one result.
 type builder struct {
 	stage, sources, out string
 	root                []byte

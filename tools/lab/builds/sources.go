@@ -21,7 +21,7 @@ import (
 // releases are made, this package and what it makes.
 var parts = []string{"go.mod", "go.sum", "api", "client", "cmd", "internal", "tools/go.mod", "tools/go.sum", "tools/release", "tools/lab/builds", "test/lab/versions"}
 
-// sources lists the files of those, with what is in no commit yet.
+// sources lists these files, including uncommitted ones.
 func sources(ctx context.Context, repository string) ([]string, error) {
 	var out bytes.Buffer
 	args := append([]string{"ls-files", "-z", "--cached", "--others", "--exclude-standard", "--"}, parts...)
@@ -38,8 +38,7 @@ func sources(ctx context.Context, repository string) ([]string, error) {
 	return slices.Compact(paths), nil
 }
 
-// key is the digest of files of the repository, and of what else decides on the
-// result.
+// key is the digest of files of the repository, and of what else affects the result.
 func key(repository string, paths []string) (string, error) {
 	h := sha256.New()
 	fmt.Fprintln(h, runtime.Version(), runtime.GOARCH)
@@ -57,7 +56,7 @@ func key(repository string, paths []string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)[:8]), nil
 }
 
-// copyFiles copies files of the repository, those that there are.
+// copyFiles copies the existing files of a list.
 func copyFiles(from string, paths []string, to string) error {
 	for _, path := range paths {
 		data, err := os.ReadFile(filepath.Join(from, path))
@@ -90,12 +89,12 @@ func applyEdit(e versions.Edit, path string) error {
 	case e.Old == "" && errors.Is(err, os.ErrNotExist):
 		return write(path, []byte(e.New))
 	case e.Old == "" && err == nil:
-		return errors.New("the file is there already")
+		return errors.New("the file exists already")
 	case err != nil:
 		return err
 	}
 	if n := bytes.Count(data, []byte(e.Old)); n != 1 {
-		return fmt.Errorf("%q stands in it %d times, not once", e.Old, n)
+		return fmt.Errorf("%q occurs in it %d times, not once", e.Old, n)
 	}
 	return write(path, bytes.Replace(data, []byte(e.Old), []byte(e.New), 1))
 }

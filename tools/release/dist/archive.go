@@ -15,10 +15,10 @@ import (
 
 // File is a file of an archive or a package.
 type File struct {
-	Name string // in an archive without directories, in a package absolute
+	Name string // without directories in an archive, absolute in a package
 	Mode int64
 	Data []byte
-	Link string // what it points at, for a symbolic link
+	Link string // the target of a symbolic link
 }
 
 // readPrograms reads the programs of a release in their order.
@@ -30,19 +30,19 @@ func readPrograms(dir string) ([]File, error) {
 			return nil, api.AsError(err)
 		}
 		if len(data) > release.MaxProgram {
-			return nil, api.Errorf(api.KindInvalid, "cannot release %s: it has %d bytes, and no host takes more than %d", name, len(data), release.MaxProgram)
+			return nil, api.Errorf(api.KindInvalid, "cannot release %s: it has %d bytes, but hosts accept at most %d", name, len(data), release.MaxProgram)
 		}
 		files = append(files, File{Name: name, Mode: 0o755, Data: data})
 	}
 	return files, nil
 }
 
-// Archive packs files into a tar.gz that depends on nothing but them and the
-// time: the names of users, the machine's clock and its umask do not show.
+// Archive packs files into a tar.gz that depends only on them and the time, not on
+// users' names, the machine's clock or its umask.
 func Archive(files []File, at time.Time) ([]byte, error) {
 	packed, err := tarball(files, at, tar.FormatUSTAR)
 	if err == nil && len(packed) > release.MaxArchive {
-		err = api.Errorf(api.KindInvalid, "cannot release an archive of %d bytes: no host takes more than %d", len(packed), release.MaxArchive)
+		err = api.Errorf(api.KindInvalid, "cannot release an archive of %d bytes: hosts accept at most %d", len(packed), release.MaxArchive)
 	}
 	return packed, err
 }
@@ -73,7 +73,7 @@ func tarball(files []File, at time.Time, format tar.Format) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// gzipped compresses as `gzip -9n` does: with neither name nor time.
+// gzipped compresses like `gzip -9n`: without name and time.
 func gzipped(data []byte) ([]byte, error) {
 	var out bytes.Buffer
 	z, err := gzip.NewWriterLevel(&out, gzip.BestCompression)

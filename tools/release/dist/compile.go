@@ -20,9 +20,8 @@ type Compilation struct {
 	GoCache  string
 }
 
-// Run builds the programs. What a machine's environment may say to the Go tool
-// and would show in the result is said here; the Go version is the one that
-// this tool itself was built with.
+// Run builds the programs. It sets all environment variables of the Go tool that affect
+// the result; the Go version is the one that this tool was built with.
 func (c Compilation) Run(ctx context.Context) error {
 	if err := os.MkdirAll(c.Out, 0o755); err != nil {
 		return fsx.DiskError("build", err)

@@ -22,8 +22,8 @@ func (p Package) debRecommends() string {
 	return strings.Join(names, ", ")
 }
 
-// Deb packs a Debian package, as deb(5) describes it: an ar archive of the
-// format's version, the control files and the files.
+// Deb packs a Debian package in the format of deb(5): an ar archive of the format's
+// version, the control files and the files.
 func (p Package) Deb() ([]byte, error) {
 	files := p.sorted()
 	sums, size := "", 0
@@ -34,7 +34,7 @@ func (p Package) Deb() ([]byte, error) {
 			sums += fmt.Sprintf("%x  %s\n", md5.Sum(f.Data), strings.TrimPrefix(f.Name, "/"))
 		}
 	}
-	// dpkg-deb takes names that ustar cannot hold only in GNU's form.
+	// dpkg-deb accepts names that ustar cannot store only in GNU's format.
 	data, err := tarball(append([]File{{Name: "./", Mode: 0o755}}, files...), p.Time, tar.FormatGNU)
 	if err != nil {
 		return nil, err

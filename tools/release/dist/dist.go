@@ -1,6 +1,6 @@
-// Package dist makes the files of a release: archives, packages, checksums, a
-// list of what is in them and the installer. The same checkout, Go version and
-// options give the same bytes, on any machine and in any directory.
+// Package dist makes the files of a release: archives, packages, checksums, a bill of
+// materials and the installer. The same checkout, Go version and options give the same
+// bytes, on any machine and in any directory.
 package dist
 
 import (
@@ -17,24 +17,24 @@ import (
 	"banger/internal/update/release"
 )
 
-// Platforms are those that a release is built for, in Go's names.
+// Platforms are the platforms of a release, in Go's names.
 var Platforms = []string{"amd64", "arm64"}
 
 const goos = "linux"
 
-// Options say what to build.
+// Options describe a build.
 type Options struct {
 	Source     Source
 	Root       []byte // the update repository's root.json; nil: the build cannot update itself
 	Repository string // the update repository's URL
-	Download   string // where the installer finds the release; empty: it has to be told
+	Download   string // where the installer finds the release; empty: it needs --from
 	Out        string // the directory to make
-	GoCache    string // the Go tool's cache; empty: as it is
+	GoCache    string // the Go tool's cache; empty: the default
 	Report     func(string)
 }
 
-// Build makes a release in a directory beside o.Out, which takes its place when
-// all is done.
+// Build makes a release in a directory beside o.Out, and renames it when everything is
+// done.
 func Build(ctx context.Context, o Options) error {
 	if err := o.check(); err != nil {
 		return err
@@ -116,7 +116,7 @@ func (o Options) pack(programs, arch, to string) error {
 	return nil
 }
 
-// describe writes what is not of one platform, the checksums last.
+// describe writes the files that are not for one platform, the checksums last.
 func (o Options) describe(bill []Linked, to string) error {
 	sbom, err := SBOM(o.Source, bill)
 	if err != nil {
@@ -153,8 +153,8 @@ func (o Options) record() Record {
 	}
 }
 
-// linkerFlags are what the programs are told of themselves. The build id goes
-// because it names inputs that need not show in the result.
+// linkerFlags returns the programs' build information. The build id is removed because
+// it names inputs that do not affect the result.
 func (o Options) linkerFlags() string {
 	const x = " -X banger/internal/buildinfo."
 	flags := "-s -w -buildid=" + x + "version=" + o.Source.Version + x + "commit=" + o.Source.Commit

@@ -9,7 +9,7 @@ import (
 	"banger/api"
 )
 
-// Installer is scripts/install.sh with this release written into it.
+// Installer returns scripts/install.sh with this release written into it.
 func Installer(source, version, download string) ([]byte, error) {
 	script, err := os.ReadFile(filepath.Join(source, "scripts", "install.sh"))
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"banger/internal/update/release"
 )
 
-// Linked is a program and what the Go tool wrote into it of what it is made of.
+// Linked is a program with the build information that the Go tool wrote into it.
 type Linked struct {
 	Program, Arch string
 	SHA256        string
@@ -26,7 +26,7 @@ func readLinked(dir, arch string) ([]Linked, error) {
 		path := filepath.Join(dir, name)
 		info, err := buildinfo.ReadFile(path)
 		if err != nil {
-			return nil, api.Errorf(api.KindInternal, "cannot read what %s is made of: %w", name, err)
+			return nil, api.Errorf(api.KindInternal, "cannot read the build information of %s: %w", name, err)
 		}
 		data, err := os.ReadFile(path)
 		if err != nil {

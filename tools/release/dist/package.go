@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// The packages are made with a writer of our own (deb.go) and Google's rpmpack,
-// which takes two modules with it. nfpm, which did its work with rpmpack until
-// 2.45, takes some forty, a Git implementation and an SSH client among them.
+// The packages are made with deb.go and Google's rpmpack, which needs two modules.
+// nfpm, which used rpmpack until 2.45, needs some forty, among them a Git
+// implementation and an SSH client.
 
 // Package is a package of one platform.
 type Package struct {
@@ -19,7 +19,7 @@ type Package struct {
 	Files   []File // with absolute names
 }
 
-// revision is that of the packaging: the same version is packaged once.
+// revision is the revision of the packaging: each version is packaged once.
 const revision = "1"
 
 const (
@@ -30,12 +30,12 @@ const (
 
 // description is wrapped, and its lines are no longer than 78 characters.
 var description = []string{
-	"One command, one sandbox: a virtual machine with a kernel of its own, on your",
-	"own Linux machine. Sandboxes and open sessions go on while banger itself is",
+	"One command, one sandbox: a virtual machine with its own kernel, on your",
+	"Linux machine. Sandboxes and open sessions continue while banger itself is",
 	"restarted or updated.",
 }
 
-// sorted returns the files by name, each behind its directories.
+// sorted returns the files by name, each after its directories.
 func (p Package) sorted() []File {
 	seen := map[string]bool{"/": true}
 	var all []File

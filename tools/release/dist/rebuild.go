@@ -14,8 +14,8 @@ import (
 	"banger/api"
 )
 
-// Rebuild builds a release again, from a clone of a checkout that has its
-// commit, elsewhere and with nothing of an earlier build, and compares.
+// Rebuild builds a release again, from a clone of a checkout that contains its commit,
+// in another directory and without earlier results, and compares it.
 func Rebuild(ctx context.Context, checkout, released string, report func(string)) error {
 	sums, err := readSums(released)
 	if err != nil {
@@ -26,7 +26,7 @@ func Rebuild(ctx context.Context, checkout, released string, report func(string)
 		return err
 	}
 	if record.Go != runtime.Version() {
-		return api.Errorf(api.KindUnsupported, "cannot make release %s again: it was built by %s, and this is %s", record.Version, record.Go, runtime.Version()).
+		return api.Errorf(api.KindUnsupported, "cannot make release %s again: it was built by %s, but this is %s", record.Version, record.Go, runtime.Version()).
 			WithHint("GOTOOLCHAIN=%s make release-check VERSION=%s", record.Go, record.Version)
 	}
 	work, err := os.MkdirTemp("", "banger-rebuild-")
@@ -65,8 +65,8 @@ func readInputs(dir string, sums map[string]string) (r Record, root []byte, err 
 	return r, root, err
 }
 
-// compare demands the same files with the same bytes. Those of the release are
-// read, not believed.
+// compare requires the same files with the same bytes. It reads the files of the
+// release instead of trusting its checksums.
 func compare(released, again string, sums map[string]string) error {
 	built, err := readSums(again)
 	if err != nil {
@@ -85,7 +85,7 @@ func compare(released, again string, sums map[string]string) error {
 		}
 	}
 	if len(different) > 0 {
-		return api.Errorf(api.KindConflict, "%s is not what this source gives; different: %s", released, strings.Join(different, ", "))
+		return api.Errorf(api.KindConflict, "%s differs from a build of this source: %s", released, strings.Join(different, ", "))
 	}
 	return nil
 }

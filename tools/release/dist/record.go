@@ -14,7 +14,7 @@ const (
 	rootName   = "root.json"
 )
 
-// Record says what a release was built from: all that one needs to build it
+// Record describes what a release was built from: everything that is needed to build it
 // again.
 type Record struct {
 	Version    string    `json:"version"`
@@ -30,8 +30,8 @@ func (r Record) encode() ([]byte, error) {
 	return append(data, '\n'), err
 }
 
-// Read returns the record and the archives of a release, by their names in an
-// update repository, after it has seen that they are whole.
+// Read returns the record and the archives of a release, by their names in an update
+// repository, after checking that they are complete.
 func Read(dir, version string) (Record, map[string]Archived, error) {
 	sums, err := readSums(dir)
 	if err != nil {
@@ -61,7 +61,7 @@ func Read(dir, version string) (Record, map[string]Archived, error) {
 	return r, archives, nil
 }
 
-// Archived is an archive and what the signed metadata will say of it.
+// Archived is an archive with its signed metadata.
 type Archived struct {
 	Data []byte
 	Info release.Info

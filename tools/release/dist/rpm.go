@@ -25,7 +25,7 @@ func (p Package) rpmRecommends() []string {
 	return names
 }
 
-// RPM packs a package for rpm. The host that builds it is not named in it.
+// RPM packs a package for rpm. It does not contain the name of the build host.
 func (p Package) RPM() ([]byte, error) {
 	m := rpmpack.RPMMetaData{
 		Name: "banger", Version: packageVersion(p.Version), Release: revision, Arch: rpmArch[p.Arch], Epoch: rpmpack.NoEpoch,

@@ -11,9 +11,8 @@ import (
 	"time"
 )
 
-// The list of what is in a release (a software bill of materials) is CycloneDX
-// 1.6 in JSON (ECMA-424): of it what describes programs, the modules linked
-// into them, and which is in which.
+// The bill of materials of a release is CycloneDX 1.6 in JSON (ECMA-424). Only the
+// parts for programs, the modules linked into them, and their relation are used.
 
 type sbom struct {
 	Format       string          `json:"bomFormat"`
@@ -98,14 +97,14 @@ func sortedModules(modules map[string]sbomComponent) []sbomComponent {
 func moduleComponent(m debug.Module) sbomComponent {
 	purl := packageURL(m)
 	c := sbomComponent{Type: "library", Ref: purl, Name: m.Path, Version: m.Version, PURL: purl}
-	if m.Sum != "" { // a hash of hashes, which CycloneDX's own field has no name for
+	if m.Sum != "" { // a hash of hashes, which CycloneDX's own field does not support
 		c.Properties = []sbomProperty{{"banger:go.sum", m.Sum}}
 	}
 	return c
 }
 
-// packageURL is the module's name in all tools' language (ECMA-427; its type
-// golang has the path in lower case).
+// packageURL returns the module's package URL (ECMA-427; its type golang has the path
+// in lower case).
 func packageURL(m debug.Module) string {
 	parts := strings.Split(strings.ToLower(m.Path), "/")
 	for i, p := range parts {

@@ -11,19 +11,19 @@ import (
 	"banger/internal/execx"
 )
 
-// Source is what a release is built from.
+// Source is the input of a release.
 type Source struct {
 	Dir     string // the checkout
 	Version string
 	Commit  string    // its first twelve digits, as everywhere in banger
-	Time    time.Time // the commit's: all files of a release carry it
+	Time    time.Time // the commit's time, which all files of a release get
 }
 
-// commitDigits is what the Makefile's `git rev-parse --short=12` gives.
+// commitDigits is the length used by the Makefile's `git rev-parse --short=12`.
 const commitDigits = 12
 
-// Checkout describes the commit that is checked out in dir. A release of
-// something that is in no commit could not be built again, and is refused.
+// Checkout describes the commit that is checked out in dir. It refuses uncommitted
+// changes: such a release could not be built again.
 func Checkout(ctx context.Context, dir, version string) (Source, error) {
 	changes, err := git(ctx, dir, "status", "--porcelain")
 	if err != nil {
@@ -31,7 +31,7 @@ func Checkout(ctx context.Context, dir, version string) (Source, error) {
 	}
 	if changes != "" {
 		return Source{}, api.Errorf(api.KindConflict, "cannot build release %s: the checkout differs from its commit:\n%s", version, changes).
-			WithHint("commit what belongs to it, and move the rest away")
+			WithHint("commit what belongs to it, and remove the rest")
 	}
 	out, err := git(ctx, dir, "log", "-1", "--format=%H %ct")
 	if err != nil {

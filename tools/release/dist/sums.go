@@ -14,8 +14,7 @@ import (
 	"banger/internal/fsx"
 )
 
-// SumsName is the file with the checksums of all others, as sha256sum(1)
-// writes and checks it.
+// SumsName is the file with the checksums of all others, in the format of sha256sum(1).
 const SumsName = "SHA256SUMS"
 
 func writeSums(dir string) error {
@@ -62,8 +61,8 @@ func readSummed(dir, name string, sums map[string]string) ([]byte, error) {
 	}
 	sum := sha256.Sum256(data)
 	if want := sums[name]; hex.EncodeToString(sum[:]) != want {
-		return nil, api.Errorf(api.KindInvalid, "cannot read release %s: %s is not the file that %s describes", dir, name, SumsName).
-			WithHint("make release VERSION=vX.Y.Z   builds it anew")
+		return nil, api.Errorf(api.KindInvalid, "cannot read release %s: the checksum of %s differs from %s", dir, name, SumsName).
+			WithHint("make release VERSION=vX.Y.Z   builds it again")
 	}
 	return data, nil
 }

@@ -9,8 +9,8 @@ import (
 	"banger/api"
 )
 
-// tree is what a package puts where: the Filesystem Hierarchy Standard 3.0 has
-// programs that are not typed in /usr/lib (4.7), and manuals and documentation
+// tree returns the paths of a package's files, by the Filesystem Hierarchy Standard
+// 3.0: programs that users do not call are in /usr/lib (4.7), manuals and documentation
 // in /usr/share (4.11).
 func tree(source string, programs []File) ([]File, error) {
 	var files []File
@@ -45,8 +45,8 @@ func tree(source string, programs []File) ([]File, error) {
 	return files, nil
 }
 
-// packageVersion is a version as dpkg and rpm order it: "~" sorts before the
-// end (deb-version(7), rpm-version(7)), and neither takes another hyphen.
+// packageVersion formats a version so that dpkg and rpm sort it correctly: "~" sorts
+// before the end (deb-version(7), rpm-version(7)), and neither accepts another hyphen.
 func packageVersion(v string) string {
 	number, pre, found := strings.Cut(strings.TrimPrefix(v, "v"), "-")
 	if !found {

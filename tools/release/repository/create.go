@@ -11,14 +11,14 @@ import (
 	"banger/internal/fsx"
 )
 
-// RootFile is the name of the first root, beside the keys that made it.
+// RootFile is the name of the first root, in the directory of the keys.
 const RootFile = "root.json"
 
-// Create makes the keys of a repository and its first root, which all root keys
-// sign: threshold of them will be needed to replace it.
+// Create makes the keys of a repository and its first root, signed by all root keys;
+// threshold of them are needed to replace it.
 func Create(dir string, rootKeys, threshold int, valid time.Duration, now time.Time) error {
 	if threshold < 1 || threshold > rootKeys {
-		return api.Errorf(api.KindInvalid, "cannot make keys: %d of %d root keys can never sign", threshold, rootKeys)
+		return api.Errorf(api.KindInvalid, "cannot make keys: %d of %d root keys is not a valid threshold", threshold, rootKeys)
 	}
 	path := filepath.Join(dir, RootFile)
 	if _, err := os.Stat(path); err == nil {

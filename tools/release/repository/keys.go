@@ -18,15 +18,15 @@ import (
 	"banger/internal/fsx"
 )
 
-// A key is two files: NAME.pem, the private half (PKCS #8, RFC 5958), for its
-// holder alone, and NAME.pub, the public one (RFC 5280, 4.1). Their names are
-// for people: which role a key has is what the root says.
+// A key is two files: NAME.pem, the private half (PKCS #8, RFC 5958), for its holder
+// only, and NAME.pub, the public one (RFC 5280, 4.1). Their names are for people: the
+// root defines which role a key has.
 
-// Keys are the private keys at hand, by their ids.
+// Keys are the available private keys, by their ids.
 type Keys map[string]signature.Signer
 
-// LoadKeys reads the private keys of directories, such as one on this machine
-// and one on a medium that was put in for a minute.
+// LoadKeys reads the private keys in directories, such as one on this machine and one
+// on a removable medium.
 func LoadKeys(dirs ...string) (Keys, error) {
 	keys := Keys{}
 	for _, dir := range dirs {
@@ -55,7 +55,7 @@ func loadKey(path string) (string, signature.Signer, error) {
 	}
 	block, _ := pem.Decode(data)
 	if block == nil || block.Type != "PRIVATE KEY" {
-		return "", nil, errors.New("it is no private key in PEM")
+		return "", nil, errors.New("it is not a private key in PEM format")
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
@@ -90,18 +90,18 @@ func LoadPublic(path string) (*metadata.Key, string, error) {
 	}
 	block, _ := pem.Decode(data)
 	if block == nil || block.Type != "PUBLIC KEY" {
-		return nil, "", api.Errorf(api.KindInvalid, "cannot read key %s: it is no public key in PEM", path)
+		return nil, "", api.Errorf(api.KindInvalid, "cannot read key %s: it is not a public key in PEM format", path)
 	}
 	parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
 	public, ok := parsed.(ed25519.PublicKey)
 	if err != nil || !ok {
-		return nil, "", api.Errorf(api.KindInvalid, "cannot read key %s: it is no Ed25519 key", path)
+		return nil, "", api.Errorf(api.KindInvalid, "cannot read key %s: it is not an Ed25519 key", path)
 	}
 	return tufKey(public)
 }
 
-// NewKey makes a key for a role, ROLE-N with the next free N, and returns the
-// path of its public half.
+// NewKey makes a key for a role, ROLE-N with the next free N, and returns the path of
+// its public half.
 func NewKey(dir, role string) (string, error) {
 	if err := validRole(role); err != nil {
 		return "", err
@@ -111,7 +111,7 @@ func NewKey(dir, role string) (string, error) {
 	}
 	for n := 1; ; n++ {
 		base := filepath.Join(dir, fmt.Sprintf("%s-%d", role, n))
-		taken, err := filepath.Glob(base + ".p*") // where one half has moved, too
+		taken, err := filepath.Glob(base + ".p*") // also if one half was moved away
 		if err != nil {
 			return "", err
 		}
@@ -121,8 +121,8 @@ func NewKey(dir, role string) (string, error) {
 	}
 }
 
-// writeKey makes a key. Its private half is never in a file that others can
-// read, and never replaces one.
+// writeKey makes a key. Its private half is never in a file that others can read, and
+// never replaces an existing file.
 func writeKey(base string) error {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -148,13 +148,13 @@ func writeKey(base string) error {
 	return fsx.DiskError("write key "+base, fsx.WriteFile(base+".pub", pub, 0o644))
 }
 
-// validRole tells whether it is one of the four roles.
+// validRole checks that role is one of the four roles.
 func validRole(role string) error {
 	for _, r := range metadata.TOP_LEVEL_ROLE_NAMES {
 		if r == role {
 			return nil
 		}
 	}
-	return api.Errorf(api.KindInvalid, "there is no role %q", role).
+	return api.Errorf(api.KindInvalid, "%q is not a valid role", role).
 		WithHint("one of: %s", strings.Join(metadata.TOP_LEVEL_ROLE_NAMES[:], ", "))
 }

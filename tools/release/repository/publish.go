@@ -15,8 +15,8 @@ import (
 	"banger/tools/release/dist"
 )
 
-// Publish adds a release's archives, by their names. A release that is there
-// stays as it is: only what it may be downgraded from can be said anew.
+// Publish adds a release's archives, by their names. A published release does not
+// change, except for the versions that may be downgraded to it.
 func (r *Repository) Publish(archives map[string]dist.Archived, downgradeFrom []string, keys Keys) error {
 	for _, name := range slices.Sorted(maps.Keys(archives)) {
 		a := archives[name]
@@ -44,7 +44,7 @@ func (r *Repository) add(name string, a dist.Archived) error {
 	}
 	for _, v := range a.Info.DowngradeFrom {
 		if release.Compare(v, a.Info.Version) <= 0 {
-			return api.Errorf(api.KindInvalid, "cannot publish %s: from %s to %s is no downgrade", name, v, a.Info.Version)
+			return api.Errorf(api.KindInvalid, "cannot publish %s: from %s to %s is not a downgrade", name, v, a.Info.Version)
 		}
 	}
 	custom, err := json.Marshal(a.Info)
@@ -56,7 +56,7 @@ func (r *Repository) add(name string, a dist.Archived) error {
 		return err
 	}
 	if old, found := r.targets.Signed.Targets[name]; found && !old.Hashes.Equal(target.Hashes) {
-		return api.Errorf(api.KindConflict, "cannot publish %s: it is published, with other content", name).
+		return api.Errorf(api.KindConflict, "cannot publish %s: it is published with different content", name).
 			WithHint("publish it as another version: hosts may have this one")
 	}
 	target.Custom = (*json.RawMessage)(&custom)
@@ -64,13 +64,13 @@ func (r *Repository) add(name string, a dist.Archived) error {
 	return nil
 }
 
-// Withdraw removes a release: from what is offered, and then its archives.
+// Withdraw removes a release: first from the metadata, then its archives.
 func (r *Repository) Withdraw(version string, keys Keys) error {
 	var paths []string
 	for name, t := range r.targets.Signed.Targets {
 		info, err := info(t)
 		if err != nil {
-			return api.Errorf(api.KindInvalid, "cannot read what %s is: %w", name, err)
+			return api.Errorf(api.KindInvalid, "cannot read the metadata of %s: %w", name, err)
 		}
 		if info.Version == version {
 			paths = append(paths, r.targetPath(name, t.Hashes["sha256"]))

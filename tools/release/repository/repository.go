@@ -1,6 +1,6 @@
-// Package repository keeps the repository that `banger update` trusts, as files
-// for any static server: metadata of The Update Framework (TUF, its
-// specification 1.0.31, with consistent snapshots) and the archives.
+// Package repository maintains the repository that `banger update` trusts, as files for
+// any static server: metadata of The Update Framework (TUF, specification 1.0.31, with
+// consistent snapshots) and the archives.
 package repository
 
 import (
@@ -25,7 +25,7 @@ type (
 	timestampMeta = metadata.Metadata[metadata.TimestampType]
 )
 
-// Repository is an open repository. Nobody else changes it until it is closed.
+// Repository is an open repository. It is locked until it is closed.
 type Repository struct {
 	dir       string
 	expiry    Expiry
@@ -37,7 +37,7 @@ type Repository struct {
 	timestamp *timestampMeta
 }
 
-// Expiry says for how long each role's metadata is good.
+// Expiry is how long each role's metadata is valid.
 type Expiry struct{ Root, Targets, Snapshot, Timestamp time.Duration }
 
 const day = 24 * time.Hour
@@ -49,16 +49,16 @@ const day = 24 * time.Hour
 // no harm.
 var DefaultExpiry = Expiry{Root: 365 * day, Targets: 180 * day, Snapshot: 180 * day, Timestamp: 7 * day}
 
-// Options say how a repository is opened.
+// Options are the options of Open.
 type Options struct {
 	Expiry Expiry           // the zero value: DefaultExpiry
 	Now    func() time.Time // nil: the clock
-	// Root begins a repository where there is none: the root.json that Create made.
+	// Root creates a repository if there is none: the root.json made by Create.
 	Root []byte
 }
 
-// Open reads a repository and verifies it, expiry aside: what is not signed as
-// its root demands is not signed anew.
+// Open reads a repository and verifies it, except for expiry: metadata with wrong
+// signatures is not signed again.
 func Open(dir string, o Options) (*Repository, error) {
 	r := &Repository{dir: dir, expiry: o.Expiry, now: o.Now}
 	if r.expiry == (Expiry{}) {
@@ -77,14 +77,14 @@ func Open(dir string, o Options) (*Repository, error) {
 	return r, nil
 }
 
-// Close lets others change the repository.
+// Close unlocks the repository.
 func (r *Repository) Close() error { return r.lock.Close() }
 
-// begin locks the repository, and makes it where it is not.
+// begin locks the repository, and creates it if it does not exist.
 func (r *Repository) begin(root []byte) error {
 	if _, err := os.Stat(r.metadataPath("1.root.json")); errors.Is(err, os.ErrNotExist) && root == nil {
-		return api.Errorf(api.KindNotFound, "cannot open repository %s: there is none", r.dir).
-			WithHint("go run ./tools/release publish --repository %s --root KEYS/root.json …   begins it", r.dir)
+		return api.Errorf(api.KindNotFound, "cannot open repository %s: it does not exist", r.dir).
+			WithHint("go run ./tools/release publish --repository %s --root KEYS/root.json …   creates it", r.dir)
 	}
 	for _, dir := range []string{"metadata", "targets"} {
 		if err := os.MkdirAll(filepath.Join(r.dir, dir), 0o755); err != nil {
@@ -109,13 +109,13 @@ func (r *Repository) begin(root []byte) error {
 	return nil
 }
 
-// firstRoot writes the first root, or sees that it is the one that is there.
+// firstRoot writes the first root, or checks that it is the existing one.
 func (r *Repository) firstRoot(data []byte) error {
 	path := r.metadataPath("1.root.json")
 	there, err := os.ReadFile(path)
 	if err == nil {
 		if string(there) != string(data) {
-			return api.Errorf(api.KindConflict, "cannot begin repository %s: it has begun, with another root", r.dir)
+			return api.Errorf(api.KindConflict, "cannot create repository %s: it exists with another root", r.dir)
 		}
 		return nil
 	}
@@ -127,7 +127,7 @@ func (r *Repository) firstRoot(data []byte) error {
 		err = fmt.Errorf("it is version %d, not the first", root.Signed.Version)
 	}
 	if err != nil {
-		return api.Errorf(api.KindInvalid, "cannot begin repository %s: its root: %w", r.dir, err)
+		return api.Errorf(api.KindInvalid, "cannot create repository %s: its root: %w", r.dir, err)
 	}
 	return r.write("1.root.json", data)
 }
@@ -136,8 +136,8 @@ func (r *Repository) metadataPath(name string) string {
 	return filepath.Join(r.dir, "metadata", name)
 }
 
-// load reads the roots, each vouched for by the one before, and what the
-// timestamp points at.
+// load reads the roots, each verified with the one before, and the metadata that the
+// timestamp names.
 func (r *Repository) load() error {
 	if err := r.loadRoot(); err != nil {
 		return err
@@ -178,7 +178,7 @@ func (r *Repository) loadRoot() error {
 		}
 		err = errors.Join(before.VerifyDelegate(metadata.ROOT, next), next.VerifyDelegate(metadata.ROOT, next))
 		if err == nil && next.Signed.Version != version {
-			err = fmt.Errorf("it says that it is version %d", next.Signed.Version)
+			err = fmt.Errorf("it contains version %d", next.Signed.Version)
 		}
 		if err != nil {
 			return fmt.Errorf("root %d: %w", version, err)
@@ -187,7 +187,7 @@ func (r *Repository) loadRoot() error {
 	}
 }
 
-// read reads the metadata of a role, and compares it with what is said of it.
+// read reads the metadata of a role, and compares it with its description.
 func read[T metadata.Roles](r *Repository, name, role string, said *metadata.MetaFiles) (*metadata.Metadata[T], error) {
 	data, err := os.ReadFile(r.metadataPath(name))
 	if err != nil {
@@ -212,12 +212,12 @@ func versioned(version int64, role string) string {
 	return strconv.FormatInt(version, 10) + "." + role + ".json"
 }
 
-// expires is a moment from now, in whole seconds (specification, 4.2.1).
+// expires returns an expiry time, in whole seconds (specification, 4.2.1).
 func (r *Repository) expires(in time.Duration) time.Time { return expires(r.now(), in) }
 
 func expires(now time.Time, in time.Duration) time.Time {
 	return now.UTC().Add(in).Truncate(time.Second)
 }
 
-// shortID is how a key is told from others in messages.
+// shortID is the short form of a key's id in messages.
 func shortID(id string) string { return strings.ToLower(id[:min(12, len(id))]) }

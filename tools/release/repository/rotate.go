@@ -13,11 +13,11 @@ import (
 	"banger/internal/fsx"
 )
 
-// Rotation says what the next root is to change; nothing makes one that is
-// only good for longer.
+// Rotation describes the changes of the next root; without any, only its expiry
+// changes.
 type Rotation struct {
 	Add       []RoleKey
-	Remove    []string // ids, or the beginning of one
+	Remove    []string // ids, or prefixes of them
 	Threshold map[string]int
 }
 
@@ -27,11 +27,11 @@ type RoleKey struct {
 	File string
 }
 
-// Rotate makes the next root and signs it with the root keys at hand. It is
-// valid when as many as the present root demands have signed, and as many as it
-// demands itself (specification, 5.3.4): then it is published, and what its keys
-// no longer vouch for is signed anew. Until then it is kept in the file draft,
-// for the holders of other keys, and Rotate returns false.
+// Rotate makes the next root and signs it with the available root keys. It is valid
+// when it has the signatures that the present root requires, and those that it requires
+// itself (specification, 5.3.4): then Rotate publishes it, and signs again what its
+// keys no longer cover. Until then the root is kept in the file draft, for the holders
+// of other keys, and Rotate returns false.
 func (r *Repository) Rotate(rotation Rotation, keys Keys, draft string) (bool, error) {
 	next, err := r.nextRoot(rotation, draft)
 	if err != nil {
@@ -43,7 +43,7 @@ func (r *Repository) Rotate(rotation Rotation, keys Keys, draft string) (bool, e
 	missing := errors.Join(r.root.VerifyDelegate(metadata.ROOT, next), next.VerifyDelegate(metadata.ROOT, next))
 	if missing != nil && draft == "" {
 		return false, api.Errorf(api.KindDenied, "cannot rotate the root: %s of the present root's keys have signed, and %s of the next one's", signedOf(r.root, next), signedOf(next, next)).
-			WithHint("--keys DIRECTORY for each place that has root keys, or --draft FILE to have it signed one place after the other")
+			WithHint("--keys DIRECTORY for each place that has root keys, or --draft FILE to sign it in several places one after the other")
 	}
 	data, err := next.ToBytes(true)
 	if err != nil {
@@ -64,7 +64,7 @@ func (r *Repository) Rotate(rotation Rotation, keys Keys, draft string) (bool, e
 	return true, nil
 }
 
-// nextRoot is the draft, where there is one, or the present root changed.
+// nextRoot returns the draft, if there is one, or the present root with the changes.
 func (r *Repository) nextRoot(rotation Rotation, draft string) (*rootMeta, error) {
 	if draft != "" {
 		next, err := (&rootMeta{}).FromFile(draft)
@@ -90,11 +90,11 @@ func (r *Repository) nextRoot(rotation Rotation, draft string) (*rootMeta, error
 
 func (r *Repository) checkDraft(next *rootMeta, rotation Rotation, draft string) error {
 	if len(rotation.Add)+len(rotation.Remove)+len(rotation.Threshold) > 0 {
-		return api.Errorf(api.KindConflict, "cannot change %s: it was signed as it is", draft).WithHint("rm %s   to begin again", draft)
+		return api.Errorf(api.KindConflict, "cannot change %s: it has signatures already", draft).WithHint("rm %s   to start again", draft)
 	}
 	if next.Signed.Version != r.root.Signed.Version+1 {
-		return api.Errorf(api.KindConflict, "cannot publish %s: it is root %d, and %d is next", draft, next.Signed.Version, r.root.Signed.Version+1).
-			WithHint("rm %s   to begin again", draft)
+		return api.Errorf(api.KindConflict, "cannot publish %s: it is root %d, but %d is next", draft, next.Signed.Version, r.root.Signed.Version+1).
+			WithHint("rm %s   to start again", draft)
 	}
 	return nil
 }
@@ -125,15 +125,15 @@ func (n Rotation) apply(root *metadata.RootType) error {
 	}
 	for role, has := range root.Roles {
 		if has.Threshold < 1 || has.Threshold > len(has.KeyIDs) {
-			return api.Errorf(api.KindInvalid, "cannot rotate the root: %s would have %d keys, and %d are to sign", role, len(has.KeyIDs), has.Threshold)
+			return api.Errorf(api.KindInvalid, "cannot rotate the root: %s would have %d keys, but needs %d signatures", role, len(has.KeyIDs), has.Threshold)
 		}
 	}
 	return nil
 }
 
-// removeKey takes a key out of all its roles.
+// removeKey removes a key from all its roles.
 func removeKey(root *metadata.RootType, start string) error {
-	const least = 8 // digits: nobody removes another key by a slip
+	const least = 8 // digits, so that no other key is removed by mistake
 	var ids []string
 	for id := range root.Keys {
 		if len(start) >= least && len(id) >= len(start) && id[:len(start)] == start {
@@ -141,7 +141,7 @@ func removeKey(root *metadata.RootType, start string) error {
 		}
 	}
 	if len(ids) != 1 {
-		return api.Errorf(api.KindNotFound, "cannot remove key %q: %d keys are called so", start, len(ids)).
+		return api.Errorf(api.KindNotFound, "cannot remove key %q: %d keys match", start, len(ids)).
 			WithHint("the status command names them; %d digits are enough", least)
 	}
 	for role, has := range root.Roles {
@@ -170,7 +170,7 @@ func addSignatures(next, present *rootMeta, keys Keys) error {
 	return nil
 }
 
-// signedOf says how many of a root's keys have signed the next one, and how many
+// signedOf describes how many of a root's keys have signed the next one, and how many
 // must.
 func signedOf(root, next *rootMeta) string {
 	role := root.Signed.Roles[metadata.ROOT]
@@ -183,8 +183,7 @@ func signedOf(root, next *rootMeta) string {
 	return fmt.Sprintf("%d of %d", count, role.Threshold)
 }
 
-// publishRoot signs first and writes then, so that a key that is not at hand
-// leaves all as it was.
+// publishRoot signs first and then writes, so that a missing key changes nothing.
 func (r *Repository) publishRoot(next *rootMeta, data []byte, keys Keys) error {
 	r.root = next
 	var files []signed
@@ -213,12 +212,12 @@ func (r *Repository) publishRoot(next *rootMeta, data []byte, keys Keys) error {
 	return r.finishRotation()
 }
 
-// nextTimestamp is what a root's new timestamp is called until the root is
-// there: of both only one can be written at a time.
+// nextTimestamp is the file name of a root's new timestamp until the root is written:
+// two files cannot be written atomically.
 const nextTimestamp = ".timestamp.next"
 
-// finishRotation puts a new root's timestamp in its place, or removes it where
-// the root did not get as far.
+// finishRotation moves a new root's timestamp to its place, or removes it if the root
+// was not written.
 func (r *Repository) finishRotation() error {
 	path := r.metadataPath(nextTimestamp)
 	t, err := (&timestampMeta{}).FromFile(path)

@@ -12,8 +12,8 @@ import (
 	"banger/internal/fsx"
 )
 
-// sign signs a role's metadata anew, with all keys at hand that the root gives
-// to the role.
+// sign signs a role's metadata again, with all available keys that the root assigns to
+// the role.
 func sign[T metadata.Roles](root *rootMeta, role string, m *metadata.Metadata[T], keys Keys) error {
 	m.ClearSignatures()
 	trusted := root.Signed.Roles[role]
@@ -29,7 +29,7 @@ func sign[T metadata.Roles](root *rootMeta, role string, m *metadata.Metadata[T]
 		count++
 	}
 	if count < trusted.Threshold {
-		return api.Errorf(api.KindDenied, "cannot sign %s: it takes %d keys, and %d of its keys are at hand", role, trusted.Threshold, count).
+		return api.Errorf(api.KindDenied, "cannot sign %s: it needs %d keys, but only %d are available", role, trusted.Threshold, count).
 			WithHint("--keys DIRECTORY, once for each place that has keys; the status command names them")
 	}
 	if err := root.VerifyDelegate(role, m); err != nil {
@@ -87,15 +87,15 @@ func (r *Repository) signTimestamp(keys Keys) ([]signed, error) {
 	return []signed{{"timestamp.json", data}}, err
 }
 
-// describe says of metadata what stops a server from sending anything else, or
-// without end.
+// describe returns the description of metadata that prevents a server from sending
+// other or endless data.
 func describe(version int64, data []byte) *metadata.MetaFiles {
 	sum := sha256.Sum256(data)
 	return &metadata.MetaFiles{Version: version, Length: int64(len(data)), Hashes: metadata.Hashes{"sha256": sum[:]}}
 }
 
-// writeAll writes metadata, the timestamp last: until then clients see what was
-// there before, and a run that is cut short is repeated.
+// writeAll writes metadata, the timestamp last: until then clients see the old
+// metadata, and an interrupted run can be repeated.
 func (r *Repository) writeAll(files []signed) error {
 	for _, f := range files {
 		if err := r.write(f.name, f.data); err != nil {
@@ -109,7 +109,7 @@ func (r *Repository) write(name string, data []byte) error {
 	return fsx.DiskError("write "+name, fsx.WriteFile(r.metadataPath(name), data, 0o644))
 }
 
-// Timestamp says, with the online key alone, that nothing newer is there.
+// Timestamp signs the timestamp again, with only the online key.
 func (r *Repository) Timestamp(keys Keys) error {
 	if err := r.begun("sign its timestamp"); err != nil {
 		return err
@@ -121,7 +121,7 @@ func (r *Repository) Timestamp(keys Keys) error {
 	return r.writeAll(files)
 }
 
-// Renew signs targets, snapshot and timestamp anew, unchanged.
+// Renew signs targets, snapshot and timestamp again, unchanged.
 func (r *Repository) Renew(keys Keys) error {
 	if err := r.begun("renew it"); err != nil {
 		return err
@@ -144,5 +144,5 @@ func (r *Repository) targetPath(name string, sum []byte) string {
 	return filepath.Join(r.dir, "targets", hex.EncodeToString(sum)+"."+name)
 }
 
-// expired tells whether something was good until before now.
+// expired reports whether something expired before now.
 func (r *Repository) expired(at time.Time) bool { return !r.now().Before(at) }

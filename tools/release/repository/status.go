@@ -14,7 +14,7 @@ import (
 	"banger/internal/update/release"
 )
 
-// Status writes what the repository offers, whose keys it trusts, and until when.
+// Status writes the repository's releases, its keys, and their expiry.
 func (r *Repository) Status(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ROLE\tVERSION\tEXPIRES\tNEEDS\tKEYS")
@@ -61,7 +61,7 @@ type offer struct {
 	length int64
 }
 
-// offered are the archives, the newest first.
+// offered returns the archives, newest first.
 func (r *Repository) offered() ([]offer, error) {
 	var all []offer
 	for name, t := range r.targets.Signed.Targets {
