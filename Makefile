@@ -9,7 +9,7 @@
 #   make check            format, vet, lint, race detector, documentation, vulnerabilities
 #   make lint             what of that needs no tests
 #   make bench            measurements, written to docs from a commit, or to the directory OUT=DIR;
-#                         ONLY=trips,… measures parts alone (ONLY=? lists them), and writes nothing
+#                         ONLY=downtime,… measures parts alone (ONLY=? lists them), and writes nothing
 #   make bench-images     the same of images: unpacking, and starts from small and large ones
 #   make lab              system mode's scenarios, in the lab host; SCENARIO=word selects, and
 #                         PAIRS=DIR has DIR/VERSION/{firecracker,jailer} to play them with

@@ -28,7 +28,7 @@ func newSystemStatus(a *app) *cobra.Command {
 			} else {
 				err = a.printSystem(s, time.Now())
 			}
-			if err == nil && !s.Well() {
+			if err == nil && !s.Healthy() {
 				return statusError(exitFailed)
 			}
 			return err

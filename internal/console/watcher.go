@@ -11,7 +11,7 @@ import (
 
 // minScanInterval is the minimal time between two checks of a log. A guest that writes
 // continuously costs one check in that time, a silent one nothing.
-const rest = time.Second
+const minScanInterval = time.Second
 
 // Watcher bounds any number of logs, with one inotify descriptor.
 type Watcher struct {
@@ -39,7 +39,7 @@ type watched struct {
 // of which 0 means Keep, when it is four times as long.
 func NewWatcher(log *slog.Logger, keep int64) (*Watcher, error) {
 	keep = cmp.Or(keep, Keep)
-	return newWatcher(log, Max/Keep*keep, keep, rest)
+	return newWatcher(log, Max/Keep*keep, keep, minScanInterval)
 }
 
 func newWatcher(log *slog.Logger, most, keep int64, rest time.Duration) (*Watcher, error) {

@@ -36,7 +36,7 @@ const (
 	incompatInline   = 0x8000
 
 	// supported are these, extents, MMP, flexible groups and the checksums' seed.
-	understood = incompatFiletype | 0x40 | incompat64bit | 0x100 | 0x200 | 0x2000 | incompatLargeDir | incompatInline
+	supported = incompatFiletype | 0x40 | incompat64bit | 0x100 | 0x200 | 0x2000 | incompatLargeDir | incompatInline
 )
 
 // incompatNames are mke2fs's names of the unsupported ones.
@@ -77,7 +77,7 @@ func Open(r io.ReaderAt, size int64) (*FS, error) {
 	if le.Uint32(b[0x4C:]) > 0 { // the first revision has no features
 		fs.incompat, fs.inodeSize = le.Uint32(b[0x60:]), int64(le.Uint16(b[0x58:]))
 	}
-	if err := fs.understands(); err != nil {
+	if err := fs.supports(); err != nil {
 		return nil, err
 	}
 	if fs.has(incompat64bit) {
@@ -89,12 +89,12 @@ func Open(r io.ReaderAt, size int64) (*FS, error) {
 
 func (fs *FS) has(feature uint32) bool { return fs.incompat&feature != 0 }
 
-func (fs *FS) understands() error {
+func (fs *FS) supports() error {
 	if fs.has(incompatRecover) {
 		return api.Errorf(api.KindUnsupported, "its journal has to be replayed first").WithHint("run e2fsck -f FILE and import it again")
 	}
 	var names []string
-	for rest := fs.incompat &^ understood; rest != 0; rest &= rest - 1 {
+	for rest := fs.incompat &^ supported; rest != 0; rest &= rest - 1 {
 		bit := bits.TrailingZeros32(rest)
 		name, ok := incompatNames[bit]
 		if !ok {

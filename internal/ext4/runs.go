@@ -36,8 +36,8 @@ func (i *Inode) eachRun(end uint64, do func(run) error) error {
 	return err
 }
 
-// tell passes a run on, joined with the one that it continues.
-func (r *runner) tell(n run) error {
+// emit passes a run on, joined with the one that it continues.
+func (r *runner) emit(n run) error {
 	if err := r.fs.inside(n.physical, n.count); err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (r *runner) extent(e []byte) error {
 		return nil
 	}
 	physical := uint64(le.Uint32(e[8:])) | uint64(le.Uint16(e[6:]))<<32
-	return r.tell(run{start, physical, min(count, r.end-start)})
+	return r.emit(run{start, physical, min(count, r.end-start)})
 }
 
 // pointers walks the twelve pointers to blocks and the three to blocks of pointers, and
@@ -142,7 +142,7 @@ func (r *runner) level(pointers []byte, level int) error {
 		case block == 0:
 			r.next += span
 		case level == 0:
-			if err := r.tell(run{r.next, block, 1}); err != nil {
+			if err := r.emit(run{r.next, block, 1}); err != nil {
 				return err
 			}
 			r.next++

@@ -6,11 +6,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// found searches for what an earlier copy has stored of a file: all of it, under its
+// existing searches for what an earlier copy has stored of a file: all of it, under its
 // name, with the expected size and time; or its beginning, under the temporary name. It
 // returns the number of bytes, with their checksum. Only the source can tell whether
 // its bytes are the same.
-func (t *target) found(e Entry) (n int64, whole bool, sum []byte) {
+func (t *target) existing(e Entry) (n int64, whole bool, sum []byte) {
 	if e.Size == 0 {
 		return 0, false, nil
 	}

@@ -144,7 +144,7 @@ func (rc *receiver) batch() error {
 		if a.entry.Type != File {
 			continue
 		}
-		n, whole, sum := rc.t.found(a.entry)
+		n, whole, sum := rc.t.existing(a.entry)
 		if n > 0 {
 			a.want = want{Index: i, From: n, Whole: whole}
 			there, sums[i] = append(there, have{i, n}), sum

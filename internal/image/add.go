@@ -20,7 +20,7 @@ import (
 // add makes an image from a tree that fill creates in a directory, and names it. fill
 // may still change m.
 func (c *Cache) add(ctx context.Context, names []string, m *meta, report api.Report, fill func(root string) error) (api.Image, error) {
-	leave, err := c.turn(ctx, report)
+	leave, err := c.waitForTurn(ctx, report)
 	if err != nil {
 		return api.Image{}, err
 	}
@@ -42,11 +42,11 @@ func (c *Cache) add(ctx context.Context, names []string, m *meta, report api.Rep
 		if err := fill(root); err != nil {
 			return api.Image{}, err
 		}
-		owed := owedBeside(root)
-		if _, err := os.Stat(owed); os.IsNotExist(err) {
-			owed = "" // no archive was unpacked
+		deferred := deferredFile(root)
+		if _, err := os.Stat(deferred); os.IsNotExist(err) {
+			deferred = "" // no archive was unpacked
 		}
-		if err := pack(ctx, root, owed, out, m, report); err != nil {
+		if err := pack(ctx, root, deferred, out, m, report); err != nil {
 			return api.Image{}, err
 		}
 		return c.seal(ctx, out, names, m, report)
@@ -71,12 +71,12 @@ func (c *Cache) staged(ctx context.Context, work func(dir string) (api.Image, er
 
 // pack makes the image's file from the tree at root. deferred is the path of the list
 // of deferred attributes, or "".
-func pack(ctx context.Context, root, owed, out string, m *meta, report api.Report) error {
+func pack(ctx context.Context, root, deferred, out string, m *meta, report api.Report) error {
 	file := filepath.Join(out, rootfsFile)
 	if err := makeFile(file); err != nil {
 		return err
 	}
-	told, err := job(ctx, report, userns.Call{Job: jobPack, Args: []string{root, file, owed}})
+	told, err := job(ctx, report, userns.Call{Job: jobPack, Args: []string{root, file, deferred}})
 	m.DiskBytes = told.DiskBytes
 	if err == nil {
 		warn(summary{Attrs: told.Lost}, report)
@@ -105,7 +105,7 @@ func (c *Cache) seal(ctx context.Context, out string, names []string, m *meta, r
 func (c *Cache) commit(dir, hex string, names []string) (api.Image, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.whole(hex) {
+	if c.isComplete(hex) {
 		return c.name(hex, names)
 	}
 	// The place holds no valid image: it is damaged, or absent.

@@ -151,7 +151,7 @@ func (c *Cache) meta(hex string) (meta, error) {
 
 // isComplete reports whether an image's directory has its record and its file. If the
 // file was removed by hand, the image is made again when it is needed.
-func (c *Cache) whole(hex string) bool {
+func (c *Cache) isComplete(hex string) bool {
 	_, err := c.meta(hex)
 	if err == nil {
 		_, err = os.Stat(c.path(hex, rootfsFile))
@@ -171,7 +171,7 @@ func (c *Cache) Get(ref string) (api.Image, error) {
 }
 
 func (c *Cache) get(ref string) (api.Image, error) {
-	name, there, err := c.key(ref)
+	name, there, err := c.cacheName(ref)
 	if err != nil {
 		return api.Image{}, err
 	}
@@ -233,7 +233,7 @@ func (c *Cache) saveNames() error {
 // waitForTurn returns when the caller may make an image or a disk, which takes a
 // processor and disk space; leave ends the caller's turn. A caller that holds a turn
 // must not wait for other work of the cache.
-func (c *Cache) turn(ctx context.Context, report api.Report) (leave func(), err error) {
+func (c *Cache) waitForTurn(ctx context.Context, report api.Report) (leave func(), err error) {
 	leave, err = c.works.Enter(ctx, time.Now(), func(ahead int) {
 		text := "waiting: other images are being made"
 		if ahead > 0 {

@@ -46,7 +46,7 @@ func (c *Cache) Commit(ctx context.Context, name, base, from string, report api.
 // disks of other sizes, and hashing it takes less time.
 func shrink(ctx context.Context, file string, report api.Report) error {
 	report(api.Progress{Step: "image", Message: "checking and shrinking the file system"})
-	f, err := openBefore(file)
+	f, err := openForSync(file)
 	if err != nil {
 		return err
 	}

@@ -12,15 +12,15 @@ import (
 
 // deferredFile returns the path of the list by which the job that unpacks a tree passes
 // the deferred attributes to the job that packs it.
-func owedBeside(root string) string { return filepath.Join(filepath.Dir(root), "owed") }
+func deferredFile(root string) string { return filepath.Join(filepath.Dir(root), "deferred") }
 
 // maxDeferredBytes bounds the memory for deferred attributes.
-const mostOwed = 32 << 20
+const maxDeferredBytes = 32 << 20
 
 // deferredAttrs are attributes that a file has in the image, but cannot have in the
 // tree without root: a device, which is a fifo in the tree, or an owner beyond the ids
 // that may be used.
-type owed struct {
+type deferredAttrs struct {
 	Name []byte `json:"name"` // only in the list; names need not be UTF-8
 	UID  uint32 `json:"uid"`
 	GID  uint32 `json:"gid"`
@@ -31,24 +31,24 @@ type owed struct {
 }
 
 // pendingAttrs are the deferred attributes of a tree, by file name.
-type debts struct {
-	byName map[string]owed
+type pendingAttrs struct {
+	byName map[string]deferredAttrs
 	held   int // bytes
 }
 
 // add defers the attributes of a file. It returns false if there is no room to remember
 // them, or if they are not valid.
-func (d *debts) add(h *tar.Header, device uint16) bool {
+func (d *pendingAttrs) add(h *tar.Header, device uint16) bool {
 	size := len(h.Name) + nameCost
-	if d.held+size > mostOwed || !possible(h) || !numbered(h) {
+	if d.held+size > maxDeferredBytes || !validOwner(h) || !validDevice(h) {
 		return false
 	}
-	o := owed{UID: uint32(h.Uid), GID: uint32(h.Gid)}
+	o := deferredAttrs{UID: uint32(h.Uid), GID: uint32(h.Gid)}
 	if device != 0 {
 		o.Mode, o.Major, o.Minor = device|uint16(h.Mode&0o7777), uint32(h.Devmajor), uint32(h.Devminor)
 	}
 	if d.byName == nil {
-		d.byName = map[string]owed{}
+		d.byName = map[string]deferredAttrs{}
 	}
 	d.held += size
 	d.byName[h.Name] = o
@@ -56,7 +56,7 @@ func (d *debts) add(h *tar.Header, device uint16) bool {
 }
 
 // validOwner reports whether a file can have the owner that an entry names.
-func possible(h *tar.Header) bool {
+func validOwner(h *tar.Header) bool {
 	const largest = 1<<32 - 2 // the next one means "unchanged" (chown(2))
 	return h.Uid >= 0 && h.Gid >= 0 && int64(h.Uid) <= largest && int64(h.Gid) <= largest
 }
@@ -64,26 +64,26 @@ func possible(h *tar.Header) bool {
 // validDevice reports whether the device numbers of an entry, if it is a device, are
 // valid in Linux (MINORBITS in the kernel's kdev_t.h). mknod(2) does not refuse larger
 // ones: it creates a different device.
-func numbered(h *tar.Header) bool {
+func validDevice(h *tar.Header) bool {
 	device := h.Typeflag == tar.TypeChar || h.Typeflag == tar.TypeBlock
 	return !device || h.Devmajor>>12 == 0 && h.Devminor>>20 == 0
 }
 
 // link records that a file has another name.
-func (d *debts) link(name, target string) {
-	if o, ok := d.byName[target]; ok && d.held+len(name)+nameCost <= mostOwed {
+func (d *pendingAttrs) link(name, target string) {
+	if o, ok := d.byName[target]; ok && d.held+len(name)+nameCost <= maxDeferredBytes {
 		d.held += len(name) + nameCost
 		d.byName[name] = o
 	}
 }
 
-func (d *debts) has(name string) bool {
+func (d *pendingAttrs) has(name string) bool {
 	_, ok := d.byName[name]
 	return ok
 }
 
 // forget removes a name that is created again.
-func (d *debts) forget(name string) {
+func (d *pendingAttrs) forget(name string) {
 	if d.has(name) {
 		d.held -= len(name) + nameCost
 		delete(d.byName, name)
@@ -91,7 +91,7 @@ func (d *debts) forget(name string) {
 }
 
 // write writes the attributes to w, sorted by name.
-func (d *debts) write(w io.Writer) error {
+func (d *pendingAttrs) write(w io.Writer) error {
 	b := bufio.NewWriter(w)
 	list := json.NewEncoder(b)
 	for _, name := range slices.Sorted(maps.Keys(d.byName)) {

@@ -180,8 +180,8 @@ func describe(i *ext4.Inode) string {
 
 // TestTooMuchIsOwed: what does not fit the memory for it is left out, and told.
 func TestTooMuchIsOwed(t *testing.T) {
-	var d debts
-	d.held = mostOwed - nameCost - 3
+	var d pendingAttrs
+	d.held = maxDeferredBytes - nameCost - 3
 	h := deviceEntry("dev", tar.TypeChar, 0o600, 1, 3)
 	if !d.add(&h, unix.S_IFCHR) {
 		t.Error("what fits is not taken")

@@ -31,7 +31,7 @@ func (c *Cache) Delete(ref string, use Use) error {
 		return err
 	}
 	drop := i.Names
-	name, there, err := c.key(ref)
+	name, there, err := c.cacheName(ref)
 	if err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func (c *Cache) Disk(ctx context.Context, digest string, size int64, report api.
 	if err != nil {
 		return "", api.Errorf(api.KindNotFound, "no image with digest %.80s: %w", digest, err).WithHint("banger image list")
 	}
-	if !c.whole(hex) {
+	if !c.isComplete(hex) {
 		again := "banger image pull NAME"
 		if m.Reference != "" {
 			again = "banger image pull " + m.Reference
@@ -77,7 +77,7 @@ func (c *Cache) makeDisk(ctx context.Context, base, path string, size int64, rep
 	if _, err := os.Stat(path); err == nil {
 		return nil // another call has just made it
 	}
-	leave, err := c.turn(ctx, report)
+	leave, err := c.waitForTurn(ctx, report)
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func grow(ctx context.Context, base, file string, size int64, report api.Report)
 	if err := os.Truncate(file, size); err != nil {
 		return err
 	}
-	f, err := openBefore(file)
+	f, err := openForSync(file)
 	if err != nil {
 		return err
 	}

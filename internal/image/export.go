@@ -129,7 +129,7 @@ func (c *Cache) openImage(ref string) (oci.Single, *os.File, error) {
 // exportName returns the name that an image is written with: the requested one, or else
 // its first. The caller holds mu.
 func (c *Cache) exportName(ref string, i api.Image) (whole, familiar string) {
-	name, ok, err := c.key(ref)
+	name, ok, err := c.cacheName(ref)
 	if (err != nil || !ok) && len(i.Names) > 0 {
 		name = i.Names[0]
 	}
@@ -197,7 +197,7 @@ func measureTree(ctx context.Context, f *os.File, layer bool) (measured, error) 
 		return measured{}, err
 	}
 	m := measured{fs: fs}
-	h, n := sha256.New(), new(counted)
+	h, n := sha256.New(), new(countingWriter)
 	sink := io.Writer(n)
 	if layer {
 		sink = io.MultiWriter(h, n)
@@ -214,9 +214,9 @@ func measureTree(ctx context.Context, f *os.File, layer bool) (measured, error) 
 }
 
 // countingWriter counts bytes.
-type counted int64
+type countingWriter int64
 
-func (c *counted) Write(p []byte) (int, error) {
-	*c += counted(len(p))
+func (c *countingWriter) Write(p []byte) (int, error) {
+	*c += countingWriter(len(p))
 	return len(p), nil
 }

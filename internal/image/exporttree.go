@@ -148,7 +148,7 @@ func (t *treeWriter) file(name string, i *ext4.Inode) error {
 	}
 	if i.Links > 1 {
 		if first, ok := t.links[i.Number]; ok {
-			return t.another(name, i, first)
+			return t.hardLink(name, i, first)
 		}
 		if err := t.hold(name); err != nil {
 			return err
@@ -181,7 +181,7 @@ func (t *treeWriter) file(name string, i *ext4.Inode) error {
 }
 
 // hardLink writes another name of a file.
-func (t *treeWriter) another(name string, i *ext4.Inode, first link) error {
+func (t *treeWriter) hardLink(name string, i *ext4.Inode, first link) error {
 	if first.more--; first.more == 0 {
 		delete(t.links, i.Number)
 		t.held -= int64(len(first.name)) + nameCost

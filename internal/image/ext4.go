@@ -39,7 +39,7 @@ func (c *Cache) importExt4(ctx context.Context, f *os.File, req api.ImportImage,
 
 // addFile makes an image from an ext4 file that put writes to its place.
 func (c *Cache) addFile(ctx context.Context, names []string, m *meta, report api.Report, put func(to string) error) (api.Image, error) {
-	leave, err := c.turn(ctx, report)
+	leave, err := c.waitForTurn(ctx, report)
 	if err != nil {
 		return api.Image{}, err
 	}
@@ -53,7 +53,7 @@ func (c *Cache) addFile(ctx context.Context, names []string, m *meta, report api
 		if err := put(file); err != nil {
 			return api.Image{}, fsx.DiskError("copy the file system", err)
 		}
-		size, err := settle(ctx, file, report)
+		size, err := prepareFile(ctx, file, report)
 		if err != nil {
 			return api.Image{}, err
 		}
@@ -64,7 +64,7 @@ func (c *Cache) addFile(ctx context.Context, names []string, m *meta, report api
 
 // prepareFile makes an ext4 file usable as an image: complete, clean, and of a size
 // that disks can have. It returns the size in bytes.
-func settle(ctx context.Context, file string, report api.Report) (int64, error) {
+func prepareFile(ctx context.Context, file string, report api.Report) (int64, error) {
 	f, err := os.OpenFile(file, os.O_RDWR, 0)
 	if err != nil {
 		return 0, fsx.DiskError("read the file system", err)

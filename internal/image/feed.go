@@ -31,7 +31,7 @@ func unpackInto(ctx context.Context, root string, spec unpackSpec, layers []oci.
 	defer stop()
 	fed := make(chan error, 1)
 	go func() { fed <- errors.Join(feed(ctx, out, layers), out.Close()) }()
-	told, err := job(ctx, report, userns.Call{Job: jobUnpack, Args: []string{root, string(args), owedBeside(root)}, Stdin: in})
+	told, err := job(ctx, report, userns.Call{Job: jobUnpack, Args: []string{root, string(args), deferredFile(root)}, Stdin: in})
 	in.Close() // makes the feeder fail, as the job has ended
 	if bad := <-fed; bad != nil && ctx.Err() == nil {
 		return summary{}, bad // bad is why the job has failed
@@ -60,7 +60,7 @@ func feed(ctx context.Context, w io.Writer, layers []oci.Layer) error {
 
 // drain reads the rest of a layer that is not unpacked any more, if that tells whether
 // the layer is what it should be.
-func readOut(ctx context.Context, r io.Reader, l oci.Layer, buffer []byte) error {
+func drain(ctx context.Context, r io.Reader, l oci.Layer, buffer []byte) error {
 	for l.Digest != "" && ctx.Err() == nil {
 		switch _, err := r.Read(buffer); err {
 		case nil:
@@ -86,7 +86,7 @@ func feedOne(ctx context.Context, w io.Writer, l oci.Layer) error {
 			return err
 		}
 		if _, gone := frames.Write(buffer[:n]); gone != nil {
-			if err := readOut(ctx, r, l, buffer); err != nil {
+			if err := drain(ctx, r, l, buffer); err != nil {
 				return err
 			}
 			return gone

@@ -19,13 +19,13 @@ func times(h *tar.Header) []unix.Timespec {
 // setOwner gives a file its owner. If the owner is beyond the ids that may be used, it
 // is deferred, and the file belongs to root in the tree. The root directory always
 // belongs to root.
-func (t *hostTree) own(h *tar.Header, chown func(uid, gid int) error) error {
-	if possible(h) { // chown(2) would use the lower 32 bits of any other
+func (t *hostTree) setOwner(h *tar.Header, chown func(uid, gid int) error) error {
+	if validOwner(h) { // chown(2) would use the lower 32 bits of any other
 		if err := chown(h.Uid, h.Gid); !errors.Is(err, unix.EINVAL) {
 			return err
 		}
 	}
-	if h.Name != "." && !t.debts.has(h.Name) && !t.debts.add(h, 0) { // a device's owner is deferred with the device
+	if h.Name != "." && !t.pending.has(h.Name) && !t.pending.add(h, 0) { // a device's owner is deferred with the device
 		t.s.Owners++
 	}
 	return chown(0, 0)
@@ -34,8 +34,8 @@ func (t *hostTree) own(h *tar.Header, chown func(uid, gid int) error) error {
 // countAttrError counts extended attributes that have no meaning here or are too large:
 // ext4 has one block for all attributes of a file, and reports a full disk if they do
 // not fit.
-func (t *hostTree) attr(err error) error {
-	if errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.ENOSPC) && t.full() {
+func (t *hostTree) countAttrError(err error) error {
+	if errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.ENOSPC) && t.diskFull() {
 		return err
 	}
 	if err != nil {
@@ -45,7 +45,7 @@ func (t *hostTree) attr(err error) error {
 }
 
 // diskFull reports whether the disk is too full for a file's attributes.
-func (t *hostTree) full() bool {
+func (t *hostTree) diskFull() bool {
 	var st unix.Statfs_t
 	err := unix.Fstatfs(t.root, &st)
 	return err != nil || int64(st.Bavail)*st.Bsize < mib
@@ -82,11 +82,11 @@ func attrs(h *tar.Header) func(yield func(string, []byte) bool) {
 // setAttrs sets owner, mode, extended attributes and times of the file base in the open
 // directory, in this order: a new owner clears the setuid bit and capabilities. The
 // high bits of h.Mode are those of chmod(2).
-func (t *hostTree) set(fd int, base string, h *tar.Header) error {
-	if err := t.own(h, func(uid, gid int) error { return unix.Fchown(fd, uid, gid) }); err != nil {
+func (t *hostTree) setAttrs(fd int, base string, h *tar.Header) error {
+	if err := t.setOwner(h, func(uid, gid int) error { return unix.Fchown(fd, uid, gid) }); err != nil {
 		return err
 	}
-	if err := t.disinherit(func(name string) error { return unix.Fremovexattr(fd, name) }); err != nil {
+	if err := t.clearInheritedACLs(func(name string) error { return unix.Fremovexattr(fd, name) }); err != nil {
 		return err
 	}
 	if err := unix.Fchmod(fd, uint32(h.Mode)&0o7777); err != nil {
@@ -94,7 +94,7 @@ func (t *hostTree) set(fd int, base string, h *tar.Header) error {
 	}
 	for name, value := range attrs(h) {
 		t.acls = t.acls || name == defaultACL
-		if err := t.attr(unix.Fsetxattr(fd, name, value, 0)); err != nil {
+		if err := t.countAttrError(unix.Fsetxattr(fd, name, value, 0)); err != nil {
 			return err
 		}
 	}
@@ -109,7 +109,7 @@ const (
 
 // clearInheritedACLs removes the ACLs that a new file inherited from its directory: its
 // own entry lists the ACLs that it has.
-func (t *hostTree) disinherit(remove func(name string) error) error {
+func (t *hostTree) clearInheritedACLs(remove func(name string) error) error {
 	if !t.acls {
 		return nil
 	}
@@ -131,15 +131,15 @@ func (t *hostTree) setTimes(base string, h *tar.Header) error {
 
 // setAttrsAt does the same for files that are not opened: symbolic links, devices,
 // fifos. Their directory is open, and was entered without following links.
-func (t *hostTree) setAt(h *tar.Header) error {
+func (t *hostTree) setAttrsAt(h *tar.Header) error {
 	base := path.Base(h.Name)
-	err := t.own(h, func(uid, gid int) error { return unix.Fchownat(t.fd, base, uid, gid, unix.AT_SYMLINK_NOFOLLOW) })
+	err := t.setOwner(h, func(uid, gid int) error { return unix.Fchownat(t.fd, base, uid, gid, unix.AT_SYMLINK_NOFOLLOW) })
 	if err != nil {
 		return err
 	}
 	name := path.Join(t.path, h.Name)
 	if h.Typeflag != tar.TypeSymlink {
-		if err := t.disinherit(func(attr string) error { return unix.Lremovexattr(name, attr) }); err != nil {
+		if err := t.clearInheritedACLs(func(attr string) error { return unix.Lremovexattr(name, attr) }); err != nil {
 			return err
 		}
 		if err := unix.Fchmodat(t.fd, base, uint32(h.Mode)&0o7777, 0); err != nil {
@@ -147,7 +147,7 @@ func (t *hostTree) setAt(h *tar.Header) error {
 		}
 	}
 	for attr, value := range attrs(h) {
-		if err := t.attr(unix.Lsetxattr(name, attr, value, 0)); err != nil {
+		if err := t.countAttrError(unix.Lsetxattr(name, attr, value, 0)); err != nil {
 			return err
 		}
 	}

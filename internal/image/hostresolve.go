@@ -19,18 +19,18 @@ var errLoop = errors.New("it leads through too many symbolic links")
 
 // resolvedDir caches the directory that was resolved last: archives list the files of a
 // directory one after the other.
-type resolved struct {
+type resolvedDir struct {
 	dir, real string
 	valid     bool
 }
 
-func (r *resolved) forget() { r.valid = false }
+func (r *resolvedDir) forget() { r.valid = false }
 
 // resolveParent returns the name of an entry with its directory resolved. The directory
 // may be reached through symbolic links, which are followed below the root as in the
 // guest. The entry itself is not followed. So no ancestor of a name that the other
 // methods use is a symbolic link.
-func (t *hostTree) real(name string) (string, error) {
+func (t *hostTree) resolveParent(name string) (string, error) {
 	dir, base := path.Split(name)
 	dir = path.Clean(dir)
 	if dir == "." || name == "." {
@@ -41,7 +41,7 @@ func (t *hostTree) real(name string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		t.known = resolved{dir, real, true}
+		t.known = resolvedDir{dir, real, true}
 	}
 	return path.Join(t.known.real, base), nil
 }

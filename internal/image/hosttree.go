@@ -27,13 +27,13 @@ type hostTree struct {
 	root int
 	at   string // the open directory
 	dirFD
-	s      *summary
-	debts  debts
-	acls   bool // a directory has a default ACL, which new files inherit
-	buffer []byte
+	s       *summary
+	pending pendingAttrs
+	acls    bool // a directory has a default ACL, which new files inherit
+	buffer  []byte
 	// layered lets a directory replace a file of a layer below.
 	layered bool
-	known   resolved
+	known   resolvedDir
 }
 
 // dirFD is an open directory and the times it has to get.
@@ -121,14 +121,14 @@ func (t *hostTree) walk(name string, create bool) (dirFD, error) {
 	for at, part := range parts(name) {
 		next, err := d.step(part, create)
 		if errors.Is(err, unix.ENOTDIR) && create && t.layered && d.mode(part) != unix.S_IFLNK {
-			t.debts.forget(at)
+			t.pending.forget(at)
 			if err = os.NewSyscallError("unlinkat", unix.Unlinkat(d.fd, part, 0)); err == nil {
 				next, err = d.step(part, create)
 			}
 		}
 		if d.changed && err == nil { // it was created
-			t.debts.forget(at)
-			err = t.plain(next.fd)
+			t.pending.forget(at)
+			err = t.resetInherited(next.fd)
 		}
 		err = errors.Join(err, d.leave())
 		if err != nil {
@@ -144,11 +144,11 @@ func (t *hostTree) walk(name string, create bool) (dirFD, error) {
 
 // resetInherited makes a new directory root's, with mode 0755, whatever it inherits: no
 // entry sets anything else.
-func (t *hostTree) plain(fd int) error {
+func (t *hostTree) resetInherited(fd int) error {
 	if err := unix.Fchown(fd, 0, 0); err != nil {
 		return err
 	}
-	if err := t.disinherit(func(name string) error { return unix.Fremovexattr(fd, name) }); err != nil {
+	if err := t.clearInheritedACLs(func(name string) error { return unix.Fremovexattr(fd, name) }); err != nil {
 		return err
 	}
 	return unix.Fchmod(fd, 0o755)
@@ -213,7 +213,7 @@ func (t *hostTree) place(name string, do func(base string) error) error {
 		return err
 	}
 	t.changed = true
-	t.debts.forget(name)
+	t.pending.forget(name)
 	base := path.Base(name)
 	err := do(base)
 	if !errors.Is(err, unix.EEXIST) {
@@ -262,7 +262,7 @@ func (t *hostTree) setDir(base string, h *tar.Header, existed bool) error {
 	if base == "." {
 		t.times = times(h)
 	}
-	return t.set(fd, base, h)
+	return t.setAttrs(fd, base, h)
 }
 
 func (t *hostTree) file(h *tar.Header, content io.Reader) error {
@@ -277,7 +277,7 @@ func (t *hostTree) file(h *tar.Header, content io.Reader) error {
 	f := os.NewFile(uintptr(fd), h.Name)
 	err = t.writeSparse(f, content)
 	if err == nil {
-		err = t.set(fd, path.Base(h.Name), h)
+		err = t.setAttrs(fd, path.Base(h.Name), h)
 	}
 	return errors.Join(err, f.Close())
 }
@@ -288,7 +288,7 @@ func (t *hostTree) symlink(h *tar.Header) error {
 	if err != nil {
 		return err
 	}
-	return t.setAt(h)
+	return t.setAttrsAt(h)
 }
 
 func (t *hostTree) link(h *tar.Header) error {
@@ -305,7 +305,7 @@ func (t *hostTree) link(h *tar.Header) error {
 	if err != nil {
 		return fmt.Errorf("a hard link to %.200q: %w", h.Linkname, err)
 	}
-	t.debts.link(h.Name, h.Linkname)
+	t.pending.link(h.Name, h.Linkname)
 	return nil
 }
 
@@ -314,19 +314,19 @@ func (t *hostTree) node(h *tar.Header, mode uint32, dev uint64) (bool, error) {
 		return t.place(h.Name, func(base string) error { return unix.Mknodat(t.fd, base, mode|0o600, dev) })
 	}
 	err := error(unix.EPERM)
-	if numbered(h) {
+	if validDevice(h) {
 		err = place(mode, int(dev))
 	}
 	if errors.Is(err, unix.EPERM) && mode != unix.S_IFIFO { // only root may create a device
 		err = place(unix.S_IFIFO, 0)
-		if err == nil && !t.debts.add(h, uint16(mode)) {
+		if err == nil && !t.pending.add(h, uint16(mode)) {
 			return false, t.removeAt(path.Base(h.Name))
 		}
 	}
 	if err != nil {
 		return false, err
 	}
-	return true, t.setAt(h)
+	return true, t.setAttrsAt(h)
 }
 
 func (t *hostTree) exists(name string) bool {

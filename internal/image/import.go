@@ -57,7 +57,7 @@ func (c *Cache) importFrom(ctx context.Context, req api.ImportImage, report api.
 		return c.importDir(ctx, req, report)
 	}
 	if !info.Mode().IsRegular() || info.Size() == 0 {
-		return api.Image{}, api.Errorf(api.KindInvalid, "it is not an archive: it is %s", whatItIs(info))
+		return api.Image{}, api.Errorf(api.KindInvalid, "it is not an archive: it is %s", describeType(info))
 	}
 	report(api.Progress{Step: "image", Message: "examining " + filepath.Base(req.Path), Total: info.Size(), Unit: "bytes"})
 	head := make([]byte, max(ext4.HeadBytes, sniffBytes))
@@ -72,7 +72,7 @@ func (c *Cache) importFrom(ctx context.Context, req api.ImportImage, report api.
 	case isCompressed(head):
 		return c.importCompressed(ctx, f, info.Size(), req, report)
 	}
-	if e := whatElse(head); e != nil {
+	if e := otherFormat(head); e != nil {
 		return api.Image{}, e
 	}
 	return c.importTar(ctx, f, info.Size(), req, report)
@@ -96,7 +96,7 @@ func (c *Cache) importTar(ctx context.Context, f *os.File, size int64, req api.I
 var errIsImage = errors.New("it is an image")
 
 // refuseImageName refuses to search for an image in an archive of one root file system.
-func noneNamed(req api.ImportImage) error {
+func refuseImageName(req api.ImportImage) error {
 	if req.Image == "" {
 		return nil
 	}
@@ -105,7 +105,7 @@ func noneNamed(req api.ImportImage) error {
 
 // importRootfs imports a root file system in a tar archive, compressed or not.
 func (c *Cache) importRootfs(ctx context.Context, f *os.File, size int64, req api.ImportImage, report api.Report) (api.Image, error) {
-	if err := noneNamed(req); err != nil {
+	if err := refuseImageName(req); err != nil {
 		return api.Image{}, err
 	}
 	archive := oci.Layer{Size: size, Open: func(context.Context) (io.ReadCloser, error) {
@@ -136,7 +136,7 @@ func openKind(err error) api.Kind {
 	return api.KindInternal
 }
 
-func whatItIs(info os.FileInfo) string {
+func describeType(info os.FileInfo) string {
 	if !info.Mode().IsRegular() {
 		return "not a regular file"
 	}

@@ -35,14 +35,14 @@ func (c *Cache) importImage(ctx context.Context, files fs.FS, req api.ImportImag
 // order than they are stored in, so an image is decompressed to a file first; a root
 // file system is not.
 func (c *Cache) importCompressed(ctx context.Context, f *os.File, size int64, req api.ImportImage, report api.Report) (api.Image, error) {
-	head, err := beginning(io.NewSectionReader(f, 0, size))
+	head, err := decompressedHead(io.NewSectionReader(f, 0, size))
 	if err != nil {
 		return api.Image{}, err
 	}
 	if isExt4(head) {
 		return c.importPackedExt4(ctx, f, size, req, report)
 	}
-	if e := whatElse(head); e != nil {
+	if e := otherFormat(head); e != nil {
 		return api.Image{}, api.Errorf(e.Kind, "decompressed, %w", e)
 	}
 	if !looksLikeImage(io.NewSectionReader(f, 0, size)) {
@@ -57,12 +57,12 @@ func (c *Cache) importCompressed(ctx context.Context, f *os.File, size int64, re
 			return api.Image{}, fsx.DiskError("decompress", err)
 		}
 		defer plain.Close()
-		leave, err := c.turn(ctx, report)
+		leave, err := c.waitForTurn(ctx, report)
 		if err != nil {
 			return api.Image{}, err
 		}
 		defer leave()
-		sparse := &sparseWriter{f: plain, room: c.room}
+		sparse := &sparseWriter{f: plain, room: c.needSpace}
 		err = c.decompressTo(ctx, sparse, io.NewSectionReader(f, 0, size), size, report)
 		if err == nil {
 			err = fsx.DiskError("decompress", sparse.end())
@@ -76,7 +76,7 @@ func (c *Cache) importCompressed(ctx context.Context, f *os.File, size int64, re
 }
 
 // decompressedHead returns the first bytes of a compressed file's content.
-func beginning(r io.Reader) ([]byte, error) {
+func decompressedHead(r io.Reader) ([]byte, error) {
 	plain, err := decompress(r)
 	if err != nil {
 		return nil, (&unpacker{s: &summary{}}).archiveError(err)
@@ -91,7 +91,7 @@ func beginning(r io.Reader) ([]byte, error) {
 
 // importPackedExt4 imports a compressed ext4 file.
 func (c *Cache) importPackedExt4(ctx context.Context, f *os.File, size int64, req api.ImportImage, report api.Report) (api.Image, error) {
-	if err := noneNamed(req); err != nil {
+	if err := refuseImageName(req); err != nil {
 		return api.Image{}, err
 	}
 	return c.addFile(ctx, []string{req.Name}, &meta{Source: req.Path}, report, func(to string) error {
@@ -99,7 +99,7 @@ func (c *Cache) importPackedExt4(ctx context.Context, f *os.File, size int64, re
 		if err != nil {
 			return err
 		}
-		sparse := &sparseWriter{f: out, room: c.room}
+		sparse := &sparseWriter{f: out, room: c.needSpace}
 		err = c.decompressTo(ctx, sparse, io.NewSectionReader(f, 0, size), size, report)
 		return errors.Join(err, sparse.end(), out.Close())
 	})
@@ -107,7 +107,7 @@ func (c *Cache) importPackedExt4(ctx context.Context, f *os.File, size int64, re
 
 // needSpace checks that there is space for n more bytes of decompressed data, and
 // leaves some for the disks of VMs.
-func (c *Cache) room(n int64) error { return fsx.NeedSpace(c.staging, n+roomLeft) }
+func (c *Cache) needSpace(n int64) error { return fsx.NeedSpace(c.staging, n+roomLeft) }
 
 const (
 	roomLeft  = 256 * mib
@@ -142,7 +142,7 @@ func (s *sparseWriter) end() error { return s.f.Truncate(s.at) }
 
 // imageSniffBytes is how much of a decompressed archive is read to detect an image:
 // more than an image's first entries occupy.
-const lookedAt = 1 << 20
+const imageSniffBytes = 1 << 20
 
 // looksLikeImage reports whether an archive starts like an image.
 func looksLikeImage(r io.Reader) bool {
@@ -150,7 +150,7 @@ func looksLikeImage(r io.Reader) bool {
 	if err != nil {
 		return false
 	}
-	archive := tar.NewReader(io.LimitReader(plain, lookedAt))
+	archive := tar.NewReader(io.LimitReader(plain, imageSniffBytes))
 	for range 3 { // a global header and ./ may come first
 		h, err := archive.Next()
 		if err != nil {
@@ -214,13 +214,13 @@ func (b *boundedReader) Read(p []byte) (int, error) {
 }
 
 // nonblockingRoot is a directory's files. Opening a fifo there does not wait.
-type unblocked struct{ *os.Root }
+type nonblockingRoot struct{ *os.Root }
 
 // ReadLink implements fs.ReadLinkFS, as Lstat of Root does.
-func (u unblocked) ReadLink(name string) (string, error) { return u.Readlink(name) }
+func (u nonblockingRoot) ReadLink(name string) (string, error) { return u.Readlink(name) }
 
 // Open implements fs.FS.
-func (u unblocked) Open(name string) (fs.File, error) {
+func (u nonblockingRoot) Open(name string) (fs.File, error) {
 	return u.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 }
 
@@ -231,16 +231,16 @@ func (c *Cache) importDir(ctx context.Context, req api.ImportImage, report api.R
 		return api.Image{}, api.Errorf(openKind(err), "cannot open it: %w", err)
 	}
 	defer root.Close()
-	if image, ok, err := c.importImage(ctx, unblocked{root}, req, report); ok {
+	if image, ok, err := c.importImage(ctx, nonblockingRoot{root}, req, report); ok {
 		return image, err
 	}
-	if err := noneNamed(req); err != nil {
+	if err := refuseImageName(req); err != nil {
 		return api.Image{}, err
 	}
 	if entries, err := os.ReadDir(req.Path); err != nil || len(entries) == 0 {
 		return api.Image{}, api.Errorf(api.KindInvalid, "it is an empty or unreadable directory")
 	}
-	leave, err := c.turn(ctx, report)
+	leave, err := c.waitForTurn(ctx, report)
 	if err != nil {
 		return api.Image{}, err
 	}

@@ -23,21 +23,21 @@ const (
 // nobody can construct colliding names.
 type layer struct {
 	seed   maphash.Seed
-	made   map[uint64]way
+	made   map[uint64]naming
 	parent string // the directory of the last entry
 }
 
 // naming is how a layer has named a file.
-type way uint8
+type naming uint8
 
 const (
-	onTheWay  way = iota // only as a parent of other names
-	directory            // as a directory's own entry
-	other
+	asParent    naming = iota // only as a parent of other names
+	asDirectory               // as a directory's own entry
+	asOther
 )
 
 func newLayer() *layer {
-	return &layer{seed: maphash.MakeSeed(), made: map[uint64]way{}, parent: "."}
+	return &layer{seed: maphash.MakeSeed(), made: map[uint64]naming{}, parent: "."}
 }
 
 func (l *layer) key(name string) uint64 { return maphash.String(l.seed, name) }
@@ -50,11 +50,11 @@ func (l *layer) has(name string) bool {
 
 // add records an entry. A directory may be named again, as some programs do.
 func (l *layer) add(name string, isDir bool) error {
-	how, key := other, l.key(name)
+	how, key := asOther, l.key(name)
 	if isDir {
-		how = directory
+		how = asDirectory
 	}
-	if before, ok := l.made[key]; ok && (before == other || how == other) {
+	if before, ok := l.made[key]; ok && (before == asOther || how == asOther) {
 		return api.Errorf(api.KindInvalid, "cannot unpack %.200q: the layer contains it twice", name)
 	}
 	l.made[key] = how
@@ -62,12 +62,12 @@ func (l *layer) add(name string, isDir bool) error {
 		l.parent = parent
 		for dir := parent; dir != "."; dir = path.Dir(dir) {
 			if how, ok := l.made[l.key(dir)]; ok {
-				if how == other {
+				if how == asOther {
 					return api.Errorf(api.KindInvalid, "cannot unpack %.200q: the layer contains %.200q as a file", name, dir)
 				}
 				break
 			}
-			l.made[l.key(dir)] = onTheWay
+			l.made[l.key(dir)] = asParent
 		}
 	}
 	return nil

@@ -60,7 +60,7 @@ func (c *Cache) sameLayers(id string, names []string) (api.Image, bool, error) {
 	}
 	for _, i := range images {
 		hex := strings.TrimPrefix(i.Digest, "sha256:")
-		if k, err := c.look(hex); err == nil && k.id == id && c.whole(hex) {
+		if k, err := c.look(hex); err == nil && k.id == id && c.isComplete(hex) {
 			named, err := c.name(hex, names)
 			return named, true, err
 		}

@@ -13,7 +13,7 @@ const sniffBytes = 33 << 10
 
 // otherFormats are formats that people try to import but that are not supported, by a
 // magic number at an offset (magic(5)). The first match counts.
-var others = []struct {
+var otherFormats = []struct {
 	offset      int
 	magic, name string
 	hint        string
@@ -34,10 +34,10 @@ var others = []struct {
 	{0, "!<arch>\n", "an ar archive, as Debian's packages are", repack},
 	{0, "\xed\xab\xee\xdb", "an RPM package", repack},
 	{0, "xar!", "a xar archive", repack},
-	{0, "LZIP", "compressed with lzip", again},
-	{0, "\x5d\x00\x00", "compressed with lzma", again},
-	{0, "\x1f\x9d", "compressed with compress", again},
-	{0, "\x89LZO", "compressed with lzop", again},
+	{0, "LZIP", "compressed with lzip", recompress},
+	{0, "\x5d\x00\x00", "compressed with lzma", recompress},
+	{0, "\x1f\x9d", "compressed with compress", recompress},
+	{0, "\x89LZO", "compressed with lzop", recompress},
 	{0, "hsqs", "a squashfs file system", "unsquashfs -d DIRECTORY FILE, and import the directory"},
 	{0, "XFSB", "an XFS file system", ext4Only},
 	{1024, "\xe2\xe1\xf5\xe0", "an EROFS file system", ext4Only},
@@ -54,13 +54,13 @@ const (
 	partitions = "losetup --show -P FILE   makes its partitions visible; import a copy of the root file system's partition, if it is ext4"
 	repack     = "unpack it into a directory, and import the directory"
 	ext4Only   = "mount it, and import the directory; only ext4 can be imported as a file"
-	again      = "compress it with gzip, xz, zstd, bzip2 or lz4 instead"
+	recompress = "compress it with gzip, xz, zstd, bzip2 or lz4 instead"
 )
 
 // otherFormat returns the error for a file that is not an archive, if its format is
 // known, or nil.
-func whatElse(head []byte) *api.Error {
-	for _, o := range others {
+func otherFormat(head []byte) *api.Error {
+	for _, o := range otherFormats {
 		if len(head) > o.offset && bytes.HasPrefix(head[o.offset:], []byte(o.magic)) && !isTar(head) {
 			if strings.HasPrefix(o.name, "comp") {
 				return api.Errorf(api.KindUnsupported, "it is %s, which cannot be read here", o.name).WithHint("%s", o.hint)

@@ -127,15 +127,15 @@ func runPack(ctx context.Context, args []string, emit func(any)) error {
 	if err := fsx.NeedSpace(filepath.Dir(file), c.blocks*blockSize+24*mib); err != nil {
 		return err
 	}
-	var debts map[string]owed
+	var deferred map[string]deferredAttrs
 	if list != "" {
-		if debts, err = readOwed(list); err != nil {
+		if deferred, err = readDeferred(list); err != nil {
 			return err
 		}
 	}
 	emit(event{Progress: &api.Progress{Step: "image", Message: "writing the file system"}})
 	for try := 1; ; try++ {
-		lost, err := makeFS(ctx, dir, file, size, c.inodes, debts)
+		lost, err := makeFS(ctx, dir, file, size, c.inodes, deferred)
 		if errors.Is(err, fill.ErrFull) && try < packTries {
 			size *= 2 // many attributes, or files with many holes, need extra blocks
 			continue

@@ -28,8 +28,8 @@ const lostFoundBlocks = 4
 
 // makeFS makes file an ext4 file system of size bytes with the tree dir. It returns how
 // many extended attributes did not fit.
-func makeFS(ctx context.Context, dir, file string, size, inodes int64, debts map[string]owed) (lost int, err error) {
-	f, err := openBefore(file)
+func makeFS(ctx context.Context, dir, file string, size, inodes int64, deferred map[string]deferredAttrs) (lost int, err error) {
+	f, err := openForSync(file)
 	if err == nil {
 		err = f.Truncate(0) // an earlier try may have written to it
 	}
@@ -50,7 +50,7 @@ func makeFS(ctx context.Context, dir, file string, size, inodes int64, debts map
 	if err != nil {
 		return 0, api.Errorf(api.KindInternal, "cannot write the file system: %w", err)
 	}
-	p := &populator{ctx: ctx, w: w, dir: dir, debts: debts, links: map[uint64]uint32{}}
+	p := &populator{ctx: ctx, w: w, dir: dir, deferred: deferred, links: map[uint64]uint32{}}
 	if err := p.root(); err != nil {
 		return 0, err
 	}
@@ -60,7 +60,7 @@ func makeFS(ctx context.Context, dir, file string, size, inodes int64, debts map
 // openForSync opens a file that another program is about to write. A sync of it reports
 // every write error since then, even if that program ignored the error of its own sync
 // (fsync(2), EIO), as mke2fs does.
-func openBefore(file string) (*os.File, error) { return os.OpenFile(file, os.O_RDWR, 0) }
+func openForSync(file string) (*os.File, error) { return os.OpenFile(file, os.O_RDWR, 0) }
 
 // mke2fsArgs leaves nothing for the guest's kernel to initialize later, so that a disk
 // does not grow without being used.
@@ -76,12 +76,12 @@ func mke2fsArgs(file string, size, inodes int64) []string {
 
 // populator writes a tree into a file system.
 type populator struct {
-	ctx   context.Context
-	w     *fill.Writer
-	dir   string
-	debts map[string]owed
-	links map[uint64]uint32 // inodes of the tree with several names → inodes in the file system
-	lost  int
+	ctx      context.Context
+	w        *fill.Writer
+	dir      string
+	deferred map[string]deferredAttrs
+	links    map[uint64]uint32 // inodes of the tree with several names → inodes in the file system
+	lost     int
 }
 
 func (p *populator) root() error {
@@ -105,9 +105,9 @@ func (p *populator) stat(name string) (unix.Stat_t, error) {
 }
 
 // meta returns the metadata of a file, including its deferred attributes.
-func (p *populator) meta(name string, st unix.Stat_t) (fill.Meta, owed, error) {
+func (p *populator) meta(name string, st unix.Stat_t) (fill.Meta, deferredAttrs, error) {
 	m := fill.Meta{Mode: uint16(st.Mode), UID: st.Uid, GID: st.Gid, ModTime: timeOf(st.Mtim)}
-	o, ok := p.debts[name]
+	o, ok := p.deferred[name]
 	if ok {
 		m.UID, m.GID = o.UID, o.GID
 		if o.Mode != 0 {
@@ -173,7 +173,7 @@ func (p *populator) directory(name string, number, parent uint32, st unix.Stat_t
 			return err
 		}
 		e := fill.Entry{Name: c.Name(), Mode: uint16(st.Mode)}
-		if o := p.debts[child]; o.Mode != 0 {
+		if o := p.deferred[child]; o.Mode != 0 {
 			e.Mode = o.Mode
 		}
 		if name == "" && e.Name == lostFound {
@@ -277,20 +277,20 @@ func (p *populator) failed(name string, err error) error {
 }
 
 // readDeferred reads the deferred attributes, by file name.
-func readOwed(list string) (map[string]owed, error) {
+func readDeferred(list string) (map[string]deferredAttrs, error) {
 	in, err := os.Open(list)
 	if err != nil {
 		return nil, fsx.DiskError("read what was unpacked", err)
 	}
 	defer in.Close()
-	debts := map[string]owed{}
+	deferred := map[string]deferredAttrs{}
 	for each := json.NewDecoder(bufio.NewReader(in)); ; {
-		var o owed
+		var o deferredAttrs
 		if err := each.Decode(&o); errors.Is(err, io.EOF) {
-			return debts, nil
+			return deferred, nil
 		} else if err != nil {
 			return nil, api.Errorf(api.KindInternal, "cannot read what was unpacked: %w", err)
 		}
-		debts[string(o.Name)] = o
+		deferred[string(o.Name)] = o
 	}
 }

@@ -17,7 +17,7 @@ import (
 // Pull gets an image: that of the host's own distribution is built from its packages,
 // unless there is a current one; others come from registries.
 func (c *Cache) Pull(ctx context.Context, req api.PullImage, report api.Report) (api.Image, error) {
-	meant, err := c.meaning(req.Name)
+	meant, err := c.resolveShortName(req.Name)
 	if err != nil {
 		return api.Image{}, err
 	}
@@ -25,7 +25,7 @@ func (c *Cache) Pull(ctx context.Context, req api.PullImage, report api.Report) 
 		return c.pullReference(ctx, meant, report)
 	}
 	name, recipe := c.host.image(), recipeDigest(c.host)
-	if i, m, ok := c.named(name); ok && !req.Refresh && m.Recipe == recipe && c.whole(strings.TrimPrefix(i.Digest, "sha256:")) {
+	if i, m, ok := c.named(name); ok && !req.Refresh && m.Recipe == recipe && c.isComplete(strings.TrimPrefix(i.Digest, "sha256:")) {
 		return i, nil
 	}
 	err = c.flights.Do(ctx, "pull "+name, report, func(ctx context.Context, report api.Report) error {
@@ -68,7 +68,7 @@ func (c *Cache) build(ctx context.Context, name string, refresh bool, report api
 	}
 	sources = slices.DeleteFunc(sources, func(s apt.Source) bool { return strings.HasPrefix(s.URI, "cdrom:") })
 	m := &meta{Source: "packages of " + name + " " + c.host.codename, Recipe: recipeDigest(c.host)}
-	overall := weighted(report)
+	overall := scaleProgress(report)
 	_, err = c.add(ctx, []string{name}, m, overall, func(root string) error {
 		return bootstrap(ctx, root, name, sources, options, overall)
 	})

@@ -10,15 +10,15 @@ import (
 // readAhead reads an uncompressed archive in a separate goroutine, some pieces ahead of
 // the unpacker, and computes its digest: decompressing and writing files take about the
 // same time, and most machines have several processors.
-type ahead struct {
-	pieces chan piece
-	back   chan []byte // buffers to reuse
-	now    []byte
-	buffer []byte
-	err    error
-	sum    hash.Hash
-	n      int64
-	quit   chan struct{}
+type readAhead struct {
+	pieces  chan piece
+	free    chan []byte // buffers to reuse
+	current []byte
+	buffer  []byte
+	err     error
+	sum     hash.Hash
+	n       int64
+	quit    chan struct{}
 }
 
 type piece struct {
@@ -27,27 +27,27 @@ type piece struct {
 }
 
 const (
-	aheadPieces = 4
-	aheadBytes  = 512 << 10
+	readAheadPieces = 4
+	readAheadBytes  = 512 << 10
 )
 
 // newReadAhead starts to read r. It calls check after each piece with the number of
 // bytes so far.
-func newAhead(r io.Reader, check func(n int64) error) *ahead {
-	a := &ahead{pieces: make(chan piece, aheadPieces), back: make(chan []byte, aheadPieces), sum: sha256.New(), quit: make(chan struct{})}
-	for range aheadPieces {
-		a.back <- make([]byte, aheadBytes)
+func newReadAhead(r io.Reader, check func(n int64) error) *readAhead {
+	a := &readAhead{pieces: make(chan piece, readAheadPieces), free: make(chan []byte, readAheadPieces), sum: sha256.New(), quit: make(chan struct{})}
+	for range readAheadPieces {
+		a.free <- make([]byte, readAheadBytes)
 	}
 	go a.run(r, check)
 	return a
 }
 
-func (a *ahead) run(r io.Reader, check func(int64) error) {
+func (a *readAhead) run(r io.Reader, check func(int64) error) {
 	defer close(a.pieces)
 	for {
 		var buffer []byte
 		select {
-		case buffer = <-a.back:
+		case buffer = <-a.free:
 		case <-a.quit:
 			return
 		}
@@ -82,28 +82,28 @@ func fillUp(r io.Reader, p []byte) (int, error) {
 	return n, nil
 }
 
-func (a *ahead) Read(p []byte) (int, error) {
-	for len(a.now) == 0 {
+func (a *readAhead) Read(p []byte) (int, error) {
+	for len(a.current) == 0 {
 		if a.err != nil {
 			return 0, a.err
 		}
 		if a.buffer != nil {
-			a.back <- a.buffer
+			a.free <- a.buffer
 		}
 		next, ok := <-a.pieces
 		if !ok {
 			a.err = io.EOF
 			return 0, a.err
 		}
-		a.now, a.buffer, a.err = next.data, next.data[:cap(next.data)], next.err
+		a.current, a.buffer, a.err = next.data, next.data[:cap(next.data)], next.err
 	}
-	n := copy(p, a.now)
-	a.now = a.now[n:]
+	n := copy(p, a.current)
+	a.current = a.current[n:]
 	return n, nil
 }
 
 // close stops the reading, wherever it is.
-func (a *ahead) close() {
+func (a *readAhead) close() {
 	close(a.quit)
 	for range a.pieces {
 	}
@@ -111,6 +111,6 @@ func (a *ahead) close() {
 
 // digest returns the digest of the archive, and its length in bytes. All of it must
 // have been read.
-func (a *ahead) digest() (string, int64) {
+func (a *readAhead) digest() (string, int64) {
 	return "sha256:" + hex.EncodeToString(a.sum.Sum(nil)), a.n
 }

@@ -51,7 +51,7 @@ func (c *Cache) pullReference(ctx context.Context, text string, report api.Repor
 // fetch asks the registry even if the cache has an image of that name: the tag may name
 // another image by now. What a digest names never changes.
 func (c *Cache) fetch(ctx context.Context, ref registry.Reference, name string, report api.Report) error {
-	if i, _, there := c.named(name); there && ref.Digest() != "" && c.whole(strings.TrimPrefix(i.Digest, "sha256:")) {
+	if i, _, there := c.named(name); there && ref.Digest() != "" && c.isComplete(strings.TrimPrefix(i.Digest, "sha256:")) {
 		return nil
 	}
 	report(api.Progress{Step: "image", Message: "asking " + ref.Registry() + " for " + ref.Familiar()})
@@ -72,14 +72,14 @@ func (c *Cache) fetch(ctx context.Context, ref registry.Reference, name string, 
 	}
 	defer release()
 	if _, err = c.addLayered(ctx, []string{name}, img, report); err != nil && ctx.Err() == nil {
-		return unusable(ref, err)
+		return explainUnpack(ref, err)
 	}
 	return err
 }
 
 // explainUnpack explains why an image that was downloaded completely cannot be
 // unpacked.
-func unusable(ref registry.Reference, err error) error {
+func explainUnpack(ref registry.Reference, err error) error {
 	e := api.Errorf(api.KindOf(err), "cannot pull %s: %w", ref, err)
 	if e.Hint == "" {
 		e.Hint = "try another tag, or report it to the image's author"
@@ -96,7 +96,7 @@ func (c *Cache) sameManifest(manifest, name string) (bool, error) {
 		return false, err
 	}
 	for _, i := range images {
-		if hex := strings.TrimPrefix(i.Digest, "sha256:"); i.Manifest == manifest && c.whole(hex) {
+		if hex := strings.TrimPrefix(i.Digest, "sha256:"); i.Manifest == manifest && c.isComplete(hex) {
 			_, err := c.name(hex, []string{name})
 			return true, err
 		}
@@ -115,11 +115,11 @@ func (c *Cache) nameOf(ref registry.Reference) string {
 
 // cacheName finds the name in the cache that ref names: as it is, as a short name or as
 // a reference: alpine is alpine:latest. The caller holds mu.
-func (c *Cache) key(ref string) (string, bool, error) {
+func (c *Cache) cacheName(ref string) (string, bool, error) {
 	if _, there := c.names[ref]; there {
 		return ref, true, nil
 	}
-	name, err := c.meaning(ref)
+	name, err := c.resolveShortName(ref)
 	if err != nil {
 		return "", false, err
 	}

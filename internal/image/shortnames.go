@@ -15,7 +15,7 @@ func (c *Cache) UseShortNames(table func() (map[string]string, error)) { c.short
 // the table of short names a reference, by the host's release the name of its image,
 // otherwise the name itself. An entry of the table is a reference: it is not looked up
 // again.
-func (c *Cache) meaning(name string) (string, error) {
+func (c *Cache) resolveShortName(name string) (string, error) {
 	table, err := c.shortNames()
 	if err != nil {
 		return "", err

@@ -50,7 +50,7 @@ func TestMeaning(t *testing.T) {
 		"":                 "",
 		"localhost:5000/a": "localhost:5000/a",
 	} {
-		got, err := c.meaning(name)
+		got, err := c.resolveShortName(name)
 		if err != nil {
 			got = err.Error()
 			if api.KindOf(err) != api.KindInvalid || api.AsError(err).Hint == "" {

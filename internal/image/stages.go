@@ -31,18 +31,18 @@ var newlyInstalled = regexp.MustCompile(`, (\d{1,6}) newly installed`)
 
 // stages turns what mmdebstrap prints into progress.
 type stages struct {
-	emit   func(any)
-	now    int // index in stageTable
-	total  int // packages to install in this stage; 0 if unknown
-	done   int // half packages: each is unpacked, then set up
-	before int // percent last reported
+	emit        func(any)
+	current     int // index in stageTable
+	total       int // packages to install in this stage; 0 if unknown
+	done        int // half packages: each is unpacked, then set up
+	lastPercent int // percent last reported
 }
 
 func (s *stages) line(line string) {
 	for i, stage := range stageTable {
 		if strings.HasPrefix(line, stage.line) {
-			s.now, s.total, s.done = i, 0, 0
-			s.tell(true)
+			s.current, s.total, s.done = i, 0, 0
+			s.report(true)
 			return
 		}
 	}
@@ -52,26 +52,26 @@ func (s *stages) line(line string) {
 	}
 	if strings.HasPrefix(line, "Unpacking ") || strings.HasPrefix(line, "Setting up ") {
 		s.done++
-		s.tell(false)
+		s.report(false)
 	}
 }
 
 // report reports the build's progress, at every new stage and every new percent.
-func (s *stages) tell(always bool) {
-	stage := stageTable[s.now]
+func (s *stages) report(always bool) {
+	stage := stageTable[s.current]
 	percent := stage.from
 	if s.total > 0 {
 		percent += (stage.to - stage.from) * min(s.done, 2*s.total) / (2 * s.total)
 	}
-	if percent > s.before || always {
-		s.before = max(percent, s.before)
-		s.emit(event{Progress: &api.Progress{Step: "image", Message: stage.message, Done: int64(s.before), Total: 100, Unit: "percent"}})
+	if percent > s.lastPercent || always {
+		s.lastPercent = max(percent, s.lastPercent)
+		s.emit(event{Progress: &api.Progress{Step: "image", Message: stage.message, Done: int64(s.lastPercent), Total: 100, Unit: "percent"}})
 	}
 }
 
 // scaleProgress converts the progress of a build's last steps, which report for
 // themselves, to the build's scale.
-func weighted(report api.Report) api.Report {
+func scaleProgress(report api.Report) api.Report {
 	return func(p api.Progress) {
 		if p.Unit != "percent" {
 			at := int64(percentPack)

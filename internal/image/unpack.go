@@ -35,7 +35,7 @@ type summary struct {
 type tree interface {
 	// resolveParent resolves the symbolic links in the directory of an entry, below the
 	// root.
-	real(name string) (string, error)
+	resolveParent(name string) (string, error)
 	// ensure makes a directory if nothing is there.
 	ensure(name string) error
 	dir(h *tar.Header) error
@@ -73,7 +73,7 @@ func (u *unpacker) archive(in *counter) (string, error) {
 	if err != nil {
 		return "", u.archiveError(err)
 	}
-	a := newAhead(r, func(out int64) error { return u.limits.check(in.n.Load(), out) })
+	a := newReadAhead(r, func(out int64) error { return u.limits.check(in.n.Load(), out) })
 	defer a.close()
 	archive := tar.NewReader(a)
 	for {
@@ -148,7 +148,7 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 		return api.Errorf(api.KindInvalid, "cannot unpack %.200q, of %d MiB: %w", name, h.Size>>20, u.limits.tooLarge())
 	}
 	u.s.Bytes += max(h.Size, 0)
-	if name, err = u.tree.real(name); err != nil {
+	if name, err = u.tree.resolveParent(name); err != nil {
 		return u.wrap(h.Name, err)
 	}
 	if strings.Count(name, "/") > u.limits.Depth || len(name) > u.limits.Path {
@@ -222,7 +222,7 @@ func (u *unpacker) make(h *tar.Header, content io.Reader) error {
 		if why != "" {
 			return fmt.Errorf("a hard link whose target %.200q %s", h.Linkname, why)
 		}
-		target, err := u.tree.real(target)
+		target, err := u.tree.resolveParent(target)
 		if err != nil {
 			return fmt.Errorf("a hard link to %.200q: %w", h.Linkname, err)
 		}

@@ -23,8 +23,8 @@ func (p paperTree) check(name string) {
 	}
 }
 
-func (p paperTree) real(name string) (string, error) { p.check(name); return name, nil }
-func (p paperTree) ensure(name string) error         { p.check(name); return nil }
+func (p paperTree) resolveParent(name string) (string, error) { p.check(name); return name, nil }
+func (p paperTree) ensure(name string) error                  { p.check(name); return nil }
 
 func (p paperTree) dir(h *tar.Header) error { p.check(h.Name); return nil }
 func (p paperTree) file(h *tar.Header, content io.Reader) error {

@@ -36,11 +36,11 @@ func runUnpack(_ context.Context, args []string, emit func(any)) error {
 	if err := json.Unmarshal([]byte(args[1]), &spec); err != nil {
 		return err
 	}
-	owed, err := os.OpenFile(args[2], os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	deferred, err := os.OpenFile(args[2], os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fsx.DiskError("unpack", err)
 	}
-	defer owed.Close()
+	defer deferred.Close()
 	if err := enterTree(args[0]); err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func runUnpack(_ context.Context, args []string, emit func(any)) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(t.debts.write(owed), owed.Close()); err != nil {
+	if err := errors.Join(t.pending.write(deferred), deferred.Close()); err != nil {
 		return fsx.DiskError("unpack", err)
 	}
 	emit(event{Summary: &s})

@@ -68,7 +68,7 @@ func decompress(data []byte) ([]byte, error) {
 }
 
 func readCapped(r io.Reader) ([]byte, error) {
-	var out capped
+	var out cappedBuffer
 	if _, err := io.Copy(&out, r); err != nil {
 		return nil, err
 	}
@@ -76,13 +76,13 @@ func readCapped(r io.Reader) ([]byte, error) {
 }
 
 // cappedBuffer is a buffer that holds at most maxSize bytes.
-type capped struct{ buf bytes.Buffer }
+type cappedBuffer struct{ buf bytes.Buffer }
 
-func (c *capped) Write(p []byte) (int, error) {
+func (c *cappedBuffer) Write(p []byte) (int, error) {
 	if c.buf.Len()+len(p) > maxSize {
 		return 0, errTooBig
 	}
 	return c.buf.Write(p)
 }
 
-func (c *capped) Bytes() []byte { return c.buf.Bytes() }
+func (c *cappedBuffer) Bytes() []byte { return c.buf.Bytes() }

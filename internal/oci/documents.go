@@ -108,7 +108,7 @@ func look(files fs.FS) (documents, error) {
 }
 
 // refuseIncomplete refuses an image without the document that describes it.
-func (d documents) unfinished() error {
+func (d documents) refuseIncomplete() error {
 	switch {
 	case d.layout:
 		return api.Errorf(api.KindInvalid, "it is an incomplete OCI layout: it has no %s that names images", layoutIndex).

@@ -43,7 +43,7 @@ func Load(files fs.FS, arch, which string) (i Image, ok bool, err error) {
 		i, err = l.manifest(d.dir, v1.Descriptor{}, 0)
 		return i, true, err
 	}
-	err = d.unfinished()
+	err = d.refuseIncomplete()
 	return Image{}, err != nil, err
 }
 

@@ -166,7 +166,7 @@ func (c *config) replace(data []byte, check func(path string) error) error {
 	}
 	defer os.Remove(temporary.Name())
 	_, err = temporary.Write(data)
-	err = errors.Join(err, c.dress(temporary), temporary.Sync(), temporary.Close())
+	err = errors.Join(err, c.copyMetadata(temporary), temporary.Sync(), temporary.Close())
 	if err == nil {
 		err = check(temporary.Name())
 	}
@@ -183,7 +183,7 @@ func (c *config) replace(data []byte, check func(path string) error) error {
 }
 
 // copyMetadata gives the new file the mode and owner of the old one.
-func (c *config) dress(f *os.File) error {
+func (c *config) copyMetadata(f *os.File) error {
 	if c.info == nil {
 		return f.Chmod(0o600)
 	}

@@ -59,7 +59,7 @@ func (h *Host) GetFirecracker(ctx context.Context, o FirecrackerOptions, report 
 	if _, err := h.record(); err != nil {
 		return FirecrackerChange{}, err
 	}
-	release, err := h.alone(ctx, verb)
+	release, err := h.withInstallLock(ctx, verb)
 	if err != nil {
 		return FirecrackerChange{}, err
 	}

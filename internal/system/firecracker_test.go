@@ -18,7 +18,7 @@ import (
 
 // fcWorld is a machine with banger, and a page with releases of Firecracker.
 type fcWorld struct {
-	*world
+	*fixture
 	page    *fctest.Server
 	options FirecrackerOptions
 	said    []string
@@ -26,7 +26,7 @@ type fcWorld struct {
 
 func newFCWorld(t *testing.T) *fcWorld {
 	t.Helper()
-	w := &fcWorld{world: newWorld(t), page: fctest.Serve()}
+	w := &fcWorld{fixture: newFixture(t), page: fctest.Serve()}
 	t.Cleanup(w.page.Close)
 	// Programs are tried by nobody, who has to get there.
 	for dir := w.Root; dir != os.TempDir(); dir = filepath.Dir(dir) {
@@ -185,37 +185,37 @@ func TestFirecrackerIsRefused(t *testing.T) {
 	}
 }
 
-func (w *world) removeAll(path string) {
-	w.t.Helper()
-	if err := os.RemoveAll(w.path(path)); err != nil {
-		w.t.Fatal(err)
+func (fx *fixture) removeAll(path string) {
+	fx.t.Helper()
+	if err := os.RemoveAll(fx.path(path)); err != nil {
+		fx.t.Fatal(err)
 	}
 }
 
 // TestFirecrackerConfig: who can write the settings could have root run a program of
 // theirs.
 func TestFirecrackerConfig(t *testing.T) {
-	w := newWorld(t)
-	if _, err := w.FirecrackerConfig(); err != nil {
+	fx := newFixture(t)
+	if _, err := fx.FirecrackerConfig(); err != nil {
 		t.Errorf("no settings: %v", err)
 	}
-	w.write("/etc/banger/config.toml", "", 0o644)
-	if path, err := w.FirecrackerConfig(); err != nil || path != w.path("/etc/banger/config.toml") {
+	fx.write("/etc/banger/config.toml", "", 0o644)
+	if path, err := fx.FirecrackerConfig(); err != nil || path != fx.path("/etc/banger/config.toml") {
 		t.Error(path, err)
 	}
-	if err := os.Chmod(w.path("/etc/banger/config.toml"), 0o666); err != nil {
+	if err := os.Chmod(fx.path("/etc/banger/config.toml"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.FirecrackerConfig(); api.KindOf(err) != api.KindDenied {
+	if _, err := fx.FirecrackerConfig(); api.KindOf(err) != api.KindDenied {
 		t.Error(err)
 	}
-	if err := os.Remove(w.path("/etc/banger/config.toml")); err != nil {
+	if err := os.Remove(fx.path("/etc/banger/config.toml")); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink("/tmp/elsewhere", w.path("/etc/banger/config.toml")); err != nil {
+	if err := os.Symlink("/tmp/elsewhere", fx.path("/etc/banger/config.toml")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.FirecrackerConfig(); api.KindOf(err) != api.KindDenied {
+	if _, err := fx.FirecrackerConfig(); api.KindOf(err) != api.KindDenied {
 		t.Errorf("a link: %v", err)
 	}
 }

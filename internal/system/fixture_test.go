@@ -15,9 +15,9 @@ import (
 	"banger/internal/systemd"
 )
 
-// world is a machine below a temporary directory, with a systemd that notes what
+// fixture is a machine below a temporary directory, with a systemd that notes what
 // it was told.
-type world struct {
+type fixture struct {
 	*Host
 	t      *testing.T
 	from   string
@@ -32,83 +32,83 @@ type world struct {
 	used   FirecrackerState
 }
 
-func newWorld(t *testing.T) *world {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	base := t.TempDir()
-	w := &world{t: t, from: filepath.Join(base, "bin"), active: "active", load: "loaded", fails: map[string]error{}}
-	w.Host = &Host{
+	fx := &fixture{t: t, from: filepath.Join(base, "bin"), active: "active", load: "loaded", fails: map[string]error{}}
+	fx.Host = &Host{
 		Root: filepath.Join(base, "root"), UID: os.Getuid(), Superuser: os.Getuid(),
-		Connect:   func(context.Context) (Manager, error) { return fakeManager{w}, w.fails["connect"] },
+		Connect:   func(context.Context) (Manager, error) { return fakeManager{fx}, fx.fails["connect"] },
 		Chown:     func(string, int, int) error { return nil },
 		Getent:    func(context.Context, string) (string, error) { return "", nil },
 		AskHelper: func(context.Context) (Answer, error) { return Answer{Version: "v1"}, nil },
 		AskDaemon: func(context.Context) (Answer, error) {
-			if w.mute {
+			if fx.mute {
 				return Answer{}, errors.New("no answer")
 			}
-			return Answer{Version: "v1", Running: len(w.vms)}, nil
+			return Answer{Version: "v1", Running: len(fx.vms)}, nil
 		},
-		AskFirecracker: func(context.Context) FirecrackerState { return w.used },
+		AskFirecracker: func(context.Context) FirecrackerState { return fx.used },
 		StopVMs: func(context.Context) error {
-			w.note("StopVMs")
-			if !w.stops {
+			fx.note("StopVMs")
+			if !fx.stops {
 				return errors.New("the daemon is away")
 			}
-			w.vms = nil
+			fx.vms = nil
 			return nil
 		},
-		RemoveTraces: func(context.Context) error { w.traces++; return w.fails["traces"] },
+		RemoveTraces: func(context.Context) error { fx.traces++; return fx.fails["traces"] },
 		Now:          func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) },
 	}
 	for _, name := range programs {
-		w.write(filepath.Join("..", "bin", name), "program "+name, 0o755)
+		fx.write(filepath.Join("..", "bin", name), "program "+name, 0o755)
 	}
 	for _, dir := range []string{"/usr/local/bin", "/home/alice", "/run/systemd/system", "/etc/udev/rules.d", "/var"} {
-		if err := os.MkdirAll(w.path(dir), 0o755); err != nil {
+		if err := os.MkdirAll(fx.path(dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	w.write("/etc/passwd", "root:x:0:0::/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\nbob:x:1001:1001::/home/bob:/bin/sh\ntoor:x:0:0::/root:/bin/sh\n", 0o644)
-	w.write("/etc/group", "root:x:0:\nalice:x:1000:\n", 0o644)
-	w.write(ipForwardFile, "0\n", 0o644)
-	return w
+	fx.write("/etc/passwd", "root:x:0:0::/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\nbob:x:1001:1001::/home/bob:/bin/sh\ntoor:x:0:0::/root:/bin/sh\n", 0o644)
+	fx.write("/etc/group", "root:x:0:\nalice:x:1000:\n", 0o644)
+	fx.write(ipForwardFile, "0\n", 0o644)
+	return fx
 }
 
-func (w *world) write(path, text string, mode os.FileMode) {
-	w.t.Helper()
-	full := filepath.Join(w.Root, path)
+func (fx *fixture) write(path, text string, mode os.FileMode) {
+	fx.t.Helper()
+	full := filepath.Join(fx.Root, path)
 	if err := errors.Join(os.MkdirAll(filepath.Dir(full), 0o755), os.WriteFile(full, []byte(text), mode)); err != nil {
-		w.t.Fatal(err)
+		fx.t.Fatal(err)
 	}
 }
 
-func (w *world) read(path string) string {
-	w.t.Helper()
-	data, err := os.ReadFile(w.path(path))
+func (fx *fixture) read(path string) string {
+	fx.t.Helper()
+	data, err := os.ReadFile(fx.path(path))
 	if err != nil {
-		w.t.Fatal(err)
+		fx.t.Fatal(err)
 	}
 	return string(data)
 }
 
-func (w *world) options() InstallOptions {
-	return InstallOptions{Owner: "alice", From: w.from, Build: Build{Version: "v1", Commit: "abc"}}
+func (fx *fixture) options() InstallOptions {
+	return InstallOptions{Owner: "alice", From: fx.from, Build: Build{Version: "v1", Commit: "abc"}}
 }
 
-func (w *world) install(change ...func(*InstallOptions)) error {
-	o := w.options()
+func (fx *fixture) install(change ...func(*InstallOptions)) error {
+	o := fx.options()
 	for _, c := range change {
 		c(&o)
 	}
-	_, err := w.Install(w.t.Context(), o, func(string) {})
+	_, err := fx.Install(fx.t.Context(), o, func(string) {})
 	return err
 }
 
 // tree is every path of the machine with its mode, and links with their targets.
-func (w *world) tree() string {
-	w.t.Helper()
+func (fx *fixture) tree() string {
+	fx.t.Helper()
 	var b strings.Builder
-	err := filepath.WalkDir(w.Root, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(fx.Root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -116,7 +116,7 @@ func (w *world) tree() string {
 		if err != nil {
 			return err
 		}
-		rest := "/" + strings.TrimPrefix(strings.TrimPrefix(path, w.Root), "/")
+		rest := "/" + strings.TrimPrefix(strings.TrimPrefix(path, fx.Root), "/")
 		if target, err := os.Readlink(path); err == nil {
 			fmt.Fprintf(&b, "link %s -> %s\n", rest, target)
 		} else {
@@ -125,21 +125,21 @@ func (w *world) tree() string {
 		return nil
 	})
 	if err != nil {
-		w.t.Fatal(err)
+		fx.t.Fatal(err)
 	}
 	return b.String()
 }
 
-func (w *world) note(call string) { w.calls = append(w.calls, call) }
+func (fx *fixture) note(call string) { fx.calls = append(fx.calls, call) }
 
-func (w *world) do(call string, units ...string) error {
+func (fx *fixture) do(call string, units ...string) error {
 	call = strings.TrimSpace(call + " " + strings.Join(units, " "))
-	w.note(call)
-	return w.fails[call]
+	fx.note(call)
+	return fx.fails[call]
 }
 
-// fakeManager is the world's systemd.
-type fakeManager struct{ w *world }
+// fakeManager is the fixture's systemd.
+type fakeManager struct{ w *fixture }
 
 func (m fakeManager) Reload(context.Context) error { return m.w.do("reload") }
 func (m fakeManager) Enable(_ context.Context, units ...string) error {

@@ -42,7 +42,7 @@ func (h *Host) Install(ctx context.Context, o InstallOptions, report Report) (re
 	if err := h.makeDirs(r); err != nil {
 		return r, err
 	}
-	release, err := h.alone(ctx, "install")
+	release, err := h.withInstallLock(ctx, "install")
 	if err != nil {
 		return r, err
 	}
@@ -117,7 +117,7 @@ func (h *Host) plan(ctx context.Context, o InstallOptions) (record.Record, error
 
 // withInstallLock excludes updates and other installations until release is called. If
 // the lock's directory does not exist, there is nothing to update.
-func (h *Host) alone(ctx context.Context, verb string) (release func(), err error) {
+func (h *Host) withInstallLock(ctx context.Context, verb string) (release func(), err error) {
 	dir := h.path(paths.System().Update())
 	if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
 		return func() {}, nil

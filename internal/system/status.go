@@ -30,10 +30,10 @@ type Service struct {
 	Error   string    `json:"error,omitempty"`   // why it does not answer
 }
 
-// Well reports whether both daemons run and answer.
-func (s Status) Well() bool { return s.Helper.well() && s.Daemon.well() }
+// Healthy reports whether both daemons run and answer.
+func (s Status) Healthy() bool { return s.Helper.healthy() && s.Daemon.healthy() }
 
-func (s Service) well() bool { return s.State == "active" && s.Error == "" }
+func (s Service) healthy() bool { return s.State == "active" && s.Error == "" }
 
 // Status examines the installation.
 func (h *Host) Status(ctx context.Context) (Status, error) {

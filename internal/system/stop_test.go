@@ -10,13 +10,13 @@ import (
 // TestUninstallWaitsForNoDaemonWithoutEnd: the daemon runs as the owner, who cannot
 // keep root from removing it.
 func TestUninstallWaitsForNoDaemonWithoutEnd(t *testing.T) {
-	w := newWorld(t)
-	if err := w.install(); err != nil {
+	fx := newFixture(t)
+	if err := fx.install(); err != nil {
 		t.Fatal(err)
 	}
-	w.vms = []string{"banger-vm-0123456789ab.service"}
-	w.stopping = 10 * time.Millisecond
-	w.StopVMs = func(ctx context.Context) error {
+	fx.vms = []string{"banger-vm-0123456789ab.service"}
+	fx.stopping = 10 * time.Millisecond
+	fx.StopVMs = func(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -25,7 +25,7 @@ func TestUninstallWaitsForNoDaemonWithoutEnd(t *testing.T) {
 		}
 	}
 	start := time.Now()
-	if _, err := w.Uninstall(t.Context(), UninstallOptions{Force: true}, func(string) {}); err != nil {
+	if _, err := fx.Uninstall(t.Context(), UninstallOptions{Force: true}, func(string) {}); err != nil {
 		t.Error(err)
 	}
 	if took := time.Since(start); took > 15*time.Second {

@@ -81,9 +81,9 @@ func (h *Host) endUpdates(ctx context.Context, m Manager, force bool) (release f
 		if err := stop(); err != nil { // it holds the lock
 			return nil, err
 		}
-		return h.alone(ctx, "uninstall")
+		return h.withInstallLock(ctx, "uninstall")
 	}
-	if release, err = h.alone(ctx, "uninstall"); err != nil {
+	if release, err = h.withInstallLock(ctx, "uninstall"); err != nil {
 		return nil, err
 	}
 	if err = h.noUpdate("uninstall"); err == nil {

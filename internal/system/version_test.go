@@ -10,14 +10,14 @@ import (
 )
 
 func TestFiles(t *testing.T) {
-	w := newWorld(t)
-	if _, err := w.Files(); api.KindOf(err) != api.KindNotFound {
+	fx := newFixture(t)
+	if _, err := fx.Files(); api.KindOf(err) != api.KindNotFound {
 		t.Errorf("not installed: %v", err)
 	}
-	if err := w.install(); err != nil {
+	if err := fx.install(); err != nil {
 		t.Fatal(err)
 	}
-	files, err := w.Files()
+	files, err := fx.Files()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +25,7 @@ func TestFiles(t *testing.T) {
 		t.Errorf("%d files", len(files))
 	}
 	for path, text := range files {
-		if w.read(path) != text {
+		if fx.read(path) != text {
 			t.Errorf("%s is another than what was installed", path)
 		}
 	}
@@ -35,11 +35,11 @@ func TestFiles(t *testing.T) {
 }
 
 func TestCheckFilesRefuses(t *testing.T) {
-	w := newWorld(t)
-	if err := w.install(); err != nil {
+	fx := newFixture(t)
+	if err := fx.install(); err != nil {
 		t.Fatal(err)
 	}
-	good, err := w.Files()
+	good, err := fx.Files()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,38 +76,38 @@ func TestCheckFilesRefuses(t *testing.T) {
 }
 
 func TestInstalledAndSetBuild(t *testing.T) {
-	w := newWorld(t)
-	if err := w.install(); err != nil {
+	fx := newFixture(t)
+	if err := fx.install(); err != nil {
 		t.Fatal(err)
 	}
-	if r, err := w.Installed(versions + "/v1"); err != nil || r.Version != "v1" {
+	if r, err := fx.Installed(versions + "/v1"); err != nil || r.Version != "v1" {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if _, err := w.Installed("/home/alice/banger/bin"); api.KindOf(err) != api.KindConflict || api.AsError(err).Hint == "" {
+	if _, err := fx.Installed("/home/alice/banger/bin"); api.KindOf(err) != api.KindConflict || api.AsError(err).Hint == "" {
 		t.Errorf("of a checkout: %v", err)
 	}
-	if err := w.SetBuild(func(r *record.Record) { r.Version = "v2" }); err != nil {
+	if err := fx.SetBuild(func(r *record.Record) { r.Version = "v2" }); err != nil {
 		t.Fatal(err)
 	}
-	if r, err := w.Record(); err != nil || r.Version != "v2" || r.Owner != "alice" {
+	if r, err := fx.Record(); err != nil || r.Version != "v2" || r.Owner != "alice" {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
 
 func TestUpdatesAreWaitedFor(t *testing.T) {
 	const journal = "/var/lib/banger/update/journal.json"
-	w := newWorld(t)
-	w.write(journal, "{}", 0o600)
-	if err := w.install(); api.KindOf(err) != api.KindConflict {
+	fx := newFixture(t)
+	fx.write(journal, "{}", 0o600)
+	if err := fx.install(); api.KindOf(err) != api.KindConflict {
 		t.Errorf("installed during an update: %v", err)
 	}
-	if _, err := w.Uninstall(t.Context(), UninstallOptions{}, func(string) {}); api.KindOf(err) != api.KindConflict {
+	if _, err := fx.Uninstall(t.Context(), UninstallOptions{}, func(string) {}); api.KindOf(err) != api.KindConflict {
 		t.Errorf("uninstalled during an update: %v", err)
 	}
-	if _, err := w.Uninstall(t.Context(), UninstallOptions{Force: true}, func(string) {}); err != nil {
+	if _, err := fx.Uninstall(t.Context(), UninstallOptions{Force: true}, func(string) {}); err != nil {
 		t.Error("by force:", err)
 	}
-	if err := w.install(); err != nil {
+	if err := fx.install(); err != nil {
 		t.Error("installed after an update was given up:", err)
 	}
 }

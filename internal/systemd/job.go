@@ -46,7 +46,7 @@ func (j *jobs) unwatch(ends chan ended) {
 // follow passes on signals until the connection closes their channel.
 func (j *jobs) follow(signals <-chan *dbus.Signal, from sender) {
 	for s := range signals {
-		from.heed(s)
+		from.updateOwner(s)
 		var id uint32
 		var e ended
 		var unit string

@@ -19,7 +19,7 @@ type sender struct {
 
 // updateOwner follows the owner of PID 1's name, which changes when PID 1 executes
 // itself again. The bus sends this before any message of the new owner.
-func (f *sender) heed(s *dbus.Signal) {
+func (f *sender) updateOwner(s *dbus.Signal) {
 	if !f.bus || s.Sender != busName || s.Name != busName+"."+nameOwnerChanged {
 		return
 	}

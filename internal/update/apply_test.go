@@ -21,7 +21,7 @@ const (
 	good   = "version=v1.1.0 schema=2 unit=2"
 )
 
-// asUpdater makes this test's program an updater of the world in a directory.
+// asUpdater makes this test's program an updater of the fixture in a directory.
 const asUpdater = "BANGER_TEST_UPDATER"
 
 func TestMain(m *testing.M) {

@@ -13,7 +13,7 @@ import (
 	"banger/internal/update/journal"
 )
 
-// testLauncher starts updaters of a world, and starts them again as often as it is
+// testLauncher starts updaters of a fixture, and starts them again as often as it is
 // told.
 type testLauncher struct {
 	w       *fixture

@@ -15,10 +15,10 @@ import (
 )
 
 const (
-	silences      = 25 // how often the daemon is killed, and how often stopped
-	silencesLimit = 100 * time.Second
-	beat          = 5 * time.Millisecond // between the bytes of a stream
-	echoPort      = 7
+	downtimeRounds = 25 // how often the daemon is killed, and how often stopped
+	silencesLimit  = 100 * time.Second
+	beat           = 5 * time.Millisecond // between the bytes of a stream
+	echoPort       = 7
 )
 
 // publishEcho publishes echoPort at any port of this host.
@@ -43,7 +43,7 @@ type stream struct {
 // downtime measures how long open streams pause when the daemon is killed, and when it
 // is stopped and started: a session, and a connection to a published port. Every byte
 // has to come back, once and in order.
-func (b *bench) silence(ctx context.Context) error {
+func (b *bench) downtime(ctx context.Context) error {
 	request := b.request("silence", true)
 	request.Publish = publishEcho
 	vm, err := b.client.CreateVM(ctx, request, nil)
@@ -73,7 +73,7 @@ func (b *bench) silence(ctx context.Context) error {
 		go s.write(ctx)
 		go s.read()
 	}
-	if err := b.silences(ctx, streams); err != nil {
+	if err := b.measureDowntimes(ctx, streams); err != nil {
 		return err
 	}
 	return b.client.DeleteVM(ctx, vm.ID, true, nil)
@@ -98,7 +98,7 @@ func dialEcho(ctx context.Context, port int) (net.Conn, error) {
 	}
 }
 
-func (b *bench) silences(ctx context.Context, streams []*stream) error {
+func (b *bench) measureDowntimes(ctx context.Context, streams []*stream) error {
 	ways := []struct {
 		name string
 		do   func() error
@@ -107,9 +107,9 @@ func (b *bench) silences(ctx context.Context, streams []*stream) error {
 		{"stopped", func() error { return b.client.StopAndWait(ctx) }},
 	}
 	began := time.Now()
-	for i := range silences * len(ways) {
+	for i := range downtimeRounds * len(ways) {
 		if b.enough(began, silencesLimit) {
-			b.report.note("the daemon was killed and stopped %d times, not %d", i, silences*len(ways))
+			b.report.note("the daemon was killed and stopped %d times, not %d", i, downtimeRounds*len(ways))
 			return nil
 		}
 		way := ways[i%len(ways)]

@@ -212,7 +212,7 @@ func (i *imagesBench) start(ctx context.Context, name string, r *report) error {
 	}
 	done := time.Now()
 	if r != nil {
-		spawned, err := birth(filepath.Join(i.paths.VM(vm.ID), paths.VMLog))
+		spawned, err := createdAt(filepath.Join(i.paths.VM(vm.ID), paths.VMLog))
 		if err != nil {
 			return err
 		}

@@ -31,9 +31,9 @@ const (
 	labHellos  = 1000
 	restarts   = 3
 
-	// labLives bounds the rounds, and labTime the whole run.
-	labLives = 5 * time.Minute
-	labTime  = 11 * time.Minute
+	// labLifecycles bounds the rounds, and labTime the whole run.
+	labLifecycles = 5 * time.Minute
+	labTime       = 11 * time.Minute
 )
 
 // lab is one run in a lab.
@@ -98,7 +98,7 @@ func runLab(ctx context.Context, rounds int, file string) error {
 	}{
 		{"preparing: image, one VM", l.prepare},
 		{"helper round trips", l.hellos},
-		{"lives, bare and by banger", l.lives},
+		{"lives, bare and by banger", l.lifecycles},
 		{"restarts without VMs", l.restartsWith("0")},
 		{"restarts with records", l.withRecords},
 		{"restarts with guests", l.withGuests},
@@ -174,14 +174,14 @@ func (l *lab) hellos(ctx context.Context) error {
 }
 
 // lifecycles alternates between bare VMMs and banger's.
-func (l *lab) lives(ctx context.Context) error {
+func (l *lab) lifecycles(ctx context.Context) error {
 	began := time.Now()
 	for round := range l.rounds {
-		if time.Since(began) > labLives {
+		if time.Since(began) > labLifecycles {
 			l.report.Notes = append(l.report.Notes, fmt.Sprintf(noteRounds, round, l.rounds))
 			return nil
 		}
-		ways := []func(context.Context, int) error{l.bareLife, l.life}
+		ways := []func(context.Context, int) error{l.bareLife, l.lifecycle}
 		for i := range ways {
 			if err := ways[(round+i)%len(ways)](ctx, round); err != nil {
 				return err
@@ -192,7 +192,7 @@ func (l *lab) lives(ctx context.Context) error {
 }
 
 // lifecycle is one of banger's VMs, from the request to the end of its first command.
-func (l *lab) life(ctx context.Context, round int) error {
+func (l *lab) lifecycle(ctx context.Context, round int) error {
 	began := time.Now()
 	vm, err := l.client.CreateVM(ctx, l.request(fmt.Sprintf("bench-%d", round), true), nil)
 	if err != nil {

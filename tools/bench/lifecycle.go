@@ -14,15 +14,15 @@ import (
 )
 
 // lifecycleLimit bounds the rounds of life cycles.
-const livesLimit = 270 * time.Second
+const lifecyclesLimit = 270 * time.Second
 
 // lifecycles measures whole life cycles of VMs: by banger's Go client, by the banger
 // command, and bare. The three alternate in a changing order.
-func (b *bench) lives(ctx context.Context) error {
+func (b *bench) lifecycles(ctx context.Context) error {
 	ways := []func(context.Context, int) error{b.bareLife, b.apiLife, b.typedLife}
 	began := time.Now()
 	for round := range b.rounds {
-		if b.enough(began, livesLimit) {
+		if b.enough(began, lifecyclesLimit) {
 			b.report.note("only %d of %d rounds of lives fitted in the time", round, b.rounds)
 			break
 		}
@@ -70,7 +70,7 @@ func (b *bench) apiLife(ctx context.Context, round int) error {
 		return err
 	}
 	done := time.Now()
-	spawned, err := birth(filepath.Join(b.paths.VM(vm.ID), paths.VMLog))
+	spawned, err := createdAt(filepath.Join(b.paths.VM(vm.ID), paths.VMLog))
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func (b *bench) typedLife(ctx context.Context, round int) error {
 
 // createdAt returns when a file was created. banger opens the VMM's log right before it
 // starts QEMU.
-func birth(path string) (time.Time, error) {
+func createdAt(path string) (time.Time, error) {
 	var st unix.Statx_t
 	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_BTIME, &st); err != nil {
 		return time.Time{}, &os.PathError{Op: "statx", Path: path, Err: err}

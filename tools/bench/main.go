@@ -49,7 +49,7 @@ func main() {
 }
 
 // partNames are what -only takes, in the order in which they are measured.
-var partNames = []string{"trips", "silence", "crowd", "lives", "many", "stopped"}
+var partNames = []string{"roundtrips", "downtime", "crowd", "lifecycles", "many", "stopped"}
 
 func run(ctx context.Context, rounds int, out, only string) error {
 	names, err := chosen(only)
@@ -58,12 +58,12 @@ func run(ctx context.Context, rounds int, out, only string) error {
 	}
 	return measure(ctx, rounds, out, wholeRun, func(ctx context.Context, b *bench, out string) error {
 		all := map[string]part{
-			"trips":   {"round trips", b.roundTrips},
-			"silence": {"open streams while the daemon is killed and stopped", b.silence},
-			"crowd":   {"silent connections, a byte beside streams that carry much", b.crowd},
-			"lives":   {"create, first exec, stop, delete", b.lives},
-			"many":    {"many VMs at once, memory", b.many},
-			"stopped": {"a daemon's start with many VMs that do not run", b.stopped},
+			"roundtrips": {"round trips", b.roundTrips},
+			"downtime":   {"open streams while the daemon is killed and stopped", b.downtime},
+			"crowd":      {"silent connections, a byte beside streams that carry much", b.crowd},
+			"lifecycles": {"create, first exec, stop, delete", b.lifecycles},
+			"many":       {"many VMs at once, memory", b.many},
+			"stopped":    {"a daemon's start with many VMs that do not run", b.stopped},
 		}
 		parts := []part{{"preparing: kernel, image, one VM", b.prepare}}
 		for _, name := range names {

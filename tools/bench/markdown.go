@@ -58,7 +58,7 @@ func (r *report) tables(m machineLine) string {
 		of    string // samples without which there is nothing to say
 		write func(*page)
 	}{
-		{"api.total", r.createTable}, {"echo.bare", r.tripTables}, {"silent.session.killed", r.silenceTable}, {"echo.downloads", r.crowdTables},
+		{"api.total", r.createTable}, {"echo.bare", r.roundTripTables}, {"silent.session.killed", r.downtimeTable}, {"echo.downloads", r.crowdTables},
 		{"api.stop", r.endTable}, {"burst.wall", r.manyTable}, {"daemon.start", r.stoppedTable},
 	} {
 		if len(r.Samples[t.of]) > 0 {
@@ -99,7 +99,7 @@ func (r *report) once() string {
 	return fmt.Sprintf("The image was unpacked and sized once: its files, down to their times, were the same before and after %d VMs were made from it.", r.Made)
 }
 
-func (r *report) tripTables(p *page) {
+func (r *report) roundTripTables(p *page) {
 	s := r.Samples
 	p.say("\n## Round trips")
 	p.table(columns...)
@@ -117,7 +117,7 @@ func (r *report) tripTables(p *page) {
 		ms(median(s["true.bare"])-median(s["true.guest-bare"])), ms(median(s["cat.bare"])-median(s["echo.bare"])))
 }
 
-func (r *report) silenceTable(p *page) {
+func (r *report) downtimeTable(p *page) {
 	s := r.Samples
 	p.say("\n## Open streams while the daemon is gone")
 	p.say("\nA byte goes to the guest and back every %d ms; this is the longest time without one when the daemon is killed (`kill -9`) or\n"+

@@ -27,7 +27,7 @@ const (
 )
 
 // roundTrip is one kind of round trip.
-type trip struct {
+type roundTrip struct {
 	name string
 	once func() error
 }
@@ -57,7 +57,7 @@ func (b *bench) roundTrips(ctx context.Context) error {
 // byteTrips measures the round trip of a byte: by the agent's echo, and through `cat`
 // in a session.
 func (b *bench) byteTrips(ctx context.Context, bare, through *guest.Client) error {
-	var trips []trip
+	var trips []roundTrip
 	for _, way := range []struct {
 		name string
 		c    *guest.Client
@@ -73,14 +73,14 @@ func (b *bench) byteTrips(ctx context.Context, bare, through *guest.Client) erro
 		}
 		defer cat.Close()
 		trips = append(trips,
-			trip{"echo." + way.name, func() error { return bounce(raw, raw) }},
-			trip{"cat." + way.name, func() error { return bounce(cat.Stdin, cat.Stdout) }})
+			roundTrip{"echo." + way.name, func() error { return bounce(raw, raw) }},
+			roundTrip{"cat." + way.name, func() error { return bounce(cat.Stdin, cat.Stdout) }})
 	}
 	return b.inTurns(trips, bytesEach)
 }
 
 // inTurns alternates between all kinds of round trips, many times.
-func (b *bench) inTurns(trips []trip, times int) error {
+func (b *bench) inTurns(trips []roundTrip, times int) error {
 	began := time.Now()
 	for i := range times + warmUp {
 		if i > warmUp && b.enough(began, tripsLimit/2) {
@@ -125,7 +125,7 @@ func bounce(w io.Writer, r io.Reader) error {
 // execTrips measures a command that does nothing, from the call to its exit status, and
 // the guest's own time for such a command.
 func (b *bench) execTrips(ctx context.Context, bare, through *guest.Client, name string) error {
-	err := b.inTurns([]trip{
+	err := b.inTurns([]roundTrip{
 		{"true.bare", func() error { return runIn(ctx, bare, "true") }},
 		{"true.banger", func() error { return runIn(ctx, through, "true") }},
 	}, execsEach)

@@ -35,7 +35,7 @@ func caged() {
 		return
 	}
 	os.Unsetenv(cagedEnv)
-	err := furnish(results)
+	err := mountCage(results)
 	code := 1
 	if err == nil {
 		code, err = runFirst(os.Args[1], os.Args[1:])
@@ -48,7 +48,7 @@ func caged() {
 
 // mountCage mounts the cage's /proc and makes the root file system read-only, except
 // for what tests and the compiler write.
-func furnish(results string) error {
+func mountCage(results string) error {
 	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 		return err
 	}

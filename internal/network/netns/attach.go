@@ -38,7 +38,7 @@ func (m *Manager) Attach(ctx context.Context, p network.Plan) error {
 		return err
 	}
 	defer s.close()
-	if err := m.furnish(s, p); err != nil {
+	if err := m.configure(s, p); err != nil {
 		err = api.Errorf(kindOf(err), "cannot make the network of VM %s: %w", p.ID, err)
 		return errors.Join(err, m.Detach(context.WithoutCancel(ctx), p.ID))
 	}
@@ -55,7 +55,7 @@ func (m *Manager) ours(p network.Plan) error {
 	return err
 }
 
-func (m *Manager) furnish(s *space, p network.Plan) error {
+func (m *Manager) configure(s *space, p network.Plan) error {
 	if err := m.join(s, p); err != nil {
 		return err
 	}
@@ -83,14 +83,14 @@ func (m *Manager) join(s *space, p network.Plan) error {
 	// neighbour table, which all namespaces share, or waits for space in it.
 	host, err := address(m.host, p.Link, &netlink.Addr{IPNet: ipNet(p.Host)})
 	if err == nil {
-		err = introduce(m.host, host, p.Outer.Addr(), p.UpMAC)
+		err = addNeighbour(m.host, host, p.Outer.Addr(), p.UpMAC)
 	}
 	if err != nil {
 		return err
 	}
 	inner, err := address(s.nl, network.Uplink, &netlink.Addr{IPNet: ipNet(p.Outer)})
 	if err == nil {
-		err = introduce(s.nl, inner, p.Host.Addr(), p.HostMAC)
+		err = addNeighbour(s.nl, inner, p.Host.Addr(), p.HostMAC)
 	}
 	if err != nil {
 		return err
@@ -118,7 +118,7 @@ func address(nl *netlink.Handle, name string, a *netlink.Addr) (netlink.Link, er
 
 // addNeighbour adds a permanent neighbour on a link. The link must be up: the kernel
 // removes all neighbours when it goes down.
-func introduce(nl *netlink.Handle, link netlink.Link, ip netip.Addr, hardware string) error {
+func addNeighbour(nl *netlink.Handle, link netlink.Link, ip netip.Addr, hardware string) error {
 	err := nl.NeighSet(&netlink.Neigh{
 		LinkIndex: link.Attrs().Index, State: netlink.NUD_PERMANENT, Family: netlink.FAMILY_V4,
 		IP: ip.AsSlice(), HardwareAddr: mac(hardware),

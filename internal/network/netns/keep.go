@@ -59,7 +59,7 @@ func keepTable(ctx context.Context, outer netip.Prefix, log *slog.Logger, first,
 		source{name: "the host's resolver", open: followResolver, concerns: k.otherResolver}
 	k.wg.Go(func() { k.follow(ctx, rules) })
 	k.wg.Go(func() { k.follow(ctx, resolver) })
-	k.wg.Go(func() { k.mend(ctx) })
+	k.wg.Go(func() { k.run(ctx) })
 	return k
 }
 
@@ -86,7 +86,7 @@ func (k *Keeper) Close() {
 }
 
 // run checks the table whenever it may have changed.
-func (k *Keeper) mend(ctx context.Context) {
+func (k *Keeper) run(ctx context.Context) {
 	pause := k.first
 	for {
 		select {

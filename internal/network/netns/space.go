@@ -89,7 +89,7 @@ func (s *space) addressTap() error {
 		return fmt.Errorf("set %s up: %w", network.Tap, err)
 	}
 	// The guest's address need not be resolved, and nobody else can answer for it.
-	return introduce(s.nl, tap, network.GuestAddress.Addr(), network.GuestMAC)
+	return addNeighbour(s.nl, tap, network.GuestAddress.Addr(), network.GuestMAC)
 }
 
 // newTap makes the tap with the options that Firecracker and QEMU use to open it: one

@@ -44,7 +44,7 @@ func TestSysctlsOfTheLinks(t *testing.T) {
 		check(t, spaceSysctls)
 		check(t, []setting{
 			{"ipv4/conf/" + network.Uplink + "/rp_filter", "1"}, {"ipv6/conf/" + network.Uplink + "/disable_ipv6", "1"},
-			// Both this and the one for all links must be 1 for a redirect to be heeded.
+			// Both this and the one for all links must be 1 for a redirect to be accepted.
 			{"ipv4/conf/" + network.Uplink + "/accept_redirects", "0"}, {"ipv4/conf/" + network.Tap + "/accept_redirects", "0"},
 			{"ipv4/conf/" + network.Tap + "/rp_filter", "1"}, {"ipv6/conf/" + network.Tap + "/disable_ipv6", "1"},
 		})

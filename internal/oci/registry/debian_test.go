@@ -56,7 +56,7 @@ func TestDockerRegistry(t *testing.T) {
 	if err != nil {
 		t.Skip("NOT RUN: there is no docker-registry: apt-get install docker-registry (it also starts one, on port 5000)")
 	}
-	w := newWorld(t, registrytest.Options{}) // for its home; the registry is the other
+	fx := newFixture(t, registrytest.Options{}) // for its home; the registry is the other
 	dir := t.TempDir()
 	pool := certify(t, dir)
 	hash := must[[]byte](t)(bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost))
@@ -70,7 +70,7 @@ func TestDockerRegistry(t *testing.T) {
 	ref := must[name.Reference](t)(name.ParseReference(host + "/team/app:1"))
 	via := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}
 	defer via.CloseIdleConnections()
-	image := w.push("", "", 3)
+	image := fx.push("", "", 3)
 	err = remote.Write(ref, image, remote.WithTransport(via), remote.WithAuth(authn.FromConfig(authn.AuthConfig{Username: "me", Password: "secret"})))
 	if err != nil {
 		t.Fatal(err)
@@ -78,13 +78,13 @@ func TestDockerRegistry(t *testing.T) {
 
 	ours := must[Reference](t)(Parse(host + "/team/app:1"))
 	pull := func(r Reference, report api.Report) error {
-		_, err := pullAs(t.Context(), t, w.client(), r, report)
+		_, err := pullAs(t.Context(), t, fx.client(), r, report)
 		return err
 	}
 	expect(t, pull(ours, silent), api.KindDenied, "an authority that this machine does not trust", "registry_ca")
-	w.caFile = filepath.Join(dir, "cert.pem")
+	fx.caFile = filepath.Join(dir, "cert.pem")
 	expect(t, pull(ours, silent), api.KindDenied, "does not allow it", "docker login "+host)
-	w.dockerConfig(fmt.Sprintf(`{"auths":{%q:{"auth":"bWU6c2VjcmV0"}}}`, host))
+	fx.dockerConfig(fmt.Sprintf(`{"auths":{%q:{"auth":"bWU6c2VjcmV0"}}}`, host))
 	if err := pull(ours, silent); err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestDockerRegistry(t *testing.T) {
 	// It sends the second half of a layer when the first is there.
 	layers := must[[]v1.Layer](t)(image.Layers())
 	for _, l := range layers {
-		file := filepath.Join(w.dir, must[v1.Hash](t)(l.Digest()).Hex)
+		file := filepath.Join(fx.dir, must[v1.Hash](t)(l.Digest()).Hex)
 		if err := os.Truncate(file, must[int64](t)(l.Size())/2); err != nil {
 			t.Fatal(err)
 		}

@@ -71,13 +71,13 @@ func explainAnswer(ref Reference, err error) *api.Error {
 	var limit limitError
 	if errors.As(err, &limit) {
 		return api.Errorf(api.KindDenied, "cannot pull %s: %s refuses for now: %w", ref, ref.Registry(), limit).
-			WithHint("%s\nregistries allow more requests after a login: docker login %s", again(ref), ref.Registry())
+			WithHint("%s\nregistries allow more requests after a login: docker login %s", pullCommand(ref), ref.Registry())
 	}
 	var answer *transport.Error
 	if !errors.As(err, &answer) {
 		return nil
 	}
-	switch said := sayings(answer); {
+	switch said := serverMessages(answer); {
 	case answer.StatusCode == http.StatusUnauthorized, answer.StatusCode == http.StatusForbidden:
 		return api.Errorf(api.KindDenied, "cannot pull %s: %s does not allow it%s: the image is private or does not exist", ref, ref.Registry(), said).
 			WithHint("docker login %s", ref.Registry())
@@ -89,7 +89,7 @@ func explainAnswer(ref Reference, err error) *api.Error {
 			WithHint("check the name and the tag; the default tag is latest")
 	case answer.StatusCode >= 500:
 		return api.Errorf(api.KindInternal, "cannot pull %s: %s has a problem: it answered %d %s%s", ref, ref.Registry(),
-			answer.StatusCode, http.StatusText(answer.StatusCode), said).WithHint("try again later: %s", again(ref))
+			answer.StatusCode, http.StatusText(answer.StatusCode), said).WithHint("try again later: %s", pullCommand(ref))
 	default:
 		return api.Errorf(api.KindInternal, "cannot pull %s: %s answered %d %s%s", ref, ref.Registry(),
 			answer.StatusCode, http.StatusText(answer.StatusCode), said).WithHint("is %s a registry of images?", ref.Registry())
@@ -118,7 +118,7 @@ func (l login) mention(e *api.Error) error {
 }
 
 // serverMessages returns the registry's own messages, in brackets.
-func sayings(e *transport.Error) string {
+func serverMessages(e *transport.Error) string {
 	var words []string
 	for _, d := range e.Errors {
 		if d.Message != "" && len(words) < 3 {
@@ -157,7 +157,7 @@ func explainTLS(ref Reference, err error) error {
 
 // explainNetwork explains errors of the connection to the registry.
 func explainNetwork(ref Reference, err error) error {
-	kind, hint := api.KindInternal, again(ref)+"   continues where it stopped"
+	kind, hint := api.KindInternal, pullCommand(ref)+"   continues where it stopped"
 	// A registry on this machine was also accessed without TLS: that it does not speak
 	// TLS is expected.
 	if plain := (httpError{}); errors.As(err, &plain) {
@@ -224,4 +224,4 @@ func withoutURL(err error) error {
 	return err
 }
 
-func again(ref Reference) string { return "banger image pull " + ref.Familiar() }
+func pullCommand(ref Reference) string { return "banger image pull " + ref.Familiar() }

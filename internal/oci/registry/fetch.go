@@ -145,7 +145,7 @@ func (s *session) source(b blobs.Blob) blobs.Source {
 	return func(ctx context.Context, offset int64) (io.ReadCloser, int64, error) {
 		var body io.ReadCloser
 		var from int64
-		err := heed(ctx, func() (err error) {
+		err := retryAfterWait(ctx, func() (err error) {
 			body, from, err = s.open(ctx, b, offset)
 			return err
 		})
@@ -162,7 +162,7 @@ func (s *session) source(b blobs.Blob) blobs.Source {
 
 // retryAfterWait calls do again if the registry asks for a short wait; other errors are
 // returned.
-func heed(ctx context.Context, do func() error) error {
+func retryAfterWait(ctx context.Context, do func() error) error {
 	var last error
 	err := retry(ctx, func() error {
 		last = do()

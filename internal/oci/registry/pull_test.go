@@ -36,28 +36,28 @@ func TestMain(m *testing.M) {
 
 func silent(api.Progress) {}
 
-// world is a registry, and a client that has its own home.
-type world struct {
+// fixture is a registry, and a client that has its own home.
+type fixture struct {
 	*registrytest.Registry
 	t      *testing.T
 	dir    string // of the blobs
 	caFile string
 }
 
-func newWorld(t *testing.T, o registrytest.Options) *world {
+func newFixture(t *testing.T, o registrytest.Options) *fixture {
 	t.Helper()
 	home := t.TempDir()
 	t.Setenv("HOME", home)
 	t.Setenv("DOCKER_CONFIG", filepath.Join(home, ".docker")) // the library looks up HOME once
 	t.Setenv("REGISTRY_AUTH_FILE", "")
 	t.Setenv("XDG_RUNTIME_DIR", home)
-	w := &world{Registry: registrytest.Start(o), t: t, dir: filepath.Join(t.TempDir(), "blobs")}
-	t.Cleanup(w.Close)
-	return w
+	fx := &fixture{Registry: registrytest.Start(o), t: t, dir: filepath.Join(t.TempDir(), "blobs")}
+	t.Cleanup(fx.Close)
+	return fx
 }
 
-func (w *world) client(change ...func(*Options)) *Client {
-	o := Options{Blobs: blobs.Open(w.dir), CAFile: func() (string, error) { return w.caFile, nil }, Stall: 5 * time.Second}
+func (fx *fixture) client(change ...func(*Options)) *Client {
+	o := Options{Blobs: blobs.Open(fx.dir), CAFile: func() (string, error) { return fx.caFile, nil }, Stall: 5 * time.Second}
 	for _, c := range change {
 		c(&o)
 	}
@@ -65,13 +65,13 @@ func (w *world) client(change ...func(*Options)) *Client {
 }
 
 // pull pulls as the daemon does, and reads every layer.
-func (w *world) pull(c *Client, name string, report api.Report) (oci.Image, error) {
-	w.t.Helper()
-	ref, err := Parse(w.Host + "/" + name)
+func (fx *fixture) pull(c *Client, name string, report api.Report) (oci.Image, error) {
+	fx.t.Helper()
+	ref, err := Parse(fx.Host + "/" + name)
 	if err != nil {
-		w.t.Fatal(err)
+		fx.t.Fatal(err)
 	}
-	return pullAs(w.t.Context(), w.t, c, ref, report)
+	return pullAs(fx.t.Context(), fx.t, c, ref, report)
 }
 
 func pullAs(ctx context.Context, t *testing.T, c *Client, ref Reference, report api.Report) (oci.Image, error) {
@@ -119,16 +119,16 @@ func noise(seed int64, n int) string {
 }
 
 // push pushes an image with several layers of about a MiB.
-func (w *world) push(name, arch string, layers int) v1.Image {
-	w.t.Helper()
+func (fx *fixture) push(name, arch string, layers int) v1.Image {
+	fx.t.Helper()
 	var all []v1.Layer
 	for n := range layers {
-		all = append(all, must[v1.Layer](w.t)(registrytest.Files(map[string]string{fmt.Sprintf("etc/%d", n): noise(int64(n), 1<<20)})))
+		all = append(all, must[v1.Layer](fx.t)(registrytest.Files(map[string]string{fmt.Sprintf("etc/%d", n): noise(int64(n), 1<<20)})))
 	}
-	image := must[v1.Image](w.t)(registrytest.Image(arch, v1.Config{Env: []string{"A=1"}, Cmd: []string{"/bin/sh"}}, all...))
+	image := must[v1.Image](fx.t)(registrytest.Image(arch, v1.Config{Env: []string{"A=1"}, Cmd: []string{"/bin/sh"}}, all...))
 	if name != "" {
-		if err := w.Push(name, image); err != nil {
-			w.t.Fatal(err)
+		if err := fx.Push(name, image); err != nil {
+			fx.t.Fatal(err)
 		}
 	}
 	return image
@@ -140,94 +140,94 @@ func TestPull(t *testing.T) {
 		"bearer": {User: "me", Password: "secret", Bearer: true, TLS: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, o)
-			w.login(o)
+			fx := newFixture(t, o)
+			fx.login(o)
 			if o.TLS {
-				w.trust()
+				fx.trust()
 			}
-			w.push("team/app:1", "", 5)
-			c := w.client()
+			fx.push("team/app:1", "", 5)
+			c := fx.client()
 			var last api.Progress
-			image, err := w.pull(c, "team/app:1", func(p api.Progress) { last = p })
+			image, err := fx.pull(c, "team/app:1", func(p api.Progress) { last = p })
 			if err != nil {
 				t.Fatal(err)
 			}
-			if image.Ref != w.Host+"/team/app:1" || !oci.IsDigest(image.ManifestDigest) || image.Arch != runtime.GOARCH || image.Config.Env[0] != "A=1" || len(image.Layers) != 5 {
+			if image.Ref != fx.Host+"/team/app:1" || !oci.IsDigest(image.ManifestDigest) || image.Arch != runtime.GOARCH || image.Config.Env[0] != "A=1" || len(image.Layers) != 5 {
 				t.Errorf("got %+v", image)
 			}
 			if last.Done != last.Total || last.Total < 5<<20 || last.Unit != "bytes" || last.Message != "downloading "+image.Ref {
 				t.Errorf("last progress: %+v", last)
 			}
 			// By digest, and nothing comes again.
-			w.Requests()
-			if _, err := w.pull(w.client(), "team/app@"+image.ManifestDigest, silent); err != nil {
+			fx.Requests()
+			if _, err := fx.pull(fx.client(), "team/app@"+image.ManifestDigest, silent); err != nil {
 				t.Fatal(err)
 			}
-			if n := w.Asked("/blobs/"); n != 1 { // the configuration
-				t.Errorf("%d blobs came again: %v", n, w.Requests())
+			if n := fx.Asked("/blobs/"); n != 1 { // the configuration
+				t.Errorf("%d blobs came again: %v", n, fx.Requests())
 			}
 		})
 	}
 }
 
 // login writes what docker login does.
-func (w *world) login(o registrytest.Options) {
-	w.t.Helper()
+func (fx *fixture) login(o registrytest.Options) {
+	fx.t.Helper()
 	if o.User == "" {
 		return
 	}
-	w.dockerConfig(fmt.Sprintf(`{"auths":{%q:{"username":%q,"password":%q}}}`, w.Host, o.User, o.Password))
+	fx.dockerConfig(fmt.Sprintf(`{"auths":{%q:{"username":%q,"password":%q}}}`, fx.Host, o.User, o.Password))
 }
 
-func (w *world) dockerConfig(text string) {
-	w.t.Helper()
+func (fx *fixture) dockerConfig(text string) {
+	fx.t.Helper()
 	dir := filepath.Join(os.Getenv("HOME"), ".docker")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		w.t.Fatal(err)
+		fx.t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(text), 0o600); err != nil {
-		w.t.Fatal(err)
+		fx.t.Fatal(err)
 	}
 }
 
-func (w *world) trust() {
-	w.t.Helper()
-	w.caFile = filepath.Join(w.t.TempDir(), "ca.pem")
-	if err := os.WriteFile(w.caFile, w.CA(), 0o600); err != nil {
-		w.t.Fatal(err)
+func (fx *fixture) trust() {
+	fx.t.Helper()
+	fx.caFile = filepath.Join(fx.t.TempDir(), "ca.pem")
+	if err := os.WriteFile(fx.caFile, fx.CA(), 0o600); err != nil {
+		fx.t.Fatal(err)
 	}
 }
 
 // TestCredentialHelper has a program know the password.
 func TestCredentialHelper(t *testing.T) {
-	w := newWorld(t, registrytest.Options{User: "me", Password: "secret", Bearer: true})
-	w.push("app:1", "", 1)
+	fx := newFixture(t, registrytest.Options{User: "me", Password: "secret", Bearer: true})
+	fx.push("app:1", "", 1)
 	bin := t.TempDir()
 	helper := "#!/bin/sh\n[ \"$1\" = get ] && echo '{\"Username\":\"me\",\"Secret\":\"secret\"}'\n"
 	if err := os.WriteFile(filepath.Join(bin, "docker-credential-testing"), []byte(helper), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
-	w.dockerConfig(fmt.Sprintf(`{"credHelpers":{%q:"testing"}}`, w.Host))
-	if _, err := w.pull(w.client(), "app:1", silent); err != nil {
+	fx.dockerConfig(fmt.Sprintf(`{"credHelpers":{%q:"testing"}}`, fx.Host))
+	if _, err := fx.pull(fx.client(), "app:1", silent); err != nil {
 		t.Error(err)
 	}
-	w.dockerConfig(fmt.Sprintf(`{"credHelpers":{%q:"absent"}}`, w.Host))
-	_, err := w.pull(w.client(), "app:1", silent)
-	expect(t, err, api.KindDenied, "docker-credential-absent is not installed", "docker login "+w.Host)
-	w.dockerConfig(`{`)
-	_, err = w.pull(w.client(), "app:1", silent)
-	expect(t, err, api.KindDenied, "Docker's configuration", "docker login "+w.Host)
+	fx.dockerConfig(fmt.Sprintf(`{"credHelpers":{%q:"absent"}}`, fx.Host))
+	_, err := fx.pull(fx.client(), "app:1", silent)
+	expect(t, err, api.KindDenied, "docker-credential-absent is not installed", "docker login "+fx.Host)
+	fx.dockerConfig(`{`)
+	_, err = fx.pull(fx.client(), "app:1", silent)
+	expect(t, err, api.KindDenied, "Docker's configuration", "docker login "+fx.Host)
 }
 
 // TestLeftoverHelper: a program that keeps passwords and is not installed any more, as
 // Docker Desktop leaves it, hinders nobody who needs none.
 func TestLeftoverHelper(t *testing.T) {
-	w := newWorld(t, registrytest.Options{})
-	w.push("app:1", "", 1)
-	for _, config := range []string{`{"credsStore":"nonesuch"}`, `{"credsStore":"../../bin/sh"}`, fmt.Sprintf(`{"credHelpers":{%q:"nonesuch"}}`, w.Host), ``} {
-		w.dockerConfig(config)
-		if _, err := w.pull(w.client(), "app:1", silent); err != nil {
+	fx := newFixture(t, registrytest.Options{})
+	fx.push("app:1", "", 1)
+	for _, config := range []string{`{"credsStore":"nonesuch"}`, `{"credsStore":"../../bin/sh"}`, fmt.Sprintf(`{"credHelpers":{%q:"nonesuch"}}`, fx.Host), ``} {
+		fx.dockerConfig(config)
+		if _, err := fx.pull(fx.client(), "app:1", silent); err != nil {
 			t.Errorf("%s: %v", config, err)
 		}
 	}
@@ -236,8 +236,8 @@ func TestLeftoverHelper(t *testing.T) {
 // TestWhosePassword: of several entries the one with the longest path that an image is
 // below counts, and none of others is ever sent; and both Docker's and Podman's files do.
 func TestWhosePassword(t *testing.T) {
-	w := newWorld(t, registrytest.Options{User: "me", Password: "secret"})
-	w.push("team/app:1", "", 1)
+	fx := newFixture(t, registrytest.Options{User: "me", Password: "secret"})
+	fx.push("team/app:1", "", 1)
 	entry := func(user, password string) string {
 		return fmt.Sprintf(`{"username":%q,"password":%q}`, user, password)
 	}
@@ -249,7 +249,7 @@ func TestWhosePassword(t *testing.T) {
 	}
 	var mu sync.Mutex
 	sent := map[string]bool{}
-	w.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	fx.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if user, _, ok := r.BasicAuth(); ok {
 			mu.Lock()
 			sent[user] = true
@@ -263,22 +263,22 @@ func TestWhosePassword(t *testing.T) {
 		docker, podman string
 		ok             bool
 	}{
-		"namespaces":              {docker: auths(right(w.Host+"/team"), wrong(w.Host+"/other"), wrong(w.Host+"/tea")), ok: true},
-		"the longest":             {docker: auths(wrong(w.Host), wrong(w.Host+"/team"), right(w.Host+"/team/app")), ok: true},
-		"another's alone":         {docker: auths(wrong(w.Host+"/other"), wrong("example.com"), wrong("x"+w.Host))},
-		"the registry's":          {docker: auths(right("http://"+w.Host+"/v1/"), wrong(w.Host+"/team/app/more")), ok: true},
-		"podman's as well":        {docker: `{"auths":{}}`, podman: auths(right(w.Host)), ok: true},
-		"docker's first":          {docker: auths(right(w.Host)), podman: auths(wrong(w.Host)), ok: true},
-		"podman's for an empty":   {docker: auths(fmt.Sprintf("%q:{}", w.Host)), podman: auths(right(w.Host)), ok: true},
-		"a helper that is not":    {docker: `{"credsStore":"nonesuch",` + auths(right(w.Host))[1:], ok: true},
-		"podman's for the helper": {docker: `{"credsStore":"nonesuch"}`, podman: auths(right(w.Host + "/team")), ok: true},
+		"namespaces":              {docker: auths(right(fx.Host+"/team"), wrong(fx.Host+"/other"), wrong(fx.Host+"/tea")), ok: true},
+		"the longest":             {docker: auths(wrong(fx.Host), wrong(fx.Host+"/team"), right(fx.Host+"/team/app")), ok: true},
+		"another's alone":         {docker: auths(wrong(fx.Host+"/other"), wrong("example.com"), wrong("x"+fx.Host))},
+		"the registry's":          {docker: auths(right("http://"+fx.Host+"/v1/"), wrong(fx.Host+"/team/app/more")), ok: true},
+		"podman's as well":        {docker: `{"auths":{}}`, podman: auths(right(fx.Host)), ok: true},
+		"docker's first":          {docker: auths(right(fx.Host)), podman: auths(wrong(fx.Host)), ok: true},
+		"podman's for an empty":   {docker: auths(fmt.Sprintf("%q:{}", fx.Host)), podman: auths(right(fx.Host)), ok: true},
+		"a helper that is not":    {docker: `{"credsStore":"nonesuch",` + auths(right(fx.Host))[1:], ok: true},
+		"podman's for the helper": {docker: `{"credsStore":"nonesuch"}`, podman: auths(right(fx.Host + "/team")), ok: true},
 	} {
-		w.dockerConfig(tt.docker)
+		fx.dockerConfig(tt.docker)
 		if err := os.WriteFile(podman, []byte(tt.podman), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		clear(sent)
-		_, err := w.pull(w.client(), "team/app:1", silent)
+		_, err := fx.pull(fx.client(), "team/app:1", silent)
 		if (err == nil) != tt.ok {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -287,7 +287,7 @@ func TestWhosePassword(t *testing.T) {
 			t.Errorf("%s: another's password was sent", name)
 		}
 		mu.Unlock()
-		if err := os.RemoveAll(w.dir); err != nil {
+		if err := os.RemoveAll(fx.dir); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -296,14 +296,14 @@ func TestWhosePassword(t *testing.T) {
 // TestNamesOfThisMachine: what is below localhost is this machine, whatever else would
 // be asked about the name, and no proxy is.
 func TestNamesOfThisMachine(t *testing.T) {
-	w := newWorld(t, registrytest.Options{})
-	w.push("app:1", "", 1)
-	_, port, err := net.SplitHostPort(w.Host)
+	fx := newFixture(t, registrytest.Options{})
+	fx.push("app:1", "", 1)
+	_, port, err := net.SplitHostPort(fx.Host)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ref := must[Reference](t)(Parse("registry.LocalHost:" + port + "/app:1"))
-	proxied := w.client(func(o *Options) {
+	proxied := fx.client(func(o *Options) {
 		o.Proxy = func(r *http.Request) (*url.URL, error) { t.Errorf("a proxy for %s", r.URL); return nil, nil }
 	})
 	if _, err := pullAs(t.Context(), t, proxied, ref, silent); err != nil {
@@ -319,11 +319,11 @@ func TestShortTroubles(t *testing.T) {
 				"503": registrytest.Answer(503, ""), "429": registrytest.Answer(429, "", "Retry-After", "10ms"),
 				"reset": func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) },
 			} {
-				w := newWorld(t, o)
-				w.push("app:1", "", 1)
-				w.login(o)
+				fx := newFixture(t, o)
+				fx.push("app:1", "", 1)
+				fx.login(o)
 				var once sync.Once
-				w.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+				fx.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 					hit := false
 					if r.URL.Path == part || part != "/v2/" && strings.Contains(r.URL.Path, part) {
 						once.Do(func() { hit = true })
@@ -334,7 +334,7 @@ func TestShortTroubles(t *testing.T) {
 					}
 					next.ServeHTTP(rw, r)
 				})
-				if _, err := w.pull(w.client(), "app:1", silent); err != nil {
+				if _, err := fx.pull(fx.client(), "app:1", silent); err != nil {
 					t.Errorf("%s, %s once at %s: %v", name, trouble, part, err)
 				}
 			}
@@ -346,12 +346,12 @@ func TestShortTroubles(t *testing.T) {
 // wanted. What each is shown are its own passwords.
 func TestMirror(t *testing.T) {
 	o := registrytest.Options{User: "me", Password: "secret"}
-	w := newWorld(t, o)
+	fx := newFixture(t, o)
 	mirror := registrytest.Start(registrytest.Options{})
 	defer mirror.Close()
-	w.login(o)
-	image := w.push("app:1", "", 1)
-	w.push("app:2", "", 1)
+	fx.login(o)
+	image := fx.push("app:1", "", 1)
+	fx.push("app:2", "", 1)
 	if err := mirror.Push("hub/app:1", image); err != nil {
 		t.Fatal(err)
 	}
@@ -361,50 +361,50 @@ func TestMirror(t *testing.T) {
 		}
 		next.ServeHTTP(rw, r)
 	})
-	client := w.client(func(o *Options) {
-		o.Mirrors = func() (map[string]string, error) { return map[string]string{w.Host: mirror.Host + "/hub"}, nil }
+	client := fx.client(func(o *Options) {
+		o.Mirrors = func() (map[string]string, error) { return map[string]string{fx.Host: mirror.Host + "/hub"}, nil }
 	})
-	w.Requests()
-	got, err := w.pull(client, "app:1", silent)
-	if err != nil || got.Ref != w.Host+"/app:1" || len(w.Requests()) != 0 {
+	fx.Requests()
+	got, err := fx.pull(client, "app:1", silent)
+	if err != nil || got.Ref != fx.Host+"/app:1" || len(fx.Requests()) != 0 {
 		t.Errorf("from the mirror: %s, %v", got.Ref, err)
 	}
-	ref := must[Reference](t)(Parse(w.Host + "/app:2"))
+	ref := must[Reference](t)(Parse(fx.Host + "/app:2"))
 	found, err := client.Find(t.Context(), ref)
 	if err != nil || !strings.Contains(found.Note, mirror.Host) {
 		t.Fatalf("from the registry: %v", err)
 	}
 	found.Close()
-	_, err = w.pull(client, "app:3", silent)
+	_, err = fx.pull(client, "app:3", silent)
 	expect(t, err, api.KindNotFound, "the mirror does not have it either", "tag")
 }
 
 // TestStaticFiles: a registry that is a web server with files has nothing at /v2/.
 func TestStaticFiles(t *testing.T) {
-	w := newWorld(t, registrytest.Options{})
-	w.push("app:1", "", 1)
-	w.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	fx := newFixture(t, registrytest.Options{})
+	fx.push("app:1", "", 1)
+	fx.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if r.URL.Path == "/v2/" {
 			http.NotFound(rw, r)
 			return
 		}
 		next.ServeHTTP(rw, r)
 	})
-	if _, err := w.pull(w.client(), "app:1", silent); err != nil {
+	if _, err := fx.pull(fx.client(), "app:1", silent); err != nil {
 		t.Error(err)
 	}
-	_, err := w.pull(w.client(), "app:2", silent)
+	_, err := fx.pull(fx.client(), "app:2", silent)
 	expect(t, err, api.KindNotFound, "has no such name or tag", "tag")
 }
 
 // TestLeadsElsewhere names the place that a registry redirects to.
 func TestLeadsElsewhere(t *testing.T) {
-	w := newWorld(t, registrytest.Options{TLS: true})
-	w.trust()
-	w.push("app:1", "", 1)
-	w.Set(registrytest.Blobs(registrytest.Answer(307, "", "Location", "http://storage.example.test/x")))
-	_, err := w.pull(w.client(), "app:1", silent)
-	expect(t, err, api.KindDenied, w.Host+" redirects to another place: storage.example.test does not speak HTTPS", "the redirect's target")
+	fx := newFixture(t, registrytest.Options{TLS: true})
+	fx.trust()
+	fx.push("app:1", "", 1)
+	fx.Set(registrytest.Blobs(registrytest.Answer(307, "", "Location", "http://storage.example.test/x")))
+	_, err := fx.pull(fx.client(), "app:1", silent)
+	expect(t, err, api.KindDenied, fx.Host+" redirects to another place: storage.example.test does not speak HTTPS", "the redirect's target")
 }
 
 // expect is about what people get to read.
@@ -424,35 +424,35 @@ func hintOf(e *api.Error) string {
 }
 
 func TestPlatforms(t *testing.T) {
-	w := newWorld(t, registrytest.Options{})
+	fx := newFixture(t, registrytest.Options{})
 	other := "arm64"
 	if runtime.GOARCH == other {
 		other = "amd64"
 	}
-	foreign, own := w.push("", other, 1), w.push("", "", 2)
-	index := must[v1.ImageIndex](t)(registrytest.Index(foreign, w.push("", "riscv64", 1)))
+	foreign, own := fx.push("", other, 1), fx.push("", "", 2)
+	index := must[v1.ImageIndex](t)(registrytest.Index(foreign, fx.push("", "riscv64", 1)))
 	for name, image := range map[string]any{
 		"multi:1": must[v1.ImageIndex](t)(registrytest.Index(foreign, own)), "others:1": index, "other:1": foreign,
 	} {
-		if err := w.Push(name, image); err != nil {
+		if err := fx.Push(name, image); err != nil {
 			t.Fatal(err)
 		}
 	}
-	image, err := w.pull(w.client(), "multi:1", silent)
+	image, err := fx.pull(fx.client(), "multi:1", silent)
 	if err != nil || len(image.Layers) != 2 {
 		t.Errorf("%d layers: %v", len(image.Layers), err)
 	}
 	ours := "but this machine runs linux/" + runtime.GOARCH
-	_, err = w.pull(w.client(), "others:1", silent)
+	_, err = fx.pull(fx.client(), "others:1", silent)
 	expect(t, err, api.KindUnsupported, "it is for linux/"+other+", linux/riscv64, "+ours, "another tag")
-	_, err = w.pull(w.client(), "other:1", silent)
+	_, err = fx.pull(fx.client(), "other:1", silent)
 	expect(t, err, api.KindUnsupported, "it is for linux/"+other+", "+ours, "another tag")
 }
 
 // TestAnswers has the registry say no.
 func TestAnswers(t *testing.T) {
-	w := newWorld(t, registrytest.Options{})
-	w.push("app:1", "", 1)
+	fx := newFixture(t, registrytest.Options{})
+	fx.push("app:1", "", 1)
 	for name, tt := range map[string]struct {
 		fault       registrytest.Fault
 		name        string
@@ -463,9 +463,9 @@ func TestAnswers(t *testing.T) {
 		"no repository": {nil, "none:1", api.KindNotFound, "has no such name or tag", "the name"},
 		"no digest":     {nil, "app@" + sum, api.KindNotFound, "has no such image", "the digest"},
 		"401": {registrytest.Answer(401, "", "WWW-Authenticate", `Basic realm="x"`), "app:1",
-			api.KindDenied, "does not allow it", "docker login " + w.Host},
+			api.KindDenied, "does not allow it", "docker login " + fx.Host},
 		"403": {registrytest.Answer(403, `{"errors":[{"code":"DENIED","message":"ask your administrator"}]}`), "app:1",
-			api.KindDenied, "(ask your administrator)", "docker login " + w.Host},
+			api.KindDenied, "(ask your administrator)", "docker login " + fx.Host},
 		"429": {registrytest.Answer(429, "", "Retry-After", "90"), "app:1", api.KindDenied, "too many requests; try again in 1m30s", "docker login"},
 		"429 with a date": {registrytest.Answer(429, "", "Retry-After", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)), "app:1",
 			api.KindDenied, "try again in ", "banger image pull"},
@@ -477,11 +477,11 @@ func TestAnswers(t *testing.T) {
 		"blob 404":        {registrytest.Blobs(registrytest.Answer(404, "")), "app:1", api.KindNotFound, "has no such name", "tag"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w.Set(tt.fault)
-			defer w.Set(nil)
-			_, err := w.pull(w.client(), tt.name, silent)
+			fx.Set(tt.fault)
+			defer fx.Set(nil)
+			_, err := fx.pull(fx.client(), tt.name, silent)
 			expect(t, err, tt.kind, tt.words, tt.hint)
-			if err != nil && !strings.HasPrefix(err.Error(), "cannot pull "+w.Host+"/") {
+			if err != nil && !strings.HasPrefix(err.Error(), "cannot pull "+fx.Host+"/") {
 				t.Errorf("not about the image: %v", err)
 			}
 		})
@@ -491,35 +491,35 @@ func TestAnswers(t *testing.T) {
 func TestUnauthorized(t *testing.T) {
 	for _, bearer := range []bool{false, true} {
 		o := registrytest.Options{User: "me", Password: "secret", Bearer: bearer}
-		w := newWorld(t, o)
-		w.push("app:1", "", 1)
-		_, err := w.pull(w.client(), "app:1", silent)
-		expect(t, err, api.KindDenied, "the image is private or does not exist", "docker login "+w.Host)
-		w.login(registrytest.Options{User: "me", Password: "wrong"})
-		_, err = w.pull(w.client(), "app:1", silent)
-		expect(t, err, api.KindDenied, "does not allow it", "docker login "+w.Host)
+		fx := newFixture(t, o)
+		fx.push("app:1", "", 1)
+		_, err := fx.pull(fx.client(), "app:1", silent)
+		expect(t, err, api.KindDenied, "the image is private or does not exist", "docker login "+fx.Host)
+		fx.login(registrytest.Options{User: "me", Password: "wrong"})
+		_, err = fx.pull(fx.client(), "app:1", silent)
+		expect(t, err, api.KindDenied, "does not allow it", "docker login "+fx.Host)
 		if strings.Contains(err.Error(), "wrong\"") || strings.Contains(err.Error(), "me:") {
 			t.Errorf("a password: %v", err)
 		}
-		w.Close()
+		fx.Close()
 	}
 }
 
 func TestTrust(t *testing.T) {
-	w := newWorld(t, registrytest.Options{TLS: true})
-	w.push("app:1", "", 1)
-	_, err := w.pull(w.client(), "app:1", silent)
+	fx := newFixture(t, registrytest.Options{TLS: true})
+	fx.push("app:1", "", 1)
+	_, err := fx.pull(fx.client(), "app:1", silent)
 	expect(t, err, api.KindDenied, "signed by an authority that this machine does not trust", "registry_ca")
-	w.trust()
-	if err := os.WriteFile(w.caFile, []byte("no certificate"), 0o600); err != nil {
+	fx.trust()
+	if err := os.WriteFile(fx.caFile, []byte("no certificate"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err = w.pull(w.client(), "app:1", silent)
+	_, err = fx.pull(fx.client(), "app:1", silent)
 	expect(t, err, api.KindInvalid, "registry_ca", "banger config show")
-	w.trust()
-	_, port, _ := net.SplitHostPort(w.Host)
+	fx.trust()
+	_, port, _ := net.SplitHostPort(fx.Host)
 	ref := must[Reference](t)(Parse("localhost:" + port + "/app:1"))
-	_, err = w.client().Find(t.Context(), ref)
+	_, err = fx.client().Find(t.Context(), ref)
 	expect(t, err, api.KindDenied, "not valid for localhost", "a name")
 }
 
@@ -529,24 +529,24 @@ func TestPlainHTTP(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "plain HTTP is allowed to this machine only") {
 		t.Error(err)
 	}
-	w := newWorld(t, registrytest.Options{})
-	w.push("app:1", "", 1)
-	w.Set(registrytest.Blobs(registrytest.Answer(307, "", "Location", "http://example.invalid/blob")))
-	_, err = w.pull(w.client(), "app:1", silent)
+	fx := newFixture(t, registrytest.Options{})
+	fx.push("app:1", "", 1)
+	fx.Set(registrytest.Blobs(registrytest.Answer(307, "", "Location", "http://example.invalid/blob")))
+	_, err = fx.pull(fx.client(), "app:1", silent)
 	expect(t, err, api.KindDenied, "plain HTTP is allowed to this machine only", "certificate")
 }
 
 // TestProxy goes through a proxy, which alone knows where the registry is.
 func TestProxy(t *testing.T) {
-	w := newWorld(t, registrytest.Options{TLS: true})
-	w.trust()
-	w.push("app:1", "", 1)
+	fx := newFixture(t, registrytest.Options{TLS: true})
+	fx.trust()
+	fx.push("app:1", "", 1)
 	proxy := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodConnect || r.Host != "example.com:443" {
 			http.Error(rw, "unexpected "+r.Method+" "+r.Host, http.StatusBadRequest)
 			return
 		}
-		far, err := net.Dial("tcp", w.Host)
+		far, err := net.Dial("tcp", fx.Host)
 		if err != nil {
 			http.Error(rw, err.Error(), http.StatusBadGateway)
 			return
@@ -560,11 +560,11 @@ func TestProxy(t *testing.T) {
 	defer proxy.Close()
 	via := func(o *Options) { o.Proxy = http.ProxyURL(must[*url.URL](t)(url.Parse(proxy.URL))) }
 	ref := must[Reference](t)(Parse("example.com/app:1")) // the name in httptest's certificate
-	if _, err := pullAs(t.Context(), t, w.client(via), ref, silent); err != nil {
+	if _, err := pullAs(t.Context(), t, fx.client(via), ref, silent); err != nil {
 		t.Error(err)
 	}
 	gone := func(o *Options) { o.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "127.0.0.1:1"}) }
-	_, err := w.client(gone).Find(t.Context(), ref)
+	_, err := fx.client(gone).Find(t.Context(), ref)
 	expect(t, err, api.KindInternal, "proxyconnect", "banger config show")
 }
 
@@ -573,23 +573,23 @@ func TestProxy(t *testing.T) {
 func TestCredentialsStay(t *testing.T) {
 	for _, bearer := range []bool{false, true} {
 		o := registrytest.Options{User: "me", Password: "secret", Bearer: bearer}
-		w := newWorld(t, o)
-		w.login(o)
-		w.push("app:1", "", 1)
+		fx := newFixture(t, o)
+		fx.login(o)
+		fx.push("app:1", "", 1)
 		asked := make(chan string, 100)
 		other := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			asked <- r.Header.Get("Authorization")
 			http.NotFound(rw, r)
 		}))
 		fails := times(1, registrytest.Answer(503, ""))
-		w.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		fx.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 			if !strings.Contains(r.URL.Path, "/manifests/") || r.Header.Get("Authorization") == "" {
 				next.ServeHTTP(rw, r)
 				return
 			}
 			fails(rw, r, http.RedirectHandler(other.URL+"/elsewhere", http.StatusTemporaryRedirect))
 		})
-		_, err := w.pull(w.client(), "app:1", silent)
+		_, err := fx.pull(fx.client(), "app:1", silent)
 		other.Close()
 		if err == nil || len(asked) == 0 {
 			t.Fatalf("bearer %v: the other server was not asked: %v", bearer, err)
@@ -601,11 +601,11 @@ func TestCredentialsStay(t *testing.T) {
 }
 
 func TestNobodyThere(t *testing.T) {
-	w := newWorld(t, registrytest.Options{})
-	ref := must[Reference](t)(Parse(w.Host + "/app:1"))
-	w.Close()
-	_, err := w.client().Find(t.Context(), ref)
-	expect(t, err, api.KindInternal, "connection refused", "banger image pull "+w.Host+"/app:1")
+	fx := newFixture(t, registrytest.Options{})
+	ref := must[Reference](t)(Parse(fx.Host + "/app:1"))
+	fx.Close()
+	_, err := fx.client().Find(t.Context(), ref)
+	expect(t, err, api.KindInternal, "connection refused", "banger image pull "+fx.Host+"/app:1")
 	dns := &url.Error{Op: "Get", URL: "https://x", Err: &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "registry.example"}}}
 	far := must[Reference](t)(Parse("registry.example:5000/app"))
 	expect(t, explain(t.Context(), far, login{}, dns), api.KindInternal, "no such host", "is there a network? getent hosts registry.example")
@@ -620,10 +620,10 @@ func TestBroken(t *testing.T) {
 		"a 503":        registrytest.Blobs(times(2, registrytest.Answer(503, ""))),
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, registrytest.Options{})
-			w.push("app:1", "", 3)
-			w.Set(fault)
-			if _, err := w.pull(w.client(), "app:1", silent); err != nil {
+			fx := newFixture(t, registrytest.Options{})
+			fx.push("app:1", "", 3)
+			fx.Set(fault)
+			if _, err := fx.pull(fx.client(), "app:1", silent); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -649,10 +649,10 @@ func times(n int, f registrytest.Fault) registrytest.Fault {
 // TestStalled has the registry fall silent in the middle of a layer. It comes to
 // life when the layer is asked for again, from there.
 func TestStalled(t *testing.T) {
-	w := newWorld(t, registrytest.Options{})
-	image := w.push("app:1", "", 1)
+	fx := newFixture(t, registrytest.Options{})
+	image := fx.push("app:1", "", 1)
 	layer := must[v1.Hash](t)(must[[]v1.Layer](t)(image.Layers())[0].Digest())
-	w.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	fx.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if strings.Contains(r.URL.Path, layer.Hex) && r.Header.Get("Range") == "" {
 			registrytest.Hang(500<<10)(rw, r, next)
 			return
@@ -660,26 +660,26 @@ func TestStalled(t *testing.T) {
 		next.ServeHTTP(rw, r)
 	})
 	impatient := func(o *Options) { o.Stall = 300 * time.Millisecond }
-	if _, err := w.pull(w.client(impatient), "app:1", silent); err != nil {
+	if _, err := fx.pull(fx.client(impatient), "app:1", silent); err != nil {
 		t.Fatal(err)
 	}
-	if n := w.Asked("/blobs/" + layer.String() + " bytes="); n != 1 {
+	if n := fx.Asked("/blobs/" + layer.String() + " bytes="); n != 1 {
 		t.Errorf("asked for a part %d times", n)
 	}
 	// One that says nothing at all.
-	w.Set(func(_ http.ResponseWriter, r *http.Request, _ http.Handler) { <-r.Context().Done() })
-	_, err := w.pull(w.client(impatient), "app:1", silent)
+	fx.Set(func(_ http.ResponseWriter, r *http.Request, _ http.Handler) { <-r.Context().Done() })
+	_, err := fx.pull(fx.client(impatient), "app:1", silent)
 	expect(t, err, api.KindTimeout, "it stopped responding", "banger image pull")
 }
 
 // TestResumed is cancelled in the middle of a layer; the next daemon goes on.
 func TestResumed(t *testing.T) {
-	w := newWorld(t, registrytest.Options{})
-	w.push("app:1", "", 2)
-	w.Set(registrytest.Blobs(registrytest.Hang(500 << 10)))
+	fx := newFixture(t, registrytest.Options{})
+	fx.push("app:1", "", 2)
+	fx.Set(registrytest.Blobs(registrytest.Hang(500 << 10)))
 	ctx, cancel := context.WithCancel(t.Context())
-	ref := must[Reference](t)(Parse(w.Host + "/app:1"))
-	_, err := pullAs(ctx, t, w.client(), ref, func(p api.Progress) {
+	ref := must[Reference](t)(Parse(fx.Host + "/app:1"))
+	_, err := pullAs(ctx, t, fx.client(), ref, func(p api.Progress) {
 		if p.Done > 0 {
 			cancel()
 		}
@@ -687,13 +687,13 @@ func TestResumed(t *testing.T) {
 	if api.KindOf(err) != api.KindCanceled {
 		t.Fatal(err)
 	}
-	w.Set(nil)
-	w.Requests()
-	if _, err := w.pull(w.client(), "app:1", silent); err != nil {
+	fx.Set(nil)
+	fx.Requests()
+	if _, err := fx.pull(fx.client(), "app:1", silent); err != nil {
 		t.Fatal(err)
 	}
 	parts := 0
-	for _, line := range w.Requests() {
+	for _, line := range fx.Requests() {
 		if strings.Contains(line, "bytes=") {
 			parts++
 		}
@@ -738,16 +738,16 @@ func TestLies(t *testing.T) {
 		"layer has no digest": {func(m *manifest) { m.Layers[0].Digest = v1.Hash{} }, api.KindInvalid, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, registrytest.Options{})
+			fx := newFixture(t, registrytest.Options{})
 			put := func(data string) v1.Descriptor {
-				h := must[v1.Hash](t)(v1.NewHash(must[string](t)(w.PutBlob("app", []byte(data)))))
+				h := must[v1.Hash](t)(v1.NewHash(must[string](t)(fx.PutBlob("app", []byte(data)))))
 				return v1.Descriptor{MediaType: types.OCILayer, Digest: h, Size: int64(len(data))}
 			}
 			m := manifest{2, types.OCIManifestSchema1, put(config), []v1.Descriptor{put(layer)}}
 			m.Config.MediaType = types.OCIConfigJSON
 			tt.lie(&m)
 			raw := must[[]byte](t)(json.Marshal(m))
-			w.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+			fx.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 				if strings.Contains(r.URL.Path, "/manifests/") {
 					rw.Header().Set("Content-Type", string(m.MediaType))
 					_, _ = rw.Write(raw)
@@ -755,12 +755,12 @@ func TestLies(t *testing.T) {
 				}
 				next.ServeHTTP(rw, r)
 			})
-			_, err := w.pull(w.client(), "app:1", silent)
+			_, err := fx.pull(fx.client(), "app:1", silent)
 			if tt.kind == "" && err == nil {
 				return
 			}
 			expect(t, err, tt.kind, tt.words, "")
-			if left, _ := os.ReadDir(w.dir); len(left) > 1 {
+			if left, _ := os.ReadDir(fx.dir); len(left) > 1 {
 				t.Errorf("%d files are left", len(left))
 			}
 		})
@@ -770,8 +770,8 @@ func TestLies(t *testing.T) {
 // TestServedAs has a registry that knows no media types, as static file servers are.
 func TestServedAs(t *testing.T) {
 	for _, served := range []string{"text/plain; charset=utf-8", "application/json", "application/octet-stream", ""} {
-		w := newWorld(t, registrytest.Options{})
-		image := w.push("app:1", "", 1)
+		fx := newFixture(t, registrytest.Options{})
+		image := fx.push("app:1", "", 1)
 		var m map[string]any
 		if err := json.Unmarshal(must[[]byte](t)(image.RawManifest()), &m); err != nil {
 			t.Fatal(err)
@@ -779,7 +779,7 @@ func TestServedAs(t *testing.T) {
 		delete(m, "mediaType")
 		raw := must[[]byte](t)(json.Marshal(m))
 		index := fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":%q,"size":%d}]}`, oci.Digest(raw), len(raw))
-		w.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		fx.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 			switch {
 			case strings.HasSuffix(r.URL.Path, "/manifests/1"):
 				rw.Header()["Content-Type"] = []string{served}
@@ -791,7 +791,7 @@ func TestServedAs(t *testing.T) {
 				next.ServeHTTP(rw, r)
 			}
 		})
-		if _, err := w.pull(w.client(), "app:1", silent); err != nil {
+		if _, err := fx.pull(fx.client(), "app:1", silent); err != nil {
 			t.Errorf("%q: %v", served, err)
 		}
 	}
@@ -806,11 +806,11 @@ func TestIndexOfOthers(t *testing.T) {
 			if platform != nil && runtime.GOARCH != "amd64" {
 				t.Skip("NOT RUN: the other name of this platform is none of amd64's")
 			}
-			w := newWorld(t, registrytest.Options{})
-			image, foreign := w.push("app:right", "", 1), w.push("app:foreign", other, 1)
+			fx := newFixture(t, registrytest.Options{})
+			image, foreign := fx.push("app:right", "", 1), fx.push("app:foreign", other, 1)
 			artifact := []byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","artifactType":"application/x-sbom",` +
 				`"config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"` + oci.Digest([]byte("{}")) + `","size":2},"layers":[]}`)
-			if err := w.PutManifest("app", "sbom", string(types.OCIManifestSchema1), artifact); err != nil {
+			if err := fx.PutManifest("app", "sbom", string(types.OCIManifestSchema1), artifact); err != nil {
 				t.Fatal(err)
 			}
 			var all []v1.Descriptor
@@ -823,10 +823,10 @@ func TestIndexOfOthers(t *testing.T) {
 				all = append(all, d)
 			}
 			raw := must[[]byte](t)(json.Marshal(v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: all}))
-			if err := w.PutManifest("app", "1", string(types.OCIImageIndex), raw); err != nil {
+			if err := fx.PutManifest("app", "1", string(types.OCIImageIndex), raw); err != nil {
 				t.Fatal(err)
 			}
-			got, err := w.pull(w.client(), "app:1", silent)
+			got, err := fx.pull(fx.client(), "app:1", silent)
 			if err != nil || got.ManifestDigest != must[v1.Hash](t)(image.Digest()).String() {
 				t.Errorf("got %s, %v", got.ManifestDigest, err)
 			}
@@ -836,13 +836,13 @@ func TestIndexOfOthers(t *testing.T) {
 
 // TestWrong has documents and layers that are not what their digests say.
 func TestWrong(t *testing.T) {
-	w := newWorld(t, registrytest.Options{})
-	image := w.push("app:1", "", 1)
+	fx := newFixture(t, registrytest.Options{})
+	image := fx.push("app:1", "", 1)
 	digest := must[v1.Hash](t)(image.Digest())
 	for name, part := range map[string]string{"manifest": "/manifests/", "configuration": must[v1.Hash](t)(image.ConfigName()).Hex,
 		"layer": must[v1.Hash](t)(must[[]v1.Layer](t)(image.Layers())[0].Digest()).Hex} {
 		t.Run(name, func(t *testing.T) {
-			w.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+			fx.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 				if !strings.Contains(r.URL.Path, part) {
 					next.ServeHTTP(rw, r)
 					return
@@ -854,22 +854,22 @@ func TestWrong(t *testing.T) {
 				rw.Header().Set("Content-Type", rec.Header().Get("Content-Type"))
 				_, _ = rw.Write(body)
 			})
-			_, err := w.pull(w.client(), "app@"+digest.String(), silent)
+			_, err := fx.pull(fx.client(), "app@"+digest.String(), silent)
 			expect(t, err, api.KindInvalid, "wrong digest", "try again")
-			if left, _ := os.ReadDir(w.dir); len(left) > 0 {
+			if left, _ := os.ReadDir(fx.dir); len(left) > 0 {
 				t.Errorf("%d files are left", len(left))
 			}
 		})
 	}
 	// Manifests and configurations without end.
-	w.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	fx.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if strings.Contains(r.URL.Path, "/manifests/") {
 			_, _ = io.Copy(rw, endless{})
 			return
 		}
 		next.ServeHTTP(rw, r)
 	})
-	_, err := w.pull(w.client(), "app:1", silent)
+	_, err := fx.pull(fx.client(), "app:1", silent)
 	expect(t, err, api.KindInvalid, "larger than 4 MiB", "push")
 }
 
@@ -879,8 +879,8 @@ func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
 // TestIndexInIndex bounds how deep indexes lie in one another.
 func TestIndexInIndex(t *testing.T) {
-	w := newWorld(t, registrytest.Options{})
-	w.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	fx := newFixture(t, registrytest.Options{})
+	fx.Set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if !strings.Contains(r.URL.Path, "/manifests/") {
 			next.ServeHTTP(rw, r)
 			return
@@ -898,6 +898,6 @@ func TestIndexInIndex(t *testing.T) {
 		rw.Header().Set("Content-Type", string(types.OCIImageIndex))
 		_, _ = io.WriteString(rw, inner)
 	})
-	_, err := w.pull(w.client(), "app:1", silent)
+	_, err := fx.pull(fx.client(), "app:1", silent)
 	expect(t, err, api.KindInvalid, "too deep", "push")
 }

@@ -28,7 +28,7 @@ const (
 // for that reason with nothing changed, and an honest release must be taken after it.
 type attack struct {
 	name string
-	do   func(t *testing.T, w *world)
+	do   func(t *testing.T, fx *fixture)
 	want string
 	kind api.Kind // KindDenied where ""
 }
@@ -42,38 +42,38 @@ func TestAttacks(t *testing.T) {
 }
 
 func (a attack) run(t *testing.T) {
-	w := newWorld(t).with(old)
-	w.page.Publish(next)
-	honest := *w.Client
-	a.do(t, w)
-	before := tree(t, w.Dir)
-	_, err := w.Get(t.Context(), Want{})
+	fx := newFixture(t).with(old)
+	fx.page.Publish(next)
+	honest := *fx.Client
+	a.do(t, fx)
+	before := tree(t, fx.Dir)
+	_, err := fx.Get(t.Context(), Want{})
 	if a.kind == "" {
 		a.kind = api.KindDenied
 	}
 	if err == nil || !strings.Contains(err.Error(), a.want) || api.KindOf(err) != a.kind {
 		t.Errorf("%v (%s), want %q (%s)", err, api.KindOf(err), a.want, a.kind)
 	}
-	if after := tree(t, w.Dir); after != before {
+	if after := tree(t, fx.Dir); after != before {
 		t.Errorf("it was\n%.3000s\nand is\n%.3000s", before, after)
 	}
-	if w.used() != old {
-		t.Error("used is", w.used())
+	if fx.used() != old {
+		t.Error("used is", fx.used())
 	}
 	const later = "1.16.2"
-	w.page.Handler.Behave()
-	w.page.Publish(later)
-	w.Client, w.Source, w.archiveMax, w.othersMax = &honest, w.page.URL(), 0, 0
-	if _, err := w.Get(t.Context(), Want{}); err != nil || w.used() != later {
+	fx.page.Handler.Behave()
+	fx.page.Publish(later)
+	fx.Client, fx.Source, fx.archiveMax, fx.othersMax = &honest, fx.page.URL(), 0, 0
+	if _, err := fx.Get(t.Context(), Want{}); err != nil || fx.used() != later {
 		t.Errorf("an honest one afterwards: %v", err)
 	}
 }
 
 // misbehave answers requests for a file of the next release otherwise.
-func misbehave(suffix string, do http.HandlerFunc) func(*testing.T, *world) {
-	return func(_ *testing.T, w *world) {
-		w.Client = clientOf(w.page, 2*time.Second)
-		w.page.Handler.Misbehave(suffix, do)
+func misbehave(suffix string, do http.HandlerFunc) func(*testing.T, *fixture) {
+	return func(_ *testing.T, fx *fixture) {
+		fx.Client = clientOf(fx.page, 2*time.Second)
+		fx.page.Handler.Misbehave(suffix, do)
 	}
 }
 
@@ -91,13 +91,13 @@ var digestAttacks = []attack{
 	{name: "a web page for a digest", do: misbehave(digest, repotest.Answer([]byte("<html>not here</html>"))), want: "its SHA-256 cannot be read"},
 	{name: "endless digest", do: misbehave(digest, repotest.Endless([]byte("x"))), want: "it is too long"},
 	{name: "no digest", do: misbehave(digest, http.NotFound), want: "has no " + fctest.Name(next) + ".sha256.txt", kind: api.KindNotFound},
-	{name: "a digest that changes", do: func(t *testing.T, w *world) {
-		w.page.PublishArchive(next, repotest.Archive(and(repotest.Entry{Name: "more", Data: []byte("x")})...))
-		_, err := w.Get(t.Context(), Want{})
+	{name: "a digest that changes", do: func(t *testing.T, fx *fixture) {
+		fx.page.PublishArchive(next, repotest.Archive(and(repotest.Entry{Name: "more", Data: []byte("x")})...))
+		_, err := fx.Get(t.Context(), Want{})
 		check(t, err)
-		_, err = w.Back(false)
+		_, err = fx.Back(false)
 		check(t, err)
-		w.page.Publish(next)
+		fx.page.Publish(next)
 	}, want: "a release must not change"},
 }
 
@@ -106,9 +106,9 @@ var serverAttacks = []attack{
 	{name: "truncated", do: misbehave(tgz, truncated(true)), want: "it was cut off after 200 of"},
 	{name: "truncated, of unknown length", do: misbehave(tgz, truncated(false)), want: "was published"},
 	{name: "longer than published", do: misbehave(tgz, repotest.Answer(append(fctest.Archive(next), 0))), want: "was published"},
-	{name: "endless", do: func(t *testing.T, w *world) {
-		w.archiveMax = 8 << 20
-		w.page.Handler.Misbehave(tgz, repotest.Endless(fctest.Archive(next)))
+	{name: "endless", do: func(t *testing.T, fx *fixture) {
+		fx.archiveMax = 8 << 20
+		fx.page.Handler.Misbehave(tgz, repotest.Endless(fctest.Archive(next)))
 	}, want: "it has more than 8 MiB"},
 	{name: "too long by its own word", do: misbehave(tgz, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", strconv.Itoa(maxArchive+1))
@@ -131,14 +131,14 @@ var serverAttacks = []attack{
 		http.Redirect(w, req, "/tag/v1.7.0", http.StatusFound)
 	}), want: "it has no ACPI tables", kind: api.KindUnsupported},
 	{name: "a failing server", do: misbehave("latest", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }), want: "502 Bad Gateway", kind: api.KindInternal},
-	{name: "a certificate that nobody vouches for", do: func(t *testing.T, w *world) {
-		w.page.Config.ErrorLog = log.New(io.Discard, "", 0) // the handshake fails, as it should
-		w.Client = NewClient(fetch.Options{})
+	{name: "a certificate that nobody vouches for", do: func(t *testing.T, fx *fixture) {
+		fx.page.Config.ErrorLog = log.New(io.Discard, "", 0) // the handshake fails, as it should
+		fx.Client = NewClient(fetch.Options{})
 	}, want: "failed to verify certificate", kind: api.KindInternal},
-	{name: "no network", do: func(_ *testing.T, w *world) {
+	{name: "no network", do: func(_ *testing.T, fx *fixture) {
 		gone := httptest.NewServer(http.NotFoundHandler())
 		gone.Close()
-		w.Source = gone.URL
+		fx.Source = gone.URL
 	}, want: "connection refused", kind: api.KindInternal},
 }
 
@@ -166,7 +166,7 @@ func plain(data []byte) http.HandlerFunc {
 
 // of is an attack by an archive that was published with its digest.
 func of(name, want string, entries []repotest.Entry) attack {
-	return attack{name: name, want: want, do: func(_ *testing.T, w *world) { w.page.PublishArchive(next, repotest.Archive(entries...)) }}
+	return attack{name: name, want: want, do: func(_ *testing.T, fx *fixture) { fx.page.PublishArchive(next, repotest.Archive(entries...)) }}
 }
 
 // instead returns the entries of a good archive, with another in place of one.
@@ -206,18 +206,18 @@ func archiveAttacks() []attack {
 		of("setuid", "with a setuid, setgid or sticky bit", instead("jailer", repotest.Entry{Mode: 0o4755, Data: program})),
 		of("empty", "has 0 bytes", instead("jailer", repotest.Entry{})),
 		of("huge", fmt.Sprintf("1 to %d are allowed", maxProgram), instead("jailer", repotest.Entry{Data: make([]byte, maxProgram+1)})),
-		{name: "bomb", want: "it unpacks to more than", do: func(_ *testing.T, w *world) {
-			w.othersMax = 10 << 20
-			w.page.PublishArchive(next, repotest.Archive(append([]repotest.Entry{{Name: "bomb", Data: bomb}}, fctest.Entries(next)...)...))
+		{name: "bomb", want: "it unpacks to more than", do: func(_ *testing.T, fx *fixture) {
+			fx.othersMax = 10 << 20
+			fx.page.PublishArchive(next, repotest.Archive(append([]repotest.Entry{{Name: "bomb", Data: bomb}}, fctest.Entries(next)...)...))
 		}},
-		{name: "something behind", want: "there is data after its compressed data", do: func(_ *testing.T, w *world) {
-			w.page.PublishArchive(next, append(fctest.Archive(next), "more"...))
+		{name: "something behind", want: "there is data after its compressed data", do: func(_ *testing.T, fx *fixture) {
+			fx.page.PublishArchive(next, append(fctest.Archive(next), "more"...))
 		}},
-		{name: "no archive at all", want: "it is not compressed with gzip", do: func(_ *testing.T, w *world) {
-			w.page.PublishArchive(next, []byte("<html>hello</html>"))
+		{name: "no archive at all", want: "it is not compressed with gzip", do: func(_ *testing.T, fx *fixture) {
+			fx.page.PublishArchive(next, []byte("<html>hello</html>"))
 		}},
-		{name: "cut off before it was published", want: "it is cut off", do: func(_ *testing.T, w *world) {
-			w.page.PublishArchive(next, fctest.Archive(next)[:200])
+		{name: "cut off before it was published", want: "it is cut off", do: func(_ *testing.T, fx *fixture) {
+			fx.page.PublishArchive(next, fctest.Archive(next)[:200])
 		}},
 	}
 }
@@ -235,8 +235,8 @@ func programAttacks() []attack {
 		of("shorter than a program's head", "its jailer is no program", instead("jailer", repotest.Entry{Data: []byte("\x7fELF")})),
 		of("programs of unlike versions", "its jailer reports version 1.16.0", instead("jailer", repotest.Entry{Data: fctest.Program("Jailer v1.16.0\n")})),
 		of("a version with a suffix", "reports version 1.16.1-dirty", instead("jailer", repotest.Entry{Data: fctest.Program("Jailer v1.16.1-dirty\n")})),
-		{name: "another version under this name", want: "release-v1.16.1-x86_64/firecracker-v1.16.1-x86_64 is missing", do: func(_ *testing.T, w *world) {
-			w.page.PublishArchive(next, fctest.Archive(old))
+		{name: "another version under this name", want: "release-v1.16.1-x86_64/firecracker-v1.16.1-x86_64 is missing", do: func(_ *testing.T, fx *fixture) {
+			fx.page.PublishArchive(next, fctest.Archive(old))
 		}},
 	}
 	for name, data := range map[string][]byte{

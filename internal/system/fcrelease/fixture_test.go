@@ -14,23 +14,23 @@ import (
 	"banger/internal/system/fcrelease/fctest"
 )
 
-// world is a store, and the release page that it gets releases from.
-type world struct {
+// fixture is a store, and the release page that it gets releases from.
+type fixture struct {
 	*Store
 	t     *testing.T
 	page  *fctest.Server
 	steps []string
 }
 
-func newWorld(t *testing.T) *world {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	page := fctest.Serve()
 	t.Cleanup(page.Close)
-	w := &world{t: t, page: page}
-	w.Store = newStore(filepath.Join(openDir(t), "firecracker"), page.URL())
-	w.Step = func(what string) { w.steps = append(w.steps, what) }
-	w.Client = clientOf(page, 10*time.Second)
-	return w
+	fx := &fixture{t: t, page: page}
+	fx.Store = newStore(filepath.Join(openDir(t), "firecracker"), page.URL())
+	fx.Step = func(what string) { fx.steps = append(fx.steps, what) }
+	fx.Client = clientOf(page, 10*time.Second)
+	return fx
 }
 
 // clientOf trusts the page's certificate.
@@ -66,29 +66,29 @@ func check(t *testing.T, err error) {
 }
 
 // with publishes and gets versions, the last of which is used then.
-func (w *world) with(versions ...string) *world {
-	w.t.Helper()
+func (fx *fixture) with(versions ...string) *fixture {
+	fx.t.Helper()
 	for _, v := range versions {
-		w.page.Publish(v)
-		_, err := w.Get(w.t.Context(), Want{})
-		check(w.t, err)
+		fx.page.Publish(v)
+		_, err := fx.Get(fx.t.Context(), Want{})
+		check(fx.t, err)
 	}
-	w.page.Asked()
-	return w
+	fx.page.Asked()
+	return fx
 }
 
 // used is the version that the helper would find.
-func (w *world) used() string {
-	w.t.Helper()
-	real, err := filepath.EvalSymlinks(w.path(currentLink, "firecracker"))
-	check(w.t, err)
+func (fx *fixture) used() string {
+	fx.t.Helper()
+	real, err := filepath.EvalSymlinks(fx.path(currentLink, "firecracker"))
+	check(fx.t, err)
 	return filepath.Base(filepath.Dir(real))
 }
 
-func (w *world) versions() string {
-	w.t.Helper()
-	entries, err := os.ReadDir(w.path(versionsDir))
-	check(w.t, err)
+func (fx *fixture) versions() string {
+	fx.t.Helper()
+	entries, err := os.ReadDir(fx.path(versionsDir))
+	check(fx.t, err)
 	var names []string
 	for _, e := range entries {
 		names = append(names, e.Name())

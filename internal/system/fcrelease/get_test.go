@@ -18,44 +18,44 @@ import (
 
 func TestGetNewest(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0o077)) // as a careful root has it
-	w := newWorld(t)
-	w.page.Publish("1.16.1")
-	r, err := w.Get(t.Context(), Want{})
+	fx := newFixture(t)
+	fx.page.Publish("1.16.1")
+	r, err := fx.Get(t.Context(), Want{})
 	check(t, err)
-	if r.Version != "1.16.1" || r.Previous != "" || r.From != w.page.URL()+"/download/v1.16.1/"+fctest.Name("1.16.1") {
+	if r.Version != "1.16.1" || r.Previous != "" || r.From != fx.page.URL()+"/download/v1.16.1/"+fctest.Name("1.16.1") {
 		t.Errorf("%+v", r)
 	}
-	if asked := w.page.Asked(); !slices.Equal(asked, []string{fctest.Name("1.16.1") + ".sha256.txt", fctest.Name("1.16.1")}) {
+	if asked := fx.page.Asked(); !slices.Equal(asked, []string{fctest.Name("1.16.1") + ".sha256.txt", fctest.Name("1.16.1")}) {
 		t.Error("asked for", asked)
 	}
-	entries, err := os.ReadDir(w.path(versionsDir, "1.16.1"))
+	entries, err := os.ReadDir(fx.path(versionsDir, "1.16.1"))
 	check(t, err)
 	if len(entries) != 3 {
 		t.Errorf("it took %v", entries)
 	}
 	for _, name := range []string{"firecracker", "jailer"} {
-		info, err := os.Stat(w.path(currentLink, name))
+		info, err := os.Stat(fx.path(currentLink, name))
 		if err != nil || info.Mode() != 0o755 {
 			t.Errorf("%s: %v, %v", name, info, err)
 		}
 	}
-	for _, dir := range []string{w.Dir, w.path(versionsDir), w.path(versionsDir, "1.16.1")} {
+	for _, dir := range []string{fx.Dir, fx.path(versionsDir), fx.path(versionsDir, "1.16.1")} {
 		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o755 {
 			t.Errorf("%s: %v, %v", dir, info.Mode(), err)
 		}
 	}
-	if known, err := w.digests(); err != nil || known[fctest.Name("1.16.1")] != r.Archive {
+	if known, err := fx.digests(); err != nil || known[fctest.Name("1.16.1")] != r.Archive {
 		t.Errorf("%v, %v", known, err)
 	}
 	// Once more: its digest is looked at, and nothing else.
-	before := tree(t, w.Dir)
-	if _, err := w.Get(t.Context(), Want{Version: "v1.16.1"}); err != nil {
+	before := tree(t, fx.Dir)
+	if _, err := fx.Get(t.Context(), Want{Version: "v1.16.1"}); err != nil {
 		t.Error(err)
 	}
-	if asked := w.page.Asked(); len(asked) != 1 || !strings.HasSuffix(asked[0], ".sha256.txt") {
+	if asked := fx.page.Asked(); len(asked) != 1 || !strings.HasSuffix(asked[0], ".sha256.txt") {
 		t.Error("asked again for", asked)
 	}
-	if after := tree(t, w.Dir); after != before {
+	if after := tree(t, fx.Dir); after != before {
 		t.Errorf("it was\n%s\nand is\n%s", before, after)
 	}
 }
@@ -63,14 +63,14 @@ func TestGetNewest(t *testing.T) {
 // TestGetDamaged: programs that are not as they were got are got again, and what was
 // before them is remembered.
 func TestGetDamaged(t *testing.T) {
-	w := newWorld(t).with("1.16.0", "1.16.1")
-	before := tree(t, w.Dir)
-	check(t, os.WriteFile(w.Program("1.16.1", "jailer"), []byte("damaged"), 0o755))
-	r, err := w.Get(t.Context(), Want{})
+	fx := newFixture(t).with("1.16.0", "1.16.1")
+	before := tree(t, fx.Dir)
+	check(t, os.WriteFile(fx.Program("1.16.1", "jailer"), []byte("damaged"), 0o755))
+	r, err := fx.Get(t.Context(), Want{})
 	if err != nil || r.Previous != "1.16.0" {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if after := tree(t, w.Dir); after != before {
+	if after := tree(t, fx.Dir); after != before {
 		t.Errorf("it was\n%s\nand is\n%s", before, after)
 	}
 }
@@ -106,8 +106,8 @@ func TestFrom(t *testing.T) {
 		return path
 	}
 	good := fctest.Archive("1.16.1")
-	w := newWorld(t).with("1.16.0")
-	before := tree(t, w.Dir)
+	fx := newFixture(t).with("1.16.0")
+	before := tree(t, fx.Dir)
 	fifo := filepath.Join(t.TempDir(), fctest.Name("1.16.1"))
 	check(t, syscall.Mkfifo(fifo, 0o600))
 	wrong := file(fctest.Name("1.16.1"), good)
@@ -126,34 +126,34 @@ func TestFrom(t *testing.T) {
 		wrong: "was published",
 		other: "a release must not change",
 	} {
-		if _, err := w.Get(t.Context(), Want{File: path}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := fx.Get(t.Context(), Want{File: path}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", path, err, want)
 		}
-		if after := tree(t, w.Dir); after != before {
+		if after := tree(t, fx.Dir); after != before {
 			t.Fatalf("%s: it was\n%s\nand is\n%s", path, before, after)
 		}
 	}
 	// Without a digest beside it, it is taken at its owner's word, which is said.
 	path := file(fctest.Name("1.16.1"), good)
-	w.steps = nil
-	if r, err := w.Get(t.Context(), Want{File: path}); err != nil || r.From != path || w.used() != "1.16.1" {
+	fx.steps = nil
+	if r, err := fx.Get(t.Context(), Want{File: path}); err != nil || r.From != path || fx.used() != "1.16.1" {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if !slices.ContainsFunc(w.steps, func(s string) bool { return strings.Contains(s, "so the archive's origin is not verified") }) {
-		t.Error(w.steps)
+	if !slices.ContainsFunc(fx.steps, func(s string) bool { return strings.Contains(s, "so the archive's origin is not verified") }) {
+		t.Error(fx.steps)
 	}
-	if known, _ := w.digests(); len(known) != 1 {
+	if known, _ := fx.digests(); len(known) != 1 {
 		t.Error("a digest counts as published:", known)
 	}
-	w = newWorld(t)
+	fx = newFixture(t)
 	check(t, os.WriteFile(path+".sha256.txt", fctest.Sum("1.16.1", good), 0o644))
-	if _, err := w.Get(t.Context(), Want{File: path}); err != nil || len(w.steps) != 3 {
-		t.Errorf("%v: %q", err, w.steps)
+	if _, err := fx.Get(t.Context(), Want{File: path}); err != nil || len(fx.steps) != 3 {
+		t.Errorf("%v: %q", err, fx.steps)
 	}
-	if known, _ := w.digests(); len(known) != 1 {
+	if known, _ := fx.digests(); len(known) != 1 {
 		t.Error("the digest that was published is forgotten")
 	}
-	if asked := w.page.Asked(); len(asked) != 0 {
+	if asked := fx.page.Asked(); len(asked) != 0 {
 		t.Error("it asked for", asked)
 	}
 }

@@ -41,29 +41,29 @@ func TestMain(m *testing.M) {
 }
 
 func TestRollback(t *testing.T) {
-	w := newWorld(t)
-	if _, err := w.Back(true); api.KindOf(err) != api.KindNotFound {
+	fx := newFixture(t)
+	if _, err := fx.Back(true); api.KindOf(err) != api.KindNotFound {
 		t.Errorf("there is nothing: %v", err)
 	}
-	w.with("1.15.1")
-	before := tree(t, w.Dir)
-	if _, err := w.Back(false); api.KindOf(err) != api.KindNotFound || tree(t, w.Dir) != before {
+	fx.with("1.15.1")
+	before := tree(t, fx.Dir)
+	if _, err := fx.Back(false); api.KindOf(err) != api.KindNotFound || tree(t, fx.Dir) != before {
 		t.Errorf("there is nothing else: %v", err)
 	}
-	w.with("1.16.0", "1.16.1")
+	fx.with("1.16.0", "1.16.1")
 	for i, want := range []string{"1.16.0", "1.16.1", "1.16.0"} {
-		r, err := w.Back(true)
-		if err != nil || r.Version != want || w.used() != want {
-			t.Fatalf("rollback %d: %+v, %v, used is %s", i, r, err, w.used())
+		r, err := fx.Back(true)
+		if err != nil || r.Version != want || fx.used() != want {
+			t.Fatalf("rollback %d: %+v, %v, used is %s", i, r, err, fx.used())
 		}
 	}
-	if asked := w.page.Asked(); len(asked) > 0 {
+	if asked := fx.page.Asked(); len(asked) > 0 {
 		t.Error("it asked for", asked)
 	}
 	// A version that is not as it was got is not gone back to.
-	check(t, os.WriteFile(w.Program("1.16.1", "firecracker"), []byte("damaged"), 0o755))
-	before = tree(t, w.Dir)
-	if _, err := w.Back(true); api.KindOf(err) != api.KindConflict || !strings.Contains(api.AsError(err).Hint, "--version 1.16.1") || tree(t, w.Dir) != before {
+	check(t, os.WriteFile(fx.Program("1.16.1", "firecracker"), []byte("damaged"), 0o755))
+	before = tree(t, fx.Dir)
+	if _, err := fx.Back(true); api.KindOf(err) != api.KindConflict || !strings.Contains(api.AsError(err).Hint, "--version 1.16.1") || tree(t, fx.Dir) != before {
 		t.Errorf("%v", err)
 	}
 }
@@ -71,64 +71,64 @@ func TestRollback(t *testing.T) {
 // TestRollbackToAnother: before the first version that was got, a Firecracker was used
 // that somebody had installed by hand.
 func TestRollbackToAnother(t *testing.T) {
-	w := newWorld(t).with("1.16.1")
-	r, err := w.Back(true)
+	fx := newFixture(t).with("1.16.1")
+	r, err := fx.Back(true)
 	if err != nil || r.Version != "" {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if _, err := os.Lstat(w.path(currentLink)); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Lstat(fx.path(currentLink)); !errors.Is(err, os.ErrNotExist) {
 		t.Error("it is used still:", err)
 	}
-	w.with("1.16.1") // what is there is taken again
-	if w.used() != "1.16.1" {
-		t.Error(w.used())
+	fx.with("1.16.1") // what is there is taken again
+	if fx.used() != "1.16.1" {
+		t.Error(fx.used())
 	}
 }
 
 // TestStrangeLink: a link that somebody else made is not obeyed.
 func TestStrangeLink(t *testing.T) {
-	w := newWorld(t).with("1.16.1")
+	fx := newFixture(t).with("1.16.1")
 	for _, target := range []string{"/usr/local/bin", "versions/../..", "versions/x"} {
-		check(t, os.Remove(w.path(currentLink)))
-		check(t, os.Symlink(target, w.path(currentLink)))
-		if _, _, err := w.Current(); api.KindOf(err) != api.KindConflict {
+		check(t, os.Remove(fx.path(currentLink)))
+		check(t, os.Symlink(target, fx.path(currentLink)))
+		if _, _, err := fx.Current(); api.KindOf(err) != api.KindConflict {
 			t.Errorf("%s: %v", target, err)
 		}
-		if _, err := w.Get(t.Context(), Want{}); api.KindOf(err) != api.KindConflict {
+		if _, err := fx.Get(t.Context(), Want{}); api.KindOf(err) != api.KindConflict {
 			t.Errorf("%s: %v", target, err)
 		}
 	}
 }
 
 func TestPrune(t *testing.T) {
-	w := newWorld(t).with("1.14.4", "1.15.0", "1.15.1", "1.16.0", "1.16.1")
+	fx := newFixture(t).with("1.14.4", "1.15.0", "1.15.1", "1.16.0", "1.16.1")
 	none := func(map[int64]bool) (map[string]bool, error) { return nil, nil }
-	before := w.versions()
+	before := fx.versions()
 	// If nobody can tell what runs, nothing is removed.
-	if left, err := w.Prune(func(map[int64]bool) (map[string]bool, error) { return nil, errors.New("no answer") }); err == nil || len(left) != 3 || w.versions() != before {
-		t.Errorf("%v, %v: %s", left, err, w.versions())
+	if left, err := fx.Prune(func(map[int64]bool) (map[string]bool, error) { return nil, errors.New("no answer") }); err == nil || len(left) != 3 || fx.versions() != before {
+		t.Errorf("%v, %v: %s", left, err, fx.versions())
 	}
 	// A VM has a copy of the program in its jail: its content counts.
-	info, err := os.Stat(w.Program("1.15.0", "firecracker"))
+	info, err := os.Stat(fx.Program("1.15.0", "firecracker"))
 	check(t, err)
-	sum, err := digestOf(w.Program("1.15.0", "firecracker"))
+	sum, err := digestOf(fx.Program("1.15.0", "firecracker"))
 	check(t, err)
-	kept, err := w.Prune(func(sizes map[int64]bool) (map[string]bool, error) {
+	kept, err := fx.Prune(func(sizes map[int64]bool) (map[string]bool, error) {
 		if !sizes[info.Size()] {
 			t.Errorf("it asks for programs of %v bytes, and not of %d", sizes, info.Size())
 		}
 		return map[string]bool{sum: true}, nil
 	})
-	if err != nil || len(kept) != 1 || kept[0] != "1.15.0" || w.versions() != "1.15.0 1.16.0 1.16.1" {
-		t.Errorf("%v, %v: %s", kept, err, w.versions())
+	if err != nil || len(kept) != 1 || kept[0] != "1.15.0" || fx.versions() != "1.15.0 1.16.0 1.16.1" {
+		t.Errorf("%v, %v: %s", kept, err, fx.versions())
 	}
-	if kept, err := w.Prune(none); err != nil || len(kept) > 0 || w.versions() != "1.16.0 1.16.1" {
-		t.Errorf("%v, %v: %s", kept, err, w.versions())
+	if kept, err := fx.Prune(none); err != nil || len(kept) > 0 || fx.versions() != "1.16.0 1.16.1" {
+		t.Errorf("%v, %v: %s", kept, err, fx.versions())
 	}
-	if _, err := w.Prune(func(map[int64]bool) (map[string]bool, error) { t.Error("it asks for nothing"); return nil, nil }); err != nil {
+	if _, err := fx.Prune(func(map[int64]bool) (map[string]bool, error) { t.Error("it asks for nothing"); return nil, nil }); err != nil {
 		t.Error(err)
 	}
-	if r, err := w.Back(false); err != nil || r.Version != "1.16.0" {
+	if r, err := fx.Back(false); err != nil || r.Version != "1.16.0" {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
@@ -140,26 +140,26 @@ func TestKilled(t *testing.T) {
 	check(t, os.WriteFile(file, fctest.Archive("1.16.1"), 0o644))
 	for point, used := range map[string]string{"obtained": "1.16.0", "unpacked": "1.16.0", "installed": "1.16.0", "switch": "1.16.0", "switched": "1.16.1"} {
 		t.Run(point, func(t *testing.T) {
-			w := newWorld(t).with("1.15.1", "1.16.0")
+			fx := newFixture(t).with("1.15.1", "1.16.0")
 			fault := filepath.Join(t.TempDir(), "fault")
 			check(t, os.WriteFile(fault, []byte("firecracker "+point), 0o600))
 			cmd := exec.Command(os.Args[0])
-			cmd.Env = append(os.Environ(), "FCRELEASE_DIR="+w.Dir, "FCRELEASE_FILE="+file, faultpoint.Env+"="+fault)
+			cmd.Env = append(os.Environ(), "FCRELEASE_DIR="+fx.Dir, "FCRELEASE_FILE="+file, faultpoint.Env+"="+fault)
 			out, _ := cmd.CombinedOutput()
 			if s := cmd.ProcessState.Sys().(syscall.WaitStatus); !s.Signaled() || s.Signal() != syscall.SIGKILL {
 				t.Fatalf("it was not killed: %v\n%s", s, out)
 			}
-			if w.used() != used {
-				t.Errorf("used is %s, and not %s", w.used(), used)
+			if fx.used() != used {
+				t.Errorf("used is %s, and not %s", fx.used(), used)
 			}
-			r, err := w.Get(t.Context(), Want{File: file})
-			if err != nil || w.used() != "1.16.1" || r.Previous != "1.16.0" {
+			r, err := fx.Get(t.Context(), Want{File: file})
+			if err != nil || fx.used() != "1.16.1" || r.Previous != "1.16.0" {
 				t.Errorf("the next run: %+v, %v", r, err)
 			}
-			if stages, _ := filepath.Glob(w.path(stagePrefix + "*")); len(stages) > 0 {
+			if stages, _ := filepath.Glob(fx.path(stagePrefix + "*")); len(stages) > 0 {
 				t.Error("left:", stages)
 			}
-			if r, err := w.Back(false); err != nil || r.Version != "1.16.0" {
+			if r, err := fx.Back(false); err != nil || r.Version != "1.16.0" {
 				t.Errorf("rollback: %+v, %v", r, err)
 			}
 		})
@@ -168,31 +168,31 @@ func TestKilled(t *testing.T) {
 
 // TestCancelled: Ctrl-C in the middle of a download.
 func TestCancelled(t *testing.T) {
-	w := newWorld(t).with("1.16.0")
-	w.page.Publish("1.16.1")
-	w.page.Handler.Misbehave(tgz, repotest.StallAfter([]byte("x")))
-	before := tree(t, w.Dir)
+	fx := newFixture(t).with("1.16.0")
+	fx.page.Publish("1.16.1")
+	fx.page.Handler.Misbehave(tgz, repotest.StallAfter([]byte("x")))
+	before := tree(t, fx.Dir)
 	ctx, cancel := context.WithCancel(t.Context())
-	w.Progress = func(string, int64, int64) { time.AfterFunc(50*time.Millisecond, cancel) }
-	if _, err := w.Get(ctx, Want{}); api.KindOf(err) != api.KindCanceled {
+	fx.Progress = func(string, int64, int64) { time.AfterFunc(50*time.Millisecond, cancel) }
+	if _, err := fx.Get(ctx, Want{}); api.KindOf(err) != api.KindCanceled {
 		t.Errorf("%v (%s)", err, api.KindOf(err))
 	}
-	if after := tree(t, w.Dir); after != before {
+	if after := tree(t, fx.Dir); after != before {
 		t.Errorf("it was\n%s\nand is\n%s", before, after)
 	}
 	// And when the archive is there.
-	w.page.Handler.Behave()
+	fx.page.Handler.Behave()
 	for _, step := range []string{"unpacking", "trying"} {
 		ctx, cancel := context.WithCancel(t.Context())
-		w.Step = func(what string) {
+		fx.Step = func(what string) {
 			if strings.HasPrefix(what, step) {
 				cancel()
 			}
 		}
-		if _, err := w.Get(ctx, Want{}); api.KindOf(err) != api.KindCanceled {
+		if _, err := fx.Get(ctx, Want{}); api.KindOf(err) != api.KindCanceled {
 			t.Errorf("%s: %v (%s)", step, err, api.KindOf(err))
 		}
-		if after := tree(t, w.Dir); after != before {
+		if after := tree(t, fx.Dir); after != before {
 			t.Errorf("%s: it was\n%s\nand is\n%s", step, before, after)
 		}
 	}
