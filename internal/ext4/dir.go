@@ -50,7 +50,7 @@ func (i *Inode) eachDirBlock(do func([]byte) error) error {
 	if i.Size > mostDirectory || i.Size%i.fs.block != 0 {
 		return damaged("a directory has an invalid size: %d", i.Size)
 	}
-	var told int64
+	var mapped int64
 	err := i.eachRun(i.blockCount(), func(r run) error {
 		for n := range r.count {
 			block, err := i.fs.readBlock(r.physical + n)
@@ -60,11 +60,11 @@ func (i *Inode) eachDirBlock(do func([]byte) error) error {
 			if err := do(block); err != nil {
 				return err
 			}
-			told += i.fs.block
+			mapped += i.fs.block
 		}
 		return nil
 	})
-	if err == nil && told < i.Size {
+	if err == nil && mapped < i.Size {
 		return damaged("a directory has holes")
 	}
 	return err

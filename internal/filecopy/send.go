@@ -53,9 +53,9 @@ type sender struct {
 	entries []sending // the batch
 	size    int
 
-	done   Progress
-	totals atomic.Pointer[totals]
-	told   bool
+	done       Progress
+	totals     atomic.Pointer[totals]
+	totalsSent bool
 }
 
 type sending struct {
@@ -245,8 +245,8 @@ func (s *sender) lost(i int, sending sending, cause error) error {
 }
 
 func (s *sender) progress() error {
-	if t := s.totals.Load(); t != nil && !s.told {
-		s.told = true
+	if t := s.totals.Load(); t != nil && !s.totalsSent {
+		s.totalsSent = true
 		s.done.TotalFiles, s.done.TotalBytes = t.Files, t.Bytes
 		if err := s.send(kindTotals, t); err != nil {
 			return err

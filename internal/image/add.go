@@ -76,10 +76,10 @@ func pack(ctx context.Context, root, deferred, out string, m *meta, report api.R
 	if err := makeFile(file); err != nil {
 		return err
 	}
-	told, err := job(ctx, report, userns.Call{Job: jobPack, Args: []string{root, file, deferred}})
-	m.DiskBytes = told.DiskBytes
+	result, err := job(ctx, report, userns.Call{Job: jobPack, Args: []string{root, file, deferred}})
+	m.DiskBytes = result.DiskBytes
 	if err == nil {
-		warn(summary{Attrs: told.Lost}, report)
+		warn(summary{Attrs: result.Lost}, report)
 	}
 	return err
 }

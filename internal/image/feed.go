@@ -31,15 +31,15 @@ func unpackInto(ctx context.Context, root string, spec unpackSpec, layers []oci.
 	defer stop()
 	fed := make(chan error, 1)
 	go func() { fed <- errors.Join(feed(ctx, out, layers), out.Close()) }()
-	told, err := job(ctx, report, userns.Call{Job: jobUnpack, Args: []string{root, string(args), deferredFile(root)}, Stdin: in})
+	result, err := job(ctx, report, userns.Call{Job: jobUnpack, Args: []string{root, string(args), deferredFile(root)}, Stdin: in})
 	in.Close() // makes the feeder fail, as the job has ended
 	if bad := <-fed; bad != nil && ctx.Err() == nil {
 		return summary{}, bad // bad is why the job has failed
 	}
-	if err != nil || told.Summary == nil {
+	if err != nil || result.Summary == nil {
 		return summary{}, err
 	}
-	return *told.Summary, nil
+	return *result.Summary, nil
 }
 
 // feed writes the layers to w. If the job stops reading, feed still finds out whether

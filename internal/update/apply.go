@@ -198,7 +198,7 @@ func (r *run) stopDaemon(ctx context.Context) error {
 		return err
 	}
 	// The helper needs a second or two. If the store stays as it is, the daemon keeps
-	// running meanwhile: it waits for a helper that restarts, and the hold refuses new
+	// running: it waits for a helper that restarts, and the hold refuses new
 	// work.
 	if r.j.Backup() == "" {
 		r.Report("switching to version " + r.j.To.Version)

@@ -186,7 +186,7 @@ func (k *Keeper) otherResolver([]byte) bool {
 type source struct {
 	name     string
 	open     func() (*os.File, error)
-	concerns func(told []byte) bool
+	concerns func(report []byte) bool
 }
 
 // follow requests a check whenever a source reports a relevant change. A source that

@@ -13,14 +13,14 @@ import (
 // Entry is one entry of an archive, good or hostile.
 type Entry struct {
 	Name string
-	Type byte  // tar.TypeReg where 0
-	Mode int64 // 0755 where 0
+	Type byte  // tar.TypeReg if 0
+	Mode int64 // 0755 if 0
 	Link string
 	Data []byte
 	PAX  map[string]string
 }
 
-// Programs are the entries of a good archive; content gives each one's bytes.
+// Programs returns the entries of a good archive; content returns each one's bytes.
 func Programs(content func(name string) []byte) []Entry {
 	var all []Entry
 	for _, name := range release.Programs {
@@ -42,7 +42,7 @@ func Tar(entries ...Entry) []byte {
 			h.Typeflag, h.Size = tar.TypeReg, int64(len(e.Data))
 		}
 		switch {
-		case h.Typeflag == tar.TypeXGlobalHeader: // which has nothing else
+		case h.Typeflag == tar.TypeXGlobalHeader: // which has no other fields
 			h = &tar.Header{Typeflag: e.Type, PAXRecords: e.PAX}
 		case h.Mode == 0:
 			h.Mode = 0o755
@@ -70,7 +70,7 @@ func write(w io.Writer, data []byte) error {
 	return err
 }
 
-// must stops a test that describes an archive that cannot be.
+// must panics: a test describes an impossible archive.
 func must(err error) {
 	if err != nil {
 		panic(err)

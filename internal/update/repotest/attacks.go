@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Older shows the timestamp of an earlier version again: a rollback or, where the
-// client has seen nothing newer, a freeze (TUF specification, 1.5.2).
+// Older shows the timestamp of an earlier version again: a rollback or, if the client
+// has seen nothing newer, a freeze (TUF specification, 1.5.2).
 func (r *Repo) Older(version int64) error {
 	return copyFile(r.Metadata("timestamp.json"), r.Metadata(fmt.Sprintf("%d.timestamp.json", version)))
 }
@@ -27,8 +27,8 @@ func (r *Repo) Expire(role string) error {
 	return r.Publish()
 }
 
-// WrongKeys publishes a role's metadata, signed by as many keys as it has, none
-// of them its own.
+// WrongKeys publishes a role's metadata, signed by as many keys as it has, but by none
+// of its own.
 func (r *Repo) WrongKeys(role string) error {
 	for i := range r.Signers[role] {
 		r.Signers[role][i] = Key()
@@ -36,7 +36,7 @@ func (r *Repo) WrongKeys(role string) error {
 	return r.Publish()
 }
 
-// BelowThreshold publishes a role's metadata with one signature too few.
+// BelowThreshold publishes a role's metadata with one signature less than required.
 func (r *Repo) BelowThreshold(role string) error {
 	r.Signers[role] = r.Signers[role][:thresholds[role].needed-1]
 	return r.Publish()
@@ -52,7 +52,7 @@ func (r *Repo) Alter(name string) error {
 	return os.WriteFile(r.Archive(name), data, 0o644)
 }
 
-// Resize cuts a published archive, or adds zeros to it.
+// Resize truncates a published archive, or adds zeros to it.
 func (r *Repo) Resize(name string, by int64) error {
 	return os.Truncate(r.Archive(name), r.targets[name].Length+by)
 }

@@ -1,6 +1,6 @@
 // Package repotest makes signed release repositories for tests and lab scenarios,
-// the attacks on them, hostile archives, and a server that misbehaves. It is no
-// publisher: its keys live in memory and end with it.
+// attacks on them, hostile archives, and a server that misbehaves. It is not for
+// publishing: its keys exist only in memory.
 package repotest
 
 import (
@@ -22,7 +22,7 @@ import (
 	"banger/internal/update/release"
 )
 
-// thresholds are how many keys each role has, and how many of them must sign.
+// thresholds are the number of keys of each role, and how many of them must sign.
 var thresholds = map[string]struct{ keys, needed int }{
 	metadata.ROOT:      {3, 2},
 	metadata.TARGETS:   {3, 2},
@@ -33,13 +33,13 @@ var thresholds = map[string]struct{ keys, needed int }{
 // Repo is a repository in a directory that any file server can serve.
 type Repo struct {
 	Dir string
-	// Expires is what the next Publish gives each role.
+	// Expires is the expiry that the next Publish gives each role.
 	Expires map[string]time.Time
-	// Signers are the keys that the next Publish signs each role with: those that
-	// the root names, until a test changes them.
+	// Signers are the keys that the next Publish signs each role with: those in the
+	// root, until a test changes them.
 	Signers map[string][]ed25519.PrivateKey
-	// Bare leaves out what metadata may say of other metadata beside its version:
-	// length and hashes (TUF specification, 4.4).
+	// Bare omits the optional fields of other metadata's descriptions: length and
+	// hashes (TUF specification, 4.4).
 	Bare bool
 
 	root     []byte // the first root, which clients trust
@@ -84,7 +84,7 @@ func (r *Repo) Archive(name string) string {
 	return filepath.Join(r.Dir, "targets", hex.EncodeToString(r.targets[name].Hashes["sha256"])+"."+name)
 }
 
-// Key makes a key that no root names.
+// Key makes a key that is not in any root.
 func Key() ed25519.PrivateKey {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -93,8 +93,8 @@ func Key() ed25519.PrivateKey {
 	return key
 }
 
-// NewKeys gives a role new keys, revoking those it has. PublishRoot and Publish
-// make it so.
+// NewKeys gives a role new keys, and revokes its old ones. PublishRoot and Publish
+// apply it.
 func (r *Repo) NewKeys(role string) error {
 	old := r.roles.Roles[role].KeyIDs
 	if err := r.newKeys(role); err != nil {
@@ -158,7 +158,7 @@ func Info(version, platform string) release.Info {
 	return release.Info{Version: version, Platform: platform, Commit: "0123456789ab", BuiltAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
 }
 
-// Add adds an archive, and returns its name. Publish makes it known.
+// Add adds an archive, and returns its name. Publish publishes it.
 func (r *Repo) Add(info release.Info, archive []byte) (string, error) {
 	goos, goarch, _ := strings.Cut(info.Platform, "/")
 	custom, err := json.Marshal(info)
@@ -180,7 +180,7 @@ func (r *Repo) AddTarget(name string, data []byte, custom json.RawMessage) error
 	return os.WriteFile(r.Archive(name), data, 0o644)
 }
 
-// Target returns what the next Publish says of a target, to be changed.
+// Target returns the description of a target in the next Publish, for changes.
 func (r *Repo) Target(name string) *metadata.TargetFiles { return r.targets[name] }
 
 // Publish writes the next version of targets, snapshot and timestamp.
@@ -206,7 +206,7 @@ func (r *Repo) Publish() error {
 	)
 }
 
-// publishTimestamp also keeps every timestamp by its version, for Older.
+// publishTimestamp also stores every timestamp by its version, for Older.
 func (r *Repo) publishTimestamp(snapshot []byte) error {
 	m := metadata.Timestamp(r.Expires[metadata.TIMESTAMP])
 	m.Signed.Version = r.version
@@ -230,7 +230,7 @@ func (r *Repo) fileOf(version int64, data []byte) *metadata.MetaFiles {
 	return &metadata.MetaFiles{Version: version, Length: int64(len(data)), Hashes: metadata.Hashes{"sha256": sum[:]}}
 }
 
-// Sign signs metadata anew with keys and returns the file.
+// Sign signs metadata again with keys and returns the file.
 func Sign[T metadata.Roles](m *metadata.Metadata[T], keys ...ed25519.PrivateKey) ([]byte, error) {
 	m.Signatures = []metadata.Signature{}
 	for _, k := range keys {

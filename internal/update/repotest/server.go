@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Server serves a repository's directory, and misbehaves where it is told to.
+// Server serves a repository's directory, and misbehaves on request.
 type Server struct {
 	*httptest.Server
 	Handler *Handler
@@ -20,7 +20,7 @@ func Serve(dir string) *Server {
 	return &Server{Server: httptest.NewServer(h), Handler: h}
 }
 
-// Handler answers from Files, except for what Misbehave took over.
+// Handler answers from Files, except for paths given to Misbehave.
 type Handler struct {
 	Files http.Handler
 
@@ -28,7 +28,7 @@ type Handler struct {
 	rules map[string]http.HandlerFunc
 }
 
-// Misbehave lets do answer requests for paths that end in suffix.
+// Misbehave makes do answer requests for paths that end in suffix.
 func (h *Handler) Misbehave(suffix string, do http.HandlerFunc) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -59,10 +59,10 @@ func (h *Handler) choose(path string) http.HandlerFunc {
 	return h.Files.ServeHTTP
 }
 
-// Stall takes a request and never answers.
+// Stall accepts a request and never answers.
 func Stall(_ http.ResponseWriter, req *http.Request) { <-req.Context().Done() }
 
-// StallAfter sends data of a longer answer and then nothing more.
+// StallAfter sends data of a longer answer and then nothing.
 func StallAfter(data []byte) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
 		send(w, data)
@@ -85,7 +85,7 @@ func Drip(interval time.Duration) http.HandlerFunc {
 	}
 }
 
-// Endless sends data, and then zeros for ever.
+// Endless sends data, and then zeros without end.
 func Endless(data []byte) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		for send(w, data) {
@@ -106,7 +106,7 @@ func Redirect(base string) http.HandlerFunc {
 	}
 }
 
-// send tells whether the client still takes what it is sent.
+// send reports whether the client still receives.
 func send(w http.ResponseWriter, data []byte) bool {
 	_, err := w.Write(data)
 	return err == nil && http.NewResponseController(w).Flush() == nil
