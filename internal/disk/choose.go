@@ -10,8 +10,7 @@ import (
 	"banger/internal/fsx"
 )
 
-// Choose returns the first of the drivers that works for files in dir and
-// bases in baseDir.
+// Choose returns the first driver that works for files in dir and bases in baseDir.
 func Choose(ctx context.Context, drivers []Driver, dir, baseDir string) (Driver, error) {
 	var reasons []error
 	for _, d := range drivers {
@@ -30,13 +29,13 @@ func Choose(ctx context.Context, drivers []Driver, dir, baseDir string) (Driver,
 	return nil, api.Errorf(api.KindUnsupported, "no disk driver works in %s: %w", dir, errors.Join(reasons...))
 }
 
-// Error says that something could not be done with a disk's file, with the
-// kind that the cause deserves.
+// Error returns the error for a verb that failed on a disk's file, with a kind that follows
+// from the cause.
 func Error(verb, path string, err error) error {
 	switch {
 	case fsx.IsNoSpace(err):
 		return api.Errorf(api.KindNoSpace, "cannot %s disk %s: %w", verb, path, err).
-			WithHint("make room: banger image prune, or banger vm delete NAME for a VM that nobody needs")
+			WithHint("free space: banger image prune, or banger vm delete NAME for a VM that nobody needs")
 	case errors.Is(err, syscall.EFBIG):
 		return fsx.TooLong("cannot "+verb+" disk "+path, err)
 	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):

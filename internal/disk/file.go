@@ -10,9 +10,9 @@ import (
 	"banger/internal/fsx"
 )
 
-// Make creates the disk's file, which must not exist, and fills it. File and name are on
-// the disk when it returns: a VM is recorded by them. It leaves nothing behind when that
-// fails, or when ctx has ended.
+// Make creates the disk's file, which must not exist, and fills it. When it returns, file
+// and name are synced to the disk, because a VM's record refers to them. It leaves nothing
+// behind if it fails or ctx has ended.
 func Make(ctx context.Context, path string, fill func(f *os.File) error) error {
 	if err := context.Cause(ctx); err != nil {
 		return Error("create", path, err)
@@ -34,13 +34,13 @@ func Make(ctx context.Context, path string, fill func(f *os.File) error) error {
 	return Error("create", path, errors.Join(err, os.Remove(path)))
 }
 
-// What makes a disk durable; a test has it fail.
+// The functions that sync a disk; a test makes them fail.
 var (
 	syncFile = (*os.File).Sync
 	syncDir  = fsx.SyncDir
 )
 
-// CopyRaw is Flatten of a driver whose disks are raw files.
+// CopyRaw implements Flatten for a driver whose disks are raw files.
 func CopyRaw(ctx context.Context, path, to string) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -71,7 +71,7 @@ func GrowFile(path string, size int64) error {
 	return nil
 }
 
-// RemoveFile removes a disk that is one file. Absent is success.
+// RemoveFile removes a disk that is one file. It succeeds if the file is absent.
 func RemoveFile(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Error("remove", path, err)

@@ -1,5 +1,5 @@
-// Package execx runs other programs: the one way banger does it. Nothing here
-// is on the path of starting a VM.
+// Package execx is the one way in which banger runs other programs. Nothing here is on the
+// path of starting a VM.
 package execx
 
 import (
@@ -21,22 +21,22 @@ type Cmd struct {
 	Name string   // looked up on PATH, and in /usr/sbin and /sbin
 	Args []string // without the name
 	Env  []string // added to the environment, which has LC_ALL=C.UTF-8
-	// Bare: Env and LC_ALL are the whole environment. Ours is readable to whoever the
-	// program runs as (proc_pid_environ(5)), and root's may hold secrets.
+	// Bare makes Env and LC_ALL the whole environment. The user that the program runs as can
+	// read an inherited one (proc_pid_environ(5)), and root's may hold secrets.
 	Bare  bool
 	Dir   string
 	Stdin io.Reader
 	// Stdout receives standard output; nil discards it.
 	Stdout io.Writer
-	// Stderr is called with every line of standard error as it comes; nil only
-	// keeps the last lines for the error.
+	// Stderr is called with every line of standard error as it is written; if it is nil, only
+	// the last lines are recorded for the error.
 	Stderr func(line string)
-	// ExtraFiles are open in the program from descriptor 3 on; no other file of ours is.
+	// ExtraFiles are the program's descriptors from 3 on. It inherits no other file.
 	ExtraFiles []*os.File
-	// Package is what to install where the program is missing.
+	// Package is the package to install if the program is missing.
 	Package string
-	// Attr is used as it is, but for the process group, which is always new: with
-	// Setsid the session's.
+	// Attr is used unchanged, except for the process group, which is always new: with Setsid
+	// the session's.
 	Attr *syscall.SysProcAttr
 	// Started is called with the pid once the program runs.
 	Started func(pid int) error
@@ -63,7 +63,7 @@ func Run(ctx context.Context, c Cmd) error {
 	if c.Attr != nil {
 		*cmd.SysProcAttr = *c.Attr
 	}
-	cmd.SysProcAttr.Setpgid = !cmd.SysProcAttr.Setsid // who leads a session cannot (setpgid(2))
+	cmd.SysProcAttr.Setpgid = !cmd.SysProcAttr.Setsid // a session leader cannot (setpgid(2))
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
 	lines := &lineWriter{each: c.Stderr}
@@ -105,7 +105,7 @@ func failure(name string, err error, tail []string) error {
 }
 
 // LookPath finds a program on PATH or in the system directories that are not
-// on an ordinary user's PATH. pkg is the package to suggest where it is missing.
+// on an ordinary user's PATH. pkg is the package to suggest if it is missing.
 func LookPath(name, pkg string) (string, error) {
 	if path, err := exec.LookPath(name); err == nil {
 		return path, nil

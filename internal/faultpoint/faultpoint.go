@@ -1,9 +1,9 @@
-// Package faultpoint lets a test kill a program at an exact point: between two
-// steps of an operation, before or after a verb of the root helper. What survives
-// that survives kill -9 at any moment.
+// Package faultpoint lets a test kill a program at an exact point: between two steps of an
+// operation, or before or after a verb of the root helper. A program that survives this
+// survives kill -9 at any moment.
 //
-// Without the environment variable, which nothing but tests sets, a point costs
-// a comparison of a string.
+// Without the environment variable, which only tests set, a point costs one comparison of a
+// string.
 package faultpoint
 
 import (
@@ -13,8 +13,8 @@ import (
 	"syscall"
 )
 
-// Env names the variable that holds the path of a file. The file holds the name
-// of the point to die at; it is removed first, so that the program dies there once.
+// Env is the variable that holds the path of a file. The file holds the name of the point at
+// which the program kills itself; it is removed first, so that this happens once.
 const Env = "BANGER_FAULTPOINT_FILE"
 
 // Record is the first line of a file to which the names of all points that are reached
@@ -23,7 +23,7 @@ const Record = "record\n"
 
 var file = sync.OnceValue(func() string { return os.Getenv(Env) })
 
-// Reach is called at a point. The parts of its name are joined with spaces.
+// Reach marks a point. The parts of its name are joined with spaces.
 func Reach(parts ...string) {
 	if file() == "" {
 		return

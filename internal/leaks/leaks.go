@@ -1,6 +1,5 @@
-// Package leaks compares what the host holds with what the store knows, both
-// ways. It is pure: reconcile removes what it finds, `banger doctor --leaks`
-// prints it.
+// Package leaks compares the host's objects with the store's VMs, in both directions. It
+// only computes: reconcile removes what it finds, and `banger doctor --leaks` prints it.
 package leaks
 
 import (
@@ -24,45 +23,45 @@ const (
 	Boot    = "boot" // a kernel or initramfs, named by its digest
 )
 
-// HostKinds are the kinds of what the root helper lists.
+// HostKinds returns the kinds of the objects that the root helper lists.
 func HostKinds() []string { return []string{Unit, Process, DM, Loop, Netns, Link, Jail} }
 
-// Object is something on the host that carries our names.
+// Object is an object of the host that carries banger's names.
 type Object struct {
 	Kind string
 	Name string
 	ID   string // of the VM; empty: shared, or no VM's id
 }
 
-// State is what the store says of a VM, as far as it matters here.
+// State is the store's state of a VM, as far as it matters here.
 type State int
 
 // The states.
 const (
-	Stopped  State = iota // it must have nothing
-	Running               // or paused: it must have everything
-	Changing              // an operation is at it: it may have anything
+	Stopped  State = iota // it must have no objects
+	Running               // or paused: it must have all objects
+	Changing              // an operation is in progress on it: it may have any objects
 )
 
-// VM is one that the store knows.
+// VM is a VM in the store.
 type VM struct {
 	ID        string
 	State     State
 	NoNetwork bool     // its namespace has no link
-	Snapshot  bool     // its disk is a device-mapper snapshot, else a file of its own
+	Snapshot  bool     // its disk is a device-mapper snapshot, otherwise a file
 	Boot      []string // the digests of its kernel and initramfs
 }
 
 // Finding is one difference.
 type Finding struct {
 	Object
-	Missing bool // the VM lacks it; else the host has it for nothing
+	Missing bool // the VM lacks it; otherwise it belongs to no VM
 	Why     string
 }
 
-// Compare returns every difference, sorted. Objects and VMs must be of the same
-// moment: list the objects between two looks at the store, and compare what is
-// the same in both.
+// Compare returns every difference, sorted. Objects and VMs must be from the same moment:
+// list the objects between two reads of the store, and compare the VMs that are the same in
+// both.
 func Compare(objects []Object, vms []VM) []Finding {
 	known := make(map[string]VM, len(vms))
 	for _, v := range vms {
@@ -72,7 +71,7 @@ func Compare(objects []Object, vms []VM) []Finding {
 	held := map[Object]bool{} // by kind and id
 	for _, o := range objects {
 		held[Object{Kind: o.Kind, ID: o.ID}] = true
-		if why := needless(o, known, vms); why != "" {
+		if why := orphanReason(o, known, vms); why != "" {
 			found = append(found, Finding{Object: o, Why: why})
 		}
 	}
@@ -85,10 +84,10 @@ func Compare(objects []Object, vms []VM) []Finding {
 	return found
 }
 
-// needless says why the host need not have an object; nothing if it must.
-func needless(o Object, known map[string]VM, vms []VM) string {
+// orphanReason returns why the host need not have an object, or "" if it must.
+func orphanReason(o Object, known map[string]VM, vms []VM) string {
 	if o.ID == "" {
-		return needlessShared(o, vms)
+		return sharedOrphanReason(o, vms)
 	}
 	v, ok := known[o.ID]
 	switch {
@@ -99,18 +98,18 @@ func needless(o Object, known map[string]VM, vms []VM) string {
 	case v.State == Running && o.Kind == Link && v.NoNetwork:
 		return fmt.Sprintf("VM %s has no network", o.ID)
 	case v.State == Running && o.Kind == DM && !v.Snapshot:
-		return fmt.Sprintf("the disk of VM %s is no snapshot", o.ID)
+		return fmt.Sprintf("the disk of VM %s is not a snapshot", o.ID)
 	}
 	return ""
 }
 
-// needlessShared is needless for what several VMs may use: the loop device of
-// a base, and boot files, which a VM that does not run needs at its next start.
-func needlessShared(o Object, vms []VM) string {
+// sharedOrphanReason is orphanReason for objects that several VMs may use: the loop device
+// of a base, and boot files, which a stopped VM needs at its next start.
+func sharedOrphanReason(o Object, vms []VM) string {
 	switch o.Kind {
 	case Loop:
 		if !slices.ContainsFunc(vms, func(v VM) bool { return v.Snapshot && v.State != Stopped }) {
-			return "no VM runs whose disk is a snapshot"
+			return "no running VM has a snapshot as its disk"
 		}
 	case Boot:
 		uses := func(v VM) bool { return slices.Contains(v.Boot, o.Name) }
@@ -118,12 +117,12 @@ func needlessShared(o Object, vms []VM) string {
 			return "no VM boots from it"
 		}
 	default:
-		return "its name has no VM's id"
+		return "its name does not contain the id of a VM"
 	}
 	return ""
 }
 
-// missing returns what a running VM should have and has not.
+// missing returns the objects that a running VM should have and lacks.
 func missing(v VM, held map[Object]bool) []Finding {
 	if v.State != Running {
 		return nil
@@ -131,7 +130,7 @@ func missing(v VM, held map[Object]bool) []Finding {
 	want := map[string]string{ // a kind's name
 		Process: v.ID, Jail: v.ID, Netns: vmid.Netns(v.ID), Loop: vmid.Device(v.ID),
 	}
-	if !held[Object{Kind: Process, ID: v.ID}] { // an older layout's process has no unit of its own
+	if !held[Object{Kind: Process, ID: v.ID}] { // a process of an older version has no unit of its own
 		want[Unit] = vmid.Unit(v.ID)
 	}
 	if !v.NoNetwork {

@@ -37,7 +37,7 @@ func TestCompare(t *testing.T) {
 	lacks := func(kind, name string) Finding {
 		return Finding{Object{kind, name, a}, true, "VM " + a + " runs without it"}
 	}
-	const noVM, noRun, noSnapshot = "there is no VM " + a, "VM " + a + " does not run", "no VM runs whose disk is a snapshot"
+	const noVM, noRun, noSnapshot = "there is no VM " + a, "VM " + a + " does not run", "no running VM has a snapshot as its disk"
 	for name, c := range map[string]struct {
 		objects []Object
 		vms     []VM
@@ -61,7 +61,7 @@ func TestCompare(t *testing.T) {
 			leak(Object{Loop, "loop0", ""}, noSnapshot), leak(Object{Mount, "/x", a}, noRun),
 		}},
 		"no VM needs it": {[]Object{{Boot, "old", ""}, {Netns, "banger-x", ""}}, []VM{stopped}, []Finding{
-			leak(Object{Boot, "old", ""}, "no VM boots from it"), leak(Object{Netns, "banger-x", ""}, "its name has no VM's id"),
+			leak(Object{Boot, "old", ""}, "no VM boots from it"), leak(Object{Netns, "banger-x", ""}, "its name does not contain the id of a VM"),
 		}},
 		"runs and has nothing": {nil, []VM{running(a)}, lacksAll(a)},
 		"its process is gone": {without(all(a), Process, Unit), []VM{running(a)}, []Finding{
@@ -70,7 +70,7 @@ func TestCompare(t *testing.T) {
 		"its link is gone": {without(all(a), Link), []VM{running(a)}, []Finding{lacks(Link, "bv"+a)}},
 		"a link too many":  {all(a), []VM{offline}, []Finding{leak(Object{Link, "bv" + a, a}, "VM "+a+" has no network")}},
 		"a snapshot too many": {all(a)[:7], []VM{plain}, []Finding{
-			leak(Object{DM, "banger-" + a, a}, "the disk of VM "+a+" is no snapshot"),
+			leak(Object{DM, "banger-" + a, a}, "the disk of VM "+a+" is not a snapshot"),
 		}},
 	} {
 		rand.Shuffle(len(c.objects), func(i, j int) { c.objects[i], c.objects[j] = c.objects[j], c.objects[i] })

@@ -1,3 +1,3 @@
-// Package proc knows processes by more than their pid: a pid is used again, so
-// a process is held by its pidfd, and named by pid, start time and boot id.
+// Package proc identifies processes by more than their pid, because pids are reused: a
+// process is held by its pidfd, and identified by pid, start time and boot id.
 package proc

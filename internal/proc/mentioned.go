@@ -5,9 +5,9 @@ import (
 	"strconv"
 )
 
-// Mentioned looks once at everybody's processes and returns the words of length letters
-// that stand in their command lines; letter says what a letter is. It serves who would
-// otherwise look at all processes for each of many such words.
+// Mentioned reads the command lines of all users' processes once, and returns the words of
+// length letters in them; letter reports whether a byte is a letter. It replaces a scan of
+// all processes for each of many words.
 func Mentioned(length int, letter func(byte) bool) (map[string]bool, error) {
 	return host.mentioned(length, letter)
 }
@@ -30,7 +30,7 @@ func (t Table) mentioned(length int, letter func(byte) bool) (map[string]bool, e
 		}
 		line, err := t.Read(pid, "cmdline")
 		if err != nil {
-			continue // it has just ended
+			continue // the process has just ended
 		}
 		addWords(words, line, length, letter)
 	}

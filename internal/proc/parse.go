@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// stat is what is used of /proc/PID/stat.
+// stat holds the used fields of /proc/PID/stat.
 type stat struct {
 	state     byte
 	startTime uint64 // in clock ticks since the host booted
@@ -33,10 +33,10 @@ func parseStat(data []byte) (stat, error) {
 	return stat{state: fields[state][0], startTime: ticks}, nil
 }
 
-// parseCmdline splits the beginning of /proc/PID/cmdline, and appends its arguments to
-// args. It is empty for a zombie and for a kernel thread. A program may write anything
-// into its own command line, a missing last NUL included. An argument that may have
-// been cut off at MaxCmdline is left out.
+// parseCmdline splits the beginning of /proc/PID/cmdline, and appends its arguments to args.
+// The file is empty for a zombie and for a kernel thread. A program may write anything into
+// its own command line, and even omit the last NUL. An argument that may have been cut off
+// at MaxCmdline is left out.
 func parseCmdline(data []byte, args []string) []string {
 	if len(data) >= MaxCmdline {
 		data = data[:bytes.LastIndexByte(data[:MaxCmdline], 0)+1]

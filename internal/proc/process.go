@@ -15,18 +15,18 @@ import (
 // host is the process table of this host.
 var host = Table{Root: "/proc"}
 
-// ErrGone says that there is no such process (any more).
+// ErrGone means that the process does not exist (any more).
 var ErrGone = errors.New("no such process")
 
-// Identity names a process among all that ever ran on this host.
+// Identity identifies a process among all that ever ran on this host.
 type Identity struct {
 	PID       int    `json:"pid"`
 	StartTime uint64 `json:"start_time"` // field 22 of /proc/PID/stat, proc_pid_stat(5)
 	BootID    string `json:"boot_id"`
 }
 
-// Process is a process held by its pidfd. All signals go through that, so they
-// reach this very process or none.
+// Process is a process held by its pidfd. All signals go through the pidfd, so they reach
+// exactly this process or none.
 type Process struct {
 	id   Identity
 	file *os.File // the pidfd
@@ -37,10 +37,10 @@ type Process struct {
 	idle  chan struct{} // closed when watch has returned
 }
 
-// Open takes hold of the process that has the pid now.
+// Open returns the process that has the pid now.
 func Open(pid int) (*Process, error) {
 	fd, err := unix.PidfdOpen(pid, 0)
-	// The pid of a thread that is no process is EINVAL (pidfd_open(2)), and ENOENT on
+	// The pid of a thread that is not a process gives EINVAL (pidfd_open(2)), and ENOENT on
 	// newer kernels (measured on 6.18).
 	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
 		return nil, fmt.Errorf("cannot open process %d: %w", pid, ErrGone)
@@ -60,8 +60,8 @@ func Open(pid int) (*Process, error) {
 	return p, nil
 }
 
-// hold takes the pidfd over. What was read of the process before is its own only
-// if it still exists.
+// hold takes ownership of the pidfd. What was read about the process before is valid only
+// if the process still exists.
 func hold(fd int, id Identity) (*Process, error) {
 	if err := unix.PidfdSendSignal(fd, 0, nil, 0); errors.Is(err, unix.ESRCH) {
 		return nil, ErrGone
@@ -80,13 +80,12 @@ func hold(fd int, id Identity) (*Process, error) {
 	return p, nil
 }
 
-// FromPidfd takes hold of a process by a pidfd that another process opened, which
-// is trusted to say when it started. It takes the descriptor over. ErrGone says
-// that the process has ended, or is another than id names.
+// FromPidfd returns the process of a pidfd that another program opened, whose start time in
+// id is trusted. It takes ownership of the descriptor. It returns ErrGone if the process has
+// ended, or is not the one that id identifies.
 //
-// It looks at the descriptor and not at the process's directory in /proc: where
-// that hides other users' processes (hidepid= of proc(5)), one that runs is not
-// there.
+// It reads the descriptor's information, not the process's directory in /proc: if /proc hides
+// other users' processes (hidepid= of proc(5)), a running process has no directory.
 func FromPidfd(f *os.File, id Identity) (*Process, error) {
 	defer f.Close()
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
@@ -104,8 +103,8 @@ func FromPidfd(f *os.File, id Identity) (*Process, error) {
 	return p, nil
 }
 
-// names says ErrGone where the pidfd holds another process than id names, or one
-// that was reaped.
+// names returns ErrGone if the pidfd holds another process than id identifies, or one that
+// was reaped.
 func names(fd int, id Identity) error {
 	boot, err := host.bootID()
 	if err != nil {
@@ -124,7 +123,7 @@ func names(fd int, id Identity) error {
 	return nil
 }
 
-// File returns a pidfd of the process, to hand to another program.
+// File returns a pidfd of the process, to pass to another program.
 func (p *Process) File() (*os.File, error) {
 	conn, err := p.file.SyscallConn()
 	if err != nil {
@@ -134,12 +133,12 @@ func (p *Process) File() (*os.File, error) {
 	var dupErr error
 	err = conn.Control(func(old uintptr) { fd, dupErr = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 3) })
 	if err = errors.Join(err, dupErr); err != nil {
-		return nil, fmt.Errorf("cannot hand on process %d: %w", p.id.PID, err)
+		return nil, fmt.Errorf("cannot duplicate the pidfd of process %d: %w", p.id.PID, err)
 	}
 	return os.NewFile(uintptr(fd), p.file.Name()), nil
 }
 
-// OpenIdentity takes hold of the process id names, or says ErrGone.
+// OpenIdentity returns the process that id identifies, or ErrGone.
 func OpenIdentity(id Identity) (*Process, error) {
 	if id.PID <= 0 {
 		return nil, ErrGone
@@ -155,9 +154,9 @@ func OpenIdentity(id Identity) (*Process, error) {
 	return p, nil
 }
 
-// Find takes hold of this user's processes whose command line matches. What it cannot
-// take hold of for another reason than its end is an error: it may be one of those.
-// match must not keep its argument, of which it gets the first MaxCmdline bytes.
+// Find returns this user's processes whose command line matches. It fails if it cannot open
+// a process for another reason than its end, because that may be one of them. match gets the
+// first MaxCmdline bytes and must not retain its argument.
 func Find(ctx context.Context, match func(cmdline []string) bool) (found []*Process, err error) {
 	pids, err := host.find(ctx, os.Getuid(), match)
 	if err != nil {
@@ -185,7 +184,7 @@ func Find(ctx context.Context, match func(cmdline []string) bool) (found []*Proc
 		if isOwn(err) {
 			return found, err
 		}
-		// The pid may have changed hands before it was opened.
+		// The pid may have been reused before it was opened.
 		if err != nil || !match(args) {
 			p.Close()
 			found = found[:len(found)-1]
@@ -194,25 +193,25 @@ func Find(ctx context.Context, match func(cmdline []string) bool) (found []*Proc
 	return found, nil
 }
 
-// Identity names the process.
+// Identity returns the identity of the process.
 func (p *Process) Identity() Identity { return p.id }
 
-// PID is the process's pid, which means nothing once it has ended.
+// PID returns the pid of the process, which is meaningless once the process has ended.
 func (p *Process) PID() int { return p.id.PID }
 
-// Cmdline is the process's command line, of which the first MaxCmdline bytes are read;
-// ErrGone where it has ended. A process that has taken away its own has none.
+// Cmdline returns the command line of the process, at most its first MaxCmdline bytes, or
+// ErrGone if the process has ended. It is empty if the process has removed it.
 func (p *Process) Cmdline() ([]string, error) {
 	args, err := host.cmdline(p.id.PID)
-	// What was read is this process's if it is still there; a zombie has none.
+	// What was read belongs to this process if the process still exists; a zombie has none.
 	if p.Ended() {
 		return nil, ErrGone
 	}
 	return args, err
 }
 
-// Signal sends a signal through the pidfd. ErrGone says that the process has
-// ended, of a process that was let go of since, too.
+// Signal sends a signal through the pidfd. It returns ErrGone if the process has ended, or
+// was closed since.
 func (p *Process) Signal(sig unix.Signal) error {
 	select {
 	case <-p.done:
@@ -236,7 +235,7 @@ func (p *Process) Signal(sig unix.Signal) error {
 
 // Kill sends SIGKILL and waits until the process has ended, for wait at most.
 func (p *Process) Kill(ctx context.Context, wait time.Duration) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, wait, fmt.Errorf("process %d is still there %s after SIGKILL", p.id.PID, wait))
+	ctx, cancel := context.WithTimeoutCause(ctx, wait, fmt.Errorf("process %d still exists %s after SIGKILL", p.id.PID, wait))
 	defer cancel()
 	if err := p.Signal(unix.SIGKILL); err != nil && !errors.Is(err, ErrGone) {
 		return fmt.Errorf("cannot kill process %d: %w", p.id.PID, err)
@@ -252,28 +251,28 @@ func (p *Process) Kill(ctx context.Context, wait time.Duration) error {
 // Done is closed when the process has ended. It is not closed by Close.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Ended tells whether the process has ended, a zombie included. What was read
-// in /proc under its pid before this said no was the process's own: a pid is
-// given to another only when its process has ended and was reaped.
+// Ended reports whether the process has ended; a zombie has. What was read in /proc under its
+// pid before Ended returned false belongs to the process: a pid is reused only when its
+// process has ended and was reaped.
 func (p *Process) Ended() bool {
 	conn, err := p.file.SyscallConn()
 	if err != nil {
-		return true // let go of by Close: no more is known of it
+		return true // closed: nothing more is known of it
 	}
 	ended := true
 	_ = conn.Control(func(fd uintptr) { ended = readable(int(fd)) })
 	return ended
 }
 
-// ExitCode is the exit status, or 128 plus the signal, once Done is closed; -1
-// where the process was no child of ours.
+// ExitCode returns the exit status, or 128 plus the signal, once Done is closed; -1 if the
+// process was not a child of this one.
 func (p *Process) ExitCode() int { return p.exit }
 
-// Close lets go of the process, which itself runs on.
+// Close releases the pidfd. The process itself keeps running.
 func (p *Process) Close() {
 	p.close.Do(func() { p.file.Close() })
 	<-p.idle
 }
 
-// BootID tells this boot of the host from all others.
+// BootID returns the id of this boot of the host.
 func BootID() (string, error) { return host.bootID() }

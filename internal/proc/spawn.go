@@ -10,13 +10,13 @@ import (
 	"banger/internal/execx"
 )
 
-// Command is a program to start that outlives us.
+// Command is a program to start that outlives this process.
 type Command struct {
 	Path string   // of the program, absolute
 	Args []string // with the program's name
 	Env  []string // the whole environment
-	// Files are the program's descriptors, from 0 on; nil is /dev/null. No other
-	// descriptor of ours is open in it.
+	// Files are the program's descriptors, from 0 on; nil is /dev/null. It inherits no other
+	// descriptor.
 	Files []*os.File
 }
 

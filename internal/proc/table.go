@@ -13,17 +13,17 @@ import (
 	"syscall"
 )
 
-// What is read of a process is what the process, or whoever started it, chose: any
-// user may have a command line of megabytes, and thousands of processes.
+// What is read about a process is chosen by the process, or by whoever started it: any user
+// may have command lines of megabytes, and thousands of processes.
 const (
-	// maxRead bounds what is read of one file in /proc, in bytes. What is looked for
-	// in a status comes before the groups, which may be 65536 (proc_pid_status(5));
-	// a cgroup's path has at most 4096 bytes.
+	// maxRead bounds what is read of one file in /proc, in bytes. The used fields of a status
+	// come before the groups, of which there may be 65536 (proc_pid_status(5)); a cgroup's
+	// path has at most 4096 bytes.
 	maxRead = 64 << 10
-	// MaxCmdline is how many bytes of a command line are looked at. What tells our own
-	// processes from others comes first in theirs.
+	// MaxCmdline is how many bytes of a command line are read. The command lines of banger's
+	// own processes can be told from others by their beginning.
 	MaxCmdline = 8 << 10
-	// batch is how many names of a directory are held at once.
+	// batch is how many names of a directory are in memory at once.
 	batch = 256
 )
 
@@ -49,7 +49,7 @@ func read(path string, most int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, most))
 }
 
-// Threads calls look with the directory of a process, and while that says no with
+// Threads calls look with the directory of a process, and while look returns false with
 // those of its threads. The first thread may have ended before the others: then the
 // process's own directory has neither a command line nor a root directory any more.
 func (t Table) Threads(pid int, look func(dir string) bool) error {
@@ -62,8 +62,8 @@ func (t Table) Threads(pid int, look func(dir string) bool) error {
 	})
 }
 
-// Each calls look with the pid of each process. It ends with ctx, and needs no more
-// memory for many processes than for few.
+// Each calls look with the pid of each process. It ends with ctx, and needs a constant
+// amount of memory.
 func (t Table) Each(ctx context.Context, look func(pid int)) error {
 	return numbered(ctx, t.Root, func(pid int) bool {
 		look(pid)
@@ -71,8 +71,8 @@ func (t Table) Each(ctx context.Context, look func(pid int)) error {
 	})
 }
 
-// numbered calls look with the numbers among the names in a directory while it says
-// yes. It holds few names at a time, however many there are, and ends with ctx.
+// numbered calls look with the numbers among the names in a directory while look returns
+// true. It holds few names at a time, however many there are, and ends with ctx.
 func numbered(ctx context.Context, path string, look func(number int) bool) error {
 	dir, err := os.Open(path)
 	if err != nil {
@@ -110,7 +110,7 @@ func (t Table) stat(pid int) (stat, error) {
 	return parseStat(data)
 }
 
-// identity tells the process that has the pid now from all others, or says ErrGone.
+// identity returns the identity of the process that has the pid now, or ErrGone.
 func (t Table) identity(pid int) (Identity, error) {
 	boot, err := t.bootID()
 	if err != nil {
@@ -123,11 +123,11 @@ func (t Table) identity(pid int) (Identity, error) {
 	return Identity{PID: pid, StartTime: st.startTime, BootID: boot}, err
 }
 
-// reaped is the pid of a process that has none any more (pidfd_show_fdinfo in the
-// kernel's fs/pidfs.c).
+// reaped is the pid that the kernel shows for a reaped process (pidfd_show_fdinfo in its
+// fs/pidfs.c).
 const reaped = -1
 
-// pidOf returns the pid of what a pidfd of this process's holds, or reaped.
+// pidOf returns the pid of the process that a pidfd of this process holds, or reaped.
 func (t Table) pidOf(fd int) (int, error) {
 	data, err := os.ReadFile(filepath.Join(t.Root, "self/fdinfo", strconv.Itoa(fd)))
 	if err != nil {
@@ -138,11 +138,11 @@ func (t Table) pidOf(fd int) (int, error) {
 			return strconv.Atoi(string(bytes.TrimSpace(rest)))
 		}
 	}
-	return 0, fmt.Errorf("descriptor %d is no pidfd", fd)
+	return 0, fmt.Errorf("descriptor %d is not a pidfd", fd)
 }
 
-// cmdline returns the arguments of the process that has the pid now, of which the
-// first MaxCmdline bytes are read.
+// cmdline returns the arguments of the process that has the pid now, from at most the first
+// MaxCmdline bytes.
 func (t Table) cmdline(pid int) ([]string, error) {
 	var args []string
 	var first error
@@ -158,7 +158,7 @@ func (t Table) cmdline(pid int) ([]string, error) {
 	return nil, cmp.Or(first, err)
 }
 
-// bootID tells this boot of the host from all others (random(4)).
+// bootID returns the id of this boot of the host (random(4)).
 func (t Table) bootID() (string, error) {
 	data, err := os.ReadFile(filepath.Join(t.Root, "sys/kernel/random/boot_id"))
 	if err != nil {
@@ -167,10 +167,10 @@ func (t Table) bootID() (string, error) {
 	return string(bytes.TrimSpace(data)), nil
 }
 
-// Newest returns the pid of that process, of everybody's, whose command line matches
-// and which started last, as pgrep(1) chooses with -n: of two that started in the same
-// clock tick, the higher pid. It is 0 where there is none. This process is left out.
-// match gets at most MaxCmdline bytes, and may change but not keep them.
+// Newest returns the pid of the process, of any user, whose command line matches and which
+// started last, as pgrep(1) chooses with -n: of two that started in the same clock tick, the
+// one with the higher pid. It returns 0 if there is none. This process is left out. match
+// gets at most MaxCmdline bytes, and may change but not retain them.
 func (t Table) Newest(ctx context.Context, match func(cmdline []byte) bool) (int, error) {
 	var newest int
 	var started uint64
@@ -186,11 +186,11 @@ func (t Table) Newest(ctx context.Context, match func(cmdline []byte) bool) (int
 	return newest, err
 }
 
-// anybody is the uid that means every user's processes to scan.
+// anybody is the uid that stands for the processes of all users.
 const anybody = -1
 
-// find returns the pids of uid's processes whose command line matches. match must not
-// keep its argument.
+// find returns the pids of uid's processes whose command line matches. match must not retain
+// its argument.
 func (t Table) find(ctx context.Context, uid int, match func(cmdline []string) bool) ([]int, error) {
 	var found []int
 	var args []string
@@ -202,9 +202,9 @@ func (t Table) find(ctx context.Context, uid int, match func(cmdline []string) b
 	return found, err
 }
 
-// scan is Each of uid's processes that have a command line. Processes that vanish
-// meanwhile, or whose command line cannot be read, are passed over, unless the fault
-// is this process's own: then they may be those that are looked for.
+// scan is Each for uid's processes that have a command line. It skips processes that end
+// during the scan, or whose command line cannot be read, unless the fault is this process's
+// own: then they may be among those to find.
 func (t Table) scan(ctx context.Context, uid int, look func(pid int, cmdline []byte)) error {
 	buf := make([]byte, MaxCmdline)
 	var fault error
@@ -223,8 +223,8 @@ func (t Table) scan(ctx context.Context, uid int, look func(pid int, cmdline []b
 	return cmp.Or(fault, err)
 }
 
-// isOwn tells whether an error says something of this process or of the host, and
-// nothing of the process that was to be looked at.
+// isOwn reports whether an error is about this process or the host, not about the process
+// to be examined.
 func isOwn(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
 }
@@ -236,7 +236,7 @@ func (t Table) readCmdline(pid int, buf []byte) (int, error) {
 		return 0, err
 	}
 	defer f.Close()
-	return io.ReadFull(f, buf) // an early end is an error that is not ours
+	return io.ReadFull(f, buf) // an early end is not an error of this process
 }
 
 func (t Table) ownedBy(pid, uid int) bool {

@@ -41,11 +41,11 @@ const (
 	siginfoCode   = 8  // si_code
 	siginfoStatus = 24 // si_status
 
-	cldExited = 1 // CLD_EXITED: si_status is the exit status, else the signal
+	cldExited = 1 // CLD_EXITED: si_status is the exit status, otherwise the signal
 )
 
-// reap collects the status of an ended process if it is our child, so that no
-// zombie stays, and returns -1 if it is another's.
+// reap collects the status of an ended process if it is a child of this one, so that no
+// zombie stays, and returns -1 otherwise.
 func reap(pidfd int) int {
 	var info unix.Siginfo
 	for {

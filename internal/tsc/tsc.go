@@ -1,21 +1,21 @@
-// Package tsc measures how fast this processor's time stamp counter runs.
+// Package tsc measures the frequency of this processor's time stamp counter.
 //
 // QEMU's emulation shows a guest the host's counter (cpu_get_host_ticks in
 // QEMU's include/qemu/timer.h), but not its frequency, so the guest's kernel
 // calibrates it against an emulated timer chip. On a busy host that fails, and
-// a microvm, which has no other clock, then hangs for good in early boot.
-// Told the frequency (tsc_early_khz= in the kernel's kernel-parameters.txt), it
-// need not ask.
+// a microvm, which has no other clock, then hangs forever in early boot. If the
+// frequency is passed to it (tsc_early_khz= in the kernel's kernel-parameters.txt), the
+// kernel does not calibrate.
 package tsc
 
 import "time"
 
-// window is how long to measure: at a read error of some 100 ns it is good for
-// 5 digits, where the kernel's own calibration is content with 3.
+// window is how long to measure: with a read error of some 100 ns this gives 5 digits; the
+// kernel's own calibration accepts 3.
 const window = 20 * time.Millisecond
 
-// KHz returns the counter's frequency; 0 where there is no such counter. It
-// takes about 20 ms.
+// KHz returns the counter's frequency in kHz, or 0 if there is no such counter. It takes
+// about 20 ms.
 func KHz() int64 {
 	begin := time.Now()
 	t0, c0 := read(begin)
@@ -30,8 +30,8 @@ func KHz() int64 {
 	return int64(float64(c1-c0) * 1e6 / float64(t1-t0))
 }
 
-// read returns the time since begin and the counter at that moment, as near
-// together as a few tries bring them: one may be interrupted by the scheduler.
+// read returns the time since begin and the counter at that moment, as close together as a
+// few tries allow: a try may be interrupted by the scheduler.
 func read(begin time.Time) (at time.Duration, count uint64) {
 	best := time.Duration(1<<63 - 1)
 	for range 16 {

@@ -1,7 +1,6 @@
-// Package vmid is the one place that knows what a VM's id looks like, and what
-// the things are called that the host's kernel and systemd hold for a VM in
-// system mode. Every such name carries the id, so that the host itself is the
-// record of what belongs to whom.
+// Package vmid defines the form of VM ids, and the names of the objects that the host's
+// kernel and systemd hold for a VM in system mode. Every such name contains the id, so that
+// the host itself records which VM an object belongs to.
 package vmid
 
 import (
@@ -9,19 +8,19 @@ import (
 	"strings"
 )
 
-// pattern is the one regular expression that decides what is an id.
+// pattern is the only definition of a valid id.
 var pattern = regexp.MustCompile(`^[0-9a-f]{12}$`)
 
-// Valid tells whether text is a VM's id: 12 lower-case hexadecimal digits.
+// Valid reports whether text is a valid id of a VM: 12 lower-case hexadecimal digits.
 func Valid(text string) bool { return pattern.MatchString(text) }
 
-// Length is how many digits an id has.
+// Length is the number of digits of an id.
 const Length = 12
 
-// Digit tells whether c can be in an id.
+// Digit reports whether c is a digit of an id.
 func Digit(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' }
 
-// Slice is the systemd slice that all VMs' units are in.
+// Slice is the systemd slice of all VMs' units.
 const Slice = "banger.slice"
 
 // The name of each kind of object is a prefix, the id, and a suffix.
@@ -32,19 +31,19 @@ const (
 	linkPrefix             = "bv"
 )
 
-// LinkPattern matches the host's end of every VM's link, as nft(8) writes it.
+// LinkPattern matches the host's end of every VM's link, in the syntax of nft(8).
 const LinkPattern = linkPrefix + "*"
 
-// Unit names the transient systemd unit that runs the VM's VMM.
+// Unit returns the name of the transient systemd unit that runs the VM's VMM.
 func Unit(id string) string { return unitPrefix + id + unitSuffix }
 
-// Device names the VM's device-mapper device, and tags its loop devices.
+// Device returns the name of the VM's device-mapper device, and the tag of its loop devices.
 func Device(id string) string { return devicePrefix + id }
 
-// Netns names the VM's network namespace, a file in /run/netns (ip-netns(8)).
+// Netns returns the name of the VM's network namespace, a file in /run/netns (ip-netns(8)).
 func Netns(id string) string { return netnsPrefix + id }
 
-// Link names the host's end of the VM's network link: 14 characters, of the 15
+// Link returns the name of the host's end of the VM's network link: 14 characters of the 15
 // that the kernel allows (IFNAMSIZ, netdevice(7)).
 func Link(id string) string { return linkPrefix + id }
 

@@ -1,5 +1,5 @@
-// Package copy is the disk driver that works everywhere: it copies the base,
-// leaving out its holes. It takes time in proportion to the base's data.
+// Package copy is the disk driver that works everywhere: it copies the base, except its
+// holes. The time that it takes is proportional to the base's data.
 package copy
 
 import (

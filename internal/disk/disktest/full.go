@@ -31,8 +31,8 @@ func Main(d disk.Driver) {
 	os.Exit(0)
 }
 
-// FullDisk tests what Create does on a file system that is full. That is a real
-// one, in namespaces that end with the process that made them.
+// FullDisk tests Create on a full file system: a real one, in namespaces that end with the
+// process that made them.
 func FullDisk(t *testing.T) {
 	var out bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe")

@@ -1,7 +1,6 @@
-// Package dmsnap is the disk driver of system mode: a disk is a sparse
-// copy-on-write file, and what the VM sees is a device-mapper snapshot over the
-// base and that file, which the root helper makes (package blockdev) each time
-// the VM starts.
+// Package dmsnap is the disk driver of system mode: a disk is a sparse copy-on-write file.
+// The VM sees a device-mapper snapshot over the base and that file, which the root helper
+// creates (package blockdev) each time the VM starts.
 package dmsnap
 
 import (
@@ -21,35 +20,35 @@ type Driver struct {
 	available func(ctx context.Context) error
 }
 
-// New returns the driver. Available says why no snapshot can be attached on
-// this host, if so: the helper knows.
+// New returns the driver. available asks the helper, and returns why snapshots cannot be
+// attached on this host, or nil.
 func New(available func(ctx context.Context) error) *Driver { return &Driver{available} }
 
 // Name implements disk.Driver.
 func (d *Driver) Name() string { return "dm-snapshot" }
 
-// Format implements disk.Driver: so the VMM sees the device.
+// Format implements disk.Driver: the VMM sees a raw device.
 func (d *Driver) Format() disk.Format { return disk.Raw }
 
 // Layered implements disk.Driver.
 func (*Driver) Layered() bool { return true }
 
-// Create implements disk.Driver. The file is one hole, which the device-mapper
-// takes for a snapshot that nothing was written to. As a hole needs no room, a
-// full file system shows only when the disk is attached.
+// Create implements disk.Driver. The file is one hole, which the device-mapper treats as a
+// snapshot that nothing was written to. A hole needs no space, so a full file system shows
+// only when the disk is attached.
 func (d *Driver) Create(ctx context.Context, spec disk.Spec) error {
 	info, err := os.Stat(spec.Base)
 	if err != nil {
 		return disk.Error("create", spec.Path, err)
 	}
 	if !info.Mode().IsRegular() || info.Size() == 0 {
-		return api.Errorf(api.KindInvalid, "cannot create disk %s: base %s is empty or no file", spec.Path, spec.Base)
+		return api.Errorf(api.KindInvalid, "cannot create disk %s: base %s is empty or not a regular file", spec.Path, spec.Base)
 	}
 	return disk.Make(ctx, spec.Path, func(f *os.File) error { return f.Truncate(blockdev.CowBytes(info.Size())) })
 }
 
-// Flatten implements disk.Driver: the base with what the copy-on-write file has
-// instead. No device is made for it, so that it takes no privilege.
+// Flatten implements disk.Driver: it merges the base and the copy-on-write file. It needs no
+// device, and so no privilege.
 func (d *Driver) Flatten(ctx context.Context, spec disk.Spec, to string) error {
 	base, err := os.Open(grown(spec))
 	if err != nil {
@@ -152,8 +151,8 @@ func (d *Driver) Probe(ctx context.Context, dir, _ string) error {
 	return d.available(ctx)
 }
 
-// sparse says whether files in dir can have holes, without which each disk
-// would need as much room as its base.
+// sparse returns an error if files in dir cannot have holes: each disk would then need as
+// much space as its base.
 func sparse(dir string) error {
 	const size = 16 << 20
 	f, err := os.CreateTemp(dir, ".probe-*")
@@ -166,7 +165,7 @@ func sparse(dir string) error {
 		return disk.Error("probe", dir, err)
 	}
 	if fsx.Usage(f.Name()) >= size/2 {
-		return api.Errorf(api.KindUnsupported, "the file system has no sparse files")
+		return api.Errorf(api.KindUnsupported, "the file system does not support sparse files")
 	}
 	return nil
 }

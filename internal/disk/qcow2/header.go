@@ -16,7 +16,7 @@ const (
 	headerLength  = 104
 	backingFormat = 0xe2792aca // header extension: name of the backing file's format
 
-	// The limit that the format sets for the backing file's name.
+	// maxBackingName is the format's limit for the backing file's name, in bytes.
 	maxBackingName = 1023
 
 	refcountOrder = 4 // refcounts have 1<<4 bits
@@ -32,20 +32,20 @@ const (
 	clusterSize = 1 << clusterBits
 )
 
-// The clusters of a fresh overlay, in order: header, refcount table, one
-// refcount block, L1 table. All is reference counted once; no guest data is
-// there, so every read goes to the backing file.
+// The clusters of a new overlay, in order: header, refcount table, one refcount block, L1
+// table. Each has a reference count of one; there is no guest data, so every read goes to
+// the backing file.
 const (
 	refcountTableCluster = 1
 	refcountBlockCluster = 2
 	l1Cluster            = 3
 )
 
-// l2Coverage is how much of the disk one entry of the L1 table stands for: one
+// l2Coverage is the number of bytes of the disk that one entry of the L1 table covers: one
 // L2 table is one cluster of 8-byte entries, each for one cluster.
 const l2Coverage = clusterSize / 8 * clusterSize
 
-// overlay describes a fresh overlay over a raw backing file.
+// overlay describes a new overlay over a raw backing file.
 type overlay struct {
 	size    int64
 	backing string
@@ -55,7 +55,7 @@ func (o overlay) l1Entries() int64 { return max(1, (o.size+l2Coverage-1)/l2Cover
 
 func (o overlay) l1Clusters() int64 { return (o.l1Entries()*8 + clusterSize - 1) / clusterSize }
 
-// length is that of the whole file. The L1 table is all zero, and so a hole.
+// length returns the length of the whole file. The L1 table is all zeros, and so a hole.
 func (o overlay) length() int64 { return (l1Cluster + o.l1Clusters()) * clusterSize }
 
 // metadata returns the file's content up to the L1 table.

@@ -1,5 +1,5 @@
-// Package qcow2 is the disk driver for QEMU on file systems without reflinks:
-// an overlay file that holds what differs from the base.
+// Package qcow2 is the disk driver for QEMU on file systems without reflinks: a disk is an
+// overlay file that holds the differences from the base.
 package qcow2
 
 import (
@@ -12,7 +12,7 @@ import (
 	"banger/internal/execx"
 )
 
-// Driver writes overlays itself: no process is started to make a disk.
+// Driver writes overlays itself, without starting a process.
 type Driver struct{}
 
 // New returns the driver.
@@ -27,8 +27,7 @@ func (Driver) Format() disk.Format { return disk.Qcow2 }
 // Layered implements disk.Driver.
 func (Driver) Layered() bool { return true }
 
-// Probe implements disk.Driver: only the length of the base's path can be in
-// the way.
+// Probe implements disk.Driver: only a base path that is too long makes it fail.
 func (Driver) Probe(_ context.Context, _, baseDir string) error {
 	const name = 255 // the longest file name
 	if len(baseDir)+1+name > maxBackingName {
