@@ -30,10 +30,10 @@ type Client struct {
 
 	noStart bool
 	// version is compared with the daemon's; mismatch is called once if they differ.
-	version  string
-	mismatch func(daemon string)
-	silent   func(vm string) // is called for guests that do not answer
-	once     sync.Once
+	version      string
+	mismatch     func(daemon string)
+	unresponsive func(vm string) // is called for guests that do not answer
+	once         sync.Once
 	// beforeStart may return the daemon's program.
 	beforeStart func(context.Context) (program string, err error)
 }
@@ -70,7 +70,7 @@ func (c *Client) OnOtherVersion(own string, warn func(daemon string)) *Client {
 // OnUnresponsive makes the client call warn if a guest has not answered a session for some
 // seconds, and returns the client. The session continues to wait.
 func (c *Client) OnUnresponsive(warn func(vm string)) *Client {
-	c.silent = warn
+	c.unresponsive = warn
 	return c
 }
 

@@ -193,7 +193,7 @@ func (c *Client) Guest(ref string) *guest.Client {
 	var newest atomic.Pointer[opened] // of its streams
 	newest.Store(&opened{id: ref, name: ref})
 	return &guest.Client{
-		Silent: c.silent,
+		Unresponsive: c.unresponsive,
 		VM:     func() string { return newest.Load().name },
 		Dial: func(ctx context.Context) (net.Conn, error) {
 			known := newest.Load()

@@ -1,6 +1,6 @@
-// Package agentproto is what the host and the agent in the guest say to each
-// other: the kernel command line that configures the agent, the handshake on
-// its channel, and the frames and messages that follow.
+// Package agentproto is the protocol between the host and the agent in the guest: the kernel
+// command line that configures the agent, the handshake on its channel, and the frames and
+// messages that follow.
 package agentproto
 
 import (
@@ -10,46 +10,45 @@ import (
 	"strings"
 )
 
-// BaseCmdline is what every guest's kernel command line begins with; the
-// driver adds the console and what it knows of the clock, Boot the agent's part.
+// BaseCmdline is the beginning of every guest's kernel command line. The driver adds the
+// console and the frequency of the clock, Boot the agent's part.
 // Each argument is explained in the kernel's
 // Documentation/admin-guide/kernel-parameters.txt.
 //
-//   - quiet: every line on the emulated serial port costs an exit a byte.
+//   - quiet: every byte on the emulated serial port costs an exit to the VMM.
 //   - panic=-1: a panic reboots at once, which ends the VMM.
-//   - reboot=t: by triple fault, which is the one reset that microvm has.
+//   - reboot=t: by triple fault, the only reset that microvm has.
 //   - random.trust_cpu=on: the random number generator is ready at once.
-//   - tsc=reliable, no_timer_check: no waiting for timers to prove themselves.
+//   - tsc=reliable, no_timer_check: timers are not checked, which would take time.
 //   - cryptomgr.notests: ciphers are not tested at every boot, which takes an
 //     emulated guest 0.3 s (docs/adr/0010).
-//   - i8042.*: nothing of a keyboard controller is probed.
+//   - i8042.*: no keyboard controller is probed.
 const BaseCmdline = "quiet panic=-1 reboot=t random.trust_cpu=on tsc=reliable no_timer_check " +
 	"cryptomgr.notests i8042.noaux i8042.nomux i8042.nopnp i8042.dumbkbd"
 
-// VsockArg is what a driver adds to the command line where its machine has a
-// vsock device instead of a virtio-serial port. The agent need not look which of
-// them appears, and knows how such a machine ends: Firecracker has no power
-// switch, it ends when the guest resets itself.
+// VsockArg is the argument that a driver adds to the command line if its machine has a vsock
+// device instead of a virtio-serial port. The agent then need not detect the device, and
+// knows how to power off: Firecracker has no power switch, it ends when the guest resets.
 const VsockArg = "banger.vsock=1"
 
 // The ports of vsock.
 const (
-	AgentPort    = 1024 // of the guest: the agent listens; the first that needs no privilege
+	AgentPort    = 1024 // of the guest: the agent listens; the first that is not privileged
 	DoorbellPort = 1025 // of the host: the agent connects once, when it listens
 )
 
-// systemdArgs are what systemd and udev are told where the image's init runs
+// systemdArgs are the arguments for systemd and udev if the image's init runs
 // (kernel-command-line(7), systemd.net-naming-scheme(7)):
 //
-//   - net.ifnames=0: the network interface keeps the name that the agent has
-//     configured it by.
-//   - systemd.getty_auto=no: the serial console is a log, nobody logs in there.
-//   - systemd.firstboot=no: nobody is there to be asked either.
+//   - net.ifnames=0: the network interface is not renamed after the agent has
+//     configured it.
+//   - systemd.getty_auto=no: the serial console is a log, without a login.
+//   - systemd.firstboot=no: nobody can answer its questions.
 //
-// systemd.hostname counts more than the image's /etc/hostname.
+// systemd.hostname takes precedence over the image's /etc/hostname.
 const systemdArgs = "net.ifnames=0 systemd.getty_auto=no systemd.firstboot=no"
 
-// Boot is what the agent is told on the kernel's command line.
+// Boot is the agent's configuration on the kernel's command line.
 type Boot struct {
 	Hostname string
 	Root     string       // block device, such as /dev/vda
@@ -59,10 +58,10 @@ type Boot struct {
 	Search   string // domains that names are looked up in (resolv.conf(5)), with commas
 	Init     string // path of the image's own init; empty: the agent stays init
 	Vsock    bool   // the host is reached by vsock; the driver says so, not Cmdline
-	Probe    bool   // say hello on the console and power off; if there is a Root, mount it first
+	Probe    bool   // print ProbeGreeting on the console and power off; if there is a Root, mount it first
 }
 
-// ProbeGreeting is what the agent writes to the console when booted as a probe.
+// ProbeGreeting is the text that the agent writes to the console if booted as a probe.
 const ProbeGreeting = "banger-probe-ok"
 
 // domains are names of at most 63 characters a label, with commas (RFC 1035, section 2.3.1,
@@ -71,8 +70,8 @@ var domains = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*(,
 
 var hostname = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
-// Cmdline renders b for the kernel's command line. Every value is without
-// white space and quotes by construction; anything else is refused.
+// Cmdline formats b for the kernel's command line. It refuses values with white space or
+// quotes.
 func (b Boot) Cmdline() (string, error) {
 	if b.Probe && b.Root == "" {
 		return "banger.probe=1", nil
@@ -81,11 +80,11 @@ func (b Boot) Cmdline() (string, error) {
 		return "banger.probe=1 banger.root=" + b.Root, nil
 	}
 	if !hostname.MatchString(b.Hostname) {
-		return "", fmt.Errorf("host name %q is no DNS label", b.Hostname)
+		return "", fmt.Errorf("host name %q is not a DNS label", b.Hostname)
 	}
 	for _, path := range []string{b.Root, b.Init} {
 		if strings.ContainsAny(path, " \t\r\n\"'\\") {
-			return "", fmt.Errorf("path %q cannot stand on a kernel command line", path)
+			return "", fmt.Errorf("path %q cannot be used on a kernel command line", path)
 		}
 	}
 	args := []string{"banger.hostname=" + b.Hostname, "banger.root=" + b.Root}
@@ -100,7 +99,7 @@ func (b Boot) Cmdline() (string, error) {
 	}
 	if b.Search != "" {
 		if !domains.MatchString(b.Search) {
-			return "", fmt.Errorf("%q are not domains", b.Search)
+			return "", fmt.Errorf("%q is not a list of domains", b.Search)
 		}
 		args = append(args, "banger.search="+b.Search)
 	}
@@ -110,8 +109,8 @@ func (b Boot) Cmdline() (string, error) {
 	return strings.Join(args, " "), nil
 }
 
-// ParseBoot reads what Cmdline rendered out of a whole kernel command line.
-// Arguments that are not the agent's are passed over.
+// ParseBoot reads the values that Cmdline formatted from a whole kernel command line. It
+// ignores other arguments.
 func ParseBoot(cmdline string) (Boot, error) {
 	var b Boot
 	for _, field := range strings.Fields(cmdline) {
@@ -121,7 +120,7 @@ func ParseBoot(cmdline string) (Boot, error) {
 		case "banger.hostname":
 			b.Hostname = value
 			if !hostname.MatchString(value) {
-				err = fmt.Errorf("no DNS label")
+				err = fmt.Errorf("not a DNS label")
 			}
 		case "banger.root":
 			b.Root = value
@@ -136,7 +135,7 @@ func ParseBoot(cmdline string) (Boot, error) {
 		case "banger.search":
 			b.Search = value
 			if !domains.MatchString(value) {
-				err = fmt.Errorf("no domains")
+				err = fmt.Errorf("not a list of domains")
 			}
 		case "banger.vsock":
 			b.Vsock = value == "1"

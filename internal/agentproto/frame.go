@@ -6,10 +6,10 @@ import (
 	"hash/crc32"
 )
 
-// The host and the agent share one byte channel that outlives both ends'
-// programs: after a daemon was killed, the tail of its last frame may still be
-// on the way when the next daemon's greeting follows. So nothing trusts its
-// position. Everything travels in frames that can be recognised anywhere:
+// The host and the agent share one byte channel that outlives the programs at both ends:
+// after a daemon was killed, the rest of its last frame may still be in the channel when the
+// next daemon's greeting follows. So no reader trusts its position. All data travels in
+// frames that can be recognized anywhere:
 //
 //	0  4 bytes  magic
 //	4  1 byte   type
@@ -21,22 +21,22 @@ import (
 //	24 4 bytes  CRC-32C of the 24 bytes before
 //
 // The payload of data frames is XORed with the session number, so that user
-// data which happens to look like a greeting (a recording of this very channel,
-// say) is never taken for one.
+// data that happens to look like a greeting (such as a recording of this channel) is never
+// mistaken for one.
 const (
 	headerSize = 28
-	// maxPayload keeps one frame below what a socket buffer or the 128 KiB of a
-	// virtio-serial queue takes at once.
+	// maxPayload keeps one frame below the size of a socket buffer and of a virtio-serial
+	// queue (128 KiB).
 	maxPayload = 32 << 10
 )
 
 type frameType byte
 
 const (
-	frameHello frameType = 1 // host: I am here, this is a new session
+	frameHello frameType = 1 // host: a new session
 	frameAck   frameType = 2 // agent: the session is open
 	frameData  frameType = 3 // either: bytes of the session
-	frameReset frameType = 4 // agent: I know no such session (any more)
+	frameReset frameType = 4 // agent: the session does not exist (any more)
 )
 
 var (
@@ -52,7 +52,7 @@ type frame struct {
 	payload []byte
 }
 
-// appendFrame renders f at the end of dst.
+// appendFrame appends the encoded frame f to dst.
 func appendFrame(dst []byte, f frame) []byte {
 	at := len(dst)
 	dst = append(dst, magic[:]...)
@@ -71,7 +71,7 @@ func appendFrame(dst []byte, f frame) []byte {
 	return dst
 }
 
-// parseHeader reads a header; ok is false where there is none.
+// parseHeader reads a header; ok is false if there is none.
 func parseHeader(b []byte) (f frame, length int, sum uint32, ok bool) {
 	if len(b) < headerSize || !bytes.Equal(b[:4], magic[:]) ||
 		crc32.Checksum(b[:24], castagnoli) != binary.BigEndian.Uint32(b[24:]) {
@@ -86,9 +86,9 @@ func parseHeader(b []byte) (f frame, length int, sum uint32, ok bool) {
 	return f, length, binary.BigEndian.Uint32(b[20:]), length <= maxPayload
 }
 
-// parseFrame reads the frame at the start of b. size is 0 where b does not
-// start with a frame, and otherwise the size of the whole frame; ok says that
-// all of it is there and sound. The payload is not unmasked.
+// parseFrame reads the frame at the start of b. size is 0 if b does not start with a frame,
+// and otherwise the size of the whole frame; ok reports that the frame is complete and its
+// checksums match. The payload is not unmasked.
 func parseFrame(b []byte) (f frame, size int, ok bool) {
 	f, length, sum, ok := parseHeader(b)
 	if !ok {
@@ -105,7 +105,7 @@ func parseFrame(b []byte) (f frame, size int, ok bool) {
 	return f, size, true
 }
 
-// mask XORs b with the session number, over and over.
+// mask XORs b with the repeated session number.
 func mask(b []byte, session uint64) {
 	var key [8]byte
 	binary.BigEndian.PutUint64(key[:], session)

@@ -6,8 +6,8 @@ import (
 	"io"
 )
 
-// What the guard looks at in yamux's headers (yamux spec.md): version, type, 2 bytes
-// of flags, 4 of the stream, 4 of the length. Only data has a body of that length.
+// The fields of yamux's headers that the guard checks (yamux spec.md): version, type, 2
+// bytes of flags, 4 of the stream, 4 of the length. Only data has a body of that length.
 const (
 	muxHeaderSize = 12
 	muxData       = 0
@@ -15,10 +15,10 @@ const (
 	muxSYN        = 1
 )
 
-// guard is the host's end below yamux. It follows the frames that come and ends the
-// link where a guest begins something. Agents answer only: they neither ping nor open
-// channels. yamux would start a goroutine for each ping, which waits until its answer
-// is sent, and a guest that does not read could have as many of them as it likes.
+// guard is the host's end below yamux. It checks received frames and ends the link if a guest
+// initiates something. Agents only answer: they neither ping nor open channels. yamux would
+// start a goroutine for each ping, which waits until its answer is sent, and a guest that
+// does not read could create any number of them.
 type guard struct {
 	io.ReadWriteCloser
 
@@ -28,7 +28,7 @@ type guard struct {
 	refused error
 }
 
-// Read passes on what comes, up to a frame that is refused.
+// Read returns the received bytes, up to a frame that is refused.
 func (g *guard) Read(p []byte) (int, error) {
 	if g.refused != nil {
 		return 0, g.refused
@@ -40,8 +40,7 @@ func (g *guard) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// follow takes the next bytes and returns how many of them lie before a frame that is
-// refused.
+// follow checks the next bytes and returns how many of them precede a refused frame.
 func (g *guard) follow(b []byte) int {
 	for at := 0; at < len(b); {
 		if g.body > 0 {
@@ -61,15 +60,15 @@ func (g *guard) follow(b []byte) int {
 	return len(b)
 }
 
-// header looks at a header that is whole.
+// header checks a complete header.
 func (g *guard) header() error {
 	g.got = 0
 	kind, flags := g.head[1], binary.BigEndian.Uint16(g.head[2:])
 	switch {
 	case flags&muxSYN != 0 && kind == muxPing:
-		return breach("it pings")
+		return breach("it sent a ping")
 	case flags&muxSYN != 0:
-		return breach("it opens a channel")
+		return breach("it opened a channel")
 	case kind == muxData:
 		g.body = binary.BigEndian.Uint32(g.head[8:])
 	}
@@ -77,5 +76,5 @@ func (g *guard) header() error {
 }
 
 func breach(what string) error {
-	return fmt.Errorf("the guest does not keep to the protocol of its channel: %s, which no agent does", what)
+	return fmt.Errorf("the guest violates the protocol of its channel: %s, which no agent does", what)
 }

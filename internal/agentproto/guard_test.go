@@ -40,10 +40,10 @@ func TestGuard(t *testing.T) {
 		told string
 	}{
 		"what agents say":       {nil, "EOF"},
-		"a ping":                {ping, "does not keep to the protocol of its channel: it pings"},
-		"a ping with more":      {muxFrame(muxPing, muxSYN|ack, 7, ""), "it pings"},
-		"a channel":             {muxFrame(1, muxSYN, 0, ""), "it opens a channel"},
-		"a channel that speaks": {muxFrame(muxData, muxSYN, 2, "hi"), "it opens a channel"},
+		"a ping":                {ping, "violates the protocol of its channel: it sent a ping"},
+		"a ping with more":      {muxFrame(muxPing, muxSYN|ack, 7, ""), "it sent a ping"},
+		"a channel":             {muxFrame(1, muxSYN, 0, ""), "it opened a channel"},
+		"a channel that speaks": {muxFrame(muxData, muxSYN, 2, "hi"), "it opened a channel"},
 	} {
 		for way, split := range map[string]func(io.Reader) io.Reader{
 			"whole": func(r io.Reader) io.Reader { return r }, "halved": iotest.HalfReader, "byte by byte": iotest.OneByteReader,

@@ -8,18 +8,18 @@ import (
 	"time"
 )
 
-// Protocol is the version of everything this package describes. Both sides say
-// theirs in the greeting; they talk only when it is the same.
+// Protocol is the version of the protocol that this package describes. Both sides send
+// theirs in the greeting; they communicate only if the versions are equal.
 const Protocol = 1
 
 const (
 	nonceSize   = 16
 	entropySize = 64
-	// maxGreeting is more than ten times what a greeting takes.
+	// maxGreeting, in bytes, is more than ten times the size of a greeting.
 	maxGreeting = 4 << 10
 )
 
-// Hello is what the host says first, on every connection.
+// Hello is the host's first message on every connection.
 type Hello struct {
 	Protocol int    `json:"protocol"`
 	Nonce    []byte `json:"nonce"`   // 16 random bytes, new for every connection
@@ -28,7 +28,7 @@ type Hello struct {
 	Version  string `json:"version"` // of banger
 }
 
-// Ack is what the agent answers.
+// Ack is the agent's answer to a Hello.
 type Ack struct {
 	Protocol int    `json:"protocol"`
 	Nonce    []byte `json:"nonce"` // the host's
@@ -72,7 +72,7 @@ func parseGreeting(f frame, v any, nonce *[]byte) error {
 		return fmt.Errorf("bad greeting: %w", err)
 	}
 	if len(*nonce) != nonceSize || sessionOf(*nonce) != f.session {
-		return fmt.Errorf("bad greeting: its nonce does not fit")
+		return fmt.Errorf("bad greeting: its nonce is wrong")
 	}
 	return nil
 }

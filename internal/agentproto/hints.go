@@ -1,7 +1,8 @@
 package agentproto
 
-// What an agent may say to type next (api.Error). The host shows these and no other
-// text: anybody in the guest may be its agent, and what is typed is typed on the host.
+// The hints that an agent may send (api.Error). The host shows only these: anybody in the
+// guest may be its agent, and the user types hints on the host. They are part of the wire
+// format: the host does not show a hint of an older agent that is not in the list.
 const (
 	HintUser      = "--user root, or a number, which need not be in the guest's /etc/passwd"
 	HintGroup     = "a number, which need not be in the guest's /etc/group"

@@ -16,10 +16,10 @@ type Conn interface {
 	SetDeadline(t time.Time) error
 }
 
-// Greet is the host's half of the handshake: it writes hello at once and waits
-// for the agent's answer as long as ctx allows; until the agent is there, the
-// greeting waits in the channel. Whatever older bytes come before the answer are
-// dropped. Where it fails, conn is of no more use and the caller closes it.
+// Greet is the host's half of the handshake: it writes hello immediately and waits for the
+// agent's answer until ctx ends; until the agent runs, the greeting waits in the channel.
+// Older bytes before the answer are dropped. If Greet fails, conn is unusable and the caller
+// closes it.
 func Greet(ctx context.Context, conn Conn, hello Hello) (*Session, Ack, error) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	session, ack, err := greet(conn, hello)
@@ -59,7 +59,7 @@ func greet(conn Conn, hello Hello) (*Session, Ack, error) {
 		}
 		if ack.Protocol != hello.Protocol {
 			return nil, Ack{}, api.Errorf(api.KindUnsupported, "the guest's agent %s speaks protocol %d, this banger speaks %d",
-				ack.Version, ack.Protocol, hello.Protocol).WithHint("restart the VM: it gets the agent of this banger")
+				ack.Version, ack.Protocol, hello.Protocol).WithHint("restart the VM: it then gets the agent of this banger")
 		}
 		return newSession(conn, frames, f.session), ack, nil
 	}
@@ -74,7 +74,7 @@ type Listener struct {
 	hello  *Hello
 }
 
-// NewListener listens on conn. bootID and version are told to the host.
+// NewListener listens on conn. It sends bootID and version to the host.
 func NewListener(conn Conn, bootID, version string) *Listener {
 	return &Listener{
 		conn:   conn,
@@ -83,9 +83,9 @@ func NewListener(conn Conn, bootID, version string) *Listener {
 	}
 }
 
-// Accept waits for a greeting, answers, and returns the session; the one before
-// must be closed. A session reads io.EOF where the next greeting follows. An
-// error is one of the channel: it is of no more use.
+// Accept waits for a greeting, answers, and returns the session; the previous session must
+// be closed. A session reads io.EOF when the next greeting follows. After an error the
+// channel is unusable.
 func (l *Listener) Accept() (*Session, Hello, error) {
 	if err := l.conn.SetDeadline(time.Time{}); err != nil {
 		return nil, Hello{}, err
@@ -105,7 +105,7 @@ func (l *Listener) Accept() (*Session, Hello, error) {
 			return nil, Hello{}, err
 		}
 		if hello.Protocol != Protocol {
-			continue // the host reads why in the answer
+			continue // the host finds the reason in the answer
 		}
 		session := newSession(l.conn, l.frames, sessionOf(hello.Nonce))
 		session.onHello = func(h Hello) { l.hello = &h }
@@ -131,8 +131,8 @@ func (l *Listener) nextHello() (Hello, error) {
 				return hello, nil
 			}
 		case frameData:
-			// The host still talks in a session that has ended here, by an error or
-			// with an earlier agent process: it can only begin anew.
+			// The host still uses a session that has ended here, by an error or with an
+			// earlier agent process: it has to begin a new one.
 			reset := appendFrame(nil, frame{kind: frameReset, session: f.session})
 			if _, err := l.conn.Write(reset); err != nil {
 				return Hello{}, err

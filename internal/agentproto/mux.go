@@ -10,9 +10,8 @@ import (
 	"github.com/hashicorp/yamux"
 )
 
-// muxConfig suits a channel whose other end can stand still for as long as it
-// likes (a paused VM) and whose death shows as the end of the bytes: no
-// keep-alive, no deadlines.
+// muxConfig is for a channel whose other end can be stopped for any time (a paused VM), and
+// whose end shows as the end of the bytes: no keep-alive, no deadlines.
 func muxConfig() *yamux.Config {
 	c := yamux.DefaultConfig()
 	c.EnableKeepAlive = false
@@ -29,22 +28,23 @@ type Mux struct {
 	bulk    chan struct{} // holds one for each piece that waits to be sent or is being sent
 }
 
-// All channels share one queue in yamux, first come, first served, with a place for one
-// piece of each. So that who writes a few bytes does not wait for a piece of everybody who
-// writes many, only so many large pieces are let in, in turns.
+// All channels share one queue in yamux, in order of arrival, with a place for one piece of
+// each. So that a writer of a few bytes does not wait for a piece of every writer of many,
+// only a few large pieces are admitted at a time, in turns.
 const (
-	// piece is the longest that is sent at once, in bytes.
+	// piece is the size of the largest piece that is sent at once, in bytes.
 	piece = 16 << 10
-	// fewBytes is what goes past the large ones, in bytes: a line, a screen, a frame of credit.
+	// fewBytes is the size, in bytes, up to which a piece does not wait for large ones: a
+	// line, a screen, a frame of credit.
 	fewBytes = 2 << 10
-	// pieces is how many large ones may be in the queue: while one is sent the next is there.
+	// pieces is how many large ones may be in the queue: while one is sent the next is ready.
 	pieces = 2
 )
 
 func newMux(s *yamux.Session) *Mux { return &Mux{s, make(chan struct{}, pieces)} }
 
-// HostMux is the host's end, which opens channels. A guest that tries to open any,
-// or pings, loses the session.
+// HostMux is the host's end, which opens channels. If a guest tries to open one, or sends a
+// ping, its session ends.
 func HostMux(s *Session) (*Mux, error) {
 	m, err := yamux.Client(&guard{ReadWriteCloser: s}, muxConfig())
 	if err != nil {
@@ -83,31 +83,31 @@ func (m *Mux) Accept() (net.Conn, error) {
 // Done is closed when the session has ended, before any channel reads its end.
 func (m *Mux) Done() <-chan struct{} { return m.session.CloseChan() }
 
-// Err says why the session has ended; nil while it lives.
+// Err returns why the session has ended, or nil while it is open.
 func (m *Mux) Err() error {
 	if !m.session.IsClosed() {
 		return nil
 	}
-	_, err := m.session.AcceptStream() // nothing is left to accept: it says why
+	_, err := m.session.AcceptStream() // there is nothing to accept any more: it returns why
 	return err
 }
 
 // Close ends the session and every channel; it waits for its goroutines.
 func (m *Mux) Close() error { return m.session.Close() }
 
-// channel is a yamux stream whose Close also ends a Read under way, which
-// yamux's own does not.
+// channel is a yamux stream whose Close also ends a Read in progress, which yamux's own does
+// not.
 type channel struct {
 	*yamux.Stream
 	bulk chan struct{} // the Mux's
-	rest *time.Timer   // gives back the buffer
+	rest *time.Timer   // releases the buffer
 }
 
 const (
-	// restAfter is how long a channel must have been at rest to give back the buffer for what
-	// came, which yamux else keeps at the size of the most that ever lay there.
+	// restAfter is how long a channel must have been idle before its receive buffer is
+	// released, which yamux otherwise keeps at its largest size.
 	restAfter = time.Second
-	// restAbove is what a Read brings, in bytes, after which there may be such a buffer.
+	// restAbove is the size of a Read, in bytes, above which there may be such a buffer.
 	restAbove = 2 << 10
 )
 
@@ -126,7 +126,7 @@ func (c *channel) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write sends p. A large one goes in pieces, each in its turn.
+// Write sends p, in pieces that take turns if it is large.
 func (c *channel) Write(p []byte) (int, error) {
 	if len(p) <= fewBytes {
 		return c.Stream.Write(p)
@@ -140,11 +140,11 @@ func (c *channel) Write(p []byte) (int, error) {
 	}
 }
 
-// writePiece sends a large piece, or the beginning of it. While the other end does not take
-// any more, it is not in the way of others: it waits outside, with a few bytes in hand.
+// writePiece sends a large piece, or the beginning of it. While the other end does not accept
+// more, it does not block others: it waits outside the queue, with a few bytes.
 func (c *channel) writePiece(p []byte) (int, error) {
 	c.bulk <- struct{}{}
-	_ = c.SetWriteDeadline(time.Unix(1, 0)) // yamux looks at it only where the window is used up
+	_ = c.SetWriteDeadline(time.Unix(1, 0)) // yamux checks it only if the window is used up
 	n, err := c.Stream.Write(p)
 	_ = c.SetWriteDeadline(time.Time{})
 	<-c.bulk

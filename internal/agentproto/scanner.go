@@ -5,20 +5,20 @@ import (
 	"io"
 )
 
-// scanner finds frames in a stream of bytes that may start, or go on after a
-// break, in the middle of one.
+// scanner finds frames in a stream of bytes that may start, or continue after an
+// interruption, in the middle of one.
 type scanner struct {
 	r          io.Reader
 	buf        []byte
-	start, end int // what of buf is not yet consumed
+	start, end int // the part of buf that is not yet consumed
 }
 
 func newScanner(r io.Reader) *scanner {
 	return &scanner{r: r, buf: make([]byte, 2*(headerSize+maxPayload))}
 }
 
-// next returns the next sound frame. After an error of the reader (a deadline,
-// say) it can be called again and loses nothing.
+// next returns the next valid frame. After an error of the reader (such as a deadline) it can
+// be called again and loses nothing.
 func (s *scanner) next() (frame, error) {
 	for {
 		if f, ok := s.parse(); ok {
@@ -30,7 +30,7 @@ func (s *scanner) next() (frame, error) {
 	}
 }
 
-// parse looks for a whole frame in what was read, passing over what is none.
+// parse looks for a whole frame in the buffer, and skips bytes that are not one.
 func (s *scanner) parse() (frame, bool) {
 	for {
 		if !s.seek() {
@@ -44,7 +44,7 @@ func (s *scanner) parse() (frame, bool) {
 				mask(f.payload, f.session)
 			}
 			return f, true
-		case size > 0: // not all there yet
+		case size > 0: // not complete yet
 			at := s.greeting()
 			if at < 0 {
 				return frame{}, false
@@ -58,7 +58,7 @@ func (s *scanner) parse() (frame, bool) {
 	}
 }
 
-// seek moves to the next magic number, or to what may be the beginning of one.
+// seek moves to the next magic number, or to a possible beginning of one.
 func (s *scanner) seek() bool {
 	if i := bytes.Index(s.buf[s.start:s.end], magic[:]); i >= 0 {
 		s.start += i
@@ -68,9 +68,9 @@ func (s *scanner) seek() bool {
 	return false
 }
 
-// greeting returns where within the unfinished frame at s.start a whole
-// greeting lies, or -1. That happens where the other end died within a frame
-// and its successor greets: the rest of that frame never comes.
+// greeting returns the position of a whole greeting within the unfinished frame at s.start,
+// or -1. That happens if the other end was killed within a frame and its successor greets:
+// the rest of that frame never arrives.
 func (s *scanner) greeting() int {
 	for at := s.start + 1; ; at++ {
 		i := bytes.Index(s.buf[at:s.end], magic[:])
@@ -85,8 +85,8 @@ func (s *scanner) greeting() int {
 	}
 }
 
-// fill reads more; the buffer holds two of the largest frames, so there is
-// always room behind an unfinished one.
+// fill reads more; the buffer holds two of the largest frames, so there is always room after
+// an unfinished one.
 func (s *scanner) fill() error {
 	if s.start > 0 {
 		s.end = copy(s.buf, s.buf[s.start:s.end])

@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// ErrReset is what a session reads when the agent does not know it any more.
+// ErrReset is the error of a session that the agent has ended.
 var ErrReset = errors.New("the guest's agent has ended the session")
 
-// errLost means that frames of the session are missing: it cannot go on.
+// errLost means that frames of the session are missing: it cannot continue.
 var errLost = errors.New("frames of the guest's channel are lost")
 
-// Session is the bytes of one session, in frames. Reads and writes are meant for
-// one goroutine each, as yamux has them.
+// Session carries the bytes of one session in frames. One goroutine at a time may read, and
+// one may write, as yamux does.
 type Session struct {
 	conn    Conn
 	frames  *scanner
@@ -72,7 +72,7 @@ func (s *Session) nextPayload() ([]byte, error) {
 	return nil, nil
 }
 
-// Write sends p in as many frames as it takes.
+// Write sends p in as many frames as necessary.
 func (s *Session) Write(p []byte) (int, error) {
 	if s.writeErr != nil {
 		return 0, s.writeErr
@@ -106,16 +106,16 @@ func (s *Session) writeFrame(part []byte) error {
 	return err
 }
 
-// bodyFollows says that p is the header of a yamux data message whose body is
-// written next (yamux spec.md: version 0, type 0, length in the last 4 of 12
-// bytes; its send loop writes header and body by themselves). The two go out in
-// one frame: every write costs the guest an exit to its VMM.
+// bodyFollows reports whether p is the header of a yamux data message whose body is written
+// next (yamux spec.md: version 0, type 0, length in the last 4 of 12 bytes; its send loop
+// writes header and body separately). The two are sent in one frame: every write costs the
+// guest an exit to its VMM.
 func bodyFollows(p []byte) bool {
 	return len(p) == 12 && p[0] == 0 && p[1] == 0 && binary.BigEndian.Uint32(p[8:]) > 0
 }
 
-// Close ends reads and writes under way. The host's connection is closed with
-// it; the agent's channel remains for the next session.
+// Close ends reads and writes in progress. It closes the host's connection; the agent's
+// channel remains for the next session.
 func (s *Session) Close() error {
 	if s.onHello == nil {
 		return s.conn.Close()

@@ -19,36 +19,36 @@ type Dial func(ctx context.Context) (net.Conn, error)
 // Client talks to the agent of one VM.
 type Client struct {
 	Dial Dial
-	// VM returns what errors call the VM by; nil: nothing. It is asked after a Dial.
+	// VM returns the VM's name for errors; nil: none. It is called after a Dial.
 	VM func() string
-	// Patience is how long a session tries to get a new channel when its own broke;
-	// 0 means a minute.
+	// Patience is how long a session tries to get a new channel after its channel broke; 0
+	// means a minute.
 	Patience time.Duration
-	// Crowd is the connections that Forward carries, with those of other calls; nil: as
-	// many as a process may.
+	// Crowd limits the connections of Forward together with those of other calls; nil: as
+	// many as a process may have.
 	Crowd *forward.Crowd
-	// Complete adds to a command what the VM's image says of commands. It is asked
-	// after the first Dial; nil adds nothing.
+	// Complete adds the image's configuration to a command. It is called after the first
+	// Dial; nil adds nothing.
 	Complete func(api.Exec) api.Exec
-	// Silent is called once for a session that the guest has not answered for some
-	// seconds, and that goes on waiting; nil: nobody hears of it.
-	Silent func(vm string)
-	// Answer is how long a session waits for the guest's first answer; 0: AnswerTime.
+	// Unresponsive is called once for a session that the guest has not answered for some seconds,
+	// and that continues to wait; nil: no call.
+	Unresponsive func(vm string)
+	// Answer bounds the wait of a session for the guest's first answer; 0: AnswerTime.
 	Answer time.Duration
 }
 
-// AnswerTime is how long a guest is waited for that does not answer: it may be booting,
-// or very busy.
+// AnswerTime bounds the wait for a guest that does not answer: it may be booting, or very
+// busy.
 const AnswerTime = time.Minute
 
-// Unanswered is the error for a guest that did not answer within AnswerTime, whatever it
-// was asked for.
+// Unanswered returns the error for a guest that did not answer any request within
+// AnswerTime.
 func Unanswered(vm string) *api.Error {
 	if vm == "" {
 		return api.Errorf(api.KindTimeout, "the guest does not answer")
 	}
 	return api.Errorf(api.KindTimeout, "the guest of VM %s does not answer", vm).
-		WithHint("banger vm show %s, banger vm logs %s   say how it is\nbanger vm restart %s   ends what runs in it", vm, vm, vm)
+		WithHint("banger vm show %s, banger vm logs %s   show its state\nbanger vm restart %s   ends what runs in it", vm, vm, vm)
 }
 
 func (c *Client) vm() string {
@@ -58,23 +58,23 @@ func (c *Client) vm() string {
 	return c.VM()
 }
 
-// Health asks the agent how the guest is.
+// Health requests the guest's health from the agent.
 func (c *Client) Health(ctx context.Context) (agentproto.Health, error) {
 	answer, err := c.ask(ctx, agentproto.Request{Op: agentproto.OpHealth})
 	if err != nil {
 		return agentproto.Health{}, err
 	}
 	if answer.Health == nil {
-		return agentproto.Health{}, api.Errorf(api.KindInternal, "the guest's agent did not say how it is")
+		return agentproto.Health{}, api.Errorf(api.KindInternal, "the guest's agent answered without its health")
 	}
 	return *answer.Health, nil
 }
 
-// Shutdown asks the agent to shut the guest down and returns when it has agreed. The
-// guest is told that it has until the deadline of ctx.
+// Shutdown asks the agent to shut the guest down by the deadline of ctx, and returns when
+// the agent has agreed.
 func (c *Client) Shutdown(ctx context.Context) error { return c.end(ctx, false) }
 
-// Reboot asks the agent to boot the guest anew.
+// Reboot asks the agent to reboot the guest.
 func (c *Client) Reboot(ctx context.Context) error { return c.end(ctx, true) }
 
 func (c *Client) end(ctx context.Context, reboot bool) error {
@@ -93,8 +93,8 @@ func (c *Client) ask(ctx context.Context, req agentproto.Request) (agentproto.Re
 	if err != nil {
 		return answer, err
 	}
-	// A channel to a guest that stands still may not even return from Close, until
-	// its link is closed.
+	// Even Close of a channel to a guest that hangs may block until the guest's link is
+	// closed.
 	done := make(chan error, 1)
 	go func() {
 		defer conn.Close()
@@ -119,7 +119,7 @@ func (c *Client) ask(ctx context.Context, req agentproto.Request) (agentproto.Re
 		}
 		return answer, api.Errorf(api.KindInternal, "cannot talk to the guest's agent: %w", err)
 	case answer.Error != nil:
-		return answer, said(answer.Error)
+		return answer, sanitize(answer.Error)
 	}
 	return answer, nil
 }

@@ -9,19 +9,19 @@ import (
 )
 
 const (
-	// clockEvery is how often a guest's clock is looked at, and clockUsed how long a look
-	// holds where the guest is used: this machine, or the VM, may have stood still.
+	// clockEvery is how often a guest's clock is checked, and clockUsed how long a check is
+	// valid while the guest is used: this machine, or the VM, may have been suspended.
 	clockEvery = 10 * time.Second
 	clockUsed  = time.Second
-	// clockSlack is how far off a guest's clock may be: less shows to no program that
-	// compares times of files.
+	// clockSlack is how far off a guest's clock may be: programs that compare times of files
+	// do not notice less.
 	clockSlack = 2 * time.Millisecond
-	// clockFirst bounds how long the first look is waited for.
+	// clockFirst bounds the wait for the first check.
 	clockFirst = time.Second
 )
 
-// KeepTime has the guest's clock follow this machine's from now on, until the link is
-// dead. It returns once it has been set, or within a second.
+// KeepTime makes the guest's clock follow this machine's until the link is closed or
+// broken. It returns once the clock has been set, or within a second.
 func (l *Link) KeepTime() {
 	l.used = make(chan struct{}, 1)
 	first := make(chan struct{})
@@ -47,7 +47,7 @@ func (l *Link) keepTime(first chan<- struct{}) {
 	defer again.Stop()
 	for {
 		err := setTime(ctx, client)
-		at := time.Now().Round(0) // by the wall: the other clock stands still with the machine
+		at := time.Now().Round(0) // the wall clock: the monotonic one stops while the machine is suspended
 		if first != nil {
 			close(first)
 			first = nil
@@ -68,8 +68,8 @@ func (l *Link) keepTime(first chan<- struct{}) {
 	}
 }
 
-// setTime looks at the guest's clock, and moves it where it is off. A guest that
-// stands still is waited for: a further look would say nothing else.
+// setTime checks the guest's clock, and corrects it if it is off. It waits for a guest that
+// hangs: another check would hang, too.
 func setTime(ctx context.Context, c *Client) error {
 	best := offset{within: 1<<63 - 1}
 	for range 5 {
@@ -91,14 +91,14 @@ func setTime(ctx context.Context, c *Client) error {
 	return err
 }
 
-// offset is how far a guest's clock is ahead of ours.
+// offset is how far a guest's clock is ahead of the host's.
 type offset struct {
 	by, within time.Duration
 	own        bool
 }
 
-// askTime asks for the time once; the guest's answer is from the middle between question
-// and answer, give or take a half of the time between (RFC 5905, section 8).
+// askTime requests the guest's time once. The time is assumed to be that of the middle
+// between request and answer, with an error of half the time between (RFC 5905, section 8).
 func askTime(ctx context.Context, c *Client) (offset, error) {
 	asked := time.Now()
 	answer, err := c.ask(ctx, agentproto.Request{Op: agentproto.OpClock, Time: asked.UnixNano()})
@@ -106,7 +106,7 @@ func askTime(ctx context.Context, c *Client) (offset, error) {
 		return offset{}, err
 	}
 	if answer.Clock == nil {
-		return offset{}, api.Errorf(api.KindUnsupported, "the guest's agent did not tell the time")
+		return offset{}, api.Errorf(api.KindUnsupported, "the guest's agent answered without the time")
 	}
 	half := time.Since(asked) / 2
 	return offset{time.Duration(answer.Clock.Time-asked.UnixNano()) - half, half, answer.Clock.Own}, nil

@@ -11,8 +11,8 @@ import (
 	"banger/internal/stdio"
 )
 
-// Stat says what a path in the guest is, symbolic links followed. That there is
-// nothing is an error of kind not_found.
+// Stat describes a path in the guest, and follows symbolic links. If the path does not
+// exist, the error is of kind not_found.
 func (c *Client) Stat(ctx context.Context, path string) (stdio.Stat, error) {
 	s, err := c.open(ctx, stdio.Open{Stat: &stdio.Copy{Path: path}})
 	if err != nil {
@@ -23,13 +23,13 @@ func (c *Client) Stat(ctx context.Context, path string) (stdio.Stat, error) {
 		return stdio.Stat{}, err
 	}
 	if s.exit.Stat == nil {
-		return stdio.Stat{}, api.Errorf(api.KindInternal, "the guest's agent did not say what %s is", path)
+		return stdio.Stat{}, api.Errorf(api.KindInternal, "the guest's agent answered without the status of %s", path)
 	}
 	return *s.exit.Stat, nil
 }
 
-// Put unpacks a tar stream beneath the directory path in the guest. warnings, where
-// not nil, receives a line for each entry that was passed over.
+// Put unpacks a tar stream beneath the directory path in the guest. warnings, unless nil,
+// receives a line for each entry that was skipped.
 func (c *Client) Put(ctx context.Context, path string, tar io.Reader, warnings io.Writer) error {
 	s, err := c.open(ctx, stdio.Open{Put: &stdio.Copy{Path: path}})
 	if err != nil {
@@ -42,7 +42,7 @@ func (c *Client) Put(ctx context.Context, path string, tar io.Reader, warnings i
 		err = s.Stdin.Close()
 	}
 	if errors.Is(err, io.ErrClosedPipe) {
-		err = nil // the agent has ended the session: Wait says why
+		err = nil // the agent has ended the session: Wait returns why
 	}
 	if err != nil {
 		return err
@@ -51,9 +51,8 @@ func (c *Client) Put(ctx context.Context, path string, tar io.Reader, warnings i
 	return err
 }
 
-// Get returns what path in the guest is as a tar stream, whose names begin with
-// the path's last element. A failure later on is the stream's error, in place of
-// io.EOF.
+// Get returns a path in the guest as a tar stream, whose names begin with the path's last
+// element. A later failure is the stream's error, instead of io.EOF.
 func (c *Client) Get(ctx context.Context, path string, warnings io.Writer) (io.ReadCloser, error) {
 	s, err := c.open(ctx, stdio.Open{Get: &stdio.Copy{Path: path}})
 	if err != nil {
@@ -98,7 +97,7 @@ func (g *getter) Read(p []byte) (int, error) {
 // Close ends the copy.
 func (g *getter) Close() error { return g.session.Close() }
 
-// copyWarnings passes on what the guest says, without what a terminal would act on.
+// copyWarnings copies the guest's messages, without control characters.
 func copyWarnings(to io.Writer, from io.Reader) {
 	if to == nil {
 		to = io.Discard
@@ -121,7 +120,7 @@ func (w plainWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// isMissing says that err is about a file that does not exist: not about a VM.
+// isMissing reports whether err is about a file, not a VM, that does not exist.
 func isMissing(err error) bool {
 	var unreachable *unreachableError
 	if errors.As(err, &unreachable) {

@@ -18,18 +18,18 @@ import (
 
 // CopyOptions say how CopyIn and CopyOut copy.
 type CopyOptions struct {
-	// Archive keeps owners, where the receiver may set them; otherwise everything
-	// becomes the receiver's: root's in the guest.
+	// Archive preserves owners, if the receiver may set them; otherwise everything belongs
+	// to the receiver: to root in the guest.
 	Archive bool
-	// Warnings, where not nil, receives a line for what was passed over.
+	// Warnings, unless nil, receives a line for each entry that was skipped.
 	Warnings io.Writer
-	// Report, where not nil, is told how far it is.
+	// Report, unless nil, receives the progress.
 	Report api.Report
 }
 
-// Where a copy goes follows `docker cp`: into the target where that is a directory,
-// keeping the source's name; else the target is the copy's new name, and its parent
-// has to exist. A source of which only the contents are wanted ends in "/.".
+// The target follows `docker cp`: if it is a directory, the copy is created in it under the
+// source's name; otherwise the target is the copy's name, and its parent has to exist. A
+// source that ends in "/." means only its contents.
 
 // CopyIn copies a file or directory of this host into the guest.
 func (c *Client) CopyIn(ctx context.Context, from, to string, o CopyOptions) error {
@@ -39,7 +39,7 @@ func (c *Client) CopyIn(ctx context.Context, from, to string, o CopyOptions) err
 	}
 	if what := filecopy.Special(info.Mode()); what != "" {
 		return api.Errorf(api.KindInvalid, "cannot copy %s: it is %s", from, what).
-			WithHint("banger vm exec NAME -- sh -c 'cat > FILE' < %s   has what it says in a file", from)
+			WithHint("banger vm exec NAME -- sh -c 'cat > FILE' < %s   copies its output to a file", from)
 	}
 	dir, name, err := target(to, sourceName(from), info.IsDir(), func(p string) (bool, error) {
 		st, err := c.Stat(ctx, p)
@@ -58,7 +58,7 @@ func (c *Client) CopyIn(ctx context.Context, from, to string, o CopyOptions) err
 	if sendErr != nil && !errors.Is(sendErr, filecopy.ErrUnread) && !over(sendErr) {
 		return api.Errorf(filecopy.KindOf(sendErr), "cannot copy %s: %w", from, sendErr)
 	}
-	_ = s.Stdin.Close() // fails where the agent has ended the session: Wait says why
+	_ = s.Stdin.Close() // fails if the agent has ended the session: Wait returns why
 	if _, err := s.Wait(ctx); err != nil {
 		return err
 	}
@@ -68,8 +68,8 @@ func (c *Client) CopyIn(ctx context.Context, from, to string, o CopyOptions) err
 	return nil
 }
 
-// CopyOut copies a file or directory of the guest to this host. Nothing the guest
-// sends gets another name than from has, or one below it.
+// CopyOut copies a file or directory of the guest to this host. Whatever the guest sends is
+// only created under the name of from or below it.
 func (c *Client) CopyOut(ctx context.Context, from, to string, o CopyOptions) error {
 	st, err := c.Stat(ctx, from)
 	if err != nil {
@@ -108,12 +108,12 @@ func copyOutError(from, to string, err error) error {
 	kind := filecopy.KindOf(err)
 	e := api.Errorf(kind, "cannot copy %s to %s: %w", from, to, err)
 	if kind == api.KindNoSpace {
-		return e.WithHint("make room here and copy again; a large file goes on where it stopped")
+		return e.WithHint("free space on this host and copy again; a large file continues where it stopped")
 	}
 	return e
 }
 
-// over says that the session has ended, and so knows better than err why.
+// over reports whether the session has ended: then it knows the reason better than err.
 func over(err error) bool {
 	return errors.Is(err, io.ErrClosedPipe) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
 }
@@ -167,13 +167,13 @@ func target(to, source string, isDir bool, look func(string) (bool, error), spli
 		dir = "."
 	}
 	if toDir, err = look(dir); err != nil || !toDir {
-		return "", "", api.Errorf(api.KindNotFound, "cannot copy to %s: %s is no directory", to, dir)
+		return "", "", api.Errorf(api.KindNotFound, "cannot copy to %s: %s is not a directory", to, dir)
 	}
 	return dir, name, nil
 }
 
-// guestName is what a copy of a path in the guest is called. The guest is not asked:
-// it could name any file beside the copy.
+// guestName returns the name of a copy of a path in the guest. It does not ask the guest,
+// which could name any file beside the copy.
 func guestName(from string) string {
 	if contentsOnly(from) {
 		return "."

@@ -115,9 +115,9 @@ func TestThousandConnections(t *testing.T) {
 	}
 }
 
-// TestSilentMakesWay: where there is no place for another connection, it waits until one
-// has been silent for long enough, which is reset.
-func TestSilentMakesWay(t *testing.T) {
+// TestIdleMakesRoom: if there is no place for another connection, it waits until one has
+// been idle for long enough, which is reset.
+func TestIdleMakesRoom(t *testing.T) {
 	echo := server(t, func(conn net.Conn) { _, _ = io.Copy(conn, conn) })
 	c := portClient(t)
 	c.Crowd = forward.NewCrowd(2)
@@ -143,7 +143,7 @@ func TestSilentMakesWay(t *testing.T) {
 	if _, err := silent.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the silent one: %v", err)
 	}
-	if err := <-failures; !strings.Contains(err.Error(), "silent") {
+	if err := <-failures; !strings.Contains(err.Error(), "idle") {
 		t.Errorf("it is said that %v", err)
 	}
 }

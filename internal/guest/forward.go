@@ -19,8 +19,8 @@ import (
 )
 
 // Connect carries a connection of this host to an endpoint in the guest, until both
-// directions have ended. Where the guest refuses, or anything breaks, conn is reset
-// and the error says why; the system's own error is in it where it is known.
+// directions have ended. If the guest refuses, or anything fails, Connect resets conn and
+// returns the reason, which wraps the system's own error if it is known.
 func (c *Client) Connect(ctx context.Context, conn net.Conn, to stdio.Endpoint) error {
 	return c.carry(ctx, conn, stdio.Open{Connect: &to}, nil)
 }
@@ -40,7 +40,7 @@ func (c *Client) carry(ctx context.Context, conn net.Conn, open stdio.Open, plac
 		select {
 		case <-s.ended:
 			if s.err != nil {
-				cancel() // with what was not read yet: it is a part only
+				cancel() // also drops what was not read yet: it is incomplete
 			}
 		case <-ctx.Done():
 		}
@@ -52,7 +52,7 @@ func (c *Client) carry(ctx context.Context, conn net.Conn, open stdio.Open, plac
 		}
 	}
 	if caller.Err() != nil {
-		return api.Errorf(contextKind(caller), "the connection was given up: %w", context.Cause(caller))
+		return api.Errorf(contextKind(caller), "the connection was cancelled: %w", context.Cause(caller))
 	}
 	select {
 	case <-s.ended:
@@ -64,10 +64,10 @@ func (c *Client) carry(ctx context.Context, conn net.Conn, open stdio.Open, plac
 	return err
 }
 
-// Forward carries the connections that come in at l to an endpoint in the guest,
-// until l is closed or ctx ends; it closes l. failed hears of every connection that
-// broke. With as many as there may be, a new one waits, and others in the kernel's queue of
-// the socket, until one ends, or makes way for it because it is silent.
+// Forward carries the connections accepted by l to an endpoint in the guest, until l is
+// closed or ctx ends; it closes l. It calls failed for every connection that broke. At the
+// limit a new connection waits, and further ones wait in the kernel's queue of the socket,
+// until one ends, or until an idle one is closed to make room.
 func (c *Client) Forward(ctx context.Context, l net.Listener, to stdio.Endpoint, failed func(error)) error {
 	crowd := c.Crowd
 	if crowd == nil {
@@ -80,7 +80,7 @@ func (c *Client) Forward(ctx context.Context, l net.Listener, to stdio.Endpoint,
 	})
 }
 
-var errMadeWay = errors.New("it was silent for the longest time when others needed its place")
+var errMadeWay = errors.New("it was idle for the longest time when others needed its place")
 
 // serve carries connections, as many at once as there are places.
 func serve(ctx context.Context, l net.Listener, crowd *forward.Crowd, carry func(context.Context, net.Conn, *forward.Place)) error {
@@ -114,17 +114,17 @@ func serve(ctx context.Context, l net.Listener, crowd *forward.Crowd, carry func
 
 // Reversed is a port in the guest that leads to this host.
 type Reversed struct {
-	Address string // where it listens
+	Address string // its address there
 	client  *Client
 	session *Session
 	told    *bufio.Reader
 	id      string
 }
 
-// maxTaken bounds a line that tells of a connection: one has two addresses' length.
+// maxTaken bounds the report of a connection, in bytes: it holds two addresses.
 const maxTaken = 4 << 10
 
-// Listen has the agent listen in the guest.
+// Listen makes the agent listen in the guest.
 func (c *Client) Listen(ctx context.Context, at stdio.Endpoint) (*Reversed, error) {
 	r := &Reversed{client: c, id: rand.Text()}
 	var err error
@@ -141,7 +141,7 @@ func (c *Client) Listen(ctx context.Context, at stdio.Endpoint) (*Reversed, erro
 	return r, nil
 }
 
-// next reads what the agent tells next, a line of JSON.
+// next reads the agent's next report, a line of JSON.
 func (r *Reversed) next(ctx context.Context) (stdio.Taken, error) {
 	var t stdio.Taken
 	line, err := r.told.ReadSlice('\n')
@@ -154,12 +154,12 @@ func (r *Reversed) next(ctx context.Context) (stdio.Taken, error) {
 		err = json.Unmarshal(line, &t)
 	}
 	if err != nil {
-		return t, api.Errorf(api.KindInternal, "cannot read what the guest's agent tells of connections: %w", err)
+		return t, api.Errorf(api.KindInternal, "cannot read the guest's reports of connections: %w", err)
 	}
 	return t, nil
 }
 
-// reason says why the session has ended.
+// reason returns why the session has ended.
 func (r *Reversed) reason(ctx context.Context, err error) error {
 	if _, waited := r.session.Wait(ctx); waited != nil {
 		return waited
@@ -167,8 +167,8 @@ func (r *Reversed) reason(ctx context.Context, err error) error {
 	return api.Errorf(api.KindInternal, "the guest's agent does not listen any more: %w", err)
 }
 
-// Serve connects what comes in to an endpoint of this host, until ctx ends or the
-// agent does not listen any more. failed hears of every connection that broke.
+// Serve connects accepted connections to an endpoint of this host, until ctx ends or the
+// agent does not listen any more. It calls failed for every connection that broke.
 func (r *Reversed) Serve(ctx context.Context, to stdio.Endpoint, failed func(error)) error {
 	defer r.Close()
 	stop := context.AfterFunc(ctx, func() { r.session.cancel() })
@@ -201,7 +201,7 @@ func (r *Reversed) Serve(ctx context.Context, to stdio.Endpoint, failed func(err
 // Close ends listening.
 func (r *Reversed) Close() error { return r.session.Close() }
 
-// carry takes one connection; what leads nowhere is reset in the guest.
+// carry accepts one connection. If the endpoint cannot be reached, it is reset in the guest.
 func (r *Reversed) carry(ctx context.Context, number int, to stdio.Endpoint) error {
 	open := stdio.Open{Accept: &stdio.Accept{ID: r.id, Number: number}}
 	conn, err := forward.Dial(ctx, to)
@@ -239,9 +239,9 @@ const maxPorts = 4 << 20
 
 // systemError is an error of the guest's system.
 type systemError struct {
-	said   *api.Error
+	err    *api.Error
 	number syscall.Errno
 }
 
-func (e *systemError) Error() string   { return e.said.Error() }
-func (e *systemError) Unwrap() []error { return []error{e.said, e.number} }
+func (e *systemError) Error() string   { return e.err.Error() }
+func (e *systemError) Unwrap() []error { return []error{e.err, e.number} }

@@ -40,7 +40,7 @@ func runFullDisk(ctx context.Context, args []string, _ func(any)) error {
 		to := filepath.Join(dir, "copy")
 		err := client.CopyOut(ctx, "/file", to, guest.CopyOptions{})
 		e := api.AsError(err)
-		if e == nil || e.Kind != api.KindNoSpace || !strings.Contains(e.Message, "cannot copy /file to "+to) || !strings.Contains(e.Hint, "make room here and copy again") {
+		if e == nil || e.Kind != api.KindNoSpace || !strings.Contains(e.Message, "cannot copy /file to "+to) || !strings.Contains(e.Hint, "free space on this host and copy again") {
 			return fmt.Errorf("got %v, want an error of kind no_space that names the file and says what helps", err)
 		}
 		if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT, "size=8m"); err != nil {

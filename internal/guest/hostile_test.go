@@ -48,7 +48,7 @@ func hostile(t *testing.T, guestDoes func(*agentproto.Session)) *guest.Link {
 // TestFloodOfPings: a guest that begins what no agent does, and reads nothing, loses
 // its link, which says why; it costs no goroutine.
 func TestFloodOfPings(t *testing.T) {
-	for told, kind := range map[string]byte{"it pings": 2, "it opens a channel": 1} {
+	for told, kind := range map[string]byte{"it sent a ping": 2, "it opened a channel": 1} {
 		before := runtime.NumGoroutine()
 		link := hostile(t, func(s *agentproto.Session) {
 			one := []byte{0, kind, 0, 1} // version 0, SYN
@@ -167,9 +167,9 @@ func TestListenerThatTellsTooMuch(t *testing.T) {
 	const first = `{"number":0,"address":"127.0.0.1:9"}` + "\n"
 	long := `{"number":1,"address":"` + strings.Repeat("a", 4<<10)
 	for name, c := range map[string]struct{ told, want string }{
-		"at first":  {long, "cannot read what the guest's agent tells of connections: a line has more than 4096 bytes"},
+		"at first":  {long, "cannot read the guest's reports of connections: a line has more than 4096 bytes"},
 		"later":     {first + long, "a line has more than 4096 bytes"},
-		"nonsense":  {first + "nonsense\n", "cannot read what the guest's agent tells of connections: invalid character"},
+		"nonsense":  {first + "nonsense\n", "cannot read the guest's reports of connections: invalid character"},
 		"a million": {first + strings.Repeat(" ", 1<<20), "a line has more than 4096 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -14,42 +14,42 @@ import (
 
 // Link is the daemon's connection to the agent of one VM. It opens channels.
 //
-// A daemon that ends on purpose closes its links before anything else: the agent
-// then keeps the sessions for their clients, who come back by the next daemon. A
-// channel that is closed while the link lives says that its client is gone.
+// A daemon that stops closes its links before anything else: the agent then keeps the
+// sessions for their clients, which reconnect through the next daemon. A channel that is
+// closed while the link is open means that its client is gone.
 type Link struct {
 	mux     *agentproto.Mux
 	ack     agentproto.Ack
 	opening chan struct{} // holds one for each channel that is being opened
-	// connecting holds one for each of these that is for a forwarded connection.
+	// connecting holds one for each of those that is for a forwarded connection.
 	connecting chan struct{}
 
-	used    chan struct{} // tells KeepTime's; nil without
+	used    chan struct{} // wakes KeepTime's goroutine; nil without
 	keeping sync.WaitGroup
 }
 
-// maxOpening is how many channels may be being opened at once. With a guest that
-// answers it takes no time; with one that stands still it takes until the link is
-// dead, whether or not somebody still waits for it.
+// maxOpening bounds the channels that are being opened at once. If the guest answers,
+// opening takes no time; if it hangs, opening takes until the link is closed, whether or
+// not somebody still waits for it.
 const maxOpening = 64
 
-// maxConnecting is how many of these may be for forwarded connections, of which anybody who
-// reaches a published port can begin as many as they like: commands have room besides.
+// maxConnecting bounds those of them that are for forwarded connections: whoever reaches a
+// published port can begin any number of connections, and commands need places, too.
 const maxConnecting = maxOpening * 3 / 4
 
 type connectionKey struct{}
 
-// ForConnection marks what is dialled as meant for a forwarded connection.
+// ForConnection marks a dial as one for a forwarded connection.
 func ForConnection(ctx context.Context) context.Context {
 	return context.WithValue(ctx, connectionKey{}, true)
 }
 
-// IsForConnection says whether ctx is marked so.
+// IsForConnection reports whether ctx was marked by ForConnection.
 func IsForConnection(ctx context.Context) bool { return ctx.Value(connectionKey{}) != nil }
 
-// Connect greets the agent on conn, a fresh connection to its channel, and waits
-// as long as ctx allows; the agent may still be starting. Link owns conn then;
-// where Connect fails, conn is closed.
+// Connect greets the agent on conn, a new connection to its channel, and waits for the
+// answer until ctx ends; the agent may still be starting. The Link owns conn; if Connect
+// fails, it closes conn.
 func Connect(ctx context.Context, conn net.Conn, version string) (*Link, error) {
 	session, ack, err := agentproto.Greet(ctx, conn, agentproto.NewHello(version, time.Now()))
 	if err != nil {
@@ -67,7 +67,7 @@ func Connect(ctx context.Context, conn net.Conn, version string) (*Link, error) 
 	}, nil
 }
 
-// Open opens a channel: what a Client dials.
+// Open opens a channel. It is a Client's Dial.
 func (l *Link) Open(ctx context.Context) (net.Conn, error) {
 	select {
 	case l.used <- struct{}{}:
@@ -124,8 +124,7 @@ type opened struct {
 	err  error
 }
 
-// open opens a channel for whoever waits at done, and closes it where nobody does any
-// more.
+// open opens a channel and sends it to done, or closes it if nobody receives it any more.
 func (l *Link) open(ctx context.Context, done chan<- opened) {
 	conn, err := l.mux.Open()
 	select {
@@ -137,16 +136,16 @@ func (l *Link) open(ctx context.Context, done chan<- opened) {
 	}
 }
 
-// Done is closed when the link is dead: the VMM ended, or the agent.
+// Done is closed when the link is broken: the VMM or the agent has ended.
 func (l *Link) Done() <-chan struct{} { return l.mux.Done() }
 
-// Err says why the link is dead; nil while it lives.
+// Err returns why the link is broken, or nil while it works.
 func (l *Link) Err() error { return l.mux.Err() }
 
 // BootID tells one boot of the guest from the next.
 func (l *Link) BootID() string { return l.ack.BootID }
 
-// Close closes the link. Sessions in the guest go on and wait for their clients.
+// Close closes the link. Sessions in the guest continue and wait for their clients.
 func (l *Link) Close() error {
 	err := l.mux.Close()
 	l.keeping.Wait()

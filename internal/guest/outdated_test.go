@@ -80,7 +80,7 @@ func TestOlderAgent(t *testing.T) {
 				t.Fatalf("no request of that kind was made; got %v", err)
 			}
 			e := api.AsError(err)
-			if err == nil || e.Kind != api.KindUnsupported || !strings.Contains(e.Message, "an agent of an older banger, until it is restarted") ||
+			if err == nil || e.Kind != api.KindUnsupported || !strings.Contains(e.Message, "the agent of an older banger until it is restarted") ||
 				!strings.HasPrefix(e.Hint, "banger vm restart dev ") {
 				t.Errorf("got %v, hint %q", err, e.Hint)
 			}

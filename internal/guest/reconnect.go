@@ -17,14 +17,14 @@ const (
 	longestPause    = time.Second
 )
 
-// silentAfter is how long a guest that answers may take for it, on a busy machine.
-const silentAfter = 4 * time.Second
+// unresponsiveAfter is how long a guest may take to answer on a busy machine.
+const unresponsiveAfter = 4 * time.Second
 
-// keepAttached attaches the pipe to one channel after the other until it is over.
-// first is a channel that is open already.
+// keepAttached attaches the pipe to one channel after another until the pipe is over. first
+// is an open channel.
 func (c *Client) keepAttached(ctx context.Context, pipe *stream.Pipe, first stream.Conn) {
 	stop := context.AfterFunc(ctx, func() {
-		pipe.Reset(api.Errorf(contextKind(ctx), "the session was given up: %w", context.Cause(ctx)))
+		pipe.Reset(api.Errorf(contextKind(ctx), "the session was cancelled: %w", context.Cause(ctx)))
 	})
 	defer stop()
 	unanswered := time.AfterFunc(cmp.Or(c.Answer, AnswerTime), func() {
@@ -51,24 +51,24 @@ func (c *Client) keepAttached(ctx context.Context, pipe *stream.Pipe, first stre
 	}
 }
 
-// warnOfSilence has Silent called when some seconds have passed in which pipe was not
-// met, nor given up, and returns what calls that off.
-func (c *Client) warnOfSilence(pipe *stream.Pipe) (stop func() bool) {
-	if c.Silent == nil {
+// warnUnresponsive calls Unresponsive if the guest has not answered on pipe for some seconds. The
+// returned function cancels that.
+func (c *Client) warnUnresponsive(pipe *stream.Pipe) (stop func() bool) {
+	if c.Unresponsive == nil {
 		return func() bool { return true }
 	}
-	return time.AfterFunc(silentAfter, func() {
+	return time.AfterFunc(unresponsiveAfter, func() {
 		select {
 		case <-pipe.Done():
 		default:
 			if !pipe.Met() {
-				c.Silent(c.vm())
+				c.Unresponsive(c.vm())
 			}
 		}
 	}).Stop
 }
 
-// attach uses one channel until it breaks; nil means that the pipe is over.
+// attach uses one channel until it breaks; it returns nil if the pipe is over.
 func attach(pipe *stream.Pipe, conn stream.Conn, met func()) error {
 	if err := agentproto.WriteMessage(conn, agentproto.Request{Op: agentproto.OpStream}); err != nil {
 		conn.Close()
@@ -77,8 +77,7 @@ func attach(pipe *stream.Pipe, conn stream.Conn, met func()) error {
 	return pipe.Attach(conn, met)
 }
 
-// redial opens a new channel, with growing pauses between the tries. cause is why
-// it is needed.
+// redial opens a new channel, with growing pauses between the tries. cause is the reason.
 func (c *Client) redial(ctx context.Context, pipe *stream.Pipe, deadline time.Time, pause *time.Duration, cause error) (stream.Conn, error) {
 	for {
 		timer := time.NewTimer(*pause)
@@ -90,7 +89,7 @@ func (c *Client) redial(ctx context.Context, pipe *stream.Pipe, deadline time.Ti
 		}
 		*pause = min(2**pause, longestPause)
 		if time.Now().After(deadline) {
-			return nil, api.Errorf(api.KindTimeout, "the connection to the guest broke and did not come back: %w", cause)
+			return nil, api.Errorf(api.KindTimeout, "the connection to the guest broke and could not be restored: %w", cause)
 		}
 		dialCtx, cancel := context.WithDeadline(ctx, deadline)
 		conn, err := c.Dial(dialCtx)
@@ -105,8 +104,8 @@ func (c *Client) redial(ctx context.Context, pipe *stream.Pipe, deadline time.Ti
 	}
 }
 
-// Unreached marks the error of who could not reach the daemon, which so has said nothing
-// of the VM: whatever its kind, dialling again may help.
+// Unreached marks an error of a connection to the daemon, which says nothing about the VM:
+// whatever its kind, dialling again may help.
 func Unreached(err error) error {
 	if err == nil {
 		return nil
@@ -118,7 +117,7 @@ type unreachedError struct{ error }
 
 func (e *unreachedError) Unwrap() error { return e.error }
 
-// permanent says that dialling again cannot help: the VM is stopped or deleted.
+// permanent reports whether dialling again cannot help: the VM is stopped or deleted.
 func permanent(err error) bool {
 	var e *api.Error
 	if !errors.As(err, &e) || errors.As(err, new(*unreachedError)) {

@@ -27,15 +27,15 @@ func TestWhatAGuestSaysIsNotObeyed(t *testing.T) {
 		"one of ours, longer": {api.Error{Kind: api.KindInvalid, Message: "m", Hint: agentproto.HintUser + "\nsudo rm"}, api.Error{Kind: api.KindInvalid, Message: "m"}},
 		"a kind of its own":   {api.Error{Kind: "root", Message: "m"}, api.Error{Kind: api.KindInternal, Message: "m"}},
 		"no kind":             {api.Error{Message: "m"}, api.Error{Kind: api.KindInternal, Message: "m"}},
-		"no text":             {api.Error{Kind: api.KindDenied, Message: " \n"}, api.Error{Kind: api.KindDenied, Message: "the guest's agent says that it failed, and not why"}},
+		"no text":             {api.Error{Kind: api.KindDenied, Message: " \n"}, api.Error{Kind: api.KindDenied, Message: "the guest's agent reported a failure without a reason"}},
 	} {
-		if got := said(&c.in); *got != c.want {
+		if got := sanitize(&c.in); *got != c.want {
 			t.Errorf("%s: %+v", name, *got)
 		}
 	}
 	for _, text := range []string{strings.Repeat("x", 1<<20), strings.Repeat("ü", 1<<20), strings.Repeat("\x80", 1<<20)} {
-		got := said(&api.Error{Kind: api.KindInternal, Message: text}).Message
-		if len(got) > maxSaid+8 || utf8.ValidString(text) && !utf8.ValidString(got) {
+		got := sanitize(&api.Error{Kind: api.KindInternal, Message: text}).Message
+		if len(got) > maxGuestText+8 || utf8.ValidString(text) && !utf8.ValidString(got) {
 			t.Errorf("%d bytes become %d: %q", len(text), len(got), got[len(got)-10:])
 		}
 	}

@@ -15,21 +15,21 @@ import (
 	"banger/internal/stream"
 )
 
-// Linux's limits for what a program is started with (execve(2)): one string, and
-// all of them with the default stack limit of 8 MiB.
+// Linux's limits for a program's arguments and environment (execve(2)), in bytes: for one
+// string, and for all of them with the default stack limit of 8 MiB.
 const (
 	maxArgument  = 128 << 10
 	maxArguments = 2 << 20
 )
 
-// Exit says how a command ended.
+// Exit is how a command ended.
 type Exit struct {
 	Code   int // exit status, or 128 plus the signal
 	Signal int // that killed it, or 0
 }
 
-// Session is a command that runs in the guest. Both Stdout and Stderr are to be
-// read to their end; with a terminal everything comes on Stdout.
+// Session is a command that runs in the guest. The caller has to read both Stdout and
+// Stderr to their end; with a terminal all output comes on Stdout.
 type Session struct {
 	Stdin  io.WriteCloser
 	Stdout io.Reader
@@ -47,20 +47,20 @@ type Session struct {
 	err    error
 }
 
-// Exec starts a command. It returns as soon as the command is on its way; that it
-// could not be started is what Wait says. The session goes on by itself when the
-// channel breaks, and is given up when ctx ends.
+// Exec starts a command. It returns as soon as the request is sent; if the command cannot
+// be started, Wait returns the error. The session survives a broken channel, and ends when
+// ctx ends.
 func (c *Client) Exec(ctx context.Context, exec api.Exec) (*Session, error) {
 	total := 0
 	for _, s := range append(exec.Argv[:len(exec.Argv):len(exec.Argv)], exec.Env...) {
 		total += len(s) + 1 + 8 // with its pointer
 		if len(s) >= maxArgument {
-			return nil, api.Errorf(api.KindInvalid, "the command line is too long: one argument has %d bytes, Linux takes %d: %w",
+			return nil, api.Errorf(api.KindInvalid, "the command line is too long: one argument has %d bytes, Linux accepts %d: %w",
 				len(s), maxArgument-1, syscall.E2BIG).WithHint("pass long input on standard input, or copy a file: banger vm cp")
 		}
 	}
 	if total > maxArguments {
-		return nil, api.Errorf(api.KindInvalid, "the command line is too long: %d bytes, Linux takes %d: %w",
+		return nil, api.Errorf(api.KindInvalid, "the command line is too long: %d bytes, Linux accepts %d: %w",
 			total, maxArguments, syscall.E2BIG).WithHint("pass long input on standard input, or copy a file: banger vm cp")
 	}
 	return c.open(ctx, stdio.Open{Exec: &exec})
@@ -73,7 +73,7 @@ func (c *Client) open(ctx context.Context, open stdio.Open) (*Session, error) {
 		ctx, newPipe = ForConnection(ctx), stream.NewConnection
 	}
 	pipe := newPipe(stream.NewID())
-	stop := c.warnOfSilence(pipe)
+	stop := c.warnUnresponsive(pipe)
 	conn, err := c.Dial(ctx)
 	if err != nil {
 		stop()
@@ -87,7 +87,7 @@ func (c *Client) open(ctx context.Context, open stdio.Open) (*Session, error) {
 	s.mux = stdio.New(s.pipe, stdio.Handler{Exit: func(e stdio.Exit) {
 		s.exit, s.exited = e, true
 		if whole && e.Error != nil {
-			s.mux.In(stdio.Stdout).Close() // what came is a part: it must not look like all
+			s.mux.In(stdio.Stdout).Close() // what was received is incomplete: it must not look complete
 		}
 	}}, stdio.Stdout, stdio.Stderr)
 	s.Stdin, s.Stdout, s.Stderr = s.mux.Out(stdio.Stdin), s.mux.In(stdio.Stdout), s.mux.In(stdio.Stderr)
@@ -106,20 +106,20 @@ func (c *Client) open(ctx context.Context, open stdio.Open) (*Session, error) {
 	return s, nil
 }
 
-// unreachableError means that there is no guest to talk to; what it wraps says
-// why. It is not the guest that lacks something.
+// unreachableError means that no guest can be reached; it wraps the reason. It is not the
+// guest that lacks something.
 type unreachableError struct{ error }
 
 func (e *unreachableError) Unwrap() error { return e.error }
 
-// read takes what the agent sends until the command has ended.
+// read handles what the agent sends until the command has ended.
 func (s *Session) read() {
 	err := s.mux.Run()
 	switch {
 	case s.exited && s.exit.Error != nil && s.exit.Errno > 0:
-		s.err = &systemError{said(s.exit.Error), syscall.Errno(s.exit.Errno)}
+		s.err = &systemError{sanitize(s.exit.Error), syscall.Errno(s.exit.Errno)}
 	case s.exited && s.exit.Error != nil:
-		s.err = outdated(said(s.exit.Error), s.vm)
+		s.err = outdated(sanitize(s.exit.Error), s.vm)
 	case s.exited:
 	case err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		s.err = api.Errorf(api.KindInternal, "the guest's agent ended the session without a result")
@@ -127,26 +127,25 @@ func (s *Session) read() {
 		s.err = err
 	}
 	if s.exited {
-		_, _ = io.Copy(io.Discard, s.pipe) // up to the end, which the agent waits to be seen
+		_, _ = io.Copy(io.Discard, s.pipe) // to the end: the agent waits until this side has seen it
 	}
 	close(s.ended)
 	s.pipe.Close()
 }
 
-// outdated explains that an agent does not know what it was asked for: it is that of
-// the banger which the guest was started with. The agent's own words are few, and
-// those of one that runs already cannot become more. One that knows no api.Bytes fails
-// to decode them.
+// outdated explains that an agent does not know a request: it belongs to the version of
+// banger that started the guest. The errors of agents that already run cannot be changed.
+// An agent that does not know api.Bytes fails to decode them.
 func outdated(err *api.Error, vm string) error {
 	noBytes := strings.Contains(err.Message, "bad session: json: cannot unmarshal object")
 	if err.Kind != api.KindUnsupported && !noBytes || err.Hint != "" {
 		return err
 	}
-	e := api.Errorf(err.Kind, "this VM has an agent of an older banger, until it is restarted: %w", err)
+	e := api.Errorf(err.Kind, "this VM runs the agent of an older banger until it is restarted: %w", err)
 	if vm == "" {
-		return e.WithHint("restart the VM: it gets the agent of this banger")
+		return e.WithHint("restart the VM: it then gets the agent of this banger")
 	}
-	return e.WithHint("banger vm restart %s   gives it the agent of this banger", vm)
+	return e.WithHint("banger vm restart %s   replaces its agent", vm)
 }
 
 // Signal sends a signal to the command's process group.
@@ -162,13 +161,13 @@ func (s *Session) SignalName(name string) error {
 	return s.Signal(sig)
 }
 
-// Resize tells the command's terminal its new size.
+// Resize sets the size of the command's terminal.
 func (s *Session) Resize(rows, cols uint16) error { return s.mux.Resize(rows, cols) }
 
-// Done is closed when the command has ended. Its last output may not be read yet.
+// Done is closed when the command has ended. Its last output may still be unread.
 func (s *Session) Done() <-chan struct{} { return s.ended }
 
-// Wait waits for the command's end. Its output has to be read meanwhile.
+// Wait waits for the command's end. The caller has to read its output concurrently.
 func (s *Session) Wait(ctx context.Context) (Exit, error) {
 	select {
 	case <-s.ended:
@@ -178,8 +177,8 @@ func (s *Session) Wait(ctx context.Context) (Exit, error) {
 	}
 }
 
-// Close ends the session; a command that still runs is hung up. It waits for
-// everything the session has started here.
+// Close ends the session; a command that still runs gets SIGHUP. It waits for the
+// session's goroutines.
 func (s *Session) Close() error {
 	s.pipe.Close()
 	s.cancel()

@@ -10,11 +10,10 @@ import (
 	"banger/internal/stdio"
 )
 
-// maxList bounds what a guest may say of its sessions: a thousand of them take a
-// tenth of it.
+// maxList bounds a guest's list of sessions, in bytes: a thousand sessions take a tenth.
 const maxList = 8 << 20
 
-// Sessions lists what runs in the guest for clients, oldest first.
+// Sessions returns the sessions in the guest, oldest first.
 func (c *Client) Sessions(ctx context.Context) ([]api.Session, error) {
 	s, err := c.open(ctx, stdio.Open{List: &stdio.List{}})
 	if err != nil {
@@ -32,8 +31,8 @@ func (c *Client) Sessions(ctx context.Context) ([]api.Session, error) {
 	return list, nil
 }
 
-// Start starts a command that goes on without a client, and returns the id of its
-// session. Where it cannot be started the status says how, and errs why.
+// Start starts a command that continues without a client, and returns the id of its
+// session. If it cannot be started, exit is its status, and the reason is written to errs.
 func (c *Client) Start(ctx context.Context, exec api.Exec, errs io.Writer) (id string, exit Exit, err error) {
 	s, err := c.open(ctx, stdio.Open{Start: &exec})
 	if err != nil {
@@ -46,15 +45,15 @@ func (c *Client) Start(ctx context.Context, exec api.Exec, errs io.Writer) (id s
 	return s.exit.Started, exit, err
 }
 
-// Attach takes a command over from its client, or from nobody. rows and cols are
-// the client's terminal; 0 where it has none.
+// Attach takes a command over from its client, if it has one. rows and cols are the size
+// of the client's terminal; 0 if it has none.
 func (c *Client) Attach(ctx context.Context, id string, rows, cols uint16) (*Session, error) {
 	return c.open(ctx, stdio.Open{Attach: &stdio.Attach{ID: id, Rows: rows, Cols: cols}})
 }
 
-// Leave lets a command go on when its client leaves. client, where not nil, is the
-// session that leaves. It ends then, unless the guest's agent is an older one, and is to
-// be read until then, and closed.
+// Leave makes a command continue when its client disconnects. client, unless nil, is the
+// session to end; an older agent in the guest does not end it. The caller has to read the
+// session to its end, and to close it.
 func (c *Client) Leave(ctx context.Context, id string, client *Session) error {
 	leave := stdio.Leave{ID: id}
 	if client != nil {
@@ -70,7 +69,7 @@ func (c *Client) Leave(ctx context.Context, id string, client *Session) error {
 	return err
 }
 
-// ID is what the guest calls the command that Exec began.
+// ID returns the guest's id of the command that Exec began.
 func (s *Session) ID() string {
 	id := s.pipe.ID()
 	return hex.EncodeToString(id[:4])

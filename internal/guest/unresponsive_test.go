@@ -13,13 +13,14 @@ import (
 	"banger/internal/stdio"
 )
 
-// TestSilentGuest: who waits for a guest that stands still is told so, once, and waits on.
-func TestSilentGuest(t *testing.T) {
+// TestUnresponsiveGuest: a client that waits for a guest that hangs is warned once, and
+// continues to wait.
+func TestUnresponsiveGuest(t *testing.T) {
 	stop := make(chan struct{})
 	link := hostile(t, func(*agentproto.Session) { <-stop })
 	defer close(stop)
 	said := make(chan string, 2)
-	client := &guest.Client{Dial: link.Open, VM: func() string { return "dev" }, Silent: func(vm string) { said <- vm }}
+	client := &guest.Client{Dial: link.Open, VM: func() string { return "dev" }, Unresponsive: func(vm string) { said <- vm }}
 	s, err := client.Exec(t.Context(), api.Exec{Argv: []string{"true"}})
 	if err != nil {
 		t.Fatal(err)

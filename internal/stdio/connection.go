@@ -7,33 +7,33 @@ const (
 	Unix = "unix"
 )
 
-// Endpoint is where a connection leads, or where it comes in.
+// Endpoint is the target of a connection, or the address on which connections are accepted.
 type Endpoint struct {
 	Network string `json:"network"`
-	// Address is a path for Unix sockets, else HOST:PORT. Without a host it is the
+	// Address is a path for Unix sockets, otherwise HOST:PORT. The default host is the
 	// loopback.
 	Address string `json:"address"`
 }
 
-// Listen has the agent listen. The session lasts for as long as it listens.
+// Listen makes the agent listen for as long as the session exists.
 type Listen struct {
 	Endpoint
-	ID string `json:"id"` // chosen by the client; who knows it may take connections
+	ID string `json:"id"` // chosen by the client; whoever knows it may accept connections
 }
 
-// Accept takes a connection that a session of kind Listen told of.
+// Accept accepts a connection that a session of kind Listen reported.
 type Accept struct {
 	ID     string `json:"id"`
 	Number int    `json:"number"`
-	Refuse bool   `json:"refuse,omitempty"` // reset it: it leads nowhere
+	Refuse bool   `json:"refuse,omitempty"` // reset it: it has no target
 }
 
-// Ports asks for what listens in the guest.
+// Ports requests the listening ports in the guest.
 type Ports struct{}
 
-// Taken is what a session of kind Listen says: first where it listens, with the
-// number 0, then of each connection, numbered from 1 up.
+// Taken is a report of a session of kind Listen: the first, with the number 0, is the
+// address on which it listens; each further one is a connection, numbered from 1.
 type Taken struct {
 	Number  int    `json:"number"`
-	Address string `json:"address"` // ours, then the other end's
+	Address string `json:"address"` // of the listener, or of the connection's other end
 }

@@ -6,7 +6,7 @@ import (
 	"banger/api"
 )
 
-// The methods below have file names be api.Bytes in JSON: Linux's may have any bytes but 0.
+// The methods below encode file names as api.Bytes: Linux allows any bytes but 0 in them.
 
 type copyJSON struct {
 	Path    api.Bytes `json:"path"`
@@ -14,7 +14,7 @@ type copyJSON struct {
 	Archive bool      `json:"archive,omitempty"`
 }
 
-// MarshalJSON has the names be what they are.
+// MarshalJSON preserves the bytes of the names.
 func (c Copy) MarshalJSON() ([]byte, error) {
 	return json.Marshal(copyJSON{api.Bytes(c.Path), api.Bytes(c.Name), c.Archive})
 }
@@ -34,7 +34,7 @@ type statJSON struct {
 	IsDir bool      `json:"is_dir"`
 }
 
-// MarshalJSON has the name be what it is.
+// MarshalJSON preserves the bytes of the name.
 func (s Stat) MarshalJSON() ([]byte, error) {
 	return json.Marshal(statJSON{api.Bytes(s.Name), s.Mode, s.Size, s.IsDir})
 }

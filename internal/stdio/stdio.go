@@ -1,7 +1,7 @@
-// Package stdio carries the standard streams of a command, and what else a
-// session needs, over one ordered pipe of bytes. Each of the three streams has a
-// window of its own, so none waits for another that nobody reads, and a signal or
-// a new terminal size never waits behind input that the command does not take.
+// Package stdio multiplexes the standard streams and the control messages of a session over
+// one ordered pipe of bytes. Each of the three streams has a window of its own: no stream
+// waits for another that nobody reads, and a signal or a new terminal size never waits
+// behind input that the command does not read.
 package stdio
 
 import (
@@ -22,14 +22,14 @@ const (
 	headerSize = 4
 	maxData    = 32 << 10
 	maxControl = 16 << 10
-	// MaxOpen is the limit for the first message. Linux takes 2 MiB of arguments
-	// and environment at most with the default stack limit (execve(2)).
+	// MaxOpen bounds the first message, in bytes. Linux accepts at most 2 MiB of arguments
+	// and environment with the default stack limit (execve(2)).
 	MaxOpen = 8 << 20
-	// window is how many bytes of one stream may be on the way.
+	// window is how many bytes of one stream may be in flight.
 	window = 128 << 10
-	// connectionWindow is that of a forwarded connection, of which there may be a thousand.
-	// The sender keeps to it: the other end may be older and allow a whole window. It is
-	// twice what makes the reader give credit.
+	// connectionWindow is the window of a forwarded connection, of which there may be a
+	// thousand. The sender enforces it: the other end may be older and allow a whole window.
+	// It is twice the amount after which the reader grants credit.
 	connectionWindow = 64 << 10
 )
 
@@ -39,7 +39,7 @@ const (
 	kindOpen   kind = 1 // client: an Open as JSON
 	kindData   kind = 2 // 1 byte stream, then the bytes
 	kindEOF    kind = 3 // 1 byte stream
-	kindCredit kind = 4 // 1 byte stream, 4 bytes: how many more the sender takes
+	kindCredit kind = 4 // 1 byte stream, 4 bytes: how many more bytes the sender accepts
 	kindSignal kind = 5 // client: 1 byte
 	kindResize kind = 6 // client: 2 bytes rows, 2 bytes columns
 	kindExit   kind = 7 // agent, last: an Exit as JSON
@@ -52,7 +52,7 @@ const (
 	Stderr = 2
 )
 
-// Open says what a session is; one field is set.
+// Open is the first message of a session and says what it does; one field is set.
 type Open struct {
 	Exec *api.Exec `json:"exec,omitempty"`
 	Put  *Copy     `json:"put,omitempty"`  // standard input is a tar stream
@@ -61,24 +61,24 @@ type Open struct {
 	SSH  *SSH      `json:"ssh,omitempty"`  // standard input and output are a client's of SSH
 
 	Connect *Endpoint `json:"connect,omitempty"` // the streams are a connection that the agent makes
-	Listen  *Listen   `json:"listen,omitempty"`  // standard output tells of connections, each a Taken as JSON
-	Accept  *Accept   `json:"accept,omitempty"`  // the streams are a connection that Listen told of
+	Listen  *Listen   `json:"listen,omitempty"`  // standard output reports connections, each a Taken as JSON
+	Accept  *Accept   `json:"accept,omitempty"`  // the streams are a connection that Listen reported
 	Ports   *Ports    `json:"ports,omitempty"`   // standard output is a list of api.ListeningPort as JSON
-	// The two ends of package filecopy's conversation: what comes on standard input
-	// is made in the directory Path, or Path is sent on standard output.
+	// The two ends of package filecopy's protocol: files from standard input are created in
+	// the directory Path, or Path is sent on standard output.
 	CopyIn  *Copy `json:"copy_in,omitempty"`
 	CopyOut *Copy `json:"copy_out,omitempty"`
-	// Start runs a command that no client waits for: it ends with Exit.Started.
+	// Start runs a command without a client: the session ends with Exit.Started.
 	Start *api.Exec `json:"start,omitempty"`
-	// Attach takes a command over from its client, or from nobody. Leave lets one go
-	// on once its client is gone.
+	// Attach takes a command over from its client, if it has one. Leave makes a command
+	// continue when its client disconnects.
 	Attach *Attach `json:"attach,omitempty"`
 	Leave  *Leave  `json:"leave,omitempty"`
-	// List has standard output be a list of api.Session as JSON.
+	// List writes a list of api.Session as JSON to standard output.
 	List *List `json:"list,omitempty"`
 }
 
-// SSH is what the guest's SSH server has to know.
+// SSH configures the guest's SSH server.
 type SSH struct {
 	// HostKey is the seed of the VM's ed25519 key (RFC 8032, section 5.1.5).
 	HostKey []byte `json:"host_key"`
@@ -87,11 +87,11 @@ type SSH struct {
 // Copy names what to copy.
 type Copy struct {
 	Path    string `json:"path"`
-	Name    string `json:"name,omitempty"`    // what it is to be called: copy_in and copy_out
-	Archive bool   `json:"archive,omitempty"` // owners are kept: copy_in
+	Name    string `json:"name,omitempty"`    // the copy's name: copy_in and copy_out
+	Archive bool   `json:"archive,omitempty"` // preserve owners: copy_in
 }
 
-// Attach names a command by the id that List tells, or the beginning of it.
+// Attach names a command by its id from List, or the beginning of it.
 type Attach struct {
 	ID   string `json:"id"`
 	Rows uint16 `json:"rows,omitempty"` // of the client's terminal
@@ -101,25 +101,25 @@ type Attach struct {
 // Leave names a command as Attach does.
 type Leave struct {
 	ID string `json:"id"`
-	// Client is the client's session with it, its whole id in hexadecimal, where that
-	// is to end now: what it was sent and has not read waits for another. Without it,
-	// or with an older agent, the client ends it by itself.
+	// Client is the whole id, in hexadecimal, of the client's session with the command, which
+	// then ends: output that was sent to it and not read waits for the next client. Without
+	// it, or with an older agent, the client has to end its session itself.
 	Client string `json:"client,omitempty"`
 }
 
-// List asks for the sessions in the guest.
+// List requests the sessions in the guest.
 type List struct{}
 
 // Exit is how a session ended.
 type Exit struct {
 	Code   int        `json:"code"`             // exit status
 	Signal int        `json:"signal,omitempty"` // that killed it
-	Error  *api.Error `json:"error,omitempty"`  // it did not run, or did not succeed
+	Error  *api.Error `json:"error,omitempty"`  // why it did not run, or failed
 	Stat   *Stat      `json:"stat,omitempty"`
-	// Started is the id of a command that goes on without a client.
+	// Started is the id of a command that continues without a client.
 	Started string `json:"started,omitempty"`
-	// Errno is the number of the error that Linux gave, where it is known: a
-	// connection that was refused can then be refused in the same way.
+	// Errno is the number of Linux's error, if known: a connection that was refused can then
+	// be refused in the same way.
 	Errno int `json:"errno,omitempty"`
 }
 
@@ -131,8 +131,8 @@ type Stat struct {
 	IsDir bool   `json:"is_dir"`
 }
 
-// Handler receives what is no stream. Its methods are called one at a time and
-// must not block.
+// Handler receives the control messages. Its methods are called one at a time and must not
+// block.
 type Handler struct {
 	Signal func(number int)
 	Resize func(rows, cols uint16)
@@ -144,7 +144,7 @@ type Mux struct {
 	pipe    io.ReadWriter
 	handler Handler
 
-	writeMu sync.Mutex // frames go out whole
+	writeMu sync.Mutex // frames are written whole
 
 	ins  [3]*In
 	outs [3]*Out
@@ -152,10 +152,10 @@ type Mux struct {
 	received, sent atomic.Int64
 }
 
-// Traffic is how many bytes of the streams have come and gone.
+// Traffic returns how many bytes of the streams were received and sent.
 func (m *Mux) Traffic() (received, sent int64) { return m.received.Load(), m.sent.Load() }
 
-// New returns an end over pipe. in are the streams it reads, the others it writes.
+// New returns an end over pipe. It reads the streams in, and writes the others.
 func New(pipe io.ReadWriter, handler Handler, in ...int) *Mux {
 	m := &Mux{pipe: pipe, handler: handler}
 	for _, id := range in {
@@ -200,7 +200,7 @@ func (m *Mux) run() error {
 	}
 }
 
-// frame reads one frame and does what it says.
+// frame reads one frame and handles it.
 func (m *Mux) frame() (done bool, err error) {
 	var head [headerSize]byte
 	if _, err := io.ReadFull(m.pipe, head[:]); err != nil {
@@ -319,7 +319,7 @@ func ReadOpen(r io.Reader) (Open, error) {
 		return Open{}, fmt.Errorf("session begins with a frame of type %d and %d bytes", head[0], length)
 	}
 	var open Open
-	d := json.NewDecoder(io.LimitReader(r, length)) // grows with what comes
+	d := json.NewDecoder(io.LimitReader(r, length)) // grows with the input
 	if err := d.Decode(&open); err != nil {
 		return Open{}, fmt.Errorf("bad session: %w", unexpected(err))
 	}

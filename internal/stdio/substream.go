@@ -17,21 +17,21 @@ type In struct {
 	mux *Mux
 	id  byte
 
-	mu      sync.Mutex
-	changed *sync.Cond
-	buf     bytes.Buffer
-	err     error
-	owed    int // read since the last credit
-	open    int // credit that the other end has
-	idle    *time.Timer
-	armed   bool // idle is running
+	mu         sync.Mutex
+	changed    *sync.Cond
+	buf        bytes.Buffer
+	err        error
+	uncredited int // read since the last credit
+	open       int // credit that the other end has
+	idle       *time.Timer
+	armed      bool // idle is running
 }
 
-// idleAfter is how long credit waits for company where everything is read. It frees
-// no memory here: the other end learns how far the reader is.
+// idleAfter is how long credit is delayed, to be batched, if everything is read. It frees
+// no memory here: it tells the other end how far the reader is.
 const idleAfter = 20 * time.Millisecond
 
-// smallBuffer is what a stream that is read keeps, in bytes.
+// smallBuffer is the size, in bytes, of the buffer that an empty stream keeps.
 const smallBuffer = 4 << 10
 
 func newIn(m *Mux, id int) *In {
@@ -66,13 +66,13 @@ func (in *In) end(err error) {
 	in.changed.Broadcast()
 }
 
-// settle gives the credit for all that was read.
+// settle grants the credit for everything that was read.
 func (in *In) settle() {
 	in.mu.Lock()
 	in.armed = false
 	credit := 0
 	if in.err == nil {
-		credit, in.owed = in.owed, 0
+		credit, in.uncredited = in.uncredited, 0
 		in.open += credit
 	}
 	in.mu.Unlock()
@@ -92,8 +92,8 @@ func (in *In) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// WriteTo copies what the other end wrote to w, to its end. What w has not taken yet is
-// not read: a client whose terminal stands still does not have it.
+// WriteTo copies what the other end wrote to w, to its end. Bytes that w has not accepted
+// do not count as read: a client whose terminal is blocked does not have them.
 func (in *In) WriteTo(w io.Writer) (int64, error) {
 	for written := int64(0); ; {
 		wrote, err := in.writeSome(w)
@@ -107,7 +107,7 @@ func (in *In) WriteTo(w io.Writer) (int64, error) {
 	}
 }
 
-// writeSome waits for something, and takes a buffer only then.
+// writeSome waits for bytes, and allocates a buffer only then.
 func (in *In) writeSome(w io.Writer) (int, error) {
 	there, err := in.wait()
 	if err != nil {
@@ -120,7 +120,7 @@ func (in *In) writeSome(w io.Writer) (int, error) {
 		return 0, err
 	}
 	wrote, err := w.Write(buf[:n])
-	in.taken(n) // if that failed nobody will ever take it
+	in.taken(n) // if that failed nobody will ever read it
 	return wrote, err
 }
 
@@ -137,7 +137,7 @@ func (in *In) wait() (int, error) {
 	return in.buf.Len(), nil
 }
 
-// take waits for bytes.
+// take waits for bytes and moves them to p.
 func (in *In) take(p []byte) (int, error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -154,16 +154,16 @@ func (in *In) take(p []byte) (int, error) {
 	return n, nil
 }
 
-// taken gives credit for n bytes more, perhaps a little later.
+// taken grants credit for n more bytes, possibly with a short delay.
 func (in *In) taken(n int) {
 	in.mu.Lock()
-	in.owed += n
+	in.uncredited += n
 	credit := 0
-	if in.owed >= window/4 && in.err == nil {
-		credit, in.owed = in.owed, 0
+	if in.uncredited >= window/4 && in.err == nil {
+		credit, in.uncredited = in.uncredited, 0
 		in.open += credit
 	}
-	if in.owed > 0 && in.buf.Len() == 0 && in.err == nil && !in.armed {
+	if in.uncredited > 0 && in.buf.Len() == 0 && in.err == nil && !in.armed {
 		in.armed = true
 		if in.idle == nil {
 			in.idle = time.AfterFunc(idleAfter, in.settle)
@@ -193,7 +193,7 @@ type Out struct {
 	err     error
 	closed  bool
 	kept    bool
-	tail    []byte // sent, and not known to be read: where kept
+	tail    []byte // sent, and not known to be read; only after Keep
 }
 
 func newOut(m *Mux, id int) *Out {
@@ -292,7 +292,7 @@ func (out *Out) reserve(p []byte) (int, error) {
 	return n, nil
 }
 
-// unsent takes back n bytes that could not be sent.
+// unsent returns the credit of n bytes that could not be sent.
 func (out *Out) unsent(n int) {
 	out.mu.Lock()
 	defer out.mu.Unlock()
@@ -301,11 +301,11 @@ func (out *Out) unsent(n int) {
 	}
 }
 
-// Abandon ends writing without a word to the other end, which then does not take
-// what has come for everything there is.
+// Abandon ends writing without an end of the stream: the other end does not mistake what
+// it has received for everything.
 func (out *Out) Abandon() { out.fail(io.ErrClosedPipe) }
 
-// Write returns when everything is on its way.
+// Write returns when everything is sent to the pipe.
 func (out *Out) Write(p []byte) (int, error) {
 	for written := 0; written < len(p); {
 		n, err := out.reserve(p[written:])
@@ -321,7 +321,7 @@ func (out *Out) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close says that nothing more comes.
+// Close sends the end of the stream.
 func (out *Out) Close() error {
 	out.mu.Lock()
 	closed := out.closed || out.err != nil
@@ -334,8 +334,8 @@ func (out *Out) Close() error {
 	return out.mux.send(kindEOF, []byte{out.id})
 }
 
-// Finish is Close, but waits until the other end has read everything: behind the end
-// of a stream it does not say any more how far it is.
+// Finish is Close, but first waits until the other end has read everything: after the end
+// of a stream the other end grants no more credit.
 func (out *Out) Finish() error {
 	out.settle(new(bool))
 	return out.Close()

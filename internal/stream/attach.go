@@ -7,7 +7,7 @@ import (
 	"banger/api"
 )
 
-// Conn is what a pipe can be attached to.
+// Conn is a connection that a pipe can be attached to.
 type Conn interface {
 	io.ReadWriteCloser
 }
@@ -24,15 +24,15 @@ type attachment struct {
 	err   error
 }
 
-// Attach attaches the client's end to a new connection and returns when that has
-// ended: nil when the pipe is over, else why the connection broke. conn is closed.
-// onMeet, where not nil, is called once the other end has answered.
+// Attach attaches the client's end to a new connection and returns when the connection has
+// ended: nil if the pipe is over, otherwise why the connection broke. It closes conn. It
+// calls onMeet, unless nil, once the other end has answered.
 func (p *Pipe) Attach(conn Conn, onMeet func()) error {
 	a := &attachment{conn: conn}
 	p.mu.Lock()
 	try := p.newest
 	p.newest++
-	// At first the other end has nothing: no need to wait for its word.
+	// At first the other end has nothing: no need to wait for its offset.
 	a.ready = try == 0
 	flags := p.flags
 	if !p.met {
@@ -47,14 +47,15 @@ func (p *Pipe) Attach(conn Conn, onMeet func()) error {
 	return p.run(a, &reader{r: conn}, onMeet)
 }
 
-// Attachment is a client's wish to attach, as the agent reads it.
+// Attachment is a client's request to attach, as the agent reads it.
 type Attachment struct {
 	ID     ID
-	Create bool // the stream may be made: the client has had no answer yet
-	// Connection: it is going to carry a forwarded connection. Older clients do not say.
+	Create bool // the stream may be created: the client has had no answer yet
+	// Connection reports that it will carry a forwarded connection. Older clients do not
+	// set it.
 	Connection bool
-	// Try is the number of the client's attempt, from 0 up. A higher one has
-	// overtaken this one where channels of two links are served at once.
+	// Try is the number of the client's attempt, from 0. If channels of two links are
+	// served at once, the attempt with the higher number replaces this one.
 	Try uint32
 
 	conn   Conn
@@ -62,8 +63,8 @@ type Attachment struct {
 	first  frame
 }
 
-// Accept reads a client's wish to attach. Whoever calls it answers with Serve or
-// Refuse, which close the connection.
+// Accept reads a client's request to attach. The caller answers with Serve or Refuse, which
+// close the connection.
 func Accept(conn Conn) (*Attachment, error) {
 	frames := &reader{r: conn}
 	f, err := frames.next()
@@ -84,7 +85,7 @@ func Accept(conn Conn) (*Attachment, error) {
 	}, nil
 }
 
-// Refuse tells the client why it cannot attach.
+// Refuse sends the client the reason why it cannot attach.
 func (t *Attachment) Refuse(reason error) error {
 	payload := reasonPayload(reason)
 	head := appendHeader(nil, frame{kind: kindReset, length: len(payload)})
@@ -93,8 +94,8 @@ func (t *Attachment) Refuse(reason error) error {
 }
 
 // Serve attaches the agent's end p and returns when the connection has ended, as
-// Attach does. An attempt that a later one has overtaken only closes its
-// connection: what it says of the offsets is outdated.
+// Attach does. An attempt that a later one has replaced only closes its connection: its
+// offsets are outdated.
 func (t *Attachment) Serve(p *Pipe) error {
 	a := &attachment{conn: t.conn, greet: []byte{}}
 	if !p.install(a, t.Try) {
@@ -112,9 +113,9 @@ func (t *Attachment) Serve(p *Pipe) error {
 	return p.run(a, t.frames, nil)
 }
 
-// Drop closes the connection of an attempt that a later one has overtaken.
+// Drop closes the connection of an attempt that a later one has replaced.
 func (t *Attachment) Drop() error {
-	return errors.Join(errors.New("the client has attached anew since"), t.conn.Close())
+	return errors.Join(errors.New("the client has attached again since"), t.conn.Close())
 }
 
 func (p *Pipe) overtaken(try uint32) bool {
@@ -123,9 +124,8 @@ func (p *Pipe) overtaken(try uint32) bool {
 	return try < p.attached && p.err == nil && !p.closing
 }
 
-// install makes a the pipe's attachment in place of an earlier one, whose
-// connection it closes. It returns false where the pipe is over, or a later
-// attempt than this one is there.
+// install makes a the pipe's attachment instead of an earlier one, whose connection it
+// closes. It returns false if the pipe is over, or a later attempt is attached.
 func (p *Pipe) install(a *attachment, try uint32) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -138,12 +138,12 @@ func (p *Pipe) install(a *attachment, try uint32) bool {
 			p.att = a
 			return true
 		}
-		p.end(p.att, errors.New("the stream was attached anew"))
+		p.end(p.att, errors.New("the stream was attached again"))
 		p.changed.Wait()
 	}
 }
 
-// run carries frames both ways until the connection or the pipe ends.
+// run carries frames in both directions until the connection or the pipe ends.
 func (p *Pipe) run(a *attachment, frames *reader, onMeet func()) error {
 	sent := make(chan struct{})
 	go func() {
@@ -181,20 +181,19 @@ func (p *Pipe) end(a *attachment, err error) {
 	p.changed.Broadcast()
 }
 
-// broken ends an attachment, and with it the pipe where the other side does not
-// keep to the protocol.
+// broken ends an attachment, and also the pipe if the other side violates the protocol.
 func (p *Pipe) broken(a *attachment, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var fault protocolError
 	if errors.As(err, &fault) && !a.over {
 		p.fail(api.Errorf(api.KindInternal, "the stream broke: %w", err), false)
-		return // send tells the other side, then ends the attachment
+		return // send sends the reason, then ends the attachment
 	}
 	p.end(a, err)
 }
 
-// meet takes the other end's first frame.
+// meet handles the other end's first frame.
 func (p *Pipe) meet(a *attachment, f frame) error {
 	offset, end := f.offset, p.written()
 	p.met = true
@@ -211,7 +210,7 @@ func (p *Pipe) meet(a *attachment, f frame) error {
 	return p.acknowledge(f.ack)
 }
 
-// receive takes one frame.
+// receive handles one frame.
 func (p *Pipe) receive(a *attachment, f frame, onMeet func()) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -235,7 +234,7 @@ func (p *Pipe) receive(a *attachment, f frame, onMeet func()) error {
 	switch f.kind {
 	case kindData:
 		if f.offset != at || p.inFin || p.in.len()+f.length > Window {
-			return protocolErrorf("stream data of %d bytes at %d does not fit: %d bytes are here, of which %d are read",
+			return protocolErrorf("stream data of %d bytes at %d does not fit: %d bytes were received, of which %d are read",
 				f.length, f.offset, at, p.inBase)
 		}
 		if p.err == nil && !p.closing {
@@ -243,7 +242,7 @@ func (p *Pipe) receive(a *attachment, f frame, onMeet func()) error {
 		}
 	case kindFin:
 		if f.offset != at || p.inFin {
-			return protocolErrorf("stream end at %d does not fit: %d bytes are here", f.offset, at)
+			return protocolErrorf("stream end at %d does not fit: %d bytes were received", f.offset, at)
 		}
 		p.inFin = true
 	}

@@ -25,10 +25,10 @@ const (
 type kind byte
 
 const (
-	// kindAttach is the first frame in both directions. Its offset is how many
-	// bytes the sender has received (one more with the end): from there on the
-	// other side sends. The client's payload is version, id, flags and the 4-byte
-	// number of its attempt: one that was overtaken on the way is not served.
+	// kindAttach is the first frame in both directions. Its offset is how many bytes the
+	// sender has received (one more with the end): the other side sends from there on. The
+	// client's payload is version, id, flags and the 4-byte number of its attempt: an
+	// attempt that a later one has replaced is not served.
 	kindAttach kind = 1
 	kindData   kind = 2 // offset: of the first byte
 	kindAck    kind = 3
@@ -40,8 +40,8 @@ const (
 	attachVersion = 1
 	attachFlags   = 1 + len(ID{})
 	attachSize    = attachFlags + 1 + 4
-	flagCreate    = 1 // the stream may be created: nothing is known of it yet
-	// flagConnection says what the stream is going to carry. Older agents pass over it.
+	flagCreate    = 1 // the stream may be created: it has not been answered yet
+	// flagConnection marks a stream for a forwarded connection. Older agents ignore it.
 	flagConnection = 2
 	// maxReason is the limit for the payload of a reset.
 	maxReason = 4 << 10
@@ -62,8 +62,7 @@ func appendHeader(dst []byte, f frame) []byte {
 	return binary.BigEndian.AppendUint64(dst, f.ack)
 }
 
-// parseHeader reads a header and checks its length against what its type may
-// carry.
+// parseHeader reads a header and checks its length against the limit of its type.
 func parseHeader(b []byte) (frame, error) {
 	f := frame{
 		kind:   kind(b[0]),
@@ -98,7 +97,7 @@ type reader struct {
 }
 
 func (r *reader) next() (frame, error) {
-	chunk.Put(r.buf) // the next frame may be long in coming
+	chunk.Put(r.buf) // the next frame may arrive much later
 	r.buf = nil
 	if _, err := io.ReadFull(r.r, r.head[:]); err != nil {
 		return frame{}, err
@@ -113,8 +112,7 @@ func (r *reader) next() (frame, error) {
 	return f, err
 }
 
-// protocolError is the other side's fault, not the connection's: trying again
-// does not help.
+// protocolError is a fault of the other side, not of the connection: retrying does not help.
 type protocolError struct{ error }
 
 func protocolErrorf(format string, args ...any) error {

@@ -1,7 +1,7 @@
-// Package stream is the resumable pipe between a client and the agent: ordered
-// bytes both ways that outlive the connections that carry them. Both ends keep
-// what the other has not consumed yet, at most Window bytes, and say on every
-// new connection how far they got; so not a byte is lost or comes twice.
+// Package stream is the resumable pipe between a client and the agent: ordered bytes in both
+// directions that outlive the connections that carry them. Both ends keep the bytes that the
+// other has not consumed yet, at most Window, and send their position on every new
+// connection; so no byte is lost or received twice.
 package stream
 
 import (
@@ -18,19 +18,19 @@ import (
 // end. It is also the size of each replay and receive buffer, at most.
 const Window = 256 << 10
 
-// ErrClosed is what a pipe returns once it was closed at this end.
+// ErrClosed is the error of a pipe that was closed at this end.
 var ErrClosed = errors.New("the stream is closed")
 
-// connectionWindow is the same for a pipe that carries a forwarded connection, of which there
-// may be a thousand. It is the writer's: the other end may be older. An end acknowledges when
-// it has read as much, so nothing ever waits for ackDelay.
+// connectionWindow is the window of a pipe that carries a forwarded connection, of which there
+// may be a thousand. The writer enforces it: the other end may be older. An end acknowledges
+// when it has read as much, so the writer never waits for ackDelay.
 const connectionWindow = Window / 4
 
 const (
-	// ackDelay is how long an acknowledgement waits for company. It only frees
-	// memory at the other end, where less than a quarter of a window is open.
+	// ackDelay is how long an acknowledgement is delayed to be batched. It only frees memory
+	// at the other end, if less than a quarter of a window is unacknowledged.
 	ackDelay = 20 * time.Millisecond
-	// closeTimeout is how long Close tries to get the last frames out.
+	// closeTimeout bounds how long Close tries to send the last frames.
 	closeTimeout = time.Second
 )
 
@@ -48,7 +48,7 @@ func NewID() ID {
 // no connection, as they do while there is nothing to read and no room to write.
 type Pipe struct {
 	id    ID
-	flags byte // what every attachment says
+	flags byte // sent with every attachment
 
 	mu      sync.Mutex
 	changed *sync.Cond
@@ -70,10 +70,10 @@ type Pipe struct {
 
 	met      bool   // the other end has answered at least once
 	newest   uint32 // client: number of the next attempt to attach
-	attached uint32 // number of the newest attempt that came through
+	attached uint32 // number of the newest attempt that was attached
 	err      error  // why the pipe is over
-	told     bool   // the other end knows why
-	closing  bool   // Close was called: flush and go
+	told     bool   // the other end knows the reason
+	closing  bool   // Close was called: flush, then end
 	att      *attachment
 }
 
@@ -84,8 +84,8 @@ func New(id ID) *Pipe {
 	return p
 }
 
-// NewConnection is New for the client's end of a pipe that carries a forwarded connection:
-// the other end is told before it makes anything, and has few places for these.
+// NewConnection is New for the client's end of a pipe that carries a forwarded connection. The
+// other end learns this before it creates anything, because it has few places for these.
 func NewConnection(id ID) *Pipe {
 	p := New(id)
 	p.flags = flagConnection
@@ -93,14 +93,14 @@ func NewConnection(id ID) *Pipe {
 	return p
 }
 
-// Narrow makes the window that of a forwarded connection, for what is written from now on.
+// Narrow sets the window to that of a forwarded connection, for subsequent writes.
 func (p *Pipe) Narrow() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.window = connectionWindow
 }
 
-// ID returns the pipe's name.
+// ID returns the pipe's id.
 func (p *Pipe) ID() ID { return p.id }
 
 // Flushed is closed when the other end has consumed everything that was written
@@ -110,7 +110,7 @@ func (p *Pipe) Flushed() <-chan struct{} { return p.flushedCh }
 // Done is closed when the pipe was closed or reset, from either end.
 func (p *Pipe) Done() <-chan struct{} { return p.doneCh }
 
-// Met says whether the other end has ever answered.
+// Met reports whether the other end has ever answered.
 func (p *Pipe) Met() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -164,7 +164,7 @@ func (p *Pipe) Write(b []byte) (int, error) {
 	}
 }
 
-// CloseWrite says that nothing more will be written. Reading goes on.
+// CloseWrite sends the end of the bytes that are written here. Reading continues.
 func (p *Pipe) CloseWrite() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -173,16 +173,16 @@ func (p *Pipe) CloseWrite() error {
 	return nil
 }
 
-// Reset ends the pipe at once for a reason that the other end learns, if there is
-// a connection. What was received can still be read.
+// Reset ends the pipe immediately. If there is a connection, it sends the reason to the other
+// end. Received bytes can still be read.
 func (p *Pipe) Reset(reason error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.fail(reason, false)
 }
 
-// Close ends the pipe. Where the other end has written everything, what is
-// written here is still sent, for a second at most; otherwise the pipe is reset.
+// Close ends the pipe. If the other end has written everything, bytes written here are still
+// sent, for a second at most; otherwise the pipe is reset.
 func (p *Pipe) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -202,7 +202,7 @@ func (p *Pipe) Close() error {
 	return nil
 }
 
-// linger waits until the last frames are out; finish bounds the time.
+// linger waits until the last frames are sent; finish bounds the time.
 func (p *Pipe) linger() {
 	if p.att == nil {
 		return
@@ -212,7 +212,7 @@ func (p *Pipe) linger() {
 	}
 }
 
-// fail ends the pipe with err. told says that the other end knows already.
+// fail ends the pipe with err. told reports that the other end knows the reason.
 func (p *Pipe) fail(err error, told bool) {
 	if p.err != nil || p.closing {
 		return
@@ -223,7 +223,7 @@ func (p *Pipe) fail(err error, told bool) {
 	p.changed.Broadcast()
 }
 
-// finish marks the end of the pipe and bounds the time for telling the other end.
+// finish marks the end of the pipe and bounds the time for sending it to the other end.
 func (p *Pipe) finish() {
 	close(p.doneCh)
 	if p.ackTimer != nil {
@@ -238,7 +238,7 @@ func (p *Pipe) finish() {
 	}
 }
 
-// ack is what every frame carries: how far this end's reader is.
+// ack returns the acknowledgement that every frame carries: the position of this end's reader.
 func (p *Pipe) ack() uint64 {
 	if p.inFin && p.in.len() == 0 {
 		return p.inBase + 1
@@ -246,7 +246,7 @@ func (p *Pipe) ack() uint64 {
 	return p.inBase
 }
 
-// received is what an attachment tells: how far the bytes have come.
+// received returns the position up to which bytes were received, which an attachment sends.
 func (p *Pipe) received() uint64 {
 	n := p.inBase + uint64(p.in.len())
 	if p.inFin {
@@ -255,8 +255,8 @@ func (p *Pipe) received() uint64 {
 	return n
 }
 
-// consumed sees to it that the other end learns what was read: at once where a
-// quarter of the window waits for it or the stream has ended, else a little later.
+// consumed acknowledges what was read: immediately if a quarter of the window is
+// unacknowledged or the stream has ended, otherwise after ackDelay.
 func (p *Pipe) consumed() {
 	if p.att == nil {
 		return
@@ -283,7 +283,7 @@ func (p *Pipe) ackDue() {
 	p.changed.Broadcast()
 }
 
-// written is the offset behind the last byte written here.
+// written returns the offset after the last byte written here.
 func (p *Pipe) written() uint64 { return p.outBase + uint64(p.out.len()) }
 
 // acknowledge frees what the other end has consumed.

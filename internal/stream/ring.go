@@ -1,14 +1,14 @@
 package stream
 
-// ring is a queue of bytes that takes memory only while it holds some.
+// ring is a queue of bytes that uses memory only while it is not empty.
 type ring struct {
 	buf  []byte // its length is a power of two, or zero
 	head int
 	size int
 }
 
-// smallRing is what an empty ring may keep: interactive traffic then allocates
-// nothing.
+// smallRing is the size, in bytes, of the buffer that an empty ring may keep: interactive
+// traffic then allocates nothing.
 const smallRing = 4 << 10
 
 func (r *ring) len() int { return r.size }
@@ -35,7 +35,7 @@ func (r *ring) grow(need int) {
 	r.buf, r.head = buf, 0
 }
 
-// peek copies into p what lies offset bytes behind the front.
+// peek copies into p the bytes from offset on, counted from the front.
 func (r *ring) peek(p []byte, offset int) int {
 	p = p[:min(len(p), r.size-offset)]
 	if len(p) == 0 {

@@ -32,16 +32,16 @@ func (p *Pipe) send(a *attachment) {
 		chunk.Put(buf)
 		p.mu.Lock()
 		if err != nil {
-			p.unheard(a, err)
+			p.peerClosed(a, err)
 			return
 		}
 	}
 }
 
-// unheard ends an attachment whose other end listens no more. What that has said
-// before, above all why it went, may lie in the connection still: it is read to its
-// end first, which closeTimeout bounds.
-func (p *Pipe) unheard(a *attachment, err error) {
+// peerClosed ends an attachment whose other end does not read any more. Its last frames, in
+// particular the reason for the end, may still be in the connection: they are read first, for
+// closeTimeout at most.
+func (p *Pipe) peerClosed(a *attachment, err error) {
 	time.AfterFunc(closeTimeout, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -49,7 +49,7 @@ func (p *Pipe) unheard(a *attachment, err error) {
 	})
 }
 
-// nextFrame decides what to send next; ok is false where there is nothing.
+// nextFrame returns the next frame to send; ok is false if there is none.
 func (p *Pipe) nextFrame(a *attachment) (f frame, ok bool) {
 	f = frame{ack: p.ack()}
 	switch {
@@ -71,7 +71,7 @@ func (p *Pipe) nextFrame(a *attachment) (f frame, ok bool) {
 	case a.ready && p.outFin && !a.fin:
 		f.kind, f.offset = kindFin, p.written()
 		a.fin = true
-	case p.ackOwed(a, f.ack):
+	case p.ackPending(a, f.ack):
 		f.kind = kindAck
 	default:
 		return frame{}, false
@@ -82,7 +82,7 @@ func (p *Pipe) nextFrame(a *attachment) (f frame, ok bool) {
 	return f, true
 }
 
-func (p *Pipe) ackOwed(a *attachment, ack uint64) bool {
+func (p *Pipe) ackPending(a *attachment, ack uint64) bool {
 	owed := ack - a.acked
 	return owed > 0 && (owed >= Window/4 || p.inFin && p.in.len() == 0 || p.ackNow || p.closing)
 }
