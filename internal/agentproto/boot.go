@@ -34,7 +34,7 @@ const VsockArg = "banger.vsock=1"
 // The ports of vsock.
 const (
 	AgentPort    = 1024 // of the guest: the agent listens; the first that is not privileged
-	DoorbellPort = 1025 // of the host: the agent connects once, when it listens
+	ReadyPort = 1025 // of the host: the agent connects once, when it listens
 )
 
 // systemdArgs are the arguments for systemd and udev if the image's init runs

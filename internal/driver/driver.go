@@ -1,5 +1,5 @@
-// Package driver is the contract of VMM drivers: what starts a virtual machine
-// and finds it again.
+// Package driver is the contract of VMM drivers, which start virtual machines and find them
+// again.
 package driver
 
 import (
@@ -12,10 +12,10 @@ import (
 	"banger/internal/disk"
 )
 
-// ErrGone is what Recover returns when the machine no longer runs.
+// ErrGone is the error of Recover if the machine is not running any more.
 var ErrGone = errors.New("the VMM process is gone")
 
-// Spec is all a driver needs to start a machine.
+// Spec is what a driver needs to start a machine.
 type Spec struct {
 	ID  string // 12 lower-case hexadecimal digits
 	Dir string // the VM's own directory; file names are in package paths
@@ -33,46 +33,46 @@ type Spec struct {
 	Accel string // kvm, tcg, or empty for the driver's choice by Probe
 
 	NoNetwork bool // the guest gets no network device
-	Slot      int  // which user id and address are the VM's, in system mode
+	Slot      int  // determines the VM's user id and address in system mode
 
-	// Timed, where it is set, is told how long a part of the start took.
+	// Timed, unless nil, is called with the duration of each part of the start.
 	Timed func(part string, took time.Duration) `json:"-"`
 }
 
-// Capability is what a Probe found.
+// Capability is the result of a Probe.
 type Capability struct {
 	Version string // of the VMM
 	Accel   string // kvm or tcg
-	Reason  string // why not kvm, where it is not
+	Reason  string // why Accel is not kvm, if it is not
 }
 
 // Driver starts machines and finds them again.
 //
-// A failed or cancelled Start leaves nothing: no process, no socket. The
-// machine does not end with the context of Start, nor with this process: it is
-// a session of its own, and whatever it writes to outlives us. Start returns
-// as soon as the VMM runs, not when the guest answers. It ends in Recover, so
-// that recovery is exercised at every boot.
+// A failed or cancelled Start leaves nothing: no process, no socket. The machine does not end
+// with the context of Start, nor with this process: it is a session of its own, and the files
+// that it writes to outlive this process. Start returns as soon as the VMM runs, not when the
+// guest answers. Start ends with the code of Recover, so that recovery is exercised at every
+// boot.
 type Driver interface {
 	Name() string
-	// Probe says what the driver can do on this host; an error of kind
-	// api.KindUnsupported says what is missing and how to get it. What takes
-	// long is cached. kernel and initramfs are those of a probe boot; where they
-	// are empty and nothing is cached, Probe answers without booting.
+	// Probe reports what the driver can do on this host; an error of kind
+	// api.KindUnsupported says what is missing and how to get it. Slow results are cached.
+	// kernel and initramfs are for a probe boot; if they are empty and nothing is cached,
+	// Probe answers without booting.
 	Probe(ctx context.Context, kernel, initramfs string) (Capability, error)
 	Start(ctx context.Context, spec Spec) (Machine, error)
-	// Recover finds the machine of a VM again. handle is what Machine.Handle
-	// returned once; it may be nil, stale or a lie, in which case the machine is
-	// found by its id and dir alone. ErrGone says that it does not run.
+	// Recover finds the machine of a VM again. handle is an earlier result of
+	// Machine.Handle; it may be nil, outdated or false: then the machine is found by its id
+	// and dir alone. Recover returns ErrGone if the machine is not running.
 	Recover(ctx context.Context, id, dir string, handle json.RawMessage) (Machine, error)
 }
 
-// Exit says how a VMM process ended.
+// Exit is how a VMM process ended.
 type Exit struct {
-	// Code is the exit status, or 128 plus the signal; -1 where it is not known,
-	// as for a process that was started by an earlier daemon.
+	// Code is the exit status, or 128 plus the signal; -1 if unknown, as for a process that
+	// an earlier daemon started.
 	Code int
-	// Message is what the VMM last said on standard error, cut to a few lines.
+	// Message is the end of the VMM's standard error, at most a few lines.
 	Message string
 }
 
@@ -80,19 +80,19 @@ type Exit struct {
 type Machine interface {
 	PID() int
 	Accel() string
-	// Handle is what Recover can use later. It holds no secret.
+	// Handle returns a handle for a later Recover. It contains no secret.
 	Handle() json.RawMessage
-	// Done is closed when the process has ended; Exit is known then.
+	// Done is closed when the process has ended and Exit is known.
 	Done() <-chan struct{}
 	Exit() Exit
-	// Kill ends the VMM at once and waits until it is gone. Idempotent.
+	// Kill kills the VMM and waits until it has ended. It is idempotent.
 	Kill(ctx context.Context) error
-	// DialGuest connects to the agent's channel. Either it waits for the agent, as
-	// long as ctx allows, or what is written is read once the agent is there; that
-	// of a recovered machine may refuse until it is. One connection at a time.
+	// DialGuest connects to the agent's channel, one connection at a time. Either it waits
+	// for the agent until ctx ends, or the agent reads written bytes once it runs; the
+	// channel of a recovered machine may refuse connections until then.
 	DialGuest(ctx context.Context) (net.Conn, error)
-	// Release lets go of what this process holds for the machine (descriptors,
-	// goroutines), which itself runs on.
+	// Release frees this process's resources for the machine (descriptors, goroutines).
+	// The machine itself keeps running.
 	Release()
 }
 
@@ -102,24 +102,24 @@ type Pauser interface {
 	Resume(ctx context.Context) error
 }
 
-// Surveyor is a driver that can look for the machines of all VMs at once: Recover looks
-// at each of the host's processes where a handle is of no use.
+// Surveyor is a driver that can search for the machines of all VMs at once: without a valid
+// handle, Recover has to examine each of the host's processes.
 type Surveyor interface {
-	// Survey returns the ids of the VMs that may have a machine; of others it is
-	// certain that they have none.
+	// Survey returns the ids of the VMs that may have a machine; all others certainly have
+	// none.
 	Survey() (mayRun map[string]bool, err error)
 }
 
-// Stander is implemented by machines whose VMM says whether their guest stands still.
+// Stander is implemented by machines whose VMM reports whether the guest is stopped.
 type Stander interface {
-	// Standing says why it does; empty: it does not.
+	// Standing returns why the guest is stopped, or "" if it runs.
 	Standing(ctx context.Context) (why string, err error)
 }
 
-// Staller is implemented by machines that stand still when the host cannot write what
-// their guest writes.
+// Staller is implemented by machines that stop when the host cannot write their guest's
+// data.
 type Staller interface {
 	Pauser
-	// Stalled tells whether it does. Resume has it try again.
+	// Stalled reports whether the machine is stopped for that reason. Resume makes it retry.
 	Stalled(ctx context.Context) (bool, error)
 }

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// UserNetwork is the network every guest has in user mode: its own address,
-// the gateway and the name server. They are the defaults of QEMU's user
-// network (qemu(1), -netdev user); every guest is alone in its own.
+// UserNetwork returns the network of every guest in user mode: its address, the gateway and the
+// name server. They are the defaults of QEMU's user network (qemu(1), -netdev user); every guest
+// has a separate one.
 func UserNetwork() (address netip.Prefix, gateway, dns netip.Addr) {
 	return netip.MustParsePrefix("10.0.2.15/24"), netip.MustParseAddr("10.0.2.2"), netip.MustParseAddr("10.0.2.3")
 }
@@ -21,9 +21,8 @@ const (
 
 var domain = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*$`)
 
-// SearchDomains returns the domains that this host looks names up in, with commas: a
-// guest's names are looked up by the host's resolver, and are to mean the same. read is
-// os.ReadFile, or a test's.
+// SearchDomains returns this host's search domains, separated by commas: the host's resolver
+// looks up a guest's names, which should mean the same. read is os.ReadFile, or a test's.
 func SearchDomains(read func(path string) ([]byte, error)) string {
 	text, err := read("/etc/resolv.conf")
 	if err != nil {
@@ -33,7 +32,7 @@ func SearchDomains(read func(path string) ([]byte, error)) string {
 	for line := range strings.Lines(string(text)) {
 		words := strings.Fields(line)
 		if len(words) > 0 && (words[0] == "search" || words[0] == "domain") {
-			found = words[1:] // the last line counts
+			found = words[1:] // the last line applies
 		}
 	}
 	all := ""
@@ -46,8 +45,9 @@ func SearchDomains(read func(path string) ([]byte, error)) string {
 	return strings.TrimPrefix(all, ",")
 }
 
-// ResolversWithoutIPv4 says whether this host has name servers, and none by IPv4: QEMU's
-// user network, which has IPv4 alone, cannot ask those. read is os.ReadFile, or a test's.
+// ResolversWithoutIPv4 reports whether this host has name servers, but none with an IPv4
+// address: QEMU's user network, which has only IPv4, cannot reach those. read is os.ReadFile, or
+// a test's.
 func ResolversWithoutIPv4(read func(path string) ([]byte, error)) bool {
 	text, err := read("/etc/resolv.conf")
 	if err != nil {

@@ -14,23 +14,23 @@ import (
 	"banger/api"
 )
 
-// Client asks the helper. Its methods may be called at the same time.
+// Client sends requests to the helper. It is safe for concurrent use.
 type Client struct {
 	Socket  string
 	Version string // of this program
-	// Patience is how long a helper that is being restarted is waited for.
+	// Patience bounds the wait for a helper that is being restarted.
 	Patience time.Duration
 
-	limit time.Duration // in place of callTime, for a test
+	limit time.Duration // replaces callTime in a test
 }
 
-// callTime bounds one request, whatever the context allows: the longest of them,
-// starting a VMM on a busy host, takes seconds.
+// callTime bounds one request, even if the context allows more: the longest, starting a VMM on
+// a busy host, takes seconds.
 const callTime = 90 * time.Second
 
-// Do sends one request and reads its answer into answer, which may be nil. When
-// the helper ends meanwhile, or is not there, it is asked again: every verb can
-// be. The files that come with the answer are the caller's.
+// Do sends one request and reads its answer into answer, which may be nil. If the helper ends
+// during the request, or is not running, Do asks again: every verb is idempotent. The caller
+// owns the files that come with the answer.
 func (c *Client) Do(ctx context.Context, call Call, answer any, files ...*os.File) ([]*os.File, error) {
 	if err := call.Validate(); err != nil {
 		return nil, err
@@ -40,14 +40,14 @@ func (c *Client) Do(ctx context.Context, call Call, answer any, files ...*os.Fil
 		return nil, err
 	}
 	request := Request{Protocol: protocol, Version: c.Version, Verb: call.Verb(), Body: body}
-	// From when on a helper that is not there is waited for: since it was seen last.
+	// The start of the wait for a helper that is not running: when it was last seen.
 	missed := time.Time{}
 	for deaths := 0; ; {
 		got, met, err := c.once(ctx, request, answer, files)
 		if err == nil || !isGone(err) {
 			return got, err
 		}
-		// It ended at this very request, which must not go on for ever.
+		// It ended during this request, which must not be repeated forever.
 		if met {
 			deaths, missed = deaths+1, time.Time{}
 		}
@@ -66,19 +66,19 @@ func (c *Client) Do(ctx context.Context, call Call, answer any, files ...*os.Fil
 }
 
 const (
-	// retryPause is how often a helper that is not there is looked for. It is there
-	// again within a fraction of a second (RestartSec of its unit).
+	// retryPause is the pause between two tries to reach a helper that is not running. systemd
+	// restarts it within a fraction of a second (RestartSec of its unit).
 	retryPause = 20 * time.Millisecond
-	// maxDeaths is how often a helper may end while it works on one request.
+	// maxDeaths is how often the helper may end during one request.
 	maxDeaths = 3
 )
 
 func absent(err error) error {
 	return api.Errorf(api.KindTimeout, "bangerd-root does not answer: %w", err).
-		WithHint("sudo systemctl status bangerd-root; sudo systemctl start bangerd-root   (guests run on meanwhile)")
+		WithHint("sudo systemctl status bangerd-root; sudo systemctl start bangerd-root   (guests keep running)")
 }
 
-// once asks once. met says that there was a helper to ask.
+// once asks once. met reports that a helper was reached.
 func (c *Client) once(ctx context.Context, request Request, answer any, files []*os.File) (got []*os.File, met bool, err error) {
 	conn, err := c.dial(ctx)
 	if err != nil {
@@ -109,7 +109,7 @@ func (c *Client) dial(ctx context.Context) (*net.UnixConn, error) {
 	conn, err := d.DialContext(ctx, "unixpacket", c.Socket)
 	if err != nil {
 		if errors.Is(err, unix.EACCES) {
-			return nil, api.Errorf(api.KindDenied, "cannot ask bangerd-root: %w", err).WithHint("only the owner of this installation may; see: banger system status")
+			return nil, api.Errorf(api.KindDenied, "cannot ask bangerd-root: %w", err).WithHint("only the owner of this installation may do this; see: banger system status")
 		}
 		return nil, err
 	}
@@ -123,13 +123,13 @@ func (c *Client) broken(ctx context.Context, verb Verb, err error) error {
 	case errors.Is(err, context.DeadlineExceeded): // a net.Dialer may notice before ctx does
 		return api.Errorf(api.KindCanceled, "cannot ask bangerd-root for %s: %w", verb, err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return api.Errorf(api.KindTimeout, "bangerd-root did not do %s within %s", verb, c.callTime())
+		return api.Errorf(api.KindTimeout, "bangerd-root did not answer %s within %s", verb, c.callTime())
 	}
 	return err
 }
 
-// OtherProtocol is the error of a helper that has another contract. It answers all
-// the same, and says which version it is.
+// OtherProtocol is the error of a helper with another version of the contract. It answers
+// nevertheless, with its version.
 type OtherProtocol struct {
 	Helper string // its version
 	error
@@ -147,7 +147,7 @@ func (c *Client) judge(r Response, answer any) error {
 	if answer == nil {
 		return nil
 	}
-	// Fields of a newer helper are no error: it is the one with the privileges.
+	// Unknown fields of a newer helper are not an error: it is the one with the privileges.
 	if err := json.Unmarshal(r.Body, answer); err != nil {
 		return api.Errorf(api.KindInternal, "cannot read the answer of bangerd-root: %w", err)
 	}

@@ -194,5 +194,5 @@ func TestDecodeIsStrict(t *testing.T) {
 func ExampleVMStartCall() {
 	err := VMStartCall{VM: VM{"../../etc"}, VMM: "sh"}.Validate()
 	fmt.Println(err)
-	// Output: there is no VMM "sh"
+	// Output: unknown VMM "sh"
 }

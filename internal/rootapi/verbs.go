@@ -1,11 +1,10 @@
-// Package rootapi is the privilege contract of system mode: what the owner's
-// daemon may ask of bangerd-root, as a closed list of types.
+// Package rootapi is the privilege contract of system mode: the requests that the owner's
+// daemon may send to bangerd-root, as a closed list of types.
 //
-// A request names a VM by its id, and typed numbers. It has no path, no shell
-// text and no list of arguments: the helper derives every path, device, user id
-// and unit from the id (package vmid). Files come as descriptors. Every verb is
-// idempotent, and to remove what is not there is success: the helper remembers
-// nothing, and a caller that got no answer asks again.
+// A request contains a VM's id and typed numbers. It has no path, no shell text and no list of
+// arguments: the helper derives every path, device, user id and unit from the id (package
+// vmid). Files are passed as descriptors. Every verb is idempotent, and removing an absent
+// object succeeds: the helper has no state, and a caller without an answer asks again.
 package rootapi
 
 import (
@@ -16,50 +15,50 @@ import (
 	"banger/internal/vmid"
 )
 
-// Verb names what is asked for.
+// Verb is the name of a request.
 type Verb string
 
-// The verbs. docs/privileges.md says of each what it can do; a test compares.
+// The verbs. docs/privileges.md documents what each can do; a test compares the two.
 const (
-	Hello      Verb = "hello"       // who answers
-	DiskAttach Verb = "disk-attach" // make the VM's block device from files
-	DiskStatus Verb = "disk-status" // how full it is
-	NetAttach  Verb = "net-attach"  // make the VM's network namespace and its link
-	BootPut    Verb = "boot-put"    // keep a kernel or initramfs under its digest
+	Hello      Verb = "hello"       // identify the helper
+	DiskAttach Verb = "disk-attach" // create the VM's block device from files
+	DiskStatus Verb = "disk-status" // how full the disk is
+	NetAttach  Verb = "net-attach"  // create the VM's network namespace and its link
+	BootPut    Verb = "boot-put"    // store a kernel or initramfs under its digest
 	VMStart    Verb = "vm-start"    // start the VMM in its jail
 	VMFind     Verb = "vm-find"     // find the VMM's process and prove it
 	VMKill     Verb = "vm-kill"     // end it
-	VMRelease  Verb = "vm-release"  // remove everything the host holds for a VM that does not run
+	VMRelease  Verb = "vm-release"  // remove all objects of the host of a VM that is not running
 	VMDial     Verb = "vm-dial"     // connect to one of the VMM's sockets
-	List       Verb = "list"        // every object on the host that carries our names
-	Check      Verb = "check"       // what the host can do, for the doctor
-	Clear      Verb = "clear"       // remove what belongs to no VM: the firewall's table, kept boot files
+	List       Verb = "list"        // list every object of the host that carries banger's names
+	Check      Verb = "check"       // report what the host can do, for the doctor
+	Clear      Verb = "clear"       // remove what all VMs share: the firewall's table, stored boot files
 )
 
 // Call is a request's content.
 type Call interface {
 	Verb() Verb
-	// Validate refuses what the helper must not even look at.
+	// Validate refuses invalid content before the helper uses any of it.
 	Validate() error
-	// Files says how many descriptors come with the request, at least and at most.
+	// Files returns the minimum and maximum number of descriptors of the request.
 	Files() (least, most int)
 }
 
-// The limits of what a request may say.
+// The limits of a request's content.
 const (
-	// Slots is how many VMs there can be: each has a slot number from 1 on, which
-	// gives it a user id and an address.
+	// Slots is the maximum number of VMs: each has a slot number from 1 on, which determines
+	// its user id and address.
 	Slots = 16384
-	// MaxCmdline is what the kernel reads of its command line on x86-64
+	// MaxCmdline is the size that the kernel reads of its command line on x86-64
 	// (COMMAND_LINE_SIZE, arch/x86/include/asm/setup.h), less the final NUL.
 	MaxCmdline = 2047
 	// MaxVCPUs is Firecracker's limit (MAX_SUPPORTED_VCPUS).
 	MaxVCPUs = 32
-	// MaxMemoryMiB is 4 TiB, as for every VM.
+	// MaxMemoryMiB is 4 TiB, the limit of every VM.
 	MaxMemoryMiB = 4 << 20
 )
 
-// VM names a VM, and is the whole content of most requests.
+// VM identifies a VM, and is the whole content of most requests.
 type VM struct {
 	ID string `json:"id"`
 }
@@ -67,7 +66,7 @@ type VM struct {
 // Validate implements Call.
 func (v VM) Validate() error {
 	if !vmid.Valid(v.ID) {
-		return refuse("%.40q is no VM's id", v.ID)
+		return refuse("%.40q is not a VM's id", v.ID)
 	}
 	return nil
 }
@@ -76,7 +75,7 @@ func refuse(format string, args ...any) error { return api.Errorf(api.KindInvali
 
 func none() (least, most int) { return 0, 0 }
 
-// HelloCall asks who answers. The caller says who it is in every request.
+// HelloCall requests the helper's identity. Every request contains the caller's version.
 type HelloCall struct{}
 
 // Verb implements Call.
@@ -88,23 +87,23 @@ func (HelloCall) Validate() error { return nil }
 // Files implements Call.
 func (HelloCall) Files() (least, most int) { return none() }
 
-// HelloAnswer says who answers.
+// HelloAnswer identifies the helper.
 type HelloAnswer struct {
 	Version string `json:"version"`
 	PID     int    `json:"pid"`
-	// OwnerUID may use the helper, beside root.
+	// OwnerUID is the user that may use the helper, in addition to root.
 	OwnerUID int `json:"owner_uid"`
-	// Outer is the prefix of the addresses that VMs have towards the host.
+	// Outer is the prefix of the VMs' addresses on the host's side.
 	Outer netip.Prefix `json:"outer"`
 }
 
-// The ways a VM gets a disk.
+// The modes of a VM's disk.
 const (
 	Snapshot = "snapshot" // device-mapper snapshot of a base file; files: base, copy-on-write
-	Plain    = "plain"    // a file of the VM's own; files: that
+	Plain    = "plain"    // the VM's own file; files: that file
 )
 
-// DiskAttachCall makes the VM's block device from the files that come with it.
+// DiskAttachCall creates the VM's block device from the files that come with it.
 type DiskAttachCall struct {
 	VM
 	Mode string `json:"mode"`
@@ -116,7 +115,7 @@ func (DiskAttachCall) Verb() Verb { return DiskAttach }
 // Validate implements Call.
 func (c DiskAttachCall) Validate() error {
 	if c.Mode != Snapshot && c.Mode != Plain {
-		return refuse("there is no disk mode %.40q", c.Mode)
+		return refuse("unknown disk mode %.40q", c.Mode)
 	}
 	return c.VM.Validate()
 }
@@ -136,7 +135,7 @@ type Device struct {
 	Minor uint32 `json:"minor"`
 }
 
-// DiskStatusCall asks how full a copy-on-write file is.
+// DiskStatusCall requests how full a copy-on-write file is.
 type DiskStatusCall struct{ VM }
 
 // Verb implements Call.
@@ -149,15 +148,15 @@ func (DiskStatusCall) Files() (least, most int) { return none() }
 type DiskUsage struct {
 	UsedBytes  int64 `json:"used_bytes"`
 	TotalBytes int64 `json:"total_bytes"`
-	// Broken says why the disk can no longer be used; empty where it can.
+	// Broken is why the disk can no longer be used; empty if it can.
 	Broken string `json:"broken,omitempty"`
 }
 
-// NetAttachCall makes the VM's network namespace.
+// NetAttachCall creates the VM's network namespace.
 type NetAttachCall struct {
 	VM
 	Slot int `json:"slot"`
-	// None is a namespace without any link.
+	// None requests a namespace without any link.
 	None bool `json:"none,omitempty"`
 }
 
@@ -179,9 +178,9 @@ func validSlot(v VM, slot int) error {
 
 var digest = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// BootPutCall keeps a copy of a file that VMs boot from, after its digest was
-// checked. One that is kept already is not read. File: the content, at most one;
-// without it the answer only says whether it is kept.
+// BootPutCall stores a copy of a file that VMs boot from, after its digest was checked. A file
+// that is already stored is not read. File: the content, at most one; without it the answer
+// only reports whether the file is stored.
 type BootPutCall struct {
 	Digest string `json:"digest"` // SHA-256, 64 lower-case hexadecimal digits
 }
@@ -192,7 +191,7 @@ func (BootPutCall) Verb() Verb { return BootPut }
 // Validate implements Call.
 func (c BootPutCall) Validate() error {
 	if !digest.MatchString(c.Digest) {
-		return refuse("%.80q is no SHA-256 digest", c.Digest)
+		return refuse("%.80q is not a SHA-256 digest", c.Digest)
 	}
 	return nil
 }
@@ -200,7 +199,7 @@ func (c BootPutCall) Validate() error {
 // Files implements Call.
 func (BootPutCall) Files() (least, most int) { return 0, 1 }
 
-// BootPutAnswer says whether the file is kept now.
+// BootPutAnswer reports whether the file is stored now.
 type BootPutAnswer struct {
 	Kept bool `json:"kept"`
 }
@@ -220,7 +219,7 @@ type VMStartCall struct {
 	Accel     string `json:"accel"` // kvm or tcg; Firecracker has kvm only
 	VCPUs     int    `json:"vcpus"`
 	MemoryMiB int64  `json:"memory_mib"`
-	Kernel    string `json:"kernel"`    // digests of files that were put
+	Kernel    string `json:"kernel"`    // digests of stored files
 	Initramfs string `json:"initramfs"` //
 	Cmdline   string `json:"cmdline"`   // the guest kernel's
 	NoNetwork bool   `json:"no_network,omitempty"`
@@ -229,15 +228,15 @@ type VMStartCall struct {
 // Verb implements Call.
 func (VMStartCall) Verb() Verb { return VMStart }
 
-// Printable ASCII without the quote and the backslash: it becomes an argument of
-// QEMU and a string in Firecracker's configuration.
+// Printable ASCII without the quote and the backslash: it becomes an argument of QEMU and a
+// string in Firecracker's configuration.
 var cmdline = regexp.MustCompile(`^[ !#-\[\]-~]*$`)
 
 // Validate implements Call.
 func (c VMStartCall) Validate() error {
 	switch {
 	case c.VMM != Firecracker && c.VMM != QEMU:
-		return refuse("there is no VMM %.40q", c.VMM)
+		return refuse("unknown VMM %.40q", c.VMM)
 	case c.Accel != "kvm" && (c.Accel != "tcg" || c.VMM == Firecracker):
 		return refuse("%s has no accelerator %.40q", c.VMM, c.Accel)
 	case c.VCPUs < 1 || c.VCPUs > MaxVCPUs:
@@ -245,9 +244,9 @@ func (c VMStartCall) Validate() error {
 	case c.MemoryMiB < 1 || c.MemoryMiB > MaxMemoryMiB:
 		return refuse("a VM cannot have %d MiB of memory", c.MemoryMiB)
 	case !digest.MatchString(c.Kernel) || !digest.MatchString(c.Initramfs):
-		return refuse("the kernel or the initramfs is named by no SHA-256 digest")
+		return refuse("the kernel or the initramfs is not named by a SHA-256 digest")
 	case len(c.Cmdline) > MaxCmdline || !cmdline.MatchString(c.Cmdline):
-		return refuse("the kernel command line has %d bytes, or a character that it must not have", len(c.Cmdline))
+		return refuse("the kernel command line has %d bytes, or contains a character that is not allowed", len(c.Cmdline))
 	}
 	return validSlot(c.VM, c.Slot)
 }
@@ -255,22 +254,22 @@ func (c VMStartCall) Validate() error {
 // Files implements Call.
 func (VMStartCall) Files() (least, most int) { return 2, 2 }
 
-// Process is a VMM's process, proven to be the VM's. Its pidfd comes with the
-// answer, and after VMStart of a machine that has one a listening socket, to which
-// the guest's agent connects once when it is there.
+// Process is a VMM's process, proven to be the VM's. Its pidfd comes with the answer, and after
+// VMStart of a machine that has one a listening socket, to which the guest's agent connects
+// once when it is ready.
 type Process struct {
 	PID       int    `json:"pid"`
 	StartTime uint64 `json:"start_time"` // field 22 of /proc/PID/stat
 	BootID    string `json:"boot_id"`    // of the host
 	VMM       string `json:"vmm"`
 	Accel     string `json:"accel"`
-	// Found says that it ran already: it was started by an earlier request.
+	// Found reports that it was already running: an earlier request started it.
 	Found bool `json:"found,omitempty"`
 	// Timing is how long the parts of the start took.
 	Timing []api.StepTiming `json:"timing,omitempty"`
 }
 
-// VMFindCall finds the VMM's process. Hint may be stale or a lie.
+// VMFindCall finds the VMM's process. Hint may be outdated or false.
 type VMFindCall struct {
 	VM
 	Hint Process `json:"hint"`
@@ -282,12 +281,12 @@ func (VMFindCall) Verb() Verb { return VMFind }
 // Files implements Call.
 func (VMFindCall) Files() (least, most int) { return none() }
 
-// VMFindAnswer has the process; nil where none runs.
+// VMFindAnswer has the process, or nil if none runs.
 type VMFindAnswer struct {
 	Process *Process `json:"process"`
 }
 
-// VMKillCall ends the VMM at once and waits until it is gone.
+// VMKillCall kills the VMM and waits until it has ended.
 type VMKillCall struct{ VM }
 
 // Verb implements Call.
@@ -296,8 +295,8 @@ func (VMKillCall) Verb() Verb { return VMKill }
 // Files implements Call.
 func (VMKillCall) Files() (least, most int) { return none() }
 
-// VMReleaseCall removes everything that the host holds for a VM which does not
-// run: its unit, jail, network and block device. It refuses while it runs.
+// VMReleaseCall removes all objects of the host of a VM that is not running: its unit, jail,
+// network and block device. It is refused while the VM runs.
 type VMReleaseCall struct{ VM }
 
 // Verb implements Call.
@@ -325,7 +324,7 @@ func (VMDialCall) Verb() Verb { return VMDial }
 // Validate implements Call.
 func (c VMDialCall) Validate() error {
 	if c.Socket != SocketAgent && c.Socket != SocketAPI {
-		return refuse("a VMM has no socket %.40q", c.Socket)
+		return refuse("unknown socket %.40q of a VMM", c.Socket)
 	}
 	return c.VM.Validate()
 }
@@ -333,7 +332,7 @@ func (c VMDialCall) Validate() error {
 // Files implements Call.
 func (VMDialCall) Files() (least, most int) { return none() }
 
-// ListCall asks for every object on the host that carries our names.
+// ListCall requests every object of the host that carries banger's names.
 type ListCall struct{}
 
 // Verb implements Call.
@@ -356,7 +355,7 @@ const (
 	KindJail    = "jail"
 )
 
-// Object is something that the host holds.
+// Object is an object of the host.
 type Object struct {
 	Kind string `json:"kind"`
 	Name string `json:"name"`
@@ -368,9 +367,9 @@ type ListAnswer struct {
 	Objects []Object `json:"objects"`
 }
 
-// CheckCall asks what the host can do.
+// CheckCall requests what the host can do.
 type CheckCall struct {
-	Network bool `json:"network,omitempty"` // look at the firewall, too, which takes longer
+	Network bool `json:"network,omitempty"` // also check the firewall, which takes longer
 }
 
 // Verb implements Call.
@@ -382,7 +381,7 @@ func (CheckCall) Validate() error { return nil }
 // Files implements Call.
 func (CheckCall) Files() (least, most int) { return none() }
 
-// CheckAnswer says what the host can do; an empty text says that it can.
+// CheckAnswer reports what the host can do; an empty text means that it can.
 type CheckAnswer struct {
 	DeviceMapper string      `json:"device_mapper,omitempty"` // why it cannot be used
 	KVM          string      `json:"kvm,omitempty"`           // why it cannot be used
@@ -391,18 +390,18 @@ type CheckAnswer struct {
 	Network      []api.Check `json:"network"`
 }
 
-// VMMCheck says which VMM there is.
+// VMMCheck describes the VMM of the host.
 type VMMCheck struct {
-	Version  string   `json:"version,omitempty"` // empty: none that can be used
-	Reason   string   `json:"reason,omitempty"`  // why none can be used
+	Version  string   `json:"version,omitempty"` // empty: there is no usable one
+	Reason   string   `json:"reason,omitempty"`  // why there is no usable one
 	Hint     string   `json:"hint,omitempty"`    // what to type
 	Warnings []string `json:"warnings,omitempty"`
 	Path     string   `json:"path,omitempty"`   // Firecracker's program that is used
 	Jailer   string   `json:"jailer,omitempty"` // its jailer's
 }
 
-// ClearCall removes what belongs to no VM, before an uninstallation: the
-// firewall's table and the kept boot files. It refuses while a VM runs.
+// ClearCall removes the objects that all VMs share, before an uninstallation: the firewall's
+// table and the stored boot files. It is refused while a VM runs.
 type ClearCall struct{}
 
 // Verb implements Call.
@@ -414,7 +413,7 @@ func (ClearCall) Validate() error { return nil }
 // Files implements Call.
 func (ClearCall) Files() (least, most int) { return none() }
 
-// Calls has one of each, for tests and for documentation.
+// Calls returns one call of each verb, for tests and documentation.
 func Calls() []Call {
 	return []Call{
 		HelloCall{}, DiskAttachCall{Mode: Snapshot}, DiskStatusCall{}, NetAttachCall{},

@@ -17,18 +17,18 @@ import (
 // received whole, with its descriptors. A request is one message, and so is its
 // answer.
 const (
-	// MaxMessage bounds a message. The longest is a list of objects: that of two
-	// thousand running VMs fits. What is longer is refused by whoever would send it.
+	// MaxMessage bounds a message, in bytes. The longest is a list of objects: that of two
+	// thousand running VMs fits. The sender refuses a longer message.
 	MaxMessage = 1 << 20
-	maxRequest = 16 << 10 // no request of ours comes near it
+	maxRequest = 16 << 10 // much more than any valid request
 	maxFiles   = 2
 )
 
-// protocol is the version of this package's contract. Both sides must have the
-// same. It is a variable for a test that builds a program with another.
+// protocol is the version of this package's contract, which must be the same on both sides.
+// It is a variable for a test that builds a program with another one.
 var protocol = "1"
 
-// Request is what a client sends.
+// Request is a client's message.
 type Request struct {
 	Protocol string          `json:"protocol"`
 	Version  string          `json:"version"` // of the client
@@ -36,7 +36,7 @@ type Request struct {
 	Body     json.RawMessage `json:"body"`
 }
 
-// Response is what the helper answers.
+// Response is the helper's answer.
 type Response struct {
 	Protocol string          `json:"protocol"`
 	Version  string          `json:"version"` // of the helper
@@ -44,7 +44,7 @@ type Response struct {
 	Body     json.RawMessage `json:"body,omitempty"`
 }
 
-// CheckProtocol refuses a request of another contract than ours, by name.
+// CheckProtocol refuses a request of another version of the contract.
 func (r Request) CheckProtocol(version string) error {
 	if r.Protocol == protocol {
 		return nil
@@ -53,11 +53,11 @@ func (r Request) CheckProtocol(version string) error {
 }
 
 func mismatch(helper, daemon string) error {
-	return api.Errorf(api.KindUnsupported, "bangerd-root %.60s and bangerd %.60s do not understand each other", helper, daemon).
-		WithHint("sudo banger system restart   (guests run on)")
+	return api.Errorf(api.KindUnsupported, "bangerd-root %.60s and bangerd %.60s use different protocols", helper, daemon).
+		WithHint("sudo banger system restart   (guests keep running)")
 }
 
-// NewResponse is the helper's answer.
+// NewResponse returns the helper's answer.
 func NewResponse(version string, body any, failure error) Response {
 	r := Response{Protocol: protocol, Version: version}
 	if failure != nil {
@@ -72,7 +72,7 @@ func NewResponse(version string, body any, failure error) Response {
 	return r
 }
 
-// errTooLong refuses a message instead of reading a part of it.
+// errTooLong refuses a message that is not read completely.
 var errTooLong = api.Errorf(api.KindInvalid, "the message is too long, or has too many descriptors")
 
 // Send sends one message.
@@ -101,12 +101,12 @@ func Send(c *net.UnixConn, message any, files []*os.File) error {
 	return err
 }
 
-// usualBuffer is below what a socket takes at once as the kernel sets it up
-// (net.core.wmem_default, socket(7)): 208 KiB, with what it adds to a message.
+// usualBuffer, in bytes, is below the default buffer of a socket (net.core.wmem_default,
+// socket(7)): 208 KiB, including the kernel's overhead for a message.
 const usualBuffer = 64 << 10
 
-// enlarge has a socket take a whole message of any size that is allowed. Only root
-// may go beyond net.core.wmem_max, and only the helper has so much to say.
+// enlarge makes a socket accept a whole message of any allowed size. Only root may exceed
+// net.core.wmem_max, and only the helper sends such messages.
 func enlarge(c *net.UnixConn) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -122,14 +122,14 @@ func enlarge(c *net.UnixConn) error {
 	return errors.Join(err, setErr)
 }
 
-// ReadRequest reads what a client sends. Whoever calls it closes the files.
+// ReadRequest reads a client's message. The caller closes the files.
 func ReadRequest(c *net.UnixConn) (Request, []*os.File, error) {
 	var r Request
 	files, err := receive(c, maxRequest, &r)
 	return r, files, err
 }
 
-// ReadResponse reads what the helper answers.
+// ReadResponse reads the helper's answer. The caller closes the files.
 func ReadResponse(c *net.UnixConn) (Response, []*os.File, error) {
 	var r Response
 	files, err := receive(c, MaxMessage, &r)
@@ -165,9 +165,9 @@ func receive(c *net.UnixConn, limit int, into any) (files []*os.File, err error)
 	return files, decodeEnvelope(data[:n], into)
 }
 
-// sizeOfNext waits for a message and returns how long it is (recv(2), MSG_TRUNC; a
-// sequence of packets is as datagrams are): a buffer for the longest allowed would
-// take most of the time of a request.
+// sizeOfNext waits for a message and returns its size in bytes (recv(2), MSG_TRUNC, which also
+// works for SOCK_SEQPACKET): allocating a buffer for the largest message would take most of
+// the time of a request.
 func sizeOfNext(c *net.UnixConn) (size int, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -188,9 +188,8 @@ func sizeOfNext(c *net.UnixConn) (size int, err error) {
 	return size, err
 }
 
-// decodeEnvelope reads a request or a response. Of one of another protocol it
-// reads no more than that, so that it is refused by its name and not for a field
-// that this one does not have.
+// decodeEnvelope reads a request or a response. If it has another protocol, nothing else is
+// read, so that it is refused for its protocol and not for an unknown field.
 func decodeEnvelope(data []byte, into any) error {
 	var who struct{ Protocol, Version string }
 	if json.Unmarshal(data, &who) == nil && who.Protocol != "" && who.Protocol != protocol {
@@ -217,7 +216,7 @@ func parseRights(oob []byte) ([]*os.File, error) {
 	for _, m := range messages {
 		fds, err := unix.ParseUnixRights(&m)
 		if err != nil {
-			continue // credentials, which nobody asked for
+			continue // credentials, which were not requested
 		}
 		for _, fd := range fds {
 			unix.CloseOnExec(fd)
@@ -227,23 +226,21 @@ func parseRights(oob []byte) ([]*os.File, error) {
 	return files, nil
 }
 
-// decode reads JSON and refuses fields that it does not know and anything behind
-// the first value.
+// decode reads JSON, and refuses unknown fields and anything after the first value.
 func decode(data []byte, into any) error {
 	d := json.NewDecoder(strings.NewReader(string(data)))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
 		return api.Errorf(api.KindInvalid, "cannot read the message: %w", err)
 	}
-	// More says no before a stray bracket.
+	// More returns false before a stray bracket.
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return api.Errorf(api.KindInvalid, "cannot read the message: something follows it")
+		return api.Errorf(api.KindInvalid, "cannot read the message: there is data after it")
 	}
 	return nil
 }
 
-// Decode reads a request's content into call, a pointer, and validates it against
-// the descriptors that came with it.
+// Decode reads and validates a request's content, and checks the number of its descriptors.
 func Decode[C Call](r Request, files int) (C, error) {
 	var call C
 	if len(r.Body) > 0 {
@@ -267,8 +264,8 @@ func CloseAll(files []*os.File) {
 	}
 }
 
-// isGone tells whether an error means that the helper ended, or is not there, or
-// that its queue is full (EAGAIN of connect(2)).
+// isGone reports whether an error means that the helper has ended, or is not running, or that
+// its queue is full (EAGAIN of connect(2)).
 func isGone(err error) bool {
 	for _, e := range []error{io.EOF, net.ErrClosed, unix.ECONNREFUSED, unix.ENOENT, unix.ECONNRESET, unix.EPIPE, unix.ENOTCONN, unix.EAGAIN} {
 		if errors.Is(err, e) {

@@ -19,24 +19,25 @@ import (
 )
 
 const (
-	// maxBootFile is more than any kernel or initramfs has.
+	// maxBootFile, in bytes, is more than the size of any kernel or initramfs.
 	maxBootFile = 1 << 30
-	// keepUnused is how long a file that no jail links is kept: its next use needs
-	// no copying.
+	// keepUnused is how long a file that no jail links is cached, so that its next use
+	// needs no copying.
 	keepUnused = 30 * 24 * time.Hour
-	// maxUnused and maxUnusedBytes bound the files that no jail links, with the one
-	// that comes: the files are root's, so no quota of the owner's does.
+	// maxUnused and maxUnusedBytes bound the files that no jail links, including the new
+	// one: the files belong to root, so the owner's quota does not apply.
 	maxUnused      = 16
 	maxUnusedBytes = 4 << 30
-	// maxBootBytes bounds all files together: a jail that links one keeps it here, and
+	// maxBootBytes bounds all files together: a jail that links a file keeps it here, and
 	// the owner may start a VM from each.
 	maxBootBytes = 16 << 30
-	// bootMargin stays free, beside the blocks that the file system reserves for root.
+	// bootMargin is the space, in bytes, that stays free in addition to the blocks that the
+	// file system reserves for root.
 	bootMargin = 64 << 20
 )
 
-// bootPut keeps a copy of a file that VMs boot from. VMMs read the copy, which
-// only root can change, through a hard link in their jails.
+// bootPut stores a copy of a file that VMs boot from. VMMs read the copy, which only root
+// can change, through a hard link in their jails.
 func (h *Helper) bootPut(c rootapi.BootPutCall, files []*os.File) (any, error) {
 	defer h.locks.lock(c.Digest)()
 	path := filepath.Join(h.Dirs.Boot, c.Digest)
@@ -51,27 +52,27 @@ func (h *Helper) bootPut(c rootapi.BootPutCall, files []*os.File) (any, error) {
 		return rootapi.BootPutAnswer{}, err
 	}
 	if err := os.MkdirAll(h.Dirs.Boot, 0o755); err != nil {
-		return nil, diskError("make the directory of boot files", err)
+		return nil, diskError("create the directory of boot files", err)
 	}
-	if err := h.keep(files[0], path, c.Digest); err != nil {
-		return nil, diskError("keep a boot file", err)
+	if err := h.store(files[0], path, c.Digest); err != nil {
+		return nil, diskError("store a boot file", err)
 	}
 	return rootapi.BootPutAnswer{Kept: true}, nil
 }
 
-// used notes that a file is used today, if it is there.
+// used records that a file is used today, if it exists.
 func used(path string) error {
 	now := time.Now()
 	return os.Chtimes(path, now, now)
 }
 
-// mustKeep refuses a start from files that are not kept, before anything is made
-// for it: the owner's daemon brings them and asks again.
-func (h *Helper) mustKeep(digests ...string) error {
+// requireBootFiles refuses a start from files that are not stored, before anything is
+// created for it: the owner's daemon sends them and asks again.
+func (h *Helper) requireBootFiles(digests ...string) error {
 	for _, digest := range digests {
 		err := used(filepath.Join(h.Dirs.Boot, digest))
 		if errors.Is(err, os.ErrNotExist) {
-			return api.Errorf(api.KindNotFound, "no boot file %s is kept", digest)
+			return api.Errorf(api.KindNotFound, "no boot file %s is stored", digest)
 		}
 		if err != nil {
 			return diskError("use a boot file", err)
@@ -80,8 +81,8 @@ func (h *Helper) mustKeep(digests ...string) error {
 	return nil
 }
 
-// keep copies from to path if it has the digest.
-func (h *Helper) keep(from *os.File, path, digest string) error {
+// store copies from to path if it has the digest.
+func (h *Helper) store(from *os.File, path, digest string) error {
 	size, err := bootSize(from)
 	if err != nil {
 		return err
@@ -92,7 +93,7 @@ func (h *Helper) keep(from *os.File, path, digest string) error {
 	}
 	defer os.Remove(to.Name())
 	sum := sha256.New()
-	// Bounded: the file may grow while it is read, and is another one then.
+	// Bounded: the file may grow while it is read, and then has another digest.
 	_, err = io.Copy(io.MultiWriter(to, sum), io.NewSectionReader(from, 0, size+1))
 	if err == nil && hex.EncodeToString(sum.Sum(nil)) != digest {
 		err = api.Errorf(api.KindInvalid, "its content does not have the digest %s", digest)
@@ -117,14 +118,14 @@ func bootSize(f *os.File) (int64, error) {
 		return 0, err
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > maxBootFile {
-		return 0, api.Errorf(api.KindInvalid, "it is no regular file of at most %d MiB", maxBootFile>>20)
+		return 0, api.Errorf(api.KindInvalid, "it is not a regular file of at most %d MiB", maxBootFile>>20)
 	}
 	return st.Size, nil
 }
 
-// stageBoot makes the file that a boot file of that size is copied to, which has its
-// size from the beginning: so requests at the same time count one another's. Only this
-// is done by one request at a time; what is copied from may be slow.
+// stageBoot creates the file that a boot file of that size is copied to. It has its full
+// size from the beginning, so concurrent requests count one another's. Only this step is
+// done by one request at a time, because the source of the copy may be slow.
 func (h *Helper) stageBoot(size int64) (*os.File, error) {
 	h.booting.Lock()
 	defer h.booting.Unlock()
@@ -139,7 +140,7 @@ func (h *Helper) stageBoot(size int64) (*os.File, error) {
 		return f, err
 	}
 	err = unix.Fallocate(int(f.Fd()), 0, 0, size)
-	if errors.Is(err, unix.EOPNOTSUPP) { // the space is then taken as it is written
+	if errors.Is(err, unix.EOPNOTSUPP) { // the space is then allocated as it is written
 		err = f.Truncate(size)
 	}
 	if err != nil {
@@ -160,9 +161,9 @@ type bootFile struct {
 	staged bool
 }
 
-// makeRoom removes what was not used for long and what a crash left half-written, and
-// then of the files that no jail links those that were used the longest ago, until one
-// more of that size is within the bounds.
+// makeRoom removes files that were not used for long and files that a crash left incomplete.
+// Then it removes the least recently used files that no jail links, until one more file of
+// that size is within the bounds.
 func (h *Helper) makeRoom(now time.Time, size int64) error {
 	files, err := h.bootFiles()
 	if err != nil {
@@ -186,13 +187,13 @@ func (h *Helper) makeRoom(now time.Time, size int64) error {
 	for n := len(unused) - 1; n >= 0 && (n+1 >= maxUnused || bytes > maxUnusedBytes || all > maxBootBytes); n-- {
 		f := unused[n]
 		if f.staged {
-			continue // its request is at work on it
+			continue // its request is still writing it
 		}
 		err = errors.Join(err, os.Remove(f.path))
 		all, bytes = all-f.size, bytes-f.size
 	}
 	if err == nil && all > maxBootBytes {
-		return api.Errorf(api.KindNoSpace, "the kernels and initramfs files that VMs were started from take %d MiB with this one, and %d MiB is the limit", all>>20, maxBootBytes>>20).
+		return api.Errorf(api.KindNoSpace, "the kernels and initramfs files of started VMs would take %d MiB with this one; the limit is %d MiB", all>>20, maxBootBytes>>20).
 			WithHint("stop VMs that were started from other kernels: banger ps")
 	}
 	return err

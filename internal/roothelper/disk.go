@@ -42,15 +42,15 @@ func (h *Helper) netAttach(ctx context.Context, c rootapi.NetAttachCall, _ []*os
 		return nil, h.Networks.AttachNone(ctx, c.ID)
 	}
 	if c.Slot >= h.Settings.UIDCount {
-		return nil, api.Errorf(api.KindInvalid, "slot %d is beyond the %d that this installation has", c.Slot, h.Settings.UIDCount)
+		return nil, api.Errorf(api.KindInvalid, "slot %d is greater than %d, the number of slots of this installation", c.Slot, h.Settings.UIDCount)
 	}
 	plan, err := network.New(network.Spec{ID: c.ID, Slot: c.Slot, Outer: h.Settings.Outer, UID: h.uid(c.Slot)})
 	if err != nil {
 		return nil, err
 	}
-	// The table must be there for as long as the link is being made; once that is,
-	// clear sees it.
-	done, err := h.common.use(ctx)
+	// The table must exist while the link is being created; afterwards clear finds the
+	// link.
+	done, err := h.shared.use(ctx)
 	if err != nil {
 		return nil, err
 	}

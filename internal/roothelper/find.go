@@ -15,32 +15,32 @@ import (
 	"banger/internal/vmid"
 )
 
-// find finds the VM's VMM and proves it; nil where none runs.
+// find returns the VM's VMM after proving its identity, or nil if none runs.
 func (h *Helper) find(ctx context.Context, id string, hint proc.Identity) (*fcproc.Handle, jail, error) {
 	j, found, err := h.findJail(id)
 	if err != nil || !found {
 		return nil, j, err
 	}
 	uid, err := j.uid()
-	if err != nil || uid == 0 { // it was being made
+	if err != nil || uid == 0 { // it was being created
 		return nil, j, err
 	}
 	if !h.owns(uid) {
-		return nil, j, api.Errorf(api.KindInternal, "the jail of VM %s is of group %d, which no VM has", id, uid).
+		return nil, j, api.Errorf(api.KindInternal, "the jail of VM %s belongs to group %d, which is not a VM's", id, uid).
 			WithHint("sudo ls -ld %s", j.dir)
 	}
 	root, err := h.openVMMRoot(j)
-	if errors.Is(err, os.ErrNotExist) { // it was being removed, which only is when none runs
+	if errors.Is(err, os.ErrNotExist) { // it was being removed, which happens only if none runs
 		return nil, j, nil
 	}
 	if err != nil {
 		return nil, j, err
 	}
 	defer root.Close()
-	// The jailer keeps the program's name, and that tells Firecracker from the jailer.
-	// QEMU's program may have any, and QEMU itself can change it (PR_SET_NAME(2const)).
-	// Nor need it be told from the launcher: once that has the VM's user id, it becomes
-	// QEMU as the same process.
+	// The jailer preserves the program's name, which distinguishes Firecracker from the
+	// jailer. QEMU's program may have any name, and QEMU can change it (PR_SET_NAME(2const)).
+	// It need not be distinguished from the launcher: once the launcher has the VM's user
+	// id, it executes QEMU in the same process.
 	p, err := h.Host.Find(ctx, fcproc.Query{
 		ID: id, Name: j.program, AnyName: j.program == qemuProgram, UID: uid, Root: root, Hint: hint,
 	})
@@ -50,7 +50,7 @@ func (h *Helper) find(ctx context.Context, id string, hint proc.Identity) (*fcpr
 	return p, j, err
 }
 
-// openVMMRoot opens what a VMM's root directory is.
+// openVMMRoot opens the directory that must be the VMM's root directory.
 func (h *Helper) openVMMRoot(j jail) (*os.File, error) {
 	if j.program == qemuProgram {
 		return os.Open("/")
@@ -58,16 +58,15 @@ func (h *Helper) openVMMRoot(j jail) (*os.File, error) {
 	return h.openRoot(j)
 }
 
-// How long a unit that is being started may take until its VMM is there, and how
-// often it is looked for. This is the rare case of a request that meets the start
-// of another that was cut off.
+// How long a unit that is being started may take until its VMM runs, and how often that is
+// checked. This is the rare case of a request during the start of another request that was
+// interrupted.
 const (
 	startingTime  = 20 * time.Second
 	startingPause = 20 * time.Millisecond
 )
 
-// findOrAwait is find, save that it waits while the VM's unit runs something that
-// is not the VMM yet.
+// findOrAwait is find, but waits while the VM's unit runs a process that is not the VMM yet.
 func (h *Helper) findOrAwait(ctx context.Context, id string, hint proc.Identity) (*fcproc.Handle, jail, error) {
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(h.starting, startingTime))
 	defer cancel()
@@ -83,13 +82,13 @@ func (h *Helper) findOrAwait(ctx context.Context, id string, hint proc.Identity)
 		select {
 		case <-time.After(startingPause):
 		case <-ctx.Done():
-			return nil, j, api.Errorf(api.KindInternal, "the unit %s runs something that is not VM %s's VMM", vmid.Unit(id), id).
+			return nil, j, api.Errorf(api.KindInternal, "the unit %s runs a process that is not the VMM of VM %s", vmid.Unit(id), id).
 				WithHint("sudo systemctl status %s", vmid.Unit(id))
 		}
 	}
 }
 
-// mustNotRun refuses what is of no good under a running VMM.
+// mustNotRun refuses a request that must not be executed while the VMM runs.
 func (h *Helper) mustNotRun(ctx context.Context, id string) error {
 	p, _, err := h.findOrAwait(ctx, id, proc.Identity{})
 	if err != nil {
@@ -120,7 +119,7 @@ func (h *Helper) vmFind(ctx context.Context, c rootapi.VMFindCall) (any, []*os.F
 	return rootapi.VMFindAnswer{Process: &answer}, []*os.File{file}, nil
 }
 
-// describe says what is to be known of a VMM.
+// describe returns the description of a VMM.
 func describe(p *fcproc.Handle, j jail) (rootapi.Process, error) {
 	id := p.Identity()
 	answer := rootapi.Process{
@@ -136,8 +135,8 @@ func describe(p *fcproc.Handle, j jail) (rootapi.Process, error) {
 	return answer, nil
 }
 
-// accelOf reads the accelerator out of QEMU's arguments; empty where there is none that
-// we know. They were ours, but QEMU can change them.
+// accelOf returns the accelerator in QEMU's arguments, or "" if it is unknown. The helper
+// wrote the arguments, but QEMU can change them.
 func accelOf(args []string) string {
 	for i := 0; i+1 < len(args); i++ {
 		if args[i] != "-accel" {
@@ -157,8 +156,9 @@ func (h *Helper) vmKill(ctx context.Context, c rootapi.VMKillCall, _ []*os.File)
 		err = p.Kill(ctx)
 		p.Close()
 	}
-	// What the unit runs that is not the VMM, such as a jailer that has not come to
-	// it, ends with the unit. That is the VM's by its name, whatever the jail says.
+	// Processes of the unit that are not the VMM, such as a jailer that has not started it,
+	// end with the unit. The unit's name proves that it is the VM's, whatever the jail
+	// contains.
 	return nil, errors.Join(err, h.Units.Stop(ctx, unit))
 }
 
@@ -166,8 +166,8 @@ func (h *Helper) vmRelease(ctx context.Context, c rootapi.VMReleaseCall, _ []*os
 	if err := h.mustNotRun(ctx, c.ID); err != nil {
 		return nil, err
 	}
-	// The device can only go when nothing holds it, and the network when nothing
-	// uses it; the jail is what a later look would find the VMM by.
+	// The device can be removed only when nothing holds it, and the network when nothing
+	// uses it. The jail is removed last, because a later search finds the VMM by it.
 	return nil, errors.Join(
 		h.Units.Stop(ctx, vmid.Unit(c.ID)), h.Networks.Detach(ctx, c.ID), h.Blocks.Detach(ctx, c.ID), h.removeJail(ctx, c.ID),
 	)

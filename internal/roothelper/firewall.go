@@ -11,14 +11,15 @@ import (
 	"banger/internal/network/netns"
 )
 
-// Firewall is the host's table, which belongs to no VM.
+// Firewall is the host's firewall table, which is shared by all VMs.
 type Firewall interface {
-	// Ensure returns once the table is loaded, and keeps it from then on. If it cannot
-	// be loaded, that is tried again until it can, and says why.
+	// Ensure returns once the table is loaded, and restores it from then on if it is
+	// changed. If the table cannot be loaded, Ensure returns the reason and retries in the
+	// background.
 	Ensure(ctx context.Context) error
 	Remove(ctx context.Context) error
 	Check(ctx context.Context) []api.Check
-	// Close ends the keeping; the table stays.
+	// Close stops watching the table; the table stays.
 	Close()
 }
 
@@ -28,12 +29,12 @@ type hostFirewall struct {
 	log   *slog.Logger
 
 	mu       sync.Mutex
-	keeper   *netns.Keeper // nil: nobody asked for the table yet
-	forwards bool          // it was seen to that the host does
+	keeper   *netns.Keeper // nil: the table was not requested yet
+	forwards bool          // forwarding was enabled on the host
 }
 
-// Ensure implements Firewall. The table is kept for as long as this program runs, not
-// for one request, and though it cannot be loaded at first: guests may run already.
+// Ensure implements Firewall. The table is watched as long as this program runs, not for one
+// request, even if it cannot be loaded at first: guests may already be running.
 func (f *hostFirewall) Ensure(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -65,7 +66,7 @@ func (f *hostFirewall) Check(ctx context.Context) []api.Check {
 		table, problem = f.keeper.Table()
 	}
 	f.mu.Unlock()
-	table.Outer = f.outer // also if it was never loaded
+	table.Outer = f.outer // even if it was never loaded
 	return netns.Check(ctx, table, problem)
 }
 

@@ -18,7 +18,7 @@ import (
 	"banger/internal/systemd"
 )
 
-// Blocks makes block devices; package blockdev does.
+// Blocks creates block devices. Package blockdev implements it.
 type Blocks interface {
 	AttachSnapshot(ctx context.Context, id string, base, cow *os.File) (blockdev.Device, error)
 	AttachPlain(ctx context.Context, id string, file *os.File) (blockdev.Device, error)
@@ -29,7 +29,7 @@ type Blocks interface {
 	Available() error
 }
 
-// Networks makes network namespaces and their links.
+// Networks creates network namespaces and their links.
 type Networks interface {
 	Attach(ctx context.Context, p network.Plan) error
 	AttachNone(ctx context.Context, id string) error
@@ -46,12 +46,12 @@ type Units interface {
 	List(ctx context.Context, pattern string) ([]systemd.UnitStatus, error)
 }
 
-// Settings are what the installation's record says.
+// Settings are the settings in the installation's record.
 type Settings struct {
 	UIDBase  int
 	UIDCount int
-	Outer    netip.Prefix // of the VMs' addresses towards the host
-	// Programs of VMMs; looked for in the system's directories where empty.
+	Outer    netip.Prefix // of the VMs' addresses on the host's side
+	// Programs of VMMs; an empty one is searched for in the system's directories.
 	Firecracker, Jailer, QEMU string
 	Self                      string // path of this program, which starts QEMU
 }
@@ -68,26 +68,26 @@ type Helper struct {
 	Dirs     Dirs
 
 	locks    locks
-	common   common
-	jailing  sync.Mutex // makes jails one at a time: each with a user id of its own
-	booting  sync.Mutex // takes the place of one boot file at a time
+	shared   sharedLock
+	jailing  sync.Mutex // serializes the creation of jails: each has a different user id
+	booting  sync.Mutex // serializes the allocation of boot files
 	programs programs
 
-	// In place of readyTime, startingTime and clearingTime, for tests.
+	// Replace readyTime, startingTime and clearingTime in tests.
 	ready, starting, clearing time.Duration
 }
 
-// Dirs are where the helper keeps things; tests have their own.
+// Dirs are the helper's directories; tests use others.
 type Dirs struct {
 	Jails string
 	Boot  string
 	Run   string
 }
 
-// uid is the user and group id of a VM's VMM.
+// uid returns the user and group id of a VM's VMM.
 func (h *Helper) uid(slot int) int { return h.Settings.UIDBase + slot }
 
-// owns tells whether a user id is one of the VMs'.
+// owns reports whether a user id is one of the VMs'.
 func (h *Helper) owns(uid uint32) bool {
 	return int(uid) >= h.Settings.UIDBase && int(uid) < h.Settings.UIDBase+h.Settings.UIDCount
 }
@@ -96,8 +96,7 @@ func (s *Server) hello() rootapi.HelloAnswer {
 	return rootapi.HelloAnswer{Version: s.Version, PID: os.Getpid(), OwnerUID: s.Owner, Outer: s.Helper.Settings.Outer}
 }
 
-// diskError is fsx.DiskError for a failure of ours; a refusal keeps its kind and
-// its hint.
+// diskError is fsx.DiskError, except for refusals, which keep their kind and hint.
 func diskError(verb string, err error) error {
 	var refused *api.Error
 	if errors.As(err, &refused) {
@@ -141,34 +140,34 @@ func (l *locks) lock(id string) (unlock func()) {
 	}
 }
 
-// common is what belongs to no VM: the host's table and the kept boot files. What a
-// VM that is being made relies on must not be taken away meanwhile, so those that
-// use it share it, and clear has it to itself. A VM's lock is taken first: who
-// shares this waits for no other request. boot-put does not share it, as the file
-// that it reads may be in a file system of the owner's that never answers, and what
-// clear takes from under it is brought again.
-type common struct{ mu sync.RWMutex }
+// sharedLock guards the objects that are shared by all VMs: the host's firewall table and
+// the stored boot files. They must not be removed while a VM that needs them is being
+// created, so requests that use them share the lock, and clear locks it exclusively. A VM's
+// lock is taken first: a request that shares this lock does not wait for another request.
+// boot-put does not share it, because the file that it reads may be in a file system of the
+// owner that never answers; files that clear removes during it are sent again.
+type sharedLock struct{ mu sync.RWMutex }
 
-// use shares what is common, and returns what lets go of it.
-func (c *common) use(ctx context.Context) (done func(), err error) {
+// use locks it shared, and returns a function that unlocks it.
+func (c *sharedLock) use(ctx context.Context) (done func(), err error) {
 	if err := tryUntil(ctx, c.mu.TryRLock); err != nil {
-		return nil, api.Errorf(api.KindConflict, "all that belongs to no VM is being removed: %w", err).WithHint("try again")
+		return nil, api.Errorf(api.KindConflict, "objects that are shared by all VMs are being removed: %w", err).WithHint("try again")
 	}
 	return c.mu.RUnlock, nil
 }
 
-// own has what is common alone. Who waits for that keeps nobody from using it.
-func (c *common) own(ctx context.Context) (done func(), err error) {
+// own locks it exclusively. A request that waits for that does not block those that use it.
+func (c *sharedLock) own(ctx context.Context) (done func(), err error) {
 	if err := tryUntil(ctx, c.mu.TryLock); err != nil {
 		return nil, api.Errorf(api.KindConflict, "a VM is being started or gets its network: %w", err).WithHint("try again")
 	}
 	return c.mu.Unlock, nil
 }
 
-// tryPause is how often a lock is tried, which is rarely held when it is asked for.
+// tryPause is the pause between two tries to lock. The lock is rarely held.
 const tryPause = 10 * time.Millisecond
 
-// tryUntil tries until it works or ctx ends: a sync.RWMutex by itself knows no end.
+// tryUntil tries until it succeeds or ctx ends: a sync.RWMutex has no timeout.
 func tryUntil(ctx context.Context, try func() bool) error { return tryEvery(ctx, tryPause, try) }
 
 func tryEvery(ctx context.Context, pause time.Duration, try func() bool) error {

@@ -13,16 +13,16 @@ import (
 	"banger/internal/fsx"
 )
 
-// lockTime is how long a helper waits for the one before it to finish. systemd waits
-// longer before it starts another (TimeoutStopSec= in the unit): so this is for the
-// case that it gave up on a helper, and systemd then starts this one again and again.
+// lockTime bounds how long a helper waits for the previous one to finish. systemd waits
+// longer before it starts another (TimeoutStopSec= in the unit), so this matters only if
+// systemd has given up on a helper; it then restarts this one repeatedly.
 const lockTime = 20 * time.Second
 
-// alone makes this the only helper that works, until release is called or the process
-// ends: what keeps two requests for one VM apart is in the memory of one process. It
-// gives up after most.
-func alone(ctx context.Context, dir string, most time.Duration) (release func() error, err error) {
-	// Nobody else may open it: whoever can, can hold the lock (flock(2)).
+// lockInstance makes this the only working helper until release is called or the process
+// ends, because the locks that separate two requests for one VM are in the memory of one
+// process. It fails after most.
+func lockInstance(ctx context.Context, dir string, most time.Duration) (release func() error, err error) {
+	// Nobody else may open it: whoever can open it can hold the lock (flock(2)).
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
@@ -31,9 +31,9 @@ func alone(ctx context.Context, dir string, most time.Duration) (release func() 
 	defer cancel()
 	if err := fsx.Flock(ctx, f); err != nil {
 		return nil, api.Errorf(api.KindConflict, "another bangerd-root%s still works on a request: %w", holder(f), err).
-			WithHint("it ends by itself; ps -C bangerd-root   lists them")
+			WithHint("wait until it has ended; ps -C bangerd-root   lists them")
 	}
-	// A note for the error above, and no more than that.
+	// Only for the error above.
 	if err := errors.Join(f.Truncate(0), writeAt(f, strconv.Itoa(os.Getpid()))); err != nil {
 		f.Close()
 		return nil, err
@@ -46,7 +46,7 @@ func writeAt(f *os.File, text string) error {
 	return err
 }
 
-// holder names the process that has noted itself in the lock's file.
+// holder names the process whose pid is in the lock's file.
 func holder(f *os.File) string {
 	note := make([]byte, 16)
 	n, _ := f.ReadAt(note, 0)

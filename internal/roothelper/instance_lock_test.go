@@ -30,7 +30,7 @@ func TestOneHelperAtATime(t *testing.T) {
 		t.Fatalf("%q, %v", line, err)
 	}
 	began := time.Now()
-	_, err = alone(t.Context(), dir, 100*time.Millisecond)
+	_, err = lockInstance(t.Context(), dir, 100*time.Millisecond)
 	if api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), "process "+strconv.Itoa(first.Process.Pid)) || api.AsError(err).Hint == "" {
 		t.Errorf("beside another: %v", err)
 	}
@@ -39,7 +39,7 @@ func TestOneHelperAtATime(t *testing.T) {
 	}
 	got := make(chan error, 1)
 	go func() {
-		release, err := alone(context.Background(), dir, 20*time.Second)
+		release, err := lockInstance(context.Background(), dir, 20*time.Second)
 		if err == nil {
 			err = release()
 		}
@@ -63,7 +63,7 @@ func TestOneHelperAtATime(t *testing.T) {
 
 // holdAlone is a helper in a process of its own, which does not end by itself.
 func holdAlone(dir string) {
-	if _, err := alone(context.Background(), dir, time.Minute); err != nil {
+	if _, err := lockInstance(context.Background(), dir, time.Minute); err != nil {
 		panic(err)
 	}
 	os.Stdout.WriteString("alone\n")

@@ -17,18 +17,18 @@ import (
 
 // A VM's jail is JAILS/PROGRAM/ID/root: the layout is the jailer's (docs/jailer.md
 // of Firecracker). All but the root belong to root; the root belongs to the VM's user
-// while Firecracker starts (seal.go). So nothing in it is trusted, and nothing is
-// opened through it but with openat2(2). The group of the directory
-// above the root is the VM's: that is where its user id is recorded.
+// while Firecracker starts (seal.go). So nothing in it is trusted, and files in it are
+// opened only with openat2(2). The group of the directory above the root is the VM's: it
+// records the VM's user id.
 
-// The files in a QEMU's jail; those in Firecracker's are named by its package.
+// The files in a QEMU's jail. Package firecracker names those in Firecracker's.
 const (
 	qemuProgram = "qemu"
 	qemuAgent   = "agent.sock" // the channel to the agent
 	qemuMonitor = "api.sock"   // QEMU's monitor
 )
 
-// jail is one VM's.
+// jail is a VM's jail.
 type jail struct {
 	program string // file name of the VMM's program
 	dir     string // JAILS/PROGRAM/ID
@@ -55,14 +55,14 @@ func (h *Helper) findJail(id string) (j jail, found bool, err error) {
 	return jail{}, false, nil
 }
 
-// uid is the VM's user id, as the jail records it.
+// uid returns the VM's user id, which the jail records.
 func (j jail) uid() (uint32, error) {
 	var st unix.Stat_t
 	err := unix.Lstat(j.dir, &st)
 	return st.Gid, err
 }
 
-// makeJail makes an empty jail, in the place of an older one.
+// makeJail creates an empty jail, and removes an older one first.
 func (h *Helper) makeJail(ctx context.Context, id, program string, uid int) (jail, error) {
 	if err := h.removeJail(ctx, id); err != nil {
 		return jail{}, err
@@ -76,7 +76,7 @@ func (h *Helper) makeJail(ctx context.Context, id, program string, uid int) (jai
 	if err := os.MkdirAll(j.root, 0o711); err != nil {
 		return jail{}, diskError("make the jail", err)
 	}
-	// The VM's user passes through; nobody lists.
+	// The VM's user may pass through; nobody may list it.
 	for _, dir := range []string{j.root, j.dir, filepath.Dir(j.dir), h.Dirs.Jails} {
 		if err := os.Chmod(dir, 0o711); err != nil {
 			return jail{}, err
@@ -85,8 +85,8 @@ func (h *Helper) makeJail(ctx context.Context, id, program string, uid int) (jai
 	return j, os.Lchown(j.dir, 0, uid)
 }
 
-// mustBeUnused refuses a user id that another VM has: each could do to the other
-// what it can do to itself.
+// mustBeUnused refuses a user id that another VM has: each could do to the other what it can
+// do to itself.
 func (h *Helper) mustBeUnused(uid int) error {
 	ids, err := h.jails()
 	for _, id := range ids {
@@ -95,14 +95,14 @@ func (h *Helper) mustBeUnused(uid int) error {
 			continue
 		}
 		if other, err := j.uid(); err == nil && int(other) == uid {
-			return api.Errorf(api.KindConflict, "user id %d is that of VM %s", uid, id).WithHint("banger doctor --leaks")
+			return api.Errorf(api.KindConflict, "user id %d belongs to VM %s", uid, id).WithHint("banger doctor --leaks")
 		}
 	}
 	return err
 }
 
-// removeJail removes a VM's jail and the short name of its socket. The VM's user
-// has no process any more.
+// removeJail removes a VM's jail and the short name of its socket. The VM's user must have no
+// process any more.
 func (h *Helper) removeJail(ctx context.Context, id string) error {
 	err := os.Remove(h.shortSocket(id))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -121,7 +121,7 @@ func (h *Helper) removeJail(ctx context.Context, id string) error {
 	return nil
 }
 
-// removalError keeps the kind and the hint of a refusal.
+// removalError returns the error of a removal, with the kind and the hint of err.
 func removalError(id string, err error) error {
 	e := api.AsError(err)
 	return api.Errorf(e.Kind, "cannot remove the jail of VM %s: %w", id, err).WithHint("%s", e.Hint)
@@ -131,12 +131,12 @@ func removalError(id string, err error) error {
 // itself is near the limit of a socket address (unix(7)).
 func (h *Helper) shortSocket(id string) string { return filepath.Join(h.Dirs.Run, id+".sock") }
 
-// fill puts what a VMM boots from into a jail.
+// fill links the files that a VMM boots from into a jail.
 func (h *Helper) fill(j jail, c rootapi.VMStartCall, uid int) error {
 	for name, digest := range map[string]string{firecracker.KernelFile: c.Kernel, firecracker.InitramfsFile: c.Initramfs} {
 		err := os.Link(filepath.Join(h.Dirs.Boot, digest), filepath.Join(j.root, name))
 		if errors.Is(err, fs.ErrNotExist) {
-			return api.Errorf(api.KindNotFound, "no boot file %s is kept", digest)
+			return api.Errorf(api.KindNotFound, "no boot file %s is stored", digest)
 		}
 		if err != nil {
 			return diskError("fill the jail", err)
@@ -145,14 +145,14 @@ func (h *Helper) fill(j jail, c rootapi.VMStartCall, uid int) error {
 	return h.diskNode(j, c.ID, uid)
 }
 
-// diskNode makes the device node of the VM's disk in the jail.
+// diskNode creates the device node of the VM's disk in the jail.
 func (h *Helper) diskNode(j jail, id string, uid int) error {
 	d, found, err := h.Blocks.Lookup(id)
 	if err != nil {
 		return err
 	}
 	if !found {
-		return api.Errorf(api.KindConflict, "VM %s has no block device: it is attached before a start", id)
+		return api.Errorf(api.KindConflict, "VM %s has no block device: attach it before the start", id)
 	}
 	path := filepath.Join(j.root, firecracker.DiskFile)
 	if err := unix.Mknod(path, unix.S_IFBLK|0o600, int(unix.Mkdev(d.Major, d.Minor))); err != nil {
@@ -175,8 +175,8 @@ func (h *Helper) openRoot(j jail) (*os.File, error) {
 	return openBeneath(base, rel, unix.O_PATH|unix.O_DIRECTORY)
 }
 
-// openBeneath opens a name below a directory, through no symbolic link and no
-// "..", whoever can write there.
+// openBeneath opens a name below a directory without following symbolic links or "..",
+// because others may be able to write there.
 func openBeneath(dir *os.File, name string, flags uint64) (*os.File, error) {
 	fd, err := unix.Openat2(int(dir.Fd()), name, &unix.OpenHow{
 		Flags:   flags | unix.O_CLOEXEC | unix.O_NOFOLLOW,

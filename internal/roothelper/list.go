@@ -15,7 +15,7 @@ import (
 	"banger/internal/vmid"
 )
 
-// list returns every object on the host that carries our names.
+// list returns every object of the host that carries banger's names.
 func (h *Helper) list(ctx context.Context) (rootapi.ListAnswer, error) {
 	var all []rootapi.Object
 	add := func(kind, name, id string) { all = append(all, rootapi.Object{Kind: kind, Name: name, ID: id}) }
@@ -51,8 +51,8 @@ func (h *Helper) list(ctx context.Context) (rootapi.ListAnswer, error) {
 	return rootapi.ListAnswer{Objects: all}, nil
 }
 
-// processes lists what runs with the user id of a VM. Whose it is its cgroup says,
-// and of an older layout's the jail that records the user id.
+// processes lists the processes with the user id of a VM. Their cgroup tells which VM it is,
+// or for processes of older versions the jail that records the user id.
 func (h *Helper) processes(ctx context.Context, jails []string) ([]rootapi.Object, error) {
 	found, err := h.Host.Users(ctx, uint32(h.Settings.UIDBase), uint32(h.Settings.UIDBase+h.Settings.UIDCount))
 	owners := map[uint32]string{}
@@ -71,16 +71,16 @@ func (h *Helper) processes(ctx context.Context, jails []string) ([]rootapi.Objec
 	return all, err
 }
 
-// clearingTime is how long clear waits for VMs that are being made. A start takes a
-// second or two; one that takes longer is no reason to keep who asks waiting.
+// clearingTime bounds how long clear waits for VMs that are being started. A start takes a
+// second or two; for a longer one the caller should not have to wait.
 const clearingTime = 10 * time.Second
 
-// clear removes what belongs to no VM, when there is no VM left, and none comes
-// meanwhile.
+// clear removes the objects that are shared by all VMs, if no VM is left. No VM can be
+// started during it.
 func (h *Helper) clear(ctx context.Context) error {
 	patience, cancel := context.WithTimeout(ctx, cmp.Or(h.clearing, clearingTime))
 	defer cancel()
-	done, err := h.common.own(patience)
+	done, err := h.shared.own(patience)
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (h *Helper) clear(ctx context.Context) error {
 	}
 	for _, o := range held.Objects {
 		if o.ID != "" {
-			return api.Errorf(api.KindConflict, "the host still holds %s %s of VM %s", o.Kind, o.Name, o.ID).
+			return api.Errorf(api.KindConflict, "the host still has the %s %s of VM %s", o.Kind, o.Name, o.ID).
 				WithHint("banger vm list; banger doctor --leaks")
 		}
 	}

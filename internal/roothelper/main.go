@@ -29,7 +29,7 @@ import (
 func Main(args []string, version, commit string) int {
 	if len(args) > 0 && args[0] == LaunchArg {
 		err := Launch(args[1:])
-		fmt.Fprintln(os.Stderr, "banger: cannot become QEMU:", err)
+		fmt.Fprintln(os.Stderr, "banger: cannot execute QEMU:", err)
 		return 1
 	}
 	flags := flag.NewFlagSet("bangerd-root", flag.ContinueOnError)
@@ -51,13 +51,13 @@ func Main(args []string, version, commit string) int {
 	return 0
 }
 
-// poolSize is how many network namespaces are kept ready: as many VMs as are
-// usually started at the same time.
+// poolSize is how many network namespaces are prepared in advance: as many as VMs are usually
+// started at the same time.
 const poolSize = 4
 
 func run(version string, log *slog.Logger) error {
 	began := time.Now()
-	// Nothing of the helper's is anybody else's to read unless it says so.
+	// Files of the helper are private unless it sets another mode.
 	syscall.Umask(0o077)
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer cancel()
@@ -68,8 +68,8 @@ func run(version string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	// Before it touches anything: the one before it may still work.
-	release, err := alone(ctx, paths.RootRun, lockTime)
+	// Before it touches anything: the previous helper may still be working.
+	release, err := lockInstance(ctx, paths.RootRun, lockTime)
 	if err != nil {
 		return err
 	}
@@ -88,29 +88,29 @@ func run(version string, log *slog.Logger) error {
 		return err
 	}
 	if err := systemd.Notify(systemd.Ready); err != nil {
-		log.Warn("systemd does not listen", "error", err)
+		log.Warn("cannot notify systemd", "error", err)
 	}
 	log.Info("ready", "version", version, "pid", os.Getpid(), "owner", installed.Owner,
 		"took", time.Since(began).Round(time.Millisecond))
 	server := Server{Version: version, Owner: installed.UID, Helper: h, Log: log}
 	err = server.Serve(ctx, l)
-	log.Info("stopping; guests run on")
+	log.Info("stopping; guests keep running")
 	return err
 }
 
-// warm does beforehand what the first start of a VM would wait for, while requests
-// are answered already: running nft(8) and asking programs for their versions takes
-// longer than all else that the helper does until it is ready.
+// warm prepares what the first start of a VM would wait for, while requests are already
+// answered: running nft(8) and asking programs for their versions takes longer than all else
+// that the helper does until it is ready.
 func (h *Helper) warm(ctx context.Context, networks *netns.Manager, log *slog.Logger) {
-	// First, as running guests rely on it. A VM that is to get a network meanwhile
-	// waits for it; without the table none gets one, while everything else goes on.
+	// First, because running guests rely on it. A VM that requests a network during this
+	// waits; without the table no VM gets a network, but everything else works.
 	if err := h.Firewall.Ensure(ctx); err != nil {
 		log.Error("cannot load the firewall's table: no VM gets a network until that works", "error", err)
 	}
 	if ctx.Err() != nil {
 		return
 	}
-	// What is wrong with them is said to whoever wants to use them.
+	// Their faults are reported to whoever uses them.
 	_, _ = h.programs.firecracker(h.Settings)
 	networks.Fill()
 }
@@ -122,7 +122,7 @@ func newHelper(ctx context.Context, r record.Record, log *slog.Logger) (*Helper,
 	}
 	for dir, mode := range map[string]os.FileMode{paths.Jails: 0o711, paths.BootFiles: 0o755} {
 		if err := errors.Join(os.MkdirAll(dir, mode), os.Chmod(dir, mode)); err != nil {
-			return nil, nil, api.Errorf(api.KindInternal, "cannot make a directory: %w", err)
+			return nil, nil, api.Errorf(api.KindInternal, "cannot create a directory: %w", err)
 		}
 	}
 	units, err := systemd.Connect(ctx)
@@ -149,8 +149,7 @@ func newHelper(ctx context.Context, r record.Record, log *slog.Logger) (*Helper,
 	return h, networks, nil
 }
 
-// configure takes the programs' paths from the configuration, if only root can
-// change that.
+// configure takes the programs' paths from the configuration, if only root can change it.
 func (h *Helper) configure(log *slog.Logger) {
 	path := filepath.Join(paths.SystemConfig, "config.toml")
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
@@ -162,7 +161,7 @@ func (h *Helper) configure(log *slog.Logger) {
 		c, err = config.Load(path, func(string) string { return "" }, config.DetectHost())
 	}
 	if err != nil {
-		log.Error("the configuration is left alone: programs are looked for in the usual directories", "file", path, "error", err)
+		log.Error("the configuration is ignored: programs are searched for in the usual directories", "file", path, "error", err)
 		return
 	}
 	h.Settings.Firecracker, h.Settings.Jailer, h.Settings.QEMU = c.Firecracker, c.Jailer, c.QEMU

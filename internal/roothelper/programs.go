@@ -17,14 +17,14 @@ import (
 	"banger/internal/rootexec"
 )
 
-// programs knows the VMMs of this host. What their versions are is asked of each
-// file once, so that no start of a VM runs another program for it.
+// programs finds the VMMs of this host. It asks each file for its version once, so that the
+// start of a VM runs no other program for it.
 type programs struct {
 	mu    sync.Mutex
-	known map[fileState]string // what the program says to --version
+	known map[fileState]string // the program's output for --version
 }
 
-// fileState tells one state of a program's file from others.
+// fileState identifies the state of a program's file.
 type fileState struct {
 	path  string
 	inode uint64
@@ -38,15 +38,14 @@ type pair struct {
 	warnings            []string
 }
 
-// searchPath is where programs are looked for that the configuration does not
-// name: first what `banger system firecracker` switched to, as whoever typed that wants
-// it; then root's usual directories, whatever the environment says.
+// searchPath are the directories in which programs that the configuration does not name are
+// searched for: first the one of `banger system firecracker`, then root's usual directories,
+// regardless of the environment.
 var searchPath = append([]string{paths.FirecrackerCurrent}, paths.ProgramDirs...)
 
 const versionTime = 10 * time.Second
 
-// firecracker returns the Firecracker and the jailer to use, and refuses what is
-// of no use.
+// firecracker returns the Firecracker and the jailer to use, and refuses unusable versions.
 func (p *programs) firecracker(s Settings) (pair, error) {
 	var found pair
 	var err error
@@ -65,17 +64,17 @@ func (p *programs) firecracker(s Settings) (pair, error) {
 		return pair{}, err
 	}
 	found.version = fc.String()
-	found.warnings, err = firecracker.Judge(fc, jailer)
+	found.warnings, err = firecracker.CheckVersions(fc, jailer)
 	return found, err
 }
 
 // qemu returns the path of QEMU.
 func (p *programs) qemu(s Settings) (string, error) { return locate(s.QEMU, "qemu-system-x86_64") }
 
-// locate finds a program and refuses one that others than root can change.
+// locate finds a program, and refuses one that users other than root can change.
 func locate(configured, name string) (string, error) { return locateIn(searchPath, configured, name) }
 
-// locateIn takes what the configuration names, else the first that is in one of dirs.
+// locateIn returns the configured program, or the first one in dirs.
 func locateIn(dirs []string, configured, name string) (string, error) {
 	if configured != "" {
 		dirs, name = []string{filepath.Dir(configured)}, filepath.Base(configured)
@@ -91,10 +90,10 @@ func installHint(name string) string {
 	if name == "qemu-system-x86_64" {
 		return "sudo apt-get install qemu-system-x86"
 	}
-	return firecracker.Get + "   fetches both programs; or use QEMU: --driver qemu"
+	return firecracker.Get + "   installs both programs; or use QEMU: --driver qemu"
 }
 
-// ask returns what version a program says it is.
+// ask returns the version that a program reports.
 func (p *programs) ask(path, name string) (firecracker.Version, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -123,7 +122,7 @@ func (p *programs) ask(path, name string) (firecracker.Version, error) {
 	return firecracker.ParseVersion(name, said)
 }
 
-// limited keeps the first bytes of what a program says.
+// limited keeps the first bytes of a program's output.
 type limited struct{ to *bytes.Buffer }
 
 func (l *limited) Write(b []byte) (int, error) {
@@ -134,7 +133,7 @@ func (l *limited) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// check says what the host can do.
+// check reports what the host can do.
 func (h *Helper) check(ctx context.Context, c rootapi.CheckCall) rootapi.CheckAnswer {
 	var a rootapi.CheckAnswer
 	if err := h.Blocks.Available(); err != nil {
@@ -164,8 +163,7 @@ func judged(version string, warnings []string, err error) rootapi.VMMCheck {
 	return rootapi.VMMCheck{Version: version, Warnings: warnings}
 }
 
-// kvmWorks opens /dev/kvm. That a guest boots is another matter, which only a boot
-// shows.
+// kvmWorks opens /dev/kvm. Whether a guest boots is shown only by a boot.
 func kvmWorks() error {
 	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
 	if err != nil {

@@ -22,16 +22,16 @@ import (
 	"banger/internal/rootapi"
 )
 
-// QEMU has no jailer. Its unit is its jail: systemd gives it the VM's user id, the
-// VM's network namespace, no capability, no device but its own, and a file system
-// that it cannot write. It needs the host's libraries, so its root stays the host's.
+// QEMU has no jailer. Its unit is its jail: systemd gives it the VM's user id, the VM's
+// network namespace, no capability, only its own devices, and a file system that it cannot
+// write. It needs the host's libraries, so its root directory stays the host's.
 
-// LaunchArg makes this program the launcher that a QEMU's unit runs: it binds the
-// sockets that QEMU is to serve, becomes the VM's user, and becomes QEMU. So they can
-// be connected to from the first moment, and the jail is root's from the beginning.
+// LaunchArg makes this program the launcher that a QEMU's unit runs: it binds the sockets that
+// QEMU serves, changes to the VM's user, and executes QEMU. So clients can connect to the
+// sockets from the first moment, and the jail belongs to root from the beginning.
 const LaunchArg = "launch"
 
-// prepareQEMU is prepare for QEMU.
+// prepareQEMU implements prepare for QEMU.
 func (h *Helper) prepareQEMU(ctx context.Context, c rootapi.VMStartCall, uid int, logs []*os.File) (*start, error) {
 	program, err := h.programs.qemu(h.Settings)
 	if err != nil {
@@ -54,8 +54,8 @@ func (h *Helper) prepareQEMU(ctx context.Context, c rootapi.VMStartCall, uid int
 	return &start{jail: j, unit: u}, nil
 }
 
-// literal keeps systemd from replacing variables in arguments: the kernel's command
-// line may have a "$" (systemd.service(5), "Command lines").
+// literal escapes arguments so that systemd does not replace variables in them: the kernel's
+// command line may contain a "$" (systemd.service(5), "Command lines").
 func literal(args []string) []string {
 	for i, arg := range args {
 		args[i] = strings.ReplaceAll(arg, "$", "$$")
@@ -63,10 +63,10 @@ func literal(args []string) []string {
 	return args
 }
 
-// netnsDir is where network namespaces have their names (ip-netns(8)).
+// netnsDir is the directory of named network namespaces (ip-netns(8)).
 const netnsDir = "/run/netns"
 
-// qemuArgs are QEMU's for a VM in system mode.
+// qemuArgs returns QEMU's arguments for a VM in system mode.
 func qemuArgs(c rootapi.VMStartCall, j jail) []string {
 	return qemu.SystemArgs(driver.Spec{
 		ID: c.ID, Dir: j.root, VCPUs: c.VCPUs, MemoryBytes: c.MemoryMiB << 20,
@@ -83,8 +83,8 @@ const (
 	consoleFD = 5
 )
 
-// kvmGroup is the group that may open /dev/kvm, where there is one. Firecracker's
-// jailer makes a node of the VM's own instead.
+// kvmGroup returns the group that may open /dev/kvm, if there is one. Firecracker's jailer
+// creates a node for the VM instead.
 func kvmGroup() []int {
 	var st unix.Stat_t
 	if unix.Stat("/dev/kvm", &st) != nil || st.Gid == 0 {
@@ -93,9 +93,9 @@ func kvmGroup() []int {
 	return []int{int(st.Gid)}
 }
 
-// becomeUser drops root for good: setuid(2) by root takes all three ids and every
-// capability. Package syscall does it in all threads; unix.Setgroups would in one,
-// and another may be the one that becomes QEMU.
+// becomeUser drops root permanently: setuid(2) by root changes all three ids and drops every
+// capability. Package syscall does it in all threads; unix.Setgroups would do it in one, and
+// another thread may execute QEMU.
 func becomeUser(uid int) error {
 	if err := errors.Join(syscall.Setgroups(kvmGroup()), syscall.Setgid(uid), syscall.Setuid(uid)); err != nil {
 		return fmt.Errorf("cannot become user %d: %w", uid, err)
@@ -103,15 +103,15 @@ func becomeUser(uid int) error {
 	return nil
 }
 
-// Launch binds QEMU's sockets in the directory and becomes QEMU. It only returns
-// when that failed. Standard output is the console's log, standard error QEMU's.
+// Launch binds QEMU's sockets in the directory and executes QEMU. It returns only if that
+// failed. Standard output is the console's log, standard error QEMU's.
 func Launch(args []string) error {
 	if len(args) < 3 {
 		return api.Errorf(api.KindInvalid, "%s UID DIRECTORY PROGRAM ARGUMENTS: it is started by bangerd-root", LaunchArg)
 	}
 	uid, err := strconv.Atoi(args[0])
 	if err == nil && uid <= 0 {
-		err = api.Errorf(api.KindInvalid, "%d is no VM's user id", uid)
+		err = api.Errorf(api.KindInvalid, "%d is not a VM's user id", uid)
 	}
 	if err != nil {
 		return err
@@ -121,7 +121,7 @@ func Launch(args []string) error {
 	if err != nil {
 		return err
 	}
-	// The last one: it is what the helper waits for.
+	// The last one: the helper waits for it.
 	monitor, err := fsx.ListenUnix(filepath.Join(dir, qemuMonitor))
 	if err != nil {
 		return err
@@ -146,7 +146,7 @@ func become(program string, args []string, files []*os.File) error {
 	if err != nil {
 		return err
 	}
-	// First out of the way of the numbers that they are to have.
+	// First move them above the numbers that they will have.
 	var high []int
 	for _, f := range files {
 		fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 64)
@@ -157,7 +157,7 @@ func become(program string, args []string, files []*os.File) error {
 	}
 	for i, fd := range high {
 		if err := unix.Dup3(fd, i+1, 0); err != nil {
-			return fmt.Errorf("cannot hand on a descriptor: %w", err)
+			return fmt.Errorf("cannot duplicate a descriptor: %w", err)
 		}
 	}
 	return syscall.Exec(path, append([]string{path}, args...), []string{"LC_ALL=C.UTF-8", "PATH=/usr/bin:/bin"})

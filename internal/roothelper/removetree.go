@@ -12,11 +12,11 @@ import (
 	"banger/api"
 )
 
-// removeTree removes a directory with all that is in it, or says what is left when ctx
-// ends: it can be called again. It follows no symbolic link, and takes two descriptors,
-// no stack however deep it is and little memory however much is in it: a VMM that a guest
-// took over may have made a jail deeper than os.RemoveAll can stand, or of millions of
-// names. What lies deeper is moved up first.
+// removeTree removes a directory with its contents. If ctx ends first it returns an error,
+// and can be called again. It does not follow symbolic links, and needs two descriptors, no
+// stack for deep trees and little memory for large ones: a VMM that a guest took over may
+// have made a jail that is too deep for os.RemoveAll, or has millions of names. Deeper
+// directories are moved up first.
 func removeTree(ctx context.Context, path string) error {
 	top, err := openDir(unix.AT_FDCWD, path)
 	if errors.Is(err, unix.ENOENT) {
@@ -34,8 +34,8 @@ func removeTree(ctx context.Context, path string) error {
 	return os.Remove(path)
 }
 
-// removeFrom removes an entry of a directory, and moves the directories that are
-// in it up into that one.
+// removeFrom removes an entry of a directory, and moves the directories in it up into that
+// directory.
 func removeFrom(ctx context.Context, top *os.File, name string, moved *int) error {
 	isDir, err := remove(top, name)
 	if !isDir || err != nil {
@@ -64,8 +64,8 @@ func removeFrom(ctx context.Context, top *os.File, name string, moved *int) erro
 // bytes (NAME_MAX), so that is a megabyte.
 const namesAtOnce = 4096
 
-// empty calls remove for each name in a directory, some thousands at a time, until none
-// is left.
+// empty calls remove for each name in a directory, some thousands at a time, until the
+// directory is empty.
 func empty(ctx context.Context, dir *os.File, remove func(name string) error) error {
 	for {
 		if _, err := dir.Seek(0, io.SeekStart); err != nil {
@@ -80,8 +80,8 @@ func empty(ctx context.Context, dir *os.File, remove func(name string) error) er
 		}
 		for _, name := range names {
 			if ctx.Err() != nil {
-				return api.Errorf(api.KindTimeout, "it holds so much that this takes longer: %w", context.Cause(ctx)).
-					WithHint("try again: each time goes on where the last one ended")
+				return api.Errorf(api.KindTimeout, "it has too many entries to remove in this time: %w", context.Cause(ctx)).
+					WithHint("try again: each try continues where the last one ended")
 			}
 			if err := remove(name); err != nil {
 				return err
@@ -90,7 +90,7 @@ func empty(ctx context.Context, dir *os.File, remove func(name string) error) er
 	}
 }
 
-// remove removes an entry, or says that it is a directory that is not empty.
+// remove removes an entry, or reports that it is a directory that is not empty.
 func remove(dir *os.File, name string) (full bool, err error) {
 	err = unix.Unlinkat(int(dir.Fd()), name, 0)
 	if errors.Is(err, unix.EISDIR) { // unlink(2)
@@ -105,7 +105,7 @@ func remove(dir *os.File, name string) (full bool, err error) {
 	return false, &os.PathError{Op: "remove", Path: name, Err: err}
 }
 
-// moveUp moves a directory into another, under a name that is free there.
+// moveUp moves a directory into another, under an unused name.
 func moveUp(from *os.File, name string, to *os.File, moved *int) error {
 	for {
 		*moved++

@@ -12,15 +12,15 @@ import (
 	"banger/internal/driver/firecracker"
 )
 
-// Firecracker's jailer gives the jail's directories to the VM's user, for Firecracker
-// binds two sockets there. Once those are there neither VMM makes a file again, so root
-// takes the directories back: a VMM that a guest took over cannot fill the host's disk,
-// put sockets in the place of its own, or make a jail that is hard to remove. What
-// remains is the time between: some milliseconds in which the guest has hardly begun.
+// Firecracker's jailer gives the jail's directories to the VM's user, because Firecracker
+// binds two sockets there. Once those exist neither VMM creates files any more, so root takes
+// the directories back: a VMM that a guest took over cannot fill the host's disk, replace its
+// sockets, or make a jail that is hard to remove. The remaining window is some milliseconds
+// in which the guest has hardly begun to boot.
 
-// lastSocket is what a VMM serves last: after it nothing is made in the jail. Firecracker
-// binds its API's socket (src/firecracker/src/api_server_adapter.rs), then the vsock's,
-// as it reads the configuration.
+// lastSocket returns the socket that a VMM binds last: afterwards it creates nothing in the
+// jail. Firecracker binds its API's socket (src/firecracker/src/api_server_adapter.rs), then
+// the vsock's, as it reads the configuration.
 func lastSocket(j jail) string {
 	if j.program == qemuProgram {
 		return qemuMonitor
@@ -28,14 +28,14 @@ func lastSocket(j jail) string {
 	return firecracker.VsockSocket
 }
 
-// What a jailer makes: /, /dev, /dev/net and /run, with four nodes, a copy of the program
-// and a file with its pid. Where there is far more, the VMM made it.
+// A jailer creates /, /dev, /dev/net and /run, with four nodes, a copy of the program and a
+// file with its pid. If there is far more, the VMM created it.
 const (
 	jailDepth   = 4
 	jailEntries = 64
 )
 
-// seal gives the directories and files of a jail to root. It may be called again.
+// seal gives the directories and files of a jail to root. It is idempotent.
 func (h *Helper) seal(j jail) error {
 	root, err := h.openRoot(j)
 	if err != nil {
@@ -49,24 +49,24 @@ func (h *Helper) seal(j jail) error {
 	return nil
 }
 
-// sealServing seals the jail of a VMM that was found and serves: the helper that
-// started it was of an older version, or did not come to it.
+// sealServing seals the jail of a VMM that was found and serves its sockets: the helper that
+// started it was of an older version, or was ended before it could seal the jail.
 func (h *Helper) sealServing(j jail) error {
 	var st unix.Stat_t
 	if err := unix.Lstat(j.root, &st); err != nil || st.Uid == 0 {
 		return err
 	}
 	if err := unix.Lstat(filepath.Join(j.root, lastSocket(j)), &st); err != nil {
-		return nil // not yet: it may be about to bind it
+		return nil // not serving yet: it may be about to bind the socket
 	}
 	return h.seal(j)
 }
 
-// sealDir seals a directory. It belongs to root before its names are read, so they do not
-// change meanwhile.
+// sealDir seals a directory. The directory belongs to root before its names are read, so they
+// cannot change during that.
 func sealDir(parent *os.File, name string, depth int, left *int) error {
 	if depth == 0 {
-		return errors.New("it is deeper than a jailer makes one")
+		return errors.New("it is deeper than a jailer creates")
 	}
 	dir, err := openDir(int(parent.Fd()), name)
 	if err != nil {
@@ -81,7 +81,7 @@ func sealDir(parent *os.File, name string, depth int, left *int) error {
 		return err
 	}
 	if *left -= len(names); *left < 0 {
-		return errors.New("it has more in it than a jailer makes")
+		return errors.New("it has more entries than a jailer creates")
 	}
 	for _, name := range names {
 		if err := sealEntry(dir, name, depth, left); err != nil {
@@ -91,7 +91,8 @@ func sealDir(parent *os.File, name string, depth int, left *int) error {
 	return nil
 }
 
-// sealEntry seals what holds data. Nodes and sockets hold none, and stay the VMM's to open.
+// sealEntry seals entries that hold data. Nodes and sockets hold none, and the VMM may open
+// them.
 func sealEntry(dir *os.File, name string, depth int, left *int) error {
 	var st unix.Stat_t
 	if err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {

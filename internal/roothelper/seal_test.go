@@ -91,7 +91,7 @@ func TestJailThatTheVMMFilled(t *testing.T) {
 			w := newWorld(t)
 			w.blocks.attached[vm] = true
 			w.units.starting = func() { fill(w, w.root(vm)) }
-			if err := w.refuses(api.KindInternal, w.startCall(vm, 1), w.logs...); !strings.Contains(err.Error(), "than a jailer makes") {
+			if err := w.refuses(api.KindInternal, w.startCall(vm, 1), w.logs...); !strings.Contains(err.Error(), "than a jailer creates") {
 				t.Error(err)
 			}
 			w.kill(vm)

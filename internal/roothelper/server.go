@@ -1,6 +1,6 @@
-// Package roothelper is bangerd-root: it carries out the closed list of verbs of
-// package rootapi as root, and remembers nothing. The kernel and systemd are its
-// record: whatever it makes carries the VM's id in its name.
+// Package roothelper is bangerd-root: it executes the closed list of verbs of package rootapi
+// as root, and has no state of its own. The kernel and systemd are its record: whatever it
+// creates has the VM's id in its name.
 package roothelper
 
 import (
@@ -26,19 +26,19 @@ const (
 	requestTime = 10 * time.Second
 	// workTime bounds the work for one request.
 	workTime = 60 * time.Second
-	// maxConns bounds the requests that are worked on at the same time.
+	// maxConns bounds the concurrent requests.
 	maxConns = 64
 )
 
 // Server answers requests on a socket.
 type Server struct {
 	Version string
-	Owner   int // user id that may ask, beside root
+	Owner   int // user id that may send requests, in addition to root
 	Helper  *Helper
 	Log     *slog.Logger
 }
 
-// Listen makes the socket: the owner's, with mode 0600.
+// Listen creates the socket: it belongs to the owner, with mode 0600.
 func Listen(path string, owner, group int) (*net.UnixListener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
@@ -50,7 +50,7 @@ func Listen(path string, owner, group int) (*net.UnixListener, error) {
 	if err != nil {
 		return nil, api.Errorf(api.KindInternal, "cannot listen: %w", err)
 	}
-	l.SetUnlinkOnClose(false) // a later helper's socket may be there by then
+	l.SetUnlinkOnClose(false) // the path may be a later helper's by then
 	if err := os.Lchown(path, owner, group); err != nil {
 		l.Close()
 		return nil, api.Errorf(api.KindInternal, "cannot give the socket to the owner: %w", err)
@@ -58,7 +58,7 @@ func Listen(path string, owner, group int) (*net.UnixListener, error) {
 	return l, nil
 }
 
-// Serve answers until ctx ends, and finishes what it is working on.
+// Serve answers requests until ctx ends, and finishes those in progress.
 func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
@@ -87,8 +87,8 @@ func (s *Server) answer(conn *net.UnixConn) {
 	_ = conn.SetDeadline(time.Now().Add(requestTime))
 	if err := s.admit(conn); err != nil {
 		s.Log.Warn("refused", "error", err)
-		// What nobody received would become an error of the connection, in the place
-		// of the answer. Its descriptors end with it.
+		// Bytes that nobody received would become an error of the connection instead of
+		// the answer. Their descriptors are closed with it.
 		_, _ = conn.Read(make([]byte, 1))
 		s.send(conn, rootapi.NewResponse(s.Version, nil, err), nil)
 		return
@@ -114,14 +114,14 @@ func (s *Server) answer(conn *net.UnixConn) {
 	s.send(conn, rootapi.NewResponse(s.Version, body, err), give)
 }
 
-// do carries out one request. It does not end with the connection: a caller that
-// went away comes back and asks again.
+// do executes one request. It does not end with the connection: a caller that lost its
+// connection asks again.
 func (s *Server) do(request rootapi.Request, files []*os.File) (body any, give []*os.File, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), workTime)
 	defer cancel()
 	defer func() {
 		if fault := recover(); fault != nil {
-			s.Log.Error("a request failed badly", "verb", request.Verb, "fault", fault, "stack", string(debug.Stack()))
+			s.Log.Error("a request panicked", "verb", request.Verb, "fault", fault, "stack", string(debug.Stack()))
 			err = api.Errorf(api.KindInternal, "%s failed: see journalctl -u bangerd-root", request.Verb)
 		}
 	}()
@@ -130,7 +130,7 @@ func (s *Server) do(request rootapi.Request, files []*os.File) (body any, give [
 	}
 	handle, ok := handlers[request.Verb]
 	if !ok {
-		return nil, nil, api.Errorf(api.KindInvalid, "there is no verb %.40q", request.Verb)
+		return nil, nil, api.Errorf(api.KindInvalid, "unknown verb %.40q", request.Verb)
 	}
 	faultpoint.Reach(string(request.Verb), "before")
 	body, give, err = handle(ctx, s, request, files)
@@ -138,11 +138,11 @@ func (s *Server) do(request rootapi.Request, files []*os.File) (body any, give [
 	return body, give, err
 }
 
-// admit checks who is asking, as the kernel says (SO_PEERCRED, unix(7)).
+// admit checks the caller's identity, which the kernel provides (SO_PEERCRED, unix(7)).
 func (s *Server) admit(conn *net.UnixConn) error {
 	cred, err := peer(conn)
 	if err != nil {
-		return api.Errorf(api.KindDenied, "cannot tell who is asking: %w", err)
+		return api.Errorf(api.KindDenied, "cannot identify the caller: %w", err)
 	}
 	if int(cred.Uid) != s.Owner && cred.Uid != 0 {
 		return api.Errorf(api.KindDenied, "user %d is not the owner of this installation", cred.Uid)
@@ -168,11 +168,11 @@ func (s *Server) send(conn *net.UnixConn, r rootapi.Response, files []*os.File) 
 		files = nil
 	}
 	err := rootapi.Send(conn, r, files)
-	if err == nil || errors.Is(err, unix.EPIPE) { // who asked does not wait any more
+	if err == nil || errors.Is(err, unix.EPIPE) { // the caller does not wait any more
 		return
 	}
 	s.Log.Warn("cannot answer", "error", err)
-	// Who hears nothing asks again, and would get no further.
+	// A caller without an answer would ask again, and fail again.
 	if r.Error == nil {
 		s.send(conn, rootapi.NewResponse(s.Version, nil, api.Errorf(api.KindInternal, "the answer cannot be sent: %w", err)), nil)
 	}

@@ -21,15 +21,15 @@ import (
 	"banger/internal/vmid"
 )
 
-// readyTime bounds the time from the start of a VM's unit until its VMM serves.
+// readyTime bounds the time from the start of a VM's unit until its VMM serves its sockets.
 const readyTime = 30 * time.Second
 
-// vmStart starts a VM's VMM, or returns the one that runs.
+// vmStart starts a VM's VMM, or returns the running one.
 func (h *Helper) vmStart(ctx context.Context, c rootapi.VMStartCall, logs []*os.File) (rootapi.Process, []*os.File, error) {
 	if c.Slot >= h.Settings.UIDCount {
-		return rootapi.Process{}, nil, api.Errorf(api.KindInvalid, "slot %d is beyond the %d that this installation has", c.Slot, h.Settings.UIDCount)
+		return rootapi.Process{}, nil, api.Errorf(api.KindInvalid, "slot %d is greater than %d, the number of slots of this installation", c.Slot, h.Settings.UIDCount)
 	}
-	done, err := h.common.use(ctx)
+	done, err := h.shared.use(ctx)
 	if err != nil {
 		return rootapi.Process{}, nil, err
 	}
@@ -56,7 +56,7 @@ func (h *Helper) vmStart(ctx context.Context, c rootapi.VMStartCall, logs []*os.
 			return rootapi.Process{}, nil, err
 		}
 	}
-	if err := h.mustKeep(c.Kernel, c.Initramfs); err != nil {
+	if err := h.requireBootFiles(c.Kernel, c.Initramfs); err != nil {
 		return rootapi.Process{}, nil, err
 	}
 	s, err := h.prepare(ctx, c, logs)
@@ -72,8 +72,8 @@ func (h *Helper) vmStart(ctx context.Context, c rootapi.VMStartCall, logs []*os.
 	return answer, append([]*os.File{pidfd}, s.take()...), nil
 }
 
-// checkLog refuses what is no log file of the owner's, open for appending: the
-// VMM writes there for as long as it lives.
+// checkLog refuses anything but a log file that belongs to the owner and is open for
+// appending: the VMM writes to it until it ends.
 func checkLog(f *os.File, owner int) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
@@ -85,36 +85,36 @@ func checkLog(f *os.File, owner int) error {
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG || int(st.Uid) != owner ||
 		flags&unix.O_ACCMODE != unix.O_WRONLY || flags&unix.O_APPEND == 0 {
-		return api.Errorf(api.KindInvalid, "a log must be a file of the owner's, open for appending only")
+		return api.Errorf(api.KindInvalid, "a log must be a file that belongs to the owner and is open for appending only")
 	}
 	return nil
 }
 
 // start is a VMM that is about to be started.
 type start struct {
-	jail jail
-	unit systemd.Unit
-	bell *os.File // listening socket of the doorbell; nil for QEMU
+	jail       jail
+	unit       systemd.Unit
+	guestReady *os.File // listening socket on which the guest reports that it is ready; nil for QEMU
 }
 
-// close lets go of what was not handed out.
+// close closes what was not handed out.
 func (s *start) close() {
-	if s.bell != nil {
-		s.bell.Close()
+	if s.guestReady != nil {
+		s.guestReady.Close()
 	}
 }
 
-// take hands out the doorbell.
+// take hands out the socket guestReady.
 func (s *start) take() []*os.File {
-	if s.bell == nil {
+	if s.guestReady == nil {
 		return nil
 	}
-	files := []*os.File{s.bell}
-	s.bell = nil
+	files := []*os.File{s.guestReady}
+	s.guestReady = nil
 	return files
 }
 
-// prepare fills the jail and decides on the unit.
+// prepare fills the jail and describes the unit.
 func (h *Helper) prepare(ctx context.Context, c rootapi.VMStartCall, logs []*os.File) (*start, error) {
 	uid := h.uid(c.Slot)
 	if c.VMM == rootapi.QEMU {
@@ -147,7 +147,7 @@ func (h *Helper) prepare(ctx context.Context, c rootapi.VMStartCall, logs []*os.
 		os.Symlink(filepath.Join(j.root, firecracker.APISocket), h.shortSocket(c.ID)),
 	)
 	if err == nil {
-		s.bell, err = listen(filepath.Join(j.root, firecracker.DoorbellSocket), uid)
+		s.guestReady, err = listen(filepath.Join(j.root, firecracker.ReadySocket), uid)
 	}
 	if err != nil {
 		s.close()
@@ -165,7 +165,7 @@ func writeNew(path string, data []byte) error {
 	return errors.Join(err, f.Chmod(0o644), f.Close())
 }
 
-// listen binds a socket that the VM's user alone can connect to.
+// listen binds a socket to which only the VM's user can connect.
 func listen(path string, uid int) (*os.File, error) {
 	l, err := fsx.ListenUnix(path)
 	if err != nil {
@@ -178,8 +178,7 @@ func listen(path string, uid int) (*os.File, error) {
 	return l.File()
 }
 
-// launch starts the unit, waits until the VMM serves its sockets, and takes the jail
-// back.
+// launch starts the unit, waits until the VMM serves its sockets, and seals the jail.
 func (h *Helper) launch(ctx context.Context, c rootapi.VMStartCall, s *start, watch *stopwatch) (rootapi.Process, *os.File, error) {
 	ready, err := watchFor(s.jail.root, lastSocket(s.jail))
 	if err != nil {
@@ -219,9 +218,9 @@ func (h *Helper) launch(ctx context.Context, c rootapi.VMStartCall, s *start, wa
 	}, pidfd, nil
 }
 
-// mainProcess holds the process that the unit runs; nil if it has ended.
+// mainProcess returns the process that the unit runs, or nil if it has ended.
 func (h *Helper) mainProcess(ctx context.Context, unit string) (*proc.Process, *os.File, error) {
-	// systemd says which process is the unit's: it has started it.
+	// systemd knows the unit's process: it has started it.
 	pid, err := h.Units.MainPID(ctx, unit)
 	if err != nil || pid == 0 {
 		return nil, nil, err
@@ -233,8 +232,8 @@ func (h *Helper) mainProcess(ctx context.Context, unit string) (*proc.Process, *
 	if err != nil {
 		return nil, nil, err
 	}
-	// The pid may have changed hands before it was opened: not if it is the unit's
-	// still, as systemd lets go of a pid before it says that there is none.
+	// The pid may have been reused before it was opened, but not if it is still the unit's:
+	// systemd reports that there is none before it reaps the process.
 	again, err := h.Units.MainPID(ctx, unit)
 	if err == nil && again == pid {
 		var pidfd *os.File
@@ -246,14 +245,14 @@ func (h *Helper) mainProcess(ctx context.Context, unit string) (*proc.Process, *
 	return nil, nil, err
 }
 
-// How long systemd may take to notice that a VMM has ended, and how often it is asked.
+// How long systemd may take to notice that a VMM has ended, and how often to ask it.
 const (
 	endedTime  = 2 * time.Second
 	endedPause = 20 * time.Millisecond
 )
 
-// ended says how a VMM ended that was to serve. Its log says why, and is the owner's:
-// the daemon reads it (package vmproc), root does not.
+// ended returns the error of a VMM that ended before it served its sockets. The reason is in
+// its log, which belongs to the owner: the daemon reads it (package vmproc), root does not.
 func (h *Helper) ended(ctx context.Context, c rootapi.VMStartCall) error {
 	unit := vmid.Unit(c.ID)
 	ctx, cancel := context.WithTimeout(ctx, endedTime)
@@ -280,15 +279,15 @@ func (w *stopwatch) lap(part string) {
 	w.last = now
 }
 
-// vmDial connects to a socket of the VM's VMM. The jail is the VMM's to fill: the
-// socket is opened through no link, and whoever serves it must be the VMM.
+// vmDial connects to a socket of the VM's VMM. The VMM may have filled the jail: the socket is
+// opened without following links, and the process that serves it must be the VMM.
 func (h *Helper) vmDial(ctx context.Context, c rootapi.VMDialCall) (any, []*os.File, error) {
 	p, j, err := h.findOrAwait(ctx, c.ID, proc.Identity{})
 	if err != nil {
 		return nil, nil, err
 	}
 	if p == nil {
-		return nil, nil, api.Errorf(api.KindConflict, "VM %s does not run", c.ID)
+		return nil, nil, api.Errorf(api.KindConflict, "VM %s is not running", c.ID)
 	}
 	defer p.Close()
 	conn, err := h.dial(ctx, j, socketName(j, c.Socket))

@@ -7,10 +7,10 @@ import (
 	"banger/internal/rootapi"
 )
 
-// handler carries out one verb.
+// handler executes one verb.
 type handler func(ctx context.Context, s *Server, r rootapi.Request, files []*os.File) (body any, give []*os.File, err error)
 
-// handlers is everything the helper does.
+// handlers are all verbs of the helper.
 var handlers = map[rootapi.Verb]handler{
 	rootapi.Hello: on(func(_ context.Context, s *Server, _ rootapi.HelloCall, _ []*os.File) (any, error) {
 		return s.hello(), nil
@@ -58,7 +58,8 @@ var handlers = map[rootapi.Verb]handler{
 	}),
 }
 
-// on is a verb that hands out no descriptors and is about no single VM.
+// on returns the handler of a verb that hands out no descriptors and does not concern a
+// single VM.
 func on[C rootapi.Call](do func(context.Context, *Server, C, []*os.File) (any, error)) handler {
 	return func(ctx context.Context, s *Server, r rootapi.Request, files []*os.File) (any, []*os.File, error) {
 		call, err := rootapi.Decode[C](r, len(files))
@@ -70,7 +71,7 @@ func on[C rootapi.Call](do func(context.Context, *Server, C, []*os.File) (any, e
 	}
 }
 
-// forVM is a verb on one VM, one at a time.
+// forVM returns the handler of a verb on one VM, which is locked during it.
 func forVM[C rootapi.Call](id func(C) string, do func(*Helper, context.Context, C, []*os.File) (any, error)) handler {
 	return on(func(ctx context.Context, s *Server, call C, files []*os.File) (any, error) {
 		defer s.Helper.locks.lock(id(call))()

@@ -81,13 +81,13 @@ func TestJailIsAsItMustBe(t *testing.T) {
 		mode     uint32
 		uid, gid uint32
 	}{
-		w.Dirs.Jails:                              {unix.S_IFDIR | 0o711, 0, 0},
-		filepath.Dir(j.dir):                       {unix.S_IFDIR | 0o711, 0, 0},
-		j.dir:                                     {unix.S_IFDIR | 0o711, 0, uid},
-		j.root + "/" + firecracker.DiskFile:       {unix.S_IFBLK | 0o600, uid, uid},
-		j.root + "/" + firecracker.KernelFile:     {unix.S_IFREG | 0o444, 0, 0},
-		j.root + "/" + firecracker.ConfigFile:     {unix.S_IFREG | 0o644, 0, 0},
-		j.root + "/" + firecracker.DoorbellSocket: {unix.S_IFSOCK | 0o600, uid, uid},
+		w.Dirs.Jails:                           {unix.S_IFDIR | 0o711, 0, 0},
+		filepath.Dir(j.dir):                    {unix.S_IFDIR | 0o711, 0, 0},
+		j.dir:                                  {unix.S_IFDIR | 0o711, 0, uid},
+		j.root + "/" + firecracker.DiskFile:    {unix.S_IFBLK | 0o600, uid, uid},
+		j.root + "/" + firecracker.KernelFile:  {unix.S_IFREG | 0o444, 0, 0},
+		j.root + "/" + firecracker.ConfigFile:  {unix.S_IFREG | 0o644, 0, 0},
+		j.root + "/" + firecracker.ReadySocket: {unix.S_IFSOCK | 0o600, uid, uid},
 	} {
 		var st unix.Stat_t
 		w.check(unix.Lstat(path, &st))
@@ -160,13 +160,13 @@ func TestUnitThatIsNoVMM(t *testing.T) {
 	w.must(rootapi.VMReleaseCall{VM: of(vm)}, nil)
 }
 
-func TestDoorbell(t *testing.T) {
+func TestReadySocket(t *testing.T) {
 	w := newWorld(t)
 	_, give := w.start(vm, 3)
 	l, err := net.FileListener(give[1])
 	w.check(err)
 	defer l.Close()
-	conn, err := net.Dial("unix", filepath.Join(w.root(vm), firecracker.DoorbellSocket))
+	conn, err := net.Dial("unix", filepath.Join(w.root(vm), firecracker.ReadySocket))
 	w.check(err)
 	defer conn.Close()
 	w.check(l.(*net.UnixListener).SetDeadline(time.Now().Add(5 * time.Second)))

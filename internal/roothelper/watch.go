@@ -11,17 +11,16 @@ import (
 	"banger/api"
 )
 
-// errEnded says that the process ended before the file was there.
+// errEnded means that the process ended before the file existed.
 var errEnded = errors.New("the process has ended")
 
-// fileWatch waits for a file to appear in a directory, without looking again and
-// again (inotify(7)).
+// fileWatch waits for a file to appear in a directory, without polling (inotify(7)).
 type fileWatch struct {
 	path string
 	fd   int
 }
 
-// watchFor begins to watch. A file that is made from now on is noticed.
+// watchFor begins to watch. A file that is created from now on is noticed.
 func watchFor(dir, name string) (*fileWatch, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
@@ -36,8 +35,7 @@ func watchFor(dir, name string) (*fileWatch, error) {
 
 func (w *fileWatch) close() { unix.Close(w.fd) }
 
-// wait returns when the file is there. errEnded says that the process that pidfd
-// holds ended before.
+// wait returns when the file exists, or errEnded if the process of pidfd ended before.
 func (w *fileWatch) wait(pidfd *os.File, most time.Duration) error {
 	deadline := time.Now().Add(most)
 	events := make([]byte, 4<<10)
@@ -48,7 +46,7 @@ func (w *fileWatch) wait(pidfd *os.File, most time.Duration) error {
 		}
 		left := time.Until(deadline)
 		if left <= 0 {
-			return api.Errorf(api.KindTimeout, "the VMM served nothing within %s", most)
+			return api.Errorf(api.KindTimeout, "the VMM did not serve its sockets within %s", most)
 		}
 		ready := []unix.PollFd{{Fd: int32(w.fd), Events: unix.POLLIN}, {Fd: int32(pidfd.Fd()), Events: unix.POLLIN}}
 		_, err := unix.Poll(ready, int(left.Milliseconds())+1)
@@ -58,7 +56,7 @@ func (w *fileWatch) wait(pidfd *os.File, most time.Duration) error {
 		if ready[1].Revents != 0 && ready[0].Revents == 0 {
 			return errEnded
 		}
-		// What the events say does not matter; the next look tells.
+		// The events' content does not matter; the next check does.
 		_, _ = unix.Read(w.fd, events)
 	}
 }

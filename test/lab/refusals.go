@@ -106,8 +106,8 @@ func otherHelper(l *Lab) {
 	l.Start("web")
 	web := l.Fingerprint("web")
 	l.Run("cp -a /usr/local/lib/banger/current/bangerd-root /root/good && install /lab/extra/bangerd-root-other /usr/local/lib/banger/current/bangerd-root.new && mv /usr/local/lib/banger/current/bangerd-root.new /usr/local/lib/banger/current/bangerd-root && systemctl restart bangerd-root")
-	l.Fails("banger vm create "+start+" --name no --start", "do not understand each other")
-	l.Contains("the doctor", l.TryDev("banger doctor").Output, "do not understand each other")
+	l.Fails("banger vm create "+start+" --name no --start", "use different protocols")
+	l.Contains("the doctor", l.TryDev("banger doctor").Output, "use different protocols")
 	l.Contains("the answer of a guest meanwhile", l.Guest("web", "echo here"), "here")
 	// A daemon that starts in the meantime does not affect the guests, and finds them
 	// later.

@@ -90,12 +90,12 @@ func (l *lab) bareLife(ctx context.Context, _ int) (err error) {
 	if err != nil {
 		return err
 	}
-	bell, err := net.Listen("unix", filepath.Join(root, firecracker.DoorbellSocket))
+	bell, err := net.Listen("unix", filepath.Join(root, firecracker.ReadySocket))
 	if err != nil {
 		return err
 	}
 	defer bell.Close()
-	if err := os.Lchown(filepath.Join(root, firecracker.DoorbellSocket), uid, uid); err != nil {
+	if err := os.Lchown(filepath.Join(root, firecracker.ReadySocket), uid, uid); err != nil {
 		return err
 	}
 	args, err := firecracker.JailerArgs(firecracker.Jail{ID: id, Exec: l.bare.program, UID: uid, GID: uid})

@@ -211,7 +211,7 @@ func openChannel(boot agentproto.Boot) (channel, error) {
 			return nil, err
 		}
 		// Whoever restarts a daemon finds the agent by itself: nobody may listen.
-		go func() { _ = agent.RingVsock(agentproto.DoorbellPort) }()
+		go func() { _ = agent.RingVsock(agentproto.ReadyPort) }()
 		return l, nil
 	}
 	path, err := findPort()

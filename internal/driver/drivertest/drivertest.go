@@ -20,19 +20,19 @@ import (
 	"banger/internal/paths"
 )
 
-// Harness is how the suite makes what it tests.
+// Harness creates what the suite tests.
 type Harness struct {
 	New func(t *testing.T) driver.Driver
-	// Spec returns a machine that boots, with a directory of its own.
+	// Spec returns a machine that boots, with its own directory.
 	Spec func(t *testing.T, id string) driver.Spec
-	// Refused are ways to make a machine that cannot start.
+	// Refused are modifications with which a machine cannot start.
 	Refused map[string]func(t *testing.T, s *driver.Spec) driver.Driver
 	// BootTime is how long a guest may take to answer.
 	BootTime time.Duration
-	// System: the VMM is started by another process of the host, which finds it by
-	// its id alone.
+	// System reports that another process of the host starts the VMM, and finds it by its
+	// id alone.
 	System bool
-	// Moments are when a start is cancelled; where there are none, those of one that
+	// Moments are the times at which a start is cancelled; if nil, those for a start that
 	// takes milliseconds.
 	Moments []time.Duration
 }
@@ -105,11 +105,11 @@ func answers(t *testing.T, h Harness, m driver.Machine) agentproto.Ack {
 	return ack
 }
 
-// redialPause is between two tries to reach an agent that is not there yet.
+// redialPause is the pause between two tries to reach an agent that does not run yet.
 const redialPause = 100 * time.Millisecond
 
-// dial dials the agent. One that has not come up yet may refuse in system mode,
-// where the machine is one that was recovered.
+// dial dials the agent. In system mode the agent of a recovered machine may refuse the
+// connection until it runs.
 func dial(ctx context.Context, h Harness, m driver.Machine) (net.Conn, error) {
 	for {
 		conn, err := m.DialGuest(ctx)
@@ -248,7 +248,7 @@ func testRefused(t *testing.T, h Harness) {
 			d := spoil(t, &s)
 			m, err := d.Start(t.Context(), s)
 			switch {
-			case err == nil && h.System && endsByItself(m):
+			case err == nil && h.System && endsUnasked(m):
 				t.Logf("it ended at once: %s", m.Exit().Message)
 				end(t, m)
 			case err == nil:
@@ -262,9 +262,9 @@ func testRefused(t *testing.T, h Harness) {
 	}
 }
 
-// endsByItself reports whether a machine ends that nobody has told to: a VMM may
-// find out what is wrong with its guest only after it runs.
-func endsByItself(m driver.Machine) bool {
+// endsUnasked reports whether a machine ends without a request: a VMM may find a fault of its
+// guest only after it runs.
+func endsUnasked(m driver.Machine) bool {
 	select {
 	case <-m.Done():
 		return true
@@ -353,7 +353,7 @@ func testPause(t *testing.T, h Harness) {
 	answers(t, h, m)
 }
 
-// greet is answers, save that it gives up soon.
+// greet is answers with a time limit.
 func greet(t *testing.T, m driver.Machine, limit time.Duration) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
@@ -378,7 +378,7 @@ func testLeaks(t *testing.T, h Harness) {
 		answers(t, h, m)
 		end(t, m)
 	}
-	once() // what is made once and kept is not a leak
+	once() // what is created once and cached is not a leak
 	before := descriptors(t)
 	for range 3 {
 		once()
@@ -394,7 +394,7 @@ func testLeaks(t *testing.T, h Harness) {
 	}
 }
 
-// descriptors lists what our open descriptors are, numbers and inodes left out.
+// descriptors lists this process's open descriptors, without numbers and inodes.
 func descriptors(t *testing.T) []string {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")

@@ -14,12 +14,12 @@ import (
 	"banger/internal/proc"
 )
 
-// starterEnv holds the machine that a process of the test's own program is to
-// start before it dies.
+// starterEnv holds the machine that a process of the test's own program starts before it
+// kills itself.
 const starterEnv = "BANGER_DRIVERTEST_STARTER"
 
-// StarterMain returns at once, unless this process is one that starts a machine
-// and dies. TestMain calls it with the driver to use.
+// StarterMain returns immediately, unless this process was started to start a machine and
+// kill itself. TestMain calls it with the driver to use.
 func StarterMain(d func() driver.Driver) {
 	text := os.Getenv(starterEnv)
 	if text == "" {
@@ -38,7 +38,7 @@ func StarterMain(d func() driver.Driver) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	// As a daemon dies that is killed.
+	// As a daemon that is killed.
 	self, err := os.FindProcess(os.Getpid())
 	if err == nil {
 		err = self.Kill()

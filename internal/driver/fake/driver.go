@@ -1,7 +1,6 @@
-// Package fake is a VMM driver for tests: its machine is an ordinary process of
-// the host that speaks the agent's protocol. It survives the daemon as a VMM
-// does. Programs that use it call GuestMain first. It is never linked into a
-// program that is installed.
+// Package fake is a VMM driver for tests: its machine is an ordinary process of the host that
+// speaks the agent's protocol. Like a VMM, it survives the daemon. Programs that use it call
+// GuestMain first. It is never linked into an installed program.
 package fake
 
 import (
@@ -27,8 +26,7 @@ import (
 // FaultFile holds, in a VM's directory, a fault for its next start.
 const FaultFile = "fake-fault"
 
-// The faults. A slow guest answers after the duration that follows, as in
-// "slow=300ms".
+// The faults. A slow guest answers after a duration, as in "slow=300ms".
 const (
 	FaultRefuse = "refuse" // Start fails, as for a VMM that refuses its arguments
 	FaultExit   = "exit"   // the VMM ends while the guest boots
@@ -41,8 +39,8 @@ const (
 type Options struct {
 	// Executable calls GuestMain; empty: the running program.
 	Executable string
-	// FaultFile holds a fault for all VMs' next starts; that in a VM's directory
-	// comes first. Empty: none.
+	// FaultFile holds a fault for the next starts of all VMs; the file in a VM's directory
+	// takes precedence. Empty: none.
 	FaultFile string
 }
 
@@ -124,8 +122,8 @@ func (d *Driver) fault(dir string) string {
 // machine is a running fake.
 type machine struct{ *vmproc.Machine }
 
-// Pause implements driver.Pauser. It returns when every thread stands still,
-// which the signal's sender is not told.
+// Pause implements driver.Pauser. It returns when every thread is stopped, which the kernel
+// does not report to the signal's sender.
 func (m machine) Pause(ctx context.Context) error {
 	if err := m.Signal(syscall.SIGSTOP); err != nil {
 		return err
@@ -136,7 +134,7 @@ func (m machine) Pause(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// running says whether a thread of the process has not been stopped yet
+// running reports whether a thread of the process has not been stopped yet
 // (proc_pid_stat(5): the state follows the name in parentheses).
 func running(pid int) bool {
 	stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
@@ -156,10 +154,10 @@ func running(pid int) bool {
 // Resume implements driver.Pauser.
 func (m machine) Resume(context.Context) error { return m.Signal(syscall.SIGCONT) }
 
-// started is a fake VMM that has not said yet that it runs.
+// started is a fake VMM that has not reported yet that it runs.
 type started struct {
 	*proc.Process
-	ready *os.File // reads one byte, or the end where the VMM has ended
+	ready *os.File // reads one byte, or the end if the VMM has ended
 	dir   string
 }
 

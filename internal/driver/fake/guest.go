@@ -22,10 +22,10 @@ import (
 // guestName is the first argument of a process that is a fake VMM.
 const guestName = "banger-fake-guest"
 
-// RootDir is what the fake guest takes for its file system, in a VM's directory.
+// RootDir, in a VM's directory, is the fake guest's file system.
 const RootDir = "fake-root"
 
-// The descriptors that the driver hands over.
+// The descriptors that the driver passes.
 const (
 	socketFD = 3
 	readyFD  = 4
@@ -41,10 +41,10 @@ func belongsTo(id, dir string) func(args []string) bool {
 	}
 }
 
-// GuestMain returns at once, unless this process was started to be a fake VMM:
-// then it is one until its end, and exits.
+// GuestMain returns immediately, unless this process was started as a fake VMM: then it runs
+// as one and exits.
 func GuestMain() {
-	sshd.SFTPMain() // which a guest's agent starts as its own program
+	sshd.SFTPMain() // a guest's agent starts it as its own program
 	if len(os.Args) != 5 || os.Args[1] != guestName {
 		return
 	}
@@ -61,7 +61,7 @@ func runGuest(dir, fault string) error {
 	if fault == FaultRefuse {
 		return fmt.Errorf("refused, as %s says", FaultFile)
 	}
-	// A VMM takes no notice of a closed terminal. Caught rather than ignored: the
+	// A VMM ignores a closed terminal. The signal is caught rather than ignored, because the
 	// guest's programs would inherit that (execve(2)).
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	console, err := os.OpenFile(filepath.Join(dir, paths.VMConsole), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
@@ -73,7 +73,7 @@ func runGuest(dir, fault string) error {
 	if err != nil {
 		return err
 	}
-	tellReady()
+	reportReady()
 	fmt.Fprint(console, "[    0.000000] Linux version 0.0-fake\r\n")
 	name, value, _ := strings.Cut(fault, "=")
 	switch name {
@@ -124,9 +124,9 @@ func inherited(fd uintptr, name string) (net.Listener, error) {
 	return net.FileListener(f)
 }
 
-// tellReady tells the daemon that the machine runs. The daemon may have been killed
-// since: a VMM takes no notice of that.
-func tellReady() {
+// reportReady reports to the daemon that the machine runs. The daemon may have been killed
+// since, which a VMM ignores.
+func reportReady() {
 	f := os.NewFile(readyFD, "ready")
 	_, _ = f.Write([]byte{1})
 	f.Close()

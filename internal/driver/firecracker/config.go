@@ -7,54 +7,53 @@ import (
 	"banger/api"
 )
 
-// The files in a jail's root directory, which Firecracker knows by these names.
-// None of them says anything of the host or of the VM, so that a snapshot can be
-// restored in another jail.
+// The names of the files in a jail's root directory for Firecracker. None of them depends on
+// the host or the VM, so that a snapshot can be restored in another jail.
 const (
-	KernelFile     = "vmlinux"
-	InitramfsFile  = "initramfs"
-	DiskFile       = "disk"
-	ConfigFile     = "config.json"
-	APISocket      = "api.sock"
-	VsockSocket    = "v.sock"
-	DoorbellSocket = "v.sock_1025" // VsockSocket, "_" and DoorbellPort: Firecracker's docs/vsock.md
+	KernelFile    = "vmlinux"
+	InitramfsFile = "initramfs"
+	DiskFile      = "disk"
+	ConfigFile    = "config.json"
+	APISocket     = "api.sock"
+	VsockSocket   = "v.sock"
+	ReadySocket   = "v.sock_1025" // VsockSocket, "_" and ReadyPort: Firecracker's docs/vsock.md
 )
 
-// What every machine has.
+// The constant properties of every machine.
 const (
 	TapName  = "tap0"              // in the VM's own network namespace
 	GuestMAC = "52:54:00:12:34:56" // as under QEMU
 	GuestCID = 3                   // the first that is not reserved, vsock(7)
 )
 
-// The ports of vsock, which the agent has in package agentproto.
+// The ports of vsock; package agentproto has them for the agent.
 const (
-	AgentPort    = 1024 // of the guest, where the agent listens
-	DoorbellPort = 1025 // of the host, where the agent connects once it listens
+	AgentPort = 1024 // of the guest, where the agent listens
+	ReadyPort = 1025 // of the host, where the agent connects once it listens
 )
 
 // The limits of a machine.
 const (
 	MaxVCPUs     = 32      // Firecracker's MAX_SUPPORTED_VCPUS
 	MaxMemoryMiB = 1 << 24 // 16 TiB: more than hosts have, less than overflows in bytes
-	// maxCmdline is what the kernel reads of its command line (COMMAND_LINE_SIZE,
-	// arch/x86/include/asm/setup.h), the NUL at its end aside, which is also
-	// Firecracker's CMDLINE_MAX_SIZE; ours is a part of it.
+	// maxCmdline is the size that the kernel reads of its command line (COMMAND_LINE_SIZE,
+	// arch/x86/include/asm/setup.h) without the final NUL, which is also Firecracker's
+	// CMDLINE_MAX_SIZE; banger's arguments are a part of it.
 	maxCmdline = 2048 - 1 - ownCmdline
-	// ownCmdline is left for what Firecracker adds: " pci=off", and up to 40 bytes
-	// of virtio_mmio.device= for each of three devices.
+	// ownCmdline is reserved for Firecracker's additions: " pci=off", and up to 40 bytes of
+	// virtio_mmio.device= for each of three devices.
 	ownCmdline = 256
 )
 
-// The machine's part of the kernel command line stands around the guest's: of two
-// arguments of a name the later one counts. Of Firecracker's own arguments
-// (docs/kernel-policy.md), "nomodule" would keep the guest from its devices,
-// "8250.nr_uarts=0" from its console, and "panic=1" would wait a second.
+// The machine's part of the kernel command line surrounds the guest's: of two arguments with
+// the same name the later one applies. Of Firecracker's own arguments
+// (docs/kernel-policy.md), "nomodule" would disable the guest's devices, "8250.nr_uarts=0"
+// its console, and "panic=1" would wait a second.
 //
-//   - console=ttyS0: what the kernel and the agent say is the console log.
-//   - swiotlb=noforce: no memory is set aside for devices that cannot reach all of it.
-//   - reboot=k: a reset by the keyboard controller ends Firecracker with success.
-//     The triple fault that QEMU's guests use is to it an error of KVM
+//   - console=ttyS0: the kernel and the agent write to the console log.
+//   - swiotlb=noforce: no memory is reserved for devices that cannot address all of it.
+//   - reboot=k: a reset by the keyboard controller ends Firecracker with success. For
+//     Firecracker the triple fault that QEMU's guests use is an error of KVM
 //     (src/vmm/src/vstate/vcpu.rs).
 //   - banger.vsock=1: agentproto.VsockArg.
 const (
@@ -62,17 +61,17 @@ const (
 	argsAfter  = " reboot=k banger.vsock=1"
 )
 
-// Spec is what differs between machines.
+// Spec holds the properties in which machines differ.
 type Spec struct {
 	VCPUs     int
 	MemoryMiB int
 	Cmdline   string // the guest's part of the kernel command line
-	Network   bool   // whether there is a TapName to be connected to
+	Network   bool   // whether to connect it to TapName
 }
 
-// Config returns the file that makes Firecracker boot the machine (its option
-// --config-file). The serial console is bounded by whoever keeps the log: such a
-// file has no place for it.
+// Config returns the content of the file with which Firecracker boots the machine (its option
+// --config-file). The file cannot limit the size of the serial console; the owner of the log
+// does.
 func Config(s Spec) ([]byte, error) {
 	if err := s.check(); err != nil {
 		return nil, err
@@ -81,10 +80,10 @@ func Config(s Spec) ([]byte, error) {
 		BootSource: bootSource{
 			Kernel: "/" + KernelFile, Initrd: "/" + InitramfsFile, Args: argsBefore + s.Cmdline + argsAfter,
 		},
-		// With Writeback a flush by the guest is an fsync on the host, so what the
-		// guest synced is safe; the default, Unsafe, passes flushes over. Sync is the
-		// engine that needs no io_uring, which many hosts forbid. The disk is not the
-		// "root device": that would only add root= for a kernel without initramfs.
+		// With Writeback a flush by the guest is an fsync on the host, so synced data is safe;
+		// the default, Unsafe, ignores flushes. Sync is the engine that does not need io_uring,
+		// which many hosts forbid. The disk is not the "root device": that would only add root=
+		// for a kernel without initramfs.
 		Drives:   []drive{{ID: "root", Path: "/" + DiskFile, CacheType: "Writeback", Engine: "Sync"}},
 		Machine:  machine{VCPUs: s.VCPUs, MemoryMiB: s.MemoryMiB},
 		Networks: []network{},
@@ -97,7 +96,7 @@ func Config(s Spec) ([]byte, error) {
 	return append(data, '\n'), err
 }
 
-// check refuses what Firecracker would refuse, or understand otherwise.
+// check refuses values that Firecracker would refuse or interpret differently.
 func (s Spec) check() error {
 	var wrong string
 	switch full := len(argsBefore) + len(s.Cmdline) + len(argsAfter); {
@@ -108,7 +107,7 @@ func (s Spec) check() error {
 	case full > maxCmdline:
 		wrong = fmt.Sprintf("a kernel command line of %d bytes is longer than %d", full, maxCmdline)
 	case !printable(s.Cmdline):
-		wrong = fmt.Sprintf("the kernel command line %q has other than printable ASCII characters", s.Cmdline)
+		wrong = fmt.Sprintf("the kernel command line %q contains characters other than printable ASCII", s.Cmdline)
 	default:
 		return nil
 	}
@@ -124,8 +123,8 @@ func printable(text string) bool {
 	return true
 }
 
-// The shape of Firecracker's configuration file is that of its API
-// (src/firecracker/swagger/firecracker.yaml); 1.8 and everything since read this.
+// The format of Firecracker's configuration file is that of its API
+// (src/firecracker/swagger/firecracker.yaml); 1.8 and all later versions read this.
 type config struct {
 	BootSource bootSource `json:"boot-source"`
 	Drives     []drive    `json:"drives"`

@@ -56,7 +56,7 @@ func TestWhatTheAgentKnows(t *testing.T) {
 	if err != nil || !boot.Vsock || !strings.HasSuffix(argsAfter, " "+agentproto.VsockArg) {
 		t.Errorf("%+v, %v", boot, err)
 	}
-	if AgentPort != agentproto.AgentPort || DoorbellPort != agentproto.DoorbellPort {
+	if AgentPort != agentproto.AgentPort || ReadyPort != agentproto.ReadyPort {
 		t.Error("the ports are not the agent's")
 	}
 }

@@ -58,7 +58,7 @@ func FuzzParseVersion(f *testing.F) {
 	})
 }
 
-func TestJudge(t *testing.T) {
+func TestCheckVersions(t *testing.T) {
 	for _, c := range []struct {
 		firecracker, jailer Version
 		refused             string
@@ -75,11 +75,11 @@ func TestJudge(t *testing.T) {
 		{v(1, 8, 0), v(1, 8, 0), "", []string{"CVE-2026-1386", "fixes of 1.16.0"}},
 		{v(1, 7, 9), v(1, 16, 0), "ACPI", nil},
 		{v(0, 25, 0), v(0, 25, 0), "ACPI", nil},
-		{v(1, 16, 0), v(0, 25, 0), "before 1.0", nil},
+		{v(1, 16, 0), v(0, 25, 0), "older than 1.0", nil},
 		{v(2, 0, 0), v(2, 0, 0), "", nil},
 	} {
 		name := c.firecracker.String() + " with jailer " + c.jailer.String()
-		warnings, err := Judge(c.firecracker, c.jailer)
+		warnings, err := CheckVersions(c.firecracker, c.jailer)
 		if (err != nil) != (c.refused != "") || err != nil && (!strings.Contains(err.Error(), c.refused) || !strings.HasPrefix(api.AsError(err).Hint, Get+" ")) {
 			t.Errorf("%s: %v", name, err)
 		}

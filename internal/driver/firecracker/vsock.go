@@ -14,16 +14,16 @@ import (
 	"banger/api"
 )
 
-// ErrNotListening is what Connect returns where nobody in the guest listens:
-// Firecracker hangs up then. The doorbell says when it is worth to try.
+// ErrNotListening is the error of Connect if nobody in the guest listens: Firecracker then
+// closes the connection. The guestReady socket tells when to try.
 var ErrNotListening = errors.New("nobody listens there")
 
-// maxAnswer is the longest answer there is, "OK 4294967295\n".
+// maxAnswer is the length of the longest answer, "OK 4294967295\n".
 const maxAnswer = 14
 
-// Connect makes a new connection to Firecracker's vsock socket one to a port of
-// the guest (docs/vsock.md). It reads not a byte more than the answer. Where it
-// fails, conn is of no more use and the caller closes it.
+// Connect turns a new connection to Firecracker's vsock socket into one to a port of the guest
+// (docs/vsock.md). It reads exactly the answer. If it fails, conn is unusable and the caller
+// closes it.
 func Connect(ctx context.Context, conn net.Conn, port uint32) error {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	err := connect(conn, port)
@@ -64,11 +64,11 @@ func connect(conn net.Conn, port uint32) error {
 	return nil
 }
 
-// hungUp tells whether an error of reading says that the other end is gone.
+// hungUp reports whether a read error means that the other end has closed the connection.
 func hungUp(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) }
 
-// isOK tells whether an answer is "OK PORT\n". The port, which is the host's end,
-// is of no use.
+// isOK reports whether an answer is "OK PORT\n". The port, which is the host's end, is not
+// used.
 func isOK(answer string) bool {
 	number, ok := strings.CutPrefix(strings.TrimSuffix(answer, "\n"), "OK ")
 	port, err := strconv.ParseUint(number, 10, 32)

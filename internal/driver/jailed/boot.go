@@ -18,9 +18,9 @@ import (
 	"banger/internal/rootapi"
 )
 
-// BootFiles knows the digests of the files that VMs boot from, so that each is
-// read once and not at every start. Its file is a cache: bangerd-root checks
-// what it keeps.
+// BootFiles records the digests of the files that VMs boot from, so that each is read once and
+// not at every start. Its file is a cache: bangerd-root checks the digests of the files that it
+// stores.
 type BootFiles struct {
 	file string
 
@@ -28,17 +28,17 @@ type BootFiles struct {
 	known map[string]bootFile // by path; nil: not read yet
 }
 
-// bootFile is one as it was when its digest was taken.
+// bootFile is the state of a file when its digest was computed.
 type bootFile struct {
 	Inode   uint64    `json:"inode"`
 	Size    int64     `json:"size"`
 	ModTime time.Time `json:"mod_time"`
-	// Change is when the kernel last changed the inode, which nobody can set.
+	// Change is the time of the inode's last change, which no program can set.
 	Change time.Time `json:"change"`
 	Digest string    `json:"digest"`
 }
 
-// stateOf is a file without its digest.
+// stateOf returns a file's state without its digest.
 func stateOf(f *os.File) (bootFile, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
@@ -53,15 +53,15 @@ func stateOf(f *os.File) (bootFile, error) {
 	}, nil
 }
 
-// same tells whether two states are of the same content.
+// same reports whether two states have the same content.
 func (f bootFile) same(g bootFile) bool {
 	return f.Inode == g.Inode && f.Size == g.Size && f.ModTime.Equal(g.ModTime) && f.Change.Equal(g.Change)
 }
 
-// NewBootFiles returns one that remembers in a file.
+// NewBootFiles returns a BootFiles with its cache in a file.
 func NewBootFiles(file string) *BootFiles { return &BootFiles{file: file} }
 
-// Keep has the helper keep files.
+// Keep makes the helper store files.
 func (b *BootFiles) Keep(ctx context.Context, helper Helper, paths ...string) error {
 	for _, path := range paths {
 		if err := b.keep(ctx, helper, path); err != nil {
@@ -100,7 +100,7 @@ func (b *BootFiles) digestOf(path string) (string, error) {
 }
 
 func unreadable(err error) error {
-	return api.Errorf(api.KindInternal, "cannot read what the VM boots from: %w", err)
+	return api.Errorf(api.KindInternal, "cannot read the files that the VM boots from: %w", err)
 }
 
 func (b *BootFiles) digest(f *os.File) (string, error) {
@@ -126,7 +126,7 @@ func (b *BootFiles) digest(f *os.File) (string, error) {
 	now.Digest = hex.EncodeToString(sum.Sum(nil))
 	b.known[f.Name()] = now
 	b.forgetGone()
-	// Only a cache: a failure costs a reading later.
+	// Only a cache: after a failure the file is read again later.
 	_ = fsx.WriteJSON(b.file, b.known)
 	return now.Digest, nil
 }

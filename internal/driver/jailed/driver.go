@@ -1,6 +1,5 @@
-// Package jailed is the driver of system mode: it has bangerd-root start VMMs in
-// their jails, Firecracker's or QEMU's, and holds their processes by the
-// descriptors it gets back.
+// Package jailed is the driver of system mode: it makes bangerd-root start VMMs, Firecracker or
+// QEMU, in their jails, and holds their processes by the descriptors that bangerd-root returns.
 package jailed
 
 import (
@@ -22,7 +21,7 @@ import (
 	"banger/internal/rootapi"
 )
 
-// Helper is bangerd-root, as rootapi.Client reaches it.
+// Helper is bangerd-root, as reached through rootapi.Client.
 type Helper interface {
 	Do(ctx context.Context, call rootapi.Call, answer any, files ...*os.File) ([]*os.File, error)
 }
@@ -35,7 +34,7 @@ type handle struct {
 	rootapi.Process
 }
 
-// base is what the drivers of both VMMs have in common.
+// base is the common part of the drivers of both VMMs.
 type base struct {
 	name   string // of the VMM and of the driver
 	helper Helper
@@ -45,7 +44,7 @@ type base struct {
 // Name implements driver.Driver.
 func (d *base) Name() string { return d.name }
 
-// start has the helper start a VMM.
+// start makes the helper start a VMM.
 func (d *base) start(ctx context.Context, s driver.Spec, accel string) (*Machine, error) {
 	if ctx.Err() != nil {
 		return nil, api.Errorf(api.KindCanceled, "cannot start the VM: %w", context.Cause(ctx))
@@ -63,7 +62,7 @@ func (d *base) start(ctx context.Context, s driver.Spec, accel string) (*Machine
 		timed(s, t.Step, time.Duration(t.Milliseconds*float64(time.Millisecond)))
 	}
 	m, err := d.machine(s.ID, s.Dir, p, files)
-	if err != nil && p.Found { // it ran before, and is not this start's to end
+	if err != nil && p.Found { // it was running before: this start must not end it
 		return nil, err
 	}
 	if err != nil {
@@ -72,8 +71,8 @@ func (d *base) start(ctx context.Context, s driver.Spec, accel string) (*Machine
 	return m, nil
 }
 
-// ask asks the helper for the start. It keeps the files to boot from since they
-// were first used, so they are brought only when it says that it has not.
+// ask asks the helper for the start. The helper stores the files to boot from at their first
+// use, so they are sent only if it answers that it lacks them.
 func (d *base) ask(ctx context.Context, s driver.Spec, accel string, logs []*os.File) (p rootapi.Process, files []*os.File, err error) {
 	began := time.Now()
 	kernel, err := d.boot.digestOf(s.Kernel)
@@ -108,12 +107,11 @@ func timed(s driver.Spec, part string, took time.Duration) {
 	}
 }
 
-// cleanWait bounds the clean-up of a failed start, which a cancelled context does
-// not cut short.
+// cleanWait bounds the clean-up of a failed start, which does not end with a cancelled context.
 const cleanWait = 30 * time.Second
 
-// cleanUp leaves no process of a failed start. What else the host holds is taken
-// back by whoever attached it.
+// cleanUp ends the processes of a failed start. Whoever attached other objects of the host
+// removes them.
 func (d *base) cleanUp(id string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), cleanWait)
 	defer cancel()
@@ -121,8 +119,8 @@ func (d *base) cleanUp(id string) error {
 	return err
 }
 
-// openLogs opens the files that a VMM writes to: they are the owner's, and
-// travel as descriptors.
+// openLogs opens the files that a VMM writes to: they belong to the owner, and are passed as
+// descriptors.
 func openLogs(dir string) (files []*os.File, err error) {
 	for _, name := range []string{paths.VMConsole, paths.VMLog} {
 		flags := os.O_CREATE | os.O_WRONLY | os.O_APPEND
@@ -139,11 +137,11 @@ func openLogs(dir string) (files []*os.File, err error) {
 	return files, nil
 }
 
-// endedAtOnce is how the helper's error says that the VMM ended, and how.
+// endedAtOnce is the part of the helper's error that precedes how the VMM ended.
 const endedAtOnce = "ended at once"
 
-// explained adds to the error of a start what the VMM said, the cause in plain words
-// and the way out, if they are known.
+// explained adds to the error of a start the VMM's output, the cause in plain words and the
+// remedy, if they are known.
 func explained(err error, dir string) error {
 	e, words := api.AsError(err), vmproc.LastWords(dir)
 	cause, hint := vmproc.Cause(words)
@@ -155,12 +153,12 @@ func explained(err error, dir string) error {
 		more = ": " + cause
 	}
 	if words != "" {
-		more += "; the VMM said: " + words
+		more += "; the VMM's output: " + words
 	}
 	return api.Errorf(e.Kind, "%w%s", err, more).WithHint("%s", cmp.Or(hint, e.Hint))
 }
 
-// recover finds the VMM of a VM again.
+// recover finds the running VMM of a VM.
 func (d *base) recover(ctx context.Context, id, dir string, hint json.RawMessage) (*Machine, error) {
 	var h handle
 	if json.Unmarshal(hint, &h) != nil || h.Version != handleVersion {
@@ -176,30 +174,31 @@ func (d *base) recover(ctx context.Context, id, dir string, hint json.RawMessage
 		return nil, driver.ErrGone
 	}
 	m, err := d.machine(id, dir, *found.Process, files)
-	if errors.Is(err, proc.ErrGone) { // it ended since
+	if errors.Is(err, proc.ErrGone) { // it has ended since
 		return nil, driver.ErrGone
 	}
 	return m, err
 }
 
-// machine takes over what the helper gave: the pidfd, and maybe the doorbell.
+// machine takes ownership of the helper's descriptors: the pidfd, and the guestReady socket if
+// there is one.
 func (d *base) machine(id, dir string, p rootapi.Process, files []*os.File) (*Machine, error) {
 	if len(files) == 0 {
-		return nil, api.Errorf(api.KindInternal, "bangerd-root gave no descriptor of VM %s's process", id)
+		return nil, api.Errorf(api.KindInternal, "bangerd-root returned no descriptor of the process of VM %s", id)
 	}
 	m := &Machine{id: id, dir: dir, process: p, helper: d.helper, vsock: d.name == rootapi.Firecracker}
 	if len(files) > 1 {
 		var err error
-		m.bell, err = newBell(files[1])
+		m.ready, err = newGuestReady(files[1])
 		rootapi.CloseAll(files[1:])
 		if err != nil {
 			files[0].Close()
-			return nil, fmt.Errorf("cannot use the doorbell of VM %s: %w", id, err)
+			return nil, fmt.Errorf("cannot use the ready socket of VM %s: %w", id, err)
 		}
 	}
 	held, err := proc.FromPidfd(files[0], proc.Identity{PID: p.PID, StartTime: p.StartTime, BootID: p.BootID})
 	if err != nil {
-		m.bell.close()
+		m.ready.close()
 		return nil, err
 	}
 	m.held = held

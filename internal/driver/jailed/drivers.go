@@ -20,8 +20,8 @@ func NewFirecracker(helper Helper, boot *BootFiles) *Firecracker {
 	return &Firecracker{base{name: rootapi.Firecracker, helper: helper, boot: boot}}
 }
 
-// Probe implements driver.Driver. It boots nothing: without KVM there is no
-// Firecracker, and a KVM that boots no guest shows at the first start.
+// Probe implements driver.Driver. It boots nothing: Firecracker needs KVM, and a KVM that
+// cannot boot a guest shows at the first start.
 func (d *Firecracker) Probe(ctx context.Context, _, _ string) (driver.Capability, error) {
 	host, err := d.check(ctx)
 	if err != nil {
@@ -32,7 +32,7 @@ func (d *Firecracker) Probe(ctx context.Context, _, _ string) (driver.Capability
 	}
 	if host.KVM != "" {
 		return driver.Capability{}, api.Errorf(api.KindUnsupported, "Firecracker needs KVM: %s", host.KVM).
-			WithHint("use QEMU, which can do without: --driver qemu")
+			WithHint("use QEMU, which does not need KVM: --driver qemu")
 	}
 	return driver.Capability{Version: host.Firecracker.Version, Accel: "kvm"}, nil
 }
@@ -55,7 +55,7 @@ func (d *Firecracker) Recover(ctx context.Context, id, dir string, hint json.Raw
 	return firecrackerMachine{m}, nil
 }
 
-// firecrackerMachine adds what Firecracker's API does.
+// firecrackerMachine adds the functions of Firecracker's API.
 type firecrackerMachine struct{ *Machine }
 
 // Pause implements driver.Pauser.
@@ -75,8 +75,8 @@ type QEMU struct {
 	tsc  func() string
 }
 
-// NewQEMU returns the driver. user is the driver of user mode, which finds out
-// whether KVM works; clock returns what an emulated guest is told of its clock.
+// NewQEMU returns the driver. user is the driver of user mode, which determines whether KVM
+// works; clock returns the kernel argument with the clock's frequency for an emulated guest.
 func NewQEMU(helper Helper, boot *BootFiles, user driver.Driver, clock func() string) *QEMU {
 	return &QEMU{base{name: rootapi.QEMU, helper: helper, boot: boot}, user, clock}
 }

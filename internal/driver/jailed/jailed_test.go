@@ -79,7 +79,7 @@ func (h *helper) Do(_ context.Context, call rootapi.Call, answer any, _ ...*os.F
 		}
 		body, give = p, append(give, pidfd)
 		if c.VMM == rootapi.Firecracker {
-			give = append(give, h.bell())
+			give = append(give, h.readySocket())
 		}
 	case rootapi.VMFindCall:
 		found := rootapi.VMFindAnswer{}
@@ -134,8 +134,8 @@ func (h *helper) process() (rootapi.Process, *os.File) {
 	return rootapi.Process{PID: id.PID, StartTime: id.StartTime, BootID: id.BootID, VMM: rootapi.Firecracker, Accel: "kvm"}, pidfd
 }
 
-func (h *helper) bell() *os.File {
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: h.bellPath(), Net: "unix"})
+func (h *helper) readySocket() *os.File {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: h.readyPath(), Net: "unix"})
 	h.must(err)
 	l.SetUnlinkOnClose(false)
 	defer l.Close()
@@ -144,12 +144,12 @@ func (h *helper) bell() *os.File {
 	return f
 }
 
-func (h *helper) bellPath() string { return filepath.Join(h.dir, firecracker.DoorbellSocket) }
+func (h *helper) readyPath() string { return filepath.Join(h.dir, firecracker.ReadySocket) }
 
 // ring rings as the guest's agent does.
 func (h *helper) ring() {
 	h.Helper()
-	conn, err := net.Dial("unix", h.bellPath())
+	conn, err := net.Dial("unix", h.readyPath())
 	h.must(err)
 	conn.Close()
 }
@@ -227,7 +227,7 @@ func TestLife(t *testing.T) {
 	if _, ok := m.(driver.Pauser); !ok {
 		t.Error("it cannot be paused")
 	}
-	// Two wait for the doorbell, and a third gives up: that takes it from nobody.
+	// Two wait for the ready socket, and a third gives up: that takes it from nobody.
 	got := make(chan error, 2)
 	for range 2 {
 		go func() {
@@ -245,7 +245,7 @@ func TestLife(t *testing.T) {
 	}
 	select {
 	case err := <-got:
-		t.Errorf("it did not wait for the doorbell: %v", err)
+		t.Errorf("it did not wait for the ready socket: %v", err)
 	default:
 	}
 	h.ring()
@@ -294,7 +294,7 @@ func TestReleaseLeavesNothing(t *testing.T) {
 	h := newHelper(t)
 	m, err := h.firecracker().Start(t.Context(), h.spec())
 	h.must(err)
-	m.Release() // goleak says whether somebody still waits for the doorbell
+	m.Release() // goleak says whether somebody still waits for the ready socket
 	m.Release()
 }
 
@@ -409,10 +409,10 @@ func TestAFailedStartNamesItsCause(t *testing.T) {
 		want, hint string
 	}{
 		"the jailer's words": {ended, "Failed to create /dev/userfaultfd via mknod inside the jail: Operation not permitted (os error 1)\x1b[2J",
-			ended.Message + ": the VM's unit does not let the jailer make the device node /dev/userfaultfd; the VMM said: Failed to create " +
+			ended.Message + ": the VM's unit does not let the jailer make the device node /dev/userfaultfd; the VMM's output: Failed to create " +
 				"/dev/userfaultfd via mknod inside the jail: Operation not permitted (os error 1)^[[2J", "banger update"},
-		"systemd's words": {ended, "", ended.Message + ": the kernel ended it, as there was no memory (out-of-memory killer)", "less memory"},
-		"neither":         {api.Errorf(api.KindInternal, "ended at once: exit-code, status 1").WithHint("look"), "what?", "ended at once: exit-code, status 1; the VMM said: what?", "look"},
+		"systemd's words": {ended, "", ended.Message + ": the kernel killed it because memory ran out (out-of-memory killer)", "less memory"},
+		"neither":         {api.Errorf(api.KindInternal, "ended at once: exit-code, status 1").WithHint("look"), "what?", "ended at once: exit-code, status 1; the VMM's output: what?", "look"},
 		"another failure": {api.Errorf(api.KindConflict, "Permission denied").WithHint("look"), "", "Permission denied", "look"},
 	} {
 		dir := t.TempDir()

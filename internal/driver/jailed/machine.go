@@ -22,8 +22,8 @@ type Machine struct {
 	process rootapi.Process
 	held    *proc.Process
 	helper  Helper
-	vsock   bool  // the agent is reached by vsock
-	bell    *bell // nil where there is none, and after a recovery
+	vsock   bool        // the agent listens on vsock
+	ready   *guestReady // nil if there is none, and after a recovery
 }
 
 // PID implements driver.Machine.
@@ -38,7 +38,7 @@ func (m *Machine) Handle() json.RawMessage {
 	p.Timing, p.Found = nil, false
 	data, err := json.Marshal(handle{Version: handleVersion, Process: p})
 	if err != nil {
-		return nil // numbers and texts cannot fail
+		return nil // numbers and strings cannot fail
 	}
 	return data
 }
@@ -64,10 +64,10 @@ func (m *Machine) Kill(ctx context.Context) error {
 	}
 }
 
-// DialGuest implements driver.Machine. By vsock it waits for the agent's
-// doorbell after a start; otherwise an agent that is not there refuses.
+// DialGuest implements driver.Machine. With vsock it waits, after a start, until the agent has
+// reported that it is ready; otherwise an agent that does not run yet refuses the connection.
 func (m *Machine) DialGuest(ctx context.Context) (net.Conn, error) {
-	if err := m.awaitBell(ctx); err != nil {
+	if err := m.awaitReady(ctx); err != nil {
 		return nil, err
 	}
 	conn, err := m.dial(ctx, rootapi.SocketAgent)
@@ -89,20 +89,20 @@ func (m *Machine) dial(ctx context.Context, socket string) (net.Conn, error) {
 	}
 	defer rootapi.CloseAll(files)
 	if len(files) != 1 {
-		return nil, api.Errorf(api.KindInternal, "bangerd-root gave no connection to VM %s", m.id)
+		return nil, api.Errorf(api.KindInternal, "bangerd-root returned no connection to VM %s", m.id)
 	}
 	return net.FileConn(files[0])
 }
 
-// bell is where the agent's doorbell arrives. Whoever connects there is the VM's
-// own VMM: the socket is in its jail.
-type bell struct {
+// guestReady waits for the agent's connection to the ready socket. Only the VM's own VMM can
+// connect to it: the socket is in its jail.
+type guestReady struct {
 	listener *net.UnixListener
-	over     chan struct{} // closed when it rang, or cannot any more
+	over     chan struct{} // closed when the agent has connected, or cannot any more
 }
 
-// newBell listens on a socket that the helper bound.
-func newBell(f *os.File) (*bell, error) {
+// newGuestReady listens on a socket that the helper bound.
+func newGuestReady(f *os.File) (*guestReady, error) {
 	l, err := net.FileListener(f)
 	if err != nil {
 		return nil, err
@@ -110,16 +110,16 @@ func newBell(f *os.File) (*bell, error) {
 	unixListener, ok := l.(*net.UnixListener)
 	if !ok {
 		l.Close()
-		return nil, errors.New("it is no Unix socket")
+		return nil, errors.New("it is not a Unix socket")
 	}
-	// It lies in the jail, and is removed with that.
+	// It is in the jail, and removed with it.
 	unixListener.SetUnlinkOnClose(false)
-	b := &bell{listener: unixListener, over: make(chan struct{})}
+	b := &guestReady{listener: unixListener, over: make(chan struct{})}
 	go b.listen()
 	return b, nil
 }
 
-func (b *bell) listen() {
+func (b *guestReady) listen() {
 	defer close(b.over)
 	if conn, err := b.listener.Accept(); err == nil {
 		conn.Close()
@@ -127,21 +127,21 @@ func (b *bell) listen() {
 	b.listener.Close()
 }
 
-// close lets go of the bell. One that is nil rang before.
-func (b *bell) close() {
+// close closes the socket. A nil guestReady has been used before.
+func (b *guestReady) close() {
 	if b != nil {
 		b.listener.Close()
 		<-b.over
 	}
 }
 
-// awaitBell waits until the guest's agent has rung, if it is still to do so.
-func (m *Machine) awaitBell(ctx context.Context) error {
-	if m.bell == nil {
+// awaitReady waits until the guest's agent has reported that it is ready, if it has not yet.
+func (m *Machine) awaitReady(ctx context.Context) error {
+	if m.ready == nil {
 		return nil
 	}
 	select {
-	case <-m.bell.over:
+	case <-m.ready.over:
 		return nil
 	case <-m.held.Done():
 		return api.Errorf(api.KindConflict, "the VMM of VM %s has ended", m.id)
@@ -152,6 +152,6 @@ func (m *Machine) awaitBell(ctx context.Context) error {
 
 // Release implements driver.Machine.
 func (m *Machine) Release() {
-	m.bell.close()
+	m.ready.close()
 	m.held.Close()
 }

@@ -11,12 +11,11 @@ import (
 	"banger/internal/paths"
 )
 
-// Files says under which numbers QEMU inherits descriptors.
+// Files holds the numbers of the descriptors that QEMU inherits.
 type Files struct {
 	QMP   int // listening socket of the monitor
 	Agent int // listening socket of the agent's channel
-	// Console is the log of the serial console, open for appending; only for
-	// SystemArgs.
+	// Console is the log of the serial console, open for appending; SystemArgs only.
 	Console int
 }
 
@@ -28,7 +27,7 @@ const sandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecont
 // empties it and translates again. The number is a choice, not measured.
 const tcgCache = 256
 
-// agentPort is how the guest knows the agent's channel.
+// agentPort is the name of the agent's channel in the guest.
 const agentPort = "banger.agent"
 
 // Args returns the arguments of QEMU, without the program's name, for a
@@ -45,7 +44,7 @@ func Args(s driver.Spec, accel string, files Files) []string {
 	return append(args, networkArgs()...)
 }
 
-// bootArgs say how large the machine is and what it boots.
+// bootArgs return the arguments for the machine's size and what it boots.
 func bootArgs(s driver.Spec) []string {
 	return []string{
 		"-smp", strconv.Itoa(s.VCPUs),
@@ -68,9 +67,9 @@ func channelArgs(files Files) []string {
 	}
 }
 
-// machineArgs are those that a probe's machine has, too. The PIT, PIC, RTC and
-// ACPI of microvm stay on: Debian's cloud kernel hangs or is slower without, and
-// finds virtio devices through ACPI only.
+// machineArgs returns the arguments that a probe's machine has, too. The PIT, PIC, RTC and ACPI
+// of microvm stay enabled: without them Debian's cloud kernel hangs or is slower, and it finds
+// virtio devices only through ACPI.
 func machineArgs(accel string) []string {
 	args := []string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
@@ -84,9 +83,9 @@ func machineArgs(accel string) []string {
 	return append(args, "-accel", fmt.Sprintf("tcg,thread=multi,tb-size=%d", tcgCache), "-cpu", "max")
 }
 
-// diskArgs attach the disk. The host's page cache is used; a flush by the guest
-// is an fdatasync on the host (cache.no-flush=off), so what the guest synced is
-// safe. What the guest discards is freed on the host.
+// diskArgs attach the disk. The host's page cache is used; a flush by the guest is an fdatasync
+// on the host (cache.no-flush=off), so synced data is safe. Blocks that the guest discards are
+// freed on the host.
 func diskArgs(s driver.Spec, protocol string) []string {
 	file := "driver=" + protocol + ",node-name=file,filename=" + escape(s.Disk) +
 		",aio=threads,discard=unmap,cache.direct=off,cache.no-flush=off"
@@ -101,11 +100,11 @@ func diskArgs(s driver.Spec, protocol string) []string {
 	}
 }
 
-// guestMAC is the hardware address of every guest, which is alone in its network.
+// guestMAC is the hardware address of every guest: each has a separate network.
 const guestMAC = "52:54:00:12:34:56"
 
-// networkArgs connect the guest to QEMU's user network, which needs no
-// privileges. IPv6 is off: it would offer a route where the host may have none.
+// networkArgs connect the guest to QEMU's user network, which needs no privileges. IPv6 is off:
+// it would offer a route even if the host has none.
 func networkArgs() []string {
 	address, gateway, dns := driver.UserNetwork()
 	return []string{
@@ -114,19 +113,18 @@ func networkArgs() []string {
 	}
 }
 
-// nameArg and consoleArg are in every machine's command line, and prove which
-// VM a process runs. They come early: see proc.MaxCmdline.
+// nameArg and consoleArg are in every machine's command line, and prove which VM a process runs.
+// They come early because of proc.MaxCmdline.
 func nameArg(id string) string { return "guest=banger-" + id + ",process=banger-" + id }
 
 func consoleArg(dir string) string {
 	return "file,id=console,append=on,path=" + escape(filepath.Join(dir, paths.VMConsole))
 }
 
-// escape writes a value into a comma-separated option: a comma is doubled
-// (qemu(1), -drive).
+// escape escapes a value of a comma-separated option: a comma is doubled (qemu(1), -drive).
 func escape(value string) string { return strings.ReplaceAll(value, ",", ",,") }
 
-// belongsTo says whether a command line is that of the VM's QEMU.
+// belongsTo returns a function that reports whether a command line is that of the VM's QEMU.
 func belongsTo(id, dir string) func(args []string) bool {
 	return func(args []string) bool {
 		return len(args) > 0 && optionIs(args, "-name", nameArg(id)) && optionIs(args, "-chardev", consoleArg(dir))
@@ -142,8 +140,8 @@ func optionIs(args []string, option, value string) bool {
 	return false
 }
 
-// accelOf reads the accelerator out of a command line that Args made; empty where there
-// is none that we know. QEMU can change its own command line.
+// accelOf returns the accelerator in a command line of Args, or "" if it is unknown. QEMU can
+// change its own command line.
 func accelOf(args []string) string {
 	for i := 1; i+1 < len(args); i++ {
 		if args[i] != "-accel" {

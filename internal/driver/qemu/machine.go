@@ -11,7 +11,7 @@ import (
 	"banger/internal/paths"
 )
 
-// monitorWait bounds one talk with QEMU's monitor.
+// monitorWait bounds one exchange with QEMU's monitor.
 const monitorWait = 10 * time.Second
 
 // machine is a running QEMU.
@@ -25,9 +25,8 @@ func (m machine) Pause(ctx context.Context) error { return m.monitor(ctx, "pause
 // Resume implements driver.Pauser.
 func (m machine) Resume(ctx context.Context) error { return m.monitor(ctx, "resume", "cont") }
 
-// Stalled implements driver.Staller: QEMU stops a guest whose disk has no room on the
-// host (werror=enospc, the default of -drive and -blockdev's devices; RunState of its QMP
-// reference).
+// Stalled implements driver.Staller: QEMU stops a guest if the host has no space for its disk
+// (werror=enospc, the default of -drive and -blockdev's devices; RunState of its QMP reference).
 func (m machine) Stalled(ctx context.Context) (bool, error) {
 	status, err := m.status(ctx)
 	return status == "io-error", err
@@ -39,15 +38,15 @@ func (m machine) Standing(ctx context.Context) (string, error) {
 	if err != nil || status == "running" {
 		return "", err
 	}
-	return "QEMU says: " + status, nil
+	return "QEMU reports: " + status, nil
 }
 
-// status is how QEMU says that the machine is (RunState of its QMP reference).
+// status returns QEMU's state of the machine (RunState of its QMP reference).
 func (m machine) status(ctx context.Context) (string, error) {
 	var state struct {
 		Status string `json:"status"`
 	}
-	err := m.ask(ctx, "look at", "query-status", &state)
+	err := m.ask(ctx, "get the state of", "query-status", &state)
 	return state.Status, err
 }
 

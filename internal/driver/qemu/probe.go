@@ -19,8 +19,8 @@ import (
 	"banger/internal/proc"
 )
 
-// How long a probe may take. A machine whose KVM hangs says nothing at all. The
-// numbers are generous choices, not measured.
+// How long a probe may take. If KVM hangs, there is no output at all. The numbers are generous
+// choices, not measured.
 const (
 	probeFirstByte = 5 * time.Second
 	probeTotal     = 20 * time.Second
@@ -28,7 +28,7 @@ const (
 	probeOutput    = 1 << 20
 )
 
-// hostState is what a probe's result depends on.
+// hostState is the state of the host on which a probe's result depends.
 type hostState struct {
 	BootID  string    `json:"boot_id"` // of the host: the modules, the firmware's settings
 	Path    string    `json:"path"`    // of QEMU
@@ -40,10 +40,10 @@ type hostState struct {
 type result struct {
 	hostState
 	Version string `json:"version"` // of QEMU
-	Tried   bool   `json:"tried"`   // a boot under KVM
+	Tried   bool   `json:"tried"`   // a boot under KVM was tried
 	Boots   bool   `json:"boots"`
 	Reason  string `json:"reason,omitempty"`
-	Said    string `json:"said,omitempty"` // by QEMU or the guest at last, for a reader of the file
+	Said    string `json:"said,omitempty"` // last output of QEMU or the guest, for a reader of the file
 }
 
 func (d *Driver) host(path string, info os.FileInfo) (hostState, error) {
@@ -54,7 +54,7 @@ func (d *Driver) host(path string, info os.FileInfo) (hostState, error) {
 	return hostState{BootID: boot, Path: path, ModTime: info.ModTime().UTC(), Size: info.Size()}, nil
 }
 
-// recall returns what is known of this very host and QEMU. The caller holds mu.
+// recall returns the cached result for this host and QEMU. The caller holds mu.
 func (d *Driver) recall(ctx context.Context, now hostState) (result, error) {
 	if d.known == nil {
 		d.known = readResult(d.cache)
@@ -86,7 +86,7 @@ func (d *Driver) remember(r result) error {
 		err = fsx.WriteJSON(d.cache, r)
 	}
 	if err != nil {
-		return api.Errorf(api.KindInternal, "cannot keep the result of the probe: %w", err)
+		return api.Errorf(api.KindInternal, "cannot store the result of the probe: %w", err)
 	}
 	return nil
 }
@@ -101,20 +101,20 @@ func qemuVersion(ctx context.Context, path string) (string, error) {
 	}
 	found := versionNumber.FindSubmatch(out.Bytes())
 	if found == nil {
-		return "", api.Errorf(api.KindUnsupported, "cannot use QEMU: %s says %.60q for its version", path, out.String())
+		return "", api.Errorf(api.KindUnsupported, "cannot use QEMU: the version in the output of %s is %.60q", path, out.String())
 	}
 	return string(found[1]), nil
 }
 
-// try boots a guest under KVM and keeps the answer. A no is kept until the host's next
-// boot, so it takes two: the first may be that of a machine that was too busy. The
-// caller holds mu.
+// try boots a guest under KVM and stores the result. A failure is stored until the host's next
+// boot, so two failures are required: the first may be due to a busy machine. The caller holds
+// mu.
 func (d *Driver) try(ctx context.Context, path string, r result, kernel, initramfs string) (result, error) {
 	greet, err := agentproto.Boot{Probe: true}.Cmdline()
 	if err != nil {
 		return result{}, err
 	}
-	// earlyprintk shows life long before the console's driver is there.
+	// earlyprintk gives output long before the console's driver is loaded.
 	args := probeArgs(KVM, kernel, initramfs, "earlyprintk=ttyS0 console=ttyS0 reboot=t panic=-1 "+greet)
 	reason, said, err := probeBoot(ctx, path, args, probePatience)
 	if err == nil && reason != "" {
@@ -125,12 +125,12 @@ func (d *Driver) try(ctx context.Context, path string, r result, kernel, initram
 	}
 	r.Tried, r.Boots, r.Said = true, reason == "", said
 	if reason != "" {
-		r.Reason = "KVM opens on this machine, but " + reason
+		r.Reason = "/dev/kvm can be opened on this machine, but " + reason
 	}
 	return r, d.remember(r)
 }
 
-// probeArgs boot a guest that greets on standard output and ends.
+// probeArgs boot a guest that prints a greeting on standard output and ends.
 func probeArgs(accel, kernel, initramfs, cmdline string) []string {
 	return append(machineArgs(accel),
 		"-smp", "1", "-m", fmt.Sprintf("%dM", probeMemory),
@@ -141,13 +141,13 @@ func probeArgs(accel, kernel, initramfs, cmdline string) []string {
 	)
 }
 
-// patience is how long a guest may take.
+// patience bounds how long a guest may take.
 type patience struct{ firstByte, total time.Duration }
 
 var probePatience = patience{probeFirstByte, probeTotal}
 
-// probeBoot boots a guest and says why it does not work; "" where it does. An
-// error is returned when that could not be found out.
+// probeBoot boots a guest and returns why that does not work, or "" if it does. It returns an
+// error if that cannot be determined.
 func probeBoot(ctx context.Context, path string, args []string, wait patience) (reason, said string, err error) {
 	out, in, err := os.Pipe()
 	if err != nil {
@@ -170,8 +170,8 @@ func probeBoot(ctx context.Context, path string, args []string, wait patience) (
 	return reason, said, killErr
 }
 
-// listen reads the console of a probe until it greets, ends or takes too long,
-// and says why it is no good and what was said last.
+// listen reads the console of a probe until the guest greets, ends or takes too long. It
+// returns why the probe failed and the last line of output.
 func listen(console *os.File, wait patience) (reason, last string) {
 	start := time.Now()
 	_ = console.SetReadDeadline(start.Add(wait.firstByte))
@@ -191,19 +191,19 @@ func listen(console *os.File, wait patience) (reason, last string) {
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return "QEMU cannot run a guest on it", lastLine(said)
 		case said == nil:
-			return fmt.Sprintf("a test guest showed no sign of life in %s", wait.firstByte), ""
+			return fmt.Sprintf("a test guest wrote no output within %s", wait.firstByte), ""
 		default:
-			return fmt.Sprintf("a test guest did not come up in %s", wait.total), lastLine(said)
+			return fmt.Sprintf("a test guest did not boot within %s", wait.total), lastLine(said)
 		}
 	}
 	return "a test guest wrote to its console without end", lastLine(said)
 }
 
-// agentSays is what the agent's last words begin with.
+// agentSays is the beginning of the agent's last line.
 const agentSays = "banger-agent: fatal: "
 
-// lastLine returns the last line that tells something, cut to a sane length: the
-// agent's, if it has said why it ended, and not the kernel's farewell.
+// lastLine returns the last informative line, cut to a reasonable length: the agent's, if it has
+// printed why it ended, and not the kernel's final messages.
 func lastLine(said []byte) string {
 	const most = 200
 	lines := strings.Split(strings.TrimSpace(string(bytes.ToValidUTF8(said, []byte("?")))), "\n")

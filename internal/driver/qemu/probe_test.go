@@ -21,8 +21,8 @@ func TestListen(t *testing.T) {
 		reason string
 	}{
 		"greets":       {said: "early\n" + agentproto.ProbeGreeting + "\r\n"},
-		"silent":       {reason: "no sign of life"},
-		"hangs":        {waits: true, said: "early printk\n", reason: "did not come up"},
+		"silent":       {reason: "wrote no output"},
+		"hangs":        {waits: true, said: "early printk\n", reason: "did not boot within"},
 		"ends":         {said: "qemu: kvm: broken\n", close: true, reason: "cannot run a guest"},
 		"ends at once": {close: true, reason: "cannot run a guest"},
 		"babbles":      {said: strings.Repeat("no use\n", probeOutput/7+1), reason: "without end"},

@@ -13,28 +13,28 @@ import (
 	"banger/internal/execx"
 )
 
-// provePatience is what a guest gets to mount its disk, and to say anything. An emulated
-// one takes 3 s on an idle machine, and the agent waits half a minute for the disk.
+// provePatience bounds how long a guest may take to mount its disk, and to write any output. An
+// emulated one takes 3 s on an idle machine, and the agent waits half a minute for the disk.
 var provePatience = patience{90 * time.Second, 90 * time.Second}
 
-// proveBytes is the size of that disk: the least that mke2fs gives a journal.
+// proveBytes is the size of that disk: the smallest for which mke2fs creates a journal.
 const proveBytes = "8M"
 
-// Prove boots a kernel with an agent that mounts an ext4 disk, and says why it did not;
-// "" if it did. An error of kind api.KindUnsupported says that there is no QEMU, or
-// nothing to make the disk with.
+// Prove boots a kernel with an agent that mounts an ext4 disk, and returns why that failed, or
+// "" if it succeeded. An error of kind api.KindUnsupported means that QEMU, or the program that
+// creates the disk, is missing.
 func (d *Driver) Prove(ctx context.Context, kernel, initramfs string) (reason string, err error) {
 	path, err := execx.LookPath(d.opts.Binary, debianPackage)
 	if err != nil {
 		return "", err
 	}
-	found, err := d.Probe(ctx, "", "") // what is known: this kernel may not tell whether KVM works
+	found, err := d.Probe(ctx, "", "") // only what is cached: this kernel must not decide whether KVM works
 	if err != nil {
 		return "", err
 	}
 	dir, err := os.MkdirTemp(filepath.Dir(initramfs), "trial-*")
 	if err != nil {
-		return "", api.Errorf(api.KindInternal, "cannot make a disk: %w", err)
+		return "", api.Errorf(api.KindInternal, "cannot create a disk: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	image := filepath.Join(dir, "disk")
@@ -54,7 +54,7 @@ func (d *Driver) Prove(ctx context.Context, kernel, initramfs string) (reason st
 	args = append(args, diskArgs(driver.Spec{Disk: image, DiskFormat: disk.Raw}, "file")...)
 	reason, said, err := probeBoot(ctx, path, args, provePatience)
 	if reason != "" && said != "" {
-		reason += "; it said at last: " + said
+		reason += "; its last output: " + said
 	}
 	return reason, err
 }

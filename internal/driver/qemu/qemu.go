@@ -1,5 +1,5 @@
-// Package qemu is the VMM driver for QEMU's microvm machine, with KVM where a
-// guest really boots on it and software emulation elsewhere.
+// Package qemu is the VMM driver for QEMU's microvm machine. It uses KVM if a guest boots on it,
+// and software emulation otherwise.
 package qemu
 
 import (
@@ -102,13 +102,13 @@ func (d *Driver) Probe(ctx context.Context, kernel, initramfs string) (driver.Ca
 	case found.Tried:
 		capability.Reason = found.Reason
 	default:
-		capability.Reason = "KVM is there, and will be tried when the first VM starts"
+		capability.Reason = "KVM is available, and will be tested when the first VM starts"
 	}
 	return capability, nil
 }
 
-// kvmMissing says why KVM cannot be used, as far as that can be seen without a
-// boot; "" where it may work.
+// kvmMissing returns why KVM cannot be used, as far as that is known without a boot, or "" if it
+// may work.
 func (d *Driver) kvmMissing() string {
 	f, err := os.OpenFile(d.opts.KVM, os.O_RDWR, 0)
 	switch {
@@ -116,9 +116,9 @@ func (d *Driver) kvmMissing() string {
 		f.Close()
 		return ""
 	case errors.Is(err, fs.ErrNotExist):
-		return "this machine has no " + d.opts.KVM + " (no hardware virtualization, or it is off)"
+		return "this machine has no " + d.opts.KVM + " (hardware virtualization is missing or disabled)"
 	case errors.Is(err, fs.ErrPermission):
-		return "you may not open " + d.opts.KVM + " (to change that: sudo usermod -aG kvm $USER, then log in again)"
+		return "you are not allowed to open " + d.opts.KVM + " (to change that: sudo usermod -aG kvm $USER, then log in again)"
 	}
 	return "KVM cannot be used: " + err.Error()
 }

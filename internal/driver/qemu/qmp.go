@@ -10,8 +10,8 @@ import (
 	"net"
 )
 
-// qmpLine bounds a line of the monitor. QEMU holds guest memory and is the
-// first thing that a hostile guest would take over, so nothing it says is trusted.
+// qmpLine bounds a line of the monitor, in bytes. QEMU holds guest memory and is what a hostile
+// guest would take over first, so its output is not trusted.
 const qmpLine = 256 << 10
 
 // qmp is a connection to QEMU's monitor, ready for commands (QMP specification,
@@ -32,8 +32,7 @@ type qmpMessage struct {
 	} `json:"error"`
 }
 
-// newQMP waits for the greeting and leaves negotiation mode. It takes conn
-// over.
+// newQMP waits for the greeting and leaves negotiation mode. It takes ownership of conn.
 func newQMP(ctx context.Context, conn net.Conn) (*qmp, error) {
 	q := &qmp{conn: conn, lines: bufio.NewScanner(conn)}
 	q.lines.Buffer(make([]byte, 0, 4<<10), qmpLine)
@@ -54,8 +53,7 @@ func newQMP(ctx context.Context, conn net.Conn) (*qmp, error) {
 	return q, nil
 }
 
-// Execute runs a command and stores what it returns in result, which may be
-// nil.
+// Execute runs a command and stores its result in result, which may be nil.
 func (q *qmp) Execute(ctx context.Context, command string, arguments, result any) error {
 	err := q.bounded(ctx, func() error { return q.command(command, arguments, result) })
 	if err != nil {

@@ -26,8 +26,7 @@ import (
 // on an idle host.
 const startWait = 60 * time.Second
 
-// cleanWait bounds the clean-up of a failed start, which a cancelled context
-// does not cut short.
+// cleanWait bounds the clean-up of a failed start, which does not end with a cancelled context.
 const cleanWait = 30 * time.Second
 
 var vmID = regexp.MustCompile(`^[0-9a-f]{12}$`)
@@ -71,7 +70,7 @@ func (d *Driver) Recover(ctx context.Context, id, dir string, handle json.RawMes
 	return machine{m.WithAccel(accelOf(args))}, nil
 }
 
-// prepare checks what QEMU would not report well, and settles the accelerator.
+// prepare checks what QEMU would not report clearly, and chooses the accelerator.
 func (d *Driver) prepare(ctx context.Context, s driver.Spec) (accel string, err error) {
 	switch {
 	case ctx.Err() != nil:
@@ -93,24 +92,24 @@ func (d *Driver) prepare(ctx context.Context, s driver.Spec) (accel string, err 
 	return found.Accel, err
 }
 
-// checkFileSize refuses a limit for files (RLIMIT_FSIZE, getrlimit(2)), which QEMU
-// would have too: to the guest what goes beyond it is a broken disk.
+// checkFileSize refuses a limit for the size of files (RLIMIT_FSIZE, getrlimit(2)), which QEMU
+// would inherit: beyond it the guest's disk would fail.
 func checkFileSize() error {
 	var limit unix.Rlimit
 	if err := unix.Prlimit(0, unix.RLIMIT_FSIZE, nil, &limit); err != nil || limit.Cur == unix.RLIM_INFINITY {
 		return nil
 	}
-	return api.Errorf(api.KindUnsupported, "cannot start a VM: the files of this daemon may have %d bytes at most, and a disk has more", limit.Cur).
-		WithHint("banger daemon stop, then the command again from where ulimit -f says unlimited")
+	return api.Errorf(api.KindUnsupported, "cannot start a VM: the size limit of this daemon's files is %d bytes, and a disk is larger", limit.Cur).
+		WithHint("banger daemon stop, then run the command again in a shell in which ulimit -f is unlimited")
 }
 
-// Clock is the argument that tells an emulated guest's kernel how fast its time
-// stamp counter runs; empty where that is not known.
+// Clock returns the kernel argument with the frequency of the time stamp counter for an
+// emulated guest, or "" if it is unknown.
 func (d *Driver) Clock() string { return tscArg(d.tsc()) }
 
-// tscArg tells an emulated guest how fast its time stamp counter runs: the
-// emulated timer chip is no measure on a busy host, and a guest that could not
-// measure hangs in early boot (package tsc). KVM tells its guests itself.
+// tscArg passes the frequency of the time stamp counter to an emulated guest: on a busy host the
+// guest cannot measure it with the emulated timer chip, and then hangs in early boot (package
+// tsc). KVM passes it to its guests itself.
 func tscArg(khz int64) string {
 	if khz <= 0 {
 		return ""
@@ -145,14 +144,14 @@ func spawn(path string, s driver.Spec, accel string) (*proc.Process, error) {
 	return p, nil
 }
 
-// environment is all that QEMU gets of ours: it needs nothing, and LC_ALL makes
-// its messages readable.
+// environment is QEMU's whole environment: it needs nothing, and LC_ALL makes its messages
+// readable.
 var environment = []string{"LC_ALL=C.UTF-8", "PATH=/usr/bin:/bin"}
 
 // awaitMonitor returns once QEMU runs the machine and serves its monitor. It
 // fails when QEMU ends, which is how it refuses arguments.
 func awaitMonitor(ctx context.Context, p *proc.Process, dir string) error {
-	bounded, cancel := context.WithTimeoutCause(ctx, startWait, fmt.Errorf("QEMU said nothing within %s", startWait))
+	bounded, cancel := context.WithTimeoutCause(ctx, startWait, fmt.Errorf("QEMU did not answer within %s", startWait))
 	defer cancel()
 	go func() {
 		select {
@@ -179,7 +178,7 @@ func awaitMonitor(ctx context.Context, p *proc.Process, dir string) error {
 	return api.Errorf(api.KindInternal, "cannot start QEMU: %w", err)
 }
 
-// waitGone gives a process that closed its sockets a moment to end.
+// waitGone waits a moment for the end of a process that has closed its sockets.
 func waitGone(p *proc.Process) bool {
 	select {
 	case <-p.Done():
@@ -195,11 +194,11 @@ func refused(p *proc.Process, dir string) error {
 	if cause != "" {
 		cause += ": "
 	}
-	return api.Errorf(api.KindInternal, "cannot start QEMU: %sit ended with status %d and said: %s", cause, p.ExitCode(), cmp.Or(words, "(nothing)")).
+	return api.Errorf(api.KindInternal, "cannot start QEMU: %sit ended with status %d; its output: %s", cause, p.ExitCode(), cmp.Or(words, "(nothing)")).
 		WithHint("%s", hint)
 }
 
-// cleanUp leaves nothing of a failed start but the VMM's log.
+// cleanUp removes everything of a failed start except the VMM's log.
 func cleanUp(p *proc.Process, dir string) error {
 	var errs []error
 	if p != nil {

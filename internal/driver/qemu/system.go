@@ -7,9 +7,9 @@ import (
 )
 
 // SystemArgs returns the arguments of a QEMU in system mode, without the program's
-// name. It differs from user mode's in that the console is a descriptor, since its
-// file is another user's, and the network the VM's own tap. The process keeps its
-// program's name, which proves it.
+// name. In contrast to user mode, the console is a descriptor, because its file belongs to
+// another user, and the network is the VM's own tap. The process has its program's name, which
+// proves its identity.
 func SystemArgs(s driver.Spec, accel string, files Files) []string {
 	args := machineArgs(accel)
 	args = append(args, "-name", "guest=banger-"+s.ID)

@@ -1,5 +1,5 @@
-// Package vmproc is what drivers share that run each machine as one host
-// process which listens on the agent's socket in the VM's directory.
+// Package vmproc is the common part of drivers that run each machine as one host process, which
+// listens on the agent's socket in the VM's directory.
 package vmproc
 
 import (
@@ -24,11 +24,11 @@ import (
 	"banger/internal/vmid"
 )
 
-// killWait is how long a process may take to vanish after SIGKILL. It has to
-// finish its disk writes in flight.
+// killWait bounds how long a process may take to end after SIGKILL. It has to finish its disk
+// writes in flight.
 const killWait = 30 * time.Second
 
-// handle is what Machine.Handle returns: a hint, proven before it is used.
+// handle is the result of Machine.Handle: a hint, verified before it is used.
 type handle struct {
 	Version int `json:"version"`
 	proc.Identity
@@ -43,9 +43,9 @@ type Machine struct {
 	accel   string
 }
 
-// Find returns the process that runs the VM with the directory dir: the one
-// the hint names if prove accepts its command line, else the one that a look
-// at all of the user's processes finds. driver.ErrGone says there is none.
+// Find returns the process that runs the VM with the directory dir: the one that the hint names
+// if prove accepts its command line, otherwise the one found among all of the user's processes.
+// It returns driver.ErrGone if there is none.
 func Find(ctx context.Context, hint json.RawMessage, dir string, prove func(cmdline []string) bool) (*Machine, error) {
 	if m := fromHint(hint, dir, prove); m != nil {
 		return m, nil
@@ -57,8 +57,8 @@ func Find(ctx context.Context, hint json.RawMessage, dir string, prove func(cmdl
 	if len(found) == 0 {
 		return nil, driver.ErrGone
 	}
-	// Two cannot be: the VM's directory is locked by the daemon, and its disk by
-	// the VMM. A process between fork and exec looks like its parent, though.
+	// There cannot be two: the daemon locks the VM's directory, and the VMM its disk. But a
+	// process between fork and exec looks like its parent.
 	for _, p := range found[1:] {
 		p.Close()
 	}
@@ -81,7 +81,7 @@ func fromHint(hint json.RawMessage, dir string, prove func(cmdline []string) boo
 	return &Machine{process: p, dir: dir}
 }
 
-// Survey is driver.Surveyor for drivers whose machines have the VM's id in their command
+// Survey implements driver.Surveyor for drivers whose machines have the VM's id in their command
 // line.
 func Survey() (mayRun map[string]bool, err error) {
 	return proc.Mentioned(vmid.Length, vmid.Digit)
@@ -108,7 +108,7 @@ func (m *Machine) Accel() string { return m.accel }
 // Handle implements driver.Machine.
 func (m *Machine) Handle() json.RawMessage { return HandleOf(m.process) }
 
-// HandleOf is the handle of the machine that p runs.
+// HandleOf returns the handle of the machine that p runs.
 func HandleOf(p *proc.Process) json.RawMessage {
 	data, err := json.Marshal(handle{Version: handleVersion, Identity: p.Identity()})
 	if err != nil {

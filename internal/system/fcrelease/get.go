@@ -93,7 +93,7 @@ func (s *Store) choose(ctx context.Context, w Want) (rel release, err error) {
 		rel.version, err = s.latest(ctx)
 	}
 	if err == nil {
-		_, err = firecracker.Judge(rel.version, rel.version)
+		_, err = firecracker.CheckVersions(rel.version, rel.version)
 	}
 	if err != nil {
 		return rel, err

@@ -1,7 +1,6 @@
-// Package fcapi talks to the API of a running Firecracker: HTTP over a Unix
-// socket (src/firecracker/swagger/firecracker.yaml). The other end may be a
-// Firecracker that its guest has taken over, so every reply is bounded in size and
-// time and believed to be nothing but text.
+// Package fcapi is a client of the API of a running Firecracker: HTTP over a Unix socket
+// (src/firecracker/swagger/firecracker.yaml). The other end may be a Firecracker that its guest
+// has taken over, so every reply is bounded in size and time, and is treated as untrusted text.
 package fcapi
 
 import (
@@ -20,20 +19,19 @@ import (
 )
 
 const (
-	// maxReply bounds a reply, head and body together. The longest that is asked
-	// for has some hundred bytes.
+	// maxReply bounds a reply, head and body together, in bytes. The longest one has some
+	// hundred bytes.
 	maxReply = 64 << 10
-	// maxText bounds what is quoted of a reply.
+	// maxText bounds the quoted part of a reply, in bytes.
 	maxText = 300
-	// patience is how long a request may take where the caller sets no limit. What
-	// is asked for here takes milliseconds.
+	// patience bounds a request if the caller sets no limit. The requests take milliseconds.
 	patience = 10 * time.Second
 )
 
 // Dial connects to the API socket.
 type Dial func(ctx context.Context) (net.Conn, error)
 
-// Client asks one Firecracker. Each request has a connection of its own.
+// Client sends requests to one Firecracker, each on a new connection.
 type Client struct{ dial Dial }
 
 // New returns a client of the Firecracker that dial connects to.
@@ -46,7 +44,7 @@ const (
 	Paused     = "Paused"
 )
 
-// Info is what Firecracker says of itself.
+// Info is Firecracker's description of itself.
 type Info struct {
 	ID      string `json:"id"`
 	State   string `json:"state"`
@@ -54,14 +52,14 @@ type Info struct {
 	App     string `json:"app_name"`
 }
 
-// Info asks what the machine does.
+// Info requests the state of the machine.
 func (c *Client) Info(ctx context.Context) (Info, error) {
 	var info Info
 	err := c.ask(ctx, "ask for the machine's state", http.MethodGet, "/", nil, &info)
 	return info, err
 }
 
-// Version asks for Firecracker's version.
+// Version requests Firecracker's version.
 func (c *Client) Version(ctx context.Context) (string, error) {
 	var answer struct {
 		Version string `json:"firecracker_version"`
@@ -75,12 +73,12 @@ func (c *Client) Pause(ctx context.Context) error {
 	return c.ask(ctx, "pause the machine", http.MethodPatch, "/vm", map[string]string{"state": Paused}, nil)
 }
 
-// Resume makes a paused machine go on.
+// Resume continues a paused machine.
 func (c *Client) Resume(ctx context.Context) error {
 	return c.ask(ctx, "resume the machine", http.MethodPatch, "/vm", map[string]string{"state": "Resumed"}, nil)
 }
 
-// ask makes one request. what says so in errors: "cannot " + what.
+// ask makes one request. what names it in errors: "cannot " + what.
 func (c *Client) ask(ctx context.Context, what, method, path string, body, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -160,7 +158,7 @@ func reply(r io.Reader, req *http.Request, into any) error {
 	return nil
 }
 
-// fault reads what Firecracker says of a request that it refuses.
+// fault reads Firecracker's error for a refused request.
 func fault(status int, data []byte) error {
 	var f struct {
 		Message string `json:"fault_message"`
@@ -171,7 +169,7 @@ func fault(status int, data []byte) error {
 	return api.Errorf(api.KindConflict, "Firecracker refuses with status %d: %s", status, text(f.Message))
 }
 
-// text makes foreign text fit for a terminal.
+// text makes untrusted text safe for a terminal.
 func text(s string) string {
 	if len(s) > maxText {
 		s = s[:maxText] + "…"
