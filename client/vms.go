@@ -194,7 +194,7 @@ func (c *Client) Guest(ref string) *guest.Client {
 	newest.Store(&opened{id: ref, name: ref})
 	return &guest.Client{
 		Unresponsive: c.unresponsive,
-		VM:     func() string { return newest.Load().name },
+		VM:           func() string { return newest.Load().name },
 		Dial: func(ctx context.Context) (net.Conn, error) {
 			known := newest.Load()
 			conn, err := c.DialGuest(ctx, known.id)

@@ -33,7 +33,7 @@ const VsockArg = "banger.vsock=1"
 
 // The ports of vsock.
 const (
-	AgentPort    = 1024 // of the guest: the agent listens; the first that is not privileged
+	AgentPort = 1024 // of the guest: the agent listens; the first that is not privileged
 	ReadyPort = 1025 // of the host: the agent connects once, when it listens
 )
 

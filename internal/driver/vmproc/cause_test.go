@@ -31,7 +31,7 @@ func TestCauses(t *testing.T) {
 		"cannot start VM x: firecracker ended at once: exit-code, status 148":                                                                                                                                                    "it made a system call that a filter forbids (seccomp)",
 		"cannot start VM x: qemu ended at once: signal, bad system call":                                                                                                                                                         "it made a system call that a filter forbids (seccomp)",
 		"qemu-system-x86_64: error while loading shared libraries: libpixman-1.so.0: cannot open shared object file":                                                                                                             "a library of the program is missing",
-		"banger: cannot execute QEMU: fork/exec: Operation not permitted":                                                                                                                                                         "permission for something that it needs was denied",
+		"banger: cannot execute QEMU: fork/exec: Operation not permitted":                                                                                                                                                        "permission for something that it needs was denied",
 		"a word that nobody knows": "",
 		// A device's name is a part of the answer: nothing else gets into it.
 		"Failed to create /dev/\x1b[2J;evil via mknod inside the jail: Operation not permitted": "permission for something that it needs was denied",
