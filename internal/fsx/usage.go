@@ -24,6 +24,15 @@ func Usage(path string) int64 {
 	return total
 }
 
+// UsageOf is what an open file takes of the disk, in bytes.
+func UsageOf(f *os.File) (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return blocks(info), nil
+}
+
 func blocks(info os.FileInfo) int64 {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		return st.Blocks * 512

@@ -155,16 +155,19 @@ func (d *Driver) Probe(ctx context.Context, dir, _ string) error {
 // much space as its base.
 func sparse(dir string) error {
 	const size = 16 << 20
-	f, err := os.CreateTemp(dir, ".probe-*")
+	f, err := fsx.Nameless(dir)
 	if err != nil {
 		return disk.Error("probe", dir, err)
 	}
-	defer os.Remove(f.Name())
 	defer f.Close()
 	if err := f.Truncate(size); err != nil {
 		return disk.Error("probe", dir, err)
 	}
-	if fsx.Usage(f.Name()) >= size/2 {
+	used, err := fsx.UsageOf(f)
+	if err != nil {
+		return disk.Error("probe", dir, err)
+	}
+	if used >= size/2 {
 		return api.Errorf(api.KindUnsupported, "the file system does not support sparse files")
 	}
 	return nil

@@ -240,3 +240,7 @@ func TestRefusesBases(t *testing.T) {
 		}
 	}
 }
+
+func TestProbeNamesNothing(t *testing.T) {
+	disktest.ProbeNamesNothing(t, dmsnap.New(func(context.Context) error { return nil }))
+}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/internal/disk"
+	"banger/internal/fsx"
 )
 
 // Driver clones the base with FICLONE (ioctl_ficlone(2)).
@@ -88,17 +89,15 @@ func devicesOf(dir, baseDir string) ([2]uint64, error) {
 var errNoReflink = errors.New("the file system has no reflinks")
 
 func tryClone(dir, baseDir string) error {
-	from, err := os.CreateTemp(baseDir, ".probe-*")
+	from, err := fsx.Nameless(baseDir)
 	if err != nil {
 		return disk.Error("probe", baseDir, err)
 	}
-	defer os.Remove(from.Name())
 	defer from.Close()
-	to, err := os.CreateTemp(dir, ".probe-*")
+	to, err := fsx.Nameless(dir)
 	if err != nil {
 		return disk.Error("probe", dir, err)
 	}
-	defer os.Remove(to.Name())
 	defer to.Close()
 	if _, err := from.Write(make([]byte, 4096)); err != nil {
 		return disk.Error("probe", baseDir, err)

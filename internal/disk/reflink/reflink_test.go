@@ -94,3 +94,5 @@ func contractOnXFS(t *testing.T) {
 	}
 	t.Logf("on an XFS image: %s", out.String())
 }
+
+func TestProbeNamesNothing(t *testing.T) { disktest.ProbeNamesNothing(t, reflink.New()) }
