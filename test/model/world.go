@@ -206,7 +206,7 @@ func (w *world) ask(ctx context.Context, s *step) outcome {
 		out = w.command(ctx, s)
 	}
 	if out.lost {
-		w.awaitWork(ctx, s.track)
+		w.awaitWork(ctx, s)
 	}
 	if s.op.writes && (out.lost || out.err != nil) {
 		w.awaitCommands(ctx)
@@ -292,16 +292,16 @@ func said(text string) *api.Error {
 
 // awaitWork waits until no operation is at work on a track's VMs: a client was killed, and
 // what it had asked for goes on, or is just being begun, which takes a while on a busy host.
-func (w *world) awaitWork(ctx context.Context, track int) {
+func (w *world) awaitWork(ctx context.Context, s *step) {
 	for quiet := 0; quiet < 6 && ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
 		quiet++
-		if busy, err := w.busy(ctx, track); err != nil || busy {
+		if busy, err := w.busy(ctx, s); err != nil || busy {
 			quiet = 0
 		}
 	}
 }
 
-func (w *world) busy(ctx context.Context, track int) (bool, error) {
+func (w *world) busy(ctx context.Context, s *step) (bool, error) {
 	vms, err := w.client.ListVMs(ctx)
 	if err != nil {
 		return false, err
@@ -311,10 +311,10 @@ func (w *world) busy(ctx context.Context, track int) (bool, error) {
 		return false, err
 	}
 	for _, v := range vms {
-		if v.Name != w.vmName(track, 0) && v.Name != w.vmName(track, 1) {
+		if v.Name != w.vmName(s.track, 0) && v.Name != w.vmName(s.track, 1) {
 			continue
 		}
-		if v.State == api.StateCreating || w.claimed(ctx, v) {
+		if v.State == api.StateCreating || s.op.claims && w.claimed(ctx, v) {
 			return true, nil
 		}
 		for _, o := range ops {
@@ -327,7 +327,8 @@ func (w *world) busy(ctx context.Context, track int) (bool, error) {
 }
 
 // claimed says whether something is at work on a VM, also what is no operation that is listed,
-// as a publication. It asks for a change of nothing.
+// as a publication. It asks for a change of nothing, for which it has the VM for itself: others
+// may be refused meanwhile.
 func (w *world) claimed(ctx context.Context, v api.VM) bool {
 	_, err := w.client.SetVM(ctx, v.ID, api.SetVM{})
 	return err != nil && strings.Contains(err.Error(), atWork)
