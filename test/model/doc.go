@@ -8,6 +8,10 @@
 // to be an order of them, that agrees with the times at which each began and ended, in which
 // every answer is right. So no answer is excused because something else went on.
 //
+// Commands are killed and interrupted as well. Some have a VM for themselves, which goes with
+// them (run --rm); those are on no track. A failure shows all that happened to its track, with
+// the daemon's log, since there was last no VM on it.
+//
 // All steps follow from a seed, which is printed:
 //
 //	BANGER_MODEL_SEED=N     the seed
