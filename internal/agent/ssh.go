@@ -11,6 +11,7 @@ import (
 
 	"banger/api"
 	"banger/internal/agent/sshd"
+	"banger/internal/forward"
 	"banger/internal/stdio"
 )
 
@@ -79,6 +80,9 @@ func (g sshGuest) Program(user sshd.User, start sshd.Start) sshd.Program {
 	}
 	return sshProgram{c}
 }
+
+// Place gives a connection that ssh forwards a place among those of all clients.
+func (g sshGuest) Place(end func()) *forward.Place { return g.crowd.Enter(end) }
 
 // resolveSSH decides what a session's wish means: a command line is for the user's
 // shell, as in sshd(8).

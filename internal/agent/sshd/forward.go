@@ -33,8 +33,7 @@ func (s *server) directTCP(wish ssh.NewChannel) {
 		host = ""
 	}
 	at := stdio.Endpoint{Network: stdio.TCP, Address: net.JoinHostPort(host, strconv.Itoa(int(req.Port)))}
-	conn, err := forward.Dial(s.ctx, at)
-	s.join(wish, conn, err)
+	s.join(wish, func(ctx context.Context) (net.Conn, error) { return forward.Dial(ctx, at) })
 }
 
 // directUnix connects the client to a Unix socket of the guest (OpenSSH's PROTOCOL,
@@ -49,12 +48,13 @@ func (s *server) directUnix(wish ssh.NewChannel) {
 		_ = wish.Reject(ssh.ConnectionFailed, "bad request")
 		return
 	}
-	var conn net.Conn
-	err := as(s.user.Credential, func() (err error) {
-		conn, err = new(net.Dialer).DialContext(s.ctx, "unix", s.path(req.Path))
-		return err
+	s.join(wish, func(ctx context.Context) (conn net.Conn, err error) {
+		err = as(s.user.Credential, func() (err error) {
+			conn, err = new(net.Dialer).DialContext(ctx, "unix", s.path(req.Path))
+			return err
+		})
+		return conn, err
 	})
-	s.join(wish, conn, err)
 }
 
 // path is a socket's: relative ones begin at the home directory.
@@ -65,23 +65,42 @@ func (s *server) path(path string) string {
 	return filepath.Join(s.user.Home, path)
 }
 
-// join accepts the channel where there is a connection, and carries bytes between
-// the two.
-func (s *server) join(wish ssh.NewChannel, conn net.Conn, err error) {
-	if err != nil {
-		_ = wish.Reject(ssh.ConnectionFailed, err.Error())
-		return
+// place calls carry with a place among the guest's connections, and a context that ends when
+// the connection has to make way for another. It returns false, and does not call it, if there
+// is no place.
+func (s *server) place(carry func(ctx context.Context, place *forward.Place)) bool {
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	place := s.guest.Place(cancel)
+	if place == nil {
+		return false
 	}
-	channel, requests, err := wish.Accept()
-	if err != nil {
-		conn.Close()
-		return
+	defer place.Leave()
+	carry(ctx, place)
+	return true
+}
+
+// join dials for a channel, accepts it if that succeeds, and carries bytes between the two.
+func (s *server) join(wish ssh.NewChannel, dial func(ctx context.Context) (net.Conn, error)) {
+	if !s.place(func(ctx context.Context, place *forward.Place) {
+		conn, err := dial(ctx)
+		if err != nil {
+			_ = wish.Reject(ssh.ConnectionFailed, err.Error())
+			return
+		}
+		channel, requests, err := wish.Accept()
+		if err != nil {
+			conn.Close()
+			return
+		}
+		carry(ctx, channel, requests, conn, place)
+	}) {
+		_ = wish.Reject(ssh.ResourceShortage, "the guest has as many connections open already as its memory allows")
 	}
-	carry(s.ctx, channel, requests, conn)
 }
 
 // carry copies both ways until both have ended, one failed or ctx has ended.
-func carry(ctx context.Context, channel ssh.Channel, requests <-chan *ssh.Request, conn net.Conn) {
+func carry(ctx context.Context, channel ssh.Channel, requests <-chan *ssh.Request, conn net.Conn, place *forward.Place) {
 	go ssh.DiscardRequests(requests) // ends with the channel
 	closeBoth := func() {
 		channel.Close()
@@ -90,12 +109,24 @@ func carry(ctx context.Context, channel ssh.Channel, requests <-chan *ssh.Reques
 	defer closeBoth()
 	defer context.AfterFunc(ctx, closeBoth)()
 	ended := make(chan error, 2)
-	go func() { ended <- pump(conn, channel) }()
-	go func() { ended <- pump(channel, conn) }()
+	go func() { ended <- pump(conn, using{channel, place}) }()
+	go func() { ended <- pump(channel, using{conn, place}) }()
 	if <-ended != nil {
 		closeBoth()
 	}
 	_ = <-ended
+}
+
+// using notes that a connection carries something.
+type using struct {
+	io.Reader
+	place *forward.Place
+}
+
+func (u using) Read(p []byte) (int, error) {
+	n, err := u.Reader.Read(p)
+	u.place.Use()
+	return n, err
 }
 
 // half is what can end one direction alone.
@@ -235,8 +266,8 @@ func (s *server) serveListener(key string, l net.Listener, kind string, details 
 	return nil
 }
 
-// back carries a connection that was made in the guest to the client. Where there
-// are too many channels already, it is closed.
+// back carries a connection that was made in the guest to the client. If there
+// are too many channels or connections already, it is closed.
 func (s *server) back(conn net.Conn, kind string, details []byte) {
 	if s.ctx.Err() != nil || !s.take() {
 		conn.Close()
@@ -244,11 +275,12 @@ func (s *server) back(conn net.Conn, kind string, details []byte) {
 	}
 	s.work.Go(func() {
 		defer s.give()
-		channel, requests, err := s.conn.OpenChannel(kind, details)
-		if err != nil {
-			conn.Close()
-			return
-		}
-		carry(s.ctx, channel, requests, conn)
+		defer conn.Close()
+		s.place(func(ctx context.Context, place *forward.Place) {
+			channel, requests, err := s.conn.OpenChannel(kind, details)
+			if err == nil {
+				carry(ctx, channel, requests, conn, place)
+			}
+		})
 	})
 }

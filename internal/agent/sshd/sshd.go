@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"banger/internal/forward"
 )
 
 const (
@@ -23,7 +25,8 @@ const (
 	// sshd_config(5)).
 	loginGrace = 2 * time.Minute
 	// maxChannels is how many channels a client may have open: each can make us hold
-	// a window of 2 MiB. Browsers through -D open some dozens.
+	// a window of 2 MiB. Browsers through -D open some dozens. Those that carry a connection
+	// also need a place among the guest's (Guest.Place).
 	maxChannels = 256
 	// maxListeners is how many remote forwardings a client may have.
 	maxListeners = 64
@@ -35,6 +38,9 @@ type Guest interface {
 	Login(name string) (User, error)
 	// Program makes ready what a user's session asks for.
 	Program(user User, start Start) Program
+	// Place takes a place for a forwarded connection among all that the guest carries; nil:
+	// there is none. end is called when the connection has to make way (forward.Crowd).
+	Place(end func()) *forward.Place
 }
 
 // User is whom a client has logged in as.

@@ -14,13 +14,22 @@ import (
 
 	"go.uber.org/goleak"
 	"golang.org/x/crypto/ssh"
+
+	"banger/internal/forward"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // guest runs programs that say how they were started, and then do what their
 // command says: "wait" ends by a signal, "leave" has output until a signal comes.
-type guest struct{}
+type guest struct{ crowd *forward.Crowd } // nil: as many connections as anybody likes
+
+func (g guest) Place(end func()) *forward.Place {
+	if g.crowd == nil {
+		return forward.NewCrowd(1).Enter(end)
+	}
+	return g.crowd.Enter(end)
+}
 
 func (guest) Login(name string) (User, error) {
 	if name == "nobody" {
@@ -86,6 +95,11 @@ func pair(t *testing.T) (net.Conn, net.Conn) {
 // serve serves a client, which knows the host's key.
 func serve(t *testing.T, user string) (*ssh.Client, error) {
 	t.Helper()
+	return serveIn(t, guest{}, user)
+}
+
+func serveIn(t *testing.T, in guest, user string) (*ssh.Client, error) {
+	t.Helper()
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +110,7 @@ func serve(t *testing.T, user string) (*ssh.Client, error) {
 	}
 	here, there := pair(t)
 	served := make(chan error, 1)
-	go func() { served <- Serve(context.Background(), there, key, guest{}) }()
+	go func() { served <- Serve(context.Background(), there, key, in) }()
 	t.Cleanup(func() {
 		here.Close()
 		if err := <-served; err != nil {
@@ -215,6 +229,127 @@ func TestChannelsAreBounded(t *testing.T) {
 	}
 	if _, _, err := c.SendRequest("keepalive@openssh.com", true, nil); err != nil {
 		t.Errorf("a keepalive was not answered: %v", err)
+	}
+}
+
+// echoes is where a server answers with what it gets.
+func echoes(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(conn, conn); conn.Close() }()
+		}
+	}()
+	return l.Addr().String()
+}
+
+func echo(conn net.Conn) error {
+	if _, err := conn.Write([]byte("x")); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(conn, make([]byte, 1))
+	return err
+}
+
+// clientsOf are two clients of a guest.
+func clientsOf(t *testing.T, in guest) (clients [2]*ssh.Client) {
+	t.Helper()
+	for i := range clients {
+		var err error
+		if clients[i], err = serveIn(t, in, "root"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return clients
+}
+
+// fill opens n connections that work.
+func fill(t *testing.T, clients [2]*ssh.Client, to string, n int) (open []net.Conn) {
+	t.Helper()
+	for i := range n {
+		conn, err := clients[i%2].Dial("tcp", to)
+		if err == nil {
+			t.Cleanup(func() { conn.Close() })
+			err = echo(conn)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, conn)
+	}
+	return open
+}
+
+// TestForwardedConnectionsAreTheGuests: of ssh -L and -R together as many are open as the guest
+// has places for, whichever client they are of, and commands are run all the same.
+func TestForwardedConnectionsAreTheGuests(t *testing.T) {
+	to := echoes(t)
+	clients := clientsOf(t, guest{crowd: forward.NewCrowd(3)})
+	open := fill(t, clients, to, 3)
+	for _, network := range []string{"tcp", "unix"} {
+		_, err := clients[0].Dial(network, to)
+		var refused *ssh.OpenChannelError
+		if !errors.As(err, &refused) || refused.Reason != ssh.ResourceShortage || !strings.Contains(refused.Message, "memory") {
+			t.Errorf("one more: %v", err)
+		}
+	}
+	remote, err := clients[0].Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := net.Dial("tcp", remote.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer back.Close()
+	if n, err := back.Read(make([]byte, 1)); n != 0 || err == nil {
+		t.Errorf("one more of -R: %d, %v", n, err)
+	}
+	session, err := clients[0].NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, _ := session.Output("still"); string(out) != "still 2" {
+		t.Errorf("a command: %q", out)
+	}
+	open[0].Close()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) { // the other end hears of it a moment later
+		conn, err := clients[1].Dial("tcp", to)
+		if err == nil {
+			conn.Close()
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the place was not given back: %v", err)
+		}
+	}
+}
+
+// TestASilentForwardedConnectionMakesWay for another, one that is used does not.
+func TestASilentForwardedConnectionMakesWay(t *testing.T) {
+	to, in := echoes(t), guest{crowd: forward.NewCrowd(2)}
+	in.crowd.Silent = 500 * time.Millisecond
+	clients := clientsOf(t, in)
+	open := fill(t, clients, to, 2)
+	time.Sleep(2 * in.crowd.Silent)
+	if err := echo(open[0]); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, clients, to, 1)
+	if err := echo(open[1]); err == nil {
+		t.Error("the silent one has not made way")
+	}
+	if err := echo(open[0]); err != nil {
+		t.Errorf("one that is used has made way: %v", err)
 	}
 }
 
