@@ -78,9 +78,9 @@ func TestBadFilesNameTheLine(t *testing.T) {
 		"vcpus = 0":                    "line 1: vcpus: 0 processors",
 		"vcpus = true":                 "line 1: vcpus: use a number or a text in quotes",
 		"accel = \"warp\"":             "is not one of auto, kvm and tcg",
-		"grace = \"-1s\"":              "more than nothing",
+		"grace = \"-1s\"":              "must be more than zero",
 		"memory = ":                    "line 1: ",
-		"image = \"a b\"":              "no name",
+		"image = \"a b\"":              "is not a valid name",
 		"vcpus = 1\nvcpus = 2":         "line 2: ",
 		"vcpus = 99999999999999999999": "line 1: ",
 	} {

@@ -14,7 +14,7 @@ func TestParseMirrors(t *testing.T) {
 		t.Errorf("written as %q", text)
 	}
 	for text, want := range map[string]string{
-		"docker.io": "is not REGISTRY=MIRROR", "docker.io=https://m.example": `leave out "https://"`, "a=b a=c": "twice", "=b": "is not", "a=": "is not", "a=B": "is not",
+		"docker.io": "is not REGISTRY=MIRROR", "docker.io=https://m.example": `remove "https://"`, "a=b a=c": "twice", "=b": "is not", "a=": "is not", "a=B": "is not",
 	} {
 		if _, err := ParseMirrors(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", text, err)

@@ -143,13 +143,13 @@ func TestFindings(t *testing.T) {
 		{with(good(), "/proc/sys/kernel/unprivileged_userns_clone", "0\n"), "user namespaces", Fail, "userns_clone", "sysctl"},
 		{with(good(), "/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n"), "user namespaces", Fail, "apparmor", "sysctl"},
 		{change(func(h *Host) { h.Free = func(string) (int64, error) { return 2 * gib, nil } }), "space for data", Warn, "2.0 GiB", "prune"},
-		{change(func(h *Host) { h.Free = func(string) (int64, error) { return 100 * mib, nil } }), "space for cache", Fail, "0.1 GiB", "room"},
-		{change(func(h *Host) { h.Free = func(string) (int64, error) { return 0, fs.ErrNotExist } }), "space for data", Warn, "cannot tell", ""},
+		{change(func(h *Host) { h.Free = func(string) (int64, error) { return 100 * mib, nil } }), "space for cache", Fail, "0.1 GiB", "free space on"},
+		{change(func(h *Host) { h.Free = func(string) (int64, error) { return 0, fs.ErrNotExist } }), "space for data", Warn, "cannot find out", ""},
 		{with(good(), "/proc/meminfo", "MemAvailable: 1024 kB\n"), "memory", Warn, "1 MiB", "--memory"},
 		{with(good(), "/proc/sys/fs/inotify/max_user_instances", "8\n"), "inotify", Warn, "8", "sysctl"},
 		{change(func(h *Host) { h.OpenFiles = func() (uint64, error) { return 256, nil } }), "open files", Warn, "256", "ulimit"},
 		{with(good(), "/data/banger.db", "hello"), "store", Fail, "damaged", "daemon run"},
-		{change(func(h *Host) { h.ReadDir = func(string) ([]os.DirEntry, error) { return entries, nil } }), "staging", Warn, "half-made", "daemon stop"},
+		{change(func(h *Host) { h.ReadDir = func(string) ([]os.DirEntry, error) { return entries, nil } }), "staging", Warn, "unfinished images or kernels", "daemon stop"},
 		{with(good(), "/data/bangerd.log", "level=INFO msg=ready\nlevel=ERROR msg=a\nlevel=ERROR msg=b\n"), "daemon log", Warn, "2 errors since the daemon started; the newest: level=ERROR msg=b", "less"},
 		{with(with(good(), "/data/bangerd.log.old", "level=ERROR msg=0\nlevel=INFO msg=ready\nlevel=ERROR msg=a\n"), "/data/bangerd.log", "level=ERROR msg=b\n"), "daemon log", Warn, "2 errors since the daemon started; the newest: level=ERROR msg=b", "less"},
 	} {
@@ -175,7 +175,7 @@ func TestThisHost(t *testing.T) {
 	dir := t.TempDir()
 	h := ThisHost(paths.Paths{Data: dir + "/none/data", Cache: dir}, Probes{})
 	for _, c := range Run(context.Background(), h) {
-		if c.Found == "" || strings.HasPrefix(c.Name, "space") && strings.Contains(c.Found, "cannot tell") {
+		if c.Found == "" || strings.HasPrefix(c.Name, "space") && strings.Contains(c.Found, "cannot find out") {
 			t.Errorf("%+v", c)
 		}
 	}

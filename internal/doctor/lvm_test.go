@@ -41,7 +41,7 @@ func TestLVM(t *testing.T) {
 	}
 	h := good()
 	h.ReadFile = func(string) ([]byte, error) { return nil, os.ErrPermission }
-	if got := lvm(t.Context(), h); got.Status != Warn || !strings.Contains(got.Found, "cannot tell") {
+	if got := lvm(t.Context(), h); got.Status != Warn || !strings.Contains(got.Found, "cannot find out") {
 		t.Errorf("unreadable: %+v", got)
 	}
 	h.LookPath = func(string) (string, error) { return "", errors.New("not there") }

@@ -166,7 +166,7 @@ func TestFindingsOfSystemMode(t *testing.T) {
 			s.VMs = func(context.Context) ([]api.VM, error) { return []api.VM{snapshot("a", 0, "invalid")}, nil }
 		}, "disk of a", Fail, "broken: invalid", "banger vm kill a && banger vm start a"},
 		{func(s *System) { s.VMs = func(context.Context) ([]api.VM, error) { return nil, failed } }, "disks of VMs", Warn, "broken", ""},
-		{func(s *System) { s.VMs = func(context.Context) ([]api.VM, error) { return nil, nil } }, "disks of VMs", OK, "no VM", ""},
+		{func(s *System) { s.VMs = func(context.Context) ([]api.VM, error) { return nil, nil } }, "disks of VMs", OK, "no running VM has a snapshot", ""},
 		{func(s *System) {
 			s.Leaks = func(context.Context) (api.Leaks, error) {
 				return api.Leaks{Leaks: make([]api.Leak, 2), Objects: 9}, nil

@@ -151,8 +151,8 @@ func corpus(outside string) []hostile {
 		lying("other bytes", func(l *oci.Layer, blob []byte) { l.Open = serve(append([]byte("zz"), blob[2:]...)) }, "has different content"),
 		lying("too few bytes", func(l *oci.Layer, blob []byte) { l.Open = serve(blob[:len(blob)-20]) }, "is cut off after"),
 		lying("no bytes", func(l *oci.Layer, _ []byte) { l.Open = serve(nil) }, "is cut off after 0 of"),
-		lying("too many bytes", func(l *oci.Layer, blob []byte) { l.Open = serve(append(bytes.Clone(blob), 0)) }, "has more than the"),
-		lying("a smaller size", func(l *oci.Layer, _ []byte) { l.Size-- }, "has more than the"),
+		lying("too many bytes", func(l *oci.Layer, blob []byte) { l.Open = serve(append(bytes.Clone(blob), 0)) }, "has more than its declared"),
+		lying("a smaller size", func(l *oci.Layer, _ []byte) { l.Size-- }, "has more than its declared"),
 		lying("a larger size", func(l *oci.Layer, _ []byte) { l.Size++ }, "is cut off after"),
 		lying("another diff id", func(l *oci.Layer, _ []byte) { l.DiffID = oci.Digest([]byte("x")) }, "not its diff id"),
 		lying("no archive", func(l *oci.Layer, _ []byte) {

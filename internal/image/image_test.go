@@ -259,7 +259,7 @@ func TestBadArchives(t *testing.T) {
 		{"truncated", good[:len(good)/2], "cut off"},
 		{"truncated gzip", gzipped(t, good)[:20000], "cut off"},
 		{"nothing in it", archive(t), "empty"},
-		{"dots", archive(t, reg("../../../../../"+outside)), "leads out"},
+		{"dots", archive(t, reg("../../../../../"+outside)), "escapes the archive"},
 		{"absolute", archive(t, reg(outside)), fmt.Sprintf("the name %q is absolute", outside)},
 		{"the root by its other name", archive(t, tar.Header{Name: "/", Typeflag: tar.TypeDir}, reg("a")), ""},
 		{"through a link", archive(t, tar.Header{Name: "a", Typeflag: tar.TypeSymlink, Linkname: filepath.Dir(outside)}, reg("a/outside")), ""},

@@ -88,8 +88,8 @@ func TestExtractRefuses(t *testing.T) {
 		data []byte
 		want string
 	}{
-		"empty":   {nil, "does not know"},
-		"text":    {[]byte("#!/bin/sh"), "does not know"},
+		"empty":   {nil, "its compression is not supported"},
+		"text":    {[]byte("#!/bin/sh"), "its compression is not supported"},
 		"cut off": {good[:len(good)-9], "cut off"},
 		"no PVH":  {tinyKernel(7), "PVH"},
 	} {

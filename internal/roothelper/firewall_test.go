@@ -53,7 +53,7 @@ func TestHostFirewall(t *testing.T) {
 	if on, err := netns.Forwarding(); on || err != nil {
 		t.Errorf("the host forwards without the table: %v, %v", on, err)
 	}
-	if c := tableCheck(f); c.Status != "fail" || !strings.Contains(c.Found, "retried until") {
+	if c := tableCheck(f); c.Status != "fail" || !strings.Contains(c.Found, "is retried") {
 		t.Errorf("%+v", c)
 	}
 	if err := unix.Unmount(os.Getenv(inside), unix.MNT_DETACH); err != nil {

@@ -228,7 +228,7 @@ func TestOtherFirecracker(t *testing.T) {
 		want string
 	}{
 		"ours":     {FirecrackerState{Version: "1.16.1", Path: own + "firecracker", Jailer: own + "jailer"}, ""},
-		"another":  {FirecrackerState{Version: "1.15.1", Path: "/opt/firecracker", Jailer: own + "jailer"}, "VMs get /opt/firecracker, which"},
+		"another":  {FirecrackerState{Version: "1.15.1", Path: "/opt/firecracker", Jailer: own + "jailer"}, "VMs use /opt/firecracker, which"},
 		"a jailer": {FirecrackerState{Version: "1.16.1", Path: own + "firecracker", Jailer: "/opt/jailer"}, "VMs use the jailer /opt/jailer, which"},
 		"unknown":  {FirecrackerState{Problem: "no answer", Unknown: true}, "cannot find out whether VMs use it: no answer"},
 		"none":     {FirecrackerState{Problem: "others can change it"}, "others can change it"},

@@ -150,23 +150,23 @@ func TestInstallRefuses(t *testing.T) {
 	}{
 		"not root":               {func(fx *fixture) { fx.UID++ }, nil, api.KindDenied, "only root"},
 		"no systemd":             {func(fx *fixture) { os.RemoveAll(fx.path("/run/systemd")) }, nil, api.KindUnsupported, "not run by systemd"},
-		"no owner":               {nil, func(o *InstallOptions) { o.Owner = "" }, api.KindInvalid, "whose VMs"},
+		"no owner":               {nil, func(o *InstallOptions) { o.Owner = "" }, api.KindInvalid, "the owner of the VMs is missing"},
 		"root by sudo":           {nil, func(o *InstallOptions) { o.Owner, o.Fallback = "", "root" }, api.KindInvalid, "never runs as root"},
 		"an unknown owner":       {nil, func(o *InstallOptions) { o.Owner = "carol" }, api.KindInvalid, "no such user"},
 		"an odd owner":           {nil, func(o *InstallOptions) { o.Owner = "alice\nGroup=0" }, api.KindInvalid, "no such user"},
 		"root":                   {nil, func(o *InstallOptions) { o.Owner = "root" }, api.KindInvalid, "never runs as root"},
 		"root by another name":   {nil, func(o *InstallOptions) { o.Owner = "toor" }, api.KindInvalid, "never runs as root"},
 		"an owner without home":  {nil, func(o *InstallOptions) { o.Owner = "bob" }, api.KindInvalid, "the home directory /home/bob does not exist"},
-		"a version with a slash": {nil, func(o *InstallOptions) { o.Build.Version = "../x" }, api.KindInvalid, "no version"},
+		"a version with a slash": {nil, func(o *InstallOptions) { o.Build.Version = "../x" }, api.KindInvalid, "is not a valid version"},
 		"a program is missing":   {func(fx *fixture) { os.Remove(filepath.Join(fx.from, "bangerd-root")) }, nil, api.KindInvalid, "no program bangerd-root"},
 		"a program is no program": {func(fx *fixture) { fx.t.Helper(); _ = os.Chmod(filepath.Join(fx.from, "banger-agent"), 0o644) },
 			nil, api.KindInvalid, "no program banger-agent"},
 		"another's command": {func(fx *fixture) { fx.write(paths.Commands+"/banger", "x", 0o755) }, nil, api.KindConflict, "/usr/local/bin/banger: another file is there"},
-		"another's link":    {func(fx *fixture) { _ = os.Symlink("/opt/banger", fx.path(paths.Commands+"/banger")) }, nil, api.KindConflict, "not ours"},
+		"another's link":    {func(fx *fixture) { _ = os.Symlink("/opt/banger", fx.path(paths.Commands+"/banger")) }, nil, api.KindConflict, "another file is there"},
 		"another's rules":   {func(fx *fixture) { fx.write(udevFile, "x", 0o644) }, nil, api.KindConflict, "59-banger.rules: another file is there"},
 		"another's unit":    {func(fx *fixture) { fx.write(unitDir+"/"+DaemonUnit, "[Unit]", 0o644) }, nil, api.KindConflict, "bangerd.service: another file is there"},
 		"a tampered record": {func(fx *fixture) { fx.write(paths.InstallRecord, "owner = \"alice\"\n", 0o644) }, nil, api.KindDenied, "cannot trust the install record"},
-		"no uids left":      {func(fx *fixture) { fx.write("/etc/subuid", "alice:65536:2147483647\n", 0o644) }, nil, api.KindConflict, "cannot find 16384 uids"},
+		"no uids left":      {func(fx *fixture) { fx.write("/etc/subuid", "alice:65536:2147483647\n", 0o644) }, nil, api.KindConflict, "cannot find 16384 consecutive unused uids"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fx := newFixture(t)
@@ -356,7 +356,7 @@ func TestUninstallRefusesWhileVMsRun(t *testing.T) {
 	fx.vms = []string{"banger-vm-0123456789ab.service", "banger-vm-0123456789ac.service"}
 	before := fx.tree()
 	_, err := fx.Uninstall(t.Context(), UninstallOptions{Purge: true}, func(string) {})
-	if api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), "2 VMs run") {
+	if api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), "2 VMs are running") {
 		t.Error(err)
 	}
 	if diff := cmp.Diff(before, fx.tree()); diff != "" {

@@ -231,8 +231,8 @@ func programAttacks() []attack {
 		of("of another architecture", "its jailer is for another architecture (EM_AARCH64), but this machine is x86_64",
 			instead("jailer", repotest.Entry{Data: fctest.ProgramFor(elf.EM_AARCH64, "Jailer v"+next+"\n")})),
 		of("of 32 bits", "is for another architecture", instead("jailer", repotest.Entry{Data: narrow})),
-		of("a script", "its jailer is no program", instead("jailer", repotest.Entry{Data: []byte("#!/bin/sh\necho Jailer v" + next + "\n")})),
-		of("shorter than a program's head", "its jailer is no program", instead("jailer", repotest.Entry{Data: []byte("\x7fELF")})),
+		of("a script", "its jailer is not a program", instead("jailer", repotest.Entry{Data: []byte("#!/bin/sh\necho Jailer v" + next + "\n")})),
+		of("shorter than a program's head", "its jailer is not a program", instead("jailer", repotest.Entry{Data: []byte("\x7fELF")})),
 		of("programs of unlike versions", "its jailer reports version 1.16.0", instead("jailer", repotest.Entry{Data: fctest.Program("Jailer v1.16.0\n")})),
 		of("a version with a suffix", "reports version 1.16.1-dirty", instead("jailer", repotest.Entry{Data: fctest.Program("Jailer v1.16.1-dirty\n")})),
 		{name: "another version under this name", want: "release-v1.16.1-x86_64/firecracker-v1.16.1-x86_64 is missing", do: func(_ *testing.T, fx *fixture) {

@@ -115,9 +115,9 @@ func TestFrom(t *testing.T) {
 	other := file(fctest.Name("1.16.0"), repotest.Archive(append(fctest.Entries("1.16.0"), repotest.Entry{Name: "more", Data: []byte("x")})...))
 	for path, want := range map[string]string{
 		filepath.Join(t.TempDir(), fctest.Name("1.16.1")): "file does not exist",
-		filepath.Dir(fifo):            "cannot tell the version of",
+		filepath.Dir(fifo):            "cannot find the version in the name",
 		fifo:                          "it is not a regular file",
-		file("firecracker.tgz", good): "cannot tell the version of",
+		file("firecracker.tgz", good): "cannot find the version in the name",
 		file("firecracker-v1.16.1-aarch64.tgz", good):         "it is for aarch64, but this machine is x86_64",
 		file(fctest.Name("1.7.0"), fctest.Archive("1.7.0")):   "it has no ACPI tables",
 		file(fctest.Name("1.16.2"), good):                     "release-v1.16.2-x86_64/firecracker-v1.16.2-x86_64 is missing",

@@ -182,7 +182,7 @@ func TestCancelled(t *testing.T) {
 	}
 	// And when the archive is there.
 	fx.page.Handler.Behave()
-	for _, step := range []string{"unpacking", "trying"} {
+	for _, step := range []string{"unpacking", "testing"} {
 		ctx, cancel := context.WithCancel(t.Context())
 		fx.Step = func(what string) {
 			if strings.HasPrefix(what, step) {
