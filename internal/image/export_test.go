@@ -322,7 +322,7 @@ func TestExportRefuses(t *testing.T) {
 		"journal":      {"feature needs_recovery", api.ExportTar, api.KindUnsupported, "its journal has to be replayed", "e2fsck"},
 		"encrypted":    {"feature encrypt", api.ExportTar, api.KindUnsupported, "unsupported features: encrypt", ""},
 		"whiteout":     {"ln d/f d/.wh.f\nsif d/f links_count 2", api.ExportOCI, api.KindUnsupported, `"d/.wh.f": in a layer such a name`, "--format tar"},
-		"no attribute": {"ea_set d/f user.a=b 1", api.ExportTar, api.KindUnsupported, `"d/f": its attribute "user.a=b" has no place`, "--format ext4"},
+		"no attribute": {"ea_set d/f user.a=b 1", api.ExportTar, api.KindUnsupported, `"d/f": its attribute "user.a=b" cannot be stored`, "--format ext4"},
 		"other format": {"", "zip", api.KindInvalid, `"zip" is not a valid format of an image: use oci, docker, tar or ext4`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
