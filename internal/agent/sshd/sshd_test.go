@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -311,7 +312,8 @@ func TestForwardedConnectionsAreTheGuests(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer back.Close()
-	if n, err := back.Read(make([]byte, 1)); n != 0 || err == nil {
+	_ = back.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if n, err := back.Read(make([]byte, 1)); n != 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("one more of -R: %d, %v", n, err)
 	}
 	session, err := clients[0].NewSession()
