@@ -153,7 +153,7 @@ func pathSettings() []setting {
 			set:      func(c *Config, v string) (err error) { c.FirecrackerURL, err = webAddress(v); return },
 			get:      func(c Config) string { return c.FirecrackerURL },
 		},
-		pathSetting("registry_ca", "path of certificates (PEM) that are trusted for registries, in addition to the system's",
+		pathSetting("registry_ca", "path of further certificates (PEM) that registries are trusted with",
 			func(c *Config) *string { return &c.RegistryCA }),
 		pathSetting("registry_auth", "path of a file with registries' passwords, in addition to Docker's and Podman's",
 			func(c *Config) *string { return &c.RegistryAuth }),
