@@ -68,7 +68,7 @@ func corpus(outside string) []hostile {
 		layersOf("an absolute name of a directory", `"//d/" is absolute`, []tar.Header{dirEntry("//d/")}),
 		layersOf("an absolute whiteout", `"/d/.wh.victim" is absolute`, []tar.Header{fileEntry("/d/.wh.victim", "")}),
 		layersOf("the root as an absolute link", `cannot unpack "."`, []tar.Header{symlinkEntry("/", dir)}),
-		layersOf("a hard link with ..", `cannot unpack "a": a hard link whose target "../../etc/passwd" leads out`, []tar.Header{linkEntry("a", "../../etc/passwd")}),
+		layersOf("a hard link with ..", `cannot unpack "a": a hard link whose target "../../etc/passwd" escapes the archive`, []tar.Header{linkEntry("a", "../../etc/passwd")}),
 		layersOf("a hard link to what is outside", `cannot unpack "a": a hard link to "etc/passwd"`, []tar.Header{linkEntry("a", "/etc/passwd")}),
 		layersOf("a newline", "", []tar.Header{fileEntry("a\nb", "x")}),
 		layersOf("a terminal's escape", "", []tar.Header{fileEntry("\x1b[2J", "x")}),
