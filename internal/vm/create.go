@@ -101,7 +101,7 @@ func (s *Service) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 		return v, err
 	}
 	if req.Start && s.Ports != nil && len(v.Publish) > 0 {
-		if err := s.whoPublishes("", v.Publish, s.Ports.Check(ctx, v.Publish)); err != nil {
+		if err := s.whoPublishes("", v.Publish, func() error { return s.Ports.Check(ctx, v.Publish) }); err != nil {
 			return v, err
 		}
 	}

@@ -115,8 +115,12 @@ func (s *Service) openPorts(ctx context.Context, v api.VM, ports []api.Published
 	if err := s.taken(v.ID, ports, false); err != nil {
 		return nil, err
 	}
-	chosen, err := s.Ports.Open(ctx, v.ID, ports)
-	return chosen, s.whoPublishes(v.ID, ports, err)
+	var chosen []api.PublishedPort
+	err := s.whoPublishes(v.ID, ports, func() (err error) {
+		chosen, err = s.Ports.Open(ctx, v.ID, ports)
+		return err
+	})
+	return chosen, err
 }
 
 func (s *Service) closePorts(ctx context.Context, id string) {
@@ -125,10 +129,13 @@ func (s *Service) closePorts(ctx context.Context, id string) {
 	}
 }
 
-// whoPublishes names the VM that has a port which is taken.
-func (s *Service) whoPublishes(id string, ports []api.PublishedPort, err error) error {
+// whoPublishes has ports taken by take, and names the VM that has one which is taken, or had it
+// when take was called: it may have let go of it since.
+func (s *Service) whoPublishes(id string, ports []api.PublishedPort, take func() error) error {
+	had := s.taken(id, ports, true)
+	err := take()
 	if api.KindOf(err) == api.KindConflict {
-		return cmp.Or(s.taken(id, ports, true), err)
+		return cmp.Or(s.taken(id, ports, true), had, err)
 	}
 	return err
 }
@@ -272,9 +279,9 @@ func (s *Service) reopen(ctx context.Context, e *entry) {
 	if len(v.Publish) == 0 || s.Ports == nil || r == nil {
 		return
 	}
-	err := s.Ports.Reopen(ctx, v.ID, v.Publish)
+	err := s.whoPublishes(v.ID, v.Publish, func() error { return s.Ports.Reopen(ctx, v.ID, v.Publish) })
 	if !s.closeIfEnded(ctx, e, r) && err != nil {
-		s.Logger.Error("cannot serve the published ports of a VM yet; trying on", "vm", v.ID, "error", s.whoPublishes(v.ID, v.Publish, err))
+		s.Logger.Error("cannot serve the published ports of a VM yet; trying on", "vm", v.ID, "error", err)
 	}
 }
 

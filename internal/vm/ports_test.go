@@ -20,6 +20,7 @@ type fakePorts struct {
 	served   map[string][]api.PublishedPort
 	reopened chan string // ids
 	opening  func()      // called before they are served; may be nil
+	refusal  error       // of what is to be served
 }
 
 func (f *fakePorts) Check(context.Context, []api.PublishedPort) error { return nil }
@@ -27,6 +28,9 @@ func (f *fakePorts) Check(context.Context, []api.PublishedPort) error { return n
 func (f *fakePorts) Open(_ context.Context, id string, ports []api.PublishedPort) ([]api.PublishedPort, error) {
 	if f.opening != nil {
 		f.opening()
+	}
+	if f.refusal != nil {
+		return nil, f.refusal
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -221,5 +225,25 @@ func TestPortsOfAVMThatEndsAtOnce(t *testing.T) {
 	v := w.show("dev")
 	if got := ports.serves(v.ID); v.State != api.StateFailed || got != nil {
 		t.Errorf("it is %s, and served are: %v", v.State, got)
+	}
+}
+
+// TestPortOfAVMThatLetsGo: the port was taken when it was tried, by a VM that had stopped
+// starting when that was known.
+func TestPortOfAVMThatLetsGo(t *testing.T) {
+	w := newWorld(t)
+	ports := &fakePorts{served: map[string][]api.PublishedPort{}}
+	w.Ports = ports
+	w.must(w.Create(t.Context(), api.CreateVM{Name: "a", Publish: published}))
+	w.must(w.Create(t.Context(), api.CreateVM{Name: "b", Start: true}))
+	e, err := w.begin("a", kindStart, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports.opening = func() { w.release(e) }
+	ports.refusal = api.Errorf(api.KindConflict, "port 8080 is taken")
+	_, err = w.Publish(t.Context(), "b", api.PublishVM{Add: published})
+	if api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), "VM a publishes") {
+		t.Errorf("%v", err)
 	}
 }
