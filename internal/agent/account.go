@@ -30,9 +30,9 @@ const (
 	maxAccounts = 16 << 20
 )
 
-// account is whom a command runs as: what /etc/passwd and /etc/group say.
+// account is the user that a command runs as, from /etc/passwd and /etc/group.
 type account struct {
-	name        string // empty where the user id has none
+	name        string // empty if the user id has none
 	home, shell string
 	credential  *syscall.Credential // nil: as the agent, which is root
 }
@@ -56,8 +56,8 @@ func (s *server) account(spec string) (account, error) {
 		a.credential.Groups, err = s.groupsOf(a.name, gid)
 	}
 	a.credential.Gid = gid
-	// Whoever may not change groups is an ordinary process that plays a guest, and
-	// plays root as itself.
+	// A process that may not change groups is an ordinary process that simulates a guest,
+	// and its user simulates root.
 	a.credential.NoSetGroups = os.Geteuid() != 0
 	if a.credential.NoSetGroups && a.credential.Uid == 0 {
 		a.credential = nil
@@ -65,7 +65,7 @@ func (s *server) account(spec string) (account, error) {
 	return a, err
 }
 
-// root is the first user with id 0, or what is usual where there is none.
+// root returns the first user with id 0, or the usual values if there is none.
 func (s *server) root() account {
 	a, _, err := s.user("0")
 	if err != nil || a.name == "" {
@@ -75,7 +75,7 @@ func (s *server) root() account {
 	return a
 }
 
-// user finds a user by its id where it is a number, else by its name.
+// user finds a user by its id if it is a number, otherwise by its name.
 func (s *server) user(user string) (a account, gid uint32, err error) {
 	uid, number, err := parse(user)
 	if err != nil {
@@ -96,7 +96,7 @@ func (s *server) user(user string) (a account, gid uint32, err error) {
 	switch {
 	case err != nil:
 		return a, 0, err
-	case !found && user == "root": // there even without an /etc/passwd
+	case !found && user == "root": // exists even without an /etc/passwd
 		a, uid, gid = s.root(), 0, 0
 	case !found && !number:
 		return a, 0, api.Errorf(api.KindInvalid, "cannot run as %.60q: the guest has no such user", user).
@@ -109,7 +109,7 @@ func (s *server) user(user string) (a account, gid uint32, err error) {
 	return a, gid, nil
 }
 
-// group finds a group by its id where it is a number, else by its name.
+// group finds a group by its id if it is a number, otherwise by its name.
 func (s *server) group(group string) (uint32, error) {
 	gid, number, err := parse(group)
 	if number || err != nil {
@@ -129,7 +129,7 @@ func (s *server) group(group string) (uint32, error) {
 	return gid, err
 }
 
-// groupsOf are the groups of a user: its own first, as initgroups(3) has it.
+// groupsOf returns the groups of a user: its own first, as in initgroups(3).
 func (s *server) groupsOf(name string, gid uint32) ([]uint32, error) {
 	groups := []uint32{gid}
 	if name == "" {
@@ -146,10 +146,10 @@ func (s *server) groupsOf(name string, gid uint32) ([]uint32, error) {
 	return groups, err
 }
 
-// parse reads what a client names: number is false where it is a name.
+// parse reads the user or group of a client: number is false if it is a name.
 func parse(text string) (n uint32, number bool, err error) {
 	if text == "" {
-		return 0, false, api.Errorf(api.KindInvalid, "cannot run as nobody: the user's name is empty").
+		return 0, false, api.Errorf(api.KindInvalid, "cannot run the command: the user's name is empty").
 			WithHint(agentproto.HintUserForm)
 	}
 	if strings.Trim(text, "0123456789") != "" {
@@ -157,7 +157,7 @@ func parse(text string) (n uint32, number bool, err error) {
 	}
 	n, ok := id(text)
 	if !ok {
-		err = api.Errorf(api.KindInvalid, "cannot run as %.60q: ids end at %d", text, uint32(maxID))
+		err = api.Errorf(api.KindInvalid, "cannot run as %.60q: the largest id is %d", text, uint32(maxID))
 	}
 	return n, true, err
 }
@@ -193,8 +193,8 @@ func (s *server) lines(file string, next func(fields []string) bool) error {
 	return nil
 }
 
-// homeOf is where a home directory lies: in a fake guest beneath its root, which
-// stands in for one that is not there.
+// homeOf returns the path of a home directory: in a fake guest beneath its root, which
+// replaces a missing one.
 func (s *server) homeOf(home string) string {
 	if s.Root == "" {
 		return home

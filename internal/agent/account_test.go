@@ -69,8 +69,8 @@ func TestAccount(t *testing.T) {
 		"4000:4001":                " 4000:4001 [4001] ",
 		"4000:docker":              " 4000:998 [998] ",
 		"4294967294":               " 4294967294:0 [0] ",
-		"4294967295":               "cannot run as \"4294967295\": ids end at 4294967294",
-		"app:4294967295":           "cannot run as \"4294967295\": ids end at 4294967294",
+		"4294967295":               "cannot run as \"4294967295\": the largest id is 4294967294",
+		"app:4294967295":           "cannot run as \"4294967295\": the largest id is 4294967294",
 		"nosuch":                   "cannot run as \"nosuch\": the guest has no such user",
 		"daemon":                   "cannot run as \"daemon\": the guest has no such user",
 		"huge":                     "cannot run as \"huge\": the guest has no such user",
@@ -79,7 +79,7 @@ func TestAccount(t *testing.T) {
 		"app:bad":                  "cannot run in group \"bad\": the guest has no such group",
 		"app:huge":                 "cannot run in group \"huge\": the guest has no such group",
 		"app:wheel:x":              "cannot run in group \"wheel:x\": the guest has no such group",
-		":wheel":                   "cannot run as nobody: the user's name is empty",
+		":wheel":                   "cannot run the command: the user's name is empty",
 		strings.Repeat("x", 1<<20): "cannot run as \"" + strings.Repeat("x", 60) + "\": the guest has no such user",
 	} {
 		if spec == "root" && os.Geteuid() != 0 {

@@ -10,15 +10,15 @@ const (
 	// maxHeld is how many pipes of commands that have ended are kept open. One more is
 	// closed, which kills what writes to it.
 	maxHeld = 256
-	// heldChunk is read at a time, and heldPause lies between: who writes for ever is
-	// held back, and costs next to nothing.
+	// heldChunk bytes are read at a time, with heldPause between: a program that writes
+	// forever is throttled, and costs almost nothing.
 	heldChunk = 16 << 10
 	heldPause = 5 * time.Millisecond
 )
 
-// keepOpen takes over the pipes of a command that has ended, where it has left
-// something in the background that writes to them: that would be killed at its next
-// word (SIGPIPE, pipe(7)). A terminal is closed, as everywhere.
+// keepOpen takes over the pipes of a command that has ended, if a background process of it
+// still writes to them: otherwise its next write would kill it (SIGPIPE, pipe(7)). A terminal
+// is closed, as usual.
 func (s *server) keepOpen(p *process) {
 	for id, file := range p.outs {
 		if p.held[id] && file != p.stdin && s.hold() {
@@ -28,7 +28,7 @@ func (s *server) keepOpen(p *process) {
 	}
 }
 
-// discard reads a pipe for nobody, until those that write to it, or the guest, end.
+// discard reads and drops the data of a pipe, until its writers, or the guest, end.
 func (s *server) discard(file *os.File) {
 	defer s.unhold()
 	defer file.Close()
@@ -44,7 +44,7 @@ func (s *server) discard(file *os.File) {
 	}
 }
 
-// hold counts a pipe that is kept open; it returns false where there are too many.
+// hold counts a pipe that is kept open; it returns false if there are too many.
 func (s *server) hold() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -15,7 +15,7 @@ import (
 	"banger/internal/stdio"
 )
 
-// connecting is a job that carries a connection which get makes.
+// connecting is a job that carries a connection made by get.
 type connecting struct {
 	server *server
 	sess   *session
@@ -40,7 +40,7 @@ func (c connecting) run(ctx context.Context, m *stdio.Mux) stdio.Exit {
 	if err := c.server.isConnection(c.sess); err != nil {
 		return stdio.Exit{Error: api.AsError(err)}
 	}
-	defer c.sess.place.Leave() // before the client hears of the end: it may connect again at once
+	defer c.sess.place.Leave() // before the client learns of the end: it may connect again at once
 	conn, err := c.get(ctx)
 	if err == nil {
 		err = forward.Join(ctx, conn, m.In(stdio.Stdin), m.Out(stdio.Stdout), c.sess.place)
@@ -54,8 +54,8 @@ func (c connecting) run(ctx context.Context, m *stdio.Mux) stdio.Exit {
 func (connecting) signal(int)            {}
 func (connecting) resize(uint16, uint16) {}
 
-// isConnection makes sure that a session has a place among the connections: an older
-// client has not said before that it carries one.
+// isConnection makes sure that a session has a place among the connections: an older client does
+// not announce a connection.
 func (s *server) isConnection(sess *session) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -65,14 +65,14 @@ func (s *server) isConnection(sess *session) error {
 	return s.enter(sess)
 }
 
-// enter gives a session a place among the connections, if there is one. As many again may
-// be about to end: their clients have not read all of them. The caller holds s.mu.
+// enter gives a session a place among the connections, if there is one. The same number of
+// sessions may be about to end, with clients that have not read everything. The caller holds s.mu.
 func (s *server) enter(sess *session) error {
 	if s.connections < 2*s.crowd.Limit() {
-		sess.place = s.crowd.Enter(func() { sess.hangUp(errSilent) })
+		sess.place = s.crowd.Enter(func() { sess.hangUp(errIdle) })
 	}
 	if sess.place == nil {
-		return api.Errorf(api.KindConflict, "the guest has %d connections open already, which is what its memory allows", s.crowd.Limit()).
+		return api.Errorf(api.KindConflict, "the guest already has %d open connections, the limit for its memory", s.crowd.Limit()).
 			WithHint(agentproto.HintEndSome)
 	}
 	s.connections++
@@ -80,7 +80,7 @@ func (s *server) enter(sess *session) error {
 	return nil
 }
 
-var errSilent = api.Errorf(api.KindCanceled, "the connection was silent for the longest time when others needed its place")
+var errIdle = api.Errorf(api.KindCanceled, "the connection was idle for the longest time when others needed its place")
 
 // dial connects as a program in the guest would.
 func (s *server) dial(ctx context.Context, e stdio.Endpoint) (net.Conn, error) {
@@ -90,10 +90,10 @@ func (s *server) dial(ctx context.Context, e stdio.Endpoint) (net.Conn, error) {
 	case stdio.TCP, stdio.UDP:
 		return forward.Dial(ctx, e)
 	}
-	return nil, api.Errorf(api.KindUnsupported, "there is no network %.20q", e.Network)
+	return nil, api.Errorf(api.KindUnsupported, "unknown network %.20q", e.Network)
 }
 
-// errno is the number of the system's error in err, or 0.
+// errno returns the number of the system's error in err, or 0.
 func errno(err error) int {
 	var number syscall.Errno
 	if errors.As(err, &number) {
@@ -102,7 +102,7 @@ func errno(err error) int {
 	return 0
 }
 
-// connectError says why there is no connection, or no more.
+// connectError returns why a connection failed or ended.
 func connectError(what string, err error) *api.Error {
 	var known *api.Error
 	if errors.As(err, &known) {
@@ -121,7 +121,7 @@ func connectError(what string, err error) *api.Error {
 	return api.Errorf(kind, "%s: %w", what, short(err))
 }
 
-// short takes off what repeats the address.
+// short removes the part of an error that repeats the address.
 func short(err error) error {
 	var number syscall.Errno
 	var dns *net.DNSError

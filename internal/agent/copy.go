@@ -15,14 +15,14 @@ import (
 	"banger/internal/stdio"
 )
 
-// copying is a job that moves files, or looks at a path for one that does.
+// copying is a job that copies files, or describes a path for one that does.
 type copying struct {
 	verb string
-	path string // as the client names it
+	path string // the client's name for it
 	work func(ctx context.Context, m *stdio.Mux) (*stdio.Stat, error)
 }
 
-// newPut unpacks a tar stream, whose owners are kept as tar does for root.
+// newPut unpacks a tar stream and preserves owners, as tar does for root.
 func (s *server) newPut(c stdio.Copy) copying {
 	return copying{"copy to", c.Path, func(ctx context.Context, m *stdio.Mux) (*stdio.Stat, error) {
 		return nil, filecopy.UnpackTar(ctx, m.In(stdio.Stdin), s.inGuest(c.Path), target(m, true))
@@ -67,19 +67,19 @@ func (s *server) newStat(c stdio.Copy) copying {
 	}}
 }
 
-// danglingError is about a symbolic link that leads nowhere.
+// danglingError is the error of a symbolic link whose target does not exist.
 type danglingError struct {
 	target string
 	cause  error
 }
 
 func (e *danglingError) Error() string {
-	return "it is a symbolic link to " + filecopy.Quote(e.target) + ", where nothing is"
+	return "it is a symbolic link to " + filecopy.Quote(e.target) + ", which does not exist"
 }
 func (e *danglingError) Unwrap() error { return e.cause }
 
-// target is how files are made in the guest: its own links, such as /lib, lead
-// where they lead.
+// target returns the options for creating files in the guest: symbolic links of the guest, such
+// as /lib, are followed.
 func target(m *stdio.Mux, archive bool) filecopy.Options {
 	return filecopy.Options{Archive: archive, FollowLinks: true, Warn: warner(m)}
 }
@@ -98,8 +98,8 @@ func (s *server) inGuest(path string) string {
 	return filepath.Join(cmp.Or(s.Root, "/"), path)
 }
 
-// endOrphans ends earlier copies to the same place whose clients are away: a client
-// that was killed and started again goes on where the earlier one came to.
+// endOrphans ends earlier copies to the same place whose clients are disconnected: a client that
+// was killed and restarted continues where the earlier one stopped.
 func (s *server) endOrphans(sess *session, c stdio.Copy) {
 	s.mu.Lock()
 	var ended []*session

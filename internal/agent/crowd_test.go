@@ -81,7 +81,7 @@ func TestConnectionsLeaveRoom(t *testing.T) {
 		_, ended := r.connect(link.Open, to)
 		select {
 		case err := <-ended:
-			if api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), "3 connections") {
+			if api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), "3 open connections") {
 				t.Errorf("one too many: %v", err)
 			}
 		case <-time.After(20 * time.Second):

@@ -17,13 +17,13 @@ import (
 )
 
 const (
-	// hangUpGrace is what a command gets between SIGHUP and SIGKILL when its client goes.
+	// hangUpGrace is the time between SIGHUP and SIGKILL for a command whose client is gone.
 	hangUpGrace = 5 * time.Second
-	// drainFor is how long the output of a command is awaited after its end: a
-	// background process may hold it open for ever.
+	// drainFor bounds the wait for the output of a command after its end: a background process
+	// may hold it open forever.
 	drainFor = time.Second
-	// drainMax is what an ended command can have left in a terminal, and more; a pipe
-	// says its size, which the command may have changed (pipe(7), F_SETPIPE_SZ).
+	// drainMax is more, in bytes, than an ended command can have left in a terminal; the size
+	// of a pipe can be read, and the command may have changed it (pipe(7), F_SETPIPE_SZ).
 	drainMax = 64 << 10
 	// endOfTransmission is the terminal's default end-of-file character (termios(3)).
 	endOfTransmission = 4
@@ -33,19 +33,19 @@ const (
 type command struct {
 	server *server
 	exec   api.Exec
-	// resolve finds the program, and prepare, where not nil, its terminal.
+	// resolve finds the program; prepare, unless nil, configures its terminal.
 	resolve func(api.Exec) (*program, error)
 	prepare func(p *program, tty *os.File) error
-	onStart func() // where not nil, called once it runs
-	// onEnd, where not nil, is called once the program has ended: its output may not
-	// have.
+	onStart func() // unless nil, called once it runs
+	// onEnd, unless nil, is called once the program has ended, possibly before the end of its
+	// output.
 	onEnd func(stdio.Exit)
-	// toEOF has the output go on for as long as anybody holds it open.
+	// toEOF makes the output continue as long as any process holds it open.
 	toEOF bool
 
 	mu      sync.Mutex
 	child   *Child
-	pending []syscall.Signal // came before the start
+	pending []syscall.Signal // received before the start
 	tty     *os.File
 	size    unix.Winsize
 }
@@ -82,12 +82,12 @@ func (c *command) runOn(ctx context.Context, s streams) stdio.Exit {
 	return c.follow(ctx, p, s)
 }
 
-// process is a running command and our ends of its streams.
+// process is a running command and the agent's ends of its streams.
 type process struct {
 	child *Child
 	stdin *os.File
 	outs  map[int]*os.File // by stream
-	held  [3]bool          // by stream: somebody may write to it still
+	held  [3]bool          // by stream: a process may still write to it
 }
 
 func (c *command) start(program *program) (*process, error) {
@@ -128,8 +128,8 @@ func (c *command) start(program *program) (*process, error) {
 	return p, nil
 }
 
-// own gives a stream to the program's user, who could not open /dev/stdout or
-// /dev/tty otherwise. The group stays: a terminal's is tty's.
+// own gives a stream to the program's user, who could not open /dev/stdout or /dev/tty otherwise.
+// The group stays: that of a terminal is tty.
 func (p *program) own(f *os.File) error {
 	if p.credential == nil {
 		return nil
@@ -137,7 +137,7 @@ func (p *program) own(f *os.File) error {
 	return f.Chown(int(p.credential.Uid), -1)
 }
 
-// started lets signals and sizes through, those included that came before.
+// started delivers signals and sizes from now on, including those received before.
 func (c *command) started(p *process) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -164,12 +164,12 @@ func (c *command) openTTY(p *process) ([]*os.File, error) {
 	return []*os.File{slave, slave, slave}, nil
 }
 
-// openPipes makes three pipes; the program's ends block, ours do not.
+// openPipes creates three pipes; the program's ends block, the agent's do not.
 func openPipes(p *process) (theirs []*os.File, err error) {
 	for id := range 3 {
 		var fds [2]int
 		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-			return theirs, fmt.Errorf("cannot make a pipe: %w", err)
+			return theirs, fmt.Errorf("cannot create a pipe: %w", err)
 		}
 		ours, their := fds[0], fds[1]
 		if id == stdio.Stdin {
@@ -231,7 +231,7 @@ func (c *command) follow(ctx context.Context, p *process, s streams) stdio.Exit 
 	return exit
 }
 
-// drain carries the command's output; what it returns is closed once that is over.
+// drain carries the command's output. The returned channel is closed at its end.
 func (p *process) drain(s streams) <-chan struct{} {
 	over := make(chan struct{})
 	var outputs sync.WaitGroup
@@ -256,22 +256,22 @@ func exitOf(status syscall.WaitStatus) stdio.Exit {
 	return stdio.Exit{Code: status.ExitStatus()}
 }
 
-// stopSignal asks the command to end: as a terminal does, unless the client knows
-// better.
+// stopSignal returns the signal that asks the command to end: SIGHUP, as from a terminal, unless
+// the client has set another.
 func (c *command) stopSignal() syscall.Signal {
 	if c.exec.StopSignal != 0 {
 		return syscall.Signal(c.exec.StopSignal)
 	}
-	if c.server.ctx.Err() != nil && !c.exec.TTY { // the guest ends: nobody has hung up
+	if c.server.ctx.Err() != nil && !c.exec.TTY { // the guest is shutting down: no hang-up
 		return syscall.SIGTERM
 	}
 	return syscall.SIGHUP
 }
 
-// hangUp ends a command whose client or guest is going.
+// hangUp ends a command whose client is gone or whose guest is shutting down.
 func (p *process) hangUp(sig syscall.Signal, wait time.Duration) {
 	_ = p.child.SignalGroup(sig)
-	_ = p.child.SignalGroup(syscall.SIGCONT) // a stopped one could not act on it
+	_ = p.child.SignalGroup(syscall.SIGCONT) // a stopped process could not handle it
 	grace := time.NewTimer(wait)
 	defer grace.Stop()
 	select {
@@ -281,8 +281,8 @@ func (p *process) hangUp(sig syscall.Signal, wait time.Duration) {
 	}
 }
 
-// feed writes the client's input to the command. What the command does not take
-// any more is dropped.
+// feed writes the client's input to the command. Input that the command does not read any more is
+// dropped.
 func (c *command) feed(file *os.File, in io.Reader) {
 	typed := &lastByte{r: in, last: '\n'}
 	_, err := io.Copy(file, typed)
@@ -291,7 +291,7 @@ func (c *command) feed(file *os.File, in io.Reader) {
 		_, _ = io.Copy(io.Discard, in)
 	case c.exec.TTY:
 		_, _ = file.Write([]byte{endOfTransmission})
-		if typed.last != '\n' { // the first one ended a line only (termios(3), VEOF)
+		if typed.last != '\n' { // the first one only ended a line (termios(3), VEOF)
 			_, _ = file.Write([]byte{endOfTransmission})
 		}
 	default:
@@ -299,7 +299,7 @@ func (c *command) feed(file *os.File, in io.Reader) {
 	}
 }
 
-// lastByte remembers the last byte that was read.
+// lastByte records the last byte that was read.
 type lastByte struct {
 	r    io.Reader
 	last byte
@@ -313,26 +313,25 @@ func (l *lastByte) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// drain copies what the command writes until its end, and says whether that has come.
-// After the command's own end file has a deadline; what then still lies in the pipe is
-// its last output.
+// drain copies the command's output to its end, and reports whether the end was reached. After
+// the command's own end file has a deadline; whatever is then in the pipe is its last output.
 func drain(file *os.File, out io.WriteCloser) (ended bool) {
 	defer out.Close()
 	_, err := io.Copy(out, file)
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		return err == nil // else a terminal's end (EIO), or a client that is gone
+		return err == nil // otherwise a terminal's end (EIO), or a client that is gone
 	}
 	_ = file.SetReadDeadline(time.Time{})
 	raw, err := file.SyscallConn()
 	if err != nil {
 		return false
 	}
-	// Others may go on writing: no more is taken than there can be now.
+	// Other processes may continue to write: no more is read than can be in the pipe now.
 	_, _ = io.Copy(out, io.LimitReader(present{raw}, capacity(raw)))
 	return false
 }
 
-// capacity is how much a pipe or a terminal can hold.
+// capacity returns how many bytes a pipe or a terminal can hold.
 func capacity(raw syscall.RawConn) int64 {
 	size := drainMax
 	_ = raw.Control(func(fd uintptr) {
@@ -343,7 +342,7 @@ func capacity(raw syscall.RawConn) int64 {
 	return int64(size)
 }
 
-// present reads what is there; where there is nothing, that is the end.
+// present reads available bytes, and returns io.EOF if there are none.
 type present struct{ raw syscall.RawConn }
 
 func (p present) Read(b []byte) (n int, err error) {
@@ -357,7 +356,7 @@ func (p present) Read(b []byte) (n int, err error) {
 	return 0, io.EOF
 }
 
-// signal passes a signal on to the command's process group.
+// signal forwards a signal to the command's process group.
 func (c *command) signal(number int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -370,7 +369,7 @@ func (c *command) signal(number int) {
 	_ = c.child.SignalGroup(syscall.Signal(number))
 }
 
-// resize sets the size of the command's terminal, which tells the command.
+// resize sets the size of the command's terminal, which notifies the command.
 func (c *command) resize(rows, cols uint16) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -380,8 +379,8 @@ func (c *command) resize(rows, cols uint16) {
 	}
 }
 
-// redraw sets the size of the terminal for a client that sees it for the first time:
-// the program is told, even where the size is the same.
+// redraw sets the size of the terminal for a client that sees it for the first time, and notifies
+// the program even if the size is the same.
 func (c *command) redraw(rows, cols uint16) {
 	c.resize(rows, cols)
 	c.mu.Lock()
@@ -400,7 +399,7 @@ func (c *command) redraw(rows, cols uint16) {
 	})
 }
 
-// pid is the process id, 0 before the start.
+// pid returns the process id, or 0 before the start.
 func (c *command) pid() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

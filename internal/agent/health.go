@@ -27,7 +27,7 @@ func (s *server) health() *agentproto.Health {
 	return h
 }
 
-// initName says what is process 1: this one, or the image's init with this one
+// initName returns the name of process 1: this process, or the image's init with this process
 // beside it.
 func initName() string {
 	if os.Getpid() == 1 {
@@ -36,7 +36,7 @@ func initName() string {
 	return strings.TrimSpace(readProc("1/comm"))
 }
 
-// readProc returns a file of proc(5), empty where there is none.
+// readProc returns a file of proc(5), or "" if there is none.
 func readProc(name string) string {
 	b, _ := os.ReadFile("/proc/" + name)
 	return string(b)

@@ -6,24 +6,22 @@ import (
 	"banger/internal/agentproto"
 )
 
-// newest hands out connections so that a new one ends the one before: a host that
-// connects anew has given up the old connection, which may be one that nobody
-// will ever say another word on.
-type newest struct {
-	next chan agentproto.Conn // what was accepted and not yet taken
+// latestConn hands out connections so that a new one closes the previous one: a host that connects
+// again has given up the old connection, on which no more data may ever arrive.
+type latestConn struct {
+	next chan agentproto.Conn // accepted and not yet handed out
 	done chan struct{}        // closed once err is set
 	err  error
 }
 
-// serveNewest accepts until accept fails, which closing what it accepts from
-// makes it do.
-func serveNewest(accept func() (agentproto.Conn, error)) *newest {
-	n := &newest{next: make(chan agentproto.Conn, 1), done: make(chan struct{})}
+// serveLatest accepts until accept fails, which it does when its listener is closed.
+func serveLatest(accept func() (agentproto.Conn, error)) *latestConn {
+	n := &latestConn{next: make(chan agentproto.Conn, 1), done: make(chan struct{})}
 	go n.run(accept)
 	return n
 }
 
-func (n *newest) run(accept func() (agentproto.Conn, error)) {
+func (n *latestConn) run(accept func() (agentproto.Conn, error)) {
 	defer close(n.done)
 	var current agentproto.Conn
 	for {
@@ -32,7 +30,7 @@ func (n *newest) run(accept func() (agentproto.Conn, error)) {
 			_ = current.Close()
 		}
 		select {
-		case <-n.next: // the current one, which nobody has taken
+		case <-n.next: // the current one, which was not handed out
 		default:
 		}
 		if err != nil {
@@ -45,7 +43,7 @@ func (n *newest) run(accept func() (agentproto.Conn, error)) {
 }
 
 // Accept waits for the next connection.
-func (n *newest) Accept(ctx context.Context) (agentproto.Conn, error) {
+func (n *latestConn) Accept(ctx context.Context) (agentproto.Conn, error) {
 	select {
 	case conn := <-n.next:
 		return conn, nil

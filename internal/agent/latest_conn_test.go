@@ -39,7 +39,7 @@ func ended(t *testing.T, host net.Conn) {
 
 func TestNewestConnectionWins(t *testing.T) {
 	l := make(line)
-	n := serveNewest(l.accept)
+	n := serveLatest(l.accept)
 	stale := l.dial()
 	taken, err := n.Accept(t.Context())
 	if err != nil {

@@ -12,10 +12,10 @@ import (
 	"banger/internal/stdio"
 )
 
-// maxCommand is how much of a command line is told.
+// maxCommand is the number of bytes of a command line that are listed.
 const maxCommand = 200
 
-// listing is a job that tells what runs in the guest for clients.
+// listing is a job that lists the sessions in the guest.
 type listing struct{ server *server }
 
 func (l listing) run(_ context.Context, m *stdio.Mux) stdio.Exit {
@@ -45,8 +45,8 @@ func (s *server) list() []api.Session {
 	return list
 }
 
-// parting says whether the task is over in a moment: its client has been told how it
-// ended, or is there to hear it.
+// parting reports whether the task is about to be removed: its client has received the exit
+// status, or is connected and will receive it.
 func (t *task) parting() bool {
 	c := t.client
 	return c != nil && c.told && (!c.sess.away || c.hasAll())
@@ -73,7 +73,7 @@ func (t *task) describe() api.Session {
 	return e
 }
 
-// describe says what a session is, unless it is a task's, or over in a moment.
+// describe returns the description of a session, unless it belongs to a task or is about to end.
 func (sess *session) describe() (e api.Session, listed bool) {
 	id, o := sess.pipe.ID(), sess.open
 	e = api.Session{ID: hex.EncodeToString(id[:4]), State: sess.state(), StartedAt: sess.began.UTC()}
@@ -111,7 +111,7 @@ func (sess *session) state() api.SessionState {
 	return api.SessionAttached
 }
 
-// commandLine is an argument list as one would type it, more or less.
+// commandLine formats an argument list roughly as a user would type it.
 func commandLine(argv []string) string {
 	var b strings.Builder
 	for i, arg := range argv {

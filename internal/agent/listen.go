@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	// maxPending is how many connections may wait to be taken; more wait in the
-	// kernel's queue.
+	// maxPending is how many connections may wait to be accepted by the client; further ones wait
+	// in the kernel's queue.
 	maxPending = 64
-	// pendingFor is how long one waits: the client may be away for a moment.
+	// pendingFor is how long one waits: the client may be disconnected for a moment.
 	pendingFor = 30 * time.Second
 )
 
-// listening is a job that listens in the guest and tells the client of connections,
-// which the client takes in sessions of their own.
+// listening is a job that listens in the guest and reports connections to the client, which
+// accepts each in a separate session.
 type listening struct {
 	server *server
 	listen stdio.Listen
@@ -45,14 +45,14 @@ func (l listening) run(ctx context.Context, m *stdio.Mux) stdio.Exit {
 		return stdio.Exit{Error: api.AsError(err)}
 	}
 	defer l.server.drop(l.listen.ID)
-	err = l.server.tellOf(ctx, p, listener, json.NewEncoder(m.Out(stdio.Stdout)))
+	err = l.server.reportConnections(ctx, p, listener, json.NewEncoder(m.Out(stdio.Stdout)))
 	return stdio.Exit{Error: api.AsError(err)}
 }
 
 func (listening) signal(int)            {}
 func (listening) resize(uint16, uint16) {}
 
-// pending are the connections of one listener that the client has not taken yet.
+// pending are the connections of one listener that the client has not accepted yet.
 type pending struct {
 	room chan struct{} // holds one for each
 
@@ -66,19 +66,19 @@ type waiting struct {
 	timer *time.Timer
 }
 
-// keep makes the place for a listener's connections.
+// keep creates the place for a listener's connections.
 func (s *server) keep(id string) (*pending, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if id == "" || s.listeners[id] != nil {
-		return nil, api.Errorf(api.KindExists, "the listener has no name of its own")
+		return nil, api.Errorf(api.KindExists, "the listener's name is empty or already used")
 	}
 	p := &pending{room: make(chan struct{}, maxPending), conns: map[int]waiting{}}
 	s.listeners[id] = p
 	return p, nil
 }
 
-// drop ends a listener's connections that nobody has taken.
+// drop closes a listener's connections that were not accepted.
 func (s *server) drop(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,8 +89,8 @@ func (s *server) drop(id string) {
 	delete(s.listeners, id)
 }
 
-// tellOf tells of a listener's connections until it is closed.
-func (s *server) tellOf(ctx context.Context, p *pending, listener net.Listener, tell *json.Encoder) error {
+// reportConnections reports a listener's connections until it is closed.
+func (s *server) reportConnections(ctx context.Context, p *pending, listener net.Listener, tell *json.Encoder) error {
 	if err := tell.Encode(stdio.Taken{Address: listener.Addr().String()}); err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (s *server) tellOf(ctx context.Context, p *pending, listener net.Listener, 
 		}
 		conn, err := forward.Accept(listener)
 		if err != nil {
-			return api.Errorf(api.KindInternal, "cannot listen any more in the guest: %w", err)
+			return api.Errorf(api.KindInternal, "cannot continue to listen in the guest: %w", err)
 		}
 		if err := tell.Encode(stdio.Taken{Number: s.put(p, conn), Address: conn.RemoteAddr().String()}); err != nil {
 			return err
@@ -110,7 +110,7 @@ func (s *server) tellOf(ctx context.Context, p *pending, listener net.Listener, 
 	}
 }
 
-// put lets a connection wait.
+// put adds a waiting connection.
 func (s *server) put(p *pending, conn net.Conn) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,7 +124,7 @@ func (s *server) put(p *pending, conn net.Conn) int {
 	return number
 }
 
-// take returns a connection that waits, or nil.
+// take returns a waiting connection, or nil.
 func (s *server) take(p *pending, number int) net.Conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -154,5 +154,5 @@ func (s *server) newAccept(sess *session, a stdio.Accept) connecting {
 		}
 		return nil, api.Errorf(api.KindNotFound, "the connection in the guest has ended")
 	}
-	return connecting{s, sess, get, "take a connection"}
+	return connecting{s, sess, get, "accept a connection"}
 }

@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// utf8Locales are where a C library that has a UTF-8 locale without a language shows it:
-// glibc by a directory (locale(7)), musl always.
+// utf8Locales are files that exist if the C library has a UTF-8 locale without a language: glibc
+// has a directory (locale(7)), musl always has the locale.
 var utf8Locales = []string{"/usr/lib/locale/C.utf8", "/usr/lib/locale/C.UTF-8", "/lib/ld-musl-*.so.1"}
 
-// language is what LANG says where neither image nor user say anything: without it what is
-// not ASCII can be neither edited nor listed. Empty where the image has no such locale,
-// of which perl and others would complain.
+// language returns the default of LANG if neither image nor user set it: without it text that is
+// not ASCII can be neither edited nor listed. It is empty if the image has no such locale, because
+// perl and others would print warnings.
 func language(root string) string {
 	for _, pattern := range utf8Locales {
 		if found, _ := filepath.Glob(filepath.Join(cmp.Or(root, "/"), pattern)); len(found) > 0 {
@@ -26,9 +26,9 @@ func language(root string) string {
 // terminfo are the directories that describe terminals (terminfo(5)).
 var terminfo = []string{"/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo", "/usr/lib/terminfo"}
 
-// terminal is the client's TERM, or where the guest knows no such terminal, as new ones
-// bring their own description, the nearest one that it knows. A guest that describes none,
-// as one with busybox alone, is told as it is.
+// terminal returns the client's TERM, or if the guest does not know that terminal, because new ones
+// bring their own description, the most similar one that it knows. A guest that describes no
+// terminal, such as one with only busybox, gets TERM unchanged.
 func terminal(term, home string, env []string, root string) string {
 	dirs := append([]string{lastValue(env, "TERMINFO"), filepath.Join(home, ".terminfo")}, terminfo...)
 	dirs = append(dirs, strings.Split(lastValue(env, "TERMINFO_DIRS"), ":")...)
@@ -46,8 +46,8 @@ func terminal(term, home string, env []string, root string) string {
 	return term
 }
 
-// describes looks for a terminal below the first letter of its name, or the letter's
-// number where file systems know no case.
+// describes looks for a terminal below the first letter of its name, or below the letter's number,
+// which is used on file systems that ignore case.
 func describes(dir, name string) bool {
 	if name == "" || strings.ContainsRune(name, '/') {
 		return false

@@ -12,12 +12,11 @@ import (
 	"banger/internal/stdio"
 )
 
-// mainCommand is a job that starts the guest's main command, which then needs no
-// client: it ends by itself or with the guest.
+// mainCommand is a job that starts the guest's main command, which then runs without a client until
+// it ends or the guest ends.
 type mainCommand struct{ *command }
 
-// run starts the command, unless this boot had one already: a daemon that was
-// killed asks again.
+// run starts the command, unless this boot already had one: the daemon asks again if it was killed.
 func (c mainCommand) run(context.Context, *stdio.Mux) stdio.Exit {
 	s := c.server
 	s.main.Lock()
@@ -53,5 +52,5 @@ type consoleStream struct{ io.Writer }
 
 func (consoleStream) Close() error { return nil }
 
-// oneLine keeps a line of the agent's apart from what others say.
+// oneLine makes a message of the agent one line, so that it can be told from other output.
 func oneLine(text string) string { return strings.ReplaceAll(text, "\n", "; ") }

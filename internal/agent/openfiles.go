@@ -10,17 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// How many files commands may have open: systemd's limits of services, which
-// databases and the like count on (systemd.exec(5), DefaultLimitNOFILE=; the kernel's
-// own are 1024 and 4096). A soft limit beyond 1024 is not what programs that use
-// select(2) can take.
+// How many files commands may have open: systemd's limits for services, which databases and
+// others rely on (systemd.exec(5), DefaultLimitNOFILE=; the kernel's defaults are 1024 and 4096).
+// Programs that use select(2) cannot work with a soft limit above 1024.
 const (
 	softOpenFiles = 1024
 	hardOpenFiles = 512 << 10
 )
 
-// RaiseOpenFiles lets this process, and what it starts, open as many files as
-// hardOpenFiles, or as the kernel allows.
+// RaiseOpenFiles lets this process and its children open hardOpenFiles files, or as many as the
+// kernel allows.
 func RaiseOpenFiles() error {
 	limit := uint64(hardOpenFiles)
 	if data, err := os.ReadFile("/proc/sys/fs/nr_open"); err == nil {
@@ -28,7 +27,7 @@ func RaiseOpenFiles() error {
 			limit = min(limit, n)
 		}
 	}
-	// Not unix.Prlimit: Go's runtime has to know, or it gives children the old limits.
+	// Not unix.Prlimit: Go's runtime would not know, and would give children the old limits.
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
 		return fmt.Errorf("raise the limit of open files: %w", err)
 	}

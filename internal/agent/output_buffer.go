@@ -10,42 +10,42 @@ import (
 )
 
 const (
-	// spoolAhead is how much of a command's output is read ahead of its client, who
-	// makes the command wait beyond it.
-	spoolAhead = 32 << 10
-	// spoolKept is how much of each stream is kept while there is no client: then the
-	// command does not wait, and the oldest is dropped.
-	spoolKept = 256 << 10
+	// bufferAhead is how many bytes of a command's output are read ahead of its client; beyond
+	// that the command waits.
+	bufferAhead = 32 << 10
+	// bufferKept is how many bytes of each stream are buffered while there is no client: then the
+	// command does not wait, and the oldest output is dropped.
+	bufferKept = 256 << 10
 )
 
-// spool is an output stream of a command on its way to whoever reads it now.
-type spool struct {
+// outputBuffer buffers an output stream of a command for its current reader.
+type outputBuffer struct {
 	mu      sync.Mutex
 	changed *sync.Cond
 	data    []byte
 	dropped int64
 	total   int64
-	over    bool // nothing more comes
-	closed  bool // nobody is to read it
+	over    bool // the command writes no more
+	closed  bool // nobody will read it
 	out     *stdio.Out
-	keep    bool          // what out does not read is kept for another
-	moving  bool          // from one client to the next, who gets all of it: the command waits
-	busy    bool          // a write to out is under way
-	flushed chan struct{} // closed once out has everything
+	keep    bool          // output that out does not read is kept for another reader
+	moving  bool          // from one client to the next, which gets all output: the command waits
+	busy    bool          // a write to out is in progress
+	flushed chan struct{} // closed once out has received everything
 }
 
-func newSpool() *spool {
-	s := &spool{}
+func newOutputBuffer() *outputBuffer {
+	s := &outputBuffer{}
 	s.changed = sync.NewCond(&s.mu)
 	return s
 }
 
-// Write takes what the command writes.
-func (s *spool) Write(p []byte) (int, error) {
+// Write stores the command's output.
+func (s *outputBuffer) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for written := 0; written < len(p); {
-		for !s.closed && s.waits() && len(s.data) >= spoolAhead {
+		for !s.closed && s.waits() && len(s.data) >= bufferAhead {
 			s.changed.Wait()
 		}
 		if s.closed {
@@ -53,12 +53,12 @@ func (s *spool) Write(p []byte) (int, error) {
 		}
 		n := len(p) - written
 		if s.waits() {
-			n = min(n, spoolAhead-len(s.data))
+			n = min(n, bufferAhead-len(s.data))
 		}
 		s.data = append(s.data, p[written:written+n]...)
 		written += n
 		s.total += int64(n)
-		if len(s.data) > spoolKept+spoolKept/4 { // not at every write: it moves all that stays
+		if len(s.data) > bufferKept+bufferKept/4 { // not at every write: it moves all remaining data
 			s.trim()
 		}
 		s.changed.Broadcast()
@@ -66,24 +66,24 @@ func (s *spool) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// waits says whether somebody is to have every byte.
-func (s *spool) waits() bool { return s.out != nil || s.moving }
+// waits reports whether a reader has to receive every byte.
+func (s *outputBuffer) waits() bool { return s.out != nil || s.moving }
 
-// trim drops the oldest lines of what nobody reads.
-func (s *spool) trim() {
-	over := len(s.data) - spoolKept
+// trim drops the oldest lines of output without a reader.
+func (s *outputBuffer) trim() {
+	over := len(s.data) - bufferKept
 	if s.waits() || over <= 0 {
 		return
 	}
-	if end := bytes.IndexByte(s.data[over:min(len(s.data), over+spoolAhead)], '\n'); end >= 0 {
+	if end := bytes.IndexByte(s.data[over:min(len(s.data), over+bufferAhead)], '\n'); end >= 0 {
 		over += end + 1
 	}
 	s.dropped += int64(over)
 	s.data = append(s.data[:0], s.data[over:]...)
 }
 
-// Close says that the command writes nothing more.
-func (s *spool) Close() error {
+// Close marks the end of the command's output.
+func (s *outputBuffer) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.over = true
@@ -91,16 +91,16 @@ func (s *spool) Close() error {
 	return nil
 }
 
-// shut ends the spool, whatever is in it.
-func (s *spool) shut() {
+// shut discards the buffer with its content.
+func (s *outputBuffer) shut() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed, s.data = true, nil
 	s.changed.Broadcast()
 }
 
-// pump hands over to the client until the spool is shut.
-func (s *spool) pump() {
+// pump sends output to the client until the buffer is shut.
+func (s *outputBuffer) pump() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for !s.closed {
@@ -115,9 +115,9 @@ func (s *spool) pump() {
 	}
 }
 
-// hand writes some of the data to the client; what did not go comes back.
-func (s *spool) hand() {
-	out, part := s.out, s.data[:min(len(s.data), spoolAhead)]
+// hand writes some of the data to the client; unwritten data is returned to the buffer.
+func (s *outputBuffer) hand() {
+	out, part := s.out, s.data[:min(len(s.data), bufferAhead)]
 	if s.data = s.data[len(part):]; len(s.data) == 0 {
 		s.data = nil
 	}
@@ -130,16 +130,16 @@ func (s *spool) hand() {
 	if err != nil {
 		s.data = append(bytes.Clone(part[n:]), s.data...)
 		if s.out == out {
-			s.out = nil // that it is gone is told soon
+			s.out = nil // the caller learns of the disconnect through release
 		}
 		s.trim()
 	}
 	s.changed.Broadcast()
 }
 
-// finish tells the client that nothing more comes. Where its output is kept it has
-// to read everything first: if it is gone, it never says so.
-func (s *spool) finish() {
+// finish sends the end of the output to the client. If unread output is kept, the client has to read
+// everything first: a client that is gone never confirms that.
+func (s *outputBuffer) finish() {
 	out, flushed, end := s.out, s.flushed, s.out.Close
 	if s.keep {
 		end = out.Finish
@@ -147,16 +147,16 @@ func (s *spool) finish() {
 	s.flushed = nil
 	s.busy = true
 	s.mu.Unlock()
-	_ = end() // fails where the client is gone
+	_ = end() // fails if the client is gone
 	s.mu.Lock()
 	s.busy = false
 	close(flushed)
 	s.changed.Broadcast()
 }
 
-// attach makes out the reader and returns what is closed once it has everything.
-// With keep it has what it has read, and the rest waits for another.
-func (s *spool) attach(out *stdio.Out, keep bool) <-chan struct{} {
+// attach makes out the reader, and returns a channel that is closed once out has everything. With
+// keep, output that out has not read waits for another reader.
+func (s *outputBuffer) attach(out *stdio.Out, keep bool) <-chan struct{} {
 	out.Keep()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -165,16 +165,16 @@ func (s *spool) attach(out *stdio.Out, keep bool) <-chan struct{} {
 	return s.flushed
 }
 
-// tell puts a word of ours before what waits for the next reader: if that one does not
-// read it, it waits for another.
-func (s *spool) tell(text string) {
+// prependMessage inserts a message of the agent before the output for the next reader. If that one
+// does not read it, it waits for another.
+func (s *outputBuffer) prependMessage(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.data = append([]byte(text), s.data...)
 }
 
-// lost returns how much was dropped since it was last asked.
-func (s *spool) lost() int64 {
+// lost returns how many bytes were dropped since its last call.
+func (s *outputBuffer) lost() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.trim()
@@ -183,10 +183,10 @@ func (s *spool) lost() int64 {
 	return n
 }
 
-// release takes the spool from its reader out, who has as long as grace to read
-// what was sent; what was not read comes back. cut ends writes to out that hang.
-// With next there is another reader to come.
-func (s *spool) release(out *stdio.Out, grace time.Duration, next bool, cut func()) {
+// release removes the reader out, which has the time grace to read what was sent; unread output is
+// returned to the buffer. cut ends writes to out that hang. next reports that another reader
+// follows.
+func (s *outputBuffer) release(out *stdio.Out, grace time.Duration, next bool, cut func()) {
 	s.mu.Lock()
 	if s.out == out {
 		s.out = nil
@@ -213,7 +213,7 @@ func (s *spool) release(out *stdio.Out, grace time.Duration, next bool, cut func
 	s.changed.Broadcast()
 }
 
-func (s *spool) count() int64 {
+func (s *outputBuffer) count() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.total

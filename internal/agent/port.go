@@ -11,8 +11,8 @@ import (
 	"banger/internal/agentproto"
 )
 
-// Port is the guest's virtio-serial port. It stays open for good: what waits in a
-// port is discarded when it is closed.
+// Port is the guest's virtio-serial port. It is never closed, because closing a port discards the
+// data that waits in it.
 type Port struct{ file *os.File }
 
 // OpenPort opens a port's device, such as /dev/vport0p1.
@@ -41,7 +41,7 @@ func (p *Port) Accept(ctx context.Context) (agentproto.Conn, error) {
 // portConn is the port from one greeting on until the host disconnects.
 type portConn struct {
 	file  *os.File
-	heard bool // something was read: the host is connected
+	heard bool // data was read: the host is connected
 
 	mu     sync.Mutex
 	closed bool

@@ -9,7 +9,7 @@ import (
 	"banger/internal/stdio"
 )
 
-// listPorts is a job that says what listens in the guest.
+// listPorts is a job that lists the listening ports in the guest.
 type listPorts struct{}
 
 func (listPorts) run(_ context.Context, m *stdio.Mux) stdio.Exit {

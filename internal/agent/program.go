@@ -17,7 +17,7 @@ import (
 // defaultPath is root's PATH in Debian's login.defs.
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// program is a command as it is to be started.
+// program is a command that is ready to be started.
 type program struct {
 	path string
 	argv []string
@@ -27,8 +27,8 @@ type program struct {
 	credential *syscall.Credential
 }
 
-// statusError is a failure that shells tell by an exit status and a message on
-// standard error (POSIX, shell command language 2.8.2).
+// statusError is a failure that shells report by an exit status and a message on standard error
+// (POSIX, shell command language 2.8.2).
 type statusError struct {
 	code int
 	text string
@@ -36,7 +36,7 @@ type statusError struct {
 
 func (e statusError) Error() string { return e.text }
 
-// resolve decides what an api.Exec means in this guest.
+// resolve returns the program for an api.Exec in this guest.
 func (s *server) resolve(exec api.Exec) (*program, error) {
 	return s.resolveAs(exec, func(p *program, a account) (err error) {
 		if len(p.argv) == 0 {
@@ -47,7 +47,7 @@ func (s *server) resolve(exec api.Exec) (*program, error) {
 	})
 }
 
-// resolveAs decides for whom, with what and where a program runs; find says which.
+// resolveAs determines the user, environment and directory of a program; find finds the program.
 func (s *server) resolveAs(exec api.Exec, find func(*program, account) error) (*program, error) {
 	account, err := s.account(exec.User)
 	if err != nil {
@@ -56,7 +56,7 @@ func (s *server) resolveAs(exec api.Exec, find func(*program, account) error) (*
 	p := &program{argv: exec.Argv, credential: account.credential}
 	p.env = s.environment(account, exec)
 	if exec.StopSignal < 0 || exec.StopSignal > maxSignal {
-		return nil, api.Errorf(api.KindInvalid, "there is no signal %d", exec.StopSignal)
+		return nil, api.Errorf(api.KindInvalid, "unknown signal %d", exec.StopSignal)
 	}
 	if p.dir, err = s.directory(account, exec); err != nil {
 		return nil, err
@@ -79,8 +79,8 @@ func (s *server) environment(a account, exec api.Exec) []string {
 	return merge(env, []string{"TERM=" + terminal(lastValue(env, "TERM"), a.home, env, s.Root)})
 }
 
-// merge sets the variables of more in env; programs differ in whether they take
-// the first or the last of two with one name.
+// merge sets the variables of more in env, each only once: programs differ in whether they use the
+// first or the last of two with the same name.
 func merge(env, more []string) []string {
 	at := map[string]int{}
 	for i, v := range env {
@@ -122,7 +122,7 @@ func (s *server) directory(a account, exec api.Exec) (string, error) {
 	}
 	path := filepath.Join(cmp.Or(s.Root, "/"), dir)
 	if exec.MakeDir {
-		// What Stat then says is clearer than why it cannot be made.
+		// The error of Stat below is clearer than that of creating it.
 		_ = os.MkdirAll(path, 0o755)
 	}
 	info, err := os.Stat(path)
@@ -135,7 +135,7 @@ func (s *server) directory(a account, exec api.Exec) (string, error) {
 	return path, nil
 }
 
-// cause strips the operation and path that the caller names better.
+// cause removes the operation and path from an error, because the caller adds better ones.
 func cause(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -207,7 +207,7 @@ func status(name string, err error) error {
 	}
 }
 
-// startError explains why a program that was found did not start.
+// startError explains why a program that was found could not be started.
 func startError(p *program, err error) error {
 	var errno syscall.Errno
 	if !errors.As(err, &errno) {
@@ -225,7 +225,7 @@ func startError(p *program, err error) error {
 	return api.Errorf(api.KindInternal, "cannot start %s in the guest: %w", p.argv[0], err)
 }
 
-// asWhom says what else than the program itself a user can have no right to.
+// asWhom returns the user and the directory, for which permissions may be missing, too.
 func (p *program) asWhom() string {
 	if p.credential == nil || p.credential.Uid == 0 {
 		return ""

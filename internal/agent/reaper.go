@@ -8,9 +8,8 @@ import (
 	"syscall"
 )
 
-// Reaper is the one place that waits for child processes. As init the agent has
-// to wait for every orphan; a second waiter beside it would lose exit statuses to
-// it.
+// Reaper is the only place that waits for child processes. As init the agent has to wait for every
+// orphan; a second waiter would lose exit statuses to it.
 type Reaper struct {
 	all bool
 
@@ -26,15 +25,15 @@ type Child struct {
 	status syscall.WaitStatus
 }
 
-// NewReaper returns a reaper; all makes it wait for orphans too, as init must.
-// It does nothing until Run.
+// NewReaper returns a reaper. all makes it wait for orphans, too, as init must. It does nothing
+// until Run.
 func NewReaper(all bool) *Reaper {
 	return &Reaper{all: all, children: map[int]*Child{}}
 }
 
 // Run waits for processes until ctx ends.
 func (r *Reaper) Run(ctx context.Context) {
-	signals := make(chan os.Signal, 1) // one is enough: reap takes all there are
+	signals := make(chan os.Signal, 1) // one is enough: reap collects all
 	signal.Notify(signals, syscall.SIGCHLD)
 	defer signal.Stop(signals)
 	for {
@@ -47,8 +46,8 @@ func (r *Reaper) Run(ctx context.Context) {
 	}
 }
 
-// reap collects every process that has ended. It holds the lock, so that Start
-// has registered what it forked before its end is looked for.
+// reap collects every process that has ended. It holds the lock, so that Start registers a new
+// process before its end can be collected.
 func (r *Reaper) reap() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -62,7 +61,7 @@ func (r *Reaper) reap() {
 	}
 }
 
-// waitFor collects one process and says whether there was any.
+// waitFor collects one process and reports whether there was one.
 func (r *Reaper) waitFor(pid int) bool {
 	var status syscall.WaitStatus
 	for {
@@ -82,8 +81,7 @@ func (r *Reaper) waitFor(pid int) bool {
 	}
 }
 
-// Start runs a program. The process leads a session and a process group of its
-// own where attr says so.
+// Start runs a program. The process leads a new session and a new process group if attr says so.
 func (r *Reaper) Start(path string, argv []string, attr *syscall.ProcAttr) (*Child, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -103,11 +101,11 @@ func (c *Child) PID() int { return c.pid }
 // Done is closed when the process has ended.
 func (c *Child) Done() <-chan struct{} { return c.done }
 
-// Status is how the process ended, once Done is closed.
+// Status returns how the process ended, once Done is closed.
 func (c *Child) Status() syscall.WaitStatus { return c.status }
 
-// SignalGroup sends a signal to the process group that the process leads. It does
-// nothing once the process has been waited for: its id may be another's then.
+// SignalGroup sends a signal to the process group that the process leads. It does nothing once the
+// process has been waited for: its id may then belong to another process.
 func (c *Child) SignalGroup(sig syscall.Signal) error {
 	c.reaper.mu.Lock()
 	defer c.reaper.mu.Unlock()

@@ -1,6 +1,5 @@
-// Package agent is the guest's side of banger: it answers the host over the
-// agent's channel and runs commands, terminals and copies in sessions that
-// outlive the connection they came by.
+// Package agent is the guest's side of banger: it answers the host over the agent's channel, and
+// runs commands, terminals and copies in sessions that outlive their connections.
 package agent
 
 import (
@@ -19,34 +18,34 @@ import (
 	"banger/internal/forward"
 )
 
-// Options are what the agent needs to know to serve.
+// Options configure the agent.
 type Options struct {
 	Version string
-	// BootID is what the host tells one boot of the guest from the next by; empty
-	// means the kernel's.
+	// BootID identifies this boot of the guest for the host; empty means the kernel's.
 	BootID string
 	// Root is for a fake guest, which is an ordinary process on the host: commands
 	// start there, and paths to copy are resolved beneath it. Empty in a guest.
 	Root string
-	// OnHello is called at every greeting of the host, before anything is served.
+	// OnHello is called at every greeting of the host, before any request is served.
 	OnHello func(agentproto.Hello)
-	// Clock tells the time, and sets it as the host says; nil: there is none to set.
+	// Clock sets the clock as requested by the host, and returns the time; nil: there is no clock
+	// to set.
 	Clock func(agentproto.Request) agentproto.Clock
-	// Shutdown ends the guest. It is called once the request is answered.
+	// Shutdown ends the guest. It is called once the request has been answered.
 	Shutdown func(agentproto.Request)
-	// Patience is how long commands may take to end when Serve does, asked then; 0,
-	// and nil: as long as when their client goes.
+	// Patience is called when Serve ends, and returns how long commands may take to end; 0, or a
+	// nil Patience: as long as when their client disconnects.
 	Patience func() time.Duration
-	// Console gets what the guest's main command says, and how it ended; nil: nobody.
+	// Console receives the output of the guest's main command, and how it ended; nil: dropped.
 	Console io.Writer
-	// Reaper waits for child processes. nil means one for the time of Serve, which
-	// as PID 1 reaps orphans too.
+	// Reaper waits for child processes. nil means a new one during Serve, which reaps orphans, too,
+	// if this process is PID 1.
 	Reaper *Reaper
-	// Memory is the guest's, in bytes, which its budget follows from; 0: the machine's.
+	// Memory is the guest's memory, in bytes, which determines its budget; 0: the machine's.
 	Memory int64
 }
 
-// Transport is where the channel to the host comes from.
+// Transport provides the channel to the host.
 type Transport interface {
 	// Accept waits for the channel. Serve closes it when the host is gone.
 	Accept(ctx context.Context) (agentproto.Conn, error)
@@ -72,7 +71,7 @@ func Serve(ctx context.Context, o Options, t Transport) error {
 	}
 }
 
-// watched is the channel, whose silence means that the agent is at rest.
+// watched is the channel; if nothing arrives on it, the agent is idle.
 type watched struct {
 	agentproto.Conn
 	rest *budget.Rest
@@ -84,7 +83,7 @@ func (w watched) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// server is the agent at work.
+// server is a running agent.
 type server struct {
 	Options
 	ctx        context.Context
@@ -102,7 +101,7 @@ type server struct {
 	sessions    sessionTable
 	tasks       map[string]*task
 	connections int                 // sessions that carry one
-	held        int                 // pipes that are kept open for what is in the background
+	held        int                 // pipes that are kept open for background processes
 	listeners   map[string]*pending // by the name that the client gave
 }
 
@@ -198,7 +197,7 @@ func (s *server) serveChannel(mux *agentproto.Mux, channel net.Conn) {
 		answer.Health = s.health()
 	case agentproto.OpClock:
 		if s.Clock == nil {
-			answer.Error = api.Errorf(api.KindUnsupported, "this guest has no clock of its own")
+			answer.Error = api.Errorf(api.KindUnsupported, "this guest does not have its own clock")
 			break
 		}
 		clock := s.Clock(req)
@@ -211,13 +210,13 @@ func (s *server) serveChannel(mux *agentproto.Mux, channel net.Conn) {
 		answer.Error = api.Errorf(api.KindUnsupported, "the guest's agent does not know the request %q", req.Op)
 	}
 	if agentproto.WriteMessage(channel, answer) == nil && req.Op == agentproto.OpShutdown && s.Shutdown != nil {
-		// The host reads the answer, then closes: it must be out before the guest is.
+		// The host reads the answer, then closes: the answer must be sent before the guest ends.
 		_, _ = channel.Read(make([]byte, 1))
 		s.Shutdown(req)
 	}
 }
 
-// grace is what a command gets between being asked to end and SIGKILL.
+// grace is the time between the request to end a command and SIGKILL.
 func (s *server) grace() time.Duration {
 	if s.ctx.Err() == nil || s.Patience == nil {
 		return hangUpGrace
@@ -250,5 +249,5 @@ func (t listenerTransport) Accept(ctx context.Context) (agentproto.Conn, error) 
 	return conn, nil
 }
 
-// errPortClosed ends reads and writes of a port whose use is over.
+// errPortClosed ends reads and writes of a port that is closed.
 var errPortClosed = errors.New("the port is closed")

@@ -14,43 +14,43 @@ import (
 )
 
 const (
-	// detachedFor is how long a session whose link died waits for its client: a
-	// daemon may be replaced meanwhile.
+	// detachedFor is how long a session whose link broke waits for its client: the daemon may be
+	// replaced in that time.
 	detachedFor = 10 * time.Minute
-	// lostFor is how long it waits where only the channel broke and nobody said
-	// why: a client that ends says so, a killed one cannot; but a daemon that stops
-	// cuts its relays a moment before its link.
+	// lostFor is how long it waits if only the channel broke without a reason: a client that ends
+	// sends one, a killed one cannot; but a daemon that stops closes its relays a moment before
+	// its link.
 	lostFor = 5 * time.Second
 )
 
 // limits are the constants above; tests change them.
 type limits struct {
-	sessions       int // that carry no connection
+	sessions       int // that do not carry a connection
 	detached, lost time.Duration
 }
 
 type sessionTable map[stream.ID]*session
 
-// session is a command or copy and the pipe to its client. It belongs to the
-// agent, not to the connection.
+// session is a command or copy and the pipe to its client. It belongs to the agent, not to the
+// connection.
 type session struct {
 	pipe   *stream.Pipe
-	ctx    context.Context // ends when the client is gone for good
+	ctx    context.Context // ends when the client will not return
 	hangUp context.CancelCauseFunc
 
-	ended chan struct{} // closed when nothing of it is left
+	ended chan struct{} // closed when the session has ended completely
 	began time.Time
 
 	// guarded by server.mu
-	open     stdio.Open // what it is, once that is known
+	open     stdio.Open // its first message, once received
 	mux      *stdio.Mux
 	attached uint32 // number of the newest attachment, from 1 up
-	away     bool   // no connection of its client is there
+	away     bool   // its client has no connection
 	expiry   *time.Timer
-	place    *forward.Place // among the connections; nil: it carries none
+	place    *forward.Place // among the connections; nil: it does not carry one
 }
 
-// serveStream attaches a client to its session, which it may begin.
+// serveStream attaches a client to its session, and begins the session if it is new.
 func (s *server) serveStream(mux *agentproto.Mux, channel net.Conn) {
 	wish, err := stream.Accept(channel)
 	if err != nil {
@@ -70,7 +70,7 @@ func (s *server) serveStream(mux *agentproto.Mux, channel net.Conn) {
 	lost := time.NewTimer(s.limits.lost)
 	defer lost.Stop()
 	select {
-	case <-sess.pipe.Done(): // the client closed the session, or has all of it
+	case <-sess.pipe.Done(): // the client closed the session, or has received everything
 		s.detach(sess, attached, 0)
 		return
 	default:
@@ -78,15 +78,14 @@ func (s *server) serveStream(mux *agentproto.Mux, channel net.Conn) {
 	select {
 	case <-sess.pipe.Done():
 		s.detach(sess, attached, 0)
-	case <-mux.Done(): // the link died: the client comes back by another
+	case <-mux.Done(): // the link broke: the client returns through another
 		s.detach(sess, attached, s.limits.detached)
-	case <-lost.C: // the client died
+	case <-lost.C: // the client was killed
 		s.detach(sess, attached, 0)
 	}
 }
 
-// attach finds the session of a wish or begins it, and returns the number of the
-// attachment.
+// attach finds or begins the session of a request, and returns the number of the attachment.
 func (s *server) attach(wish *stream.Attachment) (*session, uint32, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,7 +99,7 @@ func (s *server) attach(wish *stream.Attachment) (*session, uint32, error) {
 	case !wish.Create:
 		return nil, 0, api.Errorf(api.KindNotFound, "unknown stream: the guest was restarted, or the session ended long ago")
 	case !wish.Connection && len(s.sessions)-s.connections >= s.limits.sessions:
-		return nil, 0, api.Errorf(api.KindConflict, "the guest has %d sessions open already", s.limits.sessions).
+		return nil, 0, api.Errorf(api.KindConflict, "the guest already has %d open sessions", s.limits.sessions).
 			WithHint(agentproto.HintEndSome)
 	default:
 		sess = &session{pipe: stream.New(wish.ID), ended: make(chan struct{}), began: time.Now()}
@@ -121,14 +120,14 @@ func (s *server) attach(wish *stream.Attachment) (*session, uint32, error) {
 	return sess, sess.attached, nil
 }
 
-// gone notes that the client's connection has ended.
+// gone records that the client's connection has ended.
 func (s *server) gone(sess *session, attached uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sess.away = sess.attached == attached
 }
 
-// detach hangs up a session after a while, unless it was attached anew.
+// detach hangs up a session after a delay, unless it was attached again.
 func (s *server) detach(sess *session, attached uint32, after time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -142,13 +141,12 @@ func (s *server) detach(sess *session, attached uint32, after time.Duration) {
 	sess.expiry = time.AfterFunc(after, func() { sess.hangUp(errGone) })
 }
 
-// errOvertaken says that a later attempt of the client came through first.
-var errOvertaken = errors.New("the client has attached anew since")
+// errOvertaken means that a later attempt of the client was attached first.
+var errOvertaken = errors.New("the client has attached again since")
 
 var errGone = api.Errorf(api.KindCanceled, "the client is gone")
 
-// run does the session's work from its first message until the client has all of
-// the answer, or is gone.
+// run serves the session from its first message until the client has the whole answer, or is gone.
 func (s *server) run(sess *session) {
 	defer s.forget(sess)
 	stop := context.AfterFunc(sess.ctx, func() { sess.pipe.Reset(context.Cause(sess.ctx)) })
@@ -169,7 +167,7 @@ func (s *server) run(sess *session) {
 	}
 }
 
-// do runs the operation and sends its exit.
+// do runs the session's job and sends its exit.
 func (s *server) do(sess *session, open stdio.Open) {
 	var job job
 	switch {
@@ -222,14 +220,14 @@ func (s *server) do(sess *session, open stdio.Open) {
 	s.work.Go(func() { <-read })
 }
 
-// job is what a session does.
+// job is the work of a session.
 type job interface {
 	run(ctx context.Context, m *stdio.Mux) stdio.Exit
 	signal(number int)
 	resize(rows, cols uint16)
 }
 
-// failing is a job that cannot be done.
+// failing is a job that only returns an error.
 type failing struct{ err error }
 
 func (f failing) run(context.Context, *stdio.Mux) stdio.Exit {

@@ -40,11 +40,11 @@ func (j sshJob) run(ctx context.Context, m *stdio.Mux) stdio.Exit {
 func (sshJob) signal(int)            {}
 func (sshJob) resize(uint16, uint16) {}
 
-// sshGuest is this guest as clients of SSH see it.
+// sshGuest is this guest for the SSH server.
 type sshGuest struct{ *server }
 
-// userSpec is a login name as api.Exec has it: root is there in every image, also
-// in one without /etc/passwd.
+// userSpec returns a login name in the form of api.Exec: root exists in every image, even without
+// /etc/passwd.
 func userSpec(name string) string {
 	if name == "root" {
 		return ""
@@ -61,7 +61,7 @@ func (g sshGuest) Login(name string) (sshd.User, error) {
 	return sshd.User{Name: name, Home: a.home, Credential: a.credential}, nil
 }
 
-// Program makes a program that runs as vm exec's do.
+// Program returns a program that runs like those of vm exec.
 func (g sshGuest) Program(user sshd.User, start sshd.Start) sshd.Program {
 	exec := api.Exec{User: userSpec(user.Name), Env: start.Env}
 	if t := start.TTY; t != nil {
@@ -69,7 +69,7 @@ func (g sshGuest) Program(user sshd.User, start sshd.Start) sshd.Program {
 		exec.Env = append([]string{"TERM=" + cmp.Or(t.Term, "dumb")}, exec.Env...)
 	}
 	c := g.newCommand(exec)
-	// As sshd(8) does it: without a terminal a session lasts for as long as its output.
+	// As in sshd(8), a session without a terminal lasts as long as its output.
 	c.toEOF = start.TTY == nil
 	c.resolve = func(exec api.Exec) (*program, error) { return g.resolveSSH(exec, start) }
 	if start.TTY != nil {
@@ -84,12 +84,12 @@ func (g sshGuest) Program(user sshd.User, start sshd.Start) sshd.Program {
 // Place gives a connection that ssh forwards a place among those of all clients.
 func (g sshGuest) Place(end func()) *forward.Place { return g.crowd.Enter(end) }
 
-// resolveSSH decides what a session's wish means: a command line is for the user's
-// shell, as in sshd(8).
+// resolveSSH returns the program for a session's request: the user's shell runs a command line,
+// as in sshd(8).
 func (s *server) resolveSSH(exec api.Exec, start sshd.Start) (*program, error) {
 	p, err := s.resolveAs(exec, func(p *program, a account) error {
 		if start.SFTP {
-			// The initramfs is gone, but the kernel still has the file we run from.
+			// The initramfs is gone, but the kernel still has this process's program.
 			p.path, p.argv = "/proc/self/exe", []string{sshd.SFTPName}
 			return nil
 		}
@@ -103,7 +103,7 @@ func (s *server) resolveSSH(exec api.Exec, start sshd.Start) (*program, error) {
 
 type sshProgram struct{ *command }
 
-// Run runs it. That it could not be started is said on its standard error.
+// Run runs it. If it cannot be started, its standard error gets the reason.
 func (p sshProgram) Run(ctx context.Context, s sshd.Streams, ended func(sshd.Exit)) {
 	ran := false
 	p.onEnd = func(exit stdio.Exit) {
@@ -120,7 +120,7 @@ func (p sshProgram) Run(ctx context.Context, s sshd.Streams, ended func(sshd.Exi
 	}
 }
 
-// Signal passes a signal on.
+// Signal forwards a signal.
 func (p sshProgram) Signal(number int) { p.signal(number) }
 
 // Resize changes the terminal's size.

@@ -8,24 +8,24 @@ import (
 	"banger/internal/stdio"
 )
 
-// inlet is a command's standard input, from whoever is its client now.
-type inlet struct {
+// stdinSwitch is a command's standard input, which reads from its current client.
+type stdinSwitch struct {
 	mu      sync.Mutex
 	changed *sync.Cond
 	in      *stdio.In
-	over    bool // a client has said that nothing more comes
-	closed  bool // the command takes nothing more
+	over    bool // a client has ended the input
+	closed  bool // the command reads no more
 	total   int64
 }
 
-func newInlet() *inlet {
-	i := &inlet{}
+func newStdinSwitch() *stdinSwitch {
+	i := &stdinSwitch{}
 	i.changed = sync.NewCond(&i.mu)
 	return i
 }
 
-// Read reads what clients write; that one is gone is not the end.
-func (i *inlet) Read(p []byte) (int, error) {
+// Read reads what clients write. The end of a client is not the end of the input.
+func (i *stdinSwitch) Read(p []byte) (int, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for {
@@ -55,7 +55,7 @@ func (i *inlet) Read(p []byte) (int, error) {
 }
 
 // attach makes in the source.
-func (i *inlet) attach(in *stdio.In) {
+func (i *stdinSwitch) attach(in *stdio.In) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.in = in
@@ -65,8 +65,8 @@ func (i *inlet) attach(in *stdio.In) {
 	i.changed.Broadcast()
 }
 
-// release takes the source away.
-func (i *inlet) release(in *stdio.In) {
+// release removes the source.
+func (i *stdinSwitch) release(in *stdio.In) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.in == in {
@@ -75,16 +75,16 @@ func (i *inlet) release(in *stdio.In) {
 	in.Close()
 }
 
-// end says that nothing will ever come.
-func (i *inlet) end() {
+// end ends the input.
+func (i *stdinSwitch) end() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.over = true
 	i.changed.Broadcast()
 }
 
-// Close says that the command takes nothing more.
-func (i *inlet) Close() error {
+// Close stops reading: the command reads no more.
+func (i *stdinSwitch) Close() error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.closed = true
@@ -95,7 +95,7 @@ func (i *inlet) Close() error {
 	return nil
 }
 
-func (i *inlet) count() int64 {
+func (i *stdinSwitch) count() int64 {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.total

@@ -16,26 +16,26 @@ import (
 )
 
 const (
-	// maxKept is how many commands may go on without a client, those included that
-	// have ended and whose output waits.
+	// maxKept is how many commands may run without a client, including ended ones with unread
+	// output.
 	maxKept = 64
-	// readGrace is what a client gets to read what was sent to it, before another
+	// readGrace is how long a client may take to read what was sent to it before another client
 	// takes its command over.
 	readGrace = 500 * time.Millisecond
 )
 
-// task is a command and its streams. It belongs to no session: its client may
-// change, or be nobody.
+// task is a command and its streams. It does not belong to a session: its client may change, or be
+// absent.
 type task struct {
 	server  *server
 	id      string
 	command *command
-	in      *inlet
-	out     *spool
-	err     *spool
+	in      *stdinSwitch
+	out     *outputBuffer
+	err     *outputBuffer
 	began   time.Time
 
-	ctx     context.Context // ends when the command is to end
+	ctx     context.Context // ends when the command has to end
 	hangUp  context.CancelCauseFunc
 	started chan struct{} // closed once it runs
 	done    chan struct{} // closed once it has ended, or could not start
@@ -45,25 +45,25 @@ type task struct {
 
 	// guarded by server.mu
 	client *client
-	kept   bool // it goes on without a client
+	kept   bool // it continues without a client
 }
 
 // client is a session at the other end of a task.
 type client struct {
 	sess *session
 	mux  *stdio.Mux
-	left chan struct{} // closed when the task was taken from it
+	left chan struct{} // closed when the client has lost the task
 	why  error
-	told bool // how the command ended is on its way to it; guarded by server.mu
+	told bool // the exit status is being sent to it; guarded by server.mu
 }
 
-// id is the whole id of the client's session.
+// id returns the whole id of the client's session.
 func (c *client) id() string {
 	id := c.sess.pipe.ID()
 	return hex.EncodeToString(id[:])
 }
 
-// hasAll says whether the client has everything: output and status.
+// hasAll reports whether the client has received everything: output and status.
 func (c *client) hasAll() bool {
 	select {
 	case <-c.sess.pipe.Flushed():
@@ -73,10 +73,10 @@ func (c *client) hasAll() bool {
 	}
 }
 
-// newTask makes a task that bears the id of a session.
+// newTask creates a task with the id of a session.
 func (s *server) newTask(sess *session, exec api.Exec, kept bool) (*task, error) {
 	t := &task{
-		server: s, command: s.newCommand(exec), in: newInlet(), out: newSpool(), err: newSpool(), began: time.Now(),
+		server: s, command: s.newCommand(exec), in: newStdinSwitch(), out: newOutputBuffer(), err: newOutputBuffer(), began: time.Now(),
 		started: make(chan struct{}), done: make(chan struct{}), kept: kept,
 	}
 	t.command.onStart = func() { close(t.started) }
@@ -115,7 +115,7 @@ func (t *task) launch() {
 	})
 }
 
-// serve is what a session does whose client is the task's, until one of them ends.
+// serve connects a session to the task as its client, until one of them ends.
 func (t *task) serve(sess *session, m *stdio.Mux) stdio.Exit {
 	c := &client{sess: sess, mux: m, left: make(chan struct{})}
 	flushed, err := t.take(c)
@@ -128,15 +128,15 @@ func (t *task) serve(sess *session, m *stdio.Mux) stdio.Exit {
 		case <-c.left:
 			return stdio.Exit{Error: api.AsError(c.why)}
 		case <-sess.ctx.Done():
-			t.lose(c)
+			t.clientGone(c)
 			return stdio.Exit{Error: api.AsError(context.Cause(sess.ctx))}
 		}
 	}
 	return t.end(c)
 }
 
-// end returns how the command ended, for a client that has its output. A task that is
-// kept is forgotten only once the client has the status too.
+// end returns how the command ended, for a client that has received its output. A kept task is
+// removed only once the client has also received the status.
 func (t *task) end(c *client) stdio.Exit {
 	t.moving.Lock()
 	defer t.moving.Unlock()
@@ -146,7 +146,7 @@ func (t *task) end(c *client) stdio.Exit {
 	c.told = ours
 	s.mu.Unlock()
 	switch {
-	case !ours: // taken over while its last output was on its way
+	case !ours: // taken over while its last output was being sent
 		return stdio.Exit{Error: api.AsError(c.why)}
 	case kept:
 		s.work.Go(func() {
@@ -154,7 +154,7 @@ func (t *task) end(c *client) stdio.Exit {
 			case <-c.sess.pipe.Flushed():
 			case <-c.sess.ctx.Done():
 			}
-			t.lose(c)
+			t.clientGone(c)
 		})
 	default:
 		t.drop()
@@ -162,7 +162,7 @@ func (t *task) end(c *client) stdio.Exit {
 	return t.exit
 }
 
-// take makes c the client in place of an earlier one.
+// take makes c the client instead of an earlier one.
 func (t *task) take(c *client) ([]<-chan struct{}, error) {
 	t.moving.Lock()
 	defer t.moving.Unlock()
@@ -186,15 +186,15 @@ func (t *task) take(c *client) ([]<-chan struct{}, error) {
 		if t.command.exec.TTY {
 			end = "\r\n"
 		}
-		t.err.tell(fmt.Sprintf("banger: %s of earlier output are gone: the newest %s are kept while nobody is attached%s",
-			size.Format(lost), size.Format(spoolKept), end))
+		t.err.prependMessage(fmt.Sprintf("banger: %s of earlier output are gone: the newest %s are kept while nobody is attached%s",
+			size.Format(lost), size.Format(bufferKept), end))
 	}
 	t.in.attach(c.mux.In(stdio.Stdin))
 	return []<-chan struct{}{t.out.attach(c.mux.Out(stdio.Stdout), kept), t.err.attach(c.mux.Out(stdio.Stderr), kept)}, nil
 }
 
-// release takes the task from a client, for the next one or for nobody. One that does
-// not read is cut off.
+// release removes a client from the task, which another may follow. A client that does not read is
+// cut off.
 func (t *task) release(c *client, grace time.Duration, next bool) {
 	cut := func() { c.sess.pipe.Reset(c.why) }
 	t.in.release(c.mux.In(stdio.Stdin))
@@ -203,9 +203,9 @@ func (t *task) release(c *client, grace time.Duration, next bool) {
 	close(c.left)
 }
 
-// lose is called when a client is gone for good: the command goes on by itself, or
-// is hung up. Of one that has ended, what the client does not have waits for another.
-func (t *task) lose(c *client) {
+// clientGone handles a client that will not return: a detached command keeps running, any other gets
+// SIGHUP. Unread output of an ended command stays for the next client.
+func (t *task) clientGone(c *client) {
 	t.moving.Lock()
 	defer t.moving.Unlock()
 	s := t.server
@@ -226,7 +226,7 @@ func (t *task) lose(c *client) {
 	t.drop()
 }
 
-// drop ends the task and forgets it.
+// drop ends the task and removes it.
 func (t *task) drop() {
 	t.hangUp(errGone)
 	t.server.mu.Lock()
@@ -245,8 +245,7 @@ func (t *task) ended() bool {
 	}
 }
 
-// roomToKeep sees to it that one task more may be kept: the oldest that has ended
-// goes.
+// roomToKeep makes room for one more kept task: it removes the oldest that has ended, if necessary.
 func (s *server) roomToKeep() error {
 	kept, oldest := 0, (*task)(nil)
 	for _, t := range s.tasks {
@@ -262,7 +261,7 @@ func (s *server) roomToKeep() error {
 		return nil
 	}
 	if oldest == nil {
-		return api.Errorf(api.KindConflict, "%d commands go on without a client in this guest already", maxKept).
+		return api.Errorf(api.KindConflict, "%d commands already run without a client in this guest", maxKept).
 			WithHint(agentproto.HintEndTasks)
 	}
 	oldest.hangUp(errGone)
@@ -271,7 +270,7 @@ func (s *server) roomToKeep() error {
 }
 
 func noSession(id string) *api.Error {
-	return api.Errorf(api.KindNotFound, "there is no session %.40q in this guest", id).WithHint(agentproto.HintSessions)
+	return api.Errorf(api.KindNotFound, "no session %.40q in this guest", id).WithHint(agentproto.HintSessions)
 }
 
 // findTask finds a task by its id or the beginning of it.
@@ -295,13 +294,13 @@ func (s *server) findTask(id string) (*task, error) {
 	}
 	for _, sess := range s.sessions {
 		if e, listed := sess.describe(); listed && strings.HasPrefix(e.ID, id) && len(id) >= idref.Shortest {
-			return nil, api.Errorf(api.KindInvalid, "session %s is of kind %s: only commands and shells can be attached to", e.ID, e.Kind)
+			return nil, api.Errorf(api.KindInvalid, "cannot attach to session %s: it is not a command or shell, but of kind %s", e.ID, e.Kind)
 		}
 	}
 	return nil, noSession(id)
 }
 
-// attending is a job that gives a client its command.
+// attending is a job that connects a client to its command.
 type attending struct {
 	sess   *session
 	task   *task
@@ -337,7 +336,7 @@ func (a attending) run(_ context.Context, m *stdio.Mux) stdio.Exit {
 func (a attending) signal(number int)        { a.task.command.signal(number) }
 func (a attending) resize(rows, cols uint16) { a.task.command.resize(rows, cols) }
 
-// starting is a job that starts a command which goes on without a client.
+// starting is a job that starts a command which continues without a client.
 type starting struct {
 	attending
 }
@@ -348,7 +347,7 @@ func (s *server) newStart(sess *session, exec api.Exec) job {
 		return failing{err}
 	}
 	if !exec.TTY {
-		t.in.end() // nobody could write to it before it wants to read
+		t.in.end() // no client can write to it before it reads
 	}
 	return starting{attending{sess: sess, task: t, launch: true}}
 }
@@ -362,18 +361,18 @@ func (st starting) run(_ context.Context, m *stdio.Mux) stdio.Exit {
 	case <-t.done:
 	}
 	select {
-	case <-t.started: // and ended at once
+	case <-t.started: // and ended immediately
 		return stdio.Exit{Started: t.id}
 	default:
 	}
 	s := t.server
 	s.mu.Lock()
-	t.kept = false // there is nothing that could go on
+	t.kept = false // no command runs
 	s.mu.Unlock()
-	return t.serve(st.sess, m) // says why it did not start
+	return t.serve(st.sess, m) // returns why it did not start
 }
 
-// leaving is a job that lets a command go on once its client leaves.
+// leaving is a job that makes a command continue when its client disconnects.
 type leaving struct {
 	server *server
 	leave  stdio.Leave
@@ -390,8 +389,8 @@ func (l leaving) run(context.Context, *stdio.Mux) stdio.Exit {
 	return stdio.Exit{Started: t.id}
 }
 
-// leave has the task go on without a client, and takes it from the one that bears the
-// id: only while that reads on can it be known how far it has read.
+// leave makes the task continue without a client, and removes the client with that id: only while that
+// client still reads can its position be known.
 func (t *task) leave(id string) error {
 	t.moving.Lock()
 	defer t.moving.Unlock()
@@ -399,13 +398,13 @@ func (t *task) leave(id string) error {
 	if err != nil || c == nil {
 		return err
 	}
-	c.why = api.Errorf(api.KindCanceled, "session %s was left, and goes on", t.id)
+	c.why = api.Errorf(api.KindCanceled, "session %s was detached, and keeps running", t.id)
 	t.release(c, readGrace, false)
 	return nil
 }
 
-// keep marks the task as one that goes on without a client, and returns the client that
-// bears the id, which is its client no more; nil where it is another's.
+// keep marks the task as one that continues without a client. It removes and returns the client with
+// the id, or nil if the task has another client.
 func (t *task) keep(id string) (*client, error) {
 	s := t.server
 	s.mu.Lock()

@@ -246,7 +246,7 @@ func TestFloodWithoutAClientIsBounded(t *testing.T) {
 	reading.Go(func() { notice, _ = io.ReadAll(s.Stderr) })
 	out, err := io.ReadAll(s.Stdout)
 	reading.Wait()
-	if err != nil || len(out) > spoolKept || !bytes.HasSuffix(out, []byte("x\nend\n")) || !bytes.Contains(notice, []byte("earlier output are gone")) {
+	if err != nil || len(out) > bufferKept || !bytes.HasSuffix(out, []byte("x\nend\n")) || !bytes.Contains(notice, []byte("earlier output are gone")) {
 		t.Errorf("%d bytes, %q, %v", len(out), notice, err)
 	}
 }

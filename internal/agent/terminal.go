@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openTerminal makes a pseudo-terminal (pty(7)). Reading its master can be given
-// up by a deadline: package pty leaves a file that blocks in the kernel (os.File.Fd
-// does that), so it is opened anew over the same description.
+// openTerminal creates a pseudo-terminal (pty(7)). A deadline can end a read of its master: package pty
+// returns a file that blocks in the kernel (because of os.File.Fd), so the descriptor is wrapped in a
+// new os.File.
 func openTerminal(size unix.Winsize) (master, slave *os.File, err error) {
 	first, slave, err := pty.Open()
 	if err != nil {
@@ -32,7 +32,7 @@ func openTerminal(size unix.Winsize) (master, slave *os.File, err error) {
 	return master, slave, nil
 }
 
-// setSize tells a terminal its size, and so the programs on it.
+// setSize sets the size of a terminal, which notifies its programs.
 func setSize(master *os.File, size unix.Winsize) error {
 	conn, err := master.SyscallConn()
 	if err != nil {

@@ -10,23 +10,22 @@ import (
 	"banger/internal/agentproto"
 )
 
-// The addresses of vsock are in vsock(7). x/sys alone is used: os.File on a
-// non-blocking socket has deadlines and the runtime's poller, and nothing else of
-// a net.Conn is needed.
+// vsock(7) describes the addresses. Only x/sys is used: os.File on a non-blocking socket has deadlines
+// and the runtime's poller, and nothing else of a net.Conn is needed.
 
 const (
-	// vsockBacklog is how many connections may wait; the newest one counts.
+	// vsockBacklog is how many connections may wait; the newest one is used.
 	vsockBacklog = 8
-	// acceptAgain is how long to wait where the guest is short of descriptors or
-	// memory: nothing announces that it has some again.
+	// acceptAgain is the pause if the guest is short of descriptors or memory: nothing announces
+	// that some are available again.
 	acceptAgain = 100 * time.Millisecond
 )
 
 // Vsock is a listening vsock port: the guest's end of Firecracker's vsock device.
-// It outlives a restored snapshot, which breaks the connections only
+// It survives the restore of a snapshot, which breaks only the connections
 // (VIRTIO_VSOCK_EVENT_TRANSPORT_RESET, virtio specification 5.10.6.7).
 type Vsock struct {
-	*newest
+	*latestConn
 	file *os.File
 }
 
@@ -46,7 +45,7 @@ func ListenVsock(port uint32) (*Vsock, error) {
 		return nil, fmt.Errorf("cannot listen on vsock port %d: %w", port, err)
 	}
 	v := &Vsock{file: os.NewFile(uintptr(fd), "vsock")}
-	v.newest = serveNewest(v.accept)
+	v.latestConn = serveLatest(v.accept)
 	return v, nil
 }
 
@@ -85,23 +84,22 @@ func (v *Vsock) accept() (agentproto.Conn, error) {
 	}
 }
 
-// fromHost tells the host from programs in the guest, which have no say here.
+// fromHost reports whether a connection is from the host, not from a program in the guest.
 func fromHost(peer unix.Sockaddr) bool {
 	vm, ok := peer.(*unix.SockaddrVM)
 	return ok && vm.CID == unix.VMADDR_CID_HOST
 }
 
-// RingVsock connects to a port of the host and hangs up: the host learns that the
-// guest is there without asking again and again. Where nobody listens the
-// connection is refused.
-func RingVsock(port uint32) error {
+// NotifyHost connects to a vsock port of the host and closes the connection: the host learns that the
+// guest is ready without polling. If nobody listens, the connection is refused.
+func NotifyHost(port uint32) error {
 	fd, err := unix.Socket(unix.AF_VSOCK, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
 	for {
-		// A signal to this process ends the attempt, not the wish.
+		// A signal to this process ends the attempt, so try again.
 		if err := unix.Connect(fd, &unix.SockaddrVM{CID: unix.VMADDR_CID_HOST, Port: port}); err != unix.EINTR {
 			return err
 		}

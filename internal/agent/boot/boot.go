@@ -1,6 +1,6 @@
-// Package bootup is the agent's life before it serves: as PID 1 of the
-// initramfs it loads the kernel modules it was given, mounts the root disk,
-// moves into it and sets up the network. It needs nothing from the image.
+// Package bootup boots the guest before the agent serves: as PID 1 of the initramfs it loads
+// the kernel modules in it, mounts the root disk, switches to it and sets up the network. It
+// needs nothing from the image.
 package bootup
 
 import (
@@ -20,15 +20,15 @@ import (
 	"banger/internal/budget"
 )
 
-// portName is what the host calls the agent's virtio-serial port.
+// portName is the host's name of the agent's virtio-serial port.
 const portName = "banger.agent"
 
 // deviceWait is how long a device may take to appear once its driver is
 // loaded. Emulated guests on a busy host need seconds at worst.
 const deviceWait = 30 * time.Second
 
-// Main runs the agent. As PID 1 it never returns; what it cannot do it says on
-// the console, and powers off.
+// Main runs the agent. As PID 1 it never returns: it prints a fatal error on the console and
+// powers off.
 func Main(version string) int {
 	if os.Getpid() != 1 {
 		return beside(version)
@@ -48,7 +48,7 @@ func Main(version string) int {
 	return 1
 }
 
-// readBoot reads what the kernel's command line says to the agent.
+// readBoot reads the agent's configuration from the kernel's command line.
 func readBoot() (agentproto.Boot, error) {
 	cmdline, err := os.ReadFile("/proc/cmdline")
 	if err != nil {
@@ -68,17 +68,17 @@ func initMain(version string, boot agentproto.Boot) error {
 		fmt.Fprintln(os.Stdout, agentproto.ProbeGreeting)
 		return nil
 	}
-	// The guest is of use without a network: what fails is said, not fatal.
+	// The guest is useful without a network: a failure is printed, not fatal.
 	for _, err := range configure(boot) {
 		say("%v", err)
 	}
 	if boot.Init != "" {
 		return handOver(boot)
 	}
-	// Never given up: a signal that nobody hears would end this process, and with
-	// it the guest.
+	// Never stopped: a signal without a handler would end this process, and with it the
+	// guest.
 	ctx, _ := onSignals(context.Background())
-	heedNothing()
+	ignoreSignals()
 	end, err := serve(ctx, version, boot, nil)
 	if err != nil {
 		return err
@@ -114,7 +114,7 @@ func enterRoot(boot agentproto.Boot) error {
 	}
 	modules, err := takeModules()
 	if err != nil {
-		say("%v", err) // the guest is of use without
+		say("%v", err) // the guest is useful without them
 	}
 	if err := switchRoot(); err != nil {
 		return err
@@ -129,41 +129,40 @@ func enterRoot(boot agentproto.Boot) error {
 	return nil
 }
 
-// ending is how the host wants the guest to end.
-type ending struct {
+// shutdownRequest is how the host wants the guest to end.
+type shutdownRequest struct {
 	reboot bool
-	by     time.Time // when it pulls the plug
+	by     time.Time // when it kills the VM
 }
 
-// patience is how long the commands of clients, and the main one, may take to end:
-// more than half of the time, so that the rest and the disk have some, too.
-func (e ending) patience() time.Duration {
+// patience returns how long the commands of clients, and the main one, may take to end: more
+// than half of the time, so that some is left for the other processes and the disk.
+func (e shutdownRequest) patience() time.Duration {
 	if e.by.IsZero() {
-		return 0 // nobody pulls the plug
+		return 0 // no deadline
 	}
 	return max(time.Millisecond, time.Until(e.by)*3/5)
 }
 
-// rest is how long all other processes may take after that.
-func (e ending) rest() time.Duration {
+// rest returns how long all other processes may take after that.
+func (e shutdownRequest) rest() time.Duration {
 	if e.by.IsZero() {
 		return termWait
 	}
 	return max(0, time.Until(e.by)/2)
 }
 
-// serve answers the host until ctx ends or the host asks for the guest's end, and
-// says how that is to be. Where await is given it is called between the opening of
-// the channel and the first answer.
-func serve(ctx context.Context, version string, boot agentproto.Boot, await func() error) (end ending, err error) {
-	// The kernel calls us "init" or "exe"; proc_pid_comm(5).
+// serve answers the host until ctx ends or the host requests the guest's end, and returns that
+// request. It calls await, unless nil, between the opening of the channel and the first answer.
+func serve(ctx context.Context, version string, boot agentproto.Boot, await func() error) (end shutdownRequest, err error) {
+	// The kernel names this process "init" or "exe"; proc_pid_comm(5).
 	if err := os.WriteFile("/proc/self/comm", []byte("banger-agent"), 0); err != nil {
 		say("take a name: %v", err)
 	}
 	if err := agent.RaiseOpenFiles(); err != nil {
 		say("%v", err)
 	}
-	// It is small, and all of a guest's memory that it takes is missing there.
+	// The agent is small, and whatever memory it takes is missing in the guest.
 	debug.SetGCPercent(50)
 	budget.SetHeap(budget.OfGuest(budget.Memory()).Heap)
 	host, err := openChannel(boot)
@@ -183,12 +182,12 @@ func serve(ctx context.Context, version string, boot agentproto.Boot, await func
 	err = agent.Serve(ctx, agent.Options{
 		Version: version,
 		OnHello: func(h agentproto.Hello) { onHello(h, clock) },
-		Clock:   clock.told,
+		Clock:   clock.adjust,
 		Console: console{},
 		Shutdown: func(r agentproto.Request) {
 			once.Do(func() {
-				go unix.Sync() // what happens when time runs out is a loss of power
-				end = ending{r.Reboot, time.Now().Add(r.Grace())}
+				go unix.Sync() // when the time is over, the host cuts the power
+				end = shutdownRequest{r.Reboot, time.Now().Add(r.Grace())}
 				cancel()
 			})
 		},
@@ -197,21 +196,21 @@ func serve(ctx context.Context, version string, boot agentproto.Boot, await func
 	return end, err
 }
 
-// channel is the way to the host.
+// channel is the connection to the host.
 type channel interface {
 	agent.Transport
 	io.Closer
 }
 
-// openChannel opens the way to the host that the driver has said there is.
+// openChannel opens the connection to the host of the kind that the driver has chosen.
 func openChannel(boot agentproto.Boot) (channel, error) {
 	if boot.Vsock {
 		l, err := agent.ListenVsock(agentproto.AgentPort)
 		if err != nil {
 			return nil, err
 		}
-		// Whoever restarts a daemon finds the agent by itself: nobody may listen.
-		go func() { _ = agent.RingVsock(agentproto.ReadyPort) }()
+		// A restarted daemon connects to the agent itself: nobody may listen.
+		go func() { _ = agent.NotifyHost(agentproto.ReadyPort) }()
 		return l, nil
 	}
 	path, err := findPort()
@@ -221,15 +220,15 @@ func openChannel(boot agentproto.Boot) (channel, error) {
 	return agent.OpenPort(path)
 }
 
-// say writes a line to the console, which the host keeps.
+// say writes a line to the console, which the host logs.
 func say(format string, args ...any) {
 	text := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ")
 	fmt.Fprintf(console{}, "banger-agent: %s\n", text)
 }
 
-// console writes to the console. It is opened anew each time: an image's init hangs
-// up who has it open (TTYVHangup= of systemd.exec(5)). It must not become this
-// process's terminal.
+// console writes to the console. It is opened again for each write: an image's init hangs up
+// processes that have it open (TTYVHangup= of systemd.exec(5)). It must not become this process's
+// terminal.
 type console struct{}
 
 func (console) Write(b []byte) (int, error) {

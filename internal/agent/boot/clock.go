@@ -13,25 +13,24 @@ const (
 	// beforeKernel is how long a VMM and its firmware may take, on a busy host, before
 	// the kernel counts its uptime: the host waits no longer for a guest by default.
 	beforeKernel = 2 * time.Minute
-	// ownStep is a change of the clock that is not of our doing: a second's slewing is
-	// half a millisecond at most (adjtimex(2)), and we look every few seconds.
+	// ownStep is a change of the clock that somebody else made: slewing changes it by half a
+	// millisecond per second at most (adjtimex(2)), and the clock is checked every few seconds.
 	ownStep = 100 * time.Millisecond
-	// slack is what a clock may be behind: less is the way of the message.
+	// slack is how much a clock may be behind: less is the latency of the message.
 	slack = 2 * time.Millisecond
-	// sure is within what time the clocks are read that are compared.
+	// sure is the time within which the two clocks must be read to be compared.
 	sure = 100 * time.Microsecond
 )
 
-// clock is the guest's, which the host keeps right: it is behind from the start, as
-// the hardware's has whole seconds, and by all the time that the guest, or the host,
-// stands still. A clock that somebody in the guest sets, or a program there, is left alone
-// from then on.
+// clock is the guest's clock, which the host corrects: it is behind from the start, because the
+// hardware's clock has whole seconds, and by all the time that the guest or the host is
+// suspended. If a user or program in the guest sets the clock, it is not corrected any more.
 type clock struct {
 	now func() (wall, boot time.Duration) // since 1970, and since the start of the kernel
 	set func(time.Duration) error
 
 	mu   sync.Mutex
-	base time.Duration // wall - boot, as it was last
+	base time.Duration // the last wall - boot
 	own  bool
 }
 
@@ -45,14 +44,14 @@ func newClock() *clock {
 	return c
 }
 
-// told hears the host's time, or what the clock is to be moved by, and tells the time.
-func (c *clock) told(r agentproto.Request) agentproto.Clock {
+// adjust corrects the clock by the host's time, or by the host's offset, and returns the time.
+func (c *clock) adjust(r agentproto.Request) agentproto.Clock {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	wall, boot := c.now()
 	if d := wall - boot - c.base; d.Abs() > ownStep && !c.own {
 		c.own = true
-		say("the clock was set in this guest: it is left alone until the next boot")
+		say("the clock was set in this guest: the host does not correct it until the next boot")
 	}
 	if right := wall + c.step(wall, boot, r); right != wall && !c.own {
 		if err := c.set(right); err != nil {
@@ -64,9 +63,9 @@ func (c *clock) told(r agentproto.Request) agentproto.Clock {
 	return agentproto.Clock{Time: int64(wall), Own: c.own}
 }
 
-// step is what the clock is to be moved by. What the host said may have waited in the
-// channel since before this guest booted: its time is the least that it can be now, and a
-// clock that is ahead by no more than it may have waited is more likely right.
+// step returns the offset by which to move the clock. The host's message may have waited in the
+// channel since before this guest booted: its time is a lower bound, and a clock that is ahead by
+// no more than the message may have waited is more likely right.
 func (c *clock) step(wall, boot time.Duration, r agentproto.Request) time.Duration {
 	behind := time.Duration(r.Time) - wall
 	switch {
@@ -96,6 +95,6 @@ func readClocks() (wall, boot time.Duration) {
 
 func read(id int32) time.Duration {
 	var ts unix.Timespec
-	_ = unix.ClockGettime(id, &ts) // fails for clocks that are not there only (clock_gettime(2))
+	_ = unix.ClockGettime(id, &ts) // fails only for clocks that do not exist (clock_gettime(2))
 	return time.Duration(ts.Nano())
 }

@@ -35,7 +35,7 @@ func TestClockIsSet(t *testing.T) {
 		{"ahead by more than it can have waited", time.Hour, time.Minute, 0},
 	} {
 		k, wall := testClock(c.ahead, c.boot)
-		got := k.told(agentproto.Request{Time: int64(host)})
+		got := k.adjust(agentproto.Request{Time: int64(host)})
 		if *wall-host != c.want || got.Time != int64(*wall) || got.Own {
 			t.Errorf("%s: ahead by %s, said %+v", c.name, *wall-host, got)
 		}
@@ -47,7 +47,7 @@ func TestClockIsMoved(t *testing.T) {
 	k, wall := testClock(0, time.Hour)
 	for _, step := range []time.Duration{-5 * time.Millisecond, 7 * time.Millisecond, time.Hour} {
 		before := *wall
-		if got := k.told(agentproto.Request{StepNS: int64(step)}); got.Own || *wall-before != step {
+		if got := k.adjust(agentproto.Request{StepNS: int64(step)}); got.Own || *wall-before != step {
 			t.Errorf("%s: %+v, moved by %s", step, got, *wall-before)
 		}
 	}
@@ -58,13 +58,13 @@ func TestClockIsMoved(t *testing.T) {
 func TestOwnClockIsLeftAlone(t *testing.T) {
 	k, wall := testClock(0, time.Hour)
 	*wall += 10 * time.Millisecond
-	if got := k.told(agentproto.Request{Time: int64(host)}); got.Own {
+	if got := k.adjust(agentproto.Request{Time: int64(host)}); got.Own {
 		t.Error("slewing was taken for setting")
 	}
 	*wall += 24 * time.Hour
 	want := *wall
 	for _, r := range []agentproto.Request{{Time: int64(host)}, {StepNS: -1}, {Time: int64(2 * host)}} {
-		if got := k.told(r); !got.Own || *wall != want {
+		if got := k.adjust(r); !got.Own || *wall != want {
 			t.Errorf("%+v: %+v, it was moved by %s", r, got, *wall-want)
 		}
 	}

@@ -12,8 +12,8 @@ import (
 	"banger/internal/agentproto"
 )
 
-// configure sets up what is inside the root: file systems, host name, network.
-// It goes on after a failure and returns all of them.
+// configure sets up file systems, host name and network in the root. It continues after a
+// failure and returns all failures.
 func configure(boot agentproto.Boot) []error {
 	errs := mountGuestFS(boot.Init == "")
 	if boot.Hostname != "" {
@@ -27,7 +27,7 @@ func configure(boot agentproto.Boot) []error {
 		errs = append(errs, writeResolver("/", resolver(boot)))
 	}
 	if boot.Init != "" {
-		errs = append(errs, tellInit("/", boot))
+		errs = append(errs, configureInit("/", boot))
 	}
 	var failed []error
 	for _, err := range errs {
@@ -38,10 +38,9 @@ func configure(boot agentproto.Boot) []error {
 	return failed
 }
 
-// sysctls are what images expect that are made for containers, in which a user of the
-// image's may serve port 80, and ping (docker/engine's daemon/oci_linux.go sets both
-// for the network of a container; ip-sysctl.rst and icmp(7) say what they mean). An
-// image with an init of its own has sysctl.d(5).
+// sysctls are settings that container images expect: any user may listen on port 80, and ping
+// (docker/engine's daemon/oci_linux.go sets both for the network of a container; see
+// ip-sysctl.rst and icmp(7)). An image with its own init uses sysctl.d(5).
 var sysctls = map[string]string{
 	"net/ipv4/ip_unprivileged_port_start": "0",
 	"net/ipv4/ping_group_range":           "0 2147483647",
@@ -59,9 +58,9 @@ func setSysctls(root string) error {
 	return errors.Join(errs...)
 }
 
-// tellInit tells the image's init what the agent has done already. All of it is below
-// /run, so that an image that is taken of this guest does not have it.
-func tellInit(root string, boot agentproto.Boot) error {
+// configureInit writes files that tell the image's init what the agent has already done. They
+// are below /run, so that an image made from this guest does not contain them.
+func configureInit(root string, boot agentproto.Boot) error {
 	// udev has the modules' indexes open until late: what unmounts them is the very
 	// end (systemd.mount(5), DefaultDependencies=), not a unit that fails.
 	const late = "[Unit]\nDefaultDependencies=no\n"
@@ -70,11 +69,11 @@ func tellInit(root string, boot agentproto.Boot) error {
 		"run/systemd/system/usr-lib-modules-.mount.d/banger.conf": late,
 	}
 	if boot.Address.IsValid() {
-		// What ifup(8) remembers: `auto eth0` is up already, and no DHCP begins.
+		// The state of ifup(8): `auto eth0` is up already, so DHCP does not start.
 		files["run/network/ifstate"] = interfaceName + "=" + interfaceName + "\n"
-		// The first file that matches an interface counts (systemd.network(5)). The
-		// same addresses again make networkd, what waits for it to be online, and
-		// resolved know what the agent knows.
+		// The first file that matches an interface applies (systemd.network(5)). The same
+		// addresses tell networkd, units that wait for it to be online, and resolved what the
+		// agent has configured.
 		files["run/systemd/network/00-banger.network"] = networkFile(boot)
 	}
 	for path, text := range files {
@@ -89,7 +88,7 @@ func tellInit(root string, boot agentproto.Boot) error {
 	return nil
 }
 
-// networkFile is the configuration of the network as systemd.network(5).
+// networkFile returns the configuration of the network as systemd.network(5).
 func networkFile(boot agentproto.Boot) string {
 	text := "[Match]\nName=" + interfaceName + "\n\n[Network]\nKeepConfiguration=yes\nAddress=" + boot.Address.String() + "\n"
 	if boot.Gateway.IsValid() {
@@ -113,9 +112,9 @@ func resolver(boot agentproto.Boot) string {
 	return text
 }
 
-// writeResolver writes resolv.conf below root. A symlink that leads nowhere,
-// as systemd images have it, gives way to a file; one that leads to a file of
-// the image's own is followed. Nothing is written that is there already.
+// writeResolver writes resolv.conf below root. It replaces a dangling symlink, which systemd
+// images have, by a file, and follows a symlink to a file of the image. It writes nothing if the
+// content is already there.
 func writeResolver(root, content string) error {
 	path := filepath.Join(root, "etc/resolv.conf")
 	old, err := os.ReadFile(path)
@@ -123,7 +122,7 @@ func writeResolver(root, content string) error {
 		return nil
 	}
 	if errors.Is(err, os.ErrNotExist) {
-		// Where it leads cannot be made sure to exist: /run is new at every boot.
+		// The target's directory may be missing: /run is new at every boot.
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("replace resolv.conf: %w", err)
 		}
@@ -134,11 +133,10 @@ func writeResolver(root, content string) error {
 	return os.WriteFile(path, []byte(content), 0o644)
 }
 
-// hostName is the name of the machine that the guest runs on: its gateway.
+// hostName is the guest's name for the machine that it runs on: its gateway.
 const hostName = "host.banger.internal"
 
-// writeHosts makes the host name, and a name for the machine below, resolve without a
-// name server.
+// writeHosts makes the guest's host name, and hostName, resolve without a name server.
 func writeHosts(root string, boot agentproto.Boot) error {
 	path := filepath.Join(root, "etc/hosts")
 	old, err := os.ReadFile(path)
@@ -168,7 +166,7 @@ func writeHosts(root string, boot agentproto.Boot) error {
 	return os.WriteFile(path, []byte(text+more), 0o644)
 }
 
-// namesHost says whether hosts(5) text has a line for the name.
+// namesHost reports whether hosts(5) text has a line for the name.
 func namesHost(text, hostname string) bool {
 	for line := range strings.Lines(text) {
 		line, _, _ = strings.Cut(line, "#")

@@ -10,11 +10,10 @@ import (
 	"banger/internal/agentproto"
 )
 
-// onHello sets the clock and feeds the random number generator: the clock of a
-// guest that was paused stands still, and two guests restored from one
-// snapshot have the same generator.
+// onHello sets the clock and seeds the random number generator: the clock of a paused guest
+// stops, and two guests restored from one snapshot have the same generator.
 func onHello(h agentproto.Hello, c *clock) {
-	c.told(agentproto.Request{Time: h.Time})
+	c.adjust(agentproto.Request{Time: h.Time})
 	if err := addEntropy(h.Entropy); err != nil {
 		say("feed the random number generator: %v", err)
 	}

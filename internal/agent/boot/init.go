@@ -20,26 +20,25 @@ import (
 // serveArg is the argument of the agent that serves beside an image's own init.
 const serveArg = "serve"
 
-// besideName is what that agent is called by: systemd's last killing spree spares
-// what root has started under a name that begins with "@"
-// (systemd.io/ROOT_STORAGE_DAEMONS), so that the host hears of the guest to the end,
-// and after a soft reboot.
+// besideName is the name of that agent's process: at shutdown systemd does not kill processes of
+// root whose name begins with "@" (systemd.io/ROOT_STORAGE_DAEMONS), so that the host can reach
+// the agent to the end, and after a soft reboot.
 const besideName = "@banger-agent"
 
-// initFD is the descriptor by which the agent that is beside the init hears of it.
+// initFD is the descriptor by which the agent beside the init learns that the init has started.
 const initFD = 3
 
-// agentCgroup is where the agent is, and the commands that it runs: an init moves
-// what it finds in the root of the hierarchy into a group of its own.
+// agentCgroup is the cgroup of the agent and the commands that it runs: an init moves processes
+// in the root of the hierarchy into its own group.
 const agentCgroup = "/sys/fs/cgroup/banger-agent"
 
-// handOver starts the agent as a child and becomes the image's own init. The agent
-// opens the way to the host before there is another process, and answers only once
-// this one has become the init: what cannot be started never answers, so the host
-// sees a failed start, with the reason as the last line of the console.
+// handOver starts the agent as a child and executes the image's own init. The agent opens the
+// connection to the host before there is another process, and answers only once this process has
+// become the init: if the init cannot be started, the agent never answers, and the host sees a
+// failed start with the reason as the last line of the console.
 func handOver(boot agentproto.Boot) error {
 	if err := executable(boot.Init); err != nil {
-		return fmt.Errorf("the image has no init that could be started: %w (vm create --init agent needs none)", err)
+		return fmt.Errorf("the image has no init that can be started: %w (vm create --init agent does not need one)", err)
 	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -53,23 +52,23 @@ func handOver(boot agentproto.Boot) error {
 		return fmt.Errorf("the agent that was to be beside %s: %w", boot.Init, err)
 	}
 	say("starting %s", boot.Init)
-	// What the kernel starts an init with (init/main.c, envp_init). pair[0] is closed
-	// by a success, and by nothing else.
+	// The environment with which the kernel starts an init (init/main.c, envp_init). Only a
+	// success closes pair[0].
 	err = syscall.Exec(boot.Init, []string{boot.Init}, []string{"HOME=/", "TERM=linux"})
 	return fmt.Errorf("start the image's init %s: %w", boot.Init, err)
 }
 
-// executable refuses what cannot be an init.
+// executable refuses files that cannot be an init.
 func executable(path string) error {
 	info, err := os.Stat(path)
 	if err == nil && (!info.Mode().IsRegular() || info.Mode()&0o111 == 0) {
-		err = fmt.Errorf("%s is no program", path)
+		err = fmt.Errorf("%s is not a program", path)
 	}
 	return err
 }
 
-// startBeside starts the agent that serves, with fd as its initFD. The initramfs is
-// gone, but the kernel still has the file that this process runs from.
+// startBeside starts the serving agent, with fd as its initFD. The initramfs is gone, but the
+// kernel still has the file that this process runs from.
 func startBeside(fd int) error {
 	attr := &syscall.ProcAttr{
 		Env: os.Environ(), Files: []uintptr{0, 1, 2, uintptr(fd)}, Sys: &syscall.SysProcAttr{Setsid: true},
@@ -86,7 +85,7 @@ func enterCgroup(path string) error {
 	return os.WriteFile(filepath.Join(path, "cgroup.procs"), []byte("0"), 0)
 }
 
-// awaitByte waits for the agent to say that it has a way to the host.
+// awaitByte waits for the agent's report that it has a connection to the host.
 func awaitByte(fd int) error {
 	for {
 		n, err := unix.Read(fd, make([]byte, 1))
@@ -102,8 +101,8 @@ func awaitByte(fd int) error {
 	}
 }
 
-// awaitInit tells the process that started this one that it may become the init, and
-// waits until it is: the descriptor's other end is closed by that.
+// awaitInit tells the parent process that it may become the init, and waits until it has: this
+// closes the other end of the descriptor.
 func awaitInit() error {
 	init := os.NewFile(initFD, "init")
 	defer init.Close()
@@ -117,7 +116,7 @@ func awaitInit() error {
 // beside is the agent as a child of the image's init.
 func beside(version string) int {
 	if len(os.Args) != 2 || os.Args[1] != serveArg {
-		fmt.Fprintln(os.Stderr, "banger-agent is the first process of a banger guest, and of no use elsewhere")
+		fmt.Fprintln(os.Stderr, "banger-agent is the first process of a banger guest, and cannot run elsewhere")
 		return 2
 	}
 	boot, err := readBoot()
@@ -126,7 +125,7 @@ func beside(version string) int {
 		return 1
 	}
 	if err := enterCgroup(agentCgroup); err != nil {
-		say("make a cgroup for the agent: %v", err) // it is of use without
+		say("make a cgroup for the agent: %v", err) // it works without one
 	}
 	ctx, stop := onSignals(context.Background())
 	end, err := serve(ctx, version, boot, awaitInit)
@@ -136,22 +135,22 @@ func beside(version string) int {
 	case err != nil:
 		say("the agent ended: %v", err)
 		return 1
-	case told: // the image's init ends the guest: it must not wait for this process
+	case told: // the image's init ends the guest and must not wait for this process
 		return 0
 	}
 	endInit(boot, end.reboot, time.Until(end.by))
 	return 0
 }
 
-// The signals by which systemd(1) is asked for a target. It means SIGRTMIN as C
-// libraries count, which keep two for themselves.
+// The signals that make systemd(1) start a target. SIGRTMIN is counted as in C libraries, which
+// reserve two signals.
 const (
 	startPoweroff = unix.Signal(34 + 4)
 	startReboot   = unix.Signal(34 + 5)
 )
 
-// endInit asks the image's own init to end the guest, and does it itself when that
-// is none that knows how, or takes too long.
+// endInit asks the image's own init to end the guest, and does it itself if that init does not
+// support it or takes too long.
 func endInit(boot agentproto.Boot, reboot bool, grace time.Duration) {
 	patience, wait := initShare(grace)
 	how := startPoweroff
@@ -166,24 +165,23 @@ func endInit(boot agentproto.Boot, reboot bool, grace time.Duration) {
 	shutDown(boot, reboot, wait)
 }
 
-// initShare divides the time that the host gives the guest for its end: the init
-// gets most of it, what is left has to do for what it did not end.
+// initShare divides the time that the host gives the guest for its end: the init gets most of
+// it, the rest is for the processes that the init did not end.
 func initShare(grace time.Duration) (patience, wait time.Duration) {
 	return grace * 3 / 4, min(termWait, grace/8)
 }
 
-// listening is how often the init is looked at until it listens: nothing announces
-// that a process has installed its signal handlers.
+// listening is how often the init is checked for signal handlers: nothing announces that a
+// process has installed them.
 const listening = 50 * time.Millisecond
 
-// askInit sends process 1 a signal as soon as it is heard: the kernel drops what an
-// init does not listen to yet. It returns when time is up; the guest's end comes
-// before.
+// askInit sends process 1 a signal as soon as the process handles it: the kernel drops signals
+// that an init does not handle. It returns when the time is over; usually the guest ends first.
 func askInit(sig unix.Signal, patience time.Duration) error {
 	deadline := time.Now().Add(patience)
-	for !hears(sig) {
+	for !handlesSignal(sig) {
 		if time.Now().After(deadline) {
-			return fmt.Errorf("the image's init does not listen")
+			return fmt.Errorf("the image's init does not handle the signal")
 		}
 		time.Sleep(listening)
 	}
@@ -194,14 +192,14 @@ func askInit(sig unix.Signal, patience time.Duration) error {
 	return fmt.Errorf("the image's init has not ended the guest within %v", patience)
 }
 
-func hears(sig unix.Signal) bool {
+func handlesSignal(sig unix.Signal) bool {
 	status, err := os.ReadFile("/proc/1/status")
-	return err == nil && listensTo(string(status), sig)
+	return err == nil && statusHandles(string(status), sig)
 }
 
-// listensTo tells from proc_pid_status(5) whether a process has a use for a signal:
-// it catches it, or blocks it to read it from a descriptor.
-func listensTo(status string, sig unix.Signal) bool {
+// statusHandles reports from proc_pid_status(5) whether a process handles a signal: it catches
+// it, or blocks it to read it from a descriptor.
+func statusHandles(status string, sig unix.Signal) bool {
 	for line := range strings.Lines(status) {
 		key, value, _ := strings.Cut(line, ":")
 		if key != "SigBlk" && key != "SigCgt" {
@@ -223,7 +221,7 @@ func initName() string {
 	if err == nil && strings.TrimSpace(string(comm)) == systemd {
 		return systemd
 	}
-	// It calls itself so a moment after it was started by the name of init.
+	// It sets this name shortly after it was started under the name of init.
 	exe, err := os.Readlink("/proc/1/exe")
 	if err != nil {
 		return ""

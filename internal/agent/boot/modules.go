@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// loadModules loads the modules of dir in the order of their names, which is
-// that of their dependencies. Those for the other channel to the host are left.
+// loadModules loads the modules of dir in the order of their names, which is the order of their
+// dependencies, except those for the other channel to the host.
 func loadModules(dir string, vsock bool) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -28,8 +28,8 @@ func loadModules(dir string, vsock bool) error {
 	return nil
 }
 
-// needed tells whether a machine has a use for a module, by its file's name: all
-// the modules that vsock needs and nothing else does have it in their names.
+// needed reports whether a machine needs a module, by its file's name: exactly the modules that
+// only vsock needs have "vsock" in their names.
 func needed(name string, vsock bool) bool {
 	if strings.Contains(name, "vsock") {
 		return vsock
@@ -44,23 +44,23 @@ func loadModule(path string) error {
 	}
 	defer f.Close()
 	err = unix.FinitModule(int(f.Fd()), "", 0)
-	// ENODEV is how a driver says that there is nothing for it here, such as a processor
-	// with certain instructions: another has come or comes. What needs it fails by itself.
+	// ENODEV is a driver's error if its hardware is missing, such as a processor with certain
+	// instructions: another driver is used instead. Programs that need it report their own error.
 	if err != nil && !errors.Is(err, unix.EEXIST) && !errors.Is(err, unix.ENODEV) {
 		return err
 	}
 	return nil
 }
 
-// modprobe is what the kernel runs to load a module (CONFIG_MODPROBE_PATH).
+// modprobe is the program that the kernel runs to load a module (CONFIG_MODPROBE_PATH).
 const modprobe = "/sbin/modprobe"
 
-// libModules is where modprobe looks for modules.
+// libModules is the directory in which modprobe searches for modules.
 const libModules = "/lib/modules"
 
-// takeModules takes the modules that the initramfs has for programs in the guest:
-// nil where it has none. They stay where they are, in memory, and are mounted from
-// there: they belong to the kernel that runs, whatever the disk was made with.
+// takeModules returns the modules that the initramfs has for programs in the guest, or nil if it
+// has none. They stay in memory and are mounted from there: they belong to the running kernel,
+// whatever kernel the disk was made with.
 func takeModules() (*os.File, error) {
 	dirs, err := filepath.Glob(libModules + "/*")
 	if err != nil || len(dirs) != 1 {
@@ -73,9 +73,9 @@ func takeModules() (*os.File, error) {
 	return os.NewFile(uintptr(fd), dirs[0]), nil
 }
 
-// mountModules mounts what takeModules took into the root, unless the image has
-// modules of this very kernel, or nothing to load any with: services that look for
-// modules would find some, and fail for want of a program.
+// mountModules mounts the modules of takeModules in the root, unless the image has modules of
+// this kernel, or no program to load any: services that look for modules would find some, and
+// fail because the program is missing.
 func mountModules(tree *os.File) error {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {

@@ -19,7 +19,7 @@ type mount struct {
 	kind, target string
 	flags        uintptr
 	data         string
-	older        string // instead of data, for kernels that refuse that
+	older        string // replaces data for kernels that refuse it
 }
 
 // The options are those of systemd's mount-setup.c, which images expect.
@@ -62,8 +62,7 @@ func (m mount) mount() error {
 	return nil
 }
 
-// mountRoot mounts the root disk and returns how: read-only where the disk
-// allows no writing.
+// mountRoot mounts the root disk, and returns "ro" if the disk cannot be written.
 func mountRoot(device string) (string, error) {
 	err := unix.Mount(device, newRoot, "ext4", unix.MS_RELATIME, "")
 	if err == nil {
@@ -105,9 +104,9 @@ func switchRoot() error {
 	return os.Chdir("/")
 }
 
-// mountGuestFS mounts what programs expect. What fails does not stop the boot.
-// Where the agent stays init, /run begins with what the image has there; an image's
-// own init expects it empty (file-hierarchy(7)).
+// mountGuestFS mounts the file systems that programs expect. A failure does not stop the boot. If
+// the agent stays init, /run begins with the image's content; an image's own init expects it
+// empty (file-hierarchy(7)).
 func mountGuestFS(agentIsInit bool) []error {
 	var errs []error
 	for _, m := range guestFS() {
@@ -132,7 +131,7 @@ func mountGuestFS(agentIsInit bool) []error {
 	return errs
 }
 
-// makeDir makes a mount point that the image lacks.
+// makeDir creates a mount point that the image lacks.
 func makeDir(path string) error {
 	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("make mount point: %w", err)

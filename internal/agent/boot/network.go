@@ -12,13 +12,13 @@ import (
 	"banger/internal/agentproto"
 )
 
-// interfaceName is what the kernel calls the first interface. It keeps that name:
-// there is no udev, or it is told so.
+// interfaceName is the kernel's name of the first interface. The interface keeps it: there is no
+// udev, or udev is configured not to rename it.
 const interfaceName = "eth0"
 
 // setupNetwork brings up the loopback, and the first interface with its
-// address and default route. It speaks rtnetlink(7) itself: three messages are
-// less than a library in every guest's memory.
+// address and default route. It uses rtnetlink(7) directly: three messages take less of every
+// guest's memory than a library.
 func setupNetwork(boot agentproto.Boot) error {
 	rt, err := openRoute()
 	if err != nil {
@@ -85,7 +85,7 @@ func (r *route) addAddress(index int, prefix netip.Prefix) error {
 	return r.do(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, body)
 }
 
-// addDefault routes everything else through a gateway (struct rtmsg).
+// addDefault adds the default route through a gateway (struct rtmsg).
 func (r *route) addDefault(index int, gateway netip.Addr) error {
 	gateway = gateway.Unmap()
 	body := []byte{
@@ -104,7 +104,7 @@ func family(a netip.Addr) byte {
 	return unix.AF_INET6
 }
 
-// attribute renders a struct rtattr: length, type and value, padded to 4 bytes.
+// attribute encodes a struct rtattr: length, type and value, padded to 4 bytes.
 func attribute(kind uint16, value []byte) []byte {
 	b := binary.NativeEndian.AppendUint16(nil, uint16(unix.SizeofRtAttr+len(value)))
 	b = binary.NativeEndian.AppendUint16(b, kind)
@@ -133,7 +133,7 @@ func (r *route) do(kind, flags uint16, body []byte) error {
 	return parseAck(buf[:n])
 }
 
-var errNoAck = errors.New("the kernel's answer is no acknowledgement")
+var errNoAck = errors.New("the kernel's answer is not an acknowledgement")
 
 func parseAck(b []byte) error {
 	if len(b) < unix.NLMSG_HDRLEN+4 || binary.NativeEndian.Uint16(b[4:]) != unix.NLMSG_ERROR {

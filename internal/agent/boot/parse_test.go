@@ -70,7 +70,7 @@ func TestTellInit(t *testing.T) {
 	boot := agentproto.Boot{
 		Address: netip.MustParsePrefix("192.0.2.2/24"), Gateway: netip.MustParseAddr("192.0.2.1"), DNS: netip.MustParseAddr("192.0.2.53"), Search: "corp.example,b.example",
 	}
-	if err := tellInit(root, boot); err != nil {
+	if err := configureInit(root, boot); err != nil {
 		t.Fatal(err)
 	}
 	for file, want := range map[string]string{
@@ -161,7 +161,7 @@ func TestListensTo(t *testing.T) {
 		"SigBlk:\tzz\n":                                                       false,
 		"":                                                                    false,
 	} {
-		if got := listensTo(status, startPoweroff); got != want {
+		if got := statusHandles(status, startPoweroff); got != want {
 			t.Errorf("%q: %v", status, got)
 		}
 	}
@@ -169,11 +169,11 @@ func TestListensTo(t *testing.T) {
 
 // TestEnding: commands, the rest and the disk share the time that the host gives.
 func TestEnding(t *testing.T) {
-	if e := (ending{}); e.patience() != 0 || e.rest() != termWait {
+	if e := (shutdownRequest{}); e.patience() != 0 || e.rest() != termWait {
 		t.Errorf("without a time: %v and %v", e.patience(), e.rest())
 	}
 	for _, grace := range []time.Duration{-time.Second, 0, time.Second, 10 * time.Second, time.Hour} {
-		e := ending{by: time.Now().Add(grace)}
+		e := shutdownRequest{by: time.Now().Add(grace)}
 		if p, r := e.patience(), e.rest(); p <= 0 || p > max(time.Millisecond, grace*3/5) || r > max(0, grace/2) || grace > 0 && (p < grace/2 || r < grace/3) {
 			t.Errorf("%v: %v for commands, %v for the rest", grace, p, r)
 		}

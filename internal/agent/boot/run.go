@@ -13,13 +13,12 @@ import (
 
 const runDir = "/run"
 
-// stagedRun is where /run is filled before it takes its place.
+// stagedRun is the directory in which the new /run is filled before it is moved there.
 const stagedRun = "/dev/.banger-run"
 
-// mountRun mounts a new /run that has what the image has there: directories in which
-// services that are not root make their sockets, above all. It is filled in the
-// directory staged, which it makes. What cannot be copied is an error; /run is mounted
-// all the same.
+// mountRun mounts a new /run with the image's content, in particular directories in which services
+// of other users create their sockets. It is filled in the directory staged, which mountRun
+// creates. Files that cannot be copied are an error; /run is mounted nevertheless.
 func mountRun(m mount, staged string) error {
 	target := m.target
 	m.target = staged
@@ -35,7 +34,7 @@ func mountRun(m mount, staged string) error {
 	if err := unix.Statfs(staged, &st); err != nil {
 		copied = err
 	} else {
-		// A quarter of it: the rest is for what runs.
+		// A quarter of it: the rest is for programs.
 		c := copyUp{left: int64(st.Blocks) * st.Bsize / 4, links: map[uint64]string{}}
 		copied = c.dir(target, staged)
 	}
@@ -48,13 +47,13 @@ func mountRun(m mount, staged string) error {
 	return copied
 }
 
-// copyUp copies a tree with all that it has, but for sockets: nobody listens there.
+// copyUp copies a tree completely, except sockets, on which nobody listens.
 type copyUp struct {
 	left  int64             // bytes that may still be copied
-	links map[uint64]string // inodes with several names, and where they were copied to
+	links map[uint64]string // the copies of inodes with several names
 }
 
-// dir copies what is in one directory to another that is there, and its attributes.
+// dir copies the content and attributes of a directory to an existing one.
 func (c *copyUp) dir(from, to string) error {
 	entries, err := os.ReadDir(from)
 	if err != nil {
@@ -69,7 +68,7 @@ func (c *copyUp) dir(from, to string) error {
 	if err := unix.Stat(from, &st); err != nil { // /run itself may be a symbolic link
 		return err
 	}
-	return likeness(from, to, st)
+	return copyMetadata(from, to, st)
 }
 
 func (c *copyUp) entry(from, to string) error {
@@ -108,12 +107,12 @@ func (c *copyUp) entry(from, to string) error {
 	if err != nil {
 		return err
 	}
-	return likeness(from, to, st)
+	return copyMetadata(from, to, st)
 }
 
 func (c *copyUp) file(from, to string, size int64) error {
 	if c.left -= size; c.left < 0 {
-		return fmt.Errorf("%s does not fit: it and the files before it would take more than a quarter of the room there", from)
+		return fmt.Errorf("%s does not fit: it and the files before it would take more than a quarter of the space there", from)
 	}
 	in, err := os.Open(from)
 	if err != nil {
@@ -128,8 +127,8 @@ func (c *copyUp) file(from, to string, size int64) error {
 	return errors.Join(err, out.Close())
 }
 
-// likeness gives a copy the owner, extended attributes, mode and times of st.
-func likeness(from, to string, st unix.Stat_t) error {
+// copyMetadata gives a copy the owner, extended attributes, mode and times of st.
+func copyMetadata(from, to string, st unix.Stat_t) error {
 	if err := os.Lchown(to, int(st.Uid), int(st.Gid)); err != nil {
 		return err
 	}
@@ -148,7 +147,7 @@ func likeness(from, to string, st unix.Stat_t) error {
 	return nil
 }
 
-// copyAttrs copies extended attributes. Those that a tmpfs cannot have are lost.
+// copyAttrs copies extended attributes, except those that a tmpfs does not support.
 func copyAttrs(from, to string) error {
 	read := func(call func([]byte) (int, error)) ([]byte, error) {
 		n, err := call(nil)
@@ -159,7 +158,7 @@ func copyAttrs(from, to string) error {
 		n, err = call(data)
 		return data[:max(0, n)], err
 	}
-	// The image's /run may be a symbolic link, whose own attributes are no matter.
+	// The image's /run may be a symbolic link, whose own attributes are irrelevant.
 	list, err := read(func(b []byte) (int, error) { return unix.Llistxattr(from, b) })
 	if errors.Is(err, unix.ENOTSUP) {
 		return nil

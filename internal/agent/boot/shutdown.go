@@ -14,33 +14,32 @@ import (
 	"banger/internal/agentproto"
 )
 
-// termWait is how long processes get between SIGTERM and SIGKILL where the host has
-// set no time.
+// termWait is the time between SIGTERM and SIGKILL if the host has set none.
 const termWait = 5 * time.Second
 
-// killWait is how long killed processes may take to be gone; one in the middle
-// of disk work takes a moment.
+// killWait bounds how long killed processes may take to end; one that writes to the disk takes a
+// moment.
 const killWait = 2 * time.Second
 
-// onSignals returns a context that ends when the agent is told to end by a signal:
-// of the kernel's ctrl-alt-del, of `kill 1`, of an init that shuts down. Until
-// stop is called none of these signals does anything else.
+// onSignals returns a context that ends when a signal asks the agent to end: the kernel's
+// ctrl-alt-del, `kill 1`, or an init that shuts down. Until stop is called these signals have no
+// other effect.
 func onSignals(parent context.Context) (ctx context.Context, stop context.CancelFunc) {
 	return signal.NotifyContext(parent, unix.SIGTERM, unix.SIGINT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPWR)
 }
 
-// heedNothing has the signals do nothing that would end this process, and with it
-// the guest: the kernel protects an init from those that it does not listen to, but
-// Go's runtime listens to all of them (os/signal).
-func heedNothing() {
+// ignoreSignals prevents signals from ending this process, and with it the guest: the kernel
+// protects an init from signals that it does not handle, but Go's runtime handles all of them
+// (os/signal).
+func ignoreSignals() {
 	unread := make(chan os.Signal, 1)
 	signal.Notify(unread, unix.SIGHUP, unix.SIGQUIT, unix.SIGABRT, unix.SIGTRAP, unix.SIGSYS, unix.SIGSTKFLT)
 }
 
-// shutDown ends all processes, which get so long to end by themselves, writes
-// everything to disk and ends the guest.
+// shutDown ends all processes, which have the time wait after SIGTERM, writes everything to disk
+// and ends the guest.
 func shutDown(boot agentproto.Boot, reboot bool, wait time.Duration) {
-	unix.Sync() // what the commands have saved
+	unix.Sync() // data that the commands have saved
 	endProcesses(wait)
 	unmountAll()
 	say("stopped")
@@ -49,7 +48,7 @@ func shutDown(boot agentproto.Boot, reboot bool, wait time.Duration) {
 
 // endProcesses asks every process to end, waits, and kills what is left.
 func endProcesses(wait time.Duration) {
-	// Shells pass SIGTERM by; what has a terminal is told that it hung up.
+	// Shells ignore SIGTERM; processes with a terminal get SIGHUP.
 	all := processes()
 	_ = unix.Kill(-1, unix.SIGTERM)
 	for _, p := range all {
@@ -59,7 +58,7 @@ func endProcesses(wait time.Duration) {
 	}
 	_ = unix.Kill(-1, unix.SIGCONT) // a stopped process cannot end
 	awaitEnd(all, wait)
-	unix.Sync() // and these
+	unix.Sync() // data that the other processes have saved
 	all = processes()
 	_ = unix.Kill(-1, unix.SIGKILL)
 	awaitEnd(all, killWait)
@@ -94,8 +93,8 @@ func processes() []process {
 	return found
 }
 
-// parseStat reads proc_pid_stat(5), whose second field may hold anything in
-// parentheses. Threads of the kernel and zombies are none of ours.
+// parseStat reads proc_pid_stat(5), whose second field may hold anything in parentheses. It skips
+// threads of the kernel and zombies.
 func parseStat(pid int, stat []byte) (process, bool) {
 	i := bytes.LastIndexByte(stat, ')')
 	if i < 0 {
@@ -114,7 +113,7 @@ func parseStat(pid int, stat []byte) (process, bool) {
 	return process{pid: pid, terminal: field[4] != "0"}, true
 }
 
-// awaitEnd waits until the processes have ended, or for so long.
+// awaitEnd waits until the processes have ended, for wait at most.
 func awaitEnd(all []process, wait time.Duration) {
 	deadline := time.Now().Add(wait)
 	for _, p := range all {
@@ -133,8 +132,8 @@ func awaitEnd(all []process, wait time.Duration) {
 	}
 }
 
-// unmountAll brings every file system to rest, the newest mount first; what
-// cannot be unmounted becomes read-only.
+// unmountAll unmounts every file system, the newest mount first, or makes it read-only if it
+// cannot be unmounted.
 func unmountAll() {
 	unix.Sync()
 	table, err := os.ReadFile("/proc/self/mounts")
@@ -184,8 +183,7 @@ func end(boot agentproto.Boot, reboot bool) {
 	select {}
 }
 
-// mustReset tells whether the guest ends by a reset. Firecracker has no power
-// switch: its ACPI tables have no sleep state S5, so Linux would halt for ever; a
-// reset by the keyboard controller ends it (its FAQ.md, "How can I gracefully
-// poweroff the guest?").
+// mustReset reports whether the guest has to end by a reset. Firecracker has no power switch: its
+// ACPI tables have no sleep state S5, so Linux would halt forever; a reset by the keyboard
+// controller ends it (its FAQ.md, "How can I gracefully poweroff the guest?").
 func mustReset(boot agentproto.Boot, reboot bool) bool { return reboot || boot.Vsock }

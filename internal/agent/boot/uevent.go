@@ -11,11 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// uevents is the kernel's announcements of devices
+// uevents receives the kernel's announcements of devices
 // (Documentation/driver-api/driver-model, netlink(7)).
 type uevents struct{ fd int }
 
-// openUevents begins to listen. What comes after is not missed.
+// openUevents begins to listen. Later events are not missed.
 func openUevents() (*uevents, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_KOBJECT_UEVENT)
 	if err != nil {
@@ -32,7 +32,7 @@ func (u *uevents) close() { unix.Close(u.fd) }
 
 var errNoDevice = errors.New("it did not appear")
 
-// await waits until check says yes, asking again after every event.
+// await waits until check returns true; it calls check after every event.
 func (u *uevents) await(wait time.Duration, check func() bool) error {
 	deadline := time.Now().Add(wait)
 	buf := make([]byte, 8<<10)
@@ -72,7 +72,7 @@ func findPort() (string, error) {
 	return path, nil
 }
 
-// portIn looks for the agent's port among those that sysfs shows.
+// portIn finds the agent's port in sysfs.
 func portIn(class, dev string) string {
 	names, _ := filepath.Glob(filepath.Join(class, "*", "name"))
 	for _, file := range names {

@@ -6,9 +6,9 @@ import (
 	"path/filepath"
 )
 
-// agentSocket returns the path of a socket where the guest's programs find the
-// client's ssh-agent (OpenSSH's PROTOCOL.agent). It is made when a session first
-// asks for it; all sessions of the client share it.
+// agentSocket returns the path of a socket on which the guest's programs reach the client's ssh-agent
+// (OpenSSH's PROTOCOL.agent). It is created at the first request; all sessions of the client share
+// it.
 func (s *server) agentSocket() (string, error) {
 	s.agentMu.Lock()
 	defer s.agentMu.Unlock()
@@ -33,10 +33,9 @@ func (s *server) agentSocket() (string, error) {
 
 func agentPath(dir string) string { return filepath.Join(dir, "agent") }
 
-// userDir makes a directory for the client's user alone.
+// userDir creates a directory that only the client's user may access.
 func (s *server) userDir() (string, error) {
-	// As sshd(8) has it, and not where TMPDIR says: a socket's path has at most 107
-	// bytes (unix(7)).
+	// As in sshd(8), and not in TMPDIR: a socket's path has at most 107 bytes (unix(7)).
 	dir, err := os.MkdirTemp("/tmp", "banger-ssh-")
 	if os.IsNotExist(err) { // an image need not have /tmp
 		dir, err = os.MkdirTemp("/run", "banger-ssh-")

@@ -9,10 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// as calls f with the rights of a user: what it opens is checked, and what it
-// makes is owned, as the user's. In the kernel each thread has credentials of its
-// own (credentials(7)); they are changed for one that ends with f. f must make its
-// system calls in the goroutine that calls it.
+// as calls f with the rights of a user: files that f opens are checked, and files that it creates are
+// owned, as the user's. In the kernel each thread has its own credentials (credentials(7)); they are
+// changed for a thread that ends with f. f must make its system calls in the goroutine that calls it.
 func as(c *syscall.Credential, f func() error) error {
 	if c == nil || os.Geteuid() != 0 {
 		return f()
@@ -32,7 +31,7 @@ func as(c *syscall.Credential, f func() error) error {
 // become gives the calling thread the credentials. Functions of package syscall
 // would change every thread's.
 func become(c *syscall.Credential) error {
-	groups := append(c.Groups[:len(c.Groups):len(c.Groups)], 0) // has an address when it is empty too
+	groups := append(c.Groups[:len(c.Groups):len(c.Groups)], 0) // has an address even if it is empty
 	_, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(c.Groups)), uintptr(unsafe.Pointer(&groups[0])), 0)
 	if errno == 0 {
 		_, _, errno = unix.RawSyscall(unix.SYS_SETRESGID, uintptr(c.Gid), uintptr(c.Gid), uintptr(c.Gid))

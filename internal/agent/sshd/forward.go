@@ -15,7 +15,7 @@ import (
 	"banger/internal/stdio"
 )
 
-// directTCP connects the client to a port that the guest reaches (RFC 4254,
+// directTCP connects the client to a port that the guest can reach (RFC 4254,
 // section 7.2).
 func (s *server) directTCP(wish ssh.NewChannel) {
 	var req struct {
@@ -29,7 +29,7 @@ func (s *server) directTCP(wish ssh.NewChannel) {
 		return
 	}
 	host := req.Host
-	if host == "localhost" { // an image need not have /etc/hosts, which says where it is
+	if host == "localhost" { // an image need not have /etc/hosts, which defines it
 		host = ""
 	}
 	at := stdio.Endpoint{Network: stdio.TCP, Address: net.JoinHostPort(host, strconv.Itoa(int(req.Port)))}
@@ -57,7 +57,7 @@ func (s *server) directUnix(wish ssh.NewChannel) {
 	})
 }
 
-// path is a socket's: relative ones begin at the home directory.
+// path returns a socket's absolute path: relative ones begin at the home directory.
 func (s *server) path(path string) string {
 	if filepath.IsAbs(path) {
 		return path
@@ -129,10 +129,10 @@ func (u using) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// half is what can end one direction alone.
+// half can end its writing direction alone.
 type half interface{ CloseWrite() error }
 
-// pump copies from src to dst and passes on the end.
+// pump copies from src to dst and forwards the end.
 func pump(dst io.Writer, src io.Reader) error {
 	if _, err := io.Copy(dst, src); err != nil {
 		return err
@@ -144,8 +144,8 @@ func pump(dst io.Writer, src io.Reader) error {
 }
 
 // listenTCP listens in the guest for the client (RFC 4254, section 7.1). As with
-// GatewayPorts=clientspecified (sshd_config(5)) the address is the client's choice:
-// ssh asks for localhost where its user names none.
+// GatewayPorts=clientspecified (sshd_config(5)) the client chooses the address: ssh requests
+// localhost if its user names none.
 func (s *server) listenTCP(payload []byte) (answer []byte, ok bool) {
 	var req struct {
 		Addr string
@@ -159,7 +159,7 @@ func (s *server) listenTCP(payload []byte) (answer []byte, ok bool) {
 		host = "127.0.0.1"
 	}
 	var l net.Listener
-	err := as(s.user.Credential, func() (err error) { // ports below 1024 are root's
+	err := as(s.user.Credential, func() (err error) { // only root may use ports below 1024
 		l, err = new(net.ListenConfig).Listen(s.ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(int(req.Port))))
 		return err
 	})
@@ -200,7 +200,7 @@ func (s *server) listenUnix(payload []byte) bool {
 	}) == nil
 }
 
-// bind makes a socket that only the client's user may use.
+// bind creates a socket that only the client's user may use.
 func (s *server) bind(path string) (net.Listener, error) {
 	var l net.Listener
 	err := as(s.user.Credential, func() (err error) {
@@ -220,7 +220,7 @@ func tcpKey(addr string, port uint32) string {
 }
 func unixKey(path string) string { return "unix " + path }
 
-// cancelListener ends a forwarding; its connections go on.
+// cancelListener ends a forwarding; its connections continue.
 func (s *server) cancelListener(kind string, payload []byte) bool {
 	var tcp struct {
 		Addr string
@@ -260,15 +260,15 @@ func (s *server) serveListener(key string, l net.Listener, kind string, details 
 			if err != nil {
 				return
 			}
-			s.back(conn, kind, details(conn))
+			s.carryToClient(conn, kind, details(conn))
 		}
 	})
 	return nil
 }
 
-// back carries a connection that was made in the guest to the client. If there
+// carryToClient carries a connection that was made in the guest to the client. If there
 // are too many channels or connections already, it is closed.
-func (s *server) back(conn net.Conn, kind string, details []byte) {
+func (s *server) carryToClient(conn net.Conn, kind string, details []byte) {
 	if s.ctx.Err() != nil || !s.take() {
 		conn.Close()
 		return

@@ -27,7 +27,7 @@ type session struct {
 	env      []string
 	envBytes int
 	tty      *Terminal
-	program  Program // nil until it is asked for
+	program  Program // nil until it is requested
 }
 
 // session serves a channel until the client has closed it and its program ended.
@@ -57,7 +57,7 @@ func starts(request string) bool {
 	return request == "shell" || request == "exec" || request == "subsystem"
 }
 
-// handle does what a request asks for and says whether it could.
+// handle executes a request and reports whether it succeeded.
 func (x *session) handle(r *ssh.Request) bool {
 	switch r.Type {
 	case "env":
@@ -145,24 +145,24 @@ func (x *session) forwardAgent() bool {
 	return true
 }
 
-// start makes the program ready; a session has one.
+// start prepares the program; a session has one.
 func (x *session) start(what Start) bool {
 	if x.program != nil || strings.ContainsRune(what.Command, 0) {
 		return false
 	}
-	// A client without a network has no addresses: sshd(8) says it like this when
-	// it serves a pipe. Shells look at whether the variables are there.
+	// A client without a network has no addresses: sshd(8) sets these values when it serves a
+	// pipe. Shells check whether the variables exist.
 	what.Env = append(x.env, "SSH_CLIENT=UNKNOWN 65535 65535", "SSH_CONNECTION=UNKNOWN 65535 UNKNOWN 65535")
 	what.TTY = x.tty
 	x.program = x.server.guest.Program(x.server.user, what)
 	return true
 }
 
-// run runs the program and tells the client how it ended, as soon as it has: what it
-// left in the background may go on writing, and the channel is closed after that.
+// run runs the program and sends its exit status to the client as soon as it has ended: background
+// processes may continue to write, and the channel is closed after that.
 func (x *session) run(ctx context.Context) {
-	// A channel's read ends with the channel only, the program's input with the
-	// program too.
+	// A read of the channel ends only with the channel, the program's input also with the
+	// program.
 	in, input := io.Pipe()
 	x.work.Go(func() {
 		_, err := io.Copy(input, x.channel)
@@ -180,8 +180,7 @@ func (x *session) run(ctx context.Context) {
 	x.channel.Close()
 }
 
-// exit tells the client how the program ended. A client that has left does not
-// hear it.
+// exit sends the client how the program ended. A client that has disconnected does not receive it.
 func (x *session) exit(exit Exit) {
 	name := signalName(exit.Signal)
 	if name == "" {
@@ -196,8 +195,8 @@ func (x *session) exit(exit Exit) {
 	}{Signal: name}))
 }
 
-// signalName is a signal as RFC 4254, section 6.10 names it; empty for no signal,
-// and for others, whose number is in the exit status.
+// signalName returns the name of a signal in RFC 4254, section 6.10, or "" for no signal and for
+// others, whose number is in the exit status.
 func signalName(s syscall.Signal) string {
 	switch s {
 	case unix.SIGABRT, unix.SIGALRM, unix.SIGFPE, unix.SIGHUP, unix.SIGILL, unix.SIGINT, unix.SIGKILL,
@@ -207,10 +206,9 @@ func signalName(s syscall.Signal) string {
 	return ""
 }
 
-// outputs tells the client once nothing more comes: standard output and error have
-// ended, and the status was sent. A client that has nothing more to say either answers
-// the end with CLOSE (RFC 4254, section 5.3), as OpenSSH does; a status after that would
-// not be heard, and a program that still runs be hung up.
+// outputs sends the end of the output once standard output and error have ended and the status was
+// sent. A client that sends nothing more either answers the end with CLOSE (RFC 4254, section 5.3), as
+// OpenSSH does; a status after that would be lost, and a running program would be hung up.
 type outputs struct {
 	channel ssh.Channel
 	mu      sync.Mutex
@@ -221,11 +219,11 @@ func (o *outputs) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.open--; o.open == 0 {
-		_ = o.channel.CloseWrite() // a client that has left knows
+		_ = o.channel.CloseWrite() // fails if the client has disconnected
 	}
 }
 
-// output is one of the two, closed by itself.
+// output is one of the two, which are closed separately.
 type output struct {
 	io.Writer
 	end  func()

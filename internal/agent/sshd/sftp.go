@@ -9,12 +9,12 @@ import (
 	"github.com/pkg/sftp"
 )
 
-// SFTPName is the first argument of a process that serves file transfers. It is a
-// program of its own so that it has its user's rights.
+// SFTPName is the first argument of a process that serves file transfers. It is a separate process so
+// that it has its user's rights.
 const SFTPName = "banger-sftp"
 
-// SFTPMain returns at once, unless this process was started to serve file transfers
-// on its standard streams: then it does until its client leaves, and exits.
+// SFTPMain returns immediately, unless this process was started to serve file transfers on its
+// standard streams: then it does so until its client disconnects, and exits.
 func SFTPMain() {
 	if len(os.Args) == 0 || os.Args[0] != SFTPName {
 		return
@@ -26,9 +26,9 @@ func SFTPMain() {
 	os.Exit(0)
 }
 
-// serveSFTP serves the files that this process may use. Relative paths begin where
-// it was started, which is this process's working directory: the server's own would also
-// be put before the targets of relative symbolic links.
+// serveSFTP serves the files that this process may use. Relative paths begin at this process's working
+// directory: the server's option for it would also be prepended to the targets of relative symbolic
+// links.
 func serveSFTP() error {
 	server, err := sftp.NewServer(standardStreams{os.Stdin, os.Stdout}, sftp.WithAllocator())
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package sshd serves SSH (RFC 4251 to 4254) over the bytes of a session: what
-// the user's own ssh, scp, sftp, rsync, git and editors reach the guest with. It
-// asks for no proof of who the client is: only the VM's owner can open a session.
+// Package sshd serves SSH (RFC 4251 to 4254) over the bytes of a session, so that the user's own ssh,
+// scp, sftp, rsync, git and editors reach the guest. It does not authenticate the client: only the VM's
+// owner can open a session.
 package sshd
 
 import (
@@ -24,42 +24,42 @@ const (
 	// loginGrace is how long a client may take to log in (LoginGraceTime of
 	// sshd_config(5)).
 	loginGrace = 2 * time.Minute
-	// maxChannels is how many channels a client may have open: each can make us hold
-	// a window of 2 MiB. Browsers through -D open some dozens. Those that carry a connection
+	// maxChannels is how many channels a client may have open: each may need
+	// a window of 2 MiB in the server. Browsers through -D open some dozens. Those that carry a connection
 	// also need a place among the guest's (Guest.Place).
 	maxChannels = 256
 	// maxListeners is how many remote forwardings a client may have.
 	maxListeners = 64
 )
 
-// Guest is what the server needs of the guest.
+// Guest is the server's interface to the guest.
 type Guest interface {
-	// Login finds a user; the client is shown the error.
+	// Login finds a user; the client sees the error.
 	Login(name string) (User, error)
-	// Program makes ready what a user's session asks for.
+	// Program prepares the program that a user's session requests.
 	Program(user User, start Start) Program
 	// Place takes a place for a forwarded connection among all that the guest carries; nil:
 	// there is none. end is called when the connection has to make way (forward.Crowd).
 	Place(end func()) *forward.Place
 }
 
-// User is whom a client has logged in as.
+// User is the user as which a client has logged in.
 type User struct {
-	Name string // as the client gave it
+	Name string // as the client sent it
 	Home string
 	// Credential is nil for a user that has the rights of this process.
 	Credential *syscall.Credential
 }
 
-// Start says what a session is to run.
+// Start describes what a session runs.
 type Start struct {
-	Command string // for the user's shell; empty is the shell itself
+	Command string // for the user's shell; empty means the shell itself
 	SFTP    bool   // the file transfer server instead
 	Env     []string
 	TTY     *Terminal // nil: none
 }
 
-// Program is what a session runs. Signal and Resize may come before Run.
+// Program is a session's program. Signal and Resize may be called before Run.
 type Program interface {
 	// Run runs it to the end of its output, or hangs it up when ctx ends. It calls ended
 	// once, when the program itself has ended, or could not start.
@@ -68,7 +68,7 @@ type Program interface {
 	Resize(rows, cols uint16)
 }
 
-// Streams are a program's. It closes each when it is through with it.
+// Streams are a program's standard streams. The program closes each when it is done with it.
 type Streams struct {
 	In       io.ReadCloser
 	Out, Err io.WriteCloser
@@ -83,7 +83,7 @@ type Exit struct {
 // server serves one client.
 type server struct {
 	guest Guest
-	ctx   context.Context // ends when the client has left
+	ctx   context.Context // ends when the client has disconnected
 	user  User
 	conn  *ssh.ServerConn
 	work  sync.WaitGroup
@@ -96,8 +96,8 @@ type server struct {
 	agentDir string // holds the socket of the client's ssh-agent
 }
 
-// Serve serves one client until it leaves, or ctx ends. Its programs are hung up
-// then. conn is closed.
+// Serve serves one client until it disconnects, or ctx ends. Then it hangs up the client's programs and
+// closes conn.
 func Serve(ctx context.Context, conn net.Conn, key ed25519.PrivateKey, guest Guest) error {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
@@ -111,7 +111,7 @@ func Serve(ctx context.Context, conn net.Conn, key ed25519.PrivateKey, guest Gue
 	late := time.AfterFunc(loginGrace, func() { conn.Close() })
 	client, channels, requests, err := ssh.NewServerConn(conn, config)
 	late.Stop()
-	if refused { // the client was told
+	if refused { // the client has received the reason
 		return nil
 	}
 	if err != nil {
@@ -133,7 +133,7 @@ func Serve(ctx context.Context, conn net.Conn, key ed25519.PrivateKey, guest Gue
 	return nil
 }
 
-// config lets everyone in who names a user of the guest.
+// config admits every client that names a user of the guest.
 func (s *server) config(key ed25519.PrivateKey, refused *bool) (*ssh.ServerConfig, error) {
 	signer, err := ssh.NewSignerFromSigner(key)
 	if err != nil {
@@ -156,7 +156,7 @@ func (s *server) config(key ed25519.PrivateKey, refused *bool) (*ssh.ServerConfi
 	return config, nil
 }
 
-// open serves a channel that the client wishes to open.
+// open serves a channel that the client requests.
 func (s *server) open(wish ssh.NewChannel) {
 	serve := map[string]func(ssh.NewChannel){
 		"session":                        s.session,
@@ -167,7 +167,7 @@ func (s *server) open(wish ssh.NewChannel) {
 	case serve == nil:
 		_ = wish.Reject(ssh.UnknownChannelType, "banger does not know this kind of channel")
 	case !s.take():
-		_ = wish.Reject(ssh.ResourceShortage, fmt.Sprintf("%d channels are open already", maxChannels))
+		_ = wish.Reject(ssh.ResourceShortage, fmt.Sprintf("%d channels are already open", maxChannels))
 	default:
 		s.work.Go(func() {
 			defer s.give()
@@ -176,7 +176,7 @@ func (s *server) open(wish ssh.NewChannel) {
 	}
 }
 
-// take counts a channel; it returns false where there are too many.
+// take counts a channel; it returns false if there are too many.
 func (s *server) take() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -193,8 +193,8 @@ func (s *server) give() {
 	s.channels--
 }
 
-// requests answers what is about the whole connection. A keepalive is a request
-// that nobody knows: what counts is that it is answered.
+// requests answers requests about the whole connection. A keepalive is an unknown request that only
+// needs an answer.
 func (s *server) requests(requests <-chan *ssh.Request) {
 	for r := range requests {
 		ok, payload := false, []byte(nil)
@@ -212,7 +212,7 @@ func (s *server) requests(requests <-chan *ssh.Request) {
 	}
 }
 
-// Conn makes a connection of two streams, for Serve.
+// Conn combines two streams into a connection for Serve.
 func Conn(in io.ReadCloser, out io.WriteCloser) net.Conn { return &streamConn{in, out} }
 
 type streamConn struct {
@@ -222,7 +222,7 @@ type streamConn struct {
 
 func (c *streamConn) Write(p []byte) (int, error) { return c.out.Write(p) }
 
-// Close ends reading and writing, those under way included.
+// Close ends reading and writing, including calls in progress.
 func (c *streamConn) Close() error { return errors.Join(c.ReadCloser.Close(), c.out.Close()) }
 
 // A session has no addresses, and is ended by closing it.

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Terminal is what a client says of its terminal.
+// Terminal is a client's description of its terminal.
 type Terminal struct {
 	Term       string // TERM; may be empty
 	Rows, Cols uint16
@@ -21,7 +21,7 @@ const (
 	firstUndefined = 160
 )
 
-// parseModes reads the modes that a client sends. What is cut off is left out.
+// parseModes reads the modes that a client sends, and ignores an incomplete last one.
 func parseModes(text string) map[byte]uint32 {
 	modes := map[byte]uint32{}
 	for b := []byte(text); len(b) >= 5 && b[0] != modesEnd && b[0] < firstUndefined; b = b[5:] {
@@ -55,7 +55,7 @@ var (
 	controlFlags = map[byte]uint32{90: unix.CS7, 91: unix.CS8, 92: unix.PARENB, 93: unix.PARODD}
 )
 
-// Prepare gives a pseudo-terminal the modes of the client's own.
+// Prepare sets the modes of the client's terminal on a pseudo-terminal.
 func (t *Terminal) Prepare(tty *os.File) error {
 	conn, err := tty.SyscallConn()
 	if err != nil {
@@ -89,7 +89,7 @@ func apply(state *unix.Termios, modes map[byte]uint32) {
 	}
 }
 
-// set sets a flag or clears it; flag 0 is none.
+// set sets or clears a flag; flag 0 means none.
 func set(field *uint32, flag, value uint32) {
 	if value != 0 {
 		*field |= flag
