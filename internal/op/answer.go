@@ -2,12 +2,12 @@ package op
 
 import "context"
 
-// Answer is of a client's request that has a key and is no operation. Who changes what is
-// recorded records the answer in the same transaction: asked again, a client is told what
-// is, also after a crash.
+// Answer is the answer to a client's request that has a key and is not an operation. Whoever changes
+// a record stores the answer in the same transaction: a repeated request gets the same answer, even
+// after a crash.
 type Answer struct {
 	Request string                      // the key
-	Of      func(v any) ([]byte, error) // makes what is recorded of what the client is told
+	Of      func(v any) ([]byte, error) // encodes the client's answer for the record
 	Kept    bool                        // it is recorded; set by whoever has done so
 }
 

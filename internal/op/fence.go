@@ -6,8 +6,8 @@ import (
 	"banger/api"
 )
 
-// Settled says whether the outcome of an operation stands. It is recorded with the
-// change of the object itself, so that it is known even where the end is not.
+// Settled reports whether the outcome of an operation is final. It is recorded with the change of
+// the object itself, so that it is known even if the end is not.
 type Settled int
 
 // The ways in which an operation can be settled. The numbers are in the store.
@@ -23,7 +23,7 @@ type Unfinished struct {
 	Undoing  bool // it was being undone
 	Attempts int  // how often a daemon has taken it up
 	Settled  Settled
-	// Superseded says that a later operation on the same object has begun: this one was
+	// Superseded reports that a later operation on the same object has begun: this one was
 	// over by then, and nothing of it may be done or undone.
 	Superseded bool
 }
@@ -49,7 +49,7 @@ func requestOf(ctx context.Context) string {
 	return request
 }
 
-// Ends says that operations of a kind do no more than end a VM: doing one again harms
+// Ends reports whether operations of a kind only end a VM: repeating one harms
 // nothing that was not to end.
 func Ends(kind string) bool {
 	return kind == "vm.stop" || kind == "vm.kill" || kind == "vm.delete"

@@ -56,7 +56,7 @@ var errOvertaken = errors.New("overtaken")
 var errKeep = errors.New("kept")
 
 // Keep returns err marked so that the steps before it are not undone. As the error of
-// an undo it says what stays: whoever began the operation is told.
+// an undo it says what stays: the operation's caller gets that error.
 func Keep(err error) error { return &keptError{err} }
 
 type keptError struct{ error }
@@ -145,7 +145,7 @@ func (m *Manager) Resume(plan Plan, left Unfinished) *Op {
 	case left.Undoing:
 		why = api.Errorf(api.KindInternal, "%s did not succeed, and was being undone when banger was restarted; the daemon's log says why", plan.Kind).WithHint("try again")
 	case left.Attempts > attempts && !plan.Steps[at].Waits:
-		why = api.Errorf(api.KindInternal, "%s was interrupted by restarts of banger, twice at the same step", plan.Kind).WithHint("try again")
+		why = api.Errorf(api.KindInternal, "%s was interrupted by restarts of banger, twice at the same step", api.ActionOf(plan.Kind)).WithHint("try again")
 	}
 	o, begin, _ := m.enlist(plan, left.Operation, at, why, nil)
 	begin()
@@ -153,7 +153,7 @@ func (m *Manager) Resume(plan Plan, left Unfinished) *Op {
 }
 
 // Conclude ends an operation of an earlier daemon whose outcome stands already: nothing
-// is done and nothing undone, and err is what its client is told.
+// is done and nothing undone, and err is the client's error.
 func (m *Manager) Conclude(plan Plan, left Unfinished, err error) *Op {
 	o := newOp(left.Operation, func(error) {})
 	_ = m.list(o, nil)
@@ -237,7 +237,7 @@ func (m *Manager) run(ctx context.Context, o *Op, plan Plan, at int, undo error)
 	m.finish(ctx, o, plan, err)
 }
 
-// within is the context of a step, of its operation's.
+// within returns the context of a step: its operation's, unless the step Stays.
 func (m *Manager) within(ctx context.Context, o *Op, step Step) context.Context {
 	if step.Stays {
 		return context.WithValue(m.ctx, opKey{}, o)
@@ -245,18 +245,18 @@ func (m *Manager) within(ctx context.Context, o *Op, step Step) context.Context 
 	return ctx
 }
 
-// undone is what is said of an operation that err ended and that was undone, but for
-// what kept says.
+// undone returns the error of an operation that err ended and that was undone, except for the
+// part that kept describes.
 func undone(ctx context.Context, kind string, err, kept error) error {
 	aborted := errors.Is(context.Cause(ctx), errAborted)
 	if cause := context.Cause(ctx); errors.Is(cause, errOvertaken) {
-		err = api.Errorf(api.KindCanceled, "%s was %w", kind, cause)
+		err = api.Errorf(api.KindCanceled, "%s was %w", api.ActionOf(kind), cause)
 	}
 	switch {
 	case aborted && kept == nil:
-		return api.Errorf(api.KindCanceled, "%s was cancelled; nothing is left of it", kind)
+		return api.Errorf(api.KindCanceled, "%s was cancelled; nothing is left of it", api.ActionOf(kind))
 	case aborted:
-		return api.Errorf(api.KindCanceled, "%s was cancelled; %w", kind, kept)
+		return api.Errorf(api.KindCanceled, "%s was cancelled; %w", api.ActionOf(kind), kept)
 	case kept != nil:
 		return api.Errorf(api.KindOf(err), "%v; %w", err, kept)
 	}
@@ -458,6 +458,8 @@ func (m *Manager) Cancel(id string) error {
 	return nil
 }
 
-// Overtake has an operation stop and be undone because another one, of the kind by, is
-// to do the contrary. It does not wait.
-func (m *Manager) Overtake(o *Op, by string) { o.cancel(fmt.Errorf("%w by %s", errOvertaken, by)) }
+// Overtake stops and undoes an operation because another one, of the kind by, is to do the
+// contrary. It does not wait.
+func (m *Manager) Overtake(o *Op, by string) {
+	o.cancel(fmt.Errorf("%w by a request to %s it", errOvertaken, api.ActionOf(by).Verb))
+}

@@ -1,6 +1,6 @@
 // Package op runs long work as operations: lists of steps, each with its undo,
 // recorded before the host is touched. An operation belongs to no request: it
-// goes on when the client leaves, and after a crash of the daemon the next one
+// continues when the client disconnects, and after a crash of the daemon the next one
 // finishes or undoes it.
 package op
 
@@ -20,10 +20,10 @@ type Step struct {
 	// Undo takes back what Do did, or half did, or did not do at all. Nil where
 	// there is nothing to take back.
 	Undo func(ctx context.Context) error
-	// Stays says that what the step has begun cannot be taken back, and half of it is of no
-	// use: who cancels the operation in it comes too late.
+	// Stays means that the effect of the step cannot be taken back, and that half of it is of
+	// no use: a cancellation in it comes too late.
 	Stays bool
-	// Waits says that the step only waits for others: that daemons went away in it says
+	// Waits reports that the step only waits for others: that daemons ended in it says
 	// nothing against the plan.
 	Waits bool
 }
@@ -36,7 +36,7 @@ type Plan struct {
 	// Params are what it was asked for, and Deadline until when, for a later daemon.
 	Params   string // JSON
 	Deadline *time.Time
-	// FreesSpace marks work that is done even where it cannot be recorded because
+	// FreesSpace marks work that is done even if it cannot be recorded because
 	// the disk is full: it is what makes room again. Interrupted, it is asked for
 	// once more.
 	FreesSpace bool

@@ -435,7 +435,7 @@ func TestRollback(t *testing.T) {
 		creates := func(fx *fixture) {
 			fx.put(t, "operations", `[{"kind":"vm.create","target":"aaaaaaaaaaaa","status":"running"}]`)
 		}
-		for want, begins := range map[string]func(*fixture){"created since: fresh": fresh, "unfinished: vm.create aaaaaaaaaaaa": creates} {
+		for want, begins := range map[string]func(*fixture){"created since: fresh": fresh, "unfinished: creating the VM aaaaaaaaaaaa": creates} {
 			fx := update(t, "version=v1.1.0 schema=2")
 			if _, err := fx.BeginRollback(t.Context(), from, Options{Force: true}); err != nil {
 				t.Fatal(err)

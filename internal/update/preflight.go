@@ -57,7 +57,7 @@ func (m Machine) unfinished(ctx context.Context, force bool) ([]api.Operation, e
 	var names []string
 	forced := true
 	for _, o := range ops {
-		names = append(names, strings.TrimSpace(o.Kind+" "+o.Target))
+		names = append(names, strings.TrimSpace(api.ActionOf(o.Kind).String()+" "+o.Target))
 		forced = forced && resumable(o.Kind)
 	}
 	if len(ops) == 0 || force && forced {

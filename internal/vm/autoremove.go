@@ -17,7 +17,7 @@ const (
 // is kept for inspection.
 func (s *Service) autoRemove(e *entry) {
 	s.mu.Lock()
-	due := s.toGo(e) && e.busy == "" && !e.removing && s.ctx.Err() == nil
+	due := s.pendingRemoval(e) && e.busy == "" && !e.removing && s.ctx.Err() == nil
 	if due {
 		e.removing = true // a deletion that fails gets here again
 	}
@@ -26,13 +26,13 @@ func (s *Service) autoRemove(e *entry) {
 		return
 	}
 	o, err := s.Delete(s.ctx, s.get(e).ID, false)
-	s.wg.Go(func() { s.seeRemoved(e, o, err) })
+	s.wg.Go(func() { s.retryRemoval(e, o, err) })
 }
 
-// toGo tells whether a VM was to be removed and is there still. One that was never
+// pendingRemoval reports whether a VM was to be removed and still exists. One that was never
 // started waits for that, and one that an older version has kept stays. The caller holds
 // mu.
-func (s *Service) toGo(e *entry) bool {
+func (s *Service) pendingRemoval(e *entry) bool {
 	return e.vm.AutoRemove && e.vm.State == api.StateStopped && e.vm.StartedAt != nil && e.vm.Reason != vanishedReason &&
 		e.run == nil && s.vms[e.id] == e
 }
@@ -54,9 +54,9 @@ func (s *Service) entries() (all []*entry) {
 	return all
 }
 
-// seeRemoved sees the deletion that o is, or that err prevented, to its end: one that
+// retryRemoval retries the deletion o, or one that err prevented, until it succeeds: one that
 // fails is tried again, as what it failed for may pass; the next daemon tries on.
-func (s *Service) seeRemoved(e *entry, o *op.Op, err error) {
+func (s *Service) retryRemoval(e *entry, o *op.Op, err error) {
 	for pause := minRemovePause; ; pause = min(2*pause, maxRemovePause) {
 		if err == nil {
 			err = o.Wait(s.ctx)
@@ -70,17 +70,17 @@ func (s *Service) seeRemoved(e *entry, o *op.Op, err error) {
 		case <-s.ctx.Done():
 			return
 		}
-		if !s.stillToGo(e) {
+		if !s.stillPendingRemoval(e) {
 			return
 		}
 		o, err = s.Delete(s.ctx, s.get(e).ID, false)
 	}
 }
 
-// stillToGo is toGo, and ends the removal of a VM that was started again or deleted.
-func (s *Service) stillToGo(e *entry) bool {
+// stillPendingRemoval is pendingRemoval, and ends the removal of a VM that was started again or deleted.
+func (s *Service) stillPendingRemoval(e *entry) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e.removing = s.toGo(e)
+	e.removing = s.pendingRemoval(e)
 	return e.removing
 }

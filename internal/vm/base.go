@@ -58,8 +58,8 @@ func (s *Service) baseOf(v api.VM, d disk.Driver) (string, error) {
 }
 
 func lost(v api.VM, why error) error {
-	return api.Errorf(api.KindOf(why), "cannot use the disk of VM %s: it holds only what was changed in a file made of image %s, and without that file this is lost: %w", v.Name, v.Image, why).
-		WithHint("put that file back from a backup, or: banger vm delete %s", v.Name)
+	return api.Errorf(api.KindOf(why), "cannot use the disk of VM %s: it holds only the changes to a file made from image %s, and is useless without that file: %w", v.Name, v.Image, why).
+		WithHint("restore that file from a backup, or: banger vm delete %s", v.Name)
 }
 
 // findBase is baseOf, and records the base of a disk that an older version made.

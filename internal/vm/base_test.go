@@ -39,7 +39,7 @@ func wantLost(t *testing.T, err error, why string) {
 	t.Helper()
 	e := api.AsError(err)
 	if e == nil || !strings.Contains(e.Message, "cannot use the disk of VM dev: ") || !strings.Contains(e.Message, "is lost: ") || !strings.Contains(e.Message, why) ||
-		e.Hint != "put that file back from a backup, or: banger vm delete dev" {
+		e.Hint != "restore that file from a backup, or: banger vm delete dev" {
 		t.Errorf("it says %+v", e)
 	}
 }

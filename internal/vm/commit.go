@@ -34,7 +34,7 @@ func (s *Service) Commit(ctx context.Context, ref string, req api.CommitVM) (*op
 	return s.launch(ctx, e, plan)
 }
 
-// committed says what has come of a commit of an earlier daemon: the image is there, or
+// committed returns the outcome of a commit of an earlier daemon: the image exists, or
 // it is not, as its last step is one rename.
 func (s *Service) committed(u op.Unfinished) (*api.Result, error, bool) {
 	var req api.CommitVM
@@ -51,7 +51,7 @@ func (s *Service) committed(u op.Unfinished) (*api.Result, error, bool) {
 func committable(e *entry) error {
 	name := e.vm.Name
 	if e.run != nil {
-		return api.Errorf(api.KindConflict, "VM %s runs: its disk changes while it is read", name).WithHint("banger vm stop %s", name)
+		return api.Errorf(api.KindConflict, "VM %s is running: its disk changes while it is read", name).WithHint("banger vm stop %s", name)
 	}
 	if e.vm.DiskDriver == "" {
 		return api.Errorf(api.KindConflict, "VM %s has no disk yet", name).WithHint("banger vm start %s", name)
@@ -73,7 +73,7 @@ func (s *Service) commit(ctx context.Context, v api.VM, name string, report api.
 		return d.Flatten(ctx, disk.Spec{Base: base, Path: s.diskPath(v.ID)}, to)
 	})
 	if err != nil {
-		return image, api.Errorf(api.KindOf(err), "cannot make an image of VM %s: %w", v.Name, err)
+		return image, api.Errorf(api.KindOf(err), "cannot create an image from VM %s: %w", v.Name, err)
 	}
 	return image, nil
 }

@@ -81,10 +81,10 @@ func (s *Service) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 		return v, err
 	}
 	if v.Network != "" && v.Network != api.NetworkNone {
-		return v, api.Errorf(api.KindInvalid, "there is no network %.40q", v.Network).WithHint("leave it out, or use: --network none")
+		return v, api.Errorf(api.KindInvalid, "unknown network %.40q", v.Network).WithHint("leave it out, or use: --network none")
 	}
 	if v.Leased && !v.AutoRemove {
-		return v, api.Errorf(api.KindInvalid, "cannot lease a VM that is not to be removed")
+		return v, api.Errorf(api.KindInvalid, "cannot lease a VM that is not removed automatically")
 	}
 	if err := checkInit(v.Init); err != nil {
 		return v, err
@@ -135,10 +135,10 @@ func (s *Service) checkSizes(v api.VM) error {
 			v.MemoryBytes/mib, minMemory/mib, s.Limits.MemoryBytes/mib).WithHint("choose another --memory, such as 1G")
 	}
 	if v.MemoryBytes%mib != 0 || v.DiskBytes%mib != 0 {
-		return api.Errorf(api.KindInvalid, "cannot use a size that is no whole number of MiB").WithHint("sizes look like 512M, 4G or 1536MiB")
+		return api.Errorf(api.KindInvalid, "cannot use a size that is not a whole number of MiB").WithHint("sizes look like 512M, 4G or 1536MiB")
 	}
 	if v.DiskBytes != 0 && v.DiskBytes < mib || v.DiskBytes > maxDisk {
-		return api.Errorf(api.KindInvalid, "cannot make a disk of %d MiB: it must be smaller than 16 TiB", v.DiskBytes/mib).
+		return api.Errorf(api.KindInvalid, "cannot create a disk of %d MiB: it must be smaller than 16 TiB", v.DiskBytes/mib).
 			WithHint("choose another --disk, such as 8G")
 	}
 	return fsx.NeedLength(s.Paths.Data, v.DiskBytes)
@@ -235,8 +235,8 @@ func (s *Service) forget(ctx context.Context, e *entry) error {
 	return nil
 }
 
-// forgetCreation is forget for a VM of which nothing was made. One that cannot even be
-// forgotten, as the disk is full, has failed, so that it can be deleted.
+// forgetCreation is forget for a VM of which nothing was created. If it cannot be removed because
+// the disk is full, the VM becomes failed, so that it can be deleted.
 func (s *Service) forgetCreation(ctx context.Context, e *entry) error {
 	err := s.forget(ctx, e)
 	if err != nil {
@@ -249,7 +249,7 @@ func (s *Service) forgetCreation(ctx context.Context, e *entry) error {
 // that the plan can be taken up again at any of them.
 func (s *Service) createPlan(e *entry, kind string) op.Plan {
 	steps := []op.Step{
-		{Name: "kernel", Do: s.ensureKernel(e), Undo: s.takeBack(e)},
+		{Name: "kernel", Do: s.ensureKernel(e), Undo: s.undoCreate(e)},
 		{Name: "image", Do: s.ensureImage(e)},
 		{Name: "disk", Do: s.makeDisk(e)},
 	}
@@ -263,10 +263,10 @@ func (s *Service) createPlan(e *entry, kind string) op.Plan {
 	return s.plan(e, kind, steps)
 }
 
-// takeBack undoes what the later steps' undoing has left of a creation, and forgets
+// undoCreate undoes what the undoing of later steps has left of a creation, and forgets
 // the VM last: while its VMM runs, or the host holds something for it, its disk and its
 // slot are in use. Such a VM is kept, as failed, so that it can be deleted later.
-func (s *Service) takeBack(e *entry) func(context.Context) error {
+func (s *Service) undoCreate(e *entry) func(context.Context) error {
 	return func(ctx context.Context) error {
 		err := s.removeAll(ctx, e)
 		if err == nil {
@@ -276,7 +276,7 @@ func (s *Service) takeBack(e *entry) func(context.Context) error {
 			v.State, v.Reason = api.StateFailed, "its creation could not be undone: "+err.Error()
 		})
 		name := s.get(e).Name
-		return op.Keep(api.Errorf(api.KindOf(err), "VM %s is kept, as it could not be removed: %w", name, err).
+		return op.Keep(api.Errorf(api.KindOf(err), "VM %s could not be removed, and still exists: %w", name, err).
 			WithHint("banger vm delete --force %s", name))
 	}
 }
@@ -392,7 +392,7 @@ func (s *Service) makeDisk(e *entry) func(context.Context, api.Report) error {
 		}
 		dir := s.Paths.VM(v.ID)
 		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return api.Errorf(api.KindInternal, "cannot make the directory of VM %s: %w", v.Name, err)
+			return api.Errorf(api.KindInternal, "cannot create the directory of VM %s: %w", v.Name, err)
 		}
 		d, err := disk.Choose(ctx, s.Disks, dir, filepath.Dir(base))
 		if err != nil {

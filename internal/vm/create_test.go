@@ -15,7 +15,7 @@ import (
 // mustBeKept is that a VM, whose creation could not be undone, is there to be deleted.
 func (w *world) mustBeKept(name, why string, err error) {
 	w.t.Helper()
-	if err == nil || !strings.Contains(err.Error(), "is kept, as it could not be removed: "+why) ||
+	if err == nil || !strings.Contains(err.Error(), "could not be removed, and still exists: "+why) ||
 		strings.Contains(err.Error(), "nothing is left") || !strings.Contains(api.AsError(err).Hint, "delete --force "+name) {
 		w.t.Errorf("the error is %v", err)
 	}

@@ -8,7 +8,7 @@ import (
 	"banger/internal/driver"
 )
 
-// damaged says that the VM's record cannot be read, so that hardly more than its name is
+// damaged reports whether the VM's record cannot be read, so that hardly more than its name is
 // known: each VM that was recorded has a driver. The caller holds Service.mu.
 func (e *entry) damaged() bool { return e.vm.State == api.StateFailed && e.vm.Driver == "" }
 
@@ -17,8 +17,8 @@ func (s *Service) refuseDamaged(e *entry, kind string) error {
 	if !e.damaged() || kind == KindDelete || kind == kindKill {
 		return nil
 	}
-	return api.Errorf(api.KindConflict, "cannot do %s on VM %s: %s", kind, e.vm.Name, e.vm.Reason).
-		WithHint("its disk is in %s; when nobody needs that: banger vm delete %s", s.Paths.VM(e.id), e.vm.Name)
+	return api.Errorf(api.KindConflict, "cannot %s VM %s: %s", api.ActionOf(kind).Verb, e.vm.Name, e.vm.Reason).
+		WithHint("its disk is in %s; if nobody needs it: banger vm delete %s", s.Paths.VM(e.id), e.vm.Name)
 }
 
 // recoverDamaged finds what runs for a damaged VM, whichever driver's it is.

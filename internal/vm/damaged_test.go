@@ -53,7 +53,7 @@ func TestDamagedVM(t *testing.T) {
 		"commit":  w.do(w.Commit(t.Context(), "bad", api.CommitVM{Name: "made"})),
 	} {
 		e := api.AsError(err)
-		if e == nil || e.Kind != api.KindConflict || !strings.Contains(e.Message, "cannot be read") || e.Hint != "its disk is in "+w.Paths.VM(id)+"; when nobody needs that: banger vm delete bad" {
+		if e == nil || e.Kind != api.KindConflict || !strings.Contains(e.Message, "cannot be read") || e.Hint != "its disk is in "+w.Paths.VM(id)+"; if nobody needs it: banger vm delete bad" {
 			t.Errorf("%s: %+v", name, e)
 		}
 	}

@@ -233,7 +233,7 @@ func TestRestartIsOvertaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.must(w.Kill(t.Context(), "dev"))
-	if err := restart.Wait(t.Context()); api.KindOf(err) != api.KindCanceled || !strings.Contains(err.Error(), "vm.restart was overtaken by vm.kill") {
+	if err := restart.Wait(t.Context()); api.KindOf(err) != api.KindCanceled || !strings.Contains(err.Error(), "restarting the VM was overtaken by a request to kill it") {
 		t.Errorf("the restart: %v", err)
 	}
 	if v := w.show("dev"); v.State != api.StateStopped || v.PID != 0 {

@@ -11,15 +11,15 @@ import (
 	"banger/internal/paths"
 )
 
-// haltWords is what Linux says last, "quiet" or not, when it stops for good on a
+// haltWords is Linux's last line, "quiet" or not, when it halts on a
 // machine that it cannot switch off (kernel/reboot.c, kernel_halt). Firecracker is
 // one for `poweroff -f`, every machine for `halt -f`: the VMM would idle for ever.
 var haltWords = regexp.MustCompile(`\breboot: (System halted|Power down)\s*$`)
 
-// haltTime is how long a guest that says it has halted has to prove the contrary.
+// haltTime is how long a guest that has printed it may still show that it runs.
 const haltTime = 3 * time.Second
 
-// endHalted ends the VMM of a guest that has halted: its console says so, and its
+// endHalted ends the VMM of a guest that has halted: its console shows so, and its
 // agent, which had answered before, does not answer.
 func (s *Service) endHalted(e *entry, r *run) {
 	select {
@@ -38,7 +38,7 @@ func (s *Service) endHalted(e *entry, r *run) {
 		if _, err := client.Health(asking); err == nil || s.ctx.Err() != nil {
 			return
 		}
-		if s.runOf(e) != r { // it has ended by itself, and the VM may run again
+		if s.runOf(e) != r { // it has ended on its own, and the VM may run again
 			return
 		}
 		if err := r.kill(s.ctx, "the guest powered off"); err != nil && s.ctx.Err() == nil {

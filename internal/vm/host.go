@@ -28,9 +28,9 @@ type Host interface {
 	Release(ctx context.Context, id string) error
 	// Snapshot tells whether the VM's disk is attached as a device-mapper snapshot.
 	Snapshot(v api.VM) bool
-	// Address is where the host reaches a VM that runs; empty where it does not.
+	// Address returns a running VM's address for the host, or "" if it is not running.
 	Address(ctx context.Context, v api.VM) string
-	// DiskUsage says how full the disk of a VM is whose disk is attached.
+	// DiskUsage returns how full an attached disk is.
 	DiskUsage(ctx context.Context, v api.VM) (*api.DiskUsage, error)
 	// Objects lists what the host holds, for whatever VM.
 	Objects(ctx context.Context) ([]api.HostObject, error)
@@ -53,8 +53,8 @@ func (s *Service) takeSlot() (int, error) {
 			return slot, nil
 		}
 	}
-	return 0, api.Errorf(api.KindUnsupported, "there are %d VMs already, and no more user ids for another", len(s.vms)).
-		WithHint("banger vm delete NAME: a VM that nobody needs")
+	return 0, api.Errorf(api.KindUnsupported, "there are already %d VMs, and no user id for another", len(s.vms)).
+		WithHint("banger vm delete NAME, for a VM that nobody needs")
 }
 
 // hostSteps attach what the VMM needs, before it starts. What they made is
@@ -260,8 +260,8 @@ func (s *Service) Objects(ctx context.Context) ([]api.HostObject, error) {
 // whether it runs, because bangerd-root did not answer.
 const recoverPause = time.Second
 
-// recoverLater goes on looking for a VM's machine until its driver can tell.
-// Nothing else works on the VM meanwhile; what an earlier daemon left waits.
+// recoverLater retries the recovery of a VM's machine until its driver succeeds. No other
+// operation works on the VM during that; operations of an earlier daemon wait.
 func (s *Service) recoverLater(e *entry) {
 	s.mu.Lock()
 	e.busy, e.found = kindRecover, make(chan struct{})
@@ -283,7 +283,7 @@ func (s *Service) recoverLater(e *entry) {
 			} else {
 				s.closePorts(s.ctx, e.id)
 			}
-			s.endSearch(e)
+			s.finishRecovery(e)
 			s.autoRemove(e)
 			return
 		}
@@ -293,8 +293,8 @@ func (s *Service) recoverLater(e *entry) {
 // kindRecover is what works on a VM that is still being looked for.
 const kindRecover = "vm.recover"
 
-// sought tells whether the VM is still being looked for. The caller holds mu.
-func (e *entry) sought() bool {
+// recovering reports whether the VM is still being recovered. The caller holds mu.
+func (e *entry) recovering() bool {
 	if e.found == nil {
 		return false
 	}
@@ -306,8 +306,8 @@ func (e *entry) sought() bool {
 	}
 }
 
-// endSearch lets others work on a VM that was looked for.
-func (s *Service) endSearch(e *entry) {
+// finishRecovery lets other operations work on a VM that was being recovered.
+func (s *Service) finishRecovery(e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	close(e.found)
@@ -316,8 +316,8 @@ func (s *Service) endSearch(e *entry) {
 	}
 }
 
-// awaitFound waits until a VM is no longer looked for.
-func (s *Service) awaitFound(ctx context.Context, e *entry) error {
+// awaitRecovery waits until a VM is not being recovered any more.
+func (s *Service) awaitRecovery(ctx context.Context, e *entry) error {
 	s.mu.Lock()
 	found := e.found
 	s.mu.Unlock()

@@ -51,7 +51,7 @@ func (s *Service) reach(ref string) (api.VM, error) {
 	return e.view(), nil
 }
 
-// hostKey reads a key, or makes it where there is none.
+// hostKey reads a key, or creates it if there is none.
 func hostKey(path string) (ed25519.PrivateKey, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -73,7 +73,7 @@ func hostKey(path string) (ed25519.PrivateKey, error) {
 }
 
 func badKey(path string) error {
-	return api.Errorf(api.KindInternal, "%s holds no ed25519 key", path).WithHint("rm %s   makes the next one", path)
+	return api.Errorf(api.KindInternal, "%s does not contain an ed25519 key", path).WithHint("rm %s   makes banger create a new one", path)
 }
 
 func makeHostKey(path string) (ed25519.PrivateKey, error) {

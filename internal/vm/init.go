@@ -11,14 +11,14 @@ import (
 // first (init/main.c), a link to systemd where that is installed as the init.
 const systemdPath = "/sbin/init"
 
-// InitLabel is the label by which an image says what is to be process 1.
+// InitLabel is the label with which an image sets process 1.
 const InitLabel = "banger.init"
 
 // initPrograms are the commands of images that mean "boot me". "/init" is none: it
-// is s6-overlay's, which supervises one service and is no system's init.
+// is s6-overlay's, which supervises one service and is not a system's init.
 var initPrograms = []string{"/sbin/init", "/usr/sbin/init", "/lib/systemd/systemd", "/usr/lib/systemd/systemd"}
 
-// checkInit refuses what is no kind of init.
+// checkInit refuses values that are not an init.
 func checkInit(init string) error {
 	switch init {
 	case api.InitAgent, api.InitSystemd, api.InitAuto:
@@ -27,7 +27,7 @@ func checkInit(init string) error {
 	if api.IsInitPath(init) {
 		return nil
 	}
-	return api.Errorf(api.KindInvalid, "there is no init %.40q", init).WithHint("use agent, systemd, auto, or the path of a program of the image's")
+	return api.Errorf(api.KindInvalid, "unknown init %.40q", init).WithHint("use agent, systemd, auto, or the path of a program in the image")
 }
 
 // chooseInit decides what is process 1 of a guest. What was asked for counts most;

@@ -9,10 +9,10 @@ import (
 	"banger/internal/op"
 )
 
-// endUnproven ends what runs for a VM that is still being looked for: its driver may
-// never be able to tell whether that is its VMM. It waits until the search is over,
-// as nothing runs then, and says whether there was one.
-func (s *Service) endUnproven(ctx context.Context, ref string) (ended bool, err error) {
+// killUnidentified ends whatever runs for a VM that is still being recovered: its driver may never
+// be able to determine whether that is its VMM. It waits until the recovery is over, because
+// nothing runs then, and reports whether there was one.
+func (s *Service) killUnidentified(ctx context.Context, ref string) (ended bool, err error) {
 	s.mu.Lock()
 	e, err := s.find(ref)
 	sought := err == nil && e.busy == kindRecover
@@ -27,9 +27,9 @@ func (s *Service) endUnproven(ctx context.Context, ref string) (ended bool, err 
 	return true, s.awaitRecovered(ctx, e)
 }
 
-// unprovenSteps are killSteps for a VM of which endUnproven has ended what ran: who
-// looked for it knows only that it was gone.
-func (s *Service) unprovenSteps(e *entry) []op.Step {
+// unidentifiedSteps returns killSteps for a VM whose processes killUnidentified has ended: the
+// recovery only noticed that they were gone.
+func (s *Service) unidentifiedSteps(e *entry) []op.Step {
 	said := op.Step{Name: "record", Stays: true, Do: func(ctx context.Context, _ api.Report) error {
 		return s.update(ctx, e, func(v *api.VM) {
 			if v.State == api.StateStopped {
@@ -40,15 +40,15 @@ func (s *Service) unprovenSteps(e *entry) []op.Step {
 	return append(s.killSteps(e), said)
 }
 
-// soughtTime is more than one look at a VM takes, and another after it.
-const soughtTime = time.Minute
+// recoveryTimeout is more than two attempts to recover a VM take.
+const recoveryTimeout = time.Minute
 
-// awaitRecovered waits until a VM is not being looked for any more.
+// awaitRecovered is awaitRecovery for recoveryTimeout at most.
 func (s *Service) awaitRecovered(ctx context.Context, e *entry) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, soughtTime, fmt.Errorf("not within %s", soughtTime))
+	ctx, cancel := context.WithTimeoutCause(ctx, recoveryTimeout, fmt.Errorf("not within %s", recoveryTimeout))
 	defer cancel()
-	if err := s.awaitFound(ctx, e); err != nil {
-		return api.Errorf(api.KindTimeout, "cannot tell whether VM %s runs: %w", s.get(e).Name, err).
+	if err := s.awaitRecovery(ctx, e); err != nil {
+		return api.Errorf(api.KindTimeout, "cannot determine whether VM %s runs: %w", s.get(e).Name, err).
 			WithHint("journalctl -u bangerd -u bangerd-root")
 	}
 	return nil

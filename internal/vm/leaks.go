@@ -39,7 +39,7 @@ func (s *Service) Leaks(ctx context.Context) (api.Leaks, error) {
 		found.Objects++
 		found.Leaks = append(found.Leaks, api.Leak{
 			Kind: directory, Name: s.Paths.VM(id), ID: id,
-			Why: fmt.Sprintf("there is no VM %s; it is kept, as its disk may be somebody's work", id),
+			Why: fmt.Sprintf("there is no VM %s; it stays because its disk may hold somebody's work", id),
 		})
 	}
 	return found, nil
@@ -52,15 +52,15 @@ func (s *Service) lookedAt() map[string]leaks.VM {
 	all := make(map[string]leaks.VM, len(s.vms))
 	for id, e := range s.vms {
 		all[id] = leaks.VM{
-			ID: id, State: e.holding(), NoNetwork: e.vm.Network == api.NetworkNone,
+			ID: id, State: e.expectedState(), NoNetwork: e.vm.Network == api.NetworkNone,
 			Snapshot: s.Host != nil && s.Host.Snapshot(e.vm),
 		}
 	}
 	return all
 }
 
-// holding says what the host may hold for the VM. The caller holds mu.
-func (e *entry) holding() leaks.State {
+// expectedState returns which objects the host may have for the VM. The caller holds mu.
+func (e *entry) expectedState() leaks.State {
 	switch {
 	case e.busy != "":
 		return leaks.Changing
@@ -127,7 +127,7 @@ func (s *Service) objectsToCompare(ctx context.Context) ([]leaks.Object, error) 
 	return all, nil
 }
 
-// strayProcesses finds VMMs that run for a directory which is no VM's.
+// strayProcesses finds VMMs that run for a directory that does not belong to a VM.
 func (s *Service) strayProcesses(ctx context.Context) ([]leaks.Object, error) {
 	var all []leaks.Object
 	for _, id := range s.Strays() {

@@ -52,12 +52,12 @@ func (s *Service) watchLease(e *entry) {
 	s.wg.Go(func() { s.endLost(e, look) })
 }
 
-// isLost says that a leased VM is held by nobody. The caller holds mu.
+// isLost reports whether no client holds a leased VM. The caller holds mu.
 func (s *Service) isLost(e *entry) bool {
 	return e.vm.Leased && e.leases == 0 && s.vms[e.id] == e
 }
 
-// endLost deletes a VM after leaseTime, and tries on where that fails, until it is gone or
+// endLost deletes a VM after leaseTime, and retries if that fails, until it is gone or
 // held, or another look began.
 func (s *Service) endLost(e *entry, look int) {
 	for pause := s.lease; ; {

@@ -37,13 +37,13 @@ func (s *Service) checkMemory(id, name string, bytes int64, force bool) error {
 	if len(others) == 0 { // a limit that became smaller
 		return err.WithHint("--force starts it anyway, or give it less: --memory 1G")
 	}
-	return err.WithHint("banger vm stop %s, or --force: the host may then run out of memory, and Linux ends a VM", freeing(others, bytes+sum-host.Bytes))
+	return err.WithHint("banger vm stop %s, or --force: the host may then run out of memory, and Linux may kill a VM", freeing(others, bytes+sum-host.Bytes))
 }
 
 // hasMemory tells whether the VM has memory of the host's, or is about to. The caller
 // holds Service.mu.
 func (e *entry) hasMemory() bool {
-	sought := e.sought() && (e.vm.State == api.StateRunning || e.vm.State == api.StatePaused)
+	sought := e.recovering() && (e.vm.State == api.StateRunning || e.vm.State == api.StatePaused)
 	return e.run != nil || sought || e.busy == kindRun || e.busy == kindStart || e.busy == kindRestart
 }
 

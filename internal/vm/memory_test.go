@@ -38,7 +38,7 @@ func TestMemoryOfAllVMs(t *testing.T) {
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "small", Start: true}))
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "other", MemoryBytes: 512 * mib})) // has none yet
 	const why, hint = ": it asks for 512 MiB of memory, the others that run have 768 MiB, and this host has 1 GiB",
-		"banger vm stop small, or --force: the host may then run out of memory, and Linux ends a VM"
+		"banger vm stop small, or --force: the host may then run out of memory, and Linux may kill a VM"
 	_, err := w.Create(t.Context(), api.CreateVM{Name: "new", MemoryBytes: 512 * mib, Start: true})
 	w.refusedFor(err, "cannot start a new VM"+why, hint)
 	if all, _ := w.List(t.Context()); len(all) != 3 {

@@ -54,7 +54,7 @@ func endedBy(kind string) string {
 }
 
 // atWork returns the operation at work on a VM if it is one of those kinds. One that is
-// just being recorded is waited for. Without an operation kind says that there was one.
+// just being recorded is waited for. If kind is set without an operation, there was one.
 func (s *Service) atWork(ctx context.Context, e *entry, kinds []string) (o *op.Op, kind string, err error) {
 	for giveUp := time.Now().Add(beginTime); ; {
 		s.mu.Lock()
@@ -67,7 +67,7 @@ func (s *Service) atWork(ctx context.Context, e *entry, kinds []string) (o *op.O
 			return o, kind, nil
 		}
 		if time.Now().After(giveUp) {
-			return nil, kind, api.Errorf(api.KindTimeout, "cannot overtake %s on VM %s: it is not recorded yet", kind, s.get(e).Name)
+			return nil, kind, api.Errorf(api.KindTimeout, "cannot interrupt %s on VM %s: it is not recorded yet", api.ActionOf(kind).Doing, s.get(e).Name)
 		}
 		select {
 		case <-time.After(beginPause):

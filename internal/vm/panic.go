@@ -11,18 +11,18 @@ import (
 	"banger/internal/paths"
 )
 
-// panicWords are what Linux says first when it gives up (kernel/panic.c); an init
+// panicWords is the beginning of Linux's message for a panic (kernel/panic.c); an init
 // that has ended is one of its reasons (kernel/exit.c).
 var panicWords = regexp.MustCompile(`Kernel panic - not syncing: ([^\r\n]{1,100})`)
 
-// bootWords are what the agent says early in every boot: what is before them on a
+// bootWords is an early message of the agent in every boot: what is before it on a
 // console is another boot's.
 var bootWords = []byte("banger-agent: root ")
 
 // panicLines are more than what follows panicWords: registers and a stack.
 const panicLines = 120
 
-// whyPanicked says why a guest's kernel gave up; empty where it did not. It restarts
+// whyPanicked returns why a guest's kernel panicked, or "" if it did not. It restarts
 // the machine then, which ends the VMM as an orderly restart does.
 func (s *Service) whyPanicked(id string, exit driver.Exit) string {
 	if exit.Message != "" || exit.Code != 0 && exit.Code != unknown {

@@ -15,7 +15,7 @@ import (
 // Ports serves the published ports of VMs, from processes that outlive the daemon as
 // VMs do; internal/publish implements it.
 type Ports interface {
-	// Check says whether ports can be listened on now.
+	// Check reports whether ports can be listened on now.
 	Check(ctx context.Context, ports []api.PublishedPort) error
 	// Open sees to it that just these ports of the VM are served, and returns them with
 	// the numbers that were chosen for 0.
@@ -36,7 +36,7 @@ const maxPublished = 100
 // checkPublished refuses ports that make no sense, whatever else uses the host.
 func checkPublished(ports []api.PublishedPort) ([]api.PublishedPort, error) {
 	if len(ports) > maxPublished {
-		return nil, api.Errorf(api.KindInvalid, "cannot publish %d ports: %d are possible", len(ports), maxPublished)
+		return nil, api.Errorf(api.KindInvalid, "cannot publish %d ports: the limit is %d", len(ports), maxPublished)
 	}
 	var all []api.PublishedPort
 	for _, p := range ports {
@@ -56,7 +56,7 @@ func checkPublished(ports []api.PublishedPort) ([]api.PublishedPort, error) {
 	return all, nil
 }
 
-// samePort says whether two ports are one, which may be written without its address.
+// samePort reports whether two ports are the same; one may be written without its address.
 func samePort(a, b api.PublishedPort) bool {
 	for _, p := range []*api.PublishedPort{&a, &b} {
 		if s, err := forward.Published(*p); err == nil {
@@ -66,7 +66,7 @@ func samePort(a, b api.PublishedPort) bool {
 	return a == b
 }
 
-// clash says whether two ports cannot be listened on at once.
+// clash reports whether two ports cannot be listened on at once.
 func clash(a, b api.PublishedPort) bool {
 	x, y := netip.MustParseAddr(a.Address).Unmap(), netip.MustParseAddr(b.Address).Unmap()
 	return a.Protocol == b.Protocol && a.HostPort == b.HostPort && a.HostPort != 0 &&
@@ -110,7 +110,7 @@ func (s *Service) servePorts(ctx context.Context, e *entry) error {
 // the process that serves it is being replaced.
 func (s *Service) openPorts(ctx context.Context, v api.VM, ports []api.PublishedPort) ([]api.PublishedPort, error) {
 	if s.Ports == nil {
-		return nil, api.Errorf(api.KindUnsupported, "ports cannot be published here")
+		return nil, api.Errorf(api.KindUnsupported, "this daemon cannot publish ports")
 	}
 	if err := s.taken(v.ID, ports, false); err != nil {
 		return nil, err
@@ -161,7 +161,7 @@ func (s *Service) taken(id string, ports []api.PublishedPort, working bool) erro
 	return nil
 }
 
-// Publish changes which ports of a VM are published: at once where it runs, else from
+// Publish changes which ports of a VM are published: at once if it runs, otherwise from
 // its next start on.
 func (s *Service) Publish(ctx context.Context, ref string, req api.PublishVM) (api.VM, error) {
 	e, err := s.begin(ref, "vm.publish", nil)

@@ -15,14 +15,14 @@ func (s *Service) update(ctx context.Context, e *entry, change func(v *api.VM)) 
 }
 
 // conclude is update with what settles the operation whose step runs with ctx: from
-// then on its outcome stands, even where its end cannot be recorded.
+// then on its outcome stands, even if its end cannot be recorded.
 func (s *Service) conclude(ctx context.Context, e *entry, how op.Settled, change func(v *api.VM)) error {
 	e.row.Lock()
 	defer e.row.Unlock()
 	return s.write(ctx, e, how, change)
 }
 
-// answered is update for a request that is no operation: what its client is told, the VM,
+// answered is update for a request that is not an operation: its client's answer, the VM,
 // is recorded with the change.
 func (s *Service) answered(ctx context.Context, e *entry, change func(v *api.VM)) (told api.VM, err error) {
 	e.row.Lock()
@@ -72,8 +72,8 @@ func (s *Service) writeWith(e *entry, change func(v *api.VM), put func(v api.VM)
 	return nil
 }
 
-// note changes what is known of a VM also where the store cannot be written: it
-// is for what has happened anyway. The next daemon finds out by itself.
+// note changes what is known of a VM even if the store cannot be written: it
+// is for what has happened anyway. The next daemon finds out itself.
 func (s *Service) note(ctx context.Context, e *entry, change func(v *api.VM)) {
 	e.row.Lock()
 	defer e.row.Unlock()

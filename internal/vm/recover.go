@@ -10,10 +10,10 @@ import (
 	"banger/internal/driver"
 )
 
-// Recover brings the service to where the last daemon left it: it reads the
+// Recover restores the state that the last daemon left: it reads the
 // store, finds every machine that still runs, records those that are gone, and
 // takes up operations that were interrupted. It returns when all machines are
-// known; operations go on in the background, and so does what waits for others.
+// known; operations continue in the background, including those that wait for others.
 func (s *Service) Recover(ctx context.Context) error {
 	all, err := s.Store.VMs(ctx)
 	if err != nil {
@@ -127,8 +127,8 @@ func (s *Service) settle(ctx context.Context) {
 	}
 }
 
-// settleCreation forgets a VM of which nothing was made: the daemon died before
-// its operation was on record. What else there is of one is kept to look at.
+// settleCreation removes the record of a VM of which nothing was created: the daemon was killed before
+// its operation was recorded. A VM with a directory becomes failed, and can be inspected.
 func (s *Service) settleCreation(ctx context.Context, e *entry) error {
 	if _, err := os.Lstat(s.Paths.VM(e.id)); errors.Is(err, os.ErrNotExist) {
 		return s.forgetCreation(ctx, e)

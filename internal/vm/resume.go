@@ -33,7 +33,7 @@ func (s *Service) resume(u op.Unfinished) {
 	e := s.takeOver(u.Target, u.Kind)
 	if e != nil {
 		plan = s.planOf(e, u, plan)
-		plan.Before = func(ctx context.Context) error { return s.awaitFound(ctx, e) }
+		plan.Before = func(ctx context.Context) error { return s.awaitRecovery(ctx, e) }
 	}
 	o := s.Ops.Resume(plan, u)
 	s.mu.Lock()
@@ -43,14 +43,14 @@ func (s *Service) resume(u op.Unfinished) {
 	}
 }
 
-// interrupted is the error of an operation that cannot be gone on with and of which
-// nobody can tell how far it came.
+// interrupted returns the error of an operation that cannot be resumed and whose progress is
+// unknown.
 func interrupted(u op.Unfinished) error {
-	return api.Errorf(api.KindInternal, "%s was interrupted by a restart of banger before it was done", u.Kind).WithHint("try again")
+	return api.Errorf(api.KindInternal, "%s was interrupted by a restart of banger before it was done", api.ActionOf(u.Kind)).WithHint("try again")
 }
 
-// outcome says what has come of an operation of an earlier daemon, where that can be
-// told: from then on nothing of it may be done or undone (docs/adr/0017).
+// outcome returns the outcome of an operation of an earlier daemon, if it is known: from then on
+// nothing of it may be done or undone (docs/adr/0017).
 func (s *Service) outcome(u op.Unfinished) (result *api.Result, err error, stands bool) {
 	s.mu.Lock()
 	e := s.vms[u.Target]
@@ -70,7 +70,7 @@ func (s *Service) outcome(u op.Unfinished) (result *api.Result, err error, stand
 	case u.Superseded && (u.Kind == kindStop || u.Kind == kindKill): // another began when it had ended
 		return result, nil, true
 	case u.Superseded:
-		return nil, api.Errorf(api.KindInternal, "it is not known how %s on VM %s ended: the record was lost, and others have worked on the VM since", u.Kind, v.Name).
+		return nil, api.Errorf(api.KindInternal, "the outcome of %s VM %s is unknown: its record was lost, and other operations have changed the VM since", api.ActionOf(u.Kind).Doing, v.Name).
 			WithHint("banger vm show %s", v.Name), true
 	case creation && !u.Undoing && v.State == api.StateFailed:
 		return nil, notStarted(v), true
@@ -87,9 +87,9 @@ func (s *Service) outcomeWithoutVM(u op.Unfinished) (result *api.Result, err err
 	case KindDelete:
 		return nil, nil, true
 	case kindCreate, kindRun:
-		return nil, api.Errorf(api.KindInternal, "%s was interrupted by a restart of banger; nothing is left of it", u.Kind).WithHint("try again"), true
+		return nil, api.Errorf(api.KindInternal, "%s was interrupted by a restart of banger; nothing is left of it", api.ActionOf(u.Kind)).WithHint("try again"), true
 	case kindStart, kindStop, kindRestart, kindKill:
-		return nil, api.Errorf(api.KindNotFound, "%s was interrupted by a restart of banger, and the VM was deleted", u.Kind), true
+		return nil, api.Errorf(api.KindNotFound, "%s was interrupted by a restart of banger, and the VM was deleted", api.ActionOf(u.Kind)), true
 	case kindCommit:
 		return s.committed(u)
 	case kindPrune:
@@ -105,7 +105,7 @@ func (s *Service) outcomeWithoutVM(u op.Unfinished) (result *api.Result, err err
 
 func notStarted(v api.VM) error {
 	return api.Errorf(api.KindInternal, "cannot start VM %s: %s", v.Name, v.Reason).
-		WithHint("the VM is kept: banger vm logs %[1]s; banger vm start %[1]s; banger vm delete %[1]s", v.Name)
+		WithHint("the VM still exists: banger vm logs %[1]s; banger vm start %[1]s; banger vm delete %[1]s", v.Name)
 }
 
 // takeOver claims a VM for an operation of an earlier daemon, nil where there is none
@@ -121,8 +121,8 @@ func (s *Service) takeOver(id, kind string) *entry {
 	return e
 }
 
-// planOf builds the plan of an operation on one VM again. The VM is let go of at once
-// where the operation is none that can be gone on with.
+// planOf builds the plan of an operation on one VM again. If the operation cannot be resumed, the
+// VM is unlocked immediately.
 func (s *Service) planOf(e *entry, u op.Unfinished, otherwise op.Plan) op.Plan {
 	var plan op.Plan
 	switch u.Kind {

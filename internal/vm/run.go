@@ -18,7 +18,7 @@ import (
 	"banger/internal/paths"
 )
 
-// run is one life of a VM's VMM process, from its start or its finding to its
+// run is one run of a VM's VMM process, from its start or recovery to its
 // end.
 type run struct {
 	machine driver.Machine
@@ -58,7 +58,7 @@ func (r *run) setReason(why string) {
 	r.reason = why
 }
 
-// setFirstReason is setReason where none is known.
+// setFirstReason is setReason if none is known.
 func (r *run) setFirstReason(why string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -216,11 +216,11 @@ func (r *run) markUp() {
 // unknown is the exit status of a VMM that is not our child.
 const unknown = -1
 
-// lastKernelWords is what Linux says on every console, "quiet" or not, before it
+// lastKernelWords is Linux's message on every console, "quiet" or not, before it
 // reboots or powers off (kernel/reboot.c, pr_emerg).
 var lastKernelWords = regexp.MustCompile(`(?m)\breboot: (Restarting system|Power down)`)
 
-// whyEnded says why a VMM has ended that nobody has told to. Where its status is
+// whyEnded returns why a VMM has ended without a request. If its status is
 // not known the guest's console tells.
 func (s *Service) whyEnded(id string, exit driver.Exit) string {
 	off := exit.Code == 0
@@ -333,8 +333,8 @@ func (s *Service) running(ref string) (*run, error) {
 
 // reachable refuses a VM that does not run. The caller holds Service.mu.
 func (e *entry) reachable() error {
-	if e.run == nil && e.sought() {
-		return api.Errorf(api.KindTimeout, "cannot tell yet whether VM %s runs: it is being looked for", e.vm.Name).
+	if e.run == nil && e.recovering() {
+		return api.Errorf(api.KindTimeout, "cannot determine yet whether VM %s runs: it is being recovered", e.vm.Name).
 			WithHint("journalctl -u bangerd -u bangerd-root")
 	}
 	if e.run == nil {
@@ -355,7 +355,7 @@ func (s *Service) Wait(ctx context.Context, ref string) (api.VM, error) {
 	if err != nil {
 		return api.VM{}, err
 	}
-	if err := s.awaitFound(ctx, e); err != nil {
+	if err := s.awaitRecovery(ctx, e); err != nil {
 		return api.VM{}, err
 	}
 	if r := s.runOf(e); r != nil {
@@ -368,7 +368,7 @@ func (s *Service) Wait(ctx context.Context, ref string) (api.VM, error) {
 	return s.get(e), nil
 }
 
-// ConsolePath returns where a VM's console log is, and a channel that is closed
+// ConsolePath returns the path of a VM's console log, and a channel that is closed
 // when nothing more will be written to it.
 func (s *Service) ConsolePath(_ context.Context, ref string) (string, <-chan struct{}, error) {
 	s.mu.Lock()

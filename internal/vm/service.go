@@ -94,17 +94,17 @@ type Options struct {
 	Host     Host                     // what root makes for VMs; nil in user mode
 	Ports    Ports                    // serves published ports; may be nil
 	Agent    string                   // path of the agent's binary
-	Version  string                   // told to agents
-	Defaults func() (Defaults, error) // asked anew for each request: settings change
+	Version  string                   // sent to agents
+	Defaults func() (Defaults, error) // called for each request: settings change
 	Limits   Limits
 	// Memory is what all VMs that run may have together, asked at each start. Nil: as much
 	// as they like.
 	Memory func() Memory
-	// Watch is told of each log that a running VM's VMM writes, its own and that of
+	// Watch is called for each log that a running VM's VMM writes, its own and that of
 	// the console, and gives back what to call when the VM has ended. It keeps the
 	// log bounded, and calls looked after it has grown. May be nil.
 	Watch func(log string, looked func()) (stop func())
-	// Outcome says what has come of an operation of an earlier daemon that is not on a
+	// Outcome returns the outcome of an operation of an earlier daemon that is not on a
 	// VM; ok means that it can tell. May be nil.
 	Outcome func(left op.Unfinished) (result *api.Result, ok bool)
 	// Again is the plan of such an operation that can be done once more; ok means that it
@@ -145,7 +145,7 @@ type entry struct {
 	fresh bool   // it is being recorded for the first time: nobody can ask for it yet
 	busy  string // kind of the operation that works on it, "" for none
 	op    *op.Op // that operation, once it is recorded
-	turn  func() // ends its place among those that boot; nil where it has none
+	turn  func() // releases its place among those that boot; nil if it has none
 	run   *run   // nil while no VMM runs
 	last  *run   // the newest run, also when it has ended
 
@@ -153,7 +153,7 @@ type entry struct {
 	leases   int  // how many hold its lease
 	lost     int  // raised with each change of leases and each look at them
 
-	found chan struct{} // closed when its machine is known at last; nil where it was at once
+	found chan struct{} // closed when its machine is recovered; nil if that took no waiting
 
 	parts []api.StepTiming // of the newest start's vmm step
 }
@@ -172,7 +172,7 @@ func (s *Service) Detach() {
 	s.links.Wait()
 }
 
-// Close lets go of all machines, which run on. Operations must have ended.
+// Close releases all machines, which keep running. Operations must have ended.
 func (s *Service) Close() {
 	s.stop()
 	s.links.Wait()
@@ -229,8 +229,8 @@ func (s *Service) ShowAll(ctx context.Context) ([]api.VM, error) {
 	return all, err
 }
 
-// diskUsage says how full a VM's disk is: what its file occupies, or what
-// device-mapper says where that holds it. Nil where neither can tell.
+// diskUsage returns how full a VM's disk is: the size that its file occupies, or device-mapper's
+// usage if that has it. It returns nil if neither is known.
 func (s *Service) diskUsage(ctx context.Context, v api.VM) *api.DiskUsage {
 	if s.Host != nil && v.PID > 0 {
 		if u, err := s.Host.DiskUsage(ctx, v); err == nil && u != nil {
@@ -349,20 +349,21 @@ func (s *Service) begin(ref, kind string, check func(e *entry) error) (*entry, e
 	return e, nil
 }
 
-// refuseBusy says what is at work on a VM. The caller holds mu.
+// refuseBusy returns the error of an operation on a VM that another one is working on. The
+// caller holds mu.
 func (s *Service) refuseBusy(e *entry, kind string) error {
-	err := api.Errorf(api.KindConflict, "cannot do %s on VM %s: %s is at work on it", kind, e.vm.Name, e.busy)
+	err := api.Errorf(api.KindConflict, "cannot %s VM %s: it is busy (%s)", api.ActionOf(kind).Verb, e.vm.Name, api.ActionOf(e.busy).Doing)
 	if e.busy == kindRecover && s.Host != nil {
-		return err.WithHint("try again when it has ended, or: banger vm kill %s   (it ends whatever runs for the VM)", e.vm.Name)
+		return err.WithHint("wait until that has ended, then try again; or: banger vm kill %s   (ends whatever runs for the VM)", e.vm.Name)
 	}
-	return err.WithHint("try again when it has ended")
+	return err.WithHint("wait until that has ended, then try again")
 }
 
 func (s *Service) release(e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e.busy, e.op = "", nil
-	if e.sought() {
+	if e.recovering() {
 		e.busy = kindRecover
 	}
 }
@@ -395,7 +396,7 @@ func (s *Service) chooseDriver(ctx context.Context, name string) (string, error)
 			return d.Name(), nil
 		}
 	}
-	// What the last one lacks is said when it starts something.
+	// What the last one lacks is reported when it starts a VM.
 	return s.Drivers[len(s.Drivers)-1].Name(), nil
 }
 

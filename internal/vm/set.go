@@ -11,7 +11,7 @@ import (
 // recorded counts: the start makes the disk's file as long as that (readyDisk), and the agent
 // the file system in it.
 func (s *Service) Set(ctx context.Context, ref string, req api.SetVM) (api.VM, error) {
-	e, err := s.begin(ref, "vm.set", func(e *entry) error { return mayBeSet(e.view(), e.run != nil || e.sought()) })
+	e, err := s.begin(ref, "vm.set", func(e *entry) error { return mayBeSet(e.view(), e.run != nil || e.recovering()) })
 	if err != nil {
 		return api.VM{}, err
 	}
@@ -42,12 +42,12 @@ func (s *Service) Set(ctx context.Context, ref string, req api.SetVM) (api.VM, e
 	return e.view(), nil
 }
 
-// mayBeSet refuses a VM that runs, or of which that cannot be told.
+// mayBeSet refuses a VM that runs or may be running.
 func mayBeSet(v api.VM, runs bool) error {
 	if !runs {
 		return nil
 	}
-	return api.Errorf(api.KindConflict, "cannot change the size of VM %s while it runs", v.Name).
+	return api.Errorf(api.KindConflict, "cannot change VM %s while it runs", v.Name).
 		WithHint("banger vm stop %s, then the same again, then banger vm start %s", v.Name, v.Name)
 }
 

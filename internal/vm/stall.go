@@ -15,7 +15,7 @@ const (
 	stallEvery = 2 * time.Second
 	stallAsk   = 30 * time.Second
 	// nearlyFull is the space below which a machine is asked each time, and roomAgain what
-	// is to be free before it goes on.
+	// must be free before it continues.
 	nearlyFull = 1 << 30
 	roomAgain  = 16 << 20
 )
@@ -23,11 +23,11 @@ const (
 // errStalled is why a guest cannot be talked to.
 func errStalled(name string) error {
 	return api.Errorf(api.KindNoSpace, "VM %s is paused: the disk of this host is full", name).
-		WithHint("free space, for example with banger image prune: it goes on by itself, and loses nothing")
+		WithHint("free space, for example with banger image prune: the VM then continues automatically, and loses nothing")
 }
 
-// watchStall has a machine go on that stood still because the host's disk was full, as
-// soon as there is room, and knows meanwhile that it does.
+// watchStall resumes a machine that stopped because the host's disk was full, as soon as
+// there is space, and records until then that it is stopped.
 func (s *Service) watchStall(e *entry, r *run) {
 	m, ok := r.machine.(driver.Staller)
 	if !ok {
@@ -56,7 +56,7 @@ func (s *Service) watchStall(e *entry, r *run) {
 // standTime bounds how long a VMM is asked: somebody else may be talking to it.
 const standTime = time.Second
 
-// lookWhetherItStands has a running VM called paused whose VMM says that it stands still.
+// lookWhetherItStands marks a running VM as paused if its VMM reports that it is stopped.
 func (s *Service) lookWhetherItStands(ctx context.Context, v *api.VM) {
 	s.mu.Lock()
 	e := s.vms[v.ID]
@@ -94,6 +94,6 @@ func (s *Service) lookAtStall(ctx context.Context, e *entry, r *run, m driver.St
 		return
 	}
 	if err := m.Resume(ctx); err != nil {
-		s.Logger.Warn("cannot have a VM go on", "error", err)
+		s.Logger.Warn("cannot resume a VM", "error", err)
 	}
 }

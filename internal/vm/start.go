@@ -199,7 +199,7 @@ func (s *Service) awaitAgent(e *entry) func(context.Context, api.Report) error {
 		var why string
 		select {
 		case <-r.up:
-			s.endTurn(e) // what it starts by itself is its own affair
+			s.endTurn(e) // whatever it starts on its own does not count
 			err := s.startBackground(ctx, e, r, s.get(e).StartedAt == nil, report)
 			if err == nil {
 				err = s.started(ctx, e, r)
@@ -224,7 +224,7 @@ func whyNotBooted(r *run) string {
 	return "its VMM ended while the guest booted" + describe(r.machine.Exit())
 }
 
-// errEnded says that a guest has answered and is gone.
+// errEnded means that a guest has answered and is gone.
 var errEnded = errors.New("the VMM has ended")
 
 // started records that a VM runs, if it does: ended cannot come between.
@@ -255,7 +255,7 @@ func (s *Service) failed(ctx context.Context, e *entry, kind api.Kind, why strin
 		text = "(nothing)"
 	}
 	failure := api.Errorf(kind, "cannot start VM %s: %s; the last lines of its console:\n  %s", v.Name, why, strings.ReplaceAll(text, "\n", "\n  ")).
-		WithHint("the VM is kept: banger vm logs %[1]s; banger vm start %[1]s; banger vm delete %[1]s", v.Name)
+		WithHint("the VM still exists: banger vm logs %[1]s; banger vm start %[1]s; banger vm delete %[1]s", v.Name)
 	return op.Keep(errors.Join(failure, err))
 }
 

@@ -49,12 +49,12 @@ func (s *Service) deadline(grace time.Duration) (time.Time, error) {
 // Kill ends a VM's VMM at once, as pulling the plug would. It overtakes what has the
 // VM stop, start or restart.
 func (s *Service) Kill(ctx context.Context, ref string) (*op.Op, error) {
-	ended, err := s.endUnproven(ctx, ref)
+	ended, err := s.killUnidentified(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
 	if ended {
-		return s.startOn(ctx, ref, kindKill, nil, func(e *entry) op.Plan { return s.plan(e, kindKill, s.unprovenSteps(e)) })
+		return s.startOn(ctx, ref, kindKill, nil, func(e *entry) op.Plan { return s.plan(e, kindKill, s.unidentifiedSteps(e)) })
 	}
 	id, overtook, err := s.overtake(ctx, ref, kindKill, kindStop, kindStart, kindRestart)
 	if err != nil {
@@ -127,7 +127,7 @@ func (s *Service) shutdownStep(e *entry, deadline time.Time) op.Step {
 			if r == nil || !r.asked.Load() {
 				return nil
 			}
-			return op.Keep(api.Errorf(api.KindCanceled, "the guest was asked to shut down before, and goes on: VM %s stops when it has", name).
+			return op.Keep(api.Errorf(api.KindCanceled, "the guest was asked to shut down before the cancellation, and continues: VM %s stops when it has", name).
 				WithHint("banger vm wait %[1]s, or: banger vm kill %[1]s", name))
 		},
 	}
@@ -167,7 +167,7 @@ func (s *Service) shutdown(ctx context.Context, e *entry, deadline time.Time, re
 // has begun is the one that is asked for.
 func (s *Service) Delete(ctx context.Context, ref string, force bool) (*op.Op, error) {
 	if force {
-		if _, err := s.endUnproven(ctx, ref); err != nil {
+		if _, err := s.killUnidentified(ctx, ref); err != nil {
 			return nil, err
 		}
 		id, _, err := s.overtake(ctx, ref, KindDelete, kindCreate, kindRun, kindStart, kindRestart, kindStop)
@@ -190,7 +190,7 @@ func (s *Service) Delete(ctx context.Context, ref string, force bool) (*op.Op, e
 		return nil
 	}, func(e *entry) op.Plan { return s.plan(e, KindDelete, s.deleteSteps(e)) })
 	if api.KindOf(err) == api.KindConflict {
-		if other, _ := s.deletion(ctx, ref); other != nil { // it has begun meanwhile
+		if other, _ := s.deletion(ctx, ref); other != nil { // it has begun in the meantime
 			return other, nil
 		}
 	}
@@ -236,5 +236,5 @@ func (s *Service) Rename(ctx context.Context, ref, name string) (api.VM, error) 
 	return s.answered(ctx, e, func(v *api.VM) { v.Name = name })
 }
 
-// errNotStopped says that a VM is not one that prune removes.
+// errNotStopped means that prune does not remove a VM.
 var errNotStopped = errors.New("not stopped")

@@ -14,7 +14,7 @@ import (
 const stepTurn = "turn"
 
 // turnStep waits until few enough other VMs are starting. While it waits nothing is held
-// of the host. A start that a restart of the daemon interrupts in it goes on waiting,
+// of the host. A start that a restart of the daemon interrupts in it continues to wait,
 // before all that began later.
 func (s *Service) turnStep(e *entry) op.Step {
 	return op.Step{
@@ -86,7 +86,7 @@ func (s *Service) endTurn(e *entry) {
 	}
 }
 
-// withoutTurn leaves the wait out of a start's times where there was none.
+// withoutTurn removes the wait from a start's times if there was none.
 func withoutTurn(steps []api.StepTiming) []api.StepTiming {
 	return slices.DeleteFunc(steps, func(t api.StepTiming) bool { return t.Step == stepTurn && t.Milliseconds < 1 })
 }

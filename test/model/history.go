@@ -90,7 +90,7 @@ func (e *event) besideClaim() bool {
 }
 
 // atWork is said of a VM that another operation has for itself.
-const atWork = "is at work on it"
+const atWork = "it is busy"
 
 // nothingLeft is said of an operation that was cancelled and undone.
 const nothingLeft = "nothing is left"

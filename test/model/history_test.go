@@ -41,7 +41,7 @@ func TestModelKnowsLies(t *testing.T) {
 		return func(e *event) { then(e); e.out.full = true }
 	}
 	runs := state{}.with(0, vm{phase: running, note: 1})
-	busy := fails(api.KindConflict, "cannot do it on VM t0a: vm.stop is at work on it")
+	busy := fails(api.KindConflict, "cannot start VM t0a: it is busy (stopping)")
 	gone := fails(api.KindNotFound, `no VM named "t0a"`)
 	interrupted := fails(api.KindInternal, "it was interrupted")
 	for name, c := range map[string]struct {

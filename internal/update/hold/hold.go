@@ -62,10 +62,10 @@ func Remove(path string) error {
 	return nil
 }
 
-// Check returns an error while there is a hold in effect at path. verb is what cannot
-// be done now. Without a hold it costs one system call. A file that cannot be opened
+// Check returns an error while a hold is in effect at path. kind is the kind of the operation
+// that is refused. Without a hold it costs one system call. A file that cannot be opened
 // has no effect.
-func Check(path, verb string) error {
+func Check(path, kind string) error {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil
@@ -75,6 +75,6 @@ func Check(path, verb string) error {
 		return nil
 	}
 	what, _ := io.ReadAll(io.LimitReader(f, maxText))
-	return api.Errorf(api.KindConflict, "cannot do %s now: the update to %s is being proven", verb, bytes.TrimSpace(what)).
+	return api.Errorf(api.KindConflict, "cannot %s now: the update to %s is being proven", api.ActionOf(kind).Request(), bytes.TrimSpace(what)).
 		WithHint("try again in a moment; guests, and commands in them, are not affected")
 }

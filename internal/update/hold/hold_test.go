@@ -20,7 +20,7 @@ func TestHold(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = Check(path, "vm.start")
-	if want := "cannot do vm.start now: the update to v1.1.0 is being proven"; err == nil || err.Error() != want || api.KindOf(err) != api.KindConflict {
+	if want := "cannot start the VM now: the update to v1.1.0 is being proven"; err == nil || err.Error() != want || api.KindOf(err) != api.KindConflict {
 		t.Errorf("held: %v", err)
 	}
 	again, err := Make(path, "v1.2.0", 0) // by the updater's next run
