@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// SilentFor is how long a connection must have carried nothing before it may have to make
-// way for another. Until there are too many, silent ones stay for ever, as with no
-// forwarder between; keep-alive probes find the dead (tcp(7)).
+// SilentFor is how long a connection must have been idle before it may be closed for another. Until
+// there are too many, idle ones stay forever, as without a forwarder; keep-alive probes detect
+// broken ones (tcp(7)).
 const SilentFor = time.Minute
 
-// Crowd is the connections that a process carries, so many at once. When there is no place
-// for a new one, the one that has been silent for longest makes way, if that is SilentFor.
+// Crowd limits the connections that a process carries at once. If there is no place for a new one,
+// the one that has been idle for the longest time, but at least for SilentFor, is closed.
 type Crowd struct {
 	// Silent is SilentFor; tests change it before anybody enters.
 	Silent time.Duration
@@ -30,7 +30,7 @@ func NewCrowd(limit int) *Crowd {
 	return &Crowd{limit: limit, Silent: SilentFor, open: map[*Place]struct{}{}, freed: make(chan struct{})}
 }
 
-// Place is a connection's in a crowd. Methods of nil do nothing.
+// Place is a connection's place in a Crowd. Methods of nil do nothing.
 type Place struct {
 	crowd *Crowd
 	end   func()
@@ -40,8 +40,8 @@ type Place struct {
 // Limit is how many connections there may be.
 func (c *Crowd) Limit() int { return c.limit }
 
-// Enter takes a place, nil if there is none. end is called, once at most, when the
-// connection has to make way: it returns at once, and the place is another's already.
+// Enter returns a place, or nil if there is none. end is called at most once, when the connection has
+// to be closed for another: it must return immediately, and the place already belongs to the other.
 func (c *Crowd) Enter(end func()) *Place {
 	p, _ := c.enter(end)
 	return p
@@ -51,7 +51,7 @@ func (c *Crowd) enter(end func()) (p *Place, freed chan struct{}) {
 	c.mu.Lock()
 	var out *Place
 	if len(c.open) >= c.limit {
-		if out = c.longestSilent(); out == nil {
+		if out = c.longestIdle(); out == nil {
 			defer c.mu.Unlock()
 			return nil, c.freed
 		}
@@ -67,8 +67,8 @@ func (c *Crowd) enter(end func()) (p *Place, freed chan struct{}) {
 	return p, nil
 }
 
-// longestSilent returns the connection that is to make way, nil for none.
-func (c *Crowd) longestSilent() *Place {
+// longestIdle returns the connection to close for another, or nil if there is none.
+func (c *Crowd) longestIdle() *Place {
 	var longest *Place
 	oldest := time.Now().Add(-c.Silent).UnixNano()
 	for p := range c.open {
@@ -79,8 +79,8 @@ func (c *Crowd) longestSilent() *Place {
 	return longest
 }
 
-// lookAgain is how often a connection that waits for a place looks for one that has
-// become silent for long enough.
+// lookAgain is how often a connection that waits for a place checks for one that has been idle for
+// long enough.
 const lookAgain = time.Second
 
 // Wait is Enter, but waits for a place until ctx ends; then it returns nil.
@@ -102,14 +102,14 @@ func (c *Crowd) Wait(ctx context.Context, end func()) *Place {
 	}
 }
 
-// Use notes that the connection carries something.
+// Use records that the connection carries data.
 func (p *Place) Use() {
 	if p != nil {
 		p.used.Store(time.Now().UnixNano())
 	}
 }
 
-// Leave gives the place back.
+// Leave releases the place.
 func (p *Place) Leave() {
 	if p == nil {
 		return

@@ -12,19 +12,19 @@ import (
 const (
 	// maxDatagram is the longest payload of UDP over IPv4 (RFC 768, RFC 791).
 	maxDatagram = 1<<16 - 1 - 20 - 8
-	// idleFor is when a sender's flow ends that neither end uses. It is what Linux's
-	// connection tracking gives a flow with traffic both ways
+	// idleFor is the time after which an unused flow of a sender ends. Linux's connection tracking
+	// uses the same for a flow with traffic in both directions
 	// (nf_conntrack_udp_timeout_stream).
 	idleFor = 2 * time.Minute
 	// maxFlows is how many senders there may be; others' datagrams are dropped. Each
 	// costs a buffer for the longest datagram at both ends.
 	maxFlows = 256
 	// maxQueued is how many datagrams wait for a flow's reader; more are dropped, as
-	// by a full socket buffer.
+	// as with a full socket buffer.
 	maxQueued = 64
 )
 
-// datagrams makes a connection of the datagrams of each sender.
+// datagrams makes a connection from the datagrams of each sender.
 type datagrams struct {
 	conn  *net.UDPConn
 	idle  time.Duration
@@ -45,7 +45,7 @@ func newDatagrams(conn *net.UDPConn) *datagrams {
 	return d
 }
 
-// read gives each datagram to its flow. What nobody takes in time is dropped.
+// read gives each datagram to its flow. Datagrams that are not read in time are dropped.
 func (d *datagrams) read() {
 	defer close(d.done)
 	buf := make([]byte, maxDatagram)
@@ -119,7 +119,7 @@ func (d *datagrams) Close() error {
 	return err
 }
 
-// Addr is where datagrams come in.
+// Addr returns the address on which datagrams are received.
 func (d *datagrams) Addr() net.Addr { return d.conn.LocalAddr() }
 
 // flow is the datagrams to and from one sender. It is a net.Conn, but without
@@ -134,7 +134,7 @@ type flow struct {
 	closed chan struct{}
 }
 
-// Read returns the next datagram, of which what does not fit is lost.
+// Read returns the next datagram. Bytes that do not fit are lost.
 func (f *flow) Read(p []byte) (int, error) {
 	select {
 	case b := <-f.queue:
@@ -156,7 +156,7 @@ func (f *flow) Write(p []byte) (int, error) {
 	return f.of.conn.WriteToUDPAddrPort(p, f.from)
 }
 
-// Close forgets the sender, whose next datagram begins another flow.
+// Close removes the flow. The sender's next datagram begins another one.
 func (f *flow) Close() error {
 	f.once.Do(func() {
 		close(f.closed)
@@ -168,17 +168,17 @@ func (f *flow) Close() error {
 	return nil
 }
 
-// LocalAddr is where its datagrams come in.
+// LocalAddr returns the address on which it receives datagrams.
 func (f *flow) LocalAddr() net.Addr { return f.of.Addr() }
 
-// RemoteAddr is the sender.
+// RemoteAddr returns the sender.
 func (f *flow) RemoteAddr() net.Addr { return net.UDPAddrFromAddrPort(f.from) }
 
-// SetDeadline is not there.
+// SetDeadline is not supported.
 func (f *flow) SetDeadline(time.Time) error { return os.ErrNoDeadline }
 
-// SetReadDeadline is not there.
+// SetReadDeadline is not supported.
 func (f *flow) SetReadDeadline(time.Time) error { return os.ErrNoDeadline }
 
-// SetWriteDeadline is not there.
+// SetWriteDeadline is not supported.
 func (f *flow) SetWriteDeadline(time.Time) error { return os.ErrNoDeadline }

@@ -11,23 +11,22 @@ import (
 	"banger/internal/stdio"
 )
 
-// Join moves what a connection brings to a session's stream out, and what comes on
-// its stream in to the connection, until both directions have ended: each by itself,
-// as TCP has it. When one fails, or ctx ends, the connection is reset, so that
-// nobody takes a part for the whole. It is closed when Join returns. place, which may be
-// nil, is told when something is carried.
+// Join copies from a connection to a session's stream out, and from its stream in to the connection,
+// until both directions have ended, each separately as in TCP. If one fails, or ctx ends, the
+// connection is reset, so that incomplete data does not look complete. Join closes the connection.
+// place, which may be nil, is updated when data is carried.
 func Join(ctx context.Context, conn net.Conn, in *stdio.In, out *stdio.Out, place *Place) error {
 	stop := context.AfterFunc(ctx, func() { Abort(conn) })
 	defer stop()
 	out.Narrow()
 	ended := make(chan error, 2)
 	if isPackets(conn) {
-		// Datagrams have no half that could go on by itself.
+		// Datagrams have no half that could continue alone.
 		go func() { ended <- errors.Join(fromPackets(out, conn, place), out.Close(), in.Close()) }()
 		go func() {
 			err := toPackets(conn, in, place)
 			conn.Close()
-			out.Abandon() // it may wait for a reader who is gone
+			out.Abandon() // it may wait for a reader that is gone
 			ended <- err
 		}()
 	} else {
@@ -50,7 +49,7 @@ func Join(ctx context.Context, conn net.Conn, in *stdio.In, out *stdio.Out, plac
 	return err
 }
 
-// Abort closes a connection so that its other end learns that it broke: with a reset
+// Abort closes a connection so that its other end learns that it failed: with a reset
 // (tcp(7), SO_LINGER of 0).
 func Abort(conn net.Conn) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
@@ -133,8 +132,8 @@ func toPackets(conn net.Conn, r io.Reader, place *Place) error {
 	}
 }
 
-// unlessClosed is nil where err only says that this end has closed the stream, or
-// that the stream has ended.
+// unlessClosed returns nil if err only means that this end has closed the stream, or that the stream
+// has ended.
 func unlessClosed(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) {
 		return nil

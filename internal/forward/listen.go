@@ -19,8 +19,8 @@ import (
 	"banger/internal/stdio"
 )
 
-// Listen listens at an endpoint. Datagrams of one sender are a connection, and come
-// and go whole.
+// Listen listens on an endpoint. The datagrams of one sender are a connection that preserves their
+// boundaries.
 func Listen(ctx context.Context, e stdio.Endpoint) (net.Listener, error) {
 	config := net.ListenConfig{}
 	switch e.Network {
@@ -35,10 +35,10 @@ func Listen(ctx context.Context, e stdio.Endpoint) (net.Listener, error) {
 	case stdio.Unix:
 		return listenUnix(ctx, e.Address)
 	}
-	return nil, fmt.Errorf("there is no network %.20q", e.Network)
+	return nil, fmt.Errorf("unknown network %.20q", e.Network)
 }
 
-// Bind takes a port for another program, which goes on with FromFile.
+// Bind binds a port for another program, which continues with FromFile.
 func Bind(ctx context.Context, e stdio.Endpoint) (*os.File, netip.AddrPort, error) {
 	config := net.ListenConfig{}
 	var socket interface {
@@ -68,7 +68,7 @@ func Bind(ctx context.Context, e stdio.Endpoint) (*os.File, netip.AddrPort, erro
 	return f, address, err
 }
 
-// FromFile listens on a port that Bind has taken. It closes f.
+// FromFile listens on a port that Bind has bound. It closes f.
 func FromFile(f *os.File, network string) (net.Listener, error) {
 	defer f.Close()
 	if network != stdio.UDP {
@@ -89,8 +89,8 @@ func FromFile(f *os.File, network string) (net.Listener, error) {
 // dialFor bounds how long a connection on this host, or from it, may take.
 const dialFor = 30 * time.Second
 
-// Dial connects to an endpoint of this host. Without a host it tries both loopbacks,
-// as programs do with localhost.
+// Dial connects to an endpoint of this host. Without a host it tries both loopbacks, as for
+// localhost.
 func Dial(ctx context.Context, e stdio.Endpoint) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialFor)
 	defer cancel()
@@ -108,12 +108,11 @@ func Dial(ctx context.Context, e stdio.Endpoint) (net.Conn, error) {
 	return conn, err
 }
 
-// crowdedPause is how long Accept waits for a descriptor: nothing tells when one is
-// free again.
+// crowdedPause is how long Accept waits for a descriptor: nothing announces a free one.
 const crowdedPause = 20 * time.Millisecond
 
 // Accept waits for a connection, through shortages of descriptors and connections
-// that end before they are taken (accept(2)).
+// that end before they are accepted (accept(2)).
 func Accept(l net.Listener) (net.Conn, error) {
 	for {
 		conn, err := l.Accept()
@@ -127,7 +126,7 @@ func Accept(l net.Listener) (net.Conn, error) {
 	}
 }
 
-// network keeps an IPv6 address from meaning IPv4's too, and the other way.
+// network keeps an IPv6 address from also meaning IPv4, and vice versa.
 func network(e stdio.Endpoint) string {
 	if at, err := netip.ParseAddrPort(e.Address); err == nil && at.Addr().Is6() {
 		return e.Network + "6"
@@ -143,8 +142,8 @@ func local(address string) string {
 	return address
 }
 
-// listenUnix makes a socket for its owner alone, and replaces one on which nobody
-// listens any more.
+// listenUnix creates a socket that only its owner may use, and replaces one on which nobody listens
+// any more.
 func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		var err error
@@ -169,9 +168,8 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	return config.Listen(ctx, "unix", path)
 }
 
-// Refused explains why listening at an endpoint failed: who has the port, or what
-// may be done about a privileged one. where is what follows the address in the
-// message, such as " in the guest".
+// Refused explains why listening on an endpoint failed: which process uses the port, or what to do
+// about a privileged one. where follows the address in the message, such as " in the guest".
 func Refused(err error, e stdio.Endpoint, where string) *api.Error {
 	at := local(e.Address)
 	var syscallError *os.SyscallError
@@ -194,10 +192,10 @@ func Refused(err error, e stdio.Endpoint, where string) *api.Error {
 	return api.Errorf(api.KindInternal, "cannot listen on %s%s: %w", at, where, err)
 }
 
-// taken says who has a port, as far as can be seen.
+// taken returns which process uses a port, as far as that is visible.
 func taken(e stdio.Endpoint, at string) string {
 	if e.Network == stdio.Unix {
-		return "something listens there, or it is no socket"
+		return "something listens there, or it is not a socket"
 	}
 	address, err := netip.ParseAddrPort(at)
 	if err != nil {

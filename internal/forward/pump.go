@@ -8,7 +8,7 @@ import (
 	"banger/internal/chunk"
 )
 
-// used is a connection whose place is told of what is written.
+// used is a connection that updates its place when data is written.
 type used struct {
 	net.Conn
 	place *Place
@@ -19,7 +19,7 @@ func (u used) Write(p []byte) (int, error) {
 	return u.Conn.Write(p)
 }
 
-// fromSocket copies what comes on conn to w, up to its end.
+// fromSocket copies from conn to w, to its end.
 func fromSocket(w io.Writer, conn net.Conn, place *Place) error {
 	for {
 		buf, err := chunk.Read(conn)

@@ -13,13 +13,12 @@ import (
 	"banger/internal/stdio"
 )
 
-// Spec is a forward as people write it: one end listens, the other is where that
-// leads.
+// Spec is a forward as users write it: an endpoint to listen on and a target.
 type Spec struct {
 	Listen, To stdio.Endpoint
 }
 
-// String is the spec in the form that Parse reads.
+// String returns the spec in the form that Parse reads.
 func (s Spec) String() string {
 	text := s.Listen.Address + ":" + strings.TrimPrefix(s.To.Address, ":")
 	if stdio.UDP == s.Listen.Network {
@@ -64,7 +63,7 @@ func parse(text string) (Spec, error) {
 	return Spec{near, to}, nil
 }
 
-// split takes the protocol off and cuts the rest at colons outside of brackets.
+// split removes the protocol and splits the rest at colons outside of brackets.
 func split(text string) (fields []string, network string, err error) {
 	if i := strings.IndexFunc(text, func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) }); i >= 0 {
 		return nil, "", errors.New("it has characters that cannot be printed")
@@ -77,7 +76,7 @@ func split(text string) (fields []string, network string, err error) {
 	network = stdio.TCP
 	if port, protocol, found := strings.Cut(*last, "/"); found && !isPath(*last) {
 		if protocol != stdio.TCP && protocol != stdio.UDP {
-			return nil, "", fmt.Errorf("%q is neither tcp nor udp", protocol)
+			return nil, "", fmt.Errorf("%q is not tcp or udp", protocol)
 		}
 		*last, network = port, protocol
 	}
@@ -111,7 +110,7 @@ func cut(text string) ([]string, error) {
 
 func isPath(field string) bool { return strings.HasPrefix(field, "/") || strings.HasPrefix(field, ".") }
 
-var errOneHalf = errors.New("it needs two halves: where to listen, and where that leads")
+var errOneHalf = errors.New("write LISTEN:TARGET")
 
 // takeListen reads the first half and returns the fields of the second.
 func takeListen(fields []string, network string) (stdio.Endpoint, []string, error) {
@@ -161,7 +160,7 @@ func takeTarget(fields []string, network string) (stdio.Endpoint, error) {
 func checkHost(host string) error {
 	for _, r := range host {
 		if r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-._:%", r) {
-			return fmt.Errorf("%.60q is no name of a host", host)
+			return fmt.Errorf("%.60q is not a host name", host)
 		}
 	}
 	if len(host) > maxName {
@@ -181,13 +180,13 @@ func isNumber(s string) bool {
 func parsePort(s string, least int) (int, error) {
 	port, err := strconv.Atoi(s)
 	if !isNumber(s) || err != nil || port < least || port > maxPort {
-		return 0, fmt.Errorf("%.60q is no port from %d to %d", s, least, maxPort)
+		return 0, fmt.Errorf("%.60q is not a port from %d to %d", s, least, maxPort)
 	}
 	return port, nil
 }
 
-// ParsePublished reads [ADDRESS:]PORT:PORT[/udp], a port of the host that leads to
-// one of the guest.
+// ParsePublished reads [ADDRESS:]PORT:PORT[/udp], a port of the host that is forwarded to one of the
+// guest.
 func ParsePublished(text string) (api.PublishedPort, error) {
 	p, err := parsePublished(text)
 	if err != nil {
@@ -215,12 +214,12 @@ func parsePublished(text string) (api.PublishedPort, error) {
 	}, err
 }
 
-// Published is a published port as a spec. An error says what is wrong with it.
+// Published returns a published port as a Spec, or an error that says what is wrong with it.
 func Published(p api.PublishedPort) (Spec, error) {
 	address, err := netip.ParseAddr(p.Address)
 	switch {
 	case err != nil || address.Zone() != "":
-		return Spec{}, api.Errorf(api.KindInvalid, "cannot publish a port on %.60q: it is no IP address", p.Address)
+		return Spec{}, api.Errorf(api.KindInvalid, "cannot publish a port on %.60q: it is not an IP address", p.Address)
 	case p.HostPort < 0 || p.HostPort > maxPort || p.GuestPort < 1 || p.GuestPort > maxPort:
 		return Spec{}, api.Errorf(api.KindInvalid, "cannot publish %d:%d: ports go up to %d", p.HostPort, p.GuestPort, maxPort)
 	case p.Protocol != stdio.TCP && p.Protocol != stdio.UDP:

@@ -143,7 +143,7 @@ func (m *Manager) Resume(plan Plan, left Unfinished) *Op {
 	var why error // it is undone
 	switch {
 	case left.Undoing:
-		why = api.Errorf(api.KindInternal, "%s did not succeed, and was being undone when banger was restarted; the daemon's log says why", plan.Kind).WithHint("try again")
+		why = api.Errorf(api.KindInternal, "%s did not succeed, and was being undone when banger was restarted; the daemon's log says why", api.ActionOf(plan.Kind)).WithHint("try again")
 	case left.Attempts > attempts && !plan.Steps[at].Waits:
 		why = api.Errorf(api.KindInternal, "%s was interrupted by restarts of banger, twice at the same step", api.ActionOf(plan.Kind)).WithHint("try again")
 	}

@@ -19,21 +19,21 @@ import (
 	"banger/internal/paths"
 )
 
-// order is what the daemon asks a forwarder for: one packet, as JSON, and for Add the
-// bound socket with it. A forwarder may be older than the daemon and the other way.
+// order is a request of the daemon to a forwarder: one packet, as JSON, and for Add with the bound
+// socket. A forwarder may be older or newer than the daemon.
 type order struct {
 	Add    *api.PublishedPort `json:"add,omitempty"`
 	Remove *api.PublishedPort `json:"remove,omitempty"`
 }
 
-// report is the answer: what is served then.
+// report is the answer: the ports that are served then.
 type report struct {
 	Ports []api.PublishedPort `json:"ports"`
 	Error string              `json:"error,omitempty"`
 }
 
-// errDeaf says that a forwarder has not followed an order.
-var errDeaf = errors.New("does not do as it is told")
+// errNoResponse means that a forwarder has not answered a request.
+var errNoResponse = errors.New("did not respond")
 
 // closed says whether a question was not answered because the other end has closed its
 // sockets. A forwarder that goes on answers whatever it gets.
@@ -43,14 +43,13 @@ func closed(err error) bool {
 }
 
 const (
-	// controlTime bounds one question and its answer.
+	// controlTime bounds one request and its answer.
 	controlTime = 10 * time.Second
 	// maxPacket holds more ports than there may be.
 	maxPacket = 64 << 10
 )
 
-// ask sends an order to the forwarder of the VM in dir, with a socket where there is
-// one to hand over.
+// ask sends an order to the forwarder of the VM in dir, with a socket if there is one to pass.
 func ask(ctx context.Context, dir string, o order, socket *os.File) ([]api.PublishedPort, error) {
 	conn, err := fsx.DialUnix(ctx, filepath.Join(dir, paths.VMPortsSocket))
 	if err != nil {
@@ -112,7 +111,7 @@ func received(space []byte) (*os.File, error) {
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
 	if err != nil || len(fds) != 1 {
-		return nil, fmt.Errorf("%d descriptors came: %w", len(fds), err)
+		return nil, fmt.Errorf("received %d descriptors: %w", len(fds), err)
 	}
 	unix.CloseOnExec(fds[0])
 	return os.NewFile(uintptr(fds[0]), "port"), nil

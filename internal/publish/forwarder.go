@@ -28,11 +28,11 @@ import (
 // name is the first argument of a process that is a forwarder.
 const name = "banger-forwarder"
 
-// controlFD is the descriptor of the control socket, which the daemon hands over.
+// controlFD is the descriptor of the control socket, which the daemon passes.
 const controlFD = 3
 
-// patience is how long a connection waits for a daemon that is away. The agent gives
-// up a session after as long.
+// patience is how long a connection waits for a daemon that does not run. The agent ends a session
+// after the same time.
 const patience = 10 * time.Minute
 
 func arguments(program, id, dir string, system bool) []string {
@@ -43,8 +43,8 @@ func arguments(program, id, dir string, system bool) []string {
 	return []string{program, name, "vm=" + id, "dir=" + dir, "mode=" + mode}
 }
 
-// vmOf returns whose forwarder a command line is, for VMs in the directory vms;
-// empty where it is none.
+// vmOf returns the id of the VM whose forwarder has a command line, for VMs in the directory vms, or
+// "" if it is not a forwarder's.
 func vmOf(args []string, vms string) string {
 	if len(args) != 5 || args[1] != name {
 		return ""
@@ -56,8 +56,8 @@ func vmOf(args []string, vms string) string {
 	return id
 }
 
-// Main returns at once, unless this process was started to be a forwarder: then it is
-// one until it is told to end, and exits.
+// Main returns immediately, unless this process was started as a forwarder: then it runs as one until
+// it is asked to end, and exits.
 func Main() {
 	if len(os.Args) != 5 || os.Args[1] != name {
 		return
@@ -103,7 +103,7 @@ func run(id, dir string, system bool) error {
 	return f.serve(control)
 }
 
-// watch has rest hear of what the guest sends: without it the forwarder is at rest.
+// watch reports data from the guest to rest: without data the forwarder is idle.
 func watch(dial guest.Dial, rest *budget.Rest) guest.Dial {
 	rest.Use() // to be started left something, too
 	return func(ctx context.Context) (net.Conn, error) {
@@ -126,11 +126,11 @@ func (w watched) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// duringUpdate refuses to start the daemon where an update is not over: whoever is at
-// work on it does, or the user's next command ends it first.
+// duringUpdate refuses to start the daemon while an update is in progress: the updater starts it, or
+// the user's next command finishes the update first.
 func duringUpdate(p paths.Paths) error {
 	if _, err := os.Lstat(filepath.Join(p.Update(), journal.File)); err == nil {
-		return api.Errorf(api.KindTimeout, "an update is under way")
+		return api.Errorf(api.KindTimeout, "an update is in progress")
 	}
 	return nil
 }
@@ -145,13 +145,13 @@ type forwarder struct {
 	ports map[api.PublishedPort]*serving
 }
 
-// serving is a port that is served.
+// serving is a served port.
 type serving struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 }
 
-// serve follows orders until it is told to end. Then connections are reset.
+// serve executes requests until it is asked to end. Then connections are reset.
 func (f *forwarder) serve(control net.Listener) error {
 	stop := context.AfterFunc(f.ctx, func() { control.Close() })
 	defer stop()
@@ -183,7 +183,7 @@ func (f *forwarder) follow(conn *net.UnixConn) {
 	if err != nil {
 		answer.Error = err.Error()
 	}
-	_ = json.NewEncoder(conn).Encode(answer) // who has gone does not want to know
+	_ = json.NewEncoder(conn).Encode(answer) // fails if the daemon is gone
 }
 
 func (f *forwarder) add(p api.PublishedPort, socket *os.File) error {
@@ -200,7 +200,7 @@ func (f *forwarder) add(p api.PublishedPort, socket *os.File) error {
 	defer f.mu.Unlock()
 	if f.ports[p] != nil {
 		l.Close()
-		return fmt.Errorf("%s is served already", p)
+		return fmt.Errorf("%s is already served", p)
 	}
 	ctx, cancel := context.WithCancel(f.ctx)
 	serves := &serving{cancel, make(chan struct{})}

@@ -21,11 +21,11 @@ import (
 )
 
 const (
-	// endTime is what a forwarder gets to end by itself.
+	// endTime is how long a forwarder may take to end after a request.
 	endTime = 2 * time.Second
-	// killTime is what SIGKILL may take.
+	// killTime bounds the end of a process after SIGKILL.
 	killTime  = 10 * time.Second
-	openTries = 3 // how many forwarders are tried if one dies over an order
+	openTries = 3 // how many forwarders are tried if one ends during an order
 	// dyingTime bounds the wait for the end of a process whose sockets are closed. On a host
 	// that is overloaded that takes seconds.
 	dyingTime = 30 * time.Second
@@ -37,7 +37,7 @@ const (
 	longestPause = 30 * time.Second
 )
 
-// Manager looks after forwarders for the daemon.
+// Manager manages forwarders for the daemon.
 type Manager struct {
 	paths  paths.Paths
 	system bool
@@ -47,13 +47,12 @@ type Manager struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 
-	mu    sync.Mutex // held over nothing that waits
+	mu    sync.Mutex // never held during a wait
 	vms   map[string]*served
 	locks map[string]*sync.Mutex // by id: held while a VM's forwarder is talked to or ended
 }
 
-// lock excludes others from a VM's forwarder: one that does not answer holds up nobody
-// but its own VM.
+// lock locks a VM's forwarder: one that does not answer blocks only its own VM.
 func (m *Manager) lock(id string) (unlock func()) {
 	m.mu.Lock()
 	l := m.locks[id]
@@ -84,20 +83,20 @@ func (m *Manager) set(id string, s *served) {
 	m.vms[id] = s
 }
 
-// served is a VM whose ports are served, or are to be.
+// served is a VM whose ports are or should be served.
 type served struct {
-	process *proc.Process // nil where none could be started yet
+	process *proc.Process // nil if none could be started yet
 	ports   []api.PublishedPort
 }
 
-// ended says that no process serves the ports.
+// ended reports whether no process serves the ports.
 func (s *served) ended() bool { return s.process == nil || s.process.Ended() }
 
-// dies says whether the process has not followed an order, as err says, because it ends: its
+// dies reports whether the process did not follow an order, as err says, because it ends: its
 // sockets go first, and that they are closed is how it is known. The end itself is waited for.
 func (s *served) dies(ctx context.Context, err error) bool {
-	if !errors.Is(err, errDeaf) || !closed(err) {
-		return errors.Is(err, errDeaf) && s.process.Ended()
+	if !errors.Is(err, errNoResponse) || !closed(err) {
+		return errors.Is(err, errNoResponse) && s.process.Ended()
 	}
 	timer := time.NewTimer(dyingTime)
 	defer timer.Stop()
@@ -110,33 +109,33 @@ func (s *served) dies(ctx context.Context, err error) bool {
 	return false
 }
 
-// letGo lets go of the process, which itself runs on.
-func (s *served) letGo() {
+// closeHandle releases the process, which itself keeps running.
+func (s *served) closeHandle() {
 	if s.process != nil {
 		s.process.Close()
 	}
 }
 
-// NewManager returns a manager that knows no forwarder yet: call Recover.
+// NewManager returns a manager without forwarders: call Recover.
 func NewManager(p paths.Paths, system bool, log *slog.Logger) *Manager {
 	m := &Manager{paths: p, system: system, log: log, vms: map[string]*served{}, locks: map[string]*sync.Mutex{}}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	return m
 }
 
-// Detach lets go of the forwarders, which run on.
+// Detach releases the forwarders, which keep running.
 func (m *Manager) Detach() {
 	m.stop()
 	m.wg.Wait()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, s := range m.vms {
-		s.letGo()
+		s.closeHandle()
 	}
 	clear(m.vms)
 }
 
-// Check says whether ports can be listened on now.
+// Check reports whether ports can be listened on now.
 func (m *Manager) Check(ctx context.Context, ports []api.PublishedPort) error {
 	for _, p := range ports {
 		socket, _, err := bind(ctx, p)
@@ -148,7 +147,7 @@ func (m *Manager) Check(ctx context.Context, ports []api.PublishedPort) error {
 	return nil
 }
 
-// bind takes a port, and returns it with its number.
+// bind binds a port, and returns it with its number.
 func bind(ctx context.Context, p api.PublishedPort) (*os.File, api.PublishedPort, error) {
 	s, err := forward.Published(p)
 	if err != nil {
@@ -164,8 +163,8 @@ func bind(ctx context.Context, p api.PublishedPort) (*os.File, api.PublishedPort
 
 // Recover finds the forwarders of an earlier daemon. published says which ports of a VM
 // are to be served while it runs: a forwarder that dies before Reopen is called is
-// replaced by one that serves these. Where there are none, it is ended; Recover returns
-// the ids of those.
+// replaced by one that serves these. A forwarder of a VM without such ports is ended; Recover returns
+// the ids of those VMs.
 func (m *Manager) Recover(ctx context.Context, published func(id string) []api.PublishedPort) (ended []string, err error) {
 	found, err := proc.Find(ctx, func(args []string) bool { return vmOf(args, m.paths.VMs()) != "" })
 	if err != nil {
@@ -177,7 +176,7 @@ func (m *Manager) Recover(ctx context.Context, published func(id string) []api.P
 		id := vmOf(args, m.paths.VMs())
 		ports := published(id)
 		switch {
-		case err != nil || id == "": // it has just ended, or says that it is something else now
+		case err != nil || id == "": // it has just ended, or reports that it is something else now
 			p.Close()
 		case len(ports) > 0 && m.get(id) == nil:
 			m.keep(id, p, ports)
@@ -201,24 +200,24 @@ func (m *Manager) Recover(ctx context.Context, published func(id string) []api.P
 	return ended, nil
 }
 
-// keep holds a forwarder. The caller holds the VM's lock.
+// keep records a forwarder. The caller holds the VM's lock.
 func (m *Manager) keep(id string, p *proc.Process, ports []api.PublishedPort) *served {
 	s := &served{process: p, ports: ports}
 	m.set(id, s)
 	m.wg.Go(func() {
 		select {
 		case <-p.Done():
-			m.tryOn(id, s, "")
+			m.retryServe(id, s, "")
 		case <-m.ctx.Done():
 		}
 	})
 	return s
 }
 
-// tryOn has ports served again that nobody has closed, and goes on trying where that
+// retryServe serves ports again that nobody has closed, and retries if that
 // fails, as it does while another program has one of them. told is the failure that is
 // known already.
-func (m *Manager) tryOn(id string, s *served, told string) {
+func (m *Manager) retryServe(id string, s *served, told string) {
 	for pause := reopenPause; ; pause = min(2*pause, longestPause) {
 		select {
 		case <-time.After(pause):
@@ -236,8 +235,8 @@ func (m *Manager) tryOn(id string, s *served, told string) {
 	}
 }
 
-// replace has the ports of s served, by another forwarder in place of one that died,
-// unless the VM's ports are published otherwise by now, or not at all.
+// replace starts another forwarder for the ports of s after one has ended, unless the VM's published
+// ports have changed since.
 func (m *Manager) replace(id string, s *served) error {
 	defer m.lock(id)()
 	if m.get(id) != s {
@@ -260,8 +259,8 @@ func (m *Manager) replace(id string, s *served) error {
 	return nil
 }
 
-// Open sees to it that a VM's ports are served, just these, and returns them with the
-// numbers that were chosen. When it fails nothing has changed, as far as it can.
+// Open makes a forwarder serve exactly these ports of a VM, and returns them with the numbers that
+// were chosen. If it fails, it undoes its changes as far as possible.
 func (m *Manager) Open(ctx context.Context, id string, ports []api.PublishedPort) ([]api.PublishedPort, error) {
 	defer m.lock(id)()
 	return m.open(ctx, id, ports)
@@ -281,7 +280,7 @@ func (m *Manager) Reopen(ctx context.Context, id string, ports []api.PublishedPo
 		m.set(id, s)
 	}
 	s.ports = ports
-	m.wg.Go(func() { m.tryOn(id, s, err.Error()) })
+	m.wg.Go(func() { m.retryServe(id, s, err.Error()) })
 	return err
 }
 
@@ -294,14 +293,14 @@ func (m *Manager) open(ctx context.Context, id string, ports []api.PublishedPort
 	}
 }
 
-// openOnce is open with one forwarder, and says whether that died over it.
+// openOnce is open with one forwarder, and reports whether that one ended during it.
 func (m *Manager) openOnce(ctx context.Context, id string, ports []api.PublishedPort) (chosen []api.PublishedPort, died bool, err error) {
 	before := m.get(id)
 	s := before
 	if s == nil || s.ended() {
 		p, err := m.spawn(id)
 		if err != nil {
-			return nil, false, api.Errorf(api.KindInternal, "cannot start the forwarder of the VM's ports: %w", err)
+			return nil, false, api.Errorf(api.KindInternal, "cannot start the port forwarder of the VM: %w", err)
 		}
 		s = m.keep(id, p, nil)
 	}
@@ -311,7 +310,7 @@ func (m *Manager) openOnce(ctx context.Context, id string, ports []api.Published
 	case err == nil:
 		s.ports = chosen
 		if before != nil && before != s {
-			before.letGo()
+			before.closeHandle()
 		}
 	case before != s:
 		m.close(context.WithoutCancel(ctx), id)
@@ -322,12 +321,11 @@ func (m *Manager) openOnce(ctx context.Context, id string, ports []api.Published
 	return chosen, died, err
 }
 
-// adjust has a forwarder serve ports: first what is new is taken, then what is too
-// much goes.
+// adjust makes a forwarder serve ports: it adds new ones first, then removes others.
 func (m *Manager) adjust(ctx context.Context, dir string, ports []api.PublishedPort) ([]api.PublishedPort, error) {
 	has, err := ask(ctx, dir, order{}, nil)
 	if err != nil {
-		return nil, m.deaf(err)
+		return nil, m.controlError(err)
 	}
 	var chosen, added []api.PublishedPort
 	for _, p := range ports {
@@ -350,7 +348,7 @@ func (m *Manager) add(ctx context.Context, dir string, p api.PublishedPort) (api
 	}
 	defer socket.Close()
 	if _, err := ask(ctx, dir, order{Add: &p}, socket); err != nil {
-		return p, m.deaf(err)
+		return p, m.controlError(err)
 	}
 	return p, nil
 }
@@ -358,14 +356,14 @@ func (m *Manager) add(ctx context.Context, dir string, p api.PublishedPort) (api
 func (m *Manager) remove(ctx context.Context, dir string, ports []api.PublishedPort) error {
 	for _, p := range ports {
 		if _, err := ask(ctx, dir, order{Remove: &p}, nil); err != nil {
-			return m.deaf(err)
+			return m.controlError(err)
 		}
 	}
 	return nil
 }
 
-func (m *Manager) deaf(err error) error {
-	return api.Errorf(api.KindInternal, "the forwarder of the VM's ports %w", fmt.Errorf("%w: %w", errDeaf, err))
+func (m *Manager) controlError(err error) error {
+	return api.Errorf(api.KindInternal, "the port forwarder %w", fmt.Errorf("%w: %w", errNoResponse, err))
 }
 
 // Close ends a VM's forwarder, and with it the ports and their connections.
@@ -388,7 +386,7 @@ func (m *Manager) close(ctx context.Context, id string) {
 	}
 }
 
-// end ends a forwarder and lets go of it.
+// end ends a forwarder and releases it.
 func (m *Manager) end(ctx context.Context, p *proc.Process) {
 	defer p.Close()
 	if err := p.Signal(syscall.SIGTERM); err != nil {
@@ -438,15 +436,15 @@ func listen(path string) (*os.File, error) {
 	return l.File()
 }
 
-// environment is ours, and which daemon the forwarder starts where none runs: after
-// an update another than this program.
+// environment returns this process's environment with the daemon's program, which the forwarder
+// starts if none runs: after an update it is not this program.
 func environment(program string) []string {
 	env := slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "BANGERD=") })
 	return append(env, "BANGERD="+currentProgram(program))
 }
 
 // currentProgram is the daemon of the installation that program belongs to: below
-// versions/VERSION, what the link "current" leads to counts.
+// versions/VERSION, the target of the link "current" is used.
 func currentProgram(program string) string {
 	versions := filepath.Dir(filepath.Dir(program))
 	current := filepath.Join(filepath.Dir(versions), "current", filepath.Base(program))
