@@ -64,7 +64,7 @@ func TestBadCommandLines(t *testing.T) {
 		"vm show":                         "banger: banger vm show needs the name of a VM\n  try: banger vm show --help\n",
 		"vm logs -n -1 dev":               "banger: cannot use --tail -1: it is negative\n  try: banger vm logs --help\n",
 		"kernel import --host vmlinux":    "banger: --host takes no file and no --modules\n  try: banger kernel import --help\n",
-		"completion tcsh":                 "banger: there is no completion for \"tcsh\": bash, fish and zsh have one\n  try: banger completion --help\n",
+		"completion tcsh":                 "banger: cannot complete for \"tcsh\": use bash, fish or zsh\n  try: banger completion --help\n",
 		"vm create one --name two":        "banger: cannot use two names: \"one\" and --name \"two\"\n  try: banger vm create --help\n",
 		"daemon status please":            "banger: banger daemon status takes no argument, got \"please\"\n  try: banger daemon status --help\n",
 		"vm run --memory 99999999999999T": "banger: cannot use --memory: \"99999999999999T\" is too large\n  try: banger vm run --help\n",

@@ -23,7 +23,7 @@ names of VMs, images and kernels.`,
 			case "zsh":
 				return cmd.Root().GenZshCompletion(a.out)
 			}
-			return usagef(cmd, "there is no completion for %q: bash, fish and zsh have one", args[0])
+			return usagef(cmd, "cannot complete for %q: use bash, fish or zsh", args[0])
 		},
 	}
 }

@@ -13,14 +13,14 @@ import (
 	"banger/api"
 )
 
-// peer is who is at the other end of a connection, as the kernel says.
+// peer is the process at the other end of a connection, as reported by the kernel.
 type peer struct {
 	uid int
 	pid int
-	err error // the kernel did not say
+	err error // the kernel did not report it
 }
 
-// access says whether a peer may use a route of a daemon that runs as self.
+// access reports whether a peer may use a route of a daemon that runs as self.
 type access func(p peer, self int) bool
 
 // owner admits the user whose daemon this is, and root, who could take the
@@ -87,7 +87,7 @@ func checkShape(r *http.Request) error {
 		}
 	}
 	if !hosts[r.Host] {
-		return api.Errorf(api.KindDenied, "refused: %q is no name of this daemon", r.Host).
+		return api.Errorf(api.KindDenied, "refused: %q is not a name of this daemon", r.Host).
 			WithHint("use the host name localhost")
 	}
 	return nil

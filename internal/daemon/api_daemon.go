@@ -31,7 +31,7 @@ func (s *Server) getDaemon(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, status, nil)
 }
 
-// stopDaemon answers before the daemon stops. Guests run on.
+// stopDaemon answers before the daemon stops. Guests keep running.
 func (s *Server) stopDaemon(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Connection", "close")
 	w.WriteHeader(http.StatusNoContent)

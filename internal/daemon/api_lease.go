@@ -26,7 +26,7 @@ func (s *Server) lease(ref string) (giveBack func(), err error) {
 func (s *Server) keepVM(w http.ResponseWriter, r *http.Request) error {
 	l, ok := s.svc.VMs.(leaser)
 	if !ok {
-		return api.Errorf(api.KindUnsupported, "there are no leases here")
+		return api.Errorf(api.KindUnsupported, "this daemon does not support leases")
 	}
 	return changed(w, r, nil, l.EndLease(r.Context(), r.PathValue("vm")))
 }

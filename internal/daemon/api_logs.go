@@ -13,7 +13,7 @@ import (
 	"banger/internal/console"
 )
 
-// logsVM answers with what the guest's console said, byte for byte: whoever
+// logsVM answers with the output of the guest's console, byte for byte: whoever
 // shows it on a terminal makes it harmless.
 func (s *Server) logsVM(w http.ResponseWriter, r *http.Request) error {
 	values, err := query(r, "follow", "tail", "from")
@@ -55,8 +55,8 @@ func (s *Server) logsVM(w http.ResponseWriter, r *http.Request) error {
 	return s.followLog(w, r, path, from, done)
 }
 
-// logOffsetHeader says at which byte of the log the answer begins, so that a client that
-// is cut off can go on.
+// logOffsetHeader carries the offset in the log at which the answer begins, so that a client that
+// is cut off can continue.
 const logOffsetHeader = "Banger-Log-Offset"
 
 // begin begins the answer with bytes of the log.
@@ -66,7 +66,7 @@ func begin(w http.ResponseWriter, offset int64) {
 	w.Header().Set(logOffsetHeader, strconv.FormatInt(offset, 10))
 }
 
-// followLog goes on until nothing more is coming.
+// followLog copies the log until no more output follows.
 func (s *Server) followLog(w http.ResponseWriter, r *http.Request, path string, from int64, done <-chan struct{}) error {
 	ctx, cancel := s.untilStop(r.Context())
 	defer cancel()

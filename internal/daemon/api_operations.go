@@ -25,7 +25,7 @@ func (s *Server) followOperation(w http.ResponseWriter, r *http.Request) error {
 	return s.follow(w, r, o, err)
 }
 
-// cancelOperation answers at once; the operation's events say when it has been
+// cancelOperation answers immediately; the operation's events report when it has been
 // undone.
 func (s *Server) cancelOperation(w http.ResponseWriter, r *http.Request) error {
 	if err := s.svc.Operations.Cancel(r.PathValue("id")); err != nil {

@@ -54,8 +54,8 @@ func (s *Server) streamVM(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// answerTo is the answer that opens a stream: it says which VM it leads to, and what the
-// VM's image says of commands.
+// answerTo returns the answer that opens a stream: it identifies the VM, and contains the image's
+// configuration for commands.
 func answerTo(vm api.VM) string {
 	answer := switching + api.VMIDHeader + ": " + vm.ID + "\r\n" + api.VMNameHeader + ": " + vm.Name + "\r\n"
 	if value := imageconfig.FormatHeader(vm.ImageConfig); value != "" {

@@ -41,7 +41,7 @@ type Parts struct {
 	Doctor func(ctx context.Context, vms *vm.Service) []api.Check
 }
 
-// defaults reads the settings anew, so that a change of the file counts at once.
+// defaults reads the settings again, so that a change of the file applies immediately.
 func defaults(file string, host config.Host) (vm.Defaults, error) {
 	c, err := config.Load(file, os.Getenv, host)
 	return vm.Defaults{
@@ -56,7 +56,7 @@ func defaults(file string, host config.Host) (vm.Defaults, error) {
 const startsPerCPU = 2
 
 // memory is what all VMs may have together: in system mode they are in a slice of their
-// own, else they are where this program is.
+// own, otherwise they are beside this program.
 func memory(host config.Host, system bool) (m vm.Memory) {
 	group := vmid.Slice
 	if !system {

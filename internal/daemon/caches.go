@@ -54,7 +54,7 @@ type Caches struct {
 	Use     Usage
 }
 
-// Usage says what VMs need of the caches.
+// Usage reports which objects of the caches VMs need.
 type Usage interface {
 	// InUse returns the names of the VMs that use an image or kernel.
 	InUse(digest string) []string
@@ -95,7 +95,7 @@ func (c Caches) Again(left op.Unfinished) (again op.Plan, ok bool) {
 	return plan(kindImagePrune, "", "prune", c.prune), left.Kind == kindImagePrune
 }
 
-// Outcome says what has come of an operation of an earlier daemon on the caches: an
+// Outcome returns the outcome of an operation of an earlier daemon on the caches: an
 // image or a kernel of the name that was made since it began. ok means that there is one.
 func (c Caches) Outcome(left op.Unfinished) (result *api.Result, ok bool) {
 	switch left.Kind {

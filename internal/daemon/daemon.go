@@ -78,7 +78,7 @@ func logWriter(system bool) io.Writer {
 func runProcess(program Program, log *slog.Logger, ready *readiness, system bool) error {
 	// Disks, consoles and sockets are the user's alone.
 	syscall.Umask(0o077)
-	if !system { // systemd gives what its unit says
+	if !system { // systemd sets what its unit says
 		loosenLimits()
 	}
 	tuneMemory()
@@ -103,7 +103,7 @@ func runProcess(program Program, log *slog.Logger, ready *readiness, system bool
 
 // takeEnvironment gives this process and the programs it runs what the settings say:
 // before anything looks for a program, or for a proxy, which net/http does once. What is
-// wrong with the settings is said by who builds the services.
+// wrong with the settings is reported by whoever builds the services.
 func takeEnvironment(file string) {
 	c, err := config.Load(file, os.Getenv, config.DetectHost())
 	if err != nil {
@@ -121,7 +121,7 @@ func daemonPaths(system bool) (paths.Paths, error) {
 	return paths.User()
 }
 
-// tellSystemd says how the daemon is, where systemd started it. Nothing else
+// tellSystemd reports the daemon's state to systemd, if systemd started it. Nothing else
 // depends on that it hears it.
 func tellSystemd(log *slog.Logger, state string) {
 	if err := systemd.Notify(state); err != nil {
@@ -131,7 +131,7 @@ func tellSystemd(log *slog.Logger, state string) {
 
 // tuneMemory trades a little CPU for a small resident set: the daemon's live
 // heap is a few MiB, so that it collects often at no noticeable cost, unless
-// the user has said otherwise.
+// the user has set it.
 func tuneMemory() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50)
@@ -175,8 +175,8 @@ func Run(ctx context.Context, program Program, env Env, ready func(error)) error
 	go func() { served <- server.Serve(listener) }()
 	svc, err := open(ctx, program, env)
 	if err != nil {
-		if ctx.Err() != nil { // who asks is answered by the next daemon
-			err = api.Errorf(api.KindCanceled, "the daemon was told to end before it was ready: %w", err)
+		if ctx.Err() != nil { // the next daemon answers the client
+			err = api.Errorf(api.KindCanceled, "the daemon was asked to stop before it was ready: %w", err)
 		} else {
 			server.Fail(err)
 		}
@@ -196,7 +196,7 @@ func Run(ctx context.Context, program Program, env Env, ready func(error)) error
 	case err = <-served:
 		served <- nil
 	}
-	env.Log.Info("stopping; guests run on")
+	env.Log.Info("stopping; guests keep running")
 	server.Shutdown()
 	return errors.Join(err, <-served, svc.Close())
 }

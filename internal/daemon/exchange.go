@@ -115,7 +115,7 @@ func orEmpty[T any](list []T) []T {
 }
 
 // follow answers with an operation's events, a line each as they come. The
-// operation goes on when the client leaves.
+// operation continues when the client disconnects.
 func (s *Server) follow(w http.ResponseWriter, r *http.Request, o *op.Op, err error) error {
 	if err != nil {
 		return err

@@ -121,7 +121,7 @@ func (s *Server) requested(key string) (*op.Op, error) {
 // kept is an answer as it is kept.
 type kept struct {
 	Route  string `json:"route"`
-	Status int    `json:"status"` // 0: there is no answer yet
+	Status int    `json:"status"` // 0: not answered yet
 	Body   []byte `json:"body,omitempty"`
 	Begun  string `json:"begun,omitempty"` // digest of what is being deleted
 }
@@ -168,7 +168,7 @@ func (s *Server) known(r *http.Request, key string) (k kept, err error) {
 }
 
 // keepAnswer keeps the answer to what was done, or has begun. Where that fails the client
-// that asks again may be told otherwise: nothing is done twice that has an effect twice.
+// that asks again may get another answer: nothing is done twice that has an effect twice.
 func (s *Server) keepAnswer(ctx context.Context, key string, data []byte) {
 	if s.svc.Answers == nil {
 		return
@@ -183,7 +183,7 @@ func (s *Server) keepAnswer(ctx context.Context, key string, data []byte) {
 type begunKey struct{}
 
 // deleted deletes what ref means. What that is is kept before: asked again, after a crash, a
-// client whose first request got as far as the name is told that it is done, and is not
+// client whose first request got as far as the name learns that it is done, and is not
 // refused as one that asks for what never was; and what is left of it goes.
 func (s *Server) deleted(w http.ResponseWriter, r *http.Request, ref string, find func(ref string) (digest string, names []string, err error), remove func(ref string) error) error {
 	begun, _ := r.Context().Value(begunKey{}).(string)
@@ -212,7 +212,7 @@ type recorder struct {
 // Unwrap lets http.ResponseController flush.
 func (o *recorder) Unwrap() http.ResponseWriter { return o.ResponseWriter }
 
-// changed is answer for a change that is no operation: it is kept for who asks again.
+// changed is answer for a change that is not an operation: it is kept for repeated requests.
 func changed(w http.ResponseWriter, r *http.Request, v any, err error) error {
 	if err != nil {
 		return err

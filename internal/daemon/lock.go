@@ -18,7 +18,7 @@ const (
 	// lockTime bounds the wait for a daemon that is ending: it lets requests finish for
 	// finishTime, and then steps that cannot be interrupted.
 	lockTime = 45 * time.Second
-	// lockPause is how often the lock is tried meanwhile.
+	// lockPause is how often the lock is tried until then.
 	lockPause = 20 * time.Millisecond
 )
 
@@ -87,7 +87,7 @@ func holder(f *os.File) []byte {
 	return bytes.TrimSpace(text[:n])
 }
 
-// listens says whether a daemon takes requests.
+// listens reports whether a daemon accepts requests.
 func listens(ctx context.Context, socket string) bool {
 	conn, err := fsx.DialUnix(ctx, socket)
 	if err != nil {

@@ -78,7 +78,7 @@ func pump(dst io.Writer, read func() ([]byte, error), moved func()) error {
 // relayPiece is how much is read at once, in bytes.
 const relayPiece = 32 << 10
 
-// source reads chunks where nothing but Read says that there is something: a small one
+// source reads chunks of a reader whose data only Read announces: a small one
 // while little comes, so that a stream at rest costs no more.
 type source struct {
 	r    io.Reader

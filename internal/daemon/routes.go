@@ -83,7 +83,7 @@ func (s *Server) mux(routes []Route) http.Handler {
 	unknown := s.serve(owner, unknownRoute(mux))
 	mux.Handle("/", unknown)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// ServeMux would redirect, which is no JSON error; no client of ours sends
+		// ServeMux would redirect, which is not a JSON error; no client of ours sends
 		// such a path.
 		if !clean(r) {
 			unknown.ServeHTTP(w, r)
@@ -94,7 +94,7 @@ func (s *Server) mux(routes []Route) http.Handler {
 }
 
 // unknownRoute answers what no route matches: with the methods that the path
-// does answer, where there are any.
+// does answer, if there are any.
 func unknownRoute(mux *http.ServeMux) handler {
 	return func(_ *Server, w http.ResponseWriter, r *http.Request) error {
 		var allowed []string

@@ -15,7 +15,7 @@ import (
 	"banger/internal/budget"
 )
 
-// errStopping ends what would go on for as long as its client likes. Such a
+// errStopping ends requests that would last as long as their client wants. Such a
 // request's connection is cut without an end of the answer, as a crash would
 // cut it: clients that ride out the one ride out the other.
 var errStopping = errors.New("the daemon is stopping")
@@ -25,7 +25,7 @@ var errStopping = errors.New("the daemon is stopping")
 const versionHeader = "Banger-Version"
 
 const (
-	// headerTime bounds how long a client may take to say what it wants.
+	// headerTime bounds how long a client may take to send a request's header.
 	headerTime = 10 * time.Second
 	// idleTime closes connections nobody uses.
 	idleTime = 2 * time.Minute
@@ -52,7 +52,7 @@ type Server struct {
 
 	stopping context.Context // ends when the daemon starts to stop
 	stop     context.CancelCauseFunc
-	cut      context.Context // ends when no stream may go on; after stopping
+	cut      context.Context // ends when streams have to end; after stopping
 	cutNow   context.CancelFunc
 	streams  sync.WaitGroup // hijacked connections
 	keys     keys
@@ -116,7 +116,7 @@ func (s *Server) Stopping() <-chan struct{} { return s.stopping.Done() }
 // Shutdown stops listening, cuts what is open-ended, lets the rest finish for
 // a short time, and returns when no request is left. Links to guests' agents are
 // closed before streams are cut: a link that dies tells the agents to keep their
-// sessions, a stream that is cut says that its client is gone.
+// sessions, a stream that is cut means that its client is gone.
 func (s *Server) Shutdown() {
 	s.Stop()
 	s.Fail(errStopping)
@@ -179,7 +179,7 @@ func (s *Server) conclude(w *writer, r *http.Request, err error) {
 	case errors.Is(err, errStopping) || w.begun:
 		panic(http.ErrAbortHandler)
 	case r.Context().Err() != nil: // nobody is there to read an answer
-	case s.stopping.Err() != nil && errors.Is(err, context.Canceled): // by our end, which says nothing of what was asked
+	case s.stopping.Err() != nil && errors.Is(err, context.Canceled): // because the daemon stops, which says nothing about the request
 		panic(http.ErrAbortHandler)
 	default:
 		if api.KindOf(err) == api.KindInternal {
@@ -189,7 +189,7 @@ func (s *Server) conclude(w *writer, r *http.Request, err error) {
 	}
 }
 
-// catch makes a handler's panic an answer and a log entry: the daemon goes on.
+// catch makes a handler's panic an answer and a log entry: the daemon keeps running.
 func (s *Server) catch(w *writer, r *http.Request) {
 	v := recover()
 	if v == nil {
@@ -199,7 +199,7 @@ func (s *Server) catch(w *writer, r *http.Request) {
 		s.log.Error("request panicked", "method", r.Method, "path", r.URL.Path, "panic", v, "stack", string(debug.Stack()))
 		if !w.begun && !w.taken {
 			writeError(w, api.Errorf(api.KindInternal, "a fault of banger itself: %v", v).
-				WithHint("the daemon's log says where; please report it"))
+				WithHint("the daemon's log shows where; please report it"))
 			return
 		}
 	}

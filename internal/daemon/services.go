@@ -32,7 +32,7 @@ type VMs interface {
 	Publish(ctx context.Context, ref string, req api.PublishVM) (api.VM, error)
 	// Wait returns once the VM no longer runs.
 	Wait(ctx context.Context, ref string) (api.VM, error)
-	// ConsolePath names the file that holds what the guest's console said. done
+	// ConsolePath names the file that holds the output of the guest's console. done
 	// is closed when nothing more is coming.
 	ConsolePath(ctx context.Context, ref string) (path string, done <-chan struct{}, err error)
 	// Leaks compares what the host holds with the VMs that are known.
@@ -84,11 +84,11 @@ type Services struct {
 	Kernels    Kernels
 	Operations Operations
 	Doctor     func(ctx context.Context) []api.Check
-	// Degraded says why something may not be recorded; empty where all can. It may be nil.
+	// Degraded returns why work may not be recorded, or "" if it can. It may be nil.
 	Degraded func() string
 	// Answers keeps what requests with a key were answered. It may be nil.
 	Answers Answers
-	// Config are the settings, read anew.
+	// Config returns the current settings.
 	Config func() (api.Config, error)
 	// Recover finds the machines of an earlier daemon and finishes or undoes its
 	// operations. Requests wait for it.
@@ -96,11 +96,11 @@ type Services struct {
 	// Detach interrupts operations and closes the links to the guests' agents,
 	// which keep their sessions for the next daemon. It may be nil.
 	Detach func()
-	// Close lets go of everything. Guests run on.
+	// Close releases everything. Guests keep running.
 	Close func() error
 }
 
-// Answers keeps what was answered to requests with a key that are no operations.
+// Answers records the answers to requests with a key that are not operations.
 type Answers interface {
 	Answer(ctx context.Context, request string) ([]byte, error)
 	PutAnswer(ctx context.Context, request string, answer []byte) error
@@ -111,7 +111,7 @@ type Env struct {
 	Paths  paths.Paths
 	System bool // this machine's daemon, with bangerd-root beside it
 	Log    *slog.Logger
-	Memory int64 // the host's, in bytes, which bounds the streams; 0: what the kernel says
+	Memory int64 // the host's, in bytes, which bounds the streams; 0: as reported by the kernel
 }
 
 // Program is what cmd/bangerd adds to this package: the one place where

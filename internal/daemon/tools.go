@@ -19,7 +19,7 @@ const (
 	MigrateCannot = 2 // it is newer, or the store is damaged
 )
 
-// checkMigrations says what this version would do to the store, and does nothing.
+// checkMigrations reports what this version would change in the store, and changes nothing.
 func checkMigrations(ctx context.Context, p paths.Paths, out, errOut io.Writer) int {
 	s, err := store.Look(ctx, p.Store())
 	if err != nil {

@@ -50,7 +50,7 @@ func (s *Store) migrate(ctx context.Context) error {
 			return fmt.Errorf("cannot apply %s: %w", all[version], err)
 		}
 	}
-	// The file itself says its schema then, to whoever cannot read the log beside it.
+	// The file itself then contains its schema, for programs that cannot read the log beside it.
 	_, err := s.db.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
 	return err
 }

@@ -21,7 +21,7 @@ type Schema struct{ Have, Known int }
 // Migrates tells whether Open would change the schema.
 func (s Schema) Migrates() bool { return s.Have < s.Known }
 
-// Look says what Open would do, and changes nothing. It fails where Open would
+// Look returns what Open would do, and changes nothing. It fails if Open would
 // refuse: a newer schema, or a damaged file. A store that is not there yet has
 // the schema that it will get.
 func Look(ctx context.Context, path string) (Schema, error) {
@@ -45,7 +45,7 @@ func Look(ctx context.Context, path string) (Schema, error) {
 	return s, err
 }
 
-// isBusy says that a daemon has made itself the only user of a store.
+// isBusy reports whether a daemon has made itself the only user of a store.
 func isBusy(err error) bool {
 	var se *sqlite.Error
 	return errors.As(err, &se) && se.Code()&0xff == sqlite3.SQLITE_BUSY
@@ -114,7 +114,7 @@ func BackUp(ctx context.Context, path, name string) error {
 func Restore(ctx context.Context, path, name string) error {
 	from := updateBackup(path, name)
 	if _, err := os.Stat(from); errors.Is(err, os.ErrNotExist) {
-		return api.Errorf(api.KindNotFound, "cannot restore the store: there is no backup %s", from)
+		return api.Errorf(api.KindNotFound, "cannot restore the store: the backup %s does not exist", from)
 	}
 	if err := checkCopy(ctx, from); err != nil {
 		return err
@@ -130,7 +130,7 @@ func Restore(ctx context.Context, path, name string) error {
 	return fsx.DiskError("restore the store", err)
 }
 
-// checkCopy refuses a copy that is no sound store.
+// checkCopy refuses a copy that is not a valid store.
 func checkCopy(ctx context.Context, path string) error {
 	if err := checkBeforeOpening(ctx, path); err != nil {
 		return fmt.Errorf("the backup: %w", err)
@@ -191,7 +191,7 @@ func replaced(path string, n int) string {
 }
 
 // replace puts fresh in the place of the store. The write-ahead log of the old one
-// would be taken for the new one's, so it goes first; a crash in between is no harm,
+// would be taken for the new one's, so it goes first; a crash in between does no harm,
 // as the old one is not wanted any more.
 func replace(fresh, path string) error {
 	dir := filepath.Dir(path)

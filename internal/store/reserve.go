@@ -43,7 +43,7 @@ type reserve struct {
 	why   string    // why it is not whole
 }
 
-// fill makes the reserve whole where there is room for it.
+// fill restores the reserve if there is space for it.
 func (r *reserve) fill() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -78,7 +78,7 @@ func (r *reserve) refill() {
 	}
 }
 
-// give gives a piece of the reserve's room away, and says whether there was any.
+// give releases a piece of the reserve's space, and reports whether there was any.
 func (r *reserve) give() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -90,7 +90,7 @@ func (r *reserve) give() bool {
 	return true
 }
 
-// missing says why the reserve is not whole; empty where it is.
+// missing returns why the reserve is incomplete, or "" if it is complete.
 func (r *reserve) missing() string {
 	r.refill()
 	r.mu.Lock()
@@ -98,7 +98,7 @@ func (r *reserve) missing() string {
 	return r.why
 }
 
-// claim is claimFile with the reserve's room where there is no other. What cannot be
+// claim is claimFile with the reserve's space if there is no other. What cannot be
 // claimed is found when it is needed, or not.
 func (s *Store) claim(path string, more int64) {
 	err := claimFile(path, more)
@@ -139,7 +139,7 @@ func allocate(path string, size int64) error {
 	return err
 }
 
-// isFull says whether a result of SQLite's means that the disk is full. Where a call
+// isFull reports whether a result of SQLite means that the disk is full. If a call
 // fails of which SQLite does not keep why (sqlite.org/rescode.html, IOERR), the disk
 // is asked.
 func isFull(path string, code int) bool {
@@ -154,7 +154,7 @@ func isFull(path string, code int) bool {
 	return false
 }
 
-// hasNoRoom says whether not even a page can be written to a file system.
+// hasNoRoom reports whether not even a page can be written to a file system.
 func hasNoRoom(dir string) bool {
 	f, err := os.CreateTemp(dir, ".room.*")
 	if err == nil {

@@ -30,7 +30,7 @@ type Store struct {
 	suspect bool // the log may not be on the disk although a sync of it succeeds
 }
 
-// Open opens the database at path, makes it where there is none, and brings its
+// Open opens the database at path, creates it if there is none, and brings its
 // schema up to date after a backup. A newer schema or a damaged file is refused
 // and left untouched. A store that is up to date opens on a full disk.
 //
@@ -80,7 +80,7 @@ const (
 	headerUserField = 60 // the schema's version, big-endian
 )
 
-// checkHeader refuses a file that is no store or has a newer schema before it is
+// checkHeader refuses a file that is not a store or has a newer schema before it is
 // opened to write.
 func checkHeader(path string) error {
 	info, err := os.Stat(path)
@@ -182,7 +182,7 @@ func open(path, mode, locking string) (*sql.DB, error) {
 	return db, nil
 }
 
-// busyMilliseconds is how long a lock is waited for. One who looks has it for a
+// busyMilliseconds bounds the wait for a lock. A reader holds it for a
 // moment, a daemon for as long as it is there.
 var busyMilliseconds = map[string]string{alone: "5000", shared: "500"}
 
@@ -198,7 +198,7 @@ func explain(path string, err error) error {
 		return damaged(path, err)
 	case isFull(path, se.Code()):
 		return api.Errorf(api.KindNoSpace, "cannot write the store %s: the disk is full: %w", path, err).
-			WithHint("make room: banger image prune, or banger vm delete NAME for a VM that nobody needs")
+			WithHint("free space: banger image prune, or banger vm delete NAME for a VM that nobody needs")
 	}
 	return api.Errorf(api.KindInternal, "cannot use the store %s: %w", path, err)
 }
@@ -211,10 +211,10 @@ func damaged(path string, cause error) error {
 // Close closes the database.
 func (s *Store) Close() error { return s.db.Close() }
 
-// Degraded says why the store may be unable to record something; empty where it can.
+// Degraded returns why the store may be unable to record something, or "" if it can.
 func (s *Store) Degraded() string { return s.reserve.missing() }
 
-// room says which room a write may take.
+// room defines which space a write may use.
 type room bool
 
 const (
@@ -254,7 +254,7 @@ func (s *Store) quickIn(ctx context.Context, r room, write func(tx *sql.Tx) erro
 	return s.transact(ctx, r, write)
 }
 
-// transact runs write in a transaction, again with the reserve's room where the disk is
+// transact runs write in a transaction, again with the reserve's space if the disk is
 // full and it may have that. write may so run more than once.
 func (s *Store) transact(ctx context.Context, r room, write func(tx *sql.Tx) error) error {
 	err := s.withRoom(r, func() error { return s.try(ctx, write) })
@@ -265,7 +265,7 @@ func (s *Store) transact(ctx context.Context, r room, write func(tx *sql.Tx) err
 	return err
 }
 
-// withRoom does something, again with the reserve's room where the disk is full and it may
+// withRoom does something, again with the reserve's space if the disk is full and it may
 // have that.
 func (s *Store) withRoom(r room, do func() error) error {
 	err := do()

@@ -82,7 +82,7 @@ var known = func() map[string]bool {
 	return fields
 }()
 
-// overwrite puts v in the place of an older record, of which it keeps the fields that
+// overwrite replaces an older record by v, and keeps the fields of it that
 // are not known: those of a newer banger, which comes back after a rollback.
 func overwrite(old string, v api.VM) (string, error) {
 	var had, has map[string]json.RawMessage
@@ -116,7 +116,7 @@ func Taken(name string) error {
 		WithHint("choose another name, or: banger vm delete %s (--force where it runs)", name)
 }
 
-// DeleteVM forgets a VM; one that is not there is no error.
+// DeleteVM removes a VM's record. It succeeds if there is none.
 func (s *Store) DeleteVM(ctx context.Context, id string) error {
 	return s.quick(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, "DELETE FROM vms WHERE id = ?", id)

@@ -261,10 +261,10 @@ func (p *Pipe) consumed() {
 	if p.att == nil {
 		return
 	}
-	owed := p.ack() - p.att.acked
+	pending := p.ack() - p.att.acked
 	switch {
-	case owed == 0:
-	case owed >= Window/4 || p.inFin:
+	case pending == 0:
+	case pending >= Window/4 || p.inFin:
 		p.changed.Broadcast()
 	case !p.ackArmed:
 		p.ackArmed = true

@@ -83,6 +83,6 @@ func (p *Pipe) nextFrame(a *attachment) (f frame, ok bool) {
 }
 
 func (p *Pipe) ackPending(a *attachment, ack uint64) bool {
-	owed := ack - a.acked
-	return owed > 0 && (owed >= Window/4 || p.inFin && p.in.len() == 0 || p.ackNow || p.closing)
+	pending := ack - a.acked
+	return pending > 0 && (pending >= Window/4 || p.inFin && p.in.len() == 0 || p.ackNow || p.closing)
 }

@@ -49,7 +49,7 @@ func FindPID(apiSock string) (int, error) { return System().FindPID(apiSock) }
 // apiSock into the chroot and returns what firecracker.pid says there, if that is a
 // firecracker with this chroot. It takes ten seconds at most.
 //
-// A pid is no identity, and anybody can have that command line. Nothing that signals
+// A pid is not an identity, and anybody can have that command line. Nothing that signals
 // a process or decides about a VM may use this: Find is for that.
 func (h Host) FindPID(apiSock string) (int, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), scanTime)
@@ -69,7 +69,7 @@ func (h Host) FindPID(apiSock string) (int, error) {
 }
 
 // byCommandLine returns the pid of the newest process whose command line, its
-// arguments joined by spaces, names the socket; 0 where there is none.
+// arguments joined by spaces, names the socket, or 0 if there is none.
 func (h Host) byCommandLine(ctx context.Context, socket string) (int, error) {
 	// A short text would be in many a command line.
 	if !filepath.IsAbs(socket) || filepath.Clean(socket) != socket || filepath.Dir(socket) == socket {

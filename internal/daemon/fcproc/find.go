@@ -37,8 +37,8 @@ const (
 // below that. Whichever it is, it passed every check while it was held. What Find
 // costs depends on the VM's own processes alone, and not on what others run.
 //
-// The error is of kind api.KindNotFound where no such process is, and of another
-// where that could not be told: do not take the VM for stopped then. Between the
+// The error is of kind api.KindNotFound if there is no such process, and of another kind if that is
+// unknown: do not assume then that the VM is stopped. Between the
 // start of the unit and the jailer's exec of the VMM there is none yet.
 func (h Host) Find(ctx context.Context, q Query) (*Handle, error) {
 	if err := q.validate(); err != nil {
@@ -59,13 +59,13 @@ func (h Host) Find(ctx context.Context, q Query) (*Handle, error) {
 		}
 	}
 	return nil, api.Errorf(api.KindNotFound, "cannot find the VMM of VM %s: %w", q.ID, errors.Join(append(refused, proc.ErrGone)...)).
-		WithHint("`journalctl -u %s` says how it ended", vmid.Unit(q.ID))
+		WithHint("journalctl -u %s   shows how it ended", vmid.Unit(q.ID))
 }
 
 func (q Query) validate() error {
 	switch {
 	case !vmid.Valid(q.ID):
-		return api.Errorf(api.KindInvalid, "cannot find a VMM: %q is no VM's id", q.ID)
+		return api.Errorf(api.KindInvalid, "cannot find a VMM: %q is not a VM's id", q.ID)
 	case q.Name == "" && !q.AnyName || q.UID == 0 || q.Root == nil:
 		return api.Errorf(api.KindInvalid, "cannot find the VMM of VM %s: a name, a uid and a root directory are needed to prove it", q.ID)
 	}

@@ -29,7 +29,7 @@ func (h *Handle) PID() int { return h.process.PID() }
 // Via is the way by which the process was found.
 func (h *Handle) Via() string { return h.via }
 
-// Signal sends a signal to this very process; proc.ErrGone says that it has
+// Signal sends a signal to exactly this process; proc.ErrGone means that it has
 // ended.
 func (h *Handle) Signal(sig unix.Signal) error {
 	if h.process.Ended() { // the kernel takes signals for a zombie
@@ -50,7 +50,7 @@ func (h *Handle) Kill(ctx context.Context) error {
 // Done is closed when the process has ended.
 func (h *Handle) Done() <-chan struct{} { return h.process.Done() }
 
-// Close lets go of the process, which itself runs on.
+// Close releases the process, which itself keeps running.
 func (h *Handle) Close() { h.process.Close() }
 
 // Process is the process itself, which is the handle's to close.

@@ -26,7 +26,7 @@ const (
 func openChroot(socket string) (*os.File, error) {
 	target, err := os.Readlink(socket)
 	if errors.Is(err, unix.EINVAL) {
-		return nil, hintError("%s is no symlink into a chroot", socket)
+		return nil, hintError("%s is not a symlink into a chroot", socket)
 	}
 	if err != nil {
 		return nil, hintError("%w", err)
@@ -68,7 +68,7 @@ func readPidfile(root *os.File) (int, error) {
 	}
 	defer there.Close()
 	if info, err := there.Stat(); err != nil || !info.Mode().IsRegular() {
-		return 0, hintError("%s is no regular file", pidfile)
+		return 0, hintError("%s is not a regular file", pidfile)
 	}
 	f, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", there.Fd()), os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -94,12 +94,12 @@ func parsePID(data []byte) (int, error) {
 	digits := bytes.Trim(data, " \t\r\n")
 	for _, b := range digits {
 		if b < '0' || b > '9' {
-			return 0, fmt.Errorf("%q is no pid", digits)
+			return 0, fmt.Errorf("%q is not a pid", digits)
 		}
 	}
 	pid, err := strconv.Atoi(string(digits))
 	if err != nil || pid < 1 || pid > maxPID {
-		return 0, fmt.Errorf("%q is no pid", digits)
+		return 0, fmt.Errorf("%q is not a pid", digits)
 	}
 	return pid, nil
 }

@@ -14,7 +14,7 @@ import (
 	"banger/internal/proc"
 )
 
-// errHint says that a hint leads nowhere, or to a process that is not the VM's.
+// errHint means that a hint leads nowhere, or to a process that is not the VM's.
 // Whoever wrote the hint can bring that about, so it never stops a search.
 var errHint = errors.New("not this VM's VMM")
 
@@ -48,7 +48,7 @@ var (
 	isRooted = check{"root", hasRoot}
 )
 
-// prove says nil if all checks hold of the process that p holds, ErrGone if it
+// prove returns nil if all checks succeed for the process that p holds, ErrGone if it
 // has ended, and an errHint if a check does not hold.
 func (h Host) prove(p *proc.Process, q Query, checks ...check) error {
 	err := h.run(p.PID(), q, checks)

@@ -18,7 +18,7 @@ type User struct {
 }
 
 // Users lists the processes whose user id is in a range, from the first on and
-// below the second. Processes that vanish meanwhile are passed over.
+// below the second. Processes that end during it are skipped.
 func (h Host) Users(ctx context.Context, from, below uint32) ([]User, error) {
 	var users []User
 	err := h.table().Each(ctx, func(pid int) {

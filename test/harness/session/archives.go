@@ -17,7 +17,7 @@ import (
 //
 //	busybox   all that a guest needs, in one program
 //	echo      busybox as /bin/echo alone
-//	noshell   one program, which is no shell
+//	noshell   one program, which is not a shell
 //	outside   a file that would land beside the root
 //	cut       busybox, cut off in the middle
 //
