@@ -42,7 +42,7 @@ func TestEveryCommand(t *testing.T) {
 }
 
 func TestBadCommandLines(t *testing.T) {
-	newWorld(t)
+	newFixture(t)
 	for line, want := range map[string]string{
 		"frob":                            "banger: unknown command \"banger frob\"\n  try: banger --help\n",
 		"vm lst":                          "banger: unknown command \"banger vm lst\"\n  try: banger vm list\n",
@@ -77,7 +77,7 @@ func TestBadCommandLines(t *testing.T) {
 }
 
 func TestListAndPs(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	vms := []api.VM{vm("dev", api.StateRunning), vm("web-1", api.StateStopped)}
 	w.HandleFunc("GET /v1/vms", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, api.VMList{VMs: vms}) })
 	if out, errs, status := run("ps", "-q"); out != "dev\n" || errs != "" || status != 0 {
@@ -108,7 +108,7 @@ func TestListAndPs(t *testing.T) {
 }
 
 func TestShow(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.HandleFunc("GET /v1/vms/{vm}", func(rw http.ResponseWriter, r *http.Request) {
 		if r.PathValue("vm") == "nope" {
 			fail(rw, api.Errorf(api.KindNotFound, "no VM %q", "nope").WithHint("banger vm list"))
@@ -137,7 +137,7 @@ func TestShow(t *testing.T) {
 // Work on several VMs runs at once, a bad name does not stop the others, and
 // the output keeps the order given.
 func TestSeveralNames(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	third := make(chan struct{})
 	w.HandleFunc("POST /v1/vms/{vm}/stop", func(rw http.ResponseWriter, r *http.Request) {
 		switch r.PathValue("vm") {
@@ -158,7 +158,7 @@ func TestSeveralNames(t *testing.T) {
 }
 
 func TestDeleteAll(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.HandleFunc("GET /v1/vms", func(rw http.ResponseWriter, _ *http.Request) {
 		answer(rw, api.VMList{VMs: []api.VM{vm("dev", api.StateRunning), vm("web", api.StateStopped)}})
 	})
@@ -173,7 +173,7 @@ func TestDeleteAll(t *testing.T) {
 }
 
 func TestCompletionKnowsLiveNames(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.HandleFunc("GET /v1/vms", func(rw http.ResponseWriter, _ *http.Request) {
 		answer(rw, api.VMList{VMs: []api.VM{vm("dev", api.StateRunning), vm("web", api.StateStopped)}})
 	})

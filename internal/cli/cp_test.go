@@ -20,7 +20,7 @@ func TestParseEnd(t *testing.T) {
 }
 
 func TestCopyBothWays(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.guest(t)
 	dir := t.TempDir()
 	notes := filepath.Join(dir, "notes")

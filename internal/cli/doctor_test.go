@@ -21,7 +21,7 @@ func TestDoctorOfALook(t *testing.T) {
 		want   bool
 	}{"all is well": {doctor.OK, true}, "a warning": {doctor.Warn, false}, "a failure": {doctor.Fail, false}} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			w.HandleFunc("GET /v1/doctor", func(rw http.ResponseWriter, _ *http.Request) {
 				answer(rw, api.Doctor{Checks: []api.Check{{Name: "kvm", Status: c.status, Found: "something", Why: "a reason"}}})
 			})
@@ -34,7 +34,7 @@ func TestDoctorOfALook(t *testing.T) {
 }
 
 // trying adds what a trial asks for. created answers the creation of the VM.
-func (w *world) trying(created http.HandlerFunc) {
+func (w *fixture) trying(created http.HandlerFunc) {
 	w.HandleFunc("GET /v1/config", func(rw http.ResponseWriter, _ *http.Request) {
 		answer(rw, api.Config{Values: []api.ConfigValue{{Key: "boot_timeout", Value: "2m0s"}}})
 	})
@@ -51,7 +51,7 @@ func (w *world) trying(created http.HandlerFunc) {
 
 // TestTrialThatCannotBeRemoved: what is left is said, with what removes it.
 func TestTrialThatCannotBeRemoved(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.guest(t)
 	w.trying(func(rw http.ResponseWriter, _ *http.Request) {
 		made := vm("doctor-try-1", api.StateRunning)
@@ -74,7 +74,7 @@ func TestTrialThatCannotBeRemoved(t *testing.T) {
 // TestTrialSaysTheStep: of the daemon's operations the one that failed is found, and
 // both the failure and what could not be removed are said.
 func TestTrialSaysTheStep(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	broken := api.Errorf(api.KindInternal, "cannot make /dev/userfaultfd")
 	w.trying(func(rw http.ResponseWriter, _ *http.Request) { done(rw, broken, nil) })
 	w.HandleFunc("GET /v1/operations", func(rw http.ResponseWriter, _ *http.Request) {
@@ -99,7 +99,7 @@ func TestTrialSaysTheStep(t *testing.T) {
 // TestTrialRemovesWhatAnEarlierOneLeft: images of trials that were killed go; those of one
 // that may still run, and other people's, stay.
 func TestTrialRemovesWhatAnEarlierOneLeft(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.guest(t)
 	var asked api.CreateVM
 	w.trying(func(rw http.ResponseWriter, r *http.Request) {

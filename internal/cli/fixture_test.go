@@ -22,9 +22,9 @@ import (
 	"banger/internal/paths"
 )
 
-// world is a daemon made of a route table, and an agent on this machine that
+// fixture is a daemon made of a route table, and an agent on this machine that
 // plays the guest of every VM.
-type world struct {
+type fixture struct {
 	*http.ServeMux
 	mu    sync.Mutex
 	calls []string
@@ -46,7 +46,7 @@ func vm(name string, state api.State) api.VM {
 	}
 }
 
-func newWorld(t *testing.T) *world {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	t.Setenv("BANGER_HOME", t.TempDir())
 	p, err := paths.User()
@@ -60,7 +60,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{ServeMux: http.NewServeMux()}
+	w := &fixture{ServeMux: http.NewServeMux()}
 	server := &http.Server{Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.mu.Lock()
 		w.calls = append(w.calls, r.Method+" "+r.RequestURI)
@@ -80,7 +80,7 @@ func newWorld(t *testing.T) *world {
 }
 
 // called is what was asked of the daemon.
-func (w *world) called() string {
+func (w *fixture) called() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return strings.Join(w.calls, "\n")
@@ -103,7 +103,7 @@ func done(w http.ResponseWriter, err *api.Error, result *api.Result) {
 }
 
 // guest adds a running VM whose agent runs commands on this machine.
-func (w *world) guest(t *testing.T) {
+func (w *fixture) guest(t *testing.T) {
 	t.Helper()
 	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "a.sock"))
 	if err != nil {
@@ -162,7 +162,7 @@ func (w *world) guest(t *testing.T) {
 }
 
 // find returns what the guest is called, if it is meant.
-func (w *world) find(ref string) string {
+func (w *fixture) find(ref string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.name == "" || ref == w.name {
@@ -176,7 +176,7 @@ func (w *world) find(ref string) string {
 
 // rename gives the guest a name, the only one it answers to from now on, and breaks its
 // streams, as a restart of the daemon does.
-func (w *world) rename(name string) {
+func (w *fixture) rename(name string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.name = name

@@ -15,7 +15,7 @@ import (
 )
 
 // creating adds `POST /v1/vms` and the removal of what it makes.
-func (w *world) creating(got *api.CreateVM) {
+func (w *fixture) creating(got *api.CreateVM) {
 	w.HandleFunc("POST /v1/vms", func(rw http.ResponseWriter, r *http.Request) {
 		_ = json.NewDecoder(r.Body).Decode(got)
 		answer(rw, api.Event{Operation: &api.Operation{ID: "op1", Status: api.OpRunning}})
@@ -28,7 +28,7 @@ func (w *world) creating(got *api.CreateVM) {
 }
 
 func TestRunCommand(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	var req api.CreateVM
 	w.creating(&req)
 	w.guest(t)
@@ -48,7 +48,7 @@ func TestRunCommand(t *testing.T) {
 
 // TestRunImage: what a VM's image says of commands, and what of it flags change.
 func TestRunImage(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.creating(new(api.CreateVM))
 	w.guest(t)
 	const tell = `echo "$0:$*"; echo "$A$B"; pwd`
@@ -84,7 +84,7 @@ func TestRunImage(t *testing.T) {
 }
 
 func TestRunImageThatIsBroken(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.creating(new(api.CreateVM))
 	w.guest(t)
 	w.image = &api.ImageConfig{Entrypoint: []string{"/no/such", "arg"}}
@@ -99,7 +99,7 @@ func TestRunImageThatIsBroken(t *testing.T) {
 }
 
 func TestRunDetached(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	var req api.CreateVM
 	w.creating(&req)
 	entrypoint := ""
@@ -125,7 +125,7 @@ func TestRunDetached(t *testing.T) {
 }
 
 func TestRunThatCannotStart(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.HandleFunc("POST /v1/vms", func(rw http.ResponseWriter, _ *http.Request) {
 		done(rw, api.Errorf(api.KindNoSpace, "cannot make disk: no space left").WithHint("banger vm prune"), nil)
 	})
@@ -137,7 +137,7 @@ func TestRunThatCannotStart(t *testing.T) {
 
 // Ctrl-C while it starts cancels the operation and ends with 130.
 func TestInterruptedStart(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	undone := make(chan struct{})
 	w.HandleFunc("POST /v1/vms", func(rw http.ResponseWriter, _ *http.Request) {
 		answer(rw, api.Event{Operation: &api.Operation{ID: "op1", Status: api.OpRunning}})
@@ -153,7 +153,7 @@ func TestInterruptedStart(t *testing.T) {
 }
 
 func TestExec(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.guest(t)
 	for script, want := range map[string]int{"exit 0": 0, "exit 42": 42, "kill -TERM $$": 128 + 15} {
 		if _, errs, status := run("vm", "exec", "dev", "--", "sh", "-c", script); status != want || errs != "" {
@@ -170,7 +170,7 @@ func TestExec(t *testing.T) {
 }
 
 func TestShellWithoutTerminalReadsAScript(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.guest(t)
 	if out, errs, status := runWith(strings.NewReader("echo hi\nexit 3\n"), "vm", "shell", "dev"); out != "hi\n" || status != 3 {
 		t.Errorf("%q, %q, status %d", out, errs, status)
@@ -178,7 +178,7 @@ func TestShellWithoutTerminalReadsAScript(t *testing.T) {
 }
 
 func TestSignalsArePassedOn(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.guest(t)
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1} {
 		// The command's first output says that it is there to be signalled.
@@ -205,7 +205,7 @@ func (r *reaction) Write(p []byte) (int, error) {
 }
 
 func TestReaderThatGoesAway(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.guest(t)
 	read, write, err := os.Pipe()
 	if err != nil {
@@ -221,7 +221,7 @@ func TestReaderThatGoesAway(t *testing.T) {
 }
 
 func TestLongCommandLine(t *testing.T) {
-	newWorld(t)
+	newFixture(t)
 	_, errs, status := run("vm", "exec", "dev", "--", "echo", strings.Repeat("x", 1<<20))
 	if !strings.Contains(errs, "too long") || len(errs) > 500 || status != exitBanger {
 		t.Errorf("%.500q, status %d", errs, status)
@@ -229,7 +229,7 @@ func TestLongCommandLine(t *testing.T) {
 }
 
 func TestTiming(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.creating(new(api.CreateVM))
 	w.guest(t)
 	_, errs, _ := run("vm", "run", "--rm", "--timing", "--", "true")

@@ -26,7 +26,7 @@ func TestVMOfHost(t *testing.T) {
 
 // TestSSHToARenamedVM: ssh's connection goes on in its VM.
 func TestSSHToARenamedVM(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.guest(t)
 	w.HandleFunc("GET /v1/vms/{vm}/ssh", func(rw http.ResponseWriter, r *http.Request) {
 		answer(rw, api.SSHAccess{Name: r.PathValue("vm"), HostKey: make([]byte, ed25519.SeedSize)})

@@ -128,7 +128,7 @@ func mode(t *testing.T, f *os.File) unix.Termios {
 // A command on a terminal has the terminal's size, learns of a new one, gets
 // Ctrl-C as its own, and leaves the terminal as it was.
 func TestTerminal(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.guest(t)
 	cmd, master, terminal := onTerminal(t, "vm", "exec", "-t", "dev", "--", "sh", "-c",
 		`trap 'stty size; echo resized' WINCH; trap 'echo caught' INT; stty size; echo $TERM ready; while read line; do echo "got $line"; [ "$line" = end ] && exit 5; done; while read line; do echo "got $line"; [ "$line" = end ] && exit 5; done; while read line; do [ "$line" = end ] && exit 5; done`)
@@ -154,7 +154,7 @@ func TestTerminal(t *testing.T) {
 
 // However banger ends, the terminal is as it was.
 func TestTerminalIsRestoredAfterASignal(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.guest(t)
 	cmd, master, terminal := onTerminal(t, "vm", "exec", "-t", "dev", "--", "sh", "-c", "echo ready; exec sleep 30")
 	s := watch(master)
@@ -172,7 +172,7 @@ func TestTerminalIsRestoredAfterASignal(t *testing.T) {
 
 // A shell takes what is typed and ends banger with its own status.
 func TestShellOnATerminal(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.guest(t)
 	cmd, master, _ := inShell(t, "vm", "shell", "dev")
 	_, _ = master.WriteString("exit 9\r")
@@ -183,7 +183,7 @@ func TestShellOnATerminal(t *testing.T) {
 
 // A shell goes on in its VM when that is renamed, and is left under the new name.
 func TestShellOfARenamedVM(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.guest(t)
 	cmd, master, s := inShell(t, "vm", "shell", "dev")
 	w.rename("web")
@@ -198,7 +198,7 @@ func TestShellOfARenamedVM(t *testing.T) {
 
 // A VM of `vm run --rm` whose command was left goes on with it.
 func TestLeftWithRm(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.creating(&api.CreateVM{})
 	w.guest(t)
 	cmd, master, s := inShell(t, "vm", "run", "--rm")
@@ -211,7 +211,7 @@ func TestLeftWithRm(t *testing.T) {
 }
 
 // mute adds a VM whose guest takes everything and answers nothing.
-func (w *world) mute() {
+func (w *fixture) mute() {
 	w.HandleFunc("POST /v1/vms/{vm}/stream", func(rw http.ResponseWriter, r *http.Request) {
 		client, _, err := http.NewResponseController(rw).Hijack()
 		if err != nil {
@@ -242,7 +242,7 @@ func TestGuestThatDoesNotAnswer(t *testing.T) {
 		}, exitBanger},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			w.mute()
 			cmd, master, terminal := onTerminal(t, "vm", "exec", "-t", "dev", "--", "top")
 			s := watch(master)

@@ -34,8 +34,8 @@ func TestMain(m *testing.M) {
 
 const id = "0123456789ab"
 
-// world is a home with one VM, and no daemon that could be asked for its guest.
-func world(t *testing.T) paths.Paths {
+// fixture is a home with one VM, and no daemon that could be asked for its guest.
+func fixture(t *testing.T) paths.Paths {
 	home := t.TempDir()
 	t.Setenv("BANGER_HOME", home)
 	p, err := paths.User()
@@ -98,7 +98,7 @@ func tcp(port int) api.PublishedPort {
 
 // TestForwarderOutlivesItsManager, is found again, and follows what is published.
 func TestForwarderOutlivesItsManager(t *testing.T) {
-	p := world(t)
+	p := fixture(t)
 	first := NewManager(p, false, slog.New(slog.DiscardHandler))
 	ports := open(t, first, tcp(0), tcp(0))
 	if ports[0].HostPort == 0 || ports[0] == ports[1] || !listens(ports[0]) || !listens(ports[1]) {
@@ -128,7 +128,7 @@ func TestForwarderOutlivesItsManager(t *testing.T) {
 
 // TestForwarderOfNoVM is ended by the next daemon.
 func TestForwarderOfNoVM(t *testing.T) {
-	p := world(t)
+	p := fixture(t)
 	first := NewManager(p, false, slog.New(slog.DiscardHandler))
 	ports := open(t, first, tcp(0))
 	first.Detach()
@@ -140,7 +140,7 @@ func TestForwarderOfNoVM(t *testing.T) {
 
 // TestForwarderDies: another takes its place, on the same ports.
 func TestForwarderDies(t *testing.T) {
-	m := manager(t, world(t))
+	m := manager(t, fixture(t))
 	ports := open(t, m, tcp(0))
 	kill(t, m)
 	await(t, ports[0])
@@ -150,7 +150,7 @@ func TestForwarderDies(t *testing.T) {
 // TestFoundForwarderDies: another takes its place, also where nothing has been asked of
 // it since it was found.
 func TestFoundForwarderDies(t *testing.T) {
-	p := world(t)
+	p := fixture(t)
 	first := NewManager(p, false, slog.New(slog.DiscardHandler))
 	ports := open(t, first, tcp(0))
 	first.Detach()
@@ -168,7 +168,7 @@ func TestFoundForwarderDies(t *testing.T) {
 func TestReopenTriesOn(t *testing.T) {
 	for name, before := range map[string]int{"no forwarder": 0, "a forwarder": 1} {
 		t.Run(name, func(t *testing.T) {
-			m := manager(t, world(t))
+			m := manager(t, fixture(t))
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
@@ -194,7 +194,7 @@ func TestReopenTriesOn(t *testing.T) {
 
 // TestReopenIsGivenUp where the ports were closed meanwhile.
 func TestReopenIsGivenUp(t *testing.T) {
-	m := manager(t, world(t))
+	m := manager(t, fixture(t))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -213,7 +213,7 @@ func TestReopenIsGivenUp(t *testing.T) {
 // TestForwarderDiesAndItsPortIsTaken: it comes back when the port is free again, and
 // what is published can be changed meanwhile.
 func TestForwarderDiesAndItsPortIsTaken(t *testing.T) {
-	m := manager(t, world(t))
+	m := manager(t, fixture(t))
 	ports := open(t, m, tcp(0), tcp(0))
 	m.mu.Lock() // it is not started again before the port is taken
 	kill(t, m)
@@ -235,7 +235,7 @@ func TestForwarderDiesAndItsPortIsTaken(t *testing.T) {
 
 // TestOthersAfterAForwarderDied are published at once.
 func TestOthersAfterAForwarderDied(t *testing.T) {
-	m := manager(t, world(t))
+	m := manager(t, fixture(t))
 	open(t, m, tcp(0))
 	kill(t, m)
 	if ports := open(t, m, tcp(0)); !listens(ports[0]) {
@@ -246,7 +246,7 @@ func TestOthersAfterAForwarderDied(t *testing.T) {
 
 // TestEndedIsNotDied: one that was ended is not replaced, and nobody is told that it died.
 func TestEndedIsNotDied(t *testing.T) {
-	m := manager(t, world(t))
+	m := manager(t, fixture(t))
 	var log bytes.Buffer
 	m.log = slog.New(slog.NewTextHandler(&log, nil))
 	open(t, m, tcp(0))
@@ -279,7 +279,7 @@ func await(t *testing.T, p api.PublishedPort) {
 
 // TestWhenRemoved: a forwarder ends with its VM's directory, where no daemon ends it.
 func TestWhenRemoved(t *testing.T) {
-	p := world(t)
+	p := fixture(t)
 	file := filepath.Join(p.VM(id), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -299,7 +299,7 @@ func TestWhenRemoved(t *testing.T) {
 
 // TestTaken: nothing is changed where one of several ports cannot be had.
 func TestTaken(t *testing.T) {
-	m := manager(t, world(t))
+	m := manager(t, fixture(t))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -365,7 +365,7 @@ func TestCurrentProgram(t *testing.T) {
 
 // TestAForwarderDiesOverAnOrder: it is replaced by one that follows the order.
 func TestAForwarderDiesOverAnOrder(t *testing.T) {
-	m := manager(t, world(t))
+	m := manager(t, fixture(t))
 	one := open(t, m, tcp(0))[0]
 	dying := m.get(id).process
 	if err := dying.Signal(syscall.SIGSTOP); err != nil {
@@ -407,7 +407,7 @@ func TestAForwarderDiesSlowly(t *testing.T) {
 
 // TestAStuckForwarderHoldsUpNoOther: neither another VM's ports nor the next daemon.
 func TestAStuckForwarderHoldsUpNoOther(t *testing.T) {
-	p := world(t)
+	p := fixture(t)
 	first := manager(t, p)
 	open(t, first, tcp(0))
 	pid := first.vms[id].process.PID()

@@ -21,7 +21,7 @@ func digestOf(content string) string {
 }
 
 // keep has the helper keep a boot file, and returns its digest.
-func (w *world) keep(content string) string {
+func (w *fixture) keep(content string) string {
 	w.TB.Helper()
 	digest := digestOf(content)
 	w.must(rootapi.BootPutCall{Digest: digest}, nil, w.file(content))
@@ -29,7 +29,7 @@ func (w *world) keep(content string) string {
 }
 
 func TestBootPut(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	const content = "an initramfs"
 	call := rootapi.BootPutCall{Digest: digestOf(content)}
 	var answer rootapi.BootPutAnswer
@@ -54,7 +54,7 @@ func TestBootPut(t *testing.T) {
 }
 
 func TestBootPutRefuses(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	open := func(path string, flags int) *os.File {
 		t.Helper()
 		f, err := os.OpenFile(path, flags, 0)
@@ -83,14 +83,14 @@ func TestBootPutRefuses(t *testing.T) {
 	}
 	entries, err := os.ReadDir(w.Dirs.Boot)
 	w.check(err)
-	if len(entries) != 1 { // that of newWorld
+	if len(entries) != 1 { // that of newFixture
 		t.Errorf("something was left: %v", entries)
 	}
 }
 
 // TestBootFileThatGrows: what is read is bounded, and has the digest or is refused.
 func TestBootFileThatGrows(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	path := filepath.Join(w.dir(), "grows")
 	w.check(os.WriteFile(path, []byte("x"), 0o600))
 	f, err := os.Open(path)
@@ -108,7 +108,7 @@ func TestBootFileThatGrows(t *testing.T) {
 }
 
 func TestUnusedBootFilesAreForgotten(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	old, linked, staged := filepath.Join(w.Dirs.Boot, strings.Repeat("a", 64)), filepath.Join(w.Dirs.Boot, strings.Repeat("b", 64)), filepath.Join(w.Dirs.Boot, stagedPrefix+"1")
 	for path, age := range map[string]time.Duration{old: keepUnused, linked: keepUnused, staged: time.Hour} {
 		w.check(os.WriteFile(path, nil, 0o444))
@@ -125,7 +125,7 @@ func TestUnusedBootFilesAreForgotten(t *testing.T) {
 }
 
 func TestLogsAreChecked(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	fifo := filepath.Join(w.dir(), "fifo")
 	w.check(unix.Mkfifo(fifo, 0o600))
 	w.check(os.Chown(fifo, owner, owner))

@@ -16,7 +16,7 @@ import (
 )
 
 // put makes a sparse file of that size and age among the boot files.
-func (w *world) put(name string, size int64, age time.Duration) string {
+func (w *fixture) put(name string, size int64, age time.Duration) string {
 	w.TB.Helper()
 	path := filepath.Join(w.Dirs.Boot, name)
 	w.check(os.WriteFile(path, nil, 0o444))
@@ -34,7 +34,7 @@ func there(path string) bool {
 // TestBootFilesAreBoundedInNumber: whatever the owner brings, root keeps a few. Those
 // of jails stay, however old.
 func TestBootFilesAreBoundedInNumber(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	inUse := w.put(strings.Repeat("a", 64), 1, keepUnused-time.Hour)
 	w.check(os.Link(inUse, filepath.Join(w.Dirs.Jails, "in-use")))
 	var last string
@@ -58,7 +58,7 @@ func TestBootFilesAreBoundedInNumber(t *testing.T) {
 
 // TestBootFilesAreBoundedInBytes: the oldest go first, and no more than have to.
 func TestBootFilesAreBoundedInBytes(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	var paths []string
 	for i := range 4 {
 		paths = append(paths, w.put(strings.Repeat(fmt.Sprint(i), 64), maxBootFile, time.Duration(10-i)*time.Hour))
@@ -74,7 +74,7 @@ func TestBootFilesAreBoundedInBytes(t *testing.T) {
 // TestBootFilesOfJailsAreBounded: what VMs boot from cannot be removed, so no more is
 // taken.
 func TestBootFilesOfJailsAreBounded(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	for i := range maxBootBytes / maxBootFile {
 		path := w.put(fmt.Sprintf("%064x", i), maxBootFile, time.Hour)
 		w.check(os.Link(path, filepath.Join(w.Dirs.Jails, fmt.Sprint(i))))
@@ -84,14 +84,14 @@ func TestBootFilesOfJailsAreBounded(t *testing.T) {
 	w.refuses(api.KindNoSpace, rootapi.BootPutCall{Digest: digestOf("x")}, w.file("x"))
 	after, err := os.ReadDir(w.Dirs.Boot)
 	w.check(err)
-	if len(after) != len(before)-1 { // that of newWorld, which no jail links
+	if len(after) != len(before)-1 { // that of newFixture, which no jail links
 		t.Errorf("%d files became %d", len(before), len(after))
 	}
 }
 
 // TestBootFilesThatComeAtOnceAreCounted: the one that is still being copied too.
 func TestBootFilesThatComeAtOnceAreCounted(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	old := w.put(strings.Repeat("a", 64), 3<<30, time.Hour)
 	w.put(stagedPrefix+"1", maxBootFile, 0)
 	w.keep("x")
@@ -102,7 +102,7 @@ func TestBootFilesThatComeAtOnceAreCounted(t *testing.T) {
 
 // TestBootFilesLeaveSpace: on a file system with almost no room nothing is begun.
 func TestBootFilesLeaveSpace(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.Dirs.Boot = w.dir()
 	if err := unix.Mount("none", w.Dirs.Boot, "tmpfs", 0, "size=65m"); err != nil {
 		t.Skipf("NOT RUN: a full file system: no tmpfs can be mounted: %v", err)
@@ -117,7 +117,7 @@ func TestBootFilesLeaveSpace(t *testing.T) {
 }
 
 func TestBootFilesInUserSpaceAreRefused(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.refuses(api.KindInvalid, rootapi.BootPutCall{Digest: digestOf("")}, fusetest.File(t))
 	if _, err := bootSize(fusetest.File(t)); err == nil || !strings.Contains(err.Error(), "in user space") {
 		t.Error(err)

@@ -12,7 +12,7 @@ import (
 // TestClearWaitsForWhatIsMade: a VM that is getting its network, or starting, is in
 // no list yet, and relies on the table and the boot files all the same.
 func TestClearWaitsForWhatIsMade(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.clearing = 20 * time.Millisecond
 	clearMeanwhile := func() { w.refuses(api.KindConflict, rootapi.ClearCall{}) }
 	w.nets.attaching = clearMeanwhile
@@ -33,7 +33,7 @@ func TestClearWaitsForWhatIsMade(t *testing.T) {
 // TestNetworkWaitsForClear: a network that is asked for while the table is being
 // removed comes with a new one.
 func TestNetworkWaitsForClear(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	attached := make(chan error, 1)
 	w.wall.removing = func() {
 		go func() {

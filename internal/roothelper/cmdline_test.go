@@ -41,7 +41,7 @@ func scribble(t *testing.T, pid int, change func([]byte) []byte) {
 // TestFindAVMMThatChangesItsCommandLine: it is found and ended as ever, and what it says
 // of itself is not passed on.
 func TestFindAVMMThatChangesItsCommandLine(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.blocks.attached[vm] = true
 	c := w.startCall(vm, 5)
 	c.VMM, c.Accel = rootapi.QEMU, "tcg"

@@ -80,9 +80,9 @@ func ask(socket string) {
 	os.Exit(0)
 }
 
-// world is a host whose kernel and systemd are fakes, and whose processes are
+// fixture is a host whose kernel and systemd are fakes, and whose processes are
 // real ones, seen through a copy of /proc that says what their cgroup would be.
-type world struct {
+type fixture struct {
 	testing.TB
 	*Helper
 	server *Server
@@ -94,13 +94,13 @@ type world struct {
 	sum    string // of a boot file that is kept
 }
 
-func newWorld(t testing.TB) *world {
+func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("the helper is root: it makes device nodes and gives files to other users")
 	}
-	w := &world{TB: t, blocks: &fakeBlocks{attached: map[string]bool{}}, nets: &fakeNets{}, wall: &fakeFirewall{}}
-	w.units = &fakeUnits{world: w, running: map[string]*exec.Cmd{}, serve: []string{"/api.sock", "/v.sock"}}
+	w := &fixture{TB: t, blocks: &fakeBlocks{attached: map[string]bool{}}, nets: &fakeNets{}, wall: &fakeFirewall{}}
+	w.units = &fakeUnits{fixture: w, running: map[string]*exec.Cmd{}, serve: []string{"/api.sock", "/v.sock"}}
 	dir := w.dir()
 	for _, d := range []string{"jails", "boot", "run"} {
 		w.check(os.Mkdir(filepath.Join(dir, d), 0o755))
@@ -124,7 +124,7 @@ func newWorld(t testing.TB) *world {
 	return w
 }
 
-func (w *world) check(err error) {
+func (w *fixture) check(err error) {
 	w.TB.Helper()
 	if err != nil {
 		w.Fatal(err)
@@ -132,7 +132,7 @@ func (w *world) check(err error) {
 }
 
 // dir makes a directory that every user can pass through.
-func (w *world) dir() string {
+func (w *fixture) dir() string {
 	w.TB.Helper()
 	dir, err := os.MkdirTemp("", "roothelper")
 	w.check(err)
@@ -142,7 +142,7 @@ func (w *world) dir() string {
 }
 
 // program makes a program that says its version.
-func (w *world) program(name, says string) string {
+func (w *fixture) program(name, says string) string {
 	w.TB.Helper()
 	path := filepath.Join(w.dir(), name)
 	w.check(os.WriteFile(path, []byte("#!/bin/sh\necho '"+says+"'\n"), 0o755))
@@ -150,7 +150,7 @@ func (w *world) program(name, says string) string {
 }
 
 // link gives the VMM another name: a program that was just written cannot be run.
-func (w *world) link(path string) string {
+func (w *fixture) link(path string) string {
 	w.TB.Helper()
 	if err := os.Link(vmmProgram, path); err != nil && !os.IsExist(err) {
 		w.Fatal(err)
@@ -158,7 +158,7 @@ func (w *world) link(path string) string {
 	return path
 }
 
-func (w *world) log(name string, flags, uid int) *os.File {
+func (w *fixture) log(name string, flags, uid int) *os.File {
 	w.TB.Helper()
 	path := filepath.Join(w.dir(), name)
 	w.check(os.WriteFile(path, nil, 0o600))
@@ -170,7 +170,7 @@ func (w *world) log(name string, flags, uid int) *os.File {
 }
 
 // ask is what the server does with a request.
-func (w *world) ask(call rootapi.Call, answer any, files ...*os.File) ([]*os.File, error) {
+func (w *fixture) ask(call rootapi.Call, answer any, files ...*os.File) ([]*os.File, error) {
 	w.TB.Helper()
 	body, err := json.Marshal(call)
 	w.check(err)
@@ -185,7 +185,7 @@ func (w *world) ask(call rootapi.Call, answer any, files ...*os.File) ([]*os.Fil
 }
 
 // must asks and expects no error.
-func (w *world) must(call rootapi.Call, answer any, files ...*os.File) []*os.File {
+func (w *fixture) must(call rootapi.Call, answer any, files ...*os.File) []*os.File {
 	w.TB.Helper()
 	give, err := w.ask(call, answer, files...)
 	if err != nil {
@@ -195,7 +195,7 @@ func (w *world) must(call rootapi.Call, answer any, files ...*os.File) []*os.Fil
 }
 
 // refuses asks and expects an error of a kind.
-func (w *world) refuses(kind api.Kind, call rootapi.Call, files ...*os.File) error {
+func (w *fixture) refuses(kind api.Kind, call rootapi.Call, files ...*os.File) error {
 	w.TB.Helper()
 	give, err := w.ask(call, nil, files...)
 	if api.KindOf(err) != kind || len(give) != 0 {
@@ -204,7 +204,7 @@ func (w *world) refuses(kind api.Kind, call rootapi.Call, files ...*os.File) err
 	return err
 }
 
-func (w *world) startCall(id string, slot int) rootapi.VMStartCall {
+func (w *fixture) startCall(id string, slot int) rootapi.VMStartCall {
 	return rootapi.VMStartCall{
 		VM: rootapi.VM{ID: id}, Slot: slot, VMM: rootapi.Firecracker, Accel: "kvm", VCPUs: 1, MemoryMiB: 128,
 		Kernel: w.sum, Initramfs: w.sum, Cmdline: "quiet",
@@ -212,7 +212,7 @@ func (w *world) startCall(id string, slot int) rootapi.VMStartCall {
 }
 
 // start starts a VM as the daemon does.
-func (w *world) start(id string, slot int) (rootapi.Process, []*os.File) {
+func (w *fixture) start(id string, slot int) (rootapi.Process, []*os.File) {
 	w.TB.Helper()
 	w.blocks.attached[id] = true
 	var p rootapi.Process
@@ -220,13 +220,13 @@ func (w *world) start(id string, slot int) (rootapi.Process, []*os.File) {
 	return p, give
 }
 
-func (w *world) kill(id string) {
+func (w *fixture) kill(id string) {
 	w.TB.Helper()
 	w.must(rootapi.VMKillCall{VM: rootapi.VM{ID: id}}, nil)
 }
 
 // root is the root directory of a VM's jail.
-func (w *world) root(id string) string { return w.jailFor(id, "firecracker").root }
+func (w *fixture) root(id string) string { return w.jailFor(id, "firecracker").root }
 
 // runs tells whether a process has not ended.
 func runs(pid int) bool {
@@ -235,8 +235,8 @@ func runs(pid int) bool {
 	return err == nil && !strings.HasPrefix(rest, "Z")
 }
 
-// enter makes a process's directory in the world's /proc.
-func (w *world) enter(pid int, cgroup string) {
+// enter makes a process's directory in the fixture's /proc.
+func (w *fixture) enter(pid int, cgroup string) {
 	w.TB.Helper()
 	dir := filepath.Join(w.Host.Proc, strconv.Itoa(pid))
 	w.check(os.Mkdir(dir, 0o755))
@@ -254,7 +254,7 @@ func (w *world) enter(pid int, cgroup string) {
 }
 
 // process starts a program until the test ends.
-func (w *world) process(cmd *exec.Cmd, uid int, cgroup string) *exec.Cmd {
+func (w *fixture) process(cmd *exec.Cmd, uid int, cgroup string) *exec.Cmd {
 	w.TB.Helper()
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
@@ -278,7 +278,7 @@ func (w *world) process(cmd *exec.Cmd, uid int, cgroup string) *exec.Cmd {
 // fakeUnits is a systemd that starts programs without it. As the jailer would, it
 // starts Firecracker in the jail.
 type fakeUnits struct {
-	*world
+	*fixture
 	serve []string // sockets that the VMM makes
 	args  []string // more of its arguments
 	fails error
@@ -455,7 +455,7 @@ func (f *fakeFirewall) Remove(context.Context) error {
 func (f *fakeFirewall) Check(context.Context) []api.Check { return nil }
 
 // file is an open file with content.
-func (w *world) file(content string) *os.File {
+func (w *fixture) file(content string) *os.File {
 	w.TB.Helper()
 	path := filepath.Join(w.dir(), "file")
 	w.check(os.WriteFile(path, []byte(content), 0o600))
@@ -466,7 +466,7 @@ func (w *world) file(content string) *os.File {
 }
 
 // read reads all that a file has.
-func (w *world) read(path string) string {
+func (w *fixture) read(path string) string {
 	w.TB.Helper()
 	data, err := os.ReadFile(path)
 	w.check(err)

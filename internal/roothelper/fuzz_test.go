@@ -22,7 +22,7 @@ func FuzzServe(f *testing.F) {
 		least, _ := call.Files()
 		f.Add(string(call.Verb()), strings.ReplaceAll(string(body), `"id":""`, `"id":"`+vm+`"`), uint8(least))
 	}
-	w := newWorld(f)
+	w := newFixture(f)
 	w.units.fails = api.Errorf(api.KindInternal, "no program is started for this")
 	dir := filepath.Dir(w.Dirs.Jails)
 	outside := filepath.Join(dir, "outside")

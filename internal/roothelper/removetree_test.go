@@ -19,7 +19,7 @@ func itoa(n int) string { return strconv.Itoa(n) }
 
 // TestRemovalStaysInTheJail: a jail is removed whole, and nothing else.
 func TestRemovalStaysInTheJail(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	precious := w.dir()
 	w.check(os.WriteFile(filepath.Join(precious, "file"), []byte("kept"), 0o600))
 	w.check(os.Mkdir(filepath.Join(precious, "1"), 0o700))
@@ -57,7 +57,7 @@ func TestRemovalStaysInTheJail(t *testing.T) {
 
 // TestRemovalOfADeepJail: deeper than there may be open files.
 func TestRemovalOfADeepJail(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	j, err := w.makeJail(t.Context(), vm, "firecracker", uidBase+1)
 	w.check(err)
 	dir, err := openDir(unix.AT_FDCWD, j.root)
@@ -85,7 +85,7 @@ func TestRemovalOfADeepJail(t *testing.T) {
 // TestRemovalOfManyNames: they are not in memory all at once. Long names are the most that
 // a VMM can make of a jail: hard links take little else.
 func TestRemovalOfManyNames(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	dir := w.dir()
 	first := filepath.Join(dir, "first")
 	w.check(os.WriteFile(first, nil, 0o600))
@@ -118,7 +118,7 @@ func TestRemovalOfManyNames(t *testing.T) {
 
 // TestRemovalThatTakesTooLong ends with its request, and the next one goes on.
 func TestRemovalThatTakesTooLong(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	dir := w.dir()
 	w.check(os.MkdirAll(filepath.Join(dir, "a", "b"), 0o700))
 	w.check(os.WriteFile(filepath.Join(dir, "a", "file"), nil, 0o600))
@@ -134,7 +134,7 @@ func TestRemovalThatTakesTooLong(t *testing.T) {
 }
 
 func TestRemovalOfALink(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	precious, dir := w.dir(), filepath.Join(w.dir(), "link")
 	w.check(os.WriteFile(filepath.Join(precious, "file"), nil, 0o600))
 	w.check(os.Symlink(precious, dir))
@@ -149,7 +149,7 @@ func TestRemovalOfALink(t *testing.T) {
 
 // TestOpenBeneath: no component leads elsewhere, whoever made it.
 func TestOpenBeneath(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	dir := w.dir()
 	w.check(os.MkdirAll(filepath.Join(dir, "a", "b"), 0o700))
 	w.check(os.Symlink("a", filepath.Join(dir, "link")))

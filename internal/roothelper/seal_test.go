@@ -16,7 +16,7 @@ import (
 )
 
 // cannotWrite fails if the VM's user can make a file in a directory.
-func (w *world) cannotWrite(uid int, dirs ...string) {
+func (w *fixture) cannotWrite(uid int, dirs ...string) {
 	w.TB.Helper()
 	for _, dir := range dirs {
 		var st unix.Stat_t
@@ -33,7 +33,7 @@ func (w *world) cannotWrite(uid int, dirs ...string) {
 }
 
 // asJailer makes what a jailer makes, for the VM's user.
-func (w *world) asJailer(root string, uid int) {
+func (w *fixture) asJailer(root string, uid int) {
 	w.TB.Helper()
 	w.check(os.MkdirAll(filepath.Join(root, "dev", "net"), 0o700))
 	w.check(os.Mkdir(filepath.Join(root, "run"), 0o700))
@@ -46,7 +46,7 @@ func (w *world) asJailer(root string, uid int) {
 // TestAVMMThatServesCannotWrite: the jail is root's again, in all that the jailer makes and
 // whatever the VMM made meanwhile.
 func TestAVMMThatServesCannotWrite(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	const uid = uidBase + 7
 	root, precious := w.root(vm), filepath.Join(w.dir(), "precious")
 	w.check(os.WriteFile(precious, []byte("kept"), 0o600))
@@ -79,16 +79,16 @@ func TestAVMMThatServesCannotWrite(t *testing.T) {
 
 // TestJailThatTheVMMFilled: a VMM that was quicker is not served with its files in place.
 func TestJailThatTheVMMFilled(t *testing.T) {
-	for name, fill := range map[string]func(w *world, root string){
-		"deep": func(w *world, root string) { w.check(os.MkdirAll(filepath.Join(root, "1/2/3/4/5"), 0o700)) },
-		"wide": func(w *world, root string) {
+	for name, fill := range map[string]func(w *fixture, root string){
+		"deep": func(w *fixture, root string) { w.check(os.MkdirAll(filepath.Join(root, "1/2/3/4/5"), 0o700)) },
+		"wide": func(w *fixture, root string) {
 			for i := range jailEntries {
 				w.check(os.Mkdir(filepath.Join(root, itoa(i)), 0o700))
 			}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			w.blocks.attached[vm] = true
 			w.units.starting = func() { fill(w, w.root(vm)) }
 			if err := w.refuses(api.KindInternal, w.startCall(vm, 1), w.logs...); !strings.Contains(err.Error(), "than a jailer creates") {
@@ -103,7 +103,7 @@ func TestJailThatTheVMMFilled(t *testing.T) {
 // TestJailThatWasNotSealed: the helper ended before it came to it, or was of an older
 // version. Whoever asks for the VM has it done.
 func TestJailThatWasNotSealed(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	const uid = uidBase + 7
 	w.start(vm, 7)
 	root := w.root(vm)
@@ -128,7 +128,7 @@ func TestJailThatWasNotSealed(t *testing.T) {
 
 // TestJailOfQEMU is root's from the beginning: the launcher binds the sockets.
 func TestJailOfQEMU(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.blocks.attached[vm] = true
 	c := w.startCall(vm, 5)
 	c.VMM, c.Accel = rootapi.QEMU, "tcg"

@@ -17,8 +17,8 @@ import (
 	"banger/internal/rootapi"
 )
 
-// serve serves the world's helper on a socket.
-func (w *world) serve() (socket string) {
+// serve serves the fixture's helper on a socket.
+func (w *fixture) serve() (socket string) {
 	w.TB.Helper()
 	socket = filepath.Join(w.dir(), "helper.sock")
 	l, err := Listen(socket, owner, owner)
@@ -36,7 +36,7 @@ func (w *world) serve() (socket string) {
 }
 
 func TestSocketIsTheOwners(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	socket := w.serve()
 	info, err := os.Lstat(socket)
 	w.check(err)
@@ -47,7 +47,7 @@ func TestSocketIsTheOwners(t *testing.T) {
 
 // TestWhoMayAsk asks as other users, from processes of theirs.
 func TestWhoMayAsk(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	socket := w.serve()
 	as := func(uid, gid int) api.Kind {
 		t.Helper()
@@ -85,7 +85,7 @@ func TestWhoMayAsk(t *testing.T) {
 }
 
 func TestServedRequests(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	c := rootapi.Client{Socket: w.serve(), Version: "2"}
 	var answer rootapi.HelloAnswer
 	if _, err := c.Do(t.Context(), rootapi.HelloCall{}, &answer); err != nil || answer.OwnerUID != owner || answer.PID != os.Getpid() || answer.Outer != w.Settings.Outer {
@@ -141,7 +141,7 @@ func descriptors(t *testing.T) int {
 }
 
 func TestUnknownVerbsAndProtocols(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	for name, r := range map[string]rootapi.Request{
 		"no verb":      {Protocol: "1"},
 		"unknown verb": {Protocol: "1", Verb: "run"},
@@ -171,7 +171,7 @@ func TestEveryVerbIsHandled(t *testing.T) {
 }
 
 func TestAFaultIsAnError(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.blocks.detached = func(string) { panic("a fault") }
 	w.refuses(api.KindInternal, rootapi.VMReleaseCall{VM: of(vm)})
 	w.blocks.detached = nil
@@ -181,7 +181,7 @@ func TestAFaultIsAnError(t *testing.T) {
 // TestAnswerThatIsTooLong is an error, not silence: a client that hears nothing
 // asks again.
 func TestAnswerThatIsTooLong(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	for i := range 30000 {
 		id := []byte(vm)
 		for j := range 6 {
@@ -197,7 +197,7 @@ func TestAnswerThatIsTooLong(t *testing.T) {
 
 // TestOneRequestAtATimeForAVM: and any number for different ones.
 func TestOneRequestAtATimeForAVM(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	var mu sync.Mutex
 	inside := map[string]int{}
 	entered, leave := make(chan string, 3), make(chan struct{})
@@ -242,7 +242,7 @@ func TestOneRequestAtATimeForAVM(t *testing.T) {
 
 // TestSilentClient: one that sends nothing, or goes away, is in nobody's way.
 func TestSilentClient(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	socket := w.serve()
 	for range 5 {
 		conn, err := net.Dial("unixpacket", socket)
@@ -259,7 +259,7 @@ func TestSilentClient(t *testing.T) {
 }
 
 func TestList(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	p, _ := w.start(vm, 1)
 	w.check(os.MkdirAll(filepath.Join(w.Dirs.Jails, "firecracker", "not-an-id"), 0o700))
 	var held rootapi.ListAnswer
@@ -283,7 +283,7 @@ func TestList(t *testing.T) {
 }
 
 func TestNetworkFollowsFromTheSlot(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.must(rootapi.NetAttachCall{VM: of(vm), Slot: 5}, nil)
 	if w.nets.plan.ID != vm || w.nets.plan.Slot != 5 || w.nets.plan.UID != uidBase+5 {
 		t.Errorf("%+v", w.nets.plan)
@@ -295,7 +295,7 @@ func TestNetworkFollowsFromTheSlot(t *testing.T) {
 }
 
 func TestProgramsThatOthersCanChange(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	chown := func(uid int) func(string) error { return func(p string) error { return os.Chown(p, uid, 0) } }
 	chmod := func(mode os.FileMode) func(string) error { return func(p string) error { return os.Chmod(p, mode) } }
 	parent := func(change func(string) error) func(string) error {
@@ -332,7 +332,7 @@ func TestWhichProgram(t *testing.T) {
 	if searchPath[0] != "/usr/local/lib/banger/firecracker/current" || searchPath[1] != "/usr/local/sbin" || searchPath[2] != "/usr/local/bin" {
 		t.Error(searchPath)
 	}
-	w := newWorld(t)
+	w := newFixture(t)
 	configured, byHand := w.program("firecracker", ""), w.program("firecracker", "")
 	version := filepath.Dir(w.program("firecracker", ""))
 	current := filepath.Join(w.dir(), "current")
@@ -352,7 +352,7 @@ func TestWhichProgram(t *testing.T) {
 // TestVersionIsAskedOnce: no start of a VM runs a program for it; a program that
 // was replaced is asked again.
 func TestVersionIsAskedOnce(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	asked := filepath.Join(w.dir(), "asked")
 	script := func(version string) string {
 		return "#!/bin/sh\necho >>" + asked + "\necho 'Firecracker " + version + "'\n"
@@ -374,7 +374,7 @@ func TestVersionIsAskedOnce(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	var a rootapi.CheckAnswer
 	w.must(rootapi.CheckCall{Network: true}, &a)
 	if a.Firecracker.Version != "1.16.1" || a.QEMU.Version == "" || a.DeviceMapper != "" {

@@ -22,7 +22,7 @@ func TestUnitsOfVMsForSystemd(t *testing.T) {
 	}
 	for vmm, threshold := range exposure {
 		t.Run(vmm, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			w.blocks.attached[vm] = true
 			c := w.startCall(vm, 1)
 			c.VMM = vmm
@@ -57,7 +57,7 @@ func TestDevicesOfVMs(t *testing.T) {
 		"QEMU":                        {rootapi.QEMU, "126 userfaultfd\n", fmt.Sprintf(tunAndKVM, "rw") + "/dev/block/7:0 rw"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			w.blocks.attached[vm] = true
 			if c.misc != "" {
 				w.check(os.WriteFile(filepath.Join(w.Host.Proc, "misc"), []byte(c.misc), 0o444))

@@ -25,7 +25,7 @@ import (
 func of(id string) rootapi.VM { return rootapi.VM{ID: id} }
 
 func TestLifeOfAVM(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	p, give := w.start(vm, 7)
 	if p.Found || p.VMM != rootapi.Firecracker || p.Accel != "kvm" || !runs(p.PID) || len(give) != 2 || len(p.Timing) == 0 {
 		t.Fatalf("%+v, %d files", p, len(give))
@@ -73,7 +73,7 @@ func TestLifeOfAVM(t *testing.T) {
 }
 
 func TestJailIsAsItMustBe(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.start(vm, 7)
 	const uid = uidBase + 7
 	j := w.jailFor(vm, "firecracker")
@@ -105,7 +105,7 @@ func TestJailIsAsItMustBe(t *testing.T) {
 }
 
 func TestStartRefusesWhatIsNotThere(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.refuses(api.KindConflict, w.startCall(vm, 1), w.logs...) // no disk
 	w.blocks.attached[vm] = true
 	c := w.startCall(vm, 1)
@@ -124,7 +124,7 @@ func TestStartRefusesWhatIsNotThere(t *testing.T) {
 }
 
 func TestVMMThatEndsAtOnce(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.units.serve, w.units.args = nil, []string{"end"}
 	w.blocks.attached[vm] = true
 	began := time.Now()
@@ -137,7 +137,7 @@ func TestVMMThatEndsAtOnce(t *testing.T) {
 }
 
 func TestVMMThatServesNothing(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.units.serve, w.ready = nil, 100*time.Millisecond
 	w.blocks.attached[vm] = true
 	w.refuses(api.KindTimeout, w.startCall(vm, 1), w.logs...)
@@ -150,7 +150,7 @@ func TestVMMThatServesNothing(t *testing.T) {
 
 // TestUnitThatIsNoVMM: the jailer before it becomes Firecracker, or an impostor.
 func TestUnitThatIsNoVMM(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.start(vm, 1)
 	w.check(os.Rename(w.jailFor(vm, "firecracker").root, filepath.Join(w.dir(), "elsewhere")))
 	w.check(os.Mkdir(w.jailFor(vm, "firecracker").root, 0o711))
@@ -161,7 +161,7 @@ func TestUnitThatIsNoVMM(t *testing.T) {
 }
 
 func TestReadySocket(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	_, give := w.start(vm, 3)
 	l, err := net.FileListener(give[1])
 	w.check(err)
@@ -176,7 +176,7 @@ func TestReadySocket(t *testing.T) {
 }
 
 func TestDial(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.refuses(api.KindConflict, rootapi.VMDialCall{VM: of(vm), Socket: rootapi.SocketAgent})
 	w.start(vm, 3)
 	for _, socket := range []string{rootapi.SocketAgent, rootapi.SocketAPI} {
@@ -195,7 +195,7 @@ func TestDial(t *testing.T) {
 
 // TestDialTrustsNoJail: the VM's user can put anything in the place of a socket.
 func TestDialTrustsNoJail(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.start(vm, 3)
 	w.start(another, 4)
 	root := w.root(vm)
@@ -250,7 +250,7 @@ func TestDialTrustsNoJail(t *testing.T) {
 
 // TestKillReachesNobodyElse: whatever leads to a process, it must be the VM's.
 func TestKillReachesNobodyElse(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	p, _ := w.start(vm, 1)
 	other, _ := w.start(another, 2)
 	liar := w.link(filepath.Join(w.dir(), "firecracker"))
@@ -299,7 +299,7 @@ func TestKillReachesNobodyElse(t *testing.T) {
 
 // TestJailOfNoVM: the group of a jail says whose it is.
 func TestJailOfNoVM(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	j := w.jailFor(vm, "firecracker")
 	w.check(os.MkdirAll(j.root, 0o711))
 	for name, c := range map[string]struct {
@@ -330,7 +330,7 @@ func TestJailOfNoVM(t *testing.T) {
 // TestJailThatIsHalfGone: a helper that ended while it removed one is in nobody's
 // way.
 func TestJailThatIsHalfGone(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	j := w.jailFor(vm, "firecracker")
 	w.check(os.MkdirAll(j.dir, 0o711))
 	w.check(os.Chown(j.dir, 0, uidBase+1))
@@ -344,7 +344,7 @@ func TestJailThatIsHalfGone(t *testing.T) {
 // TestProgramOfAnotherName: what firecracker is a link to may have a long name,
 // of which a process's name has the first part.
 func TestProgramOfAnotherName(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	real := w.program("firecracker-v1.16.1-x86_64", "Firecracker v1.16.1")
 	w.Settings.Firecracker = filepath.Join(w.dir(), "firecracker")
 	w.check(os.Symlink(real, w.Settings.Firecracker))
@@ -366,7 +366,7 @@ func TestProgramOfAnotherName(t *testing.T) {
 
 // TestQEMU starts the real launcher, which becomes what stands for QEMU.
 func TestQEMU(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.blocks.attached[vm] = true
 	c := w.startCall(vm, 5)
 	c.VMM, c.Accel, c.Cmdline = rootapi.QEMU, "tcg", "quiet ${HOME} $PATH"
@@ -419,7 +419,7 @@ func TestQEMU(t *testing.T) {
 // TestQEMUOfAnotherName: as RHEL calls it, and as one that was taken over may call
 // itself.
 func TestQEMUOfAnotherName(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.Settings.QEMU = w.link(filepath.Join(w.dir(), "qemu-kvm"))
 	w.blocks.attached[vm] = true
 	c := w.startCall(vm, 5)

@@ -20,7 +20,7 @@ import (
 )
 
 // want checks that Find finds the process, and how.
-func (w *world) want(q Query, pid int, via string) {
+func (w *fixture) want(q Query, pid int, via string) {
 	w.Helper()
 	h, err := w.Find(w.Context(), q)
 	if err != nil {
@@ -34,7 +34,7 @@ func (w *world) want(q Query, pid int, via string) {
 }
 
 // refuses checks that Find finds nothing, for a reason that the error names.
-func (w *world) refuses(q Query, reason string) {
+func (w *fixture) refuses(q Query, reason string) {
 	w.Helper()
 	h, err := w.Find(w.Context(), q)
 	if err == nil {
@@ -46,7 +46,7 @@ func (w *world) refuses(q Query, reason string) {
 }
 
 func TestFindByEveryWay(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	v := w.start(vmm{args: []string{w.socket}})
 	pid, q := v.Process.Pid, w.query()
 	w.refuses(q, "by its pidfile")
@@ -65,7 +65,7 @@ func TestFindByEveryWay(t *testing.T) {
 // TestFindDespiteLies: a hint that leads nowhere, or to somebody else, costs
 // time and nothing else.
 func TestFindDespiteLies(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	v := w.start(vmm{})
 	other := w.start(vmm{jail: elsewhere(t), args: []string{w.socket}})
 	pid := v.Process.Pid
@@ -110,7 +110,7 @@ func TestFindRefusesWhatIsNotTheVMs(t *testing.T) {
 			if c.uid != 0 && os.Getuid() != 0 {
 				t.Skip("only root can start another user's process")
 			}
-			w := newWorld(t)
+			w := newFixture(t)
 			if c.jail != "" {
 				c.jail = elsewhere(t)
 			}
@@ -128,7 +128,7 @@ func TestFindRefusesWhatIsNotTheVMs(t *testing.T) {
 
 func TestFindBelowTheCgroupsOfOurUnits(t *testing.T) {
 	for _, cgroup := range []string{Cgroup(vm) + "/vmm", HelperCgroup, HelperCgroup + "/" + vm} {
-		w := newWorld(t)
+		w := newFixture(t)
 		v := w.start(vmm{cgroup: cgroup})
 		w.pidfile(strconv.Itoa(v.Process.Pid))
 		w.want(w.query(), v.Process.Pid, ViaPidfile)
@@ -137,7 +137,7 @@ func TestFindBelowTheCgroupsOfOurUnits(t *testing.T) {
 
 // TestFindCutsTheName: the kernel keeps 15 bytes of a process's name.
 func TestFindCutsTheName(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	v := w.start(vmm{name: "banger-" + vm})
 	w.inCgroup(Cgroup(vm), v.Process.Pid)
 	q := w.query()
@@ -152,7 +152,7 @@ func TestFindCutsTheName(t *testing.T) {
 // TestFindTheNewestOfMany: newer processes of somebody else that name the socket
 // neither hide the VMM nor make it dearer to find.
 func TestFindTheNewestOfMany(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	v := w.start(vmm{args: []string{w.socket}})
 	w.inCgroup(Cgroup(vm), v.Process.Pid)
 	find := func() { w.want(w.query(), v.Process.Pid, ViaCgroup) }
@@ -182,7 +182,7 @@ func allocated(do func()) uint64 {
 
 // TestFindEndsWithItsContext: what was not looked at by then was not told to be gone.
 func TestFindEndsWithItsContext(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	v := w.start(vmm{})
 	w.inCgroup(Cgroup(vm), v.Process.Pid)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -198,7 +198,7 @@ func TestFindEndsWithItsContext(t *testing.T) {
 // TestFindWithoutAFirstThread: a process of which the first thread has ended runs on,
 // and must not be taken for stopped, nor for one that cannot be told.
 func TestFindWithoutAFirstThread(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	v := w.start(vmm{args: []string{"first-thread-ends"}})
 	pid := v.Process.Pid
 	root := filepath.Join("/proc", strconv.Itoa(pid), "root")
@@ -234,7 +234,7 @@ func TestFindWithoutAFirstThread(t *testing.T) {
 // TestAnyOtherUserIDIsRefused: a process with one uid that is not the VM's has not
 // dropped its privileges, or is about to take some.
 func TestAnyOtherUserIDIsRefused(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	v := w.start(vmm{})
 	w.inCgroup(Cgroup(vm), v.Process.Pid)
 	status := filepath.Join(w.Proc, strconv.Itoa(v.Process.Pid), "status")
@@ -293,7 +293,7 @@ func TestSignalToAZombie(t *testing.T) {
 // TestFindAfterReuse: the process ends between the look-up and the signal. As
 // the pid is free then, it may be anybody's.
 func TestFindAfterReuse(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	v := w.start(vmm{})
 	w.pidfile(strconv.Itoa(v.Process.Pid))
 	h, err := w.Find(t.Context(), w.query())
@@ -316,7 +316,7 @@ func TestFindAfterReuse(t *testing.T) {
 // TestProveSeesTheEnd: what was read of a process that has ended since may have
 // been read of another.
 func TestProveSeesTheEnd(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	v := w.start(vmm{})
 	p, err := proc.Open(v.Process.Pid)
 	w.check(err)
@@ -332,7 +332,7 @@ func TestProveSeesTheEnd(t *testing.T) {
 }
 
 func TestKill(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	v := w.start(vmm{})
 	w.inCgroup(Cgroup(vm), v.Process.Pid)
 	h, err := w.Find(t.Context(), w.query())
@@ -351,18 +351,22 @@ func TestKill(t *testing.T) {
 // TestFindSaysWhatItCannotTell: to take a VM for stopped that runs would start
 // it twice.
 func TestFindSaysWhatItCannotTell(t *testing.T) {
-	for name, spoil := range map[string]func(w *world, pid int) error{
-		"no /proc":   func(w *world, _ int) error { return os.RemoveAll(w.Proc) },
-		"no cgroup":  func(w *world, pid int) error { return os.Remove(fmt.Sprintf("%s/%d/cgroup", w.Proc, pid)) },
-		"bad status": func(w *world, pid int) error { return overwrite(fmt.Sprintf("%s/%d/status", w.Proc, pid), "x\n") },
-		"bad uids":   func(w *world, pid int) error { return overwrite(fmt.Sprintf("%s/%d/status", w.Proc, pid), "Uid: 1\n") },
-		"no root": func(w *world, pid int) error {
+	for name, spoil := range map[string]func(w *fixture, pid int) error{
+		"no /proc":   func(w *fixture, _ int) error { return os.RemoveAll(w.Proc) },
+		"no cgroup":  func(w *fixture, pid int) error { return os.Remove(fmt.Sprintf("%s/%d/cgroup", w.Proc, pid)) },
+		"bad status": func(w *fixture, pid int) error { return overwrite(fmt.Sprintf("%s/%d/status", w.Proc, pid), "x\n") },
+		"bad uids": func(w *fixture, pid int) error {
+			return overwrite(fmt.Sprintf("%s/%d/status", w.Proc, pid), "Uid: 1\n")
+		},
+		"no root": func(w *fixture, pid int) error {
 			return errors.Join(os.Remove(fmt.Sprintf("%s/%d/root", w.Proc, pid)), os.Remove(fmt.Sprintf("%s/%d/task", w.Proc, pid)))
 		},
-		"no v2 cgroup": func(w *world, pid int) error { return overwrite(fmt.Sprintf("%s/%d/cgroup", w.Proc, pid), "1:cpu:/\n") },
+		"no v2 cgroup": func(w *fixture, pid int) error {
+			return overwrite(fmt.Sprintf("%s/%d/cgroup", w.Proc, pid), "1:cpu:/\n")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			v := w.start(vmm{})
 			w.inCgroup(Cgroup(vm), v.Process.Pid)
 			w.check(spoil(w, v.Process.Pid))
@@ -381,7 +385,7 @@ func overwrite(path, text string) error {
 }
 
 func TestFindNeedsProof(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	for name, change := range map[string]func(*Query){
 		"id":   func(q *Query) { q.ID = "../../etc" },
 		"name": func(q *Query) { q.Name = "" },

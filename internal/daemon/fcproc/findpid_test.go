@@ -17,7 +17,7 @@ import (
 	"banger/api"
 )
 
-func (w *world) wantPID(want int) {
+func (w *fixture) wantPID(want int) {
 	w.Helper()
 	if got, err := w.FindPID(w.socket); err != nil || got != want {
 		w.Errorf("found %d, %v; want %d", got, err, want)
@@ -25,7 +25,7 @@ func (w *world) wantPID(want int) {
 }
 
 // wantNone checks that there is no VMM, for a reason that the error names.
-func (w *world) wantNone(reason string) {
+func (w *fixture) wantNone(reason string) {
 	w.Helper()
 	got, err := w.FindPID(w.socket)
 	if api.KindOf(err) != api.KindNotFound || !strings.Contains(err.Error(), reason) {
@@ -34,7 +34,7 @@ func (w *world) wantNone(reason string) {
 }
 
 func TestFindPIDByCommandLine(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.start(vmm{args: []string{"--api-sock", w.socket}})
 	newest := w.start(vmm{args: []string{"--api-sock=" + w.socket, "--id", vm}})
 	other := w.start(vmm{args: []string{"--api-sock", "/api.sock"}})
@@ -43,7 +43,7 @@ func TestFindPIDByCommandLine(t *testing.T) {
 }
 
 func TestFindPIDTakesThePathLiterally(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.start(vmm{args: []string{strings.ReplaceAll(w.socket, ".", "x")}})
 	w.wantNone(pidfile)
 	spaced := filepath.Join(t.TempDir(), "a b.sock")
@@ -61,7 +61,7 @@ func TestFindPIDTakesThePathLiterally(t *testing.T) {
 func TestFindPIDByPidfile(t *testing.T) {
 	for name, format := range map[string]string{"as written": "%d", "white space": " \t%d\r\n\n"} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			v := w.start(vmm{args: []string{"--api-sock", "/api.sock"}})
 			w.pidfile(fmt.Sprintf(format, v.Process.Pid))
 			w.wantPID(v.Process.Pid)
@@ -72,7 +72,7 @@ func TestFindPIDByPidfile(t *testing.T) {
 }
 
 func TestFindPIDFollowsARelativeLink(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	v := w.start(vmm{})
 	w.pidfile(strconv.Itoa(v.Process.Pid))
 	to, err := filepath.Rel(filepath.Dir(w.socket), filepath.Join(w.jail, "api.sock"))
@@ -83,7 +83,7 @@ func TestFindPIDFollowsARelativeLink(t *testing.T) {
 }
 
 func TestFindPIDRefusesContent(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.start(vmm{})
 	for _, content := range []string{
 		"", " \n", "garbage", "-1", "-4711", "+1", "0", "00", "1.5", "0x10", "12 13", "12\x00", "12\n13",
@@ -107,7 +107,7 @@ func TestFindPIDRefusesFiles(t *testing.T) {
 		"sparse":    {func(path string) error { return sparse(path, 1<<30) }, "too long"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			w.start(vmm{})
 			w.check(c.make(filepath.Join(w.jail, pidfile)))
 			w.wantNone(c.reason)
@@ -124,29 +124,29 @@ func sparse(path string, size int64) error {
 
 func TestFindPIDRefusesSockets(t *testing.T) {
 	for name, c := range map[string]struct {
-		make   func(w *world) error
+		make   func(w *fixture) error
 		reason string
 	}{
-		"missing":    {func(*world) error { return nil }, "no such file"},
-		"no symlink": {func(w *world) error { return os.WriteFile(w.socket, nil, 0o600) }, "no symlink"},
-		"loop":       {func(w *world) error { return os.Symlink(w.socket, w.socket) }, "another symlink"},
-		"loop of two": {func(w *world) error {
+		"missing":    {func(*fixture) error { return nil }, "no such file"},
+		"no symlink": {func(w *fixture) error { return os.WriteFile(w.socket, nil, 0o600) }, "not a symlink"},
+		"loop":       {func(w *fixture) error { return os.Symlink(w.socket, w.socket) }, "another symlink"},
+		"loop of two": {func(w *fixture) error {
 			other := filepath.Join(w.jail, "api.sock")
 			return linkAll([2]string{other, w.socket}, [2]string{w.socket, other})
 		}, "another symlink"},
-		"link in the way": {func(w *world) error {
+		"link in the way": {func(w *fixture) error {
 			other := filepath.Join(filepath.Dir(w.socket), "jail")
 			return linkAll([2]string{w.jail, other}, [2]string{filepath.Join(other, "api.sock"), w.socket})
 		}, "symbolic links"},
 		"FIFO in the way": { // to open it would wait for a writer
-			func(w *world) error {
+			func(w *fixture) error {
 				fifo := filepath.Join(w.jail, "fifo")
 				return errors.Join(syscall.Mkfifo(fifo, 0o600), os.Symlink(filepath.Join(fifo, "api.sock"), w.socket))
 			}, "not a directory",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			v := w.start(vmm{})
 			w.pidfile(strconv.Itoa(v.Process.Pid))
 			w.check(os.Remove(w.socket))
@@ -166,7 +166,7 @@ func linkAll(links ...[2]string) error {
 }
 
 func TestFindPIDRefusesProcesses(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	ended := w.start(vmm{name: "ended"})
 	w.check(ended.Process.Kill())
 	_ = ended.Wait()
@@ -200,7 +200,7 @@ func elsewhere(t *testing.T) string {
 // TestFindPIDLooksAtTheBeginning: of a command line of megabytes the beginning counts,
 // wherever else it names the socket, and the look costs no more than one at others.
 func TestFindPIDLooksAtTheBeginning(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	v := w.start(vmm{args: []string{"--api-sock", w.socket}})
 	late := append(slices.Repeat([]string{strings.Repeat("x", 131000)}, 14), w.socket)
 	w.start(vmm{name: "huge", args: late})
@@ -212,7 +212,7 @@ func TestFindPIDLooksAtTheBeginning(t *testing.T) {
 // TestReadPidfileDoesNotWait: the VM's user may have a lease on it, and break it when it
 // likes; opening would wait for as long as /proc/sys/fs/lease-break-time, 45 s.
 func TestReadPidfileDoesNotWait(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.start(vmm{})
 	w.pidfile("1")
 	f, err := os.OpenFile(filepath.Join(w.jail, pidfile), os.O_RDWR, 0)

@@ -45,24 +45,24 @@ func vmUID() int {
 	return os.Getuid()
 }
 
-// world is a host with one jail. Its processes are real ones, seen through a
+// fixture is a host with one jail. Its processes are real ones, seen through a
 // copy of /proc that says what a test wants of their cgroup.
-type world struct {
+type fixture struct {
 	*testing.T
 	Host
 	jail   string
 	socket string // the host-side symlink to the socket in the jail
 }
 
-func newWorld(t *testing.T) *world {
-	w := &world{T: t, Host: Host{Proc: t.TempDir(), Cgroup: t.TempDir()}, jail: t.TempDir()}
+func newFixture(t *testing.T) *fixture {
+	w := &fixture{T: t, Host: Host{Proc: t.TempDir(), Cgroup: t.TempDir()}, jail: t.TempDir()}
 	w.check(os.Chmod(w.jail, 0o755))
 	w.socket = filepath.Join(t.TempDir(), "firecracker.sock")
 	w.check(os.Symlink(filepath.Join(w.jail, "api.sock"), w.socket))
 	return w
 }
 
-func (w *world) check(err error) {
+func (w *fixture) check(err error) {
 	w.Helper()
 	if err != nil {
 		w.Fatal(err)
@@ -76,8 +76,8 @@ type vmm struct {
 	args               []string
 }
 
-// start starts a process and enters it into the world's /proc.
-func (w *world) start(v vmm) *exec.Cmd {
+// start starts a process and enters it into the fixture's /proc.
+func (w *fixture) start(v vmm) *exec.Cmd {
 	w.Helper()
 	if v.name == "" {
 		v.name = Firecracker
@@ -113,9 +113,9 @@ func (w *world) start(v vmm) *exec.Cmd {
 	return cmd
 }
 
-// enter makes the process's directory in the world's /proc: links to the real
+// enter makes the process's directory in the fixture's /proc: links to the real
 // files, save for its cgroup and, if given, its root directory.
-func (w *world) enter(pid int, cgroup, root string) {
+func (w *fixture) enter(pid int, cgroup, root string) {
 	w.Helper()
 	dir := filepath.Join(w.Proc, strconv.Itoa(pid))
 	w.check(os.Mkdir(dir, 0o755))
@@ -130,13 +130,13 @@ func (w *world) enter(pid int, cgroup, root string) {
 }
 
 // pidfile writes the jail's pidfile.
-func (w *world) pidfile(content string) {
+func (w *fixture) pidfile(content string) {
 	w.Helper()
 	w.check(os.WriteFile(filepath.Join(w.jail, pidfile), []byte(content), 0o600))
 }
 
 // inCgroup writes the list of a cgroup's processes.
-func (w *world) inCgroup(cgroup string, pids ...int) {
+func (w *fixture) inCgroup(cgroup string, pids ...int) {
 	w.Helper()
 	w.check(os.MkdirAll(filepath.Join(w.Cgroup, cgroup), 0o755))
 	text := ""
@@ -147,7 +147,7 @@ func (w *world) inCgroup(cgroup string, pids ...int) {
 }
 
 // query asks for the VM's VMM.
-func (w *world) query() Query {
+func (w *fixture) query() Query {
 	w.Helper()
 	root, err := os.Open(w.jail)
 	w.check(err)

@@ -83,7 +83,7 @@ func find(ts *testscript.TestScript, name string) *background {
 }
 
 // endBackground kills what a script has left running.
-func (w *world) endBackground() {
+func (w *fixture) endBackground() {
 	for name, b := range w.running {
 		if !w.t.Failed() {
 			w.t.Errorf("still running at the script's end: %s, %s", name, filepath.Base(b.cmd.Path))

@@ -62,7 +62,7 @@ func atRest(p paths.Paths, idle Usage) error {
 
 // kill9 kills the script's daemon and waits until it is gone. It returns false
 // where none runs.
-func (w *world) kill9() (bool, error) {
+func (w *fixture) kill9() (bool, error) {
 	pid, err := w.daemon()
 	if err != nil || pid == 0 {
 		return false, err
@@ -83,7 +83,7 @@ func ended(pid int) error {
 }
 
 // daemon is the process id of the script's daemon, or 0.
-func (w *world) daemon() (int, error) {
+func (w *fixture) daemon() (int, error) {
 	if w.options.System {
 		return unitPID("bangerd.service")
 	}

@@ -15,7 +15,7 @@ import (
 
 // end ends everything of a script, and wants nothing to be left. Where the
 // script has failed already, it only cleans up.
-func (w *world) end() {
+func (w *fixture) end() {
 	w.endBackground()
 	if w.options.System {
 		w.endSystem()
@@ -32,7 +32,7 @@ func (w *world) end() {
 	}
 }
 
-func (w *world) checkEnd() {
+func (w *fixture) checkEnd() {
 	if _, err := os.Stat(w.paths.Store()); err == nil {
 		w.banger("vm", "delete", "--all", "--force")
 		w.endFakeGuests()
@@ -49,7 +49,7 @@ func (w *world) checkEnd() {
 
 // checkProcesses wants no process to be left that the script has started: all of
 // them name its directory.
-func (w *world) checkProcesses() {
+func (w *fixture) checkProcesses() {
 	err := eventually(func() error {
 		all, err := Processes(filepath.Dir(w.home))
 		if err == nil && len(all) > 0 {
@@ -64,7 +64,7 @@ func (w *world) checkProcesses() {
 
 // endFakeGuests ends programs of fake guests: those of a real one end with its
 // machine, those of a fake one are processes of this host.
-func (w *world) endFakeGuests() {
+func (w *fixture) endFakeGuests() {
 	all, err := Processes(w.home)
 	if err != nil {
 		w.t.Error(err)
@@ -77,14 +77,14 @@ func (w *world) endFakeGuests() {
 }
 
 // banger runs a command outside of the script.
-func (w *world) banger(args ...string) {
+func (w *fixture) banger(args ...string) {
 	w.t.Helper()
 	if out, err := w.run(args...); err != nil {
 		w.t.Errorf("banger %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 }
 
-func (w *world) run(args ...string) ([]byte, error) {
+func (w *fixture) run(args ...string) ([]byte, error) {
 	program, err := exec.LookPath("banger")
 	if err != nil {
 		return nil, err

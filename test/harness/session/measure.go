@@ -18,7 +18,7 @@ func Measure(t *testing.T, o Options) Usage {
 		t.Fatal(err)
 	}
 	env := append(append(os.Environ(), "BANGER_HOME="+home), o.Env...)
-	w := &world{t: t, home: home, paths: pathsOf(home), env: env, options: o}
+	w := &fixture{t: t, home: home, paths: pathsOf(home), env: env, options: o}
 	w.banger("vm", "list")
 	s, err := status(t.Context(), w.paths)
 	if err != nil {

@@ -60,7 +60,7 @@ func momentsCommand(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // atPeace waits until no operation is under way, and looks at the VMs' states.
-func atPeace(w *world, states []string) error {
+func atPeace(w *fixture, states []string) error {
 	return eventually(func() error {
 		vms, err := w.list()
 		if err != nil {
@@ -75,7 +75,7 @@ func atPeace(w *world, states []string) error {
 	})
 }
 
-func (w *world) noOperation() error {
+func (w *fixture) noOperation() error {
 	ops, err := client.New(w.paths).WithoutStart().ListOperations(context.Background())
 	if err != nil {
 		return err
@@ -89,7 +89,7 @@ func (w *world) noOperation() error {
 }
 
 // list lists the VMs; it starts a daemon where none runs.
-func (w *world) list() ([]api.VM, error) {
+func (w *fixture) list() ([]api.VM, error) {
 	if out, err := w.run("vm", "list"); err != nil {
 		return nil, fmt.Errorf("banger vm list: %w: %s", err, out)
 	}

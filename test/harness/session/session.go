@@ -89,14 +89,14 @@ func setUp(env *testscript.Env, o Options) error {
 	if program, err := exec.LookPath("banger"); err == nil {
 		env.Setenv("BANGER", program)
 	}
-	w := &world{t: env.T().(testing.TB), home: home, paths: p, env: env.Vars, options: o, running: map[string]*background{}, registries: map[string]*registrytest.Registry{}}
+	w := &fixture{t: env.T().(testing.TB), home: home, paths: p, env: env.Vars, options: o, running: map[string]*background{}, registries: map[string]*registrytest.Registry{}}
 	env.Values[worldKey{}] = w
 	env.Defer(w.end)
 	return nil
 }
 
-// world is what a script's commands need.
-type world struct {
+// fixture is what a script's commands need.
+type fixture struct {
 	t          testing.TB
 	home       string // in user mode; in system mode there is no such directory
 	paths      paths.Paths
@@ -109,4 +109,4 @@ type world struct {
 
 type worldKey struct{}
 
-func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }
+func worldOf(ts *testscript.TestScript) *fixture { return ts.Value(worldKey{}).(*fixture) }

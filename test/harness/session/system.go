@@ -27,7 +27,7 @@ const systemImage = "tiny"
 func System(t *testing.T, o Options) Options {
 	t.Helper()
 	o.System = true
-	w := &world{t: t, paths: paths.System(), env: os.Environ(), options: o}
+	w := &fixture{t: t, paths: paths.System(), env: os.Environ(), options: o}
 	if err := configure(o.Config); err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func System(t *testing.T, o Options) Options {
 
 // endSystem brings the installation back to what System made of it, and wants
 // nothing of the script's VMs to be left on the host.
-func (w *world) endSystem() {
+func (w *fixture) endSystem() {
 	w.banger("vm", "delete", "--all", "--force")
 	if !w.t.Failed() {
 		if err := atRest(w.paths, w.options.Idle); err != nil {
@@ -96,7 +96,7 @@ func hostObjects() ([]string, error) {
 
 // restoreCaches removes what a script has added to the caches, and makes what it
 // has removed. The kernel is this machine's own.
-func (w *world) restoreCaches() error {
+func (w *fixture) restoreCaches() error {
 	c := client.New(w.paths)
 	ctx := context.Background()
 	kernels, err := c.ListKernels(ctx)
