@@ -60,7 +60,7 @@ func many(n int) []api.VM {
 // TestGuestsAreAskedSideBySide for their sessions, no more than the bound at the same time,
 // and shown in order.
 func TestGuestsAreAskedSideBySide(t *testing.T) {
-	w, asking := newWorld(t), newCrowd(guestsAtOnce)
+	w, asking := newFixture(t), newCrowd(guestsAtOnce)
 	w.HandleFunc("GET /v1/vms", func(rw http.ResponseWriter, _ *http.Request) {
 		answer(rw, api.VMList{VMs: many(guestsAtOnce + 8)})
 	})
@@ -84,7 +84,7 @@ func TestGuestsAreAskedSideBySide(t *testing.T) {
 // TestGuestsThatHangAreWaitedForOnce: all of them within one time, and what the others say
 // is there.
 func TestGuestsThatHangAreWaitedForOnce(t *testing.T) {
-	w, vms := newWorld(t), many(3*guestsAtOnce)
+	w, vms := newFixture(t), many(3*guestsAtOnce)
 	w.HandleFunc("GET /v1/vms/{vm}/sessions", func(rw http.ResponseWriter, r *http.Request) {
 		if r.PathValue("vm") != vms[1].ID {
 			<-r.Context().Done()
@@ -110,7 +110,7 @@ func TestGuestsThatHangAreWaitedForOnce(t *testing.T) {
 
 // TestVMsAreShownSideBySide: a VMM that hangs holds up no others.
 func TestVMsAreShownSideBySide(t *testing.T) {
-	w, asking := newWorld(t), newCrowd(3)
+	w, asking := newFixture(t), newCrowd(3)
 	w.HandleFunc("GET /v1/vms/{vm}", func(rw http.ResponseWriter, r *http.Request) {
 		if !asking.come() {
 			fail(rw, api.Errorf(api.KindTimeout, "it was asked alone"))
@@ -126,7 +126,7 @@ func TestVMsAreShownSideBySide(t *testing.T) {
 
 // TestVMsAreStoppedSideBySide when banger is removed.
 func TestVMsAreStoppedSideBySide(t *testing.T) {
-	w, asking := newWorld(t), newCrowd(3)
+	w, asking := newFixture(t), newCrowd(3)
 	w.HandleFunc("GET /v1/vms", func(rw http.ResponseWriter, _ *http.Request) {
 		vms := many(4)
 		vms[3].State = api.StateStopped

@@ -383,7 +383,7 @@ func TestAForwarderDiesOverAnOrder(t *testing.T) {
 // TestAForwarderDiesSlowly, as on a host that is overloaded: its socket is closed seconds
 // before it has ended. It is waited for, and replaced.
 func TestAForwarderDiesSlowly(t *testing.T) {
-	p := world(t)
+	p := fixture(t)
 	m := manager(t, p)
 	socket, err := listen(filepath.Join(p.VM(id), paths.VMPortsSocket))
 	if err != nil {
