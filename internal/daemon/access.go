@@ -73,13 +73,12 @@ func checkPeer(r *http.Request, allowed access) error {
 		WithHint("every user has a daemon of their own: run banger as yourself")
 }
 
-// hosts are the names a client may call the daemon by. A web page that found a
+// hosts are the names by which a client may address the daemon. A web page that found a
 // way to the socket, by a proxy or by DNS rebinding, sends another.
 var hosts = map[string]bool{"": true, "banger": true, "bangerd": true, "localhost": true}
 
-// checkShape refuses requests that look as though a browser sent them: no
-// client of ours sets these headers (Fetch standard: a browser sets them itself
-// and a page cannot take them away).
+// checkShape refuses requests that look as though a browser sent them: banger's clients do not set
+// these headers (Fetch standard: a browser sets them itself and a page cannot remove them).
 func checkShape(r *http.Request) error {
 	for name := range r.Header {
 		if name == "Origin" || name == "Referer" || strings.HasPrefix(name, "Sec-Fetch-") {

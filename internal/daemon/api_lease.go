@@ -11,11 +11,11 @@ import (
 type leaser interface {
 	// Lease holds a VM's lease until giveBack is called.
 	Lease(ref string) (giveBack func(), err error)
-	// EndLease has a VM live without its lease.
+	// EndLease removes a VM's lease.
 	EndLease(ctx context.Context, ref string) error
 }
 
-// lease holds a VM's lease: each open stream does.
+// lease holds a VM's lease. Each open stream holds it, too.
 func (s *Server) lease(ref string) (giveBack func(), err error) {
 	if l, ok := s.svc.VMs.(leaser); ok {
 		return l.Lease(ref)

@@ -51,7 +51,7 @@ func (s *Server) logsVM(w http.ResponseWriter, r *http.Request) error {
 		_, err = w.Write(data)
 		return err
 	}
-	// What was added since its size was taken is shown rather than missed.
+	// Output that was added since its size was read is included rather than missed.
 	return s.followLog(w, r, path, from, done)
 }
 
@@ -94,7 +94,7 @@ func (s *Server) followLog(w http.ResponseWriter, r *http.Request, path string, 
 	return err
 }
 
-// flusher sends every write on its way at once.
+// flusher sends every write immediately.
 type flusher struct {
 	w    http.ResponseWriter
 	ctrl *http.ResponseController

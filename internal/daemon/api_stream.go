@@ -11,8 +11,8 @@ import (
 	"banger/internal/imageconfig"
 )
 
-// streamProtocol is what a client upgrades to: raw bytes, both ways, to a new
-// channel of the guest's agent. The daemon understands none of them.
+// streamProtocol is the protocol that a client upgrades to: raw bytes, in both directions, to a new
+// channel of the guest's agent. The daemon does not interpret them.
 const streamProtocol = "banger-stream"
 
 const switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + streamProtocol + "\r\n"
@@ -64,9 +64,8 @@ func answerTo(vm api.VM) string {
 	return answer + "\r\n"
 }
 
-// hijack takes the connection out of the HTTP server's hands, which then
-// neither bounds it in time nor ends it: Shutdown waits for s.streams. early is
-// what the client sent right after its request.
+// hijack takes the connection from the HTTP server, which then neither bounds it in time nor ends it:
+// Shutdown waits for s.streams. early are the bytes that the client sent right after its request.
 func (s *Server) hijack(w http.ResponseWriter, answer string) (*net.UnixConn, []byte, error) {
 	s.streams.Add(1)
 	conn, buf, err := http.NewResponseController(w).Hijack()

@@ -116,7 +116,7 @@ func (s *Server) publishVM(w http.ResponseWriter, r *http.Request) error {
 	return changed(w, r, vm, err)
 }
 
-// waitVM answers when the VM no longer runs, however long that takes.
+// waitVM answers when the VM is not running any more, without a time limit.
 func (s *Server) waitVM(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := s.untilStop(r.Context())
 	defer cancel()

@@ -18,14 +18,13 @@ import (
 	"banger/internal/vmid"
 )
 
-// Parts are the concrete things that services are assembled from; tests bring
-// fakes.
+// Parts are the concrete implementations that services are assembled from; tests use fakes.
 type Parts struct {
 	Config   config.Config
 	Host     config.Host
 	Drivers  []driver.Driver
 	Disks    []disk.Driver // in order of preference
-	RootHost vm.Host       // what root makes for VMs; nil in user mode
+	RootHost vm.Host       // creates the root-only objects of VMs; nil in user mode
 	Agent    string        // path of the guest agent's binary
 	Version  string
 	// Images and Kernels are the caches. They are opened before Assemble.
@@ -50,13 +49,13 @@ func defaults(file string, host config.Host) (vm.Defaults, error) {
 	}, err
 }
 
-// startsPerCPU is how many VMs for each processor boot at the same time: a boot waits for
-// other things than the processor half of its time, and each gets so much of one that it is
-// far from its time-out.
+// startsPerCPU is how many VMs per processor boot at the same time: a boot spends half of its time
+// waiting for other things than the processor, and each gets enough of one to stay far from its
+// time-out.
 const startsPerCPU = 2
 
-// memory is what all VMs may have together: in system mode they are in a slice of their
-// own, otherwise they are beside this program.
+// memory returns how much memory all VMs together may have, in bytes: in system mode they have their
+// own slice, otherwise they share this program's cgroup.
 func memory(host config.Host, system bool) (m vm.Memory) {
 	group := vmid.Slice
 	if !system {
@@ -78,7 +77,7 @@ func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
 	}
 	ops := op.NewManager(st, env.Log)
 	ops.Gate(func(kind string) error {
-		// What ends may go: `vm run --rm` removes its VM whatever else goes on.
+		// Ended operations may be removed: `vm run --rm` removes its VM regardless of others.
 		if kind == vm.KindDelete {
 			return nil
 		}

@@ -8,13 +8,13 @@ import (
 	"banger/internal/op"
 )
 
-// ImageCache is what the daemon needs of internal/image's cache.
+// ImageCache is the daemon's interface to internal/image's cache.
 type ImageCache interface {
 	List() ([]api.Image, error)
 	Get(ref string) (api.Image, error)
 	Pull(ctx context.Context, req api.PullImage, report api.Report) (api.Image, error)
 	Import(ctx context.Context, req api.ImportImage, report api.Report) (api.Image, error)
-	// Tag gives an image one more name.
+	// Tag gives an image another name.
 	Tag(ref, name string) (api.Image, error)
 	// History returns how an image was built, the newest step first.
 	History(ref string) ([]api.ImageHistory, error)
@@ -35,7 +35,7 @@ type Export interface {
 	Close() error
 }
 
-// KernelCache is what the daemon needs of internal/kernel's cache.
+// KernelCache is the daemon's interface to internal/kernel's cache.
 type KernelCache interface {
 	List() ([]api.Kernel, error)
 	Get(ref string) (api.Kernel, error)
@@ -45,8 +45,8 @@ type KernelCache interface {
 	Delete(ref string, inUse func(digest string) []string) error
 }
 
-// Caches makes services of the two caches: their long work becomes operations,
-// and what a VM uses is not deleted.
+// Caches builds the services of the two caches: their long work becomes operations, and objects that
+// a VM uses are not deleted.
 type Caches struct {
 	Images  ImageCache
 	Kernels KernelCache
@@ -59,7 +59,7 @@ type Usage interface {
 	// InUse returns the names of the VMs that use an image or kernel.
 	InUse(digest string) []string
 	// DisksInUse returns the sizes of an image's disks that VMs are made from; known is
-	// false where that cannot be told of all VMs.
+	// false if that is unknown for a VM.
 	DisksInUse(digest string) (sizes []int64, known bool)
 }
 
@@ -67,12 +67,12 @@ type Usage interface {
 const (
 	kindImagePull    = "image.pull"
 	kindImageImport  = "image.import"
-	kindImagePrune   = "image.prune" // the one here that makes room
+	kindImagePrune   = "image.prune" // the only one here that frees space
 	kindKernelPull   = "kernel.pull"
 	kindKernelImport = "kernel.import"
 )
 
-// work runs do, which cleans up after itself, as an operation of one step.
+// work runs do as an operation of one step; do cleans up after itself.
 func (c Caches) work(ctx context.Context, kind, target, step string, do func(context.Context, api.Report) (api.Result, error)) (*op.Op, error) {
 	return c.Ops.Start(ctx, plan(kind, target, step, do))
 }
@@ -89,14 +89,14 @@ func plan(kind, target, step string, do func(context.Context, api.Report) (api.R
 	}
 }
 
-// Again is the plan of an operation of an earlier daemon that can be done once more,
-// whatever of it is done. ok means that it is such a one.
+// Again returns the plan of an operation of an earlier daemon that can be repeated, however far it
+// came. ok reports whether it is such an operation.
 func (c Caches) Again(left op.Unfinished) (again op.Plan, ok bool) {
 	return plan(kindImagePrune, "", "prune", c.prune), left.Kind == kindImagePrune
 }
 
 // Outcome returns the outcome of an operation of an earlier daemon on the caches: an
-// image or a kernel of the name that was made since it began. ok means that there is one.
+// image or a kernel of the name that was made since it began. ok reports whether there is one.
 func (c Caches) Outcome(left op.Unfinished) (result *api.Result, ok bool) {
 	switch left.Kind {
 	case kindImagePull, kindImageImport:
@@ -135,7 +135,7 @@ func (s ImageService) Delete(_ context.Context, ref string) error {
 	return s.Images.Delete(ref, s.Use)
 }
 
-// Tag gives an image one more name.
+// Tag gives an image another name.
 func (s ImageService) Tag(_ context.Context, req api.TagImage) (api.Image, error) {
 	image, err := s.Images.Tag(req.Image, req.Name)
 	if err == nil {
@@ -154,7 +154,7 @@ func (s ImageService) Export(ctx context.Context, ref, format string) (Export, e
 	return s.Images.Export(ctx, ref, format)
 }
 
-// Pull builds an image, unless the cache has it.
+// Pull downloads or builds an image, unless the cache has it.
 func (s ImageService) Pull(ctx context.Context, req api.PullImage) (*op.Op, error) {
 	return s.work(ctx, kindImagePull, req.Name, "image", func(ctx context.Context, report api.Report) (api.Result, error) {
 		image, err := s.Images.Pull(ctx, req, report)

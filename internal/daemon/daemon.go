@@ -1,7 +1,6 @@
-// Package daemon is bangerd: it answers HTTP requests on a Unix socket from
-// the VM service, the caches and the operations, and looks after its own life:
-// one daemon per installation, which can be killed at any moment. Guests
-// belong to no daemon; stopping one never touches them.
+// Package daemon is bangerd: it answers HTTP requests on a Unix socket from the VM service, the caches
+// and the operations. There is one daemon per installation, which can be killed at any moment. Guests do
+// not depend on it; stopping it never affects them.
 package daemon
 
 import (
@@ -76,7 +75,7 @@ func logWriter(system bool) io.Writer {
 
 // runProcess sets up what belongs to the whole process, and runs the daemon.
 func runProcess(program Program, log *slog.Logger, ready *readiness, system bool) error {
-	// Disks, consoles and sockets are the user's alone.
+	// Only the user may access disks, consoles and sockets.
 	syscall.Umask(0o077)
 	if !system { // systemd sets what its unit says
 		loosenLimits()
@@ -101,8 +100,8 @@ func runProcess(program Program, log *slog.Logger, ready *readiness, system bool
 	})
 }
 
-// takeEnvironment gives this process and the programs it runs what the settings say:
-// before anything looks for a program, or for a proxy, which net/http does once. What is
+// takeEnvironment sets the environment of this process, and so of the programs that it runs, from the
+// settings: before anything looks up a program, or a proxy, which net/http does once. What is
 // wrong with the settings is reported by whoever builds the services.
 func takeEnvironment(file string) {
 	c, err := config.Load(file, os.Getenv, config.DetectHost())
@@ -110,7 +109,7 @@ func takeEnvironment(file string) {
 		return
 	}
 	for name, value := range c.Environment() {
-		_ = os.Setenv(name, value) // fails for names that ours are not
+		_ = os.Setenv(name, value) // fails only for invalid names
 	}
 }
 
@@ -122,7 +121,7 @@ func daemonPaths(system bool) (paths.Paths, error) {
 }
 
 // tellSystemd reports the daemon's state to systemd, if systemd started it. Nothing else
-// depends on that it hears it.
+// depends on it.
 func tellSystemd(log *slog.Logger, state string) {
 	if err := systemd.Notify(state); err != nil {
 		log.Warn("systemd does not listen", "error", err)
@@ -142,7 +141,7 @@ func tuneMemory() {
 // trimAbove is more than a daemon with dozens of VMs holds (14 MiB with none).
 const trimAbove = 48 << 20
 
-// trimMemory gives back what long work needed and nothing needs now: unpacking
+// trimMemory returns memory that long work needed and nothing needs now: unpacking
 // a kernel leaves 180 MiB of garbage, which an idle daemon would keep until the
 // runtime's own collection two minutes later.
 func trimMemory() {
@@ -187,7 +186,7 @@ func Run(ctx context.Context, program Program, env Env, ready func(error)) error
 	env.Log.Info("ready", "version", program.Version, "pid", os.Getpid(), "home", env.Paths.Data,
 		"took", time.Since(began).Round(time.Millisecond))
 	ready(nil)
-	// What start-up needed and is not needed again goes back to the host.
+	// Memory that only the start needed is returned to the host.
 	debug.FreeOSMemory()
 
 	select {

@@ -12,13 +12,13 @@ import (
 	"banger/internal/op"
 )
 
-// maxBody is the most a request may carry: the largest one, a VM's
-// description, has a few hundred bytes.
+// maxBody bounds the body of a request, in bytes: the largest one, a VM's description, has a few
+// hundred bytes.
 const maxBody = 1 << 20
 
 // decode reads the one JSON value of a request. An empty body is the zero
-// request. Unknown fields are refused: a client that is newer than the daemon
-// learns of it instead of being half understood.
+// request. Unknown fields are refused, so that a client that is newer than the daemon gets an error
+// instead of a partial effect.
 func decode[T any](w http.ResponseWriter, r *http.Request) (T, error) {
 	var v T
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
@@ -84,20 +84,20 @@ func count(values map[string]string, name string, fallback int) (int, error) {
 	return n, nil
 }
 
-// writeJSON answers with v. What goes wrong now is the client's going away.
+// writeJSON answers with v. It can fail only because the client is gone.
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(v)
 }
 
-// writeError answers with an error's own status.
+// writeError answers with the status of an error's kind.
 func writeError(w http.ResponseWriter, err error) {
 	e := api.AsError(err)
 	writeJSON(w, e.Kind.HTTPStatus(), e)
 }
 
-// answer is the end of handlers whose whole answer is one value.
+// answer answers with one value, or with err.
 func answer(w http.ResponseWriter, v any, err error) error {
 	if err != nil {
 		return err
@@ -129,7 +129,7 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, o *op.Op, err er
 	defer trimMemory()
 	return o.Follow(ctx, func(e api.Event) error {
 		if !begun && (e.Operation == nil || e.Operation.Status != api.OpRunning) {
-			// It ended before anybody looked: the first line is the same as ever.
+			// It ended before anybody followed it: the first line must be the usual one.
 			if err := lines.Encode(api.Event{Operation: asBegun(o.Snapshot())}); err != nil {
 				return err
 			}
@@ -142,7 +142,7 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, o *op.Op, err er
 	})
 }
 
-// asBegun returns an operation as it stood before it ended.
+// asBegun returns an operation's state before it ended.
 func asBegun(row api.Operation) *api.Operation {
 	row.Status, row.Error, row.FinishedAt = api.OpRunning, nil, nil
 	return &row

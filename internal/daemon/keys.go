@@ -13,20 +13,20 @@ import (
 	"banger/internal/op"
 )
 
-// keyHeader carries a key that a client has made for a request which changes something.
-// What is asked for with one key is done once: asked again, a client that lost the answer
-// gets that of the first time.
+// keyHeader carries a key that a client made for a request that changes something. Requests with the
+// same key are executed once: a client that lost the answer and repeats the request gets the first
+// answer.
 const keyHeader = "Idempotency-Key"
 
 var goodKey = regexp.MustCompile(`^[A-Za-z0-9_-]{8,64}$`)
 
-// keys sees that two requests with the same key come one after the other.
+// keys serializes requests with the same key.
 type keys struct {
 	mu   sync.Mutex
 	held map[string]chan struct{}
 }
 
-// take waits until nobody has the key, and takes it.
+// take waits until no request has the key, and takes it.
 func (k *keys) take(ctx context.Context, key string) (give func(), err error) {
 	for {
 		k.mu.Lock()
@@ -97,8 +97,8 @@ func (s *Server) once(handle handler, w http.ResponseWriter, r *http.Request) er
 	return err
 }
 
-// recordedKey is the context's key of what is called once an operation is recorded: from
-// then on its key leads to it.
+// recordedKey is the context's key of the function that is called once an operation is recorded: from
+// then on its request's key leads to it.
 type recordedKey struct{}
 
 func recorded(ctx context.Context) {
@@ -107,7 +107,7 @@ func recorded(ctx context.Context) {
 	}
 }
 
-// requested returns the operation that a key has begun, nil for none.
+// requested returns the operation that a request with the key has begun, or nil.
 func (s *Server) requested(key string) (*op.Op, error) {
 	known, ok := s.svc.Operations.(interface {
 		Requested(request string) (*op.Op, error)
@@ -118,8 +118,8 @@ func (s *Server) requested(key string) (*op.Op, error) {
 	return known.Requested(key)
 }
 
-// kept is an answer as it is kept.
-type kept struct {
+// storedAnswer is a recorded answer.
+type storedAnswer struct {
 	Route  string `json:"route"`
 	Status int    `json:"status"` // 0: not answered yet
 	Body   []byte `json:"body,omitempty"`
@@ -128,9 +128,9 @@ type kept struct {
 
 func route(r *http.Request) string { return r.Method + " " + r.URL.Path }
 
-// keptAnswer is the answer v to a change, nil for one without content, as it is kept.
+// keptAnswer encodes the answer v to a change for the record; v is nil for an answer without content.
 func keptAnswer(r *http.Request, v any) ([]byte, error) {
-	k := kept{Route: route(r), Status: http.StatusNoContent}
+	k := storedAnswer{Route: route(r), Status: http.StatusNoContent}
 	if v != nil {
 		var body bytes.Buffer
 		if err := json.NewEncoder(&body).Encode(v); err != nil {
@@ -141,7 +141,7 @@ func keptAnswer(r *http.Request, v any) ([]byte, error) {
 	return json.Marshal(k)
 }
 
-func (k kept) write(w http.ResponseWriter) {
+func (k storedAnswer) write(w http.ResponseWriter) {
 	if len(k.Body) > 0 {
 		w.Header().Set("Content-Type", "application/json")
 	}
@@ -149,8 +149,8 @@ func (k kept) write(w http.ResponseWriter) {
 	_, _ = w.Write(k.Body)
 }
 
-// known returns what is kept of an earlier request with the key.
-func (s *Server) known(r *http.Request, key string) (k kept, err error) {
+// known returns the recorded answer to an earlier request with the key.
+func (s *Server) known(r *http.Request, key string) (k storedAnswer, err error) {
 	if s.svc.Answers == nil {
 		return k, nil
 	}
@@ -167,8 +167,8 @@ func (s *Server) known(r *http.Request, key string) (k kept, err error) {
 	return k, nil
 }
 
-// keepAnswer keeps the answer to what was done, or has begun. Where that fails the client
-// that asks again may get another answer: nothing is done twice that has an effect twice.
+// keepAnswer records the answer to a finished or begun change. If that fails, a repeated request may
+// get another answer, but no effect happens twice.
 func (s *Server) keepAnswer(ctx context.Context, key string, data []byte) {
 	if s.svc.Answers == nil {
 		return
@@ -178,19 +178,19 @@ func (s *Server) keepAnswer(ctx context.Context, key string, data []byte) {
 	}
 }
 
-// begunKey is the context's key of what an earlier request with the same key has begun to
-// delete: a digest.
+// begunKey is the context's key of the digest that an earlier request with the same key has begun to
+// delete.
 type begunKey struct{}
 
-// deleted deletes what ref means. What that is is kept before: asked again, after a crash, a
-// client whose first request got as far as the name learns that it is done, and is not
-// refused as one that asks for what never was; and what is left of it goes.
+// deleted deletes the object that ref means, and records its digest first. If the request is repeated
+// after a crash, and the first one has removed the name, the client gets a success, not an error that
+// the object does not exist, and the rest of the object is removed.
 func (s *Server) deleted(w http.ResponseWriter, r *http.Request, ref string, find func(ref string) (digest string, names []string, err error), remove func(ref string) error) error {
 	begun, _ := r.Context().Value(begunKey{}).(string)
 	digest, _, missing := find(ref)
 	if begun == "" || missing == nil && digest == begun {
 		if a := op.AnswerOf(r.Context()); a != nil && begun == "" && missing == nil {
-			if data, err := json.Marshal(kept{Route: route(r), Begun: digest}); err == nil {
+			if data, err := json.Marshal(storedAnswer{Route: route(r), Begun: digest}); err == nil {
 				s.keepAnswer(r.Context(), a.Request, data)
 			}
 		}
@@ -202,11 +202,11 @@ func (s *Server) deleted(w http.ResponseWriter, r *http.Request, ref string, fin
 	return changed(w, r, nil, nil)
 }
 
-// recorder keeps an answer of one value, which it sends on.
+// recorder records an answer of one value while it sends it.
 type recorder struct {
 	http.ResponseWriter
-	kept   bool   // there is something to keep
-	answer []byte // as it is kept
+	kept   bool   // there is an answer to record
+	answer []byte // encoded for the record
 }
 
 // Unwrap lets http.ResponseController flush.

@@ -4,10 +4,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// loosenLimits takes off the limits of resources that whoever started the daemon had
-// (getrlimit(2)): its VMs are everybody's, whose files, memory and processor time would
-// end at what one shell or script was allowed. Where it may not, the soft limit becomes the
-// hard one.
+// loosenLimits removes the resource limits that the daemon inherited (getrlimit(2)): its VMs belong to
+// all commands, and must not be bounded by the limits of the shell or script that happened to start the
+// daemon. If it may not, it raises the soft limit to the hard one.
 func loosenLimits() {
 	for _, resource := range []int{unix.RLIMIT_FSIZE, unix.RLIMIT_CPU, unix.RLIMIT_DATA, unix.RLIMIT_AS, unix.RLIMIT_RSS} {
 		free := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}

@@ -15,19 +15,18 @@ import (
 )
 
 const (
-	// lockTime bounds the wait for a daemon that is ending: it lets requests finish for
-	// finishTime, and then steps that cannot be interrupted.
+	// lockTime bounds the wait for a daemon that is stopping: it finishes requests for finishTime, and
+	// then steps that cannot be interrupted.
 	lockTime = 45 * time.Second
 	// lockPause is how often the lock is tried until then.
 	lockPause = 20 * time.Millisecond
 )
 
-// takeLock makes this process the one daemon of an installation. The lock goes
-// with the process, however it ends; the file stays and names the holder for
-// people, if there is room on the disk. Children do not inherit it: os opens with
-// O_CLOEXEC. A daemon that still listens at socket is an error at once; one that does
-// not is ending, and is waited for as long as ctx and lockTime allow. Where socket is
-// empty nobody is waited for.
+// takeLock makes this process the only daemon of an installation. The lock ends with the process,
+// however it ends; the file stays and names the holder for people, if the disk has space. Children do
+// not inherit it: os opens with O_CLOEXEC. If another daemon listens on socket, takeLock fails
+// immediately; if it does not listen, it is stopping, and takeLock waits for it as long as ctx and
+// lockTime allow. If socket is empty, takeLock does not wait.
 func takeLock(ctx context.Context, path, socket string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -77,7 +76,7 @@ func awaitLock(ctx context.Context, f *os.File, socket string) error {
 	}
 }
 
-// holder is the pid of the daemon that holds the lock.
+// holder returns the pid of the daemon that holds the lock.
 func holder(f *os.File) []byte {
 	text := make([]byte, 32)
 	n, _ := f.ReadAt(text, 0)

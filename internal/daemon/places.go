@@ -15,8 +15,8 @@ type places struct {
 	streams, connections int // connections are among the streams
 }
 
-// enter takes a place for a stream. It is refused in a way that whoever had one before a
-// restart of the daemon tries on.
+// enter takes a place for a stream. A refusal is such that a client that had one before a restart of
+// the daemon tries again.
 func (p *places) enter(connection bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -10,16 +10,16 @@ import (
 	"banger/api"
 )
 
-// ReadyFD names the environment variable that holds the number of a descriptor
-// on which whoever started the daemon waits for "ready\n", or for one line of
-// JSON, an api.Error, that says why there is no daemon.
+// ReadyFD is the environment variable that holds the number of a descriptor on which whoever started
+// the daemon waits for "ready\n", or for one line of JSON, an api.Error, that says why the daemon did
+// not start.
 const ReadyFD = "BANGER_READY_FD"
 
-// readiness tells the starter, once.
+// readiness reports to the starter, once.
 type readiness struct{ file *os.File }
 
-// takeReadiness takes the descriptor out of the environment, so that no child
-// of ours keeps the starter waiting.
+// takeReadiness removes the descriptor from the environment, so that no child of this process keeps
+// the starter waiting.
 func takeReadiness() *readiness {
 	text := os.Getenv(ReadyFD)
 	os.Unsetenv(ReadyFD)
@@ -31,8 +31,7 @@ func takeReadiness() *readiness {
 	return &readiness{file: os.NewFile(uintptr(fd), ReadyFD)}
 }
 
-// tell reports that the daemon is ready, or err. A starter that went away does
-// not matter.
+// tell reports that the daemon is ready, or err. A starter that is gone does not matter.
 func (r *readiness) tell(err error) {
 	if r.file == nil {
 		return

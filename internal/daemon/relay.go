@@ -12,11 +12,11 @@ import (
 	"banger/internal/chunk"
 )
 
-// relay copies bytes both ways until both directions have ended, the client's
+// relay copies bytes in both directions until both have ended, the client's
 // connection is gone or ctx ends, and closes both connections. Either side may
 // close its writing half alone. Nothing is buffered beyond one chunk in each
 // direction: a reader that stops makes the writer wait. moved is called whenever
-// something was.
+// bytes were copied.
 func relay(ctx context.Context, client *net.UnixConn, early []byte, guest net.Conn, moved func()) {
 	var once sync.Once
 	closeBoth := func() {
@@ -39,8 +39,8 @@ func relay(ctx context.Context, client *net.UnixConn, early []byte, guest net.Co
 			err = closeWrite(guest)
 		}
 		close(ended)
-		// From here on nothing is read from the client: only the kernel can say
-		// that it has gone altogether.
+		// From here on nothing is read from the client: only the kernel can report that it
+		// has closed the connection completely.
 		if err != nil || hungUp(client) {
 			closeBoth()
 		}
@@ -79,7 +79,7 @@ func pump(dst io.Writer, read func() ([]byte, error), moved func()) error {
 const relayPiece = 32 << 10
 
 // source reads chunks of a reader whose data only Read announces: a small one
-// while little comes, so that a stream at rest costs no more.
+// while little data arrives, so that an idle stream costs no more.
 type source struct {
 	r    io.Reader
 	much bool // the last one was full
@@ -104,8 +104,7 @@ func (s *source) read() ([]byte, error) {
 	}
 }
 
-// closeWrite closes the writing half of a connection, or all of it where it
-// has no halves.
+// closeWrite closes the writing half of a connection, or the whole connection if it has no halves.
 func closeWrite(c net.Conn) error {
 	if half, ok := c.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()

@@ -16,8 +16,7 @@ type Helper interface {
 	Do(ctx context.Context, call rootapi.Call, answer any, files ...*os.File) ([]*os.File, error)
 }
 
-// RootHost has bangerd-root make what a running VM needs of the host. It is a
-// vm.Host.
+// RootHost makes bangerd-root create the host's objects of a running VM. It implements vm.Host.
 type RootHost struct {
 	Helper Helper
 	// Snapshots is the name of the disk driver whose files are copy-on-write files

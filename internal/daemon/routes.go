@@ -15,12 +15,12 @@ type handler func(s *Server, w http.ResponseWriter, r *http.Request) error
 // Route is one entry of the route table.
 type Route struct {
 	Method  string
-	Pattern string // as net/http's ServeMux has it
+	Pattern string // in the syntax of net/http's ServeMux
 	access  access
 	handle  handler
 }
 
-// Routes is the whole interface. api/openapi.yaml describes it; a test
+// Routes is the whole HTTP interface. api/openapi.yaml describes it; a test
 // compares the two.
 func Routes() []Route {
 	return []Route{
@@ -83,8 +83,8 @@ func (s *Server) mux(routes []Route) http.Handler {
 	unknown := s.serve(owner, unknownRoute(mux))
 	mux.Handle("/", unknown)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// ServeMux would redirect, which is not a JSON error; no client of ours sends
-		// such a path.
+		// ServeMux would redirect, which is not a JSON error; banger's clients do not
+		// send such a path.
 		if !clean(r) {
 			unknown.ServeHTTP(w, r)
 			return
@@ -93,7 +93,7 @@ func (s *Server) mux(routes []Route) http.Handler {
 	})
 }
 
-// unknownRoute answers what no route matches: with the methods that the path
+// unknownRoute answers requests without a route: with the methods that the path
 // does answer, if there are any.
 func unknownRoute(mux *http.ServeMux) handler {
 	return func(_ *Server, w http.ResponseWriter, r *http.Request) error {

@@ -17,7 +17,7 @@ import (
 
 // errStopping ends requests that would last as long as their client wants. Such a
 // request's connection is cut without an end of the answer, as a crash would
-// cut it: clients that ride out the one ride out the other.
+// cut it: clients that survive a crash survive this, too.
 var errStopping = errors.New("the daemon is stopping")
 
 // versionHeader carries the daemon's version in each answer, so that a client
@@ -27,21 +27,21 @@ const versionHeader = "Banger-Version"
 const (
 	// headerTime bounds how long a client may take to send a request's header.
 	headerTime = 10 * time.Second
-	// idleTime closes connections nobody uses.
+	// idleTime is the time after which unused connections are closed.
 	idleTime = 2 * time.Minute
-	// finishTime is what running requests get when the daemon stops.
+	// finishTime bounds how long requests in progress may take when the daemon stops.
 	finishTime = 2 * time.Second
 	maxHeader  = 64 << 10
 )
 
-// Server answers HTTP requests. It listens before the services are there:
+// Server answers HTTP requests. It listens before the services exist:
 // requests wait until Open or Fail is called.
 type Server struct {
 	log     *slog.Logger
 	program Program
 	socket  string
 	home    string
-	hold    string // the file that is there while an update is being proven
+	hold    string // the file that exists while an update is being checked
 	started time.Time
 	http    *http.Server
 
@@ -76,7 +76,7 @@ func NewServer(program Program, env Env) *Server {
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(env.Log.Handler(), slog.LevelDebug),
-		// OPTIONS * is not one of ours.
+		// OPTIONS * is not a route.
 		DisableGeneralOptionsHandler: true,
 	}
 	return s
@@ -113,9 +113,9 @@ func (s *Server) Stop() { s.stop(errStopping) }
 // Stopping is closed when the daemon has been asked to stop.
 func (s *Server) Stopping() <-chan struct{} { return s.stopping.Done() }
 
-// Shutdown stops listening, cuts what is open-ended, lets the rest finish for
-// a short time, and returns when no request is left. Links to guests' agents are
-// closed before streams are cut: a link that dies tells the agents to keep their
+// Shutdown stops listening, cuts open-ended requests, lets the others finish for a short
+// time, and returns when no request is left. Links to guests' agents are
+// closed before streams are cut: a link that closes tells the agents to keep their
 // sessions, a stream that is cut means that its client is gone.
 func (s *Server) Shutdown() {
 	s.Stop()
@@ -143,7 +143,7 @@ func (s *Server) untilStop(ctx context.Context) (context.Context, context.Cancel
 	return ctx, func() { unlink(); cancel(nil) }
 }
 
-// serve wraps a handler in what every request goes through.
+// serve wraps a handler in the checks of every request.
 func (s *Server) serve(allowed access, handle handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w := &writer{ResponseWriter: rw}
@@ -158,8 +158,7 @@ func (s *Server) serve(allowed access, handle handler) http.Handler {
 	})
 }
 
-// admit decides whether a request reaches its handler, and waits until there
-// is something to answer it from.
+// admit decides whether a request reaches its handler, and waits until the services are open.
 func (s *Server) admit(allowed access, r *http.Request) error {
 	if err := errors.Join(checkPeer(r, allowed), checkShape(r)); err != nil {
 		return err
@@ -172,13 +171,13 @@ func (s *Server) admit(allowed access, r *http.Request) error {
 	}
 }
 
-// conclude turns what a handler returned into the end of the answer.
+// conclude turns a handler's result into the end of the answer.
 func (s *Server) conclude(w *writer, r *http.Request, err error) {
 	switch {
 	case err == nil || w.taken:
 	case errors.Is(err, errStopping) || w.begun:
 		panic(http.ErrAbortHandler)
-	case r.Context().Err() != nil: // nobody is there to read an answer
+	case r.Context().Err() != nil: // nobody reads the answer any more
 	case s.stopping.Err() != nil && errors.Is(err, context.Canceled): // because the daemon stops, which says nothing about the request
 		panic(http.ErrAbortHandler)
 	default:
@@ -206,7 +205,7 @@ func (s *Server) catch(w *writer, r *http.Request) {
 	panic(http.ErrAbortHandler)
 }
 
-// writer remembers whether the answer has begun.
+// writer records whether the answer has begun.
 type writer struct {
 	http.ResponseWriter
 	begun bool
@@ -219,7 +218,7 @@ func (w *writer) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Write begins the answer too.
+// Write also begins the answer.
 func (w *writer) Write(p []byte) (int, error) {
 	w.begun = true
 	return w.ResponseWriter.Write(p)

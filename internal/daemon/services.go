@@ -10,12 +10,12 @@ import (
 	"banger/internal/paths"
 )
 
-// VMs is what the daemon needs of the VM service. A ref is a VM's name, or its
+// VMs is the daemon's interface to the VM service. A ref is a VM's name, or its
 // id or an unambiguous beginning of it.
 type VMs interface {
 	List(ctx context.Context) ([]api.VM, error)
 	Show(ctx context.Context, ref string) (api.VM, error)
-	// Find returns what is recorded of a VM: at once, where Show looks at its disk too.
+	// Find returns the record of a VM immediately; Show also reads its disk usage.
 	Find(ref string) (api.VM, error)
 	Create(ctx context.Context, req api.CreateVM) (*op.Op, error)
 	Start(ctx context.Context, ref string, req api.StartVM) (*op.Op, error)
@@ -24,7 +24,7 @@ type VMs interface {
 	Kill(ctx context.Context, ref string) (*op.Op, error)
 	Delete(ctx context.Context, ref string, force bool) (*op.Op, error)
 	Prune(ctx context.Context) (*op.Op, error)
-	// Commit makes an image of a stopped VM.
+	// Commit creates an image from a stopped VM.
 	Commit(ctx context.Context, ref string, req api.CommitVM) (*op.Op, error)
 	Rename(ctx context.Context, ref, name string) (api.VM, error)
 	Set(ctx context.Context, ref string, req api.SetVM) (api.VM, error)
@@ -33,20 +33,20 @@ type VMs interface {
 	// Wait returns once the VM no longer runs.
 	Wait(ctx context.Context, ref string) (api.VM, error)
 	// ConsolePath names the file that holds the output of the guest's console. done
-	// is closed when nothing more is coming.
+	// is closed when no more output follows.
 	ConsolePath(ctx context.Context, ref string) (path string, done <-chan struct{}, err error)
-	// Leaks compares what the host holds with the VMs that are known.
+	// Leaks compares the host's objects with the known VMs.
 	Leaks(ctx context.Context) (api.Leaks, error)
 	// DialGuest opens a new channel to the guest's agent. Closing its writing
 	// half (CloseWrite) leaves the reading half open.
 	DialGuest(ctx context.Context, ref string) (net.Conn, error)
-	// Sessions lists what runs in the guest for clients.
+	// Sessions lists the sessions in the guest.
 	Sessions(ctx context.Context, ref string) ([]api.Session, error)
-	// SSHAccess returns what reaching a running VM by SSH takes.
+	// SSHAccess returns what a client needs to connect to a running VM by SSH.
 	SSHAccess(ctx context.Context, ref string) (api.SSHAccess, error)
 }
 
-// Images is what the daemon needs of the image cache.
+// Images is the daemon's interface to the image cache.
 type Images interface {
 	List(ctx context.Context) ([]api.Image, error)
 	Show(ctx context.Context, ref string) (api.Image, error)
@@ -61,7 +61,7 @@ type Images interface {
 	Prune(ctx context.Context) (*op.Op, error)
 }
 
-// Kernels is what the daemon needs of the kernel cache.
+// Kernels is the daemon's interface to the kernel cache.
 type Kernels interface {
 	List(ctx context.Context) ([]api.Kernel, error)
 	Show(ctx context.Context, ref string) (api.Kernel, error)
@@ -70,14 +70,14 @@ type Kernels interface {
 	Delete(ctx context.Context, ref string) error
 }
 
-// Operations is what the daemon needs of the operation manager.
+// Operations is the daemon's interface to the operation manager.
 type Operations interface {
 	Get(id string) (*op.Op, error)
 	List() []api.Operation
 	Cancel(id string) error
 }
 
-// Services is everything that requests are answered from.
+// Services are the services that answer requests.
 type Services struct {
 	VMs        VMs
 	Images     Images
@@ -86,7 +86,7 @@ type Services struct {
 	Doctor     func(ctx context.Context) []api.Check
 	// Degraded returns why work may not be recorded, or "" if it can. It may be nil.
 	Degraded func() string
-	// Answers keeps what requests with a key were answered. It may be nil.
+	// Answers records the answers to requests with a key. It may be nil.
 	Answers Answers
 	// Config returns the current settings.
 	Config func() (api.Config, error)
@@ -106,7 +106,7 @@ type Answers interface {
 	PutAnswer(ctx context.Context, request string, answer []byte) error
 }
 
-// Env is what services are built from.
+// Env is the environment that services are built in.
 type Env struct {
 	Paths  paths.Paths
 	System bool // this machine's daemon, with bangerd-root beside it
@@ -114,8 +114,7 @@ type Env struct {
 	Memory int64 // the host's, in bytes, which bounds the streams; 0: as reported by the kernel
 }
 
-// Program is what cmd/bangerd adds to this package: the one place where
-// concrete drivers are named.
+// Program is cmd/bangerd's part of the daemon: the only place that names concrete drivers.
 type Program struct {
 	Version string
 	Commit  string

@@ -15,8 +15,8 @@ import (
 // version before it is switched to.
 const (
 	MigratesNot   = 0 // the schema is the one that this version knows
-	Migrates      = 1 // it will be changed
-	MigrateCannot = 2 // it is newer, or the store is damaged
+	Migrates      = 1 // the schema will be changed
+	MigrateCannot = 2 // the schema is newer, or the store is damaged
 )
 
 // checkMigrations reports what this version would change in the store, and changes nothing.
@@ -33,8 +33,8 @@ func checkMigrations(ctx context.Context, p paths.Paths, out, errOut io.Writer) 
 	return MigratesNot
 }
 
-// moveStore backs the store up or restores it, as an update has it done by the
-// user whose store it is. The daemon's lock sees that none runs.
+// moveStore backs the store up or restores it. An update runs it as the user who owns the store. The
+// daemon's lock ensures that no daemon runs.
 func moveStore(ctx context.Context, p paths.Paths, backUp, restore string, errOut io.Writer) int {
 	err := func() error {
 		if !record.ValidVersion(backUp + restore) {

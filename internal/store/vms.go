@@ -113,7 +113,7 @@ func taken(name string, err error) error {
 // Taken is the error of a name that another VM has.
 func Taken(name string) error {
 	return api.Errorf(api.KindExists, "a VM named %q exists already", name).
-		WithHint("choose another name, or: banger vm delete %s (--force where it runs)", name)
+		WithHint("choose another name, or: banger vm delete %s (--force if it runs)", name)
 }
 
 // DeleteVM removes a VM's record. It succeeds if there is none.

@@ -58,7 +58,7 @@ func (s *Service) baseOf(v api.VM, d disk.Driver) (string, error) {
 }
 
 func lost(v api.VM, why error) error {
-	return api.Errorf(api.KindOf(why), "cannot use the disk of VM %s: it holds only the changes to a file made from image %s, and is useless without that file: %w", v.Name, v.Image, why).
+	return api.Errorf(api.KindOf(why), "cannot use the disk of VM %s: it holds only the changes to a file made from image %s, and its content is lost without that file: %w", v.Name, v.Image, why).
 		WithHint("restore that file from a backup, or: banger vm delete %s", v.Name)
 }
 

@@ -38,7 +38,7 @@ func (w *world) writeBase(content string) {
 func wantLost(t *testing.T, err error, why string) {
 	t.Helper()
 	e := api.AsError(err)
-	if e == nil || !strings.Contains(e.Message, "cannot use the disk of VM dev: ") || !strings.Contains(e.Message, "is lost: ") || !strings.Contains(e.Message, why) ||
+	if e == nil || !strings.Contains(e.Message, "cannot use the disk of VM dev: ") || !strings.Contains(e.Message, "is lost without that file: ") || !strings.Contains(e.Message, why) ||
 		e.Hint != "restore that file from a backup, or: banger vm delete dev" {
 		t.Errorf("it says %+v", e)
 	}

@@ -250,7 +250,7 @@ func TestOneOperationAtATime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Start(t.Context(), "dev", api.StartVM{}); api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), "vm.create") {
+	if _, err := w.Start(t.Context(), "dev", api.StartVM{}); api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), "it is busy (creating)") {
 		t.Errorf("got %v", err)
 	}
 	close(w.caches.hold)

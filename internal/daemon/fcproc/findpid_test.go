@@ -100,10 +100,10 @@ func TestFindPIDRefusesFiles(t *testing.T) {
 		reason string
 	}{
 		"missing":   {func(string) error { return nil }, "no such file"},
-		"FIFO":      {func(path string) error { return syscall.Mkfifo(path, 0o600) }, "no regular file"},
-		"directory": {func(path string) error { return os.Mkdir(path, 0o700) }, "no regular file"},
-		"symlink":   {func(path string) error { return os.Symlink("/etc/passwd", path) }, "no regular file"},
-		"dangling":  {func(path string) error { return os.Symlink("/absent", path) }, "no regular file"},
+		"FIFO":      {func(path string) error { return syscall.Mkfifo(path, 0o600) }, "not a regular file"},
+		"directory": {func(path string) error { return os.Mkdir(path, 0o700) }, "not a regular file"},
+		"symlink":   {func(path string) error { return os.Symlink("/etc/passwd", path) }, "not a regular file"},
+		"dangling":  {func(path string) error { return os.Symlink("/absent", path) }, "not a regular file"},
 		"sparse":    {func(path string) error { return sparse(path, 1<<30) }, "too long"},
 	} {
 		t.Run(name, func(t *testing.T) {

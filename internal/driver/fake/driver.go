@@ -206,7 +206,7 @@ func awaitReady(ctx context.Context, p *started) error {
 	case <-p.Done():
 	case <-time.After(cleanWait):
 	}
-	return api.Errorf(api.KindInternal, "cannot start the fake VMM: it ended with status %d and said: %s", p.ExitCode(), vmproc.LastWords(p.dir))
+	return api.Errorf(api.KindInternal, "cannot start the fake VMM: it ended with status %d; its output: %s", p.ExitCode(), vmproc.LastWords(p.dir))
 }
 
 const cleanWait = 10 * time.Second
