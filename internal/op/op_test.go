@@ -246,12 +246,12 @@ func TestResume(t *testing.T) {
 		"goes on undoing": {
 			Unfinished{Operation: api.Operation{ID: "a", Step: "two", Status: api.OpRunning}, Undoing: true, Attempts: 1},
 			[]string{"enter two undoing=true", "undo two", "enter one undoing=true", "undo one", "end failed"},
-			"test did not succeed, and was being undone when banger was restarted",
+			"starting the VM did not succeed, and was being undone when banger was restarted",
 		},
 		"gives up at the second attempt": {
 			Unfinished{Operation: api.Operation{ID: "a", Step: "one", Status: api.OpRunning}, Attempts: 2},
 			[]string{"enter one undoing=true", "undo one", "end failed"},
-			"test was interrupted by restarts of banger, twice at the same step",
+			"starting the VM was interrupted by restarts of banger, twice at the same step",
 		},
 		"an unknown step means the first": {
 			Unfinished{Operation: api.Operation{ID: "a", Step: "gone", Status: api.OpRunning}, Attempts: 1},
@@ -260,7 +260,7 @@ func TestResume(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := &journal{}
-			o := manager(t, j).Resume(Plan{Kind: "test", Steps: []Step{j.step("one", nil), j.step("two", nil), j.step("three", nil)}}, tc.left)
+			o := manager(t, j).Resume(Plan{Kind: "vm.start", Steps: []Step{j.step("one", nil), j.step("two", nil), j.step("three", nil)}}, tc.left)
 			<-o.Done()
 			if diff := cmp.Diff(tc.want, j.lines); diff != "" {
 				t.Error(diff)

@@ -149,11 +149,11 @@ func TestUnfinishedWork(t *testing.T) {
 		force bool
 		want  string
 	}{
-		"refused":               {`[{"kind":"vm.start","target":"0123456789ab","status":"running"}]`, false, "vm.start 0123456789ab"},
+		"refused":               {`[{"kind":"vm.start","target":"0123456789ab","status":"running"}]`, false, "starting the VM 0123456789ab"},
 		"forced":                {`[{"kind":"vm.start","target":"0123456789ab","status":"running"}]`, true, ""},
 		"over":                  {`[{"kind":"vm.start","target":"0123456789ab","status":"done"}]`, false, ""},
-		"cannot be forced":      {`[{"kind":"image.pull","target":"debian","status":"running"}]`, true, "image.pull debian"},
-		"a kernel just as well": {`[{"kind":"kernel.pull","target":"","status":"running"}]`, true, "kernel.pull"},
+		"cannot be forced":      {`[{"kind":"image.pull","target":"debian","status":"running"}]`, true, "pulling the image debian"},
+		"a kernel just as well": {`[{"kind":"kernel.pull","target":"","status":"running"}]`, true, "pulling the kernel"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fx := newFixture(t)
@@ -171,7 +171,7 @@ func TestUnfinishedWork(t *testing.T) {
 		}
 		fx.put(t, "operations", `[{"kind":"image.pull","target":"debian","status":"running"}]`)
 		j, err := fx.Apply(t.Context())
-		if err != nil || j.State != journal.RolledBack || !strings.Contains(j.Reason, "image.pull debian") {
+		if err != nil || j.State != journal.RolledBack || !strings.Contains(j.Reason, "pulling the image debian") {
 			t.Errorf("%+v, %v", j, err)
 		}
 		if fx.state() != before || fx.text("calls") != "" {

@@ -243,7 +243,7 @@ func programAttacks() []attack {
 		"not a jailer": fctest.Program("Firecracker v" + next + "\n"),
 		"says nothing": fctest.Program(""),
 	} {
-		a := of(name, "cannot tell the version of jailer", instead("jailer", repotest.Entry{Data: data}))
+		a := of(name, "cannot determine the version of jailer", instead("jailer", repotest.Entry{Data: data}))
 		a.kind = api.KindUnsupported
 		all = append(all, a)
 	}
