@@ -30,15 +30,14 @@ func (s *Service) autoRemove(e *entry) {
 }
 
 // pendingRemoval reports whether a VM was to be removed and still exists. One that was never
-// started waits for that, and one that an older version has kept stays. The caller holds
-// mu.
+// started is not removed yet, and one that an older version has kept stays. The caller holds mu.
 func (s *Service) pendingRemoval(e *entry) bool {
 	return e.vm.AutoRemove && e.vm.State == api.StateStopped && e.vm.StartedAt != nil && e.vm.Reason != vanishedReason &&
 		e.run == nil && s.vms[e.id] == e
 }
 
-// autoRemoveLeft deletes what an earlier daemon was to remove and could not any more:
-// the host lost power, or both were killed.
+// autoRemoveLeft deletes VMs that an earlier daemon should have removed but could not, because the
+// host lost power or both were killed.
 func (s *Service) autoRemoveLeft() {
 	for _, e := range s.entries() {
 		s.autoRemove(e)
@@ -55,7 +54,7 @@ func (s *Service) entries() (all []*entry) {
 }
 
 // retryRemoval retries the deletion o, or one that err prevented, until it succeeds: one that
-// fails is tried again, as what it failed for may pass; the next daemon tries on.
+// fails is retried, because the reason may be temporary; the next daemon continues to retry.
 func (s *Service) retryRemoval(e *entry, o *op.Op, err error) {
 	for pause := minRemovePause; ; pause = min(2*pause, maxRemovePause) {
 		if err == nil {

@@ -8,9 +8,8 @@ import (
 	"banger/internal/imageconfig"
 )
 
-// startBackground starts what is to run in the guest without a client. At the
-// VM's first start it has to; later a VM that can be looked into is worth more
-// than none.
+// startBackground starts the command that runs in the guest without a client. At the VM's first start
+// a failure fails the start; later the VM runs nevertheless, so that it can be inspected.
 func (s *Service) startBackground(ctx context.Context, e *entry, r *run, first bool, report api.Report) error {
 	v := s.get(e)
 	exec, any := imageconfig.Background(v.ImageConfig, v.Background)
@@ -30,7 +29,7 @@ func (s *Service) startBackground(ctx context.Context, e *entry, r *run, first b
 	return nil
 }
 
-// runMain starts a guest's main command; the agent does so once for a boot.
+// runMain starts a guest's main command; the agent starts it once per boot.
 func runMain(ctx context.Context, c *guest.Client, exec api.Exec) error {
 	session, err := c.Exec(ctx, exec)
 	if err != nil {

@@ -13,13 +13,13 @@ import (
 	"banger/internal/disk"
 )
 
-// baseBytes is how much of a base is looked at: the superblock, in which the time of each
-// change of the file system is, and the group descriptors of some TiB
+// baseBytes is how many bytes of a base are read: the superblock, which has the time of each
+// change of the file system, and the group descriptors of some TiB
 // (ext4(5); kernel.org/doc/html/latest/filesystems/ext4/globals.html).
 const baseBytes = 1 << 20
 
-// baseDigest tells a base from one that was made again of the same image: file systems that
-// were grown at different times, or by different programs, are different.
+// baseDigest identifies a base, also among several made from the same image: file systems that were
+// grown at different times, or by different programs, differ.
 func baseDigest(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -33,12 +33,12 @@ func baseDigest(path string) (string, error) {
 	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// lostBase is the digest of a base that was missing before any was recorded: no file has it.
+// lostBase is the digest of a base that was missing before its digest was recorded: no file has it.
 const lostBase = "missing"
 
-// baseOf returns the file that a VM's disk holds the changes to, which must be the one that
-// it was made of. It returns none for a disk that holds all. A base is never made again for
-// a disk that there is: what the disk holds would be changes to something else.
+// baseOf returns the file to which a VM's disk holds the changes, which must be the one that the disk
+// was made from. It returns "" for a disk that holds everything. A base is never made again for an
+// existing disk: the disk would then hold changes to something else.
 func (s *Service) baseOf(v api.VM, d disk.Driver) (string, error) {
 	if !d.Layered() {
 		return "", nil

@@ -9,8 +9,8 @@ import (
 	"banger/internal/op"
 )
 
-// Commit makes an image of a stopped VM's disk. Until it is done, the VM can
-// neither start nor go.
+// Commit creates an image from a stopped VM's disk. Until it is done, the VM can be neither started
+// nor deleted.
 func (s *Service) Commit(ctx context.Context, ref string, req api.CommitVM) (*op.Op, error) {
 	if err := s.Images.CheckName(req.Name); err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ func (s *Service) Commit(ctx context.Context, ref string, req api.CommitVM) (*op
 }
 
 // committed returns the outcome of a commit of an earlier daemon: the image exists, or
-// it is not, as its last step is one rename.
+// it does not, because its last step is one rename.
 func (s *Service) committed(u op.Unfinished) (*api.Result, error, bool) {
 	var req api.CommitVM
 	if json.Unmarshal([]byte(u.Params), &req) != nil {

@@ -32,15 +32,15 @@ const KindDelete = "vm.delete"
 
 const (
 	mib = 1 << 20
-	// minMemory is what the default kernel and agent need to boot.
+	// minMemory is the memory, in bytes, that the default kernel and agent need to boot.
 	minMemory = 128 * mib
 	// maxDisk is in whole MiB: ext4 with 4 KiB blocks, in the guest and on the host, ends
 	// one block before 16 TiB (ext4(5)).
 	maxDisk = 16<<40 - mib
 )
 
-// Create makes a new VM, and starts it if asked to. What is wrong with the
-// request is refused before anything is touched.
+// Create creates a VM, and starts it if requested. It refuses an invalid request before anything is
+// touched.
 func (s *Service) Create(ctx context.Context, req api.CreateVM) (*op.Op, error) {
 	v, err := s.resolve(ctx, req)
 	if err != nil {
@@ -152,8 +152,8 @@ func checkFits(size int64, img api.Image) error {
 		WithHint("choose --disk %dM or more", img.DiskBytes/mib)
 }
 
-// useImage makes a VM one of an image, which has to fit and to make sense. A VM for which
-// nobody asked for a size gets a disk of the default one, or of the image's.
+// useImage sets a VM's image, which has to fit and to be valid. Without a requested size, the VM gets
+// a disk of the default size, or of the image's.
 func useImage(v *api.VM, img api.Image, defaults Defaults) error {
 	config, err := imageconfig.ForVM(v.Image, img.Config)
 	if err != nil {
@@ -170,9 +170,8 @@ func useImage(v *api.VM, img api.Image, defaults Defaults) error {
 	return checkFits(v.DiskBytes, img)
 }
 
-// add records a new VM, under a generated name where generate is set. It is being
-// created, by an operation of that kind, from the first moment on: nothing else can begin
-// on it.
+// add records a new VM, under a generated name if generate is set. An operation of that kind has it
+// from the first moment on: no other operation can begin on it.
 func (s *Service) add(ctx context.Context, v api.VM, generate bool, kind string, force bool) (*entry, error) {
 	for tries := 0; ; tries++ {
 		if generate {
@@ -198,8 +197,8 @@ func (s *Service) add(ctx context.Context, v api.VM, generate bool, kind string,
 	}
 }
 
-// reserve gives a new VM its slot, and the memory, the image and the kernel that it is to
-// have are in use from then on. Nobody can ask for it yet.
+// reserve gives a new VM its slot. Its memory, image and kernel are in use from then on. Requests
+// cannot find the VM yet.
 func (s *Service) reserve(v api.VM, kind string, force bool) (*entry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -245,8 +244,8 @@ func (s *Service) forgetCreation(ctx context.Context, e *entry) error {
 	return err
 }
 
-// createPlan is vm.create or vm.run. Every step looks at what is recorded, so
-// that the plan can be taken up again at any of them.
+// createPlan returns the plan of vm.create or vm.run. Every step reads the record, so that the plan
+// can be resumed at any of them.
 func (s *Service) createPlan(e *entry, kind string) op.Plan {
 	steps := []op.Step{
 		{Name: "kernel", Do: s.ensureKernel(e), Undo: s.undoCreate(e)},
@@ -265,7 +264,7 @@ func (s *Service) createPlan(e *entry, kind string) op.Plan {
 
 // undoCreate undoes what the undoing of later steps has left of a creation, and forgets
 // the VM last: while its VMM runs, or the host holds something for it, its disk and its
-// slot are in use. Such a VM is kept, as failed, so that it can be deleted later.
+// slot are in use. Such a VM stays, as failed, so that it can be deleted later.
 func (s *Service) undoCreate(e *entry) func(context.Context) error {
 	return func(ctx context.Context) error {
 		err := s.removeAll(ctx, e)
@@ -299,7 +298,7 @@ func (s *Service) plan(e *entry, kind string, steps []op.Step) op.Plan {
 	}
 }
 
-// resultOf is the result of an operation on a VM.
+// resultOf returns the result of an operation on a VM.
 func (s *Service) resultOf(e *entry) *api.Result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -307,7 +306,7 @@ func (s *Service) resultOf(e *entry) *api.Result {
 	return &api.Result{VM: &v}
 }
 
-// recordTiming keeps how long the steps of a start took.
+// recordTiming records how long the steps of a start took.
 func (s *Service) recordTiming(e *entry, o *op.Op) {
 	if s.get(e).State != api.StateRunning {
 		return
@@ -339,9 +338,8 @@ func (s *Service) ensureKernel(e *entry) func(context.Context, api.Report) error
 	}
 }
 
-// pinKernel misses a kernel that was deleted before this VM used it. Who deletes kernels
-// asks which are in use, and holds the cache until it has deleted; one that asks later is
-// told of this VM.
+// pinKernel fails if the kernel was deleted before this VM used it. A deletion asks which kernels are
+// in use, and locks the cache until it is done; a later deletion sees this VM.
 func (s *Service) pinKernel(v api.VM) error {
 	_, err := s.Kernels.Get(v.KernelDigest)
 	if api.KindOf(err) == api.KindNotFound {
@@ -379,9 +377,9 @@ func (s *Service) ensureImage(e *entry) func(context.Context, api.Report) error 
 func (s *Service) makeDisk(e *entry) func(context.Context, api.Report) error {
 	return func(ctx context.Context, report api.Report) error {
 		v := s.get(e)
-		// Who deletes images asks which are in use, and holds the cache until it has
-		// deleted. One that asked before this VM used its image is waited for here; what
-		// it has deleted is missed below.
+		// A deletion asks which images are in use, and locks the cache until it is done. Wait here
+		// for one that asked before this VM used its image; the code below notices what it has
+		// deleted.
 		_, _ = s.Images.Get(v.ImageDigest)
 		if err := s.giveUpBase(ctx, v); err != nil {
 			return err
@@ -399,7 +397,7 @@ func (s *Service) makeDisk(e *entry) func(context.Context, api.Report) error {
 			return err
 		}
 		path := s.diskPath(v.ID)
-		// What an interrupted attempt left is of no use.
+		// Remove what an interrupted attempt left.
 		if err := d.Remove(ctx, path); err != nil {
 			return err
 		}

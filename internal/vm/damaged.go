@@ -12,7 +12,7 @@ import (
 // known: each VM that was recorded has a driver. The caller holds Service.mu.
 func (e *entry) damaged() bool { return e.vm.State == api.StateFailed && e.vm.Driver == "" }
 
-// refuseDamaged refuses all but what ends a damaged VM. The caller holds mu.
+// refuseDamaged refuses operations on a damaged VM except those that end it. The caller holds mu.
 func (s *Service) refuseDamaged(e *entry, kind string) error {
 	if !e.damaged() || kind == KindDelete || kind == kindKill {
 		return nil
@@ -21,7 +21,7 @@ func (s *Service) refuseDamaged(e *entry, kind string) error {
 		WithHint("its disk is in %s; if nobody needs it: banger vm delete %s", s.Paths.VM(e.id), e.vm.Name)
 }
 
-// recoverDamaged finds what runs for a damaged VM, whichever driver's it is.
+// recoverDamaged finds the machine of a damaged VM, of any driver.
 func (s *Service) recoverDamaged(ctx context.Context, e *entry) (alive bool, err error) {
 	for _, d := range s.Drivers {
 		m, err := d.Recover(ctx, e.id, s.Paths.VM(e.id), s.readHandle(e.id))

@@ -13,8 +13,8 @@ import (
 	"banger/internal/op"
 )
 
-// deleteSteps end the VMM, remove the disk, then forget the VM: until the last
-// step a crash leaves a VM that can be deleted again.
+// deleteSteps end the VMM, remove the disk, then remove the record: until the last step a crash leaves
+// a VM that can be deleted again.
 func (s *Service) deleteSteps(e *entry) []op.Step {
 	return slices.Concat([]op.Step{
 		{Name: "kill", Stays: true, Do: func(ctx context.Context, _ api.Report) error {
@@ -62,8 +62,8 @@ func prunable(e *entry) error {
 	return nil
 }
 
-// prunePlan deletes the named VMs as far as they are still stopped. Its target
-// names them, so that a later daemon deletes no others.
+// prunePlan deletes the listed VMs if they are still stopped. Its target lists them, so that a later
+// daemon deletes no others.
 func (s *Service) prunePlan(ids []string) op.Plan {
 	pruned := api.Pruned{Removed: []string{}}
 	remove := func(ctx context.Context, report api.Report) error {

@@ -1,3 +1,3 @@
-// Package vm is the core: what a VM is, which moves its state allows, and the
-// service that creates, starts, stops, deletes and recovers VMs by operations.
+// Package vm is the core of the daemon: the states of a VM and the legal moves between them, and the
+// service that creates, starts, stops, deletes and recovers VMs in operations.
 package vm

@@ -12,8 +12,8 @@ import (
 )
 
 // haltWords is Linux's last line, "quiet" or not, when it halts on a
-// machine that it cannot switch off (kernel/reboot.c, kernel_halt). Firecracker is
-// one for `poweroff -f`, every machine for `halt -f`: the VMM would idle for ever.
+// machine that it cannot switch off (kernel/reboot.c, kernel_halt): Firecracker for `poweroff -f`,
+// every machine for `halt -f`. The VMM would idle forever.
 var haltWords = regexp.MustCompile(`\breboot: (System halted|Power down)\s*$`)
 
 // haltTime is how long a guest that has printed it may still show that it runs.

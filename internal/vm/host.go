@@ -14,29 +14,28 @@ import (
 	"banger/internal/op"
 )
 
-// Host makes and removes what a running VM needs of the host and only root may
-// make. User mode has none. Everything is idempotent, and to remove what is not
-// there is success.
+// Host creates and removes the host's objects of a running VM that only root may create. User mode has
+// none. All methods are idempotent: removing an absent object succeeds.
 type Host interface {
-	// AttachDisk makes a block device of the VM's disk: base is the image's file,
-	// path the disk driver's.
+	// AttachDisk creates a block device for the VM's disk: base is the image's file, path the disk
+	// driver's.
 	AttachDisk(ctx context.Context, v api.VM, base, path string) error
 	AttachNetwork(ctx context.Context, v api.VM) error
-	// Kill ends whatever runs for a VM, also what is not proven to be its VMM.
+	// Kill ends whatever runs for a VM, even if it is not proven to be its VMM.
 	Kill(ctx context.Context, id string) error
-	// Release removes all that the host holds for a VM which does not run.
+	// Release removes all objects of the host of a VM that is not running.
 	Release(ctx context.Context, id string) error
-	// Snapshot tells whether the VM's disk is attached as a device-mapper snapshot.
+	// Snapshot reports whether the VM's disk is attached as a device-mapper snapshot.
 	Snapshot(v api.VM) bool
 	// Address returns a running VM's address for the host, or "" if it is not running.
 	Address(ctx context.Context, v api.VM) string
 	// DiskUsage returns how full an attached disk is.
 	DiskUsage(ctx context.Context, v api.VM) (*api.DiskUsage, error)
-	// Objects lists what the host holds, for whatever VM.
+	// Objects lists the host's objects of all VMs.
 	Objects(ctx context.Context) ([]api.HostObject, error)
 }
 
-// maxSlot is the last slot: there are as many user ids and addresses.
+// maxSlot is the last slot, and the number of user ids and addresses.
 const maxSlot = 16383
 
 // takeSlot gives a new VM the lowest free slot. The caller holds mu.
@@ -57,8 +56,8 @@ func (s *Service) takeSlot() (int, error) {
 		WithHint("banger vm delete NAME, for a VM that nobody needs")
 }
 
-// hostSteps attach what the VMM needs, before it starts. What they made is
-// released when the VMM has ended, or by the first step's undo.
+// hostSteps attach the objects that the VMM needs, before it starts. They are released when the VMM has
+// ended, or by the first step's undo.
 func (s *Service) hostSteps(e *entry) []op.Step {
 	if s.Host == nil {
 		return nil
@@ -75,9 +74,8 @@ func (s *Service) hostSteps(e *entry) []op.Step {
 	}
 }
 
-// releaseSteps make sure that nothing of a VM is held which an operation has
-// ended. The end of its VMM has released it already, unless the daemon died
-// between the two.
+// releaseSteps release the objects of a VM that an operation has ended. The end of its VMM has
+// released them already, unless the daemon was killed between the two.
 func (s *Service) releaseSteps(e *entry) []op.Step {
 	if s.Host == nil {
 		return nil
@@ -91,8 +89,7 @@ func (s *Service) releaseSteps(e *entry) []op.Step {
 	}}}
 }
 
-// findRun takes in a VMM that is not known of: bangerd-root started it and went away
-// before it could say so, or end it.
+// findRun adopts an unknown VMM: bangerd-root started it and ended before it could report or end it.
 func (s *Service) findRun(ctx context.Context, e *entry) error {
 	v := s.get(e)
 	if s.Host == nil || v.DiskDriver == "" || s.runOf(e) != nil {
@@ -126,8 +123,8 @@ func (s *Service) attachDisk(e *entry) func(context.Context, api.Report) error {
 	}
 }
 
-// releaseHost removes what the host holds for a VM that does not run any more.
-// What cannot be removed now is found at the next start of the VM or the daemon.
+// releaseHost removes the host's objects of a VM that has ended. Objects that cannot be removed now
+// are found at the next start of the VM or the daemon.
 func (s *Service) releaseHost(ctx context.Context, id string) {
 	if s.Host == nil {
 		return
@@ -137,10 +134,9 @@ func (s *Service) releaseHost(ctx context.Context, id string) {
 	}
 }
 
-// sweep releases what the host holds for VMs that do not run: of a crash between
-// two steps, or of the time before the host lost power. What belongs to no VM at
-// all goes too, unless there is a directory with a disk: then the store is what was
-// lost.
+// sweep releases the host's objects of VMs that are not running, which a crash between two steps or a
+// loss of power has left. It also removes objects that belong to no VM, unless there is a directory
+// with a disk: then the store was lost.
 func (s *Service) sweep(ctx context.Context) (removed []string) {
 	if s.Host == nil {
 		return nil
@@ -167,11 +163,10 @@ func (s *Service) sweep(ctx context.Context) (removed []string) {
 	return removed
 }
 
-// mayRun returns what tells whether a VM may have a VMM. In user mode each has its id in
-// its command line. In system mode that of which the host holds nothing at all has none:
-// its jail at least would be there. Looking once for all is cheaper than for each VM by
-// itself. The error is that of a host that nobody answers for: no VM need be looked for
-// now.
+// mayRun returns a function that reports whether a VM may have a VMM. In user mode each VMM has the id
+// in its command line. In system mode a VM without any object of the host has none: at least its jail
+// would exist. One search for all VMs is cheaper than one for each. If the host cannot be asked, the
+// error says so: then no VM can be recovered now.
 func (s *Service) mayRun(ctx context.Context) (func(id string) bool, error) {
 	all := func(string) bool { return true }
 	if s.Host == nil {
@@ -192,7 +187,7 @@ func (s *Service) mayRun(ctx context.Context) (func(id string) bool, error) {
 	return func(id string) bool { return held[id] }, nil
 }
 
-// survey is mayRun of drivers that can tell.
+// survey is mayRun for drivers that support it.
 func (s *Service) survey() func(id string) bool {
 	all := map[string]bool{}
 	for _, d := range s.Drivers {
@@ -210,7 +205,7 @@ func (s *Service) survey() func(id string) bool {
 	return func(id string) bool { return all[id] }
 }
 
-// unanswered tells an error of who waited for bangerd-root in vain.
+// unanswered reports whether an error means that bangerd-root did not answer.
 func unanswered(err error) bool { return api.KindOf(err) == api.KindTimeout }
 
 func (s *Service) mayRelease(id string) bool {
@@ -225,7 +220,7 @@ func (s *Service) mayRelease(id string) bool {
 	return errors.Is(err, os.ErrNotExist)
 }
 
-// releaseStray ends what may still run for a VM that no one knows, and releases it.
+// releaseStray ends what may still run for an unknown VM, and releases its objects.
 func (s *Service) releaseStray(ctx context.Context, id string) error {
 	s.mu.Lock()
 	known := s.vms[id] != nil
@@ -248,7 +243,7 @@ func (s *Service) releaseStray(ctx context.Context, id string) error {
 	return s.Host.Release(ctx, id)
 }
 
-// Objects lists what the host holds, and is empty in user mode.
+// Objects lists the host's objects of all VMs. It is empty in user mode.
 func (s *Service) Objects(ctx context.Context) ([]api.HostObject, error) {
 	if s.Host == nil {
 		return nil, nil
@@ -256,8 +251,8 @@ func (s *Service) Objects(ctx context.Context) ([]api.HostObject, error) {
 	return s.Host.Objects(ctx)
 }
 
-// recoverPause is how often a VM is looked for again whose driver could not tell
-// whether it runs, because bangerd-root did not answer.
+// recoverPause is the pause before another try to recover a VM whose state its driver could not
+// determine, because bangerd-root did not answer.
 const recoverPause = time.Second
 
 // recoverLater retries the recovery of a VM's machine until its driver succeeds. No other
@@ -290,7 +285,7 @@ func (s *Service) recoverLater(e *entry) {
 	})
 }
 
-// kindRecover is what works on a VM that is still being looked for.
+// kindRecover marks a VM that is still being recovered as busy.
 const kindRecover = "vm.recover"
 
 // recovering reports whether the VM is still being recovered. The caller holds mu.

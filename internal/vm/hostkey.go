@@ -18,8 +18,8 @@ import (
 	"banger/internal/paths"
 )
 
-// SSHAccess returns a running VM's host key, which is made when it is first asked
-// for and goes with the VM's directory.
+// SSHAccess returns a running VM's host key, which is created at the first request and removed with
+// the VM's directory.
 func (s *Service) SSHAccess(_ context.Context, ref string) (api.SSHAccess, error) {
 	v, err := s.reach(ref)
 	if err != nil {
@@ -37,7 +37,7 @@ func (s *Service) SSHAccess(_ context.Context, ref string) (api.SSHAccess, error
 	}, nil
 }
 
-// reach returns a VM that runs.
+// reach returns a running VM.
 func (s *Service) reach(ref string) (api.VM, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,7 +89,7 @@ func makeHostKey(path string) (ed25519.PrivateKey, error) {
 	return key, fsx.DiskError("write the host key", fsx.WriteFile(path, data, 0o600))
 }
 
-// publicKey is a key's public half as known_hosts has it: the base64 of two
+// publicKey returns a key's public half in the form of known_hosts: the base64 of two
 // strings (RFC 8709, section 4).
 func publicKey(key ed25519.PrivateKey) string {
 	const kind = "ssh-ed25519"

@@ -7,14 +7,14 @@ import (
 	"banger/api"
 )
 
-// systemdPath is where images have their init: what the kernel itself looks for
-// first (init/main.c), a link to systemd where that is installed as the init.
+// systemdPath is the path of an image's init: the first that the kernel itself tries (init/main.c), a
+// link to systemd if that is installed as the init.
 const systemdPath = "/sbin/init"
 
 // InitLabel is the label with which an image sets process 1.
 const InitLabel = "banger.init"
 
-// initPrograms are the commands of images that mean "boot me". "/init" is none: it
+// initPrograms are the commands of images that mean "boot me". "/init" is not one: it
 // is s6-overlay's, which supervises one service and is not a system's init.
 var initPrograms = []string{"/sbin/init", "/usr/sbin/init", "/lib/systemd/systemd", "/usr/lib/systemd/systemd"}
 
@@ -30,8 +30,8 @@ func checkInit(init string) error {
 	return api.Errorf(api.KindInvalid, "unknown init %.40q", init).WithHint("use agent, systemd, auto, or the path of a program in the image")
 }
 
-// chooseInit decides what is process 1 of a guest. What was asked for counts most;
-// where that is left to the image, its setting, its label, and then its command.
+// chooseInit chooses process 1 of a guest: the requested one, or if that is left to the image, the one
+// of its setting, its label, and then its command.
 func chooseInit(wanted string, c *api.ImageConfig) string {
 	switch {
 	case wanted != api.InitAuto:
@@ -50,15 +50,14 @@ func chooseInit(wanted string, c *api.ImageConfig) string {
 
 func isInit(s string) bool { return s == api.InitAgent || s == api.InitSystemd || api.IsInitPath(s) }
 
-// bootsItself tells whether the image's command is an init. Only a whole command
-// counts: images whose entrypoint prepares something and then becomes init need
-// that program, which is not known to be one.
+// bootsItself reports whether the image's command is an init. The whole command must be one: images
+// whose entrypoint prepares something and then executes init need that entrypoint.
 func bootsItself(c api.ImageConfig) bool {
 	command := slices.Concat(c.Entrypoint, c.Cmd)
 	return len(command) > 0 && slices.Contains(initPrograms, path.Clean(command[0]))
 }
 
-// runsAs tells whether the image's command is the program that is process 1 anyway.
+// runsAs reports whether the image's command is the program that is process 1 anyway.
 func runsAs(c api.ImageConfig, init string) bool {
 	command := slices.Concat(c.Entrypoint, c.Cmd)
 	return api.IsInitPath(init) && len(command) > 0 && path.Clean(command[0]) == init

@@ -11,10 +11,10 @@ import (
 	"banger/internal/leaks"
 )
 
-// directory is the kind of a VM's directory, which no package but this knows.
+// directory is the kind of a VM's directory, which only this package uses.
 const directory = "directory"
 
-// Leaks compares what the host holds with the VMs that are known, both ways.
+// Leaks compares the host's objects with the known VMs, in both directions.
 func (s *Service) Leaks(ctx context.Context) (api.Leaks, error) {
 	before := s.lookedAt()
 	objects, err := s.objectsToCompare(ctx)
@@ -45,7 +45,7 @@ func (s *Service) Leaks(ctx context.Context) (api.Leaks, error) {
 	return found, nil
 }
 
-// lookedAt is every VM as leaks sees it.
+// lookedAt returns every VM in the form of package leaks.
 func (s *Service) lookedAt() map[string]leaks.VM {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,8 +75,8 @@ func (e *entry) expectedState() leaks.State {
 	}
 }
 
-// settled is what two looks at the VMs agree on: one that changed in between may
-// hold anything.
+// settled returns the VMs that are the same in two reads: one that changed in between may have any
+// objects.
 func settled(before, after map[string]leaks.VM) []leaks.VM {
 	var all []leaks.VM
 	for id, v := range after {
@@ -110,8 +110,8 @@ func (s *Service) nameOf(id string) string {
 	return ""
 }
 
-// objectsToCompare is what the host holds. In user mode that is processes, and
-// they are looked for where a directory has no VM.
+// objectsToCompare returns the host's objects. In user mode these are processes, which are searched
+// for if a directory has no VM.
 func (s *Service) objectsToCompare(ctx context.Context) ([]leaks.Object, error) {
 	if s.Host == nil {
 		return s.strayProcesses(ctx)

@@ -7,8 +7,8 @@ import (
 	"banger/api"
 )
 
-// leaseTime is how long a leased VM is kept that nobody holds: more than a client takes
-// to come back over a restart of the daemon. Who has a stream to its agent holds it.
+// leaseTime is how long a leased VM exists without a holder: more than a client takes to reconnect
+// after a restart of the daemon. A client with a stream to its agent holds it.
 const leaseTime = 30 * time.Second
 
 // Lease holds a VM's lease until the returned function is called.
@@ -29,7 +29,7 @@ func (s *Service) Lease(ref string) (giveBack func(), err error) {
 	}, nil
 }
 
-// EndLease has a VM live without its lease: it goes when it stops.
+// EndLease removes a VM's lease: the VM is then removed when it stops.
 func (s *Service) EndLease(ctx context.Context, ref string) error {
 	s.mu.Lock()
 	e, err := s.find(ref)
@@ -40,7 +40,7 @@ func (s *Service) EndLease(ctx context.Context, ref string) error {
 	return s.update(ctx, e, func(v *api.VM) { v.Leased = false })
 }
 
-// watchLease deletes a leased VM that nobody holds, unless somebody does within the time.
+// watchLease deletes a leased VM without a holder, unless a client holds it within the time.
 func (s *Service) watchLease(e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,7 +88,7 @@ func (s *Service) endLost(e *entry, look int) {
 	}
 }
 
-// watchLeases is watchLease for what an earlier daemon left.
+// watchLeases is watchLease for the VMs of an earlier daemon.
 func (s *Service) watchLeases() {
 	for _, e := range s.entries() {
 		s.watchLease(e)

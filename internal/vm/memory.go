@@ -8,15 +8,15 @@ import (
 	"banger/internal/size"
 )
 
-// Memory is what all VMs that run may have together.
+// Memory is how much memory all running VMs together may have.
 type Memory struct {
 	Bytes int64
 	Whose string // such as "this host"
 }
 
-// checkMemory refuses a start after which the VMs that run would have more memory than
-// there is (docs/adr/0025). name is empty for a new VM. id is the VM's, whose own memory is counted once. The caller
-// holds mu until the VM counts, so that two starts at once are not both let in.
+// checkMemory refuses a start after which the running VMs would have more memory than there is
+// (docs/adr/0025). name is empty for a new VM. id is the VM's, whose own memory is counted once. The
+// caller holds mu until the VM counts, so that two concurrent starts are not both admitted.
 func (s *Service) checkMemory(id, name string, bytes int64, force bool) error {
 	if force || s.Memory == nil {
 		return nil
@@ -40,8 +40,8 @@ func (s *Service) checkMemory(id, name string, bytes int64, force bool) error {
 	return err.WithHint("banger vm stop %s, or --force: the host may then run out of memory, and Linux may kill a VM", freeing(others, bytes+sum-host.Bytes))
 }
 
-// hasMemory tells whether the VM has memory of the host's, or is about to. The caller
-// holds Service.mu.
+// hasMemory reports whether the VM uses memory of the host, or is about to. The caller holds
+// Service.mu.
 func (e *entry) hasMemory() bool {
 	sought := e.recovering() && (e.vm.State == api.StateRunning || e.vm.State == api.StatePaused)
 	return e.run != nil || sought || e.busy == kindRun || e.busy == kindStart || e.busy == kindRestart
@@ -64,8 +64,8 @@ func theyHave(others []api.VM, sum int64) string {
 	return "the others that run have " + size.Format(sum)
 }
 
-// freeing names the VM to stop that frees enough, and the least of all that do; where none
-// does, the largest.
+// freeing returns the smallest VM that frees enough memory when it stops, or the largest VM if none
+// does.
 func freeing(others []api.VM, enough int64) string {
 	slices.SortFunc(others, func(a, b api.VM) int {
 		return cmp.Or(cmp.Compare(a.MemoryBytes, b.MemoryBytes), cmp.Compare(a.Name, b.Name))

@@ -13,7 +13,7 @@ var label = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 // IDs are 12 hexadecimal digits: a name must not look like one.
 var idLike = regexp.MustCompile(`^[0-9a-f]{12}$`)
 
-// CheckName refuses what cannot be a VM's name.
+// CheckName refuses text that is not a valid name of a VM.
 func CheckName(name string) error {
 	switch {
 	case !label.MatchString(name):

@@ -9,15 +9,15 @@ import (
 	"banger/internal/op"
 )
 
-// beginPause is how often an operation is looked at again that is being recorded.
+// beginPause is the pause between two checks of an operation that is being recorded.
 const beginPause = 10 * time.Millisecond
 
 // beginTime is more than it takes to record an operation.
 const beginTime = 10 * time.Second
 
-// overtake ends the operation at work on a VM, if it is one of those kinds, for the
-// operation by, and waits until it is over; the VM may be gone with it. A stop is not
-// cancelled: its guest is ended at once, and so it is done.
+// overtake ends the operation in progress on a VM, if it is one of those kinds, for the operation by,
+// and waits until it is over; the VM may be removed by that. A stop is not cancelled: its guest is
+// killed, which completes it.
 func (s *Service) overtake(ctx context.Context, ref, by string, kinds ...string) (id string, overtook bool, err error) {
 	s.mu.Lock()
 	e, err := s.find(ref)
@@ -53,8 +53,8 @@ func endedBy(kind string) string {
 	return "killed"
 }
 
-// atWork returns the operation at work on a VM if it is one of those kinds. One that is
-// just being recorded is waited for. If kind is set without an operation, there was one.
+// atWork returns the operation in progress on a VM if it is one of those kinds. It waits for one that
+// is being recorded. If kind is set without an operation, there was one.
 func (s *Service) atWork(ctx context.Context, e *entry, kinds []string) (o *op.Op, kind string, err error) {
 	for giveUp := time.Now().Add(beginTime); ; {
 		s.mu.Lock()

@@ -19,7 +19,7 @@ var panicWords = regexp.MustCompile(`Kernel panic - not syncing: ([^\r\n]{1,100}
 // console is another boot's.
 var bootWords = []byte("banger-agent: root ")
 
-// panicLines are more than what follows panicWords: registers and a stack.
+// panicLines is more than the number of lines after panicWords: registers and a stack.
 const panicLines = 120
 
 // whyPanicked returns why a guest's kernel panicked, or "" if it did not. It restarts

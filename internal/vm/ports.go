@@ -12,20 +12,20 @@ import (
 	"banger/internal/op"
 )
 
-// Ports serves the published ports of VMs, from processes that outlive the daemon as
-// VMs do; internal/publish implements it.
+// Ports serves the published ports of VMs, in processes that outlive the daemon as VMs do.
+// internal/publish implements it.
 type Ports interface {
 	// Check reports whether ports can be listened on now.
 	Check(ctx context.Context, ports []api.PublishedPort) error
-	// Open sees to it that just these ports of the VM are served, and returns them with
-	// the numbers that were chosen for 0.
+	// Open serves exactly these ports of the VM, and returns them with the numbers that were
+	// chosen for 0.
 	Open(ctx context.Context, id string, ports []api.PublishedPort) ([]api.PublishedPort, error)
 	Close(ctx context.Context, id string)
-	// Recover finds what an earlier daemon left, and ends it where published says that
-	// the VM has no ports to be served.
+	// Recover finds the processes of an earlier daemon, and ends those of VMs that have no ports
+	// to serve according to published.
 	Recover(ctx context.Context, published func(id string) []api.PublishedPort) (ended []string, err error)
-	// Reopen is Open for the ports of a VM that runs already. What fails is tried again,
-	// until it succeeds, or the daemon ends, or Open or Close is called for the VM.
+	// Reopen is Open for a VM that already runs. It retries until it succeeds, or the daemon
+	// ends, or Open or Close is called for the VM.
 	Reopen(ctx context.Context, id string, ports []api.PublishedPort) error
 }
 
@@ -33,7 +33,7 @@ type Ports interface {
 // in the VM's record.
 const maxPublished = 100
 
-// checkPublished refuses ports that make no sense, whatever else uses the host.
+// checkPublished refuses ports that are invalid on any host.
 func checkPublished(ports []api.PublishedPort) ([]api.PublishedPort, error) {
 	if len(ports) > maxPublished {
 		return nil, api.Errorf(api.KindInvalid, "cannot publish %d ports: the limit is %d", len(ports), maxPublished)
@@ -73,8 +73,8 @@ func clash(a, b api.PublishedPort) bool {
 		x.Is4() == y.Is4() && (x == y || x.IsUnspecified() || y.IsUnspecified())
 }
 
-// portsSteps serve the VM's published ports, before it is booted: what is taken is
-// known at once then. They end with its VMM, or by the step's undo.
+// portsSteps serve the VM's published ports before it boots, so that a used port is noticed early.
+// They end with its VMM, or by the step's undo.
 func (s *Service) portsSteps(e *entry) []op.Step {
 	v := s.get(e)
 	if len(v.Publish) == 0 {
@@ -106,8 +106,8 @@ func (s *Service) servePorts(ctx context.Context, e *entry) error {
 	return s.update(ctx, e, func(v *api.VM) { v.Publish = chosen })
 }
 
-// openPorts has just these ports served. A port of another VM that runs is taken also while
-// the process that serves it is being replaced.
+// openPorts serves exactly these ports. A port of another running VM is in use even while the process
+// that serves it is being replaced.
 func (s *Service) openPorts(ctx context.Context, v api.VM, ports []api.PublishedPort) ([]api.PublishedPort, error) {
 	if s.Ports == nil {
 		return nil, api.Errorf(api.KindUnsupported, "this daemon cannot publish ports")
@@ -140,8 +140,8 @@ func (s *Service) whoPublishes(id string, ports []api.PublishedPort, take func()
 	return err
 }
 
-// taken refuses ports that another VM publishes which runs, or, with working, which an
-// operation is at work on: its ports may be served before it runs, and after.
+// taken refuses ports that another running VM publishes or, with working, one with an operation in
+// progress: its ports may be served before it runs, and after.
 func (s *Service) taken(id string, ports []api.PublishedPort, working bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -226,7 +226,7 @@ func (s *Service) changed(v api.VM, req api.PublishVM) ([]api.PublishedPort, err
 		ports = slices.Delete(ports, at, at+1)
 	}
 	for _, p := range req.Add {
-		// What is published already stays so. Host port 0 is another free one each time.
+		// Ports that are already published stay so. Host port 0 is another free one each time.
 		if p.HostPort == 0 || !slices.ContainsFunc(ports, func(other api.PublishedPort) bool { return samePort(p, other) }) {
 			ports = append(ports, p)
 		}
@@ -234,8 +234,8 @@ func (s *Service) changed(v api.VM, req api.PublishVM) ([]api.PublishedPort, err
 	return checkPublished(ports)
 }
 
-// findPorts finds what serves the ports of VMs that run, or that an operation is to go
-// on with, and ends what an earlier daemon has left besides.
+// findPorts finds the processes that serve the ports of VMs that run or have an operation to resume,
+// and ends the other ones of an earlier daemon.
 func (s *Service) findPorts(ctx context.Context, left []op.Unfinished) (ended []string) {
 	if s.Ports == nil {
 		return nil
@@ -256,8 +256,8 @@ func (s *Service) findPorts(ctx context.Context, left []op.Unfinished) (ended []
 	return ended
 }
 
-// reopenPorts serves the ports of VMs that run and that nothing works on. The others'
-// follow when what works on them has ended.
+// reopenPorts serves the ports of running VMs without an operation. Those of the others follow when
+// their operations have ended.
 func (s *Service) reopenPorts(ctx context.Context) {
 	s.mu.Lock()
 	var all []*entry
@@ -272,8 +272,8 @@ func (s *Service) reopenPorts(ctx context.Context) {
 	}
 }
 
-// reopen serves the published ports of a VM of an earlier daemon, if it runs: what served
-// them may have died while there was no daemon.
+// reopen serves the published ports of a VM of an earlier daemon, if it runs: their process may have
+// ended while no daemon ran.
 func (s *Service) reopen(ctx context.Context, e *entry) {
 	v, r := s.get(e), s.runOf(e)
 	if len(v.Publish) == 0 || s.Ports == nil || r == nil {
@@ -285,8 +285,8 @@ func (s *Service) reopen(ctx context.Context, e *entry) {
 	}
 }
 
-// reopening is a plan of an earlier daemon's operation which sees to the VM's ports before
-// it lets go of the VM.
+// reopening returns the plan of an earlier daemon's operation that reopens the VM's ports before it
+// unlocks the VM.
 func (s *Service) reopening(e *entry, plan op.Plan) op.Plan {
 	ended := plan.Ended
 	plan.Ended = func(o *op.Op) {

@@ -7,15 +7,15 @@ import (
 	"banger/internal/op"
 )
 
-// update changes what is recorded of a VM, in the store first.
+// update changes a VM's record, in the store first.
 func (s *Service) update(ctx context.Context, e *entry, change func(v *api.VM)) error {
 	e.row.Lock()
 	defer e.row.Unlock()
 	return s.write(ctx, e, op.Unsettled, change)
 }
 
-// conclude is update with what settles the operation whose step runs with ctx: from
-// then on its outcome stands, even if its end cannot be recorded.
+// conclude is update that also settles the operation whose step runs with ctx: from then on its
+// outcome is final, even if its end cannot be recorded.
 func (s *Service) conclude(ctx context.Context, e *entry, how op.Settled, change func(v *api.VM)) error {
 	e.row.Lock()
 	defer e.row.Unlock()
@@ -45,7 +45,7 @@ func (s *Service) answered(ctx context.Context, e *entry, change func(v *api.VM)
 	return told, err
 }
 
-// write is update for who holds e.row.
+// write is update for a caller that holds e.row.
 func (s *Service) write(ctx context.Context, e *entry, how op.Settled, change func(v *api.VM)) error {
 	return s.writeWith(e, change, func(v api.VM) error {
 		if o := op.FromContext(ctx); o != nil && how != op.Unsettled {
@@ -55,7 +55,7 @@ func (s *Service) write(ctx context.Context, e *entry, how op.Settled, change fu
 	})
 }
 
-// writeWith changes what is known of a VM when put has recorded it. The caller holds e.row.
+// writeWith changes a VM in memory after put has recorded it. The caller holds e.row.
 func (s *Service) writeWith(e *entry, change func(v *api.VM), put func(v api.VM) error) error {
 	was := s.get(e)
 	v := was
@@ -73,14 +73,14 @@ func (s *Service) writeWith(e *entry, change func(v *api.VM), put func(v api.VM)
 }
 
 // note changes what is known of a VM even if the store cannot be written: it
-// is for what has happened anyway. The next daemon finds out itself.
+// is for events that have happened anyway. The next daemon finds out itself.
 func (s *Service) note(ctx context.Context, e *entry, change func(v *api.VM)) {
 	e.row.Lock()
 	defer e.row.Unlock()
 	s.noteLocked(ctx, e, change)
 }
 
-// noteLocked is note for who holds e.row.
+// noteLocked is note for a caller that holds e.row.
 func (s *Service) noteLocked(ctx context.Context, e *entry, change func(v *api.VM)) {
 	err := s.write(ctx, e, op.Unsettled, change)
 	if err == nil {
@@ -92,7 +92,7 @@ func (s *Service) noteLocked(ctx context.Context, e *entry, change func(v *api.V
 	change(&e.vm)
 }
 
-// get returns a copy of what is recorded of e.
+// get returns a copy of e's record.
 func (s *Service) get(e *entry) api.VM {
 	s.mu.Lock()
 	defer s.mu.Unlock()

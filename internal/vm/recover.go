@@ -12,7 +12,7 @@ import (
 
 // Recover restores the state that the last daemon left: it reads the
 // store, finds every machine that still runs, records those that are gone, and
-// takes up operations that were interrupted. It returns when all machines are
+// resumes operations that were interrupted. It returns when all machines are
 // known; operations continue in the background, including those that wait for others.
 func (s *Service) Recover(ctx context.Context) error {
 	all, err := s.Store.VMs(ctx)
@@ -53,7 +53,7 @@ func (s *Service) Recover(ctx context.Context) error {
 	}
 	s.settle(ctx)
 	removed := append(s.sweep(ctx), strays...)
-	// A forwarder that does not answer holds up nobody but itself.
+	// A forwarder that does not answer blocks only itself.
 	s.wg.Go(func() { s.reopenPorts(s.ctx) })
 	s.autoRemoveLeft()
 	s.watchLeases()
@@ -62,15 +62,15 @@ func (s *Service) Recover(ctx context.Context) error {
 	return nil
 }
 
-// Why a VM does not run of which the daemon missed the end. Older versions kept those
-// that were to be removed, with the first.
+// The reasons of VMs whose end the daemon missed. Older versions kept VMs that were to be removed,
+// with the first reason.
 const (
 	vanishedReason  = "it was gone when banger came back"
 	vanishedForGood = "it was gone when banger came back, and is to be removed"
 )
 
-// recoverOne finds the machine of one VM. One whose driver cannot tell is left
-// as it is, with an error.
+// recoverOne finds the machine of one VM. If its driver cannot determine whether it runs, the VM stays
+// unchanged and recoverOne returns an error.
 func (s *Service) recoverOne(ctx context.Context, e *entry, mayRun func(id string) bool) (alive bool, err error) {
 	v := e.vm
 	if e.damaged() {
@@ -104,9 +104,9 @@ func (s *Service) recoverOne(ctx context.Context, e *entry, mayRun func(id strin
 	return false, nil
 }
 
-// settle mends rows that no operation is going to mend: a VM that was being
-// created when even the record of its operation was lost. One whose driver could not
-// tell at first is left alone: what runs for it may be sound.
+// settle corrects records that no operation will correct: of a VM that was being created when even
+// the record of its operation was lost. It leaves a VM whose driver could not determine its state at
+// first: its guest may be fine.
 func (s *Service) settle(ctx context.Context) {
 	s.mu.Lock()
 	var lost []*entry
@@ -139,7 +139,7 @@ func (s *Service) settleCreation(ctx context.Context, e *entry) error {
 }
 
 // Strays returns the names of directories that look like VMs' and belong to
-// none. They are never removed by themselves: a disk may be somebody's work.
+// none. They are never removed automatically: a disk may hold somebody's work.
 func (s *Service) Strays() []string {
 	dirs, err := os.ReadDir(s.Paths.VMs())
 	if err != nil {

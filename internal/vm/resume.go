@@ -9,9 +9,9 @@ import (
 	"banger/internal/op"
 )
 
-// resume takes up an operation of an earlier daemon. One whose outcome stands is only
-// ended. One on a VM that is still being looked for waits: it would take a machine that
-// runs for gone.
+// resume continues an operation of an earlier daemon. An operation whose outcome is final is only
+// ended. An operation on a VM that is still being recovered waits: otherwise it would treat a running
+// machine as gone.
 func (s *Service) resume(u op.Unfinished) {
 	s.Logger.Info("taking up an operation", "operation", u.ID, "kind", u.Kind, "target", u.Target, "step", u.Step,
 		"undoing", u.Undoing, "attempts", u.Attempts, "settled", u.Settled, "superseded", u.Superseded)
@@ -80,8 +80,8 @@ func (s *Service) outcome(u op.Unfinished) (result *api.Result, err error, stand
 	return nil, nil, false
 }
 
-// outcomeWithoutVM is outcome of an operation that is on no VM, or on none that there
-// still is.
+// outcomeWithoutVM is outcome for an operation that is not on a VM, or whose VM does not exist any
+// more.
 func (s *Service) outcomeWithoutVM(u op.Unfinished) (result *api.Result, err error, stands bool) {
 	switch u.Kind {
 	case KindDelete:
@@ -108,8 +108,8 @@ func notStarted(v api.VM) error {
 		WithHint("the VM still exists: banger vm logs %[1]s; banger vm start %[1]s; banger vm delete %[1]s", v.Name)
 }
 
-// takeOver claims a VM for an operation of an earlier daemon, nil where there is none
-// or another works on it.
+// takeOver claims a VM for an operation of an earlier daemon. It returns nil if there is none or
+// another operation works on it.
 func (s *Service) takeOver(id, kind string) *entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,8 +145,8 @@ func (s *Service) planOf(e *entry, u op.Unfinished, otherwise op.Plan) op.Plan {
 	return s.reopening(e, plan)
 }
 
-// deadlineOf is until when a guest may shut down by itself that an earlier daemon has
-// asked to. Older versions did not record it.
+// deadlineOf returns the time until which a guest may shut down after the request of an earlier
+// daemon. Older versions did not record it.
 func (s *Service) deadlineOf(u op.Unfinished) time.Time {
 	if u.Deadline != nil {
 		return *u.Deadline

@@ -95,7 +95,7 @@ func (s *Service) runOf(e *entry) *run {
 	return e.run
 }
 
-// lastRun returns the VM's run, also one that has just ended.
+// lastRun returns the VM's run, even if it has just ended.
 func (s *Service) lastRun(e *entry) *run {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,8 +105,7 @@ func (s *Service) lastRun(e *entry) *run {
 	return e.run
 }
 
-// adopt takes a running machine in: one that was just started, or one that was
-// found again.
+// adopt records a running machine: one that was just started, or one that was recovered.
 func (s *Service) adopt(e *entry, m driver.Machine) {
 	r := &run{machine: m, up: make(chan struct{}), gone: make(chan struct{}), changed: make(chan struct{})}
 	s.mu.Lock()
@@ -114,7 +113,7 @@ func (s *Service) adopt(e *entry, m driver.Machine) {
 	s.mu.Unlock()
 	id := e.id
 	if data, err := json.Marshal(handles{Version: 1, Machine: m.Handle()}); err == nil {
-		// Only a cache: a failure costs a scan of /proc later.
+		// Only a cache: after a failure /proc is scanned later.
 		_ = os.WriteFile(filepath.Join(s.Paths.VM(id), paths.VMHandles), data, 0o600)
 	}
 	unwatch := s.watch(id, func() { s.endHalted(e, r) })
@@ -123,7 +122,7 @@ func (s *Service) adopt(e *entry, m driver.Machine) {
 	s.wg.Go(func() { s.watchHostDisk(e, r) })
 	s.wg.Go(func() {
 		defer unwatch()
-		// Also one that has ended: what waits for its agent may still be held.
+		// Even if it has ended: a caller may still wait for its agent.
 		defer m.Release()
 		select {
 		case <-m.Done():
@@ -213,7 +212,7 @@ func (r *run) markUp() {
 	}
 }
 
-// unknown is the exit status of a VMM that is not our child.
+// unknown is the exit status of a VMM that is not a child of this process.
 const unknown = -1
 
 // lastKernelWords is Linux's message on every console, "quiet" or not, before it
@@ -221,7 +220,7 @@ const unknown = -1
 var lastKernelWords = regexp.MustCompile(`(?m)\breboot: (Restarting system|Power down)`)
 
 // whyEnded returns why a VMM has ended without a request. If its status is
-// not known the guest's console tells.
+// unknown, the guest's console shows it.
 func (s *Service) whyEnded(id string, exit driver.Exit) string {
 	off := exit.Code == 0
 	if exit.Code == unknown {
@@ -313,7 +312,7 @@ func (s *Service) DialGuest(ctx context.Context, ref string) (net.Conn, error) {
 	return conn, err
 }
 
-// called is the name of the VM that was meant by ref.
+// called returns the name of the VM that ref means.
 func (s *Service) called(ref string) string {
 	if v, err := s.Find(ref); err == nil {
 		return v.Name
@@ -331,7 +330,7 @@ func (s *Service) running(ref string) (*run, error) {
 	return e.run, e.reachable()
 }
 
-// reachable refuses a VM that does not run. The caller holds Service.mu.
+// reachable refuses a VM that is not running. The caller holds Service.mu.
 func (e *entry) reachable() error {
 	if e.run == nil && e.recovering() {
 		return api.Errorf(api.KindTimeout, "cannot determine yet whether VM %s runs: it is being recovered", e.vm.Name).
@@ -347,7 +346,7 @@ func (e *entry) reachable() error {
 	return nil
 }
 
-// Wait waits until the VM does not run, and returns it.
+// Wait waits until the VM is not running, and returns it.
 func (s *Service) Wait(ctx context.Context, ref string) (api.VM, error) {
 	s.mu.Lock()
 	e, err := s.find(ref)

@@ -20,37 +20,37 @@ import (
 	"banger/internal/queue"
 )
 
-// Store keeps VMs and unfinished operations; internal/store implements it.
+// Store stores VMs and unfinished operations. internal/store implements it.
 type Store interface {
 	AddVM(ctx context.Context, v api.VM) error
 	PutVM(ctx context.Context, v api.VM) error
 	// SettleVM is PutVM, and settles an operation in the same transaction.
 	SettleVM(ctx context.Context, v api.VM, operation string, how op.Settled) error
-	// AnswerVM is PutVM, and keeps an answer to a request in the same transaction.
+	// AnswerVM is PutVM, and records an answer to a request in the same transaction.
 	AnswerVM(ctx context.Context, v api.VM, request string, answer []byte) error
 	DeleteVM(ctx context.Context, id string) error
 	VMs(ctx context.Context) ([]api.VM, error)
 	UnfinishedOperations(ctx context.Context) ([]op.Unfinished, error)
 }
 
-// Images is what the service needs of the image cache.
+// Images is the service's interface to the image cache.
 type Images interface {
 	Get(ref string) (api.Image, error)
 	CanPull(name string) bool
 	Pull(ctx context.Context, req api.PullImage, report api.Report) (api.Image, error)
-	// Disk returns the image's raw file of just that size, made once.
+	// Disk returns the image's raw file of exactly that size, which is created once.
 	Disk(ctx context.Context, digest string, size int64, report api.Report) (string, error)
-	// Base is Disk of a file that is there: it makes none, and an error of kind not
-	// found says that it is missing.
+	// Base is Disk for an existing file: it creates none, and returns an error of kind not found
+	// if it is missing.
 	Base(digest string, size int64) (string, error)
-	// CheckName refuses what cannot be an image's name.
+	// CheckName refuses text that is not a valid name of an image.
 	CheckName(name string) error
-	// Commit makes an image of a disk that put writes to a file, of the VM called
-	// from, and of an image of that digest.
+	// Commit creates an image from a disk that put writes to a file. from is the VM's name, and
+	// the digest is that of the VM's image.
 	Commit(ctx context.Context, name, digest, from string, report api.Report, put func(ctx context.Context, to string) error) (api.Image, error)
 }
 
-// Kernels is what the service needs of the kernel cache.
+// Kernels is the service's interface to the kernel cache.
 type Kernels interface {
 	Get(ref string) (api.Kernel, error)
 	// Default returns the pulled kernel, or an error of kind not found.
@@ -58,11 +58,11 @@ type Kernels interface {
 	Pull(ctx context.Context, req api.PullKernel, report api.Report) (api.Kernel, error)
 	// Boot returns the files to boot, with the agent in the initramfs.
 	Boot(ctx context.Context, digest, agentPath string) (vmlinux, initramfs string, err error)
-	// BootFull is Boot with the modules that programs in a guest ask for, too.
+	// BootFull is Boot with the modules that programs in a guest may load, too.
 	BootFull(ctx context.Context, digest, agentPath string) (vmlinux, initramfs string, err error)
 }
 
-// Defaults are the values of what a request leaves open.
+// Defaults are the values of options that a request leaves unset.
 type Defaults struct {
 	Image       string
 	Kernel      string // empty: the distribution's, pulled when missing
@@ -75,14 +75,14 @@ type Defaults struct {
 	BootTimeout time.Duration // until the agent must have answered
 }
 
-// Limits are what a request may ask for at most.
+// Limits are the maximum values of a request.
 type Limits struct {
 	VCPUs       int
 	MemoryBytes int64
 	Starts      int // how many VMs may boot at the same time; the others wait
 }
 
-// Options are what a Service is made of.
+// Options configure a Service.
 type Options struct {
 	Paths    paths.Paths
 	Store    Store
@@ -97,23 +97,23 @@ type Options struct {
 	Version  string                   // sent to agents
 	Defaults func() (Defaults, error) // called for each request: settings change
 	Limits   Limits
-	// Memory is what all VMs that run may have together, asked at each start. Nil: as much
-	// as they like.
+	// Memory returns how much memory all running VMs together may have. It is called at each
+	// start; nil: no limit.
 	Memory func() Memory
 	// Watch is called for each log that a running VM's VMM writes, its own and that of
-	// the console, and gives back what to call when the VM has ended. It keeps the
-	// log bounded, and calls looked after it has grown. May be nil.
+	// the console, and returns a function to call when the VM has ended. It bounds the log, and
+	// calls looked after it has grown. May be nil.
 	Watch func(log string, looked func()) (stop func())
 	// Outcome returns the outcome of an operation of an earlier daemon that is not on a
-	// VM; ok means that it can tell. May be nil.
+	// VM; ok reports whether it is known. May be nil.
 	Outcome func(left op.Unfinished) (result *api.Result, ok bool)
-	// Again is the plan of such an operation that can be done once more; ok means that it
+	// Again returns the plan of such an operation that can be repeated; ok reports whether it
 	// can. May be nil.
 	Again  func(left op.Unfinished) (plan op.Plan, ok bool)
 	Logger *slog.Logger
 }
 
-// Service knows all VMs. It is the only writer of the store.
+// Service manages all VMs. It is the only writer of the store.
 type Service struct {
 	Options
 	ctx  context.Context // ends with the service
@@ -135,8 +135,8 @@ type Service struct {
 	vms map[string]*entry // by id
 }
 
-// entry is a VM in memory: what the store has, and what is at work on it.
-// Service.mu guards it.
+// entry is a VM in memory: its record in the store, and the operation in progress on it. Service.mu
+// guards it.
 type entry struct {
 	id  string     // never changes
 	row sync.Mutex // held while what is recorded changes; taken before Service.mu
@@ -158,7 +158,7 @@ type entry struct {
 	parts []api.StepTiming // of the newest start's vmm step
 }
 
-// New returns a service that knows nothing yet: call Recover.
+// New returns an empty service: call Recover.
 func New(o Options) *Service {
 	ctx, stop := context.WithCancel(context.Background())
 	linking, unlink := context.WithCancel(ctx)
@@ -166,7 +166,7 @@ func New(o Options) *Service {
 	return &Service{Options: o, ctx: ctx, room: room, stop: stop, linking: linking, unlink: unlink, starts: queue.New(o.Limits.Starts), answer: answerTime, lease: leaseTime, stallEvery: stallEvery, vms: map[string]*entry{}}
 }
 
-// Detach closes the links to all agents, for good. Operations must have ended.
+// Detach closes the links to all agents permanently. Operations must have ended.
 func (s *Service) Detach() {
 	s.unlink()
 	s.links.Wait()
@@ -195,7 +195,7 @@ func (s *Service) List(context.Context) ([]api.VM, error) {
 	return all, nil
 }
 
-// Find returns what is recorded of one VM, by id or name.
+// Find returns the record of one VM, by id or name.
 func (s *Service) Find(ref string) (api.VM, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -206,7 +206,7 @@ func (s *Service) Find(ref string) (api.VM, error) {
 	return e.view(), nil
 }
 
-// Show returns one VM, by id or name, with how full its disk is and its address.
+// Show returns one VM, by id or name, with its disk usage and address.
 func (s *Service) Show(ctx context.Context, ref string) (api.VM, error) {
 	v, err := s.Find(ref)
 	if err != nil {
@@ -220,7 +220,7 @@ func (s *Service) Show(ctx context.Context, ref string) (api.VM, error) {
 	return v, nil
 }
 
-// ShowAll returns all VMs, with how full their disks are.
+// ShowAll returns all VMs with their disk usage.
 func (s *Service) ShowAll(ctx context.Context) ([]api.VM, error) {
 	all, err := s.List(ctx)
 	for i, v := range all {
@@ -246,7 +246,7 @@ func (s *Service) diskUsage(ctx context.Context, v api.VM) *api.DiskUsage {
 
 func (s *Service) diskPath(id string) string { return filepath.Join(s.Paths.VM(id), paths.VMDisk) }
 
-// view is the VM as clients see it.
+// view returns the VM in the form that clients see.
 func (e *entry) view() api.VM {
 	v := e.vm
 	if e.run != nil {
@@ -291,8 +291,8 @@ func (s *Service) find(ref string) (*entry, error) {
 	return nil, api.Errorf(api.KindNotFound, "no VM named %.80q", ref).WithHint("banger vm list")
 }
 
-// InUse returns the names of the VMs that use an image or kernel. One of which that is not
-// known may use any.
+// InUse returns the names of the VMs that use an image or kernel. A VM for which that is unknown may
+// use any.
 func (s *Service) InUse(digest string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -308,8 +308,8 @@ func (s *Service) InUse(digest string) []string {
 }
 
 // DisksInUse returns the sizes of the image's disks that VMs are made from:
-// copy-on-write disks need their base for as long as they live. known is false while there
-// is a VM of which that cannot be told.
+// copy-on-write disks need their base as long as they exist. known is false while that is unknown for
+// a VM.
 func (s *Service) DisksInUse(digest string) (sizes []int64, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -385,7 +385,7 @@ func (s *Service) launch(ctx context.Context, e *entry, plan op.Plan) (*op.Op, e
 // autoDriver stands for the first driver that works on this host.
 const autoDriver = "auto"
 
-// chooseDriver returns the name of a driver that there is.
+// chooseDriver returns the name of an existing driver.
 func (s *Service) chooseDriver(ctx context.Context, name string) (string, error) {
 	if name != autoDriver {
 		_, err := s.driverOf(name)

@@ -8,10 +8,10 @@ import (
 	"banger/internal/guest"
 )
 
-// sessionsTime is how long a guest has to list its sessions: others are asked after it.
+// sessionsTime bounds how long a guest may take to list its sessions: others are asked after it.
 const sessionsTime = 15 * time.Second
 
-// Sessions lists what runs in a guest for clients.
+// Sessions lists the sessions in a guest.
 func (s *Service) Sessions(ctx context.Context, ref string) ([]api.Session, error) {
 	v, err := s.Find(ref)
 	if err != nil {

@@ -9,18 +9,17 @@ import (
 )
 
 const (
-	// stallEvery is how often it is looked whether the host's disk is full, and
-	// stallAsk how often a machine is asked that has no reason to stand still: another
-	// limit than the file system's can be reached, as a quota.
+	// stallEvery is how often the host's disk is checked for space, and stallAsk how often a machine is
+	// asked although the disk has space: another limit may be reached, such as a quota.
 	stallEvery = 2 * time.Second
 	stallAsk   = 30 * time.Second
-	// nearlyFull is the space below which a machine is asked each time, and roomAgain what
-	// must be free before it continues.
+	// nearlyFull is the free space, in bytes, below which a machine is asked each time, and
+	// roomAgain the space that must be free before it continues.
 	nearlyFull = 1 << 30
 	roomAgain  = 16 << 20
 )
 
-// errStalled is why a guest cannot be talked to.
+// errStalled is why a guest does not answer.
 func errStalled(name string) error {
 	return api.Errorf(api.KindNoSpace, "VM %s is paused: the disk of this host is full", name).
 		WithHint("free space, for example with banger image prune: the VM then continues automatically, and loses nothing")
@@ -53,7 +52,7 @@ func (s *Service) watchStall(e *entry, r *run) {
 	}
 }
 
-// standTime bounds how long a VMM is asked: somebody else may be talking to it.
+// standTime bounds a request to a VMM: another client may be connected to it.
 const standTime = time.Second
 
 // lookWhetherItStands marks a running VM as paused if its VMM reports that it is stopped.

@@ -34,7 +34,7 @@ func (s *Service) Start(ctx context.Context, ref string, req api.StartVM) (*op.O
 	return s.launch(ctx, e, s.plan(e, kindStart, s.startSteps(e)))
 }
 
-// startSteps boot a VM that has its disk.
+// startSteps boot a VM whose disk exists.
 func (s *Service) startSteps(e *entry) []op.Step {
 	return slices.Concat([]op.Step{s.turnStep(e)}, s.portsSteps(e), s.hostSteps(e), []op.Step{
 		{Name: "vmm", Do: s.startVMM(e), Undo: func(ctx context.Context) error { return s.killRun(ctx, e, "its start was undone") }},
@@ -54,7 +54,7 @@ func (s *Service) startVMM(e *entry) func(context.Context, api.Report) error {
 		if s.runOf(e) != nil {
 			return nil
 		}
-		// Again, for a start that is taken up here after a boot of the host.
+		// Again, for a start that is resumed here after a boot of the host.
 		if err := s.servePorts(ctx, e); err != nil {
 			return err
 		}
@@ -101,7 +101,7 @@ func (s *Service) boot(ctx context.Context, drv driver.Driver, e *entry, report 
 	if s.Host == nil && v.Network != api.NetworkNone && driver.ResolversWithoutIPv4(os.ReadFile) {
 		report(api.Progress{Step: api.StepNote, Message: "names do not resolve in the guest: this machine's name servers have IPv6 addresses alone (banger doctor says more)"})
 	}
-	// An image with an init of its own has what loads modules, and uses for them.
+	// An image with its own init has programs that load modules, and that use them.
 	if v.Init == api.InitSystemd {
 		if vmlinux, initramfs, err = s.Kernels.BootFull(ctx, v.KernelDigest, s.Agent); err != nil {
 			return nil, err
@@ -124,7 +124,7 @@ func (s *Service) boot(ctx context.Context, drv driver.Driver, e *entry, report 
 	})
 }
 
-// timeParts returns what a driver tells how long the parts of its start take.
+// timeParts returns the function that a driver calls with the duration of each part of a start.
 func (s *Service) timeParts(e *entry) func(part string, took time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,7 +136,7 @@ func (s *Service) timeParts(e *entry) func(part string, took time.Duration) {
 	}
 }
 
-// withParts adds the parts of the vmm step to what an operation knows.
+// withParts adds the parts of the vmm step to an operation's timing.
 func (s *Service) withParts(e *entry, steps []api.StepTiming) []api.StepTiming {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,7 +156,7 @@ func (s *Service) diskDriver(name string) (disk.Driver, error) {
 	return nil, api.Errorf(api.KindInternal, "no disk driver named %q", name)
 }
 
-// cmdline is the guest's kernel command line.
+// cmdline returns the guest's kernel command line.
 func cmdline(v api.VM) (string, error) {
 	boot := agentproto.Boot{Hostname: v.Name, Root: "/dev/vda"}
 	switch {
@@ -176,8 +176,8 @@ func cmdline(v api.VM) (string, error) {
 	return agentproto.BaseCmdline + " " + agent, nil
 }
 
-// awaitAgent waits until the guest answers. When it does not, the VM is kept
-// for inspection as failed, its VMM ended.
+// awaitAgent waits until the guest answers. If it does not, awaitAgent ends the VMM, and the VM stays
+// as failed for inspection.
 func (s *Service) awaitAgent(e *entry) func(context.Context, api.Report) error {
 	return func(ctx context.Context, report api.Report) error {
 		r := s.lastRun(e)
@@ -270,8 +270,8 @@ func describe(x driver.Exit) string {
 	return text
 }
 
-// handles is what handles.json holds: a cache of what the kernel holds for a
-// VM, never the truth.
+// handles is the content of handles.json: a cache of the kernel's state of a VM, which is never
+// trusted.
 type handles struct {
 	Version int             `json:"version"`
 	Machine json.RawMessage `json:"machine"`

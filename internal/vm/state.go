@@ -6,8 +6,7 @@ import (
 	"banger/api"
 )
 
-// moves are the legal moves between states. A VM comes into being as creating;
-// deleted is the end.
+// moves are the legal moves between states. creating is a VM's first state, deleted its last.
 var moves = map[api.State][]api.State{
 	api.StateCreating: {api.StateStopped, api.StateRunning, api.StateFailed, api.StateDeleted},
 	api.StateRunning:  {api.StatePaused, api.StateStopped, api.StateFailed},
@@ -16,8 +15,7 @@ var moves = map[api.State][]api.State{
 	api.StateFailed:   {api.StateRunning, api.StateStopped, api.StateDeleted},
 }
 
-// mayMove tells whether a VM may go from one state to another. Staying is
-// always allowed.
+// mayMove reports whether a VM may move from one state to another. Staying is always allowed.
 func mayMove(from, to api.State) bool {
 	return from == to || slices.Contains(moves[from], to)
 }

@@ -12,8 +12,8 @@ import (
 	"banger/internal/op"
 )
 
-// Stop shuts a VM down: the agent is asked, and after the grace time the VMM is
-// killed. A VM that does not run is refused.
+// Stop shuts a VM down: it asks the agent, and kills the VMM after the grace time. It refuses a VM
+// that is not running.
 func (s *Service) Stop(ctx context.Context, ref string, req api.StopVM) (*op.Op, error) {
 	if req.GraceSeconds < 0 {
 		return nil, api.Errorf(api.KindInvalid, "cannot wait for %d seconds", req.GraceSeconds)
@@ -33,8 +33,7 @@ func (s *Service) Stop(ctx context.Context, ref string, req api.StopVM) (*op.Op,
 	})
 }
 
-// deadline is the time at which a grace that begins now is over; 0 stands for the
-// setting.
+// deadline returns the time at which a grace time that begins now is over; 0 means the setting.
 func (s *Service) deadline(grace time.Duration) (time.Time, error) {
 	if grace == 0 {
 		defaults, err := s.Defaults()
@@ -46,8 +45,8 @@ func (s *Service) deadline(grace time.Duration) (time.Time, error) {
 	return time.Now().Add(grace), nil
 }
 
-// Kill ends a VM's VMM at once, as pulling the plug would. It overtakes what has the
-// VM stop, start or restart.
+// Kill ends a VM's VMM immediately, like a power cut. It overtakes operations that stop, start or
+// restart the VM.
 func (s *Service) Kill(ctx context.Context, ref string) (*op.Op, error) {
 	ended, err := s.killUnidentified(ctx, ref)
 	if err != nil {
@@ -115,13 +114,12 @@ func mustRun(e *entry) error {
 	return nil
 }
 
-// shutdownStep asks the guest to power off and kills the VMM when it has not ended
-// by the deadline.
+// shutdownStep asks the guest to power off, and kills the VMM if it has not ended by the deadline.
 func (s *Service) shutdownStep(e *entry, deadline time.Time) op.Step {
 	return op.Step{
 		Name: "shutdown",
 		Do:   func(ctx context.Context, report api.Report) error { return s.shutdown(ctx, e, deadline, report) },
-		// A guest cannot be asked to stay.
+		// A guest's shutdown cannot be cancelled.
 		Undo: func(context.Context) error {
 			r, name := s.runOf(e), s.get(e).Name
 			if r == nil || !r.asked.Load() {
@@ -162,9 +160,9 @@ func (s *Service) shutdown(ctx context.Context, e *entry, deadline time.Time, re
 	return s.killRun(ctx, e, fmt.Sprintf("killed: it did not shut down within %s", deadline.Sub(began).Round(time.Millisecond)))
 }
 
-// Delete removes a VM and its disk for good. A running one is refused unless
-// force is set, which also overtakes what has the VM start or stop. One that autoRemove
-// has begun is the one that is asked for.
+// Delete removes a VM and its disk permanently. It refuses a running VM unless force is set, which
+// also overtakes operations that start or stop the VM. If autoRemove has begun the deletion, Delete
+// returns that operation.
 func (s *Service) Delete(ctx context.Context, ref string, force bool) (*op.Op, error) {
 	if force {
 		if _, err := s.killUnidentified(ctx, ref); err != nil {
@@ -197,7 +195,7 @@ func (s *Service) Delete(ctx context.Context, ref string, force bool) (*op.Op, e
 	return o, err
 }
 
-// deletion returns the deletion by autoRemove that is at work on a VM, nil for none.
+// deletion returns the deletion by autoRemove that is in progress on a VM, or nil.
 func (s *Service) deletion(ctx context.Context, ref string) (*op.Op, error) {
 	s.mu.Lock()
 	e, err := s.find(ref)
@@ -216,14 +214,13 @@ func (s *Service) isGone(id string) bool {
 	return s.vms[id] == nil
 }
 
-// alreadyDeleted is the deletion of a VM that the undoing of its start removed.
+// alreadyDeleted returns a deletion for a VM that the undo of its start has removed.
 func (s *Service) alreadyDeleted(ctx context.Context, id string) (*op.Op, error) {
 	nothing := func(context.Context, api.Report) error { return nil }
 	return s.Ops.Start(ctx, op.Plan{Kind: KindDelete, Target: id, Steps: []op.Step{{Name: "record", Do: nothing}}})
 }
 
-// Rename gives a VM a new name. The guest takes it as its host name at its next
-// start.
+// Rename gives a VM a new name. The guest gets it as its host name at its next start.
 func (s *Service) Rename(ctx context.Context, ref, name string) (api.VM, error) {
 	if err := CheckName(name); err != nil {
 		return api.VM{}, err

@@ -13,8 +13,8 @@ import (
 // stepTurn is the step of a start that waits for other starts.
 const stepTurn = "turn"
 
-// turnStep waits until few enough other VMs are starting. While it waits nothing is held
-// of the host. A start that a restart of the daemon interrupts in it continues to wait,
+// turnStep waits until few enough other VMs are starting. During the wait the VM has no objects of the
+// host. A start that a restart of the daemon interrupts in it continues to wait,
 // before all that began later.
 func (s *Service) turnStep(e *entry) op.Step {
 	return op.Step{
@@ -58,8 +58,8 @@ func waitsFor(starting, ahead int) string {
 	return text
 }
 
-// joinStarts counts a VM as one that is starting without waiting for others: it boots
-// already, since an earlier daemon.
+// joinStarts counts a VM as starting without waiting for others: it has been booting since an earlier
+// daemon.
 func (s *Service) joinStarts(e *entry) {
 	s.mu.Lock()
 	has := e.turn != nil
