@@ -18,7 +18,7 @@ func WithAnswer(ctx context.Context, a *Answer) context.Context {
 	return context.WithValue(ctx, answerKey{}, a)
 }
 
-// AnswerOf returns the answer of a request's context, nil for none.
+// AnswerOf returns the answer of a request's context, or nil.
 func AnswerOf(ctx context.Context) *Answer {
 	a, _ := ctx.Value(answerKey{}).(*Answer)
 	return a

@@ -49,8 +49,7 @@ func requestOf(ctx context.Context) string {
 	return request
 }
 
-// Ends reports whether operations of a kind only end a VM: repeating one harms
-// nothing that was not to end.
+// Ends reports whether operations of a kind only end a VM: repeating one does no further harm.
 func Ends(kind string) bool {
 	return kind == "vm.stop" || kind == "vm.kill" || kind == "vm.delete"
 }

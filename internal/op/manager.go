@@ -16,14 +16,14 @@ import (
 	"banger/internal/idref"
 )
 
-// Log is where operations are recorded. Begin and End are durable when they
-// return; Enter survives a crash of the daemon, not of the host.
+// Log records operations. Begin and End are durable when they return; Enter survives a crash of the
+// daemon, but not of the host.
 type Log interface {
 	BeginOperation(ctx context.Context, row api.Operation) error
 	EnterStep(ctx context.Context, id, step string, undoing bool) error
-	// PutBack does not count that this daemon took an operation up.
+	// PutBack reverts the count of this daemon's attempt to resume an operation.
 	PutBack(ctx context.Context, id string) error
-	// EndOperation keeps the last event, for clients that were cut off from it.
+	// EndOperation records the last event, for clients that were cut off before it.
 	EndOperation(ctx context.Context, last api.Event) error
 	// EndedOperation returns the last event of an operation that ended a short
 	// time ago, or nil.
@@ -34,25 +34,24 @@ type Log interface {
 	RequestedOperation(ctx context.Context, request string) (*api.Event, error)
 }
 
-// undoTime bounds the undoing of an operation: it runs on a context of its
-// own, so that cancelling an operation does not cancel its undoing.
+// undoTime bounds the undo of an operation: it has its own context, so that cancelling an operation
+// does not cancel its undo.
 const undoTime = 2 * time.Minute
 
-// endAttempts is how often daemons take up an operation that ends or removes something: more
-// are not killed by chance, but by the operation.
+// endAttempts is how often daemons resume an operation that ends or removes something: if more
+// daemons are killed during it, the operation is assumed to be the reason.
 const endAttempts = 10
 
-// keepEnded is how many ended operations are remembered for clients that come
-// back to ask.
+// keepEnded is how many ended operations stay in memory for clients that reconnect.
 const keepEnded = 100
 
-// errAborted is the cause of an operation that its user cancelled.
+// errAborted is the cause of the end of an operation that its user cancelled.
 var errAborted = errors.New("cancelled by the user")
 
-// errOvertaken is the cause of an operation that another on its object has ended.
+// errOvertaken is the cause of the end of an operation that another on its object has ended.
 var errOvertaken = errors.New("overtaken")
 
-// errKeep marks the error of a step after which what was done so far stays.
+// errKeep marks the error of a step after which earlier steps are not undone.
 var errKeep = errors.New("kept")
 
 // Keep returns err marked so that the steps before it are not undone. As the error of
@@ -83,30 +82,29 @@ func NewManager(log Log, logger *slog.Logger) *Manager {
 	return &Manager{log: log, logger: logger, ctx: ctx, stop: stop, gate: func(string) error { return nil }}
 }
 
-// Gate has may asked before an operation begins: its error refuses the operation.
-// What an earlier daemon left is taken up without. It is called before the first
-// operation.
+// Gate makes the manager call may before an operation begins: an error refuses the operation.
+// Operations of an earlier daemon are resumed without it. Call Gate before the first operation.
 func (m *Manager) Gate(may func(kind string) error) { m.gate = may }
 
-// errStopping is the cause of operations that the daemon's own end interrupts:
-// they are neither finished nor undone, and the next daemon takes them up.
+// errStopping is the cause of the end of operations that the end of the daemon interrupts: they are
+// neither finished nor undone, and the next daemon resumes them.
 var errStopping = errors.New("the daemon is stopping")
 
-// Close interrupts what is running, without undoing it, and waits.
+// Close interrupts running operations, without undoing them, and waits for them.
 func (m *Manager) Close() {
 	m.stop(errStopping)
 	m.wg.Wait()
 }
 
-// NewID returns a fresh id: 12 hexadecimal digits.
+// NewID returns a new random id: 12 hexadecimal digits.
 func NewID() string {
 	var b [6]byte
 	rand.Read(b[:]) // never fails (crypto/rand)
 	return hex.EncodeToString(b[:])
 }
 
-// Start records plan and runs it in the background. ctx bounds the recording
-// alone, and carries the client's key, if any (WithRequest).
+// Start records plan and runs it in the background. ctx bounds only the recording, and carries the
+// client's key, if any (WithRequest).
 func (m *Manager) Start(ctx context.Context, plan Plan) (*Op, error) {
 	row := api.Operation{
 		ID: NewID(), Kind: plan.Kind, Target: plan.Target, Params: plan.Params, Deadline: plan.Deadline, Request: requestOf(ctx),
@@ -130,10 +128,10 @@ func (m *Manager) Start(ctx context.Context, plan Plan) (*Op, error) {
 	return o, nil
 }
 
-// Resume takes up an operation that an earlier daemon left: it is finished from
-// the step it was at, or undone if it was being undone already or was taken up
-// at that step once before. What ends or removes something cannot be undone, and is
-// taken up endAttempts times. Interrupted in a step that only waits, it waits on.
+// Resume resumes an operation of an earlier daemon: it finishes the operation from its current step,
+// or undoes it if the undo had begun, or if it was resumed at that step before. An operation that ends
+// or removes something cannot be undone, and is resumed endAttempts times. An operation that was
+// interrupted in a step that only waits continues to wait.
 func (m *Manager) Resume(plan Plan, left Unfinished) *Op {
 	at := max(0, slices.IndexFunc(plan.Steps, func(s Step) bool { return s.Name == left.Step }))
 	attempts := 1
@@ -152,8 +150,7 @@ func (m *Manager) Resume(plan Plan, left Unfinished) *Op {
 	return o
 }
 
-// Conclude ends an operation of an earlier daemon whose outcome stands already: nothing
-// is done and nothing undone, and err is the client's error.
+// Conclude ends an operation of an earlier daemon whose outcome is final: nothing is done or undone, and err is the client's error.
 func (m *Manager) Conclude(plan Plan, left Unfinished, err error) *Op {
 	o := newOp(left.Operation, func(error) {})
 	_ = m.list(o, nil)
@@ -295,8 +292,8 @@ func (m *Manager) do(ofOp context.Context, o *Op, plan Plan, at int) (int, error
 	return at, nil
 }
 
-// undo takes back the steps from at down to the first. One that fails does not
-// stop the others. What is kept it returns.
+// undo undoes the steps from at down to the first. A failure does not stop the others. It returns what
+// was kept.
 func (m *Manager) undo(o *Op, plan Plan, at int) (kept error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(m.ctx), undoTime)
 	defer cancel()
@@ -344,8 +341,8 @@ const (
 	maxEndPause = 30 * time.Second
 )
 
-// recordEnd records the end of an operation that could not be at first. It stands
-// whether or not that succeeds: the next daemon finds out what has come of it.
+// recordEnd retries to record the end of an operation. The outcome is final even if that fails: the
+// next daemon determines it.
 func (m *Manager) recordEnd(ctx context.Context, last api.Event) {
 	for pause := minEndPause; ; pause = min(2*pause, maxEndPause) {
 		closing := false
@@ -362,8 +359,8 @@ func (m *Manager) recordEnd(ctx context.Context, last api.Event) {
 	}
 }
 
-// Get returns an operation that runs, or one that has ended a short time ago,
-// perhaps under an earlier daemon, by its id or the beginning of it.
+// Get returns a running or recently ended operation, possibly of an earlier daemon, by its id or the
+// beginning of it.
 func (m *Manager) Get(ref string) (*Op, error) {
 	o, err := m.exactly(ref)
 	if o != nil || err != nil {
@@ -400,7 +397,7 @@ func (m *Manager) beginning(ref string) ([]string, error) {
 	return slices.Compact(ids), err
 }
 
-// exactly returns the operation of just that id, nil for none.
+// exactly returns the operation with exactly that id, or nil.
 func (m *Manager) exactly(id string) (*Op, error) {
 	if o := m.find(func(o *Op) bool { return o.ID() == id }); o != nil {
 		return o, nil
@@ -409,7 +406,7 @@ func (m *Manager) exactly(id string) (*Op, error) {
 	return ended(last), err
 }
 
-// Requested returns the operation that a client has asked for with a key, nil for none.
+// Requested returns the operation that a client has requested with a key, or nil.
 func (m *Manager) Requested(request string) (*Op, error) {
 	if o := m.find(func(o *Op) bool { return o.Snapshot().Request == request }); o != nil {
 		return o, nil
@@ -427,7 +424,7 @@ func (m *Manager) find(match func(*Op) bool) *Op {
 	return nil
 }
 
-// ended makes an operation of its last event, nil of none.
+// ended returns an ended operation from its last event, or nil without one.
 func ended(last *api.Event) *Op {
 	if last == nil || last.Operation == nil {
 		return nil

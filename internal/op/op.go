@@ -1,5 +1,5 @@
-// Package op runs long work as operations: lists of steps, each with its undo,
-// recorded before the host is touched. An operation belongs to no request: it
+// Package op runs long work as operations: lists of steps, each with its undo, recorded before the host
+// is touched. An operation does not belong to a request: it
 // continues when the client disconnects, and after a crash of the daemon the next one
 // finishes or undoes it.
 package op
@@ -17,8 +17,8 @@ import (
 type Step struct {
 	Name string
 	Do   func(ctx context.Context, report api.Report) error
-	// Undo takes back what Do did, or half did, or did not do at all. Nil where
-	// there is nothing to take back.
+	// Undo undoes Do, whether it was completed, interrupted or never begun. Nil if there is
+	// nothing to undo.
 	Undo func(ctx context.Context) error
 	// Stays means that the effect of the step cannot be taken back, and that half of it is of
 	// no use: a cancellation in it comes too late.
@@ -28,30 +28,30 @@ type Step struct {
 	Waits bool
 }
 
-// Plan is what an operation will do.
+// Plan describes an operation.
 type Plan struct {
 	Kind   string // such as vm.create
 	Target string // what a later daemon needs to build the same plan again
 	Steps  []Step
-	// Params are what it was asked for, and Deadline until when, for a later daemon.
+	// Params are its parameters, and Deadline its time limit, for a later daemon.
 	Params   string // JSON
 	Deadline *time.Time
 	// FreesSpace marks work that is done even if it cannot be recorded because
-	// the disk is full: it is what makes room again. Interrupted, it is asked for
-	// once more.
+	// the disk is full, because it frees space. If it is interrupted, it has to be requested
+	// again.
 	FreesSpace bool
-	// Before is waited for before anything is done or undone. Its context ends with
-	// the daemon alone: a cancelled operation is undone after it, too. With its error
-	// the operation is left to the next daemon as it is.
+	// Before runs before anything is done or undone. Its context ends only with the daemon: a
+	// cancelled operation is undone after it, too. If it fails, the operation is left
+	// unchanged to the next daemon.
 	Before func(ctx context.Context) error
-	// Result is asked for what the operation made, after the last step.
+	// Result returns what the operation made. It is called after the last step.
 	Result func(o *Op) *api.Result
 	// Ended is called when the operation is over and that is recorded, whatever
 	// its outcome, before the last event is sent.
 	Ended func(o *Op)
 }
 
-// tolerates tells whether the plan is carried out although recording it failed.
+// tolerates reports whether the plan is executed although recording it failed.
 func (p Plan) tolerates(err error) bool {
 	return p.FreesSpace && api.KindOf(err) == api.KindNoSpace
 }
@@ -87,10 +87,10 @@ func newOp(row api.Operation, cancel context.CancelCauseFunc) *Op {
 	return &Op{id: row.ID, cancel: cancel, done: make(chan struct{}), row: row, changed: make(chan struct{})}
 }
 
-// ID names the operation.
+// ID returns the operation's id.
 func (o *Op) ID() string { return o.id }
 
-// Snapshot returns how the operation stands.
+// Snapshot returns the current state of the operation.
 func (o *Op) Snapshot() api.Operation {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -120,8 +120,8 @@ func (o *Op) Wait(ctx context.Context) error {
 	return nil
 }
 
-// Follow calls yield with the operation as it stands, then with what it has
-// reported and will report, and returns after the last event, when ctx ends, or
+// Follow calls yield with the operation's current state, then with its past and
+// future reports, and returns after the last event, when ctx ends, or
 // with yield's error. A slow follower misses reports, never the end.
 func (o *Op) Follow(ctx context.Context, yield func(api.Event) error) error {
 	if row := o.Snapshot(); row.Status == api.OpRunning {
@@ -157,8 +157,7 @@ func (o *Op) Follow(ctx context.Context, yield func(api.Event) error) error {
 	}
 }
 
-// maxEvents bounds what an operation remembers of its progress: the oldest
-// reports make room.
+// maxEvents bounds the recorded reports of an operation: the oldest are dropped.
 const maxEvents = 256
 
 func (o *Op) emit(e api.Event) {

@@ -25,8 +25,7 @@ func migrations() []string {
 	return names
 }
 
-// migrate applies what is missing, each migration in a transaction of its own,
-// after a backup of what was there.
+// migrate applies the missing migrations, each in its own transaction, after a backup of the store.
 func (s *Store) migrate(ctx context.Context) error {
 	var have int
 	if err := s.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&have); err != nil {
@@ -55,8 +54,8 @@ func (s *Store) migrate(ctx context.Context) error {
 	return err
 }
 
-// backup writes a consistent copy of the store beside it, in the place of an
-// older one of the same schema version.
+// backup writes a consistent copy of the store beside it, and replaces an older one of the same schema
+// version.
 func (s *Store) backup(ctx context.Context, version int) error {
 	path := fmt.Sprintf("%s.v%d.bak", s.path, version)
 	fresh := path + ".new"

@@ -15,15 +15,15 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// Schema is how the schema of a store and that of this program compare.
+// Schema compares the schema of a store with that of this program.
 type Schema struct{ Have, Known int }
 
-// Migrates tells whether Open would change the schema.
+// Migrates reports whether Open would change the schema.
 func (s Schema) Migrates() bool { return s.Have < s.Known }
 
 // Look returns what Open would do, and changes nothing. It fails if Open would
-// refuse: a newer schema, or a damaged file. A store that is not there yet has
-// the schema that it will get.
+// refuse: a newer schema, or a damaged file. A store that does not exist has
+// the schema that it would get.
 func Look(ctx context.Context, path string) (Schema, error) {
 	s := Schema{Known: len(migrations())}
 	info, err := os.Stat(path)
@@ -51,8 +51,8 @@ func isBusy(err error) bool {
 	return errors.As(err, &se) && se.Code()&0xff == sqlite3.SQLITE_BUSY
 }
 
-// withCopy lends use a copy of the store and of its write-ahead log. The daemon may be
-// writing to both, so that more than the schema need not be right in it.
+// withCopy calls use with a copy of the store and its write-ahead log. The daemon may be writing to
+// both, so only the schema in the copy is reliable.
 func withCopy(path string, use func(copied string) error) error {
 	dir, err := os.MkdirTemp("", "banger-store-*")
 	if err != nil {
@@ -80,12 +80,11 @@ func schemaOf(ctx context.Context, path string) (version int, err error) {
 	return version, explain(path, err)
 }
 
-// updateBackup is the copy of a store that an update from a version makes.
+// updateBackup returns the name of the copy of a store that an update from a version makes.
 func updateBackup(path, version string) string { return path + ".update-" + version + ".bak" }
 
-// BackUp writes a whole and durable copy of the store at path beside it, in the
-// place of an older one of the same name. No daemon may run. Where there is no
-// store, there is no copy either.
+// BackUp writes a complete and durable copy of the store at path beside it, and replaces an older one
+// of the same name. No daemon may run. Without a store it makes no copy.
 func BackUp(ctx context.Context, path, name string) error {
 	to := updateBackup(path, name)
 	fresh := to + ".new"
@@ -109,8 +108,8 @@ func BackUp(ctx context.Context, path, name string) error {
 	return fsx.DiskError("back up the store", errors.Join(os.Rename(fresh, to), fsx.SyncDir(filepath.Dir(to))))
 }
 
-// Restore puts a copy that BackUp made in the place of the store, and what was
-// there aside. No daemon may run. It can be repeated: the copy stays.
+// Restore replaces the store by a copy of BackUp, and keeps the replaced store under another name. No
+// daemon may run. It can be repeated: the copy stays.
 func Restore(ctx context.Context, path, name string) error {
 	from := updateBackup(path, name)
 	if _, err := os.Stat(from); errors.Is(err, os.ErrNotExist) {
@@ -138,9 +137,9 @@ func checkCopy(ctx context.Context, path string) error {
 	return nil
 }
 
-// putAside keeps what was written since the copy, for people to look at: its last
-// writes are still in the write-ahead log. A store that is damaged keeps that log
-// to itself. What is the copy itself, as where a restore is repeated, is not kept.
+// putAside keeps the data that was written since the copy, for inspection: the last writes are still
+// in the write-ahead log, which stays separate if the store is damaged. It keeps nothing if the store
+// is the copy itself, as after a repeated restore.
 func putAside(ctx context.Context, path, copied string) error {
 	if db, err := open(path, "rw", shared); err == nil {
 		_, _ = db.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
@@ -181,8 +180,8 @@ func linkAside(path string) error {
 	}
 }
 
-// replaced names what a restored copy has replaced. An earlier one stays: when a
-// restore is repeated, it is the one that holds what was written.
+// replaced returns the name for the store that a restored copy replaces. An earlier one stays: if a
+// restore is repeated, it is the one with the written data.
 func replaced(path string, n int) string {
 	if n == 1 {
 		return path + ".replaced"
@@ -190,9 +189,9 @@ func replaced(path string, n int) string {
 	return fmt.Sprintf("%s.replaced-%d", path, n)
 }
 
-// replace puts fresh in the place of the store. The write-ahead log of the old one
-// would be taken for the new one's, so it goes first; a crash in between does no harm,
-// as the old one is not wanted any more.
+// replace replaces the store by fresh. The write-ahead log of the old store would be applied to the new
+// one, so it is removed first; a crash in between does no harm, because the old store is not needed any
+// more.
 func replace(fresh, path string) error {
 	dir := filepath.Dir(path)
 	if err := errors.Join(remove(path+"-wal"), remove(path+"-shm"), fsx.SyncDir(dir)); err != nil {

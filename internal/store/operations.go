@@ -12,7 +12,7 @@ import (
 )
 
 // BeginOperation records an operation before its first step, and raises the
-// generation of the VM that it works on, if it works on one and ends more than its life:
+// generation of the VM that it works on, if it works on one and does more than end it:
 // operations of earlier generations are over from then on. It and every write before it
 // are on the disk when it returns.
 func (s *Store) BeginOperation(ctx context.Context, row api.Operation) error {
@@ -33,7 +33,7 @@ func (s *Store) BeginOperation(ctx context.Context, row api.Operation) error {
 	})
 }
 
-// orNull is a text as a column's value, NULL for none.
+// orNull returns a text as a column's value, NULL if it is empty.
 func orNull(text string) any {
 	if text == "" {
 		return nil
@@ -41,7 +41,7 @@ func orNull(text string) any {
 	return text
 }
 
-// nanoseconds is a time as a column's value.
+// nanoseconds returns a time as a column's value.
 func nanoseconds(t *time.Time) any {
 	if t == nil {
 		return nil
@@ -49,8 +49,8 @@ func nanoseconds(t *time.Time) any {
 	return t.UnixNano()
 }
 
-// EnterStep records which step an operation is at. That it got there was not in vain: the
-// attempts to take it up count from there.
+// EnterStep records the current step of an operation. Reaching it is progress: the attempts to resume
+// the operation are counted from there.
 func (s *Store) EnterStep(ctx context.Context, id, step string, undoing bool) error {
 	return s.quick(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, "UPDATE operations SET step = ?, undoing = ?, attempts = iif(?, attempts, 0) WHERE id = ?", step, undoing, undoing, id)
@@ -58,7 +58,7 @@ func (s *Store) EnterStep(ctx context.Context, id, step string, undoing bool) er
 	})
 }
 
-// PutBack takes back that an attempt to take an operation up was counted.
+// PutBack reverts the count of an attempt to resume an operation.
 func (s *Store) PutBack(ctx context.Context, id string) error {
 	return s.quick(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, "UPDATE operations SET attempts = max(0, attempts - 1) WHERE id = ?", id)
@@ -67,10 +67,10 @@ func (s *Store) PutBack(ctx context.Context, id string) error {
 }
 
 const (
-	// keepEnded is how many ended operations are kept at least.
+	// keepEnded is the minimum number of ended operations that are kept.
 	keepEnded = 100
-	// keepTime is how long an ended operation is kept at least: longer than any client
-	// tries to come back.
+	// keepTime is the minimum time that an ended operation is kept: longer than any client tries to
+	// reconnect.
 	keepTime = 30 * time.Minute
 )
 
@@ -97,8 +97,7 @@ func (s *Store) EndOperation(ctx context.Context, last api.Event) error {
 	})
 }
 
-// EndedOperation returns the last event of an ended operation, nil for one that
-// is not known.
+// EndedOperation returns the last event of an ended operation, or nil if it is unknown.
 func (s *Store) EndedOperation(ctx context.Context, id string) (*api.Event, error) {
 	return s.lastEvent(ctx, "id", id)
 }
@@ -125,7 +124,7 @@ func (s *Store) EndedOperations(ctx context.Context, digits string) ([]string, e
 }
 
 // RequestedOperation returns the last event of the ended operation that a client
-// asked for with a key, nil for none.
+// requested with a key, or nil.
 func (s *Store) RequestedOperation(ctx context.Context, request string) (*api.Event, error) {
 	return s.lastEvent(ctx, "request", request)
 }
@@ -146,9 +145,8 @@ func (s *Store) lastEvent(ctx context.Context, column, value string) (*api.Event
 	return &last, nil
 }
 
-// UnfinishedOperations returns what earlier daemons left, oldest first, and
-// counts this attempt to take it up. On a full disk it returns them uncounted in the
-// store.
+// UnfinishedOperations returns the operations of earlier daemons, oldest first, and counts this attempt
+// to resume them. On a full disk the count is not stored.
 func (s *Store) UnfinishedOperations(ctx context.Context) ([]op.Unfinished, error) {
 	err := s.durableIn(ctx, ordinary, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, "UPDATE operations SET attempts = attempts + 1 WHERE last_event IS NULL")
@@ -193,8 +191,8 @@ func (s *Store) unfinished(ctx context.Context, uncounted int) ([]op.Unfinished,
 	return all, rows.Err()
 }
 
-// settle marks an operation as settled, in the transaction that changes what it is
-// about. Without an id it does nothing.
+// settle marks an operation as settled, in the transaction that changes its object. Without an id it
+// does nothing.
 func settle(ctx context.Context, tx *sql.Tx, id string, how op.Settled) error {
 	if id == "" || how == op.Unsettled {
 		return nil
@@ -203,7 +201,7 @@ func settle(ctx context.Context, tx *sql.Tx, id string, how op.Settled) error {
 	return err
 }
 
-// Answer returns the answer that a request with a key was given, nil for none.
+// Answer returns the answer to a request with a key, or nil.
 func (s *Store) Answer(ctx context.Context, request string) ([]byte, error) {
 	var text string
 	err := s.db.QueryRowContext(ctx, "SELECT answer FROM answers WHERE request = ?", request).Scan(&text)
@@ -213,7 +211,7 @@ func (s *Store) Answer(ctx context.Context, request string) ([]byte, error) {
 	return []byte(text), explain(s.path, err)
 }
 
-// PutAnswer keeps the answer to a request with a key for keepTime.
+// PutAnswer stores the answer to a request with a key for keepTime.
 func (s *Store) PutAnswer(ctx context.Context, request string, answer []byte) error {
 	return s.quickIn(ctx, ordinary, func(tx *sql.Tx) error { return keepAnswer(ctx, tx, request, answer) })
 }

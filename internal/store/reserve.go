@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// reserveSuffix is what the reserve's name adds to the store's.
+	// reserveSuffix is the suffix of the reserve's name after the store's.
 	reserveSuffix = "-reserve"
 	reserveBytes  = 4 << 20
 	// checkpointPages is how many pages of 4 KiB the write-ahead log grows to before
@@ -23,18 +23,18 @@ const (
 	// claimedBytes is what the log, and the database in growing, find on a full disk:
 	// the pages above, and a large transaction.
 	claimedBytes = 512 << 10
-	// reservePiece is what is given away at once.
+	// reservePiece is the number of bytes that are released at once.
 	reservePiece = 1 << 20
-	// roomBytes is what must be free beside the reserve before it is made again: a
-	// disk that is full to the brim is left to those who make room.
+	// roomBytes is the space that must be free in addition to the reserve before it is restored: on a
+	// completely full disk it is left to those who free space.
 	roomBytes = 16 << 20
-	// refillPause is how often a missing reserve is looked after.
+	// refillPause is the pause between two tries to restore a missing reserve.
 	refillPause = 10 * time.Second
 )
 
-// reserve is a file that holds room for the store. On a full disk the store gets it,
-// piece by piece, so that what must be recorded while room is being made can be: others
-// may be quicker to take what is free.
+// reserve is a file that reserves space for the store. On a full disk the store gets it, piece by
+// piece, so that it can record the operations that free space: other programs may be quicker to use
+// free space.
 type reserve struct {
 	path string
 
@@ -68,7 +68,7 @@ func (r *reserve) size() int64 {
 	return info.Size()
 }
 
-// refill is fill for a reserve that is not whole, after a pause.
+// refill is fill for an incomplete reserve, after a pause.
 func (r *reserve) refill() {
 	r.mu.Lock()
 	due := r.why != "" && time.Since(r.tried) > refillPause
@@ -98,8 +98,8 @@ func (r *reserve) missing() string {
 	return r.why
 }
 
-// claim is claimFile with the reserve's space if there is no other. What cannot be
-// claimed is found when it is needed, or not.
+// claim is claimFile with the reserve's space if there is no other. If it fails, the
+// space may or may not be available when it is needed.
 func (s *Store) claim(path string, more int64) {
 	err := claimFile(path, more)
 	for fsx.IsNoSpace(err) && s.reserve.give() {
@@ -107,9 +107,9 @@ func (s *Store) claim(path string, more int64) {
 	}
 }
 
-// claimFile takes room on the disk for a file of SQLite's without making it longer, where
-// the file system can: claimedBytes, and beyond its own where more is 1. SQLite shortens
-// neither the database nor its log while they are open.
+// claimFile allocates space on the disk for a file of SQLite without making it longer, if the file
+// system supports that: claimedBytes, in addition to its length if more is 1. SQLite shortens neither
+// the database nor its log while they are open.
 func claimFile(path string, more int64) error {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
@@ -123,7 +123,7 @@ func claimFile(path string, more int64) error {
 	return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, more*info.Size()+claimedBytes)
 }
 
-// allocate makes a file that occupies all of its size.
+// allocate creates a file that occupies all of its size on the disk.
 func allocate(path string, size int64) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
@@ -140,8 +140,8 @@ func allocate(path string, size int64) error {
 }
 
 // isFull reports whether a result of SQLite means that the disk is full. If a call
-// fails of which SQLite does not keep why (sqlite.org/rescode.html, IOERR), the disk
-// is asked.
+// fails for which SQLite does not record the reason (sqlite.org/rescode.html, IOERR), isFull
+// checks the disk.
 func isFull(path string, code int) bool {
 	switch code {
 	case sqlite3.SQLITE_FULL:

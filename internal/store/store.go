@@ -1,5 +1,5 @@
-// Package store keeps what banger must remember in one SQLite database: VMs and
-// unfinished operations. Images and kernels describe themselves on disk.
+// Package store stores banger's records in one SQLite database: VMs and operations. Images and kernels
+// describe themselves on disk.
 package store
 
 import (
@@ -34,8 +34,8 @@ type Store struct {
 // schema up to date after a backup. A newer schema or a damaged file is refused
 // and left untouched. A store that is up to date opens on a full disk.
 //
-// Until Close nobody else can use the database: the caller sees that it is the one
-// daemon. So SQLite needs no file of shared memory, which takes room even to read
+// Until Close nobody else can use the database: the caller ensures that it is the only
+// daemon. So SQLite needs no file of shared memory, which takes space even to read
 // (sqlite.org/wal.html, section 8).
 func Open(ctx context.Context, path string) (*Store, error) {
 	if err := checkHeader(path); err != nil {
@@ -61,7 +61,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	return s, nil
 }
 
-// check refuses what migrate would harm.
+// check refuses databases that migrate would harm.
 func (s *Store) check(ctx context.Context) error {
 	var found int
 	if err := s.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&found); err != nil {
@@ -134,8 +134,7 @@ func quickCheck(ctx context.Context, path string, db *sql.DB) error {
 	return nil
 }
 
-// checkBeforeOpening reads an existing database, of which no daemon may have made
-// itself the only user, without writing to it.
+// checkBeforeOpening reads an existing database without writing to it. No daemon may have it locked.
 func checkBeforeOpening(ctx context.Context, path string) error {
 	info, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0 {
@@ -165,8 +164,8 @@ const (
 	alone  = "EXCLUSIVE" // nobody else can use it, and there is no file of shared memory
 )
 
-// open opens one connection. Commits survive a crash of this program at once, and
-// a crash of the host where durable was asked for.
+// open opens one connection. Commits survive a crash of this program, and with durable a crash of the
+// host.
 func open(path, mode, locking string) (*sql.DB, error) {
 	u := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: url.Values{
 		"mode": {mode},
@@ -183,11 +182,10 @@ func open(path, mode, locking string) (*sql.DB, error) {
 }
 
 // busyMilliseconds bounds the wait for a lock. A reader holds it for a
-// moment, a daemon for as long as it is there.
+// moment, a daemon until it ends.
 var busyMilliseconds = map[string]string{alone: "5000", shared: "500"}
 
-// explain turns SQLite's result codes (sqlite.org/rescode.html) into what the
-// user can do.
+// explain turns SQLite's result codes (sqlite.org/rescode.html) into errors with hints.
 func explain(path string, err error) error {
 	var se *sqlite.Error
 	if !errors.As(err, &se) {
@@ -255,7 +253,7 @@ func (s *Store) quickIn(ctx context.Context, r room, write func(tx *sql.Tx) erro
 }
 
 // transact runs write in a transaction, again with the reserve's space if the disk is
-// full and it may have that. write may so run more than once.
+// full and it may use that. write may therefore run more than once.
 func (s *Store) transact(ctx context.Context, r room, write func(tx *sql.Tx) error) error {
 	err := s.withRoom(r, func() error { return s.try(ctx, write) })
 	if err == nil {
@@ -284,7 +282,7 @@ func (s *Store) try(ctx context.Context, write func(tx *sql.Tx) error) error {
 		return explain(s.path, errors.Join(err, tx.Rollback()))
 	}
 	if err := tx.Commit(); err != nil {
-		// Where committing fails, SQLite may have the transaction open still.
+		// If a commit fails, SQLite may still have the transaction open.
 		err = errors.Join(err, s.rollBack())
 		s.dropFailed()
 		return explain(s.path, err)

@@ -10,14 +10,14 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// When an fsync has failed, the kernel takes the pages for clean: the next fsync succeeds
-// and says nothing of them, while they are in memory alone (LWN 752063; PostgreSQL met it
-// in 2018). Of SQLite's write-ahead log that is all since the last good sync: also earlier
-// transactions, on which later ones build.
+// After a failed fsync the kernel treats the pages as clean: the next fsync succeeds without writing
+// them, although they are only in memory (LWN 752063; found by PostgreSQL in 2018). In SQLite's
+// write-ahead log this affects everything since the last successful sync, including earlier
+// transactions that later ones depend on.
 
-// dropFailed sees that a transaction whose commit has failed is none for the next daemon
-// either: all of it may be in the log, and only its sync have failed. One page is written
-// over its beginning, from where on the log's checksums do not fit any more
+// dropFailed ensures that a transaction whose commit has failed does not exist for the next daemon
+// either: all of it may be in the log, and only its sync may have failed. One page is written over its
+// beginning, from where on the log's checksums do not match any more
 // (sqlite.org/fileformat2.html, section 4.1). The caller holds mu.
 func (s *Store) dropFailed() {
 	s.suspect = true

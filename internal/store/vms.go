@@ -21,7 +21,7 @@ import (
 // ErrNotFound is returned for a VM that is not in the store.
 var ErrNotFound = errors.New("not in the store")
 
-// AddVM records a new VM. A name that is taken is an error of kind exists.
+// AddVM records a new VM. If the name is already used, the error is of kind exists.
 func (s *Store) AddVM(ctx context.Context, v api.VM) error {
 	return s.quickIn(ctx, ordinary, func(tx *sql.Tx) error {
 		record, err := json.Marshal(v)
@@ -34,19 +34,18 @@ func (s *Store) AddVM(ctx context.Context, v api.VM) error {
 	})
 }
 
-// PutVM replaces what is recorded of a VM. Fields that only a newer banger knows stay.
+// PutVM replaces a VM's record. Fields that only a newer banger knows stay.
 func (s *Store) PutVM(ctx context.Context, v api.VM) error {
 	return s.SettleVM(ctx, v, "", op.Unsettled)
 }
 
 // SettleVM is PutVM, and settles the operation of that id in the same transaction:
-// what it was for is done then, or has failed for good, whether or not its end will be
-// recorded.
+// its outcome is final then, whether or not its end will be recorded.
 func (s *Store) SettleVM(ctx context.Context, v api.VM, operation string, how op.Settled) error {
 	return s.putVM(ctx, v, func(tx *sql.Tx) error { return settle(ctx, tx, operation, how) })
 }
 
-// AnswerVM is PutVM, and keeps the answer to the request with a key in the same transaction.
+// AnswerVM is PutVM, and stores the answer to the request with a key in the same transaction.
 func (s *Store) AnswerVM(ctx context.Context, v api.VM, request string, answer []byte) error {
 	return s.putVM(ctx, v, func(tx *sql.Tx) error { return keepAnswer(ctx, tx, request, answer) })
 }
@@ -83,7 +82,7 @@ var known = func() map[string]bool {
 }()
 
 // overwrite replaces an older record by v, and keeps the fields of it that
-// are not known: those of a newer banger, which comes back after a rollback.
+// are unknown: those of a newer banger, which may be installed again after a rollback.
 func overwrite(old string, v api.VM) (string, error) {
 	var had, has map[string]json.RawMessage
 	record, err := json.Marshal(v)
@@ -110,7 +109,7 @@ func taken(name string, err error) error {
 	return err
 }
 
-// Taken is the error of a name that another VM has.
+// Taken returns the error of a name that another VM has.
 func Taken(name string) error {
 	return api.Errorf(api.KindExists, "a VM named %q exists already", name).
 		WithHint("choose another name, or: banger vm delete %s (--force if it runs)", name)
@@ -124,8 +123,8 @@ func (s *Store) DeleteVM(ctx context.Context, id string) error {
 	})
 }
 
-// VMs returns all VMs, oldest first. One whose record cannot be read has failed, and
-// can be deleted: the others are not to suffer.
+// VMs returns all VMs, oldest first. A VM whose record cannot be read is returned as failed, so that it
+// can be deleted: it does not affect the others.
 func (s *Store) VMs(ctx context.Context) ([]api.VM, error) {
 	rows, err := s.db.QueryContext(ctx, "SELECT id, name, created_at, record FROM vms ORDER BY created_at, id")
 	if err != nil {
@@ -141,7 +140,7 @@ func (s *Store) VMs(ctx context.Context) ([]api.VM, error) {
 			return nil, explain(s.path, err)
 		}
 		if err := json.Unmarshal([]byte(record), &v); err != nil {
-			// Of one that a newer version wrote, what this one understands was read.
+			// Of a record of a newer version, the known fields were read.
 			v = api.VM{ID: id, Name: name, CreatedAt: time.Unix(0, created), State: api.StateFailed,
 				Slot: v.Slot, ImageDigest: v.ImageDigest, KernelDigest: v.KernelDigest, DiskBytes: v.DiskBytes,
 				Reason: "its record in the store cannot be read: " + err.Error()}
