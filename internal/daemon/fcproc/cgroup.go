@@ -12,15 +12,14 @@ import (
 	"banger/internal/vmid"
 )
 
-// HelperCgroup is the root helper's own cgroup, where an older layout started
-// VMs.
+// HelperCgroup is the root helper's own cgroup, in which older versions started VMs.
 const HelperCgroup = "/system.slice/bangerd-root.service"
 
 // Cgroup is the cgroup of the unit that runs the VM.
 func Cgroup(id string) string { return "/" + vmid.Slice + "/" + vmid.Unit(id) }
 
-// cgroups are those that the VMM of a VM may be in. They are whole paths: a
-// user's own systemd makes cgroups of any name below user.slice.
+// cgroups returns the cgroups in which the VMM of a VM may be. They are whole paths: a user's own
+// systemd creates cgroups of any name below user.slice.
 func cgroups(id string) []string { return []string{Cgroup(id), HelperCgroup} }
 
 // parseCgroup returns the path in the hierarchy of version 2 from
@@ -41,17 +40,16 @@ func parseCgroup(data []byte) (string, error) {
 	return "", errors.New("no cgroup of version 2")
 }
 
-// within tells whether path is the cgroup or one below it.
+// within reports whether path is the cgroup or one below it.
 func within(path, cgroup string) bool {
 	rest, ok := strings.CutPrefix(path, cgroup)
 	return ok && (rest == "" || rest[0] == '/')
 }
 
-// maxMembers bounds what is read of a list of pids, 8 bytes each at most.
+// maxMembers bounds what is read of a list of pids, in bytes: each has at most 8.
 const maxMembers = 1 << 20
 
-// members returns the pids of the processes in a cgroup; none where there is
-// no such cgroup.
+// members returns the pids of the processes in a cgroup, or none if the cgroup does not exist.
 func (h Host) members(cgroup string) ([]int, error) {
 	f, err := os.Open(filepath.Join(h.Cgroup, cgroup, "cgroup.procs"))
 	if errors.Is(err, os.ErrNotExist) {

@@ -1,14 +1,14 @@
 // Package fcproc finds the process that runs a VM in system mode, and proves
 // that it is that process before anything is done to it.
 //
-// All that leads to a process is a hint: the pid in handles.json, the members of a
-// cgroup, the jailer's pidfile. The pidfile lies in a directory that the VM's own uid
-// can write. So each hint is followed to a pidfd, and what that holds is compared
-// with what only root can have given it: uid, cgroup, and root directory. Command lines
-// are no hint: anybody can write his own, and make it long and many.
+// Everything that leads to a process is a hint: the pid in handles.json, the members of a cgroup, the
+// jailer's pidfile. The pidfile is in a directory that the VM's own uid can write. So each hint is
+// followed to a pidfd, and its process is checked for properties that only root can have given it: uid,
+// cgroup, and root directory. Command lines are not hints: anybody can set their own, of any length and
+// number.
 //
-// To look at another user's root directory takes CAP_SYS_PTRACE
-// (proc_pid_root(5)), to signal his process CAP_KILL (pidfd_send_signal(2)).
+// Reading another user's root directory needs CAP_SYS_PTRACE (proc_pid_root(5)), signalling that user's
+// process CAP_KILL (pidfd_send_signal(2)).
 package fcproc
 
 import (
@@ -25,18 +25,18 @@ import (
 // jailer runs.
 const Firecracker = "firecracker"
 
-// Host is where processes and cgroups are looked at: this host, or directories
-// that look like it.
+// Host gives access to processes and cgroups: those of this host, or of directories with the same
+// layout.
 type Host struct {
 	Proc   string // proc(5)
 	Cgroup string // the hierarchy of cgroups(7), version 2
 }
 
-// System is this host, with its cgroups where systemd mounts them.
+// System returns this host, with its cgroups at systemd's mount point.
 func System() Host { return Host{Proc: "/proc", Cgroup: "/sys/fs/cgroup"} }
 
-// scanTime bounds FindPID: it looks at all processes of the host, of which any user
-// can start thousands, and a look waits while its process changes its memory.
+// scanTime bounds FindPID: it reads all processes of the host, of which any user can start thousands,
+// and a read waits while its process changes its memory.
 const scanTime = 10 * time.Second
 
 // FindPID returns the pid of the VMM with the host-side API socket apiSock on
@@ -44,10 +44,9 @@ const scanTime = 10 * time.Second
 func FindPID(apiSock string) (int, error) { return System().FindPID(apiSock) }
 
 // FindPID returns the pid of the newest process whose command line names
-// apiSock, as pgrep -n -f would, save that the path is taken literally and looked for
-// in the first 8 KiB (proc.MaxCmdline). Where there is none, it follows the symlink
-// apiSock into the chroot and returns what firecracker.pid says there, if that is a
-// firecracker with this chroot. It takes ten seconds at most.
+// apiSock, like pgrep -n -f, except that the path is literal and searched for in the first 8 KiB
+// (proc.MaxCmdline). If there is none, it follows the symlink apiSock into the chroot and returns the pid
+// in firecracker.pid there, if that is a firecracker with this chroot. It takes ten seconds at most.
 //
 // A pid is not an identity, and anybody can have that command line. Nothing that signals
 // a process or decides about a VM may use this: Find is for that.
@@ -71,7 +70,7 @@ func (h Host) FindPID(apiSock string) (int, error) {
 // byCommandLine returns the pid of the newest process whose command line, its
 // arguments joined by spaces, names the socket, or 0 if there is none.
 func (h Host) byCommandLine(ctx context.Context, socket string) (int, error) {
-	// A short text would be in many a command line.
+	// A short text would be in many command lines.
 	if !filepath.IsAbs(socket) || filepath.Clean(socket) != socket || filepath.Dir(socket) == socket {
 		return 0, api.Errorf(api.KindInvalid, "%q is not an absolute path of a socket", socket)
 	}
@@ -86,7 +85,7 @@ func (h Host) byCommandLine(ctx context.Context, socket string) (int, error) {
 	})
 }
 
-// chrooted returns the pid that the pidfile beside the socket names.
+// chrooted returns the pid in the pidfile beside the socket.
 func (h Host) chrooted(socket string) (int, error) {
 	root, err := openChroot(socket)
 	if err != nil {

@@ -12,8 +12,7 @@ import (
 	"banger/internal/vmid"
 )
 
-// Query says which VM's VMM to find, what must be true of it, and where to
-// look first.
+// Query describes the VMM to find: its VM, the properties that it must have, and a hint.
 type Query struct {
 	ID   string   // the VM's
 	Name string   // of the process: Firecracker, or what the VM's unit runs
@@ -25,17 +24,16 @@ type Query struct {
 	Hint proc.Identity // from handles.json; may be the zero value
 }
 
-// The ways to a VMM that Handle.Via names.
+// The values of Handle.Via: the ways to a VMM.
 const (
 	ViaHint    = "hint"
 	ViaCgroup  = "cgroup"
 	ViaPidfile = "pidfile"
 )
 
-// Find takes hold of the VM's VMM: of the process that the hint names; else of one in
-// the VM's cgroup; else of the one that the pidfile names, which may be in a cgroup
-// below that. Whichever it is, it passed every check while it was held. What Find
-// costs depends on the VM's own processes alone, and not on what others run.
+// Find returns the VM's VMM: the process that the hint names; otherwise one in the VM's cgroup;
+// otherwise the one that the pidfile names, which may be in a cgroup below that. It passed every check
+// while it was held. The cost depends only on the VM's own processes, not on those of others.
 //
 // The error is of kind api.KindNotFound if there is no such process, and of another kind if that is
 // unknown: do not assume then that the VM is stopped. Between the
@@ -78,7 +76,7 @@ type way struct {
 	pids func(h Host, q Query) ([]int, error)
 }
 
-// ways are in the order of how likely they lead to the VMM at once.
+// ways are ordered by how likely they lead to the VMM.
 var ways = []way{
 	{ViaHint, func(_ Host, q Query) ([]int, error) {
 		if q.Hint == (proc.Identity{}) {
@@ -97,7 +95,7 @@ var ways = []way{
 		}
 		return all, nil
 	}},
-	// The caller opened the chroot that the socket's symlink leads into.
+	// The caller has opened the chroot that the socket's symlink leads into.
 	{ViaPidfile, func(_ Host, q Query) ([]int, error) {
 		pid, err := readPidfile(q.Root)
 		return []int{pid}, err

@@ -10,8 +10,8 @@ import (
 	"banger/internal/proc"
 )
 
-// killWait is how long a VMM may take to vanish after SIGKILL. It has to finish
-// its disk writes in flight.
+// killWait bounds how long a VMM may take to end after SIGKILL. It has to finish its disk writes in
+// flight.
 const killWait = 30 * time.Second
 
 // Handle is a VMM that was proven to be a VM's, held by its pidfd.
@@ -20,13 +20,13 @@ type Handle struct {
 	via     string
 }
 
-// Identity names the process for handles.json.
+// Identity returns the process's identity for handles.json.
 func (h *Handle) Identity() proc.Identity { return h.process.Identity() }
 
-// PID is the process's pid, which means nothing once it has ended.
+// PID returns the process's pid, which is meaningless once the process has ended.
 func (h *Handle) PID() int { return h.process.PID() }
 
-// Via is the way by which the process was found.
+// Via returns the way by which the process was found.
 func (h *Handle) Via() string { return h.via }
 
 // Signal sends a signal to exactly this process; proc.ErrGone means that it has
@@ -38,7 +38,7 @@ func (h *Handle) Signal(sig unix.Signal) error {
 	return h.process.Signal(sig)
 }
 
-// Kill ends the process and waits until it has ended. One that has is a success.
+// Kill kills the process and waits until it has ended. It succeeds if the process has already ended.
 func (h *Handle) Kill(ctx context.Context) error {
 	if err := h.process.Kill(ctx, killWait); err != nil {
 		return api.Errorf(api.KindInternal, "cannot end the VMM: %w", err).
@@ -53,5 +53,5 @@ func (h *Handle) Done() <-chan struct{} { return h.process.Done() }
 // Close releases the process, which itself keeps running.
 func (h *Handle) Close() { h.process.Close() }
 
-// Process is the process itself, which is the handle's to close.
+// Process returns the process itself, which the handle closes.
 func (h *Handle) Process() *proc.Process { return h.process }

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pidfile is what the jailer calls it: the name of the program, and ".pid", in
-// the root directory of the chroot (Firecracker's docs/jailer.md).
+// pidfile is the jailer's name for it: the name of the program and ".pid", in the root directory of the
+// chroot (Firecracker's docs/jailer.md).
 const pidfile = Firecracker + ".pid"
 
 const (
@@ -59,7 +59,7 @@ func openPlain(dir int, path string, flags int) (*os.File, error) {
 }
 
 // readPidfile reads the pidfile in a chroot. The VM's uid may have put anything
-// there: a FIFO, the node of its disk, a file under a lease. So it is looked at
+// there: a FIFO, the node of its disk, a file under a lease. So its type is checked
 // before it is opened, and opening does not wait (fcntl(2), leases).
 func readPidfile(root *os.File) (int, error) {
 	there, err := openPlain(int(root.Fd()), pidfile, unix.O_PATH|unix.O_NOFOLLOW)

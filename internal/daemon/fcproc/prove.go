@@ -15,10 +15,10 @@ import (
 )
 
 // errHint means that a hint leads nowhere, or to a process that is not the VM's.
-// Whoever wrote the hint can bring that about, so it never stops a search.
+// Whoever wrote the hint can cause that, so it never stops a search.
 var errHint = errors.New("not this VM's VMM")
 
-// hintErr carries errHint without saying so in its text.
+// hintErr wraps errHint without its text.
 type hintErr struct{ error }
 
 func (hintErr) Is(target error) bool { return target == errHint }
@@ -26,7 +26,7 @@ func (e hintErr) Unwrap() error      { return e.error }
 
 func hintError(format string, args ...any) error { return hintErr{fmt.Errorf(format, args...)} }
 
-// kindOf tells a process that is not there from one that could not be looked at.
+// kindOf distinguishes a process that does not exist from one that cannot be examined.
 func kindOf(err error) api.Kind {
 	if errors.Is(err, errHint) || errors.Is(err, proc.ErrGone) {
 		return api.KindNotFound
@@ -34,7 +34,7 @@ func kindOf(err error) api.Kind {
 	return api.KindOf(err)
 }
 
-// check is one thing that must be true of a VM's VMM.
+// check is one property that a VM's VMM must have.
 type check struct {
 	name  string
 	holds func(h Host, pid int, q Query) error
@@ -52,7 +52,7 @@ var (
 // has ended, and an errHint if a check does not hold.
 func (h Host) prove(p *proc.Process, q Query, checks ...check) error {
 	err := h.run(p.PID(), q, checks)
-	// What was read was p's only if p has not ended even now.
+	// What was read is p's only if p still has not ended.
 	if p.Ended() {
 		return fmt.Errorf("process %d: %w", p.PID(), proc.ErrGone)
 	}
@@ -156,9 +156,8 @@ func hasRoot(h Host, pid int, q Query) error {
 	return nil
 }
 
-// rootOf looks at a process's root directory. A first thread that has ended has none
-// while others run (measured: ENOENT), so any thread's will do: it takes
-// CAP_SYS_CHROOT to have another than the others.
+// rootOf opens a process's root directory. A first thread that has ended has none while others run
+// (measured: ENOENT), so any thread's is used: a thread needs CAP_SYS_CHROOT to have a different one.
 func (h Host) rootOf(pid int) (root os.FileInfo, err error) {
 	var first error
 	err = h.table().Threads(pid, func(dir string) bool {

@@ -17,8 +17,8 @@ type User struct {
 	ID   string // of the VM whose cgroup it is in; empty: of none
 }
 
-// Users lists the processes whose user id is in a range, from the first on and
-// below the second. Processes that end during it are skipped.
+// Users lists the processes whose user id is in a range, from the first on and below the second. It
+// skips processes that end during it.
 func (h Host) Users(ctx context.Context, from, below uint32) ([]User, error) {
 	var users []User
 	err := h.table().Each(ctx, func(pid int) {
@@ -46,7 +46,7 @@ func (h Host) uidOf(pid int) (uint32, bool) {
 	return uint32(uid), err == nil
 }
 
-// cgroupID is the VM whose unit's cgroup a process is in.
+// cgroupID returns the id of the VM in whose unit's cgroup a process is.
 func (h Host) cgroupID(pid int) string {
 	data, err := h.table().Read(pid, "cgroup")
 	if err != nil {

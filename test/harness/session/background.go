@@ -20,7 +20,7 @@ type background struct {
 }
 
 // startCommand starts a program whose output goes to NAME.out and NAME.err, and
-// whose input is NAME.in where that is there.
+// whose input is NAME.in if that exists.
 func startCommand(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) >= 2, "start NAME PROGRAM [ARGUMENT...]")
 	w := worldOf(ts)

@@ -22,7 +22,7 @@ func (w *fixture) end() {
 	} else if !w.t.Failed() {
 		w.checkEnd()
 	}
-	// What runs now is an error that has been told, or of a script that failed.
+	// What still runs was already reported as an error, or belongs to a script that failed.
 	all, err := Processes(filepath.Dir(w.home))
 	if err != nil {
 		w.t.Error(err)
