@@ -78,7 +78,7 @@ func startRegistry(ts *testscript.TestScript, name string, how []string) {
 	}
 }
 
-// registryImage makes an image for this machine's platform.
+// registryImage makes an image for the architecture of its kind, with text in a file and a variable.
 func registryImage(kind, text string) (v1.Image, error) {
 	dir, err := os.MkdirTemp("", "banger-image-")
 	if err != nil {
