@@ -10,7 +10,7 @@ import (
 
 // startBackground starts the command that runs in the guest without a client. At the VM's first start
 // a failure fails the start; later the VM runs nevertheless, so that it can be inspected.
-func (s *Service) startBackground(ctx context.Context, e *entry, r *run, first bool, report api.Report) error {
+func (s *Service) startBackground(ctx context.Context, e *entry, r *instance, first bool, report api.Report) error {
 	v := s.get(e)
 	exec, any := imageconfig.Background(v.ImageConfig, v.Background)
 	if !any {

@@ -21,7 +21,7 @@ const haltTime = 3 * time.Second
 
 // endHalted ends the VMM of a guest that has halted: its console shows so, and its
 // agent, which had answered before, does not answer.
-func (s *Service) endHalted(e *entry, r *run) {
+func (s *Service) endHalted(e *entry, r *instance) {
 	select {
 	case <-r.up:
 	default: // the words are of an earlier boot

@@ -43,7 +43,7 @@ func TestLinkIsTriedAgain(t *testing.T) {
 	s := New(Options{Logger: slog.New(slog.DiscardHandler)})
 	s.answer = 20 * time.Millisecond
 	m := &deaf{misses: 2, done: make(chan struct{})}
-	r := &run{machine: m, up: make(chan struct{}), changed: make(chan struct{})}
+	r := &instance{machine: m, up: make(chan struct{}), changed: make(chan struct{})}
 	begin := time.Now()
 	s.links.Go(func() { s.keepLink("0123456789ab", r) })
 	select {

@@ -18,24 +18,24 @@ import (
 	"banger/internal/paths"
 )
 
-// run is one run of a VM's VMM process, from its start or recovery to its
+// instance is a VM's VMM process from its start or recovery to its
 // end.
-type run struct {
+type instance struct {
 	machine driver.Machine
 	asked   atomic.Bool   // it was asked to shut down
 	up      chan struct{} // closed when the agent answered for the first time
 	gone    chan struct{} // closed when the VMM has ended and that is recorded
-	stalled atomic.Bool   // it stands still, as the host's disk is full
+	stalled atomic.Bool   // it is stopped because the host's disk is full
 
 	diskTrouble string // why its disk cannot be written; Service.mu guards it
 
 	mu      sync.Mutex
 	link    *guest.Link   // nil while there is none
 	changed chan struct{} // closed and replaced when link changes
-	reason  string        // why it will end, when we end it
+	reason  string        // why it will end, if the daemon ends it
 }
 
-func (r *run) setLink(l *guest.Link) {
+func (r *instance) setLink(l *guest.Link) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.link = l
@@ -43,7 +43,7 @@ func (r *run) setLink(l *guest.Link) {
 	r.changed = make(chan struct{})
 }
 
-func (r *run) bootID() string {
+func (r *instance) bootID() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.link == nil {
@@ -52,14 +52,14 @@ func (r *run) bootID() string {
 	return r.link.BootID()
 }
 
-func (r *run) setReason(why string) {
+func (r *instance) setReason(why string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.reason = why
 }
 
 // setFirstReason is setReason if none is known.
-func (r *run) setFirstReason(why string) {
+func (r *instance) setFirstReason(why string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.reason == "" {
@@ -68,7 +68,7 @@ func (r *run) setFirstReason(why string) {
 }
 
 // open opens a channel to the agent, as soon as there is a link.
-func (r *run) open(ctx context.Context) (net.Conn, error) {
+func (r *instance) open(ctx context.Context) (net.Conn, error) {
 	for {
 		r.mu.Lock()
 		link, changed := r.link, r.changed
@@ -89,14 +89,14 @@ func (r *run) open(ctx context.Context) (net.Conn, error) {
 }
 
 // runOf returns the VM's run, nil when no VMM runs.
-func (s *Service) runOf(e *entry) *run {
+func (s *Service) runOf(e *entry) *instance {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return e.run
 }
 
 // lastRun returns the VM's run, even if it has just ended.
-func (s *Service) lastRun(e *entry) *run {
+func (s *Service) lastRun(e *entry) *instance {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e.run == nil {
@@ -107,7 +107,7 @@ func (s *Service) lastRun(e *entry) *run {
 
 // adopt records a running machine: one that was just started, or one that was recovered.
 func (s *Service) adopt(e *entry, m driver.Machine) {
-	r := &run{machine: m, up: make(chan struct{}), gone: make(chan struct{}), changed: make(chan struct{})}
+	r := &instance{machine: m, up: make(chan struct{}), gone: make(chan struct{}), changed: make(chan struct{})}
 	s.mu.Lock()
 	e.run, e.last = r, r
 	s.mu.Unlock()
@@ -204,7 +204,7 @@ func (s *Service) connect(ctx context.Context, m driver.Machine) (*guest.Link, e
 	return link, err
 }
 
-func (r *run) markUp() {
+func (r *instance) markUp() {
 	select {
 	case <-r.up:
 	default:
@@ -234,7 +234,7 @@ func (s *Service) whyEnded(id string, exit driver.Exit) string {
 }
 
 // ended records that a VMM process has ended.
-func (s *Service) ended(e *entry, r *run) {
+func (s *Service) ended(e *entry, r *instance) {
 	r.mu.Lock()
 	why := r.reason
 	r.mu.Unlock()
@@ -284,7 +284,7 @@ func (s *Service) killRun(ctx context.Context, e *entry, why string) error {
 }
 
 // kill ends the VMM, and waits until that is recorded.
-func (r *run) kill(ctx context.Context, why string) error {
+func (r *instance) kill(ctx context.Context, why string) error {
 	r.setReason(why)
 	if err := r.machine.Kill(ctx); err != nil {
 		return err
@@ -320,7 +320,7 @@ func (s *Service) called(ref string) string {
 	return ref
 }
 
-func (s *Service) running(ref string) (*run, error) {
+func (s *Service) running(ref string) (*instance, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, err := s.find(ref)

@@ -142,12 +142,12 @@ type entry struct {
 	row sync.Mutex // held while what is recorded changes; taken before Service.mu
 
 	vm    api.VM
-	fresh bool   // it is being recorded for the first time: nobody can ask for it yet
-	busy  string // kind of the operation that works on it, "" for none
-	op    *op.Op // that operation, once it is recorded
-	turn  func() // releases its place among those that boot; nil if it has none
-	run   *run   // nil while no VMM runs
-	last  *run   // the newest run, also when it has ended
+	fresh bool      // it is being recorded for the first time: nobody can ask for it yet
+	busy  string    // kind of the operation that works on it, "" for none
+	op    *op.Op    // that operation, once it is recorded
+	turn  func()    // releases its place among those that boot; nil if it has none
+	run   *instance // nil while no VMM runs
+	last  *instance // the newest run, also when it has ended
 
 	removing bool // autoRemove is at it
 	leases   int  // how many hold its lease

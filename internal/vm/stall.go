@@ -27,7 +27,7 @@ func errStalled(name string) error {
 
 // watchStall resumes a machine that stopped because the host's disk was full, as soon as
 // there is space, and records until then that it is stopped.
-func (s *Service) watchStall(e *entry, r *run) {
+func (s *Service) watchStall(e *entry, r *instance) {
 	m, ok := r.machine.(driver.Staller)
 	if !ok {
 		return

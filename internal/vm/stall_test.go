@@ -36,7 +36,7 @@ func TestStalledMachine(t *testing.T) {
 	w.mu.Unlock()
 	m := &stallingMachine{Machine: e.run.machine}
 	m.still.Store(true)
-	r := &run{machine: m, changed: make(chan struct{})}
+	r := &instance{machine: m, changed: make(chan struct{})}
 	r.stalled.Store(true) // as found by an earlier look
 	w.mu.Lock()
 	real := e.run

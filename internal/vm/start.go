@@ -220,7 +220,7 @@ func (s *Service) awaitAgent(e *entry) func(context.Context, api.Report) error {
 	}
 }
 
-func whyNotBooted(r *run) string {
+func whyNotBooted(r *instance) string {
 	return "its VMM ended while the guest booted" + describe(r.machine.Exit())
 }
 
@@ -228,7 +228,7 @@ func whyNotBooted(r *run) string {
 var errEnded = errors.New("the VMM has ended")
 
 // started records that a VM runs, if it does: ended cannot come between.
-func (s *Service) started(ctx context.Context, e *entry, r *run) error {
+func (s *Service) started(ctx context.Context, e *entry, r *instance) error {
 	e.row.Lock()
 	defer e.row.Unlock()
 	if s.runOf(e) != r {
