@@ -16,7 +16,7 @@ const fullBelow = 1 << 20
 // watchHostDisk knows of a VM whose VMM does not pause when the host cannot write what its
 // guest writes, but gives the guest an I/O error, that this is so: what is known is how full
 // the file system is, and what the kernel says of a device-mapper snapshot.
-func (s *Service) watchHostDisk(e *entry, r *run) {
+func (s *Service) watchHostDisk(e *entry, r *instance) {
 	if _, pauses := r.machine.(driver.Staller); s.Host == nil || pauses {
 		return
 	}
@@ -41,13 +41,13 @@ func (s *Service) watchHostDisk(e *entry, r *run) {
 }
 
 // diskTrouble is why the run's disk cannot be written, empty if it can.
-func (s *Service) diskTrouble(r *run) string {
+func (s *Service) diskTrouble(r *instance) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return r.diskTrouble
 }
 
-func (s *Service) lookAtHostDisk(ctx context.Context, e *entry, r *run) {
+func (s *Service) lookAtHostDisk(ctx context.Context, e *entry, r *instance) {
 	v := s.get(e)
 	u, err := s.Host.DiskUsage(ctx, v)
 	if err != nil {

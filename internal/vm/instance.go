@@ -149,7 +149,7 @@ func (s *Service) watch(id string, spoke func()) (stop func()) {
 
 // keepLink connects to the agent, and again whenever the link breaks, for as
 // long as the machine runs.
-func (s *Service) keepLink(id string, r *run) {
+func (s *Service) keepLink(id string, r *instance) {
 	ctx, cancel := context.WithCancel(s.linking)
 	defer cancel()
 	s.links.Go(func() {

@@ -205,7 +205,7 @@ func (s *Service) openIfRunning(ctx context.Context, e *entry, ports []api.Publi
 
 // closeIfEnded closes the ports of a VM that has ended, and says whether it has: its end may
 // have closed them before they were opened.
-func (s *Service) closeIfEnded(ctx context.Context, e *entry, r *run) bool {
+func (s *Service) closeIfEnded(ctx context.Context, e *entry, r *instance) bool {
 	select {
 	case <-r.machine.Done():
 		s.closePorts(context.WithoutCancel(ctx), e.id)

@@ -78,7 +78,7 @@ func (s *Service) lookWhetherItStands(ctx context.Context, v *api.VM) {
 	}
 }
 
-func (s *Service) lookAtStall(ctx context.Context, e *entry, r *run, m driver.Staller) {
+func (s *Service) lookAtStall(ctx context.Context, e *entry, r *instance, m driver.Staller) {
 	stalled, err := m.Stalled(ctx)
 	if err != nil {
 		return // it ends, or its monitor is talked to: the next look tells
