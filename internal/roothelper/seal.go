@@ -73,7 +73,9 @@ func sealDir(parent *os.File, name string, depth int, left *int) error {
 		return err
 	}
 	defer dir.Close()
-	if err := errors.Join(dir.Chown(0, 0), dir.Chmod(0o711)); err != nil {
+	// The VMM opens /dev/kvm about now. So the mode that lets it through comes before the new
+	// owner; and once more after it, because until then the VMM could have changed it.
+	if err := errors.Join(dir.Chmod(0o711), dir.Chown(0, 0), dir.Chmod(0o711)); err != nil {
 		return err
 	}
 	names, err := dir.Readdirnames(*left + 1)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -135,4 +136,44 @@ func TestJailOfQEMU(t *testing.T) {
 	w.units.starting = func() { w.cannotWrite(uidBase+5, w.jailFor(vm, qemuProgram).root) }
 	w.must(c, nil, w.logs...)
 	w.cannotWrite(uidBase+5, w.jailFor(vm, qemuProgram).root)
+}
+
+// TestSealingLocksNobodyOut: a VMM opens its devices while its jail is being sealed.
+func TestSealingLocksNobodyOut(t *testing.T) {
+	w := newFixture(t)
+	const uid, seals = uidBase + 7, 2000
+	j := jail{dir: filepath.Dir(w.root(vm)), root: w.root(vm)}
+	w.check(os.MkdirAll(j.dir, 0o755))
+	w.asJailer(j.root, uid)
+	stop, refused := make(chan struct{}), make(chan int)
+	go func() {
+		runtime.LockOSThread() // for good: the thread keeps the user id
+		_ = unix.Setfsuid(uid)
+		n := 0
+		for {
+			select {
+			case <-stop:
+				refused <- n
+				return
+			default:
+			}
+			fd, err := unix.Open(filepath.Join(j.root, "dev", "kvm"), unix.O_RDWR|unix.O_CLOEXEC, 0)
+			if err != nil {
+				n++
+				continue
+			}
+			unix.Close(fd)
+		}
+	}()
+	for range seals {
+		for _, name := range []string{"", "dev", "dev/net", "run"} {
+			w.check(os.Chown(filepath.Join(j.root, name), uid, uid))
+			w.check(os.Chmod(filepath.Join(j.root, name), 0o700))
+		}
+		w.check(w.seal(j))
+	}
+	close(stop)
+	if n := <-refused; n > 0 {
+		t.Errorf("the VMM could not open its device %d times", n)
+	}
 }

@@ -59,8 +59,8 @@ func TestPairs(t *testing.T) {
 func TestBadPairs(t *testing.T) {
 	for name, c := range map[string]struct{ folder, firecracker, jailer, want string }{
 		"no jailer":   {"1.8.0", "Firecracker v1.8.0", "", "jailer"},
-		"no version":  {"1.8.0", "Firecracker v1.8.0", "hello", "cannot tell the version of jailer"},
-		"exchanged":   {"1.8.0", "Jailer v1.8.0", "Firecracker v1.8.0", "cannot tell the version of firecracker"},
+		"no version":  {"1.8.0", "Firecracker v1.8.0", "hello", "cannot determine the version of jailer"},
+		"exchanged":   {"1.8.0", "Jailer v1.8.0", "Firecracker v1.8.0", "cannot determine the version of firecracker"},
 		"a bad name":  {"a b", "Firecracker v1.8.0", "Jailer v1.8.0", "as the name of a Firecracker pair"},
 		"no pair":     {"", "", "", "there is no Firecracker pair"},
 		"a bad start": {"-rf", "Firecracker v1.8.0", "Jailer v1.8.0", "as the name of a Firecracker pair"},
