@@ -22,7 +22,7 @@ import (
 // guestName is the first argument of a process that is a fake VMM.
 const guestName = "banger-fake-guest"
 
-// RootDir, in a VM's directory, is the fake guest's file system.
+// RootDir is the fake guest's file system, in a VM's directory.
 const RootDir = "fake-root"
 
 // The descriptors that the driver passes.

@@ -10,12 +10,11 @@ import (
 )
 
 func main() {
-	if err := serve(os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "echoserver:", err)
-		os.Exit(1)
-	}
+	fmt.Fprintln(os.Stderr, "echoserver:", serve(os.Args[1:]))
+	os.Exit(1)
 }
 
+// serve returns only if it cannot serve.
 func serve(args []string) error {
 	if len(args) != 1 {
 		return fmt.Errorf("usage: echoserver PORT")
