@@ -53,7 +53,7 @@ parse() {
 		--prefix) prefix=$value prefix_given=yes ;;
 		esac
 	done
-	[ -n "$from" ] || die 'it is not said where the release is' 'sh install.sh --from https://… or --from DIRECTORY'
+	[ -n "$from" ] || die 'cannot install: --from is missing, the place of the release' 'sh install.sh --from https://… or --from DIRECTORY'
 	check_source
 }
 
@@ -80,14 +80,14 @@ check_source() {
 		*[!0-9]*) die "cannot install from $from: its port is not a number" ;;
 		esac
 		;;
-	*) die "cannot install from $from: nothing proves who answers there" 'the same with https://' ;;
+	*) die "cannot install from $from: nothing proves who answers there" 'the same address with https://' ;;
 	esac
 }
 
-# ours refuses, as root, a place that somebody else can put a link into: what root
-# writes would go where it leads. Where the directory is not there yet, it is made in
-# the first one above it that is.
-ours() { # directory
+# check_owner refuses, as root, a place that somebody else can put a link into: what root
+# writes would go where the link leads. If the directory does not exist yet, it is made in
+# the first one above it that does.
+check_owner() { # directory
 	[ "$(id -u)" = 0 ] || return 0
 	at=$1
 	while [ -n "$at" ] && [ ! -d "$at" ]; do
@@ -104,14 +104,14 @@ ours() { # directory
 	done
 }
 
-# platform sees that this machine can have banger, and has what this script needs.
+# platform checks that banger runs on this machine, and that it has what this script needs.
 platform() {
 	[ "$(uname -s)" = Linux ] || die "cannot install: banger runs on Linux, and this is $(uname -s)"
 	case $(uname -m) in
 	x86_64 | amd64) arch=amd64 ;;
 	aarch64 | arm64)
 		arch=arm64
-		say "note: guests run on x86-64 only as yet: no VM starts on this machine"
+		say "note: guests run on x86-64 only so far: no VM starts on this machine"
 		;;
 	*) die "cannot install: there is no build of banger for $(uname -m)" ;;
 	esac
@@ -143,30 +143,30 @@ place() {
 	/*) ;;
 	*) prefix=$PWD/$prefix ;;
 	esac
-	ours "$prefix"
+	check_owner "$prefix"
 	lib=$prefix/lib/banger command=$prefix/bin/banger
 	if [ -e "$command" ] || [ -L "$command" ]; then
 		[ "$(readlink "$command")" = ../lib/banger/current/banger ] ||
-			die "cannot install the command $command: the file that is there is not ours" "mv '$command' '$command.other'"
+			die "cannot install the command $command: banger did not make the file that is there" "mv '$command' '$command.other'"
 	fi
-	alone
+	lock_updates
 	mkdir -p "$lib/versions" "$prefix/bin" || die "cannot install below $prefix"
 	# What a killed run left; a run that is not finished after an hour never will be.
 	find "$lib/versions" -maxdepth 1 -name '.install-*' -mmin +60 -exec rm -rf {} +
 	work=$(mktemp -d "$lib/versions/.install-XXXXXX") || die "cannot install below $prefix"
-	trap tidy EXIT
+	trap clean_up EXIT
 }
 
-# tidy removes what this run made. One that ends between two moves gives back what was
+# clean_up removes what this run made. A run that ends between two moves restores what was
 # there.
-tidy() {
+clean_up() {
 	[ ! -e "$work/old" ] || [ -e "$dir" ] || mv "$work/old" "$dir"
 	rm -rf "$work"
 }
 
-# alone keeps updates and other installations out (internal/update/lock), as an update
-# removes versions that it does not know. Where nothing is installed, nothing is updated.
-alone() {
+# lock_updates keeps updates and other installations out (internal/update/lock), as an update
+# removes versions that it does not know. If nothing is installed, nothing is updated.
+lock_updates() {
 	updates=''
 	if [ -n "${BANGER_HOME:-}" ]; then
 		updates=$BANGER_HOME/data/update
@@ -181,22 +181,22 @@ alone() {
 	*) updates=$PWD/$updates ;;
 	esac
 	if command -v flock >/dev/null 2>&1; then
-		ours "$updates"
+		check_owner "$updates"
 		(umask 077 && mkdir -p "$updates") || die "cannot write in $updates"
-		ours "$updates" # as it is now
+		check_owner "$updates" # as it is now
 		[ ! -L "$updates/lock" ] || die "cannot lock $updates/lock: it is a link" "rm '$updates/lock'"
 		(umask 077 && : >>"$updates/lock") || die "cannot write in $updates"
 		exec 9<>"$updates/lock"
-		flock -n 9 || die 'cannot install: an update or another installation is at work' 'the same in a minute'
+		flock -n 9 || die 'cannot install: an update or another installation is already running' 'the same command in a minute'
 		printf 'pid %s\nan installation\n' $$ >"$updates/lock"
 	fi
 	no_update
 }
 
-# no_update refuses to interfere with an update of these programs that is not over.
+# no_update refuses to interfere with an update of these programs that has not ended.
 no_update() {
 	[ ! -e "$updates/journal.json" ] || [ ! -L "$lib/updating" ] ||
-		die 'cannot install: an update is not over' "$command update   # goes on with it, or takes it back"
+		die 'cannot install: an update has not ended' "$command update   # completes it, or rolls it back"
 }
 
 # fetch copies a file of the release into $work, whole or not at all.
@@ -217,7 +217,7 @@ download() {
 		wget --quiet --tries=2 --timeout=60 -O "$2" "$1"
 	elif command -v wget >/dev/null 2>&1; then # busybox, whose -q with -T crashes in Debian 12
 		# Without openssl it takes any certificate.
-		[ "$scheme" = http ] || die 'cannot download: this wget may not verify who answers' 'sudo apt-get install curl'
+		[ "$scheme" = http ] || die 'cannot download: this wget may not verify certificates' 'sudo apt-get install curl'
 		wget -q -O "$2" "$1"
 	else
 		die 'cannot download: there is neither curl nor wget' 'sudo apt-get install curl'
@@ -238,7 +238,7 @@ choose() {
 	'') die "cannot install from $from: its SHA256SUMS names no archive for linux/$arch" ;;
 	*[!0-9A-Za-z.-]*) die "cannot install from $from: its SHA256SUMS names more than one archive for linux/$arch" ;;
 	esac
-	[ -z "$version" ] || [ "$version" = "$there" ] || die "cannot install $version from $from: that is $there" "sh install.sh --from '$from' --version $there"
+	[ -z "$version" ] || [ "$version" = "$there" ] || die "cannot install $version from $from: the release there is $there" "sh install.sh --from '$from' --version $there"
 	version=$there archive=banger_${there}_linux_$arch.tar.gz
 }
 
@@ -246,7 +246,7 @@ verify() {
 	fetch "$archive"
 	actual=$(sha256 "$work/$archive")
 	[ "$actual" = "$expected" ] ||
-		die "cannot install $archive: its SHA-256 is $actual, and SHA256SUMS says $expected. It was altered, or is not whole. Nothing was installed" 'the same again, then ask the one who published it'
+		die "cannot install $archive: its SHA-256 is $actual, but SHA256SUMS says $expected: it was altered, or is incomplete. Nothing was installed" 'the same command again; if it fails again, tell whoever published the release'
 }
 
 # unpack takes the four programs out of the verified archive and starts one.
@@ -256,14 +256,14 @@ unpack() {
 	# shellcheck disable=SC2086 # it is a list
 	tar -xzf "$work/$archive" -C "$new" $programs || die "cannot unpack $archive"
 	for p in $programs; do
-		[ -f "$new/$p" ] && [ ! -L "$new/$p" ] || die "cannot install $archive: $p is no program"
+		[ -f "$new/$p" ] && [ ! -L "$new/$p" ] || die "cannot install $archive: $p is not a program"
 		chmod 755 "$new/$p"
 	done
 	chmod 755 "$new"
-	told=$("$new/banger" version 9>&-) || die "cannot install: the new banger does not run here"
-	case " $told " in
+	reported=$("$new/banger" version 9>&-) || die "cannot install: the new banger does not run here"
+	case " $reported " in
 	*" $version "*) ;;
-	*) die "cannot install $archive: the banger in it says that it is: $told" ;;
+	*) die "cannot install $archive: the banger in it reports version: $reported" ;;
 	esac
 }
 
@@ -279,7 +279,7 @@ switch_to() {
 	no_update # without flock one may have begun meanwhile
 	flush
 	dir=$lib/versions/$version
-	before=$(readlink "$lib/current" || true)
+	previous=$(readlink "$lib/current" || true)
 	if ! same "$new" "$dir"; then
 		# Programs that run keep the files that they have open.
 		[ ! -e "$dir" ] || mv "$dir" "$work/old"
@@ -313,11 +313,11 @@ report() {
 	*":$prefix/bin:"*) ;;
 	*) say "$prefix/bin is not on PATH; add to ~/.profile: export PATH=\"$prefix/bin:\$PATH\"" ;;
 	esac
-	[ -z "$before" ] || [ "$before" = "versions/$version" ] ||
-		say "a daemon of ${before#versions/} that runs goes on until: banger daemon stop"
+	[ -z "$previous" ] || [ "$previous" = "versions/$version" ] ||
+		say "a running daemon of ${previous#versions/} continues until you type: banger daemon stop"
 }
 
-# All is read before anything is done: of half a script nothing runs.
+# The shell reads the whole script before it calls main: of half a script nothing runs.
 main() {
 	parse "$@"
 	platform

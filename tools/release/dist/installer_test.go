@@ -188,7 +188,7 @@ func TestInstallFromADirectory(t *testing.T) {
 	p.good("--from", p.release+"/")
 	p.isInstalled()
 	p.publish("v1.3.0")
-	if out = p.good("--from", p.release); !strings.Contains(out, "a daemon of v1.2.3") {
+	if out = p.good("--from", p.release); !strings.Contains(out, "a running daemon of v1.2.3 continues") {
 		t.Error(out)
 	}
 	if target, err := os.Readlink(filepath.Join(p.prefix, "lib/banger/current")); err != nil || target != "versions/v1.3.0" {
@@ -203,7 +203,7 @@ func TestInstallByHTTP(t *testing.T) {
 		untrusted string
 	}{
 		"curl": {"curl", false, "cannot download"}, "wget": {"wget", false, "cannot download"},
-		"busybox": {"wget", true, "this wget may not verify who answers"}, // nobody is asked
+		"busybox": {"wget", true, "this wget may not verify certificates"}, // nobody is asked
 	} {
 		t.Run(name, func(t *testing.T) {
 			if tool.box {
@@ -255,7 +255,7 @@ func TestInstallRefuses(t *testing.T) {
 		p.refused("cannot read", "--from", p.release)
 		p.must(os.WriteFile(p.archive(), good, 0o644))
 
-		p.refused("that is v1.2.3", "--from", p.release, "--version", "v1.2.4")
+		p.refused("the release there is v1.2.3", "--from", p.release, "--version", "v1.2.4")
 		line := string(sums[:bytes.IndexByte(sums, '\n')+1])
 		for why, text := range map[string]string{
 			"names no archive":              "",
@@ -278,7 +278,7 @@ func TestInstallRefuses(t *testing.T) {
 		}
 		p.refused("its port is not a number", "--from", "http://localhost:80x.banger.example/")
 		p.refused("neither a URL nor a directory", "--from", p.release+"/none")
-		p.refused("not said where", "--version", "v1.2.3")
+		p.refused("--from is missing", "--version", "v1.2.3")
 		p.refused("there is no option --form", "--form", p.release)
 		p.refused("--from needs a value", "--from")
 	}
@@ -289,9 +289,9 @@ func TestInstallRefuses(t *testing.T) {
 func TestInstallRefusesAnArchiveThatIsNone(t *testing.T) {
 	for why, files := range map[string][]File{
 		"cannot unpack":                programs()[:3],
-		"bangerd is no program":        append(programs()[:1], File{Name: "bangerd", Mode: 0o777, Link: "banger"}, programs()[2], programs()[3]),
+		"bangerd is not a program":     append(programs()[:1], File{Name: "bangerd", Mode: 0o777, Link: "banger"}, programs()[2], programs()[3]),
 		"does not run here":            append([]File{{Name: "banger", Mode: 0o755, Data: []byte("#!/nowhere\n")}}, programs()[1:]...),
-		"in it says that it is: other": append([]File{{Name: "banger", Mode: 0o755, Data: []byte("#!/bin/sh\necho other v1.2.33\n")}}, programs()[1:]...),
+		"in it reports version: other": append([]File{{Name: "banger", Mode: 0o755, Data: []byte("#!/bin/sh\necho other v1.2.33\n")}}, programs()[1:]...),
 	} {
 		p := newPlace(t, false)
 		p.must(os.MkdirAll(p.prefix, 0o755))
@@ -306,7 +306,7 @@ func TestInstallLeavesAnotherCommandAlone(t *testing.T) {
 	p := newPlace(t, false)
 	p.must(os.MkdirAll(filepath.Join(p.prefix, "bin"), 0o755))
 	p.must(os.WriteFile(filepath.Join(p.prefix, "bin", "banger"), []byte("mine"), 0o755))
-	p.refused("not ours", "--from", p.release)
+	p.refused("banger did not make the file", "--from", p.release)
 }
 
 // replace makes a program of the machine a shell script, which may call it as "$real".
@@ -353,7 +353,7 @@ func TestInstallDuringAnUpdate(t *testing.T) {
 		p.must(os.WriteFile(filepath.Join(updates, "journal.json"), nil, 0o600))
 		p.good("--from", p.release) // of other programs
 		p.must(os.Symlink("versions/v1.2.3", filepath.Join(lib, "updating")))
-		p.refused("an update is not over", "--from", p.release)
+		p.refused("an update has not ended", "--from", p.release)
 		p.must(os.Remove(filepath.Join(updates, "journal.json")))
 		p.must(os.Remove(filepath.Join(lib, "updating")))
 		if more == nil {
@@ -363,7 +363,7 @@ func TestInstallDuringAnUpdate(t *testing.T) {
 		p.must(err)
 		defer lock.Close()
 		p.must(syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB))
-		p.refused("is at work", "--from", p.release)
+		p.refused("is already running", "--from", p.release)
 		p.must(syscall.Flock(int(lock.Fd()), syscall.LOCK_UN))
 		p.good("--from", p.release)
 		if text, err := io.ReadAll(lock); err != nil || !strings.HasSuffix(string(text), "\nan installation\n") {
