@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"banger/api"
+	"banger/internal/op"
 )
 
 // cancelling is a store that cancels the newest operation when it is to forget a VM.
@@ -52,4 +53,19 @@ func TestCancelledPrune(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	w.must(w.Start(t.Context(), all[0].Name, api.StartVM{}))
+}
+
+// TestCreationThatIsGone: the next daemon says that a creation had not succeeded, if it was being
+// undone already, and that it was interrupted, if not.
+func TestCreationThatIsGone(t *testing.T) {
+	w := newWorld(t)
+	for undoing, want := range map[bool]string{
+		true:  "creating the VM did not succeed, and was being undone when banger was restarted; nothing is left of it",
+		false: "creating the VM was interrupted by a restart of banger; nothing is left of it",
+	} {
+		left := op.Unfinished{Operation: api.Operation{Kind: kindCreate, Target: "0123456789ab"}, Undoing: undoing}
+		if _, err, stands := w.outcomeWithoutVM(left); !stands || err == nil || err.Error() != want {
+			t.Errorf("undoing %t: %v, %v", undoing, err, stands)
+		}
+	}
 }

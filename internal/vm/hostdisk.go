@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/driver"
 )
 
 // fullBelow is the space in bytes below which the host's disk is full: what a guest writes takes a piece
@@ -17,9 +16,6 @@ const fullBelow = 1 << 20
 // guest writes, but gives the guest an I/O error, that this is so: what is known is how full
 // the file system is, and what the kernel says of a device-mapper snapshot.
 func (s *Service) watchHostDisk(e *entry, r *instance) {
-	if _, pauses := r.machine.(driver.Staller); s.Host == nil || pauses {
-		return
-	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
 	tick := time.NewTicker(s.stallEvery)

@@ -119,7 +119,9 @@ func (s *Service) adopt(e *entry, m driver.Machine) {
 	unwatch := s.watch(id, func() { s.endHalted(e, r) })
 	s.links.Go(func() { s.keepLink(id, r) })
 	s.wg.Go(func() { s.watchStall(e, r) })
-	s.wg.Go(func() { s.watchHostDisk(e, r) })
+	if _, pauses := m.(driver.Staller); s.Host != nil && !pauses {
+		s.wg.Go(func() { s.watchHostDisk(e, r) })
+	}
 	s.wg.Go(func() {
 		defer unwatch()
 		// Even if it has ended: a caller may still wait for its agent.

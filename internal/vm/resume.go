@@ -87,7 +87,11 @@ func (s *Service) outcomeWithoutVM(u op.Unfinished) (result *api.Result, err err
 	case KindDelete:
 		return nil, nil, true
 	case kindCreate, kindRun:
-		return nil, api.Errorf(api.KindInternal, "%s was interrupted by a restart of banger; nothing is left of it", api.ActionOf(u.Kind)).WithHint("try again"), true
+		why := "was interrupted by a restart of banger"
+		if u.Undoing {
+			why = "did not succeed, and was being undone when banger was restarted"
+		}
+		return nil, api.Errorf(api.KindInternal, "%s %s; nothing is left of it", api.ActionOf(u.Kind), why).WithHint("try again"), true
 	case kindStart, kindStop, kindRestart, kindKill:
 		return nil, api.Errorf(api.KindNotFound, "%s was interrupted by a restart of banger, and the VM was deleted", api.ActionOf(u.Kind)), true
 	case kindCommit:

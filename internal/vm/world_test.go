@@ -220,6 +220,11 @@ func (w *world) cleanUp() {
 	}
 	for _, v := range all {
 		o, err := w.Delete(context.Background(), v.ID, true)
+		// One that is shown to run may still be being recovered, for a moment.
+		for end := time.Now().Add(20 * time.Second); api.KindOf(err) == api.KindConflict && time.Now().Before(end); {
+			time.Sleep(10 * time.Millisecond)
+			o, err = w.Delete(context.Background(), v.ID, true)
+		}
 		if err == nil {
 			err = o.Wait(context.Background())
 		}
