@@ -3,7 +3,6 @@ package vm
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"banger/api"
 )
@@ -12,31 +11,14 @@ import (
 // of its disk's file.
 const fullBelow = 1 << 20
 
-// watchHostDisk knows of a VM whose VMM does not pause when the host cannot write what its
-// guest writes, but gives the guest an I/O error, that this is so: what is known is how full
-// the file system is, and what the kernel says of a device-mapper snapshot.
+// watchHostDisk records that the host cannot write the disk of a VM whose VMM does not pause
+// then, but gives its guest I/O errors. How full the file system is shows it, and what the
+// kernel reports of a device-mapper snapshot.
 func (s *Service) watchHostDisk(e *entry, r *instance) {
-	ctx, cancel := context.WithCancel(s.ctx)
-	defer cancel()
-	tick := time.NewTicker(s.stallEvery)
-	defer tick.Stop()
-	var asked time.Time
-	for {
-		if s.diskTrouble(r) != "" || time.Since(asked) > stallAsk || s.room(nearlyFull) != nil {
-			asked = time.Now()
-			s.lookAtHostDisk(ctx, e, r)
-		}
-		select {
-		case <-tick.C:
-		case <-r.machine.Done():
-			return
-		case <-ctx.Done():
-			return
-		}
-	}
+	s.watchDisk(r, func() bool { return s.diskTrouble(r) != "" }, func(ctx context.Context) { s.lookAtHostDisk(ctx, e, r) })
 }
 
-// diskTrouble is why the run's disk cannot be written, empty if it can.
+// diskTrouble returns why the instance's disk cannot be written; empty if it can be.
 func (s *Service) diskTrouble(r *instance) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,7 +52,7 @@ func (s *Service) lookAtHostDisk(ctx context.Context, e *entry, r *instance) {
 }
 
 // brokenDisk says how a VM gets its disk back: the kernel reads and writes it again once it
-// was attached anew (docs/runbook.md).
+// was attached again (docs/runbook.md).
 func brokenDisk(v api.VM, why string) string {
 	return fmt.Sprintf("its disk is broken, %s: make room on this host's disk, then banger vm kill %s && banger vm start %s", why, v.Name, v.Name)
 }

@@ -32,19 +32,25 @@ func (s *Service) watchStall(e *entry, r *instance) {
 	if !ok {
 		return
 	}
+	s.watchDisk(r, r.stalled.Load, func(ctx context.Context) { s.lookAtStall(ctx, e, r, m) })
+}
+
+// watchDisk calls look until the VMM ends: at every stallEvery while the host's disk is nearly
+// full or something is known to be wrong, and otherwise at every stallAsk.
+func (s *Service) watchDisk(r *instance, wrong func() bool, look func(ctx context.Context)) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
 	tick := time.NewTicker(s.stallEvery)
 	defer tick.Stop()
-	var asked time.Time
+	var looked time.Time
 	for {
-		if r.stalled.Load() || time.Since(asked) > stallAsk || s.room(nearlyFull) != nil {
-			asked = time.Now()
-			s.lookAtStall(ctx, e, r, m)
+		if wrong() || time.Since(looked) > stallAsk || s.room(nearlyFull) != nil {
+			looked = time.Now()
+			look(ctx)
 		}
 		select {
 		case <-tick.C:
-		case <-m.(driver.Machine).Done():
+		case <-r.machine.Done():
 			return
 		case <-ctx.Done():
 			return
