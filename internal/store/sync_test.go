@@ -132,19 +132,25 @@ func checkpointFails(t *testing.T, s *Store, faults *synctest.Faults, n int) (la
 	return v
 }
 
-// TestFailedSyncOfACheckpoint, of the log or of the database, does not begin the log again: all
-// that was committed is there for the next daemon.
-func TestFailedSyncOfACheckpoint(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "db")
+// withVM opens a store with one VM, and what makes its syncs fail.
+func withVM(t *testing.T) (s *Store, path string, faults *synctest.Faults) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "db")
 	s, err := Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	t.Cleanup(func() { s.Close() })
 	if err := s.AddVM(t.Context(), api.VM{ID: "a", Name: "dev", CreatedAt: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
-	faults := synctest.Below(t, filepath.Dir(path))
+	return s, path, synctest.Below(t, filepath.Dir(path))
+}
+
+// TestFailedSyncOfACheckpoint, of the log or of the database, does not begin the log again: all
+// that was committed is there for the next daemon.
+func TestFailedSyncOfACheckpoint(t *testing.T) {
+	s, path, faults := withVM(t)
 	for n := range 2 {
 		v := checkpointFails(t, s, faults, n)
 		faults.Fail(-1, 0)
@@ -158,16 +164,7 @@ func TestFailedSyncOfACheckpoint(t *testing.T) {
 // is not on the disk, and no later sync of it says so. Nothing durable is recorded before the
 // database has what was in it, whichever sync fails then.
 func TestNothingIsBuiltOnALogThatIsLost(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "db")
-	s, err := Open(t.Context(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	if err := s.AddVM(t.Context(), api.VM{ID: "a", Name: "dev", CreatedAt: time.Now()}); err != nil {
-		t.Fatal(err)
-	}
-	faults := synctest.Below(t, filepath.Dir(path))
+	s, path, faults := withVM(t)
 	for n := range 6 {
 		checkpointFails(t, s, faults, 0)
 		faults.Fail(n, syscall.EIO)
