@@ -2,7 +2,7 @@
 #   make run              set everything up and run a command in a sandbox
 #   make run ARGS='…'     the same with any arguments of `banger vm run`
 #   make build            the programs, in bin/
-#   make unit             the fast tests: no guests, under a minute once they are built
+#   make unit             the fast tests: no guests; some minutes on two cores
 #   make test             the whole test suite, real guests included
 #   make soak             random work under kills and on a full disk, held to a model: ten minutes;
 #                         TIME=1h to choose, SEED=N for the steps of another run, GUESTS=real for real guests
