@@ -129,6 +129,9 @@ func (r runner) test(ctx context.Context, pkg string) ([]mutant, error) {
 // unleash tests the mutants of a package, and writes the results.
 func (r runner) unleash(ctx context.Context, pkg, result string) error {
 	program, err := r.install(ctx)
+	if err == nil {
+		err = download(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -169,6 +172,14 @@ func (r runner) install(ctx context.Context) (string, error) {
 	cmd.Env = append(os.Environ(), "GOBIN="+dir)
 	cmd.Stderr = os.Stderr
 	return program, cmd.Run()
+}
+
+// download fetches all modules: gremlins does that itself, but the module cache is
+// read-only in the cage.
+func download(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, "go", "mod", "download")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	return cmd.Run()
 }
 
 // sumOf returns the checksum of all files of a package, including tests and their data.
