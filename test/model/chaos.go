@@ -125,6 +125,11 @@ func killForwarder(_ context.Context, w *world, s *step) error {
 
 func isForwarder(p session.Process) bool { return len(p.Args) == 5 && p.Args[1] == "banger-forwarder" }
 
+// afterFull is how long work that met a full disk may still be undoing what it did. A
+// request that comes meanwhile may join that work, such as the making of a sized image, and
+// gets its error.
+const afterFull = 200 * time.Millisecond
+
 // fillDisk takes all room there is for a while, or all but a little.
 func fillDisk(_ context.Context, w *world, s *step) error {
 	if !w.small {
@@ -134,6 +139,7 @@ func fillDisk(_ context.Context, w *world, s *step) error {
 	defer w.filling.Unlock()
 	return w.fills.during(func() error {
 		name := filepath.Join(w.home, "fill")
+		defer time.Sleep(afterFull)
 		defer os.Remove(name)
 		f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o600)
 		if err != nil {

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"banger/api"
 	"banger/client"
 	"banger/internal/paths"
@@ -181,12 +183,24 @@ func (w *world) do(ctx context.Context, s *step) error {
 	var found error
 	for i, t := range tracks {
 		events[i].out = out
-		w.journal.add(first+i, began, events[i].String())
+		w.journal.add(first+i, began, events[i].String()+w.room(out))
 		if err := t.end(events[i]); err != nil && found == nil {
 			found = &wrong{first + i, err}
 		}
 	}
 	return found
+}
+
+// room tells how full the disk is if an error says that it is full; empty if none does.
+func (w *world) room(out outcome) string {
+	if out.err == nil || out.err.Kind != api.KindNoSpace {
+		return ""
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(w.home, &st); err != nil {
+		return fmt.Sprintf(" (how full the disk is cannot be found out: %v)", err)
+	}
+	return fmt.Sprintf(" (now %d KiB of %d KiB are free)", st.Bavail*uint64(st.Bsize)>>10, st.Blocks*uint64(st.Bsize)>>10)
 }
 
 func orError(text string, err error) string {
