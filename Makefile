@@ -17,7 +17,7 @@
 #   make lab-shell        a shell in a lab host
 #   make lab-bench        the same of system mode, in a lab host
 #   make mutation         whether the tests of what bounds privileges see changes of its code;
-#                         PACKAGES='internal/proc …' selects (hours on a slow machine)
+#                         PACKAGES='internal/host/proc …' selects (hours on a slow machine)
 #   make docs             the generated reference pages
 #   make release          the files of a release: VERSION=vX.Y.Z, and the repository that
 #                         it updates itself from: ROOT=file REPOSITORY=url (docs/release.md)
@@ -57,7 +57,7 @@ test: deps
 	@go run ./tools/gotest -timeout 25m $(ALL)
 
 # Packages of which each takes more than a few seconds are left to `make test`.
-SLOW := internal/image internal/network/netns
+SLOW := internal/image internal/host/network/netns
 unit:
 	@scripts/need-go.sh
 	@go run ./tools/gotest -short -timeout 5m $$(go list ./api/... ./client/... ./cmd/... ./internal/... | grep -vxF $(addprefix -e banger/,$(SLOW)))
@@ -80,7 +80,7 @@ lint:
 check: deps lint race
 
 # Whole runs are kept in bin/mutation: what has not changed is not tested again.
-PACKAGES ?= internal/proc internal/daemon/fcproc internal/rootapi internal/roothelper
+PACKAGES ?= internal/host/proc internal/daemon/fcproc internal/rootapi internal/roothelper
 mutation:
 	@scripts/need-go.sh
 	@nice go run ./tools/mutation -results '$(BIN)/mutation' $(PACKAGES)

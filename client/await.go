@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 
 	"golang.org/x/sys/unix"
 )

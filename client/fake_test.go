@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 	"banger/internal/paths"
 
 	"go.uber.org/goleak"

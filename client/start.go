@@ -15,8 +15,8 @@ import (
 
 	"banger/api"
 	"banger/internal/config"
-	"banger/internal/execx"
-	"banger/internal/fsx"
+	"banger/internal/host/execx"
+	"banger/internal/host/fsx"
 	"banger/internal/logging"
 	"banger/internal/paths"
 

@@ -164,7 +164,7 @@ clean_up() {
 	rm -rf "$work"
 }
 
-# lock_updates keeps updates and other installations out (internal/update/lock), as an update
+# lock_updates keeps updates and other installations out (internal/installlock), as an update
 # removes versions that it does not know. If nothing is installed, nothing is updated.
 lock_updates() {
 	updates=''

@@ -4,9 +4,9 @@ package main
 import (
 	"os"
 
-	bootup "banger/internal/agent/boot"
-	"banger/internal/agent/sshd"
 	"banger/internal/buildinfo"
+	bootup "banger/internal/guest/agent/boot"
+	"banger/internal/guest/agent/sshd"
 )
 
 func main() {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/apt"
 	"banger/internal/buildinfo"
 	"banger/internal/config"
 	"banger/internal/daemon"
@@ -21,12 +20,13 @@ import (
 	"banger/internal/driver"
 	"banger/internal/driver/jailed"
 	"banger/internal/driver/qemu"
+	"banger/internal/host/apt"
+	"banger/internal/host/network"
+	"banger/internal/host/systemd"
 	"banger/internal/image"
 	"banger/internal/kernel"
-	"banger/internal/network"
 	"banger/internal/paths"
 	"banger/internal/rootapi"
-	"banger/internal/systemd"
 	"banger/internal/vm"
 )
 

@@ -14,8 +14,8 @@ import (
 	"banger/api"
 	"banger/client"
 	"banger/internal/buildinfo"
-	"banger/internal/console"
 	"banger/internal/guest"
+	"banger/internal/host/console"
 	"banger/internal/paths"
 	"banger/internal/update"
 

@@ -8,9 +8,9 @@ import (
 	"strings"
 
 	"banger/api"
-	"banger/internal/execx"
+	"banger/internal/cli/sshconfig"
+	"banger/internal/host/execx"
 	"banger/internal/paths"
-	"banger/internal/sshconfig"
 
 	"github.com/spf13/cobra"
 )

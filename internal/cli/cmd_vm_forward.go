@@ -11,9 +11,9 @@ import (
 
 	"banger/api"
 	"banger/client"
-	"banger/internal/forward"
 	"banger/internal/guest"
-	"banger/internal/stdio"
+	"banger/internal/guest/forward"
+	"banger/internal/guest/stdio"
 
 	"github.com/spf13/cobra"
 )

@@ -9,8 +9,8 @@ import (
 	"strings"
 
 	"banger/api"
-	"banger/internal/forward"
-	"banger/internal/stdio"
+	"banger/internal/guest/forward"
+	"banger/internal/guest/stdio"
 
 	"github.com/spf13/cobra"
 )

@@ -15,9 +15,9 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/agent"
-	"banger/internal/fsx"
 	"banger/internal/guest"
+	"banger/internal/guest/agent"
+	"banger/internal/host/fsx"
 	"banger/internal/imageconfig"
 	"banger/internal/paths"
 )

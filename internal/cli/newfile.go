@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 // newFile is a file that gets its name when it is complete; until then it is a hidden file

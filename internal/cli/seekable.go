@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 // seekableFile returns the path of a file that the daemon can read in any order: the file

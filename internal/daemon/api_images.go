@@ -8,7 +8,7 @@ import (
 	"strconv"
 
 	"banger/api"
-	"banger/internal/update/hold"
+	"banger/internal/installlock/hold"
 )
 
 func (s *Server) listImages(w http.ResponseWriter, r *http.Request) error {

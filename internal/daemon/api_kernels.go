@@ -4,7 +4,7 @@ import (
 	"net/http"
 
 	"banger/api"
-	"banger/internal/update/hold"
+	"banger/internal/installlock/hold"
 )
 
 func (s *Server) listKernels(w http.ResponseWriter, r *http.Request) error {

@@ -10,7 +10,7 @@ import (
 	"strconv"
 
 	"banger/api"
-	"banger/internal/console"
+	"banger/internal/host/console"
 )
 
 // logsVM answers with the output of the guest's console, byte for byte: whoever

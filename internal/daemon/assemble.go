@@ -7,13 +7,13 @@ import (
 
 	"banger/api"
 	"banger/internal/config"
-	"banger/internal/console"
 	"banger/internal/disk"
 	"banger/internal/driver"
+	"banger/internal/host/console"
+	"banger/internal/installlock/hold"
 	"banger/internal/op"
 	"banger/internal/publish"
 	"banger/internal/store"
-	"banger/internal/update/hold"
 	"banger/internal/vm"
 	"banger/internal/vmid"
 )

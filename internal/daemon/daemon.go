@@ -17,12 +17,12 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/budget"
 	"banger/internal/config"
-	"banger/internal/fsx"
+	"banger/internal/guest/budget"
+	"banger/internal/host/fsx"
+	"banger/internal/host/systemd"
 	"banger/internal/logging"
 	"banger/internal/paths"
-	"banger/internal/systemd"
 )
 
 // Main is the whole of bangerd. It returns the exit status.

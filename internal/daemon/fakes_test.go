@@ -15,7 +15,7 @@ import (
 	"testing"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 	"banger/internal/op"
 	"banger/internal/paths"
 )

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"banger/api"
-	"banger/internal/update/hold"
+	"banger/internal/installlock/hold"
 )
 
 // TestHold: what changes something and is no operation is refused while an update

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 // TestLockOfAnEndingDaemonIsAwaited: one that no longer listens ends soon; one that

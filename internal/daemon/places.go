@@ -4,7 +4,7 @@ import (
 	"sync"
 
 	"banger/api"
-	"banger/internal/budget"
+	"banger/internal/guest/budget"
 )
 
 // places bounds the streams to all guests by the host's memory.

@@ -9,8 +9,8 @@ import (
 
 	"banger/api"
 	"banger/client"
-	"banger/internal/budget"
 	"banger/internal/guest"
+	"banger/internal/guest/budget"
 )
 
 // TestPlaces: connections leave places for commands, and what ends gives its own back.

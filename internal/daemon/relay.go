@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"banger/internal/chunk"
+	"banger/internal/guest/chunk"
 )
 
 // relay copies bytes in both directions until both have ended, the client's

@@ -7,7 +7,7 @@ import (
 	"os"
 
 	"banger/api"
-	"banger/internal/network"
+	"banger/internal/host/network"
 	"banger/internal/rootapi"
 )
 

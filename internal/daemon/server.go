@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/budget"
+	"banger/internal/guest/budget"
 )
 
 // errStopping ends requests that would last as long as their client wants. Such a

@@ -16,7 +16,7 @@ import (
 
 	"banger/api"
 	"banger/client"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 // guestEnd makes the next DialGuest of r return a connection, whose other end

@@ -7,7 +7,7 @@ import (
 	"syscall"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 // Choose returns the first driver that works for files in dir and bases in baseDir.

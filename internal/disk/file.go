@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 // Make creates the disk's file, which must not exist, and fills it. When it returns, file

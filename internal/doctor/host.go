@@ -10,7 +10,7 @@ import (
 
 	"banger/internal/config"
 	"banger/internal/driver"
-	"banger/internal/execx"
+	"banger/internal/host/execx"
 	"banger/internal/paths"
 )
 

@@ -4,8 +4,8 @@ import (
 	"testing"
 
 	"banger/api"
-	"banger/internal/agent"
 	"banger/internal/guest"
+	"banger/internal/guest/agent"
 )
 
 // BenchmarkExec is a whole `true`: begin, run, end.

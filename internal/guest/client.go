@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/agentproto"
-	"banger/internal/forward"
+	"banger/internal/guest/agentproto"
+	"banger/internal/guest/forward"
 )
 
 // Dial opens a channel to the agent: Link.Open, or a request to the daemon that

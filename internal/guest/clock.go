@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/agentproto"
+	"banger/internal/guest/agentproto"
 )
 
 const (

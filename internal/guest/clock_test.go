@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/agent"
-	"banger/internal/agentproto"
 	"banger/internal/guest"
+	"banger/internal/guest/agent"
+	"banger/internal/guest/agentproto"
 )
 
 // slowClock is a guest's clock that is off.

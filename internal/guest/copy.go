@@ -8,7 +8,7 @@ import (
 	"io/fs"
 
 	"banger/api"
-	"banger/internal/stdio"
+	"banger/internal/guest/stdio"
 )
 
 // Stat describes a path in the guest, and follows symbolic links. If the path does not

@@ -12,8 +12,8 @@ import (
 	"strings"
 
 	"banger/api"
-	"banger/internal/filecopy"
-	"banger/internal/stdio"
+	"banger/internal/guest/filecopy"
+	"banger/internal/guest/stdio"
 )
 
 // CopyOptions say how CopyIn and CopyOut copy.

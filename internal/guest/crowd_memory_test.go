@@ -17,9 +17,9 @@ import (
 	"testing"
 	"time"
 
-	"banger/internal/agent"
-	"banger/internal/budget"
 	"banger/internal/guest"
+	"banger/internal/guest/agent"
+	"banger/internal/guest/budget"
 )
 
 // The agent and the forwarder are processes of their own here, as in life: so what each

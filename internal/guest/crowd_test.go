@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"banger/internal/budget"
-	"banger/internal/forward"
+	"banger/internal/guest/budget"
+	"banger/internal/guest/forward"
 )
 
 // TestFloodIsHeldBack: a server that sends without end to a client that does not read

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"banger/internal/agent"
-	"banger/internal/agentproto"
+	"banger/internal/guest/agent"
+	"banger/internal/guest/agentproto"
 )
 
 // The agent's echo, which measurements use, gives back every byte, and leaves

@@ -17,9 +17,9 @@ import (
 	"go.uber.org/goleak"
 
 	"banger/api"
-	"banger/internal/agent"
 	"banger/internal/guest"
-	"banger/internal/userns"
+	"banger/internal/guest/agent"
+	"banger/internal/host/userns"
 )
 
 func TestMain(m *testing.M) {

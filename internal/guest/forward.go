@@ -13,9 +13,9 @@ import (
 	"syscall"
 
 	"banger/api"
-	"banger/internal/budget"
-	"banger/internal/forward"
-	"banger/internal/stdio"
+	"banger/internal/guest/budget"
+	"banger/internal/guest/forward"
+	"banger/internal/guest/stdio"
 )
 
 // Connect carries a connection of this host to an endpoint in the guest, until both

@@ -16,10 +16,10 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/agent"
-	"banger/internal/forward"
 	"banger/internal/guest"
-	"banger/internal/stdio"
+	"banger/internal/guest/agent"
+	"banger/internal/guest/forward"
+	"banger/internal/guest/stdio"
 )
 
 func tcpAt(address string) stdio.Endpoint {

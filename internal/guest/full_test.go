@@ -12,9 +12,9 @@ import (
 	"testing"
 
 	"banger/api"
-	"banger/internal/agent"
 	"banger/internal/guest"
-	"banger/internal/userns"
+	"banger/internal/guest/agent"
+	"banger/internal/host/userns"
 )
 
 const jobFullDisk = "test-full-disk"

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/agent"
 	"banger/internal/guest"
+	"banger/internal/guest/agent"
 )
 
 // startAgent serves an agent on a Unix socket and returns its path.

@@ -13,10 +13,10 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/agentproto"
 	"banger/internal/guest"
-	"banger/internal/stdio"
-	"banger/internal/stream"
+	"banger/internal/guest/agentproto"
+	"banger/internal/guest/stdio"
+	"banger/internal/guest/stream"
 )
 
 // hostile is a link to a guest that answers the greeting as an agent does, and then

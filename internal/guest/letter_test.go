@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/agent"
 	"banger/internal/guest"
+	"banger/internal/guest/agent"
 )
 
 // sizes are the lengths of what was written to a connection.

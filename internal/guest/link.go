@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/agentproto"
+	"banger/internal/guest/agentproto"
 )
 
 // Link is the daemon's connection to the agent of one VM. It opens channels.

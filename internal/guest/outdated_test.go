@@ -12,9 +12,9 @@ import (
 	"testing"
 
 	"banger/api"
-	"banger/internal/agent"
 	"banger/internal/guest"
-	"banger/internal/stdio"
+	"banger/internal/guest/agent"
+	"banger/internal/guest/stdio"
 )
 
 // TestOlderAgent: what an agent of an older banger does not know is an error that says

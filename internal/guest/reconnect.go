@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/agentproto"
-	"banger/internal/stream"
+	"banger/internal/guest/agentproto"
+	"banger/internal/guest/stream"
 )
 
 const (

@@ -15,9 +15,9 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/agent"
-	"banger/internal/agentproto"
 	"banger/internal/guest"
+	"banger/internal/guest/agent"
+	"banger/internal/guest/agentproto"
 )
 
 // port is a byte channel like a virtio-serial port: one stream at the guest's end

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 
 	"banger/api"
-	"banger/internal/agentproto"
+	"banger/internal/guest/agentproto"
 )
 
 // maxGuestText bounds the text of an error from the guest, in bytes. It never contains a

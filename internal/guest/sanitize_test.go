@@ -11,9 +11,9 @@ import (
 	"unicode/utf8"
 
 	"banger/api"
-	"banger/internal/agentproto"
-	"banger/internal/forward"
-	"banger/internal/stdio"
+	"banger/internal/guest/agentproto"
+	"banger/internal/guest/forward"
+	"banger/internal/guest/stdio"
 
 	"golang.org/x/sys/unix"
 )
@@ -65,7 +65,7 @@ func TestKindsAreAll(t *testing.T) {
 
 // TestTheAgentsHintsAreKnown: one that is written elsewhere would never be shown.
 func TestTheAgentsHintsAreKnown(t *testing.T) {
-	files, err := filepath.Glob("../agent/*.go")
+	files, err := filepath.Glob("agent/*.go")
 	if err != nil || len(files) < 10 {
 		t.Fatal(files, err)
 	}

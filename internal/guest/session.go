@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
-	"banger/internal/stdio"
-	"banger/internal/stream"
+	"banger/internal/guest/stdio"
+	"banger/internal/guest/stream"
 )
 
 // Linux's limits for a program's arguments and environment (execve(2)), in bytes: for one

@@ -7,7 +7,7 @@ import (
 	"io"
 
 	"banger/api"
-	"banger/internal/stdio"
+	"banger/internal/guest/stdio"
 )
 
 // maxList bounds a guest's list of sessions, in bytes: a thousand sessions take a tenth.

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"banger/internal/agentproto"
 	"banger/internal/guest"
+	"banger/internal/guest/agentproto"
 )
 
 // TestOpeningsForCommands: connections that wait for a guest which does not take them leave

@@ -3,7 +3,7 @@ package guest
 import (
 	"context"
 
-	"banger/internal/stdio"
+	"banger/internal/guest/stdio"
 )
 
 // SSH opens a connection to the guest's SSH server, which uses the host key with that

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/agentproto"
 	"banger/internal/guest"
-	"banger/internal/stdio"
+	"banger/internal/guest/agentproto"
+	"banger/internal/guest/stdio"
 )
 
 // TestUnresponsiveGuest: a client that waits for a guest that hangs is warned once, and

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/fsx"
-	"banger/internal/userns"
+	"banger/internal/host/fsx"
+	"banger/internal/host/userns"
 )
 
 // add makes an image from a tree that fill creates in a directory, and names it. fill

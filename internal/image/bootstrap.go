@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"banger/internal/execx"
+	"banger/internal/host/execx"
 )
 
 // runBootstrap builds a distribution's root file system. args are the directory, the

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/oci"
+	"banger/internal/image/oci"
 )
 
 // bigFirst is an archive whose first file is a large one.

@@ -16,12 +16,12 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/apt"
-	"banger/internal/flight"
-	"banger/internal/fsx"
+	"banger/internal/host/apt"
+	"banger/internal/host/fsx"
 	"banger/internal/idref"
-	blobstore "banger/internal/oci/blobs"
-	"banger/internal/oci/registry"
+	blobstore "banger/internal/image/oci/blobs"
+	"banger/internal/image/oci/registry"
+	"banger/internal/image/singleflight"
 	"banger/internal/paths"
 	"banger/internal/queue"
 )
@@ -32,8 +32,8 @@ type Cache struct {
 	dir        string
 	staging    string
 	apt        *apt.Apt
-	flights    flight.Group
-	pulls      flight.Group // from registries; each ends in one of flights
+	flights    singleflight.Group
+	pulls      singleflight.Group // from registries; each ends in one of flights
 	host       release
 	limits     limits
 	works      *queue.Queue     // bounds how many images and disks are made in parallel

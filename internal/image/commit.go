@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/execx"
-	"banger/internal/ext4"
-	"banger/internal/oci"
+	"banger/internal/host/execx"
+	"banger/internal/image/ext4"
+	"banger/internal/image/oci"
 )
 
 // Commit makes an image from the disk of the VM named from, which put writes to a file.

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"banger/api"
-	"banger/internal/execx"
+	"banger/internal/host/execx"
 )
 
 // TestCommit: the disk of a VM becomes an image of its own, small again, with what

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
-	"banger/internal/ext4"
-	"banger/internal/oci"
+	"banger/internal/image/ext4"
+	"banger/internal/image/oci"
 )
 
 // withoutRoot runs the test that calls it in a user namespace like an ordinary user's,

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 // Use reports which VMs use what of the cache.

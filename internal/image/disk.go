@@ -10,8 +10,8 @@ import (
 	"strings"
 
 	"banger/api"
-	"banger/internal/execx"
-	"banger/internal/fsx"
+	"banger/internal/host/execx"
+	"banger/internal/host/fsx"
 )
 
 // Base returns the file that Disk has made, or an error of kind not found: disks of VMs

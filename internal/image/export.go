@@ -12,9 +12,9 @@ import (
 	"strings"
 
 	"banger/api"
-	"banger/internal/ext4"
-	"banger/internal/oci"
-	"banger/internal/oci/registry"
+	"banger/internal/image/ext4"
+	"banger/internal/image/oci"
+	"banger/internal/image/oci/registry"
 )
 
 // Export is an image as an archive or a file, ready to be written. Its file system has

@@ -23,8 +23,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"banger/api"
-	"banger/internal/execx"
-	"banger/internal/oci"
+	"banger/internal/host/execx"
+	"banger/internal/image/oci"
 )
 
 // exported is an image in a format, written twice.

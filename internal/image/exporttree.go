@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
-	"banger/internal/ext4"
+	"banger/internal/image/ext4"
 )
 
 // treeWriter writes a file system's content as a tar archive, sorted, so that the

@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 
 	"banger/api"
-	"banger/internal/execx"
-	"banger/internal/ext4"
-	"banger/internal/fsx"
+	"banger/internal/host/execx"
+	"banger/internal/host/fsx"
+	"banger/internal/image/ext4"
 )
 
 const tarMagicOffset = 257 // of "ustar" (tar(5))

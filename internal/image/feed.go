@@ -8,8 +8,8 @@ import (
 	"os"
 
 	"banger/api"
-	"banger/internal/oci"
-	"banger/internal/userns"
+	"banger/internal/host/userns"
+	"banger/internal/image/oci"
 )
 
 // unpackInto unpacks the layers into root, in a job that has the right to. The bytes

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"banger/internal/oci"
+	"banger/internal/image/oci"
 )
 
 // FuzzUnpackTar unpacks one archive over another, as layers and as archives of a

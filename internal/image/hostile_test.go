@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"banger/api"
-	"banger/internal/oci"
+	"banger/internal/image/oci"
 )
 
 // hostile is an image that is refused, with the words that the refusal has.

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 // hostTree unpacks into a directory. In the job this is the process's root, so that no

@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/apt"
-	"banger/internal/execx"
+	"banger/internal/host/apt"
+	"banger/internal/host/execx"
 	"banger/internal/paths"
 	"banger/internal/queue"
 )

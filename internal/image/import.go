@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
-	"banger/internal/ext4"
-	"banger/internal/oci"
-	"banger/internal/oci/registry"
+	"banger/internal/image/ext4"
+	"banger/internal/image/oci"
+	"banger/internal/image/oci/registry"
 )
 
 // CheckName refuses a name that is not valid for an image.

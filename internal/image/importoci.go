@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
-	"banger/internal/ext4"
-	"banger/internal/fsx"
-	"banger/internal/oci"
+	"banger/internal/host/fsx"
+	"banger/internal/image/ext4"
+	"banger/internal/image/oci"
 )
 
 // importImage imports an image of layers. ok is false if files contain none.

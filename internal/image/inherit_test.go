@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"banger/internal/ext4"
-	"banger/internal/oci"
+	"banger/internal/image/ext4"
+	"banger/internal/image/oci"
 )
 
 // aclOf is an ACL as setxattr(2) takes it (posix_acl_xattr.h): a tag, permissions and

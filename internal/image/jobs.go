@@ -8,8 +8,8 @@ import (
 	"syscall"
 
 	"banger/api"
-	"banger/internal/fsx"
-	"banger/internal/userns"
+	"banger/internal/host/fsx"
+	"banger/internal/host/userns"
 )
 
 // The names of the jobs.

@@ -18,7 +18,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"banger/api"
-	"banger/internal/oci"
+	"banger/internal/image/oci"
 )
 
 // savedAs is an image of one layer in an archive whose first file is of the layer, as

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 // known is what was read of an image's directory once. Reading 1,000 of them takes a good

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"banger/api"
-	"banger/internal/oci"
+	"banger/internal/image/oci"
 )
 
 // addLayered makes an image from layers, and names it. If the cache contains an image

@@ -16,7 +16,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"banger/api"
-	"banger/internal/oci"
+	"banger/internal/image/oci"
 )
 
 // The kinds of entries that tests make archives of.

@@ -5,8 +5,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	"banger/internal/fsx/synctest"
-	"banger/internal/userns"
+	"banger/internal/host/fsx/synctest"
+	"banger/internal/host/userns"
 )
 
 func TestMain(m *testing.M) {

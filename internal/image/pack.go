@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
-	"banger/internal/ext4/fill"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
+	"banger/internal/image/ext4/fill"
 )
 
 const (

@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
-	"banger/internal/execx"
-	"banger/internal/ext4"
-	"banger/internal/ext4/fill"
-	"banger/internal/fsx"
+	"banger/internal/host/execx"
+	"banger/internal/host/fsx"
+	"banger/internal/image/ext4"
+	"banger/internal/image/ext4/fill"
 )
 
 // lostFound is e2fsck's directory, which all file systems contain.

@@ -8,10 +8,10 @@ import (
 	"strings"
 
 	"banger/api"
-	"banger/internal/apt"
-	"banger/internal/execx"
-	"banger/internal/fsx"
-	"banger/internal/userns"
+	"banger/internal/host/apt"
+	"banger/internal/host/execx"
+	"banger/internal/host/fsx"
+	"banger/internal/host/userns"
 )
 
 // Pull gets an image: that of the host's own distribution is built from its packages,

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/apt"
+	"banger/internal/host/apt"
 	"banger/internal/paths"
 	"banger/test/harness"
 )

@@ -6,8 +6,8 @@ import (
 	"strings"
 
 	"banger/api"
-	blobstore "banger/internal/oci/blobs"
-	"banger/internal/oci/registry"
+	blobstore "banger/internal/image/oci/blobs"
+	"banger/internal/image/oci/registry"
 	"banger/internal/paths"
 )
 

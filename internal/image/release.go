@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"banger/internal/oci/registry"
+	"banger/internal/image/oci/registry"
 )
 
 // release is a distribution's release, from os-release(5).

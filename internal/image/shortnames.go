@@ -4,7 +4,7 @@ import (
 	"strings"
 
 	"banger/api"
-	"banger/internal/oci/registry"
+	"banger/internal/image/oci/registry"
 )
 
 // UseShortNames sets the short names of references: table returns them. It is called

@@ -13,8 +13,8 @@ import (
 
 	"banger/api"
 	"banger/internal/config"
-	"banger/internal/oci/registry"
-	"banger/internal/oci/registrytest"
+	"banger/internal/image/oci/registry"
+	"banger/internal/image/oci/registrytest"
 )
 
 func table(names map[string]string) func() (map[string]string, error) {

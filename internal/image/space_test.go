@@ -15,10 +15,10 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"banger/api"
-	"banger/internal/apt"
-	"banger/internal/oci/registrytest"
+	"banger/internal/host/apt"
+	"banger/internal/host/userns"
+	"banger/internal/image/oci/registrytest"
 	"banger/internal/paths"
-	"banger/internal/userns"
 )
 
 const jobFullDisk = "test-full-disk"

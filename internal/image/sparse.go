@@ -8,7 +8,7 @@ import (
 	"os"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 // chunk is how many bytes are read between two checks of the context.

@@ -12,8 +12,8 @@ import (
 	"syscall"
 
 	"banger/api"
-	"banger/internal/fsx"
-	"banger/internal/oci"
+	"banger/internal/host/fsx"
+	"banger/internal/image/oci"
 )
 
 // summary is the result of unpacking.

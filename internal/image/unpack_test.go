@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"banger/internal/oci"
+	"banger/internal/image/oci"
 )
 
 // paperTree records nothing and checks that every name is fit to be used.

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 // unpackSpec describes what to unpack.

@@ -4,7 +4,7 @@ import (
 	"io"
 	"os"
 
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 // writeSparse writes content, with holes for blocks of zeros.

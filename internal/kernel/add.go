@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 // source is a kernel to be added: files as packaged.

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/apt"
-	"banger/internal/fsx"
+	"banger/internal/host/apt"
+	"banger/internal/host/fsx"
 	"banger/internal/idref"
 	"banger/internal/paths"
 )

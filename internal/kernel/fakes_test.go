@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"banger/api"
-	"banger/internal/apt"
-	"banger/internal/execx"
+	"banger/internal/host/apt"
+	"banger/internal/host/execx"
 	"banger/internal/paths"
 )
 

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 // Prove boots a guest with a kernel, whose agent mounts an ext4 disk. It returns why

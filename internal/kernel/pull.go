@@ -10,8 +10,8 @@ import (
 	"strings"
 
 	"banger/api"
-	"banger/internal/execx"
-	"banger/internal/fsx"
+	"banger/internal/host/execx"
+	"banger/internal/host/fsx"
 )
 
 // unpackedFactor is the approximate maximum ratio of an unpacked kernel to its package:

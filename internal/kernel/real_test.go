@@ -8,9 +8,9 @@ import (
 	"testing"
 
 	"banger/api"
-	"banger/internal/apt"
 	"banger/internal/driver/qemu"
-	"banger/internal/execx"
+	"banger/internal/host/apt"
+	"banger/internal/host/execx"
 	"banger/internal/paths"
 	"banger/test/harness"
 )

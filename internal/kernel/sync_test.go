@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"banger/api"
-	"banger/internal/apt"
-	"banger/internal/fsx/synctest"
+	"banger/internal/host/apt"
+	"banger/internal/host/fsx/synctest"
 	"banger/internal/paths"
 	"banger/test/harness"
 )

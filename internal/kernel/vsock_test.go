@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 // TestKernelWithoutVsock imports one all the same: QEMU's guests need none.

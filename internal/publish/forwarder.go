@@ -18,9 +18,9 @@ import (
 
 	"banger/api"
 	"banger/client"
-	"banger/internal/budget"
-	"banger/internal/forward"
 	"banger/internal/guest"
+	"banger/internal/guest/budget"
+	"banger/internal/guest/forward"
 	"banger/internal/paths"
 	"banger/internal/update/journal"
 )

@@ -14,10 +14,10 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/forward"
-	"banger/internal/fsx"
+	"banger/internal/guest/forward"
+	"banger/internal/host/fsx"
+	"banger/internal/host/proc"
 	"banger/internal/paths"
-	"banger/internal/proc"
 )
 
 const (

@@ -17,8 +17,8 @@ import (
 
 	"banger/api"
 	"banger/client"
+	"banger/internal/host/proc"
 	"banger/internal/paths"
-	"banger/internal/proc"
 )
 
 func TestMain(m *testing.M) {

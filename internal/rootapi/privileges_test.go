@@ -144,11 +144,11 @@ func TestTheEnvironmentIsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	reads := map[string]string{
-		"internal/faultpoint": "BANGER_FAULTPOINT_FILE",
-		"internal/systemd":    "NOTIFY_SOCKET",
-		"internal/execx":      "PATH",
-		"internal/roothelper": "PATH",
-		"internal/paths":      "", // Choose and User, which the helper does not call: see below
+		"internal/faultpoint":   "BANGER_FAULTPOINT_FILE",
+		"internal/host/systemd": "NOTIFY_SOCKET",
+		"internal/host/execx":   "PATH",
+		"internal/roothelper":   "PATH",
+		"internal/paths":        "", // Choose and User, which the helper does not call: see below
 	}
 	cmd := exec.Command("go", "list", "-deps", "banger/cmd/bangerd-root")
 	out, err := cmd.Output()

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"banger/internal/blockdev"
+	"banger/internal/host/blockdev"
 	"banger/internal/rootapi"
 )
 

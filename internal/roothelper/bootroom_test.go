@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
-	"banger/internal/fsx/fusetest"
+	"banger/internal/host/fsx/fusetest"
 	"banger/internal/rootapi"
 )
 

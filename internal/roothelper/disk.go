@@ -5,8 +5,8 @@ import (
 	"os"
 
 	"banger/api"
-	"banger/internal/blockdev"
-	"banger/internal/network"
+	"banger/internal/host/blockdev"
+	"banger/internal/host/network"
 	"banger/internal/rootapi"
 )
 

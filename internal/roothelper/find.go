@@ -10,7 +10,7 @@ import (
 
 	"banger/api"
 	"banger/internal/daemon/fcproc"
-	"banger/internal/proc"
+	"banger/internal/host/proc"
 	"banger/internal/rootapi"
 	"banger/internal/vmid"
 )

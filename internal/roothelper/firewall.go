@@ -7,8 +7,8 @@ import (
 	"sync"
 
 	"banger/api"
-	"banger/internal/network"
-	"banger/internal/network/netns"
+	"banger/internal/host/network"
+	"banger/internal/host/network/netns"
 )
 
 // Firewall is the host's firewall table, which is shared by all VMs.

@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
-	"banger/internal/network"
-	"banger/internal/network/netns"
-	"banger/internal/rootexec"
+	"banger/internal/host/network"
+	"banger/internal/host/network/netns"
+	"banger/internal/host/rootexec"
 )
 
 // TestHostFirewall runs itself in namespaces of its own: the host's table is of the

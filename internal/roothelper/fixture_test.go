@@ -22,12 +22,12 @@ import (
 	"go.uber.org/goleak"
 
 	"banger/api"
-	"banger/internal/blockdev"
 	"banger/internal/daemon/fcproc"
-	"banger/internal/network"
-	"banger/internal/network/netns"
+	"banger/internal/host/blockdev"
+	"banger/internal/host/network"
+	"banger/internal/host/network/netns"
+	"banger/internal/host/systemd"
 	"banger/internal/rootapi"
-	"banger/internal/systemd"
 	"banger/internal/vmid"
 )
 

@@ -9,13 +9,13 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/blockdev"
 	"banger/internal/daemon/fcproc"
-	"banger/internal/fsx"
-	"banger/internal/network"
-	"banger/internal/network/netns"
+	"banger/internal/host/blockdev"
+	"banger/internal/host/fsx"
+	"banger/internal/host/network"
+	"banger/internal/host/network/netns"
+	"banger/internal/host/systemd"
 	"banger/internal/rootapi"
-	"banger/internal/systemd"
 )
 
 // Blocks creates block devices. Package blockdev implements it.

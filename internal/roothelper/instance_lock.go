@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 // lockTime bounds how long a helper waits for the previous one to finish. systemd waits

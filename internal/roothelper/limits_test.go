@@ -3,7 +3,7 @@ package roothelper
 import (
 	"testing"
 
-	"banger/internal/network"
+	"banger/internal/host/network"
 	"banger/internal/rootapi"
 	"banger/internal/system/record"
 )

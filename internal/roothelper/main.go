@@ -17,12 +17,12 @@ import (
 	"banger/api"
 	"banger/internal/config"
 	"banger/internal/daemon/fcproc"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
+	"banger/internal/host/network/netns"
+	"banger/internal/host/systemd"
 	"banger/internal/logging"
-	"banger/internal/network/netns"
 	"banger/internal/paths"
 	"banger/internal/system/record"
-	"banger/internal/systemd"
 )
 
 // Main is the whole of bangerd-root. It returns the exit status.

@@ -11,10 +11,10 @@ import (
 
 	"banger/api"
 	"banger/internal/driver/firecracker"
-	"banger/internal/execx"
+	"banger/internal/host/execx"
+	"banger/internal/host/rootexec"
 	"banger/internal/paths"
 	"banger/internal/rootapi"
-	"banger/internal/rootexec"
 )
 
 // programs finds the VMMs of this host. It asks each file for its version once, so that the

@@ -18,7 +18,7 @@ import (
 	"banger/internal/driver"
 	"banger/internal/driver/firecracker"
 	"banger/internal/driver/qemu"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 	"banger/internal/rootapi"
 )
 

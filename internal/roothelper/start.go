@@ -14,10 +14,10 @@ import (
 
 	"banger/api"
 	"banger/internal/driver/firecracker"
-	"banger/internal/fsx"
-	"banger/internal/proc"
+	"banger/internal/host/fsx"
+	"banger/internal/host/proc"
+	"banger/internal/host/systemd"
 	"banger/internal/rootapi"
-	"banger/internal/systemd"
 	"banger/internal/vmid"
 )
 

@@ -4,8 +4,8 @@ import (
 	"context"
 	"os"
 
-	"banger/internal/blockdev"
-	"banger/internal/systemd"
+	"banger/internal/host/blockdev"
+	"banger/internal/host/systemd"
 )
 
 // KernelBlocks is the host's kernel, as Blocks.

@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"banger/internal/host/systemd"
 	"banger/internal/rootapi"
-	"banger/internal/systemd"
 	"banger/internal/vmid"
 )
 

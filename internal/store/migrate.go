@@ -9,7 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 //go:embed migrations/*.sql

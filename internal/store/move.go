@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 
 	"golang.org/x/sys/unix"
 	sqlite3 "modernc.org/sqlite/lib"

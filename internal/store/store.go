@@ -14,7 +14,7 @@ import (
 	"sync"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"

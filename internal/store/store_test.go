@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/fsx/synctest"
+	"banger/internal/host/fsx/synctest"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/fsx/synctest"
+	"banger/internal/host/fsx/synctest"
 )
 
 // crashed opens the store as the next daemon finds it after kill -9: what this one wrote is

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"banger/internal/systemd"
+	"banger/internal/host/systemd"
 )
 
 // The names of the installed units.

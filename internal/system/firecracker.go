@@ -15,7 +15,7 @@ import (
 	"banger/api"
 	"banger/internal/driver/firecracker"
 	"banger/internal/fetch"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 	"banger/internal/paths"
 	"banger/internal/system/fcrelease"
 )

@@ -9,10 +9,10 @@ import (
 
 	"banger/api"
 	"banger/internal/fetch"
+	"banger/internal/installlock"
 	"banger/internal/paths"
 	"banger/internal/system/fcrelease"
 	"banger/internal/system/fcrelease/fctest"
-	"banger/internal/update/lock"
 	"banger/internal/vmid"
 )
 
@@ -149,7 +149,7 @@ func TestFirecrackerIsRefused(t *testing.T) {
 			return w.options
 		}, api.KindInvalid, "plain http is allowed to this machine only"},
 		"two at once": {func(w *fcWorld) FirecrackerOptions {
-			release, err := lock.Take(w.t.Context(), filepath.Join(w.path(paths.System().Update()), "lock"), lock.Installation, false)
+			release, err := installlock.Take(w.t.Context(), filepath.Join(w.path(paths.System().Update()), "lock"), installlock.Installation, false)
 			if err != nil {
 				w.t.Fatal(err)
 			}

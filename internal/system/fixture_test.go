@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"banger/internal/systemd"
+	"banger/internal/host/systemd"
 )
 
 // fixture is a machine below a temporary directory, with a systemd that notes what

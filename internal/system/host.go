@@ -9,12 +9,12 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/execx"
-	"banger/internal/fsx"
+	"banger/internal/host/execx"
+	"banger/internal/host/fsx"
+	"banger/internal/host/rootexec"
+	"banger/internal/host/systemd"
 	"banger/internal/paths"
-	"banger/internal/rootexec"
 	"banger/internal/system/record"
-	"banger/internal/systemd"
 )
 
 // ThisHost returns this machine. The caller adds the functions that access banger's

@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
+	"banger/internal/installlock"
 	"banger/internal/paths"
 	"banger/internal/system/record"
-	"banger/internal/update/lock"
 )
 
 // defaultNetwork is the range of the VMs' addresses. It is a private range (RFC 1918)
@@ -122,8 +122,8 @@ func (h *Host) withInstallLock(ctx context.Context, verb string) (release func()
 	if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
 		return func() {}, nil
 	}
-	release, err = lock.Take(ctx, filepath.Join(dir, "lock"), lock.Installation, false)
-	var held *lock.HeldError
+	release, err = installlock.Take(ctx, filepath.Join(dir, "lock"), installlock.Installation, false)
+	var held *installlock.HeldError
 	if errors.As(err, &held) {
 		return nil, api.Errorf(api.KindConflict, "cannot %s: %w", verb, held).WithHint("wait until it has ended")
 	}

@@ -12,9 +12,9 @@ import (
 
 	"banger/api"
 	"banger/internal/golden"
-	"banger/internal/network"
+	"banger/internal/host/network"
+	"banger/internal/installlock"
 	"banger/internal/paths"
-	"banger/internal/update/lock"
 )
 
 func TestInstall(t *testing.T) {
@@ -445,7 +445,7 @@ func TestOneAtATime(t *testing.T) {
 		if err := fx.install(); err != nil {
 			t.Fatal(err)
 		}
-		unlock, err := lock.Take(t.Context(), path, lock.Update, false)
+		unlock, err := installlock.Take(t.Context(), path, installlock.Update, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -459,13 +459,13 @@ func TestOneAtATime(t *testing.T) {
 		unlock()
 		steps := 0
 		err = do(func(step string) {
-			unlock, err := lock.Take(t.Context(), path, lock.Update, false)
+			unlock, err := installlock.Take(t.Context(), path, installlock.Update, false)
 			if err == nil {
 				unlock()
 				return
 			}
 			steps++
-			if !strings.HasPrefix(err.Error(), lock.Installation+" is already running") && !errors.Is(err, os.ErrNotExist) {
+			if !strings.HasPrefix(err.Error(), installlock.Installation+" is already running") && !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("%s at %q: %v", what, step, err)
 			}
 		})

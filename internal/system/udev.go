@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 //go:embed udev/59-banger.rules

@@ -9,7 +9,7 @@ import (
 	"text/template"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 	"banger/internal/system/record"
 	"banger/internal/vmid"
 )

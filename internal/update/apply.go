@@ -12,8 +12,8 @@ import (
 
 	"banger/api"
 	"banger/internal/faultpoint"
-	"banger/internal/fsx"
-	"banger/internal/update/hold"
+	"banger/internal/host/fsx"
+	"banger/internal/installlock/hold"
 	"banger/internal/update/journal"
 )
 

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/fsx"
-	"banger/internal/proc"
-	"banger/internal/update/hold"
+	"banger/internal/host/fsx"
+	"banger/internal/host/proc"
+	"banger/internal/installlock/hold"
 	"banger/internal/update/journal"
 	"banger/internal/update/release"
 	"banger/internal/update/repo"

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 	"banger/internal/update/journal"
 )
 

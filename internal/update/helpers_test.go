@@ -3,7 +3,7 @@ package update
 import (
 	"context"
 
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 type ctx = context.Context

@@ -6,8 +6,8 @@ import (
 	"os"
 
 	"banger/api"
-	"banger/internal/fsx"
-	"banger/internal/update/lock"
+	"banger/internal/host/fsx"
+	"banger/internal/installlock"
 )
 
 // lockFor takes the lock on this installation (package lock). wait is for a process
@@ -16,12 +16,12 @@ func (m Machine) lockFor(ctx context.Context, wait bool) (unlock func(), err err
 	if err := os.MkdirAll(m.State, 0o700); err != nil {
 		return nil, fsx.DiskError("make the updates' directory", err)
 	}
-	unlock, err = lock.Take(ctx, m.lock(), lock.Update, wait)
-	var held *lock.HeldError
+	unlock, err = installlock.Take(ctx, m.lock(), installlock.Update, wait)
+	var held *installlock.HeldError
 	switch {
 	case !errors.As(err, &held):
 		return unlock, fsx.DiskError("take the updates' lock", err)
-	case held.What != lock.Update:
+	case held.What != installlock.Update:
 		return nil, api.Errorf(api.KindConflict, "cannot update: %w", held).WithHint("wait until it has ended")
 	}
 	return nil, api.Errorf(api.KindConflict, "cannot update: %w", held).WithHint("wait until it has ended: tail -f %s", m.Log())

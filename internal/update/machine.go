@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/host/proc"
 	"banger/internal/paths"
-	"banger/internal/proc"
 	"banger/internal/update/journal"
 )
 

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/update/hold"
+	"banger/internal/installlock/hold"
 	"banger/internal/update/journal"
 )
 

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 	"banger/internal/op"
 	"banger/internal/update/archive"
 	"banger/internal/update/journal"

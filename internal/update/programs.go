@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/execx"
+	"banger/internal/host/execx"
 	"banger/internal/paths"
 	"banger/internal/update/release"
 )

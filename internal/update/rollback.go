@@ -10,7 +10,7 @@ import (
 
 	"banger/api"
 	"banger/internal/faultpoint"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 	"banger/internal/update/journal"
 )
 

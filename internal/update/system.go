@@ -11,11 +11,11 @@ import (
 
 	"banger/api"
 	"banger/client"
+	"banger/internal/host/proc"
+	"banger/internal/host/systemd"
 	"banger/internal/paths"
-	"banger/internal/proc"
 	"banger/internal/system"
 	"banger/internal/system/record"
-	"banger/internal/systemd"
 	"banger/internal/update/journal"
 )
 

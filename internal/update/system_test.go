@@ -10,9 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"banger/internal/host/systemd"
 	"banger/internal/system"
 	"banger/internal/system/record"
-	"banger/internal/systemd"
 )
 
 // fakeSystemd notes what it is told.

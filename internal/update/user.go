@@ -7,8 +7,8 @@ import (
 
 	"banger/api"
 	"banger/client"
+	"banger/internal/host/proc"
 	"banger/internal/paths"
-	"banger/internal/proc"
 )
 
 // OfUser returns a user's own installation, with programs below prefix. It has one

@@ -10,7 +10,7 @@ import (
 
 	"banger/api"
 	"banger/internal/disk"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 	"banger/internal/imageconfig"
 	"banger/internal/op"
 )

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 	"banger/internal/op"
 )
 

@@ -6,8 +6,8 @@ import (
 	"regexp"
 	"time"
 
-	"banger/internal/console"
 	"banger/internal/guest"
+	"banger/internal/host/console"
 	"banger/internal/paths"
 )
 

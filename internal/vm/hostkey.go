@@ -14,7 +14,7 @@ import (
 	"path/filepath"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 	"banger/internal/paths"
 )
 

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/console"
 	"banger/internal/driver"
 	"banger/internal/guest"
+	"banger/internal/host/console"
 	"banger/internal/paths"
 )
 

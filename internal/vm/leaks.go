@@ -8,7 +8,7 @@ import (
 
 	"banger/api"
 	"banger/internal/driver"
-	"banger/internal/leaks"
+	"banger/internal/vm/leaks"
 )
 
 // directory is the kind of a VM's directory, which only this package uses.

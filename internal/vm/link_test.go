@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"banger/internal/agentproto"
 	"banger/internal/driver"
+	"banger/internal/guest/agentproto"
 )
 
 // deaf is a machine whose agent misses the first connections.

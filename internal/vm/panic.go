@@ -6,8 +6,8 @@ import (
 	"regexp"
 	"strings"
 
-	"banger/internal/console"
 	"banger/internal/driver"
+	"banger/internal/host/console"
 	"banger/internal/paths"
 )
 

@@ -8,7 +8,7 @@ import (
 	"slices"
 
 	"banger/api"
-	"banger/internal/forward"
+	"banger/internal/guest/forward"
 	"banger/internal/op"
 )
 

@@ -13,7 +13,7 @@ import (
 	"banger/api"
 	"banger/internal/disk"
 	"banger/internal/driver"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 	"banger/internal/idref"
 	"banger/internal/op"
 	"banger/internal/paths"

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/host/proc"
 	"banger/internal/op"
 	"banger/internal/paths"
-	"banger/internal/proc"
 )
 
 func TestLife(t *testing.T) {

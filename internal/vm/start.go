@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/agentproto"
-	"banger/internal/console"
 	"banger/internal/disk"
 	"banger/internal/driver"
+	"banger/internal/guest/agentproto"
+	"banger/internal/host/console"
 	"banger/internal/op"
 	"banger/internal/paths"
 )

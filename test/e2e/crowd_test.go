@@ -14,7 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
-	"banger/internal/forward"
+	"banger/internal/guest/forward"
 )
 
 const (

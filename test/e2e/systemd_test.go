@@ -11,8 +11,8 @@ import (
 	"testing"
 
 	"banger/api"
-	"banger/internal/apt"
-	"banger/internal/execx"
+	"banger/internal/host/apt"
+	"banger/internal/host/execx"
 	"banger/test/harness"
 	"banger/test/harness/guests"
 	"banger/test/harness/session"

@@ -16,8 +16,8 @@ import (
 	"strconv"
 	"strings"
 
-	"banger/internal/execx"
-	"banger/internal/fsx"
+	"banger/internal/host/execx"
+	"banger/internal/host/fsx"
 )
 
 // Cache returns the directory that is kept between test runs: BANGER_TEST_CACHE,

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"banger/internal/console"
+	"banger/internal/host/console"
 )
 
 // A lab that hangs is detected by running a program in it at this interval, with this

@@ -42,25 +42,25 @@ func goListIn(t *testing.T, workspace string, args ...string) []string {
 }
 
 // leaves may be known by everyone and know only each other.
-var leaves = []string{"api", "internal/budget", "internal/buildinfo", "internal/chunk", "internal/execx", "internal/faultpoint", "internal/fsx", "internal/idref", "internal/imageconfig", "internal/logging", "internal/paths", "internal/size", "internal/tsc", "internal/vmid"}
+var leaves = []string{"api", "internal/guest/budget", "internal/buildinfo", "internal/guest/chunk", "internal/host/execx", "internal/faultpoint", "internal/host/fsx", "internal/idref", "internal/imageconfig", "internal/logging", "internal/paths", "internal/size", "internal/host/tsc", "internal/vmid"}
 
 // known says which of our packages each package may import, leaves aside. "x/…"
 // stands for everything below x.
 var known = map[string][]string{
 	"client":       {"internal/config", "internal/guest"},
-	"internal/cli": {"client", "internal/console", "internal/guest", "internal/forward", "internal/stdio", "internal/config", "internal/doctor", "internal/sshconfig", "internal/system", "internal/system/fcrelease", "internal/fetch", "internal/rootapi", "internal/update", "internal/update/journal", "internal/update/repo"},
+	"internal/cli": {"client", "internal/host/console", "internal/guest", "internal/guest/forward", "internal/guest/stdio", "internal/config", "internal/doctor", "internal/cli/sshconfig", "internal/system", "internal/system/fcrelease", "internal/fetch", "internal/rootapi", "internal/update", "internal/update/journal", "internal/update/repo"},
 
 	"internal/update": {
-		"client", "internal/op", "internal/proc", "internal/system", "internal/system/record", "internal/systemd",
-		"internal/update/archive", "internal/update/hold", "internal/update/journal", "internal/update/lock", "internal/update/release", "internal/update/repo",
+		"client", "internal/op", "internal/host/proc", "internal/system", "internal/system/record", "internal/host/systemd",
+		"internal/update/archive", "internal/installlock/hold", "internal/update/journal", "internal/installlock", "internal/update/release", "internal/update/repo",
 	},
-	"internal/update/journal": {"internal/proc", "internal/system/record"},
-	"internal/update/hold":    {},
-	"internal/update/lock":    {},
+	"internal/update/journal":   {"internal/host/proc", "internal/system/record"},
+	"internal/installlock/hold": {},
+	"internal/installlock":      {},
 
-	"internal/golden":       {}, // for tests
-	"internal/fsx/fusetest": {}, // for tests
-	"internal/fsx/synctest": {}, // for tests
+	"internal/golden":            {}, // for tests
+	"internal/host/fsx/fusetest": {}, // for tests
+	"internal/host/fsx/synctest": {}, // for tests
 
 	"internal/fetch": {},
 
@@ -73,73 +73,73 @@ var known = map[string][]string{
 	"internal/update/archive":  {"internal/update/release"},
 	"internal/update/repotest": {"internal/update/release"},
 
-	"internal/rootexec": {},
+	"internal/host/rootexec": {},
 	"internal/system": {
-		"internal/rootexec", "internal/system/record", "internal/system/fcrelease", "internal/systemd", "internal/update/lock", "internal/fetch",
+		"internal/host/rootexec", "internal/system/record", "internal/system/fcrelease", "internal/host/systemd", "internal/installlock", "internal/fetch",
 		"internal/driver/firecracker",
 	},
 	"internal/system/fcrelease":        {"internal/driver/firecracker", "internal/fetch", "internal/update/archive"},
 	"internal/system/fcrelease/fctest": {"internal/update/repotest"},
 	"internal/system/record":           {},
-	"internal/systemd":                 {},
+	"internal/host/systemd":            {},
 
 	// The root helper. It runs as root: what it may know is what it needs.
 	"internal/rootapi": {},
 	"internal/roothelper": {
-		"internal/rootapi", "internal/blockdev", "internal/network", "internal/network/netns", "internal/systemd",
-		"internal/daemon/fcproc", "internal/proc", "internal/driver", "internal/driver/firecracker", "internal/driver/qemu",
-		"internal/disk", "internal/config", "internal/rootexec", "internal/system/record",
+		"internal/rootapi", "internal/host/blockdev", "internal/host/network", "internal/host/network/netns", "internal/host/systemd",
+		"internal/daemon/fcproc", "internal/host/proc", "internal/driver", "internal/driver/firecracker", "internal/driver/qemu",
+		"internal/disk", "internal/config", "internal/host/rootexec", "internal/system/record",
 	},
-	"internal/blockdev":      {},
-	"internal/network":       {},
-	"internal/network/netns": {"internal/network", "internal/rootexec"},
-	"internal/daemon/fcproc": {"internal/proc"},
-	"internal/leaks":         {},
+	"internal/host/blockdev":      {},
+	"internal/host/network":       {},
+	"internal/host/network/netns": {"internal/host/network", "internal/host/rootexec"},
+	"internal/daemon/fcproc":      {"internal/host/proc"},
+	"internal/vm/leaks":           {},
 
-	"internal/daemon":  {"internal/guest", "internal/update/hold", "internal/system/record", "internal/systemd", "internal/rootapi", "internal/network", "internal/vm", "internal/op", "internal/store", "internal/config", "internal/console", "internal/disk", "internal/driver", "internal/publish"},
-	"internal/publish": {"client", "internal/guest", "internal/forward", "internal/proc", "internal/update/journal"},
-	"internal/vm":      {"internal/op", "internal/forward", "internal/disk", "internal/driver", "internal/guest", "internal/agentproto", "internal/console", "internal/leaks", "internal/queue"},
+	"internal/daemon":  {"internal/guest", "internal/installlock/hold", "internal/system/record", "internal/host/systemd", "internal/rootapi", "internal/host/network", "internal/vm", "internal/op", "internal/store", "internal/config", "internal/host/console", "internal/disk", "internal/driver", "internal/publish"},
+	"internal/publish": {"client", "internal/guest", "internal/guest/forward", "internal/host/proc", "internal/update/journal"},
+	"internal/vm":      {"internal/op", "internal/guest/forward", "internal/disk", "internal/driver", "internal/guest", "internal/guest/agentproto", "internal/host/console", "internal/vm/leaks", "internal/queue"},
 	"internal/op":      {},
 	"internal/store":   {"internal/op"},
 
 	"internal/disk":                     {},
 	"internal/disk/…":                   {"internal/disk"},
-	"internal/disk/dmsnap":              {"internal/disk", "internal/blockdev"},
+	"internal/disk/dmsnap":              {"internal/disk", "internal/host/blockdev"},
 	"internal/driver":                   {"internal/disk"},
-	"internal/driver/vmproc":            {"internal/console", "internal/driver", "internal/proc"},
-	"internal/driver/qemu":              {"internal/driver", "internal/driver/vmproc", "internal/disk", "internal/agentproto", "internal/proc"},
+	"internal/driver/vmproc":            {"internal/host/console", "internal/driver", "internal/host/proc"},
+	"internal/driver/qemu":              {"internal/driver", "internal/driver/vmproc", "internal/disk", "internal/guest/agentproto", "internal/host/proc"},
 	"internal/driver/firecracker":       {},
 	"internal/driver/firecracker/fcapi": {},
-	"internal/driver/jailed":            {"internal/driver", "internal/driver/vmproc", "internal/driver/firecracker", "internal/driver/firecracker/fcapi", "internal/rootapi", "internal/proc"},
-	"internal/driver/fake":              {"internal/driver", "internal/agentproto", "internal/driver/vmproc", "internal/agent", "internal/agent/sshd", "internal/proc"},
-	"internal/driver/drivertest":        {"internal/driver", "internal/agentproto", "internal/console", "internal/proc"},
-	"internal/proc":                     {},
-	"internal/console":                  {},
+	"internal/driver/jailed":            {"internal/driver", "internal/driver/vmproc", "internal/driver/firecracker", "internal/driver/firecracker/fcapi", "internal/rootapi", "internal/host/proc"},
+	"internal/driver/fake":              {"internal/driver", "internal/guest/agentproto", "internal/driver/vmproc", "internal/guest/agent", "internal/guest/agent/sshd", "internal/host/proc"},
+	"internal/driver/drivertest":        {"internal/driver", "internal/guest/agentproto", "internal/host/console", "internal/host/proc"},
+	"internal/host/proc":                {},
+	"internal/host/console":             {},
 
-	"internal/image":            {"internal/apt", "internal/ext4", "internal/ext4/fill", "internal/flight", "internal/queue", "internal/oci", "internal/oci/blobs", "internal/oci/registry", "internal/userns"},
-	"internal/oci":              {},
-	"internal/oci/blobs":        {"internal/flight", "internal/oci"},
-	"internal/oci/registry":     {"internal/oci", "internal/oci/blobs"},
-	"internal/oci/registrytest": {"internal/oci"},
-	"internal/flight":           {},
-	"internal/queue":            {},
-	"internal/ext4":             {},
-	"internal/ext4/fill":        {"internal/ext4"},
-	"internal/kernel":           {"internal/apt"},
-	"internal/apt":              {},
-	"internal/userns":           {},
+	"internal/image":                  {"internal/host/apt", "internal/image/ext4", "internal/image/ext4/fill", "internal/image/singleflight", "internal/queue", "internal/image/oci", "internal/image/oci/blobs", "internal/image/oci/registry", "internal/host/userns"},
+	"internal/image/oci":              {},
+	"internal/image/oci/blobs":        {"internal/image/singleflight", "internal/image/oci"},
+	"internal/image/oci/registry":     {"internal/image/oci", "internal/image/oci/blobs"},
+	"internal/image/oci/registrytest": {"internal/image/oci"},
+	"internal/image/singleflight":     {},
+	"internal/queue":                  {},
+	"internal/image/ext4":             {},
+	"internal/image/ext4/fill":        {"internal/image/ext4"},
+	"internal/kernel":                 {"internal/host/apt"},
+	"internal/host/apt":               {},
+	"internal/host/userns":            {},
 
-	"internal/guest":      {"internal/agentproto", "internal/forward", "internal/stream", "internal/stdio", "internal/filecopy"},
-	"internal/sshconfig":  {},
-	"internal/agent/sshd": {"internal/forward", "internal/stdio"},
-	"internal/agent":      {"internal/agent/sshd", "internal/agentproto", "internal/forward", "internal/sockets", "internal/stream", "internal/stdio", "internal/filecopy"},
-	"internal/agent/boot": {"internal/agent", "internal/agentproto"},
-	"internal/agentproto": {},
-	"internal/stream":     {},
-	"internal/stdio":      {},
-	"internal/forward":    {"internal/sockets", "internal/stdio"},
-	"internal/sockets":    {},
-	"internal/filecopy":   {},
+	"internal/guest":            {"internal/guest/agentproto", "internal/guest/forward", "internal/guest/stream", "internal/guest/stdio", "internal/guest/filecopy"},
+	"internal/cli/sshconfig":    {},
+	"internal/guest/agent/sshd": {"internal/guest/forward", "internal/guest/stdio"},
+	"internal/guest/agent":      {"internal/guest/agent/sshd", "internal/guest/agentproto", "internal/guest/forward", "internal/guest/sockets", "internal/guest/stream", "internal/guest/stdio", "internal/guest/filecopy"},
+	"internal/guest/agent/boot": {"internal/guest/agent", "internal/guest/agentproto"},
+	"internal/guest/agentproto": {},
+	"internal/guest/stream":     {},
+	"internal/guest/stdio":      {},
+	"internal/guest/forward":    {"internal/guest/sockets", "internal/guest/stdio"},
+	"internal/guest/sockets":    {},
+	"internal/guest/filecopy":   {},
 }
 
 func TestWhoKnowsWhom(t *testing.T) {

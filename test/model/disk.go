@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"time"
 
-	"banger/internal/execx"
+	"banger/internal/host/execx"
 )
 
 // mountsEnv is set in a process that has its mounts for itself.

@@ -8,7 +8,7 @@ import (
 
 	"banger/client"
 	"banger/internal/daemon"
-	"banger/internal/fsx/synctest"
+	"banger/internal/host/fsx/synctest"
 	"banger/test/harness/fakes"
 )
 

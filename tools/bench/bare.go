@@ -20,8 +20,8 @@ import (
 	"banger/internal/driver"
 	"banger/internal/driver/qemu"
 	"banger/internal/driver/vmproc"
-	"banger/internal/fsx"
 	"banger/internal/guest"
+	"banger/internal/host/fsx"
 	"banger/internal/paths"
 )
 

@@ -13,7 +13,7 @@ import (
 
 	"banger/api"
 	"banger/internal/guest"
-	"banger/internal/proc"
+	"banger/internal/host/proc"
 )
 
 const (

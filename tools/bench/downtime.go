@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/proc"
+	"banger/internal/host/proc"
 )
 
 const (

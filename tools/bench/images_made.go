@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
-	"banger/internal/oci/registrytest"
+	"banger/internal/image/oci/registrytest"
 	"banger/test/harness"
 )
 

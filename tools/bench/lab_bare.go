@@ -15,11 +15,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
-	"banger/internal/blockdev"
 	"banger/internal/disk"
 	"banger/internal/disk/dmsnap"
 	"banger/internal/driver/firecracker"
 	"banger/internal/guest"
+	"banger/internal/host/blockdev"
 	"banger/internal/paths"
 	"banger/internal/rootapi"
 )

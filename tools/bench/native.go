@@ -16,11 +16,11 @@ var natives = []struct {
 	times           int // per create and start
 }{
 	{"BenchmarkRoundTrip", "./internal/rootapi", "a request to the root helper, a connection each", 8},
-	{"BenchmarkAttach/ready", "./internal/network/netns", "network from the pool: link, addresses, route, name", 1},
-	{"BenchmarkAttachPlain", "./internal/blockdev", "a loop device attached", 2},
+	{"BenchmarkAttach/ready", "./internal/host/network/netns", "network from the pool: link, addresses, route, name", 1},
+	{"BenchmarkAttachPlain", "./internal/host/blockdev", "a loop device attached", 2},
 	{"BenchmarkJail", "./internal/roothelper", "jail: directories, links, configuration, socket, removal of the last", 1},
 	{"BenchmarkDigestOf", "./internal/driver/jailed", "cached digest of a boot file", 2},
-	{"BenchmarkAttach/empty", "./internal/network/netns", "network when the pool is empty", 0},
+	{"BenchmarkAttach/empty", "./internal/host/network/netns", "network when the pool is empty", 0},
 }
 
 var benchLine = regexp.MustCompile(`(?m)^(Benchmark\S*?)(?:-\d+)?\s+\d+\s+([0-9.]+) ns/op`)

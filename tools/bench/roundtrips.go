@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/agentproto"
 	"banger/internal/guest"
+	"banger/internal/guest/agentproto"
 )
 
 // The number of round trips of each kind, and the time limit.

@@ -56,7 +56,7 @@ type runner struct {
 
 func (r runner) run(ctx context.Context, packages []string) error {
 	if len(packages) == 0 {
-		return errors.New("no packages; type: make mutation PACKAGES='internal/proc internal/rootapi'")
+		return errors.New("no packages; type: make mutation PACKAGES='internal/host/proc internal/rootapi'")
 	}
 	if os.Getuid() != 0 {
 		fmt.Fprintln(os.Stderr, "mutation: not root: mutants run with all your rights, and tests that need root are skipped")

@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/proc"
+	"banger/internal/host/proc"
 )
 
 // Firecracker is the name of the VMM's process, and of the program that the

@@ -8,7 +8,7 @@ import (
 	"os"
 
 	"banger/api"
-	"banger/internal/proc"
+	"banger/internal/host/proc"
 	"banger/internal/vmid"
 )
 

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/proc"
+	"banger/internal/host/proc"
 )
 
 // want checks that Find finds the process, and how.

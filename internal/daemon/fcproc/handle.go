@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
-	"banger/internal/proc"
+	"banger/internal/host/proc"
 )
 
 // killWait bounds how long a VMM may take to end after SIGKILL. It has to finish its disk writes in

@@ -11,7 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"banger/internal/proc"
+	"banger/internal/host/proc"
 )
 
 const vm = "0123456789ab"

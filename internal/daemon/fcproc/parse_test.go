@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"banger/api"
-	"banger/internal/proc"
+	"banger/internal/host/proc"
 )
 
 func TestParseCgroup(t *testing.T) {

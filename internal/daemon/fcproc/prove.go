@@ -11,7 +11,7 @@ import (
 	"strings"
 
 	"banger/api"
-	"banger/internal/proc"
+	"banger/internal/host/proc"
 )
 
 // errHint means that a hint leads nowhere, or to a process that is not the VM's.

@@ -7,7 +7,7 @@ import (
 	"os"
 
 	"banger/internal/disk"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 // Driver copies.

@@ -12,7 +12,7 @@ import (
 
 	"banger/api"
 	"banger/internal/disk"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 // Run runs the suite on files in dir. read returns a disk's whole content as a

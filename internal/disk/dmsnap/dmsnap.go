@@ -10,9 +10,9 @@ import (
 	"path/filepath"
 
 	"banger/api"
-	"banger/internal/blockdev"
 	"banger/internal/disk"
-	"banger/internal/fsx"
+	"banger/internal/host/blockdev"
+	"banger/internal/host/fsx"
 )
 
 // Driver makes copy-on-write files.

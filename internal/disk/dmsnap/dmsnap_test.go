@@ -13,11 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
-	"banger/internal/blockdev"
 	"banger/internal/disk"
 	"banger/internal/disk/disktest"
 	"banger/internal/disk/dmsnap"
-	"banger/internal/fsx"
+	"banger/internal/host/blockdev"
+	"banger/internal/host/fsx"
 )
 
 func yes(context.Context) error { return nil }

@@ -9,7 +9,7 @@ import (
 
 	"banger/api"
 	"banger/internal/disk"
-	"banger/internal/execx"
+	"banger/internal/host/execx"
 )
 
 // Driver writes overlays itself, without starting a process.

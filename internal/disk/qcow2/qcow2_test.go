@@ -11,7 +11,7 @@ import (
 	"banger/internal/disk"
 	"banger/internal/disk/disktest"
 	"banger/internal/disk/qcow2"
-	"banger/internal/execx"
+	"banger/internal/host/execx"
 )
 
 func qemuImg(t *testing.T, args ...string) {

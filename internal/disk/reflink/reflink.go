@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/internal/disk"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 // Driver clones the base with FICLONE (ioctl_ficlone(2)).

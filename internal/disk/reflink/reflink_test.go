@@ -11,7 +11,7 @@ import (
 
 	"banger/internal/disk/disktest"
 	"banger/internal/disk/reflink"
-	"banger/internal/execx"
+	"banger/internal/host/execx"
 )
 
 // imageEnv names the XFS image to mount, in the test's own process for that.

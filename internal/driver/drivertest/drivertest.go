@@ -14,9 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"banger/internal/agentproto"
-	"banger/internal/console"
 	"banger/internal/driver"
+	"banger/internal/guest/agentproto"
+	"banger/internal/host/console"
 	"banger/internal/paths"
 )
 

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"banger/internal/driver"
-	"banger/internal/proc"
+	"banger/internal/host/proc"
 )
 
 // starterEnv holds the machine that a process of the test's own program starts before it

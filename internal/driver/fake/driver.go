@@ -19,8 +19,8 @@ import (
 	"banger/api"
 	"banger/internal/driver"
 	"banger/internal/driver/vmproc"
+	"banger/internal/host/proc"
 	"banger/internal/paths"
-	"banger/internal/proc"
 )
 
 // FaultFile holds, in a VM's directory, a fault for its next start.

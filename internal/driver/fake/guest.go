@@ -12,10 +12,10 @@ import (
 	"syscall"
 	"time"
 
-	"banger/internal/agent"
-	"banger/internal/agent/sshd"
-	"banger/internal/agentproto"
 	"banger/internal/buildinfo"
+	"banger/internal/guest/agent"
+	"banger/internal/guest/agent/sshd"
+	"banger/internal/guest/agentproto"
 	"banger/internal/paths"
 )
 

@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"banger/api"
-	"banger/internal/agentproto"
 	"banger/internal/golden"
+	"banger/internal/guest/agentproto"
 )
 
 func TestConfig(t *testing.T) {

@@ -16,8 +16,8 @@ import (
 	"banger/api"
 	"banger/internal/driver"
 	"banger/internal/driver/firecracker"
+	"banger/internal/host/proc"
 	"banger/internal/paths"
-	"banger/internal/proc"
 	"banger/internal/rootapi"
 )
 

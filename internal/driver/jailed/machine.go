@@ -12,7 +12,7 @@ import (
 	"banger/internal/driver"
 	"banger/internal/driver/firecracker"
 	"banger/internal/driver/vmproc"
-	"banger/internal/proc"
+	"banger/internal/host/proc"
 	"banger/internal/rootapi"
 )
 

@@ -7,7 +7,7 @@ import (
 	"banger/internal/disk"
 	"banger/internal/driver"
 	"banger/internal/golden"
-	"banger/internal/proc"
+	"banger/internal/host/proc"
 )
 
 func plainSpec() driver.Spec {

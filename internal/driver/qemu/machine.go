@@ -7,7 +7,7 @@ import (
 
 	"banger/api"
 	"banger/internal/driver/vmproc"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 	"banger/internal/paths"
 )
 

@@ -13,10 +13,10 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/agentproto"
-	"banger/internal/execx"
-	"banger/internal/fsx"
-	"banger/internal/proc"
+	"banger/internal/guest/agentproto"
+	"banger/internal/host/execx"
+	"banger/internal/host/fsx"
+	"banger/internal/host/proc"
 )
 
 // How long a probe may take. If KVM hangs, there is no output at all. The numbers are generous

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/agentproto"
+	"banger/internal/guest/agentproto"
 	"banger/internal/paths"
 )
 

@@ -7,10 +7,10 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/agentproto"
 	"banger/internal/disk"
 	"banger/internal/driver"
-	"banger/internal/execx"
+	"banger/internal/guest/agentproto"
+	"banger/internal/host/execx"
 )
 
 // provePatience bounds how long a guest may take to mount its disk, and to write any output. An

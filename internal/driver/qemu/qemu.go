@@ -13,9 +13,9 @@ import (
 	"banger/api"
 	"banger/internal/driver"
 	"banger/internal/driver/vmproc"
-	"banger/internal/execx"
+	"banger/internal/host/execx"
+	"banger/internal/host/tsc"
 	"banger/internal/paths"
-	"banger/internal/tsc"
 )
 
 // The accelerators.

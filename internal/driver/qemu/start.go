@@ -17,9 +17,9 @@ import (
 	"banger/internal/disk"
 	"banger/internal/driver"
 	"banger/internal/driver/vmproc"
-	"banger/internal/execx"
+	"banger/internal/host/execx"
+	"banger/internal/host/proc"
 	"banger/internal/paths"
-	"banger/internal/proc"
 )
 
 // startWait bounds the time from exec to QEMU's greeting: tens of milliseconds

@@ -16,11 +16,11 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/console"
 	"banger/internal/driver"
-	"banger/internal/fsx"
+	"banger/internal/host/console"
+	"banger/internal/host/fsx"
+	"banger/internal/host/proc"
 	"banger/internal/paths"
-	"banger/internal/proc"
 	"banger/internal/vmid"
 )
 

@@ -4,7 +4,7 @@ import (
 	"os"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 // Files are descriptors to hand to a VMM.

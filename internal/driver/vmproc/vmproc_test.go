@@ -18,8 +18,8 @@ import (
 	"banger/api"
 	"banger/internal/driver"
 	"banger/internal/driver/vmproc"
+	"banger/internal/host/proc"
 	"banger/internal/paths"
-	"banger/internal/proc"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

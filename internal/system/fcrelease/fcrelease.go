@@ -23,7 +23,7 @@ import (
 	"banger/api"
 	"banger/internal/driver/firecracker"
 	"banger/internal/fetch"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 // Store is the directory of a machine's releases. The caller has to exclude concurrent

@@ -13,7 +13,7 @@ import (
 	"banger/api"
 	"banger/internal/driver/firecracker"
 	"banger/internal/faultpoint"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 	"banger/internal/update/archive"
 )
 

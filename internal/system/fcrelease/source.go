@@ -19,7 +19,7 @@ import (
 	"banger/api"
 	"banger/internal/driver/firecracker"
 	"banger/internal/fetch"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 // maxRedirects is how many redirects are followed: a release page redirects to a file

@@ -7,7 +7,7 @@ import (
 
 	"banger/api"
 	"banger/internal/faultpoint"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 // use switches to an installed version: it records the previous version in its

@@ -17,7 +17,7 @@ import (
 
 	"banger/api"
 	"banger/internal/driver/firecracker"
-	"banger/internal/execx"
+	"banger/internal/host/execx"
 )
 
 // machines are the architectures of Firecracker's releases: their names in Go and in

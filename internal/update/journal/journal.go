@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
-	"banger/internal/fsx"
-	"banger/internal/proc"
+	"banger/internal/host/fsx"
+	"banger/internal/host/proc"
 	"banger/internal/system/record"
 	"banger/internal/vmid"
 )

@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"banger/internal/proc"
+	"banger/internal/host/proc"
 )
 
 func fullJournal() Journal {

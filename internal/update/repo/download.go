@@ -13,7 +13,7 @@ import (
 
 	"banger/api"
 	"banger/internal/fetch"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 // Download downloads an archive into dir, as a new file of the target's name, and

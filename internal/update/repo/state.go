@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 // The directory holds every root after the trusted one as N.root.json, and the last

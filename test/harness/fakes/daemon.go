@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 
 	"banger/api"
-	"banger/internal/apt"
 	"banger/internal/buildinfo"
 	"banger/internal/config"
 	"banger/internal/daemon"
@@ -18,6 +17,7 @@ import (
 	"banger/internal/driver"
 	"banger/internal/driver/fake"
 	"banger/internal/driver/qemu"
+	"banger/internal/host/apt"
 	"banger/internal/image"
 	"banger/internal/kernel"
 	"banger/internal/vm"

@@ -9,7 +9,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"banger/internal/execx"
+	"banger/internal/host/execx"
 	"banger/test/harness"
 )
 

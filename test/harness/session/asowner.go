@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 	"banger/internal/paths"
 	"banger/internal/system/record"
 )

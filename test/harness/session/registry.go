@@ -9,7 +9,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"banger/internal/oci/registrytest"
+	"banger/internal/image/oci/registrytest"
 	"banger/test/harness"
 )
 

@@ -9,7 +9,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"banger/internal/oci/registrytest"
+	"banger/internal/image/oci/registrytest"
 	"banger/internal/paths"
 	"banger/test/harness"
 )

@@ -11,8 +11,8 @@ import (
 	"strings"
 
 	"banger/api"
-	"banger/internal/apt"
-	"banger/internal/execx"
+	"banger/internal/host/apt"
+	"banger/internal/host/execx"
 	"banger/internal/kernel"
 	"banger/internal/paths"
 	"banger/test/harness"

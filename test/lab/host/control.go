@@ -12,9 +12,9 @@ import (
 
 	"banger/api"
 	"banger/internal/buildinfo"
-	"banger/internal/fsx"
 	"banger/internal/guest"
-	"banger/internal/proc"
+	"banger/internal/host/fsx"
+	"banger/internal/host/proc"
 
 	"golang.org/x/sys/unix"
 )

@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/execx"
-	"banger/internal/fsx"
-	"banger/internal/proc"
+	"banger/internal/host/execx"
+	"banger/internal/host/fsx"
+	"banger/internal/host/proc"
 )
 
 // shutdownTime bounds an orderly shutdown: the time of the lab's units, with a reserve.

@@ -14,7 +14,7 @@ import (
 
 	"banger/api"
 	"banger/internal/driver/firecracker"
-	"banger/internal/execx"
+	"banger/internal/host/execx"
 )
 
 // Pair is a Firecracker and a jailer to run scenarios with.

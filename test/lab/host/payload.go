@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"banger/internal/execx"
-	"banger/internal/fsx"
+	"banger/internal/host/execx"
+	"banger/internal/host/fsx"
 	"banger/test/harness"
 )
 

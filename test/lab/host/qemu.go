@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"banger/internal/tsc"
+	"banger/internal/host/tsc"
 )
 
 // ports is how many programs can run commands in the lab at the same time: QEMU gives

@@ -39,9 +39,9 @@ var sessions = []string{"test/system/testdata", "test/script/testdata", "test/e2
 
 // All are the suites; those that need no installation come first.
 var All = []Suite{
-	{Name: "blockdev", Package: "internal/blockdev", Data: []string{"internal/blockdev/testdata"}, Limit: 5 * time.Minute},
+	{Name: "blockdev", Package: "internal/host/blockdev", Data: []string{"internal/host/blockdev/testdata"}, Limit: 5 * time.Minute},
 	{Name: "disk-dmsnap", Package: "internal/disk/dmsnap", Limit: 2 * time.Minute},
-	{Name: "systemd-live", Package: "internal/systemd", Run: "Live", Limit: 2 * time.Minute},
+	{Name: "systemd-live", Package: "internal/host/systemd", Run: "Live", Limit: 2 * time.Minute},
 	{Name: "contract-firecracker", Package: "internal/driver/jailed", Run: "^TestContractFirecracker$", Env: []string{system}, Installed: true, Firecracker: true, Limit: 15 * time.Minute},
 	{Name: "contract-qemu", Package: "internal/driver/jailed", Run: "^TestContractQEMU$", Env: []string{system}, Installed: true, Limit: 15 * time.Minute},
 	{Name: "4-sessions", Package: "test/system", Short: true, Data: sessions, Env: []string{system}, Installed: true, Limit: 20 * time.Minute},

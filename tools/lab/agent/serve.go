@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 	"sync"
 
-	"banger/internal/agent"
 	"banger/internal/buildinfo"
+	"banger/internal/guest/agent"
 )
 
 // serve serves every port named lab.N until ctx ends. udev creates the links before the

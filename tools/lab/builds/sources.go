@@ -13,7 +13,7 @@ import (
 	"slices"
 	"strings"
 
-	"banger/internal/execx"
+	"banger/internal/host/execx"
 	"banger/test/lab/versions"
 )
 

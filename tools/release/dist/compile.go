@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 	"runtime"
 
-	"banger/internal/execx"
-	"banger/internal/fsx"
+	"banger/internal/host/execx"
+	"banger/internal/host/fsx"
 )
 
 // Compilation is one run of `go build`.

@@ -13,7 +13,7 @@ import (
 	"runtime"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 	"banger/internal/update/release"
 )
 

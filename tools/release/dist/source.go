@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/execx"
+	"banger/internal/host/execx"
 )
 
 // Source is the input of a release.

@@ -11,7 +11,7 @@ import (
 	"regexp"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 // SumsName is the file with the checksums of all others, in the format of sha256sum(1).

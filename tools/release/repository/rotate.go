@@ -10,7 +10,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"banger/api"
-	"banger/internal/fsx"
+	"banger/internal/host/fsx"
 )
 
 // Rotation describes the changes of the next root; without any, only its expiry

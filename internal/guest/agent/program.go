@@ -1,0 +1,234 @@
+package agent
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"banger/api"
+	"banger/internal/guest/agentproto"
+)
+
+// defaultPath is root's PATH in Debian's login.defs.
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// program is a command that is ready to be started.
+type program struct {
+	path string
+	argv []string
+	env  []string
+	dir  string
+	// credential is whom it runs as; nil: as the agent.
+	credential *syscall.Credential
+}
+
+// statusError is a failure that shells report by an exit status and a message on standard error
+// (POSIX, shell command language 2.8.2).
+type statusError struct {
+	code int
+	text string
+}
+
+func (e statusError) Error() string { return e.text }
+
+// resolve returns the program for an api.Exec in this guest.
+func (s *server) resolve(exec api.Exec) (*program, error) {
+	return s.resolveAs(exec, func(p *program, a account) (err error) {
+		if len(p.argv) == 0 {
+			return loginShell(p, a.shell, "/bin/sh")
+		}
+		p.path, err = lookup(p.argv[0], p.dir, lastValue(p.env, "PATH"))
+		return err
+	})
+}
+
+// resolveAs determines the user, environment and directory of a program; find finds the program.
+func (s *server) resolveAs(exec api.Exec, find func(*program, account) error) (*program, error) {
+	account, err := s.account(exec.User)
+	if err != nil {
+		return nil, err
+	}
+	p := &program{argv: exec.Argv, credential: account.credential}
+	p.env = s.environment(account, exec)
+	if exec.StopSignal < 0 || exec.StopSignal > maxSignal {
+		return nil, api.Errorf(api.KindInvalid, "unknown signal %d", exec.StopSignal)
+	}
+	if p.dir, err = s.directory(account, exec); err != nil {
+		return nil, err
+	}
+	return p, find(p, account)
+}
+
+func (s *server) environment(a account, exec api.Exec) []string {
+	env := []string{"HOME=" + a.home, "SHELL=" + cmp.Or(a.shell, "/bin/sh"), "PATH=" + defaultPath}
+	if a.name != "" {
+		env = append(env, "USER="+a.name, "LOGNAME="+a.name)
+	}
+	if lang := language(s.Root); lang != "" {
+		env = append(env, "LANG="+lang)
+	}
+	if !exec.TTY {
+		return merge(env, exec.Env)
+	}
+	env = merge(append(env, "TERM=xterm-256color"), exec.Env)
+	return merge(env, []string{"TERM=" + terminal(lastValue(env, "TERM"), a.home, env, s.Root)})
+}
+
+// merge sets the variables of more in env, each only once: programs differ in whether they use the
+// first or the last of two with the same name.
+func merge(env, more []string) []string {
+	at := map[string]int{}
+	for i, v := range env {
+		name, _, _ := strings.Cut(v, "=")
+		at[name] = i
+	}
+	for _, v := range more {
+		name, _, _ := strings.Cut(v, "=")
+		if i, ok := at[name]; ok {
+			env[i] = v
+			continue
+		}
+		at[name] = len(env)
+		env = append(env, v)
+	}
+	return env
+}
+
+func lastValue(env []string, name string) string {
+	for _, v := range env {
+		if value, ok := strings.CutPrefix(v, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// maxSignal is the last of the real-time signals (signal(7)).
+const maxSignal = 64
+
+// directory returns where the command starts.
+func (s *server) directory(a account, exec api.Exec) (string, error) {
+	dir := exec.Dir
+	if dir == "" {
+		if info, err := os.Stat(a.home); err != nil || !info.IsDir() {
+			return "/", nil
+		}
+		return a.home, nil
+	}
+	path := filepath.Join(cmp.Or(s.Root, "/"), dir)
+	if exec.MakeDir {
+		// The error of Stat below is clearer than that of creating it.
+		_ = os.MkdirAll(path, 0o755)
+	}
+	info, err := os.Stat(path)
+	if err == nil && !info.IsDir() {
+		err = syscall.ENOTDIR
+	}
+	if err != nil {
+		return "", api.Errorf(api.KindInvalid, "cannot start in %s: %w", dir, cause(err))
+	}
+	return path, nil
+}
+
+// cause removes the operation and path from an error, because the caller adds better ones.
+func cause(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// loginShell makes p the first shell that can be executed.
+func loginShell(p *program, shells ...string) error {
+	for _, shell := range shells {
+		if shell != "" && executable(shell) == nil {
+			p.path, p.argv = shell, []string{"-" + filepath.Base(shell)}
+			return nil
+		}
+	}
+	return api.Errorf(api.KindInvalid, "the image has no shell").
+		WithHint(agentproto.HintProgram)
+}
+
+// lookup finds a command as execvp(3) does.
+func lookup(name, dir, path string) (string, error) {
+	if strings.Contains(name, "/") {
+		file := name
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(dir, file)
+		}
+		return file, status(name, executable(file))
+	}
+	err := error(fs.ErrNotExist)
+	for _, folder := range filepath.SplitList(path) {
+		if !filepath.IsAbs(folder) {
+			folder = filepath.Join(dir, folder)
+		}
+		file := filepath.Join(folder, name)
+		found := executable(file)
+		if found == nil && name != "" {
+			return file, nil
+		}
+		if !errors.Is(found, fs.ErrNotExist) && !errors.Is(found, syscall.ENOTDIR) {
+			err = found
+		}
+	}
+	return "", status(name, err)
+}
+
+func executable(file string) error {
+	info, err := os.Stat(file)
+	switch {
+	case err != nil:
+		return cause(err)
+	case info.IsDir():
+		return syscall.EISDIR
+	case info.Mode()&0o111 == 0:
+		return syscall.EACCES
+	}
+	return nil
+}
+
+// status turns an error of finding or starting a command into an exit status.
+func status(name string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR):
+		return statusError{127, name + ": command not found"}
+	default:
+		return statusError{126, fmt.Sprintf("%s: cannot execute: %v", name, err)}
+	}
+}
+
+// startError explains why a program that was found could not be started.
+func startError(p *program, err error) error {
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
+		return api.Errorf(api.KindInternal, "cannot start %s in the guest: %w", p.argv[0], err)
+	}
+	switch errno {
+	case syscall.E2BIG:
+		return api.Errorf(api.KindInvalid, "the command line is too long for the guest: %w", err).
+			WithHint(agentproto.HintStdin)
+	case syscall.EACCES:
+		return statusError{126, p.argv[0] + ": cannot execute" + p.asWhom() + ": " + errno.Error()}
+	case syscall.ENOEXEC, syscall.ENOENT, syscall.EPERM, syscall.ETXTBSY, syscall.ELIBBAD:
+		return statusError{126, fmt.Sprintf("%s: cannot execute: %v", p.argv[0], errno)}
+	}
+	return api.Errorf(api.KindInternal, "cannot start %s in the guest: %w", p.argv[0], err)
+}
+
+// asWhom returns the user and the directory, for which permissions may be missing, too.
+func (p *program) asWhom() string {
+	if p.credential == nil || p.credential.Uid == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" as user %d in %s", p.credential.Uid, p.dir)
+}

@@ -1,0 +1,253 @@
+// Package agent is the guest's side of banger: it answers the host over the agent's channel, and
+// runs commands, terminals and copies in sessions that outlive their connections.
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"banger/api"
+	"banger/internal/guest/agentproto"
+	"banger/internal/guest/budget"
+	"banger/internal/guest/forward"
+)
+
+// Options configure the agent.
+type Options struct {
+	Version string
+	// BootID identifies this boot of the guest for the host; empty means the kernel's.
+	BootID string
+	// Root is for a fake guest, which is an ordinary process on the host: commands
+	// start there, and paths to copy are resolved beneath it. Empty in a guest.
+	Root string
+	// OnHello is called at every greeting of the host, before any request is served.
+	OnHello func(agentproto.Hello)
+	// Clock sets the clock as requested by the host, and returns the time; nil: there is no clock
+	// to set.
+	Clock func(agentproto.Request) agentproto.Clock
+	// Shutdown ends the guest. It is called once the request has been answered.
+	Shutdown func(agentproto.Request)
+	// Patience is called when Serve ends, and returns how long commands may take to end; 0, or a
+	// nil Patience: as long as when their client disconnects.
+	Patience func() time.Duration
+	// Console receives the output of the guest's main command, and how it ended; nil: dropped.
+	Console io.Writer
+	// Reaper waits for child processes. nil means a new one during Serve, which reaps orphans, too,
+	// if this process is PID 1.
+	Reaper *Reaper
+	// Memory is the guest's memory, in bytes, which determines its budget; 0: the machine's.
+	Memory int64
+}
+
+// Transport provides the channel to the host.
+type Transport interface {
+	// Accept waits for the channel. Serve closes it when the host is gone.
+	Accept(ctx context.Context) (agentproto.Conn, error)
+}
+
+// Serve answers the host until ctx ends or the transport fails. Then every
+// session is hung up.
+func Serve(ctx context.Context, o Options, t Transport) error {
+	s, err := newServer(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	for {
+		conn, err := t.Accept(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		s.serveConn(conn)
+	}
+}
+
+// watched is the channel; if nothing arrives on it, the agent is idle.
+type watched struct {
+	agentproto.Conn
+	rest *budget.Rest
+}
+
+func (w watched) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	w.rest.Use()
+	return n, err
+}
+
+// server is a running agent.
+type server struct {
+	Options
+	ctx        context.Context
+	cancel     context.CancelFunc
+	work       sync.WaitGroup // everything that close waits for
+	stopReaper func()
+	limits     limits
+	rest       budget.Rest
+	crowd      *forward.Crowd // the sessions that carry a connection
+
+	main    sync.Mutex
+	hasMain bool // guarded by main: the main command was started
+
+	mu          sync.Mutex
+	sessions    sessionTable
+	tasks       map[string]*task
+	connections int                 // sessions that carry one
+	held        int                 // pipes that are kept open for background processes
+	listeners   map[string]*pending // by the name that the client gave
+}
+
+func newServer(ctx context.Context, o Options) (*server, error) {
+	room := budget.OfGuest(cmp.Or(o.Memory, budget.Memory()))
+	s := &server{
+		Options: o, sessions: sessionTable{}, tasks: map[string]*task{}, listeners: map[string]*pending{},
+		limits: limits{room.Sessions, detachedFor, lostFor}, crowd: forward.NewCrowd(room.Connections),
+	}
+	if s.BootID == "" {
+		id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+		if err != nil {
+			return nil, err
+		}
+		s.BootID = string(id[:max(0, len(id)-1)])
+	}
+	s.ctx, s.cancel = context.WithCancel(ctx)
+	s.stopReaper = func() {}
+	if s.Console == nil {
+		s.Console = io.Discard
+	}
+	if s.Reaper == nil {
+		s.Reaper = NewReaper(os.Getpid() == 1)
+		s.startReaper()
+	}
+	return s, nil
+}
+
+// startReaper runs the reaper until everything it serves has ended.
+func (s *server) startReaper() {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(s.ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.Reaper.Run(ctx)
+	}()
+	s.stopReaper = func() { cancel(); <-done }
+}
+
+// serveConn serves one channel until the host is gone. It may greet several
+// times on it.
+func (s *server) serveConn(conn agentproto.Conn) {
+	defer conn.Close()
+	stop := context.AfterFunc(s.ctx, func() { conn.Close() })
+	defer stop()
+	l := agentproto.NewListener(watched{conn, &s.rest}, s.BootID, s.Version)
+	for {
+		session, hello, err := l.Accept()
+		if err != nil {
+			return
+		}
+		if s.OnHello != nil {
+			s.OnHello(hello)
+		}
+		mux, err := agentproto.AgentMux(session)
+		if err != nil {
+			return
+		}
+		s.serveMux(mux)
+	}
+}
+
+func (s *server) serveMux(mux *agentproto.Mux) {
+	defer mux.Close()
+	stop := context.AfterFunc(s.ctx, func() { mux.Close() })
+	defer stop()
+	for {
+		channel, err := mux.Accept()
+		if err != nil {
+			return
+		}
+		s.work.Go(func() {
+			defer channel.Close()
+			s.serveChannel(mux, channel)
+		})
+	}
+}
+
+func (s *server) serveChannel(mux *agentproto.Mux, channel net.Conn) {
+	var req agentproto.Request
+	if err := agentproto.ReadMessage(channel, &req); err != nil {
+		return
+	}
+	var answer agentproto.Response
+	switch req.Op {
+	case agentproto.OpStream:
+		s.serveStream(mux, channel)
+		return
+	case agentproto.OpEcho:
+		_, _ = io.Copy(channel, channel) // until the host closes it
+		return
+	case agentproto.OpHealth:
+		answer.Health = s.health()
+	case agentproto.OpClock:
+		if s.Clock == nil {
+			answer.Error = api.Errorf(api.KindUnsupported, "this guest does not have its own clock")
+			break
+		}
+		clock := s.Clock(req)
+		answer.Clock = &clock
+	case agentproto.OpShutdown:
+		if s.Shutdown == nil {
+			answer.Error = api.Errorf(api.KindUnsupported, "this guest cannot be shut down from within")
+		}
+	default:
+		answer.Error = api.Errorf(api.KindUnsupported, "the guest's agent does not know the request %q", req.Op)
+	}
+	if agentproto.WriteMessage(channel, answer) == nil && req.Op == agentproto.OpShutdown && s.Shutdown != nil {
+		// The host reads the answer, then closes: the answer must be sent before the guest ends.
+		_, _ = channel.Read(make([]byte, 1))
+		s.Shutdown(req)
+	}
+}
+
+// grace is the time between the request to end a command and SIGKILL.
+func (s *server) grace() time.Duration {
+	if s.ctx.Err() == nil || s.Patience == nil {
+		return hangUpGrace
+	}
+	return cmp.Or(s.Patience(), hangUpGrace)
+}
+
+// close hangs up every session and waits for what serves them.
+func (s *server) close() {
+	s.cancel()
+	s.work.Wait()
+	s.rest.Stop()
+	s.stopReaper()
+}
+
+// FromListener serves the connections of a listener, one at a time: vsock, or the
+// socket of a fake guest.
+func FromListener(l net.Listener) Transport { return listenerTransport{l} }
+
+type listenerTransport struct{ net.Listener }
+
+// Accept waits for the next connection.
+func (t listenerTransport) Accept(ctx context.Context) (agentproto.Conn, error) {
+	stop := context.AfterFunc(ctx, func() { t.Close() })
+	defer stop()
+	conn, err := t.Listener.Accept()
+	if err != nil {
+		return nil, cmp.Or(ctx.Err(), err)
+	}
+	return conn, nil
+}
+
+// errPortClosed ends reads and writes of a port that is closed.
+var errPortClosed = errors.New("the port is closed")
