@@ -1,0 +1,119 @@
+package layout
+
+import (
+	"bytes"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What is larger should be taken apart.
+const (
+	maxMethods      = 40   // of a type
+	maxInterface    = 8    // methods of an interface
+	maxPackageLines = 2500 // without tests
+)
+
+// sizes are those of a package, by the names of its types.
+type sizes struct {
+	lines               int
+	methods, interfaces map[string]int
+}
+
+// larger are those that are still larger. What is listed here may not grow, and must be
+// larger.
+var larger = map[string]int{
+	"client.Client":               70,
+	"internal/cli.app":            72,
+	"internal/daemon":             2703,
+	"internal/daemon.Server":      63,
+	"internal/daemon.ImageCache":  9,
+	"internal/daemon.Images":      9,
+	"internal/daemon.VMs":         20,
+	"internal/guest/agent":        3556,
+	"internal/guest/agent.server": 57,
+	"internal/image":              5208,
+	"internal/image.Cache":        64,
+	"internal/image.tree":         11,
+	"internal/roothelper":         2667,
+	"internal/roothelper.Helper":  47,
+	"internal/system.Host":        64,
+	"internal/update":             2574,
+	"internal/update.run":         45,
+	"internal/vm":                 4395,
+	"internal/vm.Service":         180,
+}
+
+// TestSizes holds types and packages to sizes that a reader can keep in mind.
+func TestSizes(t *testing.T) {
+	check := func(name string, n, limit int, what string) {
+		known := larger[name]
+		switch {
+		case n > max(known, limit):
+			t.Errorf("%s has %d %s; the limit is %d", name, n, what, max(known, limit))
+		case known > 0 && n <= limit:
+			t.Errorf("%s has %d %s now: take it from the list", name, n, what)
+		}
+	}
+	for _, line := range goList(t, "-f", `{{.ImportPath}}|{{.Dir}}|{{join .GoFiles ","}}`, "./api", "./client", "./cmd/...", "./internal/...") {
+		fields := strings.Split(line, "|")
+		pkg, s := strings.TrimPrefix(fields[0], "banger/"), sizesOf(t, fields[1], strings.Split(fields[2], ","))
+		if pkg != "internal/cli" { // which has a file for each command
+			check(pkg, s.lines, maxPackageLines, "lines")
+		}
+		for name, n := range s.methods {
+			check(pkg+"."+name, n, maxMethods, "methods")
+		}
+		for name, n := range s.interfaces {
+			check(pkg+"."+name, n, maxInterface, "methods")
+		}
+	}
+}
+
+func sizesOf(t *testing.T, dir string, files []string) sizes {
+	s := sizes{methods: map[string]int{}, interfaces: map[string]int{}}
+	for _, name := range files {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.lines += bytes.Count(data, []byte("\n"))
+		f, err := parser.ParseFile(token.NewFileSet(), name, data, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.FuncDecl:
+				if n.Recv != nil {
+					s.methods[receiver(n.Recv.List[0].Type)]++
+				}
+			case *ast.TypeSpec:
+				if i, ok := n.Type.(*ast.InterfaceType); ok {
+					s.interfaces[n.Name.Name] = len(i.Methods.List)
+				}
+			}
+			return true
+		})
+	}
+	return s
+}
+
+// receiver is the name of a method's type.
+func receiver(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.StarExpr:
+		return receiver(e.X)
+	case *ast.IndexExpr:
+		return receiver(e.X)
+	case *ast.IndexListExpr:
+		return receiver(e.X)
+	case *ast.Ident:
+		return e.Name
+	}
+	return ""
+}
