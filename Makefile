@@ -80,7 +80,7 @@ lint:
 check: deps lint race
 
 # Whole runs are kept in bin/mutation: what has not changed is not tested again.
-PACKAGES ?= internal/host/proc internal/daemon/fcproc internal/rootapi internal/roothelper
+PACKAGES ?= internal/host/proc internal/daemon/fcproc internal/rootapi internal/roothelper internal/roothelper/removetree
 mutation:
 	@scripts/need-go.sh
 	@nice go run ./tools/mutation -results '$(BIN)/mutation' $(PACKAGES)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -40,7 +41,24 @@ const (
 // can change, through a hard link in their jails.
 func (h *Helper) bootPut(c rootapi.BootPutCall, files []*os.File) (any, error) {
 	defer h.locks.lock(c.Digest)()
-	path := filepath.Join(h.Dirs.Boot, c.Digest)
+	return h.bootFiles().put(c.Digest, files)
+}
+
+// bootFiles returns the store of what VMs boot from.
+func (h *Helper) bootFiles() bootStore {
+	return bootStore{dir: h.Dirs.Boot, allocating: &h.booting}
+}
+
+// bootStore is a directory of files that are named by their digests.
+type bootStore struct {
+	dir        string
+	allocating *sync.Mutex
+}
+
+// put stores a copy of files[0] with that digest; without a file it reports whether the
+// store has it. The caller holds the digest's lock.
+func (b bootStore) put(digest string, files []*os.File) (any, error) {
+	path := filepath.Join(b.dir, digest)
 	err := used(path)
 	if err == nil {
 		return rootapi.BootPutAnswer{Kept: true}, nil
@@ -51,10 +69,10 @@ func (h *Helper) bootPut(c rootapi.BootPutCall, files []*os.File) (any, error) {
 		}
 		return rootapi.BootPutAnswer{}, err
 	}
-	if err := os.MkdirAll(h.Dirs.Boot, 0o755); err != nil {
+	if err := os.MkdirAll(b.dir, 0o755); err != nil {
 		return nil, diskError("create the directory of boot files", err)
 	}
-	if err := h.store(files[0], path, c.Digest); err != nil {
+	if err := b.store(files[0], path, digest); err != nil {
 		return nil, diskError("store a boot file", err)
 	}
 	return rootapi.BootPutAnswer{Kept: true}, nil
@@ -66,11 +84,11 @@ func used(path string) error {
 	return os.Chtimes(path, now, now)
 }
 
-// requireBootFiles refuses a start from files that are not stored, before anything is
+// require refuses a start from files that are not stored, before anything is
 // created for it: the owner's daemon sends them and asks again.
-func (h *Helper) requireBootFiles(digests ...string) error {
+func (b bootStore) require(digests ...string) error {
 	for _, digest := range digests {
-		err := used(filepath.Join(h.Dirs.Boot, digest))
+		err := used(filepath.Join(b.dir, digest))
 		if errors.Is(err, os.ErrNotExist) {
 			return api.Errorf(api.KindNotFound, "no boot file %s is stored", digest)
 		}
@@ -82,12 +100,12 @@ func (h *Helper) requireBootFiles(digests ...string) error {
 }
 
 // store copies from to path if it has the digest.
-func (h *Helper) store(from *os.File, path, digest string) error {
+func (b bootStore) store(from *os.File, path, digest string) error {
 	size, err := bootSize(from)
 	if err != nil {
 		return err
 	}
-	to, err := h.stageBoot(size)
+	to, err := b.stage(size)
 	if err != nil {
 		return err
 	}
@@ -123,19 +141,19 @@ func bootSize(f *os.File) (int64, error) {
 	return st.Size, nil
 }
 
-// stageBoot creates the file that a boot file of that size is copied to. It has its full
+// stage creates the file that a boot file of that size is copied to. It has its full
 // size from the beginning, so concurrent requests count one another's. Only this step is
 // done by one request at a time, because the source of the copy may be slow.
-func (h *Helper) stageBoot(size int64) (*os.File, error) {
-	h.booting.Lock()
-	defer h.booting.Unlock()
-	if err := h.makeRoom(time.Now(), size); err != nil {
+func (b bootStore) stage(size int64) (*os.File, error) {
+	b.allocating.Lock()
+	defer b.allocating.Unlock()
+	if err := b.makeRoom(time.Now(), size); err != nil {
 		return nil, err
 	}
-	if err := fsx.NeedSpace(h.Dirs.Boot, size+bootMargin); err != nil {
+	if err := fsx.NeedSpace(b.dir, size+bootMargin); err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp(h.Dirs.Boot, stagedPrefix+"*")
+	f, err := os.CreateTemp(b.dir, stagedPrefix+"*")
 	if err != nil || size == 0 {
 		return f, err
 	}
@@ -164,8 +182,8 @@ type bootFile struct {
 // makeRoom removes files that were not used for long and files that a crash left incomplete.
 // Then it removes the least recently used files that no jail links, until one more file of
 // that size is within the bounds.
-func (h *Helper) makeRoom(now time.Time, size int64) error {
-	files, err := h.bootFiles()
+func (b bootStore) makeRoom(now time.Time, size int64) error {
+	files, err := b.list()
 	if err != nil {
 		return err
 	}
@@ -199,12 +217,12 @@ func (h *Helper) makeRoom(now time.Time, size int64) error {
 	return err
 }
 
-func (h *Helper) bootFiles() ([]bootFile, error) {
-	entries, err := os.ReadDir(h.Dirs.Boot)
+func (b bootStore) list() ([]bootFile, error) {
+	entries, err := os.ReadDir(b.dir)
 	var files []bootFile
 	for _, e := range entries {
 		var st unix.Stat_t
-		path := filepath.Join(h.Dirs.Boot, e.Name())
+		path := filepath.Join(b.dir, e.Name())
 		if unix.Lstat(path, &st) != nil {
 			continue // renamed or removed in between
 		}

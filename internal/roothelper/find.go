@@ -25,7 +25,7 @@ func (h *Helper) find(ctx context.Context, id string, hint proc.Identity) (*fcpr
 	if err != nil || uid == 0 { // it was being created
 		return nil, j, err
 	}
-	if !h.owns(uid) {
+	if !h.Settings.owns(uid) {
 		return nil, j, api.Errorf(api.KindInternal, "the jail of VM %s belongs to group %d, which is not a VM's", id, uid).
 			WithHint("sudo ls -ld %s", j.dir)
 	}

@@ -56,6 +56,14 @@ type Settings struct {
 	Self                      string // path of this program, which starts QEMU
 }
 
+// uid returns the user and group id of a VM's VMM.
+func (s Settings) uid(slot int) int { return s.UIDBase + slot }
+
+// owns reports whether a user id is one of the VMs'.
+func (s Settings) owns(uid uint32) bool {
+	return int(uid) >= s.UIDBase && int(uid) < s.UIDBase+s.UIDCount
+}
+
 // Helper carries out the verbs.
 type Helper struct {
 	Settings Settings
@@ -82,14 +90,6 @@ type Dirs struct {
 	Jails string
 	Boot  string
 	Run   string
-}
-
-// uid returns the user and group id of a VM's VMM.
-func (h *Helper) uid(slot int) int { return h.Settings.UIDBase + slot }
-
-// owns reports whether a user id is one of the VMs'.
-func (h *Helper) owns(uid uint32) bool {
-	return int(uid) >= h.Settings.UIDBase && int(uid) < h.Settings.UIDBase+h.Settings.UIDCount
 }
 
 func (s *Server) hello() rootapi.HelloAnswer {

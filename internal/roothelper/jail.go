@@ -12,6 +12,7 @@ import (
 	"banger/api"
 	"banger/internal/driver/firecracker"
 	"banger/internal/rootapi"
+	"banger/internal/roothelper/removetree"
 	"banger/internal/vmid"
 )
 
@@ -113,7 +114,7 @@ func (h *Helper) removeJail(ctx context.Context, id string) error {
 		if err = errors.Join(err, findErr); !found || err != nil {
 			break
 		}
-		err = removeTree(ctx, j.dir)
+		err = removetree.Remove(ctx, j.dir)
 	}
 	if err != nil {
 		return removalError(id, err)

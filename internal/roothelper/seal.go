@@ -10,6 +10,7 @@ import (
 
 	"banger/api"
 	"banger/internal/driver/firecracker"
+	"banger/internal/roothelper/removetree"
 )
 
 // Firecracker's jailer gives the jail's directories to the VM's user, because Firecracker
@@ -68,7 +69,7 @@ func sealDir(parent *os.File, name string, depth int, left *int) error {
 	if depth == 0 {
 		return errors.New("it is deeper than a jailer creates")
 	}
-	dir, err := openDir(int(parent.Fd()), name)
+	dir, err := removetree.OpenDir(int(parent.Fd()), name)
 	if err != nil {
 		return err
 	}

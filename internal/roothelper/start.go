@@ -56,7 +56,7 @@ func (h *Helper) vmStart(ctx context.Context, c rootapi.VMStartCall, logs []*os.
 			return rootapi.Process{}, nil, err
 		}
 	}
-	if err := h.requireBootFiles(c.Kernel, c.Initramfs); err != nil {
+	if err := h.bootFiles().require(c.Kernel, c.Initramfs); err != nil {
 		return rootapi.Process{}, nil, err
 	}
 	s, err := h.prepare(ctx, c, logs)
@@ -116,7 +116,7 @@ func (s *start) take() []*os.File {
 
 // prepare fills the jail and describes the unit.
 func (h *Helper) prepare(ctx context.Context, c rootapi.VMStartCall, logs []*os.File) (*start, error) {
-	uid := h.uid(c.Slot)
+	uid := h.Settings.uid(c.Slot)
 	if c.VMM == rootapi.QEMU {
 		return h.prepareQEMU(ctx, c, uid, logs)
 	}

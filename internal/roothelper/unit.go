@@ -100,7 +100,7 @@ func (h *Helper) devices(c rootapi.VMStartCall) []systemd.Device {
 		access = "rwm"
 	}
 	allow := []systemd.Device{char(kvmMinor, access), char(tunMinor, access)}
-	if minor, found := h.userfaultfd(); found && c.VMM == rootapi.Firecracker {
+	if minor, found := userfaultfd(h.Host.Proc); found && c.VMM == rootapi.Firecracker {
 		allow = append(allow, char(minor, "m"))
 	}
 	if d, found, err := h.Blocks.Lookup(c.ID); err == nil && found {
@@ -117,8 +117,8 @@ func char(minor int, access string) systemd.Device {
 // Jailers from 1.5 on also look it up in /proc/misc, and create the node in every jail if it
 // exists (src/jailer/src/env.rs). Nothing opens it: only a snapshot that is restored with a
 // page-fault handler would.
-func (h *Helper) userfaultfd() (minor int, found bool) {
-	f, err := os.Open(filepath.Join(h.Host.Proc, "misc"))
+func userfaultfd(proc string) (minor int, found bool) {
+	f, err := os.Open(filepath.Join(proc, "misc"))
 	if err != nil {
 		return 0, false
 	}

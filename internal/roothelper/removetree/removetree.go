@@ -1,4 +1,6 @@
-package roothelper
+// Package removetree removes directories that a VMM, which a guest may have taken over, has
+// filled.
+package removetree
 
 import (
 	"context"
@@ -12,13 +14,13 @@ import (
 	"banger/api"
 )
 
-// removeTree removes a directory with its contents. If ctx ends first it returns an error,
+// Remove removes a directory with its contents. If ctx ends first it returns an error,
 // and can be called again. It does not follow symbolic links, and needs two descriptors, no
 // stack for deep trees and little memory for large ones: a VMM that a guest took over may
 // have made a jail that is too deep for os.RemoveAll, or has millions of names. Deeper
 // directories are moved up first.
-func removeTree(ctx context.Context, path string) error {
-	top, err := openDir(unix.AT_FDCWD, path)
+func Remove(ctx context.Context, path string) error {
+	top, err := OpenDir(unix.AT_FDCWD, path)
 	if errors.Is(err, unix.ENOENT) {
 		return nil
 	}
@@ -41,7 +43,7 @@ func removeFrom(ctx context.Context, top *os.File, name string, moved *int) erro
 	if !isDir || err != nil {
 		return err
 	}
-	dir, err := openDir(int(top.Fd()), name)
+	dir, err := OpenDir(int(top.Fd()), name)
 	if err != nil {
 		return err
 	}
@@ -116,7 +118,8 @@ func moveUp(from *os.File, name string, to *os.File, moved *int) error {
 	}
 }
 
-func openDir(dir int, name string) (*os.File, error) {
+// OpenDir opens a directory below another one, and no symbolic link in its place.
+func OpenDir(dir int, name string) (*os.File, error) {
 	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: name, Err: err}

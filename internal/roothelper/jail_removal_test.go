@@ -1,18 +1,18 @@
 package roothelper
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"banger/api"
 	"banger/internal/rootapi"
+	"banger/internal/roothelper/removetree"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -60,13 +60,13 @@ func TestRemovalOfADeepJail(t *testing.T) {
 	w := newFixture(t)
 	j, err := w.makeJail(t.Context(), vm, "firecracker", uidBase+1)
 	w.check(err)
-	dir, err := openDir(unix.AT_FDCWD, j.root)
+	dir, err := removetree.OpenDir(unix.AT_FDCWD, j.root)
 	w.check(err)
 	const depth = 1000
 	for range depth {
 		w.check(unix.Mkdirat(int(dir.Fd()), "d", 0o700))
 		w.check(unix.Symlinkat("/", int(dir.Fd()), "root"))
-		next, err := openDir(int(dir.Fd()), "d")
+		next, err := removetree.OpenDir(int(dir.Fd()), "d")
 		w.check(err)
 		dir.Close()
 		dir = next
@@ -82,69 +82,12 @@ func TestRemovalOfADeepJail(t *testing.T) {
 	}
 }
 
-// TestRemovalOfManyNames: they are not in memory all at once. Long names are the most that
-// a VMM can make of a jail: hard links take little else.
-func TestRemovalOfManyNames(t *testing.T) {
-	w := newFixture(t)
-	dir := w.dir()
-	first := filepath.Join(dir, "first")
-	w.check(os.WriteFile(first, nil, 0o600))
-	const many = 5 * namesAtOnce
-	for i := range many {
-		w.check(os.Link(first, filepath.Join(dir, fmt.Sprintf("%0248d", i))))
+// TestRemovalErrorKeepsTheHint: it says that another try continues.
+func TestRemovalErrorKeepsTheHint(t *testing.T) {
+	err := removalError(vm, api.Errorf(api.KindTimeout, "too many").WithHint("try again"))
+	if e := api.AsError(err); e.Kind != api.KindTimeout || e.Hint != "try again" || !strings.Contains(e.Message, vm) {
+		t.Errorf("%+v", e)
 	}
-	top, err := openDir(unix.AT_FDCWD, dir)
-	w.check(err)
-	defer top.Close()
-	var before, during runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	removed := 0
-	w.check(empty(t.Context(), top, func(name string) error {
-		if removed++; removed == 1 {
-			runtime.GC()
-			runtime.ReadMemStats(&during)
-		}
-		_, err := remove(top, name)
-		return err
-	}))
-	if removed != many+1 {
-		t.Errorf("%d of %d names were removed", removed, many+1)
-	}
-	if held := int64(during.HeapAlloc) - int64(before.HeapAlloc); held > 2*255*namesAtOnce {
-		t.Errorf("%d bytes are held for %d names", held, many)
-	}
-}
-
-// TestRemovalThatTakesTooLong ends with its request, and the next one goes on.
-func TestRemovalThatTakesTooLong(t *testing.T) {
-	w := newFixture(t)
-	dir := w.dir()
-	w.check(os.MkdirAll(filepath.Join(dir, "a", "b"), 0o700))
-	w.check(os.WriteFile(filepath.Join(dir, "a", "file"), nil, 0o600))
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := removeTree(ctx, dir); api.KindOf(err) != api.KindTimeout || api.AsError(removalError(vm, err)).Hint == "" {
-		t.Errorf("%v", err)
-	}
-	w.check(removeTree(t.Context(), dir))
-	if _, err := os.Lstat(dir); !os.IsNotExist(err) {
-		t.Errorf("it is left: %v", err)
-	}
-}
-
-func TestRemovalOfALink(t *testing.T) {
-	w := newFixture(t)
-	precious, dir := w.dir(), filepath.Join(w.dir(), "link")
-	w.check(os.WriteFile(filepath.Join(precious, "file"), nil, 0o600))
-	w.check(os.Symlink(precious, dir))
-	if err := removeTree(t.Context(), dir); err == nil {
-		t.Error("a link was taken for a directory")
-	}
-	if err := removeTree(t.Context(), filepath.Join(dir, "nothing")); err != nil {
-		t.Errorf("what is not there: %v", err)
-	}
-	w.read(filepath.Join(precious, "file"))
 }
 
 // TestOpenBeneath: no component leads elsewhere, whoever made it.
@@ -154,7 +97,7 @@ func TestOpenBeneath(t *testing.T) {
 	w.check(os.MkdirAll(filepath.Join(dir, "a", "b"), 0o700))
 	w.check(os.Symlink("a", filepath.Join(dir, "link")))
 	w.check(os.Symlink("/", filepath.Join(dir, "root")))
-	top, err := openDir(unix.AT_FDCWD, dir)
+	top, err := removetree.OpenDir(unix.AT_FDCWD, dir)
 	w.check(err)
 	defer top.Close()
 	for _, name := range []string{"link/b", "root/etc", "..", "a/../..", "a/../../" + filepath.Base(dir), "/etc", filepath.Join(dir, "a"), ""} {
