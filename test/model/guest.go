@@ -18,9 +18,10 @@ import (
 	"banger/test/harness/session"
 )
 
-// The file that guests write is replaced as a whole, so that a full disk costs nothing.
+// The file that guests write is replaced as a whole, so that a full disk costs nothing. Two
+// commands may write at the same time, so each has a file of its own before.
 const (
-	writeScript = `echo %d > /note.new && mv /note.new /note && true`
+	writeScript = `echo %[1]d > /note.%[1]d && mv /note.%[1]d /note && true`
 	readScript  = `if [ -e /note ]; then cat /note; else echo 0; fi`
 )
 
