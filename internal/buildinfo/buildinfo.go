@@ -17,7 +17,7 @@ var version, commit string
 var updateRoot, updateRepository string
 
 // Update returns what this build trusts for updates and where it looks for them;
-// nothing, where it is no release.
+// nothing if it is not a release.
 func Update() (root []byte, repository string) {
 	root, err := base64.StdEncoding.DecodeString(updateRoot)
 	if err != nil {

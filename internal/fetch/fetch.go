@@ -216,7 +216,7 @@ func (w *watch) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// explain says why there is no answer, or no complete one.
+// explain says why an answer is missing or incomplete.
 func (c *Client) explain(ctx context.Context, u string, err error) error {
 	var own *api.Error
 	switch {

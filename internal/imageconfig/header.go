@@ -24,7 +24,7 @@ func FormatHeader(c *api.ImageConfig) string {
 	return base64.StdEncoding.EncodeToString(body)
 }
 
-// ParseHeader parses the header's value; empty is no configuration.
+// ParseHeader parses the header's value; if it is empty, so is the configuration.
 func ParseHeader(value string) (*api.ImageConfig, error) {
 	if value == "" {
 		return nil, nil

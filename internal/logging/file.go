@@ -51,8 +51,8 @@ func NewWriter(path string, outs ...*os.File) *Writer {
 	return &Writer{path: path, outs: outs, ours: err == nil && logErr == nil && os.SameFile(is, log)}
 }
 
-// Write implements io.Writer. That a log cannot be put aside is no error: it grows until it
-// can be.
+// Write implements io.Writer. If a log cannot be put aside, it grows until it can be;
+// that is not an error.
 func (w *Writer) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

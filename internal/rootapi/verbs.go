@@ -392,8 +392,8 @@ type CheckAnswer struct {
 
 // VMMCheck describes the VMM of the host.
 type VMMCheck struct {
-	Version  string   `json:"version,omitempty"` // empty: there is no usable one
-	Reason   string   `json:"reason,omitempty"`  // why there is no usable one
+	Version  string   `json:"version,omitempty"` // empty: none is usable
+	Reason   string   `json:"reason,omitempty"`  // why none is usable
 	Hint     string   `json:"hint,omitempty"`    // what to type
 	Warnings []string `json:"warnings,omitempty"`
 	Path     string   `json:"path,omitempty"`   // Firecracker's program that is used

@@ -98,7 +98,7 @@ func (r *reserve) missing() string {
 	return r.why
 }
 
-// claim is claimFile with the reserve's space if there is no other. If it fails, the
+// claim is claimFile with the reserve's space if no other is free. If it fails, the
 // space may or may not be available when it is needed.
 func (s *Store) claim(path string, more int64) {
 	err := claimFile(path, more)

@@ -161,7 +161,7 @@ func checkBeforeOpening(ctx context.Context, path string) error {
 // The ways to open a database.
 const (
 	shared = "NORMAL"
-	alone  = "EXCLUSIVE" // nobody else can use it, and there is no file of shared memory
+	alone  = "EXCLUSIVE" // nobody else can use it, without a file of shared memory
 )
 
 // open opens one connection. Commits survive a crash of this program, and with durable a crash of the

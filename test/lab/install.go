@@ -30,7 +30,7 @@ func (l *Lab) fillDisk(free int) {
 	l.Run("fallocate -l $(($(df --output=avail -B1 /var/lib/banger | tail -1) - %d)) %s", free, ballast)
 }
 
-// Ready makes sure that the build is installed and answers, and that there is no VM
+// Ready makes sure that the build is installed and answers, and that no VM is left
 // unless they are kept. For scenarios that install versions themselves, any version is
 // accepted.
 func (l *Lab) Ready(keep, anyVersion bool) {

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"banger/internal/vmid"
@@ -48,6 +49,30 @@ func (l *Lab) gone(id string) {
 	if strings.Contains(held, id) {
 		l.Failf("the host still has objects of VM %s:\n%s", id, held)
 	}
+}
+
+// grow: a stopped VM's disk grows with its file system, and keeps what it has.
+func grow(l *Lab) {
+	l.Start("web")
+	l.Guest("web", "echo kept > /kept; sync")
+	l.Fails("banger vm set web --disk 1G", "running")
+	l.Dev("banger vm stop web")
+	id := l.VM("web").ID
+	l.Dev("banger vm set web --disk 1G --memory 192M")
+	l.Fails("banger vm set web --disk 512M", "1G")
+	for range 2 { // the second start is one from the disk's own base
+		l.Boot("web", "banger vm start web")
+		l.Equal("what was there before it grew", l.Guest("web", "cat /kept"), "kept")
+		size := l.Guest("web", "busybox df -k / | busybox awk 'END { print $2 }'")
+		if kib, err := strconv.Atoi(size); err != nil || kib < 900<<10 {
+			l.Failf("the file system of a disk of 1 GiB has %s KiB", size)
+		}
+		l.Guest("web", "busybox dd if=/dev/zero of=/large bs=1M count=96 2>/dev/null; sync; rm /large")
+		l.Dev("banger vm stop web")
+		l.gone(id)
+	}
+	l.Dev("banger vm delete web")
+	l.NoLeaks()
 }
 
 // files: copies in and out, exactly, and trees.

@@ -84,7 +84,10 @@ func fullGuest(l *Lab) {
 	l.Boot("writer", "banger vm create "+start+" --driver "+l.driver+" --name writer --start")
 	l.Guest("writer", "echo kept > /kept; sync")
 	id := l.VM("writer").ID
-	l.fillDisk(4000000)
+	l.fillDisk(500000)
+	l.Wait("the full disk of the host is told", func() bool {
+		return strings.Contains(l.Dev("banger vm show writer"), "the disk of this host is full")
+	})
 	l.TryDev("timeout 60 banger vm exec writer -- sh -c 'busybox dd if=/dev/urandom of=/big bs=1M count=32; sync'")
 	l.Contains("the state of the snapshot", l.Run("dmsetup status banger-%s", id), "Invalid")
 	l.Contains("the doctor, on a guest whose disk the host could not write", l.TryDev("banger doctor").Output, "broken")

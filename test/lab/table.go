@@ -32,6 +32,7 @@ var Scenarios = append(scenarios, sessions()...)
 var scenarios = []Scenario{
 	{Name: "lifecycle", VMM: true, Run: lifecycle},
 	{Name: "lifecycle-files", Run: files},
+	{Name: "lifecycle-grow", Run: grow},
 	{Name: "lifecycle-kill-delete-prune", Run: killDeletePrune},
 	{Name: "lifecycle-parallel", Run: parallel},
 	{Name: "lifecycle-jail", Firecracker: true, Run: jail},

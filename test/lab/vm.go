@@ -106,7 +106,7 @@ type Fingerprint struct {
 	BootID    string // of the guest's kernel, asked in the guest
 	PID       int    // of the VMM
 	StartTime string // of the VMM, field 22 of /proc/PID/stat
-	Device    string // of the disk, major:minor; empty if there is no snapshot
+	Device    string // of the disk, major:minor; empty without a snapshot
 	Counter   int    // of the guest's loop, which only grows
 }
 
@@ -121,7 +121,7 @@ func (l *Lab) Fingerprint(name string) Fingerprint {
 	// The second field, the name, may contain anything (proc_pid_stat(5)).
 	stat := strings.Fields(kernel[0][strings.LastIndexByte(kernel[0], ')')+1:])
 	if len(stat) <= 22-3 {
-		l.Failf("the VMM of VM %s has ended: there is no process %d", name, vm.PID)
+		l.Failf("the VMM of VM %s has ended: process %d does not exist", name, vm.PID)
 	}
 	f.StartTime = stat[22-3]
 	if len(kernel) == 2 {

@@ -20,5 +20,5 @@
 //	BANGER_MODEL_CLIENTS=5  how many clients; with one, if not set, steps come one after the other
 //
 // Which steps meet depends on the machine: a seed plays the same steps again, not the same
-// moments. In user mode there is no root helper, so none is killed.
+// moments. User mode has no root helper, so none is killed.
 package model

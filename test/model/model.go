@@ -6,7 +6,7 @@ import "fmt"
 type phase uint8
 
 const (
-	absent phase = iota // there is no VM of the name
+	absent phase = iota // no VM has the name
 	stopped
 	running
 	failed
@@ -17,7 +17,7 @@ func (p phase) String() string { return [...]string{"absent", "stopped", "runnin
 // vm is what the model knows of one name.
 type vm struct {
 	phase phase
-	note  int   // what the guest's file has; 0: there is no file
+	note  int   // what the guest's file has; 0: the file is missing
 	ports uint8 // which of the track's ports are published, a bit for each
 }
 

@@ -128,7 +128,7 @@ func (t *track) end(e *event) error {
 	return nil
 }
 
-// sawNone keeps the time if there is no VM on the track. The caller holds mu.
+// sawNone keeps the time if the track has no VM. The caller holds mu.
 func (t *track) sawNone() {
 	none := func(s state) bool { return s.vm == [2]vm{} }
 	if len(t.states) > 0 && !slices.ContainsFunc(t.states, func(s state) bool { return !none(s) }) {
@@ -340,7 +340,7 @@ func (w *world) busy(ctx context.Context, s *step) (bool, error) {
 	return false, nil
 }
 
-// claimed says whether something is at work on a VM, also what is no operation that is listed,
+// claimed says whether something is at work on a VM, also what is not listed as an operation,
 // as a publication. It asks for a change of nothing, for which it has the VM for itself: others
 // may be refused meanwhile.
 func (w *world) claimed(ctx context.Context, v api.VM) bool {

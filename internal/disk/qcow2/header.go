@@ -33,7 +33,7 @@ const (
 )
 
 // The clusters of a new overlay, in order: header, refcount table, one refcount block, L1
-// table. Each has a reference count of one; there is no guest data, so every read goes to
+// table. Each has a reference count of one; they contain no guest data, so every read goes to
 // the backing file.
 const (
 	refcountTableCluster = 1
@@ -115,7 +115,7 @@ func grow(f *os.File, size int64) error {
 		return err
 	}
 	if be.Uint32(header) != magic || be.Uint32(header[4:]) != version || be.Uint32(header[20:]) != clusterBits {
-		return errors.New("it is no overlay of banger's")
+		return errors.New("it is not an overlay that banger made")
 	}
 	had := overlay{size: int64(be.Uint64(header[atSize:]))}
 	if had.size >= size {

@@ -19,7 +19,7 @@ import (
 	"banger/internal/host/proc"
 )
 
-// How long a probe may take. If KVM hangs, there is no output at all. The numbers are generous
+// How long a probe may take. If KVM hangs, it prints nothing at all. The numbers are generous
 // choices, not measured.
 const (
 	probeFirstByte = 5 * time.Second

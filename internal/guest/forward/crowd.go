@@ -12,7 +12,7 @@ import (
 // broken ones (tcp(7)).
 const SilentFor = time.Minute
 
-// Crowd limits the connections that a process carries at once. If there is no place for a new one,
+// Crowd limits the connections that a process carries at once. If a new one finds no place,
 // the one that has been idle for the longest time, but at least for SilentFor, is closed.
 type Crowd struct {
 	// Silent is SilentFor; tests change it before anybody enters.

@@ -34,7 +34,7 @@ type Socket struct {
 }
 
 const (
-	// maxSockets bounds a list: who listens on more is no server.
+	// maxSockets bounds a list: a server listens on fewer.
 	maxSockets = 10000
 	// maxTable bounds what is read of one table, of some 150 bytes a socket.
 	maxTable = 64 << 20

@@ -99,7 +99,7 @@ func decode(b []byte) (answer, error) {
 	}
 	start, end := uint64(order.Uint32(b[atDataStart:])), uint64(order.Uint32(b[atDataSize:]))
 	if a.has(unix.DM_BUFFER_FULL_FLAG) || end <= start {
-		return a, nil // there is no data
+		return a, nil // without data
 	}
 	if start < headerSize || end > uint64(len(b)) {
 		return answer{}, fmt.Errorf("the device-mapper's answer claims to have bytes %d to %d of %d", start, end, len(b))

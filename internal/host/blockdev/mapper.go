@@ -106,7 +106,7 @@ func (m *mapper) remove(name string) error {
 	return err
 }
 
-// status fails with ENXIO if there is no device of that name.
+// status fails with ENXIO if no device has that name.
 func (m *mapper) status(name string) (answer, error) {
 	return m.call(unix.DM_DEV_STATUS, request{name: name})
 }

@@ -17,7 +17,7 @@ const (
 )
 
 // trim frees the oldest bytes of a log that is longer than most, except for the last
-// keep. It succeeds if there is no log.
+// keep. It succeeds without a log.
 func trim(path string, most, keep int64) error {
 	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, os.ErrNotExist) {

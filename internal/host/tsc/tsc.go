@@ -14,7 +14,7 @@ import "time"
 // kernel's own calibration accepts 3.
 const window = 20 * time.Millisecond
 
-// KHz returns the counter's frequency in kHz, or 0 if there is no such counter. It takes
+// KHz returns the counter's frequency in kHz, or 0 without such a counter. It takes
 // about 20 ms.
 func KHz() int64 {
 	begin := time.Now()

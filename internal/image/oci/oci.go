@@ -12,7 +12,7 @@ import (
 // Image is an image for one platform.
 type Image struct {
 	Ref            string // as requested, or as the archive names it; may be empty
-	ManifestDigest string // "sha256:…"; empty if there is no manifest (docker save)
+	ManifestDigest string // "sha256:…"; empty without a manifest (docker save)
 	Config         api.ImageConfig
 	RawConfig      []byte   // the configuration as it was served, for its digest
 	Volumes        []string // directories that must exist, as the image writes them

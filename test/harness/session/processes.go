@@ -44,7 +44,7 @@ func Processes(home string) ([]Process, error) {
 	return found, nil
 }
 
-// parentOf is the fourth field of proc_pid_stat(5), 0 where there is no such process any more.
+// parentOf is the fourth field of proc_pid_stat(5), 0 if the process has ended.
 func parentOf(pid int) int {
 	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	text := string(data)

@@ -22,7 +22,7 @@ type Options struct {
 	Config   string   // config.toml
 	Env      []string // NAME=value
 	// System: the scripts' commands mean the banger that is installed on this
-	// machine, and there is no Template. See AsOwner.
+	// machine, and Template is empty. See AsOwner.
 	System bool
 	// Idle is what a daemon at rest is like.
 	Idle Usage
@@ -98,7 +98,7 @@ func setUp(env *testscript.Env, o Options) error {
 // fixture is what a script's commands need.
 type fixture struct {
 	t          testing.TB
-	home       string // in user mode; in system mode there is no such directory
+	home       string // in user mode; empty in system mode
 	paths      paths.Paths
 	env        []string
 	options    Options

@@ -41,7 +41,7 @@ func hostRules(ctx context.Context) (*network.Ruleset, error) {
 }
 
 // listTable returns the host's table as listed by nft(8), without what packets change:
-// counters and the elements of sets. It returns an error if there is no table.
+// counters and the elements of sets. Without a table it returns an error.
 func listTable(ctx context.Context) (string, error) {
 	var out bytes.Buffer
 	if err := nft(ctx, nil, &out, "--stateless", "--terse", "list", "table", "inet", network.TableName); err != nil {

@@ -32,7 +32,7 @@ const (
 	LostFoundInode = 11
 )
 
-// ErrFull means that there is no free block, or no free inode.
+// ErrFull means that no block, or no inode, is free.
 var ErrFull = errors.New("the file system is full")
 
 var le = binary.LittleEndian

@@ -64,8 +64,8 @@ func (c *Client) Find(ctx context.Context, ref Reference) (*Found, error) {
 	return found, nil
 }
 
-// mirror returns the name of a reference in the mirror of its registry; false if there
-// is no mirror.
+// mirror returns the name of a reference in the mirror of its registry; false if it
+// has none.
 func (c *Client) mirror(ref Reference) (Reference, bool, error) {
 	if c.o.Mirrors == nil {
 		return ref, false, nil
