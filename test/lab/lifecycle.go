@@ -55,7 +55,7 @@ func (l *Lab) gone(id string) {
 func grow(l *Lab) {
 	l.Start("web")
 	l.Guest("web", "echo kept > /kept; sync")
-	l.Fails("banger vm set web --disk 1G", "running")
+	l.Fails("banger vm set web --disk 1G", "while it runs")
 	l.Dev("banger vm stop web")
 	id := l.VM("web").ID
 	l.Dev("banger vm set web --disk 1G --memory 192M")
