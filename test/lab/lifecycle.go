@@ -55,17 +55,17 @@ func (l *Lab) gone(id string) {
 func grow(l *Lab) {
 	l.Start("web")
 	l.Guest("web", "echo kept > /kept; sync")
-	l.Fails("banger vm set web --disk 1G", "while it runs")
+	l.Fails("banger vm set web --disk 10G", "while it runs")
 	l.Dev("banger vm stop web")
 	id := l.VM("web").ID
-	l.Dev("banger vm set web --disk 1G --memory 192M")
-	l.Fails("banger vm set web --disk 512M", "1G")
+	l.Dev("banger vm set web --disk 10G --memory 192M")
+	l.Fails("banger vm set web --disk 9G", "smaller")
 	for range 2 { // the second start is one from the disk's own base
 		l.Boot("web", "banger vm start web")
 		l.Equal("what was there before it grew", l.Guest("web", "cat /kept"), "kept")
 		size := l.Guest("web", "busybox df -k / | busybox awk 'END { print $2 }'")
-		if kib, err := strconv.Atoi(size); err != nil || kib < 900<<10 {
-			l.Failf("the file system of a disk of 1 GiB has %s KiB", size)
+		if kib, err := strconv.Atoi(size); err != nil || kib < 9<<20 {
+			l.Failf("the file system of a disk of 10 GiB has %s KiB", size)
 		}
 		l.Guest("web", "busybox dd if=/dev/zero of=/large bs=1M count=96 2>/dev/null; sync; rm /large")
 		l.Dev("banger vm stop web")
