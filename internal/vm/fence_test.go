@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -113,6 +114,50 @@ func TestUnrecordedCreationIsNeverUndone(t *testing.T) {
 		w.fuller.Store(false)
 	}
 }
+
+// TestInterruptedPrune: the next daemon prunes what was listed, one VM or more, but not
+// what was started since.
+func TestInterruptedPrune(t *testing.T) {
+	for name, c := range map[string]struct {
+		vms   []string
+		later func(w *lossyWorld)
+		left  []string
+	}{
+		"one VM":           {[]string{"a"}, func(*lossyWorld) {}, nil},
+		"two VMs":          {[]string{"a", "b"}, func(*lossyWorld) {}, nil},
+		"one that runs":    {[]string{"a"}, startA, []string{"a"}},
+		"one that ran":     {[]string{"a"}, func(w *lossyWorld) { startA(w); w.must(w.Stop(t.Context(), "a", api.StopVM{})) }, []string{"a"}},
+		"one of two ran":   {[]string{"a", "b"}, func(w *lossyWorld) { startA(w); w.must(w.Stop(t.Context(), "a", api.StopVM{})) }, []string{"a"}},
+		"one that is gone": {[]string{"a"}, func(w *lossyWorld) { w.must(w.Delete(t.Context(), "a", false)) }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newLossyWorld(t)
+			var ids []string
+			for _, vm := range c.vms {
+				w.must(w.Create(t.Context(), api.CreateVM{Name: vm}))
+				ids = append(ids, w.show(vm).ID)
+			}
+			row := api.Operation{ID: "0123456789ab", Kind: kindPrune, Target: strings.Join(ids, ","), StartedAt: time.Now()}
+			if err := w.store.BeginOperation(t.Context(), row); err != nil {
+				t.Fatal(err)
+			}
+			c.later(w)
+			if err := w.restart()[kindPrune]; err != nil {
+				t.Error(err)
+			}
+			var left []string
+			all, _ := w.List(t.Context())
+			for _, v := range all {
+				left = append(left, v.Name)
+			}
+			if !slices.Equal(left, c.left) {
+				t.Errorf("left: %v, want %v", left, c.left)
+			}
+		})
+	}
+}
+
+func startA(w *lossyWorld) { w.must(w.Start(context.Background(), "a", api.StartVM{})) }
 
 // TestLaterWorkFencesEarlier: an operation that is over does nothing to a VM whose life
 // has gone on.

@@ -2,6 +2,7 @@ package vm
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 func (s *Service) resume(u op.Unfinished) {
 	s.Logger.Info("taking up an operation", "operation", u.ID, "kind", u.Kind, "target", u.Target, "step", u.Step,
 		"undoing", u.Undoing, "attempts", u.Attempts, "settled", u.Settled, "superseded", u.Superseded)
-	if result, err, stands := s.outcome(u); stands {
+	if result, err, stands := s.outcome(u); stands && u.Kind != kindPrune {
 		plan := op.Plan{Kind: u.Kind, Target: u.Target, Result: func(*op.Op) *api.Result { return result }}
 		s.Ops.Conclude(plan, u, err)
 		return
@@ -23,9 +24,11 @@ func (s *Service) resume(u op.Unfinished) {
 	plan := op.Plan{Kind: u.Kind, Target: u.Target, Steps: []op.Step{{Name: u.Step, Do: func(context.Context, api.Report) error {
 		return interrupted(u)
 	}}}}
-	if u.Kind == kindPrune {
-		plan = s.prunePlan(strings.Split(u.Target, ","))
-	} else if s.Again != nil {
+	if u.Kind == kindPrune { // its target is a list, of one VM or more: it claims each by itself
+		s.Ops.Resume(s.prunePlan(s.idleSince(strings.Split(u.Target, ","), u.StartedAt)), u)
+		return
+	}
+	if s.Again != nil {
 		if again, ok := s.Again(u); ok {
 			plan = again
 		}
@@ -41,6 +44,17 @@ func (s *Service) resume(u op.Unfinished) {
 	if e != nil && e.busy == u.Kind {
 		e.op = o
 	}
+}
+
+// idleSince returns those of the listed VMs that nobody has started since: what a prune was asked to
+// remove may be in use again.
+func (s *Service) idleSince(ids []string, since time.Time) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.DeleteFunc(ids, func(id string) bool {
+		e := s.vms[id]
+		return e != nil && e.vm.StartedAt != nil && e.vm.StartedAt.After(since)
+	})
 }
 
 // interrupted returns the error of an operation that cannot be resumed and whose progress is
