@@ -28,6 +28,7 @@ import (
 	"banger/internal/paths"
 	"banger/internal/rootapi"
 	"banger/internal/vm"
+	"banger/internal/vm/roothost"
 )
 
 // build creates the drivers; all other code uses their interfaces.
@@ -117,7 +118,7 @@ func systemMode(ctx context.Context, env daemon.Env, settings config.Config, ker
 	})
 	parts.Drivers = []driver.Driver{jailed.NewFirecracker(helper, boot), jailed.NewQEMU(helper, boot, user, user.Clock)}
 	parts.Disks = []disk.Driver{snapshots, link, copy.New()}
-	parts.RootHost = daemon.RootHost{Helper: helper, Snapshots: snapshots.Name()}
+	parts.RootHost = roothost.Host{Helper: helper, Snapshots: snapshots.Name()}
 	parts.Doctor = systemDoctor(env, *parts, helper)
 }
 

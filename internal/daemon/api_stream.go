@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/daemon/relay"
 	"banger/internal/guest"
 	"banger/internal/imageconfig"
 )
@@ -24,10 +25,10 @@ func (s *Server) streamVM(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := s.untilStop(r.Context())
 	defer cancel()
 	connection := r.Header.Get(api.CarriesHeader) == api.CarriesConnection
-	if err := s.places.enter(connection); err != nil {
+	if err := s.places.Enter(connection); err != nil {
 		return err
 	}
-	defer s.places.leave(connection)
+	defer s.places.Leave(connection)
 	if connection {
 		ctx = guest.ForConnection(ctx)
 	}
@@ -50,7 +51,7 @@ func (s *Server) streamVM(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer s.streams.Done()
-	relay(s.cut, client, early, channel, s.rest.Use)
+	relay.Run(s.cut, client, early, channel, s.rest.Use)
 	return nil
 }
 

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"net"
-	"strings"
 	"testing"
 	"time"
 
@@ -12,29 +11,6 @@ import (
 	"banger/internal/guest"
 	"banger/internal/guest/budget"
 )
-
-// TestPlaces: connections leave places for commands, and what ends gives its own back.
-func TestPlaces(t *testing.T) {
-	p := places{room: budget.Daemon{Streams: 3, Connections: 2}}
-	enter := func(connection bool, refusal string) {
-		t.Helper()
-		err := p.enter(connection)
-		if refusal == "" && err != nil || refusal != "" && (api.KindOf(err) != api.KindTimeout || !strings.Contains(err.Error(), refusal)) {
-			t.Errorf("%v, want %q", err, refusal)
-		}
-	}
-	enter(true, "")
-	enter(true, "")
-	enter(true, "2 connections")
-	enter(false, "")
-	enter(false, "3 streams")
-	enter(true, "3 streams")
-	p.leave(true)
-	enter(true, "")
-	p.leave(false)
-	enter(true, "2 connections")
-	enter(false, "")
-}
 
 // TestConnectionsLeavePlaces: a client's word that a stream is for a connection counts, and an
 // end gives the place back.

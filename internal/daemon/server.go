@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/daemon/relay"
 	"banger/internal/guest/budget"
 )
 
@@ -56,7 +57,7 @@ type Server struct {
 	cutNow   context.CancelFunc
 	streams  sync.WaitGroup // hijacked connections
 	keys     keys
-	places   places
+	places   *relay.Places
 	rest     budget.Rest
 }
 
@@ -65,7 +66,7 @@ func NewServer(program Program, env Env) *Server {
 	s := &Server{
 		log: env.Log, program: program, started: time.Now(),
 		socket: env.Paths.Socket(), home: env.Paths.Data, hold: env.Paths.Hold(), opened: make(chan struct{}),
-		places: places{room: budget.OfDaemon(cmp.Or(env.Memory, budget.Memory()))},
+		places: relay.NewPlaces(budget.OfDaemon(cmp.Or(env.Memory, budget.Memory()))),
 	}
 	s.stopping, s.stop = context.WithCancelCause(context.Background())
 	s.cut, s.cutNow = context.WithCancel(context.Background())

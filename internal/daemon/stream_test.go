@@ -16,6 +16,7 @@ import (
 
 	"banger/api"
 	"banger/client"
+	"banger/internal/daemon/relay"
 	"banger/internal/host/fsx"
 )
 
@@ -130,7 +131,7 @@ func TestStreamKeepsHalfClose(t *testing.T) {
 	expect(t, client, "still here")
 	guest.CloseWrite()
 	expectEnd(t, client)
-	if !hungUp(guest) {
+	if !relay.HungUp(guest) {
 		t.Error("the channel is still open")
 	}
 }
@@ -157,7 +158,7 @@ func TestStreamEndsWithItsClient(t *testing.T) {
 			leave(client)
 			expectEnd(t, guest)
 			// The guest sent nothing: only the kernel told that the client has gone.
-			if !hungUp(guest) {
+			if !relay.HungUp(guest) {
 				t.Error("the channel is still open")
 			}
 		})

@@ -29,7 +29,6 @@ type sizes struct {
 var larger = map[string]int{
 	"client.Client":               70,
 	"internal/cli.app":            72,
-	"internal/daemon":             2703,
 	"internal/daemon.Server":      63,
 	"internal/daemon.ImageCache":  9,
 	"internal/daemon.Images":      9,

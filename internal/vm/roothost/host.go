@@ -1,4 +1,5 @@
-package daemon
+// Package roothost has the root helper create and remove what a running VM needs of the host.
+package roothost
 
 import (
 	"context"
@@ -16,8 +17,8 @@ type Helper interface {
 	Do(ctx context.Context, call rootapi.Call, answer any, files ...*os.File) ([]*os.File, error)
 }
 
-// RootHost makes bangerd-root create the host's objects of a running VM. It implements vm.Host.
-type RootHost struct {
+// Host makes bangerd-root create the host's objects of a running VM. It implements vm.Host.
+type Host struct {
 	Helper Helper
 	// Snapshots is the name of the disk driver whose files are copy-on-write files
 	// of device-mapper snapshots; those of all others are whole disks.
@@ -26,13 +27,13 @@ type RootHost struct {
 
 func vmOf(id string) rootapi.VM { return rootapi.VM{ID: id} }
 
-func (h RootHost) do(ctx context.Context, call rootapi.Call, files ...*os.File) error {
+func (h Host) do(ctx context.Context, call rootapi.Call, files ...*os.File) error {
 	_, err := h.Helper.Do(ctx, call, nil, files...)
 	return err
 }
 
 // AttachDisk implements vm.Host.
-func (h RootHost) AttachDisk(ctx context.Context, v api.VM, base, path string) error {
+func (h Host) AttachDisk(ctx context.Context, v api.VM, base, path string) error {
 	own, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return api.Errorf(api.KindNotFound, "the disk of VM %s is not there: %w", v.Name, err).WithHint("banger vm delete %s", v.Name)
@@ -53,26 +54,26 @@ func (h RootHost) AttachDisk(ctx context.Context, v api.VM, base, path string) e
 }
 
 // Snapshot implements vm.Host.
-func (h RootHost) Snapshot(v api.VM) bool { return v.DiskDriver == h.Snapshots }
+func (h Host) Snapshot(v api.VM) bool { return v.DiskDriver == h.Snapshots }
 
 // AttachNetwork implements vm.Host.
-func (h RootHost) AttachNetwork(ctx context.Context, v api.VM) error {
+func (h Host) AttachNetwork(ctx context.Context, v api.VM) error {
 	return h.do(ctx, rootapi.NetAttachCall{VM: vmOf(v.ID), Slot: v.Slot, None: v.Network == api.NetworkNone})
 }
 
 // Kill implements vm.Host.
-func (h RootHost) Kill(ctx context.Context, id string) error {
+func (h Host) Kill(ctx context.Context, id string) error {
 	return h.do(ctx, rootapi.VMKillCall{VM: vmOf(id)})
 }
 
 // Release implements vm.Host.
-func (h RootHost) Release(ctx context.Context, id string) error {
+func (h Host) Release(ctx context.Context, id string) error {
 	return h.do(ctx, rootapi.VMReleaseCall{VM: vmOf(id)})
 }
 
 // Address implements vm.Host. It follows from the VM's number and the prefix that
 // the helper was installed with.
-func (h RootHost) Address(ctx context.Context, v api.VM) string {
+func (h Host) Address(ctx context.Context, v api.VM) string {
 	var hello rootapi.HelloAnswer
 	if _, err := h.Helper.Do(ctx, rootapi.HelloCall{}, &hello); err != nil {
 		return ""
@@ -86,7 +87,7 @@ func (h RootHost) Address(ctx context.Context, v api.VM) string {
 }
 
 // DiskUsage implements vm.Host.
-func (h RootHost) DiskUsage(ctx context.Context, v api.VM) (*api.DiskUsage, error) {
+func (h Host) DiskUsage(ctx context.Context, v api.VM) (*api.DiskUsage, error) {
 	if !h.Snapshot(v) {
 		return nil, nil
 	}
@@ -98,7 +99,7 @@ func (h RootHost) DiskUsage(ctx context.Context, v api.VM) (*api.DiskUsage, erro
 }
 
 // Objects implements vm.Host.
-func (h RootHost) Objects(ctx context.Context) ([]api.HostObject, error) {
+func (h Host) Objects(ctx context.Context) ([]api.HostObject, error) {
 	var held rootapi.ListAnswer
 	if _, err := h.Helper.Do(ctx, rootapi.ListCall{}, &held); err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package daemon
+package relay
 
 import (
 	"sync"
@@ -7,17 +7,20 @@ import (
 	"banger/internal/guest/budget"
 )
 
-// places bounds the streams to all guests by the host's memory.
-type places struct {
+// Places bounds the streams to all guests by the host's memory.
+type Places struct {
 	room budget.Daemon
 
 	mu                   sync.Mutex
 	streams, connections int // connections are among the streams
 }
 
-// enter takes a place for a stream. A refusal is such that a client that had one before a restart of
+// NewPlaces returns places of which nobody has one yet.
+func NewPlaces(room budget.Daemon) *Places { return &Places{room: room} }
+
+// Enter takes a place for a stream. A refusal is such that a client that had one before a restart of
 // the daemon tries again.
-func (p *places) enter(connection bool) error {
+func (p *Places) Enter(connection bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -34,7 +37,8 @@ func (p *places) enter(connection bool) error {
 	return nil
 }
 
-func (p *places) leave(connection bool) {
+// Leave gives a place back.
+func (p *Places) Leave(connection bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.streams--

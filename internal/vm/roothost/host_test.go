@@ -1,4 +1,4 @@
-package daemon
+package roothost
 
 import (
 	"context"
@@ -28,10 +28,10 @@ func (f fakeHelper) Do(_ context.Context, call rootapi.Call, answer any, _ ...*o
 
 func TestAddress(t *testing.T) {
 	v := api.VM{ID: "0123456789ab", Slot: 1}
-	if got := (RootHost{Helper: fakeHelper{}}).Address(t.Context(), v); got != "10.213.0.3" {
+	if got := (Host{Helper: fakeHelper{}}).Address(t.Context(), v); got != "10.213.0.3" {
 		t.Errorf("%q", got)
 	}
-	if got := (RootHost{Helper: fakeHelper{errors.New("away")}}).Address(t.Context(), v); got != "" {
+	if got := (Host{Helper: fakeHelper{errors.New("away")}}).Address(t.Context(), v); got != "" {
 		t.Errorf("%q", got)
 	}
 }

@@ -1,4 +1,5 @@
-package daemon
+// Package relay copies the bytes of streams between clients and guests.
+package relay
 
 import (
 	"context"
@@ -12,12 +13,12 @@ import (
 	"banger/internal/guest/chunk"
 )
 
-// relay copies bytes in both directions until both have ended, the client's
+// Run copies bytes in both directions until both have ended, the client's
 // connection is gone or ctx ends, and closes both connections. Either side may
 // close its writing half alone. Nothing is buffered beyond one chunk in each
 // direction: a reader that stops makes the writer wait. moved is called whenever
 // bytes were copied.
-func relay(ctx context.Context, client *net.UnixConn, early []byte, guest net.Conn, moved func()) {
+func Run(ctx context.Context, client *net.UnixConn, early []byte, guest net.Conn, moved func()) {
 	var once sync.Once
 	closeBoth := func() {
 		once.Do(func() {
@@ -41,7 +42,7 @@ func relay(ctx context.Context, client *net.UnixConn, early []byte, guest net.Co
 		close(ended)
 		// From here on nothing is read from the client: only the kernel can report that it
 		// has closed the connection completely.
-		if err != nil || hungUp(client) {
+		if err != nil || HungUp(client) {
 			closeBoth()
 		}
 	})
@@ -75,8 +76,8 @@ func pump(dst io.Writer, read func() ([]byte, error), moved func()) error {
 	}
 }
 
-// relayPiece is how much is read at once, in bytes.
-const relayPiece = 32 << 10
+// piece is how much is read at once, in bytes.
+const piece = 32 << 10
 
 // source reads chunks of a reader whose data only Read announces: a small one
 // while little data arrives, so that an idle stream costs no more.
@@ -88,7 +89,7 @@ type source struct {
 func (s *source) read() ([]byte, error) {
 	size := 512
 	if s.much {
-		size = relayPiece
+		size = piece
 	}
 	for {
 		buf := chunk.Get(size)
@@ -112,10 +113,10 @@ func closeWrite(c net.Conn) error {
 	return c.Close()
 }
 
-// hungUp waits until the peer of a Unix socket has closed both directions, or
+// HungUp waits until the peer of a Unix socket has closed both directions, or
 // c is closed here. The runtime's poller wakes it: a peer that closes its
 // second half raises EPOLLHUP (poll(2)), which Go treats as readable.
-func hungUp(c *net.UnixConn) bool {
+func HungUp(c *net.UnixConn) bool {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return true
