@@ -6,22 +6,32 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"time"
 
 	"banger/api"
+	"banger/internal/paths"
 )
 
-func (s *Server) getDaemon(w http.ResponseWriter, r *http.Request) error {
-	vms, err := s.svc.VMs.List(r.Context())
+// daemonHandlers answer requests about the daemon and its host.
+type daemonHandlers struct {
+	*core
+	program Program
+	paths   paths.Paths
+	started time.Time
+}
+
+func (h daemonHandlers) status(w http.ResponseWriter, r *http.Request) error {
+	vms, err := h.svc.VMs.List(r.Context())
 	if err != nil {
 		return err
 	}
 	status := api.DaemonStatus{
-		PID: os.Getpid(), Version: s.program.Version, Commit: s.program.Commit,
-		Socket: s.socket, Home: s.home, StartedAt: s.started, VMs: len(vms),
+		PID: os.Getpid(), Version: h.program.Version, Commit: h.program.Commit,
+		Socket: h.paths.Socket(), Home: h.paths.Data, StartedAt: h.started, VMs: len(vms),
 		Goroutines: runtime.NumGoroutine(), OpenFiles: openFiles(), RSSBytes: residentBytes(),
 	}
-	if s.svc.Degraded != nil {
-		status.Degraded = s.svc.Degraded()
+	if h.svc.Degraded != nil {
+		status.Degraded = h.svc.Degraded()
 	}
 	for _, vm := range vms {
 		if vm.State == api.StateRunning {
@@ -31,16 +41,16 @@ func (s *Server) getDaemon(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, status, nil)
 }
 
-// stopDaemon answers before the daemon stops. Guests keep running.
-func (s *Server) stopDaemon(w http.ResponseWriter, _ *http.Request) error {
+// stop answers before the daemon stops. Guests keep running.
+func (h daemonHandlers) stop(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Connection", "close")
 	w.WriteHeader(http.StatusNoContent)
-	s.Stop()
+	h.lifetime.stop()
 	return nil
 }
 
-func (s *Server) getConfig(w http.ResponseWriter, _ *http.Request) error {
-	config, err := s.svc.Config()
+func (h daemonHandlers) config(w http.ResponseWriter, _ *http.Request) error {
+	config, err := h.svc.Config()
 	if err != nil {
 		return err
 	}

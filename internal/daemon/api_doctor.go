@@ -6,11 +6,11 @@ import (
 	"banger/api"
 )
 
-func (s *Server) getDoctor(w http.ResponseWriter, r *http.Request) error {
-	return answer(w, api.Doctor{Checks: orEmpty(s.svc.Doctor(r.Context()))}, nil)
+func (h daemonHandlers) doctor(w http.ResponseWriter, r *http.Request) error {
+	return answer(w, api.Doctor{Checks: orEmpty(h.svc.Doctor(r.Context()))}, nil)
 }
 
-func (s *Server) getLeaks(w http.ResponseWriter, r *http.Request) error {
-	found, err := s.svc.VMs.Leaks(r.Context())
+func (h daemonHandlers) leaks(w http.ResponseWriter, r *http.Request) error {
+	found, err := h.svc.VMs.Leaks(r.Context())
 	return answer(w, found, err)
 }

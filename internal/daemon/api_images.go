@@ -11,27 +11,33 @@ import (
 	"banger/internal/installlock/hold"
 )
 
-func (s *Server) listImages(w http.ResponseWriter, r *http.Request) error {
+// imageHandlers answer requests about images.
+type imageHandlers struct {
+	*core
+	keyed *keyed
+}
+
+func (s imageHandlers) list(w http.ResponseWriter, r *http.Request) error {
 	images, err := s.svc.Images.List(r.Context())
 	return answer(w, api.ImageList{Images: orEmpty(images)}, err)
 }
 
-func (s *Server) showImage(w http.ResponseWriter, r *http.Request) error {
+func (s imageHandlers) show(w http.ResponseWriter, r *http.Request) error {
 	image, err := s.svc.Images.Show(r.Context(), r.PathValue("image"))
 	return answer(w, image, err)
 }
 
-func (s *Server) deleteImage(w http.ResponseWriter, r *http.Request) error {
+func (s imageHandlers) delete(w http.ResponseWriter, r *http.Request) error {
 	if err := hold.Check(s.hold, "image.delete"); err != nil {
 		return err
 	}
-	return s.deleted(w, r, r.PathValue("image"), func(ref string) (string, []string, error) {
+	return s.keyed.deleted(w, r, r.PathValue("image"), func(ref string) (string, []string, error) {
 		image, err := s.svc.Images.Show(r.Context(), ref)
 		return image.Digest, image.Names, err
 	}, func(ref string) error { return s.svc.Images.Delete(r.Context(), ref) })
 }
 
-func (s *Server) pullImage(w http.ResponseWriter, r *http.Request) error {
+func (s imageHandlers) pull(w http.ResponseWriter, r *http.Request) error {
 	req, err := decode[api.PullImage](w, r)
 	if err != nil {
 		return err
@@ -40,7 +46,7 @@ func (s *Server) pullImage(w http.ResponseWriter, r *http.Request) error {
 	return s.follow(w, r, o, err)
 }
 
-func (s *Server) importImage(w http.ResponseWriter, r *http.Request) error {
+func (s imageHandlers) importImage(w http.ResponseWriter, r *http.Request) error {
 	req, err := decode[api.ImportImage](w, r)
 	if err != nil {
 		return err
@@ -49,7 +55,7 @@ func (s *Server) importImage(w http.ResponseWriter, r *http.Request) error {
 	return s.follow(w, r, o, err)
 }
 
-func (s *Server) tagImage(w http.ResponseWriter, r *http.Request) error {
+func (s imageHandlers) tag(w http.ResponseWriter, r *http.Request) error {
 	if err := hold.Check(s.hold, "image.tag"); err != nil {
 		return err
 	}
@@ -61,14 +67,14 @@ func (s *Server) tagImage(w http.ResponseWriter, r *http.Request) error {
 	return changed(w, r, image, err)
 }
 
-func (s *Server) imageHistory(w http.ResponseWriter, r *http.Request) error {
+func (s imageHandlers) history(w http.ResponseWriter, r *http.Request) error {
 	history, err := s.svc.Images.History(r.Context(), r.PathValue("image"))
 	return answer(w, api.ImageHistoryList{History: orEmpty(history)}, err)
 }
 
-// exportImage answers with an image as an archive or a file. Its length is known
+// export answers with an image as an archive or a file. Its length is known
 // before: an answer that ends early is noticed, whoever reads it.
-func (s *Server) exportImage(w http.ResponseWriter, r *http.Request) error {
+func (s imageHandlers) export(w http.ResponseWriter, r *http.Request) error {
 	values, err := query(r, "format")
 	if err != nil {
 		return err
@@ -100,7 +106,7 @@ func (s *Server) exportImage(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (s *Server) pruneImages(w http.ResponseWriter, r *http.Request) error {
+func (s imageHandlers) prune(w http.ResponseWriter, r *http.Request) error {
 	o, err := s.svc.Images.Prune(r.Context())
 	return s.follow(w, r, o, err)
 }

@@ -7,27 +7,33 @@ import (
 	"banger/internal/installlock/hold"
 )
 
-func (s *Server) listKernels(w http.ResponseWriter, r *http.Request) error {
+// kernelHandlers answer requests about kernels.
+type kernelHandlers struct {
+	*core
+	keyed *keyed
+}
+
+func (s kernelHandlers) list(w http.ResponseWriter, r *http.Request) error {
 	kernels, err := s.svc.Kernels.List(r.Context())
 	return answer(w, api.KernelList{Kernels: orEmpty(kernels)}, err)
 }
 
-func (s *Server) showKernel(w http.ResponseWriter, r *http.Request) error {
+func (s kernelHandlers) show(w http.ResponseWriter, r *http.Request) error {
 	kernel, err := s.svc.Kernels.Show(r.Context(), r.PathValue("kernel"))
 	return answer(w, kernel, err)
 }
 
-func (s *Server) deleteKernel(w http.ResponseWriter, r *http.Request) error {
+func (s kernelHandlers) delete(w http.ResponseWriter, r *http.Request) error {
 	if err := hold.Check(s.hold, "kernel.delete"); err != nil {
 		return err
 	}
-	return s.deleted(w, r, r.PathValue("kernel"), func(ref string) (string, []string, error) {
+	return s.keyed.deleted(w, r, r.PathValue("kernel"), func(ref string) (string, []string, error) {
 		kernel, err := s.svc.Kernels.Show(r.Context(), ref)
 		return kernel.Digest, kernel.Names, err
 	}, func(ref string) error { return s.svc.Kernels.Delete(r.Context(), ref) })
 }
 
-func (s *Server) pullKernel(w http.ResponseWriter, r *http.Request) error {
+func (s kernelHandlers) pull(w http.ResponseWriter, r *http.Request) error {
 	req, err := decode[api.PullKernel](w, r)
 	if err != nil {
 		return err
@@ -36,7 +42,7 @@ func (s *Server) pullKernel(w http.ResponseWriter, r *http.Request) error {
 	return s.follow(w, r, o, err)
 }
 
-func (s *Server) importKernel(w http.ResponseWriter, r *http.Request) error {
+func (s kernelHandlers) importKernel(w http.ResponseWriter, r *http.Request) error {
 	req, err := decode[api.ImportKernel](w, r)
 	if err != nil {
 		return err

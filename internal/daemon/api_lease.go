@@ -1,32 +1,22 @@
 package daemon
 
 import (
-	"context"
 	"net/http"
 
 	"banger/api"
 )
 
-// leaser is a VMs that has leases; those of tests may have none.
-type leaser interface {
-	// Lease holds a VM's lease until giveBack is called.
-	Lease(ref string) (giveBack func(), err error)
-	// EndLease removes a VM's lease.
-	EndLease(ctx context.Context, ref string) error
-}
-
 // lease holds a VM's lease. Each open stream holds it, too.
-func (s *Server) lease(ref string) (giveBack func(), err error) {
-	if l, ok := s.svc.VMs.(leaser); ok {
-		return l.Lease(ref)
+func (h guestHandlers) lease(ref string) (giveBack func(), err error) {
+	if h.svc.Leases == nil {
+		return func() {}, nil
 	}
-	return func() {}, nil
+	return h.svc.Leases.Lease(ref)
 }
 
-func (s *Server) keepVM(w http.ResponseWriter, r *http.Request) error {
-	l, ok := s.svc.VMs.(leaser)
-	if !ok {
+func (h guestHandlers) keep(w http.ResponseWriter, r *http.Request) error {
+	if h.svc.Leases == nil {
 		return api.Errorf(api.KindUnsupported, "this daemon does not support leases")
 	}
-	return changed(w, r, nil, l.EndLease(r.Context(), r.PathValue("vm")))
+	return changed(w, r, nil, h.svc.Leases.EndLease(r.Context(), r.PathValue("vm")))
 }

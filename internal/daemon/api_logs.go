@@ -13,9 +13,9 @@ import (
 	"banger/internal/host/console"
 )
 
-// logsVM answers with the output of the guest's console, byte for byte: whoever
+// logs answers with the output of the guest's console, byte for byte: whoever
 // shows it on a terminal makes it harmless.
-func (s *Server) logsVM(w http.ResponseWriter, r *http.Request) error {
+func (h guestHandlers) logs(w http.ResponseWriter, r *http.Request) error {
 	values, err := query(r, "follow", "tail", "from")
 	if err != nil {
 		return err
@@ -32,13 +32,13 @@ func (s *Server) logsVM(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	path, done, err := s.svc.VMs.ConsolePath(r.Context(), r.PathValue("vm"))
+	path, done, err := h.svc.VMs.ConsolePath(r.Context(), r.PathValue("vm"))
 	if err != nil {
 		return err
 	}
 	if resume >= 0 && follow {
 		begin(w, int64(resume))
-		return s.followLog(w, r, path, int64(resume), done)
+		return h.followLog(w, r, path, int64(resume), done)
 	}
 	from := sizeOf(path)
 	data, err := console.Tail(path, lines)
@@ -52,7 +52,7 @@ func (s *Server) logsVM(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	// Output that was added since its size was read is included rather than missed.
-	return s.followLog(w, r, path, from, done)
+	return h.followLog(w, r, path, from, done)
 }
 
 // logOffsetHeader carries the offset in the log at which the answer begins, so that a client that
@@ -67,8 +67,8 @@ func begin(w http.ResponseWriter, offset int64) {
 }
 
 // followLog copies the log until no more output follows.
-func (s *Server) followLog(w http.ResponseWriter, r *http.Request, path string, from int64, done <-chan struct{}) error {
-	ctx, cancel := s.untilStop(r.Context())
+func (h guestHandlers) followLog(w http.ResponseWriter, r *http.Request, path string, from int64, done <-chan struct{}) error {
+	ctx, cancel := h.untilStop(r.Context())
 	defer cancel()
 	ended := make(chan struct{})
 	defer func() { cancel(); <-ended }()

@@ -6,29 +6,32 @@ import (
 	"banger/api"
 )
 
-func (s *Server) listOperations(w http.ResponseWriter, _ *http.Request) error {
-	return answer(w, api.OperationList{Operations: orEmpty(s.svc.Operations.List())}, nil)
+// operationHandlers answer requests about operations.
+type operationHandlers struct{ *core }
+
+func (h operationHandlers) list(w http.ResponseWriter, _ *http.Request) error {
+	return answer(w, api.OperationList{Operations: orEmpty(h.svc.Operations.List())}, nil)
 }
 
-func (s *Server) showOperation(w http.ResponseWriter, r *http.Request) error {
-	o, err := s.svc.Operations.Get(r.PathValue("id"))
+func (h operationHandlers) show(w http.ResponseWriter, r *http.Request) error {
+	o, err := h.svc.Operations.Get(r.PathValue("id"))
 	if err != nil {
 		return err
 	}
 	return answer(w, o.Snapshot(), nil)
 }
 
-// followOperation replays the events from the first one, so that a client
+// events replays the events from the first one, so that a client
 // whose connection broke misses none.
-func (s *Server) followOperation(w http.ResponseWriter, r *http.Request) error {
-	o, err := s.svc.Operations.Get(r.PathValue("id"))
-	return s.follow(w, r, o, err)
+func (h operationHandlers) events(w http.ResponseWriter, r *http.Request) error {
+	o, err := h.svc.Operations.Get(r.PathValue("id"))
+	return h.follow(w, r, o, err)
 }
 
-// cancelOperation answers immediately; the operation's events report when it has been
+// cancel answers immediately; the operation's events report when it has been
 // undone.
-func (s *Server) cancelOperation(w http.ResponseWriter, r *http.Request) error {
-	if err := s.svc.Operations.Cancel(r.PathValue("id")); err != nil {
+func (h operationHandlers) cancel(w http.ResponseWriter, r *http.Request) error {
+	if err := h.svc.Operations.Cancel(r.PathValue("id")); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

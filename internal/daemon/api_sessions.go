@@ -6,8 +6,8 @@ import (
 	"banger/api"
 )
 
-func (s *Server) listSessions(w http.ResponseWriter, r *http.Request) error {
-	list, err := s.svc.VMs.Sessions(r.Context(), r.PathValue("vm"))
+func (h guestHandlers) sessions(w http.ResponseWriter, r *http.Request) error {
+	list, err := h.svc.Guests.Sessions(r.Context(), r.PathValue("vm"))
 	if err != nil {
 		return err
 	}

@@ -18,40 +18,46 @@ const streamProtocol = "banger-stream"
 
 const switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + streamProtocol + "\r\n"
 
-func (s *Server) streamVM(w http.ResponseWriter, r *http.Request) error {
+// guestHandlers answer requests that reach into a guest, or show its output.
+type guestHandlers struct {
+	*core
+	places *relay.Places
+}
+
+func (h guestHandlers) stream(w http.ResponseWriter, r *http.Request) error {
 	if !strings.EqualFold(r.Header.Get("Upgrade"), streamProtocol) {
 		return api.Errorf(api.KindInvalid, "cannot open stream: the request has no \"Upgrade: %s\"", streamProtocol)
 	}
-	ctx, cancel := s.untilStop(r.Context())
+	ctx, cancel := h.untilStop(r.Context())
 	defer cancel()
 	connection := r.Header.Get(api.CarriesHeader) == api.CarriesConnection
-	if err := s.places.Enter(connection); err != nil {
+	if err := h.places.Enter(connection); err != nil {
 		return err
 	}
-	defer s.places.Leave(connection)
+	defer h.places.Leave(connection)
 	if connection {
 		ctx = guest.ForConnection(ctx)
 	}
-	vm, err := s.svc.VMs.Find(r.PathValue("vm"))
+	vm, err := h.svc.VMs.Find(r.PathValue("vm"))
 	if err != nil {
 		return err
 	}
-	giveBack, err := s.lease(vm.ID)
+	giveBack, err := h.lease(vm.ID)
 	if err != nil {
 		return err
 	}
 	defer giveBack()
-	channel, err := s.svc.VMs.DialGuest(ctx, vm.ID)
+	channel, err := h.svc.Guests.DialGuest(ctx, vm.ID)
 	if err != nil {
 		return err
 	}
-	client, early, err := s.hijack(w, answerTo(vm))
+	client, early, err := h.hijack(w, answerTo(vm))
 	if err != nil {
 		channel.Close()
 		return err
 	}
-	defer s.streams.Done()
-	relay.Run(s.cut, client, early, channel, s.rest.Use)
+	defer h.streams.Done()
+	relay.Run(h.cut, client, early, channel, h.rest.Use)
 	return nil
 }
 
@@ -66,12 +72,12 @@ func answerTo(vm api.VM) string {
 }
 
 // hijack takes the connection from the HTTP server, which then neither bounds it in time nor ends it:
-// Shutdown waits for s.streams. early are the bytes that the client sent right after its request.
-func (s *Server) hijack(w http.ResponseWriter, answer string) (*net.UnixConn, []byte, error) {
-	s.streams.Add(1)
+// Server.Shutdown waits for h.streams. early are the bytes that the client sent right after its request.
+func (h guestHandlers) hijack(w http.ResponseWriter, answer string) (*net.UnixConn, []byte, error) {
+	h.streams.Add(1)
 	conn, buf, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		s.streams.Done()
+		h.streams.Done()
 		return nil, nil, err
 	}
 	if taken, ok := w.(*writer); ok {
@@ -80,7 +86,7 @@ func (s *Server) hijack(w http.ResponseWriter, answer string) (*net.UnixConn, []
 	client, ok := conn.(*net.UnixConn)
 	if !ok {
 		conn.Close()
-		s.streams.Done()
+		h.streams.Done()
 		return nil, nil, api.Errorf(api.KindInternal, "cannot open stream: not a Unix socket")
 	}
 	early, _ := buf.Reader.Peek(buf.Reader.Buffered())
@@ -88,7 +94,7 @@ func (s *Server) hijack(w http.ResponseWriter, answer string) (*net.UnixConn, []
 	_ = client.SetDeadline(time.Time{})
 	if _, err := client.Write([]byte(answer)); err != nil {
 		client.Close()
-		s.streams.Done()
+		h.streams.Done()
 		return nil, nil, err
 	}
 	return client, early, nil

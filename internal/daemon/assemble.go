@@ -96,7 +96,8 @@ func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
 	})
 	caches.Use = vms
 	return &Services{
-		VMs: vms, Images: ImageService{caches}, Kernels: KernelService{caches}, Operations: ops,
+		VMs: vms, Lifecycle: vms, Changes: vms, Guests: vms, Leases: vms,
+		Images: ImageService{caches}, Kernels: KernelService{caches}, Operations: ops,
 		Doctor: func(ctx context.Context) []api.Check { return parts.Doctor(ctx, vms) }, Recover: vms.Recover,
 		Degraded: st.Degraded, Answers: st,
 		Config: func() (api.Config, error) {

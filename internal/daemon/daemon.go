@@ -18,6 +18,7 @@ import (
 
 	"banger/api"
 	"banger/internal/config"
+	"banger/internal/daemon/lock"
 	"banger/internal/guest/budget"
 	"banger/internal/host/fsx"
 	"banger/internal/host/systemd"
@@ -157,11 +158,11 @@ func Run(ctx context.Context, program Program, env Env, ready func(error)) error
 	if err := os.MkdirAll(env.Paths.Data, 0o700); err != nil {
 		return api.Errorf(api.KindInternal, "cannot make the data directory: %w", err)
 	}
-	lock, err := takeLock(ctx, env.Paths.Lock(), env.Paths.Socket())
+	held, err := lock.Take(ctx, env.Paths.Lock(), env.Paths.Socket())
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
+	defer held.Close()
 	listener, err := fsx.ListenUnix(env.Paths.Socket())
 	if err != nil {
 		return api.Errorf(api.KindInternal, "cannot listen: %w", err)

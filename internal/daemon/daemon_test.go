@@ -56,7 +56,7 @@ func TestLongWork(t *testing.T) {
 		{"POST", "/v1/kernels/import", `{"host":true}`, "import kernel"},
 	} {
 		status, body := r.do(c.method, c.path, c.body)
-		if asked := <-r.vms.asked; status != 200 || asked != c.asked {
+		if asked := <-r.fake.work.asked; status != 200 || asked != c.asked {
 			t.Errorf("%s %s: %d, asked %q", c.method, c.path, status, asked)
 		}
 		all := events(t, strings.NewReader(body))

@@ -9,7 +9,6 @@ import (
 	"strconv"
 
 	"banger/api"
-	"banger/internal/op"
 )
 
 // maxBody bounds the body of a request, in bytes: the largest one, a VM's description, has a few
@@ -112,38 +111,4 @@ func orEmpty[T any](list []T) []T {
 		return []T{}
 	}
 	return list
-}
-
-// follow answers with an operation's events, a line each as they come. The
-// operation continues when the client disconnects.
-func (s *Server) follow(w http.ResponseWriter, r *http.Request, o *op.Op, err error) error {
-	if err != nil {
-		return err
-	}
-	recorded(r.Context())
-	ctx, cancel := s.untilStop(r.Context())
-	defer cancel()
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	out, lines := http.NewResponseController(w), json.NewEncoder(w)
-	begun := false
-	defer trimMemory()
-	return o.Follow(ctx, func(e api.Event) error {
-		if !begun && (e.Operation == nil || e.Operation.Status != api.OpRunning) {
-			// It ended before anybody followed it: the first line must be the usual one.
-			if err := lines.Encode(api.Event{Operation: asBegun(o.Snapshot())}); err != nil {
-				return err
-			}
-		}
-		begun = true
-		if err := lines.Encode(e); err != nil {
-			return err
-		}
-		return out.Flush()
-	})
-}
-
-// asBegun returns an operation's state before it ended.
-func asBegun(row api.Operation) *api.Operation {
-	row.Status, row.Error, row.FinishedAt = api.OpRunning, nil, nil
-	return &row
 }

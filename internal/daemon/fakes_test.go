@@ -33,32 +33,15 @@ func (nullLog) EndedOperation(context.Context, string) (*api.Event, error) {
 	return nil, nil
 }
 
-// fakeVMs has one running VM, "fox", and records what it was asked.
-type fakeVMs struct {
-	ops     *op.Manager
-	console string
-	done    chan struct{} // closed when fox stops
-	dial    func() (net.Conn, error)
-	image   *api.ImageConfig
-	asked   chan string // what was asked, for tests that look
-	step    func(ctx context.Context, report api.Report) error
-	detach  func() // called when the daemon lets go of the guests
+// fakeWork begins operations of one step, and records which.
+type fakeWork struct {
+	ops   *op.Manager
+	asked chan string // what was asked, for tests that look
+	step  func(ctx context.Context, report api.Report) error
 }
 
-var fox = api.VM{ID: "0123456789ab", Name: "fox", State: api.StateRunning}
-
-func (f *fakeVMs) find(ref string) error {
-	if ref == "boom" {
-		panic("boom")
-	}
-	if ref != fox.Name && ref != fox.ID {
-		return api.Errorf(api.KindNotFound, "no VM %q", ref).WithHint("banger vm list")
-	}
-	return nil
-}
-
-func (f *fakeVMs) start(ctx context.Context, kind, ref, what string) (*op.Op, error) {
-	if err := f.find(ref); err != nil {
+func (f *fakeWork) start(ctx context.Context, kind, ref, what string) (*op.Op, error) {
+	if err := findFox(ref); err != nil {
 		return nil, err
 	}
 	select {
@@ -78,70 +61,35 @@ func (f *fakeVMs) start(ctx context.Context, kind, ref, what string) (*op.Op, er
 	})
 }
 
+var fox = api.VM{ID: "0123456789ab", Name: "fox", State: api.StateRunning}
+
+// findFox finds the only VM there is.
+func findFox(ref string) error {
+	if ref == "boom" {
+		panic("boom")
+	}
+	if ref != fox.Name && ref != fox.ID {
+		return api.Errorf(api.KindNotFound, "no VM %q", ref).WithHint("banger vm list")
+	}
+	return nil
+}
+
+// fakeVMs has one running VM, "fox".
+type fakeVMs struct {
+	console string
+	done    chan struct{} // closed when fox stops
+	image   *api.ImageConfig
+}
+
 func (f *fakeVMs) List(context.Context) ([]api.VM, error)             { return []api.VM{fox}, nil }
-func (f *fakeVMs) Show(_ context.Context, ref string) (api.VM, error) { return fox, f.find(ref) }
+func (f *fakeVMs) Show(_ context.Context, ref string) (api.VM, error) { return fox, findFox(ref) }
 func (f *fakeVMs) Find(ref string) (api.VM, error) {
 	vm := fox
 	vm.ImageConfig = f.image
-	return vm, f.find(ref)
-}
-func (f *fakeVMs) Create(ctx context.Context, req api.CreateVM) (*op.Op, error) {
-	return f.start(ctx, "vm.create", "fox", "create "+req.Name)
-}
-func (f *fakeVMs) Start(ctx context.Context, ref string, req api.StartVM) (*op.Op, error) {
-	return f.start(ctx, "vm.start", ref, forced("start", req))
-}
-func (f *fakeVMs) Restart(ctx context.Context, ref string, req api.StartVM) (*op.Op, error) {
-	return f.start(ctx, "vm.restart", ref, forced("restart", req))
-}
-func forced(what string, req api.StartVM) string {
-	if req.Force {
-		return what + " --force"
-	}
-	return what
-}
-func (f *fakeVMs) Stop(ctx context.Context, ref string, _ api.StopVM) (*op.Op, error) {
-	return f.start(ctx, "vm.stop", ref, "stop")
-}
-func (f *fakeVMs) Kill(ctx context.Context, ref string) (*op.Op, error) {
-	return f.start(ctx, "vm.kill", ref, "kill")
-}
-func (f *fakeVMs) Delete(ctx context.Context, ref string, force bool) (*op.Op, error) {
-	what := "delete"
-	if force {
-		what = "delete --force"
-	}
-	return f.start(ctx, "vm.delete", ref, what)
-}
-func (f *fakeVMs) Prune(ctx context.Context) (*op.Op, error) {
-	return f.start(ctx, "vm.prune", "fox", "prune")
-}
-func (f *fakeVMs) SSHAccess(_ context.Context, ref string) (api.SSHAccess, error) {
-	return api.SSHAccess{Name: ref, HostKey: []byte("seed")}, f.find(ref)
-}
-func (f *fakeVMs) Commit(ctx context.Context, ref string, req api.CommitVM) (*op.Op, error) {
-	return f.start(ctx, "vm.commit", ref, "commit "+req.Name)
-}
-func (f *fakeVMs) Set(_ context.Context, ref string, req api.SetVM) (api.VM, error) {
-	vm, err := f.Show(context.Background(), ref)
-	if req.MemoryBytes != nil {
-		vm.MemoryBytes = *req.MemoryBytes
-	}
-	return vm, err
-}
-
-func (f *fakeVMs) Rename(_ context.Context, ref, name string) (api.VM, error) {
-	vm := fox
-	vm.Name = name
-	return vm, f.find(ref)
-}
-func (f *fakeVMs) Publish(_ context.Context, ref string, req api.PublishVM) (api.VM, error) {
-	vm := fox
-	vm.Publish = req.Add
-	return vm, f.find(ref)
+	return vm, findFox(ref)
 }
 func (f *fakeVMs) Wait(ctx context.Context, ref string) (api.VM, error) {
-	if err := f.find(ref); err != nil {
+	if err := findFox(ref); err != nil {
 		return api.VM{}, err
 	}
 	select {
@@ -152,23 +100,91 @@ func (f *fakeVMs) Wait(ctx context.Context, ref string) (api.VM, error) {
 	}
 }
 func (f *fakeVMs) ConsolePath(_ context.Context, ref string) (string, <-chan struct{}, error) {
-	return f.console, f.done, f.find(ref)
+	return f.console, f.done, findFox(ref)
 }
 func (f *fakeVMs) Leaks(context.Context) (api.Leaks, error) {
 	return api.Leaks{Leaks: []api.Leak{{Kind: "loop", Name: "loop7", Why: "nobody knows it"}}, Compared: []string{"loop"}}, nil
 }
-func (f *fakeVMs) DialGuest(_ context.Context, ref string) (net.Conn, error) {
-	if err := f.find(ref); err != nil {
+
+// fakeLifecycle begins operations on fox.
+type fakeLifecycle struct{ *fakeWork }
+
+func (f fakeLifecycle) Create(ctx context.Context, req api.CreateVM) (*op.Op, error) {
+	return f.start(ctx, "vm.create", "fox", "create "+req.Name)
+}
+func (f fakeLifecycle) Start(ctx context.Context, ref string, req api.StartVM) (*op.Op, error) {
+	return f.start(ctx, "vm.start", ref, forced("start", req))
+}
+func (f fakeLifecycle) Restart(ctx context.Context, ref string, req api.StartVM) (*op.Op, error) {
+	return f.start(ctx, "vm.restart", ref, forced("restart", req))
+}
+func forced(what string, req api.StartVM) string {
+	if req.Force {
+		return what + " --force"
+	}
+	return what
+}
+func (f fakeLifecycle) Stop(ctx context.Context, ref string, _ api.StopVM) (*op.Op, error) {
+	return f.start(ctx, "vm.stop", ref, "stop")
+}
+func (f fakeLifecycle) Kill(ctx context.Context, ref string) (*op.Op, error) {
+	return f.start(ctx, "vm.kill", ref, "kill")
+}
+func (f fakeLifecycle) Delete(ctx context.Context, ref string, force bool) (*op.Op, error) {
+	what := "delete"
+	if force {
+		what = "delete --force"
+	}
+	return f.start(ctx, "vm.delete", ref, what)
+}
+func (f fakeLifecycle) Prune(ctx context.Context) (*op.Op, error) {
+	return f.start(ctx, "vm.prune", "fox", "prune")
+}
+func (f fakeLifecycle) Commit(ctx context.Context, ref string, req api.CommitVM) (*op.Op, error) {
+	return f.start(ctx, "vm.commit", ref, "commit "+req.Name)
+}
+
+// fakeChanges changes fox for one answer.
+type fakeChanges struct{}
+
+func (fakeChanges) Set(_ context.Context, ref string, req api.SetVM) (api.VM, error) {
+	vm, err := fox, findFox(ref)
+	if req.MemoryBytes != nil {
+		vm.MemoryBytes = *req.MemoryBytes
+	}
+	return vm, err
+}
+
+func (fakeChanges) Rename(_ context.Context, ref, name string) (api.VM, error) {
+	vm := fox
+	vm.Name = name
+	return vm, findFox(ref)
+}
+func (fakeChanges) Publish(_ context.Context, ref string, req api.PublishVM) (api.VM, error) {
+	vm := fox
+	vm.Publish = req.Add
+	return vm, findFox(ref)
+}
+
+// fakeGuests has the guest of fox.
+type fakeGuests struct{ dial func() (net.Conn, error) }
+
+func (f *fakeGuests) DialGuest(_ context.Context, ref string) (net.Conn, error) {
+	if err := findFox(ref); err != nil {
 		return nil, err
 	}
 	return f.dial()
 }
 
-func (f *fakeVMs) Sessions(_ context.Context, ref string) ([]api.Session, error) {
-	return []api.Session{{ID: "0a1b2c3d", Kind: "shell", State: api.SessionAttached}}, f.find(ref)
+func (f *fakeGuests) Sessions(_ context.Context, ref string) ([]api.Session, error) {
+	return []api.Session{{ID: "0a1b2c3d", Kind: "shell", State: api.SessionAttached}}, findFox(ref)
 }
 
-type fakeImages struct{ vms *fakeVMs }
+func (f *fakeGuests) SSHAccess(_ context.Context, ref string) (api.SSHAccess, error) {
+	return api.SSHAccess{Name: ref, HostKey: []byte("seed")}, findFox(ref)
+}
+
+type fakeImages struct{ *fakeWork }
 
 func (f fakeImages) List(context.Context) ([]api.Image, error) { return nil, nil }
 func (f fakeImages) Show(_ context.Context, ref string) (api.Image, error) {
@@ -182,7 +198,7 @@ func (f fakeImages) Export(_ context.Context, ref, format string) (Export, error
 	if ref == "none" {
 		return nil, api.Errorf(api.KindNotFound, "no image named %q", ref)
 	}
-	return &fakeExport{text: ref + " as " + format, breaks: ref == "broken", closed: f.vms.asked}, nil
+	return &fakeExport{text: ref + " as " + format, breaks: ref == "broken", closed: f.asked}, nil
 }
 
 // fakeExport is an image of a few words. It may break off in the middle.
@@ -211,14 +227,16 @@ func (f fakeImages) Delete(_ context.Context, ref string) error {
 	return nil
 }
 func (f fakeImages) Pull(ctx context.Context, req api.PullImage) (*op.Op, error) {
-	return f.vms.start(ctx, "image.pull", "fox", "pull "+req.Name)
+	return f.start(ctx, "image.pull", "fox", "pull "+req.Name)
 }
 func (f fakeImages) Import(ctx context.Context, req api.ImportImage) (*op.Op, error) {
-	return f.vms.start(ctx, "image.import", "fox", "import "+req.Path)
+	return f.start(ctx, "image.import", "fox", "import "+req.Path)
 }
-func (f fakeImages) Prune(ctx context.Context) (*op.Op, error) { return f.vms.Prune(ctx) }
+func (f fakeImages) Prune(ctx context.Context) (*op.Op, error) {
+	return f.start(ctx, "vm.prune", "fox", "prune")
+}
 
-type fakeKernels struct{ vms *fakeVMs }
+type fakeKernels struct{ *fakeWork }
 
 func (f fakeKernels) List(context.Context) ([]api.Kernel, error) { return nil, nil }
 func (f fakeKernels) Show(_ context.Context, ref string) (api.Kernel, error) {
@@ -226,17 +244,32 @@ func (f fakeKernels) Show(_ context.Context, ref string) (api.Kernel, error) {
 }
 func (f fakeKernels) Delete(context.Context, string) error { return nil }
 func (f fakeKernels) Pull(ctx context.Context, _ api.PullKernel) (*op.Op, error) {
-	return f.vms.start(ctx, "kernel.pull", "fox", "pull kernel")
+	return f.start(ctx, "kernel.pull", "fox", "pull kernel")
 }
 func (f fakeKernels) Import(ctx context.Context, _ api.ImportKernel) (*op.Op, error) {
-	return f.vms.start(ctx, "kernel.import", "fox", "import kernel")
+	return f.start(ctx, "kernel.import", "fox", "import kernel")
+}
+
+// fakes are the services of a daemon.
+type fakes struct {
+	work   fakeWork
+	vms    fakeVMs
+	guests fakeGuests
+	detach func() // called when the daemon lets go of the guests
+}
+
+func newFakes(log *slog.Logger) *fakes {
+	return &fakes{
+		work: fakeWork{ops: op.NewManager(nullLog{}, log), asked: make(chan string, 10)},
+		vms:  fakeVMs{done: make(chan struct{})},
+	}
 }
 
 // rig is a running daemon over fakes.
 type rig struct {
 	t     *testing.T
 	env   Env
-	vms   *fakeVMs
+	fake  *fakes
 	stop  context.CancelFunc
 	ended chan error
 	http  *http.Client
@@ -262,12 +295,11 @@ func newRigOf(t *testing.T, change func(Program) Program) *rig {
 func newRigIn(t *testing.T, in func(Env) Env, change func(Program) Program) *rig {
 	t.Helper()
 	r := &rig{t: t, env: in(testEnv(t)), ended: make(chan error, 1)}
-	ops := op.NewManager(nullLog{}, r.env.Log)
-	r.vms = &fakeVMs{ops: ops, done: make(chan struct{}), asked: make(chan string, 10)}
+	r.fake = newFakes(r.env.Log)
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
 	ready := make(chan error, 1)
-	go func() { r.ended <- Run(ctx, change(fakeProgram(r.vms)), r.env, func(err error) { ready <- err }) }()
+	go func() { r.ended <- Run(ctx, change(r.fake.program()), r.env, func(err error) { ready <- err }) }()
 	select {
 	case <-ready:
 	case err := <-r.ended:
@@ -291,19 +323,21 @@ func newRigIn(t *testing.T, in func(Env) Env, change func(Program) Program) *rig
 	return r
 }
 
-func fakeProgram(vms *fakeVMs) Program {
+// program is a daemon's program over the fakes.
+func (f *fakes) program() Program {
 	return Program{Version: "test", Build: func(context.Context, Env) (*Services, error) {
 		return &Services{
-			VMs: vms, Images: fakeImages{vms}, Kernels: fakeKernels{vms}, Operations: vms.ops,
+			VMs: &f.vms, Lifecycle: fakeLifecycle{&f.work}, Changes: fakeChanges{}, Guests: &f.guests,
+			Images: fakeImages{&f.work}, Kernels: fakeKernels{&f.work}, Operations: f.work.ops,
 			Doctor:  func(context.Context) []api.Check { return []api.Check{{Name: "qemu", Status: "ok"}} },
 			Config:  func() (api.Config, error) { return api.Config{File: "config.toml"}, nil },
 			Recover: func(context.Context) error { return nil },
 			Detach: func() {
-				if vms.detach != nil {
-					vms.detach()
+				if f.detach != nil {
+					f.detach()
 				}
 			},
-			Close: func() error { vms.ops.Close(); return nil },
+			Close: func() error { f.work.ops.Close(); return nil },
 		}, nil
 	}}
 }

@@ -111,7 +111,7 @@ func TestBadRequests(t *testing.T) {
 		}
 	}
 	select {
-	case asked := <-r.vms.asked:
+	case asked := <-r.fake.work.asked:
 		t.Errorf("a bad request did something: %s", asked)
 	default:
 	}

@@ -27,7 +27,7 @@ func TestExport(t *testing.T) {
 		} else if err != nil || string(data) != want || res.ContentLength != int64(len(want)) || res.Header.Get(api.LeftOutHeader) != "3" {
 			t.Errorf("%s: %q of %d, %v", path, data, res.ContentLength, err)
 		}
-		if told := <-r.vms.asked; told != "closed" {
+		if told := <-r.fake.work.asked; told != "closed" {
 			t.Errorf("%s: %s", path, told)
 		}
 	}

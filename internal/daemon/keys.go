@@ -54,25 +54,31 @@ func (k *keys) take(ctx context.Context, key string) (give func(), err error) {
 	}
 }
 
+// keyed answers requests with a key: what they ask for happens once.
+type keyed struct {
+	*core
+	keys keys
+}
+
 // once is handle for requests with a key.
-func (s *Server) once(handle handler, w http.ResponseWriter, r *http.Request) error {
+func (k *keyed) once(handle handler, w http.ResponseWriter, r *http.Request) error {
 	key := r.Header.Get(keyHeader)
 	if key == "" || r.Method == http.MethodGet || r.Header.Get("Upgrade") != "" {
-		return handle(s, w, r)
+		return handle(w, r)
 	}
 	if !goodKey.MatchString(key) {
 		return api.Errorf(api.KindInvalid, "%s %.80q is not a valid key: want 8 to 64 letters, digits, - and _", keyHeader, key)
 	}
-	give, err := s.keys.take(r.Context(), key)
+	give, err := k.keys.take(r.Context(), key)
 	if err != nil {
 		return err
 	}
 	var once sync.Once
 	defer once.Do(give)
-	if o, err := s.requested(key); o != nil || err != nil {
-		return s.follow(w, r, o, err)
+	if o, err := k.requested(key); o != nil || err != nil {
+		return k.follow(w, r, o, err)
 	}
-	known, err := s.known(r, key)
+	known, err := k.known(r, key)
 	if err != nil {
 		return err
 	}
@@ -86,11 +92,11 @@ func (s *Server) once(handle handler, w http.ResponseWriter, r *http.Request) er
 	ctx = context.WithValue(ctx, recordedKey{}, func() { once.Do(give) })
 	out := &recorder{ResponseWriter: w}
 	faultpoint.Reach(r.Pattern, "before")
-	err = handle(s, out, r.WithContext(ctx))
+	err = handle(out, r.WithContext(ctx))
 	if err == nil && out.kept {
 		faultpoint.Reach(r.Pattern, "after")
 		if !reply.Kept {
-			s.keepAnswer(r.Context(), key, out.answer)
+			k.keepAnswer(r.Context(), key, out.answer)
 		}
 		faultpoint.Reach(r.Pattern, "kept")
 	}
@@ -108,8 +114,8 @@ func recorded(ctx context.Context) {
 }
 
 // requested returns the operation that a request with the key has begun, or nil.
-func (s *Server) requested(key string) (*op.Op, error) {
-	known, ok := s.svc.Operations.(interface {
+func (k *keyed) requested(key string) (*op.Op, error) {
+	known, ok := k.svc.Operations.(interface {
 		Requested(request string) (*op.Op, error)
 	})
 	if !ok {
@@ -150,31 +156,31 @@ func (k storedAnswer) write(w http.ResponseWriter) {
 }
 
 // known returns the recorded answer to an earlier request with the key.
-func (s *Server) known(r *http.Request, key string) (k storedAnswer, err error) {
-	if s.svc.Answers == nil {
-		return k, nil
+func (k *keyed) known(r *http.Request, key string) (a storedAnswer, err error) {
+	if k.svc.Answers == nil {
+		return a, nil
 	}
-	data, err := s.svc.Answers.Answer(r.Context(), key)
+	data, err := k.svc.Answers.Answer(r.Context(), key)
 	if err != nil || data == nil {
-		return k, err
+		return a, err
 	}
-	if err := json.Unmarshal(data, &k); err != nil {
-		return k, err
+	if err := json.Unmarshal(data, &a); err != nil {
+		return a, err
 	}
-	if k.Route != route(r) {
-		return k, api.Errorf(api.KindInvalid, "%s %q was used for another request", keyHeader, key)
+	if a.Route != route(r) {
+		return a, api.Errorf(api.KindInvalid, "%s %q was used for another request", keyHeader, key)
 	}
-	return k, nil
+	return a, nil
 }
 
 // keepAnswer records the answer to a finished or begun change. If that fails, a repeated request may
 // get another answer, but no effect happens twice.
-func (s *Server) keepAnswer(ctx context.Context, key string, data []byte) {
-	if s.svc.Answers == nil {
+func (k *keyed) keepAnswer(ctx context.Context, key string, data []byte) {
+	if k.svc.Answers == nil {
 		return
 	}
-	if err := s.svc.Answers.PutAnswer(context.WithoutCancel(ctx), key, data); err != nil {
-		s.log.Warn("cannot keep an answer", "error", err)
+	if err := k.svc.Answers.PutAnswer(context.WithoutCancel(ctx), key, data); err != nil {
+		k.log.Warn("cannot keep an answer", "error", err)
 	}
 }
 
@@ -185,13 +191,13 @@ type begunKey struct{}
 // deleted deletes the object that ref means, and records its digest first. If the request is repeated
 // after a crash, and the first one has removed the name, the client gets a success, not an error that
 // the object does not exist, and the rest of the object is removed.
-func (s *Server) deleted(w http.ResponseWriter, r *http.Request, ref string, find func(ref string) (digest string, names []string, err error), remove func(ref string) error) error {
+func (k *keyed) deleted(w http.ResponseWriter, r *http.Request, ref string, find func(ref string) (digest string, names []string, err error), remove func(ref string) error) error {
 	begun, _ := r.Context().Value(begunKey{}).(string)
 	digest, _, missing := find(ref)
 	if begun == "" || missing == nil && digest == begun {
 		if a := op.AnswerOf(r.Context()); a != nil && begun == "" && missing == nil {
 			if data, err := json.Marshal(storedAnswer{Route: route(r), Begun: digest}); err == nil {
-				s.keepAnswer(r.Context(), a.Request, data)
+				k.keepAnswer(r.Context(), a.Request, data)
 			}
 		}
 		return changed(w, r, nil, remove(ref))

@@ -59,8 +59,8 @@ func TestAskedAgainWithAKey(t *testing.T) {
 		all := events(t, strings.NewReader(body))
 		bodies = append(bodies, all[len(all)-1].Operation.ID)
 	}
-	if bodies[0] != bodies[1] || bodies[1] != bodies[2] || len(r.vms.asked) != 1 {
-		t.Errorf("operations %v, asked %d times", bodies, len(r.vms.asked))
+	if bodies[0] != bodies[1] || bodies[1] != bodies[2] || len(r.fake.work.asked) != 1 {
+		t.Errorf("operations %v, asked %d times", bodies, len(r.fake.work.asked))
 	}
 	if _, body := r.do("POST", "/v1/vms", `{"name":"fox"}`, keyHeader, "key-of-another"); strings.Contains(body, bodies[0]) {
 		t.Error("another key leads to the same operation")
@@ -107,8 +107,8 @@ func TestKeysExclude(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if len(r.vms.asked) != 1 {
-		t.Errorf("it was asked for %d times", len(r.vms.asked))
+	if len(r.fake.work.asked) != 1 {
+		t.Errorf("it was asked for %d times", len(r.fake.work.asked))
 	}
 }
 
@@ -126,13 +126,13 @@ func TestDeletedAndNotTold(t *testing.T) {
 		}
 		return "", nil, api.Errorf(api.KindNotFound, "no image named %q", ref)
 	}
-	s := &Server{svc: &Services{Answers: kept}, log: slog.New(slog.DiscardHandler)}
+	k := &keyed{core: &core{svc: &Services{Answers: kept}, log: slog.New(slog.DiscardHandler)}}
 	ask := func(key string, die bool) (status int, err error) {
 		w := httptest.NewRecorder()
 		r := httptest.NewRequest("DELETE", "/v1/images/app", nil)
 		r.Header.Set(keyHeader, key)
-		err = s.once(func(s *Server, w http.ResponseWriter, r *http.Request) error {
-			return s.deleted(w, r, "app", find, func(ref string) error {
+		err = k.once(func(w http.ResponseWriter, r *http.Request) error {
+			return k.deleted(w, r, "app", find, func(ref string) error {
 				if _, _, err := find(ref); err != nil {
 					return err
 				}

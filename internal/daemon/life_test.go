@@ -17,7 +17,6 @@ import (
 
 	"banger/api"
 	"banger/internal/host/fsx"
-	"banger/internal/op"
 )
 
 // soon bounds what must happen at once, on a busy machine.
@@ -25,7 +24,7 @@ const soon = 20 * time.Second
 
 func TestSecondDaemonIsRefused(t *testing.T) {
 	r := newRig(t)
-	err := Run(context.Background(), fakeProgram(r.vms), r.env, func(error) { t.Error("two daemons are ready") })
+	err := Run(context.Background(), r.fake.program(), r.env, func(error) { t.Error("two daemons are ready") })
 	if api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), strconv.Itoa(os.Getpid())) {
 		t.Errorf("second daemon: %v", err)
 	}
@@ -45,8 +44,7 @@ func TestStaleSocketIsReplaced(t *testing.T) {
 	}
 	l.Close() // the file stays, as after kill -9
 	ctx, cancel := context.WithCancel(context.Background())
-	vms := &fakeVMs{ops: op.NewManager(nullLog{}, env.Log)}
-	if err := Run(ctx, fakeProgram(vms), env, func(error) { cancel() }); err != nil {
+	if err := Run(ctx, newFakes(env.Log).program(), env, func(error) { cancel() }); err != nil {
 		t.Error(err)
 	}
 }
@@ -105,8 +103,7 @@ func TestReadinessIsToldOnce(t *testing.T) {
 
 func TestRequestsWaitForRecovery(t *testing.T) {
 	env := testEnv(t)
-	vms := &fakeVMs{ops: op.NewManager(nullLog{}, env.Log)}
-	program, recovering, recovered := fakeProgram(vms), make(chan struct{}), make(chan struct{})
+	program, recovering, recovered := newFakes(env.Log).program(), make(chan struct{}), make(chan struct{})
 	build := program.Build
 	program.Build = func(ctx context.Context, env Env) (*Services, error) {
 		svc, err := build(ctx, env)
@@ -143,7 +140,7 @@ func TestRequestsWaitForRecovery(t *testing.T) {
 // no answer makes its client ask again.
 func TestToldToEndWhileItStarts(t *testing.T) {
 	env := testEnv(t)
-	program, recovering := fakeProgram(&fakeVMs{ops: op.NewManager(nullLog{}, env.Log)}), make(chan struct{})
+	program, recovering := newFakes(env.Log).program(), make(chan struct{})
 	build := program.Build
 	program.Build = func(ctx context.Context, env Env) (*Services, error) {
 		svc, err := build(ctx, env)
@@ -197,11 +194,11 @@ func TestWhatTheDaemonsEndPreventsIsCut(t *testing.T) {
 
 func TestStopCutsWhatIsOpenEnded(t *testing.T) {
 	r := newRig(t)
-	r.vms.console = t.TempDir() + "/console.log"
-	if err := os.WriteFile(r.vms.console, []byte("booting\n"), 0o600); err != nil {
+	r.fake.vms.console = t.TempDir() + "/console.log"
+	if err := os.WriteFile(r.fake.vms.console, []byte("booting\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r.vms.step = func(ctx context.Context, _ api.Report) error {
+	r.fake.work.step = func(ctx context.Context, _ api.Report) error {
 		<-ctx.Done()
 		return context.Cause(ctx)
 	}
@@ -222,7 +219,7 @@ func TestStopCutsWhatIsOpenEnded(t *testing.T) {
 			cut <- err
 		}()
 	}
-	<-r.vms.asked // the operation runs
+	<-r.fake.work.asked // the operation runs
 	if status, _ := r.do("POST", "/v1/daemon/stop", ""); status != 204 {
 		t.Errorf("stop: %d", status)
 	}
@@ -241,7 +238,7 @@ func TestStopCutsWhatIsOpenEnded(t *testing.T) {
 func TestOperationOutlivesItsClient(t *testing.T) {
 	r := newRig(t)
 	release := make(chan struct{})
-	r.vms.step = func(ctx context.Context, _ api.Report) error {
+	r.fake.work.step = func(ctx context.Context, _ api.Report) error {
 		select {
 		case <-release:
 			return nil
@@ -280,11 +277,11 @@ func TestOperationOutlivesItsClient(t *testing.T) {
 
 func TestLogs(t *testing.T) {
 	r := newRig(t)
-	r.vms.console = t.TempDir() + "/console.log"
+	r.fake.vms.console = t.TempDir() + "/console.log"
 	if _, body := r.do("GET", "/v1/vms/fox/logs", ""); body != "" {
 		t.Errorf("a log that is not there: %q", body)
 	}
-	if err := os.WriteFile(r.vms.console, []byte("one\ntwo\nthree\n"), 0o600); err != nil {
+	if err := os.WriteFile(r.fake.vms.console, []byte("one\ntwo\nthree\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{
@@ -303,7 +300,7 @@ func TestLogs(t *testing.T) {
 	defer res.Body.Close()
 	lines := bufio.NewScanner(res.Body)
 	lines.Scan()
-	f, err := os.OpenFile(r.vms.console, os.O_APPEND|os.O_WRONLY, 0)
+	f, err := os.OpenFile(r.fake.vms.console, os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,7 +311,7 @@ func TestLogs(t *testing.T) {
 	if first != "three" || lines.Text() != "four" {
 		t.Errorf("followed %q, %q", first, lines.Text())
 	}
-	close(r.vms.done)
+	close(r.fake.vms.done)
 	if lines.Scan() || lines.Err() != nil {
 		t.Errorf("after the end: %q, %v", lines.Text(), lines.Err())
 	}

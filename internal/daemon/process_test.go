@@ -17,7 +17,6 @@ import (
 
 	"banger/api"
 	"banger/internal/logging"
-	"banger/internal/op"
 )
 
 // asDaemon makes this test's program a daemon over fakes.
@@ -28,7 +27,7 @@ func TestMain(m *testing.M) {
 		goleak.VerifyTestMain(m)
 		return
 	}
-	program := fakeProgram(&fakeVMs{ops: op.NewManager(nullLog{}, slog.New(slog.DiscardHandler)), done: make(chan struct{})})
+	program := newFakes(slog.New(slog.DiscardHandler)).program()
 	if os.Getenv(asDaemon) == "broken" {
 		program.Build = func(context.Context, Env) (*Services, error) {
 			return nil, api.Errorf(api.KindUnsupported, "cannot open the store").WithHint("update banger")

@@ -10,7 +10,7 @@ import (
 
 // handler answers one request. An error that it returns before it has written
 // anything becomes the answer.
-type handler func(s *Server, w http.ResponseWriter, r *http.Request) error
+type handler func(w http.ResponseWriter, r *http.Request) error
 
 // Route is one entry of the route table.
 type Route struct {
@@ -22,54 +22,66 @@ type Route struct {
 
 // Routes is the whole HTTP interface. api/openapi.yaml describes it; a test
 // compares the two.
-func Routes() []Route {
+func Routes() []Route { return handlers{}.routes() }
+
+// handlers answer the requests of all routes, by noun.
+type handlers struct {
+	daemon     daemonHandlers
+	vms        vmHandlers
+	guests     guestHandlers
+	images     imageHandlers
+	kernels    kernelHandlers
+	operations operationHandlers
+}
+
+func (h handlers) routes() []Route {
 	return []Route{
-		{"GET", "/v1/daemon", owner, (*Server).getDaemon},
-		{"POST", "/v1/daemon/stop", owner, (*Server).stopDaemon},
-		{"GET", "/v1/doctor", owner, (*Server).getDoctor},
-		{"GET", "/v1/leaks", owner, (*Server).getLeaks},
-		{"GET", "/v1/config", owner, (*Server).getConfig},
+		{"GET", "/v1/daemon", owner, h.daemon.status},
+		{"POST", "/v1/daemon/stop", owner, h.daemon.stop},
+		{"GET", "/v1/doctor", owner, h.daemon.doctor},
+		{"GET", "/v1/leaks", owner, h.daemon.leaks},
+		{"GET", "/v1/config", owner, h.daemon.config},
 
-		{"GET", "/v1/vms", owner, (*Server).listVMs},
-		{"POST", "/v1/vms", owner, (*Server).createVM},
-		{"POST", "/v1/vms/prune", owner, (*Server).pruneVMs},
-		{"GET", "/v1/vms/{vm}", owner, (*Server).showVM},
-		{"DELETE", "/v1/vms/{vm}", owner, (*Server).deleteVM},
-		{"POST", "/v1/vms/{vm}/start", owner, (*Server).startVM},
-		{"POST", "/v1/vms/{vm}/stop", owner, (*Server).stopVM},
-		{"POST", "/v1/vms/{vm}/restart", owner, (*Server).restartVM},
-		{"POST", "/v1/vms/{vm}/kill", owner, (*Server).killVM},
-		{"POST", "/v1/vms/{vm}/commit", owner, (*Server).commitVM},
-		{"POST", "/v1/vms/{vm}/rename", owner, (*Server).renameVM},
-		{"POST", "/v1/vms/{vm}/set", owner, (*Server).setVM},
-		{"POST", "/v1/vms/{vm}/publish", owner, (*Server).publishVM},
-		{"GET", "/v1/vms/{vm}/wait", owner, (*Server).waitVM},
-		{"GET", "/v1/vms/{vm}/logs", owner, (*Server).logsVM},
-		{"POST", "/v1/vms/{vm}/keep", owner, (*Server).keepVM},
-		{"GET", "/v1/vms/{vm}/sessions", owner, (*Server).listSessions},
-		{"POST", "/v1/vms/{vm}/stream", owner, (*Server).streamVM},
-		{"GET", "/v1/vms/{vm}/ssh", owner, (*Server).sshVM},
+		{"GET", "/v1/vms", owner, h.vms.list},
+		{"POST", "/v1/vms", owner, h.vms.create},
+		{"POST", "/v1/vms/prune", owner, h.vms.prune},
+		{"GET", "/v1/vms/{vm}", owner, h.vms.show},
+		{"DELETE", "/v1/vms/{vm}", owner, h.vms.delete},
+		{"POST", "/v1/vms/{vm}/start", owner, h.vms.start},
+		{"POST", "/v1/vms/{vm}/stop", owner, h.vms.stop},
+		{"POST", "/v1/vms/{vm}/restart", owner, h.vms.restart},
+		{"POST", "/v1/vms/{vm}/kill", owner, h.vms.kill},
+		{"POST", "/v1/vms/{vm}/commit", owner, h.vms.commit},
+		{"POST", "/v1/vms/{vm}/rename", owner, h.vms.rename},
+		{"POST", "/v1/vms/{vm}/set", owner, h.vms.set},
+		{"POST", "/v1/vms/{vm}/publish", owner, h.vms.publish},
+		{"GET", "/v1/vms/{vm}/wait", owner, h.vms.wait},
+		{"GET", "/v1/vms/{vm}/logs", owner, h.guests.logs},
+		{"POST", "/v1/vms/{vm}/keep", owner, h.guests.keep},
+		{"GET", "/v1/vms/{vm}/sessions", owner, h.guests.sessions},
+		{"POST", "/v1/vms/{vm}/stream", owner, h.guests.stream},
+		{"GET", "/v1/vms/{vm}/ssh", owner, h.guests.ssh},
 
-		{"GET", "/v1/images", owner, (*Server).listImages},
-		{"POST", "/v1/images/pull", owner, (*Server).pullImage},
-		{"POST", "/v1/images/import", owner, (*Server).importImage},
-		{"POST", "/v1/images/tag", owner, (*Server).tagImage},
-		{"POST", "/v1/images/prune", owner, (*Server).pruneImages},
-		{"GET", "/v1/images/{image}", owner, (*Server).showImage},
-		{"DELETE", "/v1/images/{image}", owner, (*Server).deleteImage},
-		{"GET", "/v1/images/{image}/history", owner, (*Server).imageHistory},
-		{"GET", "/v1/images/{image}/export", owner, (*Server).exportImage},
+		{"GET", "/v1/images", owner, h.images.list},
+		{"POST", "/v1/images/pull", owner, h.images.pull},
+		{"POST", "/v1/images/import", owner, h.images.importImage},
+		{"POST", "/v1/images/tag", owner, h.images.tag},
+		{"POST", "/v1/images/prune", owner, h.images.prune},
+		{"GET", "/v1/images/{image}", owner, h.images.show},
+		{"DELETE", "/v1/images/{image}", owner, h.images.delete},
+		{"GET", "/v1/images/{image}/history", owner, h.images.history},
+		{"GET", "/v1/images/{image}/export", owner, h.images.export},
 
-		{"GET", "/v1/kernels", owner, (*Server).listKernels},
-		{"POST", "/v1/kernels/pull", owner, (*Server).pullKernel},
-		{"POST", "/v1/kernels/import", owner, (*Server).importKernel},
-		{"GET", "/v1/kernels/{kernel}", owner, (*Server).showKernel},
-		{"DELETE", "/v1/kernels/{kernel}", owner, (*Server).deleteKernel},
+		{"GET", "/v1/kernels", owner, h.kernels.list},
+		{"POST", "/v1/kernels/pull", owner, h.kernels.pull},
+		{"POST", "/v1/kernels/import", owner, h.kernels.importKernel},
+		{"GET", "/v1/kernels/{kernel}", owner, h.kernels.show},
+		{"DELETE", "/v1/kernels/{kernel}", owner, h.kernels.delete},
 
-		{"GET", "/v1/operations", owner, (*Server).listOperations},
-		{"GET", "/v1/operations/{id}", owner, (*Server).showOperation},
-		{"GET", "/v1/operations/{id}/events", owner, (*Server).followOperation},
-		{"DELETE", "/v1/operations/{id}", owner, (*Server).cancelOperation},
+		{"GET", "/v1/operations", owner, h.operations.list},
+		{"GET", "/v1/operations/{id}", owner, h.operations.show},
+		{"GET", "/v1/operations/{id}/events", owner, h.operations.events},
+		{"DELETE", "/v1/operations/{id}", owner, h.operations.cancel},
 	}
 }
 
@@ -96,7 +108,7 @@ func (s *Server) mux(routes []Route) http.Handler {
 // unknownRoute answers requests without a route: with the methods that the path
 // does answer, if there are any.
 func unknownRoute(mux *http.ServeMux) handler {
-	return func(_ *Server, w http.ResponseWriter, r *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
 		var allowed []string
 		for _, method := range []string{http.MethodDelete, http.MethodGet, http.MethodPost} {
 			other := &http.Request{Method: method, URL: r.URL, Host: r.Host}

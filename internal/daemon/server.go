@@ -16,11 +16,6 @@ import (
 	"banger/internal/guest/budget"
 )
 
-// errStopping ends requests that would last as long as their client wants. Such a
-// request's connection is cut without an end of the answer, as a crash would
-// cut it: clients that survive a crash survive this, too.
-var errStopping = errors.New("the daemon is stopping")
-
 // versionHeader carries the daemon's version in each answer, so that a client
 // of another version notices.
 const versionHeader = "Banger-Version"
@@ -38,40 +33,22 @@ const (
 // Server answers HTTP requests. It listens before the services exist:
 // requests wait until Open or Fail is called.
 type Server struct {
-	log     *slog.Logger
-	program Program
-	socket  string
-	home    string
-	hold    string // the file that exists while an update is being checked
-	started time.Time
+	core    *core
+	keyed   *keyed
+	version string
 	http    *http.Server
 
 	opened   chan struct{} // closed by Open and Fail
 	openOnce sync.Once
-	svc      *Services
 	err      error
-
-	stopping context.Context // ends when the daemon starts to stop
-	stop     context.CancelCauseFunc
-	cut      context.Context // ends when streams have to end; after stopping
-	cutNow   context.CancelFunc
-	streams  sync.WaitGroup // hijacked connections
-	keys     keys
-	places   *relay.Places
-	rest     budget.Rest
 }
 
 // NewServer returns a server for env's daemon.
 func NewServer(program Program, env Env) *Server {
-	s := &Server{
-		log: env.Log, program: program, started: time.Now(),
-		socket: env.Paths.Socket(), home: env.Paths.Data, hold: env.Paths.Hold(), opened: make(chan struct{}),
-		places: relay.NewPlaces(budget.OfDaemon(cmp.Or(env.Memory, budget.Memory()))),
-	}
-	s.stopping, s.stop = context.WithCancelCause(context.Background())
-	s.cut, s.cutNow = context.WithCancel(context.Background())
+	c := newCore(env)
+	s := &Server{core: c, keyed: &keyed{core: c}, version: program.Version, opened: make(chan struct{})}
 	s.http = &http.Server{
-		Handler:           s.mux(Routes()),
+		Handler:           s.mux(s.handlers(program, env).routes()),
 		ConnContext:       withPeer,
 		ReadHeaderTimeout: headerTime,
 		IdleTimeout:       idleTime,
@@ -81,6 +58,18 @@ func NewServer(program Program, env Env) *Server {
 		DisableGeneralOptionsHandler: true,
 	}
 	return s
+}
+
+func (s *Server) handlers(program Program, env Env) handlers {
+	room := budget.OfDaemon(cmp.Or(env.Memory, budget.Memory()))
+	return handlers{
+		daemon:     daemonHandlers{core: s.core, program: program, paths: env.Paths, started: time.Now()},
+		vms:        vmHandlers{s.core},
+		guests:     guestHandlers{s.core, relay.NewPlaces(room)},
+		images:     imageHandlers{s.core, s.keyed},
+		kernels:    kernelHandlers{s.core, s.keyed},
+		operations: operationHandlers{s.core},
+	}
 }
 
 // Serve answers requests from l until Shutdown.
@@ -95,7 +84,7 @@ func (s *Server) Serve(l net.Listener) error {
 // Open lets the waiting requests through.
 func (s *Server) Open(svc *Services) {
 	s.openOnce.Do(func() {
-		s.svc = svc
+		s.core.svc = svc
 		close(s.opened)
 	})
 }
@@ -109,10 +98,10 @@ func (s *Server) Fail(err error) {
 }
 
 // Stop asks the daemon to stop. It does not wait.
-func (s *Server) Stop() { s.stop(errStopping) }
+func (s *Server) Stop() { s.core.stop() }
 
 // Stopping is closed when the daemon has been asked to stop.
-func (s *Server) Stopping() <-chan struct{} { return s.stopping.Done() }
+func (s *Server) Stopping() <-chan struct{} { return s.core.stopping.Done() }
 
 // Shutdown stops listening, cuts open-ended requests, lets the others finish for a short
 // time, and returns when no request is left. Links to guests' agents are
@@ -125,35 +114,28 @@ func (s *Server) Shutdown() {
 	defer cancel()
 	finished := make(chan error, 1)
 	go func() { finished <- s.http.Shutdown(ctx) }()
-	if s.svc != nil && s.svc.Detach != nil {
-		s.svc.Detach()
+	if svc := s.core.svc; svc != nil && svc.Detach != nil {
+		svc.Detach()
 	}
-	s.cutNow()
+	s.core.cutNow()
 	if err := <-finished; err != nil {
-		s.log.Warn("requests were cut short", "error", err)
+		s.core.log.Warn("requests were cut short", "error", err)
 		s.http.Close()
 	}
-	s.streams.Wait()
-	s.rest.Stop()
-}
-
-// untilStop returns a context that ends with ctx or when the daemon stops.
-func (s *Server) untilStop(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	unlink := context.AfterFunc(s.stopping, func() { cancel(errStopping) })
-	return ctx, func() { unlink(); cancel(nil) }
+	s.core.streams.Wait()
+	s.core.rest.Stop()
 }
 
 // serve wraps a handler in the checks of every request.
 func (s *Server) serve(allowed access, handle handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w := &writer{ResponseWriter: rw}
-		w.Header().Set(versionHeader, s.program.Version)
-		defer s.rest.Use()
+		w.Header().Set(versionHeader, s.version)
+		defer s.core.rest.Use()
 		defer s.catch(w, r)
 		err := s.admit(allowed, r)
 		if err == nil {
-			err = s.once(handle, w, r)
+			err = s.keyed.once(handle, w, r)
 		}
 		s.conclude(w, r, err)
 	})
@@ -179,11 +161,11 @@ func (s *Server) conclude(w *writer, r *http.Request, err error) {
 	case errors.Is(err, errStopping) || w.begun:
 		panic(http.ErrAbortHandler)
 	case r.Context().Err() != nil: // nobody reads the answer any more
-	case s.stopping.Err() != nil && errors.Is(err, context.Canceled): // because the daemon stops, which says nothing about the request
+	case s.core.stopping.Err() != nil && errors.Is(err, context.Canceled): // because the daemon stops, which says nothing about the request
 		panic(http.ErrAbortHandler)
 	default:
 		if api.KindOf(err) == api.KindInternal {
-			s.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+			s.core.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 		}
 		writeError(w, err)
 	}
@@ -196,7 +178,7 @@ func (s *Server) catch(w *writer, r *http.Request) {
 		return
 	}
 	if err, _ := v.(error); !errors.Is(err, http.ErrAbortHandler) {
-		s.log.Error("request panicked", "method", r.Method, "path", r.URL.Path, "panic", v, "stack", string(debug.Stack()))
+		s.core.log.Error("request panicked", "method", r.Method, "path", r.URL.Path, "panic", v, "stack", string(debug.Stack()))
 		if !w.begun && !w.taken {
 			writeError(w, api.Errorf(api.KindInternal, "a fault of banger itself: %v", v).
 				WithHint("the daemon's log shows where; please report it"))

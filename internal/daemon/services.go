@@ -10,13 +10,26 @@ import (
 	"banger/internal/paths"
 )
 
-// VMs is the daemon's interface to the VM service. A ref is a VM's name, or its
-// id or an unambiguous beginning of it.
+// The daemon's interfaces to the VM service. A ref is a VM's name, or its id or an unambiguous
+// beginning of it.
+
+// VMs tells of VMs.
 type VMs interface {
 	List(ctx context.Context) ([]api.VM, error)
 	Show(ctx context.Context, ref string) (api.VM, error)
 	// Find returns the record of a VM immediately; Show also reads its disk usage.
 	Find(ref string) (api.VM, error)
+	// Wait returns once the VM no longer runs.
+	Wait(ctx context.Context, ref string) (api.VM, error)
+	// ConsolePath names the file that holds the output of the guest's console. done
+	// is closed when no more output follows.
+	ConsolePath(ctx context.Context, ref string) (path string, done <-chan struct{}, err error)
+	// Leaks compares the host's objects with the known VMs.
+	Leaks(ctx context.Context) (api.Leaks, error)
+}
+
+// Lifecycle makes, runs and removes VMs. Its methods begin operations.
+type Lifecycle interface {
 	Create(ctx context.Context, req api.CreateVM) (*op.Op, error)
 	Start(ctx context.Context, ref string, req api.StartVM) (*op.Op, error)
 	Restart(ctx context.Context, ref string, req api.StartVM) (*op.Op, error)
@@ -26,17 +39,18 @@ type VMs interface {
 	Prune(ctx context.Context) (*op.Op, error)
 	// Commit creates an image from a stopped VM.
 	Commit(ctx context.Context, ref string, req api.CommitVM) (*op.Op, error)
+}
+
+// Changes changes the records of VMs.
+type Changes interface {
 	Rename(ctx context.Context, ref, name string) (api.VM, error)
 	Set(ctx context.Context, ref string, req api.SetVM) (api.VM, error)
 	// Publish changes which ports are published.
 	Publish(ctx context.Context, ref string, req api.PublishVM) (api.VM, error)
-	// Wait returns once the VM no longer runs.
-	Wait(ctx context.Context, ref string) (api.VM, error)
-	// ConsolePath names the file that holds the output of the guest's console. done
-	// is closed when no more output follows.
-	ConsolePath(ctx context.Context, ref string) (path string, done <-chan struct{}, err error)
-	// Leaks compares the host's objects with the known VMs.
-	Leaks(ctx context.Context) (api.Leaks, error)
+}
+
+// Guests reaches the guests of running VMs.
+type Guests interface {
 	// DialGuest opens a new channel to the guest's agent. Closing its writing
 	// half (CloseWrite) leaves the reading half open.
 	DialGuest(ctx context.Context, ref string) (net.Conn, error)
@@ -44,6 +58,14 @@ type VMs interface {
 	Sessions(ctx context.Context, ref string) ([]api.Session, error)
 	// SSHAccess returns what a client needs to connect to a running VM by SSH.
 	SSHAccess(ctx context.Context, ref string) (api.SSHAccess, error)
+}
+
+// Leases keeps VMs that exist only as long as they have clients.
+type Leases interface {
+	// Lease holds a VM's lease until giveBack is called.
+	Lease(ref string) (giveBack func(), err error)
+	// EndLease removes a VM's lease.
+	EndLease(ctx context.Context, ref string) error
 }
 
 // Images is the daemon's interface to the image cache.
@@ -80,6 +102,10 @@ type Operations interface {
 // Services are the services that answer requests.
 type Services struct {
 	VMs        VMs
+	Lifecycle  Lifecycle
+	Changes    Changes
+	Guests     Guests
+	Leases     Leases // may be nil
 	Images     Images
 	Kernels    Kernels
 	Operations Operations

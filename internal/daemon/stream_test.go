@@ -39,7 +39,7 @@ func (r *rig) guestEnd() *net.UnixConn {
 		r.t.Fatal(err)
 	}
 	far.SetDeadline(time.Now().Add(soon))
-	r.vms.dial = func() (net.Conn, error) { return near, nil }
+	r.fake.guests.dial = func() (net.Conn, error) { return near, nil }
 	r.t.Cleanup(func() { far.Close(); near.Close() })
 	return far
 }
@@ -57,7 +57,7 @@ func (r *rig) stream(early string) *net.UnixConn {
 	if _, err := io.WriteString(conn, request+early); err != nil {
 		r.t.Fatal(err)
 	}
-	found, err := r.vms.Find("fox")
+	found, err := r.fake.vms.Find("fox")
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func (r *rig) stream(early string) *net.UnixConn {
 // TestStreamTellsOfTheVM: one request is enough for a command.
 func TestStreamTellsOfTheVM(t *testing.T) {
 	r := newRig(t)
-	r.vms.image = &api.ImageConfig{Env: []string{"A=ä\r\nB"}, User: "app", Cmd: []string{"not told"}}
+	r.fake.vms.image = &api.ImageConfig{Env: []string{"A=ä\r\nB"}, User: "app", Cmd: []string{"not told"}}
 	r.guestEnd()
 	c := client.New(r.env.Paths).WithoutStart()
 	got := c.Guest("fox").Complete(api.Exec{})
@@ -87,7 +87,7 @@ func TestStreamTellsOfTheVM(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn.Close()
-	want := api.Exec{Argv: []string{"id"}, Env: r.vms.image.Env, User: "app"}
+	want := api.Exec{Argv: []string{"id"}, Env: r.fake.vms.image.Env, User: "app"}
 	if diff := cmp.Diff(want, g.Complete(api.Exec{Argv: []string{"id"}})); diff != "" {
 		t.Error(diff)
 	}
@@ -179,7 +179,7 @@ func TestLinksAreClosedBeforeStreamsAreCut(t *testing.T) {
 	r := newRig(t)
 	guest, client := r.guestEnd(), r.stream("")
 	letGo := make(chan struct{})
-	r.vms.detach = func() {
+	r.fake.detach = func() {
 		defer close(letGo)
 		io.WriteString(guest, "last words")
 		expect(t, client, "last words")

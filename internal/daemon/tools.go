@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"banger/api"
+	"banger/internal/daemon/lock"
 	"banger/internal/paths"
 	"banger/internal/store"
 	"banger/internal/system/record"
@@ -40,11 +41,11 @@ func moveStore(ctx context.Context, p paths.Paths, backUp, restore string, errOu
 		if !record.ValidVersion(backUp + restore) {
 			return api.Errorf(api.KindInvalid, "%q names no backup", backUp+restore)
 		}
-		lock, err := takeLock(ctx, p.Lock(), "")
+		held, err := lock.Take(ctx, p.Lock(), "")
 		if err != nil {
 			return err
 		}
-		defer lock.Close()
+		defer held.Close()
 		if backUp != "" {
 			return store.BackUp(ctx, p.Store(), backUp)
 		}

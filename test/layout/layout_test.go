@@ -95,11 +95,12 @@ var known = map[string][]string{
 	"internal/host/network":          {},
 	"internal/host/network/netns":    {"internal/host/network", "internal/host/rootexec"},
 	"internal/daemon/fcproc":         {"internal/host/proc"},
+	"internal/daemon/lock":           {},
 	"internal/daemon/relay":          {},
 	"internal/vm/leaks":              {},
 	"internal/vm/roothost":           {"internal/host/network", "internal/rootapi"},
 
-	"internal/daemon":  {"internal/guest", "internal/installlock/hold", "internal/system/record", "internal/host/systemd", "internal/daemon/relay", "internal/vm", "internal/op", "internal/store", "internal/config", "internal/host/console", "internal/disk", "internal/driver", "internal/publish"},
+	"internal/daemon":  {"internal/guest", "internal/installlock/hold", "internal/system/record", "internal/host/systemd", "internal/daemon/lock", "internal/daemon/relay", "internal/vm", "internal/op", "internal/store", "internal/config", "internal/host/console", "internal/disk", "internal/driver", "internal/publish"},
 	"internal/publish": {"client", "internal/guest", "internal/guest/forward", "internal/host/proc", "internal/update/journal"},
 	"internal/vm":      {"internal/op", "internal/guest/forward", "internal/disk", "internal/driver", "internal/guest", "internal/guest/agentproto", "internal/host/console", "internal/vm/leaks", "internal/queue"},
 	"internal/op":      {},

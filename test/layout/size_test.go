@@ -29,10 +29,8 @@ type sizes struct {
 var larger = map[string]int{
 	"client.Client":               70,
 	"internal/cli.app":            72,
-	"internal/daemon.Server":      63,
 	"internal/daemon.ImageCache":  9,
 	"internal/daemon.Images":      9,
-	"internal/daemon.VMs":         20,
 	"internal/guest/agent":        3556,
 	"internal/guest/agent.server": 57,
 	"internal/image":              5208,

@@ -1,4 +1,5 @@
-package daemon
+// Package lock makes a process the only daemon of an installation.
+package lock
 
 import (
 	"bytes"
@@ -15,24 +16,24 @@ import (
 )
 
 const (
-	// lockTime bounds the wait for a daemon that is stopping: it finishes requests for finishTime, and
+	// limit bounds the wait for a daemon that is stopping: it finishes requests for two seconds, and
 	// then steps that cannot be interrupted.
-	lockTime = 45 * time.Second
-	// lockPause is how often the lock is tried until then.
-	lockPause = 20 * time.Millisecond
+	limit = 45 * time.Second
+	// pause is how often the lock is tried until then.
+	pause = 20 * time.Millisecond
 )
 
-// takeLock makes this process the only daemon of an installation. The lock ends with the process,
+// Take makes this process the only daemon of an installation. The lock ends with the process,
 // however it ends; the file stays and names the holder for people, if the disk has space. Children do
-// not inherit it: os opens with O_CLOEXEC. If another daemon listens on socket, takeLock fails
-// immediately; if it does not listen, it is stopping, and takeLock waits for it as long as ctx and
-// lockTime allow. If socket is empty, takeLock does not wait.
-func takeLock(ctx context.Context, path, socket string) (*os.File, error) {
+// not inherit it: os opens with O_CLOEXEC. If another daemon listens on socket, Take fails
+// immediately; if it does not listen, it is stopping, and Take waits for it as long as ctx and
+// limit allow. If socket is empty, Take does not wait.
+func Take(ctx context.Context, path, socket string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fsx.DiskError("open the daemon's lock", err)
 	}
-	if err := awaitLock(ctx, f, socket); err != nil {
+	if err := await(ctx, f, socket); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -52,8 +53,8 @@ func takeLock(ctx context.Context, path, socket string) (*os.File, error) {
 	return f, nil
 }
 
-func awaitLock(ctx context.Context, f *os.File, socket string) error {
-	for giveUp := time.Now().Add(lockTime); ; {
+func await(ctx context.Context, f *os.File, socket string) error {
+	for giveUp := time.Now().Add(limit); ; {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
 			return nil
@@ -65,11 +66,11 @@ func awaitLock(ctx context.Context, f *os.File, socket string) error {
 		case socket == "" || listens(ctx, socket):
 			return api.Errorf(api.KindConflict, "a daemon is running already (pid %s)", holder(f)).WithHint("banger daemon stop")
 		case time.Now().After(giveUp):
-			return api.Errorf(api.KindTimeout, "the daemon before (pid %s) has not ended within %s", holder(f), lockTime).
+			return api.Errorf(api.KindTimeout, "the daemon before (pid %s) has not ended within %s", holder(f), limit).
 				WithHint("kill -9 %s", holder(f))
 		}
 		select {
-		case <-time.After(lockPause):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return api.Errorf(api.KindCanceled, "gave up waiting for the daemon before: %w", context.Cause(ctx))
 		}

@@ -1,4 +1,4 @@
-package daemon
+package lock
 
 import (
 	"os"
@@ -15,23 +15,23 @@ import (
 func TestLockOfAnEndingDaemonIsAwaited(t *testing.T) {
 	dir := t.TempDir()
 	path, socket := filepath.Join(dir, "lock"), filepath.Join(dir, "socket")
-	first, err := takeLock(t.Context(), path, socket)
+	first, err := Take(t.Context(), path, socket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := takeLock(t.Context(), path, ""); api.KindOf(err) != api.KindConflict {
+	if _, err := Take(t.Context(), path, ""); api.KindOf(err) != api.KindConflict {
 		t.Errorf("without a wait: %v", err)
 	}
 	l, err := fsx.ListenUnix(socket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := takeLock(t.Context(), path, socket); api.KindOf(err) != api.KindConflict {
+	if _, err := Take(t.Context(), path, socket); api.KindOf(err) != api.KindConflict {
 		t.Errorf("it listens: %v", err)
 	}
 	l.Close()
 	time.AfterFunc(200*time.Millisecond, func() { first.Close() })
-	second, err := takeLock(t.Context(), path, socket)
+	second, err := Take(t.Context(), path, socket)
 	if err != nil {
 		t.Fatalf("it is ending: %v", err)
 	}
@@ -47,7 +47,7 @@ func TestLockNeedsNoRoom(t *testing.T) {
 	if err := os.Symlink("/dev/full", path); err != nil {
 		t.Fatal(err)
 	}
-	lock, err := takeLock(t.Context(), path, "")
+	lock, err := Take(t.Context(), path, "")
 	if err != nil {
 		t.Fatal(err)
 	}
