@@ -6,7 +6,6 @@ package system
 
 import (
 	"context"
-	"path/filepath"
 	"time"
 
 	"banger/internal/host/systemd"
@@ -70,6 +69,3 @@ type Build struct{ Version, Commit string }
 
 // Report receives each step as it starts.
 type Report func(step string)
-
-// path returns where a path of the machine is in the file system.
-func (h *Host) path(p string) string { return filepath.Join(h.Root, p) }

@@ -56,28 +56,29 @@ func (h *Host) GetFirecracker(ctx context.Context, o FirecrackerOptions, report 
 	if err := h.rootGetsFirecracker(); err != nil {
 		return FirecrackerChange{}, err
 	}
-	if _, err := h.record(); err != nil {
+	if _, err := h.Record(); err != nil {
 		return FirecrackerChange{}, err
 	}
-	release, err := h.withInstallLock(ctx, verb)
+	release, err := h.installation().updates.exclude(ctx, verb)
 	if err != nil {
 		return FirecrackerChange{}, err
 	}
 	defer release()
-	if err := h.noUpdate(verb); err != nil {
+	if err := h.installation().updates.refuse(verb); err != nil {
 		return FirecrackerChange{}, err
 	}
 	s := &fcrelease.Store{
-		Dir: h.path(paths.Firecracker), Source: o.Source, Client: o.Client, Root: h.Superuser, Now: h.Now,
+		Dir: h.files().path(paths.Firecracker), Source: o.Source, Client: o.Client, Root: h.Superuser, Now: h.Now,
 		Step: report, Progress: o.Progress, Run: fcrelease.Version,
 	}
+	used := firecrackers{h.files(), h.Connect}
 	before, _, err := s.Current()
 	if err != nil {
 		return FirecrackerChange{}, err
 	}
 	var now fcrelease.Release
 	if o.Back {
-		now, err = s.Back(h.hasFirecracker())
+		now, err = s.Back(used.others())
 	} else if err = fcrelease.CheckSource(o.Source); err == nil || o.Want.File != "" {
 		now, err = s.Get(ctx, o.Want)
 	}
@@ -86,7 +87,7 @@ func (h *Host) GetFirecracker(ctx context.Context, o FirecrackerOptions, report 
 	}
 	done := FirecrackerChange{Version: now.Version, Previous: now.Previous, Changed: now.Version != before.Version}
 	// A failed clean-up must not turn the finished work into a failure.
-	done.Kept, err = s.Prune(func(sizes map[int64]bool) (map[string]bool, error) { return h.running(ctx, sizes) })
+	done.Kept, err = s.Prune(func(sizes map[int64]bool) (map[string]bool, error) { return used.running(ctx, sizes) })
 	if err != nil {
 		report("older versions were not removed: " + api.AsError(err).Message)
 	}
@@ -101,10 +102,16 @@ func (h *Host) rootGetsFirecracker() error {
 	return api.Errorf(api.KindDenied, "cannot get Firecracker: only root can").WithHint(FirecrackerHint)
 }
 
-// hasFirecracker reports whether another Firecracker is installed.
-func (h *Host) hasFirecracker() bool {
+// firecrackers are those on this machine, and what VMs use of them.
+type firecrackers struct {
+	tree
+	connect func(ctx context.Context) (Manager, error)
+}
+
+// others reports whether one is installed that banger did not get.
+func (f firecrackers) others() bool {
 	for _, dir := range paths.ProgramDirs {
-		if _, err := os.Stat(h.path(filepath.Join(dir, "firecracker"))); err == nil {
+		if _, err := os.Stat(f.path(filepath.Join(dir, "firecracker"))); err == nil {
 			return true
 		}
 	}
@@ -113,8 +120,8 @@ func (h *Host) hasFirecracker() bool {
 
 // running returns the digests of the programs that VMs run, of those that have one of
 // the sizes. The kernel names the program of a process, not the VM's jail.
-func (h *Host) running(ctx context.Context, sizes map[int64]bool) (map[string]bool, error) {
-	m, err := h.Connect(ctx)
+func (f firecrackers) running(ctx context.Context, sizes map[int64]bool) (map[string]bool, error) {
+	m, err := f.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +138,7 @@ func (h *Host) running(ctx context.Context, sizes map[int64]bool) (map[string]bo
 		if state.MainPID == 0 {
 			return nil, fmt.Errorf("%s is starting or stopping", unit)
 		}
-		if err := addDigest(h.path("/proc/"+strconv.Itoa(state.MainPID)+"/exe"), sizes, digests); err != nil {
+		if err := addDigest(f.path("/proc/"+strconv.Itoa(state.MainPID)+"/exe"), sizes, digests); err != nil {
 			return nil, fmt.Errorf("cannot find out what %s runs: %w", unit, err)
 		}
 	}
@@ -188,7 +195,7 @@ func (h *Host) FirecrackerConfig() (path string, err error) {
 	if err := h.rootGetsFirecracker(); err != nil {
 		return "", err
 	}
-	path = h.path(paths.System().ConfigFile())
+	path = h.files().path(paths.System().ConfigFile())
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
 		return path, nil
 	}

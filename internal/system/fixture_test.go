@@ -74,6 +74,10 @@ func newFixture(t *testing.T) *fixture {
 	return fx
 }
 
+func (fx *fixture) path(p string) string { return fx.files().path(p) }
+
+func (fx *fixture) version() string { return programDir{fx.files()}.version() }
+
 func (fx *fixture) write(path, text string, mode os.FileMode) {
 	fx.t.Helper()
 	full := filepath.Join(fx.Root, path)

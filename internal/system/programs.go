@@ -45,14 +45,17 @@ func programsIn(dir string) (size int64, built time.Time, err error) {
 	return size, built, nil
 }
 
-// copyPrograms copies the programs into their version's directory, atomically: it is
+// programDir has the programs of each version, and the commands that link to those in use.
+type programDir struct{ tree }
+
+// copy copies the programs into their version's directory, atomically: it is
 // complete, or unchanged.
-func (h *Host) copyPrograms(from, version string) error {
-	dir := h.path(versions)
-	if err := h.makeDir(versions, 0o755, 0, 0); err != nil {
+func (p programDir) copy(from, version string) error {
+	dir := p.path(versions)
+	if err := p.makeDir(versions, 0o755, 0, 0); err != nil {
 		return err
 	}
-	if err := h.makeDir(paths.Programs, 0o755, 0, 0); err != nil {
+	if err := p.makeDir(paths.Programs, 0o755, 0, 0); err != nil {
 		return err
 	}
 	if err := removeStages(dir); err != nil {
@@ -64,13 +67,13 @@ func (h *Host) copyPrograms(from, version string) error {
 	}
 	defer os.RemoveAll(stage) // after an exchange this contains the old programs
 	for _, name := range programs {
-		if err := h.copyProgram(filepath.Join(from, name), filepath.Join(stage, name)); err != nil {
+		if err := p.copyOne(filepath.Join(from, name), filepath.Join(stage, name)); err != nil {
 			return fsx.DiskError("copy program "+name, err)
 		}
 	}
-	err = errors.Join(os.Chmod(stage, 0o755), h.Chown(stage, 0, 0), fsx.SyncDir(stage))
+	err = errors.Join(os.Chmod(stage, 0o755), p.chown(stage, 0, 0), fsx.SyncDir(stage))
 	if err == nil {
-		err = fsx.Swap(stage, filepath.Join(dir, version), version == h.currentVersion())
+		err = fsx.Swap(stage, filepath.Join(dir, version), version == p.version())
 	}
 	return fsx.DiskError("install the programs", errors.Join(err, fsx.SyncDir(dir)))
 }
@@ -86,7 +89,7 @@ func removeStages(dir string) error {
 	return err
 }
 
-func (h *Host) copyProgram(from, to string) error {
+func (p programDir) copyOne(from, to string) error {
 	in, err := os.Open(from)
 	if err != nil {
 		return err
@@ -97,32 +100,32 @@ func (h *Host) copyProgram(from, to string) error {
 		return err
 	}
 	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Chmod(0o755), h.Chown(to, 0, 0), out.Sync(), out.Close())
+	return errors.Join(err, out.Chmod(0o755), p.chown(to, 0, 0), out.Sync(), out.Close())
 }
 
 // switchTo points the link "current" at a version, atomically.
-func (h *Host) switchTo(version string) error {
-	return fsx.DiskError("switch to the new version", fsx.Relink("versions/"+version, h.path(current)))
+func (p programDir) switchTo(version string) error {
+	return fsx.DiskError("switch to the new version", fsx.Relink("versions/"+version, p.path(current)))
 }
 
 // prune removes all versions except those in keep.
-func (h *Host) prune(keep ...string) error {
-	entries, err := os.ReadDir(h.path(versions))
+func (p programDir) prune(keep ...string) error {
+	entries, err := os.ReadDir(p.path(versions))
 	for _, e := range entries {
 		kept := false
 		for _, k := range keep {
 			kept = kept || e.Name() == k
 		}
 		if !kept {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(h.path(versions), e.Name())))
+			err = errors.Join(err, os.RemoveAll(filepath.Join(p.path(versions), e.Name())))
 		}
 	}
 	return err
 }
 
-// currentVersion returns the version that "current" points at, or "".
-func (h *Host) currentVersion() string {
-	target, err := os.Readlink(h.path(current))
+// version returns the version that "current" points at, or "".
+func (p programDir) version() string {
+	target, err := os.Readlink(p.path(current))
 	if err != nil {
 		return ""
 	}
@@ -131,9 +134,9 @@ func (h *Host) currentVersion() string {
 
 // ourCommand reports whether banger's link for a command exists; another file in its
 // place is an error.
-func (h *Host) ourCommand(name string) (bool, error) {
+func (p programDir) ourCommand(name string) (bool, error) {
 	path := filepath.Join(paths.Commands, name)
-	target, err := os.Readlink(h.path(path))
+	target, err := os.Readlink(p.path(path))
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return false, nil
@@ -144,25 +147,33 @@ func (h *Host) ourCommand(name string) (bool, error) {
 		WithHint("sudo mv %s %s.other", path, path)
 }
 
-func (h *Host) linkCommands() error {
+func (p programDir) linkCommands() error {
 	for _, name := range commands {
-		if err := os.MkdirAll(h.path(paths.Commands), 0o755); err != nil {
+		if err := os.MkdirAll(p.path(paths.Commands), 0o755); err != nil {
 			return api.AsError(err)
 		}
-		if err := fsx.Relink(fromCommands+name, filepath.Join(h.path(paths.Commands), name)); err != nil {
+		if err := fsx.Relink(fromCommands+name, filepath.Join(p.path(paths.Commands), name)); err != nil {
 			return fsx.DiskError("install the command "+name, err)
 		}
 	}
 	return nil
 }
 
-func (h *Host) unlinkCommands() error {
+func (p programDir) unlinkCommands() error {
 	for _, name := range commands {
-		if ours, err := h.ourCommand(name); err == nil && ours {
-			if err := os.Remove(filepath.Join(h.path(paths.Commands), name)); err != nil {
+		if ours, err := p.ourCommand(name); err == nil && ours {
+			if err := os.Remove(filepath.Join(p.path(paths.Commands), name)); err != nil {
 				return api.AsError(err)
 			}
 		}
 	}
 	return nil
+}
+
+// delete removes the programs, and the commands that are links to them.
+func (p programDir) delete() error {
+	if err := p.unlinkCommands(); err != nil {
+		return err
+	}
+	return p.remove(paths.Programs)
 }

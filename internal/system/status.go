@@ -40,7 +40,7 @@ func (h *Host) Status(ctx context.Context) (Status, error) {
 	if err := h.needSystemd(); err != nil {
 		return Status{}, err
 	}
-	r, err := h.record()
+	r, err := h.Record()
 	if err != nil {
 		return Status{}, err
 	}

@@ -34,7 +34,7 @@ func TestInstall(t *testing.T) {
 	if got := fx.read(paths.Commands + "/banger"); got != "program banger" {
 		t.Error("the command leads elsewhere:", got)
 	}
-	again, err := fx.record()
+	again, err := fx.Record()
 	if diff := cmp.Diff(r, again); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
@@ -124,7 +124,7 @@ func TestInstallAgain(t *testing.T) {
 	if got := fx.read(unitDir + "/" + DaemonUnit); !strings.Contains(got, "User=alice") {
 		t.Error(got)
 	}
-	if r, _ := fx.record(); r.IPForwardBefore != "0" {
+	if r, _ := fx.Record(); r.IPForwardBefore != "0" {
 		t.Error("what was before is forgotten:", r.IPForwardBefore)
 	}
 	if len(fx.vms) != 1 {
@@ -136,8 +136,8 @@ func TestInstallAgain(t *testing.T) {
 		}
 	}
 	kept, _ := filepath.Glob(fx.path(versions + "/*"))
-	if len(kept) != 2 || filepath.Base(kept[0]) != "v2" || fx.currentVersion() != "v3" {
-		t.Error("kept are", kept, "and current is", fx.currentVersion())
+	if len(kept) != 2 || filepath.Base(kept[0]) != "v2" || fx.version() != "v3" {
+		t.Error("kept are", kept, "and current is", fx.version())
 	}
 }
 
@@ -343,7 +343,7 @@ func TestUninstallLeavesForwardingToOthers(t *testing.T) {
 	if !slices.ContainsFunc(said, func(s string) bool { return strings.Contains(s, "the network of docker0 may rely on it") }) {
 		t.Errorf("it does not say so: %q", said)
 	}
-	if _, err := fx.record(); api.KindOf(err) != api.KindNotFound {
+	if _, err := fx.Record(); api.KindOf(err) != api.KindNotFound {
 		t.Errorf("the record is left: %v", err)
 	}
 }

@@ -17,24 +17,27 @@ var udevRules string
 // changes of the directory.
 const udevFile = "/etc/udev/rules.d/59-banger.rules"
 
-// hasUdev reports whether the machine has a udevd that reads rules.
-func (h *Host) hasUdev() bool {
+// rulesFile is the file of udev's rules.
+type rulesFile struct{ tree }
+
+// wanted reports whether the machine has a udevd that reads rules.
+func (f rulesFile) wanted() bool {
 	for _, dir := range []string{"/etc/udev", "/usr/lib/udev", "/lib/udev"} {
-		if info, err := os.Stat(h.path(dir)); err == nil && info.IsDir() {
+		if info, err := os.Stat(f.path(dir)); err == nil && info.IsDir() {
 			return true
 		}
 	}
 	return false
 }
 
-// ourRules is ourUnit for the file of udev rules.
-func (h *Host) ourRules() (bool, error) { return h.ourFile(udevFile, "udev's rules") }
+// present reports whether banger's file exists; another in its place is an error.
+func (f rulesFile) present() (bool, error) { return f.ours(udevFile, "udev's rules") }
 
-func (h *Host) writeRules() error {
-	if !h.hasUdev() {
+func (f rulesFile) write() error {
+	if !f.wanted() {
 		return nil
 	}
-	path := h.path(udevFile)
+	path := f.path(udevFile)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return api.AsError(err)
 	}
@@ -44,12 +47,12 @@ func (h *Host) writeRules() error {
 	return nil
 }
 
-func (h *Host) removeRules() error {
-	ours, err := h.ourRules()
+func (f rulesFile) delete() error {
+	ours, err := f.present()
 	if err != nil || !ours {
 		return nil // another file, if any
 	}
-	if err := os.Remove(h.path(udevFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.Remove(f.path(udevFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return api.AsError(err)
 	}
 	return nil

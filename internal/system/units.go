@@ -2,7 +2,6 @@ package system
 
 import (
 	"embed"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,7 +14,7 @@ import (
 )
 
 //go:embed units
-var unitFiles embed.FS
+var unitTemplates embed.FS
 
 // unitDir is the directory for the administrator's units, systemd.unit(5).
 const unitDir = "/etc/systemd/system"
@@ -29,7 +28,7 @@ var unitNames = []string{vmid.Slice, HelperUnit, DaemonUnit, RecoverUnit}
 // Units renders the unit files for an owner. kvmGroup tells that the machine has a
 // group of that name, which may open /dev/kvm.
 func Units(r record.Record, kvmGroup bool) (map[string]string, error) {
-	all, err := template.ParseFS(unitFiles, "units/*")
+	all, err := template.ParseFS(unitTemplates, "units/*")
 	if err != nil {
 		return nil, api.AsError(err)
 	}
@@ -48,50 +47,44 @@ func Units(r record.Record, kvmGroup bool) (map[string]string, error) {
 	return rendered, nil
 }
 
-// ourUnit reports whether banger's unit file exists; another file in its place is an
+// unitFiles are the files of systemd's units.
+type unitFiles struct{ tree }
+
+// render returns them for this machine, by name.
+func (u unitFiles) render(r record.Record) (map[string]string, error) {
+	accounts, err := record.ReadAccounts(u.root)
+	if err != nil {
+		return nil, err
+	}
+	return Units(r, accounts.HasGroup("kvm"))
+}
+
+// oursNamed reports whether banger's unit file exists; another file in its place is an
 // error.
-func (h *Host) ourUnit(name string) (bool, error) {
-	return h.ourFile(filepath.Join(unitDir, name), "the unit")
+func (u unitFiles) oursNamed(name string) (bool, error) {
+	return u.ours(filepath.Join(unitDir, name), "the unit")
 }
 
-// ourFile reports whether a file that an installation wrote exists; another file in its
-// place is an error.
-func (h *Host) ourFile(path, what string) (bool, error) {
-	data, err := os.ReadFile(h.path(path))
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return false, nil
-	case err == nil && strings.HasPrefix(string(data), mark):
-		return true, nil
-	}
-	return false, api.Errorf(api.KindConflict, "cannot install %s %s: another file is there", what, path).
-		WithHint("sudo mv %s %s.other", path, path)
-}
-
-func (h *Host) writeUnits(r record.Record) error {
-	accounts, err := record.ReadAccounts(h.Root)
+func (u unitFiles) write(r record.Record) error {
+	rendered, err := u.render(r)
 	if err != nil {
 		return err
 	}
-	rendered, err := Units(r, accounts.HasGroup("kvm"))
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(h.path(unitDir), 0o755); err != nil {
+	if err := os.MkdirAll(u.path(unitDir), 0o755); err != nil {
 		return api.AsError(err)
 	}
 	for _, name := range unitNames {
-		if err := fsx.WriteFile(filepath.Join(h.path(unitDir), name), []byte(rendered[name]), 0o644); err != nil {
+		if err := fsx.WriteFile(filepath.Join(u.path(unitDir), name), []byte(rendered[name]), 0o644); err != nil {
 			return fsx.DiskError("write unit "+name, err)
 		}
 	}
 	return nil
 }
 
-func (h *Host) removeUnits() error {
+func (u unitFiles) delete() error {
 	for _, name := range unitNames {
-		if ours, err := h.ourUnit(name); err == nil && ours {
-			if err := os.Remove(filepath.Join(h.path(unitDir), name)); err != nil {
+		if ours, err := u.oursNamed(name); err == nil && ours {
+			if err := os.Remove(filepath.Join(u.path(unitDir), name)); err != nil {
 				return api.AsError(err)
 			}
 		}

@@ -14,29 +14,25 @@ import (
 )
 
 // Record returns the install record, if there is one.
-func (h *Host) Record() (record.Record, error) { return h.record() }
+func (h *Host) Record() (record.Record, error) { return h.installation().record.read() }
 
 // SetBuild records which build is installed, after an update has switched to it.
 func (h *Host) SetBuild(change func(*record.Record)) error {
-	r, err := h.record()
+	r, err := h.Record()
 	if err != nil {
 		return err
 	}
 	change(&r)
-	return h.writeRecord(r)
+	return h.installation().record.write(r)
 }
 
 // Files renders what an installation writes for systemd and udev, by path.
 func (h *Host) Files() (map[string]string, error) {
-	r, err := h.record()
+	r, err := h.Record()
 	if err != nil {
 		return nil, err
 	}
-	accounts, err := record.ReadAccounts(h.Root)
-	if err != nil {
-		return nil, err
-	}
-	rendered, err := Units(r, accounts.HasGroup("kvm"))
+	rendered, err := h.installation().units.render(r)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +40,7 @@ func (h *Host) Files() (map[string]string, error) {
 	for name, text := range rendered {
 		files[path.Join(unitDir, name)] = text
 	}
-	if h.hasUdev() {
+	if h.installation().rules.wanted() {
 		files[udevFile] = udevRules
 	}
 	return files, nil
@@ -88,20 +84,12 @@ func CheckFiles(files map[string]string) error {
 // StartHelper starts or restarts the root helper, and returns when it answers;
 // StartDaemon does so for the daemon.
 func (h *Host) StartHelper(ctx context.Context) error {
-	m, err := h.Connect(ctx)
-	if err != nil {
-		return err
-	}
-	return h.restartUnit(ctx, m, HelperUnit, h.AskHelper)
+	return h.installation().daemons.startHelper(ctx)
 }
 
 // StartDaemon starts the daemon, see StartHelper.
 func (h *Host) StartDaemon(ctx context.Context) error {
-	m, err := h.Connect(ctx)
-	if err != nil {
-		return err
-	}
-	return h.restartUnit(ctx, m, DaemonUnit, h.AskDaemon)
+	return h.installation().daemons.startDaemon(ctx)
 }
 
 // NeedRoot refuses work on this machine's installation that requires root.
@@ -115,7 +103,7 @@ func (h *Host) NeedRoot(verb, command string) error {
 // Installed returns the install record for an update. It refuses programs other than
 // the installed ones.
 func (h *Host) Installed(dir string) (record.Record, error) {
-	r, err := h.record()
+	r, err := h.Record()
 	if err != nil {
 		return r, errors.Join(err, h.needSystemd())
 	}
