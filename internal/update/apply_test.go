@@ -13,6 +13,7 @@ import (
 	"banger/api"
 	"banger/internal/faultpoint"
 	"banger/internal/update/journal"
+	"banger/internal/update/programs"
 )
 
 const (
@@ -227,7 +228,7 @@ func TestDryRun(t *testing.T) {
 	}
 	want := "--- UNIT\n+++ UNIT\n@@ -1,4 +1,4 @@\n [Unit]\n-A=1\n+A=2\n \n [Install]\n--- /dev/null\n+++ NEW\n@@ -0,0 +1,1 @@\n+[Install]\n"
 	got := strings.NewReplacer(fx.base+"/etc/bangerd.service", "UNIT", fx.base+"/etc/new.service", "NEW").Replace(Diff(p.Files))
-	if got != want || p.Schema != (Schema{Have: 1, Known: 2}) || p.Begun {
+	if got != want || p.Schema != (programs.Schema{Have: 1, Known: 2}) || p.Begun {
 		t.Errorf("%+v\n%s", p.Schema, got)
 	}
 	if fx.state() != before || fx.has("prefix/versions/v1.1.0") {

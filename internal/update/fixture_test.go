@@ -17,6 +17,7 @@ import (
 	"banger/internal/host/proc"
 	"banger/internal/installlock/hold"
 	"banger/internal/update/journal"
+	"banger/internal/update/programs"
 	"banger/internal/update/release"
 	"banger/internal/update/repo"
 	"banger/internal/update/repotest"
@@ -187,9 +188,9 @@ func (fx *fixture) schema() int {
 	return n
 }
 
-func (fx *fixture) migrations(_ context.Context, dir string) (Schema, error) {
+func (fx *fixture) migrations(_ context.Context, dir string) (programs.Schema, error) {
 	known, _ := strconv.Atoi(programIn(dir)["schema"])
-	s := Schema{Have: fx.schema(), Known: known}
+	s := programs.Schema{Have: fx.schema(), Known: known}
 	if s.Have > known {
 		s.Cannot = "it is newer"
 	}

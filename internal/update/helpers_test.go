@@ -2,6 +2,9 @@ package update
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"testing"
 
 	"banger/internal/host/fsx"
 )
@@ -18,4 +21,14 @@ func relinkTo(fx *fixture, version string) {
 	if err := fsx.Relink("versions/"+version, fx.Prefix+"/current"); err != nil {
 		panic(err)
 	}
+}
+
+// script makes a directory with a program that is a shell script.
+func script(t *testing.T, name, text string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }

@@ -13,6 +13,7 @@ import (
 	"banger/internal/host/proc"
 	"banger/internal/paths"
 	"banger/internal/update/journal"
+	"banger/internal/update/programs"
 )
 
 // Place holds the paths of an installation's programs and of its updates' state.
@@ -83,18 +84,12 @@ type File struct {
 	Text string `json:"text"`
 }
 
-// Schema compares the store's schema version with a program's.
-type Schema struct {
-	Have, Known int
-	Cannot      string // why the version cannot use the store; else empty
-}
-
 // Deps are what an update needs of the machine besides files: functions, so that tests
 // can replace them. dir is a directory of programs. What reports a version and its
 // files runs as the current user, the rest as the owner.
 type Deps struct {
 	Version    func(ctx context.Context, dir string) (string, error)
-	Migrations func(ctx context.Context, dir string) (Schema, error)
+	Migrations func(ctx context.Context, dir string) (programs.Schema, error)
 	Files      func(ctx context.Context, dir string) ([]File, error)
 	BackUp     func(ctx context.Context, dir, name string) error
 	Restore    func(ctx context.Context, dir, name string) error

@@ -13,6 +13,7 @@ import (
 	"banger/internal/op"
 	"banger/internal/update/archive"
 	"banger/internal/update/journal"
+	"banger/internal/update/programs"
 	"banger/internal/update/release"
 	"banger/internal/update/repo"
 )
@@ -40,7 +41,7 @@ type Options struct {
 // Plan is what an update would do.
 type Plan struct {
 	From, To journal.Build
-	Schema   Schema
+	Schema   programs.Schema
 	Files    []journal.Content // that change
 	Begun    bool              // the journal is written: start the updater
 }

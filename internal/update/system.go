@@ -17,6 +17,7 @@ import (
 	"banger/internal/system"
 	"banger/internal/system/record"
 	"banger/internal/update/journal"
+	"banger/internal/update/programs"
 )
 
 // tick is how often a new version is checked while it settles.
@@ -24,10 +25,10 @@ const tick = time.Second
 
 // OfSystem returns this machine's installation.
 func OfSystem(h *system.Host, r record.Record, report func(string)) Machine {
-	p := programs{
-		system: true,
-		owner:  &syscall.Credential{Uid: uint32(r.UID), Gid: uint32(r.GID)},
-		env:    []string{"HOME=" + r.Home},
+	p := programs.Programs{
+		System: true,
+		Owner:  &syscall.Credential{Uid: uint32(r.UID), Gid: uint32(r.GID)},
+		Env:    []string{"HOME=" + r.Home},
 	}
 	m := Machine{Place: SystemPlace(), Deps: sharedDeps(p, client.New(paths.System())), Report: report}
 	m.Owner = r.UID
@@ -64,9 +65,9 @@ func OfSystem(h *system.Host, r record.Record, report func(string)) Machine {
 }
 
 // sharedDeps returns what both modes have in common.
-func sharedDeps(p programs, c *client.Client) Deps {
+func sharedDeps(p programs.Programs, c *client.Client) Deps {
 	return Deps{
-		Version: p.version, Migrations: p.migrations, BackUp: p.backUp, Restore: p.restore,
+		Version: p.Version, Migrations: p.Migrations, BackUp: p.BackUp, Restore: p.Restore,
 		Files:       func(context.Context, string) ([]File, error) { return nil, nil },
 		Reload:      func(context.Context, []string, []string) error { return nil },
 		StartHelper: func(context.Context) error { return nil },
@@ -106,7 +107,7 @@ func identify(pid int) (proc.Identity, error) {
 }
 
 func systemFiles(ctx context.Context, dir string) ([]File, error) {
-	texts, err := files(ctx, dir)
+	texts, err := programs.Files(ctx, dir)
 	if err == nil {
 		err = system.CheckFiles(texts)
 	}
@@ -194,7 +195,7 @@ func (l *unitLauncher) Launch(ctx context.Context) error {
 	return l.bus.StartTransient(ctx, systemd.Unit{
 		Name: system.UpdateUnit, Description: "Update of banger",
 		Exec:        []string{l.m.updater(), "update-apply"},
-		Environment: slices.Concat(rootEnv, l.env),
+		Environment: slices.Concat(programs.RootEnv, l.env),
 		Restart:     "on-failure", RestartDelay: restartDelay,
 	})
 }

@@ -11,6 +11,7 @@ import (
 
 	"banger/api"
 	"banger/internal/update/journal"
+	"banger/internal/update/programs"
 )
 
 // soon fails where what is done takes as long as only a question without an end does.
@@ -88,11 +89,15 @@ func TestTheOwnerCannotVeto(t *testing.T) {
 		"the new one hangs at VMs":         func(*testing.T, *fixture) string { return good + " fails=hangs-vms" },
 		"the store cannot be backed up":    func(t *testing.T, fx *fixture) string { fx.put(t, "owner-fails-backup", ""); return good },
 		"what would be done to it is not said": func(_ *testing.T, fx *fixture) string {
-			fx.Migrations = func(context.Context, string) (Schema, error) { return Schema{}, errors.New("the owner ended it") }
+			fx.Migrations = func(context.Context, string) (programs.Schema, error) {
+				return programs.Schema{}, errors.New("the owner ended it")
+			}
 			return good
 		},
 		"the store is said to be too new": func(_ *testing.T, fx *fixture) string {
-			fx.Migrations = func(context.Context, string) (Schema, error) { return Schema{Cannot: "it is newer"}, nil }
+			fx.Migrations = func(context.Context, string) (programs.Schema, error) {
+				return programs.Schema{Cannot: "it is newer"}, nil
+			}
 			return good
 		},
 	} {

@@ -9,13 +9,14 @@ import (
 	"banger/client"
 	"banger/internal/host/proc"
 	"banger/internal/paths"
+	"banger/internal/update/programs"
 )
 
 // OfUser returns a user's own installation, with programs below prefix. It has one
 // daemon, and does not use systemd.
 func OfUser(p paths.Paths, prefix string, report func(string)) Machine {
 	c := client.New(p).WithoutStart()
-	m := Machine{Place: UserPlace(p, prefix), Deps: sharedDeps(programs{}, c), Report: report}
+	m := Machine{Place: UserPlace(p, prefix), Deps: sharedDeps(programs.Programs{}, c), Report: report}
 	// The first request starts this version's daemon if none runs.
 	m.Operations = client.New(p).ListOperations
 	var halted *client.Halted

@@ -52,7 +52,7 @@ var known = map[string][]string{
 
 	"internal/update": {
 		"client", "internal/op", "internal/host/proc", "internal/system", "internal/system/record", "internal/host/systemd",
-		"internal/update/archive", "internal/installlock/hold", "internal/update/journal", "internal/installlock", "internal/update/release", "internal/update/repo",
+		"internal/update/archive", "internal/installlock/hold", "internal/update/journal", "internal/installlock", "internal/update/programs", "internal/update/release", "internal/update/repo",
 	},
 	"internal/update/journal":   {"internal/host/proc", "internal/system/record"},
 	"internal/installlock/hold": {},
@@ -71,6 +71,7 @@ var known = map[string][]string{
 	"internal/update/release":  {},
 	"internal/update/repo":     {"internal/fetch", "internal/update/release"},
 	"internal/update/archive":  {"internal/update/release"},
+	"internal/update/programs": {"internal/update/release"},
 	"internal/update/repotest": {"internal/update/release"},
 
 	"internal/host/rootexec": {},

@@ -1,4 +1,6 @@
-package update
+// Package programs asks the programs of a version of banger what an update has to know, and
+// has them work on the store. It trusts what they print as little as it can.
+package programs
 
 import (
 	"bytes"
@@ -20,19 +22,25 @@ import (
 	"banger/internal/update/release"
 )
 
-// programs runs a version's programs as the owner if they work on the owner's files.
+// Programs runs a version's programs as the owner if they work on the owner's files.
 // The owner may trace them and control what they do and print (ptrace(2)), so their
 // output only decides about the owner's own store. Decisions about root's files use
-// programs run as root, see files.
-type programs struct {
-	system bool
-	owner  *syscall.Credential // nil: the current user
-	env    []string            // in system mode beside rootEnv
+// programs run as root, see Files.
+type Programs struct {
+	System bool
+	Owner  *syscall.Credential // nil: the current user
+	Env    []string            // in system mode beside RootEnv
 }
 
-// rootEnv is the environment of the programs that root runs here, also as the owner:
+// RootEnv is the environment of the programs that root runs here, also as the owner:
 // nothing of root's own environment, which the owner could read.
-var rootEnv = []string{paths.ModeEnv + "=system", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+var RootEnv = []string{paths.ModeEnv + "=system", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+
+// Schema compares the store's schema version with a program's.
+type Schema struct {
+	Have, Known int
+	Cannot      string // why the version cannot use the store; else empty
+}
 
 // checkTimeout bounds the check of a program, storeTimeout work on the store.
 const (
@@ -55,10 +63,10 @@ func (c *cappedBuffer) Write(p []byte) (int, error) {
 	return c.Buffer.Write(p)
 }
 
-func (p programs) run(ctx context.Context, limit time.Duration, program string, args ...string) ([]byte, error) {
-	c := execx.Cmd{Name: program, Args: args, Attr: &syscall.SysProcAttr{Credential: p.owner}}
-	if p.system {
-		c.Env, c.Bare = slices.Concat(rootEnv, p.env), true
+func (p Programs) run(ctx context.Context, limit time.Duration, program string, args ...string) ([]byte, error) {
+	c := execx.Cmd{Name: program, Args: args, Attr: &syscall.SysProcAttr{Credential: p.Owner}}
+	if p.System {
+		c.Env, c.Bare = slices.Concat(RootEnv, p.Env), true
 		c.Attr.Setsid = true // the owner's program must not control root's terminal
 	}
 	return output(ctx, limit, c)
@@ -73,17 +81,17 @@ func output(ctx context.Context, limit time.Duration, c execx.Cmd) ([]byte, erro
 	return out.Bytes(), err
 }
 
-func (p programs) bangerd(ctx context.Context, limit time.Duration, dir string, args ...string) ([]byte, error) {
-	if p.system {
+func (p Programs) bangerd(ctx context.Context, limit time.Duration, dir string, args ...string) ([]byte, error) {
+	if p.System {
 		args = append([]string{"--system"}, args...)
 	}
 	return p.run(ctx, limit, filepath.Join(dir, "bangerd"), args...)
 }
 
-// version asks a version for its number. It runs as root, like files, so that the owner
+// Version asks a version for its number. It runs as root, like Files, so that the owner
 // cannot change the answer.
-func (p programs) version(ctx context.Context, dir string) (string, error) {
-	p.owner = nil
+func (p Programs) Version(ctx context.Context, dir string) (string, error) {
+	p.Owner = nil
 	out, err := p.run(ctx, checkTimeout, filepath.Join(dir, "banger"), "--version")
 	version := ""
 	if err == nil {
@@ -118,7 +126,8 @@ const (
 	exitCannot   = 2
 )
 
-func (p programs) migrations(ctx context.Context, dir string) (Schema, error) {
+// Migrations asks a version what it would change in the store.
+func (p Programs) Migrations(ctx context.Context, dir string) (Schema, error) {
 	out, err := p.bangerd(ctx, checkTimeout, dir, "--check-migrations")
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == exitCannot {
@@ -155,22 +164,24 @@ func parseMigrations(out []byte) (Schema, error) {
 	return Schema{Have: have, Known: known}, nil
 }
 
-func (p programs) backUp(ctx context.Context, dir, name string) error {
+// BackUp has a version copy the store.
+func (p Programs) BackUp(ctx context.Context, dir, name string) error {
 	_, err := p.bangerd(ctx, storeTimeout, dir, "--backup-store", name)
 	return err
 }
 
-func (p programs) restore(ctx context.Context, dir, name string) error {
+// Restore has a version restore such a copy.
+func (p Programs) Restore(ctx context.Context, dir, name string) error {
 	_, err := p.bangerd(ctx, storeTimeout, dir, "--restore-store", name)
 	return err
 }
 
-// files asks a version for its unit files, by path. Root writes them, so the program
+// Files asks a version for its unit files, by path. Root writes them, so the program
 // runs as root, where the owner cannot interfere. It is in a directory that only root
 // writes, and it was signed or was installed before; its bangerd-root is run as root as
 // soon as the version is switched to.
-func files(ctx context.Context, dir string) (map[string]string, error) {
-	out, err := output(ctx, checkTimeout, execx.Cmd{Name: filepath.Join(dir, "banger"), Args: []string{"update-files"}, Env: rootEnv, Bare: true})
+func Files(ctx context.Context, dir string) (map[string]string, error) {
+	out, err := output(ctx, checkTimeout, execx.Cmd{Name: filepath.Join(dir, "banger"), Args: []string{"update-files"}, Env: RootEnv, Bare: true})
 	files := map[string]string{}
 	if err == nil {
 		err = json.Unmarshal(out, &files)
