@@ -24,15 +24,18 @@ const maxAttempts = 5
 // rollbackTimeout bounds a rollback, which ignores cancellation.
 const rollbackTimeout = 5 * time.Minute
 
-// run is an update in progress.
+// run carries out an update.
 type run struct {
-	Machine
-	j    journal.Journal
-	hold *hold.Hold
-	// resumed: no updater ran for a while, so new work was not held back.
-	resumed bool
-	// keepStore: the rollback does not restore the store, see keepNewIfNewVMs.
-	keepStore bool
+	*progress
+	proof proof
+	undo  *undo
+}
+
+// newRun continues the update in a journal. resumed: no updater ran for a while, so new work
+// was not held back.
+func newRun(m Machine, j journal.Journal, resumed bool) *run {
+	p := &progress{Machine: m, j: j}
+	return &run{progress: p, proof: proof{p}, undo: &undo{progress: p, proof: proof{p}, resumed: resumed}}
 }
 
 // Apply carries out the update in the journal, from whatever state it is in, to its
@@ -58,17 +61,13 @@ func (m Machine) Apply(ctx context.Context) (journal.Journal, error) {
 	if boot != j.BootID { // the host was rebooted: the processes in the journal are gone
 		return m.recoverLate(ctx, j)
 	}
-	r := &run{Machine: m, j: j, resumed: j.State != journal.Prepared}
+	r := newRun(m, j, j.State != journal.Prepared)
 	err = r.runToEnd(ctx)
 	return r.j, err
 }
 
 func (r *run) runToEnd(ctx context.Context) error {
-	defer func() {
-		if r.hold != nil {
-			_ = r.hold.Release() // a hold file without its lock holds nothing
-		}
-	}()
+	defer r.giveUpHold()
 	r.j.Attempts++
 	if err := r.write(); err != nil && !r.rollingBack() {
 		return r.rollBackUnwritten(ctx, err)
@@ -77,7 +76,7 @@ func (r *run) runToEnd(ctx context.Context) error {
 		r.fail(fmt.Errorf("it was interrupted %d times", maxAttempts))
 	}
 	for !r.j.State.Ended() {
-		if err := r.keepNewIfNewVMs(ctx, true); err != nil {
+		if err := r.undo.keepNewIfNewVMs(ctx, true); err != nil {
 			return err
 		}
 		if err := r.step(ctx); err != nil {
@@ -146,52 +145,10 @@ func (r *run) do(ctx context.Context, s journal.State) error {
 	case journal.Committing:
 		return r.commit()
 	case journal.RollingBack:
-		return r.rollBack(ctx)
+		return r.undo.rollBack(ctx)
 	}
 	return fmt.Errorf("nothing is done in state %q", s)
 }
-
-// move goes to another state. Its work starts only when the journal is on disk. Rolling
-// back proceeds even if the journal cannot be written: the previous state on disk also
-// leads to rollback.
-func (r *run) move(to journal.State) error {
-	if !r.j.State.MayMove(to) {
-		return api.Errorf(api.KindInternal, "an update cannot move from %s to %s", r.j.State, to)
-	}
-	was := r.j.State
-	r.j.State = to
-	if err := r.write(); err != nil && !r.rollingBack() {
-		r.j.State = was
-		return err
-	}
-	return nil
-}
-
-func (r *run) rollingBack() bool {
-	return r.j.State == journal.RollingBack || r.j.State == journal.RolledBack
-}
-
-func (r *run) fail(err error) {
-	e := api.AsError(err)
-	r.j.Reason, r.j.Reached = e.Message, r.j.State
-	r.Report("it failed: " + e.Message)
-	_ = r.move(journal.RollingBack) // proceeds even if the journal cannot be written
-}
-
-func (r *run) write() error {
-	if r.rollingBack() {
-		// Makes room for what the rollback writes.
-		_ = os.Remove(filepath.Join(r.State, spareFile))
-	}
-	return r.j.Write(r.Journal())
-}
-
-// spareFile reserves disk space, so that the end of an update can be recorded on a full
-// disk.
-const (
-	spareFile = "spare"
-	spareSize = 256 << 10
-)
 
 func (r *run) stopDaemon(ctx context.Context) error {
 	if err := r.takeHold(); err != nil {
@@ -225,7 +182,7 @@ func (r *run) backUp(ctx context.Context) error {
 		return err
 	}
 	if r.j.Restore == "" { // the backup contains them
-		added, err := r.newVMs()
+		added, err := r.undo.newVMs()
 		if err != nil {
 			return err
 		}
@@ -247,7 +204,7 @@ func (r *run) switchOver(ctx context.Context) error {
 		return err
 	}
 	if r.j.Restore != "" {
-		if err := r.refuseIfNewVMs(); err != nil {
+		if err := r.undo.refuseIfNewVMs(); err != nil {
 			return err
 		}
 	}
@@ -256,10 +213,6 @@ func (r *run) switchOver(ctx context.Context) error {
 	}
 	r.Report("restoring the store of version " + r.j.To.Version)
 	return r.Restore(ctx, r.Dir(r.j.From.Version), r.j.Restore)
-}
-
-func (r *run) link(version string) error {
-	return fsx.DiskError("switch to version "+version, fsx.Relink(filepath.Join(versionsDir, version), filepath.Join(r.Prefix, currentLink)))
 }
 
 func (r *run) start(ctx context.Context) error {
@@ -285,9 +238,9 @@ func (r *run) prove(ctx context.Context) error {
 		return err
 	}
 	r.Report(fmt.Sprintf("proving version %s for %s", r.j.To.Version, r.j.Settle))
-	problems := r.probe(ctx, r.j.To.Version)
+	problems := r.proof.probe(ctx, r.j.To.Version)
 	if len(problems) > 0 && r.j.UnprovenDaemon && ctx.Err() == nil {
-		err := r.proveHelper(ctx, r.j.To.Version)
+		err := r.proof.ofHelper(ctx, r.j.To.Version)
 		if err == nil {
 			return r.recordOrFail(ctx, errors.New(strings.Join(problems, "; ")))
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/host/fsx"
 	"banger/internal/host/proc"
 	"banger/internal/paths"
 	"banger/internal/update/journal"
@@ -56,6 +57,11 @@ func (p Place) Current() string {
 		return ""
 	}
 	return filepath.Base(target)
+}
+
+// link makes the link point at a version.
+func (p Place) link(version string) error {
+	return fsx.DiskError("switch to version "+version, fsx.Relink(filepath.Join(versionsDir, version), filepath.Join(p.Prefix, currentLink)))
 }
 
 // Journal returns the path of the journal of an unfinished update.

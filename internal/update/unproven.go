@@ -96,49 +96,6 @@ func (m Machine) reportOrFail(ctx context.Context, unproven bool, err error) err
 	return nil
 }
 
-// recordOrFail is reportOrFail for failures that belong in the update's outcome.
-func (r *run) recordOrFail(ctx context.Context, err error) error {
-	if err == nil || ctx.Err() != nil || !r.j.UnprovenDaemon {
-		return err
-	}
-	r.addProblem("the owner's daemon: " + api.AsError(err).Message)
-	return nil
-}
-
-// proveHelper checks root's side alone: the helper is the new version, and stays up.
-func (r *run) proveHelper(ctx context.Context, version string) error {
-	over := time.NewTimer(r.j.Settle)
-	defer over.Stop()
-	first := 0
-	for last := false; ; {
-		says, pid, err := askHelper(ctx, r.Machine)
-		switch {
-		case err != nil:
-			return fmt.Errorf("the root helper does not answer: %w", err)
-		case says != version:
-			return fmt.Errorf("the root helper reports version %s", says)
-		case first != 0 && pid != first:
-			return fmt.Errorf("the root helper ended and was started again: pid %d became %d", first, pid)
-		case last:
-			return nil
-		}
-		first = pid
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-over.C:
-			last = true
-		case <-time.After(max(r.Tick, time.Millisecond)):
-		}
-	}
-}
-
-func askHelper(ctx context.Context, m Machine) (version string, pid int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
-	defer cancel()
-	return m.Helper(ctx)
-}
-
 // AcceptDaemon lets the update in the journal continue without the owner's daemon.
 func (m Machine) AcceptDaemon(ctx context.Context) error {
 	unlock, err := m.lockFor(ctx, false)

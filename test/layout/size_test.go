@@ -37,7 +37,6 @@ var larger = map[string]int{
 	"internal/image.Cache":        64,
 	"internal/image.tree":         11,
 	"internal/roothelper":         2563,
-	"internal/update.run":         45,
 	"internal/vm":                 4395,
 	"internal/vm.Service":         180,
 }
