@@ -20,11 +20,11 @@ import (
 func TestLostAnswersAreAskedForAgain(t *testing.T) {
 	for name, call := range map[string]func(c *Client) error{
 		"operation": func(c *Client) error {
-			_, err := c.CreateVM(t.Context(), api.CreateVM{Name: "dev"}, nil)
+			_, err := c.VMs().Create(t.Context(), api.CreateVM{Name: "dev"}, nil)
 			return err
 		},
-		"deletion": func(c *Client) error { return c.DeleteVM(t.Context(), "dev", true, nil) },
-		"change":   func(c *Client) error { _, err := c.RenameVM(t.Context(), "dev", "web"); return err },
+		"deletion": func(c *Client) error { return c.VMs().Delete(t.Context(), "dev", true, nil) },
+		"change":   func(c *Client) error { _, err := c.VMs().Rename(t.Context(), "dev", "web"); return err },
 	} {
 		var mu sync.Mutex
 		seen := map[string]int{}
@@ -60,7 +60,7 @@ func TestStopIsNotAskedForAgain(t *testing.T) {
 		tries.Add(1)
 		panic(http.ErrAbortHandler)
 	}))
-	if err := c.Stop(t.Context()); err == nil || tries.Load() != 1 {
+	if err := c.Daemon().Stop(t.Context()); err == nil || tries.Load() != 1 {
 		t.Errorf("%v after %d tries", err, tries.Load())
 	}
 }
@@ -78,7 +78,7 @@ func TestWaitOutlivesManyRestarts(t *testing.T) {
 		}
 		_ = json.NewEncoder(w).Encode(api.VM{State: api.StateStopped})
 	}))
-	if vm, err := c.WaitVM(t.Context(), "dev"); err != nil || vm.State != api.StateStopped {
+	if vm, err := c.VMs().Wait(t.Context(), "dev"); err != nil || vm.State != api.StateStopped {
 		t.Errorf("got %+v, %v", vm, err)
 	}
 }
@@ -103,7 +103,7 @@ func TestLogsOutliveRestarts(t *testing.T) {
 		}
 	}))
 	var got bytes.Buffer
-	if err := c.LogsVM(t.Context(), "dev", true, 75, &got); err != nil || got.String() != log[500:] {
+	if err := c.VMs().Logs(t.Context(), "dev", true, 75, &got); err != nil || got.String() != log[500:] {
 		t.Errorf("%d of %d bytes, %v", got.Len(), len(log)-500, err)
 	}
 	// Without a daemon that says where it begins, what broke off is said.
@@ -112,7 +112,7 @@ func TestLogsOutliveRestarts(t *testing.T) {
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	}))
-	if err := older.LogsVM(context.Background(), "dev", true, -1, &got); err == nil {
+	if err := older.VMs().Logs(context.Background(), "dev", true, -1, &got); err == nil {
 		t.Error("a log that broke off is taken for a whole one")
 	}
 }
@@ -127,7 +127,7 @@ func TestStreamIsAskedForAgain(t *testing.T) {
 		w.WriteHeader(http.StatusNotFound)
 		_ = json.NewEncoder(w).Encode(api.Errorf(api.KindNotFound, "no VM"))
 	}))
-	if _, err := c.DialGuest(t.Context(), "dev"); api.KindOf(err) != api.KindNotFound || tries.Load() != 5 {
+	if _, err := c.Guest("dev").Dial(t.Context()); api.KindOf(err) != api.KindNotFound || tries.Load() != 5 {
 		t.Errorf("%v after %d tries", err, tries.Load())
 	}
 }

@@ -1,288 +1,105 @@
-// Package client is the Go client of bangerd. It talks HTTP over the daemon's Unix socket.
-// It starts the daemon if it is not running, or waits for it if systemd runs it.
 package client
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"net/url"
-	"os"
-	"sync"
-	"syscall"
-	"time"
 
 	"banger/api"
-	"banger/internal/host/fsx"
-	"banger/internal/paths"
 )
 
-// Client talks to the daemon of one installation. It is safe for concurrent use.
+// Options say how a client reaches its daemon, and whom it tells what.
+type Options struct {
+	// Socket is the path of the daemon's socket. It may be longer than a socket address
+	// can be.
+	Socket string
+	// Dial connects to the daemon; nil: to Socket. Errors of type *api.Error reach the
+	// caller unchanged.
+	Dial func(context.Context) (net.Conn, error)
+	// Log is the path of the daemon's log for hints in errors, if it is known.
+	Log string
+	// OnOtherVersion, unless nil, is called once if the daemon's version is not Version.
+	OnOtherVersion func(daemon string)
+	// Version is the version to compare with the daemon's.
+	Version string
+	// OnUnresponsive, unless nil, is called if a guest has not answered a session for some
+	// seconds. The session continues to wait.
+	OnUnresponsive func(vm string)
+}
+
+// Client talks to one daemon. It is safe for concurrent use.
 type Client struct {
-	paths paths.Paths
-	http  *http.Client
-
-	noStart bool
-	// version is compared with the daemon's; mismatch is called once if they differ.
-	version      string
-	mismatch     func(daemon string)
-	unresponsive func(vm string) // is called for guests that do not answer
-	once         sync.Once
-	// beforeStart may return the daemon's program.
-	beforeStart func(context.Context) (program string, err error)
+	t            *transport
+	unresponsive func(vm string)
 }
 
-// VersionHeader carries the daemon's version in each of its answers.
-const VersionHeader = "Banger-Version"
+// New returns a client of the daemon that listens on a socket.
+func New(socket string) *Client { return With(Options{Socket: socket}) }
 
-// New returns a client that starts the daemon if it is not running.
-func New(p paths.Paths) *Client {
-	c := &Client{paths: p}
-	c.http = &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
-		// A connection to a Unix socket takes some 50 µs, and a reused one is stale after a
-		// restart of the daemon.
-		DisableKeepAlives:  true,
-		DisableCompression: true,
-	}}
-	return c
+// With returns a client with options.
+func With(o Options) *Client { return &Client{t: newTransport(o), unresponsive: o.OnUnresponsive} }
+
+// VMs returns what concerns VMs.
+func (c *Client) VMs() VMs {
+	return VMs{resource[api.VM]{c.t, "/v1/vms", func(r api.Result) *api.VM { return r.VM }}}
 }
 
-// WithoutStart makes the client fail if the daemon is not running, and returns the client.
-func (c *Client) WithoutStart() *Client {
-	c.noStart = true
-	return c
+// Images returns what concerns the cache of images.
+func (c *Client) Images() Images { return Images{imagesOf(c.t)} }
+
+// Kernels returns what concerns the cache of kernels.
+func (c *Client) Kernels() Kernels {
+	return Kernels{resource[api.Kernel]{c.t, "/v1/kernels", func(r api.Result) *api.Kernel { return r.Kernel }}}
 }
 
-// OnOtherVersion makes the client call warn, once, if the daemon's version is not own, and
-// returns the client.
-func (c *Client) OnOtherVersion(own string, warn func(daemon string)) *Client {
-	c.version, c.mismatch = own, warn
-	return c
+// Operations returns what concerns work that outlives its request.
+func (c *Client) Operations() Operations { return Operations{c.t} }
+
+// Daemon returns what concerns the daemon itself and its host.
+func (c *Client) Daemon() Daemon { return Daemon{c.t} }
+
+func imagesOf(t *transport) resource[api.Image] {
+	return resource[api.Image]{t, "/v1/images", func(r api.Result) *api.Image { return r.Image }}
 }
 
-// OnUnresponsive makes the client call warn if a guest has not answered a session for some
-// seconds, and returns the client. The session continues to wait.
-func (c *Client) OnUnresponsive(warn func(vm string)) *Client {
-	c.unresponsive = warn
-	return c
+// resource is one kind of things that the daemon stores, below a path of its own.
+type resource[T any] struct {
+	t    *transport
+	path string
+	made func(api.Result) *T // what an operation has made or changed; nil: nothing of this kind
 }
 
-// BeforeStart makes the client call do before it starts the daemon, while nobody else can
-// start it, and returns the client. do may return the daemon's program.
-func (c *Client) BeforeStart(do func(context.Context) (program string, err error)) *Client {
-	c.beforeStart = do
-	return c
+// show returns the thing of a name or id.
+func (r resource[T]) show(ctx context.Context, ref string) (v T, err error) {
+	err = r.t.get(ctx, at(r.path, ref), &v)
+	return v, err
 }
 
-// dial connects to the daemon, and starts it or waits for it if necessary. A daemon that it
-// has started may be ended by others before it is asked for anything.
-func (c *Client) dial(ctx context.Context) (net.Conn, error) {
-	for started := 0; ; started++ {
-		conn, err := fsx.DialUnix(ctx, c.paths.Socket())
-		switch {
-		case err == nil:
-			return conn, nil
-		case errors.Is(err, os.ErrPermission):
-			return nil, api.Errorf(api.KindDenied, "cannot reach the daemon: %w", err).
-				WithHint("ls -ld %s   shows its owner: banger was run there as another user, for example with sudo; change the owner back, or set BANGER_HOME", c.paths.Data)
-		case !absent(err):
-			return nil, api.Errorf(api.KindInternal, "cannot reach the daemon: %w", err)
-		case c.noStart:
-			return nil, api.Errorf(api.KindNotFound, "the daemon is not running: %w", err)
-		case c.paths.Managed:
-			return c.awaitDaemon(ctx)
-		case started > maxEnded:
-			return nil, api.Errorf(api.KindInternal, "cannot reach the daemon just started: %w", err).
-				WithHint("cat %s", c.paths.DaemonLog())
-		}
-		if err := c.startDaemon(ctx); err != nil {
-			return nil, err
-		}
-	}
+// change makes a request that is answered at once.
+func (r resource[T]) change(ctx context.Context, path string, in any) (v T, err error) {
+	err = r.t.do(ctx, http.MethodPost, path, in, &v)
+	return v, err
 }
 
-// absent reports whether a failed dial means that no daemon listens.
-func absent(err error) bool {
-	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ECONNREFUSED)
+// operate makes a request that takes long.
+func (r resource[T]) operate(ctx context.Context, path string, in any, report api.Report) (v T, err error) {
+	result, err := r.t.operate(ctx, http.MethodPost, path, in, report)
+	if made := r.made(result); err == nil && made != nil {
+		v = *made
+	}
+	return v, err
 }
 
-// get requests path and decodes the answer into out.
-func (c *Client) get(ctx context.Context, path string, out any) error {
-	return c.do(ctx, http.MethodGet, path, nil, out)
+// remove removes a thing, or one of its names.
+func (r resource[T]) remove(ctx context.Context, ref string) error {
+	return r.t.do(ctx, http.MethodDelete, at(r.path, ref), nil, nil)
 }
 
-// do sends in, unless nil, and decodes the answer into out, unless nil. If an answer is
-// cut off, it repeats the request.
-func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
-	key := newKey(method)
-	for b := (breaks{}); ; {
-		b.begin()
-		err := c.exchange(ctx, method, path, in, out, key)
-		if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) || isBroken(err) || ctx.Err() != nil || b.tooMany() {
-			return err
-		}
+// prune removes what nothing uses.
+func (r resource[T]) prune(ctx context.Context, report api.Report) (api.Pruned, error) {
+	result, err := r.t.operate(ctx, http.MethodPost, r.path+"/prune", nil, report)
+	if err != nil || result.Pruned == nil {
+		return api.Pruned{}, err
 	}
-}
-
-func (c *Client) exchange(ctx context.Context, method, path string, in, out any, key string) error {
-	resp, err := c.send(ctx, method, path, in, key)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if out == nil {
-		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
-		return nil
-	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(out); err != nil {
-		return api.Errorf(api.KindInternal, "cannot read the daemon's answer to %s %s: %w", method, path, err)
-	}
-	return nil
-}
-
-// maxAnswer bounds one answer or event, in bytes: a list of a thousand VMs has about 1 MiB.
-const maxAnswer = 64 << 20
-
-// KeyHeader carries a key that the client made for a request that changes something. The
-// daemon executes the requests with the same key once.
-const KeyHeader = "Idempotency-Key"
-
-// newKey makes the key of a request, or returns "" for a method that changes nothing.
-func newKey(method string) string {
-	if method == http.MethodGet {
-		return ""
-	}
-	return rand.Text()
-}
-
-const (
-	// retryTime bounds how long a request is repeated if daemons end during it, or if none
-	// answers. A restart takes well under a second.
-	retryTime = 15 * time.Second
-	// The pauses between the tries grow from the first to the last.
-	firstRetry, lastRetry = 10 * time.Millisecond, time.Second
-)
-
-// send makes a request and returns the answer if it is a success. If the daemon ends
-// before it has answered, send repeats the request: it changes nothing, or has a key by
-// which the daemon recognizes it.
-func (c *Client) send(ctx context.Context, method, path string, in any, key string) (resp *http.Response, err error) {
-	err = retry(ctx, func() (bool, error) {
-		resp, err = c.sendOnce(ctx, method, path, in, key) //nolint:bodyclose // the caller closes it
-		return isBroken(err) && cut(err) && (key != "" || method == http.MethodGet), err
-	})
-	return resp, err
-}
-
-// retry calls try for retryTime at most, as long as try returns that another try may help.
-func retry(ctx context.Context, try func() (help bool, err error)) error {
-	giveUp := time.Now().Add(retryTime)
-	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
-		help, err := try()
-		if !help || time.Now().After(giveUp) {
-			return err
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return err
-		}
-	}
-}
-
-// sendOnce is send without a retry.
-func (c *Client) sendOnce(ctx context.Context, method, path string, in any, key string) (*http.Response, error) {
-	var body io.Reader
-	if in != nil {
-		data, err := json.Marshal(in)
-		if err != nil {
-			return nil, api.Errorf(api.KindInternal, "cannot encode %s %s: %w", method, path, err)
-		}
-		body = bytes.NewReader(data)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://banger"+path, body)
-	if err != nil {
-		return nil, api.Errorf(api.KindInternal, "cannot make a request: %w", err)
-	}
-	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	if key != "" {
-		req.Header.Set(KeyHeader, key)
-	}
-	resp, err := c.http.Do(req)
-	if err != nil && ctx.Err() != nil { // the error is then the context's cause
-		return nil, api.Errorf(canceledKind(ctx), "cancelled: %w", context.Cause(ctx))
-	}
-	if err != nil {
-		return nil, transportError(err)
-	}
-	c.compare(resp.Header)
-	if resp.StatusCode >= 300 {
-		defer resp.Body.Close()
-		return nil, answerError(resp)
-	}
-	return resp, nil
-}
-
-func canceledKind(ctx context.Context) api.Kind {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return api.KindTimeout
-	}
-	return api.KindCanceled
-}
-
-// compare compares the daemon's version in an answer with the client's.
-func (c *Client) compare(h http.Header) {
-	if v := h.Get(VersionHeader); v != "" && c.mismatch != nil && v != c.version {
-		c.once.Do(func() { c.mismatch(v) })
-	}
-}
-
-// cut reports whether the daemon ended before it answered: the connection was made to one
-// that was being killed. A request that changes nothing can be repeated.
-func cut(err error) bool {
-	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-}
-
-// transportError unwraps an error of net/http.
-func transportError(err error) error {
-	var known *api.Error
-	if errors.As(err, &known) {
-		return known
-	}
-	var u *url.Error
-	if errors.As(err, &u) {
-		err = u.Err
-	}
-	if errors.Is(err, context.Canceled) {
-		return api.Errorf(api.KindCanceled, "cancelled: %w", err)
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return api.Errorf(api.KindTimeout, "the daemon did not answer in time: %w", err)
-	}
-	return &brokenError{err}
-}
-
-// brokenError is the error of a broken connection to the daemon.
-type brokenError struct{ cause error }
-
-func (e *brokenError) Error() string { return fmt.Sprintf("the daemon went away: %v", e.cause) }
-func (e *brokenError) Unwrap() error { return e.cause }
-
-// answerError returns the error in the daemon's answer.
-func answerError(resp *http.Response) error {
-	data, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	var e api.Error
-	if err := json.Unmarshal(data, &e); err != nil || e.Message == "" {
-		return api.Errorf(api.KindInternal, "the daemon answered %s: %.200s", resp.Status, bytes.TrimSpace(data))
-	}
-	return &e
+	return *result.Pruned, nil
 }

@@ -23,11 +23,11 @@ func TestErrorsKeepTheirKindAndHint(t *testing.T) {
 		_ = json.NewEncoder(w).Encode(e)
 	}))
 	for name, call := range map[string]func() error{
-		"show":   func() error { _, err := c.ShowVM(t.Context(), "dev"); return err },
-		"create": func() error { _, err := c.CreateVM(t.Context(), api.CreateVM{}, nil); return err },
-		"logs":   func() error { return c.LogsVM(t.Context(), "dev", false, -1, io.Discard) },
-		"stream": func() error { _, err := c.DialGuest(t.Context(), "dev"); return err },
-		"delete": func() error { return c.DeleteVM(t.Context(), "dev", true, nil) },
+		"show":   func() error { _, err := c.VMs().Show(t.Context(), "dev"); return err },
+		"create": func() error { _, err := c.VMs().Create(t.Context(), api.CreateVM{}, nil); return err },
+		"logs":   func() error { return c.VMs().Logs(t.Context(), "dev", false, -1, io.Discard) },
+		"stream": func() error { _, err := c.Guest("dev").Dial(t.Context()); return err },
+		"delete": func() error { return c.VMs().Delete(t.Context(), "dev", true, nil) },
 	} {
 		e := api.AsError(call())
 		if e == nil || e.Kind != api.KindNotFound || e.Message != `no VM "dev"` || e.Hint != "banger vm list" {
@@ -42,7 +42,7 @@ func TestAnswersThatAreNoneOfOurs(t *testing.T) {
 			w.WriteHeader(http.StatusTeapot)
 			fmt.Fprint(w, body)
 		}))
-		if _, err := c.ListVMs(t.Context()); err == nil || !strings.Contains(err.Error(), "418") {
+		if _, err := c.VMs().List(t.Context()); err == nil || !strings.Contains(err.Error(), "418") {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
@@ -56,15 +56,15 @@ func TestRequests(t *testing.T) {
 		final(w, api.Operation{ID: "op1", Status: api.OpDone}, &api.Result{VM: &api.VM{}})
 	}))
 	ctx := t.Context()
-	_, _ = c.ShowVM(ctx, "../images/x?y")
-	_ = c.DeleteVM(ctx, "dev", true, nil)
-	_ = c.DeleteVM(ctx, "dev", false, nil)
-	_, _ = c.StopVM(ctx, "dev", api.StopVM{GraceSeconds: 3}, nil)
-	_, _ = c.RenameVM(ctx, "dev", "web")
-	_, _ = c.CommitVM(ctx, "dev", api.CommitVM{Name: "dev-ready"}, nil)
-	_ = c.LogsVM(ctx, "dev", true, 5, io.Discard)
-	_ = c.DeleteImage(ctx, "sha256:00")
-	_, _ = c.PruneVMs(ctx, nil)
+	_, _ = c.VMs().Show(ctx, "../images/x?y")
+	_ = c.VMs().Delete(ctx, "dev", true, nil)
+	_ = c.VMs().Delete(ctx, "dev", false, nil)
+	_, _ = c.VMs().Stop(ctx, "dev", api.StopVM{GraceSeconds: 3}, nil)
+	_, _ = c.VMs().Rename(ctx, "dev", "web")
+	_, _ = c.VMs().Commit(ctx, "dev", api.CommitVM{Name: "dev-ready"}, nil)
+	_ = c.VMs().Logs(ctx, "dev", true, 5, io.Discard)
+	_ = c.Images().Delete(ctx, "sha256:00")
+	_, _ = c.VMs().Prune(ctx, nil)
 	want := []string{
 		"GET /v1/vms/..%2Fimages%2Fx%3Fy",
 		"DELETE /v1/vms/dev?force=1",
@@ -88,7 +88,7 @@ func TestOperationReportsAndResults(t *testing.T) {
 		final(w, api.Operation{ID: "op1", Status: api.OpDone}, &api.Result{VM: &api.VM{Name: "dev"}})
 	}))
 	var steps []string
-	vm, err := c.CreateVM(t.Context(), api.CreateVM{}, func(p api.Progress) { steps = append(steps, p.Step) })
+	vm, err := c.VMs().Create(t.Context(), api.CreateVM{}, func(p api.Progress) { steps = append(steps, p.Step) })
 	if err != nil || vm.Name != "dev" || strings.Join(steps, " ") != "disk" {
 		t.Errorf("got %+v, %v, steps %v", vm, err, steps)
 	}
@@ -98,7 +98,7 @@ func TestOperationThatFails(t *testing.T) {
 	c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		final(w, api.Operation{ID: "op1", Status: api.OpFailed, Error: api.Errorf(api.KindNoSpace, "cannot make disk: full")}, nil)
 	}))
-	if _, err := c.CreateVM(t.Context(), api.CreateVM{}, nil); api.KindOf(err) != api.KindNoSpace {
+	if _, err := c.VMs().Create(t.Context(), api.CreateVM{}, nil); api.KindOf(err) != api.KindNoSpace {
 		t.Errorf("got %v", err)
 	}
 }
@@ -120,7 +120,7 @@ func TestGivingUpCancelsTheOperation(t *testing.T) {
 		<-began
 		cancel()
 	}()
-	_, err := c.CreateVM(ctx, api.CreateVM{}, nil)
+	_, err := c.VMs().Create(ctx, api.CreateVM{}, nil)
 	if e := api.AsError(err); e == nil || e.Kind != api.KindCanceled || e.Message != "cancelled, nothing is left" {
 		t.Errorf("got %v", err)
 	}
@@ -146,7 +146,7 @@ func TestGivingUpBeforeTheFirstEvent(t *testing.T) {
 		cancel()
 		close(gaveUp)
 	}()
-	if _, err := c.CreateVM(ctx, api.CreateVM{}, nil); err == nil || err.Error() != "undone" {
+	if _, err := c.VMs().Create(ctx, api.CreateVM{}, nil); err == nil || err.Error() != "undone" {
 		t.Errorf("got %v", err)
 	}
 }
@@ -157,7 +157,7 @@ func TestOperationThatAlwaysBreaks(t *testing.T) {
 		first(w, "op1")
 		panic(http.ErrAbortHandler)
 	}))
-	if _, err := c.CreateVM(t.Context(), api.CreateVM{}, nil); err == nil || !strings.Contains(err.Error(), "cannot follow") {
+	if _, err := c.VMs().Create(t.Context(), api.CreateVM{}, nil); err == nil || !strings.Contains(err.Error(), "cannot follow") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -217,8 +217,8 @@ func TestGuestStaysWithItsVM(t *testing.T) {
 			t.Fatal(err)
 		}
 		conn.Close()
-		if asked != "/v1/vms/"+want+"/stream" || g.VM() != name {
-			t.Errorf("asked for %s, and calls it %s", asked, g.VM())
+		if asked != "/v1/vms/"+want+"/stream" || g.Name() != name {
+			t.Errorf("asked for %s, and calls it %s", asked, g.Name())
 		}
 	}
 	dial("dev")
@@ -238,20 +238,19 @@ func TestWaitRidesOutARestart(t *testing.T) {
 		}
 		_ = json.NewEncoder(w).Encode(api.VM{State: api.StateStopped})
 	}))
-	if vm, err := c.WaitVM(t.Context(), "dev"); err != nil || vm.State != api.StateStopped {
+	if vm, err := c.VMs().Wait(t.Context(), "dev"); err != nil || vm.State != api.StateStopped {
 		t.Errorf("got %+v, %v", vm, err)
 	}
 }
 
 func TestOtherVersionIsSaidOnce(t *testing.T) {
-	c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	var said []string
+	c := serveWith(t, Options{Version: "1.0", OnOtherVersion: func(v string) { said = append(said, v) }}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set(VersionHeader, "2.0")
 		fmt.Fprint(w, "{}")
 	}))
-	var said []string
-	c.OnOtherVersion("1.0", func(v string) { said = append(said, v) })
 	for range 3 {
-		if _, err := c.ListVMs(t.Context()); err != nil {
+		if _, err := c.VMs().List(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}

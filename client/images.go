@@ -10,56 +10,64 @@ import (
 	"banger/api"
 )
 
-// ListImages returns the images in the cache.
-func (c *Client) ListImages(ctx context.Context) ([]api.Image, error) {
+// Images is the cache of images.
+type Images struct{ of resource[api.Image] }
+
+// List returns the images in the cache.
+func (i Images) List(ctx context.Context) ([]api.Image, error) {
 	var list api.ImageList
-	err := c.get(ctx, "/v1/images", &list)
+	err := i.of.t.get(ctx, i.of.path, &list)
 	return list.Images, err
 }
 
-// ShowImage returns the image of a name or digest.
-func (c *Client) ShowImage(ctx context.Context, ref string) (api.Image, error) {
-	var image api.Image
-	err := c.get(ctx, "/v1/images/"+url.PathEscape(ref), &image)
-	return image, err
+// Show returns the image of a name or digest.
+func (i Images) Show(ctx context.Context, ref string) (api.Image, error) { return i.of.show(ctx, ref) }
+
+// Pull downloads or builds an image.
+func (i Images) Pull(ctx context.Context, req api.PullImage, report api.Report) (api.Image, error) {
+	return i.of.operate(ctx, at(i.of.path, "pull"), req, report)
 }
 
-// PullImage downloads or builds an image.
-func (c *Client) PullImage(ctx context.Context, req api.PullImage, report api.Report) (api.Image, error) {
-	return c.operateImage(ctx, "/v1/images/pull", req, report)
+// Import creates an image from a file on the daemon's host.
+func (i Images) Import(ctx context.Context, req api.ImportImage, report api.Report) (api.Image, error) {
+	return i.of.operate(ctx, at(i.of.path, "import"), req, report)
 }
 
-// ImportImage creates an image from a file on the daemon's host.
-func (c *Client) ImportImage(ctx context.Context, req api.ImportImage, report api.Report) (api.Image, error) {
-	return c.operateImage(ctx, "/v1/images/import", req, report)
+// Tag gives an image another name.
+func (i Images) Tag(ctx context.Context, req api.TagImage) (api.Image, error) {
+	return i.of.change(ctx, at(i.of.path, "tag"), req)
 }
 
-// TagImage gives an image another name.
-func (c *Client) TagImage(ctx context.Context, req api.TagImage) (api.Image, error) {
-	var image api.Image
-	err := c.do(ctx, http.MethodPost, "/v1/images/tag", req, &image)
-	return image, err
-}
-
-// ImageHistory returns how an image was built, the newest step first.
-func (c *Client) ImageHistory(ctx context.Context, ref string) ([]api.ImageHistory, error) {
+// History returns how an image was built, the newest step first.
+func (i Images) History(ctx context.Context, ref string) ([]api.ImageHistory, error) {
 	var list api.ImageHistoryList
-	err := c.get(ctx, "/v1/images/"+url.PathEscape(ref)+"/history", &list)
+	err := i.of.t.get(ctx, at(i.of.path, ref, "history"), &list)
 	return list.History, err
 }
 
-// ExportImage writes a whole image to w, in a format of package api, or fails. It returns
+// Delete removes a name of an image, and the image with its last name.
+func (i Images) Delete(ctx context.Context, ref string) error { return i.of.remove(ctx, ref) }
+
+// Prune removes images and kernels that nothing uses.
+func (i Images) Prune(ctx context.Context, report api.Report) (api.Pruned, error) {
+	return i.of.prune(ctx, report)
+}
+
+// Export writes a whole image to w, in a format of package api, or fails. It returns
 // the number of sockets that it left out. It returns errors of w unchanged.
-func (c *Client) ExportImage(ctx context.Context, ref, format string, w io.Writer, report api.Report) (leftOut int, err error) {
-	leftOut, err = c.exportImage(ctx, ref, format, w, report)
+func (i Images) Export(ctx context.Context, ref, format string, w io.Writer, report api.Report) (leftOut int, err error) {
+	leftOut, err = i.export(ctx, ref, format, w, report)
 	if err != nil && ctx.Err() != nil {
 		return 0, api.Errorf(api.KindCanceled, "cancelled: %w", context.Cause(ctx))
 	}
 	return leftOut, err
 }
 
-func (c *Client) exportImage(ctx context.Context, ref, format string, w io.Writer, report api.Report) (leftOut int, err error) {
-	resp, err := c.send(ctx, http.MethodGet, "/v1/images/"+url.PathEscape(ref)+"/export?format="+url.QueryEscape(format), nil, "")
+func (i Images) export(ctx context.Context, ref, format string, w io.Writer, report api.Report) (leftOut int, err error) {
+	if report == nil {
+		report = func(api.Progress) {}
+	}
+	resp, err := i.of.t.send(ctx, http.MethodGet, at(i.of.path, ref, "export")+"?format="+url.QueryEscape(format), nil, "")
 	if err != nil {
 		return 0, err
 	}
@@ -95,22 +103,4 @@ func (e *exportReader) Read(p []byte) (int, error) {
 	}
 	e.report(api.Progress{Step: "export", Message: "exporting the image", Done: e.done, Total: e.total, Unit: "bytes"})
 	return n, err
-}
-
-// DeleteImage removes a name of an image, and the image with its last name.
-func (c *Client) DeleteImage(ctx context.Context, ref string) error {
-	return c.do(ctx, http.MethodDelete, "/v1/images/"+url.PathEscape(ref), nil, nil)
-}
-
-// PruneImages removes images and kernels that nothing uses.
-func (c *Client) PruneImages(ctx context.Context, report api.Report) (api.Pruned, error) {
-	return c.prune(ctx, "/v1/images/prune", report)
-}
-
-func (c *Client) operateImage(ctx context.Context, path string, in any, report api.Report) (api.Image, error) {
-	result, err := c.operate(ctx, http.MethodPost, path, in, report)
-	if err != nil || result.Image == nil {
-		return api.Image{}, err
-	}
-	return *result.Image, nil
 }

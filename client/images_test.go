@@ -31,7 +31,7 @@ func TestExportImage(t *testing.T) {
 	whole := strings.Repeat("x", 100)
 	var b bytes.Buffer
 	var last api.Progress
-	left, err := serve(t, exporting(whole)).ExportImage(t.Context(), "a/b:1", api.ExportOCI, &b, func(p api.Progress) { last = p })
+	left, err := serve(t, exporting(whole)).Images().Export(t.Context(), "a/b:1", api.ExportOCI, &b, func(p api.Progress) { last = p })
 	if err != nil || left != 2 || b.String() != whole || last.Done != 100 || last.Total != 100 {
 		t.Errorf("got %q, %d, %v; told %+v", b.String(), left, err, last)
 	}
@@ -40,7 +40,7 @@ func TestExportImage(t *testing.T) {
 // TestExportThatBreaksOff is never taken for a whole one.
 func TestExportThatBreaksOff(t *testing.T) {
 	for _, said := range []string{"", "some", strings.Repeat("x", 99)} {
-		_, err := serve(t, exporting(said)).ExportImage(t.Context(), "a", api.ExportOCI, &bytes.Buffer{}, ignore)
+		_, err := serve(t, exporting(said)).Images().Export(t.Context(), "a", api.ExportOCI, &bytes.Buffer{}, ignore)
 		if err == nil || !strings.Contains(err.Error(), "the daemon went away") {
 			t.Errorf("%d bytes: %v", len(said), err)
 		}
@@ -49,7 +49,7 @@ func TestExportThatBreaksOff(t *testing.T) {
 		_, _ = w.Write([]byte("x"))
 		_ = http.NewResponseController(w).Flush()
 	})
-	if _, err := serve(t, unsaid).ExportImage(t.Context(), "a", api.ExportOCI, &bytes.Buffer{}, ignore); err == nil {
+	if _, err := serve(t, unsaid).Images().Export(t.Context(), "a", api.ExportOCI, &bytes.Buffer{}, ignore); err == nil {
 		t.Error("an answer without a length was taken for a whole one")
 	}
 }
@@ -63,11 +63,11 @@ func (full) Write([]byte) (int, error) { return 0, errFull }
 
 func TestExportThatIsGivenUp(t *testing.T) {
 	c := serve(t, exporting("some"))
-	if _, err := c.ExportImage(t.Context(), "a", api.ExportOCI, full{}, ignore); !errors.Is(err, errFull) || api.KindOf(err) != api.KindInternal {
+	if _, err := c.Images().Export(t.Context(), "a", api.ExportOCI, full{}, ignore); !errors.Is(err, errFull) || api.KindOf(err) != api.KindInternal {
 		t.Errorf("a full disk: %v", err)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
-	_, err := c.ExportImage(ctx, "a", api.ExportTar, &bytes.Buffer{}, func(api.Progress) { cancel(errors.New("a signal")) })
+	_, err := c.Images().Export(ctx, "a", api.ExportTar, &bytes.Buffer{}, func(api.Progress) { cancel(errors.New("a signal")) })
 	if api.KindOf(err) != api.KindCanceled {
 		t.Errorf("given up: %v", err)
 	}

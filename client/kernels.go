@@ -2,45 +2,34 @@ package client
 
 import (
 	"context"
-	"net/http"
-	"net/url"
 
 	"banger/api"
 )
 
-// ListKernels returns the kernels in the cache.
-func (c *Client) ListKernels(ctx context.Context) ([]api.Kernel, error) {
+// Kernels is the cache of guest kernels.
+type Kernels struct{ of resource[api.Kernel] }
+
+// List returns the kernels in the cache.
+func (k Kernels) List(ctx context.Context) ([]api.Kernel, error) {
 	var list api.KernelList
-	err := c.get(ctx, "/v1/kernels", &list)
+	err := k.of.t.get(ctx, k.of.path, &list)
 	return list.Kernels, err
 }
 
-// ShowKernel returns the kernel of a name, release or digest.
-func (c *Client) ShowKernel(ctx context.Context, ref string) (api.Kernel, error) {
-	var kernel api.Kernel
-	err := c.get(ctx, "/v1/kernels/"+url.PathEscape(ref), &kernel)
-	return kernel, err
+// Show returns the kernel of a name, release or digest.
+func (k Kernels) Show(ctx context.Context, ref string) (api.Kernel, error) {
+	return k.of.show(ctx, ref)
 }
 
-// PullKernel downloads the distribution's kernel.
-func (c *Client) PullKernel(ctx context.Context, req api.PullKernel, report api.Report) (api.Kernel, error) {
-	return c.operateKernel(ctx, "/v1/kernels/pull", req, report)
+// Pull downloads the distribution's kernel.
+func (k Kernels) Pull(ctx context.Context, req api.PullKernel, report api.Report) (api.Kernel, error) {
+	return k.of.operate(ctx, at(k.of.path, "pull"), req, report)
 }
 
-// ImportKernel creates a kernel from files on the daemon's host.
-func (c *Client) ImportKernel(ctx context.Context, req api.ImportKernel, report api.Report) (api.Kernel, error) {
-	return c.operateKernel(ctx, "/v1/kernels/import", req, report)
+// Import creates a kernel from files on the daemon's host.
+func (k Kernels) Import(ctx context.Context, req api.ImportKernel, report api.Report) (api.Kernel, error) {
+	return k.of.operate(ctx, at(k.of.path, "import"), req, report)
 }
 
-// DeleteKernel removes a name of a kernel, and the kernel with its last name.
-func (c *Client) DeleteKernel(ctx context.Context, ref string) error {
-	return c.do(ctx, http.MethodDelete, "/v1/kernels/"+url.PathEscape(ref), nil, nil)
-}
-
-func (c *Client) operateKernel(ctx context.Context, path string, in any, report api.Report) (api.Kernel, error) {
-	result, err := c.operate(ctx, http.MethodPost, path, in, report)
-	if err != nil || result.Kernel == nil {
-		return api.Kernel{}, err
-	}
-	return *result.Kernel, nil
-}
+// Delete removes a name of a kernel, and the kernel with its last name.
+func (k Kernels) Delete(ctx context.Context, ref string) error { return k.of.remove(ctx, ref) }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/url"
 	"sync"
 	"time"
 
@@ -20,21 +19,24 @@ const cancelTime = 10 * time.Second
 // client concludes that the request ends it.
 const maxBreaks = 5
 
-// ListOperations returns the daemon's operations, newest first.
-func (c *Client) ListOperations(ctx context.Context) ([]api.Operation, error) {
+// Operations are pieces of work that outlive their requests.
+type Operations struct{ t *transport }
+
+// List returns the daemon's operations, newest first.
+func (o Operations) List(ctx context.Context) ([]api.Operation, error) {
 	var list api.OperationList
-	err := c.get(ctx, "/v1/operations", &list)
+	err := o.t.get(ctx, "/v1/operations", &list)
 	return list.Operations, err
 }
 
-// CancelOperation asks an operation to stop and be undone. It does not wait.
-func (c *Client) CancelOperation(ctx context.Context, id string) error {
-	return c.do(ctx, http.MethodDelete, "/v1/operations/"+url.PathEscape(id), nil, nil)
+// Cancel asks an operation to stop and be undone. It does not wait.
+func (o Operations) Cancel(ctx context.Context, id string) error {
+	return o.t.do(ctx, http.MethodDelete, at("/v1/operations", id), nil, nil)
 }
 
 // following is an operation that a client waits for.
 type following struct {
-	c      *Client
+	t      *transport
 	report api.Report
 	last   *api.Operation // as of the newest event; nil before the first
 	result *api.Result
@@ -47,11 +49,11 @@ type following struct {
 
 // operate requests an operation and follows it to its end, through restarts of the daemon.
 // If ctx ends, it cancels the operation and waits, for a bounded time, until it is undone.
-func (c *Client) operate(ctx context.Context, method, path string, in any, report api.Report) (api.Result, error) {
+func (t *transport) operate(ctx context.Context, method, path string, in any, report api.Report) (api.Result, error) {
 	if report == nil {
 		report = func(api.Progress) {}
 	}
-	f := &following{c: c, report: report, key: newKey(method)}
+	f := &following{t: t, report: report, key: newKey(method)}
 	// Events have their own context: they continue while the operation is undone.
 	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -62,7 +64,7 @@ func (c *Client) operate(ctx context.Context, method, path string, in any, repor
 		late = time.AfterFunc(cancelTime, stop)
 		f.cancel(reading)
 	})
-	err := f.start(reading, method, path, in)
+	err := f.follow(reading, method, path, in)
 	stop()
 	if !unhook() {
 		<-undoing
@@ -82,21 +84,28 @@ func (c *Client) operate(ctx context.Context, method, path string, in any, repor
 	return *f.result, nil
 }
 
-// start makes the request and reads events until the operation is over.
-func (f *following) start(ctx context.Context, method, path string, in any) error {
+// follow makes the request and reads events until the operation is over. If the daemon ends,
+// it asks the next one.
+func (f *following) follow(ctx context.Context, method, path string, in any) error {
 	var b breaks
 	for {
 		b.begin()
-		err := f.read(ctx, method, path, in)
+		resp, err := f.t.send(ctx, method, path, in, f.key)
+		if err == nil {
+			err = f.read(ctx, resp.Body)
+		}
 		if !isBroken(err) || f.last == nil && f.key == "" || ctx.Err() != nil {
 			return err
 		}
 		if b.tooMany() {
-			return api.Errorf(api.KindInternal, "cannot follow the operation: %w", err).
-				WithHint("cat %s", f.c.paths.DaemonLog())
+			e := api.Errorf(api.KindInternal, "cannot follow the operation: %w", err)
+			if f.t.log == "" {
+				return e
+			}
+			return e.WithHint("cat %s", f.t.log)
 		}
 		if f.last != nil { // otherwise it is requested again, by its key
-			method, path, in, f.key = http.MethodGet, "/v1/operations/"+f.last.ID+"/events", nil, ""
+			method, path, in, f.key = http.MethodGet, at("/v1/operations", f.last.ID, "events"), nil, ""
 		}
 	}
 }
@@ -127,14 +136,10 @@ func isBroken(err error) bool {
 	return errors.As(err, &broken)
 }
 
-// read reads one stream of events. It returns nil if the operation is over.
-func (f *following) read(ctx context.Context, method, path string, in any) error {
-	resp, err := f.c.send(ctx, method, path, in, f.key)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	for events := json.NewDecoder(resp.Body); ; {
+// read reads one stream of events, and closes it. It returns nil if the operation is over.
+func (f *following) read(ctx context.Context, stream io.ReadCloser) error {
+	defer stream.Close()
+	for events := json.NewDecoder(stream); ; {
 		var e api.Event
 		if err := events.Decode(&e); err != nil {
 			if ctx.Err() != nil {
@@ -175,7 +180,7 @@ func (f *following) known(ctx context.Context, id string) {
 	wanted := f.wanted
 	f.mu.Unlock()
 	if first && wanted {
-		_ = f.c.CancelOperation(ctx, id) // the events report the outcome
+		_ = Operations{f.t}.Cancel(ctx, id) // the events report the outcome
 	}
 }
 
@@ -186,6 +191,6 @@ func (f *following) cancel(ctx context.Context) {
 	id := f.id
 	f.mu.Unlock()
 	if id != "" {
-		_ = f.c.CancelOperation(ctx, id) // the events report the outcome
+		_ = Operations{f.t}.Cancel(ctx, id) // the events report the outcome
 	}
 }

@@ -18,23 +18,24 @@ import (
 // StreamProtocol is the protocol to which the connection of a stream is upgraded.
 const StreamProtocol = "banger-stream"
 
-// DialGuest opens a channel to the agent of a running VM: one connection, one
-// request. The daemon relays what follows.
-func (c *Client) DialGuest(ctx context.Context, ref string) (conn net.Conn, err error) {
+// channel opens a channel to the agent of a running VM: one connection, one request. The
+// daemon relays what follows.
+func (t *transport) channel(ctx context.Context, ref string) (conn *streamConn, err error) {
 	err = retry(ctx, func() (bool, error) {
-		conn, err = c.dialGuest(ctx, ref)
+		conn, err = t.channelOnce(ctx, ref)
 		return cut(err) && ctx.Err() == nil, err
 	})
 	return conn, err
 }
 
-func (c *Client) dialGuest(ctx context.Context, ref string) (net.Conn, error) {
-	conn, err := c.dial(ctx)
+// channelOnce is channel without a retry.
+func (t *transport) channelOnce(ctx context.Context, ref string) (*streamConn, error) {
+	conn, err := t.dial(ctx)
 	if err != nil {
 		return nil, guest.Unreached(api.AsError(transportError(err)))
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	upgraded, err := c.upgrade(conn, ref, guest.IsForConnection(ctx))
+	upgraded, err := t.upgrade(conn, ref, guest.IsForConnection(ctx))
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}
@@ -48,8 +49,8 @@ func (c *Client) dialGuest(ctx context.Context, ref string) (net.Conn, error) {
 	return upgraded, nil
 }
 
-func (c *Client) upgrade(conn net.Conn, ref string, connection bool) (net.Conn, error) {
-	path, carries := vmPath(ref)+"/stream", ""
+func (t *transport) upgrade(conn net.Conn, ref string, connection bool) (*streamConn, error) {
+	path, carries := at("/v1/vms", ref, "stream"), ""
 	if connection {
 		carries = api.CarriesHeader + ": " + api.CarriesConnection + "\r\n"
 	}
@@ -63,7 +64,7 @@ func (c *Client) upgrade(conn net.Conn, ref string, connection bool) (net.Conn, 
 	if err != nil {
 		return nil, &brokenError{err}
 	}
-	c.compare(resp.Header)
+	t.compare(resp.Header)
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		defer resp.Body.Close()
 		return nil, answerError(resp)

@@ -14,6 +14,7 @@ import (
 	"banger/api"
 	"banger/client"
 	"banger/internal/buildinfo"
+	"banger/internal/daemonstart"
 	"banger/internal/guest"
 	"banger/internal/host/console"
 	"banger/internal/paths"
@@ -43,24 +44,27 @@ func (a *app) client() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	version := buildinfo.Get().Version
-	c := client.New(p)
-	return c.BeforeStart(a.endUpdate(p)).OnOtherVersion(version, func(daemon string) {
+	var c *client.Client
+	o := client.Options{Version: buildinfo.Get().Version}
+	o.OnOtherVersion = func(daemon string) {
 		cure := "`banger daemon stop` lets the next command start the new one"
 		if p.Managed {
 			cure = "`sudo banger system install` installs this one"
 		}
-		a.note("the daemon is version %s and this is %s: %s; VMs keep running", daemon, version, cure)
-	}).OnUnresponsive(func(vm string) {
+		a.note("the daemon is version %s and this is %s: %s; VMs keep running", daemon, o.Version, cure)
+	}
+	o.OnUnresponsive = func(vm string) {
 		a.note("the guest of VM %s does not answer: %s; waiting for it, for %s at most", vm, whyNot(c, vm), guest.AnswerTime)
-	}), nil
+	}
+	c = daemonstart.Daemon{Paths: p, BeforeStart: a.endUpdate(p)}.Client(o)
+	return c, nil
 }
 
 // whyNot returns why a guest may not be answering, judged by the state of its VM.
 func whyNot(c *client.Client, name string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), whyTime)
 	defer cancel()
-	v, err := c.ShowVM(ctx, name)
+	v, err := c.VMs().Show(ctx, name)
 	switch {
 	case err != nil:
 		return "the daemon gives no reason"

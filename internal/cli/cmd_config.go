@@ -25,7 +25,7 @@ func newConfig(a *app) *cobra.Command {
 // settings asks the daemon for the settings as they apply to a command with this
 // process's environment. ignored are variables of that environment that have no effect.
 func (a *app) settings(ctx context.Context, c *client.Client) (shown api.Config, ignored []string, err error) {
-	if shown, err = c.Config(ctx); err != nil {
+	if shown, err = c.Daemon().Config(ctx); err != nil {
 		return shown, nil, err
 	}
 	return config.ForCommand(shown, a.env)

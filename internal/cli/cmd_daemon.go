@@ -8,6 +8,7 @@ import (
 
 	"banger/api"
 	"banger/client"
+	"banger/internal/daemonstart"
 	"banger/internal/paths"
 	"banger/internal/size"
 
@@ -34,7 +35,7 @@ func (a *app) runningClient() (*client.Client, paths.Paths, error) {
 	if err != nil {
 		return nil, p, err
 	}
-	return client.New(p).WithoutStart(), p, nil
+	return daemonstart.Running(p), p, nil
 }
 
 func newDaemonStatus(a *app) *cobra.Command {
@@ -50,7 +51,7 @@ func newDaemonStatus(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := c.Status(cmd.Context())
+			s, err := c.Daemon().Status(cmd.Context())
 			if err != nil {
 				return notRunning(err, p)
 			}
@@ -101,11 +102,11 @@ func newDaemonRun() *cobra.Command {
 			if p.Managed {
 				return ofSystemd("start")
 			}
-			program, err := client.FindDaemon()
+			program, err := daemonstart.Program()
 			if err != nil {
 				return err
 			}
-			err = syscall.Exec(program, []string{program}, client.DaemonEnv(p))
+			err = syscall.Exec(program, []string{program}, daemonstart.Env(p))
 			return api.Errorf(api.KindInternal, "cannot run %s: %w", program, err)
 		},
 	}
@@ -118,14 +119,14 @@ func newDaemonStop(a *app) *cobra.Command {
 		Example: "  banger daemon stop",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, p, err := a.runningClient()
+			p, err := paths.Choose()
 			if err != nil {
 				return err
 			}
 			if p.Managed {
 				return ofSystemd("stop")
 			}
-			if err := c.StopAndWait(cmd.Context()); err != nil {
+			if err := daemonstart.StopAndWait(cmd.Context(), p); err != nil {
 				return notRunning(err, p)
 			}
 			a.note("the daemon has stopped")

@@ -79,7 +79,7 @@ func (a *app) examine(cmd *cobra.Command) ([]api.Check, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := c.Doctor(cmd.Context())
+	found, err := c.Daemon().Doctor(cmd.Context())
 	if err == nil {
 		return found.Checks, nil
 	}

@@ -17,7 +17,7 @@ func (a *app) findLeaks(cmd *cobra.Command, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	found, err := c.Leaks(cmd.Context())
+	found, err := c.Daemon().Leaks(cmd.Context())
 	if err != nil {
 		return err
 	}

@@ -78,7 +78,7 @@ func (a *app) try(ctx context.Context) *trial {
 	p := a.newProgress()
 	defer p.done()
 	t.report = p.report
-	k, err := t.client.ShowKernel(ctx, cmp.Or(valueOf(shown, "kernel"), defaultKernel))
+	k, err := t.client.Kernels().Show(ctx, cmp.Or(valueOf(shown, "kernel"), defaultKernel))
 	switch {
 	case api.KindOf(err) == api.KindNotFound:
 		return t.failed("kernel", api.Errorf(api.KindNotFound, "no kernel to start a guest with").WithHint("banger kernel pull"))
@@ -93,14 +93,14 @@ func (a *app) try(ctx context.Context) *trial {
 // removeOlder removes the images of trials that were killed; the daemon removes their VMs
 // when no client holds them. Trials that may still run are younger than limit.
 func (t *trial) removeOlder(ctx context.Context, limit time.Duration) {
-	images, err := t.client.ListImages(ctx)
+	images, err := t.client.Images().List(ctx)
 	if err != nil {
 		return // the trial itself will report it
 	}
 	for _, i := range images {
 		for _, name := range i.Names {
 			if strings.HasPrefix(name, trialPrefix) && len(i.UsedBy) == 0 && time.Since(i.CreatedAt) > limit {
-				_ = t.client.DeleteImage(ctx, name) // the next trial tries again
+				_ = t.client.Images().Delete(ctx, name) // the next trial tries again
 			}
 		}
 	}
@@ -128,7 +128,7 @@ func (t *trial) run(ctx context.Context, k api.Kernel) {
 
 func (t *trial) start(ctx context.Context, k api.Kernel, image api.Image) {
 	const mib = 1 << 20
-	vm, err := t.client.CreateVM(ctx, api.CreateVM{
+	vm, err := t.client.VMs().Create(ctx, api.CreateVM{
 		Name: t.name, Image: t.name, Kernel: k.Digest, VCPUs: 1, MemoryBytes: trialMemory,
 		DiskBytes: max(trialDisk, (image.DiskBytes+mib-1)/mib*mib), Init: api.InitAgent, Start: true, AutoRemove: true, Lease: true,
 	}, t.report)
@@ -146,7 +146,7 @@ func (t *trial) start(ctx context.Context, k api.Kernel, image api.Image) {
 func (t *trial) failedStep(ctx context.Context, err error) string {
 	ctx, cancel := context.WithTimeout(ctx, removeTime)
 	defer cancel()
-	operations, listErr := t.client.ListOperations(ctx)
+	operations, listErr := t.client.Operations().List(ctx)
 	if listErr != nil {
 		return "start"
 	}
@@ -172,7 +172,7 @@ func (t *trial) makeImage(ctx context.Context) (api.Image, error) {
 		return api.Image{}, err
 	}
 	silent := func(api.Progress) {} // no warning that it has no shell
-	return t.client.ImportImage(ctx, api.ImportImage{Path: path, Name: t.name}, silent)
+	return t.client.Images().Import(ctx, api.ImportImage{Path: path, Name: t.name}, silent)
 }
 
 // writeEmpty writes a tar archive of an empty directory.
@@ -190,11 +190,11 @@ func writeEmpty(path string) error {
 func (t *trial) remove(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, removeTime)
 	defer cancel()
-	err := t.client.DeleteVM(ctx, t.name, true, nil)
+	err := t.client.VMs().Delete(ctx, t.name, true, nil)
 	if api.KindOf(err) == api.KindNotFound {
 		err = nil
 	}
-	imageErr := t.client.DeleteImage(ctx, t.name)
+	imageErr := t.client.Images().Delete(ctx, t.name)
 	if api.KindOf(imageErr) == api.KindNotFound {
 		imageErr = nil
 	}

@@ -38,7 +38,7 @@ func newImageList(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			images, err := c.ListImages(cmd.Context())
+			images, err := c.Images().List(cmd.Context())
 			switch {
 			case err != nil:
 				return err
@@ -117,7 +117,7 @@ come from this machine's own package sources, and their signatures are checked.`
 				name = valueOf(shown, "image")
 			}
 			p := a.newProgress()
-			image, err := c.PullImage(cmd.Context(), api.PullImage{Name: name, Refresh: refresh}, p.report)
+			image, err := c.Images().Pull(cmd.Context(), api.PullImage{Name: name, Refresh: refresh}, p.report)
 			p.done()
 			if err != nil {
 				return err
@@ -170,7 +170,7 @@ input (-) and pipes need a NAME.`,
 				return err
 			}
 			p := a.newProgress()
-			image, err := c.ImportImage(cmd.Context(), api.ImportImage{Path: path, Name: name, Image: which}, p.report)
+			image, err := c.Images().Import(cmd.Context(), api.ImportImage{Path: path, Name: name, Image: which}, p.report)
 			p.done()
 			if err != nil {
 				return err
@@ -216,7 +216,7 @@ func newImageShow(a *app) *cobra.Command {
 				return err
 			}
 			return showAll(a, args, asJSON, "image", "images",
-				func(name string) (api.Image, error) { return c.ShowImage(cmd.Context(), name) },
+				func(name string) (api.Image, error) { return c.Images().Show(cmd.Context(), name) },
 				func(i api.Image) error {
 					return fields(a.out, append([]string{"names", names(i.Names), "digest", i.Digest, "source", i.Source, "arch", i.Arch,
 						"size", size.Format(i.SizeBytes), "smallest disk", size.Format(i.DiskBytes),
@@ -255,7 +255,7 @@ func newImageDelete(a *app) *cobra.Command {
 				return err
 			}
 			return a.each(cmd.Context(), args, func(ctx context.Context, name string, _ api.Report) (string, error) {
-				return name, c.DeleteImage(ctx, name)
+				return name, c.Images().Delete(ctx, name)
 			})
 		},
 	}
@@ -277,7 +277,7 @@ no VM has, and kernels and layers that nothing uses. Images with a name stay;
 				return err
 			}
 			p := a.newProgress()
-			pruned, err := c.PruneImages(cmd.Context(), p.report)
+			pruned, err := c.Images().Prune(cmd.Context(), p.report)
 			p.done()
 			if err != nil {
 				return err

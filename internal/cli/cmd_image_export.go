@@ -79,7 +79,7 @@ func (a *app) copyImage(ctx context.Context, image, format string, w io.Writer) 
 	p := a.newProgress()
 	p.report(api.Progress{Step: "image", Message: "reading the image"})
 	out := bufio.NewWriterSize(w, exportBuffer)
-	left, err := c.ExportImage(ctx, image, format, out, p.report)
+	left, err := c.Images().Export(ctx, image, format, out, p.report)
 	if err == nil {
 		err = out.Flush()
 	}

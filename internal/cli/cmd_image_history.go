@@ -25,7 +25,7 @@ moves. ` + "`banger image delete`" + ` removes one name at a time.`,
 			if err != nil {
 				return err
 			}
-			if _, err := c.TagImage(cmd.Context(), api.TagImage{Image: args[0], Name: args[1]}); err != nil {
+			if _, err := c.Images().Tag(cmd.Context(), api.TagImage{Image: args[0], Name: args[1]}); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintln(a.out, args[1])
@@ -48,7 +48,7 @@ func newImageHistory(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			history, err := c.ImageHistory(cmd.Context(), args[0])
+			history, err := c.Images().History(cmd.Context(), args[0])
 			switch {
 			case err != nil:
 				return err

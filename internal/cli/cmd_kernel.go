@@ -38,7 +38,7 @@ func newKernelList(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			kernels, err := c.ListKernels(cmd.Context())
+			kernels, err := c.Kernels().List(cmd.Context())
 			switch {
 			case err != nil:
 				return err
@@ -79,7 +79,7 @@ machine.`,
 				return err
 			}
 			p := a.newProgress()
-			kernel, err := c.PullKernel(cmd.Context(), api.PullKernel{Refresh: refresh}, p.report)
+			kernel, err := c.Kernels().Pull(cmd.Context(), api.PullKernel{Refresh: refresh}, p.report)
 			p.done()
 			if err != nil {
 				return err
@@ -126,7 +126,7 @@ modules, or with --host from the kernel that this machine runs.`,
 				return err
 			}
 			p := a.newProgress()
-			kernel, err := c.ImportKernel(cmd.Context(), req, p.report)
+			kernel, err := c.Kernels().Import(cmd.Context(), req, p.report)
 			p.done()
 			if err != nil {
 				return err
@@ -167,7 +167,7 @@ func newKernelShow(a *app) *cobra.Command {
 				return err
 			}
 			return showAll(a, args, asJSON, "kernel", "kernels",
-				func(name string) (api.Kernel, error) { return c.ShowKernel(cmd.Context(), name) },
+				func(name string) (api.Kernel, error) { return c.Kernels().Show(cmd.Context(), name) },
 				func(k api.Kernel) error {
 					return fields(a.out, "names", names(k.Names), "release", k.Release, "digest", k.Digest, "source", k.Source,
 						"arch", k.Arch, "size", size.Format(k.SizeBytes), "created", moment(&k.CreatedAt),
@@ -194,7 +194,7 @@ func newKernelDelete(a *app) *cobra.Command {
 				return err
 			}
 			return a.each(cmd.Context(), args, func(ctx context.Context, name string, _ api.Report) (string, error) {
-				return name, c.DeleteKernel(ctx, name)
+				return name, c.Kernels().Delete(ctx, name)
 			})
 		},
 	}

@@ -9,6 +9,7 @@ import (
 	"banger/api"
 	"banger/client"
 	"banger/internal/buildinfo"
+	"banger/internal/daemonstart"
 	"banger/internal/paths"
 	"banger/internal/rootapi"
 	"banger/internal/system"
@@ -17,10 +18,10 @@ import (
 // machine returns this machine, with the CLI's ways to reach the daemons.
 func (a *app) machine() *system.Host {
 	h := system.ThisHost()
-	daemon := client.New(paths.System())
+	daemon := daemonstart.System()
 	helper := &rootapi.Client{Socket: paths.RootSocket, Version: buildinfo.Get().Version, Patience: helperTime}
 	h.AskDaemon = func(ctx context.Context) (system.Answer, error) {
-		s, err := daemon.Status(ctx)
+		s, err := daemon.Daemon().Status(ctx)
 		return system.Answer{Version: s.Version, Running: s.Running}, err
 	}
 	h.AskHelper = func(ctx context.Context) (system.Answer, error) {
@@ -53,14 +54,14 @@ const helperTime = 5 * time.Second
 
 // stopRunning has the daemon stop every running VM.
 func stopRunning(ctx context.Context, c *client.Client) error {
-	vms, err := c.ListVMs(ctx)
+	vms, err := c.VMs().List(ctx)
 	if err != nil {
 		return err
 	}
 	vms = slices.DeleteFunc(vms, func(vm api.VM) bool { return vm.State != api.StateRunning && vm.State != api.StatePaused })
 	failed := make([]error, len(vms))
 	inParallel(len(vms), maxParallel, func(i int) {
-		_, failed[i] = c.StopVM(ctx, vms[i].ID, api.StopVM{}, func(api.Progress) {})
+		_, failed[i] = c.VMs().Stop(ctx, vms[i].ID, api.StopVM{}, func(api.Progress) {})
 	})
 	return errors.Join(failed...)
 }

@@ -46,7 +46,7 @@ detached before also keeps running after Ctrl-C; any other gets the signal, as w
 // findSession returns the command or shell whose id begins with id, or the only one if
 // id is empty.
 func findSession(ctx context.Context, c *client.Client, vm, id string) (api.Session, error) {
-	list, err := c.ListSessions(ctx, vm)
+	list, err := c.VMs().Sessions(ctx, vm)
 	if err != nil {
 		return api.Session{}, err
 	}

@@ -25,7 +25,7 @@ one.`,
 				return err
 			}
 			p := a.newProgress()
-			image, err := c.CommitVM(cmd.Context(), args[0], api.CommitVM{Name: args[1]}, p.report)
+			image, err := c.VMs().Commit(cmd.Context(), args[0], api.CommitVM{Name: args[1]}, p.report)
 			p.done()
 			if err != nil {
 				return err

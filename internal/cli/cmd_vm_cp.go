@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"banger/api"
-	"banger/internal/guest"
+	"banger/client"
 
 	"github.com/spf13/cobra"
 )
@@ -71,7 +71,7 @@ remains beside it as .banger-*.part, continues where it stopped.`,
 }
 
 // cp copies between a guest and this host.
-func (a *app) cp(ctx context.Context, g *guest.Client, from, to end, archive bool) error {
+func (a *app) cp(ctx context.Context, g *client.Guest, from, to end, archive bool) error {
 	switch {
 	case archive && (from.path == "-" && from.vm == "" || to.path == "-" && to.vm == ""):
 		return api.Errorf(api.KindInvalid, "cannot use --archive with a tar stream: it preserves owners anyway")
@@ -86,7 +86,7 @@ func (a *app) cp(ctx context.Context, g *guest.Client, from, to end, archive boo
 	}
 	p := a.newProgress()
 	defer p.done()
-	o := guest.CopyOptions{Archive: archive, Warnings: lineWriter{p}}
+	o := client.CopyOptions{Archive: archive, Warnings: lineWriter{p}}
 	if p.live {
 		o.Report = p.report
 	}
@@ -107,7 +107,7 @@ func (w lineWriter) Write(text []byte) (int, error) {
 	return w.p.app.err.Write(text)
 }
 
-func (a *app) getTar(ctx context.Context, g *guest.Client, path string) error {
+func (a *app) getTar(ctx context.Context, g *client.Guest, path string) error {
 	stream, err := g.Get(ctx, path, a.err)
 	if err != nil {
 		return err

@@ -115,7 +115,7 @@ but runs nothing: the Entrypoint and Cmd of its image are for banger vm run.`,
 				return err
 			}
 			p := a.newProgress()
-			vm, err := c.CreateVM(cmd.Context(), req, p.report)
+			vm, err := c.VMs().Create(cmd.Context(), req, p.report)
 			p.done()
 			if err != nil {
 				return err

@@ -38,7 +38,7 @@ deletes every VM that is not running, or with --force every VM.`,
 				}
 			}
 			return a.runEach(cmd.Context(), args, func(ctx context.Context, c *client.Client, name string, report api.Report) error {
-				return c.DeleteVM(ctx, name, force, report)
+				return c.VMs().Delete(ctx, name, force, report)
 			})
 		},
 	}
@@ -53,7 +53,7 @@ func (a *app) deletable(ctx context.Context, force bool) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	vms, err := c.ListVMs(ctx)
+	vms, err := c.VMs().List(ctx)
 	if err != nil {
 		return nil, err
 	}

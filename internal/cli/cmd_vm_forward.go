@@ -11,7 +11,6 @@ import (
 
 	"banger/api"
 	"banger/client"
-	"banger/internal/guest"
 	"banger/internal/guest/forward"
 	"banger/internal/guest/stdio"
 
@@ -84,7 +83,7 @@ type forwarder struct {
 
 // forward forwards until ctx ends or the VM stops.
 func (a *app) forward(ctx context.Context, c *client.Client, ref string, specs []forward.Spec, reverse bool) error {
-	vm, err := c.ShowVM(ctx, ref)
+	vm, err := c.VMs().Show(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -141,7 +140,7 @@ const askAgain = time.Second
 // awaitEnd returns when the VM is not running any more, or ctx has ended.
 func awaitEnd(ctx context.Context, c *client.Client, vm api.VM) error {
 	for {
-		now, err := c.WaitVM(ctx, vm.ID)
+		now, err := c.VMs().Wait(ctx, vm.ID)
 		switch {
 		case err == nil:
 			return api.Errorf(api.KindConflict, "VM %s has stopped", now.Name).WithHint("banger vm start %s", now.Name)
@@ -156,7 +155,7 @@ func awaitEnd(ctx context.Context, c *client.Client, vm api.VM) error {
 	}
 }
 
-func (a *app) openForward(ctx context.Context, g *guest.Client, vm string, s forward.Spec) (forwarder, error) {
+func (a *app) openForward(ctx context.Context, g *client.Guest, vm string, s forward.Spec) (forwarder, error) {
 	l, err := forward.Listen(ctx, s.Listen)
 	if err != nil {
 		return forwarder{}, forward.Refused(err, s.Listen, "")
@@ -167,14 +166,14 @@ func (a *app) openForward(ctx context.Context, g *guest.Client, vm string, s for
 	return forwarder{
 		line: fmt.Sprintf("%s leads to %s", withProtocol(l.Addr().String(), s.Listen.Network), targetIn(vm, s.To)),
 		serve: func(ctx context.Context, failed func(error)) error {
-			return g.Forward(ctx, l, s.To, failed)
+			return g.Forward(ctx, l, client.Endpoint(s.To), failed)
 		},
 		close: func() { l.Close() },
 	}, nil
 }
 
-func (a *app) openReverse(ctx context.Context, g *guest.Client, vm string, s forward.Spec) (forwarder, error) {
-	r, err := g.Listen(ctx, s.Listen)
+func (a *app) openReverse(ctx context.Context, g *client.Guest, vm string, s forward.Spec) (forwarder, error) {
+	r, err := g.Listen(ctx, client.Endpoint(s.Listen))
 	if err != nil {
 		return forwarder{}, err
 	}
@@ -183,8 +182,10 @@ func (a *app) openReverse(ctx context.Context, g *guest.Client, vm string, s for
 		to.Address = net.JoinHostPort("localhost", port)
 	}
 	return forwarder{
-		line:  fmt.Sprintf("%s in %s leads to %s", withProtocol(printable(r.Address), s.Listen.Network), vm, withProtocol(to.Address, to.Network)),
-		serve: func(ctx context.Context, failed func(error)) error { return r.Serve(ctx, s.To, failed) },
+		line: fmt.Sprintf("%s in %s leads to %s", withProtocol(printable(r.Address), s.Listen.Network), vm, withProtocol(to.Address, to.Network)),
+		serve: func(ctx context.Context, failed func(error)) error {
+			return r.Serve(ctx, client.Endpoint(s.To), failed)
+		},
 		close: func() { r.Close() },
 	}, nil
 }

@@ -54,7 +54,7 @@ func (a *app) listVMs(cmd *cobra.Command, asJSON, quietly bool, want func(api.VM
 	if err != nil {
 		return err
 	}
-	vms, err := c.ListVMs(cmd.Context())
+	vms, err := c.VMs().List(cmd.Context())
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ terminal, control characters are shown as text (such as ^[).`,
 				return err
 			}
 			out, end := a.guestText()
-			err = errors.Join(c.LogsVM(cmd.Context(), args[0], follow, lines, out), end())
+			err = errors.Join(c.VMs().Logs(cmd.Context(), args[0], follow, lines, out), end())
 			if sig := a.signals.signal(); err == nil && sig != 0 {
 				return statusError(128 + int(sig))
 			}

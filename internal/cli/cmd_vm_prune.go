@@ -24,7 +24,7 @@ data on the disks is lost. "banger vm delete NAME" deletes single VMs.`,
 				return err
 			}
 			p := a.newProgress()
-			pruned, err := c.PruneVMs(cmd.Context(), p.report)
+			pruned, err := c.VMs().Prune(cmd.Context(), p.report)
 			p.done()
 			if err != nil {
 				return err

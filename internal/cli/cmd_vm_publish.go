@@ -76,11 +76,11 @@ and of this machine, and across updates.`,
 			if err != nil {
 				return err
 			}
-			before, err := c.ShowVM(cmd.Context(), args[0])
+			before, err := c.VMs().Show(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			vm, err := c.PublishVM(cmd.Context(), before.ID, api.PublishVM{Add: ports})
+			vm, err := c.VMs().Publish(cmd.Context(), before.ID, api.PublishVM{Add: ports})
 			if err != nil {
 				return err
 			}
@@ -111,7 +111,7 @@ this host, as in 8080 or 5353/udp. Open connections of the port are closed.`,
 			if err != nil {
 				return err
 			}
-			vm, err := c.ShowVM(cmd.Context(), args[0])
+			vm, err := c.VMs().Show(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -123,7 +123,7 @@ this host, as in 8080 or 5353/udp. Open connections of the port are closed.`,
 				}
 				req.Remove = append(req.Remove, found...)
 			}
-			_, err = c.PublishVM(cmd.Context(), vm.ID, req)
+			_, err = c.VMs().Publish(cmd.Context(), vm.ID, req)
 			return err
 		},
 	}
@@ -157,7 +157,7 @@ this host. A published port on which nothing listens has no process.`,
 			if err != nil {
 				return err
 			}
-			vm, err := c.ShowVM(cmd.Context(), args[0])
+			vm, err := c.VMs().Show(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}

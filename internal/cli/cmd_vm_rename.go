@@ -19,7 +19,7 @@ func newVMRename(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			vm, err := c.RenameVM(cmd.Context(), args[0], args[1])
+			vm, err := c.VMs().Rename(cmd.Context(), args[0], args[1])
 			if err != nil {
 				return err
 			}

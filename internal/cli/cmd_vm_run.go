@@ -110,7 +110,7 @@ func (r *runVM) run(a *app, cmd *cobra.Command, argv []string) error {
 	switch {
 	case r.detach:
 	case r.rm && errors.Is(err, errDetached):
-		if e := c.KeepVM(cmd.Context(), vm.ID); e != nil {
+		if e := c.VMs().Keep(cmd.Context(), vm.ID); e != nil {
 			a.printError(e)
 		}
 		a.note("VM %s will be removed when it stops", vm.Name)
@@ -130,7 +130,7 @@ func (r *runVM) run(a *app, cmd *cobra.Command, argv []string) error {
 // createAndStart creates and starts the VM. If the user cancels, no VM is left.
 func (a *app) createAndStart(ctx context.Context, c *client.Client, req api.CreateVM) (api.VM, error) {
 	p := a.newProgress()
-	vm, err := c.CreateVM(ctx, req, p.report)
+	vm, err := c.VMs().Create(ctx, req, p.report)
 	p.done()
 	if err == nil && ctx.Err() != nil {
 		// The VM existed before the cancellation took effect.
@@ -148,7 +148,7 @@ func (a *app) createAndStart(ctx context.Context, c *client.Client, req api.Crea
 func (a *app) remove(ctx context.Context, c *client.Client, ref string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
 	defer cancel()
-	err := c.DeleteVM(ctx, ref, true, nil)
+	err := c.VMs().Delete(ctx, ref, true, nil)
 	if api.KindOf(err) == api.KindNotFound {
 		return nil // the daemon was quicker
 	}

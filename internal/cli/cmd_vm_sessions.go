@@ -67,10 +67,10 @@ const (
 func (a *app) sessions(ctx context.Context, c *client.Client, names []string) (list []inVMSession, incomplete bool, err error) {
 	list = []inVMSession{}
 	if len(names) > 0 {
-		found, err := c.ListSessions(ctx, names[0])
+		found, err := c.VMs().Sessions(ctx, names[0])
 		return placed(names[0], found), false, err
 	}
-	vms, err := c.ListVMs(ctx)
+	vms, err := c.VMs().List(ctx)
 	if err != nil {
 		return nil, false, err
 	}
@@ -92,7 +92,7 @@ func sessionsOf(ctx context.Context, c *client.Client, vms []api.VM, bound time.
 	defer cancel()
 	found, errs := make([][]api.Session, len(vms)), make([]error, len(vms))
 	inParallel(len(vms), guestsAtOnce, func(i int) {
-		found[i], errs[i] = c.ListSessions(within, vms[i].ID)
+		found[i], errs[i] = c.VMs().Sessions(within, vms[i].ID)
 		if errs[i] != nil && within.Err() != nil && ctx.Err() == nil {
 			errs[i] = api.Errorf(api.KindTimeout, "all guests together did not answer within %s", bound).
 				WithHint("banger vm sessions %s", vms[i].Name)

@@ -49,7 +49,7 @@ next start on. A disk grows, with the file system in it; it never shrinks.`,
 			if err != nil {
 				return err
 			}
-			vm, err := c.SetVM(cmd.Context(), args[0], req)
+			vm, err := c.VMs().Set(cmd.Context(), args[0], req)
 			if err != nil {
 				return err
 			}

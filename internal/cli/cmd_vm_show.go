@@ -27,7 +27,7 @@ func newVMShow(a *app) *cobra.Command {
 				return err
 			}
 			return showAll(a, args, asJSON, "vm", "vms",
-				func(name string) (api.VM, error) { return c.ShowVM(cmd.Context(), name) },
+				func(name string) (api.VM, error) { return c.VMs().Show(cmd.Context(), name) },
 				func(vm api.VM) error {
 					if err := fields(a.out, vmFields(vm)...); err != nil || !timing {
 						return err

@@ -45,7 +45,7 @@ ssh ran. See "banger ssh-config" for scp, sftp, rsync, git and editors.`,
 			if err != nil {
 				return own(err)
 			}
-			access, err := c.SSHAccess(cmd.Context(), name)
+			access, err := c.VMs().SSHAccess(cmd.Context(), name)
 			if err != nil {
 				return own(err)
 			}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"syscall"
 
-	"banger/internal/guest"
+	"banger/client"
 
 	"github.com/spf13/cobra"
 )
@@ -28,7 +28,7 @@ func newVMSSHProxy(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			access, err := c.SSHAccess(cmd.Context(), name)
+			access, err := c.VMs().SSHAccess(cmd.Context(), name)
 			if err != nil {
 				return err
 			}
@@ -45,7 +45,7 @@ func newVMSSHProxy(a *app) *cobra.Command {
 
 // proxy carries bytes until ssh or the guest ends. Ctrl-C is for ssh, which shares the
 // terminal: if it ends, proxy ends.
-func (a *app) proxy(s *guest.Session) error {
+func (a *app) proxy(s *client.Session) error {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM)
 	signal.Ignore(syscall.SIGINT, syscall.SIGQUIT)
@@ -84,7 +84,7 @@ func newVMSSHHostKey(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			access, err := c.SSHAccess(cmd.Context(), vmOfHost(args[0]))
+			access, err := c.VMs().SSHAccess(cmd.Context(), vmOfHost(args[0]))
 			if err != nil {
 				return err
 			}

@@ -14,7 +14,7 @@ func newVMStart(a *app) *cobra.Command {
 	cmd := a.newEach(eachVM{
 		use: "start", short: "Start stopped VMs", example: "  banger vm start dev\n  banger vm start dev web-1",
 		work: func(ctx context.Context, c *client.Client, name string, report api.Report) error {
-			_, err := c.StartVM(ctx, name, req, report)
+			_, err := c.VMs().Start(ctx, name, req, report)
 			return err
 		},
 	})
@@ -27,7 +27,7 @@ func newVMRestart(a *app) *cobra.Command {
 	cmd := a.newEach(eachVM{
 		use: "restart", short: "Stop VMs and start them again", example: "  banger vm restart dev",
 		work: func(ctx context.Context, c *client.Client, name string, report api.Report) error {
-			_, err := c.RestartVM(ctx, name, req, report)
+			_, err := c.VMs().Restart(ctx, name, req, report)
 			return err
 		},
 	})

@@ -21,7 +21,7 @@ unmounted. A guest that takes longer than the grace time is killed. The disk
 stays.`,
 		example: "  banger vm stop dev\n  banger vm stop --grace 30s dev web-1",
 		work: func(ctx context.Context, c *client.Client, name string, report api.Report) error {
-			_, err := c.StopVM(ctx, name, api.StopVM{GraceSeconds: int(math.Ceil(grace.Seconds()))}, report)
+			_, err := c.VMs().Stop(ctx, name, api.StopVM{GraceSeconds: int(math.Ceil(grace.Seconds()))}, report)
 			return err
 		},
 	})
@@ -44,7 +44,7 @@ func newVMKill(a *app) *cobra.Command {
 		long:    "Kill VMs immediately, as if their power were cut. Prefer `banger vm stop`.",
 		example: "  banger vm kill dev",
 		work: func(ctx context.Context, c *client.Client, name string, report api.Report) error {
-			_, err := c.KillVM(ctx, name, report)
+			_, err := c.VMs().Kill(ctx, name, report)
 			return err
 		},
 	})

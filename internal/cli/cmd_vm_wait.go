@@ -23,9 +23,9 @@ func newVMWait(a *app) *cobra.Command {
 				return err
 			}
 			return a.each(cmd.Context(), args, func(ctx context.Context, name string, _ api.Report) (string, error) {
-				vm, err := c.ShowVM(ctx, name)
+				vm, err := c.VMs().Show(ctx, name)
 				if err == nil { // by its id: it may be renamed during the wait
-					vm, err = c.WaitVM(ctx, vm.ID)
+					vm, err = c.VMs().Wait(ctx, vm.ID)
 				}
 				if err == nil && vm.State == api.StateFailed {
 					err = api.Errorf(api.KindConflict, "%s failed: %s", name, vm.Reason).WithHint("banger vm logs %s", name)

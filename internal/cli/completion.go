@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"banger/client"
+	"banger/internal/daemonstart"
 	"banger/internal/paths"
 
 	"github.com/spf13/cobra"
@@ -39,12 +40,12 @@ func completing(ask func(ctx context.Context, c *client.Client) []string) []stri
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), completeTime)
 	defer cancel()
-	return ask(ctx, client.New(p).WithoutStart())
+	return ask(ctx, daemonstart.Running(p))
 }
 
 func (a *app) vmNames() []string {
 	return completing(func(ctx context.Context, c *client.Client) (names []string) {
-		vms, _ := c.ListVMs(ctx) // no names if it fails
+		vms, _ := c.VMs().List(ctx) // no names if it fails
 		for _, vm := range vms {
 			names = append(names, vm.Name)
 		}
@@ -54,7 +55,7 @@ func (a *app) vmNames() []string {
 
 func (a *app) imageNames() []string {
 	return completing(func(ctx context.Context, c *client.Client) (names []string) {
-		images, _ := c.ListImages(ctx)
+		images, _ := c.Images().List(ctx)
 		for _, image := range images {
 			names = append(names, image.Names...)
 		}
@@ -64,7 +65,7 @@ func (a *app) imageNames() []string {
 
 func (a *app) kernelNames() []string {
 	return completing(func(ctx context.Context, c *client.Client) (names []string) {
-		kernels, _ := c.ListKernels(ctx)
+		kernels, _ := c.Kernels().List(ctx)
 		for _, kernel := range kernels {
 			names = append(names, kernel.Names...)
 		}

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/client"
+	"banger/internal/daemonstart"
 	"banger/internal/paths"
 )
 
@@ -97,7 +97,7 @@ func TestGuestsThatHangAreWaitedForOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	found, errs := sessionsOf(t.Context(), client.New(p), vms, 300*time.Millisecond)
+	found, errs := sessionsOf(t.Context(), daemonstart.Client(p), vms, 300*time.Millisecond)
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it took %s", took)
 	}
@@ -143,7 +143,7 @@ func TestVMsAreStoppedSideBySide(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := stopRunning(context.Background(), client.New(p)); err != nil || strings.Contains(w.called(), many(4)[3].ID) {
+	if err := stopRunning(context.Background(), daemonstart.Client(p)); err != nil || strings.Contains(w.called(), many(4)[3].ID) {
 		t.Errorf("%v\n%s", err, w.called())
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/client"
 	"banger/internal/guest"
 
 	"golang.org/x/term"
@@ -28,23 +29,23 @@ func (a *app) interactive() bool {
 
 // inGuest runs a command in a guest, connected to this process's standard streams. It
 // returns how banger ends: nil, the command's status, or an error of banger's own.
-func (a *app) inGuest(ctx context.Context, g *guest.Client, exec api.Exec) error {
+func (a *app) inGuest(ctx context.Context, g *client.Guest, exec api.Exec) error {
 	if exec.TTY {
 		exec.Rows, exec.Cols = a.terminalSize()
 		exec.Env = append([]string{"TERM=" + cmp.Or(a.env("TERM"), "dumb")}, exec.Env...)
 	}
-	return a.inSession(ctx, g, exec.TTY, nil, func(ctx context.Context) (*guest.Session, error) {
+	return a.inSession(ctx, g, exec.TTY, nil, func(ctx context.Context) (*client.Session, error) {
 		return g.Exec(ctx, exec)
 	})
 }
 
 // attachTo attaches to a session, as inGuest begins one.
-func (a *app) attachTo(ctx context.Context, g *guest.Client, taken api.Session) error {
+func (a *app) attachTo(ctx context.Context, g *client.Guest, taken api.Session) error {
 	var rows, cols uint16
 	if taken.TTY {
 		rows, cols = a.terminalSize()
 	}
-	return a.inSession(ctx, g, taken.TTY, &taken, func(ctx context.Context) (*guest.Session, error) {
+	return a.inSession(ctx, g, taken.TTY, &taken, func(ctx context.Context) (*client.Session, error) {
 		return g.Attach(ctx, taken.ID, rows, cols)
 	})
 }
@@ -54,7 +55,7 @@ const errDetached = statusError(0)
 
 // inSession opens a session with open and connects it to the standard streams. taken is
 // the session to attach to, or nil for a new one.
-func (a *app) inSession(ctx context.Context, g *guest.Client, tty bool, taken *api.Session, open func(context.Context) (*guest.Session, error)) error {
+func (a *app) inSession(ctx context.Context, g *client.Guest, tty bool, taken *api.Session, open func(context.Context) (*client.Session, error)) error {
 	// Once the command runs, signals are for it and do not end ctx any more. For a moment
 	// both handlers are registered, so that no signal kills this process in between.
 	signals := make(chan os.Signal, 16)
@@ -83,14 +84,14 @@ func (a *app) inSession(ctx context.Context, g *guest.Client, tty bool, taken *a
 	exit, err := at.serve(signals)
 	if status := at.gaveUp.Load(); status != nil {
 		restore()
-		a.printError(guest.Unanswered(g.VM()))
+		a.printError(guest.Unanswered(g.Name()))
 		return statusError(*status)
 	}
 	switch {
 	case at.disconnected():
 		s.Close()
 		restore()
-		a.note("detached; the command keeps running. To attach again: banger vm attach %s %s", g.VM(), at.id)
+		a.note("detached; the command keeps running. To attach again: banger vm attach %s %s", g.Name(), at.id)
 		return errDetached
 	case err != nil && exit.Code > 0 && exit.Code < 256:
 		// The command could not run: the shell's 126 and 127.
@@ -116,7 +117,7 @@ var forwarded = []os.Signal{
 // sessionUI connects the user's terminal or standard streams to a session.
 type sessionUI struct {
 	*app
-	s           *guest.Session
+	s           *client.Session
 	tty         bool
 	id          string
 	background  bool                        // the command keeps running without this client
@@ -241,7 +242,7 @@ func (a *sessionUI) detacher() func() bool {
 }
 
 // serve forwards bytes and signals until the command has ended or the user has detached.
-func (a *sessionUI) serve(signals <-chan os.Signal) (guest.Exit, error) {
+func (a *sessionUI) serve(signals <-chan os.Signal) (client.Exit, error) {
 	go a.input()
 	over := make(chan struct{})
 	var passing, output sync.WaitGroup
@@ -254,10 +255,10 @@ func (a *sessionUI) serve(signals <-chan os.Signal) (guest.Exit, error) {
 	close(over)
 	passing.Wait()
 	if failed := errors.Join(broken[:]...); failed != nil && (err != nil || brokenPipe(failed)) {
-		return guest.Exit{Code: 128 + int(syscall.SIGPIPE)}, nil
+		return client.Exit{Code: 128 + int(syscall.SIGPIPE)}, nil
 	} else if failed != nil && err == nil {
 		err = api.Errorf(api.KindInternal, "cannot write the command's output: %w", failed)
-		return guest.Exit{}, err
+		return client.Exit{}, err
 	}
 	return exit, err
 }
@@ -267,7 +268,7 @@ const pipeTime = 2 * time.Second
 
 // drain copies a stream of the command to w. If a write fails, the command gets SIGPIPE, as
 // from a broken pipe, and its further output is dropped.
-func drain(s *guest.Session, w io.Writer, r io.Reader) error {
+func drain(s *client.Session, w io.Writer, r io.Reader) error {
 	_, err := io.Copy(onlyWriter{w}, r)
 	var failed *writeError
 	if !errors.As(err, &failed) {

@@ -17,11 +17,11 @@ import (
 func TestConnectionsLeavePlaces(t *testing.T) {
 	r := newRigIn(t, func(e Env) Env { e.Memory = 1; return e }, func(p Program) Program { return p })
 	room := budget.OfDaemon(1)
-	c := client.New(r.env.Paths).WithoutStart()
+	c := client.New(r.env.Paths.Socket())
 	connection := guest.ForConnection(t.Context())
 	dial := func(ctx context.Context) (net.Conn, error) {
 		r.guestEnd()
-		conn, err := c.DialGuest(ctx, "fox")
+		conn, err := c.Guest("fox").Dial(ctx)
 		if err == nil {
 			t.Cleanup(func() { conn.Close() })
 		}

@@ -76,7 +76,7 @@ func TestStreamTellsOfTheVM(t *testing.T) {
 	r := newRig(t)
 	r.fake.vms.image = &api.ImageConfig{Env: []string{"A=ä\r\nB"}, User: "app", Cmd: []string{"not told"}}
 	r.guestEnd()
-	c := client.New(r.env.Paths).WithoutStart()
+	c := client.New(r.env.Paths.Socket())
 	got := c.Guest("fox").Complete(api.Exec{})
 	if got.Env != nil {
 		t.Errorf("before a stream is open: %+v", got)
@@ -91,7 +91,7 @@ func TestStreamTellsOfTheVM(t *testing.T) {
 	if diff := cmp.Diff(want, g.Complete(api.Exec{Argv: []string{"id"}})); diff != "" {
 		t.Error(diff)
 	}
-	if name := c.Guest(fox.ID).VM(); name != fox.ID {
+	if name := c.Guest(fox.ID).Name(); name != fox.ID {
 		t.Errorf("before a stream is open it is called %s", name)
 	}
 	g = c.Guest(fox.ID)
@@ -100,7 +100,7 @@ func TestStreamTellsOfTheVM(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn.Close()
-	if name := g.VM(); name != "fox" {
+	if name := g.Name(); name != "fox" {
 		t.Errorf("it is called %s", name)
 	}
 }

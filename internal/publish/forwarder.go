@@ -18,6 +18,7 @@ import (
 
 	"banger/api"
 	"banger/client"
+	"banger/internal/daemonstart"
 	"banger/internal/guest"
 	"banger/internal/guest/budget"
 	"banger/internal/guest/forward"
@@ -92,13 +93,13 @@ func run(id, dir string, system bool) error {
 	ctx, gone := context.WithCancel(ctx)
 	defer gone()
 	go whenRemoved(ctx, filepath.Join(dir, paths.VMPortsSocket), lookAgain, gone)
-	c := client.New(p).BeforeStart(func(context.Context) (string, error) { return "", duringUpdate(p) })
-	agent := c.Guest(id)
-	agent.Patience = patience
+	daemon := daemonstart.Daemon{Paths: p, BeforeStart: func(context.Context) (string, error) { return "", duringUpdate(p) }}
+	vm := daemon.Client(client.Options{}).Guest(id)
 	room := budget.OfForwarder(budget.Memory())
 	budget.SetHeap(room.Heap)
-	agent.Crowd = forward.NewCrowd(room.Connections)
-	agent.Dial = watch(agent.Dial, &budget.Rest{})
+	agent := &guest.Client{
+		Dial: watch(vm.Dial, &budget.Rest{}), VM: vm.Name, Patience: patience, Crowd: forward.NewCrowd(room.Connections),
+	}
 	f := &forwarder{ctx: ctx, agent: agent, ports: map[api.PublishedPort]*serving{}}
 	return f.serve(control)
 }

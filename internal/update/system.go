@@ -11,9 +11,9 @@ import (
 
 	"banger/api"
 	"banger/client"
+	"banger/internal/daemonstart"
 	"banger/internal/host/proc"
 	"banger/internal/host/systemd"
-	"banger/internal/paths"
 	"banger/internal/system"
 	"banger/internal/system/record"
 	"banger/internal/update/journal"
@@ -30,7 +30,7 @@ func OfSystem(h *system.Host, r record.Record, report func(string)) Machine {
 		Owner:  &syscall.Credential{Uid: uint32(r.UID), Gid: uint32(r.GID)},
 		Env:    []string{"HOME=" + r.Home},
 	}
-	m := Machine{Place: SystemPlace(), Deps: sharedDeps(p, client.New(paths.System())), Report: report}
+	m := Machine{Place: SystemPlace(), Deps: sharedDeps(p, daemonstart.System()), Report: report}
 	m.Owner = r.UID
 	m.Deps.Files = systemFiles
 	m.StopDaemon = func(ctx context.Context) error { return stopUnits(ctx, h, system.DaemonUnit) }
@@ -71,10 +71,10 @@ func sharedDeps(p programs.Programs, c *client.Client) Deps {
 		Files:       func(context.Context, string) ([]File, error) { return nil, nil },
 		Reload:      func(context.Context, []string, []string) error { return nil },
 		StartHelper: func(context.Context) error { return nil },
-		Operations:  c.ListOperations,
-		VMs:         c.ListVMs,
+		Operations:  c.Operations().List,
+		VMs:         c.VMs().List,
 		Doctor: func(ctx context.Context) ([]api.Check, error) {
-			found, err := c.Doctor(ctx)
+			found, err := c.Daemon().Doctor(ctx)
 			return found.Checks, err
 		},
 		Exec: func(ctx context.Context, id string) error {

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 
 	"banger/api"
-	"banger/client"
+	"banger/internal/daemonstart"
 	"banger/internal/host/proc"
 	"banger/internal/paths"
 	"banger/internal/update/programs"
@@ -15,14 +15,14 @@ import (
 // OfUser returns a user's own installation, with programs below prefix. It has one
 // daemon, and does not use systemd.
 func OfUser(p paths.Paths, prefix string, report func(string)) Machine {
-	c := client.New(p).WithoutStart()
+	c := daemonstart.Running(p)
 	m := Machine{Place: UserPlace(p, prefix), Deps: sharedDeps(programs.Programs{}, c), Report: report}
 	// The first request starts this version's daemon if none runs.
-	m.Operations = client.New(p).ListOperations
-	var halted *client.Halted
+	m.Operations = daemonstart.Client(p).Operations().List
+	var halted *daemonstart.Halted
 	m.StopDaemon = func(ctx context.Context) (err error) {
 		if halted == nil {
-			halted, err = c.Halt(ctx)
+			halted, err = daemonstart.Halt(ctx, p)
 		}
 		return err
 	}
@@ -38,11 +38,11 @@ func OfUser(p paths.Paths, prefix string, report func(string)) Machine {
 		return nil
 	}
 	m.Daemons = func(ctx context.Context) ([]int, error) {
-		s, err := c.Status(ctx)
+		s, err := c.Daemon().Status(ctx)
 		return []int{s.PID}, err
 	}
 	m.Answers = func(ctx context.Context) ([]string, error) {
-		s, err := c.Status(ctx)
+		s, err := c.Daemon().Status(ctx)
 		return []string{s.Version}, err
 	}
 	return m

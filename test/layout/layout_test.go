@@ -47,11 +47,12 @@ var leaves = []string{"api", "internal/guest/budget", "internal/buildinfo", "int
 // known says which of our packages each package may import, leaves aside. "x/…"
 // stands for everything below x.
 var known = map[string][]string{
-	"client":       {"internal/config", "internal/guest"},
-	"internal/cli": {"client", "internal/host/console", "internal/guest", "internal/guest/forward", "internal/guest/stdio", "internal/config", "internal/doctor", "internal/cli/sshconfig", "internal/system", "internal/system/fcrelease", "internal/fetch", "internal/rootapi", "internal/update", "internal/update/journal", "internal/update/repo"},
+	"client":               {"internal/guest", "internal/guest/forward", "internal/guest/stdio"},
+	"internal/daemonstart": {"client", "internal/config"},
+	"internal/cli":         {"client", "internal/daemonstart", "internal/host/console", "internal/guest", "internal/guest/forward", "internal/guest/stdio", "internal/config", "internal/doctor", "internal/cli/sshconfig", "internal/system", "internal/system/fcrelease", "internal/fetch", "internal/rootapi", "internal/update", "internal/update/journal", "internal/update/repo"},
 
 	"internal/update": {
-		"client", "internal/op", "internal/host/proc", "internal/system", "internal/system/record", "internal/host/systemd",
+		"client", "internal/daemonstart", "internal/op", "internal/host/proc", "internal/system", "internal/system/record", "internal/host/systemd",
 		"internal/update/archive", "internal/installlock/hold", "internal/update/journal", "internal/installlock", "internal/update/programs", "internal/update/release", "internal/update/repo",
 	},
 	"internal/update/journal":   {"internal/host/proc", "internal/system/record"},
@@ -102,7 +103,7 @@ var known = map[string][]string{
 	"internal/vm/roothost":           {"internal/host/network", "internal/rootapi"},
 
 	"internal/daemon":  {"internal/guest", "internal/installlock/hold", "internal/system/record", "internal/host/systemd", "internal/daemon/lock", "internal/daemon/relay", "internal/vm", "internal/op", "internal/store", "internal/config", "internal/host/console", "internal/disk", "internal/driver", "internal/publish"},
-	"internal/publish": {"client", "internal/guest", "internal/guest/forward", "internal/host/proc", "internal/update/journal"},
+	"internal/publish": {"client", "internal/daemonstart", "internal/guest", "internal/guest/forward", "internal/host/proc", "internal/update/journal"},
 	"internal/vm":      {"internal/op", "internal/guest/forward", "internal/disk", "internal/driver", "internal/guest", "internal/guest/agentproto", "internal/host/console", "internal/vm/leaks", "internal/queue"},
 	"internal/op":      {},
 	"internal/store":   {"internal/op"},

@@ -245,7 +245,7 @@ func opKillVMM() *operation {
 		name: "kill -9 VMM", weight: 3,
 		run: func(ctx context.Context, w *world, s *step) outcome {
 			time.Sleep(s.delay)
-			v, err := w.client.ShowVM(ctx, w.vmName(s.track, s.name))
+			v, err := w.client.VMs().Show(ctx, w.vmName(s.track, s.name))
 			if err != nil || v.PID == 0 {
 				return outcome{}
 			}
@@ -258,7 +258,7 @@ func opKillVMM() *operation {
 				return outcome{}
 			}
 			for ctx.Err() == nil {
-				now, err := w.client.ShowVM(ctx, v.ID)
+				now, err := w.client.VMs().Show(ctx, v.ID)
 				if now.PID != pid || api.KindOf(err) == api.KindNotFound {
 					return outcome{names: []string{v.Name}}
 				}

@@ -47,11 +47,11 @@ type lie struct{ error }
 
 // compare fails while banger is not at rest, or not as the model has it.
 func (w *world) compare(ctx context.Context) error {
-	vms, err := w.client.ListVMs(ctx)
+	vms, err := w.client.VMs().List(ctx)
 	if err != nil {
 		return &lie{fmt.Errorf("the VMs cannot be listed: %w", err)}
 	}
-	ops, err := w.client.ListOperations(ctx)
+	ops, err := w.client.Operations().List(ctx)
 	if err != nil {
 		return &lie{fmt.Errorf("the operations cannot be listed: %w", err)}
 	}
@@ -139,7 +139,7 @@ func (w *world) stateOf(ctx context.Context, n int, vms []api.VM) (s state, err 
 			s.vm[i].note = o.note
 		}
 	}
-	images, err := w.client.ListImages(ctx)
+	images, err := w.client.Images().List(ctx)
 	for _, i := range images {
 		s.image = s.image || slices.Contains(i.Names, imageName(n))
 	}
@@ -224,7 +224,7 @@ const shortID = 8
 // compareIDs wants each VM to be found by the beginning of its id.
 func (w *world) compareIDs(ctx context.Context, vms []api.VM) error {
 	for _, v := range vms {
-		found, err := w.client.ShowVM(ctx, v.ID[:shortID])
+		found, err := w.client.VMs().Show(ctx, v.ID[:shortID])
 		if err != nil || found.ID != v.ID || found.Name != v.Name {
 			return fmt.Errorf("%s is to be VM %s (%s), and is VM %s (%s): %w", v.ID[:shortID], v.Name, v.ID, found.Name, found.ID, err)
 		}
@@ -233,7 +233,7 @@ func (w *world) compareIDs(ctx context.Context, vms []api.VM) error {
 }
 
 func (w *world) compareLeaks(ctx context.Context) error {
-	found, err := w.client.Leaks(ctx)
+	found, err := w.client.Daemon().Leaks(ctx)
 	if err != nil {
 		return err
 	}

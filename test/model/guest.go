@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/guest"
+	"banger/client"
 	"banger/test/harness/session"
 )
 
@@ -65,7 +65,7 @@ func (w *world) script(text string) api.Exec {
 }
 
 // printed is what a session printed that ended well.
-func printed(ctx context.Context, s *guest.Session) (string, error) {
+func printed(ctx context.Context, s *client.Session) (string, error) {
 	defer s.Close()
 	var out, errs bytes.Buffer
 	var reading sync.WaitGroup
@@ -119,7 +119,7 @@ func opCopyIn() *operation {
 		run: func(ctx context.Context, w *world, s *step) outcome {
 			from := w.noteFile(s)
 			defer os.Remove(from)
-			return outcome{err: api.AsError(w.client.Guest(w.vmName(s.track, s.name)).CopyIn(ctx, from, "/note", guest.CopyOptions{}))}
+			return outcome{err: api.AsError(w.client.Guest(w.vmName(s.track, s.name)).CopyIn(ctx, from, "/note", client.CopyOptions{}))}
 		},
 		cli: func(w *world, s *step) []string {
 			return []string{"vm", "cp", w.noteFile(s), w.vmName(s.track, s.name) + ":/note"}
@@ -171,7 +171,7 @@ func opCopyOut() *operation {
 		run: func(ctx context.Context, w *world, s *step) outcome {
 			to := filepath.Join(w.scratch, fmt.Sprintf("out-%d", s.n))
 			defer os.Remove(to)
-			err := w.client.Guest(w.vmName(s.track, s.name)).CopyOut(ctx, "/note", to, guest.CopyOptions{})
+			err := w.client.Guest(w.vmName(s.track, s.name)).CopyOut(ctx, "/note", to, client.CopyOptions{})
 			if e := api.AsError(err); e != nil && e.Kind == api.KindNotFound && strings.HasPrefix(e.Message, "cannot look at /note in the guest") {
 				return outcome{lacks: e.Message}
 			}

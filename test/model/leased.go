@@ -22,7 +22,7 @@ const leasedPrefix = "leased"
 // runLeased has a command run something in a VM of its own, which goes with it. One that is
 // killed or interrupted may leave its VM for a while; any other says what came of it.
 func runLeased(ctx context.Context, w *world, s *step) error {
-	vms, err := w.client.ListVMs(ctx)
+	vms, err := w.client.VMs().List(ctx)
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func runLeased(ctx context.Context, w *world, s *step) error {
 		return fmt.Errorf("it printed %q", &out)
 	}
 	w.tally.count("VM that went with its command")
-	v, err := w.client.ShowVM(ctx, name)
+	v, err := w.client.VMs().Show(ctx, name)
 	if api.KindOf(err) != api.KindNotFound && !disturbed {
 		return fmt.Errorf("VM %s is %s after its command: %w", name, v.State, err)
 	}
@@ -78,7 +78,7 @@ const leaseTime = 30*time.Second + settleTime
 // awaitLeases wants all VMs to go whose commands are gone.
 func (w *world) awaitLeases(ctx context.Context) error {
 	for end := time.Now().Add(leaseTime); ; time.Sleep(100 * time.Millisecond) {
-		vms, err := w.client.ListVMs(ctx)
+		vms, err := w.client.VMs().List(ctx)
 		if err != nil {
 			return err
 		}

@@ -19,7 +19,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"banger/api"
-	"banger/client"
+	"banger/internal/daemonstart"
 	"banger/internal/faultpoint"
 	"banger/test/harness"
 	"banger/test/harness/fakes"
@@ -144,7 +144,7 @@ func newWorld(t *testing.T) *world {
 	if err := os.WriteFile(filepath.Join(w.home, "config.toml"), fmt.Appendf(nil, w.config, "256M"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.paths, w.client = fakes.PathsOf(w.home), client.New(fakes.PathsOf(w.home))
+	w.paths, w.client = fakes.PathsOf(w.home), daemonstart.Client(fakes.PathsOf(w.home))
 	w.env = append(os.Environ(), "BANGER_HOME="+w.home)
 	ports, err := freePorts(2 * len(w.tracks))
 	if err != nil {
@@ -244,25 +244,25 @@ func (w *world) end() error {
 	if err := w.awaitLeases(ctx); err != nil {
 		return err
 	}
-	vms, err := w.client.ListVMs(ctx)
+	vms, err := w.client.VMs().List(ctx)
 	if err != nil {
 		return err
 	}
 	for _, v := range vms {
-		if err := w.client.DeleteVM(ctx, v.ID, true, nil); err != nil {
+		if err := w.client.VMs().Delete(ctx, v.ID, true, nil); err != nil {
 			return err
 		}
 	}
 	for n, t := range w.tracks {
 		t.states = []state{{}}
-		if err := w.client.DeleteImage(ctx, imageName(n)); err != nil && api.KindOf(err) != api.KindNotFound {
+		if err := w.client.Images().Delete(ctx, imageName(n)); err != nil && api.KindOf(err) != api.KindNotFound {
 			return err
 		}
 	}
 	if err := w.look(ctx); err != nil {
 		return err
 	}
-	if err := w.client.StopAndWait(ctx); err != nil {
+	if err := daemonstart.StopAndWait(ctx, w.paths); err != nil {
 		return err
 	}
 	for end := time.Now().Add(settleTime); ; time.Sleep(10 * time.Millisecond) { // its last act is to let go of its lock

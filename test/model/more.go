@@ -31,7 +31,7 @@ func opPublish() *operation {
 	return &operation{
 		name: "publish", weight: 4, claims: true, detail: portDetail,
 		run: func(ctx context.Context, w *world, s *step) outcome {
-			return told(w.client.PublishVM(ctx, w.vmName(s.track, s.name), api.PublishVM{Add: []api.PublishedPort{w.published(s)}}))
+			return told(w.client.VMs().Publish(ctx, w.vmName(s.track, s.name), api.PublishVM{Add: []api.PublishedPort{w.published(s)}}))
 		},
 		cli: func(w *world, s *step) []string {
 			return []string{"vm", "publish", w.vmName(s.track, s.name), w.published(s).String()}
@@ -66,7 +66,7 @@ func opUnpublish() *operation {
 	return &operation{
 		name: "unpublish", weight: 3, claims: true, detail: portDetail,
 		run: func(ctx context.Context, w *world, s *step) outcome {
-			return told(w.client.PublishVM(ctx, w.vmName(s.track, s.name), api.PublishVM{Remove: []api.PublishedPort{w.published(s)}}))
+			return told(w.client.VMs().Publish(ctx, w.vmName(s.track, s.name), api.PublishVM{Remove: []api.PublishedPort{w.published(s)}}))
 		},
 		done: func(s state, e *event) []state {
 			v := s.vm[e.name]
@@ -96,7 +96,7 @@ func opRename() *operation {
 	return &operation{
 		name: "rename", weight: 4, claims: true,
 		run: func(ctx context.Context, w *world, s *step) outcome {
-			return told(w.client.RenameVM(ctx, w.vmName(s.track, s.name), w.vmName(s.track, 1-s.name)))
+			return told(w.client.VMs().Rename(ctx, w.vmName(s.track, s.name), w.vmName(s.track, 1-s.name)))
 		},
 		cli: func(w *world, s *step) []string {
 			return []string{"vm", "rename", w.vmName(s.track, s.name), w.vmName(s.track, 1-s.name)}
@@ -123,7 +123,7 @@ func opCommit() *operation {
 	return &operation{
 		name: "commit", mayUndo: isIdle, weight: 1, claims: true,
 		run: func(ctx context.Context, w *world, s *step) outcome {
-			_, err := w.client.CommitVM(ctx, w.vmName(s.track, s.name), api.CommitVM{Name: imageName(s.track)}, nil)
+			_, err := w.client.VMs().Commit(ctx, w.vmName(s.track, s.name), api.CommitVM{Name: imageName(s.track)}, nil)
 			return outcome{err: api.AsError(err)}
 		},
 		cli: func(w *world, s *step) []string {
@@ -155,7 +155,7 @@ func opDeleteImage() *operation {
 	return &operation{
 		name: "image delete", weight: 2,
 		run: func(ctx context.Context, w *world, s *step) outcome {
-			return outcome{err: api.AsError(w.client.DeleteImage(ctx, imageName(s.track)))}
+			return outcome{err: api.AsError(w.client.Images().Delete(ctx, imageName(s.track)))}
 		},
 		cli: func(w *world, s *step) []string { return []string{"image", "delete", imageName(s.track)} },
 		done: func(s state, e *event) []state {
@@ -174,7 +174,7 @@ func opPruneImages() *operation {
 	return &operation{
 		name: "image prune", mayUndo: func(phase) bool { return true }, weight: 2,
 		run: func(ctx context.Context, w *world, s *step) outcome {
-			_, err := w.client.PruneImages(ctx, nil)
+			_, err := w.client.Images().Prune(ctx, nil)
 			return outcome{err: api.AsError(err)}
 		},
 		cli:    func(*world, *step) []string { return []string{"image", "prune"} },
@@ -188,7 +188,7 @@ func opPrune() *operation {
 	return &operation{
 		name: "prune", weight: 1, claims: true, everywhere: true,
 		run: func(ctx context.Context, w *world, s *step) outcome {
-			pruned, err := w.client.PruneVMs(ctx, nil)
+			pruned, err := w.client.VMs().Prune(ctx, nil)
 			return outcome{names: pruned.Removed, err: api.AsError(err)}
 		},
 		done: func(s state, e *event) []state {
@@ -239,7 +239,7 @@ func setMemory(ctx context.Context, w *world, s *step) error {
 		}
 		return err
 	}
-	c, err := w.client.Config(ctx)
+	c, err := w.client.Daemon().Config(ctx)
 	if err != nil {
 		return fmt.Errorf("the settings cannot be read: %w", err)
 	}

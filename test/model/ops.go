@@ -90,7 +90,7 @@ func opCreate() *operation {
 	o := &operation{
 		name: "create", mayUndo: isAbsent, weight: 6, claims: true,
 		run: func(ctx context.Context, w *world, s *step) outcome {
-			return told(w.client.CreateVM(ctx, api.CreateVM{Name: w.vmName(s.track, s.name)}, nil))
+			return told(w.client.VMs().Create(ctx, api.CreateVM{Name: w.vmName(s.track, s.name)}, nil))
 		},
 		cli: func(w *world, s *step) []string { return []string{"vm", "create", "--name", w.vmName(s.track, s.name)} },
 		done: func(s state, e *event) []state {
@@ -106,7 +106,7 @@ func opRun() *operation {
 	o := &operation{
 		name: "run", mayUndo: isAbsent, weight: 9, claims: true,
 		run: func(ctx context.Context, w *world, s *step) outcome {
-			return told(w.client.CreateVM(ctx, api.CreateVM{Name: w.vmName(s.track, s.name), Start: true}, nil))
+			return told(w.client.VMs().Create(ctx, api.CreateVM{Name: w.vmName(s.track, s.name), Start: true}, nil))
 		},
 		cli: func(w *world, s *step) []string {
 			return []string{"vm", "run", "-d", "--name", w.vmName(s.track, s.name)}
@@ -139,7 +139,7 @@ func opStart() *operation {
 	o := &operation{
 		name: "start", mayUndo: isIdle, weight: 9, claims: true,
 		run: func(ctx context.Context, w *world, s *step) outcome {
-			return told(w.client.StartVM(ctx, w.vmName(s.track, s.name), api.StartVM{}, nil))
+			return told(w.client.VMs().Start(ctx, w.vmName(s.track, s.name), api.StartVM{}, nil))
 		},
 		cli: func(w *world, s *step) []string { return []string{"vm", "start", w.vmName(s.track, s.name)} },
 		done: func(s state, e *event) []state {
@@ -181,7 +181,7 @@ func opStop() *operation {
 	return &operation{
 		name: "stop", goesOn: true, weight: 7, claims: true,
 		run: func(ctx context.Context, w *world, s *step) outcome {
-			return told(w.client.StopVM(ctx, w.vmName(s.track, s.name), api.StopVM{GraceSeconds: s.grace}, nil))
+			return told(w.client.VMs().Stop(ctx, w.vmName(s.track, s.name), api.StopVM{GraceSeconds: s.grace}, nil))
 		},
 		cli: func(w *world, s *step) []string {
 			return []string{"vm", "stop", "--grace", fmt.Sprintf("%ds", s.grace), w.vmName(s.track, s.name)}
@@ -195,7 +195,7 @@ func opKill() *operation {
 	return &operation{
 		name: "kill", weight: 4, claims: true,
 		run: func(ctx context.Context, w *world, s *step) outcome {
-			return told(w.client.KillVM(ctx, w.vmName(s.track, s.name), nil))
+			return told(w.client.VMs().Kill(ctx, w.vmName(s.track, s.name), nil))
 		},
 		cli: func(w *world, s *step) []string { return []string{"vm", "kill", w.vmName(s.track, s.name)} },
 		done: func(s state, e *event) (all []state) {
@@ -233,7 +233,7 @@ func opRestart() *operation {
 	o := &operation{
 		name: "restart", goesOn: true, weight: 4, claims: true,
 		run: func(ctx context.Context, w *world, s *step) outcome {
-			return told(w.client.RestartVM(ctx, w.vmName(s.track, s.name), api.StartVM{}, nil))
+			return told(w.client.VMs().Restart(ctx, w.vmName(s.track, s.name), api.StartVM{}, nil))
 		},
 		cli:  func(w *world, s *step) []string { return []string{"vm", "restart", w.vmName(s.track, s.name)} },
 		done: func(s state, e *event) []state { return only(s.vm[e.name].phase != absent, s.in(e.name, running)) },
@@ -259,7 +259,7 @@ func opDelete(force bool) *operation {
 		o.name, o.weight = "delete --force", 5
 	}
 	o.run = func(ctx context.Context, w *world, s *step) outcome {
-		return outcome{err: api.AsError(w.client.DeleteVM(ctx, w.vmName(s.track, s.name), force, nil))}
+		return outcome{err: api.AsError(w.client.VMs().Delete(ctx, w.vmName(s.track, s.name), force, nil))}
 	}
 	o.cli = func(w *world, s *step) []string {
 		args := []string{"vm", "delete", w.vmName(s.track, s.name)}
@@ -295,7 +295,7 @@ func opShow() *operation {
 	return &operation{
 		name: "show", weight: 8,
 		run: func(ctx context.Context, w *world, s *step) outcome {
-			return told(w.client.ShowVM(ctx, w.vmName(s.track, s.name)))
+			return told(w.client.VMs().Show(ctx, w.vmName(s.track, s.name)))
 		},
 		done: func(s state, e *event) []state {
 			if len(e.beside) > 0 {

@@ -316,11 +316,11 @@ func (w *world) awaitWork(ctx context.Context, s *step) {
 }
 
 func (w *world) busy(ctx context.Context, s *step) (bool, error) {
-	vms, err := w.client.ListVMs(ctx)
+	vms, err := w.client.VMs().List(ctx)
 	if err != nil {
 		return false, err
 	}
-	ops, err := w.client.ListOperations(ctx)
+	ops, err := w.client.Operations().List(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -344,7 +344,7 @@ func (w *world) busy(ctx context.Context, s *step) (bool, error) {
 // as a publication. It asks for a change of nothing, for which it has the VM for itself: others
 // may be refused meanwhile.
 func (w *world) claimed(ctx context.Context, v api.VM) bool {
-	_, err := w.client.SetVM(ctx, v.ID, api.SetVM{})
+	_, err := w.client.VMs().Set(ctx, v.ID, api.SetVM{})
 	return err != nil && strings.Contains(err.Error(), atWork)
 }
 

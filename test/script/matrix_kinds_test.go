@@ -56,7 +56,7 @@ func create(start bool) func(context.Context, *matrix) error {
 		if start {
 			req.Publish = []api.PublishedPort{m.port()}
 		}
-		_, err := m.client.CreateVM(ctx, req, nil)
+		_, err := m.client.VMs().Create(ctx, req, nil)
 		return err
 	}
 }
@@ -68,104 +68,104 @@ var requests = []request{
 	{name: "run", prepare: (*matrix).none, do: create(true), again: api.KindConflict}, // of its port,
 	{name: "run that fails", prepare: func(m *matrix) { m.none(); m.fault(fake.FaultRefuse) }, do: create(true), fails: true},
 	{name: "start", prepare: (*matrix).stopped, again: api.KindConflict, do: asked(func(c *client.Client, ctx context.Context) error {
-		_, err := c.StartVM(ctx, target, api.StartVM{}, nil)
+		_, err := c.VMs().Start(ctx, target, api.StartVM{}, nil)
 		return err
 	})},
 	{name: "start that fails", prepare: func(m *matrix) { m.stopped(); m.fault(fake.FaultRefuse) }, fails: true, do: asked(func(c *client.Client, ctx context.Context) error {
-		_, err := c.StartVM(ctx, target, api.StartVM{}, nil)
+		_, err := c.VMs().Start(ctx, target, api.StartVM{}, nil)
 		return err
 	})},
 	{name: "stop", prepare: (*matrix).running, again: api.KindConflict, do: asked(func(c *client.Client, ctx context.Context) error {
-		_, err := c.StopVM(ctx, target, api.StopVM{GraceSeconds: 20}, nil)
+		_, err := c.VMs().Stop(ctx, target, api.StopVM{GraceSeconds: 20}, nil)
 		return err
 	})},
 	{name: "restart", prepare: (*matrix).running, do: asked(func(c *client.Client, ctx context.Context) error {
-		_, err := c.RestartVM(ctx, target, api.StartVM{}, nil)
+		_, err := c.VMs().Restart(ctx, target, api.StartVM{}, nil)
 		return err
 	})},
 	{name: "kill", prepare: (*matrix).running, again: api.KindConflict, do: asked(func(c *client.Client, ctx context.Context) error {
-		_, err := c.KillVM(ctx, target, nil)
+		_, err := c.VMs().Kill(ctx, target, nil)
 		return err
 	})},
 	{name: "delete", prepare: (*matrix).running, again: api.KindNotFound, do: asked(func(c *client.Client, ctx context.Context) error {
-		return c.DeleteVM(ctx, target, true, nil)
+		return c.VMs().Delete(ctx, target, true, nil)
 	})},
 	{name: "prune", prepare: (*matrix).stopped, do: asked(func(c *client.Client, ctx context.Context) error {
-		_, err := c.PruneVMs(ctx, nil)
+		_, err := c.VMs().Prune(ctx, nil)
 		return err
 	})},
 	{name: "commit", adds: true, prepare: func(m *matrix) {
 		m.stopped()
 		m.noImage("made")
-		m.must(m.client.PruneImages(m.t.Context(), nil))
+		m.must(m.client.Images().Prune(m.t.Context(), nil))
 	}, do: asked(func(c *client.Client, ctx context.Context) error {
-		_, err := c.CommitVM(ctx, target, api.CommitVM{Name: "made"}, nil)
+		_, err := c.VMs().Commit(ctx, target, api.CommitVM{Name: "made"}, nil)
 		return err
 	})},
 	{name: "rename", prepare: func(m *matrix) { m.removeVM("renamed"); m.stopped() }, again: api.KindNotFound, do: asked(func(c *client.Client, ctx context.Context) error {
-		_, err := c.RenameVM(ctx, target, "renamed")
+		_, err := c.VMs().Rename(ctx, target, "renamed")
 		return err
 	})},
 	{name: "set", prepare: (*matrix).stopped, do: asked(func(c *client.Client, ctx context.Context) error {
 		memory, disk := int64(192<<20), int64(2<<30)
-		_, err := c.SetVM(ctx, target, api.SetVM{MemoryBytes: &memory, DiskBytes: &disk})
+		_, err := c.VMs().Set(ctx, target, api.SetVM{MemoryBytes: &memory, DiskBytes: &disk})
 		return err
 	})},
 	{name: "start with a larger disk", prepare: func(m *matrix) {
 		m.stopped()
 		disk := int64(2 << 30)
-		m.must(m.client.SetVM(m.t.Context(), target, api.SetVM{DiskBytes: &disk}))
+		m.must(m.client.VMs().Set(m.t.Context(), target, api.SetVM{DiskBytes: &disk}))
 	}, again: api.KindConflict, do: asked(func(c *client.Client, ctx context.Context) error {
-		_, err := c.StartVM(ctx, target, api.StartVM{}, nil)
+		_, err := c.VMs().Start(ctx, target, api.StartVM{}, nil)
 		return err
 	})},
 	{name: "publish", prepare: (*matrix).running, do: func(ctx context.Context, m *matrix) error {
-		_, err := m.client.PublishVM(ctx, target, api.PublishVM{Add: []api.PublishedPort{m.port()}})
+		_, err := m.client.VMs().Publish(ctx, target, api.PublishVM{Add: []api.PublishedPort{m.port()}})
 		return err
 	}},
 	{name: "unpublish", prepare: func(m *matrix) {
 		m.running()
-		m.must(m.client.PublishVM(m.t.Context(), target, api.PublishVM{Add: []api.PublishedPort{m.port()}}))
+		m.must(m.client.VMs().Publish(m.t.Context(), target, api.PublishVM{Add: []api.PublishedPort{m.port()}}))
 	}, again: api.KindNotFound, do: func(ctx context.Context, m *matrix) error {
-		_, err := m.client.PublishVM(ctx, target, api.PublishVM{Remove: []api.PublishedPort{m.port()}})
+		_, err := m.client.VMs().Publish(ctx, target, api.PublishVM{Remove: []api.PublishedPort{m.port()}})
 		return err
 	}},
 	{name: "image pull", prepare: func(m *matrix) { m.noImage(m.reference) }, do: func(ctx context.Context, m *matrix) error {
-		_, err := m.client.PullImage(ctx, api.PullImage{Name: m.reference}, nil)
+		_, err := m.client.Images().Pull(ctx, api.PullImage{Name: m.reference}, nil)
 		return err
 	}},
 	{name: "image import", prepare: func(m *matrix) { m.noImage("made") }, do: importMade},
 	{name: "image tag", prepare: func(m *matrix) { m.noImage("alias") }, do: asked(func(c *client.Client, ctx context.Context) error {
-		_, err := c.TagImage(ctx, api.TagImage{Image: "tiny", Name: "alias"})
+		_, err := c.Images().Tag(ctx, api.TagImage{Image: "tiny", Name: "alias"})
 		return err
 	})},
 	{name: "image delete", prepare: func(m *matrix) { m.noImage("made"); m.ok(importMade(m.t.Context(), m)) }, again: api.KindNotFound, do: asked(func(c *client.Client, ctx context.Context) error {
-		return c.DeleteImage(ctx, "made")
+		return c.Images().Delete(ctx, "made")
 	})},
 	{name: "image prune", prepare: func(m *matrix) {
 		m.ok(importMade(m.t.Context(), m))
-		m.must(m.client.TagImage(m.t.Context(), api.TagImage{Image: "tiny", Name: "made"})) // which the other one loses
+		m.must(m.client.Images().Tag(m.t.Context(), api.TagImage{Image: "tiny", Name: "made"})) // which the other one loses
 	}, do: asked(func(c *client.Client, ctx context.Context) error {
-		_, err := c.PruneImages(ctx, nil)
+		_, err := c.Images().Prune(ctx, nil)
 		return err
 	})},
 	{name: "kernel pull", prepare: func(*matrix) {}, do: asked(func(c *client.Client, ctx context.Context) error {
-		_, err := c.PullKernel(ctx, api.PullKernel{}, nil)
+		_, err := c.Kernels().Pull(ctx, api.PullKernel{}, nil)
 		return err
 	})},
 	{name: "kernel import", prepare: (*matrix).noKernel, do: importKernel},
 	{name: "kernel delete", prepare: func(m *matrix) { m.noKernel(); m.ok(importKernel(m.t.Context(), m)) }, again: api.KindNotFound, do: asked(func(c *client.Client, ctx context.Context) error {
-		return c.DeleteKernel(ctx, "made")
+		return c.Kernels().Delete(ctx, "made")
 	})},
 }
 
 func importMade(ctx context.Context, m *matrix) error {
-	_, err := m.client.ImportImage(ctx, api.ImportImage{Path: filepath.Join(m.parts, "made.tar"), Name: "made"}, nil)
+	_, err := m.client.Images().Import(ctx, api.ImportImage{Path: filepath.Join(m.parts, "made.tar"), Name: "made"}, nil)
 	return err
 }
 
 func importKernel(ctx context.Context, m *matrix) error {
-	_, err := m.client.ImportKernel(ctx, api.ImportKernel{Path: filepath.Join(m.parts, "vmlinux"), Modules: filepath.Join(m.parts, "modules"), Name: "made"}, nil)
+	_, err := m.client.Kernels().Import(ctx, api.ImportKernel{Path: filepath.Join(m.parts, "vmlinux"), Modules: filepath.Join(m.parts, "modules"), Name: "made"}, nil)
 	return err
 }
 
@@ -192,7 +192,7 @@ func (m *matrix) ok(err error) {
 
 func (m *matrix) removeVM(name string) {
 	m.t.Helper()
-	if err := m.client.DeleteVM(m.t.Context(), name, true, nil); api.KindOf(err) != api.KindNotFound {
+	if err := m.client.VMs().Delete(m.t.Context(), name, true, nil); api.KindOf(err) != api.KindNotFound {
 		m.ok(err)
 	}
 }
@@ -202,25 +202,25 @@ func (m *matrix) none() { m.t.Helper(); m.removeVM(target) }
 func (m *matrix) stopped() {
 	m.t.Helper()
 	m.none()
-	m.must(m.client.CreateVM(m.t.Context(), api.CreateVM{Name: target}, nil))
+	m.must(m.client.VMs().Create(m.t.Context(), api.CreateVM{Name: target}, nil))
 }
 
 func (m *matrix) running() {
 	m.t.Helper()
 	m.none()
-	m.must(m.client.CreateVM(m.t.Context(), api.CreateVM{Name: target, Start: true}, nil))
+	m.must(m.client.VMs().Create(m.t.Context(), api.CreateVM{Name: target, Start: true}, nil))
 }
 
 func (m *matrix) noImage(name string) {
 	m.t.Helper()
-	if err := m.client.DeleteImage(m.t.Context(), name); api.KindOf(err) != api.KindNotFound {
+	if err := m.client.Images().Delete(m.t.Context(), name); api.KindOf(err) != api.KindNotFound {
 		m.ok(err)
 	}
 }
 
 func (m *matrix) noKernel() {
 	m.t.Helper()
-	if err := m.client.DeleteKernel(m.t.Context(), "made"); api.KindOf(err) != api.KindNotFound {
+	if err := m.client.Kernels().Delete(m.t.Context(), "made"); api.KindOf(err) != api.KindNotFound {
 		m.ok(err)
 	}
 }
@@ -230,17 +230,17 @@ func (m *matrix) state() string {
 	m.t.Helper()
 	ctx := m.t.Context()
 	var b strings.Builder
-	vms, err := m.client.ListVMs(ctx)
+	vms, err := m.client.VMs().List(ctx)
 	m.ok(err)
 	for _, v := range vms {
 		fmt.Fprintf(&b, "VM %s %s runs=%t publishes %v of %s, has %d\n", v.Name, v.State, v.PID > 0, v.Publish, v.Image, v.MemoryBytes)
 	}
-	images, err := m.client.ListImages(ctx)
+	images, err := m.client.Images().List(ctx)
 	m.ok(err)
 	for _, i := range images {
 		fmt.Fprintf(&b, "image %q\n", i.Names)
 	}
-	kernels, err := m.client.ListKernels(ctx)
+	kernels, err := m.client.Kernels().List(ctx)
 	m.ok(err)
 	for _, k := range kernels {
 		fmt.Fprintf(&b, "kernel %q\n", k.Names)

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"banger/client"
 	"banger/internal/daemon"
+	"banger/internal/daemonstart"
 	"banger/internal/host/fsx/synctest"
 	"banger/test/harness/fakes"
 )
@@ -15,7 +15,7 @@ import (
 // inside has the daemon be a part of the test's process: its fsyncs can fail.
 func (m *matrix) inside() *matrix {
 	m.t.Helper()
-	m.client = client.New(m.paths).WithoutStart()
+	m.client = daemonstart.Running(m.paths)
 	var stop func()
 	start := func() {
 		ctx, cancel := context.WithCancel(context.Background())

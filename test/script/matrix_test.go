@@ -26,6 +26,7 @@ import (
 	"banger/api"
 	"banger/client"
 	"banger/internal/daemon"
+	"banger/internal/daemonstart"
 	"banger/internal/faultpoint"
 	"banger/internal/host/fsx"
 	"banger/internal/host/fsx/synctest"
@@ -122,7 +123,9 @@ func newMatrix(t *testing.T, of parts) *matrix {
 // asProcess has the daemon be a process, which clients start.
 func (m *matrix) asProcess() *matrix {
 	m.t.Helper()
-	m.client = client.New(m.paths).BeforeStart(func(context.Context) (string, error) { return filepath.Join(m.dir, "bangerd"), nil })
+	m.client = daemonstart.Daemon{Paths: m.paths, BeforeStart: func(context.Context) (string, error) {
+		return filepath.Join(m.dir, "bangerd"), nil
+	}}.Client(client.Options{})
 	m.restart, m.daemons = m.killDaemon, 1
 	m.begin()
 	return m
@@ -131,7 +134,7 @@ func (m *matrix) asProcess() *matrix {
 // begin makes the VM that nothing may happen to.
 func (m *matrix) begin() {
 	m.t.Helper()
-	m.must(m.client.CreateVM(m.t.Context(), api.CreateVM{Name: another, Start: true}, nil))
+	m.must(m.client.VMs().Create(m.t.Context(), api.CreateVM{Name: another, Start: true}, nil))
 	m.other = m.lookAtOther()
 }
 
@@ -197,7 +200,7 @@ func (m *matrix) processes() (all []process) {
 
 func (m *matrix) killDaemon() {
 	m.t.Helper()
-	s, err := client.New(m.paths).WithoutStart().Status(m.t.Context())
+	s, err := daemonstart.Running(m.paths).Daemon().Status(m.t.Context())
 	m.ok(err)
 	m.ok(syscall.Kill(s.PID, syscall.SIGKILL))
 }
@@ -205,7 +208,7 @@ func (m *matrix) killDaemon() {
 // lookAtOther is what the other VM is, with its disk.
 func (m *matrix) lookAtOther() string {
 	m.t.Helper()
-	v, err := m.client.ShowVM(m.t.Context(), another)
+	v, err := m.client.VMs().Show(m.t.Context(), another)
 	m.ok(err)
 	record, err := json.Marshal(v)
 	m.ok(err)
@@ -222,14 +225,14 @@ func (m *matrix) check() {
 	if now := m.lookAtOther(); now != m.other {
 		m.t.Errorf("another VM is\n%s\nit was\n%s", now, m.other)
 	}
-	operations, err := m.client.ListOperations(ctx)
+	operations, err := m.client.Operations().List(ctx)
 	m.ok(err)
 	for _, o := range operations {
 		if o.Status == api.OpRunning {
 			m.t.Errorf("an operation goes on: %+v", o)
 		}
 	}
-	vms, err := m.client.ListVMs(ctx)
+	vms, err := m.client.VMs().List(ctx)
 	m.ok(err)
 	runs, published, there := map[string]bool{}, map[string]bool{}, []string{}
 	for _, v := range vms {

@@ -8,8 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"banger/client"
-	"banger/internal/paths"
+	"banger/internal/daemonstart"
 	"banger/internal/rootapi"
 	"banger/test/harness/session"
 )
@@ -69,7 +68,7 @@ func TestSessions(t *testing.T) {
 
 // kernelHere is the kernel of VMs where no other is asked for.
 func kernelHere(t *testing.T) (name, release string) {
-	kernels, err := client.New(paths.System()).ListKernels(t.Context())
+	kernels, err := daemonstart.System().Kernels().List(t.Context())
 	if err != nil || len(kernels) == 0 || len(kernels[0].Names) == 0 {
 		t.Fatal("no kernel", kernels, err)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/client"
 	"banger/internal/disk"
 	"banger/internal/disk/copy"
 	"banger/internal/disk/reflink"
@@ -175,6 +176,12 @@ func (v *bareVM) close() error {
 }
 
 // runIn runs a command in a guest, which has to succeed.
+// agentOf returns a client of a VM's agent through the daemon, like that of a bare link.
+func agentOf(c *client.Client, ref string) *guest.Client {
+	g := c.Guest(ref)
+	return &guest.Client{Dial: g.Dial, VM: g.Name, Complete: g.Complete}
+}
+
 func runIn(ctx context.Context, c *guest.Client, argv ...string) error {
 	s, err := c.Exec(ctx, api.Exec{Argv: argv})
 	if err != nil {

@@ -46,11 +46,11 @@ func (c crowdReport) ofConnection() (agent, forwarder float64) {
 func (b *bench) crowd(ctx context.Context) error {
 	request := b.request("crowd", true)
 	request.Publish = publishEcho
-	vm, err := b.client.CreateVM(ctx, request, nil)
+	vm, err := b.client.VMs().Create(ctx, request, nil)
 	if err != nil {
 		return err
 	}
-	agent := b.client.Guest(vm.ID)
+	agent := agentOf(b.client, vm.ID)
 	server, err := agent.Exec(ctx, api.Exec{Argv: []string{"busybox", "nc", "-ll", "-p", strconv.Itoa(echoPort), "-e", "cat"}})
 	if err != nil {
 		return err
@@ -69,7 +69,7 @@ func (b *bench) crowd(ctx context.Context) error {
 			return err
 		}
 	}
-	return b.client.DeleteVM(ctx, vm.ID, true, nil)
+	return b.client.VMs().Delete(ctx, vm.ID, true, nil)
 }
 
 // silentConns measures the memory without connections, and with many that have carried

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/daemonstart"
 	"banger/internal/host/proc"
 )
 
@@ -46,18 +47,18 @@ type stream struct {
 func (b *bench) downtime(ctx context.Context) error {
 	request := b.request("silence", true)
 	request.Publish = publishEcho
-	vm, err := b.client.CreateVM(ctx, request, nil)
+	vm, err := b.client.VMs().Create(ctx, request, nil)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	session, err := b.client.Guest(vm.ID).Exec(ctx, api.Exec{Argv: []string{"cat"}})
+	session, err := agentOf(b.client, vm.ID).Exec(ctx, api.Exec{Argv: []string{"cat"}})
 	if err != nil {
 		return err
 	}
 	defer session.Close()
-	server, err := b.client.Guest(vm.ID).Exec(ctx, api.Exec{Argv: []string{"busybox", "nc", "-ll", "-p", strconv.Itoa(echoPort), "-e", "cat"}})
+	server, err := agentOf(b.client, vm.ID).Exec(ctx, api.Exec{Argv: []string{"busybox", "nc", "-ll", "-p", strconv.Itoa(echoPort), "-e", "cat"}})
 	if err != nil {
 		return err
 	}
@@ -76,7 +77,7 @@ func (b *bench) downtime(ctx context.Context) error {
 	if err := b.measureDowntimes(ctx, streams); err != nil {
 		return err
 	}
-	return b.client.DeleteVM(ctx, vm.ID, true, nil)
+	return b.client.VMs().Delete(ctx, vm.ID, true, nil)
 }
 
 // dialEcho connects to the server in the guest as soon as it listens.
@@ -104,7 +105,7 @@ func (b *bench) measureDowntimes(ctx context.Context, streams []*stream) error {
 		do   func() error
 	}{
 		{"killed", func() error { return b.killDaemon(ctx) }},
-		{"stopped", func() error { return b.client.StopAndWait(ctx) }},
+		{"stopped", func() error { return daemonstart.StopAndWait(ctx, b.paths) }},
 	}
 	began := time.Now()
 	for i := range downtimeRounds * len(ways) {
@@ -134,7 +135,7 @@ func (b *bench) measureDowntimes(ctx context.Context, streams []*stream) error {
 
 // settled waits until the daemon runs and the streams have carried data for a while.
 func (b *bench) settled(ctx context.Context, streams []*stream) error {
-	if _, err := b.client.Status(ctx); err != nil {
+	if _, err := b.client.Daemon().Status(ctx); err != nil {
 		return err
 	}
 	select {
@@ -151,7 +152,7 @@ func (b *bench) settled(ctx context.Context, streams []*stream) error {
 }
 
 func (b *bench) killDaemon(ctx context.Context) error {
-	status, err := b.client.Status(ctx)
+	status, err := b.client.Daemon().Status(ctx)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"banger/api"
 	"banger/client"
+	"banger/internal/daemonstart"
 	"banger/internal/paths"
 	"banger/test/harness"
 )
@@ -63,7 +64,7 @@ func open(ctx context.Context, root string) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{root: root, home: home, paths: p, client: client.New(p)}
+	b := &bench{root: root, home: home, paths: p, client: daemonstart.Client(p)}
 	// The leftovers of a killed run, including its daemon, which may be of an older
 	// build.
 	if err := b.clean(ctx); err != nil {
@@ -83,17 +84,17 @@ func (b *bench) close() {
 }
 
 func (b *bench) clean(ctx context.Context) error {
-	all, err := b.client.ListVMs(ctx)
+	all, err := b.client.VMs().List(ctx)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, vm := range all {
-		if err := b.client.DeleteVM(ctx, vm.ID, true, nil); err != nil && api.KindOf(err) != api.KindNotFound {
+		if err := b.client.VMs().Delete(ctx, vm.ID, true, nil); err != nil && api.KindOf(err) != api.KindNotFound {
 			errs = append(errs, err)
 		}
 	}
-	return errors.Join(append(errs, b.client.StopAndWait(ctx), os.RemoveAll(b.bareDir()))...)
+	return errors.Join(append(errs, daemonstart.StopAndWait(ctx, b.paths), os.RemoveAll(b.bareDir()))...)
 }
 
 // prepare gets the kernel, imports the image and makes the template.
@@ -103,22 +104,22 @@ func (b *bench) prepare(ctx context.Context) error {
 			fmt.Fprintln(os.Stderr, "  "+p.Message)
 		}
 	}
-	if _, err := b.client.ShowKernel(ctx, "default"); api.KindOf(err) == api.KindNotFound {
-		if _, err := b.client.PullKernel(ctx, api.PullKernel{}, say); err != nil {
+	if _, err := b.client.Kernels().Show(ctx, "default"); api.KindOf(err) == api.KindNotFound {
+		if _, err := b.client.Kernels().Pull(ctx, api.PullKernel{}, say); err != nil {
 			return err
 		}
 	}
-	if _, err := b.client.ShowImage(ctx, imageName); api.KindOf(err) == api.KindNotFound {
+	if _, err := b.client.Images().Show(ctx, imageName); api.KindOf(err) == api.KindNotFound {
 		tar := filepath.Join(b.home, "busybox.tar")
 		if err := harness.BusyboxTar(tar); err != nil {
 			return err
 		}
-		if _, err := b.client.ImportImage(ctx, api.ImportImage{Path: tar, Name: imageName}, say); err != nil {
+		if _, err := b.client.Images().Import(ctx, api.ImportImage{Path: tar, Name: imageName}, say); err != nil {
 			return err
 		}
 	}
 	var err error
-	if b.template, err = b.client.CreateVM(ctx, b.request("template", false), nil); err != nil {
+	if b.template, err = b.client.VMs().Create(ctx, b.request("template", false), nil); err != nil {
 		return err
 	}
 	b.images = fingerprint(b.paths.Images())
@@ -143,7 +144,7 @@ func fingerprint(dir string) string {
 
 // learn starts a VM to find out how banger starts QEMU.
 func (b *bench) learn(ctx context.Context) error {
-	vm, err := b.client.CreateVM(ctx, b.request("learned", true), nil)
+	vm, err := b.client.VMs().Create(ctx, b.request("learned", true), nil)
 	if err != nil {
 		return err
 	}
@@ -153,7 +154,7 @@ func (b *bench) learn(ctx context.Context) error {
 	if err := b.machine.learn(ctx, b, vm); err != nil {
 		return err
 	}
-	return b.client.DeleteVM(ctx, vm.ID, true, nil)
+	return b.client.VMs().Delete(ctx, vm.ID, true, nil)
 }
 
 func (b *bench) request(name string, start bool) api.CreateVM {

@@ -57,7 +57,7 @@ func (i *imagesBench) clean() {
 	defer cancel()
 	errs := []error{i.bench.clean(ctx), os.RemoveAll(i.dir)}
 	for _, name := range []string{"bench-unpack", "bench-small", "bench-large"} {
-		if err := i.client.DeleteImage(ctx, name); err != nil && api.KindOf(err) != api.KindNotFound {
+		if err := i.client.Images().Delete(ctx, name); err != nil && api.KindOf(err) != api.KindNotFound {
 			errs = append(errs, err)
 		}
 	}
@@ -111,13 +111,13 @@ func (i *imagesBench) byBanger(ctx context.Context, m made) error {
 func (i *imagesBench) unpack(ctx context.Context, m made) (time.Duration, error) {
 	unix.Sync()
 	began := time.Now()
-	image, err := i.client.ImportImage(ctx, api.ImportImage{Path: m.layout, Name: "bench-unpack"}, nil)
+	image, err := i.client.Images().Import(ctx, api.ImportImage{Path: m.layout, Name: "bench-unpack"}, nil)
 	took := time.Since(began)
 	if err != nil {
 		return 0, err
 	}
 	i.report.DiskBytes = image.DiskBytes
-	return took, i.client.DeleteImage(ctx, "bench-unpack")
+	return took, i.client.Images().Delete(ctx, "bench-unpack")
 }
 
 // byHand runs tar and mke2fs with the same layer, and a file system of the same size
@@ -190,7 +190,7 @@ func (i *imagesBench) importSized(ctx context.Context, name string, size int64) 
 		return err
 	}
 	peak, err := i.peaksOf(ctx, func() error {
-		_, err := i.client.ImportImage(ctx, api.ImportImage{Path: tar, Name: name}, nil)
+		_, err := i.client.Images().Import(ctx, api.ImportImage{Path: tar, Name: name}, nil)
 		return err
 	})
 	i.report.PeakKiB[fmt.Sprintf("an image of %d MiB in few files", size>>20)] = peak
@@ -202,12 +202,12 @@ func (i *imagesBench) start(ctx context.Context, name string, r *report) error {
 	req := i.request("from-"+name, true)
 	req.Image, req.DiskBytes = name, imagesDisk
 	began := time.Now()
-	vm, err := i.client.CreateVM(ctx, req, nil)
+	vm, err := i.client.VMs().Create(ctx, req, nil)
 	if err != nil {
 		return err
 	}
 	created := time.Now()
-	if err := runIn(ctx, i.client.Guest(vm.ID), "true"); err != nil {
+	if err := runIn(ctx, agentOf(i.client, vm.ID), "true"); err != nil {
 		return err
 	}
 	done := time.Now()
@@ -219,5 +219,5 @@ func (i *imagesBench) start(ctx context.Context, name string, r *report) error {
 		r.add(name+".total", done.Sub(began))
 		r.add(name+".own", spawned.Sub(began)+created.Sub(*vm.StartedAt))
 	}
-	return i.client.DeleteVM(ctx, vm.ID, true, nil)
+	return i.client.VMs().Delete(ctx, vm.ID, true, nil)
 }

@@ -15,6 +15,7 @@ import (
 
 	"banger/api"
 	"banger/client"
+	"banger/internal/daemonstart"
 	"banger/internal/paths"
 	"banger/internal/rootapi"
 	"banger/internal/system/record"
@@ -81,7 +82,7 @@ func runLab(ctx context.Context, rounds int, file string) error {
 	}
 	began := time.Now()
 	l := &lab{
-		client: client.New(paths.System()), record: installed, rounds: rounds,
+		client: daemonstart.System(), record: installed, rounds: rounds,
 		helper: &rootapi.Client{Socket: paths.RootSocket, Version: "bench", Patience: 10 * time.Second},
 		report: labReport{
 			When: began.UTC().Truncate(time.Second), Version: installed.Version,
@@ -128,10 +129,10 @@ func (l *lab) request(name string, start bool) api.CreateVM {
 func (l *lab) clean() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*cleanTime)
 	defer cancel()
-	all, err := l.client.ListVMs(ctx)
+	all, err := l.client.VMs().List(ctx)
 	for _, v := range all {
 		if strings.HasPrefix(v.Name, "bench-") {
-			err = errors.Join(err, l.client.DeleteVM(ctx, v.ID, true, nil))
+			err = errors.Join(err, l.client.VMs().Delete(ctx, v.ID, true, nil))
 		}
 	}
 	if err != nil {
@@ -141,14 +142,14 @@ func (l *lab) clean() {
 
 // prepare imports the image, and starts a VM to find out how banger does that.
 func (l *lab) prepare(ctx context.Context) error {
-	if _, err := l.client.ShowImage(ctx, labImage); api.KindOf(err) == api.KindNotFound {
+	if _, err := l.client.Images().Show(ctx, labImage); api.KindOf(err) == api.KindNotFound {
 		return api.Errorf(api.KindNotFound, "no image named %s", labImage).WithHint("banger image import busybox.tar %s", labImage)
 	}
-	vm, err := l.client.CreateVM(ctx, l.request("bench-learn", true), nil)
+	vm, err := l.client.VMs().Create(ctx, l.request("bench-learn", true), nil)
 	if err != nil {
 		return err
 	}
-	if err := runIn(ctx, l.client.Guest(vm.ID), "true"); err != nil {
+	if err := runIn(ctx, agentOf(l.client, vm.ID), "true"); err != nil {
 		return err
 	}
 	l.report.VMM, l.report.Disk, l.report.Guest = vm.Driver, vm.DiskDriver, vm.Kernel
@@ -159,7 +160,7 @@ func (l *lab) prepare(ctx context.Context) error {
 	} else {
 		l.report.Notes = append(l.report.Notes, noteNoBare)
 	}
-	return l.client.DeleteVM(ctx, vm.ID, true, nil)
+	return l.client.VMs().Delete(ctx, vm.ID, true, nil)
 }
 
 func (l *lab) hellos(ctx context.Context) error {
@@ -194,12 +195,12 @@ func (l *lab) lifecycles(ctx context.Context) error {
 // lifecycle is one of banger's VMs, from the request to the end of its first command.
 func (l *lab) lifecycle(ctx context.Context, round int) error {
 	began := time.Now()
-	vm, err := l.client.CreateVM(ctx, l.request(fmt.Sprintf("bench-%d", round), true), nil)
+	vm, err := l.client.VMs().Create(ctx, l.request(fmt.Sprintf("bench-%d", round), true), nil)
 	if err != nil {
 		return err
 	}
 	created := time.Now()
-	if err := runIn(ctx, l.client.Guest(vm.ID), "true"); err != nil {
+	if err := runIn(ctx, agentOf(l.client, vm.ID), "true"); err != nil {
 		return err
 	}
 	done := time.Now()
@@ -217,7 +218,7 @@ func (l *lab) lifecycle(ctx context.Context, round int) error {
 	}
 	r.add("banger.own", own)
 	began = time.Now()
-	if err := l.client.DeleteVM(ctx, vm.ID, true, nil); err != nil {
+	if err := l.client.VMs().Delete(ctx, vm.ID, true, nil); err != nil {
 		return err
 	}
 	r.add("banger.delete", time.Since(began))
@@ -227,7 +228,7 @@ func (l *lab) lifecycle(ctx context.Context, round int) error {
 // withRecords restarts the daemon while there are many stopped VMs.
 func (l *lab) withRecords(ctx context.Context) error {
 	for n := range labRecords {
-		if _, err := l.client.CreateVM(ctx, l.request(fmt.Sprintf("bench-record-%d", n), false), nil); err != nil {
+		if _, err := l.client.VMs().Create(ctx, l.request(fmt.Sprintf("bench-record-%d", n), false), nil); err != nil {
 			return err
 		}
 	}
@@ -241,7 +242,7 @@ func (l *lab) withGuests(ctx context.Context) error {
 	}
 	var first api.VM
 	for n := range labGuests {
-		vm, err := l.client.CreateVM(ctx, l.request(fmt.Sprintf("bench-guest-%d", n), true), nil)
+		vm, err := l.client.VMs().Create(ctx, l.request(fmt.Sprintf("bench-guest-%d", n), true), nil)
 		if err != nil {
 			return err
 		}
@@ -258,7 +259,7 @@ func (l *lab) withGuests(ctx context.Context) error {
 	if err := l.restartsWith("guests")(ctx); err != nil {
 		return err
 	}
-	return runIn(ctx, l.client.Guest(first.ID), "true")
+	return runIn(ctx, agentOf(l.client, first.ID), "true")
 }
 
 // took matches a program's message about its own start in the journal.
@@ -276,7 +277,7 @@ func (l *lab) restartsWith(what string) func(context.Context) error {
 				}
 				l.report.add("restart."+unit+"."+what, time.Since(since))
 				if unit == "bangerd" {
-					if _, err := l.client.Status(ctx); err != nil {
+					if _, err := l.client.Daemon().Status(ctx); err != nil {
 						return err
 					}
 				}
@@ -308,7 +309,7 @@ func (l *lab) ready(ctx context.Context, unit, what string, since time.Time) err
 
 // memory measures the memory of both programs.
 func (l *lab) memory(ctx context.Context, when string) error {
-	status, err := l.client.Status(ctx)
+	status, err := l.client.Daemon().Status(ctx)
 	if err != nil {
 		return err
 	}

@@ -61,12 +61,12 @@ func (b *bench) bareLife(ctx context.Context, round int) error {
 // apiLife is the life cycle of a VM by the Go client.
 func (b *bench) apiLife(ctx context.Context, round int) error {
 	began := time.Now()
-	vm, err := b.client.CreateVM(ctx, b.request(fmt.Sprintf("api-%d", round), true), nil)
+	vm, err := b.client.VMs().Create(ctx, b.request(fmt.Sprintf("api-%d", round), true), nil)
 	if err != nil {
 		return err
 	}
 	created := time.Now()
-	if err := runIn(ctx, b.client.Guest(vm.ID), "true"); err != nil {
+	if err := runIn(ctx, agentOf(b.client, vm.ID), "true"); err != nil {
 		return err
 	}
 	done := time.Now()
@@ -84,12 +84,12 @@ func (b *bench) apiLife(ctx context.Context, round int) error {
 		r.add("step."+step.Step, time.Duration(step.Milliseconds*float64(time.Millisecond)))
 	}
 	began = time.Now()
-	if _, err := b.client.StopVM(ctx, vm.ID, api.StopVM{}, nil); err != nil {
+	if _, err := b.client.VMs().Stop(ctx, vm.ID, api.StopVM{}, nil); err != nil {
 		return err
 	}
 	r.add("api.stop", time.Since(began))
 	began = time.Now()
-	if err := b.client.DeleteVM(ctx, vm.ID, false, nil); err != nil {
+	if err := b.client.VMs().Delete(ctx, vm.ID, false, nil); err != nil {
 		return err
 	}
 	r.add("api.delete", time.Since(began))
@@ -112,7 +112,7 @@ func (b *bench) typedLife(ctx context.Context, round int) error {
 	}
 	b.report.add("cli.exec", time.Since(began))
 	began = time.Now()
-	if err := b.client.DeleteVM(ctx, name, true, nil); err != nil {
+	if err := b.client.VMs().Delete(ctx, name, true, nil); err != nil {
 		return err
 	}
 	b.report.add("api.delete-force", time.Since(began))

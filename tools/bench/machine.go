@@ -59,7 +59,7 @@ func (m *machineLine) learn(ctx context.Context, b *bench, vm api.VM) error {
 		return err
 	}
 	m.QEMU = versionNumber.FindString(string(out))
-	if status, err := b.client.Status(ctx); err == nil {
+	if status, err := b.client.Daemon().Status(ctx); err == nil {
 		m.Version = status.Version
 	}
 	m.FileSystem, err = fileSystem(filepath.Join(b.paths.VM(vm.ID), paths.VMDisk))

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"banger/internal/daemonstart"
 )
 
 const (
@@ -25,17 +27,17 @@ const (
 // many creates VMs at once and measures the daemon's memory without VMs and with many.
 // The daemon is a new one that has done everything once.
 func (b *bench) many(ctx context.Context) error {
-	if err := b.client.StopAndWait(ctx); err != nil {
+	if err := daemonstart.StopAndWait(ctx, b.paths); err != nil {
 		return err
 	}
-	warm, err := b.client.CreateVM(ctx, b.request("warm", true), nil)
+	warm, err := b.client.VMs().Create(ctx, b.request("warm", true), nil)
 	if err != nil {
 		return err
 	}
-	if err := runIn(ctx, b.client.Guest(warm.ID), "true"); err != nil {
+	if err := runIn(ctx, agentOf(b.client, warm.ID), "true"); err != nil {
 		return err
 	}
-	if err := b.client.DeleteVM(ctx, warm.ID, true, nil); err != nil {
+	if err := b.client.VMs().Delete(ctx, warm.ID, true, nil); err != nil {
 		return err
 	}
 	empty, err := b.memory(ctx)
@@ -66,7 +68,7 @@ func (b *bench) many(ctx context.Context) error {
 // forwarders looks at the processes that serve the VMs' ports. They are the daemon's program
 // and share its pages, so that PSS says what each takes on a host with so many.
 func (b *bench) forwarders(ctx context.Context) error {
-	all, err := b.client.ListVMs(ctx)
+	all, err := b.client.VMs().List(ctx)
 	if err != nil {
 		return err
 	}
@@ -102,7 +104,7 @@ func (b *bench) createSome(ctx context.Context, from, count int, measure bool) e
 				request.Publish = publishEcho
 			}
 			began := time.Now()
-			_, errs[i] = b.client.CreateVM(ctx, request, nil)
+			_, errs[i] = b.client.VMs().Create(ctx, request, nil)
 			took[i] = time.Since(began)
 		})
 	}
@@ -119,7 +121,7 @@ func (b *bench) deleteCrowd(ctx context.Context) error {
 	var all sync.WaitGroup
 	errs := make([]error, crowd)
 	for i := range crowd {
-		all.Go(func() { errs[i] = b.client.DeleteVM(ctx, fmt.Sprintf("many-%d", i), true, nil) })
+		all.Go(func() { errs[i] = b.client.VMs().Delete(ctx, fmt.Sprintf("many-%d", i), true, nil) })
 	}
 	all.Wait()
 	return errors.Join(errs...)
@@ -136,7 +138,7 @@ type memory struct {
 
 // memory waits until the daemon's memory has settled and returns it.
 func (b *bench) memory(ctx context.Context) (memory, error) {
-	status, err := b.client.Status(ctx)
+	status, err := b.client.Daemon().Status(ctx)
 	if err != nil {
 		return memory{}, err
 	}

@@ -21,7 +21,7 @@ const peakEvery = 20 * time.Millisecond
 
 // peaksOf samples the daemon and its descendants while do runs.
 func (b *bench) peaksOf(ctx context.Context, do func() error) (peaks, error) {
-	status, err := b.client.Status(ctx)
+	status, err := b.client.Daemon().Status(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -40,18 +40,18 @@ func (b *bench) roundTrips(ctx context.Context) error {
 		return err
 	}
 	defer bare.close()
-	vm, err := b.client.CreateVM(ctx, b.request("trips", true), nil)
+	vm, err := b.client.VMs().Create(ctx, b.request("trips", true), nil)
 	if err != nil {
 		return err
 	}
-	through := b.client.Guest(vm.ID)
+	through := agentOf(b.client, vm.ID)
 	if err := b.byteTrips(ctx, &bare.client, through); err != nil {
 		return err
 	}
 	if err := b.execTrips(ctx, &bare.client, through, vm.Name); err != nil {
 		return err
 	}
-	return b.client.DeleteVM(ctx, vm.ID, true, nil)
+	return b.client.VMs().Delete(ctx, vm.ID, true, nil)
 }
 
 // byteTrips measures the round trip of a byte: by the agent's echo, and through `cat`

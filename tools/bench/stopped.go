@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/client"
+	"banger/internal/daemonstart"
 	"banger/internal/op"
 	"banger/internal/paths"
 	"banger/internal/store"
@@ -118,10 +118,10 @@ func (b *bench) startBeside(ctx context.Context, home string, p paths.Paths) (to
 	if err := cmd.Start(); err != nil {
 		return 0, 0, err
 	}
-	c := client.New(p).WithoutStart()
+	c := daemonstart.Running(p)
 	var all []api.VM
 	for took == 0 && ctx.Err() == nil {
-		if all, err = c.ListVMs(ctx); err == nil {
+		if all, err = c.VMs().List(ctx); err == nil {
 			took = time.Since(began)
 			continue
 		}

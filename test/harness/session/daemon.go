@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/client"
+	"banger/internal/daemonstart"
 	"banger/internal/paths"
 )
 
@@ -30,7 +30,7 @@ func pathsOf(home string) paths.Paths {
 
 // status asks an installation's daemon how it is; it starts none.
 func status(ctx context.Context, p paths.Paths) (api.DaemonStatus, error) {
-	return client.New(p).WithoutStart().Status(ctx)
+	return daemonstart.Running(p).Daemon().Status(ctx)
 }
 
 // eventually calls check until it returns nil, or for as long as patience lasts.

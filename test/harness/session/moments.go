@@ -11,7 +11,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"banger/api"
-	"banger/client"
+	"banger/internal/daemonstart"
 )
 
 // momentsCommand runs a command several times and kills the daemon at another
@@ -76,7 +76,7 @@ func atPeace(w *fixture, states []string) error {
 }
 
 func (w *fixture) noOperation() error {
-	ops, err := client.New(w.paths).WithoutStart().ListOperations(context.Background())
+	ops, err := daemonstart.Running(w.paths).Operations().List(context.Background())
 	if err != nil {
 		return err
 	}
@@ -93,5 +93,5 @@ func (w *fixture) list() ([]api.VM, error) {
 	if out, err := w.run("vm", "list"); err != nil {
 		return nil, fmt.Errorf("banger vm list: %w: %s", err, out)
 	}
-	return client.New(w.paths).WithoutStart().ListVMs(context.Background())
+	return daemonstart.Running(w.paths).VMs().List(context.Background())
 }

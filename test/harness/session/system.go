@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"banger/client"
 	"banger/internal/buildinfo"
+	"banger/internal/daemonstart"
 	"banger/internal/paths"
 	"banger/internal/rootapi"
 	"banger/test/harness"
@@ -97,16 +97,16 @@ func hostObjects() ([]string, error) {
 // restoreCaches removes what a script has added to the caches, and makes what it
 // has removed. The kernel is this machine's own.
 func (w *fixture) restoreCaches() error {
-	c := client.New(w.paths)
+	c := daemonstart.Client(w.paths)
 	ctx := context.Background()
-	kernels, err := c.ListKernels(ctx)
+	kernels, err := c.Kernels().List(ctx)
 	if err != nil {
 		return err
 	}
 	if len(kernels) == 0 {
 		w.banger("kernel", "import", "--host")
 	}
-	images, err := c.ListImages(ctx)
+	images, err := c.Images().List(ctx)
 	if err != nil {
 		return err
 	}

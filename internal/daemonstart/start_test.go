@@ -1,4 +1,4 @@
-package client
+package daemonstart
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/client"
 	"banger/internal/host/fsx"
 	"banger/internal/logging"
 )
@@ -20,7 +21,7 @@ func TestTwoClientsStartOneDaemon(t *testing.T) {
 	pids := make([]int, 8)
 	for i := range pids {
 		wg.Go(func() {
-			status, err := New(p).Status(t.Context())
+			status, err := Client(p).Daemon().Status(t.Context())
 			if err != nil {
 				t.Error(err)
 			}
@@ -35,7 +36,7 @@ func TestTwoClientsStartOneDaemon(t *testing.T) {
 
 func TestDaemonIsDetached(t *testing.T) {
 	p := home(t, "works")
-	status, err := New(p).Status(t.Context())
+	status, err := Client(p).Daemon().Status(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,14 +58,14 @@ func TestStaleSocketIsNoProblem(t *testing.T) {
 	if _, err := os.Stat(p.Socket()); err != nil {
 		t.Fatal("the socket is to stay behind:", err)
 	}
-	if _, err := New(p).Status(t.Context()); err != nil {
+	if _, err := Client(p).Daemon().Status(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestDaemonSaysWhyItCannotStart(t *testing.T) {
 	p := home(t, "refuses")
-	_, err := New(p).Status(t.Context())
+	_, err := Client(p).Daemon().Status(t.Context())
 	e := api.AsError(err)
 	if e == nil || e.Kind != api.KindConflict || e.Message != "cannot open the store: it is newer" || e.Hint != "update banger" {
 		t.Errorf("got %+v", e)
@@ -73,7 +74,7 @@ func TestDaemonSaysWhyItCannotStart(t *testing.T) {
 
 func TestDaemonThatDiesQuotesItsLog(t *testing.T) {
 	p := home(t, "dies")
-	_, err := New(p).Status(t.Context())
+	_, err := Client(p).Daemon().Status(t.Context())
 	e := api.AsError(err)
 	if e == nil || !strings.Contains(e.Message, "panic: out of luck") || !strings.Contains(e.Hint, p.DaemonLog()) {
 		t.Errorf("got %+v", e)
@@ -84,17 +85,17 @@ func TestDaemonThatDiesQuotesItsLog(t *testing.T) {
 func TestDaemonThatIsEndedIsStartedAgain(t *testing.T) {
 	for _, how := range []string{"is killed", "is told to end", "is killed when it is ready"} {
 		p := home(t, how)
-		if _, err := New(p).Status(t.Context()); err != nil || len(daemons(t, p)) != 3 {
+		if _, err := Client(p).Daemon().Status(t.Context()); err != nil || len(daemons(t, p)) != 3 {
 			t.Errorf("it %s: got %v, daemons %v", how, err, daemons(t, p))
 		}
 	}
 	p := home(t, "is always killed")
-	_, err := New(p).Status(t.Context())
+	_, err := Client(p).Daemon().Status(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "a signal ended it") || len(daemons(t, p)) != 1+maxEnded {
 		t.Errorf("got %v, daemons %v", err, daemons(t, p))
 	}
 	p = home(t, "is always killed when it is ready")
-	_, err = New(p).Status(t.Context())
+	_, err = Client(p).Daemon().Status(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "cannot reach the daemon just started") || len(daemons(t, p)) != 1+maxEnded {
 		t.Errorf("got %v, daemons %v", err, daemons(t, p))
 	}
@@ -104,7 +105,7 @@ func TestDaemonThatIsEndedIsStartedAgain(t *testing.T) {
 // one's daemon finds the first at work.
 func TestDaemonThatAnotherClientStartedWillDo(t *testing.T) {
 	p := home(t, "is second")
-	if _, err := New(p).Status(t.Context()); err != nil {
+	if _, err := Client(p).Daemon().Status(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
@@ -112,14 +113,14 @@ func TestDaemonThatAnotherClientStartedWillDo(t *testing.T) {
 func TestNoDaemonProgram(t *testing.T) {
 	p := home(t, "works")
 	t.Setenv("BANGERD", "/nonexistent/bangerd")
-	if _, err := New(p).Status(t.Context()); err == nil || !strings.Contains(err.Error(), "/nonexistent/bangerd") {
+	if _, err := Client(p).Daemon().Status(t.Context()); err == nil || !strings.Contains(err.Error(), "/nonexistent/bangerd") {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestWithoutStartStartsNothing(t *testing.T) {
 	p := home(t, "works")
-	_, err := New(p).WithoutStart().Status(t.Context())
+	_, err := Running(p).Daemon().Status(t.Context())
 	if api.KindOf(err) != api.KindNotFound || len(daemons(t, p)) != 0 {
 		t.Errorf("got %v, daemons %v", err, daemons(t, p))
 	}
@@ -133,7 +134,7 @@ func TestGivingUpWhileAnotherClientStarts(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := New(p).Status(ctx); api.KindOf(err) != api.KindTimeout {
+	if _, err := Client(p).Daemon().Status(ctx); api.KindOf(err) != api.KindTimeout {
 		t.Errorf("got %v", err)
 	}
 	unlock()
@@ -144,7 +145,7 @@ func TestLongLogIsPutAside(t *testing.T) {
 	if err := os.WriteFile(p.DaemonLog(), make([]byte, logging.Max+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(p).Status(t.Context()); err != nil {
+	if _, err := Client(p).Daemon().Status(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(p.DaemonLog()); err != nil || info.Size() > logging.Max {
@@ -156,7 +157,7 @@ func TestLongLogIsPutAside(t *testing.T) {
 // the operation followed to its end.
 func TestOperationOutlivesTheDaemon(t *testing.T) {
 	p := home(t, "works")
-	vm, err := New(p).CreateVM(t.Context(), api.CreateVM{}, nil)
+	vm, err := Client(p).VMs().Create(t.Context(), api.CreateVM{}, nil)
 	if err != nil || vm.Name != "survivor" {
 		t.Errorf("got %+v, %v", vm, err)
 	}
@@ -167,32 +168,31 @@ func TestOperationOutlivesTheDaemon(t *testing.T) {
 
 func TestHalt(t *testing.T) {
 	p := home(t, "works")
-	c := New(p).WithoutStart()
-	first, err := New(p).Status(t.Context())
+	first, err := Client(p).Daemon().Status(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	halted, err := c.Halt(t.Context())
+	halted, err := Halt(t.Context(), p)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// Whoever wants a daemon now waits for the one that is started here.
 	asked := make(chan api.DaemonStatus)
 	go func() {
-		status, err := New(p).Status(context.WithoutCancel(t.Context()))
+		status, err := Client(p).Daemon().Status(context.WithoutCancel(t.Context()))
 		if err != nil {
 			t.Error(err)
 		}
 		asked <- status
 	}()
-	program, err := FindDaemon()
+	program, err := Program()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := halted.Start(t.Context(), program); err != nil {
 		t.Fatal(err)
 	}
-	second, err := c.Status(t.Context())
+	second, err := Running(p).Daemon().Status(t.Context())
 	if err != nil || second.PID == first.PID {
 		t.Errorf("%+v, %v", second, err)
 	}
@@ -206,7 +206,7 @@ func TestHaltWithoutADaemon(t *testing.T) {
 	if err := os.MkdirAll(p.Data, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(p).WithoutStart().Halt(t.Context()); err != nil {
+	if _, err := Halt(t.Context(), p); err != nil {
 		t.Error(err)
 	}
 }
@@ -214,19 +214,19 @@ func TestHaltWithoutADaemon(t *testing.T) {
 func TestBeforeStart(t *testing.T) {
 	p := home(t, "works")
 	refusal := api.Errorf(api.KindConflict, "an update is at work")
-	_, err := New(p).BeforeStart(func(context.Context) (string, error) { return "", refusal }).Status(t.Context())
+	_, err := Daemon{p, func(context.Context) (string, error) { return "", refusal }}.Client(client.Options{}).Daemon().Status(t.Context())
 	if api.KindOf(err) != api.KindConflict {
 		t.Errorf("%v", err)
 	}
-	program, err := FindDaemon()
+	program, err := Program()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("BANGERD", "/nonexistent")
 	calls := 0
-	c := New(p).BeforeStart(func(context.Context) (string, error) { calls++; return program, nil })
+	c := Daemon{p, func(context.Context) (string, error) { calls++; return program, nil }}.Client(client.Options{})
 	for range 2 {
-		if _, err := c.Status(t.Context()); err != nil {
+		if _, err := c.Daemon().Status(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package client
+package daemonstart
 
 import (
 	"context"
@@ -31,37 +31,37 @@ const ReadyEnv = "BANGER_READY_FD"
 // about a second for very many. A longer start means that it hangs.
 const readyTime = 60 * time.Second
 
-// startDaemon starts the daemon unless another client has just done so.
-func (c *Client) startDaemon(ctx context.Context) error {
-	if err := os.MkdirAll(c.paths.Data, 0o700); err != nil {
+// start starts the daemon unless another client has just done so.
+func (d Daemon) start(ctx context.Context) error {
+	if err := os.MkdirAll(d.Paths.Data, 0o700); err != nil {
 		e := api.AsError(fsx.DiskError("create the directory for VMs", err))
 		if e.Hint == "" {
 			return e.WithHint("set BANGER_HOME to a directory you can write")
 		}
 		return e
 	}
-	unlock, err := lock(ctx, c.paths.StartLock())
+	unlock, err := lock(ctx, d.Paths.StartLock())
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if conn, err := fsx.DialUnix(ctx, c.paths.Socket()); err == nil {
+	if conn, err := fsx.DialUnix(ctx, d.Paths.Socket()); err == nil {
 		return conn.Close()
 	}
-	if c.beforeStart != nil {
-		program, err := c.beforeStart(ctx)
+	if d.BeforeStart != nil {
+		program, err := d.BeforeStart(ctx)
 		if err != nil {
 			return err
 		}
 		if program != "" {
-			return c.spawnOne(ctx, program)
+			return d.spawnOne(ctx, program)
 		}
 	}
-	program, err := FindDaemon()
+	program, err := Program()
 	if err != nil {
 		return err
 	}
-	return c.spawnOne(ctx, program)
+	return d.spawnOne(ctx, program)
 }
 
 // maxEnded is how often a daemon is started again that was ended before it was ready, or
@@ -70,13 +70,13 @@ const maxEnded = 5
 
 // spawnOne is spawn while others may start and kill daemons, too: a client that was killed
 // in here leaves a daemon that is not ready yet, and the daemon may be killed.
-func (c *Client) spawnOne(ctx context.Context, program string) error {
+func (d Daemon) spawnOne(ctx context.Context, program string) error {
 	for tries := 0; ; tries++ {
-		err := c.spawn(ctx, program)
+		err := d.spawn(ctx, program)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		if conn, dialErr := fsx.DialUnix(ctx, c.paths.Socket()); dialErr == nil {
+		if conn, dialErr := fsx.DialUnix(ctx, d.Paths.Socket()); dialErr == nil {
 			return conn.Close()
 		}
 		other := api.KindOf(err) == api.KindConflict && tries == 0 // it has ended since, if it existed
@@ -113,8 +113,8 @@ func lock(ctx context.Context, path string) (func(), error) {
 // spawn starts the daemon in a session of its own and waits until it is ready. The daemon
 // does not end with ctx or this process, and inherits no open file of the caller: a lock
 // would be held, and the reader of a pipe would wait, until the daemon ends.
-func (c *Client) spawn(ctx context.Context, program string) error {
-	log, err := logging.Open(c.paths.DaemonLog())
+func (d Daemon) spawn(ctx context.Context, program string) error {
+	log, err := logging.Open(d.Paths.DaemonLog())
 	if err != nil {
 		return fsx.DiskError("open the daemon's log", err)
 	}
@@ -134,7 +134,7 @@ func (c *Client) spawn(ctx context.Context, program string) error {
 	}
 	proc, err := os.StartProcess(program, []string{program}, &os.ProcAttr{
 		Dir:   "/", // so that no mounted file system is busy
-		Env:   append(DaemonEnv(c.paths), ReadyEnv+"=3"),
+		Env:   append(Env(d.Paths), ReadyEnv+"=3"),
 		Files: []*os.File{null, log, log, write},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
@@ -148,11 +148,11 @@ func (c *Client) spawn(ctx context.Context, program string) error {
 		state, _ := proc.Wait()
 		ended <- state
 	}()
-	return c.awaitReady(ctx, ready, ended)
+	return d.awaitReady(ctx, ready, ended)
 }
 
 // awaitReady reads what the daemon reports about its start.
-func (c *Client) awaitReady(ctx context.Context, ready *os.File, ended <-chan *os.ProcessState) error {
+func (d Daemon) awaitReady(ctx context.Context, ready *os.File, ended <-chan *os.ProcessState) error {
 	_ = ready.SetReadDeadline(time.Now().Add(readyTime))
 	stop := context.AfterFunc(ctx, func() { _ = ready.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -170,14 +170,14 @@ func (c *Client) awaitReady(ctx context.Context, ready *os.File, ended <-chan *o
 		return api.Errorf(api.KindCanceled, "gave up waiting for the daemon to start: %w", context.Cause(ctx))
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return api.Errorf(api.KindTimeout, "the daemon was not ready within %s", readyTime).
-			WithHint("cat %s", c.paths.DaemonLog())
+			WithHint("cat %s", d.Paths.DaemonLog())
 	}
-	cause := errors.New(c.lastLog())
+	cause := errors.New(d.lastLog())
 	if wasEnded(ended) {
 		cause = errEnded
 	}
 	return api.Errorf(api.KindInternal, "the daemon ended before it was ready: %w", cause).
-		WithHint("cat %s", c.paths.DaemonLog())
+		WithHint("cat %s", d.Paths.DaemonLog())
 }
 
 // wasEnded waits for the end of a daemon that has closed its files, and reports whether a
@@ -200,8 +200,8 @@ func wasEnded(ended <-chan *os.ProcessState) bool {
 const reapTime = 30 * time.Second
 
 // lastLog is the last line of the daemon's log.
-func (c *Client) lastLog() string {
-	f, err := os.Open(c.paths.DaemonLog())
+func (d Daemon) lastLog() string {
+	f, err := os.Open(d.Paths.DaemonLog())
 	if err != nil {
 		return "it wrote no log"
 	}
@@ -217,10 +217,10 @@ func (c *Client) lastLog() string {
 	return text[strings.LastIndexByte(text, '\n')+1:]
 }
 
-// DaemonEnv returns this process's environment for a daemon with the paths p, which runs in
+// Env returns this process's environment for a daemon with the paths p, which runs in
 // another directory: with absolute paths, and without the variables of one command that
 // must not apply to all others.
-func DaemonEnv(p paths.Paths) []string {
+func Env(p paths.Paths) []string {
 	set := map[string]string{"PATH": config.UsualPath}
 	if p.Data == filepath.Join(p.Config, "data") && p.Cache == filepath.Join(p.Config, "cache") {
 		set["BANGER_HOME"] = p.Config
@@ -243,9 +243,9 @@ func DaemonEnv(p paths.Paths) []string {
 	return env
 }
 
-// FindDaemon returns the path of the daemon's program: $BANGERD, or bangerd beside this
+// Program returns the path of the daemon's program: $BANGERD, or bangerd beside this
 // program, or bangerd on PATH.
-func FindDaemon() (string, error) {
+func Program() (string, error) {
 	if path := os.Getenv("BANGERD"); path != "" {
 		return filepath.Abs(path)
 	}

@@ -1,4 +1,4 @@
-package client
+package daemonstart
 
 import (
 	"context"
@@ -45,7 +45,7 @@ func TestAManagedDaemonIsWaitedFor(t *testing.T) {
 				_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"pid":7}`)) }))
 			}()
 			close(began)
-			status, err := New(p).Status(t.Context())
+			status, err := Client(p).Daemon().Status(t.Context())
 			if err != nil || status.PID != 7 {
 				t.Fatal(status, err)
 			}
@@ -55,19 +55,20 @@ func TestAManagedDaemonIsWaitedFor(t *testing.T) {
 
 func TestAManagedDaemonThatDoesNotCome(t *testing.T) {
 	p := paths.Paths{Data: t.TempDir(), Run: t.TempDir(), Managed: true}
+	managed := Daemon{Paths: p}
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
 	// net/http would let the dial run on for its full time.
-	if _, err := New(p).awaitDaemon(ctx); api.KindOf(err) != api.KindCanceled {
+	if _, err := managed.await(ctx); api.KindOf(err) != api.KindCanceled {
 		t.Error(err)
 	}
 	short, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, errAway)
 	defer cancel()
-	if _, err := New(p).awaitDaemon(short); err == nil || !strings.Contains(api.AsError(err).Hint, "systemctl status bangerd") {
+	if _, err := managed.await(short); err == nil || !strings.Contains(api.AsError(err).Hint, "systemctl status bangerd") {
 		t.Error(err)
 	}
 	began := time.Now()
-	if _, err := New(p).WithoutStart().Status(t.Context()); api.KindOf(err) != api.KindNotFound || time.Since(began) > time.Second {
+	if _, err := Running(p).Daemon().Status(t.Context()); api.KindOf(err) != api.KindNotFound || time.Since(began) > time.Second {
 		t.Error("a client that starts nothing does not wait either:", err)
 	}
 }

@@ -1,4 +1,4 @@
-package client
+package daemonstart
 
 import (
 	"context"
@@ -18,12 +18,12 @@ import (
 // takes well under a second, and the boot of a host a few seconds.
 const awaitTime = 15 * time.Second
 
-// awaitDaemon waits for a daemon that systemd runs and that is being restarted.
-func (c *Client) awaitDaemon(ctx context.Context) (net.Conn, error) {
+// await waits for a daemon that systemd runs and that is being restarted.
+func (d Daemon) await(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, awaitTime, errAway)
 	defer cancel()
 	for {
-		conn, err := c.dialOrWatch(ctx)
+		conn, err := d.dialOrWatch(ctx)
 		switch {
 		case err == nil && conn != nil:
 			return conn, nil
@@ -42,8 +42,8 @@ var errAway = errors.New("it has not been running")
 
 // dialOrWatch connects, or waits for a change in the socket's directory and returns
 // nothing. The watch begins first, so that no change is missed.
-func (c *Client) dialOrWatch(ctx context.Context) (net.Conn, error) {
-	socket := c.paths.Socket()
+func (d Daemon) dialOrWatch(ctx context.Context) (net.Conn, error) {
+	socket := d.Paths.Socket()
 	changes, err := watch(filepath.Dir(socket))
 	if err != nil {
 		return nil, err
