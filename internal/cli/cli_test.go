@@ -3,6 +3,9 @@ package cli
 import (
 	"encoding/json"
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -39,6 +42,36 @@ func TestEveryCommand(t *testing.T) {
 			t.Errorf("%s has no --json", path)
 		}
 	})
+}
+
+// TestEveryCommandHasAFile named after it, and in such a file is that command: what
+// docs/architecture.md says is where it is.
+func TestEveryCommandHasAFile(t *testing.T) {
+	files, err := filepath.Glob("cmd_*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := map[string]bool{}
+	for _, name := range files {
+		left[name] = true
+	}
+	walk(Root(), func(cmd *cobra.Command) {
+		words := strings.Fields(strings.ReplaceAll(cmd.CommandPath(), "-", " "))[1:]
+		if len(words) == 0 || cmd.Name() == "help" { // which are in main.go
+			return
+		}
+		name := "cmd_" + strings.Join(words, "_") + ".go"
+		delete(left, name)
+		// For "vm run": newVMRun.
+		data, err := os.ReadFile(name)
+		maker := regexp.MustCompile(`(?im)^func new` + strings.Join(words, "") + `\(`)
+		if err != nil || !maker.Match(data) {
+			t.Errorf("%s: %s does not make it: %v", cmd.CommandPath(), name, err)
+		}
+	})
+	for name := range left {
+		t.Errorf("%s is not named after a command", name)
+	}
 }
 
 func TestBadCommandLines(t *testing.T) {

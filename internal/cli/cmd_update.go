@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"time"
@@ -11,7 +10,6 @@ import (
 	"banger/internal/buildinfo"
 	"banger/internal/faultpoint"
 	"banger/internal/paths"
-	"banger/internal/system"
 	"banger/internal/update"
 	"banger/internal/update/journal"
 	"banger/internal/update/repo"
@@ -280,44 +278,6 @@ func (a *app) resumeUpdate(ctx context.Context, in installation, f updateFlags) 
 	return a.followUpdate(ctx, in)
 }
 
-// newUpdateApply is the updater: the CLI has systemd start it, or starts it in a
-// session of its own.
-func newUpdateApply(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use: "update-apply", Example: "  systemctl status banger-update", Short: "Carry out an update that was prepared", Hidden: true, Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			m, err := a.updater()
-			if err != nil {
-				return err
-			}
-			if m.System { // otherwise standard error is the log
-				closeLog, err := m.AlsoLog()
-				if err != nil {
-					return err
-				}
-				defer func() { _ = closeLog() }() // no line of it counts more than the update
-			}
-			_, err = m.Apply(cmd.Context())
-			return err
-		},
-	}
-}
-
-// newUpdateRecover finishes, while the machine boots, an update during which power was lost.
-func newUpdateRecover(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use: "update-recover", Example: "  systemctl status banger-update-recover", Short: "Finish an update that a loss of power interrupted", Hidden: true, Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			m, err := a.updater()
-			if err != nil {
-				return err
-			}
-			_, err = m.Recover(cmd.Context())
-			return err
-		},
-	}
-}
-
 // updater returns the installation as seen by the programs that carry out an update,
 // which may be of either version.
 func (a *app) updater() (update.Machine, error) {
@@ -339,18 +299,4 @@ func (a *app) updater() (update.Machine, error) {
 	}
 	r, err := h.Record()
 	return update.OfSystem(h, r, a.step), err
-}
-
-// newUpdateFiles prints the unit files of this version, for the version that updates to it.
-func newUpdateFiles(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use: "update-files", Example: "  banger update-files", Short: "Print this version's unit files as JSON", Hidden: true, Args: noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			files, err := system.ThisHost().Files()
-			if err != nil {
-				return err
-			}
-			return json.NewEncoder(a.out).Encode(files)
-		},
-	}
 }

@@ -31,24 +31,6 @@ func newVMList(a *app) *cobra.Command {
 	return cmd
 }
 
-func newPs(a *app) *cobra.Command {
-	var asJSON, quietly bool
-	cmd := &cobra.Command{
-		Use:     "ps",
-		Short:   "List running VMs",
-		Example: "  banger ps\n  banger ps --json",
-		Args:    noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.listVMs(cmd, asJSON, quietly,
-				func(vm api.VM) bool { return vm.State == api.StateRunning || vm.State == api.StatePaused },
-				"no VM is running; `banger vm list` shows all")
-		},
-	}
-	addJSON(cmd, &asJSON)
-	cmd.Flags().BoolVarP(&quietly, "quiet", "q", false, "print names only")
-	return cmd
-}
-
 func (a *app) listVMs(cmd *cobra.Command, asJSON, quietly bool, want func(api.VM) bool, none string) error {
 	c, err := a.client()
 	if err != nil {

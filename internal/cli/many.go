@@ -6,6 +6,9 @@ import (
 	"sync"
 
 	"banger/api"
+	"banger/client"
+
+	"github.com/spf13/cobra"
 )
 
 // maxParallel bounds how many VMs are worked on in parallel.
@@ -76,4 +79,33 @@ func (a *app) each(ctx context.Context, names []string, work func(ctx context.Co
 		return statusError(exitFailed)
 	}
 	return last
+}
+
+// eachVM describes a command that does the same to every VM named.
+type eachVM struct {
+	use, short, long, example string
+	work                      func(ctx context.Context, c *client.Client, name string, report api.Report) error
+}
+
+func (a *app) newEach(e eachVM) *cobra.Command {
+	return &cobra.Command{
+		Use:               e.use + " NAME...",
+		Short:             e.short,
+		Long:              e.long,
+		Example:           e.example,
+		Args:              arguments(1, -1, "the name of a VM"),
+		ValidArgsFunction: a.completeArgs(-1, a.vmNames),
+		RunE:              func(cmd *cobra.Command, args []string) error { return a.runEach(cmd.Context(), args, e.work) },
+	}
+}
+
+// runEach does work to every VM named and prints the names for which it succeeded.
+func (a *app) runEach(ctx context.Context, names []string, work func(context.Context, *client.Client, string, api.Report) error) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	return a.each(ctx, names, func(ctx context.Context, name string, report api.Report) (string, error) {
+		return name, work(ctx, c, name, report)
+	})
 }

@@ -119,3 +119,22 @@ func short(digest string) string {
 	}
 	return hex[:min(12, len(hex))]
 }
+
+// names formats the names of an image or a kernel.
+func names(all []string) string {
+	if len(all) == 0 {
+		return "-"
+	}
+	return strings.Join(all, ", ")
+}
+
+// users formats the names of the VMs that use an image or a kernel.
+func users(all []string) string {
+	switch len(all) {
+	case 0:
+		return "-"
+	case 1, 2:
+		return strings.Join(all, ", ")
+	}
+	return plural(len(all), "VM")
+}

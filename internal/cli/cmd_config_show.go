@@ -1,0 +1,57 @@
+package cli
+
+import (
+	"banger/internal/config"
+
+	"github.com/spf13/cobra"
+)
+
+func newConfigShow(a *app) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "show",
+		Short: "Show every setting and where its value comes from",
+		Long: `Show every setting and where its value comes from: the file config.toml, a
+variable of the environment, the host's size, or a default. In the file, a setting
+is a line such as memory = "4G". The settings of a new VM can also come from the
+environment of the command that creates it, which takes precedence:
+BANGER_MEMORY=4G, and likewise BANGER_VCPUS, _DISK, _IMAGE, _KERNEL, _DRIVER and
+_INIT. All other settings belong to the daemon and apply to all commands: the
+daemon takes nothing from the environment of the command that starts it, not even
+PATH or proxies. A change applies to the next VM; a change of accel, console_log,
+path, registry_auth, the proxies or the programs applies when the daemon is
+restarted ("banger daemon stop", or "banger system restart" if banger is a
+service). The settings:
+
+` + config.Help(),
+		Example: "  banger config show\n  BANGER_MEMORY=4G banger config show",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			shown, ignored, err := a.settings(cmd.Context(), c)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(a.out, "config", shown)
+			}
+			t := newTable("SETTING", "VALUE", "FROM")
+			for _, v := range shown.Values {
+				t.add(v.Key, v.Value, v.Origin)
+			}
+			if err := t.write(a.out); err != nil {
+				return err
+			}
+			a.note("the file is %s", shown.File)
+			for _, variable := range ignored {
+				a.note("the environment variable %s has no effect: set it in the file, because the setting belongs to the daemon", variable)
+			}
+			return nil
+		},
+	}
+	addJSON(cmd, &asJSON)
+	return cmd
+}

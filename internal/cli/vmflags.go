@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"fmt"
+
+	"banger/api"
+	"banger/internal/config"
+	"banger/internal/guest/forward"
+
+	"github.com/spf13/cobra"
+)
+
+// vmFlags are the flags that describe a new VM. They are strings, so that banger, not the
+// flag parser, reports invalid ones.
+type vmFlags struct {
+	name, image, kernel, driver string
+	vcpu, memory, disk, network string
+	init                        string
+	publish                     []string
+}
+
+func (s *vmFlags) flags(a *app, cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&s.name, "name", "", "name, a DNS label (default: an adjective and a noun)")
+	f.StringVar(&s.image, "image", "", "root file system: a name in the cache, or a reference such as alpine:3.20, which is then pulled (default: the setting image)")
+	f.StringVar(&s.kernel, "kernel", "", "kernel (default: the distribution's newest)")
+	f.StringVar(&s.driver, "driver", "", "what runs the VM: qemu, or firecracker in system mode")
+	f.StringVar(&s.network, "network", "", "none: a VM without a network")
+	f.StringVar(&s.init, "init", "", "process 1 of the guest: agent, systemd (the image's own init), auto (as the image requests), or a program's path")
+	f.StringVar(&s.vcpu, "vcpu", "", "number of processors")
+	f.StringVar(&s.memory, "memory", "", "memory, such as 512M or 4G")
+	f.StringVar(&s.disk, "disk", "", "size of the disk, such as 20G; only written data occupies space")
+	f.StringArrayVarP(&s.publish, "publish", "p", nil, "publish a `PORT`: [ADDRESS:]HOSTPORT:GUESTPORT[/udp]; may be repeated")
+	a.completeFlag(cmd, "image", a.imageNames)
+	a.completeFlag(cmd, "kernel", a.kernelNames)
+	a.completeFlag(cmd, "driver", func() []string { return []string{"firecracker", "qemu"} })
+	a.completeFlag(cmd, "init", func() []string { return []string{api.InitAgent, api.InitSystemd, api.InitAuto} })
+	a.completeFlag(cmd, "network", func() []string { return []string{api.NetworkNone} })
+}
+
+// request reads the flags. For flags not given it reads this process's environment,
+// which may differ from the daemon's.
+func (s *vmFlags) request(a *app, cmd *cobra.Command) (api.CreateVM, error) {
+	req := api.CreateVM{Name: s.name}
+	var err error
+	read := func(flag, variable, value string, set func(string) error) {
+		what := "--" + flag
+		if value == "" && !cmd.Flags().Changed(flag) {
+			what, value = variable, a.env(variable)
+			if value == "" {
+				return
+			}
+		}
+		if e := set(value); e != nil && err == nil {
+			err = usagef(cmd, "cannot use %s: %w", what, e)
+		}
+	}
+	word := func(to *string) func(string) error {
+		return func(v string) error {
+			if *to = v; v == "" {
+				return fmt.Errorf("it is empty")
+			}
+			return nil
+		}
+	}
+	read("image", "BANGER_IMAGE", s.image, word(&req.Image))
+	read("kernel", "BANGER_KERNEL", s.kernel, word(&req.Kernel))
+	read("driver", "BANGER_DRIVER", s.driver, word(&req.Driver))
+	read("init", "BANGER_INIT", s.init, func(v string) (e error) { req.Init, e = config.ParseInit(v); return })
+	read("vcpu", "BANGER_VCPUS", s.vcpu, func(v string) (e error) { req.VCPUs, e = config.ParseVCPUs(v); return })
+	read("memory", "BANGER_MEMORY", s.memory, func(v string) (e error) { req.MemoryBytes, e = config.ParseMemory(v); return })
+	read("disk", "BANGER_DISK", s.disk, func(v string) (e error) { req.DiskBytes, e = config.ParseDisk(v); return })
+	read("network", "BANGER_NETWORK", s.network, func(v string) error {
+		if req.Network = v; v != api.NetworkNone {
+			return fmt.Errorf("%.40q is not none", v)
+		}
+		return nil
+	})
+	if err == nil {
+		req.Publish, err = publishedFlag(cmd, s.publish)
+	}
+	if err == nil && cmd.Flags().Changed("name") && s.name == "" {
+		err = usagef(cmd, "cannot use --name: it is empty")
+	}
+	return req, err
+}
+
+// forceMemory adds the flag that lets running VMs have more memory than the host.
+func forceMemory(cmd *cobra.Command, force *bool) {
+	cmd.Flags().BoolVar(force, "force", false, "start it even if the running VMs would have more memory than this host")
+}
+
+// publishedFlag parses the values of --publish.
+func publishedFlag(cmd *cobra.Command, texts []string) ([]api.PublishedPort, error) {
+	var ports []api.PublishedPort
+	for _, text := range texts {
+		p, err := forward.ParsePublished(text)
+		if err != nil {
+			return nil, &usageError{err: err, command: cmd.CommandPath()}
+		}
+		ports = append(ports, p)
+	}
+	return ports, nil
+}
