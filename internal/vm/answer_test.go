@@ -20,7 +20,7 @@ func (unrecorded) AnswerVM(context.Context, api.VM, string, []byte) error { retu
 func TestAnswersAreRecordedWithTheChange(t *testing.T) {
 	w := newWorld(t)
 	served := &fakePorts{served: map[string][]api.PublishedPort{}}
-	w.Ports = served
+	w.ports.Server = served
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true}))
 	id := w.show("dev").ID
 	for key, do := range map[string]func(ctx context.Context) (api.VM, error){
@@ -30,10 +30,10 @@ func TestAnswersAreRecordedWithTheChange(t *testing.T) {
 		t.Run(key, func(t *testing.T) {
 			a := &op.Answer{Request: key, Of: func(v any) ([]byte, error) { return []byte(v.(api.VM).Name), nil }}
 			ctx := op.WithAnswer(t.Context(), a)
-			before, works := w.show(id), w.Service.Store
-			w.Service.Store = unrecorded{works}
+			before := w.show(id)
+			w.setStore(unrecorded{w.store})
 			_, err := do(ctx)
-			w.Service.Store = works
+			w.setStore(w.store)
 			if now := w.show(id); err == nil || a.Kept || now.Name != before.Name || !slices.Equal(now.Publish, before.Publish) {
 				t.Errorf("it could not be recorded: %v, and is %+v", err, now)
 			}

@@ -5,6 +5,8 @@ import (
 
 	"banger/api"
 	"banger/internal/op"
+	"banger/internal/vm/reconcile"
+	"banger/internal/vm/records"
 )
 
 // The pauses between tries to remove a VM grow from the first to the last.
@@ -15,71 +17,77 @@ const (
 
 // autoRemove deletes a VM that was to be removed when it stops. One that failed
 // is kept for inspection.
-func (s *Service) autoRemove(e *entry) {
+func (s *Remover) autoRemove(e *records.Entry) {
 	s.mu.Lock()
-	due := s.pendingRemoval(e) && e.busy == "" && !e.removing && s.ctx.Err() == nil
+	at := e.Snapshot()
+	due := pendingRemoval(at) && at.Busy == "" && !s.removing[e] && s.tasks.Context().Err() == nil
 	if due {
-		e.removing = true // a deletion that fails gets here again
+		s.removing[e] = true // a deletion that fails gets here again
 	}
 	s.mu.Unlock()
 	if !due {
 		return
 	}
-	o, err := s.Delete(s.ctx, s.get(e).ID, false)
-	s.wg.Go(func() { s.retryRemoval(e, o, err) })
+	o, err := s.Delete(s.tasks.Context(), e.ID(), false)
+	s.tasks.Go(func() { s.retryRemoval(e, o, err) })
+}
+
+// isRemoving reports whether autoRemove is at work on a VM.
+func (s *Remover) isRemoving(e *records.Entry) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.removing[e]
 }
 
 // pendingRemoval reports whether a VM was to be removed and still exists. One that was never
-// started is not removed yet, and one that an older version has kept stays. The caller holds mu.
-func (s *Service) pendingRemoval(e *entry) bool {
-	return e.vm.AutoRemove && e.vm.State == api.StateStopped && e.vm.StartedAt != nil && e.vm.Reason != vanishedReason &&
-		e.run == nil && s.vms[e.id] == e
-}
-
-// autoRemoveLeft deletes VMs that an earlier daemon should have removed but could not, because the
-// host lost power or both were killed.
-func (s *Service) autoRemoveLeft() {
-	for _, e := range s.entries() {
-		s.autoRemove(e)
-	}
-}
-
-func (s *Service) entries() (all []*entry) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, e := range s.vms {
-		all = append(all, e)
-	}
-	return all
+// started is not removed yet, and one that an older version has kept stays.
+func pendingRemoval(at records.Snapshot) bool {
+	return at.VM.AutoRemove && at.VM.State == api.StateStopped && at.VM.StartedAt != nil && at.VM.Reason != reconcile.VanishedReason &&
+		at.Run == nil && !at.Forgotten
 }
 
 // retryRemoval retries the deletion o, or one that err prevented, until it succeeds: one that
 // fails is retried, because the reason may be temporary; the next daemon continues to retry.
-func (s *Service) retryRemoval(e *entry, o *op.Op, err error) {
+func (s *Remover) retryRemoval(e *records.Entry, o *op.Op, err error) {
+	ctx := s.tasks.Context()
 	for pause := minRemovePause; ; pause = min(2*pause, maxRemovePause) {
 		if err == nil {
-			err = o.Wait(s.ctx)
+			err = o.Wait(ctx)
 		}
-		if err == nil || s.ctx.Err() != nil {
+		if err == nil {
+			s.endRemoval(e)
 			return
 		}
-		s.Logger.Error("cannot remove a VM yet that was to go when it stops", "vm", s.get(e).ID, "again_in", pause, "error", err)
+		if ctx.Err() != nil {
+			return
+		}
+		s.logger.Error("cannot remove a VM yet that was to go when it stops", "vm", e.Record().ID, "again_in", pause, "error", err)
 		select {
 		case <-time.After(pause):
-		case <-s.ctx.Done():
+		case <-ctx.Done():
 			return
 		}
 		if !s.stillPendingRemoval(e) {
 			return
 		}
-		o, err = s.Delete(s.ctx, s.get(e).ID, false)
+		o, err = s.Delete(ctx, e.Record().ID, false)
 	}
 }
 
 // stillPendingRemoval is pendingRemoval, and ends the removal of a VM that was started again or deleted.
-func (s *Service) stillPendingRemoval(e *entry) bool {
+func (s *Remover) stillPendingRemoval(e *records.Entry) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e.removing = s.pendingRemoval(e)
-	return e.removing
+	if pendingRemoval(e.Snapshot()) {
+		return true
+	}
+	delete(s.removing, e)
+	return false
+}
+
+// endRemoval forgets a VM that is deleted.
+func (s *Remover) endRemoval(e *records.Entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.removing, e)
 }

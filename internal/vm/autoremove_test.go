@@ -32,7 +32,7 @@ func (l *noDeletions) BeginOperation(ctx context.Context, row api.Operation) err
 func TestAutoRemoveIsTriedAgain(t *testing.T) {
 	w := newWorld(t)
 	log := &noDeletions{Log: w.store}
-	w.Service.Ops = op.NewManager(log, slog.New(slog.DiscardHandler))
+	w.setOps(op.NewManager(log, slog.New(slog.DiscardHandler)))
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true, AutoRemove: true}))
 	log.shut.Store(true)
 	w.must(w.Kill(t.Context(), "dev"))

@@ -52,8 +52,9 @@ func TestRecoverWithoutTheHelper(t *testing.T) {
 	for _, lists := range []bool{false, true} {
 		w.leave()
 		w.build()
-		a := &away{Driver: w.Drivers[0], heldHost: heldHost{objects: held}, lists: lists}
-		w.Drivers, w.Host = []driver.Driver{a}, a
+		a := &away{Driver: w.machines.Drivers[0], heldHost: heldHost{objects: held}, lists: lists}
+		w.machines.Drivers = []driver.Driver{a}
+		w.setHost(a)
 		if err := w.Recover(context.WithValue(t.Context(), starting{}, true)); err != nil {
 			t.Fatal(err)
 		}

@@ -6,17 +6,19 @@ import (
 	"banger/api"
 	"banger/internal/guest"
 	"banger/internal/imageconfig"
+	"banger/internal/vm/instance"
+	"banger/internal/vm/records"
 )
 
 // startBackground starts the command that runs in the guest without a client. At the VM's first start
 // a failure fails the start; later the VM runs nevertheless, so that it can be inspected.
-func (s *Service) startBackground(ctx context.Context, e *entry, r *instance, first bool, report api.Report) error {
-	v := s.get(e)
+func (s *Starter) startBackground(ctx context.Context, e *records.Entry, r *instance.Instance, first bool, report api.Report) error {
+	v := e.Record()
 	exec, any := imageconfig.Background(v.ImageConfig, v.Background)
 	if !any {
 		return nil
 	}
-	err := runMain(ctx, &guest.Client{Dial: r.open}, exec)
+	err := runMain(ctx, &guest.Client{Dial: r.Open}, exec)
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
@@ -24,7 +26,7 @@ func (s *Service) startBackground(ctx context.Context, e *entry, r *instance, fi
 	if first {
 		return err
 	}
-	s.Logger.Warn("a command in the background did not start", "vm", v.ID, "error", err)
+	s.logger.Warn("a command in the background did not start", "vm", v.ID, "error", err)
 	report(api.Progress{Step: api.StepNote, Message: err.Error()})
 	return nil
 }

@@ -22,7 +22,7 @@ func (layers) Layered() bool { return true }
 // overlayWorld is a world whose disks hold only what was changed.
 func overlayWorld(t *testing.T) *world {
 	w := newWorld(t)
-	w.Disks = []disk.Driver{layers{copy.New()}}
+	w.disks.Drivers = []disk.Driver{layers{copy.New()}}
 	return w
 }
 
@@ -76,8 +76,8 @@ func TestBaseIsNotMadeAgain(t *testing.T) {
 func TestBaseOfAnOlderVersion(t *testing.T) {
 	w := overlayWorld(t)
 	forget := func() {
-		e := w.vms[w.show("dev").ID]
-		if err := w.update(t.Context(), e, func(v *api.VM) { v.BaseDigest = "" }); err != nil {
+		e := w.table.ByID(w.show("dev").ID)
+		if err := e.Update(t.Context(), func(v *api.VM) { v.BaseDigest = "" }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -146,7 +146,7 @@ func TestDeletionOfAKernelAndCreation(t *testing.T) {
 	for _, kernel := range []string{"custom", ""} {
 		w := newWorld(t)
 		kernels := lockedKernels{fakeKernels{w.caches}, &sync.Mutex{}, make(chan struct{}), make(chan struct{}), new(bool)}
-		w.Kernels = kernels
+		w.setKernels(kernels)
 		deleted := make(chan bool)
 		go func() { deleted <- kernels.delete(w.InUse) }()
 		<-kernels.asked

@@ -7,6 +7,7 @@ import (
 
 	"banger/api"
 	"banger/internal/op"
+	"banger/internal/vm/records"
 )
 
 // cancelling is a store that cancels the newest operation when it is to forget a VM.
@@ -27,7 +28,7 @@ func (c cancelling) DeleteVM(ctx context.Context, id string) error {
 func TestCancelledDeletion(t *testing.T) {
 	w := newWorld(t)
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true}))
-	w.Store = cancelling{w.Store, w}
+	w.setStore(cancelling{w.store, w})
 	w.must(w.Delete(t.Context(), "dev", true))
 	w.nothingLeft()
 }
@@ -38,7 +39,7 @@ func TestCancelledPrune(t *testing.T) {
 	for _, name := range []string{"a", "b"} {
 		w.must(w.Create(t.Context(), api.CreateVM{Name: name}))
 	}
-	w.Store = cancelling{w.Store, w}
+	w.setStore(cancelling{w.store, w})
 	o, err := w.Prune(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -63,8 +64,8 @@ func TestCreationThatIsGone(t *testing.T) {
 		true:  "creating the VM did not succeed, and was being undone when banger was restarted; nothing is left of it",
 		false: "creating the VM was interrupted by a restart of banger; nothing is left of it",
 	} {
-		left := op.Unfinished{Operation: api.Operation{Kind: kindCreate, Target: "0123456789ab"}, Undoing: undoing}
-		if _, err, stands := w.outcomeWithoutVM(left); !stands || err == nil || err.Error() != want {
+		left := op.Unfinished{Operation: api.Operation{Kind: records.KindCreate, Target: "0123456789ab"}, Undoing: undoing}
+		if _, err, stands := w.resumer.outcomeWithoutVM(left); !stands || err == nil || err.Error() != want {
 			t.Errorf("undoing %t: %v, %v", undoing, err, stands)
 		}
 	}

@@ -5,72 +5,68 @@ import (
 	"encoding/json"
 
 	"banger/api"
-	"banger/internal/disk"
 	"banger/internal/op"
+	"banger/internal/vm/records"
 )
 
 // Commit creates an image from a stopped VM's disk. Until it is done, the VM can be neither started
 // nor deleted.
-func (s *Service) Commit(ctx context.Context, ref string, req api.CommitVM) (*op.Op, error) {
-	if err := s.Images.CheckName(req.Name); err != nil {
+func (s *Changer) Commit(ctx context.Context, ref string, req api.CommitVM) (*op.Op, error) {
+	if err := s.images.CheckName(req.Name); err != nil {
 		return nil, err
 	}
-	e, err := s.begin(ref, kindCommit, committable)
+	e, err := s.table.Claim(ref, records.KindCommit, committable)
 	if err != nil {
 		return nil, err
 	}
 	var made api.Image
-	plan := s.plan(e, kindCommit, []op.Step{{Name: "image", Do: func(ctx context.Context, report api.Report) (err error) {
-		made, err = s.commit(ctx, s.get(e), req.Name, report)
+	plan := s.ops.plan(e, records.KindCommit, []op.Step{{Name: "image", Do: func(ctx context.Context, report api.Report) (err error) {
+		made, err = s.commit(ctx, e.Record(), req.Name, report)
 		return err
 	}}})
 	plan.Result = func(*op.Op) *api.Result { return &api.Result{Image: &made} }
 	params, err := json.Marshal(req)
 	if err != nil {
-		s.release(e)
+		e.Release()
 		return nil, err
 	}
 	plan.Params = string(params)
-	return s.launch(ctx, e, plan)
+	return s.ops.launch(ctx, e, plan)
 }
 
 // committed returns the outcome of a commit of an earlier daemon: the image exists, or
 // it does not, because its last step is one rename.
-func (s *Service) committed(u op.Unfinished) (*api.Result, error, bool) {
+func (s *Changer) committed(u op.Unfinished) (*api.Result, error, bool) {
 	var req api.CommitVM
 	if json.Unmarshal([]byte(u.Params), &req) != nil {
 		return nil, interrupted(u), true
 	}
-	image, err := s.Images.Get(req.Name)
+	image, err := s.images.Get(req.Name)
 	if err != nil || image.CreatedAt.Before(u.StartedAt) {
 		return nil, interrupted(u), true
 	}
 	return &api.Result{Image: &image}, nil, true
 }
 
-func committable(e *entry) error {
-	name := e.vm.Name
-	if e.run != nil {
+func committable(at records.Snapshot) error {
+	name := at.VM.Name
+	if at.Run != nil {
 		return api.Errorf(api.KindConflict, "VM %s is running: its disk changes while it is read", name).WithHint("banger vm stop %s", name)
 	}
-	if e.vm.DiskDriver == "" {
+	if at.VM.DiskDriver == "" {
 		return api.Errorf(api.KindConflict, "VM %s has no disk yet", name).WithHint("banger vm start %s", name)
 	}
 	return nil
 }
 
-func (s *Service) commit(ctx context.Context, v api.VM, name string, report api.Report) (api.Image, error) {
-	d, err := s.diskDriver(v.DiskDriver)
+func (s *Changer) commit(ctx context.Context, v api.VM, name string, report api.Report) (api.Image, error) {
+	put, err := s.disks.Flatten(v)
 	if err != nil {
 		return api.Image{}, err
 	}
-	base, err := s.baseOf(v, d)
-	if err != nil {
-		return api.Image{}, err
-	}
-	image, err := s.Images.Commit(ctx, name, v.ImageDigest, v.Name, report, func(ctx context.Context, to string) error {
+	image, err := s.images.Commit(ctx, name, v.ImageDigest, v.Name, report, func(ctx context.Context, to string) error {
 		report(api.Progress{Step: "image", Message: "copying the disk of " + v.Name})
-		return d.Flatten(ctx, disk.Spec{Base: base, Path: s.diskPath(v.ID)}, to)
+		return put(ctx, to)
 	})
 	if err != nil {
 		return image, api.Errorf(api.KindOf(err), "cannot create an image from VM %s: %w", v.Name, err)

@@ -17,7 +17,7 @@ func (w *world) commitTo(ref, name string) (*op.Op, error) {
 func TestCommit(t *testing.T) {
 	w := newWorld(t)
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "dev"}))
-	if err := os.WriteFile(w.diskPath(w.show("dev").ID), []byte("written by the guest"), 0o600); err != nil {
+	if err := os.WriteFile(w.disks.Path(w.show("dev").ID), []byte("written by the guest"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	o, err := w.commitTo("dev", "ready")
@@ -61,7 +61,7 @@ func TestCommitRefuses(t *testing.T) {
 		}
 	}
 	w.must(w.Stop(t.Context(), "dev", api.StopVM{}))
-	if err := os.Remove(w.diskPath(w.show("dev").ID)); err != nil {
+	if err := os.Remove(w.disks.Path(w.show("dev").ID)); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.do(w.commitTo("dev", "ready")); err == nil {

@@ -23,7 +23,7 @@ func (w *world) mustBeKept(name, why string, err error) {
 	if v.State != api.StateFailed || !strings.Contains(v.Reason, why) {
 		w.t.Errorf("it is %s (%s)", v.State, v.Reason)
 	}
-	if _, err := os.Stat(w.diskPath(v.ID)); err != nil {
+	if _, err := os.Stat(w.disks.Path(v.ID)); err != nil {
 		w.t.Errorf("its disk is gone: %v", err)
 	}
 }
@@ -90,8 +90,8 @@ func (m stubbornMachine) Kill(ctx context.Context) error {
 func TestCreationThatCannotBeEndedIsKept(t *testing.T) {
 	w := newWorld(t)
 	for _, restart := range []bool{false, true} {
-		d := &stubborn{Driver: w.Drivers[0]}
-		w.Drivers[0] = d
+		d := &stubborn{Driver: w.machines.Drivers[0]}
+		w.machines.Drivers[0] = d
 		d.on.Store(true)
 		w.fault("mute")
 		o, err := w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true})
@@ -134,8 +134,8 @@ func (f forgetful) Start(ctx context.Context, spec driver.Spec) (driver.Machine,
 // TestVMMThatNobodyKnowsIsEnded: a start can fail although its VMM runs.
 func TestVMMThatNobodyKnowsIsEnded(t *testing.T) {
 	w := newWorldOn(t, &host{})
-	d := w.Drivers[0]
-	w.Drivers[0] = forgetful{d}
+	d := w.machines.Drivers[0]
+	w.machines.Drivers[0] = forgetful{d}
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "dev"}))
 	id := w.show("dev").ID
 	if err := w.do(w.Start(t.Context(), "dev", api.StartVM{})); err == nil {

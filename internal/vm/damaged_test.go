@@ -40,7 +40,7 @@ func TestDamagedVM(t *testing.T) {
 	pid, id := w.show("bad").PID, w.show("bad").ID
 	w.leave()
 	w.build()
-	w.Service.Store = unreadable{w.store, id}
+	w.setStore(unreadable{w.store, id})
 	if err := w.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}

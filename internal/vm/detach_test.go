@@ -67,13 +67,11 @@ func TestDetachKeepsSessions(t *testing.T) {
 // to it returns any more.
 func standStill(t *testing.T, w *world, ref string) (channels []net.Conn, resume func()) {
 	t.Helper()
-	w.mu.Lock()
-	e, err := w.find(ref)
-	w.mu.Unlock()
+	e, err := w.table.Find(ref)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, ok := w.runOf(e).machine.(driver.Pauser)
+	p, ok := e.Run().Machine().(driver.Pauser)
 	if !ok {
 		t.Fatal("the fake does not pause")
 	}
@@ -124,13 +122,11 @@ func TestStopOfAGuestThatStandsStill(t *testing.T) {
 		w := newWorld(t)
 		w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true}))
 		if opened {
-			w.mu.Lock()
-			e, err := w.find("dev")
-			w.mu.Unlock()
+			e, err := w.table.Find("dev")
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := w.runOf(e).machine.(driver.Pauser).Pause(t.Context()); err != nil {
+			if err := e.Run().Machine().(driver.Pauser).Pause(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		} else {

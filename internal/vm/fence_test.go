@@ -3,6 +3,7 @@ package vm
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -15,6 +16,8 @@ import (
 	"banger/api"
 	"banger/internal/op"
 	"banger/internal/store"
+	"banger/internal/vm/reconcile"
+	"banger/internal/vm/records"
 )
 
 // lossy is a store that cannot record the end of an operation while full is set, nor
@@ -60,8 +63,8 @@ func newLossyWorld(t *testing.T) *lossyWorld {
 }
 
 func (f *lossyWorld) wrap() {
-	f.Ops = op.NewManager(lossy{f.store, &f.full, &f.fuller}, f.Logger)
-	f.Service.Store = lossy{f.store, &f.full, &f.fuller}
+	f.setOps(op.NewManager(lossy{f.store, &f.full, &f.fuller}, slog.New(slog.DiscardHandler)))
+	f.setStore(lossy{f.store, &f.full, &f.fuller})
 }
 
 // restart is the next daemon, which has ended all operations when it returns. It
@@ -103,7 +106,7 @@ func TestUnrecordedCreationIsNeverUndone(t *testing.T) {
 			if v := w.show("dev"); v.State != before.State || v.PID != before.PID {
 				t.Fatalf("it is %s, pid %d; was %s, pid %d", v.State, v.PID, before.State, before.PID)
 			}
-			if _, err := os.Stat(w.diskPath(before.ID)); err != nil {
+			if _, err := os.Stat(w.disks.Path(before.ID)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -137,12 +140,12 @@ func TestInterruptedPrune(t *testing.T) {
 				w.must(w.Create(t.Context(), api.CreateVM{Name: vm}))
 				ids = append(ids, w.show(vm).ID)
 			}
-			row := api.Operation{ID: "0123456789ab", Kind: kindPrune, Target: strings.Join(ids, ","), StartedAt: time.Now()}
+			row := api.Operation{ID: "0123456789ab", Kind: records.KindPrune, Target: strings.Join(ids, ","), StartedAt: time.Now()}
 			if err := w.store.BeginOperation(t.Context(), row); err != nil {
 				t.Fatal(err)
 			}
 			c.later(w)
-			if err := w.restart()[kindPrune]; err != nil {
+			if err := w.restart()[records.KindPrune]; err != nil {
 				t.Error(err)
 			}
 			var left []string
@@ -308,8 +311,8 @@ func TestCancelledStopSaysWhatGoesOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := w.runOf(w.vms[w.show("dev").ID])
-	for !r.asked.Load() {
+	r := w.table.ByID(w.show("dev").ID).Run()
+	for !r.Asked() {
 		time.Sleep(time.Millisecond)
 	}
 	if err := w.Ops.Cancel(stop.ID()); err != nil {
@@ -330,11 +333,11 @@ func TestGoalThatStandsIsDone(t *testing.T) {
 	params, _ := json.Marshal(api.CommitVM{Name: "committed"})
 	for _, row := range []api.Operation{
 		{ID: "1", Kind: KindDelete, Target: "0123456789ab", Step: "record", StartedAt: began},
-		{ID: "2", Kind: kindCommit, Target: id, Step: "image", StartedAt: began, Params: string(params)},
-		{ID: "3", Kind: kindCommit, Target: id, Step: "image", StartedAt: began.Add(time.Hour), Params: string(params)},
+		{ID: "2", Kind: records.KindCommit, Target: id, Step: "image", StartedAt: began, Params: string(params)},
+		{ID: "3", Kind: records.KindCommit, Target: id, Step: "image", StartedAt: began.Add(time.Hour), Params: string(params)},
 		{ID: "4", Kind: "image.import", Target: "imported", Step: "image", StartedAt: began},
 		{ID: "5", Kind: "image.import", Target: "lost", Step: "image", StartedAt: began},
-		{ID: "6", Kind: kindStop, Target: "0123456789ab", Step: "shutdown", StartedAt: began},
+		{ID: "6", Kind: records.KindStop, Target: "0123456789ab", Step: "shutdown", StartedAt: began},
 	} {
 		if err := w.store.BeginOperation(t.Context(), row); err != nil {
 			t.Fatal(err)
@@ -342,8 +345,8 @@ func TestGoalThatStandsIsDone(t *testing.T) {
 	}
 	w.leave()
 	w.build()
-	w.Images = committedImages{fakeImages{w.caches}, began.Add(time.Minute)}
-	w.Outcome = func(u op.Unfinished) (*api.Result, bool) {
+	w.setImages(committedImages{fakeImages{w.caches}, began.Add(time.Minute)})
+	w.resumer.outcomeOf = func(u op.Unfinished) (*api.Result, bool) {
 		return &api.Result{Image: &api.Image{Source: u.Target}}, u.Target == "imported"
 	}
 	if err := w.Recover(t.Context()); err != nil {
@@ -386,12 +389,12 @@ func TestNoPhantomRuns(t *testing.T) {
 		untilStep(t, o, "agent")
 		w.leave()
 		w.build()
-		w.Service.Store = held{w.store, func() {
-			r := w.lastRun(w.vms[w.vmIDs()[0]])
-			<-r.up
-			_ = r.machine.Kill(context.Background())
-			<-r.gone
-		}}
+		w.setStore(held{w.store, func() {
+			r := w.table.ByID(w.vmIDs()[0]).LastRun()
+			<-r.Up()
+			_ = r.Machine().Kill(context.Background())
+			<-r.Gone()
+		}})
 		if err := w.Recover(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -406,10 +409,8 @@ func TestNoPhantomRuns(t *testing.T) {
 }
 
 func (w *world) vmIDs() (ids []string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for id := range w.vms {
-		ids = append(ids, id)
+	for _, at := range w.table.Snapshots() {
+		ids = append(ids, at.VM.ID)
 	}
 	return ids
 }
@@ -451,7 +452,7 @@ func TestSlowDiskHoldsUpNobodyElse(t *testing.T) {
 	w := newWorld(t)
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "a", Start: true}))
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "b"}))
-	w.Service.Store = slow{w.store}
+	w.setStore(slow{w.store})
 	for name, work := range map[string]func() error{
 		"rename": func() error { _, err := w.Rename(t.Context(), "b", "c"); return err },
 		"create": func() error { return w.do(w.Create(t.Context(), api.CreateVM{Name: "d"})) },
@@ -477,7 +478,7 @@ func TestSlowDiskHoldsUpNobodyElse(t *testing.T) {
 			}
 		}
 	}
-	w.Service.Store = w.store
+	w.setStore(w.store)
 }
 
 // TestNothingBeginsDuringCreation: a VM that is being created is busy from the first
@@ -520,8 +521,8 @@ func TestRemovedAfterALossOfPower(t *testing.T) {
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "waits", AutoRemove: true}))
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "kept", Start: true}))
 	w.must(w.Kill(t.Context(), "kept"))
-	kept := w.vms[w.show("kept").ID]
-	if err := w.update(t.Context(), kept, func(v *api.VM) { v.AutoRemove, v.Reason = true, vanishedReason }); err != nil {
+	kept := w.table.ByID(w.show("kept").ID)
+	if err := kept.Update(t.Context(), func(v *api.VM) { v.AutoRemove, v.Reason = true, reconcile.VanishedReason }); err != nil {
 		t.Fatal(err)
 	}
 	pid := w.show("dev").PID

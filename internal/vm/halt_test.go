@@ -18,7 +18,7 @@ func TestHaltedGuestIsEnded(t *testing.T) {
 	w := newWorld(t)
 	var mu sync.Mutex
 	var look func()
-	w.Watch = func(_ string, looked func()) func() {
+	w.instances.Watch = func(_ string, looked func()) func() {
 		mu.Lock()
 		defer mu.Unlock()
 		if looked != nil {
@@ -61,13 +61,24 @@ func TestHaltedGuestIsEnded(t *testing.T) {
 // TestHaltedGuestThatHasEndedIsLetBe: what a run's console said ends no later run.
 func TestHaltedGuestThatHasEndedIsLetBe(t *testing.T) {
 	w := newWorld(t)
+	var mu sync.Mutex
+	var looks []func() // of each run
+	w.instances.Watch = func(_ string, looked func()) func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if looked != nil {
+			looks = append(looks, looked)
+		}
+		return func() {}
+	}
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true}))
 	v := w.show("dev")
-	e := w.vms[v.ID]
-	first := w.runOf(e)
 	w.must(w.Restart(t.Context(), "dev", api.StartVM{}))
 	w.says(v.ID, "[    6.036481] reboot: System halted\r\n")
-	w.endHalted(e, first)
+	mu.Lock()
+	first := looks[0]
+	mu.Unlock()
+	first()
 	time.Sleep(100 * time.Millisecond)
 	if now := w.show("dev"); now.State != api.StateRunning {
 		t.Errorf("the VM is %s (%s)", now.State, now.Reason)

@@ -37,15 +37,15 @@ func TestADiskThatTheHostCannotWrite(t *testing.T) {
 	h := &host{}
 	w := newWorldOn(t, h)
 	log := &said{}
-	w.Logger = slog.New(slog.NewTextHandler(log, nil))
+	w.instances.Logger = slog.New(slog.NewTextHandler(log, nil))
 	var full atomic.Bool
-	w.room = func(int64) error {
+	w.instances.Room = func(int64) error {
 		if full.Load() {
 			return api.Errorf(api.KindNoSpace, "the disk is full")
 		}
 		return nil
 	}
-	w.stallEvery = 5 * time.Millisecond
+	w.instances.StallEvery = 5 * time.Millisecond
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true}))
 	reason := func(is func(why string) bool) {
 		t.Helper()
@@ -78,7 +78,7 @@ func TestADiskThatTheHostCannotWrite(t *testing.T) {
 	}
 	reason(broken)
 	full.Store(false)
-	time.Sleep(20 * w.stallEvery)
+	time.Sleep(20 * w.instances.StallEvery)
 	reason(broken) // the kernel does not write it again by itself
 	h.use(&api.DiskUsage{UsedBytes: 1, TotalBytes: 2})
 	w.must(w.Stop(t.Context(), "dev", api.StopVM{}))

@@ -54,8 +54,9 @@ func TestUnprovenVMM(t *testing.T) {
 	}
 	w.leave()
 	w.build()
-	d := &doubtful{Driver: w.Drivers[0], heldHost: heldHost{objects: held}, world: w, ended: map[string]bool{}}
-	w.Drivers, w.Host = []driver.Driver{d}, d
+	d := &doubtful{Driver: w.machines.Drivers[0], heldHost: heldHost{objects: held}, world: w, ended: map[string]bool{}}
+	w.machines.Drivers = []driver.Driver{d}
+	w.setHost(d)
 	if err := w.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -80,7 +80,7 @@ func TestLeaks(t *testing.T) {
 		"one is missing": {holds(one.ID)[:6], 1, "jail one missing"},
 		"of no VM":       {append(holds(one.ID), api.HostObject{Kind: "netns", Name: vmid.Netns(other), ID: other}), 1, "netns "},
 	} {
-		w.Host = heldHost{objects: c.objects}
+		w.setHost(heldHost{objects: c.objects})
 		got := w.leaked()
 		if len(got) != c.want || c.want > 0 && got[0] != c.line {
 			t.Errorf("%s: %q", name, got)
@@ -90,20 +90,20 @@ func TestLeaks(t *testing.T) {
 		t.Errorf("it can be reached at %q", v.Address)
 	}
 	// While an operation works on it, it may have anything.
-	e, err := w.begin("one", "test", nil)
+	e, err := w.table.Claim("one", "test", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Host = heldHost{}
+	w.setHost(heldHost{})
 	if got := w.leaked(); len(got) != 0 {
 		t.Errorf("while it changes: %q", got)
 	}
 	// So it may when the operation ends while the host is listed.
-	w.Host = heldHost{list: func() { w.release(e) }}
+	w.setHost(heldHost{list: func() { e.Release() }})
 	if got := w.leaked(); len(got) != 0 {
 		t.Errorf("when it has just changed: %q", got)
 	}
-	w.Host = heldHost{}
+	w.setHost(heldHost{})
 	if got := w.leaked(); len(got) != 7 {
 		t.Errorf("with nothing: %q", got)
 	}
@@ -111,7 +111,7 @@ func TestLeaks(t *testing.T) {
 	if got := w.leaked(); len(got) != 0 {
 		t.Errorf("stopped: %q", got)
 	}
-	w.Host = heldHost{objects: holds(one.ID)}
+	w.setHost(heldHost{objects: holds(one.ID)})
 	if got := w.leaked(); len(got) != 8 { // the base's loop device, too
 		t.Errorf("stopped, with everything: %q", got)
 	}
@@ -133,7 +133,7 @@ func TestLeaksOfUserMode(t *testing.T) {
 	if got := w.leaked(); len(got) != 2 || got[0] != "process " || got[1] != "directory " {
 		t.Errorf("%q", got)
 	}
-	m, err := w.Drivers[0].Recover(t.Context(), lost.ID, w.Paths.VM(lost.ID), nil)
+	m, err := w.machines.Drivers[0].Recover(t.Context(), lost.ID, w.Paths.VM(lost.ID), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 // leased makes a running VM with a lease of that time.
 func leased(t *testing.T, lease time.Duration) *world {
 	w := newWorld(t)
-	w.Service.lease = lease
+	w.Leases.time = lease
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true, AutoRemove: true, Lease: true}))
 	return w
 }
@@ -51,7 +51,7 @@ func TestLeaseOverARestart(t *testing.T) {
 		w.leave()
 		give()
 		w.build()
-		w.Service.lease = 500 * time.Millisecond
+		w.Leases.time = 500 * time.Millisecond
 		if err := w.Recover(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -8,15 +8,7 @@ import (
 
 	"banger/api"
 	"banger/internal/disk"
-	"banger/internal/rootapi"
 )
-
-// TestSlotsAgree: every slot that is given out is one that the root helper takes.
-func TestSlotsAgree(t *testing.T) {
-	if maxSlot != rootapi.Slots-1 {
-		t.Errorf("the last slot is %d, the root helper knows %d", maxSlot, rootapi.Slots)
-	}
-}
 
 // TestTooLongForTheFileSystem: a disk that no file there can hold is refused before anything
 // is touched, and where one is met later, it is called so.

@@ -15,7 +15,7 @@ func TestLogsAreWatchedWhileTheVMRuns(t *testing.T) {
 	var mu sync.Mutex
 	var watched []string
 	seen := func() []string { mu.Lock(); defer mu.Unlock(); return slices.Clone(watched) }
-	w.Watch = func(path string, _ func()) func() {
+	w.instances.Watch = func(path string, _ func()) func() {
 		mu.Lock()
 		defer mu.Unlock()
 		name := filepath.Base(path)

@@ -3,12 +3,14 @@ package vm
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"testing"
 
 	"banger/api"
 	"banger/internal/op"
 	"banger/internal/store"
+	"banger/internal/vm/records"
 )
 
 // filling is a store on a disk that is full from one write on, until there is room again.
@@ -73,8 +75,8 @@ func newFillingWorld(t *testing.T) *fillingWorld {
 }
 
 func (w *fillingWorld) wrap() {
-	w.Ops = op.NewManager(filling{w.store, &w.left}, w.Logger)
-	w.Service.Store = filling{w.store, &w.left}
+	w.setOps(op.NewManager(filling{w.store, &w.left}, slog.New(slog.DiscardHandler)))
+	w.setStore(filling{w.store, &w.left})
 }
 
 // restart is the next daemon, which has brought all operations to an end.
@@ -101,20 +103,20 @@ func TestFullDiskAtEveryWrite(t *testing.T) {
 		do      func(w *fillingWorld) (*op.Op, error)
 		want    api.State // after it; empty: none
 	}{
-		kindCreate: {false, func(w *fillingWorld) (*op.Op, error) { return w.Create(t.Context(), api.CreateVM{Name: "new"}) }, api.StateStopped},
-		kindRun: {false, func(w *fillingWorld) (*op.Op, error) {
+		records.KindCreate: {false, func(w *fillingWorld) (*op.Op, error) { return w.Create(t.Context(), api.CreateVM{Name: "new"}) }, api.StateStopped},
+		records.KindRun: {false, func(w *fillingWorld) (*op.Op, error) {
 			return w.Create(t.Context(), api.CreateVM{Name: "new", Start: true})
 		}, api.StateRunning},
-		kindStart:   {false, func(w *fillingWorld) (*op.Op, error) { return w.Start(t.Context(), "new", api.StartVM{}) }, api.StateRunning},
-		kindStop:    {true, func(w *fillingWorld) (*op.Op, error) { return w.Stop(t.Context(), "new", api.StopVM{}) }, api.StateStopped},
-		kindRestart: {true, func(w *fillingWorld) (*op.Op, error) { return w.Restart(t.Context(), "new", api.StartVM{}) }, api.StateRunning},
-		kindKill:    {true, func(w *fillingWorld) (*op.Op, error) { return w.Kill(t.Context(), "new") }, api.StateStopped},
-		KindDelete:  {true, func(w *fillingWorld) (*op.Op, error) { return w.Delete(t.Context(), "new", true) }, ""},
+		records.KindStart:   {false, func(w *fillingWorld) (*op.Op, error) { return w.Start(t.Context(), "new", api.StartVM{}) }, api.StateRunning},
+		records.KindStop:    {true, func(w *fillingWorld) (*op.Op, error) { return w.Stop(t.Context(), "new", api.StopVM{}) }, api.StateStopped},
+		records.KindRestart: {true, func(w *fillingWorld) (*op.Op, error) { return w.Restart(t.Context(), "new", api.StartVM{}) }, api.StateRunning},
+		records.KindKill:    {true, func(w *fillingWorld) (*op.Op, error) { return w.Kill(t.Context(), "new") }, api.StateStopped},
+		KindDelete:          {true, func(w *fillingWorld) (*op.Op, error) { return w.Delete(t.Context(), "new", true) }, ""},
 	}
 	for kind, c := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			for n := int64(0); ; n++ {
-				if !fullFrom(t, fmt.Sprintf("full from write %d on", n), n, kind == kindCreate || kind == kindRun, c.running, c.do, c.want) {
+				if !fullFrom(t, fmt.Sprintf("full from write %d on", n), n, kind == records.KindCreate || kind == records.KindRun, c.running, c.do, c.want) {
 					return
 				}
 			}

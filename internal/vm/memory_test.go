@@ -15,7 +15,7 @@ func memoryWorld(t *testing.T) *world {
 }
 
 func (w *world) hostMemory(bytes int64) {
-	w.Memory = func() Memory { return Memory{Bytes: bytes, Whose: "this host"} }
+	w.table.Memory = func() Memory { return Memory{Bytes: bytes, Whose: "this host"} }
 }
 
 // refusedFor proves that a start is refused with just those words, and that it left nothing.

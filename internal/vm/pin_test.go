@@ -55,7 +55,7 @@ func TestDeletionOfAnImageAndCreation(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(w.caches.dir, "base"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.Images = images
+	w.setImages(images)
 	deleted := make(chan bool)
 	go func() { deleted <- images.delete(w.InUse) }()
 	<-images.asked

@@ -12,6 +12,7 @@ import (
 	"banger/api"
 	"banger/internal/driver"
 	"banger/internal/op"
+	"banger/internal/vm/records"
 )
 
 // fakePorts serves nothing, and knows what it would serve.
@@ -68,21 +69,21 @@ var published = []api.PublishedPort{{Address: "127.0.0.1", HostPort: 8080, Guest
 func publishing(t *testing.T) (*world, api.VM, *fakePorts) {
 	t.Helper()
 	w := newWorld(t)
-	w.Ports = &fakePorts{served: map[string][]api.PublishedPort{}}
+	w.ports.Server = &fakePorts{served: map[string][]api.PublishedPort{}}
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true, Publish: published}))
 	v := w.show("dev")
 	w.leave()
 	w.build()
 	next := &fakePorts{served: map[string][]api.PublishedPort{}, reopened: make(chan string, 1)}
-	w.Ports = next
+	w.ports.Server = next
 	return w, v, next
 }
 
 // TestPortsOfAVMThatIsFoundLate are served when it is found.
 func TestPortsOfAVMThatIsFoundLate(t *testing.T) {
 	w, v, ports := publishing(t)
-	unseen := &blind{Driver: w.Drivers[0]}
-	w.Drivers = []driver.Driver{unseen}
+	unseen := &blind{Driver: w.machines.Drivers[0]}
+	w.machines.Drivers = []driver.Driver{unseen}
 	if err := w.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -97,8 +98,8 @@ func TestPortsOfAVMThatIsFoundLate(t *testing.T) {
 // TestPortsOfAVMThatIsGoneLate are closed when that is known.
 func TestPortsOfAVMThatIsGoneLate(t *testing.T) {
 	w, v, ports := publishing(t)
-	unseen := &blind{Driver: w.Drivers[0]}
-	w.Drivers = []driver.Driver{unseen}
+	unseen := &blind{Driver: w.machines.Drivers[0]}
+	w.machines.Drivers = []driver.Driver{unseen}
 	ports.served[v.ID] = published // by a forwarder that was found
 	if err := w.Recover(t.Context()); err != nil {
 		t.Fatal(err)
@@ -117,7 +118,7 @@ func TestPortsOfAVMThatIsGoneLate(t *testing.T) {
 // serves them.
 func TestPortsAfterAnOperation(t *testing.T) {
 	w, v, ports := publishing(t)
-	row := api.Operation{ID: op.NewID(), Kind: kindStart, Target: v.ID, Step: "agent", StartedAt: time.Now()}
+	row := api.Operation{ID: op.NewID(), Kind: records.KindStart, Target: v.ID, Step: "agent", StartedAt: time.Now()}
 	if err := w.store.BeginOperation(t.Context(), row); err != nil {
 		t.Fatal(err)
 	}
@@ -144,9 +145,7 @@ func awaitReopened(t *testing.T, ports *fakePorts, id string) {
 func (w *world) awaitIdle(id string) {
 	w.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		w.mu.Lock()
-		busy := w.vms[id].busy
-		w.mu.Unlock()
+		_, busy := w.table.ByID(id).Operation()
 		if busy == "" {
 			return
 		}
@@ -160,7 +159,7 @@ func (w *world) awaitIdle(id string) {
 // that serves it is replaced.
 func TestPortOfAnotherVM(t *testing.T) {
 	w := newWorld(t)
-	w.Ports = &fakePorts{served: map[string][]api.PublishedPort{}}
+	w.ports.Server = &fakePorts{served: map[string][]api.PublishedPort{}}
 	port := api.PublishedPort{Address: "127.0.0.1", HostPort: 8080, GuestPort: 80, Protocol: "tcp"}
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "a", Start: true, Publish: []api.PublishedPort{port}}))
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "b", Start: true}))
@@ -182,7 +181,7 @@ func TestPortOfAnotherVM(t *testing.T) {
 func TestPublishingOverTheEndOfTheVM(t *testing.T) {
 	w := newWorld(t)
 	ports := &fakePorts{served: map[string][]api.PublishedPort{}}
-	w.Ports = ports
+	w.ports.Server = ports
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true}))
 	v := w.show("dev")
 	ports.opening = func() {
@@ -213,8 +212,8 @@ func (stillborn) Start(context.Context, driver.Spec) (driver.Machine, error) {
 func TestPortsOfAVMThatEndsAtOnce(t *testing.T) {
 	w := newWorld(t)
 	ports := &fakePorts{served: map[string][]api.PublishedPort{}}
-	w.Ports = ports
-	w.Drivers = []driver.Driver{stillborn{w.Drivers[0]}}
+	w.ports.Server = ports
+	w.machines.Drivers = []driver.Driver{stillborn{w.machines.Drivers[0]}}
 	o, err := w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true, Publish: published})
 	if err != nil {
 		t.Fatal(err)
@@ -233,14 +232,14 @@ func TestPortsOfAVMThatEndsAtOnce(t *testing.T) {
 func TestPortOfAVMThatLetsGo(t *testing.T) {
 	w := newWorld(t)
 	ports := &fakePorts{served: map[string][]api.PublishedPort{}}
-	w.Ports = ports
+	w.ports.Server = ports
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "a", Publish: published}))
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "b", Start: true}))
-	e, err := w.begin("a", kindStart, nil)
+	e, err := w.table.Claim("a", records.KindStart, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ports.opening = func() { w.release(e) }
+	ports.opening = func() { e.Release() }
 	ports.refusal = api.Errorf(api.KindConflict, "port 8080 is taken")
 	_, err = w.Publish(t.Context(), "b", api.PublishVM{Add: published})
 	if api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), "VM a publishes") {

@@ -11,6 +11,7 @@ import (
 	"banger/api"
 	"banger/internal/driver"
 	"banger/internal/op"
+	"banger/internal/vm/records"
 )
 
 // blind is a driver that cannot tell what runs, as one whose helper does not answer.
@@ -30,8 +31,8 @@ func (b *blind) Recover(ctx context.Context, id, dir string, hint json.RawMessag
 func (w *world) enterBlind() *blind {
 	w.t.Helper()
 	w.build()
-	b := &blind{Driver: w.Service.Drivers[0]}
-	w.Service.Drivers[0] = b
+	b := &blind{Driver: w.machines.Drivers[0]}
+	w.machines.Drivers[0] = b
 	if err := w.Recover(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
@@ -63,7 +64,7 @@ func TestWorkOnWhatIsSoughtWaits(t *testing.T) {
 	untilStep(t, start, "agent")
 	pid := w.show("starts").PID
 	ids := []string{
-		start.ID(), w.left(kindStop, w.show("stops").ID, "shutdown").ID, w.left(KindDelete, w.show("goes").ID, "kill").ID,
+		start.ID(), w.left(records.KindStop, w.show("stops").ID, "shutdown").ID, w.left(KindDelete, w.show("goes").ID, "kill").ID,
 	}
 	w.leave()
 	w.enterBlind()
@@ -112,7 +113,7 @@ func TestCancelledWorkOnWhatIsSoughtWaits(t *testing.T) {
 		t.Errorf("it ended with %v", err)
 	}
 	w.nothingLeft()
-	if _, err := w.Drivers[0].Recover(t.Context(), id, w.Paths.VM(id), nil); !errors.Is(err, driver.ErrGone) {
+	if _, err := w.machines.Drivers[0].Recover(t.Context(), id, w.Paths.VM(id), nil); !errors.Is(err, driver.ErrGone) {
 		t.Errorf("its VMM runs on: %v", err)
 	}
 }
@@ -122,14 +123,14 @@ func TestCancelledWorkOnWhatIsSoughtWaits(t *testing.T) {
 func TestSettleLeavesWhatWasSought(t *testing.T) {
 	w := newWorld(t)
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true}))
-	e := w.vms[w.show("dev").ID]
-	w.note(t.Context(), e, func(v *api.VM) { v.State = api.StateStopped })
+	e := w.table.ByID(w.show("dev").ID)
+	e.Note(t.Context(), func(v *api.VM) { v.State = api.StateStopped })
 	w.leave()
 	w.enterBlind().sees.Store(true)
 	for w.show("dev").PID == 0 {
 		time.Sleep(10 * time.Millisecond)
 	}
-	w.settle(t.Context())
+	w.recovery.Settle(t.Context())
 	w.health("dev")
 }
 

@@ -2,58 +2,78 @@ package vm
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
 
 	"banger/api"
 	"banger/internal/op"
+	"banger/internal/vm/ports"
+	"banger/internal/vm/records"
+	"banger/internal/vm/tasks"
 )
+
+// resumer continues or ends the operations that an earlier daemon has left.
+type resumer struct {
+	outcomeOf func(left op.Unfinished) (result *api.Result, ok bool) // Options.Outcome
+	again     func(left op.Unfinished) (plan op.Plan, ok bool)       // Options.Again
+	logger    *slog.Logger
+	tasks     *tasks.Group
+	table     *records.Table
+	ports     *ports.Ports
+	ops       *operations
+	creator   *Creator
+	starter   *Starter
+	stopper   *Stopper
+	remover   *Remover
+	changer   *Changer
+}
 
 // resume continues an operation of an earlier daemon. An operation whose outcome is final is only
 // ended. An operation on a VM that is still being recovered waits: otherwise it would treat a running
 // machine as gone.
-func (s *Service) resume(u op.Unfinished) {
-	s.Logger.Info("taking up an operation", "operation", u.ID, "kind", u.Kind, "target", u.Target, "step", u.Step,
+func (s *resumer) resume(u op.Unfinished) {
+	s.logger.Info("taking up an operation", "operation", u.ID, "kind", u.Kind, "target", u.Target, "step", u.Step,
 		"undoing", u.Undoing, "attempts", u.Attempts, "settled", u.Settled, "superseded", u.Superseded)
-	if result, err, stands := s.outcome(u); stands && u.Kind != kindPrune {
+	if result, err, stands := s.outcome(u); stands && u.Kind != records.KindPrune {
 		plan := op.Plan{Kind: u.Kind, Target: u.Target, Result: func(*op.Op) *api.Result { return result }}
-		s.Ops.Conclude(plan, u, err)
+		s.ops.manager.Conclude(plan, u, err)
 		return
 	}
 	plan := op.Plan{Kind: u.Kind, Target: u.Target, Steps: []op.Step{{Name: u.Step, Do: func(context.Context, api.Report) error {
 		return interrupted(u)
 	}}}}
-	if u.Kind == kindPrune { // its target is a list, of one VM or more: it claims each by itself
-		s.Ops.Resume(s.prunePlan(s.idleSince(strings.Split(u.Target, ","), u.StartedAt)), u)
+	if u.Kind == records.KindPrune { // its target is a list, of one VM or more: it claims each by itself
+		s.ops.manager.Resume(s.remover.prunePlan(s.idleSince(strings.Split(u.Target, ","), u.StartedAt)), u)
 		return
 	}
-	if s.Again != nil {
-		if again, ok := s.Again(u); ok {
+	if s.again != nil {
+		if again, ok := s.again(u); ok {
 			plan = again
 		}
 	}
-	e := s.takeOver(u.Target, u.Kind)
+	e := s.table.TakeOver(u.Target, u.Kind)
 	if e != nil {
 		plan = s.planOf(e, u, plan)
-		plan.Before = func(ctx context.Context) error { return s.awaitRecovery(ctx, e) }
+		plan.Before = func(ctx context.Context) error { return e.AwaitRecovery(ctx) }
 	}
-	o := s.Ops.Resume(plan, u)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if e != nil && e.busy == u.Kind {
-		e.op = o
+	o := s.ops.manager.Resume(plan, u)
+	if e != nil {
+		e.SetOperation(o, u.Kind)
 	}
 }
 
 // idleSince returns those of the listed VMs that nobody has started since: what a prune was asked to
 // remove may be in use again.
-func (s *Service) idleSince(ids []string, since time.Time) []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *resumer) idleSince(ids []string, since time.Time) []string {
 	return slices.DeleteFunc(ids, func(id string) bool {
-		e := s.vms[id]
-		return e != nil && e.vm.StartedAt != nil && e.vm.StartedAt.After(since)
+		e := s.table.ByID(id)
+		if e == nil {
+			return false
+		}
+		started := e.Record().StartedAt
+		return started != nil && started.After(since)
 	})
 }
 
@@ -65,23 +85,21 @@ func interrupted(u op.Unfinished) error {
 
 // outcome returns the outcome of an operation of an earlier daemon, if it is known: from then on
 // nothing of it may be done or undone (docs/adr/0017).
-func (s *Service) outcome(u op.Unfinished) (result *api.Result, err error, stands bool) {
-	s.mu.Lock()
-	e := s.vms[u.Target]
-	s.mu.Unlock()
+func (s *resumer) outcome(u op.Unfinished) (result *api.Result, err error, stands bool) {
+	e := s.table.ByID(u.Target)
 	if e == nil {
 		return s.outcomeWithoutVM(u)
 	}
-	v, result := s.get(e), s.resultOf(e)
-	creation := u.Kind == kindCreate || u.Kind == kindRun
+	v, result := e.Record(), resultOf(e)
+	creation := u.Kind == records.KindCreate || u.Kind == records.KindRun
 	switch {
-	case u.Kind == kindCommit:
-		return s.committed(u)
+	case u.Kind == records.KindCommit:
+		return s.changer.committed(u)
 	case u.Settled == op.SettledDone:
 		return result, nil, true
 	case u.Settled == op.SettledFailed:
 		return nil, notStarted(v), true
-	case u.Superseded && (u.Kind == kindStop || u.Kind == kindKill): // another began when it had ended
+	case u.Superseded && (u.Kind == records.KindStop || u.Kind == records.KindKill): // another began when it had ended
 		return result, nil, true
 	case u.Superseded:
 		return nil, api.Errorf(api.KindInternal, "the outcome of %s VM %s is unknown: its record was lost, and other operations have changed the VM since", api.ActionOf(u.Kind).Doing, v.Name).
@@ -96,25 +114,25 @@ func (s *Service) outcome(u op.Unfinished) (result *api.Result, err error, stand
 
 // outcomeWithoutVM is outcome for an operation that is not on a VM, or whose VM does not exist any
 // more.
-func (s *Service) outcomeWithoutVM(u op.Unfinished) (result *api.Result, err error, stands bool) {
+func (s *resumer) outcomeWithoutVM(u op.Unfinished) (result *api.Result, err error, stands bool) {
 	switch u.Kind {
-	case KindDelete:
+	case records.KindDelete:
 		return nil, nil, true
-	case kindCreate, kindRun:
+	case records.KindCreate, records.KindRun:
 		why := "was interrupted by a restart of banger"
 		if u.Undoing {
 			why = "did not succeed, and was being undone when banger was restarted"
 		}
 		return nil, api.Errorf(api.KindInternal, "%s %s; nothing is left of it", api.ActionOf(u.Kind), why).WithHint("try again"), true
-	case kindStart, kindStop, kindRestart, kindKill:
+	case records.KindStart, records.KindStop, records.KindRestart, records.KindKill:
 		return nil, api.Errorf(api.KindNotFound, "%s was interrupted by a restart of banger, and the VM was deleted", api.ActionOf(u.Kind)), true
-	case kindCommit:
-		return s.committed(u)
-	case kindPrune:
+	case records.KindCommit:
+		return s.changer.committed(u)
+	case records.KindPrune:
 		return nil, nil, false
 	}
-	if s.Outcome != nil {
-		if result, ok := s.Outcome(u); ok {
+	if s.outcomeOf != nil {
+		if result, ok := s.outcomeOf(u); ok {
 			return result, nil, true
 		}
 	}
@@ -126,38 +144,25 @@ func notStarted(v api.VM) error {
 		WithHint("the VM still exists: banger vm logs %[1]s; banger vm start %[1]s; banger vm delete %[1]s", v.Name)
 }
 
-// takeOver claims a VM for an operation of an earlier daemon. It returns nil if there is none or
-// another operation works on it.
-func (s *Service) takeOver(id, kind string) *entry {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := s.vms[id]
-	if e == nil || e.busy != "" && e.busy != kindRecover {
-		return nil
-	}
-	e.busy = kind
-	return e
-}
-
 // planOf builds the plan of an operation on one VM again. If the operation cannot be resumed, the
 // VM is unlocked immediately.
-func (s *Service) planOf(e *entry, u op.Unfinished, otherwise op.Plan) op.Plan {
+func (s *resumer) planOf(e *records.Entry, u op.Unfinished, otherwise op.Plan) op.Plan {
 	var plan op.Plan
 	switch u.Kind {
-	case kindCreate, kindRun:
-		plan = s.createPlan(e, u.Kind)
-	case kindStart:
-		plan = s.plan(e, u.Kind, s.startSteps(e))
-	case kindStop:
-		plan = s.plan(e, u.Kind, s.stopSteps(e, s.deadlineOf(u)))
-	case kindRestart:
-		plan = s.plan(e, u.Kind, s.restartSteps(e, s.deadlineOf(u)))
-	case kindKill:
-		plan = s.plan(e, u.Kind, s.killSteps(e))
-	case KindDelete:
-		plan = s.plan(e, u.Kind, s.deleteSteps(e))
+	case records.KindCreate, records.KindRun:
+		plan = s.creator.createPlan(e, u.Kind)
+	case records.KindStart:
+		plan = s.ops.plan(e, u.Kind, s.starter.steps(e))
+	case records.KindStop:
+		plan = s.ops.plan(e, u.Kind, s.stopper.stopSteps(e, s.deadlineOf(u)))
+	case records.KindRestart:
+		plan = s.ops.plan(e, u.Kind, s.stopper.restartSteps(e, s.deadlineOf(u)))
+	case records.KindKill:
+		plan = s.ops.plan(e, u.Kind, s.stopper.killSteps(e))
+	case records.KindDelete:
+		plan = s.ops.plan(e, u.Kind, s.remover.deleteSteps(e))
 	default:
-		s.release(e)
+		e.Release()
 		return otherwise
 	}
 	return s.reopening(e, plan)
@@ -165,13 +170,24 @@ func (s *Service) planOf(e *entry, u op.Unfinished, otherwise op.Plan) op.Plan {
 
 // deadlineOf returns the time until which a guest may shut down after the request of an earlier
 // daemon. Older versions did not record it.
-func (s *Service) deadlineOf(u op.Unfinished) time.Time {
+func (s *resumer) deadlineOf(u op.Unfinished) time.Time {
 	if u.Deadline != nil {
 		return *u.Deadline
 	}
-	deadline, err := s.deadline(0)
+	deadline, err := s.stopper.deadline(0)
 	if err != nil {
-		s.Logger.Warn("cannot read the settings", "error", err)
+		s.logger.Warn("cannot read the settings", "error", err)
 	}
 	return deadline
+}
+
+// reopening returns the plan of an earlier daemon's operation that reopens the VM's ports before it
+// unlocks the VM.
+func (s *resumer) reopening(e *records.Entry, plan op.Plan) op.Plan {
+	ended := plan.Ended
+	plan.Ended = func(o *op.Op) {
+		s.ports.Reopen(s.tasks.Context(), e)
+		ended(o)
+	}
+	return plan
 }

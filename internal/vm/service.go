@@ -1,48 +1,41 @@
 package vm
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
-	"path/filepath"
-	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"banger/api"
 	"banger/internal/disk"
 	"banger/internal/driver"
 	"banger/internal/host/fsx"
-	"banger/internal/idref"
 	"banger/internal/op"
 	"banger/internal/paths"
-	"banger/internal/queue"
+	"banger/internal/vm/access"
+	"banger/internal/vm/disks"
+	"banger/internal/vm/instance"
+	"banger/internal/vm/machines"
+	"banger/internal/vm/ports"
+	"banger/internal/vm/reconcile"
+	"banger/internal/vm/records"
+	"banger/internal/vm/tasks"
 )
+
+// KindDelete is the kind of the operations that delete a VM.
+const KindDelete = records.KindDelete
 
 // Store stores VMs and unfinished operations. internal/store implements it.
 type Store interface {
-	AddVM(ctx context.Context, v api.VM) error
-	PutVM(ctx context.Context, v api.VM) error
-	// SettleVM is PutVM, and settles an operation in the same transaction.
-	SettleVM(ctx context.Context, v api.VM, operation string, how op.Settled) error
-	// AnswerVM is PutVM, and records an answer to a request in the same transaction.
-	AnswerVM(ctx context.Context, v api.VM, request string, answer []byte) error
-	DeleteVM(ctx context.Context, id string) error
-	VMs(ctx context.Context) ([]api.VM, error)
-	UnfinishedOperations(ctx context.Context) ([]op.Unfinished, error)
+	records.Store
+	reconcile.Store
 }
 
 // Images is the service's interface to the image cache.
 type Images interface {
+	disks.Images
 	Get(ref string) (api.Image, error)
 	CanPull(name string) bool
 	Pull(ctx context.Context, req api.PullImage, report api.Report) (api.Image, error)
-	// Disk returns the image's raw file of exactly that size, which is created once.
-	Disk(ctx context.Context, digest string, size int64, report api.Report) (string, error)
-	// Base is Disk for an existing file: it creates none, and returns an error of kind not found
-	// if it is missing.
-	Base(digest string, size int64) (string, error)
 	// CheckName refuses text that is not a valid name of an image.
 	CheckName(name string) error
 	// Commit creates an image from a disk that put writes to a file. from is the VM's name, and
@@ -62,6 +55,9 @@ type Kernels interface {
 	BootFull(ctx context.Context, digest, agentPath string) (vmlinux, initramfs string, err error)
 }
 
+// Memory is how much memory all running VMs together may have.
+type Memory = records.Memory
+
 // Defaults are the values of options that a request leaves unset.
 type Defaults struct {
 	Image       string
@@ -75,13 +71,6 @@ type Defaults struct {
 	BootTimeout time.Duration // until the agent must have answered
 }
 
-// Limits are the maximum values of a request.
-type Limits struct {
-	VCPUs       int
-	MemoryBytes int64
-	Starts      int // how many VMs may boot at the same time; the others wait
-}
-
 // Options configure a Service.
 type Options struct {
 	Paths    paths.Paths
@@ -92,7 +81,7 @@ type Options struct {
 	Drivers  []driver.Driver
 	Disks    []disk.Driver            // in order of preference
 	Host     Host                     // what root makes for VMs; nil in user mode
-	Ports    Ports                    // serves published ports; may be nil
+	Ports    ports.Server             // serves published ports; may be nil
 	Agent    string                   // path of the agent's binary
 	Version  string                   // sent to agents
 	Defaults func() (Defaults, error) // called for each request: settings change
@@ -113,301 +102,106 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Service manages all VMs. It is the only writer of the store.
+// Service manages all VMs. It is the only writer of the store. Each of its parts answers the requests of
+// one concern, and has its own state and lock.
 type Service struct {
-	Options
-	ctx  context.Context // ends with the service
-	stop context.CancelFunc
-	wg   sync.WaitGroup
+	*Queries
+	*Creator
+	*Starter
+	*Stopper
+	*Remover
+	*Changer
+	*Leases
+	*access.Guests
 
-	answer     time.Duration       // answerTime; tests have less
-	lease      time.Duration       // leaseTime; tests have less
-	stallEvery time.Duration       // stallEvery; tests have less
-	room       func(n int64) error // says that the disks' file system has no n bytes free
-	linking    context.Context     // ends when links to agents are given up
-	unlink     context.CancelFunc
-	links      sync.WaitGroup
-	starts     *queue.Queue // of those that boot
-
-	keys sync.Mutex // held while a host key is read or made
-
-	mu  sync.Mutex        // held over no call of the store's, nor any other that waits
-	vms map[string]*entry // by id
-}
-
-// entry is a VM in memory: its record in the store, and the operation in progress on it. Service.mu
-// guards it.
-type entry struct {
-	id  string     // never changes
-	row sync.Mutex // held while what is recorded changes; taken before Service.mu
-
-	vm    api.VM
-	fresh bool      // it is being recorded for the first time: nobody can ask for it yet
-	busy  string    // kind of the operation that works on it, "" for none
-	op    *op.Op    // that operation, once it is recorded
-	turn  func()    // releases its place among those that boot; nil if it has none
-	run   *instance // nil while no VMM runs
-	last  *instance // the newest run, also when it has ended
-
-	removing bool // autoRemove is at it
-	leases   int  // how many hold its lease
-	lost     int  // raised with each change of leases and each look at them
-
-	found chan struct{} // closed when its machine is recovered; nil if that took no waiting
-
-	parts []api.StepTiming // of the newest start's vmm step
+	tasks     *tasks.Group
+	table     *records.Table
+	instances *instance.Instances
+	machines  *machines.Machines
+	ports     *ports.Ports
+	disks     *disks.Disks
+	inventory *reconcile.Inventory
+	recovery  *reconcile.Recovery
+	resumer   *resumer
+	ops       *operations
+	host      *hostSide
 }
 
 // New returns an empty service: call Recover.
 func New(o Options) *Service {
-	ctx, stop := context.WithCancel(context.Background())
-	linking, unlink := context.WithCancel(ctx)
-	room := func(n int64) error { return fsx.NeedSpace(o.Paths.VMs(), n) }
-	return &Service{Options: o, ctx: ctx, room: room, stop: stop, linking: linking, unlink: unlink, starts: queue.New(o.Limits.Starts), answer: answerTime, lease: leaseTime, stallEvery: stallEvery, vms: map[string]*entry{}}
+	s := &Service{tasks: tasks.New()}
+	s.table = records.New(records.Options{Paths: o.Paths, Store: o.Store, System: o.Host != nil, Memory: o.Memory, Logger: o.Logger})
+	s.instances = instance.New(instance.Options{
+		Paths: o.Paths, Version: o.Version, Watch: o.Watch, Logger: o.Logger,
+		Room: func(n int64) error { return fsx.NeedSpace(o.Paths.VMs(), n) },
+	}, s.tasks)
+	if o.Host != nil {
+		s.instances.DiskUsage = o.Host.DiskUsage
+	}
+	s.ports = ports.New(o.Ports, s.table, o.Logger)
+	s.machines = machines.New(machines.Options{Paths: o.Paths, Drivers: o.Drivers, Host: o.Host, Ports: s.ports, Logger: o.Logger},
+		s.instances, s.tasks, func(e *records.Entry) { s.autoRemove(e) })
+	s.disks = disks.New(disks.Options{Paths: o.Paths, Images: o.Images, Drivers: o.Disks}, s.table)
+	s.Guests = access.New(s.table, o.Paths)
+	s.host = &hostSide{host: o.Host, disks: s.disks}
+	s.Queries = &Queries{table: s.table, paths: o.Paths, disks: s.disks, host: s.host}
+	s.plans(o)
+	s.inventory = reconcile.NewInventory(o.Host, o.Paths, s.table, s.machines, o.Logger)
+	s.recovery = reconcile.New(reconcile.Options{
+		Store: o.Store, Table: s.table, Machines: s.machines, Ports: s.ports, Inventory: s.inventory, Tasks: s.tasks,
+		Resume: s.resumer.resume, AutoRemove: s.autoRemove, WatchLease: s.Leases.watch, Logger: o.Logger,
+	})
+	return s
 }
 
-// Detach closes the links to all agents permanently. Operations must have ended.
-func (s *Service) Detach() {
-	s.unlink()
-	s.links.Wait()
+// plans makes the parts of the service that have plans of operations.
+func (s *Service) plans(o Options) {
+	s.ops = &operations{manager: o.Ops, table: s.table, turns: newTurns(o.Limits.Starts), tasks: s.tasks, logger: o.Logger, over: func(e *records.Entry) {
+		s.autoRemove(e)
+		s.Leases.watch(e)
+	}}
+	s.Starter = &Starter{
+		paths: o.Paths, kernels: o.Kernels, agent: o.Agent, defaults: o.Defaults, logger: o.Logger,
+		machines: s.machines, disks: s.disks, ports: s.ports, host: s.host, ops: s.ops,
+	}
+	s.Stopper = &Stopper{defaults: o.Defaults, logger: o.Logger, table: s.table, host: s.host, ops: s.ops, starter: s.Starter}
+	s.Remover = &Remover{
+		paths: o.Paths, logger: o.Logger, tasks: s.tasks, table: s.table, machines: s.machines, host: s.host, ops: s.ops,
+		stopper: s.Stopper, removing: map[*records.Entry]bool{},
+	}
+	s.Leases = &Leases{
+		time: leaseTime, logger: o.Logger, tasks: s.tasks, table: s.table, remover: s.Remover,
+		held: map[*records.Entry]int{}, looks: map[*records.Entry]int{},
+	}
+	s.Creator = &Creator{
+		paths: o.Paths, images: o.Images, kernels: o.Kernels, defaults: o.Defaults, limits: o.Limits,
+		table: s.table, machines: s.machines, disks: s.disks, ports: s.ports, ops: s.ops, starter: s.Starter, remover: s.Remover,
+	}
+	s.Changer = &Changer{paths: o.Paths, images: o.Images, limits: o.Limits, table: s.table, disks: s.disks, ops: s.ops}
+	s.resumer = &resumer{
+		outcomeOf: o.Outcome, again: o.Again, logger: o.Logger, tasks: s.tasks, table: s.table, ports: s.ports, ops: s.ops,
+		creator: s.Creator, starter: s.Starter, stopper: s.Stopper, remover: s.Remover, changer: s.Changer,
+	}
 }
+
+// Recover restores the state that the last daemon left (reconcile.Recovery).
+func (s *Service) Recover(ctx context.Context) error { return s.recovery.Recover(ctx) }
+
+// Detach closes the links to all agents permanently. Operations must have ended.
+func (s *Service) Detach() { s.instances.Detach() }
 
 // Close releases all machines, which keep running. Operations must have ended.
 func (s *Service) Close() {
-	s.stop()
-	s.links.Wait()
-	s.wg.Wait()
+	s.tasks.Stop()
+	s.instances.AwaitLinks()
+	s.tasks.Wait()
 }
 
-// List returns all VMs, oldest first.
-func (s *Service) List(context.Context) ([]api.VM, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all := make([]api.VM, 0, len(s.vms))
-	for _, e := range s.vms {
-		if !e.fresh {
-			all = append(all, e.view())
-		}
-	}
-	slices.SortFunc(all, func(a, b api.VM) int {
-		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
-	})
-	return all, nil
+// Publish changes which ports of a VM are published: at once if it runs, otherwise from
+// its next start on.
+func (s *Service) Publish(ctx context.Context, ref string, req api.PublishVM) (api.VM, error) {
+	return s.ports.Publish(ctx, ref, req)
 }
 
-// Find returns the record of one VM, by id or name.
-func (s *Service) Find(ref string) (api.VM, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e, err := s.find(ref)
-	if err != nil {
-		return api.VM{}, err
-	}
-	return e.view(), nil
-}
-
-// Show returns one VM, by id or name, with its disk usage and address.
-func (s *Service) Show(ctx context.Context, ref string) (api.VM, error) {
-	v, err := s.Find(ref)
-	if err != nil {
-		return api.VM{}, err
-	}
-	v.DiskUsage = s.diskUsage(ctx, v)
-	s.lookWhetherItStands(ctx, &v)
-	if s.Host != nil && v.PID > 0 && v.Network != api.NetworkNone {
-		v.Address = s.Host.Address(ctx, v)
-	}
-	return v, nil
-}
-
-// ShowAll returns all VMs with their disk usage.
-func (s *Service) ShowAll(ctx context.Context) ([]api.VM, error) {
-	all, err := s.List(ctx)
-	for i, v := range all {
-		all[i].DiskUsage = s.diskUsage(ctx, v)
-	}
-	return all, err
-}
-
-// diskUsage returns how full a VM's disk is: the size that its file occupies, or device-mapper's
-// usage if that has it. It returns nil if neither is known.
-func (s *Service) diskUsage(ctx context.Context, v api.VM) *api.DiskUsage {
-	if s.Host != nil && v.PID > 0 {
-		if u, err := s.Host.DiskUsage(ctx, v); err == nil && u != nil {
-			return u
-		}
-	}
-	used := fsx.Usage(s.diskPath(v.ID))
-	if used == 0 {
-		return nil
-	}
-	return &api.DiskUsage{UsedBytes: used, TotalBytes: v.DiskSize()}
-}
-
-func (s *Service) diskPath(id string) string { return filepath.Join(s.Paths.VM(id), paths.VMDisk) }
-
-// view returns the VM in the form that clients see.
-func (e *entry) view() api.VM {
-	v := e.vm
-	if e.run != nil {
-		v.PID = e.run.machine.PID()
-		if e.run.stalled.Load() && v.State == api.StateRunning {
-			v.State, v.Reason = api.StatePaused, "the disk of this host is full"
-		}
-		if e.run.diskTrouble != "" && v.State == api.StateRunning {
-			v.Reason = e.run.diskTrouble
-		}
-	}
-	return v
-}
-
-// find looks a VM up by id, name, or the beginning of its id. The caller holds mu.
-func (s *Service) find(ref string) (*entry, error) {
-	if e, ok := s.vms[ref]; ok && !e.fresh {
-		return e, nil
-	}
-	var all []*entry
-	for _, e := range s.vms {
-		switch {
-		case e.fresh:
-		case e.vm.Name == ref:
-			return e, nil
-		default:
-			all = append(all, e)
-		}
-	}
-	slices.SortFunc(all, func(a, b *entry) int { return strings.Compare(a.id, b.id) })
-	ids := make([]string, len(all))
-	for i, e := range all {
-		ids[i] = e.id
-	}
-	at, err := idref.Find("VMs", ref, ids, func(i int) string { return idref.Label(ids[i], all[i].vm.Name) })
-	if err != nil {
-		return nil, api.AsError(err).WithHint("banger vm list")
-	}
-	if at >= 0 {
-		return all[at], nil
-	}
-	return nil, api.Errorf(api.KindNotFound, "no VM named %.80q", ref).WithHint("banger vm list")
-}
-
-// InUse returns the names of the VMs that use an image or kernel. A VM for which that is unknown may
-// use any.
-func (s *Service) InUse(digest string) []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var names []string
-	for _, e := range s.vms {
-		unknown := e.damaged() && (e.vm.ImageDigest == "" || e.vm.KernelDigest == "")
-		if e.vm.ImageDigest == digest || e.vm.KernelDigest == digest || unknown {
-			names = append(names, e.vm.Name)
-		}
-	}
-	slices.Sort(names)
-	return names
-}
-
-// DisksInUse returns the sizes of the image's disks that VMs are made from:
-// copy-on-write disks need their base as long as they exist. known is false while that is unknown for
-// a VM.
-func (s *Service) DisksInUse(digest string) (sizes []int64, known bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, e := range s.vms {
-		if e.damaged() && (e.vm.ImageDigest == "" || e.vm.DiskBytes == 0) {
-			return nil, false
-		}
-		if e.vm.ImageDigest == digest {
-			sizes = append(sizes, e.vm.DiskBytes)
-		}
-	}
-	slices.Sort(sizes)
-	return slices.Compact(sizes), true
-}
-
-// begin claims a VM for an operation: one at a time works on it. The check
-// runs under the lock and may refuse.
-func (s *Service) begin(ref, kind string, check func(e *entry) error) (*entry, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e, err := s.find(ref)
-	if err != nil {
-		return nil, err
-	}
-	if e.busy != "" {
-		return nil, s.refuseBusy(e, kind)
-	}
-	if err := s.refuseDamaged(e, kind); err != nil {
-		return nil, err
-	}
-	if check != nil {
-		if err := check(e); err != nil {
-			return nil, err
-		}
-	}
-	e.busy = kind
-	return e, nil
-}
-
-// refuseBusy returns the error of an operation on a VM that another one is working on. The
-// caller holds mu.
-func (s *Service) refuseBusy(e *entry, kind string) error {
-	err := api.Errorf(api.KindConflict, "cannot %s VM %s: it is busy (%s)", api.ActionOf(kind).Verb, e.vm.Name, api.ActionOf(e.busy).Doing)
-	if e.busy == kindRecover && s.Host != nil {
-		return err.WithHint("wait until that has ended, then try again; or: banger vm kill %s   (ends whatever runs for the VM)", e.vm.Name)
-	}
-	return err.WithHint("wait until that has ended, then try again")
-}
-
-func (s *Service) release(e *entry) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e.busy, e.op = "", nil
-	if e.recovering() {
-		e.busy = kindRecover
-	}
-}
-
-// launch starts an operation on a VM that begin has claimed for it.
-func (s *Service) launch(ctx context.Context, e *entry, plan op.Plan) (*op.Op, error) {
-	o, err := s.Ops.Start(ctx, plan)
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if e.busy == plan.Kind {
-		e.op = o
-	}
-	return o, nil
-}
-
-// autoDriver stands for the first driver that works on this host.
-const autoDriver = "auto"
-
-// chooseDriver returns the name of an existing driver.
-func (s *Service) chooseDriver(ctx context.Context, name string) (string, error) {
-	if name != autoDriver {
-		_, err := s.driverOf(name)
-		return name, err
-	}
-	for _, d := range s.Drivers[:len(s.Drivers)-1] {
-		if _, err := d.Probe(ctx, "", ""); err == nil {
-			return d.Name(), nil
-		}
-	}
-	// What the last one lacks is reported when it starts a VM.
-	return s.Drivers[len(s.Drivers)-1].Name(), nil
-}
-
-// driverOf returns the driver by name.
-func (s *Service) driverOf(name string) (driver.Driver, error) {
-	var known []string
-	for _, d := range s.Drivers {
-		if d.Name() == name {
-			return d, nil
-		}
-		known = append(known, d.Name())
-	}
-	return nil, api.Errorf(api.KindInvalid, "no driver named %.80q", name).WithHint("--driver %s", strings.Join(known, "   or   --driver "))
-}
+// Leaks compares the host's objects with the known VMs, in both directions.
+func (s *Service) Leaks(ctx context.Context) (api.Leaks, error) { return s.inventory.Leaks(ctx) }

@@ -15,6 +15,7 @@ import (
 	"banger/internal/host/proc"
 	"banger/internal/op"
 	"banger/internal/paths"
+	"banger/internal/vm/records"
 )
 
 func TestLife(t *testing.T) {
@@ -102,7 +103,7 @@ func TestCreateWithoutStart(t *testing.T) {
 		t.Fatal(all, err)
 	}
 	v := all[0]
-	if v.State != api.StateStopped || v.PID != 0 || v.ImageDigest != digest || CheckName(v.Name) != nil {
+	if v.State != api.StateStopped || v.PID != 0 || v.ImageDigest != digest || records.CheckName(v.Name) != nil {
 		t.Errorf("got %+v", v)
 	}
 	if used := w.InUse(digest); len(used) != 1 || used[0] != v.Name {
@@ -415,13 +416,13 @@ func (w *world) interrupt(t *testing.T, last string, undoing bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := w.add(t.Context(), v, false, kindRun, false)
+	e, err := w.table.Add(t.Context(), v, false, records.KindRun, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	row := api.Operation{ID: op.NewID(), Kind: kindRun, Target: v.ID, Step: "kernel"}
+	row := api.Operation{ID: op.NewID(), Kind: records.KindRun, Target: v.ID, Step: "kernel"}
 	err = w.store.BeginOperation(t.Context(), row)
-	for _, s := range w.createPlan(e, kindRun).Steps {
+	for _, s := range w.createPlan(e, records.KindRun).Steps {
 		err = errors.Join(err, w.store.EnterStep(t.Context(), row.ID, s.Name, undoing), s.Do(t.Context(), func(api.Progress) {}))
 		if s.Name == last {
 			break
@@ -463,7 +464,7 @@ func TestStrayDirectoryIsReportedNotRemoved(t *testing.T) {
 	}
 	w.leave()
 	w.enter()
-	if got := w.Strays(); len(got) != 1 || got[0] != "0123456789ab" {
+	if got := w.inventory.Strays(); len(got) != 1 || got[0] != "0123456789ab" {
 		t.Errorf("strays: %v", got)
 	}
 	if _, err := os.Stat(dir); err != nil {

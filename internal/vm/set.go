@@ -4,19 +4,45 @@ import (
 	"context"
 
 	"banger/api"
+	"banger/internal/paths"
 	"banger/internal/size"
+	"banger/internal/vm/disks"
+	"banger/internal/vm/records"
 )
 
-// Set changes the size of a VM that does not run: it has that from its next start on. What is
-// recorded counts: the start makes the disk's file as long as that (readyDisk), and the agent
-// the file system in it.
-func (s *Service) Set(ctx context.Context, ref string, req api.SetVM) (api.VM, error) {
-	e, err := s.begin(ref, "vm.set", func(e *entry) error { return mayBeSet(e.view(), e.run != nil || e.recovering()) })
+// Changer changes VMs that exist, and makes images of them.
+type Changer struct {
+	paths  paths.Paths
+	images Images
+	limits Limits
+	table  *records.Table
+	disks  *disks.Disks
+	ops    *operations
+}
+
+// Rename gives a VM a new name. The guest gets it as its host name at its next start.
+func (s *Changer) Rename(ctx context.Context, ref, name string) (api.VM, error) {
+	if err := records.CheckName(name); err != nil {
+		return api.VM{}, err
+	}
+	e, err := s.table.Claim(ref, "vm.rename", nil)
 	if err != nil {
 		return api.VM{}, err
 	}
-	defer s.release(e)
-	v := s.get(e)
+	defer e.Release()
+	return e.Answer(ctx, func(v *api.VM) { v.Name = name })
+}
+
+// Set changes the size of a VM that does not run: it has that from its next start on. What is
+// recorded counts: the start makes the disk's file as long as that (disks.Ready), and the agent
+// the file system in it.
+func (s *Changer) Set(ctx context.Context, ref string, req api.SetVM) (api.VM, error) {
+	e, err := s.table.Claim(ref, "vm.set", func(at records.Snapshot) error { return mayBeSet(at.VM, at.Run != nil || at.Recovering) })
+	if err != nil {
+		return api.VM{}, err
+	}
+	defer e.Release()
+	v := e.Record()
 	if req.VCPUs != nil {
 		v.VCPUs = *req.VCPUs
 	}
@@ -30,16 +56,14 @@ func (s *Service) Set(ctx context.Context, ref string, req api.SetVM) (api.VM, e
 	}
 	sizes := v
 	sizes.DiskBytes = v.DiskSize()
-	if err := s.checkSizes(sizes); err != nil {
+	if err := s.limits.check(sizes, s.paths.Data); err != nil {
 		return api.VM{}, err
 	}
-	err = s.update(ctx, e, func(to *api.VM) { to.VCPUs, to.MemoryBytes, to.GrownBytes = v.VCPUs, v.MemoryBytes, v.GrownBytes })
+	err = e.Update(ctx, func(to *api.VM) { to.VCPUs, to.MemoryBytes, to.GrownBytes = v.VCPUs, v.MemoryBytes, v.GrownBytes })
 	if err != nil {
 		return api.VM{}, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return e.view(), nil
+	return e.View(), nil
 }
 
 // mayBeSet refuses a VM that runs or may be running.

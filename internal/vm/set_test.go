@@ -32,7 +32,7 @@ func TestADiskGrows(t *testing.T) {
 		t.Errorf("disks in use: %v, %v", sizes, known)
 	}
 	length := func() int64 {
-		info, err := os.Stat(w.diskPath(id))
+		info, err := os.Stat(w.disks.Path(id))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,7 +47,7 @@ func TestADiskGrows(t *testing.T) {
 	if got := length(); got != 2<<30 {
 		t.Errorf("after the start it has %d bytes", got)
 	}
-	f, err := os.Open(w.diskPath(id))
+	f, err := os.Open(w.disks.Path(id))
 	if err != nil {
 		t.Fatal(err)
 	}

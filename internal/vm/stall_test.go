@@ -10,16 +10,27 @@ import (
 	"banger/internal/driver"
 )
 
-// stallingMachine stands still until it is resumed.
-type stallingMachine struct {
-	driver.Machine
+// stalling is a driver whose machines are of which it is said whether they stand still.
+type stalling struct {
+	driver.Driver
 	still   atomic.Bool
 	resumed atomic.Int32
 }
 
-func (m *stallingMachine) Stalled(context.Context) (bool, error) { return m.still.Load(), nil }
-func (m *stallingMachine) Pause(context.Context) error           { return nil }
-func (m *stallingMachine) Resume(context.Context) error {
+// stallingMachine stands still until it is resumed.
+type stallingMachine struct {
+	driver.Machine
+	*stalling
+}
+
+func (s *stalling) Start(ctx context.Context, spec driver.Spec) (driver.Machine, error) {
+	m, err := s.Driver.Start(ctx, spec)
+	return stallingMachine{m, s}, err
+}
+
+func (m stallingMachine) Stalled(context.Context) (bool, error) { return m.still.Load(), nil }
+func (m stallingMachine) Pause(context.Context) error           { return nil }
+func (m stallingMachine) Resume(context.Context) error {
 	m.resumed.Add(1)
 	return nil
 }
@@ -28,22 +39,17 @@ func (m *stallingMachine) Resume(context.Context) error {
 // paused, commands in it are refused at once with the reason, and it is had go on.
 func TestStalledMachine(t *testing.T) {
 	w := newWorld(t)
-	w.Service.stallEvery = 5 * time.Millisecond
+	m := &stalling{Driver: w.machines.Drivers[0]}
+	w.machines.Drivers[0] = m
+	w.instances.StallEvery = 5 * time.Millisecond
+	w.instances.Room = func(n int64) error { // little, but enough to go on
+		if n > 16<<20 {
+			return noRoom()
+		}
+		return nil
+	}
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true}))
-	vm := w.show("dev")
-	w.mu.Lock()
-	e := w.vms[vm.ID]
-	w.mu.Unlock()
-	m := &stallingMachine{Machine: e.run.machine}
 	m.still.Store(true)
-	r := &instance{machine: m, changed: make(chan struct{})}
-	r.stalled.Store(true) // as found by an earlier look
-	w.mu.Lock()
-	real := e.run
-	e.run = r
-	w.mu.Unlock()
-	done := make(chan struct{})
-	go func() { defer close(done); w.watchStall(e, r) }()
 	wait := func(what string, is func() bool) {
 		t.Helper()
 		for end := time.Now().Add(10 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
@@ -62,11 +68,4 @@ func TestStalledMachine(t *testing.T) {
 	}
 	m.still.Store(false)
 	wait("it is still called paused", func() bool { got, _ := w.Find("dev"); return got.State == api.StateRunning && got.Reason == "" })
-	w.mu.Lock()
-	e.run = real
-	w.mu.Unlock()
-	if err := real.machine.Kill(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	<-done
 }

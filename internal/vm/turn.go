@@ -4,45 +4,58 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"banger/api"
 	"banger/internal/op"
+	"banger/internal/queue"
+	"banger/internal/vm/records"
 )
 
 // stepTurn is the step of a start that waits for other starts.
 const stepTurn = "turn"
 
-// turnStep waits until few enough other VMs are starting. During the wait the VM has no objects of the
+// turns lets a bounded number of VMs boot at the same time.
+type turns struct {
+	queue  *queue.Queue
+	starts int // how many may boot at the same time
+
+	mu   sync.Mutex
+	held map[*records.Entry]func() // release the place of each VM that boots
+}
+
+func newTurns(starts int) *turns {
+	return &turns{queue: queue.New(starts), starts: starts, held: map[*records.Entry]func(){}}
+}
+
+// step waits until few enough other VMs are starting. During the wait the VM has no objects of the
 // host. A start that a restart of the daemon interrupts in it continues to wait,
 // before all that began later.
-func (s *Service) turnStep(e *entry) op.Step {
+func (t *turns) step(e *records.Entry) op.Step {
 	return op.Step{
 		Name: stepTurn, Waits: true,
-		Do:   s.takeTurn(e),
-		Undo: func(context.Context) error { s.endTurn(e); return nil },
+		Do:   t.take(e),
+		Undo: func(context.Context) error { t.end(e); return nil },
 	}
 }
 
-func (s *Service) takeTurn(e *entry) func(context.Context, api.Report) error {
+func (t *turns) take(e *records.Entry) func(context.Context, api.Report) error {
 	return func(ctx context.Context, report api.Report) error {
-		s.mu.Lock()
-		has := e.turn != nil || e.run != nil
-		s.mu.Unlock()
-		if has {
+		if t.has(e) || e.Run() != nil {
 			return nil
 		}
 		since := time.Now()
 		if o := op.FromContext(ctx); o != nil {
 			since = o.Snapshot().StartedAt
 		}
-		leave, err := s.starts.Enter(ctx, since, func(ahead int) {
-			report(api.Progress{Step: stepTurn, Message: waitsFor(s.Limits.Starts, ahead)})
+		leave, err := t.queue.Enter(ctx, since, func(ahead int) {
+			report(api.Progress{Step: stepTurn, Message: waitsFor(t.starts, ahead)})
 		})
 		if err != nil {
 			return err
 		}
-		s.keepTurn(e, leave)
+		t.keep(e, leave)
 		return nil
 	}
 }
@@ -58,29 +71,32 @@ func waitsFor(starting, ahead int) string {
 	return text
 }
 
-// joinStarts counts a VM as starting without waiting for others: it has been booting since an earlier
+// join counts a VM as starting without waiting for others: it has been booting since an earlier
 // daemon.
-func (s *Service) joinStarts(e *entry) {
-	s.mu.Lock()
-	has := e.turn != nil
-	s.mu.Unlock()
-	if !has {
-		s.keepTurn(e, s.starts.Force())
+func (t *turns) join(e *records.Entry) {
+	if !t.has(e) {
+		t.keep(e, t.queue.Force())
 	}
 }
 
-func (s *Service) keepTurn(e *entry, leave func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e.turn = leave
+func (t *turns) has(e *records.Entry) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.held[e] != nil
 }
 
-// endTurn lets the next VM start. It may be called when the VM has no turn.
-func (s *Service) endTurn(e *entry) {
-	s.mu.Lock()
-	leave := e.turn
-	e.turn = nil
-	s.mu.Unlock()
+func (t *turns) keep(e *records.Entry, leave func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.held[e] = leave
+}
+
+// end lets the next VM start. It may be called when the VM has no turn.
+func (t *turns) end(e *records.Entry) {
+	t.mu.Lock()
+	leave := t.held[e]
+	delete(t.held, e)
+	t.mu.Unlock()
 	if leave != nil {
 		leave()
 	}
@@ -88,5 +104,5 @@ func (s *Service) endTurn(e *entry) {
 
 // withoutTurn removes the wait from a start's times if there was none.
 func withoutTurn(steps []api.StepTiming) []api.StepTiming {
-	return slices.DeleteFunc(steps, func(t api.StepTiming) bool { return t.Step == stepTurn && t.Milliseconds < 1 })
+	return slices.DeleteFunc(steps, func(s api.StepTiming) bool { return s.Step == stepTurn && s.Milliseconds < 1 })
 }

@@ -16,8 +16,8 @@ import (
 
 // oneAtATime lets one VM of a world boot at a time.
 func (w *world) oneAtATime() {
-	w.Limits.Starts = 1
-	w.starts = queue.New(1)
+	w.ops.turns.starts = 1
+	w.ops.turns.queue = queue.New(1)
 }
 
 // TestStartsTakeTurns: a crowd of starts boots one by one, in the order in which they
@@ -102,7 +102,7 @@ func TestTurnsOutliveDaemons(t *testing.T) {
 	w := newWorld(t)
 	w.oneAtATime()
 	w.fault("slow=300ms")
-	boots := w.starts.Force() // another VM
+	boots := w.ops.turns.queue.Force() // another VM
 	var ids []string
 	for n := range 2 {
 		o, err := w.Create(t.Context(), api.CreateVM{Name: fmt.Sprintf("vm%d", n), Start: true})
@@ -116,7 +116,7 @@ func TestTurnsOutliveDaemons(t *testing.T) {
 		w.leave()
 		w.build()
 		w.oneAtATime()
-		boots = w.starts.Force()
+		boots = w.ops.turns.queue.Force()
 		if err := w.Recover(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -170,7 +170,7 @@ func TestBootsOfAnEarlierDaemonCount(t *testing.T) {
 		}
 		untilStep(t, o, "agent")
 		if n == 0 {
-			w.starts = queue.New(2)
+			w.ops.turns.queue = queue.New(2)
 		}
 	}
 	w.leave()
@@ -185,7 +185,7 @@ func TestBootsOfAnEarlierDaemonCount(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	leave, err := w.starts.Enter(ctx, time.Now(), func(int) {})
+	leave, err := w.ops.turns.queue.Enter(ctx, time.Now(), func(int) {})
 	if err != nil {
 		t.Fatal("a turn was not given back")
 	}

@@ -154,6 +154,8 @@ type world struct {
 	bootTimeout time.Duration
 	host        *host // nil in user mode
 	*Service
+	Ops   *op.Manager
+	Paths paths.Paths
 	store *store.Store
 }
 
@@ -187,9 +189,9 @@ func (w *world) build() {
 		w.t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	w.store = st
-	w.Service = New(Options{
-		Paths: w.paths(), Store: st, Ops: op.NewManager(st, log),
+	w.store, w.Ops, w.Paths = st, op.NewManager(st, log), w.paths()
+	o := Options{
+		Paths: w.Paths, Store: st, Ops: w.Ops,
 		Images: fakeImages{w.caches}, Kernels: fakeKernels{w.caches},
 		Drivers: []driver.Driver{fake.New(fake.Options{FaultFile: filepath.Join(w.home, "fault")})},
 		Disks:   []disk.Driver{copy.New()},
@@ -199,11 +201,27 @@ func (w *world) build() {
 				Grace: 10 * time.Second, BootTimeout: w.bootTimeout}, nil
 		},
 		Limits: Limits{VCPUs: 8, MemoryBytes: 4 << 30},
-	})
-	if w.host != nil {
-		w.Service.Host = w.host
 	}
+	if w.host != nil {
+		o.Host = w.host
+	}
+	w.Service = New(o)
 }
+
+// setHost puts the service in system mode, with that host.
+func (w *world) setHost(h Host) {
+	w.table.System = true
+	w.instances.DiskUsage = h.DiskUsage
+	w.machines.Host, w.inventory.Host, w.Service.host.host = h, h, h
+}
+
+func (w *world) setStore(s Store) { w.table.Store, w.recovery.Store = s, s }
+
+func (w *world) setOps(m *op.Manager) { w.Ops, w.ops.manager = m, m }
+
+func (w *world) setImages(i Images) { w.Creator.images, w.disks.Images, w.Changer.images = i, i, i }
+
+func (w *world) setKernels(k Kernels) { w.Creator.kernels, w.Starter.kernels = k, k }
 
 // leave is what is left of a daemon that was killed: guests run on, operations
 // are interrupted.

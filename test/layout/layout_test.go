@@ -104,9 +104,21 @@ var known = map[string][]string{
 
 	"internal/daemon":  {"internal/guest", "internal/installlock/hold", "internal/system/record", "internal/host/systemd", "internal/daemon/lock", "internal/daemon/relay", "internal/vm", "internal/op", "internal/store", "internal/config", "internal/host/console", "internal/disk", "internal/driver", "internal/publish"},
 	"internal/publish": {"client", "internal/daemonstart", "internal/guest", "internal/guest/forward", "internal/host/proc", "internal/update/journal"},
-	"internal/vm":      {"internal/op", "internal/guest/forward", "internal/disk", "internal/driver", "internal/guest", "internal/guest/agentproto", "internal/host/console", "internal/vm/leaks", "internal/queue"},
-	"internal/op":      {},
-	"internal/store":   {"internal/op"},
+	"internal/vm": {
+		"internal/op", "internal/disk", "internal/driver", "internal/guest", "internal/guest/agentproto", "internal/host/console", "internal/queue",
+		"internal/vm/access", "internal/vm/disks", "internal/vm/instance", "internal/vm/machines", "internal/vm/ports", "internal/vm/reconcile", "internal/vm/records", "internal/vm/tasks",
+	},
+	"internal/vm/access":    {"internal/guest", "internal/vm/instance", "internal/vm/records"},
+	"internal/vm/disks":     {"internal/disk", "internal/vm/records"},
+	"internal/vm/instance":  {"internal/driver", "internal/guest", "internal/host/console", "internal/vm/tasks"},
+	"internal/vm/machines":  {"internal/driver", "internal/vm/instance", "internal/vm/records", "internal/vm/tasks"},
+	"internal/vm/ports":     {"internal/guest/forward", "internal/op", "internal/vm/instance", "internal/vm/records"},
+	"internal/vm/reconcile": {"internal/driver", "internal/op", "internal/vm/leaks", "internal/vm/machines", "internal/vm/ports", "internal/vm/records", "internal/vm/tasks"},
+	"internal/vm/records":   {"internal/op", "internal/vm/instance"},
+	"internal/vm/tasks":     {},
+
+	"internal/op":    {},
+	"internal/store": {"internal/op"},
 
 	"internal/disk":                     {},
 	"internal/disk/…":                   {"internal/disk"},

@@ -36,8 +36,6 @@ var larger = map[string]int{
 	"internal/image.Cache":        64,
 	"internal/image.tree":         11,
 	"internal/roothelper":         2563,
-	"internal/vm":                 4409,
-	"internal/vm.Service":         181,
 }
 
 // TestSizes holds types and packages to sizes that a reader can keep in mind.

@@ -470,14 +470,19 @@ func everythingIsInTheMatrix(t *testing.T, points map[string]bool) {
 	}
 }
 
-// namedIn finds the texts in a package's code that are kinds, and the names of steps.
+// namedIn finds the texts that are kinds, and the names of steps, in the code of a package and of
+// those below it.
 func namedIn(t *testing.T, dir string, kind *regexp.Regexp) (kinds, steps []string) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range files {
+	below, err := filepath.Glob(filepath.Join(dir, "*", "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range append(files, below...) {
 		if strings.HasSuffix(path, "_test.go") {
 			continue
 		}

@@ -77,8 +77,8 @@ var All = []Version{
 		{daemonMain, "\t\ttellSystemd(log, systemd.Ready)\n", "\t\ttellSystemd(log, systemd.Ready)\n\t\ttime.AfterFunc(2*time.Second, func() { os.Exit(3) })\n"},
 	}},
 	{Name: NoGuests, Edits: []Edit{{
-		"internal/vm/recover.go",
-		"\t\tm, err = drv.Recover(ctx, v.ID, s.Paths.VM(v.ID), s.readHandle(v.ID))\n",
+		"internal/vm/reconcile/recover.go",
+		"\t\tm, err = r.Machines.Recover(ctx, drv, v.ID)\n",
 		"\t\tm, err = nil, api.Errorf(api.KindInternal, \"cannot find machine of %s %v\", v.ID, drv != nil)\n",
 	}}},
 	{Name: NoMigrate, Edits: []Edit{
