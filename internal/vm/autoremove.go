@@ -17,26 +17,26 @@ const (
 
 // autoRemove deletes a VM that was to be removed when it stops. One that failed
 // is kept for inspection.
-func (s *Remover) autoRemove(e *records.Entry) {
-	s.mu.Lock()
+func (r *Remover) autoRemove(e *records.Entry) {
+	r.mu.Lock()
 	at := e.Snapshot()
-	due := pendingRemoval(at) && at.Busy == "" && !s.removing[e] && s.tasks.Context().Err() == nil
+	due := pendingRemoval(at) && at.Busy == "" && !r.removing[e] && r.tasks.Context().Err() == nil
 	if due {
-		s.removing[e] = true // a deletion that fails gets here again
+		r.removing[e] = true // a deletion that fails gets here again
 	}
-	s.mu.Unlock()
+	r.mu.Unlock()
 	if !due {
 		return
 	}
-	o, err := s.Delete(s.tasks.Context(), e.ID(), false)
-	s.tasks.Go(func() { s.retryRemoval(e, o, err) })
+	o, err := r.Delete(r.tasks.Context(), e.ID(), false)
+	r.tasks.Go(func() { r.retryRemoval(e, o, err) })
 }
 
 // isRemoving reports whether autoRemove is at work on a VM.
-func (s *Remover) isRemoving(e *records.Entry) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.removing[e]
+func (r *Remover) isRemoving(e *records.Entry) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.removing[e]
 }
 
 // pendingRemoval reports whether a VM was to be removed and still exists. One that was never
@@ -48,46 +48,46 @@ func pendingRemoval(at records.Snapshot) bool {
 
 // retryRemoval retries the deletion o, or one that err prevented, until it succeeds: one that
 // fails is retried, because the reason may be temporary; the next daemon continues to retry.
-func (s *Remover) retryRemoval(e *records.Entry, o *op.Op, err error) {
-	ctx := s.tasks.Context()
+func (r *Remover) retryRemoval(e *records.Entry, o *op.Op, err error) {
+	ctx := r.tasks.Context()
 	for pause := minRemovePause; ; pause = min(2*pause, maxRemovePause) {
 		if err == nil {
 			err = o.Wait(ctx)
 		}
 		if err == nil {
-			s.endRemoval(e)
+			r.endRemoval(e)
 			return
 		}
 		if ctx.Err() != nil {
 			return
 		}
-		s.logger.Error("cannot remove a VM yet that was to go when it stops", "vm", e.Record().ID, "again_in", pause, "error", err)
+		r.logger.Error("cannot remove a VM yet that was to go when it stops", "vm", e.Record().ID, "again_in", pause, "error", err)
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
 			return
 		}
-		if !s.stillPendingRemoval(e) {
+		if !r.stillPendingRemoval(e) {
 			return
 		}
-		o, err = s.Delete(ctx, e.Record().ID, false)
+		o, err = r.Delete(ctx, e.Record().ID, false)
 	}
 }
 
 // stillPendingRemoval is pendingRemoval, and ends the removal of a VM that was started again or deleted.
-func (s *Remover) stillPendingRemoval(e *records.Entry) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (r *Remover) stillPendingRemoval(e *records.Entry) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if pendingRemoval(e.Snapshot()) {
 		return true
 	}
-	delete(s.removing, e)
+	delete(r.removing, e)
 	return false
 }
 
 // endRemoval forgets a VM that is deleted.
-func (s *Remover) endRemoval(e *records.Entry) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.removing, e)
+func (r *Remover) endRemoval(e *records.Entry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.removing, e)
 }

@@ -11,17 +11,17 @@ import (
 
 // Commit creates an image from a stopped VM's disk. Until it is done, the VM can be neither started
 // nor deleted.
-func (s *Changer) Commit(ctx context.Context, ref string, req api.CommitVM) (*op.Op, error) {
-	if err := s.images.CheckName(req.Name); err != nil {
+func (c *Changer) Commit(ctx context.Context, ref string, req api.CommitVM) (*op.Op, error) {
+	if err := c.images.CheckName(req.Name); err != nil {
 		return nil, err
 	}
-	e, err := s.table.Claim(ref, records.KindCommit, committable)
+	e, err := c.table.Claim(ref, records.KindCommit, committable)
 	if err != nil {
 		return nil, err
 	}
 	var made api.Image
-	plan := s.ops.plan(e, records.KindCommit, []op.Step{{Name: "image", Do: func(ctx context.Context, report api.Report) (err error) {
-		made, err = s.commit(ctx, e.Record(), req.Name, report)
+	plan := c.ops.plan(e, records.KindCommit, []op.Step{{Name: "image", Do: func(ctx context.Context, report api.Report) (err error) {
+		made, err = c.commit(ctx, e.Record(), req.Name, report)
 		return err
 	}}})
 	plan.Result = func(*op.Op) *api.Result { return &api.Result{Image: &made} }
@@ -31,17 +31,17 @@ func (s *Changer) Commit(ctx context.Context, ref string, req api.CommitVM) (*op
 		return nil, err
 	}
 	plan.Params = string(params)
-	return s.ops.launch(ctx, e, plan)
+	return c.ops.launch(ctx, e, plan)
 }
 
 // committed returns the outcome of a commit of an earlier daemon: the image exists, or
 // it does not, because its last step is one rename.
-func (s *Changer) committed(u op.Unfinished) (*api.Result, error, bool) {
+func (c *Changer) committed(u op.Unfinished) (*api.Result, error, bool) {
 	var req api.CommitVM
 	if json.Unmarshal([]byte(u.Params), &req) != nil {
 		return nil, interrupted(u), true
 	}
-	image, err := s.images.Get(req.Name)
+	image, err := c.images.Get(req.Name)
 	if err != nil || image.CreatedAt.Before(u.StartedAt) {
 		return nil, interrupted(u), true
 	}
@@ -59,12 +59,12 @@ func committable(at records.Snapshot) error {
 	return nil
 }
 
-func (s *Changer) commit(ctx context.Context, v api.VM, name string, report api.Report) (api.Image, error) {
-	put, err := s.disks.Flatten(v)
+func (c *Changer) commit(ctx context.Context, v api.VM, name string, report api.Report) (api.Image, error) {
+	put, err := c.disks.Flatten(v)
 	if err != nil {
 		return api.Image{}, err
 	}
-	image, err := s.images.Commit(ctx, name, v.ImageDigest, v.Name, report, func(ctx context.Context, to string) error {
+	image, err := c.images.Commit(ctx, name, v.ImageDigest, v.Name, report, func(ctx context.Context, to string) error {
 		report(api.Progress{Step: "image", Message: "copying the disk of " + v.Name})
 		return put(ctx, to)
 	})

@@ -37,32 +37,32 @@ type Remover struct {
 // Delete removes a VM and its disk permanently. It refuses a running VM unless force is set, which
 // also overtakes operations that start or stop the VM. If autoRemove has begun the deletion, Delete
 // returns that operation.
-func (s *Remover) Delete(ctx context.Context, ref string, force bool) (*op.Op, error) {
+func (r *Remover) Delete(ctx context.Context, ref string, force bool) (*op.Op, error) {
 	if force {
-		if _, err := s.stopper.killUnidentified(ctx, ref); err != nil {
+		if _, err := r.stopper.killUnidentified(ctx, ref); err != nil {
 			return nil, err
 		}
-		id, _, err := s.ops.overtake(ctx, ref, records.KindDelete, records.KindCreate, records.KindRun, records.KindStart, records.KindRestart, records.KindStop)
+		id, _, err := r.ops.overtake(ctx, ref, records.KindDelete, records.KindCreate, records.KindRun, records.KindStart, records.KindRestart, records.KindStop)
 		if err != nil {
 			return nil, err
 		}
-		if s.table.ByID(id) == nil {
-			return s.alreadyDeleted(ctx, id)
+		if r.table.ByID(id) == nil {
+			return r.alreadyDeleted(ctx, id)
 		}
 		ref = id
 	}
-	if o, err := s.deletion(ctx, ref); o != nil || err != nil {
+	if o, err := r.deletion(ctx, ref); o != nil || err != nil {
 		return o, err
 	}
-	o, err := s.ops.startOn(ctx, ref, records.KindDelete, func(at records.Snapshot) error {
+	o, err := r.ops.startOn(ctx, ref, records.KindDelete, func(at records.Snapshot) error {
 		if at.Run != nil && !force {
 			return api.Errorf(api.KindConflict, "VM %s is running", at.VM.Name).
 				WithHint("banger vm stop %[1]s, or: banger vm delete --force %[1]s", at.VM.Name)
 		}
 		return nil
-	}, func(e *records.Entry) op.Plan { return s.ops.plan(e, records.KindDelete, s.deleteSteps(e)) })
+	}, func(e *records.Entry) op.Plan { return r.ops.plan(e, records.KindDelete, r.deleteSteps(e)) })
 	if api.KindOf(err) == api.KindConflict {
-		if other, _ := s.deletion(ctx, ref); other != nil { // it has begun in the meantime
+		if other, _ := r.deletion(ctx, ref); other != nil { // it has begun in the meantime
 			return other, nil
 		}
 	}
@@ -70,19 +70,19 @@ func (s *Remover) Delete(ctx context.Context, ref string, force bool) (*op.Op, e
 }
 
 // deletion returns the deletion by autoRemove that is in progress on a VM, or nil.
-func (s *Remover) deletion(ctx context.Context, ref string) (*op.Op, error) {
-	e, err := s.table.Find(ref)
-	if err != nil || !s.isRemoving(e) {
+func (r *Remover) deletion(ctx context.Context, ref string) (*op.Op, error) {
+	e, err := r.table.Find(ref)
+	if err != nil || !r.isRemoving(e) {
 		return nil, err
 	}
-	o, _, err := s.ops.atWork(ctx, e, []string{records.KindDelete})
+	o, _, err := r.ops.atWork(ctx, e, []string{records.KindDelete})
 	return o, err
 }
 
 // alreadyDeleted returns a deletion for a VM that the undo of its start has removed.
-func (s *Remover) alreadyDeleted(ctx context.Context, id string) (*op.Op, error) {
+func (r *Remover) alreadyDeleted(ctx context.Context, id string) (*op.Op, error) {
 	nothing := func(context.Context, api.Report) error { return nil }
-	return s.ops.manager.Start(ctx, op.Plan{Kind: records.KindDelete, Target: id, Steps: []op.Step{{Name: "record", Do: nothing}}})
+	return r.ops.manager.Start(ctx, op.Plan{Kind: records.KindDelete, Target: id, Steps: []op.Step{{Name: "record", Do: nothing}}})
 }
 
 // errNotStopped means that prune does not remove a VM.
@@ -90,17 +90,17 @@ var errNotStopped = errors.New("not stopped")
 
 // deleteSteps end the VMM, remove the disk, then remove the record: until the last step a crash leaves
 // a VM that can be deleted again.
-func (s *Remover) deleteSteps(e *records.Entry) []op.Step {
+func (r *Remover) deleteSteps(e *records.Entry) []op.Step {
 	return slices.Concat([]op.Step{
 		{Name: "kill", Stays: true, Do: func(ctx context.Context, _ api.Report) error {
-			if err := s.machines.Find(ctx, e); err != nil {
+			if err := r.machines.Find(ctx, e); err != nil {
 				return err
 			}
 			return e.Kill(ctx, "deleted")
 		}},
-	}, s.host.releaseSteps(e), []op.Step{
+	}, r.host.releaseSteps(e), []op.Step{
 		{Name: "disk", Stays: true, Do: func(context.Context, api.Report) error {
-			if err := os.RemoveAll(s.paths.VM(e.ID())); err != nil {
+			if err := os.RemoveAll(r.paths.VM(e.ID())); err != nil {
 				return api.Errorf(api.KindInternal, "cannot remove the directory of VM %s: %w", e.Record().Name, err)
 			}
 			return nil
@@ -110,14 +110,14 @@ func (s *Remover) deleteSteps(e *records.Entry) []op.Step {
 }
 
 // Prune deletes every VM that is stopped or failed.
-func (s *Remover) Prune(ctx context.Context) (*op.Op, error) {
+func (r *Remover) Prune(ctx context.Context) (*op.Op, error) {
 	var ids []string
-	for _, at := range s.table.Snapshots() {
+	for _, at := range r.table.Snapshots() {
 		if prunable(at) == nil {
 			ids = append(ids, at.VM.ID)
 		}
 	}
-	return s.ops.manager.Start(ctx, s.prunePlan(ids))
+	return r.ops.manager.Start(ctx, r.prunePlan(ids))
 }
 
 func prunable(at records.Snapshot) error {
@@ -129,14 +129,14 @@ func prunable(at records.Snapshot) error {
 
 // prunePlan deletes the listed VMs if they are still stopped. Its target lists them, so that a later
 // daemon deletes no others.
-func (s *Remover) prunePlan(ids []string) op.Plan {
+func (r *Remover) prunePlan(ids []string) op.Plan {
 	pruned := api.Pruned{Removed: []string{}}
 	remove := func(ctx context.Context, report api.Report) error {
 		for i, id := range ids {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			e, err := s.table.Claim(id, records.KindPrune, prunable)
+			e, err := r.table.Claim(id, records.KindPrune, prunable)
 			if api.KindOf(err) == api.KindNotFound || errors.Is(err, errNotStopped) || api.KindOf(err) == api.KindConflict {
 				continue
 			}
@@ -145,8 +145,8 @@ func (s *Remover) prunePlan(ids []string) op.Plan {
 			}
 			name := e.Record().Name
 			report(api.Progress{Step: "prune", Message: "removing " + name, Done: int64(i), Total: int64(len(ids))})
-			size := fsx.Usage(s.paths.VM(id))
-			err = s.removeAll(context.WithoutCancel(ctx), e) // half of it is of no use
+			size := fsx.Usage(r.paths.VM(id))
+			err = r.removeAll(context.WithoutCancel(ctx), e) // half of it is of no use
 			e.Release()
 			if err != nil {
 				return err
@@ -169,8 +169,8 @@ func (s *Remover) prunePlan(ids []string) op.Plan {
 	}
 }
 
-func (s *Remover) removeAll(ctx context.Context, e *records.Entry) error {
-	for _, step := range s.deleteSteps(e) {
+func (r *Remover) removeAll(ctx context.Context, e *records.Entry) error {
+	for _, step := range r.deleteSteps(e) {
 		if err := step.Do(ctx, func(api.Progress) {}); err != nil {
 			return err
 		}

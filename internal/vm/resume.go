@@ -33,32 +33,32 @@ type resumer struct {
 // resume continues an operation of an earlier daemon. An operation whose outcome is final is only
 // ended. An operation on a VM that is still being recovered waits: otherwise it would treat a running
 // machine as gone.
-func (s *resumer) resume(u op.Unfinished) {
-	s.logger.Info("taking up an operation", "operation", u.ID, "kind", u.Kind, "target", u.Target, "step", u.Step,
+func (r *resumer) resume(u op.Unfinished) {
+	r.logger.Info("taking up an operation", "operation", u.ID, "kind", u.Kind, "target", u.Target, "step", u.Step,
 		"undoing", u.Undoing, "attempts", u.Attempts, "settled", u.Settled, "superseded", u.Superseded)
-	if result, err, stands := s.outcome(u); stands && u.Kind != records.KindPrune {
+	if result, err, stands := r.outcome(u); stands && u.Kind != records.KindPrune {
 		plan := op.Plan{Kind: u.Kind, Target: u.Target, Result: func(*op.Op) *api.Result { return result }}
-		s.ops.manager.Conclude(plan, u, err)
+		r.ops.manager.Conclude(plan, u, err)
 		return
 	}
 	plan := op.Plan{Kind: u.Kind, Target: u.Target, Steps: []op.Step{{Name: u.Step, Do: func(context.Context, api.Report) error {
 		return interrupted(u)
 	}}}}
 	if u.Kind == records.KindPrune { // its target is a list, of one VM or more: it claims each by itself
-		s.ops.manager.Resume(s.remover.prunePlan(s.idleSince(strings.Split(u.Target, ","), u.StartedAt)), u)
+		r.ops.manager.Resume(r.remover.prunePlan(r.idleSince(strings.Split(u.Target, ","), u.StartedAt)), u)
 		return
 	}
-	if s.again != nil {
-		if again, ok := s.again(u); ok {
+	if r.again != nil {
+		if again, ok := r.again(u); ok {
 			plan = again
 		}
 	}
-	e := s.table.TakeOver(u.Target, u.Kind)
+	e := r.table.TakeOver(u.Target, u.Kind)
 	if e != nil {
-		plan = s.planOf(e, u, plan)
+		plan = r.planOf(e, u, plan)
 		plan.Before = func(ctx context.Context) error { return e.AwaitRecovery(ctx) }
 	}
-	o := s.ops.manager.Resume(plan, u)
+	o := r.ops.manager.Resume(plan, u)
 	if e != nil {
 		e.SetOperation(o, u.Kind)
 	}
@@ -66,9 +66,9 @@ func (s *resumer) resume(u op.Unfinished) {
 
 // idleSince returns those of the listed VMs that nobody has started since: what a prune was asked to
 // remove may be in use again.
-func (s *resumer) idleSince(ids []string, since time.Time) []string {
+func (r *resumer) idleSince(ids []string, since time.Time) []string {
 	return slices.DeleteFunc(ids, func(id string) bool {
-		e := s.table.ByID(id)
+		e := r.table.ByID(id)
 		if e == nil {
 			return false
 		}
@@ -85,16 +85,16 @@ func interrupted(u op.Unfinished) error {
 
 // outcome returns the outcome of an operation of an earlier daemon, if it is known: from then on
 // nothing of it may be done or undone (docs/adr/0017).
-func (s *resumer) outcome(u op.Unfinished) (result *api.Result, err error, stands bool) {
-	e := s.table.ByID(u.Target)
+func (r *resumer) outcome(u op.Unfinished) (result *api.Result, err error, stands bool) {
+	e := r.table.ByID(u.Target)
 	if e == nil {
-		return s.outcomeWithoutVM(u)
+		return r.outcomeWithoutVM(u)
 	}
 	v, result := e.Record(), resultOf(e)
 	creation := u.Kind == records.KindCreate || u.Kind == records.KindRun
 	switch {
 	case u.Kind == records.KindCommit:
-		return s.changer.committed(u)
+		return r.changer.committed(u)
 	case u.Settled == op.SettledDone:
 		return result, nil, true
 	case u.Settled == op.SettledFailed:
@@ -114,7 +114,7 @@ func (s *resumer) outcome(u op.Unfinished) (result *api.Result, err error, stand
 
 // outcomeWithoutVM is outcome for an operation that is not on a VM, or whose VM does not exist any
 // more.
-func (s *resumer) outcomeWithoutVM(u op.Unfinished) (result *api.Result, err error, stands bool) {
+func (r *resumer) outcomeWithoutVM(u op.Unfinished) (result *api.Result, err error, stands bool) {
 	switch u.Kind {
 	case records.KindDelete:
 		return nil, nil, true
@@ -127,12 +127,12 @@ func (s *resumer) outcomeWithoutVM(u op.Unfinished) (result *api.Result, err err
 	case records.KindStart, records.KindStop, records.KindRestart, records.KindKill:
 		return nil, api.Errorf(api.KindNotFound, "%s was interrupted by a restart of banger, and the VM was deleted", api.ActionOf(u.Kind)), true
 	case records.KindCommit:
-		return s.changer.committed(u)
+		return r.changer.committed(u)
 	case records.KindPrune:
 		return nil, nil, false
 	}
-	if s.outcomeOf != nil {
-		if result, ok := s.outcomeOf(u); ok {
+	if r.outcomeOf != nil {
+		if result, ok := r.outcomeOf(u); ok {
 			return result, nil, true
 		}
 	}
@@ -146,47 +146,47 @@ func notStarted(v api.VM) error {
 
 // planOf builds the plan of an operation on one VM again. If the operation cannot be resumed, the
 // VM is unlocked immediately.
-func (s *resumer) planOf(e *records.Entry, u op.Unfinished, otherwise op.Plan) op.Plan {
+func (r *resumer) planOf(e *records.Entry, u op.Unfinished, otherwise op.Plan) op.Plan {
 	var plan op.Plan
 	switch u.Kind {
 	case records.KindCreate, records.KindRun:
-		plan = s.creator.createPlan(e, u.Kind)
+		plan = r.creator.createPlan(e, u.Kind)
 	case records.KindStart:
-		plan = s.ops.plan(e, u.Kind, s.starter.steps(e))
+		plan = r.ops.plan(e, u.Kind, r.starter.steps(e))
 	case records.KindStop:
-		plan = s.ops.plan(e, u.Kind, s.stopper.stopSteps(e, s.deadlineOf(u)))
+		plan = r.ops.plan(e, u.Kind, r.stopper.stopSteps(e, r.deadlineOf(u)))
 	case records.KindRestart:
-		plan = s.ops.plan(e, u.Kind, s.stopper.restartSteps(e, s.deadlineOf(u)))
+		plan = r.ops.plan(e, u.Kind, r.stopper.restartSteps(e, r.deadlineOf(u)))
 	case records.KindKill:
-		plan = s.ops.plan(e, u.Kind, s.stopper.killSteps(e))
+		plan = r.ops.plan(e, u.Kind, r.stopper.killSteps(e))
 	case records.KindDelete:
-		plan = s.ops.plan(e, u.Kind, s.remover.deleteSteps(e))
+		plan = r.ops.plan(e, u.Kind, r.remover.deleteSteps(e))
 	default:
 		e.Release()
 		return otherwise
 	}
-	return s.reopening(e, plan)
+	return r.reopening(e, plan)
 }
 
 // deadlineOf returns the time until which a guest may shut down after the request of an earlier
 // daemon. Older versions did not record it.
-func (s *resumer) deadlineOf(u op.Unfinished) time.Time {
+func (r *resumer) deadlineOf(u op.Unfinished) time.Time {
 	if u.Deadline != nil {
 		return *u.Deadline
 	}
-	deadline, err := s.stopper.deadline(0)
+	deadline, err := r.stopper.deadline(0)
 	if err != nil {
-		s.logger.Warn("cannot read the settings", "error", err)
+		r.logger.Warn("cannot read the settings", "error", err)
 	}
 	return deadline
 }
 
 // reopening returns the plan of an earlier daemon's operation that reopens the VM's ports before it
 // unlocks the VM.
-func (s *resumer) reopening(e *records.Entry, plan op.Plan) op.Plan {
+func (r *resumer) reopening(e *records.Entry, plan op.Plan) op.Plan {
 	ended := plan.Ended
 	plan.Ended = func(o *op.Op) {
-		s.ports.Reopen(s.tasks.Context(), e)
+		r.ports.Reopen(r.tasks.Context(), e)
 		ended(o)
 	}
 	return plan

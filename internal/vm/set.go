@@ -21,11 +21,11 @@ type Changer struct {
 }
 
 // Rename gives a VM a new name. The guest gets it as its host name at its next start.
-func (s *Changer) Rename(ctx context.Context, ref, name string) (api.VM, error) {
+func (c *Changer) Rename(ctx context.Context, ref, name string) (api.VM, error) {
 	if err := records.CheckName(name); err != nil {
 		return api.VM{}, err
 	}
-	e, err := s.table.Claim(ref, "vm.rename", nil)
+	e, err := c.table.Claim(ref, "vm.rename", nil)
 	if err != nil {
 		return api.VM{}, err
 	}
@@ -36,8 +36,8 @@ func (s *Changer) Rename(ctx context.Context, ref, name string) (api.VM, error) 
 // Set changes the size of a VM that does not run: it has that from its next start on. What is
 // recorded counts: the start makes the disk's file as long as that (disks.Ready), and the agent
 // the file system in it.
-func (s *Changer) Set(ctx context.Context, ref string, req api.SetVM) (api.VM, error) {
-	e, err := s.table.Claim(ref, "vm.set", func(at records.Snapshot) error { return mayBeSet(at.VM, at.Run != nil || at.Recovering) })
+func (c *Changer) Set(ctx context.Context, ref string, req api.SetVM) (api.VM, error) {
+	e, err := c.table.Claim(ref, "vm.set", func(at records.Snapshot) error { return mayBeSet(at.VM, at.Run != nil || at.Recovering) })
 	if err != nil {
 		return api.VM{}, err
 	}
@@ -56,7 +56,7 @@ func (s *Changer) Set(ctx context.Context, ref string, req api.SetVM) (api.VM, e
 	}
 	sizes := v
 	sizes.DiskBytes = v.DiskSize()
-	if err := s.limits.check(sizes, s.paths.Data); err != nil {
+	if err := c.limits.check(sizes, c.paths.Data); err != nil {
 		return api.VM{}, err
 	}
 	err = e.Update(ctx, func(to *api.VM) { to.VCPUs, to.MemoryBytes, to.GrownBytes = v.VCPUs, v.MemoryBytes, v.GrownBytes })
