@@ -88,6 +88,57 @@ func TestBootPutRefuses(t *testing.T) {
 	}
 }
 
+// TestLargestBootFile: the limit itself is allowed, and the error names it.
+func TestLargestBootFile(t *testing.T) {
+	w := newFixture(t)
+	f := w.file("")
+	w.check(os.Truncate(f.Name(), maxBootFile))
+	if size, err := bootSize(f); size != maxBootFile || err != nil {
+		t.Errorf("%d, %v", size, err)
+	}
+	w.check(os.Truncate(f.Name(), maxBootFile+1))
+	if _, err := bootSize(f); err == nil || !strings.Contains(err.Error(), "at most 1024 MiB") {
+		t.Error(err)
+	}
+}
+
+// TestBootFileHasItsSizeAtOnce: another request counts it while it is being copied.
+func TestBootFileHasItsSizeAtOnce(t *testing.T) {
+	w := newFixture(t)
+	f, err := w.bootFiles().stage(12345)
+	w.check(err)
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || info.Size() != 12345 {
+		t.Errorf("%d bytes, %v", info.Size(), err)
+	}
+}
+
+// TestBootFileThatCannotGetItsName: a copy that cannot be renamed is not reported as kept.
+func TestBootFileThatCannotGetItsName(t *testing.T) {
+	w := newFixture(t)
+	path := filepath.Join(w.Dirs.Boot, "a directory")
+	w.check(os.Mkdir(path, 0o700))
+	if err := w.bootFiles().store(w.file("x"), path, digestOf("x")); err == nil {
+		t.Error("a directory was replaced by a file")
+	}
+}
+
+// TestRequiredBootFiles: each of them is required, and a fault is not taken for a file.
+func TestRequiredBootFiles(t *testing.T) {
+	w := newFixture(t)
+	b := w.bootFiles()
+	w.check(b.require(w.sum, w.sum))
+	for _, digests := range [][]string{{w.sum, digestOf("never put")}, {digestOf("never put"), w.sum}} {
+		if err := b.require(digests...); api.KindOf(err) != api.KindNotFound {
+			t.Errorf("%s: %v", digests, err)
+		}
+	}
+	b.dir = w.logs[0].Name() // not a directory
+	if err := b.require(w.sum); api.KindOf(err) != api.KindInternal {
+		t.Error(err)
+	}
+}
+
 // TestBootFileThatGrows: what is read is bounded, and has the digest or is refused.
 func TestBootFileThatGrows(t *testing.T) {
 	w := newFixture(t)

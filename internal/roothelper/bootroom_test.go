@@ -81,11 +81,87 @@ func TestBootFilesOfJailsAreBounded(t *testing.T) {
 	}
 	before, err := os.ReadDir(w.Dirs.Boot)
 	w.check(err)
-	w.refuses(api.KindNoSpace, rootapi.BootPutCall{Digest: digestOf("x")}, w.file("x"))
+	large := w.file("x")
+	w.check(os.Truncate(large.Name(), 5<<20))
+	refused := w.refuses(api.KindNoSpace, rootapi.BootPutCall{Digest: digestOf("x")}, large)
+	if !strings.Contains(refused.Error(), "would take 16389 MiB with this one; the limit is 16384 MiB") {
+		t.Error(refused)
+	}
 	after, err := os.ReadDir(w.Dirs.Boot)
 	w.check(err)
 	if len(after) != len(before)-1 { // that of newFixture, which no jail links
 		t.Errorf("%d files became %d", len(before), len(after))
+	}
+}
+
+// TestBootFilesAtTheBounds: a file stays if it is within a bound, to the byte and to the
+// second.
+func TestBootFilesAtTheBounds(t *testing.T) {
+	name, now := strings.Repeat("a", 64), time.Unix(2000000000, 0)
+	for what, c := range map[string]struct {
+		name         string
+		age          time.Duration
+		linked, size int64 // bytes of a jail's file, and of this one
+		next         int64 // bytes of the file that is to be stored
+		stays        bool
+	}{
+		"used at the limit":       {name: name, age: keepUnused, stays: true},
+		"used before the limit":   {name: name, age: keepUnused + time.Second},
+		"staged at the limit":     {name: stagedPrefix + "1", age: time.Hour, stays: true},
+		"staged before the limit": {name: stagedPrefix + "1", age: time.Hour + time.Second},
+		"as much as is unused":    {name: name, size: maxUnusedBytes - 1, next: 1, stays: true},
+		"a byte more":             {name: name, size: maxUnusedBytes - 1, next: 2},
+		"as much as there may be": {name: name, linked: maxBootBytes - 2, size: 1, next: 1, stays: true},
+		"a byte more in all":      {name: name, linked: maxBootBytes - 2, size: 1, next: 2},
+		"a large one in all":      {name: name, linked: maxBootBytes - 2, size: maxBootFile, next: 2},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newFixture(t)
+			w.check(os.Remove(filepath.Join(w.Dirs.Boot, w.sum)))
+			w.check(os.Link(w.put(strings.Repeat("b", 64), c.linked, 0), filepath.Join(w.Dirs.Jails, "in-use")))
+			path, used := w.put(c.name, c.size, 0), now.Add(-c.age)
+			w.check(os.Chtimes(path, used, used))
+			w.check(w.bootFiles().makeRoom(now, c.next))
+			if there(path) != c.stays {
+				t.Errorf("there is %t", there(path))
+			}
+		})
+	}
+}
+
+// TestBootFilesBehindAStagedOne: the file that is being written is skipped, although it is
+// the oldest one.
+func TestBootFilesBehindAStagedOne(t *testing.T) {
+	w := newFixture(t)
+	staged := w.put(stagedPrefix+"1", 1, 30*time.Minute)
+	next := w.put(strings.Repeat("a", 64), 2<<30, 20*time.Minute)
+	last := w.put(strings.Repeat("b", 64), maxUnusedBytes-(1<<30), 10*time.Minute)
+	w.keep("x")
+	if !there(staged) || there(next) || !there(last) {
+		t.Errorf("there are: the staged one %t, the next one %t, the last one %t", there(staged), there(next), there(last))
+	}
+}
+
+// TestBootFilesThatAreGone: a file that was removed after the directory was read does not
+// hide those behind it. A path that is too long stands for it.
+func TestBootFilesThatAreGone(t *testing.T) {
+	w := newFixture(t)
+	b := bootStore{dir: w.dir()}
+	for room := unix.PathMax - len("/b\x00") - len(b.dir); room > 1; room = unix.PathMax - len("/b\x00") - len(b.dir) {
+		b.dir = filepath.Join(b.dir, strings.Repeat("d", min(room-1, 200)))
+	}
+	w.check(os.MkdirAll(b.dir, 0o700))
+	dir, err := os.Open(b.dir)
+	w.check(err)
+	defer dir.Close()
+	for _, name := range []string{"aa", "b"} {
+		fd, err := unix.Openat(int(dir.Fd()), name, unix.O_CREAT|unix.O_WRONLY, 0o600)
+		w.check(err)
+		unix.Close(fd)
+	}
+	files, err := b.list()
+	if err != nil || len(files) != 1 || filepath.Base(files[0].path) != "b" {
+		t.Errorf("%d files, %v", len(files), err)
 	}
 }
 

@@ -376,6 +376,8 @@ func (u *fakeUnits) List(context.Context, string) ([]systemd.UnitStatus, error) 
 type fakeBlocks struct {
 	attached map[string]bool
 	detached func(id string) // called by Detach
+	usage    blockdev.Usage
+	fails    error // of Status
 }
 
 func (b *fakeBlocks) AttachSnapshot(_ context.Context, id string, base, cow *os.File) (blockdev.Device, error) {
@@ -400,9 +402,7 @@ func (b *fakeBlocks) Detach(_ context.Context, id string) error {
 	return nil
 }
 
-func (b *fakeBlocks) Status(string) (blockdev.Usage, error) {
-	return blockdev.Usage{Used: 1, Total: 2}, nil
-}
+func (b *fakeBlocks) Status(string) (blockdev.Usage, error) { return b.usage, b.fails }
 func (b *fakeBlocks) List() ([]blockdev.Object, error) {
 	var all []blockdev.Object
 	for id := range b.attached {

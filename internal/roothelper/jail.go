@@ -92,7 +92,8 @@ func (h *Helper) mustBeUnused(uid int) error {
 	ids, err := h.jails()
 	for _, id := range ids {
 		j, found, findErr := h.findJail(id)
-		if err = errors.Join(err, findErr); err != nil || !found {
+		err = errors.Join(err, findErr)
+		if !found {
 			continue
 		}
 		if other, err := j.uid(); err == nil && int(other) == uid {

@@ -297,6 +297,28 @@ func TestKillReachesNobodyElse(t *testing.T) {
 	}
 }
 
+// TestUserIDOfAnotherVM: a file in the place of a jail does not hide the jails behind it.
+func TestUserIDOfAnotherVM(t *testing.T) {
+	w := newFixture(t)
+	_, err := w.makeJail(t.Context(), another, "firecracker", uidBase+1)
+	w.check(err)
+	w.check(os.WriteFile(w.jailFor(vm, "firecracker").dir, nil, 0o600)) // its name comes first
+	if err := w.mustBeUnused(uidBase + 1); api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), another) {
+		t.Error(err)
+	}
+	w.check(w.mustBeUnused(uidBase + 2))
+}
+
+// TestUserIDsOfVMs: a user id outside of the range is never a VM's.
+func TestUserIDsOfVMs(t *testing.T) {
+	s := Settings{UIDBase: uidBase, UIDCount: 100}
+	for uid, want := range map[uint32]bool{0: false, uidBase - 1: false, uidBase: true, uidBase + 99: true, uidBase + 100: false} {
+		if s.owns(uid) != want {
+			t.Errorf("user id %d is a VM's: %t", uid, !want)
+		}
+	}
+}
+
 // TestJailOfNoVM: the group of a jail says whose it is.
 func TestJailOfNoVM(t *testing.T) {
 	w := newFixture(t)
