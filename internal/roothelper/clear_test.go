@@ -1,6 +1,7 @@
 package roothelper
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -28,6 +29,28 @@ func TestClearWaitsForWhatIsMade(t *testing.T) {
 	w.kill(vm)
 	w.must(rootapi.VMReleaseCall{VM: of(vm)}, nil)
 	w.must(rootapi.ClearCall{}, nil)
+}
+
+// TestClearWaitsAMoment: by default it is not refused for a start that is about to end.
+func TestClearWaitsAMoment(t *testing.T) {
+	w := newFixture(t)
+	done, err := w.shared.use(t.Context())
+	w.check(err)
+	time.AfterFunc(50*time.Millisecond, done)
+	w.must(rootapi.ClearCall{}, nil)
+}
+
+// TestClearOfBootFiles: there may be none; if they cannot be listed they are not removed.
+func TestClearOfBootFiles(t *testing.T) {
+	w := newFixture(t)
+	w.must(rootapi.ClearCall{}, nil)
+	if there(filepath.Join(w.Dirs.Boot, w.sum)) {
+		t.Error("a boot file is left")
+	}
+	w.check(os.Remove(w.Dirs.Boot))
+	w.must(rootapi.ClearCall{}, nil)
+	w.check(os.WriteFile(w.Dirs.Boot, nil, 0o600))
+	w.refuses(api.KindInternal, rootapi.ClearCall{})
 }
 
 // TestNetworkWaitsForClear: a network that is asked for while the table is being

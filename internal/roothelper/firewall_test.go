@@ -68,6 +68,16 @@ func TestHostFirewall(t *testing.T) {
 	if c := tableCheck(f); c.Status != "ok" {
 		t.Errorf("%+v", c)
 	}
+	// It is turned on once: whoever turns it off later is obeyed until the next helper.
+	if err := netns.SetForwarding(false); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Ensure(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if on, err := netns.Forwarding(); on || err != nil {
+		t.Errorf("the host forwards again: %v, %v", on, err)
+	}
 	if err := f.Remove(context.Background()); err != nil {
 		t.Error(err)
 	}

@@ -42,6 +42,9 @@ const (
 var programDir, vmmProgram, selfProgram string
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(hostEnv); dir != "" {
+		mainOnAHost(dir)
+	}
 	if len(os.Args) > 1 && os.Args[1] == LaunchArg {
 		fmt.Fprintln(os.Stderr, Launch(os.Args[2:]))
 		os.Exit(1)
@@ -283,7 +286,10 @@ type fakeUnits struct {
 	args  []string // more of its arguments
 	fails error
 
-	starting func() // called by StartHeld
+	starting   func()                     // called by StartHeld
+	mainPID    func(pid int) (int, error) // replaces the answer of MainPID
+	late       int                        // how often State does not know of an end yet
+	stateFails error
 
 	mu      sync.Mutex
 	running map[string]*exec.Cmd
@@ -298,6 +304,10 @@ func (u *fakeUnits) StartHeld(ctx context.Context, unit systemd.Unit) (func(), e
 // State says of a unit how its program ended: with status 3, if it did.
 func (u *fakeUnits) State(ctx context.Context, name string) (systemd.State, error) {
 	pid, err := u.MainPID(ctx, name)
+	if u.late > 0 {
+		u.late--
+		return systemd.State{Active: "active", MainPID: pid}, errors.Join(err, u.stateFails)
+	}
 	if pid != 0 {
 		return systemd.State{Active: "active", MainPID: pid}, err
 	}
@@ -343,10 +353,14 @@ func (u *fakeUnits) start(unit systemd.Unit) error {
 func (u *fakeUnits) MainPID(_ context.Context, name string) (int, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	pid := 0
 	if cmd := u.running[name]; cmd != nil && runs(cmd.Process.Pid) {
-		return cmd.Process.Pid, nil
+		pid = cmd.Process.Pid
 	}
-	return 0, nil
+	if u.mainPID != nil {
+		return u.mainPID(pid)
+	}
+	return pid, nil
 }
 
 func (u *fakeUnits) Stop(_ context.Context, name string) error {

@@ -108,5 +108,15 @@ func TestOpenBeneath(t *testing.T) {
 	}
 	f, err := openBeneath(top, "a/b", unix.O_PATH|unix.O_DIRECTORY)
 	w.check(err)
-	f.Close()
+	defer f.Close()
+	if flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
+		t.Errorf("programs that the helper runs get it: %d, %v", flags, err)
+	}
+	j := w.jailFor(vm, "firecracker")
+	w.check(os.MkdirAll(j.dir, 0o700))
+	w.check(os.WriteFile(j.root, nil, 0o600))
+	if f, err := w.openRoot(j); err == nil {
+		f.Close()
+		t.Error("a file was taken for the root of a jail")
+	}
 }

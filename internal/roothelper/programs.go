@@ -127,9 +127,7 @@ type limited struct{ to *bytes.Buffer }
 
 func (l *limited) Write(b []byte) (int, error) {
 	const most = 4 << 10
-	if room := most - l.to.Len(); room > 0 {
-		l.to.Write(b[:min(room, len(b))])
-	}
+	l.to.Write(b[:min(most-l.to.Len(), len(b))])
 	return len(b), nil
 }
 

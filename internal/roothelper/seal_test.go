@@ -14,6 +14,7 @@ import (
 
 	"banger/api"
 	"banger/internal/rootapi"
+	"banger/internal/roothelper/removetree"
 )
 
 // cannotWrite fails if the VM's user can make a file in a directory.
@@ -124,6 +125,42 @@ func TestJailThatWasNotSealed(t *testing.T) {
 	var st unix.Stat_t
 	if w.check(unix.Lstat(root, &st)); st.Uid != uid {
 		t.Error("the jail was taken from a VMM that serves nothing yet")
+	}
+}
+
+// TestSealedJailIsLeftAlone: sealing happens once, and its limits are for what is not sealed.
+func TestSealedJailIsLeftAlone(t *testing.T) {
+	w := newFixture(t)
+	w.start(vm, 7)
+	root := w.root(vm)
+	w.check(os.Chmod(root, 0o700))
+	w.must(rootapi.VMFindCall{VM: of(vm)}, nil)
+	if info, err := os.Stat(root); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+}
+
+// TestLimitsOfSealing: the last entry and the last level are allowed.
+func TestLimitsOfSealing(t *testing.T) {
+	w := newFixture(t)
+	root := w.dir()
+	w.check(os.MkdirAll(filepath.Join(root, "1/2/3"), 0o700))
+	for i := range 7 {
+		w.check(os.WriteFile(filepath.Join(root, "1", itoa(i+3)), nil, 0o600))
+	}
+	dir, err := removetree.OpenDir(unix.AT_FDCWD, root)
+	w.check(err)
+	defer dir.Close()
+	for name, c := range map[string]struct {
+		depth, entries int
+		refused        bool
+	}{
+		"as much as there is": {4, 10, false}, "an entry more": {4, 9, true}, "a level more": {3, 10, true}, "far more": {4, 3, true},
+	} {
+		left := c.entries
+		if err := sealDir(dir, ".", c.depth, &left); (err != nil) != c.refused || err == nil && left != 0 {
+			t.Errorf("%s: %v, %d left", name, err, left)
+		}
 	}
 }
 

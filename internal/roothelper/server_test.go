@@ -1,8 +1,10 @@
 package roothelper
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -42,6 +44,48 @@ func TestSocketIsTheOwners(t *testing.T) {
 	w.check(err)
 	if st := info.Sys().(*syscall.Stat_t); st.Uid != owner || st.Gid != owner || info.Mode() != os.ModeSocket|0o600 {
 		t.Errorf("%s, %d:%d", info.Mode(), st.Uid, st.Gid)
+	}
+}
+
+// TestListenAgain: the socket of the helper before is replaced, nothing else is.
+func TestListenAgain(t *testing.T) {
+	w := newFixture(t)
+	path := filepath.Join(w.dir(), "helper.sock")
+	for range 2 {
+		l, err := Listen(path, owner, owner)
+		if err != nil || l == nil {
+			t.Fatalf("%v, %v", l, err)
+		}
+		w.check(l.Close())
+	}
+	if _, err := Listen(filepath.Dir(path), owner, owner); err == nil {
+		t.Error("a directory with files was replaced")
+	}
+}
+
+// TestWhatIsLogged: what was refused is a warning, what was done is none.
+func TestWhatIsLogged(t *testing.T) {
+	w := newFixture(t)
+	var log bytes.Buffer
+	w.server.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	socket := filepath.Join(w.dir(), "helper.sock")
+	l, err := Listen(socket, owner, owner)
+	w.check(err)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- w.server.Serve(ctx, l) }()
+	c := rootapi.Client{Socket: socket, Version: "1"}
+	_, err = c.Do(t.Context(), rootapi.HelloCall{}, nil)
+	w.check(err)
+	if _, err := c.Do(t.Context(), rootapi.VMDialCall{VM: of(vm), Socket: rootapi.SocketAPI}, nil); api.KindOf(err) != api.KindConflict {
+		t.Error(err)
+	}
+	cancel()
+	w.check(<-done) // all that is written is written
+	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+	if len(lines) != 2 || !strings.Contains(lines[0], "level=DEBUG msg=done verb=hello") ||
+		!strings.Contains(lines[1], `level=WARN msg="refused or failed" verb=vm-dial`) {
+		t.Errorf("%q", lines)
 	}
 }
 
@@ -282,6 +326,32 @@ func TestList(t *testing.T) {
 	}
 }
 
+// TestListOfAProcessOutsideOfItsUnit: its user id tells whose it is, if a jail records that.
+func TestListOfAProcessOutsideOfItsUnit(t *testing.T) {
+	w := newFixture(t)
+	_, err := w.makeJail(t.Context(), vm, "firecracker", uidBase+1)
+	w.check(err)
+	want := map[string]string{}
+	for uid, id := range map[int]string{uidBase + 1: vm, uidBase + 2: ""} {
+		cmd := w.process(exec.Command(w.link(filepath.Join(w.dir(), "firecracker"))), uid, "/user.slice")
+		want[itoa(cmd.Process.Pid)+" (firecracker)"] = id
+	}
+	held, err := w.list(t.Context())
+	w.check(err)
+	for _, o := range held.Objects {
+		if o.Kind != rootapi.KindProcess {
+			continue
+		}
+		if id, ok := want[o.Name]; !ok || o.ID != id {
+			t.Errorf("%s of %q, want %q", o.Name, o.ID, id)
+		}
+		delete(want, o.Name)
+	}
+	if len(want) != 0 {
+		t.Errorf("not listed: %v", want)
+	}
+}
+
 func TestNetworkFollowsFromTheSlot(t *testing.T) {
 	w := newFixture(t)
 	w.must(rootapi.NetAttachCall{VM: of(vm), Slot: 5}, nil)
@@ -373,12 +443,37 @@ func TestVersionIsAskedOnce(t *testing.T) {
 	}
 }
 
+// TestOutputOfProgramsIsBounded: the helper keeps it, so it does not keep all of it.
+func TestOutputOfProgramsIsBounded(t *testing.T) {
+	var kept bytes.Buffer
+	out := &limited{to: &kept}
+	text := strings.Repeat("x", 1000)
+	for range 5 {
+		if n, err := out.Write([]byte(text)); n != len(text) || err != nil {
+			t.Fatalf("%d, %v", n, err)
+		}
+	}
+	if kept.String() != strings.Repeat("x", 4096) {
+		t.Errorf("%d bytes", kept.Len())
+	}
+}
+
 func TestCheck(t *testing.T) {
 	w := newFixture(t)
 	var a rootapi.CheckAnswer
 	w.must(rootapi.CheckCall{Network: true}, &a)
-	if a.Firecracker.Version != "1.16.1" || a.QEMU.Version == "" || a.DeviceMapper != "" {
+	if a.Firecracker.Version != "1.16.1" || a.QEMU.Version == "" || a.DeviceMapper != "" ||
+		a.Firecracker.Path != w.Settings.Firecracker || a.Firecracker.Jailer != w.Settings.Jailer {
 		t.Errorf("%+v", a)
+	}
+	want := ""
+	if f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0); err != nil {
+		want = err.Error()
+	} else {
+		f.Close()
+	}
+	if a.KVM != want {
+		t.Errorf("KVM: %q, want %q", a.KVM, want)
 	}
 	w.Settings.QEMU = "/nonexistent"
 	a = rootapi.CheckAnswer{}

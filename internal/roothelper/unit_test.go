@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"banger/internal/rootapi"
 )
@@ -43,6 +44,17 @@ func TestUnitsOfVMsForSystemd(t *testing.T) {
 	}
 }
 
+// TestLimitsOfUnits: what a VM may take of the host follows from its size.
+func TestLimitsOfUnits(t *testing.T) {
+	w := newFixture(t)
+	c := w.startCall(vm, 1)
+	c.VCPUs, c.MemoryMiB = 3, 1024
+	u := w.unit(c, w.logs)
+	if u.MemoryMax != (1024+768)<<20 || u.CPUQuota != 3500*time.Millisecond || u.TasksMax != 67 || u.TimeoutStop != 5*time.Second {
+		t.Errorf("%+v", u)
+	}
+}
+
 // TestDevicesOfVMs: Firecracker's jailer makes nodes, of /dev/userfaultfd if the host has
 // one; its number is another at each boot. QEMU makes none.
 func TestDevicesOfVMs(t *testing.T) {
@@ -70,6 +82,10 @@ func TestDevicesOfVMs(t *testing.T) {
 			}
 			if text := strings.Join(got, ", "); text != c.want {
 				t.Errorf("%s, want %s", text, c.want)
+			}
+			w.blocks.attached[vm] = false
+			if d := w.devices(call); len(d) != len(got)-1 || strings.Contains(fmt.Sprint(d), "/dev/block/") {
+				t.Errorf("without a disk: %v", d)
 			}
 		})
 	}

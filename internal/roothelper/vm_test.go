@@ -405,6 +405,9 @@ func TestQEMU(t *testing.T) {
 			t.Errorf("systemd would replace a variable in %q", arg)
 		}
 	}
+	if i := slices.Index(u.Exec, "-m"); i < 0 || u.Exec[i+1] != "size=134217728B" {
+		t.Errorf("%q", u.Exec)
+	}
 	j := w.jailFor(vm, qemuProgram)
 	conn, err := net.Dial("unix", filepath.Join(j.root, qemuAgent))
 	if err != nil {

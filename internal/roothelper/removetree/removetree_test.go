@@ -69,6 +69,25 @@ func TestRemovalThatTakesTooLong(t *testing.T) {
 	}
 }
 
+// TestOpenDirOfAFile: what is not a directory is refused, and not waited for.
+func TestOpenDirOfAFile(t *testing.T) {
+	dir := t.TempDir()
+	check(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o600))
+	check(t, os.Symlink(".", filepath.Join(dir, "link")))
+	top, err := OpenDir(unix.AT_FDCWD, dir)
+	check(t, err)
+	defer top.Close()
+	for _, name := range []string{"file", "link"} {
+		if f, err := OpenDir(int(top.Fd()), name); err == nil {
+			f.Close()
+			t.Errorf("the %s was opened", name)
+		}
+	}
+	if flags, err := unix.FcntlInt(top.Fd(), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
+		t.Errorf("other programs get it: %d, %v", flags, err)
+	}
+}
+
 func TestRemovalOfALink(t *testing.T) {
 	precious, dir := t.TempDir(), filepath.Join(t.TempDir(), "link")
 	check(t, os.WriteFile(filepath.Join(precious, "file"), nil, 0o600))
