@@ -13,7 +13,8 @@ const result = `{"files":[{"file_name":"a.go","mutations":[
 	{"type":"INVERT_BITWISE","status":"NOT COVERED","line":1,"column":3},
 	{"type":"INVERT_BITWISE","status":"TIMED OUT","line":1,"column":3},
 	{"type":"INVERT_BITWISE","status":"KILLED","line":1,"column":3}
-]},{"file_name":"testdata/a.go","mutations":[{"type":"INVERT_LOGICAL","status":"LIVED","line":2,"column":7}]}]}`
+]},{"file_name":"testdata/a.go","mutations":[{"type":"INVERT_LOGICAL","status":"LIVED","line":2,"column":7}]},
+{"file_name":"below/a.go","mutations":[{"type":"INVERT_LOGICAL","status":"LIVED","line":2,"column":7}]}]}`
 
 const source = "a | b\n\tif a && b\n\tif a && b\n"
 
