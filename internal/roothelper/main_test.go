@@ -39,6 +39,9 @@ func mainOnAHost(dir string) {
 	for name, path := range map[string]string{"etc": paths.SystemConfig, "run": paths.RootRun, "lib": filepath.Dir(paths.Jails)} {
 		err = errors.Join(err, os.MkdirAll(path, 0o755), unix.Mount(filepath.Join(dir, name), path, "", unix.MS_BIND, ""))
 	}
+	if there("/dev/kvm") { // a socket in its place cannot be opened
+		err = errors.Join(err, unix.Mount(filepath.Join(dir, "notify"), "/dev/kvm", "", unix.MS_BIND, ""))
+	}
 	if dev := filepath.Join(dir, "dev"); there(dev) {
 		err = errors.Join(err, unix.Mount(dev, "/dev", "", unix.MS_BIND, ""))
 	}
@@ -189,7 +192,7 @@ func TestMainServes(t *testing.T) {
 	}
 }
 
-// TestMainWithoutTrust: what others than root can change is not used.
+// TestMainWithoutTrust: what others than root can change is not used. The host has no KVM.
 func TestMainWithoutTrust(t *testing.T) {
 	h := newMainHost(t)
 	config := filepath.Join(h.dir, "etc", "config.toml")
@@ -198,6 +201,11 @@ func TestMainWithoutTrust(t *testing.T) {
 	cmd, out := h.run()
 	if got := h.notified(20 * time.Second); got != "READY=1" {
 		t.Errorf("%q", got)
+	}
+	var a rootapi.CheckAnswer
+	c := rootapi.Client{Socket: filepath.Join(h.dir, "run", "helper.sock"), Version: "1.2.3"}
+	if _, err := c.Do(t.Context(), rootapi.CheckCall{}, &a); err != nil || !strings.HasPrefix(a.KVM, "open /dev/kvm: ") {
+		t.Errorf("KVM: %q, %v", a.KVM, err)
 	}
 	h.check(cmd.Process.Signal(syscall.SIGTERM))
 	if status := h.ends(cmd); status != 0 || !strings.Contains(out.String(), "the configuration is ignored") {

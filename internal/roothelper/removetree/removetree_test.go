@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -50,6 +51,38 @@ func TestRemovalOfManyNames(t *testing.T) {
 	}
 	if held := int64(during.HeapAlloc) - int64(before.HeapAlloc); held > 2*255*namesAtOnce {
 		t.Errorf("%d bytes are held for %d names", held, many)
+	}
+}
+
+// TestRemovalOfATree: directories are moved up under names that are not used yet.
+func TestRemovalOfATree(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "dir")
+	for _, path := range []string{"1/1/1/1", "2/3/4/5", "a/b/c/d/e", "a/-1/f"} {
+		check(t, os.MkdirAll(filepath.Join(dir, path), 0o700))
+		check(t, os.WriteFile(filepath.Join(dir, path, "file"), nil, 0o600))
+	}
+	check(t, os.WriteFile(filepath.Join(dir, "a", "file"), nil, 0o600))
+	check(t, Remove(t.Context(), dir))
+	if _, err := os.Lstat(dir); !os.IsNotExist(err) {
+		t.Errorf("it is left: %v", err)
+	}
+}
+
+// TestRemovalThatFails: a mount point cannot be removed, and the error names it.
+func TestRemovalThatFails(t *testing.T) {
+	for _, path := range []string{"mounted", "a/mounted"} {
+		dir := t.TempDir()
+		point := filepath.Join(dir, path)
+		check(t, os.MkdirAll(point, 0o700))
+		if err := unix.Mount("none", point, "tmpfs", 0, "size=4k"); err != nil {
+			t.Skipf("NOT RUN: a tree that cannot be removed: no tmpfs can be mounted: %v", err)
+		}
+		err := Remove(t.Context(), dir)
+		check(t, unix.Unmount(point, unix.MNT_DETACH))
+		if err == nil || !strings.Contains(err.Error(), "remove mounted: device or resource busy") {
+			t.Errorf("%s: %v", path, err)
+		}
+		check(t, Remove(t.Context(), dir))
 	}
 }
 
