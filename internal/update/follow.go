@@ -147,10 +147,9 @@ func (f *follower) read() {
 const logPrefix = "banger: "
 
 // listen turns changes in the directory into events.
-func (f *follower) listen(changes *os.File) {
-	buf := make([]byte, 4096)
+func (f *follower) listen(changes *fsx.Watcher) {
 	for {
-		if _, err := changes.Read(buf); err != nil {
+		if err := changes.Wait(context.Background()); err != nil {
 			return
 		}
 		select {
@@ -160,14 +159,14 @@ func (f *follower) listen(changes *os.File) {
 	}
 }
 
-func watchDir(dir string) (*os.File, error) {
-	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+func watchDir(dir string) (*fsx.Watcher, error) {
+	changes, err := fsx.NewWatcher()
 	if err != nil {
 		return nil, err
 	}
-	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_MODIFY|unix.IN_MOVED_TO|unix.IN_CREATE|unix.IN_DELETE); err != nil {
-		unix.Close(fd)
+	if _, err := changes.Add(dir, unix.IN_MODIFY|unix.IN_MOVED_TO|unix.IN_CREATE|unix.IN_DELETE); err != nil {
+		changes.Close()
 		return nil, &os.PathError{Op: "watch", Path: dir, Err: err}
 	}
-	return os.NewFile(uintptr(fd), "inotify"), nil
+	return changes, nil
 }

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -115,9 +114,4 @@ func FuzzSanitize(f *testing.F) {
 			}
 		}
 	})
-}
-
-func FuzzParseEvents(f *testing.F) {
-	f.Add([]byte(strings.Repeat("\x01\x00\x00\x00", 4)))
-	f.Fuzz(func(_ *testing.T, data []byte) { parseEvents(data) })
 }

@@ -2,11 +2,13 @@ package console
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"banger/internal/host/fsx"
 )
 
 // Follow writes a log to w from an offset on, and everything that is added to it, until
@@ -19,28 +21,24 @@ func Follow(ctx context.Context, path string, from int64, w io.Writer) error {
 		return err
 	}
 	defer f.Close()
-	events, err := newInotify()
+	events, err := fsx.NewWatcher()
 	if err != nil {
-		return err
+		return cannotWatch(err)
 	}
-	defer events.file.Close()
-	if _, err := events.add(path, unix.IN_MODIFY); err != nil {
-		return err
+	defer events.Close()
+	if _, err := events.Add(path, unix.IN_MODIFY); err != nil {
+		return fmt.Errorf("cannot watch %s: %w", path, err)
 	}
-	stop := context.AfterFunc(ctx, func() { events.file.Close() })
-	defer stop()
-
 	at, err := startAt(f, from)
 	if err != nil {
 		return err
 	}
-	buf := make([]byte, 4<<10)
 	for {
 		last := ctx.Err() != nil
 		if at, err = drain(f, at, w); err != nil || last {
 			return err
 		}
-		if _, err := events.file.Read(buf); err != nil && !errors.Is(err, os.ErrClosed) {
+		if err := events.Wait(ctx); err != nil && ctx.Err() == nil {
 			return err
 		}
 	}

@@ -2,11 +2,15 @@ package console
 
 import (
 	"cmp"
+	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"banger/internal/host/fsx"
 )
 
 // minScanInterval is the minimal time between two checks of a log. A guest that writes
@@ -16,7 +20,7 @@ const minScanInterval = time.Second
 // Watcher bounds any number of logs, with one inotify descriptor.
 type Watcher struct {
 	log    *slog.Logger
-	events inotify
+	events *fsx.Watcher
 	most   int64
 	keep   int64
 	rest   time.Duration
@@ -43,13 +47,17 @@ func NewWatcher(log *slog.Logger, keep int64) (*Watcher, error) {
 }
 
 func newWatcher(log *slog.Logger, most, keep int64, rest time.Duration) (*Watcher, error) {
-	events, err := newInotify()
+	events, err := fsx.NewWatcher()
 	if err != nil {
-		return nil, err
+		return nil, cannotWatch(err)
 	}
 	w := &Watcher{log: log, events: events, most: most, keep: keep, rest: rest, logs: map[string]*watched{}, byWD: map[int]*watched{}}
 	w.wg.Go(w.run)
 	return w, nil
+}
+
+func cannotWatch(err error) error {
+	return fmt.Errorf("cannot watch files: %w", os.NewSyscallError("inotify_init1", err))
 }
 
 // Watch trims the log at path now and whenever it grows, until stop is called. The log
@@ -75,7 +83,7 @@ func (w *Watcher) Close() {
 		w.drop(l)
 	}
 	w.mu.Unlock()
-	w.events.file.Close()
+	w.events.Close()
 	w.wg.Wait()
 }
 
@@ -99,7 +107,7 @@ func (w *Watcher) drop(l *watched) {
 
 func (w *Watcher) disarm(l *watched) {
 	if l.wd >= 0 {
-		w.events.remove(l.wd)
+		w.events.Remove(l.wd)
 		delete(w.byWD, l.wd)
 		l.wd = -1
 	}
@@ -108,9 +116,9 @@ func (w *Watcher) disarm(l *watched) {
 // look watches for the next write and trims the log, in that order, so that no write is
 // missed. The caller holds mu.
 func (w *Watcher) look(l *watched) {
-	wd, err := w.events.add(l.path, unix.IN_MODIFY|unix.IN_ONESHOT)
+	wd, err := w.events.Add(l.path, unix.IN_MODIFY|unix.IN_ONESHOT)
 	if err != nil {
-		w.log.Warn("cannot bound a log", "error", err)
+		w.log.Warn("cannot bound a log", "error", fmt.Errorf("cannot watch %s: %w", l.path, err))
 		return
 	}
 	l.wd, w.byWD[wd] = wd, l
@@ -124,15 +132,14 @@ func (w *Watcher) look(l *watched) {
 
 // run handles events until the descriptor is closed.
 func (w *Watcher) run() {
-	buf := make([]byte, 4<<10)
 	for {
-		n, err := w.events.file.Read(buf)
+		events, err := w.events.Events()
 		if err != nil {
 			return
 		}
-		for _, e := range parseEvents(buf[:n]) {
-			if e.mask&unix.IN_MODIFY != 0 {
-				w.modified(e.wd)
+		for _, e := range events {
+			if e.Mask&unix.IN_MODIFY != 0 {
+				w.modified(e.WD)
 			}
 		}
 	}

@@ -5,12 +5,14 @@ package netns
 import (
 	"encoding/binary"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
 	"banger/api"
+	"banger/internal/host/fsx"
 	"banger/internal/host/network"
 )
 
@@ -84,19 +86,18 @@ func isOurs(data []byte) bool {
 	return false
 }
 
-// followResolver returns an inotify(7) descriptor that reports when a file that names
+// followResolver returns a watcher that reports when a file that names
 // the host's resolver may have been written or replaced.
-func followResolver() (*os.File, error) {
-	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+func followResolver() (io.ReadCloser, error) {
+	changes, err := fsx.NewWatcher()
 	if err != nil {
 		return nil, err
 	}
-	changes := os.NewFile(uintptr(fd), "resolver")
 	watched := 0
 	for _, path := range network.ResolverFiles() {
 		for _, p := range []string{path, target(path)} {
 			// The directory is watched: these files are replaced, not written.
-			if _, err := unix.InotifyAddWatch(fd, filepath.Dir(p), unix.IN_CLOSE_WRITE|unix.IN_MOVED_TO); err == nil {
+			if _, err := changes.Add(filepath.Dir(p), unix.IN_CLOSE_WRITE|unix.IN_MOVED_TO); err == nil {
 				watched++
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -55,7 +56,7 @@ func KeepTable(ctx context.Context, outer netip.Prefix, log *slog.Logger) *Keepe
 func keepTable(ctx context.Context, outer netip.Prefix, log *slog.Logger, first, longest time.Duration) *Keeper {
 	ctx, cancel := context.WithCancel(ctx)
 	k := &Keeper{outer: outer, log: log, first: first, longest: longest, cancel: cancel, changed: make(chan struct{}, 1)}
-	rules, resolver := source{name: "the firewall's rules", open: followRules, concerns: touches},
+	rules, resolver := source{name: "the firewall's rules", open: func() (io.ReadCloser, error) { return followRules() }, concerns: touches},
 		source{name: "the host's resolver", open: followResolver, concerns: k.otherResolver}
 	k.wg.Go(func() { k.follow(ctx, rules) })
 	k.wg.Go(func() { k.follow(ctx, resolver) })
@@ -185,7 +186,7 @@ func (k *Keeper) otherResolver([]byte) bool {
 // source reports changes.
 type source struct {
 	name     string
-	open     func() (*os.File, error)
+	open     func() (io.ReadCloser, error)
 	concerns func(report []byte) bool
 }
 

@@ -4,6 +4,7 @@ package netns
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -295,7 +296,7 @@ func TestMoreChangesThanTheSocketHolds(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	k := &Keeper{changed: make(chan struct{}, 1)}
-	small := func() (*os.File, error) {
+	small := func() (io.ReadCloser, error) {
 		rules, err := followRules()
 		if err != nil {
 			return nil, err
