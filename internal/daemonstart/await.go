@@ -56,13 +56,7 @@ func (d Daemon) dialOrWatch(ctx context.Context) (net.Conn, error) {
 	if !absent(err) {
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = changes.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
-	_, err = changes.Read(make([]byte, 4096)) // what changed does not matter
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return nil, nil
-	}
-	return nil, err
+	return nil, changes.Wait(ctx)
 }
 
 // changed are the inotify events that may mean that the daemon listens: it binds its
@@ -70,21 +64,21 @@ func (d Daemon) dialOrWatch(ctx context.Context) (net.Conn, error) {
 const changed = unix.IN_CREATE | unix.IN_ATTRIB | unix.IN_MOVED_TO | unix.IN_DELETE_SELF
 
 // watch watches dir, or its nearest existing parent directory.
-func watch(dir string) (*os.File, error) {
-	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+func watch(dir string) (*fsx.Watcher, error) {
+	changes, err := fsx.NewWatcher()
 	if err != nil {
 		return nil, err
 	}
 	for {
-		_, err = unix.InotifyAddWatch(fd, dir, changed)
+		_, err = changes.Add(dir, changed)
 		if !errors.Is(err, unix.ENOENT) || dir == filepath.Dir(dir) {
 			break
 		}
 		dir = filepath.Dir(dir)
 	}
 	if err != nil {
-		unix.Close(fd)
+		changes.Close()
 		return nil, &os.PathError{Op: "watch", Path: dir, Err: err}
 	}
-	return os.NewFile(uintptr(fd), "inotify"), nil
+	return changes, nil
 }
