@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
+	"banger/internal/host/fsx"
 )
 
 // errEnded means that the process ended before the file existed.
@@ -16,30 +17,28 @@ var errEnded = errors.New("the process has ended")
 
 // fileWatch waits for a file to appear in a directory, without polling (inotify(7)).
 type fileWatch struct {
-	path string
-	fd   int
+	path    string
+	changes *fsx.Watcher
 }
 
 // watchFor begins to watch. A file that is created from now on is noticed.
 func watchFor(dir, name string) (*fileWatch, error) {
-	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	changes, err := fsx.NewWatcher()
 	if err != nil {
 		return nil, os.NewSyscallError("inotify_init1", err)
 	}
-	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_ONLYDIR); err != nil {
-		unix.Close(fd)
+	if _, err := changes.Add(dir, unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_ONLYDIR); err != nil {
+		changes.Close()
 		return nil, os.NewSyscallError("inotify_add_watch", err)
 	}
-	return &fileWatch{path: filepath.Join(dir, name), fd: fd}, nil
+	return &fileWatch{path: filepath.Join(dir, name), changes: changes}, nil
 }
 
-func (w *fileWatch) close() { unix.Close(w.fd) }
+func (w *fileWatch) close() { w.changes.Close() }
 
 // wait returns when the file exists, or errEnded if the process of pidfd ended before.
 func (w *fileWatch) wait(pidfd *os.File, most time.Duration) error {
-	deadline := time.Now().Add(most)
-	events := make([]byte, 4<<10)
-	for {
+	for deadline := time.Now().Add(most); ; {
 		var st unix.Stat_t
 		if unix.Lstat(w.path, &st) == nil {
 			return nil
@@ -48,15 +47,12 @@ func (w *fileWatch) wait(pidfd *os.File, most time.Duration) error {
 		if left <= 0 {
 			return api.Errorf(api.KindTimeout, "the VMM did not serve its sockets within %s", most)
 		}
-		ready := []unix.PollFd{{Fd: int32(w.fd), Events: unix.POLLIN}, {Fd: int32(pidfd.Fd()), Events: unix.POLLIN}}
-		_, err := unix.Poll(ready, int(left.Milliseconds())+1)
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return os.NewSyscallError("poll", err)
+		ended, err := w.changes.WaitBeside(pidfd, left)
+		if err != nil {
+			return err
 		}
-		if ready[1].Revents != 0 && ready[0].Revents == 0 {
+		if ended {
 			return errEnded
 		}
-		// The events' content does not matter; the next check does.
-		_, _ = unix.Read(w.fd, events)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -80,11 +79,25 @@ func (w *Watcher) Events() ([]Event, error) {
 	return parseEvents(buf[:n]), nil
 }
 
+// WaitBeside waits until something has changed, a file that can be polled is readable, or time is
+// up. It reports whether the file is readable and nothing has changed. It holds a thread.
+func (w *Watcher) WaitBeside(file *os.File, most time.Duration) (readable bool, err error) {
+	err = w.control(func(fd int) error {
+		ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(file.Fd()), Events: unix.POLLIN}}
+		_, err := unix.Poll(ready, int(most.Milliseconds())+1)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return os.NewSyscallError("poll", err)
+		}
+		if readable = ready[1].Revents != 0 && ready[0].Revents == 0; !readable {
+			_, _ = unix.Read(fd, make([]byte, eventsSize)) // what changed does not matter
+		}
+		return nil
+	})
+	return readable, err
+}
+
 // Read reads events as the kernel encodes them.
 func (w *Watcher) Read(buf []byte) (int, error) { return w.file.Read(buf) }
-
-// SyscallConn gives access to the descriptor, to poll it beside others.
-func (w *Watcher) SyscallConn() (syscall.RawConn, error) { return w.file.SyscallConn() }
 
 // Close ends all watches, and a Wait.
 func (w *Watcher) Close() error { return w.file.Close() }

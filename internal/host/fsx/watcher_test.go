@@ -59,6 +59,33 @@ func TestWatcherWaitEnds(t *testing.T) {
 	}
 }
 
+// TestWatcherWaitsBesideAFile: a change counts, though the file is readable, too.
+func TestWatcherWaitsBesideAFile(t *testing.T) {
+	dir, w := t.TempDir(), newTestWatcher(t)
+	r, end, err := os.Pipe()
+	if err == nil {
+		_, err = w.Add(dir, unix.IN_CREATE)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	wait := func(want bool, most time.Duration) {
+		t.Helper()
+		if readable, err := w.WaitBeside(r, most); err != nil || readable != want {
+			t.Errorf("readable: %t, %v", readable, err)
+		}
+	}
+	wait(false, 10*time.Millisecond)
+	end.Close() // which the reader notices
+	wait(true, time.Minute)
+	if err := os.WriteFile(filepath.Join(dir, "new"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wait(false, time.Minute)
+	wait(true, time.Minute)
+}
+
 func TestWatcherForgetsWhatIsRemoved(t *testing.T) {
 	dir, w := t.TempDir(), newTestWatcher(t)
 	wd, err := w.Add(dir, unix.IN_CREATE)
