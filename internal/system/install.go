@@ -102,7 +102,7 @@ func (h *Host) plan(ctx context.Context, o InstallOptions) (record.Record, error
 	if err := in.directories.needSpace(size + spareSpace); err != nil {
 		return record.Record{}, err
 	}
-	r, err := in.record.plan(ctx, o, in.owners)
+	r, err := in.record.plan(ctx, o, in.owners, in.forwarding)
 	if err != nil {
 		return r, err
 	}

@@ -49,7 +49,7 @@ func (f recordFile) delete(purge bool) error {
 
 // plan decides about the owner and the uids and addresses of VMs. An existing
 // installation keeps its own.
-func (f recordFile) plan(ctx context.Context, o InstallOptions, who owners) (record.Record, error) {
+func (f recordFile) plan(ctx context.Context, o InstallOptions, who owners, packets forwarding) (record.Record, error) {
 	old, err := f.read()
 	installed := err == nil
 	if err != nil && api.KindOf(err) != api.KindNotFound {
@@ -65,7 +65,7 @@ func (f recordFile) plan(ctx context.Context, o InstallOptions, who owners) (rec
 		return old, err
 	}
 	if !installed {
-		return f.first(user, accounts)
+		return newRecord(user, accounts, packets)
 	}
 	if old.Owner != user.Name {
 		return old, api.Errorf(api.KindConflict, "cannot install for %s: this machine's banger belongs to %s", user.Name, old.Owner).
@@ -75,8 +75,8 @@ func (f recordFile) plan(ctx context.Context, o InstallOptions, who owners) (rec
 	return old, old.Check(user, accounts)
 }
 
-// first is the record of a machine that has none.
-func (f recordFile) first(user record.User, accounts record.Accounts) (record.Record, error) {
+// newRecord is the record of a machine that has none.
+func newRecord(user record.User, accounts record.Accounts, packets forwarding) (record.Record, error) {
 	r := record.Record{
 		Owner: user.Name, UID: user.UID, GID: user.GID, Home: user.Home,
 		UIDCount: record.Slots, Network: defaultNetwork,
@@ -85,6 +85,6 @@ func (f recordFile) first(user record.User, accounts record.Accounts) (record.Re
 	if r.UIDBase, err = accounts.FreeRange(record.DefaultBase, record.Slots); err != nil {
 		return r, err
 	}
-	r.IPForwardBefore, err = forwarding{f.tree}.state()
+	r.IPForwardBefore, err = packets.state()
 	return r, err
 }
