@@ -1,40 +1,27 @@
 package cli
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"io"
-	"os"
-	"strings"
-	"sync"
 	"time"
-	"unicode"
 
 	"banger/api"
 	"banger/client"
 	"banger/internal/buildinfo"
 	"banger/internal/daemonstart"
 	"banger/internal/guest"
-	"banger/internal/host/console"
 	"banger/internal/paths"
 	"banger/internal/update"
-
-	"golang.org/x/term"
 )
 
-// app is what every command works with.
+// app is what every command works with: the standard streams, the signals, and the daemon.
 type app struct {
-	in       io.Reader
-	out, err io.Writer
-	env      func(string) string
-	signals  *interruption
-
-	mu sync.Mutex // guards err, which progress and notes share
+	std     *streams
+	signals *interruption
 }
 
 func newApp(in io.Reader, out, err io.Writer, env func(string) string) *app {
-	return &app{in: in, out: out, err: err, env: env}
+	return &app{std: &streams{in: in, out: out, err: err, env: env}}
 }
 
 // client returns a client that starts the daemon if it is not running, or waits
@@ -51,10 +38,10 @@ func (a *app) client() (*client.Client, error) {
 		if p.Managed {
 			cure = "`sudo banger system install` installs this one"
 		}
-		a.note("the daemon is version %s and this is %s: %s; VMs keep running", daemon, o.Version, cure)
+		a.std.note("the daemon is version %s and this is %s: %s; VMs keep running", daemon, o.Version, cure)
 	}
 	o.OnUnresponsive = func(vm string) {
-		a.note("the guest of VM %s does not answer: %s; waiting for it, for %s at most", vm, whyNot(c, vm), guest.AnswerTime)
+		a.std.note("the guest of VM %s does not answer: %s; waiting for it, for %s at most", vm, whyNot(c, vm), guest.AnswerTime)
 	}
 	c = daemonstart.Daemon{Paths: p, BeforeStart: a.endUpdate(p)}.Client(o)
 	return c, nil
@@ -90,57 +77,6 @@ func (a *app) endUpdate(p paths.Paths) func(context.Context) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		return update.RecoverUser(ctx, p, dir, a.step)
+		return update.RecoverUser(ctx, p, dir, a.std.step)
 	}
-}
-
-// note prints one line on standard error. The line may quote a daemon's answer, and
-// root may be talking to another user's daemon: control characters are escaped.
-func (a *app) note(format string, args ...any) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	fmt.Fprintln(a.err, printable(fmt.Sprintf("banger: "+format, args...)))
-}
-
-// terminal returns the descriptor behind a reader or writer, if it is a
-// terminal.
-func terminal(v any) (*os.File, bool) {
-	f, ok := v.(*os.File)
-	return f, ok && term.IsTerminal(int(f.Fd()))
-}
-
-// colour reports whether w supports colours (no-color.org; TERM of terminfo(5)).
-func (a *app) colour(w io.Writer) bool {
-	_, tty := terminal(w)
-	return tty && a.env("NO_COLOR") == "" && cmp.Or(a.env("TERM"), "dumb") != "dumb"
-}
-
-// guestText returns a writer for text from a guest, and a function to call at its end.
-// Control characters never reach a terminal.
-func (a *app) guestText() (w io.Writer, end func() error) {
-	if _, tty := terminal(a.out); !tty {
-		return a.out, func() error { return nil }
-	}
-	safe := console.NewTerminalWriter(a.out)
-	return safe, safe.Close
-}
-
-// width is the number of columns of the terminal behind w.
-func width(w io.Writer) int {
-	if f, ok := terminal(w); ok {
-		if columns, _, err := term.GetSize(int(f.Fd())); err == nil && columns > 0 {
-			return columns
-		}
-	}
-	return 80
-}
-
-// printable escapes control characters, which may come from a guest or a file.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 || unicode.Is(unicode.Bidi_Control, r) {
-			return '?'
-		}
-		return r
-	}, s)
 }

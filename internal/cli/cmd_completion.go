@@ -13,15 +13,15 @@ names of VMs, images and kernels.`,
   banger completion fish > ~/.config/fish/completions/banger.fish
   banger completion zsh > "${fpath[1]}/_banger"`,
 		Args:              arguments(1, 1, "the name of one shell: bash, fish or zsh"),
-		ValidArgsFunction: a.completeArgs(1, func() []string { return shells }),
+		ValidArgsFunction: completeArgs(1, func() []string { return shells }),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch args[0] {
 			case "bash":
-				return cmd.Root().GenBashCompletionV2(a.out, true)
+				return cmd.Root().GenBashCompletionV2(a.std.out, true)
 			case "fish":
-				return cmd.Root().GenFishCompletion(a.out, true)
+				return cmd.Root().GenFishCompletion(a.std.out, true)
 			case "zsh":
-				return cmd.Root().GenZshCompletion(a.out)
+				return cmd.Root().GenZshCompletion(a.std.out)
 			}
 			return usagef(cmd, "cannot complete for %q: use bash, fish or zsh", args[0])
 		},

@@ -28,7 +28,7 @@ func (a *app) settings(ctx context.Context, c *client.Client) (shown api.Config,
 	if shown, err = c.Daemon().Config(ctx); err != nil {
 		return shown, nil, err
 	}
-	return config.ForCommand(shown, a.env)
+	return config.ForCommand(shown, a.std.env)
 }
 
 // valueOf is a setting's value.

@@ -36,18 +36,18 @@ service). The settings:
 				return err
 			}
 			if asJSON {
-				return printJSON(a.out, "config", shown)
+				return printJSON(a.std.out, "config", shown)
 			}
 			t := newTable("SETTING", "VALUE", "FROM")
 			for _, v := range shown.Values {
 				t.add(v.Key, v.Value, v.Origin)
 			}
-			if err := t.write(a.out); err != nil {
+			if err := t.write(a.std.out); err != nil {
 				return err
 			}
-			a.note("the file is %s", shown.File)
+			a.std.note("the file is %s", shown.File)
 			for _, variable := range ignored {
-				a.note("the environment variable %s has no effect: set it in the file, because the setting belongs to the daemon", variable)
+				a.std.note("the environment variable %s has no effect: set it in the file, because the setting belongs to the daemon", variable)
 			}
 			return nil
 		},

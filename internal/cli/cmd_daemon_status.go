@@ -30,12 +30,12 @@ func newDaemonStatus(a *app) *cobra.Command {
 				return notRunning(err, p)
 			}
 			if asJSON {
-				return printJSON(a.out, "", s)
+				return printJSON(a.std.out, "", s)
 			}
 			if s.Degraded != "" {
-				a.note("the daemon may be unable to record its work: %s", s.Degraded)
+				a.std.note("the daemon may be unable to record its work: %s", s.Degraded)
 			}
-			return fields(a.out, "pid", strconv.Itoa(s.PID), "version", fmt.Sprintf("%s (commit %s)", s.Version, s.Commit),
+			return fields(a.std.out, "pid", strconv.Itoa(s.PID), "version", fmt.Sprintf("%s (commit %s)", s.Version, s.Commit),
 				"running for", span(time.Since(s.StartedAt)), "socket", s.Socket, "home", s.Home,
 				"VMs", fmt.Sprintf("%d, %d running", s.VMs, s.Running), "memory", size.Format(s.RSSBytes))
 		},

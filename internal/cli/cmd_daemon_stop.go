@@ -24,7 +24,7 @@ func newDaemonStop(a *app) *cobra.Command {
 			if err := daemonstart.StopAndWait(cmd.Context(), p); err != nil {
 				return notRunning(err, p)
 			}
-			a.note("the daemon has stopped")
+			a.std.note("the daemon has stopped")
 			return nil
 		},
 	}

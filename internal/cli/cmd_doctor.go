@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -14,7 +15,7 @@ import (
 )
 
 func newDoctor(a *app) *cobra.Command {
-	var asJSON, leaks, try bool
+	d := examination{a: a}
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Show what this machine can do and what it lacks",
@@ -31,59 +32,67 @@ VM lacks. Nothing is changed. The exit status is 1 if there are any. Objects of 
 with an operation in progress are left out.`,
 		Example: "  banger doctor\n  banger doctor --try\n  banger doctor --json\n  banger doctor --leaks",
 		Args:    noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if leaks && try {
-				return usagef(cmd, "--leaks and --try exclude each other")
-			}
-			if leaks {
-				return a.findLeaks(cmd, asJSON)
-			}
-			checks, err := a.examine(cmd)
-			if err != nil {
-				return err
-			}
-			var tried *trial
-			if try {
-				tried = a.try(cmd.Context())
-				checks = append(checks, tried.check())
-			}
-			if asJSON {
-				err = printJSON(a.out, "", struct {
-					Checks []api.Check `json:"checks"`
-					Trial  *trial      `json:"trial,omitempty"`
-				}{append([]api.Check{}, checks...), tried})
-			} else {
-				err = a.printChecks(checks, try)
-			}
-			if err == nil && tried != nil && tried.Error != nil && a.signals.signal() != 0 {
-				return tried.Error // Ctrl-C is not a finding
-			}
-			for _, check := range checks {
-				if check.Status == doctor.Fail && err == nil {
-					err = statusError(exitFailed)
-				}
-			}
-			return err
-		},
+		RunE:    d.run,
 	}
-	addJSON(cmd, &asJSON)
-	cmd.Flags().BoolVar(&try, "try", false, "also start a guest, and remove it again")
-	cmd.Flags().BoolVar(&leaks, "leaks", false, "compare the host's objects with the VMs instead")
+	addJSON(cmd, &d.asJSON)
+	cmd.Flags().BoolVar(&d.try, "try", false, "also start a guest, and remove it again")
+	cmd.Flags().BoolVar(&d.leaks, "leaks", false, "compare the host's objects with the VMs instead")
 	return cmd
+}
+
+// examination is one `banger doctor`.
+type examination struct {
+	a                  *app
+	asJSON, leaks, try bool
+}
+
+func (d *examination) run(cmd *cobra.Command, _ []string) error {
+	if d.leaks && d.try {
+		return usagef(cmd, "--leaks and --try exclude each other")
+	}
+	if d.leaks {
+		return d.findLeaks(cmd.Context())
+	}
+	checks, err := d.examine(cmd.Context())
+	if err != nil {
+		return err
+	}
+	var tried *trial
+	if d.try {
+		tried = d.tryStart(cmd.Context())
+		checks = append(checks, tried.check())
+	}
+	if d.asJSON {
+		err = printJSON(d.a.std.out, "", struct {
+			Checks []api.Check `json:"checks"`
+			Trial  *trial      `json:"trial,omitempty"`
+		}{append([]api.Check{}, checks...), tried})
+	} else {
+		err = d.print(checks)
+	}
+	if err == nil && tried != nil && tried.Error != nil && d.a.signals.signal() != 0 {
+		return tried.Error // Ctrl-C is not a finding
+	}
+	for _, check := range checks {
+		if check.Status == doctor.Fail && err == nil {
+			err = statusError(exitFailed)
+		}
+	}
+	return err
 }
 
 // examine asks the daemon for its findings. If the daemon cannot start, that is a
 // finding too, and this process examines the rest.
-func (a *app) examine(cmd *cobra.Command) ([]api.Check, error) {
-	c, err := a.client()
+func (d *examination) examine(ctx context.Context) ([]api.Check, error) {
+	c, err := d.a.client()
 	if err != nil {
 		return nil, err
 	}
-	found, err := c.Daemon().Doctor(cmd.Context())
+	found, err := c.Daemon().Doctor(ctx)
 	if err == nil {
 		return found.Checks, nil
 	}
-	if a.signals.signal() != 0 {
+	if d.a.signals.signal() != 0 {
 		return nil, err
 	}
 	p, pathErr := paths.Choose()
@@ -97,15 +106,15 @@ func (a *app) examine(cmd *cobra.Command) ([]api.Check, error) {
 		version := buildinfo.Get().Version
 		h.System = &doctor.System{Version: version, Helper: &rootapi.Client{Socket: paths.RootSocket, Version: version}}
 	}
-	return append([]api.Check{daemon}, doctor.Run(cmd.Context(), h)...), nil
+	return append([]api.Check{daemon}, doctor.Run(ctx, h)...), nil
 }
 
-// printChecks prints findings. tried reports that a guest was started, too.
-func (a *app) printChecks(checks []api.Check, tried bool) error {
+// print prints findings.
+func (d *examination) print(checks []api.Check) error {
 	var b strings.Builder
 	wrong := 0
 	for _, check := range checks {
-		fmt.Fprintf(&b, "%s  %s: %s\n", a.mark(check.Status), printable(check.Name), printable(check.Found))
+		fmt.Fprintf(&b, "%s  %s: %s\n", d.mark(check.Status), printable(check.Name), printable(check.Found))
 		if check.Status == doctor.OK {
 			continue
 		}
@@ -116,20 +125,20 @@ func (a *app) printChecks(checks []api.Check, tried bool) error {
 		}
 	}
 	switch {
-	case wrong == 0 && tried:
+	case wrong == 0 && d.try:
 		b.WriteString("\nEverything is in order.\n")
 	case wrong == 0:
 		b.WriteString("\nEverything checked is in order. To check that a guest starts: banger doctor --try\n")
 	}
-	_, err := fmt.Fprint(a.out, b.String())
+	_, err := fmt.Fprint(d.a.std.out, b.String())
 	return err
 }
 
 // mark returns a status in four columns, coloured if the terminal supports it.
-func (a *app) mark(status string) string {
+func (d *examination) mark(status string) string {
 	text := fmt.Sprintf("%-4s", status)
 	colours := map[string]string{doctor.OK: "32", doctor.Warn: "33", doctor.Fail: "31"}
-	if code := colours[status]; code != "" && a.colour(a.out) {
+	if code := colours[status]; code != "" && d.a.std.colour(d.a.std.out) {
 		return "\x1b[" + code + "m" + text + "\x1b[0m"
 	}
 	return text

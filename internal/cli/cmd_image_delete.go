@@ -16,7 +16,7 @@ func newImageDelete(a *app) *cobra.Command {
 		Long:              "Delete images. An image that a VM uses is refused.",
 		Example:           "  banger image delete alpine",
 		Args:              arguments(1, -1, "the name of an image"),
-		ValidArgsFunction: a.completeArgs(-1, a.imageNames),
+		ValidArgsFunction: completeArgs(-1, imageNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {

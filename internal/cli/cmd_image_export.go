@@ -11,8 +11,7 @@ import (
 )
 
 func newImageExport(a *app) *cobra.Command {
-	var format string
-	var force bool
+	e := export{a: a}
 	cmd := &cobra.Command{
 		Use:   "export IMAGE [FILE]",
 		Short: "Write an image to a file or standard output",
@@ -34,17 +33,18 @@ it is complete: an export that fails or is interrupted leaves nothing.`,
   banger image export --format tar alpine | tar -tv
   banger image export --format ext4 --force alpine alpine.ext4`,
 		Args:              arguments(1, 2, "an image and one file at most"),
-		ValidArgsFunction: a.completeArgs(1, a.imageNames),
+		ValidArgsFunction: completeArgs(1, imageNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file := "-"
 			if len(args) > 1 {
 				file = args[1]
 			}
-			return a.exportImage(cmd.Context(), args[0], format, file, force)
+			e.image = args[0]
+			return e.run(cmd.Context(), file)
 		},
 	}
-	cmd.Flags().StringVar(&format, "format", api.ExportOCI, "oci, docker, tar or ext4")
-	cmd.Flags().BoolVarP(&force, "force", "f", false, "replace FILE if it exists")
+	cmd.Flags().StringVar(&e.format, "format", api.ExportOCI, "oci, docker, tar or ext4")
+	cmd.Flags().BoolVarP(&e.force, "force", "f", false, "replace FILE if it exists")
 	return cmd
 }
 
@@ -52,34 +52,41 @@ it is complete: an export that fails or is interrupted leaves nothing.`,
 // zeros are found.
 const exportBuffer = 256 << 10
 
-func (a *app) exportImage(ctx context.Context, image, format, file string, force bool) error {
+// export is one `image export`.
+type export struct {
+	a             *app
+	image, format string
+	force         bool // replace an existing file
+}
+
+func (e *export) run(ctx context.Context, file string) error {
 	if file == "-" {
-		if _, tty := terminal(a.out); tty {
-			return api.Errorf(api.KindInvalid, "cannot write an image to a terminal").WithHint("banger image export %s FILE", image)
+		if _, tty := terminal(e.a.std.out); tty {
+			return api.Errorf(api.KindInvalid, "cannot write an image to a terminal").WithHint("banger image export %s FILE", e.image)
 		}
-		return a.copyImage(ctx, image, format, a.out)
+		return e.copy(ctx, e.a.std.out)
 	}
-	out, err := createFile(file, force)
+	out, err := createFile(file, e.force)
 	if err != nil {
 		return err
 	}
-	err = out.finish(a.copyImage(ctx, image, format, out))
+	err = out.finish(e.copy(ctx, out))
 	if api.KindOf(err) == api.KindCanceled {
 		err = api.Errorf(api.KindCanceled, "cancelled, %s", nothingLeft)
 	}
 	return err
 }
 
-// copyImage writes an image to w and shows the progress.
-func (a *app) copyImage(ctx context.Context, image, format string, w io.Writer) error {
-	c, err := a.client()
+// copy writes the image to w and shows the progress.
+func (e *export) copy(ctx context.Context, w io.Writer) error {
+	c, err := e.a.client()
 	if err != nil {
 		return err
 	}
-	p := a.newProgress()
+	p := e.a.std.newProgress()
 	p.report(api.Progress{Step: "image", Message: "reading the image"})
 	out := bufio.NewWriterSize(w, exportBuffer)
-	left, err := c.Images().Export(ctx, image, format, out, p.report)
+	left, err := c.Images().Export(ctx, e.image, e.format, out, p.report)
 	if err == nil {
 		err = out.Flush()
 	}
@@ -88,7 +95,7 @@ func (a *app) copyImage(ctx context.Context, image, format string, w io.Writer) 
 		return err
 	}
 	if left > 0 {
-		a.note("left out %s: archives cannot store sockets", plural(left, "socket"))
+		e.a.std.note("left out %s: archives cannot store sockets", plural(left, "socket"))
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ func newImageHistory(a *app) *cobra.Command {
 		Long:              "Show how an image was built, newest step first, with the size that each step added.",
 		Example:           "  banger image history alpine",
 		Args:              arguments(1, 1, "the name of an image"),
-		ValidArgsFunction: a.completeArgs(1, a.imageNames),
+		ValidArgsFunction: completeArgs(1, imageNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -29,9 +29,9 @@ func newImageHistory(a *app) *cobra.Command {
 			case err != nil:
 				return err
 			case asJSON:
-				return printJSON(a.out, "history", append([]api.ImageHistory{}, history...))
+				return printJSON(a.std.out, "history", append([]api.ImageHistory{}, history...))
 			}
-			return historyTable(history, whole, time.Now()).write(a.out)
+			return historyTable(history, whole, time.Now()).write(a.std.out)
 		},
 	}
 	cmd.Flags().BoolVar(&whole, "no-trunc", false, "show whole commands")

@@ -33,7 +33,7 @@ input (-) and pipes need a NAME.`,
 			if args[0] == "-" && len(args) == 1 {
 				return usagef(cmd, "standard input (-) needs a NAME")
 			}
-			path, streamed, remove, err := a.seekableFile(args[0])
+			path, streamed, remove, err := a.std.seekableFile(args[0])
 			if err != nil {
 				return err
 			}
@@ -49,13 +49,13 @@ input (-) and pipes need a NAME.`,
 			if err != nil {
 				return err
 			}
-			p := a.newProgress()
+			p := a.std.newProgress()
 			image, err := c.Images().Import(cmd.Context(), api.ImportImage{Path: path, Name: name, Image: which}, p.report)
 			p.done()
 			if err != nil {
 				return err
 			}
-			return a.printMade([]string{name}, image.Digest)
+			return a.std.printMade([]string{name}, image.Digest)
 		},
 	}
 	cmd.Flags().StringVar(&which, "image", "", "the image to import if FILE has several: its name in FILE, or its digest")

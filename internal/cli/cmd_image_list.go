@@ -27,12 +27,12 @@ func newImageList(a *app) *cobra.Command {
 			case err != nil:
 				return err
 			case asJSON:
-				return printJSON(a.out, "images", append([]api.Image{}, images...))
+				return printJSON(a.std.out, "images", append([]api.Image{}, images...))
 			case len(images) == 0:
-				a.note("no images yet; `banger image pull` gets the default one")
+				a.std.note("no images yet; `banger image pull` gets the default one")
 				return nil
 			}
-			return imageTable(images, time.Now()).write(a.out)
+			return imageTable(images, time.Now()).write(a.std.out)
 		},
 	}
 	addJSON(cmd, &asJSON)

@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"fmt"
-
 	"banger/api"
 
 	"github.com/spf13/cobra"
@@ -27,7 +25,7 @@ come from this machine's own package sources, and their signatures are checked.`
   banger image pull
   banger image pull --refresh debian`,
 		Args:              arguments(0, 1, "one name at most"),
-		ValidArgsFunction: a.completeArgs(1, a.imageNames),
+		ValidArgsFunction: completeArgs(1, imageNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name := ""
 			if len(args) > 0 {
@@ -44,25 +42,15 @@ come from this machine's own package sources, and their signatures are checked.`
 				}
 				name = valueOf(shown, "image")
 			}
-			p := a.newProgress()
+			p := a.std.newProgress()
 			image, err := c.Images().Pull(cmd.Context(), api.PullImage{Name: name, Refresh: refresh}, p.report)
 			p.done()
 			if err != nil {
 				return err
 			}
-			return a.printMade(image.Names, image.Digest)
+			return a.std.printMade(image.Names, image.Digest)
 		},
 	}
 	cmd.Flags().BoolVar(&refresh, "refresh", false, "build the distribution's again even if it is in the cache")
 	return cmd
-}
-
-// printMade prints the name of the image that was made.
-func (a *app) printMade(names []string, digest string) error {
-	name := digest
-	if len(names) > 0 {
-		name = names[0]
-	}
-	_, err := fmt.Fprintln(a.out, name)
-	return err
 }

@@ -17,7 +17,7 @@ func newImageShow(a *app) *cobra.Command {
 		Short:             "Show an image in detail",
 		Example:           "  banger image show debian",
 		Args:              arguments(1, -1, "the name of an image"),
-		ValidArgsFunction: a.completeArgs(-1, a.imageNames),
+		ValidArgsFunction: completeArgs(-1, imageNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -26,7 +26,7 @@ func newImageShow(a *app) *cobra.Command {
 			return showAll(a, args, asJSON, "image", "images",
 				func(name string) (api.Image, error) { return c.Images().Show(cmd.Context(), name) },
 				func(i api.Image) error {
-					return fields(a.out, append([]string{"names", names(i.Names), "digest", i.Digest, "source", i.Source, "arch", i.Arch,
+					return fields(a.std.out, append([]string{"names", names(i.Names), "digest", i.Digest, "source", i.Source, "arch", i.Arch,
 						"size", size.Format(i.SizeBytes), "smallest disk", size.Format(i.DiskBytes),
 						"created", moment(&i.CreatedAt), "reference", i.Reference, "manifest", i.Manifest, "layers", layers(i.Layers), "used by", strings.Join(i.UsedBy, ", ")}, configFields(i.Config)...)...)
 				})

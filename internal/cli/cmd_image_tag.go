@@ -16,7 +16,7 @@ func newImageTag(a *app) *cobra.Command {
 moves. ` + "`banger image delete`" + ` removes one name at a time.`,
 		Example:           "  banger image tag alpine work/base:1",
 		Args:              arguments(2, 2, "an image and a name"),
-		ValidArgsFunction: a.completeArgs(1, a.imageNames),
+		ValidArgsFunction: completeArgs(1, imageNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -25,7 +25,7 @@ moves. ` + "`banger image delete`" + ` removes one name at a time.`,
 			if _, err := c.Images().Tag(cmd.Context(), api.TagImage{Image: args[0], Name: args[1]}); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(a.out, args[1])
+			_, err = fmt.Fprintln(a.std.out, args[1])
 			return err
 		},
 	}

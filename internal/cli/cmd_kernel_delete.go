@@ -16,7 +16,7 @@ func newKernelDelete(a *app) *cobra.Command {
 		Long:              "Delete kernels. A kernel that a VM uses is refused.",
 		Example:           "  banger kernel delete mine",
 		Args:              arguments(1, -1, "the name of a kernel"),
-		ValidArgsFunction: a.completeArgs(-1, a.kernelNames),
+		ValidArgsFunction: completeArgs(-1, kernelNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {

@@ -43,13 +43,13 @@ modules, or with --host from the kernel that this machine runs.`,
 			if err != nil {
 				return err
 			}
-			p := a.newProgress()
+			p := a.std.newProgress()
 			kernel, err := c.Kernels().Import(cmd.Context(), req, p.report)
 			p.done()
 			if err != nil {
 				return err
 			}
-			return a.printMade(kernel.Names, kernel.Digest)
+			return a.std.printMade(kernel.Names, kernel.Digest)
 		},
 	}
 	cmd.Flags().StringVar(&req.Modules, "modules", "", "the kernel's modules: a /lib/modules/RELEASE `DIRECTORY`")

@@ -27,12 +27,12 @@ func newKernelList(a *app) *cobra.Command {
 			case err != nil:
 				return err
 			case asJSON:
-				return printJSON(a.out, "kernels", append([]api.Kernel{}, kernels...))
+				return printJSON(a.std.out, "kernels", append([]api.Kernel{}, kernels...))
 			case len(kernels) == 0:
-				a.note("no kernels yet; `banger kernel pull` gets the distribution's")
+				a.std.note("no kernels yet; `banger kernel pull` gets the distribution's")
 				return nil
 			}
-			return kernelTable(kernels, time.Now()).write(a.out)
+			return kernelTable(kernels, time.Now()).write(a.std.out)
 		},
 	}
 	addJSON(cmd, &asJSON)

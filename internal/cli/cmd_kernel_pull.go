@@ -21,13 +21,13 @@ machine.`,
 			if err != nil {
 				return err
 			}
-			p := a.newProgress()
+			p := a.std.newProgress()
 			kernel, err := c.Kernels().Pull(cmd.Context(), api.PullKernel{Refresh: refresh}, p.report)
 			p.done()
 			if err != nil {
 				return err
 			}
-			return a.printMade(kernel.Names, kernel.Digest)
+			return a.std.printMade(kernel.Names, kernel.Digest)
 		},
 	}
 	cmd.Flags().BoolVar(&refresh, "refresh", false, "look for a newer one")

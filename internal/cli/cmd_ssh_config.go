@@ -34,16 +34,16 @@ writes it to ~/.ssh/banger_config and includes that at the top of ~/.ssh/config;
 				return usagef(cmd, "use --install or --uninstall, not both")
 			}
 			if uninstall {
-				return a.uninstallSSH()
+				return sshConfig{a.std}.uninstall()
 			}
 			text, err := sshConfigText()
 			if err != nil {
 				return err
 			}
 			if install {
-				return a.installSSH(cmd.Context(), text)
+				return sshConfig{a.std}.install(cmd.Context(), text)
 			}
-			_, err = io.WriteString(a.out, text)
+			_, err = io.WriteString(a.std.out, text)
 			return err
 		},
 	}
@@ -70,6 +70,9 @@ func sshConfigText() (string, error) {
 	return b.String(), nil
 }
 
+// sshConfig changes the user's ssh configuration, and says so.
+type sshConfig struct{ std *streams }
+
 func sshFiles() (sshconfig.Files, error) {
 	home, err := os.UserHomeDir()
 	if err != nil {
@@ -78,7 +81,7 @@ func sshFiles() (sshconfig.Files, error) {
 	return sshconfig.In(home), nil
 }
 
-func (a *app) installSSH(ctx context.Context, text string) error {
+func (s sshConfig) install(ctx context.Context, text string) error {
 	files, err := sshFiles()
 	if err != nil {
 		return err
@@ -88,15 +91,15 @@ func (a *app) installSSH(ctx context.Context, text string) error {
 		return err
 	}
 	if changed {
-		a.note("%s now includes %s", files.User, files.Ours)
+		s.std.note("%s now includes %s", files.User, files.Ours)
 	} else {
-		a.note("%s already includes %s", files.User, files.Ours)
+		s.std.note("%s already includes %s", files.User, files.Ours)
 	}
-	a.note("ssh, scp, sftp, rsync, git and editors reach running VMs as NAME%s", sshDomain)
+	s.std.note("ssh, scp, sftp, rsync, git and editors reach running VMs as NAME%s", sshDomain)
 	return nil
 }
 
-func (a *app) uninstallSSH() error {
+func (s sshConfig) uninstall() error {
 	files, err := sshFiles()
 	if err != nil {
 		return err
@@ -106,9 +109,9 @@ func (a *app) uninstallSSH() error {
 		return err
 	}
 	if changed {
-		a.note("removed banger's line from %s, and the file %s", files.User, files.Ours)
+		s.std.note("removed banger's line from %s, and the file %s", files.User, files.Ours)
 	} else {
-		a.note("%s does not include banger's configuration", files.User)
+		s.std.note("%s does not include banger's configuration", files.User)
 	}
 	return nil
 }

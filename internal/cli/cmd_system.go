@@ -1,11 +1,6 @@
 package cli
 
 import (
-	"os"
-	"path/filepath"
-
-	"banger/api"
-
 	"github.com/spf13/cobra"
 )
 
@@ -27,19 +22,4 @@ own daemon instead, set BANGER_MODE=user or BANGER_HOME.`,
 	}
 	cmd.AddCommand(newSystemInstall(a), newSystemFirecracker(a), newSystemStatus(a), newSystemRestart(a), newSystemUninstall(a))
 	return cmd
-}
-
-// step reports that a step begins.
-func (a *app) step(what string) { a.note("%s", what) }
-
-// programDir returns the directory of this program and of those that belong to it.
-func programDir() (string, error) {
-	self, err := os.Executable()
-	if err == nil {
-		self, err = filepath.EvalSymlinks(self)
-	}
-	if err != nil {
-		return "", api.Errorf(api.KindInternal, "cannot find this program: %w", err)
-	}
-	return filepath.Dir(self), nil
 }

@@ -1,13 +1,11 @@
 package cli
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"banger/api"
 	"banger/internal/config"
@@ -43,14 +41,14 @@ and these over those in /usr/local/bin.`,
 			if o.Back && (o.Want != fcrelease.Want{}) || o.Want.Version != "" && o.Want.File != "" {
 				return usagef(cmd, "these flags cannot be used together")
 			}
-			done, err := a.getFirecracker(cmd.Context(), a.machine(), o)
+			done, err := firecrackerSetup{a.std, thisMachine()}.get(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				return printJSON(a.out, "", done)
+				return printJSON(a.std.out, "", done)
 			}
-			return a.printFirecracker(done)
+			return firecrackerSetup{std: a.std}.print(done)
 		},
 	}
 	cmd.Flags().StringVar(&o.Want.Version, "version", "", "the `VERSION` to get (default: the newest)")
@@ -61,13 +59,19 @@ and these over those in /usr/local/bin.`,
 	return cmd
 }
 
-// getFirecracker installs Firecracker from the place that the settings name.
-func (a *app) getFirecracker(ctx context.Context, h *system.Host, o system.FirecrackerOptions) (system.FirecrackerChange, error) {
-	path, err := h.FirecrackerConfig()
+// firecrackerSetup installs Firecracker on a machine.
+type firecrackerSetup struct {
+	std *streams
+	h   *system.Host
+}
+
+// get installs Firecracker from the place that the settings name.
+func (f firecrackerSetup) get(ctx context.Context, o system.FirecrackerOptions) (system.FirecrackerChange, error) {
+	path, err := f.h.FirecrackerConfig()
 	if err != nil {
 		return system.FirecrackerChange{}, err
 	}
-	settings, err := config.Load(path, a.env, config.DetectHost())
+	settings, err := config.Load(path, f.std.env, config.DetectHost())
 	if err != nil {
 		return system.FirecrackerChange{}, err
 	}
@@ -77,18 +81,19 @@ func (a *app) getFirecracker(ctx context.Context, h *system.Host, o system.Firec
 		}
 	}
 	o.Source, o.Client = settings.FirecrackerURL, fcrelease.NewClient(fetch.Options{})
-	progress := a.newProgress()
+	progress := f.std.newProgress()
 	defer progress.done()
 	o.Progress = func(what string, done, total int64) {
 		progress.report(api.Progress{Step: "firecracker", Message: "getting " + what, Done: done, Total: total, Unit: "bytes"})
 	}
-	return h.GetFirecracker(ctx, o, func(step string) {
+	return f.h.GetFirecracker(ctx, o, func(step string) {
 		progress.done() // each step has a line of its own
-		a.step(step)
+		f.std.step(step)
 	})
 }
 
-func (a *app) printFirecracker(c system.FirecrackerChange) error {
+// print prints what an installation has changed.
+func (f firecrackerSetup) print(c system.FirecrackerChange) error {
 	text := "Firecracker " + c.Version + " is installed"
 	switch {
 	case c.Version == "":
@@ -98,76 +103,43 @@ func (a *app) printFirecracker(c system.FirecrackerChange) error {
 	case c.Previous != "":
 		text += "; it was " + c.Previous
 	}
-	if _, err := fmt.Fprintln(a.out, text); err != nil {
+	if _, err := fmt.Fprintln(f.std.out, text); err != nil {
 		return err
 	}
 	if len(c.Kept) > 0 {
-		a.note("still used by running VMs: %s", strings.Join(c.Kept, ", "))
+		f.std.note("still used by running VMs: %s", strings.Join(c.Kept, ", "))
 	}
 	for _, w := range c.Used.Warnings {
-		a.note("%s", w)
+		f.std.note("%s", w)
 	}
 	if other := c.Other(); other != "" {
-		a.note("%s", other)
+		f.std.note("%s", other)
 	}
 	return nil
 }
 
-// offerFirecracker installs Firecracker at the end of an installation if the user agrees.
+// offer installs Firecracker at the end of an installation if the user agrees.
 // If nobody can be asked, it prints the command instead.
-func (a *app) offerFirecracker(ctx context.Context, h *system.Host, wanted bool) error {
+func (f firecrackerSetup) offer(ctx context.Context, wanted bool) error {
 	var err error
 	if !wanted {
-		now := h.AskFirecracker(ctx)
+		now := f.h.AskFirecracker(ctx)
 		if now.Version != "" || now.Unknown || now.NoKVM != "" { // without KVM nothing could use it
 			return nil
 		}
-		wanted, err = a.yes(ctx, "VMs cannot use Firecracker, which starts them fastest: "+now.Problem+". Download it from the project's release page?")
+		wanted, err = f.std.yes(ctx, "VMs cannot use Firecracker, which starts them fastest: "+now.Problem+". Download it from the project's release page?")
 	}
 	var done system.FirecrackerChange
 	switch {
 	case err == nil && !wanted:
-		a.note("for VMs that start faster: %s", system.FirecrackerHint)
+		f.std.note("for VMs that start faster: %s", system.FirecrackerHint)
 		return nil
 	case err == nil:
-		done, err = a.getFirecracker(ctx, h, system.FirecrackerOptions{})
+		done, err = f.get(ctx, system.FirecrackerOptions{})
 	}
 	if err != nil {
 		e := api.AsError(err)
 		return api.Errorf(e.Kind, "banger is installed, but not Firecracker: %w", err).WithHint("%s", cmp.Or(e.Hint, system.FirecrackerHint))
 	}
-	return a.printFirecracker(done)
-}
-
-// questionTime bounds how long a question waits: nobody may be at the terminal.
-const questionTime = time.Minute
-
-// yes asks on a terminal. Without a terminal, or without an answer, the result is no.
-func (a *app) yes(ctx context.Context, question string) (bool, error) {
-	_, in := terminal(a.in)
-	_, out := terminal(a.err)
-	if !in || !out {
-		return false, nil
-	}
-	a.mu.Lock()
-	fmt.Fprint(a.err, printable("banger: "+question+" [Y/n] "))
-	a.mu.Unlock()
-	answer := make(chan string, 1)
-	go func() { // ends with the process if nobody answers
-		line, err := bufio.NewReader(a.in).ReadString('\n')
-		if err != nil {
-			line = "no"
-		}
-		answer <- strings.ToLower(strings.TrimSpace(line))
-	}()
-	select {
-	case line := <-answer:
-		return line == "" || line == "y" || line == "yes", nil
-	case <-time.After(questionTime):
-		fmt.Fprintln(a.err)
-		return false, nil
-	case <-ctx.Done():
-		fmt.Fprintln(a.err)
-		return false, api.Errorf(api.KindCanceled, "cancelled")
-	}
+	return f.print(done)
 }

@@ -31,18 +31,18 @@ installs the newest without asking (banger system firecracker).`,
 				return err
 			}
 			build := buildinfo.Get()
-			h := a.machine()
+			h := thisMachine()
 			r, err := h.Install(cmd.Context(), system.InstallOptions{
-				Owner: owner, Fallback: a.env("SUDO_USER"), From: dir,
+				Owner: owner, Fallback: a.std.env("SUDO_USER"), From: dir,
 				Build: system.Build{Version: build.Version, Commit: build.Commit},
-			}, a.step)
+			}, a.std.step)
 			if err != nil {
 				return err
 			}
-			if _, err = fmt.Fprintf(a.out, "banger %s is installed for %s\n", r.Version, r.Owner); err != nil {
+			if _, err = fmt.Fprintf(a.std.out, "banger %s is installed for %s\n", r.Version, r.Owner); err != nil {
 				return err
 			}
-			return a.offerFirecracker(cmd.Context(), h, firecracker)
+			return firecrackerSetup{a.std, h}.offer(cmd.Context(), firecracker)
 		},
 	}
 	cmd.Flags().StringVar(&owner, "owner", "", "the `USER` whose VMs they are")

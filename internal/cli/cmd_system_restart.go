@@ -10,10 +10,10 @@ func newSystemRestart(a *app) *cobra.Command {
 		Example: "  sudo banger system restart",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := a.machine().Restart(cmd.Context(), a.step); err != nil {
+			if err := thisMachine().Restart(cmd.Context(), a.std.step); err != nil {
 				return err
 			}
-			a.note("both daemons answer")
+			a.std.note("both daemons answer")
 			return nil
 		},
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"strconv"
 	"time"
 
@@ -19,14 +20,14 @@ func newSystemStatus(a *app) *cobra.Command {
 		Example: "  banger system status\n  banger system status --json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.machine().Status(cmd.Context())
+			s, err := thisMachine().Status(cmd.Context())
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				err = printJSON(a.out, "", s)
+				err = printJSON(a.std.out, "", s)
 			} else {
-				err = a.printSystem(s, time.Now())
+				err = printSystem(a.std.out, s, time.Now())
 			}
 			if err == nil && !s.Healthy() {
 				return statusError(exitFailed)
@@ -50,9 +51,9 @@ func firecrackerLine(f system.FirecrackerState) string {
 	return f.Version + " at " + f.Path
 }
 
-func (a *app) printSystem(s system.Status, now time.Time) error {
+func printSystem(w io.Writer, s system.Status, now time.Time) error {
 	r := s.Install
-	err := fields(a.out, "owner", fmt.Sprintf("%s (uid %d)", r.Owner, r.UID), "version", fmt.Sprintf("%s (commit %s)", r.Version, r.Commit),
+	err := fields(w, "owner", fmt.Sprintf("%s (uid %d)", r.Owner, r.UID), "version", fmt.Sprintf("%s (commit %s)", r.Version, r.Commit),
 		"built", moment(&r.BuiltAt), "installed", moment(&r.InstalledAt), "uids of VMs", fmt.Sprintf("%d to %d", r.UIDBase, r.UIDBase+r.UIDCount-1),
 		"network", r.Network, "firecracker", firecrackerLine(s.Firecracker), "VMs", fmt.Sprintf("%d running", s.Running))
 	if err != nil {
@@ -69,8 +70,8 @@ func (a *app) printSystem(s system.Status, now time.Time) error {
 		}
 		t.add(u.Unit, u.State, pid, since, u.Version, u.Error)
 	}
-	if _, err := fmt.Fprintln(a.out); err != nil {
+	if _, err := fmt.Fprintln(w); err != nil {
 		return err
 	}
-	return t.write(a.out)
+	return t.write(w)
 }

@@ -20,15 +20,15 @@ progress this is refused, unless --force stops these first.`,
 		Example: "  sudo banger system uninstall\n  sudo banger system uninstall --purge --force",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			left, err := a.machine().Uninstall(cmd.Context(), o, a.step)
+			left, err := thisMachine().Uninstall(cmd.Context(), o, a.std.step)
 			if err != nil {
 				return err
 			}
 			if len(left) == 0 {
-				a.note("banger is removed completely")
+				a.std.note("banger is removed completely")
 				return nil
 			}
-			a.note("VMs, images and settings are left; to remove them: sudo rm -r %s", strings.Join(left, " "))
+			a.std.note("VMs, images and settings are left; to remove them: sudo rm -r %s", strings.Join(left, " "))
 			return nil
 		},
 	}

@@ -9,7 +9,6 @@ import (
 	"banger/api"
 	"banger/internal/buildinfo"
 	"banger/internal/faultpoint"
-	"banger/internal/paths"
 	"banger/internal/update"
 	"banger/internal/update/journal"
 	"banger/internal/update/repo"
@@ -34,7 +33,8 @@ type updateFlags struct {
 }
 
 func newUpdate(a *app) *cobra.Command {
-	var f updateFlags
+	u := updating{std: a.std}
+	f := &u.f
 	cmd := &cobra.Command{
 		Use:   "update",
 		Short: "Update banger; VMs keep running",
@@ -54,7 +54,7 @@ With --check, only report whether there is another version: the exit status is t
   banger update --dry-run            # what would be changed
   banger update --rollback           # back to the previous version`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.update(cmd.Context(), cmd, f) },
+		RunE: u.run,
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&f.check, "check", false, "report whether there is another version, and change nothing")
@@ -70,42 +70,42 @@ With --check, only report whether there is another version: the exit status is t
 	return cmd
 }
 
-// installation is the installation to update.
-type installation struct {
-	machine update.Machine
-	from    journal.Build
-	sudo    string
+// updating is one `banger update`.
+type updating struct {
+	std *streams
+	f   updateFlags
+	in  installation
 }
 
-func (a *app) update(ctx context.Context, cmd *cobra.Command, f updateFlags) error {
+func (u *updating) run(cmd *cobra.Command, _ []string) (err error) {
+	ctx, f := cmd.Context(), u.f
 	if f.back && (f.to != "" || f.check) || f.check && f.dryRun {
 		return usagef(cmd, "these flags cannot be used together")
 	}
-	in, err := a.installation()
-	if err != nil {
+	if u.in, err = findInstallation(u.std.step); err != nil {
 		return err
 	}
-	if err := f.fits(in.machine); err != nil {
+	if err := f.fits(u.in.machine); err != nil {
 		return err
 	}
-	if _, err := os.Lstat(in.machine.Journal()); err == nil {
-		return a.resumeUpdate(ctx, in, f)
+	if _, err := os.Lstat(u.in.machine.Journal()); err == nil {
+		return u.resume(ctx)
 	}
 	var plan update.Plan
 	if f.back {
-		plan, err = in.machine.BeginRollback(ctx, in.from, f.options(nil))
+		plan, err = u.in.machine.BeginRollback(ctx, u.in.from, f.options(nil))
 	} else {
-		plan, err = a.beginUpdate(ctx, in, f)
+		plan, err = u.begin(ctx)
 	}
 	switch {
 	case err != nil:
 		return err
 	case f.dryRun:
-		return a.printPlan(plan)
+		return u.printPlan(plan)
 	case !plan.Begun:
 		return nil
 	}
-	return a.followUpdate(ctx, in)
+	return u.follow(ctx)
 }
 
 // fits refuses flags that have no meaning for an installation.
@@ -121,53 +121,28 @@ func (f updateFlags) options(progress api.Report) update.Options {
 	return update.Options{To: f.to, Force: f.force, UnprovenDaemon: f.unproven, DryRun: f.dryRun, Settle: f.settle, Progress: progress}
 }
 
-// installation finds which installation this program belongs to.
-func (a *app) installation() (installation, error) {
-	p, err := paths.Choose()
-	if err != nil {
-		return installation{}, err
-	}
-	dir, err := programDir()
-	if err != nil {
-		return installation{}, err
-	}
-	if !p.Managed {
-		prefix, err := update.Prefix(dir)
-		build := buildinfo.Get()
-		return installation{update.OfUser(p, prefix, a.step), journal.Build{Version: build.Version, Commit: build.Commit}, ""}, err
-	}
-	h := a.machine()
-	if err := h.NeedRoot("update", "banger update"); err != nil {
-		return installation{}, err
-	}
-	r, err := h.Installed(dir)
-	if _, unfinished := os.Lstat(update.SystemPlace().Journal()); unfinished == nil {
-		r, err = h.Record() // in the middle of an update the programs may be of either version
-	}
-	return installation{update.OfSystem(h, r, a.step), journal.Build{Version: r.Version, Commit: r.Commit, BuiltAt: r.BuiltAt}, "sudo "}, err
-}
-
-// beginUpdate asks the repository for the target version and prepares the update.
-func (a *app) beginUpdate(ctx context.Context, in installation, f updateFlags) (update.Plan, error) {
+// begin asks the repository for the target version and prepares the update.
+func (u *updating) begin(ctx context.Context) (update.Plan, error) {
+	in, f := u.in, u.f
 	src, err := openRepository(in.machine.State, f)
 	if err != nil {
 		return update.Plan{}, err
 	}
-	target, available, err := update.Find(ctx, src, in.from, f.to, a.step)
+	target, available, err := update.Find(ctx, src, in.from, f.to, u.std.step)
 	if err != nil {
 		return update.Plan{}, err
 	}
 	if !available {
-		_, err := fmt.Fprintf(a.out, "banger %s is up to date\n", in.from.Version)
+		_, err := fmt.Fprintf(u.std.out, "banger %s is up to date\n", in.from.Version)
 		return update.Plan{}, err
 	}
 	if f.check {
-		if _, err := fmt.Fprintf(a.out, "banger %s is available; %s is installed\n", target.Version, in.from.Version); err != nil {
+		if _, err := fmt.Fprintf(u.std.out, "banger %s is available; %s is installed\n", target.Version, in.from.Version); err != nil {
 			return update.Plan{}, err
 		}
 		return update.Plan{}, statusError(exitAvailable)
 	}
-	progress := a.newProgress()
+	progress := u.std.newProgress()
 	defer progress.done()
 	return in.machine.Begin(ctx, src, target, in.from, f.options(func(p api.Progress) {
 		if p.Done == p.Total { // the next steps have lines of their own
@@ -202,7 +177,7 @@ func openRepository(state string, f updateFlags) (*repo.Repository, error) {
 }
 
 // printPlan prints what an update would change.
-func (a *app) printPlan(p update.Plan) error {
+func (u *updating) printPlan(p update.Plan) error {
 	if p.To.Version == "" {
 		return nil // up to date, which was printed
 	}
@@ -214,50 +189,53 @@ func (a *app) printPlan(p update.Plan) error {
 	if len(p.Files) > 0 {
 		files = fmt.Sprintf("%d files change", len(p.Files))
 	}
-	if err := fields(a.out, "version", p.From.Version+" becomes "+p.To.Version, "store", store, "units", files); err != nil {
+	if err := fields(u.std.out, "version", p.From.Version+" becomes "+p.To.Version, "store", store, "units", files); err != nil {
 		return err
 	}
-	_, err := fmt.Fprint(a.out, printable(update.Diff(p.Files)))
+	_, err := fmt.Fprint(u.std.out, printable(update.Diff(p.Files)))
 	return err
 }
 
-// launcher returns the launcher of an installation's updater.
-func (a *app) launcher(ctx context.Context, m update.Machine) (update.Launcher, error) {
+// launcher returns the launcher of the installation's updater.
+func (u *updating) launcher(ctx context.Context) (update.Launcher, error) {
+	m := u.in.machine
 	if !m.System {
 		return update.UserLauncher(m), nil
 	}
 	var env []string
-	if v := a.env(faultpoint.Env); v != "" { // the lab's
+	if v := u.std.env(faultpoint.Env); v != "" { // the lab's
 		env = append(env, faultpoint.Env+"="+v)
 	}
 	return update.SystemLauncher(ctx, m, env)
 }
 
-func (a *app) followUpdate(ctx context.Context, in installation) error {
+// follow shows what the updater does, until the update has ended.
+func (u *updating) follow(ctx context.Context) error {
 	// The journal exists: whatever stops this process from here on does not stop the update.
-	l, err := a.launcher(context.WithoutCancel(ctx), in.machine)
+	l, err := u.launcher(context.WithoutCancel(ctx))
 	if err != nil {
 		return err
 	}
-	j, err := in.machine.Follow(ctx, l)
+	j, err := u.in.machine.Follow(ctx, l)
 	if err != nil {
 		return err
 	}
-	return a.concludeUpdate(j, in)
+	return u.conclude(j)
 }
 
-// concludeUpdate reports how the update ended.
-func (a *app) concludeUpdate(j journal.Journal, in installation) error {
+// conclude reports how the update ended.
+func (u *updating) conclude(j journal.Journal) error {
 	if !j.Made() {
-		err := api.Errorf(api.KindInternal, "cannot update to %s: %s", j.To.Version, j.Reason).WithHint("%sless %s", in.sudo, in.machine.Log())
-		return in.machine.HintUnproven(j, err)
+		err := api.Errorf(api.KindInternal, "cannot update to %s: %s", j.To.Version, j.Reason).WithHint("%sless %s", u.in.sudo, u.in.machine.Log())
+		return u.in.machine.HintUnproven(j, err)
 	}
-	_, err := fmt.Fprintf(a.out, "banger %s is installed; it was %s\n", j.To.Version, j.From.Version)
+	_, err := fmt.Fprintf(u.std.out, "banger %s is installed; it was %s\n", j.To.Version, j.From.Version)
 	return err
 }
 
-// resumeUpdate continues an interrupted update, unless the flags request something else.
-func (a *app) resumeUpdate(ctx context.Context, in installation, f updateFlags) error {
+// resume continues an interrupted update, unless the flags request something else.
+func (u *updating) resume(ctx context.Context) error {
+	in, f := u.in, u.f
 	busy, err := in.machine.Busy()
 	if err != nil {
 		return err
@@ -269,34 +247,11 @@ func (a *app) resumeUpdate(ctx context.Context, in installation, f updateFlags) 
 		return api.Errorf(api.KindConflict, "cannot do that now: an update was interrupted").
 			WithHint("%sbanger update   completes it, or rolls it back", in.sudo)
 	}
-	a.note("continuing an interrupted update")
+	u.std.note("continuing an interrupted update")
 	if f.unproven {
 		if err := in.machine.AcceptDaemon(ctx); err != nil {
 			return err
 		}
 	}
-	return a.followUpdate(ctx, in)
-}
-
-// updater returns the installation as seen by the programs that carry out an update,
-// which may be of either version.
-func (a *app) updater() (update.Machine, error) {
-	p, err := paths.Choose()
-	if err != nil {
-		return update.Machine{}, err
-	}
-	if !p.Managed {
-		dir, err := programDir()
-		if err != nil {
-			return update.Machine{}, err
-		}
-		prefix, err := update.PrefixOf(dir)
-		return update.OfUser(p, prefix, a.step), err
-	}
-	h := a.machine()
-	if err := h.NeedRoot("update", "banger update"); err != nil {
-		return update.Machine{}, err
-	}
-	r, err := h.Record()
-	return update.OfSystem(h, r, a.step), err
+	return u.follow(ctx)
 }

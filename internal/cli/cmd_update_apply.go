@@ -10,7 +10,7 @@ func newUpdateApply(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "update-apply", Example: "  systemctl status banger-update", Short: "Carry out an update that was prepared", Hidden: true, Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			m, err := a.updater()
+			m, err := findUpdater(a.std.step)
 			if err != nil {
 				return err
 			}

@@ -17,7 +17,7 @@ func newUpdateFiles(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return json.NewEncoder(a.out).Encode(files)
+			return json.NewEncoder(a.std.out).Encode(files)
 		},
 	}
 }

@@ -9,7 +9,7 @@ func newUpdateRecover(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "update-recover", Example: "  systemctl status banger-update-recover", Short: "Finish an update that a loss of power interrupted", Hidden: true, Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			m, err := a.updater()
+			m, err := findUpdater(a.std.step)
 			if err != nil {
 				return err
 			}

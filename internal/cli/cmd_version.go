@@ -19,12 +19,12 @@ func newVersion(a *app) *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			info := buildinfo.Get()
 			if asJSON {
-				return printJSON(a.out, "", struct {
+				return printJSON(a.std.out, "", struct {
 					buildinfo.Info
 					Protocol int `json:"protocol"`
 				}{info, api.Version})
 			}
-			_, err := fmt.Fprintln(a.out, versionLine())
+			_, err := fmt.Fprintln(a.std.out, versionLine())
 			return err
 		},
 	}

@@ -28,7 +28,7 @@ detached before also keeps running after Ctrl-C; any other gets the signal, as w
 "banger vm exec".`,
 		Example:           "  banger vm attach dev\n  banger vm attach dev 3f9a",
 		Args:              arguments(1, 2, "the name of a VM and the id of a session"),
-		ValidArgsFunction: a.completeArgs(1, a.vmNames),
+		ValidArgsFunction: completeArgs(1, vmNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -38,7 +38,7 @@ detached before also keeps running after Ctrl-C; any other gets the signal, as w
 			if err != nil {
 				return own(err)
 			}
-			return a.attachTo(cmd.Context(), c.Guest(args[0]), s)
+			return a.sessions().attach(cmd.Context(), c.Guest(args[0]), s)
 		},
 	}
 }

@@ -18,19 +18,19 @@ one.`,
   banger vm commit dev dev-ready
   banger vm run --image dev-ready`,
 		Args:              arguments(2, 2, "a VM and the name of an image"),
-		ValidArgsFunction: a.completeArgs(1, a.vmNames),
+		ValidArgsFunction: completeArgs(1, vmNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
-			p := a.newProgress()
+			p := a.std.newProgress()
 			image, err := c.VMs().Commit(cmd.Context(), args[0], api.CommitVM{Name: args[1]}, p.report)
 			p.done()
 			if err != nil {
 				return err
 			}
-			return a.printMade([]string{args[1]}, image.Digest)
+			return a.std.printMade([]string{args[1]}, image.Digest)
 		},
 	}
 }

@@ -15,7 +15,7 @@ import (
 )
 
 func newVMCp(a *app) *cobra.Command {
-	var archive bool
+	t := transfer{std: a.std}
 	cmd := &cobra.Command{
 		Use:   "cp SOURCE TARGET",
 		Short: "Copy files to or from a running VM",
@@ -39,7 +39,7 @@ remains beside it as .banger-*.part, continues where it stopped.`,
   tar c src | banger vm cp - dev:/work
   banger vm cp dev:/etc - | tar t`,
 		Args:              arguments(2, 2, "a source and a target"),
-		ValidArgsFunction: a.completeCopy,
+		ValidArgsFunction: completeCopy,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			from, to := parseEnd(args[0]), parseEnd(args[1])
 			switch {
@@ -59,41 +59,48 @@ remains beside it as .banger-*.part, continues where it stopped.`,
 			if err != nil {
 				return err
 			}
-			err = a.cp(cmd.Context(), c.Guest(from.vm+to.vm), from, to, archive)
+			t.g = c.Guest(from.vm + to.vm)
+			err = t.run(cmd.Context(), from, to)
 			if arg := args[0]; api.KindOf(err) == api.KindNotFound && from.vm != "" && isHere(arg) {
 				return api.AsError(err).WithHint("./%s   means the file on this host", arg)
 			}
 			return err
 		},
 	}
-	cmd.Flags().BoolVarP(&archive, "archive", "a", false, "preserve owners, set-user-id bits, capabilities and access lists")
+	cmd.Flags().BoolVarP(&t.archive, "archive", "a", false, "preserve owners, set-user-id bits, capabilities and access lists")
 	return cmd
 }
 
-// cp copies between a guest and this host.
-func (a *app) cp(ctx context.Context, g *client.Guest, from, to end, archive bool) error {
+// transfer is one `vm cp`: a copy between a guest and this host.
+type transfer struct {
+	std     *streams
+	g       *client.Guest
+	archive bool
+}
+
+func (t *transfer) run(ctx context.Context, from, to end) error {
 	switch {
-	case archive && (from.path == "-" && from.vm == "" || to.path == "-" && to.vm == ""):
+	case t.archive && (from.path == "-" && from.vm == "" || to.path == "-" && to.vm == ""):
 		return api.Errorf(api.KindInvalid, "cannot use --archive with a tar stream: it preserves owners anyway")
 	case from.path == "-" && from.vm == "":
-		return g.Put(ctx, to.path, a.in, a.err)
+		return t.g.Put(ctx, to.path, t.std.in, t.std.err)
 	case to.path == "-" && to.vm == "":
-		if _, tty := terminal(a.out); tty {
+		if _, tty := terminal(t.std.out); tty {
 			return api.Errorf(api.KindInvalid, "cannot write a tar stream to a terminal").
 				WithHint("banger vm cp %s:%s - | tar t", from.vm, from.path)
 		}
-		return a.getTar(ctx, g, from.path)
+		return t.getTar(ctx, from.path)
 	}
-	p := a.newProgress()
+	p := t.std.newProgress()
 	defer p.done()
-	o := client.CopyOptions{Archive: archive, Warnings: lineWriter{p}}
+	o := client.CopyOptions{Archive: t.archive, Warnings: lineWriter{p}}
 	if p.live {
 		o.Report = p.report
 	}
 	if to.vm != "" {
-		return g.CopyIn(ctx, from.path, to.path, o)
+		return t.g.CopyIn(ctx, from.path, to.path, o)
 	}
-	return g.CopyOut(ctx, from.path, to.path, o)
+	return t.g.CopyOut(ctx, from.path, to.path, o)
 }
 
 // lineWriter writes lines above the live line of a progress.
@@ -101,18 +108,18 @@ type lineWriter struct{ p *progress }
 
 // Write writes whole lines.
 func (w lineWriter) Write(text []byte) (int, error) {
-	w.p.app.mu.Lock()
-	defer w.p.app.mu.Unlock()
+	w.p.std.mu.Lock()
+	defer w.p.std.mu.Unlock()
 	w.p.clear()
-	return w.p.app.err.Write(text)
+	return w.p.std.err.Write(text)
 }
 
-func (a *app) getTar(ctx context.Context, g *client.Guest, path string) error {
-	stream, err := g.Get(ctx, path, a.err)
+func (t *transfer) getTar(ctx context.Context, path string) error {
+	stream, err := t.g.Get(ctx, path, t.std.err)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(a.out, stream)
+	_, err = io.Copy(t.std.out, stream)
 	return errors.Join(err, stream.Close())
 }
 
@@ -137,12 +144,12 @@ func parseEnd(text string) end {
 }
 
 // completeCopy completes paths of this host, and names of VMs with a colon.
-func (a *app) completeCopy(_ *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+func completeCopy(_ *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 	if len(args) >= 2 || strings.ContainsAny(typed, "/:") {
 		return nil, cobra.ShellCompDirectiveDefault
 	}
 	var ends []string
-	for _, name := range a.vmNames() {
+	for _, name := range vmNames() {
 		if strings.HasPrefix(name, typed) {
 			ends = append(ends, name+":")
 		}

@@ -36,14 +36,14 @@ but runs nothing: the Entrypoint and Cmd of its image are for banger vm run.`,
 			if err != nil {
 				return err
 			}
-			p := a.newProgress()
+			p := a.std.newProgress()
 			vm, err := c.VMs().Create(cmd.Context(), req, p.report)
 			p.done()
 			if err != nil {
 				return err
 			}
-			a.notePublished(req.Publish, nil, vm)
-			_, err = fmt.Fprintln(a.out, vm.Name)
+			a.std.notes(publishedNotes(req.Publish, nil, vm))
+			_, err = fmt.Fprintln(a.std.out, vm.Name)
 			return err
 		},
 	}

@@ -20,7 +20,7 @@ deletes every VM that is not running, or with --force every VM.`,
 		Example: `  banger vm delete dev
   banger vm delete --force dev web-1
   banger vm delete --all`,
-		ValidArgsFunction: a.completeArgs(-1, a.vmNames),
+		ValidArgsFunction: completeArgs(-1, vmNames),
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case all && len(args) > 0:
@@ -32,9 +32,21 @@ deletes every VM that is not running, or with --force every VM.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if all {
-				var err error
-				if args, err = a.deletable(cmd.Context(), force); err != nil {
+				c, err := a.client()
+				if err != nil {
 					return err
+				}
+				vms, err := c.VMs().List(cmd.Context())
+				if err != nil {
+					return err
+				}
+				var running int
+				args, running = deletable(vms, force)
+				switch {
+				case running > 0:
+					a.std.note("not deleted because they are running: %d (--force deletes them too)", running)
+				case len(args) == 0:
+					a.std.note("no VMs to delete")
 				}
 			}
 			return a.runEach(cmd.Context(), args, func(ctx context.Context, c *client.Client, name string, report api.Report) error {
@@ -47,18 +59,9 @@ deletes every VM that is not running, or with --force every VM.`,
 	return cmd
 }
 
-// deletable returns the names of the VMs that --all means, and prints how many it leaves.
-func (a *app) deletable(ctx context.Context, force bool) ([]string, error) {
-	c, err := a.client()
-	if err != nil {
-		return nil, err
-	}
-	vms, err := c.VMs().List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	running := 0
+// deletable returns the names of the VMs that --all means, and how many it leaves because
+// they run.
+func deletable(vms []api.VM, force bool) (names []string, running int) {
 	for _, vm := range vms {
 		if !force && (vm.State == api.StateRunning || vm.State == api.StatePaused) {
 			running++
@@ -66,11 +69,5 @@ func (a *app) deletable(ctx context.Context, force bool) ([]string, error) {
 		}
 		names = append(names, vm.Name)
 	}
-	switch {
-	case running > 0:
-		a.note("not deleted because they are running: %d (--force deletes them too)", running)
-	case len(names) == 0:
-		a.note("no VMs to delete")
-	}
-	return names, nil
+	return names, running
 }

@@ -1,14 +1,10 @@
 package cli
 
 import (
-	"cmp"
-	"context"
-	"fmt"
 	"os"
 	"strings"
 
 	"banger/api"
-	"banger/client"
 
 	"github.com/spf13/cobra"
 )
@@ -34,7 +30,7 @@ func (c *command) flags(cmd *cobra.Command) {
 func (c *command) exec(a *app, cmd *cobra.Command, argv []string) (api.Exec, error) {
 	exec := api.Exec{Argv: argv, Dir: c.workdir, User: c.user, TTY: c.tty}
 	if !cmd.Flags().Changed("tty") {
-		exec.TTY = len(argv) == 0 && a.interactive()
+		exec.TTY = len(argv) == 0 && a.std.interactive()
 	}
 	if len(argv) > 0 && argv[0] == "" {
 		return exec, usagef(cmd, "cannot run an empty command")
@@ -82,7 +78,7 @@ are buffered until "banger vm attach" reads them.`,
   banger vm exec -t dev -- top
   banger vm exec -u www-data dev -- id`,
 		Args:              arguments(2, -1, "the name of a VM and a command"),
-		ValidArgsFunction: a.completeArgs(1, a.vmNames),
+		ValidArgsFunction: completeArgs(1, vmNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			exec, err := how.exec(a, cmd, afterDashes(args[1:]))
 			if err != nil {
@@ -96,35 +92,18 @@ are buffered until "banger vm attach" reads them.`,
 				return own(err)
 			}
 			if detach {
-				return a.startDetached(cmd.Context(), c, args[0], exec)
+				return a.sessions().start(cmd.Context(), c.Guest(args[0]), exec)
 			}
 			if noInput {
-				a.in = strings.NewReader("")
+				a.std.in = strings.NewReader("")
 			}
-			return a.inGuest(cmd.Context(), c.Guest(args[0]), exec)
+			return a.sessions().run(cmd.Context(), c.Guest(args[0]), exec)
 		},
 	}
 	how.flags(cmd)
 	cmd.Flags().BoolVarP(&noInput, "no-stdin", "n", false, "give it no input, and do not read standard input")
 	cmd.Flags().BoolVarP(&detach, "detach", "d", false, "run it in the background, and print the id of its session")
 	return cmd
-}
-
-// startDetached starts a command in the background.
-func (a *app) startDetached(ctx context.Context, c *client.Client, ref string, exec api.Exec) error {
-	if exec.TTY {
-		exec.Rows, exec.Cols = a.terminalSize()
-		exec.Env = append([]string{"TERM=" + cmp.Or(a.env("TERM"), "dumb")}, exec.Env...)
-	}
-	id, exit, err := c.Guest(ref).Start(ctx, exec, a.err)
-	switch {
-	case err != nil:
-		return own(err)
-	case id == "":
-		return statusError(exit.Code)
-	}
-	_, err = fmt.Fprintln(a.out, printable(id))
-	return err
 }
 
 // afterDashes drops the -- that flag parsing leaves in after a first argument.

@@ -38,7 +38,7 @@ the target, the connection is reset and a message is printed.`,
   banger vm forward dev ./docker.sock:/run/docker.sock
   banger vm forward --reverse dev 3000:3000`,
 		Args:              arguments(2, -1, "the name of a VM and what to forward"),
-		ValidArgsFunction: a.completeArgs(1, a.vmNames),
+		ValidArgsFunction: completeArgs(1, vmNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			specs, err := parseForwards(cmd, args[1:])
 			if err != nil {
@@ -48,7 +48,8 @@ the target, the connection is reset and a message is printed.`,
 			if err != nil {
 				return err
 			}
-			return a.forward(cmd.Context(), c, args[0], specs, reverse)
+			f := forwarding{std: a.std, c: c, reverse: reverse}
+			return f.run(cmd.Context(), args[0], specs)
 		},
 	}
 	cmd.Flags().BoolVarP(&reverse, "reverse", "R", false, "listen in the VM, and connect to this host")
@@ -81,23 +82,31 @@ type forwarder struct {
 	close func()
 }
 
-// forward forwards until ctx ends or the VM stops.
-func (a *app) forward(ctx context.Context, c *client.Client, ref string, specs []forward.Spec, reverse bool) error {
-	vm, err := c.VMs().Show(ctx, ref)
-	if err != nil {
+// forwarding is one `vm forward`.
+type forwarding struct {
+	std     *streams
+	c       *client.Client
+	reverse bool
+	vm      api.VM
+	g       *client.Guest
+}
+
+// run forwards until ctx ends or the VM stops.
+func (w *forwarding) run(ctx context.Context, ref string, specs []forward.Spec) (err error) {
+	if w.vm, err = w.c.VMs().Show(ctx, ref); err != nil {
 		return err
 	}
-	g := c.Guest(vm.ID)
-	if _, err := g.Health(ctx); err != nil { // the VM has to run
+	w.g = w.c.Guest(w.vm.ID)
+	if _, err := w.g.Health(ctx); err != nil { // the VM has to run
 		return err
 	}
-	open := a.openForward
-	if reverse {
-		open = a.openReverse
+	open := w.open
+	if w.reverse {
+		open = w.openReverse
 	}
 	var all []forwarder
 	for _, s := range specs {
-		f, err := open(ctx, g, vm.Name, s)
+		f, err := open(ctx, s)
 		if err != nil {
 			for _, f := range all {
 				f.close()
@@ -107,25 +116,25 @@ func (a *app) forward(ctx context.Context, c *client.Client, ref string, specs [
 		all = append(all, f)
 	}
 	for _, f := range all {
-		if _, err := fmt.Fprintln(a.out, f.line); err != nil {
+		if _, err := fmt.Fprintln(w.std.out, f.line); err != nil {
 			return err
 		}
 	}
-	return a.serveForwards(ctx, c, vm, all)
+	return w.serve(ctx, all)
 }
 
-// serveForwards returns nil once ctx has ended: this is the ordinary end of a forward.
-func (a *app) serveForwards(ctx context.Context, c *client.Client, vm api.VM, all []forwarder) error {
+// serve returns nil once ctx has ended: this is the ordinary end of a forward.
+func (w *forwarding) serve(ctx context.Context, all []forwarder) error {
 	serving, cancel := context.WithCancelCause(ctx)
 	var work sync.WaitGroup
 	for _, f := range all {
 		work.Go(func() {
-			if err := f.serve(serving, a.complaints(f.line)); err != nil {
+			if err := f.serve(serving, w.complaints(f.line)); err != nil {
 				cancel(err)
 			}
 		})
 	}
-	work.Go(func() { cancel(awaitEnd(serving, c, vm)) })
+	work.Go(func() { cancel(w.awaitEnd(serving)) })
 	<-serving.Done()
 	work.Wait()
 	if ctx.Err() != nil {
@@ -138,14 +147,14 @@ func (a *app) serveForwards(ctx context.Context, c *client.Client, vm api.VM, al
 const askAgain = time.Second
 
 // awaitEnd returns when the VM is not running any more, or ctx has ended.
-func awaitEnd(ctx context.Context, c *client.Client, vm api.VM) error {
+func (w *forwarding) awaitEnd(ctx context.Context) error {
 	for {
-		now, err := c.VMs().Wait(ctx, vm.ID)
+		now, err := w.c.VMs().Wait(ctx, w.vm.ID)
 		switch {
 		case err == nil:
 			return api.Errorf(api.KindConflict, "VM %s has stopped", now.Name).WithHint("banger vm start %s", now.Name)
 		case api.KindOf(err) == api.KindNotFound:
-			return api.Errorf(api.KindNotFound, "VM %s was deleted", vm.Name)
+			return api.Errorf(api.KindNotFound, "VM %s was deleted", w.vm.Name)
 		}
 		select {
 		case <-ctx.Done():
@@ -155,25 +164,25 @@ func awaitEnd(ctx context.Context, c *client.Client, vm api.VM) error {
 	}
 }
 
-func (a *app) openForward(ctx context.Context, g *client.Guest, vm string, s forward.Spec) (forwarder, error) {
+func (w *forwarding) open(ctx context.Context, s forward.Spec) (forwarder, error) {
 	l, err := forward.Listen(ctx, s.Listen)
 	if err != nil {
 		return forwarder{}, forward.Refused(err, s.Listen, "")
 	}
 	if forward.Open(s.Listen) {
-		a.note("%s can be reached from other machines", l.Addr())
+		w.std.note("%s can be reached from other machines", l.Addr())
 	}
 	return forwarder{
-		line: fmt.Sprintf("%s leads to %s", withProtocol(l.Addr().String(), s.Listen.Network), targetIn(vm, s.To)),
+		line: fmt.Sprintf("%s leads to %s", withProtocol(l.Addr().String(), s.Listen.Network), targetIn(w.vm.Name, s.To)),
 		serve: func(ctx context.Context, failed func(error)) error {
-			return g.Forward(ctx, l, client.Endpoint(s.To), failed)
+			return w.g.Forward(ctx, l, client.Endpoint(s.To), failed)
 		},
 		close: func() { l.Close() },
 	}, nil
 }
 
-func (a *app) openReverse(ctx context.Context, g *client.Guest, vm string, s forward.Spec) (forwarder, error) {
-	r, err := g.Listen(ctx, client.Endpoint(s.Listen))
+func (w *forwarding) openReverse(ctx context.Context, s forward.Spec) (forwarder, error) {
+	r, err := w.g.Listen(ctx, client.Endpoint(s.Listen))
 	if err != nil {
 		return forwarder{}, err
 	}
@@ -182,7 +191,7 @@ func (a *app) openReverse(ctx context.Context, g *client.Guest, vm string, s for
 		to.Address = net.JoinHostPort("localhost", port)
 	}
 	return forwarder{
-		line: fmt.Sprintf("%s in %s leads to %s", withProtocol(printable(r.Address), s.Listen.Network), vm, withProtocol(to.Address, to.Network)),
+		line: fmt.Sprintf("%s in %s leads to %s", withProtocol(printable(r.Address), s.Listen.Network), w.vm.Name, withProtocol(to.Address, to.Network)),
 		serve: func(ctx context.Context, failed func(error)) error {
 			return r.Serve(ctx, client.Endpoint(s.To), failed)
 		},
@@ -209,7 +218,7 @@ const complainAgain = 10 * time.Second
 
 // complaints returns a function that prints why connections failed, but not the same
 // error again within complainAgain.
-func (a *app) complaints(line string) func(error) {
+func (w *forwarding) complaints(line string) func(error) {
 	where, _, _ := strings.Cut(line, " ")
 	var mu sync.Mutex
 	var last string
@@ -225,6 +234,6 @@ func (a *app) complaints(line string) func(error) {
 			return
 		}
 		last, at = e.Message, time.Now()
-		a.note("%s: %s", where, printable(e.Message))
+		w.std.note("%s: %s", where, printable(e.Message))
 	}
 }

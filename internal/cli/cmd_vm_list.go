@@ -14,25 +14,34 @@ import (
 )
 
 func newVMList(a *app) *cobra.Command {
-	var asJSON, quietly bool
+	l := vmList{a: a, want: func(api.VM) bool { return true }, none: "no VMs; `banger vm run` makes one"}
 	cmd := &cobra.Command{
 		Use:     "list",
 		Aliases: []string{"ls"},
 		Short:   "List all VMs",
 		Example: "  banger vm list\n  banger vm list --json\n  banger vm list -q",
 		Args:    noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.listVMs(cmd, asJSON, quietly, func(api.VM) bool { return true },
-				"no VMs; `banger vm run` makes one")
-		},
+		RunE:    l.run,
 	}
-	addJSON(cmd, &asJSON)
-	cmd.Flags().BoolVarP(&quietly, "quiet", "q", false, "print names only")
+	l.flags(cmd)
 	return cmd
 }
 
-func (a *app) listVMs(cmd *cobra.Command, asJSON, quietly bool, want func(api.VM) bool, none string) error {
-	c, err := a.client()
+// vmList is one `vm list` or `ps`.
+type vmList struct {
+	a               *app
+	want            func(api.VM) bool
+	none            string // is printed if there is none
+	asJSON, quietly bool
+}
+
+func (l *vmList) flags(cmd *cobra.Command) {
+	addJSON(cmd, &l.asJSON)
+	cmd.Flags().BoolVarP(&l.quietly, "quiet", "q", false, "print names only")
+}
+
+func (l *vmList) run(cmd *cobra.Command, _ []string) error {
+	c, err := l.a.client()
 	if err != nil {
 		return err
 	}
@@ -40,30 +49,31 @@ func (a *app) listVMs(cmd *cobra.Command, asJSON, quietly bool, want func(api.VM
 	if err != nil {
 		return err
 	}
-	vms = slices.DeleteFunc(vms, func(vm api.VM) bool { return !want(vm) })
+	vms = slices.DeleteFunc(vms, func(vm api.VM) bool { return !l.want(vm) })
 	if vms == nil {
 		vms = []api.VM{}
 	}
+	std := l.a.std
 	switch {
-	case asJSON:
-		return printJSON(a.out, "vms", vms)
-	case quietly:
+	case l.asJSON:
+		return printJSON(std.out, "vms", vms)
+	case l.quietly:
 		for _, vm := range vms {
-			if _, err := fmt.Fprintln(a.out, vm.Name); err != nil {
+			if _, err := fmt.Fprintln(std.out, vm.Name); err != nil {
 				return err
 			}
 		}
 		return nil
 	case len(vms) == 0:
-		a.note("%s", none)
+		std.note("%s", l.none)
 		return nil
 	}
-	if err := vmTable(vms, time.Now()).write(a.out); err != nil {
+	if err := vmTable(vms, time.Now()).write(std.out); err != nil {
 		return err
 	}
 	for _, vm := range vms {
 		if vm.Reason != "" && (vm.State == api.StateRunning || vm.State == api.StatePaused) {
-			a.note("VM %s: %s", vm.Name, vm.Reason)
+			std.note("VM %s: %s", vm.Name, vm.Reason)
 		}
 	}
 	return nil

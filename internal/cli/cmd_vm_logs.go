@@ -17,7 +17,7 @@ guest writes to its console. The oldest part of a long log is dropped. On a
 terminal, control characters are shown as text (such as ^[).`,
 		Example:           "  banger vm logs dev\n  banger vm logs -f dev\n  banger vm logs -n 20 dev",
 		Args:              arguments(1, 1, "the name of one VM"),
-		ValidArgsFunction: a.completeArgs(1, a.vmNames),
+		ValidArgsFunction: completeArgs(1, vmNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			lines := -1
 			if cmd.Flags().Changed("tail") {
@@ -29,7 +29,7 @@ terminal, control characters are shown as text (such as ^[).`,
 			if err != nil {
 				return err
 			}
-			out, end := a.guestText()
+			out, end := a.std.guestText()
 			err = errors.Join(c.VMs().Logs(cmd.Context(), args[0], follow, lines, out), end())
 			if sig := a.signals.signal(); err == nil && sig != 0 {
 				return statusError(128 + int(sig))

@@ -23,7 +23,7 @@ func newVMPorts(a *app) *cobra.Command {
 this host. A published port on which nothing listens has no process.`,
 		Example:           "  banger vm ports dev\n  banger vm ports --json dev",
 		Args:              arguments(1, 1, "the name of a VM"),
-		ValidArgsFunction: a.completeArgs(1, a.vmNames),
+		ValidArgsFunction: completeArgs(1, vmNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -43,9 +43,9 @@ this host. A published port on which nothing listens has no process.`,
 				}
 			}
 			if asJSON {
-				return printJSON(a.out, "", ports)
+				return printJSON(a.std.out, "", ports)
 			}
-			return portsTable(ports).write(a.out)
+			return portsTable(ports).write(a.std.out)
 		},
 	}
 	addJSON(cmd, &asJSON)

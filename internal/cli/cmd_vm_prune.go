@@ -1,11 +1,6 @@
 package cli
 
 import (
-	"fmt"
-
-	"banger/api"
-	"banger/internal/size"
-
 	"github.com/spf13/cobra"
 )
 
@@ -23,31 +18,15 @@ data on the disks is lost. "banger vm delete NAME" deletes single VMs.`,
 			if err != nil {
 				return err
 			}
-			p := a.newProgress()
+			p := a.std.newProgress()
 			pruned, err := c.VMs().Prune(cmd.Context(), p.report)
 			p.done()
 			if err != nil {
 				return err
 			}
-			return a.printPruned(pruned, asJSON)
+			return a.std.printPruned(pruned, asJSON)
 		},
 	}
 	addJSON(cmd, &asJSON)
 	return cmd
-}
-
-func (a *app) printPruned(pruned api.Pruned, asJSON bool) error {
-	if pruned.Removed == nil {
-		pruned.Removed = []string{}
-	}
-	if asJSON {
-		return printJSON(a.out, "pruned", pruned)
-	}
-	for _, name := range pruned.Removed {
-		if _, err := fmt.Fprintln(a.out, printable(name)); err != nil {
-			return err
-		}
-	}
-	a.note("removed %d, freed %s", len(pruned.Removed), size.Format(pruned.ReclaimedBytes))
-	return nil
 }

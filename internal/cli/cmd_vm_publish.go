@@ -12,10 +12,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// notePublished prints what a user has to know about published ports: which port was
+// publishedNotes returns what a user has to know about published ports: which port was
 // chosen, and which ports other machines can reach. before is what the VM published
 // already.
-func (a *app) notePublished(asked, before []api.PublishedPort, vm api.VM) {
+func publishedNotes(asked, before []api.PublishedPort, vm api.VM) (notes []string) {
 	for _, p := range vm.Publish {
 		chosen := chosen(p, asked, before)
 		if p.HostPort == 0 || !chosen && !slices.Contains(asked, p) {
@@ -23,12 +23,13 @@ func (a *app) notePublished(asked, before []api.PublishedPort, vm api.VM) {
 		}
 		spec, err := forward.Published(p)
 		if err == nil && chosen {
-			a.note("%s leads to %s", hostSide(p), targetIn(vm.Name, spec.To))
+			notes = append(notes, fmt.Sprintf("%s leads to %s", hostSide(p), targetIn(vm.Name, spec.To)))
 		}
 		if err == nil && forward.Open(spec.Listen) {
-			a.note("%s can be reached from other machines", hostSide(p))
+			notes = append(notes, hostSide(p)+" can be reached from other machines")
 		}
 	}
+	return notes
 }
 
 // chosen reports whether a published port was chosen for one requested as 0.
@@ -50,7 +51,7 @@ and of this machine, and across updates.`,
 		Example: `  banger vm publish dev 8080:80
   banger vm publish dev 0.0.0.0:8443:443 5353:53/udp`,
 		Args:              arguments(2, -1, "the name of a VM and ports"),
-		ValidArgsFunction: a.completeArgs(1, a.vmNames),
+		ValidArgsFunction: completeArgs(1, vmNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ports, err := publishedFlag(cmd, args[1:])
 			if err != nil {
@@ -68,10 +69,10 @@ and of this machine, and across updates.`,
 			if err != nil {
 				return err
 			}
-			a.notePublished(ports, before.Publish, vm)
+			a.std.notes(publishedNotes(ports, before.Publish, vm))
 			for _, p := range vm.Publish {
 				if chosen(p, ports, before.Publish) {
-					if _, err := fmt.Fprintln(a.out, hostSide(p)); err != nil {
+					if _, err := fmt.Fprintln(a.std.out, hostSide(p)); err != nil {
 						return err
 					}
 				}

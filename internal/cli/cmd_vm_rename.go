@@ -13,7 +13,7 @@ func newVMRename(a *app) *cobra.Command {
 		Long:              "Rename a VM. A running guest gets its new host name at its next start.",
 		Example:           "  banger vm rename brave-otter dev",
 		Args:              arguments(2, 2, "the old and the new name"),
-		ValidArgsFunction: a.completeArgs(1, a.vmNames),
+		ValidArgsFunction: completeArgs(1, vmNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -23,7 +23,7 @@ func newVMRename(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(a.out, vm.Name)
+			_, err = fmt.Fprintln(a.std.out, vm.Name)
 			return err
 		},
 	}

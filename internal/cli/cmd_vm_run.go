@@ -22,6 +22,7 @@ const nothingLeft = "nothing is left"
 
 // runVM is one `vm run`.
 type runVM struct {
+	a              *app
 	flags          vmFlags
 	how            command
 	entrypoint     string
@@ -31,7 +32,7 @@ type runVM struct {
 }
 
 func newVMRun(a *app) *cobra.Command {
-	var r runVM
+	r := runVM{a: a}
 	cmd := &cobra.Command{
 		Use:   "run [-- COMMAND [ARGUMENT...]]",
 		Short: "Create a VM, start it, and run a shell or a command in it",
@@ -56,7 +57,7 @@ command, the VM waits for "banger vm exec".`,
   banger vm run --image web --entrypoint '' -- id
   name=$(banger vm run -d)
   banger vm run -d --name site --image web`,
-		RunE: func(cmd *cobra.Command, args []string) error { return r.run(a, cmd, args) },
+		RunE: func(cmd *cobra.Command, args []string) error { return r.run(cmd, args) },
 	}
 	r.flags.flags(a, cmd)
 	r.how.flags(cmd)
@@ -69,7 +70,8 @@ command, the VM waits for "banger vm exec".`,
 	return cmd
 }
 
-func (r *runVM) run(a *app, cmd *cobra.Command, argv []string) error {
+func (r *runVM) run(cmd *cobra.Command, argv []string) error {
+	a := r.a
 	if r.detach && r.how.tty {
 		return usagef(cmd, "--detach and --tty exclude each other")
 	}
@@ -95,46 +97,46 @@ func (r *runVM) run(a *app, cmd *cobra.Command, argv []string) error {
 		return own(err)
 	}
 	began := time.Now()
-	vm, err := a.createAndStart(cmd.Context(), c, req)
+	vm, err := r.createAndStart(cmd.Context(), c, req)
 	if err != nil {
 		return own(err)
 	}
 	started := time.Now()
-	a.notePublished(req.Publish, nil, vm)
+	a.std.notes(publishedNotes(req.Publish, nil, vm))
 	if r.detach {
-		_, err = fmt.Fprintln(a.out, vm.Name)
+		_, err = fmt.Fprintln(a.std.out, vm.Name)
 	} else {
-		err = a.inGuest(cmd.Context(), c.Guest(vm.ID), imageconfig.Command(vm.ImageConfig, entrypoint, exec))
+		err = a.sessions().run(cmd.Context(), c.Guest(vm.ID), imageconfig.Command(vm.ImageConfig, entrypoint, exec))
 	}
 	ended := time.Now()
 	switch {
 	case r.detach:
 	case r.rm && errors.Is(err, errDetached):
 		if e := c.VMs().Keep(cmd.Context(), vm.ID); e != nil {
-			a.printError(e)
+			a.std.printError(e)
 		}
-		a.note("VM %s will be removed when it stops", vm.Name)
+		a.std.note("VM %s will be removed when it stops", vm.Name)
 	case r.rm:
-		if e := a.remove(cmd.Context(), c, vm.ID); e != nil {
-			a.printError(e)
+		if e := r.remove(cmd.Context(), c, vm.ID); e != nil {
+			a.std.printError(e)
 		}
 	default:
-		a.printReturnHint(vm.Name)
+		r.printReturnHint(vm.Name)
 	}
 	if r.timing {
-		a.printTiming(vm.Timing, started.Sub(began), ended.Sub(started), time.Since(ended))
+		r.printTiming(vm.Timing, started.Sub(began), ended.Sub(started), time.Since(ended))
 	}
 	return err
 }
 
 // createAndStart creates and starts the VM. If the user cancels, no VM is left.
-func (a *app) createAndStart(ctx context.Context, c *client.Client, req api.CreateVM) (api.VM, error) {
-	p := a.newProgress()
+func (r *runVM) createAndStart(ctx context.Context, c *client.Client, req api.CreateVM) (api.VM, error) {
+	p := r.a.std.newProgress()
 	vm, err := c.VMs().Create(ctx, req, p.report)
 	p.done()
 	if err == nil && ctx.Err() != nil {
 		// The VM existed before the cancellation took effect.
-		if err = a.remove(ctx, c, vm.ID); err == nil {
+		if err = r.remove(ctx, c, vm.ID); err == nil {
 			err = api.Errorf(api.KindCanceled, "cancelled")
 		}
 	}
@@ -145,7 +147,7 @@ func (a *app) createAndStart(ctx context.Context, c *client.Client, req api.Crea
 }
 
 // remove deletes a VM even if ctx has ended.
-func (a *app) remove(ctx context.Context, c *client.Client, ref string) error {
+func (r *runVM) remove(ctx context.Context, c *client.Client, ref string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
 	defer cancel()
 	err := c.VMs().Delete(ctx, ref, true, nil)
@@ -156,15 +158,15 @@ func (a *app) remove(ctx context.Context, c *client.Client, ref string) error {
 }
 
 // printReturnHint prints, to people only, how to return to the VM.
-func (a *app) printReturnHint(name string) {
-	if _, tty := terminal(a.err); tty {
-		a.note("%s keeps running: `banger vm shell %s` opens a shell again, `banger vm delete -f %s` removes it", name, name, name)
+func (r *runVM) printReturnHint(name string) {
+	if _, tty := terminal(r.a.std.err); tty {
+		r.a.std.note("%s keeps running: `banger vm shell %s` opens a shell again, `banger vm delete -f %s` removes it", name, name, name)
 	}
 }
 
 // printTiming prints how long each step took: the daemon's steps, the rest of the wait
 // for the daemon, the command, and the removal.
-func (a *app) printTiming(steps []api.StepTiming, start, command, removal time.Duration) {
+func (r *runVM) printTiming(steps []api.StepTiming, start, command, removal time.Duration) {
 	var b strings.Builder
 	row := func(what string, d time.Duration) {
 		fmt.Fprintf(&b, "  %-12s %8.1f ms\n", what, float64(d.Microseconds())/1000)
@@ -184,7 +186,7 @@ func (a *app) printTiming(steps []api.StepTiming, start, command, removal time.D
 	row("command", command)
 	row("removal", removal)
 	row("total", start+command+removal)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	fmt.Fprint(a.err, b.String())
+	r.a.std.mu.Lock()
+	defer r.a.std.mu.Unlock()
+	fmt.Fprint(r.a.std.err, b.String())
 }

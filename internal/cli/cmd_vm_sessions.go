@@ -14,7 +14,7 @@ import (
 )
 
 func newVMSessions(a *app) *cobra.Command {
-	var asJSON, quietly bool
+	l := sessionList{std: a.std}
 	cmd := &cobra.Command{
 		Use:   "sessions [NAME]",
 		Short: "List the sessions in VMs",
@@ -25,18 +25,18 @@ shells only); or ended, with output and exit status not yet read. "banger vm
 attach" attaches to commands and shells.`,
 		Example:           "  banger vm sessions\n  banger vm sessions dev\n  banger vm sessions --json dev",
 		Args:              arguments(0, 1, "the name of one VM, or none"),
-		ValidArgsFunction: a.completeArgs(1, a.vmNames),
+		ValidArgsFunction: completeArgs(1, vmNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
-			list, incomplete, err := a.sessions(cmd.Context(), c, args)
+			list, incomplete, err := l.ask(cmd.Context(), c, args)
 			if err != nil {
 				return err
 			}
-			if len(list) > 0 || !incomplete || asJSON {
-				err = a.printSessions(list, asJSON, quietly)
+			if len(list) > 0 || !incomplete || l.asJSON {
+				err = l.print(list)
 			}
 			if err == nil && incomplete {
 				err = statusError(1)
@@ -44,8 +44,8 @@ attach" attaches to commands and shells.`,
 			return err
 		},
 	}
-	addJSON(cmd, &asJSON)
-	cmd.Flags().BoolVarP(&quietly, "quiet", "q", false, "print ids only")
+	addJSON(cmd, &l.asJSON)
+	cmd.Flags().BoolVarP(&l.quietly, "quiet", "q", false, "print ids only")
 	return cmd
 }
 
@@ -62,9 +62,15 @@ const (
 	guestsTime   = 30 * time.Second
 )
 
-// sessions returns the sessions of the named VM, or of all that run. One that does
-// not answer is named and skipped, and incomplete is set.
-func (a *app) sessions(ctx context.Context, c *client.Client, names []string) (list []inVMSession, incomplete bool, err error) {
+// sessionList is one `vm sessions`.
+type sessionList struct {
+	std             *streams
+	asJSON, quietly bool
+}
+
+// ask returns the sessions of the named VM, or of all that run. One that does not answer is
+// named and skipped, and incomplete is set.
+func (l *sessionList) ask(ctx context.Context, c *client.Client, names []string) (list []inVMSession, incomplete bool, err error) {
 	list = []inVMSession{}
 	if len(names) > 0 {
 		found, err := c.VMs().Sessions(ctx, names[0])
@@ -79,7 +85,7 @@ func (a *app) sessions(ctx context.Context, c *client.Client, names []string) (l
 	for i, vm := range vms {
 		if errs[i] != nil {
 			incomplete = true
-			a.printError(api.Errorf(api.KindOf(errs[i]), "cannot list the sessions of %s: %w", vm.Name, errs[i]))
+			l.std.printError(api.Errorf(api.KindOf(errs[i]), "cannot list the sessions of %s: %w", vm.Name, errs[i]))
 		}
 		list = append(list, placed(vm.Name, found[i])...)
 	}
@@ -110,19 +116,19 @@ func placed(vm string, sessions []api.Session) []inVMSession {
 	return list
 }
 
-func (a *app) printSessions(list []inVMSession, asJSON, quietly bool) error {
+func (l *sessionList) print(list []inVMSession) error {
 	switch {
-	case asJSON:
-		return printJSON(a.out, "sessions", list)
-	case quietly:
+	case l.asJSON:
+		return printJSON(l.std.out, "sessions", list)
+	case l.quietly:
 		for _, s := range list {
-			if _, err := fmt.Fprintln(a.out, printable(s.ID)); err != nil {
+			if _, err := fmt.Fprintln(l.std.out, printable(s.ID)); err != nil {
 				return err
 			}
 		}
 		return nil
 	case len(list) == 0:
-		a.note("no sessions; `banger vm exec --detach NAME -- COMMAND` starts one in the background")
+		l.std.note("no sessions; `banger vm exec --detach NAME -- COMMAND` starts one in the background")
 		return nil
 	}
 	t, now := newTable("VM", "ID", "KIND", "STATE", "SINCE", "IN", "OUT", "PID", "COMMAND"), time.Now()
@@ -136,5 +142,5 @@ func (a *app) printSessions(list []inVMSession, asJSON, quietly bool) error {
 		}
 		t.add(s.VM, s.ID, s.Kind, state, ago(now, s.StartedAt), size.Format(s.BytesIn), size.Format(s.BytesOut), pid, s.Command)
 	}
-	return t.write(a.out)
+	return t.write(l.std.out)
 }

@@ -18,7 +18,7 @@ func newVMSet(a *app) *cobra.Command {
 next start on. A disk grows, with the file system in it; it never shrinks.`,
 		Example:           "  banger vm set dev --memory 4G\n  banger vm set dev --vcpu 4 --memory 8G\n  banger vm set dev --disk 32G",
 		Args:              arguments(1, 1, "the name of a VM"),
-		ValidArgsFunction: a.completeArgs(1, a.vmNames),
+		ValidArgsFunction: completeArgs(1, vmNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var req api.SetVM
 			if cmd.Flags().Changed("memory") {
@@ -53,7 +53,7 @@ next start on. A disk grows, with the file system in it; it never shrinks.`,
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(a.out, vm.Name)
+			_, err = fmt.Fprintln(a.std.out, vm.Name)
 			return err
 		},
 	}

@@ -12,7 +12,7 @@ exit ends it with the shell's exit status; the VM keeps running. Ctrl-] d detach
 and leaves the shell running; "banger vm attach" returns to it.`,
 		Example:           "  banger vm shell dev\n  echo uptime | banger vm shell dev",
 		Args:              arguments(1, 1, "the name of one VM"),
-		ValidArgsFunction: a.completeArgs(1, a.vmNames),
+		ValidArgsFunction: completeArgs(1, vmNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			exec, err := how.exec(a, cmd, nil)
 			if err != nil {
@@ -22,7 +22,7 @@ and leaves the shell running; "banger vm attach" returns to it.`,
 			if err != nil {
 				return own(err)
 			}
-			return a.inGuest(cmd.Context(), c.Guest(args[0]), exec)
+			return a.sessions().run(cmd.Context(), c.Guest(args[0]), exec)
 		},
 	}
 	how.flags(cmd)

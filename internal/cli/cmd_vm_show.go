@@ -20,7 +20,7 @@ func newVMShow(a *app) *cobra.Command {
 		Short:             "Show a VM in detail",
 		Example:           "  banger vm show dev\n  banger vm show --timing dev\n  banger vm show --json dev",
 		Args:              arguments(1, -1, "the name of a VM"),
-		ValidArgsFunction: a.completeArgs(-1, a.vmNames),
+		ValidArgsFunction: completeArgs(-1, vmNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -29,10 +29,10 @@ func newVMShow(a *app) *cobra.Command {
 			return showAll(a, args, asJSON, "vm", "vms",
 				func(name string) (api.VM, error) { return c.VMs().Show(cmd.Context(), name) },
 				func(vm api.VM) error {
-					if err := fields(a.out, vmFields(vm)...); err != nil || !timing {
+					if err := fields(a.std.out, vmFields(vm)...); err != nil || !timing {
 						return err
 					}
-					return fields(a.out, timingFields(vm.Timing)...)
+					return fields(a.std.out, timingFields(vm.Timing)...)
 				})
 		},
 	}
@@ -62,7 +62,7 @@ func showAll[T any](a *app, names []string, asJSON bool, one, many string, get f
 			if len(names) == 1 {
 				return err
 			}
-			a.printError(err)
+			a.std.printError(err)
 			failure = statusError(exitFailed)
 			continue
 		}
@@ -70,7 +70,7 @@ func showAll[T any](a *app, names []string, asJSON bool, one, many string, get f
 			continue
 		}
 		if len(all) > 1 {
-			if _, err := fmt.Fprintln(a.out); err != nil {
+			if _, err := fmt.Fprintln(a.std.out); err != nil {
 				return err
 			}
 		}
@@ -81,9 +81,9 @@ func showAll[T any](a *app, names []string, asJSON bool, one, many string, get f
 	var err error
 	switch {
 	case asJSON && len(names) == 1:
-		err = printJSON(a.out, one, all[0])
+		err = printJSON(a.std.out, one, all[0])
 	case asJSON:
-		err = printJSON(a.out, many, all)
+		err = printJSON(a.std.out, many, all)
 	}
 	if err != nil {
 		return err

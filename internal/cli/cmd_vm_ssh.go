@@ -28,7 +28,7 @@ ssh ran. See "banger ssh-config" for scp, sftp, rsync, git and editors.`,
   banger vm ssh dev -- -N -L 8080:localhost:80
   banger vm ssh dev -- -A git fetch`,
 		Args:              arguments(1, -1, "the name of a VM"),
-		ValidArgsFunction: a.completeArgs(1, a.vmNames),
+		ValidArgsFunction: completeArgs(1, vmNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			user, name, named := strings.Cut(args[0], "@")
 			if !named {

@@ -26,7 +26,7 @@ func newVMSSHHostKey(a *app) *cobra.Command {
 			}
 			// Repeat the host as ssh wrote it, which may have brackets and a port.
 			_, key, _ := strings.Cut(access.KnownHosts, " ")
-			_, err = fmt.Fprintf(a.out, "%s %s\n", args[0], key)
+			_, err = fmt.Fprintf(a.std.out, "%s %s\n", args[0], key)
 			return err
 		},
 	}

@@ -2,12 +2,6 @@ package cli
 
 import (
 	"context"
-	"io"
-	"os"
-	"os/signal"
-	"syscall"
-
-	"banger/client"
 
 	"github.com/spf13/cobra"
 )
@@ -36,35 +30,7 @@ func newVMSSHProxy(a *app) *cobra.Command {
 			}
 			defer s.Close()
 			a.signals.leave()
-			return a.proxy(s)
+			return a.sessions().proxy(s)
 		},
 	}
-}
-
-// proxy carries bytes until ssh or the guest ends. Ctrl-C is for ssh, which shares the
-// terminal: if it ends, proxy ends.
-func (a *app) proxy(s *client.Session) error {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM)
-	signal.Ignore(syscall.SIGINT, syscall.SIGQUIT)
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a write error instead of the end of this process
-	go func() {
-		_, _ = io.Copy(s.Stdin, a.in) // a failed write means that the session has ended
-		s.Stdin.Close()
-	}()
-	copied := make(chan error, 1)
-	go func() {
-		_, err := io.Copy(a.out, s.Stdout)
-		copied <- err
-	}()
-	select {
-	case err := <-copied:
-		if err != nil { // ssh has gone
-			return nil
-		}
-	case <-signals:
-		return nil
-	}
-	_, err := s.Wait(context.Background())
-	return err
 }

@@ -17,7 +17,7 @@ func newVMUnpublish(a *app) *cobra.Command {
 this host, as in 8080 or 5353/udp. Open connections of the port are closed.`,
 		Example:           "  banger vm unpublish dev 8080\n  banger vm unpublish dev 5353/udp",
 		Args:              arguments(2, -1, "the name of a VM and ports"),
-		ValidArgsFunction: a.completeArgs(1, a.vmNames),
+		ValidArgsFunction: completeArgs(1, vmNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {

@@ -16,7 +16,7 @@ func newVMWait(a *app) *cobra.Command {
 1 if a VM failed.`,
 		Example:           "  banger vm wait dev\n  banger vm wait dev && echo stopped",
 		Args:              arguments(1, -1, "the name of a VM"),
-		ValidArgsFunction: a.completeArgs(-1, a.vmNames),
+		ValidArgsFunction: completeArgs(-1, vmNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {

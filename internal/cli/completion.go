@@ -17,7 +17,7 @@ const completeTime = 500 * time.Millisecond
 
 // completeArgs completes at most limit arguments from names, each once. A negative limit
 // means no limit.
-func (a *app) completeArgs(limit int, names func() []string) cobra.CompletionFunc {
+func completeArgs(limit int, names func() []string) cobra.CompletionFunc {
 	return func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if limit >= 0 && len(args) >= limit {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -27,9 +27,9 @@ func (a *app) completeArgs(limit int, names func() []string) cobra.CompletionFun
 	}
 }
 
-func (a *app) completeFlag(cmd *cobra.Command, flag string, names func() []string) {
+func completeFlag(cmd *cobra.Command, flag string, names func() []string) {
 	// It fails only for an unknown flag, which TestEveryCommand would show.
-	_ = cmd.RegisterFlagCompletionFunc(flag, a.completeArgs(-1, names))
+	_ = cmd.RegisterFlagCompletionFunc(flag, completeArgs(-1, names))
 }
 
 // completing asks a running daemon, for a short time; it does not start one.
@@ -43,7 +43,7 @@ func completing(ask func(ctx context.Context, c *client.Client) []string) []stri
 	return ask(ctx, daemonstart.Running(p))
 }
 
-func (a *app) vmNames() []string {
+func vmNames() []string {
 	return completing(func(ctx context.Context, c *client.Client) (names []string) {
 		vms, _ := c.VMs().List(ctx) // no names if it fails
 		for _, vm := range vms {
@@ -53,7 +53,7 @@ func (a *app) vmNames() []string {
 	})
 }
 
-func (a *app) imageNames() []string {
+func imageNames() []string {
 	return completing(func(ctx context.Context, c *client.Client) (names []string) {
 		images, _ := c.Images().List(ctx)
 		for _, image := range images {
@@ -63,7 +63,7 @@ func (a *app) imageNames() []string {
 	})
 }
 
-func (a *app) kernelNames() []string {
+func kernelNames() []string {
 	return completing(func(ctx context.Context, c *client.Client) (names []string) {
 		kernels, _ := c.Kernels().List(ctx)
 		for _, kernel := range kernels {

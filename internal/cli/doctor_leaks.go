@@ -1,30 +1,30 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
 	"banger/api"
-
-	"github.com/spf13/cobra"
 )
 
 // findLeaks has the daemon compare the host with its records. Unlike the doctor's other
 // checks, only the daemon can do this.
-func (a *app) findLeaks(cmd *cobra.Command, asJSON bool) error {
-	c, err := a.client()
+func (d *examination) findLeaks(ctx context.Context) error {
+	c, err := d.a.client()
 	if err != nil {
 		return err
 	}
-	found, err := c.Daemon().Leaks(cmd.Context())
+	found, err := c.Daemon().Leaks(ctx)
 	if err != nil {
 		return err
 	}
-	if asJSON {
-		err = printJSON(a.out, "", found)
+	if d.asJSON {
+		err = printJSON(d.a.std.out, "", found)
 	} else {
-		err = a.printLeaks(found)
+		err = printLeaks(d.a.std.out, found)
 	}
 	if err == nil && len(found.Leaks) > 0 {
 		err = statusError(exitFailed)
@@ -32,14 +32,14 @@ func (a *app) findLeaks(cmd *cobra.Command, asJSON bool) error {
 	return err
 }
 
-func (a *app) printLeaks(found api.Leaks) error {
+func printLeaks(w io.Writer, found api.Leaks) error {
 	what := fmt.Sprintf("%s compared with %s, in both directions: %s\n", plural(found.Objects, "object"), plural(found.VMs, "VM"), strings.Join(found.Compared, ", "))
 	if !slices.Contains(found.Compared, "netns") {
 		what = fmt.Sprintf("looked for %s that belong to none of %s; in user mode a VM uses nothing else of the host\n",
 			"processes and directories", plural(found.VMs, "VM"))
 	}
 	if len(found.Leaks) == 0 {
-		_, err := fmt.Fprint(a.out, "no leaks\n"+what)
+		_, err := fmt.Fprint(w, "no leaks\n"+what)
 		return err
 	}
 	t := newTable("KIND", "NAME", "VM", "LEAK", "WHY")
@@ -54,9 +54,9 @@ func (a *app) printLeaks(found api.Leaks) error {
 		}
 		t.add(l.Kind, l.Name, vm, leak, l.Why)
 	}
-	if err := t.write(a.out); err != nil {
+	if err := t.write(w); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(a.out, "\n%s; %s", plural(len(found.Leaks), "leak"), what)
+	_, err := fmt.Fprintf(w, "\n%s; %s", plural(len(found.Leaks), "leak"), what)
 	return err
 }

@@ -50,9 +50,9 @@ type trial struct {
 	report  api.Report
 }
 
-// try starts a guest as any VM is created, asks for its health, and removes everything
+// tryStart starts a guest as any VM is created, asks for its health, and removes everything
 // again, even if ctx ends.
-func (a *app) try(ctx context.Context) *trial {
+func (d *examination) tryStart(ctx context.Context) *trial {
 	t := &trial{name: trialName()}
 	began := time.Now()
 	defer func() { t.Took = float64(time.Since(began).Milliseconds()) / 1000 }()
@@ -61,10 +61,10 @@ func (a *app) try(ctx context.Context) *trial {
 		return t.failed("daemon", err)
 	}
 	t.managed = where.Managed
-	if t.client, err = a.client(); err != nil {
+	if t.client, err = d.a.client(); err != nil {
 		return t.failed("daemon", err)
 	}
-	shown, _, err := a.settings(ctx, t.client)
+	shown, _, err := d.a.settings(ctx, t.client)
 	if err != nil {
 		return t.failed("settings", err)
 	}
@@ -75,7 +75,7 @@ func (a *app) try(ctx context.Context) *trial {
 	limit := boot + trialSpare
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it took more than %s", limit))
 	defer cancel()
-	p := a.newProgress()
+	p := d.a.std.newProgress()
 	defer p.done()
 	t.report = p.report
 	k, err := t.client.Kernels().Show(ctx, cmp.Or(valueOf(shown, "kernel"), defaultKernel))

@@ -12,13 +12,6 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// printError prints what failed and why, and what to type next.
-func (a *app) printError(err error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	fmt.Fprint(a.err, renderError(err))
-}
-
 func renderError(err error) string {
 	e := api.AsError(err)
 	message, hint := e.Message, e.Hint

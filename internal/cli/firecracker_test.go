@@ -44,7 +44,7 @@ func TestOfferWithoutATerminal(t *testing.T) {
 	} {
 		var out, said bytes.Buffer
 		a := newApp(strings.NewReader("y\n"), &out, &said, func(string) string { return "" })
-		err := a.offerFirecracker(t.Context(), hostWith(c.found), c.wanted)
+		err := firecrackerSetup{a.std, hostWith(c.found)}.offer(t.Context(), c.wanted)
 		if said.String() != c.said || out.Len() > 0 || (err == nil) != (c.err == "") || err != nil && err.Error() != c.err {
 			t.Errorf("%s: %q, %v", name, said.String(), err)
 		}
@@ -63,7 +63,7 @@ func TestOfferOnATerminal(t *testing.T) {
 		s := watch(user)
 		a := newApp(tty, io.Discard, tty, func(string) string { return "" })
 		ended := make(chan error, 1)
-		go func() { ended <- a.offerFirecracker(ctx, hostWith(noFirecracker), false) }()
+		go func() { ended <- firecrackerSetup{a.std, hostWith(noFirecracker)}.offer(ctx, false) }()
 		s.await(t, "firecracker is not installed. Download it from the project's release page? [Y/n] ")
 		if _, err := io.WriteString(user, typed); err != nil {
 			t.Fatal(err)
@@ -123,7 +123,7 @@ func TestPrintFirecracker(t *testing.T) {
 	} {
 		var out, note bytes.Buffer
 		a := newApp(os.Stdin, &out, &note, func(string) string { return "" })
-		if err := a.printFirecracker(c.change); err != nil || out.String() != c.said || note.String() != c.note {
+		if err := (firecrackerSetup{std: a.std}).print(c.change); err != nil || out.String() != c.said || note.String() != c.note {
 			t.Errorf("%+v: %q, %q, %v", c.change, out.String(), note.String(), err)
 		}
 	}

@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -15,8 +17,8 @@ import (
 	"banger/internal/system"
 )
 
-// machine returns this machine, with the CLI's ways to reach the daemons.
-func (a *app) machine() *system.Host {
+// thisMachine returns this machine, with the CLI's ways to reach the daemons.
+func thisMachine() *system.Host {
 	h := system.ThisHost()
 	daemon := daemonstart.System()
 	helper := &rootapi.Client{Socket: paths.RootSocket, Version: buildinfo.Get().Version, Patience: helperTime}
@@ -84,4 +86,16 @@ func releaseAll(ctx context.Context, c *rootapi.Client) error {
 	}
 	_, err := c.Do(ctx, rootapi.ClearCall{}, nil)
 	return err
+}
+
+// programDir returns the directory of this program and of those that belong to it.
+func programDir() (string, error) {
+	self, err := os.Executable()
+	if err == nil {
+		self, err = filepath.EvalSymlinks(self)
+	}
+	if err != nil {
+		return "", api.Errorf(api.KindInternal, "cannot find this program: %w", err)
+	}
+	return filepath.Dir(self), nil
 }

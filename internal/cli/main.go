@@ -57,13 +57,13 @@ func (a *app) conclude(err error, interrupted *interruption) int {
 		if e.Kind == api.KindCanceled && e.Hint == "" && !strings.Contains(e.Message, nothingLeft) {
 			e = api.Errorf(api.KindCanceled, "cancelled")
 		}
-		a.printError(e)
+		a.std.printError(e)
 		return 128 + int(sig)
 	}
 	if brokenPipe(err) {
 		return 128 + int(syscall.SIGPIPE) // nobody reads the output any more
 	}
-	a.printError(err)
+	a.std.printError(err)
 	var usage *usageError
 	var own *ownError
 	switch {
@@ -123,9 +123,9 @@ killed or updated.`,
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.SetIn(a.in)
-	root.SetOut(a.out)
-	root.SetErr(a.err)
+	root.SetIn(a.std.in)
+	root.SetOut(a.std.out)
+	root.SetErr(a.std.err)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{err: explainFlag(err), command: cmd.CommandPath()}
 	})

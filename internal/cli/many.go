@@ -33,7 +33,7 @@ func inParallel(n, most int, work func(i int)) {
 // the order of the names, each as soon as those before it are printed. A failure does not
 // stop the others; all failures are printed, and the exit status is then 1.
 func (a *app) each(ctx context.Context, names []string, work func(ctx context.Context, name string, report api.Report) (string, error)) error {
-	p := a.newProgress()
+	p := a.std.newProgress()
 	type outcome struct {
 		line string
 		err  error
@@ -62,12 +62,12 @@ func (a *app) each(ctx context.Context, names []string, work func(ctx context.Co
 		if o.err != nil {
 			last = o.err
 			if failed++; len(names) > 1 {
-				a.printError(o.err)
+				a.std.printError(o.err)
 			}
 			continue
 		}
 		if o.line != "" {
-			if _, err := fmt.Fprintln(a.out, o.line); err != nil {
+			if _, err := fmt.Fprintln(a.std.out, o.line); err != nil {
 				last = err
 			}
 		}
@@ -94,7 +94,7 @@ func (a *app) newEach(e eachVM) *cobra.Command {
 		Long:              e.long,
 		Example:           e.example,
 		Args:              arguments(1, -1, "the name of a VM"),
-		ValidArgsFunction: a.completeArgs(-1, a.vmNames),
+		ValidArgsFunction: completeArgs(-1, vmNames),
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.runEach(cmd.Context(), args, e.work) },
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"banger/api"
+	"banger/internal/size"
 
 	"github.com/spf13/cobra"
 )
@@ -137,4 +138,31 @@ func users(all []string) string {
 		return strings.Join(all, ", ")
 	}
 	return plural(len(all), "VM")
+}
+
+// printMade prints the name of the image that was made.
+func (s *streams) printMade(names []string, digest string) error {
+	name := digest
+	if len(names) > 0 {
+		name = names[0]
+	}
+	_, err := fmt.Fprintln(s.out, name)
+	return err
+}
+
+// printPruned prints what a prune has removed.
+func (s *streams) printPruned(pruned api.Pruned, asJSON bool) error {
+	if pruned.Removed == nil {
+		pruned.Removed = []string{}
+	}
+	if asJSON {
+		return printJSON(s.out, "pruned", pruned)
+	}
+	for _, name := range pruned.Removed {
+		if _, err := fmt.Fprintln(s.out, printable(name)); err != nil {
+			return err
+		}
+	}
+	s.note("removed %d, freed %s", len(pruned.Removed), size.Format(pruned.ReclaimedBytes))
+	return nil
 }

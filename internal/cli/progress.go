@@ -23,7 +23,7 @@ const (
 // progress shows the progress of long work: one live line on a terminal, otherwise a few
 // plain lines.
 type progress struct {
-	app    *app
+	std    *streams
 	live   bool
 	colour bool
 	width  func() int
@@ -38,11 +38,11 @@ type progress struct {
 	early *time.Timer // shows an early report if nothing follows
 }
 
-func (a *app) newProgress() *progress {
-	_, tty := terminal(a.err)
+func (s *streams) newProgress() *progress {
+	_, tty := terminal(s.err)
 	p := &progress{
-		app: a, live: tty && a.env("TERM") != "dumb", colour: a.colour(a.err),
-		width: func() int { return width(a.err) }, now: time.Now,
+		std: s, live: tty && s.env("TERM") != "dumb", colour: s.colour(s.err),
+		width: func() int { return width(s.err) }, now: time.Now,
 	}
 	p.began = p.now()
 	return p
@@ -57,8 +57,8 @@ func (p *progress) named(name string) api.Report {
 		name += ": "
 	}
 	return func(r api.Progress) {
-		p.app.mu.Lock()
-		defer p.app.mu.Unlock()
+		p.std.mu.Lock()
+		defer p.std.mu.Unlock()
 		p.show(name, r)
 	}
 }
@@ -94,7 +94,7 @@ func (p *progress) print(name string, r api.Progress) {
 		p.draw(name, r)
 		return
 	}
-	fmt.Fprintln(p.app.err, strings.TrimRight("banger: "+name+headline(r)+detail(r, 0), " "))
+	fmt.Fprintln(p.std.err, strings.TrimRight("banger: "+name+headline(r)+detail(r, 0), " "))
 }
 
 // note prints a message above the live line, each message once.
@@ -107,13 +107,13 @@ func (p *progress) note(message string) {
 	}
 	p.noted[message] = true
 	p.clear()
-	fmt.Fprintln(p.app.err, "banger: "+message)
+	fmt.Fprintln(p.std.err, "banger: "+message)
 }
 
 // done removes the live line from the screen.
 func (p *progress) done() {
-	p.app.mu.Lock()
-	defer p.app.mu.Unlock()
+	p.std.mu.Lock()
+	defer p.std.mu.Unlock()
 	p.drop()
 	p.clear()
 }
@@ -122,8 +122,8 @@ func (p *progress) done() {
 func (p *progress) later(d time.Duration, name string, r api.Progress) {
 	var own *time.Timer
 	own = time.AfterFunc(d, func() {
-		p.app.mu.Lock()
-		defer p.app.mu.Unlock()
+		p.std.mu.Lock()
+		defer p.std.mu.Unlock()
 		if p.early == own {
 			p.print(name, r)
 		}
@@ -141,7 +141,7 @@ func (p *progress) drop() {
 
 func (p *progress) clear() {
 	if p.drawn {
-		fmt.Fprint(p.app.err, "\r\x1b[K")
+		fmt.Fprint(p.std.err, "\r\x1b[K")
 		p.drawn = false
 	}
 }
@@ -159,7 +159,7 @@ func (p *progress) draw(name string, r api.Progress) {
 	if p.colour {
 		tail = "\x1b[2m" + tail + "\x1b[0m" // faint
 	}
-	fmt.Fprintf(p.app.err, "\r\x1b[K%s%s", text, tail)
+	fmt.Fprintf(p.std.err, "\r\x1b[K%s%s", text, tail)
 	p.drawn = true
 }
 

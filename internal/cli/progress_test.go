@@ -14,7 +14,7 @@ import (
 func shown(live bool, columns int, reports map[time.Duration]api.Progress, order ...time.Duration) string {
 	var errs bytes.Buffer
 	a := newApp(nil, nil, &errs, func(string) string { return "" })
-	p := a.newProgress()
+	p := a.std.newProgress()
 	at := then
 	p.live, p.width, p.now, p.began = live, func() int { return columns }, func() time.Time { return at }, then
 	for _, d := range order {

@@ -15,9 +15,9 @@ import (
 // that the command line names, or a copy of standard input ("-"), a pipe (`<(…)`) or a
 // socket, which only this process can read. remove removes the copy. streamed reports
 // whether there is one.
-func (a *app) seekableFile(name string) (path string, streamed bool, remove func(), err error) {
+func (s *streams) seekableFile(name string) (path string, streamed bool, remove func(), err error) {
 	nothing := func() {}
-	from := a.in
+	from := s.in
 	if name != "-" {
 		if path, err = existing(name); err != nil {
 			return "", false, nothing, err
@@ -36,7 +36,7 @@ func (a *app) seekableFile(name string) (path string, streamed bool, remove func
 	if _, tty := terminal(from); tty {
 		return "", true, nothing, api.Errorf(api.KindInvalid, "cannot read an image from a terminal").WithHint("banger image import - NAME < FILE")
 	}
-	dir := cmp.Or(a.env("TMPDIR"), "/var/tmp") // /tmp is often in memory
+	dir := cmp.Or(s.env("TMPDIR"), "/var/tmp") // /tmp is often in memory
 	f, err := os.CreateTemp(dir, "banger-import-*")
 	if err != nil {
 		return "", true, nothing, fsx.DiskError("copy the input", err)

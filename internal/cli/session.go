@@ -16,36 +16,35 @@ import (
 	"banger/api"
 	"banger/client"
 	"banger/internal/guest"
-
-	"golang.org/x/term"
 )
 
-// interactive reports whether there is a terminal at both ends.
-func (a *app) interactive() bool {
-	_, in := terminal(a.in)
-	_, out := terminal(a.out)
-	return in && out
+// sessions connects the standard streams to commands in guests.
+type sessions struct {
+	std     *streams
+	signals *interruption
 }
 
-// inGuest runs a command in a guest, connected to this process's standard streams. It
-// returns how banger ends: nil, the command's status, or an error of banger's own.
-func (a *app) inGuest(ctx context.Context, g *client.Guest, exec api.Exec) error {
+func (a *app) sessions() sessions { return sessions{a.std, a.signals} }
+
+// run runs a command in a guest. It returns how banger ends: nil, the command's status, or
+// an error of banger's own.
+func (s sessions) run(ctx context.Context, g *client.Guest, exec api.Exec) error {
 	if exec.TTY {
-		exec.Rows, exec.Cols = a.terminalSize()
-		exec.Env = append([]string{"TERM=" + cmp.Or(a.env("TERM"), "dumb")}, exec.Env...)
+		exec.Rows, exec.Cols = s.std.terminalSize()
+		exec.Env = append([]string{"TERM=" + cmp.Or(s.std.env("TERM"), "dumb")}, exec.Env...)
 	}
-	return a.inSession(ctx, g, exec.TTY, nil, func(ctx context.Context) (*client.Session, error) {
+	return s.join(ctx, g, exec.TTY, nil, func(ctx context.Context) (*client.Session, error) {
 		return g.Exec(ctx, exec)
 	})
 }
 
-// attachTo attaches to a session, as inGuest begins one.
-func (a *app) attachTo(ctx context.Context, g *client.Guest, taken api.Session) error {
+// attach attaches to a session, as run begins one.
+func (s sessions) attach(ctx context.Context, g *client.Guest, taken api.Session) error {
 	var rows, cols uint16
 	if taken.TTY {
-		rows, cols = a.terminalSize()
+		rows, cols = s.std.terminalSize()
 	}
-	return a.inSession(ctx, g, taken.TTY, &taken, func(ctx context.Context) (*client.Session, error) {
+	return s.join(ctx, g, taken.TTY, &taken, func(ctx context.Context) (*client.Session, error) {
 		return g.Attach(ctx, taken.ID, rows, cols)
 	})
 }
@@ -53,50 +52,50 @@ func (a *app) attachTo(ctx context.Context, g *client.Guest, taken api.Session) 
 // errDetached is the result of a session from which the user detached: not a failure.
 const errDetached = statusError(0)
 
-// inSession opens a session with open and connects it to the standard streams. taken is
-// the session to attach to, or nil for a new one.
-func (a *app) inSession(ctx context.Context, g *client.Guest, tty bool, taken *api.Session, open func(context.Context) (*client.Session, error)) error {
+// join opens a session with open and connects it to the standard streams. taken is the
+// session to attach to, or nil for a new one.
+func (s sessions) join(ctx context.Context, g *client.Guest, tty bool, taken *api.Session, open func(context.Context) (*client.Session, error)) error {
 	// Once the command runs, signals are for it and do not end ctx any more. For a moment
 	// both handlers are registered, so that no signal kills this process in between.
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, forwarded...)
 	defer signal.Stop(signals)
-	s, err := open(context.WithoutCancel(ctx))
+	session, err := open(context.WithoutCancel(ctx))
 	if err != nil {
 		return own(err)
 	}
-	defer s.Close()
+	defer session.Close()
 	if ctx.Err() != nil {
 		return own(api.Errorf(api.KindCanceled, "cancelled: %w", context.Cause(ctx)))
 	}
-	a.signals.leave()
-	restore, err := a.raw(tty)
+	s.signals.leave()
+	restore, err := s.std.raw(tty)
 	if err != nil {
 		return own(err)
 	}
 	defer restore()
-	at := &sessionUI{app: a, s: s, tty: tty, id: s.ID(), left: make(chan struct{})}
+	at := &sessionUI{std: s.std, s: session, tty: tty, id: session.ID(), left: make(chan struct{})}
 	if taken != nil {
 		at.id, at.background = taken.ID, taken.Kept
 	}
-	at.keepRunning = func(ctx context.Context) error { return g.Leave(ctx, at.id, s) }
+	at.keepRunning = func(ctx context.Context) error { return g.Leave(ctx, at.id, session) }
 	at.health = func(ctx context.Context) error { _, err := g.Health(ctx); return err }
 	exit, err := at.serve(signals)
 	if status := at.gaveUp.Load(); status != nil {
 		restore()
-		a.printError(guest.Unanswered(g.Name()))
+		s.std.printError(guest.Unanswered(g.Name()))
 		return statusError(*status)
 	}
 	switch {
 	case at.disconnected():
-		s.Close()
+		session.Close()
 		restore()
-		a.note("detached; the command keeps running. To attach again: banger vm attach %s %s", g.Name(), at.id)
+		s.std.note("detached; the command keeps running. To attach again: banger vm attach %s %s", g.Name(), at.id)
 		return errDetached
 	case err != nil && exit.Code > 0 && exit.Code < 256:
 		// The command could not run: the shell's 126 and 127.
 		restore()
-		a.printError(err)
+		s.std.printError(err)
 		return statusError(exit.Code)
 	case err != nil:
 		return own(err)
@@ -116,7 +115,7 @@ var forwarded = []os.Signal{
 
 // sessionUI connects the user's terminal or standard streams to a session.
 type sessionUI struct {
-	*app
+	std         *streams
 	s           *client.Session
 	tty         bool
 	id          string
@@ -207,12 +206,12 @@ func (a *sessionUI) disconnected() bool {
 // input copies typed bytes to the command until the user detaches.
 func (a *sessionUI) input() {
 	// Ends with the session or with this process: a read of a terminal cannot be cancelled.
-	if _, terminal := terminal(a.in); a.tty && terminal {
-		if leaveKeys(a.s.Stdin, a.in, a.detacher()) {
+	if _, terminal := terminal(a.std.in); a.tty && terminal {
+		if leaveKeys(a.s.Stdin, a.std.in, a.detacher()) {
 			return
 		}
 	} else {
-		_, _ = io.Copy(a.s.Stdin, a.in) // a failed write means that the command has ended
+		_, _ = io.Copy(a.s.Stdin, a.std.in) // a failed write means that the command has ended
 	}
 	a.s.Stdin.Close()
 }
@@ -236,7 +235,7 @@ func (a *sessionUI) detacher() func() bool {
 		if unanswered = ctx.Err() != nil; unanswered {
 			why = "the guest does not answer; type Ctrl-] d again to leave anyway"
 		}
-		fmt.Fprintf(a.err, "\r\nbanger: cannot detach: %s\r\n", why)
+		fmt.Fprintf(a.std.err, "\r\nbanger: cannot detach: %s\r\n", why)
 		return false
 	}
 }
@@ -248,8 +247,8 @@ func (a *sessionUI) serve(signals <-chan os.Signal) (client.Exit, error) {
 	var passing, output sync.WaitGroup
 	passing.Go(func() { a.forwardSignals(signals, over) })
 	var broken [2]error
-	output.Go(func() { broken[0] = drain(a.s, a.out, a.s.Stdout) })
-	output.Go(func() { broken[1] = drain(a.s, a.err, a.s.Stderr) })
+	output.Go(func() { broken[0] = drain(a.s, a.std.out, a.s.Stdout) })
+	output.Go(func() { broken[1] = drain(a.s, a.std.err, a.s.Stderr) })
 	output.Wait()
 	exit, err := a.s.Wait(context.Background())
 	close(over)
@@ -309,7 +308,7 @@ func (a *sessionUI) forwardSignals(signals <-chan os.Signal, over <-chan struct{
 			switch {
 			case number == syscall.SIGPIPE:
 			case number == syscall.SIGWINCH:
-				if rows, cols := a.terminalSize(); a.tty && rows > 0 {
+				if rows, cols := a.std.terminalSize(); a.tty && rows > 0 {
 					_ = a.s.Resize(rows, cols) // fails if the session is over
 				}
 			case a.background && (number == syscall.SIGHUP || number == syscall.SIGINT):
@@ -322,29 +321,47 @@ func (a *sessionUI) forwardSignals(signals <-chan os.Signal, over <-chan struct{
 	}
 }
 
-// terminalSize returns the size of the terminal, which the guest's terminal mirrors.
-func (a *app) terminalSize() (rows, cols uint16) {
-	for _, v := range []any{a.out, a.in} {
-		if f, ok := terminal(v); ok {
-			if w, h, err := term.GetSize(int(f.Fd())); err == nil && w > 0 && h > 0 {
-				return uint16(min(h, 1<<16-1)), uint16(min(w, 1<<16-1))
-			}
-		}
+// start starts a command in the background, and prints the id of its session.
+func (s sessions) start(ctx context.Context, g *client.Guest, exec api.Exec) error {
+	if exec.TTY {
+		exec.Rows, exec.Cols = s.std.terminalSize()
+		exec.Env = append([]string{"TERM=" + cmp.Or(s.std.env("TERM"), "dumb")}, exec.Env...)
 	}
-	return 24, 80
+	id, exit, err := g.Start(ctx, exec, s.std.err)
+	switch {
+	case err != nil:
+		return own(err)
+	case id == "":
+		return statusError(exit.Code)
+	}
+	_, err = fmt.Fprintln(s.std.out, printable(id))
+	return err
 }
 
-// raw makes the terminal pass every key to the guest. The returned function restores the
-// terminal; it may be called more than once.
-func (a *app) raw(tty bool) (func(), error) {
-	f, ok := terminal(a.in)
-	if !tty || !ok {
-		return func() {}, nil
+// proxy carries bytes until ssh or the guest ends. Ctrl-C is for ssh, which shares the
+// terminal: if it ends, proxy ends.
+func (s sessions) proxy(c *client.Session) error {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM)
+	signal.Ignore(syscall.SIGINT, syscall.SIGQUIT)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a write error instead of the end of this process
+	go func() {
+		_, _ = io.Copy(c.Stdin, s.std.in) // a failed write means that the session has ended
+		c.Stdin.Close()
+	}()
+	copied := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(s.std.out, c.Stdout)
+		copied <- err
+	}()
+	select {
+	case err := <-copied:
+		if err != nil { // ssh has gone
+			return nil
+		}
+	case <-signals:
+		return nil
 	}
-	state, err := term.MakeRaw(int(f.Fd()))
-	if err != nil {
-		return nil, api.Errorf(api.KindInternal, "cannot set the terminal's mode: %w", err)
-	}
-	var once sync.Once
-	return func() { once.Do(func() { _ = term.Restore(int(f.Fd()), state) }) }, nil
+	_, err := c.Wait(context.Background())
+	return err
 }

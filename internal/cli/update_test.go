@@ -25,12 +25,14 @@ func TestAnInterruptedUpdate(t *testing.T) {
 	for name, f := range map[string]updateFlags{
 		"--check": {check: true}, "--dry-run": {dryRun: true}, "--rollback": {back: true}, "--to": {to: "v1.2.3"},
 	} {
-		err := a.resumeUpdate(t.Context(), in, f)
+		u := updating{std: a.std, f: f, in: in}
+		err := u.resume(t.Context())
 		if api.KindOf(err) != api.KindConflict || !strings.HasPrefix(api.AsError(err).Hint, "sudo banger update ") || out.Len() > 0 {
 			t.Errorf("%s: %v\n%s", name, err, &out)
 		}
 	}
-	if err := a.resumeUpdate(t.Context(), in, updateFlags{force: true}); err == nil || !strings.Contains(out.String(), "continuing") {
+	u := updating{std: a.std, f: updateFlags{force: true}, in: in}
+	if err := u.resume(t.Context()); err == nil || !strings.Contains(out.String(), "continuing") {
 		t.Errorf("%v\n%s", err, &out)
 	}
 }

@@ -31,11 +31,11 @@ func (s *vmFlags) flags(a *app, cmd *cobra.Command) {
 	f.StringVar(&s.memory, "memory", "", "memory, such as 512M or 4G")
 	f.StringVar(&s.disk, "disk", "", "size of the disk, such as 20G; only written data occupies space")
 	f.StringArrayVarP(&s.publish, "publish", "p", nil, "publish a `PORT`: [ADDRESS:]HOSTPORT:GUESTPORT[/udp]; may be repeated")
-	a.completeFlag(cmd, "image", a.imageNames)
-	a.completeFlag(cmd, "kernel", a.kernelNames)
-	a.completeFlag(cmd, "driver", func() []string { return []string{"firecracker", "qemu"} })
-	a.completeFlag(cmd, "init", func() []string { return []string{api.InitAgent, api.InitSystemd, api.InitAuto} })
-	a.completeFlag(cmd, "network", func() []string { return []string{api.NetworkNone} })
+	completeFlag(cmd, "image", imageNames)
+	completeFlag(cmd, "kernel", kernelNames)
+	completeFlag(cmd, "driver", func() []string { return []string{"firecracker", "qemu"} })
+	completeFlag(cmd, "init", func() []string { return []string{api.InitAgent, api.InitSystemd, api.InitAuto} })
+	completeFlag(cmd, "network", func() []string { return []string{api.NetworkNone} })
 }
 
 // request reads the flags. For flags not given it reads this process's environment,
@@ -46,7 +46,7 @@ func (s *vmFlags) request(a *app, cmd *cobra.Command) (api.CreateVM, error) {
 	read := func(flag, variable, value string, set func(string) error) {
 		what := "--" + flag
 		if value == "" && !cmd.Flags().Changed(flag) {
-			what, value = variable, a.env(variable)
+			what, value = variable, a.std.env(variable)
 			if value == "" {
 				return
 			}
