@@ -4,27 +4,18 @@ import (
 	"context"
 
 	"banger/api"
+	"banger/client"
 
 	"github.com/spf13/cobra"
 )
 
 func newImageDelete(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:               "delete NAME...",
-		Aliases:           []string{"rm"},
-		Short:             "Delete images",
-		Long:              "Delete images. An image that a VM uses is refused.",
-		Example:           "  banger image delete alpine",
-		Args:              arguments(1, -1, "the name of an image"),
-		ValidArgsFunction: completeArgs(-1, imageNames),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			return a.each(cmd.Context(), args, func(ctx context.Context, name string, _ api.Report) (string, error) {
-				return name, c.Images().Delete(ctx, name)
-			})
+	return eachCommand{
+		of: imageKind, use: "delete", aliases: []string{"rm"}, short: "Delete images",
+		long:    "Delete images. An image that a VM uses is refused.",
+		example: "  banger image delete alpine",
+		work: func(ctx context.Context, c *client.Client, name string, _ api.Report) error {
+			return c.Images().Delete(ctx, name)
 		},
-	}
+	}.command(a)
 }

@@ -1,42 +1,21 @@
 package cli
 
 import (
+	"context"
 	"time"
 
 	"banger/api"
+	"banger/client"
 	"banger/internal/size"
 
 	"github.com/spf13/cobra"
 )
 
 func newKernelList(a *app) *cobra.Command {
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:     "list",
-		Aliases: []string{"ls"},
-		Short:   "List the kernels in the cache",
-		Example: "  banger kernel list",
-		Args:    noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			kernels, err := c.Kernels().List(cmd.Context())
-			switch {
-			case err != nil:
-				return err
-			case asJSON:
-				return printJSON(a.std.out, "kernels", append([]api.Kernel{}, kernels...))
-			case len(kernels) == 0:
-				a.std.note("no kernels yet; `banger kernel pull` gets the distribution's")
-				return nil
-			}
-			return kernelTable(kernels, time.Now()).write(a.std.out)
-		},
-	}
-	addJSON(cmd, &asJSON)
-	return cmd
+	return list[api.Kernel]{
+		one: "kernel", many: "kernels", none: "no kernels yet; `banger kernel pull` gets the distribution's", table: kernelTable,
+		get: func(ctx context.Context, c *client.Client) ([]api.Kernel, error) { return c.Kernels().List(ctx) },
+	}.command(a)
 }
 
 func kernelTable(kernels []api.Kernel, now time.Time) *table {

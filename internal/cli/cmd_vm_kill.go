@@ -10,7 +10,8 @@ import (
 )
 
 func newVMKill(a *app) *cobra.Command {
-	return a.newEach(eachVM{
+	return eachCommand{
+		of:  vmKind,
 		use: "kill", short: "Kill VMs immediately",
 		long:    "Kill VMs immediately, as if their power were cut. Prefer `banger vm stop`.",
 		example: "  banger vm kill dev",
@@ -18,5 +19,5 @@ func newVMKill(a *app) *cobra.Command {
 			_, err := c.VMs().Kill(ctx, name, report)
 			return err
 		},
-	})
+	}.command(a)
 }

@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
 
 	"banger/api"
+	"banger/client"
 	"banger/internal/imageconfig"
 	"banger/internal/size"
 
@@ -14,29 +17,20 @@ import (
 )
 
 func newVMShow(a *app) *cobra.Command {
-	var asJSON, timing bool
-	cmd := &cobra.Command{
-		Use:               "show NAME...",
-		Short:             "Show a VM in detail",
-		Example:           "  banger vm show dev\n  banger vm show --timing dev\n  banger vm show --json dev",
-		Args:              arguments(1, -1, "the name of a VM"),
-		ValidArgsFunction: completeArgs(-1, vmNames),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
+	var timing bool
+	cmd := show[api.VM]{
+		of: vmKind, many: "vms",
+		example: "  banger vm show dev\n  banger vm show --timing dev\n  banger vm show --json dev",
+		get: func(ctx context.Context, c *client.Client, name string) (api.VM, error) {
+			return c.VMs().Show(ctx, name)
+		},
+		print: func(w io.Writer, vm api.VM) error {
+			if err := fields(w, vmFields(vm)...); err != nil || !timing {
 				return err
 			}
-			return showAll(a, args, asJSON, "vm", "vms",
-				func(name string) (api.VM, error) { return c.VMs().Show(cmd.Context(), name) },
-				func(vm api.VM) error {
-					if err := fields(a.std.out, vmFields(vm)...); err != nil || !timing {
-						return err
-					}
-					return fields(a.std.out, timingFields(vm.Timing)...)
-				})
+			return fields(w, timingFields(vm.Timing)...)
 		},
-	}
-	addJSON(cmd, &asJSON)
+	}.command(a)
 	cmd.Flags().BoolVar(&timing, "timing", false, "show how long each part of its latest start took")
 	return cmd
 }
@@ -48,47 +42,6 @@ func timingFields(steps []api.StepTiming) []string {
 		list = append(list, strings.ReplaceAll(s.Step, "/", ": "), fmt.Sprintf("%.1f ms", s.Milliseconds))
 	}
 	return list
-}
-
-// showAll shows what each name stands for. As JSON, one is an object, several are a list.
-// It asks for all in parallel: a VMM that hangs takes a second.
-func showAll[T any](a *app, names []string, asJSON bool, one, many string, get func(string) (T, error), show func(T) error) error {
-	got, errs := make([]T, len(names)), make([]error, len(names))
-	inParallel(len(names), maxParallel, func(i int) { got[i], errs[i] = get(names[i]) })
-	all := make([]T, 0, len(names))
-	var failure error
-	for i, v := range got {
-		if err := errs[i]; err != nil {
-			if len(names) == 1 {
-				return err
-			}
-			a.std.printError(err)
-			failure = statusError(exitFailed)
-			continue
-		}
-		if all = append(all, v); asJSON {
-			continue
-		}
-		if len(all) > 1 {
-			if _, err := fmt.Fprintln(a.std.out); err != nil {
-				return err
-			}
-		}
-		if err := show(v); err != nil {
-			return err
-		}
-	}
-	var err error
-	switch {
-	case asJSON && len(names) == 1:
-		err = printJSON(a.std.out, one, all[0])
-	case asJSON:
-		err = printJSON(a.std.out, many, all)
-	}
-	if err != nil {
-		return err
-	}
-	return failure
 }
 
 func vmFields(vm api.VM) []string {

@@ -14,7 +14,8 @@ import (
 
 func newVMStop(a *app) *cobra.Command {
 	var grace time.Duration
-	cmd := a.newEach(eachVM{
+	cmd := eachCommand{
+		of:  vmKind,
 		use: "stop", short: "Shut VMs down",
 		long: `Shut VMs down cleanly: processes get SIGTERM, file systems are synced and
 unmounted. A guest that takes longer than the grace time is killed. The disk
@@ -24,7 +25,7 @@ stays.`,
 			_, err := c.VMs().Stop(ctx, name, api.StopVM{GraceSeconds: int(math.Ceil(grace.Seconds()))}, report)
 			return err
 		},
-	})
+	}.command(a)
 	cmd.Flags().DurationVar(&grace, "grace", 0, "how long the guest may take (default: the configured 10s)")
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
 		if cmd.Flags().Changed("grace") && (grace <= 0 || grace > 24*time.Hour) {

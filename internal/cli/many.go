@@ -81,25 +81,40 @@ func (a *app) each(ctx context.Context, names []string, work func(ctx context.Co
 	return last
 }
 
-// eachVM describes a command that does the same to every VM named.
-type eachVM struct {
+// kind is a kind of things that the arguments of a command name.
+type kind struct {
+	one, a string          // such as image and an image
+	names  func() []string // all there are, for completion
+}
+
+var (
+	vmKind     = kind{"vm", "a VM", vmNames}
+	imageKind  = kind{"image", "an image", imageNames}
+	kernelKind = kind{"kernel", "a kernel", kernelNames}
+)
+
+// eachCommand is a command that does the same to everything named.
+type eachCommand struct {
+	of                        kind
 	use, short, long, example string
+	aliases                   []string
 	work                      func(ctx context.Context, c *client.Client, name string, report api.Report) error
 }
 
-func (a *app) newEach(e eachVM) *cobra.Command {
+func (e eachCommand) command(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:               e.use + " NAME...",
+		Aliases:           e.aliases,
 		Short:             e.short,
 		Long:              e.long,
 		Example:           e.example,
-		Args:              arguments(1, -1, "the name of a VM"),
-		ValidArgsFunction: completeArgs(-1, vmNames),
+		Args:              arguments(1, -1, "the name of "+e.of.a),
+		ValidArgsFunction: completeArgs(-1, e.of.names),
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.runEach(cmd.Context(), args, e.work) },
 	}
 }
 
-// runEach does work to every VM named and prints the names for which it succeeded.
+// runEach does work to everything named, and prints the names for which it succeeded.
 func (a *app) runEach(ctx context.Context, names []string, work func(context.Context, *client.Client, string, api.Report) error) error {
 	c, err := a.client()
 	if err != nil {
