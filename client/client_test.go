@@ -164,7 +164,7 @@ func TestOperationThatAlwaysBreaks(t *testing.T) {
 
 func TestStreamIsRawBytesBothWays(t *testing.T) {
 	c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Upgrade") != StreamProtocol {
+		if r.Header.Get("Upgrade") != streamProtocol {
 			w.WriteHeader(http.StatusBadRequest)
 			return
 		}
@@ -204,7 +204,7 @@ func TestGuestStaysWithItsVM(t *testing.T) {
 			return
 		}
 		w.Header().Set("Connection", "Upgrade")
-		w.Header().Set("Upgrade", StreamProtocol)
+		w.Header().Set("Upgrade", streamProtocol)
 		w.Header().Set(api.VMIDHeader, "0123456789ab")
 		w.Header().Set(api.VMNameHeader, name)
 		w.WriteHeader(http.StatusSwitchingProtocols)
@@ -246,7 +246,7 @@ func TestWaitRidesOutARestart(t *testing.T) {
 func TestOtherVersionIsSaidOnce(t *testing.T) {
 	var said []string
 	c := serveWith(t, Options{Version: "1.0", OnOtherVersion: func(v string) { said = append(said, v) }}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set(VersionHeader, "2.0")
+		w.Header().Set(versionHeader, "2.0")
 		fmt.Fprint(w, "{}")
 	}))
 	for range 3 {

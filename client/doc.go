@@ -16,7 +16,9 @@
 // of a running VM. A ref is a name or an id. Requests and answers are the types of package
 // api, and so are the errors: api.KindOf tells what kind an error is of.
 //
-// All calls survive a restart of the daemon, if another daemon listens within seconds: a
-// request that changes something carries a key, by which it is executed once. What takes
-// long reports its progress, and is cancelled and undone when its context ends.
+// If the daemon ends during a request, the request is made again on a new connection. One
+// that changes something carries a key, so that it is executed once. While no daemon
+// listens, a request fails with api.KindNotFound, unless Options.Dial waits for one; open
+// sessions in guests wait for a minute. What takes long reports its progress, and is
+// cancelled and undone when its context ends.
 package client
