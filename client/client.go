@@ -8,7 +8,7 @@ import (
 	"banger/api"
 )
 
-// Options say how a client reaches its daemon, and whom it tells what.
+// Options say how a client reaches its daemon, and what it reports beside the answers.
 type Options struct {
 	// Socket is the path of the daemon's socket. It may be longer than a socket address
 	// can be.
@@ -39,23 +39,23 @@ func New(socket string) *Client { return With(Options{Socket: socket}) }
 // With returns a client with options.
 func With(o Options) *Client { return &Client{t: newTransport(o), unresponsive: o.OnUnresponsive} }
 
-// VMs returns what concerns VMs.
+// VMs returns the requests about VMs.
 func (c *Client) VMs() VMs {
 	return VMs{resource[api.VM]{c.t, "/v1/vms", func(r api.Result) *api.VM { return r.VM }}}
 }
 
-// Images returns what concerns the cache of images.
+// Images returns the requests about the cache of images.
 func (c *Client) Images() Images { return Images{imagesOf(c.t)} }
 
-// Kernels returns what concerns the cache of kernels.
+// Kernels returns the requests about the cache of kernels.
 func (c *Client) Kernels() Kernels {
 	return Kernels{resource[api.Kernel]{c.t, "/v1/kernels", func(r api.Result) *api.Kernel { return r.Kernel }}}
 }
 
-// Operations returns what concerns work that outlives its request.
+// Operations returns the requests about work that outlives its request.
 func (c *Client) Operations() Operations { return Operations{c.t} }
 
-// Daemon returns what concerns the daemon itself and its host.
+// Daemon returns the requests about the daemon itself and its host.
 func (c *Client) Daemon() Daemon { return Daemon{c.t} }
 
 func imagesOf(t *transport) resource[api.Image] {

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -153,12 +155,26 @@ func TestGivingUpBeforeTheFirstEvent(t *testing.T) {
 
 // An operation that kills every daemon is given up after a few.
 func TestOperationThatAlwaysBreaks(t *testing.T) {
-	c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	c := serveWith(t, Options{Log: "/var/log/it"}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		first(w, "op1")
 		panic(http.ErrAbortHandler)
 	}))
-	if _, err := c.VMs().Create(t.Context(), api.CreateVM{}, nil); err == nil || !strings.Contains(err.Error(), "cannot follow") {
+	_, err := c.VMs().Create(t.Context(), api.CreateVM{}, nil)
+	if err == nil || !strings.Contains(err.Error(), "cannot follow") || api.AsError(err).Hint != "cat /var/log/it" {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestWithoutADaemon: a client starts nothing, and says of what kind the failure is.
+func TestWithoutADaemon(t *testing.T) {
+	c := New(filepath.Join(t.TempDir(), "no", "bangerd.sock"))
+	if _, err := c.VMs().List(t.Context()); api.KindOf(err) != api.KindNotFound || !strings.Contains(err.Error(), "the daemon is not running") {
+		t.Errorf("got %v", err)
+	}
+	refused := api.Errorf(api.KindConflict, "not now")
+	c = With(Options{Dial: func(context.Context) (net.Conn, error) { return nil, refused }})
+	if _, err := c.Daemon().Status(t.Context()); !errors.Is(err, refused) {
+		t.Errorf("what Dial returned became %v", err)
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 	"banger/api"
 )
 
-// Daemon is what concerns the daemon itself and its host.
+// Daemon has the requests about the daemon itself and its host.
 type Daemon struct{ t *transport }
 
 // Status returns the daemon's status.

@@ -165,8 +165,12 @@ func Listen(ctx context.Context, at Endpoint) (net.Listener, error) {
 }
 
 // Forward carries the connections accepted by l to an endpoint in the guest, until l is
-// closed or ctx ends; it closes l. It calls failed for every connection that broke.
+// closed or ctx ends; it closes l. It calls failed, unless nil, for every connection that
+// broke.
 func (g *Guest) Forward(ctx context.Context, l net.Listener, to Endpoint, failed func(error)) error {
+	if failed == nil {
+		failed = func(error) {}
+	}
 	return g.agent.Forward(ctx, l, stdio.Endpoint(to), failed)
 }
 
@@ -193,8 +197,12 @@ type Reversed struct {
 }
 
 // Serve connects accepted connections to an endpoint of this host, until ctx ends or the
-// agent does not listen any more. It calls failed for every connection that broke.
+// agent does not listen any more. It calls failed, unless nil, for every connection that
+// broke.
 func (r *Reversed) Serve(ctx context.Context, to Endpoint, failed func(error)) error {
+	if failed == nil {
+		failed = func(error) {}
+	}
 	return r.r.Serve(ctx, stdio.Endpoint(to), failed)
 }
 

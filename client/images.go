@@ -10,7 +10,7 @@ import (
 	"banger/api"
 )
 
-// Images is the cache of images.
+// Images has the requests about the cache of images.
 type Images struct{ of resource[api.Image] }
 
 // List returns the images in the cache.

@@ -6,7 +6,7 @@ import (
 	"banger/api"
 )
 
-// Kernels is the cache of guest kernels.
+// Kernels has the requests about the cache of guest kernels.
 type Kernels struct{ of resource[api.Kernel] }
 
 // List returns the kernels in the cache.

@@ -19,7 +19,7 @@ const cancelTime = 10 * time.Second
 // client concludes that the request ends it.
 const maxBreaks = 5
 
-// Operations are pieces of work that outlive their requests.
+// Operations has the requests about work that outlives its request.
 type Operations struct{ t *transport }
 
 // List returns the daemon's operations, newest first.
@@ -93,6 +93,7 @@ func (f *following) follow(ctx context.Context, method, path string, in any) err
 		resp, err := f.t.send(ctx, method, path, in, f.key)
 		if err == nil {
 			err = f.read(ctx, resp.Body)
+			resp.Body.Close()
 		}
 		if !isBroken(err) || f.last == nil && f.key == "" || ctx.Err() != nil {
 			return err
@@ -136,9 +137,8 @@ func isBroken(err error) bool {
 	return errors.As(err, &broken)
 }
 
-// read reads one stream of events, and closes it. It returns nil if the operation is over.
-func (f *following) read(ctx context.Context, stream io.ReadCloser) error {
-	defer stream.Close()
+// read reads one stream of events. It returns nil if the operation is over.
+func (f *following) read(ctx context.Context, stream io.Reader) error {
 	for events := json.NewDecoder(stream); ; {
 		var e api.Event
 		if err := events.Decode(&e); err != nil {

@@ -12,7 +12,7 @@ import (
 	"banger/api"
 )
 
-// VMs are the daemon's VMs, as seen from outside; [Client.Guest] is the inside of one.
+// VMs has the requests about VMs, as seen from outside; [Client.Guest] is the inside of one.
 type VMs struct{ of resource[api.VM] }
 
 // List returns all VMs, oldest first.
