@@ -150,14 +150,17 @@ var known = map[string][]string{
 	"internal/guest":            {"internal/guest/agentproto", "internal/guest/forward", "internal/guest/stream", "internal/guest/stdio", "internal/guest/filecopy"},
 	"internal/cli/sshconfig":    {},
 	"internal/guest/agent/sshd": {"internal/guest/forward", "internal/guest/stdio"},
-	"internal/guest/agent":      {"internal/guest/agent/sshd", "internal/guest/agentproto", "internal/guest/forward", "internal/guest/sockets", "internal/guest/stream", "internal/guest/stdio", "internal/guest/filecopy"},
-	"internal/guest/agent/boot": {"internal/guest/agent", "internal/guest/agentproto"},
+	"internal/guest/agent":      {"internal/guest/agent/process", "internal/guest/agent/sshd", "internal/guest/agentproto", "internal/guest/forward", "internal/guest/sockets", "internal/guest/stream", "internal/guest/stdio", "internal/guest/filecopy"},
+	"internal/guest/agent/boot": {"internal/guest/agent", "internal/guest/agent/process", "internal/guest/agent/transport", "internal/guest/agentproto"},
 	"internal/guest/agentproto": {},
 	"internal/guest/stream":     {},
 	"internal/guest/stdio":      {},
 	"internal/guest/forward":    {"internal/guest/sockets", "internal/guest/stdio"},
 	"internal/guest/sockets":    {},
 	"internal/guest/filecopy":   {},
+
+	"internal/guest/agent/process":   {"internal/guest/agentproto"},
+	"internal/guest/agent/transport": {"internal/guest/agentproto"},
 }
 
 func TestWhoKnowsWhom(t *testing.T) {

@@ -117,14 +117,5 @@ func TestAgentEndsUnderAJobThatWritesForEver(t *testing.T) {
 	if exit, err := s.Wait(t.Context()); err != nil || exit.Code != 3 {
 		t.Errorf("%+v, %v", exit, err)
 	}
-	r.s.mu.Lock()
-	held := r.s.held
-	r.s.mu.Unlock()
-	if held != 1 {
-		t.Errorf("%d pipes are held open", held)
-	}
-	r.s.close()
-	if r.s.held != 0 {
-		t.Errorf("%d pipes are held open at the end", r.s.held)
-	}
+	r.s.close() // returns; package process tests what is held open
 }

@@ -9,7 +9,6 @@ import (
 	"syscall"
 
 	"banger/api"
-	"banger/internal/guest/agentproto"
 	"banger/internal/guest/forward"
 	"banger/internal/guest/stdio"
 	"banger/internal/host/fsx"
@@ -17,15 +16,15 @@ import (
 
 // connecting is a job that carries a connection made by get.
 type connecting struct {
-	server *server
-	sess   *session
-	get    func(ctx context.Context) (net.Conn, error)
-	what   string // for errors
+	sessions *sessions
+	sess     *session
+	get      func(ctx context.Context) (net.Conn, error)
+	what     string // for errors
 }
 
 func (s *server) newConnect(sess *session, e stdio.Endpoint) connecting {
 	get := func(ctx context.Context) (net.Conn, error) { return s.dial(ctx, e) }
-	return connecting{s, sess, get, "connect to " + printed(e)}
+	return connecting{s.sessions, sess, get, "connect to " + printed(e)}
 }
 
 // printed names an endpoint in messages.
@@ -37,7 +36,7 @@ func printed(e stdio.Endpoint) string {
 }
 
 func (c connecting) run(ctx context.Context, m *stdio.Mux) stdio.Exit {
-	if err := c.server.isConnection(c.sess); err != nil {
+	if err := c.sessions.isConnection(c.sess); err != nil {
 		return stdio.Exit{Error: api.AsError(err)}
 	}
 	defer c.sess.place.Leave() // before the client learns of the end: it may connect again at once
@@ -53,32 +52,6 @@ func (c connecting) run(ctx context.Context, m *stdio.Mux) stdio.Exit {
 
 func (connecting) signal(int)            {}
 func (connecting) resize(uint16, uint16) {}
-
-// isConnection makes sure that a session has a place among the connections: an older client does
-// not announce a connection.
-func (s *server) isConnection(sess *session) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if sess.place != nil {
-		return nil
-	}
-	return s.enter(sess)
-}
-
-// enter gives a session a place among the connections, if there is one. The same number of
-// sessions may be about to end, with clients that have not read everything. The caller holds s.mu.
-func (s *server) enter(sess *session) error {
-	if s.connections < 2*s.crowd.Limit() {
-		sess.place = s.crowd.Enter(func() { sess.hangUp(errIdle) })
-	}
-	if sess.place == nil {
-		return api.Errorf(api.KindConflict, "the guest already has %d open connections, the limit for its memory", s.crowd.Limit()).
-			WithHint(agentproto.HintEndSome)
-	}
-	s.connections++
-	sess.pipe.Narrow()
-	return nil
-}
 
 var errIdle = api.Errorf(api.KindCanceled, "the connection was idle for the longest time when others needed its place")
 

@@ -13,6 +13,7 @@ import (
 	"banger/internal/guest/agentproto"
 	"banger/internal/guest/filecopy"
 	"banger/internal/guest/stdio"
+	"banger/internal/host/fsx"
 )
 
 // copying is a job that copies files, or describes a path for one that does.
@@ -42,7 +43,7 @@ func (s *server) newGet(c stdio.Copy) copying {
 
 func (s *server) newCopyIn(sess *session, c stdio.Copy) copying {
 	return copying{"copy to", c.Path, func(_ context.Context, m *stdio.Mux) (*stdio.Stat, error) {
-		s.endOrphans(sess, c)
+		s.sessions.endOrphans(sess, c)
 		return nil, filecopy.Receive(m.In(stdio.Stdin), m.Out(stdio.Stdout), s.inGuest(c.Path), c.Name, target(m, c.Archive), nil)
 	}}
 }
@@ -58,10 +59,10 @@ func (s *server) newStat(c stdio.Copy) copying {
 		path := s.inGuest(c.Path)
 		info, err := os.Stat(path)
 		if target, dangling := os.Readlink(path); errors.Is(err, fs.ErrNotExist) && dangling == nil {
-			return nil, &danglingError{target, cause(err)}
+			return nil, &danglingError{target, fsx.Cause(err)}
 		}
 		if err != nil {
-			return nil, cause(err)
+			return nil, fsx.Cause(err)
 		}
 		return &stdio.Stat{Name: filepath.Base(path), Mode: uint32(info.Mode()), Size: info.Size(), IsDir: info.IsDir()}, nil
 	}}
@@ -93,30 +94,9 @@ func warner(m *stdio.Mux) func(name, what string) {
 // inGuest resolves a client's path: relative ones begin at the home directory.
 func (s *server) inGuest(path string) string {
 	if !filepath.IsAbs(path) && s.Root == "" {
-		path = filepath.Join(s.root().home, path)
+		path = filepath.Join(s.programs.Home(), path)
 	}
 	return filepath.Join(cmp.Or(s.Root, "/"), path)
-}
-
-// endOrphans ends earlier copies to the same place whose clients are disconnected: a client that
-// was killed and restarted continues where the earlier one stopped.
-func (s *server) endOrphans(sess *session, c stdio.Copy) {
-	s.mu.Lock()
-	var ended []*session
-	for _, other := range s.sessions {
-		if into := other.open.CopyIn; other != sess && into != nil && into.Path == c.Path && into.Name == c.Name && other.away {
-			other.hangUp(api.Errorf(api.KindConflict, "another copy to the same place has begun"))
-			ended = append(ended, other)
-		}
-	}
-	s.mu.Unlock()
-	for _, other := range ended {
-		select {
-		case <-other.ended:
-		case <-sess.ctx.Done():
-			return
-		}
-	}
 }
 
 func (c copying) run(ctx context.Context, m *stdio.Mux) stdio.Exit {

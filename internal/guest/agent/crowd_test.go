@@ -54,9 +54,9 @@ func (r *rig) connect(dial guest.Dial, to stdio.Endpoint) (net.Conn, chan error)
 func (r *rig) connectionsLeft(n int) {
 	r.t.Helper()
 	for began := time.Now(); ; time.Sleep(5 * time.Millisecond) {
-		r.s.mu.Lock()
-		left := r.s.connections
-		r.s.mu.Unlock()
+		r.s.sessions.mu.Lock()
+		left := r.s.sessions.connections
+		r.s.sessions.mu.Unlock()
 		if left == n {
 			return
 		}
@@ -70,7 +70,7 @@ func (r *rig) connectionsLeft(n int) {
 // one more is refused at once, and a command is run as ever.
 func TestConnectionsLeaveRoom(t *testing.T) {
 	r := newRig(t, limits{1, time.Hour, time.Hour})
-	r.s.crowd = forward.NewCrowd(3)
+	r.s.sessions.crowd = forward.NewCrowd(3)
 	link, to := r.link(), silentServer(t)
 	first, _ := r.connect(link.Open, to)
 	for range 2 {
@@ -101,7 +101,7 @@ func TestConnectionsLeaveRoom(t *testing.T) {
 // the connections all the same, and no session besides.
 func TestConnectionOfAnOlderClient(t *testing.T) {
 	r := newRig(t, limits{1, time.Hour, time.Hour})
-	r.s.crowd = forward.NewCrowd(1)
+	r.s.sessions.crowd = forward.NewCrowd(1)
 	link, to := r.link(), silentServer(t)
 	for i, want := range []bool{true, false} {
 		conn, err := link.Open(t.Context())

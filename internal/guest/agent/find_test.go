@@ -9,9 +9,9 @@ import (
 
 // TestFindTaskByTheBeginningOfItsID: of several that begin so none is taken.
 func TestFindTaskByTheBeginningOfItsID(t *testing.T) {
-	s := &server{tasks: map[string]*task{}}
+	s := &server{tasks: newTasks(t.Context(), nil, nil), sessions: &sessions{}}
 	for _, id := range []string{"abcd0001", "abcd0002", "feed0003"} {
-		s.tasks[id] = &task{id: id}
+		s.tasks.byID[id] = &task{id: id}
 	}
 	for ref, want := range map[string]string{"abcd0001": "abcd0001", "feed": "feed0003"} {
 		if got, err := s.findTask(ref); err != nil || got.id != want {

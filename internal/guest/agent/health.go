@@ -21,9 +21,7 @@ func (s *server) health() *agentproto.Health {
 	h.MemoryBytes = kilobytes(readProc("meminfo"), "MemTotal:")
 	h.MemoryAvailable = kilobytes(readProc("meminfo"), "MemAvailable:")
 	h.AgentMemoryBytes = kilobytes(readProc("self/status"), "VmRSS:")
-	s.mu.Lock()
-	h.Sessions = len(s.sessions)
-	s.mu.Unlock()
+	h.Sessions = s.sessions.count()
 	return h
 }
 

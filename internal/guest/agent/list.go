@@ -26,15 +26,8 @@ func (listing) signal(int)            {}
 func (listing) resize(uint16, uint16) {}
 
 func (s *server) list() []api.Session {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	list := []api.Session{}
-	for _, t := range s.tasks {
-		if !t.parting() {
-			list = append(list, t.describe())
-		}
-	}
-	for _, sess := range s.sessions {
+	list := s.tasks.list()
+	for _, sess := range s.sessions.all() {
 		if e, listed := sess.describe(); listed {
 			list = append(list, e)
 		}
@@ -46,19 +39,20 @@ func (s *server) list() []api.Session {
 }
 
 // parting reports whether the task is about to be removed: its client has received the exit
-// status, or is connected and will receive it.
+// status, or is connected and will receive it. The caller holds tasks.mu.
 func (t *task) parting() bool {
 	c := t.client
-	return c != nil && c.told && (!c.sess.away || c.hasAll())
+	return c != nil && c.told && (!c.sess.isAway() || c.hasAll())
 }
 
+// describe returns the description of a task. The caller holds tasks.mu.
 func (t *task) describe() api.Session {
 	e := api.Session{
-		ID: t.id, Kind: "exec", Command: commandLine(t.command.exec.Argv), TTY: t.command.exec.TTY,
-		State: api.SessionDetached, Kept: t.kept, PID: t.command.pid(), StartedAt: t.began.UTC(),
+		ID: t.id, Kind: "exec", Command: commandLine(t.exec.Argv), TTY: t.exec.TTY,
+		State: api.SessionDetached, Kept: t.kept, PID: t.command.PID(), StartedAt: t.began.UTC(),
 		BytesIn: t.in.count(), BytesOut: t.out.count() + t.err.count(),
 	}
-	if len(t.command.exec.Argv) == 0 {
+	if len(t.exec.Argv) == 0 {
 		e.Kind = "shell"
 	}
 	switch {
@@ -75,10 +69,12 @@ func (t *task) describe() api.Session {
 
 // describe returns the description of a session, unless it belongs to a task or is about to end.
 func (sess *session) describe() (e api.Session, listed bool) {
-	id, o := sess.pipe.ID(), sess.open
+	sess.mu.Lock()
+	id, o, m := sess.pipe.ID(), sess.open, sess.mux
+	sess.mu.Unlock()
 	e = api.Session{ID: hex.EncodeToString(id[:4]), State: sess.state(), StartedAt: sess.began.UTC()}
-	if sess.mux != nil {
-		e.BytesIn, e.BytesOut = sess.mux.Traffic()
+	if m != nil {
+		e.BytesIn, e.BytesOut = m.Traffic()
 	}
 	switch {
 	case o.Put != nil:
@@ -105,7 +101,7 @@ func (sess *session) describe() (e api.Session, listed bool) {
 }
 
 func (sess *session) state() api.SessionState {
-	if sess.away {
+	if sess.isAway() {
 		return api.SessionWaiting
 	}
 	return api.SessionAttached

@@ -12,6 +12,7 @@ import (
 
 	"banger/api"
 	"banger/internal/guest"
+	"banger/internal/guest/agent/process"
 )
 
 // screen is a console that can be read while it is written.
@@ -93,8 +94,7 @@ func TestMainCommandThatEnds(t *testing.T) {
 // TestPatience: at the guest's end a command without a terminal is asked to end by
 // SIGTERM, and gets as long as the guest has for it.
 func TestPatience(t *testing.T) {
-	r := newRig(t, limits{9, detachedFor, lostFor})
-	r.s.Patience = func() time.Duration { return 300 * time.Millisecond }
+	r := newRigWith(t, limits{9, detachedFor, lostFor}, Options{Patience: func() time.Duration { return 300 * time.Millisecond }})
 	script := `trap "echo term > $0" TERM; echo up; while :; do sleep 0.01; done`
 	said := filepath.Join(t.TempDir(), "said")
 	s := r.exec(r.link().Open, "sh", "-c", script, said)
@@ -103,7 +103,7 @@ func TestPatience(t *testing.T) {
 	}
 	began := time.Now()
 	r.s.close()
-	if took := time.Since(began); took < 300*time.Millisecond || took > hangUpGrace*4/5 {
+	if took := time.Since(began); took < 300*time.Millisecond || took > process.HangUpGrace*4/5 {
 		t.Errorf("it took %v", took)
 	}
 	if text, err := os.ReadFile(said); err != nil || string(text) != "term\n" {

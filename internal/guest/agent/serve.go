@@ -5,7 +5,6 @@ package agent
 import (
 	"cmp"
 	"context"
-	"errors"
 	"io"
 	"net"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/guest/agent/process"
 	"banger/internal/guest/agentproto"
 	"banger/internal/guest/budget"
 	"banger/internal/guest/forward"
@@ -40,12 +40,12 @@ type Options struct {
 	Console io.Writer
 	// Reaper waits for child processes. nil means a new one during Serve, which reaps orphans, too,
 	// if this process is PID 1.
-	Reaper *Reaper
+	Reaper *process.Reaper
 	// Memory is the guest's memory, in bytes, which determines its budget; 0: the machine's.
 	Memory int64
 }
 
-// Transport provides the channel to the host.
+// Transport provides the channel to the host: package transport has those of real guests.
 type Transport interface {
 	// Accept waits for the channel. Serve closes it when the host is gone.
 	Accept(ctx context.Context) (agentproto.Conn, error)
@@ -83,62 +83,38 @@ func (w watched) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// server is a running agent.
+// server is a running agent. Each of its parts has a lock of its own.
 type server struct {
 	Options
-	ctx        context.Context
-	cancel     context.CancelFunc
-	work       sync.WaitGroup // everything that close waits for
-	stopReaper func()
-	limits     limits
-	rest       budget.Rest
-	crowd      *forward.Crowd // the sessions that carry a connection
-
-	main    sync.Mutex
-	hasMain bool // guarded by main: the main command was started
-
-	mu          sync.Mutex
-	sessions    sessionTable
-	tasks       map[string]*task
-	connections int                 // sessions that carry one
-	held        int                 // pipes that are kept open for background processes
-	listeners   map[string]*pending // by the name that the client gave
+	ctx       context.Context
+	cancel    context.CancelFunc
+	work      sync.WaitGroup // everything that close waits for
+	rest      budget.Rest
+	programs  *process.Runner
+	main      mainState
+	sessions  *sessions
+	tasks     *tasks
+	listeners *listeners
 }
 
 func newServer(ctx context.Context, o Options) (*server, error) {
-	room := budget.OfGuest(cmp.Or(o.Memory, budget.Memory()))
-	s := &server{
-		Options: o, sessions: sessionTable{}, tasks: map[string]*task{}, listeners: map[string]*pending{},
-		limits: limits{room.Sessions, detachedFor, lostFor}, crowd: forward.NewCrowd(room.Connections),
-	}
-	if s.BootID == "" {
+	if o.BootID == "" {
 		id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 		if err != nil {
 			return nil, err
 		}
-		s.BootID = string(id[:max(0, len(id)-1)])
+		o.BootID = string(id[:max(0, len(id)-1)])
 	}
+	if o.Console == nil {
+		o.Console = io.Discard
+	}
+	room := budget.OfGuest(cmp.Or(o.Memory, budget.Memory()))
+	s := &server{Options: o, listeners: newListeners()}
 	s.ctx, s.cancel = context.WithCancel(ctx)
-	s.stopReaper = func() {}
-	if s.Console == nil {
-		s.Console = io.Discard
-	}
-	if s.Reaper == nil {
-		s.Reaper = NewReaper(os.Getpid() == 1)
-		s.startReaper()
-	}
+	s.programs = process.New(s.ctx, process.Options{Root: o.Root, Reaper: o.Reaper, Patience: o.Patience})
+	s.sessions = newSessions(s.ctx, limits{room.Sessions, detachedFor, lostFor}, forward.NewCrowd(room.Connections))
+	s.tasks = newTasks(s.ctx, &s.work, s.programs)
 	return s, nil
-}
-
-// startReaper runs the reaper until everything it serves has ended.
-func (s *server) startReaper() {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(s.ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.Reaper.Run(ctx)
-	}()
-	s.stopReaper = func() { cancel(); <-done }
 }
 
 // serveConn serves one channel until the host is gone. It may greet several
@@ -216,20 +192,12 @@ func (s *server) serveChannel(mux *agentproto.Mux, channel net.Conn) {
 	}
 }
 
-// grace is the time between the request to end a command and SIGKILL.
-func (s *server) grace() time.Duration {
-	if s.ctx.Err() == nil || s.Patience == nil {
-		return hangUpGrace
-	}
-	return cmp.Or(s.Patience(), hangUpGrace)
-}
-
 // close hangs up every session and waits for what serves them.
 func (s *server) close() {
 	s.cancel()
 	s.work.Wait()
 	s.rest.Stop()
-	s.stopReaper()
+	s.programs.Close()
 }
 
 // FromListener serves the connections of a listener, one at a time: vsock, or the
@@ -248,6 +216,3 @@ func (t listenerTransport) Accept(ctx context.Context) (agentproto.Conn, error) 
 	}
 	return conn, nil
 }
-
-// errPortClosed ends reads and writes of a port that is closed.
-var errPortClosed = errors.New("the port is closed")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync"
 	"time"
 
 	"banger/api"
@@ -29,8 +30,6 @@ type limits struct {
 	detached, lost time.Duration
 }
 
-type sessionTable map[stream.ID]*session
-
 // session is a command or copy and the pipe to its client. It belongs to the agent, not to the
 // connection.
 type session struct {
@@ -40,97 +39,47 @@ type session struct {
 
 	ended chan struct{} // closed when the session has ended completely
 	began time.Time
+	place *forward.Place // among the connections; nil: it does not carry one; guarded by sessions.mu
 
-	// guarded by server.mu
+	mu       sync.Mutex
 	open     stdio.Open // its first message, once received
 	mux      *stdio.Mux
 	attached uint32 // number of the newest attachment, from 1 up
 	away     bool   // its client has no connection
 	expiry   *time.Timer
-	place    *forward.Place // among the connections; nil: it does not carry one
 }
 
-// serveStream attaches a client to its session, and begins the session if it is new.
-func (s *server) serveStream(mux *agentproto.Mux, channel net.Conn) {
-	wish, err := stream.Accept(channel)
-	if err != nil {
-		return
+// attach notes a client's attempt to connect, and returns the number of the attachment.
+func (sess *session) attach(try uint32) (uint32, error) {
+	sess.mu.Lock()
+	defer sess.mu.Unlock()
+	if try < sess.attached {
+		return 0, errOvertaken
 	}
-	sess, attached, err := s.attach(wish)
-	if errors.Is(err, errOvertaken) {
-		_ = wish.Drop()
-		return
-	}
-	if err != nil {
-		_ = wish.Refuse(err)
-		return
-	}
-	_ = wish.Serve(sess.pipe)
-	s.gone(sess, attached)
-	lost := time.NewTimer(s.limits.lost)
-	defer lost.Stop()
-	select {
-	case <-sess.pipe.Done(): // the client closed the session, or has received everything
-		s.detach(sess, attached, 0)
-		return
-	default:
-	}
-	select {
-	case <-sess.pipe.Done():
-		s.detach(sess, attached, 0)
-	case <-mux.Done(): // the link broke: the client returns through another
-		s.detach(sess, attached, s.limits.detached)
-	case <-lost.C: // the client was killed
-		s.detach(sess, attached, 0)
-	}
+	sess.stopExpiry()
+	sess.attached, sess.away = try+1, false
+	return sess.attached, nil
 }
 
-// attach finds or begins the session of a request, and returns the number of the attachment.
-func (s *server) attach(wish *stream.Attachment) (*session, uint32, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	sess := s.sessions[wish.ID]
-	switch {
-	case sess != nil && wish.Try < sess.attached:
-		return nil, 0, errOvertaken
-	case sess != nil:
-	case s.ctx.Err() != nil:
-		return nil, 0, api.Errorf(api.KindConflict, "the guest is shutting down")
-	case !wish.Create:
-		return nil, 0, api.Errorf(api.KindNotFound, "unknown stream: the guest was restarted, or the session ended long ago")
-	case !wish.Connection && len(s.sessions)-s.connections >= s.limits.sessions:
-		return nil, 0, api.Errorf(api.KindConflict, "the guest already has %d open sessions", s.limits.sessions).
-			WithHint(agentproto.HintEndSome)
-	default:
-		sess = &session{pipe: stream.New(wish.ID), ended: make(chan struct{}), began: time.Now()}
-		sess.ctx, sess.hangUp = context.WithCancelCause(s.ctx)
-		if wish.Connection {
-			if err := s.enter(sess); err != nil {
-				return nil, 0, err
-			}
-		}
-		s.sessions[wish.ID] = sess
-		s.work.Go(func() { s.run(sess) })
-	}
+// stopExpiry makes the session wait for its client no longer. The caller holds mu.
+func (sess *session) stopExpiry() {
 	if sess.expiry != nil {
 		sess.expiry.Stop()
 		sess.expiry = nil
 	}
-	sess.attached, sess.away = wish.Try+1, false
-	return sess, sess.attached, nil
 }
 
 // gone records that the client's connection has ended.
-func (s *server) gone(sess *session, attached uint32) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (sess *session) gone(attached uint32) {
+	sess.mu.Lock()
+	defer sess.mu.Unlock()
 	sess.away = sess.attached == attached
 }
 
 // detach hangs up a session after a delay, unless it was attached again.
-func (s *server) detach(sess *session, attached uint32, after time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (sess *session) detach(attached uint32, after time.Duration) {
+	sess.mu.Lock()
+	defer sess.mu.Unlock()
 	if sess.attached != attached || sess.ctx.Err() != nil {
 		return
 	}
@@ -141,6 +90,63 @@ func (s *server) detach(sess *session, attached uint32, after time.Duration) {
 	sess.expiry = time.AfterFunc(after, func() { sess.hangUp(errGone) })
 }
 
+// isAway reports whether the client has no connection.
+func (sess *session) isAway() bool {
+	sess.mu.Lock()
+	defer sess.mu.Unlock()
+	return sess.away
+}
+
+// serveStream attaches a client to its session, and begins the session if it is new.
+func (s *server) serveStream(mux *agentproto.Mux, channel net.Conn) {
+	wish, err := stream.Accept(channel)
+	if err != nil {
+		return
+	}
+	sess, attached, created, err := s.sessions.attach(wish)
+	if errors.Is(err, errOvertaken) {
+		_ = wish.Drop()
+		return
+	}
+	if err != nil {
+		_ = wish.Refuse(err)
+		return
+	}
+	if created {
+		s.work.Go(func() { s.run(sess) })
+	}
+	_ = wish.Serve(sess.pipe)
+	sess.gone(attached)
+	lost := time.NewTimer(s.sessions.limits.lost)
+	defer lost.Stop()
+	select {
+	case <-sess.pipe.Done(): // the client closed the session, or has received everything
+		sess.detach(attached, 0)
+		return
+	default:
+	}
+	select {
+	case <-sess.pipe.Done():
+		sess.detach(attached, 0)
+	case <-mux.Done(): // the link broke: the client returns through another
+		sess.detach(attached, s.sessions.limits.detached)
+	case <-lost.C: // the client was killed
+		sess.detach(attached, 0)
+	}
+}
+
+// endOrphan hangs up a copy to the same place whose client is disconnected.
+func (sess *session) endOrphan(c stdio.Copy) bool {
+	sess.mu.Lock()
+	defer sess.mu.Unlock()
+	into := sess.open.CopyIn
+	if into == nil || into.Path != c.Path || into.Name != c.Name || !sess.away {
+		return false
+	}
+	sess.hangUp(api.Errorf(api.KindConflict, "another copy to the same place has begun"))
+	return true
+}
+
 // errOvertaken means that a later attempt of the client was attached first.
 var errOvertaken = errors.New("the client has attached again since")
 
@@ -148,7 +154,7 @@ var errGone = api.Errorf(api.KindCanceled, "the client is gone")
 
 // run serves the session from its first message until the client has the whole answer, or is gone.
 func (s *server) run(sess *session) {
-	defer s.forget(sess)
+	defer s.sessions.forget(sess)
 	stop := context.AfterFunc(sess.ctx, func() { sess.pipe.Reset(context.Cause(sess.ctx)) })
 	defer stop()
 	open, err := stdio.ReadOpen(sess.pipe)
@@ -156,99 +162,13 @@ func (s *server) run(sess *session) {
 		sess.pipe.Reset(api.Errorf(api.KindInvalid, "cannot read the request: %w", err))
 		return
 	}
-	s.mu.Lock()
+	sess.mu.Lock()
 	sess.open = open
-	s.mu.Unlock()
+	sess.mu.Unlock()
 	s.do(sess, open)
 	_ = sess.pipe.CloseWrite()
 	select {
 	case <-sess.pipe.Flushed():
 	case <-sess.pipe.Done():
-	}
-}
-
-// do runs the session's job and sends its exit.
-func (s *server) do(sess *session, open stdio.Open) {
-	var job job
-	switch {
-	case open.Exec != nil && open.Exec.Main:
-		job = mainCommand{s.newCommand(*open.Exec)}
-	case open.Exec != nil:
-		job = s.newExec(sess, *open.Exec)
-	case open.Start != nil:
-		job = s.newStart(sess, *open.Start)
-	case open.Attach != nil:
-		job = s.newAttach(sess, *open.Attach)
-	case open.Leave != nil:
-		job = leaving{s, *open.Leave}
-	case open.List != nil:
-		job = listing{s}
-	case open.Put != nil:
-		job = s.newPut(*open.Put)
-	case open.Get != nil:
-		job = s.newGet(*open.Get)
-	case open.Stat != nil:
-		job = s.newStat(*open.Stat)
-	case open.Connect != nil:
-		job = s.newConnect(sess, *open.Connect)
-	case open.Listen != nil:
-		job = s.newListen(*open.Listen)
-	case open.Accept != nil:
-		job = s.newAccept(sess, *open.Accept)
-	case open.Ports != nil:
-		job = listPorts{}
-	case open.CopyIn != nil:
-		job = s.newCopyIn(sess, *open.CopyIn)
-	case open.CopyOut != nil:
-		job = s.newCopyOut(*open.CopyOut)
-	case open.SSH != nil:
-		job = s.newSSH(*open.SSH)
-	default:
-		job = failing{api.Errorf(api.KindUnsupported, "the guest's agent does not know this kind of session")}
-	}
-	m := stdio.New(sess.pipe, stdio.Handler{Signal: job.signal, Resize: job.resize}, stdio.Stdin)
-	s.mu.Lock()
-	sess.mux = m
-	s.mu.Unlock()
-	read := make(chan struct{})
-	go func() {
-		defer close(read)
-		_ = m.Run()
-	}()
-	exit := job.run(sess.ctx, m)
-	_ = m.Exit(exit)
-	s.work.Go(func() { <-read })
-}
-
-// job is the work of a session.
-type job interface {
-	run(ctx context.Context, m *stdio.Mux) stdio.Exit
-	signal(number int)
-	resize(rows, cols uint16)
-}
-
-// failing is a job that only returns an error.
-type failing struct{ err error }
-
-func (f failing) run(context.Context, *stdio.Mux) stdio.Exit {
-	return stdio.Exit{Error: api.AsError(f.err)}
-}
-func (failing) signal(int)            {}
-func (failing) resize(uint16, uint16) {}
-
-// forget ends the session's pipe and drops it from the table.
-func (s *server) forget(sess *session) {
-	_ = sess.pipe.Close()
-	sess.hangUp(errGone)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.sessions, sess.pipe.ID())
-	if sess.place != nil {
-		sess.place.Leave()
-		s.connections--
-	}
-	close(sess.ended)
-	if sess.expiry != nil {
-		sess.expiry.Stop()
 	}
 }

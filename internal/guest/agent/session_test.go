@@ -6,8 +6,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,7 +18,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	reapMain()
 	goleak.VerifyTestMain(m)
 }
 
@@ -33,11 +30,17 @@ type rig struct {
 
 func newRig(t *testing.T, l limits) *rig {
 	t.Helper()
-	s, err := newServer(context.Background(), Options{Root: t.TempDir(), BootID: "b"})
+	return newRigWith(t, l, Options{})
+}
+
+func newRigWith(t *testing.T, l limits, o Options) *rig {
+	t.Helper()
+	o.Root, o.BootID = t.TempDir(), "b"
+	s, err := newServer(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.limits = l
+	s.sessions.limits = l
 	r := &rig{t: t, s: s}
 	t.Cleanup(func() { s.close(); r.wg.Wait() })
 	return r
@@ -76,9 +79,7 @@ func (r *rig) exec(dial guest.Dial, argv ...string) *guest.Session {
 func (r *rig) sessionsLeft(n int) time.Duration {
 	r.t.Helper()
 	for began := time.Now(); ; time.Sleep(5 * time.Millisecond) {
-		r.s.mu.Lock()
-		left := len(r.s.sessions)
-		r.s.mu.Unlock()
+		left := r.s.sessions.count()
 		took := time.Since(began)
 		if left == n {
 			return took
@@ -179,22 +180,4 @@ func (r *rig) refused(dial guest.Dial) error {
 	defer s.Close()
 	_, err = s.Wait(r.t.Context())
 	return err
-}
-
-func TestImageWithoutAShell(t *testing.T) {
-	dir := t.TempDir()
-	plain, own := filepath.Join(dir, "plain"), filepath.Join(dir, "own")
-	for path, mode := range map[string]os.FileMode{plain: 0o644, own: 0o755} {
-		if err := os.WriteFile(path, []byte("#!/bin/sh\n"), mode); err != nil {
-			t.Fatal(err)
-		}
-	}
-	err := loginShell(&program{}, "", filepath.Join(dir, "absent"), dir, plain)
-	if e := api.AsError(err); e.Kind != api.KindInvalid || e.Hint == "" {
-		t.Errorf("without a shell: %+v", e)
-	}
-	p := &program{}
-	if err := loginShell(p, filepath.Join(dir, "absent"), own); err != nil || p.path != own || p.argv[0] != "-own" {
-		t.Errorf("%+v, %v", p, err)
-	}
 }

@@ -6,10 +6,9 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"os"
-	"path/filepath"
-	"syscall"
 
 	"banger/api"
+	"banger/internal/guest/agent/process"
 	"banger/internal/guest/agent/sshd"
 	"banger/internal/guest/forward"
 	"banger/internal/guest/stdio"
@@ -54,11 +53,11 @@ func userSpec(name string) string {
 
 // Login finds a user of the guest.
 func (g sshGuest) Login(name string) (sshd.User, error) {
-	a, err := g.account(userSpec(name))
+	a, err := g.programs.Account(userSpec(name))
 	if err != nil {
 		return sshd.User{}, err
 	}
-	return sshd.User{Name: name, Home: a.home, Credential: a.credential}, nil
+	return sshd.User{Name: name, Home: a.Home, Credential: a.Credential}, nil
 }
 
 // Program returns a program that runs like those of vm exec.
@@ -68,51 +67,36 @@ func (g sshGuest) Program(user sshd.User, start sshd.Start) sshd.Program {
 		exec.TTY, exec.Rows, exec.Cols = true, t.Rows, t.Cols
 		exec.Env = append([]string{"TERM=" + cmp.Or(t.Term, "dumb")}, exec.Env...)
 	}
-	c := g.newCommand(exec)
-	// As in sshd(8), a session without a terminal lasts as long as its output.
-	c.toEOF = start.TTY == nil
-	c.resolve = func(exec api.Exec) (*program, error) { return g.resolveSSH(exec, start) }
+	c := g.programs.Command(exec)
+	// As in sshd(8), the user's shell runs a command line, and a session without a terminal lasts as
+	// long as its output.
+	c.ShellLine, c.ToEOF = start.Command, start.TTY == nil
+	if start.SFTP {
+		c.Itself = sshd.SFTPName
+	}
 	if start.TTY != nil {
-		c.prepare = func(p *program, tty *os.File) error {
-			p.env = merge(p.env, []string{"SSH_TTY=" + tty.Name()})
-			return start.TTY.Prepare(tty)
+		c.Prepare = func(tty *os.File) ([]string, error) {
+			return []string{"SSH_TTY=" + tty.Name()}, start.TTY.Prepare(tty)
 		}
 	}
 	return sshProgram{c}
 }
 
 // Place gives a connection that ssh forwards a place among those of all clients.
-func (g sshGuest) Place(end func()) *forward.Place { return g.crowd.Enter(end) }
+func (g sshGuest) Place(end func()) *forward.Place { return g.sessions.crowd.Enter(end) }
 
-// resolveSSH returns the program for a session's request: the user's shell runs a command line,
-// as in sshd(8).
-func (s *server) resolveSSH(exec api.Exec, start sshd.Start) (*program, error) {
-	p, err := s.resolveAs(exec, func(p *program, a account) error {
-		if start.SFTP {
-			// The initramfs is gone, but the kernel still has this process's program.
-			p.path, p.argv = "/proc/self/exe", []string{sshd.SFTPName}
-			return nil
-		}
-		return loginShell(p, a.shell, "/bin/sh")
-	})
-	if err == nil && start.Command != "" {
-		p.argv = []string{filepath.Base(p.path), "-c", start.Command}
-	}
-	return p, err
-}
-
-type sshProgram struct{ *command }
+type sshProgram struct{ command *process.Command }
 
 // Run runs it. If it cannot be started, its standard error gets the reason.
 func (p sshProgram) Run(ctx context.Context, s sshd.Streams, ended func(sshd.Exit)) {
 	ran := false
-	p.onEnd = func(exit stdio.Exit) {
+	p.command.OnEnd = func(exit process.Exit) {
 		ran = true
-		ended(sshd.Exit{Code: exit.Code, Signal: syscall.Signal(exit.Signal)})
+		ended(sshd.Exit(exit))
 	}
-	exit := p.runOn(ctx, streams{in: s.In, out: s.Out, err: s.Err})
-	if exit.Error != nil {
-		fmt.Fprintf(s.Err, "banger: %s\n", exit.Error.Message)
+	exit, err := p.command.Run(ctx, process.Streams(s))
+	if err != nil {
+		fmt.Fprintf(s.Err, "banger: %s\n", api.AsError(err).Message)
 		exit.Code = 126 // POSIX, shell command language 2.8.2: found, but not run
 	}
 	if !ran {
@@ -121,7 +105,7 @@ func (p sshProgram) Run(ctx context.Context, s sshd.Streams, ended func(sshd.Exi
 }
 
 // Signal forwards a signal.
-func (p sshProgram) Signal(number int) { p.signal(number) }
+func (p sshProgram) Signal(number int) { p.command.Signal(number) }
 
 // Resize changes the terminal's size.
-func (p sshProgram) Resize(rows, cols uint16) { p.resize(rows, cols) }
+func (p sshProgram) Resize(rows, cols uint16) { p.command.Resize(rows, cols) }

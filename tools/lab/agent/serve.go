@@ -8,6 +8,8 @@ import (
 
 	"banger/internal/buildinfo"
 	"banger/internal/guest/agent"
+	"banger/internal/guest/agent/process"
+	"banger/internal/guest/agent/transport"
 )
 
 // serve serves every port named lab.N until ctx ends. udev creates the links before the
@@ -21,14 +23,14 @@ func serve(ctx context.Context) error {
 		return errors.New("this machine has no port lab.N: it is not a lab host")
 	}
 	// One process has one reaper.
-	reaper := agent.NewReaper(false)
+	reaper := process.NewReaper(false)
 	reaping, stopReaper := context.WithCancel(context.Background())
 	var work sync.WaitGroup
 	work.Go(func() { reaper.Run(reaping) })
 	var serving sync.WaitGroup
 	failed := make([]error, len(names))
 	for i, name := range names {
-		port, err := agent.OpenPort(name)
+		port, err := transport.OpenPort(name)
 		if err != nil {
 			stopReaper()
 			return err

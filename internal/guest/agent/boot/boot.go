@@ -16,6 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/internal/guest/agent"
+	"banger/internal/guest/agent/process"
+	"banger/internal/guest/agent/transport"
 	"banger/internal/guest/agentproto"
 	"banger/internal/guest/budget"
 )
@@ -159,7 +161,7 @@ func serve(ctx context.Context, version string, boot agentproto.Boot, await func
 	if err := os.WriteFile("/proc/self/comm", []byte("banger-agent"), 0); err != nil {
 		say("take a name: %v", err)
 	}
-	if err := agent.RaiseOpenFiles(); err != nil {
+	if err := process.RaiseOpenFiles(); err != nil {
 		say("%v", err)
 	}
 	// The agent is small, and whatever memory it takes is missing in the guest.
@@ -205,19 +207,19 @@ type channel interface {
 // openChannel opens the connection to the host of the kind that the driver has chosen.
 func openChannel(boot agentproto.Boot) (channel, error) {
 	if boot.Vsock {
-		l, err := agent.ListenVsock(agentproto.AgentPort)
+		l, err := transport.ListenVsock(agentproto.AgentPort)
 		if err != nil {
 			return nil, err
 		}
 		// A restarted daemon connects to the agent itself: nobody may listen.
-		go func() { _ = agent.NotifyHost(agentproto.ReadyPort) }()
+		go func() { _ = transport.NotifyHost(agentproto.ReadyPort) }()
 		return l, nil
 	}
 	path, err := findPort()
 	if err != nil {
 		return nil, err
 	}
-	return agent.OpenPort(path)
+	return transport.OpenPort(path)
 }
 
 // say writes a line to the console, which the host logs.

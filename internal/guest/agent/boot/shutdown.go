@@ -64,19 +64,19 @@ func endProcesses(wait time.Duration) {
 	awaitEnd(all, killWait)
 }
 
-// process is one of user space.
-type process struct {
+// userProcess is a process of user space.
+type userProcess struct {
 	pid      int
 	terminal bool // it has a controlling terminal
 }
 
 // processes lists all of user space but init and this one.
-func processes() []process {
+func processes() []userProcess {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
 	}
-	var found []process
+	var found []userProcess
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
 		if err != nil || pid == 1 || pid == os.Getpid() {
@@ -95,26 +95,26 @@ func processes() []process {
 
 // parseStat reads proc_pid_stat(5), whose second field may hold anything in parentheses. It skips
 // threads of the kernel and zombies.
-func parseStat(pid int, stat []byte) (process, bool) {
+func parseStat(pid int, stat []byte) (userProcess, bool) {
 	i := bytes.LastIndexByte(stat, ')')
 	if i < 0 {
-		return process{}, false
+		return userProcess{}, false
 	}
 	// state ppid pgrp session tty_nr tpgid flags
 	field := strings.Fields(string(stat[i+1:]))
 	if len(field) < 7 || field[0] == "Z" || field[0] == "X" {
-		return process{}, false
+		return userProcess{}, false
 	}
 	flags, err := strconv.ParseUint(field[6], 10, 64)
 	const kernelThread = 0x00200000 // PF_KTHREAD, include/linux/sched.h
 	if err != nil || flags&kernelThread != 0 {
-		return process{}, false
+		return userProcess{}, false
 	}
-	return process{pid: pid, terminal: field[4] != "0"}, true
+	return userProcess{pid: pid, terminal: field[4] != "0"}, true
 }
 
 // awaitEnd waits until the processes have ended, for wait at most.
-func awaitEnd(all []process, wait time.Duration) {
+func awaitEnd(all []userProcess, wait time.Duration) {
 	deadline := time.Now().Add(wait)
 	for _, p := range all {
 		fd, err := unix.PidfdOpen(p.pid, 0)

@@ -1,4 +1,4 @@
-package agent
+package process
 
 import (
 	"bufio"
@@ -17,6 +17,7 @@ import (
 
 	"banger/api"
 	"banger/internal/guest/agentproto"
+	"banger/internal/host/fsx"
 )
 
 const (
@@ -30,66 +31,69 @@ const (
 	maxAccounts = 16 << 20
 )
 
-// account is the user that a command runs as, from /etc/passwd and /etc/group.
-type account struct {
-	name        string // empty if the user id has none
-	home, shell string
-	credential  *syscall.Credential // nil: as the agent, which is root
+// guest is the file system in which programs, users and their homes are found.
+type guest struct {
+	root string // of a fake guest; empty in a guest
 }
 
-// account finds the user that a client names: "name", "uid", and either with
-// ":group" or ":gid"; empty is root. As in containers, a number need not be in
-// /etc/passwd, and an explicit group is the only one the command has.
-func (s *server) account(spec string) (account, error) {
+// Account is the user that a program runs as, from /etc/passwd and /etc/group.
+type Account struct {
+	Name        string // empty if the user id has none
+	Home, Shell string
+	Credential  *syscall.Credential // nil: as the agent, which is root
+}
+
+// account finds a user (Runner.Account).
+func (g guest) account(spec string) (Account, error) {
 	if spec == "" {
-		return s.root(), nil
+		return g.superuser(), nil
 	}
 	user, group, _ := strings.Cut(spec, ":")
-	a, gid, err := s.user(user)
+	a, gid, err := g.user(user)
 	if err != nil {
 		return a, err
 	}
 	if group != "" {
-		gid, err = s.group(group)
-		a.credential.Groups = []uint32{gid}
+		gid, err = g.group(group)
+		a.Credential.Groups = []uint32{gid}
 	} else {
-		a.credential.Groups, err = s.groupsOf(a.name, gid)
+		a.Credential.Groups, err = g.groupsOf(a.Name, gid)
 	}
-	a.credential.Gid = gid
+	a.Credential.Gid = gid
 	// A process that may not change groups is an ordinary process that simulates a guest,
 	// and its user simulates root.
-	a.credential.NoSetGroups = os.Geteuid() != 0
-	if a.credential.NoSetGroups && a.credential.Uid == 0 {
-		a.credential = nil
+	a.Credential.NoSetGroups = os.Geteuid() != 0
+	if a.Credential.NoSetGroups && a.Credential.Uid == 0 {
+		a.Credential = nil
 	}
 	return a, err
 }
 
-// root returns the first user with id 0, or the usual values if there is none.
-func (s *server) root() account {
-	a, _, err := s.user("0")
-	if err != nil || a.name == "" {
-		a = account{name: "root", home: s.homeOf("/root")}
+// superuser returns the first user with id 0, or the usual values if there is none.
+func (g guest) superuser() Account {
+	a, _, err := g.user("0")
+	if err != nil || a.Name == "" {
+		a = Account{Name: "root", Home: g.homeOf("/root")}
 	}
-	a.credential = nil
+	a.Credential = nil
 	return a
 }
 
 // user finds a user by its id if it is a number, otherwise by its name.
-func (s *server) user(user string) (a account, gid uint32, err error) {
+func (g guest) user(user string) (a Account, gid uint32, err error) {
 	uid, number, err := parse(user)
 	if err != nil {
 		return a, 0, err
 	}
 	found := false
-	err = s.lines("passwd", func(f []string) bool { // passwd(5)
+	err = g.lines("passwd", func(f []string) bool { // passwd(5)
 		if len(f) < 7 {
 			return true
 		}
 		theirs, okUser := id(f[2])
 		group, okGroup := id(f[3])
 		if found = okUser && okGroup && (number && theirs == uid || !number && f[0] == user); found {
-			a, uid, gid = account{name: f[0], home: cmp.Or(f[5], "/"), shell: f[6]}, theirs, group
+			a, uid, gid = Account{Name: f[0], Home: cmp.Or(f[5], "/"), Shell: f[6]}, theirs, group
 		}
 		return !found
 	})
@@ -97,26 +101,26 @@ func (s *server) user(user string) (a account, gid uint32, err error) {
 	case err != nil:
 		return a, 0, err
 	case !found && user == "root": // exists even without an /etc/passwd
-		a, uid, gid = s.root(), 0, 0
+		a, uid, gid = g.superuser(), 0, 0
 	case !found && !number:
 		return a, 0, api.Errorf(api.KindInvalid, "cannot run as %.60q: the guest has no such user", user).
 			WithHint(agentproto.HintUser)
 	case !found:
-		a.home = "/"
+		a.Home = "/"
 	}
-	a.home = s.homeOf(a.home)
-	a.credential = &syscall.Credential{Uid: uid}
+	a.Home = g.homeOf(a.Home)
+	a.Credential = &syscall.Credential{Uid: uid}
 	return a, gid, nil
 }
 
 // group finds a group by its id if it is a number, otherwise by its name.
-func (s *server) group(group string) (uint32, error) {
+func (g guest) group(group string) (uint32, error) {
 	gid, number, err := parse(group)
 	if number || err != nil {
 		return gid, err
 	}
 	found := false
-	err = s.lines("group", func(f []string) bool { // group(5)
+	err = g.lines("group", func(f []string) bool { // group(5)
 		if len(f) >= 4 && f[0] == group {
 			gid, found = id(f[2])
 		}
@@ -130,12 +134,12 @@ func (s *server) group(group string) (uint32, error) {
 }
 
 // groupsOf returns the groups of a user: its own first, as in initgroups(3).
-func (s *server) groupsOf(name string, gid uint32) ([]uint32, error) {
+func (g guest) groupsOf(name string, gid uint32) ([]uint32, error) {
 	groups := []uint32{gid}
 	if name == "" {
 		return groups, nil
 	}
-	err := s.lines("group", func(f []string) bool {
+	err := g.lines("group", func(f []string) bool {
 		if len(f) >= 4 && slices.Contains(strings.Split(f[3], ","), name) {
 			if more, ok := id(f[2]); ok && !slices.Contains(groups, more) {
 				groups = append(groups, more)
@@ -170,8 +174,8 @@ func id(text string) (uint32, bool) {
 
 // lines calls next with the fields of each line of a file in /etc, until it
 // returns false. A missing file is an empty one.
-func (s *server) lines(file string, next func(fields []string) bool) error {
-	path := filepath.Join(cmp.Or(s.Root, "/"), "etc", file)
+func (g guest) lines(file string, next func(fields []string) bool) error {
+	path := filepath.Join(cmp.Or(g.root, "/"), "etc", file)
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // never waits for a FIFO's writer
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -188,20 +192,20 @@ func (s *server) lines(file string, next func(fields []string) bool) error {
 		err = scanner.Err()
 	}
 	if err != nil {
-		return api.Errorf(api.KindInvalid, "cannot read the guest's /etc/%s: %w", file, cause(err))
+		return api.Errorf(api.KindInvalid, "cannot read the guest's /etc/%s: %w", file, fsx.Cause(err))
 	}
 	return nil
 }
 
 // homeOf returns the path of a home directory: in a fake guest beneath its root, which
 // replaces a missing one.
-func (s *server) homeOf(home string) string {
-	if s.Root == "" {
+func (g guest) homeOf(home string) string {
+	if g.root == "" {
 		return home
 	}
-	path := filepath.Join(s.Root, home)
+	path := filepath.Join(g.root, home)
 	if info, err := os.Stat(path); err != nil || !info.IsDir() {
-		return s.Root
+		return g.root
 	}
 	return path
 }

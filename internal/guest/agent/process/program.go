@@ -1,4 +1,4 @@
-package agent
+package process
 
 import (
 	"cmp"
@@ -12,6 +12,7 @@ import (
 
 	"banger/api"
 	"banger/internal/guest/agentproto"
+	"banger/internal/host/fsx"
 )
 
 // defaultPath is root's PATH in Debian's login.defs.
@@ -36,47 +37,55 @@ type statusError struct {
 
 func (e statusError) Error() string { return e.text }
 
-// resolve returns the program for an api.Exec in this guest.
-func (s *server) resolve(exec api.Exec) (*program, error) {
-	return s.resolveAs(exec, func(p *program, a account) (err error) {
-		if len(p.argv) == 0 {
-			return loginShell(p, a.shell, "/bin/sh")
-		}
-		p.path, err = lookup(p.argv[0], p.dir, lastValue(p.env, "PATH"))
-		return err
-	})
-}
-
-// resolveAs determines the user, environment and directory of a program; find finds the program.
-func (s *server) resolveAs(exec api.Exec, find func(*program, account) error) (*program, error) {
-	account, err := s.account(exec.User)
+// resolve returns the program of a command in this guest.
+func (c *Command) resolve() (*program, error) {
+	g, exec := c.runner.guest, c.exec
+	account, err := g.account(exec.User)
 	if err != nil {
 		return nil, err
 	}
-	p := &program{argv: exec.Argv, credential: account.credential}
-	p.env = s.environment(account, exec)
+	p := &program{argv: exec.Argv, credential: account.Credential}
+	p.env = g.environment(account, exec)
 	if exec.StopSignal < 0 || exec.StopSignal > maxSignal {
 		return nil, api.Errorf(api.KindInvalid, "unknown signal %d", exec.StopSignal)
 	}
-	if p.dir, err = s.directory(account, exec); err != nil {
+	if p.dir, err = g.directory(account, exec); err != nil {
 		return nil, err
 	}
-	return p, find(p, account)
+	return p, c.find(p, account.Shell)
 }
 
-func (s *server) environment(a account, exec api.Exec) []string {
-	env := []string{"HOME=" + a.home, "SHELL=" + cmp.Or(a.shell, "/bin/sh"), "PATH=" + defaultPath}
-	if a.name != "" {
-		env = append(env, "USER="+a.name, "LOGNAME="+a.name)
+// find sets the program's file, and its arguments unless the command has them.
+func (c *Command) find(p *program, shell string) (err error) {
+	switch {
+	case c.Itself != "":
+		// The initramfs is gone, but the kernel still has this process's program.
+		p.path, p.argv = "/proc/self/exe", []string{c.Itself}
+	case c.ShellLine != "":
+		if err = loginShell(p, shell, "/bin/sh"); err == nil {
+			p.argv = []string{filepath.Base(p.path), "-c", c.ShellLine}
+		}
+	case len(p.argv) == 0:
+		err = loginShell(p, shell, "/bin/sh")
+	default:
+		p.path, err = lookup(p.argv[0], p.dir, lastValue(p.env, "PATH"))
 	}
-	if lang := language(s.Root); lang != "" {
+	return err
+}
+
+func (g guest) environment(a Account, exec api.Exec) []string {
+	env := []string{"HOME=" + a.Home, "SHELL=" + cmp.Or(a.Shell, "/bin/sh"), "PATH=" + defaultPath}
+	if a.Name != "" {
+		env = append(env, "USER="+a.Name, "LOGNAME="+a.Name)
+	}
+	if lang := language(g.root); lang != "" {
 		env = append(env, "LANG="+lang)
 	}
 	if !exec.TTY {
 		return merge(env, exec.Env)
 	}
 	env = merge(append(env, "TERM=xterm-256color"), exec.Env)
-	return merge(env, []string{"TERM=" + terminal(lastValue(env, "TERM"), a.home, env, s.Root)})
+	return merge(env, []string{"TERM=" + terminal(lastValue(env, "TERM"), a.Home, env, g.root)})
 }
 
 // merge sets the variables of more in env, each only once: programs differ in whether they use the
@@ -112,15 +121,15 @@ func lastValue(env []string, name string) string {
 const maxSignal = 64
 
 // directory returns where the command starts.
-func (s *server) directory(a account, exec api.Exec) (string, error) {
+func (g guest) directory(a Account, exec api.Exec) (string, error) {
 	dir := exec.Dir
 	if dir == "" {
-		if info, err := os.Stat(a.home); err != nil || !info.IsDir() {
+		if info, err := os.Stat(a.Home); err != nil || !info.IsDir() {
 			return "/", nil
 		}
-		return a.home, nil
+		return a.Home, nil
 	}
-	path := filepath.Join(cmp.Or(s.Root, "/"), dir)
+	path := filepath.Join(cmp.Or(g.root, "/"), dir)
 	if exec.MakeDir {
 		// The error of Stat below is clearer than that of creating it.
 		_ = os.MkdirAll(path, 0o755)
@@ -130,18 +139,9 @@ func (s *server) directory(a account, exec api.Exec) (string, error) {
 		err = syscall.ENOTDIR
 	}
 	if err != nil {
-		return "", api.Errorf(api.KindInvalid, "cannot start in %s: %w", dir, cause(err))
+		return "", api.Errorf(api.KindInvalid, "cannot start in %s: %w", dir, fsx.Cause(err))
 	}
 	return path, nil
-}
-
-// cause removes the operation and path from an error, because the caller adds better ones.
-func cause(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
 }
 
 // loginShell makes p the first shell that can be executed.
@@ -186,7 +186,7 @@ func executable(file string) error {
 	info, err := os.Stat(file)
 	switch {
 	case err != nil:
-		return cause(err)
+		return fsx.Cause(err)
 	case info.IsDir():
 		return syscall.EISDIR
 	case info.Mode()&0o111 == 0:

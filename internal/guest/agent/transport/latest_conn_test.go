@@ -1,4 +1,4 @@
-package agent
+package transport
 
 import (
 	"context"
@@ -7,10 +7,14 @@ import (
 	"net"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"banger/internal/guest/agentproto"
 )
 
-// line feeds serveNewest by hand.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// line feeds serveLatest by hand.
 type line chan agentproto.Conn
 
 var errCut = errors.New("cut")

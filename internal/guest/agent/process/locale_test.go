@@ -1,4 +1,4 @@
-package agent
+package process
 
 import (
 	"os"
@@ -38,8 +38,8 @@ func TestLanguage(t *testing.T) {
 		{utf8, []string{"LANG="}, ""},
 		{has(t, "bin/busybox"), nil, ""},
 	} {
-		s := &server{Options: Options{Root: c.root}}
-		if got := lastValue(s.environment(account{}, api.Exec{Env: c.env}), "LANG"); got != c.want {
+		g := guest{c.root}
+		if got := lastValue(g.environment(Account{}, api.Exec{Env: c.env}), "LANG"); got != c.want {
 			t.Errorf("%v: %q, want %q", c.env, got, c.want)
 		}
 	}
@@ -63,13 +63,13 @@ func TestTerminal(t *testing.T) {
 		{has(t, "usr/share/terminfo/v/vt100"), "xterm-kitty", "vt100"},
 		{has(t, "bin/busybox"), "xterm-kitty", "xterm-kitty"},
 	} {
-		s := &server{Options: Options{Root: c.root}}
+		g := guest{c.root}
 		env := []string{"TERM=" + c.term, "TERMINFO_DIRS=/opt/terms:"}
-		got := lastValue(s.environment(account{home: "/root"}, api.Exec{TTY: true, Env: env}), "TERM")
+		got := lastValue(g.environment(Account{Home: "/root"}, api.Exec{TTY: true, Env: env}), "TERM")
 		if got != c.want {
 			t.Errorf("%s: %q, want %q", c.term, got, c.want)
 		}
-		if got := lastValue(s.environment(account{}, api.Exec{Env: env}), "TERM"); got != c.term {
+		if got := lastValue(g.environment(Account{}, api.Exec{Env: env}), "TERM"); got != c.term {
 			t.Errorf("without a terminal %s became %s", c.term, got)
 		}
 	}

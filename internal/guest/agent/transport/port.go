@@ -1,7 +1,10 @@
-package agent
+// Package transport has the devices by which the agent in a guest talks to the host: a virtio-serial
+// port or a vsock port.
+package transport
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"sync"
@@ -10,6 +13,9 @@ import (
 
 	"banger/internal/guest/agentproto"
 )
+
+// errPortClosed ends reads and writes of a port that is closed.
+var errPortClosed = errors.New("the port is closed")
 
 // Port is the guest's virtio-serial port. It is never closed, because closing a port discards the
 // data that waits in it.
