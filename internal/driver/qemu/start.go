@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +19,7 @@ import (
 	"banger/internal/host/execx"
 	"banger/internal/host/proc"
 	"banger/internal/paths"
+	"banger/internal/vmid"
 )
 
 // startWait bounds the time from exec to QEMU's greeting: tens of milliseconds
@@ -28,8 +28,6 @@ const startWait = 60 * time.Second
 
 // cleanWait bounds the clean-up of a failed start, which does not end with a cancelled context.
 const cleanWait = 30 * time.Second
-
-var vmID = regexp.MustCompile(`^[0-9a-f]{12}$`)
 
 // Start implements driver.Driver.
 func (d *Driver) Start(ctx context.Context, s driver.Spec) (driver.Machine, error) {
@@ -75,7 +73,7 @@ func (d *Driver) prepare(ctx context.Context, s driver.Spec) (accel string, err 
 	switch {
 	case ctx.Err() != nil:
 		return "", api.Errorf(api.KindCanceled, "cannot start the VM: %w", context.Cause(ctx))
-	case !vmID.MatchString(s.ID) || !filepath.IsAbs(s.Dir) || s.VCPUs < 1 || s.MemoryBytes < 1:
+	case !vmid.Valid(s.ID) || !filepath.IsAbs(s.Dir) || s.VCPUs < 1 || s.MemoryBytes < 1:
 		return "", api.Errorf(api.KindInvalid, "cannot start VM %.40q: its id, directory, vCPUs or memory are unusable", s.ID)
 	case s.DiskFormat != disk.Raw && s.DiskFormat != disk.Qcow2:
 		return "", api.Errorf(api.KindInvalid, "cannot start VM %s: no disk format %.40q", s.ID, s.DiskFormat)

@@ -11,7 +11,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -120,8 +119,6 @@ const (
 	maxContents = 16
 )
 
-var idPattern = regexp.MustCompile(`^[0-9a-f]{12}$`)
-
 // Parse parses a journal. Anything that Write would not write is an error: the content
 // of a damaged journal is not trusted.
 func Parse(data []byte) (Journal, error) {
@@ -148,7 +145,7 @@ func (j Journal) Validate() error {
 	switch {
 	case j.Format != Format:
 		return fmt.Errorf("its format is %d, not %d", j.Format, Format)
-	case !idPattern.MatchString(j.ID):
+	case !vmid.Valid(j.ID): // made as that of a VM (op.NewID)
 		return fmt.Errorf("%q is not a valid id of an update", j.ID)
 	case !j.State.Valid():
 		return fmt.Errorf("%q is not a valid state", j.State)
