@@ -4,13 +4,13 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
+
+	"banger/internal/guest/guestnet"
 )
 
-// UserNetwork returns the network of every guest in user mode: its address, the gateway and the
-// name server. They are the defaults of QEMU's user network (qemu(1), -netdev user); every guest
-// has a separate one.
+// UserNetwork returns the network of every guest: its address, the gateway and the name server.
 func UserNetwork() (address netip.Prefix, gateway, dns netip.Addr) {
-	return netip.MustParsePrefix("10.0.2.15/24"), netip.MustParseAddr("10.0.2.2"), netip.MustParseAddr("10.0.2.3")
+	return guestnet.Address, guestnet.Gateway, guestnet.DNS
 }
 
 // Limits of the C library's resolver (resolv.conf(5)).

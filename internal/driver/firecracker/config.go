@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"banger/api"
+	"banger/internal/guest/guestnet"
 )
 
 // The names of the files in a jail's root directory for Firecracker. None of them depends on
@@ -21,9 +22,8 @@ const (
 
 // The constant properties of every machine.
 const (
-	TapName  = "tap0"              // in the VM's own network namespace
-	GuestMAC = "52:54:00:12:34:56" // as under QEMU
-	GuestCID = 3                   // the first that is not reserved, vsock(7)
+	TapName  = "tap0" // in the VM's own network namespace
+	GuestCID = 3      // the first that is not reserved, vsock(7)
 )
 
 // The ports of vsock; package agentproto has them for the agent.
@@ -90,7 +90,7 @@ func Config(s Spec) ([]byte, error) {
 		Vsock:    vsock{CID: GuestCID, Path: "/" + VsockSocket},
 	}
 	if s.Network {
-		c.Networks = append(c.Networks, network{ID: "eth0", Device: TapName, MAC: GuestMAC})
+		c.Networks = append(c.Networks, network{ID: "eth0", Device: TapName, MAC: guestnet.MAC})
 	}
 	data, err := json.MarshalIndent(c, "", "  ")
 	return append(data, '\n'), err

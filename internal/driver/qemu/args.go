@@ -8,6 +8,7 @@ import (
 
 	"banger/internal/disk"
 	"banger/internal/driver"
+	"banger/internal/guest/guestnet"
 	"banger/internal/paths"
 )
 
@@ -100,16 +101,12 @@ func diskArgs(s driver.Spec, protocol string) []string {
 	}
 }
 
-// guestMAC is the hardware address of every guest: each has a separate network.
-const guestMAC = "52:54:00:12:34:56"
-
 // networkArgs connect the guest to QEMU's user network, which needs no privileges. IPv6 is off:
 // it would offer a route even if the host has none.
 func networkArgs() []string {
-	address, gateway, dns := driver.UserNetwork()
 	return []string{
-		"-netdev", fmt.Sprintf("user,id=net,ipv6=off,net=%s,host=%s,dns=%s,dhcpstart=%s", address.Masked(), gateway, dns, address.Addr()),
-		"-device", "virtio-net-device,netdev=net,mac=" + guestMAC,
+		"-netdev", fmt.Sprintf("user,id=net,ipv6=off,net=%s,host=%s,dns=%s,dhcpstart=%s", guestnet.Address.Masked(), guestnet.Gateway, guestnet.DNS, guestnet.Address.Addr()),
+		"-device", "virtio-net-device,netdev=net,mac=" + guestnet.MAC,
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"banger/internal/driver"
+	"banger/internal/guest/guestnet"
 )
 
 // SystemArgs returns the arguments of a QEMU in system mode, without the program's
@@ -26,5 +27,5 @@ func SystemArgs(s driver.Spec, accel string, files Files) []string {
 	// The namespace has the tap, whose owner is the VM's user.
 	return append(args,
 		"-netdev", "tap,id=net,ifname=tap0,script=no,downscript=no",
-		"-device", "virtio-net-device,netdev=net,mac="+guestMAC)
+		"-device", "virtio-net-device,netdev=net,mac="+guestnet.MAC)
 }

@@ -2,7 +2,7 @@
 // rules. It only computes: it changes nothing and needs no privileges. Package netns
 // applies a plan.
 //
-// Every guest sees the same network, that of user mode (10.0.2.15/24), and is alone in
+// Every guest sees the same network, that of user mode (package guestnet), and is alone in
 // its network namespace. The namespace translates addresses to the VM's own outer
 // address. A point-to-point link (RFC 3021) connects it to the host.
 package network
@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"banger/api"
+	"banger/internal/guest/guestnet"
 	"banger/internal/vmid"
 )
 
@@ -23,20 +24,9 @@ const (
 	Uplink = "up0"  // the inner end of the link to the host
 )
 
-// The hardware addresses on the guest's side are those of QEMU's user network:
-// the first that QEMU gives to a guest, and the gateway's of libslirp.
-const (
-	GuestMAC   = "52:54:00:12:34:56"
-	GatewayMAC = "52:55:0a:00:02:02"
-)
-
-// The addresses that every guest sees: its own, the gateway and the name server. A test
-// compares them with driver.UserNetwork.
-var (
-	GuestAddress = netip.MustParsePrefix("10.0.2.15/24")
-	Gateway      = netip.MustParseAddr("10.0.2.2")
-	DNS          = netip.MustParseAddr("10.0.2.3")
-)
+// GatewayMAC is the hardware address of the gateway that every guest sees: that of QEMU's user
+// network, which libslirp gives it.
+const GatewayMAC = "52:55:0a:00:02:02"
 
 // DefaultOuter is the default range of VMs' outer addresses: a part of 10.0.0.0/8 (RFC
 // 1918) that home routers, Docker, libvirt and Kubernetes do not use by default.
@@ -81,8 +71,8 @@ func Slots(outer netip.Prefix) (int, error) {
 		return 0, refuse("its length is not between 8 and 30")
 	case !addr.IsGlobalUnicast() || addr.As4()[0] == 0 || addr.As4()[0] >= 240:
 		return 0, refuse("it contains no ordinary addresses")
-	case outer.Overlaps(GuestAddress):
-		return 0, refuse(fmt.Sprintf("it overlaps %s, which guests see", GuestAddress.Masked()))
+	case outer.Overlaps(guestnet.Address):
+		return 0, refuse(fmt.Sprintf("it overlaps %s, which guests see", guestnet.Address.Masked()))
 	}
 	return 1<<(32-outer.Bits()-1) - 1, nil
 }
@@ -148,9 +138,9 @@ func (p Plan) String() string {
 	line("netns %s", p.Netns)
 	line("  link lo up")
 	line("  link %s tap owner %d group %d address %s up", Tap, p.UID, p.UID, GatewayMAC)
-	line("    addr %s", netip.PrefixFrom(Gateway, GuestAddress.Bits()))
-	line("    addr %s", netip.PrefixFrom(DNS, DNS.BitLen()))
-	line("    neigh %s lladdr %s permanent", GuestAddress.Addr(), GuestMAC)
+	line("    addr %s", netip.PrefixFrom(guestnet.Gateway, guestnet.Address.Bits()))
+	line("    addr %s", netip.PrefixFrom(guestnet.DNS, guestnet.DNS.BitLen()))
+	line("    neigh %s lladdr %s permanent", guestnet.Address.Addr(), guestnet.MAC)
 	line("  link %s veth peer %s address %s up", Uplink, p.Link, p.UpMAC)
 	line("    addr %s", p.Outer)
 	line("    neigh %s lladdr %s permanent", p.Host.Addr(), p.HostMAC)

@@ -6,16 +6,8 @@ import (
 	"testing"
 
 	"banger/api"
-	"banger/internal/driver"
 	"banger/internal/golden"
 )
-
-func TestGuestsSeeTheNetworkOfUserMode(t *testing.T) {
-	address, gateway, dns := driver.UserNetwork()
-	if address != GuestAddress || gateway != Gateway || dns != DNS {
-		t.Errorf("user mode has %s, %s, %s", address, gateway, dns)
-	}
-}
 
 func TestPlanAsText(t *testing.T) {
 	var all []string

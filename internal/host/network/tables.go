@@ -6,6 +6,7 @@ import (
 	"strings"
 	"text/template"
 
+	"banger/internal/guest/guestnet"
 	"banger/internal/vmid"
 )
 
@@ -65,8 +66,8 @@ func GuestTables(outer netip.Prefix) (string, error) {
 		return "", err
 	}
 	return render(guestTemplate, map[string]any{
-		"Table": TableName, "Tap": Tap, "Uplink": Uplink, "MAC": GuestMAC, "Guest": GuestAddress.Addr(),
-		"Gateway": Gateway, "DNS": DNS, "Question": ResolverAddress(outer),
+		"Table": TableName, "Tap": Tap, "Uplink": Uplink, "MAC": guestnet.MAC, "Guest": guestnet.Address.Addr(),
+		"Gateway": guestnet.Gateway, "DNS": guestnet.DNS, "Question": ResolverAddress(outer),
 		"HostMask": hostMask(outer), "HostSide": outer.Addr(), "Closed": join(append(Metadata(), outer)),
 		"MaxConnections": MaxConnections,
 	})

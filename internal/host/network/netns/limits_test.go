@@ -18,6 +18,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"banger/internal/guest/guestnet"
 	"banger/internal/host/network"
 )
 
@@ -156,7 +157,7 @@ func TestAGuestCannotFillConnectionTracking(t *testing.T) {
 		t.Run(proto, func(t *testing.T) {
 			m, _ := newWorld(t)
 			here := host(t)
-			guest, other := newGuest(t, m, 3, network.GuestMAC), newGuest(t, m, 4, network.GuestMAC)
+			guest, other := newGuest(t, m, 3, guestnet.MAC), newGuest(t, m, 4, guestnet.MAC)
 			reaches(t, guest, "tcp", webServer+":80", "web for "+hostAddress)
 			forget(t)
 			fill(t, guest, here, open)
@@ -172,9 +173,9 @@ func TestAGuestCannotFillConnectionTracking(t *testing.T) {
 // TestPingsOfTheGatewayCount: also what does not leave the namespace takes memory.
 func TestPingsOfTheGatewayCount(t *testing.T) {
 	m, _ := newWorld(t)
-	guest := newGuest(t, m, 3, network.GuestMAC)
+	guest := newGuest(t, m, 3, guestnet.MAC)
 	vm := namespace(t, m, plan(t, 3))
-	fill(t, guest, vm, func(from, n int) error { return pings(from, n, &unix.SockaddrInet4{Addr: network.Gateway.As4()}) })
+	fill(t, guest, vm, func(from, n int) error { return pings(from, n, &unix.SockaddrInet4{Addr: guestnet.Gateway.As4()}) })
 	mustBeFull(t, "the namespace", settled(t, vm))
 }
 
@@ -237,12 +238,12 @@ func neighboursAt(t *testing.T, at place, name string) (all []netlink.Neigh) {
 // arp sends what a machine with an address would ask or answer, to the gateway.
 func arp(fd, ifindex int, operation byte, hardware string, sender netip.Addr) error {
 	const broadcast = "ff:ff:ff:ff:ff:ff"
-	frame := append([]byte(mac(broadcast)), mac(network.GuestMAC)...)
+	frame := append([]byte(mac(broadcast)), mac(guestnet.MAC)...)
 	frame = append(frame, 8, 6, 0, 1, 8, 0, 6, 4, 0, operation) // RFC 826
 	frame = append(frame, mac(hardware)...)
 	frame = append(frame, sender.AsSlice()...)
 	frame = append(frame, mac(network.GatewayMAC)...)
-	frame = append(frame, network.Gateway.AsSlice()...)
+	frame = append(frame, guestnet.Gateway.AsSlice()...)
 	return unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: ifindex, Halen: 6})
 }
 
@@ -250,7 +251,7 @@ func arp(fd, ifindex int, operation byte, hardware string, sender netip.Addr) er
 // the guest's.
 func TestAGuestSpeaksForItselfAlone(t *testing.T) {
 	m, _ := newWorld(t)
-	guest := newGuest(t, m, 3, network.GuestMAC)
+	guest := newGuest(t, m, 3, guestnet.MAC)
 	guest.do(t, func() error {
 		link := must(netlink.LinkByName("eth0"))
 		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
@@ -260,16 +261,16 @@ func TestAGuestSpeaksForItselfAlone(t *testing.T) {
 		defer unix.Close(fd)
 		for last := byte(4); last < 64; last++ {
 			for _, operation := range []byte{1, 2} { // request, reply
-				if err := arp(fd, link.Attrs().Index, operation, network.GuestMAC, netip.AddrFrom4([4]byte{10, 0, 2, last})); err != nil {
+				if err := arp(fd, link.Attrs().Index, operation, guestnet.MAC, netip.AddrFrom4([4]byte{10, 0, 2, last})); err != nil {
 					return err
 				}
 			}
 		}
-		return arp(fd, link.Attrs().Index, 1, "52:54:00:12:34:99", network.GuestAddress.Addr())
+		return arp(fd, link.Attrs().Index, 1, "52:54:00:12:34:99", guestnet.Address.Addr())
 	})
 	reaches(t, guest, "udp", webServer+":80", "web for "+hostAddress)
 	all := neighboursAt(t, namespace(t, m, plan(t, 3)), network.Tap)
-	if len(all) != 1 || !all[0].IP.Equal(network.GuestAddress.Addr().AsSlice()) || all[0].HardwareAddr.String() != network.GuestMAC {
+	if len(all) != 1 || !all[0].IP.Equal(guestnet.Address.Addr().AsSlice()) || all[0].HardwareAddr.String() != guestnet.MAC {
 		t.Errorf("the namespace knows %v", all)
 	}
 }
@@ -278,7 +279,7 @@ func TestAGuestSpeaksForItselfAlone(t *testing.T) {
 // are known beforehand.
 func TestTrafficMakesNoNeighbours(t *testing.T) {
 	m, _ := newWorld(t)
-	guest, p := newGuest(t, m, 3, network.GuestMAC), plan(t, 3)
+	guest, p := newGuest(t, m, 3, guestnet.MAC), plan(t, 3)
 	guest.do(t, func() error { return serve(t, "guest", "0.0.0.0:80") })
 	reaches(t, guest, "tcp", webServer+":80", "web for "+hostAddress)
 	if said, err := dial("", "tcp", p.Outer.Addr().String()+":80", patience); err != nil {
@@ -287,7 +288,7 @@ func TestTrafficMakesNoNeighbours(t *testing.T) {
 	guest.do(t, func() error { // by the gateway, to nobody on the guest's own network
 		nl := must(netlink.NewHandle(unix.NETLINK_ROUTE))
 		defer nl.Close()
-		return nl.RouteAdd(&netlink.Route{Dst: ipNet(netip.MustParsePrefix("10.0.2.77/32")), Gw: net.IP(network.Gateway.AsSlice())})
+		return nl.RouteAdd(&netlink.Route{Dst: ipNet(netip.MustParsePrefix("10.0.2.77/32")), Gw: net.IP(guestnet.Gateway.AsSlice())})
 	})
 	silent(t, guest, "", "udp", "10.0.2.77:80")
 	vm := namespace(t, m, p)
@@ -331,7 +332,7 @@ func bigLAN(t *testing.T) {
 func TestAGuestCannotFillTheNeighbourTable(t *testing.T) {
 	m, _ := newWorld(t)
 	bigLAN(t)
-	here, guest := host(t), newGuest(t, m, 3, network.GuestMAC)
+	here, guest := host(t), newGuest(t, m, 3, guestnet.MAC)
 	before := len(neighboursAt(t, here, "eth0"))
 	guest.do(t, func() error { return search(1, 400) })
 	reaches(t, guest, "tcp", webServer+":80", "web for "+hostAddress) // by the gateway
@@ -366,7 +367,7 @@ func TestManyGuestsCannotFillTheNeighbourTable(t *testing.T) {
 // of its own.
 func TestTheVMMReachesNothing(t *testing.T) {
 	m, inet := newWorld(t)
-	guest, p := newGuest(t, m, 3, network.GuestMAC), plan(t, 3)
+	guest, p := newGuest(t, m, 3, guestnet.MAC), plan(t, 3)
 	guest.do(t, func() error { return serve(t, "guest", "0.0.0.0:80") })
 	vm := namespace(t, m, p)
 	vm.do(t, func() error { return serve(t, "namespace", "0.0.0.0:81") })
@@ -378,8 +379,8 @@ func TestTheVMMReachesNothing(t *testing.T) {
 		"a metadata address":  metadata + ":80",
 		"the host":            hostAddress + ":80",
 		"the host's side":     p.Host.Addr().String() + ":80",
-		"its guest":           network.GuestAddress.Addr().String() + ":80",
-		"itself":              network.Gateway.String() + ":81",
+		"its guest":           guestnet.Address.Addr().String() + ":80",
+		"itself":              guestnet.Gateway.String() + ":81",
 		"itself by loopback":  "127.0.0.1:81",
 		"itself from outside": p.Outer.Addr().String() + ":81",
 		"the guest's network": "10.0.2.77:80",
@@ -398,7 +399,7 @@ func TestTheVMMReachesNothing(t *testing.T) {
 // TestTheNamespaceStillSaysWhy: errors of the kernel's own come to the guest.
 func TestTheNamespaceStillSaysWhy(t *testing.T) {
 	m, _ := newWorld(t)
-	guest := newGuest(t, m, 3, network.GuestMAC)
+	guest := newGuest(t, m, 3, guestnet.MAC)
 	refused(t, guest, "tcp", "10.0.2.2:81")
 	if _, err := guest.dial("", "udp", metadata+":80", patience); !errors.Is(err, unix.EHOSTUNREACH) {
 		t.Errorf("a datagram to what is closed: %v", err) // admin-prohibited (icmp(7))
@@ -433,7 +434,7 @@ func TestTheNamespaceStillSaysWhy(t *testing.T) {
 		}
 		return nil
 	})
-	if answered, err := guest.ping(network.Gateway); err != nil || !answered {
+	if answered, err := guest.ping(guestnet.Gateway); err != nil || !answered {
 		t.Errorf("the gateway answers a ping: %v, %v", answered, err)
 	}
 }

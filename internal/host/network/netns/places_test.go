@@ -18,6 +18,7 @@ import (
 	vnetns "github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"banger/internal/guest/guestnet"
 	"banger/internal/host/network"
 )
 
@@ -232,10 +233,10 @@ func newGuest(t *testing.T, m *Manager, slot int, hardware string) place {
 		if err := nl.LinkSetHardwareAddr(eth0, mac(hardware)); err != nil {
 			return err
 		}
-		if _, err := address(nl, "eth0", &netlink.Addr{IPNet: ipNet(network.GuestAddress)}); err != nil {
+		if _, err := address(nl, "eth0", &netlink.Addr{IPNet: ipNet(guestnet.Address)}); err != nil {
 			return err
 		}
-		return nl.RouteAdd(&netlink.Route{Gw: net.IP(network.Gateway.AsSlice())})
+		return nl.RouteAdd(&netlink.Route{Gw: net.IP(guestnet.Gateway.AsSlice())})
 	})
 	var wg sync.WaitGroup
 	wg.Go(func() { carry(inside, outside) })

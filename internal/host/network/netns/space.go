@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
+	"banger/internal/guest/guestnet"
 	"banger/internal/host/network"
 )
 
@@ -78,8 +79,8 @@ func (s *space) addressTap() error {
 		return fmt.Errorf("set the hardware address of %s: %w", network.Tap, err)
 	}
 	for _, p := range []netip.Prefix{
-		netip.PrefixFrom(network.Gateway, network.GuestAddress.Bits()),
-		netip.PrefixFrom(network.DNS, network.DNS.BitLen()), // so that it answers ARP
+		netip.PrefixFrom(guestnet.Gateway, guestnet.Address.Bits()),
+		netip.PrefixFrom(guestnet.DNS, guestnet.DNS.BitLen()), // so that it answers ARP
 	} {
 		if err := s.nl.AddrAdd(tap, &netlink.Addr{IPNet: ipNet(p)}); err != nil {
 			return fmt.Errorf("give %s to %s: %w", p, network.Tap, err)
@@ -89,7 +90,7 @@ func (s *space) addressTap() error {
 		return fmt.Errorf("set %s up: %w", network.Tap, err)
 	}
 	// The guest's address need not be resolved, and nobody else can answer for it.
-	return addNeighbour(s.nl, tap, network.GuestAddress.Addr(), network.GuestMAC)
+	return addNeighbour(s.nl, tap, guestnet.Address.Addr(), guestnet.MAC)
 }
 
 // newTap makes the tap with the options that Firecracker and QEMU use to open it: one

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
+	"banger/internal/guest/guestnet"
 	"banger/internal/host/network"
 	"banger/internal/vmid"
 )
@@ -94,7 +95,7 @@ func (m *Manager) whole(p network.Plan) bool {
 	}
 	return has(m.host, host, p.Host.String()) && has(nl, uplink, p.Outer.String()) && routed(nl, uplink) &&
 		knows(m.host, host, p.Outer.Addr(), p.UpMAC) && knows(nl, uplink, p.Host.Addr(), p.HostMAC) &&
-		knows(nl, tap, network.GuestAddress.Addr(), network.GuestMAC)
+		knows(nl, tap, guestnet.Address.Addr(), guestnet.MAC)
 }
 
 // knows reports whether a neighbour on a link is permanent.

@@ -13,12 +13,13 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"banger/internal/guest/guestnet"
 	"banger/internal/host/network"
 )
 
 func TestWhatAGuestReaches(t *testing.T) {
 	m, _ := newWorld(t)
-	guest := newGuest(t, m, 3, network.GuestMAC)
+	guest := newGuest(t, m, 3, guestnet.MAC)
 	for _, proto := range []string{"tcp", "udp"} {
 		reaches(t, guest, proto, webServer+":80", "web for "+hostAddress)
 		reaches(t, guest, proto, "10.0.2.3:53", "names for "+hostAddress)
@@ -27,7 +28,7 @@ func TestWhatAGuestReaches(t *testing.T) {
 
 func TestWhatAGuestDoesNotReach(t *testing.T) {
 	m, _ := newWorld(t)
-	one, other := newGuest(t, m, 3, network.GuestMAC), newGuest(t, m, 4, network.GuestMAC)
+	one, other := newGuest(t, m, 3, guestnet.MAC), newGuest(t, m, 4, guestnet.MAC)
 	other.do(t, func() error { return serve(t, "guest", "0.0.0.0:80") })
 	namespace(t, m, plan(t, 3)).do(t, func() error { return serve(t, "namespace", "0.0.0.0:81") })
 	if err := serve(t, "host", "0.0.0.0:80"); err != nil {
@@ -58,7 +59,7 @@ func TestWhatAGuestDoesNotReach(t *testing.T) {
 // stays closed.
 func TestHostWithoutRules(t *testing.T) {
 	m, inet := newWorld(t)
-	one, other := newGuest(t, m, 3, network.GuestMAC), newGuest(t, m, 4, network.GuestMAC)
+	one, other := newGuest(t, m, 3, guestnet.MAC), newGuest(t, m, 4, guestnet.MAC)
 	other.do(t, func() error { return serve(t, "guest", "0.0.0.0:80") })
 	runNft(t, "flush ruleset")
 	refused(t, one, "tcp", plan(t, 4).Outer.Addr().String()+":80")
@@ -68,7 +69,7 @@ func TestHostWithoutRules(t *testing.T) {
 
 func TestTheHostReachesTheGuest(t *testing.T) {
 	m, inet := newWorld(t)
-	guest := newGuest(t, m, 3, network.GuestMAC)
+	guest := newGuest(t, m, 3, guestnet.MAC)
 	guest.do(t, func() error { return serve(t, "guest", "0.0.0.0:80") })
 	p := plan(t, 3)
 	for _, proto := range []string{"tcp", "udp"} {
@@ -81,7 +82,7 @@ func TestTheHostReachesTheGuest(t *testing.T) {
 
 func TestSpoofedSources(t *testing.T) {
 	m, inet := newWorld(t)
-	guest := newGuest(t, m, 3, network.GuestMAC)
+	guest := newGuest(t, m, 3, guestnet.MAC)
 	guest.do(t, func() error {
 		nl := must(netlink.NewHandle(unix.NETLINK_ROUTE))
 		defer nl.Close()
@@ -117,7 +118,7 @@ func TestAnotherHardwareAddressIsDropped(t *testing.T) {
 // broken out into it: the host still lets pass the VM's own address only.
 func TestTheHostTrustsNoNamespace(t *testing.T) {
 	m, inet := newWorld(t)
-	newGuest(t, m, 3, network.GuestMAC)
+	newGuest(t, m, 3, guestnet.MAC)
 	p := plan(t, 3)
 	vm := namespace(t, m, p)
 	vm.do(t, func() error { return serve(t, "namespace", "0.0.0.0:81") })
@@ -197,7 +198,7 @@ func listen(t *testing.T, at place) func() string {
 // a port published on all addresses of the host.
 func TestPortsThatOthersPublishAreClosed(t *testing.T) {
 	m, inet := newWorld(t)
-	guest := newGuest(t, m, 3, network.GuestMAC)
+	guest := newGuest(t, m, 3, guestnet.MAC)
 	container := newPlace(t, func(*netlink.Handle) error { return nil })
 	join(t, container, "docker0", "172.17.0.1/24", "172.17.0.2/24")
 	container.do(t, func() error { return serve(t, "container", "0.0.0.0:80") })
@@ -218,7 +219,7 @@ add rule ip docker pre fib daddr type local tcp dport 8080 dnat to 172.17.0.2:80
 
 func TestOtherTablesComeAndGo(t *testing.T) {
 	m, _ := newWorld(t)
-	guest := newGuest(t, m, 3, network.GuestMAC)
+	guest := newGuest(t, m, 3, guestnet.MAC)
 	runNft(t, "add table ip filter\nadd chain ip filter forward { type filter hook forward priority 0; policy drop; }")
 	silent(t, guest, "", "tcp", webServer+":80")
 	runNft(t, "flush table ip filter\ndelete table ip filter")
@@ -228,7 +229,7 @@ func TestOtherTablesComeAndGo(t *testing.T) {
 
 func TestTheTableIsReplacedWhileConnectionsLast(t *testing.T) {
 	m, _ := newWorld(t)
-	guest := newGuest(t, m, 3, network.GuestMAC)
+	guest := newGuest(t, m, 3, guestnet.MAC)
 	other := hostTable()
 	other.Resolver = netip.Addr{}
 	for _, table := range []network.HostTable{hostTable(), other} {
@@ -243,7 +244,7 @@ func TestTheTableIsReplacedWhileConnectionsLast(t *testing.T) {
 // TestTheHostIsItsOwnResolver: the one service of the host's that guests reach.
 func TestTheHostIsItsOwnResolver(t *testing.T) {
 	m, _ := newWorld(t)
-	guest := newGuest(t, m, 3, network.GuestMAC)
+	guest := newGuest(t, m, 3, guestnet.MAC)
 	table := hostTable()
 	table.Resolver = netip.MustParseAddr(hostAddress)
 	if err := EnsureTable(context.Background(), table); err != nil {
