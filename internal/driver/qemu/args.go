@@ -8,6 +8,7 @@ import (
 
 	"banger/internal/disk"
 	"banger/internal/driver"
+	"banger/internal/guest/agentproto"
 	"banger/internal/guest/guestnet"
 	"banger/internal/paths"
 )
@@ -27,9 +28,6 @@ const sandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecont
 // is up to 1 GiB, which a long-running guest can fill. When the cache is full, QEMU
 // empties it and translates again. The number is a choice, not measured.
 const tcgCache = 256
-
-// agentPort is the name of the agent's channel in the guest.
-const agentPort = "banger.agent"
 
 // Args returns the arguments of QEMU, without the program's name, for a
 // machine. Files in the VM's directory have fixed names.
@@ -64,7 +62,7 @@ func channelArgs(files Files) []string {
 		"-mon", "chardev=qmp,mode=control",
 		"-chardev", fmt.Sprintf("socket,id=agent,fd=%d,server=on,wait=off", files.Agent),
 		"-device", "virtio-serial-device,max_ports=2",
-		"-device", "virtserialport,chardev=agent,name=" + agentPort,
+		"-device", "virtserialport,chardev=agent,name=" + agentproto.PortName,
 	}
 }
 

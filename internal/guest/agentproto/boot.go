@@ -31,6 +31,9 @@ const BaseCmdline = "quiet panic=-1 reboot=t random.trust_cpu=on tsc=reliable no
 // knows how to power off: Firecracker has no power switch, it ends when the guest resets.
 const VsockArg = "banger.vsock=1"
 
+// PortName is the name of the agent's virtio-serial port, which the guest finds it by.
+const PortName = "banger.agent"
+
 // The ports of vsock.
 const (
 	AgentPort = 1024 // of the guest: the agent listens; the first that is not privileged

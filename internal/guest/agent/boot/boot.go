@@ -22,9 +22,6 @@ import (
 	"banger/internal/guest/budget"
 )
 
-// portName is the host's name of the agent's virtio-serial port.
-const portName = "banger.agent"
-
 // deviceWait is how long a device may take to appear once its driver is
 // loaded. Emulated guests on a busy host need seconds at worst.
 const deviceWait = 30 * time.Second

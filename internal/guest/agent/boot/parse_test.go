@@ -108,7 +108,7 @@ func TestMountTargets(t *testing.T) {
 
 func TestPortIn(t *testing.T) {
 	class := t.TempDir()
-	for port, name := range map[string]string{"vport0p0": "console\n", "vport1p1": portName + "\n"} {
+	for port, name := range map[string]string{"vport0p0": "console\n", "vport1p1": agentproto.PortName + "\n"} {
 		if err := os.Mkdir(filepath.Join(class, port), 0o700); err != nil {
 			t.Fatal(err)
 		}

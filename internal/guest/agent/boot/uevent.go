@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"banger/internal/guest/agentproto"
 )
 
 // uevents receives the kernel's announcements of devices
@@ -67,7 +69,7 @@ func findPort() (string, error) {
 		return path != "" && exists(path)
 	})
 	if err != nil {
-		return "", fmt.Errorf("virtio-serial port %s: %w", portName, err)
+		return "", fmt.Errorf("virtio-serial port %s: %w", agentproto.PortName, err)
 	}
 	return path, nil
 }
@@ -76,7 +78,7 @@ func findPort() (string, error) {
 func portIn(class, dev string) string {
 	names, _ := filepath.Glob(filepath.Join(class, "*", "name"))
 	for _, file := range names {
-		if name, err := os.ReadFile(file); err == nil && strings.TrimSpace(string(name)) == portName {
+		if name, err := os.ReadFile(file); err == nil && strings.TrimSpace(string(name)) == agentproto.PortName {
 			return filepath.Join(dev, filepath.Base(filepath.Dir(file)))
 		}
 	}
