@@ -2,6 +2,15 @@ package api
 
 import "time"
 
+// VersionHeader carries the daemon's version in each of its answers, so that a client of another
+// version notices.
+const VersionHeader = "Banger-Version"
+
+// ReadyEnv is the environment variable that holds the number of a descriptor on which whoever started
+// the daemon waits: the daemon writes "ready\n", or an Error as one line of JSON that says why it did
+// not start, and closes it.
+const ReadyEnv = "BANGER_READY_FD"
+
 // DaemonStatus answers GET /v1/daemon.
 type DaemonStatus struct {
 	PID       int       `json:"pid"`

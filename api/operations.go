@@ -2,6 +2,11 @@ package api
 
 import "time"
 
+// KeyHeader carries a key that a client makes for a request that changes something. Requests with the
+// same key are executed once: a client that lost the answer and repeats the request gets the first
+// answer.
+const KeyHeader = "Idempotency-Key"
+
 // OpStatus is the status of an operation.
 type OpStatus string
 

@@ -18,6 +18,14 @@ const (
 	StateDeleted  State = "deleted"
 )
 
+// StreamProtocol is the protocol to which a client upgrades the connection of a stream: raw bytes, in
+// both directions, to a new channel of the guest's agent. The daemon does not interpret them.
+const StreamProtocol = "banger-stream"
+
+// LogOffsetHeader carries the offset in a console's log, in bytes, at which an answer begins, so that a
+// client that is cut off can continue.
+const LogOffsetHeader = "Banger-Log-Offset"
+
 // The answer that opens a stream to a VM's agent identifies the VM. A client that opens
 // another stream later requests it by the id: the name may be another VM's by then.
 const (

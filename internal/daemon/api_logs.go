@@ -55,15 +55,11 @@ func (h guestHandlers) logs(w http.ResponseWriter, r *http.Request) error {
 	return h.followLog(w, r, path, from, done)
 }
 
-// logOffsetHeader carries the offset in the log at which the answer begins, so that a client that
-// is cut off can continue.
-const logOffsetHeader = "Banger-Log-Offset"
-
 // begin begins the answer with bytes of the log.
 func begin(w http.ResponseWriter, offset int64) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set(logOffsetHeader, strconv.FormatInt(offset, 10))
+	w.Header().Set(api.LogOffsetHeader, strconv.FormatInt(offset, 10))
 }
 
 // followLog copies the log until no more output follows.

@@ -12,11 +12,7 @@ import (
 	"banger/internal/imageconfig"
 )
 
-// streamProtocol is the protocol that a client upgrades to: raw bytes, in both directions, to a new
-// channel of the guest's agent. The daemon does not interpret them.
-const streamProtocol = "banger-stream"
-
-const switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + streamProtocol + "\r\n"
+const switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + api.StreamProtocol + "\r\n"
 
 // guestHandlers answer requests that reach into a guest, or show its output.
 type guestHandlers struct {
@@ -25,8 +21,8 @@ type guestHandlers struct {
 }
 
 func (h guestHandlers) stream(w http.ResponseWriter, r *http.Request) error {
-	if !strings.EqualFold(r.Header.Get("Upgrade"), streamProtocol) {
-		return api.Errorf(api.KindInvalid, "cannot open stream: the request has no \"Upgrade: %s\"", streamProtocol)
+	if !strings.EqualFold(r.Header.Get("Upgrade"), api.StreamProtocol) {
+		return api.Errorf(api.KindInvalid, "cannot open stream: the request has no \"Upgrade: %s\"", api.StreamProtocol)
 	}
 	ctx, cancel := h.untilStop(r.Context())
 	defer cancel()

@@ -13,11 +13,6 @@ import (
 	"banger/internal/op"
 )
 
-// keyHeader carries a key that a client made for a request that changes something. Requests with the
-// same key are executed once: a client that lost the answer and repeats the request gets the first
-// answer.
-const keyHeader = "Idempotency-Key"
-
 var goodKey = regexp.MustCompile(`^[A-Za-z0-9_-]{8,64}$`)
 
 // keys serializes requests with the same key.
@@ -62,12 +57,12 @@ type keyed struct {
 
 // once is handle for requests with a key.
 func (k *keyed) once(handle handler, w http.ResponseWriter, r *http.Request) error {
-	key := r.Header.Get(keyHeader)
+	key := r.Header.Get(api.KeyHeader)
 	if key == "" || r.Method == http.MethodGet || r.Header.Get("Upgrade") != "" {
 		return handle(w, r)
 	}
 	if !goodKey.MatchString(key) {
-		return api.Errorf(api.KindInvalid, "%s %.80q is not a valid key: want 8 to 64 letters, digits, - and _", keyHeader, key)
+		return api.Errorf(api.KindInvalid, "%s %.80q is not a valid key: want 8 to 64 letters, digits, - and _", api.KeyHeader, key)
 	}
 	give, err := k.keys.take(r.Context(), key)
 	if err != nil {
@@ -168,7 +163,7 @@ func (k *keyed) known(r *http.Request, key string) (a storedAnswer, err error) {
 		return a, err
 	}
 	if a.Route != route(r) {
-		return a, api.Errorf(api.KindInvalid, "%s %q was used for another request", keyHeader, key)
+		return a, api.Errorf(api.KindInvalid, "%s %q was used for another request", api.KeyHeader, key)
 	}
 	return a, nil
 }

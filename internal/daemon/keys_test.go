@@ -52,7 +52,7 @@ func TestAskedAgainWithAKey(t *testing.T) {
 	r := newKeyedRig(t, &notes{all: map[string][]byte{}})
 	var bodies []string
 	for range 3 {
-		status, body := r.do("POST", "/v1/vms", `{"name":"fox"}`, keyHeader, "key-of-a-creation")
+		status, body := r.do("POST", "/v1/vms", `{"name":"fox"}`, api.KeyHeader, "key-of-a-creation")
 		if status != 200 {
 			t.Fatal(status, body)
 		}
@@ -62,10 +62,10 @@ func TestAskedAgainWithAKey(t *testing.T) {
 	if bodies[0] != bodies[1] || bodies[1] != bodies[2] || len(r.fake.work.asked) != 1 {
 		t.Errorf("operations %v, asked %d times", bodies, len(r.fake.work.asked))
 	}
-	if _, body := r.do("POST", "/v1/vms", `{"name":"fox"}`, keyHeader, "key-of-another"); strings.Contains(body, bodies[0]) {
+	if _, body := r.do("POST", "/v1/vms", `{"name":"fox"}`, api.KeyHeader, "key-of-another"); strings.Contains(body, bodies[0]) {
 		t.Error("another key leads to the same operation")
 	}
-	r.fails(400, api.KindInvalid, "POST", "/v1/vms", "", keyHeader, "no key")
+	r.fails(400, api.KindInvalid, "POST", "/v1/vms", "", api.KeyHeader, "no key")
 }
 
 // TestChangesAskedAgainWithAKey: so is a change that is no operation, also by the next
@@ -73,22 +73,22 @@ func TestAskedAgainWithAKey(t *testing.T) {
 func TestChangesAskedAgainWithAKey(t *testing.T) {
 	kept := &notes{all: map[string][]byte{}}
 	first := newKeyedRig(t, kept)
-	_, want := first.do("POST", "/v1/vms/fox/rename", `{"name":"vixen"}`, keyHeader, "key-of-a-rename")
-	if status, _ := first.do("DELETE", "/v1/images/old", "", keyHeader, "key-of-a-deletion"); status != 204 {
+	_, want := first.do("POST", "/v1/vms/fox/rename", `{"name":"vixen"}`, api.KeyHeader, "key-of-a-rename")
+	if status, _ := first.do("DELETE", "/v1/images/old", "", api.KeyHeader, "key-of-a-deletion"); status != 204 {
 		t.Error(status)
 	}
 	next := newKeyedRig(t, kept)
 	// Were it done again, the name would be another.
-	if status, got := next.do("POST", "/v1/vms/fox/rename", `{"name":"other"}`, keyHeader, "key-of-a-rename"); status != 200 || got != want || !strings.Contains(got, "vixen") {
+	if status, got := next.do("POST", "/v1/vms/fox/rename", `{"name":"other"}`, api.KeyHeader, "key-of-a-rename"); status != 200 || got != want || !strings.Contains(got, "vixen") {
 		t.Errorf("%d %s", status, got)
 	}
-	if status, _ := next.do("DELETE", "/v1/images/old", "", keyHeader, "key-of-a-deletion"); status != 204 {
+	if status, _ := next.do("DELETE", "/v1/images/old", "", api.KeyHeader, "key-of-a-deletion"); status != 204 {
 		t.Error(status)
 	}
-	next.fails(400, api.KindInvalid, "DELETE", "/v1/images/other", "", keyHeader, "key-of-a-deletion")
+	next.fails(400, api.KindInvalid, "DELETE", "/v1/images/other", "", api.KeyHeader, "key-of-a-deletion")
 	// A refusal is no answer to keep: what is wrong may pass.
 	for range 2 {
-		next.fails(404, api.KindNotFound, "POST", "/v1/vms/wolf/rename", `{"name":"x"}`, keyHeader, "key-of-a-refusal")
+		next.fails(404, api.KindNotFound, "POST", "/v1/vms/wolf/rename", `{"name":"x"}`, api.KeyHeader, "key-of-a-refusal")
 	}
 	if len(kept.all) != 2 {
 		t.Errorf("%d answers are kept", len(kept.all))
@@ -101,7 +101,7 @@ func TestKeysExclude(t *testing.T) {
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			if status, body := r.do("POST", "/v1/vms/fox/start", "", keyHeader, "key-of-a-start"); status != 200 {
+			if status, body := r.do("POST", "/v1/vms/fox/start", "", api.KeyHeader, "key-of-a-start"); status != 200 {
 				t.Error(status, body)
 			}
 		})
@@ -130,7 +130,7 @@ func TestDeletedAndNotTold(t *testing.T) {
 	ask := func(key string, die bool) (status int, err error) {
 		w := httptest.NewRecorder()
 		r := httptest.NewRequest("DELETE", "/v1/images/app", nil)
-		r.Header.Set(keyHeader, key)
+		r.Header.Set(api.KeyHeader, key)
 		err = k.once(func(w http.ResponseWriter, r *http.Request) error {
 			return k.deleted(w, r, "app", find, func(ref string) error {
 				if _, _, err := find(ref); err != nil {

@@ -97,7 +97,7 @@ func TestReadinessIsToldOnce(t *testing.T) {
 			t.Errorf("told %q, want %q", got, c.want)
 		}
 	}
-	t.Setenv(ReadyFD, "")
+	t.Setenv(api.ReadyEnv, "")
 	takeReadiness().tell(nil)
 }
 

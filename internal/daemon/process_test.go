@@ -55,7 +55,7 @@ func spawn(t *testing.T, home, mode string, log ...*os.File) (*exec.Cmd, string)
 	}
 	defer r.Close()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), asDaemon+"="+mode, "BANGER_HOME="+home, ReadyFD+"=3")
+	cmd.Env = append(os.Environ(), asDaemon+"="+mode, "BANGER_HOME="+home, api.ReadyEnv+"=3")
 	cmd.ExtraFiles = []*os.File{w}
 	for _, f := range log {
 		cmd.Stdout, cmd.Stderr = f, f

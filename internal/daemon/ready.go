@@ -10,25 +10,20 @@ import (
 	"banger/api"
 )
 
-// ReadyFD is the environment variable that holds the number of a descriptor on which whoever started
-// the daemon waits for "ready\n", or for one line of JSON, an api.Error, that says why the daemon did
-// not start.
-const ReadyFD = "BANGER_READY_FD"
-
 // readiness reports to the starter, once.
 type readiness struct{ file *os.File }
 
 // takeReadiness removes the descriptor from the environment, so that no child of this process keeps
 // the starter waiting.
 func takeReadiness() *readiness {
-	text := os.Getenv(ReadyFD)
-	os.Unsetenv(ReadyFD)
+	text := os.Getenv(api.ReadyEnv)
+	os.Unsetenv(api.ReadyEnv)
 	fd, err := strconv.Atoi(text)
 	if err != nil || fd <= 2 {
 		return &readiness{}
 	}
 	unix.CloseOnExec(fd)
-	return &readiness{file: os.NewFile(uintptr(fd), ReadyFD)}
+	return &readiness{file: os.NewFile(uintptr(fd), api.ReadyEnv)}
 }
 
 // tell reports that the daemon is ready, or err. A starter that is gone does not matter.

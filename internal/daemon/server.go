@@ -16,10 +16,6 @@ import (
 	"banger/internal/guest/budget"
 )
 
-// versionHeader carries the daemon's version in each answer, so that a client
-// of another version notices.
-const versionHeader = "Banger-Version"
-
 const (
 	// headerTime bounds how long a client may take to send a request's header.
 	headerTime = 10 * time.Second
@@ -130,7 +126,7 @@ func (s *Server) Shutdown() {
 func (s *Server) serve(allowed access, handle handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w := &writer{ResponseWriter: rw}
-		w.Header().Set(versionHeader, s.version)
+		w.Header().Set(api.VersionHeader, s.version)
 		defer s.core.rest.Use()
 		defer s.catch(w, r)
 		err := s.admit(allowed, r)

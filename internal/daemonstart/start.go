@@ -23,10 +23,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ReadyEnv is the variable that holds the descriptor on which a started daemon reports
-// that it is ready: it writes "ready\n", or an api.Error as JSON, and closes it.
-const ReadyEnv = "BANGER_READY_FD"
-
 // readyTime bounds the start of the daemon, which first finds its VMs again: this takes
 // about a second for very many. A longer start means that it hangs.
 const readyTime = 60 * time.Second
@@ -134,7 +130,7 @@ func (d Daemon) spawn(ctx context.Context, program string) error {
 	}
 	proc, err := os.StartProcess(program, []string{program}, &os.ProcAttr{
 		Dir:   "/", // so that no mounted file system is busy
-		Env:   append(Env(d.Paths), ReadyEnv+"=3"),
+		Env:   append(Env(d.Paths), api.ReadyEnv+"=3"),
 		Files: []*os.File{null, log, log, write},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
@@ -233,7 +229,7 @@ func Env(p paths.Paths) []string {
 	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
 		_, ours := set[name]
-		return ours || name == ReadyEnv || config.OfTheDaemon(name)
+		return ours || name == api.ReadyEnv || config.OfTheDaemon(name)
 	})
 	for name, value := range set {
 		if value != "" {

@@ -16,7 +16,6 @@ import (
 	"go.uber.org/goleak"
 
 	"banger/api"
-	"banger/internal/daemonstart"
 	"banger/internal/host/proc"
 	"banger/internal/paths"
 )
@@ -24,7 +23,7 @@ import (
 func TestMain(m *testing.M) {
 	// A forwarder starts the daemon for a connection that comes in: this program again.
 	// It must not run the tests, which would start more.
-	if os.Getenv(daemonstart.ReadyEnv) != "" {
+	if os.Getenv(api.ReadyEnv) != "" {
 		fmt.Fprintln(os.Stderr, "there is no daemon here")
 		os.Exit(1)
 	}
