@@ -30,8 +30,8 @@ func TestLostAnswersAreAskedForAgain(t *testing.T) {
 		seen := map[string]int{}
 		c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			mu.Lock()
-			seen[r.Header.Get(keyHeader)]++
-			n := seen[r.Header.Get(keyHeader)]
+			seen[r.Header.Get(api.KeyHeader)]++
+			n := seen[r.Header.Get(api.KeyHeader)]
 			mu.Unlock()
 			switch {
 			case n == 2: // it has begun to answer
@@ -93,7 +93,7 @@ func TestLogsOutliveRestarts(t *testing.T) {
 		} else if r.URL.Query().Get("tail") != "75" {
 			t.Errorf("asked for %s", r.URL.RawQuery)
 		}
-		w.Header().Set(logOffsetHeader, fmt.Sprint(from))
+		w.Header().Set(api.LogOffsetHeader, fmt.Sprint(from))
 		to := min(len(log), from+333)
 		fmt.Fprint(w, log[from:to])
 		_ = http.NewResponseController(w).Flush()

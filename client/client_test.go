@@ -180,7 +180,7 @@ func TestWithoutADaemon(t *testing.T) {
 
 func TestStreamIsRawBytesBothWays(t *testing.T) {
 	c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Upgrade") != streamProtocol {
+		if r.Header.Get("Upgrade") != api.StreamProtocol {
 			w.WriteHeader(http.StatusBadRequest)
 			return
 		}
@@ -220,7 +220,7 @@ func TestGuestStaysWithItsVM(t *testing.T) {
 			return
 		}
 		w.Header().Set("Connection", "Upgrade")
-		w.Header().Set("Upgrade", streamProtocol)
+		w.Header().Set("Upgrade", api.StreamProtocol)
 		w.Header().Set(api.VMIDHeader, "0123456789ab")
 		w.Header().Set(api.VMNameHeader, name)
 		w.WriteHeader(http.StatusSwitchingProtocols)
@@ -262,7 +262,7 @@ func TestWaitRidesOutARestart(t *testing.T) {
 func TestOtherVersionIsSaidOnce(t *testing.T) {
 	var said []string
 	c := serveWith(t, Options{Version: "1.0", OnOtherVersion: func(v string) { said = append(said, v) }}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set(versionHeader, "2.0")
+		w.Header().Set(api.VersionHeader, "2.0")
 		fmt.Fprint(w, "{}")
 	}))
 	for range 3 {

@@ -15,9 +15,6 @@ import (
 	"banger/internal/imageconfig"
 )
 
-// streamProtocol is the protocol to which the connection of a stream is upgraded.
-const streamProtocol = "banger-stream"
-
 // channel opens a channel to the agent of a running VM: one connection, one request. The
 // daemon relays what follows.
 func (t *transport) channel(ctx context.Context, ref string) (conn *streamConn, err error) {
@@ -55,7 +52,7 @@ func (t *transport) upgrade(conn net.Conn, ref string, connection bool) (*stream
 		carries = api.CarriesHeader + ": " + api.CarriesConnection + "\r\n"
 	}
 	_, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: banger\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%sContent-Length: 0\r\n\r\n",
-		path, streamProtocol, carries)
+		path, api.StreamProtocol, carries)
 	if err != nil {
 		return nil, &brokenError{err}
 	}

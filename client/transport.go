@@ -34,9 +34,6 @@ type transport struct {
 	once     sync.Once
 }
 
-// versionHeader carries the daemon's version in each of its answers.
-const versionHeader = "Banger-Version"
-
 func newTransport(o Options) *transport {
 	t := &transport{dial: o.Dial, log: o.Log, version: o.Version, mismatch: o.OnOtherVersion}
 	if t.dial == nil {
@@ -112,10 +109,6 @@ func (t *transport) exchange(ctx context.Context, method, path string, in, out a
 // maxAnswer bounds one answer or event, in bytes: a list of a thousand VMs has about 1 MiB.
 const maxAnswer = 64 << 20
 
-// keyHeader carries a key that the client made for a request that changes something. The
-// daemon executes the requests with the same key once.
-const keyHeader = "Idempotency-Key"
-
 // newKey makes the key of a request, or returns "" for a method that changes nothing.
 func newKey(method string) string {
 	if method == http.MethodGet {
@@ -177,7 +170,7 @@ func (t *transport) sendOnce(ctx context.Context, method, path string, in any, k
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if key != "" {
-		req.Header.Set(keyHeader, key)
+		req.Header.Set(api.KeyHeader, key)
 	}
 	resp, err := t.http.Do(req)
 	if err != nil && ctx.Err() != nil { // the error is then the context's cause
@@ -203,7 +196,7 @@ func canceledKind(ctx context.Context) api.Kind {
 
 // compare compares the daemon's version in an answer with the client's.
 func (t *transport) compare(h http.Header) {
-	if v := h.Get(versionHeader); v != "" && t.mismatch != nil && v != t.version {
+	if v := h.Get(api.VersionHeader); v != "" && t.mismatch != nil && v != t.version {
 		t.once.Do(func() { t.mismatch(v) })
 	}
 }

@@ -149,7 +149,7 @@ func (v VMs) Logs(ctx context.Context, ref string, follow bool, tail int, w io.W
 		if err != nil {
 			return err
 		}
-		from, parseErr := strconv.ParseInt(resp.Header.Get(logOffsetHeader), 10, 64)
+		from, parseErr := strconv.ParseInt(resp.Header.Get(api.LogOffsetHeader), 10, 64)
 		to := &failing{w: w}
 		n, err := io.Copy(to, resp.Body)
 		resp.Body.Close()
@@ -164,9 +164,6 @@ func (v VMs) Logs(ctx context.Context, ref string, follow bool, tail int, w io.W
 		query.Set("from", fmt.Sprint(from+n))
 	}
 }
-
-// logOffsetHeader carries the offset in a console's log, in bytes, at which an answer begins.
-const logOffsetHeader = "Banger-Log-Offset"
 
 // failing is a writer that records whether a write has failed.
 type failing struct {
