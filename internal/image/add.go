@@ -14,7 +14,7 @@ import (
 
 	"banger/api"
 	"banger/internal/host/fsx"
-	"banger/internal/host/userns"
+	"banger/internal/image/rootfs"
 )
 
 // add makes an image from a tree that fill creates in a directory, and names it. fill
@@ -42,13 +42,11 @@ func (c *Cache) add(ctx context.Context, names []string, m *meta, report api.Rep
 		if err := fill(root); err != nil {
 			return api.Image{}, err
 		}
-		deferred := deferredFile(root)
-		if _, err := os.Stat(deferred); os.IsNotExist(err) {
-			deferred = "" // no archive was unpacked
-		}
-		if err := pack(ctx, root, deferred, out, m, report); err != nil {
+		size, err := rootfs.Pack(ctx, root, filepath.Join(out, rootfsFile), true, report)
+		if err != nil {
 			return api.Image{}, err
 		}
+		m.DiskBytes = size
 		return c.seal(ctx, out, names, m, report)
 	})
 }
@@ -67,21 +65,6 @@ func (c *Cache) staged(ctx context.Context, work func(dir string) (api.Image, er
 		return made, api.Errorf(api.KindNoSpace, "no room in %s: %w", c.staging, err)
 	}
 	return made, err
-}
-
-// pack makes the image's file from the tree at root. deferred is the path of the list
-// of deferred attributes, or "".
-func pack(ctx context.Context, root, deferred, out string, m *meta, report api.Report) error {
-	file := filepath.Join(out, rootfsFile)
-	if err := makeFile(file); err != nil {
-		return err
-	}
-	result, err := job(ctx, report, userns.Call{Job: jobPack, Args: []string{root, file, deferred}})
-	m.DiskBytes = result.DiskBytes
-	if err == nil {
-		warn(summary{Attrs: result.Lost}, report)
-	}
-	return err
 }
 
 // seal makes an image of the directory out, which contains its file, and names it.

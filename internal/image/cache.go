@@ -19,12 +19,17 @@ import (
 	"banger/internal/host/apt"
 	"banger/internal/host/fsx"
 	"banger/internal/idref"
+	"banger/internal/image/distro"
 	blobstore "banger/internal/image/oci/blobs"
 	"banger/internal/image/oci/registry"
+	"banger/internal/image/rootfs"
 	"banger/internal/image/singleflight"
+	"banger/internal/image/tarball"
 	"banger/internal/paths"
 	"banger/internal/queue"
 )
+
+const mib = 1 << 20
 
 // Cache holds the images of one installation, each in a directory named by the digest
 // of its content. One process at a time may open it: the daemon.
@@ -34,8 +39,8 @@ type Cache struct {
 	apt        *apt.Apt
 	flights    singleflight.Group
 	pulls      singleflight.Group // from registries; each ends in one of flights
-	host       release
-	limits     limits
+	host       distro.Release
+	limits     tarball.Limits
 	works      *queue.Queue     // bounds how many images and disks are made in parallel
 	blobs      *blobstore.Store // downloaded blobs
 	registries *registry.Client
@@ -75,7 +80,7 @@ type meta struct {
 
 // Open opens the cache below p.
 func Open(p paths.Paths, a *apt.Apt) (*Cache, error) {
-	c := &Cache{dir: p.Images(), staging: p.Staging(), apt: a, host: hostRelease(), limits: defaultLimits, works: queue.New(runtime.NumCPU()), names: map[string]string{}, known: map[string]known{}}
+	c := &Cache{dir: p.Images(), staging: p.Staging(), apt: a, host: distro.Host(), limits: tarball.DefaultLimits, works: queue.New(runtime.NumCPU()), names: map[string]string{}, known: map[string]known{}}
 	c.openRegistries(p)
 	for _, dir := range []string{c.dir, c.staging} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -260,7 +265,7 @@ func (c *Cache) stage(ctx context.Context, work func(dir string) error) error {
 	// The clean-up ignores that ctx has ended, but is bounded.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
 	defer cancel()
-	if cleanErr := removeTree(ctx, dir); cleanErr != nil && err == nil {
+	if cleanErr := rootfs.Remove(ctx, dir); cleanErr != nil && err == nil {
 		return api.Errorf(api.KindOf(cleanErr), "cannot remove %s: %w", dir, cleanErr)
 	}
 	return err

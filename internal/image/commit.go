@@ -11,6 +11,7 @@ import (
 	"banger/internal/host/execx"
 	"banger/internal/image/ext4"
 	"banger/internal/image/oci"
+	"banger/internal/image/rootfs"
 )
 
 // Commit makes an image from the disk of the VM named from, which put writes to a file.
@@ -34,7 +35,7 @@ func (c *Cache) Commit(ctx context.Context, name, base, from string, report api.
 		}
 		m.ID = oci.Digest(config)
 	}
-	return c.addFile(ctx, []string{c.host.canonical(name)}, m, report, func(to string) error {
+	return c.addFile(ctx, []string{c.host.Canonical(name)}, m, report, func(to string) error {
 		if err := put(ctx, to); err != nil {
 			return err
 		}
@@ -46,7 +47,7 @@ func (c *Cache) Commit(ctx context.Context, name, base, from string, report api.
 // disks of other sizes, and hashing it takes less time.
 func shrink(ctx context.Context, file string, report api.Report) error {
 	report(api.Progress{Step: "image", Message: "checking and shrinking the file system"})
-	f, err := openForSync(file)
+	f, err := rootfs.OpenForSync(file)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"banger/api"
 	"banger/internal/host/execx"
 	"banger/internal/host/fsx"
+	"banger/internal/image/rootfs"
 )
 
 // Base returns the file that Disk has made, or an error of kind not found: disks of VMs
@@ -60,8 +61,8 @@ func (c *Cache) Disk(ctx context.Context, digest string, size int64, report api.
 	case size < m.DiskBytes:
 		return "", api.Errorf(api.KindInvalid, "a disk of %d bytes is too small for the image", size).
 			WithHint("use at least --disk %dMiB", m.DiskBytes/mib)
-	case size%blockSize != 0:
-		return "", api.Errorf(api.KindInvalid, "the size of a disk must be a multiple of %d bytes, not %d", blockSize, size)
+	case size%rootfs.BlockSize != 0:
+		return "", api.Errorf(api.KindInvalid, "the size of a disk must be a multiple of %d bytes, not %d", rootfs.BlockSize, size)
 	}
 	path := c.sized(hex, size)
 	if _, err := os.Stat(path); err == nil {
@@ -114,7 +115,7 @@ func grow(ctx context.Context, base, file string, size int64, report api.Report)
 	if err := os.Truncate(file, size); err != nil {
 		return err
 	}
-	f, err := openForSync(file)
+	f, err := rootfs.OpenForSync(file)
 	if err != nil {
 		return err
 	}

@@ -11,23 +11,13 @@ import (
 	"banger/internal/host/execx"
 	"banger/internal/host/fsx"
 	"banger/internal/image/ext4"
+	"banger/internal/image/tarball"
 )
-
-const tarMagicOffset = 257 // of "ustar" (tar(5))
 
 // isExt4 reports whether a file that starts with head is an ext4 file system, and not
 // an archive that has the magic number by chance.
 func isExt4(head []byte) bool {
-	return ext4.Is(head) && !isCompressed(head) && string(head[tarMagicOffset:tarMagicOffset+5]) != "ustar"
-}
-
-// openExt4 opens the file system in an image's file.
-func openExt4(f *os.File) (*ext4.FS, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fsx.DiskError("read the file system", err)
-	}
-	return ext4.Open(f, info.Size())
+	return ext4.Is(head) && !tarball.IsCompressed(head) && !tarball.IsTar(head)
 }
 
 // importExt4 imports a file system unchanged. It is not mounted.

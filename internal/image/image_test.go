@@ -2,7 +2,6 @@ package image
 
 import (
 	"archive/tar"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -46,33 +45,6 @@ func checkClean(t *testing.T, c *Cache) {
 
 func silent(api.Progress) {}
 
-// archive writes a tar archive; content of regular files is their Linkname.
-func archive(t testing.TB, headers ...tar.Header) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	for _, h := range headers {
-		content := ""
-		if h.Typeflag == tar.TypeReg || h.Typeflag == tar.TypeCont || h.Typeflag == gnuDumpDir {
-			content, h.Linkname = h.Linkname, ""
-			h.Size = int64(len(content))
-		}
-		if h.Mode == 0 {
-			h.Mode = 0o755
-		}
-		if err := w.WriteHeader(&h); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.Write([]byte(content)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
 func save(t *testing.T, data []byte) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "rootfs.tar")
@@ -80,24 +52,6 @@ func save(t *testing.T, data []byte) string {
 		t.Fatal(err)
 	}
 	return path
-}
-
-func busybox(t *testing.T) []byte {
-	t.Helper()
-	program, err := os.ReadFile("/bin/busybox")
-	if err != nil {
-		t.Fatalf("this test needs a static busybox (sudo apt-get install busybox-static): %v", err)
-	}
-	when := time.Unix(1700000000, 0)
-	return archive(t,
-		tar.Header{Name: "./", Typeflag: tar.TypeDir},
-		tar.Header{Name: "./bin/", Typeflag: tar.TypeDir, ModTime: when},
-		tar.Header{Name: "./bin/busybox", Typeflag: tar.TypeReg, Mode: 0o4755, Linkname: string(program), ModTime: when},
-		tar.Header{Name: "./bin/sh", Typeflag: tar.TypeSymlink, Linkname: "busybox"},
-		tar.Header{Name: "./bin/ls", Typeflag: tar.TypeLink, Linkname: "./bin/busybox"},
-		tar.Header{Name: "./home/me/f", Typeflag: tar.TypeReg, Uid: 1000, Gid: 1001, Mode: 0o640, Linkname: "hello"},
-		tar.Header{Name: "./run/pipe", Typeflag: tar.TypeFifo},
-	)
 }
 
 // debugfs asks for what is in an image.

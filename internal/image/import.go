@@ -3,7 +3,6 @@ package image
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,6 +13,8 @@ import (
 	"banger/internal/image/ext4"
 	"banger/internal/image/oci"
 	"banger/internal/image/oci/registry"
+	"banger/internal/image/rootfs"
+	"banger/internal/image/tarball"
 )
 
 // CheckName refuses a name that is not valid for an image.
@@ -60,7 +61,7 @@ func (c *Cache) importFrom(ctx context.Context, req api.ImportImage, report api.
 		return api.Image{}, api.Errorf(api.KindInvalid, "it is not an archive: it is %s", describeType(info))
 	}
 	report(api.Progress{Step: "image", Message: "examining " + filepath.Base(req.Path), Total: info.Size(), Unit: "bytes"})
-	head := make([]byte, max(ext4.HeadBytes, sniffBytes))
+	head := make([]byte, max(ext4.HeadBytes, tarball.SniffBytes))
 	n, err := f.ReadAt(head, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return api.Image{}, api.Errorf(api.KindInternal, "cannot read it: %w", err)
@@ -69,10 +70,10 @@ func (c *Cache) importFrom(ctx context.Context, req api.ImportImage, report api.
 	switch {
 	case isExt4(head):
 		return c.importExt4(ctx, f, req, report)
-	case isCompressed(head):
+	case tarball.IsCompressed(head):
 		return c.importCompressed(ctx, f, info.Size(), req, report)
 	}
-	if e := otherFormat(head); e != nil {
+	if e := tarball.OtherFormat(head); e != nil {
 		return api.Image{}, e
 	}
 	return c.importTar(ctx, f, info.Size(), req, report)
@@ -112,12 +113,12 @@ func (c *Cache) importRootfs(ctx context.Context, f *os.File, size int64, req ap
 		return io.NopCloser(io.NewSectionReader(f, 0, size)), nil
 	}}
 	return c.add(ctx, []string{req.Name}, &meta{Source: req.Path}, report, func(root string) error {
-		s, err := unpackInto(ctx, root, unpackSpec{Limits: c.limits}, []oci.Layer{archive}, report)
+		s, err := rootfs.Unpack(ctx, root, rootfs.Spec{Limits: c.limits}, []oci.Layer{archive}, report)
 		if err == nil && s.IsImage {
 			return errIsImage
 		}
 		if err == nil {
-			warn(s, report)
+			s.Warn(report)
 			if s.NoShell {
 				report(api.Progress{Step: api.StepNote, Message: "this file system has no /bin/sh: name the program to run in the command"})
 			}
@@ -141,16 +142,4 @@ func describeType(info os.FileInfo) string {
 		return "not a regular file"
 	}
 	return "empty"
-}
-
-// warn reports what could not be unpacked unchanged.
-func warn(s summary, report api.Report) {
-	tell := func(n int, what string) {
-		if n > 0 {
-			report(api.Progress{Step: api.StepNote, Message: fmt.Sprintf(what, n)})
-		}
-	}
-	tell(s.Devices, "device nodes left out of the image: %d, whose numbers are out of range, or which are too many without root")
-	tell(s.Owners, "files of the image given to root: %d, whose owners are out of range, or too many beyond your subordinate ids")
-	tell(s.Attrs, "extended attributes left out of the image: %d, which cannot be set here")
 }

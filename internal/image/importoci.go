@@ -16,6 +16,8 @@ import (
 	"banger/internal/host/fsx"
 	"banger/internal/image/ext4"
 	"banger/internal/image/oci"
+	"banger/internal/image/rootfs"
+	"banger/internal/image/tarball"
 )
 
 // importImage imports an image of layers. ok is false if files contain none.
@@ -42,7 +44,7 @@ func (c *Cache) importCompressed(ctx context.Context, f *os.File, size int64, re
 	if isExt4(head) {
 		return c.importPackedExt4(ctx, f, size, req, report)
 	}
-	if e := otherFormat(head); e != nil {
+	if e := tarball.OtherFormat(head); e != nil {
 		return api.Image{}, api.Errorf(e.Kind, "decompressed, %w", e)
 	}
 	if !looksLikeImage(io.NewSectionReader(f, 0, size)) {
@@ -77,14 +79,14 @@ func (c *Cache) importCompressed(ctx context.Context, f *os.File, size int64, re
 
 // decompressedHead returns the first bytes of a compressed file's content.
 func decompressedHead(r io.Reader) ([]byte, error) {
-	plain, err := decompress(r)
+	plain, err := tarball.Decompress(r)
 	if err != nil {
-		return nil, (&unpacker{s: &summary{}}).archiveError(err)
+		return nil, tarball.Position{}.Explain(err)
 	}
-	head := make([]byte, max(ext4.HeadBytes, sniffBytes))
-	n, err := fillUp(plain, head)
+	head := make([]byte, max(ext4.HeadBytes, tarball.SniffBytes))
+	n, err := tarball.FillUp(plain, head)
 	if n == 0 && err != nil && !errors.Is(err, io.EOF) {
-		return nil, (&unpacker{s: &summary{}}).archiveError(err)
+		return nil, tarball.Position{}.Explain(err)
 	}
 	return head[:n], nil
 }
@@ -146,7 +148,7 @@ const imageSniffBytes = 1 << 20
 
 // looksLikeImage reports whether an archive starts like an image.
 func looksLikeImage(r io.Reader) bool {
-	plain, err := decompress(r)
+	plain, err := tarball.Decompress(r)
 	if err != nil {
 		return false
 	}
@@ -164,10 +166,10 @@ func looksLikeImage(r io.Reader) bool {
 }
 
 func (c *Cache) decompressTo(ctx context.Context, w io.Writer, in io.Reader, size int64, report api.Report) error {
-	count := &counter{r: in, report: func(n int64) {
+	count := tarball.NewCounter(in, func(n int64) {
 		report(api.Progress{Step: "image", Message: "decompressing", Done: n, Total: size, Unit: "bytes"})
-	}}
-	r, err := decompress(count)
+	})
+	r, err := tarball.Decompress(count)
 	if err != nil {
 		return damaged(err)
 	}
@@ -175,16 +177,16 @@ func (c *Cache) decompressTo(ctx context.Context, w io.Writer, in io.Reader, siz
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		return c.limits.check(count.n.Load(), out)
+		return c.limits.Check(count.Bytes(), out)
 	}}
-	source := &archiveReader{r: bounded}
+	source := &tarball.Source{R: bounded}
 	_, err = io.Copy(w, source)
 	var known *api.Error
 	switch {
 	case errors.As(err, &known) || ctx.Err() != nil:
 		return err
-	case source.err != nil:
-		return damaged(source.err)
+	case source.Err != nil:
+		return damaged(source.Err)
 	}
 	return fsx.DiskError("decompress", err)
 }
@@ -247,9 +249,11 @@ func (c *Cache) importDir(ctx context.Context, req api.ImportImage, report api.R
 	defer leave()
 	return c.staged(ctx, func(dir string) (api.Image, error) {
 		m := &meta{Source: req.Path}
-		if err := pack(ctx, req.Path, "", dir, m, report); err != nil {
+		size, err := rootfs.Pack(ctx, req.Path, filepath.Join(dir, rootfsFile), false, report)
+		if err != nil {
 			return api.Image{}, err
 		}
+		m.DiskBytes = size
 		return c.seal(ctx, dir, []string{req.Name}, m, report)
 	})
 }

@@ -7,6 +7,7 @@ import (
 
 	"banger/api"
 	"banger/internal/image/oci"
+	"banger/internal/image/rootfs"
 )
 
 // addLayered makes an image from layers, and names it. If the cache contains an image
@@ -74,7 +75,7 @@ func (c *Cache) makeLayered(ctx context.Context, id string, names []string, img 
 		Source: img.Ref, ID: id, Config: &img.Config, RawConfig: img.RawConfig, Reference: img.Ref, Manifest: img.ManifestDigest, History: img.History,
 	}
 	_, err := c.add(ctx, names, m, report, func(root string) error {
-		s, err := unpackInto(ctx, root, unpackSpec{Layered: true, Limits: c.limits, Volumes: img.Volumes}, img.Layers, report)
+		s, err := rootfs.Unpack(ctx, root, rootfs.Spec{Layered: true, Limits: c.limits, Volumes: img.Volumes}, img.Layers, report)
 		if err != nil {
 			return err
 		}
@@ -82,7 +83,7 @@ func (c *Cache) makeLayered(ctx context.Context, id string, names []string, img 
 			m.Layers = append(m.Layers, api.ImageLayer{Digest: l.Digest, DiffID: l.DiffID, SizeBytes: s.Layers[n]})
 		}
 		m.sizeHistory()
-		warn(s, report)
+		s.Warn(report)
 		return nil
 	})
 	if err != nil {

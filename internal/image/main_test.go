@@ -10,9 +10,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	userns.Main(map[string]userns.Job{
-		jobUnpack: runUnpack, jobBootstrap: runBootstrap, jobPack: runPack, jobRemove: runRemove,
-		jobFullDisk: runFullDisk, jobFullPull: runFullPull,
-	})
+	all := jobs()
+	all[jobFullDisk], all[jobFullPull] = runFullDisk, runFullPull
+	userns.Main(all)
 	goleak.VerifyTestMain(m, synctest.Leak)
 }

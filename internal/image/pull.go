@@ -2,8 +2,6 @@ package image
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -12,6 +10,7 @@ import (
 	"banger/internal/host/execx"
 	"banger/internal/host/fsx"
 	"banger/internal/host/userns"
+	"banger/internal/image/distro"
 )
 
 // Pull gets an image: that of the host's own distribution is built from its packages,
@@ -21,10 +20,10 @@ func (c *Cache) Pull(ctx context.Context, req api.PullImage, report api.Report) 
 	if err != nil {
 		return api.Image{}, err
 	}
-	if meant != c.host.image() {
+	if meant != c.host.Image() {
 		return c.pullReference(ctx, meant, report)
 	}
-	name, recipe := c.host.image(), recipeDigest(c.host)
+	name, recipe := c.host.Image(), c.host.Recipe()
 	if i, m, ok := c.named(name); ok && !req.Refresh && m.Recipe == recipe && c.isComplete(strings.TrimPrefix(i.Digest, "sha256:")) {
 		return i, nil
 	}
@@ -67,49 +66,10 @@ func (c *Cache) build(ctx context.Context, name string, refresh bool, report api
 		return err
 	}
 	sources = slices.DeleteFunc(sources, func(s apt.Source) bool { return strings.HasPrefix(s.URI, "cdrom:") })
-	m := &meta{Source: "packages of " + name + " " + c.host.codename, Recipe: recipeDigest(c.host)}
-	overall := scaleProgress(report)
+	m := &meta{Source: "packages of " + name + " " + c.host.Codename, Recipe: c.host.Recipe()}
+	overall := distro.ScaleProgress(report)
 	_, err = c.add(ctx, []string{name}, m, overall, func(root string) error {
-		return bootstrap(ctx, root, name, sources, options, overall)
+		return distro.Bootstrap(ctx, root, name, sources, options, overall)
 	})
 	return err
-}
-
-// bootstrap fills root. The directory beside it holds files for apt.
-func bootstrap(ctx context.Context, root, name string, sources []apt.Source, options []string, report api.Report) error {
-	list, conf := filepath.Join(filepath.Dir(root), name+".sources"), filepath.Join(filepath.Dir(root), "apt.conf")
-	// In a user namespace apt's own user may not enter banger's directories.
-	options = append(options, `APT::Sandbox::User "root";`)
-	for file, text := range map[string]string{list: apt.Deb822(sources), conf: strings.Join(options, "\n") + "\n"} {
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			return fsx.DiskError("build image", err)
-		}
-	}
-	args := []string{root, name, suite(sources), list, conf}
-	_, err := job(ctx, report, userns.Call{Job: jobBootstrap, Args: append(args, keyrings(sources)...)})
-	return err
-}
-
-// suite returns the name of the release among suites such as bookworm-updates.
-func suite(sources []apt.Source) string {
-	shortest := ""
-	for _, s := range sources {
-		if shortest == "" || len(s.Suite) < len(shortest) {
-			shortest = s.Suite
-		}
-	}
-	return shortest
-}
-
-// keyrings returns the files with the keys that sources are signed by.
-func keyrings(sources []apt.Source) []string {
-	var files []string
-	for _, s := range sources {
-		for _, word := range strings.FieldsFunc(s.SignedBy, func(r rune) bool { return r == ',' || r == ' ' }) {
-			if filepath.IsAbs(word) && !slices.Contains(files, word) {
-				files = append(files, word)
-			}
-		}
-	}
-	return files
 }

@@ -11,6 +11,7 @@ import (
 
 	"banger/api"
 	"banger/internal/host/apt"
+	"banger/internal/image/distro"
 	"banger/internal/paths"
 	"banger/test/harness"
 )
@@ -23,7 +24,7 @@ func shared(t *testing.T) *Cache {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(cache, "image-"+recipeDigest(hostRelease()))
+	dir := filepath.Join(cache, "image-"+distro.Host().Recipe())
 	p := paths.Paths{Data: dir, Cache: filepath.Join(dir, "cache"), Config: dir}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -59,7 +60,7 @@ func TestPull(t *testing.T) {
 			last = p
 		}
 	}
-	img, err := c.Pull(ctx, api.PullImage{Name: DefaultName()}, report)
+	img, err := c.Pull(ctx, api.PullImage{Name: distro.Host().Image()}, report)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,11 +78,11 @@ func TestPull(t *testing.T) {
 		"stat /usr/bin/chage":                         "Group:    42",
 		"stat /etc/resolv.conf":                       "Size: 0",
 		"stat /etc/apt/apt.conf.d/99mmdebstrap":       "File not found",
-		"ls /etc/apt/sources.list.d":                  c.host.image() + ".sources",
+		"ls /etc/apt/sources.list.d":                  c.host.Image() + ".sources",
 		"cat /etc/apt/sources.list.d/debian.sources":  "URIs:",
 		"stat /usr/share/keyrings/" + keyring(c.host): "Type: regular",
 	} {
-		request = strings.Replace(request, "debian.sources", c.host.image()+".sources", 1)
+		request = strings.Replace(request, "debian.sources", c.host.Image()+".sources", 1)
 		if got := debugfs(t, base, request); !strings.Contains(got, want) {
 			t.Errorf("%s: got %s, want %s", request, got, want)
 		}
@@ -95,4 +96,4 @@ func TestPull(t *testing.T) {
 	fsck(t, disk)
 }
 
-func keyring(r release) string { return r.image() + "-archive-keyring.gpg" }
+func keyring(r distro.Release) string { return r.Image() + "-archive-keyring.gpg" }

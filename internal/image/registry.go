@@ -107,7 +107,7 @@ func (c *Cache) sameManifest(manifest, name string) (bool, error) {
 // nameOf returns the name of a reference's image in the cache: the short one, unless it
 // names the image of the host's distribution.
 func (c *Cache) nameOf(ref registry.Reference) string {
-	if name := ref.Familiar(); c.host.canonical(name) == name {
+	if name := ref.Familiar(); c.host.Canonical(name) == name {
 		return name
 	}
 	return ref.String()
@@ -123,7 +123,7 @@ func (c *Cache) cacheName(ref string) (string, bool, error) {
 	if err != nil {
 		return "", false, err
 	}
-	if r, err := registry.Parse(name); err == nil && name != c.host.image() {
+	if r, err := registry.Parse(name); err == nil && name != c.host.Image() {
 		name = c.nameOf(r)
 	}
 	_, there := c.names[name]

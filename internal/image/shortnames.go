@@ -11,6 +11,12 @@ import (
 // each time a name is looked up that no image in the cache has.
 func (c *Cache) UseShortNames(table func() (map[string]string, error)) { c.shortNames = table }
 
+// CanPull reports whether Pull can try to get an image of that name.
+func (c *Cache) CanPull(name string) bool {
+	_, err := registry.Parse(name)
+	return err == nil || c.host.Canonical(name) == c.host.Image()
+}
+
 // resolveShortName returns what a name stands for that no image in the cache has: by
 // the table of short names a reference, by the host's release the name of its image,
 // otherwise the name itself. An entry of the table is a reference: it is not looked up
@@ -26,7 +32,7 @@ func (c *Cache) resolveShortName(name string) (string, error) {
 	}
 	entry, ok := table[short]
 	if !ok {
-		return c.host.canonical(name), nil
+		return c.host.Canonical(name), nil
 	}
 	if rest != "" && strings.ContainsAny(entry[strings.LastIndex(entry, "/")+1:], ":@") {
 		return "", api.Errorf(api.KindInvalid, "cannot resolve %.200q: in the table of short names, %s is already %s", name, short, entry).

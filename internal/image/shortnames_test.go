@@ -13,6 +13,7 @@ import (
 
 	"banger/api"
 	"banger/internal/config"
+	"banger/internal/image/distro"
 	"banger/internal/image/oci/registry"
 	"banger/internal/image/oci/registrytest"
 )
@@ -24,7 +25,7 @@ func table(names map[string]string) func() (map[string]string, error) {
 func TestMeaning(t *testing.T) {
 	const sum = "@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 	c := open(t)
-	c.host = release{id: "debian", version: "12", codename: "bookworm"}
+	c.host = distro.Release{ID: "debian", Version: "12", Codename: "bookworm"}
 	c.UseShortNames(table(map[string]string{
 		"alma": "docker.io/library/almalinux", "work": "registry.example:5000/team/app:2", "fixed": "a/b" + sum, "port": "registry.example:5000/a",
 		"chain": "alma", "debian-12": "mirror.example/debian:12",

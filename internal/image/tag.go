@@ -18,7 +18,7 @@ func (c *Cache) Tag(ref, name string) (api.Image, error) {
 	if err != nil {
 		return api.Image{}, err
 	}
-	return c.name(strings.TrimPrefix(i.Digest, "sha256:"), []string{c.host.canonical(name)})
+	return c.name(strings.TrimPrefix(i.Digest, "sha256:"), []string{c.host.Canonical(name)})
 }
 
 // History returns how an image was built, newest step first.

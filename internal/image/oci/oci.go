@@ -30,3 +30,7 @@ type Layer struct {
 	// Open opens the blob. The reader verifies digest and size.
 	Open func(ctx context.Context) (io.ReadCloser, error)
 }
+
+// WhiteoutPrefix begins the names of files by which a layer deletes files of the layers
+// below it (https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts).
+const WhiteoutPrefix = ".wh."
