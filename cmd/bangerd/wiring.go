@@ -69,7 +69,7 @@ func build(ctx context.Context, env daemon.Env) (*daemon.Services, error) {
 	}
 	parts := daemon.Parts{
 		Config: settings, Host: host, Agent: agent, Version: buildinfo.Get().Version,
-		Images: imageCache{images}, Kernels: kernels,
+		Images: images, Kernels: kernels,
 	}
 	if env.System {
 		systemMode(ctx, env, settings, kernels, &parts)

@@ -18,12 +18,12 @@ type imageHandlers struct {
 }
 
 func (s imageHandlers) list(w http.ResponseWriter, r *http.Request) error {
-	images, err := s.svc.Images.List(r.Context())
+	images, err := s.svc.Caches.ListImages()
 	return answer(w, api.ImageList{Images: orEmpty(images)}, err)
 }
 
 func (s imageHandlers) show(w http.ResponseWriter, r *http.Request) error {
-	image, err := s.svc.Images.Show(r.Context(), r.PathValue("image"))
+	image, err := s.svc.Caches.ShowImage(r.PathValue("image"))
 	return answer(w, image, err)
 }
 
@@ -32,9 +32,9 @@ func (s imageHandlers) delete(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return s.keyed.deleted(w, r, r.PathValue("image"), func(ref string) (string, []string, error) {
-		image, err := s.svc.Images.Show(r.Context(), ref)
+		image, err := s.svc.Caches.Images.Get(ref)
 		return image.Digest, image.Names, err
-	}, func(ref string) error { return s.svc.Images.Delete(r.Context(), ref) })
+	}, func(ref string) error { return s.svc.Caches.Images.Delete(ref, s.svc.Caches.Use.InUse) })
 }
 
 func (s imageHandlers) pull(w http.ResponseWriter, r *http.Request) error {
@@ -42,7 +42,7 @@ func (s imageHandlers) pull(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	o, err := s.svc.Images.Pull(r.Context(), req)
+	o, err := s.svc.Caches.PullImage(r.Context(), req)
 	return s.follow(w, r, o, err)
 }
 
@@ -51,7 +51,7 @@ func (s imageHandlers) importImage(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	o, err := s.svc.Images.Import(r.Context(), req)
+	o, err := s.svc.Caches.ImportImage(r.Context(), req)
 	return s.follow(w, r, o, err)
 }
 
@@ -63,12 +63,12 @@ func (s imageHandlers) tag(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	image, err := s.svc.Images.Tag(r.Context(), req)
+	image, err := s.svc.Caches.TagImage(req)
 	return changed(w, r, image, err)
 }
 
 func (s imageHandlers) history(w http.ResponseWriter, r *http.Request) error {
-	history, err := s.svc.Images.History(r.Context(), r.PathValue("image"))
+	history, err := s.svc.Caches.Images.History(r.PathValue("image"))
 	return answer(w, api.ImageHistoryList{History: orEmpty(history)}, err)
 }
 
@@ -81,7 +81,7 @@ func (s imageHandlers) export(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := s.untilStop(r.Context())
 	defer cancel()
-	e, err := s.svc.Images.Export(ctx, r.PathValue("image"), cmp.Or(values["format"], api.ExportOCI))
+	e, err := s.svc.Caches.Exports.Export(ctx, r.PathValue("image"), cmp.Or(values["format"], api.ExportOCI))
 	if errors.Is(context.Cause(ctx), errStopping) {
 		return errStopping
 	}
@@ -107,6 +107,6 @@ func (s imageHandlers) export(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s imageHandlers) prune(w http.ResponseWriter, r *http.Request) error {
-	o, err := s.svc.Images.Prune(r.Context())
+	o, err := s.svc.Caches.Prune(r.Context())
 	return s.follow(w, r, o, err)
 }

@@ -14,12 +14,12 @@ type kernelHandlers struct {
 }
 
 func (s kernelHandlers) list(w http.ResponseWriter, r *http.Request) error {
-	kernels, err := s.svc.Kernels.List(r.Context())
+	kernels, err := s.svc.Caches.ListKernels()
 	return answer(w, api.KernelList{Kernels: orEmpty(kernels)}, err)
 }
 
 func (s kernelHandlers) show(w http.ResponseWriter, r *http.Request) error {
-	kernel, err := s.svc.Kernels.Show(r.Context(), r.PathValue("kernel"))
+	kernel, err := s.svc.Caches.ShowKernel(r.PathValue("kernel"))
 	return answer(w, kernel, err)
 }
 
@@ -28,9 +28,9 @@ func (s kernelHandlers) delete(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return s.keyed.deleted(w, r, r.PathValue("kernel"), func(ref string) (string, []string, error) {
-		kernel, err := s.svc.Kernels.Show(r.Context(), ref)
+		kernel, err := s.svc.Caches.Kernels.Get(ref)
 		return kernel.Digest, kernel.Names, err
-	}, func(ref string) error { return s.svc.Kernels.Delete(r.Context(), ref) })
+	}, func(ref string) error { return s.svc.Caches.Kernels.Delete(ref, s.svc.Caches.Use.InUse) })
 }
 
 func (s kernelHandlers) pull(w http.ResponseWriter, r *http.Request) error {
@@ -38,7 +38,7 @@ func (s kernelHandlers) pull(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	o, err := s.svc.Kernels.Pull(r.Context(), req)
+	o, err := s.svc.Caches.PullKernel(r.Context(), req)
 	return s.follow(w, r, o, err)
 }
 
@@ -47,6 +47,6 @@ func (s kernelHandlers) importKernel(w http.ResponseWriter, r *http.Request) err
 	if err != nil {
 		return err
 	}
-	o, err := s.svc.Kernels.Import(r.Context(), req)
+	o, err := s.svc.Caches.ImportKernel(r.Context(), req)
 	return s.follow(w, r, o, err)
 }

@@ -28,14 +28,8 @@ type Parts struct {
 	Agent    string        // path of the guest agent's binary
 	Version  string
 	// Images and Kernels are the caches. They are opened before Assemble.
-	Images interface {
-		ImageCache
-		vm.Images
-	}
-	Kernels interface {
-		KernelCache
-		vm.Kernels
-	}
+	Images  ImageCache
+	Kernels KernelCache
 	// Doctor examines the host; vms are those of the services.
 	Doctor func(ctx context.Context, vms *vm.Service) []api.Check
 }
@@ -85,7 +79,7 @@ func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
 	})
 	c := parts.Config
 	ports := publish.NewManager(env.Paths, env.System, env.Log)
-	caches := Caches{Images: parts.Images, Kernels: parts.Kernels, Ops: ops}
+	caches := Caches{Images: parts.Images, Exports: parts.Images, Kernels: parts.Kernels, Ops: ops}
 	vms := vm.New(vm.Options{
 		Paths: env.Paths, Store: st, Ops: ops, Images: parts.Images, Kernels: parts.Kernels,
 		Drivers: parts.Drivers, Disks: parts.Disks, Host: parts.RootHost, Ports: ports, Agent: parts.Agent, Version: parts.Version,
@@ -97,7 +91,7 @@ func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
 	caches.Use = vms
 	return &Services{
 		VMs: vms, Lifecycle: vms, Changes: vms, Guests: vms, Leases: vms,
-		Images: ImageService{caches}, Kernels: KernelService{caches}, Operations: ops,
+		Caches: caches, Operations: ops,
 		Doctor: func(ctx context.Context) []api.Check { return parts.Doctor(ctx, vms) }, Recover: vms.Recover,
 		Degraded: st.Degraded, Answers: st,
 		Config: func() (api.Config, error) {

@@ -2,14 +2,15 @@ package daemon
 
 import (
 	"context"
-	"io"
 
 	"banger/api"
+	"banger/internal/image/export"
 	"banger/internal/op"
+	"banger/internal/vm"
 )
 
-// ImageCache is the daemon's interface to internal/image's cache.
-type ImageCache interface {
+// Images is what requests need of the image cache.
+type Images interface {
 	List() ([]api.Image, error)
 	Get(ref string) (api.Image, error)
 	Pull(ctx context.Context, req api.PullImage, report api.Report) (api.Image, error)
@@ -18,25 +19,26 @@ type ImageCache interface {
 	Tag(ref, name string) (api.Image, error)
 	// History returns how an image was built, the newest step first.
 	History(ref string) ([]api.ImageHistory, error)
-	// Export opens an image to be written in a format.
-	Export(ctx context.Context, ref, format string) (Export, error)
-	// Delete drops a name, and the image with its last one, unless it is used.
-	Delete(ref string, use Usage) error
-	// Prune deletes what has no name and is not used.
-	Prune(use Usage) (api.Pruned, error)
+	// Delete drops a name, and the image with its last one, unless a VM uses it.
+	Delete(ref string, inUse func(digest string) []string) error
+	// Prune deletes what has no name and is not used. disksInUse is Usage's.
+	Prune(inUse func(digest string) []string, disksInUse func(digest string) ([]int64, bool)) (api.Pruned, error)
 }
 
-// Export is an image as an archive or a file, ready to be written.
-type Export interface {
-	Size() int64  // in bytes
-	LeftOut() int // sockets that are not in it
-	// Write writes it, until ctx ends.
-	Write(ctx context.Context, w io.Writer) error
-	Close() error
+// Exporter opens an image to be written in a format.
+type Exporter interface {
+	Export(ctx context.Context, ref, format string) (export.Image, error)
 }
 
-// KernelCache is the daemon's interface to internal/kernel's cache.
-type KernelCache interface {
+// ImageCache is the image cache, for requests and for VMs.
+type ImageCache interface {
+	Images
+	Exporter
+	vm.Images
+}
+
+// Kernels is what requests need of the kernel cache.
+type Kernels interface {
 	List() ([]api.Kernel, error)
 	Get(ref string) (api.Kernel, error)
 	Pull(ctx context.Context, req api.PullKernel, report api.Report) (api.Kernel, error)
@@ -45,11 +47,18 @@ type KernelCache interface {
 	Delete(ref string, inUse func(digest string) []string) error
 }
 
-// Caches builds the services of the two caches: their long work becomes operations, and objects that
-// a VM uses are not deleted.
+// KernelCache is the kernel cache, for requests and for VMs.
+type KernelCache interface {
+	Kernels
+	vm.Kernels
+}
+
+// Caches answers requests about images and kernels: long work becomes operations, and the
+// answers say which VMs use an object. Requests that need neither go to the caches.
 type Caches struct {
-	Images  ImageCache
-	Kernels KernelCache
+	Images  Images
+	Exports Exporter
+	Kernels Kernels
 	Ops     *op.Manager
 	Use     Usage
 }
@@ -109,74 +118,54 @@ func (c Caches) Outcome(left op.Unfinished) (result *api.Result, ok bool) {
 	return nil, false
 }
 
-// ImageService answers requests about images.
-type ImageService struct{ Caches }
-
-// List returns all images with their users.
-func (s ImageService) List(context.Context) ([]api.Image, error) {
-	images, err := s.Images.List()
+// ListImages returns all images with their users.
+func (c Caches) ListImages() ([]api.Image, error) {
+	images, err := c.Images.List()
 	for i := range images {
-		images[i].UsedBy = s.Use.InUse(images[i].Digest)
+		images[i].UsedBy = c.Use.InUse(images[i].Digest)
 	}
 	return images, err
 }
 
-// Show returns one image.
-func (s ImageService) Show(_ context.Context, ref string) (api.Image, error) {
-	image, err := s.Images.Get(ref)
+// ShowImage returns one image with its users.
+func (c Caches) ShowImage(ref string) (api.Image, error) { return c.used(c.Images.Get(ref)) }
+
+// TagImage gives an image another name.
+func (c Caches) TagImage(req api.TagImage) (api.Image, error) {
+	return c.used(c.Images.Tag(req.Image, req.Name))
+}
+
+// used adds the users of an image.
+func (c Caches) used(image api.Image, err error) (api.Image, error) {
 	if err == nil {
-		image.UsedBy = s.Use.InUse(image.Digest)
+		image.UsedBy = c.Use.InUse(image.Digest)
 	}
 	return image, err
 }
 
-// Delete deletes an image that no VM uses.
-func (s ImageService) Delete(_ context.Context, ref string) error {
-	return s.Images.Delete(ref, s.Use)
-}
-
-// Tag gives an image another name.
-func (s ImageService) Tag(_ context.Context, req api.TagImage) (api.Image, error) {
-	image, err := s.Images.Tag(req.Image, req.Name)
-	if err == nil {
-		image.UsedBy = s.Use.InUse(image.Digest)
-	}
-	return image, err
-}
-
-// History returns how an image was built.
-func (s ImageService) History(_ context.Context, ref string) ([]api.ImageHistory, error) {
-	return s.Images.History(ref)
-}
-
-// Export opens an image to be written in a format.
-func (s ImageService) Export(ctx context.Context, ref, format string) (Export, error) {
-	return s.Images.Export(ctx, ref, format)
-}
-
-// Pull downloads or builds an image, unless the cache has it.
-func (s ImageService) Pull(ctx context.Context, req api.PullImage) (*op.Op, error) {
-	return s.work(ctx, kindImagePull, req.Name, "image", func(ctx context.Context, report api.Report) (api.Result, error) {
-		image, err := s.Images.Pull(ctx, req, report)
+// PullImage gets an image from where it comes from.
+func (c Caches) PullImage(ctx context.Context, req api.PullImage) (*op.Op, error) {
+	return c.work(ctx, kindImagePull, req.Name, "image", func(ctx context.Context, report api.Report) (api.Result, error) {
+		image, err := c.Images.Pull(ctx, req, report)
 		return api.Result{Image: &image}, err
 	})
 }
 
-// Import makes an image from a file.
-func (s ImageService) Import(ctx context.Context, req api.ImportImage) (*op.Op, error) {
-	return s.work(ctx, kindImageImport, req.Name, "image", func(ctx context.Context, report api.Report) (api.Result, error) {
-		image, err := s.Images.Import(ctx, req, report)
+// ImportImage makes an image from a file.
+func (c Caches) ImportImage(ctx context.Context, req api.ImportImage) (*op.Op, error) {
+	return c.work(ctx, kindImageImport, req.Name, "image", func(ctx context.Context, report api.Report) (api.Result, error) {
+		image, err := c.Images.Import(ctx, req, report)
 		return api.Result{Image: &image}, err
 	})
 }
 
 // Prune deletes the images and kernels that have no name and no VM.
-func (s ImageService) Prune(ctx context.Context) (*op.Op, error) {
-	return s.work(ctx, kindImagePrune, "", "prune", s.prune)
+func (c Caches) Prune(ctx context.Context) (*op.Op, error) {
+	return c.work(ctx, kindImagePrune, "", "prune", c.prune)
 }
 
 func (c Caches) prune(context.Context, api.Report) (api.Result, error) {
-	pruned, err := c.Images.Prune(c.Use)
+	pruned, err := c.Images.Prune(c.Use.InUse, c.Use.DisksInUse)
 	if err == nil {
 		err = c.pruneKernels(&pruned)
 	}
@@ -204,44 +193,36 @@ func (c Caches) pruneKernels(pruned *api.Pruned) error {
 	return err
 }
 
-// KernelService answers requests about kernels.
-type KernelService struct{ Caches }
-
-// List returns all kernels with their users.
-func (s KernelService) List(context.Context) ([]api.Kernel, error) {
-	kernels, err := s.Kernels.List()
+// ListKernels returns all kernels with their users.
+func (c Caches) ListKernels() ([]api.Kernel, error) {
+	kernels, err := c.Kernels.List()
 	for i := range kernels {
-		kernels[i].UsedBy = s.Use.InUse(kernels[i].Digest)
+		kernels[i].UsedBy = c.Use.InUse(kernels[i].Digest)
 	}
 	return kernels, err
 }
 
-// Show returns one kernel.
-func (s KernelService) Show(_ context.Context, ref string) (api.Kernel, error) {
-	kernel, err := s.Kernels.Get(ref)
+// ShowKernel returns one kernel with its users.
+func (c Caches) ShowKernel(ref string) (api.Kernel, error) {
+	kernel, err := c.Kernels.Get(ref)
 	if err == nil {
-		kernel.UsedBy = s.Use.InUse(kernel.Digest)
+		kernel.UsedBy = c.Use.InUse(kernel.Digest)
 	}
 	return kernel, err
 }
 
-// Delete deletes a kernel that no VM uses.
-func (s KernelService) Delete(_ context.Context, ref string) error {
-	return s.Kernels.Delete(ref, s.Use.InUse)
-}
-
-// Pull fetches the distribution's kernel.
-func (s KernelService) Pull(ctx context.Context, req api.PullKernel) (*op.Op, error) {
-	return s.work(ctx, kindKernelPull, "", "kernel", func(ctx context.Context, report api.Report) (api.Result, error) {
-		kernel, err := s.Kernels.Pull(ctx, req, report)
+// PullKernel fetches the distribution's kernel.
+func (c Caches) PullKernel(ctx context.Context, req api.PullKernel) (*op.Op, error) {
+	return c.work(ctx, kindKernelPull, "", "kernel", func(ctx context.Context, report api.Report) (api.Result, error) {
+		kernel, err := c.Kernels.Pull(ctx, req, report)
 		return api.Result{Kernel: &kernel}, err
 	})
 }
 
-// Import makes a kernel from files.
-func (s KernelService) Import(ctx context.Context, req api.ImportKernel) (*op.Op, error) {
-	return s.work(ctx, kindKernelImport, req.Name, "kernel", func(ctx context.Context, report api.Report) (api.Result, error) {
-		kernel, err := s.Kernels.Import(ctx, req, report)
+// ImportKernel makes a kernel from files.
+func (c Caches) ImportKernel(ctx context.Context, req api.ImportKernel) (*op.Op, error) {
+	return c.work(ctx, kindKernelImport, req.Name, "kernel", func(ctx context.Context, report api.Report) (api.Result, error) {
+		kernel, err := c.Kernels.Import(ctx, req, report)
 		return api.Result{Kernel: &kernel}, err
 	})
 }

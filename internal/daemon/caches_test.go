@@ -10,7 +10,7 @@ import (
 )
 
 type listedKernels struct {
-	KernelCache
+	Kernels
 	all     []api.Kernel
 	deleted []string
 }
@@ -25,9 +25,9 @@ func (k *listedKernels) Delete(ref string, inUse func(string) []string) error {
 	return nil
 }
 
-type noImagesToPrune struct{ ImageCache }
+type noImagesToPrune struct{ Images }
 
-func (noImagesToPrune) Prune(Usage) (api.Pruned, error) {
+func (noImagesToPrune) Prune(func(string) []string, func(string) ([]int64, bool)) (api.Pruned, error) {
 	return api.Pruned{Removed: []string{"image"}, ReclaimedBytes: 1}, nil
 }
 
@@ -50,7 +50,7 @@ func TestPruneTakesKernelsWithoutNameAndVM(t *testing.T) {
 	}}
 	ops := op.NewManager(nullLog{}, slog.New(slog.DiscardHandler))
 	defer ops.Close()
-	o, err := ImageService{Caches{Images: noImagesToPrune{}, Kernels: kernels, Ops: ops, Use: usedDigests{"used"}}}.Prune(t.Context())
+	o, err := Caches{Images: noImagesToPrune{}, Kernels: kernels, Ops: ops, Use: usedDigests{"used"}}.Prune(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"banger/api"
 	"banger/internal/host/fsx"
+	"banger/internal/image/export"
 	"banger/internal/op"
 	"banger/internal/paths"
 )
@@ -184,17 +185,28 @@ func (f *fakeGuests) SSHAccess(_ context.Context, ref string) (api.SSHAccess, er
 	return api.SSHAccess{Name: ref, HostKey: []byte("seed")}, findFox(ref)
 }
 
+// do does what a cache was asked for.
+func (f *fakeWork) do(what string, report api.Report) error {
+	select {
+	case f.asked <- what:
+	default:
+	}
+	report(api.Progress{Step: "only", Message: "working"})
+	return nil
+}
+
+// fakeImages have every image but "none", and record what they were asked.
 type fakeImages struct{ *fakeWork }
 
-func (f fakeImages) List(context.Context) ([]api.Image, error) { return nil, nil }
-func (f fakeImages) Show(_ context.Context, ref string) (api.Image, error) {
+func (f fakeImages) List() ([]api.Image, error) { return nil, nil }
+func (f fakeImages) Get(ref string) (api.Image, error) {
 	return api.Image{Names: []string{ref}}, nil
 }
-func (f fakeImages) Tag(_ context.Context, req api.TagImage) (api.Image, error) {
-	return api.Image{Names: []string{req.Image, req.Name}}, nil
+func (f fakeImages) Tag(ref, name string) (api.Image, error) {
+	return api.Image{Names: []string{ref, name}}, nil
 }
-func (f fakeImages) History(context.Context, string) ([]api.ImageHistory, error) { return nil, nil }
-func (f fakeImages) Export(_ context.Context, ref, format string) (Export, error) {
+func (f fakeImages) History(string) ([]api.ImageHistory, error) { return nil, nil }
+func (f fakeImages) Export(_ context.Context, ref, format string) (export.Image, error) {
 	if ref == "none" {
 		return nil, api.Errorf(api.KindNotFound, "no image named %q", ref)
 	}
@@ -220,34 +232,32 @@ func (e *fakeExport) Write(_ context.Context, w io.Writer) error {
 	return err
 }
 
-func (f fakeImages) Delete(_ context.Context, ref string) error {
+func (f fakeImages) Delete(ref string, _ func(string) []string) error {
 	if ref == "used" {
 		return api.Errorf(api.KindConflict, "cannot delete image used: fox uses it")
 	}
 	return nil
 }
-func (f fakeImages) Pull(ctx context.Context, req api.PullImage) (*op.Op, error) {
-	return f.start(ctx, "image.pull", "fox", "pull "+req.Name)
+func (f fakeImages) Pull(_ context.Context, req api.PullImage, report api.Report) (api.Image, error) {
+	return api.Image{Names: []string{req.Name}}, f.do("pull "+req.Name, report)
 }
-func (f fakeImages) Import(ctx context.Context, req api.ImportImage) (*op.Op, error) {
-	return f.start(ctx, "image.import", "fox", "import "+req.Path)
+func (f fakeImages) Import(_ context.Context, req api.ImportImage, report api.Report) (api.Image, error) {
+	return api.Image{Names: []string{req.Name}}, f.do("import "+req.Path, report)
 }
-func (f fakeImages) Prune(ctx context.Context) (*op.Op, error) {
-	return f.start(ctx, "vm.prune", "fox", "prune")
+func (f fakeImages) Prune(func(string) []string, func(string) ([]int64, bool)) (api.Pruned, error) {
+	return api.Pruned{}, f.do("prune", func(api.Progress) {})
 }
 
 type fakeKernels struct{ *fakeWork }
 
-func (f fakeKernels) List(context.Context) ([]api.Kernel, error) { return nil, nil }
-func (f fakeKernels) Show(_ context.Context, ref string) (api.Kernel, error) {
-	return api.Kernel{Release: ref}, nil
+func (f fakeKernels) List() ([]api.Kernel, error)                { return nil, nil }
+func (f fakeKernels) Get(ref string) (api.Kernel, error)         { return api.Kernel{Release: ref}, nil }
+func (f fakeKernels) Delete(string, func(string) []string) error { return nil }
+func (f fakeKernels) Pull(_ context.Context, _ api.PullKernel, report api.Report) (api.Kernel, error) {
+	return api.Kernel{}, f.do("pull kernel", report)
 }
-func (f fakeKernels) Delete(context.Context, string) error { return nil }
-func (f fakeKernels) Pull(ctx context.Context, _ api.PullKernel) (*op.Op, error) {
-	return f.start(ctx, "kernel.pull", "fox", "pull kernel")
-}
-func (f fakeKernels) Import(ctx context.Context, _ api.ImportKernel) (*op.Op, error) {
-	return f.start(ctx, "kernel.import", "fox", "import kernel")
+func (f fakeKernels) Import(_ context.Context, _ api.ImportKernel, report api.Report) (api.Kernel, error) {
+	return api.Kernel{}, f.do("import kernel", report)
 }
 
 // fakes are the services of a daemon.
@@ -328,10 +338,14 @@ func (f *fakes) program() Program {
 	return Program{Version: "test", Build: func(context.Context, Env) (*Services, error) {
 		return &Services{
 			VMs: &f.vms, Lifecycle: fakeLifecycle{&f.work}, Changes: fakeChanges{}, Guests: &f.guests,
-			Images: fakeImages{&f.work}, Kernels: fakeKernels{&f.work}, Operations: f.work.ops,
-			Doctor:  func(context.Context) []api.Check { return []api.Check{{Name: "qemu", Status: "ok"}} },
-			Config:  func() (api.Config, error) { return api.Config{File: "config.toml"}, nil },
-			Recover: func(context.Context) error { return nil },
+			Caches: Caches{
+				Images: fakeImages{&f.work}, Exports: fakeImages{&f.work}, Kernels: fakeKernels{&f.work},
+				Ops: f.work.ops, Use: usedDigests(nil),
+			},
+			Operations: f.work.ops,
+			Doctor:     func(context.Context) []api.Check { return []api.Check{{Name: "qemu", Status: "ok"}} },
+			Config:     func() (api.Config, error) { return api.Config{File: "config.toml"}, nil },
+			Recover:    func(context.Context) error { return nil },
 			Detach: func() {
 				if f.detach != nil {
 					f.detach()

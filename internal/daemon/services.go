@@ -68,30 +68,6 @@ type Leases interface {
 	EndLease(ctx context.Context, ref string) error
 }
 
-// Images is the daemon's interface to the image cache.
-type Images interface {
-	List(ctx context.Context) ([]api.Image, error)
-	Show(ctx context.Context, ref string) (api.Image, error)
-	Pull(ctx context.Context, req api.PullImage) (*op.Op, error)
-	Import(ctx context.Context, req api.ImportImage) (*op.Op, error)
-	Tag(ctx context.Context, req api.TagImage) (api.Image, error)
-	// History returns how an image was built, the newest step first.
-	History(ctx context.Context, ref string) ([]api.ImageHistory, error)
-	// Export opens an image to be written in a format.
-	Export(ctx context.Context, ref, format string) (Export, error)
-	Delete(ctx context.Context, ref string) error
-	Prune(ctx context.Context) (*op.Op, error)
-}
-
-// Kernels is the daemon's interface to the kernel cache.
-type Kernels interface {
-	List(ctx context.Context) ([]api.Kernel, error)
-	Show(ctx context.Context, ref string) (api.Kernel, error)
-	Pull(ctx context.Context, req api.PullKernel) (*op.Op, error)
-	Import(ctx context.Context, req api.ImportKernel) (*op.Op, error)
-	Delete(ctx context.Context, ref string) error
-}
-
 // Operations is the daemon's interface to the operation manager.
 type Operations interface {
 	Get(id string) (*op.Op, error)
@@ -106,8 +82,7 @@ type Services struct {
 	Changes    Changes
 	Guests     Guests
 	Leases     Leases // may be nil
-	Images     Images
-	Kernels    Kernels
+	Caches     Caches
 	Operations Operations
 	Doctor     func(ctx context.Context) []api.Check
 	// Degraded returns why work may not be recorded, or "" if it can. It may be nil.

@@ -12,18 +12,10 @@ import (
 	"banger/internal/host/fsx"
 )
 
-// Use reports which VMs use what of the cache.
-type Use struct {
-	// Images returns the names of the VMs that use an image.
-	Images func(digest string) []string
-	// Disks returns the sizes of the image's disks that VMs are made from. If known is
-	// false, the disks of some VMs are unknown, and no disk is removed.
-	Disks func(digest string) (sizes []int64, known bool)
-}
-
 // Delete removes a name, and the image with its last name; a digest removes all names.
-// An image in use stays, and so do its names.
-func (c *Cache) Delete(ref string, use Use) error {
+// An image in use stays, and so do its names. inUse returns the names of the VMs that use
+// an image; it is called while no other call can get an image.
+func (c *Cache) Delete(ref string, inUse func(digest string) []string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	i, err := c.get(ref)
@@ -39,7 +31,7 @@ func (c *Cache) Delete(ref string, use Use) error {
 		drop = []string{name}
 	}
 	last := len(drop) == len(i.Names)
-	if users := use.Images(i.Digest); last && len(users) > 0 {
+	if users := inUse(i.Digest); last && len(users) > 0 {
 		return api.Errorf(api.KindConflict, "cannot delete image %.80s: it is used by %s", ref, strings.Join(users, ", ")).
 			WithHint("banger vm delete %s", strings.Join(users, " "))
 	}
@@ -70,8 +62,10 @@ func (c *Cache) remove(digest string) error {
 }
 
 // Prune removes the images that have no name and are not used by a VM, the disks that
-// are not used by a VM, and the layers that no image was made of.
-func (c *Cache) Prune(use Use) (api.Pruned, error) {
+// are not used by a VM, and the layers that no image was made of. inUse is that of
+// Delete. disksInUse returns the sizes of an image's disks that VMs are made from; if known
+// is false, the disks of some VMs are unknown, and none of the image is removed.
+func (c *Cache) Prune(inUse func(digest string) []string, disksInUse func(digest string) (sizes []int64, known bool)) (api.Pruned, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	pruned := api.Pruned{Removed: []string{}}
@@ -80,7 +74,7 @@ func (c *Cache) Prune(use Use) (api.Pruned, error) {
 		return pruned, err
 	}
 	for _, i := range images {
-		if len(i.Names) == 0 && len(use.Images(i.Digest)) == 0 {
+		if len(i.Names) == 0 && len(inUse(i.Digest)) == 0 {
 			if err := c.remove(i.Digest); err != nil {
 				return pruned, err
 			}
@@ -88,7 +82,7 @@ func (c *Cache) Prune(use Use) (api.Pruned, error) {
 			pruned.ReclaimedBytes += i.SizeBytes
 			continue
 		}
-		sizes, known := use.Disks(i.Digest)
+		sizes, known := disksInUse(i.Digest)
 		if !known {
 			continue
 		}

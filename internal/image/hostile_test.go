@@ -32,7 +32,7 @@ func TestHostileImages(t *testing.T) {
 				t.Fatalf("got %v", err)
 			}
 			if err == nil {
-				if err := c.Delete("bad", Use{Images: func(string) []string { return nil }}); err != nil {
+				if err := c.Delete("bad", unused); err != nil {
 					t.Fatal(err)
 				}
 				err = errors.New("") // what follows holds for all

@@ -177,20 +177,19 @@ func TestConcurrentDisks(t *testing.T) {
 		})
 	}
 	all.Wait()
-	use := Use{Images: func(string) []string { return nil }, Disks: func(string) ([]int64, bool) { return nil, true }}
-	unknown := Use{Images: func(string) []string { return []string{"fox"} }, Disks: func(string) ([]int64, bool) { return nil, false }}
-	if pruned, err := c.Prune(unknown); err != nil || len(pruned.Removed) > 0 {
+	busy := func(string) []string { return []string{"fox"} }
+	unknown := func(string) ([]int64, bool) { return nil, false }
+	if pruned, err := c.Prune(busy, unknown); err != nil || len(pruned.Removed) > 0 {
 		t.Errorf("pruned %v although nobody knows what is used, %v", pruned, err)
 	}
-	pruned, err := c.Prune(use)
+	pruned, err := c.Prune(unused, noDisks)
 	if err != nil || len(pruned.Removed) != 1 || pruned.ReclaimedBytes == 0 {
 		t.Errorf("pruned %v, %v", pruned, err)
 	}
-	busy := Use{Images: func(string) []string { return []string{"fox"} }}
 	if err := c.Delete("b", busy); api.KindOf(err) != api.KindConflict {
 		t.Errorf("deleting a used image: %v", err)
 	}
-	if err := c.Delete("b", use); err != nil {
+	if err := c.Delete("b", unused); err != nil {
 		t.Error(err)
 	}
 	if _, err := c.Get("b"); api.KindOf(err) != api.KindNotFound {

@@ -94,7 +94,7 @@ func TestPackedExt4(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Delete("tiny", Use{Images: func(string) []string { return nil }}); err != nil {
+	if err := c.Delete("tiny", unused); err != nil {
 		t.Fatal(err)
 	}
 	again, err := c.Import(t.Context(), api.ImportImage{Path: save(t, gzipped(t, data)), Name: "again"}, silent)

@@ -104,7 +104,7 @@ func TestShortNamesPulled(t *testing.T) {
 	if found, err := c.Get("it"); err != nil || found.Digest != local.Digest {
 		t.Errorf("an image of the short name does not win: %v", err)
 	}
-	if err := c.Delete("it:9", Use{Images: func(string) []string { return nil }}); err != nil {
+	if err := c.Delete("it:9", unused); err != nil {
 		t.Error(err)
 	}
 	if _, err := c.Get(hub.Host + "/library/thing:9"); api.KindOf(err) != api.KindNotFound {
@@ -117,7 +117,7 @@ func TestShortNamesUnreadable(t *testing.T) {
 	c.UseShortNames(func() (map[string]string, error) { return nil, errors.New("line 3") })
 	_, get := c.Get("it")
 	_, pull := c.Pull(context.Background(), api.PullImage{Name: "it"}, silent)
-	for _, err := range []error{get, pull, c.Delete("it", Use{})} {
+	for _, err := range []error{get, pull, c.Delete("it", unused)} {
 		if err == nil || !strings.Contains(err.Error(), "line 3") {
 			t.Errorf("got %v", err)
 		}

@@ -115,4 +115,6 @@ func has(name string) func(c *Cache) bool {
 	return func(c *Cache) bool { _, err := c.Get(name); return err == nil }
 }
 
-var unused = Use{Images: func(string) []string { return nil }, Disks: func(string) ([]int64, bool) { return nil, true }}
+// unused says of each image that no VM uses it, and noDisks that of its disks.
+func unused(string) []string         { return nil }
+func noDisks(string) ([]int64, bool) { return nil, true }

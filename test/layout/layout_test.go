@@ -102,7 +102,7 @@ var known = map[string][]string{
 	"internal/vm/leaks":              {},
 	"internal/vm/roothost":           {"internal/host/network", "internal/rootapi"},
 
-	"internal/daemon":  {"internal/guest", "internal/installlock/hold", "internal/system/record", "internal/host/systemd", "internal/daemon/lock", "internal/daemon/relay", "internal/vm", "internal/op", "internal/store", "internal/config", "internal/host/console", "internal/disk", "internal/driver", "internal/publish"},
+	"internal/daemon":  {"internal/guest", "internal/image/export", "internal/installlock/hold", "internal/system/record", "internal/host/systemd", "internal/daemon/lock", "internal/daemon/relay", "internal/vm", "internal/op", "internal/store", "internal/config", "internal/host/console", "internal/disk", "internal/driver", "internal/publish"},
 	"internal/publish": {"client", "internal/daemonstart", "internal/guest", "internal/guest/forward", "internal/host/proc", "internal/update/journal"},
 	"internal/vm": {
 		"internal/op", "internal/disk", "internal/driver", "internal/guest", "internal/guest/agentproto", "internal/host/console", "internal/queue",

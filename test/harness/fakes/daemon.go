@@ -57,34 +57,11 @@ func Build(ctx context.Context, env daemon.Env) (*daemon.Services, error) {
 		Config: settings, Host: host, Agent: os.Getenv("BANGER_AGENT"), Version: buildinfo.Get().Version,
 		Drivers: []driver.Driver{fakes, vmm},
 		Disks:   []disk.Driver{reflink.New(), qcow2.New(), copy.New()},
-		Images:  imageCache{images}, Kernels: kernels,
+		Images:  images, Kernels: kernels,
 		Doctor: func(ctx context.Context, _ *vm.Service) []api.Check {
 			return doctor.Run(ctx, doctor.ThisHost(env.Paths, doctor.Probes{
 				VMM: func(ctx context.Context) (driver.Capability, error) { return fakes.Probe(ctx, "", "") },
 			}))
 		},
 	})
-}
-
-// imageCache tells the image cache which VMs use it.
-type imageCache struct{ *image.Cache }
-
-func (c imageCache) Export(ctx context.Context, ref, format string) (daemon.Export, error) {
-	e, err := c.Cache.Export(ctx, ref, format)
-	if err != nil {
-		return nil, err
-	}
-	return e, nil
-}
-
-func (c imageCache) Delete(ref string, use daemon.Usage) error {
-	return c.Cache.Delete(ref, imageUse(use))
-}
-
-func (c imageCache) Prune(use daemon.Usage) (api.Pruned, error) {
-	return c.Cache.Prune(imageUse(use))
-}
-
-func imageUse(use daemon.Usage) image.Use {
-	return image.Use{Images: use.InUse, Disks: use.DisksInUse}
 }
