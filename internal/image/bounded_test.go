@@ -37,7 +37,7 @@ func TestAFifoIsNoArchive(t *testing.T) {
 	c, done := open(t), make(chan error, 1)
 	go func() {
 		_, err := c.Import(context.Background(), api.ImportImage{Path: filepath.Join(dir, "fifo"), Name: "x"}, silent)
-		_, _, _ = c.importImage(context.Background(), nonblockingRoot{root}, api.ImportImage{Path: dir, Name: "y"}, silent)
+		_, _, _ = importing{c.maker, api.ImportImage{Path: dir, Name: "y"}, silent}.importImage(context.Background(), nonblockingRoot{root})
 		done <- err
 	}()
 	select {

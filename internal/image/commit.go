@@ -4,10 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"strings"
 	"time"
 
 	"banger/api"
+	"banger/internal/digeststore"
 	"banger/internal/host/execx"
 	"banger/internal/image/ext4"
 	"banger/internal/image/oci"
@@ -21,7 +21,7 @@ func (c *Cache) Commit(ctx context.Context, name, base, from string, report api.
 	if err := checkName(name); err != nil {
 		return api.Image{}, err
 	}
-	parent, err := c.meta(strings.TrimPrefix(base, "sha256:"))
+	parent, err := c.records.meta(digeststore.Hex(base))
 	if err != nil {
 		return api.Image{}, api.Errorf(api.KindInternal, "cannot read the record of image %.80s: %w", base, err)
 	}
@@ -35,7 +35,7 @@ func (c *Cache) Commit(ctx context.Context, name, base, from string, report api.
 		}
 		m.ID = oci.Digest(config)
 	}
-	return c.addFile(ctx, []string{c.host.Canonical(name)}, m, report, func(to string) error {
+	return c.maker.fromFile(ctx, []string{c.records.names.host.Canonical(name)}, m, report, func(to string) error {
 		if err := put(ctx, to); err != nil {
 			return err
 		}

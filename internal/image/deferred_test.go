@@ -66,14 +66,14 @@ func TestWithoutRootAllIsExact(t *testing.T) {
 		layers = append(layers, layerOf(t, data, gzipped))
 	}
 	var told strings.Builder
-	made, err := c.addLayered(t.Context(), []string{"exact"}, imageOf(t, layers...), func(p api.Progress) { told.WriteString(p.Message + "\n") })
+	made, err := c.maker.fromLayers(t.Context(), []string{"exact"}, imageOf(t, layers...), func(p api.Progress) { told.WriteString(p.Message + "\n") })
 	if err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(told.String(), "left out of") || strings.Contains(told.String(), "given to root") {
 		t.Errorf("told:\n%s", told.String())
 	}
-	file := filepath.Join(c.path(strings.TrimPrefix(made.Digest, "sha256:")), rootfsFile)
+	file := filepath.Join(c.records.Path(strings.TrimPrefix(made.Digest, "sha256:")), rootfsFile)
 	fsck(t, file)
 	for name, want := range map[string]string{
 		"dev/null": "absent", "gone": "absent",
@@ -97,7 +97,7 @@ func TestDeviceNumbersThatLinuxDoesNotHave(t *testing.T) {
 		deviceEntry("dev/major", tar.TypeChar, 0o666, 4096+1, 3),
 		deviceEntry("dev/minor", tar.TypeBlock, 0o600, 8, 1<<20+1), deviceEntry("dev/null", tar.TypeChar, 0o666, 1, 3)), gzipped)
 	var told []string
-	made, err := c.addLayered(t.Context(), []string{"numbers"}, imageOf(t, below, layer), func(p api.Progress) {
+	made, err := c.maker.fromLayers(t.Context(), []string{"numbers"}, imageOf(t, below, layer), func(p api.Progress) {
 		if p.Step == api.StepNote {
 			told = append(told, p.Message)
 		}
@@ -108,7 +108,7 @@ func TestDeviceNumbersThatLinuxDoesNotHave(t *testing.T) {
 	if len(told) != 1 || !strings.Contains(told[0], "device nodes left out of the image: 2,") {
 		t.Errorf("told %q", told)
 	}
-	file := filepath.Join(c.path(strings.TrimPrefix(made.Digest, "sha256:")), rootfsFile)
+	file := filepath.Join(c.records.Path(strings.TrimPrefix(made.Digest, "sha256:")), rootfsFile)
 	for name, want := range map[string]string{"dev/major": "absent", "dev/minor": "absent", "dev/null": "20666 0:6 1,3 x1"} {
 		if got := described(t, file, name); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)

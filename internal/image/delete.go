@@ -1,62 +1,42 @@
 package image
 
-import (
-	"errors"
-	"os"
-	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
-
-	"banger/api"
-	"banger/internal/host/fsx"
-)
+import "banger/api"
 
 // Delete removes a name, and the image with its last name; a digest removes all names.
 // An image in use stays, and so do its names. inUse returns the names of the VMs that use
 // an image; it is called while no other call can get an image.
 func (c *Cache) Delete(ref string, inUse func(digest string) []string) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	i, err := c.get(ref)
+	l := c.records.Lock()
+	defer l.Unlock()
+	e, err := c.records.find(l, ref)
 	if err != nil {
 		return err
 	}
-	drop := i.Names
-	name, there, err := c.cacheName(ref)
+	drop := e.Names
+	name, there, err := c.records.nameIn(l, ref)
 	if err != nil {
 		return err
 	}
 	if there {
 		drop = []string{name}
 	}
-	last := len(drop) == len(i.Names)
-	if users := inUse(i.Digest); last && len(users) > 0 {
-		return api.Errorf(api.KindConflict, "cannot delete image %.80s: it is used by %s", ref, strings.Join(users, ", ")).
-			WithHint("banger vm delete %s", strings.Join(users, " "))
+	last := len(drop) == len(e.Names)
+	if users := inUse(e.Digest()); last && len(users) > 0 {
+		return c.records.Used(ref, users)
 	}
-	for _, name := range drop {
-		delete(c.names, name)
-	}
-	if err := c.saveNames(); err != nil {
-		for _, name := range drop {
-			c.names[name] = strings.TrimPrefix(i.Digest, "sha256:")
-		}
+	if err := l.Drop(drop...); err != nil {
 		return err
 	}
 	if last {
-		return c.remove(i.Digest)
+		return removed(e, l.Remove(e.Hex))
 	}
 	return nil
 }
 
-// remove removes an image's directory. It renames the directory first, so that a
-// half-removed image is never mistaken for an image.
-func (c *Cache) remove(digest string) error {
-	hex := strings.TrimPrefix(digest, "sha256:")
-	trash := filepath.Join(c.staging, "deleted-"+hex)
-	if err := errors.Join(os.RemoveAll(trash), os.Rename(c.path(hex), trash), os.RemoveAll(trash)); err != nil {
-		return api.Errorf(api.KindInternal, "cannot delete image %s: %w", digest, err)
+// removed says which image could not be removed, if there is an error.
+func removed(e entry, err error) error {
+	if err != nil {
+		return api.Errorf(api.KindInternal, "cannot delete image %s: %w", e.Digest(), err)
 	}
 	return nil
 }
@@ -66,52 +46,29 @@ func (c *Cache) remove(digest string) error {
 // Delete. disksInUse returns the sizes of an image's disks that VMs are made from; if known
 // is false, the disks of some VMs are unknown, and none of the image is removed.
 func (c *Cache) Prune(inUse func(digest string) []string, disksInUse func(digest string) (sizes []int64, known bool)) (api.Pruned, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	l := c.records.Lock()
+	defer l.Unlock()
 	pruned := api.Pruned{Removed: []string{}}
-	images, err := c.list()
+	entries, err := l.List()
 	if err != nil {
 		return pruned, err
 	}
-	for _, i := range images {
-		if len(i.Names) == 0 && len(inUse(i.Digest)) == 0 {
-			if err := c.remove(i.Digest); err != nil {
+	for _, e := range entries {
+		if len(e.Names) == 0 && len(inUse(e.Digest())) == 0 {
+			if err := removed(e, l.Remove(e.Hex)); err != nil {
 				return pruned, err
 			}
-			pruned.Removed = append(pruned.Removed, i.Digest)
-			pruned.ReclaimedBytes += i.SizeBytes
+			pruned.Removed = append(pruned.Removed, e.Digest())
+			pruned.ReclaimedBytes += e.Object.image.SizeBytes
 			continue
 		}
-		sizes, known := disksInUse(i.Digest)
+		sizes, known := disksInUse(e.Digest())
 		if !known {
 			continue
 		}
-		if err := c.pruneDisks(i, sizes, &pruned); err != nil {
+		if err := c.sizes.prune(e, sizes, &pruned); err != nil {
 			return pruned, err
 		}
 	}
-	return pruned, c.pruneBlobs(&pruned)
-}
-
-func (c *Cache) pruneDisks(i api.Image, used []int64, pruned *api.Pruned) error {
-	hex := strings.TrimPrefix(i.Digest, "sha256:")
-	entries, err := os.ReadDir(c.path(hex))
-	if err != nil {
-		return api.Errorf(api.KindInternal, "cannot read image %s: %w", i.Digest, err)
-	}
-	for _, e := range entries {
-		number, ok := strings.CutPrefix(strings.TrimSuffix(e.Name(), diskSuffix), diskPrefix)
-		size, err := strconv.ParseInt(number, 10, 64)
-		if !ok || err != nil || slices.Contains(used, size) {
-			continue
-		}
-		path := c.path(hex, e.Name())
-		bytes := fsx.Usage(path)
-		if err := os.Remove(path); err != nil {
-			return api.Errorf(api.KindInternal, "cannot remove a disk: %w", err)
-		}
-		pruned.Removed = append(pruned.Removed, i.Digest[:19]+" "+e.Name())
-		pruned.ReclaimedBytes += bytes
-	}
-	return nil
+	return pruned, c.pulls.prune(l, &pruned)
 }

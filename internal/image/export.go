@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"strings"
 
 	"banger/api"
 	"banger/internal/image/export"
@@ -41,18 +40,17 @@ func (c *Cache) Export(ctx context.Context, ref, format string) (export.Image, e
 // openImage opens an image's file, and returns all metadata of the export except its
 // layer.
 func (c *Cache) openImage(ref string) (oci.Single, *os.File, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	i, err := c.get(ref)
+	l := c.records.Lock()
+	defer l.Unlock()
+	e, err := c.records.find(l, ref)
 	if err != nil {
 		return oci.Single{}, nil, err
 	}
-	hex := strings.TrimPrefix(i.Digest, "sha256:")
-	m, err := c.meta(hex)
+	m, err := c.records.meta(e.Hex)
 	if err != nil {
 		return oci.Single{}, nil, api.Errorf(api.KindInternal, "cannot read its record: %w", err)
 	}
-	file, err := os.Open(c.path(hex, rootfsFile))
+	file, err := os.Open(c.records.Path(e.Hex, rootfsFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return oci.Single{}, nil, api.Errorf(api.KindNotFound, "its file is missing: %w", err).
 			WithHint("banger image delete %s   and pull or import it again", ref)
@@ -64,16 +62,16 @@ func (c *Cache) openImage(ref string) (oci.Single, *os.File, error) {
 	if m.Config != nil {
 		s.Config = *m.Config
 	}
-	s.Name, s.Familiar = c.exportName(ref, i)
+	s.Name, s.Familiar = c.exportName(l, ref, e)
 	return s, file, nil
 }
 
 // exportName returns the name that an image is written with: the requested one, or else
-// its first. The caller holds mu.
-func (c *Cache) exportName(ref string, i api.Image) (whole, familiar string) {
-	name, ok, err := c.cacheName(ref)
-	if (err != nil || !ok) && len(i.Names) > 0 {
-		name = i.Names[0]
+// its first.
+func (c *Cache) exportName(l locked, ref string, e entry) (whole, familiar string) {
+	name, ok, err := c.records.nameIn(l, ref)
+	if (err != nil || !ok) && len(e.Names) > 0 {
+		name = e.Names[0]
 	}
 	r, err := registry.Parse(name)
 	if err != nil {

@@ -218,7 +218,7 @@ func TestExportOfImages(t *testing.T) {
 	for format, ref := range map[string]string{api.ExportOCI: "registry.example.com/team/app:1.0", api.ExportDocker: "app:latest"} {
 		t.Run(format, func(t *testing.T) {
 			from, to := open(t), open(t)
-			made, err := from.addLayered(t.Context(), []string{"app", "registry.example.com/team/app:1.0"}, configured(t), silent)
+			made, err := from.maker.fromLayers(t.Context(), []string{"app", "registry.example.com/team/app:1.0"}, configured(t), silent)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -273,8 +273,11 @@ func TestExportNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	digest := "registry.example.com/a@sha256:" + strings.Repeat("0", 64)
-	for _, name := range []string{"work/app:2", digest} {
-		c.names[name] = strings.TrimPrefix(i.Digest, "sha256:")
+	l := c.records.Lock()
+	_, err = l.Name(strings.TrimPrefix(i.Digest, "sha256:"), "work/app:2", digest)
+	l.Unlock()
+	if err != nil {
+		t.Fatal(err)
 	}
 	for ref, want := range map[string]string{
 		"b": "docker.io/library/b:latest", "work/app:2": "docker.io/work/app:2", i.Digest: "docker.io/library/b:latest", digest: digest,
@@ -293,7 +296,7 @@ func TestExportNames(t *testing.T) {
 // change changes the file system of an image with debugfs.
 func change(t *testing.T, c *Cache, i api.Image, script string) {
 	t.Helper()
-	file := c.path(strings.TrimPrefix(i.Digest, "sha256:"), rootfsFile)
+	file := c.records.Path(strings.TrimPrefix(i.Digest, "sha256:"), rootfsFile)
 	program, err := execx.LookPath("debugfs", "e2fsprogs")
 	if err != nil {
 		t.Fatal(err)
@@ -368,7 +371,7 @@ func TestExportOfNothing(t *testing.T) {
 		t.Errorf("cancelled while it is written: %v", err)
 	}
 	// One that is deleted meanwhile is written to its end.
-	file := c.path(strings.TrimPrefix(i.Digest, "sha256:"), rootfsFile)
+	file := c.records.Path(strings.TrimPrefix(i.Digest, "sha256:"), rootfsFile)
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"os/exec"
-	"path/filepath"
 
 	"banger/api"
 	"banger/internal/host/execx"
@@ -18,38 +17,6 @@ import (
 // an archive that has the magic number by chance.
 func isExt4(head []byte) bool {
 	return ext4.Is(head) && !tarball.IsCompressed(head) && !tarball.IsTar(head)
-}
-
-// importExt4 imports a file system unchanged. It is not mounted.
-func (c *Cache) importExt4(ctx context.Context, f *os.File, req api.ImportImage, report api.Report) (api.Image, error) {
-	return c.addFile(ctx, []string{req.Name}, &meta{Source: req.Path}, report, func(to string) error {
-		return cloneFile(ctx, f.Name(), to, report)
-	})
-}
-
-// addFile makes an image from an ext4 file that put writes to its place.
-func (c *Cache) addFile(ctx context.Context, names []string, m *meta, report api.Report, put func(to string) error) (api.Image, error) {
-	leave, err := c.waitForTurn(ctx, report)
-	if err != nil {
-		return api.Image{}, err
-	}
-	defer leave()
-	return c.staged(ctx, func(dir string) (api.Image, error) {
-		out := filepath.Join(dir, "image")
-		if err := os.Mkdir(out, 0o700); err != nil {
-			return api.Image{}, fsx.DiskError("make directory", err)
-		}
-		file := filepath.Join(out, rootfsFile)
-		if err := put(file); err != nil {
-			return api.Image{}, fsx.DiskError("copy the file system", err)
-		}
-		size, err := prepareFile(ctx, file, report)
-		if err != nil {
-			return api.Image{}, err
-		}
-		m.DiskBytes = size
-		return c.seal(ctx, out, names, m, report)
-	})
 }
 
 // prepareFile makes an ext4 file usable as an image: complete, clean, and of a size

@@ -23,11 +23,11 @@ func TestHostileImages(t *testing.T) {
 	}
 	for _, h := range imagetest.Corpus(outside) {
 		t.Run(h.Name, func(t *testing.T) {
-			c.limits = tarball.DefaultLimits
+			c.maker.limits = tarball.DefaultLimits
 			if h.Limits != nil {
-				h.Limits(&c.limits)
+				h.Limits(&c.maker.limits)
 			}
-			_, err := c.addLayered(t.Context(), []string{"bad"}, h.Image(t), silent)
+			_, err := c.maker.fromLayers(t.Context(), []string{"bad"}, h.Image(t), silent)
 			if harmless := h.Want[0] == ""; harmless != (err == nil) || !harmless && api.KindOf(err) != api.KindInvalid {
 				t.Fatalf("got %v", err)
 			}

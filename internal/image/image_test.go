@@ -30,7 +30,7 @@ func open(t *testing.T) *Cache {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.works = queue.New(1) // what waits for itself hangs
+	c.maker.work.turns = queue.New(1) // what waits for itself hangs
 	t.Cleanup(func() { checkClean(t, c) })
 	return c
 }
@@ -38,7 +38,7 @@ func open(t *testing.T) *Cache {
 // checkClean looks for what half-made work has left.
 func checkClean(t *testing.T, c *Cache) {
 	t.Helper()
-	if left, err := os.ReadDir(c.staging); err != nil || len(left) > 0 {
+	if left, err := os.ReadDir(c.maker.work.dir); err != nil || len(left) > 0 {
 		t.Errorf("left in staging: %v %v", left, err)
 	}
 }

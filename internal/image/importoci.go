@@ -21,51 +21,51 @@ import (
 )
 
 // importImage imports an image of layers. ok is false if files contain none.
-func (c *Cache) importImage(ctx context.Context, files fs.FS, req api.ImportImage, report api.Report) (api.Image, bool, error) {
-	img, ok, err := oci.Load(files, runtime.GOARCH, req.Image)
+func (i importing) importImage(ctx context.Context, files fs.FS) (api.Image, bool, error) {
+	img, ok, err := oci.Load(files, runtime.GOARCH, i.req.Image)
 	if !ok || err != nil {
 		return api.Image{}, ok, err
 	}
 	if img.Ref == "" {
-		img.Ref = req.Path
+		img.Ref = i.req.Path
 	}
-	image, err := c.addLayered(ctx, []string{req.Name}, img, report)
+	image, err := i.maker.fromLayers(ctx, []string{i.req.Name}, img, i.report)
 	return image, true, err
 }
 
 // importCompressed imports a compressed archive. An image's files are needed in another
 // order than they are stored in, so an image is decompressed to a file first; a root
 // file system is not.
-func (c *Cache) importCompressed(ctx context.Context, f *os.File, size int64, req api.ImportImage, report api.Report) (api.Image, error) {
+func (i importing) importCompressed(ctx context.Context, f *os.File, size int64) (api.Image, error) {
 	head, err := decompressedHead(io.NewSectionReader(f, 0, size))
 	if err != nil {
 		return api.Image{}, err
 	}
 	if isExt4(head) {
-		return c.importPackedExt4(ctx, f, size, req, report)
+		return i.importPackedExt4(ctx, f, size)
 	}
 	if e := tarball.OtherFormat(head); e != nil {
 		return api.Image{}, api.Errorf(e.Kind, "decompressed, %w", e)
 	}
 	if !looksLikeImage(io.NewSectionReader(f, 0, size)) {
-		image, err := c.importRootfs(ctx, f, size, req, report)
+		image, err := i.importRootfs(ctx, f, size)
 		if !errors.Is(err, errIsImage) {
 			return image, err
 		}
 	}
-	return c.staged(ctx, func(dir string) (api.Image, error) {
+	return i.maker.work.make(ctx, func(dir string) (api.Image, error) {
 		plain, err := os.OpenFile(filepath.Join(dir, "archive"), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 		if err != nil {
 			return api.Image{}, fsx.DiskError("decompress", err)
 		}
 		defer plain.Close()
-		leave, err := c.waitForTurn(ctx, report)
+		leave, err := i.maker.work.waitForTurn(ctx, i.report)
 		if err != nil {
 			return api.Image{}, err
 		}
 		defer leave()
-		sparse := &sparseWriter{f: plain, room: c.needSpace}
-		err = c.decompressTo(ctx, sparse, io.NewSectionReader(f, 0, size), size, report)
+		sparse := &sparseWriter{f: plain, room: i.maker.work.needSpace}
+		err = i.decompressTo(ctx, sparse, io.NewSectionReader(f, 0, size), size)
 		if err == nil {
 			err = fsx.DiskError("decompress", sparse.end())
 		}
@@ -73,7 +73,7 @@ func (c *Cache) importCompressed(ctx context.Context, f *os.File, size int64, re
 			return api.Image{}, err
 		}
 		leave() // importTar takes a turn of its own
-		return c.importTar(ctx, plain, sparse.at, req, report)
+		return i.importTar(ctx, plain, sparse.at)
 	})
 }
 
@@ -92,29 +92,22 @@ func decompressedHead(r io.Reader) ([]byte, error) {
 }
 
 // importPackedExt4 imports a compressed ext4 file.
-func (c *Cache) importPackedExt4(ctx context.Context, f *os.File, size int64, req api.ImportImage, report api.Report) (api.Image, error) {
-	if err := refuseImageName(req); err != nil {
+func (i importing) importPackedExt4(ctx context.Context, f *os.File, size int64) (api.Image, error) {
+	if err := i.refuseImageName(); err != nil {
 		return api.Image{}, err
 	}
-	return c.addFile(ctx, []string{req.Name}, &meta{Source: req.Path}, report, func(to string) error {
+	return i.maker.fromFile(ctx, []string{i.req.Name}, &meta{Source: i.req.Path}, i.report, func(to string) error {
 		out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 		if err != nil {
 			return err
 		}
-		sparse := &sparseWriter{f: out, room: c.needSpace}
-		err = c.decompressTo(ctx, sparse, io.NewSectionReader(f, 0, size), size, report)
+		sparse := &sparseWriter{f: out, room: i.maker.work.needSpace}
+		err = i.decompressTo(ctx, sparse, io.NewSectionReader(f, 0, size), size)
 		return errors.Join(err, sparse.end(), out.Close())
 	})
 }
 
-// needSpace checks that there is space for n more bytes of decompressed data, and
-// leaves some for the disks of VMs.
-func (c *Cache) needSpace(n int64) error { return fsx.NeedSpace(c.staging, n+roomLeft) }
-
-const (
-	roomLeft  = 256 * mib
-	roomEvery = 64 * mib // how often the space is checked
-)
+const roomEvery = 64 * mib // how often the space is checked
 
 // sparseWriter writes a file sequentially, with holes for zeros.
 type sparseWriter struct {
@@ -165,9 +158,9 @@ func looksLikeImage(r io.Reader) bool {
 	return false
 }
 
-func (c *Cache) decompressTo(ctx context.Context, w io.Writer, in io.Reader, size int64, report api.Report) error {
+func (i importing) decompressTo(ctx context.Context, w io.Writer, in io.Reader, size int64) error {
 	count := tarball.NewCounter(in, func(n int64) {
-		report(api.Progress{Step: "image", Message: "decompressing", Done: n, Total: size, Unit: "bytes"})
+		i.report(api.Progress{Step: "image", Message: "decompressing", Done: n, Total: size, Unit: "bytes"})
 	})
 	r, err := tarball.Decompress(count)
 	if err != nil {
@@ -177,7 +170,7 @@ func (c *Cache) decompressTo(ctx context.Context, w io.Writer, in io.Reader, siz
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		return c.limits.Check(count.Bytes(), out)
+		return i.maker.limits.Check(count.Bytes(), out)
 	}}
 	source := &tarball.Source{R: bounded}
 	_, err = io.Copy(w, source)
@@ -227,33 +220,33 @@ func (u nonblockingRoot) Open(name string) (fs.File, error) {
 }
 
 // importDir imports a directory: an OCI layout, or a root file system.
-func (c *Cache) importDir(ctx context.Context, req api.ImportImage, report api.Report) (api.Image, error) {
-	root, err := os.OpenRoot(req.Path) // links in it do not lead outside
+func (i importing) importDir(ctx context.Context) (api.Image, error) {
+	root, err := os.OpenRoot(i.req.Path) // links in it do not lead outside
 	if err != nil {
 		return api.Image{}, api.Errorf(openKind(err), "cannot open it: %w", err)
 	}
 	defer root.Close()
-	if image, ok, err := c.importImage(ctx, nonblockingRoot{root}, req, report); ok {
+	if image, ok, err := i.importImage(ctx, nonblockingRoot{root}); ok {
 		return image, err
 	}
-	if err := refuseImageName(req); err != nil {
+	if err := i.refuseImageName(); err != nil {
 		return api.Image{}, err
 	}
-	if entries, err := os.ReadDir(req.Path); err != nil || len(entries) == 0 {
+	if entries, err := os.ReadDir(i.req.Path); err != nil || len(entries) == 0 {
 		return api.Image{}, api.Errorf(api.KindInvalid, "it is an empty or unreadable directory")
 	}
-	leave, err := c.waitForTurn(ctx, report)
+	leave, err := i.maker.work.waitForTurn(ctx, i.report)
 	if err != nil {
 		return api.Image{}, err
 	}
 	defer leave()
-	return c.staged(ctx, func(dir string) (api.Image, error) {
-		m := &meta{Source: req.Path}
-		size, err := rootfs.Pack(ctx, req.Path, filepath.Join(dir, rootfsFile), false, report)
+	return i.maker.work.make(ctx, func(dir string) (api.Image, error) {
+		m := &meta{Source: i.req.Path}
+		size, err := rootfs.Pack(ctx, i.req.Path, filepath.Join(dir, rootfsFile), false, i.report)
 		if err != nil {
 			return api.Image{}, err
 		}
 		m.DiskBytes = size
-		return c.seal(ctx, dir, []string{req.Name}, m, report)
+		return i.maker.seal(ctx, dir, []string{i.req.Name}, m, i.report)
 	})
 }

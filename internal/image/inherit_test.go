@@ -56,11 +56,11 @@ func fileOf(t *testing.T, layers ...[]byte) string {
 	for _, data := range layers {
 		all = append(all, layerOf(t, data, gzipped))
 	}
-	made, err := c.addLayered(t.Context(), []string{"test"}, imageOf(t, all...), silent)
+	made, err := c.maker.fromLayers(t.Context(), []string{"test"}, imageOf(t, all...), silent)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return filepath.Join(c.path(strings.TrimPrefix(made.Digest, "sha256:")), rootfsFile)
+	return filepath.Join(c.records.Path(strings.TrimPrefix(made.Digest, "sha256:")), rootfsFile)
 }
 
 // attrsOf names the extended attributes of a file in an image.

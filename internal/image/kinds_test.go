@@ -90,7 +90,7 @@ func TestPackedExt4(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := os.ReadFile(c.path(strings.TrimPrefix(first.Digest, "sha256:"), rootfsFile))
+	data, err := os.ReadFile(c.records.Path(strings.TrimPrefix(first.Digest, "sha256:"), rootfsFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +214,7 @@ func TestExportKeepsTheConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	img.Layers = []oci.Layer{layer}
-	if _, err := c.addLayered(t.Context(), []string{"app"}, img, silent); err != nil {
+	if _, err := c.maker.fromLayers(t.Context(), []string{"app"}, img, silent); err != nil {
 		t.Fatal(err)
 	}
 	for _, format := range []string{api.ExportOCI, api.ExportDocker} {
@@ -261,7 +261,7 @@ func TestLostFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := c.path(strings.TrimPrefix(i.Digest, "sha256:"), rootfsFile)
+	file := c.records.Path(strings.TrimPrefix(i.Digest, "sha256:"), rootfsFile)
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}

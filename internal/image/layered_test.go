@@ -24,7 +24,7 @@ func TestLayeredImage(t *testing.T) {
 		layerOf(t, archive(t, tar.Header{Name: "srv/", Typeflag: tar.TypeDir, Mode: 0o2770, Uid: 1000, Gid: 1001}, fileEntry("srv/.wh.gone", ""),
 			linkEntry("bin/ping6", "bin/ping"), fileEntry("srv/new", "2")), zstded),
 	)
-	made, err := c.addLayered(ctx, []string{"test", "example/test:1"}, img, silent)
+	made, err := c.maker.fromLayers(ctx, []string{"test", "example/test:1"}, img, silent)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestLayeredImage(t *testing.T) {
 func TestSameLayersOnce(t *testing.T) {
 	c, ctx := open(t), t.Context()
 	data := archive(t, fileEntry("bin/sh", "1"))
-	first, err := c.addLayered(ctx, []string{"a"}, imageOf(t, layerOf(t, data, gzipped)), silent)
+	first, err := c.maker.fromLayers(ctx, []string{"a"}, imageOf(t, layerOf(t, data, gzipped)), silent)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,11 +70,11 @@ func TestSameLayersOnce(t *testing.T) {
 		t.Error("it was read again")
 		return nil, os.ErrInvalid
 	}
-	second, err := c.addLayered(ctx, []string{"b"}, imageOf(t, l), silent)
+	second, err := c.maker.fromLayers(ctx, []string{"b"}, imageOf(t, l), silent)
 	if err != nil || second.Digest != first.Digest || strings.Join(second.Names, " ") != "a b" {
 		t.Errorf("got %+v, %v", second, err)
 	}
-	if _, err := c.addLayered(ctx, []string{"Bad Name"}, imageOf(t, l), silent); api.KindOf(err) != api.KindInvalid {
+	if _, err := c.maker.fromLayers(ctx, []string{"Bad Name"}, imageOf(t, l), silent); api.KindOf(err) != api.KindInvalid {
 		t.Errorf("a bad name: %v", err)
 	}
 }

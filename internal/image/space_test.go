@@ -62,10 +62,10 @@ func runFullDisk(ctx context.Context, args []string, _ func(any)) error {
 		}
 		_, err = c.Disk(ctx, img.Digest, 1<<30, silent)
 	}
-	if api.KindOf(err) != api.KindNoSpace || !strings.Contains(err.Error(), c.staging) || api.AsError(err).Hint == "" {
-		return fmt.Errorf("got %v, want an error of kind no_space that names %s", err, c.staging)
+	if api.KindOf(err) != api.KindNoSpace || !strings.Contains(err.Error(), c.maker.work.dir) || api.AsError(err).Hint == "" {
+		return fmt.Errorf("got %v, want an error of kind no_space that names %s", err, c.maker.work.dir)
 	}
-	if left, err := os.ReadDir(c.staging); err != nil || len(left) > 0 {
+	if left, err := os.ReadDir(c.maker.work.dir); err != nil || len(left) > 0 {
 		return fmt.Errorf("left in staging: %v %v", left, err)
 	}
 	return nil
@@ -106,7 +106,7 @@ func runFullPull(ctx context.Context, args []string, _ func(any)) error {
 		return fmt.Errorf("got %v, want an error of kind no_space that names the image and %s, and says what helps", err, dir)
 	}
 	left, _ := filepath.Glob(filepath.Join(dir, "cache", "blobs", "sha256", "*"))
-	if staged, err := os.ReadDir(c.staging); err != nil || len(staged) > 0 || len(left) > 0 {
+	if staged, err := os.ReadDir(c.maker.work.dir); err != nil || len(staged) > 0 || len(left) > 0 {
 		return fmt.Errorf("left: %v %v %v", left, staged, err)
 	}
 	hub.Set(nil)

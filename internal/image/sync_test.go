@@ -24,7 +24,7 @@ func TestFailedSyncs(t *testing.T) {
 	if _, err := first.Import(t.Context(), api.ImportImage{Path: archive, Name: "old"}, silent); err != nil {
 		t.Fatal(err)
 	}
-	template := filepath.Dir(first.dir)
+	template := filepath.Dir(first.records.Path(""))
 	for name, r := range map[string]struct {
 		do     func(c *Cache) error
 		done   func(c *Cache) bool
@@ -43,7 +43,7 @@ func TestFailedSyncs(t *testing.T) {
 				old, err := c.Get("old")
 				if err == nil {
 					_, err = c.Commit(t.Context(), "new", old.Digest, "vm", silent, func(_ context.Context, to string) error {
-						data, err := os.ReadFile(c.path(old.Digest[len("sha256:"):], rootfsFile))
+						data, err := os.ReadFile(c.records.Path(old.Digest[len("sha256:"):], rootfsFile))
 						if err != nil {
 							return err
 						}

@@ -2,7 +2,6 @@ package image
 
 import (
 	"slices"
-	"strings"
 
 	"banger/api"
 )
@@ -12,30 +11,30 @@ func (c *Cache) Tag(ref, name string) (api.Image, error) {
 	if err := checkName(name); err != nil {
 		return api.Image{}, err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	i, err := c.get(ref)
+	l := c.records.Lock()
+	defer l.Unlock()
+	e, err := c.records.find(l, ref)
 	if err != nil {
 		return api.Image{}, err
 	}
-	return c.name(strings.TrimPrefix(i.Digest, "sha256:"), []string{c.host.Canonical(name)})
+	return withNames(l.Name(e.Hex, c.records.names.host.Canonical(name)))
 }
 
 // History returns how an image was built, newest step first.
 func (c *Cache) History(ref string) ([]api.ImageHistory, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	i, err := c.get(ref)
+	l := c.records.Lock()
+	defer l.Unlock()
+	e, err := c.records.find(l, ref)
 	if err != nil {
 		return nil, err
 	}
-	m, err := c.meta(strings.TrimPrefix(i.Digest, "sha256:"))
+	m, err := c.records.meta(e.Hex)
 	if err != nil {
 		return nil, api.Errorf(api.KindInternal, "cannot read the record of image %.80s: %w", ref, err)
 	}
 	history := m.history()
 	if len(m.History) == 0 {
-		history[0].SizeBytes = i.SizeBytes
+		history[0].SizeBytes = e.Object.image.SizeBytes
 	}
 	slices.Reverse(history)
 	return history, nil

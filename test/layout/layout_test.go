@@ -134,7 +134,8 @@ var known = map[string][]string{
 	"internal/host/proc":                {},
 	"internal/host/console":             {},
 
-	"internal/image":                  {"internal/host/apt", "internal/image/distro", "internal/image/ext4", "internal/image/export", "internal/image/rootfs", "internal/image/singleflight", "internal/image/tarball", "internal/queue", "internal/image/oci", "internal/image/oci/blobs", "internal/image/oci/registry", "internal/host/userns"},
+	"internal/digeststore":            {},
+	"internal/image":                  {"internal/digeststore", "internal/host/apt", "internal/image/distro", "internal/image/ext4", "internal/image/export", "internal/image/rootfs", "internal/image/singleflight", "internal/image/tarball", "internal/queue", "internal/image/oci", "internal/image/oci/blobs", "internal/image/oci/registry", "internal/host/userns"},
 	"internal/image/distro":           {"internal/host/apt", "internal/host/userns", "internal/image/rootfs"},
 	"internal/image/export":           {"internal/image/ext4", "internal/image/oci", "internal/image/tarball"},
 	"internal/image/imagetest":        {"internal/image/oci", "internal/image/tarball"}, // for tests
@@ -148,7 +149,7 @@ var known = map[string][]string{
 	"internal/queue":                  {},
 	"internal/image/ext4":             {},
 	"internal/image/ext4/fill":        {"internal/image/ext4"},
-	"internal/kernel":                 {"internal/host/apt"},
+	"internal/kernel":                 {"internal/digeststore", "internal/host/apt"},
 	"internal/host/apt":               {},
 	"internal/host/userns":            {},
 

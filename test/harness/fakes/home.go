@@ -27,7 +27,7 @@ func Agent(dir string) (string, error) {
 // Home is a home with a fake kernel and an image, tiny, that has nothing but busybox in
 // it, and the smallest disk, in bytes, that the image fits. It is made once.
 func Home(ctx context.Context) (home string, disk int64, err error) {
-	recipe, err := harness.Sources(ctx, "internal/image", "internal/image/distro", "internal/image/rootfs", "internal/image/tarball", "internal/kernel", "internal/host/userns", "test/harness")
+	recipe, err := harness.Sources(ctx, "internal/digeststore", "internal/image", "internal/image/distro", "internal/image/rootfs", "internal/image/tarball", "internal/kernel", "internal/host/userns", "test/harness")
 	if err != nil {
 		return "", 0, err
 	}

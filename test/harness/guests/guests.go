@@ -34,7 +34,7 @@ func Build(ctx context.Context, dir string) error {
 // Home is a home with the distribution's kernel, the default image, and one, tiny, that has
 // nothing but busybox in it. It is made once on this machine, by the banger of PATH.
 func Home(ctx context.Context) (string, error) {
-	recipe, err := harness.Sources(ctx, "internal/image", "internal/image/distro", "internal/image/rootfs", "internal/image/tarball", "internal/kernel", "internal/host/apt", "internal/host/userns", "test/harness")
+	recipe, err := harness.Sources(ctx, "internal/digeststore", "internal/image", "internal/image/distro", "internal/image/rootfs", "internal/image/tarball", "internal/kernel", "internal/host/apt", "internal/host/userns", "test/harness")
 	if err != nil {
 		return "", err
 	}

@@ -6,25 +6,34 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"banger/api"
+	"banger/internal/digeststore"
 	"banger/internal/host/execx"
 	"banger/internal/host/fsx"
 	"banger/internal/image/rootfs"
+	"banger/internal/image/singleflight"
 )
 
-// Base returns the file that Disk has made, or an error of kind not found: disks of VMs
-// store the changes to exactly that file, and a file made again is a different one.
-func (c *Cache) Base(digest string, size int64) (string, error) {
-	hex := strings.TrimPrefix(digest, "sha256:")
-	if !isHex(hex) {
+// sizes are the sized images: raw files that disks of VMs are made from. A file with the
+// name of a size is complete, and on the disk. It never changes.
+type sizes struct {
+	records *records
+	work    *workspace
+	flights singleflight.Group
+}
+
+func (s *sizes) base(digest string, size int64) (string, error) {
+	hex := digeststore.Hex(digest)
+	if !digeststore.IsHex(hex) {
 		return "", api.Errorf(api.KindInvalid, "%.80q is not a digest of an image", digest)
 	}
-	path := c.sized(hex, size)
-	if m, err := c.meta(hex); err == nil && size == m.DiskBytes {
-		path = c.path(hex, rootfsFile)
+	path := s.path(hex, size)
+	if m, err := s.records.meta(hex); err == nil && size == m.DiskBytes {
+		path = s.records.Path(hex, rootfsFile)
 	}
 	if _, err := os.Stat(path); err != nil {
 		return "", api.Errorf(api.KindNotFound, "the file is missing: %w", err)
@@ -32,58 +41,57 @@ func (c *Cache) Base(digest string, size int64) (string, error) {
 	return path, nil
 }
 
-func (c *Cache) sized(hex string, size int64) string {
-	return c.path(hex, diskPrefix+strconv.FormatInt(size, 10)+diskSuffix)
+// path returns the path of the file of a size, if it is not the image's own.
+func (s *sizes) path(hex string, size int64) string {
+	return s.records.Path(hex, diskPrefix+strconv.FormatInt(size, 10)+diskSuffix)
 }
 
-// Disk returns the image's raw file of exactly that size in bytes, which disks of VMs
-// are made from. The file is made once.
-func (c *Cache) Disk(ctx context.Context, digest string, size int64, report api.Report) (string, error) {
-	hex := strings.TrimPrefix(digest, "sha256:")
-	if !isHex(hex) {
+func (s *sizes) disk(ctx context.Context, digest string, size int64, report api.Report) (string, error) {
+	hex := digeststore.Hex(digest)
+	if !digeststore.IsHex(hex) {
 		return "", api.Errorf(api.KindInvalid, "%.80q is not a digest of an image", digest)
 	}
-	m, err := c.meta(hex)
+	m, err := s.records.meta(hex)
 	if err != nil {
 		return "", api.Errorf(api.KindNotFound, "no image with digest %.80s: %w", digest, err).WithHint("banger image list")
 	}
-	if !c.isComplete(hex) {
+	if !s.records.isComplete(hex) {
 		again := "banger image pull NAME"
 		if m.Reference != "" {
 			again = "banger image pull " + m.Reference
 		}
-		return "", api.Errorf(api.KindNotFound, "the file of image %.19s is missing: %s", digest, c.path(hex, rootfsFile)).
+		return "", api.Errorf(api.KindNotFound, "the file of image %.19s is missing: %s", digest, s.records.Path(hex, rootfsFile)).
 			WithHint("%s, or import it again", again)
 	}
 	switch {
 	case size == m.DiskBytes:
-		return c.path(hex, rootfsFile), nil
+		return s.records.Path(hex, rootfsFile), nil
 	case size < m.DiskBytes:
 		return "", api.Errorf(api.KindInvalid, "a disk of %d bytes is too small for the image", size).
 			WithHint("use at least --disk %dMiB", m.DiskBytes/mib)
 	case size%rootfs.BlockSize != 0:
 		return "", api.Errorf(api.KindInvalid, "the size of a disk must be a multiple of %d bytes, not %d", rootfs.BlockSize, size)
 	}
-	path := c.sized(hex, size)
+	path := s.path(hex, size)
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	err = c.flights.Do(ctx, path, report, func(ctx context.Context, report api.Report) error {
-		return c.makeDisk(ctx, c.path(hex, rootfsFile), path, size, report)
+	err = s.flights.Do(ctx, path, report, func(ctx context.Context, report api.Report) error {
+		return s.make(ctx, s.records.Path(hex, rootfsFile), path, size, report)
 	})
 	return path, err
 }
 
-func (c *Cache) makeDisk(ctx context.Context, base, path string, size int64, report api.Report) error {
+func (s *sizes) make(ctx context.Context, base, path string, size int64, report api.Report) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil // another call has just made it
 	}
-	leave, err := c.waitForTurn(ctx, report)
+	leave, err := s.work.waitForTurn(ctx, report)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	return c.stage(ctx, func(dir string) error {
+	return s.work.within(ctx, func(dir string) error {
 		if err := fsx.NeedSpace(dir, fsx.Usage(base)+size/512); err != nil {
 			return err
 		}
@@ -92,10 +100,10 @@ func (c *Cache) makeDisk(ctx context.Context, base, path string, size int64, rep
 			if ctx.Err() != nil {
 				return canceled(ctx)
 			}
-			return fsx.DiskError("make a disk in "+c.staging, err)
+			return fsx.DiskError("make a disk in "+s.work.dir, err)
 		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
+		l := s.records.Lock()
+		defer l.Unlock()
 		if err := os.Rename(file, path); err != nil {
 			return fsx.DiskError("make a disk", err)
 		}
@@ -105,6 +113,30 @@ func (c *Cache) makeDisk(ctx context.Context, base, path string, size int64, rep
 		}
 		return nil
 	})
+}
+
+// prune removes the disks of an image that have none of the used sizes. The caller has
+// locked the records.
+func (s *sizes) prune(i entry, used []int64, pruned *api.Pruned) error {
+	entries, err := os.ReadDir(s.records.Path(i.Hex))
+	if err != nil {
+		return api.Errorf(api.KindInternal, "cannot read image %s: %w", i.Digest(), err)
+	}
+	for _, e := range entries {
+		number, ok := strings.CutPrefix(strings.TrimSuffix(e.Name(), diskSuffix), diskPrefix)
+		size, err := strconv.ParseInt(number, 10, 64)
+		if !ok || err != nil || slices.Contains(used, size) {
+			continue
+		}
+		path := s.records.Path(i.Hex, e.Name())
+		bytes := fsx.Usage(path)
+		if err := os.Remove(path); err != nil {
+			return api.Errorf(api.KindInternal, "cannot remove a disk: %w", err)
+		}
+		pruned.Removed = append(pruned.Removed, i.Digest()[:19]+" "+e.Name())
+		pruned.ReclaimedBytes += bytes
+	}
+	return nil
 }
 
 // grow copies base to file and enlarges it and its file system.

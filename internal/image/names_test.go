@@ -25,7 +25,7 @@ func table(names map[string]string) func() (map[string]string, error) {
 func TestMeaning(t *testing.T) {
 	const sum = "@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 	c := open(t)
-	c.host = distro.Release{ID: "debian", Version: "12", Codename: "bookworm"}
+	c.records.names.host = distro.Release{ID: "debian", Version: "12", Codename: "bookworm"}
 	c.UseShortNames(table(map[string]string{
 		"alma": "docker.io/library/almalinux", "work": "registry.example:5000/team/app:2", "fixed": "a/b" + sum, "port": "registry.example:5000/a",
 		"chain": "alma", "debian-12": "mirror.example/debian:12",
@@ -51,7 +51,7 @@ func TestMeaning(t *testing.T) {
 		"":                 "",
 		"localhost:5000/a": "localhost:5000/a",
 	} {
-		got, err := c.resolveShortName(name)
+		got, err := c.records.names.resolve(name)
 		if err != nil {
 			got = err.Error()
 			if api.KindOf(err) != api.KindInvalid || api.AsError(err).Hint == "" {

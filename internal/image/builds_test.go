@@ -71,18 +71,18 @@ func TestPull(t *testing.T) {
 	}
 	fsck(t, base)
 	for request, want := range map[string]string{
-		"cat /etc/hostname":                           "localhost",
-		"stat /etc/machine-id":                        "Size: 0",
-		"stat /usr/bin/git":                           "Type: regular",
-		"stat /usr/bin/passwd":                        "Mode:  04755",
-		"stat /usr/bin/chage":                         "Group:    42",
-		"stat /etc/resolv.conf":                       "Size: 0",
-		"stat /etc/apt/apt.conf.d/99mmdebstrap":       "File not found",
-		"ls /etc/apt/sources.list.d":                  c.host.Image() + ".sources",
-		"cat /etc/apt/sources.list.d/debian.sources":  "URIs:",
-		"stat /usr/share/keyrings/" + keyring(c.host): "Type: regular",
+		"cat /etc/hostname":                                         "localhost",
+		"stat /etc/machine-id":                                      "Size: 0",
+		"stat /usr/bin/git":                                         "Type: regular",
+		"stat /usr/bin/passwd":                                      "Mode:  04755",
+		"stat /usr/bin/chage":                                       "Group:    42",
+		"stat /etc/resolv.conf":                                     "Size: 0",
+		"stat /etc/apt/apt.conf.d/99mmdebstrap":                     "File not found",
+		"ls /etc/apt/sources.list.d":                                c.records.names.host.Image() + ".sources",
+		"cat /etc/apt/sources.list.d/debian.sources":                "URIs:",
+		"stat /usr/share/keyrings/" + keyring(c.records.names.host): "Type: regular",
 	} {
-		request = strings.Replace(request, "debian.sources", c.host.Image()+".sources", 1)
+		request = strings.Replace(request, "debian.sources", c.records.names.host.Image()+".sources", 1)
 		if got := debugfs(t, base, request); !strings.Contains(got, want) {
 			t.Errorf("%s: got %s, want %s", request, got, want)
 		}

@@ -28,7 +28,7 @@ func TestWorksTakeTurns(t *testing.T) {
 			return err
 		},
 		"an ext4 file": func(ctx context.Context, report api.Report) error {
-			_, err := c.Import(ctx, api.ImportImage{Path: c.path(img.Digest[7:], rootfsFile), Name: "e"}, report)
+			_, err := c.Import(ctx, api.ImportImage{Path: c.records.Path(img.Digest[7:], rootfsFile), Name: "e"}, report)
 			return err
 		},
 		"a directory": func(ctx context.Context, report api.Report) error {
@@ -40,7 +40,7 @@ func TestWorksTakeTurns(t *testing.T) {
 			return err
 		},
 	} {
-		leave := c.works.Force()
+		leave := c.maker.work.turns.Force()
 		ctx, cancel := context.WithCancel(t.Context())
 		waits := make(chan string, 100)
 		report := func(p api.Progress) { waits <- p.Message }
