@@ -6,13 +6,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"banger/api"
+	"banger/internal/digeststore"
 	"banger/internal/host/fsx"
 )
 
@@ -58,7 +59,7 @@ func (c *Cache) add(ctx context.Context, s source, report api.Report) (api.Kerne
 	if err != nil {
 		return api.Kernel{}, api.Errorf(kindOf(err), "cannot use the modules of kernel %s: %w", s.kernel, err)
 	}
-	dir, err := c.stage()
+	dir, err := c.store.Stage()
 	if err != nil {
 		return api.Kernel{}, err
 	}
@@ -129,60 +130,38 @@ func writeKernel(dir string, v vmlinux, modules []module, more []byte, m meta) e
 		}
 		m.Modules = append(m.Modules, name)
 	}
-	return fsx.WriteJSON(filepath.Join(dir, metaFile), m)
+	return fsx.WriteJSON(filepath.Join(dir, digeststore.MetaFile), m)
 }
 
 // commit moves a finished directory to its place and names it. If that fails, it moves
 // the directory back, if the kernel is new.
 func (c *Cache) commit(dir, hex string, s source) (api.Kernel, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	l := c.store.Lock()
+	defer l.Unlock()
 	old, err := c.meta(hex)
 	switch {
 	case err == nil && old.Extraction < extraction:
 		// The booted files are the same; an older banger may have stored less
 		// information.
-		for _, name := range []string{guestFile, metaFile} {
-			err := os.Rename(filepath.Join(dir, name), c.path(hex, name))
+		for _, name := range []string{guestFile, digeststore.MetaFile} {
+			err := os.Rename(filepath.Join(dir, name), c.store.Path(hex, name))
 			if err != nil && !errors.Is(err, os.ErrNotExist) {
 				return api.Kernel{}, fsx.DiskError("describe kernel", err)
 			}
 		}
 	case err != nil:
-		// The place holds no valid kernel: it is damaged, or absent.
-		if err := os.RemoveAll(c.path(hex)); err != nil {
-			return api.Kernel{}, fsx.DiskError("replace a damaged kernel", err)
-		}
-		if err := os.Rename(dir, c.path(hex)); err != nil {
-			return api.Kernel{}, fsx.DiskError("store kernel", err)
-		}
-		var made api.Kernel
-		err := fsx.DiskError("store kernel", fsx.SyncDir(c.dir))
-		if err == nil {
-			made, err = c.name(hex, s.names)
-		}
-		if err != nil {
-			err = errors.Join(err, os.Rename(c.path(hex), dir))
-		}
-		return made, err
+		return withNames(l.Commit(dir, hex, withDefault(l, s.names)...))
 	}
-	return c.name(hex, s.names)
+	return withNames(l.Name(hex, withDefault(l, s.names)...))
 }
 
-// name points names at a kernel. The first kernel becomes the default.
-func (c *Cache) name(hex string, names []string) (api.Kernel, error) {
-	before := maps.Clone(c.names)
-	for _, name := range names {
-		c.names[name] = hex
+// withDefault adds the name of the default kernel if there is none: the first kernel
+// becomes the default.
+func withDefault(l locked, names []string) []string {
+	if hex, _ := l.Named(DefaultName); hex == "" {
+		names = append(slices.Clone(names), DefaultName)
 	}
-	if c.names[DefaultName] == "" {
-		c.names[DefaultName] = hex
-	}
-	if err := c.saveNames(); err != nil {
-		c.names = before
-		return api.Kernel{}, err
-	}
-	return c.load(hex)
+	return names
 }
 
 // readError explains a kernel that only root can read, as in some distributions.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/digeststore"
 	"banger/internal/host/fsx"
 )
 
@@ -38,9 +39,9 @@ func (c *Cache) BootFull(ctx context.Context, digest, agentPath string) (vmlinux
 }
 
 func (c *Cache) boot(ctx context.Context, digest, agentPath, prefix string) (vmlinux, initramfs string, err error) {
-	hex := strings.TrimPrefix(digest, "sha256:")
-	vmlinux = c.path(hex, vmlinuxFile)
-	if _, err := os.Stat(vmlinux); err != nil || !isHex(hex) {
+	hex := digeststore.Hex(digest)
+	vmlinux = c.store.Path(hex, vmlinuxFile)
+	if _, err := os.Stat(vmlinux); err != nil || !digeststore.IsHex(hex) {
 		return "", "", api.Errorf(api.KindNotFound, "no kernel %s", digest).WithHint("banger kernel pull")
 	}
 	agent, err := c.agentDigest(agentPath)
@@ -48,7 +49,7 @@ func (c *Cache) boot(ctx context.Context, digest, agentPath, prefix string) (vml
 		return "", "", api.Errorf(api.KindInternal, "cannot read the guest agent: %w", err).
 			WithHint("banger-agent must be in bangerd's directory: make build")
 	}
-	initramfs = c.path(hex, prefix+agent[:16])
+	initramfs = c.store.Path(hex, prefix+agent[:16])
 	if _, err := os.Stat(initramfs); err == nil {
 		return vmlinux, initramfs, nil
 	}
@@ -119,7 +120,7 @@ func (c *Cache) makeInitramfs(hex, agentPath, prefix, target string) error {
 	}
 	var modules []module
 	for _, name := range m.Modules {
-		data, err := readFile(c.path(hex, modulesDir, filepath.Base(name)))
+		data, err := readFile(c.store.Path(hex, modulesDir, filepath.Base(name)))
 		if err != nil {
 			return errors.Join(errNoModules, err)
 		}
@@ -127,11 +128,11 @@ func (c *Cache) makeInitramfs(hex, agentPath, prefix, target string) error {
 	}
 	var more []byte
 	if prefix == fullPrefix {
-		if more, err = readFile(c.path(hex, guestFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if more, err = readFile(c.store.Path(hex, guestFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}
-	dir, err := c.stage()
+	dir, err := c.store.Stage()
 	if err != nil {
 		return err
 	}
@@ -141,7 +142,7 @@ func (c *Cache) makeInitramfs(hex, agentPath, prefix, target string) error {
 		return err
 	}
 	// Files of older agents; a running VMM has read its own already.
-	old, _ := filepath.Glob(c.path(hex, prefix+"*"))
+	old, _ := filepath.Glob(c.store.Path(hex, prefix+"*"))
 	if err := os.Rename(staged, target); err != nil {
 		return err
 	}

@@ -137,8 +137,14 @@ func must(t *testing.T, err error) {
 
 func newCache(t *testing.T) *Cache {
 	t.Helper()
+	return newCacheIn(t, filepath.Join(t.TempDir(), "data"))
+}
+
+// newCacheIn makes a cache whose data is in a directory.
+func newCacheIn(t *testing.T, data string) *Cache {
+	t.Helper()
 	dir := t.TempDir()
-	p := paths.Paths{Data: filepath.Join(dir, "data"), Cache: filepath.Join(dir, "cache"), Config: dir}
+	p := paths.Paths{Data: data, Cache: filepath.Join(dir, "cache"), Config: dir}
 	c, err := Open(p, apt.New(p.Apt()))
 	must(t, err)
 	return c
@@ -147,7 +153,10 @@ func newCache(t *testing.T) *Cache {
 // nothingStaged proves that no work was left behind.
 func nothingStaged(t *testing.T, c *Cache) {
 	t.Helper()
-	if left, err := os.ReadDir(c.staging); err != nil || len(left) != 0 {
+	own, err := c.store.Stage()
+	must(t, err)
+	must(t, os.Remove(own))
+	if left, err := os.ReadDir(filepath.Dir(own)); err != nil || len(left) != 0 {
 		t.Errorf("in the staging directory: %v, %v", left, err)
 	}
 }

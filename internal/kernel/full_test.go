@@ -46,11 +46,7 @@ func TestFullDisk(t *testing.T) {
 
 func importIntoFull(t *testing.T, dir string) {
 	must(t, syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"))
-	c := newCache(t)
-	c.dir, c.staging = filepath.Join(dir, "kernels"), filepath.Join(dir, "staging")
-	for _, dir := range []string{c.dir, c.staging} {
-		must(t, os.Mkdir(dir, 0o700))
-	}
+	c := newCacheIn(t, dir)
 	ballast, err := os.Create(filepath.Join(dir, "ballast"))
 	must(t, err)
 	defer ballast.Close()

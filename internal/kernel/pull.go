@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"banger/api"
+	"banger/internal/digeststore"
 	"banger/internal/host/execx"
 	"banger/internal/host/fsx"
 )
@@ -49,9 +50,9 @@ func (c *Cache) Pull(ctx context.Context, req api.PullKernel, report api.Report)
 	// Even then a refresh downloads the package: a rebuild with a security fix may have
 	// the same name. An unchanged kernel has the same digest.
 	if hex := c.fromPackage(packages[0]); hex != "" && !req.Refresh {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return c.name(hex, []string{DefaultName})
+		l := c.store.Lock()
+		defer l.Unlock()
+		return withNames(l.Name(hex, DefaultName))
 	}
 	return c.pull(ctx, packages, report)
 }
@@ -68,25 +69,24 @@ func (c *Cache) pulled() string {
 // outdated reports whether a kernel was pulled by older rules. An imported kernel is
 // never outdated: its files are the user's choice.
 func (c *Cache) outdated(digest string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	m, err := c.meta(strings.TrimPrefix(digest, "sha256:"))
+	l := c.store.Lock()
+	defer l.Unlock()
+	m, err := c.meta(digeststore.Hex(digest))
 	return err == nil && m.Package != "" && m.Extraction < extraction
 }
 
 // fromPackage returns a kernel that came from the package of that name, by the current
 // rules.
 func (c *Cache) fromPackage(name string) string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	kernels, err := c.list()
+	l := c.store.Lock()
+	defer l.Unlock()
+	entries, err := l.List()
 	if err != nil {
 		return ""
 	}
-	for _, k := range kernels {
-		hex := strings.TrimPrefix(k.Digest, "sha256:")
-		if m, err := c.meta(hex); err == nil && m.Package == name && m.Extraction == extraction {
-			return hex
+	for _, e := range entries {
+		if m, err := c.meta(e.Hex); err == nil && m.Package == name && m.Extraction == extraction {
+			return e.Hex
 		}
 	}
 	return ""
@@ -136,7 +136,7 @@ func (c *Cache) packages(ctx context.Context) ([]string, error) {
 }
 
 func (c *Cache) pull(ctx context.Context, packages []string, report api.Report) (api.Kernel, error) {
-	dir, err := c.stage()
+	dir, err := c.store.Stage()
 	if err != nil {
 		return api.Kernel{}, err
 	}

@@ -76,7 +76,7 @@ func TestProof(t *testing.T) {
 	modules := t.TempDir()
 	write(t, filepath.Join(modules, "modules.builtin"), []byte("kernel/fs/ext4/ext4.ko\n"))
 	for _, name := range m.Modules {
-		data, err := os.ReadFile(shared.path(hex, modulesDir, name))
+		data, err := os.ReadFile(shared.store.Path(hex, modulesDir, name))
 		must(t, err)
 		write(t, filepath.Join(modules, "kernel", loadName(name)+".ko"), data)
 	}
@@ -85,7 +85,7 @@ func TestProof(t *testing.T) {
 	c, err := Open(p, nil)
 	must(t, err)
 	c.ProveWith(agent, qemu.New(p, qemu.Options{}).Prove)
-	req := api.ImportKernel{Path: shared.path(hex, vmlinuxFile), Modules: modules, Name: "proven"}
+	req := api.ImportKernel{Path: shared.store.Path(hex, vmlinuxFile), Modules: modules, Name: "proven"}
 	if _, err := c.Import(t.Context(), req, func(p api.Progress) { t.Log(p.Message) }); err != nil {
 		t.Fatal(err)
 	}

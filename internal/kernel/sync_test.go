@@ -23,7 +23,7 @@ func TestFailedSyncs(t *testing.T) {
 		_, err := importFake(t, first, k)
 		must(t, err)
 	}
-	template := filepath.Dir(first.dir)
+	template := filepath.Dir(first.store.Path(""))
 	agent := filepath.Join(t.TempDir(), "agent")
 	must(t, os.WriteFile(agent, []byte("the agent"), 0o755))
 	reopen := func(t *testing.T) *Cache {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"banger/api"
+	"banger/internal/digeststore"
 	"banger/internal/host/fsx"
 )
 
@@ -46,7 +47,7 @@ func older(t *testing.T, c *Cache, k api.Kernel) {
 	m, err := c.meta(hex)
 	must(t, err)
 	m.Extraction = 0
-	must(t, fsx.WriteJSON(c.path(hex, metaFile), m))
+	must(t, fsx.WriteJSON(c.store.Path(hex, digeststore.MetaFile), m))
 }
 
 // current fails the test unless the kernel's files were chosen by today's rules.
