@@ -52,9 +52,6 @@ func TestMain(m *testing.M) {
 	if socket := os.Getenv("ASK"); socket != "" {
 		ask(socket)
 	}
-	if dir := os.Getenv("ALONE"); dir != "" {
-		holdAlone(dir)
-	}
 	dir, err := os.MkdirTemp("", "roothelper")
 	if err != nil {
 		panic(err)

@@ -22,6 +22,7 @@ import (
 	"banger/internal/host/systemd"
 	"banger/internal/logging"
 	"banger/internal/paths"
+	"banger/internal/roothelper/instancelock"
 	"banger/internal/system/record"
 )
 
@@ -69,7 +70,7 @@ func run(version string, log *slog.Logger) error {
 		return err
 	}
 	// Before it touches anything: the previous helper may still be working.
-	release, err := lockInstance(ctx, paths.RootRun, lockTime)
+	release, err := instancelock.Take(ctx, paths.RootRun, instancelock.Patience)
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"banger/internal/host/rootexec"
 	"banger/internal/paths"
 	"banger/internal/rootapi"
+	"banger/internal/roothelper/instancelock"
 	"banger/internal/system/record"
 )
 
@@ -151,7 +152,7 @@ func TestMainServes(t *testing.T) {
 	h.check(os.WriteFile(filepath.Join(h.dir, "etc", "config.toml"),
 		[]byte("firecracker = \""+h.Settings.Firecracker+"\"\njailer = \""+h.Settings.Jailer+"\"\n"), 0o644))
 	h.check(os.MkdirAll(filepath.Join(h.dir, "lib", "jails"), 0o700))
-	release, err := lockInstance(t.Context(), filepath.Join(h.dir, "run"), time.Second)
+	release, err := instancelock.Take(t.Context(), filepath.Join(h.dir, "run"), time.Second)
 	h.check(err)
 	cmd, out := h.run()
 	if got := h.notified(500 * time.Millisecond); got != "" {
@@ -275,4 +276,22 @@ func TestMainArguments(t *testing.T) {
 			t.Errorf("%s: status %d: %s", c.arg, status, out)
 		}
 	}
+}
+
+// TestSystemdWaitsForRequests: it does not start a helper beside one that may still work.
+func TestSystemdWaitsForRequests(t *testing.T) {
+	unit, err := os.ReadFile("../system/units/bangerd-root.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(unit)) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), "TimeoutStopSec="); ok {
+			most, err := time.ParseDuration(value)
+			if err != nil || most < requestTime+workTime {
+				t.Errorf("TimeoutStopSec=%s, and a request takes up to %s: %v", value, requestTime+workTime, err)
+			}
+			return
+		}
+	}
+	t.Error("the unit has no TimeoutStopSec=")
 }

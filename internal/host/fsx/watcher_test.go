@@ -110,3 +110,20 @@ func FuzzParseEvents(f *testing.F) {
 	f.Add([]byte(strings.Repeat("\x01\x00\x00\x00", 4)))
 	f.Fuzz(func(_ *testing.T, data []byte) { parseEvents(data) })
 }
+
+func TestWatcherIsNotForOtherPrograms(t *testing.T) {
+	w, err := NewWatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if err := w.control(func(fd int) error {
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if flags&unix.FD_CLOEXEC == 0 {
+			t.Error("other programs get the watch")
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,4 +1,4 @@
-package roothelper
+package instancelock
 
 import (
 	"bufio"
@@ -15,6 +15,13 @@ import (
 	"banger/api"
 )
 
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("ALONE"); dir != "" {
+		holdAlone(dir)
+	}
+	os.Exit(m.Run())
+}
+
 // TestOneHelperAtATime: the next one waits for the one before, which is another process,
 // and takes over as soon as that has ended, however it does.
 func TestOneHelperAtATime(t *testing.T) {
@@ -30,7 +37,7 @@ func TestOneHelperAtATime(t *testing.T) {
 		t.Fatalf("%q, %v", line, err)
 	}
 	began := time.Now()
-	_, err = lockInstance(t.Context(), dir, 100*time.Millisecond)
+	_, err = Take(t.Context(), dir, 100*time.Millisecond)
 	if api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), "process "+strconv.Itoa(first.Process.Pid)) || api.AsError(err).Hint == "" {
 		t.Errorf("beside another: %v", err)
 	}
@@ -39,7 +46,7 @@ func TestOneHelperAtATime(t *testing.T) {
 	}
 	got := make(chan error, 1)
 	go func() {
-		release, err := lockInstance(context.Background(), dir, 20*time.Second)
+		release, err := Take(context.Background(), dir, 20*time.Second)
 		if err == nil {
 			err = release()
 		}
@@ -63,28 +70,10 @@ func TestOneHelperAtATime(t *testing.T) {
 
 // holdAlone is a helper in a process of its own, which does not end by itself.
 func holdAlone(dir string) {
-	if _, err := lockInstance(context.Background(), dir, time.Minute); err != nil {
+	if _, err := Take(context.Background(), dir, time.Minute); err != nil {
 		panic(err)
 	}
 	os.Stdout.WriteString("alone\n")
 	time.Sleep(time.Minute)
 	os.Exit(1)
-}
-
-// TestSystemdWaitsForRequests: it does not start a helper beside one that may still work.
-func TestSystemdWaitsForRequests(t *testing.T) {
-	unit, err := os.ReadFile("../system/units/bangerd-root.service")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(unit)) {
-		if value, ok := strings.CutPrefix(strings.TrimSpace(line), "TimeoutStopSec="); ok {
-			most, err := time.ParseDuration(value)
-			if err != nil || most < requestTime+workTime {
-				t.Errorf("TimeoutStopSec=%s, and a request takes up to %s: %v", value, requestTime+workTime, err)
-			}
-			return
-		}
-	}
-	t.Error("the unit has no TimeoutStopSec=")
 }

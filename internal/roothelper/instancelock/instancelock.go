@@ -1,4 +1,5 @@
-package roothelper
+// Package instancelock lets one root helper work at a time.
+package instancelock
 
 import (
 	"context"
@@ -13,15 +14,15 @@ import (
 	"banger/internal/host/fsx"
 )
 
-// lockTime bounds how long a helper waits for the previous one to finish. systemd waits
+// Patience bounds how long a helper waits for the previous one to finish. systemd waits
 // longer before it starts another (TimeoutStopSec= in the unit), so this matters only if
 // systemd has given up on a helper; it then restarts this one repeatedly.
-const lockTime = 20 * time.Second
+const Patience = 20 * time.Second
 
-// lockInstance makes this the only working helper until release is called or the process
+// Take makes this process the only working helper until release is called or the process
 // ends, because the locks that separate two requests for one VM are in the memory of one
 // process. It fails after most.
-func lockInstance(ctx context.Context, dir string, most time.Duration) (release func() error, err error) {
+func Take(ctx context.Context, dir string, most time.Duration) (release func() error, err error) {
 	// Nobody else may open it: whoever can open it can hold the lock (flock(2)).
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
