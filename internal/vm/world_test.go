@@ -252,6 +252,19 @@ func (w *world) cleanUp() {
 	}
 }
 
+// remembered is how many things the service remembers of VMs beside their records.
+func (w *world) remembered() int {
+	count := func(lock sync.Locker, n func() int) int {
+		lock.Lock()
+		defer lock.Unlock()
+		return n()
+	}
+	return count(&w.Remover.mu, func() int { return len(w.Remover.removing) }) +
+		count(&w.Leases.mu, func() int { return len(w.Leases.held) + len(w.Leases.looks) }) +
+		count(&w.ops.turns.mu, func() int { return len(w.ops.turns.held) }) +
+		count(&w.ops.parts.mu, func() int { return len(w.ops.parts.of) })
+}
+
 func (w *world) fault(text string) {
 	w.t.Helper()
 	if err := os.WriteFile(filepath.Join(w.home, "fault"), []byte(text), 0o600); err != nil {
@@ -296,9 +309,15 @@ func dialer(w *world, ref string) guest.Dial {
 	return func(ctx context.Context) (net.Conn, error) { return w.DialGuest(ctx, ref) }
 }
 
-// nothingLeft proves that no VM, directory or process is left.
+// nothingLeft proves that no VM, directory or process is left, and nothing that the service knew of
+// a VM.
 func (w *world) nothingLeft() {
 	w.t.Helper()
+	for end := time.Now().Add(10 * time.Second); w.remembered() > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			w.t.Fatalf("%d things are remembered of VMs that are gone", w.remembered())
+		}
+	}
 	if all, _ := w.List(w.t.Context()); len(all) != 0 {
 		w.t.Errorf("VMs are left: %+v", all)
 	}

@@ -1,0 +1,99 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"banger/api"
+	"banger/internal/driver"
+	"banger/internal/vm/tasks"
+)
+
+// machine is one that ends when it is killed.
+type machine struct {
+	driver.Machine
+	done chan struct{}
+	fail error // of a kill
+}
+
+func (m *machine) PID() int              { return 7 }
+func (m *machine) Done() <-chan struct{} { return m.done }
+func (m *machine) Exit() driver.Exit     { return driver.Exit{Code: 1} }
+
+func (m *machine) Kill(context.Context) error {
+	if m.fail == nil {
+		close(m.done)
+	}
+	return m.fail
+}
+
+func newInstance(t *testing.T) (*Instances, *Instance, *machine) {
+	t.Helper()
+	all := New(Options{}, tasks.New())
+	m := &machine{done: make(chan struct{})}
+	return all, all.New("0123456789ab", nil, m), m
+}
+
+// TestViewOfAnInstance: a running VM says why it stands still, and one that stands still for
+// another reason keeps that.
+func TestViewOfAnInstance(t *testing.T) {
+	_, i, _ := newInstance(t)
+	i.setDiskTrouble("its disk is broken")
+	if v := i.View(api.VM{State: api.StateRunning}); v.PID != 7 || v.State != api.StateRunning || v.Reason != "its disk is broken" {
+		t.Errorf("%+v", v)
+	}
+	i.setDiskTrouble("")
+	i.stalled.Store(true)
+	if v := i.View(api.VM{State: api.StateRunning}); v.State != api.StatePaused || v.Reason == "" {
+		t.Errorf("%+v", v)
+	}
+	if v := i.View(api.VM{State: api.StateFailed, Reason: "why"}); v.State != api.StateFailed || v.Reason != "why" {
+		t.Errorf("%+v", v)
+	}
+}
+
+// TestKillWaitsForTheRecord of the end, and its reason is the VM's; the reason that a kill gave
+// is not replaced by a shutdown that it overtook.
+func TestKillWaitsForTheRecord(t *testing.T) {
+	all, i, m := newInstance(t)
+	killed := make(chan error, 1)
+	go func() { killed <- i.Kill(t.Context(), "killed") }()
+	<-m.done
+	i.SetFirstReason("stopped")
+	select {
+	case err := <-killed:
+		t.Fatalf("it is over before that is recorded: %v", err)
+	default:
+	}
+	if after, why := all.WhyEnded(i); after != api.StateStopped || why != "killed" {
+		t.Errorf("%s: %s", after, why)
+	}
+	i.MarkGone()
+	if err := <-killed; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestKillThatFails says so, without waiting.
+func TestKillThatFails(t *testing.T) {
+	_, i, m := newInstance(t)
+	m.fail = errors.New("bangerd-root does not answer")
+	if err := i.Kill(t.Context(), "killed"); !errors.Is(err, m.fail) {
+		t.Errorf("it says %v", err)
+	}
+}
+
+// TestOpenOfAnInstanceThatEnds does not wait for a link that never comes.
+func TestOpenOfAnInstanceThatEnds(t *testing.T) {
+	_, i, m := newInstance(t)
+	opened := make(chan error, 1)
+	go func() {
+		_, err := i.Open(t.Context())
+		opened <- err
+	}()
+	close(m.done)
+	if err := <-opened; api.KindOf(err) != api.KindConflict {
+		t.Errorf("it says %v", err)
+	}
+}
