@@ -30,7 +30,7 @@ type Host interface {
 	Objects(ctx context.Context) ([]api.HostObject, error)
 }
 
-// hostSide is what plans and queries need of the host. In user mode it does nothing.
+// hostSide is what plans and queries need of the host. In user mode it has no steps and knows nothing.
 type hostSide struct {
 	host  Host // nil in user mode
 	disks *disks.Disks
@@ -84,6 +84,9 @@ func (h *hostSide) releaseSteps(e *records.Entry) []op.Step {
 		return h.host.Release(ctx, v.ID)
 	}}}
 }
+
+// kill ends whatever runs for a VM.
+func (h *hostSide) kill(ctx context.Context, id string) error { return h.host.Kill(ctx, id) }
 
 // address returns a VM's address for the host, or "" if it has none now.
 func (h *hostSide) address(ctx context.Context, v api.VM) string {

@@ -20,7 +20,7 @@ func (s *Stopper) killUnidentified(ctx context.Context, ref string) (ended bool,
 	}
 	e := at.Entry
 	s.logger.Warn("ending what runs for a VM, whatever it is", "vm", e.ID())
-	if err := s.host.host.Kill(ctx, e.ID()); err != nil {
+	if err := s.host.kill(ctx, e.ID()); err != nil {
 		return false, err
 	}
 	return true, s.awaitRecovered(ctx, e)

@@ -10,14 +10,14 @@ import (
 	"banger/internal/driver"
 )
 
-// stalling is a driver whose machines are of which it is said whether they stand still.
+// stalling is a driver of machines that stand still while the test says so.
 type stalling struct {
 	driver.Driver
 	still   atomic.Bool
 	resumed atomic.Int32
 }
 
-// stallingMachine stands still until it is resumed.
+// stallingMachine counts how often it is resumed.
 type stallingMachine struct {
 	driver.Machine
 	*stalling

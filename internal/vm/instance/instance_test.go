@@ -35,8 +35,8 @@ func newInstance(t *testing.T) (*Instances, *Instance, *machine) {
 	return all, all.New("0123456789ab", nil, m), m
 }
 
-// TestViewOfAnInstance: a running VM says why it stands still, and one that stands still for
-// another reason keeps that.
+// TestViewOfAnInstance: what is known of the instance changes the state and reason of a VM that runs, and
+// of no other.
 func TestViewOfAnInstance(t *testing.T) {
 	_, i, _ := newInstance(t)
 	i.setDiskTrouble("its disk is broken")
@@ -53,8 +53,8 @@ func TestViewOfAnInstance(t *testing.T) {
 	}
 }
 
-// TestKillWaitsForTheRecord of the end, and its reason is the VM's; the reason that a kill gave
-// is not replaced by a shutdown that it overtook.
+// TestKillWaitsForTheRecord: a kill returns when the end is recorded. Its reason is the VM's, also if a
+// shutdown sets its own after that.
 func TestKillWaitsForTheRecord(t *testing.T) {
 	all, i, m := newInstance(t)
 	killed := make(chan error, 1)
@@ -75,7 +75,7 @@ func TestKillWaitsForTheRecord(t *testing.T) {
 	}
 }
 
-// TestKillThatFails says so, without waiting.
+// TestKillThatFails: a kill that fails does not wait.
 func TestKillThatFails(t *testing.T) {
 	_, i, m := newInstance(t)
 	m.fail = errors.New("bangerd-root does not answer")
@@ -84,7 +84,7 @@ func TestKillThatFails(t *testing.T) {
 	}
 }
 
-// TestOpenOfAnInstanceThatEnds does not wait for a link that never comes.
+// TestOpenOfAnInstanceThatEnds: a request for a channel ends when the VMM does.
 func TestOpenOfAnInstanceThatEnds(t *testing.T) {
 	_, i, m := newInstance(t)
 	opened := make(chan error, 1)

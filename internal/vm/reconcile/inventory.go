@@ -90,8 +90,13 @@ func (c *Inventory) mayRelease(id string) bool {
 		at := e.Snapshot()
 		return at.Busy == "" && at.Run == nil
 	}
+	return !c.hasDirectory(id)
+}
+
+// hasDirectory reports whether a VM's directory exists, or may exist.
+func (c *Inventory) hasDirectory(id string) bool {
 	_, err := os.Lstat(c.paths.VM(id))
-	return errors.Is(err, os.ErrNotExist)
+	return !errors.Is(err, os.ErrNotExist)
 }
 
 // releaseStray ends what may still run for an unknown VM, and releases its objects.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
 	"strings"
 	"time"
 
@@ -206,7 +205,7 @@ func lost(at records.Snapshot) bool {
 // settleCreation removes the record of a VM of which nothing was created: the daemon was killed before
 // its operation was recorded. A VM with a directory becomes failed, and can be inspected.
 func (r *Recovery) settleCreation(ctx context.Context, e *records.Entry) error {
-	if _, err := os.Lstat(r.Inventory.paths.VM(e.ID())); errors.Is(err, os.ErrNotExist) {
+	if !r.Inventory.hasDirectory(e.ID()) {
 		return e.ForgetCreation(ctx)
 	}
 	return e.Update(ctx, func(v *api.VM) {

@@ -10,18 +10,18 @@ import (
 	"banger/api"
 )
 
-// kept is a store that keeps nothing.
-type kept struct{ Store }
+// noStore records nothing.
+type noStore struct{ Store }
 
-func (kept) AddVM(context.Context, api.VM) error { return nil }
-func (kept) PutVM(context.Context, api.VM) error { return nil }
+func (noStore) AddVM(context.Context, api.VM) error { return nil }
+func (noStore) PutVM(context.Context, api.VM) error { return nil }
 
-func (kept) DeleteVM(context.Context, string) error { return nil }
+func (noStore) DeleteVM(context.Context, string) error { return nil }
 
-// table has VMs of that memory each, none of which works.
+// table returns a table of VMs with that much memory each. Nothing works on them.
 func table(t *testing.T, host int64, memory int64, names ...string) *Table {
 	t.Helper()
-	all := New(Options{Store: kept{}, Memory: func() Memory { return Memory{Bytes: host, Whose: "this host"} }, Logger: slog.New(slog.DiscardHandler)})
+	all := New(Options{Store: noStore{}, Memory: func() Memory { return Memory{Bytes: host, Whose: "this host"} }, Logger: slog.New(slog.DiscardHandler)})
 	for i, name := range names {
 		id := "00000000000" + string(rune('0'+i))
 		v := api.VM{ID: id, Name: name, State: api.StateStopped, Driver: "fake", MemoryBytes: memory}
@@ -34,8 +34,7 @@ func table(t *testing.T, host int64, memory int64, names ...string) *Table {
 	return all
 }
 
-// TestOneClaimAtATime: of several that claim a VM at once one gets it, and the next when that
-// has released it.
+// TestOneClaimAtATime: if several operations claim a VM at once, one of them gets it.
 func TestOneClaimAtATime(t *testing.T) {
 	all := table(t, 1<<30, 1<<20, "dev")
 	for range 100 {
@@ -61,7 +60,7 @@ func TestOneClaimAtATime(t *testing.T) {
 	}
 }
 
-// TestClaimsOfStartsCountMemory from the claim on, and no longer than it.
+// TestClaimsOfStartsCountMemory: a VM has its memory from the claim on, and no longer than that.
 func TestClaimsOfStartsCountMemory(t *testing.T) {
 	all := table(t, 512<<20, 512<<20, "one", "two")
 	one, err := all.ClaimStart("one", KindStart, false, nil)
@@ -80,8 +79,8 @@ func TestClaimsOfStartsCountMemory(t *testing.T) {
 	}
 }
 
-// TestRecoveryIsAClaim: a VM that is being recovered is busy, also after an operation that was to
-// wait for it, and whoever waits is told of the end.
+// TestRecoveryIsAClaim: a VM that is being recovered is busy, also when an operation that waited for
+// the recovery has ended.
 func TestRecoveryIsAClaim(t *testing.T) {
 	all := table(t, 1<<30, 1<<20, "dev")
 	e, err := all.Find("dev")
@@ -108,7 +107,7 @@ func TestRecoveryIsAClaim(t *testing.T) {
 	}
 }
 
-// TestForgottenVMs are found by nobody, and say so.
+// TestForgottenVMs: a VM that is deleted is not found any more, and its snapshot says so.
 func TestForgottenVMs(t *testing.T) {
 	all := table(t, 1<<30, 1<<20, "dev")
 	e, err := all.Find("dev")
