@@ -4,14 +4,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
-
-	"banger/internal/guest/guestnet"
 )
-
-// UserNetwork returns the network of every guest: its address, the gateway and the name server.
-func UserNetwork() (address netip.Prefix, gateway, dns netip.Addr) {
-	return guestnet.Address, guestnet.Gateway, guestnet.DNS
-}
 
 // Limits of the C library's resolver (resolv.conf(5)).
 const (

@@ -14,6 +14,7 @@ import (
 	"banger/api"
 	"banger/internal/driver"
 	"banger/internal/guest/agentproto"
+	"banger/internal/guest/guestnet"
 	"banger/internal/host/console"
 	"banger/internal/op"
 	"banger/internal/paths"
@@ -152,7 +153,7 @@ func cmdline(v api.VM) (string, error) {
 		boot.Init = v.Init
 	}
 	if v.Network != api.NetworkNone {
-		boot.Address, boot.Gateway, boot.DNS = driver.UserNetwork()
+		boot.Address, boot.Gateway, boot.DNS = guestnet.Address, guestnet.Gateway, guestnet.DNS
 		boot.Search = driver.SearchDomains(os.ReadFile)
 	}
 	agent, err := boot.Cmdline()
