@@ -24,7 +24,7 @@ var ErrNotFound = errors.New("not in the store")
 // AddVM records a new VM. If the name is already used, the error is of kind exists.
 func (s *Store) AddVM(ctx context.Context, v api.VM) error {
 	return s.quickIn(ctx, ordinary, func(tx *sql.Tx) error {
-		record, err := json.Marshal(v)
+		record, err := json.Marshal(rowOf(v))
 		if err != nil {
 			return err
 		}
@@ -74,7 +74,7 @@ func (s *Store) putVM(ctx context.Context, v api.VM, with func(tx *sql.Tx) error
 // known are the fields of a VM's record that this banger knows.
 var known = func() map[string]bool {
 	fields := map[string]bool{}
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[api.VM]()) {
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[vmRow]()) {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		fields[name] = true
 	}
@@ -85,7 +85,7 @@ var known = func() map[string]bool {
 // are unknown: those of a newer banger, which may be installed again after a rollback.
 func overwrite(old string, v api.VM) (string, error) {
 	var had, has map[string]json.RawMessage
-	record, err := json.Marshal(v)
+	record, err := json.Marshal(rowOf(v))
 	if err == nil {
 		err = errors.Join(json.Unmarshal([]byte(old), &had), json.Unmarshal(record, &has))
 	}
@@ -135,11 +135,13 @@ func (s *Store) VMs(ctx context.Context) ([]api.VM, error) {
 	for rows.Next() {
 		var id, name, record string
 		var created int64
-		var v api.VM
+		var row vmRow
 		if err := rows.Scan(&id, &name, &created, &record); err != nil {
 			return nil, explain(s.path, err)
 		}
-		if err := json.Unmarshal([]byte(record), &v); err != nil {
+		err := json.Unmarshal([]byte(record), &row)
+		v := row.vm()
+		if err != nil {
 			// Of a record of a newer version, the known fields were read.
 			v = api.VM{ID: id, Name: name, CreatedAt: time.Unix(0, created), State: api.StateFailed,
 				Slot: v.Slot, ImageDigest: v.ImageDigest, KernelDigest: v.KernelDigest, DiskBytes: v.DiskBytes,
