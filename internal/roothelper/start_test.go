@@ -108,6 +108,7 @@ func TestHowAVMMEnded(t *testing.T) {
 func TestUsualPatience(t *testing.T) {
 	w := newFixture(t)
 	w.ready, w.starting = 0, 0
+	w.units.args = []string{"pause"} // before it serves
 	w.start(vm, 1)
 	w.kill(vm)
 	w.must(rootapi.VMReleaseCall{VM: of(vm)}, nil)

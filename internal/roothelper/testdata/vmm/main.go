@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"time"
 )
 
 func main() {
@@ -22,8 +23,11 @@ func main() {
 			}
 			go serve(l)
 		}
-		if arg == "end" {
+		switch arg {
+		case "end":
 			os.Exit(3)
+		case "pause":
+			time.Sleep(200 * time.Millisecond)
 		}
 	}
 	_, _ = io.Copy(io.Discard, os.Stdin)
