@@ -185,7 +185,7 @@ func (c FirecrackerChange) Other() string {
 	return ""
 }
 
-// FirecrackerHint is what to type if there is no Firecracker.
+// FirecrackerHint is what to type without Firecracker.
 const FirecrackerHint = firecracker.Get
 
 // FirecrackerConfig returns the path of the settings for GetFirecracker, for root. It

@@ -33,7 +33,7 @@ func ThisHost() *Host {
 func getent(ctx context.Context, name string) (string, error) {
 	var out bytes.Buffer
 	if err := rootexec.Run(ctx, execx.Cmd{Name: "getent", Args: []string{"passwd", "--", name}, Stdout: &out}); err != nil {
-		return "", nil // there is no such account, or no such program
+		return "", nil // the account, or the program, does not exist
 	}
 	line, _, _ := strings.Cut(out.String(), "\n")
 	return line, nil

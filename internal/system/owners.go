@@ -37,7 +37,7 @@ func (o owners) find(ctx context.Context, accounts record.Accounts, name string)
 
 // lookup finds the owner's account.
 func (o owners) lookup(ctx context.Context, a record.Accounts, name string) (record.User, error) {
-	unknown := api.Errorf(api.KindInvalid, "cannot install for %q: there is no such user", name).WithHint("getent passwd   lists the users")
+	unknown := api.Errorf(api.KindInvalid, "cannot install for %q: no such user exists", name).WithHint("getent passwd   lists the users")
 	if !record.ValidOwner(name) {
 		return record.User{}, unknown
 	}

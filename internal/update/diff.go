@@ -35,14 +35,14 @@ func Diff(changed []journal.Content) string {
 	for _, c := range changed {
 		from, before := side(c.Path, c.Before)
 		to, after := side(c.Path, c.After)
-		// Its first line is a command line, which names /dev/null where there is no file.
+		// Its first line is a command line, which names /dev/null for a missing file.
 		_, unified, _ := strings.Cut(string(diff.Diff(from, before, to, after)), "\n")
 		b.WriteString(unified)
 	}
 	return b.String()
 }
 
-// side is what one side of a diff is called, and its content; nil is no file.
+// side is what one side of a diff is called, and its content; nil for a missing file.
 func side(path string, text *string) (string, []byte) {
 	if text == nil {
 		return os.DevNull, nil

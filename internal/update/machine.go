@@ -119,7 +119,7 @@ type Deps struct {
 	Doctor     func(ctx context.Context) ([]api.Check, error)
 	Exec       func(ctx context.Context, id string) error // runs a command that does nothing
 	// Helper returns the version that the root helper reports, and its pid; the
-	// function is nil if there is no helper.
+	// function is nil without a helper.
 	Helper func(ctx context.Context) (version string, pid int, err error)
 
 	Identify func(pid int) (proc.Identity, error)

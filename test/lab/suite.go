@@ -47,6 +47,6 @@ func only(name, tests string) func(*Lab) {
 			}
 			return
 		}
-		l.Failf("there is no suite %s", name)
+		l.Failf("suite %s does not exist", name)
 	}
 }

@@ -91,7 +91,7 @@ func chosen(only string) ([]string, error) {
 	names := strings.Split(only, ",")
 	for _, name := range names {
 		if !slices.Contains(partNames, name) {
-			return nil, fmt.Errorf("-only: there is no part %q; there are %s", name, strings.Join(partNames, ", "))
+			return nil, fmt.Errorf("-only: %q is not a part; the parts are %s", name, strings.Join(partNames, ", "))
 		}
 	}
 	return names, nil

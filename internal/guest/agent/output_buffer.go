@@ -13,7 +13,7 @@ const (
 	// bufferAhead is how many bytes of a command's output are read ahead of its client; beyond
 	// that the command waits.
 	bufferAhead = 32 << 10
-	// bufferKept is how many bytes of each stream are buffered while there is no client: then the
+	// bufferKept is how many bytes of each stream are buffered without a client: then the
 	// command does not wait, and the oldest output is dropped.
 	bufferKept = 256 << 10
 )

@@ -28,7 +28,7 @@ type Options struct {
 	Root string
 	// OnHello is called at every greeting of the host, before any request is served.
 	OnHello func(agentproto.Hello)
-	// Clock sets the clock as requested by the host, and returns the time; nil: there is no clock
+	// Clock sets the clock as requested by the host, and returns the time; nil: without a clock
 	// to set.
 	Clock func(agentproto.Request) agentproto.Clock
 	// Shutdown ends the guest. It is called once the request has been answered.

@@ -40,7 +40,7 @@ type pendingAttrs struct {
 	held   int // bytes
 }
 
-// add defers the attributes of a file. It returns false if there is no room to remember
+// add defers the attributes of a file. It returns false without room to remember
 // them, or if they are not valid.
 func (d *pendingAttrs) add(h *tar.Header, device uint16) bool {
 	size := len(h.Name) + nameCost

@@ -13,7 +13,7 @@ type Summary struct {
 	Devices int     `json:"devices"`  // left out: invalid, or too many without root
 	Owners  int     `json:"owners"`   // given to root, for the same reasons
 	Attrs   int     `json:"attrs"`    // extended attributes left out
-	NoShell bool    `json:"no_shell"` // there is no /bin/sh
+	NoShell bool    `json:"no_shell"` // /bin/sh is missing
 	Layers  []int64 `json:"layers"`   // bytes of each archive before compression
 	IsImage bool    `json:"is_image"` // the archive is an image: nothing was unpacked
 }

@@ -37,7 +37,7 @@ func field(v any, path string) (string, error) {
 			}
 			child, ok := node[name]
 			if !ok {
-				return "", fmt.Errorf("there is no %q of %s", name, path)
+				return "", fmt.Errorf("%q of %s is missing", name, path)
 			}
 			v = child
 		case []any:
@@ -47,7 +47,7 @@ func field(v any, path string) (string, error) {
 			}
 			i, err := strconv.Atoi(name)
 			if err != nil || i < 0 || i >= len(node) {
-				return "", fmt.Errorf("there is no %s in a list of %d (%s)", name, len(node), path)
+				return "", fmt.Errorf("%s is not in a list of %d (%s)", name, len(node), path)
 			}
 			v = node[i]
 		default:

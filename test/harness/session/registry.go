@@ -31,7 +31,7 @@ func registryCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	r := w.registries[name]
 	if r == nil {
-		ts.Fatalf("there is no registry %s", name)
+		ts.Fatalf("registry %s does not exist", name)
 	}
 	switch {
 	case args[0] == "push" && len(rest) >= 2:

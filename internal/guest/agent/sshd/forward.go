@@ -67,7 +67,7 @@ func (s *server) path(path string) string {
 
 // place calls carry with a place among the guest's connections, and a context that ends when
 // the connection has to make way for another. It returns false, and does not call it, if there
-// is no place.
+// is none.
 func (s *server) place(carry func(ctx context.Context, place *forward.Place)) bool {
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
