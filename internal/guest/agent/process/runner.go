@@ -58,8 +58,8 @@ func (r *Runner) startReaper() {
 	r.stop = func() { cancel(); <-done }
 }
 
-// Close waits for what serves programs that have ended, and stops the reaper. The runner's context
-// has to end, and all programs have to end, before.
+// Close waits for what serves programs that have ended, and stops the reaper. Before it is called, the
+// runner's context and all programs have to end.
 func (r *Runner) Close() {
 	r.held.work.Wait()
 	r.stop()
