@@ -143,7 +143,10 @@ func TestChange(t *testing.T) {
 		{"INVERT_LOGICAL", 3, "a && b", "a || b"},
 		{"INVERT_LOOPCTRL", 1, "break\n", "continue\n"},
 		{"INVERT_LOGICAL", 1, "a && b", ""},
-		{"REMOVE_SELF_ASSIGNMENTS", 3, "a += b", ""},
+		{"REMOVE_SELF_ASSIGNMENTS", 3, "a &^= b", "a = b"},
+		{"INVERT_ASSIGNMENTS", 3, "a -= b", "a += b"},
+		{"INVERT_BWASSIGN", 3, "a &^= b", "a &= b"},
+		{"UNKNOWN", 3, "a += b", ""},
 		{"INVERT_LOGICAL", 9, "a && b", ""},
 	} {
 		got, err := change([]byte("x\n"+c.source), mutant{Type: c.kind, Line: 2, Column: c.column})

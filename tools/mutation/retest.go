@@ -23,6 +23,11 @@ var changes = map[string]map[string]string{
 	"INVERT_NEGATIVES":      {"-": "+"},
 	"INVERT_LOOPCTRL":       {"break": "continue", "continue": "break"},
 	"INCREMENT_DECREMENT":   {"++": "--", "--": "++"},
+	"INVERT_ASSIGNMENTS":    {"+=": "-=", "-=": "+=", "*=": "/=", "/=": "*=", "%=": "%="},
+	"INVERT_BWASSIGN":       {"&=": "|=", "|=": "&=", "^=": "&=", "&^=": "&=", "<<=": ">>=", ">>=": "<<="},
+	"REMOVE_SELF_ASSIGNMENTS": {
+		"+=": "=", "-=": "=", "*=": "=", "/=": "=", "%=": "=", "&=": "=", "|=": "=", "^=": "=", "&^=": "=", "<<=": "=", ">>=": "=",
+	},
 }
 
 // change returns the source with a mutant in it.
