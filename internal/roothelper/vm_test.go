@@ -95,6 +95,9 @@ func TestJailIsAsItMustBe(t *testing.T) {
 			t.Errorf("%s: mode %o, %d:%d", path, st.Mode, st.Uid, st.Gid)
 		}
 	}
+	if config := w.read(filepath.Join(j.root, firecracker.ConfigFile)); !strings.Contains(config, " quiet ") {
+		t.Errorf("Firecracker's configuration is %s", config)
+	}
 	u := w.units.last
 	if u.Slice != "banger.slice" || u.DevicePolicy != "closed" || u.MemoryMax == 0 || u.TasksMax == 0 || u.Stdout != w.logs[0] || u.Stderr != w.logs[1] {
 		t.Errorf("%+v", u)
