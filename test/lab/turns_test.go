@@ -30,6 +30,7 @@ func TestTurns(t *testing.T) {
 	s := Suite{Words: []string{"lifecycle"}, Options: host.Options{Pairs: []host.Pair{pairOf("mixed", 17, 16), pairOf("main", 17, 17), pairOf("1.8.0", 8, 8)}}}
 	want := `lifecycle with firecracker 1.17.0 (main)
 lifecycle-files with firecracker 1.17.0 (main)
+lifecycle-grow with firecracker 1.17.0 (main)
 lifecycle-kill-delete-prune with firecracker 1.17.0 (main)
 lifecycle-parallel with firecracker 1.17.0 (main)
 lifecycle-jail with firecracker 1.17.0 (main)
@@ -39,12 +40,12 @@ lifecycle-jail with firecracker 1.8.0`
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 	s.Options = host.Options{NoFirecracker: true}
-	if got := s.turns(); len(got) != 5 || !got[4].skipped() || got[0].skipped() {
+	if got := s.turns(); len(got) != 6 || !got[5].skipped() || got[0].skipped() {
 		t.Errorf("without Firecracker: %s", names(got))
 	}
 	// What PATH has was not chosen for this: it plays, and is called what it is.
 	s.Options = host.Options{Pairs: []host.Pair{pairOf("PATH", 17, 16)}}
-	if got := s.turns(); len(got) != 5 || got[0].String() != "lifecycle with firecracker 1.17.0 with jailer 1.16.0" {
+	if got := s.turns(); len(got) != 6 || got[0].String() != "lifecycle with firecracker 1.17.0 with jailer 1.16.0" {
 		t.Errorf("of PATH: %s", names(got))
 	}
 }
@@ -78,7 +79,7 @@ func TestTally(t *testing.T) {
 	y.unlike(pairs)
 	for i, turn := range y.turns {
 		if turn.Further {
-			if i == 5 {
+			if i == 6 {
 				y.stop(turn, errors.New("no guest starts with firecracker 1.8.0: it failed the same way each time\nand more"))
 			}
 			if y.stopped(turn) {
@@ -99,14 +100,14 @@ func TestTally(t *testing.T) {
 	}
 	for _, want := range []string{
 		"FAIL firecracker 1.16.0 with jailer 1.1.0 are of different releases (mixed): not run\n",
-		"     2 of 7: lifecycle-files with firecracker 1.17.0 (main); 5 left\n",
-		"FAIL lifecycle-files with firecracker 1.17.0 (main) 1.0 s: failed the same way each time\n     a reason\n     the complete output is in x.log\n     3 of 7",
+		"     2 of 8: lifecycle-files with firecracker 1.17.0 (main); 6 left\n",
+		"FAIL lifecycle-files with firecracker 1.17.0 (main) 1.0 s: failed the same way each time\n     a reason\n     the complete output is in x.log\n     3 of 8",
 		"\nfailed: firecracker 1.16.0 with jailer 1.1.0 are of different releases (mixed): not run\n" +
 			"failed: lifecycle-files with firecracker 1.17.0 (main): failed the same way each time\n" +
 			"failed: no guest starts with firecracker 1.8.0: it failed the same way each time\n" +
-			"firecracker 1.17.0 (main): 4 of 5 scenarios passed\n" +
+			"firecracker 1.17.0 (main): 5 of 6 scenarios passed\n" +
 			"firecracker 1.8.0: 0 of 2 scenarios passed\n" +
-			"4 passed, 3 failed, 0 skipped, 2 not run\n",
+			"5 passed, 3 failed, 0 skipped, 2 not run\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("it lacks %q:\n%s", want, out.String())
