@@ -19,8 +19,11 @@ import (
 // attackerPath is a path at which every user in the lab can run the attacker.
 const attackerPath = "/usr/local/bin/attacker"
 
-// attacker copies the attacker into the lab.
-func (l *Lab) attacker() {
+// attacks run the attacker in the lab.
+type attacks struct{ lab *Lab }
+
+// newAttacks copies the attacker into the lab.
+func newAttacks(l *Lab) attacks {
 	dir, err := os.MkdirTemp("", "banger-attacker-")
 	if err != nil {
 		l.Failf("%v", err)
@@ -33,6 +36,7 @@ func (l *Lab) attacker() {
 		l.Failf("cannot copy the attacker into the lab: %v", err)
 	}
 	l.Run("chmod 755 %s", attackerPath)
+	return attacks{l}
 }
 
 func buildAttacker(ctx context.Context, path string) error {
@@ -49,9 +53,9 @@ func buildAttacker(ctx context.Context, path string) error {
 }
 
 // refusedAll ends the scenario if an attack succeeded, or if there was none.
-func (l *Lab) refusedAll(r Result) {
+func (a attacks) refusedAll(r Result) {
 	if r.Status != 0 || !strings.Contains(r.Output, "refused ") {
-		l.Failf("status %d: %s\n%s", r.Status, r.Command, succeeded(r.Output))
+		a.lab.Failf("status %d: %s\n%s", r.Status, r.Command, succeeded(r.Output))
 	}
 }
 
@@ -68,15 +72,15 @@ func succeeded(output string) string {
 
 // pids returns the processes that must not be harmed: PID 1, the VMMs except that of
 // one VM, and the main processes of units.
-func (l *Lab) pids(but string, units ...string) string {
+func (a attacks) pids(but string, units ...string) string {
 	pids := []string{"1"}
-	for _, vm := range l.VMs() {
+	for _, vm := range a.lab.VMs() {
 		if vm.PID != 0 && vm.Name != but {
 			pids = append(pids, strconv.Itoa(vm.PID))
 		}
 	}
 	for _, unit := range units {
-		pids = append(pids, l.mainPID(unit))
+		pids = append(pids, a.lab.mainPID(unit))
 	}
 	return strings.Join(pids, ",")
 }
@@ -86,34 +90,35 @@ const nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups -- "
 
 // attackStranger: another user of the machine gets nothing, and blocks nothing.
 func attackStranger(l *Lab) {
-	l.attacker()
+	a := newAttacks(l)
 	l.Start("web")
 	web := l.Fingerprint("web")
-	l.refusedAll(l.Try(nobody+attackerPath+" stranger pids=%s unit=%s", l.pids("", "bangerd", "bangerd-root"), vmid.Unit(l.VM("web").ID)))
+	a.refusedAll(l.Try(nobody+attackerPath+" stranger pids=%s unit=%s", a.pids("", "bangerd", "bangerd-root"), vmid.Unit(l.VM("web").ID)))
 	l.Unharmed("web", web)
 
 	// Forged ends of jobs, to everybody and to each client, while jobs run.
 	l.Dev("banger vm create %s --driver %s --name k", start, l.driver)
 	k := l.VM("k")
 	for result, command := range map[string]string{"failed": "banger vm start k", "done": "banger vm stop k && banger vm start k && banger vm stop k"} {
-		l.forging(result, vmid.Unit(k.ID)+",bangerd.service,bangerd-root.service", func() { l.Boot("k", command) })
+		a.forging(result, vmid.Unit(k.ID)+",bangerd.service,bangerd-root.service", func() { l.Boot("k", command) })
 		l.NoLeaks()
 	}
 	l.gone(k.ID)
-	l.forging("failed", "bangerd.service,bangerd-root.service", func() { l.Run("banger system restart") })
+	a.forging("failed", "bangerd.service,bangerd-root.service", func() { l.Run("banger system restart") })
 	l.Answering()
 	l.Unharmed("web", web)
 
 	// Long command lines that contain a VM's socket, and many short ones.
 	for _, size := range []string{"count=31 bytes=1800000", "count=400 bytes=100"} {
-		l.crowded("--uid=65534", size, k.ID)
+		a.crowded("--uid=65534", size, k.ID)
 	}
 	l.Unharmed("web", web)
 	l.NoLeaks()
 }
 
 // forging runs do while another user sends forged ends of jobs to everybody.
-func (l *Lab) forging(result, units string, do func()) {
+func (a attacks) forging(result, units string, do func()) {
+	l := a.lab
 	const unit = "scenario-forge"
 	// The number of a job: systemd returns one even if there is nothing to do.
 	job := l.Run(`busctl call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager StartUnit ss dbus.service replace | grep -o '[0-9]*"$' | tr -d '"'`)
@@ -128,7 +133,8 @@ const crowdMemory = 64 << 20
 
 // crowded starts, finds and stops the VM k while the table of processes is crowded: the
 // helper neither ends nor uses much memory.
-func (l *Lab) crowded(who, size, id string) {
+func (a attacks) crowded(who, size, id string) {
+	l := a.lab
 	const unit = "scenario-crowd"
 	helper := l.mainPID("bangerd-root")
 	l.Run("systemd-run -q --collect --unit=%s %s -p TasksMax=infinity %s crowd %s seconds=1200 names=/run/banger-root/%s.sock", unit, who, attackerPath, size, id)
@@ -146,11 +152,11 @@ func (l *Lab) crowded(who, size, id string) {
 
 // attackOwner: the owner asks the helper for what the owner must not get.
 func attackOwner(l *Lab) {
-	l.attacker()
+	a := newAttacks(l)
 	l.Start("web")
 	web, vm := l.Fingerprint("web"), l.VM("web")
 	base := l.Run("losetup --list --noheadings --output RO,BACK-FILE | awk '$1 == 1 {print $2; exit}'")
-	l.refusedAll(l.TryDev("%s owner other=%s slot=%d base=%s pids=%s", attackerPath, vm.ID, vm.Slot, base, l.pids("", "bangerd-root"))) // bangerd is the owner's own
+	a.refusedAll(l.TryDev("%s owner other=%s slot=%d base=%s pids=%s", attackerPath, vm.ID, vm.Slot, base, a.pids("", "bangerd-root"))) // bangerd is the owner's own
 	l.Unharmed("web", web)
 	l.NoLeaks()
 	// The boot files of VMs still exist.
@@ -161,7 +167,7 @@ func attackOwner(l *Lab) {
 // attackVMM returns the scenario of a VMM that its guest has taken over.
 func attackVMM(driver string) func(*Lab) {
 	return func(l *Lab) {
-		l.attacker()
+		a := newAttacks(l)
 		l.Start("web")
 		web := l.Fingerprint("web")
 		l.Guest("web", "echo secret > /index.html; busybox httpd -p 9000 -h /")
@@ -184,7 +190,7 @@ func attackVMM(driver string) func(*Lab) {
 		}
 		inside := fmt.Sprintf("sh -c 'echo $$ > /sys/fs/cgroup/%s/%s/cgroup.procs && exec \"$@\"' - nsenter --target %d --net --mount --ipc --root --wd=/ --setuid $(stat -c %%u /proc/%[3]d) --setgid $(stat -c %%g /proc/%[3]d) -- %[4]s ",
 			vmid.Slice, vmid.Unit(evil.ID), evil.PID, place)
-		l.refusedAll(l.Try("%s", inside+fmt.Sprintf("vmm dir=%s pids=%s reach=%s most=%s", dir, l.pids("evil", "bangerd", "bangerd-root"), strings.Join(reach, ","), most)))
+		a.refusedAll(l.Try("%s", inside+fmt.Sprintf("vmm dir=%s pids=%s reach=%s most=%s", dir, a.pids("evil", "bangerd", "bangerd-root"), strings.Join(reach, ","), most)))
 		l.Unharmed("web", web)
 		l.Equal("what VMMs could share", l.Run("ls -A /dev/shm /dev/mqueue; ipcs -a | wc -l"), shared)
 

@@ -1,6 +1,9 @@
 package lab
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // installFirecracker: new VMs get the programs of a release's archive, running ones
 // keep theirs, and it can be undone.
@@ -21,10 +24,14 @@ func installFirecracker(l *Lab) {
 	l.Contains("the same again", l.Run("banger system firecracker --from %s", archive), "already")
 
 	// Only the installed programs are left to start a guest.
+	digest := func(path string) string {
+		digest, _, _ := strings.Cut(l.Run("sha256sum %s", path), " ")
+		return digest
+	}
 	l.Run("mkdir /root/away && mv /usr/local/bin/firecracker /usr/local/bin/jailer /root/away/")
 	l.Unharmed("web", web)
 	l.Start("new")
-	l.Equal("what runs a new VM", l.digest("/proc/%d/exe", l.VM("new").PID), l.digest("/root/away/firecracker"))
+	l.Equal("what runs a new VM", digest(fmt.Sprintf("/proc/%d/exe", l.VM("new").PID)), digest("/root/away/firecracker"))
 	l.Boot("web", "banger vm restart web")
 	l.StartCounter("web")
 	web = l.Fingerprint("web")
@@ -35,9 +42,4 @@ func installFirecracker(l *Lab) {
 	l.Unharmed("web", web)
 	l.Boot("new", "banger vm restart new")
 	l.NoLeaks()
-}
-
-func (l *Lab) digest(path string, args ...any) string {
-	digest, _, _ := strings.Cut(l.Run("sha256sum "+path, args...), " ")
-	return digest
 }

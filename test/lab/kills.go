@@ -11,14 +11,15 @@ const faults = "/run/banger-faults"
 // command needs.
 func killed(program string, before func(*Lab), command string, points ...string) func(*Lab) {
 	return func(l *Lab) {
-		l.armable(true)
+		f := faultPoints{l}
+		f.enable(true)
 		l.Start("other")
 		other := l.Fingerprint("other")
 		l.Points(points, func(point string) {
 			if before != nil {
 				before(l)
 			}
-			l.arm(program, point)
+			f.arm(program, point)
 			r := l.TryDev(fmt.Sprintf("timeout 150 "+command, l.driver))
 			if l.Try("test -e %s/%s", faults, program).Status == 0 {
 				l.Failf("%s never reached the point %q; it did:\n%s", program, point, r.Output)
@@ -33,12 +34,16 @@ func killed(program string, before func(*Lab), command string, points ...string)
 		})
 		l.NoLeaks()
 		l.Unharmed("other", other)
-		l.armable(false)
+		f.enable(false)
 	}
 }
 
-// armable enables or disables fault points in both daemons.
-func (l *Lab) armable(on bool) {
+// faultPoints are the fault points of both daemons.
+type faultPoints struct{ lab *Lab }
+
+// enable enables or disables them.
+func (f faultPoints) enable(on bool) {
+	l := f.lab
 	for unit, program := range map[string]string{"bangerd": "daemon", "bangerd-root": "helper"} {
 		dropIn := "/run/systemd/system/" + unit + ".service.d"
 		if on {
@@ -56,9 +61,9 @@ func (l *Lab) armable(on bool) {
 }
 
 // arm sets the point at which a program kills itself, once.
-func (l *Lab) arm(program, point string) {
+func (f faultPoints) arm(program, point string) {
 	user := map[string]string{"daemon": owner, "helper": "root"}[program]
-	l.Run("echo %s > %s/%s.new && chown %s %s/%s.new && mv %s/%s.new %s/%s",
+	f.lab.Run("echo %s > %s/%s.new && chown %s %s/%s.new && mv %s/%s.new %s/%s",
 		Quote(point), faults, program, user, faults, program, faults, program, faults, program)
 }
 
