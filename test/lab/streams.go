@@ -32,32 +32,38 @@ var talks = map[string]string{
 // scpBytes, at scpRate kbit/s, take longer than the scenarios.
 const scpBytes, scpRate = 16_000_000, 1600
 
-// openStreams opens all kinds of streams from the owner to the VM web.
-func (l *Lab) openStreams() {
+// openStreams are the open streams of the owner's clients to the VM web.
+type openStreams struct{ lab *Lab }
+
+// newStreams opens all kinds of streams from the owner to the VM web.
+func newStreams(l *Lab) openStreams {
+	s := openStreams{l}
 	l.Run("rm -rf /tmp/enough %[1]s; install -d -o %[2]s %[1]s", streamsDir, owner)
 	l.Guest("web", "mkdir -p /tmp; busybox setsid busybox nc -ll -p 7 -e cat </dev/null >/dev/null 2>&1 &")
 	l.Dev("banger ssh-config --install && banger vm publish web 7007:7")
 	l.Dev("head -c %d /dev/urandom > %s/large", scpBytes, streamsDir)
-	l.client("forwarder", "exec banger vm forward web 7008:7")
+	s.client("forwarder", "exec banger vm forward web 7008:7")
 	l.Wait("the forward listens", func() bool { return l.Try("ss -Hltn sport = :7008 | grep -q .").Status == 0 })
-	l.client("scp", fmt.Sprintf("scp -q -l %d %s/large web.banger:/large", scpRate, streamsDir))
+	s.client("scp", fmt.Sprintf("scp -q -l %d %s/large web.banger:/large", scpRate, streamsDir))
 	for name, command := range talks {
-		l.client(name, "set -o pipefail; "+command+" | "+stamp)
+		s.client(name, "set -o pipefail; "+command+" | "+stamp)
 	}
 	for name := range talks {
 		l.Wait(name+" has output", func() bool { return l.Try("test -s %s/%s", streamsDir, name).Status == 0 })
 	}
+	return s
 }
 
 // client runs a shell command as the owner, in the background; its standard output and
 // status are stored.
-func (l *Lab) client(name, command string) {
+func (s openStreams) client(name, command string) {
 	script := fmt.Sprintf("cd %s; (%s) >%[3]s 2>%[3]s.err; echo $? >%[3]s.status", streamsDir, command, name)
-	l.Run("systemd-run -q --collect --unit=scenario-%s --uid=%s --setenv=HOME=/home/%[2]s bash -c %s", name, owner, Quote(script))
+	s.lab.Run("systemd-run -q --collect --unit=scenario-%s --uid=%s --setenv=HOME=/home/%[2]s bash -c %s", name, owner, Quote(script))
 }
 
 // stillOpen ends the scenario if a stream has ended, or does not continue.
-func (l *Lab) stillOpen() {
+func (s openStreams) stillOpen() {
+	l := s.lab
 	for name := range talks {
 		lines := func() string {
 			return l.Run("wc -l < %s/%s; ls %[1]s/%[2]s.status 2>/dev/null || true", streamsDir, name)
@@ -73,26 +79,27 @@ func (l *Lab) stillOpen() {
 	}
 }
 
-// closeStreams ends the streams in an orderly way: all data has arrived, once and in
+// close ends the streams in an orderly way: all data has arrived, once and in
 // order, and the file is complete.
-func (l *Lab) closeStreams() {
+func (s openStreams) close() {
+	l := s.lab
 	l.Wait("scp ends", func() bool { return l.Try("test -s %s/scp.status", streamsDir).Status == 0 })
 	l.Equal("what scp printed, and its status", l.Run("cd %s; cat scp scp.err scp.status", streamsDir), "0")
 	l.Equal("the digest of the copy", l.Guest("web", "sha256sum < /large"), l.Dev("sha256sum < %s/large", streamsDir))
-	l.stillOpen()
+	s.stillOpen()
 	l.Run("touch /tmp/enough")
 	l.Guest("web", "touch /tmp/enough")
 	for name := range talks {
 		l.Wait(name+" ends", func() bool { return l.Try("test -s %s/%s.status", streamsDir, name).Status == 0 })
 		l.Equal("what "+name+" complained of, and its status", l.Run("cd %s; cat %[2]s.err %[2]s.status", streamsDir, name), "0")
-		l.heard(name, strings.Split(l.Run("cat %s/%s", streamsDir, name), "\n"))
+		s.heard(name, strings.Split(l.Run("cat %s/%s", streamsDir, name), "\n"))
 	}
 	l.Run("systemctl stop scenario-forwarder")
 	l.Dev("banger vm unpublish web 7007 && banger ssh-config --uninstall")
 }
 
 // heard checks the numbers of a stream, and reports its longest pause.
-func (l *Lab) heard(name string, lines []string) {
+func (s openStreams) heard(name string, lines []string) {
 	var silences []time.Duration
 	var last float64
 	for i, line := range lines {
@@ -102,11 +109,11 @@ func (l *Lab) heard(name string, lines []string) {
 			want = "end " + strconv.Itoa(i)
 		}
 		if said != want {
-			l.Failf("line %d of %s is %q, not %q", i+1, name, said, want)
+			s.lab.Failf("line %d of %s is %q, not %q", i+1, name, said, want)
 		}
 		seconds, err := strconv.ParseFloat(at, 64)
 		if err != nil {
-			l.Failf("line %d of %s: %v", i+1, name, err)
+			s.lab.Failf("line %d of %s: %v", i+1, name, err)
 		}
 		if i > 0 {
 			silences = append(silences, time.Duration((seconds-last)*float64(time.Second)).Round(time.Millisecond))
@@ -114,7 +121,7 @@ func (l *Lab) heard(name string, lines []string) {
 		last = seconds
 	}
 	slices.Sort(silences)
-	l.Note("%s: %d lines, none lost or repeated; pauses: %s (median), %s (p99), %s (longest)", name, len(lines),
+	s.lab.Note("%s: %d lines, none lost or repeated; pauses: %s (median), %s (p99), %s (longest)", name, len(lines),
 		silences[len(silences)/2], silences[len(silences)*99/100], silences[len(silences)-1])
 }
 
@@ -122,7 +129,7 @@ func (l *Lab) heard(name string, lines []string) {
 func restartStreams(l *Lab) {
 	l.Start("web")
 	web := l.Fingerprint("web")
-	l.openStreams()
+	streams := newStreams(l)
 	for _, what := range []string{
 		"systemctl restart bangerd", "systemctl restart bangerd-root bangerd",
 		"systemctl kill --signal=KILL --kill-whom=main bangerd", "systemctl kill --signal=KILL --kill-whom=main bangerd-root",
@@ -130,23 +137,23 @@ func restartStreams(l *Lab) {
 	} {
 		l.Run(what)
 		l.Answering()
-		l.stillOpen()
+		streams.stillOpen()
 	}
-	l.closeStreams()
+	streams.close()
 	l.Unharmed("web", web)
 	l.NoLeaks()
 }
 
 // updateStreams: they survive an update and its rollback, too.
 func updateStreams(l *Lab) {
-	l.begin(versions.Base, versions.Offers)
-	g := l.startGuests("web")
-	l.openStreams()
+	u := begin(l, versions.Base, versions.Offers)
+	g := startGuests(l, "web")
+	streams := newStreams(l)
 	l.Run(updateTo + versions.Good)
-	l.isVersion(versions.Good)
-	l.stillOpen()
+	u.isVersion(versions.Good)
+	streams.stillOpen()
 	l.Run("banger update --rollback --settle 2s")
-	l.isVersion(versions.Base)
-	l.closeStreams()
-	l.guestsUnharmed(g)
+	u.isVersion(versions.Base)
+	streams.close()
+	g.unharmed()
 }

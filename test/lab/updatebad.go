@@ -6,12 +6,12 @@ import "banger/test/lab/versions"
 // back automatically, and the outcome contains the reason.
 func updateBad(version, reason string) func(*Lab) {
 	return func(l *Lab) {
-		l.begin(versions.Base, versions.Later)
-		g := l.startGuests("web", "db")
-		installed, vms := l.installed(), l.vms()
+		u := begin(l, versions.Base, versions.Later)
+		g := startGuests(l, "web", "db")
+		installed, vms := u.installed(), u.vms()
 		r := l.Try("banger update --settle 6s --to %s", version)
 		l.Equal("the status of the update", r.Status, 1)
-		account := l.last()
+		account := u.last()
 		l.Contains("the reason", account.Reason, reason)
 		for _, part := range []string{"cannot update to " + version, "it was rolled back", account.Reason} {
 			l.Contains("the outcome", r.Output, part)
@@ -19,20 +19,20 @@ func updateBad(version, reason string) func(*Lab) {
 		if len(account.Problems) > 0 {
 			l.Failf("the rollback had problems: %q", account.Problems)
 		}
-		l.asBefore(installed, vms)
-		l.guestsUnharmed(g)
+		u.asBefore(installed, vms)
+		g.unharmed()
 		// Afterwards it can be updated to a good version.
-		l.offer(versions.Offers)
+		u.server.offer(versions.Offers)
 		l.Run(updateTo + versions.Good)
-		l.isVersion(versions.Good)
-		l.guestsUnharmed(g)
+		u.isVersion(versions.Good)
+		g.unharmed()
 	}
 }
 
 // asBefore ends the scenario if a failed update has changed something.
-func (l *Lab) asBefore(installed, vms string) {
-	l.Answering()
-	l.isVersion(versions.Base)
-	l.Equal("what the update changed", diff(installed, l.installed()), "")
-	l.Equal("what is known of the VMs", l.vms(), vms)
+func (u update) asBefore(installed, vms string) {
+	u.lab.Answering()
+	u.isVersion(versions.Base)
+	u.lab.Equal("what the update changed", diff(installed, u.installed()), "")
+	u.lab.Equal("what is known of the VMs", u.vms(), vms)
 }

@@ -11,14 +11,14 @@ import (
 const notAgain = "/run/systemd/system/banger-update.service.d/lab.conf"
 
 // killAt runs an update whose updater is killed at a point, and is not restarted.
-func (l *Lab) killAt(point, version string) {
-	l.Run("mkdir -p $(dirname %[1]s) && printf '[Service]\\nRestart=no\\n' > %[1]s && systemctl daemon-reload", notAgain)
-	l.armUpdater(point)
-	l.beginUpdate(asUpdater, updateTo+version)
-	there := func() bool { return l.Try("test ! -e %s", updaterFault).Status == 0 }
-	l.Wait("the updater is at the point "+point, func() bool { return there() || l.updateEnded() })
+func (u updater) killAt(point, version string) {
+	u.lab.Run("mkdir -p $(dirname %[1]s) && printf '[Service]\\nRestart=no\\n' > %[1]s && systemctl daemon-reload", notAgain)
+	u.arm(point)
+	u.start(asUpdater, updateTo+version)
+	there := func() bool { return u.lab.Try("test ! -e %s", updaterFault).Status == 0 }
+	u.lab.Wait("the updater is at the point "+point, func() bool { return there() || u.ended() })
 	if !there() {
-		l.Failf("the updater never reached the point %q:\n%s", point, l.Run("cat %s", updateLog))
+		u.lab.Failf("the updater never reached the point %q:\n%s", point, u.lab.Run("cat %s", updateLog))
 	}
 }
 
@@ -26,20 +26,20 @@ func (l *Lab) killAt(point, version string) {
 // boot ends the update. Only a proven version stays installed.
 func updateCut(repository, version string, points ...string) func(*Lab) {
 	return func(l *Lab) {
-		l.begin(versions.Base, repository)
+		u := begin(l, versions.Base, repository)
 		l.Start("other")
 		l.Points(points, func(point string) {
-			l.base(version)
-			l.offer(repository) // a boot ends the server
+			u.base(version)
+			u.server.offer(repository) // a boot ends the server
 			l.Guest("other", "echo '"+point+"' > /kept; sync")
-			l.killAt(point, version)
+			u.updater.killAt(point, version)
 			l.Cut()
 			l.Answering()
 			want := versions.Base
 			if strings.HasPrefix(point, "update committing") {
 				want = version
 			}
-			l.isVersion(want)
+			u.isVersion(want)
 			l.Equal("the state of the VM after a cut at "+point, string(l.VM("other").State), "stopped")
 			l.NoLeaks()
 			l.Boot("other", "banger vm start other")

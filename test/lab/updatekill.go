@@ -24,15 +24,18 @@ func at(states ...journal.State) []string {
 	return points
 }
 
-// armUpdater sets the point at which the next updater kills itself.
-func (l *Lab) armUpdater(point string) {
-	l.Run("mkdir -p -m 1777 %s && echo %s > %s", faults, Quote(point), updaterFault)
+// updater runs in the background, or is killed at a point.
+type updater struct{ lab *Lab }
+
+// arm sets the point at which the next updater kills itself.
+func (u updater) arm(point string) {
+	u.lab.Run("mkdir -p -m 1777 %s && echo %s > %s", faults, Quote(point), updaterFault)
 }
 
-// beginUpdate starts an update in the background. Its output is in updateLog, and its
+// start starts an update in the background. Its output is in updateLog, and its
 // status in updateStatus when it has ended.
-func (l *Lab) beginUpdate(environment, command string) {
-	l.Run("rm -f %s; systemd-run -q --collect --unit=scenario-update --setenv=HOME=/root --setenv=%s sh -c %s",
+func (u updater) start(environment, command string) {
+	u.lab.Run("rm -f %s; systemd-run -q --collect --unit=scenario-update --setenv=HOME=/root --setenv=%s sh -c %s",
 		updateStatus, environment, Quote(command+" > "+updateLog+" 2>&1; echo $? > "+updateStatus))
 }
 
@@ -41,18 +44,18 @@ const (
 	updateStatus = "/root/update.status"
 )
 
-func (l *Lab) updateEnded() bool { return l.Try("test -s %s", updateStatus).Status == 0 }
+func (u updater) ended() bool { return u.lab.Try("test -s %s", updateStatus).Status == 0 }
 
 // updateKilled returns the scenario in which the updater is killed at each point: it is
 // restarted and ends the update, with one version or the other.
 func updateKilled(repository, version string, points ...string) func(*Lab) {
 	return func(l *Lab) {
-		l.begin(versions.Base, repository)
-		g := l.startGuests("other")
-		vms := l.vms()
+		u := begin(l, versions.Base, repository)
+		g := startGuests(l, "other")
+		vms := u.vms()
 		l.Points(points, func(point string) {
-			l.base(version)
-			l.armUpdater(point)
+			u.base(version)
+			u.updater.arm(point)
 			r := l.Try("%s timeout 300 %s%s", asUpdater, updateTo, version)
 			if l.Try("test -e %s", updaterFault).Status == 0 {
 				l.Failf("the updater never reached the point %q:\n%s", point, r.Output)
@@ -65,28 +68,28 @@ func updateKilled(repository, version string, points ...string) func(*Lab) {
 			if r.Status == 0 {
 				now = version
 			}
-			l.isVersion(now)
-			l.Equal("what is known of the VMs after a kill at "+point, l.vms(), vms)
-			l.guestsUnharmed(g)
+			u.isVersion(now)
+			l.Equal("what is known of the VMs after a kill at "+point, u.vms(), vms)
+			g.unharmed()
 		})
-		l.base(version)
+		u.base(version)
 	}
 }
 
 // base installs the version that scenarios start with, from another one or none.
-func (l *Lab) base(from string) {
-	if l.current() == versions.Base {
+func (u update) base(from string) {
+	if u.current() == versions.Base {
 		return
 	}
 	if from == versions.Migrating { // an installation does not touch the store
-		l.Run("banger update --rollback --force --settle 1s")
+		u.lab.Run("banger update --rollback --force --settle 1s")
 	} else {
-		l.reset(versions.Base)
+		u.reset(versions.Base)
 	}
-	l.isVersion(versions.Base)
+	u.isVersion(versions.Base)
 }
 
 // current returns the version that the link of that name points at.
-func (l *Lab) current() string {
-	return strings.TrimPrefix(l.Run("readlink /usr/local/lib/banger/current"), "versions/")
+func (u update) current() string {
+	return strings.TrimPrefix(u.lab.Run("readlink /usr/local/lib/banger/current"), "versions/")
 }
