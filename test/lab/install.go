@@ -2,26 +2,6 @@ package lab
 
 import "strings"
 
-// build is the directory with the programs to test.
-const build = "/lab/build"
-
-// Install installs the build for the owner, with a kernel and an image.
-func (l *Lab) Install() { l.installFrom(build) }
-
-func (l *Lab) installFrom(programs string) {
-	// A guest in the emulated lab, on a busy machine, is slow.
-	settings := `boot_timeout = "6m"`
-	if !l.Firecracker() {
-		// The probe is too short for an emulated machine, and would choose emulation in
-		// emulation.
-		settings += "\naccel = \"kvm\""
-	}
-	l.Run("mkdir -p /etc/banger; test -e /etc/banger/config.toml || echo %s > /etc/banger/config.toml", Quote(settings))
-	l.Run("%s/banger system install --owner %s", programs, owner)
-	l.Dev("banger kernel list | grep -q default || banger kernel import --host")
-	l.Dev("banger image list | grep -q '^tiny ' || banger image import /lab/busybox.tar tiny")
-}
-
 // ballast is the file that fills the disk of a lab.
 const ballast = "/var/lib/banger/ballast"
 
@@ -36,7 +16,7 @@ func (l *Lab) fillDisk(free int) {
 func (l *Lab) Ready(keep, anyVersion bool) {
 	// Leftovers of other scenarios are removed, and their messages are not reported
 	// again.
-	l.cursor = strings.TrimPrefix(l.Run("rm -rf %s %s; systemctl stop 'scenario-*'; journalctl -q -n 0 --show-cursor", ballast, faults), "-- cursor: ")
+	l.messages.cursor = strings.TrimPrefix(l.Run("rm -rf %s %s; systemctl stop 'scenario-*'; journalctl -q -n 0 --show-cursor", ballast, faults), "-- cursor: ")
 	if !anyVersion && l.Try("cmp -s %s/bangerd /usr/local/lib/banger/current/bangerd", build).Status != 0 ||
 		l.Try("systemctl -q is-active bangerd bangerd-root && test -x /usr/local/bin/banger").Status != 0 {
 		l.Install()

@@ -75,8 +75,8 @@ func TestNeedsVersions(t *testing.T) {
 
 // TestAttempt: a scenario that finds something wrong ends with what it said.
 func TestAttempt(t *testing.T) {
-	l := &Lab{}
-	err := attempt(func() { l.Equal("the state", "running", "stopped"); t.Error("it went on") })
+	c := &checks{}
+	err := attempt(func() { c.Equal("the state", "running", "stopped"); t.Error("it went on") })
 	if err == nil || err.Error() != "the state is running, not stopped" {
 		t.Errorf("got %v", err)
 	}
@@ -94,17 +94,17 @@ func TestNoLab(t *testing.T) {
 
 // TestPoints: what an earlier try has passed is not done again.
 func TestPoints(t *testing.T) {
-	l := &Lab{passed: map[string]bool{}}
+	c := &checks{passed: map[string]bool{}}
 	points := []string{"a", "b", "c"}
 	var did []string
 	failing := true
 	try := func() error {
 		return attempt(func() {
-			l.Points(points, func(p string) {
+			c.Points(points, func(p string) {
 				did = append(did, p)
 				if p == "b" && failing {
 					failing = false
-					l.Failf("a fault")
+					c.Failf("a fault")
 				}
 			})
 		})

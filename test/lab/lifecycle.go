@@ -43,14 +43,6 @@ func lifecycle(l *Lab) {
 	l.NoLeaks()
 }
 
-// gone ends the scenario if the host still has objects of a stopped VM.
-func (l *Lab) gone(id string) {
-	held := l.Run("dmsetup ls --target snapshot; ip netns; ip -o link; systemctl list-units --all --no-legend 'banger-vm-*'")
-	if strings.Contains(held, id) {
-		l.Failf("the host still has objects of VM %s:\n%s", id, held)
-	}
-}
-
 // grow: a stopped VM's disk grows with its file system, and keeps what it has.
 func grow(l *Lab) {
 	l.Start("web")

@@ -1,12 +1,6 @@
 package lab
 
-import (
-	"fmt"
-	"slices"
-	"strings"
-
-	"banger/api"
-)
+import "fmt"
 
 // reboot: after an orderly reboot of the host every VM is stopped, none has objects on
 // the host, and the content of its disk is unchanged.
@@ -47,24 +41,4 @@ func cut(before, command, middle string) func(*Lab) {
 		l.Boot("other", "banger vm start other")
 		l.Equal("what was synced before the power was cut", l.Guest("other", "cat /kept"), "kept")
 	}
-}
-
-// atRest waits until no operation runs on any VM.
-func (l *Lab) atRest() {
-	l.Wait("no operation runs on a VM", func() bool {
-		r := l.TryDev("banger vm list --json")
-		busy := strings.Contains(r.Output, `"creating"`)
-		return r.Status == 0 && !busy && l.operations() == 0
-	})
-	for _, vm := range l.VMs() {
-		if !slices.Contains([]api.State{api.StateStopped, api.StateRunning, api.StateFailed}, vm.State) {
-			l.Failf("VM %s is %s", vm.Name, vm.State)
-		}
-	}
-}
-
-// operations counts the running operations.
-func (l *Lab) operations() int {
-	text := l.Run(`printf 'GET /v1/operations HTTP/1.0\r\nHost: localhost\r\n\r\n' | nc -NU /run/banger/bangerd.sock`)
-	return strings.Count(text, `"running"`)
 }

@@ -50,17 +50,6 @@ func missingFirecracker(l *Lab) {
 	l.NoLeaks()
 }
 
-// jailerAway is the path of the jailer while another program replaces it.
-const jailerAway = "/root/jailer.away"
-
-// fakeJailer replaces the jailer with a shell script.
-func (l *Lab) fakeJailer(script string) {
-	l.Run("mv /usr/local/bin/jailer %s && printf '%%s\\n' '#!/bin/sh' %s > /usr/local/bin/jailer && chmod 755 /usr/local/bin/jailer", jailerAway, Quote(script))
-}
-
-// trueJailer restores the jailer.
-func (l *Lab) trueJailer() { l.Run("mv -f %s /usr/local/bin/jailer", jailerAway) }
-
 // full: on a full disk a new VM is refused, and existing ones are not harmed; a disk
 // that cannot grow is reported as broken or full, and works again when there is space.
 func full(l *Lab) {

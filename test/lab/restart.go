@@ -61,8 +61,3 @@ func spoiled(how string) func(*Lab) {
 		l.NoLeaks()
 	}
 }
-
-// mainPID returns the pid of a unit's main process.
-func (l *Lab) mainPID(unit string) string {
-	return l.Run("systemctl show --property MainPID --value %s", unit)
-}

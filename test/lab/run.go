@@ -174,8 +174,8 @@ func (r *run) one(ctx context.Context, turn Turn) (err error) {
 	if err := r.ready(ctx, log, s.Updates); err != nil {
 		return err
 	}
-	r.lab.passed, r.lab.cursor = r.passed, ""
-	r.lab.faults = r.lab.guestFaults()
+	r.lab.passed, r.lab.messages.cursor = r.passed, ""
+	r.lab.health.begin()
 	err = r.lab.guarded(ctx, log, func() { r.lab.Ready(s.Keeps && r.kept, s.Updates); s.Run(r.lab) })
 	if whole.Err() != nil {
 		return err
@@ -183,8 +183,8 @@ func (r *run) one(ctx context.Context, turn Turn) (err error) {
 	r.suspect, r.kept = err != nil, s.Keeps && err == nil
 	if err != nil {
 		// No scenario makes a guest's kernel panic, and banger cannot.
-		r.fault = r.lab.spoiled() != nil || strings.Contains(err.Error(), "the guest's kernel panicked")
-		err = &scenarioError{err, r.lab.circumstances(log)}
+		r.fault = r.lab.health.spoiled() != nil || strings.Contains(err.Error(), "the guest's kernel panicked")
+		err = &scenarioError{err, r.lab.messages.circumstances(log)}
 	}
 	return err
 }
@@ -192,7 +192,7 @@ func (r *run) one(ctx context.Context, turn Turn) (err error) {
 // ready makes sure that there is a usable lab.
 func (r *run) ready(ctx context.Context, log io.Writer, anyVersion bool) error {
 	if r.lab != nil && r.suspect {
-		err := r.lab.alive()
+		err := r.lab.health.alive()
 		if err == nil {
 			// Its Firecracker may have been installed by the previous scenario.
 			err = r.lab.guarded(ctx, log, func() { r.lab.takePair(r.pair); r.lab.Ready(false, anyVersion) })
@@ -241,14 +241,11 @@ func (r *run) boot(ctx context.Context, log io.Writer) (*Lab, error) {
 	if err != nil {
 		return nil, errors.Join(err, m.Remove())
 	}
-	l := &Lab{ctx: ctx, machine: m, conn: conn, out: r.Out, script: log, driver: "firecracker"}
-	l.ping = func(ctx context.Context) error {
-		_, err := l.conn.Output(ctx, "true")
-		return err
-	}
+	driver := "firecracker"
 	if r.pair == nil {
-		l.driver = "qemu"
+		driver = "qemu"
 	}
+	l := newLab(&checks{ctx: ctx, out: r.Out, script: log}, m, conn, driver)
 	fmt.Fprintf(r.Out, "lab: booted in %.1f s\n", time.Since(begin).Seconds())
 	begin = time.Now()
 	err = l.guarded(ctx, log, func() {
@@ -258,7 +255,7 @@ func (r *run) boot(ctx context.Context, log io.Writer) (*Lab, error) {
 		l.Install()
 	})
 	if err != nil {
-		err = fmt.Errorf("cannot install the build in the lab: %w\n%s", err, l.circumstances(log))
+		err = fmt.Errorf("cannot install the build in the lab: %w\n%s", err, l.messages.circumstances(log))
 		conn.Close()
 		return nil, errors.Join(err, m.Remove())
 	}

@@ -42,7 +42,7 @@ func (r *run) use(ctx context.Context, turn Turn, left int) error {
 		}
 		sentence, rest, _ := strings.Cut(err.Error(), "\n")
 		return fmt.Errorf("no guest starts with %s, so no scenario is run with it: %s\n%s     the complete output is in %s",
-			what(turn.Pair), sentence, indent(rest+"\n"+r.lab.circumstances(log)), log.Name())
+			what(turn.Pair), sentence, indent(rest+"\n"+r.lab.messages.circumstances(log)), log.Name())
 	})
 }
 
@@ -65,7 +65,7 @@ func twice(ctx context.Context, do func() error, say func(error) error) error {
 // switchPair makes the lab, or a new one, use the run's pair.
 func (r *run) switchPair(ctx context.Context, log *os.File) error {
 	if r.lab != nil {
-		err := r.lab.alive()
+		err := r.lab.health.alive()
 		if err == nil {
 			err = r.lab.guarded(ctx, log, func() { r.lab.Ready(false, true); r.lab.takePair(r.pair) })
 		}
@@ -109,15 +109,6 @@ func complaint(output string) string {
 		}
 	}
 	return last
-}
-
-// takePair installs a pair where banger finds it. It creates new files, as the helper
-// reads the version of each file once.
-func (l *Lab) takePair(pair *host.Pair) {
-	if pair == nil {
-		return
-	}
-	l.Run("install -m 755 %[1]s/firecracker %[1]s/jailer /usr/local/bin/", pair.Dir())
 }
 
 // what names a pair in a sentence.

@@ -136,7 +136,7 @@ func TestList(t *testing.T) {
 
 // fails is a failure as a scenario makes it.
 func fails(format string, args ...any) error {
-	err := attempt(func() { (&Lab{}).Failf(format, args...) })
+	err := attempt(func() { (&checks{}).Failf(format, args...) })
 	return &scenarioError{err, fmt.Sprintf("the journal of %s", time.Now())}
 }
 
@@ -217,11 +217,11 @@ func TestTwice(t *testing.T) {
 
 // TestSaid: a failure shows what the journal has since its scenario began, and no more.
 func TestSaid(t *testing.T) {
-	l := &Lab{cursor: "s=1;i=2"}
-	if got := l.said("-u bangerd"); got != "journalctl -q --no-pager -o short-precise --after-cursor='s=1;i=2' -u bangerd" {
+	m := &messages{cursor: "s=1;i=2"}
+	if got := m.said("-u bangerd"); got != "journalctl -q --no-pager -o short-precise --after-cursor='s=1;i=2' -u bangerd" {
 		t.Error(got)
 	}
-	if got := (&Lab{}).said(""); !strings.Contains(got, " -b ") {
+	if got := (&messages{}).said(""); !strings.Contains(got, " -b ") {
 		t.Error(got)
 	}
 }

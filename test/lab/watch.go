@@ -1,16 +1,14 @@
 package lab
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
-
-	"banger/internal/host/console"
 )
 
 // A lab that hangs is detected by running a program in it at this interval, with this
@@ -30,13 +28,41 @@ func (e *lostError) Error() string { return "the lab is given up: " + e.why }
 // errSpoiled is what the emulated processor does to guests (docs/adr/0013).
 var errSpoiled = errors.New("the emulated processor has broken a guest")
 
+// health is whether the lab can still run a scenario.
+type health struct {
+	checks  *checks
+	shell   *shell
+	ping    func(context.Context) error // runs a program in the lab
+	booting sync.Mutex                  // held while the lab is not running, and while it is asked
+	faults  int                         // guestFaults at the start of the scenario or the lab's last boot
+	lost    error                       // why the lab cannot be used any more
+}
+
+func newHealth(c *checks, s *shell) *health {
+	return &health{checks: c, shell: s, ping: func(ctx context.Context) error {
+		_, err := s.conn.Output(ctx, "true")
+		return err
+	}}
+}
+
+// begin starts to count faults for a scenario.
+func (h *health) begin() { h.faults = h.guestFaults() }
+
+// boot runs what stops the lab and boots it. The lab is not asked meanwhile.
+func (h *health) boot(do func()) {
+	h.booting.Lock()
+	defer h.booting.Unlock()
+	do()
+	h.faults = 0
+}
+
 // guarded runs a part of a scenario, and ends it if the lab is lost or a guest is
 // broken.
 func (l *Lab) guarded(ctx context.Context, log io.Writer, part func()) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	l.ctx, l.script = ctx, log
-	stop := l.watch(cancel)
+	stop := l.health.watch(cancel)
 	err := attempt(part)
 	stop()
 	if ctx.Err() != nil {
@@ -56,7 +82,7 @@ func endedBy(cause, err error) error {
 
 // watch regularly checks whether the scenario can still succeed, and ends it if not.
 // The function that it returns stops the watch.
-func (l *Lab) watch(end context.CancelCauseFunc) (stop func()) {
+func (h *health) watch(end context.CancelCauseFunc) (stop func()) {
 	done, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -73,12 +99,12 @@ func (l *Lab) watch(end context.CancelCauseFunc) (stop func()) {
 				return
 			default:
 			}
-			l.booting.Lock()
-			err := l.alive()
+			h.booting.Lock()
+			err := h.alive()
 			if err == nil && n%faultsFor == 0 {
-				err = l.spoiled()
+				err = h.spoiled()
 			}
-			l.booting.Unlock()
+			h.booting.Unlock()
 			if err != nil {
 				end(err)
 				return
@@ -90,11 +116,11 @@ func (l *Lab) watch(end context.CancelCauseFunc) (stop func()) {
 
 // spoiled returns what the emulated processor has done to the lab or to a guest since
 // the scenario started.
-func (l *Lab) spoiled() error {
-	if err := l.alive(); err != nil {
+func (h *health) spoiled() error {
+	if err := h.alive(); err != nil {
 		return err
 	}
-	if l.guestFaults() > l.faults {
+	if h.guestFaults() > h.faults {
 		return errSpoiled
 	}
 	return nil
@@ -103,19 +129,19 @@ func (l *Lab) spoiled() error {
 // alive reports whether the lab still runs programs: if its kernel hangs, each command
 // of a scenario would take its whole timeout. A lab that hung once is not checked
 // again.
-func (l *Lab) alive() error {
-	if l.lost != nil {
-		return l.lost
+func (h *health) alive() error {
+	if h.lost != nil {
+		return h.lost
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), answerBy)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(h.checks.ctx), answerBy)
 	defer cancel()
-	switch err := l.ping(ctx); {
+	switch err := h.ping(ctx); {
 	case ctx.Err() != nil:
-		l.lost = &lostError{fmt.Sprintf("it hangs, and ran no program within %.0f s", answerBy.Seconds())}
+		h.lost = &lostError{fmt.Sprintf("it hangs, and ran no program within %.0f s", answerBy.Seconds())}
 	case err != nil:
-		l.lost = &lostError{"it has ended: " + err.Error()}
+		h.lost = &lostError{"it has ended: " + err.Error()}
 	}
-	return l.lost
+	return h.lost
 }
 
 // traceEnds makes the lab's kernel record what can end a VMM: who sent which signal,
@@ -135,60 +161,13 @@ printf 'hist:keys=vcpu_id if guest_rip >= 0x%x && guest_rip < 0x%x\n' $((entry))
 // guestFaults counts what the emulated processor did to guests since the lab booted, as
 // far as it is known: triple faults (a guest's own reset uses the keyboard controller),
 // and exits of guests that have the lab's state.
-func (l *Lab) guestFaults() int {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), time.Minute)
+func (h *health) guestFaults() int {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(h.checks.ctx), time.Minute)
 	defer cancel()
-	out, err := l.conn.Output(ctx, "sh", "-c", `cd /sys/kernel/tracing; hits=$(sed -n 's/^ *Hits: //p' events/kvm/kvm_exit/hist); echo $(($(grep -c KVM_EXIT_SHUTDOWN trace) + ${hits:-0}))`)
+	out, err := h.shell.conn.Output(ctx, "sh", "-c", `cd /sys/kernel/tracing; hits=$(sed -n 's/^ *Hits: //p' events/kvm/kvm_exit/hist); echo $(($(grep -c KVM_EXIT_SHUTDOWN trace) + ${hits:-0}))`)
 	if err != nil {
 		return 0
 	}
 	n, _ := strconv.Atoi(strings.TrimSpace(out))
 	return n
-}
-
-// said returns the command that prints the journal since the scenario started.
-func (l *Lab) said(more string) string {
-	since := "-b"
-	if l.cursor != "" {
-		since = "--after-cursor=" + Quote(l.cursor)
-	}
-	return "journalctl -q --no-pager -o short-precise " + since + " " + more
-}
-
-// circumstances returns the last messages of the daemons and the VMs in this scenario.
-// The whole journal is written to log.
-func (l *Lab) circumstances(log io.Writer) string {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), time.Minute)
-	defer cancel()
-	if l.alive() != nil {
-		l.lastWords(log)
-		return ""
-	}
-	var text bytes.Buffer
-	for _, units := range []string{"-u bangerd", "-u bangerd-root", "-u 'banger-vm-*'"} {
-		command := l.said("-n 10 " + units)
-		out, err := l.conn.Output(ctx, "sh", "-c", command)
-		if err != nil {
-			fmt.Fprintf(&text, "cannot read the journal: %v\n", err)
-			return text.String()
-		}
-		if out != "" {
-			fmt.Fprintf(&text, "journal %s\n%s", units, out)
-		}
-	}
-	if all, err := l.conn.Output(ctx, "sh", "-c", "systemctl --failed --no-pager; "+l.said("")+"; for f in /var/lib/banger/data/vms/*/*.log; do echo \"== $f\"; tail -n 50 $f; done; cat /proc/uptime; tail -n 200 /sys/kernel/tracing/trace; ps -eLo pid,tid,stat,time,wchan:20,comm; sleep 2; ps -eLo tid,stat,time,comm | grep fc_; cat /sys/kernel/tracing/events/kvm/kvm_exit/hist"); err == nil {
-		fmt.Fprintf(log, "\n%s", all)
-	}
-	return text.String()
-}
-
-// lastWords writes the last console output of a lost lab.
-func (l *Lab) lastWords(log io.Writer) {
-	const lines = 200 // an oops, and what follows it
-	said, err := console.Tail(l.machine.Console(), lines)
-	if err != nil {
-		fmt.Fprintf(log, "the console of the lab cannot be read: %v\n", err)
-		return
-	}
-	fmt.Fprintf(log, "the last console output of the lab:\n%s\n", console.Sanitize(string(said)))
 }

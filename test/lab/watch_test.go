@@ -22,8 +22,8 @@ func waiting(l *Lab) func() {
 func TestHungLabIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0
-		l := &Lab{ctx: t.Context()}
-		l.ping = func(ctx context.Context) error {
+		l := newLab(&checks{ctx: t.Context()}, nil, nil, "qemu")
+		l.health.ping = func(ctx context.Context) error {
 			asked++
 			if asked == 1 {
 				return nil // it hangs later
@@ -42,7 +42,7 @@ func TestHungLabIsGivenUp(t *testing.T) {
 			t.Errorf("given up after %s", took)
 		}
 		now := asked
-		if l.alive() == nil || asked != now {
+		if l.health.alive() == nil || asked != now {
 			t.Error("it is asked again")
 		}
 	})
@@ -51,7 +51,8 @@ func TestHungLabIsGivenUp(t *testing.T) {
 // TestLabThatEnded: a lab that is gone is noticed at the next question.
 func TestLabThatEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &Lab{ctx: t.Context(), ping: func(context.Context) error { return errors.New("connection reset by peer") }}
+		l := newLab(&checks{ctx: t.Context()}, nil, nil, "qemu")
+		l.health.ping = func(context.Context) error { return errors.New("connection reset by peer") }
 		began := time.Now()
 		err := l.guarded(t.Context(), io.Discard, waiting(l))
 		const want = "the lab is given up: it has ended: connection reset by peer (cannot run in the lab: sleep 1000)"
@@ -64,8 +65,8 @@ func TestLabThatEnded(t *testing.T) {
 // TestBusyLabIsNotGivenUp: one that answers late is waited for.
 func TestBusyLabIsNotGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &Lab{ctx: t.Context()}
-		l.ping = func(context.Context) error { time.Sleep(answerBy - time.Second); return nil }
+		l := newLab(&checks{ctx: t.Context()}, nil, nil, "qemu")
+		l.health.ping = func(context.Context) error { time.Sleep(answerBy - time.Second); return nil }
 		if err := l.guarded(t.Context(), io.Discard, func() { time.Sleep(askEvery + answerBy) }); err != nil {
 			t.Error(err)
 		}
