@@ -24,29 +24,53 @@ type sizes struct {
 	methods, interfaces map[string]int
 }
 
-// TestSizes holds types and packages to sizes that a reader can keep in mind.
+// TestSizes holds types to sizes that a reader can keep in mind, and the packages of the
+// product, too.
 func TestSizes(t *testing.T) {
-	check := func(name string, n, limit int, what string) {
-		if n > limit {
-			t.Errorf("%s has %d %s; the limit is %d", name, n, what, limit)
+	for name, s := range packageSizes(t, `{{join .GoFiles ","}}`, "./api", "./client", "./cmd/...", "./internal/...") {
+		if name != "internal/cli" { // which has a file for each command
+			checkSize(t, name, s.lines, maxPackageLines, "lines")
 		}
+		checkTypes(t, name, s)
 	}
-	for _, line := range goList(t, "-f", `{{.ImportPath}}|{{.Dir}}|{{join .GoFiles ","}}`, "./api", "./client", "./cmd/...", "./internal/...") {
-		fields := strings.Split(line, "|")
-		pkg, s := strings.TrimPrefix(fields[0], "banger/"), sizesOf(t, fields[1], strings.Split(fields[2], ","))
-		if pkg != "internal/cli" { // which has a file for each command
-			check(pkg, s.lines, maxPackageLines, "lines")
-		}
-		for name, n := range s.methods {
-			check(pkg+"."+name, n, maxMethods, "methods")
-		}
-		for name, n := range s.interfaces {
-			check(pkg+"."+name, n, maxInterface, "methods")
-		}
+	// The types of tests are in files of any kind.
+	for name, s := range packageSizes(t, `{{join .GoFiles ","}},{{join .TestGoFiles ","}},{{join .XTestGoFiles ","}}`, "./test/...", "./tools/...") {
+		checkTypes(t, name, s)
 	}
 }
 
+func checkTypes(t *testing.T, pkg string, s sizes) {
+	t.Helper()
+	for name, n := range s.methods {
+		checkSize(t, pkg+"."+name, n, maxMethods, "methods")
+	}
+	for name, n := range s.interfaces {
+		checkSize(t, pkg+"."+name, n, maxInterface, "methods")
+	}
+}
+
+func checkSize(t *testing.T, name string, n, limit int, what string) {
+	t.Helper()
+	if n > limit {
+		t.Errorf("%s has %d %s; the limit is %d", name, n, what, limit)
+	}
+}
+
+// packageSizes returns the sizes of packages, by their names. files is the template of go
+// list for the names of the files that count, with commas between them.
+func packageSizes(t *testing.T, files string, patterns ...string) map[string]sizes {
+	t.Helper()
+	all := map[string]sizes{}
+	for _, line := range goList(t, append([]string{"-f", `{{.ImportPath}}|{{.Dir}}|` + files}, patterns...)...) {
+		fields := strings.Split(line, "|")
+		names := strings.FieldsFunc(fields[2], func(r rune) bool { return r == ',' })
+		all[strings.TrimPrefix(fields[0], "banger/")] = sizesOf(t, fields[1], names)
+	}
+	return all
+}
+
 func sizesOf(t *testing.T, dir string, files []string) sizes {
+	t.Helper()
 	s := sizes{methods: map[string]int{}, interfaces: map[string]int{}}
 	for _, name := range files {
 		data, err := os.ReadFile(filepath.Join(dir, name))
