@@ -70,22 +70,8 @@ func (c *Creator) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 		Init:        cmp.Or(req.Init, defaults.Init, api.InitAuto),
 		Network:     req.Network, AutoRemove: req.AutoRemove, Leased: req.Lease, Background: req.Background, CreatedAt: time.Now(),
 	}
-	if err := imageconfig.CheckBackground(v.Background); err != nil {
+	if err := checkRequested(v); err != nil {
 		return v, err
-	}
-	if v.Network != "" && v.Network != api.NetworkNone {
-		return v, api.Errorf(api.KindInvalid, "unknown network %.40q", v.Network).WithHint("leave it out, or use: --network none")
-	}
-	if v.Leased && !v.AutoRemove {
-		return v, api.Errorf(api.KindInvalid, "cannot lease a VM that is not removed automatically")
-	}
-	if err := checkInit(v.Init); err != nil {
-		return v, err
-	}
-	if v.Name != "" {
-		if err := records.CheckName(v.Name); err != nil {
-			return v, err
-		}
 	}
 	if err := c.limits.check(v, c.paths.Data); err != nil {
 		return v, err
@@ -116,6 +102,26 @@ func (c *Creator) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 		return v, nil
 	}
 	return v, err
+}
+
+// checkRequested refuses a request that no host can carry out.
+func checkRequested(v api.VM) error {
+	if err := imageconfig.CheckBackground(v.Background); err != nil {
+		return err
+	}
+	if v.Network != "" && v.Network != api.NetworkNone {
+		return api.Errorf(api.KindInvalid, "unknown network %.40q", v.Network).WithHint("leave it out, or use: --network none")
+	}
+	if v.Leased && !v.AutoRemove {
+		return api.Errorf(api.KindInvalid, "cannot lease a VM that is not removed automatically")
+	}
+	if err := checkInit(v.Init); err != nil {
+		return err
+	}
+	if v.Name != "" {
+		return records.CheckName(v.Name)
+	}
+	return nil
 }
 
 func checkFits(size int64, img api.Image) error {
