@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,6 +60,11 @@ func serve(blob []byte) func(context.Context) (io.ReadCloser, error) {
 // make, and that must not come to be.
 func Corpus(outside string) []Hostile {
 	dir := filepath.Dir(outside)
+	return slices.Concat(hostileNames(outside, dir), hostileLinks(dir), hostileEntries(dir), tooLarge(), lies())
+}
+
+// hostileNames are entries with names that lead out of the image, or are too long.
+func hostileNames(outside, dir string) []Hostile {
 	deep := strings.Repeat("a/", 100_000) + "x"
 	return []Hostile{
 		layersOf("a name with ..", `"../../outside" escapes the archive`, []tar.Header{File("../../outside", "x")}),
@@ -79,7 +85,12 @@ func Corpus(outside string) []Hostile {
 		layersOf("100,000 components", "is too long", []tar.Header{File(deep, "x")}),
 		layersOf("300 components", "is too deep", []tar.Header{File(deep[:600]+"x", "x")}),
 		layersOf("a component that is too long", "is too long", []tar.Header{File(strings.Repeat("a", 300), "x")}),
+	}
+}
 
+// hostileLinks are entries that links lead out of the image, or nowhere. dir is outside.
+func hostileLinks(dir string) []Hostile {
+	return []Hostile{
 		layersOf("a file through a link", "", []tar.Header{Symlink("l", dir), File("l/outside", "x")}),
 		layersOf("a file through a link below", "", []tar.Header{Symlink("l", dir)}, []tar.Header{File("l/outside", "x")}),
 		layersOf("a directory through a link", "", []tar.Header{Symlink("l", dir), Dir("l/outside")}),
@@ -100,7 +111,12 @@ func Corpus(outside string) []Hostile {
 		layersOf("a hard link to a directory", `cannot unpack "h"`, []tar.Header{Dir("d/"), Link("h", "d")}),
 		layersOf("the root as a file", `cannot unpack "."`, []tar.Header{File(".", "x")}),
 		layersOf("the root as a link", `cannot unpack "."`, []tar.Header{Symlink(".", dir)}),
+	}
+}
 
+// hostileEntries are entries that contradict each other, or mean nothing.
+func hostileEntries(dir string) []Hostile {
+	return []Hostile{
 		layersOf("an entry twice", `cannot unpack "a": the layer contains it twice`, []tar.Header{File("a", "1"), File("./a", "2")}),
 		layersOf("a file and a link of one name", "the layer contains it twice", []tar.Header{File("a", "1"), Symlink("a", dir)}),
 		layersOf("a directory, then a link of its name", "the layer contains it twice", []tar.Header{Dir("a/"), Symlink("a", dir), File("a/outside", "x")}),
@@ -110,7 +126,12 @@ func Corpus(outside string) []Hostile {
 		layersOf("a whiteout of ..", "is a whiteout without a name", []tar.Header{File("d/.wh...", "")}),
 		layersOf("something below a whiteout", "is below a whiteout", []tar.Header{File(".wh.d/x", "")}),
 		layersOf("an unknown kind of entry", "are not supported", []tar.Header{{Name: "x", Typeflag: 'Z'}}),
+	}
+}
 
+// tooLarge are images that would fill the disk.
+func tooLarge() []Hostile {
+	return []Hostile{
 		{Name: "a bomb of gzip", Want: []string{"layer 1 of 1", "more than 500 times its size"}, Limits: func(l *tarball.Limits) { l.Free = mib },
 			Image: func(t testing.TB) oci.Image {
 				return Image(t, Layer(t, Archive(t, File("zeros", strings.Repeat("\x00", 8*mib))), Gzip))
@@ -147,7 +168,12 @@ func Corpus(outside string) []Hostile {
 			}
 			return Image(t, Layer(t, b.Bytes(), nil))
 		}},
+	}
+}
 
+// lies are images whose layers are not what is said of them.
+func lies() []Hostile {
+	return []Hostile{
 		lying("another digest", func(l *oci.Layer, _ []byte) { l.Digest = oci.Digest(nil) }, "layer 1 of 1", "has different content"),
 		lying("other bytes", func(l *oci.Layer, blob []byte) { l.Open = serve(append([]byte("zz"), blob[2:]...)) }, "has different content"),
 		lying("too few bytes", func(l *oci.Layer, blob []byte) { l.Open = serve(blob[:len(blob)-20]) }, "is cut off after"),
