@@ -218,29 +218,3 @@ func TestWatchOfAnInstant(t *testing.T) {
 	}
 	w.check(write.Close())
 }
-
-// TestWatchOfAnInstant: what is left of the time may be less than a millisecond, the unit of
-// poll(2).
-func TestWatchOfAnInstant(t *testing.T) {
-	w := newFixture(t)
-	running, write, err := os.Pipe()
-	w.check(err)
-	defer running.Close()
-	watch, _ := w.watching()
-	got := make(chan error, 1)
-	for range 50 {
-		go func() { got <- watch.wait(running, 900*time.Microsecond) }()
-		select {
-		case err := <-got:
-			if api.KindOf(err) != api.KindTimeout {
-				t.Fatal(err)
-			}
-		case <-time.After(10 * time.Second):
-			t.Error("it does not end")
-			w.check(write.Close())
-			<-got
-			return
-		}
-	}
-	w.check(write.Close())
-}
