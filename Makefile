@@ -57,7 +57,7 @@ test: deps
 	@go run ./tools/gotest -timeout 25m $(ALL)
 
 # Packages of which each takes more than a few seconds are left to `make test`.
-SLOW := internal/digeststore internal/image internal/host/network/netns
+SLOW := internal/digeststore internal/guest internal/guest/budget internal/image internal/image/ext4 internal/image/oci/registry internal/host/network/netns internal/publish internal/vm
 unit:
 	@scripts/need-go.sh
 	@go run ./tools/gotest -short -timeout 5m $$(go list ./api/... ./client/... ./cmd/... ./internal/... | grep -vxF $(addprefix -e banger/,$(SLOW)))
