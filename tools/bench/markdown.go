@@ -27,7 +27,7 @@ func (r *report) lines(p *page) {
 	}
 	agent, ofForwarder := r.Crowd.ofConnection()
 	forwarder, _ := r.Memory.forwarder()
-	p.say("- **Aims**: of %d, %d are reached, %d are missed, and %d cannot be told from the noise.", len(aims), verdicts[reached], verdicts[missed], verdicts[noise])
+	p.say("- **Aims**: %[2]d of %[1]d are reached; missed: %[3]d; within the noise: %[4]d.", len(aims), verdicts[reached], verdicts[missed], verdicts[noise])
 	p.say("- **A start**: `banger vm run -- true` takes %s ms here and QEMU by hand %s ms, of which banger's own work is %s ms.",
 		ms(median(s["cli.total"])), ms(median(s["bare.total"])), ms(median(r.above())))
 	p.say("- **A command** in a running VM, `banger vm exec`, takes %s ms; a byte through an open session and back %s ms.", ms(median(s["true.typed"])), ms(median(s["cat.banger"])))

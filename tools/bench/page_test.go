@@ -38,7 +38,7 @@ func TestPage(t *testing.T) {
 		t.Errorf("the page begins\n%s", head)
 	}
 	for _, want := range []string{
-		"of 13, 11 are reached, 2 are missed, and 0 cannot be told", "banger's own work is 7.00 ms", "silent for 53.0 ms", "50.0 KiB of the guest",
+		"11 of 13 are reached; missed: 2; within the noise: 0.", "banger's own work is 7.00 ms", "silent for 53.0 ms", "50.0 KiB of the guest",
 	} {
 		if !strings.Contains(head, want) {
 			t.Errorf("%q is not in\n%s", want, head)
