@@ -59,7 +59,9 @@ func (r *Rest) look() {
 	if taken() > r.low+worthIt {
 		debug.FreeOSMemory()
 		debug.FreeOSMemory() // a sync.Pool is empty after two collections
-		r.low = taken()
+		if !r.moved.Load() { // else this may be what the next load takes
+			r.low = taken()
+		}
 	}
 	r.armed.Store(false)
 	if r.moved.Load() && !r.armed.Swap(true) { // it came between

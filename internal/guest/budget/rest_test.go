@@ -12,14 +12,17 @@ func TestRest(t *testing.T) {
 	var r Rest
 	defer r.Stop()
 	for range 2 {
+		r.Use()
 		load := make([]byte, 32<<20)
 		for i := range load { // takes seconds on a busy machine, with the race detector
 			load[i] = 1
+			if i%(1<<20) == 0 {
+				r.Use()
+			}
 		}
 		runtime.KeepAlive(load)
 		load = nil
 		high := taken()
-		r.Use() // not before: what is still needed when the process rests does not go back
 		for range 30 { // longer than restAfter
 			r.Use()
 			time.Sleep(100 * time.Millisecond)
