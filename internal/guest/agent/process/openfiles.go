@@ -34,7 +34,27 @@ func RaiseOpenFiles() error {
 	return nil
 }
 
-// lowerOpenFiles gives a new process the usual soft limit.
+// spareFile is a descriptor that is open only if this process has nearly softOpenFiles of them:
+// the kernel gives the lowest number that is free (open(2)).
+const spareFile = softOpenFiles - 128
+
+// inheritOpenFiles lowers this process's own soft limit until restore is called, so that a
+// program has the usual one from its first instruction on. It does nothing if others of this
+// process could then open no file.
+func inheritOpenFiles() (restore func()) {
+	var limit unix.Rlimit
+	_, err := unix.FcntlInt(spareFile, unix.F_GETFD, 0)
+	if err == nil || unix.Prlimit(0, unix.RLIMIT_NOFILE, nil, &limit) != nil || limit.Cur <= softOpenFiles {
+		return func() {}
+	}
+	low := unix.Rlimit{Cur: softOpenFiles, Max: limit.Max}
+	if unix.Prlimit(0, unix.RLIMIT_NOFILE, &low, nil) != nil {
+		return func() {}
+	}
+	return func() { _ = unix.Prlimit(0, unix.RLIMIT_NOFILE, &limit, nil) } // its own earlier limit
+}
+
+// lowerOpenFiles gives a process that has begun the usual soft limit, if it did not inherit it.
 func lowerOpenFiles(pid int) {
 	var limit unix.Rlimit
 	if unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &limit) != nil || limit.Cur <= softOpenFiles {

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestOpenFiles: a command has the usual soft limit, however many files the agent
+// TestOpenFiles: from its beginning a command has the usual soft limit, however many files the agent
 // may open, and its hard one.
 func TestOpenFiles(t *testing.T) {
 	var limit unix.Rlimit
@@ -28,7 +28,7 @@ func TestOpenFiles(t *testing.T) {
 	}
 	defer r.Close()
 	reaper := NewReaper(false)
-	child, err := reaper.Start("/bin/sh", []string{"sh", "-c", "sleep 0.2; ulimit -Sn"}, &syscall.ProcAttr{Env: []string{"PATH=/usr/bin:/bin"}, Files: []uintptr{0, w.Fd(), 2}})
+	child, err := reaper.Start("/bin/sh", []string{"sh", "-c", "ulimit -Sn"}, &syscall.ProcAttr{Env: []string{"PATH=/usr/bin:/bin"}, Files: []uintptr{0, w.Fd(), 2}})
 	w.Close()
 	if err != nil {
 		t.Fatal(err)

@@ -85,7 +85,9 @@ func (r *Reaper) waitFor(pid int) bool {
 func (r *Reaper) Start(path string, argv []string, attr *syscall.ProcAttr) (*Child, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	restore := inheritOpenFiles()
 	pid, err := syscall.ForkExec(path, argv, attr)
+	restore()
 	if err != nil {
 		return nil, err
 	}
