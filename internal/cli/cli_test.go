@@ -44,8 +44,8 @@ func TestEveryCommand(t *testing.T) {
 	})
 }
 
-// TestEveryCommandHasAFile named after it, and in such a file is that command: what
-// docs/architecture.md says is where it is.
+// TestEveryCommandHasAFile: the file is named after the command, and contains it, as
+// docs/architecture.md says.
 func TestEveryCommandHasAFile(t *testing.T) {
 	files, err := filepath.Glob("cmd_*.go")
 	if err != nil {

@@ -19,13 +19,7 @@ no VM has, and kernels and layers that nothing uses. Images with a name stay;
 			if err != nil {
 				return err
 			}
-			p := a.std.newProgress()
-			pruned, err := c.Images().Prune(cmd.Context(), p.report)
-			p.done()
-			if err != nil {
-				return err
-			}
-			return a.std.printPruned(pruned, asJSON)
+			return a.std.prune(cmd.Context(), c.Images().Prune, asJSON)
 		},
 	}
 	addJSON(cmd, &asJSON)

@@ -18,13 +18,7 @@ data on the disks is lost. "banger vm delete NAME" deletes single VMs.`,
 			if err != nil {
 				return err
 			}
-			p := a.std.newProgress()
-			pruned, err := c.VMs().Prune(cmd.Context(), p.report)
-			p.done()
-			if err != nil {
-				return err
-			}
-			return a.std.printPruned(pruned, asJSON)
+			return a.std.prune(cmd.Context(), c.VMs().Prune, asJSON)
 		},
 	}
 	addJSON(cmd, &asJSON)

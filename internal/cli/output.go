@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -148,6 +149,17 @@ func (s *streams) printMade(names []string, digest string) error {
 	}
 	_, err := fmt.Fprintln(s.out, name)
 	return err
+}
+
+// prune prunes, with its progress, and prints what was removed.
+func (s *streams) prune(ctx context.Context, prune func(context.Context, api.Report) (api.Pruned, error), asJSON bool) error {
+	p := s.newProgress()
+	pruned, err := prune(ctx, p.report)
+	p.done()
+	if err != nil {
+		return err
+	}
+	return s.printPruned(pruned, asJSON)
 }
 
 // printPruned prints what a prune has removed.

@@ -11,13 +11,13 @@ import (
 	"banger/internal/update/journal"
 )
 
-// TestDiffIsThatOfDiff compares with diff(1), where there is one. It leaves a count of one
+// TestDiffIsThatOfDiff compares with diff(1), if it is installed. It leaves a count of one
 // line out, which our library writes, and joins hunks with six equal lines between them,
 // where our library joins those with five; patch(1) reads both.
 func TestDiffIsThatOfDiff(t *testing.T) {
 	program, err := exec.LookPath("diff")
 	if err != nil {
-		t.Skip("NOT RUN: there is no diff(1)")
+		t.Skip("NOT RUN: diff(1) is not installed")
 	}
 	many := func(change map[int]string) string {
 		var b strings.Builder

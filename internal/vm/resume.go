@@ -36,7 +36,11 @@ type resumer struct {
 func (r *resumer) resume(u op.Unfinished) {
 	r.logger.Info("taking up an operation", "operation", u.ID, "kind", u.Kind, "target", u.Target, "step", u.Step,
 		"undoing", u.Undoing, "attempts", u.Attempts, "settled", u.Settled, "superseded", u.Superseded)
-	if result, err, stands := r.outcome(u); stands && u.Kind != records.KindPrune {
+	if u.Kind == records.KindPrune { // its target is a list, of one VM or more: it claims each by itself
+		r.ops.manager.Resume(r.remover.prunePlan(r.idleSince(strings.Split(u.Target, ","), u.StartedAt)), u)
+		return
+	}
+	if result, err, stands := r.outcome(u); stands {
 		plan := op.Plan{Kind: u.Kind, Target: u.Target, Result: func(*op.Op) *api.Result { return result }}
 		r.ops.manager.Conclude(plan, u, err)
 		return
@@ -44,10 +48,6 @@ func (r *resumer) resume(u op.Unfinished) {
 	plan := op.Plan{Kind: u.Kind, Target: u.Target, Steps: []op.Step{{Name: u.Step, Do: func(context.Context, api.Report) error {
 		return interrupted(u)
 	}}}}
-	if u.Kind == records.KindPrune { // its target is a list, of one VM or more: it claims each by itself
-		r.ops.manager.Resume(r.remover.prunePlan(r.idleSince(strings.Split(u.Target, ","), u.StartedAt)), u)
-		return
-	}
 	if r.again != nil {
 		if again, ok := r.again(u); ok {
 			plan = again
@@ -128,8 +128,6 @@ func (r *resumer) outcomeWithoutVM(u op.Unfinished) (result *api.Result, err err
 		return nil, api.Errorf(api.KindNotFound, "%s was interrupted by a restart of banger, and the VM was deleted", api.ActionOf(u.Kind)), true
 	case records.KindCommit:
 		return r.changer.committed(u)
-	case records.KindPrune:
-		return nil, nil, false
 	}
 	if r.outcomeOf != nil {
 		if result, ok := r.outcomeOf(u); ok {

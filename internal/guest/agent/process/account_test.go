@@ -132,7 +132,7 @@ func (g guest) resolve(exec api.Exec) (*program, error) {
 	return newCommand(&Runner{guest: g}, exec).resolve()
 }
 
-// TestWorkingDirectoryOfAnImage: it is made where it is missing, and only then.
+// TestWorkingDirectoryOfAnImage: it is created if it is missing, and only then.
 func TestWorkingDirectoryOfAnImage(t *testing.T) {
 	g := guest{t.TempDir()}
 	if _, err := g.resolve(api.Exec{Argv: []string{"pwd"}, Dir: "/srv/app"}); api.KindOf(err) != api.KindInvalid {
