@@ -2,10 +2,12 @@ package roothelper
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"banger/internal/rootapi"
 )
@@ -14,19 +16,10 @@ import (
 // its own.
 func scribble(t *testing.T, pid int, change func([]byte) []byte) {
 	t.Helper()
-	stat, err := os.ReadFile(filepath.Join("/proc", itoa(pid), "stat"))
+	start, end := argumentsOf(t, pid)
+	mem, err := os.OpenFile(filepath.Join("/proc", itoa(pid), "mem"), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
-	}
-	f := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	const argStart, argEnd = 48 - 3, 49 - 3 // proc_pid_stat(5)
-	start, err1 := strconv.ParseInt(string(f[argStart]), 10, 64)
-	end, err2 := strconv.ParseInt(string(f[argEnd]), 10, 64)
-	mem, err3 := os.OpenFile(filepath.Join("/proc", itoa(pid), "mem"), os.O_RDWR, 0)
-	for _, err := range []error{err1, err2, err3} {
-		if err != nil {
-			t.Fatal(err)
-		}
 	}
 	defer mem.Close()
 	args := make([]byte, end-start)
@@ -36,6 +29,30 @@ func scribble(t *testing.T, pid int, change func([]byte) []byte) {
 	if _, err := mem.WriteAt(change(args), start); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// argumentsOf returns where a process's arguments are. A program has its name before it has
+// them (fs/exec.c, fs/binfmt_elf.c), so that it waits for them.
+func argumentsOf(t *testing.T, pid int) (start, end int64) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		stat, err := os.ReadFile(filepath.Join("/proc", itoa(pid), "stat"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+		const argStart, argEnd = 48 - 3, 49 - 3 // proc_pid_stat(5)
+		start, err1 := strconv.ParseInt(string(f[argStart]), 10, 64)
+		end, err2 := strconv.ParseInt(string(f[argEnd]), 10, 64)
+		if err := errors.Join(err1, err2); err != nil {
+			t.Fatal(err)
+		}
+		if end > start {
+			return start, end
+		}
+	}
+	t.Fatalf("process %d has no arguments", pid)
+	return 0, 0
 }
 
 // TestFindAVMMThatChangesItsCommandLine: it is found and ended as ever, and what it says

@@ -2,6 +2,7 @@ package agentproto_test
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"banger/internal/guest/agentproto"
@@ -27,12 +28,18 @@ func TestBootThereAndBack(t *testing.T) {
 			t.Errorf("by vsock: %+v, %v", got, err)
 		}
 	}
-	for _, bad := range []string{"a b", "a,", "a..b", "x\ny"} {
+	for _, bad := range []string{"a b", "a,", "a..b", "x\ny", "a!b", strings.Repeat("a", 64)} {
 		if _, err := (agentproto.Boot{Hostname: "x", Root: "/dev/vda", Search: bad}).Cmdline(); err == nil {
 			t.Errorf("the domains %q were taken", bad)
 		}
 	}
-	if _, err := agentproto.ParseBoot("banger.hostname=../x"); err == nil {
-		t.Error("a host name that is none was taken")
+	for _, bad := range []string{"../x", "", "-a", "a-", "A", "a.b", "a_b", strings.Repeat("a", 64)} {
+		if _, err := agentproto.ParseBoot("banger.hostname=" + bad); err == nil {
+			t.Errorf("the host name %q was taken", bad)
+		}
+	}
+	longest := agentproto.Boot{Hostname: strings.Repeat("a", 63), Root: "/dev/vda", Search: "A-b." + strings.Repeat("a", 63)}
+	if _, err := longest.Cmdline(); err != nil {
+		t.Error(err)
 	}
 }

@@ -16,7 +16,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/internal/guest/agent"
-	"banger/internal/guest/agent/process"
 	"banger/internal/guest/agent/transport"
 	"banger/internal/guest/agentproto"
 	"banger/internal/guest/budget"
@@ -31,6 +30,9 @@ const deviceWait = 30 * time.Second
 func Main(version string) int {
 	if os.Getpid() != 1 {
 		return beside(version)
+	}
+	if err := allowOpenFiles(); err != nil {
+		say("%v", err) // most programs need no more than the kernel's limit
 	}
 	err := mountKernelFS()
 	var boot agentproto.Boot
@@ -157,9 +159,6 @@ func serve(ctx context.Context, version string, boot agentproto.Boot, await func
 	// The kernel names this process "init" or "exe"; proc_pid_comm(5).
 	if err := os.WriteFile("/proc/self/comm", []byte("banger-agent"), 0); err != nil {
 		say("take a name: %v", err)
-	}
-	if err := process.RaiseOpenFiles(); err != nil {
-		say("%v", err)
 	}
 	// The agent is small, and whatever memory it takes is missing in the guest.
 	debug.SetGCPercent(50)

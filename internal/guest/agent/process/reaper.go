@@ -85,13 +85,10 @@ func (r *Reaper) waitFor(pid int) bool {
 func (r *Reaper) Start(path string, argv []string, attr *syscall.ProcAttr) (*Child, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	restore := inheritOpenFiles()
 	pid, err := syscall.ForkExec(path, argv, attr)
-	restore()
 	if err != nil {
 		return nil, err
 	}
-	lowerOpenFiles(pid)
 	c := &Child{reaper: r, pid: pid, done: make(chan struct{})}
 	r.children[pid] = c
 	return c, nil
