@@ -31,6 +31,9 @@ LDFLAGS  := -s -w -X banger/internal/buildinfo.version=$(VERSION) -X banger/inte
 ARGS     ?= --rm --timing -- uname -a
 # A checkout that belongs to somebody else is built in a place of one's own.
 BIN      := $(shell mkdir -p bin 2>/dev/null; if [ -w bin ]; then echo bin; else echo "$${XDG_CACHE_HOME:-$$HOME/.cache}/banger/build"; fi)
+# The toolchain that scripts/need-go.sh fetches if the machine has no Go that can build banger.
+GO_HOME  := $(abspath $(shell mkdir -p .cache 2>/dev/null; if [ -w .cache ]; then echo .cache; else echo "$${XDG_CACHE_HOME:-$$HOME/.cache}/banger"; fi)/go-$(shell awk '!/^\#/ { print $$1; exit }' scripts/go-toolchain))
+export PATH := $(GO_HOME)/bin:$(PATH)
 # The tools have a module of their own (tools/go.mod), which go.work adds.
 ALL      := ./... ./tools/...
 export CGO_ENABLED := 0
@@ -41,29 +44,31 @@ export CGO_ENABLED := 0
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
 
-run: deps build
+run: build
 	@'$(BIN)/banger' vm run $(ARGS)
 
-build: deps
-	@scripts/need-go.sh
+build:
+	@scripts/deps.sh run
+	@scripts/need-go.sh '$(GO_HOME)'
 	@mkdir -p '$(BIN)'; [ '$(BIN)' = bin ] || echo "make: bin/ belongs to someone else; building in $(BIN)" >&2
 	@GOWORK=off go build -trimpath -ldflags '$(LDFLAGS)' -o '$(BIN)/' $(addprefix ./cmd/,$(PROGRAMS))
 
+# What the tests need beside what `make run` needs.
 deps:
-	@scripts/deps.sh
+	@scripts/deps.sh test
 
 test: deps
-	@scripts/need-go.sh
+	@scripts/need-go.sh '$(GO_HOME)'
 	@go run ./tools/gotest -timeout 25m $(ALL)
 
 # Packages of which each takes more than a few seconds are left to `make test`.
 SLOW := internal/digeststore internal/guest internal/guest/budget internal/image internal/image/ext4 internal/image/oci/registry internal/host/network/netns internal/publish internal/vm
 unit:
-	@scripts/need-go.sh
+	@scripts/need-go.sh '$(GO_HOME)'
 	@go run ./tools/gotest -short -timeout 5m $$(go list ./api/... ./client/... ./cmd/... ./internal/... | grep -vxF $(addprefix -e banger/,$(SLOW)))
 
 soak: deps
-	@scripts/need-go.sh
+	@scripts/need-go.sh '$(GO_HOME)'
 	@BANGER_MODEL_TIME='$(or $(TIME),10m)' BANGER_MODEL_SEED='$(SEED)' BANGER_MODEL_GUESTS='$(GUESTS)' BANGER_MODEL_CLIENTS='$(or $(CLIENTS),5)' go test -count=1 -v -timeout 0 -run '^TestModel$$' ./test/model
 
 # The race detector needs cgo and a C compiler, and makes programs start slowly. Real
@@ -82,7 +87,7 @@ check: deps lint race
 # Whole runs are kept in bin/mutation: what has not changed is not tested again.
 PACKAGES ?= internal/host/proc internal/daemon/fcproc internal/rootapi internal/roothelper internal/roothelper/removetree
 mutation:
-	@scripts/need-go.sh
+	@scripts/need-go.sh '$(GO_HOME)'
 	@nice go run ./tools/mutation -results '$(BIN)/mutation' $(PACKAGES)
 
 docs:
@@ -114,7 +119,7 @@ lab-bench: committed build
 # Not what git says: a release is what its maker calls it.
 release: private VERSION := $(if $(filter command line environment,$(origin VERSION)),$(VERSION))
 release:
-	@scripts/need-go.sh
+	@scripts/need-go.sh '$(GO_HOME)'
 	@go run ./tools/release build --version '$(VERSION)' --root '$(ROOT)' --repository '$(REPOSITORY)' --download '$(DOWNLOAD)'
 
 release-check:

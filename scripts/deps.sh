@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Installs the Debian or Ubuntu packages that banger needs and that are missing.
 # Asks before it uses sudo, unless CI is set; root is not asked.
+#   deps.sh run     to build banger and run guests
+#   deps.sh test    and for the tests
 set -euo pipefail
+here=$(dirname "$0")
 
 missing=()
 need() { # program, package
@@ -16,20 +19,28 @@ need mke2fs e2fsprogs
 need git git
 need make make
 [ "$(id -u)" = 0 ] || need newuidmap uidmap
-# The tests' smallest guest, and their check of our own disk files.
-need busybox busybox-static
-need qemu-img qemu-utils
-# The tests' compressed kernels and archives.
-need xz xz-utils
-# The clients that reach into the tests' guests.
-need ssh openssh-client
-need rsync rsync
-# The tests' message bus, which other users send to.
-[ "$(id -u)" != 0 ] || need dbus-daemon dbus
-# The tests' firewalls, each in a network namespace of its own.
-[ "$(id -u)" != 0 ] || need nft nftables
-# The tests' file system with reflinks, which only root can mount.
-[ "$(id -u)" != 0 ] || need mkfs.xfs xfsprogs
+# To fetch a Go toolchain.
+if ! "$here/need-go.sh" check; then
+	command -v wget >/dev/null 2>&1 || need curl curl
+	need unzip unzip
+	[ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
+fi
+if [ "${1:?}" = test ]; then
+	# The tests' smallest guest, and their check of our own disk files.
+	need busybox busybox-static
+	need qemu-img qemu-utils
+	# The tests' compressed kernels and archives.
+	need xz xz-utils
+	# The clients that reach into the tests' guests.
+	need ssh openssh-client
+	need rsync rsync
+	# The tests' message bus, which other users send to.
+	[ "$(id -u)" != 0 ] || need dbus-daemon dbus
+	# The tests' firewalls, each in a network namespace of its own.
+	[ "$(id -u)" != 0 ] || need nft nftables
+	# The tests' file system with reflinks, which only root can mount.
+	[ "$(id -u)" != 0 ] || need mkfs.xfs xfsprogs
+fi
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then
