@@ -74,7 +74,7 @@ func TestBadFilesNameTheLine(t *testing.T) {
 		"[vm]\nmemory = \"4G\"":        `line 1: "vm" is not a valid setting`,
 		"memory = 4":                   `line 1: memory: "4" has no unit`,
 		"\n\nmemory = \"1M\"":          "line 3: memory: 1 MiB is too small: memory has at least 128M",
-		"disk = \"9000T\"":             "too large",
+		"disk = \"9000T\"":             "9000 TiB is too large: a disk has less than 16T",
 		"vcpus = 0":                    "line 1: vcpus: 0 processors",
 		"vcpus = true":                 "line 1: vcpus: use a number or a text in quotes",
 		"accel = \"warp\"":             "is not one of auto, kvm and tcg",

@@ -290,9 +290,17 @@ func within(n int64, what string, low, high int64) error {
 	case n < low:
 		return fmt.Errorf("%s is too small: %s has at least %s", size.Format(n), what, size.Exact(low))
 	case n > high:
-		return fmt.Errorf("%s is too large: %s has at most %s", size.Format(n), what, size.Exact(high))
+		return fmt.Errorf("%s is too large: %s has %s", size.Format(n), what, atMost(high))
 	}
 	return nil
+}
+
+// atMost words an upper limit: that of a disk is one MiB less than what people write.
+func atMost(high int64) string {
+	if (high+size.MiB)%size.TiB == 0 {
+		return "less than " + size.Exact(high+size.MiB)
+	}
+	return "at most " + size.Exact(high)
 }
 
 func duration(text string) (time.Duration, error) {
