@@ -79,6 +79,10 @@ type VM struct {
 	// been fetched. It is empty in the records of older versions, which had only the agent.
 	Init string `json:"init,omitempty"`
 
+	// Tools is what sets up the tools that a directory's files name, before commands of vm run:
+	// ToolsMise, or empty for nothing.
+	Tools string `json:"tools,omitempty"`
+
 	// Background is the command that runs in the guest after each start; nil for none.
 	Background *Background `json:"background,omitempty"`
 	// Publish are the ports of the host that are forwarded to the VM while it runs.
@@ -108,6 +112,12 @@ func (v VM) DiskSize() int64 { return max(v.DiskBytes, v.GrownBytes) }
 
 // NetworkNone is the Network of a VM without a network.
 const NetworkNone = "none"
+
+// The values of Tools; a request's ToolsNone differs from an empty one, which is the default.
+const (
+	ToolsMise = "mise"
+	ToolsNone = "none"
+)
 
 // The values of Init other than a program's path.
 const (
@@ -155,6 +165,7 @@ type CreateVM struct {
 	DiskBytes   int64  `json:"disk_bytes,omitempty"`
 	Network     string `json:"network,omitempty"` // NetworkNone, or empty
 	Init        string `json:"init,omitempty"`    // InitAgent, InitSystemd or InitAuto
+	Tools       string `json:"tools,omitempty"`   // ToolsMise or ToolsNone
 	AutoRemove  bool   `json:"auto_remove,omitempty"`
 	// Lease deletes it also when no stream to its agent has been open for 30 seconds. It
 	// needs AutoRemove.

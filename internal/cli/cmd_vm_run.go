@@ -106,7 +106,12 @@ func (r *runVM) run(cmd *cobra.Command, argv []string) error {
 	if r.detach {
 		_, err = fmt.Fprintln(a.std.out, vm.Name)
 	} else {
-		err = a.sessions().run(cmd.Context(), c.Guest(vm.ID), imageconfig.Command(vm.ImageConfig, entrypoint, exec))
+		if exec.TTY && len(argv) == 0 {
+			r.setUpTools(cmd.Context(), c.Guest(vm.ID), vm, exec)
+			vm.Tools = ""
+		}
+		exec = imageconfig.WithTools(vm.Tools, imageconfig.Command(vm.ImageConfig, entrypoint, exec))
+		err = a.sessions().run(cmd.Context(), c.Guest(vm.ID), exec)
 	}
 	ended := time.Now()
 	switch {
@@ -127,6 +132,21 @@ func (r *runVM) run(cmd *cobra.Command, argv []string) error {
 		r.printTiming(vm.Timing, started.Sub(began), ended.Sub(started), time.Since(ended))
 	}
 	return err
+}
+
+// setUpTools sets up tools in the background: a person in a shell does not wait for them. The
+// command's output stays in its session.
+func (r *runVM) setUpTools(ctx context.Context, g *client.Guest, vm api.VM, shell api.Exec) {
+	if vm.Tools == "" {
+		return
+	}
+	id, _, err := g.Start(ctx, imageconfig.WithTools(vm.Tools, api.Exec{Env: shell.Env, Dir: shell.Dir, User: shell.User}), r.a.std.err)
+	switch {
+	case err != nil:
+		r.a.std.printError(err)
+	case id != "":
+		r.a.std.note("%s sets up tools; its output: banger vm attach %s %s", vm.Tools, vm.Name, id)
+	}
 }
 
 // createAndStart creates and starts the VM. If the user cancels, no VM is left.

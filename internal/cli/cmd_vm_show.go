@@ -78,7 +78,7 @@ func vmFields(vm api.VM) []string {
 	return append([]string{
 		"name", vm.Name, "id", vm.ID, "state", string(vm.State), "reason", vm.Reason,
 		"image", withDigest(vm.Image, vm.ImageDigest), "kernel", withDigest(vm.Kernel, vm.KernelDigest),
-		"init", init, "driver", driver, "vcpus", strconv.Itoa(vm.VCPUs), "memory", size.Format(vm.MemoryBytes),
+		"init", init, "tools", vm.Tools, "driver", driver, "vcpus", strconv.Itoa(vm.VCPUs), "memory", size.Format(vm.MemoryBytes),
 		"disk", disk, "network", vm.Network, "address", vm.Address, "published", strings.Join(ports, ", "),
 		"created", moment(&vm.CreatedAt), "started", moment(vm.StartedAt), "stopped", moment(vm.StoppedAt),
 		"pid", pid, "boot id", vm.BootID, "removed", remove, "background", background,

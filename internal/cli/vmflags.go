@@ -15,7 +15,7 @@ import (
 type vmFlags struct {
 	name, image, kernel, driver string
 	vcpu, memory, disk, network string
-	init                        string
+	init, tools                 string
 	publish                     []string
 }
 
@@ -27,6 +27,7 @@ func (s *vmFlags) flags(a *app, cmd *cobra.Command) {
 	f.StringVar(&s.driver, "driver", "", "what runs the VM: qemu, or firecracker in system mode")
 	f.StringVar(&s.network, "network", "", "none: a VM without a network")
 	f.StringVar(&s.init, "init", "", "process 1 of the guest: agent, systemd (the image's own init), auto (as the image requests), or a program's path")
+	f.StringVar(&s.tools, "tools", "", "mise: before commands, mise installs what mise.toml or .tool-versions of their directory names; or none")
 	f.StringVar(&s.vcpu, "vcpu", "", "number of processors")
 	f.StringVar(&s.memory, "memory", "", "memory, such as 512M or 4G")
 	f.StringVar(&s.disk, "disk", "", "size of the disk, such as 20G; only written data occupies space")
@@ -35,6 +36,7 @@ func (s *vmFlags) flags(a *app, cmd *cobra.Command) {
 	completeFlag(cmd, "kernel", kernelNames)
 	completeFlag(cmd, "driver", func() []string { return []string{"firecracker", "qemu"} })
 	completeFlag(cmd, "init", func() []string { return []string{api.InitAgent, api.InitSystemd, api.InitAuto} })
+	completeFlag(cmd, "tools", func() []string { return []string{api.ToolsMise, api.ToolsNone} })
 	completeFlag(cmd, "network", func() []string { return []string{api.NetworkNone} })
 }
 
@@ -67,6 +69,7 @@ func (s *vmFlags) request(a *app, cmd *cobra.Command) (api.CreateVM, error) {
 	read("kernel", "BANGER_KERNEL", s.kernel, word(&req.Kernel))
 	read("driver", "BANGER_DRIVER", s.driver, word(&req.Driver))
 	read("init", "BANGER_INIT", s.init, func(v string) (e error) { req.Init, e = config.ParseInit(v); return })
+	read("tools", "BANGER_TOOLS", s.tools, func(v string) (e error) { req.Tools, e = config.ParseTools(v); return })
 	read("vcpu", "BANGER_VCPUS", s.vcpu, func(v string) (e error) { req.VCPUs, e = config.ParseVCPUs(v); return })
 	read("memory", "BANGER_MEMORY", s.memory, func(v string) (e error) { req.MemoryBytes, e = config.ParseMemory(v); return })
 	read("disk", "BANGER_DISK", s.disk, func(v string) (e error) { req.DiskBytes, e = config.ParseDisk(v); return })

@@ -27,6 +27,7 @@ type Config struct {
 	Kernel      string // empty: the distribution's newest
 	Driver      string
 	Init        string // of the guest: agent, systemd or auto
+	Tools       string // what sets up tools: mise or none
 	Accel       string // kvm, tcg, or empty for the result of a probe
 
 	// Programs that are not in the usual directories.

@@ -101,6 +101,12 @@ func choiceSettings() []setting {
 			get:      func(c Config) string { return c.Init },
 		},
 		{
+			key: "tools", doc: "mise: it sets up tools before commands of `vm run`; or none", ofCommand: true,
+			fallback: constant(api.ToolsNone),
+			set:      func(c *Config, v string) (err error) { c.Tools, err = ParseTools(v); return },
+			get:      func(c Config) string { return c.Tools },
+		},
+		{
 			key: "accel", doc: "kvm, tcg (emulation) or auto: the result of a test boot",
 			fallback: constant("auto"),
 			set: func(c *Config, v string) error {
@@ -252,6 +258,15 @@ func ParseInit(text string) (string, error) {
 		return text, nil
 	}
 	return "", fmt.Errorf("%.40q is not agent, systemd, auto or the path of a program", text)
+}
+
+// ParseTools parses the setting for what sets up tools in a guest.
+func ParseTools(text string) (string, error) {
+	switch text {
+	case api.ToolsMise, api.ToolsNone:
+		return text, nil
+	}
+	return "", fmt.Errorf("%.40q is not one of mise and none", text)
 }
 
 // ParseVCPUs parses a number of processors.

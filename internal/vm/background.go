@@ -18,7 +18,7 @@ func (s *Starter) startBackground(ctx context.Context, e *records.Entry, r *inst
 	if !any {
 		return nil
 	}
-	err := runMain(ctx, &guest.Client{Dial: r.Open}, exec)
+	err := runMain(ctx, &guest.Client{Dial: r.Open}, imageconfig.WithTools(v.Tools, exec))
 	if err == nil || ctx.Err() != nil {
 		return err
 	}

@@ -68,7 +68,11 @@ func (c *Creator) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 		MemoryBytes: cmp.Or(req.MemoryBytes, defaults.MemoryBytes),
 		DiskBytes:   req.DiskBytes, // 0 until the image is known, if nobody asked for a size
 		Init:        cmp.Or(req.Init, defaults.Init, api.InitAuto),
+		Tools:       cmp.Or(req.Tools, defaults.Tools),
 		Network:     req.Network, AutoRemove: req.AutoRemove, Leased: req.Lease, Background: req.Background, CreatedAt: time.Now(),
+	}
+	if v.Tools == api.ToolsNone {
+		v.Tools = ""
 	}
 	if err := checkRequested(v); err != nil {
 		return v, err
@@ -111,6 +115,13 @@ func checkRequested(v api.VM) error {
 	}
 	if v.Network != "" && v.Network != api.NetworkNone {
 		return api.Errorf(api.KindInvalid, "unknown network %.40q", v.Network).WithHint("leave it out, or use: --network none")
+	}
+	switch {
+	case v.Tools == "":
+	case v.Tools != api.ToolsMise:
+		return api.Errorf(api.KindInvalid, "unknown program for tools: %.40q", v.Tools).WithHint("use --tools mise, or none")
+	case v.Network == api.NetworkNone:
+		return api.Errorf(api.KindInvalid, "cannot set up tools in a VM without a network").WithHint("leave out --network none, or add --tools none")
 	}
 	if v.Leased && !v.AutoRemove {
 		return api.Errorf(api.KindInvalid, "cannot lease a VM that is not removed automatically")

@@ -64,6 +64,7 @@ type Defaults struct {
 	Kernel      string // empty: the distribution's, pulled when missing
 	Driver      string
 	Init        string // empty: api.InitAuto
+	Tools       string // empty: api.ToolsNone
 	VCPUs       int
 	MemoryBytes int64
 	DiskBytes   int64
