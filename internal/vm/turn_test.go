@@ -25,7 +25,7 @@ func (w *world) oneAtATime() {
 func TestStartsTakeTurns(t *testing.T) {
 	w := newWorld(t)
 	w.oneAtATime()
-	w.fault("slow=300ms")
+	w.fault("slow=2s") // the first: as long as the others take to come
 	var all []*op.Op
 	for n := range 4 {
 		o, err := w.Create(t.Context(), api.CreateVM{Name: fmt.Sprintf("vm%d", n), Start: true})
@@ -39,6 +39,7 @@ func TestStartsTakeTurns(t *testing.T) {
 		}
 		all = append(all, o)
 	}
+	w.fault("slow=50ms")
 	for n, o := range all {
 		if err := o.Wait(t.Context()); err != nil {
 			t.Fatal(err)
