@@ -21,9 +21,10 @@ const (
 
 	refcountOrder = 4 // refcounts have 1<<4 bits
 
-	// Where the header has the disk's size and the number of entries of the L1 table.
+	// Where the header has the disk's size, the number of entries of the L1 table, and its place.
 	atSize   = 24
 	atL1Size = 36
+	atL1     = 40
 )
 
 // clusterBits is the size of the unit of copying.
@@ -98,16 +99,17 @@ func (o overlay) header(data []byte) {
 	be.PutUint32(data[20:], clusterBits)
 	be.PutUint64(data[atSize:], uint64(o.size))
 	be.PutUint32(data[atL1Size:], uint32(o.l1Entries()))
-	be.PutUint64(data[40:], l1Cluster*clusterSize)
+	be.PutUint64(data[atL1:], l1Cluster*clusterSize)
 	be.PutUint64(data[48:], refcountTableCluster*clusterSize)
 	be.PutUint32(data[56:], 1) // clusters of the refcount table
 	be.PutUint32(data[96:], refcountOrder)
 	be.PutUint32(data[100:], headerLength)
 }
 
-// grow makes an overlay size bytes large, if it is smaller. The L1 table has whole clusters, of
-// which what is not used yet is zero; size and number of entries stand in one sector of the
-// header, which is written at once.
+// grow makes an overlay size bytes large, if it is smaller. The L1 table has whole clusters; size and
+// number of entries stand in one sector of the header, which is written at once. What follows the
+// entries in use is zero in a table that we made, but need not be in one that QEMU made when it grew
+// the disk of a running VM: such a table may be in a cluster that was used before.
 func grow(f *os.File, size int64) error {
 	be := binary.BigEndian
 	header := make([]byte, headerLength)
@@ -126,8 +128,17 @@ func grow(f *os.File, size int64) error {
 		return api.Errorf(api.KindUnsupported, "cannot grow disk %s to %d GiB: it can have %d TiB at most, as it was made for %d GiB", f.Name(), size>>30, most>>40, had.size>>30).
 			WithHint("banger vm commit, then banger vm create --image --disk: that makes a VM with a disk of any size")
 	}
+	if used, wanted := int64(be.Uint32(header[atL1Size:])), wants.l1Entries(); wanted > used {
+		unused := make([]byte, 8*(wanted-used))
+		if _, err := f.WriteAt(unused, int64(be.Uint64(header[atL1:]))+8*used); err != nil {
+			return err
+		}
+		if err := f.Sync(); err != nil {
+			return err
+		}
+	}
 	be.PutUint64(header[atSize:], uint64(size))
-	be.PutUint32(header[atL1Size:], uint32(wants.l1Entries()))
+	be.PutUint32(header[atL1Size:], uint32(max(wants.l1Entries(), int64(be.Uint32(header[atL1Size:])))))
 	if _, err := f.WriteAt(header[atSize:atL1Size+4], atSize); err != nil {
 		return err
 	}

@@ -1,6 +1,8 @@
 package qcow2_test
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -110,4 +112,43 @@ func TestRefuses(t *testing.T) {
 	if err := qcow2.New().Probe(t.Context(), dir, "/"+strings.Repeat("x/", 600)); err == nil {
 		t.Errorf("a base path that is too long was accepted")
 	}
+}
+
+// TestGrowsAfterQEMU: QEMU moves the L1 table when it grows a disk. What is behind the entries of its
+// table is not part of the disk, whatever was in that cluster before.
+func TestGrowsAfterQEMU(t *testing.T) {
+	dir := t.TempDir()
+	spec := disk.Spec{Base: filepath.Join(dir, "base"), Path: filepath.Join(dir, "disk")}
+	if err := os.WriteFile(spec.Base, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(spec.Base, 1<<30); err != nil {
+		t.Fatal(err)
+	}
+	if err := qcow2.New().Create(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	qemuImg(t, "resize", "-q", spec.Path, "3G")
+	f, err := os.OpenFile(spec.Path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	header := make([]byte, 48)
+	if _, err := f.ReadAt(header, 0); err != nil {
+		t.Fatal(err)
+	}
+	entries, table := int64(binary.BigEndian.Uint32(header[36:])), int64(binary.BigEndian.Uint64(header[40:]))
+	if table == 3<<16 {
+		t.Fatal("QEMU has not moved the table: this tests nothing")
+	}
+	if _, err := f.WriteAt(bytes.Repeat([]byte{0xff}, 4096), table+8*entries); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := qcow2.New().Grow(t.Context(), spec, 9<<30); err != nil {
+		t.Fatal(err)
+	}
+	qemuImg(t, "check", "-q", spec.Path)
+	qemuImg(t, "resize", "-q", spec.Path, "10G")
+	qemuImg(t, "check", "-q", spec.Path)
 }
