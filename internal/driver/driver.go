@@ -123,3 +123,9 @@ type Staller interface {
 	// Stalled reports whether the machine is stopped for that reason. Resume makes it retry.
 	Stalled(ctx context.Context) (bool, error)
 }
+
+// Grower is implemented by machines whose disk can be made larger while they run.
+type Grower interface {
+	// GrowDisk makes the disk that many bytes long, for the guest too. It can be repeated.
+	GrowDisk(ctx context.Context, bytes int64) error
+}

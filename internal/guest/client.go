@@ -70,6 +70,13 @@ func (c *Client) Health(ctx context.Context) (agentproto.Health, error) {
 	return *answer.Health, nil
 }
 
+// GrowDisk asks the agent to grow the file system of the root disk to that many bytes, and returns when
+// it has. An agent of an older banger is an error of kind unsupported.
+func (c *Client) GrowDisk(ctx context.Context, bytes int64) error {
+	_, err := c.ask(ctx, agentproto.Request{Op: agentproto.OpGrow, DiskBytes: bytes})
+	return err
+}
+
 // Shutdown asks the agent to shut the guest down by the deadline of ctx, and returns when
 // the agent has agreed.
 func (c *Client) Shutdown(ctx context.Context) error { return c.end(ctx, false) }

@@ -33,6 +33,7 @@ const (
 	FaultMute   = "mute"   // the guest never answers
 	FaultDeaf   = "deaf"   // the guest does not shut down
 	FaultSlow   = "slow"
+	FaultOld    = "old" // the agent is one of an older banger, which cannot grow a file system
 )
 
 // Options change what the driver does.
@@ -153,6 +154,15 @@ func running(pid int) bool {
 
 // Resume implements driver.Pauser.
 func (m machine) Resume(context.Context) error { return m.Signal(syscall.SIGCONT) }
+
+// GrowDisk implements driver.Grower.
+func (m machine) GrowDisk(_ context.Context, bytes int64) error {
+	path := filepath.Join(m.Dir(), paths.VMDisk)
+	if info, err := os.Stat(path); err != nil || info.Size() >= bytes {
+		return err
+	}
+	return os.Truncate(path, bytes)
+}
 
 // started is a fake VMM that has not reported yet that it runs.
 type started struct {

@@ -91,23 +91,28 @@ func runGuest(dir, fault string) error {
 		time.Sleep(delay)
 	}
 	fmt.Fprint(console, "[    0.100000] banger-agent: root /dev/vda mounted (ext4)\r\n")
-	return serve(dir, listener, console, name != FaultDeaf)
+	return serve(dir, listener, console, name)
 }
 
-func serve(dir string, listener net.Listener, console *os.File, hears bool) error {
+func serve(dir string, listener net.Listener, console *os.File, fault string) error {
 	root := filepath.Join(dir, RootDir)
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
+	grow := func(context.Context, int64) error { return nil }
+	if fault == FaultOld {
+		grow = nil
+	}
 	err := agent.Serve(ctx, agent.Options{
+		Grow:    grow,
 		Version: buildinfo.Get().Version,
 		BootID:  rand.Text(),
 		Root:    root,
 		Console: console,
 		Shutdown: func(agentproto.Request) {
-			if hears {
+			if fault != FaultDeaf {
 				stop()
 			}
 		},

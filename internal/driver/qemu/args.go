@@ -85,17 +85,19 @@ func machineArgs(accel string) []string {
 // diskArgs attach the disk. The host's page cache is used; a flush by the guest is an fdatasync
 // on the host (cache.no-flush=off), so synced data is safe. Blocks that the guest discards are
 // freed on the host.
+const diskNode = "disk" // what the monitor calls the disk
+
 func diskArgs(s driver.Spec, protocol string) []string {
 	file := "driver=" + protocol + ",node-name=file,filename=" + escape(s.Disk) +
 		",aio=threads,discard=unmap,cache.direct=off,cache.no-flush=off"
-	format := "driver=raw,node-name=disk,file=file,discard=unmap"
+	format := "driver=raw,node-name=" + diskNode + ",file=file,discard=unmap"
 	if s.DiskFormat == disk.Qcow2 {
-		format = "driver=qcow2,node-name=disk,file=file,discard=unmap"
+		format = "driver=qcow2,node-name=" + diskNode + ",file=file,discard=unmap"
 	}
 	return []string{
 		"-blockdev", file,
 		"-blockdev", format,
-		"-device", "virtio-blk-device,drive=disk",
+		"-device", "virtio-blk-device,drive=" + diskNode,
 	}
 }
 

@@ -46,21 +46,35 @@ func (m machine) status(ctx context.Context) (string, error) {
 	var state struct {
 		Status string `json:"status"`
 	}
-	err := m.ask(ctx, "get the state of", "query-status", &state)
+	err := ask(ctx, m.Dir(), "get the state of", "query-status", nil, &state)
 	return state.Status, err
 }
 
 func (m machine) monitor(ctx context.Context, verb, command string) error {
-	return m.ask(ctx, verb, command, nil)
+	return ask(ctx, m.Dir(), verb, command, nil, nil)
 }
 
-func (m machine) ask(ctx context.Context, verb, command string, result any) error {
+// resize are the arguments of block_resize (QMP reference).
+type resize struct {
+	Node string `json:"node-name"`
+	Size int64  `json:"size"`
+}
+
+// GrowDisk implements driver.Grower. QEMU tells the guest, by an interrupt.
+func (m machine) GrowDisk(ctx context.Context, bytes int64) error { return grow(ctx, m.Dir(), bytes) }
+
+func grow(ctx context.Context, dir string, bytes int64) error {
+	return ask(ctx, dir, "grow the disk of", "block_resize", resize{diskNode, bytes}, nil)
+}
+
+// ask has the monitor of the machine in dir execute a command.
+func ask(ctx context.Context, dir, verb, command string, arguments, result any) error {
 	ctx, cancel := context.WithTimeout(ctx, monitorWait)
 	defer cancel()
-	q, err := dialQMP(ctx, m.Dir())
+	q, err := dialQMP(ctx, dir)
 	if err == nil {
 		defer q.Close()
-		err = q.Execute(ctx, command, nil, result)
+		err = q.Execute(ctx, command, arguments, result)
 	}
 	if err != nil {
 		return api.Errorf(api.KindInternal, "cannot %s the VM: %w", verb, err)

@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"context"
 	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"banger/internal/paths"
 )
 
 const greeting = `{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}}, "capabilities": ["oob"]}}` + "\n"
@@ -52,6 +55,42 @@ func TestQMPExecute(t *testing.T) {
 	}
 	if err := q.Execute(t.Context(), "stop", nil, nil); err == nil {
 		t.Errorf("a response that is none was taken")
+	}
+}
+
+// TestGrowDisk is what the monitor is asked for, on its socket.
+func TestGrowDisk(t *testing.T) {
+	dir := t.TempDir()
+	l, err := net.Listen("unix", filepath.Join(dir, paths.VMQMPSocket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	asked := make(chan string, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		in := bufio.NewScanner(conn)
+		for _, line := range []string{greeting, `{"return": {}}` + "\n", `{"error": {"class": "GenericError", "desc": "Cannot grow device files"}}` + "\n"} {
+			if _, err := conn.Write([]byte(line)); err != nil || !in.Scan() {
+				break
+			}
+			select {
+			case <-asked:
+			default:
+			}
+			asked <- in.Text()
+		}
+	}()
+	err = grow(t.Context(), dir, 7<<30)
+	if err == nil || !strings.Contains(err.Error(), "cannot grow the disk of the VM: QEMU command block_resize: GenericError: Cannot grow device files") {
+		t.Error(err)
+	}
+	if got := <-asked; got != `{"execute":"block_resize","arguments":{"node-name":"disk","size":7516192768}}` {
+		t.Errorf("asked %s", got)
 	}
 }
 

@@ -31,6 +31,9 @@ type Options struct {
 	// Clock sets the clock as requested by the host, and returns the time; nil: without a clock
 	// to set.
 	Clock func(agentproto.Request) agentproto.Clock
+	// Grow makes the file system of the root disk as large as the disk, which has that many bytes
+	// or is about to; nil: the guest has no such disk.
+	Grow func(ctx context.Context, bytes int64) error
 	// Shutdown ends the guest. It is called once the request has been answered.
 	Shutdown func(agentproto.Request)
 	// Patience is called when Serve ends, and returns how long commands may take to end; 0, or a
@@ -161,14 +164,25 @@ func (s *server) serveChannel(mux *agentproto.Mux, channel net.Conn) {
 	if err := agentproto.ReadMessage(channel, &req); err != nil {
 		return
 	}
-	var answer agentproto.Response
-	switch req.Op {
-	case agentproto.OpStream:
+	if req.Op == agentproto.OpStream {
 		s.serveStream(mux, channel)
 		return
-	case agentproto.OpEcho:
+	}
+	if req.Op == agentproto.OpEcho {
 		_, _ = io.Copy(channel, channel) // until the host closes it
 		return
+	}
+	answer := s.answer(req)
+	if agentproto.WriteMessage(channel, answer) == nil && req.Op == agentproto.OpShutdown && s.Shutdown != nil {
+		// The host reads the answer, then closes: the answer must be sent before the guest ends.
+		_, _ = channel.Read(make([]byte, 1))
+		s.Shutdown(req)
+	}
+}
+
+// answer answers a one-shot request.
+func (s *server) answer(req agentproto.Request) (answer agentproto.Response) {
+	switch req.Op {
 	case agentproto.OpHealth:
 		answer.Health = s.health()
 	case agentproto.OpClock:
@@ -178,6 +192,12 @@ func (s *server) serveChannel(mux *agentproto.Mux, channel net.Conn) {
 		}
 		clock := s.Clock(req)
 		answer.Clock = &clock
+	case agentproto.OpGrow:
+		if s.Grow == nil {
+			answer.Error = api.Errorf(api.KindUnsupported, "this guest does not have its own disk")
+			break
+		}
+		answer.Error = api.AsError(s.Grow(s.ctx, req.DiskBytes))
 	case agentproto.OpShutdown:
 		if s.Shutdown == nil {
 			answer.Error = api.Errorf(api.KindUnsupported, "this guest cannot be shut down from within")
@@ -185,11 +205,7 @@ func (s *server) serveChannel(mux *agentproto.Mux, channel net.Conn) {
 	default:
 		answer.Error = api.Errorf(api.KindUnsupported, "the guest's agent does not know the request %q", req.Op)
 	}
-	if agentproto.WriteMessage(channel, answer) == nil && req.Op == agentproto.OpShutdown && s.Shutdown != nil {
-		// The host reads the answer, then closes: the answer must be sent before the guest ends.
-		_, _ = channel.Read(make([]byte, 1))
-		s.Shutdown(req)
-	}
+	return answer
 }
 
 // close hangs up every session and waits for what serves them.

@@ -16,6 +16,7 @@ const (
 	OpHealth   = "health"
 	OpShutdown = "shutdown"
 	OpClock    = "clock"
+	OpGrow     = "grow"   // the file system of the root disk, to the disk's size
 	OpStream   = "stream" // no response: the frames of package stream follow
 	OpEcho     = "echo"   // no response: what follows comes back, for measurements
 )
@@ -31,6 +32,8 @@ type Request struct {
 	// by: clock only.
 	Time   int64 `json:"time,omitempty"`
 	StepNS int64 `json:"step_ns,omitempty"`
+	// DiskBytes is the size that the root disk has, or is about to have: grow only.
+	DiskBytes int64 `json:"disk_bytes,omitempty"`
 }
 
 // Clock is the guest's.

@@ -182,6 +182,7 @@ func serve(ctx context.Context, version string, boot agentproto.Boot, await func
 		OnHello: func(h agentproto.Hello) { onHello(h, clock) },
 		Clock:   clock.adjust,
 		Console: console{},
+		Grow:    func(ctx context.Context, bytes int64) error { return growMounted(ctx, boot.Root, bytes) },
 		Shutdown: func(r agentproto.Request) {
 			once.Do(func() {
 				go unix.Sync() // when the time is over, the host cuts the power

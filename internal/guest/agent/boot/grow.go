@@ -1,10 +1,12 @@
 package bootup
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"os"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -18,8 +20,46 @@ const growIoctl = 0x40086610
 // leastGrowth is the difference in bytes from which a file system is grown.
 const leastGrowth = 1 << 20
 
+// sizeEvery is how often the size of a disk is read that is about to grow, and sizeWait how long:
+// the VMM has told the guest by an interrupt, which an emulated one may take a while to handle.
+const (
+	sizeEvery = 20 * time.Millisecond
+	sizeWait  = 30 * time.Second
+)
+
+// growMounted makes the file system of the root, which is in use, as large as its disk, as soon as
+// that has as many bytes.
+func growMounted(ctx context.Context, device string, bytes int64) error {
+	ctx, cancel := context.WithTimeout(ctx, sizeWait)
+	defer cancel()
+	for {
+		has, err := sizeOf(device)
+		if err != nil {
+			return err
+		}
+		if has >= bytes {
+			return growRoot(device, "/")
+		}
+		select {
+		case <-time.After(sizeEvery):
+		case <-ctx.Done():
+			return fmt.Errorf("%s has %d MiB, and did not grow to %d MiB within %s", device, has>>20, bytes>>20, sizeWait)
+		}
+	}
+}
+
+// sizeOf returns the size of a disk in bytes.
+func sizeOf(device string) (int64, error) {
+	f, err := os.Open(device)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	return f.Seek(0, io.SeekEnd)
+}
+
 // growRoot makes the file system that is mounted at a place as large as its disk, which was
-// made larger while the VM did not run. That one already is costs a read of its superblock.
+// made larger. That one already is costs a read of its superblock.
 func growRoot(device, at string) error {
 	f, err := os.Open(device)
 	if err != nil {

@@ -1,6 +1,7 @@
 package bootup
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"os"
@@ -99,5 +100,25 @@ func TestExt4Size(t *testing.T) {
 	}
 	if _, _, err := ext4Size(make([]byte, 1024)); err == nil {
 		t.Error("zeros are a file system")
+	}
+}
+
+// TestADiskThatDoesNotGrow: the agent waits for the size that the host has promised, and no longer
+// than its request lasts.
+func TestADiskThatDoesNotGrow(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(file, make([]byte, 4096), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*sizeEvery)
+	defer cancel()
+	if err := growMounted(ctx, file, 8192); err == nil || !strings.Contains(err.Error(), "did not grow") {
+		t.Error(err)
+	}
+	if err := growMounted(t.Context(), file, 4096); err == nil || !strings.Contains(err.Error(), "no superblock") {
+		t.Error(err)
+	}
+	if err := growMounted(t.Context(), file+"-absent", 1); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
 	}
 }
