@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"regexp"
 	"time"
 )
@@ -70,7 +71,7 @@ type VM struct {
 
 	// Network is NetworkNone, or empty for a network of its own with access to the outside.
 	Network string `json:"network,omitempty"`
-	// Address is its address for the host: in system mode, while it runs, if one VM is shown.
+	// Address is its address for the host: in system mode, while it runs.
 	Address string `json:"address,omitempty"`
 	// Slot determines the VM's user id and address in system mode; 0 in user mode.
 	Slot int `json:"slot,omitempty"`
@@ -87,6 +88,12 @@ type VM struct {
 	Background *Background `json:"background,omitempty"`
 	// Publish are the ports of the host that are forwarded to the VM while it runs.
 	Publish []PublishedPort `json:"publish,omitempty"`
+
+	// Labels are a user's own, by key. They mean nothing to banger.
+	Labels map[string]string `json:"labels,omitempty"`
+	// Next is what a running VM will have at its next start, as far as that differs; nil: what
+	// it has. A VM that does not run has none.
+	Next *NextStart `json:"next,omitempty"`
 
 	// AutoRemove deletes the VM when it stops (vm run --rm).
 	AutoRemove bool `json:"auto_remove,omitempty"`
@@ -118,6 +125,39 @@ const (
 	ToolsMise = "mise"
 	ToolsNone = "none"
 )
+
+// NetworkDefault stands for a network of its own in a request that changes a VM: an empty text
+// there would change nothing.
+const NetworkDefault = "default"
+
+// NextStart is what a running VM will have at its next start. A zero value changes nothing.
+type NextStart struct {
+	VCPUs       int    `json:"vcpus,omitempty"`
+	MemoryBytes int64  `json:"memory_bytes,omitempty"`
+	DiskBytes   int64  `json:"disk_bytes,omitempty"`
+	Network     string `json:"network,omitempty"` // NetworkNone or NetworkDefault
+	// DiskReason is why the disk has not grown while the VM runs; empty if it is about to.
+	DiskReason string `json:"disk_reason,omitempty"`
+}
+
+// AtNextStart returns the VM with what it has at its next start.
+func (v VM) AtNextStart() VM {
+	n := v.Next
+	if n == nil {
+		return v
+	}
+	v.VCPUs, v.MemoryBytes, v.Next = cmp.Or(n.VCPUs, v.VCPUs), cmp.Or(n.MemoryBytes, v.MemoryBytes), nil
+	if n.DiskBytes > v.DiskSize() {
+		v.GrownBytes = n.DiskBytes
+	}
+	switch n.Network {
+	case NetworkNone:
+		v.Network = NetworkNone
+	case NetworkDefault:
+		v.Network = ""
+	}
+	return v
+}
 
 // The values of Init other than a program's path.
 const (
@@ -174,6 +214,8 @@ type CreateVM struct {
 	Background *Background `json:"background,omitempty"`
 	// Publish are the ports of the host to forward to the VM while it runs.
 	Publish []PublishedPort `json:"publish,omitempty"`
+	// Labels are the user's own, at most 64.
+	Labels map[string]string `json:"labels,omitempty"`
 	// Start also starts it; the operation then ends when the guest answers.
 	Start bool `json:"start,omitempty"`
 	// Force starts it even if the running VMs would have more memory than the host.
@@ -203,11 +245,25 @@ type RenameVM struct {
 	Name string `json:"name"`
 }
 
-// SetVM changes a stopped VM, from its next start on. A nil field changes nothing.
+// SetVM changes a VM. A nil field changes nothing. Of a VM that runs, labels and published ports
+// change at once, its disk if the VMM can grow it, and the rest at its next start (VM.Next).
 type SetVM struct {
-	VCPUs       *int   `json:"vcpus,omitempty"`
-	MemoryBytes *int64 `json:"memory_bytes,omitempty"`
-	DiskBytes   *int64 `json:"disk_bytes,omitempty"` // no less than it has
+	VCPUs       *int    `json:"vcpus,omitempty"`
+	MemoryBytes *int64  `json:"memory_bytes,omitempty"`
+	DiskBytes   *int64  `json:"disk_bytes,omitempty"` // no less than it has
+	Network     *string `json:"network,omitempty"`    // NetworkNone or NetworkDefault
+	// Publish are all the ports to publish from now on; empty, but not nil: none.
+	Publish *[]PublishedPort `json:"publish,omitempty"`
+	// Labels are added to those of the VM, or replace them.
+	Labels map[string]string `json:"labels,omitempty"`
+	// RemoveLabels are keys of labels to remove. That there is none is not an error.
+	RemoveLabels []string `json:"remove_labels,omitempty"`
+}
+
+// Empty reports whether the request changes nothing.
+func (r SetVM) Empty() bool {
+	return r.VCPUs == nil && r.MemoryBytes == nil && r.DiskBytes == nil && r.Network == nil && r.Publish == nil &&
+		len(r.Labels) == 0 && len(r.RemoveLabels) == 0
 }
 
 // VMList answers GET /v1/vms, oldest first.

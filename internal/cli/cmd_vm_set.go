@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"strings"
 
 	"banger/api"
 	"banger/internal/config"
@@ -9,56 +11,170 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// setVM is one `vm set`. Its flags are strings, so that banger, not the flag parser, reports
+// invalid ones.
+type setVM struct {
+	a                           *app
+	memory, vcpu, disk, network string
+	publish, labels             []string
+}
+
 func newVMSet(a *app) *cobra.Command {
-	var memory, vcpu, disk string
+	s := setVM{a: a}
 	cmd := &cobra.Command{
-		Use:   "set NAME",
-		Short: "Change the memory, processors and disk of a stopped VM",
-		Long: `Change the memory, the processors and the size of the disk of a stopped VM, from its
-next start on. A disk grows, with the file system in it; it never shrinks.`,
-		Example:           "  banger vm set dev --memory 4G\n  banger vm set dev --vcpu 4 --memory 8G\n  banger vm set dev --disk 32G",
-		Args:              arguments(1, 1, "the name of a VM"),
-		ValidArgsFunction: completeArgs(1, vmNames),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var req api.SetVM
-			if cmd.Flags().Changed("memory") {
-				n, err := config.ParseMemory(memory)
-				if err != nil {
-					return usagef(cmd, "cannot use --memory: %w", err)
-				}
-				req.MemoryBytes = &n
-			}
-			if cmd.Flags().Changed("vcpu") {
-				n, err := config.ParseVCPUs(vcpu)
-				if err != nil {
-					return usagef(cmd, "cannot use --vcpu: %w", err)
-				}
-				req.VCPUs = &n
-			}
-			if cmd.Flags().Changed("disk") {
-				n, err := config.ParseDisk(disk)
-				if err != nil {
-					return usagef(cmd, "cannot use --disk: %w", err)
-				}
-				req.DiskBytes = &n
-			}
-			if req == (api.SetVM{}) {
-				return usagef(cmd, "nothing to change: give --memory, --vcpu or --disk")
-			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			vm, err := c.VMs().Set(cmd.Context(), args[0], req)
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintln(a.std.out, vm.Name)
-			return err
-		},
+		Use:   "set NAME...",
+		Short: "Change the size, the network, the ports and the labels of VMs",
+		Long: `Change the size, the network, the published ports and the labels of VMs. If several
+are named, each is changed on its own, and a failure does not stop the others.
+
+What a VM that does not run has changes for its next start. Of one that runs:
+
+  --label      changes at once: KEY=VALUE sets a label, KEY- removes it
+  --publish    changes at once: the ports are all that the VM publishes from now on
+  --disk       grows at once with QEMU in user mode, with the file system in it; if
+               that is not possible, at the next start. A disk never shrinks
+  --memory, --vcpu, --network
+               change at the next start; until then the VM has what it has`,
+		Example: `  banger vm set dev --memory 4G
+  banger vm set dev --vcpu 4 --memory 8G
+  banger vm set dev --disk 32G
+  banger vm set web-1 web-2 --label team=web --label old-
+  banger vm set dev --publish 8080:80 --publish 5353:53/udp
+  banger vm set dev --publish none`,
+		Args:              arguments(1, -1, "the name of a VM"),
+		ValidArgsFunction: completeArgs(-1, vmNames),
+		RunE:              s.run,
 	}
-	cmd.Flags().StringVar(&memory, "memory", "", "memory, such as 512M or 4G")
-	cmd.Flags().StringVar(&disk, "disk", "", "size of the disk, such as 32G, no less than it has")
-	cmd.Flags().StringVar(&vcpu, "vcpu", "", "number of processors")
+	f := cmd.Flags()
+	f.StringVar(&s.memory, "memory", "", "memory, such as 512M or 4G")
+	f.StringVar(&s.disk, "disk", "", "size of the disk, such as 32G, no less than it has")
+	f.StringVar(&s.vcpu, "vcpu", "", "number of processors")
+	f.StringVar(&s.network, "network", "", "none: no network; default: a network of its own")
+	f.StringArrayVarP(&s.publish, "publish", "p", nil, "publish this `PORT` and no others that are not given: [ADDRESS:]HOSTPORT:GUESTPORT[/udp], or none; may be repeated")
+	f.StringArrayVar(&s.labels, "label", nil, "set a label, as `KEY=VALUE`, or remove one, as KEY-; may be repeated")
+	completeFlag(cmd, "network", func() []string { return []string{api.NetworkNone, api.NetworkDefault} })
 	return cmd
+}
+
+func (s *setVM) run(cmd *cobra.Command, names []string) error {
+	req, err := s.request(cmd)
+	if err != nil {
+		return err
+	}
+	if req.Empty() {
+		return usagef(cmd, "nothing to change: give --memory, --vcpu, --disk, --network, --publish or --label")
+	}
+	if req.Publish != nil && len(names) > 1 {
+		for _, p := range *req.Publish {
+			if p.HostPort != 0 {
+				return usagef(cmd, "cannot publish %s for %d VMs: a port of this host leads to one; host port 0 means a free one for each", p, len(names))
+			}
+		}
+	}
+	c, err := s.a.client()
+	if err != nil {
+		return err
+	}
+	return s.a.each(cmd.Context(), names, func(ctx context.Context, name string, _ api.Report) (string, error) {
+		var before []api.PublishedPort
+		if req.Publish != nil {
+			vm, err := c.VMs().Show(ctx, name)
+			if err != nil {
+				return "", err
+			}
+			name, before = vm.ID, vm.Publish
+		}
+		vm, err := c.VMs().Set(ctx, name, req)
+		if err != nil {
+			return "", err
+		}
+		if req.Publish != nil {
+			s.a.std.notes(publishedNotes(*req.Publish, before, vm))
+		}
+		s.a.std.notes(setNotes(req, vm))
+		return vm.Name, nil
+	})
+}
+
+// request reads the flags.
+func (s *setVM) request(cmd *cobra.Command) (req api.SetVM, err error) {
+	read := func(flag string, set func() error) {
+		if err == nil && cmd.Flags().Changed(flag) {
+			if e := set(); e != nil {
+				err = usagef(cmd, "cannot use --%s: %w", flag, e)
+			}
+		}
+	}
+	read("memory", func() error {
+		n, err := config.ParseMemory(s.memory)
+		req.MemoryBytes = &n
+		return err
+	})
+	read("vcpu", func() error {
+		n, err := config.ParseVCPUs(s.vcpu)
+		req.VCPUs = &n
+		return err
+	})
+	read("disk", func() error {
+		n, err := config.ParseDisk(s.disk)
+		req.DiskBytes = &n
+		return err
+	})
+	read("network", func() error {
+		if req.Network = &s.network; s.network != api.NetworkNone && s.network != api.NetworkDefault {
+			return fmt.Errorf("%.40q is not none or default", s.network)
+		}
+		return nil
+	})
+	if err == nil && len(s.publish) > 0 {
+		req.Publish, err = s.published(cmd)
+	}
+	if err == nil {
+		labels, e := labelFlag(cmd, s.labels)
+		req.Labels, req.RemoveLabels, err = labels.Set, labels.Remove, e
+	}
+	return req, err
+}
+
+// published reads --publish: ports, or none of them.
+func (s *setVM) published(cmd *cobra.Command) (*[]api.PublishedPort, error) {
+	for _, text := range s.publish {
+		if text == "none" && len(s.publish) > 1 {
+			return nil, usagef(cmd, "cannot use --publish none together with ports")
+		}
+	}
+	if s.publish[0] == "none" {
+		return &[]api.PublishedPort{}, nil
+	}
+	ports, err := publishedFlag(cmd, s.publish)
+	return &ports, err
+}
+
+// setNotes returns what of a change waits for the next start of a VM.
+func setNotes(req api.SetVM, vm api.VM) (notes []string) {
+	if vm.Next == nil {
+		return nil
+	}
+	asked, disk := *vm.Next, vm.Next.DiskReason
+	if req.VCPUs == nil {
+		asked.VCPUs = 0
+	}
+	if req.MemoryBytes == nil {
+		asked.MemoryBytes = 0
+	}
+	if req.Network == nil {
+		asked.Network = ""
+	}
+	if req.DiskBytes == nil {
+		asked.DiskBytes = 0
+	}
+	asked.DiskReason = ""
+	waits := nextStart(api.VM{Next: &asked})
+	if len(waits) == 0 {
+		return nil
+	}
+	if asked.DiskBytes != 0 && disk != "" {
+		notes = append(notes, fmt.Sprintf("the disk of VM %s cannot grow now: %s", vm.Name, disk))
+	}
+	return append(notes, fmt.Sprintf("VM %s runs: at its next start it has %s", vm.Name, strings.Join(waits, ", ")))
 }

@@ -11,6 +11,7 @@ import (
 	"banger/api"
 	"banger/client"
 	"banger/internal/imageconfig"
+	"banger/internal/label"
 	"banger/internal/size"
 
 	"github.com/spf13/cobra"
@@ -80,9 +81,36 @@ func vmFields(vm api.VM) []string {
 		"image", withDigest(vm.Image, vm.ImageDigest), "kernel", withDigest(vm.Kernel, vm.KernelDigest),
 		"init", init, "tools", vm.Tools, "driver", driver, "vcpus", strconv.Itoa(vm.VCPUs), "memory", size.Format(vm.MemoryBytes),
 		"disk", disk, "network", vm.Network, "address", vm.Address, "published", strings.Join(ports, ", "),
+		"labels", label.Text(vm.Labels), "next start", strings.Join(nextStart(vm), ", "),
 		"created", moment(&vm.CreatedAt), "started", moment(vm.StartedAt), "stopped", moment(vm.StoppedAt),
 		"pid", pid, "boot id", vm.BootID, "removed", remove, "background", background,
 	}, configFields(vm.ImageConfig)...)
+}
+
+// nextStart returns what a running VM will have at its next start, and has not now.
+func nextStart(vm api.VM) []string {
+	n := vm.Next
+	if n == nil {
+		return nil
+	}
+	var list []string
+	if n.VCPUs != 0 {
+		list = append(list, plural(n.VCPUs, "vCPU"))
+	}
+	if n.MemoryBytes != 0 {
+		list = append(list, size.Format(n.MemoryBytes)+" of memory")
+	}
+	if n.Network != "" {
+		list = append(list, "network "+n.Network)
+	}
+	if n.DiskBytes != 0 {
+		disk := "a disk of " + size.Format(n.DiskBytes)
+		if n.DiskReason != "" {
+			disk += " (" + n.DiskReason + ")"
+		}
+		list = append(list, disk)
+	}
+	return list
 }
 
 func withDigest(name, digest string) string {

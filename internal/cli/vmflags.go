@@ -6,6 +6,7 @@ import (
 	"banger/api"
 	"banger/internal/config"
 	"banger/internal/guest/forward"
+	"banger/internal/label"
 
 	"github.com/spf13/cobra"
 )
@@ -16,7 +17,7 @@ type vmFlags struct {
 	name, image, kernel, driver string
 	vcpu, memory, disk, network string
 	init, tools                 string
-	publish                     []string
+	publish, labels             []string
 }
 
 func (s *vmFlags) flags(a *app, cmd *cobra.Command) {
@@ -32,6 +33,7 @@ func (s *vmFlags) flags(a *app, cmd *cobra.Command) {
 	f.StringVar(&s.memory, "memory", "", "memory, such as 512M or 4G")
 	f.StringVar(&s.disk, "disk", "", "size of the disk, such as 20G; only written data occupies space")
 	f.StringArrayVarP(&s.publish, "publish", "p", nil, "publish a `PORT`: [ADDRESS:]HOSTPORT:GUESTPORT[/udp]; may be repeated")
+	f.StringArrayVar(&s.labels, "label", nil, "a label, as `KEY=VALUE`; may be repeated")
 	completeFlag(cmd, "image", imageNames)
 	completeFlag(cmd, "kernel", kernelNames)
 	completeFlag(cmd, "driver", func() []string { return []string{"firecracker", "qemu"} })
@@ -82,6 +84,13 @@ func (s *vmFlags) request(a *app, cmd *cobra.Command) (api.CreateVM, error) {
 	if err == nil {
 		req.Publish, err = publishedFlag(cmd, s.publish)
 	}
+	if err == nil {
+		var labels label.Change
+		if labels, err = labelFlag(cmd, s.labels); err == nil && len(labels.Remove) > 0 {
+			err = usagef(cmd, "cannot remove the label %s: a new VM has none", labels.Remove[0])
+		}
+		req.Labels = labels.Set
+	}
 	if err == nil && cmd.Flags().Changed("name") && s.name == "" {
 		err = usagef(cmd, "cannot use --name: it is empty")
 	}
@@ -91,6 +100,15 @@ func (s *vmFlags) request(a *app, cmd *cobra.Command) (api.CreateVM, error) {
 // forceMemory adds the flag that lets running VMs have more memory than the host.
 func forceMemory(cmd *cobra.Command, force *bool) {
 	cmd.Flags().BoolVar(force, "force", false, "start it even if the running VMs would have more memory than this host")
+}
+
+// labelFlag parses the values of --label.
+func labelFlag(cmd *cobra.Command, texts []string) (label.Change, error) {
+	c, err := label.Parse(texts)
+	if err != nil {
+		return c, &usageError{err: err, command: cmd.CommandPath()}
+	}
+	return c, nil
 }
 
 // publishedFlag parses the values of --publish.

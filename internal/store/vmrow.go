@@ -43,6 +43,8 @@ type vmRow struct {
 	Tools      string              `json:"tools,omitempty"`
 	Background *api.Background     `json:"background,omitempty"`
 	Publish    []api.PublishedPort `json:"publish,omitempty"`
+	Labels     map[string]string   `json:"labels,omitempty"`
+	Next       *api.NextStart      `json:"next,omitempty"`
 	AutoRemove bool                `json:"auto_remove,omitempty"`
 	Leased     bool                `json:"leased,omitempty"`
 
@@ -60,7 +62,8 @@ func rowOf(v api.VM) vmRow {
 		Image: v.Image, ImageDigest: v.ImageDigest, ImageConfig: v.ImageConfig, Kernel: v.Kernel, KernelDigest: v.KernelDigest,
 		Driver: v.Driver, Accel: v.Accel, DiskDriver: v.DiskDriver, VCPUs: v.VCPUs, MemoryBytes: v.MemoryBytes,
 		DiskBytes: v.DiskBytes, GrownBytes: v.GrownBytes, BaseDigest: v.BaseDigest, Network: v.Network, Slot: v.Slot,
-		Init: v.Init, Tools: v.Tools, Background: v.Background, Publish: v.Publish, AutoRemove: v.AutoRemove, Leased: v.Leased,
+		Init: v.Init, Tools: v.Tools, Background: v.Background, Publish: v.Publish, Labels: v.Labels, Next: v.Next,
+		AutoRemove: v.AutoRemove, Leased: v.Leased,
 		CreatedAt: v.CreatedAt, StartedAt: v.StartedAt, StoppedAt: v.StoppedAt, BootID: v.BootID, Timing: v.Timing,
 	}
 }
@@ -71,7 +74,8 @@ func (r vmRow) vm() api.VM {
 		Image: r.Image, ImageDigest: r.ImageDigest, ImageConfig: r.ImageConfig, Kernel: r.Kernel, KernelDigest: r.KernelDigest,
 		Driver: r.Driver, Accel: r.Accel, DiskDriver: r.DiskDriver, VCPUs: r.VCPUs, MemoryBytes: r.MemoryBytes,
 		DiskBytes: r.DiskBytes, GrownBytes: r.GrownBytes, BaseDigest: r.BaseDigest, Network: r.Network, Slot: r.Slot,
-		Init: r.Init, Tools: r.Tools, Background: r.Background, Publish: r.Publish, AutoRemove: r.AutoRemove, Leased: r.Leased,
+		Init: r.Init, Tools: r.Tools, Background: r.Background, Publish: r.Publish, Labels: r.Labels, Next: r.Next,
+		AutoRemove: r.AutoRemove, Leased: r.Leased,
 		CreatedAt: r.CreatedAt, StartedAt: r.StartedAt, StoppedAt: r.StoppedAt, BootID: r.BootID, Timing: r.Timing,
 	}
 }

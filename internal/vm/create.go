@@ -8,6 +8,7 @@ import (
 
 	"banger/api"
 	"banger/internal/imageconfig"
+	"banger/internal/label"
 	"banger/internal/op"
 	"banger/internal/paths"
 	"banger/internal/vm/disks"
@@ -69,6 +70,7 @@ func (c *Creator) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 		DiskBytes:   req.DiskBytes, // 0 until the image is known, if nobody asked for a size
 		Init:        cmp.Or(req.Init, defaults.Init, api.InitAuto),
 		Tools:       cmp.Or(req.Tools, defaults.Tools),
+		Labels:      req.Labels,
 		Network:     req.Network, AutoRemove: req.AutoRemove, Leased: req.Lease, Background: req.Background, CreatedAt: time.Now(),
 	}
 	if v.Tools == api.ToolsNone {
@@ -111,6 +113,9 @@ func (c *Creator) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 // checkRequested refuses a request that no host can carry out.
 func checkRequested(v api.VM) error {
 	if err := imageconfig.CheckBackground(v.Background); err != nil {
+		return err
+	}
+	if err := label.Check(v.Labels); err != nil {
 		return err
 	}
 	if v.Network != "" && v.Network != api.NetworkNone {

@@ -12,6 +12,7 @@ import (
 	"banger/internal/op"
 	"banger/internal/paths"
 	"banger/internal/vm/access"
+	"banger/internal/vm/change"
 	"banger/internal/vm/disks"
 	"banger/internal/vm/instance"
 	"banger/internal/vm/machines"
@@ -112,6 +113,7 @@ type Service struct {
 	*Stopper
 	*Remover
 	*Changer
+	*change.Setter
 	*Leases
 	*access.Guests
 
@@ -178,7 +180,8 @@ func (s *Service) plans(o Options) {
 		paths: o.Paths, images: o.Images, kernels: o.Kernels, defaults: o.Defaults, limits: o.Limits,
 		table: s.table, machines: s.machines, disks: s.disks, ports: s.ports, ops: s.ops, starter: s.Starter, remover: s.Remover,
 	}
-	s.Changer = &Changer{paths: o.Paths, images: o.Images, limits: o.Limits, table: s.table, disks: s.disks, ops: s.ops}
+	s.Changer = &Changer{paths: o.Paths, images: o.Images, table: s.table, disks: s.disks, ops: s.ops}
+	s.Setter = &change.Setter{Table: s.table, Ports: s.ports, Check: func(v api.VM) error { return o.Limits.check(v, o.Paths.Data) }}
 	s.resumer = &resumer{
 		outcomeOf: o.Outcome, again: o.Again, logger: o.Logger, tasks: s.tasks, table: s.table, ports: s.ports, ops: s.ops,
 		creator: s.Creator, starter: s.Starter, stopper: s.Stopper, remover: s.Remover, changer: s.Changer,

@@ -42,7 +42,7 @@ func goListIn(t *testing.T, workspace string, args ...string) []string {
 }
 
 // leaves may be known by everyone and know only each other.
-var leaves = []string{"api", "internal/guest/budget", "internal/buildinfo", "internal/guest/chunk", "internal/guest/guestnet", "internal/host/execx", "internal/faultpoint", "internal/host/fsx", "internal/idref", "internal/imageconfig", "internal/logging", "internal/paths", "internal/size", "internal/host/tsc", "internal/vmid"}
+var leaves = []string{"api", "internal/guest/budget", "internal/buildinfo", "internal/guest/chunk", "internal/guest/guestnet", "internal/host/execx", "internal/faultpoint", "internal/host/fsx", "internal/idref", "internal/imageconfig", "internal/label", "internal/logging", "internal/paths", "internal/size", "internal/host/tsc", "internal/vmid"}
 
 // known says which of our packages each package may import, leaves aside. "x/…"
 // stands for everything below x.
@@ -107,9 +107,10 @@ var known = map[string][]string{
 	"internal/publish": {"client", "internal/daemonstart", "internal/guest", "internal/guest/forward", "internal/host/proc", "internal/update/journal"},
 	"internal/vm": {
 		"internal/op", "internal/disk", "internal/driver", "internal/guest", "internal/guest/agentproto", "internal/host/console", "internal/queue",
-		"internal/vm/access", "internal/vm/disks", "internal/vm/instance", "internal/vm/machines", "internal/vm/ports", "internal/vm/reconcile", "internal/vm/records", "internal/vm/tasks",
+		"internal/vm/access", "internal/vm/change", "internal/vm/disks", "internal/vm/instance", "internal/vm/machines", "internal/vm/ports", "internal/vm/reconcile", "internal/vm/records", "internal/vm/tasks",
 	},
 	"internal/vm/access":    {"internal/guest", "internal/vm/instance", "internal/vm/records"},
+	"internal/vm/change":    {"internal/driver", "internal/guest", "internal/vm/instance", "internal/vm/ports", "internal/vm/records"},
 	"internal/vm/disks":     {"internal/disk", "internal/vm/records"},
 	"internal/vm/instance":  {"internal/driver", "internal/guest", "internal/host/console", "internal/vm/tasks"},
 	"internal/vm/machines":  {"internal/driver", "internal/vm/instance", "internal/vm/records", "internal/vm/tasks"},

@@ -111,6 +111,11 @@ var requests = []request{
 		_, err := c.VMs().Set(ctx, target, api.SetVM{MemoryBytes: &memory, DiskBytes: &disk})
 		return err
 	})},
+	{name: "set of one that runs", prepare: (*matrix).running, do: asked(func(c *client.Client, ctx context.Context) error {
+		memory, disk := int64(192<<20), int64(2<<30)
+		_, err := c.VMs().Set(ctx, target, api.SetVM{MemoryBytes: &memory, DiskBytes: &disk, Labels: map[string]string{"a": "b"}})
+		return err
+	})},
 	{name: "start with a larger disk", prepare: func(m *matrix) {
 		m.stopped()
 		disk := int64(2 << 30)
@@ -233,7 +238,10 @@ func (m *matrix) state() string {
 	vms, err := m.client.VMs().List(ctx)
 	m.ok(err)
 	for _, v := range vms {
-		fmt.Fprintf(&b, "VM %s %s runs=%t publishes %v of %s, has %d\n", v.Name, v.State, v.PID > 0, v.Publish, v.Image, v.MemoryBytes)
+		fmt.Fprintf(&b, "VM %s %s runs=%t publishes %v of %s, has %d and %d, %v\n", v.Name, v.State, v.PID > 0, v.Publish, v.Image, v.MemoryBytes, v.DiskSize(), v.Labels)
+		if v.Next != nil {
+			fmt.Fprintf(&b, "  next %+v\n", *v.Next)
+		}
 	}
 	images, err := m.client.Images().List(ctx)
 	m.ok(err)

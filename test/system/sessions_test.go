@@ -48,6 +48,7 @@ var sessions = []struct {
 	{name: "e2e/testdata/busybox.txtar"},
 	{name: "e2e/testdata/commit.txtar"},
 	{name: "e2e/testdata/console.txtar", more: true},
+	{name: "e2e/testdata/disk_grows.txtar", not: "it is about user mode: in system mode the disk of a running VM grows at its next start"},
 	{name: "e2e/testdata/crowd.txtar", not: "a thousand connections take the emulated lab host minutes; the agent and the forwarder are the same there"},
 	{name: "e2e/testdata/daemon_killed.txtar"},
 	{name: "e2e/testdata/files.txtar", not: "its files are too small there to be cut in the middle for sure; vm_cp and vm_sessions do the same"},

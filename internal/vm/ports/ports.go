@@ -150,12 +150,23 @@ func (s *Ports) Publish(ctx context.Context, ref string, req api.PublishVM) (api
 	if err != nil {
 		return api.VM{}, err
 	}
-	if ports, err = s.openIfRunning(ctx, e, ports); err != nil {
-		return api.VM{}, err
-	}
+	var told api.VM
+	err = s.Replace(ctx, e, ports, func(ports []api.PublishedPort) (err error) {
+		told, err = e.Answer(ctx, func(v *api.VM) { v.Publish = ports })
+		return err
+	})
+	return told, err
+}
+
+// Replace serves exactly these ports of a VM that is claimed, if it runs, and has record record them
+// with the numbers that were chosen. If that fails, what was served before is served again.
+func (s *Ports) Replace(ctx context.Context, e *records.Entry, ports []api.PublishedPort, record func(ports []api.PublishedPort) error) error {
 	before := e.Record()
-	told, err := e.Answer(ctx, func(v *api.VM) { v.Publish = ports })
+	ports, err := s.openIfRunning(ctx, e, ports)
 	if err != nil {
+		return err
+	}
+	if err = record(ports); err != nil {
 		ports = before.Publish
 		_, opened := s.openIfRunning(context.WithoutCancel(ctx), e, ports)
 		err = errors.Join(err, opened)
@@ -163,7 +174,7 @@ func (s *Ports) Publish(ctx context.Context, ref string, req api.PublishVM) (api
 	if len(ports) == 0 {
 		s.Close(ctx, e.ID())
 	}
-	return told, err
+	return err
 }
 
 // openIfRunning is open for a VM that runs; those of another are served from its next

@@ -15,8 +15,8 @@ func (t *Table) Claim(ref, kind string, check func(s Snapshot) error) (*Entry, e
 	return t.claim(ref, kind, check)
 }
 
-// ClaimStart is Claim for an operation that starts the VM: unless the VM runs, it refuses one for which
-// there is not enough memory, or force is set.
+// ClaimStart is Claim for an operation that starts the VM: unless the VM runs and needs no more memory
+// than it has, or force is set, it refuses one for which there is not enough memory.
 func (t *Table) ClaimStart(ref, kind string, force bool, check func(s Snapshot) error) (*Entry, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -26,10 +26,11 @@ func (t *Table) ClaimStart(ref, kind string, force bool, check func(s Snapshot) 
 				return err
 			}
 		}
-		if s.Run != nil { // it has its memory already
+		asks := s.VM.AtNextStart().MemoryBytes
+		if s.Run != nil && asks <= s.VM.MemoryBytes { // it has its memory already
 			return nil
 		}
-		return t.checkMemory(s.VM.ID, s.VM.Name, s.VM.MemoryBytes, force)
+		return t.checkMemory(s.VM.ID, s.VM.Name, asks, force)
 	})
 }
 

@@ -103,6 +103,7 @@ func (e *Entry) writeWith(change func(v *api.VM), put func(v api.VM) error) erro
 	if !mayMove(was.State, v.State) {
 		return api.Errorf(api.KindInternal, "VM %s cannot go from %s to %s", was.Name, was.State, v.State)
 	}
+	v = settled(v)
 	if err := put(v); err != nil {
 		return err
 	}
@@ -130,6 +131,16 @@ func (e *Entry) note(ctx context.Context, change func(v *api.VM)) {
 	e.table.mu.Lock()
 	defer e.table.mu.Unlock()
 	change(&e.vm)
+	e.vm = settled(e.vm)
+}
+
+// settled gives a VM that does not run what it was to have at its next start. As each change of a
+// record passes here, whatever ends a VM, its next start finds only one record of its sizes.
+func settled(v api.VM) api.VM {
+	if v.State == api.StateRunning || v.State == api.StatePaused {
+		return v
+	}
+	return v.AtNextStart()
 }
 
 // Forget removes a VM from the store and from memory.

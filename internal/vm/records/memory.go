@@ -24,8 +24,12 @@ func (t *Table) checkMemory(id, name string, bytes int64, force bool) error {
 	var others []api.VM
 	var sum int64
 	for _, e := range t.vms {
-		if e.id != id && e.snapshot().hasMemory() {
-			others, sum = append(others, e.vm), sum+e.vm.MemoryBytes
+		if at := e.snapshot(); e.id != id && at.hasMemory() {
+			other := e.vm
+			if at.Busy == KindRestart {
+				other.MemoryBytes = max(other.MemoryBytes, other.AtNextStart().MemoryBytes)
+			}
+			others, sum = append(others, other), sum+other.MemoryBytes
 		}
 	}
 	host := t.Memory()
