@@ -1,22 +1,20 @@
 package cli
 
-import (
-	"banger/api"
-
-	"github.com/spf13/cobra"
-)
+import "github.com/spf13/cobra"
 
 func newPs(a *app) *cobra.Command {
-	l := vmList{
-		a: a, none: "no VM is running; `banger vm list` shows all",
-		want: func(vm api.VM) bool { return vm.State == api.StateRunning || vm.State == api.StatePaused },
-	}
+	l := vmList{a: a, running: true, none: "no VM is running; `banger vm list` shows all"}
 	cmd := &cobra.Command{
-		Use:     "ps",
-		Short:   "List running VMs",
-		Example: "  banger ps\n  banger ps --json",
-		Args:    noArgs,
-		RunE:    l.run,
+		Use:   "ps",
+		Short: "List running VMs",
+		Long:  "List running VMs, oldest first; with --all, or a filter of states, the others too.\n\n" + listHelp,
+		Example: `  banger ps
+  banger ps -a
+  banger ps --json
+  banger ps --filter image='alpine*'
+  banger ps --format '{{.name}} {{range .publish}}{{.host_port}} {{end}}'`,
+		Args: noArgs,
+		RunE: l.run,
 	}
 	l.flags(cmd)
 	return cmd

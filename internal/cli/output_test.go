@@ -20,8 +20,14 @@ func TestTables(t *testing.T) {
 		{Digest: "sha256:112233445566", SizeBytes: 1 << 30},
 	}
 	kernels := []api.Kernel{{Digest: "sha256:aabbccddeeff0011", Release: "6.1.0-37-cloud-amd64", Source: "package", SizeBytes: 60 << 20, CreatedAt: then}}
+	busy := vm("web-1", api.StateRunning)
+	busy.StartedAt, busy.Address, busy.Labels = &started, "10.213.0.3", map[string]string{"team": "web", "note": "a\u00a0b"}
+	for i := range 4 {
+		busy.Publish = append(busy.Publish, api.PublishedPort{Address: []string{"127.0.0.1", "0.0.0.0"}[i%2], HostPort: 8080 + i, GuestPort: 80 + i, Protocol: "tcp"})
+	}
 	for name, table := range map[string]*table{
-		"vms.txt": vmTable([]api.VM{running, hostile}, now), "images.txt": imageTable(images, now), "kernels.txt": kernelTable(kernels, now),
+		"vms_ports.txt": vmTable([]api.VM{running, busy}, now, false), "vms_wide.txt": vmTable([]api.VM{running, busy}, now, true),
+		"vms.txt": vmTable([]api.VM{running, hostile}, now, false), "images.txt": imageTable(images, now), "kernels.txt": kernelTable(kernels, now),
 	} {
 		var out bytes.Buffer
 		if err := table.write(&out); err != nil {

@@ -22,8 +22,8 @@ type Host interface {
 	Release(ctx context.Context, id string) error
 	// Snapshot reports whether the VM's disk is attached as a device-mapper snapshot.
 	Snapshot(v api.VM) bool
-	// Address returns a running VM's address for the host, or "" if it is not running.
-	Address(ctx context.Context, v api.VM) string
+	// Addresses returns the addresses of running VMs for the host, in their order; "" if one is unknown.
+	Addresses(ctx context.Context, vms []api.VM) []string
 	// DiskUsage returns how full an attached disk is.
 	DiskUsage(ctx context.Context, v api.VM) (*api.DiskUsage, error)
 	// Objects lists the host's objects of all VMs.
@@ -88,12 +88,21 @@ func (h *hostSide) releaseSteps(e *records.Entry) []op.Step {
 // kill ends whatever runs for a VM.
 func (h *hostSide) kill(ctx context.Context, id string) error { return h.host.Kill(ctx, id) }
 
-// address returns a VM's address for the host, or "" if it has none now.
-func (h *hostSide) address(ctx context.Context, v api.VM) string {
-	if h.host == nil || v.PID <= 0 || v.Network == api.NetworkNone {
-		return ""
+// addAddresses adds their addresses to VMs that have one now.
+func (h *hostSide) addAddresses(ctx context.Context, vms []api.VM) {
+	var have []int
+	var asked []api.VM
+	for i, v := range vms {
+		if h.host != nil && v.PID > 0 && v.Network != api.NetworkNone {
+			have, asked = append(have, i), append(asked, v)
+		}
 	}
-	return h.host.Address(ctx, v)
+	if len(asked) == 0 {
+		return
+	}
+	for i, address := range h.host.Addresses(ctx, asked) {
+		vms[have[i]].Address = address
+	}
 }
 
 // diskUsage returns how full the attached disk of a VM is, or nil if that is unknown.

@@ -75,7 +75,9 @@ func (h *host) holdsFor() []string {
 func (h *host) AttachNetwork(context.Context, api.VM) error { return nil }
 func (h *host) Kill(context.Context, string) error          { return nil }
 func (h *host) Snapshot(api.VM) bool                        { return false }
-func (h *host) Address(context.Context, api.VM) string      { return "" }
+func (h *host) Addresses(_ context.Context, vms []api.VM) []string {
+	return make([]string, len(vms))
+}
 
 func (h *host) DiskUsage(context.Context, api.VM) (*api.DiskUsage, error) {
 	h.mu.Lock()

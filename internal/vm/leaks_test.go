@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"banger/api"
@@ -25,7 +26,9 @@ func (h heldHost) DetachNetwork(context.Context, string) error              { re
 func (h heldHost) AttachNetwork(context.Context, api.VM) error              { return nil }
 func (h heldHost) AttachDisk(context.Context, api.VM, string, string) error { return nil }
 
-func (h heldHost) Address(context.Context, api.VM) string                    { return "10.213.0.3" }
+func (h heldHost) Addresses(_ context.Context, vms []api.VM) []string {
+	return slices.Repeat([]string{"10.213.0.3"}, len(vms))
+}
 func (h heldHost) DiskUsage(context.Context, api.VM) (*api.DiskUsage, error) { return nil, nil }
 
 func (h heldHost) Objects(context.Context) ([]api.HostObject, error) {
@@ -150,4 +153,16 @@ func TestLeaksOfUserMode(t *testing.T) {
 	if got := w.leaked(); len(got) != 0 {
 		t.Errorf("%q", got)
 	}
+}
+
+// TestAddresses are those of VMs that run and have a network.
+func TestAddresses(t *testing.T) {
+	vms := []api.VM{{PID: 1}, {PID: 0}, {PID: 1, Network: api.NetworkNone}, {PID: 2}}
+	(&hostSide{host: heldHost{}}).addAddresses(t.Context(), vms)
+	for i, want := range []string{"10.213.0.3", "", "", "10.213.0.3"} {
+		if vms[i].Address != want {
+			t.Errorf("%d has %q", i, vms[i].Address)
+		}
+	}
+	(&hostSide{}).addAddresses(t.Context(), vms)
 }

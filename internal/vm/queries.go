@@ -3,6 +3,7 @@ package vm
 import (
 	"context"
 	"path/filepath"
+	"time"
 
 	"banger/api"
 	"banger/internal/paths"
@@ -18,8 +19,18 @@ type Queries struct {
 	host  *hostSide
 }
 
-// List returns all VMs, oldest first.
-func (q *Queries) List(context.Context) ([]api.VM, error) { return q.table.List(), nil }
+// addressTime bounds the question for the addresses of a list: a root helper that is being restarted
+// does not hold up a list, nor the completion of names, which takes half a second at most.
+const addressTime = 300 * time.Millisecond
+
+// List returns all VMs, oldest first, with their addresses if those are known at once.
+func (q *Queries) List(ctx context.Context) ([]api.VM, error) {
+	all := q.table.List()
+	ctx, cancel := context.WithTimeout(ctx, addressTime)
+	defer cancel()
+	q.host.addAddresses(ctx, all)
+	return all, nil
+}
 
 // Find returns the record of one VM, by id or name.
 func (q *Queries) Find(ref string) (api.VM, error) {
@@ -38,8 +49,9 @@ func (q *Queries) Show(ctx context.Context, ref string) (api.VM, error) {
 	}
 	v.DiskUsage = q.diskUsage(ctx, v)
 	q.lookWhetherItStands(ctx, &v)
-	v.Address = q.host.address(ctx, v)
-	return v, nil
+	one := []api.VM{v}
+	q.host.addAddresses(ctx, one)
+	return one[0], nil
 }
 
 // ShowAll returns all VMs with their disk usage.

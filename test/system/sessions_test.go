@@ -34,6 +34,7 @@ var sessions = []struct {
 	{name: "script/testdata/vm_prune.txtar", more: true},
 	{name: "script/testdata/vm_rename.txtar", more: true},
 	{name: "script/testdata/vm_set.txtar", not: "it is about what is recorded, which is the same in both modes; its sizes are those of the fake VMM's host"},
+	{name: "script/testdata/vm_filter.txtar", not: command},
 	{name: "script/testdata/vm_wait.txtar", more: true},
 	{name: "script/testdata/vm_logs.txtar"},
 	{name: "script/testdata/vm_network.txtar", more: true},

@@ -71,19 +71,22 @@ func (h Host) Release(ctx context.Context, id string) error {
 	return h.do(ctx, rootapi.VMReleaseCall{VM: vmOf(id)})
 }
 
-// Address implements vm.Host. It follows from the VM's number and the prefix that
-// the helper was installed with.
-func (h Host) Address(ctx context.Context, v api.VM) string {
+// Addresses implements vm.Host. An address follows from the VM's number and the prefix that the
+// helper was installed with.
+func (h Host) Addresses(ctx context.Context, vms []api.VM) []string {
+	addresses := make([]string, len(vms))
 	var hello rootapi.HelloAnswer
 	if _, err := h.Helper.Do(ctx, rootapi.HelloCall{}, &hello); err != nil {
-		return ""
+		return addresses
 	}
-	// The user id does not matter here, but must be one.
-	plan, err := network.New(network.Spec{ID: v.ID, Slot: v.Slot, Outer: hello.Outer, UID: 1})
-	if err != nil {
-		return ""
+	for i, v := range vms {
+		// The user id does not matter here, but must be one.
+		plan, err := network.New(network.Spec{ID: v.ID, Slot: v.Slot, Outer: hello.Outer, UID: 1})
+		if err == nil {
+			addresses[i] = plan.Outer.Addr().String()
+		}
 	}
-	return plan.Outer.Addr().String()
+	return addresses
 }
 
 // DiskUsage implements vm.Host.

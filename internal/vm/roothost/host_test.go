@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 
 	"banger/api"
@@ -26,12 +27,12 @@ func (f fakeHelper) Do(_ context.Context, call rootapi.Call, answer any, _ ...*o
 	return nil, json.Unmarshal(data, answer)
 }
 
-func TestAddress(t *testing.T) {
-	v := api.VM{ID: "0123456789ab", Slot: 1}
-	if got := (Host{Helper: fakeHelper{}}).Address(t.Context(), v); got != "10.213.0.3" {
+func TestAddresses(t *testing.T) {
+	vms := []api.VM{{ID: "0123456789ab", Slot: 1}, {ID: "0123456789ac", Slot: 1 << 20}, {ID: "0123456789ad", Slot: 2}}
+	if got := (Host{Helper: fakeHelper{}}).Addresses(t.Context(), vms); !slices.Equal(got, []string{"10.213.0.3", "", "10.213.0.5"}) {
 		t.Errorf("%q", got)
 	}
-	if got := (Host{Helper: fakeHelper{errors.New("away")}}).Address(t.Context(), v); got != "" {
+	if got := (Host{Helper: fakeHelper{errors.New("away")}}).Addresses(t.Context(), vms); !slices.Equal(got, make([]string, 3)) {
 		t.Errorf("%q", got)
 	}
 }
