@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"banger/api"
 	"banger/internal/guest"
@@ -68,6 +69,9 @@ type Health struct {
 	Sessions         int        // how many there are
 	AgentMemoryBytes int64      // resident
 	AgentGoroutines  int        // how many the agent has
+
+	Network *api.GuestNetwork // nil if the agent is older
+	Disk    *api.GuestDisk    // nil if the agent is older
 }
 
 // Health asks the agent for the guest's health.
@@ -75,6 +79,9 @@ func (g *Guest) Health(ctx context.Context) (Health, error) {
 	h, err := g.agent.Health(ctx)
 	return Health(h), err
 }
+
+// Ping sends some bytes to the agent, waits until they are back, and returns how long that took.
+func (g *Guest) Ping(ctx context.Context) (time.Duration, error) { return g.agent.Ping(ctx) }
 
 // Ports lists what listens in the guest.
 func (g *Guest) Ports(ctx context.Context) ([]api.ListeningPort, error) { return g.agent.Ports(ctx) }

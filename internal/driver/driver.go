@@ -102,6 +102,16 @@ type Pauser interface {
 	Resume(ctx context.Context) error
 }
 
+// Meter is implemented by machines whose use of the host can be measured.
+type Meter interface {
+	// CPUTime returns the processor time of the VMM since its start, and the host's monotonic clock
+	// at that moment.
+	CPUTime() (used, clock time.Duration, err error)
+	// Memory returns the memory that the VMM takes of the host, in bytes, and how that was measured:
+	// api.MemoryPSS or api.MemoryCgroup.
+	Memory() (bytes int64, source string, err error)
+}
+
 // Surveyor is a driver that can search for the machines of all VMs at once: without a valid
 // handle, Recover has to examine each of the host's processes.
 type Surveyor interface {

@@ -91,6 +91,21 @@ func setTime(ctx context.Context, c *Client) error {
 	return err
 }
 
+// ClockState is how a guest's clock is, compared with this machine's.
+type ClockState struct {
+	Ahead  time.Duration // negative: behind
+	Within time.Duration // the measurement's error at most
+	// Own reports that somebody in the guest has set it, or that a program there keeps it.
+	Own bool
+}
+
+// Clock compares the guest's clock with this machine's once. An error of kind unsupported means
+// that the agent does not say.
+func (c *Client) Clock(ctx context.Context) (ClockState, error) {
+	o, err := askTime(ctx, c)
+	return ClockState{Ahead: o.by, Within: o.within, Own: o.own}, err
+}
+
 // offset is how far a guest's clock is ahead of the host's.
 type offset struct {
 	by, within time.Duration

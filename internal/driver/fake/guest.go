@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"banger/api"
 	"banger/internal/buildinfo"
 	"banger/internal/guest/agent"
 	"banger/internal/guest/agent/sshd"
@@ -111,6 +112,7 @@ func serve(dir string, listener net.Listener, console *os.File, fault string) er
 		BootID:  rand.Text(),
 		Root:    root,
 		Console: console,
+		Network: network,
 		Shutdown: func(agentproto.Request) {
 			if fault != FaultDeaf {
 				stop()
@@ -135,4 +137,9 @@ func reportReady() {
 	f := os.NewFile(readyFD, "ready")
 	_, _ = f.Write([]byte{1})
 	f.Close()
+}
+
+// network is that of every fake guest.
+func network() *api.GuestNetwork {
+	return &api.GuestNetwork{Device: "eth0", Up: true, RxBytes: 4096, RxPackets: 12, TxBytes: 2048, TxPackets: 8}
 }

@@ -136,6 +136,15 @@ func (m *Machine) Kill(ctx context.Context) error {
 // Signal sends a signal to the VMM.
 func (m *Machine) Signal(sig syscall.Signal) error { return m.process.Signal(sig) }
 
+// CPUTime implements driver.Meter.
+func (m *Machine) CPUTime() (used, clock time.Duration, err error) { return m.process.CPUTime() }
+
+// Memory implements driver.Meter.
+func (m *Machine) Memory() (bytes int64, source string, err error) {
+	bytes, err = m.process.PSS()
+	return bytes, api.MemoryPSS, err
+}
+
 // DialGuest implements driver.Machine.
 func (m *Machine) DialGuest(ctx context.Context) (net.Conn, error) {
 	c, err := fsx.DialUnix(ctx, filepath.Join(m.dir, paths.VMAgentSocket))

@@ -3,11 +3,15 @@ package agent
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"banger/api"
 	"banger/internal/guest/agentproto"
@@ -21,8 +25,47 @@ func (s *server) health() *agentproto.Health {
 	h.MemoryBytes = kilobytes(readProc("meminfo"), "MemTotal:")
 	h.MemoryAvailable = kilobytes(readProc("meminfo"), "MemAvailable:")
 	h.AgentMemoryBytes = kilobytes(readProc("self/status"), "VmRSS:")
-	h.Sessions = s.sessions.count()
+	h.Sessions = len(s.list())
+	if s.Network != nil {
+		h.Network = s.Network()
+	}
+	h.Disk = diskOf(cmp.Or(s.Root, "/"))
 	return h
+}
+
+// diskOf returns the size of the file system at path (statfs(2)), and what its users may still
+// write; nil if that is unknown.
+func diskOf(path string) *api.GuestDisk {
+	var fs unix.Statfs_t
+	if unix.Statfs(path, &fs) != nil {
+		return nil
+	}
+	block := int64(fs.Frsize)
+	return &api.GuestDisk{Bytes: int64(fs.Blocks) * block, AvailableBytes: int64(fs.Bavail) * block}
+}
+
+// NetworkOf returns the state and the counters of a network device, which are files in dir, a copy
+// of /sys/class/net (sysfs-class-net of the kernel's ABI documentation).
+func NetworkOf(dir, device string) *api.GuestNetwork {
+	n := &api.GuestNetwork{}
+	if _, err := os.Stat(filepath.Join(dir, device)); err != nil {
+		return n
+	}
+	read := func(name string) string {
+		data, err := os.ReadFile(filepath.Join(dir, device, name))
+		if err != nil { // EINVAL: the carrier of a device that is down
+			return ""
+		}
+		return strings.TrimSpace(string(data))
+	}
+	count := func(name string) int64 {
+		v, _ := strconv.ParseInt(read("statistics/"+name), 10, 64) // 0 if it is missing
+		return v
+	}
+	n.Device, n.Up = device, read("carrier") == "1"
+	n.RxBytes, n.RxPackets = count("rx_bytes"), count("rx_packets")
+	n.TxBytes, n.TxPackets = count("tx_bytes"), count("tx_packets")
+	return n
 }
 
 // initName returns the name of process 1: this process, or the image's init with this process

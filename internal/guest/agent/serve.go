@@ -34,6 +34,8 @@ type Options struct {
 	// Grow makes the file system of the root disk as large as the disk, which has that many bytes
 	// or is about to; nil: the guest has no such disk.
 	Grow func(ctx context.Context, bytes int64) error
+	// Network returns the state of the guest's network device; nil: that is not known.
+	Network func() *api.GuestNetwork
 	// Shutdown ends the guest. It is called once the request has been answered.
 	Shutdown func(agentproto.Request)
 	// Patience is called when Serve ends, and returns how long commands may take to end; 0, or a

@@ -75,6 +75,9 @@ type Health struct {
 	Sessions         int        `json:"sessions"`
 	AgentMemoryBytes int64      `json:"agent_memory_bytes"` // resident
 	AgentGoroutines  int        `json:"agent_goroutines"`
+	// Network and Disk are nil in the answers of older agents.
+	Network *api.GuestNetwork `json:"network,omitempty"`
+	Disk    *api.GuestDisk    `json:"disk,omitempty"`
 }
 
 // MaxMessage is the limit for requests and responses.

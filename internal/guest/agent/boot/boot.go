@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"banger/api"
 	"banger/internal/guest/agent"
 	"banger/internal/guest/agent/transport"
 	"banger/internal/guest/agentproto"
@@ -183,6 +184,7 @@ func serve(ctx context.Context, version string, boot agentproto.Boot, await func
 		Clock:   clock.adjust,
 		Console: console{},
 		Grow:    func(ctx context.Context, bytes int64) error { return growMounted(ctx, boot.Root, bytes) },
+		Network: func() *api.GuestNetwork { return agent.NetworkOf("/sys/class/net", interfaceName) },
 		Shutdown: func(r agentproto.Request) {
 			once.Do(func() {
 				go unix.Sync() // when the time is over, the host cuts the power
