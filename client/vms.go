@@ -105,6 +105,25 @@ func (v VMs) Sessions(ctx context.Context, ref string) ([]api.Session, error) {
 	return list.Sessions, err
 }
 
+// Stats returns what the VMs of names or ids use, or without one what all VMs that run use. One
+// that does not exist, or whose guest does not answer, has an error of its own.
+func (v VMs) Stats(ctx context.Context, refs ...string) (api.StatsList, error) {
+	var list api.StatsList
+	path := "/v1/stats"
+	if len(refs) > 0 {
+		path += "?" + url.Values{"vm": refs}.Encode()
+	}
+	err := v.of.t.get(ctx, path, &list)
+	return list, err
+}
+
+// Health returns how each part of a VM is.
+func (v VMs) Health(ctx context.Context, ref string) (api.VMHealth, error) {
+	var health api.VMHealth
+	err := v.of.t.get(ctx, at(v.of.path, ref, "health"), &health)
+	return health, err
+}
+
 // SSHAccess returns what a client needs to connect to a running VM by SSH.
 func (v VMs) SSHAccess(ctx context.Context, ref string) (api.SSHAccess, error) {
 	var access api.SSHAccess

@@ -185,6 +185,21 @@ func (f *fakeGuests) SSHAccess(_ context.Context, ref string) (api.SSHAccess, er
 	return api.SSHAccess{Name: ref, HostKey: []byte("seed")}, findFox(ref)
 }
 
+// fakeObserver looks at fox.
+type fakeObserver struct{}
+
+func (fakeObserver) Stats(_ context.Context, refs []string) (api.StatsList, error) {
+	list := api.StatsList{Stats: []api.VMStats{}}
+	for _, ref := range refs {
+		list.Stats = append(list.Stats, api.VMStats{Name: ref, Error: api.AsError(findFox(ref))})
+	}
+	return list, nil
+}
+
+func (fakeObserver) Health(_ context.Context, ref string) (api.VMHealth, error) {
+	return api.VMHealth{ID: fox.ID, Name: fox.Name, Well: true}, findFox(ref)
+}
+
 // do does what a cache was asked for.
 func (f *fakeWork) do(what string, report api.Report) error {
 	select {
@@ -337,7 +352,7 @@ func newRigIn(t *testing.T, in func(Env) Env, change func(Program) Program) *rig
 func (f *fakes) program() Program {
 	return Program{Version: "test", Build: func(context.Context, Env) (*Services, error) {
 		return &Services{
-			VMs: &f.vms, Lifecycle: fakeLifecycle{&f.work}, Changes: fakeChanges{}, Guests: &f.guests,
+			VMs: &f.vms, Lifecycle: fakeLifecycle{&f.work}, Changes: fakeChanges{}, Guests: &f.guests, Observer: fakeObserver{},
 			Caches: Caches{
 				Images: fakeImages{&f.work}, Exports: fakeImages{&f.work}, Kernels: fakeKernels{&f.work},
 				Ops: f.work.ops, Use: usedDigests(nil),

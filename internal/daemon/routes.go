@@ -29,6 +29,7 @@ type handlers struct {
 	daemon     daemonHandlers
 	vms        vmHandlers
 	guests     guestHandlers
+	observer   observerHandlers
 	images     imageHandlers
 	kernels    kernelHandlers
 	operations operationHandlers
@@ -41,6 +42,8 @@ func (h handlers) routes() []Route {
 		{"GET", "/v1/doctor", owner, h.daemon.doctor},
 		{"GET", "/v1/leaks", owner, h.daemon.leaks},
 		{"GET", "/v1/config", owner, h.daemon.config},
+
+		{"GET", "/v1/stats", owner, h.observer.stats},
 
 		{"GET", "/v1/vms", owner, h.vms.list},
 		{"POST", "/v1/vms", owner, h.vms.create},
@@ -55,6 +58,7 @@ func (h handlers) routes() []Route {
 		{"POST", "/v1/vms/{vm}/rename", owner, h.vms.rename},
 		{"POST", "/v1/vms/{vm}/set", owner, h.vms.set},
 		{"POST", "/v1/vms/{vm}/publish", owner, h.vms.publish},
+		{"GET", "/v1/vms/{vm}/health", owner, h.observer.health},
 		{"GET", "/v1/vms/{vm}/wait", owner, h.vms.wait},
 		{"GET", "/v1/vms/{vm}/logs", owner, h.guests.logs},
 		{"POST", "/v1/vms/{vm}/keep", owner, h.guests.keep},

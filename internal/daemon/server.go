@@ -61,6 +61,7 @@ func (s *Server) handlers(program Program, env Env) handlers {
 	return handlers{
 		daemon:     daemonHandlers{core: s.core, program: program, paths: env.Paths, started: time.Now()},
 		vms:        vmHandlers{s.core},
+		observer:   observerHandlers{s.core},
 		guests:     guestHandlers{s.core, relay.NewPlaces(room)},
 		images:     imageHandlers{s.core, s.keyed},
 		kernels:    kernelHandlers{s.core, s.keyed},

@@ -49,6 +49,14 @@ type Changes interface {
 	Publish(ctx context.Context, ref string, req api.PublishVM) (api.VM, error)
 }
 
+// Observer looks at VMs without changing them.
+type Observer interface {
+	// Stats returns what the named VMs use, or without a name all that run.
+	Stats(ctx context.Context, refs []string) (api.StatsList, error)
+	// Health looks at each part of a VM.
+	Health(ctx context.Context, ref string) (api.VMHealth, error)
+}
+
 // Guests reaches the guests of running VMs.
 type Guests interface {
 	// DialGuest opens a new channel to the guest's agent. Closing its writing
@@ -81,6 +89,7 @@ type Services struct {
 	Lifecycle  Lifecycle
 	Changes    Changes
 	Guests     Guests
+	Observer   Observer
 	Leases     Leases // may be nil
 	Caches     Caches
 	Operations Operations

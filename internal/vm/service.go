@@ -16,6 +16,7 @@ import (
 	"banger/internal/vm/disks"
 	"banger/internal/vm/instance"
 	"banger/internal/vm/machines"
+	"banger/internal/vm/observe"
 	"banger/internal/vm/ports"
 	"banger/internal/vm/reconcile"
 	"banger/internal/vm/records"
@@ -116,6 +117,7 @@ type Service struct {
 	*change.Setter
 	*Leases
 	*access.Guests
+	*observe.Observer
 
 	tasks     *tasks.Group
 	table     *records.Table
@@ -148,6 +150,7 @@ func New(o Options) *Service {
 	s.Guests = access.New(s.table, o.Paths)
 	s.host = &hostSide{host: o.Host, disks: s.disks}
 	s.Queries = &Queries{table: s.table, paths: o.Paths, disks: s.disks, host: s.host}
+	s.Observer = observe.New(observe.Options{DiskUsage: s.Queries.diskUsage, Base: s.disks.Base}, s.table, s.tasks)
 	s.plans(o)
 	s.inventory = reconcile.NewInventory(o.Host, o.Paths, s.table, s.machines, o.Logger)
 	s.recovery = reconcile.New(reconcile.Options{

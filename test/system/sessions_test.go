@@ -18,6 +18,7 @@ const (
 	faults   = "it is about faults, which only the fake VMM has"
 	caches   = "it is about the caches of images and kernels, which are the same code in both modes, and counts those of an empty home"
 	clients  = "it needs ssh and its kin in places of their own; the lab's scenarios restart-streams and update-streams have ssh and scp in system mode"
+	stops    = "it stops the VMM, which the owner cannot: in system mode it has a user id of its own"
 	command  = "it is about the command alone, which is the same in both modes"
 )
 
@@ -76,7 +77,7 @@ var sessions = []struct {
 	{name: "script/testdata/doctor.txtar", not: "doctor asks other questions in system mode, and has tests of its own"},
 	{name: "script/testdata/doctor_try.txtar", not: faults},
 	{name: "script/testdata/full_disk.txtar", not: userMode},
-	{name: "script/testdata/guest_hangs.txtar", not: "it stops the VMM, which the owner cannot: in system mode it has a user id of its own"},
+	{name: "script/testdata/guest_hangs.txtar", not: stops},
 	{name: "script/testdata/guest_mute.txtar", not: faults},
 	{name: "script/testdata/help.txtar", not: command},
 	{name: "script/testdata/image.txtar", not: caches},
@@ -92,6 +93,8 @@ var sessions = []struct {
 	{name: "script/testdata/long_path.txtar", not: userMode},
 	{name: "script/testdata/missing_qemu.txtar", not: userMode},
 	{name: "script/testdata/socket_stale.txtar", not: userMode},
+	{name: "script/testdata/vm_stats.txtar", not: stops},
+	{name: "script/testdata/vm_ping.txtar", not: stops},
 	{name: "script/testdata/vm_memory.txtar", not: "its VMs have more memory than the lab host, which real guests would need"},
 	{name: "script/testdata/store_corrupt.txtar", not: userMode},
 	{name: "script/testdata/store_newer.txtar", not: userMode},

@@ -11,6 +11,7 @@ import (
 
 	"banger/api"
 	"banger/internal/disk"
+	"banger/internal/host/fsx"
 	"banger/internal/vm/records"
 )
 
@@ -98,4 +99,18 @@ func (s *Disks) giveUpBase(ctx context.Context, v api.VM) error {
 		}
 	}
 	return nil
+}
+
+// Base returns the file to which a VM's disk holds the changes, or nil if there is none, or if it is
+// missing.
+func (s *Disks) Base(v api.VM) *api.DiskBase {
+	d, err := s.Driver(v.DiskDriver)
+	if err != nil || !d.Layered() {
+		return nil
+	}
+	path, err := s.Images.Base(v.ImageDigest, v.DiskBytes)
+	if err != nil {
+		return nil
+	}
+	return &api.DiskBase{Image: v.Image, Digest: v.ImageDigest, Bytes: fsx.Usage(path)}
 }

@@ -68,6 +68,13 @@ func (i *Instance) BootID() string {
 	return i.link.BootID()
 }
 
+// Linked reports whether there is a link to the agent now.
+func (i *Instance) Linked() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.link != nil
+}
+
 // Open opens a channel to the agent, as soon as there is a link.
 func (i *Instance) Open(ctx context.Context) (net.Conn, error) {
 	for {
