@@ -53,6 +53,12 @@ func (v VMs) Kill(ctx context.Context, ref string, report api.Report) (api.VM, e
 	return v.of.operate(ctx, at(v.of.path, ref, "kill"), nil, report)
 }
 
+// Signal sends a signal to the VMM of a VM, and waits for its end. api.ParseSignal says which are
+// allowed.
+func (v VMs) Signal(ctx context.Context, ref, signal string, report api.Report) (api.VM, error) {
+	return v.of.operate(ctx, at(v.of.path, ref, "signal"), api.SignalVM{Signal: signal}, report)
+}
+
 // Stop shuts a VM down, and kills it if that takes too long.
 func (v VMs) Stop(ctx context.Context, ref string, req api.StopVM, report api.Report) (api.VM, error) {
 	return v.of.operate(ctx, at(v.of.path, ref, "stop"), req, report)

@@ -29,7 +29,7 @@ The exit status is 1 if a part is wrong.`,
 			}
 			health, err := c.VMs().Health(cmd.Context(), args[0])
 			if err != nil {
-				return err
+				return olderDaemon(err, "/health", "vm health")
 			}
 			if asJSON {
 				err = printJSON(a.std.out, "health", health)

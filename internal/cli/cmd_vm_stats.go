@@ -92,7 +92,7 @@ func (s *statsCommand) run(cmd *cobra.Command, names []string) error {
 func (s *statsCommand) look(ctx context.Context, c *client.Client, names []string, first time.Duration) error {
 	before, err := c.VMs().Stats(ctx, names...)
 	if err != nil {
-		return err
+		return olderDaemon(err, "/v1/stats", "vm stats")
 	}
 	refs := make([]string, 0, len(names))
 	for _, vm := range before.Stats {

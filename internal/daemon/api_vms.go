@@ -74,6 +74,20 @@ func (h vmHandlers) kill(w http.ResponseWriter, r *http.Request) error {
 	return h.follow(w, r, o, err)
 }
 
+// signal is a request of its own: an older daemon reads no body of a kill, and would send SIGKILL.
+func (h vmHandlers) signal(w http.ResponseWriter, r *http.Request) error {
+	req, err := decode[api.SignalVM](w, r)
+	if err != nil {
+		return err
+	}
+	sig, err := api.ParseSignal(req.Signal)
+	if err != nil {
+		return err
+	}
+	o, err := h.svc.Signals.Signal(r.Context(), r.PathValue("vm"), sig)
+	return h.follow(w, r, o, err)
+}
+
 func (h vmHandlers) commit(w http.ResponseWriter, r *http.Request) error {
 	req, err := decode[api.CommitVM](w, r)
 	if err != nil {

@@ -90,7 +90,7 @@ func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
 	})
 	caches.Use = vms
 	return &Services{
-		VMs: vms, Lifecycle: vms, Changes: vms, Guests: vms, Observer: vms, Leases: vms,
+		VMs: vms, Lifecycle: vms, Signals: vms, Changes: vms, Guests: vms, Observer: vms, Leases: vms,
 		Caches: caches, Operations: ops,
 		Doctor: func(ctx context.Context) []api.Check { return parts.Doctor(ctx, vms) }, Recover: vms.Recover,
 		Degraded: st.Degraded, Answers: st,

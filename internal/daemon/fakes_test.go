@@ -131,6 +131,9 @@ func (f fakeLifecycle) Stop(ctx context.Context, ref string, _ api.StopVM) (*op.
 func (f fakeLifecycle) Kill(ctx context.Context, ref string) (*op.Op, error) {
 	return f.start(ctx, "vm.kill", ref, "kill")
 }
+func (f fakeLifecycle) Signal(ctx context.Context, ref string, sig api.Signal) (*op.Op, error) {
+	return f.start(ctx, "vm.kill", ref, "signal "+string(sig))
+}
 func (f fakeLifecycle) Delete(ctx context.Context, ref string, force bool) (*op.Op, error) {
 	what := "delete"
 	if force {
@@ -352,7 +355,7 @@ func newRigIn(t *testing.T, in func(Env) Env, change func(Program) Program) *rig
 func (f *fakes) program() Program {
 	return Program{Version: "test", Build: func(context.Context, Env) (*Services, error) {
 		return &Services{
-			VMs: &f.vms, Lifecycle: fakeLifecycle{&f.work}, Changes: fakeChanges{}, Guests: &f.guests, Observer: fakeObserver{},
+			VMs: &f.vms, Lifecycle: fakeLifecycle{&f.work}, Signals: fakeLifecycle{&f.work}, Changes: fakeChanges{}, Guests: &f.guests, Observer: fakeObserver{},
 			Caches: Caches{
 				Images: fakeImages{&f.work}, Exports: fakeImages{&f.work}, Kernels: fakeKernels{&f.work},
 				Ops: f.work.ops, Use: usedDigests(nil),

@@ -54,6 +54,7 @@ func (h handlers) routes() []Route {
 		{"POST", "/v1/vms/{vm}/stop", owner, h.vms.stop},
 		{"POST", "/v1/vms/{vm}/restart", owner, h.vms.restart},
 		{"POST", "/v1/vms/{vm}/kill", owner, h.vms.kill},
+		{"POST", "/v1/vms/{vm}/signal", owner, h.vms.signal},
 		{"POST", "/v1/vms/{vm}/commit", owner, h.vms.commit},
 		{"POST", "/v1/vms/{vm}/rename", owner, h.vms.rename},
 		{"POST", "/v1/vms/{vm}/set", owner, h.vms.set},

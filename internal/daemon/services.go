@@ -41,6 +41,11 @@ type Lifecycle interface {
 	Commit(ctx context.Context, ref string, req api.CommitVM) (*op.Op, error)
 }
 
+// Signals sends signals to VMMs, which begins operations.
+type Signals interface {
+	Signal(ctx context.Context, ref string, sig api.Signal) (*op.Op, error)
+}
+
 // Changes changes the records of VMs.
 type Changes interface {
 	Rename(ctx context.Context, ref, name string) (api.VM, error)
@@ -87,6 +92,7 @@ type Operations interface {
 type Services struct {
 	VMs        VMs
 	Lifecycle  Lifecycle
+	Signals    Signals
 	Changes    Changes
 	Guests     Guests
 	Observer   Observer

@@ -9,6 +9,7 @@ import (
 	"net"
 	"time"
 
+	"banger/api"
 	"banger/internal/disk"
 )
 
@@ -100,6 +101,13 @@ type Machine interface {
 type Pauser interface {
 	Pause(ctx context.Context) error
 	Resume(ctx context.Context) error
+}
+
+// Signaler is implemented by machines whose VMM can be sent a signal.
+type Signaler interface {
+	// Signal sends the signal to the VMM's process and does not wait for its end. It returns ErrGone if
+	// the process has ended.
+	Signal(ctx context.Context, sig api.Signal) error
 }
 
 // Meter is implemented by machines whose use of the host can be measured.

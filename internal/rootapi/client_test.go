@@ -75,7 +75,7 @@ func TestClientAsks(t *testing.T) {
 
 func TestClientSendsNothingInvalid(t *testing.T) {
 	c := client(t) // nobody listens
-	if _, err := c.Do(t.Context(), VMKillCall{VM{".."}}, nil); api.KindOf(err) != api.KindInvalid {
+	if _, err := c.Do(t.Context(), VMKillCall{VM: VM{".."}}, nil); api.KindOf(err) != api.KindInvalid {
 		t.Error(err)
 	}
 }

@@ -27,7 +27,7 @@ func TestForeignIDsAreRefused(t *testing.T) {
 		return []Call{
 			DiskAttachCall{VM: v, Mode: Snapshot}, DiskAttachCall{VM: v, Mode: Plain}, DiskStatusCall{v},
 			NetAttachCall{VM: v, Slot: 1}, NetAttachCall{VM: v, Slot: 1, None: true},
-			start, VMFindCall{VM: v}, VMKillCall{v}, VMReleaseCall{v}, VMDialCall{VM: v, Socket: SocketAgent},
+			start, VMFindCall{VM: v}, VMKillCall{VM: v}, VMKillCall{VM: v, Signal: api.SignalTerm}, VMReleaseCall{v}, VMDialCall{VM: v, Socket: SocketAgent},
 		}
 	}
 	for _, call := range withID(id) {
@@ -173,7 +173,7 @@ func TestFilesAreCounted(t *testing.T) {
 	})
 	counts(2, 2, func(n int) error { _, err := Decode[VMStartCall](body(goodStart()), n); return err })
 	counts(0, 1, func(n int) error { _, err := Decode[BootPutCall](body(BootPutCall{Digest: sum}), n); return err })
-	counts(0, 0, func(n int) error { _, err := Decode[VMKillCall](body(VMKillCall{VM{id}}), n); return err })
+	counts(0, 0, func(n int) error { _, err := Decode[VMKillCall](body(VMKillCall{VM: VM{id}}), n); return err })
 	counts(0, 0, func(n int) error { _, err := Decode[HelloCall](body(HelloCall{}), n); return err })
 }
 
@@ -188,6 +188,23 @@ func TestDecodeIsStrict(t *testing.T) {
 	}
 	if _, err := Decode[VMKillCall](Request{Body: json.RawMessage(` {"id":"` + id + `"} `)}, 0); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestKillSendsOnlySignalsThatEnd: a number, or a signal that suspends, is not one.
+func TestKillSendsOnlySignalsThatEnd(t *testing.T) {
+	for _, s := range append(api.Signals(), "") {
+		if err := (VMKillCall{VM: VM{id}, Signal: s}).Validate(); err != nil {
+			t.Errorf("%q: %v", s, err)
+		}
+	}
+	for _, bad := range []api.Signal{"STOP", "CONT", "HUP", "SIGKILL", "kill", "9", "0", "-1", "USR1", "TERM ", "TERM\n", api.Signal(strings.Repeat("x", 1<<12))} {
+		if err := (VMKillCall{VM: VM{id}, Signal: bad}).Validate(); api.KindOf(err) != api.KindInvalid || len(err.Error()) > 300 {
+			t.Errorf("%.40q: %v", string(bad), err)
+		}
+	}
+	if call, err := Decode[VMKillCall](Request{Body: json.RawMessage(`{"id":"` + id + `","signal":15}`)}, 0); err == nil {
+		t.Errorf("a number became %+v", call)
 	}
 }
 

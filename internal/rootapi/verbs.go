@@ -286,11 +286,23 @@ type VMFindAnswer struct {
 	Process *Process `json:"process"`
 }
 
-// VMKillCall kills the VMM and waits until it has ended.
-type VMKillCall struct{ VM }
+// VMKillCall kills the VMM and waits until it has ended. With a signal it only sends that to the
+// VMM's process, if one runs.
+type VMKillCall struct {
+	VM
+	Signal api.Signal `json:"signal,omitempty"`
+}
 
 // Verb implements Call.
 func (VMKillCall) Verb() Verb { return VMKill }
+
+// Validate implements Call.
+func (c VMKillCall) Validate() error {
+	if _, ok := c.Signal.Number(); c.Signal != "" && !ok {
+		return refuse("%.40q is not a signal that ends a VMM", string(c.Signal))
+	}
+	return c.VM.Validate()
+}
 
 // Files implements Call.
 func (VMKillCall) Files() (least, most int) { return none() }

@@ -153,8 +153,11 @@ func (h *Helper) vmKill(ctx context.Context, c rootapi.VMKillCall, _ []*os.File)
 	unit := vmid.Unit(c.ID)
 	p, _, err := h.find(ctx, c.ID, proc.Identity{})
 	if p != nil {
-		err = p.Kill(ctx)
+		err = p.End(ctx, c.Signal)
 		p.Close()
+	}
+	if c.Signal != "" { // it may take a while, or not end: who asked decides
+		return nil, err
 	}
 	// Processes of the unit that are not the VMM, such as a jailer that has not started it,
 	// end with the unit. The unit's name proves that it is the VM's, whatever the jail

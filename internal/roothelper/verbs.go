@@ -27,7 +27,8 @@ var handlers = map[rootapi.Verb]handler{
 			return nil, nil, err
 		}
 		defer s.Helper.locks.lock(call.ID)()
-		return giving(s.Helper.vmStart(ctx, call, files))
+		process, give, err := s.Helper.vmStart(ctx, call, files)
+		return process, give, err
 	},
 	rootapi.VMFind: func(ctx context.Context, s *Server, r rootapi.Request, files []*os.File) (any, []*os.File, error) {
 		call, err := rootapi.Decode[rootapi.VMFindCall](r, len(files))
@@ -77,8 +78,4 @@ func forVM[C rootapi.Call](id func(C) string, do func(*Helper, context.Context, 
 		defer s.Helper.locks.lock(id(call))()
 		return do(s.Helper, ctx, call, files)
 	})
-}
-
-func giving(p rootapi.Process, files []*os.File, err error) (any, []*os.File, error) {
-	return p, files, err
 }

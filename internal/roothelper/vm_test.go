@@ -251,6 +251,29 @@ func TestDialTrustsNoJail(t *testing.T) {
 	w.must(rootapi.VMReleaseCall{VM: of(vm)}, nil)
 }
 
+// TestSignalReachesTheVMM: a signal goes to the VMM alone, and its unit is left to whoever waits.
+func TestSignalReachesTheVMM(t *testing.T) {
+	w := newFixture(t)
+	p, _ := w.start(vm, 1)
+	other, _ := w.start(another, 2)
+	stops := w.units.stops
+	w.refuses(api.KindInvalid, rootapi.VMKillCall{VM: of(vm), Signal: "STOP"})
+	w.refuses(api.KindInvalid, rootapi.VMKillCall{VM: of(vm), Signal: "9"})
+	if !runs(p.PID) {
+		t.Error("a refused signal has ended the VMM")
+	}
+	w.must(rootapi.VMKillCall{VM: of(vm), Signal: api.SignalTerm}, nil)
+	for end := time.Now().Add(10 * time.Second); runs(p.PID); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the VMM runs")
+		}
+	}
+	w.must(rootapi.VMKillCall{VM: of(vm), Signal: api.SignalTerm}, nil) // there is none any more
+	if w.units.stops != stops || !runs(other.PID) {
+		t.Errorf("%d units were stopped; another VMM runs: %t", w.units.stops-stops, runs(other.PID))
+	}
+}
+
 // TestKillReachesNobodyElse: whatever leads to a process, it must be the VM's.
 func TestKillReachesNobodyElse(t *testing.T) {
 	w := newFixture(t)

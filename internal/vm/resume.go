@@ -156,7 +156,7 @@ func (r *resumer) planOf(e *records.Entry, u op.Unfinished, otherwise op.Plan) o
 	case records.KindRestart:
 		plan = r.ops.plan(e, u.Kind, r.stopper.restartSteps(e, r.deadlineOf(u)))
 	case records.KindKill:
-		plan = r.ops.plan(e, u.Kind, r.stopper.killSteps(e))
+		plan = r.ops.plan(e, u.Kind, r.stopper.killAgainSteps(e, u.Params))
 	case records.KindDelete:
 		plan = r.ops.plan(e, u.Kind, r.remover.deleteSteps(e))
 	default:

@@ -76,6 +76,54 @@ func (s *Stopper) Kill(ctx context.Context, ref string) (*op.Op, error) {
 	return s.ops.startOn(ctx, id, records.KindKill, check, func(e *records.Entry) op.Plan { return s.ops.plan(e, records.KindKill, s.killSteps(e)) })
 }
 
+// Signal sends a signal to a VM's VMM, and waits for its end. SIGKILL is Kill; the others do not overtake
+// an operation: the VMM may survive them.
+func (s *Stopper) Signal(ctx context.Context, ref string, sig api.Signal) (*op.Op, error) {
+	if _, ok := sig.Number(); !ok {
+		return nil, api.Errorf(api.KindInvalid, "%.40q is not a signal that ends a VMM", string(sig))
+	}
+	if sig == api.SignalKill {
+		return s.Kill(ctx, ref)
+	}
+	params, err := json.Marshal(api.SignalVM{Signal: string(sig)})
+	if err != nil {
+		return nil, err
+	}
+	return s.ops.startOn(ctx, ref, records.KindKill, records.Snapshot.MustRun, func(e *records.Entry) op.Plan {
+		plan := s.ops.plan(e, records.KindKill, s.signalSteps(e, sig))
+		plan.Params = string(params)
+		return plan
+	})
+}
+
+func (s *Stopper) signalSteps(e *records.Entry, sig api.Signal) []op.Step {
+	return append([]op.Step{{Name: "kill", Stays: true, Do: func(ctx context.Context, report api.Report) error {
+		r := e.Run()
+		if r == nil {
+			return nil
+		}
+		report(api.Progress{Step: "kill", Message: "waiting for the VMM's end"})
+		err := r.Signal(ctx, sig, "killed by SIG"+string(sig))
+		if err != nil && api.KindOf(err) != api.KindCanceled {
+			name := e.Record().Name
+			err = api.Errorf(api.KindOf(err), "cannot end VM %s by SIG%s: %w", name, sig, err).WithHint("banger vm kill %s", name)
+		}
+		return err
+	}}}, s.host.releaseSteps(e)...)
+}
+
+// killAgainSteps are the steps of a kill that an earlier daemon began, with its parameters. One without a
+// signal has none.
+func (s *Stopper) killAgainSteps(e *records.Entry, params string) []op.Step {
+	var req api.SignalVM
+	if json.Unmarshal([]byte(params), &req) == nil {
+		if _, ok := api.Signal(req.Signal).Number(); ok {
+			return s.signalSteps(e, api.Signal(req.Signal))
+		}
+	}
+	return s.killSteps(e)
+}
+
 // Restart shuts a VM down if it runs, and starts it.
 func (s *Stopper) Restart(ctx context.Context, ref string, req api.StartVM) (*op.Op, error) {
 	deadline, err := s.deadline(0)

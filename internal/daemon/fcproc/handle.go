@@ -2,6 +2,7 @@ package fcproc
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -43,6 +44,22 @@ func (h *Handle) Kill(ctx context.Context) error {
 	if err := h.process.Kill(ctx, killWait); err != nil {
 		return api.Errorf(api.KindInternal, "cannot end the VMM: %w", err).
 			WithHint("a process that survives SIGKILL waits for a disk: look at `dmesg`")
+	}
+	return nil
+}
+
+// End is Kill, or, if sig is set, sends that signal and does not wait. It succeeds if the process has already
+// ended.
+func (h *Handle) End(ctx context.Context, sig api.Signal) error {
+	if sig == "" {
+		return h.Kill(ctx)
+	}
+	number, ok := sig.Number()
+	if !ok {
+		return api.Errorf(api.KindInvalid, "%.40q does not end a VMM", string(sig))
+	}
+	if err := h.Signal(unix.Signal(number)); err != nil && !errors.Is(err, proc.ErrGone) {
+		return api.Errorf(api.KindInternal, "cannot send SIG%s to the VMM: %w", sig, err)
 	}
 	return nil
 }

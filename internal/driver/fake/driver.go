@@ -126,7 +126,7 @@ type machine struct{ *vmproc.Machine }
 // Pause implements driver.Pauser. It returns when every thread is stopped, which the kernel
 // does not report to the signal's sender.
 func (m machine) Pause(ctx context.Context) error {
-	if err := m.Signal(syscall.SIGSTOP); err != nil {
+	if err := m.Send(syscall.SIGSTOP); err != nil {
 		return err
 	}
 	for ctx.Err() == nil && running(m.PID()) {
@@ -153,7 +153,7 @@ func running(pid int) bool {
 }
 
 // Resume implements driver.Pauser.
-func (m machine) Resume(context.Context) error { return m.Signal(syscall.SIGCONT) }
+func (m machine) Resume(context.Context) error { return m.Send(syscall.SIGCONT) }
 
 // GrowDisk implements driver.Grower.
 func (m machine) GrowDisk(_ context.Context, bytes int64) error {

@@ -342,6 +342,19 @@ func TestRecoverOfAnotherDriversVM(t *testing.T) {
 	}
 }
 
+// TestSignalIsAVerb: the helper sends it, as only root may.
+func TestSignalIsAVerb(t *testing.T) {
+	h := newHelper(t)
+	m := &Machine{id: vm, helper: h}
+	if err := m.Signal(t.Context(), api.SignalTerm); err != nil {
+		t.Error(err)
+	}
+	want := rootapi.VMKillCall{VM: rootapi.VM{ID: vm}, Signal: api.SignalTerm}
+	if len(h.asked) != 1 || h.asked[0] != rootapi.Call(want) {
+		t.Errorf("it asked %+v", h.asked)
+	}
+}
+
 func TestProbe(t *testing.T) {
 	h := newHelper(t)
 	d := h.firecracker()

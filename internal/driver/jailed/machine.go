@@ -64,6 +64,12 @@ func (m *Machine) Kill(ctx context.Context) error {
 	}
 }
 
+// Signal implements driver.Signaler.
+func (m *Machine) Signal(ctx context.Context, sig api.Signal) error {
+	_, err := m.helper.Do(ctx, rootapi.VMKillCall{VM: rootapi.VM{ID: m.id}, Signal: sig}, nil)
+	return err
+}
+
 // DialGuest implements driver.Machine. With vsock it waits, after a start, until the agent has
 // reported that it is ready; otherwise an agent that does not run yet refuses the connection.
 func (m *Machine) DialGuest(ctx context.Context) (net.Conn, error) {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -133,8 +134,21 @@ func (m *Machine) Kill(ctx context.Context) error {
 	return nil
 }
 
-// Signal sends a signal to the VMM.
-func (m *Machine) Signal(sig syscall.Signal) error { return m.process.Signal(sig) }
+// Signal implements driver.Signaler.
+func (m *Machine) Signal(_ context.Context, sig api.Signal) error {
+	number, ok := sig.Number()
+	if !ok {
+		return api.Errorf(api.KindInvalid, "%.40q does not end a VMM", string(sig))
+	}
+	err := m.Send(syscall.Signal(number))
+	if errors.Is(err, proc.ErrGone) {
+		return driver.ErrGone
+	}
+	return err
+}
+
+// Send sends any signal to the VMM.
+func (m *Machine) Send(sig syscall.Signal) error { return m.process.Signal(sig) }
 
 // CPUTime implements driver.Meter.
 func (m *Machine) CPUTime() (used, clock time.Duration, err error) { return m.process.CPUTime() }

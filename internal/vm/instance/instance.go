@@ -4,9 +4,11 @@ package instance
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"banger/api"
 	"banger/internal/driver"
@@ -125,6 +127,36 @@ func (i *Instance) Kill(ctx context.Context, why string) error {
 		return context.Cause(ctx)
 	}
 }
+
+// signalTime is how long a VMM may take to end after a signal that it can catch.
+const signalTime = 10 * time.Second
+
+// Signal sends a signal to the VMM, and waits until its end is recorded, for ten seconds at most.
+func (i *Instance) Signal(ctx context.Context, sig api.Signal, why string) error {
+	m, ok := i.machine.(driver.Signaler)
+	if !ok {
+		return api.Errorf(api.KindUnsupported, "the VM's driver cannot send signals")
+	}
+	i.mu.Lock()
+	was := i.reason
+	i.reason = why
+	i.mu.Unlock()
+	err := m.Signal(ctx, sig)
+	if err == nil || errors.Is(err, driver.ErrGone) {
+		within, cancel := context.WithTimeoutCause(ctx, signalTime, errSurvived)
+		defer cancel()
+		select {
+		case <-i.gone:
+			return nil
+		case <-within.Done():
+			err = context.Cause(within)
+		}
+	}
+	i.setReason(was) // it may end later, for another reason
+	return err
+}
+
+var errSurvived = api.Errorf(api.KindTimeout, "the VMM still runs %s after the signal", signalTime)
 
 func (i *Instance) setReason(why string) {
 	i.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"banger/api"
 	"banger/internal/driver"
@@ -81,6 +82,51 @@ func TestKillThatFails(t *testing.T) {
 	m.fail = errors.New("bangerd-root does not answer")
 	if err := i.Kill(t.Context(), "killed"); !errors.Is(err, m.fail) {
 		t.Errorf("it says %v", err)
+	}
+}
+
+// signalled is a machine that records signals, and ends by SIGTERM.
+type signalled struct {
+	machine
+	got []api.Signal
+}
+
+func (m *signalled) Signal(_ context.Context, sig api.Signal) error {
+	m.got = append(m.got, sig)
+	if sig == api.SignalTerm {
+		close(m.done)
+	}
+	return m.fail
+}
+
+// TestSignal: the reason of the VM's end names the signal, unless the VMM survives it.
+func TestSignal(t *testing.T) {
+	all, i, _ := newInstance(t)
+	if err := i.Signal(t.Context(), api.SignalTerm, "why"); api.KindOf(err) != api.KindUnsupported {
+		t.Errorf("a driver that cannot: %v", err)
+	}
+	m := &signalled{machine: machine{done: make(chan struct{})}}
+	i = all.New("0123456789ab", nil, m)
+	i.SetFirstReason("stopped")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := i.Signal(ctx, api.SignalQuit, "killed by SIGQUIT"); err == nil || i.knownReason() != "stopped" {
+		t.Errorf("it survives: %v, %q", err, i.knownReason())
+	}
+	m.fail = errors.New("bangerd-root does not answer")
+	if err := i.Signal(t.Context(), api.SignalInt, "killed by SIGINT"); !errors.Is(err, m.fail) || i.knownReason() != "stopped" {
+		t.Errorf("it fails: %v, %q", err, i.knownReason())
+	}
+	m.fail = driver.ErrGone // it has ended meanwhile
+	go func() {
+		<-m.done
+		i.MarkGone()
+	}()
+	if err := i.Signal(t.Context(), api.SignalTerm, "killed by SIGTERM"); err != nil {
+		t.Error(err)
+	}
+	if _, why := all.WhyEnded(i); why != "killed by SIGTERM" || len(m.got) != 3 {
+		t.Errorf("%q after %q", why, m.got)
 	}
 }
 

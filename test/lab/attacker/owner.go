@@ -104,6 +104,8 @@ func (o *ownerAttacks) messages() []attack {
 	return []attack{
 		raw("a path instead of an id", "vm-find", `{"id":"../../../etc"}`),
 		raw("an empty id", "vm-kill", `{"id":""}`),
+		raw("a signal that suspends", "vm-kill", `{"id":"`+o.other.ID+`","signal":"STOP"}`),
+		raw("a signal's number", "vm-kill", `{"id":"`+o.other.ID+`","signal":9}`),
 		raw("an unknown field", "vm-find", `{"id":"`+o.other.ID+`","path":"/etc/shadow"}`),
 		raw("an unknown verb", "exec", `{"id":"`+o.other.ID+`"}`),
 		raw("a descriptor too many", "vm-find", `{"id":"`+o.other.ID+`"}`, null),
