@@ -148,7 +148,7 @@ func (c fakeKernels) BootFull(ctx context.Context, digest, agent string) (string
 // world is a service with all it stands on, which can be left as a killed
 // daemon leaves it, and entered again.
 type world struct {
-	t           *testing.T
+	t           testing.TB
 	home        string
 	caches      *caches
 	bootTimeout time.Duration
@@ -159,10 +159,10 @@ type world struct {
 	store *store.Store
 }
 
-func newWorld(t *testing.T) *world { return newWorldOn(t, nil) }
+func newWorld(t testing.TB) *world { return newWorldOn(t, nil) }
 
 // newWorldOn is newWorld in system mode.
-func newWorldOn(t *testing.T, h *host) *world {
+func newWorldOn(t testing.TB, h *host) *world {
 	w := &world{t: t, home: t.TempDir(), caches: &caches{dir: t.TempDir()}, bootTimeout: 10 * time.Second, host: h}
 	w.enter()
 	t.Cleanup(func() {
