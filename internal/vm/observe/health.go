@@ -121,7 +121,7 @@ func (c *checkup) agent(ctx context.Context) api.VMPart {
 	}
 	c.seen.take(q)
 	c.said = &q.health
-	return fine("version %.40q answers in %s; %d sessions", q.health.Version, time.Since(began).Round(10*time.Microsecond), max(0, q.health.Sessions))
+	return fine("version %.40q answers in %s; sessions: %d", q.health.Version, time.Since(began).Round(10*time.Microsecond), max(0, q.health.Sessions))
 }
 
 // clockOff is how far off a guest's clock may be: the daemon corrects it every ten seconds to within
@@ -129,6 +129,9 @@ func (c *checkup) agent(ctx context.Context) api.VMPart {
 const clockOff = 100 * time.Millisecond
 
 func (c *checkup) clock(ctx context.Context) api.VMPart {
+	if c.seen == nil {
+		return unknown(notWhileStopped)
+	}
 	if c.said == nil {
 		return unknown(notWithoutAnswer)
 	}

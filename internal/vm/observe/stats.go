@@ -104,6 +104,9 @@ func (o *Observer) look(ctx context.Context, at records.Snapshot, n int) api.VMS
 	s.Disk, s.Base = o.DiskUsage(ctx, v), o.Base(v)
 	if at.Run == nil {
 		s.StartedAt = nil
+		if at.Recovering {
+			s.Error = api.AsError(at.Reachable())
+		}
 		return s
 	}
 	seen := o.of(at.Run, v.ID)
