@@ -118,6 +118,8 @@ type Meter interface {
 	// Memory returns the memory that the VMM takes of the host, in bytes, and how that was measured:
 	// api.MemoryPSS or api.MemoryCgroup.
 	Memory() (bytes int64, source string, err error)
+	// Suspended reports whether a signal has suspended the VMM's process (SIGSTOP).
+	Suspended() bool
 }
 
 // Surveyor is a driver that can search for the machines of all VMs at once: without a valid

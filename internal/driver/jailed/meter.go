@@ -18,6 +18,9 @@ const cgroupRoot = "/sys/fs/cgroup"
 // CPUTime implements driver.Meter.
 func (m *Machine) CPUTime() (used, clock time.Duration, err error) { return m.held.CPUTime() }
 
+// Suspended implements driver.Meter.
+func (m *Machine) Suspended() bool { return m.held.Suspended() }
+
 // Memory implements driver.Meter. Only root may read how the VMM, which is another user's process, maps
 // its memory; every user may read what is charged to its unit.
 func (m *Machine) Memory() (bytes int64, source string, err error) {

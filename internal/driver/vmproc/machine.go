@@ -134,6 +134,9 @@ func (m *Machine) Kill(ctx context.Context) error {
 	return nil
 }
 
+// Suspended implements driver.Meter.
+func (m *Machine) Suspended() bool { return m.process.Suspended() }
+
 // Signal implements driver.Signaler.
 func (m *Machine) Signal(_ context.Context, sig api.Signal) error {
 	number, ok := sig.Number()

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -33,7 +31,7 @@ func (p *Process) CPUTime() (used, clock time.Duration, err error) {
 // PSS returns the proportional set size of the process in bytes (proc_pid_smaps(5)). Only the
 // process's own user and root may ask. The kernel walks all pages: 6 ms for a GiB were measured.
 func (p *Process) PSS() (int64, error) {
-	data, err := os.ReadFile(filepath.Join(host.Root, strconv.Itoa(p.id.PID), "smaps_rollup"))
+	data, err := host.Read(p.id.PID, "smaps_rollup")
 	if p.Ended() {
 		return 0, ErrGone
 	}
@@ -56,4 +54,11 @@ func parsePSS(data []byte) (int64, error) {
 		return n << 10, nil
 	}
 	return 0, errors.New("no line Pss: in smaps_rollup")
+}
+
+// Suspended reports whether a signal, such as SIGSTOP, has stopped the process: its first thread is in
+// state T (proc_pid_stat(5)).
+func (p *Process) Suspended() bool {
+	s, err := host.stat(p.id.PID)
+	return err == nil && s.state == 'T' && !p.Ended()
 }

@@ -5,6 +5,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestUsageOfThisProcess(t *testing.T) {
@@ -26,6 +28,23 @@ func TestUsageOfThisProcess(t *testing.T) {
 	pss, err := p.PSS()
 	if err != nil || pss < 1<<20 || pss > 1<<32 {
 		t.Errorf("%d bytes, %v", pss, err)
+	}
+}
+
+func TestSuspended(t *testing.T) {
+	p := spawn(t, "kill -STOP $$; read x")
+	for end := time.Now().Add(10 * time.Second); !p.Suspended(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it is not suspended")
+		}
+	}
+	if err := p.Signal(unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); p.Suspended(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it is suspended for ever")
+		}
 	}
 }
 

@@ -6,9 +6,11 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/driver"
 	"banger/internal/guest"
 	"banger/internal/guest/agentproto"
 	"banger/internal/size"
+	"banger/internal/vm/instance"
 	"banger/internal/vm/records"
 )
 
@@ -78,6 +80,9 @@ func (c *checkup) vmm(ctx context.Context) api.VMPart {
 		return wrong(fmt.Sprintf("does not run: the VM is %s", v.State), "banger vm start "+v.Name)
 	case c.at.Run.Stalled():
 		return wrong("paused: the disk of this host is full", "banger image prune   or free other space: the VM then continues, and loses nothing")
+	}
+	if suspended(c.at.Run) {
+		return wrong("suspended by a signal", fmt.Sprintf("kill -CONT %d", c.at.Run.Machine().PID()))
 	}
 	if why := c.at.Run.Standing(ctx); why != "" {
 		return wrong("paused: "+why, "banger vm restart "+v.Name)
@@ -216,3 +221,9 @@ func (c *checkup) network(context.Context) api.VMPart {
 
 // interfaceName is the device that the agent sets up, whatever it says.
 const interfaceName = "eth0"
+
+// suspended reports whether a signal has suspended the VMM of an instance.
+func suspended(run *instance.Instance) bool {
+	m, ok := run.Machine().(driver.Meter)
+	return ok && m.Suspended()
+}

@@ -276,7 +276,11 @@ func (o *Observer) guest(ctx context.Context, w *seen, name string) (*api.GuestS
 	case late != nil:
 		return guestStats(late.health, time.Since(late.ended)), nil
 	}
-	return nil, api.Errorf(api.KindTimeout, "the guest does not answer").WithHint("banger vm health %s", name)
+	text := "the guest does not answer"
+	if suspended(w.run) {
+		text += ": a signal has suspended its VMM"
+	}
+	return nil, api.Errorf(api.KindTimeout, "%s", text).WithHint("banger vm health %s", name)
 }
 
 // guestStats returns what an agent said, within what can be true.

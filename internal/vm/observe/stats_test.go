@@ -48,6 +48,8 @@ type meter struct {
 
 func (m *meter) CPUTime() (used, clock time.Duration, err error) { return 1, 2, nil }
 
+func (m *meter) Suspended() bool { return false }
+
 func (m *meter) Memory() (int64, string, error) {
 	m.asked++
 	time.Sleep(m.takes)
