@@ -69,7 +69,8 @@ type VM struct {
 	// to which the disk holds the changes; empty if the disk holds everything.
 	BaseDigest string `json:"base_digest,omitempty"`
 
-	// Network is NetworkNone, or empty for a network of its own with access to the outside.
+	// Network is NetworkNone, NetworkIsolated, or empty for a network of its own with access
+	// to the outside.
 	Network string `json:"network,omitempty"`
 	// Address is its address for the host: in system mode, while it runs.
 	Address string `json:"address,omitempty"`
@@ -117,8 +118,12 @@ type VM struct {
 // DiskSize is the size of the VM's disk in bytes; 0 while it is not known.
 func (v VM) DiskSize() int64 { return max(v.DiskBytes, v.GrownBytes) }
 
-// NetworkNone is the Network of a VM without a network.
-const NetworkNone = "none"
+// The networks of a VM. A VM with NetworkNAT has an empty Network.
+const (
+	NetworkNAT      = "nat"      // it reaches the outside, by address translation
+	NetworkIsolated = "isolated" // it reaches nothing beyond its gateway; the host reaches it
+	NetworkNone     = "none"     // it has no network
+)
 
 // The values of Tools; a request's ToolsNone differs from an empty one, which is the default.
 const (
@@ -203,7 +208,7 @@ type CreateVM struct {
 	VCPUs       int    `json:"vcpus,omitempty"`
 	MemoryBytes int64  `json:"memory_bytes,omitempty"`
 	DiskBytes   int64  `json:"disk_bytes,omitempty"`
-	Network     string `json:"network,omitempty"` // NetworkNone, or empty
+	Network     string `json:"network,omitempty"` // NetworkNAT, NetworkIsolated or NetworkNone
 	Init        string `json:"init,omitempty"`    // InitAgent, InitSystemd or InitAuto
 	Tools       string `json:"tools,omitempty"`   // ToolsMise or ToolsNone
 	AutoRemove  bool   `json:"auto_remove,omitempty"`

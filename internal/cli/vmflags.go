@@ -2,6 +2,8 @@ package cli
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"banger/api"
 	"banger/internal/config"
@@ -17,6 +19,7 @@ type vmFlags struct {
 	name, image, kernel, driver string
 	vcpu, memory, disk, network string
 	init, tools                 string
+	nat                         bool
 	publish, labels             []string
 }
 
@@ -26,7 +29,8 @@ func (s *vmFlags) flags(a *app, cmd *cobra.Command) {
 	f.StringVar(&s.image, "image", "", "root file system: a name in the cache, or a reference such as alpine:3.20, which is then pulled (default: the setting image)")
 	f.StringVar(&s.kernel, "kernel", "", "kernel (default: the distribution's newest)")
 	f.StringVar(&s.driver, "driver", "", "what runs the VM: qemu, or firecracker in system mode")
-	f.StringVar(&s.network, "network", "", "none: a VM without a network")
+	f.StringVar(&s.network, "network", "", "isolated: the host reaches the VM, and the VM reaches nothing; none: no network; nat (default: as the setting nat says)")
+	f.BoolVar(&s.nat, "nat", true, "false: --network isolated; true: --network nat")
 	f.StringVar(&s.init, "init", "", "process 1 of the guest: agent, systemd (the image's own init), auto (as the image requests), or a program's path")
 	f.StringVar(&s.tools, "tools", "", "mise: before commands, mise installs what mise.toml or .tool-versions of their directory names; or none")
 	f.StringVar(&s.vcpu, "vcpu", "", "number of processors")
@@ -39,7 +43,7 @@ func (s *vmFlags) flags(a *app, cmd *cobra.Command) {
 	completeFlag(cmd, "driver", func() []string { return []string{"firecracker", "qemu"} })
 	completeFlag(cmd, "init", func() []string { return []string{api.InitAgent, api.InitSystemd, api.InitAuto} })
 	completeFlag(cmd, "tools", func() []string { return []string{api.ToolsMise, api.ToolsNone} })
-	completeFlag(cmd, "network", func() []string { return []string{api.NetworkNone} })
+	completeFlag(cmd, "network", func() []string { return networks })
 }
 
 // request reads the flags. For flags not given it reads this process's environment,
@@ -75,12 +79,9 @@ func (s *vmFlags) request(a *app, cmd *cobra.Command) (api.CreateVM, error) {
 	read("vcpu", "BANGER_VCPUS", s.vcpu, func(v string) (e error) { req.VCPUs, e = config.ParseVCPUs(v); return })
 	read("memory", "BANGER_MEMORY", s.memory, func(v string) (e error) { req.MemoryBytes, e = config.ParseMemory(v); return })
 	read("disk", "BANGER_DISK", s.disk, func(v string) (e error) { req.DiskBytes, e = config.ParseDisk(v); return })
-	read("network", "BANGER_NETWORK", s.network, func(v string) error {
-		if req.Network = v; v != api.NetworkNone {
-			return fmt.Errorf("%.40q is not none", v)
-		}
-		return nil
-	})
+	if err == nil {
+		req.Network, err = s.networkOf(a, cmd)
+	}
 	if err == nil {
 		req.Publish, err = publishedFlag(cmd, s.publish)
 	}
@@ -95,6 +96,42 @@ func (s *vmFlags) request(a *app, cmd *cobra.Command) (api.CreateVM, error) {
 		err = usagef(cmd, "cannot use --name: it is empty")
 	}
 	return req, err
+}
+
+// networks are the values of --network.
+var networks = []string{api.NetworkNAT, api.NetworkIsolated, api.NetworkNone}
+
+// networkOf returns the network that is asked for; empty: the daemon's default. A flag wins over
+// the environment, in which the more special variable wins.
+func (s *vmFlags) networkOf(a *app, cmd *cobra.Command) (string, error) {
+	byNAT := func(nat bool) string {
+		if nat {
+			return api.NetworkNAT
+		}
+		return api.NetworkIsolated
+	}
+	what, network := "--network", s.network
+	switch name, nat := cmd.Flags().Changed("network"), cmd.Flags().Changed("nat"); {
+	case name && nat && network != byNAT(s.nat):
+		return "", usagef(cmd, "cannot use --network %.40s with --nat=%t: they contradict each other", network, s.nat)
+	case name:
+	case nat:
+		return byNAT(s.nat), nil
+	case a.std.env("BANGER_NETWORK") != "":
+		what, network = "BANGER_NETWORK", a.std.env("BANGER_NETWORK")
+	case a.std.env("BANGER_NAT") != "":
+		nat, err := config.ParseNAT(a.std.env("BANGER_NAT"))
+		if err != nil {
+			return "", usagef(cmd, "cannot use BANGER_NAT: %w", err)
+		}
+		return byNAT(nat), nil
+	default:
+		return "", nil
+	}
+	if !slices.Contains(networks, network) {
+		return "", usagef(cmd, "cannot use %s: %.40q is not one of %s", what, network, strings.Join(networks, ", "))
+	}
+	return network, nil
 }
 
 // forceMemory adds the flag that lets running VMs have more memory than the host.

@@ -28,6 +28,7 @@ type Config struct {
 	Driver      string
 	Init        string // of the guest: agent, systemd or auto
 	Tools       string // what sets up tools: mise or none
+	NAT         bool   // the guest reaches the outside
 	Accel       string // kvm, tcg, or empty for the result of a probe
 
 	// Programs that are not in the usual directories.
@@ -181,10 +182,10 @@ func scalar(v any) (string, error) {
 	switch v := v.(type) {
 	case string:
 		return v, nil
-	case int64:
+	case int64, bool:
 		return fmt.Sprint(v), nil
 	default:
-		return "", errors.New("use a number or a text in quotes")
+		return "", errors.New("use a number, a text in quotes, true or false")
 	}
 }
 

@@ -107,6 +107,12 @@ func choiceSettings() []setting {
 			get:      func(c Config) string { return c.Tools },
 		},
 		{
+			key: "nat", doc: "whether a new VM reaches the outside; false is --network isolated", ofCommand: true,
+			fallback: constant("true"),
+			set:      func(c *Config, v string) (err error) { c.NAT, err = ParseNAT(v); return },
+			get:      func(c Config) string { return strconv.FormatBool(c.NAT) },
+		},
+		{
 			key: "accel", doc: "kvm, tcg (emulation) or auto: the result of a test boot",
 			fallback: constant("auto"),
 			set: func(c *Config, v string) error {
@@ -267,6 +273,17 @@ func ParseTools(text string) (string, error) {
 		return text, nil
 	}
 	return "", fmt.Errorf("%.40q is not one of mise and none", text)
+}
+
+// ParseNAT parses whether a VM reaches the outside.
+func ParseNAT(text string) (bool, error) {
+	switch text {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, fmt.Errorf("%.40q is not true or false", text)
 }
 
 // ParseVCPUs parses a number of processors.

@@ -38,7 +38,7 @@ type Parts struct {
 func defaults(file string, host config.Host) (vm.Defaults, error) {
 	c, err := config.Load(file, os.Getenv, host)
 	return vm.Defaults{
-		Image: c.Image, Kernel: c.Kernel, Driver: c.Driver, Init: c.Init, Tools: c.Tools, VCPUs: c.VCPUs,
+		Image: c.Image, Kernel: c.Kernel, Driver: c.Driver, Init: c.Init, Tools: c.Tools, Isolated: !c.NAT, VCPUs: c.VCPUs,
 		MemoryBytes: c.MemoryBytes, DiskBytes: c.DiskBytes, Grace: c.Grace, BootTimeout: c.BootTimeout,
 	}, err
 }

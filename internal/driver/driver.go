@@ -34,7 +34,10 @@ type Spec struct {
 	Accel string // kvm, tcg, or empty for the driver's choice by Probe
 
 	NoNetwork bool // the guest gets no network device
-	Slot      int  // determines the VM's user id and address in system mode
+	// Isolated: the guest reaches nothing by its network device. In system mode the network
+	// namespace sees to that (vm.Host).
+	Isolated bool
+	Slot     int // determines the VM's user id and address in system mode
 
 	// Timed, unless nil, is called with the duration of each part of the start.
 	Timed func(part string, took time.Duration) `json:"-"`

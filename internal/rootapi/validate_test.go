@@ -26,7 +26,7 @@ func TestForeignIDsAreRefused(t *testing.T) {
 		start.VM = v
 		return []Call{
 			DiskAttachCall{VM: v, Mode: Snapshot}, DiskAttachCall{VM: v, Mode: Plain}, DiskStatusCall{v},
-			NetAttachCall{VM: v, Slot: 1}, NetAttachCall{VM: v, Slot: 1, None: true},
+			NetAttachCall{VM: v, Slot: 1}, NetAttachCall{VM: v, Slot: 1, None: true}, NetAttachCall{VM: v, Slot: 1, Isolated: true},
 			start, VMFindCall{VM: v}, VMKillCall{VM: v}, VMKillCall{VM: v, Signal: api.SignalTerm}, VMReleaseCall{v}, VMDialCall{VM: v, Socket: SocketAgent},
 		}
 	}
@@ -136,7 +136,7 @@ func TestOtherCallsRefuse(t *testing.T) {
 	for _, call := range []Call{
 		DiskAttachCall{VM: VM{id}}, DiskAttachCall{VM: VM{id}, Mode: "Plain"}, DiskAttachCall{VM: VM{id}, Mode: "/dev/sda"},
 		NetAttachCall{VM: VM{id}}, NetAttachCall{VM: VM{id}, Slot: -1}, NetAttachCall{VM: VM{id}, Slot: Slots},
-		NetAttachCall{VM: VM{id}, Slot: Slots, None: true},
+		NetAttachCall{VM: VM{id}, Slot: Slots, None: true}, NetAttachCall{VM: VM{id}, Slot: 1, None: true, Isolated: true},
 		BootPutCall{}, BootPutCall{Digest: ".."}, BootPutCall{Digest: strings.ToUpper(sum)}, BootPutCall{Digest: sum + "0"},
 		BootPutCall{Digest: sum + "\n"}, BootPutCall{Digest: "/" + sum[1:]},
 		VMDialCall{VM: VM{id}}, VMDialCall{VM: VM{id}, Socket: "v.sock"}, VMDialCall{VM: VM{id}, Socket: "../../x"},

@@ -158,13 +158,20 @@ type NetAttachCall struct {
 	Slot int `json:"slot"`
 	// None requests a namespace without any link.
 	None bool `json:"none,omitempty"`
+	// Isolated requests a network in which the guest reaches nothing beyond its gateway.
+	Isolated bool `json:"isolated,omitempty"`
 }
 
 // Verb implements Call.
 func (NetAttachCall) Verb() Verb { return NetAttach }
 
 // Validate implements Call.
-func (c NetAttachCall) Validate() error { return validSlot(c.VM, c.Slot) }
+func (c NetAttachCall) Validate() error {
+	if c.None && c.Isolated {
+		return refuse("VM %.40q cannot be both without a network and isolated", c.ID)
+	}
+	return validSlot(c.VM, c.Slot)
+}
 
 // Files implements Call.
 func (NetAttachCall) Files() (least, most int) { return none() }

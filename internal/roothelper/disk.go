@@ -44,7 +44,7 @@ func (h *Helper) netAttach(ctx context.Context, c rootapi.NetAttachCall, _ []*os
 	if c.Slot >= h.Settings.UIDCount {
 		return nil, api.Errorf(api.KindInvalid, "slot %d is greater than %d, the number of slots of this installation", c.Slot, h.Settings.UIDCount)
 	}
-	plan, err := network.New(network.Spec{ID: c.ID, Slot: c.Slot, Outer: h.Settings.Outer, UID: h.Settings.uid(c.Slot)})
+	plan, err := network.New(network.Spec{ID: c.ID, Slot: c.Slot, Outer: h.Settings.Outer, UID: h.Settings.uid(c.Slot), Isolated: c.Isolated})
 	if err != nil {
 		return nil, err
 	}

@@ -71,7 +71,7 @@ func (c *Creator) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 		Init:        cmp.Or(req.Init, defaults.Init, api.InitAuto),
 		Tools:       cmp.Or(req.Tools, defaults.Tools),
 		Labels:      req.Labels,
-		Network:     req.Network, AutoRemove: req.AutoRemove, Leased: req.Lease, Background: req.Background, CreatedAt: time.Now(),
+		Network:     network(req.Network, defaults), AutoRemove: req.AutoRemove, Leased: req.Lease, Background: req.Background, CreatedAt: time.Now(),
 	}
 	if v.Tools == api.ToolsNone {
 		v.Tools = ""
@@ -110,6 +110,18 @@ func (c *Creator) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 	return v, err
 }
 
+// network returns the Network of a new VM. That of a VM with NAT is empty, as it was before
+// there was a choice.
+func network(requested string, defaults Defaults) string {
+	switch {
+	case requested == api.NetworkNAT:
+		return ""
+	case requested == "" && defaults.Isolated:
+		return api.NetworkIsolated
+	}
+	return requested
+}
+
 // checkRequested refuses a request that no host can carry out.
 func checkRequested(v api.VM) error {
 	if err := imageconfig.CheckBackground(v.Background); err != nil {
@@ -118,15 +130,15 @@ func checkRequested(v api.VM) error {
 	if err := label.Check(v.Labels); err != nil {
 		return err
 	}
-	if v.Network != "" && v.Network != api.NetworkNone {
-		return api.Errorf(api.KindInvalid, "unknown network %.40q", v.Network).WithHint("leave it out, or use: --network none")
+	if v.Network != "" && v.Network != api.NetworkIsolated && v.Network != api.NetworkNone {
+		return api.Errorf(api.KindInvalid, "unknown network %.40q", v.Network).WithHint("leave it out, or use one of: --network nat, --network isolated, --network none")
 	}
 	switch {
 	case v.Tools == "":
 	case v.Tools != api.ToolsMise:
 		return api.Errorf(api.KindInvalid, "unknown program for tools: %.40q", v.Tools).WithHint("use --tools mise, or none")
-	case v.Network == api.NetworkNone:
-		return api.Errorf(api.KindInvalid, "cannot set up tools in a VM without a network").WithHint("leave out --network none, or add --tools none")
+	case v.Network != "":
+		return api.Errorf(api.KindInvalid, "cannot set up tools in a VM that reaches nothing").WithHint("leave out --network %s, or add --tools none", v.Network)
 	}
 	if v.Leased && !v.AutoRemove {
 		return api.Errorf(api.KindInvalid, "cannot lease a VM that is not removed automatically")

@@ -42,16 +42,57 @@ func TestChooseInit(t *testing.T) {
 
 func TestInitOnTheKernelCommandLine(t *testing.T) {
 	for init, want := range map[string]bool{"": false, api.InitAgent: false, api.InitSystemd: true} {
-		line, err := cmdline(api.VM{Name: "dev", Init: init})
+		line, err := cmdline(api.VM{Name: "dev", Init: init}, false)
 		if err != nil || strings.Contains(line, " banger.init=/sbin/init ") != want {
 			t.Errorf("%q: %s, %v", init, line, err)
 		}
 	}
 }
 
+// TestTheNetworkOnTheKernelCommandLine: an isolated guest has no name server, and a gateway only
+// if its answers to the host need it.
+func TestTheNetworkOnTheKernelCommandLine(t *testing.T) {
+	for _, test := range []struct {
+		network                string
+		userMode               bool
+		address, gateway, name bool
+	}{
+		{"", true, true, true, true},
+		{"", false, true, true, true},
+		{api.NetworkIsolated, true, true, false, false},
+		{api.NetworkIsolated, false, true, true, false},
+		{api.NetworkNone, true, false, false, false},
+		{api.NetworkNone, false, false, false, false},
+	} {
+		line, err := cmdline(api.VM{Name: "dev", Network: test.network}, test.userMode)
+		has := func(key string) bool { return strings.Contains(line, " banger."+key+"=") }
+		if err != nil || has("address") != test.address || has("gateway") != test.gateway || has("dns") != test.name {
+			t.Errorf("%+v: %s, %v", test, line, err)
+		}
+	}
+}
+
+func TestTheNetworkOfANewVM(t *testing.T) {
+	for _, test := range []struct {
+		requested string
+		isolated  bool
+		want      string
+	}{
+		{"", false, ""},
+		{"", true, api.NetworkIsolated},
+		{api.NetworkNAT, true, ""},
+		{api.NetworkNone, true, api.NetworkNone},
+		{api.NetworkIsolated, false, api.NetworkIsolated},
+	} {
+		if got := network(test.requested, Defaults{Isolated: test.isolated}); got != test.want {
+			t.Errorf("%+v: %q", test, got)
+		}
+	}
+}
+
 // TestAProgramOfTheImageAsInit: what can only be process 1 is, and is not run again.
 func TestAProgramOfTheImageAsInit(t *testing.T) {
-	line, err := cmdline(api.VM{Name: "dev", Init: "/init"})
+	line, err := cmdline(api.VM{Name: "dev", Init: "/init"}, false)
 	if err != nil || !strings.Contains(line, " banger.init=/init ") {
 		t.Errorf("%s, %v", line, err)
 	}

@@ -67,6 +67,7 @@ type Defaults struct {
 	Driver      string
 	Init        string // empty: api.InitAuto
 	Tools       string // empty: api.ToolsNone
+	Isolated    bool   // a new VM's network is api.NetworkIsolated
 	VCPUs       int
 	MemoryBytes int64
 	DiskBytes   int64

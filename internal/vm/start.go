@@ -117,7 +117,7 @@ func (s *Starter) boot(ctx context.Context, drv driver.Driver, e *records.Entry,
 	if found.Accel == "tcg" {
 		report(api.Progress{Step: api.StepNote, Message: "no usable KVM here: software emulation is used, which is slower (banger doctor says more)"})
 	}
-	if s.host.userMode() && v.Network != api.NetworkNone && driver.ResolversWithoutIPv4(os.ReadFile) {
+	if s.host.userMode() && v.Network == "" && driver.ResolversWithoutIPv4(os.ReadFile) {
 		report(api.Progress{Step: api.StepNote, Message: "names do not resolve in the guest: this machine's name servers have IPv6 addresses alone (banger doctor says more)"})
 	}
 	// An image with its own init has programs that load modules, and that use them.
@@ -131,20 +131,22 @@ func (s *Starter) boot(ctx context.Context, drv driver.Driver, e *records.Entry,
 	if err != nil {
 		return nil, err
 	}
-	cmdline, err := cmdline(v)
+	cmdline, err := cmdline(v, s.host.userMode())
 	if err != nil {
 		return nil, api.Errorf(api.KindInternal, "cannot start VM %s: %w", v.Name, err)
 	}
 	return drv.Start(ctx, driver.Spec{
 		ID: v.ID, Dir: s.paths.VM(v.ID), VCPUs: v.VCPUs, MemoryBytes: v.MemoryBytes,
 		Kernel: vmlinux, Initramfs: initramfs, Cmdline: cmdline,
-		Disk: s.disks.Path(v.ID), DiskFormat: d.Format(), Slot: v.Slot, NoNetwork: v.Network == api.NetworkNone,
+		Disk: s.disks.Path(v.ID), DiskFormat: d.Format(), Slot: v.Slot, NoNetwork: v.Network == api.NetworkNone, Isolated: v.Network == api.NetworkIsolated,
 		Accel: found.Accel, Timed: part,
 	})
 }
 
-// cmdline returns the guest's kernel command line.
-func cmdline(v api.VM) (string, error) {
+// cmdline returns the guest's kernel command line. An isolated guest gets no name server, and in
+// user mode no gateway, which would not pass its packets: so what it tries fails at once. In
+// system mode its way to the host, which begins connections to it, is through the gateway.
+func cmdline(v api.VM, userMode bool) (string, error) {
 	boot := agentproto.Boot{Hostname: v.Name, Root: "/dev/vda"}
 	switch {
 	case v.Init == api.InitSystemd:
@@ -153,7 +155,13 @@ func cmdline(v api.VM) (string, error) {
 		boot.Init = v.Init
 	}
 	if v.Network != api.NetworkNone {
-		boot.Address, boot.Gateway, boot.DNS = guestnet.Address, guestnet.Gateway, guestnet.DNS
+		boot.Address = guestnet.Address
+	}
+	if v.Network == "" || v.Network == api.NetworkIsolated && !userMode {
+		boot.Gateway = guestnet.Gateway
+	}
+	if v.Network == "" {
+		boot.DNS = guestnet.DNS
 		boot.Search = driver.SearchDomains(os.ReadFile)
 	}
 	agent, err := boot.Cmdline()

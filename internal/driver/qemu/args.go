@@ -40,7 +40,7 @@ func Args(s driver.Spec, accel string, files Files) []string {
 	if s.NoNetwork {
 		return args
 	}
-	return append(args, networkArgs()...)
+	return append(args, networkArgs(s.Isolated)...)
 }
 
 // bootArgs return the arguments for the machine's size and what it boots.
@@ -102,10 +102,15 @@ func diskArgs(s driver.Spec, protocol string) []string {
 }
 
 // networkArgs connect the guest to QEMU's user network, which needs no privileges. IPv6 is off:
-// it would offer a route even if the host has none.
-func networkArgs() []string {
+// it would offer a route even if the host has none. In an isolated network the guest reaches
+// neither the host nor anything through it (qemu(1), restrict); the agent needs no network.
+func networkArgs(isolated bool) []string {
+	user := fmt.Sprintf("user,id=net,ipv6=off,net=%s,host=%s,dns=%s,dhcpstart=%s", guestnet.Address.Masked(), guestnet.Gateway, guestnet.DNS, guestnet.Address.Addr())
+	if isolated {
+		user += ",restrict=on"
+	}
 	return []string{
-		"-netdev", fmt.Sprintf("user,id=net,ipv6=off,net=%s,host=%s,dns=%s,dhcpstart=%s", guestnet.Address.Masked(), guestnet.Gateway, guestnet.DNS, guestnet.Address.Addr()),
+		"-netdev", user,
 		"-device", "virtio-net-device,netdev=net,mac=" + guestnet.MAC,
 	}
 }

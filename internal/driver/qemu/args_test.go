@@ -23,7 +23,10 @@ func TestArgs(t *testing.T) {
 	odd.Dir = "/home/a,b/ü \"quoted\" $HOME/id=x,server=on"
 	odd.Disk = odd.Dir + "/disk"
 	odd.Kernel, odd.DiskFormat, odd.Cmdline = odd.Dir+"/vmlinux", disk.Qcow2, ""
+	isolated := plainSpec()
+	isolated.Isolated = true
 	for name, args := range map[string][]string{
+		"isolated":  Args(isolated, KVM, Files{QMP: 3, Agent: 4}),
 		"kvm":       Args(plainSpec(), KVM, Files{QMP: 3, Agent: 4}),
 		"tcg":       Args(plainSpec(), TCG, Files{QMP: 3, Agent: 4}),
 		"odd-names": Args(odd, TCG, Files{QMP: 3, Agent: 4}),

@@ -38,6 +38,8 @@ type Spec struct {
 	Slot  int          // the VM's number, which determines its outer address
 	Outer netip.Prefix // the range of outer addresses; zero: DefaultOuter
 	UID   int          // who may open the tap: uid and gid of the VMM
+	// Isolated: the guest reaches nothing beyond its gateway; the host reaches it.
+	Isolated bool
 }
 
 // Plan is a VM's network.
@@ -51,6 +53,9 @@ type Plan struct {
 	Outer   netip.Prefix // the VM's outer address, on Uplink; the same /31
 	HostMAC string
 	UpMAC   string
+	// Isolated: the namespace has no default route, and its rules refuse what the guest
+	// begins, except to its gateway.
+	Isolated bool
 }
 
 // Slots returns how many VMs an outer prefix has addresses for, or an error if it is
@@ -118,7 +123,7 @@ func New(s Spec) (Plan, error) {
 	return Plan{
 		ID: s.ID, Slot: s.Slot, UID: s.UID, Netns: vmid.Netns(s.ID), Link: vmid.Link(s.ID),
 		Host: netip.PrefixFrom(host, 31), Outer: netip.PrefixFrom(inner, 31),
-		HostMAC: mac(host), UpMAC: mac(inner),
+		HostMAC: mac(host), UpMAC: mac(inner), Isolated: s.Isolated,
 	}, nil
 }
 
@@ -144,7 +149,11 @@ func (p Plan) String() string {
 	line("  link %s veth peer %s address %s up", Uplink, p.Link, p.UpMAC)
 	line("    addr %s", p.Outer)
 	line("    neigh %s lladdr %s permanent", p.Host.Addr(), p.HostMAC)
-	line("  route default via %s dev %s", p.Host.Addr(), Uplink)
+	if p.Isolated {
+		line("  rules isolated")
+	} else {
+		line("  route default via %s dev %s", p.Host.Addr(), Uplink)
+	}
 	line("link %s veth peer %s netns %s address %s up", p.Link, Uplink, p.Netns, p.HostMAC)
 	line("  addr %s", p.Host)
 	line("  neigh %s lladdr %s permanent", p.Outer.Addr(), p.UpMAC)

@@ -18,6 +18,11 @@ func TestPlanAsText(t *testing.T) {
 		}
 		all = append(all, p.String())
 	}
+	isolated, err := New(Spec{ID: "0123456789ab", Slot: 7, UID: 1900000007, Isolated: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all = append(all, isolated.String())
 	golden.Check(t, "plans.txt", strings.Join(all, "\n"))
 }
 
@@ -91,18 +96,20 @@ func TestTablesAsText(t *testing.T) {
 		}
 		golden.Check(t, name, text)
 	}
-	text, err := GuestTables(DefaultOuter)
-	if err != nil {
-		t.Fatal(err)
+	for name, isolated := range map[string]bool{"guest.nft": false, "isolated.nft": true} {
+		text, err := GuestTables(DefaultOuter, isolated)
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden.Check(t, name, text)
 	}
-	golden.Check(t, "guest.nft", text)
 }
 
 func TestTablesOfNoPrefixAreRefused(t *testing.T) {
 	if text, err := (HostTable{}).Text(); err == nil {
 		t.Error(text)
 	}
-	if text, err := GuestTables(netip.MustParsePrefix("10.0.0.0/8")); err == nil {
+	if text, err := GuestTables(netip.MustParsePrefix("10.0.0.0/8"), false); err == nil {
 		t.Error(text)
 	}
 }

@@ -58,10 +58,10 @@ func (t HostTable) Text() (string, error) {
 }
 
 // GuestTables returns the tables of a namespace for `nft -f -`. They are the same for
-// all VMs. They block the way to metadata and to other guests a second time, so that it
+// all VMs, and for all isolated ones (Spec.Isolated). They block the way to metadata and to other guests a second time, so that it
 // stays blocked if all rules of the host are flushed, and every way to the VMM's own
 // sockets.
-func GuestTables(outer netip.Prefix) (string, error) {
+func GuestTables(outer netip.Prefix, isolated bool) (string, error) {
 	if _, err := Slots(outer); err != nil {
 		return "", err
 	}
@@ -69,7 +69,7 @@ func GuestTables(outer netip.Prefix) (string, error) {
 		"Table": TableName, "Tap": Tap, "Uplink": Uplink, "MAC": guestnet.MAC, "Guest": guestnet.Address.Addr(),
 		"Gateway": guestnet.Gateway, "DNS": guestnet.DNS, "Question": ResolverAddress(outer),
 		"HostMask": hostMask(outer), "HostSide": outer.Addr(), "Closed": join(append(Metadata(), outer)),
-		"MaxConnections": MaxConnections,
+		"MaxConnections": MaxConnections, "Isolated": isolated,
 	})
 }
 

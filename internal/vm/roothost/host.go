@@ -58,7 +58,9 @@ func (h Host) Snapshot(v api.VM) bool { return v.DiskDriver == h.Snapshots }
 
 // AttachNetwork implements vm.Host.
 func (h Host) AttachNetwork(ctx context.Context, v api.VM) error {
-	return h.do(ctx, rootapi.NetAttachCall{VM: vmOf(v.ID), Slot: v.Slot, None: v.Network == api.NetworkNone})
+	return h.do(ctx, rootapi.NetAttachCall{
+		VM: vmOf(v.ID), Slot: v.Slot, None: v.Network == api.NetworkNone, Isolated: v.Network == api.NetworkIsolated,
+	})
 }
 
 // Kill implements vm.Host.

@@ -33,7 +33,7 @@ func (m *Manager) Attach(ctx context.Context, p network.Plan) error {
 	if err := m.Detach(ctx, p.ID); err != nil {
 		return err
 	}
-	s, err := m.pool.take(ctx)
+	s, err := m.space(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -45,10 +45,18 @@ func (m *Manager) Attach(ctx context.Context, p network.Plan) error {
 	return nil
 }
 
+// space returns a namespace for a plan.
+func (m *Manager) space(ctx context.Context, p network.Plan) (*space, error) {
+	if p.Isolated {
+		return newSpace(ctx, m.isolatedRules)
+	}
+	return m.pool.take(ctx)
+}
+
 // ours refuses a plan that package network does not make for this Manager: names and
 // addresses are not taken from elsewhere.
 func (m *Manager) ours(p network.Plan) error {
-	again, err := network.New(network.Spec{ID: p.ID, Slot: p.Slot, Outer: m.outer, UID: p.UID})
+	again, err := network.New(network.Spec{ID: p.ID, Slot: p.Slot, Outer: m.outer, UID: p.UID, Isolated: p.Isolated})
 	if err == nil && again != p {
 		err = api.Errorf(api.KindInvalid, "cannot make the network of VM %s: it was not planned for %s", p.ID, m.outer)
 	}
@@ -94,6 +102,9 @@ func (m *Manager) join(s *space, p network.Plan) error {
 	}
 	if err != nil {
 		return err
+	}
+	if p.Isolated {
+		return nil // the host is on the link
 	}
 	if err := s.nl.RouteAdd(&netlink.Route{Gw: net.IP(p.Host.Addr().AsSlice())}); err != nil {
 		return fmt.Errorf("set the default route: %w", err)

@@ -44,6 +44,16 @@ func plan(t testing.TB, slot int) network.Plan {
 	return p
 }
 
+func isolatedPlan(t testing.TB, slot int) network.Plan {
+	t.Helper()
+	p := plan(t, slot)
+	again, err := network.New(network.Spec{ID: p.ID, Slot: p.Slot, UID: p.UID, Isolated: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return again
+}
+
 func attach(t testing.TB, m *Manager, p network.Plan) {
 	t.Helper()
 	if err := m.Attach(context.Background(), p); err != nil {
@@ -100,6 +110,29 @@ func TestAttachAgainLeavesTheNetworkAlone(t *testing.T) {
 	}
 	if after := linkIndex(t, m, p.Link); after != index {
 		t.Errorf("the link was %d and is %d", index, after)
+	}
+}
+
+// TestAttachChangesWhetherAGuestIsIsolated: a namespace that was made for the other kind is made
+// again.
+func TestAttachChangesWhetherAGuestIsIsolated(t *testing.T) {
+	needsRoot(t)
+	m, open, isolated := newManager(t, 0), plan(t, 7), isolatedPlan(t, 7)
+	if open == isolated {
+		t.Fatal("the plans are equal")
+	}
+	for _, p := range []network.Plan{open, isolated, isolated, open} {
+		attach(t, m, p)
+		if whole := m.whole(p); !whole {
+			t.Errorf("not complete:\n%s", p)
+		}
+		other := open
+		if p == open {
+			other = isolated
+		}
+		if m.whole(other) {
+			t.Errorf("taken for the other:\n%s", p)
+		}
 	}
 }
 

@@ -2,7 +2,7 @@
 
 // Package netns makes the networks of VMs in system mode that package network plans:
 // namespaces, links, addresses and routes by netlink, the firewall's tables by nft(8),
-// which is not run while a VM is created. It needs CAP_NET_ADMIN and CAP_SYS_ADMIN;
+// which is not run while a VM is created unless that is isolated. It needs CAP_NET_ADMIN and CAP_SYS_ADMIN;
 // only the root helper uses it.
 //
 // It stores no state of a VM. The kernel's objects with a VM's name are the record, and
@@ -42,10 +42,12 @@ type Options struct {
 type Manager struct {
 	outer netip.Prefix
 	rules string // the tables of a namespace
-	dir   string
-	log   *slog.Logger
-	host  *netlink.Handle
-	pool  pool
+	// The tables of an isolated VM's. The pool has none of those: few VMs are isolated.
+	isolatedRules string
+	dir           string
+	log           *slog.Logger
+	host          *netlink.Handle
+	pool          pool
 }
 
 // New returns a Manager. Its pool is empty until Fill, or the first Attach.
@@ -53,7 +55,11 @@ func New(o Options) (*Manager, error) {
 	if !o.Outer.IsValid() {
 		o.Outer = network.DefaultOuter
 	}
-	rules, err := network.GuestTables(o.Outer)
+	rules, err := network.GuestTables(o.Outer, false)
+	if err != nil {
+		return nil, err
+	}
+	isolated, err := network.GuestTables(o.Outer, true)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +67,7 @@ func New(o Options) (*Manager, error) {
 	if err != nil {
 		return nil, api.Errorf(api.KindInternal, "cannot talk to the kernel about links: %w", err)
 	}
-	m := &Manager{outer: o.Outer, rules: rules, dir: cmp.Or(o.Dir, RunDir), log: o.Log, host: host}
+	m := &Manager{outer: o.Outer, rules: rules, isolatedRules: isolated, dir: cmp.Or(o.Dir, RunDir), log: o.Log, host: host}
 	if m.log == nil {
 		m.log = slog.Default()
 	}

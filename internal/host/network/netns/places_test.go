@@ -215,7 +215,11 @@ func newInternet(t *testing.T) place {
 // is another tap, with a goroutine in the VMM's place that carries frames.
 func newGuest(t *testing.T, m *Manager, slot int, hardware string) place {
 	t.Helper()
-	p := plan(t, slot)
+	return newGuestOf(t, m, plan(t, slot), hardware)
+}
+
+func newGuestOf(t *testing.T, m *Manager, p network.Plan, hardware string) place {
+	t.Helper()
 	attach(t, m, p)
 	var outside, inside *os.File
 	namespace(t, m, p).do(t, func() (err error) {

@@ -93,7 +93,7 @@ func (m *Manager) whole(p network.Plan) bool {
 	if err != nil || !ownedBy(tap, p.UID) {
 		return false
 	}
-	return has(m.host, host, p.Host.String()) && has(nl, uplink, p.Outer.String()) && routed(nl, uplink) &&
+	return has(m.host, host, p.Host.String()) && has(nl, uplink, p.Outer.String()) && routed(nl, uplink) != p.Isolated &&
 		knows(m.host, host, p.Outer.Addr(), p.UpMAC) && knows(nl, uplink, p.Host.Addr(), p.HostMAC) &&
 		knows(nl, tap, guestnet.Address.Addr(), guestnet.MAC)
 }

@@ -80,6 +80,47 @@ func TestTheHostReachesTheGuest(t *testing.T) {
 	}
 }
 
+// TestAnIsolatedGuest begins nothing but to its gateway, and answers the host.
+func TestAnIsolatedGuest(t *testing.T) {
+	m, inet := newWorld(t)
+	p := isolatedPlan(t, 3)
+	guest := newGuestOf(t, m, p, guestnet.MAC)
+	guest.do(t, func() error { return serve(t, "guest", "0.0.0.0:80") })
+	other := newGuest(t, m, 4, guestnet.MAC)
+	other.do(t, func() error { return serve(t, "guest", "0.0.0.0:80") })
+	if err := serve(t, "host", "0.0.0.0:80"); err != nil {
+		t.Fatal(err)
+	}
+	heard := listen(t, inet)
+	for name, to := range map[string]string{
+		"the internet":                     webServer + ":80",
+		"the name server":                  "10.0.2.3:53",
+		"the resolver":                     network.ResolverAddress(network.DefaultOuter).String() + ":53",
+		"another guest":                    plan(t, 4).Outer.Addr().String() + ":80",
+		"the host by its side of the link": p.Host.Addr().String() + ":80",
+		"the host by its address":          hostAddress + ":80",
+		"a metadata address":               metadata + ":80",
+		"its gateway's ports":              "10.0.2.2:81",
+	} {
+		t.Run(name, func(t *testing.T) {
+			refused(t, guest, "tcp", to)
+			silent(t, guest, "", "udp", to)
+		})
+	}
+	if from := heard(); from != "" {
+		t.Errorf("the internet heard %s", from)
+	}
+	for _, proto := range []string{"tcp", "udp"} {
+		if said, err := dial("", proto, p.Outer.Addr().String()+":80", patience); err != nil || said != "guest for "+p.Host.Addr().String() {
+			t.Errorf("%s: %q, %v", proto, said, err)
+		}
+		reaches(t, other, proto, webServer+":80", "web for "+hostAddress)
+	}
+	if answered, err := guest.ping(guestnet.Gateway); err != nil || !answered {
+		t.Errorf("the gateway does not answer: %v", err)
+	}
+}
+
 func TestSpoofedSources(t *testing.T) {
 	m, inet := newWorld(t)
 	guest := newGuest(t, m, 3, guestnet.MAC)
