@@ -125,22 +125,26 @@ const (
 	NetworkNone     = "none"     // it has no network
 )
 
+// RecordedNetwork returns a VM's Network for a request's: that of a VM with NetworkNAT is empty.
+func RecordedNetwork(requested string) string {
+	if requested == NetworkNAT {
+		return ""
+	}
+	return requested
+}
+
 // The values of Tools; a request's ToolsNone differs from an empty one, which is the default.
 const (
 	ToolsMise = "mise"
 	ToolsNone = "none"
 )
 
-// NetworkDefault stands for a network of its own in a request that changes a VM: an empty text
-// there would change nothing.
-const NetworkDefault = "default"
-
 // NextStart is what a running VM will have at its next start. A zero value changes nothing.
 type NextStart struct {
 	VCPUs       int    `json:"vcpus,omitempty"`
 	MemoryBytes int64  `json:"memory_bytes,omitempty"`
 	DiskBytes   int64  `json:"disk_bytes,omitempty"`
-	Network     string `json:"network,omitempty"` // NetworkNone or NetworkDefault
+	Network     string `json:"network,omitempty"` // NetworkNAT, NetworkIsolated or NetworkNone
 	// DiskReason is why the disk has not grown while the VM runs; empty if it is about to.
 	DiskReason string `json:"disk_reason,omitempty"`
 }
@@ -155,11 +159,8 @@ func (v VM) AtNextStart() VM {
 	if n.DiskBytes > v.DiskSize() {
 		v.GrownBytes = n.DiskBytes
 	}
-	switch n.Network {
-	case NetworkNone:
-		v.Network = NetworkNone
-	case NetworkDefault:
-		v.Network = ""
+	if n.Network != "" {
+		v.Network = RecordedNetwork(n.Network)
 	}
 	return v
 }
@@ -256,7 +257,7 @@ type SetVM struct {
 	VCPUs       *int    `json:"vcpus,omitempty"`
 	MemoryBytes *int64  `json:"memory_bytes,omitempty"`
 	DiskBytes   *int64  `json:"disk_bytes,omitempty"` // no less than it has
-	Network     *string `json:"network,omitempty"`    // NetworkNone or NetworkDefault
+	Network     *string `json:"network,omitempty"`    // NetworkNAT, NetworkIsolated or NetworkNone
 	// Publish are all the ports to publish from now on; empty, but not nil: none.
 	Publish *[]PublishedPort `json:"publish,omitempty"`
 	// Labels are added to those of the VM, or replace them.

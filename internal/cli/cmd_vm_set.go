@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"banger/api"
@@ -49,10 +50,10 @@ What a VM that does not run has changes for its next start. Of one that runs:
 	f.StringVar(&s.memory, "memory", "", "memory, such as 512M or 4G")
 	f.StringVar(&s.disk, "disk", "", "size of the disk, such as 32G, no less than it has")
 	f.StringVar(&s.vcpu, "vcpu", "", "number of processors")
-	f.StringVar(&s.network, "network", "", "none: no network; default: a network of its own")
+	f.StringVar(&s.network, "network", "", "nat: it reaches the outside; isolated: the host reaches it, and it reaches nothing; none: no network")
 	f.StringArrayVarP(&s.publish, "publish", "p", nil, "publish this `PORT` and no others that are not given: [ADDRESS:]HOSTPORT:GUESTPORT[/udp], or none; may be repeated")
 	f.StringArrayVar(&s.labels, "label", nil, "set a label, as `KEY=VALUE`, or remove one, as KEY-; may be repeated")
-	completeFlag(cmd, "network", func() []string { return []string{api.NetworkNone, api.NetworkDefault} })
+	completeFlag(cmd, "network", func() []string { return networks })
 	return cmd
 }
 
@@ -121,8 +122,8 @@ func (s *setVM) request(cmd *cobra.Command) (req api.SetVM, err error) {
 		return err
 	})
 	read("network", func() error {
-		if req.Network = &s.network; s.network != api.NetworkNone && s.network != api.NetworkDefault {
-			return fmt.Errorf("%.40q is not none or default", s.network)
+		if req.Network = &s.network; !slices.Contains(networks, s.network) {
+			return fmt.Errorf("%.40q is not one of %s", s.network, strings.Join(networks, ", "))
 		}
 		return nil
 	})

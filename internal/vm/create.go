@@ -113,13 +113,10 @@ func (c *Creator) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 // network returns the Network of a new VM. That of a VM with NAT is empty, as it was before
 // there was a choice.
 func network(requested string, defaults Defaults) string {
-	switch {
-	case requested == api.NetworkNAT:
-		return ""
-	case requested == "" && defaults.Isolated:
+	if requested == "" && defaults.Isolated {
 		return api.NetworkIsolated
 	}
-	return requested
+	return api.RecordedNetwork(requested)
 }
 
 // checkRequested refuses a request that no host can carry out.

@@ -115,7 +115,7 @@ func TestARunningVMIsSet(t *testing.T) {
 		t.Errorf("it has %+v, next %+v", v, v.Next)
 	}
 	// What it has again needs no next start; another change leaves the rest.
-	v = set(api.SetVM{VCPUs: ptr(1), Network: ptr(api.NetworkDefault), Labels: map[string]string{"a": "b"}})
+	v = set(api.SetVM{VCPUs: ptr(1), Network: ptr(api.NetworkNAT), Labels: map[string]string{"a": "b"}})
 	if v.Next == nil || *v.Next != (api.NextStart{MemoryBytes: 512 * mib}) || v.Labels["a"] != "b" {
 		t.Errorf("next %+v", v.Next)
 	}

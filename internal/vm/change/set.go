@@ -113,8 +113,8 @@ func checkSet(req api.SetVM) ([]api.PublishedPort, error) {
 	if err := label.Check(req.Labels); err != nil {
 		return nil, err
 	}
-	if n := req.Network; n != nil && *n != api.NetworkNone && *n != api.NetworkDefault {
-		return nil, api.Errorf(api.KindInvalid, "unknown network %.40q", *n).WithHint("--network none, or: --network default")
+	if n := req.Network; n != nil && *n != api.NetworkNAT && *n != api.NetworkIsolated && *n != api.NetworkNone {
+		return nil, api.Errorf(api.KindInvalid, "unknown network %.40q", *n).WithHint("use one of: --network nat, --network isolated, --network none")
 	}
 	if req.Publish == nil {
 		return nil, nil
@@ -132,10 +132,7 @@ func wanted(v api.VM, req api.SetVM) (api.VM, error) {
 		v.MemoryBytes = *req.MemoryBytes
 	}
 	if req.Network != nil {
-		v.Network = ""
-		if *req.Network == api.NetworkNone {
-			v.Network = api.NetworkNone
-		}
+		v.Network = api.RecordedNetwork(*req.Network)
 	}
 	var err error
 	if v.Labels, err = label.Apply(v.Labels, req.Labels, req.RemoveLabels); err != nil {
@@ -163,7 +160,7 @@ func set(v, wants api.VM, runs, grows bool) api.VM {
 		next.MemoryBytes = wants.MemoryBytes
 	}
 	if wants.Network != v.Network {
-		next.Network = cmp.Or(wants.Network, api.NetworkDefault)
+		next.Network = cmp.Or(wants.Network, api.NetworkNAT)
 	}
 	if wants.DiskSize() > v.DiskSize() {
 		next.DiskBytes = wants.DiskSize()
