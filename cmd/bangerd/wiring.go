@@ -25,6 +25,7 @@ import (
 	"banger/internal/host/systemd"
 	"banger/internal/image"
 	"banger/internal/kernel"
+	"banger/internal/names"
 	"banger/internal/paths"
 	"banger/internal/rootapi"
 	"banger/internal/vm"
@@ -119,6 +120,7 @@ func systemMode(ctx context.Context, env daemon.Env, settings config.Config, ker
 	parts.Drivers = []driver.Driver{jailed.NewFirecracker(helper, boot), jailed.NewQEMU(helper, boot, user, user.Clock)}
 	parts.Disks = []disk.Driver{snapshots, link, copy.New()}
 	parts.RootHost = roothost.Host{Helper: helper, Snapshots: snapshots.Name()}
+	parts.Names = &names.Service{Helper: helper, Log: env.Log}
 	parts.Doctor = systemDoctor(env, *parts, helper)
 }
 

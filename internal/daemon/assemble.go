@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"sync"
 
 	"banger/api"
 	"banger/internal/config"
@@ -11,6 +12,7 @@ import (
 	"banger/internal/driver"
 	"banger/internal/host/console"
 	"banger/internal/installlock/hold"
+	"banger/internal/names"
 	"banger/internal/op"
 	"banger/internal/publish"
 	"banger/internal/store"
@@ -30,6 +32,7 @@ type Parts struct {
 	// Images and Kernels are the caches. They are opened before Assemble.
 	Images  ImageCache
 	Kernels KernelCache
+	Names   *names.Service // nil in user mode, in which the host has no addresses of VMs
 	// Doctor examines the host; vms are those of the services.
 	Doctor func(ctx context.Context, vms *vm.Service) []api.Check
 }
@@ -57,6 +60,21 @@ func memory(host config.Host, system bool) (m vm.Memory) {
 	}
 	m.Bytes, m.Whose = host.MemoryFor(group)
 	return m
+}
+
+// serveNames answers questions about the names of VMs, in system mode, until end is called.
+func serveNames(ctx context.Context, s *names.Service, vms *vm.Service) (end func()) {
+	if s == nil {
+		return func() {}
+	}
+	s.Find = vms.Find
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	wg.Go(func() { s.Run(ctx) })
+	return func() {
+		cancel()
+		wg.Wait()
+	}
 }
 
 // Assemble opens the store and makes services of parts.
@@ -89,6 +107,7 @@ func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
 		Watch:    watcher.Watch, Outcome: caches.Outcome, Again: func(left op.Unfinished) (op.Plan, bool) { return caches.Again(left) }, Logger: env.Log,
 	})
 	caches.Use = vms
+	endNames := serveNames(ctx, parts.Names, vms)
 	return &Services{
 		VMs: vms, Lifecycle: vms, Signals: vms, Changes: vms, Guests: vms, Observer: vms, Leases: vms,
 		Caches: caches, Operations: ops,
@@ -103,6 +122,7 @@ func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
 			vms.Detach()
 		},
 		Close: func() error {
+			endNames()
 			ops.Close()
 			vms.Close()
 			ports.Detach()

@@ -14,7 +14,7 @@ var decoders = map[Verb]func(Request, int) (Call, error){
 	Hello: of[HelloCall], DiskAttach: of[DiskAttachCall], DiskStatus: of[DiskStatusCall],
 	NetAttach: of[NetAttachCall], BootPut: of[BootPutCall], VMStart: of[VMStartCall],
 	VMFind: of[VMFindCall], VMKill: of[VMKillCall], VMRelease: of[VMReleaseCall], VMDial: of[VMDialCall],
-	List: of[ListCall], Check: of[CheckCall], Clear: of[ClearCall],
+	List: of[ListCall], Check: of[CheckCall], Names: of[NamesCall], Clear: of[ClearCall],
 }
 
 func of[C Call](r Request, files int) (Call, error) { return Decode[C](r, files) }

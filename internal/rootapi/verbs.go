@@ -31,8 +31,9 @@ const (
 	VMRelease  Verb = "vm-release"  // remove all objects of the host of a VM that is not running
 	VMDial     Verb = "vm-dial"     // connect to one of the VMM's sockets
 	List       Verb = "list"        // list every object of the host that carries banger's names
+	Names      Verb = "names"       // give running VMs names on the host; hand out the sockets for their questions
 	Check      Verb = "check"       // report what the host can do, for the doctor
-	Clear      Verb = "clear"       // remove what all VMs share: the firewall's table, stored boot files
+	Clear      Verb = "clear"       // remove what all VMs share: the firewall's table, the names' link, stored boot files
 )
 
 // Call is a request's content.
@@ -419,8 +420,39 @@ type VMMCheck struct {
 	Jailer   string   `json:"jailer,omitempty"` // its jailer's
 }
 
+// NamesCall makes the link and the address for questions about VMs' names, and has
+// systemd-resolved, if it runs, send those questions there.
+type NamesCall struct {
+	// Sockets requests the sockets to answer on. They come with the answer: UDP, then TCP.
+	Sockets bool `json:"sockets,omitempty"`
+}
+
+// Verb implements Call.
+func (NamesCall) Verb() Verb { return Names }
+
+// Validate implements Call.
+func (NamesCall) Validate() error { return nil }
+
+// Files implements Call.
+func (NamesCall) Files() (least, most int) { return none() }
+
+// NamesAnswer reports whether VMs have names on the host.
+type NamesAnswer struct {
+	// Outer is the prefix of the VMs' addresses on the host's side.
+	Outer netip.Prefix `json:"outer"`
+	// Link is the index of the link. Sockets from before it changed receive nothing.
+	Link int `json:"link"`
+	// Problem is why the host's resolver does not send questions about VMs; empty if it does.
+	Problem string `json:"problem,omitempty"`
+	// Absent reports that the problem is that systemd-resolved does not run: nothing was
+	// changed, and another resolver can be set up by hand.
+	Absent bool `json:"absent,omitempty"`
+	// Taken are the domains of VMs' names that another link has too, as DOMAIN on LINK.
+	Taken []string `json:"taken,omitempty"`
+}
+
 // ClearCall removes the objects that all VMs share, before an uninstallation: the firewall's
-// table and the stored boot files. It is refused while a VM runs.
+// table, the link for VMs' names and the stored boot files. It is refused while a VM runs.
 type ClearCall struct{}
 
 // Verb implements Call.
@@ -436,6 +468,6 @@ func (ClearCall) Files() (least, most int) { return none() }
 func Calls() []Call {
 	return []Call{
 		HelloCall{}, DiskAttachCall{Mode: Snapshot}, DiskStatusCall{}, NetAttachCall{},
-		BootPutCall{}, VMStartCall{}, VMFindCall{}, VMKillCall{}, VMReleaseCall{}, VMDialCall{}, ListCall{}, CheckCall{}, ClearCall{},
+		BootPutCall{}, VMStartCall{}, VMFindCall{}, VMKillCall{}, VMReleaseCall{}, VMDialCall{}, ListCall{}, CheckCall{}, NamesCall{}, ClearCall{},
 	}
 }

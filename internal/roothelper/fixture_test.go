@@ -26,6 +26,7 @@ import (
 	"banger/internal/host/blockdev"
 	"banger/internal/host/network"
 	"banger/internal/host/network/netns"
+	"banger/internal/host/resolved"
 	"banger/internal/host/systemd"
 	"banger/internal/rootapi"
 	"banger/internal/vmid"
@@ -89,6 +90,7 @@ type fixture struct {
 	blocks *fakeBlocks
 	nets   *fakeNets
 	wall   *fakeFirewall
+	names  fakeNames
 	units  *fakeUnits
 	logs   []*os.File
 	sum    string // of a boot file that is kept
@@ -111,7 +113,7 @@ func newFixture(t testing.TB) *fixture {
 			Firecracker: w.program("firecracker", "Firecracker v1.16.1"), Jailer: w.program("jailer", "Jailer v1.16.1"),
 			QEMU: w.link(filepath.Join(w.dir(), "qemu-system-x86_64")),
 		},
-		Owner: owner, Blocks: w.blocks, Networks: w.nets, Firewall: w.wall, Units: w.units,
+		Owner: owner, Blocks: w.blocks, Networks: w.nets, Firewall: w.wall, Names: &w.names, Units: w.units,
 		Host:  fcproc.Host{Proc: w.dir(), Cgroup: w.dir()},
 		Dirs:  Dirs{Jails: filepath.Join(dir, "jails"), Boot: filepath.Join(dir, "boot"), Run: filepath.Join(dir, "run")},
 		ready: 5 * time.Second, starting: 300 * time.Millisecond,
@@ -464,6 +466,25 @@ func (f *fakeFirewall) Remove(context.Context) error {
 	return nil
 }
 func (f *fakeFirewall) Check(context.Context) []api.Check { return nil }
+
+// fakeNames only knows whether its link is there.
+type fakeNames struct {
+	there bool
+	state resolved.State
+	fails error
+}
+
+func (f *fakeNames) Ensure(context.Context) (resolved.State, error) {
+	f.there = f.fails == nil
+	return f.state, f.fails
+}
+
+func (f *fakeNames) Listen(context.Context) ([]*os.File, error) {
+	one, other, err := os.Pipe()
+	return []*os.File{one, other}, err
+}
+
+func (f *fakeNames) Remove() error { f.there = false; return nil }
 
 // file is an open file with content.
 func (w *fixture) file(content string) *os.File {

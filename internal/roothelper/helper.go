@@ -71,6 +71,7 @@ type Helper struct {
 	Blocks   Blocks
 	Networks Networks
 	Firewall Firewall
+	Names    Names
 	Units    Units
 	Host     fcproc.Host
 	Dirs     Dirs

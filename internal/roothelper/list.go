@@ -95,7 +95,7 @@ func (h *Helper) clear(ctx context.Context) error {
 				WithHint("banger vm list; banger doctor --leaks")
 		}
 	}
-	err = h.Firewall.Remove(ctx)
+	err = errors.Join(h.Firewall.Remove(ctx), h.Names.Remove())
 	kept, readErr := os.ReadDir(h.Dirs.Boot)
 	if readErr != nil && !errors.Is(readErr, os.ErrNotExist) {
 		err = errors.Join(err, readErr)

@@ -19,9 +19,11 @@ import (
 	"banger/internal/daemon/fcproc"
 	"banger/internal/host/fsx"
 	"banger/internal/host/network/netns"
+	"banger/internal/host/resolved"
 	"banger/internal/host/systemd"
 	"banger/internal/logging"
 	"banger/internal/paths"
+	"banger/internal/roothelper/hostfirewall"
 	"banger/internal/roothelper/instancelock"
 	"banger/internal/system/record"
 )
@@ -75,7 +77,8 @@ func run(version string, log *slog.Logger) error {
 		return err
 	}
 	defer func() { _ = release() }()
-	h, networks, err := newHelper(ctx, installed, log)
+	names := &resolved.Names{Log: log}
+	h, networks, err := newHelper(ctx, installed, names, log)
 	if err != nil {
 		return err
 	}
@@ -83,6 +86,9 @@ func run(version string, log *slog.Logger) error {
 	defer networks.Close()
 	defer h.Firewall.Close()
 	defer warming.Wait()
+	keeping, stopKeeping := context.WithCancel(ctx)
+	defer stopKeeping()
+	warming.Go(func() { names.Keep(keeping) })
 	warming.Go(func() { h.warm(ctx, networks, log) })
 	l, err := Listen(paths.RootSocket, installed.UID, installed.GID)
 	if err != nil {
@@ -116,7 +122,7 @@ func (h *Helper) warm(ctx context.Context, networks *netns.Manager, log *slog.Lo
 	networks.Fill()
 }
 
-func newHelper(ctx context.Context, r record.Record, log *slog.Logger) (*Helper, *netns.Manager, error) {
+func newHelper(ctx context.Context, r record.Record, names Names, log *slog.Logger) (*Helper, *netns.Manager, error) {
 	outer, err := netip.ParsePrefix(r.Network)
 	if err != nil {
 		return nil, nil, api.Errorf(api.KindInternal, "cannot use the network %q: %w", r.Network, err)
@@ -142,7 +148,8 @@ func newHelper(ctx context.Context, r record.Record, log *slog.Logger) (*Helper,
 		Settings: Settings{UIDBase: r.UIDBase, UIDCount: r.UIDCount, Outer: outer, Self: self},
 		Owner:    r.UID,
 		Blocks:   KernelBlocks{}, Networks: networks, Units: units,
-		Firewall: &hostFirewall{outer: outer, log: log},
+		Firewall: &hostfirewall.Firewall{Outer: outer, Log: log},
+		Names:    names,
 		Host:     fcproc.System(),
 		Dirs:     Dirs{Jails: paths.Jails, Boot: paths.BootFiles, Run: paths.RootRun},
 	}

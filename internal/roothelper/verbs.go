@@ -54,6 +54,13 @@ var handlers = map[rootapi.Verb]handler{
 	rootapi.Check: on(func(ctx context.Context, s *Server, c rootapi.CheckCall, _ []*os.File) (any, error) {
 		return s.Helper.check(ctx, c), nil
 	}),
+	rootapi.Names: func(ctx context.Context, s *Server, r rootapi.Request, files []*os.File) (any, []*os.File, error) {
+		call, err := rootapi.Decode[rootapi.NamesCall](r, len(files))
+		if err != nil {
+			return nil, nil, err
+		}
+		return nameVMs(ctx, s.Helper, call)
+	},
 	rootapi.Clear: on(func(ctx context.Context, s *Server, _ rootapi.ClearCall, _ []*os.File) (any, error) {
 		return nil, s.Helper.clear(ctx)
 	}),

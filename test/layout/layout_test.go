@@ -88,22 +88,25 @@ var known = map[string][]string{
 	// The root helper. It runs as root: what it may know is what it needs.
 	"internal/rootapi": {},
 	"internal/roothelper": {
-		"internal/rootapi", "internal/host/blockdev", "internal/host/network", "internal/host/network/netns", "internal/host/systemd",
+		"internal/rootapi", "internal/host/blockdev", "internal/host/network", "internal/host/network/netns", "internal/host/resolved", "internal/host/systemd",
 		"internal/daemon/fcproc", "internal/host/proc", "internal/driver", "internal/driver/firecracker", "internal/driver/qemu",
-		"internal/disk", "internal/config", "internal/host/rootexec", "internal/system/record", "internal/roothelper/instancelock", "internal/roothelper/removetree",
+		"internal/disk", "internal/config", "internal/host/rootexec", "internal/system/record", "internal/roothelper/hostfirewall", "internal/roothelper/instancelock", "internal/roothelper/removetree",
 	},
 	"internal/roothelper/removetree":   {},
+	"internal/roothelper/hostfirewall": {"internal/host/network", "internal/host/network/netns"},
 	"internal/roothelper/instancelock": {},
 	"internal/host/blockdev":           {},
 	"internal/host/network":            {},
 	"internal/host/network/netns":      {"internal/host/network", "internal/host/rootexec"},
+	"internal/host/resolved":           {"internal/host/network"},
 	"internal/daemon/fcproc":           {"internal/host/proc"},
 	"internal/daemon/lock":             {},
 	"internal/daemon/relay":            {},
 	"internal/vm/leaks":                {},
 	"internal/vm/roothost":             {"internal/host/network", "internal/rootapi"},
 
-	"internal/daemon":  {"internal/guest", "internal/image/export", "internal/installlock/hold", "internal/system/record", "internal/host/systemd", "internal/daemon/lock", "internal/daemon/relay", "internal/vm", "internal/op", "internal/store", "internal/config", "internal/host/console", "internal/disk", "internal/driver", "internal/publish"},
+	"internal/daemon":  {"internal/guest", "internal/image/export", "internal/installlock/hold", "internal/names", "internal/system/record", "internal/host/systemd", "internal/daemon/lock", "internal/daemon/relay", "internal/vm", "internal/op", "internal/store", "internal/config", "internal/host/console", "internal/disk", "internal/driver", "internal/publish"},
+	"internal/names":   {"internal/host/network", "internal/rootapi"},
 	"internal/publish": {"client", "internal/daemonstart", "internal/guest", "internal/guest/forward", "internal/host/proc", "internal/update/journal"},
 	"internal/vm": {
 		"internal/op", "internal/disk", "internal/driver", "internal/guest", "internal/guest/agentproto", "internal/host/console", "internal/queue",

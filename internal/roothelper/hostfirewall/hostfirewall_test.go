@@ -1,4 +1,4 @@
-package roothelper
+package hostfirewall
 
 import (
 	"context"
@@ -43,7 +43,7 @@ func TestHostFirewall(t *testing.T) {
 	if err := netns.SetForwarding(false); err != nil {
 		t.Fatal(err)
 	}
-	f := &hostFirewall{outer: network.DefaultOuter, log: slog.New(slog.DiscardHandler)}
+	f := &Firewall{Outer: network.DefaultOuter, Log: slog.New(slog.DiscardHandler)}
 	defer f.Close()
 	for range 2 { // not only the first VM is refused
 		if err := f.Ensure(context.Background()); err == nil {
@@ -83,7 +83,7 @@ func TestHostFirewall(t *testing.T) {
 	}
 }
 
-func tableCheck(f *hostFirewall) api.Check {
+func tableCheck(f *Firewall) api.Check {
 	for _, c := range f.Check(context.Background()) {
 		if c.Name == "firewall table" {
 			return c
