@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"banger/api"
@@ -21,6 +23,7 @@ import (
 	"banger/internal/driver/jailed"
 	"banger/internal/driver/qemu"
 	"banger/internal/host/apt"
+	"banger/internal/host/execx"
 	"banger/internal/host/network"
 	"banger/internal/host/systemd"
 	"banger/internal/image"
@@ -133,6 +136,7 @@ func systemDoctor(env daemon.Env, parts daemon.Parts, helper *rootapi.Client) fu
 			Version: parts.Version, Helper: helper, Drivers: parts.Drivers, Driver: parts.Config.Driver,
 			Unit:     unitState,
 			Resolver: func() netip.Addr { return network.Upstream(os.ReadFile) },
+			Lookup:   lookUp,
 			VMs:      vms.ShowAll, Snapshots: dmsnap.New(nil).Name(),
 			Leaks: vms.Leaks,
 		}
@@ -161,4 +165,23 @@ func agentPath() (string, error) {
 		return "", api.Errorf(api.KindInternal, "cannot find the guest agent: %w", err)
 	}
 	return filepath.Join(filepath.Dir(self), "banger-agent"), nil
+}
+
+// lookUp returns the IPv4 addresses that this host's programs find for a name: getent(1) asks the
+// sources of nsswitch.conf(5).
+func lookUp(ctx context.Context, name string) ([]netip.Addr, error) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	var out strings.Builder
+	if err := execx.Run(ctx, execx.Cmd{Name: "getent", Args: []string{"ahostsv4", name}, Stdout: &out, Package: "libc-bin"}); err != nil {
+		return nil, err
+	}
+	var all []netip.Addr
+	for line := range strings.Lines(out.String()) {
+		first, _, _ := strings.Cut(line, " ")
+		if a, err := netip.ParseAddr(first); err == nil && !slices.Contains(all, a) { // once for each type of socket
+			all = append(all, a)
+		}
+	}
+	return all, nil
 }

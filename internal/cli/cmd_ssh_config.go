@@ -22,7 +22,8 @@ func newSSHConfig(a *app) *cobra.Command {
 		Short: "Let ssh, scp, sftp, rsync, git and editors reach VMs as NAME.banger",
 		Long: `Print the ssh configuration that reaches running VMs as NAME.banger. --install
 writes it to ~/.ssh/banger_config and includes that at the top of ~/.ssh/config;
---uninstall removes both and leaves your own configuration as it was.`,
+--uninstall removes both and leaves your own configuration as it was. NAME.vm is
+the same.`,
 		Example: `  banger ssh-config --install
   ssh dev.banger
   rsync -a src/ dev.banger:src/
@@ -63,7 +64,7 @@ func sshConfigText() (string, error) {
 		return "", err
 	}
 	var b strings.Builder
-	b.WriteString("Host *" + sshDomain + "\n")
+	b.WriteString("Host *" + sshDomain + " *" + sshResolved + "\n")
 	for _, o := range append([]sshOption{{"User", "root"}}, sshOptions(self)...) {
 		b.WriteString("    " + o.name + " " + o.value + "\n")
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"banger/internal/system"
@@ -51,11 +52,24 @@ func firecrackerLine(f system.FirecrackerState) string {
 	return f.Version + " at " + f.Path
 }
 
+func namesLine(n system.NamesState) string {
+	switch {
+	case n.Unknown:
+		return "unknown: " + n.Problem
+	case n.Problem != "":
+		return "do not resolve: " + n.Problem
+	case len(n.Taken) > 0:
+		return "NAME.vm, NAME.banger; this network has " + strings.Join(n.Taken, ", ")
+	}
+	return "NAME.vm, NAME.banger"
+}
+
 func printSystem(w io.Writer, s system.Status, now time.Time) error {
 	r := s.Install
 	err := fields(w, "owner", fmt.Sprintf("%s (uid %d)", r.Owner, r.UID), "version", fmt.Sprintf("%s (commit %s)", r.Version, r.Commit),
 		"built", moment(&r.BuiltAt), "installed", moment(&r.InstalledAt), "uids of VMs", fmt.Sprintf("%d to %d", r.UIDBase, r.UIDBase+r.UIDCount-1),
-		"network", r.Network, "firecracker", firecrackerLine(s.Firecracker), "VMs", fmt.Sprintf("%d running", s.Running))
+		"network", r.Network, "firecracker", firecrackerLine(s.Firecracker),
+		"names of VMs", namesLine(s.Names), "VMs", fmt.Sprintf("%d running", s.Running))
 	if err != nil {
 		return err
 	}

@@ -36,6 +36,7 @@ func thisMachine() *system.Host {
 		return system.Answer{Version: hello.Version}, err
 	}
 	h.AskFirecracker = func(ctx context.Context) system.FirecrackerState { return askFirecracker(ctx, helper) }
+	h.AskNames = func(ctx context.Context) system.NamesState { return askNames(ctx, helper) }
 	h.StopVMs = func(ctx context.Context) error { return stopRunning(ctx, daemon) }
 	h.RemoveTraces = func(ctx context.Context) error { return releaseAll(ctx, helper) }
 	return h
@@ -49,6 +50,15 @@ func askFirecracker(ctx context.Context, c *rootapi.Client) system.FirecrackerSt
 	}
 	f := host.Firecracker
 	return system.FirecrackerState{Version: f.Version, Path: f.Path, Jailer: f.Jailer, Problem: f.Reason, Warnings: f.Warnings, NoKVM: host.KVM}
+}
+
+// askNames asks the helper whether VMs' names resolve on this host.
+func askNames(ctx context.Context, c *rootapi.Client) system.NamesState {
+	var names rootapi.NamesAnswer
+	if _, err := c.Do(ctx, rootapi.NamesCall{}, &names); err != nil {
+		return system.NamesState{Problem: api.AsError(err).Message, Unknown: true}
+	}
+	return system.NamesState{Problem: names.Problem, Taken: names.Taken}
 }
 
 // helperTime bounds the wait for a helper that systemd reported to be up.

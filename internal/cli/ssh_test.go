@@ -16,7 +16,7 @@ import (
 
 func TestVMOfHost(t *testing.T) {
 	for host, want := range map[string]string{
-		"dev.banger": "dev", "dev": "dev", "[dev.banger]:2222": "dev", "a.b.banger": "a.b", "[dev.banger": "dev", "": "",
+		"dev.banger": "dev", "dev.vm": "dev", "[dev.vm]:22": "dev", "vm.banger": "vm", "vm": "vm", "dev": "dev", "[dev.banger]:2222": "dev", "a.b.banger": "a.b", "[dev.banger": "dev", "": "",
 	} {
 		if got := vmOfHost(host); got != want {
 			t.Errorf("%q: %q, want %q", host, got, want)

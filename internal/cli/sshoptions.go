@@ -10,8 +10,12 @@ import (
 	"banger/internal/paths"
 )
 
-// sshDomain is the suffix of VM names in ssh's configuration.
-const sshDomain = ".banger"
+// sshDomain is the suffix of VM names in ssh's configuration. In system mode sshResolved is another,
+// which people have from the address of a VM.
+const (
+	sshDomain   = ".banger"
+	sshResolved = ".vm"
+)
 
 // sshOption is an option of ssh_config(5).
 type sshOption struct{ name, value string }
@@ -40,6 +44,9 @@ func sshOptions(self string) []sshOption {
 func vmOfHost(host string) string {
 	if inner, ok := strings.CutPrefix(host, "["); ok {
 		host, _, _ = strings.Cut(inner, "]")
+	}
+	if name, ok := strings.CutSuffix(host, sshResolved); ok {
+		return name
 	}
 	return strings.TrimSuffix(host, sshDomain)
 }

@@ -22,6 +22,8 @@ type System struct {
 	Driver   string
 	Unit     func(ctx context.Context, name string) (Unit, error)
 	Resolver func() netip.Addr // invalid: none
+	// Lookup returns the IPv4 addresses that this host's programs find for a name.
+	Lookup func(ctx context.Context, name string) ([]netip.Addr, error)
 	// VMs returns the running VMs, each with the use of its disk.
 	VMs func(ctx context.Context) ([]api.VM, error)
 	// Snapshots is the disk driver whose disks fail when they are full.
@@ -44,7 +46,7 @@ func systemMode() []source {
 	all := []source{
 		one(Check{Name: "root helper", Run: helper, Why: "it does what requires root; without it no VM starts or stops", Fix: restartBoth}),
 		units, host, one(Check{Name: "resolver", Run: resolver, Why: "guests' DNS requests go to the host's resolver",
-			Fix: "add one to /etc/resolv.conf that is not a loopback address"}),
+			Fix: "add one to /etc/resolv.conf that is not a loopback address"}), one(namesCheck),
 		disks, one(Check{Name: "leaks", Run: leftovers, Why: "objects without a VM use space, addresses and memory until the next boot",
 			Fix: "banger doctor --leaks   lists them; sudo banger system restart   removes them"}),
 	}

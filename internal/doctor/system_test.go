@@ -19,6 +19,7 @@ import (
 type fakeHelper struct {
 	hello rootapi.HelloAnswer
 	check rootapi.CheckAnswer
+	names rootapi.NamesAnswer
 	err   error
 }
 
@@ -32,6 +33,9 @@ func (f fakeHelper) Do(_ context.Context, call rootapi.Call, answer any, _ ...*o
 			return nil, errors.New("the firewall must be looked at")
 		}
 		says = f.check
+	}
+	if _, ok := call.(rootapi.NamesCall); ok {
+		says = f.names
 	}
 	data, err := json.Marshal(says)
 	if err != nil {

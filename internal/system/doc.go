@@ -54,6 +54,8 @@ type Host struct {
 	AskDaemon func(ctx context.Context) (Answer, error)
 	// AskFirecracker asks the helper which Firecracker VMs use.
 	AskFirecracker func(ctx context.Context) FirecrackerState
+	// AskNames asks the helper whether names of VMs resolve on this host.
+	AskNames func(ctx context.Context) NamesState
 	// StopVMs asks the daemon to stop every VM.
 	StopVMs func(ctx context.Context) error
 	// RemoveTraces removes the kernel's objects with banger's names: links, namespaces,

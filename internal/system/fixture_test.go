@@ -49,6 +49,7 @@ func newFixture(t *testing.T) *fixture {
 			return Answer{Version: "v1", Running: len(fx.vms)}, nil
 		},
 		AskFirecracker: func(context.Context) FirecrackerState { return fx.used },
+		AskNames:       func(context.Context) NamesState { return NamesState{Problem: "no resolver"} },
 		StopVMs: func(context.Context) error {
 			fx.note("StopVMs")
 			if !fx.stops {

@@ -17,6 +17,14 @@ type Status struct {
 	Running int           `json:"running"` // VMs, counted by systemd's units
 
 	Firecracker FirecrackerState `json:"firecracker"` // used by VMs
+	Names       NamesState       `json:"names"`
+}
+
+// NamesState is what the root helper reports about the names of VMs on the host.
+type NamesState struct {
+	Problem string   `json:"problem,omitempty"` // why they do not resolve; empty: they do
+	Taken   []string `json:"taken,omitempty"`   // domains of theirs that the network has too
+	Unknown bool     `json:"unknown,omitempty"` // the helper could not be asked; Problem says why
 }
 
 // Service is the state of one of the two daemons.
@@ -63,6 +71,7 @@ func (h *Host) Status(ctx context.Context) (Status, error) {
 	asking, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	s.Firecracker = h.AskFirecracker(asking)
+	s.Names = h.AskNames(asking)
 	return s, nil
 }
 

@@ -66,7 +66,7 @@ var known = map[string][]string{
 	"internal/fetch": {},
 
 	"internal/config": {},
-	"internal/doctor": {"internal/config", "internal/driver", "internal/rootapi"},
+	"internal/doctor": {"internal/config", "internal/driver", "internal/host/network", "internal/rootapi"},
 
 	// What an update trusts knows nothing of what it updates.
 	"internal/update/release":  {},

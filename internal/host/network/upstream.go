@@ -33,7 +33,7 @@ func Upstream(read func(path string) ([]byte, error)) netip.Addr {
 }
 
 // nameserver returns the first IPv4 name server in a file that is not a loopback
-// address.
+// address, nor banger's own, which systemd-resolved lists among the others.
 func nameserver(text string) netip.Addr {
 	for line := range strings.Lines(text) {
 		words := strings.Fields(line)
@@ -41,7 +41,7 @@ func nameserver(text string) netip.Addr {
 			continue
 		}
 		a, err := netip.ParseAddr(words[1])
-		if err != nil || !a.Is4() || a.IsLoopback() || a.IsUnspecified() || a.IsMulticast() {
+		if err != nil || !a.Is4() || a.IsLoopback() || a.IsUnspecified() || a.IsMulticast() || a == NamesAddress {
 			continue
 		}
 		return a
