@@ -16,7 +16,8 @@ import (
 var packages = []string{
 	"systemd", "systemd-sysv", "dbus", "udev", "linux-image-cloud-amd64", "kmod", // a machine that boots
 	"dmsetup", "e2fsprogs", "iproute2", "nftables", "qemu-system-x86", // what banger uses
-	"uidmap", "sudo", // an ordinary user's user mode
+	"systemd-resolved", // does not run until a scenario starts it
+	"uidmap", "sudo",   // an ordinary user's user mode
 	"procps", "xz-utils", "util-linux", "iputils-ping", "netcat-openbsd", "openssh-client", "busybox-static", "jq", "strace", // for scenarios and people
 }
 

@@ -14,7 +14,10 @@ mask() {
 
 echo lab | write /etc/hostname
 printf '127.0.0.1 localhost lab\n198.51.100.80 internet.test\n' | write /etc/hosts
+# systemd-resolved's package makes this a link and has its service start.
+rm -f "$root/etc/resolv.conf"
 printf 'nameserver 203.0.113.53\n' | write /etc/resolv.conf
+chroot "$root" systemctl disable systemd-resolved.service
 printf '/dev/vda / ext4 defaults 0 0\n' | write /etc/fstab
 # A fixed id: an empty one would make every boot a first boot.
 echo 6c61622d686f73742d6f662d62616e67 | write /etc/machine-id
