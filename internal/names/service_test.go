@@ -216,3 +216,27 @@ func TestHostilePackets(t *testing.T) {
 		t.Error("no answer beside idle connections")
 	}
 }
+
+// TestAnotherClient: Go's own resolver understands the answers, by UDP and by TCP.
+func TestAnotherClient(t *testing.T) {
+	udp, tcp := start(t, 0, func(name string) (api.VM, error) {
+		if name != "dev" {
+			return api.VM{}, errors.New("no VM")
+		}
+		return api.VM{ID: "0123456789ab", Name: "dev", Slot: 3, State: api.StateRunning, PID: 7}, nil
+	})
+	for network, at := range map[string]string{"udp": udp, "tcp": tcp} {
+		r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, network, at)
+		}}
+		got, err := r.LookupNetIP(t.Context(), "ip", "dev.vm.") // A and AAAA
+		if err != nil || len(got) != 1 || got[0].Unmap() != devAddress {
+			t.Errorf("%s: %v, %v", network, got, err)
+		}
+		var unknown *net.DNSError
+		if _, err := r.LookupNetIP(t.Context(), "ip", "nobody.vm."); !errors.As(err, &unknown) || !unknown.IsNotFound {
+			t.Errorf("%s: %v", network, err)
+		}
+	}
+}
