@@ -2,17 +2,12 @@ package image
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"io"
 	"os"
 
 	"banger/api"
+	"banger/internal/host/fileid"
 	"banger/internal/host/fsx"
 )
-
-// chunk is how many bytes are read between two checks of the context.
-const chunk = 1 << 20
 
 // hashFile returns the SHA-256 of a file, holes included, in hexadecimal.
 func hashFile(ctx context.Context, path string, report api.Report) (string, error) {
@@ -25,31 +20,14 @@ func hashFile(ctx context.Context, path string, report api.Report) (string, erro
 	if err != nil {
 		return "", err
 	}
-	h, zeros, buf := sha256.New(), make([]byte, chunk), make([]byte, chunk)
-	var hashed int64
-	skip := func(to int64) {
-		for hashed < to {
-			n, _ := h.Write(zeros[:min(chunk, to-hashed)])
-			hashed += int64(n)
-		}
+	return fileid.Hash(ctx, f, info.Size(), hashing(report))
+}
+
+// hashing reports the progress of a digest.
+func hashing(report api.Report) func(done, total int64) {
+	return func(done, total int64) {
+		report(api.Progress{Step: "image", Message: "computing the digest", Done: done, Total: total, Unit: "bytes"})
 	}
-	err = fsx.EachData(ctx, f, info.Size(), chunk, func(at, n int64) error {
-		skip(at)
-		if _, err := f.ReadAt(buf[:n], at); err != nil && err != io.EOF {
-			return err
-		}
-		h.Write(buf[:n])
-		hashed += n
-		if hashed%(16*mib) < chunk {
-			report(api.Progress{Step: "image", Message: "computing the digest", Done: hashed, Total: info.Size(), Unit: "bytes"})
-		}
-		return nil
-	})
-	if err != nil {
-		return "", err
-	}
-	skip(info.Size())
-	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // cloneFile copies a file as cheaply as the file system allows.
