@@ -20,6 +20,20 @@ type Image struct {
 	// Manifest is the digest of its manifest there.
 	Manifest string       `json:"manifest,omitempty"`
 	Layers   []ImageLayer `json:"layers,omitempty"` // the lowest first
+
+	// Kernel is the digest of the kernel for VMs of this image that name none; empty for the
+	// default.
+	Kernel string `json:"kernel,omitempty"`
+	// Registered is nil for an image whose files banger has.
+	Registered *RegisteredFiles `json:"registered,omitempty"`
+}
+
+// RegisteredFiles are the files of a registered image, which stay where they are.
+type RegisteredFiles struct {
+	Rootfs       string `json:"rootfs"`            // an ext4 file
+	RootfsSHA256 string `json:"rootfs_sha256"`     // in hexadecimal
+	Kernel       string `json:"kernel,omitempty"`  // empty for the default kernel
+	Modules      string `json:"modules,omitempty"` // the directory of the kernel's modules
 }
 
 // ImageConfig is an image's configuration for running it
@@ -77,6 +91,23 @@ type ImportImage struct {
 	// Image chooses one of several images in an archive: by its name there, or by its
 	// digest.
 	Image string `json:"image,omitempty"`
+}
+
+// RegisterImage requests an image of files on the daemon's host that stay where they are. Each
+// start of a VM checks them again. The paths are absolute.
+type RegisterImage struct {
+	Name    string `json:"name"`
+	Rootfs  string `json:"rootfs"`            // an ext4 file
+	Kernel  string `json:"kernel,omitempty"`  // vmlinux or vmlinuz
+	Modules string `json:"modules,omitempty"` // a /lib/modules/RELEASE directory
+	// Initrd is refused: banger makes the initramfs.
+	Initrd string `json:"initrd,omitempty"`
+}
+
+// PromoteImage requests a copy of a registered image that banger keeps itself.
+type PromoteImage struct {
+	Image string `json:"image"`
+	Name  string `json:"name,omitempty"` // of the copy; empty: the name in Image, which moves
 }
 
 // The formats that an image can be exported in.

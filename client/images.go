@@ -33,6 +33,16 @@ func (i Images) Import(ctx context.Context, req api.ImportImage, report api.Repo
 	return i.of.operate(ctx, at(i.of.path, "import"), req, report)
 }
 
+// Register makes an image of files on the daemon's host that stay where they are.
+func (i Images) Register(ctx context.Context, req api.RegisterImage, report api.Report) (api.Image, error) {
+	return i.of.operate(ctx, at(i.of.path, "register"), req, report)
+}
+
+// Promote makes a copy of a registered image that banger keeps itself.
+func (i Images) Promote(ctx context.Context, req api.PromoteImage, report api.Report) (api.Image, error) {
+	return i.of.operate(ctx, at(i.of.path, "promote"), req, report)
+}
+
 // Tag gives an image another name.
 func (i Images) Tag(ctx context.Context, req api.TagImage) (api.Image, error) {
 	return i.of.change(ctx, at(i.of.path, "tag"), req)

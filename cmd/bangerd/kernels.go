@@ -6,6 +6,7 @@ import (
 
 	"banger/api"
 	"banger/internal/driver/jailed"
+	"banger/internal/host/fileid"
 	"banger/internal/kernel"
 	"banger/internal/rootapi"
 )
@@ -37,6 +38,15 @@ func (k keptKernels) Import(ctx context.Context, req api.ImportKernel, report ap
 		k.keep(ctx, got)
 	}
 	return got, err
+}
+
+// Register implements daemon.KernelCache.
+func (k keptKernels) Register(ctx context.Context, req api.ImportKernel, report api.Report) (api.Kernel, []fileid.File, error) {
+	got, files, err := k.Cache.Register(ctx, req, report)
+	if err == nil {
+		k.keep(ctx, got)
+	}
+	return got, files, err
 }
 
 // keepDefault does so for the default kernel, if there is one.

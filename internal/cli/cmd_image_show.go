@@ -20,7 +20,11 @@ func newImageShow(a *app) *cobra.Command {
 			return c.Images().Show(ctx, name)
 		},
 		print: func(w io.Writer, i api.Image) error {
-			return fields(w, append([]string{"names", names(i.Names), "digest", i.Digest, "source", i.Source, "arch", i.Arch,
+			r := i.Registered
+			if r == nil {
+				r = &api.RegisteredFiles{}
+			}
+			return fields(w, append([]string{"names", names(i.Names), "digest", i.Digest, "source", i.Source, "root file system", r.Rootfs, "kernel file", r.Kernel, "modules", r.Modules, "kernel", i.Kernel, "arch", i.Arch,
 				"size", size.Format(i.SizeBytes), "smallest disk", size.Format(i.DiskBytes),
 				"created", moment(&i.CreatedAt), "reference", i.Reference, "manifest", i.Manifest, "layers", layers(i.Layers), "used by", strings.Join(i.UsedBy, ", ")}, configFields(i.Config)...)...)
 		},

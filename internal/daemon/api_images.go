@@ -55,6 +55,24 @@ func (s imageHandlers) importImage(w http.ResponseWriter, r *http.Request) error
 	return s.follow(w, r, o, err)
 }
 
+func (s imageHandlers) register(w http.ResponseWriter, r *http.Request) error {
+	req, err := decode[api.RegisterImage](w, r)
+	if err != nil {
+		return err
+	}
+	o, err := s.svc.Caches.RegisterImage(r.Context(), req)
+	return s.follow(w, r, o, err)
+}
+
+func (s imageHandlers) promote(w http.ResponseWriter, r *http.Request) error {
+	req, err := decode[api.PromoteImage](w, r)
+	if err != nil {
+		return err
+	}
+	o, err := s.svc.Caches.PromoteImage(r.Context(), req)
+	return s.follow(w, r, o, err)
+}
+
 func (s imageHandlers) tag(w http.ResponseWriter, r *http.Request) error {
 	if err := hold.Check(s.hold, "image.tag"); err != nil {
 		return err

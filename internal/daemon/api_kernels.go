@@ -30,7 +30,7 @@ func (s kernelHandlers) delete(w http.ResponseWriter, r *http.Request) error {
 	return s.keyed.deleted(w, r, r.PathValue("kernel"), func(ref string) (string, []string, error) {
 		kernel, err := s.svc.Caches.Kernels.Get(ref)
 		return kernel.Digest, kernel.Names, err
-	}, func(ref string) error { return s.svc.Caches.Kernels.Delete(ref, s.svc.Caches.Use.InUse) })
+	}, s.svc.Caches.DeleteKernel)
 }
 
 func (s kernelHandlers) pull(w http.ResponseWriter, r *http.Request) error {

@@ -97,7 +97,7 @@ func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
 	})
 	c := parts.Config
 	ports := publish.NewManager(env.Paths, env.System, env.Log)
-	caches := Caches{Images: parts.Images, Exports: parts.Images, Kernels: parts.Kernels, Ops: ops}
+	caches := Caches{Images: parts.Images, Exports: parts.Images, InPlace: parts.Images, Kernels: parts.Kernels, Ops: ops}
 	vms := vm.New(vm.Options{
 		Paths: env.Paths, Store: st, Ops: ops, Images: parts.Images, Kernels: parts.Kernels,
 		Drivers: parts.Drivers, Disks: parts.Disks, Host: parts.RootHost, Ports: ports, Agent: parts.Agent, Version: parts.Version,

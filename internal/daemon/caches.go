@@ -1,9 +1,12 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
+	"strings"
 
 	"banger/api"
+	"banger/internal/host/fileid"
 	"banger/internal/image/export"
 	"banger/internal/op"
 	"banger/internal/vm"
@@ -30,10 +33,25 @@ type Exporter interface {
 	Export(ctx context.Context, ref, format string) (export.Image, error)
 }
 
+// Registrar makes images of files that stay where they are. inUse is Usage's.
+type Registrar interface {
+	// CheckRegister refuses a request that no host can carry out.
+	CheckRegister(req api.RegisterImage) error
+	// Register makes an image of files; kernel makes a kernel of theirs, and is nil if there is none.
+	Register(ctx context.Context, req api.RegisterImage, kernel KernelOf, inUse func(digest string) []string, report api.Report) (api.Image, error)
+	// Promote makes a managed copy of such an image.
+	Promote(ctx context.Context, req api.PromoteImage, inUse func(digest string) []string, report api.Report) (api.Image, error)
+}
+
+// KernelOf makes a guest kernel from the files of a registered image. It returns the kernel's digest, and the
+// files that it was made from.
+type KernelOf = func(ctx context.Context, report api.Report) (digest string, files []fileid.File, err error)
+
 // ImageCache is the image cache, for requests and for VMs.
 type ImageCache interface {
 	Images
 	Exporter
+	Registrar
 	vm.Images
 }
 
@@ -43,6 +61,8 @@ type Kernels interface {
 	Get(ref string) (api.Kernel, error)
 	Pull(ctx context.Context, req api.PullKernel, report api.Report) (api.Kernel, error)
 	Import(ctx context.Context, req api.ImportKernel, report api.Report) (api.Kernel, error)
+	// Register makes a kernel for a registered image, and returns the files that it was made from.
+	Register(ctx context.Context, req api.ImportKernel, report api.Report) (api.Kernel, []fileid.File, error)
 	// Delete deletes a kernel, unless a VM uses it.
 	Delete(ref string, inUse func(digest string) []string) error
 }
@@ -58,6 +78,7 @@ type KernelCache interface {
 type Caches struct {
 	Images  Images
 	Exports Exporter
+	InPlace Registrar
 	Kernels Kernels
 	Ops     *op.Manager
 	Use     Usage
@@ -74,11 +95,13 @@ type Usage interface {
 
 // The kinds of operations on the caches.
 const (
-	kindImagePull    = "image.pull"
-	kindImageImport  = "image.import"
-	kindImagePrune   = "image.prune" // the only one here that frees space
-	kindKernelPull   = "kernel.pull"
-	kindKernelImport = "kernel.import"
+	kindImagePull     = "image.pull"
+	kindImageImport   = "image.import"
+	kindImageRegister = "image.register"
+	kindImagePromote  = "image.promote"
+	kindImagePrune    = "image.prune" // the only one here that frees space
+	kindKernelPull    = "kernel.pull"
+	kindKernelImport  = "kernel.import"
 )
 
 // work runs do as an operation of one step; do cleans up after itself.
@@ -108,7 +131,7 @@ func (c Caches) Again(left op.Unfinished) (again op.Plan, ok bool) {
 // image or a kernel of the name that was made since it began. ok reports whether there is one.
 func (c Caches) Outcome(left op.Unfinished) (result *api.Result, ok bool) {
 	switch left.Kind {
-	case kindImagePull, kindImageImport:
+	case kindImagePull, kindImageImport, kindImageRegister, kindImagePromote:
 		image, err := c.Images.Get(left.Target)
 		return &api.Result{Image: &image}, err == nil && left.Target != "" && !image.CreatedAt.Before(left.StartedAt)
 	case kindKernelImport:
@@ -159,6 +182,72 @@ func (c Caches) ImportImage(ctx context.Context, req api.ImportImage) (*op.Op, e
 	})
 }
 
+// RegisterImage makes an image of files that stay where they are.
+func (c Caches) RegisterImage(ctx context.Context, req api.RegisterImage) (*op.Op, error) {
+	if err := c.InPlace.CheckRegister(req); err != nil {
+		return nil, err
+	}
+	return c.work(ctx, kindImageRegister, req.Name, "image", func(ctx context.Context, report api.Report) (api.Result, error) {
+		var kernel KernelOf
+		if req.Kernel != "" {
+			kernel = func(ctx context.Context, report api.Report) (string, []fileid.File, error) {
+				k, files, err := c.Kernels.Register(ctx, api.ImportKernel{Path: req.Kernel, Modules: req.Modules}, report)
+				return k.Digest, files, err
+			}
+		}
+		image, err := c.InPlace.Register(ctx, req, kernel, c.Use.InUse, report)
+		if err == nil && kernel != nil {
+			err = c.stillThere(image)
+		}
+		return api.Result{Image: &image}, err
+	})
+}
+
+// stillThere fails if the kernel of a new image was deleted before the image was there to need it.
+func (c Caches) stillThere(image api.Image) error {
+	_, err := c.Kernels.Get(image.Kernel)
+	if api.KindOf(err) == api.KindNotFound {
+		return api.Errorf(api.KindConflict, "the kernel of image %s was deleted while the image was registered", image.Names[0]).WithHint("try again")
+	}
+	return err
+}
+
+// PromoteImage makes a managed copy of a registered image.
+func (c Caches) PromoteImage(ctx context.Context, req api.PromoteImage) (*op.Op, error) {
+	return c.work(ctx, kindImagePromote, cmp.Or(req.Name, req.Image), "image", func(ctx context.Context, report api.Report) (api.Result, error) {
+		image, err := c.InPlace.Promote(ctx, req, c.Use.InUse, report)
+		return api.Result{Image: &image}, err
+	})
+}
+
+// kernelOf returns the names of the images whose VMs get a kernel.
+func (c Caches) kernelOf(digest string) (names []string, err error) {
+	images, err := c.Images.List()
+	for _, i := range images {
+		if i.Kernel == digest && digest != "" {
+			names = append(names, cmp.Or(strings.Join(i.Names, ", "), i.Digest))
+		}
+	}
+	return names, err
+}
+
+// DeleteKernel deletes a kernel, unless a VM or an image needs it.
+func (c Caches) DeleteKernel(ref string) error {
+	kernel, err := c.Kernels.Get(ref)
+	if err != nil {
+		return err
+	}
+	images, err := c.kernelOf(kernel.Digest)
+	if err != nil {
+		return err
+	}
+	if len(images) > 0 {
+		return api.Errorf(api.KindConflict, "cannot delete kernel %.80s: it belongs to image %s", ref, strings.Join(images, ", ")).
+			WithHint("banger image delete %s", images[0])
+	}
+	return c.Kernels.Delete(ref, c.Use.InUse)
+}
+
 // Prune deletes the images and kernels that have no name and no VM.
 func (c Caches) Prune(ctx context.Context) (*op.Op, error) {
 	return c.work(ctx, kindImagePrune, "", "prune", c.prune)
@@ -180,6 +269,11 @@ func (c Caches) pruneKernels(pruned *api.Pruned) error {
 			return err
 		}
 		if len(k.Names) > 0 {
+			continue
+		}
+		if images, err := c.kernelOf(k.Digest); err != nil {
+			return err
+		} else if len(images) > 0 {
 			continue
 		}
 		switch err = c.Kernels.Delete(k.Digest, c.Use.InUse); api.KindOf(err) {

@@ -27,6 +27,10 @@ func (k *listedKernels) Delete(ref string, inUse func(string) []string) error {
 
 type noImagesToPrune struct{ Images }
 
+func (noImagesToPrune) List() ([]api.Image, error) {
+	return []api.Image{{Digest: "image", Names: []string{"mine"}, Kernel: "of an image"}}, nil
+}
+
 func (noImagesToPrune) Prune(func(string) []string, func(string) ([]int64, bool)) (api.Pruned, error) {
 	return api.Pruned{Removed: []string{"image"}, ReclaimedBytes: 1}, nil
 }
@@ -42,10 +46,26 @@ func (u usedDigests) InUse(digest string) []string {
 
 func (usedDigests) DisksInUse(string) ([]int64, bool) { return nil, true }
 
+func TestKernelOfAnImageIsKept(t *testing.T) {
+	c := Caches{Images: noImagesToPrune{}, Kernels: &namedKernel{}, Use: usedDigests(nil)}
+	err := c.DeleteKernel("of an image")
+	if api.KindOf(err) != api.KindConflict || api.AsError(err).Message != "cannot delete kernel of an image: it belongs to image mine" {
+		t.Errorf("it says %v", err)
+	}
+	if err := c.DeleteKernel("old"); err != nil {
+		t.Error(err)
+	}
+}
+
+type namedKernel struct{ listedKernels }
+
+func (*namedKernel) Get(ref string) (api.Kernel, error) { return api.Kernel{Digest: ref}, nil }
+
 func TestPruneTakesKernelsWithoutNameAndVM(t *testing.T) {
 	kernels := &listedKernels{all: []api.Kernel{
 		{Digest: "named", Names: []string{"default"}, SizeBytes: 10},
 		{Digest: "used", SizeBytes: 100},
+		{Digest: "of an image", SizeBytes: 100},
 		{Digest: "old", SizeBytes: 1000},
 	}}
 	ops := op.NewManager(nullLog{}, slog.New(slog.DiscardHandler))

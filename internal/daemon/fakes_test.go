@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"banger/api"
+	"banger/internal/host/fileid"
 	"banger/internal/host/fsx"
 	"banger/internal/image/export"
 	"banger/internal/op"
@@ -259,6 +260,25 @@ func (f fakeImages) Delete(ref string, _ func(string) []string) error {
 func (f fakeImages) Pull(_ context.Context, req api.PullImage, report api.Report) (api.Image, error) {
 	return api.Image{Names: []string{req.Name}}, f.do("pull "+req.Name, report)
 }
+func (f fakeImages) CheckRegister(req api.RegisterImage) error {
+	if req.Initrd != "" {
+		return api.Errorf(api.KindUnsupported, "no initrd")
+	}
+	return nil
+}
+func (f fakeImages) Register(ctx context.Context, req api.RegisterImage, kernel KernelOf, _ func(string) []string, report api.Report) (api.Image, error) {
+	image := api.Image{Names: []string{req.Name}}
+	if kernel != nil {
+		var err error
+		if image.Kernel, _, err = kernel(ctx, report); err != nil {
+			return image, err
+		}
+	}
+	return image, f.do("register "+req.Name, report)
+}
+func (f fakeImages) Promote(_ context.Context, req api.PromoteImage, _ func(string) []string, report api.Report) (api.Image, error) {
+	return api.Image{}, f.do("promote "+req.Image, report)
+}
 func (f fakeImages) Import(_ context.Context, req api.ImportImage, report api.Report) (api.Image, error) {
 	return api.Image{Names: []string{req.Name}}, f.do("import "+req.Path, report)
 }
@@ -276,6 +296,10 @@ func (f fakeKernels) Pull(_ context.Context, _ api.PullKernel, report api.Report
 }
 func (f fakeKernels) Import(_ context.Context, _ api.ImportKernel, report api.Report) (api.Kernel, error) {
 	return api.Kernel{}, f.do("import kernel", report)
+}
+
+func (f fakeKernels) Register(_ context.Context, _ api.ImportKernel, report api.Report) (api.Kernel, []fileid.File, error) {
+	return api.Kernel{Digest: "kernel"}, nil, f.do("register kernel", report)
 }
 
 // fakes are the services of a daemon.
@@ -357,7 +381,7 @@ func (f *fakes) program() Program {
 		return &Services{
 			VMs: &f.vms, Lifecycle: fakeLifecycle{&f.work}, Signals: fakeLifecycle{&f.work}, Changes: fakeChanges{}, Guests: &f.guests, Observer: fakeObserver{},
 			Caches: Caches{
-				Images: fakeImages{&f.work}, Exports: fakeImages{&f.work}, Kernels: fakeKernels{&f.work},
+				Images: fakeImages{&f.work}, Exports: fakeImages{&f.work}, InPlace: fakeImages{&f.work}, Kernels: fakeKernels{&f.work},
 				Ops: f.work.ops, Use: usedDigests(nil),
 			},
 			Operations: f.work.ops,

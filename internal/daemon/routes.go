@@ -70,6 +70,8 @@ func (h handlers) routes() []Route {
 		{"GET", "/v1/images", owner, h.images.list},
 		{"POST", "/v1/images/pull", owner, h.images.pull},
 		{"POST", "/v1/images/import", owner, h.images.importImage},
+		{"POST", "/v1/images/register", owner, h.images.register},
+		{"POST", "/v1/images/promote", owner, h.images.promote},
 		{"POST", "/v1/images/tag", owner, h.images.tag},
 		{"POST", "/v1/images/prune", owner, h.images.prune},
 		{"GET", "/v1/images/{image}", owner, h.images.show},

@@ -22,6 +22,7 @@ type Cache struct {
 	maker   *maker
 	sizes   *sizes
 	builds  *builds
+	inPlace *inPlace
 	pulls   *pulls
 }
 
@@ -33,9 +34,10 @@ func Open(p paths.Paths, a *apt.Apt) (*Cache, error) {
 	}
 	w := &workspace{dir: p.Staging(), stage: r.Stage, turns: queue.New(runtime.NumCPU())}
 	m := &maker{records: r, work: w, limits: tarball.DefaultLimits}
+	own := &inPlace{records: r, own: []string{p.Data, p.Cache}}
 	return &Cache{
-		records: r, maker: m,
-		sizes:  &sizes{records: r, work: w},
+		records: r, maker: m, inPlace: own,
+		sizes:  &sizes{records: r, work: w, inPlace: own},
 		builds: &builds{maker: m, apt: a},
 		pulls:  openPulls(m, p.Blobs()),
 	}, nil
@@ -100,5 +102,9 @@ func (c *Cache) Disk(ctx context.Context, digest string, size int64, report api.
 }
 
 // Base returns the file that Disk has made, or an error of kind not found: disks of VMs
-// store the changes to exactly that file, and a file made again is a different one.
-func (c *Cache) Base(digest string, size int64) (string, error) { return c.sizes.base(digest, size) }
+// store the changes to exactly that file, and a file made again is a different one. A
+// registered file is checked; if it is not what it was, the error wraps a
+// *fileid.ChangedError.
+func (c *Cache) Base(ctx context.Context, digest string, size int64, report api.Report) (string, error) {
+	return c.sizes.base(ctx, digest, size, report)
+}

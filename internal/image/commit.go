@@ -15,8 +15,8 @@ import (
 )
 
 // Commit makes an image from the disk of the VM named from, which put writes to a file.
-// It takes configuration and history from the image with the digest base, which the
-// disk was made from.
+// It takes configuration, kernel and history from the image with the digest base, which
+// the disk was made from.
 func (c *Cache) Commit(ctx context.Context, name, base, from string, report api.Report, put func(ctx context.Context, to string) error) (api.Image, error) {
 	if err := checkName(name); err != nil {
 		return api.Image{}, err
@@ -26,7 +26,7 @@ func (c *Cache) Commit(ctx context.Context, name, base, from string, report api.
 		return api.Image{}, api.Errorf(api.KindInternal, "cannot read the record of image %.80s: %w", base, err)
 	}
 	now := time.Now().UTC().Truncate(time.Second)
-	m := &meta{Source: "VM " + from, Config: parent.Config, RawConfig: parent.RawConfig}
+	m := &meta{Source: "VM " + from, Config: parent.Config, RawConfig: parent.RawConfig, Kernel: parent.Kernel}
 	m.History = append(parent.history(), api.ImageHistory{CreatedAt: &now, CreatedBy: "banger vm commit " + from})
 	if m.Config != nil {
 		config, err := json.Marshal(m.Config)

@@ -3,6 +3,7 @@ package image
 import "banger/api"
 
 // Delete removes a name, and the image with its last name; a digest removes all names.
+// Of a registered image only the record is removed.
 // An image in use stays, and so do its names. inUse returns the names of the VMs that use
 // an image; it is called while no other call can get an image.
 func (c *Cache) Delete(ref string, inUse func(digest string) []string) error {
@@ -42,7 +43,7 @@ func removed(e entry, err error) error {
 }
 
 // Prune removes the images that have no name and are not used by a VM, the disks that
-// are not used by a VM, and the layers that no image was made of. inUse is that of
+// are not used by a VM, and the layers that no image was made of. Registered images stay. inUse is that of
 // Delete. disksInUse returns the sizes of an image's disks that VMs are made from; if known
 // is false, the disks of some VMs are unknown, and none of the image is removed.
 func (c *Cache) Prune(inUse func(digest string) []string, disksInUse func(digest string) (sizes []int64, known bool)) (api.Pruned, error) {
@@ -54,6 +55,9 @@ func (c *Cache) Prune(inUse func(digest string) []string, disksInUse func(digest
 		return pruned, err
 	}
 	for _, e := range entries {
+		if e.Object.registered() {
+			continue // its files are the user's
+		}
 		if len(e.Names) == 0 && len(inUse(e.Digest())) == 0 {
 			if err := removed(e, l.Remove(e.Hex)); err != nil {
 				return pruned, err

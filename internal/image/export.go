@@ -3,10 +3,12 @@ package image
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 
 	"banger/api"
+	"banger/internal/digeststore"
 	"banger/internal/image/export"
 	"banger/internal/image/oci"
 	"banger/internal/image/oci/registry"
@@ -19,10 +21,16 @@ func (c *Cache) Export(ctx context.Context, ref, format string) (export.Image, e
 	if err := export.CheckFormat(format); err != nil {
 		return nil, err
 	}
-	if _, err := c.Get(ref); err != nil {
+	image, err := c.Get(ref)
+	if err != nil {
 		return nil, err
 	}
-	s, file, err := c.openImage(ref)
+	if image.Registered != nil {
+		if err := c.inPlace.checkRootfs(ctx, digeststore.Hex(image.Digest), func(api.Progress) {}); err != nil {
+			return nil, api.Errorf(api.KindOf(err), "cannot export image %.80s: %w", ref, err)
+		}
+	}
+	s, file, same, err := c.openImage(ref)
 	if err != nil {
 		return nil, api.Errorf(api.KindOf(err), "cannot export image %.80s: %w", ref, err)
 	}
@@ -34,36 +42,64 @@ func (c *Cache) Export(ctx context.Context, ref, format string) (export.Image, e
 		}
 		return nil, api.Errorf(api.KindOf(err), "cannot export image %.80s: %w", ref, err)
 	}
-	return e, nil
+	return watched{e, same}, nil
+}
+
+// watched is an image whose file may change while it is written.
+type watched struct {
+	export.Image
+	same func() error // says whether it has not
+}
+
+// Write implements export.Image.
+func (w watched) Write(ctx context.Context, to io.Writer) error {
+	if err := w.Image.Write(ctx, to); err != nil {
+		return err
+	}
+	return w.same()
 }
 
 // openImage opens an image's file, and returns all metadata of the export except its
-// layer.
-func (c *Cache) openImage(ref string) (oci.Single, *os.File, error) {
+// layer. same says later whether the file has not changed.
+func (c *Cache) openImage(ref string) (s oci.Single, file *os.File, same func() error, err error) {
 	l := c.records.Lock()
 	defer l.Unlock()
 	e, err := c.records.find(l, ref)
 	if err != nil {
-		return oci.Single{}, nil, err
+		return s, nil, nil, err
 	}
 	m, err := c.records.meta(e.Hex)
 	if err != nil {
-		return oci.Single{}, nil, api.Errorf(api.KindInternal, "cannot read its record: %w", err)
+		return s, nil, nil, api.Errorf(api.KindInternal, "cannot read its record: %w", err)
 	}
-	file, err := os.Open(c.records.Path(e.Hex, rootfsFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return oci.Single{}, nil, api.Errorf(api.KindNotFound, "its file is missing: %w", err).
-			WithHint("banger image delete %s   and pull or import it again", ref)
+	if m.Registered {
+		file, same, err = c.inPlace.open(e.Hex)
+	} else {
+		file, err = c.openOwn(ref, e.Hex)
+		same = func() error { return nil }
 	}
 	if err != nil {
-		return oci.Single{}, nil, api.Errorf(openKind(err), "cannot open its file: %w", err)
+		return s, nil, nil, err
 	}
-	s := oci.Single{Arch: m.Arch, CreatedAt: m.CreatedAt, History: m.History, RawConfig: m.RawConfig}
+	s = oci.Single{Arch: m.Arch, CreatedAt: m.CreatedAt, History: m.History, RawConfig: m.RawConfig}
 	if m.Config != nil {
 		s.Config = *m.Config
 	}
 	s.Name, s.Familiar = c.exportName(l, ref, e)
-	return s, file, nil
+	return s, file, same, nil
+}
+
+// openOwn opens the file of an image that banger has.
+func (c *Cache) openOwn(ref, hex string) (*os.File, error) {
+	file, err := os.Open(c.records.Path(hex, rootfsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, api.Errorf(api.KindNotFound, "its file is missing: %w", err).
+			WithHint("banger image delete %s   and pull or import it again", ref)
+	}
+	if err != nil {
+		return nil, api.Errorf(openKind(err), "cannot open its file: %w", err)
+	}
+	return file, nil
 }
 
 // exportName returns the name that an image is written with: the requested one, or else

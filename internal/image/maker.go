@@ -86,9 +86,15 @@ func (m *maker) fromFile(ctx context.Context, names []string, about *meta, repor
 
 // seal makes an image of the directory out, which contains its file, and names it.
 func (m *maker) seal(ctx context.Context, out string, names []string, about *meta, report api.Report) (api.Image, error) {
-	hex, err := hashFile(ctx, filepath.Join(out, rootfsFile), report)
+	hex, err := about.hex, error(nil)
+	if hex == "" {
+		hex, err = hashFile(ctx, filepath.Join(out, rootfsFile), report)
+	}
 	if err != nil {
 		return api.Image{}, fsx.DiskError("read image", err)
+	}
+	if about.Kernel != "" { // the same files with another kernel are another image
+		hex = fmt.Sprintf("%x", sha256.Sum256([]byte(hex+" kernel "+about.Kernel)))
 	}
 	if about.ID != "" { // the same files with a different configuration are a different image
 		hex = fmt.Sprintf("%x", sha256.Sum256([]byte(hex+" "+about.ID)))

@@ -25,6 +25,12 @@ type meta struct {
 	Recipe    string    `json:"recipe,omitempty"` // digest of its sources, see distro.Release.Recipe
 	CreatedAt time.Time `json:"created_at"`
 
+	// Registered says that the files stay where the user has them: registered.json has what they were.
+	Registered bool `json:"registered,omitempty"`
+	// Kernel is the digest of the kernel for VMs that name none; empty for the default.
+	Kernel string `json:"kernel,omitempty"`
+	hex    string // of the file, if its digest is known already
+
 	// The metadata of an image of layers. ID is the digest of its configuration, which
 	// names all its layers.
 	ID        string             `json:"id,omitempty"`
@@ -41,6 +47,8 @@ type record struct {
 	image api.Image // without its names; nobody changes what it points to
 	id    string    // meta.ID
 }
+
+func (r record) registered() bool { return r.image.Registered != nil }
 
 type (
 	entry  = digeststore.Entry[record]
@@ -69,11 +77,20 @@ func readRecord(dir, hex string) (record, error) {
 	if err := digeststore.ReadMeta(dir, &m); err != nil {
 		return record{}, err
 	}
-	return record{id: m.ID, image: api.Image{
+	r := record{id: m.ID, image: api.Image{
 		Digest: "sha256:" + hex, Source: m.Source, Arch: m.Arch, DiskBytes: m.DiskBytes,
-		CreatedAt: m.CreatedAt, SizeBytes: fsx.Usage(dir),
+		CreatedAt: m.CreatedAt, SizeBytes: fsx.Usage(dir), Kernel: m.Kernel,
 		Config: m.Config, Reference: m.Reference, Manifest: m.Manifest, Layers: m.Layers,
-	}}, nil
+	}}
+	if m.Registered {
+		reg, err := readRegistration(dir)
+		if err != nil {
+			return record{}, err
+		}
+		r.image.Registered = reg.api()
+		r.image.SizeBytes += reg.UsedBytes
+	}
+	return r, nil
 }
 
 // withNames returns an image with its names, unless there is an error.
@@ -107,10 +124,11 @@ func (r *records) meta(hex string) (m meta, err error) {
 }
 
 // isComplete reports whether an image's directory has its record and its file. If the
-// file was removed by hand, the image is made again when it is needed.
+// file was removed by hand, the image is made again when it is needed. The file of a
+// registered image is elsewhere.
 func (r *records) isComplete(hex string) bool {
-	_, err := r.meta(hex)
-	if err == nil {
+	m, err := r.meta(hex)
+	if err == nil && !m.Registered {
 		_, err = os.Stat(r.Path(hex, rootfsFile))
 	}
 	return err == nil

@@ -23,16 +23,21 @@ import (
 type sizes struct {
 	records *records
 	work    *workspace
+	inPlace *inPlace
 	flights singleflight.Group
 }
 
-func (s *sizes) base(digest string, size int64) (string, error) {
+func (s *sizes) base(ctx context.Context, digest string, size int64, report api.Report) (string, error) {
 	hex := digeststore.Hex(digest)
 	if !digeststore.IsHex(hex) {
 		return "", api.Errorf(api.KindInvalid, "%.80q is not a digest of an image", digest)
 	}
 	path := s.path(hex, size)
-	if m, err := s.records.meta(hex); err == nil && size == m.DiskBytes {
+	m, err := s.records.meta(hex)
+	if err == nil && m.Registered {
+		return s.inPlace.base(ctx, hex, size, report)
+	}
+	if err == nil && size == m.DiskBytes {
 		path = s.records.Path(hex, rootfsFile)
 	}
 	if _, err := os.Stat(path); err != nil {
@@ -54,6 +59,9 @@ func (s *sizes) disk(ctx context.Context, digest string, size int64, report api.
 	m, err := s.records.meta(hex)
 	if err != nil {
 		return "", api.Errorf(api.KindNotFound, "no image with digest %.80s: %w", digest, err).WithHint("banger image list")
+	}
+	if m.Registered {
+		return s.inPlace.base(ctx, hex, size, report)
 	}
 	if !s.records.isComplete(hex) {
 		again := "banger image pull NAME"

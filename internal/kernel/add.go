@@ -24,12 +24,19 @@ type source struct {
 	names   []string
 	meta    meta
 	prove   bool // boot it first
+	// read reads a file; nil: readFile.
+	read func(path string) ([]byte, error)
+	// unnamed says that the kernel does not become the default.
+	unnamed bool
 }
 
 // add extracts the parts of a kernel that guests need into the cache.
 func (c *Cache) add(ctx context.Context, s source, report api.Report) (api.Kernel, error) {
 	report(api.Progress{Step: "kernel", Message: "extracting " + filepath.Base(s.kernel)})
-	data, err := readFile(s.kernel)
+	if s.read == nil {
+		s.read = readFile
+	}
+	data, err := s.read(s.kernel)
 	if err != nil {
 		return api.Kernel{}, readError(err)
 	}
@@ -37,7 +44,7 @@ func (c *Cache) add(ctx context.Context, s source, report api.Report) (api.Kerne
 	if err != nil {
 		return api.Kernel{}, api.Errorf(kindOf(err), "cannot use kernel %s: %w", s.kernel, err)
 	}
-	tree, err := openModules(s.modules)
+	tree, err := openModules(s.modules, s.read)
 	if err != nil {
 		return api.Kernel{}, readError(err)
 	}
@@ -150,9 +157,16 @@ func (c *Cache) commit(dir, hex string, s source) (api.Kernel, error) {
 			}
 		}
 	case err != nil:
-		return withNames(l.Commit(dir, hex, withDefault(l, s.names)...))
+		return withNames(l.Commit(dir, hex, s.namesIn(l)...))
 	}
-	return withNames(l.Name(hex, withDefault(l, s.names)...))
+	return withNames(l.Name(hex, s.namesIn(l)...))
+}
+
+func (s source) namesIn(l locked) []string {
+	if s.unnamed {
+		return nil
+	}
+	return withDefault(l, s.names)
 }
 
 // withDefault adds the name of the default kernel if there is none: the first kernel

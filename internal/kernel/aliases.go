@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -30,8 +31,8 @@ func (a alias) matches(name string) bool {
 
 // readBuiltin reads modules.builtin.modinfo, which exists since Linux 5.2:
 // NUL-terminated strings such as "crc32c_generic.alias=crypto-crc32c" (kbuild.rst).
-func (a *aliases) readBuiltin(dir string) error {
-	data, err := readFile(filepath.Join(dir, "modules.builtin.modinfo"))
+func (t *moduleTree) readBuiltinAliases() error {
+	data, err := t.read(filepath.Join(t.dir, "modules.builtin.modinfo"))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -41,7 +42,7 @@ func (a *aliases) readBuiltin(dir string) error {
 	for entry := range strings.SplitSeq(string(data), "\x00") {
 		key, pattern, _ := strings.Cut(entry, "=")
 		if module, ok := strings.CutSuffix(key, ".alias"); ok {
-			a.builtin = append(a.builtin, alias{pattern, moduleName(module)})
+			t.aliases.builtin = append(t.aliases.builtin, alias{pattern, moduleName(module)})
 		}
 	}
 	return nil
@@ -73,16 +74,15 @@ func (t *moduleTree) byAlias(name string) (modules []string, builtin bool, err e
 // readAliases reads modules.alias, which depmod(8) creates when a kernel is installed;
 // if there is none, it reads the modules themselves.
 func (t *moduleTree) readAliases() ([]alias, error) {
-	f, err := os.Open(filepath.Join(t.dir, "modules.alias"))
+	data, err := t.read(filepath.Join(t.dir, "modules.alias"))
 	if errors.Is(err, os.ErrNotExist) {
 		return t.askModules()
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
 	var all []alias
-	lines := bufio.NewScanner(f)
+	lines := bufio.NewScanner(bytes.NewReader(data))
 	for lines.Scan() {
 		if word := strings.Fields(lines.Text()); len(word) == 3 && word[0] == "alias" {
 			all = append(all, alias{word[1], moduleName(word[2])})
@@ -96,7 +96,7 @@ func (t *moduleTree) readAliases() ([]alias, error) {
 func (t *moduleTree) askModules() ([]alias, error) {
 	var all []alias
 	for _, name := range slices.Sorted(maps.Keys(t.files)) {
-		_, info, err := readModule(t.files[name])
+		_, info, err := t.readModule(t.files[name])
 		if errors.Is(err, os.ErrPermission) {
 			return nil, fmt.Errorf("module %s: %w", t.files[name], err)
 		}

@@ -25,7 +25,7 @@ func TestSoftdepsByAlias(t *testing.T) {
 		for path, text := range files {
 			write(t, filepath.Join(dir, path), []byte(text))
 		}
-		tree, err := openModules(dir)
+		tree, err := openModules(dir, readFile)
 		must(t, err)
 		return tree
 	}

@@ -32,7 +32,7 @@ func guestTree(t *testing.T, root string) {
 func TestModulesForGuests(t *testing.T) {
 	root := t.TempDir()
 	guestTree(t, root)
-	tree, err := openModules(filepath.Join(root, "lib/modules", fakeRelease))
+	tree, err := openModules(filepath.Join(root, "lib/modules", fakeRelease), readFile)
 	must(t, err)
 	modules, err := tree.resolve(tree.forGuests())
 	must(t, err)

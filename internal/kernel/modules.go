@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -39,20 +40,21 @@ type moduleTree struct {
 	files   map[string]string // name → path
 	builtin map[string]bool
 	aliases aliases
+	read    func(path string) ([]byte, error)
 	absent  []string // missing optional modules: "NAME, which MODULE wants"
 }
 
 // openModules reads a modules directory. An empty dir is a kernel with everything built
 // in.
-func openModules(dir string) (*moduleTree, error) {
-	t := &moduleTree{dir: dir, files: map[string]string{}, builtin: map[string]bool{}}
+func openModules(dir string, read func(path string) ([]byte, error)) (*moduleTree, error) {
+	t := &moduleTree{dir: dir, read: read, files: map[string]string{}, builtin: map[string]bool{}}
 	if dir == "" {
 		return t, nil
 	}
 	if err := t.readBuiltin(); err != nil {
 		return nil, err
 	}
-	if err := t.aliases.readBuiltin(dir); err != nil {
+	if err := t.readBuiltinAliases(); err != nil {
 		return nil, err
 	}
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -71,7 +73,7 @@ func openModules(dir string) (*moduleTree, error) {
 
 // readBuiltin reads modules.builtin: one path such as kernel/fs/ext4/ext4.ko per line.
 func (t *moduleTree) readBuiltin() error {
-	f, err := os.Open(filepath.Join(t.dir, "modules.builtin"))
+	data, err := t.read(filepath.Join(t.dir, "modules.builtin"))
 	if errors.Is(err, os.ErrNotExist) {
 		return api.Errorf(api.KindInvalid, "%s is not a directory of kernel modules: it has no modules.builtin", t.dir).
 			WithHint("use the directory /lib/modules/RELEASE that belongs to the kernel")
@@ -79,8 +81,7 @@ func (t *moduleTree) readBuiltin() error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
+	lines := bufio.NewScanner(bytes.NewReader(data))
 	for lines.Scan() {
 		base, _, _ := strings.Cut(filepath.Base(lines.Text()), ".ko")
 		t.builtin[moduleName(base)] = true
@@ -126,7 +127,7 @@ func (r *resolver) visit(name, neededBy string) error {
 	if path == "" {
 		return api.Errorf(api.KindInvalid, "kernel module %s%s is neither built in nor in %s", name, neededBy, r.tree.dir)
 	}
-	data, info, err := readModule(path)
+	data, info, err := r.tree.readModule(path)
 	if err != nil {
 		return fmt.Errorf("module %s: %w", path, err)
 	}
@@ -167,8 +168,8 @@ func (r *resolver) soft(wanted, by string) error {
 	return nil
 }
 
-func readModule(path string) ([]byte, modinfo, error) {
-	data, err := readFile(path)
+func (t *moduleTree) readModule(path string) ([]byte, modinfo, error) {
+	data, err := t.read(path)
 	if err != nil {
 		return nil, modinfo{}, err
 	}

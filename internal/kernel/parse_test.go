@@ -130,13 +130,13 @@ func TestCpio(t *testing.T) {
 
 func TestMissingModule(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := openModules(dir); api.KindOf(err) != api.KindInvalid {
+	if _, err := openModules(dir, readFile); api.KindOf(err) != api.KindInvalid {
 		t.Errorf("no modules.builtin: %v", err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "modules.builtin"), []byte("kernel/fs/ext4/ext4.ko\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	tree, err := openModules(dir)
+	tree, err := openModules(dir, readFile)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,7 +60,7 @@ func committable(at records.Snapshot) error {
 }
 
 func (c *Changer) commit(ctx context.Context, v api.VM, name string, report api.Report) (api.Image, error) {
-	put, err := c.disks.Flatten(v)
+	put, err := c.disks.Flatten(ctx, v, report)
 	if err != nil {
 		return api.Image{}, err
 	}

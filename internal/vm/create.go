@@ -93,6 +93,19 @@ func (c *Creator) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 	if v.Driver, err = c.machines.ChooseDriver(ctx, v.Driver); err != nil {
 		return v, err
 	}
+	img, err := c.images.Get(v.Image)
+	switch {
+	case err == nil:
+		err = c.useImage(&v, img, defaults)
+	case api.KindOf(err) == api.KindNotFound && c.images.CanPull(v.Image):
+		err = nil
+	}
+	if err != nil {
+		return v, err
+	}
+	if req.Kernel == "" && img.Kernel != "" {
+		v.Kernel = img.Kernel // rather than that of the settings: the image was made for it
+	}
 	if v.Kernel != "" {
 		k, err := c.kernels.Get(v.Kernel)
 		if err != nil {
@@ -100,14 +113,7 @@ func (c *Creator) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 		}
 		v.Kernel, v.KernelDigest = k.Release, k.Digest
 	}
-	img, err := c.images.Get(v.Image)
-	switch {
-	case err == nil:
-		return v, useImage(&v, img, defaults)
-	case api.KindOf(err) == api.KindNotFound && c.images.CanPull(v.Image):
-		return v, nil
-	}
-	return v, err
+	return v, nil
 }
 
 // network returns the Network of a new VM. That of a VM with NAT is empty, as it was before
@@ -173,6 +179,26 @@ func useImage(v *api.VM, img api.Image, defaults Defaults) error {
 		v.DiskBytes = max(defaults.DiskBytes, img.DiskBytes)
 	}
 	return checkFits(v.DiskBytes, img)
+}
+
+// useImage is the function of that name. A disk over a file that is used in place begins with the size of that
+// file, as no copy of it is made in another size; it grows to its own size when the VM starts, and the file
+// system in it, too. In system mode a disk grows by a copy, which is made only for a size that was asked for.
+func (c *Creator) useImage(v *api.VM, img api.Image, defaults Defaults) error {
+	if img.Registered == nil {
+		return useImage(v, img, defaults)
+	}
+	if !c.starter.host.userMode() {
+		defaults.DiskBytes = 0
+	}
+	if err := useImage(v, img, defaults); err != nil {
+		return err
+	}
+	if v.DiskBytes > img.DiskBytes {
+		v.GrownBytes = v.DiskBytes
+	}
+	v.DiskBytes = img.DiskBytes
+	return nil
 }
 
 // createPlan returns the plan of vm.create or vm.run. Every step reads the record, so that the plan
@@ -258,11 +284,11 @@ func (c *Creator) ensureImage(e *records.Entry) func(context.Context, api.Report
 		if err != nil {
 			return err
 		}
-		if err := useImage(&v, img, defaults); err != nil {
+		if err := c.useImage(&v, img, defaults); err != nil {
 			return err
 		}
 		return e.Update(ctx, func(to *api.VM) {
-			to.ImageDigest, to.ImageConfig, to.Init, to.DiskBytes = v.ImageDigest, v.ImageConfig, v.Init, v.DiskBytes
+			to.ImageDigest, to.ImageConfig, to.Init, to.DiskBytes, to.GrownBytes = v.ImageDigest, v.ImageConfig, v.Init, v.DiskBytes, v.GrownBytes
 		})
 	}
 }

@@ -57,12 +57,12 @@ func (h *hostSide) attachSteps(e *records.Entry) []op.Step {
 }
 
 func (h *hostSide) attachDisk(e *records.Entry) func(context.Context, api.Report) error {
-	return func(ctx context.Context, _ api.Report) error {
+	return func(ctx context.Context, report api.Report) error {
 		if e.Run() != nil {
 			return nil
 		}
 		v := e.Record()
-		base, err := h.disks.Ready(ctx, e)
+		base, err := h.disks.Ready(ctx, e, report)
 		if err != nil {
 			return err
 		}

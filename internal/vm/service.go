@@ -40,6 +40,9 @@ type Images interface {
 	Pull(ctx context.Context, req api.PullImage, report api.Report) (api.Image, error)
 	// CheckName refuses text that is not a valid name of an image.
 	CheckName(name string) error
+	// CheckKernel makes sure that the files from which a registered image's kernel was made are what they
+	// were, if the kernel was made of them.
+	CheckKernel(ctx context.Context, image, kernel string, report api.Report) error
 	// Commit creates an image from a disk that put writes to a file. from is the VM's name, and
 	// the digest is that of the VM's image.
 	Commit(ctx context.Context, name, digest, from string, report api.Report, put func(ctx context.Context, to string) error) (api.Image, error)
@@ -168,7 +171,7 @@ func (s *Service) plans(o Options) {
 		s.Leases.watch(e)
 	}}
 	s.Starter = &Starter{
-		paths: o.Paths, kernels: o.Kernels, agent: o.Agent, defaults: o.Defaults, logger: o.Logger,
+		paths: o.Paths, images: o.Images, kernels: o.Kernels, agent: o.Agent, defaults: o.Defaults, logger: o.Logger,
 		machines: s.machines, disks: s.disks, ports: s.ports, host: s.host, ops: s.ops,
 	}
 	s.Stopper = &Stopper{defaults: o.Defaults, logger: o.Logger, table: s.table, host: s.host, ops: s.ops, starter: s.Starter}

@@ -28,6 +28,7 @@ import (
 // Starter starts VMs whose disk exists.
 type Starter struct {
 	paths    paths.Paths
+	images   Images
 	kernels  Kernels
 	agent    string // path of the agent's binary
 	defaults func() (Defaults, error)
@@ -85,8 +86,11 @@ func (s *Starter) startVMM(e *records.Entry) func(context.Context, api.Report) e
 		machine, err := s.machines.Recover(ctx, drv, v.ID)
 		if errors.Is(err, driver.ErrGone) {
 			part("recover", time.Since(began))
-			if _, err := s.disks.Ready(ctx, e); err != nil {
+			if _, err := s.disks.Ready(ctx, e, report); err != nil {
 				return err
+			}
+			if err := s.images.CheckKernel(ctx, v.ImageDigest, v.KernelDigest, report); err != nil {
+				return api.Errorf(api.KindOf(err), "cannot start VM %s: %w", v.Name, err)
 			}
 			machine, err = s.boot(ctx, drv, e, report, part)
 		}

@@ -41,6 +41,10 @@ type caches struct {
 	hold   chan struct{} // a pull waits for it, or for its context
 	config *api.ImageConfig
 	needs  int64 // the smallest disk; 0: 64 MiB
+
+	registered *api.RegisteredFiles
+	changed    error // of the registered base
+	kernel     error // of the registered kernel
 }
 
 const digest = "sha256:1111111111111111111111111111111111111111111111111111111111111111"
@@ -51,7 +55,7 @@ func (c fakeImages) Get(ref string) (api.Image, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if ref == "tiny" || ref == "debian" && c.pulled {
-		return api.Image{Digest: digest, DiskBytes: cmp.Or(c.needs, 64*mib), Config: c.config}, nil
+		return api.Image{Digest: digest, DiskBytes: cmp.Or(c.needs, 64*mib), Config: c.config, Registered: c.registered}, nil
 	}
 	return api.Image{}, api.Errorf(api.KindNotFound, "no image named %q", ref)
 }
@@ -85,7 +89,12 @@ func (c fakeImages) Disk(_ context.Context, _ string, size int64, _ api.Report) 
 	return path, os.WriteFile(path, []byte("the image"), 0o600)
 }
 
-func (c fakeImages) Base(string, int64) (string, error) {
+func (c fakeImages) CheckKernel(context.Context, string, string, api.Report) error { return c.kernel }
+
+func (c fakeImages) Base(context.Context, string, int64, api.Report) (string, error) {
+	if c.changed != nil {
+		return "", c.changed
+	}
 	path := filepath.Join(c.dir, "base")
 	if _, err := os.Stat(path); err != nil {
 		return "", api.Errorf(api.KindNotFound, "the file is missing: %w", err)

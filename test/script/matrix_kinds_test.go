@@ -11,6 +11,7 @@ import (
 	"banger/api"
 	"banger/client"
 	"banger/internal/driver/fake"
+	"banger/internal/host/execx"
 	"banger/test/harness"
 )
 
@@ -140,6 +141,11 @@ var requests = []request{
 		return err
 	}},
 	{name: "image import", prepare: func(m *matrix) { m.noImage("made") }, do: importMade},
+	{name: "image register", prepare: func(m *matrix) { m.noImage("inplace") }, do: registerMade},
+	{name: "image promote", prepare: func(m *matrix) { m.noImage("inplace"); m.ok(registerMade(m.t.Context(), m)) }, again: api.KindConflict, do: func(ctx context.Context, m *matrix) error {
+		_, err := m.client.Images().Promote(ctx, api.PromoteImage{Image: "inplace"}, nil)
+		return err
+	}},
 	{name: "image tag", prepare: func(m *matrix) { m.noImage("alias") }, do: asked(func(c *client.Client, ctx context.Context) error {
 		_, err := c.Images().Tag(ctx, api.TagImage{Image: "tiny", Name: "alias"})
 		return err
@@ -169,6 +175,11 @@ func importMade(ctx context.Context, m *matrix) error {
 	return err
 }
 
+func registerMade(ctx context.Context, m *matrix) error {
+	_, err := m.client.Images().Register(ctx, api.RegisterImage{Name: "inplace", Rootfs: filepath.Join(m.parts, "made.ext4")}, nil)
+	return err
+}
+
 func importKernel(ctx context.Context, m *matrix) error {
 	_, err := m.client.Kernels().Import(ctx, api.ImportKernel{Path: filepath.Join(m.parts, "vmlinux"), Modules: filepath.Join(m.parts, "modules"), Name: "made"}, nil)
 	return err
@@ -181,6 +192,10 @@ func makeParts(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	if err := smallTar(filepath.Join(dir, "made.tar")); err != nil {
+		t.Fatal(err)
+	}
+	err := execx.Run(t.Context(), execx.Cmd{Name: "mke2fs", Args: []string{"-q", "-F", "-t", "ext4", filepath.Join(dir, "made.ext4"), "8M"}, Package: "e2fsprogs"})
+	if err != nil {
 		t.Fatal(err)
 	}
 }

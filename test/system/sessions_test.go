@@ -88,6 +88,7 @@ var sessions = []struct {
 	{name: "script/testdata/image_export_interrupted.txtar", not: caches},
 	{name: "script/testdata/image_import.txtar", not: caches},
 	{name: "script/testdata/image_names.txtar", not: caches},
+	{name: "script/testdata/image_register.txtar", not: caches},
 	{name: "script/testdata/interrupt_run.txtar", not: "it waits for the fake VMM's process; system/testdata/interrupt_run.txtar has the same with a real one"},
 	{name: "script/testdata/kernel.txtar", not: caches},
 	{name: "script/testdata/long_path.txtar", not: userMode},

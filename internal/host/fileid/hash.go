@@ -21,14 +21,20 @@ const between = 16 << 20
 func Hash(ctx context.Context, f *os.File, size int64, progress func(done, total int64)) (string, error) {
 	h, zeros, buf := sha256.New(), make([]byte, chunk), make([]byte, chunk)
 	var hashed int64
-	skip := func(to int64) {
+	skip := func(to int64) error { // a hole can be of some TiB
 		for hashed < to {
+			if err := context.Cause(ctx); err != nil {
+				return err
+			}
 			n, _ := h.Write(zeros[:min(chunk, to-hashed)])
 			hashed += int64(n)
 		}
+		return nil
 	}
 	err := fsx.EachData(ctx, f, size, chunk, func(at, n int64) error {
-		skip(at)
+		if err := skip(at); err != nil {
+			return err
+		}
 		if _, err := f.ReadAt(buf[:n], at); err != nil && err != io.EOF {
 			return err
 		}
@@ -42,7 +48,9 @@ func Hash(ctx context.Context, f *os.File, size int64, progress func(done, total
 	if err != nil {
 		return "", err
 	}
-	skip(size)
+	if err := skip(size); err != nil {
+		return "", err
+	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 

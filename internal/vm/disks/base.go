@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"banger/api"
 	"banger/internal/disk"
+	"banger/internal/host/fileid"
 	"banger/internal/host/fsx"
 	"banger/internal/vm/records"
 )
@@ -41,11 +43,11 @@ const lostBase = "missing"
 // baseOf returns the file to which a VM's disk holds the changes, which must be the one that the disk
 // was made from. It returns "" for a disk that holds everything. A base is never made again for an
 // existing disk: the disk would then hold changes to something else.
-func (s *Disks) baseOf(v api.VM, d disk.Driver) (string, error) {
+func (s *Disks) baseOf(ctx context.Context, v api.VM, d disk.Driver, report api.Report) (string, error) {
 	if !d.Layered() {
 		return "", nil
 	}
-	path, err := s.Images.Base(v.ImageDigest, v.DiskBytes)
+	path, err := s.Images.Base(ctx, v.ImageDigest, v.DiskBytes, report)
 	if err != nil {
 		return "", lost(v, err)
 	}
@@ -60,18 +62,26 @@ func (s *Disks) baseOf(v api.VM, d disk.Driver) (string, error) {
 }
 
 func lost(v api.VM, why error) error {
+	var changed *fileid.ChangedError
+	switch {
+	case api.KindOf(why) == api.KindCanceled:
+		return why
+	case errors.As(why, &changed):
+		return api.Errorf(api.KindConflict, "cannot use the disk of VM %s: it holds only the changes to a registered file, and would be corrupted over another content: %w", v.Name, why).
+			WithHint("restore %s as it was, or: banger vm delete %s", changed.Path, v.Name)
+	}
 	return api.Errorf(api.KindOf(why), "cannot use the disk of VM %s: it holds only the changes to a file made from image %s, and its content is lost without that file: %w", v.Name, v.Image, why).
 		WithHint("restore that file from a backup, or: banger vm delete %s", v.Name)
 }
 
 // findBase is baseOf, and records the base of a disk that an older version made.
-func (s *Disks) findBase(ctx context.Context, e *records.Entry) (string, error) {
+func (s *Disks) findBase(ctx context.Context, e *records.Entry, report api.Report) (string, error) {
 	v := e.Record()
 	d, err := s.Driver(v.DiskDriver)
 	if err != nil {
 		return "", err
 	}
-	path, err := s.baseOf(v, d)
+	path, err := s.baseOf(ctx, v, d, report)
 	if err != nil || path == "" || v.BaseDigest != "" {
 		return path, err
 	}
@@ -84,9 +94,9 @@ func (s *Disks) findBase(ctx context.Context, e *records.Entry) (string, error) 
 
 // giveUpBase has disks that older versions made miss their base for good, before the base
 // of v, a new VM, is made in its place.
-func (s *Disks) giveUpBase(ctx context.Context, v api.VM) error {
-	if _, err := s.Images.Base(v.ImageDigest, v.DiskBytes); err == nil {
-		return nil
+func (s *Disks) giveUpBase(ctx context.Context, v api.VM, report api.Report) error {
+	if _, err := s.Images.Base(ctx, v.ImageDigest, v.DiskBytes, report); err == nil || api.KindOf(err) != api.KindNotFound {
+		return nil // making the disk says what is wrong with it
 	}
 	for _, found := range s.table.Snapshots() {
 		other := found.Entry.Record()
@@ -101,14 +111,19 @@ func (s *Disks) giveUpBase(ctx context.Context, v api.VM) error {
 	return nil
 }
 
-// Base returns the file to which a VM's disk holds the changes, or nil if there is none, or if it is
-// missing.
+// baseTime bounds a look at a base: a registered file that has changed would be read whole.
+const baseTime = 100 * time.Millisecond
+
+// Base returns the file to which a VM's disk holds the changes, or nil if there is none, if it is
+// missing, or if that is not known soon.
 func (s *Disks) Base(v api.VM) *api.DiskBase {
 	d, err := s.Driver(v.DiskDriver)
 	if err != nil || !d.Layered() {
 		return nil
 	}
-	path, err := s.Images.Base(v.ImageDigest, v.DiskBytes)
+	ctx, cancel := context.WithTimeout(context.Background(), baseTime)
+	defer cancel()
+	path, err := s.Images.Base(ctx, v.ImageDigest, v.DiskBytes, func(api.Progress) {})
 	if err != nil {
 		return nil
 	}

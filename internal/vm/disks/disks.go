@@ -19,8 +19,9 @@ type Images interface {
 	// Disk returns the image's raw file of exactly that size, which is created once.
 	Disk(ctx context.Context, digest string, size int64, report api.Report) (string, error)
 	// Base is Disk for an existing file: it creates none, and returns an error of kind not found
-	// if it is missing.
-	Base(digest string, size int64) (string, error)
+	// if it is missing. A file that is used in place is checked: if it has changed, the error wraps a
+	// *fileid.ChangedError.
+	Base(ctx context.Context, digest string, size int64, report api.Report) (string, error)
 }
 
 // Options configure Disks.
@@ -55,7 +56,7 @@ func (s *Disks) Driver(name string) (disk.Driver, error) {
 // Make makes the disk of a new VM, and its directory.
 func (s *Disks) Make(ctx context.Context, e *records.Entry, report api.Report) error {
 	v := e.Record()
-	if err := s.giveUpBase(ctx, v); err != nil {
+	if err := s.giveUpBase(ctx, v, report); err != nil {
 		return err
 	}
 	base, err := s.Images.Disk(ctx, v.ImageDigest, v.DiskBytes, report)
@@ -89,8 +90,8 @@ func (s *Disks) Make(ctx context.Context, e *records.Entry, report api.Report) e
 
 // Ready prepares the disk of a VM that is about to start, and makes it as long as it is
 // recorded to be. It returns what the disk is attached with.
-func (s *Disks) Ready(ctx context.Context, e *records.Entry) (string, error) {
-	base, err := s.findBase(ctx, e)
+func (s *Disks) Ready(ctx context.Context, e *records.Entry, report api.Report) (string, error) {
+	base, err := s.findBase(ctx, e, report)
 	v := e.Record()
 	if err != nil || v.GrownBytes == 0 {
 		return base, err
@@ -104,12 +105,12 @@ func (s *Disks) Ready(ctx context.Context, e *records.Entry) (string, error) {
 
 // Flatten returns a function that writes the whole content of a VM's disk to a file. It fails
 // if the disk has lost its base.
-func (s *Disks) Flatten(v api.VM) (put func(ctx context.Context, to string) error, err error) {
+func (s *Disks) Flatten(ctx context.Context, v api.VM, report api.Report) (put func(ctx context.Context, to string) error, err error) {
 	d, err := s.Driver(v.DiskDriver)
 	if err != nil {
 		return nil, err
 	}
-	base, err := s.baseOf(v, d)
+	base, err := s.baseOf(ctx, v, d, report)
 	if err != nil {
 		return nil, err
 	}

@@ -98,7 +98,7 @@ func (w *fixture) run(args ...string) ([]byte, error) {
 // the store beside the daemon, as an update does, leaves SQLite's -shm.
 var expected = regexp.MustCompile(`^(config\.toml|fault|cache/probe\.json|cache/blobs/sha256/[0-9a-f]{64}` +
 	`|data/(banger\.db(-reserve|-shm)?|bangerd\.lock|start\.lock|bangerd\.log)` +
-	`|data/images/(names\.json|[0-9a-f]{64}/(meta\.json|rootfs\.ext4|disk-[0-9]+\.ext4))` +
+	`|data/images/(names\.json|[0-9a-f]{64}/(meta\.json|registered\.json|rootfs\.ext4|disk-[0-9]+\.ext4))` +
 	`|data/kernels/(names\.json|[0-9a-f]{64}/(meta\.json|vmlinux|(full-)?initramfs-[0-9a-f]{16}|guest-modules\.cpio|modules/[0-9a-z_-]+\.ko)))$`)
 
 // directories are what files are expected in, and may be empty.
