@@ -281,6 +281,21 @@ type VMList struct {
 type Pruned struct {
 	Removed        []string `json:"removed"` // names or digests
 	ReclaimedBytes int64    `json:"reclaimed_bytes"`
+	// Items are what Removed names, with their sizes; none from older daemons, and of VMs.
+	Items []PrunedItem `json:"items,omitempty"`
+}
+
+// PrunedItem is one thing that a prune removes.
+type PrunedItem struct {
+	Name  string `json:"name"`
+	Bytes int64  `json:"bytes"` // that it occupies on the disk
+}
+
+// Add adds a thing that is removed.
+func (p *Pruned) Add(name string, bytes int64) {
+	p.Removed = append(p.Removed, name)
+	p.ReclaimedBytes += bytes
+	p.Items = append(p.Items, PrunedItem{name, bytes})
 }
 
 // Background is a command that runs in a guest without a client. The image's

@@ -63,6 +63,20 @@ func (i Images) Prune(ctx context.Context, report api.Report) (api.Pruned, error
 	return i.of.prune(ctx, report)
 }
 
+// Prunable returns what Prune would remove now. Nothing is touched.
+func (i Images) Prunable(ctx context.Context) (pruned api.Pruned, err error) {
+	err = i.of.t.get(ctx, "/v1/prunable", &pruned)
+	return pruned, unlessOlder(err, "say what a prune would remove")
+}
+
+// unlessOlder explains that a daemon does not know a request.
+func unlessOlder(err error, what string) error {
+	if api.KindOf(err) != api.KindNotFound {
+		return err
+	}
+	return api.Errorf(api.KindUnsupported, "the daemon is of an older version, and cannot %s", what).WithHint("banger daemon status   shows its version")
+}
+
 // Export writes a whole image to w, in a format of package api, or fails. It returns
 // the number of sockets that it left out. It returns errors of w unchanged.
 func (i Images) Export(ctx context.Context, ref, format string, w io.Writer, report api.Report) (leftOut int, err error) {

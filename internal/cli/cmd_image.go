@@ -12,6 +12,6 @@ func newImage(a *app) *cobra.Command {
 		Args:    noArgs,
 		RunE:    showHelp,
 	}
-	cmd.AddCommand(newImageList(a), newImagePull(a), newImageImport(a), newImageExport(a), newImageRegister(a), newImagePromote(a), newImageShow(a), newImageTag(a), newImageHistory(a), newImageDelete(a), newImagePrune(a))
+	cmd.AddCommand(newImageList(a), newImagePull(a), newImageImport(a), newImageExport(a), newImageRegister(a), newImagePromote(a), newImageShow(a), newImageTag(a), newImageHistory(a), newImageDelete(a), newImagePrune(a), newImageCache(a))
 	return cmd
 }

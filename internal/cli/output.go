@@ -162,6 +162,24 @@ func (s *streams) prune(ctx context.Context, prune func(context.Context, api.Rep
 	return s.printPruned(pruned, asJSON)
 }
 
+// printPrunable prints what a prune would remove.
+func (s *streams) printPrunable(pruned api.Pruned, asJSON bool) error {
+	if asJSON {
+		return printJSON(s.out, "prunable", pruned)
+	}
+	t := newTable("SIZE", "WOULD BE DELETED")
+	for _, item := range pruned.Items {
+		t.add(size.Format(item.Bytes), item.Name)
+	}
+	if len(pruned.Items) > 0 {
+		if err := t.write(s.out); err != nil {
+			return err
+		}
+	}
+	s.note("would remove %d, and free %s; nothing was touched", len(pruned.Items), size.Format(pruned.ReclaimedBytes))
+	return nil
+}
+
 // printPruned prints what a prune has removed.
 func (s *streams) printPruned(pruned api.Pruned, asJSON bool) error {
 	if pruned.Removed == nil {

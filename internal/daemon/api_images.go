@@ -124,6 +124,12 @@ func (s imageHandlers) export(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// prunable has a path of its own: a daemon that does not know it must not prune instead.
+func (s imageHandlers) prunable(w http.ResponseWriter, _ *http.Request) error {
+	pruned, err := s.svc.Caches.Prunable()
+	return answer(w, pruned, err)
+}
+
 func (s imageHandlers) prune(w http.ResponseWriter, r *http.Request) error {
 	o, err := s.svc.Caches.Prune(r.Context())
 	return s.follow(w, r, o, err)

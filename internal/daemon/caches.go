@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"slices"
 	"strings"
 
 	"banger/api"
@@ -24,8 +25,8 @@ type Images interface {
 	History(ref string) ([]api.ImageHistory, error)
 	// Delete drops a name, and the image with its last one, unless a VM uses it.
 	Delete(ref string, inUse func(digest string) []string) error
-	// Prune deletes what has no name and is not used. disksInUse is Usage's.
-	Prune(inUse func(digest string) []string, disksInUse func(digest string) ([]int64, bool)) (api.Pruned, error)
+	// Prune deletes what has no name and is not used. disksInUse is Usage's. A dry run deletes nothing.
+	Prune(dry bool, inUse func(digest string) []string, disksInUse func(digest string) ([]int64, bool)) (api.Pruned, error)
 }
 
 // Exporter opens an image to be written in a format.
@@ -220,15 +221,14 @@ func (c Caches) PromoteImage(ctx context.Context, req api.PromoteImage) (*op.Op,
 	})
 }
 
-// kernelOf returns the names of the images whose VMs get a kernel.
-func (c Caches) kernelOf(digest string) (names []string, err error) {
-	images, err := c.Images.List()
+// kernelOf returns the names of those images whose VMs get a kernel.
+func kernelOf(images []api.Image, digest string) (names []string) {
 	for _, i := range images {
-		if i.Kernel == digest && digest != "" {
+		if i.Kernel == digest {
 			names = append(names, cmp.Or(strings.Join(i.Names, ", "), i.Digest))
 		}
 	}
-	return names, err
+	return names
 }
 
 // DeleteKernel deletes a kernel, unless a VM or an image needs it.
@@ -237,13 +237,13 @@ func (c Caches) DeleteKernel(ref string) error {
 	if err != nil {
 		return err
 	}
-	images, err := c.kernelOf(kernel.Digest)
+	images, err := c.Images.List()
 	if err != nil {
 		return err
 	}
-	if len(images) > 0 {
-		return api.Errorf(api.KindConflict, "cannot delete kernel %.80s: it belongs to image %s", ref, strings.Join(images, ", ")).
-			WithHint("banger image delete %s", images[0])
+	if of := kernelOf(images, kernel.Digest); len(of) > 0 {
+		return api.Errorf(api.KindConflict, "cannot delete kernel %.80s: it belongs to image %s", ref, strings.Join(of, ", ")).
+			WithHint("banger image delete %s", of[0])
 	}
 	return c.Kernels.Delete(ref, c.Use.InUse)
 }
@@ -253,38 +253,50 @@ func (c Caches) Prune(ctx context.Context) (*op.Op, error) {
 	return c.work(ctx, kindImagePrune, "", "prune", c.prune)
 }
 
+// Prunable returns what a prune would delete now.
+func (c Caches) Prunable() (api.Pruned, error) { return c.pruneAll(true) }
+
 func (c Caches) prune(context.Context, api.Report) (api.Result, error) {
-	pruned, err := c.Images.Prune(c.Use.InUse, c.Use.DisksInUse)
-	if err == nil {
-		err = c.pruneKernels(&pruned)
-	}
+	pruned, err := c.pruneAll(false)
 	return api.Result{Pruned: &pruned}, err
 }
 
-// pruneKernels deletes the kernels that newer ones have replaced.
-func (c Caches) pruneKernels(pruned *api.Pruned) error {
-	kernels, err := c.Kernels.List()
-	for _, k := range kernels {
-		if err != nil {
-			return err
-		}
-		if len(k.Names) > 0 {
-			continue
-		}
-		if images, err := c.kernelOf(k.Digest); err != nil {
-			return err
-		} else if len(images) > 0 {
-			continue
-		}
-		switch err = c.Kernels.Delete(k.Digest, c.Use.InUse); api.KindOf(err) {
-		case "":
-			pruned.Removed = append(pruned.Removed, k.Digest)
-			pruned.ReclaimedBytes += k.SizeBytes
-		case api.KindConflict: // it is used
-			err = nil
-		}
+func (c Caches) pruneAll(dry bool) (api.Pruned, error) {
+	pruned, err := c.Images.Prune(dry, c.Use.InUse, c.Use.DisksInUse)
+	if err == nil {
+		err = c.pruneKernels(dry, &pruned)
 	}
-	return err
+	return pruned, err
+}
+
+// pruneKernels deletes the kernels that newer ones have replaced, unless it is a dry run. pruned has the images
+// that are deleted.
+func (c Caches) pruneKernels(dry bool, pruned *api.Pruned) error {
+	kernels, err := c.Kernels.List()
+	if err != nil {
+		return err
+	}
+	images, err := c.Images.List()
+	if err != nil {
+		return err
+	}
+	images = slices.DeleteFunc(images, func(i api.Image) bool { return slices.Contains(pruned.Removed, i.Digest) })
+	for _, k := range kernels {
+		if len(k.Names) > 0 || len(kernelOf(images, k.Digest)) > 0 || len(c.Use.InUse(k.Digest)) > 0 {
+			continue
+		}
+		if !dry {
+			err := c.Kernels.Delete(k.Digest, c.Use.InUse)
+			if api.KindOf(err) == api.KindConflict { // it is used by now
+				continue
+			}
+			if err != nil {
+				return err
+			}
+		}
+		pruned.Add(k.Digest, k.SizeBytes)
+	}
+	return nil
 }
 
 // ListKernels returns all kernels with their users.

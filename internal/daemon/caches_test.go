@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"log/slog"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -28,10 +29,10 @@ func (k *listedKernels) Delete(ref string, inUse func(string) []string) error {
 type noImagesToPrune struct{ Images }
 
 func (noImagesToPrune) List() ([]api.Image, error) {
-	return []api.Image{{Digest: "image", Names: []string{"mine"}, Kernel: "of an image"}}, nil
+	return []api.Image{{Digest: "image", Kernel: "of a pruned image"}, {Digest: "other", Names: []string{"mine"}, Kernel: "of an image"}}, nil
 }
 
-func (noImagesToPrune) Prune(func(string) []string, func(string) ([]int64, bool)) (api.Pruned, error) {
+func (noImagesToPrune) Prune(_ bool, _ func(string) []string, _ func(string) ([]int64, bool)) (api.Pruned, error) {
 	return api.Pruned{Removed: []string{"image"}, ReclaimedBytes: 1}, nil
 }
 
@@ -66,11 +67,17 @@ func TestPruneTakesKernelsWithoutNameAndVM(t *testing.T) {
 		{Digest: "named", Names: []string{"default"}, SizeBytes: 10},
 		{Digest: "used", SizeBytes: 100},
 		{Digest: "of an image", SizeBytes: 100},
+		{Digest: "of a pruned image", SizeBytes: 10000},
 		{Digest: "old", SizeBytes: 1000},
 	}}
 	ops := op.NewManager(nullLog{}, slog.New(slog.DiscardHandler))
 	defer ops.Close()
-	o, err := Caches{Images: noImagesToPrune{}, Kernels: kernels, Ops: ops, Use: usedDigests{"used"}}.Prune(t.Context())
+	c := Caches{Images: noImagesToPrune{}, Kernels: kernels, Ops: ops, Use: usedDigests{"used"}}
+	dry, err := c.Prunable()
+	if err != nil || len(kernels.deleted) > 0 {
+		t.Errorf("a dry run deleted %v, %v", kernels.deleted, err)
+	}
+	o, err := c.Prune(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,10 +85,10 @@ func TestPruneTakesKernelsWithoutNameAndVM(t *testing.T) {
 	if err := o.Follow(t.Context(), func(e api.Event) error { result = e.Result; return nil }); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(kernels.deleted, []string{"old"}) {
+	if !slices.Equal(kernels.deleted, []string{"of a pruned image", "old"}) {
 		t.Errorf("deleted %v", kernels.deleted)
 	}
-	if got := result.Pruned; !slices.Equal(got.Removed, []string{"image", "old"}) || got.ReclaimedBytes != 1001 {
+	if got := result.Pruned; !slices.Equal(got.Removed, []string{"image", "of a pruned image", "old"}) || got.ReclaimedBytes != 11001 || !reflect.DeepEqual(*got, dry) {
 		t.Errorf("told %+v", got)
 	}
 }

@@ -282,7 +282,7 @@ func (f fakeImages) Promote(_ context.Context, req api.PromoteImage, _ func(stri
 func (f fakeImages) Import(_ context.Context, req api.ImportImage, report api.Report) (api.Image, error) {
 	return api.Image{Names: []string{req.Name}}, f.do("import "+req.Path, report)
 }
-func (f fakeImages) Prune(func(string) []string, func(string) ([]int64, bool)) (api.Pruned, error) {
+func (f fakeImages) Prune(_ bool, _ func(string) []string, _ func(string) ([]int64, bool)) (api.Pruned, error) {
 	return api.Pruned{}, f.do("prune", func(api.Progress) {})
 }
 

@@ -74,6 +74,7 @@ func (h handlers) routes() []Route {
 		{"POST", "/v1/images/promote", owner, h.images.promote},
 		{"POST", "/v1/images/tag", owner, h.images.tag},
 		{"POST", "/v1/images/prune", owner, h.images.prune},
+		{"GET", "/v1/prunable", owner, h.images.prunable},
 		{"GET", "/v1/images/{image}", owner, h.images.show},
 		{"DELETE", "/v1/images/{image}", owner, h.images.delete},
 		{"GET", "/v1/images/{image}/history", owner, h.images.history},

@@ -43,10 +43,11 @@ func removed(e entry, err error) error {
 }
 
 // Prune removes the images that have no name and are not used by a VM, the disks that
-// are not used by a VM, and the layers that no image was made of. Registered images stay. inUse is that of
-// Delete. disksInUse returns the sizes of an image's disks that VMs are made from; if known
-// is false, the disks of some VMs are unknown, and none of the image is removed.
-func (c *Cache) Prune(inUse func(digest string) []string, disksInUse func(digest string) (sizes []int64, known bool)) (api.Pruned, error) {
+// are not used by a VM, and the layers that no image was made of. Registered images stay.
+// inUse is that of Delete. disksInUse returns the sizes of an image's disks that VMs are
+// made from; if known is false, the disks of some VMs are unknown, and none of the image is
+// removed. A dry run returns the same, and removes nothing.
+func (c *Cache) Prune(dry bool, inUse func(digest string) []string, disksInUse func(digest string) (sizes []int64, known bool)) (api.Pruned, error) {
 	l := c.records.Lock()
 	defer l.Unlock()
 	pruned := api.Pruned{Removed: []string{}}
@@ -54,25 +55,28 @@ func (c *Cache) Prune(inUse func(digest string) []string, disksInUse func(digest
 	if err != nil {
 		return pruned, err
 	}
+	var stay []entry
 	for _, e := range entries {
+		if !e.Object.registered() && len(e.Names) == 0 && len(inUse(e.Digest())) == 0 {
+			if !dry {
+				if err := removed(e, l.Remove(e.Hex)); err != nil {
+					return pruned, err
+				}
+			}
+			pruned.Add(e.Digest(), e.Object.image.SizeBytes)
+			continue
+		}
+		stay = append(stay, e)
 		if e.Object.registered() {
 			continue // its files are the user's
-		}
-		if len(e.Names) == 0 && len(inUse(e.Digest())) == 0 {
-			if err := removed(e, l.Remove(e.Hex)); err != nil {
-				return pruned, err
-			}
-			pruned.Removed = append(pruned.Removed, e.Digest())
-			pruned.ReclaimedBytes += e.Object.image.SizeBytes
-			continue
 		}
 		sizes, known := disksInUse(e.Digest())
 		if !known {
 			continue
 		}
-		if err := c.sizes.prune(e, sizes, &pruned); err != nil {
+		if err := c.sizes.prune(e, sizes, dry, &pruned); err != nil {
 			return pruned, err
 		}
 	}
-	return pruned, c.pulls.prune(l, &pruned)
+	return pruned, c.pulls.prune(stay, dry, &pruned)
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -179,12 +180,16 @@ func TestConcurrentDisks(t *testing.T) {
 	all.Wait()
 	busy := func(string) []string { return []string{"fox"} }
 	unknown := func(string) ([]int64, bool) { return nil, false }
-	if pruned, err := c.Prune(busy, unknown); err != nil || len(pruned.Removed) > 0 {
+	if pruned, err := c.Prune(false, busy, unknown); err != nil || len(pruned.Removed) > 0 {
 		t.Errorf("pruned %v although nobody knows what is used, %v", pruned, err)
 	}
-	pruned, err := c.Prune(unused, noDisks)
-	if err != nil || len(pruned.Removed) != 1 || pruned.ReclaimedBytes == 0 {
-		t.Errorf("pruned %v, %v", pruned, err)
+	dry, err := c.Prune(true, unused, noDisks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pruned, err := c.Prune(false, unused, noDisks)
+	if err != nil || len(pruned.Removed) != 1 || pruned.ReclaimedBytes == 0 || !reflect.DeepEqual(pruned, dry) {
+		t.Errorf("pruned %v, %v; a dry run said %v", pruned, err, dry)
 	}
 	if err := c.Delete("b", busy); api.KindOf(err) != api.KindConflict {
 		t.Errorf("deleting a used image: %v", err)

@@ -99,20 +99,13 @@ func (p *pulls) sameManifest(manifest, name string) (bool, error) {
 
 func (p *pulls) records() *records { return p.maker.records }
 
-// prune removes the layers that are not used by any image.
-func (p *pulls) prune(l locked, pruned *api.Pruned) error {
-	entries, err := l.List()
-	if err != nil {
-		return err
-	}
+// prune removes the layers that are not used by any of the images, unless it is a dry run.
+func (p *pulls) prune(images []entry, dry bool, pruned *api.Pruned) error {
 	needed := map[string]bool{}
-	for _, e := range entries {
+	for _, e := range images {
 		for _, layer := range e.Object.image.Layers {
 			needed[layer.Digest] = true
 		}
 	}
-	layers, err := p.blobs.Prune(func(digest string) bool { return needed[digest] })
-	pruned.Removed = append(pruned.Removed, layers.Removed...)
-	pruned.ReclaimedBytes += layers.ReclaimedBytes
-	return err
+	return p.blobs.Prune(dry, func(digest string) bool { return needed[digest] }, pruned)
 }

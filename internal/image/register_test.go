@@ -95,7 +95,7 @@ func TestRegister(t *testing.T) {
 	if _, err := register(t, c, "mine", ext4File(t, c)); api.KindOf(err) != api.KindExists {
 		t.Errorf("another file: %v", err)
 	}
-	if p, err := c.Prune(nobody, func(string) ([]int64, bool) { return nil, true }); err != nil || len(p.Removed) > 0 {
+	if p, err := c.Prune(false, nobody, func(string) ([]int64, bool) { return nil, true }); err != nil || len(p.Removed) > 0 {
 		t.Errorf("pruned %v, %v", p.Removed, err)
 	}
 	if err := c.Delete("mine", nobody); err != nil {

@@ -123,9 +123,9 @@ func (s *sizes) make(ctx context.Context, base, path string, size int64, report 
 	})
 }
 
-// prune removes the disks of an image that have none of the used sizes. The caller has
-// locked the records.
-func (s *sizes) prune(i entry, used []int64, pruned *api.Pruned) error {
+// prune removes the disks of an image that have none of the used sizes, unless it is a
+// dry run. The caller has locked the records.
+func (s *sizes) prune(i entry, used []int64, dry bool, pruned *api.Pruned) error {
 	entries, err := os.ReadDir(s.records.Path(i.Hex))
 	if err != nil {
 		return api.Errorf(api.KindInternal, "cannot read image %s: %w", i.Digest(), err)
@@ -138,11 +138,12 @@ func (s *sizes) prune(i entry, used []int64, pruned *api.Pruned) error {
 		}
 		path := s.records.Path(i.Hex, e.Name())
 		bytes := fsx.Usage(path)
-		if err := os.Remove(path); err != nil {
-			return api.Errorf(api.KindInternal, "cannot remove a disk: %w", err)
+		if !dry {
+			if err := os.Remove(path); err != nil {
+				return api.Errorf(api.KindInternal, "cannot remove a disk: %w", err)
+			}
 		}
-		pruned.Removed = append(pruned.Removed, i.Digest()[:19]+" "+e.Name())
-		pruned.ReclaimedBytes += bytes
+		pruned.Add(i.Digest()[:19]+" "+e.Name(), bytes)
 	}
 	return nil
 }

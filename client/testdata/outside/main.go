@@ -63,6 +63,9 @@ func caches(ctx context.Context, c *client.Client, report api.Report) error {
 	list, errList := images.List(ctx)
 	history, errHistory := images.History(ctx, "base")
 	sockets, errExport := images.Export(ctx, "base", api.ExportOCI, io.Discard, report)
+	_, errRegister := images.Register(ctx, api.RegisterImage{Name: "own", Rootfs: "/srv/root.ext4"}, report)
+	_, errPromote := images.Promote(ctx, api.PromoteImage{Image: "own"}, report)
+	_, errPrunable := images.Prunable(ctx)
 	pruned, errPrune := images.Prune(ctx, report)
 	kernels := c.Kernels()
 	kernel, errKernel := kernels.Pull(ctx, api.PullKernel{}, report)
@@ -70,7 +73,7 @@ func caches(ctx context.Context, c *client.Client, report api.Report) error {
 	_, errOne := kernels.Show(ctx, kernel.Digest)
 	all, errAll := kernels.List(ctx)
 	fmt.Println(len(list), len(history), sockets, pruned.Removed, len(all))
-	return errors.Join(errImport, errTag, errShow, errList, errHistory, errExport, errPrune, errKernel, errFile, errOne, errAll,
+	return errors.Join(errImport, errTag, errShow, errList, errHistory, errExport, errRegister, errPromote, errPrunable, errPrune, errKernel, errFile, errOne, errAll,
 		images.Delete(ctx, "base"), kernels.Delete(ctx, kernel.Digest))
 }
 

@@ -169,14 +169,14 @@ func (s *Store) verify(b Blob) (bool, error) {
 	return false, fsx.DiskError("remove a damaged layer", os.Remove(path))
 }
 
-// Prune removes the blobs, and the incomplete blobs, that are neither needed nor held.
-func (s *Store) Prune(needed func(digest string) bool) (api.Pruned, error) {
+// Prune removes the blobs, and the incomplete blobs, that are neither needed nor held, and
+// adds them to pruned. A dry run adds the same, and removes nothing.
+func (s *Store) Prune(dry bool, needed func(digest string) bool, pruned *api.Pruned) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var pruned api.Pruned
 	entries, err := os.ReadDir(s.dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return pruned, api.Errorf(api.KindInternal, "cannot list the layers of images: %w", err)
+		return api.Errorf(api.KindInternal, "cannot list the layers of images: %w", err)
 	}
 	for _, e := range entries {
 		hex, part := strings.CutSuffix(e.Name(), partSuffix)
@@ -186,12 +186,13 @@ func (s *Store) Prune(needed func(digest string) bool) (api.Pruned, error) {
 		}
 		path := filepath.Join(s.dir, e.Name())
 		bytes := fsx.Usage(path)
-		if err := os.Remove(path); err != nil {
-			return pruned, api.Errorf(api.KindInternal, "cannot remove a layer: %w", err)
+		if !dry {
+			if err := os.Remove(path); err != nil {
+				return api.Errorf(api.KindInternal, "cannot remove a layer: %w", err)
+			}
+			delete(s.verified, digest)
 		}
-		delete(s.verified, digest)
-		pruned.Removed = append(pruned.Removed, "layer "+digest[:19])
-		pruned.ReclaimedBytes += bytes
+		pruned.Add("layer "+digest[:19], bytes)
 	}
-	return pruned, nil
+	return nil
 }

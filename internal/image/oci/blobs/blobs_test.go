@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -239,7 +240,11 @@ func TestCancel(t *testing.T) {
 func TestPrune(t *testing.T) {
 	dir := t.TempDir()
 	s := Open(dir)
-	if p, err := Open(filepath.Join(dir, "none")).Prune(nil); err != nil || len(p.Removed) > 0 {
+	prune := func(s *Store, dry bool, need func(string) bool) (p api.Pruned, err error) {
+		err = s.Prune(dry, need, &p)
+		return p, err
+	}
+	if p, err := prune(Open(filepath.Join(dir, "none")), false, nil); err != nil || len(p.Removed) > 0 {
 		t.Errorf("nothing there: %v %v", p, err)
 	}
 	needed, held, idle := data(1<<20), data(2<<20), data(3<<20)
@@ -256,12 +261,16 @@ func TestPrune(t *testing.T) {
 	}
 	release := s.Hold(blobOf(held).Digest)
 	need := func(digest string) bool { return digest == blobOf(needed).Digest }
-	p, err := s.Prune(need)
-	if err != nil || len(p.Removed) != 2 || p.ReclaimedBytes < 3<<20 {
-		t.Errorf("%+v %v", p, err)
+	dry, err := prune(s, true, need)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := prune(s, false, need)
+	if err != nil || len(p.Removed) != 2 || p.ReclaimedBytes < 3<<20 || !reflect.DeepEqual(p, dry) {
+		t.Errorf("%+v %v, a dry run said %+v", p, err, dry)
 	}
 	release()
-	if p, err := s.Prune(need); err != nil || len(p.Removed) != 1 {
+	if p, err := prune(s, false, need); err != nil || len(p.Removed) != 1 {
 		t.Errorf("%+v %v", p, err)
 	}
 	if s.Missing(blobOf(needed)) != 0 || s.Missing(blobOf(held)) == 0 {

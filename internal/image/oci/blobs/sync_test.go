@@ -3,6 +3,7 @@ package blobs
 import (
 	"testing"
 
+	"banger/api"
 	"banger/internal/host/fsx/synctest"
 )
 
@@ -13,7 +14,7 @@ func TestFailedSyncs(t *testing.T) {
 	s, d := Open(dir), data(1<<20)
 	var src *server
 	synctest.Below(t, dir).Each(t, synctest.Errors, func(t *testing.T) {
-		if _, err := s.Prune(func(string) bool { return false }); err != nil {
+		if err := s.Prune(false, func(string) bool { return false }, new(api.Pruned)); err != nil {
 			t.Fatal(err)
 		}
 		src = &server{data: d}
