@@ -22,7 +22,7 @@ type keptKernels struct {
 	log    *slog.Logger
 }
 
-// Pull implements daemon.KernelCache.
+// Pull implements caches.KernelCache.
 func (k keptKernels) Pull(ctx context.Context, req api.PullKernel, report api.Report) (api.Kernel, error) {
 	got, err := k.Cache.Pull(ctx, req, report)
 	if err == nil {
@@ -31,7 +31,7 @@ func (k keptKernels) Pull(ctx context.Context, req api.PullKernel, report api.Re
 	return got, err
 }
 
-// Import implements daemon.KernelCache.
+// Import implements caches.KernelCache.
 func (k keptKernels) Import(ctx context.Context, req api.ImportKernel, report api.Report) (api.Kernel, error) {
 	got, err := k.Cache.Import(ctx, req, report)
 	if err == nil {
@@ -40,7 +40,7 @@ func (k keptKernels) Import(ctx context.Context, req api.ImportKernel, report ap
 	return got, err
 }
 
-// Register implements daemon.KernelCache.
+// Register implements caches.KernelCache.
 func (k keptKernels) Register(ctx context.Context, req api.ImportKernel, report api.Report) (api.Kernel, []fileid.File, error) {
 	got, files, err := k.Cache.Register(ctx, req, report)
 	if err == nil {

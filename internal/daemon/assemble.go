@@ -8,6 +8,7 @@ import (
 
 	"banger/api"
 	"banger/internal/config"
+	"banger/internal/daemon/caches"
 	"banger/internal/disk"
 	"banger/internal/driver"
 	"banger/internal/host/console"
@@ -30,8 +31,8 @@ type Parts struct {
 	Agent    string        // path of the guest agent's binary
 	Version  string
 	// Images and Kernels are the caches. They are opened before Assemble.
-	Images  ImageCache
-	Kernels KernelCache
+	Images  caches.ImageCache
+	Kernels caches.KernelCache
 	Names   *names.Service // nil in user mode, in which the host has no addresses of VMs
 	// Doctor examines the host; vms are those of the services.
 	Doctor func(ctx context.Context, vms *vm.Service) []api.Check
@@ -97,20 +98,20 @@ func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
 	})
 	c := parts.Config
 	ports := publish.NewManager(env.Paths, env.System, env.Log)
-	caches := Caches{Images: parts.Images, Exports: parts.Images, InPlace: parts.Images, Kernels: parts.Kernels, Ops: ops}
+	cached := caches.Caches{Images: parts.Images, Exports: parts.Images, InPlace: parts.Images, Kernels: parts.Kernels, Ops: ops}
 	vms := vm.New(vm.Options{
 		Paths: env.Paths, Store: st, Ops: ops, Images: parts.Images, Kernels: parts.Kernels,
 		Drivers: parts.Drivers, Disks: parts.Disks, Host: parts.RootHost, Ports: ports, Agent: parts.Agent, Version: parts.Version,
 		Defaults: func() (vm.Defaults, error) { return defaults(c.File(), parts.Host) },
 		Limits:   vm.Limits{VCPUs: parts.Host.CPUs, MemoryBytes: parts.Host.MemoryBytes, Starts: startsPerCPU * parts.Host.CPUs},
 		Memory:   func() vm.Memory { return memory(parts.Host, env.System) },
-		Watch:    watcher.Watch, Outcome: caches.Outcome, Again: func(left op.Unfinished) (op.Plan, bool) { return caches.Again(left) }, Logger: env.Log,
+		Watch:    watcher.Watch, Outcome: cached.Outcome, Again: func(left op.Unfinished) (op.Plan, bool) { return cached.Again(left) }, Logger: env.Log,
 	})
-	caches.Use = vms
+	cached.Use = vms
 	endNames := serveNames(ctx, parts.Names, vms)
 	return &Services{
 		VMs: vms, Lifecycle: vms, Signals: vms, Changes: vms, Guests: vms, Observer: vms, Leases: vms,
-		Caches: caches, Operations: ops,
+		Caches: cached, Operations: ops,
 		Doctor: func(ctx context.Context) []api.Check { return parts.Doctor(ctx, vms) }, Recover: vms.Recover,
 		Degraded: st.Degraded, Answers: st,
 		Config: func() (api.Config, error) {

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"banger/api"
+	"banger/internal/daemon/caches"
 	"banger/internal/host/fileid"
 	"banger/internal/host/fsx"
 	"banger/internal/image/export"
@@ -266,7 +267,7 @@ func (f fakeImages) CheckRegister(req api.RegisterImage) error {
 	}
 	return nil
 }
-func (f fakeImages) Register(ctx context.Context, req api.RegisterImage, kernel KernelOf, _ func(string) []string, report api.Report) (api.Image, error) {
+func (f fakeImages) Register(ctx context.Context, req api.RegisterImage, kernel caches.KernelOf, _ func(string) []string, report api.Report) (api.Image, error) {
 	image := api.Image{Names: []string{req.Name}}
 	if kernel != nil {
 		var err error
@@ -301,6 +302,12 @@ func (f fakeKernels) Import(_ context.Context, _ api.ImportKernel, report api.Re
 func (f fakeKernels) Register(_ context.Context, _ api.ImportKernel, report api.Report) (api.Kernel, []fileid.File, error) {
 	return api.Kernel{Digest: "kernel"}, nil, f.do("register kernel", report)
 }
+
+// noUsers is a Usage of nothing.
+type noUsers struct{}
+
+func (noUsers) InUse(string) []string             { return nil }
+func (noUsers) DisksInUse(string) ([]int64, bool) { return nil, true }
 
 // fakes are the services of a daemon.
 type fakes struct {
@@ -380,9 +387,9 @@ func (f *fakes) program() Program {
 	return Program{Version: "test", Build: func(context.Context, Env) (*Services, error) {
 		return &Services{
 			VMs: &f.vms, Lifecycle: fakeLifecycle{&f.work}, Signals: fakeLifecycle{&f.work}, Changes: fakeChanges{}, Guests: &f.guests, Observer: fakeObserver{},
-			Caches: Caches{
+			Caches: caches.Caches{
 				Images: fakeImages{&f.work}, Exports: fakeImages{&f.work}, InPlace: fakeImages{&f.work}, Kernels: fakeKernels{&f.work},
-				Ops: f.work.ops, Use: usedDigests(nil),
+				Ops: f.work.ops, Use: noUsers{},
 			},
 			Operations: f.work.ops,
 			Doctor:     func(context.Context) []api.Check { return []api.Check{{Name: "qemu", Status: "ok"}} },

@@ -6,6 +6,7 @@ import (
 	"net"
 
 	"banger/api"
+	"banger/internal/daemon/caches"
 	"banger/internal/op"
 	"banger/internal/paths"
 )
@@ -97,7 +98,7 @@ type Services struct {
 	Guests     Guests
 	Observer   Observer
 	Leases     Leases // may be nil
-	Caches     Caches
+	Caches     caches.Caches
 	Operations Operations
 	Doctor     func(ctx context.Context) []api.Check
 	// Degraded returns why work may not be recorded, or "" if it can. It may be nil.

@@ -105,9 +105,10 @@ var known = map[string][]string{
 	"internal/vm/leaks":                {},
 	"internal/vm/roothost":             {"internal/host/network", "internal/rootapi"},
 
-	"internal/daemon":  {"internal/guest", "internal/image/export", "internal/installlock/hold", "internal/names", "internal/system/record", "internal/host/systemd", "internal/daemon/lock", "internal/daemon/relay", "internal/vm", "internal/op", "internal/store", "internal/config", "internal/host/console", "internal/disk", "internal/driver", "internal/publish"},
-	"internal/names":   {"internal/host/network", "internal/rootapi"},
-	"internal/publish": {"client", "internal/daemonstart", "internal/guest", "internal/guest/forward", "internal/host/proc", "internal/update/journal"},
+	"internal/daemon/caches": {"internal/image/export", "internal/op", "internal/vm"},
+	"internal/daemon":        {"internal/daemon/caches", "internal/guest", "internal/installlock/hold", "internal/names", "internal/system/record", "internal/host/systemd", "internal/daemon/lock", "internal/daemon/relay", "internal/vm", "internal/op", "internal/store", "internal/config", "internal/host/console", "internal/disk", "internal/driver", "internal/publish"},
+	"internal/publish":       {"client", "internal/daemonstart", "internal/guest", "internal/guest/forward", "internal/host/proc", "internal/update/journal"},
+	"internal/names":         {"internal/host/network", "internal/rootapi"},
 	"internal/vm": {
 		"internal/op", "internal/disk", "internal/driver", "internal/guest", "internal/guest/agentproto", "internal/host/console", "internal/queue",
 		"internal/vm/access", "internal/vm/change", "internal/vm/disks", "internal/vm/instance", "internal/vm/machines", "internal/vm/observe", "internal/vm/ports", "internal/vm/reconcile", "internal/vm/records", "internal/vm/tasks",

@@ -1,4 +1,6 @@
-package daemon
+// Package caches answers requests about the caches of images and kernels: long work becomes operations,
+// and the answers say which VMs use an object.
+package caches
 
 import (
 	"cmp"

@@ -1,6 +1,7 @@
-package daemon
+package caches
 
 import (
+	"context"
 	"log/slog"
 	"reflect"
 	"slices"
@@ -9,6 +10,17 @@ import (
 	"banger/api"
 	"banger/internal/op"
 )
+
+// nullLog records operations nowhere.
+type nullLog struct{}
+
+func (nullLog) BeginOperation(context.Context, api.Operation) error            { return nil }
+func (nullLog) EnterStep(context.Context, string, string, bool) error          { return nil }
+func (nullLog) PutBack(context.Context, string) error                          { return nil }
+func (nullLog) EndOperation(context.Context, api.Event) error                  { return nil }
+func (nullLog) RequestedOperation(context.Context, string) (*api.Event, error) { return nil, nil }
+func (nullLog) EndedOperations(context.Context, string) ([]string, error)      { return nil, nil }
+func (nullLog) EndedOperation(context.Context, string) (*api.Event, error)     { return nil, nil }
 
 type listedKernels struct {
 	Kernels
