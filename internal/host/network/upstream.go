@@ -33,7 +33,7 @@ func Upstream(read func(path string) ([]byte, error)) netip.Addr {
 }
 
 // nameserver returns the first IPv4 name server in a file that is not a loopback
-// address, nor banger's own, which systemd-resolved lists among the others.
+// address, nor banger's own, which an administrator can have put first (docs/access.md).
 func nameserver(text string) netip.Addr {
 	for line := range strings.Lines(text) {
 		words := strings.Fields(line)

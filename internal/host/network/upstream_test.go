@@ -12,7 +12,7 @@ func TestUpstream(t *testing.T) {
 		"IPv6 first":       {etc: "nameserver fe80::1%eth0\nnameserver 2001:db8::53\nnameserver\t192.0.2.53 # x\n", want: "192.0.2.53"},
 		"systemd-resolved": {etc: "nameserver 127.0.0.53\noptions edns0 trust-ad\n", resolved: "nameserver 192.0.2.1\n", want: "192.0.2.1"},
 		"its cloud's":      {etc: "nameserver 127.0.0.53\n", resolved: "nameserver 169.254.169.253\n", want: "169.254.169.253"},
-		"banger's own":     {etc: "nameserver 127.0.0.53\n", resolved: "nameserver 169.254.213.53\nnameserver 192.0.2.1\n", want: "192.0.2.1"},
+		"banger's own":     {etc: "nameserver 169.254.213.53\nnameserver 192.0.2.1\n", want: "192.0.2.1"},
 		"dnsmasq":          {etc: "nameserver 127.0.0.1\n"},
 		"only IPv6":        {etc: "nameserver 2001:db8::53\n"},
 		"only systemd's":   {resolved: "nameserver 192.0.2.1\n", want: "192.0.2.1"},
