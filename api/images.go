@@ -153,6 +153,25 @@ type KernelList struct {
 // PullKernel requests the distribution's kernel for virtual machines.
 type PullKernel struct {
 	Refresh bool `json:"refresh,omitempty"`
+	// Release is that of another kernel than the newest. It does not become the default.
+	Release string `json:"release,omitempty"`
+}
+
+// AvailableKernels answers GET /v1/available-kernels, the newest first.
+type AvailableKernels struct {
+	Kernels        []AvailableKernel `json:"kernels"`
+	ListsFetchedAt time.Time         `json:"lists_fetched_at"` // the package lists that name them
+}
+
+// AvailableKernel is a kernel for virtual machines that a package source of the host has.
+type AvailableKernel struct {
+	Release   string `json:"release"`
+	Package   string `json:"package"`
+	Version   string `json:"version"`            // of the package
+	SizeBytes int64  `json:"size_bytes"`         // of the package's file
+	Default   bool   `json:"default"`            // a pull without a release gets it
+	Digest    string `json:"digest,omitempty"`   // of the kernel in the cache that came from the package
+	Outdated  bool   `json:"outdated,omitempty"` // that one came from another version of the package
 }
 
 // ImportKernel requests a kernel made from files on the daemon's host.

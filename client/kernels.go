@@ -26,6 +26,17 @@ func (k Kernels) Pull(ctx context.Context, req api.PullKernel, report api.Report
 	return k.of.operate(ctx, at(k.of.path, "pull"), req, report)
 }
 
+// Available returns the kernels that a pull can get, by the package lists that the daemon has; with
+// refresh it fetches them first.
+func (k Kernels) Available(ctx context.Context, refresh bool) (found api.AvailableKernels, err error) {
+	path := "/v1/available-kernels"
+	if refresh {
+		path += "?refresh=true"
+	}
+	err = k.of.t.get(ctx, path, &found)
+	return found, unlessOlder(err, "say which kernels are available")
+}
+
 // Import creates a kernel from files on the daemon's host.
 func (k Kernels) Import(ctx context.Context, req api.ImportKernel, report api.Report) (api.Kernel, error) {
 	return k.of.operate(ctx, at(k.of.path, "import"), req, report)

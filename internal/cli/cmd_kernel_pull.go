@@ -7,22 +7,28 @@ import (
 )
 
 func newKernelPull(a *app) *cobra.Command {
-	var refresh bool
+	var req api.PullKernel
 	cmd := &cobra.Command{
-		Use:   "pull",
+		Use:   "pull [RELEASE]",
 		Short: "Get the distribution's kernel for virtual machines",
 		Long: `Get the distribution's kernel for virtual machines as a package, through this
 machine's package manager, which checks its signature. Nothing is installed on this
-machine.`,
-		Example: "  banger kernel pull\n  banger kernel pull --refresh",
-		Args:    noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+machine.
+
+Without RELEASE the newest one, which becomes the default. With RELEASE, one of
+"banger kernel list --available", which is named by it.`,
+		Example: "  banger kernel pull\n  banger kernel pull --refresh\n  banger kernel pull 6.1.0-37-cloud-amd64",
+		Args:    arguments(0, 1, "one release at most"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				req.Release = args[0]
+			}
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
 			p := a.std.newProgress()
-			kernel, err := c.Kernels().Pull(cmd.Context(), api.PullKernel{Refresh: refresh}, p.report)
+			kernel, err := c.Kernels().Pull(cmd.Context(), req, p.report)
 			p.done()
 			if err != nil {
 				return err
@@ -30,6 +36,6 @@ machine.`,
 			return a.std.printMade(kernel.Names, kernel.Digest)
 		},
 	}
-	cmd.Flags().BoolVar(&refresh, "refresh", false, "look for a newer one")
+	cmd.Flags().BoolVar(&req.Refresh, "refresh", false, "fetch the package lists, and the package, again")
 	return cmd
 }

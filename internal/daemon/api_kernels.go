@@ -1,7 +1,11 @@
 package daemon
 
 import (
+	"cmp"
+	"context"
+	"errors"
 	"net/http"
+	"strconv"
 
 	"banger/api"
 	"banger/internal/installlock/hold"
@@ -21,6 +25,26 @@ func (s kernelHandlers) list(w http.ResponseWriter, r *http.Request) error {
 func (s kernelHandlers) show(w http.ResponseWriter, r *http.Request) error {
 	kernel, err := s.svc.Caches.ShowKernel(r.PathValue("kernel"))
 	return answer(w, kernel, err)
+}
+
+// available has a path of its own: a kernel may be named "available".
+func (s kernelHandlers) available(w http.ResponseWriter, r *http.Request) error {
+	values, err := query(r, "refresh")
+	if err != nil {
+		return err
+	}
+	refresh, err := strconv.ParseBool(cmp.Or(values["refresh"], "false"))
+	if err != nil {
+		return api.Errorf(api.KindInvalid, "bad query parameter refresh: %.40q is neither true nor false", values["refresh"])
+	}
+	ctx, cancel := s.untilStop(r.Context())
+	defer cancel()
+	found, err := s.svc.Caches.Kernels.Available(ctx, refresh)
+	if errors.Is(context.Cause(ctx), errStopping) {
+		return errStopping
+	}
+	found.Kernels = orEmpty(found.Kernels)
+	return answer(w, found, err)
 }
 
 func (s kernelHandlers) delete(w http.ResponseWriter, r *http.Request) error {

@@ -299,6 +299,10 @@ func (f fakeKernels) Import(_ context.Context, _ api.ImportKernel, report api.Re
 	return api.Kernel{}, f.do("import kernel", report)
 }
 
+func (f fakeKernels) Available(context.Context, bool) (api.AvailableKernels, error) {
+	return api.AvailableKernels{}, nil
+}
+
 func (f fakeKernels) Register(_ context.Context, _ api.ImportKernel, report api.Report) (api.Kernel, []fileid.File, error) {
 	return api.Kernel{Digest: "kernel"}, nil, f.do("register kernel", report)
 }

@@ -126,7 +126,7 @@ func wire() []any {
 		api.VM{}, api.NextStart{}, api.DiskUsage{}, api.StepTiming{}, api.VMList{}, api.CreateVM{}, api.CommitVM{}, api.Background{}, api.StartVM{}, api.StopVM{}, api.SignalVM{}, api.RenameVM{}, api.SetVM{}, api.PublishVM{}, api.PublishedPort{}, api.SSHAccess{}, api.Session{}, api.SessionList{}, api.Pruned{},
 		api.VMStats{}, api.HostStats{}, api.HostMemory{}, api.DiskBase{}, api.GuestStats{}, api.GuestNetwork{}, api.GuestDisk{}, api.StatsList{}, api.VMHealth{}, api.VMPart{},
 		api.Image{}, api.ImageConfig{}, api.ImageLayer{}, api.ImageHistory{}, api.ImageHistoryList{}, api.TagImage{}, api.ImageList{}, api.PullImage{}, api.ImportImage{},
-		api.RegisterImage{}, api.RegisteredFiles{}, api.PrunedItem{}, api.PromoteImage{},
+		api.RegisterImage{}, api.RegisteredFiles{}, api.AvailableKernels{}, api.AvailableKernel{}, api.PrunedItem{}, api.PromoteImage{},
 		api.Kernel{}, api.KernelList{}, api.PullKernel{}, api.ImportKernel{},
 		api.Operation{}, api.OperationList{}, api.Progress{}, api.Event{}, api.Result{},
 	}

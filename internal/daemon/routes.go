@@ -81,6 +81,7 @@ func (h handlers) routes() []Route {
 		{"GET", "/v1/images/{image}/export", owner, h.images.export},
 
 		{"GET", "/v1/kernels", owner, h.kernels.list},
+		{"GET", "/v1/available-kernels", owner, h.kernels.available},
 		{"POST", "/v1/kernels/pull", owner, h.kernels.pull},
 		{"POST", "/v1/kernels/import", owner, h.kernels.importKernel},
 		{"GET", "/v1/kernels/{kernel}", owner, h.kernels.show},

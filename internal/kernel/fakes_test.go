@@ -90,6 +90,8 @@ case " $* " in
 *" update "*) echo update >>$dir/calls ;;
 *" --print-uris "*) echo "'http://deb.example.org/k.deb' k.deb 1000 SHA256:0" ;;
 *" download "*) echo download >>$dir/calls; [ ! -e $dir/hang ] || exec sleep 1000; [ ! -e $dir/broken ] || exit 100; sleep 0.2; cp $dir/k.deb . ;;
+*" pkgnames "*) printf '%s\n' linux-image-cloud-amd64 linux-image-6.1.0-9-cloud-amd64 linux-image-6.1.0-bz linux-image-6.1.0-9-rt-amd64 linux-image-6.1.0-10-bz linux-image-6.1.0-9-bz linux-image-6.1-bz linux-image-6.1.0-10-bz-dbg ;;
+*" show "*linux-image-6.1.0-9-bz*) for p in 9-bz bz 10-bz; do printf 'Package: linux-image-6.1.0-%s\nVersion: 1:6.1.1\nSize: 2000\n\n' $p; done; printf 'Package: linux-image-6.1-bz\nVersion: 2\nDepends: linux-image-6.1.0-bz (= 2)\n\n' ;;
 *" show "*linux-image-cloud-*) echo "Depends: linux-image-6.1.0-bz (= 1)" ;;
 *" show "*) echo "Depends: kmod" ;;
 esac

@@ -24,6 +24,9 @@ const unpackedFactor = 5
 // stored fewer files of it. Callers that come during a pull wait for it and get its
 // result.
 func (c *Cache) Pull(ctx context.Context, req api.PullKernel, report api.Report) (api.Kernel, error) {
+	if req.Release != "" {
+		return c.pullRelease(ctx, req, report)
+	}
 	before := c.pulled()
 	if err := acquire(ctx, c.pulling); err != nil {
 		return api.Kernel{}, err
@@ -36,8 +39,8 @@ func (c *Cache) Pull(ctx context.Context, req api.PullKernel, report api.Report)
 		}
 		report(api.Progress{Step: "kernel", Message: "the kernel was pulled by an older banger, which stored fewer modules: pulling it again"})
 	}
-	if runtime.GOARCH != "amd64" {
-		return api.Kernel{}, api.Errorf(api.KindUnsupported, "cannot pull a kernel for %s: microVMs are x86-64 only", runtime.GOARCH)
+	if err := pullable(); err != nil {
+		return api.Kernel{}, err
 	}
 	report(api.Progress{Step: "kernel", Message: "searching the distribution's kernel"})
 	if err := c.apt.Update(ctx, req.Refresh, report); err != nil {
@@ -54,7 +57,51 @@ func (c *Cache) Pull(ctx context.Context, req api.PullKernel, report api.Report)
 		defer l.Unlock()
 		return withNames(l.Name(hex, DefaultName))
 	}
-	return c.pull(ctx, packages, report)
+	return c.pull(ctx, packages, []string{DefaultName}, report)
+}
+
+func pullable() error {
+	if runtime.GOARCH != "amd64" {
+		return api.Errorf(api.KindUnsupported, "cannot pull a kernel for %s: microVMs are x86-64 only", runtime.GOARCH)
+	}
+	return nil
+}
+
+// pullRelease gets the kernel of a release, which is named by it.
+func (c *Cache) pullRelease(ctx context.Context, req api.PullKernel, report api.Report) (api.Kernel, error) {
+	if !validRelease(req.Release) {
+		return api.Kernel{}, api.Errorf(api.KindInvalid, "%.80q is not a valid release of a kernel", req.Release).WithHint("banger kernel list --available")
+	}
+	if err := pullable(); err != nil {
+		return api.Kernel{}, err
+	}
+	if err := acquire(ctx, c.pulling); err != nil {
+		return api.Kernel{}, err
+	}
+	defer func() { <-c.pulling }()
+	report(api.Progress{Step: "kernel", Message: "searching kernel " + req.Release})
+	if err := c.apt.Update(ctx, req.Refresh, report); err != nil {
+		return api.Kernel{}, err
+	}
+	found, err := c.Available(ctx, false)
+	if err != nil {
+		return api.Kernel{}, err
+	}
+	i := slices.IndexFunc(found.Kernels, func(k api.AvailableKernel) bool { return k.Release == req.Release })
+	if i < 0 {
+		return api.Kernel{}, api.Errorf(api.KindNotFound, "this host's package sources have no kernel %s for virtual machines", req.Release).
+			WithHint("banger kernel list --available")
+	}
+	if hex := c.fromPackage(found.Kernels[i].Package); hex != "" && !req.Refresh && !found.Kernels[i].Outdated {
+		l := c.store.Lock()
+		defer l.Unlock()
+		return withNames(l.Name(hex, req.Release))
+	}
+	packages, err := c.withModules(ctx, found.Kernels[i].Package)
+	if err != nil {
+		return api.Kernel{}, err
+	}
+	return c.pull(ctx, packages, []string{req.Release}, report)
 }
 
 // pulled returns the digest of the default kernel, or "".
@@ -122,8 +169,13 @@ func (c *Cache) packages(ctx context.Context) ([]string, error) {
 		return nil, api.Errorf(api.KindUnsupported, "package %s does not depend on a kernel (%s)", name, strings.Join(depends, ", ")).
 			WithHint("banger kernel import --host")
 	}
-	packages := []string{depends[i]}
-	more, err := c.apt.Depends(ctx, depends[i])
+	return c.withModules(ctx, depends[i])
+}
+
+// withModules returns a kernel's package and those of its modules.
+func (c *Cache) withModules(ctx context.Context, kernel string) ([]string, error) {
+	packages := []string{kernel}
+	more, err := c.apt.Depends(ctx, kernel)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +187,7 @@ func (c *Cache) packages(ctx context.Context) ([]string, error) {
 	return packages, nil
 }
 
-func (c *Cache) pull(ctx context.Context, packages []string, report api.Report) (api.Kernel, error) {
+func (c *Cache) pull(ctx context.Context, packages, names []string, report api.Report) (api.Kernel, error) {
 	dir, err := c.store.Stage()
 	if err != nil {
 		return api.Kernel{}, err
@@ -155,7 +207,7 @@ func (c *Cache) pull(ctx context.Context, packages []string, report api.Report) 
 	if err != nil {
 		return api.Kernel{}, api.Errorf(api.KindInternal, "cannot use package %s: %w", packages[0], err)
 	}
-	s.names = []string{DefaultName}
+	s.names = names
 	s.meta = meta{Source: "package " + strings.TrimSuffix(filepath.Base(debs[0]), ".deb"), Package: packages[0]}
 	return c.add(ctx, s, report)
 }

@@ -68,12 +68,13 @@ func caches(ctx context.Context, c *client.Client, report api.Report) error {
 	_, errPrunable := images.Prunable(ctx)
 	pruned, errPrune := images.Prune(ctx, report)
 	kernels := c.Kernels()
+	_, errAvailable := kernels.Available(ctx, false)
 	kernel, errKernel := kernels.Pull(ctx, api.PullKernel{}, report)
 	_, errFile := kernels.Import(ctx, api.ImportKernel{Path: "/boot/vmlinuz"}, report)
 	_, errOne := kernels.Show(ctx, kernel.Digest)
 	all, errAll := kernels.List(ctx)
 	fmt.Println(len(list), len(history), sockets, pruned.Removed, len(all))
-	return errors.Join(errImport, errTag, errShow, errList, errHistory, errExport, errRegister, errPromote, errPrunable, errPrune, errKernel, errFile, errOne, errAll,
+	return errors.Join(errImport, errTag, errShow, errList, errHistory, errExport, errRegister, errPromote, errPrunable, errPrune, errAvailable, errKernel, errFile, errOne, errAll,
 		images.Delete(ctx, "base"), kernels.Delete(ctx, kernel.Digest))
 }
 

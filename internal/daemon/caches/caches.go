@@ -64,6 +64,8 @@ type Kernels interface {
 	Get(ref string) (api.Kernel, error)
 	Pull(ctx context.Context, req api.PullKernel, report api.Report) (api.Kernel, error)
 	Import(ctx context.Context, req api.ImportKernel, report api.Report) (api.Kernel, error)
+	// Available returns the kernels that Pull can get, by the package lists that are here.
+	Available(ctx context.Context, refresh bool) (api.AvailableKernels, error)
 	// Register makes a kernel for a registered image, and returns the files that it was made from.
 	Register(ctx context.Context, req api.ImportKernel, report api.Report) (api.Kernel, []fileid.File, error)
 	// Delete deletes a kernel, unless a VM uses it.

@@ -3,10 +3,18 @@ package apt
 import (
 	"errors"
 	"os"
+	"reflect"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 )
+
+func TestParsePackages(t *testing.T) {
+	got := parsePackages("Package: a\nVersion: 1:2\nSize: 30\nDepends: kmod, x (= 2)\nDescription: x\n Version: no\n\nPackage: b\nVersion: 2\n\nPackage: virtual\n\n")
+	if !reflect.DeepEqual(got, []Package{{"a", "1:2", 30, []string{"kmod", "x"}}, {"b", "2", 0, nil}}) {
+		t.Errorf("it read %+v", got)
+	}
+}
 
 func TestParseDepends(t *testing.T) {
 	const stanza = "Package: a\nPre-Depends: p (>= 1)\nDepends: linux-image-6.1.0-37-cloud-amd64 (= 6.1), x:any | y,\n z\nRecommends: no\n"

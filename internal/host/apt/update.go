@@ -26,11 +26,14 @@ func (a *Apt) Update(ctx context.Context, force bool, report api.Report) error {
 
 func (a *Apt) stamp() string { return filepath.Join(a.dir, "updated") }
 
-// age is how long ago the lists were fetched.
+// never is the age of lists that were not fetched.
+const never = time.Duration(1<<63 - 1)
+
+// age is how long ago the lists were fetched, or never.
 func (a *Apt) age() time.Duration {
 	info, err := os.Stat(a.stamp())
 	if err != nil || info.ModTime().After(time.Now()) {
-		return time.Duration(1<<63 - 1)
+		return never
 	}
 	return time.Since(info.ModTime())
 }
