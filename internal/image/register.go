@@ -265,6 +265,10 @@ func (c *Cache) Promote(ctx context.Context, req api.PromoteImage, inUse func(di
 	}
 	about := &meta{Source: "copy of " + reg.Rootfs.Path, Kernel: m.Kernel, hex: reg.Rootfs.SHA256}
 	made, err := c.maker.fromFile(ctx, []string{name}, about, report, func(to string) error { return p.copy(ctx, reg.Rootfs, to) })
+	var changed *fileid.ChangedError
+	if errors.As(err, &changed) {
+		err = restore(changed) // alone: that a copy failed says nothing more
+	}
 	if err != nil {
 		return made, api.Errorf(api.KindOf(err), "cannot copy image %.80s: %w", req.Image, err)
 	}

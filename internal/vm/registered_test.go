@@ -37,7 +37,7 @@ func TestChangedFileRefusesAStart(t *testing.T) {
 		"commit": w.do(w.Commit(t.Context(), "dev", api.CommitVM{Name: "made"})),
 	} {
 		e := api.AsError(err)
-		if e == nil || !strings.Contains(e.Message, "cannot use the disk of VM dev: it holds only the changes to a registered file") ||
+		if e == nil || !strings.Contains(e.Message, "cannot use the disk of VM dev, which holds only the changes to a registered file: /srv/") ||
 			!strings.Contains(e.Message, "/srv/work.ext4 is not what it was: its content has changed") || e.Hint != "restore /srv/work.ext4 as it was, or: banger vm delete dev" {
 			t.Errorf("%s: %+v", what, e)
 		}

@@ -67,7 +67,7 @@ func lost(v api.VM, why error) error {
 	case api.KindOf(why) == api.KindCanceled:
 		return why
 	case errors.As(why, &changed):
-		return api.Errorf(api.KindConflict, "cannot use the disk of VM %s: it holds only the changes to a registered file, and would be corrupted over another content: %w", v.Name, why).
+		return api.Errorf(api.KindConflict, "cannot use the disk of VM %s, which holds only the changes to a registered file: %w", v.Name, changed).
 			WithHint("restore %s as it was, or: banger vm delete %s", changed.Path, v.Name)
 	}
 	return api.Errorf(api.KindOf(why), "cannot use the disk of VM %s: it holds only the changes to a file made from image %s, and its content is lost without that file: %w", v.Name, v.Image, why).
