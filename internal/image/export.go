@@ -42,7 +42,10 @@ func (c *Cache) Export(ctx context.Context, ref, format string) (export.Image, e
 		}
 		return nil, api.Errorf(api.KindOf(err), "cannot export image %.80s: %w", ref, err)
 	}
-	return watched{e, same}, nil
+	if same != nil {
+		return watched{e, same}, nil
+	}
+	return e, nil
 }
 
 // watched is an image whose file may change while it is written.
@@ -51,16 +54,41 @@ type watched struct {
 	same func() error // says whether it has not
 }
 
-// Write implements export.Image.
+// Write implements export.Image. Whoever reads it knows its length: without its end it is
+// not taken for an image.
 func (w watched) Write(ctx context.Context, to io.Writer) error {
-	if err := w.Image.Write(ctx, to); err != nil {
+	held := &holdingBack{w: to}
+	if err := w.Image.Write(ctx, held); err != nil {
 		return err
 	}
-	return w.same()
+	if err := w.same(); err != nil {
+		return err
+	}
+	_, err := to.Write(held.last)
+	return err
+}
+
+// holdingBack writes everything except what was last written to it.
+type holdingBack struct {
+	w    io.Writer
+	last []byte
+}
+
+// Write implements io.Writer.
+func (h *holdingBack) Write(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if _, err := h.w.Write(h.last); err != nil {
+		return 0, err
+	}
+	h.last = append(h.last[:0], p...)
+	return len(p), nil
 }
 
 // openImage opens an image's file, and returns all metadata of the export except its
-// layer. same says later whether the file has not changed.
+// layer. same says later whether the file of a registered image has not changed; it is nil
+// for others.
 func (c *Cache) openImage(ref string) (s oci.Single, file *os.File, same func() error, err error) {
 	l := c.records.Lock()
 	defer l.Unlock()
@@ -76,7 +104,6 @@ func (c *Cache) openImage(ref string) (s oci.Single, file *os.File, same func() 
 		file, same, err = c.inPlace.open(e.Hex)
 	} else {
 		file, err = c.openOwn(ref, e.Hex)
-		same = func() error { return nil }
 	}
 	if err != nil {
 		return s, nil, nil, err

@@ -346,4 +346,7 @@ func TestExportNoticesAChange(t *testing.T) {
 	if err := e.Write(t.Context(), out); err == nil || !strings.Contains(err.Error(), path+" is not what it was") {
 		t.Errorf("written: %v", err)
 	}
+	if info, err := out.Stat(); err != nil || info.Size() >= e.Size() {
+		t.Errorf("it has its whole length, %d bytes, %v", info.Size(), err)
+	}
 }
