@@ -89,7 +89,7 @@ func (v VMs) Rename(ctx context.Context, ref, name string) (api.VM, error) {
 	return v.of.change(ctx, at(v.of.path, ref, "rename"), api.RenameVM{Name: name})
 }
 
-// Set changes the memory, processors and disk of a stopped VM.
+// Set changes a VM: at once what can change while it runs, the rest from its next start on (api.VM.Next).
 func (v VMs) Set(ctx context.Context, ref string, req api.SetVM) (api.VM, error) {
 	return v.of.change(ctx, at(v.of.path, ref, "set"), req)
 }
