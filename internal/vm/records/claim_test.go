@@ -2,12 +2,14 @@ package records
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"banger/api"
+	"banger/internal/vm/instance"
 )
 
 // noStore records nothing.
@@ -124,3 +126,66 @@ func TestForgottenVMs(t *testing.T) {
 		t.Errorf("it is there: %v", err)
 	}
 }
+
+// TestRestartsCountWhatTheyWillHave: a VM that is restarted with more memory has that from the claim on,
+// and it must be there.
+func TestRestartsCountWhatTheyWillHave(t *testing.T) {
+	all := table(t, 512<<20, 128<<20, "one", "two", "three")
+	one, err := all.Find("one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	one.SetRun(&instance.Instance{})
+	one.vm.State, one.vm.Next = api.StateRunning, &api.NextStart{MemoryBytes: 320 << 20}
+	two, err := all.ClaimStart("two", KindStart, false, nil) // with what the first has now
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := all.ClaimStart("one", KindRestart, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := all.ClaimStart("three", KindStart, false, nil); api.KindOf(err) != api.KindConflict {
+		t.Errorf("there is memory for three: %v", err)
+	}
+	one.Release()
+	two.Release()
+	three, err := all.ClaimStart("three", KindStart, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	three.vm.MemoryBytes = 256 << 20
+	if _, err := all.ClaimStart("one", KindRestart, false, nil); api.KindOf(err) != api.KindConflict {
+		t.Errorf("it may have more than there is: %v", err)
+	}
+}
+
+// TestSettled: a VM gets what it was to have at its next start with the record of its end, even if
+// that cannot be recorded, and not before.
+func TestSettled(t *testing.T) {
+	next := &api.NextStart{VCPUs: 4, MemoryBytes: 1 << 30, DiskBytes: 2 << 30, Network: api.NetworkNone, DiskReason: "why"}
+	for _, fails := range []bool{false, true} {
+		all := table(t, 4<<30, 1<<20, "dev")
+		e, err := all.Find("dev")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Update(t.Context(), func(v *api.VM) { v.State, v.DiskBytes = api.StateRunning, 1<<30 }); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Update(t.Context(), func(v *api.VM) { v.Next = next }); err != nil || e.Record().Next == nil || e.Record().VCPUs != 0 {
+			t.Errorf("while it runs: %+v, %v", e.Record(), err)
+		}
+		if fails {
+			all.Store = fullStore{}
+		}
+		e.Ended(t.Context(), api.StateStopped, "")
+		if v := e.Record(); v.VCPUs != 4 || v.MemoryBytes != 1<<30 || v.DiskSize() != 2<<30 || v.Network != api.NetworkNone || v.Next != nil {
+			t.Errorf("fails %v: then it is %+v", fails, v)
+		}
+	}
+}
+
+// fullStore records nothing, and says so.
+type fullStore struct{ Store }
+
+func (fullStore) PutVM(context.Context, api.VM) error { return errors.New("the disk is full") }
