@@ -119,19 +119,19 @@ func TestARunningVMIsSet(t *testing.T) {
 	if v.Next == nil || *v.Next != (api.NextStart{MemoryBytes: 512 * mib}) || v.Labels["a"] != "b" {
 		t.Errorf("next %+v", v.Next)
 	}
-	set(api.SetVM{VCPUs: ptr(2)})
+	set(api.SetVM{VCPUs: ptr(2), Network: ptr(api.NetworkIsolated)})
 	w.leave()
 	w.enter()
 	if v := w.show("dev"); v.VCPUs != 1 || v.Next == nil || v.Next.VCPUs != 2 {
 		t.Errorf("after a restart of the daemon: %d, next %+v", v.VCPUs, v.Next)
 	}
 	w.must(w.Restart(t.Context(), "dev", api.StartVM{}))
-	if v := w.show("dev"); v.VCPUs != 2 || v.MemoryBytes != 512*mib || v.Next != nil || v.Labels["a"] != "b" {
+	if v := w.show("dev"); v.VCPUs != 2 || v.MemoryBytes != 512*mib || v.Network != api.NetworkIsolated || v.Next != nil || v.Labels["a"] != "b" {
 		t.Errorf("after a restart: %+v, next %+v", v, v.Next)
 	}
-	set(api.SetVM{VCPUs: ptr(3)})
+	set(api.SetVM{VCPUs: ptr(3), Network: ptr(api.NetworkNAT)})
 	w.must(w.Kill(t.Context(), "dev"))
-	if v := w.show("dev"); v.VCPUs != 3 || v.Next != nil {
+	if v := w.show("dev"); v.VCPUs != 3 || v.Network != "" || v.Next != nil {
 		t.Errorf("after its end: %d, next %+v", v.VCPUs, v.Next)
 	}
 }
@@ -202,6 +202,12 @@ func TestSetRefuses(t *testing.T) {
 		if after.VCPUs != before.VCPUs || after.MemoryBytes != before.MemoryBytes || after.DiskSize() != before.DiskSize() ||
 			after.Network != "" || after.Next != nil || len(after.Publish) != 0 || !maps.Equal(after.Labels, before.Labels) {
 			t.Errorf("it was %+v, and is %+v", before, after)
+		}
+		w.must(w.Create(t.Context(), api.CreateVM{Name: "tools", Tools: api.ToolsMise}))
+		for _, network := range []string{api.NetworkNone, api.NetworkIsolated} {
+			if _, err := w.Set(t.Context(), "tools", api.SetVM{Network: &network}); api.KindOf(err) != api.KindInvalid {
+				t.Errorf("tools, and network %s: %v", network, err)
+			}
 		}
 		if _, err := w.Create(t.Context(), api.CreateVM{Labels: map[string]string{"": ""}}); api.KindOf(err) != api.KindInvalid {
 			t.Errorf("created with a bad label: %v", err)

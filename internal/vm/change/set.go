@@ -133,6 +133,9 @@ func wanted(v api.VM, req api.SetVM) (api.VM, error) {
 	}
 	if req.Network != nil {
 		v.Network = api.RecordedNetwork(*req.Network)
+		if v.Network != "" && v.Tools != "" {
+			return v, api.Errorf(api.KindInvalid, "cannot use network %s for VM %s: %s, which sets up its tools, would reach nothing", v.Network, v.Name, v.Tools)
+		}
 	}
 	var err error
 	if v.Labels, err = label.Apply(v.Labels, req.Labels, req.RemoveLabels); err != nil {
