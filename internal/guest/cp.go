@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"banger/api"
@@ -48,22 +49,53 @@ func (c *Client) CopyIn(ctx context.Context, from, to string, o CopyOptions) err
 	if err != nil {
 		return err
 	}
-	s, err := c.open(ctx, stdio.Open{CopyIn: &stdio.Copy{Path: dir, Name: name, Archive: o.Archive}})
+	return c.send(ctx, stdio.Copy{Path: dir, Name: name, Archive: o.Archive}, filecopy.Source{File: from}, name, from, o)
+}
+
+// Place copies a source of this host into the guest as the file or directory to, an absolute
+// path. What exists there already is replaced, a directory is merged. The missing directories
+// above it are made like above, whose name does not count.
+func (c *Client) Place(ctx context.Context, from filecopy.Source, to string, above filecopy.Entry, o CopyOptions) error {
+	name := strings.TrimPrefix(path.Clean(to), "/")
+	if name == "" {
+		name = "."
+	}
+	top := name
+	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+		st, err := c.Stat(ctx, "/"+dir)
+		switch {
+		case err == nil && !st.IsDir:
+			return api.Errorf(api.KindInvalid, "cannot copy to %s: /%s is not a directory in the guest", to, dir)
+		case err != nil && !isMissing(err):
+			return err
+		}
+		if err == nil {
+			break
+		}
+		above.Type, above.Name, top = filecopy.Dir, dir, dir
+		from.Above = slices.Insert(from.Above, 0, above)
+	}
+	return c.send(ctx, stdio.Copy{Path: "/", Name: top, Archive: o.Archive}, from, name, from.File, o)
+}
+
+// send sends a source under a name into the directory of at. called is its name in errors.
+func (c *Client) send(ctx context.Context, at stdio.Copy, from filecopy.Source, name, called string, o CopyOptions) error {
+	s, err := c.open(ctx, stdio.Open{CopyIn: &at})
 	if err != nil {
 		return err
 	}
 	defer s.Close()
 	s.work.Go(func() { copyWarnings(o.Warnings, s.Stderr) })
-	sendErr := filecopy.Send(ctx, s.Stdout, s.Stdin, from, name, o.reporter("copying "+from))
+	sendErr := filecopy.SendFrom(ctx, s.Stdout, s.Stdin, from, name, o.reporter("copying "+called))
 	if sendErr != nil && !errors.Is(sendErr, filecopy.ErrUnread) && !over(sendErr) {
-		return api.Errorf(filecopy.KindOf(sendErr), "cannot copy %s: %w", from, sendErr)
+		return api.Errorf(filecopy.KindOf(sendErr), "cannot copy %s: %w", called, sendErr)
 	}
 	_ = s.Stdin.Close() // fails if the agent has ended the session: Wait returns why
 	if _, err := s.Wait(ctx); err != nil {
 		return err
 	}
 	if sendErr != nil {
-		return api.Errorf(filecopy.KindOf(sendErr), "cannot copy all of %s: %w", from, sendErr)
+		return api.Errorf(filecopy.KindOf(sendErr), "cannot copy all of %s: %w", called, sendErr)
 	}
 	return nil
 }

@@ -19,19 +19,60 @@ type Progress struct {
 	TotalFiles, TotalBytes int64
 }
 
+// Source is what is sent: a file, or a directory with everything below it.
+type Source struct {
+	// Root, unless nil, is the directory that File is below. No symbolic link is followed
+	// out of it, and extended attributes are left out.
+	Root *os.Root
+	File string
+	// Above are directories that are sent before, by their full names.
+	Above []Entry
+	// Change, unless nil, changes an entry before it is sent.
+	Change func(*Entry)
+}
+
+func (s Source) origin() origin {
+	if s.Root != nil {
+		return below{s.Root}
+	}
+	return everywhere{}
+}
+
+// Measure counts the files of a source, and the bytes of their contents without holes. It
+// ends with an error as soon as check returns one.
+func (s Source) Measure(check func(Progress) error) error {
+	var sum Progress
+	w := &walk{from: s.origin(), visit: func(_ string, e Entry) error {
+		sum.Files++
+		if e.Type == File {
+			sum.Bytes += e.Stored
+		}
+		return check(sum)
+	}}
+	return w.do(s.File, true)
+}
+
 // Send is the source's end: it sends file under the name that the receiver expects. If
 // files could not be read, it returns an error after all others are sent.
 func Send(ctx context.Context, r io.Reader, w io.Writer, file, name string, report func(Progress)) error {
+	return SendFrom(ctx, r, w, Source{File: file}, name, report)
+}
+
+// SendFrom is Send from any source.
+func SendFrom(ctx context.Context, r io.Reader, w io.Writer, from Source, name string, report func(Progress)) error {
 	ctx, stop := context.WithCancel(ctx)
-	s := &sender{wire: newWire(r, w), report: report, buf: make([]byte, maxFrameData)}
+	s := &sender{wire: newWire(r, w), change: from.Change, report: report, buf: make([]byte, maxFrameData)}
 	counted := make(chan struct{})
 	go func() {
 		defer close(counted)
-		s.count(ctx, file)
+		s.count(ctx, from)
 	}()
 	defer func() { stop(); <-counted }()
-	s.walk = &walk{name: name, warn: s.warn, visit: s.entry}
-	err := s.walk.do(file, false)
+	s.walk = &walk{from: from.origin(), name: name, warn: s.warn, visit: s.entry}
+	err := s.above(from.Above)
+	if err == nil {
+		err = s.walk.do(from.File, false)
+	}
 	if err == nil {
 		err = s.batch()
 	}
@@ -47,6 +88,7 @@ func Send(ctx context.Context, r io.Reader, w io.Writer, file, name string, repo
 type sender struct {
 	*wire
 	walk   *walk
+	change func(*Entry)
 	report func(Progress)
 	buf    []byte
 
@@ -65,16 +107,16 @@ type sending struct {
 }
 
 // count computes the totals, in parallel to the copy.
-func (s *sender) count(ctx context.Context, file string) {
+func (s *sender) count(ctx context.Context, from Source) {
 	var sum totals
-	w := &walk{visit: func(_ string, e Entry) error {
+	w := &walk{from: from.origin(), visit: func(_ string, e Entry) error {
 		if e.Type == File {
 			sum.Files++
 			sum.Bytes += e.Stored
 		}
 		return ctx.Err()
 	}}
-	if w.do(file, true) == nil {
+	if w.do(from.File, true) == nil {
 		s.totals.Store(&sum)
 	}
 }
@@ -84,7 +126,24 @@ func (s *sender) warn(file, what string) {
 	_ = s.send(kindNote, note{[]byte(file), what})
 }
 
+// above sends directories that are not of the source.
+func (s *sender) above(dirs []Entry) error {
+	for _, e := range dirs {
+		if err := s.add("", e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *sender) entry(file string, e Entry) error {
+	if s.change != nil {
+		s.change(&e)
+	}
+	return s.add(file, e)
+}
+
+func (s *sender) add(file string, e Entry) error {
 	s.entries = append(s.entries, sending{file: file, entry: e})
 	s.size += 200 + e.size()
 	if err := s.send(kindEntry, toWire(e)); err != nil {
@@ -134,7 +193,7 @@ func (s *sender) agree() error {
 		if !s.valid(h.Index) || h.Bytes < 0 {
 			return badCopy("it has %d bytes of file %d", h.Bytes, h.Index)
 		}
-		proofs[i] = proof(s.entries[h.Index].file, h.Bytes)
+		proofs[i] = s.proof(s.entries[h.Index].file, h.Bytes)
 	}
 	if err := errors.Join(s.send(kindProofs, proofs), s.flush()); err != nil {
 		return err
@@ -157,8 +216,8 @@ func (s *sender) valid(i int) bool {
 }
 
 // proof returns the checksum of the beginning of a file, or none if it cannot be read.
-func proof(file string, n int64) []byte {
-	f, st, err := openSource(file)
+func (s *sender) proof(file string, n int64) []byte {
+	f, st, err := openSource(s.walk.from, file)
 	if err != nil {
 		return nil
 	}
@@ -190,7 +249,7 @@ func (s *sender) file(i int) error {
 }
 
 func (s *sender) content(i int, sending sending) error {
-	f, st, err := openSource(sending.file)
+	f, st, err := openSource(s.walk.from, sending.file)
 	if err != nil {
 		return s.lost(i, sending, err)
 	}

@@ -17,7 +17,7 @@ const xattrRecord = "SCHILY.xattr."
 // below are packed as links, files with holes as sparse files.
 func PackTar(w io.Writer, file, name string, warn func(name, what string)) error {
 	p := &packer{w: w, tar: tar.NewWriter(w)}
-	p.walk = &walk{name: name, warn: warn, visit: p.entry}
+	p.walk = &walk{from: everywhere{}, name: name, warn: warn, visit: p.entry}
 	if err := p.walk.do(file, false); err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (p *packer) entry(file string, e Entry) error {
 }
 
 func (p *packer) file(file string, e Entry, h *tar.Header) error {
-	f, st, err := openSource(file)
+	f, st, err := openSource(p.walk.from, file)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 // not. Files of other types are skipped with a warning; unreadable ones are counted,
 // too.
 type walk struct {
+	from   origin
 	root   string
 	name   string
 	warn   func(name, what string)
@@ -32,12 +33,12 @@ type inode struct{ dev, ino uint64 }
 
 // do walks. plain skips what needs more system calls.
 func (w *walk) do(file string, plain bool) error {
-	resolved, err := filepath.EvalSymlinks(file)
+	resolved, err := w.from.resolve(file)
 	if err != nil {
 		return err
 	}
 	w.root, w.links = resolved, map[inode]string{}
-	return filepath.WalkDir(resolved, func(file string, d fs.DirEntry, err error) error {
+	return w.from.walk(resolved, func(file string, d fs.DirEntry, err error) error {
 		if err == nil {
 			err = w.one(file, d, plain)
 		}
@@ -81,14 +82,14 @@ func (w *walk) one(file string, d fs.DirEntry, plain bool) error {
 		}
 		return nil
 	case Symlink:
-		e.Target, err = os.Readlink(file)
+		e.Target, err = w.from.readlink(file)
 	case File:
 		if info.Sys().(*syscall.Stat_t).Nlink > 1 {
 			w.linked(&e, info)
 		}
 	}
 	if err == nil && !plain && (e.Type == File || e.Type == Dir) {
-		e.Xattrs, err = xattrs(file)
+		e.Xattrs, err = w.from.xattrs(file)
 	}
 	if err != nil {
 		return err
@@ -147,24 +148,6 @@ func Special(mode fs.FileMode) string {
 		return "a device"
 	}
 	return ""
-}
-
-// openSource opens a file for reading. It may have been replaced by a pipe in the
-// meantime: opening one must not block.
-func openSource(file string) (*os.File, *syscall.Stat_t, error) {
-	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("it is not a file any more")
-	}
-	if err != nil {
-		f.Close()
-		return nil, nil, err
-	}
-	return f, info.Sys().(*syscall.Stat_t), nil
 }
 
 // changed reports whether a file was written to since st.
