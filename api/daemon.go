@@ -47,7 +47,7 @@ type Doctor struct {
 type ConfigValue struct {
 	Key    string `json:"key"`
 	Value  string `json:"value"`
-	Origin string `json:"origin"` // file, environment, host or default
+	Origin string `json:"origin"` // file, environment, host, default, "profile NAME", "image NAME" or command
 }
 
 // Config answers GET /v1/config.

@@ -54,6 +54,10 @@ type Progress struct {
 // has to know it after the work, too.
 const StepNote = "note"
 
+// StepSpec is the Step of a Progress whose message says what a new VM is like: its name, image,
+// processors, memory, disk and driver.
+const StepSpec = "spec"
+
 // Report receives progress. It must not block for long and must be safe for concurrent use.
 type Report func(Progress)
 

@@ -202,7 +202,9 @@ type StepTiming struct {
 // CreateVM requests a new VM. A zero value means the configured default, or without one a
 // choice based on the host's size.
 type CreateVM struct {
-	Name        string `json:"name,omitempty"`
+	Name string `json:"name,omitempty"`
+	// Profile is one of the settings: its values apply to what the request leaves out.
+	Profile     string `json:"profile,omitempty"`
 	Image       string `json:"image,omitempty"`
 	Kernel      string `json:"kernel,omitempty"`
 	Driver      string `json:"driver,omitempty"`
@@ -218,7 +220,8 @@ type CreateVM struct {
 	Lease bool `json:"lease,omitempty"`
 	// Background runs in the guest after each start, if it or the image has a command.
 	Background *Background `json:"background,omitempty"`
-	// Publish are the ports of the host to forward to the VM while it runs.
+	// Publish are the ports of the host to forward to the VM while it runs. They replace those of
+	// the settings.
 	Publish []PublishedPort `json:"publish,omitempty"`
 	// Labels are the user's own, at most 64.
 	Labels map[string]string `json:"labels,omitempty"`
@@ -297,6 +300,30 @@ func (p *Pruned) Add(name string, bytes int64) {
 	p.ReclaimedBytes += bytes
 	p.Items = append(p.Items, PrunedItem{name, bytes})
 }
+
+// SyncedFiles answers POST /v1/vms/{vm}/sync.
+type SyncedFiles struct {
+	VM    string       `json:"vm"`
+	Files []SyncedFile `json:"files"`
+}
+
+// SyncedFile is what became of one entry of the settings file_sync and dotfiles, or of
+// git_identity.
+type SyncedFile struct {
+	Host     string   `json:"host"`  // as in the settings, or git_identity
+	Guest    string   `json:"guest"` // the path in the guest
+	Result   string   `json:"result"`
+	Reason   string   `json:"reason,omitempty"` // why it was not copied
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// The results of a copy into a guest.
+const (
+	SyncCopied  = "copied"  // or there already
+	SyncMissing = "missing" // on the host
+	SyncKept    = "kept"    // the guest's own file was not replaced
+	SyncFailed  = "failed"
+)
 
 // Background is a command that runs in a guest without a client. The image's
 // configuration completes it.

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"net/http"
+	"net/url"
 
 	"banger/api"
 )
@@ -42,8 +43,22 @@ func (d Daemon) Leaks(ctx context.Context) (api.Leaks, error) {
 }
 
 // Config returns the settings that the daemon uses.
-func (d Daemon) Config(ctx context.Context) (api.Config, error) {
+func (d Daemon) Config(ctx context.Context) (api.Config, error) { return d.ConfigFor(ctx, "", "") }
+
+// ConfigFor returns the settings as they apply to a new VM of a profile and an image, one of which
+// may be empty.
+func (d Daemon) ConfigFor(ctx context.Context, profile, image string) (api.Config, error) {
+	query := url.Values{}
+	for key, value := range map[string]string{"profile": profile, "image": image} {
+		if value != "" {
+			query.Set(key, value)
+		}
+	}
+	path := "/v1/config"
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
 	var config api.Config
-	err := d.t.get(ctx, "/v1/config", &config)
+	err := d.t.get(ctx, path, &config)
 	return config, err
 }

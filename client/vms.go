@@ -130,6 +130,13 @@ func (v VMs) Health(ctx context.Context, ref string) (api.VMHealth, error) {
 	return health, err
 }
 
+// SyncFiles copies the files that the settings name into a running VM.
+func (v VMs) SyncFiles(ctx context.Context, ref string) (api.SyncedFiles, error) {
+	var done api.SyncedFiles
+	err := v.of.t.do(ctx, http.MethodPost, at(v.of.path, ref, "sync"), nil, &done)
+	return done, err
+}
+
 // SSHAccess returns what a client needs to connect to a running VM by SSH.
 func (v VMs) SSHAccess(ctx context.Context, ref string) (api.SSHAccess, error) {
 	var access api.SSHAccess

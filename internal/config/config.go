@@ -30,6 +30,16 @@ type Config struct {
 	Tools       string // what sets up tools: mise or none
 	NAT         bool   // the guest reaches the outside
 	Accel       string // kvm, tcg, or empty for the result of a probe
+	Network     string // empty: as NAT says
+	Publish     []api.PublishedPort
+
+	// ImageDefaults and Profiles take precedence for VMs of an image or a profile, by its name.
+	ImageDefaults, Profiles map[string]Preset
+
+	// Files and Dotfiles are copied into guests, and the name and address in git's configuration.
+	Files       []FileSync
+	Dotfiles    []string // below ~/
+	GitIdentity bool
 
 	// Programs that are not in the usual directories.
 	Firecracker, Jailer, QEMU string
@@ -77,6 +87,7 @@ const (
 	fromEnvironment origin = "environment"
 	fromHost        origin = "host"
 	fromDefault     origin = "default"
+	fromRequest     origin = "command" // as asked for
 )
 
 // maxFile bounds config.toml in bytes: real ones have a dozen lines.
@@ -84,7 +95,10 @@ const maxFile = 1 << 20
 
 // newConfig returns the configuration before anything is read, without settings.
 func newConfig(path string) Config {
-	c := Config{file: path, origins: map[string]origin{}, ImageNames: maps.Clone(builtinNames)}
+	c := Config{
+		file: path, origins: map[string]origin{}, ImageNames: maps.Clone(builtinNames),
+		ImageDefaults: map[string]Preset{}, Profiles: map[string]Preset{},
+	}
 	for name := range c.ImageNames {
 		c.origins[imageNames+"."+name] = fromDefault
 	}
@@ -155,7 +169,18 @@ func (c *Config) parse(text string) error {
 	for _, s := range settings() {
 		known[s.key] = s
 	}
+	if err := twice(text, meta); err != nil {
+		return err
+	}
+	read := tables()
 	for _, key := range meta.Keys() {
+		if table, ok := read[key[0]]; ok {
+			if err := table(c, place{text: text, path: key[:1]}, values[key[0]]); err != nil {
+				return err
+			}
+			read[key[0]] = func(*Config, place, any) error { return nil } // all of it at once
+			continue
+		}
 		if isImageName(key) {
 			if err := c.setImageName(key, values); err != nil {
 				return fmt.Errorf("line %d: %w", lineOf(text, key), err)
@@ -166,7 +191,7 @@ func (c *Config) parse(text string) error {
 		if !ok {
 			return fmt.Errorf("line %d: %q is not a valid setting", lineOf(text, key), key.String())
 		}
-		value, err := scalar(values[s.key])
+		value, err := s.text(values[s.key])
 		if err == nil {
 			err = s.set(c, value)
 		}
@@ -174,6 +199,16 @@ func (c *Config) parse(text string) error {
 			return fmt.Errorf("line %d: %s: %w", lineOf(text, key), s.key, err)
 		}
 		c.origins[s.key] = fromFile
+	}
+	return nil
+}
+
+// twice refuses a setting that is in the table vm_defaults and outside of it.
+func twice(text string, meta toml.MetaData) error {
+	for _, s := range settings() {
+		if s.ofVM && meta.IsDefined(s.key) && meta.IsDefined(vmDefaults, s.key) {
+			return place{text: text, path: []string{vmDefaults}}.errorf(s.key, "%s is set above [%s] as well: remove one of the two", s.key, vmDefaults)
+		}
 	}
 	return nil
 }
@@ -222,5 +257,6 @@ func (c Config) API() api.Config {
 		key := imageNames + "." + name
 		out.Values = append(out.Values, api.ConfigValue{Key: key, Value: c.ImageNames[name], Origin: string(c.origins[key])})
 	}
+	out.Values = append(out.Values, c.shown()...)
 	return out
 }

@@ -15,6 +15,25 @@ type Documented struct {
 	Variable string
 }
 
+// tablesDoc describes the tables of config.toml, for the reference page and the help.
+var tablesDoc = []Documented{
+	{Key: vmDefaults, Doc: "[vm_defaults]: settings of new VMs, which may stand outside of it as well"},
+	{Key: imageDefaults, Doc: `[image_defaults."NAME"]: the same for the VMs of an image`},
+	{Key: profileTable, Doc: "[profile.NAME]: the same for VMs that are made with --profile NAME"},
+	{Key: fileSync, Doc: "[[file_sync]]: a file or directory that each start copies into the guest"},
+}
+
+// PresetKeys are the settings that the tables vm_defaults, image_defaults and profile may have.
+func PresetKeys() []string {
+	var keys []string
+	for _, s := range settings() {
+		if s.ofVM {
+			keys = append(keys, s.key)
+		}
+	}
+	return keys
+}
+
 // Document describes every setting of config.toml, in the order of Help.
 func Document() []Documented {
 	var all []Documented

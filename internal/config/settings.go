@@ -30,34 +30,38 @@ type setting struct {
 	key, doc string
 	// ofCommand: the variable applies to a command that has it, as part of its request.
 	ofCommand bool
-	fallback  func(Host) (string, origin)
-	set       func(*Config, string) error
-	get       func(Config) string
+	// ofVM: the setting is one of a new VM, so that tables of profiles and images may have it.
+	ofVM bool
+	// list: the file may have a list of texts.
+	list     bool
+	fallback func(Host) (string, origin)
+	set      func(*Config, string) error
+	get      func(Config) string
 }
 
 // variable returns the environment variable that overrides the setting.
 func (s setting) variable() string { return "BANGER_" + strings.ToUpper(s.key) }
 
 func settings() []setting {
-	return slices.Concat(sizeSettings(), choiceSettings(), timeSettings(), pathSettings())
+	return slices.Concat(sizeSettings(), choiceSettings(), networkSettings(), fileSettings(), timeSettings(), pathSettings())
 }
 
 func sizeSettings() []setting {
 	return []setting{
 		{
-			key: "vcpus", doc: "processors of a new VM (2, or the host's one)", ofCommand: true,
+			key: "vcpus", doc: "processors of a new VM (2, or the host's one)", ofCommand: true, ofVM: true,
 			fallback: func(h Host) (string, origin) { return strconv.Itoa(h.vcpus()), fromHost },
 			set:      func(c *Config, v string) (err error) { c.VCPUs, err = ParseVCPUs(v); return },
 			get:      func(c Config) string { return strconv.Itoa(c.VCPUs) },
 		},
 		{
-			key: "memory", doc: "memory of a new VM (an eighth of the host's, from 512M to 2G)", ofCommand: true,
+			key: "memory", doc: "memory of a new VM (an eighth of the host's, from 512M to 2G)", ofCommand: true, ofVM: true,
 			fallback: func(h Host) (string, origin) { return size.Exact(h.memory()), fromHost },
 			set:      func(c *Config, v string) (err error) { c.MemoryBytes, err = ParseMemory(v); return },
 			get:      func(c Config) string { return size.Exact(c.MemoryBytes) },
 		},
 		{
-			key: "disk", doc: "disk of a new VM; it occupies only what is written", ofCommand: true,
+			key: "disk", doc: "disk of a new VM; it occupies only what is written", ofCommand: true, ofVM: true,
 			fallback: func(Host) (string, origin) { return "8G", fromDefault },
 			set:      func(c *Config, v string) (err error) { c.DiskBytes, err = ParseDisk(v); return },
 			get:      func(c Config) string { return size.Exact(c.DiskBytes) },
@@ -77,25 +81,25 @@ func sizeSettings() []setting {
 func choiceSettings() []setting {
 	return []setting{
 		{
-			key: "image", doc: "root file system of a new VM", ofCommand: true,
+			key: "image", doc: "root file system of a new VM", ofCommand: true, ofVM: true,
 			fallback: constant("debian"),
 			set:      func(c *Config, v string) (err error) { c.Image, err = word(v); return },
 			get:      func(c Config) string { return c.Image },
 		},
 		{
-			key: "kernel", doc: "kernel of a new VM; empty is the distribution's newest", ofCommand: true,
+			key: "kernel", doc: "kernel of a new VM; empty is the distribution's newest", ofCommand: true, ofVM: true,
 			fallback: constant(""),
 			set:      func(c *Config, v string) (err error) { c.Kernel, err = word(v); return },
 			get:      func(c Config) string { return c.Kernel },
 		},
 		{
-			key: "driver", doc: "what runs VMs: qemu, or firecracker in system mode; auto: the best available one", ofCommand: true,
+			key: "driver", doc: "what runs VMs: qemu, or firecracker in system mode; auto: the best available one", ofCommand: true, ofVM: true,
 			fallback: constant("auto"),
 			set:      func(c *Config, v string) (err error) { c.Driver, err = word(v); return },
 			get:      func(c Config) string { return c.Driver },
 		},
 		{
-			key: "init", doc: "what is process 1 of a new VM: agent, systemd or auto: chosen by the image", ofCommand: true,
+			key: "init", doc: "what is process 1 of a new VM: agent, systemd or auto: chosen by the image", ofCommand: true, ofVM: true,
 			fallback: constant(api.InitAuto),
 			set:      func(c *Config, v string) (err error) { c.Init, err = ParseInit(v); return },
 			get:      func(c Config) string { return c.Init },
@@ -107,7 +111,7 @@ func choiceSettings() []setting {
 			get:      func(c Config) string { return c.Tools },
 		},
 		{
-			key: "nat", doc: "whether a new VM reaches the outside; false is --network isolated", ofCommand: true,
+			key: "nat", doc: "whether a new VM reaches the outside; false is --network isolated", ofCommand: true, ofVM: true,
 			fallback: constant("true"),
 			set:      func(c *Config, v string) (err error) { c.NAT, err = ParseNAT(v); return },
 			get:      func(c Config) string { return strconv.FormatBool(c.NAT) },
@@ -132,6 +136,23 @@ func choiceSettings() []setting {
 				}
 				return c.Accel
 			},
+		},
+	}
+}
+
+func networkSettings() []setting {
+	return []setting{
+		{
+			key: "network", doc: "network of a new VM: nat, isolated or none; empty: as nat says", ofCommand: true, ofVM: true,
+			fallback: constant(""),
+			set:      func(c *Config, v string) (err error) { c.Network, err = parseNetwork(v); return },
+			get:      func(c Config) string { return c.Network },
+		},
+		{
+			key: "publish", doc: `ports of a new VM to publish, as with --publish: ["8080:80"]`, ofVM: true, list: true,
+			fallback: constant(""),
+			set:      func(c *Config, v string) (err error) { c.Publish, err = parsePublish(v); return },
+			get:      func(c Config) string { return formatPublish(c.Publish) },
 		},
 	}
 }
@@ -276,14 +297,15 @@ func ParseTools(text string) (string, error) {
 }
 
 // ParseNAT parses whether a VM reaches the outside.
-func ParseNAT(text string) (bool, error) {
+func ParseNAT(text string) (bool, error) { return yesNo(text) }
+
+// parseNetwork parses the network of a VM; empty: as the setting nat says.
+func parseNetwork(text string) (string, error) {
 	switch text {
-	case "true":
-		return true, nil
-	case "false":
-		return false, nil
+	case "", api.NetworkNAT, api.NetworkIsolated, api.NetworkNone:
+		return text, nil
 	}
-	return false, fmt.Errorf("%.40q is not true or false", text)
+	return "", fmt.Errorf("%.40q is not one of nat, isolated and none", text)
 }
 
 // ParseVCPUs parses a number of processors.
@@ -362,5 +384,8 @@ func Help() string {
 		fmt.Fprintf(&b, "  %-15s %s\n", s.key, s.doc)
 	}
 	fmt.Fprintf(&b, "  %-15s %s\n", imageNames, imageNamesDoc)
+	for _, t := range tablesDoc {
+		fmt.Fprintf(&b, "  %-15s %s\n", t.Key, t.Doc)
+	}
 	return b.String()
 }

@@ -49,8 +49,12 @@ func (h daemonHandlers) stop(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-func (h daemonHandlers) config(w http.ResponseWriter, _ *http.Request) error {
-	config, err := h.svc.Config()
+func (h daemonHandlers) config(w http.ResponseWriter, r *http.Request) error {
+	values, err := query(r, "profile", "image")
+	if err != nil {
+		return err
+	}
+	config, err := h.svc.Config(values["profile"], values["image"])
 	if err != nil {
 		return err
 	}

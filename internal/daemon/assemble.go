@@ -18,6 +18,7 @@ import (
 	"banger/internal/publish"
 	"banger/internal/store"
 	"banger/internal/vm"
+	"banger/internal/vm/filesync"
 	"banger/internal/vmid"
 )
 
@@ -44,7 +45,20 @@ func defaults(file string, host config.Host) (vm.Defaults, error) {
 	return vm.Defaults{
 		Image: c.Image, Kernel: c.Kernel, Driver: c.Driver, Init: c.Init, Tools: c.Tools, Isolated: !c.NAT, VCPUs: c.VCPUs,
 		MemoryBytes: c.MemoryBytes, DiskBytes: c.DiskBytes, Grace: c.Grace, BootTimeout: c.BootTimeout,
+		Files: files(c), Apply: c.Apply,
 	}, err
+}
+
+// files are what the settings have copied into guests.
+func files(c config.Config) filesync.Wanted {
+	wanted := filesync.Wanted{GitIdentity: c.GitIdentity}
+	for _, f := range c.Files {
+		wanted.Rules = append(wanted.Rules, filesync.Rule{Host: f.Host, Guest: f.Guest, Mode: f.Mode, Owner: f.Owner, Large: f.Large})
+	}
+	for _, f := range c.Dotfiles {
+		wanted.Rules = append(wanted.Rules, filesync.Rule{Host: f, Guest: f})
+	}
+	return wanted
 }
 
 // startsPerCPU is how many VMs per processor boot at the same time: a boot spends half of its time
@@ -114,9 +128,12 @@ func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
 		Caches: cached, Operations: ops,
 		Doctor: func(ctx context.Context) []api.Check { return parts.Doctor(ctx, vms) }, Recover: vms.Recover,
 		Degraded: st.Degraded, Answers: st,
-		Config: func() (api.Config, error) {
+		Config: func(profile, image string) (api.Config, error) {
 			now, err := config.Load(c.File(), os.Getenv, parts.Host)
-			return now.API(), err
+			if err != nil || profile == "" && image == "" {
+				return now.API(), err
+			}
+			return now.APIFor(profile, image)
 		},
 		Detach: func() {
 			ops.Close() // they use the links

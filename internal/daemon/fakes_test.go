@@ -182,6 +182,10 @@ func (f *fakeGuests) DialGuest(_ context.Context, ref string) (net.Conn, error) 
 	return f.dial()
 }
 
+func (*fakeGuests) SyncFiles(_ context.Context, ref string) (api.SyncedFiles, error) {
+	return api.SyncedFiles{VM: ref, Files: []api.SyncedFile{}}, nil
+}
+
 func (f *fakeGuests) Sessions(_ context.Context, ref string) ([]api.Session, error) {
 	return []api.Session{{ID: "0a1b2c3d", Kind: "shell", State: api.SessionAttached}}, findFox(ref)
 }
@@ -397,7 +401,7 @@ func (f *fakes) program() Program {
 			},
 			Operations: f.work.ops,
 			Doctor:     func(context.Context) []api.Check { return []api.Check{{Name: "qemu", Status: "ok"}} },
-			Config:     func() (api.Config, error) { return api.Config{File: "config.toml"}, nil },
+			Config:     func(string, string) (api.Config, error) { return api.Config{File: "config.toml"}, nil },
 			Recover:    func(context.Context) error { return nil },
 			Detach: func() {
 				if f.detach != nil {

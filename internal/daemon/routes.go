@@ -64,6 +64,7 @@ func (h handlers) routes() []Route {
 		{"GET", "/v1/vms/{vm}/logs", owner, h.guests.logs},
 		{"POST", "/v1/vms/{vm}/keep", owner, h.guests.keep},
 		{"GET", "/v1/vms/{vm}/sessions", owner, h.guests.sessions},
+		{"POST", "/v1/vms/{vm}/sync", owner, h.guests.sync},
 		{"POST", "/v1/vms/{vm}/stream", owner, h.guests.stream},
 		{"GET", "/v1/vms/{vm}/ssh", owner, h.guests.ssh},
 

@@ -70,6 +70,8 @@ type Guests interface {
 	DialGuest(ctx context.Context, ref string) (net.Conn, error)
 	// Sessions lists the sessions in the guest.
 	Sessions(ctx context.Context, ref string) ([]api.Session, error)
+	// SyncFiles copies the files that the settings name into the guest.
+	SyncFiles(ctx context.Context, ref string) (api.SyncedFiles, error)
 	// SSHAccess returns what a client needs to connect to a running VM by SSH.
 	SSHAccess(ctx context.Context, ref string) (api.SSHAccess, error)
 }
@@ -105,8 +107,9 @@ type Services struct {
 	Degraded func() string
 	// Answers records the answers to requests with a key. It may be nil.
 	Answers Answers
-	// Config returns the current settings.
-	Config func() (api.Config, error)
+	// Config returns the current settings: all, or those of a new VM of a profile and an image, if
+	// one of the two is not empty.
+	Config func(profile, image string) (api.Config, error)
 	// Recover finds the machines of an earlier daemon and finishes or undoes its
 	// operations. Requests wait for it.
 	Recover func(ctx context.Context) error

@@ -61,6 +61,11 @@ func (c *Creator) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 	if err != nil {
 		return api.VM{}, err
 	}
+	if defaults.Apply != nil {
+		if req, err = defaults.Apply(req); err != nil {
+			return api.VM{}, err
+		}
+	}
 	v := api.VM{
 		ID: op.NewID(), Name: req.Name, State: api.StateCreating,
 		Image: cmp.Or(req.Image, defaults.Image), Kernel: cmp.Or(req.Kernel, defaults.Kernel),

@@ -14,6 +14,7 @@ import (
 	"banger/internal/vm/access"
 	"banger/internal/vm/change"
 	"banger/internal/vm/disks"
+	"banger/internal/vm/filesync"
 	"banger/internal/vm/instance"
 	"banger/internal/vm/machines"
 	"banger/internal/vm/observe"
@@ -76,6 +77,9 @@ type Defaults struct {
 	DiskBytes   int64
 	Grace       time.Duration // from the shutdown request to the kill
 	BootTimeout time.Duration // until the agent must have answered
+	Files       filesync.Wanted
+	// Apply adds to a request what the settings say about its profile and image; nil: nothing.
+	Apply func(api.CreateVM) (api.CreateVM, error)
 }
 
 // Options configure a Service.
@@ -122,6 +126,7 @@ type Service struct {
 	*Leases
 	*access.Guests
 	*observe.Observer
+	*filesync.Syncer
 
 	tasks     *tasks.Group
 	table     *records.Table
@@ -152,6 +157,10 @@ func New(o Options) *Service {
 		s.instances, s.tasks, func(e *records.Entry) { s.autoRemove(e) })
 	s.disks = disks.New(disks.Options{Paths: o.Paths, Images: o.Images, Drivers: o.Disks}, s.table)
 	s.Guests = access.New(s.table, o.Paths)
+	s.Syncer = filesync.New(s.table, func() (filesync.Wanted, error) {
+		now, err := o.Defaults()
+		return now.Files, err
+	}, o.Logger)
 	s.host = &hostSide{host: o.Host, disks: s.disks}
 	s.Queries = &Queries{table: s.table, paths: o.Paths, disks: s.disks, host: s.host}
 	s.Observer = observe.New(observe.Options{DiskUsage: s.Queries.diskUsage, Base: s.disks.Base}, s.table, s.tasks)
@@ -172,7 +181,7 @@ func (s *Service) plans(o Options) {
 	}}
 	s.Starter = &Starter{
 		paths: o.Paths, images: o.Images, kernels: o.Kernels, agent: o.Agent, defaults: o.Defaults, logger: o.Logger,
-		machines: s.machines, disks: s.disks, ports: s.ports, host: s.host, ops: s.ops,
+		machines: s.machines, disks: s.disks, ports: s.ports, files: s.Syncer, host: s.host, ops: s.ops,
 	}
 	s.Stopper = &Stopper{defaults: o.Defaults, logger: o.Logger, table: s.table, host: s.host, ops: s.ops, starter: s.Starter}
 	s.Remover = &Remover{

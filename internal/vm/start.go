@@ -18,7 +18,9 @@ import (
 	"banger/internal/host/console"
 	"banger/internal/op"
 	"banger/internal/paths"
+	"banger/internal/size"
 	"banger/internal/vm/disks"
+	"banger/internal/vm/filesync"
 	"banger/internal/vm/instance"
 	"banger/internal/vm/machines"
 	"banger/internal/vm/ports"
@@ -36,6 +38,7 @@ type Starter struct {
 	machines *machines.Machines
 	disks    *disks.Disks
 	ports    *ports.Ports
+	files    *filesync.Syncer
 	host     *hostSide
 	ops      *operations
 }
@@ -102,8 +105,22 @@ func (s *Starter) startVMM(e *records.Entry) func(context.Context, api.Report) e
 			return err
 		}
 		s.machines.Adopt(e, machine)
-		return e.Update(ctx, func(v *api.VM) { v.Accel = machine.Accel() })
+		err = e.Update(ctx, func(v *api.VM) { v.Accel = machine.Accel() })
+		if v = e.Record(); err == nil && v.StartedAt == nil {
+			report(api.Progress{Step: api.StepSpec, Message: spec(v)})
+		}
+		return err
 	}
+}
+
+// spec says what a new VM is like.
+func spec(v api.VM) string {
+	text := fmt.Sprintf("%s  %s  %d vCPU  %s  disk %s  %s/%s", v.Name, v.Image, v.VCPUs,
+		size.Format(v.MemoryBytes), size.Format(v.DiskSize()), v.Driver, v.Accel)
+	if v.Network == api.NetworkNone {
+		text += "  no network"
+	}
+	return text
 }
 
 func (s *Starter) boot(ctx context.Context, drv driver.Driver, e *records.Entry, report api.Report, part func(string, time.Duration)) (driver.Machine, error) {
@@ -199,7 +216,10 @@ func (s *Starter) awaitAgent(e *records.Entry) func(context.Context, api.Report)
 		select {
 		case <-r.Up():
 			s.ops.turns.end(e) // whatever it starts on its own does not count
-			err := s.startBackground(ctx, e, r, e.Record().StartedAt == nil, report)
+			err := s.files.AtStart(ctx, e.Record(), r.Open, report)
+			if err == nil {
+				err = s.startBackground(ctx, e, r, e.Record().StartedAt == nil, report)
+			}
 			if err == nil {
 				err = e.Started(ctx, r)
 			}

@@ -23,6 +23,7 @@ import (
 	"banger/internal/op"
 	"banger/internal/paths"
 	"banger/internal/store"
+	"banger/internal/vm/filesync"
 
 	"go.uber.org/goleak"
 )
@@ -161,6 +162,7 @@ type world struct {
 	home        string
 	caches      *caches
 	bootTimeout time.Duration
+	files       filesync.Wanted
 	host        *host // nil in user mode
 	*Service
 	Ops   *op.Manager
@@ -207,7 +209,7 @@ func (w *world) build() {
 		Version: "test", Logger: log,
 		Defaults: func() (Defaults, error) {
 			return Defaults{Image: "tiny", Driver: "fake", VCPUs: 1, MemoryBytes: 256 * mib, DiskBytes: 1 << 30,
-				Grace: 10 * time.Second, BootTimeout: w.bootTimeout}, nil
+				Grace: 10 * time.Second, BootTimeout: w.bootTimeout, Files: w.files}, nil
 		},
 		Limits: Limits{VCPUs: 8, MemoryBytes: 4 << 30},
 	}
