@@ -24,8 +24,9 @@ func newConfig(a *app) *cobra.Command {
 
 // settings asks the daemon for the settings as they apply to a command with this
 // process's environment. ignored are variables of that environment that have no effect.
-func (a *app) settings(ctx context.Context, c *client.Client) (shown api.Config, ignored []string, err error) {
-	if shown, err = c.Daemon().Config(ctx); err != nil {
+// A profile or an image, which may be empty, asks for those of a new VM of it.
+func (a *app) settings(ctx context.Context, c *client.Client, profile, image string) (shown api.Config, ignored []string, err error) {
+	if shown, err = c.Daemon().ConfigFor(ctx, profile, image); err != nil {
 		return shown, nil, err
 	}
 	return config.ForCommand(shown, a.std.env)

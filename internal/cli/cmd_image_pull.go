@@ -36,7 +36,7 @@ come from this machine's own package sources, and their signatures are checked.`
 				return err
 			}
 			if name == "" {
-				shown, _, err := a.settings(cmd.Context(), c)
+				shown, _, err := a.settings(cmd.Context(), c, "", "")
 				if err != nil {
 					return err
 				}

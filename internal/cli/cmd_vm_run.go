@@ -28,7 +28,7 @@ type runVM struct {
 	entrypoint     string
 	rm             bool
 	detach, timing bool
-	force          bool
+	force, quiet   bool
 }
 
 func newVMRun(a *app) *cobra.Command {
@@ -54,6 +54,7 @@ command, the VM waits for "banger vm exec".`,
   banger vm run --rm -- uname -a
   banger vm run --name dev --memory 4G --disk 20G
   banger vm run --image web
+  banger vm run --profile build -- make
   banger vm run --image web --entrypoint '' -- id
   name=$(banger vm run -d)
   banger vm run -d --name site --image web`,
@@ -66,6 +67,7 @@ command, the VM waits for "banger vm exec".`,
 	f.BoolVar(&r.rm, "rm", false, "delete the VM at the end")
 	f.BoolVarP(&r.detach, "detach", "d", false, "print the VM's name and leave it running, with its command in the background")
 	forceMemory(cmd, &r.force)
+	f.BoolVarP(&r.quiet, "quiet", "q", false, "print neither what the VM is like nor the progress of its start")
 	f.BoolVar(&r.timing, "timing", false, "print how long each step took")
 	return cmd
 }
@@ -152,7 +154,16 @@ func (r *runVM) setUpTools(ctx context.Context, g *client.Guest, vm api.VM, shel
 // createAndStart creates and starts the VM. If the user cancels, no VM is left.
 func (r *runVM) createAndStart(ctx context.Context, c *client.Client, req api.CreateVM) (api.VM, error) {
 	p := r.a.std.newProgress()
-	vm, err := c.VMs().Create(ctx, req, p.report)
+	report := p.report
+	switch {
+	case r.quiet:
+		report = nil
+	case req.Profile != "":
+		report = p.withSpec("  profile " + req.Profile)
+	default:
+		report = p.withSpec("")
+	}
+	vm, err := c.VMs().Create(ctx, req, report)
 	p.done()
 	if err == nil && ctx.Err() != nil {
 		// The VM existed before the cancellation took effect.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"banger/client"
+	"banger/internal/config"
 	"banger/internal/daemonstart"
 	"banger/internal/paths"
 
@@ -58,6 +59,18 @@ func imageNames() []string {
 		images, _ := c.Images().List(ctx)
 		for _, image := range images {
 			names = append(names, image.Names...)
+		}
+		return names
+	})
+}
+
+func profileNames() []string {
+	return completing(func(ctx context.Context, c *client.Client) (names []string) {
+		shown, _ := c.Daemon().Config(ctx)
+		for _, v := range shown.Values {
+			if name, ok := config.ProfileOf(v.Key); ok && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
 		}
 		return names
 	})

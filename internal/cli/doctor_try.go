@@ -64,7 +64,7 @@ func (d *examination) tryStart(ctx context.Context) *trial {
 	if t.client, err = d.a.client(); err != nil {
 		return t.failed("daemon", err)
 	}
-	shown, _, err := d.a.settings(ctx, t.client)
+	shown, _, err := d.a.settings(ctx, t.client, "", "")
 	if err != nil {
 		return t.failed("settings", err)
 	}

@@ -51,6 +51,17 @@ func (s *streams) newProgress() *progress {
 // report shows one report. It is an api.Report, and safe for concurrent use.
 func (p *progress) report(r api.Progress) { p.named("")(r) }
 
+// withSpec returns a report that prints what a new VM is like, which others leave out, with more
+// after it.
+func (p *progress) withSpec(more string) api.Report {
+	return func(r api.Progress) {
+		if r.Step == api.StepSpec {
+			r.Step, r.Message = api.StepNote, "spec: "+r.Message+more
+		}
+		p.report(r)
+	}
+}
+
 // named returns a report for one of several concurrent pieces of work.
 func (p *progress) named(name string) api.Report {
 	if name != "" {
@@ -65,8 +76,11 @@ func (p *progress) named(name string) api.Report {
 
 func (p *progress) show(name string, r api.Progress) {
 	r.Message = printable(strings.ReplaceAll(r.Message, "\n", " "))
-	if r.Step == api.StepNote {
+	switch r.Step {
+	case api.StepNote:
 		p.note(r.Message)
+		return
+	case api.StepSpec:
 		return
 	}
 	now := p.now()

@@ -16,7 +16,8 @@ import (
 // vmFlags are the flags that describe a new VM. They are strings, so that banger, not the
 // flag parser, reports invalid ones.
 type vmFlags struct {
-	name, image, kernel, driver string
+	name, profile, image        string
+	kernel, driver              string
 	vcpu, memory, disk, network string
 	init, tools                 string
 	nat                         bool
@@ -26,17 +27,18 @@ type vmFlags struct {
 func (s *vmFlags) flags(a *app, cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&s.name, "name", "", "name, a DNS label (default: an adjective and a noun)")
+	f.StringVar(&s.profile, "profile", "", "`NAME` of a profile of the settings, for what no other flag sets")
 	f.StringVar(&s.image, "image", "", "root file system: a name in the cache, or a reference such as alpine:3.20, which is then pulled (default: the setting image)")
 	f.StringVar(&s.kernel, "kernel", "", "kernel (default: the distribution's newest)")
 	f.StringVar(&s.driver, "driver", "", "what runs the VM: qemu, or firecracker in system mode")
-	f.StringVar(&s.network, "network", "", "isolated: the host reaches the VM, and the VM reaches nothing; none: no network; nat (default: as the setting nat says)")
+	f.StringVar(&s.network, "network", "", "isolated: the host reaches the VM, and the VM reaches nothing; none: no network; nat (default: as the settings say)")
 	f.BoolVar(&s.nat, "nat", true, "false: --network isolated; true: --network nat")
 	f.StringVar(&s.init, "init", "", "process 1 of the guest: agent, systemd (the image's own init), auto (as the image requests), or a program's path")
 	f.StringVar(&s.tools, "tools", "", "mise: before commands, mise installs what mise.toml or .tool-versions of their directory names; or none")
 	f.StringVar(&s.vcpu, "vcpu", "", "number of processors")
 	f.StringVar(&s.memory, "memory", "", "memory, such as 512M or 4G")
 	f.StringVar(&s.disk, "disk", "", "size of the disk, such as 20G; only written data occupies space")
-	f.StringArrayVarP(&s.publish, "publish", "p", nil, "publish a `PORT`: [ADDRESS:]HOSTPORT:GUESTPORT[/udp]; may be repeated")
+	f.StringArrayVarP(&s.publish, "publish", "p", nil, "publish a `PORT`: [ADDRESS:]HOSTPORT:GUESTPORT[/udp]; may be repeated; replaces those of the settings")
 	f.StringArrayVar(&s.labels, "label", nil, "a label, as `KEY=VALUE`; may be repeated")
 	completeFlag(cmd, "image", imageNames)
 	completeFlag(cmd, "kernel", kernelNames)
@@ -44,12 +46,13 @@ func (s *vmFlags) flags(a *app, cmd *cobra.Command) {
 	completeFlag(cmd, "init", func() []string { return []string{api.InitAgent, api.InitSystemd, api.InitAuto} })
 	completeFlag(cmd, "tools", func() []string { return []string{api.ToolsMise, api.ToolsNone} })
 	completeFlag(cmd, "network", func() []string { return networks })
+	completeFlag(cmd, "profile", profileNames)
 }
 
 // request reads the flags. For flags not given it reads this process's environment,
 // which may differ from the daemon's.
 func (s *vmFlags) request(a *app, cmd *cobra.Command) (api.CreateVM, error) {
-	req := api.CreateVM{Name: s.name}
+	req := api.CreateVM{Name: s.name, Profile: s.profile}
 	var err error
 	read := func(flag, variable, value string, set func(string) error) {
 		what := "--" + flag
@@ -94,6 +97,9 @@ func (s *vmFlags) request(a *app, cmd *cobra.Command) (api.CreateVM, error) {
 	}
 	if err == nil && cmd.Flags().Changed("name") && s.name == "" {
 		err = usagef(cmd, "cannot use --name: it is empty")
+	}
+	if err == nil && cmd.Flags().Changed("profile") && s.profile == "" {
+		err = usagef(cmd, "cannot use --profile: it is empty")
 	}
 	return req, err
 }
