@@ -165,13 +165,13 @@ func dotfiles(text string) ([]string, error) {
 func fileSettings() []setting {
 	return []setting{
 		{
-			key: "dotfiles", doc: `files and directories below ~/ that each start copies to the same place below the home of the guest's user: ["~/.vimrc"]`, list: true,
+			key: "dotfiles", doc: `copied to the same place in the guest at each start: ["~/.vimrc"]`, list: true,
 			fallback: constant(""),
 			set:      func(c *Config, v string) (err error) { c.Dotfiles, err = dotfiles(v); return },
 			get:      func(c Config) string { return strings.Join(c.Dotfiles, listSeparator) },
 		},
 		{
-			key: "git_identity", doc: "true: give guests user.name and user.email of your git, unless they have a configuration of git",
+			key: "git_identity", doc: "true: copy git's user.name and user.email into guests that have none",
 			fallback: constant("false"),
 			set:      func(c *Config, v string) (err error) { c.GitIdentity, err = yesNo(v); return },
 			get:      func(c Config) string { return strconv.FormatBool(c.GitIdentity) },

@@ -14,7 +14,7 @@ import (
 // settings: they have no variable, and users choose their names.
 const imageNames = "image_names"
 
-const imageNamesDoc = `short names for images: [image_names], last, then lines such as a = "b/c:1"`
+const imageNamesDoc = `short names for images: [image_names], then lines such as a = "b/c:1"`
 
 // builtinNames are common names of images for which docker.io has no image, or no
 // current one.

@@ -22,7 +22,8 @@ func configuration() ([]byte, error) {
 	err = page.Execute(&out, struct {
 		Settings   []config.Documented
 		ImageNames map[string]string
-	}{config.Document(), config.BuiltinImageNames()})
+		PresetKeys []string
+	}{config.Document(), config.BuiltinImageNames(), config.PresetKeys()})
 	return out.Bytes(), err
 }
 
