@@ -112,7 +112,8 @@ func TestHelpNamesEverySetting(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"vcpus = 3\nmemory = \"4G\"", "[vm]\nx=1", "a.b = 1", "\"\" = 2", "memory = {a=1}", "[image_names]\nalma = \"a/b:1\"", "image_names.x = {}"} {
+	for _, s := range []string{"vcpus = 3\nmemory = \"4G\"", "[vm]\nx=1", "a.b = 1", "\"\" = 2", "memory = {a=1}", "[image_names]\nalma = \"a/b:1\"", "image_names.x = {}",
+		"[[file_sync]]\nhost = \"~/a\"\nguest = \"/a\"\n[profile.\"a.b\"]\nvcpus = 1", "profile = [[1]]", "[vm_defaults]\npublish = [\"1:2\"]", "\"\".\"\" = 1\n[\"]\"]"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -41,6 +41,13 @@ func (f FileSync) String() string {
 
 func (c *Config) readFileSync(at place, value any) error {
 	entries, ok := value.([]map[string]any)
+	if list, inline := value.([]any); inline { // file_sync = [{…}, {…}]
+		ok = true
+		for _, item := range list {
+			entry, table := item.(map[string]any)
+			entries, ok = append(entries, entry), ok && table
+		}
+	}
 	if !ok {
 		return at.errorf("", "use [[%s]] above each entry, then host and guest", fileSync)
 	}

@@ -62,6 +62,25 @@ func TestTables(t *testing.T) {
 	}
 }
 
+// TestInlineTables: TOML has more than one form.
+func TestInlineTables(t *testing.T) {
+	c, err := load(t, "file_sync = [{host = \"~/a\", guest = \"/a\"}, {host = \"~/b\", guest = \"/b\"}]\nprofile.web.vcpus = 2\nvm_defaults = {memory = \"1G\"}\n")
+	if err != nil || len(c.Files) != 2 || c.Profiles["web"]["vcpus"] != "2" || c.MemoryBytes != size.GiB {
+		t.Errorf("%+v, %v", c, err)
+	}
+	for text, want := range map[string]string{
+		"vcpus = 1\nprofile.web.vcpus = 0":  "line 2: vcpus: 0 processors",
+		"\nprofile = {web = {vcpus = 0}}":   "line 2: vcpus: 0 processors",
+		"\nfile_sync = [{host = \"~/a\"}]":  "line 2: guest is missing",
+		"file_sync = [1]":                   "use [[file_sync]] above each entry",
+		"file_sync = []\nvm_defaults.x = 1": `line 2: "x" is not valid in [vm_defaults]`,
+	} {
+		if _, err := load(t, text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v; want %q", text, err, want)
+		}
+	}
+}
+
 // TestPrecedence: a request, its profile, its image's defaults, and the other settings, in this
 // order.
 func TestPrecedence(t *testing.T) {

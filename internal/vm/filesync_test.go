@@ -1,14 +1,18 @@
 package vm
 
 import (
+	"cmp"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	diff "github.com/google/go-cmp/cmp"
 
 	"banger/api"
 	"banger/internal/driver/fake"
@@ -71,7 +75,7 @@ func TestFilesAreThereBeforeTheCommand(t *testing.T) {
 		"not copied into VM dev: this host has no ~/none, " + home + "/nothing",
 	}
 	o, err := w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true, Background: &api.Background{}})
-	if diff := cmp.Diff(want, notesOf(t, o, err)); diff != "" {
+	if diff := diff.Diff(want, notesOf(t, o, err)); diff != "" {
 		t.Error(diff)
 	}
 	root := filepath.Join(w.Paths.VM(w.show("dev").ID), fake.RootDir)
@@ -140,7 +144,7 @@ func TestSyncFiles(t *testing.T) {
 		{Host: "~/nvim/pipe", Guest: "/srv/pipe", Result: api.SyncFailed, Reason: "it is a named pipe, which is not copied"},
 		{Host: "~/key", Guest: "/etc/passwd/key", Result: api.SyncFailed, Reason: "cannot copy to /etc/passwd/key: /etc/passwd is not a directory in the guest"},
 	}
-	if diff := cmp.Diff(want, done.Files); diff != "" || done.VM != "dev" {
+	if diff := diff.Diff(want, done.Files); diff != "" || done.VM != "dev" {
 		t.Error(diff)
 	}
 	owned := map[string][2]uint32{
@@ -164,5 +168,52 @@ func TestSyncFiles(t *testing.T) {
 	}
 	if names, _ := os.ReadDir(filepath.Join(root, "srv")); slices.ContainsFunc(names, func(d os.DirEntry) bool { return d.Name() == "huge" || d.Name() == "other" }) {
 		t.Errorf("copied all the same: %v", names)
+	}
+}
+
+// TestSyncsFollowEachOther: two copies into one guest at once would replace each other's files.
+func TestSyncsFollowEachOther(t *testing.T) {
+	files := map[string]string{}
+	for i := range 40 {
+		files[fmt.Sprintf("dir/%d", i)] = strings.Repeat("x", 4096)
+	}
+	ownHome(t, files)
+	w := newWorld(t)
+	w.files = filesync.Wanted{Rules: []filesync.Rule{{Host: "~/dir", Guest: "/srv/dir"}, {Host: "~/none", Guest: "/srv/none"}}}
+	w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true}))
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			done, err := w.SyncFiles(t.Context(), "dev")
+			if err != nil || len(done.Files) != 2 || done.Files[0].Result != api.SyncCopied || done.Files[1].Result != api.SyncMissing {
+				t.Errorf("%+v, %v", done, err)
+			}
+		})
+	}
+	all.Wait()
+	w.must(w.Stop(t.Context(), "dev", api.StopVM{}))
+	if _, err := w.SyncFiles(t.Context(), "dev"); api.KindOf(err) != api.KindConflict {
+		t.Errorf("a VM that does not run: %v", err)
+	}
+}
+
+// TestProfileIsApplied: the settings complete a request before it is checked, and a request for the
+// default network has one whatever they say.
+func TestProfileIsApplied(t *testing.T) {
+	w := newWorld(t)
+	w.apply = func(req api.CreateVM) (api.CreateVM, error) {
+		if req.Profile == "none" {
+			return req, api.Errorf(api.KindNotFound, "no profile named %q", req.Profile)
+		}
+		req.VCPUs, req.Network = 3, cmp.Or(req.Network, api.NetworkNone)
+		return req, nil
+	}
+	w.must(w.Create(t.Context(), api.CreateVM{Name: "a", Profile: "web"}))
+	w.must(w.Create(t.Context(), api.CreateVM{Name: "b", Profile: "web", Network: api.NetworkNAT}))
+	if a, b := w.show("a"), w.show("b"); a.VCPUs != 3 || a.Network != api.NetworkNone || b.Network != "" {
+		t.Errorf("%+v\n%+v", a, b)
+	}
+	if err := w.do(w.Create(t.Context(), api.CreateVM{Profile: "none"})); api.KindOf(err) != api.KindNotFound {
+		t.Errorf("an unknown profile: %v", err)
 	}
 }

@@ -216,7 +216,7 @@ func (s *Starter) awaitAgent(e *records.Entry) func(context.Context, api.Report)
 		select {
 		case <-r.Up():
 			s.ops.turns.end(e) // whatever it starts on its own does not count
-			err := s.files.AtStart(ctx, e.Record(), r.Open, report)
+			err := s.files.AtStart(ctx, e.Record(), defaults.Files, r.Open, report)
 			if err == nil {
 				err = s.startBackground(ctx, e, r, e.Record().StartedAt == nil, report)
 			}

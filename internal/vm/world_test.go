@@ -163,6 +163,7 @@ type world struct {
 	caches      *caches
 	bootTimeout time.Duration
 	files       filesync.Wanted
+	apply       func(api.CreateVM) (api.CreateVM, error)
 	host        *host // nil in user mode
 	*Service
 	Ops   *op.Manager
@@ -209,7 +210,7 @@ func (w *world) build() {
 		Version: "test", Logger: log,
 		Defaults: func() (Defaults, error) {
 			return Defaults{Image: "tiny", Driver: "fake", VCPUs: 1, MemoryBytes: 256 * mib, DiskBytes: 1 << 30,
-				Grace: 10 * time.Second, BootTimeout: w.bootTimeout, Files: w.files}, nil
+				Grace: 10 * time.Second, BootTimeout: w.bootTimeout, Files: w.files, Apply: w.apply}, nil
 		},
 		Limits: Limits{VCPUs: 8, MemoryBytes: 4 << 30},
 	}

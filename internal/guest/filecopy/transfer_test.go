@@ -38,17 +38,23 @@ func (c *cable) Write(p []byte) (int, error) {
 // transfer copies file to name in dir, as both ends of a session do.
 func transfer(t *testing.T, file, dir, name string, o Options, limit int64) (sent int64, warnings []string, err error) {
 	t.Helper()
+	return transferFrom(t, Source{File: file}, dir, name, name, o, limit)
+}
+
+// transferFrom copies a source to name in dir, where the receiver expects what is below top.
+func transferFrom(t *testing.T, from Source, dir, top, name string, o Options, limit int64) (sent int64, warnings []string, err error) {
+	t.Helper()
 	down, downW := io.Pipe()
 	up, upW := io.Pipe()
 	c := &cable{w: downW, limit: limit}
 	sending := make(chan error, 1)
 	go func() {
-		err := Send(t.Context(), up, c, file, name, nil)
+		err := SendFrom(t.Context(), up, c, from, name, nil)
 		downW.Close()
 		sending <- err
 	}()
 	o.Warn = func(name, what string) { warnings = append(warnings, filepath.Base(name)+" "+what) }
-	err = Receive(down, upW, dir, name, o, nil)
+	err = Receive(down, upW, dir, top, o, nil)
 	down.Close()
 	upW.Close()
 	return c.sent, warnings, errors.Join(<-sending, err)

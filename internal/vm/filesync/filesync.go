@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"banger/api"
@@ -53,11 +54,39 @@ type Syncer struct {
 	table  *records.Table
 	wanted func() (Wanted, error)
 	logger *slog.Logger
+
+	mu   sync.Mutex
+	busy map[string]chan struct{} // closed at the end of the work in the VM of that id
 }
 
 // New returns a Syncer, which asks for the settings each time.
 func New(table *records.Table, wanted func() (Wanted, error), logger *slog.Logger) *Syncer {
-	return &Syncer{table: table, wanted: wanted, logger: logger}
+	return &Syncer{table: table, wanted: wanted, logger: logger, busy: map[string]chan struct{}{}}
+}
+
+// enter waits until nobody else copies into a VM: two copies of one file would disturb each other.
+func (s *Syncer) enter(ctx context.Context, id string) (leave func(), err error) {
+	for {
+		s.mu.Lock()
+		other, busy := s.busy[id]
+		if !busy {
+			own := make(chan struct{})
+			s.busy[id] = own
+			s.mu.Unlock()
+			return func() {
+				s.mu.Lock()
+				delete(s.busy, id)
+				s.mu.Unlock()
+				close(own)
+			}, nil
+		}
+		s.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
 }
 
 // SyncFiles copies everything into a running VM, and tells what became of each entry.
@@ -73,37 +102,26 @@ func (s *Syncer) SyncFiles(ctx context.Context, ref string) (api.SyncedFiles, er
 	if err != nil {
 		return api.SyncedFiles{}, err
 	}
-	done := run(ctx, &guest.Client{Dial: at.Run.Open, VM: func() string { return at.VM.Name }}, at.VM, wanted)
-	if ctx.Err() != nil {
-		return api.SyncedFiles{}, context.Cause(ctx)
+	done, err := s.run(ctx, at.Run.Open, at.VM, wanted)
+	if err != nil {
+		return api.SyncedFiles{}, err
 	}
 	return api.SyncedFiles{VM: at.VM.Name, Files: done}, nil
 }
 
-// AtStart copies everything into a guest that has just answered. What fails is reported, and
+// AtStart copies what is wanted into a guest that has just answered. What fails is reported, and
 // does not keep the VM from running. An error means that ctx has ended.
-func (s *Syncer) AtStart(ctx context.Context, v api.VM, dial guest.Dial, report api.Report) error {
-	wanted, err := s.wanted()
-	if err == nil && len(wanted.Rules) == 0 && !wanted.GitIdentity {
-		return nil
-	}
-	note := func(text string) {
-		s.logger.Warn("a file was not copied into a guest", "vm", v.ID, "reason", text)
-		report(api.Progress{Step: api.StepNote, Message: text})
-	}
-	if err != nil {
-		note(fmt.Sprintf("cannot copy files into VM %s: %v", v.Name, err))
+func (s *Syncer) AtStart(ctx context.Context, v api.VM, wanted Wanted, dial guest.Dial, report api.Report) error {
+	if len(wanted.Rules) == 0 && !wanted.GitIdentity {
 		return nil
 	}
 	report(api.Progress{Step: "agent", Message: "copying files into the guest"})
-	done := run(ctx, &guest.Client{Dial: dial, VM: func() string { return v.Name }}, v, wanted)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
+	done, err := s.run(ctx, dial, v, wanted)
 	for _, text := range notes(v.Name, done) {
-		note(text)
+		s.logger.Warn("a file was not copied into a guest", "vm", v.ID, "reason", text)
+		report(api.Progress{Step: api.StepNote, Message: text})
 	}
-	return nil
+	return err
 }
 
 // notes are the lines that a start shows: what is missing on the host is one of them.
@@ -129,21 +147,26 @@ func notes(vm string, done []api.SyncedFile) []string {
 // copying is one run for one guest.
 type copying struct {
 	c        *guest.Client
-	home     string // the owner's
+	home     string // the owner's; empty with an error
+	homeErr  error
 	user     string // the guest's, as in the image
 	accounts *accounts
 }
 
-func run(ctx context.Context, c *guest.Client, v api.VM, wanted Wanted) []api.SyncedFile {
+// run copies everything. An error means that ctx has ended.
+func (s *Syncer) run(ctx context.Context, dial guest.Dial, v api.VM, wanted Wanted) ([]api.SyncedFile, error) {
+	leave, err := s.enter(ctx, v.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	c := &guest.Client{Dial: dial, VM: func() string { return v.Name }}
 	cp := &copying{c: c, accounts: &accounts{c: c}}
 	if v.ImageConfig != nil {
 		cp.user = v.ImageConfig.User
 	}
+	cp.home, cp.homeErr = homeDir()
 	done := []api.SyncedFile{}
-	var err error
-	if cp.home, err = homeDir(); err != nil {
-		return append(done, api.SyncedFile{Host: "~", Result: api.SyncFailed, Reason: err.Error()})
-	}
 	for _, r := range wanted.Rules {
 		if ctx.Err() != nil {
 			break
@@ -153,7 +176,10 @@ func run(ctx context.Context, c *guest.Client, v api.VM, wanted Wanted) []api.Sy
 	if wanted.GitIdentity && ctx.Err() == nil {
 		done = append(done, cp.git(ctx))
 	}
-	return done
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return done, nil
 }
 
 // rule copies one entry.

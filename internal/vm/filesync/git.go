@@ -74,6 +74,9 @@ func (cp *copying) git(ctx context.Context) api.SyncedFile {
 
 // identity returns the configuration for the guest, as git of this host tells it.
 func (cp *copying) identity(ctx context.Context) (string, error) {
+	if cp.homeErr != nil {
+		return "", cp.homeErr
+	}
 	ctx, cancel := context.WithTimeout(ctx, gitTime)
 	defer cancel()
 	var out bytes.Buffer

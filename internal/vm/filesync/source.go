@@ -33,6 +33,9 @@ func homeDir() (string, error) {
 // source's Root.
 func (cp *copying) open(host string) (filecopy.Source, error) {
 	if rel, ok := strings.CutPrefix(host, "~/"); ok {
+		if cp.homeErr != nil {
+			return filecopy.Source{}, missing(cp.homeErr)
+		}
 		host = filepath.Join(cp.home, rel)
 	}
 	within := cp.home
