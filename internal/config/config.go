@@ -32,6 +32,7 @@ type Config struct {
 	Accel       string // kvm, tcg, or empty for the result of a probe
 	Network     string // empty: as NAT says
 	Publish     []api.PublishedPort
+	Labels      map[string]string
 
 	// ImageDefaults and Profiles take precedence for VMs of an image or a profile, by its name.
 	ImageDefaults, Profiles map[string]Preset

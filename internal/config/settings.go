@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"path/filepath"
 	"regexp"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/label"
 	"banger/internal/size"
 )
 
@@ -105,7 +107,7 @@ func choiceSettings() []setting {
 			get:      func(c Config) string { return c.Init },
 		},
 		{
-			key: "tools", doc: "mise: it sets up tools before commands of `vm run`; or none", ofCommand: true,
+			key: "tools", doc: "mise: it sets up tools before commands of `vm run`; or none", ofCommand: true, ofVM: true,
 			fallback: constant(api.ToolsNone),
 			set:      func(c *Config, v string) (err error) { c.Tools, err = ParseTools(v); return },
 			get:      func(c Config) string { return c.Tools },
@@ -153,6 +155,12 @@ func networkSettings() []setting {
 			fallback: constant(""),
 			set:      func(c *Config, v string) (err error) { c.Publish, err = parsePublish(v); return },
 			get:      func(c Config) string { return formatPublish(c.Publish) },
+		},
+		{
+			key: "label", doc: `labels of a new VM, as with --label: ["team=web"]`, ofVM: true, list: true,
+			fallback: constant(""),
+			set:      func(c *Config, v string) (err error) { c.Labels, err = parseLabels(v); return },
+			get:      func(c Config) string { return formatLabels(c.Labels) },
 		},
 	}
 }
@@ -294,6 +302,23 @@ func ParseTools(text string) (string, error) {
 		return text, nil
 	}
 	return "", fmt.Errorf("%.40q is not one of mise and none", text)
+}
+
+func parseLabels(text string) (map[string]string, error) {
+	change, err := label.Parse(list(text))
+	if err == nil && len(change.Remove) > 0 {
+		err = fmt.Errorf("cannot remove the label %s: a new VM has none", change.Remove[0])
+	}
+	return change.Set, err
+}
+
+// formatLabels is the text that parseLabels reads.
+func formatLabels(labels map[string]string) string {
+	var items []string
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		items = append(items, key+"="+labels[key])
+	}
+	return strings.Join(items, listSeparator)
 }
 
 // ParseNAT parses whether a VM reaches the outside.

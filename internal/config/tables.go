@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"banger/api"
+	"banger/internal/label"
 )
 
 // The tables of config.toml beside image_names.
@@ -199,13 +200,17 @@ func (c Config) Apply(req api.CreateVM) (api.CreateVM, error) {
 		return req, err
 	}
 	image := cmp.Or(req.Image, profile["image"], c.Image)
-	for _, from := range []Config{profile.Values(), c.ImageDefaults[image].Values(), {Network: c.Network, Publish: c.Publish}} {
+	for _, from := range []Config{profile.Values(), c.ImageDefaults[image].Values(), {Network: c.Network, Publish: c.Publish, Labels: c.Labels}} {
 		req.Image, req.Kernel = cmp.Or(req.Image, from.Image), cmp.Or(req.Kernel, from.Kernel)
 		req.Driver, req.Init = cmp.Or(req.Driver, from.Driver), cmp.Or(req.Init, from.Init)
 		req.VCPUs, req.MemoryBytes = cmp.Or(req.VCPUs, from.VCPUs), cmp.Or(req.MemoryBytes, from.MemoryBytes)
 		req.DiskBytes, req.Network = cmp.Or(req.DiskBytes, from.DiskBytes), cmp.Or(req.Network, from.Network)
+		req.Tools = cmp.Or(req.Tools, from.Tools)
 		if len(req.Publish) == 0 {
 			req.Publish = from.Publish
+		}
+		if req.Labels, err = label.Apply(from.Labels, req.Labels, nil); err != nil {
+			return req, err // too many together
 		}
 	}
 	return req, nil

@@ -17,6 +17,7 @@ git_identity = true
 [vm_defaults]
 vcpus = 1
 network = "none"
+label = ["env=dev", "a=default"]
 
 [image_defaults."alpine:3.20"]
 memory = "200M"
@@ -27,6 +28,8 @@ image = "alpine:3.20"
 vcpus = 2
 publish = ["8080:80", "[::1]:53:53/udp"]
 network = "nat"
+label = ["team=web", "a=profile"]
+tools = "mise"
 
 [[file_sync]]
 host = "~/.aws/"
@@ -92,11 +95,27 @@ func TestPrecedence(t *testing.T) {
 		{Address: "127.0.0.1", HostPort: 8080, GuestPort: 80, Protocol: "tcp"}, {Address: "::1", HostPort: 53, GuestPort: 53, Protocol: "udp"},
 	}
 	own := []api.PublishedPort{{Address: "127.0.0.1", HostPort: 1, GuestPort: 2, Protocol: "tcp"}}
+	labels, both := map[string]string{"env": "dev", "a": "default"}, map[string]string{"env": "dev", "team": "web", "a": "profile"}
 	for _, test := range []struct{ req, want api.CreateVM }{
-		{api.CreateVM{}, api.CreateVM{Network: "none"}},
-		{api.CreateVM{Image: "alpine:3.20", MemoryBytes: 7}, api.CreateVM{Image: "alpine:3.20", MemoryBytes: 7, Init: "systemd", Network: "none"}},
-		{api.CreateVM{Profile: "web"}, api.CreateVM{Profile: "web", Image: "alpine:3.20", VCPUs: 2, MemoryBytes: 200 * size.MiB, Init: "systemd", Network: "nat", Publish: ports}},
-		{api.CreateVM{Profile: "web", Image: "x", VCPUs: 5, Network: "none", Publish: own}, api.CreateVM{Profile: "web", Image: "x", VCPUs: 5, Network: "none", Publish: own}},
+		{api.CreateVM{}, api.CreateVM{Network: "none", Labels: labels}},
+		{
+			api.CreateVM{Image: "alpine:3.20", MemoryBytes: 7},
+			api.CreateVM{Image: "alpine:3.20", MemoryBytes: 7, Init: "systemd", Network: "none", Labels: labels},
+		},
+		{
+			api.CreateVM{Profile: "web"},
+			api.CreateVM{
+				Profile: "web", Image: "alpine:3.20", VCPUs: 2, MemoryBytes: 200 * size.MiB, Init: "systemd", Tools: "mise",
+				Network: "nat", Publish: ports, Labels: both,
+			},
+		},
+		{
+			api.CreateVM{Profile: "web", Image: "x", VCPUs: 5, Network: "none", Publish: own, Tools: "none", Labels: map[string]string{"a": "own"}},
+			api.CreateVM{
+				Profile: "web", Image: "x", VCPUs: 5, Network: "none", Publish: own, Tools: "none",
+				Labels: map[string]string{"env": "dev", "team": "web", "a": "own"},
+			},
+		},
 	} {
 		got, err := c.Apply(test.req)
 		if diff := cmp.Diff(test.want, got); err != nil || diff != "" {
@@ -136,7 +155,7 @@ func TestConfigForAProfile(t *testing.T) {
 		keys[v.Key] = v.Value
 	}
 	for key, want := range map[string]string{
-		"profile.web.publish": "127.0.0.1:8080:80 [::1]:53:53/udp", `image_defaults."alpine:3.20".memory`: "200M",
+		"profile.web.publish": "127.0.0.1:8080:80 [::1]:53:53/udp", "profile.web.label": "a=profile team=web", `image_defaults."alpine:3.20".memory`: "200M",
 		"file_sync.2": "/etc/hosts to ~/hosts, owner dev:users, large", "git_identity": "true",
 	} {
 		if keys[key] != want {
@@ -157,6 +176,9 @@ func TestBadTablesNameTheLine(t *testing.T) {
 		"[profile.\"a b\"]\nvcpus = 1":                                 `line 1: "a b" is not a valid name of a profile`,
 		"[profile.a]\npublish = \"80\"":                                `line 2: publish: "80" is not a port such as`,
 		"[profile.a]\npublish = [\"1:2\", 3]":                          "line 2: publish: use a list of texts in quotes",
+		"[profile.a]\nlabel = [\"team\"]":                              `line 2: label: "team" is not a valid label: it has no value`,
+		"[profile.a]\nlabel = [\"team-\"]":                             "line 2: label: cannot remove the label team: a new VM has none",
+		"[profile.a]\nlabel = [\"a=b c\"]":                             "line 2: label: use a list of texts in quotes, without spaces",
 		"[profile.a]\nnetwork = \"bridge\"":                            `line 2: network: "bridge" is not one of nat, isolated and none`,
 		"[image_defaults.\"a b\"]\nvcpus = 1":                          `line 1: "a b" is not a valid name of an image`,
 		"[image_defaults.x]\nimage = \"y\"":                            `line 2: "image" is not valid in [image_defaults.x]`,
