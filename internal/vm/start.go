@@ -117,8 +117,11 @@ func (s *Starter) startVMM(e *records.Entry) func(context.Context, api.Report) e
 func spec(v api.VM) string {
 	text := fmt.Sprintf("%s  %s  %d vCPU  %s  disk %s  %s/%s", v.Name, v.Image, v.VCPUs,
 		size.Format(v.MemoryBytes), size.Format(v.DiskSize()), v.Driver, v.Accel)
-	if v.Network == api.NetworkNone {
+	switch v.Network {
+	case api.NetworkNone:
 		text += "  no network"
+	case api.NetworkIsolated:
+		text += "  isolated"
 	}
 	return text
 }
