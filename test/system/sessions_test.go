@@ -120,6 +120,8 @@ var sessions = []struct {
 	{name: "script/testdata/vm_ports.txtar", not: "as vm_forward"},
 	{name: "script/testdata/vm_publish.txtar", not: "as vm_forward"},
 	{name: "script/testdata/vm_run.txtar", not: "it boots eight VMs, one after the other; vm_exec, vm_shell and busybox have the same in one or two"},
+	{name: "script/testdata/vm_sync.txtar", not: userMode},
+	{name: "script/testdata/profiles.txtar", not: userMode},
 	{name: "script/testdata/vm_tools.txtar", not: "the mise in its guest is a program of this host"},
 	{name: "script/testdata/vm_wait_failed.txtar", not: faults},
 	{name: "script/testdata/vmm_fails.txtar", not: faults},
