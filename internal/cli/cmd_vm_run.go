@@ -154,10 +154,9 @@ func (r *runVM) setUpTools(ctx context.Context, g *client.Guest, vm api.VM, shel
 // createAndStart creates and starts the VM. If the user cancels, no VM is left.
 func (r *runVM) createAndStart(ctx context.Context, c *client.Client, req api.CreateVM) (api.VM, error) {
 	p := r.a.std.newProgress()
-	report := p.report
+	var report api.Report
 	switch {
 	case r.quiet:
-		report = nil
 	case req.Profile != "":
 		report = p.withSpec("  profile " + req.Profile)
 	default:

@@ -1,6 +1,7 @@
 package names
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -87,7 +88,7 @@ func (r *reply) readEDNS(p *dnsmessage.Parser) {
 		}
 		err = p.SkipAdditional()
 	}
-	if err != dnsmessage.ErrSectionDone {
+	if !errors.Is(err, dnsmessage.ErrSectionDone) {
 		r.RCode = dnsmessage.RCodeFormatError
 	}
 }
