@@ -13,16 +13,18 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
 
 // checkout is a copy of what need-go.sh reads, and a PATH without a go command.
 type checkout struct {
-	t          *testing.T
-	dir, bin   string
-	dest       string
-	url        string
+	t         *testing.T
+	dir, bin  string
+	dest, url string
+
+	mu         sync.Mutex // held while the script does not run, or the server answers it
 	downloaded int
 	content    []byte
 }
@@ -57,6 +59,7 @@ func newCheckout(t *testing.T) *checkout {
 		}
 	}
 	c := &checkout{t: t, dir: t.TempDir(), content: toolchain(t)}
+	c.mu.Lock()
 	c.bin, c.dest = filepath.Join(c.dir, "path"), filepath.Join(c.dir, ".cache", "go-9.9.9")
 	for _, dir := range []string{"scripts", "path"} {
 		if err := os.Mkdir(filepath.Join(c.dir, dir), 0o755); err != nil {
@@ -80,6 +83,8 @@ func newCheckout(t *testing.T) *checkout {
 		}
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		c.downloaded++
 		if r.URL.Path != "/golang.org/toolchain/@v/v0.0.1-go9.9.9.linux-amd64.zip" {
 			http.NotFound(w, r)
@@ -105,6 +110,8 @@ func (c *checkout) run(args ...string) (out string, ok bool) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(c.dir, "scripts", "need-go.sh"), args...)
 	cmd.Env = []string{"PATH=" + c.bin, "HOME=" + c.dir, "CI=true", "GOPROXY=" + c.url + ",direct", "no_proxy=127.0.0.1"}
+	c.mu.Unlock()
+	defer c.mu.Lock()
 	data, err := cmd.CombinedOutput()
 	return string(data), err == nil
 }

@@ -399,3 +399,22 @@ func TestFindNeedsProof(t *testing.T) {
 		}
 	}
 }
+
+// TestFindAVMMThatEnds: a process has lost its root directory for a moment before it counts as ended.
+// That is no reason not to know; a process that stays without one is.
+func TestFindAVMMThatEnds(t *testing.T) {
+	w := newFixture(t)
+	v := w.start(vmm{})
+	pid := v.Process.Pid
+	w.inCgroup(Cgroup(vm), pid)
+	dir := filepath.Join(w.Proc, strconv.Itoa(pid))
+	for _, name := range []string{"root", "task"} {
+		w.check(os.Remove(filepath.Join(dir, name)))
+	}
+	w.check(os.Mkdir(filepath.Join(dir, "task"), 0o755))
+	if h, err := w.Find(t.Context(), w.query()); api.KindOf(err) != api.KindInternal {
+		t.Errorf("%v, %v; want that nobody knows", h, err)
+	}
+	time.AfterFunc(exitTime/4, func() { _ = v.Process.Kill() })
+	w.refuses(w.query(), "by its cgroup")
+}

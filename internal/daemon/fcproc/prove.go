@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"banger/api"
 	"banger/internal/host/proc"
@@ -48,10 +49,21 @@ var (
 	isRooted = check{"root", hasRoot}
 )
 
+// exitTime bounds the wait for the end of a process that has lost its root directory.
+const exitTime = 200 * time.Millisecond
+
 // prove returns nil if all checks succeed for the process that p holds, ErrGone if it
 // has ended, and an errHint if a check does not hold.
 func (h Host) prove(p *proc.Process, q Query, checks ...check) error {
 	err := h.run(p.PID(), q, checks)
+	// A process that ends has no root directory for a moment before it counts as ended (exit_fs
+	// and exit_notify in the kernel's do_exit).
+	if errors.Is(err, os.ErrNotExist) {
+		select {
+		case <-p.Done():
+		case <-time.After(exitTime):
+		}
+	}
 	// What was read is p's only if p still has not ended.
 	if p.Ended() {
 		return fmt.Errorf("process %d: %w", p.PID(), proc.ErrGone)
