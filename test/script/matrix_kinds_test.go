@@ -88,6 +88,10 @@ var requests = []request{
 		_, err := c.VMs().Kill(ctx, target, nil)
 		return err
 	})},
+	{name: "signal", prepare: (*matrix).running, again: api.KindConflict, do: asked(func(c *client.Client, ctx context.Context) error {
+		_, err := c.VMs().Signal(ctx, target, string(api.SignalTerm), nil)
+		return err
+	})},
 	{name: "delete", prepare: (*matrix).running, again: api.KindNotFound, do: asked(func(c *client.Client, ctx context.Context) error {
 		return c.VMs().Delete(ctx, target, true, nil)
 	})},

@@ -429,6 +429,7 @@ var elsewhere = map[string]string{
 	"POST /v1/daemon/stop":       "it ends the daemon",
 	"POST /v1/vms/{vm}/stream":   "a session: TestScripts, daemon_killed_exec",
 	"POST /v1/vms/{vm}/keep":     "it changes nothing that is recorded but a flag: internal/vm, TestLease",
+	"POST /v1/vms/{vm}/sync":     "it records nothing, and copies again what it has copied: internal/vm, TestSyncFiles",
 	"DELETE /v1/operations/{id}": "it ends an operation as a failure of its step does",
 	"vm.recover":                 "no operation: a VM is being looked for",
 	"vm.rename":                  "POST /v1/vms/{vm}/rename",
