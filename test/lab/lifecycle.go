@@ -47,7 +47,7 @@ func lifecycle(l *Lab) {
 func grow(l *Lab) {
 	l.Start("web")
 	l.Guest("web", "echo kept > /kept; sync")
-	l.Contains("what a running VM gets", l.TryDev("banger vm set web --disk 5G").Output, "at its next start")
+	l.Contains("what a running VM gets", l.TryDev("banger vm set web --disk 9G").Output, "at its next start")
 	l.Dev("banger vm stop web")
 	id := l.VM("web").ID
 	l.Dev("banger vm set web --disk 10G --memory 192M")

@@ -25,6 +25,10 @@ func TestBelowARoot(t *testing.T) {
 	home, dir := t.TempDir(), t.TempDir()
 	from := filepath.Join(home, "tree")
 	tree(t, from)
+	t.Cleanup(func() { // so that others than root can remove them
+		_ = os.Chmod(filepath.Join(from, "closed"), 0o700)
+		_ = os.Chmod(filepath.Join(dir, "a/b/copy/closed"), 0o700)
+	})
 	must(t, unix.Removexattr(filepath.Join(from, "one"), "user.note"))
 	src := Source{Root: openRoot(t, home), File: "tree", Above: []Entry{{Type: Dir, Name: "a", Mode: 0o711}, {Type: Dir, Name: "a/b", Mode: 0o755}}}
 	var sum Progress
