@@ -34,7 +34,7 @@ func fileSync(l *Lab) {
 	defer l.Try("mv /root/config.before %s", config)
 	l.Dev("echo one > note")
 	l.Start("a")
-	l.Equal("the file after the start", l.Guest("a", "cat /etc/note; busybox stat -c %%a /etc/note"), "one\n640")
+	l.Equal("the file after the start", l.Guest("a", "cat /etc/note; busybox stat -c %a /etc/note"), "one\n640")
 	l.Dev("echo two > note && banger vm sync a")
 	l.Equal("the file after vm sync", l.Guest("a", "cat /etc/note"), "two")
 	l.Dev("rm note && ln -s /etc/shadow note")
