@@ -4,8 +4,8 @@ import "time"
 
 // VMStats is what a VM uses, at one moment. What is unknown is nil.
 type VMStats struct {
-	ID    string `json:"id,omitempty"` // empty if there is no such VM
-	Name  string `json:"name"`         // or what was asked for, if there is no such VM
+	ID    string `json:"id,omitempty"` // empty if no VM has that name
+	Name  string `json:"name"`         // as requested, if no VM has that name
 	State State  `json:"state,omitempty"`
 	// Doing is the operation in progress on the VM, such as "starting".
 	Doing string `json:"doing,omitempty"`

@@ -401,7 +401,7 @@ func TestFindNeedsProof(t *testing.T) {
 }
 
 // TestFindAVMMThatEnds: a process has lost its root directory for a moment before it counts as ended.
-// That is no reason not to know; a process that stays without one is.
+// It counts as ended. Whether a process that stays without one is the VMM is not known.
 func TestFindAVMMThatEnds(t *testing.T) {
 	w := newFixture(t)
 	v := w.start(vmm{})

@@ -115,7 +115,7 @@ func TestRecentChange(t *testing.T) {
 	lying.Settled = true
 	switch now, err := lying.Check(t.Context(), nil); {
 	case !ctimeCounts(openFile(t, r.Path)):
-		t.Skip("NOT TESTED: this file system's ctime proves nothing")
+		t.Skip("NOT RUN: this file system's ctime proves nothing")
 	case err != nil || now != lying:
 		t.Errorf("settled: %v", err)
 	}

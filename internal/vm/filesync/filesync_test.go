@@ -106,7 +106,7 @@ func TestAccounts(t *testing.T) {
 // TestGitIdentity: what is written for the guest is what git reads there.
 func TestGitIdentity(t *testing.T) {
 	if _, err := exec.LookPath("git"); err != nil {
-		t.Skip("git is not installed")
+		t.Skip("NOT RUN: git is not installed")
 	}
 	home := t.TempDir()
 	t.Setenv("XDG_CONFIG_HOME", "")
