@@ -141,10 +141,11 @@ func probeArgs(accel, kernel, initramfs, cmdline string) []string {
 	)
 }
 
-// patience bounds how long a guest may take.
-type patience struct{ firstByte, total time.Duration }
+// patience bounds how long a guest may take: until it writes anything, between two pieces of
+// its output, and in all.
+type patience struct{ firstByte, pause, total time.Duration }
 
-var probePatience = patience{probeFirstByte, probeTotal}
+var probePatience = patience{probeFirstByte, probeTotal, probeTotal}
 
 // probeBoot boots a guest and returns why that does not work, or "" if it does. It returns an
 // error if that cannot be determined.
@@ -179,8 +180,8 @@ func listen(console *os.File, wait patience) (reason, last string) {
 	buf := make([]byte, 4<<10)
 	for len(said) < probeOutput {
 		n, err := console.Read(buf)
-		if said == nil && n > 0 {
-			_ = console.SetReadDeadline(start.Add(wait.total))
+		if n > 0 {
+			_ = console.SetReadDeadline(earlier(time.Now().Add(wait.pause), start.Add(wait.total)))
 		}
 		said = append(said, buf[:n]...)
 		if bytes.Contains(said, []byte(agentproto.ProbeGreeting)) {
@@ -192,11 +193,20 @@ func listen(console *os.File, wait patience) (reason, last string) {
 			return "QEMU cannot run a guest on it", lastLine(said)
 		case said == nil:
 			return fmt.Sprintf("a test guest wrote no output within %s", wait.firstByte), ""
+		case time.Since(start) < wait.total:
+			return fmt.Sprintf("a test guest wrote nothing more for %s", wait.pause), lastLine(said)
 		default:
 			return fmt.Sprintf("a test guest did not boot within %s", wait.total), lastLine(said)
 		}
 	}
 	return "a test guest wrote to its console without end", lastLine(said)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // agentSays is the beginning of the agent's last line.

@@ -18,11 +18,13 @@ func TestListen(t *testing.T) {
 		said   string
 		close  bool
 		waits  bool
+		pauses bool
 		reason string
 	}{
 		"greets":       {said: "early\n" + agentproto.ProbeGreeting + "\r\n"},
 		"silent":       {reason: "wrote no output"},
 		"hangs":        {waits: true, said: "early printk\n", reason: "did not boot within"},
+		"pauses":       {pauses: true, said: "early printk\n", reason: "nothing more for 100ms"},
 		"ends":         {said: "qemu: kvm: broken\n", close: true, reason: "cannot run a guest"},
 		"ends at once": {close: true, reason: "cannot run a guest"},
 		"babbles":      {said: strings.Repeat("no use\n", probeOutput/7+1), reason: "without end"},
@@ -42,14 +44,17 @@ func TestListen(t *testing.T) {
 					in.Close()
 				}
 			}()
-			first, total := time.Minute, time.Minute // nobody has to hurry
+			first, pause, total := time.Minute, time.Minute, time.Minute // nobody has to hurry
 			if test.said == "" && !test.close {
 				first = 50 * time.Millisecond
 			}
 			if test.waits {
 				total = 100 * time.Millisecond
 			}
-			reason, _ := listen(out, patience{first, total})
+			if test.pauses {
+				pause = 100 * time.Millisecond
+			}
+			reason, _ := listen(out, patience{first, pause, total})
 			out.Close()
 			<-done
 			in.Close()

@@ -13,9 +13,14 @@ import (
 	"banger/internal/host/execx"
 )
 
-// provePatience bounds how long a guest may take to mount its disk, and to write any output. An
-// emulated one takes 3 s on an idle machine, and the agent waits half a minute for the disk.
-var provePatience = patience{90 * time.Second, 90 * time.Second}
+// provePatience bounds how long a guest may take to mount its disk. An emulated one takes 3 s on
+// an idle machine, and 140 s on an emulated host that is busy; so what counts is whether it
+// continues. The agent waits half a minute for the disk.
+var provePatience = patience{firstByte: 90 * time.Second, pause: 90 * time.Second, total: 10 * time.Minute}
+
+// allMessages makes the kernel write what it does, although its command line has "quiet"
+// (admin-guide/kernel-parameters.rst): that shows that it continues, or where it hangs.
+const allMessages = " loglevel=7"
 
 // proveBytes is the size of that disk: the smallest for which mke2fs creates a journal.
 const proveBytes = "8M"
@@ -46,7 +51,7 @@ func (d *Driver) Prove(ctx context.Context, kernel, initramfs string) (reason st
 	if err != nil {
 		return "", err
 	}
-	cmdline := "console=ttyS0 " + agentproto.BaseCmdline + " " + mount
+	cmdline := "console=ttyS0 " + agentproto.BaseCmdline + allMessages + " " + mount
 	if found.Accel == TCG {
 		cmdline = d.Clock() + cmdline
 	}
