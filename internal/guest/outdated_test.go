@@ -14,6 +14,7 @@ import (
 	"banger/api"
 	"banger/internal/guest"
 	"banger/internal/guest/agent"
+	"banger/internal/guest/manifest"
 	"banger/internal/guest/stdio"
 )
 
@@ -49,6 +50,12 @@ func TestOlderAgent(t *testing.T) {
 		},
 		"put": func(ctx context.Context, c *guest.Client) error {
 			return c.Put(ctx, "/", strings.NewReader(""), nil)
+		},
+		"tree": func(ctx context.Context, c *guest.Client) error {
+			return c.Tree(ctx, "/", manifest.Options{}, func(manifest.Entry) error { return nil })
+		},
+		"fetch": func(ctx context.Context, c *guest.Client) error {
+			return c.Fetch(ctx, "/", []string{"file"}, func(manifest.Fetched) error { return nil })
 		},
 		"ssh":  func(ctx context.Context, c *guest.Client) error { return wait(c.SSH(ctx, make([]byte, 32))) },
 		"list": func(ctx context.Context, c *guest.Client) error { _, err := c.Sessions(ctx); return err },

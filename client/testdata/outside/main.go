@@ -118,6 +118,16 @@ func inside(ctx context.Context, g *client.Guest, report api.Report) error {
 	}
 	o := client.CopyOptions{Archive: true, Warnings: os.Stderr, Report: report}
 	errCopy := errors.Join(g.CopyIn(ctx, "src", "/work", o), g.CopyOut(ctx, "/work", "back", o), g.Put(ctx, "/work", os.Stdin, os.Stderr))
+	errTree := g.Tree(ctx, "/work", client.TreeOptions{Skip: []string{".git"}}, func(e client.TreeEntry) error {
+		fmt.Println(e.Path, e.Type == client.TreeDir, e.Unread)
+		return nil
+	})
+	errFetch := g.Fetch(ctx, "/work", []string{"go.mod"}, func(f client.FetchedFile) error {
+		_, err := io.Copy(os.Stdout, f.Content)
+		after, cut, errAfter := f.After()
+		fmt.Println(after == f.TreeEntry, cut)
+		return errors.Join(f.Err, err, errAfter)
+	})
 	tar, errGet := g.Get(ctx, "/work", os.Stderr)
 	if errGet == nil {
 		_, errGet = io.Copy(io.Discard, tar)
@@ -126,7 +136,7 @@ func inside(ctx context.Context, g *client.Guest, report api.Report) error {
 	health, errHealth := g.Health(ctx)
 	ports, errPorts := g.Ports(ctx)
 	fmt.Println(g.Name(), id, exit.Code, exit.Signal, health.BootID, len(ports), g.Complete(api.Exec{}).Dir)
-	return errors.Join(errSession, errDetached, errAttach, errCopy, errGet, errHealth, errPorts, forward(ctx, g))
+	return errors.Join(errSession, errDetached, errAttach, errCopy, errTree, errFetch, errGet, errHealth, errPorts, forward(ctx, g))
 }
 
 func useSession(ctx context.Context, g *client.Guest, s *client.Session) error {

@@ -12,6 +12,7 @@ import (
 	"banger/api"
 	"banger/internal/guest/agentproto"
 	"banger/internal/guest/filecopy"
+	"banger/internal/guest/manifest"
 	"banger/internal/guest/stdio"
 	"banger/internal/host/fsx"
 )
@@ -51,6 +52,19 @@ func (s *server) newCopyIn(sess *session, c stdio.Copy) copying {
 func (s *server) newCopyOut(c stdio.Copy) copying {
 	return copying{"copy", c.Path, func(ctx context.Context, m *stdio.Mux) (*stdio.Stat, error) {
 		return nil, filecopy.Send(ctx, m.In(stdio.Stdin), m.Out(stdio.Stdout), s.inGuest(c.Path), c.Name, nil)
+	}}
+}
+
+func (s *server) newTree(t stdio.Tree) copying {
+	return copying{"list", t.Path, func(ctx context.Context, m *stdio.Mux) (*stdio.Stat, error) {
+		o := manifest.Options{Skip: t.Skip, Entries: t.Entries, Bytes: t.Bytes}
+		return nil, fsx.Cause(manifest.List(ctx, m.Out(stdio.Stdout), s.inGuest(t.Path), o))
+	}}
+}
+
+func (s *server) newFetch(c stdio.Copy) copying {
+	return copying{"fetch files of", c.Path, func(ctx context.Context, m *stdio.Mux) (*stdio.Stat, error) {
+		return nil, fsx.Cause(manifest.Serve(ctx, m.In(stdio.Stdin), m.Out(stdio.Stdout), s.inGuest(c.Path)))
 	}}
 }
 

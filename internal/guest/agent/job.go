@@ -57,6 +57,10 @@ func (s *server) jobOf(sess *session, open stdio.Open) job {
 		return s.newCopyIn(sess, *open.CopyIn)
 	case open.CopyOut != nil:
 		return s.newCopyOut(*open.CopyOut)
+	case open.Tree != nil:
+		return s.newTree(*open.Tree)
+	case open.Fetch != nil:
+		return s.newFetch(*open.Fetch)
 	case open.SSH != nil:
 		return s.newSSH(*open.SSH)
 	default:

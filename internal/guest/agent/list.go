@@ -85,6 +85,8 @@ func (sess *session) describe() (e api.Session, listed bool) {
 		e.Kind, e.Command = "copy", "from "+o.Get.Path
 	case o.CopyOut != nil:
 		e.Kind, e.Command = "copy", "from "+o.CopyOut.Path
+	case o.Fetch != nil:
+		e.Kind, e.Command = "copy", "from "+o.Fetch.Path
 	case o.SSH != nil:
 		e.Kind = "ssh"
 	case o.Connect != nil:

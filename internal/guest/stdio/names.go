@@ -27,6 +27,33 @@ func (c *Copy) UnmarshalJSON(data []byte) error {
 	return err
 }
 
+type treeJSON struct {
+	Path    api.Bytes   `json:"path"`
+	Skip    []api.Bytes `json:"skip,omitempty"`
+	Entries int64       `json:"entries"`
+	Bytes   int64       `json:"bytes"`
+}
+
+// MarshalJSON preserves the bytes of the names.
+func (t Tree) MarshalJSON() ([]byte, error) {
+	j := treeJSON{Path: api.Bytes(t.Path), Entries: t.Entries, Bytes: t.Bytes}
+	for _, name := range t.Skip {
+		j.Skip = append(j.Skip, api.Bytes(name))
+	}
+	return json.Marshal(j)
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (t *Tree) UnmarshalJSON(data []byte) error {
+	var j treeJSON
+	err := json.Unmarshal(data, &j)
+	*t = Tree{Path: string(j.Path), Entries: j.Entries, Bytes: j.Bytes}
+	for _, name := range j.Skip {
+		t.Skip = append(t.Skip, string(name))
+	}
+	return err
+}
+
 type statJSON struct {
 	Name  api.Bytes `json:"name"`
 	Mode  uint32    `json:"mode"`

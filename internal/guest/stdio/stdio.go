@@ -68,6 +68,11 @@ type Open struct {
 	// the directory Path, or Path is sent on standard output.
 	CopyIn  *Copy `json:"copy_in,omitempty"`
 	CopyOut *Copy `json:"copy_out,omitempty"`
+	// Tree writes the list of what is in a directory to standard output. Fetch reads names of
+	// files in the directory Path from standard input, and writes their contents. Both are package
+	// manifest's.
+	Tree  *Tree `json:"tree,omitempty"`
+	Fetch *Copy `json:"fetch,omitempty"`
 	// Start runs a command without a client: the session ends with Exit.Started.
 	Start *api.Exec `json:"start,omitempty"`
 	// Attach takes a command over from its client, if it has one. Leave makes a command
@@ -89,6 +94,14 @@ type Copy struct {
 	Path    string `json:"path"`
 	Name    string `json:"name,omitempty"`    // the copy's name: copy_in and copy_out
 	Archive bool   `json:"archive,omitempty"` // preserve owners: copy_in
+}
+
+// Tree names a directory, and says as manifest.Options what is listed of it.
+type Tree struct {
+	Path    string   `json:"path"`
+	Skip    []string `json:"skip,omitempty"`
+	Entries int64    `json:"entries"`
+	Bytes   int64    `json:"bytes"`
 }
 
 // Attach names a command by its id from List, or the beginning of it.

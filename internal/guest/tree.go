@@ -1,0 +1,73 @@
+package guest
+
+import (
+	"context"
+	"errors"
+
+	"banger/api"
+	"banger/internal/guest/manifest"
+	"banger/internal/guest/stdio"
+)
+
+// Tree lists what is below a directory of the guest, and calls each with its entries, as
+// manifest.Read does. An error of each ends the list.
+func (c *Client) Tree(ctx context.Context, path string, o manifest.Options, each func(manifest.Entry) error) error {
+	o = o.WithDefaults()
+	s, err := c.open(ctx, stdio.Open{Tree: &stdio.Tree{Path: path, Skip: o.Skip, Entries: o.Entries, Bytes: o.Bytes}})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	stopped := false
+	err = manifest.Read(s.Stdout, o, func(e manifest.Entry) error {
+		err := each(e)
+		stopped = err != nil
+		return err
+	})
+	return s.settle(ctx, "list "+path, err, stopped)
+}
+
+// Fetch fetches files below a directory of the guest, whose names are relative to it. It calls
+// each with one after the other, in the order of names. An error of each ends it.
+func (c *Client) Fetch(ctx context.Context, dir string, names []string, each func(manifest.Fetched) error) error {
+	if err := manifest.CheckNames(names); err != nil {
+		return api.Errorf(api.KindInvalid, "cannot fetch %w", err)
+	}
+	s, err := c.open(ctx, stdio.Open{Fetch: &stdio.Copy{Path: dir}})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	s.work.Go(func() {
+		// Both fail only if the session has ended, which its output says then.
+		if manifest.Request(s.Stdin, names) == nil {
+			_ = s.Stdin.Close()
+		}
+	})
+	stopped := false
+	err = manifest.Receive(s.Stdout, names, func(f manifest.Fetched) error {
+		err := each(f)
+		stopped = err != nil
+		return err
+	})
+	return s.settle(ctx, "fetch files of "+dir, err, stopped)
+}
+
+// settle returns how a session ended whose standard output was read with the result err. If the
+// output ended too early, the session has the reason. If the caller has stopped it, err is its.
+func (s *Session) settle(ctx context.Context, what string, err error, stopped bool) error {
+	cut := errors.Is(err, manifest.ErrCut)
+	switch {
+	case stopped && !cut:
+		return err
+	case err != nil && !cut:
+		return api.Errorf(api.KindOf(err), "cannot %s: %w", what, err)
+	}
+	if _, err := s.Wait(ctx); err != nil {
+		return err
+	}
+	if err != nil {
+		return api.Errorf(api.KindInternal, "cannot %s: %w", what, err)
+	}
+	return nil
+}
