@@ -39,7 +39,7 @@ type TreeOptions struct {
 	// are, and paths, which have a slash, such as /build or web/dist.
 	Skip []string
 	// Entries and Bytes limit the list: how many entries it has, and how many bytes it takes
-	// in transfer, some 20 and the name for each. 0 means 1,000,000 and 128 MiB. A list beyond
+	// in transfer: 10 to 30, and the name, for each. 0 means 1,000,000 and 128 MiB. A list beyond
 	// them is an error.
 	Entries int64
 	Bytes   int64

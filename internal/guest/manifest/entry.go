@@ -52,7 +52,7 @@ type Options struct {
 	Bytes   int64
 }
 
-// The default limits of a list. An entry takes some 20 bytes and its name in transfer.
+// The default limits of a list. An entry takes 10 to 30 bytes in transfer, and its name.
 const (
 	DefaultEntries = 1_000_000
 	DefaultBytes   = 128 << 20

@@ -152,7 +152,7 @@ func (r *reacting) Write(p []byte) (int, error) {
 
 // TestAFileChangesWhileItIsFetched: the receiver learns of it, whatever it was.
 func TestAFileChangesWhileItIsFetched(t *testing.T) {
-	const size = 8 * pieceSize // more than what is read before the first byte is sent
+	const size = 8*pieceSize - 100 // more than what is read before the first byte is sent
 	for name, c := range map[string]struct {
 		do   func(file string) error
 		text bool // all of it is there
