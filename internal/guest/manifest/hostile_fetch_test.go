@@ -34,7 +34,7 @@ var hostileAnswers = map[string]struct {
 	"less than its size":      {opened(3, 1, 'a', 0, endingWhole, 0, 0, 0, 0, 0), "2 bytes of a are missing"},
 	"cut before its size":     {opened(3, 1, 'a', 0, endingCut, 0, 0, 0, 0, 0), "2 bytes of a are missing"},
 	"an unknown ending":       {opened(0, 0, 9), "the ending of a is of kind 9"},
-	"failed without a cause":  {opened(0, 0, endingFailed, 0), "an error is none"},
+	"failed without a cause":  {opened(0, 0, endingFailed, 0), "the number of an error is 0"},
 	"no attributes after it":  {opened(0, 0, endingWhole), ErrCut.Error()},
 	"a negative size":         {append([]byte{answerFile, 0}, binary.AppendUvarint(nil, 1<<63)...), "a number is 9223372036854775808"},
 	"a piece without end":     {opened(math.MaxInt64, binary.AppendUvarint(nil, 1<<63)...), "a number is 9223372036854775808"},

@@ -61,7 +61,7 @@ var hostileLists = map[string]struct {
 	"a flag of no meaning":   {said(kindFile|flagSkipped, "a"), "an entry is of kind 0x11"},
 	"a file unread":          {said(kindFile|flagUnread, "a", 5), "an entry is of kind 0x21"},
 	"skipped and unread":     {said(kindDir|flagSkipped|flagUnread, "a", 5), "an entry is of kind 0x32"},
-	"unread without a cause": {said(kindDir|flagUnread, "a", 0), "an error is none"},
+	"unread without a cause": {said(kindDir|flagUnread, "a", 0), "the number of an error is 0"},
 	"no error of Linux":      {said(kindOther|flagUnread, "a", 0x80, 0x20), "a number is 4096, which is more than 4095"},
 	"a link without target":  {said(kindLink, "a", 0), "a name is empty"},
 	"a link with a NUL":      {said(kindLink, "a", 1, 0), "the link a has a target with a NUL byte"},
@@ -93,7 +93,7 @@ func checkEntries(t *testing.T, all []Entry) {
 		dir, base := path.Dir(e.Path), path.Base(e.Path)
 		switch {
 		case CheckPath(e.Path) != nil:
-			t.Fatalf("%q is no path: %v", e.Path, CheckPath(e.Path))
+			t.Fatalf("%q is not a path: %v", e.Path, CheckPath(e.Path))
 		case kinds[dir] != Dir:
 			t.Fatalf("%q is in something else than a directory", e.Path)
 		case base <= last[dir]:

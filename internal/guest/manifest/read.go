@@ -105,7 +105,7 @@ func (rd *reader) name() (string, error) {
 func (in *input) reason() (string, error) {
 	errno, err := in.number(maxErrno)
 	if err == nil && errno == 0 {
-		err = violation("an error is none")
+		err = violation("the number of an error is 0")
 	}
 	return unix.Errno(errno).Error(), err
 }
