@@ -94,7 +94,7 @@ func Run(ctx context.Context, c Cmd) error {
 func failure(name string, err error, tail []string) error {
 	kind := api.KindInternal
 	text := strings.Join(tail, "\n  ")
-	if strings.Contains(text, syscall.ENOSPC.Error()) {
+	if full(text) {
 		kind = api.KindNoSpace
 	}
 	var exit *exec.ExitError
@@ -102,6 +102,13 @@ func failure(name string, err error, tail []string) error {
 		return api.Errorf(kind, "%s failed (%w):\n  %s", name, err, text)
 	}
 	return api.Errorf(kind, "%s failed: %w", name, err)
+}
+
+// full reports whether a program said that a disk or a quota is full. C programs begin the
+// sentence with a capital letter (strerror(3)), Go's do not.
+func full(text string) bool {
+	text = strings.ToLower(text)
+	return strings.Contains(text, syscall.ENOSPC.Error()) || strings.Contains(text, syscall.EDQUOT.Error())
 }
 
 // LookPath finds a program on PATH or in the system directories that are not
