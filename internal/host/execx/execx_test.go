@@ -12,7 +12,7 @@ func TestAFullDiskIsRecognised(t *testing.T) {
 		"fatal: unable to write: No space left on device": api.KindNoSpace,
 		"write x: no space left on device":                api.KindNoSpace,
 		"cp: error writing 'x': Disk quota exceeded":      api.KindNoSpace,
-		"cannot write":                                    api.KindInternal,
+		"cannot write": api.KindInternal,
 	} {
 		err := Run(t.Context(), Cmd{Name: "sh", Args: []string{"-c", "echo \"$1\" >&2; exit 1", "sh", text}})
 		if api.KindOf(err) != want {

@@ -1,0 +1,64 @@
+package gitrepo
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"banger/internal/host/fsx"
+)
+
+// checkOut writes the commits that files are of into a temporary directory, which remove removes.
+// It returns "" if the files are of the work tree.
+func checkOut(ctx context.Context, files []File) (dir string, remove func(), err error) {
+	trees := map[*treeOf]bool{}
+	for _, f := range files {
+		if f.at != nil {
+			trees[f.at] = true
+		}
+	}
+	if len(trees) == 0 {
+		return "", func() {}, nil
+	}
+	if dir, err = os.MkdirTemp("", "banger-commit-"); err != nil {
+		return "", nil, fsx.DiskError("make a temporary directory", err)
+	}
+	remove = func() { os.RemoveAll(dir) }
+	top := filepath.Join(dir, "tree")
+	for t := range trees {
+		if err := t.checkOut(ctx, filepath.Join(top, t.prefix), filepath.Join(dir, "index")); err != nil {
+			remove()
+			return "", nil, err
+		}
+	}
+	return top, remove, nil
+}
+
+// checkOut writes the files of a tree below a directory, with an index that it removes.
+func (t *treeOf) checkOut(ctx context.Context, dir, index string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fsx.DiskError("make a temporary directory", err)
+	}
+	defer os.Remove(index)
+	git := func(stdin string, args ...string) (string, error) {
+		env := []string{"GIT_DIR=" + t.repo.gitDir, "GIT_WORK_TREE=" + dir, "GIT_INDEX_FILE=" + index}
+		// Nothing outside of a sparse checkout is left out.
+		c := command{dir: dir, env: env, stdin: strings.NewReader(stdin), args: append([]string{"-c", "core.sparseCheckout=false"}, args...)}
+		out, err := c.run(ctx)
+		return string(out), err
+	}
+	if _, err := git("", "read-tree", t.commit); err != nil {
+		return err
+	}
+	// Git takes attributes from the work tree: they have to be there before what they are about.
+	attributes, err := git("", "ls-files", "-z", "--", ".gitattributes", ":(glob)**/.gitattributes")
+	if err != nil {
+		return err
+	}
+	if _, err := git(attributes, "checkout-index", "-q", "-f", "-z", "--stdin"); err != nil {
+		return err
+	}
+	_, err = git("", "checkout-index", "-q", "-f", "-a")
+	return err
+}

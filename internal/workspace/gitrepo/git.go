@@ -1,0 +1,154 @@
+package gitrepo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"unicode"
+
+	"banger/api"
+	"banger/internal/host/execx"
+)
+
+// safe are settings for each command on the user's repository. Each takes away something that
+// git would do beside the command: programs that the repository names, and files that it would
+// write into the repository.
+var safe = []string{
+	"-c", "core.hooksPath=/dev/null", // hooks, such as reference-transaction at update-ref
+	"-c", "core.fsmonitor=false", // a program
+	"-c", "gc.auto=0", "-c", "maintenance.auto=false",
+	"-c", "core.splitIndex=false", // an index elsewhere would write sharedindex.* beside the user's
+	"-c", "core.logAllRefUpdates=false", // "always" would log our references
+	"-c", "core.safecrlf=false", // it makes git refuse a file for its line ends
+	"-c", "core.filesRefLockTimeout=1000", // milliseconds: another snapshot takes a few
+	"-c", "i18n.commitEncoding=UTF-8",
+}
+
+// inherited are the variables of git's that keep their values: they say which config is the
+// user's, and where git is. All others would turn git to another repository, index or config
+// than that of its directory, as in a hook or an alias.
+var inherited = []string{"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_EXEC_PATH", "GIT_LFS_SKIP_SMUDGE"}
+
+// maxLines is how many lines of git's standard error an error quotes, the last ones.
+const maxLines = 6
+
+// command is one run of git.
+type command struct {
+	dir   string
+	env   []string
+	stdin io.Reader
+	args  []string
+}
+
+// run returns what git writes to standard output.
+func (c command) run(ctx context.Context) ([]byte, error) {
+	var out bytes.Buffer
+	var lines []string
+	err := execx.Run(ctx, execx.Cmd{
+		Name: "git", Package: "git", Dir: c.dir, Bare: true, Stdin: c.stdin, Stdout: &out,
+		Args: slices.Concat(safe, c.args),
+		Env:  slices.Concat(environment(), c.env),
+		Stderr: func(line string) {
+			if line = printable(line); line != "" && !strings.HasPrefix(line, "hint:") {
+				lines = append(lines, line)
+			}
+		},
+	})
+	switch {
+	case err == nil:
+		return out.Bytes(), nil
+	case ctx.Err() != nil:
+		return nil, api.Errorf(api.KindCanceled, "git %s was stopped: %w", c.name(), context.Cause(ctx))
+	}
+	return nil, c.failure(err, lines)
+}
+
+// failure says what git said. An error of the program's start stays as it is.
+func (c command) failure(err error, lines []string) error {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return err
+	}
+	// The name of the setting is the same in each language and version.
+	if at := slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, "safe.directory") }); at >= 0 {
+		return api.Errorf(api.KindDenied, "git refuses the repository at %s, because it belongs to another user (%w)", c.dir, exit).
+			WithHint("if you trust it: %s", lines[at])
+	}
+	lines = lines[max(0, len(lines)-maxLines):]
+	failed := api.Errorf(api.KindOf(err), "git %s failed (%w): %s", c.name(), exit, strings.Join(lines, "; "))
+	if failed.Kind == api.KindNoSpace {
+		return failed.WithHint("free space in the repository's file system: df -h %s", c.dir)
+	}
+	return failed
+}
+
+// name is the command, without the settings before it.
+func (c command) name() string {
+	for i := 0; i < len(c.args); i++ {
+		if c.args[i] != "-c" {
+			return c.args[i]
+		}
+		i++
+	}
+	return ""
+}
+
+// environment is the caller's, without what would change which repository git works on, how it
+// works, or the language of its messages.
+func environment() []string {
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		if strings.HasPrefix(name, "GIT_") {
+			return !slices.Contains(inherited, name)
+		}
+		return name == "LC_ALL" || name == "LANGUAGE"
+	})
+	return append(env, "GIT_OPTIONAL_LOCKS=0", "GIT_TERMINAL_PROMPT=0")
+}
+
+// printable is a line of git's without control characters: it can quote a name of any file.
+func printable(line string) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r != '\t' && !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, line))
+}
+
+// exited reports whether git itself ended with an exit status, as opposed to not having run.
+func exited(err error) bool {
+	var exit *exec.ExitError
+	return errors.As(err, &exit)
+}
+
+// Git runs a git command on the repository with safe settings and returns its standard output. env
+// is added to the environment. The error quotes what git wrote to standard error. In a folder, git
+// works on banger's own repository.
+func (r *Repo) Git(ctx context.Context, env []string, stdin io.Reader, args ...string) ([]byte, error) {
+	if err := r.ensure(ctx); err != nil {
+		return nil, err
+	}
+	return command{dir: r.top, env: slices.Concat(r.env, env), stdin: stdin, args: args}.run(ctx)
+}
+
+// line returns the output of a command that prints one line. The line may contain newlines, as
+// a path can.
+func (r *Repo) line(ctx context.Context, args ...string) (string, error) {
+	out, err := r.Git(ctx, nil, nil, args...)
+	return strings.TrimSuffix(string(out), "\n"), err
+}
+
+// zeros splits the output of a command with -z.
+func zeros(out []byte) []string {
+	text := strings.TrimSuffix(string(out), "\x00")
+	if text == "" {
+		return nil
+	}
+	return strings.Split(text, "\x00")
+}
