@@ -361,9 +361,9 @@ func TestFilesOfACommit(t *testing.T) {
 	git(t, dir, "-c", "filter.case.smudge=tr a-z A-Z", "clone", "-q", dir, clone)
 	want := onDisk(t, clone)
 	// What lies there now is as different as can be, its attributes, too.
+	git(t, dir, "update-index", "--force-remove", "link")
 	write(t, dir, "dir/.gitattributes", "* filter=unused\n", "dir/1.up", "edited\n", "untracked", "x\n")
 	must(t, os.Remove(filepath.Join(dir, "run.sh")))
-	git(t, dir, "update-index", "--force-remove", "link")
 	r := open(t, dir)
 	unchanged(t, dir, "shipping a commit", func() {
 		_, got := ship(t, r, Select{Commit: true}, GitOptions{})

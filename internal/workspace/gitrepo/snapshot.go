@@ -37,7 +37,8 @@ func (r *Repo) Snapshot(ctx context.Context, vm, message string, o Select) (Comm
 	if err := checkVM(vm); err != nil {
 		return Commit{}, err
 	}
-	s := &snapshot{vm: vm, message: message, opts: o}
+	message = strings.ToValidUTF8(strings.ReplaceAll(message, "\x00", ""), "?")
+	s := &snapshot{vm: vm, message: strings.TrimRight(message, "\n"), time: time.Unix(time.Now().Unix(), 0), opts: o}
 	top, err := s.take(ctx, r, "")
 	if err != nil {
 		return Commit{}, api.Errorf(api.KindOf(err), "cannot take a snapshot of %s: %w", r.top, err)
@@ -48,12 +49,14 @@ func (r *Repo) Snapshot(ctx context.Context, vm, message string, o Select) (Comm
 	if top.N, err = claim(ctx, vm, s.made); err != nil {
 		return Commit{}, api.Errorf(api.KindOf(err), "cannot name the snapshot of %s: %w", r.top, err)
 	}
-	return r.commit(ctx, vm, top.N)
+	top.Ref = fmt.Sprint(refs(vm), top.N)
+	return top, nil
 }
 
 // snapshot is one that is being taken.
 type snapshot struct {
 	vm, message string
+	time        time.Time
 	opts        Select
 	made        []made // commits that get a name, a submodule's before those that refer to it
 }
@@ -97,19 +100,21 @@ func (s *snapshot) take(ctx context.Context, r *Repo, prefix string) (Commit, er
 			return c.Commit, nil
 		}
 	}
-	id, err := r.record(ctx, tree, h.commit, s.message)
-	s.made = append(s.made, made{r, id})
-	return Commit{ID: id, Tree: tree}, err
+	c := Commit{Tree: tree, Message: s.message, Time: s.time}
+	c.ID, err = s.record(ctx, r, tree, h.commit)
+	s.made = append(s.made, made{r, c.ID})
+	return c, err
 }
 
 // record makes a commit.
-func (r *Repo) record(ctx context.Context, tree, parent, message string) (string, error) {
+func (s *snapshot) record(ctx context.Context, r *Repo, tree, parent string) (string, error) {
 	args := []string{"commit-tree", tree}
 	if parent != "" {
 		args = append(args, "-p", parent)
 	}
-	message = strings.ToValidUTF8(strings.ReplaceAll(message, "\x00", ""), "?")
-	out, err := r.Git(ctx, identity, strings.NewReader(message+"\n"), args...)
+	date := fmt.Sprintf("@%d +0000", s.time.Unix()) // git-commit(1), internal format
+	env := slices.Concat(identity, []string{"GIT_AUTHOR_DATE=" + date, "GIT_COMMITTER_DATE=" + date})
+	out, err := r.Git(ctx, env, strings.NewReader(s.message+"\n"), args...)
 	return strings.TrimSpace(string(out)), err
 }
 
