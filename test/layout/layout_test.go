@@ -174,7 +174,8 @@ var known = map[string][]string{
 	"internal/guest/filecopy":   {},
 	"internal/guest/manifest":   {},
 
-	"internal/workspace/gitrepo": {},
+	"internal/workspace/gitrepo": {"internal/workspace/giturl"},
+	"internal/workspace/giturl":  {},
 
 	"internal/guest/agent/process":   {"internal/guest/agentproto"},
 	"internal/guest/agent/transport": {"internal/guest/agentproto"},

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,7 +23,7 @@ const defaultDepth = 50
 
 // GitOptions say what is in the repository that a guest gets.
 type GitOptions struct {
-	Depth int // commits below HEAD; 0 means 50
+	Depth int // how many commits, with HEAD; 0 means 50
 	// History is "full" for all commits that HEAD has here, "none" for HEAD's alone, and ""
 	// for Depth.
 	History string
@@ -33,7 +34,7 @@ type GitOptions struct {
 // that is checked out, and an index with HEAD's tree. It has no hooks, no alternates, no
 // credentials, no path of this host, and of the config only what decides whether a file has
 // changed. The repositories of submodules are below it, each in the .git of its directory. In a
-// folder it makes nothing.
+// folder it makes nothing. After an error, what is in dir is of no use.
 //
 // What is staged here is not staged there: it is only changed.
 func (r *Repo) BuildGit(ctx context.Context, dir string, o GitOptions) error {
@@ -110,8 +111,11 @@ var noConfig = []string{"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/n
 
 // git runs git on the new repository.
 func (b *builder) git(ctx context.Context, stdin io.Reader, args ...string) ([]byte, error) {
-	git := filepath.Join(b.dir, ".git")
-	env := append([]string{"GIT_DIR=" + git, "GIT_WORK_TREE=" + b.dir}, noConfig...)
+	return b.gitWith(ctx, nil, stdin, args...)
+}
+
+func (b *builder) gitWith(ctx context.Context, env []string, stdin io.Reader, args ...string) ([]byte, error) {
+	env = slices.Concat(env, noConfig, []string{"GIT_DIR=" + filepath.Join(b.dir, ".git"), "GIT_WORK_TREE=" + b.dir})
 	return command{dir: b.dir, env: env, stdin: stdin, args: args}.run(ctx)
 }
 
@@ -150,23 +154,17 @@ func (b *builder) init(ctx context.Context) error {
 // names for it (uploadpack.packObjectsHook) does not run: that config does not count here.
 const serve = "git -c core.hooksPath=/dev/null -c uploadpack.allowAnySHA1InWant=true -c safe.directory=* upload-pack"
 
-// fetch gets HEAD's history. The source is the directory that all linked work trees share.
+// fetch gets HEAD's history. A partial clone may lack what older commits have; then it is HEAD's
+// commit alone, for which git gets what is still missing from where the clone is from.
 func (b *builder) fetch(ctx context.Context) error {
 	if b.head.commit == "" {
 		return nil
 	}
-	source, err := b.from.line(ctx, "rev-parse", "--path-format=absolute", "--git-common-dir")
+	err := b.fetchDepth(ctx, b.depth)
+	if exited(err) && b.partial(ctx) {
+		err = b.fetchDepth(ctx, 1, "GIT_NO_LAZY_FETCH=0")
+	}
 	if err != nil {
-		return err
-	}
-	args := []string{
-		"-c", "protocol.version=2", "-c", "protocol.file.allow=always", "-c", "fetch.unpackLimit=1", "-c", "safe.directory=*",
-		"fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", "--update-shallow", "--upload-pack=" + serve,
-	}
-	if b.depth > 0 {
-		args = append(args, "--depth="+strconv.Itoa(b.depth))
-	}
-	if _, err := b.git(ctx, nil, append(args, fileURL(source), b.head.commit)...); err != nil {
 		return err
 	}
 	ref := "HEAD"
@@ -174,6 +172,30 @@ func (b *builder) fetch(ctx context.Context) error {
 		ref = "refs/heads/" + b.branch
 	}
 	_, err = b.git(ctx, nil, "update-ref", "--no-deref", ref, b.head.commit)
+	return err
+}
+
+// partial reports whether the source is a partial clone.
+func (b *builder) partial(ctx context.Context) bool {
+	_, err := b.from.Git(ctx, nil, nil, "config", "--get-regexp", `^remote\..*\.promisor$`)
+	return err == nil
+}
+
+// fetchDepth fetches so many commits, or all. The source is the directory that all linked work
+// trees share.
+func (b *builder) fetchDepth(ctx context.Context, depth int, env ...string) error {
+	source, err := b.from.line(ctx, "rev-parse", "--path-format=absolute", "--git-common-dir")
+	if err != nil {
+		return err
+	}
+	args := []string{
+		"-c", "protocol.version=2", "-c", "fetch.unpackLimit=1",
+		"fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", "--update-shallow", "--upload-pack=" + serve,
+	}
+	if depth > 0 {
+		args = append(args, "--depth="+strconv.Itoa(depth))
+	}
+	_, err = b.gitWith(ctx, env, nil, append(args, fileURL(source), b.head.commit)...)
 	return err
 }
 

@@ -122,15 +122,3 @@ remote.token.url=https://example.org:8443/x`
 		t.Errorf("the guest's config is\n%s", config)
 	}
 }
-
-// TestPublicURL has forms that a remote cannot easily be made with.
-func TestPublicURL(t *testing.T) {
-	for text, want := range map[string]string{
-		"": "", "C:/x": "", "/x": "", "./a:b": "", "x y@host:z": "", "host:": "", "javascript://x": "", "https://": "", "https:///x": "", "http://%zz/": "",
-		"host.example:x": "host.example:x", "[2001:db8:0:0:0:0:0:1]:x": "[2001:db8:0:0:0:0:0:1]:x", "HTTPS://a:b@h/x#f": "https://h/x", "ssh://h/~u/x": "ssh://h/~u/x",
-	} {
-		if got := publicURL(text); got != want {
-			t.Errorf("%q becomes %q, want %q", text, got, want)
-		}
-	}
-}

@@ -113,7 +113,7 @@ func newRepo(t testing.TB, init ...string) string {
 // dirty changes files in the ways that there are.
 func dirty(t testing.TB, dir string) {
 	t.Helper()
-	write(t, dir, "a", "edited\n", "new", "untracked\n", "sub dir/ü\n.txt", "name with a newline\n", "staged", "staged\n", ":(glob)*", "looks like a pathspec\n")
+	write(t, dir, "a", "edited\n", "new", "untracked\n", "sub dir/ü\n.txt", "name with a newline\n", "latin-1 \xfc", "not UTF-8\n", "staged", "staged\n", ":(glob)*", "looks like a pathspec\n")
 	git(t, dir, "add", "staged")
 	write(t, dir, "staged", "edited after it was staged\n")
 	must(t, os.Remove(filepath.Join(dir, "gone")))

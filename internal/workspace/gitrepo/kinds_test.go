@@ -77,6 +77,10 @@ var kinds = []kind{
 		dirty(t, dir)
 		return dir
 	}},
+	{name: "partial clone", make: func(t *testing.T) string { return partial(t) }},
+	{name: "sparse partial clone", make: func(t *testing.T) string { return partial(t, "--sparse") }, inGit: func(c contents) {
+		c["dir/b"], c["dir/deep/c"] = "file two\n", "file three\n"
+	}},
 	{name: "linked worktree", make: func(t *testing.T) string {
 		from, dir := newRepo(t), filepath.Join(t.TempDir(), "linked")
 		git(t, from, "worktree", "add", "-q", "-b", "side", dir)
@@ -193,6 +197,15 @@ func outside(c contents) {
 			c[name] = fileText(0o644, text)
 		}
 	}
+}
+
+// partial lacks what only older commits have, and what is outside of a sparse checkout.
+func partial(t *testing.T, flags ...string) string {
+	from, dir := newRepo(t), filepath.Join(t.TempDir(), "partial")
+	git(t, from, "config", "uploadpack.allowFilter", "true")
+	git(t, from, slices.Concat([]string{"clone", "-q", "--filter=blob:none"}, flags, []string{"file://" + from, dir})...)
+	write(t, dir, "a", "edited\n", "new", "x\n")
+	return dir
 }
 
 func conflict(t *testing.T) string {

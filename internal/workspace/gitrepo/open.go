@@ -161,34 +161,3 @@ func (r *Repo) Top() string { return r.top }
 
 // Folder reports whether the workspace is in no repository of the user's.
 func (r *Repo) Folder() bool { return r.folder }
-
-// ensure makes banger's own repository of a folder. It gets its name when it is complete, so that
-// of two that make it one is taken.
-func (r *Repo) ensure(ctx context.Context) error {
-	r.making.Lock()
-	defer r.making.Unlock()
-	if r.made || !r.folder {
-		return nil
-	}
-	if r.made = isGitDir(r.gitDir); r.made {
-		return nil
-	}
-	above := filepath.Dir(r.gitDir)
-	if err := os.MkdirAll(above, 0o700); err != nil {
-		return fsx.DiskError("make the directory of a workspace", err)
-	}
-	temporary, err := os.MkdirTemp(above, ".git-*")
-	if err != nil {
-		return fsx.DiskError("make the repository of a workspace", err)
-	}
-	defer os.RemoveAll(temporary)
-	init := command{dir: above, args: []string{"init", "--quiet", "--bare", "--template=", "--object-format=sha1", temporary}}
-	if _, err := init.run(ctx); err != nil {
-		return err
-	}
-	if err := os.Rename(temporary, r.gitDir); err != nil && !isGitDir(r.gitDir) {
-		return fsx.DiskError("make the repository of a workspace", err)
-	}
-	r.made = true
-	return nil
-}

@@ -2,9 +2,10 @@ package gitrepo
 
 import (
 	"context"
-	"net/url"
 	"regexp"
 	"strings"
+
+	"banger/internal/workspace/giturl"
 )
 
 // remotes copies the names and URLs of remotes, without credentials. A remote on this host is left
@@ -27,7 +28,7 @@ func (b *builder) remotes(ctx context.Context) error {
 				continue
 			}
 		}
-		clean := publicURL(value)
+		clean := giturl.Public(value)
 		if !remoteName.MatchString(name) || clean == "" {
 			continue
 		}
@@ -51,39 +52,3 @@ func (b *builder) remotes(ctx context.Context) error {
 
 // remoteName is what ordinary remotes are called.
 var remoteName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._/+-]*$`)
-
-// scp is the short form of an ssh URL (git-fetch(1)): a host with a colon before the first slash.
-// A host has more than one letter, or it would be a drive.
-var scp = regexp.MustCompile(`^([^/:@\s]+@)?([A-Za-z0-9._-]{2,}|\[[0-9A-Fa-f:.]+\]):[^:@\s][^\s]*$`)
-
-// publicURL returns the URL of a remote without what is secret in it, or "" if the remote is on
-// this host, runs a program, or is not understood.
-func publicURL(text string) string {
-	if strings.Contains(text, "::") { // a remote helper (gitremote-helpers(7))
-		return ""
-	}
-	if !strings.Contains(text, "://") {
-		before, _, _ := strings.Cut(text, "/")
-		_, after, _ := strings.Cut(before, ":")
-		if !scp.MatchString(text) || strings.Contains(after, "@") {
-			return ""
-		}
-		return text
-	}
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" {
-		return ""
-	}
-	switch strings.ToLower(u.Scheme) {
-	case "ssh", "git+ssh", "ssh+git":
-		if u.User != nil { // a user name says which account, and is no secret
-			u.User = url.User(u.User.Username())
-		}
-	case "http", "https", "git", "ftp", "ftps":
-		u.User = nil // a token is often the user name
-	default:
-		return ""
-	}
-	u.RawQuery, u.Fragment, u.RawFragment, u.ForceQuery = "", "", "", false
-	return u.String()
-}

@@ -32,6 +32,8 @@ type scan struct {
 	absent   []string        // submodules without a repository: empty directories
 	outside  map[string]bool // paths outside of a sparse checkout that have no file
 	reported map[string]bool
+
+	untrackedFiles int
 }
 
 // module is a submodule with a repository.
@@ -45,14 +47,17 @@ func newScan(r *Repo) *scan {
 }
 
 // scanRepo lists what ships of a repository. prefix is its path in the workspace; env may name
-// another index than the user's.
+// another index than the user's. Of a folder nothing is tracked, whatever an index has.
 func scanRepo(ctx context.Context, r *Repo, prefix string, o Select, env []string) (*scan, error) {
 	p, err := newPatterns(o.IncludeIgnored)
 	if err != nil {
 		return nil, err
 	}
 	s := newScan(r)
-	s.prefix, s.opts, s.ignored, s.env = prefix, o, p, env
+	s.prefix, s.opts, s.ignored = prefix, o, p
+	if !r.folder {
+		s.env = env
+	}
 	if err := s.tracked(ctx); err != nil {
 		return nil, err
 	}
@@ -82,7 +87,7 @@ func (s *scan) tracked(ctx context.Context) error {
 		}
 		last = name
 		if mode == modeModule {
-			err = s.module(ctx, name)
+			err = s.module(ctx, name, tag)
 		} else {
 			err = s.entry(name, tag)
 		}
@@ -111,9 +116,13 @@ func (s *scan) entry(name, tag string) error {
 }
 
 // module looks at a submodule in the index, whether .gitmodules mentions it or not.
-func (s *scan) module(ctx context.Context, name string) error {
+func (s *scan) module(ctx context.Context, name, tag string) error {
 	dir := filepath.Join(s.repo.top, name)
 	info, err := os.Lstat(dir)
+	if err != nil && strings.EqualFold(tag, "s") {
+		s.outside[name] = true
+		return nil
+	}
 	if err != nil || !s.real(path.Dir(name)) || !info.IsDir() {
 		s.dropped = append(s.dropped, name)
 		if err == nil && !info.IsDir() {
@@ -186,6 +195,7 @@ func (s *scan) untracked(ctx context.Context, name string, ignored bool) error {
 	}
 	dir, nested := strings.CutSuffix(name, "/")
 	if !nested {
+		s.untrackedFiles++
 		_, err := s.file(name)
 		return err
 	}

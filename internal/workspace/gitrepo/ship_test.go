@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -199,6 +200,23 @@ func TestFolder(t *testing.T) {
 			t.Errorf("the number is %d", c.N)
 		}
 	}
+	// What is ignored from now on, and what was included once, leaves the next snapshot.
+	write(t, dir, ".gitignore", "ignored*\nnode_modules\n")
+	must(t, os.Remove(filepath.Join(dir, "file")))
+	delete(want, "node_modules/x/y")
+	delete(want, "file")
+	want[".gitignore"] = "file ignored*\nnode_modules\n"
+	for n, o := range []Select{{IncludeIgnored: []string{"ignored"}}, {}} {
+		c, err := r.Snapshot(t.Context(), "dev", "x", o)
+		must(t, err)
+		if n == 0 {
+			want["ignored"] = "file x"
+		} else {
+			delete(want, "ignored")
+		}
+		compare(t, "the snapshot", inCommit(t, dir, []string{"GIT_DIR=" + own}, c.ID), want)
+		compare(t, "the list", listed(t, r, o, want), want)
+	}
 	fresh := t.TempDir()
 	must(t, r.BuildGit(t.Context(), fresh, GitOptions{Branch: "x"}))
 	if entries, _ := os.ReadDir(fresh); len(entries) > 0 {
@@ -210,9 +228,46 @@ func TestFolder(t *testing.T) {
 	// Another process, at the same time and later.
 	later, err := Open(t.Context(), filepath.Join(dir, "sub", ".."), own)
 	must(t, err)
-	if all, err := later.Snapshots(t.Context(), "dev"); err != nil || len(all) != 1 || !later.Folder() {
+	if all, err := later.Snapshots(t.Context(), "dev"); err != nil || len(all) != 3 || !later.Folder() {
 		t.Errorf("later there are %v (%v)", all, err)
 	}
+}
+
+// listed are the paths of a list, with what they should have.
+func listed(t testing.TB, r *Repo, o Select, want contents) contents {
+	t.Helper()
+	names, _ := list(t, r, o)
+	all := contents{}
+	for _, name := range names {
+		all[name] = want[name]
+	}
+	return all
+}
+
+// TestManyNewFiles: a first snapshot of many is a pack, and what a filter or line ends change is
+// right in it, too.
+func TestManyNewFiles(t *testing.T) {
+	dir := newRepo(t)
+	write(t, dir, ".gitattributes", "*.crlf text\n")
+	for i := range many + 10 {
+		write(t, dir, fmt.Sprint("new/", i), fmt.Sprint("file ", i), fmt.Sprint("new/", i, ".crlf"), fmt.Sprint(i, "\r\n"))
+	}
+	want := onDisk(t, dir)
+	for name, text := range want {
+		want[name] = strings.ReplaceAll(text, "\r\n", "\n")
+	}
+	c, err := open(t, dir).Snapshot(t.Context(), "dev", "x", Select{})
+	must(t, err)
+	if packs, _ := filepath.Glob(filepath.Join(dir, ".git/objects/pack/*.pack")); len(packs) != 1 {
+		t.Errorf("there are %d packs", len(packs))
+	}
+	archive := filepath.Join(t.TempDir(), "tar")
+	git(t, dir, "archive", "--format=tar", "--output="+archive, c.ID)
+	stream, err := os.Open(archive)
+	must(t, err)
+	defer stream.Close()
+	compare(t, "the snapshot", inTar(t, stream, t.TempDir()), want)
+	git(t, dir, "fsck", "--strict")
 }
 
 // TestModesAndTimes: permissions of files and directories, and times, are those on disk; bits

@@ -75,21 +75,21 @@ func (s *snapshot) take(ctx context.Context, r *Repo, prefix string) (Commit, er
 	if err != nil {
 		return Commit{}, err
 	}
+	series, err := r.series(ctx, s.vm)
+	if err != nil {
+		return Commit{}, err
+	}
 	tree := h.tree
 	if s.opts.Commit {
 		if _, err := r.committed(ctx); err != nil {
 			return Commit{}, err
 		}
-	} else if tree, err = s.tree(ctx, r, prefix); err != nil {
+	} else if tree, err = s.tree(ctx, r, prefix, len(series) == 0); err != nil {
 		return Commit{}, err
 	}
 	if prefix != "" && tree == h.tree {
 		s.made = append(s.made, made{r, h.commit})
 		return Commit{ID: h.commit, Tree: tree}, nil
-	}
-	series, err := r.series(ctx, s.vm)
-	if err != nil {
-		return Commit{}, err
 	}
 	if prefix == "" {
 		series = series[max(0, len(series)-1):]
@@ -122,12 +122,13 @@ func (s *snapshot) record(ctx context.Context, r *Repo, tree, parent string) (st
 // changes or becomes shorter while it reads it.
 const attempts = 3
 
-// tree writes the tree of a repository as its files lie on disk.
-func (s *snapshot) tree(ctx context.Context, r *Repo, prefix string) (string, error) {
+// tree writes the tree of a repository as its files lie on disk. first says that it is the first
+// of a series.
+func (s *snapshot) tree(ctx context.Context, r *Repo, prefix string, first bool) (string, error) {
 	before := len(s.made)
 	for attempt := 1; ; attempt++ {
 		s.made = s.made[:before]
-		id, unread, err := s.attempt(ctx, r, prefix)
+		id, unread, err := s.attempt(ctx, r, prefix, first)
 		if len(unread) == 0 || !exited(err) || api.KindOf(err) == api.KindNoSpace {
 			return id, err
 		}
@@ -144,8 +145,13 @@ func (s *snapshot) tree(ctx context.Context, r *Repo, prefix string) (string, er
 	}
 }
 
+// many is from how many untracked files on the first snapshot of a series puts objects into a
+// pack, instead of a file for each: 5,000 files take a third of the time. Later most of them are
+// there, and git would compress them again only to find that out.
+const many = 500
+
 // attempt is one attempt at tree. If git cannot read files, it returns all that git was to read.
-func (s *snapshot) attempt(ctx context.Context, r *Repo, prefix string) (id string, unread []File, err error) {
+func (s *snapshot) attempt(ctx context.Context, r *Repo, prefix string, first bool) (id string, unread []File, err error) {
 	dir, err := os.MkdirTemp("", "banger-index-")
 	if err != nil {
 		return "", nil, fsx.DiskError("make a temporary directory", err)
@@ -155,7 +161,7 @@ func (s *snapshot) attempt(ctx context.Context, r *Repo, prefix string) (id stri
 		return "", nil, err
 	}
 	index := filepath.Join(dir, "index")
-	if err := copyIndex(filepath.Join(r.gitDir, "index"), index); err != nil {
+	if err := copyIndex(r.index(), index); err != nil {
 		return "", nil, err
 	}
 	env := []string{"GIT_INDEX_FILE=" + index}
@@ -163,7 +169,7 @@ func (s *snapshot) attempt(ctx context.Context, r *Repo, prefix string) (id stri
 	if err != nil {
 		return "", nil, err
 	}
-	if err := s.prepare(ctx, list); err != nil {
+	if err := s.prepare(ctx, list, env); err != nil {
 		return "", nil, err
 	}
 	var names bytes.Buffer
@@ -172,18 +178,29 @@ func (s *snapshot) attempt(ctx context.Context, r *Repo, prefix string) (id stri
 	}
 	// Unlike git add this takes files of nested repositories, unmerged paths, and paths outside of
 	// a sparse checkout.
-	if _, err := r.Git(ctx, env, &names, "update-index", "--add", "--remove", "--replace", "-z", "--stdin"); err != nil {
+	add := []string{"update-index", "--add", "--remove", "--replace", "-z", "--stdin"}
+	if first && list.untrackedFiles > many {
+		add = slices.Concat([]string{"-c", "core.bigFileThreshold=1"}, add)
+	}
+	if _, err := r.Git(ctx, env, &names, add...); err != nil {
 		return "", list.files, err
 	}
 	// A partial clone lacks objects of files that have not changed.
 	out, err := r.Git(ctx, env, nil, "write-tree", "--missing-ok")
+	if err == nil && r.folder {
+		r.keep(index)
+	}
 	return strings.TrimSpace(string(out)), nil, err
 }
 
 // prepare removes from the index what is not there as it says, and sets the submodules' commits.
-func (s *snapshot) prepare(ctx context.Context, list *scan) error {
+func (s *snapshot) prepare(ctx context.Context, list *scan, env []string) error {
+	dropped, err := list.stale(ctx, env)
+	if err != nil {
+		return err
+	}
 	var info bytes.Buffer
-	for _, name := range list.dropped {
+	for _, name := range dropped {
 		fmt.Fprintf(&info, "0 %s\t%s\x00", list.repo.zero(), name)
 	}
 	for _, m := range list.modules {
@@ -196,7 +213,7 @@ func (s *snapshot) prepare(ctx context.Context, list *scan) error {
 	if info.Len() == 0 {
 		return nil
 	}
-	_, err := list.repo.Git(ctx, list.env, &info, "update-index", "-z", "--index-info")
+	_, err = list.repo.Git(ctx, env, &info, "update-index", "-z", "--index-info")
 	return err
 }
 

@@ -171,7 +171,7 @@ func TestSnapshotOfSubmodules(t *testing.T) {
 		must(t, err)
 	}
 	write(t, dir, "a", "edited again\n")
-	next, err := r.Snapshot(t.Context(), "dev", "x", Select{})
+	next, err := r.Snapshot(t.Context(), "dev", "another message", Select{})
 	must(t, err)
 	if next.N != 5 || git(t, dir, "rev-parse", next.ID+":sub") != git(t, dir, "rev-parse", c.ID+":sub") {
 		t.Errorf("the next snapshot is %+v", next)
@@ -183,6 +183,24 @@ func TestSnapshotOfSubmodules(t *testing.T) {
 	}
 	if refs := git(t, filepath.Join(dir, "sub/inner"), "for-each-ref", "--format=%(refname)", "refs/banger"); refs != "refs/banger/dev/5" {
 		t.Errorf("the submodule has %q", refs)
+	}
+}
+
+// TestASubmoduleOutsideOfASparseCheckout stays in the tree, and is not removed in the guest.
+func TestASubmoduleOutsideOfASparseCheckout(t *testing.T) {
+	from, dir := submodules(t), filepath.Join(t.TempDir(), "clone")
+	git(t, from, "clone", "-q", from, dir)
+	git(t, dir, "sparse-checkout", "set", "--cone", "dir")
+	must(t, os.RemoveAll(filepath.Join(dir, "subdir"))) // what git leaves of it is an empty directory
+	r := open(t, dir)
+	c, err := r.Snapshot(t.Context(), "dev", "x", Select{})
+	must(t, err)
+	if head := git(t, dir, "rev-parse", "HEAD^{tree}"); c.Tree != head {
+		t.Errorf("the tree changed: %s", git(t, dir, "diff", "--name-status", "HEAD", c.ID))
+	}
+	guest, _ := ship(t, r, Select{}, GitOptions{})
+	if changed := status(t, guest); len(changed) > 0 {
+		t.Errorf("git in the guest says that these changed: %q", changed)
 	}
 }
 
