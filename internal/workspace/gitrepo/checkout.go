@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"banger/internal/host/fsx"
 )
@@ -41,24 +40,14 @@ func (t *treeOf) checkOut(ctx context.Context, dir, index string) error {
 		return fsx.DiskError("make a temporary directory", err)
 	}
 	defer os.Remove(index)
-	git := func(stdin string, args ...string) (string, error) {
-		env := []string{"GIT_DIR=" + t.repo.gitDir, "GIT_WORK_TREE=" + dir, "GIT_INDEX_FILE=" + index}
-		// Nothing outside of a sparse checkout is left out.
-		c := command{dir: dir, env: env, stdin: strings.NewReader(stdin), args: append([]string{"-c", "core.sparseCheckout=false"}, args...)}
-		out, err := c.run(ctx)
-		return string(out), err
+	env := []string{"GIT_DIR=" + t.repo.gitDir, "GIT_WORK_TREE=" + dir, "GIT_INDEX_FILE=" + index}
+	// Git takes attributes from this index as long as their file is not there. Nothing outside of
+	// a sparse checkout is left out.
+	for _, args := range [][]string{{"read-tree", t.commit}, {"checkout-index", "-q", "-f", "-a"}} {
+		c := command{dir: dir, env: env, args: append([]string{"-c", "core.sparseCheckout=false"}, args...)}
+		if _, err := c.run(ctx); err != nil {
+			return err
+		}
 	}
-	if _, err := git("", "read-tree", t.commit); err != nil {
-		return err
-	}
-	// Git takes attributes from the work tree: they have to be there before what they are about.
-	attributes, err := git("", "ls-files", "-z", "--", ".gitattributes", ":(glob)**/.gitattributes")
-	if err != nil {
-		return err
-	}
-	if _, err := git(attributes, "checkout-index", "-q", "-f", "-z", "--stdin"); err != nil {
-		return err
-	}
-	_, err = git("", "checkout-index", "-q", "-f", "-a")
-	return err
+	return nil
 }

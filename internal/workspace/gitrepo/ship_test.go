@@ -262,7 +262,7 @@ func TestManyNewFiles(t *testing.T) {
 		t.Errorf("there are %d packs", len(packs))
 	}
 	archive := filepath.Join(t.TempDir(), "tar")
-	git(t, dir, "archive", "--format=tar", "--output="+archive, c.ID)
+	git(t, dir, "archive", "--format=tar", "--output="+archive, c.Tree)
 	stream, err := os.Open(archive)
 	must(t, err)
 	defer stream.Close()
@@ -409,7 +409,7 @@ func TestFilesOfACommit(t *testing.T) {
 	git(t, dir, "config", "filter.case.clean", "tr A-Z a-z")
 	git(t, dir, "config", "filter.unused.smudge", "false")
 	git(t, dir, "config", "filter.unused.required", "true")
-	write(t, dir, "dir/.gitattributes", "*.up filter=case\n*.crlf text eol=crlf\nb export-ignore\n", "dir/1.up", "up\n", "dir/x.crlf", "line\n")
+	write(t, dir, "dir/.gitattributes", "*.up filter=case\n*.crlf text eol=crlf\nb export-ignore\n", "dir/1.up", "up\n", "dir/x.crlf", "line\n", "dir/.0.up", "sorts before the attributes\n")
 	git(t, dir, "add", "dir")
 	git(t, dir, "commit", "-q", "-m", "attributes")
 	clone := filepath.Join(t.TempDir(), "clone")
@@ -426,6 +426,9 @@ func TestFilesOfACommit(t *testing.T) {
 			if got[name] != text {
 				t.Errorf("%s is %q, want %q", name, got[name], text)
 			}
+		}
+		if got["dir/.0.up"] != "file SORTS BEFORE THE ATTRIBUTES\n" {
+			t.Errorf("dir/.0.up is %q", got["dir/.0.up"])
 		}
 		if _, there := got["untracked"]; there || got["dir/1.up"] != "file UP\n" || got["dir/x.crlf"] != "file line\r\n" {
 			t.Errorf("the stream has %q", got)
