@@ -41,11 +41,10 @@ func (t *treeOf) checkOut(ctx context.Context, dir, index string) error {
 	}
 	defer os.Remove(index)
 	env := []string{"GIT_DIR=" + t.repo.gitDir, "GIT_WORK_TREE=" + dir, "GIT_INDEX_FILE=" + index}
-	// Git takes attributes from this index as long as their file is not there. Nothing outside of
-	// a sparse checkout is left out.
+	// Git takes attributes from this index as long as their file is not there. A sparse checkout
+	// does not count here: read-tree looks at it with -u alone.
 	for _, args := range [][]string{{"read-tree", t.commit}, {"checkout-index", "-q", "-f", "-a"}} {
-		c := command{dir: dir, env: env, args: append([]string{"-c", "core.sparseCheckout=false"}, args...)}
-		if _, err := c.run(ctx); err != nil {
+		if _, err := (command{dir: dir, env: env, args: args}).run(ctx); err != nil {
 			return err
 		}
 	}

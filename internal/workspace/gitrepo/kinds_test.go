@@ -134,6 +134,11 @@ var kinds = []kind{
 	}},
 	{name: "kinds of files change", make: func(t *testing.T) string {
 		dir := newRepo(t)
+		write(t, dir, "two/levels/f", "x\n")
+		git(t, dir, "add", "two")
+		git(t, dir, "commit", "-q", "-m", "two levels")
+		must(t, os.Rename(filepath.Join(dir, "two"), filepath.Join(dir, "moved")))
+		must(t, os.Symlink("moved", filepath.Join(dir, "two")))
 		must(t, os.Remove(filepath.Join(dir, "a")))
 		write(t, dir, "a/now/a/directory", "x\n", "elsewhere/c", "behind a link\n")
 		must(t, os.RemoveAll(filepath.Join(dir, "dir/deep")))

@@ -443,6 +443,16 @@ func TestFilesOfACommit(t *testing.T) {
 	})
 }
 
+// TestACommitOfASparseCheckout is HEAD's whole tree.
+func TestACommitOfASparseCheckout(t *testing.T) {
+	dir := sparse(t, "--cone", "--sparse-index")
+	want := inCommit(t, dir, nil, "HEAD")
+	unchanged(t, dir, "shipping a commit", func() {
+		_, got := ship(t, open(t, dir), Select{Commit: true}, GitOptions{})
+		compare(t, "the stream", got, want)
+	})
+}
+
 // TestLFS: large files ship as they lie, and a snapshot has their pointers.
 func TestLFS(t *testing.T) {
 	if _, err := exec.LookPath("git-lfs"); err != nil {
