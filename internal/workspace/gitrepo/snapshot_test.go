@@ -285,11 +285,9 @@ func TestAnUnreadableFile(t *testing.T) {
 	dir := newRepo(t)
 	write(t, dir, "secret", "x\n")
 	must(t, os.Chmod(filepath.Join(dir, "secret"), 0))
-	for file := range fingerprint(t, dir) {
-		must(t, os.Lchown(filepath.Join(dir, file), nobody, nobody))
+	if os.Geteuid() == 0 {
+		chownAll(t, dir)
 	}
-	must(t, os.Chmod(dir, 0o755))
-	chownAll(t, filepath.Join(dir, ".git"))
 	out := asNobody(t, "snapshot", dir)
 	if !strings.HasPrefix(out, "denied: ") || !strings.Contains(out, `"secret" cannot be read`) || !strings.Contains(out, ".gitignore") {
 		t.Errorf("it says %s", out)
