@@ -116,11 +116,21 @@ func (i *importer) addDeletions(present map[string]bool, shipped memory, modules
 		switch {
 		case at.mode == modeModule:
 			// A directory without files is what git makes of a submodule that is not checked out.
-		case sent && !present[name]:
+		case sent && !present[name] && !i.isUnknown(name):
 			i.changed = append(i.changed, &change{entry: Entry{Path: name}})
 		}
 	}
-	modules.deletions(shipped, i.entries)
+	modules.deletions(shipped, i.entries, i.isUnknown)
+}
+
+// isUnknown reports whether the guest did not say what is at a path.
+func (i *importer) isUnknown(name string) bool {
+	for ; len(i.unknown) > 0 && name != "."; name = path.Dir(name) {
+		if i.unknown[name] {
+			return true
+		}
+	}
+	return false
 }
 
 func (i *importer) warnOfCollisions(present map[string]bool) {
@@ -170,7 +180,7 @@ func (m modules) seen(module string, e Entry, shipped memory) {
 }
 
 // deletions finds submodules that lost a file.
-func (m modules) deletions(shipped memory, now []Entry) {
+func (m modules) deletions(shipped memory, now []Entry, unknown func(string) bool) {
 	if len(m) == 0 {
 		return
 	}
@@ -179,7 +189,7 @@ func (m modules) deletions(shipped memory, now []Entry) {
 		present[e.Path] = true
 	}
 	for name, e := range shipped.entries {
-		if module := m.of(name); module != "" && e.Type != TypeDir && !present[name] {
+		if module := m.of(name); module != "" && e.Type != TypeDir && !present[name] && !unknown(name) {
 			m[module] = true
 		}
 	}

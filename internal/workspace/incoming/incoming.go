@@ -43,6 +43,10 @@ type Entry struct {
 	CTime int64
 	Inode uint64
 	Link  string // the target
+	// Skipped means that what is in the directory is not listed.
+	Skipped bool
+	// Unread is why it is not known what is in a directory, or what else the path is.
+	Unread string
 }
 
 // The types of entries.
@@ -104,7 +108,7 @@ type Result struct {
 // that was recorded before, no new commit is made. Until Record is called nothing refers to
 // what Import writes.
 func Import(ctx context.Context, repo Repo, guest Guest, r Request) (Result, error) {
-	i := &importer{repo: repo, guest: guest, Request: r}
+	i := &importer{repo: repo, guest: guest, Request: r, unknown: map[string]bool{}}
 	i.Limits.setDefaults()
 	if err := i.open(ctx); err != nil {
 		return Result{}, err
@@ -157,7 +161,8 @@ type importer struct {
 	base     tree
 	baseTree string // its name
 	entries  []Entry
-	changed  []*change // sorted by path
+	unknown  map[string]bool // paths at and below which nothing is known
+	changed  []*change       // sorted by path
 }
 
 // change is a path of which the guest has something else than the shipped snapshot.

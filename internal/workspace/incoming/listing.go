@@ -3,6 +3,7 @@ package incoming
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -59,6 +60,12 @@ func (i *importer) take(e Entry) error {
 		return malformed(e.Path, "its size is negative")
 	case e.Type == TypeLink && (e.Link == "" || len(e.Link) > maxTarget || strings.ContainsRune(e.Link, 0)):
 		return malformed(e.Path, "its target is not one of a symbolic link")
+	case e.Unread != "":
+		i.warn(e.Path, fmt.Sprintf("imported as it was sent, because it could not be read: %.100q", e.Unread))
+		i.unknown[e.Path] = true
+		return nil
+	case e.Skipped:
+		i.unknown[e.Path] = true
 	case e.Type != TypeFile && e.Type != TypeDir && e.Type != TypeLink:
 		i.warn(e.Path, "left out: it is neither a file nor a directory nor a symbolic link")
 		return nil

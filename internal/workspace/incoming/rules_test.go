@@ -142,3 +142,19 @@ func TestTheSameTick(t *testing.T) {
 		t.Errorf("%+v %v", result.Commit, err)
 	}
 }
+
+// TestUnknownIsNotDeleted: what the guest cannot read or was told to skip stays as it was sent.
+func TestUnknownIsNotDeleted(t *testing.T) {
+	fx := ship(t, map[string]string{"a/x": "x\n", "a/b/y": "y\n", "c": "c\n", "d/z": "z\n", "dd": "d\n"})
+	g := &script{entries: []incoming.Entry{
+		{Path: "a", Type: "dir", Unread: "permission denied"}, {Path: "c", Type: "other", Unread: "input/output error"}, {Path: "d", Type: "dir", Skipped: true},
+	}}
+	result, err := incoming.Import(context.Background(), fx.repo, g, fx.request())
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantLines(t, "diff", fx.diff(t, result.Commit), "D\tdd")
+	if len(result.Warnings) != 2 {
+		t.Errorf("warnings: %+v", result.Warnings)
+	}
+}
