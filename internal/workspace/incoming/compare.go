@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"banger/internal/workspace/objects"
 	"banger/internal/workspace/treename"
 )
 
@@ -16,12 +17,12 @@ const racy = int64(20 * time.Millisecond)
 
 // memory is a known state, for looking up.
 type memory struct {
-	tree    tree
+	tree    map[string]objects.Entry
 	entries map[string]*Entry
 	began   int64
 }
 
-func remember(t tree, s State) memory {
+func remember(t map[string]objects.Entry, s State) memory {
 	m := memory{tree: t, entries: make(map[string]*Entry, len(s.Entries)), began: s.Began}
 	for n := range s.Entries {
 		if git, _ := withinGit(s.Entries[n].Path); git == "" {
@@ -32,10 +33,10 @@ func remember(t tree, s State) memory {
 }
 
 // has returns what the known state has at e's path, if that has not changed.
-func (m memory) has(e Entry) (treeEntry, bool) {
+func (m memory) has(e Entry) (objects.Entry, bool) {
 	known, listed := m.entries[e.Path]
 	if !listed || m.began != 0 && e.CTime > m.began-racy {
-		return treeEntry{}, false
+		return objects.Entry{}, false
 	}
 	same := known.Type == e.Type && isExec(known.Mode) == isExec(e.Mode) && known.Size == e.Size &&
 		known.MTime == e.MTime && known.CTime == e.CTime && known.Inode == e.Inode && known.Link == e.Link
@@ -52,7 +53,7 @@ func (i *importer) compare(ctx context.Context) error {
 	shipped := remember(i.base, i.Shipped)
 	known := []memory{shipped}
 	if i.Last != nil {
-		t, err := i.readTree(ctx, i.Last.Commit)
+		t, err := objects.Tree(ctx, i.repo, i.Last.Commit)
 		if err != nil {
 			return err
 		}
@@ -88,24 +89,22 @@ func (i *importer) changeOf(e Entry, known []memory) *change {
 			if at == i.base[e.Path] {
 				return nil
 			}
-			return &change{entry: e, mode: at.mode, id: at.id}
+			return &change{entry: e, mode: at.Mode, id: at.ID}
 		}
 	}
-	c := &change{entry: e, mode: modeFile}
+	c := &change{entry: e, mode: objects.ModeFile}
 	switch was, shipped := known[0].entries[e.Path]; {
 	case e.Type == TypeLink:
-		c.mode = modeLink
+		c.mode = objects.ModeLink
 	// The host's file system may know no modes (core.fileMode), so the base's counts unless the
 	// guest changed it.
-	case shipped && was.Type == TypeFile && isExec(was.Mode) == isExec(e.Mode) && isFile(i.base[e.Path].mode):
-		c.mode = i.base[e.Path].mode
+	case shipped && was.Type == TypeFile && isExec(was.Mode) == isExec(e.Mode) && i.base[e.Path].IsFile():
+		c.mode = i.base[e.Path].Mode
 	case isExec(e.Mode):
-		c.mode = modeExec
+		c.mode = objects.ModeExec
 	}
 	return c
 }
-
-func isFile(mode string) bool { return mode == modeFile || mode == modeExec }
 
 // addDeletions adds what was sent and is not there any more. What was not sent, as in a sparse
 // checkout, stays.
@@ -114,7 +113,7 @@ func (i *importer) addDeletions(present map[string]bool, shipped memory, modules
 		_, sent := shipped.entries[name]
 		sent = sent || len(shipped.entries) == 0
 		switch {
-		case at.mode == modeModule:
+		case at.Mode == objects.ModeModule:
 			// A directory without files is what git makes of a submodule that is not checked out.
 		case sent && !present[name] && !i.isUnknown(name):
 			i.changed = append(i.changed, &change{entry: Entry{Path: name}})
@@ -154,7 +153,7 @@ type modules map[string]bool
 func (i *importer) modules() modules {
 	m := modules{}
 	for name, at := range i.base {
-		if at.mode == modeModule {
+		if at.Mode == objects.ModeModule {
 			m[name] = false
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"banger/api"
+	"banger/internal/workspace/objects"
 )
 
 // fetch writes what the guest has and the repository has not into the quarantine: below work
@@ -97,7 +98,7 @@ func (i *importer) places() map[string]string {
 // receive writes a file's content. The guest may send more than it listed.
 func (i *importer) receive(c *change, place string, content io.Reader) error {
 	name, mode := c.entry.Path, os.FileMode(0o600)
-	if c.mode == modeExec {
+	if c.mode == objects.ModeExec {
 		mode = 0o700
 	}
 	if err := os.MkdirAll(filepath.Dir(place), 0o700); err != nil {

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"banger/api"
+	"banger/internal/workspace/objects"
 )
 
 const ignoreFile = ".gitignore"
@@ -71,11 +71,11 @@ func (ig *ignorer) writeBase(ctx context.Context) error {
 	}
 	var names []string
 	for name, at := range ig.base {
-		if path.Base(name) == ignoreFile && isFile(at.mode) && !changed[name] {
+		if path.Base(name) == ignoreFile && at.IsFile() && !changed[name] {
 			names = append(names, name)
 		}
 	}
-	return ig.writeBlobs(ctx, names, func(name string) string { return ig.base[name].id })
+	return ig.writeBlobs(ctx, names, func(name string) string { return ig.base[name].ID })
 }
 
 // writeBlobs writes .gitignore files that the repository has.
@@ -83,38 +83,16 @@ func (ig *ignorer) writeBlobs(ctx context.Context, names []string, id func(name 
 	if len(names) == 0 {
 		return nil
 	}
-	var ids strings.Builder
-	for _, name := range names {
-		ids.WriteString(id(name) + "\n")
+	ids := make([]string, len(names))
+	for n, name := range names {
+		ids[n] = id(name)
 	}
-	out, err := ig.repo.Git(ctx, nil, strings.NewReader(ids.String()), "cat-file", "--batch=%(objectsize)")
-	for _, name := range names {
-		if err != nil {
-			return err
+	return objects.Blobs(ctx, ig.repo, ids, maxRules, func(n int, content []byte) error {
+		if content == nil {
+			return nil
 		}
-		var content []byte
-		content, out, err = nextBlob(out)
-		if err == nil {
-			err = ig.write(path.Dir(name), bytes.NewReader(content))
-		}
-	}
-	return err
-}
-
-// nextBlob cuts one object from the output of git cat-file --batch=%(objectsize).
-func nextBlob(out []byte) (content, rest []byte, err error) {
-	header, rest, _ := bytes.Cut(out, []byte{'\n'})
-	size := 0
-	for _, digit := range header {
-		if digit < '0' || digit > '9' || size > len(rest) {
-			return nil, nil, api.Errorf(api.KindInternal, "git cat-file answered %.100q", header)
-		}
-		size = size*10 + int(digit-'0')
-	}
-	if len(header) == 0 || size+1 > len(rest) {
-		return nil, nil, api.Errorf(api.KindInternal, "git cat-file answered %.100q", header)
-	}
-	return rest[:size], rest[size+1:], nil
+		return ig.write(path.Dir(names[n]), bytes.NewReader(content))
+	})
 }
 
 // writeGuests writes the .gitignore files that the guest changed. Those in directories that

@@ -12,6 +12,7 @@ import (
 	"io"
 
 	"banger/internal/faultpoint"
+	"banger/internal/workspace/objects"
 )
 
 // Repo is the host's repository.
@@ -158,7 +159,7 @@ type importer struct {
 	quarantine *quarantine
 	result     Result
 
-	base     tree
+	base     map[string]objects.Entry
 	baseTree string // its name
 	entries  []Entry
 	unknown  map[string]bool // paths at and below which nothing is known
