@@ -1,0 +1,325 @@
+package apply_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"banger/api"
+	"banger/internal/workspace/apply"
+	"banger/internal/workspace/incoming"
+	"banger/internal/workspace/worktest"
+)
+
+var ctx = context.Background()
+
+// fixture is a repository, a guest that was sent its files, and a directory of banger's.
+type fixture struct {
+	repo    *worktest.Repo
+	guest   *worktest.Guest
+	shipped incoming.State
+	dir     string
+}
+
+func ship(t testing.TB, files map[string]string) *fixture {
+	t.Helper()
+	fx := &fixture{repo: worktest.New(t), guest: &worktest.Guest{Dir: t.TempDir()}, dir: filepath.Join(t.TempDir(), "state")}
+	fx.repo.Commit(t, files)
+	fx.send(t)
+	return fx
+}
+
+func (fx *fixture) send(t testing.TB) {
+	t.Helper()
+	commit, err := fx.repo.Snapshot(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("cp", "-a", fx.repo.Dir+"/.", fx.guest.Dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := os.RemoveAll(filepath.Join(fx.guest.Dir, ".git")); err != nil {
+		t.Fatal(err)
+	}
+	fx.shipped = incoming.State{Commit: commit}
+	fx.shipped.Entries, err = fx.guest.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (fx *fixture) edit(t testing.TB, name, content string) {
+	t.Helper()
+	worktest.Write(t, fx.guest.Dir, name, content)
+}
+
+func remove(t testing.TB, dir string, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil && !errors.Is(err, syscall.ENOTDIR) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// request imports what the guest has.
+func (fx *fixture) request(t testing.TB) apply.Request {
+	t.Helper()
+	result, err := incoming.Import(ctx, fx.repo, fx.guest, incoming.Request{VM: worktest.VM, Shipped: fx.shipped, Record: fx.repo.Record})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return apply.Request{Shipped: fx.shipped.Commit, Guest: result.Commit, Snapshot: fx.repo.Snapshot, Dir: fx.dir}
+}
+
+func (fx *fixture) files(t testing.TB) map[string]string {
+	return worktest.Files(t, fx.repo.Dir, ".git")
+}
+
+func wantFiles(t testing.TB, what string, got, want map[string]string) {
+	t.Helper()
+	for name, content := range want {
+		if is, found := got[name]; !found || is != content {
+			t.Errorf("%s: %q is %q, want %q", what, name, is, content)
+		}
+	}
+	for name := range got {
+		if _, found := want[name]; !found {
+			t.Errorf("%s: %q is there", what, name)
+		}
+	}
+}
+
+var base = map[string]string{
+	"same":          "same\n",
+	"guest":         "1\n",
+	"host":          "1\n",
+	"both":          "1\n2\n3\n4\n5\n6\n7\n",
+	"gone":          "gone\n",
+	"script":        "#!/bin/sh\n",
+	"link":          "-> same",
+	"file-to-dir":   "f\n",
+	"dir-to-file/a": "a\n",
+	"deep/er/file":  "deep\n",
+	".gitignore":    "*.o\n",
+}
+
+// edits makes changes on both sides that do not conflict.
+func (fx *fixture) edits(t testing.TB) {
+	fx.edit(t, "guest", "2\n")
+	fx.edit(t, "both", "1\n2\n3\n4\n5\n6\nseven\n")
+	fx.edit(t, "new dir/new", "#!new\n")
+	fx.edit(t, "link", "-> guest")
+	remove(t, fx.guest.Dir, "gone", "file-to-dir", "dir-to-file", "deep")
+	fx.edit(t, "file-to-dir/x", "x\n")
+	fx.edit(t, "dir-to-file", "a file\n")
+	fx.repo.Write(t, "host", "2\n")
+	fx.repo.Write(t, "both", "one\n2\n3\n4\n5\n6\n7\n")
+	fx.repo.Write(t, "untracked", "u\n")
+	fx.repo.Write(t, "ignored.o", "mine\n")
+	fx.repo.Run(t, "add", "host") // and the index has something that HEAD has not
+}
+
+var edited = map[string]string{
+	"same": "same\n", "guest": "2\n", "host": "2\n", "both": "one\n2\n3\n4\n5\n6\nseven\n", "script": "#!/bin/sh\n", "link": "-> guest",
+	"file-to-dir/x": "x\n", "dir-to-file": "a file\n", ".gitignore": "*.o\n", "new dir/new": "#!new\n", "untracked": "u\n", "ignored.o": "mine\n",
+}
+
+func TestApplyAndUndo(t *testing.T) {
+	fx := ship(t, base)
+	fx.edits(t)
+	for name, mode := range map[string]os.FileMode{"guest": 0o600, "both": 0o664} {
+		if err := os.Chmod(filepath.Join(fx.repo.Dir, name), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := fx.request(t)
+	before, check := fx.files(t), fx.repo.Untouched(t)
+	result, err := apply.Apply(ctx, fx.repo, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check()
+	wantFiles(t, "applied", fx.files(t), edited)
+	if got, want := fmt.Sprint(result.Written, result.Removed), "[both dir-to-file file-to-dir/x guest link new dir/new] [deep/er/file dir-to-file/a file-to-dir gone]"; got != want {
+		t.Errorf("result %s, want %s", got, want)
+	}
+	for name, want := range map[string]os.FileMode{"guest": 0o600, "both": 0o664, "new dir/new": 0o755, "dir-to-file": 0o644} {
+		if info, err := os.Stat(filepath.Join(fx.repo.Dir, name)); err != nil || info.Mode() != want {
+			t.Errorf("%s: %v %v, want %v", name, info.Mode(), err, want)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(fx.repo.Dir, "deep")); err == nil {
+		t.Error("an empty directory is left")
+	}
+	if again, err := apply.Apply(ctx, fx.repo, r); err != nil || len(again.Written)+len(again.Removed) > 0 {
+		t.Errorf("again: %+v %v", again, err)
+	}
+	undone, err := apply.Undo(ctx, fx.repo, fx.dir, fx.repo.Snapshot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check()
+	wantFiles(t, "undone", fx.files(t), before)
+	if len(undone.Restored) != 10 || fx.repo.Run(t, "show", undone.Snapshot+":guest") != "2" {
+		t.Errorf("%+v", undone)
+	}
+	if info, err := os.Stat(filepath.Join(fx.repo.Dir, "guest")); err != nil || info.Mode() != 0o600 {
+		t.Errorf("%v %v", info.Mode(), err)
+	}
+	if _, err := apply.Undo(ctx, fx.repo, fx.dir, fx.repo.Snapshot); api.KindOf(err) != api.KindNotFound {
+		t.Errorf("a second time: %v", err)
+	}
+	left, _ := os.ReadDir(fx.dir)
+	if len(left) != 1 || left[0].Name() != "lock" {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// TestConflicts: nothing is written, and with Partial the rest is.
+func TestConflicts(t *testing.T) {
+	fx := ship(t, map[string]string{"a": "1\n", "b": "1\n", "c": "1\n", "d/e": "1\n", "f": "1\n", "l": "-> a", "m": "1\n", "g": "1\n", ".gitignore": "*.o\nbuild/\n", "bin": "\x00\x01"})
+	outside := t.TempDir()
+	fx.edit(t, "good", "good\n")
+	fx.edit(t, "a", "guest\n")
+	fx.repo.Write(t, "a", "host\n")
+	remove(t, fx.guest.Dir, "b", "d")
+	fx.repo.Write(t, "b", "host\n")
+	fx.edit(t, "c", "guest\n")
+	remove(t, fx.repo.Dir, "c")
+	fx.edit(t, "d", "a file\n")
+	fx.repo.Write(t, "d/mine", "host\n")
+	fx.edit(t, "f", "guest\n")
+	fx.repo.Write(t, "f", "-> "+outside)
+	fx.edit(t, "l", "-> b")
+	fx.repo.Write(t, "l", "-> c")
+	fx.edit(t, "new", "guest\n")
+	fx.repo.Write(t, "new", "host\n")
+	fx.edit(t, "build-/x", "fine\n")
+	fx.edit(t, "out/x", "guest\n")
+	fx.repo.Write(t, "out", "-> "+outside)
+	fx.edit(t, "in/x", "guest\n")
+	fx.repo.Write(t, "in", "-> d")
+	fx.edit(t, "n.o/x", "guest\n")
+	fx.edit(t, "bin", "\x00\x02")
+	fx.repo.Write(t, "bin", "\x00\x03")
+	fx.repo.Write(t, "p.o", "ignored\n")
+	fx.repo.Write(t, "m", "host\n")
+	fx.edit(t, ".gitignore", "nothing\n")
+	fx.edit(t, "p.o", "guest\n")
+	r := fx.request(t)
+	before, check := fx.files(t), fx.repo.Untouched(t)
+	want := map[string]string{
+		"a": "both sides changed the same lines", "b": "it was changed here and removed in the guest", "c": "it was removed here and changed in the guest",
+		"d": "a directory with other files is here", "f": "it was changed on both sides", "l": "it was changed on both sides",
+		"new": "it was added on both sides with different contents", "out/x": "a directory of its path is a symbolic link here",
+		"in/x": "a directory of its path is a symbolic link here", "bin": "both sides changed the same lines", "p.o": "a file that git ignores is in its place",
+	}
+	verify := func(result apply.Result) {
+		t.Helper()
+		got := map[string]string{}
+		for _, c := range result.Conflicts {
+			got[c.Path] = c.Reason
+		}
+		wantFiles(t, "conflicts", got, want)
+		check()
+	}
+	result, err := apply.Apply(ctx, fx.repo, r)
+	if api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), `"a": both sides`) || !strings.Contains(err.Error(), "1 more") {
+		t.Errorf("%v", err)
+	}
+	verify(result)
+	wantFiles(t, "nothing", fx.files(t), before)
+	r.Partial = true
+	result, err = apply.Apply(ctx, fx.repo, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	verify(result)
+	if !slices.Equal(result.Written, []string{".gitignore", "build-/x", "good", "n.o/x"}) || !slices.Equal(result.Removed, []string{"d/e"}) {
+		t.Errorf("%q %q", result.Written, result.Removed)
+	}
+	if left, _ := os.ReadDir(outside); len(left) > 0 {
+		t.Errorf("outside: %v", left)
+	}
+	if _, err := apply.Undo(ctx, fx.repo, fx.dir, fx.repo.Snapshot); err != nil {
+		t.Fatal(err)
+	}
+	wantFiles(t, "undone", fx.files(t), before)
+}
+
+// TestChangedMeanwhile: a file that changes after the snapshot is not replaced, and what was
+// written before is taken back.
+func TestChangedMeanwhile(t *testing.T) {
+	fx := ship(t, base)
+	fx.edits(t)
+	r := fx.request(t)
+	before := fx.files(t)
+	r.Snapshot = func(ctx context.Context) (string, error) {
+		commit, err := fx.repo.Snapshot(ctx)
+		fx.repo.Write(t, "guest", "9\n") // of the same size
+		return commit, err
+	}
+	result, err := apply.Apply(ctx, fx.repo, r)
+	if api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), `"guest"`) || !strings.Contains(err.Error(), "nothing was changed") {
+		t.Errorf("%+v %v", result, err)
+	}
+	before["guest"] = "9\n"
+	wantFiles(t, "after", fx.files(t), before)
+	if _, err := apply.Undo(ctx, fx.repo, fx.dir, fx.repo.Snapshot); api.KindOf(err) != api.KindNotFound {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestUndoRefuses: what was changed since is named, and nothing is restored.
+func TestUndoRefuses(t *testing.T) {
+	fx := ship(t, base)
+	fx.edits(t)
+	if _, err := apply.Apply(ctx, fx.repo, fx.request(t)); err != nil {
+		t.Fatal(err)
+	}
+	fx.repo.Write(t, "guest", "3\n")
+	remove(t, fx.repo.Dir, "new dir")
+	fx.repo.Write(t, "gone", "again\n")
+	fx.repo.Write(t, "file-to-dir/mine", "m\n")
+	before := fx.files(t)
+	_, err := apply.Undo(ctx, fx.repo, fx.dir, fx.repo.Snapshot)
+	// new dir/new is absent, as before.
+	if api.KindOf(err) != api.KindConflict || !strings.HasSuffix(err.Error(), `: "file-to-dir", "gone", "guest"`) {
+		t.Errorf("%v", err)
+	}
+	wantFiles(t, "after", fx.files(t), before)
+}
+
+// TestLineEndsAndFilters: files are written as git would check them out, by the attributes that
+// the host has.
+func TestLineEndsAndFilters(t *testing.T) {
+	fx := ship(t, map[string]string{".gitattributes": "*.txt text eol=crlf\n*.up filter=up\n", "a.txt": "1\r\n", "a.up": "abc\n"})
+	marker := filepath.Join(t.TempDir(), "marker")
+	fx.repo.Run(t, "config", "filter.up.clean", "tr a-z A-Z")
+	fx.repo.Run(t, "config", "filter.up.smudge", "tr A-Z a-z")
+	fx.repo.Run(t, "config", "filter.evil.smudge", "touch "+marker+"; cat")
+	fx.repo.Commit(t, map[string]string{"a.up": "def\n"})
+	fx.send(t)
+	fx.edit(t, "a.txt", "1\r\n2\r\n")
+	fx.edit(t, "a.up", "xyz\n")
+	fx.edit(t, "new\nline.txt", "n\r\n")
+	fx.edit(t, ".gitattributes", "* filter=evil\n")
+	fx.edit(t, "e", "evil\n")
+	if _, err := apply.Apply(ctx, fx.repo, fx.request(t)); err != nil {
+		t.Fatal(err)
+	}
+	wantFiles(t, "applied", fx.files(t), map[string]string{
+		"a.txt": "1\r\n2\r\n", "a.up": "xyz\n", "new\nline.txt": "n\r\n", ".gitattributes": "* filter=evil\n", "e": "evil\n",
+	})
+	if _, err := os.Stat(marker); err == nil {
+		t.Error("a filter ran because the guest said so")
+	}
+}
