@@ -177,6 +177,16 @@ var known = map[string][]string{
 	"internal/workspace/gitrepo": {"internal/workspace/giturl"},
 	"internal/workspace/giturl":  {},
 
+	// Work trees, on the host, as the user. What comes from a guest is data to all of them.
+	"internal/workspace/apply":    {"internal/workspace/objects", "internal/workspace/treename"},
+	"internal/workspace/branch":   {"internal/workspace/objects"},
+	"internal/workspace/incoming": {"internal/workspace/objects", "internal/workspace/treename"},
+	"internal/workspace/marks":    {},
+	"internal/workspace/objects":  {},
+	"internal/workspace/review":   {"internal/workspace/marks", "internal/workspace/objects", "internal/workspace/treename"},
+	"internal/workspace/treename": {},
+	"internal/workspace/worktest": {"internal/workspace/incoming"}, // for tests
+
 	"internal/guest/agent/process":   {"internal/guest/agentproto"},
 	"internal/guest/agent/transport": {"internal/guest/agentproto"},
 }

@@ -138,7 +138,7 @@ func (a *applier) inTheWay(name string, here objects.Entry) string {
 	case errors.Is(err, errLink):
 		return "a directory of its path is a symbolic link here"
 	case errors.Is(err, unix.ENOTDIR):
-		if file := a.fileAbove(name); !a.removed[file] {
+		if file := a.tree.fileAbove(name); !a.removed[file] {
 			return "a file is here where its directory is to be"
 		}
 		return ""
@@ -159,16 +159,6 @@ func (a *applier) inTheWay(name string, here objects.Entry) string {
 		return "it is not checked out here"
 	}
 	return "it is something else here"
-}
-
-// fileAbove returns the file in the work tree that is where a directory of name is to be.
-func (a *applier) fileAbove(name string) string {
-	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
-		if s, err := a.tree.lstat(dir); err == nil && s.kind() != kindDir {
-			return dir
-		}
-	}
-	return ""
 }
 
 // merge merges a file that changed on both sides. The result has no id if they changed the same

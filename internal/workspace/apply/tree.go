@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
+	"banger/internal/faultpoint"
 )
 
 // Kinds of what is at a path.
@@ -164,6 +165,7 @@ func (t *tree) tryChange(name, temporary string, seen stat, after state, content
 	}
 	defer dir.Close()
 	err = write(dir, temporary, after, content)
+	faultpoint.Reach("apply", "made", name)
 	if err == nil {
 		err = t.place(dir, path.Base(name), temporary, seen)
 	}
@@ -224,6 +226,7 @@ func (t *tree) place(dir *os.File, base, temporary string, seen stat) error {
 	if err != nil {
 		return err
 	}
+	faultpoint.Reach("apply", "exchanged", base)
 	if old, err := lstatAt(dir, temporary); err != nil || old.moved() != seen.moved() {
 		if err := unix.Renameat2(fd, temporary, fd, base, unix.RENAME_EXCHANGE); err != nil {
 			return fmt.Errorf("%w: it is %s: %w", errMoved, temporary, err)
@@ -250,6 +253,7 @@ func (t *tree) remove(name, temporary string, seen stat) error {
 		}
 		return err
 	}
+	faultpoint.Reach("apply", "moved", name)
 	if old, err := lstatAt(dir, temporary); err != nil || old.moved() != seen.moved() {
 		if err := unix.Renameat2(fd, temporary, fd, base, unix.RENAME_NOREPLACE); err != nil {
 			return fmt.Errorf("%w: it is %s: %w", errMoved, temporary, err)
@@ -316,4 +320,14 @@ func (t *tree) only(dir string, names map[string]bool) bool {
 		}
 	}
 	return true
+}
+
+// fileAbove returns the file in the work tree that is where a directory of name is to be.
+func (t *tree) fileAbove(name string) string {
+	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+		if s, err := t.lstat(dir); err == nil && s.kind() != kindDir {
+			return dir
+		}
+	}
+	return ""
 }

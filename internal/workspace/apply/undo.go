@@ -41,6 +41,9 @@ func Undo(ctx context.Context, repo Repo, dir string, snapshot func(context.Cont
 		return Undone{}, err
 	}
 	defer t.close()
+	if err := j.removeTemporary(t); err != nil {
+		return Undone{}, err
+	}
 	if _, others, err := j.changed(t); err != nil || len(others) > 0 {
 		return Undone{}, cmp.Or(err, refusal(others))
 	}
@@ -78,6 +81,8 @@ func (j *journal) changed(t *tree) (found map[int]stat, others []string, err err
 				found[n] = stat{}
 			}
 		case now == e.Before:
+		case now == e.After && now.Kind == kindAbsent && !j.added(t.fileAbove(e.Path)):
+			others = append(others, e.Path) // somebody put a file where its directory was
 		case now == e.After:
 			found[n] = s
 		default:
@@ -99,6 +104,11 @@ func refusal(others []string) error {
 	}
 	return api.Errorf(api.KindConflict, "cannot undo: changed since they were applied: %s", strings.Join(names, ", ")).
 		WithHint("banger work log lists the snapshots, of which git restore --source takes files")
+}
+
+// added reports whether Apply added a file, so that Undo removes it; "" is none.
+func (j *journal) added(name string) bool {
+	return name == "" || slices.ContainsFunc(j.Entries, func(e entry) bool { return e.Path == name && e.Before.Kind == kindAbsent })
 }
 
 // ownDir reports whether a directory has nothing but files of the journal.
