@@ -113,7 +113,7 @@ func TestRefusedListings(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			fx := ship(t, map[string]string{"README": "x\n"})
-			check := fx.repo.Untouched(t)
+			check, objects := fx.repo.Untouched(t), fx.repo.Run(t, "count-objects", "-v")
 			r := fx.request()
 			r.Limits = incoming.Limits{Entries: 1000, File: 1 << 20, Total: 2 << 20}
 			_, err := incoming.Import(context.Background(), fx.repo, &c.guest, r)
@@ -122,6 +122,9 @@ func TestRefusedListings(t *testing.T) {
 			}
 			check()
 			fx.noQuarantine(t)
+			if got := fx.repo.Run(t, "count-objects", "-v"); got != objects {
+				t.Errorf("objects were added:\n%s\nbefore:\n%s", got, objects)
+			}
 			if got := fx.repo.Run(t, "for-each-ref", "--format=%(refname)", "refs/banger"); got != "refs/banger/dev/1" {
 				t.Errorf("refs: %s", got)
 			}
