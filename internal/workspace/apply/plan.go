@@ -83,7 +83,7 @@ func (a *applier) decide(ctx context.Context, c objects.Change) (*action, string
 	here := a.host[c.Path]
 	switch {
 	case a.inModule(c.Path), here.Mode == objects.ModeModule, c.New.Mode == objects.ModeModule, c.Old.Mode == objects.ModeModule:
-		return nil, "it belongs to a submodule", nil
+		return nil, "it belongs to another repository", nil
 	case here == c.New:
 		return nil, "", nil
 	}

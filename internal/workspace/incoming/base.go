@@ -14,7 +14,8 @@ func (i *importer) readBase(ctx context.Context) error {
 	fields := strings.Fields(string(out))
 	switch {
 	case err != nil:
-		return err
+		return api.Errorf(api.KindOf(err), "cannot read the snapshot that VM %s was sent: %w", i.VM, err).
+			WithHint("banger work log lists the snapshots; banger up sends the files again")
 	case len(fields) < 2:
 		return api.Errorf(api.KindInternal, "git rev-parse answered %.100q", out)
 	}

@@ -3,10 +3,13 @@ package incoming
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
+	"io"
 	"os"
 	"strings"
 
 	"banger/api"
+	"banger/internal/faultpoint"
 )
 
 // author is the beginning of the author's name of every commit that Import makes.
@@ -56,51 +59,55 @@ func (i *importer) knownCommit(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-// accept has git check all new objects and takes them from the quarantine into the repository.
-// With --strict git refuses trees and objects that could harm (git-fsck(1)), and writes none
-// if it refuses one.
+// accept has git check all new objects in the quarantine, and then takes them into the
+// repository. git refuses trees and objects that could harm (index-pack --strict, as receive-pack
+// does with transfer.fsckObjects).
 func (i *importer) accept(ctx context.Context) error {
 	if !i.result.New {
 		return nil
 	}
-	pack, count, err := i.pack(ctx)
+	name, err := i.pack(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := i.git(ctx, "", "index-pack", "--strict", "-o", i.quarantine.path("checked.idx"), name); err != nil {
+		return api.Errorf(api.KindOf(err), "the guest's files are refused: %w", err)
+	}
+	faultpoint.Reach("incoming", "accept")
+	pack, err := os.Open(name)
 	if err != nil {
 		return err
 	}
 	defer pack.Close()
 	// Synced before Record names them: a commit that is lost with the host's power is one whose
 	// files the user may have removed in the guest.
-	args := []string{"-c", "core.fsync=objects,reference", "-c", "core.fsyncMethod=batch"}
-	if count < fewObjects {
-		args = append(args, "unpack-objects", "--strict", "-q")
-	} else {
-		args = append(args, "index-pack", "--strict", "--stdin")
+	args := []string{"-c", "core.fsync=objects,reference", "-c", "core.fsyncMethod=batch", "index-pack", "--stdin"}
+	count, err := countObjects(pack)
+	if err == nil && count < fewObjects {
+		args = append(args[:4], "unpack-objects", "-q")
 	}
-	if _, err = i.repo.Git(ctx, nil, pack, args...); err != nil {
-		return api.Errorf(api.KindOf(err), "the guest's files are refused: %w", err)
+	if err == nil {
+		_, err = i.repo.Git(ctx, nil, pack, args...)
 	}
-	return nil
+	return err
 }
 
-// pack packs what the quarantine has and returns the pack, with the number of its objects.
-func (i *importer) pack(ctx context.Context) (*os.File, int, error) {
+// pack packs what the quarantine has and returns the name of the file.
+func (i *importer) pack(ctx context.Context) (string, error) {
 	revisions := i.result.Commit + "\n^" + i.Shipped.Commit + "\n"
 	// Searching for differences between the objects costs more than it saves; git gc does that.
 	out, err := i.git(ctx, revisions, "-c", "pack.packSizeLimit=0", "pack-objects", "-q", "--revs", "--window=0", i.quarantine.path("new"))
-	if err != nil {
-		return nil, 0, err
+	return i.quarantine.path("new-" + strings.TrimSpace(string(out)) + ".pack"), err
+}
+
+// countObjects reads the number of objects from a pack's header: "PACK", the version, the number
+// (gitformat-pack(5)).
+func countObjects(pack io.ReaderAt) (uint32, error) {
+	header := make([]byte, 12)
+	if _, err := pack.ReadAt(header, 0); err != nil || !bytes.HasPrefix(header, []byte("PACK")) {
+		return 0, api.Errorf(api.KindInternal, "git pack-objects made a file that is not a pack")
 	}
-	f, err := os.Open(i.quarantine.path("new-" + strings.TrimSpace(string(out)) + ".pack"))
-	if err != nil {
-		return nil, 0, err
-	}
-	header := make([]byte, 12) // "PACK", the version, the number of objects (gitformat-pack(5))
-	if _, err := f.ReadAt(header, 0); err != nil || !bytes.HasPrefix(header, []byte("PACK")) {
-		f.Close()
-		return nil, 0, api.Errorf(api.KindInternal, "git pack-objects made a file that is not a pack")
-	}
-	count := int(header[8])<<24 | int(header[9])<<16 | int(header[10])<<8 | int(header[11])
-	return f, count, nil
+	return binary.BigEndian.Uint32(header[8:]), nil
 }
 
 // record gives the commit its name.

@@ -53,11 +53,10 @@ func (i *importer) compare(ctx context.Context) error {
 	shipped := remember(i.base, i.Shipped)
 	known := []memory{shipped}
 	if i.Last != nil {
-		t, err := objects.Tree(ctx, i.repo, i.Last.Commit)
-		if err != nil {
-			return err
+		// If it is not there any more, more is fetched.
+		if t, err := objects.Tree(ctx, i.repo, i.Last.Commit); err == nil {
+			known = append(known, remember(t, *i.Last))
 		}
-		known = append(known, remember(t, *i.Last))
 	}
 	present := make(map[string]bool, len(i.entries))
 	modules := i.modules()

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"banger/api"
 	"banger/internal/workspace/objects"
 )
 
@@ -183,8 +184,14 @@ func (ig *ignorer) write(dir string, content io.Reader) error {
 // ask returns which of the paths are ignored.
 func (ig *ignorer) ask(ctx context.Context, names []string) (map[string]bool, error) {
 	input := strings.Join(append(names, ig.sentinel), "\x00") + "\x00"
-	out, err := ig.git(ctx, input, "--work-tree="+ig.dir, "check-ignore", "--no-index", "-z", "--stdin")
-	if err != nil {
+	bounded, cancel := context.WithTimeout(ctx, ig.Limits.Rules)
+	defer cancel()
+	out, err := ig.git(bounded, input, "--work-tree="+ig.dir, "check-ignore", "--no-index", "-z", "--stdin")
+	switch {
+	case err != nil && ctx.Err() == nil && bounded.Err() != nil:
+		return nil, api.Errorf(api.KindTimeout, "git takes more than %v for the patterns of the guest's .gitignore files", ig.Limits.Rules).
+			WithHint("simplify the patterns in the guest")
+	case err != nil:
 		return nil, err
 	}
 	ignored := map[string]bool{}

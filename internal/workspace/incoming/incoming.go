@@ -10,6 +10,7 @@ package incoming
 import (
 	"context"
 	"io"
+	"time"
 
 	"banger/internal/faultpoint"
 	"banger/internal/workspace/objects"
@@ -72,6 +73,9 @@ type Limits struct {
 	Entries int   // files and directories; by default 1,000,000
 	File    int64 // bytes of one file; by default 1 GiB
 	Total   int64 // bytes of all files that are fetched; by default 4 GiB
+	// Rules is the time that git may take to say what the guest's .gitignore files ignore; by
+	// default a minute. Before version 2.41, git takes time without end for some patterns.
+	Rules time.Duration
 }
 
 // Request says what is imported.
@@ -148,6 +152,9 @@ func (l *Limits) setDefaults() {
 	}
 	if l.Total == 0 {
 		l.Total = 4 << 30
+	}
+	if l.Rules == 0 {
+		l.Rules = time.Minute
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"banger/api"
+	"banger/internal/workspace/objects"
 	"banger/internal/workspace/treename"
 )
 
@@ -44,8 +45,8 @@ func (i *importer) list(ctx context.Context) error {
 // take adds an entry to the listing.
 func (i *importer) take(e Entry) error {
 	if git, inside := withinGit(e.Path); git != "" {
-		if !inside && git != ".git" {
-			i.warn(path.Dir(git), "it is a repository: its files are imported, its commits are not")
+		if dir := path.Dir(git); !inside && dir != "." && i.base[dir].Mode != objects.ModeModule {
+			i.warn(dir, "it is a repository: its files are imported, its commits are not")
 		}
 		return nil
 	}

@@ -2,6 +2,7 @@ package incoming_test
 
 import (
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"banger/api"
 	"banger/internal/workspace/incoming"
 	"banger/internal/workspace/worktest"
 )
@@ -117,8 +119,8 @@ func TestSubmodules(t *testing.T) {
 	fx.edit(t, "README", "changed\n")
 	result := fx.imports(t)
 	wantLines(t, "diff", fx.diff(t, result.Commit), "M\tREADME")
-	if want := []string{"b", "d", "sub/a"}; !slices.Equal(result.Submodules, want) {
-		t.Errorf("submodules %q, want %q", result.Submodules, want)
+	if want := []string{"b", "d", "sub/a"}; !slices.Equal(result.Submodules, want) || len(result.Warnings) > 0 {
+		t.Errorf("submodules %q, want %q; %v", result.Submodules, want, result.Warnings)
 	}
 }
 
@@ -156,5 +158,45 @@ func TestUnknownIsNotDeleted(t *testing.T) {
 	wantLines(t, "diff", fx.diff(t, result.Commit), "D\tdd")
 	if len(result.Warnings) != 2 {
 		t.Errorf("warnings: %+v", result.Warnings)
+	}
+}
+
+// slow is a repository in which git takes time without end for patterns.
+type slow struct{ *worktest.Repo }
+
+func (r slow) Git(ctx context.Context, env []string, stdin io.Reader, args ...string) ([]byte, error) {
+	if slices.Contains(args, "check-ignore") {
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}
+	return r.Repo.Git(ctx, env, stdin, args...)
+}
+
+// TestPatternsWithoutEnd: such as *a*a*a*a*a*a*b.
+func TestPatternsWithoutEnd(t *testing.T) {
+	fx := ship(t, files)
+	fx.edit(t, "new", "new\n")
+	r := fx.request()
+	r.Limits.Rules = 10 * time.Millisecond
+	if _, err := incoming.Import(context.Background(), slow{fx.repo}, fx.guest, r); api.KindOf(err) != api.KindTimeout {
+		t.Errorf("%v", err)
+	}
+	fx.unchanged(t)
+}
+
+// TestSnapshotsThatAreGone: of the last import it costs time, the shipped one is needed.
+func TestSnapshotsThatAreGone(t *testing.T) {
+	fx := ship(t, files)
+	fx.edit(t, "README", "changed\n")
+	r := fx.request()
+	r.Last = &incoming.State{Commit: strings.Repeat("1", 40)}
+	result, err := incoming.Import(context.Background(), fx.repo, fx.guest, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantLines(t, "diff", fx.diff(t, result.Commit), "M\tREADME")
+	r.Shipped.Commit = strings.Repeat("1", 40)
+	if _, err := incoming.Import(context.Background(), fx.repo, fx.guest, r); err == nil || !strings.Contains(api.AsError(err).Hint, "banger up") {
+		t.Errorf("%v", err)
 	}
 }

@@ -87,8 +87,8 @@ func entry(mode, id string) Entry {
 // atOnce bounds the memory for contents, in bytes.
 const atOnce = 32 << 20
 
-// Blobs calls each with the content of objects, in their order; n is the index of its name in
-// ids. The content of one that is larger than limit bytes is nil.
+// Blobs calls each once with the content of each object, in any order; n is the index of its
+// name in ids. The content of one that is larger than limit bytes is nil.
 func Blobs(ctx context.Context, repo Repo, ids []string, limit int64, each func(n int, content []byte) error) error {
 	if len(ids) == 0 {
 		return nil

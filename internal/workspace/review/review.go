@@ -76,15 +76,9 @@ func Marks(ctx context.Context, repo Repo, from, to string) ([]Mark, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all []Mark
-	files, err := contents(ctx, repo, changes)
+	all, err := ofContents(ctx, repo, changes)
 	if err != nil {
 		return nil, err
-	}
-	for _, f := range files {
-		for _, reason := range marks.Of(f) {
-			all = append(all, Mark{f.Path, reason})
-		}
 	}
 	collisions, err := collisions(ctx, repo, changes, to)
 	all = append(all, collisions...)
@@ -92,30 +86,40 @@ func Marks(ctx context.Context, repo Repo, from, to string) ([]Mark, error) {
 	return all, err
 }
 
-// contents returns the files that were added or changed, with their contents. Old content is
-// read as well: what was there is no news.
-func contents(ctx context.Context, repo Repo, changes []objects.Change) ([]marks.File, error) {
-	var files []marks.File
+// ofContents returns the marks of the files that were added or changed. Old content is read as
+// well: what was there is no news. Not all of the contents are in memory at once.
+func ofContents(ctx context.Context, repo Repo, changes []objects.Change) ([]Mark, error) {
 	var ids []string
-	var into []func([]byte)
+	var into []func(content []byte)
+	var all []Mark
 	for _, c := range changes {
 		if c.New.Mode == "" || c.New.Mode == objects.ModeModule {
 			continue
 		}
-		files = append(files, marks.File{Path: c.Path, Mode: c.New.Mode, OldMode: c.Old.Mode})
-		n := len(files) - 1
+		f := &marks.File{Path: c.Path, Mode: c.New.Mode, OldMode: c.Old.Mode}
+		expected := 1
+		done := func() {
+			if expected--; expected > 0 {
+				return
+			}
+			for _, reason := range marks.Of(*f) {
+				all = append(all, Mark{f.Path, reason})
+			}
+			f.Content, f.Old = nil, nil
+		}
 		ids = append(ids, c.New.ID)
-		into = append(into, func(content []byte) { files[n].Content = content })
+		into = append(into, func(content []byte) { f.Content = content; done() })
 		if c.Old.IsFile() {
+			expected++
 			ids = append(ids, c.Old.ID)
-			into = append(into, func(content []byte) { files[n].Old = content })
+			into = append(into, func(content []byte) { f.Old = content; done() })
 		}
 	}
 	err := objects.Blobs(ctx, repo, ids, maxLook, func(n int, content []byte) error {
 		into[n](content)
 		return nil
 	})
-	return files, err
+	return all, err
 }
 
 func collisions(ctx context.Context, repo Repo, changes []objects.Change, to string) ([]Mark, error) {
