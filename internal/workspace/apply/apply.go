@@ -94,8 +94,8 @@ type applier struct {
 type action struct {
 	path string
 	to   objects.Entry // with no mode, the path is removed
-	// state is of the path before and after.
-	before, after state
+	// after is what the path is going to be.
+	after state
 }
 
 // prepare finds out what is to be done.
@@ -144,10 +144,10 @@ func (a *applier) perform(ctx context.Context) error {
 	faultpoint.Reach("apply", "write")
 	for n, entry := range j.Entries {
 		if err := a.write(ctx, j, n); err != nil {
-			return a.rollBack(j, err)
+			return a.rollback(j, err)
 		}
 		faultpoint.Reach("apply", "written", fmt.Sprint(n))
-		if entry.After.Kind == kindAbsent {
+		if entry.New.Kind == kindAbsent {
 			a.result.Removed = append(a.result.Removed, entry.Path)
 		} else {
 			a.result.Written = append(a.result.Written, entry.Path)
@@ -164,11 +164,11 @@ func (a *applier) write(ctx context.Context, j *journal, n int) error {
 		return api.Errorf(api.KindCanceled, "applying was stopped: %w", context.Cause(ctx))
 	}
 	entry := j.Entries[n]
-	return a.tree.change(entry.Path, j.temporary(n), a.seen[entry.Path], entry.After, filepath.Join(a.Dir, journalDir, "new", fmt.Sprint(n)))
+	return a.tree.change(entry.Path, j.temporary(n), a.seen[entry.Path], entry.New, filepath.Join(a.Dir, journalDir, "new", fmt.Sprint(n)))
 }
 
-// rollBack takes back what was written before something failed.
-func (a *applier) rollBack(j *journal, failed error) error {
+// rollback takes back what was written before something failed.
+func (a *applier) rollback(j *journal, failed error) error {
 	a.result.Written, a.result.Removed = nil, nil
 	if _, err := j.restore(a.tree, a.Dir); err != nil {
 		return api.Errorf(api.KindOf(failed), "%w; what was written until then cannot be taken back: %w", failed, err).WithHint("banger work undo")

@@ -30,8 +30,8 @@ type journal struct {
 }
 
 type entry struct {
-	Path          string
-	Before, After state
+	Path     string
+	Old, New state
 }
 
 // state is what is at a path, byte for byte.
@@ -107,24 +107,24 @@ func sumOf(from io.Reader, copyTo string) (string, error) {
 // Apply before is removed.
 func (a *applier) writeJournal() (*journal, error) {
 	j := &journal{ID: random(), Top: a.repo.Top()}
-	old := filepath.Join(a.stage, "old")
-	if err := os.Mkdir(old, 0o700); err != nil {
+	copies := filepath.Join(a.stage, "old")
+	if err := os.Mkdir(copies, 0o700); err != nil {
 		return nil, err
 	}
 	for n, act := range a.actions {
-		before, _, err := a.tree.stateOf(act.path, filepath.Join(old, fmt.Sprint(n)))
+		old, _, err := a.tree.stateOf(act.path, filepath.Join(copies, fmt.Sprint(n)))
 		if err != nil {
 			return nil, api.Errorf(api.KindInternal, "cannot copy %.100q: %w", act.path, err)
 		}
-		if before.Kind == kindDir { // whose files are removed before
-			before = state{}
+		if old.Kind == kindDir { // whose files are removed first
+			old = state{}
 			a.seen[act.path] = stat{}
 		}
 		after := act.after
-		after.Mode = permissions(before, act.to.Mode, a.host[act.path].Mode)
-		j.Entries = append(j.Entries, entry{act.path, before, after})
+		after.Mode = permissions(old, act.to.Mode, a.host[act.path].Mode)
+		j.Entries = append(j.Entries, entry{act.path, old, after})
 	}
-	if err := errors.Join(fsx.SyncDir(old), fsx.SyncDir(filepath.Join(a.stage, "new"))); err != nil {
+	if err := errors.Join(fsx.SyncDir(copies), fsx.SyncDir(filepath.Join(a.stage, "new"))); err != nil {
 		return nil, err
 	}
 	if err := fsx.WriteJSON(filepath.Join(a.stage, "journal.json"), j); err != nil {
@@ -138,21 +138,21 @@ func (a *applier) writeJournal() (*journal, error) {
 
 // permissions are those of a file after the change: what git would give a new one, and those that
 // the file has, but for the right to execute it if that changed.
-func permissions(before state, to, was string) uint32 {
+func permissions(old state, to, was string) uint32 {
 	const exec = "100755"
 	switch {
 	case to == "" || to == "120000":
 		return 0
-	case before.Kind != kindFile && to == exec:
+	case old.Kind != kindFile && to == exec:
 		return 0o777 &^ umask()
-	case before.Kind != kindFile:
+	case old.Kind != kindFile:
 		return 0o666 &^ umask()
 	case to == was:
-		return before.Mode
+		return old.Mode
 	case to == exec:
-		return before.Mode | before.Mode&0o444>>2
+		return old.Mode | old.Mode&0o444>>2
 	}
-	return before.Mode &^ 0o111
+	return old.Mode &^ 0o111
 }
 
 // umask is the user's; it can only be read by setting it, or from proc_pid_status(5).

@@ -77,13 +77,13 @@ func (j *journal) changed(t *tree) (found map[int]stat, others []string, err err
 			return nil, nil, err
 		case now.Kind == kindDir && j.ownDir(t, e.Path):
 			// In the place of a file that Apply removed, or of one that it did not come to write.
-			if e.Before.Kind != kindAbsent {
+			if e.Old.Kind != kindAbsent {
 				found[n] = stat{}
 			}
-		case now == e.Before:
-		case now == e.After && now.Kind == kindAbsent && !j.added(t.fileAbove(e.Path)):
+		case now == e.Old:
+		case now == e.New && now.Kind == kindAbsent && !j.added(t.fileAbove(e.Path)):
 			others = append(others, e.Path) // somebody put a file where its directory was
-		case now == e.After:
+		case now == e.New:
 			found[n] = s
 		default:
 			others = append(others, e.Path)
@@ -108,7 +108,7 @@ func refusal(others []string) error {
 
 // added reports whether Apply added a file, so that Undo removes it; "" is none.
 func (j *journal) added(name string) bool {
-	return name == "" || slices.ContainsFunc(j.Entries, func(e entry) bool { return e.Path == name && e.Before.Kind == kindAbsent })
+	return name == "" || slices.ContainsFunc(j.Entries, func(e entry) bool { return e.Path == name && e.Old.Kind == kindAbsent })
 }
 
 // ownDir reports whether a directory has nothing but files of the journal.
@@ -133,10 +133,10 @@ func (j *journal) restore(t *tree, dir string) (others []string, err error) {
 	for _, removing := range []bool{true, false} {
 		for n, e := range j.Entries {
 			s, found := now[n]
-			if !found || (e.Before.Kind == kindAbsent) != removing {
+			if !found || (e.Old.Kind == kindAbsent) != removing {
 				continue
 			}
-			if err := t.change(e.Path, j.temporary(n), s, e.Before, filepath.Join(dir, journalDir, "old", fmt.Sprint(n))); err != nil {
+			if err := t.change(e.Path, j.temporary(n), s, e.Old, filepath.Join(dir, journalDir, "old", fmt.Sprint(n))); err != nil {
 				return nil, err
 			}
 			faultpoint.Reach("undo", "changed", fmt.Sprint(n))
@@ -156,9 +156,9 @@ func (j *journal) removeTemporary(t *tree) error {
 		at, _, err := t.stateOf(e.Path, "")
 		switch {
 		case err != nil:
-		case at.Kind == kindAbsent && is == e.Before:
+		case at.Kind == kindAbsent && is == e.Old:
 			err = t.rename(name, e.Path) // it was going to be removed
-		case at == e.After && is != e.Before:
+		case at == e.New && is != e.Old:
 			// Somebody changed the file in the moment in which it was replaced: it stays.
 		default:
 			err = t.remove(name, j.temporary(n)+"x", s) // also one that was being written

@@ -39,7 +39,7 @@ func Merge(ctx context.Context, repo Repo, w Work) (Merged, error) {
 	_, err = repo.Git(ctx, nil, nil, "-c", "merge.verifySignatures=false", "-c", "submodule.recurse=false",
 		"merge", "--ff", "--no-verify", "--no-edit", "--no-stat", "--no-autostash", "--no-rerere-autoupdate", "-q", "-m", "Merge work of VM "+w.VM, c.tip)
 	if err != nil {
-		return Merged{}, takeBack(ctx, repo, err)
+		return Merged{}, abort(ctx, repo, err)
 	}
 	head, err := readCommit(ctx, repo, "HEAD")
 	return Merged{Commit: head.id, Branch: branch}, err
@@ -101,8 +101,8 @@ func underWay(ctx context.Context, repo Repo) (string, error) {
 	return "", nil
 }
 
-// takeBack undoes a merge that failed and returns why it did.
-func takeBack(ctx context.Context, repo Repo, failed error) error {
+// abort undoes a merge that failed and returns why it did.
+func abort(ctx context.Context, repo Repo, failed error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	doing, err := underWay(ctx, repo)
