@@ -69,13 +69,17 @@ func (fx *fixture) remove(t testing.TB, names ...string) {
 func (fx *fixture) imports(t testing.TB) incoming.Result {
 	t.Helper()
 	check := fx.repo.Untouched(t)
-	result, err := incoming.Import(context.Background(), fx.repo, fx.guest, fx.request())
+	result, err := importInto(fx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	check()
 	fx.noQuarantine(t)
 	return result
+}
+
+func importInto(fx *fixture) (incoming.Result, error) {
+	return incoming.Import(context.Background(), fx.repo, fx.guest, fx.request())
 }
 
 func (fx *fixture) noQuarantine(t testing.TB) {
