@@ -100,7 +100,7 @@ type action struct {
 
 // prepare finds out what is to be done.
 func (a *applier) prepare(ctx context.Context) error {
-	if j, err := loadJournal(a.Dir); err == nil && j.Top == a.repo.Top() {
+	if j, err := loadJournal(a.Dir); err == nil && string(j.Top) == a.repo.Top() {
 		if err := j.removeTemporary(a.tree); err != nil {
 			return err
 		}
@@ -148,9 +148,9 @@ func (a *applier) perform(ctx context.Context) error {
 		}
 		faultpoint.Reach("apply", "written", fmt.Sprint(n))
 		if entry.New.Kind == kindAbsent {
-			a.result.Removed = append(a.result.Removed, entry.Path)
+			a.result.Removed = append(a.result.Removed, entry.path())
 		} else {
-			a.result.Written = append(a.result.Written, entry.Path)
+			a.result.Written = append(a.result.Written, entry.path())
 		}
 	}
 	slices.Sort(a.result.Removed)
@@ -164,7 +164,7 @@ func (a *applier) write(ctx context.Context, j *journal, n int) error {
 		return api.Errorf(api.KindCanceled, "applying was stopped: %w", context.Cause(ctx))
 	}
 	entry := j.Entries[n]
-	return a.tree.change(entry.Path, j.temporary(n), a.seen[entry.Path], entry.New, filepath.Join(a.Dir, journalDir, "new", fmt.Sprint(n)))
+	return a.tree.change(entry.path(), j.temporary(n), a.seen[entry.path()], entry.New, filepath.Join(a.Dir, journalDir, "new", fmt.Sprint(n)))
 }
 
 // rollback takes back what was written before something failed.

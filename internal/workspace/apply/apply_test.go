@@ -227,3 +227,21 @@ func TestLineEndsAndFilters(t *testing.T) {
 		t.Error("a filter ran because the guest said so")
 	}
 }
+
+// TestNamesOfAnyBytes: they survive the journal.
+func TestNamesOfAnyBytes(t *testing.T) {
+	odd := "\xff\xfe <\u2028>\n"
+	fx := ship(t, map[string]string{odd + "a": "1\n", odd + "link": "-> " + odd})
+	before := fx.files(t)
+	fx.edit(t, odd+"a", "2\n")
+	fx.edit(t, odd+"link", "-> x"+odd)
+	fx.edit(t, odd+"/new", "n\n")
+	if _, err := apply.Apply(ctx, fx.repo, fx.request(t)); err != nil {
+		t.Fatal(err)
+	}
+	wantFiles(t, "applied", fx.files(t), map[string]string{odd + "a": "2\n", odd + "link": "-> x" + odd, odd + "/new": "n\n"})
+	if _, err := apply.Undo(ctx, fx.repo, fx.dir, fx.repo.Snapshot); err != nil {
+		t.Fatal(err)
+	}
+	wantFiles(t, "undone", fx.files(t), before)
+}

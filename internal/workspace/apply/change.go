@@ -54,7 +54,7 @@ func (t *tree) tryChange(name, temporary string, seen stat, after state, content
 // write makes a new file or link.
 func write(dir *os.File, base string, after state, content string) error {
 	if after.Kind == kindLink {
-		return unix.Symlinkat(after.Link, int(dir.Fd()), base)
+		return unix.Symlinkat(string(after.Link), int(dir.Fd()), base)
 	}
 	from, err := os.Open(content)
 	if err != nil {

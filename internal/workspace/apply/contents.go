@@ -57,7 +57,7 @@ func (a *applier) writeRaw(n int, content []byte) error {
 		return fmt.Errorf("%.100q is too large", act.path)
 	}
 	if act.to.Mode == objects.ModeLink {
-		act.after = state{Kind: kindLink, Link: string(content)}
+		act.after = state{Kind: kindLink, Link: name(content)}
 		return nil
 	}
 	sum, err := sumOf(strings.NewReader(string(content)), a.newFile(n))

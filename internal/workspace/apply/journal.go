@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -25,13 +26,29 @@ const journalDir = "last"
 // killed Apply left can be taken back.
 type journal struct {
 	ID      string // of the names of temporary files
-	Top     string // the work tree
+	Top     name   // the work tree
 	Entries []entry
 }
 
 type entry struct {
-	Path     string
+	Name     name
 	Old, New state
+}
+
+// path is the path of the entry.
+func (e entry) path() string { return string(e.Name) }
+
+// name is a name of any bytes: a JSON string has no others than UTF-8.
+type name string
+
+// MarshalText quotes the name as Go does.
+func (n name) MarshalText() ([]byte, error) { return []byte(strconv.QuoteToASCII(string(n))), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (n *name) UnmarshalText(text []byte) error {
+	s, err := strconv.Unquote(string(text))
+	*n = name(s)
+	return err
 }
 
 // state is what is at a path, byte for byte.
@@ -39,15 +56,15 @@ type state struct {
 	Kind   string
 	Mode   uint32 // permissions
 	SHA256 string
-	Link   string
+	Link   name
 }
 
 // temporary is the name, in the directory of entry n, that a file has for a moment.
 func (j *journal) temporary(n int) string { return fmt.Sprintf(".banger-%s-%d", j.ID, n) }
 
 // stateOf reads what is at a path; with copyTo, a file's content is written there.
-func (t *tree) stateOf(name, copyTo string) (state, stat, error) {
-	s, err := t.lstat(name)
+func (t *tree) stateOf(path, copyTo string) (state, stat, error) {
+	s, err := t.lstat(path)
 	if missing(err) {
 		return state{}, stat{}, nil
 	}
@@ -58,27 +75,27 @@ func (t *tree) stateOf(name, copyTo string) (state, stat, error) {
 	switch is.Kind {
 	case kindLink:
 		is.Mode = 0
-		is.Link, err = t.readLink(name)
+		is.Link, err = t.readLink(path)
 	case kindFile:
-		is.SHA256, err = t.sum(name, copyTo)
+		is.SHA256, err = t.sum(path, copyTo)
 	}
 	return is, s, err
 }
 
-func (t *tree) readLink(name string) (string, error) {
-	dir, err := t.parent(name)
+func (t *tree) readLink(file string) (name, error) {
+	dir, err := t.parent(file)
 	if err != nil {
 		return "", err
 	}
 	defer dir.Close()
 	buf := make([]byte, unix.PathMax)
-	n, err := unix.Readlinkat(int(dir.Fd()), path.Base(name), buf)
-	return string(buf[:max(n, 0)]), err
+	n, err := unix.Readlinkat(int(dir.Fd()), path.Base(file), buf)
+	return name(buf[:max(n, 0)]), err
 }
 
 // sum returns the SHA-256 of a file, and copies it.
-func (t *tree) sum(name, copyTo string) (string, error) {
-	f, err := t.open(name, unix.O_RDONLY|unix.O_NONBLOCK)
+func (t *tree) sum(file, copyTo string) (string, error) {
+	f, err := t.open(file, unix.O_RDONLY|unix.O_NONBLOCK)
 	if err != nil {
 		return "", err
 	}
@@ -106,7 +123,7 @@ func sumOf(from io.Reader, copyTo string) (string, error) {
 // writeJournal copies what is going to be replaced, and makes the journal durable. That of the
 // Apply before is removed.
 func (a *applier) writeJournal() (*journal, error) {
-	j := &journal{ID: random(), Top: a.repo.Top()}
+	j := &journal{ID: random(), Top: name(a.repo.Top())}
 	copies := filepath.Join(a.stage, "old")
 	if err := os.Mkdir(copies, 0o700); err != nil {
 		return nil, err
@@ -122,7 +139,7 @@ func (a *applier) writeJournal() (*journal, error) {
 		}
 		after := act.after
 		after.Mode = permissions(old, act.to.Mode, a.host[act.path].Mode)
-		j.Entries = append(j.Entries, entry{act.path, old, after})
+		j.Entries = append(j.Entries, entry{name(act.path), old, after})
 	}
 	if err := errors.Join(fsx.SyncDir(copies), fsx.SyncDir(filepath.Join(a.stage, "new"))); err != nil {
 		return nil, err

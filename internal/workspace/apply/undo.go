@@ -33,7 +33,7 @@ func Undo(ctx context.Context, repo Repo, dir string, snapshot func(context.Cont
 	if err != nil {
 		return Undone{}, err
 	}
-	if j.Top != repo.Top() {
+	if string(j.Top) != repo.Top() {
 		return Undone{}, api.Errorf(api.KindConflict, "cannot undo: the last time, changes were applied to %s", j.Top)
 	}
 	t, err := openTree(repo.Top())
@@ -57,7 +57,7 @@ func Undo(ctx context.Context, repo Repo, dir string, snapshot func(context.Cont
 		return undone, cmp.Or(err, refusal(others))
 	}
 	for _, e := range j.Entries {
-		undone.Restored = append(undone.Restored, e.Path)
+		undone.Restored = append(undone.Restored, e.path())
 	}
 	slices.Sort(undone.Restored)
 	faultpoint.Reach("undo", "restored")
@@ -69,24 +69,24 @@ func Undo(ctx context.Context, repo Repo, dir string, snapshot func(context.Cont
 func (j *journal) changed(t *tree) (found map[int]stat, others []string, err error) {
 	found = map[int]stat{}
 	for n, e := range j.Entries {
-		now, s, err := t.stateOf(e.Path, "")
+		now, s, err := t.stateOf(e.path(), "")
 		switch {
 		case errors.Is(err, errLink):
-			others = append(others, e.Path)
+			others = append(others, e.path())
 		case err != nil:
 			return nil, nil, err
-		case now.Kind == kindDir && j.ownDir(t, e.Path):
+		case now.Kind == kindDir && j.ownDir(t, e.path()):
 			// In the place of a file that Apply removed, or of one that it did not come to write.
 			if e.Old.Kind != kindAbsent {
 				found[n] = stat{}
 			}
 		case now == e.Old:
-		case now == e.New && now.Kind == kindAbsent && !j.added(t.fileAbove(e.Path)):
-			others = append(others, e.Path) // somebody put a file where its directory was
+		case now == e.New && now.Kind == kindAbsent && !j.added(t.fileAbove(e.path())):
+			others = append(others, e.path()) // somebody put a file where its directory was
 		case now == e.New:
 			found[n] = s
 		default:
-			others = append(others, e.Path)
+			others = append(others, e.path())
 		}
 	}
 	slices.Sort(others)
@@ -108,14 +108,14 @@ func refusal(others []string) error {
 
 // added reports whether Apply added a file, so that Undo removes it; "" is none.
 func (j *journal) added(name string) bool {
-	return name == "" || slices.ContainsFunc(j.Entries, func(e entry) bool { return e.Path == name && e.Old.Kind == kindAbsent })
+	return name == "" || slices.ContainsFunc(j.Entries, func(e entry) bool { return e.path() == name && e.Old.Kind == kindAbsent })
 }
 
 // ownDir reports whether a directory has nothing but files of the journal.
 func (j *journal) ownDir(t *tree, dir string) bool {
 	own := map[string]bool{}
 	for _, e := range j.Entries {
-		own[e.Path] = true
+		own[e.path()] = true
 	}
 	return t.only(dir, own)
 }
@@ -136,7 +136,7 @@ func (j *journal) restore(t *tree, dir string) (others []string, err error) {
 			if !found || (e.Old.Kind == kindAbsent) != removing {
 				continue
 			}
-			if err := t.change(e.Path, j.temporary(n), s, e.Old, filepath.Join(dir, journalDir, "old", fmt.Sprint(n))); err != nil {
+			if err := t.change(e.path(), j.temporary(n), s, e.Old, filepath.Join(dir, journalDir, "old", fmt.Sprint(n))); err != nil {
 				return nil, err
 			}
 			faultpoint.Reach("undo", "changed", fmt.Sprint(n))
@@ -148,16 +148,16 @@ func (j *journal) restore(t *tree, dir string) (others []string, err error) {
 // removeTemporary removes what a killed change left under temporary names.
 func (j *journal) removeTemporary(t *tree) error {
 	for n, e := range j.Entries {
-		name := path.Join(path.Dir(e.Path), j.temporary(n))
+		name := path.Join(path.Dir(e.path()), j.temporary(n))
 		is, s, err := t.stateOf(name, "")
 		if err != nil || is.Kind == kindAbsent {
 			continue
 		}
-		at, _, err := t.stateOf(e.Path, "")
+		at, _, err := t.stateOf(e.path(), "")
 		switch {
 		case err != nil:
 		case at.Kind == kindAbsent && is == e.Old:
-			err = t.rename(name, e.Path) // it was going to be removed
+			err = t.rename(name, e.path()) // it was going to be removed
 		case at == e.New && is != e.Old:
 			// Somebody changed the file in the moment in which it was replaced: it stays.
 		default:

@@ -58,7 +58,8 @@ const (
 	TypeLink = "link"
 )
 
-// State is a commit together with the guest's files at the moment when they were the same.
+// State is a commit together with the guest's files at the moment when they were the same. Who
+// stores it: names are of any bytes, and JSON changes those that are not UTF-8.
 type State struct {
 	Commit  string
 	Entries []Entry
