@@ -202,6 +202,22 @@ func TestUndoRefuses(t *testing.T) {
 	wantFiles(t, "after", fx.files(t), before)
 }
 
+// TestUndoRefusesAFileAbove: where the directory was of a file that Apply removed.
+func TestUndoRefusesAFileAbove(t *testing.T) {
+	fx := ship(t, base)
+	fx.edits(t)
+	if _, err := apply.Apply(ctx, fx.repo, fx.request(t)); err != nil {
+		t.Fatal(err)
+	}
+	fx.repo.Write(t, "deep", "mine\n")
+	before := fx.files(t)
+	_, err := apply.Undo(ctx, fx.repo, fx.dir, fx.repo.Snapshot)
+	if api.KindOf(err) != api.KindConflict || !strings.HasSuffix(err.Error(), `: "deep/er/file"`) {
+		t.Errorf("%v", err)
+	}
+	wantFiles(t, "after", fx.files(t), before)
+}
+
 // TestLineEndsAndFilters: files are written as git would check them out, by the attributes that
 // the host has.
 func TestLineEndsAndFilters(t *testing.T) {
