@@ -214,7 +214,8 @@ func twice(text string, meta toml.MetaData) error {
 	return nil
 }
 
-func scalar(v any) (string, error) {
+// Scalar returns a single value of the file as text.
+func Scalar(v any) (string, error) {
 	switch v := v.(type) {
 	case string:
 		return v, nil

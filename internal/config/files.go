@@ -12,9 +12,9 @@ import (
 	"unicode"
 )
 
-// maxFileSync is how many entries file_sync may have, and dotfiles: each costs a start some round
+// MaxCopied is how many entries file_sync may have, and dotfiles: each costs a start some round
 // trips to the guest.
-const maxFileSync = 64
+const MaxCopied = 64
 
 // FileSync is an entry of file_sync: a file or directory that is copied into guests.
 type FileSync struct {
@@ -51,8 +51,8 @@ func (c *Config) readFileSync(at place, value any) error {
 	if !ok {
 		return at.errorf("", "use [[%s]] above each entry, then host and guest", fileSync)
 	}
-	if len(entries) > maxFileSync {
-		return at.errorf("", "%d entries of %s: at most %d are possible", len(entries), fileSync, maxFileSync)
+	if len(entries) > MaxCopied {
+		return at.errorf("", "%d entries of %s: at most %d are possible", len(entries), fileSync, MaxCopied)
 	}
 	for i, entry := range entries {
 		at.nth = i
@@ -70,10 +70,10 @@ func (c *Config) readFileSync(at place, value any) error {
 
 // fileKeys are the keys of an entry.
 var fileKeys = map[string]func(f *FileSync, v any) error{
-	"host":  func(f *FileSync, v any) (err error) { f.Host, err = copiedPath(v); return },
-	"guest": func(f *FileSync, v any) (err error) { f.Guest, err = copiedPath(v); return },
-	"mode":  func(f *FileSync, v any) (err error) { f.Mode, err = fileMode(v); return },
-	"owner": func(f *FileSync, v any) (err error) { f.Owner, err = guestOwner(v); return },
+	"host":  func(f *FileSync, v any) (err error) { f.Host, err = CopiedPath(v); return },
+	"guest": func(f *FileSync, v any) (err error) { f.Guest, err = CopiedPath(v); return },
+	"mode":  func(f *FileSync, v any) (err error) { f.Mode, err = FileMode(v); return },
+	"owner": func(f *FileSync, v any) (err error) { f.Owner, err = GuestOwner(v); return },
 	"large": func(f *FileSync, v any) error {
 		large, ok := v.(bool)
 		if f.Large = large; !ok {
@@ -106,8 +106,9 @@ func readFileEntry(at place, entry map[string]any) (FileSync, error) {
 	return f, nil
 }
 
-// copiedPath checks a path of either side.
-func copiedPath(v any) (string, error) {
+// CopiedPath checks the path of a file or directory on either side of a copy, which is a text of the
+// file: absolute, or ~/… for a home directory.
+func CopiedPath(v any) (string, error) {
 	text, ok := v.(string)
 	if !ok {
 		return "", errors.New("use a path in quotes")
@@ -129,7 +130,8 @@ func copiedPath(v any) (string, error) {
 	return clean, nil
 }
 
-func fileMode(v any) (uint32, error) {
+// FileMode reads the mode of copied files, which is a text of the file: octal digits.
+func FileMode(v any) (uint32, error) {
 	text, _ := v.(string)
 	mode, err := strconv.ParseUint(text, 8, 32)
 	if err != nil || mode < 1 || mode > 0o777 {
@@ -140,7 +142,8 @@ func fileMode(v any) (uint32, error) {
 
 var owners = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}(:[A-Za-z0-9_][A-Za-z0-9._-]{0,63})?$`)
 
-func guestOwner(v any) (string, error) {
+// GuestOwner reads USER or USER:GROUP of a guest, which is a text of the file.
+func GuestOwner(v any) (string, error) {
 	text, _ := v.(string)
 	if !owners.MatchString(text) {
 		return "", fmt.Errorf("%.40q is not a valid owner: use USER or USER:GROUP of the guest", fmt.Sprint(v))
@@ -148,11 +151,11 @@ func guestOwner(v any) (string, error) {
 	return text, nil
 }
 
-// dotfiles checks the setting: paths below the home directory.
-func dotfiles(text string) ([]string, error) {
+// ParseDotfiles checks paths below the home directory, and leaves out those that are there twice.
+func ParseDotfiles(items []string) ([]string, error) {
 	var all []string
-	for _, item := range list(text) {
-		file, err := copiedPath(item)
+	for _, item := range items {
+		file, err := CopiedPath(item)
 		if err == nil && !strings.HasPrefix(file, "~/") {
 			err = fmt.Errorf("%.80q is not below ~/: use [[%s]] for it", item, fileSync)
 		}
@@ -163,8 +166,8 @@ func dotfiles(text string) ([]string, error) {
 			all = append(all, file)
 		}
 	}
-	if len(all) > maxFileSync {
-		return nil, fmt.Errorf("%d files: at most %d are possible", len(all), maxFileSync)
+	if len(all) > MaxCopied {
+		return nil, fmt.Errorf("%d files: at most %d are possible", len(all), MaxCopied)
 	}
 	return all, nil
 }
@@ -174,7 +177,7 @@ func fileSettings() []setting {
 		{
 			key: "dotfiles", doc: `copied to the same place in the guest at each start: ["~/.vimrc"]`, list: true,
 			fallback: constant(""),
-			set:      func(c *Config, v string) (err error) { c.Dotfiles, err = dotfiles(v); return },
+			set:      func(c *Config, v string) (err error) { c.Dotfiles, err = ParseDotfiles(list(v)); return },
 			get:      func(c Config) string { return strings.Join(c.Dotfiles, listSeparator) },
 		},
 		{

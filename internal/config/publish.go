@@ -9,8 +9,8 @@ import (
 	"banger/api"
 )
 
-// maxPublish is how many ports a table may publish.
-const maxPublish = 100
+// MaxPublish is how many ports a table may publish.
+const MaxPublish = 100
 
 // parsePublish parses [ADDRESS:]HOSTPORT:GUESTPORT[/udp], one or several.
 func parsePublish(text string) ([]api.PublishedPort, error) {
@@ -22,8 +22,8 @@ func parsePublish(text string) ([]api.PublishedPort, error) {
 		}
 		ports = append(ports, p)
 	}
-	if len(ports) > maxPublish {
-		return nil, fmt.Errorf("%d ports: at most %d are possible", len(ports), maxPublish)
+	if len(ports) > MaxPublish {
+		return nil, fmt.Errorf("%d ports: at most %d are possible", len(ports), MaxPublish)
 	}
 	return ports, nil
 }

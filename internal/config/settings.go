@@ -147,7 +147,7 @@ func networkSettings() []setting {
 		{
 			key: "network", doc: "network of a new VM: nat, isolated or none; empty: as nat says", ofCommand: true, ofVM: true,
 			fallback: constant(""),
-			set:      func(c *Config, v string) (err error) { c.Network, err = parseNetwork(v); return },
+			set:      func(c *Config, v string) (err error) { c.Network, err = ParseNetwork(v); return },
 			get:      func(c Config) string { return c.Network },
 		},
 		{
@@ -324,8 +324,8 @@ func formatLabels(labels map[string]string) string {
 // ParseNAT parses whether a VM reaches the outside.
 func ParseNAT(text string) (bool, error) { return yesNo(text) }
 
-// parseNetwork parses the network of a VM; empty: as the setting nat says.
-func parseNetwork(text string) (string, error) {
+// ParseNetwork parses the network of a VM; empty: as the setting nat says.
+func ParseNetwork(text string) (string, error) {
 	switch text {
 	case "", api.NetworkNAT, api.NetworkIsolated, api.NetworkNone:
 		return text, nil
@@ -400,6 +400,14 @@ func word(text string) (string, error) {
 		return "", fmt.Errorf("%.40q is not a valid name", text)
 	}
 	return text, nil
+}
+
+// ParseImage parses the name or reference of an image.
+func ParseImage(text string) (string, error) {
+	if text == "" {
+		return "", errors.New("the name of the image is empty")
+	}
+	return word(text)
 }
 
 // Help describes every setting, a line each.

@@ -166,7 +166,7 @@ func (s setting) text(v any) (string, error) {
 		}
 		return strings.Join(items, listSeparator), nil
 	}
-	text, err := scalar(v)
+	text, err := Scalar(v)
 	if err != nil && s.list {
 		err = errors.New("use a list of texts in quotes")
 	}

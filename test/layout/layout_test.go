@@ -42,7 +42,7 @@ func goListIn(t *testing.T, workspace string, args ...string) []string {
 }
 
 // leaves may be known by everyone and know only each other.
-var leaves = []string{"api", "internal/guest/budget", "internal/buildinfo", "internal/guest/chunk", "internal/guest/guestnet", "internal/host/execx", "internal/faultpoint", "internal/host/fileid", "internal/host/fsx", "internal/idref", "internal/imageconfig", "internal/label", "internal/logging", "internal/paths", "internal/size", "internal/host/tsc", "internal/vmid"}
+var leaves = []string{"api", "internal/guest/budget", "internal/buildinfo", "internal/guest/chunk", "internal/guest/guestnet", "internal/host/execx", "internal/faultpoint", "internal/host/fileid", "internal/host/fsx", "internal/idref", "internal/imageconfig", "internal/label", "internal/logging", "internal/paths", "internal/size", "internal/host/tsc", "internal/tomlline", "internal/vmid"}
 
 // known says which of our packages each package may import, leaves aside. "x/…"
 // stands for everything below x.
@@ -64,6 +64,8 @@ var known = map[string][]string{
 	"internal/host/fsx/synctest": {}, // for tests
 
 	"internal/fetch": {},
+
+	"internal/workspace/project": {"internal/config", "internal/guest/forward"},
 
 	"internal/config": {},
 	"internal/doctor": {"internal/config", "internal/driver", "internal/host/network", "internal/rootapi"},
