@@ -1,6 +1,7 @@
 // Command gendoc writes the reference of banger's commands into docs/cli
-// (Markdown) and docs/man (man pages), and that of its settings into
-// docs/configuration.md. Run it at the top of the repository:
+// (Markdown) and docs/man (man pages), that of its settings into
+// docs/configuration.md, and that of banger.toml into docs/workspace-keys.md and
+// docs/banger.toml.schema.json. Run it at the top of the repository:
 //
 //	go run ./tools/gendoc
 package main
@@ -34,6 +35,9 @@ func generate(dir string) error {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(dir, "configuration.md"), settings, 0o644); err != nil {
+		return err
+	}
+	if err := workspace(dir); err != nil {
 		return err
 	}
 	root := cli.Root()

@@ -13,12 +13,14 @@ func TestFresh(t *testing.T) {
 	if err := generate(fresh); err != nil {
 		t.Fatal(err)
 	}
-	want, err := os.ReadFile(filepath.Join(fresh, "configuration.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := os.ReadFile(filepath.Join(kept, "configuration.md")); err != nil || string(got) != string(want) {
-		t.Errorf("docs/configuration.md is stale (%v); %s", err, fix)
+	for _, name := range []string{"configuration.md", workspaceKeys, workspaceSchema} {
+		want, err := os.ReadFile(filepath.Join(fresh, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(filepath.Join(kept, name)); err != nil || string(got) != string(want) {
+			t.Errorf("docs/%s is stale (%v); %s", name, err, fix)
+		}
 	}
 	for _, kind := range []string{"cli", "man"} {
 		want, got := read(t, filepath.Join(fresh, kind)), read(t, filepath.Join(kept, kind))
