@@ -65,7 +65,8 @@ var known = map[string][]string{
 
 	"internal/fetch": {},
 
-	"internal/workspace/project": {"internal/config", "internal/guest/forward"},
+	"internal/workspace/project":      {"internal/config", "internal/guest/forward"},
+	"internal/workspace/devcontainer": {"internal/config", "internal/guest/forward", "internal/workspace/project"},
 
 	"internal/config": {},
 	"internal/doctor": {"internal/config", "internal/driver", "internal/host/network", "internal/rootapi"},

@@ -106,7 +106,7 @@ func machineKeys() []entry[Config] {
 func guestKeys() []entry[Config] {
 	return []entry[Config]{
 		choice("workdir", "where the files are in the guest. Default: `/workspaces/`, and the name of the directory on the host", "/srv/app",
-			&Schema{Type: "string", Pattern: pathPattern}, parseWorkdir, func(c *Config) *string { return &c.Workdir }),
+			&Schema{Type: "string", Pattern: pathPattern}, ParseWorkdir, func(c *Config) *string { return &c.Workdir }),
 		choice("user", "`USER` or `USER:GROUP` of the guest, names or numbers, who owns the files and gets the shell. Default: the image's user, or root", "dev",
 			&Schema{Type: "string", Pattern: ownerPattern}, parseOwner, func(c *Config) *string { return &c.User }),
 		choice("shell", "path of the shell in the guest. Default: that of its user", "/usr/bin/fish",
@@ -144,7 +144,7 @@ func hostKeys() []entry[Config] {
 			doc:    "variables that shells and commands get with the values that they have on the host. The setup does not get them",
 			schema: listSchema(maxHostEnv, &Schema{Type: "string", Pattern: variablePattern}),
 			read: func(p place, v any, to *Config) {
-				to.HostEnv = p.list(v, maxHostEnv, "variables", checked(checkVariable))
+				to.HostEnv = p.list(v, maxHostEnv, "variables", checked(CheckVariable))
 			},
 			write: func(c Config) string { return quoteList(c.HostEnv) },
 		},

@@ -125,8 +125,8 @@ func readEnv(p place, v any, to *Config) {
 		at := p.in(name)
 		value, err := config.Scalar(table[name])
 		switch {
-		case checkVariable(name) != nil:
-			at.wrong(checkVariable(name))
+		case CheckVariable(name) != nil:
+			at.wrong(CheckVariable(name))
 		case err != nil:
 			at.wrong(err)
 		case strings.ContainsRune(value, 0):

@@ -90,7 +90,7 @@ func readSetup(p place, v any, to *Config) {
 		p.wrongf("%d commands: at most %d are possible", len(items), maxCommands)
 	default:
 		for i, item := range items {
-			if c, err := command(item); err != nil {
+			if c, err := ParseCommand(item); err != nil {
 				p.item(i).wrong(err)
 			} else {
 				to.Setup = append(to.Setup, c)
@@ -99,8 +99,8 @@ func readSetup(p place, v any, to *Config) {
 	}
 }
 
-// command takes a script, or a program and its arguments.
-func command(v any) (Command, error) {
+// ParseCommand takes a script, or a list: a program and its arguments.
+func ParseCommand(v any) (Command, error) {
 	if text, ok := v.(string); ok {
 		return Script(text), checkScript(text)
 	}
@@ -147,7 +147,8 @@ func writeSetup(c Config) string {
 	return bracketed(items, ",\n  ", "\n  ") // a command a line
 }
 
-func checkVariable(name string) error {
+// CheckVariable refuses text that is not a valid name of a variable.
+func CheckVariable(name string) error {
 	if !variables.MatchString(name) {
 		return fmt.Errorf("%.40q is not a valid name of a variable: use letters, digits and underscores", name)
 	}
@@ -200,7 +201,8 @@ func parseGuestPath(text string) (string, error) {
 // kernelTrees are file systems of the guest's kernel, or gone after its next start.
 var kernelTrees = []string{"/dev", "/proc", "/run", "/sys"}
 
-func parseWorkdir(text string) (string, error) {
+// ParseWorkdir takes the directory of the workspace in the guest.
+func ParseWorkdir(text string) (string, error) {
 	dir, err := parseGuestPath(text)
 	for _, tree := range kernelTrees {
 		if err == nil && (dir == tree || strings.HasPrefix(dir, tree+"/")) {

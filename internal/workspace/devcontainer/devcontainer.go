@@ -1,0 +1,197 @@
+// Package devcontainer reads devcontainer.json, the description of a dev container
+// (containers.dev/implementors/json_reference), as far as a VM can be like it. What it does not
+// apply, it lists: nothing is passed over in silence.
+package devcontainer
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"banger/api"
+	"banger/internal/size"
+	"banger/internal/workspace/project"
+)
+
+// maxFile bounds a devcontainer.json in bytes.
+const maxFile = 256 * size.KiB
+
+// places are where the file may be, in the order of the specification.
+var places = []string{".devcontainer/devcontainer.json", ".devcontainer.json"}
+
+// Result is what a devcontainer.json says.
+type Result struct {
+	File   string // below the workspace
+	Config project.Config
+	// Start are commands to run after each start of the VM, the first included.
+	Start []project.Command
+	// NotApplied are the keys that the VM is not like, in the order of the file.
+	NotApplied []Skipped
+}
+
+// Skipped is a key, or a part of one, that is not applied.
+type Skipped struct {
+	Key  string
+	Line int
+	Why  string
+}
+
+// Load reads the devcontainer.json of a workspace, and reports whether there is one.
+func Load(top string) (r Result, found bool, err error) {
+	for _, name := range places {
+		data, err := project.ReadFile(top, name, maxFile)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return Result{}, true, api.Errorf(api.KindInvalid, "cannot read %s: %w", filepath.Join(top, name), err)
+		}
+		r, err := Parse(top, name, data)
+		return r, true, err
+	}
+	return Result{}, false, several(top)
+}
+
+// several refuses a workspace whose dev containers are in directories of their own: the
+// specification leaves the choice to the user.
+func several(top string) error {
+	root, err := os.OpenRoot(top)
+	if err != nil {
+		return nil // there is no dev container
+	}
+	defer root.Close()
+	found, err := fs.Glob(root.FS(), ".devcontainer/*/devcontainer.json")
+	if err != nil || len(found) == 0 {
+		return nil
+	}
+	return api.Errorf(api.KindUnsupported, "cannot choose a dev container of %s: it has %d, each in a directory of its own", top, len(found)).
+		WithHint("copy one of them to %s", places[1])
+}
+
+// Parse reads the text of a devcontainer.json. top is the workspace, name the file's below it.
+func Parse(top, name string, data []byte) (Result, error) {
+	fail := func(err error) (Result, error) {
+		return Result{}, api.Errorf(api.KindInvalid, "cannot use %s: %w", filepath.Join(top, name), err)
+	}
+	all, err := members(plainJSON(data))
+	if err != nil {
+		return fail(err)
+	}
+	r := &reader{result: Result{File: name}, base: filepath.Base(top)}
+	r.read(all)
+	var b bytes.Buffer // whatever comes of it is a valid banger.toml
+	err = r.result.Config.Write(&b, nil)
+	if err == nil {
+		_, err = project.Parse("what it says", b.Bytes())
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return r.result, nil
+}
+
+// reader applies keys.
+type reader struct {
+	result Result
+	base   string // the name of the workspace's directory
+
+	hasRemoteUser bool
+}
+
+// read applies all keys. The user and the directory come first, as others depend on them.
+func (r *reader) read(all []member) {
+	r.hasRemoteUser = slices.ContainsFunc(all, func(m member) bool { return m.key == "remoteUser" })
+	why := make([]error, len(all))
+	for _, first := range []bool{true, false} {
+		for i, m := range all {
+			if dependedOn(m.key) == first {
+				why[i] = r.apply(m, all)
+			}
+		}
+	}
+	for i, m := range all {
+		for _, err := range flat(why[i]) {
+			r.result.NotApplied = append(r.result.NotApplied, Skipped{Key: m.key, Line: m.line, Why: err.Error()})
+		}
+	}
+}
+
+func dependedOn(key string) bool {
+	return slices.Contains([]string{"remoteUser", "containerUser", "workspaceFolder"}, key)
+}
+
+// flat returns the errors that errors.Join joined.
+func flat(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
+}
+
+// apply applies a key, or says why it does not.
+func (r *reader) apply(m member, all []member) error {
+	if slices.ContainsFunc(all, func(other member) bool { return other.key == m.key && other.line > m.line }) {
+		return errors.New("the key is there again; the last one counts")
+	}
+	if why, known := reasons[m.key]; known {
+		if why == "" {
+			return nil
+		}
+		return errors.New(why)
+	}
+	apply, known := applied()[m.key]
+	if !known {
+		return errors.New("banger does not know it")
+	}
+	var v any
+	d := json.NewDecoder(bytes.NewReader(m.value))
+	d.UseNumber()
+	if err := d.Decode(&v); err != nil {
+		return err
+	}
+	return apply(r, v)
+}
+
+// reasons are keys that are not applied, with the reason; "" is a key that asks for nothing.
+var reasons = map[string]string{
+	"$schema":           "",
+	"name":              "",
+	"build":             "images are not built: name one as image",
+	"dockerFile":        "images are not built: name one as image",
+	"context":           "images are not built: name one as image",
+	"dockerComposeFile": "services of Compose are not started",
+	"service":           "services of Compose are not started",
+	"runServices":       "services of Compose are not started",
+	"features":          "features are not installed: use setup commands",
+	"mounts":            "a VM has no mounts of the host: [[files]] of banger.toml copies",
+	"workspaceMount":    "the workspace is copied into the VM, not mounted",
+	"runArgs":           "they are arguments of docker run",
+	"initializeCommand": "it would run on this host",
+	"postAttachCommand": "nothing runs when a shell is opened",
+	"waitFor":           "a shell is opened after the setup",
+	"customizations":    "they are settings of editors",
+	"extensions":        "they are settings of editors",
+	"settings":          "they are settings of editors",
+	"privileged":        "a VM has a kernel of its own: nothing is withheld",
+	"capAdd":            "a VM has a kernel of its own: nothing is withheld",
+	"securityOpt":       "a VM has a kernel of its own: nothing is withheld",
+	"init":              "a VM always has an init",
+	"overrideCommand":   "the image's command is not run in a workspace's VM",
+	"shutdownAction":    "the VM runs until banger down",
+
+	"portsAttributes":      "they are settings of editors",
+	"otherPortsAttributes": "they are settings of editors",
+	"updateRemoteUserUID":  "the workspace's files are given to the user in the VM",
+	"userEnvProbe":         "the image's and the file's variables are used",
+	"secrets":              "host_env of banger.toml passes variables of the host",
+}
+
+func wrongType(want string) error { return fmt.Errorf("it is not %s", want) }

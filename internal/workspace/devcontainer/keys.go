@@ -1,0 +1,287 @@
+package devcontainer
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"banger/internal/config"
+	"banger/internal/guest/forward"
+	"banger/internal/workspace/project"
+)
+
+// applied are the keys that are applied. An error says what of a key is not.
+func applied() map[string]func(r *reader, v any) error {
+	return map[string]func(*reader, any) error{
+		"image":                (*reader).image,
+		"workspaceFolder":      (*reader).folder,
+		"remoteUser":           (*reader).remoteUser,
+		"containerUser":        (*reader).containerUser,
+		"containerEnv":         (*reader).env,
+		"remoteEnv":            (*reader).env,
+		"forwardPorts":         (*reader).ports,
+		"appPort":              (*reader).ports,
+		"hostRequirements":     (*reader).requirements,
+		"onCreateCommand":      (*reader).setup,
+		"updateContentCommand": (*reader).setup,
+		"postCreateCommand":    (*reader).setup,
+		"postStartCommand":     (*reader).start,
+	}
+}
+
+func (r *reader) image(v any) error {
+	text, err := r.text(v)
+	if err == nil {
+		text, err = config.ParseImage(text)
+	}
+	if err == nil {
+		r.result.Config.Image = text
+	}
+	return err
+}
+
+func (r *reader) folder(v any) error {
+	text, err := r.text(v)
+	if err == nil {
+		text, err = project.ParseWorkdir(text)
+	}
+	if err == nil {
+		r.result.Config.Workdir = text
+	}
+	return err
+}
+
+func (r *reader) remoteUser(v any) error {
+	text, ok := v.(string)
+	if !ok {
+		return wrongType("a text")
+	}
+	user, err := config.GuestOwner(text)
+	if err == nil {
+		r.result.Config.User = user
+	}
+	return err
+}
+
+// containerUser counts if there is no remoteUser, which is who works in the container.
+func (r *reader) containerUser(v any) error {
+	if r.hasRemoteUser {
+		return errors.New("remoteUser counts")
+	}
+	return r.remoteUser(v)
+}
+
+// variable matches what the specification replaces in texts; ${HOME} is for a shell.
+var variable = regexp.MustCompile(`\$\{(localEnv|env|containerEnv|localWorkspaceFolder|containerWorkspaceFolder|devcontainerId)[^}]*\}`)
+
+// text takes a text, and replaces the variables that have a meaning for a VM.
+func (r *reader) text(v any) (string, error) {
+	text, ok := v.(string)
+	if !ok {
+		return "", wrongType("a text")
+	}
+	var err error
+	text = variable.ReplaceAllStringFunc(text, func(all string) string {
+		folder := cmp.Or(r.result.Config.Workdir, path.Join("/workspaces", r.base))
+		switch all {
+		case "${containerWorkspaceFolder}":
+			return folder
+		case "${containerWorkspaceFolderBasename}":
+			return path.Base(folder)
+		case "${localWorkspaceFolderBasename}":
+			return r.base
+		}
+		err = fmt.Errorf("%.60q is not replaced", all)
+		return all
+	})
+	return text, err
+}
+
+// localEnv is a variable that has the host's value: it has to be confirmed, as host_env is.
+var localEnv = regexp.MustCompile(`^\$\{(?:localEnv|env):([A-Za-z_][A-Za-z0-9_]*)\}$`)
+
+func (r *reader) env(v any) error {
+	table, ok := v.(map[string]any)
+	if !ok {
+		return wrongType("an object")
+	}
+	c, problems := &r.result.Config, []error(nil)
+	for _, name := range slices.Sorted(maps.Keys(table)) {
+		text, _ := table[name].(string)
+		if m := localEnv.FindStringSubmatch(text); m != nil && m[1] == name {
+			delete(c.Env, name)
+			c.HostEnv = append(slices.DeleteFunc(c.HostEnv, func(other string) bool { return other == name }), name)
+			continue
+		}
+		value, err := r.text(table[name])
+		switch {
+		case err != nil:
+		case project.CheckVariable(name) != nil:
+			err = project.CheckVariable(name)
+		case strings.ContainsRune(value, 0):
+			err = errors.New("a variable cannot have a NUL character")
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%.40q: %w", name, err))
+			continue
+		}
+		if c.Env == nil {
+			c.Env = map[string]string{}
+		}
+		c.Env[name] = value
+		c.HostEnv = slices.DeleteFunc(c.HostEnv, func(other string) bool { return other == name })
+	}
+	return errors.Join(problems...)
+}
+
+// ports publishes ports on the loopback. A port that only root may listen on becomes a free one.
+func (r *reader) ports(v any) error {
+	items, ok := v.([]any)
+	if !ok {
+		items = []any{v} // appPort
+	}
+	var problems []error
+	for _, item := range items {
+		text := fmt.Sprint(item)
+		if n, err := strconv.ParseUint(text, 10, 16); err == nil {
+			text = fmt.Sprintf("%d:%d", n, n)
+			if n < 1024 {
+				text = fmt.Sprintf("0:%d", n)
+			}
+		} else if host, port, found := strings.Cut(text, ":"); found && strings.Trim(host, "0123456789") != "" && !strings.Contains(port, ":") {
+			problems = append(problems, fmt.Errorf("%.60q is a port of another container", text))
+			continue
+		}
+		p, err := forward.ParsePublished(text)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		if c := &r.result.Config; !slices.Contains(c.Ports, p) {
+			c.Ports = append(c.Ports, p)
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// amounts matches sizes of hostRequirements.
+var amounts = regexp.MustCompile(`^([0-9]{1,9})([tgmk])b$`)
+
+func (r *reader) requirements(v any) error {
+	table, ok := v.(map[string]any)
+	if !ok {
+		return wrongType("an object")
+	}
+	c, problems := &r.result.Config, []error(nil)
+	for _, name := range slices.Sorted(maps.Keys(table)) {
+		var err error
+		switch name {
+		case "cpus":
+			n, ok := table[name].(json.Number)
+			var count int64
+			if count, err = n.Int64(); !ok || err != nil || count > config.MaxVCPUs {
+				err = fmt.Errorf("%.40q is not a number of processors", fmt.Sprint(table[name]))
+			} else if err = config.CheckVCPUs(int(count)); err == nil {
+				c.VCPUs = int(count)
+			}
+		case "memory":
+			err = amount(table[name], config.ParseMemory, &c.MemoryBytes)
+		case "storage":
+			err = amount(table[name], config.ParseDisk, &c.DiskBytes)
+		default:
+			err = errors.New("a VM does not have it")
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%.40q: %w", name, err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// amount takes a size such as 8gb. It counts in powers of 1024, like all sizes of VMs.
+func amount(v any, parse func(string) (int64, error), to *int64) error {
+	text, _ := v.(string)
+	m := amounts.FindStringSubmatch(strings.ToLower(text))
+	if m == nil {
+		return fmt.Errorf("%.40q is not a size such as 8gb", fmt.Sprint(v))
+	}
+	n, err := parse(m[1] + m[2])
+	if err == nil {
+		*to = n
+	}
+	return err
+}
+
+func (r *reader) setup(v any) error { return r.commands(v, &r.result.Config.Setup) }
+
+func (r *reader) start(v any) error { return r.commands(v, &r.result.Start) }
+
+// commands takes a text for a shell, a list that is a program with its arguments, or an object of
+// such, which here run one after the other.
+func (r *reader) commands(v any, to *[]project.Command) error {
+	table, several := v.(map[string]any)
+	if !several {
+		c, err := r.command(v)
+		if err == nil {
+			*to = append(*to, c)
+		}
+		return err
+	}
+	var problems []error
+	for _, name := range slices.Sorted(maps.Keys(table)) {
+		c, err := r.command(table[name])
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%.40q: %w", name, err))
+			continue
+		}
+		*to = append(*to, c)
+	}
+	return errors.Join(problems...)
+}
+
+func (r *reader) command(v any) (project.Command, error) {
+	items, ok := v.([]any)
+	if !ok {
+		text, err := r.text(v)
+		if err != nil {
+			return nil, err
+		}
+		if strings.TrimSpace(text) == "" {
+			return nil, errors.New("the command is empty")
+		}
+		items = []any{"/bin/sh", "-c", text}
+	}
+	argv := make([]any, len(items))
+	for i, item := range items {
+		text, err := r.text(item)
+		if err != nil {
+			return nil, err
+		}
+		argv[i] = text
+	}
+	c, err := project.ParseCommand(argv)
+	if err != nil {
+		return nil, err
+	}
+	return asUser(r.result.Config.User, c)
+}
+
+// asUser returns a command that runs as a user of the guest: a setup runs as root. su takes names
+// alone (su(1)); its arguments after the user are those of the shell.
+func asUser(user string, c project.Command) (project.Command, error) {
+	name, _, group := strings.Cut(user, ":")
+	switch {
+	case user == "" || name == "root" || name == "0":
+		return c, nil
+	case group || strings.Trim(name, "0123456789") == "":
+		return nil, fmt.Errorf("it cannot run as %.60q: a user by name alone is possible", user)
+	}
+	return append(project.Command{"su", "-s", "/bin/sh", "-c", `exec "$0" "$@"`, "--", name}, c...), nil
+}
