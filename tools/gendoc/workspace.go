@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"text/template"
 
+	"banger/internal/workspace/devcontainer"
 	"banger/internal/workspace/project"
 )
 
@@ -26,7 +27,12 @@ func workspace(dir string) error {
 		return err
 	}
 	var out bytes.Buffer
-	if err := page.Execute(&out, project.Document()); err != nil {
+	apply, skip := devcontainer.Document()
+	err = page.Execute(&out, struct {
+		Keys        []project.Documented
+		Apply, Skip []devcontainer.Documented
+	}{project.Document(), apply, skip})
+	if err != nil {
 		return err
 	}
 	schema, err := project.JSONSchema()

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -82,7 +83,7 @@ func Parse(top, name string, data []byte) (Result, error) {
 	if err != nil {
 		return fail(err)
 	}
-	r := &reader{result: Result{File: name}, base: filepath.Base(top)}
+	r := &reader{result: Result{File: name}, top: top}
 	r.read(all)
 	var b bytes.Buffer // whatever comes of it is a valid banger.toml
 	err = r.result.Config.Write(&b, nil)
@@ -98,7 +99,7 @@ func Parse(top, name string, data []byte) (Result, error) {
 // reader applies keys.
 type reader struct {
 	result Result
-	base   string // the name of the workspace's directory
+	top    string
 
 	hasRemoteUser bool
 }
@@ -147,7 +148,7 @@ func (r *reader) apply(m member, all []member) error {
 		}
 		return errors.New(why)
 	}
-	apply, known := applied()[m.key]
+	key, known := applied()[m.key]
 	if !known {
 		return errors.New("banger does not know it")
 	}
@@ -157,7 +158,7 @@ func (r *reader) apply(m member, all []member) error {
 	if err := d.Decode(&v); err != nil {
 		return err
 	}
-	return apply(r, v)
+	return key.apply(r, v)
 }
 
 // reasons are keys that are not applied, with the reason; "" is a key that asks for nothing.
@@ -192,6 +193,23 @@ var reasons = map[string]string{
 	"updateRemoteUserUID":  "the workspace's files are given to the user in the VM",
 	"userEnvProbe":         "the image's and the file's variables are used",
 	"secrets":              "host_env of banger.toml passes variables of the host",
+}
+
+// Documented is a key as the reference page shows it (docs/workspace-keys.md).
+type Documented struct{ Key, Doc string }
+
+// Document describes the keys that are applied, and those that are not, with the reason.
+func Document() (apply, skip []Documented) {
+	keys := applied()
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		apply = append(apply, Documented{key, keys[key].doc})
+	}
+	for _, key := range slices.Sorted(maps.Keys(reasons)) {
+		if reasons[key] != "" {
+			skip = append(skip, Documented{key, reasons[key]})
+		}
+	}
+	return apply, skip
 }
 
 func wrongType(want string) error { return fmt.Errorf("it is not %s", want) }

@@ -1,12 +1,12 @@
 package devcontainer
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -17,22 +17,28 @@ import (
 	"banger/internal/workspace/project"
 )
 
-// applied are the keys that are applied. An error says what of a key is not.
-func applied() map[string]func(r *reader, v any) error {
-	return map[string]func(*reader, any) error{
-		"image":                (*reader).image,
-		"workspaceFolder":      (*reader).folder,
-		"remoteUser":           (*reader).remoteUser,
-		"containerUser":        (*reader).containerUser,
-		"containerEnv":         (*reader).env,
-		"remoteEnv":            (*reader).env,
-		"forwardPorts":         (*reader).ports,
-		"appPort":              (*reader).ports,
-		"hostRequirements":     (*reader).requirements,
-		"onCreateCommand":      (*reader).setup,
-		"updateContentCommand": (*reader).setup,
-		"postCreateCommand":    (*reader).setup,
-		"postStartCommand":     (*reader).start,
+// key is a key that is applied. An error says what of its value is not.
+type key struct {
+	apply func(r *reader, v any) error
+	doc   string
+}
+
+func applied() map[string]key {
+	const setup = "is part of `setup`. A text runs by `sh -c`, and an object's commands one after the other, as the user"
+	return map[string]key{
+		"image":                {(*reader).image, "is `image`"},
+		"workspaceFolder":      {(*reader).folder, "is `workdir`"},
+		"remoteUser":           {(*reader).remoteUser, "is `user`"},
+		"containerUser":        {(*reader).containerUser, "is `user` if there is no `remoteUser`"},
+		"containerEnv":         {(*reader).env, "is `env`; `\"NAME\": \"${localEnv:NAME}\"` is `host_env`, which has to be confirmed"},
+		"remoteEnv":            {(*reader).env, "adds to `containerEnv`"},
+		"forwardPorts":         {(*reader).ports, "is `ports`, on the loopback address. Below 1024 the host's port is a free one"},
+		"appPort":              {(*reader).ports, "adds to `forwardPorts`"},
+		"hostRequirements":     {(*reader).requirements, "`cpus`, `memory` and `storage` are `vcpus`, `memory` and `disk`"},
+		"onCreateCommand":      {(*reader).setup, setup},
+		"updateContentCommand": {(*reader).setup, setup},
+		"postCreateCommand":    {(*reader).setup, setup},
+		"postStartCommand":     {(*reader).start, "runs after each start"},
 	}
 }
 
@@ -89,14 +95,14 @@ func (r *reader) text(v any) (string, error) {
 	}
 	var err error
 	text = variable.ReplaceAllStringFunc(text, func(all string) string {
-		folder := cmp.Or(r.result.Config.Workdir, path.Join("/workspaces", r.base))
+		folder := r.result.Config.Dir(r.top)
 		switch all {
 		case "${containerWorkspaceFolder}":
 			return folder
 		case "${containerWorkspaceFolderBasename}":
 			return path.Base(folder)
 		case "${localWorkspaceFolderBasename}":
-			return r.base
+			return filepath.Base(r.top)
 		}
 		err = fmt.Errorf("%.60q is not replaced", all)
 		return all

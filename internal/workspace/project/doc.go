@@ -6,6 +6,11 @@
 package project
 
 import (
+	"cmp"
+	"path"
+	"path/filepath"
+	"slices"
+
 	"banger/api"
 	"banger/internal/config"
 )
@@ -58,6 +63,31 @@ func (c Command) Script() (text string, ok bool) {
 		return c[2], true
 	}
 	return "", false
+}
+
+// Dir is where the files of a workspace are in the guest.
+func (c Config) Dir(top string) string {
+	return cmp.Or(c.Workdir, path.Join("/workspaces", filepath.Base(top)))
+}
+
+// Environ returns the variables of commands, as NAME=value: those of the setup if lookup is nil,
+// otherwise with those that have the host's values, as os.LookupEnv finds them. One that the host
+// does not have is left out.
+func (c Config) Environ(lookup func(name string) (string, bool)) []string {
+	var all []string
+	for name, value := range c.Env {
+		all = append(all, name+"="+value)
+	}
+	for _, name := range c.HostEnv {
+		if lookup == nil {
+			break
+		}
+		if value, set := lookup(name); set {
+			all = append(all, name+"="+value)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 // Request fills in what a request for a new VM leaves out.

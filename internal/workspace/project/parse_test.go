@@ -170,11 +170,14 @@ func TestMistakes(t *testing.T) {
 		"dotfiles = [\"~/../x\"]":      `line 1: dotfiles: "~/../x" is not the path of one file`,
 		"dotfiles = [\"https://a/b\"]": `line 1: dotfiles: "https://a/b" is neither an absolute path nor below ~/`,
 
-		"[sync]\ninclude = [\"../x\"]": `line 2: sync.include: "../x" is not a pattern of files below`,
-		"[sync]\ninclude = [\"/\"]":    `line 2: sync.include: "/" is not a pattern of files below`,
-		"[sync]\nexclude = [\"!x\"]":   `line 2: sync.exclude: "!x" begins with ! or #`,
-		"sync = []":                    "line 1: sync: it is a table: use lines such as include = ",
-		"[sync]\nincludes = []":        `line 2: "includes" is not a valid key of sync: use include`,
+		"[sync]\ninclude = [\"../x\"]":     `line 2: sync.include: "../x" is not a pattern of files below`,
+		"[sync]\ninclude = [\"/\"]":        `line 2: sync.include: "/" is not a pattern of files below`,
+		"[sync]\nexclude = [\"!x\"]":       `line 2: sync.exclude: "!x" begins with ! or #`,
+		"[sync]\nexclude = [\"#x\"]":       `line 2: sync.exclude: "#x" begins with ! or #`,
+		"[sync]\nexclude = [\"x \"]":       `line 2: sync.exclude: "x " begins with ! or #, or ends with a space`,
+		"env = {" + variablesOf(257) + "}": "line 1: env: 257 variables: at most 256 are possible",
+		"sync = []":                        "line 1: sync: it is a table: use lines such as include = ",
+		"[sync]\nincludes = []":            `line 2: "includes" is not a valid key of sync: use include`,
 
 		"files = 1":                                 "line 1: files: use [[files]] above each entry",
 		"files = [1]":                               "line 1: files: use [[files]] above each entry",
@@ -286,5 +289,37 @@ func TestRequest(t *testing.T) {
 	own := []api.PublishedPort{{Address: "127.0.0.1", HostPort: 1, GuestPort: 2, Protocol: "tcp"}}
 	if got := c.Request(api.CreateVM{Publish: own}); !cmp.Equal(got.Publish, own) {
 		t.Errorf("a command's ports are replaced: %v", got.Publish)
+	}
+}
+
+// variablesOf is the inside of a table with so many variables.
+func variablesOf(n int) string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf("V%d = 1", i))
+	}
+	return strings.Join(all, ", ")
+}
+
+func TestEnviron(t *testing.T) {
+	c := Config{Env: map[string]string{"B": "=2", "A": "1"}, HostEnv: []string{"TOKEN", "NONE", "EMPTY"}}
+	if got := c.Environ(nil); !slices.Equal(got, []string{"A=1", "B==2"}) {
+		t.Errorf("the setup gets %q", got)
+	}
+	host := map[string]string{"TOKEN": "secret", "EMPTY": "", "OTHER": "x"}
+	got := c.Environ(func(name string) (string, bool) { value, set := host[name]; return value, set })
+	if !slices.Equal(got, []string{"A=1", "B==2", "EMPTY=", "TOKEN=secret"}) {
+		t.Errorf("a command gets %q", got)
+	}
+}
+
+func TestDir(t *testing.T) {
+	for top, want := range map[string]string{"/home/me/a b": "/workspaces/a b", "/": "/workspaces"} {
+		if got := (Config{}).Dir(top); got != want {
+			t.Errorf("%s is in %s, want %s", top, got, want)
+		}
+	}
+	if got := (Config{Workdir: "/srv"}).Dir("/home/me/a"); got != "/srv" {
+		t.Errorf("workdir does not count: %s", got)
 	}
 }

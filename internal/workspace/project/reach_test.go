@@ -163,6 +163,12 @@ func TestAllowedOfOthersIsRefused(t *testing.T) {
 		"writable":  func() error { return os.Chmod(path, 0o622) },
 		"a link":    func() error { return errors.Join(os.Rename(path, path+"x"), os.Symlink(path+"x", path)) },
 		"directory": func() error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700)) },
+		"of another": func() error {
+			if os.Geteuid() != 0 {
+				return os.Chmod(path, 0o622) // only root can give a file away
+			}
+			return os.Chown(path, 12345, 12345)
+		},
 	} {
 		os.RemoveAll(path)
 		os.Rename(path+"x", path)
