@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"banger/api"
+	"banger/internal/config"
 	"banger/internal/host/fsx"
 	"banger/internal/size"
 )
@@ -40,8 +41,8 @@ const maxLooked = size.MiB
 const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // Look guesses from the names of files at the top of a workspace, and from a little of what is in
-// them. It runs nothing.
-func Look(top string) (Guess, error) {
+// them. It runs nothing. host is this one: a VM gets no more than half of its memory, if that is known.
+func Look(top string, host config.Host) (Guess, error) {
 	root, err := os.OpenRoot(top)
 	if err != nil {
 		return Guess{}, api.Errorf(api.KindInvalid, "cannot look into %s: %w", top, fsx.Cause(err))
@@ -52,7 +53,18 @@ func Look(top string) (Guess, error) {
 		language(l)
 	}
 	l.noticed()
+	l.fit(host)
 	return l.finish(), nil
+}
+
+// fit keeps the memory within half of the host's, in steps of 256 MiB.
+func (l *look) fit(host config.Host) {
+	const step = 256 * size.MiB
+	most := max(host.MemoryBytes/2/step*step, step)
+	if host.MemoryBytes > 0 && l.memory > most {
+		l.memory = most
+		l.why("memory", "half of this host's; %s would be better", size.Format(l.wanted))
+	}
 }
 
 // look collects a guess.
@@ -66,6 +78,7 @@ type look struct {
 	paths    []string // in front of PATH
 	env      map[string]string
 	memory   int64
+	wanted   int64 // of memory
 }
 
 // has reports whether there is a file of that name.
@@ -124,7 +137,7 @@ func (l *look) set(name, value, reason string) {
 // needs asks for memory: the default of a small host is too little for compilers.
 func (l *look) needs(memory int64, reason string) {
 	if memory > l.memory {
-		l.memory = memory
+		l.memory, l.wanted = memory, memory
 		l.guess.Why["memory"] = []string{reason}
 	}
 }

@@ -12,7 +12,9 @@ import (
 	"syscall"
 	"testing"
 
+	"banger/internal/config"
 	"banger/internal/golden"
+	"banger/internal/size"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -44,7 +46,7 @@ func TestGuesses(t *testing.T) {
 		"several":      {"go.mod": "module x\n\ngo 1.24\n", "package.json": `{}`, "package-lock.json": "{}", "requirements.txt": "x\n", "Makefile": "all:\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			guess, err := Look(put(t, files))
+			guess, err := Look(put(t, files), config.Host{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -90,7 +92,7 @@ func TestGuessesOfAnything(t *testing.T) {
 				files[name] = hostile[r.IntN(len(hostile))]
 			}
 		}
-		guess, err := Look(put(t, files))
+		guess, err := Look(put(t, files), config.Host{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,16 +122,33 @@ func TestLookHostileFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	guess, err := Look(top)
+	guess, err := Look(top, config.Host{})
 	if err != nil || len(guess.Config.Setup) > 0 || strings.Contains(fmt.Sprint(guess), "SECRET") {
 		t.Errorf("%+v, %v", guess, err)
 	}
-	if _, err := Look(filepath.Join(top, "none")); err == nil || !strings.Contains(err.Error(), "none") {
+	if _, err := Look(filepath.Join(top, "none"), config.Host{}); err == nil || !strings.Contains(err.Error(), "none") {
 		t.Errorf("no workspace: %v", err)
 	}
 	large := put(t, map[string]string{"package.json": strings.Repeat(" ", int(maxLooked)) + "{}"})
-	guess, err = Look(large)
+	guess, err = Look(large, config.Host{})
 	if err != nil || !strings.Contains(strings.Join(guess.Noticed, "\n"), "package.json was not read: it is larger than 1 MiB") {
 		t.Errorf("a large file: %q, %v", guess.Noticed, err)
+	}
+}
+
+// TestGuessFitsTheHost: a guess that the host cannot start would be of no use.
+func TestGuessFitsTheHost(t *testing.T) {
+	top := put(t, map[string]string{"Cargo.toml": "", "go.mod": ""})
+	for memory, want := range map[int64]int64{0: 4 * size.GiB, 64 * size.GiB: 4 * size.GiB, 8 * size.GiB: 4 * size.GiB, 5 * size.GiB: 2560 * size.MiB, 1000 * size.MiB: 256 * size.MiB, size.MiB: 256 * size.MiB} {
+		guess, err := Look(top, config.Host{MemoryBytes: memory})
+		if err != nil || guess.Config.MemoryBytes != want {
+			t.Errorf("on a host with %s: %s, %v; want %s", size.Format(memory), size.Format(guess.Config.MemoryBytes), err, size.Format(want))
+		}
+		if said := strings.Contains(strings.Join(guess.Why["memory"], "; "), "half of this host's; 4 GiB would be better"); said != (want < 4*size.GiB) {
+			t.Errorf("the reason is %q", guess.Why["memory"])
+		}
+	}
+	if guess, err := Look(put(t, map[string]string{"Makefile": ""}), config.Host{MemoryBytes: size.GiB}); err != nil || guess.Config.MemoryBytes != 0 {
+		t.Errorf("make needs %d, %v", guess.Config.MemoryBytes, err)
 	}
 }
