@@ -111,10 +111,10 @@ func python(l *look) {
 	commands := []string{"python3 -m venv " + venv}
 	switch name {
 	case "uv.lock":
-		commands = append(commands, "pip install uv", "uv sync --frozen")
+		commands = append(commands, ownVenv("uv"), "uv sync --frozen")
 		l.set("UV_PROJECT_ENVIRONMENT", venv, "uv uses it")
 	case "poetry.lock":
-		commands = append(commands, "pip install poetry", "poetry install --no-interaction")
+		commands = append(commands, ownVenv("poetry"), "poetry install --no-interaction")
 	case "requirements.txt":
 		files = files[1:]
 		commands = append(commands, "pip install -r requirements.txt")
@@ -132,6 +132,13 @@ func python(l *look) {
 	l.set("VIRTUAL_ENV", venv, "Python's packages, outside of the workspace")
 	l.paths = append(l.paths, venv+"/bin")
 	l.run(files, commands...)
+}
+
+// ownVenv installs a tool with its own packages: in the workspace's venv it would remove itself, as
+// that becomes what the lock file says.
+func ownVenv(tool string) string {
+	dir := "/opt/" + tool
+	return fmt.Sprintf("python3 -m venv %[1]s && %[1]s/bin/pip install %[2]s && ln -s %[1]s/bin/%[2]s /usr/local/bin/", dir, tool)
 }
 
 func rust(l *look) {

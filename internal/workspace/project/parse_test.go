@@ -96,6 +96,7 @@ func TestParse(t *testing.T) {
 		"":                                  {},
 		"setup = \"make\"":                  {Setup: []Command{Script("make")}},
 		"setup = [[\"make\"]]":              {Setup: []Command{{"make"}}},
+		"dotfiles = ['~/a', '~/a/']":        {Dotfiles: []string{"~/a"}},
 		"ports = []\n[env]\n[sync]":         {},
 		"env.A = \"1\"\nsync.include=[]":    {Env: map[string]string{"A": "1"}},
 		"files = [{host='~/a',guest='/a'}]": {Files: []config.FileSync{{Host: "~/a", Guest: "/a"}}},
