@@ -122,6 +122,10 @@ func TestCacheKey(t *testing.T) {
 		change(&c)
 		differs(what, key(c, "sha256:1"))
 	}
+	differs("a split", key(Config{Setup: []Command{{"a"}, {"b", "c"}}}, ""))
+	differs("another place of it", key(Config{Setup: []Command{{"a", "b"}, {"c"}}}, ""))
+	differs("a command", key(Config{Setup: []Command{{"a"}}}, ""))
+	differs("a variable of its name", key(Config{Env: map[string]string{"a": ""}}, ""))
 	c := base
 	c.Cache, c.HostEnv, c.Dotfiles, c.MemoryBytes = []string{"web/lock", "lock"}, []string{"B"}, []string{"~/a"}, 1
 	if key(c, "sha256:1") != want {

@@ -87,6 +87,19 @@ func TestWriteIsRead(t *testing.T) {
 	}
 }
 
+// TestQuote: each form of a string is chosen where it can hold the text.
+func TestQuote(t *testing.T) {
+	for text, want := range map[string]string{
+		`a 'b'`: `"a 'b'"`, `a "b" \n`: `'a "b" \n'`, `a "b" 'c' d`: `'''a "b" 'c' d'''`, "a\n\tb": "'''\na\n\tb'''", "\n": "'''\n\n'''",
+		`"a'`: `"\"a'"`, `"'''a`: `"\"'''a"`, "a\n'": `"a\u000A'"`, "\"\r": `"\"\u000D"`, "\U000e0041": `"\U000E0041"`, "": `""`,
+	} {
+		got := quote(text)
+		if c, err := Parse("x", []byte("setup = [[\"p\", "+got+"]]")); got != want || err != nil || c.Setup[0][1] != text {
+			t.Errorf("%q is written %s, want %s; it is read as %q, %v", text, got, want, c.Setup, err)
+		}
+	}
+}
+
 // TestWriteHidesNothing: characters that change how a line looks are escaped.
 func TestWriteHidesNothing(t *testing.T) {
 	var b bytes.Buffer
