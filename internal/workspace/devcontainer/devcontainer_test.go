@@ -19,7 +19,7 @@ import (
 
 const whole = `// a comment, with "quotes" and , ]
 {
-	"name": "x", /* of
+	"name": "x \" // ,]", /* of
 	several lines */ "$schema": "y",
 	"image": "mcr.example.com/devcontainers/go:1.26", // "image": "no"
 	"features": {"ghcr.io/a/b:1": {}},
@@ -98,6 +98,20 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// TestTheLastVariableCounts: one variable has one origin.
+func TestTheLastVariableCounts(t *testing.T) {
+	for text, want := range map[string]project.Config{
+		`{"containerEnv": {"A": "${localEnv:A}"}, "remoteEnv": {"A": "1"}}`:             {Env: map[string]string{"A": "1"}},
+		`{"containerEnv": {"A": "1", "B": "2"}, "remoteEnv": {"A": "${env:A}"}}`:        {Env: map[string]string{"B": "2"}, HostEnv: []string{"A"}},
+		`{"containerEnv": {"A": "${localEnv:A}"}, "remoteEnv": {"A": "${localEnv:A}"}}`: {HostEnv: []string{"A"}},
+	} {
+		got, err := Parse("/w", "x", []byte(text))
+		if err != nil || strings.Join(got.Config.HostEnv, " ") != strings.Join(want.HostEnv, " ") || fmt.Sprint(got.Config.Env) != fmt.Sprint(want.Env) {
+			t.Errorf("%s: %+v, %v", text, got.Config, err)
+		}
+	}
+}
+
 // TestEveryKeyCounts: a value that cannot be applied is said, whatever it is.
 func TestEveryKeyCounts(t *testing.T) {
 	for text, want := range map[string]string{
@@ -115,6 +129,8 @@ func TestEveryKeyCounts(t *testing.T) {
 		`"appPort": "0"`:                                    "cannot publish",
 		`"hostRequirements": 3`:                             "it is not an object",
 		`"hostRequirements": {"cpus": 0}`:                   "0 processors",
+		`"hostRequirements": {"cpus": 4294967298}`:          "129 processors",
+		`"hostRequirements": {"cpus": -1}`:                  "0 processors",
 		`"hostRequirements": {"cpus": 1e9}`:                 "is not a number of processors",
 		`"hostRequirements": {"cpus": "4"}`:                 "is not a number of processors",
 		`"hostRequirements": {"memory": "1kb"}`:             "is too small",

@@ -192,10 +192,12 @@ func (r *reader) requirements(v any) error {
 		case "cpus":
 			n, ok := table[name].(json.Number)
 			var count int64
-			if count, err = n.Int64(); !ok || err != nil || count > config.MaxVCPUs {
+			if count, err = n.Int64(); !ok || err != nil {
 				err = fmt.Errorf("%.40q is not a number of processors", fmt.Sprint(table[name]))
-			} else if err = config.CheckVCPUs(int(count)); err == nil {
-				c.VCPUs = int(count)
+			} else if at := int(max(0, min(count, config.MaxVCPUs+1))); config.CheckVCPUs(at) != nil {
+				err = config.CheckVCPUs(at)
+			} else {
+				c.VCPUs = at
 			}
 		case "memory":
 			err = amount(table[name], config.ParseMemory, &c.MemoryBytes)
