@@ -22,10 +22,8 @@ func nearest(key string, known []string) string {
 	}
 	best, least := "", 1+max(1, min(len(key), 12)/3) // a third of its letters may differ
 	for _, k := range known {
-		if len(key) <= 40 {
-			if d := distance(key, k); d < least {
-				best, least = k, d
-			}
+		if d := distance(key, k); d < least {
+			best, least = k, d
 		}
 	}
 	return best
