@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -47,6 +48,22 @@ func terminal(v any) (*os.File, bool) {
 func (s *streams) colour(w io.Writer) bool {
 	_, tty := terminal(w)
 	return tty && s.env("NO_COLOR") == "" && cmp.Or(s.env("TERM"), "dumb") != "dumb"
+}
+
+// showGuestText copies text from a guest to standard error. Control characters never reach it.
+func (s *streams) showGuestText(from io.Reader) error {
+	safe := console.NewTerminalWriter(lockedErr{s})
+	_, err := io.Copy(safe, from)
+	return errors.Join(err, safe.Close())
+}
+
+// lockedErr is standard error for several writers.
+type lockedErr struct{ s *streams }
+
+func (l lockedErr) Write(p []byte) (int, error) {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	return l.s.err.Write(p)
 }
 
 // guestText returns a writer for text from a guest, and a function to call at its end.

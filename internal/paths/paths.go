@@ -122,6 +122,9 @@ func (p Paths) Kernels() string { return filepath.Join(p.Data, "kernels") }
 // their destination. The daemon empties it when it starts.
 func (p Paths) Staging() string { return filepath.Join(p.Data, "staging") }
 
+// Workspaces is the directory of what `banger up` remembers of work trees, one for each.
+func (p Paths) Workspaces() string { return filepath.Join(p.Data, "workspaces") }
+
 // Apt is the directory of package lists and archives downloaded for this user.
 func (p Paths) Apt() string { return filepath.Join(p.Cache, "apt") }
 

@@ -160,6 +160,12 @@ func (s *Syncer) run(ctx context.Context, dial guest.Dial, v api.VM, wanted Want
 		return nil, err
 	}
 	defer leave()
+	return Copy(ctx, dial, v, wanted)
+}
+
+// Copy copies everything into the guest of a VM, from files that this process's user may read. An
+// error means that ctx has ended.
+func Copy(ctx context.Context, dial guest.Dial, v api.VM, wanted Wanted) ([]api.SyncedFile, error) {
 	c := &guest.Client{Dial: dial, VM: func() string { return v.Name }}
 	cp := &copying{c: c, accounts: &accounts{c: c}}
 	if v.ImageConfig != nil {

@@ -6,7 +6,8 @@
 //
 //	HEAD when it was sent ── what was not committed then, if anything ── the guest's files
 //
-// The second is the user's work, under the user's name. The same snapshots give the same commits,
+// The second is the user's work, under the user's name. Files that git ignores are in neither,
+// though they may have been sent. The same snapshots give the same commits,
 // except for the user's name.
 package branch
 
@@ -82,6 +83,11 @@ func (w Work) chain(ctx context.Context, repo Repo) (chain, error) {
 	var head commit
 	if c.head != "" {
 		if head, err = readCommit(ctx, repo, c.head); err != nil {
+			return chain{}, err
+		}
+	}
+	for _, of := range []*commit{&shipped, &guest} {
+		if of.tree, err = withoutIgnored(ctx, repo, c.head, of.tree); err != nil {
 			return chain{}, err
 		}
 	}

@@ -30,9 +30,9 @@ var safe = []string{
 }
 
 // inherited are the variables of git's that keep their values: they say which config is the
-// user's, and where git is. All others would turn git to another repository, index or config
+// user's, where git is, and where it looks for a repository. All others would turn git to another repository, index or config
 // than that of its directory, as in a hook or an alias.
-var inherited = []string{"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_EXEC_PATH", "GIT_LFS_SKIP_SMUDGE"}
+var inherited = []string{"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_EXEC_PATH", "GIT_CEILING_DIRECTORIES", "GIT_LFS_SKIP_SMUDGE"}
 
 // maxLines is how many lines of git's standard error an error quotes, the last ones.
 const maxLines = 6

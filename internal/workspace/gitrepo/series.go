@@ -158,10 +158,11 @@ func createAll(ctx context.Context, ref string, commits []made) error {
 	return nil
 }
 
-// Prune removes the oldest names of a VM's series, of which keep stay, and returns them. In the
+// Prune removes the oldest names of a VM's series, of which keep stay, and returns them. Those of
+// the commits in needed stay, too. In the
 // repositories of submodules that are there the same names are removed. Git removes the objects
 // when nothing else refers to them (git-gc(1)).
-func (r *Repo) Prune(ctx context.Context, vm string, keep int) ([]Commit, error) {
+func (r *Repo) Prune(ctx context.Context, vm string, keep int, needed ...string) ([]Commit, error) {
 	if keep < 0 {
 		return nil, api.Errorf(api.KindInvalid, "cannot keep %d snapshots", keep)
 	}
@@ -169,7 +170,7 @@ func (r *Repo) Prune(ctx context.Context, vm string, keep int) ([]Commit, error)
 	if err != nil || len(all) <= keep {
 		return nil, err
 	}
-	old := all[:len(all)-keep]
+	old := slices.DeleteFunc(slices.Clone(all[:len(all)-keep]), func(c Commit) bool { return slices.Contains(needed, c.ID) })
 	repos, err := r.withModules(ctx)
 	if err != nil {
 		return nil, err

@@ -19,6 +19,8 @@ import (
 
 // TarOptions say what WriteTar writes beside the files.
 type TarOptions struct {
+	// Prefix is a directory, with slashes, that all names are below; empty: none.
+	Prefix string
 	// Extra are directories of this host whose contents follow the files, such as that of
 	// BuildGit.
 	Extra []string
@@ -44,6 +46,9 @@ func (r *Repo) WriteTar(ctx context.Context, w io.Writer, files []File, o TarOpt
 	defer remove()
 	buffered := bufio.NewWriterSize(w, 256<<10)
 	p := &packer{ctx: ctx, tar: tar.NewWriter(buffered), opts: o, dirs: map[string]bool{".": true}}
+	if err := p.prefix(); err != nil {
+		return err
+	}
 	top, commit := r.top, base != ""
 	if commit {
 		top = base
@@ -131,6 +136,14 @@ func (p *packer) all(top string, files []File, commit bool) error {
 	return nil
 }
 
+// prefix writes the directory of the prefix, which exists even if no file does.
+func (p *packer) prefix() error {
+	if p.opts.Prefix == "" {
+		return nil
+	}
+	return p.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: p.opts.Prefix + "/", Mode: 0o755, ModTime: time.Now(), Format: tar.FormatPAX})
+}
+
 // above writes a directory and those above it, once.
 func (p *packer) above(name string) error {
 	if p.dirs[name] {
@@ -140,7 +153,7 @@ func (p *packer) above(name string) error {
 		return err
 	}
 	p.dirs[name] = true
-	h := &tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: 0o755, Format: tar.FormatPAX}
+	h := &tar.Header{Typeflag: tar.TypeDir, Name: path.Join(p.opts.Prefix, name) + "/", Mode: 0o755, Format: tar.FormatPAX}
 	var st unix.Stat_t
 	// One that is gone, or a link now, is a plain directory: what was below it follows.
 	if f, err := p.open(name, unix.O_PATH|unix.O_DIRECTORY); err == nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -143,7 +144,7 @@ func (p *packer) header(f File, st unix.Stat_t, size int64) *tar.Header {
 	if p.commit {
 		mode = int64(f.Mode.Perm())
 	}
-	return &tar.Header{Typeflag: tar.TypeReg, Name: f.Path, Size: size, Mode: mode, ModTime: time.Unix(st.Mtim.Unix()), Format: tar.FormatPAX}
+	return &tar.Header{Typeflag: tar.TypeReg, Name: path.Join(p.opts.Prefix, f.Path), Size: size, Mode: mode, ModTime: time.Unix(st.Mtim.Unix()), Format: tar.FormatPAX}
 }
 
 // stoppable is a file that cannot be read any more when ctx has ended.

@@ -1,0 +1,45 @@
+package cli
+
+import (
+	"fmt"
+
+	"banger/api"
+
+	"github.com/spf13/cobra"
+)
+
+func newDown(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "down [PATH]",
+		Short: "Stop the VM of a repository or folder",
+		Long: `Stop the VM that "banger up" made for the repository that PATH is in, or for that
+folder. PATH is the working directory by default. The VM's disk stays, with all that
+is on it; "banger up" starts it again. "banger vm delete" removes it.`,
+		Example: "  banger down\n  banger down ~/src/project",
+		Args:    arguments(0, 1, "at most one directory"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			w, err := openWorkspace(cmd.Context(), append(args, ".")[0])
+			if err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			vm, err := workspaceVM(cmd.Context(), c, w)
+			if err != nil {
+				return err
+			}
+			if vm.State == api.StateRunning || vm.State == api.StatePaused {
+				p := a.std.newProgress()
+				_, err = c.VMs().Stop(cmd.Context(), vm.ID, api.StopVM{}, p.report)
+				p.done()
+				if err != nil {
+					return err
+				}
+			}
+			_, err = fmt.Fprintln(a.std.out, vm.Name)
+			return err
+		},
+	}
+}

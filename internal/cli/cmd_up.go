@@ -1,0 +1,355 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"banger/api"
+	"banger/client"
+	"banger/internal/config"
+	"banger/internal/guest/filecopy"
+	"banger/internal/size"
+	"banger/internal/workspace"
+	"banger/internal/workspace/devcontainer"
+	"banger/internal/workspace/gitrepo"
+	"banger/internal/workspace/project"
+
+	"github.com/spf13/cobra"
+)
+
+// up is one `banger up`.
+type up struct {
+	a       *app
+	flags   vmFlags
+	how     command
+	ship    shipFlags
+	detach  bool
+	fresh   bool
+	force   bool
+	quiet   bool
+	allow   bool
+	setUp   bool
+	write   bool
+	dryRun  bool
+	w       *workspace.Workspace
+	project project.Config
+	guessed bool              // project is a guess
+	onStart []project.Command // run in the guest after each start of the VM
+	started bool              // the VM was started by this command
+	dir     string            // of the files in the guest
+}
+
+func newUp(a *app) *cobra.Command {
+	u := up{a: a}
+	cmd := &cobra.Command{
+		Use:   "up [PATH] [-- COMMAND [ARGUMENT...]]",
+		Short: "Work on a repository or folder in a VM of its own",
+		Long: `Work on the repository that PATH is in, or on that folder, in a VM of its own. PATH
+is the working directory by default. The first time, this makes the VM, sends the
+files into it, and runs the setup. Then, and each time after, it opens a shell there,
+or runs COMMAND. "banger down" stops the VM; "banger work" shows what has changed in
+it, and takes that back.
+
+The files go as they lie: tracked ones, and untracked ones that git does not ignore.
+They are sent once; later changes here do not follow. The guest gets a fresh .git
+with the newest history, without your hooks, credentials or settings of git. It
+needs no git itself. What is sent is first a commit below refs/banger; your index,
+stash, branches and files are not touched.
+
+banger.toml at the top of the repository says what the VM is like
+(docs/workspace.md). Without one, banger guesses from files such as go.mod and
+package.json, and says what; --write makes a banger.toml of that.`,
+		Example: `  cd project && banger up
+  banger up -- go test ./...
+  banger up ~/src/project --memory 4G -d
+  banger up --dry-run`,
+		RunE: func(cmd *cobra.Command, args []string) error { return u.run(cmd, args) },
+	}
+	u.flags.flags(a, cmd)
+	u.how.flags(cmd)
+	u.ship.flags(cmd)
+	f := cmd.Flags()
+	f.SetInterspersed(true) // flags may follow PATH; what follows -- is the command's
+	f.BoolVarP(&u.detach, "detach", "d", false, "print the VM's name, and open no shell")
+	f.BoolVar(&u.fresh, "new", false, "make another VM, which is the workspace's from now on; the former ones stay")
+	f.BoolVar(&u.allow, "allow", false, "confirm what banger.toml asks of this host")
+	f.BoolVar(&u.setUp, "setup", false, "run the setup again")
+	f.BoolVar(&u.write, "write", false, "write what banger guesses to banger.toml, and do nothing else")
+	f.BoolVar(&u.dryRun, "dry-run", false, "list what would be sent, and what looks like a secret, and do nothing else")
+	f.BoolVarP(&u.quiet, "quiet", "q", false, "print no progress")
+	forceMemory(cmd, &u.force)
+	return cmd
+}
+
+func (u *up) run(cmd *cobra.Command, args []string) error {
+	path, argv, err := pathAndCommand(cmd, args)
+	if err != nil {
+		return err
+	}
+	exec, err := u.how.exec(u.a, cmd, argv)
+	if err != nil {
+		return err
+	}
+	if err := u.open(cmd, path); err != nil {
+		return own(err)
+	}
+	switch {
+	case u.write:
+		return own(u.writeProject())
+	case u.dryRun:
+		return own(u.listShipment(cmd.Context()))
+	}
+	req, err := u.flags.request(u.a, cmd)
+	if err != nil {
+		return err
+	}
+	c, err := u.a.client()
+	if err != nil {
+		return own(err)
+	}
+	vm, err := u.prepare(cmd.Context(), c, req)
+	if err != nil {
+		return own(err)
+	}
+	if u.detach {
+		_, err := fmt.Fprintln(u.a.std.out, vm.Name)
+		return err
+	}
+	return u.a.sessions().run(cmd.Context(), c.Guest(vm.ID), u.inside(exec))
+}
+
+// pathAndCommand separates the two: the command is what follows --.
+func pathAndCommand(cmd *cobra.Command, args []string) (path string, argv []string, err error) {
+	paths := args
+	if at := cmd.ArgsLenAtDash(); at >= 0 {
+		paths, argv = args[:at], args[at:]
+	}
+	switch len(paths) {
+	case 0:
+		return ".", argv, nil
+	case 1:
+		return paths[0], argv, nil
+	}
+	return "", nil, usagef(cmd, "%s takes one directory: write the command after --", cmd.CommandPath())
+}
+
+// open finds the workspace and what it says about its VM.
+func (u *up) open(cmd *cobra.Command, path string) (err error) {
+	if u.w, err = openWorkspace(cmd.Context(), path); err != nil {
+		return err
+	}
+	if err := u.describe(u.w.Repo.Top()); err != nil {
+		return err
+	}
+	u.dir = u.project.Dir(u.w.Repo.Top())
+	u.ship.include(u.project.Sync)
+	return u.confirm(cmd.Context())
+}
+
+// describe reads banger.toml, or without one devcontainer.json, or guesses.
+func (u *up) describe(top string) error {
+	says, found, err := project.Load(top)
+	if found || err != nil || u.write {
+		u.project = says
+		return err
+	}
+	container, found, err := devcontainer.Load(top)
+	if found || err != nil {
+		u.project, u.onStart = container.Config, container.Start
+		u.explainSkipped(container)
+		return err
+	}
+	guess, err := project.Look(top, config.DetectHost())
+	u.project, u.guessed = guess.Config, true
+	u.explain(guess)
+	return err
+}
+
+// confirm refuses what banger.toml asks of the host, unless the user has agreed to that.
+func (u *up) confirm(ctx context.Context) error {
+	allowed, err := project.OpenAllowed(u.w.Allowed())
+	if err != nil {
+		return err
+	}
+	network, err := u.ownNetwork(ctx)
+	if err != nil {
+		return err
+	}
+	reach := u.project.Reach(u.w.Repo.Top(), network)
+	needs := reach.Needs(allowed)
+	switch {
+	case len(needs) == 0:
+		return nil
+	case u.allow:
+		return allowed.Allow(reach, time.Now())
+	}
+	return api.Errorf(api.KindDenied, "cannot use %s: it asks for more than the VM:\n  it %s", project.Name, strings.Join(needs, "\n  it ")).
+		WithHint("banger up --allow   if you agree; you are asked again when that changes")
+}
+
+// ownNetwork is the network that a VM has by the user's settings, if banger.toml asks for one.
+func (u *up) ownNetwork(ctx context.Context) (string, error) {
+	if u.project.Network == "" {
+		return "", nil
+	}
+	c, err := u.a.client()
+	if err != nil {
+		return "", err
+	}
+	shown, _, err := u.a.settings(ctx, c, "", "")
+	if valueOf(shown, "network") == "" && valueOf(shown, "nat") == "false" {
+		return api.NetworkIsolated, err
+	}
+	return cmp.Or(valueOf(shown, "network"), api.NetworkNAT), err
+}
+
+// prepare makes sure that the VM runs, has the files, and is set up.
+func (u *up) prepare(ctx context.Context, c *client.Client, req api.CreateVM) (api.VM, error) {
+	unlock, err := u.w.Lock(ctx, u.a.waitingFor(u.w))
+	if err != nil {
+		return api.VM{}, err
+	}
+	defer unlock()
+	vm, err := u.machine(ctx, c, req)
+	if err != nil {
+		return vm, err
+	}
+	shipment, known, err := u.w.Shipment(vm.ID)
+	if err != nil {
+		return vm, err
+	}
+	g := c.Guest(vm.ID)
+	if !known || !shipment.Done {
+		if shipment, err = u.send(ctx, g, vm); err != nil {
+			return vm, err
+		}
+	}
+	u.dir = shipment.Directory
+	if err := u.runSetup(ctx, g, vm, shipment); err != nil {
+		return vm, err
+	}
+	return vm, u.runOnStart(ctx, g)
+}
+
+// machine returns the workspace's VM, running: an existing one, or a new one.
+func (u *up) machine(ctx context.Context, c *client.Client, req api.CreateVM) (api.VM, error) {
+	all, err := c.VMs().List(ctx)
+	if err != nil {
+		return api.VM{}, err
+	}
+	if err := u.w.Forget(all); err != nil {
+		return api.VM{}, err
+	}
+	vms := u.w.Own(all)
+	if u.fresh || len(vms) == 0 {
+		return u.create(ctx, c, req, all)
+	}
+	vm := vms[len(vms)-1]
+	if len(vms) > 1 {
+		u.a.std.note("%s has %d VMs; this is the newest, %s", filecopy.Quote(u.w.Repo.Top()), len(vms), vm.Name)
+	}
+	if vm.State == api.StateRunning {
+		return vm, nil
+	}
+	u.started = true
+	p := u.a.std.newProgress()
+	defer p.done()
+	return c.VMs().Start(ctx, vm.ID, api.StartVM{Force: u.force}, u.report(p))
+}
+
+func (u *up) create(ctx context.Context, c *client.Client, req api.CreateVM, all []api.VM) (api.VM, error) {
+	req = u.project.Request(req)
+	if req.Name == "" {
+		req.Name = freeName(filepath.Base(u.w.Repo.Top()), all)
+	}
+	if req.Labels == nil {
+		req.Labels = map[string]string{}
+	}
+	req.Labels[workspace.Label] = u.w.Label()
+	req.Start, req.Force = true, u.force
+	u.started = true
+	p := u.a.std.newProgress()
+	defer p.done()
+	return c.VMs().Create(ctx, req, u.report(p))
+}
+
+func (u *up) report(p *progress) api.Report {
+	if u.quiet {
+		return nil
+	}
+	return p.report
+}
+
+// send sends the files.
+func (u *up) send(ctx context.Context, g *client.Guest, vm api.VM) (workspace.Shipment, error) {
+	p := u.a.std.newProgress()
+	sent, err := u.w.Ship(ctx, g, workspace.Cargo{
+		VM: vm, Directory: u.dir, Select: u.ship.selection(), Git: u.ship.git(), Report: u.report(p),
+		Placed: func(ctx context.Context) error { return u.own(ctx, g, vm) },
+		Note:   func(path, what string) { u.a.std.note("%s: %s", filecopy.Quote(path), what) },
+	})
+	p.done()
+	if err != nil {
+		return workspace.Shipment{}, err
+	}
+	u.a.std.note("sent %s, %s, to %s in VM %s", plural(sent.Files, "file"), size.Format(sent.Bytes), filecopy.Quote(u.dir), vm.Name)
+	shipment, _, err := u.w.Shipment(vm.ID)
+	return shipment, err
+}
+
+// freeName makes the name of a VM, a DNS label, from that of a directory.
+func freeName(base string, all []api.VM) string {
+	const most = 40
+	name := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
+			return r
+		case r >= 'A' && r <= 'Z':
+			return r + 'a' - 'A'
+		}
+		return '-'
+	}, base)
+	name = strings.Trim(name[:min(len(name), most)], "-")
+	if name == "" {
+		name = "workspace"
+	}
+	free := name
+	for n := 2; slices.ContainsFunc(all, func(vm api.VM) bool { return vm.Name == free }); n++ {
+		free = name + "-" + strconv.Itoa(n)
+	}
+	return free
+}
+
+// shipFlags say which files are sent.
+type shipFlags struct {
+	commit  bool
+	ignored []string
+	branch  string
+	history string
+	depth   int
+}
+
+func (s *shipFlags) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.BoolVar(&s.commit, "commit", false, "send what HEAD has, and no changes")
+	f.StringArrayVar(&s.ignored, "include-ignored", nil, "send also ignored files that match `PATTERN`, as in .gitignore; may be repeated")
+	f.StringVar(&s.branch, "branch", "", "the guest works on the new branch `NAME`, at HEAD")
+	f.StringVar(&s.history, "history", "", "full: all commits that HEAD has; none: HEAD's alone")
+	f.IntVar(&s.depth, "depth", 0, "commits of history that the guest gets (default: 50)")
+}
+
+func (s *shipFlags) include(sync project.Sync) { s.ignored = append(s.ignored, sync.Include...) }
+
+func (s *shipFlags) selection() gitrepo.Select {
+	return gitrepo.Select{Commit: s.commit, IncludeIgnored: s.ignored}
+}
+
+func (s *shipFlags) git() gitrepo.GitOptions {
+	return gitrepo.GitOptions{Depth: s.depth, History: s.history, Branch: s.branch}
+}

@@ -1,0 +1,78 @@
+package cli
+
+import (
+	"fmt"
+
+	"banger/internal/guest/filecopy"
+	"banger/internal/workspace/review"
+
+	"github.com/spf13/cobra"
+)
+
+// workStatus is the output of `banger work status --json`.
+type workStatus struct {
+	Workspace string       `json:"workspace"`
+	VM        string       `json:"vm"`
+	State     string       `json:"state"`
+	Directory string       `json:"directory"`
+	Sent      string       `json:"sent"`    // the commit
+	Guest     string       `json:"guest"`   // the commit of the guest's files
+	Changes   []workChange `json:"changes"` // since the files were sent, or last applied here
+	Ignored   int          `json:"ignored"` // files that git ignores, which stay in the guest
+}
+
+type workChange struct {
+	Status string `json:"status"` // A, M, D or T, as git has them
+	Path   string `json:"path"`
+}
+
+func newWorkStatus(a *app) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status [PATH]",
+		Short: "List what has changed in the VM",
+		Long: `List the files that have changed in the workspace's VM since they were sent, or since
+they were last applied here: A is new, M changed, D deleted, T of another type.`,
+		Example: "  banger work status\n  banger work status --json ~/src/project",
+		Args:    arguments(0, 1, "at most one directory"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			w, unlock, err := a.lookAt(cmd.Context(), pathOf(args))
+			if err != nil {
+				return err
+			}
+			defer unlock()
+			changes, err := review.Changes(cmd.Context(), w.Repo, w.shipment.Base(), w.guest)
+			if err != nil {
+				return err
+			}
+			status := workStatus{
+				Workspace: w.Repo.Top(), VM: w.vm.Name, State: string(w.vm.State), Directory: w.shipment.Directory,
+				Sent: w.shipment.Commit, Guest: w.guest, Changes: []workChange{}, Ignored: w.ignored,
+			}
+			for _, c := range changes {
+				status.Changes = append(status.Changes, workChange{review.Status(c), c.Path})
+			}
+			if asJSON {
+				return printJSON(a.std.out, "work", status)
+			}
+			return a.printWork(status)
+		},
+	}
+	addJSON(cmd, &asJSON)
+	return cmd
+}
+
+func (a *app) printWork(s workStatus) error {
+	for _, c := range s.Changes {
+		if _, err := fmt.Fprintf(a.std.out, "%s %s\n", c.Status, printable(c.Path)); err != nil {
+			return err
+		}
+	}
+	summary := fmt.Sprintf("VM %s (%s), %s: ", s.VM, s.State, filecopy.Quote(s.Directory))
+	if len(s.Changes) == 0 {
+		a.std.note("%snothing has changed", summary)
+	} else {
+		a.std.note("%s%s: `banger work diff` shows them, `banger work apply` brings them here", summary, plural(len(s.Changes), "change"))
+	}
+	return nil
+}

@@ -1,0 +1,60 @@
+package workspace
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"banger/api"
+	"banger/client"
+	"banger/internal/workspace/incoming"
+)
+
+// directory is the directory of a guest's files.
+type directory struct {
+	guest Guest
+	path  string
+}
+
+// Tree lists it. The guest's repositories are not looked at.
+func (d directory) Tree(ctx context.Context, each func(incoming.Entry) error) error {
+	o := client.TreeOptions{Skip: []string{".git"}}
+	return d.guest.Tree(ctx, d.path, o, func(e client.TreeEntry) error { return each(incoming.Entry(e)) })
+}
+
+// Fetch fetches contents; a file that is gone is left out.
+func (d directory) Fetch(ctx context.Context, names []string, each func(string, io.Reader) error) error {
+	return d.guest.Fetch(ctx, d.path, names, func(f client.FetchedFile) error {
+		if api.KindOf(f.Err) == api.KindNotFound {
+			return nil
+		}
+		if f.Err != nil {
+			return f.Err
+		}
+		return each(f.Path, f.Content)
+	})
+}
+
+// Collect makes a commit of the files that the guest of a VM has now, in the series of its
+// snapshots. If nothing has changed, it returns the commit that there is.
+func (w *Workspace) Collect(ctx context.Context, g Guest, s Shipment) (incoming.Result, error) {
+	shipped := w.loadState(s.VM, shippedFile)
+	if shipped.Commit != s.Commit {
+		shipped = incoming.State{Commit: s.Commit}
+	}
+	r := incoming.Request{VM: s.Series, Shipped: shipped, Record: func(ctx context.Context, commit string) error {
+		_, err := w.Repo.Record(ctx, s.Series, commit)
+		return err
+	}}
+	if last := w.loadState(s.VM, lastFile); last.Commit != "" {
+		r.Last = &last
+	}
+	began := time.Now().UnixNano() // a guest's clock follows the host's
+	result, err := incoming.Import(ctx, w.Repo, directory{g, s.Directory}, r)
+	if err != nil {
+		return result, err
+	}
+	state := result.State
+	state.Began = began
+	return result, w.saveState(s.VM, lastFile, state)
+}

@@ -1,0 +1,126 @@
+package workspace_test
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"banger/api"
+	"banger/client"
+)
+
+// dirGuest is a guest whose root is a directory of this host.
+type dirGuest struct {
+	root string
+	// onFile, unless nil, is called before each file that Put creates, and ends Put if it
+	// returns an error.
+	onFile func(n int) error
+}
+
+func (g *dirGuest) Put(_ context.Context, path string, stream io.Reader, _ io.Writer) error {
+	r := tar.NewReader(stream)
+	for n := 0; ; n++ {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			_, err = io.Copy(io.Discard, stream)
+			return err
+		}
+		if err == nil && g.onFile != nil {
+			err = g.onFile(n)
+		}
+		if err == nil {
+			err = create(filepath.Join(g.root, path, h.Name), h, r)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func create(full string, h *tar.Header, content io.Reader) error {
+	if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
+		return err
+	}
+	switch h.Typeflag {
+	case tar.TypeDir:
+		return os.MkdirAll(full, 0o755)
+	case tar.TypeSymlink:
+		return errors.Join(os.RemoveAll(full), os.Symlink(h.Linkname, full))
+	}
+	data, err := io.ReadAll(content)
+	if err == nil {
+		err = os.WriteFile(full, data, fs.FileMode(h.Mode))
+	}
+	if err == nil {
+		err = os.Chmod(full, fs.FileMode(h.Mode))
+	}
+	return err
+}
+
+func (g *dirGuest) Tree(_ context.Context, path string, o client.TreeOptions, each func(client.TreeEntry) error) error {
+	top := filepath.Join(g.root, path)
+	return filepath.WalkDir(top, func(full string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && full == top:
+			return api.Errorf(api.KindNotFound, "no such directory")
+		case err != nil || full == top:
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		st := info.Sys().(*syscall.Stat_t)
+		e := client.TreeEntry{
+			Mode: st.Mode & 0o7777, Size: st.Size, MTime: st.Mtim.Nano(), CTime: st.Ctim.Nano(), Inode: st.Ino, Type: client.TreeFile,
+		}
+		e.Path, _ = filepath.Rel(top, full)
+		switch {
+		case d.IsDir():
+			e.Type = client.TreeDir
+		case d.Type()&fs.ModeSymlink != 0:
+			e.Type = client.TreeLink
+			if e.Link, err = os.Readlink(full); err != nil {
+				return err
+			}
+		}
+		if err := each(e); err != nil {
+			return err
+		}
+		if d.IsDir() && len(o.Skip) > 0 && d.Name() == o.Skip[0] {
+			return filepath.SkipDir
+		}
+		return nil
+	})
+}
+
+func (g *dirGuest) Fetch(_ context.Context, dir string, names []string, each func(client.FetchedFile) error) error {
+	for _, name := range names {
+		f := client.FetchedFile{TreeEntry: client.TreeEntry{Path: name}}
+		in, err := os.Open(filepath.Join(g.root, dir, name))
+		if err != nil {
+			f.Err = api.Errorf(api.KindNotFound, "no such file")
+		} else {
+			f.Content = in
+		}
+		if err := each(f); err != nil {
+			return err
+		}
+		in.Close()
+	}
+	return nil
+}
+
+// write writes a file of the guest's.
+func (g *dirGuest) write(t *testing.T, name, content string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(g.root, directory, name), []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

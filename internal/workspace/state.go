@@ -1,0 +1,119 @@
+package workspace
+
+import (
+	"encoding/gob"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"banger/api"
+	"banger/internal/host/fsx"
+	"banger/internal/workspace/incoming"
+)
+
+// Shipment is what one VM was sent.
+type Shipment struct {
+	Workspace string // the canonical top level
+	VM        string // its id
+	Series    string // of its snapshots: the name that the VM had
+	Directory string // in the guest
+	// Done is false while the files are on their way: what is in the directory is then no work
+	// of the guest's.
+	Done   bool
+	Commit string // the snapshot that was sent
+	Time   time.Time
+	// Ignored are the patterns of files that were sent though git ignores them: they are in the
+	// snapshots of the host's files, too.
+	Ignored []string
+	// SetUp is the digest of the setup that has run to its end; empty if none has.
+	SetUp string
+	// Applied is the snapshot of the guest that was last applied to the host's tree.
+	Applied string
+	// Before is what Applied was before.
+	Before string
+}
+
+func (w *Workspace) vmDir(id string) string { return filepath.Join(w.dir, "vms", id) }
+
+// Shipment returns what a VM was sent; ok is false if it is not known to have been sent anything.
+func (w *Workspace) Shipment(id string) (s Shipment, ok bool, err error) {
+	path := filepath.Join(w.vmDir(id), "shipment.json")
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Shipment{}, false, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &s)
+	}
+	if err != nil {
+		return Shipment{}, false, api.Errorf(api.KindInternal, "cannot read what the VM was sent: %s: %w", path, err).
+			WithHint("if the file is damaged: banger up --new   continues in another VM, and the files of this one stay in it")
+	}
+	return s, true, nil
+}
+
+// Save records a shipment.
+func (w *Workspace) Save(s Shipment) error {
+	err := os.MkdirAll(w.vmDir(s.VM), 0o700)
+	if err == nil {
+		err = fsx.WriteJSON(filepath.Join(w.vmDir(s.VM), "shipment.json"), s)
+	}
+	return fsx.DiskError("record what the VM was sent", err)
+}
+
+// The files with a commit and the guest's files when they were the same. They only save work:
+// without them all contents are fetched and compared.
+const (
+	shippedFile = "shipped"
+	lastFile    = "last"
+)
+
+func (w *Workspace) saveState(id, name string, s incoming.State) error {
+	return fsx.DiskError("record the guest's files", func() error {
+		f, err := os.CreateTemp(w.vmDir(id), name+".*.tmp")
+		if err != nil {
+			return err
+		}
+		defer os.Remove(f.Name())
+		err = errors.Join(gob.NewEncoder(f).Encode(s), f.Close())
+		if err != nil {
+			return err
+		}
+		return os.Rename(f.Name(), filepath.Join(w.vmDir(id), name))
+	}())
+}
+
+// loadState returns a recorded state if it is one of a commit; any other is worth nothing.
+func (w *Workspace) loadState(id, name string) incoming.State {
+	f, err := os.Open(filepath.Join(w.vmDir(id), name))
+	if err != nil {
+		return incoming.State{}
+	}
+	defer f.Close()
+	var s incoming.State
+	if gob.NewDecoder(f).Decode(&s) != nil {
+		return incoming.State{}
+	}
+	return s
+}
+
+// Forget removes what is remembered about VMs that do not exist any more. Their snapshots stay.
+func (w *Workspace) Forget(existing []api.VM) error {
+	entries, err := os.ReadDir(filepath.Join(w.dir, "vms"))
+	if err != nil {
+		return nil // there is nothing to forget
+	}
+	known := map[string]bool{}
+	for _, vm := range existing {
+		known[vm.ID] = true
+	}
+	for _, e := range entries {
+		if !known[e.Name()] {
+			err = errors.Join(err, os.RemoveAll(w.vmDir(e.Name())))
+		}
+	}
+	return err
+}

@@ -1,0 +1,65 @@
+package workspace
+
+import (
+	"context"
+	"path/filepath"
+
+	"banger/internal/workspace/apply"
+	"banger/internal/workspace/gitrepo"
+)
+
+// Base is the commit since which changes count: the one that was last applied, or sent.
+func (s Shipment) Base() string {
+	if s.Applied != "" {
+		return s.Applied
+	}
+	return s.Commit
+}
+
+// Newest is the last known commit of the guest's files.
+func (w *Workspace) Newest(s Shipment) string {
+	if last := w.loadState(s.VM, lastFile); last.Commit != "" {
+		return last.Commit
+	}
+	return s.Commit
+}
+
+// Apply brings what the guest has changed into the work tree.
+func (w *Workspace) Apply(ctx context.Context, s Shipment, guest string, partial bool) (apply.Result, error) {
+	result, err := apply.Apply(ctx, w.Repo, apply.Request{
+		Shipped: s.Base(), Guest: guest, Snapshot: w.snapshot(s, "before an apply"), Dir: w.applyDir(s.VM), Partial: partial,
+	})
+	if err != nil || len(result.Conflicts) > 0 {
+		return result, err // what had a conflict is still to be applied
+	}
+	s.Before, s.Applied = s.Applied, guest
+	return result, w.Save(s)
+}
+
+// Undo takes the last Apply back.
+func (w *Workspace) Undo(ctx context.Context, vm string) (apply.Undone, error) {
+	s, _, err := w.Shipment(vm)
+	if err != nil {
+		return apply.Undone{}, err
+	}
+	undone, err := apply.Undo(ctx, w.Repo, w.applyDir(vm), w.snapshot(s, "before an undo"))
+	if err != nil {
+		return undone, err
+	}
+	s.Applied, s.Before = s.Before, ""
+	return undone, w.Save(s)
+}
+
+func (w *Workspace) applyDir(vm string) string { return filepath.Join(w.vmDir(vm), "apply") }
+
+func (w *Workspace) snapshot(s Shipment, why string) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		c, err := w.Repo.Snapshot(ctx, s.Series, why, gitrepo.Select{IncludeIgnored: s.Ignored})
+		return c.ID, err
+	}
+}
+
+// Prune removes the oldest snapshots of a series, but for those that are needed, and keep others.
+func (w *Workspace) Prune(ctx context.Context, s Shipment, keep int) ([]gitrepo.Commit, error) {
+	return w.Repo.Prune(ctx, s.Series, keep, s.Commit, s.Applied, s.Before, w.Newest(s))
+}
