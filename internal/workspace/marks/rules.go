@@ -15,9 +15,11 @@ type rule struct {
 var rules = []rule{
 	// Git.
 	{at: ".githooks/**", why: "git runs hooks in it, if core.hooksPath names it"},                     // https://git-scm.com/docs/githooks
-	{at: ".husky/**", why: "Husky has git run it as a hook"},                                          // https://typicode.github.io/husky/how-to.html
-	{at: "lefthook.yml", why: "Lefthook has git run its commands as hooks"},                           // https://lefthook.dev/configuration/
-	{at: ".lefthook/**", why: "Lefthook has git run it as a hook"},                                    // https://lefthook.dev/configuration/source_dir.html
+	{at: ".husky/**", why: "Husky has git run it as a hook"},                                          // https://typicode.github.io/husky/get-started.html
+	{at: "lefthook*.*ml", why: "Lefthook has git run its commands as hooks"},                          // https://lefthook.dev/usage/commands.html
+	{at: ".lefthook*.*ml", why: "Lefthook has git run its commands as hooks"},                         // as above
+	{at: ".lefthook/**", why: "Lefthook has git run it as a hook"},                                    // as above
+	{at: "hk.pkl", why: "hk has git run its steps as hooks"},                                          // https://hk.jdx.dev/cli/install.html
 	{at: ".pre-commit-config.yaml", why: "pre-commit runs the programs that it names at each commit"}, // https://pre-commit.com/#plugins
 	{at: ".pre-commit-hooks.yaml", why: "pre-commit runs the programs that it names"},                 // https://pre-commit.com/#new-hooks
 	{at: ".gitattributes", why: "it decides which of your filters and merge programs git runs"},       // https://git-scm.com/docs/gitattributes
@@ -25,14 +27,15 @@ var rules = []rule{
 	{at: ".lfsconfig", why: "git-lfs sends to and fetches from the server that it names"},             // https://github.com/git-lfs/git-lfs/blob/main/docs/man/git-lfs-config.adoc
 
 	// Shells.
-	{at: ".envrc", why: "direnv runs it when you enter the directory"},           // https://direnv.net/#how-it-works
-	{at: ".env", why: "many programs and shells take their environment from it"}, // https://github.com/ohmyzsh/ohmyzsh/tree/master/plugins/dotenv
-	{at: "mise.toml", why: "mise sets variables and runs its tasks and hooks"},   // https://mise.jdx.dev/hooks.html
-	{at: ".mise.toml", why: "mise sets variables and runs its tasks and hooks"},  // https://mise.jdx.dev/configuration.html
-	{at: ".tool-versions", why: "asdf and mise choose programs by it"},           // https://asdf-vm.com/manage/configuration.html
-	{at: "flake.nix", why: "nix develop and direnv evaluate and run it"},         // https://nix.dev/manual/nix/latest/command-ref/new-cli/nix3-flake
-	{at: "shell.nix", why: "nix-shell runs its shellHook"},                       // https://nix.dev/manual/nix/latest/command-ref/nix-shell
-	{at: "devbox.json", why: "devbox shell runs its init_hook"},                  // https://www.jetify.com/docs/devbox/configuration/
+	{at: ".envrc", why: "direnv runs it when you enter the directory"},                                  // https://direnv.net/#how-it-works
+	{at: ".env", why: "many programs and shells take their environment from it"},                        // https://github.com/ohmyzsh/ohmyzsh/tree/master/plugins/dotenv
+	{at: "mise*.toml", why: "mise sets variables and runs its hooks when you enter the directory"},      // https://mise.jdx.dev/hooks.html
+	{at: ".mise*.toml", why: "mise sets variables and runs its hooks when you enter the directory"},     // as above
+	{at: ".config/mise/**", why: "mise sets variables and runs its hooks when you enter the directory"}, // https://mise.jdx.dev/configuration.html
+	{at: ".tool-versions", why: "asdf and mise choose programs by it"},                                  // https://asdf-vm.com/manage/configuration.html
+	{at: "flake.nix", why: "nix develop and direnv evaluate and run it"},                                // https://nix.dev/manual/nix/latest/command-ref/new-cli/nix3-flake
+	{at: "shell.nix", why: "nix-shell runs its shellHook"},                                              // https://nix.dev/manual/nix/latest/command-ref/nix-shell
+	{at: "devbox.json", why: "devbox shell runs its init_hook"},                                         // https://www.jetify.com/docs/devbox/configuration/
 	{at: "banger.toml", why: "banger up runs its setup, and takes ports and sizes from it"},
 
 	// Editors.
