@@ -163,6 +163,9 @@ func TestUnknownKeys(t *testing.T) {
 			t.Errorf("%q: %v; want %q", text, err, want)
 		}
 	}
+	if _, err := Parse("b", []byte("[sync]\npublish = 1")); err == nil || strings.Contains(err.Error(), "use ports") {
+		t.Errorf("a key of another table: %v", err)
+	}
 	_, err := Parse("b", []byte("colour = 1"))
 	if err == nil || !strings.HasPrefix(api.AsError(err).Hint, "use image, vcpus, memory, disk") {
 		t.Errorf("nothing is near: %+v", api.AsError(err))

@@ -67,13 +67,14 @@ func TestOneConfirmationForEachContent(t *testing.T) {
 	a := openAllowed(t, path)
 	asks := func(c Config, top, own string) bool { return len(c.Reach(top, own).Needs(a)) > 0 }
 	for what, text := range map[string]string{
-		"the same":       everything,
-		"another order":  strings.Replace(everything, `"8080:80", "0.0.0.0:8443:443"`, `"0.0.0.0:8443:443", "8080:80"`, 1),
-		"another memory": strings.Replace(everything, "4GiB", "2G", 1),
-		"another setup":  strings.Replace(everything, "apt-get update", "apt-get upgrade", 1),
-		"other ports":    strings.Replace(everything, "8080:80", "8081:81", 2),
-		"another env":    strings.Replace(everything, "PORT = 8080", "PORT = 8081", 1),
-		"comments":       strings.ReplaceAll(everything, " = [", " =   [ # why\n"),
+		"the same":             everything,
+		"another order":        strings.Replace(everything, `"8080:80", "0.0.0.0:8443:443"`, `"0.0.0.0:8443:443", "8080:80"`, 1),
+		"other dotfiles first": strings.Replace(everything, `"~/.vimrc", "~/.config/nvim/"`, `"~/.config/nvim", "~/.vimrc"`, 1),
+		"another memory":       strings.Replace(everything, "4GiB", "2G", 1),
+		"another setup":        strings.Replace(everything, "apt-get update", "apt-get upgrade", 1),
+		"other ports":          strings.Replace(everything, "8080:80", "8081:81", 2),
+		"another env":          strings.Replace(everything, "PORT = 8080", "PORT = 8081", 1),
+		"comments":             strings.ReplaceAll(everything, " = [", " =   [ # why\n"),
 	} {
 		if c := parse(t, text); asks(c, "/w", api.NetworkNAT) {
 			t.Errorf("%s is asked about again", what)
