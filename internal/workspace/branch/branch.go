@@ -86,8 +86,12 @@ func (w Work) chain(ctx context.Context, repo Repo) (chain, error) {
 			return chain{}, err
 		}
 	}
+	ignored, err := sentIgnored(ctx, repo, c.head, shipped.tree)
+	if err != nil {
+		return chain{}, err
+	}
 	for _, of := range []*commit{&shipped, &guest} {
-		if of.tree, err = withoutIgnored(ctx, repo, c.head, of.tree); err != nil {
+		if of.tree, err = without(ctx, repo, of.tree, ignored); err != nil {
 			return chain{}, err
 		}
 	}

@@ -13,23 +13,20 @@ import (
 	"banger/internal/host/fsx"
 )
 
-// withoutIgnored returns a tree without the files that git ignores here and that head, a commit,
-// does not have. The user may have sent such a file into the guest, such as one with a password;
-// it must not become part of a history that others get. An empty head is that of no commit.
-func withoutIgnored(ctx context.Context, repo Repo, head, tree string) (string, error) {
+// sentIgnored returns the files of a tree that git ignores here and that head, a commit, does not
+// have, each with a NUL behind it. The user has sent such a file into the guest, maybe one with a
+// password; it must not become part of a history that others get. An empty head is no commit.
+func sentIgnored(ctx context.Context, repo Repo, head, tree string) ([]byte, error) {
 	added, err := addedSince(ctx, repo, head, tree)
 	if err != nil || len(added) == 0 {
-		return tree, err
+		return nil, err
 	}
 	ignored, err := repo.Git(ctx, nil, bytes.NewReader(added), "check-ignore", "-z", "--no-index", "--stdin")
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == 1 { // none is ignored (git-check-ignore(1))
-		return tree, nil
+		return nil, nil
 	}
-	if err != nil {
-		return "", err
-	}
-	return without(ctx, repo, tree, ignored)
+	return ignored, err
 }
 
 // addedSince returns the paths that a tree has and head has not, each with a NUL behind it.
@@ -42,6 +39,9 @@ func addedSince(ctx context.Context, repo Repo, head, tree string) ([]byte, erro
 
 // without returns a tree without some paths.
 func without(ctx context.Context, repo Repo, tree string, paths []byte) (string, error) {
+	if len(paths) == 0 {
+		return tree, nil
+	}
 	dir, err := os.MkdirTemp("", "banger-index-")
 	if err != nil {
 		return "", fsx.DiskError("make a temporary directory", err)
