@@ -43,7 +43,7 @@ var rules = []rule{
 	{at: ".vscode/launch.json", why: "VS Code runs it to debug"},                                           // https://code.visualstudio.com/docs/debugtest/debugging-configuration
 	{at: ".vscode/settings.json", why: "VS Code's settings name programs that its extensions run"},         // https://code.visualstudio.com/docs/editing/workspaces/workspace-trust
 	{at: ".vscode/extensions.json", why: "VS Code offers to install what it names"},                        // https://code.visualstudio.com/docs/configure/extensions/extension-marketplace
-	{at: ".vscode/mcp.json", why: "VS Code starts the servers that it names"},                              // https://code.visualstudio.com/docs/copilot/customization/mcp-servers
+	{at: ".vscode/mcp.json", why: "VS Code starts the servers that it names"},                              // https://code.visualstudio.com/docs
 	{at: "*.code-workspace", why: "VS Code takes tasks and settings from it"},                              // https://code.visualstudio.com/docs/editing/workspaces/multi-root-workspaces
 	{at: ".idea/**", why: "JetBrains' editors take run configurations and programs from it"},               // https://www.jetbrains.com/help/idea/project-security.html
 	{at: ".run/**", why: "JetBrains' editors take run configurations from it"},                             // https://www.jetbrains.com/help/idea/run-debug-configuration.html
@@ -56,15 +56,16 @@ var rules = []rule{
 	{at: ".zed/**", why: "Zed takes tasks and programs from it"},                                           // https://zed.dev/docs/tasks
 	{at: "*.sublime-project", why: "Sublime Text takes build commands from it"},                            // as above
 
-	// Coding agents.
-	{at: ".mcp.json", why: "coding agents start the servers that it names"},                 // https://modelcontextprotocol.io/docs/develop/connect-local-servers
-	{at: ".claude/**", why: "a coding agent takes hooks, permissions and commands from it"}, // https://code.claude.com/docs/en/hooks
-	{at: ".cursor/**", why: "a coding agent takes servers and rules from it"},               // https://cursor.com/docs/context/mcp
-	{at: ".gemini/**", why: "a coding agent takes servers and settings from it"},            // https://geminicli.com/docs/get-started/configuration/
-	{at: ".codex/**", why: "a coding agent takes servers and settings from it"},             // https://developers.openai.com/codex/config-basic
-	{at: "AGENTS.md", why: "coding agents follow its instructions"},                         // https://agents.md
-	{at: "CLAUDE.md", why: "coding agents follow its instructions"},                         // https://code.claude.com/docs/en/memory
-	{at: ".github/copilot-instructions.md", why: "coding agents follow its instructions"},   // https://docs.github.com/en/copilot/how-tos/configure-custom-instructions
+	// Programs that have a directory of their own in a project: coding agents, formatters, watchers.
+	{at: ".mcp.json", why: "coding agents start the servers that it names"},                              // https://modelcontextprotocol.io/docs/develop/connect-local-servers
+	{at: "AGENTS.md", why: "coding agents follow its instructions"},                                      // https://agents.md
+	{at: "/.*/settings.local.json", why: "the program that has this directory may run what it names"},    // a convention, not one documentation
+	{at: "/.*/mcp.json", why: "the program that has this directory may start the servers that it names"}, // a convention, not one documentation
+	{at: "/.*/hooks/**", why: "the program that has this directory may run it"},                          // a convention, not one documentation
+	{at: "/.*/hooks.json", why: "the program that has this directory may run what it names"},             // a convention, not one documentation
+	{at: "/.*/commands/**", why: "the program that has this directory may run it"},                       // a convention, not one documentation
+	{at: "/.*/settings.json", why: "the program that has this directory may run what it names"},          // a convention, not one documentation
+	{at: "/.*/config.toml", why: "the program that has this directory may run what it names"},            // a convention, not one documentation
 
 	// Builds, of any language.
 	{at: "Makefile", why: "make runs it"},                                                                 // https://www.gnu.org/software/make/manual/html_node/Makefile-Names.html
