@@ -126,7 +126,7 @@ func TestSchema(t *testing.T) {
 		"ports = \"80:80\"", "ports = [80]", "ports = [\"80\"]", "ports = [\"80:80/sctp\"]", "ports = [" + strings.Repeat("\"1:1\",", 101) + "]",
 		"workdir = \"a\"", "user = \"a b\"", "shell = \"sh\"", "setup = 1", "setup = \"\"", "setup = [\" \"]", "setup = [[]]", "setup = [[1]]",
 		"setup = \"a\"\ncache = [\"/a\"]", "host_env = [\"A=1\"]", "dotfiles = [\"/etc\"]", "dotfiles = \"~/a\"",
-		"env = []", "[env]\nA = 1.5", "[env]\nA = []", "[env]\n\"A B\" = 1", "[sync]\nonly = []", "[sync]\ninclude = [\"!a\"]", "[sync]\nexclude = \"a\"",
+		"env = []", "[env]\nA = 1.5", "[env]\nA = []", "[env]\n\"A B\" = 1", "[sync]\nonly = []", "[sync]\ninclude = [\"!a\"]", "[sync]\ninclude = \"a\"",
 		"[files]\nhost = \"~/a\"\nguest = \"/a\"", "[[files]]\nhost = \"~/a\"", "[[files]]\nguest = \"/a\"",
 		entry + "mode = 600", entry + "mode = \"9\"", entry + "owner = \"\"", entry + "large = true", "files = [{host = \"a\", guest = \"/a\"}]",
 	} {

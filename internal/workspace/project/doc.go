@@ -44,7 +44,6 @@ type Config struct {
 // Sync says which files are shipped and synced, in the patterns of gitignore(5).
 type Sync struct {
 	Include []string // also these of those that git ignores
-	Exclude []string // not these, although git does not ignore them
 }
 
 // Command is a command of the guest: a program and its arguments.

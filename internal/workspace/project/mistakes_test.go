@@ -89,9 +89,9 @@ func TestMistakesInTables(t *testing.T) {
 
 		"[sync]\ninclude = [\"../x\"]":     `line 2: sync.include: "../x" is not a pattern of files below`,
 		"[sync]\ninclude = [\"/\"]":        `line 2: sync.include: "/" is not a pattern of files below`,
-		"[sync]\nexclude = [\"!x\"]":       `line 2: sync.exclude: "!x" begins with ! or #`,
-		"[sync]\nexclude = [\"#x\"]":       `line 2: sync.exclude: "#x" begins with ! or #`,
-		"[sync]\nexclude = [\"x \"]":       `line 2: sync.exclude: "x " begins with ! or #, or ends with a space`,
+		"[sync]\ninclude = [\"!x\"]":       `line 2: sync.include: "!x" begins with ! or #`,
+		"[sync]\ninclude = [\"#x\"]":       `line 2: sync.include: "#x" begins with ! or #`,
+		"[sync]\ninclude = [\"x \"]":       `line 2: sync.include: "x " begins with ! or #, or ends with a space`,
 		"env = {" + variablesOf(257) + "}": "line 1: env: 257 variables: at most 256 are possible",
 		"sync = []":                        "line 1: sync: it is a table: use lines such as include = ",
 		"[sync]\nincludes = []":            `line 2: "includes" is not a valid key of sync: use include`,

@@ -11,7 +11,7 @@ var otherNames = map[string]string{
 	"file_sync": "files", "mounts": "files", "cpu": "vcpus", "cpus": "vcpus", "ram": "memory",
 	"environment": "env", "nat": "network", "workspace": "workdir", "dir": "workdir", "remote_user": "user",
 	"run": "setup", "script": "setup", "install": "setup", "postcreatecommand": "setup",
-	"from": "host", "source": "host", "to": "guest", "target": "guest", "ignore": "exclude",
+	"from": "host", "source": "host", "to": "guest", "target": "guest",
 }
 
 // nearest returns the known key that somebody may have meant, or "".

@@ -44,7 +44,6 @@ GREETING = "a \"b\" 'c' \\ \n\t\u00e9"
 
 [sync]
 include = [".env.test"]
-exclude = ["docs/*.pdf", "/build"]
 
 [[files]]
 host = "~/.npmrc"
@@ -72,7 +71,7 @@ func wholeConfig() Config {
 		Cache: []string{"package-lock.json", "web/package-lock.json"}, HostEnv: []string{"NPM_TOKEN"},
 		Dotfiles: []string{"~/.vimrc", "~/.config/nvim"},
 		Env:      map[string]string{"PORT": "8080", "DEBUG": "true", "GREETING": "a \"b\" 'c' \\ \n\té"},
-		Sync:     Sync{Include: []string{".env.test"}, Exclude: []string{"docs/*.pdf", "/build"}},
+		Sync:     Sync{Include: []string{".env.test"}},
 		Files: []config.FileSync{
 			{Host: "~/.npmrc", Guest: "~/.npmrc", Mode: 0o600}, {Host: "/etc/hosts", Guest: "/srv/hosts", Owner: "dev"},
 		},

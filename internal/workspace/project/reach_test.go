@@ -43,7 +43,7 @@ func TestNeedsInPlainWords(t *testing.T) {
 		t.Error(diff)
 	}
 	for text, own := range map[string]string{
-		"image = \"x\"\nmemory = \"4G\"\nsetup = \"rm -rf /\"\nports = [\"80:80\", \"[::1]:81:81\", \"127.9.9.9:82:82\"]\nsync.exclude = [\"x\"]\nenv.A = 1": api.NetworkNone,
+		"image = \"x\"\nmemory = \"4G\"\nsetup = \"rm -rf /\"\nports = [\"80:80\", \"[::1]:81:81\", \"127.9.9.9:82:82\"]\nenv.A = 1": api.NetworkNone,
 		"network = \"nat\"":                              api.NetworkNAT,
 		"network = \"none\"\nworkdir = \"/etc\"":         api.NetworkNAT,
 		"network = \"isolated\"\ninit = \"systemd\"":     api.NetworkNone,

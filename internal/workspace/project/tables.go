@@ -37,8 +37,6 @@ func syncKeys() []entry[Sync] {
 	return []entry[Sync]{
 		patterns("include", "patterns as in `.gitignore`: of the files that git ignores, these are shipped too", `[".env.test"]`, true,
 			func(s *Sync) *[]string { return &s.Include }),
-		patterns("exclude", "patterns as in `.gitignore`: these are not shipped, although git does not ignore them", `["docs/*.pdf"]`, false,
-			func(s *Sync) *[]string { return &s.Exclude }),
 	}
 }
 

@@ -47,7 +47,7 @@ func (r random) config() Config {
 		Workdir: r.of("", "/srv/"+r.name()), User: r.of("", "1000:1000"), Shell: r.of("", "/bin/sh"),
 		HostEnv:  r.list(func() string { return "H_" }),
 		Dotfiles: r.list(func() string { return "~/" + r.name() }),
-		Sync:     Sync{Include: r.list(r.name), Exclude: r.list(r.name)},
+		Sync:     Sync{Include: r.list(r.name)},
 	}
 	for i := range r.IntN(3) {
 		c.Ports = append(c.Ports, api.PublishedPort{Address: r.of("127.0.0.1", "::", "10.0.0.1"), HostPort: r.IntN(1 << 16), GuestPort: i + 1, Protocol: r.of("tcp", "udp")})
