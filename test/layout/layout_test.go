@@ -49,7 +49,9 @@ var leaves = []string{"api", "internal/guest/budget", "internal/buildinfo", "int
 var known = map[string][]string{
 	"client":               {"internal/guest", "internal/guest/forward", "internal/guest/manifest", "internal/guest/stdio"},
 	"internal/daemonstart": {"client", "internal/config"},
-	"internal/cli":         {"client", "internal/daemonstart", "internal/host/console", "internal/guest", "internal/guest/forward", "internal/guest/stdio", "internal/config", "internal/doctor", "internal/cli/sshconfig", "internal/system", "internal/system/fcrelease", "internal/fetch", "internal/rootapi", "internal/update", "internal/update/journal", "internal/update/repo"},
+	"internal/cli": {"client", "internal/daemonstart", "internal/host/console", "internal/guest", "internal/guest/forward", "internal/guest/stdio", "internal/config", "internal/doctor", "internal/cli/sshconfig", "internal/system", "internal/system/fcrelease", "internal/fetch", "internal/rootapi", "internal/update", "internal/update/journal", "internal/update/repo",
+		"internal/guest/filecopy", "internal/vm/filesync", "internal/workspace", "internal/workspace/apply", "internal/workspace/branch", "internal/workspace/devcontainer",
+		"internal/workspace/gitrepo", "internal/workspace/project", "internal/workspace/review"},
 
 	"internal/update": {
 		"client", "internal/daemonstart", "internal/op", "internal/host/proc", "internal/system", "internal/system/record", "internal/host/systemd",
@@ -177,6 +179,7 @@ var known = map[string][]string{
 	"internal/guest/filecopy":   {},
 	"internal/guest/manifest":   {},
 
+	"internal/workspace":         {"client", "internal/workspace/apply", "internal/workspace/gitrepo", "internal/workspace/incoming"},
 	"internal/workspace/gitrepo": {"internal/workspace/giturl"},
 	"internal/workspace/giturl":  {},
 
