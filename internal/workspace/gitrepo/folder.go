@@ -83,3 +83,13 @@ func (s *scan) stale(ctx context.Context, env []string) ([]string, error) {
 	}
 	return names, nil
 }
+
+// ours reports whether a path is banger's own repository of a folder, which can be below it: a
+// home directory can be a workspace.
+func (s *scan) ours(name string) bool {
+	if !s.repo.folder {
+		return false
+	}
+	rel, err := filepath.Rel(s.repo.gitDir, filepath.Join(s.repo.top, name))
+	return err == nil && filepath.IsLocal(rel)
+}

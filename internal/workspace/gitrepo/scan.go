@@ -226,16 +226,6 @@ func (s *scan) untracked(ctx context.Context, name string, ignored bool) error {
 	return nil
 }
 
-// ours reports whether a path is banger's own repository of a folder, which can be below it: a
-// home directory can be a workspace.
-func (s *scan) ours(name string) bool {
-	if !s.repo.folder {
-		return false
-	}
-	rel, err := filepath.Rel(s.repo.gitDir, filepath.Join(s.repo.top, name))
-	return err == nil && filepath.IsLocal(rel)
-}
-
 // file adds a path if it is a file or a link, and reports whether it did.
 func (s *scan) file(name string) (bool, error) {
 	if !s.real(path.Dir(name)) {

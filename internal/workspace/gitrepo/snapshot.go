@@ -1,13 +1,11 @@
 package gitrepo
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -145,8 +143,8 @@ func (s *snapshot) tree(ctx context.Context, r *Repo, prefix string, first bool)
 	}
 }
 
-// many is from how many untracked files on the first snapshot of a series puts objects into a
-// pack, instead of a file for each: 5,000 files take a third of the time. Later most of them are
+// many is from how many untracked files on the first snapshot of a series puts objects into
+// packs, instead of a file for each: 5,000 files take a third of the time. Later most of them are
 // there, and git would compress them again only to find that out.
 const many = 500
 
@@ -172,17 +170,7 @@ func (s *snapshot) attempt(ctx context.Context, r *Repo, prefix string, first bo
 	if err := s.prepare(ctx, list, env); err != nil {
 		return "", nil, err
 	}
-	var names bytes.Buffer
-	for _, f := range list.files {
-		names.WriteString(f.Path + "\x00")
-	}
-	// Unlike git add this takes files of nested repositories, unmerged paths, and paths outside of
-	// a sparse checkout.
-	add := []string{"update-index", "--add", "--remove", "--replace", "-z", "--stdin"}
-	if first && list.untrackedFiles > many {
-		add = slices.Concat([]string{"-c", "core.bigFileThreshold=1"}, add)
-	}
-	if _, err := r.Git(ctx, env, &names, add...); err != nil {
+	if err := list.add(ctx, env, first && list.untrackedFiles > many); err != nil {
 		return "", list.files, err
 	}
 	// A partial clone lacks objects of files that have not changed.
@@ -191,65 +179,6 @@ func (s *snapshot) attempt(ctx context.Context, r *Repo, prefix string, first bo
 		r.keep(index)
 	}
 	return strings.TrimSpace(string(out)), nil, err
-}
-
-// prepare removes from the index what is not there as it says, and sets the submodules' commits.
-func (s *snapshot) prepare(ctx context.Context, list *scan, env []string) error {
-	dropped, err := list.stale(ctx, env)
-	if err != nil {
-		return err
-	}
-	var info bytes.Buffer
-	for _, name := range dropped {
-		fmt.Fprintf(&info, "0 %s\t%s\x00", list.repo.zero(), name)
-	}
-	for _, m := range list.modules {
-		c, err := s.take(ctx, m.repo, path.Join(list.prefix, m.path))
-		if err != nil {
-			return fmt.Errorf("submodule %s: %w", m.path, err)
-		}
-		fmt.Fprintf(&info, "%s %s\t%s\x00", modeModule, c.ID, m.path)
-	}
-	if info.Len() == 0 {
-		return nil
-	}
-	_, err = list.repo.Git(ctx, env, &info, "update-index", "-z", "--index-info")
-	return err
-}
-
-// zero is the id of no object.
-func (r *Repo) zero() string {
-	if r.format == "sha256" {
-		return strings.Repeat("0", 64)
-	}
-	return strings.Repeat("0", 40)
-}
-
-// copyIndex copies an index, with its time: git looks into files that are not older than the
-// index, as they may have changed after they were compared (racy-git in git's technical
-// documentation).
-func copyIndex(from, to string) error {
-	in, err := os.Open(from)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return api.Errorf(api.KindDenied, "cannot read git's index: %w", err)
-	}
-	defer in.Close()
-	info, err := in.Stat()
-	if err != nil {
-		return err
-	}
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = out.ReadFrom(in)
-	if err = errors.Join(err, out.Close()); err != nil {
-		return fsx.DiskError("copy git's index", err)
-	}
-	return os.Chtimes(to, info.ModTime(), info.ModTime())
 }
 
 // unreadable returns the files that this user may not read.
