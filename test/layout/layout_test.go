@@ -180,8 +180,9 @@ var known = map[string][]string{
 	"internal/guest/manifest":   {},
 
 	"internal/workspace":         {"client", "internal/workspace/apply", "internal/workspace/gitrepo", "internal/workspace/incoming"},
-	"internal/workspace/gitrepo": {"internal/workspace/giturl"},
+	"internal/workspace/gitrepo": {"internal/workspace/giturl", "internal/workspace/secret"},
 	"internal/workspace/giturl":  {},
+	"internal/workspace/secret":  {},
 
 	// Work trees, on the host, as the user. What comes from a guest is data to all of them.
 	"internal/workspace/apply":    {"internal/workspace/objects", "internal/workspace/treename"},

@@ -72,6 +72,16 @@ func TestAnUnreadableFile(t *testing.T) {
 	if out := asNobody(t, "snapshot", dir); out != "1\n" {
 		t.Errorf("it says %s", out)
 	}
+	// Of a directory git lists nothing, and does not fail.
+	for _, name := range []string{"private", "ignored-private"} {
+		write(t, dir, name+"/file", "x\n")
+		must(t, os.Chmod(filepath.Join(dir, name), 0))
+	}
+	defer os.Chmod(filepath.Join(dir, "private"), 0o700)
+	defer os.Chmod(filepath.Join(dir, "ignored-private"), 0o700)
+	if out := asNobody(t, "tar", dir); out != "private is a directory that you may not read: it does not ship\n" {
+		t.Errorf("it says %s", out)
+	}
 }
 
 func chownAll(t *testing.T, dir string) {
@@ -92,7 +102,8 @@ func runRole() int {
 		}
 	} else if err == nil {
 		var files []File
-		if files, err = r.Files(ctx, Select{}); err == nil {
+		say := func(name, what string) { fmt.Println(name, what) }
+		if files, err = r.Files(ctx, Select{Note: say}); err == nil {
 			err = r.WriteTar(ctx, &bytes.Buffer{}, files, TarOptions{})
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"banger/api"
 )
 
@@ -91,8 +93,8 @@ func under(dir string, files []File) []File {
 	return files
 }
 
-// specials reports the named pipes, sockets and devices beside the files that ship. Git does not
-// list them, whether tracked or not.
+// specials reports the named pipes, sockets and devices beside the files that ship, and directories
+// that cannot be read. Git lists nothing of them.
 func (s *scan) specials(ctx context.Context) error {
 	if s.opts.Note == nil {
 		return nil
@@ -107,8 +109,11 @@ func (s *scan) specials(ctx context.Context) error {
 			continue // git has said what it cannot read
 		}
 		for _, e := range entries {
-			if e.Type()&(fs.ModeNamedPipe|fs.ModeSocket|fs.ModeDevice) != 0 {
-				found[path.Join(dir, e.Name())] = e.Type()
+			name := path.Join(dir, e.Name())
+			_, listed := s.dirs[name]
+			closed := e.IsDir() && !listed && unix.Access(filepath.Join(s.repo.top, name), unix.R_OK|unix.X_OK) != nil
+			if closed || e.Type()&(fs.ModeNamedPipe|fs.ModeSocket|fs.ModeDevice) != 0 {
+				found[name] = e.Type()
 			}
 		}
 	}

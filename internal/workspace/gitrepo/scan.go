@@ -257,7 +257,7 @@ func (s *scan) file(name string) (bool, error) {
 	return true, nil
 }
 
-// special reports a file that does not ship, once.
+// special reports what does not ship, once.
 func (s *scan) special(name string, mode fs.FileMode) {
 	if !s.reported[name] {
 		s.reported[name] = true
@@ -271,6 +271,8 @@ func kindOf(mode fs.FileMode) string {
 		return "a named pipe"
 	case mode&fs.ModeSocket != 0:
 		return "a socket"
+	case mode.IsDir():
+		return "a directory that you may not read"
 	}
 	return "a device"
 }

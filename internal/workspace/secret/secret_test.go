@@ -1,4 +1,4 @@
-package gitrepo
+package secret
 
 import (
 	"strings"
@@ -13,7 +13,7 @@ const (
 	hex36 = "Zx8Qw3Er5Ty7Ui9Op1As3Df5Gh7Jk9Lz1Xc3"
 )
 
-func TestSecret(t *testing.T) {
+func TestGuess(t *testing.T) {
 	for _, c := range []struct {
 		path, head string
 		secret     bool
@@ -54,14 +54,14 @@ func TestSecret(t *testing.T) {
 		{"doc.md", "A key begins with `" + begin + key + "`.", false}, {"pem.go", `strings.Contains(s, "` + begin + key + `")`, false},
 		{"main.go", "package main", false}, {"image.png", "\x89PNG\r\n", false},
 	} {
-		why := Secret(c.path, []byte(c.head))
+		why := Guess(c.path, []byte(c.head))
 		if (why != "") != c.secret {
 			t.Errorf("%s with %.60q: %q", c.path, c.head, why)
 		}
 	}
 	// Without its content, a name is enough.
 	for _, name := range []string{"x.pem", "x.key", ".npmrc", "id_rsa"} {
-		if Secret(name, nil) == "" {
+		if Guess(name, nil) == "" {
 			t.Errorf("%s is not thought to be secret", name)
 		}
 	}
