@@ -31,7 +31,7 @@ func Public(text string) string {
 	}
 	switch strings.ToLower(u.Scheme) {
 	case "ssh", "git+ssh", "ssh+git":
-		if u.User != nil { // a user name says which account, and is no secret
+		if u.User != nil { // a user name says which account, and is not secret
 			u.User = url.User(u.User.Username())
 		}
 	case "http", "https", "git", "ftp", "ftps":
