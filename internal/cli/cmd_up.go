@@ -5,8 +5,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -17,7 +15,6 @@ import (
 	"banger/internal/size"
 	"banger/internal/workspace"
 	"banger/internal/workspace/devcontainer"
-	"banger/internal/workspace/gitrepo"
 	"banger/internal/workspace/project"
 
 	"github.com/spf13/cobra"
@@ -69,6 +66,10 @@ package.json, and says what; --write makes a banger.toml of that.`,
   banger up -- go test ./...
   banger up ~/src/project --memory 4G -d
   banger up --dry-run`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			_, _, err := pathAndCommand(cmd, args)
+			return err
+		},
 		RunE: func(cmd *cobra.Command, args []string) error { return u.run(cmd, args) },
 	}
 	u.flags.flags(a, cmd)
@@ -301,55 +302,4 @@ func (u *up) send(ctx context.Context, g *client.Guest, vm api.VM) (workspace.Sh
 	u.a.std.note("sent %s, %s, to %s in VM %s", plural(sent.Files, "file"), size.Format(sent.Bytes), filecopy.Quote(u.dir), vm.Name)
 	shipment, _, err := u.w.Shipment(vm.ID)
 	return shipment, err
-}
-
-// freeName makes the name of a VM, a DNS label, from that of a directory.
-func freeName(base string, all []api.VM) string {
-	const most = 40
-	name := strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
-			return r
-		case r >= 'A' && r <= 'Z':
-			return r + 'a' - 'A'
-		}
-		return '-'
-	}, base)
-	name = strings.Trim(name[:min(len(name), most)], "-")
-	if name == "" {
-		name = "workspace"
-	}
-	free := name
-	for n := 2; slices.ContainsFunc(all, func(vm api.VM) bool { return vm.Name == free }); n++ {
-		free = name + "-" + strconv.Itoa(n)
-	}
-	return free
-}
-
-// shipFlags say which files are sent.
-type shipFlags struct {
-	commit  bool
-	ignored []string
-	branch  string
-	history string
-	depth   int
-}
-
-func (s *shipFlags) flags(cmd *cobra.Command) {
-	f := cmd.Flags()
-	f.BoolVar(&s.commit, "commit", false, "send what HEAD has, and no changes")
-	f.StringArrayVar(&s.ignored, "include-ignored", nil, "send also ignored files that match `PATTERN`, as in .gitignore; may be repeated")
-	f.StringVar(&s.branch, "branch", "", "the guest works on the new branch `NAME`, at HEAD")
-	f.StringVar(&s.history, "history", "", "full: all commits that HEAD has; none: HEAD's alone")
-	f.IntVar(&s.depth, "depth", 0, "commits of history that the guest gets (default: 50)")
-}
-
-func (s *shipFlags) include(sync project.Sync) { s.ignored = append(s.ignored, sync.Include...) }
-
-func (s *shipFlags) selection() gitrepo.Select {
-	return gitrepo.Select{Commit: s.commit, IncludeIgnored: s.ignored}
-}
-
-func (s *shipFlags) git() gitrepo.GitOptions {
-	return gitrepo.GitOptions{Depth: s.depth, History: s.history, Branch: s.branch}
 }

@@ -55,7 +55,6 @@ func (w *Workspace) Ship(ctx context.Context, g Guest, c Cargo) (Sent, error) {
 			return Sent{}, err
 		}
 	}
-	c.Select.Note = c.Note
 	snapshot, err := w.Repo.Snapshot(ctx, c.VM.Name, "sent to VM "+c.VM.Name, c.Select)
 	if err != nil {
 		return Sent{}, err
@@ -101,7 +100,9 @@ func (w *Workspace) refuseWork(ctx context.Context, g Guest, c Cargo) error {
 
 // put sends the files and the guest's own repository.
 func (w *Workspace) put(ctx context.Context, g Guest, c Cargo) (Sent, error) {
-	files, err := w.Repo.Files(ctx, c.Select)
+	selection := c.Select
+	selection.Note = c.Note // here alone: a snapshot has the same files, and would say all again
+	files, err := w.Repo.Files(ctx, selection)
 	if err != nil {
 		return Sent{}, err
 	}

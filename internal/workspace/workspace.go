@@ -38,6 +38,10 @@ func Open(ctx context.Context, path, states string) (*Workspace, error) {
 	if err != nil {
 		return nil, err
 	}
+	if within, err := filepath.Rel(repo.Top(), states); repo.Folder() && err == nil && filepath.IsLocal(within) {
+		return nil, api.Errorf(api.KindInvalid, "cannot send all of %s into a VM: banger's own data is in it", repo.Top()).
+			WithHint("name the directory of one project; or make it a repository: git init %s", repo.Top())
+	}
 	return &Workspace{repo, filepath.Join(states, digest(repo.Top()))}, nil
 }
 

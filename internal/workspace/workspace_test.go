@@ -279,6 +279,19 @@ func TestLabel(t *testing.T) {
 	}
 }
 
+// TestAFolderWithBangersData: a home directory that is no repository is not sent, with the disks of
+// VMs in it.
+func TestAFolderWithBangersData(t *testing.T) {
+	home := t.TempDir()
+	_, err := workspace.Open(t.Context(), home, filepath.Join(home, "data", "workspaces"))
+	if api.KindOf(err) != api.KindInvalid || !strings.Contains(err.Error(), "banger's own data is in it") {
+		t.Errorf("%v", err)
+	}
+	if _, err := workspace.Open(t.Context(), home, filepath.Join(t.TempDir(), "workspaces")); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestForget(t *testing.T) {
 	f := newFixture(t)
 	if err := f.ship(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -119,8 +120,9 @@ func refuse(dir, gitDir string, facts []string) error {
 
 // below reports whether dir or a directory above it has a .git that git takes for a repository.
 // Git's exit status is the same whether there is none or it cannot use the one that is there. As
-// git does, it does not look into another file system.
+// git does, it does not look into another file system, nor up to GIT_CEILING_DIRECTORIES (git(1)).
 func below(dir string) bool {
+	ceilings := filepath.SplitList(os.Getenv("GIT_CEILING_DIRECTORIES"))
 	for device := deviceOf(dir); ; dir = filepath.Dir(dir) {
 		git := filepath.Join(dir, ".git")
 		if info, err := os.Lstat(git); err == nil {
@@ -131,7 +133,7 @@ func below(dir string) bool {
 		if isGitDir(dir) {
 			return true
 		}
-		if above := filepath.Dir(dir); above == dir || deviceOf(above) != device {
+		if above := filepath.Dir(dir); above == dir || deviceOf(above) != device || slices.Contains(ceilings, above) {
 			return false
 		}
 	}
