@@ -97,8 +97,16 @@ func (r *Repo) Commit(t testing.TB, files map[string]string) {
 func (r *Repo) Snapshot(ctx context.Context) (string, error) {
 	index := filepath.Join(r.Dir, ".git", fmt.Sprintf("index-%d", os.Getpid()))
 	defer os.Remove(index)
-	if data, err := os.ReadFile(filepath.Join(r.Dir, ".git/index")); err == nil {
-		if err := os.WriteFile(index, data, 0o600); err != nil {
+	original := filepath.Join(r.Dir, ".git/index")
+	if info, err := os.Stat(original); err == nil {
+		data, err := os.ReadFile(original)
+		if err == nil {
+			err = os.WriteFile(index, data, 0o600)
+		}
+		if err == nil { // a later time would make git miss a change at the instant of the last add
+			err = os.Chtimes(index, info.ModTime(), info.ModTime())
+		}
+		if err != nil {
 			return "", err
 		}
 	}
