@@ -30,7 +30,9 @@ conflicts are named. --partial writes the others.`,
 			}
 			defer unlock()
 			result, err := w.Apply(cmd.Context(), w.shipment, w.guest, partial)
-			a.printApplied(result)
+			if err == nil || len(result.Conflicts) > 0 {
+				a.printApplied(result)
+			}
 			if err != nil {
 				return err
 			}
@@ -53,6 +55,9 @@ func (a *app) printApplied(r apply.Result) {
 	}
 	for _, path := range r.Removed {
 		fmt.Fprintln(a.std.out, "removed "+printable(path))
+	}
+	if len(r.Written)+len(r.Removed)+len(r.Conflicts) == 0 {
+		a.std.note("nothing to apply")
 	}
 	for _, c := range r.Conflicts {
 		a.std.note("conflict: %s: %s", filecopy.Quote(c.Path), c.Reason)

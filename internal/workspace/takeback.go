@@ -32,7 +32,10 @@ func (w *Workspace) Apply(ctx context.Context, s Shipment, guest string, partial
 	if err != nil || len(result.Conflicts) > 0 {
 		return result, err // what had a conflict is still to be applied
 	}
-	s.Before, s.Applied = s.Applied, guest
+	if len(result.Written)+len(result.Removed) > 0 { // otherwise the last Apply is still an earlier one
+		s.Before = s.Applied
+	}
+	s.Applied = guest
 	return result, w.Save(s)
 }
 
