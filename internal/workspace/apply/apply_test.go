@@ -41,7 +41,7 @@ func (fx *fixture) send(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("cp", "-a", fx.repo.Dir+"/.", fx.guest.Dir).CombinedOutput(); err != nil {
+	if out, err := exec.Command("cp", "-a", "--remove-destination", fx.repo.Dir+"/.", fx.guest.Dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	if err := os.RemoveAll(filepath.Join(fx.guest.Dir, ".git")); err != nil {

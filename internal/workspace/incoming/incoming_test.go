@@ -36,7 +36,7 @@ func (fx *fixture) send(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("cp", "-a", fx.repo.Dir+"/.", fx.guest.Dir).CombinedOutput(); err != nil {
+	if out, err := exec.Command("cp", "-a", "--remove-destination", fx.repo.Dir+"/.", fx.guest.Dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	fx.shipped = incoming.State{Commit: commit}
