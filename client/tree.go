@@ -61,7 +61,7 @@ type FetchedFile struct {
 	// TreeEntry describes the file as it was when it was opened. Path is the name that was
 	// requested, and all that is known if there is an Err.
 	TreeEntry
-	// Err is why there is no content: of kind not_found if there is no such file, of kind
+	// Err is the reason for a missing content: of kind not_found if the file does not exist, of kind
 	// invalid if the path leads to neither a file nor a link.
 	Err error
 	// Content is the content of a file, or the target of a link; nil if there is an Err. That of

@@ -40,6 +40,8 @@ type up struct {
 	onStart []project.Command // run in the guest after each start of the VM
 	started bool              // the VM was started by this command
 	dir     string            // of the files in the guest
+	file    string            // that describes the VM, if it is not banger.toml
+	once    []string          // flags that were given, and count for a new VM alone
 }
 
 func newUp(a *app) *cobra.Command {
@@ -110,6 +112,10 @@ func (u *up) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := u.confirm(cmd.Context()); err != nil {
+		return own(err)
+	}
+	u.once = onceFlags(cmd)
 	c, err := u.a.client()
 	if err != nil {
 		return own(err)
@@ -150,7 +156,7 @@ func (u *up) open(cmd *cobra.Command, path string) (err error) {
 	}
 	u.dir = u.project.Dir(u.w.Repo.Top())
 	u.ship.include(u.project.Sync)
-	return u.confirm(cmd.Context())
+	return nil
 }
 
 // describe reads banger.toml, or without one devcontainer.json, or guesses.
@@ -162,7 +168,7 @@ func (u *up) describe(top string) error {
 	}
 	container, found, err := devcontainer.Load(top)
 	if found || err != nil {
-		u.project, u.onStart = container.Config, container.Start
+		u.project, u.onStart, u.file = container.Config, container.Start, container.File
 		u.explainSkipped(container)
 		return err
 	}
@@ -172,7 +178,7 @@ func (u *up) describe(top string) error {
 	return err
 }
 
-// confirm refuses what banger.toml asks of the host, unless the user has agreed to that.
+// confirm refuses what the workspace's file asks of the host, unless the user has agreed to that.
 func (u *up) confirm(ctx context.Context) error {
 	allowed, err := project.OpenAllowed(u.w.Allowed())
 	if err != nil {
@@ -190,7 +196,7 @@ func (u *up) confirm(ctx context.Context) error {
 	case u.allow:
 		return allowed.Allow(reach, time.Now())
 	}
-	return api.Errorf(api.KindDenied, "cannot use %s: it asks for more than the VM:\n  it %s", project.Name, strings.Join(needs, "\n  it ")).
+	return api.Errorf(api.KindDenied, "cannot use %s: it asks for more than the VM:\n  it %s", cmp.Or(u.file, project.Name), strings.Join(needs, "\n  it ")).
 		WithHint("banger up --allow   if you agree; you are asked again when that changes")
 }
 
@@ -249,11 +255,17 @@ func (u *up) machine(ctx context.Context, c *client.Client, req api.CreateVM) (a
 	}
 	vms := u.w.Own(all)
 	if u.fresh || len(vms) == 0 {
+		if err := u.w.Check(ctx, u.ship.selection(), u.ship.git()); err != nil {
+			return api.VM{}, err
+		}
 		return u.create(ctx, c, req, all)
 	}
 	vm := vms[len(vms)-1]
 	if len(vms) > 1 {
 		u.a.std.note("%s has %d VMs; this is the newest, %s", filecopy.Quote(u.w.Repo.Top()), len(vms), vm.Name)
+	}
+	if len(u.once) > 0 {
+		u.a.std.note("VM %s exists already, so this has no effect: %s; banger vm set changes a VM, and banger up --new makes another", vm.Name, strings.Join(u.once, ", "))
 	}
 	if vm.State == api.StateRunning {
 		return vm, nil

@@ -10,6 +10,7 @@ import (
 	"banger/internal/workspace/project"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // freeName makes the name of a VM, a DNS label, from that of a directory.
@@ -33,6 +34,19 @@ func freeName(base string, all []api.VM) string {
 		free = name + "-" + strconv.Itoa(n)
 	}
 	return free
+}
+
+// always are the flags that count each time; all others are for a new VM.
+var always = []string{"detach", "new", "allow", "setup", "write", "dry-run", "quiet", "force", "env", "workdir", "user", "tty"}
+
+// onceFlags returns the flags that were given and that count for a new VM alone.
+func onceFlags(cmd *cobra.Command) (given []string) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if !slices.Contains(always, f.Name) {
+			given = append(given, "--"+f.Name)
+		}
+	})
+	return given
 }
 
 // shipFlags say which files are sent.

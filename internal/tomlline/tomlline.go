@@ -27,7 +27,7 @@ func (x Index) Deep() int { return x.deep }
 func Item(i int) string { return "#" + strconv.Itoa(i) }
 
 // Line returns the line on which a value is set, counted from 1. The parts of path are keys and
-// Items. If there is no such value, it is the line of the nearest one around it.
+// Items. If the value is missing, it is the line of the nearest one around it.
 func (x Index) Line(path ...string) int {
 	for ; len(path) > 0; path = path[:len(path)-1] {
 		if line, ok := x.lines[joined(path)]; ok {

@@ -84,6 +84,15 @@ func (w *Workspace) Ship(ctx context.Context, g Guest, c Cargo) (Sent, error) {
 	return sent, w.Save(shipment)
 }
 
+// Check refuses what Ship cannot send, before there is a VM to send it to.
+func (w *Workspace) Check(ctx context.Context, s gitrepo.Select, o gitrepo.GitOptions) error {
+	if err := w.Repo.CheckGit(ctx, o); err != nil {
+		return err
+	}
+	_, err := w.Repo.Files(ctx, s)
+	return err
+}
+
 // refuseWork refuses to send files over those of a guest.
 func (w *Workspace) refuseWork(ctx context.Context, g Guest, c Cargo) error {
 	there := errors.New("there are files")

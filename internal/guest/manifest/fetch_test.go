@@ -76,7 +76,7 @@ func TestFetch(t *testing.T) {
 	}
 }
 
-// TestWhatIsNotFetched: neither what is no file nor what is elsewhere, however the agent is
+// TestWhatIsNotFetched: neither what is not a file nor what is elsewhere, however the agent is
 // asked; and a pipe that nobody writes to blocks nothing.
 func TestWhatIsNotFetched(t *testing.T) {
 	top := t.TempDir()

@@ -115,8 +115,8 @@ func (l *lister) put(b []byte) error {
 	return err
 }
 
-// see looks at an entry, and reads the names of a directory. ok is false if there is no such
-// entry any more.
+// see looks at an entry, and reads the names of a directory. ok is false if the entry
+// does not exist any more.
 func (l *lister) see(dir, name string) (s seen, ok bool, err error) {
 	for range attempts {
 		s, err = l.look(dir, name)

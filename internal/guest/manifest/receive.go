@@ -19,7 +19,7 @@ type Fetched struct {
 	// Entry describes the file as it was when it was opened. If there is an Err, only its path
 	// is known.
 	Entry
-	// Err is why there is no content: of kind not_found if there is no such file, of kind
+	// Err is the reason for a missing content: of kind not_found if the file does not exist, of kind
 	// invalid if the path leads to neither a file nor a link.
 	Err error
 	// Content is the content of a file, or the target of a link; nil if there is an Err. That of
@@ -113,7 +113,7 @@ func (in *input) fetched(name string) (Fetched, error) {
 	return f, violation("an answer is of kind %d", answer)
 }
 
-// refusal reads why there is no content.
+// refusal reads the reason for a missing content.
 func (in *input) refusal(name string) (refused, err error) {
 	number, err := in.number(maxErrno)
 	if err != nil {

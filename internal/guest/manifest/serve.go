@@ -92,7 +92,7 @@ func (s *server) answer(name string) error {
 	return s.refuse(nil)
 }
 
-// refuse writes why there is no content; nil: it is of no type that has one.
+// refuse writes the reason for a missing content; nil: only files and links have one.
 func (s *server) refuse(err error) error {
 	var errno unix.Errno
 	errors.As(err, &errno)

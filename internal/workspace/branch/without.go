@@ -15,7 +15,7 @@ import (
 
 // sentIgnored returns the files of a tree that git ignores here and that head, a commit, does not
 // have, each with a NUL behind it. The user has sent such a file into the guest, maybe one with a
-// password; it must not become part of a history that others get. An empty head is no commit.
+// password; it must not become part of a history that others get. An empty head means that there was not a commit yet.
 func sentIgnored(ctx context.Context, repo Repo, head, tree string) ([]byte, error) {
 	added, err := addedSince(ctx, repo, head, tree)
 	if err != nil || len(added) == 0 {

@@ -38,11 +38,11 @@ type GitOptions struct {
 //
 // What is staged here is not staged there: it is only changed.
 func (r *Repo) BuildGit(ctx context.Context, dir string, o GitOptions) error {
-	depth, err := o.depth()
-	if err != nil || r.folder {
+	if err := r.CheckGit(ctx, o); err != nil || r.folder {
 		return err
 	}
-	if err := r.checkBranch(ctx, o.Branch); err != nil {
+	depth, err := o.depth()
+	if err != nil {
 		return err
 	}
 	if _, err := os.Lstat(filepath.Join(dir, ".git")); err == nil {
@@ -52,6 +52,14 @@ func (r *Repo) BuildGit(ctx context.Context, dir string, o GitOptions) error {
 		return api.Errorf(api.KindOf(err), "cannot make the guest's repository of %s: %w", r.top, err)
 	}
 	return nil
+}
+
+// CheckGit refuses options that BuildGit cannot use.
+func (r *Repo) CheckGit(ctx context.Context, o GitOptions) error {
+	if _, err := o.depth(); err != nil {
+		return err
+	}
+	return r.checkBranch(ctx, o.Branch)
 }
 
 // depth is how many commits are fetched, or 0 for all.

@@ -64,7 +64,7 @@ func TestACommitOfASparseCheckout(t *testing.T) {
 // TestLFS: large files ship as they lie, and a snapshot has their pointers.
 func TestLFS(t *testing.T) {
 	if _, err := exec.LookPath("git-lfs"); err != nil {
-		t.Skip("NOT RUN: git-lfs is not installed")
+		t.Skip("NOT RUN: git-lfs is missing: sudo apt-get install git-lfs")
 	}
 	dir := newRepo(t)
 	git(t, dir, "lfs", "install", "--local")
