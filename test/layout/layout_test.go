@@ -177,7 +177,7 @@ var known = map[string][]string{
 	"internal/guest/forward":    {"internal/guest/sockets", "internal/guest/stdio"},
 	"internal/guest/sockets":    {},
 	"internal/guest/filecopy":   {},
-	"internal/guest/manifest":   {},
+	"internal/guest/manifest":   {"internal/guest/filecopy"},
 
 	"internal/workspace":         {"client", "internal/workspace/apply", "internal/workspace/gitrepo", "internal/workspace/incoming"},
 	"internal/workspace/gitrepo": {"internal/workspace/giturl", "internal/workspace/secret"},

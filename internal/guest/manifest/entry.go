@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
+	"banger/internal/guest/filecopy"
 )
 
 // The types of entries.
@@ -111,8 +112,5 @@ func quote(name string) string {
 	if len(name) > most {
 		return strconv.Quote(name[:most]) + "…"
 	}
-	if quoted := strconv.Quote(name); quoted != `"`+name+`"` || name == "" {
-		return quoted
-	}
-	return name
+	return filecopy.Quote(name)
 }

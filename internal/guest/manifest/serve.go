@@ -68,18 +68,27 @@ type server struct {
 	piece []byte
 }
 
+// open opens a path and describes it.
+func (s *server) open(name string, flags uint64) (int, Entry, error) {
+	fd, err := s.root.open(name, flags)
+	if err != nil {
+		return -1, Entry{}, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return -1, Entry{}, errors.Join(err, unix.Close(fd))
+	}
+	return fd, entryOf(name, &st), nil
+}
+
 // answer writes the answer for a path. It returns only errors of writing.
 func (s *server) answer(name string) error {
-	fd, err := s.root.open(name, unix.O_PATH)
+	fd, e, err := s.open(name, unix.O_PATH)
 	if err != nil {
 		return s.refuse(err)
 	}
 	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return s.refuse(err)
-	}
-	switch e := entryOf(name, &st); e.Type {
+	switch e.Type {
 	case Link:
 		if e.Link, err = readlink(fd, ""); err != nil {
 			return s.refuse(err)
@@ -104,16 +113,11 @@ func (s *server) refuse(err error) error {
 
 // file writes a file, which may have been replaced by a pipe by now.
 func (s *server) file(name string) error {
-	fd, err := s.root.open(name, unix.O_RDONLY)
+	fd, e, err := s.open(name, unix.O_RDONLY)
 	if err != nil {
 		return s.refuse(err)
 	}
 	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return s.refuse(err)
-	}
-	e := entryOf(name, &st)
 	if e.Type != File {
 		return s.refuse(nil)
 	}
