@@ -3,7 +3,7 @@
 #   make run ARGS='…'     the same with any arguments of `banger vm run`
 #   make build            the programs, in bin/
 #   make unit             the fast tests: no guests; some minutes on two cores
-#   make test             the whole test suite, real guests included
+#   make test             the whole test suite, real guests included; TESTS=./internal/… selects
 #   make soak             random work under kills and on a full disk, held to a model: ten minutes;
 #                         TIME=1h to choose, SEED=N for the steps of another run, GUESTS=real for real guests
 #   make check            format, vet, lint, race detector, documentation, vulnerabilities
@@ -59,7 +59,7 @@ deps:
 
 test: deps
 	@scripts/need-go.sh '$(GO_HOME)'
-	@go run ./tools/gotest -timeout 25m $(ALL)
+	@go run ./tools/gotest -timeout 25m $(or $(TESTS),$(ALL))
 
 # Packages of which each takes more than a few seconds are left to `make test`.
 SLOW := internal/digeststore internal/guest internal/guest/budget internal/image internal/image/ext4 internal/image/oci/registry internal/host/network/netns internal/publish internal/vm

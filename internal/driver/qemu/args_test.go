@@ -33,8 +33,10 @@ func TestArgs(t *testing.T) {
 	} {
 		golden.Check(t, name+".golden", strings.Join(args, "\n")+"\n")
 	}
-	args := probeArgs(KVM, "/kernels/vmlinux", "/kernels/initramfs", "earlyprintk=ttyS0 console=ttyS0 reboot=t panic=-1 banger.probe=1")
+	args := probeArgs(machineArgs(KVM), "/kernels/vmlinux", "/kernels/initramfs", "earlyprintk=ttyS0 console=ttyS0 reboot=t panic=-1 banger.probe=1")
 	golden.Check(t, "probe.golden", strings.Join(args, "\n")+"\n")
+	args = probeArgs(countedArgs(), "/kernels/vmlinux", "/kernels/initramfs", "console=ttyS0 banger.probe=1")
+	golden.Check(t, "counted.golden", strings.Join(args, "\n")+"\n")
 }
 
 func TestBelongsTo(t *testing.T) {

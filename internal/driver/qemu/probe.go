@@ -115,7 +115,7 @@ func (d *Driver) try(ctx context.Context, path string, r result, kernel, initram
 		return result{}, err
 	}
 	// earlyprintk gives output long before the console's driver is loaded.
-	args := probeArgs(KVM, kernel, initramfs, "earlyprintk=ttyS0 console=ttyS0 reboot=t panic=-1 "+greet)
+	args := probeArgs(machineArgs(KVM), kernel, initramfs, "earlyprintk=ttyS0 console=ttyS0 reboot=t panic=-1 "+greet)
 	reason, said, err := probeBoot(ctx, path, args, probePatience)
 	if err == nil && reason != "" {
 		reason, said, err = probeBoot(ctx, path, args, probePatience)
@@ -131,8 +131,8 @@ func (d *Driver) try(ctx context.Context, path string, r result, kernel, initram
 }
 
 // probeArgs boot a guest that prints a greeting on standard output and ends.
-func probeArgs(accel, kernel, initramfs, cmdline string) []string {
-	return append(machineArgs(accel),
+func probeArgs(machine []string, kernel, initramfs, cmdline string) []string {
+	return append(machine,
 		"-smp", "1", "-m", fmt.Sprintf("%dM", probeMemory),
 		"-kernel", kernel, "-initrd", initramfs,
 		"-append", cmdline,

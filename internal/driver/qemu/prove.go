@@ -14,9 +14,9 @@ import (
 )
 
 // provePatience bounds how long a guest may take to mount its disk. An emulated one takes 3 s on
-// an idle machine, and 140 s on an emulated host that is busy; so what counts is whether it
+// an idle machine, and 170 s on an emulated host that is busy; so what counts is whether it
 // continues. The agent waits half a minute for the disk.
-var provePatience = patience{firstByte: 90 * time.Second, pause: 90 * time.Second, total: 10 * time.Minute}
+var provePatience = patience{firstByte: 90 * time.Second, pause: 3 * time.Minute, total: 15 * time.Minute}
 
 // allMessages makes the kernel write what it does, although its command line has "quiet"
 // (admin-guide/kernel-parameters.rst): that shows that it continues, or where it hangs.
@@ -52,10 +52,12 @@ func (d *Driver) Prove(ctx context.Context, kernel, initramfs string) (reason st
 		return "", err
 	}
 	cmdline := "console=ttyS0 " + agentproto.BaseCmdline + allMessages + " " + mount
+	machine := machineArgs(found.Accel)
 	if found.Accel == TCG {
 		cmdline = d.Clock() + cmdline
+		machine = countedArgs()
 	}
-	args := probeArgs(found.Accel, kernel, initramfs, cmdline)
+	args := probeArgs(machine, kernel, initramfs, cmdline)
 	args = append(args, diskArgs(driver.Spec{Disk: image, DiskFormat: disk.Raw}, "file")...)
 	reason, said, err := probeBoot(ctx, path, args, provePatience)
 	if reason != "" && said != "" {
