@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"strings"
 
+	"banger/api"
 	"banger/internal/guest/filecopy"
 	"banger/internal/workspace/review"
 
@@ -11,6 +13,7 @@ import (
 
 func newWorkDiff(a *app) *cobra.Command {
 	var stat, raw bool
+	var base string
 	cmd := &cobra.Command{
 		Use:   "diff [PATH]",
 		Short: "Show what has changed in the VM, as a patch",
@@ -41,7 +44,11 @@ reader would not see.
 			case raw:
 				show = review.BinaryPatch
 			}
-			text, err := show(cmd.Context(), w.Repo, w.shipment.Base(), w.guest)
+			from, err := diffBase(cmd, w, base)
+			if err != nil {
+				return err
+			}
+			text, err := show(cmd.Context(), w.Repo, from, w.guest)
 			if err != nil {
 				return err
 			}
@@ -51,12 +58,13 @@ reader would not see.
 			if _, err := a.std.out.Write(text); err != nil {
 				return err
 			}
-			return a.printMarks(cmd.Context(), w)
+			return a.printMarksSince(cmd.Context(), w, from)
 		},
 	}
 	f := cmd.Flags()
 	f.BoolVar(&stat, "stat", false, "a line for each file")
 	f.BoolVar(&raw, "raw", false, "a patch for git apply")
+	f.StringVar(&base, "base-commit", "", "show what differs from this `COMMIT` of your repository instead, your own changes since it included")
 	return cmd
 }
 
@@ -64,9 +72,28 @@ func (a *app) statOf(ctx context.Context, repo review.Repo, from, to string, pat
 	return review.Stat(ctx, repo, from, to, width(a.std.out), paths...)
 }
 
+// diffBase returns the commit since which changes are shown.
+func diffBase(cmd *cobra.Command, w work, name string) (string, error) {
+	if !cmd.Flags().Changed("base-commit") {
+		return w.shipment.Base(), nil
+	}
+	out, err := w.Repo.Git(cmd.Context(), nil, nil, "rev-parse", "--verify", "--quiet", "--end-of-options", name+"^{commit}")
+	if api.KindOf(err) == api.KindCanceled {
+		return "", err
+	}
+	if err != nil {
+		return "", api.Errorf(api.KindNotFound, "%s has no commit %.80q", w.Repo.Top(), name).WithHint("git log --oneline   lists commits")
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
 // printMarks names the changes that deserve a look.
 func (a *app) printMarks(ctx context.Context, w work) error {
-	marks, err := review.Marks(ctx, w.Repo, w.shipment.Base(), w.guest)
+	return a.printMarksSince(ctx, w, w.shipment.Base())
+}
+
+func (a *app) printMarksSince(ctx context.Context, w work, base string) error {
+	marks, err := review.Marks(ctx, w.Repo, base, w.guest)
 	for _, m := range marks {
 		a.std.note("look at %s: %s", filecopy.Quote(m.Path), m.Reason)
 	}
