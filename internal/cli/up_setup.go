@@ -14,8 +14,8 @@ import (
 	"banger/client"
 	"banger/internal/config"
 	"banger/internal/guest/filecopy"
+	"banger/internal/guest/hostfiles"
 	"banger/internal/size"
-	"banger/internal/vm/filesync"
 	"banger/internal/workspace"
 	"banger/internal/workspace/devcontainer"
 	"banger/internal/workspace/gitrepo"
@@ -55,17 +55,17 @@ func (u *up) runSetup(ctx context.Context, g *client.Guest, vm api.VM, s workspa
 
 // copyFiles copies what the keys files and dotfiles name.
 func (u *up) copyFiles(ctx context.Context, g *client.Guest, vm api.VM) error {
-	var wanted filesync.Wanted
+	var wanted hostfiles.Wanted
 	for _, f := range u.project.Files {
-		wanted.Rules = append(wanted.Rules, filesync.Rule(f))
+		wanted.Rules = append(wanted.Rules, hostfiles.Rule(f))
 	}
 	for _, file := range u.project.Dotfiles {
-		wanted.Rules = append(wanted.Rules, filesync.Rule{Host: file, Guest: file})
+		wanted.Rules = append(wanted.Rules, hostfiles.Rule{Host: file, Guest: file})
 	}
 	if len(wanted.Rules) == 0 {
 		return nil
 	}
-	done, err := filesync.Copy(ctx, g.Dial, vm, wanted)
+	done, err := hostfiles.Copy(ctx, g.Dial, vm, wanted)
 	for _, f := range done {
 		if f.Result == api.SyncFailed || f.Result == api.SyncMissing {
 			u.a.std.note("cannot copy %s into VM %s: %s", f.Host, vm.Name, f.Reason)

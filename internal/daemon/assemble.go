@@ -11,6 +11,7 @@ import (
 	"banger/internal/daemon/caches"
 	"banger/internal/disk"
 	"banger/internal/driver"
+	"banger/internal/guest/hostfiles"
 	"banger/internal/host/console"
 	"banger/internal/installlock/hold"
 	"banger/internal/names"
@@ -18,7 +19,6 @@ import (
 	"banger/internal/publish"
 	"banger/internal/store"
 	"banger/internal/vm"
-	"banger/internal/vm/filesync"
 	"banger/internal/vmid"
 )
 
@@ -50,13 +50,13 @@ func defaults(file string, host config.Host) (vm.Defaults, error) {
 }
 
 // files are what the settings have copied into guests.
-func files(c config.Config) filesync.Wanted {
-	wanted := filesync.Wanted{GitIdentity: c.GitIdentity}
+func files(c config.Config) hostfiles.Wanted {
+	wanted := hostfiles.Wanted{GitIdentity: c.GitIdentity}
 	for _, f := range c.Files {
-		wanted.Rules = append(wanted.Rules, filesync.Rule{Host: f.Host, Guest: f.Guest, Mode: f.Mode, Owner: f.Owner, Large: f.Large})
+		wanted.Rules = append(wanted.Rules, hostfiles.Rule{Host: f.Host, Guest: f.Guest, Mode: f.Mode, Owner: f.Owner, Large: f.Large})
 	}
 	for _, f := range c.Dotfiles {
-		wanted.Rules = append(wanted.Rules, filesync.Rule{Host: f, Guest: f})
+		wanted.Rules = append(wanted.Rules, hostfiles.Rule{Host: f, Guest: f})
 	}
 	return wanted
 }

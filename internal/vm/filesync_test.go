@@ -16,8 +16,8 @@ import (
 
 	"banger/api"
 	"banger/internal/driver/fake"
+	"banger/internal/guest/hostfiles"
 	"banger/internal/op"
-	"banger/internal/vm/filesync"
 )
 
 // notesOf waits for an operation and returns its notes.
@@ -66,7 +66,7 @@ func TestFilesAreThereBeforeTheCommand(t *testing.T) {
 	}
 	w := newWorld(t)
 	w.caches.config = &api.ImageConfig{Cmd: []string{"sh", "-c", "cat etc/key >> seen"}, WorkingDir: "/"}
-	w.files = filesync.Wanted{Rules: []filesync.Rule{
+	w.files = hostfiles.Wanted{Rules: []hostfiles.Rule{
 		{Host: "~/key", Guest: "/etc/key", Mode: 0o600}, {Host: "~/none", Guest: "/etc/none"}, {Host: "~/out", Guest: "/etc/out"},
 		{Host: home + "/nothing", Guest: "/etc/nothing"},
 	}}
@@ -126,7 +126,7 @@ func TestSyncFiles(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "etc/passwd"), []byte(passwd), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	w.files = filesync.Wanted{Rules: []filesync.Rule{
+	w.files = hostfiles.Wanted{Rules: []hostfiles.Rule{
 		{Host: "~/nvim", Guest: "~/.config/nvim", Mode: 0o640}, {Host: "~/key", Guest: "/srv/key", Owner: "dev:77"},
 		{Host: "~/key", Guest: "/srv/other", Owner: "nobody"}, {Host: "~/huge", Guest: "/srv/huge"}, {Host: "~/key", Guest: "/srv/large", Large: true},
 		{Host: "~/nvim/pipe", Guest: "/srv/pipe"}, {Host: "~/key", Guest: "/etc/passwd/key"},
@@ -179,7 +179,7 @@ func TestSyncsFollowEachOther(t *testing.T) {
 	}
 	ownHome(t, files)
 	w := newWorld(t)
-	w.files = filesync.Wanted{Rules: []filesync.Rule{{Host: "~/dir", Guest: "/srv/dir"}, {Host: "~/none", Guest: "/srv/none"}}}
+	w.files = hostfiles.Wanted{Rules: []hostfiles.Rule{{Host: "~/dir", Guest: "/srv/dir"}, {Host: "~/none", Guest: "/srv/none"}}}
 	w.must(w.Create(t.Context(), api.CreateVM{Name: "dev", Start: true}))
 	var all sync.WaitGroup
 	for range 8 {

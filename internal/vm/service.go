@@ -8,6 +8,7 @@ import (
 	"banger/api"
 	"banger/internal/disk"
 	"banger/internal/driver"
+	"banger/internal/guest/hostfiles"
 	"banger/internal/host/fsx"
 	"banger/internal/op"
 	"banger/internal/paths"
@@ -77,7 +78,7 @@ type Defaults struct {
 	DiskBytes   int64
 	Grace       time.Duration // from the shutdown request to the kill
 	BootTimeout time.Duration // until the agent must have answered
-	Files       filesync.Wanted
+	Files       hostfiles.Wanted
 	// Apply adds to a request what the settings say about its profile and image; nil: nothing.
 	Apply func(api.CreateVM) (api.CreateVM, error)
 }
@@ -157,7 +158,7 @@ func New(o Options) *Service {
 		s.instances, s.tasks, func(e *records.Entry) { s.autoRemove(e) })
 	s.disks = disks.New(disks.Options{Paths: o.Paths, Images: o.Images, Drivers: o.Disks}, s.table)
 	s.Guests = access.New(s.table, o.Paths)
-	s.Syncer = filesync.New(s.table, func() (filesync.Wanted, error) {
+	s.Syncer = filesync.New(s.table, func() (hostfiles.Wanted, error) {
 		now, err := o.Defaults()
 		return now.Files, err
 	}, o.Logger)

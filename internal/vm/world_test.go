@@ -20,10 +20,10 @@ import (
 	"banger/internal/driver"
 	"banger/internal/driver/fake"
 	"banger/internal/guest"
+	"banger/internal/guest/hostfiles"
 	"banger/internal/op"
 	"banger/internal/paths"
 	"banger/internal/store"
-	"banger/internal/vm/filesync"
 
 	"go.uber.org/goleak"
 )
@@ -162,7 +162,7 @@ type world struct {
 	home        string
 	caches      *caches
 	bootTimeout time.Duration
-	files       filesync.Wanted
+	files       hostfiles.Wanted
 	apply       func(api.CreateVM) (api.CreateVM, error)
 	host        *host // nil in user mode
 	*Service

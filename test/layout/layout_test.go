@@ -50,7 +50,7 @@ var known = map[string][]string{
 	"client":               {"internal/guest", "internal/guest/forward", "internal/guest/manifest", "internal/guest/stdio"},
 	"internal/daemonstart": {"client", "internal/config"},
 	"internal/cli": {"client", "internal/daemonstart", "internal/host/console", "internal/guest", "internal/guest/forward", "internal/guest/stdio", "internal/config", "internal/doctor", "internal/cli/sshconfig", "internal/system", "internal/system/fcrelease", "internal/fetch", "internal/rootapi", "internal/update", "internal/update/journal", "internal/update/repo",
-		"internal/guest/filecopy", "internal/vm/filesync", "internal/workspace", "internal/workspace/apply", "internal/workspace/branch", "internal/workspace/devcontainer",
+		"internal/guest/filecopy", "internal/guest/hostfiles", "internal/workspace", "internal/workspace/apply", "internal/workspace/branch", "internal/workspace/devcontainer",
 		"internal/workspace/gitrepo", "internal/workspace/project", "internal/workspace/review"},
 
 	"internal/update": {
@@ -111,17 +111,17 @@ var known = map[string][]string{
 	"internal/vm/roothost":             {"internal/host/network", "internal/rootapi"},
 
 	"internal/daemon/caches": {"internal/image/export", "internal/op", "internal/vm"},
-	"internal/daemon":        {"internal/daemon/caches", "internal/guest", "internal/installlock/hold", "internal/names", "internal/system/record", "internal/host/systemd", "internal/daemon/lock", "internal/daemon/relay", "internal/vm", "internal/vm/filesync", "internal/op", "internal/store", "internal/config", "internal/host/console", "internal/disk", "internal/driver", "internal/publish"},
+	"internal/daemon":        {"internal/daemon/caches", "internal/guest", "internal/installlock/hold", "internal/names", "internal/system/record", "internal/host/systemd", "internal/daemon/lock", "internal/daemon/relay", "internal/guest/hostfiles", "internal/vm", "internal/op", "internal/store", "internal/config", "internal/host/console", "internal/disk", "internal/driver", "internal/publish"},
 	"internal/publish":       {"client", "internal/daemonstart", "internal/guest", "internal/guest/forward", "internal/host/proc", "internal/update/journal"},
 	"internal/names":         {"internal/host/network", "internal/rootapi"},
 	"internal/vm": {
-		"internal/op", "internal/disk", "internal/driver", "internal/guest", "internal/guest/agentproto", "internal/host/console", "internal/queue",
+		"internal/op", "internal/disk", "internal/driver", "internal/guest", "internal/guest/agentproto", "internal/guest/hostfiles", "internal/host/console", "internal/queue",
 		"internal/vm/access", "internal/vm/change", "internal/vm/disks", "internal/vm/filesync", "internal/vm/instance", "internal/vm/machines", "internal/vm/observe", "internal/vm/ports", "internal/vm/reconcile", "internal/vm/records", "internal/vm/tasks",
 	},
 	"internal/vm/access":    {"internal/guest", "internal/vm/instance", "internal/vm/records"},
 	"internal/vm/change":    {"internal/driver", "internal/guest", "internal/vm/instance", "internal/vm/ports", "internal/vm/records"},
 	"internal/vm/disks":     {"internal/disk", "internal/vm/records"},
-	"internal/vm/filesync":  {"internal/guest", "internal/guest/agentproto", "internal/guest/filecopy", "internal/vm/records"},
+	"internal/vm/filesync":  {"internal/guest", "internal/guest/hostfiles", "internal/vm/records"},
 	"internal/vm/instance":  {"internal/driver", "internal/guest", "internal/host/console", "internal/vm/tasks"},
 	"internal/vm/machines":  {"internal/driver", "internal/vm/instance", "internal/vm/records", "internal/vm/tasks"},
 	"internal/vm/observe":   {"internal/driver", "internal/guest", "internal/guest/agentproto", "internal/vm/instance", "internal/vm/records", "internal/vm/tasks"},
@@ -177,12 +177,14 @@ var known = map[string][]string{
 	"internal/guest/forward":    {"internal/guest/sockets", "internal/guest/stdio"},
 	"internal/guest/sockets":    {},
 	"internal/guest/filecopy":   {},
+	"internal/guest/hostfiles":  {"internal/guest", "internal/guest/agentproto", "internal/guest/filecopy"},
 	"internal/guest/manifest":   {"internal/guest/filecopy"},
 
 	"internal/workspace":         {"client", "internal/workspace/apply", "internal/workspace/gitrepo", "internal/workspace/incoming"},
 	"internal/workspace/gitrepo": {"internal/workspace/giturl", "internal/workspace/secret"},
 	"internal/workspace/giturl":  {},
 	"internal/workspace/secret":  {},
+	"internal/workspace/live":    {},
 
 	// Work trees, on the host, as the user. What comes from a guest is data to all of them.
 	"internal/workspace/apply":    {"internal/workspace/objects", "internal/workspace/treename"},

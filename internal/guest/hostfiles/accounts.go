@@ -1,4 +1,4 @@
-package filesync
+package hostfiles
 
 import (
 	"archive/tar"
