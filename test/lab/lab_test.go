@@ -1,6 +1,9 @@
 package lab
 
 import (
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -117,5 +120,30 @@ func TestPoints(t *testing.T) {
 	}
 	if got := strings.Join(did, " "); got != "a b b c" {
 		t.Errorf("did %s", got)
+	}
+}
+
+// TestUnitsOfScenarios: what a try that broke off has left is stopped by its name before the next
+// try, which would not start otherwise.
+func TestUnitsOfScenarios(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	found := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`systemd-run [^"]*--unit=(\S+)`).FindAllSubmatch(text, -1) {
+			found++
+			if name := string(m[1]); name != "%s" && !strings.HasPrefix(name, "scenario-") {
+				t.Errorf("%s starts the unit %s: its name has to begin with scenario-", file, name)
+			}
+		}
+	}
+	if found < 5 {
+		t.Errorf("%d units found", found)
 	}
 }

@@ -36,8 +36,8 @@ func restarts(what string) func(*Lab) {
 // VMM.
 func spoiled(how string) func(*Lab) {
 	return func(l *Lab) {
-		decoy := l.Run("systemd-run -q --unit=decoy --collect sleep infinity && systemctl show --property MainPID --value decoy")
-		defer l.Try("systemctl stop decoy")
+		decoy := l.Run("systemd-run -q --unit=scenario-decoy --collect sleep infinity && systemctl show --property MainPID --value scenario-decoy")
+		defer l.Try("systemctl stop scenario-decoy")
 		l.Start("web")
 		before := l.Fingerprint("web")
 		file := "/var/lib/banger/data/vms/" + l.VM("web").ID + "/handles.json"
