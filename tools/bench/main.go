@@ -49,7 +49,7 @@ func main() {
 }
 
 // partNames are what -only takes, in the order in which they are measured.
-var partNames = []string{"roundtrips", "downtime", "crowd", "lifecycles", "many", "stopped"}
+var partNames = []string{"roundtrips", "downtime", "crowd", "lifecycles", "many", "stopped", "workspace"}
 
 func run(ctx context.Context, rounds int, out, only string) error {
 	names, err := chosen(only)
@@ -64,6 +64,7 @@ func run(ctx context.Context, rounds int, out, only string) error {
 			"lifecycles": {"create, first exec, stop, delete", b.lifecycles},
 			"many":       {"many VMs at once, memory", b.many},
 			"stopped":    {"a daemon's start with many VMs that do not run", b.stopped},
+			"workspace":  {"a repository of 10,000 files, there and back", b.workspace},
 		}
 		parts := []part{{"preparing: kernel, image, one VM", b.prepare}}
 		for _, name := range names {

@@ -60,6 +60,7 @@ func (r *report) tables(m machineLine) string {
 	}{
 		{"api.total", r.createTable}, {"echo.bare", r.roundTripTables}, {"silent.session.killed", r.downtimeTable}, {"echo.downloads", r.crowdTables},
 		{"api.stop", r.endTable}, {"burst.wall", r.manyTable}, {"daemon.start", r.stoppedTable},
+		{"work.ship", r.workspaceTable},
 	} {
 		if len(r.Samples[t.of]) > 0 {
 			t.write(p)
@@ -180,4 +181,18 @@ func (r *report) stoppedTable(p *page) {
 	p.table(columns...)
 	p.row("start → list", r.Samples["daemon.start"])
 	p.row("the daemon's processor time, up to its end right after", r.Samples["daemon.start-busy"])
+}
+
+func (r *report) workspaceTable(p *page) {
+	s := r.Samples
+	p.say("\n## A repository in a VM")
+	p.say("\n%d files of %d MiB together, all of them tracked:", treeFiles, treeBytes>>20)
+	p.table(columns...)
+	p.row("the work tree is sent, and the guest's files are listed", s["work.ship"])
+	p.row("the same files by `tar` through `vm exec tar`", s["work.tar"])
+	p.row(fmt.Sprintf("a commit of the work tree with %d changes", dirtyFiles), s["work.snapshot"])
+	p.row("`banger up -- true`, again", s["work.again"])
+	p.row("`banger vm exec -- true`", s["work.exec"])
+	p.row("`banger work status`, nothing changed", s["work.status"])
+	p.row(fmt.Sprintf("`banger work diff --stat`, %d files changed in the guest", workFiles), s["work.diff"])
 }

@@ -18,7 +18,7 @@ var packages = []string{
 	"dmsetup", "e2fsprogs", "iproute2", "nftables", "qemu-system-x86", // what banger uses
 	"systemd-resolved", // does not run until a scenario starts it
 	"uidmap", "sudo",   // an ordinary user's user mode
-	"procps", "xz-utils", "util-linux", "iputils-ping", "netcat-openbsd", "openssh-client", "busybox-static", "jq", "strace", // for scenarios and people
+	"procps", "xz-utils", "util-linux", "iputils-ping", "netcat-openbsd", "openssh-client", "busybox-static", "jq", "strace", "git", // for scenarios and people
 }
 
 // diskSize is the size of the lab's disk, which is sparse.
