@@ -57,6 +57,9 @@ func TestOlderAgent(t *testing.T) {
 		"fetch": func(ctx context.Context, c *guest.Client) error {
 			return c.Fetch(ctx, "/", []string{"file"}, func(manifest.Fetched) error { return nil })
 		},
+		"place": func(ctx context.Context, c *guest.Client) error {
+			return c.PlaceFiles(ctx, "/", toFiles("x", "new"), func(manifest.Placed) error { return nil })
+		},
 		"ssh":  func(ctx context.Context, c *guest.Client) error { return wait(c.SSH(ctx, make([]byte, 32))) },
 		"list": func(ctx context.Context, c *guest.Client) error { _, err := c.Sessions(ctx); return err },
 		"start": func(ctx context.Context, c *guest.Client) error {

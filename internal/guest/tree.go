@@ -3,8 +3,10 @@ package guest
 import (
 	"context"
 	"errors"
+	"iter"
 
 	"banger/api"
+	"banger/internal/guest/agentproto"
 	"banger/internal/guest/manifest"
 	"banger/internal/guest/stdio"
 )
@@ -51,6 +53,34 @@ func (c *Client) Fetch(ctx context.Context, dir string, names []string, each fun
 		return err
 	})
 	return s.settle(ctx, "fetch files of "+dir, err, stopped)
+}
+
+// PlaceFiles changes files below a directory of the guest, whose paths are relative to it. changes
+// is iterated by another goroutine than the one that calls each, with one result after the other,
+// in the order of the changes. An error of each ends it.
+func (c *Client) PlaceFiles(ctx context.Context, dir string, changes iter.Seq[manifest.Change], each func(manifest.Placed) error) error {
+	s, err := c.open(ctx, stdio.Open{Place: &stdio.Copy{Path: dir}})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	all := manifest.NewChanges()
+	s.work.Go(func() {
+		// Both fail only if the session has ended, which its output says then.
+		if all.Send(s.Stdin, changes) == nil {
+			_ = s.Stdin.Close()
+		}
+	})
+	stopped := false
+	err = all.Receive(s.Stdout, func(p manifest.Placed) error {
+		if full := api.AsError(p.Err); full != nil && full.Kind == api.KindNoSpace && full.Hint == "" {
+			p.Err = full.WithHint(agentproto.HintGuestRoom)
+		}
+		err := each(p)
+		stopped = err != nil
+		return err
+	})
+	return s.settle(ctx, "change files of "+dir, err, stopped)
 }
 
 // settle returns how a session ended whose standard output was read with the result err. If the

@@ -68,6 +68,12 @@ func (s *server) newFetch(c stdio.Copy) copying {
 	}}
 }
 
+func (s *server) newPlace(c stdio.Copy) copying {
+	return copying{"change files of", c.Path, func(ctx context.Context, m *stdio.Mux) (*stdio.Stat, error) {
+		return nil, fsx.Cause(manifest.Place(ctx, m.In(stdio.Stdin), m.Out(stdio.Stdout), s.inGuest(c.Path)))
+	}}
+}
+
 func (s *server) newStat(c stdio.Copy) copying {
 	return copying{"look at", c.Path, func(context.Context, *stdio.Mux) (*stdio.Stat, error) {
 		path := s.inGuest(c.Path)

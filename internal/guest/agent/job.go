@@ -61,6 +61,8 @@ func (s *server) jobOf(sess *session, open stdio.Open) job {
 		return s.newTree(*open.Tree)
 	case open.Fetch != nil:
 		return s.newFetch(*open.Fetch)
+	case open.Place != nil:
+		return s.newPlace(*open.Place)
 	case open.SSH != nil:
 		return s.newSSH(*open.SSH)
 	default:

@@ -81,6 +81,8 @@ func (sess *session) describe() (e api.Session, listed bool) {
 		e.Kind, e.Command = "copy", "to "+o.Put.Path
 	case o.CopyIn != nil:
 		e.Kind, e.Command = "copy", "to "+strings.TrimSuffix(o.CopyIn.Path, "/")+"/"+o.CopyIn.Name
+	case o.Place != nil:
+		e.Kind, e.Command = "copy", "to "+o.Place.Path
 	case o.Get != nil:
 		e.Kind, e.Command = "copy", "from "+o.Get.Path
 	case o.CopyOut != nil:

@@ -1,6 +1,6 @@
-// Package manifest lists what is in a directory of a guest, and fetches the contents of named
-// files in it. The agent's half, List and Serve, follows no symbolic link below the directory.
-// The host's half, Read and Receive, trusts nothing that it reads.
+// Package manifest lists what is in a directory of a guest, fetches the contents of named files in
+// it, and changes them. The agent's half, List, Serve and Place, follows no symbolic link below the
+// directory. The host's half, Read, Receive and Changes, trusts nothing that it reads.
 package manifest
 
 import (

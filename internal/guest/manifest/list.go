@@ -229,6 +229,7 @@ func (l *lister) names(f *os.File, dir string) ([]string, error) {
 			if len(dir)+1+longest > maxPath {
 				return nil, unix.ENAMETOOLONG // no path leads to it
 			}
+			all = slices.DeleteFunc(all, isTemporary)
 			slices.Sort(all)
 			return slices.Compact(all), nil // a directory that changes may return a name twice
 		case err != nil:

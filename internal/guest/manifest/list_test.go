@@ -21,6 +21,8 @@ import (
 	"banger/internal/host/fsx/fusetest"
 )
 
+var tenYearsAgo = time.Now().AddDate(-10, 0, 0)
+
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func must(t testing.TB, err error) {

@@ -73,6 +73,9 @@ type Open struct {
 	// manifest's.
 	Tree  *Tree `json:"tree,omitempty"`
 	Fetch *Copy `json:"fetch,omitempty"`
+	// Place reads changes of files in the directory Path from standard input, and writes what
+	// became of them: package manifest's.
+	Place *Copy `json:"place,omitempty"`
 	// Start runs a command without a client: the session ends with Exit.Started.
 	Start *api.Exec `json:"start,omitempty"`
 	// Attach takes a command over from its client, if it has one. Leave makes a command
