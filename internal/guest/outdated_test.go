@@ -16,6 +16,7 @@ import (
 	"banger/internal/guest/agent"
 	"banger/internal/guest/manifest"
 	"banger/internal/guest/stdio"
+	"banger/internal/treewatch"
 )
 
 // TestOlderAgent: what an agent of an older banger does not know is an error that says
@@ -59,6 +60,9 @@ func TestOlderAgent(t *testing.T) {
 		},
 		"place": func(ctx context.Context, c *guest.Client) error {
 			return c.PlaceFiles(ctx, "/", toFiles("x", "new"), func(manifest.Placed) error { return nil })
+		},
+		"watch": func(ctx context.Context, c *guest.Client) error {
+			return c.Watch(ctx, "/", treewatch.Options{}, func(treewatch.Event) error { return nil })
 		},
 		"ssh":  func(ctx context.Context, c *guest.Client) error { return wait(c.SSH(ctx, make([]byte, 32))) },
 		"list": func(ctx context.Context, c *guest.Client) error { _, err := c.Sessions(ctx); return err },

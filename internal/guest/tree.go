@@ -9,6 +9,7 @@ import (
 	"banger/internal/guest/agentproto"
 	"banger/internal/guest/manifest"
 	"banger/internal/guest/stdio"
+	"banger/internal/treewatch"
 )
 
 // Tree lists what is below a directory of the guest, and calls each with its entries, as
@@ -81,6 +82,23 @@ func (c *Client) PlaceFiles(ctx context.Context, dir string, changes iter.Seq[ma
 		return err
 	})
 	return s.settle(ctx, "change files of "+dir, err, stopped)
+}
+
+// Watch watches a directory of the guest, and calls each with what changes, as treewatch.Watch
+// does. It ends only with an error.
+func (c *Client) Watch(ctx context.Context, dir string, o treewatch.Options, each func(treewatch.Event) error) error {
+	s, err := c.open(ctx, stdio.Open{Watch: &stdio.Watch{Path: dir, Skip: o.Skip}})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	stopped := false
+	err = manifest.ReadEvents(s.Stdout, func(e treewatch.Event) error {
+		err := each(e)
+		stopped = err != nil
+		return err
+	})
+	return s.settle(ctx, "watch "+dir, err, stopped)
 }
 
 // settle returns how a session ended whose standard output was read with the result err. If the

@@ -47,7 +47,7 @@ var leaves = []string{"api", "internal/guest/budget", "internal/buildinfo", "int
 // known says which of our packages each package may import, leaves aside. "x/…"
 // stands for everything below x.
 var known = map[string][]string{
-	"client":               {"internal/guest", "internal/guest/forward", "internal/guest/manifest", "internal/guest/stdio"},
+	"client":               {"internal/guest", "internal/guest/forward", "internal/guest/manifest", "internal/guest/stdio", "internal/treewatch"},
 	"internal/daemonstart": {"client", "internal/config"},
 	"internal/cli": {"client", "internal/daemonstart", "internal/host/console", "internal/guest", "internal/guest/forward", "internal/guest/stdio", "internal/config", "internal/doctor", "internal/cli/sshconfig", "internal/system", "internal/system/fcrelease", "internal/fetch", "internal/rootapi", "internal/update", "internal/update/journal", "internal/update/repo",
 		"internal/guest/filecopy", "internal/guest/hostfiles", "internal/workspace", "internal/workspace/apply", "internal/workspace/branch", "internal/workspace/devcontainer",
@@ -166,10 +166,10 @@ var known = map[string][]string{
 	"internal/host/apt":               {},
 	"internal/host/userns":            {},
 
-	"internal/guest":            {"internal/guest/agentproto", "internal/guest/forward", "internal/guest/stream", "internal/guest/stdio", "internal/guest/filecopy", "internal/guest/manifest"},
+	"internal/guest":            {"internal/guest/agentproto", "internal/guest/forward", "internal/guest/stream", "internal/guest/stdio", "internal/guest/filecopy", "internal/guest/manifest", "internal/treewatch"},
 	"internal/cli/sshconfig":    {},
 	"internal/guest/agent/sshd": {"internal/guest/forward", "internal/guest/stdio"},
-	"internal/guest/agent":      {"internal/guest/agent/process", "internal/guest/agent/sshd", "internal/guest/agentproto", "internal/guest/forward", "internal/guest/sockets", "internal/guest/stream", "internal/guest/stdio", "internal/guest/filecopy", "internal/guest/manifest"},
+	"internal/guest/agent":      {"internal/guest/agent/process", "internal/guest/agent/sshd", "internal/guest/agentproto", "internal/guest/forward", "internal/guest/sockets", "internal/guest/stream", "internal/guest/stdio", "internal/guest/filecopy", "internal/guest/manifest", "internal/treewatch"},
 	"internal/guest/agent/boot": {"internal/guest/agent", "internal/guest/agent/process", "internal/guest/agent/transport", "internal/guest/agentproto"},
 	"internal/guest/agentproto": {},
 	"internal/guest/stream":     {},
@@ -177,8 +177,8 @@ var known = map[string][]string{
 	"internal/guest/forward":    {"internal/guest/sockets", "internal/guest/stdio"},
 	"internal/guest/sockets":    {},
 	"internal/guest/filecopy":   {},
-	"internal/guest/hostfiles":  {"internal/guest", "internal/guest/agentproto", "internal/guest/filecopy"},
-	"internal/guest/manifest":   {"internal/guest/filecopy"},
+	"internal/guest/manifest":   {"internal/guest/filecopy", "internal/treewatch"},
+	"internal/treewatch":        {},
 
 	"internal/workspace":         {"client", "internal/workspace/apply", "internal/workspace/gitrepo", "internal/workspace/incoming"},
 	"internal/workspace/gitrepo": {"internal/workspace/giturl", "internal/workspace/secret"},

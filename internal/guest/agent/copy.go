@@ -15,6 +15,7 @@ import (
 	"banger/internal/guest/manifest"
 	"banger/internal/guest/stdio"
 	"banger/internal/host/fsx"
+	"banger/internal/treewatch"
 )
 
 // copying is a job that copies files, or describes a path for one that does.
@@ -71,6 +72,14 @@ func (s *server) newFetch(c stdio.Copy) copying {
 func (s *server) newPlace(c stdio.Copy) copying {
 	return copying{"change files of", c.Path, func(ctx context.Context, m *stdio.Mux) (*stdio.Stat, error) {
 		return nil, fsx.Cause(manifest.Place(ctx, m.In(stdio.Stdin), m.Out(stdio.Stdout), s.inGuest(c.Path)))
+	}}
+}
+
+func (s *server) newWatch(t stdio.Watch) copying {
+	return copying{"watch", t.Path, func(ctx context.Context, m *stdio.Mux) (*stdio.Stat, error) {
+		return nil, fsx.Cause(treewatch.Watch(ctx, s.inGuest(t.Path), treewatch.Options{Skip: t.Skip}, func(e treewatch.Event) error {
+			return manifest.WriteEvent(m.Out(stdio.Stdout), e)
+		}))
 	}}
 }
 

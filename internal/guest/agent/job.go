@@ -63,6 +63,8 @@ func (s *server) jobOf(sess *session, open stdio.Open) job {
 		return s.newFetch(*open.Fetch)
 	case open.Place != nil:
 		return s.newPlace(*open.Place)
+	case open.Watch != nil:
+		return s.newWatch(*open.Watch)
 	case open.SSH != nil:
 		return s.newSSH(*open.SSH)
 	default:

@@ -9,9 +9,10 @@ import (
 	"os"
 	"path"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"banger/internal/treewatch"
 )
 
 // List writes the list of what is below the directory dir to w, for Read. What changes meanwhile
@@ -22,7 +23,7 @@ func List(ctx context.Context, w io.Writer, dir string, o Options) error {
 		return err
 	}
 	defer top.Close()
-	l := &lister{ctx: ctx, root: top, o: o.WithDefaults(), skip: newSkips(o.Skip), w: bufio.NewWriterSize(w, 32<<10)}
+	l := &lister{ctx: ctx, root: top, o: o.WithDefaults(), skip: treewatch.NewSkips(o.Skip), w: bufio.NewWriterSize(w, 32<<10)}
 	defer l.forget()
 	f, _, err := l.openDir(".")
 	if err != nil {
@@ -43,7 +44,7 @@ type lister struct {
 	ctx  context.Context
 	root root
 	o    Options
-	skip skips
+	skip treewatch.Skips
 	w    *bufio.Writer
 	buf  []byte
 	last deltas
@@ -159,7 +160,7 @@ func (l *lister) look(dir, name string) (seen, error) {
 			err = errChanged
 		}
 	case Dir:
-		if l.skip.has(s.Path, name) {
+		if l.skip.Has(s.Path) {
 			s.Skipped = true
 			break
 		}
@@ -261,21 +262,3 @@ func (l *lister) forget() {
 	}
 	l.open = nil
 }
-
-// skips are the directories that are not entered.
-type skips struct{ names, paths map[string]bool }
-
-func newSkips(list []string) skips {
-	s := skips{map[string]bool{}, map[string]bool{}}
-	for _, item := range list {
-		item = strings.TrimRight(item, "/")
-		if strings.Contains(item, "/") {
-			s.paths[strings.TrimPrefix(path.Clean(item), "/")] = true
-		} else {
-			s.names[item] = true
-		}
-	}
-	return s
-}
-
-func (s skips) has(name, base string) bool { return s.names[base] || s.paths[name] }

@@ -76,6 +76,8 @@ type Open struct {
 	// Place reads changes of files in the directory Path from standard input, and writes what
 	// became of them: package manifest's.
 	Place *Copy `json:"place,omitempty"`
+	// Watch writes to standard output what changes in a directory: package manifest's.
+	Watch *Watch `json:"watch,omitempty"`
 	// Start runs a command without a client: the session ends with Exit.Started.
 	Start *api.Exec `json:"start,omitempty"`
 	// Attach takes a command over from its client, if it has one. Leave makes a command
@@ -105,6 +107,12 @@ type Tree struct {
 	Skip    []string `json:"skip,omitempty"`
 	Entries int64    `json:"entries"`
 	Bytes   int64    `json:"bytes"`
+}
+
+// Watch names a directory, and those in it that are not watched, as treewatch.Options.
+type Watch struct {
+	Path string   `json:"path"`
+	Skip []string `json:"skip,omitempty"`
 }
 
 // Attach names a command by its id from List, or the beginning of it.

@@ -1,6 +1,7 @@
 package fsx
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -22,8 +23,9 @@ type Watcher struct {
 
 // Event is a change of something that is watched.
 type Event struct {
-	WD   int    // the watch, as Add returned it
+	WD   int    // the watch, as Add returned it; -1: events were lost
 	Mask uint32 // unix.IN_…
+	Name string // of the entry of a directory; empty: what is watched
 }
 
 // NewWatcher returns a watcher that watches nothing yet.
@@ -79,6 +81,14 @@ func (w *Watcher) Events() ([]Event, error) {
 	return parseEvents(buf[:n]), nil
 }
 
+// EventsUntil is Events with a time at which it returns os.ErrDeadlineExceeded.
+func (w *Watcher) EventsUntil(end time.Time) ([]Event, error) {
+	if err := w.file.SetReadDeadline(end); err != nil {
+		return nil, err
+	}
+	return w.Events()
+}
+
 // WaitBeside waits until something has changed, a file that can be polled is readable, or time is
 // up. It reports whether the file is readable and nothing has changed. It holds a thread.
 func (w *Watcher) WaitBeside(file *os.File, most time.Duration) (readable bool, err error) {
@@ -121,12 +131,17 @@ func parseEvents(data []byte) []Event {
 	var events []Event
 	for len(data) >= header {
 		order := binary.NativeEndian
-		events = append(events, Event{WD: int(int32(order.Uint32(data))), Mask: order.Uint32(data[4:])})
-		name := int64(order.Uint32(data[12:]))
-		if name > int64(len(data)-header) {
+		e := Event{WD: int(int32(order.Uint32(data))), Mask: order.Uint32(data[4:])}
+		length := int64(order.Uint32(data[12:]))
+		if length <= int64(len(data)-header) {
+			name, _, _ := bytes.Cut(data[header:header+length], []byte{0}) // NULs follow it
+			e.Name = string(name)
+		}
+		events = append(events, e)
+		if length > int64(len(data)-header) {
 			break
 		}
-		data = data[header+name:]
+		data = data[header+length:]
 	}
 	return events
 }
