@@ -119,6 +119,7 @@ func TestWhatChanges(t *testing.T) {
 	write(t, dir, "a/b/file")
 	must(t, os.Symlink("a/b", filepath.Join(dir, "link")))
 	e := watch(t, dir)
+	elsewhere := filepath.Join(t.TempDir(), "w")
 	at := func(name string) string { return filepath.Join(dir, name) }
 	for n, c := range []struct {
 		what string
@@ -144,7 +145,8 @@ func TestWhatChanges(t *testing.T) {
 		{"a file in the new", func() error { return os.WriteFile(at("a/z/f"), nil, 0o600) }, "a/z"},
 		{"a file in the old", func() error { return os.WriteFile(at("a/w/f"), nil, 0o600) }, "a/w"},
 		{"the mode of a directory", func() error { return os.Chmod(at("a/w"), 0o700) }, "a a/w"},
-		{"one moved out", func() error { return os.Rename(at("a/w"), t.TempDir()+"/w") }, "a"},
+		{"one moved out", func() error { return os.Rename(at("a/w"), elsewhere) }, "a"},
+		{"a file in it there", func() error { return os.WriteFile(elsewhere+"/y/f", nil, 0o600) }, ""},
 		{"removed", func() error { return os.Remove(at("new/file")) }, "new"},
 		{"a directory removed", func() error { return os.RemoveAll(at("a/b")) }, "a a/b a/b/c"},
 		{"one instead of it", func() error { return os.MkdirAll(at("a/b/c"), 0o755) }, "a a/b a/b/c"},

@@ -15,15 +15,12 @@ import (
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"banger/internal/host/fsx/fusetest"
 )
 
 var tenYearsAgo = time.Now().AddDate(-10, 0, 0)
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func must(t testing.TB, err error) {
 	t.Helper()

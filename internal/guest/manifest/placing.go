@@ -290,8 +290,9 @@ func (s *placing) unlink() error {
 	return err
 }
 
-// undo removes what was made for a change that failed.
+// undo removes what was made for a change that failed, at once: the next may need its space.
 func (s *placing) undo() {
+	s.file.Close()
 	if s.temp.name != "" {
 		s.temp.discard(int(s.dir.Fd()))
 	}

@@ -38,6 +38,12 @@ func (s *placing) removeFile() error {
 	}
 	s.temp = temp
 	faultpoint.Reach("place", "moved", s.base)
+	return s.unlinkOld()
+}
+
+// unlinkOld removes what was renamed, or gives its name back if it is not what was expected.
+func (s *placing) unlinkOld() error {
+	fd := int(s.dir.Fd())
 	if s.temp.holdsOld(fd) {
 		return s.unlink()
 	}

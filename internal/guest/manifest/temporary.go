@@ -92,7 +92,7 @@ func (t temporaryName) discard(dir int) {
 	if err := unix.Fstatat(dir, t.name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return
 	}
-	if i := identityOf(&st); t.new == t.old || i == t.new || i == t.old {
+	if i := identityOf(&st); t.old == (identity{}) || i == t.new || i == t.old {
 		_ = unix.Unlinkat(dir, t.name, 0)
 		return
 	}
