@@ -38,7 +38,7 @@ type TreePlaced struct {
 // Place changes files and links below a directory of the guest, and follows no symbolic links
 // there. It calls each with what became of one change after the other, in their order, when it
 // is on the guest's disk. An error of each ends it and is returned. The changes are iterated by
-// another goroutine, ahead of the results.
+// another goroutine, ahead of the results, for whose end Place waits.
 //
 // A change replaces a path at once or not at all: no program in the guest sees half a file. Missing
 // directories are made, and those that a removal leaves empty are removed, as git does. What is

@@ -110,7 +110,7 @@ func (w *watching) watch(ctx context.Context, first bool) error {
 	if err := w.walk(ctx, "."); err != nil {
 		return err
 	}
-	clear(w.changed)
+	w.changed = map[string]bool{} // it was as large as the tree
 	if err := w.each(Event{Ready: first, All: !first || w.reason != "", Reason: w.reason}); err != nil {
 		return err
 	}
