@@ -72,7 +72,7 @@ type placer struct {
 
 // batchSize is how many changes are made durable together: each waits for the disk, all of them
 // for not much longer. Each holds two open files.
-const batchSize = 64
+const batchSize = 128
 
 // result is a change that was made, or why it was not.
 type result struct {
@@ -80,6 +80,7 @@ type result struct {
 	entry Entry    // the zero value if the path was removed
 	file  *os.File // what was placed
 	dir   *os.File // in which the change is
+	disk  uint64   // its st_dev
 }
 
 var (
@@ -92,10 +93,9 @@ var (
 // commit makes the batch durable, and answers it. A host that has the answer takes the change for
 // made: if it were lost in a crash, the file from before would look like a newer one.
 func (p *placer) commit() error {
-	for i := range p.batch {
-		r := &p.batch[i]
-		r.sync()
-		if err := p.answer(*r); err != nil {
+	p.sync()
+	for _, r := range p.batch {
+		if err := p.answer(r); err != nil {
 			return err
 		}
 	}
@@ -112,12 +112,35 @@ func (p *placer) drop() {
 	p.batch = p.batch[:0]
 }
 
-// sync waits until the change is on the disk.
-func (r *result) sync() {
-	if r.err != nil {
+// fewChanges is how many changes are made durable one by one: each fsync(2) flushes the disk, also if
+// its journal is written already. To sync the file system takes one flush for all of them, but waits
+// for what other programs have written, too.
+const fewChanges = 2
+
+// sync waits until the batch is on the disk.
+func (p *placer) sync() {
+	if len(p.batch) <= fewChanges {
+		for i := range p.batch {
+			p.batch[i].sync()
+		}
 		return
 	}
-	if r.entry.Type == File {
+	synced := map[uint64]error{}
+	for i := range p.batch {
+		r := &p.batch[i]
+		if r.err != nil {
+			continue
+		}
+		if _, ok := synced[r.disk]; !ok {
+			synced[r.disk] = ignoringInterrupts(func() error { return unix.Syncfs(int(r.dir.Fd())) })
+		}
+		r.err = synced[r.disk]
+	}
+}
+
+// sync waits until the change is on the disk.
+func (r *result) sync() {
+	if r.err == nil && r.entry.Type == File {
 		r.err = ignoringInterrupts(func() error { return unix.Fdatasync(int(r.file.Fd())) })
 	}
 	if r.err == nil {

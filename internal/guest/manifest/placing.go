@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"path"
@@ -27,7 +28,7 @@ func (p *placer) make(c Change) (result, error) {
 	if err != nil || broken != nil {
 		s.undo()
 	}
-	return result{err: err, entry: s.entry, file: s.file, dir: s.dir}, broken
+	return result{err: err, entry: s.entry, file: s.file, dir: s.dir, disk: cmp.Or(s.now.Dev, s.old.Dev)}, broken
 }
 
 // placing is one change, while it is made.
