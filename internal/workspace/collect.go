@@ -38,15 +38,18 @@ func (d directory) Fetch(ctx context.Context, names []string, each func(string, 
 // Collect makes a commit of the files that the guest of a VM has now, in the series of its
 // snapshots. If nothing has changed, it returns the commit that there is.
 func (w *Workspace) Collect(ctx context.Context, g Guest, s Shipment) (incoming.Result, error) {
+	return w.collect(ctx, g, s, incoming.Request{})
+}
+
+// collect is Collect with what r asks for besides.
+func (w *Workspace) collect(ctx context.Context, g Guest, s Shipment, r incoming.Request) (incoming.Result, error) {
 	shipped := w.loadState(s.VM, shippedFile)
 	if shipped.Commit != s.Commit {
 		shipped = incoming.State{Commit: s.Commit}
 	}
-	r := incoming.Request{VM: s.Series, Shipped: shipped, Record: func(ctx context.Context, commit string) error {
-		_, err := w.Repo.Record(ctx, s.Series, commit)
-		return err
-	}}
-	if last := w.loadState(s.VM, lastFile); last.Commit != "" {
+	r.VM, r.Shipped, r.Record = s.Series, shipped, w.record(s)
+	last := w.loadState(s.VM, lastFile)
+	if last.Commit != "" {
 		r.Last = &last
 	}
 	began := time.Now().UnixNano() // a guest's clock follows the host's
@@ -54,7 +57,14 @@ func (w *Workspace) Collect(ctx context.Context, g Guest, s Shipment) (incoming.
 	if err != nil {
 		return result, err
 	}
-	state := result.State
-	state.Began = began
-	return result, w.saveState(s.VM, lastFile, state)
+	result.Began, result.Placed = began, last.StillPlaced(result.Entries)
+	return result, w.saveState(s.VM, lastFile, result.State)
+}
+
+// record names a commit of the series.
+func (w *Workspace) record(s Shipment) func(context.Context, string) error {
+	return func(ctx context.Context, commit string) error {
+		_, err := w.Repo.Record(ctx, s.Series, commit)
+		return err
+	}
 }

@@ -6,13 +6,15 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
 
 	"banger/api"
 	"banger/client"
+	"banger/internal/workspace/treesync"
+	"banger/internal/workspace/worktest"
 )
 
 // dirGuest is a guest whose root is a directory of this host.
@@ -21,6 +23,11 @@ type dirGuest struct {
 	// onFile, unless nil, is called before each file that Put creates, and ends Put if it
 	// returns an error.
 	onFile func(n int) error
+	placer worktest.Placer
+}
+
+func (g *dirGuest) Place(ctx context.Context, dir string, changes iter.Seq[treesync.Change], each func(treesync.Placed) error) error {
+	return g.placer.Place(ctx, filepath.Join(g.root, dir), changes, each)
 }
 
 func (g *dirGuest) Put(_ context.Context, path string, stream io.Reader, _ io.Writer) error {
@@ -72,23 +79,14 @@ func (g *dirGuest) Tree(_ context.Context, path string, o client.TreeOptions, ea
 		case err != nil || full == top:
 			return err
 		}
-		info, err := d.Info()
+		name, _ := filepath.Rel(top, full)
+		if worktest.IsTemporary(name) {
+			return nil
+		}
+		at, err := worktest.EntryOf(top, name)
+		e := client.TreeEntry(at)
 		if err != nil {
 			return err
-		}
-		st := info.Sys().(*syscall.Stat_t)
-		e := client.TreeEntry{
-			Mode: st.Mode & 0o7777, Size: st.Size, MTime: st.Mtim.Nano(), CTime: st.Ctim.Nano(), Inode: st.Ino, Type: client.TreeFile,
-		}
-		e.Path, _ = filepath.Rel(top, full)
-		switch {
-		case d.IsDir():
-			e.Type = client.TreeDir
-		case d.Type()&fs.ModeSymlink != 0:
-			e.Type = client.TreeLink
-			if e.Link, err = os.Readlink(full); err != nil {
-				return err
-			}
 		}
 		if err := each(e); err != nil {
 			return err

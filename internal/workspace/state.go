@@ -34,6 +34,10 @@ type Shipment struct {
 	Applied string
 	// Before is what Applied was before.
 	Before string
+	// Synced is the commit in which both sides agreed last; empty if they were not synced.
+	Synced string
+	// Conflicts are the paths that the last sync left alone on both sides.
+	Conflicts []Conflict
 }
 
 func (w *Workspace) vmDir(id string) string { return filepath.Join(w.dir, "vms", id) }

@@ -36,6 +36,9 @@ func (w *Workspace) Apply(ctx context.Context, s Shipment, guest string, partial
 		s.Before = s.Applied
 	}
 	s.Applied = guest
+	if s.Synced != "" { // the work tree has all of it
+		s.Synced = guest
+	}
 	return result, w.Save(s)
 }
 
@@ -64,5 +67,14 @@ func (w *Workspace) snapshot(s Shipment, why string) func(context.Context) (stri
 
 // Prune removes the oldest snapshots of a series, but for those that are needed, and keep others.
 func (w *Workspace) Prune(ctx context.Context, s Shipment, keep int) ([]gitrepo.Commit, error) {
-	return w.Repo.Prune(ctx, s.Series, keep, s.Commit, s.Applied, s.Before, w.Newest(s))
+	return w.Repo.Prune(ctx, s.Series, keep, nil, w.needed(s)...)
+}
+
+// needed are the commits without which something that is still to be done cannot be.
+func (w *Workspace) needed(s Shipment) []string {
+	all := []string{s.Commit, s.Applied, s.Before, s.Synced, w.Newest(s)}
+	for _, c := range s.Conflicts {
+		all = append(all, c.Host, c.Guest)
+	}
+	return all
 }

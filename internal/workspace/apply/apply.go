@@ -88,6 +88,8 @@ type applier struct {
 	removed map[string]bool          // what is going to be removed
 	actions []*action
 	stage   string // the directory of the new journal, until it has its name
+	// each is set if paths are changed each for itself: a change that fails is not taken back.
+	each bool
 }
 
 // action is what is done to one path.
@@ -100,10 +102,8 @@ type action struct {
 
 // prepare finds out what is to be done.
 func (a *applier) prepare(ctx context.Context) error {
-	if j, err := loadJournal(a.Dir); err == nil && string(j.Top) == a.repo.Top() {
-		if err := j.removeTemporary(a.tree); err != nil {
-			return err
-		}
+	if err := a.cleanUp(); err != nil {
+		return err
 	}
 	changes, err := objects.Changes(ctx, a.repo, a.Shipped, a.Guest)
 	if err != nil {
@@ -124,38 +124,58 @@ func (a *applier) prepare(ctx context.Context) error {
 	return a.plan(ctx, changes)
 }
 
+// cleanUp removes what a change that was killed left in the work tree.
+func (a *applier) cleanUp() error {
+	j, err := loadJournal(a.Dir)
+	if err != nil || string(j.Top) != a.repo.Top() {
+		return nil // there is nothing of this work tree
+	}
+	return j.removeTemporary(a.tree)
+}
+
 // perform does it: first everything is made ready, then the journal says what is going to change,
 // then it changes.
 func (a *applier) perform(ctx context.Context) error {
-	var err error
-	if a.stage, err = os.MkdirTemp(a.Dir, "stage-"); err != nil {
-		return err
-	}
-	defer os.RemoveAll(a.stage)
-	faultpoint.Reach("apply", "stage")
-	if err := a.writeContents(ctx); err != nil {
-		return err
-	}
-	faultpoint.Reach("apply", "copy")
-	j, err := a.writeJournal()
+	j, err := a.ready(ctx)
 	if err != nil {
 		return err
 	}
-	faultpoint.Reach("apply", "write")
 	for n, entry := range j.Entries {
 		if err := a.write(ctx, j, n); err != nil {
 			return a.rollback(j, err)
 		}
-		faultpoint.Reach("apply", "written", fmt.Sprint(n))
-		if entry.New.Kind == kindAbsent {
-			a.result.Removed = append(a.result.Removed, entry.path())
-		} else {
-			a.result.Written = append(a.result.Written, entry.path())
-		}
+		a.done(n, entry)
 	}
 	slices.Sort(a.result.Removed)
 	slices.Sort(a.result.Written)
 	return nil
+}
+
+// ready makes everything ready, up to the journal.
+func (a *applier) ready(ctx context.Context) (j *journal, err error) {
+	if a.stage, err = os.MkdirTemp(a.Dir, "stage-"); err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(a.stage)
+	faultpoint.Reach("apply", "stage")
+	if err := a.writeContents(ctx); err != nil {
+		return nil, err
+	}
+	faultpoint.Reach("apply", "copy")
+	if j, err = a.writeJournal(); err == nil {
+		faultpoint.Reach("apply", "write")
+	}
+	return j, err
+}
+
+// done notes that entry n was changed.
+func (a *applier) done(n int, e entry) {
+	faultpoint.Reach("apply", "written", fmt.Sprint(n))
+	if e.New.Kind == kindAbsent {
+		a.result.Removed = append(a.result.Removed, e.path())
+	} else {
+		a.result.Written = append(a.result.Written, e.path())
+	}
 }
 
 // write changes one path, if it is still as it was seen.

@@ -129,7 +129,11 @@ func (a *applier) writeJournal() (*journal, error) {
 		return nil, err
 	}
 	for n, act := range a.actions {
-		old, _, err := a.tree.stateOf(act.path, filepath.Join(copies, fmt.Sprint(n)))
+		place := filepath.Join(copies, fmt.Sprint(n))
+		if a.each {
+			place = "" // nothing is restored
+		}
+		old, _, err := a.tree.stateOf(act.path, place)
 		if err != nil {
 			return nil, api.Errorf(api.KindInternal, "cannot copy %.100q: %w", act.path, err)
 		}

@@ -94,6 +94,7 @@ func (a *applier) decide(ctx context.Context, c objects.Change) (*action, string
 	switch {
 	case here == c.Old:
 		return act, "", nil
+	case a.each:
 	case here.IsFile() && c.New.IsFile() && c.Old.IsFile():
 		merged, err := a.merge(ctx, here, c)
 		if err != nil || merged.ID == "" {
@@ -105,10 +106,11 @@ func (a *applier) decide(ctx context.Context, c objects.Change) (*action, string
 		act.to = merged
 		return act, "", nil
 	}
-	return nil, conflictOf(here, c), nil
+	return nil, Reason(here, c), nil
 }
 
-func conflictOf(here objects.Entry, c objects.Change) string {
+// Reason says why a change of the guest's is a conflict with what is here.
+func Reason(here objects.Entry, c objects.Change) string {
 	switch {
 	case here.Mode == "":
 		return "it was removed here and changed in the guest"

@@ -26,7 +26,7 @@ func TestKinds(t *testing.T) {
 			}
 			unchanged(t, dir, "a snapshot", func() { k.snapshots(t, r, want) })
 			unchanged(t, dir, "pruning", func() {
-				if _, err := r.Prune(t.Context(), "dev", 1); err != nil {
+				if _, err := r.Prune(t.Context(), "dev", 1, nil); err != nil {
 					t.Error(err)
 				}
 			})

@@ -16,6 +16,9 @@ type Select struct {
 	// .gitignore: one without a slash matches names at any depth, another paths from the top. A
 	// directory that matches is meant with everything below it.
 	IncludeIgnored []string
+	// Any commit of the series with the same tree will do for a snapshot, whatever it is of, so that
+	// many snapshots of one state are one.
+	Any bool
 	// Note, unless nil, receives what a user should know about a path: what is left out, or
 	// ships otherwise than git would have it.
 	Note func(path, what string)
@@ -25,6 +28,12 @@ func (o Select) note(path, what string) {
 	if o.Note != nil {
 		o.Note(path, what)
 	}
+}
+
+// Included returns what reports whether IncludeIgnored has a path.
+func (o Select) Included() (func(path string) bool, error) {
+	p, err := newPatterns(o.IncludeIgnored)
+	return p.match, err
 }
 
 // patterns matches a path against IncludeIgnored.

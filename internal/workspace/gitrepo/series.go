@@ -159,14 +159,17 @@ func createAll(ctx context.Context, ref string, commits []made) error {
 }
 
 // Prune removes the oldest names of a VM's series, of which keep stay, and returns them. Those of
-// the commits in needed stay, too. In the
+// the commits in needed stay, too. With own, only commits of which it reports true count. In the
 // repositories of submodules that are there the same names are removed. Git removes the objects
 // when nothing else refers to them (git-gc(1)).
-func (r *Repo) Prune(ctx context.Context, vm string, keep int, needed ...string) ([]Commit, error) {
+func (r *Repo) Prune(ctx context.Context, vm string, keep int, own func(Commit) bool, needed ...string) ([]Commit, error) {
 	if keep < 0 {
 		return nil, api.Errorf(api.KindInvalid, "cannot keep %d snapshots", keep)
 	}
 	all, err := r.Snapshots(ctx, vm)
+	if own != nil {
+		all = slices.DeleteFunc(all, func(c Commit) bool { return !own(c) })
+	}
 	if err != nil || len(all) <= keep {
 		return nil, err
 	}

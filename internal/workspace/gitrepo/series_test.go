@@ -23,7 +23,7 @@ func TestSeries(t *testing.T) {
 	git(t, dir, "update-ref", "refs/banger/dev/99", "HEAD^{tree}")
 	git(t, dir, "update-ref", "refs/banger/devil/50", "HEAD")
 	git(t, dir, "pack-refs", "--all")
-	old, err := r.Prune(t.Context(), "dev", 2)
+	old, err := r.Prune(t.Context(), "dev", 2, nil)
 	must(t, err)
 	all, err := r.Snapshots(t.Context(), "dev")
 	must(t, err)
@@ -33,7 +33,7 @@ func TestSeries(t *testing.T) {
 	if next, err := r.Record(t.Context(), "dev", "HEAD~1"); err != nil || next.N != 13 || next.Message != "first" {
 		t.Errorf("the next is %+v (%v)", next, err)
 	}
-	if _, err := r.Prune(t.Context(), "dev", 0); err != nil {
+	if _, err := r.Prune(t.Context(), "dev", 0, nil); err != nil {
 		t.Error(err)
 	}
 	if refs := git(t, dir, "for-each-ref", "--format=%(refname)", "refs/banger"); refs != "refs/banger/dev/99\nrefs/banger/dev/named\nrefs/banger/devil/50" {
@@ -45,7 +45,7 @@ func TestSeries(t *testing.T) {
 	}
 	_, err = r.Record(t.Context(), "dev", "--all")
 	checkError(t, err, api.KindNotFound, "no commit", "")
-	_, err = r.Prune(t.Context(), "dev", -1)
+	_, err = r.Prune(t.Context(), "dev", -1, nil)
 	checkError(t, err, api.KindInvalid, "-1", "")
 }
 

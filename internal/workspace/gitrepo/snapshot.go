@@ -89,11 +89,11 @@ func (s *snapshot) take(ctx context.Context, r *Repo, prefix string) (Commit, er
 		s.made = append(s.made, made{r, h.commit})
 		return Commit{ID: h.commit, Tree: tree}, nil
 	}
-	if prefix == "" {
+	if prefix == "" && !s.opts.Any {
 		series = series[max(0, len(series)-1):]
 	}
 	for _, c := range slices.Backward(series) {
-		if c.Tree == tree && c.parents == h.commit {
+		if c.Tree == tree && (c.parents == h.commit || prefix == "" && s.opts.Any) {
 			s.made = append(s.made, made{r, c.ID})
 			return c.Commit, nil
 		}

@@ -117,7 +117,7 @@ func TestSnapshotOfSubmodules(t *testing.T) {
 	if next.N != 5 || git(t, dir, "rev-parse", next.ID+":sub") != git(t, dir, "rev-parse", c.ID+":sub") {
 		t.Errorf("the next snapshot is %+v", next)
 	}
-	old, err := r.Prune(t.Context(), "dev", 1)
+	old, err := r.Prune(t.Context(), "dev", 1, nil)
 	must(t, err)
 	if len(old) != 1 || old[0].N != 1 {
 		t.Errorf("pruned %+v", old)

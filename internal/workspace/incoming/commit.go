@@ -2,6 +2,7 @@ package incoming
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"io"
@@ -31,7 +32,7 @@ func (i *importer) makeCommit(ctx context.Context) error {
 		"GIT_AUTHOR_NAME=" + name, "GIT_AUTHOR_EMAIL=" + email,
 		"GIT_COMMITTER_NAME=" + name, "GIT_COMMITTER_EMAIL=" + email,
 	}, i.quarantine.env...)
-	message := strings.NewReader("The files of VM " + i.VM + "\n")
+	message := strings.NewReader(cmp.Or(i.Message, "The files of VM "+i.VM) + "\n")
 	out, err := i.repo.Git(ctx, env, message, "-c", "i18n.commitEncoding=UTF-8", "commit-tree", i.result.Tree, "-p", i.Shipped.Commit)
 	i.result.Commit, i.result.New = strings.TrimSpace(string(out)), true
 	return err
@@ -49,7 +50,10 @@ func (i *importer) knownCommit(ctx context.Context) (string, error) {
 	}
 	for line := range strings.SplitSeq(string(out), "\n") {
 		f := strings.SplitN(line, " ", 4)
-		if len(f) == 4 && f[2] == i.Shipped.Commit && strings.HasPrefix(f[3], author) {
+		if i.Any && len(f) > 1 && f[1] == i.result.Tree {
+			return f[0], nil
+		}
+		if !i.Any && len(f) == 4 && f[2] == i.Shipped.Commit && strings.HasPrefix(f[3], author) {
 			if f[1] == i.result.Tree {
 				return f[0], nil
 			}
@@ -95,6 +99,9 @@ func (i *importer) accept(ctx context.Context) error {
 // pack packs what the quarantine has and returns the name of the file.
 func (i *importer) pack(ctx context.Context) (string, error) {
 	revisions := i.result.Commit + "\n^" + i.Shipped.Commit + "\n"
+	if i.lastThere { // what has been accepted before is not packed again
+		revisions += "^" + i.Last.Commit + "\n"
+	}
 	// Searching for differences between the objects costs more than it saves; git gc does that.
 	out, err := i.git(ctx, revisions, "-c", "pack.packSizeLimit=0", "pack-objects", "-q", "--revs", "--window=0", i.quarantine.path("new"))
 	return i.quarantine.path("new-" + strings.TrimSpace(string(out)) + ".pack"), err

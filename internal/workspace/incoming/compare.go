@@ -20,10 +20,11 @@ type memory struct {
 	tree    map[string]objects.Entry
 	entries map[string]*Entry
 	began   int64
+	placed  map[string]bool
 }
 
 func remember(t map[string]objects.Entry, s State) memory {
-	m := memory{tree: t, entries: make(map[string]*Entry, len(s.Entries)), began: s.Began}
+	m := memory{tree: t, entries: make(map[string]*Entry, len(s.Entries)), began: s.Began, placed: s.Placed}
 	for n := range s.Entries {
 		if git, _ := withinGit(s.Entries[n].Path); git == "" {
 			m.entries[s.Entries[n].Path] = &s.Entries[n]
@@ -35,7 +36,7 @@ func remember(t map[string]objects.Entry, s State) memory {
 // has returns what the known state has at e's path, if that has not changed.
 func (m memory) has(e Entry) (objects.Entry, bool) {
 	known, listed := m.entries[e.Path]
-	if !listed || m.began != 0 && e.CTime > m.began-racy {
+	if !listed || m.began != 0 && e.CTime > m.began-racy && !(m.placed[e.Path] && e.MTime < e.CTime) {
 		return objects.Entry{}, false
 	}
 	same := known.Type == e.Type && isExec(known.Mode) == isExec(e.Mode) && known.Size == e.Size &&
@@ -56,6 +57,7 @@ func (i *importer) compare(ctx context.Context) error {
 		// If it is not there any more, more is fetched.
 		if t, err := objects.Tree(ctx, i.repo, i.Last.Commit); err == nil {
 			known = append(known, remember(t, *i.Last))
+			i.lastThere = true
 		}
 	}
 	present := make(map[string]bool, len(i.entries))
@@ -73,7 +75,7 @@ func (i *importer) compare(ctx context.Context) error {
 			i.changed = append(i.changed, c)
 		}
 	}
-	i.addDeletions(present, shipped, modules)
+	i.addDeletions(present, known, modules)
 	i.result.Submodules = modules.changed()
 	slices.SortFunc(i.changed, func(a, b *change) int { return cmp.Compare(a.entry.Path, b.entry.Path) })
 	i.warnOfCollisions(present)
@@ -107,10 +109,13 @@ func (i *importer) changeOf(e Entry, known []memory) *change {
 
 // addDeletions adds what was sent and is not there any more. What was not sent, as in a sparse
 // checkout, stays.
-func (i *importer) addDeletions(present map[string]bool, shipped memory, modules modules) {
+func (i *importer) addDeletions(present map[string]bool, known []memory, modules modules) {
+	shipped := known[0]
 	for name, at := range i.base {
-		_, sent := shipped.entries[name]
-		sent = sent || len(shipped.entries) == 0
+		sent := len(shipped.entries) == 0
+		for _, m := range known {
+			sent = sent || m.entries[name] != nil
+		}
 		switch {
 		case at.Mode == objects.ModeModule:
 			// A directory without files is what git makes of a submodule that is not checked out.

@@ -35,7 +35,7 @@ func (i *importer) dropIgnored(ctx context.Context) error {
 	var candidates []string
 	var rules []*change
 	for _, c := range i.changed {
-		if _, old := i.base[c.entry.Path]; !old {
+		if _, old := i.base[c.entry.Path]; !old && (i.Tracked == nil || !i.Tracked(c.entry.Path)) {
 			candidates = append(candidates, c.entry.Path)
 		}
 		if c.entry.Type == TypeFile && path.Base(c.entry.Path) == ignoreFile {

@@ -67,6 +67,29 @@ type State struct {
 	// is not known. A file that changed so shortly before may have changed again without
 	// another ctime, so its content is compared.
 	Began int64
+	// Placed are files that were written to the guest after that, as a directory of it listed them
+	// right then. One whose mtime is older than its ctime has not changed without another mtime.
+	Placed map[string]bool
+}
+
+// StillPlaced returns what is Placed and the same in another listing.
+func (s State) StillPlaced(now []Entry) map[string]bool {
+	if len(s.Placed) == 0 {
+		return nil
+	}
+	was := make(map[string]Entry, len(s.Placed))
+	for _, e := range s.Entries {
+		if s.Placed[e.Path] {
+			was[e.Path] = e
+		}
+	}
+	still := map[string]bool{}
+	for _, e := range now {
+		if old, placed := was[e.Path]; placed && old == e {
+			still[e.Path] = true
+		}
+	}
+	return still
 }
 
 // Limits bound what one import takes from a guest. A zero field has the default.
@@ -89,6 +112,13 @@ type Request struct {
 	// again.
 	Last   *State
 	Limits Limits
+	// Tracked, unless nil, reports of more paths than those of the shipped snapshot that git does
+	// not ignore them.
+	Tracked func(path string) bool
+	// Message is that of the commit, unless it is empty.
+	Message string
+	// Any commit of the guest's series with the same tree will do, whatever it is of.
+	Any bool
 	// Record names the commit, which exists: gitrepo.Repo.Record. It is the last step.
 	Record func(ctx context.Context, commit string) error
 }
@@ -107,7 +137,10 @@ type Result struct {
 	// Submodules are those in which something changed: each is a repository, and imported as
 	// one.
 	Submodules []string
-	Warnings   []Warning
+	// Unknown are paths of which the commit does not say what the guest has: directories that
+	// cannot be read, with all in them, and what git cannot have.
+	Unknown  map[string]bool
+	Warnings []Warning
 }
 
 // Import returns the commit of the guest's present state. If that is the shipped state, or one
@@ -115,6 +148,7 @@ type Result struct {
 // what Import writes.
 func Import(ctx context.Context, repo Repo, guest Guest, r Request) (Result, error) {
 	i := &importer{repo: repo, guest: guest, Request: r, unknown: map[string]bool{}}
+	i.result.Unknown = map[string]bool{}
 	i.Limits.setDefaults()
 	if err := i.open(ctx); err != nil {
 		return Result{}, err
@@ -167,11 +201,12 @@ type importer struct {
 	quarantine *quarantine
 	result     Result
 
-	base     map[string]objects.Entry
-	baseTree string // its name
-	entries  []Entry
-	unknown  map[string]bool // paths at and below which nothing is known
-	changed  []*change       // sorted by path
+	base      map[string]objects.Entry
+	baseTree  string // its name
+	entries   []Entry
+	unknown   map[string]bool // paths at and below which nothing is known
+	changed   []*change       // sorted by path
+	lastThere bool            // the repository has the commit of Last
 }
 
 // change is a path of which the guest has something else than the shipped snapshot.

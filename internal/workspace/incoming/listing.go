@@ -55,6 +55,7 @@ func (i *importer) take(e Entry) error {
 	case errors.Is(err, treename.ErrMalformed):
 		return malformed(e.Path, err.Error())
 	case err != nil:
+		i.result.Unknown[e.Path] = true
 		i.warn(e.Path, "left out: "+err.Error())
 		return nil
 	case e.Size < 0:
@@ -63,11 +64,12 @@ func (i *importer) take(e Entry) error {
 		return malformed(e.Path, "its target is not one of a symbolic link")
 	case e.Unread != "":
 		i.warn(e.Path, fmt.Sprintf("imported as it was sent, because it could not be read: %.100q", e.Unread))
-		i.unknown[e.Path] = true
+		i.unknown[e.Path], i.result.Unknown[e.Path] = true, true
 		return nil
 	case e.Skipped:
-		i.unknown[e.Path] = true
+		i.unknown[e.Path], i.result.Unknown[e.Path] = true, true
 	case e.Type != TypeFile && e.Type != TypeDir && e.Type != TypeLink:
+		i.result.Unknown[e.Path] = true
 		i.warn(e.Path, "left out: it is neither a file nor a directory nor a symbolic link")
 		return nil
 	}

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"banger/internal/workspace/incoming"
 )
@@ -29,23 +28,7 @@ func (g *Guest) Tree(_ context.Context, each func(incoming.Entry) error) error {
 		if err != nil || name == "." {
 			return err
 		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		st := info.Sys().(*syscall.Stat_t)
-		e := incoming.Entry{
-			Path: name, Type: "other", Mode: st.Mode & 0o7777, Size: st.Size, MTime: st.Mtim.Nano(), CTime: st.Ctim.Nano(), Inode: st.Ino,
-		}
-		switch {
-		case d.IsDir():
-			e.Type = incoming.TypeDir
-		case d.Type().IsRegular():
-			e.Type = incoming.TypeFile
-		case d.Type()&fs.ModeSymlink != 0:
-			e.Type = incoming.TypeLink
-			e.Link, err = os.Readlink(place)
-		}
+		e, err := EntryOf(g.Dir, name)
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,141 @@
+package workspace
+
+import (
+	"context"
+	"iter"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"banger/api"
+	"banger/internal/workspace/gitrepo"
+	"banger/internal/workspace/incoming"
+	"banger/internal/workspace/objects"
+	"banger/internal/workspace/treesync"
+)
+
+// SyncGuest is a Guest in which files can be written one by one.
+type SyncGuest interface {
+	Guest
+	// Place is treesync.Guest's, in a directory.
+	Place(ctx context.Context, dir string, changes iter.Seq[treesync.Change], each func(treesync.Placed) error) error
+}
+
+// Conflict is a path that a sync leaves alone on both sides, and why.
+type Conflict = treesync.Conflict
+
+// SyncRequest says how both sides become the same.
+type SyncRequest struct {
+	// Keep says which version wins if both sides changed a path: "host", "guest", or "" for
+	// neither: then it is a conflict, and stays as it is on both.
+	Keep string
+}
+
+// SyncResult is what one pass did. After an error, it is what was done until then.
+type SyncResult struct {
+	// ToGuest and ToHost are the paths that were written or removed there, sorted.
+	ToGuest, ToHost []string
+	Conflicts       []Conflict // sorted by path
+	Agreed          int        // paths that had changed and are the same now
+	// Again is set if a file changed meanwhile, so that another pass has work.
+	Again    bool
+	Warnings []incoming.Warning
+}
+
+// syncMark begins the messages of the commits that a sync makes, of which syncKept stay.
+const (
+	syncMark = "sync: "
+	syncKept = 200
+)
+
+// Sync makes the work tree and the files of the guest the same, in one pass. The caller has the
+// lock of the workspace.
+func (w *Workspace) Sync(ctx context.Context, g SyncGuest, s Shipment, r SyncRequest) (SyncResult, error) {
+	switch r.Keep {
+	case "", treesync.KeepHost, treesync.KeepGuest:
+	default:
+		return SyncResult{}, api.Errorf(api.KindInvalid, "cannot keep %.40q: it is host or guest", r.Keep)
+	}
+	s, known, err := w.Shipment(s.VM) // the last pass may have changed it
+	if err == nil && (!known || !s.Done) {
+		err = api.Errorf(api.KindConflict, "cannot sync: the files have not been sent to the VM").WithHint("banger up")
+	}
+	if err != nil {
+		return SyncResult{}, err
+	}
+	collected, err := w.collectSynced(ctx, g, s)
+	if err != nil {
+		return SyncResult{}, err
+	}
+	done, err := treesync.Run(ctx, w.Repo, synced{directory{g, s.Directory}, g}, treesync.Request{
+		Base: s.agreed(), Guest: collected, Shipped: s.Commit, Keep: r.Keep, Dir: filepath.Join(w.vmDir(s.VM), "sync"),
+		Record: w.record(s), About: about,
+		Snapshot: func(ctx context.Context) (string, error) {
+			c, err := w.Repo.Snapshot(ctx, s.Series, about("the files here"), gitrepo.Select{IncludeIgnored: s.Ignored, Any: true})
+			return c.ID, err
+		},
+	})
+	if saved := w.saveSync(context.WithoutCancel(ctx), s, collected, done); err == nil {
+		err = saved
+	}
+	return SyncResult{
+		ToGuest: done.ToGuest, ToHost: done.ToHost, Conflicts: done.Conflicts, Agreed: done.Agreed, Again: done.Again,
+		Warnings: append(collected.Warnings, done.Warnings...),
+	}, err
+}
+
+func about(what string) string { return syncMark + what }
+
+// agreed is the commit in which both sides agreed last. What was applied is in the work tree, and
+// what was sent is in the guest.
+func (s Shipment) agreed() string {
+	if s.Synced != "" {
+		return s.Synced
+	}
+	return s.Base()
+}
+
+// collectSynced is Collect for a sync: what both sides have agreed on is not ignored.
+func (w *Workspace) collectSynced(ctx context.Context, g Guest, s Shipment) (incoming.Result, error) {
+	tree, err := objects.Tree(ctx, w.Repo, s.agreed())
+	if err != nil {
+		return incoming.Result{}, err
+	}
+	included, err := gitrepo.Select{IncludeIgnored: s.Ignored}.Included()
+	if err != nil {
+		return incoming.Result{}, err
+	}
+	tracked := func(name string) bool { return tree[name].Mode != "" || included(name) }
+	return w.collect(ctx, g, s, incoming.Request{Tracked: tracked, Any: true, Message: about("the files of VM " + s.Series)})
+}
+
+// saveSync records what a pass did.
+func (w *Workspace) saveSync(ctx context.Context, s Shipment, before incoming.Result, done treesync.Result) error {
+	if done.Last.Commit != before.Commit || len(done.ToGuest) > 0 {
+		if err := w.saveState(s.VM, lastFile, done.Last); err != nil {
+			return err
+		}
+	}
+	if done.Host == "" || done.Base == s.Synced && slices.Equal(done.Conflicts, s.Conflicts) {
+		return nil
+	}
+	s.Synced, s.Conflicts = done.Base, done.Conflicts
+	s.Applied, s.Before = done.Base, done.Base
+	if err := w.Save(s); err != nil {
+		return err
+	}
+	own := func(c gitrepo.Commit) bool { return strings.HasPrefix(c.Message, syncMark) }
+	_, err := w.Repo.Prune(ctx, s.Series, syncKept, own, append(w.needed(s), done.Host)...)
+	return err
+}
+
+// synced is the directory of a guest's files, for writing, too.
+type synced struct {
+	directory
+	guest SyncGuest
+}
+
+// Place writes to it.
+func (d synced) Place(ctx context.Context, changes iter.Seq[treesync.Change], each func(treesync.Placed) error) error {
+	return d.guest.Place(ctx, d.path, changes, each)
+}

@@ -1,0 +1,223 @@
+package treesync
+
+import (
+	"context"
+	"maps"
+	"path"
+	"slices"
+
+	"banger/internal/workspace/apply"
+	"banger/internal/workspace/incoming"
+	"banger/internal/workspace/objects"
+)
+
+// look looks at what the guest changed, before the snapshot of the host is taken.
+func (p *pass) look(ctx context.Context) (err error) {
+	if p.Guest.Commit != p.Base {
+		if p.changes, err = objects.Changes(ctx, p.repo, p.Base, p.Guest.Commit); err != nil {
+			return err
+		}
+	}
+	names := make([]string, len(p.changes))
+	for n, c := range p.changes {
+		names[n] = c.Path
+	}
+	return p.host.Look(ctx, names)
+}
+
+// snapshot takes the snapshot, and puts what both sides changed together.
+func (p *pass) snapshot(ctx context.Context) (err error) {
+	if p.snap, err = p.Snapshot(ctx); err != nil {
+		return err
+	}
+	var changes []objects.Change
+	if p.snap != p.Base {
+		if changes, err = objects.Changes(ctx, p.repo, p.Base, p.snap); err != nil {
+			return err
+		}
+	}
+	p.items = make(map[string]*item, len(changes)+len(p.changes))
+	for _, c := range changes {
+		p.items[c.Path] = &item{c.Path, c.Old, c.New, c.Old}
+	}
+	for _, c := range p.changes {
+		if i := p.items[c.Path]; i != nil {
+			i.guest = c.New
+		} else {
+			p.items[c.Path] = &item{c.Path, c.Old, c.Old, c.New}
+		}
+	}
+	return nil
+}
+
+// plan decides about each path.
+func (p *pass) plan(context.Context) error {
+	p.result.Host = p.snap
+	if len(p.items) == 0 {
+		return nil
+	}
+	p.readListing()
+	modules := p.modules()
+	for _, name := range slices.Sorted(maps.Keys(p.items)) {
+		i := p.items[name]
+		if module := above(name, modules); module != "" {
+			p.warnOnce(module, "left alone: it is a submodule")
+			continue
+		}
+		host, err := p.ofHost(i)
+		if err != nil {
+			return err
+		}
+		p.decide(i, host, p.ofGuest(i))
+	}
+	p.checkGuest()
+	return nil
+}
+
+func (p *pass) readListing() {
+	p.listing = make(map[string]*incoming.Entry, len(p.Guest.Entries))
+	p.dirs = map[string]int{}
+	for n := range p.Guest.Entries {
+		e := &p.Guest.Entries[n]
+		if e.Type == incoming.TypeDir {
+			continue
+		}
+		p.listing[e.Path] = e
+		for dir := path.Dir(e.Path); dir != "."; dir = path.Dir(dir) {
+			p.dirs[dir]++
+		}
+	}
+}
+
+// modules are the submodules that changed.
+func (p *pass) modules() map[string]bool {
+	all := map[string]bool{}
+	for name, i := range p.items {
+		if i.base.Mode == objects.ModeModule || i.host.Mode == objects.ModeModule || i.guest.Mode == objects.ModeModule {
+			all[name] = true
+		}
+	}
+	for _, name := range p.Guest.Submodules {
+		p.warnOnce(name, "left alone: it is a submodule")
+	}
+	return all
+}
+
+// above returns name, or the directory above it, that is one of names; "" if none is.
+func above(name string, names map[string]bool) string {
+	for ; len(names) > 0 && name != "."; name = path.Dir(name) {
+		if names[name] {
+			return name
+		}
+	}
+	return ""
+}
+
+func (p *pass) warnOnce(name, text string) {
+	if w := (incoming.Warning{Path: name, Text: text}); !slices.Contains(p.result.Warnings, w) {
+		p.result.Warnings = append(p.result.Warnings, w)
+	}
+}
+
+// side is what is to be known about a path on one side.
+type side struct {
+	changed bool
+	// unknown says why the commit does not say what is there; "" if it does.
+	unknown string
+}
+
+// ofHost compares the snapshot with what is there: a file that git ignores is in no snapshot, and
+// one outside of a sparse checkout is in it though nothing is there.
+func (p *pass) ofHost(i *item) (side, error) {
+	exists, err := p.host.Exists(i.path)
+	switch {
+	case err != nil:
+		return side{unknown: "it cannot be looked at here: " + err.Error()}, nil
+	case exists && i.host.Mode == "":
+		return side{unknown: "a file that git ignores is in its place here"}, nil
+	case !exists && i.host.Mode != "":
+		return side{unknown: "it is not checked out here"}, nil
+	}
+	return side{changed: i.host != i.base}, nil
+}
+
+// ofGuest does that for the guest.
+func (p *pass) ofGuest(i *item) side {
+	listed := p.listing[i.path] != nil
+	switch {
+	case above(i.path, p.Guest.Unknown) != "":
+		return side{unknown: "what the guest has there cannot be imported"}
+	case listed && i.guest.Mode == "":
+		return side{unknown: "a file that git ignores is in its place in the guest"}
+	case !listed && i.guest.Mode != "": // the guest was not sent it
+		return side{}
+	}
+	return side{changed: i.guest != i.base}
+}
+
+// decide decides about one path.
+func (p *pass) decide(i *item, host, guest side) {
+	switch {
+	case host.unknown != "" || guest.unknown != "":
+		p.decideUnknown(i, host, guest)
+	case !host.changed && !guest.changed:
+	case !host.changed:
+		p.toHost = append(p.toHost, i)
+	case !guest.changed:
+		p.toGuest = append(p.toGuest, i)
+	case i.host == i.guest:
+		p.next[i.path] = i.host
+	case p.Keep == KeepHost:
+		p.toGuest = append(p.toGuest, i)
+	case p.Keep == KeepGuest:
+		p.toHost = append(p.toHost, i)
+	default:
+		p.conflict(i, apply.Reason(i.host, objects.Change{Path: i.path, Old: i.base, New: i.guest}))
+	}
+}
+
+// decideUnknown leaves a path alone of which one side says nothing. If it was in no snapshot
+// before, or the other side removed or changed what cannot be seen, that is a conflict.
+func (p *pass) decideUnknown(i *item, host, guest side) {
+	switch {
+	case host.unknown != "" && guest.changed && (i.base.Mode == "" || i.host.Mode != ""):
+		p.conflict(i, host.unknown)
+	case guest.unknown != "" && host.changed:
+		p.conflict(i, guest.unknown)
+	}
+}
+
+func (p *pass) conflict(i *item, reason string) {
+	p.result.Conflicts = append(p.result.Conflicts, Conflict{i.path, reason, p.snap, p.Guest.Commit})
+}
+
+// checkGuest makes conflicts of the paths for which there is no place in the guest: a file is where
+// a directory is to be, or a directory with other files where a file is to be.
+func (p *pass) checkGuest() {
+	removed, below := map[string]bool{}, map[string]int{}
+	for _, i := range p.toGuest {
+		if i.host.Mode != "" || p.listing[i.path] == nil {
+			continue
+		}
+		removed[i.path] = true
+		for dir := path.Dir(i.path); dir != "."; dir = path.Dir(dir) {
+			below[dir]++
+		}
+	}
+	p.toGuest = slices.DeleteFunc(p.toGuest, func(i *item) bool {
+		if i.host.Mode == "" {
+			return false
+		}
+		if p.dirs[i.path] > below[i.path] {
+			p.conflict(i, "a directory with other files is in its place in the guest")
+			return true
+		}
+		for dir := path.Dir(i.path); dir != "."; dir = path.Dir(dir) {
+			if p.listing[dir] != nil && !removed[dir] {
+				p.conflict(i, "a file is where its directory is to be in the guest")
+				return true
+			}
+		}
+		return false
+	})
+}
