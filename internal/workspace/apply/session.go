@@ -136,6 +136,8 @@ func (a *applier) writeEach(ctx context.Context, j *journal, b *Brought) error {
 			a.done(n, e)
 		case a.tree.fileAbove(e.path()) != "": // which was going to be removed
 			b.Changed = append(b.Changed, e.path())
+		case kind == api.KindConflict && a.tree.isDir(e.path()):
+			a.result.Conflicts = append(a.result.Conflicts, Conflict{e.path(), "a directory is in its place here"})
 		case kind == api.KindConflict:
 			b.Changed = append(b.Changed, e.path())
 		case kind == api.KindNoSpace, kind == api.KindCanceled:
@@ -145,4 +147,9 @@ func (a *applier) writeEach(ctx context.Context, j *journal, b *Brought) error {
 		}
 	}
 	return nil
+}
+
+func (t *tree) isDir(name string) bool {
+	s, err := t.lstat(name)
+	return err == nil && s.kind() == kindDir
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strings"
 
 	"banger/internal/workspace/apply"
 	"banger/internal/workspace/incoming"
@@ -76,17 +77,28 @@ func (p *pass) plan(context.Context) error {
 
 func (p *pass) readListing() {
 	p.listing = make(map[string]*incoming.Entry, len(p.Guest.Entries))
-	p.dirs = map[string]int{}
+	p.dirs = map[string]*dir{}
 	for n := range p.Guest.Entries {
 		e := &p.Guest.Entries[n]
 		if e.Type == incoming.TypeDir {
+			p.dir(e.Path).entry = e
+			p.dir(path.Dir(e.Path)).inner++
 			continue
 		}
 		p.listing[e.Path] = e
-		for dir := path.Dir(e.Path); dir != "."; dir = path.Dir(dir) {
-			p.dirs[dir]++
+		for name := path.Dir(e.Path); name != "."; name = path.Dir(name) {
+			p.dir(name).files++
 		}
 	}
+}
+
+func (p *pass) dir(name string) *dir {
+	d := p.dirs[name]
+	if d == nil {
+		d = &dir{}
+		p.dirs[name] = d
+	}
+	return d
 }
 
 // modules are the submodules that changed.
@@ -208,9 +220,11 @@ func (p *pass) checkGuest() {
 		if i.host.Mode == "" {
 			return false
 		}
-		if p.dirs[i.path] > below[i.path] {
+		if d := p.dirs[i.path]; d != nil && d.files > below[i.path] {
 			p.conflict(i, "a directory with other files is in its place in the guest")
 			return true
+		} else if d != nil {
+			p.makeWay(i.path)
 		}
 		for dir := path.Dir(i.path); dir != "."; dir = path.Dir(dir) {
 			if p.listing[dir] != nil && !removed[dir] {
@@ -220,4 +234,14 @@ func (p *pass) checkGuest() {
 		}
 		return false
 	})
+}
+
+// makeWay has the empty directories below a directory removed. That one goes with the last of what
+// is in it.
+func (p *pass) makeWay(name string) {
+	for _, below := range slices.Sorted(maps.Keys(p.dirs)) {
+		if d := p.dirs[below]; strings.HasPrefix(below, name+"/") && d.entry != nil && d.files == 0 && d.inner == 0 {
+			p.empty = append(p.empty, d.entry)
+		}
+	}
 }

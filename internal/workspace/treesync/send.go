@@ -75,10 +75,7 @@ func (p *pass) changesOf(s *stage) iter.Seq[Change] {
 				if (i.host.Mode == "") != removing {
 					continue
 				}
-				c := Change{Path: i.path}
-				if e := p.listing[i.path]; e != nil {
-					c.Expect = *e
-				}
+				c := Change{Path: i.path, Expect: p.expect(i.path)}
 				if !removing && !s.fill(i, &c) {
 					continue // it was changed meanwhile
 				}
@@ -86,13 +83,33 @@ func (p *pass) changesOf(s *stage) iter.Seq[Change] {
 					return
 				}
 			}
+			for _, e := range p.empty {
+				if removing && !yield(Change{Path: e.Path, Expect: *e}) {
+					return
+				}
+			}
 		}
 	}
+}
+
+// expect is what the guest has at a path. A directory is there only if nothing is in it: any other
+// goes with its last file.
+func (p *pass) expect(name string) incoming.Entry {
+	if e := p.listing[name]; e != nil {
+		return *e
+	}
+	if d := p.dirs[name]; d != nil && d.entry != nil && d.files == 0 && d.inner == 0 {
+		return *d.entry
+	}
+	return incoming.Entry{}
 }
 
 // take notes what became of a change. The error is not of this path alone.
 func (p *pass) take(placed Placed) error {
 	i := p.items[placed.Path]
+	if slices.ContainsFunc(p.empty, func(e *incoming.Entry) bool { return e.Path == placed.Path }) {
+		return nil
+	}
 	if i == nil {
 		return api.Errorf(api.KindInternal, "the guest answers of %.100q, which is not of this pass", placed.Path)
 	}

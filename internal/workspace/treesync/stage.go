@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 
-
 	"banger/internal/host/fsx"
 	"banger/internal/workspace/objects"
 )
@@ -167,4 +166,3 @@ func (p *pass) differing(ctx context.Context, dir, work, names string) (map[stri
 	}
 	return differ, err
 }
-

@@ -143,7 +143,7 @@ type pass struct {
 	changes []objects.Change // of the guest
 	items   map[string]*item
 	listing map[string]*incoming.Entry // what the guest has, but directories
-	dirs    map[string]int             // how many of these are below each directory
+	dirs    map[string]*dir
 	toHost  []*item
 	toGuest []*item
 
@@ -151,6 +151,15 @@ type pass struct {
 	// says, by path.
 	next, there map[string]objects.Entry
 	placed      []Placed
+	// empty are directories of the guest without files, which give way to a file.
+	empty []*incoming.Entry
+}
+
+// dir is a directory of the guest.
+type dir struct {
+	entry *incoming.Entry // nil if it was not listed
+	files int             // below it, at any depth
+	inner int             // directories that lie in it
 }
 
 // item is a path that one side changed.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"banger/api"
 	"banger/internal/workspace/incoming"
@@ -63,17 +64,22 @@ func place(dir string, c treesync.Change) (incoming.Entry, error) {
 	if err != nil && !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ENOTDIR) {
 		return incoming.Entry{}, err
 	}
-	if now.Type == incoming.TypeDir && c.Expect.Type == "" && c.Type != "" {
-		now = incoming.Entry{} // an empty one gives way
-		if err := removeEmpty(full); err != nil {
-			return incoming.Entry{}, err
+	switch {
+	case now.Type == incoming.TypeDir && c.Expect.Type == incoming.TypeDir && now.Inode == c.Expect.Inode:
+		if os.Remove(full) != nil {
+			return incoming.Entry{}, errOther
 		}
-	}
-	if now != c.Expect {
+		if c.Type == "" {
+			removeParents(dir, c.Path)
+			return incoming.Entry{}, nil
+		}
+	case now != c.Expect:
 		return incoming.Entry{}, errOther
 	}
 	if c.Type == "" {
-		return incoming.Entry{}, removeWithParents(dir, c.Path)
+		err := os.Remove(full)
+		removeParents(dir, c.Path)
+		return incoming.Entry{}, err
 	}
 	if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
 		return incoming.Entry{}, err
@@ -105,31 +111,22 @@ func write(temporary string, c treesync.Change) error {
 	case int64(len(data)) != c.Size:
 		return errors.New("the size is wrong")
 	}
-	return errors.Join(os.WriteFile(temporary, data, 0o600), os.Chmod(temporary, os.FileMode(c.Mode)))
+	return errors.Join(os.WriteFile(temporary, data, 0o600), os.Chmod(temporary, os.FileMode(c.Mode)), older(temporary))
 }
 
-func removeEmpty(dir string) error {
-	return filepath.WalkDir(dir, func(name string, d os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if !d.IsDir() {
-			return errOther
-		}
-		if entries, _ := os.ReadDir(name); len(entries) == 0 {
-			return errors.Join(os.Remove(name), filepath.SkipDir)
-		}
-		return nil
-	})
-}
-
-func removeWithParents(dir, name string) error {
-	if err := os.Remove(filepath.Join(dir, name)); err != nil {
+// older makes the file's mtime one that no later write gives it.
+func older(name string) error {
+	info, err := os.Stat(name)
+	if err != nil {
 		return err
 	}
+	at := info.ModTime().Add(-time.Nanosecond)
+	return os.Chtimes(name, at, at)
+}
+
+func removeParents(dir, name string) {
 	for name = path.Dir(name); name != "." && os.Remove(filepath.Join(dir, name)) == nil; name = path.Dir(name) {
 	}
-	return nil
 }
 
 // EntryOf is what a listing of dir has of a path.
