@@ -24,6 +24,9 @@ type dirGuest struct {
 	// returns an error.
 	onFile func(n int) error
 	placer worktest.Placer
+	// fetched are the names that were asked for, and unread is a directory that cannot be read.
+	fetched []string
+	unread  string
 }
 
 func (g *dirGuest) Place(ctx context.Context, dir string, changes iter.Seq[treesync.Change], each func(treesync.Placed) error) error {
@@ -88,6 +91,12 @@ func (g *dirGuest) Tree(_ context.Context, path string, o client.TreeOptions, ea
 		if err != nil {
 			return err
 		}
+		if name == g.unread {
+			if err := each(client.TreeEntry{Path: name, Type: client.TreeDir, Unread: "permission denied"}); err != nil {
+				return err
+			}
+			return filepath.SkipDir
+		}
 		if err := each(e); err != nil {
 			return err
 		}
@@ -99,6 +108,7 @@ func (g *dirGuest) Tree(_ context.Context, path string, o client.TreeOptions, ea
 }
 
 func (g *dirGuest) Fetch(_ context.Context, dir string, names []string, each func(client.FetchedFile) error) error {
+	g.fetched = append(g.fetched, names...)
 	for _, name := range names {
 		f := client.FetchedFile{TreeEntry: client.TreeEntry{Path: name}}
 		in, err := os.Open(filepath.Join(g.root, dir, name))

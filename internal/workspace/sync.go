@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"path/filepath"
@@ -29,6 +30,9 @@ type SyncRequest struct {
 	// Keep says which version wins if both sides changed a path: "host", "guest", or "" for
 	// neither: then it is a conflict, and stays as it is on both.
 	Keep string
+	// Snapshots is how many of those that syncs make stay, besides the ones that are needed; 200
+	// if it is 0.
+	Snapshots int
 }
 
 // SyncResult is what one pass did. After an error, it is what was done until then.
@@ -42,11 +46,11 @@ type SyncResult struct {
 	Warnings []incoming.Warning
 }
 
-// syncMark begins the messages of the commits that a sync makes, of which syncKept stay.
-const (
-	syncMark = "sync: "
-	syncKept = 200
-)
+// syncMark begins the messages of the commits that a sync makes.
+const syncMark = "sync: "
+
+// syncKept is how many of them stay by default: some hours of edits.
+const syncKept = 200
 
 // Sync makes the work tree and the files of the guest the same, in one pass. The caller has the
 // lock of the workspace.
@@ -63,19 +67,23 @@ func (w *Workspace) Sync(ctx context.Context, g SyncGuest, s Shipment, r SyncReq
 	if err != nil {
 		return SyncResult{}, err
 	}
-	collected, err := w.collectSynced(ctx, g, s)
+	included, err := gitrepo.Select{IncludeIgnored: s.Ignored}.Included()
+	if err != nil {
+		return SyncResult{}, err
+	}
+	collected, err := w.collectSynced(ctx, g, s, included)
 	if err != nil {
 		return SyncResult{}, err
 	}
 	done, err := treesync.Run(ctx, w.Repo, synced{directory{g, s.Directory}, g}, treesync.Request{
 		Base: s.agreed(), Guest: collected, Shipped: s.Commit, Keep: r.Keep, Dir: filepath.Join(w.vmDir(s.VM), "sync"),
-		Record: w.record(s), About: about,
+		Included: included, Record: w.record(s), About: about,
 		Snapshot: func(ctx context.Context) (string, error) {
 			c, err := w.Repo.Snapshot(ctx, s.Series, about("the files here"), gitrepo.Select{IncludeIgnored: s.Ignored, Any: true})
 			return c.ID, err
 		},
 	})
-	if saved := w.saveSync(context.WithoutCancel(ctx), s, collected, done); err == nil {
+	if saved := w.saveSync(context.WithoutCancel(ctx), s, collected, done, cmp.Or(r.Snapshots, syncKept)); err == nil {
 		err = saved
 	}
 	return SyncResult{
@@ -96,12 +104,8 @@ func (s Shipment) agreed() string {
 }
 
 // collectSynced is Collect for a sync: what both sides have agreed on is not ignored.
-func (w *Workspace) collectSynced(ctx context.Context, g Guest, s Shipment) (incoming.Result, error) {
+func (w *Workspace) collectSynced(ctx context.Context, g Guest, s Shipment, included func(string) bool) (incoming.Result, error) {
 	tree, err := objects.Tree(ctx, w.Repo, s.agreed())
-	if err != nil {
-		return incoming.Result{}, err
-	}
-	included, err := gitrepo.Select{IncludeIgnored: s.Ignored}.Included()
 	if err != nil {
 		return incoming.Result{}, err
 	}
@@ -110,7 +114,7 @@ func (w *Workspace) collectSynced(ctx context.Context, g Guest, s Shipment) (inc
 }
 
 // saveSync records what a pass did.
-func (w *Workspace) saveSync(ctx context.Context, s Shipment, before incoming.Result, done treesync.Result) error {
+func (w *Workspace) saveSync(ctx context.Context, s Shipment, before incoming.Result, done treesync.Result, keep int) error {
 	if done.Last.Commit != before.Commit || len(done.ToGuest) > 0 {
 		if err := w.saveState(s.VM, lastFile, done.Last); err != nil {
 			return err
@@ -125,7 +129,7 @@ func (w *Workspace) saveSync(ctx context.Context, s Shipment, before incoming.Re
 		return err
 	}
 	own := func(c gitrepo.Commit) bool { return strings.HasPrefix(c.Message, syncMark) }
-	_, err := w.Repo.Prune(ctx, s.Series, syncKept, own, append(w.needed(s), done.Host)...)
+	_, err := w.Repo.Prune(ctx, s.Series, keep, own, append(w.needed(s), done.Host)...)
 	return err
 }
 

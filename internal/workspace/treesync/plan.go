@@ -2,7 +2,9 @@ package treesync
 
 import (
 	"context"
+	"errors"
 	"maps"
+	"os/exec"
 	"path"
 	"slices"
 	"strings"
@@ -52,10 +54,14 @@ func (p *pass) snapshot(ctx context.Context) (err error) {
 }
 
 // plan decides about each path.
-func (p *pass) plan(context.Context) error {
+func (p *pass) plan(ctx context.Context) error {
 	p.result.Host = p.snap
 	if len(p.items) == 0 {
 		return nil
+	}
+	ignored, err := p.ignored(ctx)
+	if err != nil {
+		return err
 	}
 	p.readListing()
 	modules := p.modules()
@@ -65,11 +71,7 @@ func (p *pass) plan(context.Context) error {
 			p.warnOnce(module, "left alone: it is a submodule")
 			continue
 		}
-		host, err := p.ofHost(i)
-		if err != nil {
-			return err
-		}
-		p.decide(i, host, p.ofGuest(i))
+		p.decide(i, p.ofHost(i, ignored[name]), p.ofGuest(i))
 	}
 	p.checkGuest()
 	return nil
@@ -138,19 +140,43 @@ type side struct {
 	unknown string
 }
 
+// ignored returns which of the paths that the snapshot lacks git ignores, whether they are there or
+// not.
+func (p *pass) ignored(ctx context.Context) (map[string]bool, error) {
+	var names strings.Builder
+	for name, i := range p.items {
+		if i.host.Mode == "" && i.base.Mode != "" && !p.Included(name) {
+			names.WriteString(name + "\x00")
+		}
+	}
+	if names.Len() == 0 {
+		return nil, nil
+	}
+	out, err := p.repo.Git(ctx, nil, strings.NewReader(names.String()), "check-ignore", "-z", "--stdin")
+	var exit *exec.ExitError
+	if err != nil && !(errors.As(err, &exit) && exit.ExitCode() == 1) { // 1: none is (git-check-ignore(1))
+		return nil, err
+	}
+	ignored := map[string]bool{}
+	for name := range strings.SplitSeq(string(out), "\x00") {
+		ignored[name] = true
+	}
+	return ignored, nil
+}
+
 // ofHost compares the snapshot with what is there: a file that git ignores is in no snapshot, and
 // one outside of a sparse checkout is in it though nothing is there.
-func (p *pass) ofHost(i *item) (side, error) {
+func (p *pass) ofHost(i *item, ignored bool) side {
 	exists, err := p.host.Exists(i.path)
 	switch {
 	case err != nil:
-		return side{unknown: "it cannot be looked at here: " + err.Error()}, nil
-	case exists && i.host.Mode == "":
-		return side{unknown: "a file that git ignores is in its place here"}, nil
+		return side{unknown: "it cannot be looked at here: " + err.Error()}
+	case ignored || exists && i.host.Mode == "":
+		return side{unknown: "a file that git ignores is in its place here"}
 	case !exists && i.host.Mode != "":
-		return side{unknown: "it is not checked out here"}, nil
+		return side{unknown: "it is not checked out here"}
 	}
-	return side{changed: i.host != i.base}, nil
+	return side{changed: i.host != i.base}
 }
 
 // ofGuest does that for the guest.

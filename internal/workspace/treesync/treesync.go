@@ -59,6 +59,8 @@ type Request struct {
 	Guest incoming.Result
 	// Shipped is the commit upon which new ones are made.
 	Shipped string
+	// Included reports of a path that git ignores whether it is synced all the same.
+	Included func(path string) bool
 	// Snapshot records the work tree and returns the commit.
 	Snapshot func(ctx context.Context) (string, error)
 	// Record names a commit that exists.
