@@ -16,7 +16,8 @@ import (
 // synced is a fixture whose guest was sent the files.
 type synced struct {
 	*fixture
-	dir string // of the guest's files
+	dir   string // of the guest's files
+	blobs map[string]string
 }
 
 func newSynced(t *testing.T, files map[string]string) *synced {
@@ -28,7 +29,11 @@ func newSynced(t *testing.T, files map[string]string) *synced {
 	if err := f.ship(); err != nil {
 		t.Fatal(err)
 	}
-	return &synced{f, filepath.Join(f.guest.root, directory)}
+	return syncedOf(f)
+}
+
+func syncedOf(f *fixture) *synced {
+	return &synced{f, filepath.Join(f.guest.root, directory), map[string]string{}}
 }
 
 // sync makes one pass and describes it: "> path" to the guest, "< path" to the host, "! path: reason".

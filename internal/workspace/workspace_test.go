@@ -25,6 +25,8 @@ type fixture struct {
 	top   string
 	w     *workspace.Workspace
 	guest *dirGuest
+	// states is the directory of the states of workspaces.
+	states string
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -38,7 +40,8 @@ func newFixture(t *testing.T) *fixture {
 	f.git("init", "-q")
 	f.git("add", ".")
 	f.git("-c", "user.name=U", "-c", "user.email=u@example.com", "commit", "-qm", "first")
-	f.w = f.open(t.TempDir())
+	f.states = t.TempDir()
+	f.w = f.open(f.states)
 	return f
 }
 
@@ -60,13 +63,18 @@ func (f *fixture) write(name, content string) {
 
 func (f *fixture) git(args ...string) string {
 	f.t.Helper()
-	cmd := exec.Command("git", args...)
-	cmd.Dir = f.top
-	out, err := cmd.CombinedOutput()
+	out, err := command(f.top, args...).CombinedOutput()
 	if err != nil {
 		f.t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return string(out)
+}
+
+// command is a git command of the user's.
+func command(dir string, args ...string) *exec.Cmd {
+	cmd := exec.Command("git", args...)
+	cmd.Dir = dir
+	return cmd
 }
 
 func (f *fixture) ship() error {

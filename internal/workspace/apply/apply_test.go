@@ -105,6 +105,7 @@ var base = map[string]string{
 	"script":        "#!/bin/sh\n",
 	"link":          "-> same",
 	"file-to-dir":   "f\n",
+	"link-to-dir":   "-> deep",
 	"dir-to-file/a": "a\n",
 	"deep/er/file":  "deep\n",
 	".gitignore":    "*.o\n",
@@ -116,7 +117,8 @@ func (fx *fixture) edits(t testing.TB) {
 	fx.edit(t, "both", "1\n2\n3\n4\n5\n6\nseven\n")
 	fx.edit(t, "new dir/new", "#!new\n")
 	fx.edit(t, "link", "-> guest")
-	remove(t, fx.guest.Dir, "gone", "file-to-dir", "dir-to-file", "deep")
+	remove(t, fx.guest.Dir, "gone", "file-to-dir", "link-to-dir", "dir-to-file", "deep")
+	fx.edit(t, "link-to-dir/x", "x\n")
 	fx.edit(t, "file-to-dir/x", "x\n")
 	fx.edit(t, "dir-to-file", "a file\n")
 	fx.repo.Write(t, "host", "2\n")
@@ -128,7 +130,7 @@ func (fx *fixture) edits(t testing.TB) {
 
 var edited = map[string]string{
 	"same": "same\n", "guest": "2\n", "host": "2\n", "both": "one\n2\n3\n4\n5\n6\nseven\n", "script": "#!/bin/sh\n", "link": "-> guest",
-	"file-to-dir/x": "x\n", "dir-to-file": "a file\n", ".gitignore": "*.o\n", "new dir/new": "#!new\n", "untracked": "u\n", "ignored.o": "mine\n",
+	"file-to-dir/x": "x\n", "link-to-dir/x": "x\n", "dir-to-file": "a file\n", ".gitignore": "*.o\n", "new dir/new": "#!new\n", "untracked": "u\n", "ignored.o": "mine\n",
 }
 
 func TestApplyAndUndo(t *testing.T) {
@@ -147,7 +149,7 @@ func TestApplyAndUndo(t *testing.T) {
 	}
 	check()
 	wantFiles(t, "applied", fx.files(t), edited)
-	if got, want := fmt.Sprint(result.Written, result.Removed), "[both dir-to-file file-to-dir/x guest link new dir/new] [deep/er/file dir-to-file/a file-to-dir gone]"; got != want {
+	if got, want := fmt.Sprint(result.Written, result.Removed), "[both dir-to-file file-to-dir/x guest link link-to-dir/x new dir/new] [deep/er/file dir-to-file/a file-to-dir gone link-to-dir]"; got != want {
 		t.Errorf("result %s, want %s", got, want)
 	}
 	for name, want := range map[string]os.FileMode{"guest": 0o600, "both": 0o664, "new dir/new": 0o755, "dir-to-file": 0o644} {
@@ -167,7 +169,7 @@ func TestApplyAndUndo(t *testing.T) {
 	}
 	check()
 	wantFiles(t, "undone", fx.files(t), before)
-	if len(undone.Restored) != 10 || fx.repo.Run(t, "show", undone.Snapshot+":guest") != "2" {
+	if len(undone.Restored) != 12 || fx.repo.Run(t, "show", undone.Snapshot+":guest") != "2" {
 		t.Errorf("%+v", undone)
 	}
 	if info, err := os.Stat(filepath.Join(fx.repo.Dir, "guest")); err != nil || info.Mode() != 0o600 {

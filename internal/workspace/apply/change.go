@@ -40,6 +40,9 @@ func (t *tree) tryChange(name, temporary string, seen stat, after state, content
 		return err
 	}
 	defer dir.Close()
+	if seen.kind() == kindAbsent {
+		t.removeEmpty(name)
+	}
 	err = write(dir, temporary, after, content)
 	faultpoint.Reach("apply", "made", name)
 	if err == nil {
@@ -139,16 +142,42 @@ func (t *tree) remove(name, temporary string, seen stat) error {
 	if err := unlink(dir, temporary); err != nil {
 		return err
 	}
+	t.removeAbove(name)
+	return nil
+}
+
+// removeAbove removes the directories above name that are empty.
+func (t *tree) removeAbove(name string) {
 	for above := path.Dir(name); above != "."; above = path.Dir(above) {
 		parent, err := t.parent(above)
 		if err != nil {
-			return nil
+			return
 		}
 		err = unix.Unlinkat(int(parent.Fd()), path.Base(above), unix.AT_REMOVEDIR)
 		parent.Close()
 		if err != nil {
-			return nil // it is not empty
+			return // it is not empty
 		}
 	}
-	return nil
+}
+
+// removeEmpty removes a directory in which there are nothing but directories, and these.
+func (t *tree) removeEmpty(dir string) {
+	f, err := t.open(dir, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return // it is no directory
+	}
+	entries, err := f.ReadDir(-1)
+	f.Close()
+	for _, e := range entries {
+		if err == nil && e.IsDir() {
+			t.removeEmpty(path.Join(dir, e.Name()))
+		}
+	}
+	parent, err := t.parent(dir)
+	if err != nil {
+		return
+	}
+	defer parent.Close()
+	_ = unix.Unlinkat(int(parent.Fd()), path.Base(dir), unix.AT_REMOVEDIR) // unless it is not empty
 }

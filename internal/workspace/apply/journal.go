@@ -134,6 +134,9 @@ func (a *applier) writeJournal() (*journal, error) {
 			place = "" // nothing is restored
 		}
 		old, _, err := a.tree.stateOf(act.path, place)
+		if errors.Is(err, errLink) { // which is removed first
+			old, err = state{}, nil
+		}
 		if err != nil {
 			return nil, api.Errorf(api.KindInternal, "cannot copy %.100q: %w", act.path, err)
 		}

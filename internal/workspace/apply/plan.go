@@ -138,7 +138,10 @@ func (a *applier) inTheWay(name string, here objects.Entry) string {
 	s, err := a.tree.lstat(name)
 	switch {
 	case errors.Is(err, errLink):
-		return "a directory of its path is a symbolic link here"
+		if link := a.tree.fileAbove(name); !a.removed[link] {
+			return "a directory of its path is a symbolic link here"
+		}
+		return ""
 	case errors.Is(err, unix.ENOTDIR):
 		if file := a.tree.fileAbove(name); !a.removed[file] {
 			return "a file is here where its directory is to be"

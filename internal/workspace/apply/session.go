@@ -69,6 +69,12 @@ func (s *Session) Exists(name string) (bool, error) {
 	return err == nil && is.kind() != kindDir, err
 }
 
+// Behind reports whether a directory of a path is a symbolic link: then git has nothing there.
+func (s *Session) Behind(name string) bool {
+	_, err := s.a.tree.lstat(name)
+	return errors.Is(err, errLink)
+}
+
 // Open opens a file for reading; no directory of its path is a symbolic link. Of a link it returns
 // the target instead. The error is one of fs.ErrNotExist if it is neither.
 func (s *Session) Open(name string) (f *os.File, target string, err error) {

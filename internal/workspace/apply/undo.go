@@ -71,6 +71,8 @@ func (j *journal) changed(t *tree) (found map[int]stat, others []string, err err
 	for n, e := range j.Entries {
 		now, s, err := t.stateOf(e.path(), "")
 		switch {
+		case errors.Is(err, errLink) && e.Old.Kind == kindAbsent && j.has(t.fileAbove(e.path())):
+			// A link that Apply did not come to remove, or that is restored already.
 		case errors.Is(err, errLink):
 			others = append(others, e.path())
 		case err != nil:
@@ -109,6 +111,11 @@ func refusal(others []string) error {
 // added reports whether Apply added a file, so that Undo removes it; "" is none.
 func (j *journal) added(name string) bool {
 	return name == "" || slices.ContainsFunc(j.Entries, func(e entry) bool { return e.path() == name && e.Old.Kind == kindAbsent })
+}
+
+// has reports whether a path is one of the journal's.
+func (j *journal) has(name string) bool {
+	return slices.ContainsFunc(j.Entries, func(e entry) bool { return e.path() == name })
 }
 
 // ownDir reports whether a directory has nothing but files of the journal.

@@ -59,12 +59,12 @@ func (p *pass) plan(ctx context.Context) error {
 	if len(p.items) == 0 {
 		return nil
 	}
-	ignored, err := p.ignored(ctx)
+	p.readListing()
+	modules := p.modules()
+	ignored, err := p.ignored(ctx, modules)
 	if err != nil {
 		return err
 	}
-	p.readListing()
-	modules := p.modules()
 	for _, name := range slices.Sorted(maps.Keys(p.items)) {
 		i := p.items[name]
 		if module := above(name, modules); module != "" {
@@ -73,6 +73,7 @@ func (p *pass) plan(ctx context.Context) error {
 		}
 		p.decide(i, p.ofHost(i, ignored[name]), p.ofGuest(i))
 	}
+	p.settle()
 	p.checkGuest()
 	return nil
 }
@@ -142,10 +143,11 @@ type side struct {
 
 // ignored returns which of the paths that the snapshot lacks git ignores, whether they are there or
 // not.
-func (p *pass) ignored(ctx context.Context) (map[string]bool, error) {
+func (p *pass) ignored(ctx context.Context, modules map[string]bool) (map[string]bool, error) {
 	var names strings.Builder
 	for name, i := range p.items {
-		if i.host.Mode == "" && i.base.Mode != "" && !p.Included(name) {
+		// Git refuses to say it of what is in a submodule or behind a link.
+		if i.host.Mode == "" && i.base.Mode != "" && !p.Included(name) && above(name, modules) == "" && !p.host.Behind(name) {
 			names.WriteString(name + "\x00")
 		}
 	}
