@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"banger/api"
 	"banger/internal/workspace/gitrepo"
@@ -105,12 +106,15 @@ func (s Shipment) agreed() string {
 
 // collectSynced is Collect for a sync: what both sides have agreed on is not ignored.
 func (w *Workspace) collectSynced(ctx context.Context, g Guest, s Shipment, included func(string) bool) (incoming.Result, error) {
-	tree, err := objects.Tree(ctx, w.Repo, s.agreed())
-	if err != nil {
-		return incoming.Result{}, err
+	tree := sync.OnceValues(func() (map[string]objects.Entry, error) { return objects.Tree(ctx, w.Repo, s.agreed()) })
+	var failed error
+	tracked := func(name string) bool {
+		all, err := tree()
+		failed = err
+		return all[name].Mode != "" || included(name)
 	}
-	tracked := func(name string) bool { return tree[name].Mode != "" || included(name) }
-	return w.collect(ctx, g, s, incoming.Request{Tracked: tracked, Any: true, Message: about("the files of VM " + s.Series)})
+	result, err := w.collect(ctx, g, s, incoming.Request{Tracked: tracked, Any: true, Message: about("the files of VM " + s.Series)})
+	return result, cmp.Or(err, failed)
 }
 
 // saveSync records what a pass did.

@@ -36,13 +36,18 @@ func remember(t map[string]objects.Entry, s State) memory {
 // has returns what the known state has at e's path, if that has not changed.
 func (m memory) has(e Entry) (objects.Entry, bool) {
 	known, listed := m.entries[e.Path]
-	if !listed || m.began != 0 && e.CTime > m.began-racy && !(m.placed[e.Path] && e.MTime < e.CTime) {
+	if !listed || m.mayChange(e) {
 		return objects.Entry{}, false
 	}
 	same := known.Type == e.Type && isExec(known.Mode) == isExec(e.Mode) && known.Size == e.Size &&
 		known.MTime == e.MTime && known.CTime == e.CTime && known.Inode == e.Inode && known.Link == e.Link
 	inTree, found := m.tree[e.Path]
 	return inTree, same && found
+}
+
+// mayChange reports whether an entry may have changed since without other times.
+func (m memory) mayChange(e Entry) bool {
+	return m.began != 0 && e.CTime > m.began-racy && !(m.placed[e.Path] && e.MTime < e.CTime)
 }
 
 // isExec reports what git knows of a file's mode (create_ce_mode in git's cache.h).

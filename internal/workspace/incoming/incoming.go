@@ -70,6 +70,9 @@ type State struct {
 	// Placed are files that were written to the guest after that, as a directory of it listed them
 	// right then. One whose mtime is older than its ctime has not changed without another mtime.
 	Placed map[string]bool
+	// Whole says that the commit is what an import made of all entries. Files that were placed
+	// since may have changed which others git ignores.
+	Whole bool
 }
 
 // StillPlaced returns what is Placed and the same in another listing.
@@ -160,6 +163,7 @@ func Import(ctx context.Context, repo Repo, guest Guest, r Request) (Result, err
 	}{
 		{"base", i.readBase},
 		{"list", i.list},
+		{"last", i.compareLast},
 		{"compare", i.compare},
 		{"ignore", i.dropIgnored},
 		{"fetch", i.fetch},
@@ -172,9 +176,12 @@ func Import(ctx context.Context, repo Repo, guest Guest, r Request) (Result, err
 		if err := step.run(ctx); err != nil {
 			return Result{}, err
 		}
+		if i.asLast {
+			break
+		}
 	}
 	faultpoint.Reach("incoming", "recorded")
-	i.result.Entries = i.entries
+	i.result.Entries, i.result.Whole = i.entries, true
 	return i.result, nil
 }
 
@@ -207,6 +214,7 @@ type importer struct {
 	unknown   map[string]bool // paths at and below which nothing is known
 	changed   []*change       // sorted by path
 	lastThere bool            // the repository has the commit of Last
+	asLast    bool            // nothing has changed since Last
 }
 
 // change is a path of which the guest has something else than the shipped snapshot.

@@ -22,14 +22,22 @@ func (p *pass) agree(ctx context.Context) error {
 		return err
 	}
 	p.result.Base, p.result.Agreed = base, len(p.next)
-	p.result.Last = incoming.State{Commit: last, Entries: p.entries(), Began: p.Guest.Began, Placed: map[string]bool{}}
-	for name := range p.Guest.Placed {
-		p.result.Last.Placed[name] = true
-	}
-	for _, placed := range p.placed {
-		p.result.Last.Placed[placed.Path] = placed.Entry.Type != ""
+	if len(p.placed) > 0 || last != p.Guest.Commit {
+		p.result.Last = p.state(last)
 	}
 	return nil
+}
+
+// state is the guest's after what was placed.
+func (p *pass) state(commit string) incoming.State {
+	s := incoming.State{Commit: commit, Entries: p.entries(), Began: p.Guest.Began, Placed: map[string]bool{}}
+	for name := range p.Guest.Placed {
+		s.Placed[name] = true
+	}
+	for _, placed := range p.placed {
+		s.Placed[placed.Path] = placed.Entry.Type != ""
+	}
+	return s
 }
 
 // agreed is what both sides agree on at a path.
