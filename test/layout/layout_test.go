@@ -180,7 +180,8 @@ var known = map[string][]string{
 	"internal/guest/manifest":   {"internal/guest/filecopy", "internal/treewatch"},
 	"internal/treewatch":        {},
 
-	"internal/workspace":         {"client", "internal/workspace/apply", "internal/workspace/gitrepo", "internal/workspace/incoming"},
+	"internal/workspace": {"client", "internal/workspace/apply", "internal/workspace/gitrepo", "internal/workspace/incoming",
+		"internal/workspace/objects", "internal/workspace/treesync"},
 	"internal/workspace/gitrepo": {"internal/workspace/giturl", "internal/workspace/secret"},
 	"internal/workspace/giturl":  {},
 	"internal/workspace/secret":  {},
@@ -194,7 +195,8 @@ var known = map[string][]string{
 	"internal/workspace/objects":  {},
 	"internal/workspace/review":   {"internal/workspace/marks", "internal/workspace/objects", "internal/workspace/treename"},
 	"internal/workspace/treename": {},
-	"internal/workspace/worktest": {"internal/workspace/incoming"}, // for tests
+	"internal/workspace/treesync": {"internal/workspace/apply", "internal/workspace/incoming", "internal/workspace/objects"},
+	"internal/workspace/worktest": {"internal/workspace/incoming", "internal/workspace/treesync"}, // for tests
 
 	"internal/guest/agent/process":   {"internal/guest/agentproto"},
 	"internal/guest/agent/transport": {"internal/guest/agentproto"},
