@@ -44,6 +44,15 @@ func Assemble(manifest, config []byte, open Opener) (Image, error) {
 
 // ParseManifest parses the manifest of an image that can be used here.
 func ParseManifest(raw []byte) (*v1.Manifest, error) {
+	m, err := ParseAnyManifest(raw)
+	if err != nil {
+		return nil, err
+	}
+	return m, checkTypes(m)
+}
+
+// ParseAnyManifest parses the manifest of an image, or of an artifact of another kind.
+func ParseAnyManifest(raw []byte) (*v1.Manifest, error) {
 	m, err := v1.ParseManifest(bytes.NewReader(raw))
 	if err != nil {
 		return nil, api.Errorf(api.KindInvalid, "cannot read the image's manifest: %w", err)
@@ -61,7 +70,7 @@ func ParseManifest(raw []byte) (*v1.Manifest, error) {
 			return nil, api.Errorf(api.KindUnsupported, "cannot use the image: %s is encrypted", d.Digest)
 		}
 	}
-	return m, checkTypes(m)
+	return m, nil
 }
 
 // Check refuses an image whose layers do not match its configuration.

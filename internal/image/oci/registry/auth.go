@@ -27,6 +27,7 @@ type login struct {
 	// if no password is needed, but is reported if one is.
 	missed []string
 	looked []string // the existing files
+	own    string   // of Options
 }
 
 // authFile is a file of passwords: Docker's config.json, or Podman's auth.json
@@ -45,8 +46,8 @@ type authFile struct {
 }
 
 // authFiles returns the paths of password files, Docker's first: the first file that
-// has a password counts.
-func authFiles() []string {
+// has a password counts. own is a file to use in place of the one that the environment names.
+func authFiles(own string) []string {
 	home, _ := os.UserHomeDir()
 	var files []string
 	add := func(dir string, elem ...string) {
@@ -61,16 +62,16 @@ func authFiles() []string {
 		return filepath.Join(dir, name)
 	}
 	add(cmp.Or(os.Getenv("DOCKER_CONFIG"), under(home, ".docker")), "config.json")
-	add(os.Getenv("REGISTRY_AUTH_FILE"))
+	add(cmp.Or(own, os.Getenv("REGISTRY_AUTH_FILE")))
 	add(os.Getenv("XDG_RUNTIME_DIR"), "containers/auth.json")
 	add(cmp.Or(os.Getenv("XDG_CONFIG_HOME"), under(home, ".config")), "containers/auth.json")
 	return files
 }
 
 // credentials finds the credentials for the registry of a reference.
-func credentials(ctx context.Context, ref Reference) (login, error) {
-	l := login{auth: authn.Anonymous}
-	for _, file := range authFiles() {
+func credentials(ctx context.Context, ref Reference, own string) (login, error) {
+	l := login{auth: authn.Anonymous, own: own}
+	for _, file := range authFiles(own) {
 		data, err := os.ReadFile(file)
 		if errors.Is(err, os.ErrNotExist) || err == nil && len(bytes.TrimSpace(data)) == 0 {
 			continue

@@ -32,6 +32,8 @@ type Options struct {
 	// trusted in addition to the system's; "" if there is none. It is called for every
 	// pull.
 	CAFile func() (string, error)
+	// AuthFile is a file of passwords in place of $REGISTRY_AUTH_FILE; "": that.
+	AuthFile string
 	// Mirrors returns where images of a registry, given by name, are searched first;
 	// nil: nowhere else. It is called for every pull.
 	Mirrors func() (map[string]string, error)
@@ -73,7 +75,7 @@ func (c *Client) connect(ctx context.Context, ref Reference) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	login, err := credentials(ctx, ref)
+	login, err := credentials(ctx, ref, c.o.AuthFile)
 	if err != nil {
 		return nil, err
 	}

@@ -109,7 +109,7 @@ func (l login) mention(e *api.Error) error {
 	case len(l.looked) > 0:
 		e.Hint += "\npasswords were searched in " + strings.Join(l.looked, ", ")
 	default:
-		e.Hint += "\nthere are no passwords in " + strings.Join(authFiles(), ", ")
+		e.Hint += "\nthere are no passwords in " + strings.Join(authFiles(l.own), ", ")
 	}
 	if e.Kind == api.KindDenied {
 		e.Hint += "\nanother file can be set with registry_auth: banger config show --help"
@@ -224,4 +224,9 @@ func withoutURL(err error) error {
 	return err
 }
 
-func pullCommand(ref Reference) string { return "banger image pull " + ref.Familiar() }
+func pullCommand(ref Reference) string {
+	if ref.retry != "" {
+		return ref.retry
+	}
+	return "banger image pull " + ref.Familiar()
+}

@@ -23,7 +23,14 @@ const (
 )
 
 // Reference names an image in a registry.
-type Reference struct{ ref name.Reference }
+type Reference struct {
+	ref   name.Reference
+	retry string // the command that pulls it again; "": image pull
+}
+
+// Retry returns the reference, about which errors name another command to try again with
+// than image pull.
+func (r Reference) Retry(command string) Reference { return Reference{r.ref, command} }
 
 // repositoryRule is the grammar of repository names; the library only checks their
 // characters (https://github.com/distribution/reference/blob/main/reference.go).
@@ -68,7 +75,7 @@ func Parse(text string) (Reference, error) {
 	if err != nil {
 		return bad("%w", err)
 	}
-	return Reference{ref}, nil
+	return Reference{ref: ref}, nil
 }
 
 // isHex reports whether a name consists of hexadecimal digits only: it could not be

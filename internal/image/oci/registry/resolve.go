@@ -40,28 +40,36 @@ var accepted = []types.MediaType{
 // Find resolves a reference in the registry, or before that in the registry's mirror.
 // It does not download layers.
 func (c *Client) Find(ctx context.Context, ref Reference) (*Found, error) {
+	found, note, err := tryMirror(ctx, c, ref, c.find)
+	if err != nil {
+		return nil, err
+	}
+	found.Note = note
+	found.session.ref = ref // the requested reference
+	return found, nil
+}
+
+// tryMirror calls find with the reference in the registry's mirror, if there is one, and
+// with the reference itself if that fails; note says why it failed.
+func tryMirror[T any](ctx context.Context, c *Client, ref Reference, find func(context.Context, Reference) (T, error)) (found T, note string, err error) {
 	mirror, ok, err := c.mirror(ref)
-	if err != nil || !ok {
-		if err != nil {
-			return nil, err
-		}
-		return c.find(ctx, ref)
+	if err != nil {
+		return found, "", err
 	}
-	found, mirrorErr := c.find(ctx, mirror)
-	if mirrorErr == nil {
-		found.session.ref = ref // the requested reference
-		return found, nil
+	if !ok {
+		found, err = find(ctx, ref)
+		return found, "", err
 	}
-	if ctx.Err() != nil {
-		return nil, mirrorErr
+	found, mirrorErr := find(ctx, mirror)
+	if mirrorErr == nil || ctx.Err() != nil {
+		return found, "", mirrorErr
 	}
-	if found, err = c.find(ctx, ref); err != nil {
+	if found, err = find(ctx, ref); err != nil {
 		e := *api.AsError(err)
 		e.Message += "; the mirror does not have it either: " + mirrorErr.Error()
-		return nil, &e
+		return found, "", &e
 	}
-	found.Note = "the mirror of " + ref.Registry() + " could not be used: " + mirrorErr.Error()
-	return found, nil
+	return found, "the mirror of " + ref.Registry() + " could not be used: " + mirrorErr.Error(), nil
 }
 
 // mirror returns the name of a reference in the mirror of its registry; false if it
