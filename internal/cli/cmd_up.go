@@ -15,6 +15,7 @@ import (
 	"banger/internal/size"
 	"banger/internal/workspace"
 	"banger/internal/workspace/devcontainer"
+	"banger/internal/workspace/feature"
 	"banger/internal/workspace/project"
 
 	"github.com/spf13/cobra"
@@ -36,12 +37,14 @@ type up struct {
 	dryRun  bool
 	w       *workspace.Workspace
 	project project.Config
-	guessed bool              // project is a guess
-	onStart []project.Command // run in the guest after each start of the VM
-	started bool              // the VM was started by this command
-	dir     string            // of the files in the guest
-	file    string            // that describes the VM, if it is not banger.toml
-	once    []string          // flags that were given, and count for a new VM alone
+	guessed bool // project is a guess
+	// container describes the VM, if banger.toml does not.
+	container devcontainer.Result
+	features  *feature.Set            // of container, once they are needed
+	installed *devcontainer.Installed // what this command has installed of them
+	started   bool                    // the VM was started by this command
+	dir       string                  // of the files in the guest
+	once      []string                // flags that were given, and count for a new VM alone
 }
 
 func newUp(a *app) *cobra.Command {
@@ -168,7 +171,7 @@ func (u *up) describe(top string) error {
 	}
 	container, found, err := devcontainer.Load(top)
 	if found || err != nil {
-		u.project, u.onStart, u.file = container.Config, container.Start, container.File
+		u.project, u.container = container.Config, container
 		u.explainSkipped(container)
 		return err
 	}
@@ -196,7 +199,7 @@ func (u *up) confirm(ctx context.Context) error {
 	case u.allow:
 		return allowed.Allow(reach, time.Now())
 	}
-	return api.Errorf(api.KindDenied, "cannot use %s: it asks for more than the VM:\n  it %s", cmp.Or(u.file, project.Name), strings.Join(needs, "\n  it ")).
+	return api.Errorf(api.KindDenied, "cannot use %s: it asks for more than the VM:\n  it %s", cmp.Or(u.container.File, project.Name), strings.Join(needs, "\n  it ")).
 		WithHint("banger up --allow   if you agree; you are asked again when that changes")
 }
 
@@ -223,6 +226,7 @@ func (u *up) prepare(ctx context.Context, c *client.Client, req api.CreateVM) (a
 		return api.VM{}, err
 	}
 	defer unlock()
+	defer u.closeFeatures()
 	vm, err := u.machine(ctx, c, req)
 	if err != nil {
 		return vm, err
@@ -231,17 +235,16 @@ func (u *up) prepare(ctx context.Context, c *client.Client, req api.CreateVM) (a
 	if err != nil {
 		return vm, err
 	}
-	g := c.Guest(vm.ID)
 	if !known || !shipment.Done {
-		if shipment, err = u.send(ctx, g, vm); err != nil {
+		if shipment, err = u.send(ctx, c, vm); err != nil {
 			return vm, err
 		}
 	}
 	u.dir = shipment.Directory
-	if err := u.runSetup(ctx, g, vm, shipment); err != nil {
+	if err := u.runSetup(ctx, c, vm, shipment); err != nil {
 		return vm, err
 	}
-	return vm, u.runOnStart(ctx, g)
+	return vm, u.runOnStart(ctx, c.Guest(vm.ID))
 }
 
 // machine returns the workspace's VM, running: an existing one, or a new one.
@@ -256,6 +259,9 @@ func (u *up) machine(ctx context.Context, c *client.Client, req api.CreateVM) (a
 	vms := u.w.Own(all)
 	if u.fresh || len(vms) == 0 {
 		if err := u.w.Check(ctx, u.ship.selection(), u.ship.git()); err != nil {
+			return api.VM{}, err
+		}
+		if err := u.getFeatures(ctx, c); err != nil {
 			return api.VM{}, err
 		}
 		return u.create(ctx, c, req, all)
@@ -300,11 +306,11 @@ func (u *up) report(p *progress) api.Report {
 }
 
 // send sends the files.
-func (u *up) send(ctx context.Context, g *client.Guest, vm api.VM) (workspace.Shipment, error) {
-	p := u.a.std.newProgress()
+func (u *up) send(ctx context.Context, c *client.Client, vm api.VM) (workspace.Shipment, error) {
+	p, g := u.a.std.newProgress(), c.Guest(vm.ID)
 	sent, err := u.w.Ship(ctx, g, workspace.Cargo{
 		VM: vm, Directory: u.dir, Select: u.ship.selection(), Git: u.ship.git(), Report: u.report(p),
-		Placed: func(ctx context.Context) error { return u.own(ctx, g, vm) },
+		Placed: func(ctx context.Context) error { return u.placed(ctx, c, vm) },
 		Note:   func(path, what string) { u.a.std.note("%s: %s", filecopy.Quote(path), what) },
 	})
 	p.done()

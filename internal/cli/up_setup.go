@@ -22,20 +22,30 @@ import (
 	"banger/internal/workspace/project"
 )
 
-// runSetup runs the setup, and copies the files of the host that banger.toml names, unless that
-// was done.
-func (u *up) runSetup(ctx context.Context, g *client.Guest, vm api.VM, s workspace.Shipment) error {
-	key, err := u.project.CacheKey(vm.ImageDigest, project.CacheFiles(u.w.Repo.Top()))
+// runSetup installs features, runs the setup, and copies the files of the host that banger.toml
+// names, unless that was done.
+func (u *up) runSetup(ctx context.Context, c *client.Client, vm api.VM, s workspace.Shipment) error {
+	key, err := u.setupKey(vm)
 	if err != nil {
 		return err
 	}
 	switch {
 	case s.SetUp == key && !u.setUp:
+		u.useFeatures(s.Features)
 		return nil
 	case s.SetUp != "" && !u.setUp:
-		u.a.std.note("the setup, or a file that it depends on, has changed: banger up --setup   runs it again")
+		u.useFeatures(s.Features)
+		u.a.std.note("the setup, or what it depends on, has changed: banger up --setup   runs it again")
 		return nil
 	}
+	if s.Features, err = u.installFeatures(ctx, c, vm, s.Features); err != nil {
+		return err
+	}
+	if err := u.w.Save(s); err != nil { // a command that fails does not install them again
+		return err
+	}
+	u.useFeatures(s.Features)
+	g := c.Guest(vm.ID)
 	for _, command := range u.project.Setup {
 		err := u.setupCommand(ctx, g, command)
 		if err != nil && u.guessed && ctx.Err() == nil {
@@ -108,6 +118,15 @@ func (u *up) asRoot(ctx context.Context, g *client.Guest, exec api.Exec) (int, e
 	return exit.Code, errors.Join(waitErr, err)
 }
 
+// placed prepares the files that were sent for who works with them. Features come first: they may
+// make that user.
+func (u *up) placed(ctx context.Context, c *client.Client, vm api.VM) error {
+	if _, err := u.installFeatures(ctx, c, vm, nil); err != nil {
+		return err
+	}
+	return u.own(ctx, c.Guest(vm.ID), vm)
+}
+
 // own gives the files that were sent to the user of the guest who works with them.
 func (u *up) own(ctx context.Context, g *client.Guest, vm api.VM) error {
 	user := u.project.User
@@ -145,7 +164,7 @@ func (u *up) runOnStart(ctx context.Context, g *client.Guest) error {
 	if !u.started {
 		return nil
 	}
-	for _, command := range u.onStart {
+	for _, command := range u.container.Hooks.PostStart {
 		if err := u.setupCommand(ctx, g, command); err != nil {
 			return err
 		}

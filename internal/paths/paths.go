@@ -131,6 +131,9 @@ func (p Paths) Apt() string { return filepath.Join(p.Cache, "apt") }
 // Blobs is the directory of the compressed layers of images, by their SHA-256 digest.
 func (p Paths) Blobs() string { return filepath.Join(p.Cache, "blobs", "sha256") }
 
+// Features is the directory of the archives of dev container features, which the command line gets.
+func (p Paths) Features() string { return filepath.Join(p.Cache, "features") }
+
 // Probe is the path of the cached result of probing this host's KVM.
 func (p Paths) Probe() string { return filepath.Join(p.Cache, "probe.json") }
 

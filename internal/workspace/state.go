@@ -11,6 +11,7 @@ import (
 
 	"banger/api"
 	"banger/internal/host/fsx"
+	"banger/internal/workspace/devcontainer"
 	"banger/internal/workspace/incoming"
 )
 
@@ -30,6 +31,8 @@ type Shipment struct {
 	Ignored []string
 	// SetUp is the digest of the setup that has run to its end; empty if none has.
 	SetUp string
+	// Features are the features that are installed in the VM, with what they ask for; nil: none.
+	Features *devcontainer.Installed `json:",omitempty"`
 	// Applied is the snapshot of the guest that was last applied to the host's tree.
 	Applied string
 	// Before is what Applied was before.

@@ -50,7 +50,7 @@ var known = map[string][]string{
 	"client":               {"internal/guest", "internal/guest/forward", "internal/guest/manifest", "internal/guest/stdio", "internal/treewatch"},
 	"internal/daemonstart": {"client", "internal/config"},
 	"internal/cli": {"client", "internal/daemonstart", "internal/host/console", "internal/guest", "internal/guest/forward", "internal/guest/stdio", "internal/config", "internal/doctor", "internal/cli/sshconfig", "internal/system", "internal/system/fcrelease", "internal/fetch", "internal/rootapi", "internal/update", "internal/update/journal", "internal/update/repo",
-		"internal/guest/filecopy", "internal/guest/hostfiles", "internal/workspace", "internal/workspace/apply", "internal/workspace/branch", "internal/workspace/devcontainer",
+		"internal/guest/filecopy", "internal/vm/filesync", "internal/workspace", "internal/workspace/apply", "internal/workspace/branch", "internal/workspace/devcontainer", "internal/workspace/feature",
 		"internal/workspace/gitrepo", "internal/workspace/project", "internal/workspace/review"},
 
 	"internal/update": {
@@ -68,7 +68,9 @@ var known = map[string][]string{
 	"internal/fetch": {},
 
 	"internal/workspace/project":      {"internal/config", "internal/guest/forward"},
-	"internal/workspace/devcontainer": {"internal/config", "internal/guest/forward", "internal/workspace/project"},
+	"internal/workspace/devcontainer": {"internal/config", "internal/guest/forward", "internal/workspace/feature", "internal/workspace/jsonc", "internal/workspace/project"},
+	"internal/workspace/feature":      {"internal/guest/filecopy", "internal/image/oci/blobs", "internal/image/oci/registry", "internal/workspace/jsonc"},
+	"internal/workspace/jsonc":        {},
 
 	"internal/config": {},
 	"internal/doctor": {"internal/config", "internal/driver", "internal/host/network", "internal/rootapi"},
@@ -180,8 +182,7 @@ var known = map[string][]string{
 	"internal/guest/manifest":   {"internal/guest/filecopy", "internal/treewatch"},
 	"internal/treewatch":        {},
 
-	"internal/workspace": {"client", "internal/workspace/apply", "internal/workspace/gitrepo", "internal/workspace/incoming",
-		"internal/workspace/objects", "internal/workspace/treesync"},
+	"internal/workspace":         {"client", "internal/workspace/apply", "internal/workspace/devcontainer", "internal/workspace/gitrepo", "internal/workspace/incoming"},
 	"internal/workspace/gitrepo": {"internal/workspace/giturl", "internal/workspace/secret"},
 	"internal/workspace/giturl":  {},
 	"internal/workspace/secret":  {},

@@ -64,8 +64,10 @@ var sessions = []struct {
 	{name: "system/testdata/up.txtar"},
 
 	{name: "e2e/testdata/up.txtar", not: worktree},
+	{name: "e2e/testdata/up_features.txtar", not: worktree},
 	{name: "script/testdata/up.txtar", not: worktree},
 	{name: "script/testdata/up_choices.txtar", not: worktree},
+	{name: "script/testdata/up_features.txtar", not: worktree},
 	{name: "script/testdata/up_folder.txtar", not: worktree},
 	{name: "script/testdata/up_refusals.txtar", not: worktree},
 	{name: "e2e/testdata/debian.txtar", not: "it pulls the distribution's packages, which the lab host cannot reach"},

@@ -11,11 +11,14 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 
 	"banger/api"
 	"banger/internal/size"
+	"banger/internal/workspace/feature"
+	"banger/internal/workspace/jsonc"
 	"banger/internal/workspace/project"
 )
 
@@ -27,10 +30,15 @@ var places = []string{".devcontainer/devcontainer.json", ".devcontainer.json"}
 
 // Result is what a devcontainer.json says.
 type Result struct {
-	File   string // below the workspace
+	File string // below the workspace
+	// Config is what a banger.toml would say. Its setup are the hooks that run once.
 	Config project.Config
-	// Start are commands to run after each start of the VM, the first included.
-	Start []project.Command
+	Hooks  Hooks
+	// ContainerUser is who the container runs as, which features ask for; empty: the image's user.
+	ContainerUser string
+	// Features are to be installed before the setup; Override is the order that the user wants.
+	Features []feature.Request
+	Override []feature.ID
 	// NotApplied are the keys that the VM is not like, in the order of the file.
 	NotApplied []Skipped
 }
@@ -79,12 +87,13 @@ func Parse(top, name string, data []byte) (Result, error) {
 	fail := func(err error) (Result, error) {
 		return Result{}, api.Errorf(api.KindInvalid, "cannot use %s: %w", filepath.Join(top, name), err)
 	}
-	all, err := members(plainJSON(data))
+	all, err := jsonc.Members(jsonc.Plain(data))
 	if err != nil {
 		return fail(err)
 	}
-	r := &reader{result: Result{File: name}, top: top}
+	r := &reader{result: Result{File: name}, top: top, from: path.Dir(name)}
 	r.read(all)
+	r.result.Config.Setup = r.result.Hooks.Once()
 	var b bytes.Buffer // whatever comes of it is a valid banger.toml
 	err = r.result.Config.Write(&b, nil)
 	if err == nil {
@@ -100,24 +109,25 @@ func Parse(top, name string, data []byte) (Result, error) {
 type reader struct {
 	result Result
 	top    string
+	from   string // the directory of the file, below top
 
 	hasRemoteUser bool
 }
 
 // read applies all keys. The user and the directory come first, as others depend on them.
-func (r *reader) read(all []member) {
-	r.hasRemoteUser = slices.ContainsFunc(all, func(m member) bool { return m.key == "remoteUser" })
+func (r *reader) read(all []jsonc.Member) {
+	r.hasRemoteUser = slices.ContainsFunc(all, func(m jsonc.Member) bool { return m.Key == "remoteUser" })
 	why := make([]error, len(all))
 	for _, first := range []bool{true, false} {
 		for i, m := range all {
-			if dependedOn(m.key) == first {
+			if dependedOn(m.Key) == first {
 				why[i] = r.apply(m, all)
 			}
 		}
 	}
 	for i, m := range all {
 		for _, err := range flat(why[i]) {
-			r.result.NotApplied = append(r.result.NotApplied, Skipped{Key: m.key, Line: m.line, Why: err.Error()})
+			r.result.NotApplied = append(r.result.NotApplied, Skipped{Key: m.Key, Line: m.Line, Why: err.Error()})
 		}
 	}
 }
@@ -138,22 +148,25 @@ func flat(err error) []error {
 }
 
 // apply applies a key, or says why it does not.
-func (r *reader) apply(m member, all []member) error {
-	if slices.ContainsFunc(all, func(other member) bool { return other.key == m.key && other.line > m.line }) {
+func (r *reader) apply(m jsonc.Member, all []jsonc.Member) error {
+	if slices.ContainsFunc(all, func(other jsonc.Member) bool { return other.Key == m.Key && other.Line > m.Line }) {
 		return errors.New("the key is there again; the last one counts")
 	}
-	if why, known := reasons[m.key]; known {
+	if why, known := reasons[m.Key]; known {
 		if why == "" {
 			return nil
 		}
 		return errors.New(why)
 	}
-	key, known := applied()[m.key]
+	key, known := applied()[m.Key]
 	if !known {
 		return errors.New("banger does not know it")
 	}
+	if m.Key == "features" {
+		return r.features(m.Value) // in the order of the file
+	}
 	var v any
-	d := json.NewDecoder(bytes.NewReader(m.value))
+	d := json.NewDecoder(bytes.NewReader(m.Value))
 	d.UseNumber()
 	if err := d.Decode(&v); err != nil {
 		return err
@@ -171,7 +184,6 @@ var reasons = map[string]string{
 	"dockerComposeFile": "services of Compose are not started",
 	"service":           "services of Compose are not started",
 	"runServices":       "services of Compose are not started",
-	"features":          "features are not installed: use setup commands",
 	"mounts":            "a VM has no mounts of the host: [[files]] of banger.toml copies",
 	"workspaceMount":    "the workspace is copied into the VM, not mounted",
 	"runArgs":           "they are arguments of docker run",

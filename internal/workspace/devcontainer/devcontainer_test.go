@@ -12,6 +12,7 @@ import (
 
 	"banger/api"
 	"banger/internal/size"
+	"banger/internal/workspace/jsonc"
 	"banger/internal/workspace/project"
 
 	"github.com/google/go-cmp/cmp"
@@ -22,7 +23,7 @@ const whole = `// a comment, with "quotes" and , ]
 	"name": "x \" // ,]", /* of
 	several lines */ "$schema": "y",
 	"image": "mcr.example.com/devcontainers/go:1.26", // "image": "no"
-	"features": {"ghcr.io/a/b:1": {}},
+	"features": {"ghcr.io/a/b:1": {}, "https://x.example/devcontainer-feature-x.tgz": {}, "./.devcontainer/x": "3"}, "overrideFeatureInstallOrder": ["b", "ghcr.io/a/b"],
 	"containerEnv": {
 		"A": "1", "DIR": "${containerWorkspaceFolder}/x // no comment", "TOKEN": "${localEnv:TOKEN}",
 		"OTHER": "${localEnv:TOKEN}", "PATH": "${containerEnv:PATH}:/x", "A B": "1", "N": 3,
@@ -69,9 +70,14 @@ func TestParse(t *testing.T) {
 				su("/bin/sh", "-c", "cd /workspaces/app && echo ${HOME}"), su("npm", "ci", "-q"), su("x", "y z"), su("/bin/sh", "-c", "make"),
 			},
 		},
-		Start: []project.Command{su("/bin/sh", "-c", "service start")},
+		Hooks: Hooks{
+			OnCreate: []project.Command{su("/bin/sh", "-c", "cd /workspaces/app && echo ${HOME}")}, UpdateContent: []project.Command{su("npm", "ci", "-q")},
+			PostCreate: []project.Command{su("x", "y z"), su("/bin/sh", "-c", "make")}, PostStart: []project.Command{su("/bin/sh", "-c", "service start")},
+		},
+		ContainerUser: "root",
 		NotApplied: []Skipped{
-			{"features", 6, "features are not installed: use setup commands"},
+			{"features", 6, `"https://x.example/devcontainer-feature-x.tgz": a feature from a web address is not installed: name it in a registry, or copy it into .devcontainer`},
+			{"overrideFeatureInstallOrder", 6, `"b": it is not REGISTRY/NAMESPACE/NAME, such as ghcr.io/devcontainers/features/go:1`},
 			{"containerEnv", 7, `"A B": "A B" is not a valid name of a variable: use letters, digits and underscores`},
 			{"containerEnv", 7, `"N": it is not a text`},
 			{"containerEnv", 7, `"OTHER": "${localEnv:TOKEN}" is not replaced`},
@@ -90,6 +96,10 @@ func TestParse(t *testing.T) {
 			{"mounts", 26, "a VM has no mounts of the host: [[files]] of banger.toml copies"},
 		},
 	}
+	if ids := fmt.Sprint(got.Features[0].ID, got.Features[1].ID, got.Override); ids != "ghcr.io/a/b:1 ./.devcontainer/x [ghcr.io/a/b]" {
+		t.Errorf("features: %s", ids)
+	}
+	got.Features, got.Override = nil, nil
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -142,6 +152,11 @@ func TestEveryKeyCounts(t *testing.T) {
 		`"postCreateCommand": "${devcontainerId}"`:          "is not replaced",
 		`"remoteUser": "1000", "postCreateCommand": "make"`: `it cannot run as "1000"`,
 		`"postStartCommand": "\u0000"`:                      "NUL",
+		`"features": []`:                                    "it is not an object",
+		`"features": {"go": {}}`:                            "such as ghcr.io/devcontainers/features/go:1",
+		`"features": {"ghcr.io/a/b/c": true}`:               "neither an object of options nor a version",
+		`"features": {"../x": {}}`:                          "in a directory of .devcontainer",
+		`"overrideFeatureInstallOrder": {}`:                 "it is not a list",
 		`"image": "a", "image": "b"`:                        "the last one counts",
 		`"unknown \u202e": {"a": [1, 2]}`:                   "banger does not know it",
 	} {
@@ -225,7 +240,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(`{"a": "//", "b": [1,], /**/}`)
 	f.Add(`{"remoteUser": "a", "postCreateCommand": {"x": ["\\\"", "${localEnv:X}"]}}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		if plain := plainJSON([]byte(text)); len(plain) != len(text) || bytes.Count(plain, []byte("\n")) != strings.Count(text, "\n") {
+		if plain := jsonc.Plain([]byte(text)); len(plain) != len(text) || bytes.Count(plain, []byte("\n")) != strings.Count(text, "\n") {
 			t.Errorf("%q became %q", text, plain)
 		} else if json.Valid([]byte(text)) && !bytes.Equal(plain, []byte(text)) {
 			t.Errorf("%q is JSON, and became %q", text, plain)

@@ -26,19 +26,21 @@ type key struct {
 func applied() map[string]key {
 	const setup = "is part of `setup`. A text runs by `sh -c`, and an object's commands one after the other, as the user"
 	return map[string]key{
-		"image":                {(*reader).image, "is `image`"},
-		"workspaceFolder":      {(*reader).folder, "is `workdir`"},
-		"remoteUser":           {(*reader).remoteUser, "is `user`"},
-		"containerUser":        {(*reader).containerUser, "is `user` if there is no `remoteUser`"},
-		"containerEnv":         {(*reader).env, "is `env`; `\"NAME\": \"${localEnv:NAME}\"` is `host_env`, which has to be confirmed"},
-		"remoteEnv":            {(*reader).env, "adds to `containerEnv`"},
-		"forwardPorts":         {(*reader).ports, "is `ports`, on the loopback address. Below 1024 the host's port is a free one"},
-		"appPort":              {(*reader).ports, "adds to `forwardPorts`"},
-		"hostRequirements":     {(*reader).requirements, "`cpus`, `memory` and `storage` are `vcpus`, `memory` and `disk`"},
-		"onCreateCommand":      {(*reader).setup, setup},
-		"updateContentCommand": {(*reader).setup, setup},
-		"postCreateCommand":    {(*reader).setup, setup},
-		"postStartCommand":     {(*reader).start, "runs after each start"},
+		"image":                       {(*reader).image, "is `image`"},
+		"workspaceFolder":             {(*reader).folder, "is `workdir`"},
+		"remoteUser":                  {(*reader).remoteUser, "is `user`"},
+		"containerUser":               {(*reader).containerUser, "is `user` if there is no `remoteUser`"},
+		"containerEnv":                {(*reader).env, "is `env`; `\"NAME\": \"${localEnv:NAME}\"` is `host_env`, which has to be confirmed"},
+		"remoteEnv":                   {(*reader).env, "adds to `containerEnv`"},
+		"forwardPorts":                {(*reader).ports, "is `ports`, on the loopback address. Below 1024 the host's port is a free one"},
+		"appPort":                     {(*reader).ports, "adds to `forwardPorts`"},
+		"features":                    {nil, "are installed before the setup: OCI artifacts (`ghcr.io/devcontainers/features/go:1`) and directories of `.devcontainer` (`./mine`), with their options and what they depend on"},
+		"overrideFeatureInstallOrder": {(*reader).override, "which features are installed first, as far as what they depend on allows"},
+		"hostRequirements":            {(*reader).requirements, "`cpus`, `memory` and `storage` are `vcpus`, `memory` and `disk`"},
+		"onCreateCommand":             {hook(func(h *Hooks) *[]project.Command { return &h.OnCreate }), setup},
+		"updateContentCommand":        {hook(func(h *Hooks) *[]project.Command { return &h.UpdateContent }), setup},
+		"postCreateCommand":           {hook(func(h *Hooks) *[]project.Command { return &h.PostCreate }), setup},
+		"postStartCommand":            {hook(func(h *Hooks) *[]project.Command { return &h.PostStart }), "runs after each start"},
 	}
 }
 
@@ -78,6 +80,11 @@ func (r *reader) remoteUser(v any) error {
 
 // containerUser counts if there is no remoteUser, which is who works in the container.
 func (r *reader) containerUser(v any) error {
+	if text, ok := v.(string); ok {
+		if user, err := config.GuestOwner(text); err == nil {
+			r.result.ContainerUser = user
+		}
+	}
 	if r.hasRemoteUser {
 		return errors.New("remoteUser counts")
 	}
@@ -226,10 +233,6 @@ func amount(v any, parse func(string) (int64, error), to *int64) error {
 	}
 	return err
 }
-
-func (r *reader) setup(v any) error { return r.commands(v, &r.result.Config.Setup) }
-
-func (r *reader) start(v any) error { return r.commands(v, &r.result.Start) }
 
 // commands takes a text for a shell, a list that is a program with its arguments, or an object of
 // such, which here run one after the other.

@@ -1,6 +1,9 @@
 package session
 
 import (
+	"archive/tar"
+	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,11 +22,12 @@ import (
 //
 //	registry start NAME [tls] [basic|bearer]  with tls, NAME.pem has its certificate
 //	registry push NAME IMAGE KIND [TEXT]      busybox, with TEXT in /etc/greeting; foreign: for another machine
+//	registry feature NAME IMAGE DIRECTORY     a feature of a dev container, of the files in a directory
 //	registry fault NAME FAULT [N]             what it does from now on; none: nothing
 //	registry asked NAME PART                  print how many requests had PART in their path since it was last asked
 //	registry stop NAME
 func registryCommand(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) >= 2, "registry start|push|fault|asked|stop NAME [ARGUMENT...]")
+	usage(ts, !neg && len(args) >= 2, "registry start|push|feature|fault|asked|stop NAME [ARGUMENT...]")
 	w, name, rest := worldOf(ts), args[1], args[2:]
 	if args[0] == "start" {
 		startRegistry(ts, name, rest)
@@ -38,6 +42,8 @@ func registryCommand(ts *testscript.TestScript, neg bool, args []string) {
 		image, err := registryImage(rest[1], append(rest[2:], "hello")[0])
 		ts.Check(err)
 		ts.Check(r.Push(rest[0], image))
+	case args[0] == "feature" && len(rest) == 2:
+		ts.Check(pushFeature(r, rest[0], ts.MkAbs(rest[1])))
 	case args[0] == "fault" && len(rest) >= 1:
 		fault, err := registryFault(append(rest, "0"))
 		ts.Check(err)
@@ -76,6 +82,18 @@ func startRegistry(ts *testscript.TestScript, name string, how []string) {
 	if o.TLS {
 		ts.Check(os.WriteFile(ts.MkAbs(name+".pem"), r.CA(), 0o600))
 	}
+}
+
+func pushFeature(r *registrytest.Registry, nameTag, dir string) error {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	if err := errors.Join(w.AddFS(os.DirFS(dir)), w.Close()); err != nil {
+		return err
+	}
+	_, err := r.PushArtifact(nameTag, registrytest.Artifact{
+		Config: "application/vnd.devcontainers", Layer: "application/vnd.devcontainers.layer.v1+tar", Data: b.Bytes(),
+	})
+	return err
 }
 
 // registryImage makes an image for the architecture of its kind, with text in a file and a variable.

@@ -1,4 +1,6 @@
-package devcontainer
+// Package jsonc reads JSON with comments and trailing commas, as the files of dev containers are
+// written.
+package jsonc
 
 import (
 	"bytes"
@@ -8,9 +10,9 @@ import (
 	"io"
 )
 
-// plainJSON replaces comments and trailing commas, which devcontainer.json may have, by spaces, so
+// Plain replaces comments and trailing commas by spaces, so
 // that lines and offsets stay.
-func plainJSON(data []byte) []byte {
+func Plain(data []byte) []byte {
 	out := bytes.Clone(data)
 	comma := -1 // the last comma behind which nothing but space has come
 	for i := 0; i < len(out); i++ {
@@ -58,15 +60,15 @@ func endOfComment(data []byte, at int) int {
 	return len(data)
 }
 
-// member is a key of an object, with its value.
-type member struct {
-	key   string
-	value json.RawMessage
-	line  int
+// Member is a key of an object, with its value.
+type Member struct {
+	Key   string
+	Value json.RawMessage
+	Line  int
 }
 
-// members returns the keys of an object in the order of the file.
-func members(data []byte) ([]member, error) {
+// Members returns the keys of an object in the order of the text, which is plain JSON.
+func Members(data []byte) ([]Member, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	lineAt := func(offset int64) int {
 		return 1 + bytes.Count(data[:min(max(offset, 0), int64(len(data)))], []byte("\n"))
@@ -86,15 +88,15 @@ func members(data []byte) ([]member, error) {
 	} else if t != json.Delim('{') {
 		return nil, fmt.Errorf("line %d: it is not an object", lineAt(d.InputOffset()))
 	}
-	var all []member
+	var all []Member
 	for d.More() {
 		t, err := d.Token()
 		if err != nil {
 			return nil, explain(err)
 		}
-		m := member{line: lineAt(d.InputOffset())}
-		m.key, _ = t.(string) // JSON has no other keys
-		if err := d.Decode(&m.value); err != nil {
+		m := Member{Line: lineAt(d.InputOffset())}
+		m.Key, _ = t.(string) // JSON has no other keys
+		if err := d.Decode(&m.Value); err != nil {
 			return nil, explain(err)
 		}
 		all = append(all, m)
