@@ -1,6 +1,7 @@
 package feature
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -148,4 +149,17 @@ func TestLocal(t *testing.T) {
 		os.Remove(filepath.Join(dir, installFile))
 		return os.Symlink(metadataFile, filepath.Join(dir, installFile))
 	})
+}
+
+// TestFullDisk is nobody's fault but the disk's.
+func TestFullDisk(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	_, err = repack(bytes.NewReader(described(t, `{"id": "a"}`)), full, "a")
+	if err := unusable(ID{text: "./a"}, err, ""); api.KindOf(err) != api.KindNoSpace {
+		t.Error(err)
+	}
 }

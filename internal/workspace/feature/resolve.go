@@ -153,10 +153,7 @@ func (r *resolver) get(ctx context.Context, request Request) (*Feature, error) {
 func (r *resolver) files(ctx context.Context, f *Feature, w io.Writer) ([]byte, error) {
 	if f.ID.local != "" {
 		metadata, err := packLocal(r.wanted.Top, f.ID.local, w, f.Dir)
-		if err != nil {
-			return nil, invalid(f.ID, "%w", err)
-		}
-		return metadata, nil
+		return metadata, unusable(f.ID, err, "")
 	}
 	r.report(api.Progress{Step: "feature", Message: "getting the feature " + f.ID.String()})
 	found, err := r.cache.registries.FindArtifact(ctx, f.ID.ref, artifact)
@@ -175,8 +172,18 @@ func (r *resolver) files(ctx context.Context, f *Feature, w io.Writer) ([]byte, 
 	defer archive.Close()
 	r.cache.used[digest] = true
 	metadata, err := repack(archive, w, f.Dir)
-	if err != nil {
-		return nil, invalid(f.ID, "%w", err).WithHint("report it to the feature's author, or use another version of it")
+	return metadata, unusable(f.ID, err, "report it to the feature's author, or use another version of it")
+}
+
+// unusable explains why the files of a feature could not be stored. A full disk is not its fault.
+func unusable(id ID, err error, hint string) error {
+	switch {
+	case err == nil:
+		return nil
+	case fsx.IsNoSpace(err):
+		return fsx.DiskError("store a feature", err)
 	}
-	return metadata, nil
+	e := invalid(id, "%w", err)
+	e.Hint = hint
+	return e
 }
