@@ -52,6 +52,7 @@ build:
 	@scripts/need-go.sh '$(GO_HOME)'
 	@mkdir -p '$(BIN)'; [ '$(BIN)' = bin ] || echo "make: bin/ belongs to someone else; building in $(BIN)" >&2
 	@GOWORK=off go build -trimpath -ldflags '$(LDFLAGS)' -o '$(BIN)/' $(addprefix ./cmd/,$(PROGRAMS))
+	@ln -sf banger '$(BIN)/git-remote-banger' # git's name for it, for URLs such as banger::dev
 
 # What the tests need beside what `make run` needs.
 deps:

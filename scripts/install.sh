@@ -144,11 +144,13 @@ place() {
 	*) prefix=$PWD/$prefix ;;
 	esac
 	check_owner "$prefix"
-	lib=$prefix/lib/banger command=$prefix/bin/banger
-	if [ -e "$command" ] || [ -L "$command" ]; then
-		[ "$(readlink "$command")" = ../lib/banger/current/banger ] ||
-			die "cannot install the command $command: banger did not make the file that is there" "mv '$command' '$command.other'"
-	fi
+	lib=$prefix/lib/banger command=$prefix/bin/banger helper=$prefix/bin/git-remote-banger
+	for name in "$command" "$helper"; do
+		if [ -e "$name" ] || [ -L "$name" ]; then
+			[ "$(readlink "$name")" = ../lib/banger/current/banger ] ||
+				die "cannot install the command $name: banger did not make the file that is there" "mv '$name' '$name.other'"
+		fi
+	done
 	lock_updates
 	mkdir -p "$lib/versions" "$prefix/bin" || die "cannot install below $prefix"
 	# What a killed run left; a run that is not finished after an hour never will be.
@@ -287,6 +289,7 @@ switch_to() {
 	fi
 	relink "versions/$version" "$lib/current"
 	relink ../lib/banger/current/banger "$command"
+	relink ../lib/banger/current/banger "$helper" # git's name for it (gitremote-helpers(7))
 	flush
 }
 

@@ -3,8 +3,15 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 
 	"banger/internal/cli"
 )
 
-func main() { os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() {
+	main := cli.Main
+	if filepath.Base(os.Args[0]) == cli.GitRemoteProgram {
+		main = cli.GitRemote
+	}
+	os.Exit(main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}

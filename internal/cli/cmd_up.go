@@ -309,8 +309,8 @@ func (u *up) report(p *progress) api.Report {
 func (u *up) send(ctx context.Context, c *client.Client, vm api.VM) (workspace.Shipment, error) {
 	p, g := u.a.std.newProgress(), c.Guest(vm.ID)
 	sent, err := u.w.Ship(ctx, g, workspace.Cargo{
-		VM: vm, Directory: u.dir, Select: u.ship.selection(), Git: u.ship.git(), Report: u.report(p),
-		Placed: func(ctx context.Context) error { return u.placed(ctx, c, vm) },
+		VM: vm, Directory: u.dir, User: u.owner(vm), Select: u.ship.selection(), Git: u.ship.git(), Report: u.report(p),
+		Placed: func(ctx context.Context) error { return u.own(ctx, g, vm) },
 		Note:   func(path, what string) { u.a.std.note("%s: %s", filecopy.Quote(path), what) },
 	})
 	p.done()

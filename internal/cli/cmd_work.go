@@ -23,7 +23,8 @@ and branches stay as they are until you ask for a change.`,
 		Args:    noArgs,
 		RunE:    showHelp,
 	}
-	cmd.AddCommand(newWorkStatus(a), newWorkDiff(a), newWorkLog(a), newWorkApply(a), newWorkUndo(a), newWorkBranch(a), newWorkMerge(a), newWorkPrune(a))
+	cmd.AddCommand(newWorkStatus(a), newWorkDiff(a), newWorkLog(a), newWorkApply(a), newWorkUndo(a), newWorkBranch(a), newWorkMerge(a), newWorkFetch(a),
+		newWorkPrune(a))
 	return cmd
 }
 
@@ -39,17 +40,8 @@ type work struct {
 // lookAt collects what the guest of a workspace's VM has now. Whoever calls it holds the
 // workspace's lock until unlock.
 func (a *app) lookAt(ctx context.Context, path string) (w work, unlock func(), err error) {
-	if w.Workspace, err = openWorkspace(ctx, path); err != nil {
-		return w, nil, err
-	}
-	c, err := a.client()
+	w, c, unlock, err := a.findWork(ctx, path)
 	if err != nil {
-		return w, nil, err
-	}
-	if w.vm, err = workspaceVM(ctx, c, w.Workspace); err != nil {
-		return w, nil, err
-	}
-	if unlock, err = w.Lock(ctx, a.waitingFor(w.Workspace)); err != nil {
 		return w, nil, err
 	}
 	if err = a.collect(ctx, c, &w); err != nil {
@@ -58,18 +50,37 @@ func (a *app) lookAt(ctx context.Context, path string) (w work, unlock func(), e
 	return w, unlock, err
 }
 
+// findWork finds a workspace and its VM, which has been sent the files. Whoever calls it holds the
+// workspace's lock until unlock.
+func (a *app) findWork(ctx context.Context, path string) (w work, c *client.Client, unlock func(), err error) {
+	if w.Workspace, err = openWorkspace(ctx, path); err != nil {
+		return w, nil, nil, err
+	}
+	if c, err = a.client(); err != nil {
+		return w, nil, nil, err
+	}
+	if w.vm, err = workspaceVM(ctx, c, w.Workspace); err != nil {
+		return w, nil, nil, err
+	}
+	if unlock, err = w.Lock(ctx, a.waitingFor(w.Workspace)); err != nil {
+		return w, nil, nil, err
+	}
+	var known bool
+	w.shipment, known, err = w.Shipment(w.vm.ID)
+	if err == nil && !(known && w.shipment.Done) {
+		err = api.Errorf(api.KindConflict, "VM %s has not been sent the files of %s", w.vm.Name, w.Repo.Top()).WithHint("banger up   sends them")
+	}
+	if err != nil {
+		unlock()
+	}
+	return w, c, unlock, err
+}
+
 func (a *app) waitingFor(w *workspace.Workspace) func() {
 	return func() { a.std.note("waiting for another command that works on %s", filecopy.Quote(w.Repo.Top())) }
 }
 
-func (a *app) collect(ctx context.Context, c *client.Client, w *work) (err error) {
-	var known bool
-	if w.shipment, known, err = w.Shipment(w.vm.ID); err != nil {
-		return err
-	}
-	if !known || !w.shipment.Done {
-		return api.Errorf(api.KindConflict, "VM %s has not been sent the files of %s", w.vm.Name, w.Repo.Top()).WithHint("banger up   sends them")
-	}
+func (a *app) collect(ctx context.Context, c *client.Client, w *work) error {
 	if w.vm.State != api.StateRunning {
 		w.guest = w.Newest(w.shipment)
 		a.std.note("VM %s is %s: this is what it had when it was last looked at", w.vm.Name, w.vm.State)

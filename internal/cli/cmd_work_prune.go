@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 
+	"banger/internal/workspace/history"
+
 	"github.com/spf13/cobra"
 )
 
@@ -13,8 +15,9 @@ func newWorkPrune(a *app) *cobra.Command {
 		Use:   "prune [PATH]",
 		Short: "Remove old snapshots of a workspace",
 		Long: `Remove the oldest snapshots of the workspace below refs/banger. Those that are still
-needed stay: of what was sent, and of what was last applied. Git removes the contents
-when nothing else refers to them (git gc).`,
+needed stay: of what was sent, and of what was last applied. The same number stays of
+the commits that "banger work fetch" has named. Git removes the contents when nothing
+else refers to them (git gc).`,
 		Example: "  banger work prune --keep 20",
 		Args:    arguments(0, 1, "at most one directory"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -30,6 +33,13 @@ when nothing else refers to them (git gc).`,
 			removed, err := w.Workspace.Prune(cmd.Context(), w.shipment, n)
 			for _, c := range removed {
 				fmt.Fprintln(a.std.out, c.Ref)
+			}
+			if err != nil {
+				return err
+			}
+			former, err := history.Prune(cmd.Context(), w.Repo, w.shipment.Series, n)
+			for _, ref := range former {
+				fmt.Fprintln(a.std.out, ref)
 			}
 			return err
 		},

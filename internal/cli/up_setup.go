@@ -118,21 +118,17 @@ func (u *up) asRoot(ctx context.Context, g *client.Guest, exec api.Exec) (int, e
 	return exit.Code, errors.Join(waitErr, err)
 }
 
-// placed prepares the files that were sent for who works with them. Features come first: they may
-// make that user.
-func (u *up) placed(ctx context.Context, c *client.Client, vm api.VM) error {
-	if _, err := u.installFeatures(ctx, c, vm, nil); err != nil {
-		return err
+// owner is the user of the guest who works with the files; empty: root.
+func (u *up) owner(vm api.VM) string {
+	if u.project.User == "" && vm.ImageConfig != nil {
+		return vm.ImageConfig.User
 	}
-	return u.own(ctx, c.Guest(vm.ID), vm)
+	return u.project.User
 }
 
 // own gives the files that were sent to the user of the guest who works with them.
 func (u *up) own(ctx context.Context, g *client.Guest, vm api.VM) error {
-	user := u.project.User
-	if user == "" && vm.ImageConfig != nil {
-		user = vm.ImageConfig.User
-	}
+	user := u.owner(vm)
 	if user == "" || user == "root" || user == "0" {
 		return nil
 	}

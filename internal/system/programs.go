@@ -13,10 +13,10 @@ import (
 	"banger/internal/paths"
 )
 
-// programs are all installed programs; commands are those for users.
+// programs are all installed programs; commands are the names of banger for users, and for git.
 var (
 	programs = []string{"banger", "bangerd", "bangerd-root", "banger-agent"}
-	commands = []string{"banger"}
+	commands = []string{"banger", "git-remote-banger"}
 )
 
 const (
@@ -24,7 +24,7 @@ const (
 	current      = paths.Programs + "/current"
 	stagePrefix  = ".stage-"
 	spareSpace   = 32 << 20 // besides the programs: units, record, logs
-	fromCommands = "../lib/banger/current/"
+	fromCommands = "../lib/banger/current/banger"
 )
 
 // programsIn checks that a directory contains all programs, and returns their size in
@@ -132,7 +132,7 @@ func (p programDir) version() string {
 	return filepath.Base(target)
 }
 
-// ourCommand reports whether banger's link for a command exists; another file in its
+// ourCommand reports whether banger's link of a name exists; another file in its
 // place is an error.
 func (p programDir) ourCommand(name string) (bool, error) {
 	path := filepath.Join(paths.Commands, name)
@@ -140,7 +140,7 @@ func (p programDir) ourCommand(name string) (bool, error) {
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return false, nil
-	case err == nil && target == fromCommands+name:
+	case err == nil && target == fromCommands:
 		return true, nil
 	}
 	return false, api.Errorf(api.KindConflict, "cannot install the command %s: another file is there", path).
@@ -152,7 +152,7 @@ func (p programDir) linkCommands() error {
 		if err := os.MkdirAll(p.path(paths.Commands), 0o755); err != nil {
 			return api.AsError(err)
 		}
-		if err := fsx.Relink(fromCommands+name, filepath.Join(p.path(paths.Commands), name)); err != nil {
+		if err := fsx.Relink(fromCommands, filepath.Join(p.path(paths.Commands), name)); err != nil {
 			return fsx.DiskError("install the command "+name, err)
 		}
 	}

@@ -162,6 +162,7 @@ func TestInstallRefuses(t *testing.T) {
 		"a program is no program": {func(fx *fixture) { fx.t.Helper(); _ = os.Chmod(filepath.Join(fx.from, "banger-agent"), 0o644) },
 			nil, api.KindInvalid, "no program banger-agent"},
 		"another's command": {func(fx *fixture) { fx.write(paths.Commands+"/banger", "x", 0o755) }, nil, api.KindConflict, "/usr/local/bin/banger: another file is there"},
+		"another's helper":  {func(fx *fixture) { fx.write(paths.Commands+"/git-remote-banger", "x", 0o755) }, nil, api.KindConflict, "/usr/local/bin/git-remote-banger: another file is there"},
 		"another's link":    {func(fx *fixture) { _ = os.Symlink("/opt/banger", fx.path(paths.Commands+"/banger")) }, nil, api.KindConflict, "another file is there"},
 		"another's rules":   {func(fx *fixture) { fx.write(udevFile, "x", 0o644) }, nil, api.KindConflict, "59-banger.rules: another file is there"},
 		"another's unit":    {func(fx *fixture) { fx.write(unitDir+"/"+DaemonUnit, "[Unit]", 0o644) }, nil, api.KindConflict, "bangerd.service: another file is there"},

@@ -26,6 +26,7 @@ type Guest interface {
 type Cargo struct {
 	VM        api.VM
 	Directory string // in the guest
+	User      string // of the guest, to whom Placed gives the files; empty: the image's, or root
 	Select    gitrepo.Select
 	Git       gitrepo.GitOptions
 	// Placed, unless nil, is called when the guest has the files, before they are listed.
@@ -60,7 +61,7 @@ func (w *Workspace) Ship(ctx context.Context, g Guest, c Cargo) (Sent, error) {
 		return Sent{}, err
 	}
 	shipment := Shipment{
-		Workspace: w.Repo.Top(), VM: c.VM.ID, Series: c.VM.Name, Directory: c.Directory, Commit: snapshot.ID, Time: time.Now(),
+		Workspace: w.Repo.Top(), VM: c.VM.ID, Series: c.VM.Name, Directory: c.Directory, User: c.User, Commit: snapshot.ID, Time: time.Now(),
 		Ignored: c.Select.IncludeIgnored,
 	}
 	if err := w.Save(shipment); err != nil {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"banger/api"
@@ -21,6 +22,7 @@ type Shipment struct {
 	VM        string // its id
 	Series    string // of its snapshots: the name that the VM had
 	Directory string // in the guest
+	User      string // of the guest, who has the files; empty: the image's, or root
 	// Done is false while the files are on their way: what is in the directory is then no work
 	// of the guest's.
 	Done   bool
@@ -60,6 +62,21 @@ func (w *Workspace) Shipment(id string) (s Shipment, ok bool, err error) {
 			WithHint("if the file is damaged: banger up --new   continues in another VM, and the files of this one stay in it")
 	}
 	return s, true, nil
+}
+
+// ShipmentTo returns what the user whose states these are has sent to a VM, of whichever workspace.
+func ShipmentTo(states string, vm api.VM) (s Shipment, ok bool, err error) {
+	top := vm.Labels[Label]
+	if top == "" {
+		return Shipment{}, false, nil
+	}
+	name, found := strings.CutPrefix(top, "sha256:")
+	if !found {
+		name = digest(top)
+	} else if !filepath.IsLocal(name) || filepath.Base(name) != name { // a label is any text
+		return Shipment{}, false, nil
+	}
+	return (&Workspace{dir: filepath.Join(states, name)}).Shipment(vm.ID)
 }
 
 // Save records a shipment.

@@ -36,7 +36,9 @@ func installAgain(l *Lab) {
 	l.Answering()
 	l.Unharmed("web", before)
 	l.Contains("the status", l.Run("banger system status"), owner)
-	l.Run("test $(readlink -f /usr/local/bin/banger) = $(readlink -f /usr/local/lib/banger/current/banger)")
+	for _, name := range []string{"banger", "git-remote-banger"} {
+		l.Run("test $(readlink -f /usr/local/bin/%s) = $(readlink -f /usr/local/lib/banger/current/banger)", name)
+	}
 	l.Dev("banger version")
 	l.Run("systemd-analyze verify bangerd.service bangerd-root.service banger.slice")
 	l.NoLeaks()

@@ -50,8 +50,8 @@ var known = map[string][]string{
 	"client":               {"internal/guest", "internal/guest/forward", "internal/guest/manifest", "internal/guest/stdio", "internal/treewatch"},
 	"internal/daemonstart": {"client", "internal/config"},
 	"internal/cli": {"client", "internal/daemonstart", "internal/host/console", "internal/guest", "internal/guest/forward", "internal/guest/stdio", "internal/config", "internal/doctor", "internal/cli/sshconfig", "internal/system", "internal/system/fcrelease", "internal/fetch", "internal/rootapi", "internal/update", "internal/update/journal", "internal/update/repo",
-		"internal/guest/filecopy", "internal/vm/filesync", "internal/workspace", "internal/workspace/apply", "internal/workspace/branch", "internal/workspace/devcontainer", "internal/workspace/feature",
-		"internal/workspace/gitrepo", "internal/workspace/project", "internal/workspace/review"},
+		"internal/guest/filecopy", "internal/vm/filesync", "internal/workspace", "internal/workspace/apply", "internal/workspace/branch", "internal/workspace/devcontainer",
+		"internal/workspace/gitremote", "internal/workspace/gitrepo", "internal/workspace/history", "internal/workspace/project", "internal/workspace/review"},
 
 	"internal/update": {
 		"client", "internal/daemonstart", "internal/op", "internal/host/proc", "internal/system", "internal/system/record", "internal/host/systemd",
@@ -189,15 +189,16 @@ var known = map[string][]string{
 	"internal/workspace/live":    {},
 
 	// Work trees, on the host, as the user. What comes from a guest is data to all of them.
-	"internal/workspace/apply":    {"internal/workspace/objects", "internal/workspace/treename"},
-	"internal/workspace/branch":   {"internal/workspace/objects"},
-	"internal/workspace/incoming": {"internal/workspace/objects", "internal/workspace/treename"},
-	"internal/workspace/marks":    {},
-	"internal/workspace/objects":  {},
-	"internal/workspace/review":   {"internal/workspace/marks", "internal/workspace/objects", "internal/workspace/treename"},
-	"internal/workspace/treename": {},
-	"internal/workspace/treesync": {"internal/workspace/apply", "internal/workspace/incoming", "internal/workspace/objects"},
-	"internal/workspace/worktest": {"internal/workspace/incoming", "internal/workspace/treesync"}, // for tests
+	"internal/workspace/apply":     {"internal/workspace/objects", "internal/workspace/treename"},
+	"internal/workspace/branch":    {"internal/workspace/objects"},
+	"internal/workspace/gitremote": {},
+	"internal/workspace/history":   {"internal/workspace/treename"},
+	"internal/workspace/incoming":  {"internal/workspace/objects", "internal/workspace/treename"},
+	"internal/workspace/marks":     {},
+	"internal/workspace/objects":   {},
+	"internal/workspace/review":    {"internal/workspace/marks", "internal/workspace/objects", "internal/workspace/treename"},
+	"internal/workspace/treename":  {},
+	"internal/workspace/worktest":  {"internal/workspace/incoming"}, // for tests
 
 	"internal/guest/agent/process":   {"internal/guest/agentproto"},
 	"internal/guest/agent/transport": {"internal/guest/agentproto"},

@@ -22,10 +22,11 @@ func Become() {
 	publish.Main()
 }
 
-// Programs are banger and bangerd, for testscript.Main.
+// Programs are banger, under both of its names, and bangerd, for testscript.Main.
 func Programs() map[string]func() {
 	return map[string]func(){
-		"banger": func() { os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+		cli.GitRemoteProgram: func() { os.Exit(cli.GitRemote(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+		"banger":             func() { os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 		"bangerd": func() {
 			info := buildinfo.Get()
 			version := cmp.Or(os.Getenv("TEST_DAEMON_VERSION"), info.Version)

@@ -156,6 +156,7 @@ func (p *place) tree() string {
 }
 
 const installed = `bin/banger ../lib/banger/current/banger
+bin/git-remote-banger ../lib/banger/current/banger
 lib/banger/current versions/v1.2.3
 lib/banger/versions/v1.2.3/banger
 lib/banger/versions/v1.2.3/banger-agent

@@ -68,6 +68,7 @@ func TestDeb(t *testing.T) {
 drwxr-xr-x 0/0 0 2026-01-02 03:04 ./usr/
 drwxr-xr-x 0/0 0 2026-01-02 03:04 ./usr/bin/
 lrwxrwxrwx 0/0 0 2026-01-02 03:04 ./usr/bin/banger -> ../lib/banger/banger
+lrwxrwxrwx 0/0 0 2026-01-02 03:04 ./usr/bin/git-remote-banger -> ../lib/banger/banger
 drwxr-xr-x 0/0 0 2026-01-02 03:04 ./usr/lib/
 drwxr-xr-x 0/0 0 2026-01-02 03:04 ./usr/lib/banger/
 -rwxr-xr-x 0/0 31 2026-01-02 03:04 ./usr/lib/banger/banger
@@ -147,6 +148,7 @@ func TestRPM(t *testing.T) {
 		got += line + "\n"
 	}
 	want := `0120777 /usr/bin/banger ../lib/banger/banger
+0120777 /usr/bin/git-remote-banger ../lib/banger/banger
 040755 /usr/lib/banger
 0100755 /usr/lib/banger/banger
 0100755 /usr/lib/banger/banger-agent

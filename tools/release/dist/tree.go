@@ -17,7 +17,9 @@ func tree(source string, programs []File) ([]File, error) {
 	for _, p := range programs {
 		files = append(files, File{Name: "/usr/lib/banger/" + p.Name, Mode: 0o755, Data: p.Data})
 	}
-	files = append(files, File{Name: "/usr/bin/banger", Mode: 0o777, Link: "../lib/banger/banger"})
+	for _, name := range []string{"banger", "git-remote-banger"} { // the other is git's name for it
+		files = append(files, File{Name: "/usr/bin/" + name, Mode: 0o777, Link: "../lib/banger/banger"})
+	}
 	for name, to := range map[string]string{"LICENSE": "copyright", "README.md": "README.md", "CHANGELOG.md": "CHANGELOG.md"} {
 		data, err := os.ReadFile(filepath.Join(source, name))
 		if errors.Is(err, os.ErrNotExist) {
