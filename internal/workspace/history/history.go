@@ -46,8 +46,9 @@ type Result struct {
 	Total    int // branches that were taken, changed or not
 }
 
-// safe are settings beside those of Repo.Git. Without a pack for few objects too, git would write
-// each as soon as it has it, before it has checked all.
+// safe are settings beside those of Repo.Git. Few objects are to come in a pack, too: git would write
+// them one by one, before it has checked all, and would not look at them again in the next fetch.
+// (Git 2.32 and later do that on their own if they check.)
 var safe = []string{
 	"-c", "transfer.fsckObjects=true", "-c", "fetch.fsckObjects=true", "-c", "fetch.unpackLimit=1",
 	"-c", "fetch.writeCommitGraph=false", "-c", "fetch.pruneTags=false", "-c", "submodule.recurse=false",

@@ -192,6 +192,21 @@ func hostileTree(t *testing.T, guest *worktest.Repo, blob string) string {
 	return guest.Run(t, "hash-object", "-t", "tree", "-w", "--literally", path)
 }
 
+// TestARefusedPackIsNotThere: what git finds out only when it has all objects, as that a blob is a
+// .gitmodules file. Objects that are there are never checked again, and a second fetch succeeds.
+func TestARefusedPackIsNotThere(t *testing.T) {
+	host, guest := pair(t)
+	guest.Commit(t, map[string]string{".gitmodules": "[submodule \"../../x\"]\n\tpath = x\n\turl = https://example.invalid\n"})
+	for range 2 {
+		if _, err := history.Fetch(ctx, host, request(guest)); err == nil || !strings.Contains(err.Error(), "gitmodulesName") {
+			t.Fatalf("%v", err)
+		}
+	}
+	if _, err := host.Git(ctx, nil, nil, "cat-file", "-e", guest.Run(t, "rev-parse", "HEAD")); err == nil {
+		t.Error("the commit is in the repository")
+	}
+}
+
 func TestNamesThatAreRefused(t *testing.T) {
 	host, guest := pair(t)
 	guest.Commit(t, map[string]string{"a": "1"})
