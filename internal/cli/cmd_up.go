@@ -12,7 +12,6 @@ import (
 	"banger/client"
 	"banger/internal/config"
 	"banger/internal/guest/filecopy"
-	"banger/internal/size"
 	"banger/internal/workspace"
 	"banger/internal/workspace/devcontainer"
 	"banger/internal/workspace/feature"
@@ -33,6 +32,7 @@ type up struct {
 	quiet   bool
 	allow   bool
 	setUp   bool
+	single  bool // of `vm run PATH`: the VM becomes no workspace's
 	write   bool
 	dryRun  bool
 	w       *workspace.Workspace
@@ -199,8 +199,8 @@ func (u *up) confirm(ctx context.Context) error {
 	case u.allow:
 		return allowed.Allow(reach, time.Now())
 	}
-	return api.Errorf(api.KindDenied, "cannot use %s: it asks for more than the VM:\n  it %s", cmp.Or(u.container.File, project.Name), strings.Join(needs, "\n  it ")).
-		WithHint("banger up --allow   if you agree; you are asked again when that changes")
+	return api.Errorf(api.KindDenied, "cannot use %s: it asks for more than the VM:\n  it %s", cmp.Or(u.file, project.Name), strings.Join(needs, "\n  it ")).
+		WithHint("%s --allow   if you agree; you are asked again when that changes", u.command())
 }
 
 // ownNetwork is the network that a VM has by the user's settings, if banger.toml asks for one.
@@ -231,20 +231,7 @@ func (u *up) prepare(ctx context.Context, c *client.Client, req api.CreateVM) (a
 	if err != nil {
 		return vm, err
 	}
-	shipment, known, err := u.w.Shipment(vm.ID)
-	if err != nil {
-		return vm, err
-	}
-	if !known || !shipment.Done {
-		if shipment, err = u.send(ctx, c, vm); err != nil {
-			return vm, err
-		}
-	}
-	u.dir = shipment.Directory
-	if err := u.runSetup(ctx, c, vm, shipment); err != nil {
-		return vm, err
-	}
-	return vm, u.runOnStart(ctx, c.Guest(vm.ID))
+	return vm, u.fill(ctx, c, vm)
 }
 
 // machine returns the workspace's VM, running: an existing one, or a new one.
@@ -290,7 +277,9 @@ func (u *up) create(ctx context.Context, c *client.Client, req api.CreateVM, all
 	if req.Labels == nil {
 		req.Labels = map[string]string{}
 	}
-	req.Labels[workspace.Label] = u.w.Label()
+	if !u.single {
+		req.Labels[workspace.Label] = u.w.Label()
+	}
 	req.Start, req.Force = true, u.force
 	u.started = true
 	p := u.a.std.newProgress()
@@ -303,21 +292,4 @@ func (u *up) report(p *progress) api.Report {
 		return nil
 	}
 	return p.report
-}
-
-// send sends the files.
-func (u *up) send(ctx context.Context, c *client.Client, vm api.VM) (workspace.Shipment, error) {
-	p, g := u.a.std.newProgress(), c.Guest(vm.ID)
-	sent, err := u.w.Ship(ctx, g, workspace.Cargo{
-		VM: vm, Directory: u.dir, User: u.owner(vm), Select: u.ship.selection(), Git: u.ship.git(), Report: u.report(p),
-		Placed: func(ctx context.Context) error { return u.own(ctx, g, vm) },
-		Note:   func(path, what string) { u.a.std.note("%s: %s", filecopy.Quote(path), what) },
-	})
-	p.done()
-	if err != nil {
-		return workspace.Shipment{}, err
-	}
-	u.a.std.note("sent %s, %s, to %s in VM %s", plural(sent.Files, "file"), size.Format(sent.Bytes), filecopy.Quote(u.dir), vm.Name)
-	shipment, _, err := u.w.Shipment(vm.ID)
-	return shipment, err
 }

@@ -29,12 +29,14 @@ type runVM struct {
 	rm             bool
 	detach, timing bool
 	force, quiet   bool
+	ship           shipFlags
+	allow          bool // of a directory's banger.toml
 }
 
 func newVMRun(a *app) *cobra.Command {
 	r := runVM{a: a}
 	cmd := &cobra.Command{
-		Use:   "run [-- COMMAND [ARGUMENT...]]",
+		Use:   "run [PATH] [-- COMMAND [ARGUMENT...]]",
 		Short: "Create a VM, start it, and run a shell or a command in it",
 		Long: `Create a VM, start it, and run a shell or a command in it. The exit status is the
 command's, 128 plus the signal's number if a signal ended it, or 125 if banger
@@ -47,22 +49,46 @@ arguments of that program. --entrypoint replaces both; if it is empty, COMMAND
 itself runs, or a shell. The image's Env, User and WorkingDir apply unless flags
 override them.
 
+With PATH, a directory, its repository or folder is sent into the VM, which is set up
+as with "banger up", and the shell or COMMAND runs there. Each time it is another VM,
+and "banger work" does not know it. With --rm, files that have changed in the VM become
+a snapshot below refs/banger before the VM is deleted, and commits become branches as
+with "banger work fetch". If that fails, the VM stays. Files that git ignores are
+deleted with it.
+
 With --detach the command runs in the background without a terminal: "banger vm
 logs" shows its output, and each start of the VM starts it again. If there is no
 command, the VM waits for "banger vm exec".`,
 		Example: `  banger vm run
   banger vm run --rm -- uname -a
+  banger vm run --rm ~/src/project -- make test
   banger vm run --name dev --memory 4G --disk 20G
   banger vm run --image web
   banger vm run --profile build -- make
   banger vm run --image web --entrypoint '' -- id
   name=$(banger vm run -d)
   banger vm run -d --name site --image web`,
-		RunE: func(cmd *cobra.Command, args []string) error { return r.run(cmd, args) },
+		Args: func(cmd *cobra.Command, args []string) error {
+			_, _, err := pathAndCommand(cmd, args)
+			return err
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path, argv, err := pathAndCommand(cmd, args)
+			switch {
+			case err != nil:
+				return err
+			case len(argv) < len(args):
+				return r.runPath(cmd, path, argv)
+			}
+			return r.run(cmd, argv)
+		},
 	}
 	r.flags.flags(a, cmd)
 	r.how.flags(cmd)
+	r.ship.flags(cmd)
 	f := cmd.Flags()
+	f.SetInterspersed(true) // flags may follow PATH; what follows -- is the command's
+	f.BoolVar(&r.allow, "allow", false, "confirm what the banger.toml of PATH asks of this host")
 	f.StringVar(&r.entrypoint, "entrypoint", "", "`PROGRAM` to run instead of the image's Entrypoint and Cmd; empty: neither")
 	f.BoolVar(&r.rm, "rm", false, "delete the VM at the end")
 	f.BoolVarP(&r.detach, "detach", "d", false, "print the VM's name and leave it running, with its command in the background")
@@ -74,6 +100,9 @@ command, the VM waits for "banger vm exec".`,
 
 func (r *runVM) run(cmd *cobra.Command, argv []string) error {
 	a := r.a
+	if given := shipFlagsGiven(cmd); given != "" {
+		return usagef(cmd, "--%s needs a directory", given)
+	}
 	if r.detach && r.how.tty {
 		return usagef(cmd, "--detach and --tty exclude each other")
 	}

@@ -42,12 +42,13 @@ commit that no branch leads to any more gets a name below refs/banger first.
 				return err
 			}
 			defer unlock()
-			return a.fetch(cmd.Context(), c, w)
+			return a.fetch(cmd.Context(), c, w, a.std.out)
 		},
 	}
 }
 
-func (a *app) fetch(ctx context.Context, c *client.Client, w work) error {
+// fetch fetches the commits, and prints which.
+func (a *app) fetch(ctx context.Context, c *client.Client, w work, out io.Writer) error {
 	if err := w.refuseFolder("fetch commits"); err != nil {
 		return err
 	}
@@ -68,7 +69,7 @@ func (a *app) fetch(ctx context.Context, c *client.Client, w work) error {
 	if err != nil {
 		return err
 	}
-	return a.printFetched(ctx, w, fetched)
+	return a.printFetched(ctx, w, fetched, out)
 }
 
 // needGit refuses a guest without git: git itself would explain that badly.
@@ -110,7 +111,7 @@ func helperOnPath(env func(string) string) (path []string, remove func(), err er
 // maxMarked is how many branches are looked at for what deserves a look.
 const maxMarked = 10
 
-func (a *app) printFetched(ctx context.Context, w work, r history.Result) error {
+func (a *app) printFetched(ctx context.Context, w work, r history.Result, out io.Writer) error {
 	vm := w.shipment.Series
 	t := newTable("BRANCH", "COMMIT", "NEW COMMITS", "FORMER")
 	var marked []history.Branch
@@ -129,7 +130,7 @@ func (a *app) printFetched(ctx context.Context, w work, r history.Result) error 
 	}
 	var err error
 	if len(r.Branches) > 0 {
-		err = t.write(a.std.out)
+		err = t.write(out)
 	} else if len(r.Refused) == 0 {
 		a.std.note("VM %s has nothing that is new here", w.vm.Name)
 	}

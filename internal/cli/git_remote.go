@@ -92,7 +92,7 @@ func repositoryOf(vm api.VM, path string) (api.Exec, error) {
 	if err != nil {
 		return api.Exec{}, err
 	}
-	s, known, err := workspace.ShipmentTo(p.Workspaces(), vm)
+	s, known, err := workspace.ShipmentTo(p.Workspaces(), vm.ID)
 	switch {
 	case err != nil && path == "":
 		return api.Exec{}, err

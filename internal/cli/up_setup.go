@@ -94,7 +94,7 @@ func (u *up) setupCommand(ctx context.Context, g *client.Guest, command project.
 	code, err := u.asRoot(ctx, g, api.Exec{Argv: command, Dir: u.dir, Env: u.project.Environ(nil)})
 	if err == nil && code != 0 {
 		err = api.Errorf(api.KindInvalid, "the setup failed: %s: exit status %d", shown, code).
-			WithHint("banger up   tries it again; banger vm shell %s   opens a shell without it", g.Name())
+			WithHint("%s   tries it again; banger vm shell %s   opens a shell without it", u.command(), g.Name())
 	}
 	return err
 }

@@ -1,11 +1,16 @@
 package cli
 
 import (
+	"context"
 	"slices"
 	"strconv"
 	"strings"
 
 	"banger/api"
+	"banger/client"
+	"banger/internal/guest/filecopy"
+	"banger/internal/size"
+	"banger/internal/workspace"
 	"banger/internal/workspace/gitrepo"
 	"banger/internal/workspace/project"
 
@@ -67,6 +72,16 @@ func (s *shipFlags) flags(cmd *cobra.Command) {
 	f.IntVar(&s.depth, "depth", 0, "commits of history that the guest gets (default: 50)")
 }
 
+// shipFlagsGiven returns a flag that was given, and is only for what is sent.
+func shipFlagsGiven(cmd *cobra.Command) string {
+	for _, name := range []string{"commit", "include-ignored", "branch", "history", "depth", "allow"} {
+		if cmd.Flags().Changed(name) {
+			return name
+		}
+	}
+	return ""
+}
+
 func (s *shipFlags) include(sync project.Sync) { s.ignored = append(s.ignored, sync.Include...) }
 
 func (s *shipFlags) selection() gitrepo.Select {
@@ -75,4 +90,48 @@ func (s *shipFlags) selection() gitrepo.Select {
 
 func (s *shipFlags) git() gitrepo.GitOptions {
 	return gitrepo.GitOptions{Depth: s.depth, History: s.history, Branch: s.branch}
+}
+
+// command is what the user has typed, to type it again.
+func (u *up) command() string {
+	if u.single {
+		return "banger vm run"
+	}
+	return "banger up"
+}
+
+// fill makes sure that a VM that runs has the files, and is set up.
+func (u *up) fill(ctx context.Context, c *client.Client, vm api.VM) error {
+	shipment, known, err := u.w.Shipment(vm.ID)
+	if err != nil {
+		return err
+	}
+	g := c.Guest(vm.ID)
+	if !known || !shipment.Done {
+		if shipment, err = u.send(ctx, g, vm); err != nil {
+			return err
+		}
+	}
+	u.dir = shipment.Directory
+	if err := u.runSetup(ctx, g, vm, shipment); err != nil {
+		return err
+	}
+	return u.runOnStart(ctx, g)
+}
+
+// send sends the files.
+func (u *up) send(ctx context.Context, g *client.Guest, vm api.VM) (workspace.Shipment, error) {
+	p := u.a.std.newProgress()
+	sent, err := u.w.Ship(ctx, g, workspace.Cargo{
+		VM: vm, Directory: u.dir, User: u.owner(vm), Select: u.ship.selection(), Git: u.ship.git(), Report: u.report(p),
+		Placed: func(ctx context.Context) error { return u.own(ctx, g, vm) },
+		Note:   func(path, what string) { u.a.std.note("%s: %s", filecopy.Quote(path), what) },
+	})
+	p.done()
+	if err != nil {
+		return workspace.Shipment{}, err
+	}
+	u.a.std.note("sent %s, %s, to %s in VM %s", plural(sent.Files, "file"), size.Format(sent.Bytes), filecopy.Quote(u.dir), vm.Name)
+	shipment, _, err := u.w.Shipment(vm.ID)
+	return shipment, err
 }

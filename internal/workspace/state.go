@@ -7,12 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"banger/api"
 	"banger/internal/host/fsx"
-	"banger/internal/workspace/devcontainer"
+	"banger/internal/vmid"
 	"banger/internal/workspace/incoming"
 )
 
@@ -65,18 +64,21 @@ func (w *Workspace) Shipment(id string) (s Shipment, ok bool, err error) {
 }
 
 // ShipmentTo returns what the user whose states these are has sent to a VM, of whichever workspace.
-func ShipmentTo(states string, vm api.VM) (s Shipment, ok bool, err error) {
-	top := vm.Labels[Label]
-	if top == "" {
+func ShipmentTo(states, id string) (s Shipment, ok bool, err error) {
+	if !vmid.Valid(id) {
 		return Shipment{}, false, nil
 	}
-	name, found := strings.CutPrefix(top, "sha256:")
-	if !found {
-		name = digest(top)
-	} else if !filepath.IsLocal(name) || filepath.Base(name) != name { // a label is any text
+	all, err := os.ReadDir(states)
+	if errors.Is(err, fs.ErrNotExist) {
 		return Shipment{}, false, nil
 	}
-	return (&Workspace{dir: filepath.Join(states, name)}).Shipment(vm.ID)
+	for _, of := range all {
+		s, ok, err = (&Workspace{dir: filepath.Join(states, of.Name())}).Shipment(id)
+		if ok || err != nil {
+			break
+		}
+	}
+	return s, ok, err
 }
 
 // Save records a shipment.
@@ -123,6 +125,9 @@ func (w *Workspace) loadState(id, name string) incoming.State {
 	}
 	return s
 }
+
+// ForgetVM removes what is remembered about a VM that was deleted. Its snapshots stay.
+func (w *Workspace) ForgetVM(id string) error { return os.RemoveAll(w.vmDir(id)) }
 
 // Forget removes what is remembered about VMs that do not exist any more. Their snapshots stay.
 func (w *Workspace) Forget(existing []api.VM) error {
