@@ -80,7 +80,7 @@ func (p *pass) commit(ctx context.Context, from string, of func(*item) objects.E
 
 // identity is that of commits that are neither the host's nor the guest's.
 var identity = []string{
-	"GIT_AUTHOR_NAME=banger", "GIT_AUTHOR_EMAIL=host@banger.invalid", "GIT_COMMITTER_NAME=banger", "GIT_COMMITTER_EMAIL=host@banger.invalid",
+	"GIT_AUTHOR_NAME=banger sync", "GIT_AUTHOR_EMAIL=host@banger.invalid", "GIT_COMMITTER_NAME=banger", "GIT_COMMITTER_EMAIL=host@banger.invalid",
 }
 
 func (p *pass) makeCommit(ctx context.Context, from string, of func(*item) objects.Entry, message string) (string, error) {

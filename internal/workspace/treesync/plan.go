@@ -21,11 +21,10 @@ func (p *pass) look(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	names := make([]string, len(p.changes))
-	for n, c := range p.changes {
-		names[n] = c.Path
+	for _, c := range p.changes {
+		p.looked[c.Path] = true
 	}
-	return p.host.Look(ctx, names)
+	return p.host.Look(ctx, slices.Sorted(maps.Keys(p.looked)))
 }
 
 // snapshot takes the snapshot, and puts what both sides changed together.
@@ -55,7 +54,9 @@ func (p *pass) snapshot(ctx context.Context) (err error) {
 
 // plan decides about each path.
 func (p *pass) plan(ctx context.Context) error {
-	p.result.Host = p.snap
+	p.result.Host, p.result.Conflicts, p.result.Warnings = p.snap, nil, nil
+	p.toHost, p.toGuest, p.empty = nil, nil, nil
+	p.next, p.there = map[string]objects.Entry{}, map[string]objects.Entry{}
 	if len(p.items) == 0 {
 		return nil
 	}

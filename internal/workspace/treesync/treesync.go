@@ -102,7 +102,7 @@ type Result struct {
 
 // Run makes one pass. After an error, too, the result is what has been done.
 func Run(ctx context.Context, repo Repo, guest Guest, r Request) (Result, error) {
-	p := &pass{Request: r, repo: repo, guest: guest, next: map[string]objects.Entry{}, there: map[string]objects.Entry{}}
+	p := &pass{Request: r, repo: repo, guest: guest, looked: map[string]bool{}}
 	p.result.Base = r.Base
 	p.result.Last = r.Guest.State
 	var err error
@@ -110,12 +110,8 @@ func Run(ctx context.Context, repo Repo, guest Guest, r Request) (Result, error)
 		return p.result, err
 	}
 	defer p.host.Close()
-	for _, step := range []struct {
-		name string
-		run  func(context.Context) error
-	}{{"look", p.look}, {"snapshot", p.snapshot}, {"plan", p.plan}} {
-		faultpoint.Reach("sync", step.name)
-		if err := step.run(ctx); err != nil {
+	for planned := false; !planned; {
+		if planned, err = p.prepare(ctx); err != nil {
 			return p.result, err
 		}
 	}
@@ -133,6 +129,27 @@ func Run(ctx context.Context, repo Repo, guest Guest, r Request) (Result, error)
 	return p.result, err
 }
 
+// prepare finds out what is to be done. It returns false if it has to be repeated, because a path
+// of the host's is to be written that was not looked at before the snapshot.
+func (p *pass) prepare(ctx context.Context) (planned bool, err error) {
+	for _, step := range []struct {
+		name string
+		run  func(context.Context) error
+	}{{"look", p.look}, {"snapshot", p.snapshot}, {"plan", p.plan}} {
+		faultpoint.Reach("sync", step.name)
+		if err := step.run(ctx); err != nil {
+			return false, err
+		}
+	}
+	planned = true
+	for _, i := range p.toHost {
+		if !p.looked[i.path] {
+			p.looked[i.path], planned = true, false
+		}
+	}
+	return planned, nil
+}
+
 // pass is the work of one Run.
 type pass struct {
 	Request
@@ -141,6 +158,7 @@ type pass struct {
 	host   *apply.Session
 	result Result
 
+	looked  map[string]bool  // paths that are looked at before the snapshot
 	snap    string           // the snapshot of the host
 	changes []objects.Change // of the guest
 	items   map[string]*item
