@@ -27,6 +27,7 @@ type up struct {
 	how     command
 	ship    shipFlags
 	detach  bool
+	sync    bool
 	fresh   bool
 	force   bool
 	quiet   bool
@@ -59,7 +60,8 @@ or runs COMMAND. "banger down" stops the VM; "banger work" shows what has change
 it, and takes that back.
 
 The files go as they lie: tracked ones, and untracked ones that git does not ignore.
-They are sent once; later changes here do not follow. The guest gets a fresh .git
+They are sent once; --sync keeps both sides the same while the shell is open, as
+"banger sync" does. The guest gets a fresh .git
 with the newest history, without your hooks, credentials or settings of git. It
 needs no git itself. What is sent is first a commit below refs/banger; your index,
 stash, branches and files are not touched.
@@ -83,6 +85,7 @@ package.json, and says what; --write makes a banger.toml of that.`,
 	f := cmd.Flags()
 	f.SetInterspersed(true) // flags may follow PATH; what follows -- is the command's
 	f.BoolVarP(&u.detach, "detach", "d", false, "print the VM's name, and open no shell")
+	f.BoolVar(&u.sync, "sync", false, "keep the files here and in the VM the same while the shell or the command runs")
 	f.BoolVar(&u.fresh, "new", false, "make another VM, which is the workspace's from now on; the former ones stay")
 	f.BoolVar(&u.allow, "allow", false, "confirm what banger.toml asks of this host")
 	f.BoolVar(&u.setUp, "setup", false, "run the setup again")
@@ -97,6 +100,9 @@ func (u *up) run(cmd *cobra.Command, args []string) error {
 	path, argv, err := pathAndCommand(cmd, args)
 	if err != nil {
 		return err
+	}
+	if u.sync && u.detach {
+		return usagef(cmd, "--sync is for as long as a shell or command runs: use --detach without it, and banger sync --watch")
 	}
 	exec, err := u.how.exec(u.a, cmd, argv)
 	if err != nil {
@@ -131,7 +137,11 @@ func (u *up) run(cmd *cobra.Command, args []string) error {
 		_, err := fmt.Fprintln(u.a.std.out, vm.Name)
 		return err
 	}
-	return u.a.sessions().run(cmd.Context(), c.Guest(vm.ID), u.inside(exec))
+	run := func() error { return u.a.sessions().run(cmd.Context(), c.Guest(vm.ID), u.inside(exec)) }
+	if !u.sync {
+		return run()
+	}
+	return u.a.syncing(u.w, c, vm, u.dir).during(cmd.Context(), run)
 }
 
 // pathAndCommand separates the two: the command is what follows --.
@@ -199,7 +209,7 @@ func (u *up) confirm(ctx context.Context) error {
 	case u.allow:
 		return allowed.Allow(reach, time.Now())
 	}
-	return api.Errorf(api.KindDenied, "cannot use %s: it asks for more than the VM:\n  it %s", cmp.Or(u.file, project.Name), strings.Join(needs, "\n  it ")).
+	return api.Errorf(api.KindDenied, "cannot use %s: it asks for more than the VM:\n  it %s", cmp.Or(u.container.File, project.Name), strings.Join(needs, "\n  it ")).
 		WithHint("%s --allow   if you agree; you are asked again when that changes", u.command())
 }
 
@@ -232,6 +242,19 @@ func (u *up) prepare(ctx context.Context, c *client.Client, req api.CreateVM) (a
 		return vm, err
 	}
 	return vm, u.fill(ctx, c, vm)
+}
+
+// compare says if the files here are others than those in the VM: a test there would be one of
+// former files.
+func (u *up) compare(ctx context.Context, s workspace.Shipment) error {
+	if u.sync {
+		return nil
+	}
+	changed, err := u.w.HostChanges(ctx, s)
+	if n := len(changed); n > 0 {
+		u.a.std.note("%s: banger sync, or banger up --sync, brings both sides together", changedHere(n))
+	}
+	return err
 }
 
 // machine returns the workspace's VM, running: an existing one, or a new one.

@@ -68,7 +68,7 @@ func (a *app) findWork(ctx context.Context, path string) (w work, c *client.Clie
 	var known bool
 	w.shipment, known, err = w.Shipment(w.vm.ID)
 	if err == nil && !(known && w.shipment.Done) {
-		err = api.Errorf(api.KindConflict, "VM %s has not been sent the files of %s", w.vm.Name, w.Repo.Top()).WithHint("banger up   sends them")
+		err = notSent(w.Workspace, w.vm)
 	}
 	if err != nil {
 		unlock()
@@ -98,6 +98,10 @@ func (a *app) collect(ctx context.Context, c *client.Client, w *work) error {
 		a.std.note("%s: the submodule has changed: banger work does not take the changes of submodules", filecopy.Quote(path))
 	}
 	return nil
+}
+
+func notSent(w *workspace.Workspace, vm api.VM) error {
+	return api.Errorf(api.KindConflict, "VM %s has not been sent the files of %s", vm.Name, w.Repo.Top()).WithHint("banger up   sends them")
 }
 
 // pathOf returns the directory that the last argument names.

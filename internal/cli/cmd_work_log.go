@@ -30,8 +30,11 @@ its VM, the oldest first. Each is whole: "git show REF", "git diff REF", and
 			t := newTable("REF", "COMMIT", "MADE", "FILES OF", "WHAT")
 			for _, s := range all {
 				of := "this host"
-				if s.Guest {
+				switch {
+				case s.Guest:
 					of = "the VM"
+				case s.Both:
+					of = "both"
 				}
 				t.add(s.Ref, s.Commit[:12], ago(time.Now(), s.Time), of, printable(s.Subject))
 			}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 
 	"banger/internal/guest/filecopy"
 	"banger/internal/workspace/review"
@@ -19,10 +20,13 @@ type workStatus struct {
 	Guest     string       `json:"guest"`   // the commit of the guest's files
 	Changes   []workChange `json:"changes"` // since the files were sent, or last applied here
 	Ignored   int          `json:"ignored"` // files that git ignores, which stay in the guest
+	Here      []string     `json:"here"`    // paths that have changed here, and not come into the VM
+	// Conflicts are the paths that changed on both sides, as "banger sync" found the last time.
+	Conflicts []string `json:"conflicts"`
 }
 
 type workChange struct {
-	Status string `json:"status"` // A, M, D or T, as git has them
+	Status string `json:"status"` // A, M, D or T, as git has them, or C
 	Path   string `json:"path"`
 }
 
@@ -32,7 +36,8 @@ func newWorkStatus(a *app) *cobra.Command {
 		Use:   "status [PATH]",
 		Short: "List what has changed in the VM",
 		Long: `List the files that have changed in the workspace's VM since they were sent, or since
-they were last applied here: A is new, M changed, D deleted, T of another type.`,
+both sides were last the same: A is new, M changed, D deleted, T of another type, and C
+a conflict that "banger sync" has found. How many have changed here is said, too.`,
 		Example: "  banger work status\n  banger work status --json ~/src/project",
 		Args:    arguments(0, 1, "at most one directory"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -47,10 +52,20 @@ they were last applied here: A is new, M changed, D deleted, T of another type.`
 			}
 			status := workStatus{
 				Workspace: w.Repo.Top(), VM: w.vm.Name, State: string(w.vm.State), Directory: w.shipment.Directory,
-				Sent: w.shipment.Commit, Guest: w.guest, Changes: []workChange{}, Ignored: w.ignored,
+				Sent: w.shipment.Commit, Guest: w.guest, Changes: []workChange{}, Ignored: w.ignored, Conflicts: []string{},
+			}
+			for _, c := range w.shipment.Conflicts {
+				status.Conflicts = append(status.Conflicts, c.Path)
 			}
 			for _, c := range changes {
-				status.Changes = append(status.Changes, workChange{review.Status(c), c.Path})
+				letter := review.Status(c)
+				if slices.Contains(status.Conflicts, c.Path) {
+					letter = "C"
+				}
+				status.Changes = append(status.Changes, workChange{letter, c.Path})
+			}
+			if status.Here, err = w.HostChanges(cmd.Context(), w.shipment); err != nil {
+				return err
 			}
 			if asJSON {
 				return printJSON(a.std.out, "work", status)
@@ -74,5 +89,15 @@ func (a *app) printWork(s workStatus) error {
 	} else {
 		a.std.note("%s%s: `banger work diff` shows them, `banger work apply` brings them here", summary, plural(len(s.Changes), "change"))
 	}
+	if n := len(s.Here); n > 0 {
+		a.std.note("%s: `banger sync` brings both sides together", changedHere(n))
+	}
 	return nil
+}
+
+func changedHere(n int) string {
+	if n == 1 {
+		return "1 file has changed here, and is not in the VM as it is here"
+	}
+	return fmt.Sprintf("%d files have changed here, and are not in the VM as they are here", n)
 }

@@ -118,6 +118,15 @@ func (u *up) asRoot(ctx context.Context, g *client.Guest, exec api.Exec) (int, e
 	return exit.Code, errors.Join(waitErr, err)
 }
 
+// placed prepares the files that were sent for who works with them. Features come first: they may
+// make that user.
+func (u *up) placed(ctx context.Context, c *client.Client, vm api.VM) error {
+	if _, err := u.installFeatures(ctx, c, vm, nil); err != nil {
+		return err
+	}
+	return u.own(ctx, c.Guest(vm.ID), vm)
+}
+
 // owner is the user of the guest who works with the files; empty: root.
 func (u *up) owner(vm api.VM) string {
 	if u.project.User == "" && vm.ImageConfig != nil {

@@ -42,7 +42,7 @@ func freeName(base string, all []api.VM) string {
 }
 
 // always are the flags that count each time; all others are for a new VM.
-var always = []string{"detach", "new", "allow", "setup", "write", "dry-run", "quiet", "force", "env", "workdir", "user", "tty"}
+var always = []string{"detach", "sync", "new", "allow", "setup", "write", "dry-run", "quiet", "force", "env", "workdir", "user", "tty"}
 
 // onceFlags returns the flags that were given and that count for a new VM alone.
 func onceFlags(cmd *cobra.Command) (given []string) {
@@ -106,25 +106,27 @@ func (u *up) fill(ctx context.Context, c *client.Client, vm api.VM) error {
 	if err != nil {
 		return err
 	}
-	g := c.Guest(vm.ID)
 	if !known || !shipment.Done {
-		if shipment, err = u.send(ctx, g, vm); err != nil {
-			return err
-		}
+		shipment, err = u.send(ctx, c, vm)
+	} else {
+		err = u.compare(ctx, shipment)
 	}
-	u.dir = shipment.Directory
-	if err := u.runSetup(ctx, g, vm, shipment); err != nil {
+	if err != nil {
 		return err
 	}
-	return u.runOnStart(ctx, g)
+	u.dir = shipment.Directory
+	if err := u.runSetup(ctx, c, vm, shipment); err != nil {
+		return err
+	}
+	return u.runOnStart(ctx, c.Guest(vm.ID))
 }
 
 // send sends the files.
-func (u *up) send(ctx context.Context, g *client.Guest, vm api.VM) (workspace.Shipment, error) {
-	p := u.a.std.newProgress()
+func (u *up) send(ctx context.Context, c *client.Client, vm api.VM) (workspace.Shipment, error) {
+	p, g := u.a.std.newProgress(), c.Guest(vm.ID)
 	sent, err := u.w.Ship(ctx, g, workspace.Cargo{
 		VM: vm, Directory: u.dir, User: u.owner(vm), Select: u.ship.selection(), Git: u.ship.git(), Report: u.report(p),
-		Placed: func(ctx context.Context) error { return u.own(ctx, g, vm) },
+		Placed: func(ctx context.Context) error { return u.placed(ctx, c, vm) },
 		Note:   func(path, what string) { u.a.std.note("%s: %s", filecopy.Quote(path), what) },
 	})
 	p.done()

@@ -172,7 +172,9 @@ func (w *Workspace) between(ctx context.Context, a, b string) (map[string]bool, 
 	}
 	out, err := w.Repo.Git(ctx, nil, nil, "diff-tree", "-r", "-z", "--name-only", "--no-renames", a, b)
 	for name := range strings.SplitSeq(string(out), "\x00") {
-		differ[name] = true
+		if name != "" {
+			differ[name] = true
+		}
 	}
 	return differ, err
 }

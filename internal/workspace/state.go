@@ -12,6 +12,7 @@ import (
 	"banger/api"
 	"banger/internal/host/fsx"
 	"banger/internal/vmid"
+	"banger/internal/workspace/devcontainer"
 	"banger/internal/workspace/incoming"
 )
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"iter"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -77,7 +78,7 @@ func (w *Workspace) Sync(ctx context.Context, g SyncGuest, s Shipment, r SyncReq
 		return SyncResult{}, err
 	}
 	done, err := treesync.Run(ctx, w.Repo, synced{directory{g, s.Directory}, g}, treesync.Request{
-		Base: s.agreed(), Guest: collected, Shipped: s.Commit, Keep: r.Keep, Dir: filepath.Join(w.vmDir(s.VM), "sync"),
+		Base: s.Agreed(), Guest: collected, Shipped: s.Commit, Keep: r.Keep, Dir: filepath.Join(w.vmDir(s.VM), "sync"),
 		Included: included, Record: w.record(s), About: about,
 		Snapshot: func(ctx context.Context) (string, error) {
 			c, err := w.Repo.Snapshot(ctx, s.Series, about("the files here"), gitrepo.Select{IncludeIgnored: s.Ignored, Any: true})
@@ -95,9 +96,9 @@ func (w *Workspace) Sync(ctx context.Context, g SyncGuest, s Shipment, r SyncReq
 
 func about(what string) string { return syncMark + what }
 
-// agreed is the commit in which both sides agreed last. What was applied is in the work tree, and
+// Agreed is the commit in which both sides agreed last. What was applied is in the work tree, and
 // what was sent is in the guest.
-func (s Shipment) agreed() string {
+func (s Shipment) Agreed() string {
 	if s.Synced != "" {
 		return s.Synced
 	}
@@ -106,7 +107,7 @@ func (s Shipment) agreed() string {
 
 // collectSynced is Collect for a sync: what both sides have agreed on is not ignored.
 func (w *Workspace) collectSynced(ctx context.Context, g Guest, s Shipment, included func(string) bool) (incoming.Result, error) {
-	tree := sync.OnceValues(func() (map[string]objects.Entry, error) { return objects.Tree(ctx, w.Repo, s.agreed()) })
+	tree := sync.OnceValues(func() (map[string]objects.Entry, error) { return objects.Tree(ctx, w.Repo, s.Agreed()) })
 	var failed error
 	tracked := func(name string) bool {
 		all, err := tree()
@@ -146,4 +147,15 @@ type synced struct {
 // Place writes to it.
 func (d synced) Place(ctx context.Context, changes iter.Seq[treesync.Change], each func(treesync.Placed) error) error {
 	return d.guest.Place(ctx, d.path, changes, each)
+}
+
+// HostChanges returns the paths in which the work tree differs from what both sides have agreed on
+// last, sorted.
+func (w *Workspace) HostChanges(ctx context.Context, s Shipment) ([]string, error) {
+	now, err := w.snapshot(s, "when it was compared with VM "+s.Series)(ctx)
+	if err != nil {
+		return nil, err
+	}
+	changed, err := w.between(ctx, s.Agreed(), now)
+	return append([]string{}, slices.Sorted(maps.Keys(changed))...), err
 }

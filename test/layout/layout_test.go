@@ -50,8 +50,8 @@ var known = map[string][]string{
 	"client":               {"internal/guest", "internal/guest/forward", "internal/guest/manifest", "internal/guest/stdio", "internal/treewatch"},
 	"internal/daemonstart": {"client", "internal/config"},
 	"internal/cli": {"client", "internal/daemonstart", "internal/host/console", "internal/guest", "internal/guest/forward", "internal/guest/stdio", "internal/config", "internal/doctor", "internal/cli/sshconfig", "internal/system", "internal/system/fcrelease", "internal/fetch", "internal/rootapi", "internal/update", "internal/update/journal", "internal/update/repo",
-		"internal/guest/filecopy", "internal/vm/filesync", "internal/workspace", "internal/workspace/apply", "internal/workspace/branch", "internal/workspace/devcontainer",
-		"internal/workspace/gitremote", "internal/workspace/gitrepo", "internal/workspace/history", "internal/workspace/project", "internal/workspace/review"},
+		"internal/guest/filecopy", "internal/guest/hostfiles", "internal/workspace", "internal/workspace/apply", "internal/workspace/branch", "internal/workspace/devcontainer", "internal/workspace/feature",
+		"internal/workspace/gitremote", "internal/workspace/gitrepo", "internal/workspace/history", "internal/workspace/live", "internal/workspace/treesync", "internal/workspace/project", "internal/workspace/review"},
 
 	"internal/update": {
 		"client", "internal/daemonstart", "internal/op", "internal/host/proc", "internal/system", "internal/system/record", "internal/host/systemd",
@@ -179,10 +179,12 @@ var known = map[string][]string{
 	"internal/guest/forward":    {"internal/guest/sockets", "internal/guest/stdio"},
 	"internal/guest/sockets":    {},
 	"internal/guest/filecopy":   {},
+	"internal/guest/hostfiles":  {"internal/guest", "internal/guest/agentproto", "internal/guest/filecopy"},
 	"internal/guest/manifest":   {"internal/guest/filecopy", "internal/treewatch"},
 	"internal/treewatch":        {},
 
-	"internal/workspace":         {"client", "internal/workspace/apply", "internal/workspace/devcontainer", "internal/workspace/gitrepo", "internal/workspace/incoming"},
+	"internal/workspace": {"client", "internal/workspace/apply", "internal/workspace/devcontainer", "internal/workspace/gitrepo", "internal/workspace/incoming",
+		"internal/treewatch", "internal/workspace/live", "internal/workspace/objects", "internal/workspace/treesync"},
 	"internal/workspace/gitrepo": {"internal/workspace/giturl", "internal/workspace/secret"},
 	"internal/workspace/giturl":  {},
 	"internal/workspace/secret":  {},
@@ -198,7 +200,8 @@ var known = map[string][]string{
 	"internal/workspace/objects":   {},
 	"internal/workspace/review":    {"internal/workspace/marks", "internal/workspace/objects", "internal/workspace/treename"},
 	"internal/workspace/treename":  {},
-	"internal/workspace/worktest":  {"internal/workspace/incoming"}, // for tests
+	"internal/workspace/treesync":  {"internal/workspace/apply", "internal/workspace/incoming", "internal/workspace/objects"},
+	"internal/workspace/worktest":  {"internal/workspace/incoming", "internal/workspace/treesync"}, // for tests
 
 	"internal/guest/agent/process":   {"internal/guest/agentproto"},
 	"internal/guest/agent/transport": {"internal/guest/agentproto"},

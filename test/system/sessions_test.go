@@ -64,6 +64,8 @@ var sessions = []struct {
 	{name: "system/testdata/up.txtar"},
 
 	{name: "e2e/testdata/up.txtar", not: worktree},
+	{name: "e2e/testdata/sync.txtar", not: worktree},
+	{name: "script/testdata/sync.txtar", not: worktree},
 	{name: "e2e/testdata/up_features.txtar", not: worktree},
 	{name: "script/testdata/up.txtar", not: worktree},
 	{name: "script/testdata/up_choices.txtar", not: worktree},

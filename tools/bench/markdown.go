@@ -195,4 +195,7 @@ func (r *report) workspaceTable(p *page) {
 	p.row("`banger vm exec -- true`", s["work.exec"])
 	p.row("`banger work status`, nothing changed", s["work.status"])
 	p.row(fmt.Sprintf("`banger work diff --stat`, %d files changed in the guest", workFiles), s["work.diff"])
+	p.row("`banger sync`, nothing changed", s["work.sync-nothing"])
+	p.row("`banger sync --watch`: a file written here is in the guest", s["work.to-guest"])
+	p.row("a file written in the guest is here", s["work.to-host"])
 }

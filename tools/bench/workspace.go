@@ -61,8 +61,8 @@ func (b *bench) workspace(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	for _, do := range []func(context.Context, *workspace.Workspace, api.VM) error{b.snapshots, b.unchanged, b.guestChanges} {
-		if err := do(ctx, w, vm); err != nil {
+	for _, do := range []func(context.Context, *bench, *workspace.Workspace, api.VM) error{snapshots, unchanged, guestChanges, liveEdits} {
+		if err := do(ctx, b, w, vm); err != nil {
 			return err
 		}
 	}
@@ -136,7 +136,7 @@ func runScript(ctx context.Context, b *bench, vm api.VM, script string) error {
 }
 
 // snapshots measures a commit of the work tree with changes.
-func (b *bench) snapshots(ctx context.Context, w *workspace.Workspace, vm api.VM) error {
+func snapshots(ctx context.Context, b *bench, w *workspace.Workspace, _ api.VM) error {
 	for round := range b.rounds {
 		for n := range dirtyFiles {
 			if err := os.WriteFile(treeFile(w.Repo.Top(), n), fmt.Appendf(nil, "round %d", round), 0o644); err != nil {
@@ -153,7 +153,7 @@ func (b *bench) snapshots(ctx context.Context, w *workspace.Workspace, vm api.VM
 }
 
 // unchanged measures the commands if there is nothing to do.
-func (b *bench) unchanged(ctx context.Context, w *workspace.Workspace, vm api.VM) error {
+func unchanged(ctx context.Context, b *bench, w *workspace.Workspace, vm api.VM) error {
 	for range b.rounds {
 		err := b.timed(ctx, "work.again", w.Repo.Top(), "up", "-q", "--", "true")
 		if err == nil {
@@ -170,7 +170,7 @@ func (b *bench) unchanged(ctx context.Context, w *workspace.Workspace, vm api.VM
 }
 
 // guestChanges measures what a guest's changes take to be seen, and seen again.
-func (b *bench) guestChanges(ctx context.Context, w *workspace.Workspace, vm api.VM) error {
+func guestChanges(ctx context.Context, b *bench, w *workspace.Workspace, vm api.VM) error {
 	shipment, _, err := w.Shipment(vm.ID)
 	if err != nil {
 		return err
@@ -185,4 +185,53 @@ func (b *bench) guestChanges(ctx context.Context, w *workspace.Workspace, vm api
 		}
 	}
 	return nil
+}
+
+// liveEdits measures how long one edit takes to be on the other side while both are synced.
+func liveEdits(ctx context.Context, b *bench, w *workspace.Workspace, vm api.VM) (err error) {
+	shipment, _, err := w.Shipment(vm.ID)
+	if err != nil {
+		return err
+	}
+	if err := b.timed(ctx, "work.sync-first", w.Repo.Top(), "sync"); err != nil {
+		return err
+	}
+	for range b.rounds {
+		if err := b.timed(ctx, "work.sync-nothing", w.Repo.Top(), "sync"); err != nil {
+			return err
+		}
+	}
+	watch := b.cli(ctx, "sync", "--watch")
+	watch.Dir = w.Repo.Top()
+	if err := watch.Start(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, watch.Process.Signal(os.Interrupt), watch.Wait()) }()
+	for round := range b.rounds + 1 { // in the first, both sides begin to be watched
+		name := "live" + strconv.Itoa(round)
+		began := time.Now()
+		if err := os.WriteFile(filepath.Join(w.Repo.Top(), name), nil, 0o644); err != nil {
+			return err
+		}
+		if err := runScript(ctx, b, vm, "until test -e "+shipment.Directory+"/"+name+"; do usleep 5000; done"); err != nil {
+			return err
+		}
+		there := time.Since(began)
+		name = "back" + strconv.Itoa(round)
+		if err := runScript(ctx, b, vm, "echo > "+shipment.Directory+"/"+name); err != nil {
+			return err
+		}
+		began = time.Now()
+		for ctx.Err() == nil {
+			if _, err := os.Stat(filepath.Join(w.Repo.Top(), name)); err == nil {
+				break
+			}
+			time.Sleep(2 * time.Millisecond)
+		}
+		if round > 0 {
+			b.report.add("work.to-guest", there)
+			b.report.add("work.to-host", time.Since(began))
+		}
+	}
+	return ctx.Err()
 }

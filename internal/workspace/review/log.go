@@ -19,6 +19,7 @@ type Snapshot struct {
 	Subject string // the first line of its message
 	Time    time.Time
 	Guest   bool // whether it is of the guest's files, as opposed to the host's
+	Both    bool // whether a sync made it, of files of both
 }
 
 // Log returns the snapshots of a VM, the oldest first. A reference in the series whose last
@@ -41,7 +42,7 @@ func Log(ctx context.Context, repo Repo, vm string) ([]Snapshot, error) {
 		seconds, _ := strconv.ParseInt(fields[3], 10, 64)
 		all = append(all, Snapshot{
 			N: n, Ref: ref, Commit: fields[1], Parents: strings.Fields(fields[2]), Time: time.Unix(seconds, 0),
-			Author: fields[4], Subject: fields[5], Guest: strings.HasPrefix(fields[4], "banger guest of "),
+			Author: fields[4], Subject: fields[5], Guest: strings.HasPrefix(fields[4], "banger guest of "), Both: fields[4] == "banger sync",
 		})
 	}
 	slices.SortFunc(all, func(a, b Snapshot) int { return a.N - b.N })
