@@ -74,7 +74,7 @@ func (p *pass) copyFile(i *item, place string) (f staged, same bool, err error) 
 	}
 	if in == nil {
 		h := hasher(i.host.ID, int64(len(target)))
-		io.WriteString(h, target)
+		_, _ = io.WriteString(h, target)
 		return staged{link: target}, i.host.Mode == objects.ModeLink && sum(h) == i.host.ID, nil
 	}
 	defer in.Close()
@@ -98,7 +98,7 @@ func (p *pass) copyFile(i *item, place string) (f staged, same bool, err error) 
 func hasher(id string, size int64) hash.Hash {
 	h := sha256.New()
 	if len(id) == 2*sha1.Size {
-		h = sha1.New() //nolint:gosec
+		h = sha1.New() //nolint:gosec // the format of the repository: git-hash-object(1)
 	}
 	fmt.Fprintf(h, "blob %d\x00", size)
 	return h
