@@ -114,7 +114,7 @@ func (r *runVM) endPath(ctx context.Context, c *client.Client, u *up, vm api.VM,
 	}
 }
 
-// keepWork makes a snapshot of the files that the guest has changed, and says where it is.
+// keepWork makes a snapshot of the files that the guest has changed, and prints its name.
 func (u *up) keepWork(ctx context.Context, c *client.Client, vm api.VM) error {
 	s, known, err := u.w.Shipment(vm.ID)
 	if err != nil || !known || !s.Done {

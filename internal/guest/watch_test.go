@@ -85,7 +85,7 @@ func TestWatch(t *testing.T) {
 		t.Errorf("its function failed: %v", err)
 	}
 	if err := c.Watch(t.Context(), "/none", treewatch.Options{}, nil); api.KindOf(err) != api.KindNotFound {
-		t.Errorf("there is no directory: %v", err)
+		t.Errorf("the directory does not exist: %v", err)
 	}
 }
 

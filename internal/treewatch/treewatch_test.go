@@ -273,7 +273,7 @@ func TestLostEvents(t *testing.T) {
 		must(t, os.WriteFile(name, nil, 0o600))
 		must(t, os.Remove(name))
 	}
-	must(t, os.Mkdir(filepath.Join(dir, "b"), 0o755)) // of which there is no event
+	must(t, os.Mkdir(filepath.Join(dir, "b"), 0o755)) // no event reports it
 	close(go1)
 	for {
 		e := <-events

@@ -47,7 +47,7 @@ func (w *watching) walk(ctx context.Context, dir string) error {
 
 // enter watches a directory, and returns the names of the directories in it. The watch comes first:
 // what is made later is in an event. A directory that cannot be opened cannot be scanned either:
-// that is no reason to scan all. The error matters only for the top.
+// not all is scanned for that. The error matters only for the top.
 func (w *watching) enter(dir string) ([]string, error) {
 	f, err := w.open(dir)
 	if err != nil {

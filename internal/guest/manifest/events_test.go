@@ -108,7 +108,7 @@ func FuzzReadEvents(f *testing.F) {
 	f.Fuzz(func(t *testing.T, sent []byte) {
 		all, err := readEvents(sent)
 		if err == nil {
-			t.Fatal("there is no end of events")
+			t.Fatal("the list of events does not end")
 		}
 		var b bytes.Buffer
 		for _, e := range all {

@@ -270,7 +270,7 @@ func TestChangesThatAreRefused(t *testing.T) {
 // one's.
 func TestOwners(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root may give files away")
+		t.Skip("NOT RUN: owners of new files: only root may give files away")
 	}
 	dir := t.TempDir()
 	must(t, os.Mkdir(filepath.Join(dir, "in"), 0o755))

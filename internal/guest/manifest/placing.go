@@ -124,7 +124,7 @@ func (s *placing) mkdir(dir string) error {
 	err = unix.Mkdirat(above, base, 0o755)
 	switch {
 	case errors.Is(err, unix.EEXIST):
-		return nil // somebody else made it, or it is no directory, which is found next
+		return nil // somebody else made it; what is not a directory is found next
 	case err != nil:
 		return err
 	}

@@ -30,7 +30,7 @@ func oracle(t *testing.T) string {
 	}
 	for _, name := range []string{"npm", "node"} {
 		if _, err := exec.LookPath(name); err != nil {
-			t.Skipf("NOT RUN: features of %s: there is no %s", oraclePackage, name)
+			t.Skipf("NOT RUN: features of %s: this machine has no %s", oraclePackage, name)
 		}
 	}
 	root, err := filepath.Abs("../../..")
@@ -241,7 +241,7 @@ func TestOracleVariables(t *testing.T) {
 // TestOracleCollation compares texts as that program does.
 func TestOracleCollation(t *testing.T) {
 	if _, err := exec.LookPath("node"); err != nil {
-		t.Skip("NOT RUN: the order of texts: there is no node")
+		t.Skip("NOT RUN: the order of texts: this machine has no node")
 	}
 	var texts []string
 	for c := byte(' ' + 1); c < 0x7f; c++ {

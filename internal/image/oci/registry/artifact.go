@@ -9,7 +9,7 @@ import (
 	"banger/internal/image/oci/blobs"
 )
 
-// Artifact says which artifacts FindArtifact accepts: what is no image, but one file.
+// Artifact says which artifacts FindArtifact accepts: one file, and not an image.
 type Artifact struct {
 	Kind  string // what it is called in errors: "dev container feature"
 	Layer string // the media type of its file

@@ -10,7 +10,7 @@ import (
 	"banger/internal/image/oci"
 )
 
-// Artifact is what is no image, but one file.
+// Artifact is one file, and not an image.
 type Artifact struct {
 	Config, Layer string // media types
 	Data          []byte
