@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"banger/api"
@@ -46,6 +47,8 @@ type up struct {
 	started   bool                    // the VM was started by this command
 	dir       string                  // of the files in the guest
 	once      []string                // flags that were given, and count for a new VM alone
+	// explained says where project is from, once, before it counts.
+	explained func()
 }
 
 func newUp(a *app) *cobra.Command {
@@ -174,6 +177,7 @@ func (u *up) open(cmd *cobra.Command, path string) (err error) {
 
 // describe reads banger.toml, or without one devcontainer.json, or guesses.
 func (u *up) describe(top string) error {
+	u.explained = func() {}
 	says, found, err := project.Load(top)
 	if found || err != nil || u.write {
 		u.project = says
@@ -182,12 +186,12 @@ func (u *up) describe(top string) error {
 	container, found, err := devcontainer.Load(top)
 	if found || err != nil {
 		u.project, u.container = container.Config, container
-		u.explainSkipped(container)
+		u.explained = sync.OnceFunc(func() { u.explainSkipped(container) })
 		return err
 	}
 	guess, err := project.Look(top, config.DetectHost())
 	u.project, u.guessed = guess.Config, true
-	u.explain(guess)
+	u.explained = sync.OnceFunc(func() { u.explain(guess) })
 	return err
 }
 
@@ -305,6 +309,7 @@ func (u *up) create(ctx context.Context, c *client.Client, req api.CreateVM, all
 	}
 	req.Start, req.Force = true, u.force
 	u.started = true
+	u.explained()
 	p := u.a.std.newProgress()
 	defer p.done()
 	return c.VMs().Create(ctx, req, u.report(p))

@@ -50,11 +50,13 @@ func (s *streams) colour(w io.Writer) bool {
 	return tty && s.env("NO_COLOR") == "" && cmp.Or(s.env("TERM"), "dumb") != "dumb"
 }
 
-// showGuestText copies text from a guest to standard error. Control characters never reach it.
+// showGuestText copies text from a guest to standard error, in whole lines. Control characters
+// never reach it, and of a progress that is drawn over and over only the last state does.
 func (s *streams) showGuestText(from io.Reader) error {
 	safe := console.NewTerminalWriter(lockedErr{s})
-	_, err := io.Copy(safe, from)
-	return errors.Join(err, safe.Close())
+	lines := console.NewLineWriter(safe)
+	_, err := io.Copy(lines, from)
+	return errors.Join(err, lines.Close(), safe.Close())
 }
 
 // lockedErr is standard error for several writers.

@@ -38,6 +38,7 @@ func (u *up) runSetup(ctx context.Context, c *client.Client, vm api.VM, s worksp
 		u.a.std.note("the setup, or what it depends on, has changed: banger up --setup   runs it again")
 		return nil
 	}
+	u.explained()
 	if s.Features, err = u.installFeatures(ctx, c, vm, s.Features); err != nil {
 		return err
 	}
@@ -93,8 +94,12 @@ func (u *up) setupCommand(ctx context.Context, g *client.Guest, command project.
 	u.a.std.note("setup: %s", shown)
 	code, err := u.asRoot(ctx, g, api.Exec{Argv: command, Dir: u.dir, Env: u.project.Environ(nil)})
 	if err == nil && code != 0 {
+		again := u.command()
+		if u.guessed { // what nobody asked for is not tried again each time
+			again += " --setup"
+		}
 		err = api.Errorf(api.KindInvalid, "the setup failed: %s: exit status %d", shown, code).
-			WithHint("%s   tries it again; banger vm shell %s   opens a shell without it", u.command(), g.Name())
+			WithHint("%s   tries it again; banger vm shell %s   opens a shell without it", again, g.Name())
 	}
 	return err
 }
@@ -223,6 +228,7 @@ func (u *up) writeProject() error {
 
 // listShipment lists what would be sent.
 func (u *up) listShipment(ctx context.Context) error {
+	u.explained()
 	selection := u.ship.selection()
 	selection.Note = func(path, what string) { u.a.std.note("%s: %s", filecopy.Quote(path), what) }
 	files, err := u.w.Repo.Files(ctx, selection)
