@@ -21,6 +21,8 @@ var actions = map[string]Action{
 	"vm.stop":        {"stop", "stopping", "the VM"},
 	"vm.restart":     {"restart", "restarting", "the VM"},
 	"vm.kill":        {"kill", "killing", "the VM"},
+	"vm.pause":       {"pause", "pausing", "the VM"},
+	"vm.resume":      {"resume", "resuming", "the VM"},
 	"vm.delete":      {"delete", "deleting", "the VM"},
 	"vm.commit":      {"commit", "committing", "the VM"},
 	"vm.rename":      {"rename", "renaming", "the VM"},

@@ -20,6 +20,7 @@ const (
 	KindTimeout     Kind = "timeout"     // it did not finish in time
 	KindCanceled    Kind = "canceled"    // the caller cancelled
 	KindDenied      Kind = "denied"      // the caller is not allowed to
+	KindSuspended   Kind = "suspended"   // the VM stands still until somebody resumes it
 	KindInternal    Kind = "internal"    // a fault of banger itself, or of the host
 )
 
@@ -90,7 +91,7 @@ func (k Kind) HTTPStatus() int {
 		return 400
 	case KindNotFound:
 		return 404
-	case KindExists, KindConflict, KindCanceled:
+	case KindExists, KindConflict, KindCanceled, KindSuspended:
 		return 409
 	case KindNoSpace:
 		return 507

@@ -64,6 +64,16 @@ func (v VMs) Stop(ctx context.Context, ref string, req api.StopVM, report api.Re
 	return v.of.operate(ctx, at(v.of.path, ref, "stop"), req, report)
 }
 
+// Pause stops the processors of a running VM, which keeps its memory and its sessions.
+func (v VMs) Pause(ctx context.Context, ref string, report api.Report) (api.VM, error) {
+	return v.of.operate(ctx, at(v.of.path, ref, "pause"), nil, report)
+}
+
+// Resume lets a paused VM run again.
+func (v VMs) Resume(ctx context.Context, ref string, report api.Report) (api.VM, error) {
+	return v.of.operate(ctx, at(v.of.path, ref, "resume"), nil, report)
+}
+
 // Delete removes a VM with its disk; with force even a running one.
 func (v VMs) Delete(ctx context.Context, ref string, force bool, report api.Report) error {
 	path := at(v.of.path, ref)

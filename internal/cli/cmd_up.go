@@ -290,9 +290,12 @@ func (u *up) machine(ctx context.Context, c *client.Client, req api.CreateVM) (a
 	if vm.State == api.StateRunning {
 		return vm, nil
 	}
-	u.started = true
 	p := u.a.std.newProgress()
 	defer p.done()
+	if vm.State == api.StatePaused {
+		return c.VMs().Resume(ctx, vm.ID, u.report(p))
+	}
+	u.started = true
 	return c.VMs().Start(ctx, vm.ID, api.StartVM{Force: u.force}, u.report(p))
 }
 

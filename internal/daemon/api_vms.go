@@ -88,6 +88,16 @@ func (h vmHandlers) signal(w http.ResponseWriter, r *http.Request) error {
 	return h.follow(w, r, o, err)
 }
 
+func (h vmHandlers) pause(w http.ResponseWriter, r *http.Request) error {
+	o, err := h.svc.Pauses.Pause(r.Context(), r.PathValue("vm"))
+	return h.follow(w, r, o, err)
+}
+
+func (h vmHandlers) resume(w http.ResponseWriter, r *http.Request) error {
+	o, err := h.svc.Pauses.Resume(r.Context(), r.PathValue("vm"))
+	return h.follow(w, r, o, err)
+}
+
 func (h vmHandlers) commit(w http.ResponseWriter, r *http.Request) error {
 	req, err := decode[api.CommitVM](w, r)
 	if err != nil {

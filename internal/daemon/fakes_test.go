@@ -136,6 +136,12 @@ func (f fakeLifecycle) Kill(ctx context.Context, ref string) (*op.Op, error) {
 func (f fakeLifecycle) Signal(ctx context.Context, ref string, sig api.Signal) (*op.Op, error) {
 	return f.start(ctx, "vm.kill", ref, "signal "+string(sig))
 }
+func (f fakeLifecycle) Pause(ctx context.Context, ref string) (*op.Op, error) {
+	return f.start(ctx, "vm.pause", ref, "pause")
+}
+func (f fakeLifecycle) Resume(ctx context.Context, ref string) (*op.Op, error) {
+	return f.start(ctx, "vm.resume", ref, "resume")
+}
 func (f fakeLifecycle) Delete(ctx context.Context, ref string, force bool) (*op.Op, error) {
 	what := "delete"
 	if force {
@@ -394,7 +400,7 @@ func newRigIn(t *testing.T, in func(Env) Env, change func(Program) Program) *rig
 func (f *fakes) program() Program {
 	return Program{Version: "test", Build: func(context.Context, Env) (*Services, error) {
 		return &Services{
-			VMs: &f.vms, Lifecycle: fakeLifecycle{&f.work}, Signals: fakeLifecycle{&f.work}, Changes: fakeChanges{}, Guests: &f.guests, Observer: fakeObserver{},
+			VMs: &f.vms, Lifecycle: fakeLifecycle{&f.work}, Signals: fakeLifecycle{&f.work}, Pauses: fakeLifecycle{&f.work}, Changes: fakeChanges{}, Guests: &f.guests, Observer: fakeObserver{},
 			Caches: caches.Caches{
 				Images: fakeImages{&f.work}, Exports: fakeImages{&f.work}, InPlace: fakeImages{&f.work}, Kernels: fakeKernels{&f.work},
 				Ops: f.work.ops, Use: noUsers{},

@@ -47,6 +47,12 @@ type Signals interface {
 	Signal(ctx context.Context, ref string, sig api.Signal) (*op.Op, error)
 }
 
+// Pauses pauses VMs and resumes them, which begins operations.
+type Pauses interface {
+	Pause(ctx context.Context, ref string) (*op.Op, error)
+	Resume(ctx context.Context, ref string) (*op.Op, error)
+}
+
 // Changes changes the records of VMs.
 type Changes interface {
 	Rename(ctx context.Context, ref, name string) (api.VM, error)
@@ -96,6 +102,7 @@ type Services struct {
 	VMs        VMs
 	Lifecycle  Lifecycle
 	Signals    Signals
+	Pauses     Pauses
 	Changes    Changes
 	Guests     Guests
 	Observer   Observer

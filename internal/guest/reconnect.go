@@ -44,7 +44,7 @@ func (c *Client) keepAttached(ctx context.Context, pipe *stream.Pipe, first stre
 			deadline = time.Now().Add(cmp.Or(c.Patience, defaultPatience))
 			pause = firstPause
 		}
-		if conn, err = c.redial(ctx, pipe, deadline, &pause, err); err != nil {
+		if conn, err = c.redial(ctx, pipe, &deadline, &pause, err); err != nil {
 			pipe.Reset(err)
 			return
 		}
@@ -77,9 +77,13 @@ func attach(pipe *stream.Pipe, conn stream.Conn, met func()) error {
 	return pipe.Attach(conn, met)
 }
 
-// redial opens a new channel, with growing pauses between the tries. cause is the reason.
-func (c *Client) redial(ctx context.Context, pipe *stream.Pipe, deadline time.Time, pause *time.Duration, cause error) (stream.Conn, error) {
+// redial opens a new channel, with growing pauses between the tries. cause is the reason. As long as
+// the VM is suspended the deadline does not come nearer: the session continues when the VM does.
+func (c *Client) redial(ctx context.Context, pipe *stream.Pipe, deadline *time.Time, pause *time.Duration, cause error) (stream.Conn, error) {
 	for {
+		if api.KindOf(cause) == api.KindSuspended {
+			*deadline = time.Now().Add(cmp.Or(c.Patience, defaultPatience))
+		}
 		timer := time.NewTimer(*pause)
 		select {
 		case <-timer.C:
@@ -88,10 +92,10 @@ func (c *Client) redial(ctx context.Context, pipe *stream.Pipe, deadline time.Ti
 			return nil, stream.ErrClosed
 		}
 		*pause = min(2**pause, longestPause)
-		if time.Now().After(deadline) {
+		if time.Now().After(*deadline) {
 			return nil, api.Errorf(api.KindTimeout, "the connection to the guest broke and could not be restored: %w", cause)
 		}
-		dialCtx, cancel := context.WithDeadline(ctx, deadline)
+		dialCtx, cancel := context.WithDeadline(ctx, *deadline)
 		conn, err := c.Dial(dialCtx)
 		cancel()
 		if err == nil {

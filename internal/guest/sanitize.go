@@ -39,7 +39,8 @@ func sanitize(e *api.Error) *api.Error {
 	return out
 }
 
-// kinds are all kinds of errors.
+// kinds are the kinds of errors that a guest can report: whether a VM is suspended is for the
+// daemon to say, since clients then wait for as long as it is.
 var kinds = []api.Kind{
 	api.KindInvalid, api.KindNotFound, api.KindExists, api.KindConflict, api.KindNoSpace,
 	api.KindUnsupported, api.KindTimeout, api.KindCanceled, api.KindDenied, api.KindInternal,

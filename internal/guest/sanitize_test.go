@@ -51,8 +51,12 @@ func TestKindsAreAll(t *testing.T) {
 	ast.Inspect(f, func(n ast.Node) bool {
 		spec, ok := n.(*ast.ValueSpec)
 		if ok && len(spec.Names) == 1 && strings.HasPrefix(spec.Names[0].Name, "Kind") {
+			kind := api.Kind(strings.Trim(spec.Values[0].(*ast.BasicLit).Value, `"`))
+			if kind == api.KindSuspended { // not for a guest to say
+				return true
+			}
 			found++
-			if kind := api.Kind(strings.Trim(spec.Values[0].(*ast.BasicLit).Value, `"`)); !slices.Contains(kinds, kind) {
+			if !slices.Contains(kinds, kind) {
 				t.Errorf("%s is missing", kind)
 			}
 		}

@@ -111,6 +111,7 @@ func TestFullDiskAtEveryWrite(t *testing.T) {
 		records.KindStop:    {true, func(w *fillingWorld) (*op.Op, error) { return w.Stop(t.Context(), "new", api.StopVM{}) }, api.StateStopped},
 		records.KindRestart: {true, func(w *fillingWorld) (*op.Op, error) { return w.Restart(t.Context(), "new", api.StartVM{}) }, api.StateRunning},
 		records.KindKill:    {true, func(w *fillingWorld) (*op.Op, error) { return w.Kill(t.Context(), "new") }, api.StateStopped},
+		records.KindPause:   {true, func(w *fillingWorld) (*op.Op, error) { return w.Pause(t.Context(), "new") }, api.StatePaused},
 		KindDelete:          {true, func(w *fillingWorld) (*op.Op, error) { return w.Delete(t.Context(), "new", true) }, ""},
 	}
 	for kind, c := range kinds {
@@ -148,7 +149,7 @@ func fullFrom(t *testing.T, name string, n int64, creates, running bool, do func
 			if creates && err != nil && missing == nil && found.State != api.StateFailed {
 				t.Errorf("told that it failed (%v), it is %s", err, found.State)
 			}
-			if found.PID > 0 != (found.State == api.StateRunning) && missing == nil {
+			if runs := found.State == api.StateRunning || found.State == api.StatePaused; found.PID > 0 != runs && missing == nil {
 				t.Errorf("%s with pid %d", found.State, found.PID)
 			}
 			if now := w.show("other"); now.PID != other.PID || now.State != api.StateRunning {

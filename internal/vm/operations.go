@@ -3,6 +3,7 @@ package vm
 import (
 	"context"
 	"log/slog"
+	"slices"
 
 	"banger/api"
 	"banger/internal/op"
@@ -52,10 +53,17 @@ func (x *operations) plan(e *records.Entry, kind string, steps []op.Step) op.Pla
 			x.over(e)
 		},
 		Result: func(o *op.Op) *api.Result {
-			x.recordTiming(e, o)
+			if starts(kind) {
+				x.recordTiming(e, o)
+			}
 			return resultOf(e)
 		},
 	}
+}
+
+// starts reports whether an operation of a kind starts a VM, perhaps.
+func starts(kind string) bool {
+	return slices.Contains([]string{records.KindCreate, records.KindRun, records.KindStart, records.KindRestart}, kind)
 }
 
 // resultOf returns the result of an operation on a VM.

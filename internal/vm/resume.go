@@ -124,7 +124,7 @@ func (r *resumer) outcomeWithoutVM(u op.Unfinished) (result *api.Result, err err
 			why = "did not succeed, and was being undone when banger was restarted"
 		}
 		return nil, api.Errorf(api.KindInternal, "%s %s; nothing is left of it", api.ActionOf(u.Kind), why).WithHint("try again"), true
-	case records.KindStart, records.KindStop, records.KindRestart, records.KindKill:
+	case records.KindStart, records.KindStop, records.KindRestart, records.KindKill, records.KindPause, records.KindResume:
 		return nil, api.Errorf(api.KindNotFound, "%s was interrupted by a restart of banger, and the VM was deleted", api.ActionOf(u.Kind)), true
 	case records.KindCommit:
 		return r.changer.committed(u)
@@ -157,6 +157,10 @@ func (r *resumer) planOf(e *records.Entry, u op.Unfinished, otherwise op.Plan) o
 		plan = r.ops.plan(e, u.Kind, r.stopper.restartSteps(e, r.deadlineOf(u)))
 	case records.KindKill:
 		plan = r.ops.plan(e, u.Kind, r.stopper.killAgainSteps(e, u.Params))
+	case records.KindPause:
+		plan = r.ops.plan(e, u.Kind, pauseSteps(e))
+	case records.KindResume:
+		plan = r.ops.plan(e, u.Kind, resumeSteps(e))
 	case records.KindDelete:
 		plan = r.ops.plan(e, u.Kind, r.remover.deleteSteps(e))
 	default:

@@ -121,6 +121,7 @@ type Service struct {
 	*Creator
 	*Starter
 	*Stopper
+	*Pauser
 	*Remover
 	*Changer
 	*change.Setter
@@ -185,6 +186,7 @@ func (s *Service) plans(o Options) {
 		machines: s.machines, disks: s.disks, ports: s.ports, files: s.Syncer, host: s.host, ops: s.ops,
 	}
 	s.Stopper = &Stopper{defaults: o.Defaults, logger: o.Logger, table: s.table, host: s.host, ops: s.ops, starter: s.Starter}
+	s.Pauser = &Pauser{s.ops}
 	s.Remover = &Remover{
 		paths: o.Paths, logger: o.Logger, tasks: s.tasks, table: s.table, machines: s.machines, host: s.host, ops: s.ops,
 		stopper: s.Stopper, removing: map[*records.Entry]bool{},

@@ -46,6 +46,9 @@ type Starter struct {
 // Start starts a stopped or failed VM.
 func (s *Starter) Start(ctx context.Context, ref string, req api.StartVM) (*op.Op, error) {
 	e, err := s.ops.table.ClaimStart(ref, records.KindStart, req.Force, func(at records.Snapshot) error {
+		if at.Run != nil && at.VM.State == api.StatePaused {
+			return at.Reachable()
+		}
 		if at.Run != nil {
 			return api.Errorf(api.KindConflict, "VM %s runs already", at.VM.Name).WithHint("banger vm shell %s", at.VM.Name)
 		}

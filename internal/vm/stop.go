@@ -179,6 +179,11 @@ func (s *Stopper) shutdown(ctx context.Context, e *records.Entry, deadline time.
 	if o := op.FromContext(ctx); o != nil {
 		began = o.Snapshot().StartedAt // under an earlier daemon, perhaps
 	}
+	if e.Record().State == api.StatePaused { // a paused guest cannot shut down
+		if err := resume(ctx, e); err != nil {
+			return err
+		}
+	}
 	r.SetFirstReason("stopped") // it may be being killed already
 	report(api.Progress{Step: "shutdown", Message: "shutting down"})
 	waitCtx, cancel := context.WithDeadline(ctx, deadline)

@@ -143,7 +143,7 @@ var known = map[string][]string{
 	"internal/driver/qemu":              {"internal/driver", "internal/driver/vmproc", "internal/disk", "internal/guest/agentproto", "internal/host/proc"},
 	"internal/driver/firecracker":       {},
 	"internal/driver/firecracker/fcapi": {},
-	"internal/driver/jailed":            {"internal/driver", "internal/driver/vmproc", "internal/driver/firecracker", "internal/driver/firecracker/fcapi", "internal/rootapi", "internal/host/proc"},
+	"internal/driver/jailed":            {"internal/driver", "internal/driver/vmproc", "internal/driver/firecracker", "internal/driver/firecracker/fcapi", "internal/driver/qemu", "internal/rootapi", "internal/host/proc"},
 	"internal/driver/fake":              {"internal/driver", "internal/guest/agentproto", "internal/driver/vmproc", "internal/guest/agent", "internal/guest/agent/sshd", "internal/host/proc"},
 	"internal/driver/drivertest":        {"internal/driver", "internal/guest/agentproto", "internal/host/console", "internal/host/proc"},
 	"internal/host/proc":                {},

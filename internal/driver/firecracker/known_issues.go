@@ -35,7 +35,25 @@ var warned = []knownIssue{
 	{Firecracker, v(1, 13, 0), v(1, 14, 4), pciWrite},
 	{Firecracker, v(1, 15, 0), v(1, 15, 1), pciWrite},
 	{Firecracker, v(0, 0, 0), v(1, 16, 0), "it lacks the fixes of 1.16.0 that have no number"},
-	{Firecracker, v(1, 16, 0), v(1, 17, 0), "connections to a guest that was paused and resumed may hang forever"},
+	hangsAfterPause,
+}
+
+// hangsAfterPause are the versions whose VMs cannot be paused; all else works. Firecracker's
+// issues 6100 and 6074.
+var hangsAfterPause = knownIssue{Firecracker, v(1, 16, 0), v(1, 17, 0), "connections to a guest that was paused and resumed may hang forever"}
+
+// CanPause refuses to pause a machine of a version, as Firecracker's API names it, that cannot be used
+// after it was resumed.
+func CanPause(running string) error {
+	version, ok := Parse(running)
+	if !ok {
+		return api.Errorf(api.KindUnsupported, "cannot pause the VM: its Firecracker says that it is version %.80q", running)
+	}
+	if _, hangs := hangsAfterPause.in(map[string]Version{Firecracker: version}); hangs {
+		return api.Errorf(api.KindUnsupported, "cannot pause the VM: with Firecracker %s %s", version, hangsAfterPause.text).
+			WithHint("%s   installs another release, which the VM's next start uses", Get)
+	}
+	return nil
 }
 
 const (

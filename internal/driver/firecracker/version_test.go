@@ -94,3 +94,15 @@ func TestCheckVersions(t *testing.T) {
 		}
 	}
 }
+
+// TestCanPause: only the versions whose guests hang after it are refused.
+func TestCanPause(t *testing.T) {
+	for version, can := range map[string]bool{
+		"1.8.0": true, "1.14.2": true, "1.15.1": true, "1.16.0": false, "1.16.3": false, "1.17.0-dev": true, "2.0.0": true, "": false, "new": false,
+	} {
+		err := CanPause(version)
+		if (err == nil) != can || err != nil && api.KindOf(err) != api.KindUnsupported {
+			t.Errorf("%q: %v", version, err)
+		}
+	}
+}

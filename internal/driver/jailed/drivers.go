@@ -8,7 +8,9 @@ import (
 
 	"banger/api"
 	"banger/internal/driver"
+	"banger/internal/driver/firecracker"
 	"banger/internal/driver/firecracker/fcapi"
+	"banger/internal/driver/qemu"
 	"banger/internal/rootapi"
 )
 
@@ -59,14 +61,40 @@ func (d *Firecracker) Recover(ctx context.Context, id, dir string, hint json.Raw
 type firecrackerMachine struct{ *Machine }
 
 // Pause implements driver.Pauser.
-func (m firecrackerMachine) Pause(ctx context.Context) error { return m.api().Pause(ctx) }
+func (m firecrackerMachine) Pause(ctx context.Context) error {
+	running, err := m.api().Version(ctx) // of the program that runs, not of the one that is installed
+	if err == nil {
+		err = firecracker.CanPause(running)
+	}
+	if err != nil {
+		return err
+	}
+	return m.api().Pause(ctx)
+}
 
 // Resume implements driver.Pauser.
 func (m firecrackerMachine) Resume(ctx context.Context) error { return m.api().Resume(ctx) }
 
-func (m firecrackerMachine) api() *fcapi.Client {
-	return fcapi.New(func(ctx context.Context) (net.Conn, error) { return m.dial(ctx, rootapi.SocketAPI) })
+func (m firecrackerMachine) api() *fcapi.Client { return fcapi.New(m.control) }
+
+// control connects to the socket that controls the VMM.
+func (m *Machine) control(ctx context.Context) (net.Conn, error) {
+	return m.dial(ctx, rootapi.SocketAPI)
 }
+
+// qemuMachine adds the functions of QEMU's monitor.
+type qemuMachine struct{ *Machine }
+
+// Pause implements driver.Pauser.
+func (m qemuMachine) Pause(ctx context.Context) error { return m.monitor().Pause(ctx) }
+
+// Resume implements driver.Pauser.
+func (m qemuMachine) Resume(ctx context.Context) error { return m.monitor().Resume(ctx) }
+
+// Standing implements driver.Stander.
+func (m qemuMachine) Standing(ctx context.Context) (string, error) { return m.monitor().Standing(ctx) }
+
+func (m qemuMachine) monitor() qemu.Monitor { return m.control }
 
 // QEMU is the driver of QEMU in system mode.
 type QEMU struct {
@@ -110,7 +138,7 @@ func (d *QEMU) Start(ctx context.Context, s driver.Spec) (driver.Machine, error)
 	if err != nil {
 		return nil, err
 	}
-	return m, nil
+	return qemuMachine{m}, nil
 }
 
 // Recover implements driver.Driver.
@@ -119,7 +147,7 @@ func (d *QEMU) Recover(ctx context.Context, id, dir string, hint json.RawMessage
 	if err != nil {
 		return nil, err
 	}
-	return m, nil
+	return qemuMachine{m}, nil
 }
 
 func (d *base) check(ctx context.Context) (rootapi.CheckAnswer, error) {

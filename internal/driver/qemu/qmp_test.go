@@ -85,7 +85,7 @@ func TestGrowDisk(t *testing.T) {
 			asked <- in.Text()
 		}
 	}()
-	err = grow(t.Context(), dir, 7<<30)
+	err = monitorIn(dir).grow(t.Context(), 7<<30)
 	if err == nil || !strings.Contains(err.Error(), "cannot grow the disk of the VM: QEMU command block_resize: GenericError: Cannot grow device files") {
 		t.Error(err)
 	}

@@ -158,7 +158,7 @@ func awaitMonitor(ctx context.Context, p *proc.Process, dir string) error {
 		case <-bounded.Done():
 		}
 	}()
-	q, err := dialQMP(bounded, dir)
+	q, err := monitorIn(dir).open(bounded)
 	if err == nil {
 		return q.Close()
 	}

@@ -81,6 +81,9 @@ func (c *checkup) vmm(ctx context.Context) api.VMPart {
 	case c.at.Run.Stalled():
 		return wrong("paused: the disk of this host is full", "banger image prune   or free other space: the VM then continues, and loses nothing")
 	}
+	if c.v.State == api.StatePaused {
+		return wrong("paused", "banger vm resume "+v.Name)
+	}
 	if suspended(c.at.Run) {
 		return wrong("suspended by a signal", fmt.Sprintf("kill -CONT %d", c.at.Run.Machine().PID()))
 	}
@@ -111,6 +114,9 @@ func (c *checkup) agent(ctx context.Context) api.VMPart {
 	}
 	if !c.at.Run.Linked() {
 		return unknown("not known without the link")
+	}
+	if c.v.State == api.StatePaused {
+		return unknown("not known while the VM is paused")
 	}
 	began := time.Now()
 	q, _ := c.o.ask(c.seen)

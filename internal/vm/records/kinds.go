@@ -8,6 +8,8 @@ const (
 	KindStop    = "vm.stop"
 	KindRestart = "vm.restart"
 	KindKill    = "vm.kill"
+	KindPause   = "vm.pause"
+	KindResume  = "vm.resume"
 	KindDelete  = "vm.delete"
 	KindCommit  = "vm.commit"
 	KindPrune   = "vm.prune"

@@ -55,6 +55,9 @@ func (s Snapshot) Reachable() error {
 	if s.Run.Stalled() {
 		return instance.ErrStalled(s.VM.Name)
 	}
+	if s.VM.State == api.StatePaused {
+		return api.Errorf(api.KindSuspended, "VM %s is paused", s.VM.Name).WithHint("banger vm resume %s", s.VM.Name)
+	}
 	return nil
 }
 

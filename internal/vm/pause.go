@@ -1,0 +1,90 @@
+package vm
+
+import (
+	"context"
+
+	"banger/api"
+	"banger/internal/driver"
+	"banger/internal/op"
+	"banger/internal/vm/records"
+)
+
+// Pauser pauses VMs, and resumes them.
+type Pauser struct{ ops *operations }
+
+// Pause stops the processors of a VM, which keeps its memory and its open sessions. A VM that is
+// paused already stays so.
+func (p *Pauser) Pause(ctx context.Context, ref string) (*op.Op, error) {
+	return p.ops.startOn(ctx, ref, records.KindPause, canPause, func(e *records.Entry) op.Plan {
+		return p.ops.plan(e, records.KindPause, pauseSteps(e))
+	})
+}
+
+// Resume lets a paused VM run again. One that runs goes on.
+func (p *Pauser) Resume(ctx context.Context, ref string) (*op.Op, error) {
+	return p.ops.startOn(ctx, ref, records.KindResume, records.Snapshot.MustRun, func(e *records.Entry) op.Plan {
+		return p.ops.plan(e, records.KindResume, resumeSteps(e))
+	})
+}
+
+// canPause refuses a VM that does not run, or that its host's full disk has stopped: it continues when
+// there is space, and would not be paused any more.
+func canPause(at records.Snapshot) error {
+	if at.Run == nil {
+		return at.MustRun()
+	}
+	if at.VM.State == api.StatePaused {
+		return nil
+	}
+	return at.Reachable()
+}
+
+// pauseSteps can be repeated: an earlier daemon may have done their work.
+func pauseSteps(e *records.Entry) []op.Step {
+	return []op.Step{{
+		Name: "pause",
+		Do: func(ctx context.Context, _ api.Report) error {
+			err := withPauser(e, func(m driver.Pauser) error { return m.Pause(ctx) })
+			if err != nil {
+				return err
+			}
+			return e.Update(ctx, func(v *api.VM) { v.State, v.Reason = api.StatePaused, pausedReason })
+		},
+		Undo: func(ctx context.Context) error { return resume(ctx, e) },
+	}}
+}
+
+// pausedReason is the reason of a VM's state that is paused, and not stopped by a full disk.
+const pausedReason = "it stands still until banger vm resume"
+
+func resumeSteps(e *records.Entry) []op.Step {
+	return []op.Step{{Name: "resume", Do: func(ctx context.Context, _ api.Report) error { return resume(ctx, e) }}}
+}
+
+// resume lets a VM run that may be paused, if it has a VMM at all.
+func resume(ctx context.Context, e *records.Entry) error {
+	if e.Run() == nil {
+		return nil
+	}
+	if err := withPauser(e, func(m driver.Pauser) error { return m.Resume(ctx) }); err != nil {
+		return err
+	}
+	if e.Record().State != api.StatePaused {
+		return nil
+	}
+	return e.Update(ctx, func(v *api.VM) { v.State, v.Reason = api.StateRunning, "" })
+}
+
+// withPauser calls do with the machine of a VM that runs, if that can be paused.
+func withPauser(e *records.Entry, do func(driver.Pauser) error) error {
+	r := e.Run()
+	if r == nil {
+		return e.Snapshot().MustRun()
+	}
+	m, ok := r.Machine().(driver.Pauser)
+	if !ok {
+		v := e.Record()
+		return api.Errorf(api.KindUnsupported, "cannot pause VM %s: its driver, %s, cannot", v.Name, v.Driver)
+	}
+	return do(m)
+}
