@@ -66,7 +66,7 @@ var noField = regexp.MustCompile(`map has no entry for key (".*")$`)
 // templateError returns an error of a template without what is the same in all.
 func templateError(err error) string {
 	if m := noField.FindStringSubmatch(err.Error()); m != nil {
-		return "there is no field " + m[1]
+		return "unknown field " + m[1]
 	}
 	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "template: "), "format:")
 }

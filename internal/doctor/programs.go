@@ -54,7 +54,7 @@ func qemu(ctx context.Context, h Host) Finding {
 func kvm(ctx context.Context, h Host) Finding {
 	switch err := h.OpenKVM(); {
 	case errors.Is(err, fs.ErrNotExist):
-		f := warn("there is no /dev/kvm: sandboxes are emulated")
+		f := warn("/dev/kvm is missing: sandboxes are emulated")
 		f.Fix = "turn on virtualization in the firmware (VT-x or AMD-V), or nested virtualization if this is a virtual machine; then: sudo modprobe kvm_intel || sudo modprobe kvm_amd"
 		return f
 	case errors.Is(err, fs.ErrPermission):

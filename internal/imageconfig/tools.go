@@ -15,7 +15,7 @@ for f in mise.toml .mise.toml mise/config.toml .config/mise.toml .tool-versions;
 done
 if [ -n "$found" ]; then
 	command -v mise >/dev/null || {
-		echo "banger: $PWD/$found names tools, but there is no mise in this image" >&2
+		echo "banger: $PWD/$found names tools, but this image has no mise" >&2
 		exit 127
 	}
 	mise trust --quiet "$found" && mise install --yes || {

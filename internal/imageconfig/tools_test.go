@@ -37,7 +37,7 @@ esac
 		"no file":              {path: bin, argv: command, status: 4, want: "tool  a b \n"},
 		"no file, no mise":     {argv: command, status: 4, want: "tool  a b \n"},
 		"no file, no command":  {},
-		"no mise":              {file: "mise.toml", argv: command, status: 127, want: "banger: DIR/mise.toml names tools, but there is no mise in this image\n"},
+		"no mise":              {file: "mise.toml", argv: command, status: 127, want: "banger: DIR/mise.toml names tools, but this image has no mise\n"},
 		"it does not install":  {file: "mise.toml", path: bin, fail: "install", argv: command, status: 125, want: "trust --quiet mise.toml\nmise install fails\nbanger: mise could not install the tools of DIR/mise.toml; the lines above say why\n"},
 		"it trusts not a file": {file: "mise.toml", path: bin, fail: "trust", argv: command, status: 125, want: "mise trust fails\nbanger: mise could not install the tools of DIR/mise.toml; the lines above say why\n"},
 	} {

@@ -91,7 +91,7 @@ func findHostKernel(root, release string) (source, error) {
 		}
 		return s, nil
 	}
-	return source{}, api.Errorf(api.KindNotFound, "cannot find the running kernel %s: there is no %s", release, strings.Join(tried, ", ")).
+	return source{}, api.Errorf(api.KindNotFound, "cannot find the running kernel %s: looked for %s", release, strings.Join(tried, ", ")).
 		WithHint("a container runs the host's kernel: import a kernel from files with banger kernel import FILE --modules DIRECTORY")
 }
 

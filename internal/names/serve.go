@@ -78,7 +78,7 @@ func connections(ctx context.Context, tcp net.Listener, lookup Lookup) {
 }
 
 // connection answers the messages of a connection, each with its length before it (RFC 1035,
-// 4.2.2), until one is no question.
+// 4.2.2), until one is not a question.
 func connection(conn net.Conn, lookup Lookup) {
 	defer conn.Close()
 	if conn.SetDeadline(time.Now().Add(connTime)) != nil {

@@ -93,8 +93,8 @@ func TestWhatDoesNotProveItselfIsRolledBack(t *testing.T) {
 		"start":   "it ended with status 1",
 		"crash":   "started again",
 		"version": "reports version v6.6.6",
-		"guests":  "VM dev is no longer listed",
-		"forgets": "VM " + otherID + " is no longer listed",
+		"guests":  "VM dev is not listed any more",
+		"forgets": "VM " + otherID + " is not listed any more",
 		"reboots": "VM dev was rebooted",
 		"exec":    "no command can be run in VM dev",
 		"doctor":  "the doctor reports store",
@@ -459,7 +459,7 @@ func TestRollback(t *testing.T) {
 			t.Fatal(err)
 		}
 		was := fx.state()
-		if j, err := fx.Apply(t.Context()); err != nil || !strings.HasSuffix(j.Reason, "VM "+otherID+" is no longer listed") || fx.state() != was {
+		if j, err := fx.Apply(t.Context()); err != nil || !strings.HasSuffix(j.Reason, "VM "+otherID+" is not listed any more") || fx.state() != was {
 			t.Errorf("%s %v\n%s", j.Reason, err, fx.state())
 		}
 	})

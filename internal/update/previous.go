@@ -14,7 +14,7 @@ import (
 
 // Previous returns the version that a rollback returns to.
 func (m Machine) Previous() (PreviousVersion, error) {
-	none := api.Errorf(api.KindNotFound, "cannot roll back: there is no previous version").
+	none := api.Errorf(api.KindNotFound, "cannot roll back: no previous version is kept").
 		WithHint("%s --to VERSION   installs an older version whose release allows it", m.command())
 	var k PreviousVersion
 	data, err := os.ReadFile(m.previousFile())

@@ -146,7 +146,7 @@ func (p proof) changedVMs(ctx context.Context) []string {
 		i := slices.IndexFunc(vms, func(v api.VM) bool { return v.ID == g.ID })
 		switch {
 		case i < 0:
-			problems = append(problems, fmt.Sprintf("VM %s is no longer listed", g.Name))
+			problems = append(problems, fmt.Sprintf("VM %s is not listed any more", g.Name))
 		case vms[i].State != api.StateRunning && vms[i].State != api.StatePaused:
 			problems = append(problems, fmt.Sprintf("VM %s ran and is %s", g.Name, vms[i].State))
 		case vms[i].PID != g.Process.PID:
@@ -158,7 +158,7 @@ func (p proof) changedVMs(ctx context.Context) []string {
 	return problems
 }
 
-// unknownVMs returns which VMs are no longer listed, except for guests, which
+// unknownVMs returns which VMs are not listed any more, except for guests, which
 // changedVMs reports by name. A deleted VM is removed from the store after its
 // directory, never before.
 func (p proof) unknownVMs(vms []api.VM) []string {
@@ -167,7 +167,7 @@ func (p proof) unknownVMs(vms []api.VM) []string {
 		guest := slices.ContainsFunc(p.j.Guests, func(g journal.Guest) bool { return g.ID == id })
 		known := slices.ContainsFunc(vms, func(v api.VM) bool { return v.ID == id })
 		if _, err := os.Lstat(p.VM(id)); err == nil && !guest && !known {
-			problems = append(problems, fmt.Sprintf("VM %s is no longer listed", id))
+			problems = append(problems, fmt.Sprintf("VM %s is not listed any more", id))
 		}
 	}
 	return problems

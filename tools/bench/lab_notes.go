@@ -14,7 +14,7 @@ import (
 // The notes that a run makes itself. All others were written by hand.
 const (
 	noteNoTime = "there was no time left for: "
-	noteNoBare = "there is no Firecracker here: no bare one was started"
+	noteNoBare = "Firecracker is missing here: no bare one was started"
 	noteRounds = "only %d of %d rounds of lives fitted in the time"
 )
 

@@ -90,7 +90,7 @@ func publishCommand() *cobra.Command {
 
 func withdrawCommand() *cobra.Command {
 	var version string
-	c, _ := repositoryCommand("withdraw", "Stop offering a release", "withdraw --version v1.2.3", "the release is no longer offered",
+	c, _ := repositoryCommand("withdraw", "Stop offering a release", "withdraw --version v1.2.3", "the release is not offered any more",
 		func(r *repository.Repository, keys repository.Keys) error { return r.Withdraw(version, keys) })
 	c.Flags().StringVar(&version, "version", "", "the release")
 	return c

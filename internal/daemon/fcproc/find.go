@@ -35,7 +35,7 @@ const (
 // otherwise the one that the pidfile names, which may be in a cgroup below that. It passed every check
 // while it was held. The cost depends only on the VM's own processes, not on those of others.
 //
-// The error is of kind api.KindNotFound if there is no such process, and of another kind if that is
+// The error is of kind api.KindNotFound if no such process exists, and of another kind if that is
 // unknown: do not assume then that the VM is stopped. Between the
 // start of the unit and the jailer's exec of the VMM there is none yet.
 func (h Host) Find(ctx context.Context, q Query) (*Handle, error) {

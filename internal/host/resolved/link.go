@@ -47,7 +47,7 @@ func addLink(nl *netlink.Handle) error {
 	if err := nl.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: network.NamesPeer}); err != nil {
 		return err
 	}
-	peer, err := nl.LinkByName(network.NamesPeer) // without it there is no carrier
+	peer, err := nl.LinkByName(network.NamesPeer) // without it the link has no carrier
 	if err == nil {
 		err = errors.Join(noIPv6(network.NamesPeer), nl.LinkSetUp(peer))
 	}

@@ -38,7 +38,7 @@ func (s *Store) Back(other bool) (Release, error) {
 	case err != nil:
 		return Release{}, err
 	case !used, now.Previous == "" && !other:
-		return Release{}, api.Errorf(api.KindNotFound, "cannot switch back: there is no previous Firecracker").
+		return Release{}, api.Errorf(api.KindNotFound, "cannot switch back: no previous Firecracker is kept").
 			WithHint("sudo banger system firecracker --version VERSION   installs one")
 	case now.Previous == "":
 		s.Step("disabling Firecracker " + now.Version)

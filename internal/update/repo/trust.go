@@ -113,7 +113,7 @@ func (f *refresh) expired(role string, at time.Time) error {
 	days := int(f.trusted.RefTime.Sub(at).Hours() / 24)
 	return refuse("cannot trust the repository's %s.json: it expired at %s, %d days before this host's clock (%s)",
 		role, at.UTC().Format(time.DateTime), days, f.trusted.RefTime.Format(time.DateTime)).
-		WithHint("check the clock with `timedatectl`; if it is right, the repository is no longer maintained, or somebody shows you an old copy of it")
+		WithHint("check the clock with `timedatectl`; if it is right, the repository is not maintained any more, or somebody shows you an old copy of it")
 }
 
 // unsigned distinguishes three cases by the key ids of the signatures: untrusted keys,

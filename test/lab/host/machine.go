@@ -58,7 +58,7 @@ func Open(dir string) (*Machine, error) {
 	m := &Machine{Dir: dir}
 	data, err := os.ReadFile(m.path("lab.json"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, api.Errorf(api.KindNotFound, "there is no lab in %s", dir).WithHint("go run ./tools/lab up")
+		return nil, api.Errorf(api.KindNotFound, "no lab runs in %s", dir).WithHint("go run ./tools/lab up")
 	}
 	if err == nil {
 		err = json.Unmarshal(data, &m.state)

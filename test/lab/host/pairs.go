@@ -74,7 +74,7 @@ func Pairs(ctx context.Context, dir string) ([]Pair, error) {
 		pairs = append(pairs, pair)
 	}
 	if len(pairs) == 0 {
-		return nil, api.Errorf(api.KindNotFound, "there is no Firecracker pair in %s", dir).WithHint("put %s/VERSION/firecracker and %s/VERSION/jailer there", dir, dir)
+		return nil, api.Errorf(api.KindNotFound, "no Firecracker pair is in %s", dir).WithHint("put %s/VERSION/firecracker and %s/VERSION/jailer there", dir, dir)
 	}
 	slices.SortStableFunc(pairs, func(a, b Pair) int {
 		return cmp.Or(b.Versions[0].Compare(a.Versions[0]), cmp.Compare(b.Name, a.Name))

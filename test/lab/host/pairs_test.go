@@ -62,7 +62,7 @@ func TestBadPairs(t *testing.T) {
 		"no version":  {"1.8.0", "Firecracker v1.8.0", "hello", "cannot determine the version of jailer"},
 		"exchanged":   {"1.8.0", "Jailer v1.8.0", "Firecracker v1.8.0", "cannot determine the version of firecracker"},
 		"a bad name":  {"a b", "Firecracker v1.8.0", "Jailer v1.8.0", "as the name of a Firecracker pair"},
-		"no pair":     {"", "", "", "there is no Firecracker pair"},
+		"no pair":     {"", "", "", "no Firecracker pair is"},
 		"a bad start": {"-rf", "Firecracker v1.8.0", "Jailer v1.8.0", "as the name of a Firecracker pair"},
 	} {
 		dir := t.TempDir()
