@@ -27,6 +27,8 @@ type dirGuest struct {
 	// fetched are the names that were asked for, and unread is a directory that cannot be read.
 	fetched []string
 	unread  string
+	// lies are listed without being there.
+	lies []string
 }
 
 func (g *dirGuest) Place(ctx context.Context, dir string, changes iter.Seq[treesync.Change], each func(treesync.Placed) error) error {
@@ -75,6 +77,11 @@ func create(full string, h *tar.Header, content io.Reader) error {
 
 func (g *dirGuest) Tree(_ context.Context, path string, o client.TreeOptions, each func(client.TreeEntry) error) error {
 	top := filepath.Join(g.root, path)
+	for _, name := range g.lies {
+		if err := each(client.TreeEntry{Path: name, Type: client.TreeFile}); err != nil {
+			return err
+		}
+	}
 	return filepath.WalkDir(top, func(full string, d fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && full == top:

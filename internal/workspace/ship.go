@@ -10,6 +10,7 @@ import (
 
 	"banger/api"
 	"banger/client"
+	"banger/internal/faultpoint"
 	"banger/internal/host/fsx"
 	"banger/internal/workspace/gitrepo"
 	"banger/internal/workspace/incoming"
@@ -47,11 +48,16 @@ type Sent struct {
 // refuses if the guest's directory has files that were not sent by an earlier Ship, which was
 // interrupted: they would be overwritten.
 func (w *Workspace) Ship(ctx context.Context, g Guest, c Cargo) (Sent, error) {
+	return w.ship(ctx, g, c, nil)
+}
+
+// ship is Ship, or with r ShipOver.
+func (w *Workspace) ship(ctx context.Context, g Guest, c Cargo, r *renewal) (Sent, error) {
 	earlier, known, err := w.Shipment(c.VM.ID)
 	if err != nil {
 		return Sent{}, err
 	}
-	if !known || earlier.Done {
+	if r == nil && (!known || earlier.Done) {
 		if err := w.refuseWork(ctx, g, c); err != nil {
 			return Sent{}, err
 		}
@@ -64,10 +70,17 @@ func (w *Workspace) Ship(ctx context.Context, g Guest, c Cargo) (Sent, error) {
 		Workspace: w.Repo.Top(), VM: c.VM.ID, Series: c.VM.Name, Directory: c.Directory, User: c.User, Commit: snapshot.ID, Time: time.Now(),
 		Ignored: c.Select.IncludeIgnored,
 	}
+	put := w.put
+	if r != nil {
+		shipment.BaseImage, shipment.Prepared, shipment.Features = r.over.Setup.Base, r.over.Setup.Commands, r.over.Setup.Features
+		put = r.put(snapshot.ID)
+	}
 	if err := w.Save(shipment); err != nil {
 		return Sent{}, err
 	}
-	sent, err := w.put(ctx, g, c)
+	faultpoint.Reach("ship", "begun")
+	sent, err := put(ctx, g, c)
+	faultpoint.Reach("ship", "sent")
 	if err == nil && c.Placed != nil {
 		err = c.Placed(ctx)
 	}
@@ -75,6 +88,9 @@ func (w *Workspace) Ship(ctx context.Context, g Guest, c Cargo) (Sent, error) {
 		return Sent{}, err
 	}
 	state, err := w.received(ctx, g, c, snapshot.ID)
+	if err == nil && r != nil {
+		state.Entries = r.known(state.Entries)
+	}
 	if err == nil {
 		err = w.saveState(c.VM.ID, shippedFile, state)
 	}
@@ -116,6 +132,11 @@ func (w *Workspace) put(ctx context.Context, g Guest, c Cargo) (Sent, error) {
 	if err != nil {
 		return Sent{}, err
 	}
+	return w.pack(ctx, g, c, files)
+}
+
+// pack sends some files, and the guest's own repository.
+func (w *Workspace) pack(ctx context.Context, g Guest, c Cargo, files []gitrepo.File) (Sent, error) {
 	git, err := os.MkdirTemp("", "banger-up-*")
 	if err != nil {
 		return Sent{}, fsx.DiskError("make the guest's repository", err)

@@ -33,6 +33,9 @@ type Shipment struct {
 	Ignored []string
 	// SetUp is the digest of the setup that has run to its end; empty if none has.
 	SetUp string
+	// Prepared is that of the setup whose commands have run, while files of the host may still have
+	// to be copied. BaseImage is the digest of the image on which they ran, if it is not the VM's own.
+	Prepared, BaseImage string
 	// Features are the features that are installed in the VM, with what they ask for; nil: none.
 	Features *devcontainer.Installed `json:",omitempty"`
 	// Applied is the snapshot of the guest that was last applied to the host's tree.
