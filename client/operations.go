@@ -34,6 +34,13 @@ func (o Operations) Cancel(ctx context.Context, id string) error {
 	return o.t.do(ctx, http.MethodDelete, at("/v1/operations", id), nil, nil)
 }
 
+// Follow waits for the end of an operation, and returns its error. If ctx ends before, the operation is
+// cancelled.
+func (o Operations) Follow(ctx context.Context, id string, report api.Report) error {
+	_, err := o.t.operate(ctx, http.MethodGet, at("/v1/operations", id, "events"), nil, report)
+	return err
+}
+
 // following is an operation that a client waits for.
 type following struct {
 	t      *transport

@@ -47,12 +47,12 @@ type up struct {
 	started   bool                    // the VM was started by this command
 	dir       string                  // of the files in the guest
 	once      []string                // flags that were given, and count for a new VM alone
-	// explained says where project is from, once, before it counts.
-	explained func()
+	cache     setupCache
 }
 
 func newUp(a *app) *cobra.Command {
 	u := up{a: a}
+	u.cache.u = &u
 	cmd := &cobra.Command{
 		Use:   "up [PATH] [-- COMMAND [ARGUMENT...]]",
 		Short: "Work on a repository or folder in a VM of its own",
@@ -92,6 +92,7 @@ package.json, and says what; --write makes a banger.toml of that.`,
 	f.BoolVar(&u.fresh, "new", false, "make another VM, which is the workspace's from now on; the former ones stay")
 	f.BoolVar(&u.allow, "allow", false, "confirm what banger.toml asks of this host")
 	f.BoolVar(&u.setUp, "setup", false, "run the setup again")
+	f.BoolVar(&u.cache.always, "cache", false, "keep the result of the setup for the next VM, however short it is")
 	f.BoolVar(&u.write, "write", false, "write what banger guesses to banger.toml, and do nothing else")
 	f.BoolVar(&u.dryRun, "dry-run", false, "list what would be sent, and what looks like a secret, and do nothing else")
 	f.BoolVarP(&u.quiet, "quiet", "q", false, "print no progress")
@@ -275,9 +276,6 @@ func (u *up) machine(ctx context.Context, c *client.Client, req api.CreateVM) (a
 		if err := u.w.Check(ctx, u.ship.selection(), u.ship.git()); err != nil {
 			return api.VM{}, err
 		}
-		if err := u.getFeatures(ctx, c); err != nil {
-			return api.VM{}, err
-		}
 		return u.create(ctx, c, req, all)
 	}
 	vm := vms[len(vms)-1]
@@ -287,8 +285,9 @@ func (u *up) machine(ctx context.Context, c *client.Client, req api.CreateVM) (a
 	if len(u.once) > 0 {
 		u.a.std.note("VM %s exists already, so this has no effect: %s; banger vm set changes a VM, and banger up --new makes another", vm.Name, strings.Join(u.once, ", "))
 	}
-	if vm.State == api.StateRunning {
-		return vm, nil
+	vm, err = u.cache.settle(ctx, c, vm)
+	if err != nil || vm.State == api.StateRunning {
+		return vm, err
 	}
 	p := u.a.std.newProgress()
 	defer p.done()
@@ -312,10 +311,15 @@ func (u *up) create(ctx context.Context, c *client.Client, req api.CreateVM, all
 	}
 	req.Start, req.Force = true, u.force
 	u.started = true
-	u.explained()
-	p := u.a.std.newProgress()
-	defer p.done()
-	return c.VMs().Create(ctx, req, u.report(p))
+	u.cache.off = u.ship.noCache
+	if vm, ok, err := u.cache.create(ctx, c, req); ok || err != nil {
+		return vm, err
+	}
+	if err := u.getFeatures(ctx, c); err != nil {
+		return api.VM{}, err
+	}
+	u.cache.fresh = true
+	return createVM(ctx, c, u, req)
 }
 
 func (u *up) report(p *progress) api.Report {

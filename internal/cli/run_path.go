@@ -24,6 +24,7 @@ func (r *runVM) runPath(cmd *cobra.Command, path string, argv []string) error {
 		return usagef(cmd, "--entrypoint and a directory exclude each other: the command runs in the directory as it is")
 	}
 	u := &up{a: r.a, flags: r.flags, how: r.how, ship: r.ship, force: r.force, quiet: r.quiet, allow: r.allow, single: true}
+	u.cache.u = u
 	exec, err := u.how.exec(u.a, cmd, argv)
 	if err != nil {
 		return err

@@ -21,10 +21,11 @@ import (
 	"banger/internal/workspace/project"
 )
 
-// setupKey names the setup with all that decides what comes of it.
-func (u *up) setupKey(vm api.VM) (string, error) {
+// setupKey names the setup with all that decides what comes of it; image is the digest of the image on
+// which it runs.
+func (u *up) setupKey(image string) (string, error) {
 	top := u.w.Repo.Top()
-	key, err := u.project.CacheKey(vm.ImageDigest, project.CacheFiles(top))
+	key, err := u.project.CacheKey(image, project.CacheFiles(top))
 	if err != nil || len(u.container.Features) == 0 {
 		return key, err
 	}
@@ -120,7 +121,8 @@ func (u *up) installFeatures(ctx context.Context, c *client.Client, vm api.VM, b
 		for _, skipped := range installed.Add(u.container, wanted.Top, f, imageVariables(vm)) {
 			u.a.std.note("feature %s: not applied: %s: %s", f.ID, printable(skipped.Key), skipped.Why)
 		}
-		if err := u.installFeature(ctx, c.Guest(vm.ID), vm, f, installed.Env); err != nil {
+		err := u.cache.timed(func() error { return u.installFeature(ctx, c.Guest(vm.ID), vm, f, installed.Env) })
+		if err != nil {
 			return nil, err
 		}
 	}

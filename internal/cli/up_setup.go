@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,11 @@ import (
 // runSetup installs features, runs the setup, and copies the files of the host that banger.toml
 // names, unless that was done.
 func (u *up) runSetup(ctx context.Context, c *client.Client, vm api.VM, s workspace.Shipment) error {
-	key, err := u.setupKey(vm)
+	base := cmp.Or(s.BaseImage, vm.ImageDigest)
+	key, err := u.setupKey(base)
+	if err == nil && u.setUp {
+		err = u.cache.renew(base, key)
+	}
 	if err != nil {
 		return err
 	}
@@ -38,30 +43,44 @@ func (u *up) runSetup(ctx context.Context, c *client.Client, vm api.VM, s worksp
 		u.a.std.note("the setup, or what it depends on, has changed: banger up --setup   runs it again")
 		return nil
 	}
-	u.explained()
+	if s.Prepared != key || u.setUp {
+		if err := runCommands(ctx, c, u, vm, &s, key); err != nil {
+			return err
+		}
+	} else {
+		u.useFeatures(s.Features)
+	}
+	if err := u.copyFiles(ctx, c.Guest(vm.ID), vm); err != nil {
+		return err
+	}
+	s.SetUp = key
+	return u.w.Save(s)
+}
+
+// runCommands installs features and runs the setup, whose key is given, and keeps the result for other VMs.
+func runCommands(ctx context.Context, c *client.Client, u *up, vm api.VM, s *workspace.Shipment, key string) (err error) {
 	if s.Features, err = u.installFeatures(ctx, c, vm, s.Features); err != nil {
 		return err
 	}
-	if err := u.w.Save(s); err != nil { // a command that fails does not install them again
+	if err := u.w.Save(*s); err != nil { // a command that fails does not install them again
 		return err
 	}
 	u.useFeatures(s.Features)
-	g := c.Guest(vm.ID)
 	for _, command := range u.project.Setup {
-		err := u.setupCommand(ctx, g, command)
+		err := u.cache.timed(func() error { return u.setupCommand(ctx, c.Guest(vm.ID), command) })
 		if err != nil && u.guessed && ctx.Err() == nil {
 			u.a.std.printError(err) // what nobody asked for keeps nobody out
-			break
+			return nil
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if err := u.copyFiles(ctx, g, vm); err != nil {
+	s.Prepared = key
+	if err := u.w.Save(*s); err != nil {
 		return err
 	}
-	s.SetUp = key
-	return u.w.Save(s)
+	return u.cache.make(ctx, c, vm, *s, key)
 }
 
 // copyFiles copies what the keys files and dotfiles name.
@@ -123,10 +142,10 @@ func (u *up) asRoot(ctx context.Context, g *client.Guest, exec api.Exec) (int, e
 	return exit.Code, errors.Join(waitErr, err)
 }
 
-// placed prepares the files that were sent for who works with them. Features come first: they may
-// make that user.
-func (u *up) placed(ctx context.Context, c *client.Client, vm api.VM) error {
-	if _, err := u.installFeatures(ctx, c, vm, nil); err != nil {
+// placed prepares the files that were sent for who works with them. Features come first, unless
+// they are installed: they may make that user.
+func (u *up) placed(ctx context.Context, c *client.Client, vm api.VM, installed *devcontainer.Installed) error {
+	if _, err := u.installFeatures(ctx, c, vm, installed); err != nil {
 		return err
 	}
 	return u.own(ctx, c.Guest(vm.ID), vm)

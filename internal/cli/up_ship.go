@@ -61,6 +61,7 @@ type shipFlags struct {
 	branch  string
 	history string
 	depth   int
+	noCache bool
 }
 
 func (s *shipFlags) flags(cmd *cobra.Command) {
@@ -69,12 +70,13 @@ func (s *shipFlags) flags(cmd *cobra.Command) {
 	f.StringArrayVar(&s.ignored, "include-ignored", nil, "send also ignored files that match `PATTERN`, as in .gitignore; may be repeated")
 	f.StringVar(&s.branch, "branch", "", "the guest works on the new branch `NAME`, at HEAD")
 	f.StringVar(&s.history, "history", "", "full: all commits that HEAD has; none: HEAD's alone")
+	f.BoolVar(&s.noCache, "no-cache", false, "run the setup even if its result was kept, and do not keep it")
 	f.IntVar(&s.depth, "depth", 0, "commits of history that the guest gets (default: 50)")
 }
 
 // shipFlagsGiven returns a flag that was given, and is only for what is sent.
 func shipFlagsGiven(cmd *cobra.Command) string {
-	for _, name := range []string{"commit", "include-ignored", "branch", "history", "depth", "allow"} {
+	for _, name := range []string{"commit", "include-ignored", "branch", "history", "depth", "allow", "no-cache"} {
 		if cmd.Flags().Changed(name) {
 			return name
 		}
@@ -124,16 +126,30 @@ func (u *up) fill(ctx context.Context, c *client.Client, vm api.VM) error {
 // send sends the files.
 func (u *up) send(ctx context.Context, c *client.Client, vm api.VM) (workspace.Shipment, error) {
 	p, g := u.a.std.newProgress(), c.Guest(vm.ID)
-	sent, err := u.w.Ship(ctx, g, workspace.Cargo{
+	cargo := workspace.Cargo{
 		VM: vm, Directory: u.dir, User: u.owner(vm), Select: u.ship.selection(), Git: u.ship.git(), Report: u.report(p),
-		Placed: func(ctx context.Context) error { return u.placed(ctx, c, vm) },
+		Placed: func(ctx context.Context) error { return u.placed(ctx, c, vm, nil) },
 		Note:   func(path, what string) { u.a.std.note("%s: %s", filecopy.Quote(path), what) },
-	})
+	}
+	over, err := u.cache.over(vm)
+	var sent workspace.Sent
+	switch {
+	case err != nil:
+	case over == nil:
+		sent, err = u.w.Ship(ctx, g, cargo)
+	default:
+		cargo.Placed = func(ctx context.Context) error { return u.placed(ctx, c, vm, over.Setup.Features) }
+		sent, err = u.w.ShipOver(ctx, workspace.VMGuest{Guest: g}, cargo, *over)
+	}
 	p.done()
 	if err != nil {
 		return workspace.Shipment{}, err
 	}
-	u.a.std.note("sent %s, %s, to %s in VM %s", plural(sent.Files, "file"), size.Format(sent.Bytes), filecopy.Quote(u.dir), vm.Name)
+	what := ""
+	if over != nil {
+		what = " that its setup did not have like this"
+	}
+	u.a.std.note("sent %s%s, %s, to %s in VM %s", plural(sent.Files, "file"), what, size.Format(sent.Bytes), filecopy.Quote(u.dir), vm.Name)
 	shipment, _, err := u.w.Shipment(vm.ID)
 	return shipment, err
 }

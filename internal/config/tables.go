@@ -201,20 +201,32 @@ func (c Config) Apply(req api.CreateVM) (api.CreateVM, error) {
 	}
 	image := cmp.Or(req.Image, profile["image"], c.Image)
 	for _, from := range []Config{profile.Values(), c.ImageDefaults[image].Values(), {Network: c.Network, Publish: c.Publish, Labels: c.Labels}} {
-		req.Image, req.Kernel = cmp.Or(req.Image, from.Image), cmp.Or(req.Kernel, from.Kernel)
-		req.Driver, req.Init = cmp.Or(req.Driver, from.Driver), cmp.Or(req.Init, from.Init)
-		req.VCPUs, req.MemoryBytes = cmp.Or(req.VCPUs, from.VCPUs), cmp.Or(req.MemoryBytes, from.MemoryBytes)
-		req.DiskBytes, req.Network = cmp.Or(req.DiskBytes, from.DiskBytes), cmp.Or(req.Network, from.Network)
-		req.Tools = cmp.Or(req.Tools, from.Tools)
-		if len(req.Publish) == 0 {
-			req.Publish = from.Publish
-		}
-		if req.Labels, err = label.Apply(from.Labels, req.Labels, nil); err != nil {
-			return req, err // too many together
+		if req, err = from.fill(req); err != nil {
+			return req, err
 		}
 	}
 	return req, nil
 }
+
+// fill sets what a request leaves out.
+func (c Config) fill(req api.CreateVM) (_ api.CreateVM, err error) {
+	req.Image, req.Kernel = cmp.Or(req.Image, c.Image), cmp.Or(req.Kernel, c.Kernel)
+	req.Driver, req.Init = cmp.Or(req.Driver, c.Driver), cmp.Or(req.Init, c.Init)
+	req.VCPUs, req.MemoryBytes = cmp.Or(req.VCPUs, c.VCPUs), cmp.Or(req.MemoryBytes, c.MemoryBytes)
+	req.DiskBytes, req.Network = cmp.Or(req.DiskBytes, c.DiskBytes), cmp.Or(req.Network, c.Network)
+	req.Tools = cmp.Or(req.Tools, c.Tools)
+	if len(req.Publish) == 0 {
+		req.Publish = c.Publish
+	}
+	req.Labels, err = label.Apply(c.Labels, req.Labels, nil) // an error: too many together
+	return req, err
+}
+
+// Fill sets what a request leaves out.
+func (p Preset) Fill(req api.CreateVM) (api.CreateVM, error) { return p.Values().fill(req) }
+
+// OfImage begins the Origin of a value that APIFor found in the table of an image.
+const OfImage = "image "
 
 // APIFor returns the settings for `config show` as they apply to a new VM of a profile and an
 // image. Each may be empty; the image is then that of the profile, or the default.
@@ -228,7 +240,7 @@ func (c Config) APIFor(profile, image string) (api.Config, error) {
 	for _, s := range settings() {
 		v := api.ConfigValue{Key: s.key, Value: s.get(c), Origin: string(c.origins[s.key])}
 		if value, ok := c.ImageDefaults[image][s.key]; ok {
-			v.Value, v.Origin = value, "image "+image
+			v.Value, v.Origin = value, OfImage+image
 		}
 		if value, ok := preset[s.key]; ok {
 			v.Value, v.Origin = value, "profile "+profile

@@ -71,6 +71,8 @@ var sessions = []struct {
 	{name: "script/testdata/up.txtar", not: worktree},
 	{name: "script/testdata/up_choices.txtar", not: worktree},
 	{name: "script/testdata/up_features.txtar", not: worktree},
+	{name: "script/testdata/up_cache.txtar", not: worktree},
+	{name: "e2e/testdata/up_cache.txtar", not: worktree},
 	{name: "script/testdata/up_folder.txtar", not: worktree},
 	{name: "script/testdata/up_refusals.txtar", not: worktree},
 	{name: "script/testdata/git_remote.txtar", not: worktree},
