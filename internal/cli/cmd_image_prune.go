@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 
+	"banger/api"
 	"banger/client"
 
 	"github.com/spf13/cobra"
@@ -11,7 +12,8 @@ import (
 func newImagePrune(a *app) *cobra.Command {
 	return imagePrune(a, `Delete images that have neither a name nor a VM, copies of images in sizes that
 no VM has, and kernels and layers that nothing uses. Images with a name stay;
-"banger image delete" deletes those. Registered images stay, too.`, "banger image prune")
+"banger image delete" deletes those. Registered images stay, too. Of the images
+that "banger up" keeps of finished setups, those go whose directory is gone.`, "banger image prune")
 }
 
 // imagePrune is `image prune`, and under the name that the system had which banger grew from.
@@ -31,7 +33,9 @@ func imagePrune(a *app, long, path string) *cobra.Command {
 			if dry {
 				return a.std.wouldPrune(cmd.Context(), c, asJSON)
 			}
-			return a.std.prune(cmd.Context(), c.Images().Prune, asJSON)
+			return a.std.prune(cmd.Context(), func(ctx context.Context, report api.Report) (api.Pruned, error) {
+				return pruneImages(ctx, c, false, report)
+			}, asJSON)
 		},
 	}
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "list what would be deleted, with sizes, and delete nothing")
@@ -41,7 +45,7 @@ func imagePrune(a *app, long, path string) *cobra.Command {
 
 // wouldPrune prints what a prune would remove.
 func (s *streams) wouldPrune(ctx context.Context, c *client.Client, asJSON bool) error {
-	pruned, err := c.Images().Prunable(ctx)
+	pruned, err := pruneImages(ctx, c, true, nil)
 	if err != nil {
 		return err
 	}

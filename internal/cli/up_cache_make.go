@@ -26,7 +26,7 @@ func (s *setupCache) make(ctx context.Context, c *client.Client, vm api.VM, sent
 	id := s.u.w.SetupID(key)
 	former := s.digest(id)
 	setup := setups.Setup{
-		ID: id, Key: key, Commands: commands, Base: vm.ImageDigest, Name: s.name(id), VM: vm.ID, VMName: vm.Name,
+		ID: id, Workspace: s.u.w.Repo.Top(), Key: key, Commands: commands, Base: vm.ImageDigest, Name: s.name(id), VM: vm.ID, VMName: vm.Name,
 		Began: time.Now(), Directory: sent.Directory, Features: sent.Features,
 	}
 	if err := s.u.w.BeginSetup(ctx, sent, setup); err != nil {

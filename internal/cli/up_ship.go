@@ -145,11 +145,11 @@ func (u *up) send(ctx context.Context, c *client.Client, vm api.VM) (workspace.S
 	if err != nil {
 		return workspace.Shipment{}, err
 	}
-	what := ""
+	kind := "file"
 	if over != nil {
-		what = " that its setup did not have like this"
+		kind = "changed file"
 	}
-	u.a.std.note("sent %s%s, %s, to %s in VM %s", plural(sent.Files, "file"), what, size.Format(sent.Bytes), filecopy.Quote(u.dir), vm.Name)
+	u.a.std.note("sent %s, %s, to %s in VM %s", plural(sent.Files, kind), size.Format(sent.Bytes), filecopy.Quote(u.dir), vm.Name)
 	shipment, _, err := u.w.Shipment(vm.ID)
 	return shipment, err
 }

@@ -11,7 +11,10 @@ import (
 )
 
 // Setups are those of the workspace that have run to their end.
-func (w *Workspace) Setups() setups.Store { return setups.In(filepath.Join(w.dir, "setups")) }
+func (w *Workspace) Setups() setups.Store { return SetupsIn(w.dir) }
+
+// SetupsIn are those of the workspace whose state is in a directory.
+func SetupsIn(state string) setups.Store { return setups.In(filepath.Join(state, "setups")) }
 
 // SetupID names the setup of a key. Two workspaces have no name in common, so that neither takes
 // the other's image for its own.

@@ -51,7 +51,7 @@ var known = map[string][]string{
 	"internal/daemonstart": {"client", "internal/config"},
 	"internal/cli": {"client", "internal/daemonstart", "internal/host/console", "internal/guest", "internal/guest/forward", "internal/guest/stdio", "internal/config", "internal/doctor", "internal/cli/sshconfig", "internal/system", "internal/system/fcrelease", "internal/fetch", "internal/rootapi", "internal/update", "internal/update/journal", "internal/update/repo",
 		"internal/guest/filecopy", "internal/guest/hostfiles", "internal/workspace", "internal/workspace/apply", "internal/workspace/branch", "internal/workspace/devcontainer", "internal/workspace/feature",
-		"internal/workspace/gitremote", "internal/workspace/gitrepo", "internal/workspace/history", "internal/workspace/live", "internal/workspace/treesync", "internal/workspace/project", "internal/workspace/review"},
+		"internal/workspace/gitremote", "internal/workspace/gitrepo", "internal/workspace/history", "internal/workspace/live", "internal/workspace/treesync", "internal/workspace/project", "internal/workspace/review", "internal/workspace/setups"},
 
 	"internal/update": {
 		"client", "internal/daemonstart", "internal/op", "internal/host/proc", "internal/system", "internal/system/record", "internal/host/systemd",
@@ -184,7 +184,7 @@ var known = map[string][]string{
 	"internal/treewatch":        {},
 
 	"internal/workspace": {"client", "internal/workspace/apply", "internal/workspace/devcontainer", "internal/workspace/gitrepo", "internal/workspace/incoming",
-		"internal/treewatch", "internal/workspace/live", "internal/workspace/objects", "internal/workspace/treesync"},
+		"internal/treewatch", "internal/workspace/live", "internal/workspace/objects", "internal/workspace/setups", "internal/workspace/treesync"},
 	"internal/workspace/gitrepo": {"internal/workspace/giturl", "internal/workspace/secret"},
 	"internal/workspace/giturl":  {},
 	"internal/workspace/secret":  {},
@@ -199,6 +199,7 @@ var known = map[string][]string{
 	"internal/workspace/marks":     {},
 	"internal/workspace/objects":   {},
 	"internal/workspace/review":    {"internal/workspace/marks", "internal/workspace/objects", "internal/workspace/treename"},
+	"internal/workspace/setups":    {"internal/workspace/devcontainer", "internal/workspace/incoming", "internal/workspace/objects"},
 	"internal/workspace/treename":  {},
 	"internal/workspace/treesync":  {"internal/workspace/apply", "internal/workspace/incoming", "internal/workspace/objects"},
 	"internal/workspace/worktest":  {"internal/workspace/incoming", "internal/workspace/treesync"}, // for tests

@@ -29,8 +29,9 @@ const Kept = 4
 
 // Setup is a finished setup, and the image with its result.
 type Setup struct {
-	ID  string // of the record; the image's name ends with it
-	Key string // of all that the result depends on
+	ID        string // of the record; the image's name ends with it
+	Workspace string // the canonical top level
+	Key       string // of all that the result depends on
 	// Commands is the part of the key that a shipment remembers (workspace.Shipment.Prepared), and
 	// Base the digest of the image that the setup ran on.
 	Commands, Base string
