@@ -71,7 +71,10 @@ stash, branches and files are not touched.
 
 banger.toml at the top of the repository says what the VM is like
 (docs/workspace.md). Without one, banger guesses from files such as go.mod and
-package.json, and says what; --write makes a banger.toml of that.`,
+package.json, and says what; --write makes a banger.toml of that.
+
+A setup that took 10 seconds or more is kept as an image, with which the next VM of the
+workspace begins. "banger image list" shows it.`,
 		Example: `  cd project && banger up
   banger up -- go test ./...
   banger up ~/src/project --memory 4G -d
