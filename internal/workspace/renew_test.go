@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -128,14 +129,16 @@ func (g *dirGuest) make(t *testing.T, files map[string]string) {
 
 // TestShipOver: the tree is the host's of now; what the setup made stays, with its times.
 func TestShipOver(t *testing.T) {
-	past := time.Now().Add(-time.Hour).Truncate(time.Second)
+	var past time.Time
 	c := newCached(t, func(f *fixture) {
 		f.guest.make(t, map[string]string{
 			"node_modules/a/index.js": "made\n", "two": "2 of the setup\n", ".git/hooks/pre-commit": "#!/bin/sh\n", ".git/mine/config": "x", "fresh": "new\n",
 		})
-		if err := os.Chtimes(filepath.Join(f.guest.root, directory, "one"), past, past); err != nil {
+		info, err := os.Stat(filepath.Join(f.guest.root, directory, "one"))
+		if err != nil {
 			t.Fatal(err)
 		}
+		past = info.ModTime()
 	})
 	c.write("three", "3\n")
 	if err := c.shipOver(); err != nil {
@@ -161,6 +164,9 @@ func TestShipOver(t *testing.T) {
 	if got, want := c.changes(), "A fresh\nA node_modules/a/index.js\nM two\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
+	if slices.Contains(c.guest.fetched, "one") {
+		t.Error("a file that is the same was fetched to compare it")
+	}
 	if got := c.git("status", "--porcelain"); got != "?? three\n" {
 		t.Errorf("the host's files changed: %q", got)
 	}
@@ -176,6 +182,7 @@ func TestShipOverTheHostWins(t *testing.T) {
 		says  string
 	}{
 		{"changed on both sides", map[string]string{"one": "setup\n"}, func(f *fixture) { f.write("one", "host\n") }, map[string]string{"one": "host\n", "two": "2\n"}, ""},
+		{"changed by the setup, as long as before", map[string]string{"one": "x\n"}, func(*fixture) {}, map[string]string{"one": "x\n", "two": "2\n"}, "M one\n"},
 		{"gone on the host", nil, func(f *fixture) { f.remove("one") }, map[string]string{"two": "2\n"}, ""},
 		{"gone on the host, changed by the setup", map[string]string{"one": "setup\n"}, func(f *fixture) { f.remove("one") }, map[string]string{"two": "2\n"}, ""},
 		{"new on both sides", map[string]string{"new": "setup\n"}, func(f *fixture) { f.write("new", "host\n") }, map[string]string{"one": "1\n", "two": "2\n", "new": "host\n"}, ""},
@@ -240,10 +247,11 @@ func TestShipOverWhatTheSetupRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+	c.write("sent", "now\n")
 	if err := c.shipOver(); err != nil {
 		t.Fatal(err)
 	}
-	c.has(map[string]string{"two": "2\n"})
+	c.has(map[string]string{"two": "2\n", "sent": "now\n"})
 	if got, want := c.changes(), "D one\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
