@@ -26,6 +26,7 @@ type setupCache struct {
 	from  *workspace.Over // what the new VM begins with, or nil
 	fresh bool            // this command made the VM, and its setup begins on the image that was asked for
 	req   api.CreateVM    // as it was asked for
+	named string          // the name of that image, also if it is the settings'
 	took  time.Duration   // by features and commands
 	ran   bool            // any of them
 }
@@ -96,6 +97,7 @@ func (s *setupCache) find(ctx context.Context, c *client.Client) (*workspace.Ove
 		}
 		image = valueOf(shown, "image")
 	}
+	s.named = image
 	base, err := c.Images().Show(ctx, image)
 	if api.KindOf(err) == api.KindNotFound {
 		return nil, nil // it is pulled now
@@ -154,7 +156,7 @@ func imageSource(vm string) string { return "VM " + vm }
 // request is a request for a VM of another image than was asked for, to which the settings for that
 // one apply all the same.
 func (s *setupCache) request(ctx context.Context, c *client.Client, req api.CreateVM, image string) (api.CreateVM, error) {
-	shown, _, err := s.u.a.settings(ctx, c, req.Profile, req.Image)
+	shown, _, err := s.u.a.settings(ctx, c, req.Profile, s.named)
 	if err != nil {
 		return req, err
 	}

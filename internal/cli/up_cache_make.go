@@ -60,7 +60,7 @@ func (s *setupCache) wanted(ctx context.Context, c *client.Client) (bool, error)
 	if s.off || s.u.single || !s.fresh || !s.ran || s.took < worthKeeping && !s.always || len(s.u.ship.ignored) > 0 {
 		return false, nil
 	}
-	shown, _, err := s.u.a.settings(ctx, c, s.req.Profile, s.req.Image)
+	shown, _, err := s.u.a.settings(ctx, c, "", "") // for a profile or an image, file_sync is not listed
 	if err != nil {
 		return false, err
 	}
