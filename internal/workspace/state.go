@@ -14,6 +14,7 @@ import (
 	"banger/internal/vmid"
 	"banger/internal/workspace/devcontainer"
 	"banger/internal/workspace/incoming"
+	"banger/internal/workspace/treesync"
 )
 
 // Shipment is what one VM was sent.
@@ -44,6 +45,8 @@ type Shipment struct {
 	Before string
 	// Synced is the commit in which both sides agreed last; empty if they were not synced.
 	Synced string
+	// Pending is what a sync that did not come to its end was writing.
+	Pending *treesync.Pending `json:",omitempty"`
 	// Conflicts are the paths that the last sync left alone on both sides.
 	Conflicts []Conflict
 }

@@ -78,8 +78,15 @@ func (w *Workspace) Sync(ctx context.Context, g SyncGuest, s Shipment, r SyncReq
 		return SyncResult{}, err
 	}
 	done, err := treesync.Run(ctx, w.Repo, synced{directory{g, s.Directory}, g}, treesync.Request{
-		Base: s.Agreed(), Guest: collected, Shipped: s.Commit, Keep: r.Keep, Dir: filepath.Join(w.vmDir(s.VM), "sync"),
+		Base: s.Agreed(), Pending: s.Pending, Guest: collected, Shipped: s.Commit, Keep: r.Keep, Dir: filepath.Join(w.vmDir(s.VM), "sync"),
 		Included: included, Record: w.record(s), About: about,
+		Begin: func(base string, p treesync.Pending) error {
+			if base != s.Agreed() {
+				s.agree(base)
+			}
+			s.Pending = &p
+			return w.Save(s)
+		},
 		Snapshot: func(ctx context.Context) (string, error) {
 			c, err := w.Repo.Snapshot(ctx, s.Series, about("the files here"), gitrepo.Select{IncludeIgnored: s.Ignored, Any: true})
 			return c.ID, err
@@ -105,6 +112,9 @@ func (s Shipment) Agreed() string {
 	return s.Base()
 }
 
+// agree notes that both sides agree in a commit.
+func (s *Shipment) agree(commit string) { s.Synced, s.Applied, s.Before = commit, commit, commit }
+
 // collectSynced is Collect for a sync: what both sides have agreed on is not ignored.
 func (w *Workspace) collectSynced(ctx context.Context, g Guest, s Shipment, included func(string) bool) (incoming.Result, error) {
 	tree := sync.OnceValues(func() (map[string]objects.Entry, error) { return objects.Tree(ctx, w.Repo, s.Agreed()) })
@@ -125,11 +135,15 @@ func (w *Workspace) saveSync(ctx context.Context, s Shipment, before incoming.Re
 			return err
 		}
 	}
-	if done.Host == "" || done.Base == s.Synced && slices.Equal(done.Conflicts, s.Conflicts) {
+	pending := s.Pending
+	if done.Recorded {
+		pending = nil
+	}
+	if done.Host == "" || done.Base == s.Synced && slices.Equal(done.Conflicts, s.Conflicts) && pending == s.Pending {
 		return nil
 	}
-	s.Synced, s.Conflicts = done.Base, done.Conflicts
-	s.Applied, s.Before = done.Base, done.Base
+	s.agree(done.Base)
+	s.Conflicts, s.Pending = done.Conflicts, pending
 	if err := w.Save(s); err != nil {
 		return err
 	}

@@ -47,8 +47,11 @@ func (s *synced) sync(keep string) string {
 }
 
 func (s *synced) try(keep string) (workspace.SyncResult, error) {
-	return s.w.Sync(s.t.Context(), s.guest, workspace.Shipment{VM: vm.ID}, workspace.SyncRequest{Keep: keep})
+	return s.w.Sync(s.t.Context(), s.guest, workspace.Shipment{VM: vm.ID}, workspace.SyncRequest{Keep: keep, Snapshots: allOfATest})
 }
+
+// allOfATest are more snapshots than a test makes.
+const allOfATest = 10_000
 
 func describe(r workspace.SyncResult) string {
 	var lines []string

@@ -35,7 +35,7 @@ func (w *Workspace) Apply(ctx context.Context, s Shipment, guest string, partial
 	if len(result.Written)+len(result.Removed) > 0 { // otherwise the last Apply is still an earlier one
 		s.Before = s.Applied
 	}
-	s.Applied = guest
+	s.Applied, s.Pending = guest, nil
 	if s.Synced != "" { // the work tree has all of it
 		s.Synced = guest
 	}
@@ -73,6 +73,9 @@ func (w *Workspace) Prune(ctx context.Context, s Shipment, keep int) ([]gitrepo.
 // needed are the commits without which something that is still to be done cannot be.
 func (w *Workspace) needed(s Shipment) []string {
 	all := []string{s.Commit, s.Applied, s.Before, s.Synced, w.Newest(s)}
+	if s.Pending != nil {
+		all = append(all, s.Pending.Host, s.Pending.Guest)
+	}
 	for _, c := range s.Conflicts {
 		all = append(all, c.Host, c.Guest)
 	}

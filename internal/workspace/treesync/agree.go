@@ -21,7 +21,7 @@ func (p *pass) agree(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.result.Base, p.result.Agreed = base, len(p.next)
+	p.result.Base, p.result.Agreed, p.result.Recorded = base, len(p.next), true
 	if len(p.placed) > 0 || last != p.Guest.Commit {
 		p.result.Last = p.state(last)
 	}
@@ -62,7 +62,7 @@ func (p *pass) commit(ctx context.Context, from string, of func(*item) objects.E
 	same := map[string]bool{p.Base: true, p.Guest.Commit: true, p.snap: true}
 	for _, i := range p.items {
 		e := of(i)
-		same[p.Base] = same[p.Base] && e == i.base
+		same[p.Base] = same[p.Base] && e == i.was
 		same[p.Guest.Commit] = same[p.Guest.Commit] && e == i.guest
 		same[p.snap] = same[p.snap] && e == i.host
 	}

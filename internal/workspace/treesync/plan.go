@@ -40,16 +40,16 @@ func (p *pass) snapshot(ctx context.Context) (err error) {
 	}
 	p.items = make(map[string]*item, len(changes)+len(p.changes))
 	for _, c := range changes {
-		p.items[c.Path] = &item{c.Path, c.Old, c.New, c.Old}
+		p.items[c.Path] = &item{c.Path, c.Old, c.New, c.Old, c.Old}
 	}
 	for _, c := range p.changes {
 		if i := p.items[c.Path]; i != nil {
 			i.guest = c.New
 		} else {
-			p.items[c.Path] = &item{c.Path, c.Old, c.Old, c.New}
+			p.items[c.Path] = &item{c.Path, c.Old, c.Old, c.New, c.Old}
 		}
 	}
-	return nil
+	return p.mend(ctx)
 }
 
 // plan decides about each path.

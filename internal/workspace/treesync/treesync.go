@@ -55,6 +55,11 @@ type Placed struct {
 type Request struct {
 	// Base is the commit in which both sides agreed last.
 	Base string
+	// Pending is what a pass that did not come to its end was writing, nil if the last one did.
+	Pending *Pending
+	// Begin records, before the first write, what is going to be written, and the commit in which
+	// both sides agree until then.
+	Begin func(base string, p Pending) error
 	// Guest is the import of the guest's files, just now.
 	Guest incoming.Result
 	// Shipped is the commit upon which new ones are made.
@@ -73,6 +78,9 @@ type Request struct {
 	// "" for neither.
 	Keep string
 }
+
+// Pending are the snapshots of a pass that writes: what each side has that the other one gets.
+type Pending struct{ Host, Guest string }
 
 // The sides, for Request.Keep.
 const (
@@ -93,6 +101,8 @@ type Result struct {
 	// ToGuest and ToHost are the paths that were written or removed there, sorted.
 	ToGuest, ToHost []string
 	Conflicts       []Conflict // sorted by path
+	// Recorded is set if Base says all that was done. Otherwise it is still pending.
+	Recorded bool
 	// Agreed is how many paths had changed and are the same on both sides now.
 	Agreed int
 	// Again is set if something changed meanwhile, so that another pass has work.
@@ -114,6 +124,10 @@ func Run(ctx context.Context, repo Repo, guest Guest, r Request) (Result, error)
 		if planned, err = p.prepare(ctx); err != nil {
 			return p.result, err
 		}
+	}
+	faultpoint.Reach("sync", "begin")
+	if err = p.begin(ctx); err != nil {
+		return p.result, err
 	}
 	faultpoint.Reach("sync", "host")
 	err = p.writeHost(ctx)
@@ -160,6 +174,7 @@ type pass struct {
 
 	looked  map[string]bool  // paths that are looked at before the snapshot
 	snap    string           // the snapshot of the host
+	mended  bool             // items have another base than Base
 	changes []objects.Change // of the guest
 	items   map[string]*item
 	listing map[string]*incoming.Entry // what the guest has, but directories
@@ -186,4 +201,6 @@ type dir struct {
 type item struct {
 	path              string
 	base, host, guest objects.Entry
+	// was is what the commit has in which both sides agreed last: base, unless a pass was killed since.
+	was objects.Entry
 }
