@@ -19,7 +19,7 @@ import (
 )
 
 func newSync(a *app) *cobra.Command {
-	var watch bool
+	var watch, all bool
 	var keep string
 	cmd := &cobra.Command{
 		Use:   "sync [PATH]",
@@ -41,7 +41,7 @@ below refs/banger ("banger work log").`,
 			if keep != "" && watch {
 				return usagef(cmd, "--keep is for one time: use it without --watch")
 			}
-			s, err := a.openSync(cmd.Context(), pathOf(args))
+			s, err := a.openSync(cmd.Context(), pathOf(args), all)
 			if err != nil {
 				return err
 			}
@@ -53,6 +53,7 @@ below refs/banger ("banger work log").`,
 		},
 	}
 	cmd.Flags().BoolVar(&watch, "watch", false, "go on until Ctrl-C, each time something changes")
+	cmd.Flags().BoolVar(&all, "all", false, "sync what is not committed, too, into a VM that was sent with --commit")
 	cmd.Flags().StringVar(&keep, "keep", "", "decide all conflicts for one side: `host` or guest")
 	return cmd
 }
@@ -65,6 +66,8 @@ type syncing struct {
 	vm api.VM
 	// dir is the directory in the guest.
 	dir string
+	// all is workspace.SyncRequest's.
+	all bool
 	// lines prints what is written; mute prints nothing at all.
 	lines, mute bool
 	// known are the conflicts that were printed, and said the warnings.
@@ -75,7 +78,7 @@ type syncing struct {
 	waits api.Kind
 }
 
-func (a *app) openSync(ctx context.Context, path string) (*syncing, error) {
+func (a *app) openSync(ctx context.Context, path string, all bool) (*syncing, error) {
 	w, err := openWorkspace(ctx, path)
 	if err != nil {
 		return nil, err
@@ -92,7 +95,12 @@ func (a *app) openSync(ctx context.Context, path string) (*syncing, error) {
 	if err == nil && (!known || !shipment.Done) {
 		err = notSent(w, vm)
 	}
-	return a.syncing(w, c, vm, shipment.Directory), err
+	if err == nil && !all {
+		err = shipment.CheckSync()
+	}
+	s := a.syncing(w, c, vm, shipment.Directory)
+	s.all = all
+	return s, err
 }
 
 func (a *app) syncing(w *workspace.Workspace, c *client.Client, vm api.VM, dir string) *syncing {
@@ -110,7 +118,7 @@ func (s *syncing) pass(ctx context.Context, keep string) (workspace.SyncResult, 
 	if err != nil {
 		return workspace.SyncResult{}, err
 	}
-	result, err := s.w.Sync(ctx, workspace.VMGuest{Guest: s.c.Guest(s.vm.ID)}, before, workspace.SyncRequest{Keep: keep})
+	result, err := s.w.Sync(ctx, workspace.VMGuest{Guest: s.c.Guest(s.vm.ID)}, before, workspace.SyncRequest{Keep: keep, All: s.all})
 	if len(result.ToHost) > 0 {
 		err = errors.Join(err, s.mark(context.WithoutCancel(ctx), before.Agreed(), result.ToHost))
 	}

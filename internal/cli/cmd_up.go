@@ -111,6 +111,9 @@ func (u *up) run(cmd *cobra.Command, args []string) error {
 	if u.sync && u.detach {
 		return usagef(cmd, "--sync is for as long as a shell or command runs: use --detach without it, and banger sync --watch")
 	}
+	if u.sync && u.ship.commit {
+		return usagef(cmd, "--sync sends what is not committed: use --commit without it")
+	}
 	exec, err := u.how.exec(u.a, cmd, argv)
 	if err != nil {
 		return err
@@ -256,10 +259,13 @@ func (u *up) prepare(ctx context.Context, c *client.Client, req api.CreateVM) (a
 // former files.
 func (u *up) compare(ctx context.Context, s workspace.Shipment) error {
 	if u.sync {
-		return nil
+		return s.CheckSync()
 	}
 	changed, err := u.w.HostChanges(ctx, s)
-	if n := len(changed); n > 0 {
+	switch n := len(changed); {
+	case n > 0 && s.Committed:
+		u.a.std.note("%s", changedInHEAD(n))
+	case n > 0:
 		u.a.std.note("%s: banger sync, or banger up --sync, brings both sides together", changedHere(n))
 	}
 	return err

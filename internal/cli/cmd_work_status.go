@@ -23,6 +23,8 @@ type workStatus struct {
 	Here      []string     `json:"here"`    // paths that have changed here, and not come into the VM
 	// Conflicts are the paths that changed on both sides, as "banger sync" found the last time.
 	Conflicts []string `json:"conflicts"`
+
+	committed bool // what was sent is HEAD's tree alone
 }
 
 type workChange struct {
@@ -53,6 +55,7 @@ a conflict that "banger sync" has found. How many have changed here is said, too
 			status := workStatus{
 				Workspace: w.Repo.Top(), VM: w.vm.Name, State: string(w.vm.State), Directory: w.shipment.Directory,
 				Sent: w.shipment.Commit, Guest: w.guest, Changes: []workChange{}, Ignored: w.ignored, Conflicts: []string{},
+				committed: w.shipment.Committed,
 			}
 			for _, c := range w.shipment.Conflicts {
 				status.Conflicts = append(status.Conflicts, c.Path)
@@ -89,10 +92,21 @@ func (a *app) printWork(s workStatus) error {
 	} else {
 		a.std.note("%s%s: `banger work diff` shows them, `banger work apply` brings them here", summary, plural(len(s.Changes), "change"))
 	}
-	if n := len(s.Here); n > 0 {
+	switch n := len(s.Here); {
+	case n > 0 && s.committed:
+		a.std.note("%s", changedInHEAD(n))
+	case n > 0:
 		a.std.note("%s: `banger sync` brings both sides together", changedHere(n))
 	}
 	return nil
+}
+
+// changedInHEAD is about a VM that was sent HEAD's tree alone.
+func changedInHEAD(n int) string {
+	if n == 1 {
+		return "1 file has changed in HEAD, and is not in the VM as it is there: `banger up --new --commit` makes a VM of it"
+	}
+	return fmt.Sprintf("%d files have changed in HEAD, and are not in the VM as they are there: `banger up --new --commit` makes a VM of them", n)
 }
 
 func changedHere(n int) string {

@@ -68,7 +68,7 @@ func (w *Workspace) ship(ctx context.Context, g Guest, c Cargo, r *renewal) (Sen
 	}
 	shipment := Shipment{
 		Workspace: w.Repo.Top(), VM: c.VM.ID, Series: c.VM.Name, Directory: c.Directory, User: c.User, Commit: snapshot.ID, Time: time.Now(),
-		Ignored: c.Select.IncludeIgnored,
+		Ignored: c.Select.IncludeIgnored, Committed: c.Select.Commit,
 	}
 	put := w.put
 	if r != nil {

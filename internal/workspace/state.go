@@ -32,6 +32,8 @@ type Shipment struct {
 	// Ignored are the patterns of files that were sent though git ignores them: they are in the
 	// snapshots of the host's files, too.
 	Ignored []string
+	// Committed is set if HEAD's tree alone was sent: what is not committed stays on the host.
+	Committed bool `json:",omitempty"`
 	// SetUp is the digest of the setup that has run to its end; empty if none has.
 	SetUp string
 	// Prepared is that of the setup whose commands have run, while files of the host may still have

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"iter"
-	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,6 +31,8 @@ type SyncRequest struct {
 	// Keep says which version wins if both sides changed a path: "host", "guest", or "" for
 	// neither: then it is a conflict, and stays as it is on both.
 	Keep string
+	// All syncs what is not committed even if HEAD's tree alone was sent, now and from now on.
+	All bool
 	// Snapshots is how many of those that syncs make stay, besides the ones that are needed; 200
 	// if it is 0.
 	Snapshots int
@@ -66,7 +67,11 @@ func (w *Workspace) Sync(ctx context.Context, g SyncGuest, s Shipment, r SyncReq
 	if err == nil && (!known || !s.Done) {
 		err = api.Errorf(api.KindConflict, "cannot sync: the files have not been sent to the VM").WithHint("banger up")
 	}
-	if err != nil {
+	if err == nil && r.All && s.Committed {
+		s.Committed = false
+		err = w.Save(s)
+	}
+	if err = cmp.Or(err, s.CheckSync()); err != nil {
 		return SyncResult{}, err
 	}
 	included, err := gitrepo.Select{IncludeIgnored: s.Ignored}.Included()
@@ -161,15 +166,4 @@ type synced struct {
 // Place writes to it.
 func (d synced) Place(ctx context.Context, changes iter.Seq[treesync.Change], each func(treesync.Placed) error) error {
 	return d.guest.Place(ctx, d.path, changes, each)
-}
-
-// HostChanges returns the paths in which the work tree differs from what both sides have agreed on
-// last, sorted.
-func (w *Workspace) HostChanges(ctx context.Context, s Shipment) ([]string, error) {
-	now, err := w.snapshot(s, "when it was compared with VM "+s.Series)(ctx)
-	if err != nil {
-		return nil, err
-	}
-	changed, err := w.between(ctx, s.Agreed(), now)
-	return append([]string{}, slices.Sorted(maps.Keys(changed))...), err
 }
