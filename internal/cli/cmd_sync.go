@@ -87,7 +87,7 @@ func (a *app) openSync(ctx context.Context, path string, all bool) (*syncing, er
 	if err != nil {
 		return nil, err
 	}
-	vm, err := workspaceVM(ctx, c, w)
+	vm, err := workVM(ctx, c, w)
 	if err != nil {
 		return nil, err
 	}

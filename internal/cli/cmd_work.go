@@ -59,7 +59,7 @@ func (a *app) findWork(ctx context.Context, path string) (w work, c *client.Clie
 	if c, err = a.client(); err != nil {
 		return w, nil, nil, err
 	}
-	if w.vm, err = workspaceVM(ctx, c, w.Workspace); err != nil {
+	if w.vm, err = workVM(ctx, c, w.Workspace); err != nil {
 		return w, nil, nil, err
 	}
 	if unlock, err = w.Lock(ctx, a.waitingFor(w.Workspace)); err != nil {
@@ -95,7 +95,7 @@ func (a *app) collect(ctx context.Context, c *client.Client, w *work) error {
 		a.std.note("%s: %s", filecopy.Quote(warning.Path), warning.Text)
 	}
 	for _, path := range result.Submodules {
-		a.std.note("%s: the submodule has changed: banger work does not take the changes of submodules", filecopy.Quote(path))
+		a.std.note("%s: the submodule has changed since it was sent: `banger work` in its directory shows how, and takes that", filecopy.Quote(path))
 	}
 	return nil
 }

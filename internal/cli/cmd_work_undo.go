@@ -31,7 +31,7 @@ func (a *app) undo(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	vm, err := workspaceVM(ctx, c, w)
+	vm, err := workVM(ctx, c, w)
 	if err != nil {
 		return err
 	}

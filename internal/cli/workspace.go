@@ -19,13 +19,33 @@ func openWorkspace(ctx context.Context, path string) (*workspace.Workspace, erro
 	return workspace.Open(ctx, path, p.Workspaces())
 }
 
+// workVM returns the newest VM that has the files of a workspace: its own, or that of the workspace
+// whose submodule it is.
+func workVM(ctx context.Context, c *client.Client, w *workspace.Workspace) (api.VM, error) {
+	all, err := c.VMs().List(ctx)
+	if err != nil {
+		return api.VM{}, err
+	}
+	own := w.Own(all)
+	if len(own) == 0 {
+		own, err = w.Join(ctx, all)
+	}
+	return newest(w, own, err)
+}
+
 // workspaceVM returns the newest VM of a workspace.
 func workspaceVM(ctx context.Context, c *client.Client, w *workspace.Workspace) (api.VM, error) {
 	all, err := c.VMs().List(ctx)
 	if err != nil {
 		return api.VM{}, err
 	}
-	own := w.Own(all)
+	return newest(w, w.Own(all), nil)
+}
+
+func newest(w *workspace.Workspace, own []api.VM, err error) (api.VM, error) {
+	if err != nil {
+		return api.VM{}, err
+	}
 	if len(own) == 0 {
 		return api.VM{}, api.Errorf(api.KindNotFound, "%s has no VM", w.Repo.Top()).WithHint("banger up   makes one")
 	}

@@ -53,7 +53,12 @@ type Shipment struct {
 	Conflicts []Conflict
 }
 
-func (w *Workspace) vmDir(id string) string { return filepath.Join(w.dir, "vms", id) }
+func (w *Workspace) vmDir(id string) string {
+	if w.outer != nil {
+		return filepath.Join(w.outer.vmDir(id), "modules", digest(w.outer.path))
+	}
+	return filepath.Join(w.dir, "vms", id)
+}
 
 // Shipment returns what a VM was sent; ok is false if it is not known to have been sent anything.
 func (w *Workspace) Shipment(id string) (s Shipment, ok bool, err error) {

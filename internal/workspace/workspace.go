@@ -24,6 +24,8 @@ const Label = "banger.workspace"
 type Workspace struct {
 	Repo *gitrepo.Repo
 	dir  string // of this user's state
+	// outer is nil unless it is a submodule of a workspace that has a VM (Join).
+	outer *outer
 }
 
 // Open returns the workspace that a directory is in. states is the directory of the state of
@@ -42,7 +44,7 @@ func Open(ctx context.Context, path, states string) (*Workspace, error) {
 		return nil, api.Errorf(api.KindInvalid, "cannot send all of %s into a VM: banger's own data is in it", repo.Top()).
 			WithHint("name the directory of one project; or make it a repository: git init %s", repo.Top())
 	}
-	return &Workspace{repo, filepath.Join(states, digest(repo.Top()))}, nil
+	return &Workspace{repo, filepath.Join(states, digest(repo.Top())), nil}, nil
 }
 
 func canonical(path string) (string, error) {
@@ -68,6 +70,9 @@ func digest(top string) string {
 // Label returns the label's value: the path of the top level, or its digest if a label cannot
 // have that value.
 func (w *Workspace) Label() string {
+	if w.outer != nil {
+		return w.outer.Label()
+	}
 	if top := w.Repo.Top(); label.Check(map[string]string{Label: top}) == nil {
 		return top
 	}
@@ -88,6 +93,9 @@ func (w *Workspace) Own(vms []api.VM) []api.VM {
 // Lock waits until no other program works on the workspace's VMs. waiting, unless nil, is called
 // if it has to wait.
 func (w *Workspace) Lock(ctx context.Context, waiting func()) (unlock func(), err error) {
+	if w.outer != nil {
+		return w.outer.Lock(ctx, waiting)
+	}
 	if err := os.MkdirAll(w.dir, 0o700); err != nil {
 		return nil, fsx.DiskError("make the directory of the workspace's state", err)
 	}

@@ -158,6 +158,14 @@ func deviceOf(path string) uint64 {
 	return st.Dev
 }
 
+// Superproject returns the top level of the repository whose submodule this one is, or "".
+func (r *Repo) Superproject(ctx context.Context) (string, error) {
+	if r.folder {
+		return "", nil
+	}
+	return r.line(ctx, "rev-parse", "--show-superproject-working-tree")
+}
+
 // Top is the canonical, absolute path of the work tree or folder.
 func (r *Repo) Top() string { return r.top }
 

@@ -45,7 +45,7 @@ func (i *importer) list(ctx context.Context) error {
 // take adds an entry to the listing.
 func (i *importer) take(e Entry) error {
 	if git, inside := withinGit(e.Path); git != "" {
-		if dir := path.Dir(git); !inside && dir != "." && i.base[dir].Mode != objects.ModeModule {
+		if dir := path.Dir(git); !inside && dir != "." && !i.inModule(dir) {
 			i.warn(dir, "it is a repository: its files are imported, its commits are not")
 		}
 		return nil
@@ -75,6 +75,16 @@ func (i *importer) take(e Entry) error {
 	}
 	i.entries = append(i.entries, e)
 	return nil
+}
+
+// inModule reports whether a directory is a submodule, or lies in one.
+func (i *importer) inModule(dir string) bool {
+	for ; dir != "."; dir = path.Dir(dir) {
+		if i.base[dir].Mode == objects.ModeModule {
+			return true
+		}
+	}
+	return false
 }
 
 func malformed(name, why string) error {

@@ -69,7 +69,7 @@ func (p *pass) plan(ctx context.Context) error {
 	for _, name := range slices.Sorted(maps.Keys(p.items)) {
 		i := p.items[name]
 		if module := above(name, modules); module != "" {
-			p.warnOnce(module, "left alone: it is a submodule")
+			p.warnOnce(module, leftAlone)
 			continue
 		}
 		p.decide(i, p.ofHost(i, ignored[name]), p.ofGuest(i))
@@ -105,6 +105,9 @@ func (p *pass) dir(name string) *dir {
 	return d
 }
 
+// leftAlone is the warning of a submodule that changed.
+const leftAlone = "left alone: it is a submodule: `banger sync` in its directory syncs it"
+
 // modules are the submodules that changed.
 func (p *pass) modules() map[string]bool {
 	all := map[string]bool{}
@@ -114,7 +117,7 @@ func (p *pass) modules() map[string]bool {
 		}
 	}
 	for _, name := range p.Guest.Submodules {
-		p.warnOnce(name, "left alone: it is a submodule")
+		p.warnOnce(name, leftAlone)
 	}
 	return all
 }
