@@ -43,11 +43,13 @@ func (w *Workspace) Collect(ctx context.Context, g Guest, s Shipment) (incoming.
 
 // collect is Collect with what r asks for besides.
 func (w *Workspace) collect(ctx context.Context, g Guest, s Shipment, r incoming.Request) (incoming.Result, error) {
-	shipped := w.loadState(s.VM, shippedFile)
-	if shipped.Commit != s.Commit {
-		shipped = incoming.State{Commit: s.Commit}
+	r.VM, r.Shipped, r.Record = s.Series, incoming.State{Commit: s.Commit}, w.record(s)
+	r.Sent = func() incoming.State {
+		if shipped := w.loadState(s.VM, shippedFile); shipped.Commit == s.Commit {
+			return shipped
+		}
+		return r.Shipped
 	}
-	r.VM, r.Shipped, r.Record = s.Series, shipped, w.record(s)
 	last := w.loadState(s.VM, lastFile)
 	if last.Commit != "" {
 		r.Last = &last
@@ -58,6 +60,9 @@ func (w *Workspace) collect(ctx context.Context, g Guest, s Shipment, r incoming
 		return result, err
 	}
 	result.Began, result.Placed = began, last.StillPlaced(result.Entries)
+	if result.Same { // the listing that is recorded proves the same, and to write it takes long
+		return result, nil
+	}
 	return result, w.saveState(s.VM, lastFile, result.State)
 }
 

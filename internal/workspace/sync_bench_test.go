@@ -13,7 +13,7 @@ import (
 )
 
 // BenchmarkSync measures passes over 10,000 files, without the time that a real guest takes to
-// list them: one with nothing to do, and one with an edit here.
+// list them: one with nothing to do, and one with an edit on either side.
 func BenchmarkSync(b *testing.B) {
 	f := &fixture{top: filepath.Join(b.TempDir(), "project"), guest: &dirGuest{root: b.TempDir()}}
 	for n := range 10_000 {
@@ -48,6 +48,13 @@ func BenchmarkSync(b *testing.B) {
 		measure(b, func() {
 			n++
 			worktest.Write(b, f.top, "dir5/file555", fmt.Sprint("edit ", n, "\n"))
+			pass(b)
+		})
+	})
+	b.Run("edit-there", func(b *testing.B) {
+		measure(b, func() {
+			n++
+			worktest.Write(b, filepath.Join(f.guest.root, directory), "dir5/file556", fmt.Sprint("edit ", n, "\n"))
 			pass(b)
 		})
 	})

@@ -60,7 +60,11 @@ func (i *importer) compare(ctx context.Context) error {
 	known := []memory{shipped}
 	if i.Last != nil {
 		// If it is not there any more, more is fetched.
-		if t, err := objects.Tree(ctx, i.repo, i.Last.Commit); err == nil {
+		t, err := i.base, error(nil)
+		if i.Last.Commit != i.Shipped.Commit {
+			t, err = objects.Tree(ctx, i.repo, i.Last.Commit)
+		}
+		if err == nil {
 			known = append(known, remember(t, *i.Last))
 			i.lastThere = true
 		}

@@ -156,7 +156,7 @@ func TestKilledAtEachStep(t *testing.T) {
 	}
 	recorded, _ := os.ReadFile(points)
 	names := strings.Split(strings.TrimSpace(strings.TrimPrefix(string(recorded), faultpoint.Record)), "\n")
-	if len(names) != 12 {
+	if len(names) != 13 {
 		t.Errorf("points: %q", names)
 	}
 	for _, name := range names {

@@ -111,6 +111,8 @@ type Request struct {
 	// Shipped is the snapshot that the guest was sent, with the listing right after that. If it
 	// has no entries, all of the commit counts as sent.
 	Shipped State
+	// Sent, unless nil, returns Shipped's listing. It is not called if nothing has changed since Last.
+	Sent func() State
 	// Last is an earlier result, if there is one: what has not changed since is not fetched
 	// again.
 	Last   *State
@@ -133,6 +135,7 @@ type Warning struct{ Path, Text string }
 type Result struct {
 	State          // for the Last of the next import; Began is the caller's to set
 	Tree    string // of the commit
+	Same    bool   // whether nothing has changed since Last, so that it is as good as this
 	New     bool   // whether the commit was made and recorded now
 	Ignored int    // files that were left out because git ignores them
 	Fetched int    // files whose content was fetched
@@ -153,17 +156,15 @@ func Import(ctx context.Context, repo Repo, guest Guest, r Request) (Result, err
 	i := &importer{repo: repo, guest: guest, Request: r, unknown: map[string]bool{}}
 	i.result.Unknown = map[string]bool{}
 	i.Limits.setDefaults()
-	if err := i.open(ctx); err != nil {
-		return Result{}, err
-	}
-	defer i.quarantine.close()
+	defer func() { i.quarantine.close() }()
 	for _, step := range []struct {
 		name string
 		run  func(context.Context) error
 	}{
-		{"base", i.readBase},
 		{"list", i.list},
 		{"last", i.compareLast},
+		{"open", i.open},
+		{"base", i.readBase},
 		{"compare", i.compare},
 		{"ignore", i.dropIgnored},
 		{"fetch", i.fetch},
@@ -176,7 +177,7 @@ func Import(ctx context.Context, repo Repo, guest Guest, r Request) (Result, err
 		if err := step.run(ctx); err != nil {
 			return Result{}, err
 		}
-		if i.asLast {
+		if i.result.Same {
 			break
 		}
 	}
@@ -214,7 +215,7 @@ type importer struct {
 	unknown   map[string]bool // paths at and below which nothing is known
 	changed   []*change       // sorted by path
 	lastThere bool            // the repository has the commit of Last
-	asLast    bool            // nothing has changed since Last
+	inner     []string        // directories that have a .git
 }
 
 // change is a path of which the guest has something else than the shipped snapshot.

@@ -9,7 +9,7 @@ import (
 // the series will do. What else decides about ignored files than the guest's own, such as the user's
 // core.excludesFile, then counts as soon as something changes.
 func (i *importer) compareLast(ctx context.Context) error {
-	if !i.Any || i.Last == nil || !i.Last.Whole || i.Last.Began == 0 || len(i.result.Unknown) > 0 {
+	if !i.Any || i.Last == nil || !i.Last.Whole || i.Last.Began == 0 || len(i.result.Unknown)+len(i.inner) > 0 {
 		return nil
 	}
 	last, files := remember(nil, *i.Last), 0
@@ -34,6 +34,6 @@ func (i *importer) compareLast(ctx context.Context) error {
 	if err != nil {
 		return nil // it was removed: everything is compared
 	}
-	i.asLast, i.result.Commit, i.result.Tree = true, i.Last.Commit, strings.TrimSpace(string(out))
+	i.result.Same, i.result.Commit, i.result.Tree = true, i.Last.Commit, strings.TrimSpace(string(out))
 	return nil
 }

@@ -45,8 +45,8 @@ func (i *importer) list(ctx context.Context) error {
 // take adds an entry to the listing.
 func (i *importer) take(e Entry) error {
 	if git, inside := withinGit(e.Path); git != "" {
-		if dir := path.Dir(git); !inside && dir != "." && !i.inModule(dir) {
-			i.warn(dir, "it is a repository: its files are imported, its commits are not")
+		if dir := path.Dir(git); !inside && dir != "." {
+			i.inner = append(i.inner, dir)
 		}
 		return nil
 	}

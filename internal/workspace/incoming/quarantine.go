@@ -58,7 +58,11 @@ func (q *quarantine) path(names ...string) string {
 	return filepath.Join(append([]string{q.dir}, names...)...)
 }
 
-func (q *quarantine) close() { _ = os.RemoveAll(q.dir) }
+func (q *quarantine) close() {
+	if q != nil {
+		_ = os.RemoveAll(q.dir)
+	}
+}
 
 func removeAbandoned(objects string) {
 	entries, _ := os.ReadDir(objects)
