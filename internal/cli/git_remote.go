@@ -13,6 +13,7 @@ import (
 	"banger/api"
 	"banger/client"
 	"banger/internal/host/console"
+	"banger/internal/host/fsx"
 	"banger/internal/paths"
 	"banger/internal/workspace"
 	"banger/internal/workspace/gitremote"
@@ -52,19 +53,38 @@ func (a *app) gitRemote(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	bounds, err := a.boundsOfFetch()
+	if err != nil {
+		return err
+	}
 	in, out := bufio.NewReader(a.std.in), a.std.out
 	return gitremote.Serve(in, out, func(service string) error {
 		exec.Argv = []string{service, "."}
 		exec.Env = []string{"GIT_PROTOCOL=" + cmp.Or(a.std.env("GIT_PROTOCOL"), "version=2")}
-		a.std.in, a.std.out = in, gitremote.Accepted(out)
-		return a.serviceOf(ctx, c.Guest(vm.ID), exec)
+		a.std.in, a.std.out = bounds.Requests(in), bounds.Answers(gitremote.Accepted(out))
+		err := a.serviceOf(ctx, c.Guest(vm.ID), exec, bounds)
+		return cmp.Or(bounds.Err(), err) // which says more
 	})
+}
+
+// spareRoom is what a fetch leaves free on the disk of the repository.
+const spareRoom = 1 << 30
+
+// boundsOfFetch are those of what a guest sends. Git runs a remote helper where itself was run, and
+// says which repository it works on, unless it works on none.
+func (a *app) boundsOfFetch() (*gitremote.Bounds, error) {
+	total, err := gitremote.LimitOf(a.std.env(gitremote.LimitVariable))
+	if err != nil {
+		return nil, err
+	}
+	repository := cmp.Or(a.std.env("GIT_DIR"), ".")
+	return &gitremote.Bounds{Names: gitremote.MaxNames, Total: total, Room: func() error { return fsx.NeedSpace(repository, spareRoom) }}, nil
 }
 
 // serviceOf connects git with one of its programs in the guest. What that says to people is the
 // guest's: control characters of it do not reach a terminal.
-func (a *app) serviceOf(ctx context.Context, g *client.Guest, exec api.Exec) error {
-	safe := console.NewTerminalWriter(a.std.err)
+func (a *app) serviceOf(ctx context.Context, g *client.Guest, exec api.Exec, bounds *gitremote.Bounds) error {
+	safe := console.NewTerminalWriter(bounds.Answers(a.std.err))
 	at := a.sessions()
 	at.std = &streams{in: a.std.in, out: a.std.out, err: safe, env: a.std.env}
 	err := errors.Join(at.run(ctx, g, exec), safe.Close())

@@ -78,6 +78,7 @@ var sessions = []struct {
 	{name: "script/testdata/up_folder.txtar", not: worktree},
 	{name: "script/testdata/up_refusals.txtar", not: worktree},
 	{name: "script/testdata/git_remote.txtar", not: worktree},
+	{name: "script/testdata/git_remote_limits.txtar", not: worktree},
 	{name: "script/testdata/vm_run_path.txtar", not: worktree},
 	{name: "e2e/testdata/debian.txtar", not: "it pulls the distribution's packages, which the lab host cannot reach"},
 	{name: "e2e/testdata/image_pull.txtar", not: caches},

@@ -37,6 +37,9 @@ var inherited = []string{"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_N
 // maxLines is how many lines of git's standard error an error quotes, the last ones.
 const maxLines = 6
 
+// maxHeld is how many of them are held in memory until then.
+const maxHeld = 1000
+
 // command is one run of git.
 type command struct {
 	dir   string
@@ -55,6 +58,9 @@ func (c command) run(ctx context.Context) ([]byte, error) {
 		Env:  slices.Concat(environment(), c.env),
 		Stderr: func(line string) {
 			if line = printable(line); line != "" && !strings.HasPrefix(line, "hint:") {
+				if len(lines) == maxHeld { // a guest can make a remote helper write without end
+					lines = slices.Delete(lines, 0, maxHeld-maxLines)
+				}
 				lines = append(lines, line)
 			}
 		},

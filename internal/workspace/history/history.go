@@ -13,6 +13,7 @@ import (
 
 // Repo is the host's repository (gitrepo.Repo).
 type Repo interface {
+	Top() string
 	Git(ctx context.Context, env []string, stdin io.Reader, args ...string) ([]byte, error)
 }
 
@@ -68,7 +69,12 @@ func Fetch(ctx context.Context, repo Repo, r Request) (Result, error) {
 		// The guest learns names of commits that it was sent or has made, and no others.
 		"--negotiation-tip=refs/banger/"+r.VM+"/*", "--negotiation-tip="+f.taken("*"),
 		"--", r.URL, "+refs/heads/*:"+f.incoming("*"))
+	left, err := f.temporaries(ctx)
+	if err != nil {
+		return Result{}, err
+	}
 	if _, err := repo.Git(ctx, env, nil, args...); err != nil {
+		left.remove()
 		return Result{}, err
 	}
 	if err := f.read(ctx); err != nil {
