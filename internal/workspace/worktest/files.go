@@ -37,8 +37,8 @@ func Write(t testing.TB, dir, name, content string) {
 	}
 }
 
-// Files returns what is below dir, by path, in the form of Write; directories named in
-// without are left out.
+// Files returns what is below dir, by path, in the form of Write; those named in without
+// are left out.
 func Files(t testing.TB, dir string, without ...string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -48,8 +48,11 @@ func Files(t testing.TB, dir string, without ...string) map[string]string {
 		}
 		name, _ := filepath.Rel(dir, place)
 		for _, w := range without {
-			if name == w {
+			switch {
+			case name == w && d.IsDir():
 				return filepath.SkipDir
+			case name == w: // the .git of a linked work tree
+				return nil
 			}
 		}
 		switch {
