@@ -25,6 +25,7 @@ const asSyncer = "BANGER_TEST_SYNC"
 type syncJob struct{ Top, States, Guest, Keep string }
 
 func TestMain(m *testing.M) {
+	work()
 	name := os.Getenv(asSyncer)
 	if name == "" {
 		os.Exit(m.Run())

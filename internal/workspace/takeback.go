@@ -48,12 +48,13 @@ func (w *Workspace) Undo(ctx context.Context, vm string) (apply.Undone, error) {
 	if err != nil {
 		return apply.Undone{}, err
 	}
-	undone, err := apply.Undo(ctx, w.Repo, w.applyDir(vm), w.snapshot(s, "before an undo"))
-	if err != nil {
-		return undone, err
-	}
-	s.Applied, s.Before = s.Before, ""
-	return undone, w.Save(s)
+	return apply.UndoThen(ctx, w.Repo, w.applyDir(vm), w.snapshot(s, "before an undo"), func(undone apply.Undone) error {
+		if undone.Shipped != "" && s.Synced == "" { // s does not know of an Apply that was killed
+			s.Before = undone.Shipped
+		}
+		s.Applied, s.Before = s.Before, ""
+		return w.Save(s)
+	})
 }
 
 func (w *Workspace) applyDir(vm string) string { return filepath.Join(w.vmDir(vm), "apply") }

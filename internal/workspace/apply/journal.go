@@ -27,6 +27,7 @@ const journalDir = "last"
 type journal struct {
 	ID      string // of the names of temporary files
 	Top     name   // the work tree
+	Shipped string // the Request's; empty if an older banger wrote the journal
 	Entries []entry
 }
 
@@ -123,7 +124,7 @@ func sumOf(from io.Reader, copyTo string) (string, error) {
 // writeJournal copies what is going to be replaced, and makes the journal durable. That of the
 // Apply before is removed.
 func (a *applier) writeJournal() (*journal, error) {
-	j := &journal{ID: random(), Top: name(a.repo.Top())}
+	j := &journal{ID: random(), Top: name(a.repo.Top()), Shipped: a.Shipped}
 	copies := filepath.Join(a.stage, "old")
 	if err := os.Mkdir(copies, 0o700); err != nil {
 		return nil, err

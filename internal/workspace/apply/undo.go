@@ -18,12 +18,19 @@ import (
 type Undone struct {
 	Snapshot string   // the commit of the work tree as it was
 	Restored []string // files that are as they were before the last Apply
+	Shipped  string   // of that Apply's Request; empty if an older banger made it
 }
 
 // Undo takes the last Apply back, one that was killed half way, too. dir is that of the Request,
 // and snapshot records the work tree. If a file is not as Apply wrote it, nothing is changed and
 // the error names it.
 func Undo(ctx context.Context, repo Repo, dir string, snapshot func(context.Context) (string, error)) (Undone, error) {
+	return UndoThen(ctx, repo, dir, snapshot, func(Undone) error { return nil })
+}
+
+// UndoThen is Undo, and calls then before the Apply is forgotten: until then another Undo repeats
+// all of it.
+func UndoThen(ctx context.Context, repo Repo, dir string, snapshot func(context.Context) (string, error), then func(Undone) error) (Undone, error) {
 	unlock, err := lock(ctx, dir)
 	if err != nil {
 		return Undone{}, err
@@ -47,7 +54,7 @@ func Undo(ctx context.Context, repo Repo, dir string, snapshot func(context.Cont
 	if _, others, err := j.changed(t); err != nil || len(others) > 0 {
 		return Undone{}, cmp.Or(err, refusal(others))
 	}
-	var undone Undone
+	undone := Undone{Shipped: j.Shipped}
 	faultpoint.Reach("undo", "snapshot")
 	if undone.Snapshot, err = snapshot(ctx); err != nil {
 		return undone, err
@@ -61,6 +68,10 @@ func Undo(ctx context.Context, repo Repo, dir string, snapshot func(context.Cont
 	}
 	slices.Sort(undone.Restored)
 	faultpoint.Reach("undo", "restored")
+	if err := then(undone); err != nil {
+		return undone, err
+	}
+	faultpoint.Reach("undo", "recorded")
 	return undone, j.discard(dir)
 }
 
