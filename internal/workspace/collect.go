@@ -57,7 +57,7 @@ func (w *Workspace) collect(ctx context.Context, g Guest, s Shipment, r incoming
 	began := time.Now().UnixNano() // a guest's clock follows the host's
 	result, err := incoming.Import(ctx, w.Repo, directory{g, s.Directory}, r)
 	if err != nil {
-		return result, err
+		return result, w.diskError("import the guest's files", err)
 	}
 	result.Began, result.Placed = began, last.StillPlaced(result.Entries)
 	if result.Same { // the listing that is recorded proves the same, and to write it takes long

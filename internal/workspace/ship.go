@@ -64,7 +64,7 @@ func (w *Workspace) ship(ctx context.Context, g Guest, c Cargo, r *renewal) (Sen
 	}
 	snapshot, err := w.Repo.Snapshot(ctx, c.VM.Name, "sent to VM "+c.VM.Name, c.Select)
 	if err != nil {
-		return Sent{}, err
+		return Sent{}, w.diskError("make a snapshot", err)
 	}
 	shipment := Shipment{
 		Workspace: w.Repo.Top(), VM: c.VM.ID, Series: c.VM.Name, Directory: c.Directory, User: c.User, Commit: snapshot.ID, Time: time.Now(),

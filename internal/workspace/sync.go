@@ -103,7 +103,7 @@ func (w *Workspace) Sync(ctx context.Context, g SyncGuest, s Shipment, r SyncReq
 	return SyncResult{
 		ToGuest: done.ToGuest, ToHost: done.ToHost, Conflicts: done.Conflicts, Agreed: done.Agreed, Again: done.Again,
 		Warnings: append(collected.Warnings, done.Warnings...),
-	}, err
+	}, w.diskError("sync", err)
 }
 
 func about(what string) string { return syncMark + what }

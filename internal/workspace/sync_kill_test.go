@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"banger/internal/faultpoint"
+	"banger/internal/host/userns"
 	"banger/internal/workspace"
 	"banger/internal/workspace/worktest"
 )
@@ -25,6 +26,7 @@ const asSyncer = "BANGER_TEST_SYNC"
 type syncJob struct{ Top, States, Guest, Keep string }
 
 func TestMain(m *testing.M) {
+	userns.Main(map[string]userns.Job{jobFullDisk: runFullDisk})
 	work()
 	name := os.Getenv(asSyncer)
 	if name == "" {

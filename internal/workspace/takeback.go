@@ -30,7 +30,7 @@ func (w *Workspace) Apply(ctx context.Context, s Shipment, guest string, partial
 		Shipped: s.Base(), Guest: guest, Snapshot: w.snapshot(s, "before an apply"), Dir: w.applyDir(s.VM), Partial: partial,
 	})
 	if err != nil || len(result.Conflicts) > 0 {
-		return result, err // what had a conflict is still to be applied
+		return result, w.diskError("apply the changes", err) // what had a conflict is still to be applied
 	}
 	if len(result.Written)+len(result.Removed) > 0 { // otherwise the last Apply is still an earlier one
 		s.Before = s.Applied
@@ -48,13 +48,14 @@ func (w *Workspace) Undo(ctx context.Context, vm string) (apply.Undone, error) {
 	if err != nil {
 		return apply.Undone{}, err
 	}
-	return apply.UndoThen(ctx, w.Repo, w.applyDir(vm), w.snapshot(s, "before an undo"), func(undone apply.Undone) error {
+	undone, err := apply.UndoThen(ctx, w.Repo, w.applyDir(vm), w.snapshot(s, "before an undo"), func(undone apply.Undone) error {
 		if undone.Shipped != "" && s.Synced == "" { // s does not know of an Apply that was killed
 			s.Before = undone.Shipped
 		}
 		s.Applied, s.Before = s.Before, ""
 		return w.Save(s)
 	})
+	return undone, w.diskError("take the last apply back", err)
 }
 
 func (w *Workspace) applyDir(vm string) string { return filepath.Join(w.vmDir(vm), "apply") }

@@ -105,10 +105,12 @@ func failure(name string, err error, tail []string) error {
 }
 
 // full reports whether a program said that a disk or a quota is full. C programs begin the
-// sentence with a capital letter (strerror(3)), Go's do not.
+// sentence with a capital letter (strerror(3)), Go's do not. Git has words of its own for a write of
+// no bytes (write_in_full in its wrapper.c, finish in csum-file.c).
 func full(text string) bool {
 	text = strings.ToLower(text)
-	return strings.Contains(text, syscall.ENOSPC.Error()) || strings.Contains(text, syscall.EDQUOT.Error())
+	return strings.Contains(text, syscall.ENOSPC.Error()) || strings.Contains(text, syscall.EDQUOT.Error()) ||
+		strings.Contains(text, "out of diskspace")
 }
 
 // LookPath finds a program on PATH or in the system directories that are not
