@@ -83,13 +83,18 @@ func (f *fixture) ship() error {
 }
 
 // collect returns what the guest has changed, a line each.
-func (f *fixture) collect() (changes string) {
+func (f *fixture) collect() string {
+	f.t.Helper()
+	return f.collectFrom(f.guest)
+}
+
+func (f *fixture) collectFrom(g workspace.Guest) (changes string) {
 	f.t.Helper()
 	s, known, err := f.w.Shipment(vm.ID)
 	if err != nil || !known || !s.Done {
 		f.t.Fatalf("shipment %+v, %v, %v", s, known, err)
 	}
-	result, err := f.w.Collect(f.t.Context(), f.guest, s)
+	result, err := f.w.Collect(f.t.Context(), g, s)
 	if err != nil {
 		f.t.Fatal(err)
 	}
