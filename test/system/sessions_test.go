@@ -68,6 +68,7 @@ var sessions = []struct {
 	{name: "e2e/testdata/sync.txtar", not: worktree},
 	{name: "script/testdata/sync.txtar", not: worktree},
 	{name: "script/testdata/work_prune.txtar", not: worktree},
+	{name: "script/testdata/up_twice.txtar", not: worktree},
 	{name: "e2e/testdata/up_features.txtar", not: worktree},
 	{name: "script/testdata/up.txtar", not: worktree},
 	{name: "script/testdata/work_submodule.txtar", not: worktree},

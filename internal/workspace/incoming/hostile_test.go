@@ -137,7 +137,7 @@ func TestWhatGitCannotHaveIsLeftOut(t *testing.T) {
 	fx := ship(t, map[string]string{"README": "x\n", "was": "a file\n"})
 	g := &script{entries: []incoming.Entry{
 		file("README"), file("good"), link("out", "../../../etc/passwd"),
-		file(".git/hooks/post-checkout"), file(".git/config"), file(".GIT/config"), file("git~1/config"), {Path: "sub/.git", Type: "dir"}, file("sub/.git/config"), file("sub/file"),
+		file(".git/hooks/post-checkout"), file(".git/config"), file(".git/objects/info/alternates"), file(".GIT/config"), file("git~1/config"), {Path: "sub/.git", Type: "dir"}, file("sub/.git/config"), file("sub/file"),
 		file(".git\u200d/x"), file(".git::$INDEX_ALLOCATION/x"), link(".gitmodules", "/etc/passwd"),
 		{Path: "was", Type: "other"}, {Path: "device", Type: "other"}, file(strings.Repeat("x/", 2000) + "x"),
 		file("Case"), file("case"),
