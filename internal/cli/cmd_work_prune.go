@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"banger/internal/workspace"
-	"banger/internal/workspace/gitrepo"
 	"banger/internal/workspace/history"
+	"banger/internal/workspace/series"
 
 	"github.com/spf13/cobra"
 )
@@ -79,7 +79,7 @@ func (a *app) nameDeleted(ctx context.Context, w *workspace.Workspace) error {
 	return err
 }
 
-func (a *app) deleted(ctx context.Context, w *workspace.Workspace) ([]gitrepo.Series, error) {
+func (a *app) deleted(ctx context.Context, w *workspace.Workspace) ([]series.Of, error) {
 	c, err := a.client()
 	if err != nil {
 		return nil, err
@@ -107,7 +107,7 @@ func (a *app) pruneDeleted(ctx context.Context, path string) error {
 		return err
 	}
 	for _, s := range all {
-		removed, err := w.Repo.RemoveSeries(ctx, s.VM)
+		removed, err := w.RemoveSeries(ctx, s.VM)
 		for _, ref := range removed {
 			fmt.Fprintln(a.std.out, ref)
 		}

@@ -6,12 +6,12 @@ import (
 	"slices"
 
 	"banger/api"
-	"banger/internal/workspace/gitrepo"
+	"banger/internal/workspace/series"
 )
 
 // Deleted lists the series of VMs that do not exist any more. existing are all VMs. Linked work
 // trees have their series in the same repository, so the VMs of any workspace count.
-func (w *Workspace) Deleted(ctx context.Context, existing []api.VM) ([]gitrepo.Series, error) {
+func (w *Workspace) Deleted(ctx context.Context, existing []api.VM) ([]series.Of, error) {
 	used := map[string]bool{}
 	for _, vm := range existing {
 		used[vm.Name] = true
@@ -24,6 +24,20 @@ func (w *Workspace) Deleted(ctx context.Context, existing []api.VM) ([]gitrepo.S
 			used[s.Series] = true
 		}
 	}
-	all, err := w.Repo.AllSeries(ctx)
-	return slices.DeleteFunc(all, func(s gitrepo.Series) bool { return used[s.VM] }), err
+	all, err := series.All(ctx, w.Repo)
+	return slices.DeleteFunc(all, func(s series.Of) bool { return used[s.VM] }), err
+}
+
+// RemoveSeries removes the whole series of a VM, also in the repositories of submodules that are
+// there, and returns the names.
+func (w *Workspace) RemoveSeries(ctx context.Context, vm string) ([]string, error) {
+	all, err := w.Repo.WithModules(ctx)
+	if err != nil {
+		return nil, err
+	}
+	repos := make([]series.Repo, 0, len(all))
+	for _, r := range all {
+		repos = append(repos, r)
+	}
+	return series.Remove(ctx, vm, repos...)
 }

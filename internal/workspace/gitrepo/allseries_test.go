@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"banger/api"
+	"banger/internal/workspace/series"
 )
 
 // TestAllSeries: what is banger's is counted and removed, also in submodules, and nothing else.
@@ -26,13 +27,19 @@ func TestAllSeries(t *testing.T) {
 	for _, ref := range others {
 		git(t, dir, "update-ref", ref, "HEAD")
 	}
-	all, err := r.AllSeries(t.Context())
+	modules, err := r.WithModules(t.Context())
+	must(t, err)
+	var repos []series.Repo
+	for _, m := range modules {
+		repos = append(repos, m)
+	}
+	all, err := series.All(t.Context(), r)
 	must(t, err)
 	if len(all) != 2 || all[0].VM != "dev" || all[0].Snapshots != 1 || all[1].VM != "gone" || all[1].Snapshots != 11 || all[1].Others != 2 || all[1].Newest.IsZero() {
 		t.Errorf("%+v", all)
 	}
 	unchanged(t, dir, "removing", func() {
-		removed, err := r.RemoveSeries(t.Context(), "gone")
+		removed, err := series.Remove(t.Context(), "gone", repos...)
 		must(t, err)
 		if len(removed) != 13 || !slices.Contains(removed, "refs/banger/gone/11") {
 			t.Errorf("%q", removed)
@@ -47,9 +54,9 @@ func TestAllSeries(t *testing.T) {
 		}
 		git(t, at, "rev-parse", "-q", "--verify", "refs/banger/dev/1")
 	}
-	if again, err := r.RemoveSeries(t.Context(), "gone"); err != nil || len(again) != 0 {
+	if again, err := series.Remove(t.Context(), "gone", repos...); err != nil || len(again) != 0 {
 		t.Errorf("%q, %v", again, err)
 	}
-	_, err = r.RemoveSeries(t.Context(), "../heads")
+	_, err = series.Remove(t.Context(), "../heads", repos...)
 	checkError(t, err, api.KindInvalid, "not a valid name", "")
 }

@@ -174,7 +174,7 @@ func (r *Repo) Prune(ctx context.Context, vm string, keep int, own func(Commit) 
 		return nil, err
 	}
 	old := slices.DeleteFunc(slices.Clone(all[:len(all)-keep]), func(c Commit) bool { return slices.Contains(needed, c.ID) })
-	repos, err := r.withModules(ctx)
+	repos, err := r.WithModules(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -196,15 +196,15 @@ func (r *Repo) Prune(ctx context.Context, vm string, keep int, own func(Commit) 
 	return old, nil
 }
 
-// withModules returns the repositories of all submodules, and this one as the last.
-func (r *Repo) withModules(ctx context.Context) ([]*Repo, error) {
+// WithModules returns the repositories of all submodules, and this one as the last.
+func (r *Repo) WithModules(ctx context.Context) ([]*Repo, error) {
 	s := newScan(r)
 	if err := s.tracked(ctx); err != nil {
 		return nil, err
 	}
 	var all []*Repo
 	for _, m := range s.modules {
-		inner, err := m.repo.withModules(ctx)
+		inner, err := m.repo.WithModules(ctx)
 		if err != nil {
 			return nil, err
 		}
