@@ -51,7 +51,7 @@ var known = map[string][]string{
 	"internal/daemonstart": {"client", "internal/config"},
 	"internal/cli": {"client", "internal/daemonstart", "internal/host/console", "internal/guest", "internal/guest/forward", "internal/guest/stdio", "internal/config", "internal/doctor", "internal/cli/sshconfig", "internal/system", "internal/system/fcrelease", "internal/fetch", "internal/rootapi", "internal/update", "internal/update/journal", "internal/update/repo",
 		"internal/guest/filecopy", "internal/guest/hostfiles", "internal/workspace", "internal/workspace/apply", "internal/workspace/branch", "internal/workspace/devcontainer", "internal/workspace/feature",
-		"internal/workspace/gitremote", "internal/workspace/gitrepo", "internal/workspace/history", "internal/workspace/live", "internal/workspace/treesync", "internal/workspace/project", "internal/workspace/review", "internal/workspace/series"},
+		"internal/workspace/gitremote", "internal/workspace/gitrepo", "internal/workspace/history", "internal/workspace/live", "internal/workspace/treesync", "internal/workspace/project", "internal/workspace/remote", "internal/workspace/review"},
 
 	"internal/update": {
 		"client", "internal/daemonstart", "internal/op", "internal/host/proc", "internal/system", "internal/system/record", "internal/host/systemd",
@@ -184,7 +184,8 @@ var known = map[string][]string{
 	"internal/treewatch":        {},
 
 	"internal/workspace": {"client", "internal/workspace/apply", "internal/workspace/devcontainer", "internal/workspace/gitrepo", "internal/workspace/incoming",
-		"internal/treewatch", "internal/workspace/live", "internal/workspace/objects", "internal/workspace/series", "internal/workspace/treesync"},
+		"internal/treewatch", "internal/workspace/live", "internal/workspace/objects", "internal/workspace/remote", "internal/workspace/treesync"},
+	"internal/workspace/remote":  {"internal/workspace/giturl", "internal/workspace/gitrepo"},
 	"internal/workspace/gitrepo": {"internal/workspace/giturl", "internal/workspace/secret"},
 	"internal/workspace/giturl":  {},
 	"internal/workspace/series":  {},

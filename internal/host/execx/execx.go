@@ -35,8 +35,12 @@ type Cmd struct {
 	ExtraFiles []*os.File
 	// Package is the package to install if the program is missing.
 	Package string
-	// Attr is used unchanged, except for the process group, which is always new: with Setsid
-	// the session's.
+	// Asks leaves the program in the process group of this one, because it may ask its user for
+	// something: a terminal stops a program of another group that reads from it (termios(3)). When
+	// ctx ends, it and what it has started receive SIGTERM; when this program ends, it alone.
+	Asks bool
+	// Attr is used unchanged, except for the process group, which is always new but for Asks: with
+	// Setsid the session's.
 	Attr *syscall.SysProcAttr
 	// Started is called with the pid once the program runs.
 	Started func(pid int) error
@@ -63,8 +67,12 @@ func Run(ctx context.Context, c Cmd) error {
 	if c.Attr != nil {
 		*cmd.SysProcAttr = *c.Attr
 	}
-	cmd.SysProcAttr.Setpgid = !cmd.SysProcAttr.Setsid // a session leader cannot (setpgid(2))
+	cmd.SysProcAttr.Setpgid = !cmd.SysProcAttr.Setsid && !c.Asks // a session leader cannot (setpgid(2))
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	if c.Asks {
+		cmd.SysProcAttr.Pdeathsig = syscall.SIGTERM
+		cmd.Cancel = func() error { return terminate(cmd.Process.Pid) }
+	}
 	cmd.WaitDelay = 5 * time.Second
 	lines := &lineWriter{each: c.Stderr}
 	cmd.Stderr = lines

@@ -41,7 +41,7 @@ func (r *Repo) BuildGit(ctx context.Context, dir string, o GitOptions) error {
 	if err := r.CheckGit(ctx, o); err != nil || r.folder {
 		return err
 	}
-	depth, err := o.depth()
+	depth, err := o.Commits()
 	if err != nil {
 		return err
 	}
@@ -56,14 +56,14 @@ func (r *Repo) BuildGit(ctx context.Context, dir string, o GitOptions) error {
 
 // CheckGit refuses options that BuildGit cannot use.
 func (r *Repo) CheckGit(ctx context.Context, o GitOptions) error {
-	if _, err := o.depth(); err != nil {
+	if _, err := o.Commits(); err != nil {
 		return err
 	}
 	return r.checkBranch(ctx, o.Branch)
 }
 
-// depth is how many commits are fetched, or 0 for all.
-func (o GitOptions) depth() (int, error) {
+// Commits is how many commits of history are meant, or 0 for all.
+func (o GitOptions) Commits() (int, error) {
 	switch {
 	case o.Depth < 0:
 		return 0, api.Errorf(api.KindInvalid, "%d is not a valid depth: it is a number of commits", o.Depth)

@@ -46,6 +46,7 @@ type command struct {
 	env   []string
 	stdin io.Reader
 	args  []string
+	asks  bool // execx.Cmd.Asks
 }
 
 // run returns what git writes to standard output.
@@ -53,7 +54,7 @@ func (c command) run(ctx context.Context) ([]byte, error) {
 	var out bytes.Buffer
 	var lines []string
 	err := execx.Run(ctx, execx.Cmd{
-		Name: "git", Package: "git", Dir: c.dir, Bare: true, Stdin: c.stdin, Stdout: &out,
+		Name: "git", Package: "git", Dir: c.dir, Bare: true, Stdin: c.stdin, Stdout: &out, Asks: c.asks,
 		Args: slices.Concat(safe, c.args),
 		Env:  slices.Concat(environment(), c.env),
 		Stderr: func(line string) {
@@ -141,6 +142,24 @@ func (r *Repo) Git(ctx context.Context, env []string, stdin io.Reader, args ...s
 		return nil, err
 	}
 	return command{dir: r.top, env: slices.Concat(r.env, env), stdin: stdin, args: args}.run(ctx)
+}
+
+// reaching are the variables that say how the user's git reaches other hosts, and asks the user.
+var reaching = []string{
+	"GIT_ASKPASS", "GIT_TERMINAL_PROMPT", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "GIT_PROXY_COMMAND",
+	"GIT_SSL_NO_VERIFY", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_SSL_CERT", "GIT_SSL_KEY",
+}
+
+// Reach runs a git command in a directory, whether that is in a repository or not, which connects to
+// another host as the user, and may ask the user for a password. It is as Repo.Git otherwise.
+func Reach(ctx context.Context, dir string, env []string, args ...string) ([]byte, error) {
+	own := []string{"GIT_TERMINAL_PROMPT=1"}
+	for _, name := range reaching {
+		if value, set := os.LookupEnv(name); set {
+			own = append(own, name+"="+value)
+		}
+	}
+	return command{dir: dir, env: slices.Concat(own, env), args: args, asks: true}.run(ctx)
 }
 
 // line returns the output of a command that prints one line. The line may contain newlines, as

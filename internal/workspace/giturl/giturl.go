@@ -11,10 +11,16 @@ import (
 // A host has more than one letter, or it would be a drive.
 var scp = regexp.MustCompile(`^([^/:@\s]+@)?([A-Za-z0-9._-]{2,}|\[[0-9A-Fa-f:.]+\]):[^:@\s][^\s]*$`)
 
+// helper begins a URL that names a program for git to run (gitremote-helpers(7)).
+var helper = regexp.MustCompile(`^[A-Za-z0-9+.-]*::`)
+
+// Helper reports whether the URL of a remote names a program that git runs for it.
+func Helper(text string) bool { return helper.MatchString(text) }
+
 // Public returns the URL of a remote without what is secret in it, or "" if the remote is on
 // this host, runs a program, or is not understood.
 func Public(text string) string {
-	if strings.Contains(text, "::") { // a remote helper (gitremote-helpers(7))
+	if Helper(text) {
 		return ""
 	}
 	if !strings.Contains(text, "://") {

@@ -9,6 +9,7 @@ func TestPublic(t *testing.T) {
 		"user:token@h:x": "", "file:///x": "", "../x": "", "ext::sh -c x": "", "https://h/x?private_token=t": "https://h/x", "git://h/x": "git://h/x",
 		"": "", "C:/x": "", "/x": "", "./a:b": "", "x y@host:z": "", "host:": "", "javascript://x": "", "https://": "", "https:///x": "", "http://%zz/": "",
 		"host.example:x": "host.example:x", "[2001:db8:0:0:0:0:0:1]:x": "[2001:db8:0:0:0:0:0:1]:x", "HTTPS://a:b@h/x#f": "https://h/x", "ssh://h/~u/x": "ssh://h/~u/x",
+		"ssh://[::1]/x": "ssh://[::1]/x", "[2001:db8::1]:x": "[2001:db8::1]:x", "ext::https://h/x": "", "::x": "",
 	} {
 		if got := Public(text); got != want {
 			t.Errorf("%q becomes %q, want %q", text, got, want)
