@@ -18,6 +18,7 @@ import (
 type app struct {
 	std     *streams
 	signals *interruption
+	from    origin
 }
 
 func newApp(in io.Reader, out, err io.Writer, env func(string) string) *app {

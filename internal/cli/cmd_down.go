@@ -9,7 +9,7 @@ import (
 )
 
 func newDown(a *app) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "down [PATH]",
 		Short: "Stop the VM of a repository or folder",
 		Long: `Stop the VM that "banger up" made for the repository that PATH is in, or for that
@@ -18,7 +18,10 @@ is on it; "banger up" starts it again. "banger vm delete" removes it.`,
 		Example: "  banger down\n  banger down ~/src/project",
 		Args:    arguments(0, 1, "at most one directory"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			w, err := openWorkspace(cmd.Context(), append(args, ".")[0])
+			if err := a.from.alone(cmd, len(args)); err != nil {
+				return err
+			}
+			w, err := a.openWorkspace(cmd.Context(), append(args, ".")[0])
 			if err != nil {
 				return err
 			}
@@ -26,7 +29,7 @@ is on it; "banger up" starts it again. "banger vm delete" removes it.`,
 			if err != nil {
 				return err
 			}
-			vm, err := workspaceVM(cmd.Context(), c, w)
+			vm, err := a.workspaceVM(cmd.Context(), c, w)
 			if err != nil {
 				return err
 			}
@@ -42,4 +45,6 @@ is on it; "banger up" starts it again. "banger vm delete" removes it.`,
 			return err
 		},
 	}
+	a.from.flag(cmd.Flags())
+	return cmd
 }

@@ -78,8 +78,8 @@ type syncing struct {
 	waits api.Kind
 }
 
-func (a *app) openSync(ctx context.Context, path string, all bool) (*syncing, error) {
-	w, err := openWorkspace(ctx, path)
+func (a *app) openSync(ctx context.Context, path string) (*syncing, error) {
+	w, err := a.openWorkspace(ctx, path)
 	if err != nil {
 		return nil, err
 	}
@@ -87,13 +87,13 @@ func (a *app) openSync(ctx context.Context, path string, all bool) (*syncing, er
 	if err != nil {
 		return nil, err
 	}
-	vm, err := workVM(ctx, c, w)
+	vm, err := a.workspaceVM(ctx, c, w)
 	if err != nil {
 		return nil, err
 	}
 	shipment, known, err := w.Shipment(vm.ID)
 	if err == nil && (!known || !shipment.Done) {
-		err = notSent(w, vm)
+		err = a.notSent(w, vm)
 	}
 	if err == nil && !all {
 		err = shipment.CheckSync()

@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -69,6 +70,10 @@ with the newest history, without your hooks, credentials or settings of git. It
 needs no git itself. What is sent is first a commit below refs/banger; your index,
 stash, branches and files are not touched.
 
+--from works on a repository that you have no work tree of: banger clones REMOTE into
+a directory of its own, with your git, and sends the newest commit. The same REMOTE is
+the same VM again, with what it has; --new fetches.
+
 banger.toml at the top of the repository says what the VM is like
 (docs/workspace.md). Without one, banger guesses from files such as go.mod and
 package.json, and says what; --write makes a banger.toml of that.
@@ -78,6 +83,7 @@ workspace begins. "banger image list" shows it.`,
 		Example: `  cd project && banger up
   banger up -- go test ./...
   banger up ~/src/project --memory 4G -d
+  banger up --from https://github.com/someone/project#main
   banger up --dry-run`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			_, _, err := pathAndCommand(cmd, args)
@@ -89,6 +95,7 @@ workspace begins. "banger image list" shows it.`,
 	u.how.flags(cmd)
 	u.ship.flags(cmd)
 	f := cmd.Flags()
+	a.from.flag(f)
 	f.SetInterspersed(true) // flags may follow PATH; what follows -- is the command's
 	f.BoolVarP(&u.detach, "detach", "d", false, "print the VM's name, and open no shell")
 	f.BoolVar(&u.sync, "sync", false, "keep the files here and in the VM the same while the shell or the command runs")
@@ -116,6 +123,9 @@ func (u *up) run(cmd *cobra.Command, args []string) error {
 	}
 	exec, err := u.how.exec(u.a, cmd, argv)
 	if err != nil {
+		return err
+	}
+	if err := errors.Join(u.a.from.alone(cmd, len(args)-len(argv)), fromRemote{u}.check(cmd)); err != nil {
 		return err
 	}
 	if err := u.open(cmd, path); err != nil {
@@ -171,7 +181,12 @@ func pathAndCommand(cmd *cobra.Command, args []string) (path string, argv []stri
 
 // open finds the workspace and what it says about its VM.
 func (u *up) open(cmd *cobra.Command, path string) (err error) {
-	if u.w, err = openWorkspace(cmd.Context(), path); err != nil {
+	if u.a.from.given() {
+		err = fromRemote{u}.open(cmd.Context())
+	} else {
+		u.w, err = u.a.openWorkspace(cmd.Context(), path)
+	}
+	if err != nil {
 		return err
 	}
 	if err := u.describe(u.w.Repo.Top()); err != nil {
@@ -257,9 +272,12 @@ func (u *up) prepare(ctx context.Context, c *client.Client, req api.CreateVM) (a
 
 // compare says if the files here are others than those in the VM: a test there would be one of
 // former files.
-func (u *up) compare(ctx context.Context, s workspace.Shipment) error {
+func (u *up) compare(ctx context.Context, vm api.VM, s workspace.Shipment) error {
 	if u.sync {
 		return s.CheckSync()
+	}
+	if u.a.from.given() {
+		return fromRemote{u}.noteSent(ctx, vm, s.Commit)
 	}
 	changed, err := u.w.HostChanges(ctx, s)
 	switch n := len(changed); {
@@ -289,7 +307,7 @@ func (u *up) machine(ctx context.Context, c *client.Client, req api.CreateVM) (a
 	}
 	vm := vms[len(vms)-1]
 	if len(vms) > 1 {
-		u.a.std.note("%s has %d VMs; this is the newest, %s", filecopy.Quote(u.w.Repo.Top()), len(vms), vm.Name)
+		u.a.std.note("%s has %d VMs; this is the newest, %s", filecopy.Quote(u.w.Name()), len(vms), vm.Name)
 	}
 	if len(u.once) > 0 {
 		u.a.std.note("VM %s exists already, so this has no effect: %s; banger vm set changes a VM, and banger up --new makes another", vm.Name, strings.Join(u.once, ", "))

@@ -74,10 +74,11 @@ command, the VM waits for "banger vm exec".`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path, argv, err := pathAndCommand(cmd, args)
-			switch {
-			case err != nil:
+			directories := len(args) - len(argv)
+			if err := errors.Join(err, a.from.alone(cmd, directories)); err != nil {
 				return err
-			case len(argv) < len(args):
+			}
+			if directories > 0 || a.from.given() {
 				return r.runPath(cmd, path, argv)
 			}
 			return r.run(cmd, argv)
@@ -87,6 +88,7 @@ command, the VM waits for "banger vm exec".`,
 	r.how.flags(cmd)
 	r.ship.flags(cmd)
 	f := cmd.Flags()
+	a.from.flag(f)
 	f.SetInterspersed(true) // flags may follow PATH; what follows -- is the command's
 	f.BoolVar(&r.allow, "allow", false, "confirm what the banger.toml of PATH asks of this host")
 	f.StringVar(&r.entrypoint, "entrypoint", "", "`PROGRAM` to run instead of the image's Entrypoint and Cmd; empty: neither")

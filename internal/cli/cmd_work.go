@@ -22,7 +22,10 @@ and branches stay as they are until you ask for a change.`,
 		Example: "  banger work status\n  banger work diff\n  banger work apply",
 		Args:    noArgs,
 		RunE:    showHelp,
+		// For all subcommands, since which workspace is meant is said in the same way.
+		PersistentPreRunE: a.from.check,
 	}
+	a.from.flag(cmd.PersistentFlags())
 	cmd.AddCommand(newWorkStatus(a), newWorkDiff(a), newWorkLog(a), newWorkApply(a), newWorkUndo(a), newWorkBranch(a), newWorkMerge(a), newWorkFetch(a),
 		newWorkPrune(a))
 	return cmd
@@ -53,13 +56,13 @@ func (a *app) lookAt(ctx context.Context, path string) (w work, unlock func(), e
 // findWork finds a workspace and its VM, which has been sent the files. Whoever calls it holds the
 // workspace's lock until unlock.
 func (a *app) findWork(ctx context.Context, path string) (w work, c *client.Client, unlock func(), err error) {
-	if w.Workspace, err = openWorkspace(ctx, path); err != nil {
+	if w.Workspace, err = a.openWorkspace(ctx, path); err != nil {
 		return w, nil, nil, err
 	}
 	if c, err = a.client(); err != nil {
 		return w, nil, nil, err
 	}
-	if w.vm, err = workVM(ctx, c, w.Workspace); err != nil {
+	if w.vm, err = a.workspaceVM(ctx, c, w.Workspace); err != nil {
 		return w, nil, nil, err
 	}
 	if unlock, err = w.Lock(ctx, a.waitingFor(w.Workspace)); err != nil {
@@ -68,7 +71,7 @@ func (a *app) findWork(ctx context.Context, path string) (w work, c *client.Clie
 	var known bool
 	w.shipment, known, err = w.Shipment(w.vm.ID)
 	if err == nil && !(known && w.shipment.Done) {
-		err = notSent(w.Workspace, w.vm)
+		err = a.notSent(w.Workspace, w.vm)
 	}
 	if err != nil {
 		unlock()
@@ -77,7 +80,7 @@ func (a *app) findWork(ctx context.Context, path string) (w work, c *client.Clie
 }
 
 func (a *app) waitingFor(w *workspace.Workspace) func() {
-	return func() { a.std.note("waiting for another command that works on %s", filecopy.Quote(w.Repo.Top())) }
+	return func() { a.std.note("waiting for another command that works on %s", filecopy.Quote(w.Name())) }
 }
 
 func (a *app) collect(ctx context.Context, c *client.Client, w *work) error {
@@ -100,8 +103,8 @@ func (a *app) collect(ctx context.Context, c *client.Client, w *work) error {
 	return nil
 }
 
-func notSent(w *workspace.Workspace, vm api.VM) error {
-	return api.Errorf(api.KindConflict, "VM %s has not been sent the files of %s", vm.Name, w.Repo.Top()).WithHint("banger up   sends them")
+func (a *app) notSent(w *workspace.Workspace, vm api.VM) error {
+	return api.Errorf(api.KindConflict, "VM %s has not been sent the files of %s", vm.Name, w.Name()).WithHint("%s   sends them", a.from.typed(w, "banger up"))
 }
 
 // pathOf returns the directory that the last argument names.

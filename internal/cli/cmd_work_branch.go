@@ -35,6 +35,9 @@ are a commit of their own below it. Nothing is checked out.`,
 			if err := a.printMarks(cmd.Context(), w); err != nil {
 				return err
 			}
+			if a.from.given() {
+				a.std.note("`%s push origin %s` pushes it", a.from.git(w.Workspace), shellWord(args[0]))
+			}
 			_, err = fmt.Fprintf(a.std.out, "%s %s\n", args[0], commit)
 			return err
 		},

@@ -53,7 +53,7 @@ func (a *app) fetch(ctx context.Context, c *client.Client, w work, out io.Writer
 		return err
 	}
 	if w.vm.State != api.StateRunning {
-		return api.Errorf(api.KindConflict, "cannot fetch from VM %s: it is %s", w.vm.Name, w.vm.State).WithHint("banger up -d   starts it")
+		return api.Errorf(api.KindConflict, "cannot fetch from VM %s: it is %s", w.vm.Name, w.vm.State).WithHint("%s   starts it", a.from.typed(w.Workspace, "banger up -d"))
 	}
 	if err := a.needGit(ctx, c.Guest(w.vm.ID)); err != nil {
 		return err
@@ -139,7 +139,12 @@ func (a *app) printFetched(ctx context.Context, w work, r history.Result, out io
 	}
 	if len(marked) > 0 {
 		shown := filecopy.Quote(vm + "/" + marked[0].Name)
-		a.std.note("`git diff HEAD...%s` shows what a branch changes, and `git merge %s` takes it", shown, shown)
+		git := a.from.git(w.Workspace)
+		if !a.from.given() {
+			a.std.note("`git diff HEAD...%s` shows what a branch changes, and `git merge %s` takes it", shown, shown)
+		} else {
+			a.std.note("`%s diff HEAD...%s` shows what a branch changes, and `%s push origin %s:NAME` pushes it", git, shown, git, shown)
+		}
 	}
 	for _, refused := range r.Refused {
 		a.std.note("not taken: branch %s: %s", filecopy.Quote(refused.Name), refused.Why)

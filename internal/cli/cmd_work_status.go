@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -67,29 +68,33 @@ a conflict that "banger sync" has found. How many have changed here is said, too
 				}
 				status.Changes = append(status.Changes, workChange{letter, c.Path})
 			}
-			if status.Here, err = w.HostChanges(cmd.Context(), w.shipment); err != nil {
+			if status.Here, err = a.changedHere(cmd.Context(), w); err != nil {
 				return err
 			}
 			if asJSON {
 				return printJSON(a.std.out, "work", status)
 			}
-			return a.printWork(status)
+			return a.printWork(w, status)
 		},
 	}
 	addJSON(cmd, &asJSON)
 	return cmd
 }
 
-func (a *app) printWork(s workStatus) error {
+func (a *app) printWork(w work, s workStatus) error {
 	for _, c := range s.Changes {
 		if _, err := fmt.Fprintf(a.std.out, "%s %s\n", c.Status, printable(c.Path)); err != nil {
 			return err
 		}
 	}
 	summary := fmt.Sprintf("VM %s (%s), %s: ", s.VM, s.State, filecopy.Quote(s.Directory))
-	if len(s.Changes) == 0 {
+	switch {
+	case len(s.Changes) == 0:
 		a.std.note("%snothing has changed", summary)
-	} else {
+	case a.from.given():
+		a.std.note("%s%s: `%s` shows them, `%s` makes a branch of them", summary, plural(len(s.Changes), "change"),
+			a.from.typed(w.Workspace, "banger work diff"), a.from.typed(w.Workspace, "banger work branch NAME"))
+	default:
 		a.std.note("%s%s: `banger work diff` shows them, `banger work apply` brings them here", summary, plural(len(s.Changes), "change"))
 	}
 	switch n := len(s.Here); {
@@ -101,12 +106,13 @@ func (a *app) printWork(s workStatus) error {
 	return nil
 }
 
-// changedInHEAD is about a VM that was sent HEAD's tree alone.
-func changedInHEAD(n int) string {
-	if n == 1 {
-		return "1 file has changed in HEAD, and is not in the VM as it is there: `banger up --new --commit` makes a VM of it"
+// changedHere lists what has changed here since both sides were the same. In a clone of banger's
+// that is nothing of the user's.
+func (a *app) changedHere(ctx context.Context, w work) ([]string, error) {
+	if a.from.given() {
+		return []string{}, nil
 	}
-	return fmt.Sprintf("%d files have changed in HEAD, and are not in the VM as they are there: `banger up --new --commit` makes a VM of them", n)
+	return w.HostChanges(ctx, w.shipment)
 }
 
 func changedHere(n int) string {

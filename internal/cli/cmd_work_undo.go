@@ -23,7 +23,7 @@ has changed since, nothing is written, and it is named.`,
 
 // undo needs no guest.
 func (a *app) undo(ctx context.Context, path string) error {
-	w, err := openWorkspace(ctx, path)
+	w, err := a.openWorkspace(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func (a *app) undo(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	vm, err := workVM(ctx, c, w)
+	vm, err := a.workspaceVM(ctx, c, w)
 	if err != nil {
 		return err
 	}

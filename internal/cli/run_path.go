@@ -33,6 +33,9 @@ func (r *runVM) runPath(cmd *cobra.Command, path string, argv []string) error {
 	if err != nil {
 		return err
 	}
+	if err := (fromRemote{u}).check(cmd); err != nil {
+		return err
+	}
 	if err := u.open(cmd, path); err != nil {
 		return own(err)
 	}
@@ -195,7 +198,7 @@ func (u *up) sayKept(ctx context.Context, series, sent, guest string, changes in
 			to = c.Ref
 		}
 	}
-	git := "git"
+	git := u.a.from.git(u.w)
 	if u.w.Repo.Folder() {
 		dir, err := u.w.Repo.Git(ctx, nil, nil, "rev-parse", "--absolute-git-dir")
 		if err != nil {

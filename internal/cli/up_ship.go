@@ -42,7 +42,7 @@ func freeName(base string, all []api.VM) string {
 }
 
 // always are the flags that count each time; all others are for a new VM.
-var always = []string{"detach", "sync", "new", "allow", "setup", "write", "dry-run", "quiet", "force", "env", "workdir", "user", "tty"}
+var always = []string{"detach", "sync", "new", "allow", "setup", "write", "dry-run", "from", "quiet", "force", "env", "workdir", "user", "tty"}
 
 // onceFlags returns the flags that were given and that count for a new VM alone.
 func onceFlags(cmd *cobra.Command) (given []string) {
@@ -97,9 +97,9 @@ func (s *shipFlags) git() gitrepo.GitOptions {
 // command is what the user has typed, to type it again.
 func (u *up) command() string {
 	if u.single {
-		return "banger vm run"
+		return u.a.from.typed(u.w, "banger vm run")
 	}
-	return "banger up"
+	return u.a.from.typed(u.w, "banger up")
 }
 
 // fill makes sure that a VM that runs has the files, and is set up.
@@ -111,7 +111,7 @@ func (u *up) fill(ctx context.Context, c *client.Client, vm api.VM) error {
 	if !known || !shipment.Done {
 		shipment, err = u.send(ctx, c, vm)
 	} else {
-		err = u.compare(ctx, shipment)
+		err = u.compare(ctx, vm, shipment)
 	}
 	if err != nil {
 		return err

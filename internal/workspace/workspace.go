@@ -24,8 +24,7 @@ const Label = "banger.workspace"
 type Workspace struct {
 	Repo *gitrepo.Repo
 	dir  string // of this user's state
-	// outer is nil unless it is a submodule of a workspace that has a VM (Join).
-	outer *outer
+	from string // the remote that Repo is a clone of, or ""
 }
 
 // Open returns the workspace that a directory is in. states is the directory of the state of
@@ -44,7 +43,11 @@ func Open(ctx context.Context, path, states string) (*Workspace, error) {
 		return nil, api.Errorf(api.KindInvalid, "cannot send all of %s into a VM: banger's own data is in it", repo.Top()).
 			WithHint("name the directory of one project; or make it a repository: git init %s", repo.Top())
 	}
-	return &Workspace{repo, filepath.Join(states, digest(repo.Top())), nil}, nil
+	dir, from, err := stateOf(states, repo.Top())
+	if err != nil {
+		return nil, err
+	}
+	return &Workspace{repo, dir, from}, nil
 }
 
 func canonical(path string) (string, error) {
@@ -67,16 +70,13 @@ func digest(top string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// Label returns the label's value: the path of the top level, or its digest if a label cannot
-// have that value.
+// Label returns the label's value: the workspace's name, or its digest if a label cannot have that
+// value.
 func (w *Workspace) Label() string {
-	if w.outer != nil {
-		return w.outer.Label()
+	if name := w.Name(); label.Check(map[string]string{Label: name}) == nil {
+		return name
 	}
-	if top := w.Repo.Top(); label.Check(map[string]string{Label: top}) == nil {
-		return top
-	}
-	return "sha256:" + digest(w.Repo.Top())
+	return "sha256:" + digest(w.Name())
 }
 
 // Own returns those of the VMs that belong to the workspace, the newest last.

@@ -77,6 +77,7 @@ var sessions = []struct {
 	{name: "script/testdata/up_cache.txtar", not: worktree},
 	{name: "e2e/testdata/up_cache.txtar", not: worktree},
 	{name: "script/testdata/up_folder.txtar", not: worktree},
+	{name: "script/testdata/up_from.txtar", not: worktree},
 	{name: "script/testdata/up_refusals.txtar", not: worktree},
 	{name: "script/testdata/git_remote.txtar", not: worktree},
 	{name: "script/testdata/git_remote_limits.txtar", not: worktree},
