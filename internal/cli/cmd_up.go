@@ -303,6 +303,12 @@ func (u *up) machine(ctx context.Context, c *client.Client, req api.CreateVM) (a
 		if err := u.w.Check(ctx, u.ship.selection(), u.ship.git()); err != nil {
 			return api.VM{}, err
 		}
+		if err := u.getFeatures(ctx, c); err != nil {
+			return api.VM{}, err
+		}
+		if err := u.buildImage(ctx, c, req); err != nil {
+			return api.VM{}, err
+		}
 		return u.create(ctx, c, req, all)
 	}
 	vm := vms[len(vms)-1]

@@ -80,6 +80,9 @@ func (u *up) makeSingle(ctx context.Context, c *client.Client, req api.CreateVM)
 	if err == nil {
 		err = u.w.Forget(all)
 	}
+	if err == nil {
+		err = u.buildImage(ctx, c, req)
+	}
 	if err != nil {
 		return api.VM{}, err
 	}

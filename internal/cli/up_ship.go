@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -20,6 +21,16 @@ import (
 
 // freeName makes the name of a VM, a DNS label, from that of a directory.
 func freeName(base string, all []api.VM) string {
+	name := labelOf(base)
+	free := name
+	for n := 2; slices.ContainsFunc(all, func(vm api.VM) bool { return vm.Name == free }); n++ {
+		free = name + "-" + strconv.Itoa(n)
+	}
+	return free
+}
+
+// labelOf makes a DNS label from the name of a directory.
+func labelOf(base string) string {
 	const most = 40
 	name := strings.Map(func(r rune) rune {
 		switch {
@@ -31,14 +42,7 @@ func freeName(base string, all []api.VM) string {
 		return '-'
 	}, base)
 	name = strings.Trim(name[:min(len(name), most)], "-")
-	if name == "" {
-		name = "workspace"
-	}
-	free := name
-	for n := 2; slices.ContainsFunc(all, func(vm api.VM) bool { return vm.Name == free }); n++ {
-		free = name + "-" + strconv.Itoa(n)
-	}
-	return free
+	return cmp.Or(name, "workspace")
 }
 
 // always are the flags that count each time; all others are for a new VM.

@@ -42,6 +42,9 @@ type Config struct {
 	Dotfiles    []string // below ~/
 	GitIdentity bool
 
+	// BuilderImage is the image of the VM that builds Dockerfiles.
+	BuilderImage string
+
 	// Programs that are not in the usual directories.
 	Firecracker, Jailer, QEMU string
 

@@ -89,6 +89,12 @@ func choiceSettings() []setting {
 			get:      func(c Config) string { return c.Image },
 		},
 		{
+			key: "builder_image", doc: "image of the VM that builds Dockerfiles; it has buildah",
+			fallback: constant(BuilderImage),
+			set:      func(c *Config, v string) (err error) { c.BuilderImage, err = ParseImage(v); return },
+			get:      func(c Config) string { return c.BuilderImage },
+		},
+		{
 			key: "kernel", doc: "kernel of a new VM; empty is the distribution's newest", ofCommand: true, ofVM: true,
 			fallback: constant(""),
 			set:      func(c *Config, v string) (err error) { c.Kernel, err = word(v); return },
@@ -392,6 +398,9 @@ func duration(text string) (time.Duration, error) {
 	}
 	return d, nil
 }
+
+// BuilderImage is the image that banger makes itself for builds of Dockerfiles.
+const BuilderImage = "banger-builder"
 
 var words = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,254}$`)
 

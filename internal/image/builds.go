@@ -15,18 +15,17 @@ import (
 	"banger/internal/image/singleflight"
 )
 
-// builds make the image of the host's own distribution from its packages.
+// builds make images of the host's own distribution from its packages.
 type builds struct {
 	maker   *maker
 	apt     *apt.Apt
 	flights singleflight.Group
 }
 
-// pull builds the image, unless there is a current one.
-func (b *builds) pull(ctx context.Context, refresh bool, report api.Report) (api.Image, error) {
-	records, host := b.maker.records, b.host()
-	name := host.Image()
-	if i, m, ok := records.named(name); ok && !refresh && m.Recipe == host.Recipe() && records.isComplete(digeststore.Hex(i.Digest)) {
+// pull builds an image, unless there is a current one.
+func (b *builds) pull(ctx context.Context, name string, refresh bool, report api.Report) (api.Image, error) {
+	records := b.maker.records
+	if i, m, ok := records.named(name); ok && !refresh && m.Recipe == b.host().Recipe(name) && records.isComplete(digeststore.Hex(i.Digest)) {
 		return i, nil
 	}
 	err := b.flights.Do(ctx, "pull "+name, report, func(ctx context.Context, report api.Report) error {
@@ -47,7 +46,7 @@ func (b *builds) host() distro.Release { return b.maker.records.names.host }
 // made from it (282 MiB each on Debian 12), the packages, and a reserve.
 const buildBytes = 900 * mib
 
-// build builds the image of the host's distribution.
+// build builds an image of the host's distribution.
 func (b *builds) build(ctx context.Context, name string, refresh bool, report api.Report) error {
 	if _, err := execx.LookPath("mmdebstrap", "mmdebstrap"); err != nil {
 		return err
@@ -70,7 +69,7 @@ func (b *builds) build(ctx context.Context, name string, refresh bool, report ap
 		return err
 	}
 	sources = slices.DeleteFunc(sources, func(s apt.Source) bool { return strings.HasPrefix(s.URI, "cdrom:") })
-	m := &meta{Source: "packages of " + name + " " + b.host().Codename, Recipe: b.host().Recipe()}
+	m := &meta{Source: "packages of " + name + " " + b.host().Codename, Recipe: b.host().Recipe(name)}
 	overall := distro.ScaleProgress(report)
 	_, err = b.maker.fromTree(ctx, []string{name}, m, overall, func(root string) error {
 		return distro.Bootstrap(ctx, root, name, sources, options, overall)

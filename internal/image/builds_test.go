@@ -24,7 +24,7 @@ func shared(t *testing.T) *Cache {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(cache, "image-"+distro.Host().Recipe())
+	dir := filepath.Join(cache, "image-"+distro.Host().Recipe(distro.Host().Image()))
 	p := paths.Paths{Data: dir, Cache: filepath.Join(dir, "cache"), Config: dir}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)

@@ -79,20 +79,20 @@ func checkName(name string) error {
 // CanPull reports whether Pull can try to get an image of that name.
 func (c *Cache) CanPull(name string) bool {
 	_, err := registry.Parse(name)
-	return err == nil || c.records.names.isHost(name)
+	return err == nil || c.records.names.host.Builds(name)
 }
 
-// Pull gets an image: that of the host's own distribution is built from its packages,
-// unless there is a current one; others come from registries.
+// Pull gets an image: that of the host's own distribution, and the one for builds, are built from its
+// packages, unless there is a current one; others come from registries.
 func (c *Cache) Pull(ctx context.Context, req api.PullImage, report api.Report) (api.Image, error) {
 	meant, err := c.records.names.resolve(req.Name)
 	if err != nil {
 		return api.Image{}, err
 	}
-	if meant != c.records.names.host.Image() {
+	if !c.records.names.host.Builds(meant) {
 		return c.pulls.pull(ctx, meant, report)
 	}
-	return c.builds.pull(ctx, req.Refresh, report)
+	return c.builds.pull(ctx, meant, req.Refresh, report)
 }
 
 // Disk returns the image's raw file of exactly that size in bytes, which disks of VMs

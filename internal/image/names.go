@@ -17,9 +17,6 @@ type nameRules struct {
 
 func noShortNames() (map[string]string, error) { return nil, nil }
 
-// isHost reports whether a name is that of the image of the host's distribution.
-func (n *nameRules) isHost(name string) bool { return n.host.Canonical(name) == n.host.Image() }
-
 // ofReference returns the name of a reference's image in the cache: the short one, unless
 // it names the image of the host's distribution.
 func (n *nameRules) ofReference(ref registry.Reference) string {
@@ -36,7 +33,7 @@ func (n *nameRules) inCache(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if r, err := registry.Parse(name); err == nil && name != n.host.Image() {
+	if r, err := registry.Parse(name); err == nil && !n.host.Builds(name) {
 		name = n.ofReference(r)
 	}
 	return name, nil

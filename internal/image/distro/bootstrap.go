@@ -85,7 +85,7 @@ func runBootstrap(ctx context.Context, args []string, emit func(any)) error {
 		Args: []string{
 			"--mode=root", "--variant=minbase", "--format=directory", "--verbose", "--aptopt=" + conf,
 			"--dpkgopt=force-unsafe-io", // a crash loses the staging directory anyway
-			"--include=" + strings.Join(packages, ","), suite, root, list,
+			"--include=" + strings.Join(packagesOf(name), ","), suite, root, list,
 		},
 	})
 	if err != nil {

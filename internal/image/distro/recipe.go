@@ -17,10 +17,27 @@ var packages = []string{
 	"git", "curl", "ca-certificates", "procps", "iproute2", "less", "nano", "openssh-client", "netbase",
 }
 
-// Recipe identifies the sources of the default image, except for versions of
+// Builder is the name of the image that Dockerfiles are built in: the distribution's, with a program
+// that builds images.
+const Builder = "banger-builder"
+
+// builderPackages are those that Builder has instead. buildah recommends a program that runs
+// containers; with `--isolation chroot` it needs none (buildah-build(1)). The modules of the kernel, and so
+// overlay file systems, are there for guests with an init of their own alone.
+var builderPackages = []string{"buildah", "ca-certificates", "kmod", "netbase", "systemd-sysv"}
+
+// packagesOf returns the packages of an image, besides the essential ones.
+func packagesOf(image string) []string {
+	if image == Builder {
+		return builderPackages
+	}
+	return packages
+}
+
+// Recipe identifies the sources of an image that is built here, except for versions of
 // packages: a cached image with another digest is out of date.
-func (r Release) Recipe() string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s %s %s", recipeVersion, r.Codename, runtime.GOARCH, strings.Join(packages, ",")))
+func (r Release) Recipe(image string) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s %s %s", recipeVersion, r.Codename, runtime.GOARCH, strings.Join(packagesOf(image), ",")))
 	return hex.EncodeToString(sum[:8])
 }
 

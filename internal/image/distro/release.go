@@ -44,6 +44,9 @@ func (r Release) Image() string {
 	return "debian"
 }
 
+// Builds reports whether an image of that name is built from the host's packages.
+func (r Release) Builds(name string) bool { return name == Builder || r.Canonical(name) == r.Image() }
+
 // Canonical maps the other names of the host's own release (debian-12, debian-bookworm,
 // bookworm) to the image's name.
 func (r Release) Canonical(name string) string {

@@ -34,6 +34,8 @@ type Result struct {
 	// Config is what a banger.toml would say. Its setup are the hooks that run once.
 	Config project.Config
 	Hooks  Hooks
+	// Build is what the image is built of; nil: it is Config.Image.
+	Build *Build
 	// ContainerUser is who the container runs as, which features ask for; empty: the image's user.
 	ContainerUser string
 	// Features are to be installed before the setup; Override is the order that the user wants.
@@ -93,6 +95,10 @@ func Parse(top, name string, data []byte) (Result, error) {
 	}
 	r := &reader{result: Result{File: name}, top: top, from: path.Dir(name)}
 	r.read(all)
+	if r.result.Build, err = r.building.built(); err != nil {
+		return Result{}, api.Errorf(api.KindInvalid, "cannot use %s: %w", filepath.Join(top, name), err).
+			WithHint("or write a %s, with image = \"NAME\"", project.Name)
+	}
 	r.result.Config.Setup = r.result.Hooks.Once()
 	var b bytes.Buffer // whatever comes of it is a valid banger.toml
 	err = r.result.Config.Write(&b, nil)
@@ -112,10 +118,12 @@ type reader struct {
 	from   string // the directory of the file, below top
 
 	hasRemoteUser bool
+	building      building
 }
 
 // read applies all keys. The user and the directory come first, as others depend on them.
 func (r *reader) read(all []jsonc.Member) {
+	r.building.look(all)
 	r.hasRemoteUser = slices.ContainsFunc(all, func(m jsonc.Member) bool { return m.Key == "remoteUser" })
 	why := make([]error, len(all))
 	for _, first := range []bool{true, false} {
@@ -178,9 +186,6 @@ func (r *reader) apply(m jsonc.Member, all []jsonc.Member) error {
 var reasons = map[string]string{
 	"$schema":           "",
 	"name":              "",
-	"build":             "images are not built: name one as image",
-	"dockerFile":        "images are not built: name one as image",
-	"context":           "images are not built: name one as image",
 	"dockerComposeFile": "services of Compose are not started",
 	"service":           "services of Compose are not started",
 	"runServices":       "services of Compose are not started",

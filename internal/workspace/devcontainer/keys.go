@@ -27,6 +27,9 @@ func applied() map[string]key {
 	const setup = "is part of `setup`. A text runs by `sh -c`, and an object's commands one after the other, as the user"
 	return map[string]key{
 		"image":                       {(*reader).image, "is `image`"},
+		"build":                       {(*reader).build, "`dockerfile`, `context` (relative to this file), `args` and `target`: [the image is built in a VM](workspace.md#with-a-dockerfile)"},
+		"dockerFile":                  {(*reader).dockerFile, "is `build.dockerfile`"},
+		"context":                     {(*reader).context, "is `build.context`, beside `dockerFile`"},
 		"workspaceFolder":             {(*reader).folder, "is `workdir`"},
 		"remoteUser":                  {(*reader).remoteUser, "is `user`"},
 		"containerUser":               {(*reader).containerUser, "is `user` if there is no `remoteUser`"},
@@ -42,17 +45,6 @@ func applied() map[string]key {
 		"postCreateCommand":           {hook(func(h *Hooks) *[]project.Command { return &h.PostCreate }), setup},
 		"postStartCommand":            {hook(func(h *Hooks) *[]project.Command { return &h.PostStart }), "runs after each start"},
 	}
-}
-
-func (r *reader) image(v any) error {
-	text, err := r.text(v)
-	if err == nil {
-		text, err = config.ParseImage(text)
-	}
-	if err == nil {
-		r.result.Config.Image = text
-	}
-	return err
 }
 
 func (r *reader) folder(v any) error {

@@ -1,0 +1,201 @@
+package cli
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"banger/api"
+	"banger/client"
+	"banger/internal/config"
+	"banger/internal/guest/filecopy"
+	"banger/internal/size"
+	"banger/internal/workspace/imagebuild"
+)
+
+// builderLabel is the label of a VM that builds a Dockerfile. Its value is the workspace.
+const builderLabel = "banger.builder"
+
+// builderDisk is the least size of a builder VM's disk: it has the base image, what is built, and the
+// archive of that. It occupies only what is written.
+const builderDisk = 20 * size.GiB
+
+// defaultRegistry is the registry of names without one, as for `banger image pull`.
+const defaultRegistry = "docker.io"
+
+// buildImage makes the image that devcontainer.json's Dockerfile describes the one of the new VM. What was
+// built once is not built again. An image that a flag names counts more.
+func (u *up) buildImage(ctx context.Context, c *client.Client, req api.CreateVM) error {
+	if u.container.Build == nil {
+		return nil
+	}
+	if req.Image != "" {
+		u.a.std.note("not applied: %s: the image is %s, as you say", u.container.Build.Dockerfile, req.Image)
+		return nil
+	}
+	source, err := imagebuild.Open(ctx, u.w.Repo, u.ship.selection(), *u.container.Build)
+	if err != nil {
+		return err
+	}
+	key, err := source.Key(ctx)
+	if err != nil {
+		return err
+	}
+	name := labelOf(filepath.Base(u.w.Repo.Top())) + "-dockerfile:" + key
+	built, err := c.Images().Show(ctx, name)
+	switch {
+	case err == nil:
+		u.a.std.note("the image of %s was built %s: %s", filecopy.Quote(source.Dockerfile), ago(time.Now(), built.CreatedAt), name)
+	case api.KindOf(err) == api.KindNotFound:
+		err = u.buildAs(ctx, c, req, source, name)
+	}
+	u.project.Image = name
+	return err
+}
+
+// buildAs builds an image, and names it.
+func (u *up) buildAs(ctx context.Context, c *client.Client, req api.CreateVM, source *imagebuild.Source, name string) error {
+	began := time.Now()
+	archive, err := u.inBuilder(ctx, c, req, source)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(archive)
+	p := u.a.std.newProgress()
+	_, err = c.Images().Import(ctx, api.ImportImage{Path: archive, Name: name}, u.report(p))
+	p.done()
+	if err == nil {
+		u.a.std.note("built %s of %s in %s", name, filecopy.Quote(source.Dockerfile), time.Since(began).Round(time.Second))
+	}
+	return err
+}
+
+// inBuilder builds in a VM of its own, which is deleted in any case, and returns the path of the
+// image's archive. If this program is killed, the daemon deletes the VM: it has a lease.
+func (u *up) inBuilder(ctx context.Context, c *client.Client, req api.CreateVM, source *imagebuild.Source) (archive string, err error) {
+	shown, _, err := u.a.settings(ctx, c, req.Profile, "")
+	if err != nil {
+		return "", err
+	}
+	registries, err := u.baseImages(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	wanted := u.builder(req, valueOf(shown, "builder_image"))
+	u.a.std.note("building the image of %s in VM %s", filecopy.Quote(source.Dockerfile), wanted.Name)
+	p := u.a.std.newProgress()
+	defer p.done()
+	vm, err := c.VMs().Create(ctx, wanted, u.report(p))
+	if err != nil {
+		return "", noBuilder(err, wanted.Image)
+	}
+	defer func() { err = errors.Join(err, u.removeBuilder(ctx, c, vm)) }()
+	build := imagebuild.Build{
+		Source: source, Registries: registries, Dir: cmp.Or(u.a.std.env("TMPDIR"), "/var/tmp"), // /tmp is often in memory
+		Report: u.report(p),
+		Show: writer(func(text []byte) error {
+			p.done()
+			return u.a.std.showGuestText(bytes.NewReader(text))
+		}),
+	}
+	return build.Run(ctx, buildGuest{c.Guest(vm.ID)})
+}
+
+// builder is a VM that builds: as large as that of the workspace, with its network. What that one must not
+// reach, the commands of its Dockerfile do not reach either.
+func (u *up) builder(req api.CreateVM, image string) api.CreateVM {
+	like := u.project.Request(req)
+	var id [4]byte
+	_, _ = rand.Read(id[:]) // it never fails
+	wanted := api.CreateVM{
+		Name: "banger-builder-" + hex.EncodeToString(id[:]), Image: image, Profile: like.Profile, Kernel: like.Kernel, Driver: like.Driver,
+		VCPUs: like.VCPUs, MemoryBytes: like.MemoryBytes, DiskBytes: max(like.DiskBytes, builderDisk), Network: like.Network,
+		Labels: map[string]string{builderLabel: u.w.Label()},
+		Start:  true, AutoRemove: true, Lease: true, Force: u.force,
+	}
+	if image == config.BuilderImage {
+		wanted.Init = api.InitSystemd // it has the modules of overlay file systems then
+	}
+	return wanted
+}
+
+// noBuilder adds to the error of a VM that could not be made what else is possible.
+func noBuilder(err error, image string) error {
+	e := api.AsError(err)
+	if e == nil || e.Kind == api.KindCanceled || e.Hint != "" {
+		return err
+	}
+	return api.Errorf(e.Kind, "cannot make the builder VM: %w", err).
+		WithHint("banger image pull %s   says what its image lacks; or the setting builder_image names another one that has buildah", image)
+}
+
+// removeBuilder deletes a builder VM, also if the user has interrupted the build.
+func (u *up) removeBuilder(ctx context.Context, c *client.Client, vm api.VM) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
+	defer cancel()
+	err := c.VMs().Delete(ctx, vm.ID, true, nil)
+	if api.KindOf(err) == api.KindNotFound {
+		return nil // the daemon was quicker
+	}
+	return err
+}
+
+// baseImages are the user's settings for registries, without passwords.
+func (u *up) baseImages(ctx context.Context, c *client.Client) (r imagebuild.Registries, err error) {
+	how, err := u.registries(ctx, c)
+	if err != nil {
+		return r, err
+	}
+	r.Default, r.Mirrors = defaultRegistry, how.Mirrors
+	if how.CAFile != "" {
+		if r.CA, err = os.ReadFile(how.CAFile); err != nil {
+			err = api.Errorf(api.KindInvalid, "cannot read the certificates that the setting registry_ca names: %w", err)
+		}
+	}
+	return r, err
+}
+
+// writer is a function that writes.
+type writer func([]byte) error
+
+// Write implements io.Writer.
+func (w writer) Write(p []byte) (int, error) { return len(p), w(p) }
+
+// buildGuest is the guest of a VM, for imagebuild.
+type buildGuest struct{ *client.Guest }
+
+// Run implements imagebuild.Guest.
+func (g buildGuest) Run(ctx context.Context, exec api.Exec, out io.Writer) (int, error) {
+	exec.User = "0"
+	session, err := g.Exec(ctx, exec)
+	if err != nil {
+		return 0, err
+	}
+	defer session.Close()
+	_ = session.Stdin.Close() // it reads nothing
+	var mu sync.Mutex
+	both := writer(func(p []byte) error {
+		mu.Lock()
+		defer mu.Unlock()
+		_, err := out.Write(p)
+		return err
+	})
+	copied := make(chan error, 2)
+	for _, from := range []io.Reader{session.Stdout, session.Stderr} {
+		go func() {
+			_, err := io.Copy(both, from)
+			copied <- err
+		}()
+	}
+	err = errors.Join(<-copied, <-copied)
+	exit, waitErr := session.Wait(ctx)
+	return exit.Code, errors.Join(waitErr, err)
+}
