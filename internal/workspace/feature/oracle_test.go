@@ -14,51 +14,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"banger/internal/host/fsx"
 	"banger/internal/image/oci/registrytest"
+	"banger/internal/workspace/worktest"
 )
-
-// oraclePackage is the program of the specification's authors. It needs Docker for a container, and
-// none to say which features it would install, in which order, with which variables.
-const oraclePackage = "@devcontainers/cli@0.89.0"
-
-// oracle returns the path of that program, which is kept from one run to the next.
-func oracle(t *testing.T) string {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("NOT RUN: features of " + oraclePackage + ", with -short")
-	}
-	for _, name := range []string{"npm", "node"} {
-		if _, err := exec.LookPath(name); err != nil {
-			t.Skipf("NOT RUN: features of %s: this machine has no %s", oraclePackage, name)
-		}
-	}
-	root, err := filepath.Abs("../../..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(root, ".cache", "npm", strings.NewReplacer("@", "", "/", "-").Replace(oraclePackage))
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	lock, err := os.Create(filepath.Join(dir, "lock")) // tests run side by side
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lock.Close()
-	if err := fsx.Flock(t.Context(), lock); err != nil {
-		t.Fatal(err)
-	}
-	program := filepath.Join(dir, "node_modules", "@devcontainers", "cli", "devcontainer.js")
-	if _, err := os.Stat(program); err == nil {
-		return program
-	}
-	install := exec.CommandContext(t.Context(), "npm", "install", "--prefix", dir, "--no-audit", "--no-fund", "--ignore-scripts", oraclePackage)
-	if out, err := install.CombinedOutput(); err != nil {
-		t.Skipf("NOT RUN: features of %s: npm could not install it: %v: %.300s", oraclePackage, err, bytes.TrimSpace(out))
-	}
-	return program
-}
 
 // asking runs that program for the workspace.
 type asking struct {
@@ -67,7 +25,7 @@ type asking struct {
 }
 
 func askOracle(t *testing.T) asking {
-	program := oracle(t) // npm uses the user's own settings
+	program := worktest.Oracle(t) // npm uses the user's own settings
 	fx := newFixture(t, registrytest.Options{TLS: true})
 	fx.ca = filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(fx.ca, fx.CA(), 0o600); err != nil {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"banger/api"
-	"banger/internal/host/fsx"
 )
 
 // Build is one build.
@@ -143,11 +142,8 @@ func (b Build) build(ctx context.Context, g Guest) error {
 // failed explains a build that failed, after the end of its output.
 func (b Build) failed(code int, tail []byte) error {
 	_, err := b.Show.Write(tail)
-	e := api.Errorf(api.KindInvalid, "cannot build the image of %s: buildah ended with exit status %d", b.Source.Dockerfile, code)
-	if hint := hintFor(string(tail)); hint != "" {
-		e = e.WithHint("%s", hint)
-	}
-	return errors.Join(fsx.DiskError("show the output of the build", err), e)
+	return errors.Join(err, api.Errorf(api.KindInvalid, "cannot build the image of %s: buildah ended with exit status %d", b.Source.Dockerfile, code).
+		WithHint("%s", hintFor(string(tail))))
 }
 
 // hintFor returns what to type next, if the end of the output is one that people often meet. It is only
@@ -157,11 +153,11 @@ func hintFor(tail string) string {
 		{"network is unreachable", "the builder VM has no way out: banger up --network nat   or: the setting network"},
 		{"dial tcp", "the builder VM cannot reach the registry: banger config show   has its network, and registry_mirrors"},
 		{"unauthorized", "base images that need a password cannot be used: banger image pull NAME, and image in place of the Dockerfile"},
-		{"no such file or directory", "files that git or .dockerignore ignores are not in the context: banger up --include-ignored PATTERN"},
+		{"Error: building at STEP \"COPY", "files that git or .dockerignore ignores are not in the context: banger up --include-ignored PATTERN"},
 	} {
 		if strings.Contains(tail, known.text) {
 			return known.hint
 		}
 	}
-	return ""
+	return "change the Dockerfile, and: banger up"
 }

@@ -55,7 +55,10 @@ func fetch(ctx context.Context, g Guest, dirOfHost string, report api.Report) (f
 	} else if err != nil {
 		err = notFetched(err)
 	}
-	return f.Name(), errors.Join(err, fsx.DiskError("get the image", f.Close()))
+	if err = errors.Join(err, fsx.DiskError("get the image", f.Close())); err != nil {
+		return "", err
+	}
+	return f.Name(), nil
 }
 
 // notFetched says that the guest's archive is not one.
@@ -63,9 +66,9 @@ func notFetched(err error) error {
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
-	kind := api.KindOf(err)
-	if api.AsError(err) == nil {
-		kind = api.KindInvalid
+	kind := api.KindInvalid // the stream itself is damaged
+	if errors.As(err, new(*api.Error)) {
+		kind = api.KindOf(err)
 	}
 	return api.Errorf(kind, "cannot get the image out of the builder VM: %w", err)
 }
