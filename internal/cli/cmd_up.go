@@ -208,7 +208,9 @@ func (u *up) describe(top string) error {
 	container, found, err := devcontainer.Load(top)
 	if found || err != nil {
 		u.project, u.container = container.Config, container
-		u.explained = sync.OnceFunc(func() { u.explainSkipped(container) })
+		if err == nil {
+			u.explainSkipped(container)
+		}
 		return err
 	}
 	guess, err := project.Look(top, config.DetectHost())

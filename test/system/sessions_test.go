@@ -73,6 +73,7 @@ var sessions = []struct {
 	{name: "script/testdata/up.txtar", not: worktree},
 	{name: "script/testdata/work_submodule.txtar", not: worktree},
 	{name: "script/testdata/up_choices.txtar", not: worktree},
+	{name: "script/testdata/up_dockerfile.txtar", not: worktree},
 	{name: "script/testdata/up_features.txtar", not: worktree},
 	{name: "script/testdata/up_cache.txtar", not: worktree},
 	{name: "e2e/testdata/up_cache.txtar", not: worktree},

@@ -97,7 +97,7 @@ func Parse(top, name string, data []byte) (Result, error) {
 	r.read(all)
 	if r.result.Build, err = r.building.built(); err != nil {
 		return Result{}, api.Errorf(api.KindInvalid, "cannot use %s: %w", filepath.Join(top, name), err).
-			WithHint("or write a %s, with image = \"NAME\"", project.Name)
+			WithHint("a %s with image = \"NAME\" counts more than this file", project.Name)
 	}
 	r.result.Config.Setup = r.result.Hooks.Once()
 	var b bytes.Buffer // whatever comes of it is a valid banger.toml

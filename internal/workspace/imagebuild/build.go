@@ -121,7 +121,7 @@ func (b Build) build(ctx context.Context, g Guest) error {
 	if b.Source.Target != "" {
 		argv = append(argv, "--target="+b.Source.Target)
 	}
-	argv = append(argv, path.Join("context", b.Source.Context))
+	argv = append(argv, "context/"+b.Source.Context)
 	out := &output{report: b.Report}
 	b.Report(api.Progress{Step: "build", Message: "building the image of " + b.Source.Dockerfile})
 	code, err := g.Run(ctx, api.Exec{Argv: argv, Dir: dir}, out)
@@ -159,5 +159,5 @@ func hintFor(tail string) string {
 			return known.hint
 		}
 	}
-	return "change the Dockerfile, and: banger up"
+	return "change the Dockerfile, and run the command again"
 }
