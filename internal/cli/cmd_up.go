@@ -308,7 +308,7 @@ func (u *up) machine(ctx context.Context, c *client.Client, req api.CreateVM) (a
 		if err := u.getFeatures(ctx, c); err != nil {
 			return api.VM{}, err
 		}
-		if err := u.buildImage(ctx, c, req); err != nil {
+		if err := (dockerfile{u, c, req}).image(ctx); err != nil {
 			return api.VM{}, err
 		}
 		return u.create(ctx, c, req, all)

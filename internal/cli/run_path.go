@@ -81,7 +81,7 @@ func (u *up) makeSingle(ctx context.Context, c *client.Client, req api.CreateVM)
 		err = u.w.Forget(all)
 	}
 	if err == nil {
-		err = u.buildImage(ctx, c, req)
+		err = (dockerfile{u, c, req}).image(ctx)
 	}
 	if err != nil {
 		return api.VM{}, err

@@ -31,14 +31,21 @@ const builderDisk = 20 * size.GiB
 // defaultRegistry is the registry of names without one, as for `banger image pull`.
 const defaultRegistry = "docker.io"
 
-// buildImage makes the image that devcontainer.json's Dockerfile describes the one of the new VM. What was
+// dockerfile builds the image of a workspace's new VM.
+type dockerfile struct {
+	*up
+	c   *client.Client
+	req api.CreateVM // of that VM
+}
+
+// image makes the image that devcontainer.json's Dockerfile describes the one of the new VM. What was
 // built once is not built again. An image that a flag names counts more.
-func (u *up) buildImage(ctx context.Context, c *client.Client, req api.CreateVM) error {
+func (u dockerfile) image(ctx context.Context) error {
 	if u.container.Build == nil {
 		return nil
 	}
-	if req.Image != "" {
-		u.a.std.note("not applied: %s: the image is %s, as you say", u.container.Build.Dockerfile, req.Image)
+	if u.req.Image != "" {
+		u.a.std.note("not applied: %s: the image is %s, as you say", filecopy.Quote(u.container.Build.Dockerfile), u.req.Image)
 		return nil
 	}
 	source, err := imagebuild.Open(ctx, u.w.Repo, u.ship.selection(), *u.container.Build)
@@ -50,27 +57,27 @@ func (u *up) buildImage(ctx context.Context, c *client.Client, req api.CreateVM)
 		return err
 	}
 	name := labelOf(filepath.Base(u.w.Repo.Top())) + "-dockerfile:" + key
-	built, err := c.Images().Show(ctx, name)
+	built, err := u.c.Images().Show(ctx, name)
 	switch {
 	case err == nil:
 		u.a.std.note("the image of %s was built %s: %s", filecopy.Quote(source.Dockerfile), ago(time.Now(), built.CreatedAt), name)
 	case api.KindOf(err) == api.KindNotFound:
-		err = u.buildAs(ctx, c, req, source, name)
+		err = u.buildAs(ctx, source, name)
 	}
 	u.project.Image = name
 	return err
 }
 
 // buildAs builds an image, and names it.
-func (u *up) buildAs(ctx context.Context, c *client.Client, req api.CreateVM, source *imagebuild.Source, name string) error {
+func (u dockerfile) buildAs(ctx context.Context, source *imagebuild.Source, name string) error {
 	began := time.Now()
-	archive, err := u.inBuilder(ctx, c, req, source)
+	archive, err := u.inBuilder(ctx, source)
 	if err != nil {
 		return err
 	}
 	defer os.Remove(archive)
 	p := u.a.std.newProgress()
-	_, err = c.Images().Import(ctx, api.ImportImage{Path: archive, Name: name}, u.report(p))
+	_, err = u.c.Images().Import(ctx, api.ImportImage{Path: archive, Name: name}, u.report(p))
 	p.done()
 	if err == nil {
 		u.a.std.note("built %s of %s in %s", name, filecopy.Quote(source.Dockerfile), time.Since(began).Round(time.Second))
@@ -80,39 +87,43 @@ func (u *up) buildAs(ctx context.Context, c *client.Client, req api.CreateVM, so
 
 // inBuilder builds in a VM of its own, which is deleted in any case, and returns the path of the
 // image's archive. If this program is killed, the daemon deletes the VM: it has a lease.
-func (u *up) inBuilder(ctx context.Context, c *client.Client, req api.CreateVM, source *imagebuild.Source) (archive string, err error) {
-	shown, _, err := u.a.settings(ctx, c, req.Profile, "")
+func (u dockerfile) inBuilder(ctx context.Context, source *imagebuild.Source) (archive string, err error) {
+	shown, _, err := u.a.settings(ctx, u.c, u.req.Profile, "")
 	if err != nil {
 		return "", err
 	}
-	registries, err := u.baseImages(ctx, c)
+	registries, err := u.baseImages(ctx)
 	if err != nil {
 		return "", err
 	}
-	wanted := u.builder(req, valueOf(shown, "builder_image"))
+	dir, err := filepath.Abs(cmp.Or(u.a.std.env("TMPDIR"), "/var/tmp")) // /tmp is often in memory
+	if err != nil {
+		return "", err
+	}
+	wanted := u.builder(valueOf(shown, "builder_image"))
 	u.a.std.note("building the image of %s in VM %s", filecopy.Quote(source.Dockerfile), wanted.Name)
 	p := u.a.std.newProgress()
 	defer p.done()
-	vm, err := c.VMs().Create(ctx, wanted, u.report(p))
+	vm, err := u.c.VMs().Create(ctx, wanted, u.report(p))
 	if err != nil {
 		return "", noBuilder(err, wanted.Image)
 	}
-	defer func() { err = errors.Join(err, u.removeBuilder(ctx, c, vm)) }()
+	defer u.removeBuilder(ctx, vm)
 	build := imagebuild.Build{
-		Source: source, Registries: registries, Dir: cmp.Or(u.a.std.env("TMPDIR"), "/var/tmp"), // /tmp is often in memory
+		Source: source, Registries: registries, Dir: dir,
 		Report: u.report(p),
 		Show: writer(func(text []byte) error {
 			p.done()
 			return u.a.std.showGuestText(bytes.NewReader(text))
 		}),
 	}
-	return build.Run(ctx, buildGuest{c.Guest(vm.ID)})
+	return build.Run(ctx, buildGuest{u.c.Guest(vm.ID)})
 }
 
 // builder is a VM that builds: as large as that of the workspace, with its network. What that one must not
 // reach, the commands of its Dockerfile do not reach either.
-func (u *up) builder(req api.CreateVM, image string) api.CreateVM {
-	like := u.project.Request(req)
+func (u dockerfile) builder(image string) api.CreateVM {
+	like := u.project.Request(u.req)
 	var id [4]byte
 	_, _ = rand.Read(id[:]) // it never fails
 	wanted := api.CreateVM{
@@ -137,20 +148,19 @@ func noBuilder(err error, image string) error {
 		WithHint("banger image pull %s   says what its image lacks; or the setting builder_image names another one that has buildah", image)
 }
 
-// removeBuilder deletes a builder VM, also if the user has interrupted the build.
-func (u *up) removeBuilder(ctx context.Context, c *client.Client, vm api.VM) error {
+// removeBuilder deletes a builder VM, also if the user has interrupted the build. If that fails, it is
+// said, and the daemon deletes it later.
+func (u dockerfile) removeBuilder(ctx context.Context, vm api.VM) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
 	defer cancel()
-	err := c.VMs().Delete(ctx, vm.ID, true, nil)
-	if api.KindOf(err) == api.KindNotFound {
-		return nil // the daemon was quicker
+	if err := u.c.VMs().Delete(ctx, vm.ID, true, nil); err != nil && api.KindOf(err) != api.KindNotFound {
+		u.a.std.printError(err)
 	}
-	return err
 }
 
 // baseImages are the user's settings for registries, without passwords.
-func (u *up) baseImages(ctx context.Context, c *client.Client) (r imagebuild.Registries, err error) {
-	how, err := u.registries(ctx, c)
+func (u dockerfile) baseImages(ctx context.Context) (r imagebuild.Registries, err error) {
+	how, err := u.registries(ctx, u.c)
 	if err != nil {
 		return r, err
 	}

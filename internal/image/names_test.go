@@ -64,6 +64,27 @@ func TestMeaning(t *testing.T) {
 	}
 }
 
+// TestBuilder: the image of the VM that builds Dockerfiles is made here, whatever registries have of that
+// name, and of other packages than the default one.
+func TestBuilder(t *testing.T) {
+	c, host := open(t), distro.Release{ID: "debian", Version: "12", Codename: "bookworm"}
+	c.records.names.host = host
+	if distro.Builder != config.BuilderImage {
+		t.Errorf("%s is made, and %s is the setting's default", distro.Builder, config.BuilderImage)
+	}
+	for name, want := range map[string]bool{distro.Builder: true, "debian": true, "bookworm": true, "alpine": false, distro.Builder + ":1": false, "x/" + distro.Builder: false} {
+		if host.Builds(name) != want {
+			t.Errorf("%s is built here: %v", name, !want)
+		}
+	}
+	if found, err := c.records.names.inCache(distro.Builder); found != distro.Builder || err != nil || !c.CanPull(distro.Builder) {
+		t.Errorf("found as %q, %v", found, err)
+	}
+	if host.Recipe(distro.Builder) == host.Recipe("debian") {
+		t.Error("both images are of the same packages")
+	}
+}
+
 // TestShortNamesPulled: what a short name stands for is pulled, found again under
 // both names, and deleted by the short one; an image of exactly that name wins.
 func TestShortNamesPulled(t *testing.T) {

@@ -51,7 +51,7 @@ var known = map[string][]string{
 	"internal/daemonstart": {"client", "internal/config"},
 	"internal/cli": {"client", "internal/daemonstart", "internal/host/console", "internal/guest", "internal/guest/forward", "internal/guest/stdio", "internal/config", "internal/doctor", "internal/cli/sshconfig", "internal/system", "internal/system/fcrelease", "internal/fetch", "internal/rootapi", "internal/update", "internal/update/journal", "internal/update/repo",
 		"internal/guest/filecopy", "internal/guest/hostfiles", "internal/workspace", "internal/workspace/apply", "internal/workspace/branch", "internal/workspace/devcontainer", "internal/workspace/feature",
-		"internal/workspace/gitremote", "internal/workspace/gitrepo", "internal/workspace/history", "internal/workspace/live", "internal/workspace/treesync", "internal/workspace/project", "internal/workspace/remote", "internal/workspace/review"},
+		"internal/workspace/gitremote", "internal/workspace/gitrepo", "internal/workspace/history", "internal/workspace/imagebuild", "internal/workspace/live", "internal/workspace/treesync", "internal/workspace/project", "internal/workspace/review"},
 
 	"internal/update": {
 		"client", "internal/daemonstart", "internal/op", "internal/host/proc", "internal/system", "internal/system/record", "internal/host/systemd",
@@ -70,6 +70,7 @@ var known = map[string][]string{
 	"internal/workspace/project":      {"internal/config", "internal/guest/forward"},
 	"internal/workspace/devcontainer": {"internal/config", "internal/guest/forward", "internal/workspace/feature", "internal/workspace/jsonc", "internal/workspace/project"},
 	"internal/workspace/feature":      {"internal/guest/filecopy", "internal/image/oci/blobs", "internal/image/oci/registry", "internal/workspace/jsonc"},
+	"internal/workspace/imagebuild":   {"internal/workspace/devcontainer", "internal/workspace/gitrepo", "internal/workspace/project"},
 	"internal/workspace/jsonc":        {},
 
 	"internal/config": {},
