@@ -29,7 +29,7 @@ is on it; "banger up" starts it again. "banger vm delete" removes it.`,
 			if err != nil {
 				return err
 			}
-			vm, err := a.workspaceVM(cmd.Context(), c, w)
+			vm, err := a.newestVM(cmd.Context(), c, w, nil)
 			if err != nil {
 				return err
 			}

@@ -78,7 +78,7 @@ type syncing struct {
 	waits api.Kind
 }
 
-func (a *app) openSync(ctx context.Context, path string) (*syncing, error) {
+func (a *app) openSync(ctx context.Context, path string, all bool) (*syncing, error) {
 	w, err := a.openWorkspace(ctx, path)
 	if err != nil {
 		return nil, err
@@ -87,7 +87,7 @@ func (a *app) openSync(ctx context.Context, path string) (*syncing, error) {
 	if err != nil {
 		return nil, err
 	}
-	vm, err := a.workspaceVM(ctx, c, w)
+	vm, err := a.workVM(ctx, c, w)
 	if err != nil {
 		return nil, err
 	}

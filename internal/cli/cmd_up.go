@@ -49,6 +49,8 @@ type up struct {
 	dir       string                  // of the files in the guest
 	once      []string                // flags that were given, and count for a new VM alone
 	cache     setupCache
+	// explained says where project is from, once, before it counts.
+	explained func()
 }
 
 func newUp(a *app) *cobra.Command {
@@ -209,7 +211,7 @@ func (u *up) describe(top string) error {
 	if found || err != nil {
 		u.project, u.container = container.Config, container
 		if err == nil {
-			u.explainSkipped(container)
+			u.explained = sync.OnceFunc(func() { u.explainSkipped(container) })
 		}
 		return err
 	}
@@ -305,9 +307,7 @@ func (u *up) machine(ctx context.Context, c *client.Client, req api.CreateVM) (a
 		if err := u.w.Check(ctx, u.ship.selection(), u.ship.git()); err != nil {
 			return api.VM{}, err
 		}
-		if err := u.getFeatures(ctx, c); err != nil {
-			return api.VM{}, err
-		}
+		u.explained()
 		if err := (dockerfile{u, c, req}).image(ctx); err != nil {
 			return api.VM{}, err
 		}
@@ -346,6 +346,7 @@ func (u *up) create(ctx context.Context, c *client.Client, req api.CreateVM, all
 	}
 	req.Start, req.Force = true, u.force
 	u.started = true
+	u.explained()
 	u.cache.off = u.ship.noCache
 	if vm, ok, err := u.cache.create(ctx, c, req); ok || err != nil {
 		return vm, err

@@ -62,7 +62,7 @@ func (a *app) findWork(ctx context.Context, path string) (w work, c *client.Clie
 	if c, err = a.client(); err != nil {
 		return w, nil, nil, err
 	}
-	if w.vm, err = a.workspaceVM(ctx, c, w.Workspace); err != nil {
+	if w.vm, err = a.workVM(ctx, c, w.Workspace); err != nil {
 		return w, nil, nil, err
 	}
 	if unlock, err = w.Lock(ctx, a.waitingFor(w.Workspace)); err != nil {

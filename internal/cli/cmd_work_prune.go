@@ -93,7 +93,7 @@ func (a *app) deleted(ctx context.Context, w *workspace.Workspace) ([]series.Of,
 
 // pruneDeleted removes the snapshots of VMs that do not exist any more, and prints their names.
 func (a *app) pruneDeleted(ctx context.Context, path string) error {
-	w, err := openWorkspace(ctx, path)
+	w, err := a.openWorkspace(ctx, path)
 	if err != nil {
 		return err
 	}

@@ -106,6 +106,14 @@ func (a *app) printWork(w work, s workStatus) error {
 	return nil
 }
 
+// changedInHEAD is about a VM that was sent HEAD's tree alone.
+func changedInHEAD(n int) string {
+	if n == 1 {
+		return "1 file has changed in HEAD, and is not in the VM as it is there: `banger up --new --commit` makes a VM of it"
+	}
+	return fmt.Sprintf("%d files have changed in HEAD, and are not in the VM as they are there: `banger up --new --commit` makes a VM of them", n)
+}
+
 // changedHere lists what has changed here since both sides were the same. In a clone of banger's
 // that is nothing of the user's.
 func (a *app) changedHere(ctx context.Context, w work) ([]string, error) {

@@ -31,7 +31,7 @@ func (a *app) undo(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	vm, err := a.workspaceVM(ctx, c, w)
+	vm, err := a.workVM(ctx, c, w)
 	if err != nil {
 		return err
 	}

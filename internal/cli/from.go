@@ -62,7 +62,7 @@ func (o *origin) open(ctx context.Context) (*workspace.Workspace, remote.Remote,
 	if err != nil {
 		return nil, r, err
 	}
-	w, err := workspace.OpenRemote(ctx, r, p.Workspaces())
+	w, err := ofDaemon(workspace.OpenRemote(ctx, r, p.Workspaces()))
 	return w, r, err
 }
 

@@ -44,6 +44,7 @@ func (u dockerfile) image(ctx context.Context) error {
 	if u.container.Build == nil {
 		return nil
 	}
+	u.explained()
 	if u.req.Image != "" {
 		u.a.std.note("not applied: %s: the image is %s, as you say", filecopy.Quote(u.container.Build.Dockerfile), u.req.Image)
 		return nil

@@ -44,6 +44,7 @@ func (u *up) runSetup(ctx context.Context, c *client.Client, vm api.VM, s worksp
 		return nil
 	}
 	if s.Prepared != key || u.setUp {
+		u.explained()
 		if err := runCommands(ctx, c, u, vm, &s, key); err != nil {
 			return err
 		}

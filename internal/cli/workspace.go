@@ -23,18 +23,41 @@ func (a *app) openWorkspace(ctx context.Context, path string) (*workspace.Worksp
 	if err != nil {
 		return nil, err
 	}
-	return workspace.Open(ctx, path, p.Workspaces())
+	w, err := workspace.Open(ctx, path, p.Workspaces())
+	return ofDaemon(w, err)
 }
 
-// workspaceVM returns the newest VM of a workspace.
-func (a *app) workspaceVM(ctx context.Context, c *client.Client, w *workspace.Workspace) (api.VM, error) {
+// ofDaemon says which daemon has the VMs of a workspace.
+func ofDaemon(w *workspace.Workspace, err error) (*workspace.Workspace, error) {
+	if err != nil {
+		return w, err
+	}
+	p, err := paths.Choose()
+	w.Daemon = p.Socket()
+	return w, err
+}
+
+// workVM returns the newest VM that has the files of a workspace: its own, or that of the workspace
+// whose submodule it is.
+func (a *app) workVM(ctx context.Context, c *client.Client, w *workspace.Workspace) (api.VM, error) {
+	return a.newestVM(ctx, c, w, w.Join)
+}
+
+// newestVM returns the newest VM of a workspace. others, unless nil, finds it if there is none.
+func (a *app) newestVM(ctx context.Context, c *client.Client, w *workspace.Workspace, others func(context.Context, []api.VM) ([]api.VM, error)) (api.VM, error) {
 	all, err := c.VMs().List(ctx)
 	if err != nil {
 		return api.VM{}, err
 	}
 	own := w.Own(all)
-	if len(own) == 0 {
-		return api.VM{}, a.noVM(w)
+	if len(own) == 0 && others != nil {
+		own, err = others(ctx, all)
+	}
+	if err == nil && len(own) == 0 {
+		err = a.noVM(w)
+	}
+	if err != nil {
+		return api.VM{}, err
 	}
 	return own[len(own)-1], nil
 }

@@ -9,13 +9,14 @@ import (
 	"banger/internal/op"
 	"banger/internal/vm/records"
 	"banger/internal/vm/tasks"
+	"banger/internal/vm/turns"
 )
 
 // operations starts operations on VMs, each of which has claimed its VM.
 type operations struct {
 	manager *op.Manager
 	table   *records.Table
-	turns   *turns
+	turns   *turns.Turns
 	parts   startParts
 	tasks   *tasks.Group
 	logger  *slog.Logger
@@ -47,7 +48,7 @@ func (x *operations) plan(e *records.Entry, kind string, steps []op.Step) op.Pla
 		Kind: kind, Target: e.ID(), Steps: steps,
 		FreesSpace: op.Ends(kind),
 		Ended: func(*op.Op) {
-			x.turns.end(e)
+			x.turns.End(e)
 			x.parts.forget(e)
 			e.Release()
 			x.over(e)
@@ -77,7 +78,7 @@ func (x *operations) recordTiming(e *records.Entry, o *op.Op) {
 	if e.Record().State != api.StateRunning {
 		return
 	}
-	timing := x.parts.addTo(e, withoutTurn(o.Timing()))
+	timing := x.parts.addTo(e, turns.Without(o.Timing()))
 	err := e.Update(context.WithoutCancel(x.tasks.Context()), func(v *api.VM) { v.Timing = timing })
 	if err != nil {
 		x.logger.Error("cannot record an operation's timing", "vm", e.ID(), "error", err)

@@ -23,6 +23,7 @@ import (
 	"banger/internal/vm/reconcile"
 	"banger/internal/vm/records"
 	"banger/internal/vm/tasks"
+	"banger/internal/vm/turns"
 )
 
 // KindDelete is the kind of the operations that delete a VM.
@@ -177,7 +178,7 @@ func New(o Options) *Service {
 
 // plans makes the parts of the service that have plans of operations.
 func (s *Service) plans(o Options) {
-	s.ops = &operations{manager: o.Ops, table: s.table, turns: newTurns(o.Limits.Starts), tasks: s.tasks, logger: o.Logger, over: func(e *records.Entry) {
+	s.ops = &operations{manager: o.Ops, table: s.table, turns: turns.New(o.Limits.Starts), tasks: s.tasks, logger: o.Logger, over: func(e *records.Entry) {
 		s.autoRemove(e)
 		s.Leases.watch(e)
 	}}

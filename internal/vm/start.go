@@ -62,7 +62,7 @@ func (s *Starter) Start(ctx context.Context, ref string, req api.StartVM) (*op.O
 
 // steps boot a VM whose disk exists.
 func (s *Starter) steps(e *records.Entry) []op.Step {
-	return slices.Concat([]op.Step{s.ops.turns.step(e)}, s.ports.Steps(e), s.host.attachSteps(e), []op.Step{
+	return slices.Concat([]op.Step{s.ops.turns.Step(e)}, s.ports.Steps(e), s.host.attachSteps(e), []op.Step{
 		{Name: "vmm", Do: s.startVMM(e), Undo: func(ctx context.Context) error { return e.Kill(ctx, "its start was undone") }},
 		{Name: "agent", Do: s.awaitAgent(e)},
 	})
@@ -84,7 +84,7 @@ func (s *Starter) startVMM(e *records.Entry) func(context.Context, api.Report) e
 		if err := s.ports.Serve(ctx, e); err != nil {
 			return err
 		}
-		if err := s.ops.turns.take(e)(ctx, report); err != nil { // of a start that is taken up here
+		if err := s.ops.turns.Take(e)(ctx, report); err != nil { // of a start that is taken up here
 			return err
 		}
 		part := s.ops.parts.begin(e)
@@ -209,8 +209,8 @@ func (s *Starter) awaitAgent(e *records.Entry) func(context.Context, api.Report)
 			}
 			r = e.LastRun()
 		}
-		s.ops.turns.join(e)
-		defer s.ops.turns.end(e)
+		s.ops.turns.Join(e)
+		defer s.ops.turns.End(e)
 		report(api.Progress{Step: "agent", Message: "waiting for the guest"})
 		defaults, err := s.defaults()
 		if err != nil {
@@ -221,7 +221,7 @@ func (s *Starter) awaitAgent(e *records.Entry) func(context.Context, api.Report)
 		var why string
 		select {
 		case <-r.Up():
-			s.ops.turns.end(e) // whatever it starts on its own does not count
+			s.ops.turns.End(e) // whatever it starts on its own does not count
 			err := s.files.AtStart(ctx, e.Record(), defaults.Files, r.Open, report)
 			if err == nil {
 				err = s.startBackground(ctx, e, r, e.Record().StartedAt == nil, report)

@@ -12,12 +12,12 @@ import (
 	"banger/api"
 	"banger/internal/op"
 	"banger/internal/queue"
+	"banger/internal/vm/turns"
 )
 
 // oneAtATime lets one VM of a world boot at a time.
 func (w *world) oneAtATime() {
-	w.ops.turns.starts = 1
-	w.ops.turns.queue = queue.New(1)
+	w.ops.turns = turns.New(1)
 }
 
 // TestStartsTakeTurns: a crowd of starts boots one by one, in the order in which they
@@ -54,7 +54,7 @@ func TestStartsTakeTurns(t *testing.T) {
 	}
 	var told []string
 	_ = all[3].Follow(t.Context(), func(e api.Event) error {
-		if e.Progress != nil && e.Progress.Step == stepTurn {
+		if e.Progress != nil && e.Progress.Step == turns.StepName {
 			told = append(told, e.Progress.Message)
 		}
 		return nil
@@ -66,7 +66,7 @@ func TestStartsTakeTurns(t *testing.T) {
 		w.health(fmt.Sprintf("vm%d", n))
 	}
 	timing := w.show("vm3").Timing
-	if at := slices.IndexFunc(timing, func(s api.StepTiming) bool { return s.Step == stepTurn }); at < 0 || timing[at].Milliseconds < 300 {
+	if at := slices.IndexFunc(timing, func(s api.StepTiming) bool { return s.Step == turns.StepName }); at < 0 || timing[at].Milliseconds < 300 {
 		t.Errorf("its times are %v", timing)
 	}
 }
@@ -103,7 +103,7 @@ func TestTurnsOutliveDaemons(t *testing.T) {
 	w := newWorld(t)
 	w.oneAtATime()
 	w.fault("slow=300ms")
-	boots := w.ops.turns.queue.Force() // another VM
+	boots := w.ops.turns.Queue.Force() // another VM
 	var ids []string
 	for n := range 2 {
 		o, err := w.Create(t.Context(), api.CreateVM{Name: fmt.Sprintf("vm%d", n), Start: true})
@@ -117,7 +117,7 @@ func TestTurnsOutliveDaemons(t *testing.T) {
 		w.leave()
 		w.build()
 		w.oneAtATime()
-		boots = w.ops.turns.queue.Force()
+		boots = w.ops.turns.Queue.Force()
 		if err := w.Recover(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -147,7 +147,7 @@ func TestTurnsOutliveDaemons(t *testing.T) {
 func untilWaits(t *testing.T, o *op.Op, ahead int) {
 	t.Helper()
 	err := o.Follow(t.Context(), func(e api.Event) error {
-		if e.Progress != nil && e.Progress.Message == waitsFor(1, ahead) {
+		if e.Progress != nil && e.Progress.Message == turns.WaitsFor(1, ahead) {
 			return errWaits
 		}
 		return nil
@@ -171,7 +171,7 @@ func TestBootsOfAnEarlierDaemonCount(t *testing.T) {
 		}
 		untilStep(t, o, "agent")
 		if n == 0 {
-			w.ops.turns.queue = queue.New(2)
+			w.ops.turns.Queue = queue.New(2)
 		}
 	}
 	w.leave()
@@ -186,7 +186,7 @@ func TestBootsOfAnEarlierDaemonCount(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	leave, err := w.ops.turns.queue.Enter(ctx, time.Now(), func(int) {})
+	leave, err := w.ops.turns.Queue.Enter(ctx, time.Now(), func(int) {})
 	if err != nil {
 		t.Fatal("a turn was not given back")
 	}

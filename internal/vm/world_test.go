@@ -273,7 +273,7 @@ func (w *world) remembered() int {
 	}
 	return count(&w.Remover.mu, func() int { return len(w.Remover.removing) }) +
 		count(&w.Leases.mu, func() int { return len(w.Leases.held) + len(w.Leases.looks) }) +
-		count(&w.ops.turns.mu, func() int { return len(w.ops.turns.held) }) +
+		w.ops.turns.Held() +
 		count(&w.ops.parts.mu, func() int { return len(w.ops.parts.of) })
 }
 

@@ -24,8 +24,29 @@ func (w *Workspace) Deleted(ctx context.Context, existing []api.VM) ([]series.Of
 			used[s.Series] = true
 		}
 	}
+	if err := w.usedByOthers(used); err != nil {
+		return nil, err
+	}
 	all, err := series.All(ctx, w.Repo)
 	return slices.DeleteFunc(all, func(s series.Of) bool { return used[s.VM] }), err
+}
+
+// usedByOthers adds the series of VMs of other daemons, which may exist.
+func (w *Workspace) usedByOthers(used map[string]bool) error {
+	dirs, err := filepath.Glob(filepath.Join(filepath.Dir(w.dir), "*", "vms", "*"))
+	for _, dir := range dirs {
+		of := state{Daemon: w.Daemon, dir: filepath.Dir(filepath.Dir(dir))}
+		id := filepath.Base(dir)
+		if !of.another(id) {
+			continue
+		}
+		s, _, err := of.Shipment(id)
+		if err != nil {
+			return err
+		}
+		used[s.Series] = true
+	}
+	return err
 }
 
 // RemoveSeries removes the whole series of a VM, also in the repositories of submodules that are

@@ -16,7 +16,7 @@ const cloneDir = "clone"
 // OpenRemote returns the workspace of a repository that the user has no work tree of. Its Repo is a
 // clone in the directory of its state, or nil if it was not cloned yet.
 func OpenRemote(ctx context.Context, r remote.Remote, states string) (*Workspace, error) {
-	w := &Workspace{dir: filepath.Join(states, digest(r.String())), from: r.String()}
+	w := &Workspace{state: state{dir: filepath.Join(states, digest(r.String()))}, from: r.String()}
 	return w, w.openClone(ctx)
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // Setups are those of the workspace that have run to their end.
-func (w *Workspace) Setups() setups.Store { return SetupsIn(w.dir) }
+func (w *state) Setups() setups.Store { return SetupsIn(w.dir) }
 
 // SetupsIn are those of the workspace whose state is in a directory.
 func SetupsIn(state string) setups.Store { return setups.In(filepath.Join(state, "setups")) }

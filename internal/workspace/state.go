@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"cmp"
 	"encoding/gob"
 	"encoding/json"
 	"errors"
@@ -21,6 +22,7 @@ import (
 type Shipment struct {
 	Workspace string // the canonical top level
 	VM        string // its id
+	Daemon    string // the state's Daemon when it was sent
 	Series    string // of its snapshots: the name that the VM had
 	Directory string // in the guest
 	User      string // of the guest, who has the files; empty: the image's, or root
@@ -53,7 +55,17 @@ type Shipment struct {
 	Conflicts []Conflict
 }
 
-func (w *Workspace) vmDir(id string) string {
+// state is what this user's commands remember of a workspace.
+type state struct {
+	// Daemon is the socket of the daemon whose VMs are meant: a user can have VMs in user mode and
+	// in system mode. Only its VMs are forgotten if it does not know them.
+	Daemon string
+	dir    string
+	// outer is nil unless it is a submodule of a workspace that has a VM (Join).
+	outer *outer
+}
+
+func (w *state) vmDir(id string) string {
 	if w.outer != nil {
 		return filepath.Join(w.outer.vmDir(id), "modules", digest(w.outer.path))
 	}
@@ -61,7 +73,7 @@ func (w *Workspace) vmDir(id string) string {
 }
 
 // Shipment returns what a VM was sent; ok is false if it is not known to have been sent anything.
-func (w *Workspace) Shipment(id string) (s Shipment, ok bool, err error) {
+func (w *state) Shipment(id string) (s Shipment, ok bool, err error) {
 	path := filepath.Join(w.vmDir(id), "shipment.json")
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -87,7 +99,7 @@ func ShipmentTo(states, id string) (s Shipment, ok bool, err error) {
 		return Shipment{}, false, nil
 	}
 	for _, of := range all {
-		s, ok, err = (&Workspace{dir: filepath.Join(states, of.Name())}).Shipment(id)
+		s, ok, err = (&state{dir: filepath.Join(states, of.Name())}).Shipment(id)
 		if ok || err != nil {
 			break
 		}
@@ -96,7 +108,8 @@ func ShipmentTo(states, id string) (s Shipment, ok bool, err error) {
 }
 
 // Save records a shipment.
-func (w *Workspace) Save(s Shipment) error {
+func (w *state) Save(s Shipment) error {
+	s.Daemon = cmp.Or(s.Daemon, w.Daemon)
 	err := os.MkdirAll(w.vmDir(s.VM), 0o700)
 	if err == nil {
 		err = fsx.WriteJSON(filepath.Join(w.vmDir(s.VM), "shipment.json"), s)
@@ -111,7 +124,7 @@ const (
 	lastFile    = "last"
 )
 
-func (w *Workspace) saveState(id, name string, s incoming.State) error {
+func (w *state) saveState(id, name string, s incoming.State) error {
 	return fsx.DiskError("record the guest's files", func() error {
 		f, err := os.CreateTemp(w.vmDir(id), name+".*.tmp")
 		if err != nil {
@@ -127,7 +140,7 @@ func (w *Workspace) saveState(id, name string, s incoming.State) error {
 }
 
 // loadState returns a recorded state if it is one of a commit; any other is worth nothing.
-func (w *Workspace) loadState(id, name string) incoming.State {
+func (w *state) loadState(id, name string) incoming.State {
 	f, err := os.Open(filepath.Join(w.vmDir(id), name))
 	if err != nil {
 		return incoming.State{}
@@ -141,10 +154,11 @@ func (w *Workspace) loadState(id, name string) incoming.State {
 }
 
 // ForgetVM removes what is remembered about a VM that was deleted. Its snapshots stay.
-func (w *Workspace) ForgetVM(id string) error { return os.RemoveAll(w.vmDir(id)) }
+func (w *state) ForgetVM(id string) error { return os.RemoveAll(w.vmDir(id)) }
 
-// Forget removes what is remembered about VMs that do not exist any more. Their snapshots stay.
-func (w *Workspace) Forget(existing []api.VM) error {
+// Forget removes what is remembered about VMs that do not exist any more, of those of the daemon. Their
+// snapshots stay.
+func (w *state) Forget(existing []api.VM) error {
 	entries, err := os.ReadDir(filepath.Join(w.dir, "vms"))
 	if err != nil {
 		return nil // there is nothing to forget
@@ -154,9 +168,15 @@ func (w *Workspace) Forget(existing []api.VM) error {
 		known[vm.ID] = true
 	}
 	for _, e := range entries {
-		if !known[e.Name()] {
+		if !known[e.Name()] && !w.another(e.Name()) {
 			err = errors.Join(err, os.RemoveAll(w.vmDir(e.Name())))
 		}
 	}
 	return err
+}
+
+// another reports whether a VM is one of another daemon.
+func (w *state) another(id string) bool {
+	s, known, err := w.Shipment(id)
+	return err == nil && known && s.Daemon != "" && s.Daemon != w.Daemon
 }

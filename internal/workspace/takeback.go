@@ -58,7 +58,7 @@ func (w *Workspace) Undo(ctx context.Context, vm string) (apply.Undone, error) {
 	return undone, w.diskError("take the last apply back", err)
 }
 
-func (w *Workspace) applyDir(vm string) string { return filepath.Join(w.vmDir(vm), "apply") }
+func (w *state) applyDir(vm string) string { return filepath.Join(w.vmDir(vm), "apply") }
 
 func (w *Workspace) snapshot(s Shipment, why string) func(context.Context) (string, error) {
 	return func(ctx context.Context) (string, error) {

@@ -23,7 +23,7 @@ const Label = "banger.workspace"
 // Workspace is a work tree of this host, with what is remembered about its VMs.
 type Workspace struct {
 	Repo *gitrepo.Repo
-	dir  string // of this user's state
+	state
 	from string // the remote that Repo is a clone of, or ""
 }
 
@@ -47,7 +47,7 @@ func Open(ctx context.Context, path, states string) (*Workspace, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Workspace{repo, dir, from}, nil
+	return &Workspace{Repo: repo, state: state{dir: dir}, from: from}, nil
 }
 
 func canonical(path string) (string, error) {
@@ -73,6 +73,9 @@ func digest(top string) string {
 // Label returns the label's value: the workspace's name, or its digest if a label cannot have that
 // value.
 func (w *Workspace) Label() string {
+	if w.outer != nil {
+		return w.outer.Label()
+	}
 	if name := w.Name(); label.Check(map[string]string{Label: name}) == nil {
 		return name
 	}
@@ -92,7 +95,7 @@ func (w *Workspace) Own(vms []api.VM) []api.VM {
 
 // Lock waits until no other program works on the workspace's VMs. waiting, unless nil, is called
 // if it has to wait.
-func (w *Workspace) Lock(ctx context.Context, waiting func()) (unlock func(), err error) {
+func (w *state) Lock(ctx context.Context, waiting func()) (unlock func(), err error) {
 	if w.outer != nil {
 		return w.outer.Lock(ctx, waiting)
 	}
@@ -116,4 +119,4 @@ func (w *Workspace) Lock(ctx context.Context, waiting func()) (unlock func(), er
 }
 
 // Allowed is the file of what the user has confirmed (package project).
-func (w *Workspace) Allowed() string { return filepath.Join(w.dir, "allowed.json") }
+func (w *state) Allowed() string { return filepath.Join(w.dir, "allowed.json") }

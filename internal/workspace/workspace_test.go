@@ -323,3 +323,35 @@ func TestForget(t *testing.T) {
 		t.Errorf("%v, %v", known, err)
 	}
 }
+
+// TestVMsOfAnotherDaemon are not forgotten, nor are their snapshots taken for those of deleted VMs:
+// a user can have VMs in user mode and in system mode.
+func TestVMsOfAnotherDaemon(t *testing.T) {
+	f := newFixture(t)
+	f.w.Daemon = "/run/banger/bangerd.sock"
+	if err := f.ship(); err != nil {
+		t.Fatal(err)
+	}
+	for daemon, stays := range map[string]bool{"/home/u/bangerd.sock": true, f.w.Daemon: false} {
+		f.w.Daemon = daemon
+		deleted, err := f.w.Deleted(t.Context(), nil)
+		if err != nil || (len(deleted) == 0) != stays {
+			t.Errorf("with %s: %v are deleted VMs' (%v)", daemon, deleted, err)
+		}
+	}
+	f.w.Daemon = "/home/u/bangerd.sock"
+	if err := f.w.Forget(nil); err != nil {
+		t.Fatal(err)
+	}
+	s, known, err := f.w.Shipment(vm.ID)
+	if err != nil || !known || s.Daemon != "/run/banger/bangerd.sock" {
+		t.Errorf("%+v, %v, %v", s, known, err)
+	}
+	f.w.Daemon = s.Daemon
+	if err := f.w.Forget(nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, known, _ := f.w.Shipment(vm.ID); known {
+		t.Error("what its own daemon does not know is remembered")
+	}
+}

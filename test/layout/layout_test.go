@@ -51,7 +51,7 @@ var known = map[string][]string{
 	"internal/daemonstart": {"client", "internal/config"},
 	"internal/cli": {"client", "internal/daemonstart", "internal/host/console", "internal/guest", "internal/guest/forward", "internal/guest/stdio", "internal/config", "internal/doctor", "internal/cli/sshconfig", "internal/system", "internal/system/fcrelease", "internal/fetch", "internal/rootapi", "internal/update", "internal/update/journal", "internal/update/repo",
 		"internal/guest/filecopy", "internal/guest/hostfiles", "internal/workspace", "internal/workspace/apply", "internal/workspace/branch", "internal/workspace/devcontainer", "internal/workspace/feature",
-		"internal/workspace/gitremote", "internal/workspace/gitrepo", "internal/workspace/history", "internal/workspace/imagebuild", "internal/workspace/live", "internal/workspace/treesync", "internal/workspace/project", "internal/workspace/review"},
+		"internal/workspace/gitremote", "internal/workspace/gitrepo", "internal/workspace/history", "internal/workspace/live", "internal/workspace/treesync", "internal/workspace/project", "internal/workspace/remote", "internal/workspace/review", "internal/workspace/setups", "internal/workspace/imagebuild", "internal/workspace/series"},
 
 	"internal/update": {
 		"client", "internal/daemonstart", "internal/op", "internal/host/proc", "internal/system", "internal/system/record", "internal/host/systemd",
@@ -118,8 +118,8 @@ var known = map[string][]string{
 	"internal/publish":       {"client", "internal/daemonstart", "internal/guest", "internal/guest/forward", "internal/host/proc", "internal/update/journal"},
 	"internal/names":         {"internal/host/network", "internal/rootapi"},
 	"internal/vm": {
-		"internal/op", "internal/disk", "internal/driver", "internal/guest", "internal/guest/agentproto", "internal/guest/hostfiles", "internal/host/console", "internal/queue",
-		"internal/vm/access", "internal/vm/change", "internal/vm/disks", "internal/vm/filesync", "internal/vm/instance", "internal/vm/machines", "internal/vm/observe", "internal/vm/ports", "internal/vm/reconcile", "internal/vm/records", "internal/vm/tasks",
+		"internal/op", "internal/disk", "internal/driver", "internal/guest", "internal/guest/agentproto", "internal/guest/hostfiles", "internal/host/console",
+		"internal/vm/access", "internal/vm/change", "internal/vm/disks", "internal/vm/filesync", "internal/vm/instance", "internal/vm/machines", "internal/vm/observe", "internal/vm/ports", "internal/vm/reconcile", "internal/vm/records", "internal/vm/tasks", "internal/vm/turns",
 	},
 	"internal/vm/access":    {"internal/guest", "internal/vm/instance", "internal/vm/records"},
 	"internal/vm/change":    {"internal/driver", "internal/guest", "internal/vm/instance", "internal/vm/ports", "internal/vm/records"},
@@ -132,6 +132,7 @@ var known = map[string][]string{
 	"internal/vm/reconcile": {"internal/driver", "internal/op", "internal/vm/leaks", "internal/vm/machines", "internal/vm/ports", "internal/vm/records", "internal/vm/tasks"},
 	"internal/vm/records":   {"internal/op", "internal/vm/instance"},
 	"internal/vm/tasks":     {},
+	"internal/vm/turns":     {"internal/op", "internal/queue", "internal/vm/records"},
 
 	"internal/op":    {},
 	"internal/store": {"internal/op"},
@@ -185,7 +186,7 @@ var known = map[string][]string{
 	"internal/treewatch":        {},
 
 	"internal/workspace": {"client", "internal/workspace/apply", "internal/workspace/devcontainer", "internal/workspace/gitrepo", "internal/workspace/incoming",
-		"internal/treewatch", "internal/workspace/live", "internal/workspace/objects", "internal/workspace/remote", "internal/workspace/treesync"},
+		"internal/treewatch", "internal/workspace/live", "internal/workspace/objects", "internal/workspace/remote", "internal/workspace/treesync", "internal/workspace/setups", "internal/workspace/series"},
 	"internal/workspace/remote":  {"internal/workspace/giturl", "internal/workspace/gitrepo"},
 	"internal/workspace/gitrepo": {"internal/workspace/giturl", "internal/workspace/secret"},
 	"internal/workspace/giturl":  {},

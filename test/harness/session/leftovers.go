@@ -99,12 +99,12 @@ func (w *fixture) run(args ...string) ([]byte, error) {
 // workspace's VM stays until the next `banger up` there.
 var expected = regexp.MustCompile(`^(config\.toml|fault|cache/probe\.json|cache/blobs/sha256/[0-9a-f]{64}|cache/features/(lock|sha256/[0-9a-f]{64})` +
 	`|data/(banger\.db(-reserve|-shm)?|bangerd\.lock|start\.lock|bangerd\.log)` +
-	`|data/workspaces/[0-9a-f]{16}/((git|clone)/.*|lock|allowed\.json|vms/[0-9a-f]{12}/(shipment\.json|shipped|last|(apply|sync)/(lock|last/.*)))` +
+	`|data/workspaces/[0-9a-f]{16}/((git|clone)/.*|lock|allowed\.json|setups/[0-9a-f]{12}/(setup\.json|files)|vms/[0-9a-f]{12}/(modules/[0-9a-f]{16}/)*(shipment\.json|shipped|last|(apply|sync)/(lock|last/.*)))` +
 	`|data/images/(names\.json|[0-9a-f]{64}/(meta\.json|registered\.json|rootfs\.ext4|disk-[0-9]+\.ext4))` +
 	`|data/kernels/(names\.json|[0-9a-f]{64}/(meta\.json|vmlinux|(full-)?initramfs-[0-9a-f]{16}|guest-modules\.cpio|modules/[0-9a-z_-]+\.ko)))$`)
 
 // directories are what files are expected in, and may be empty.
-var directories = regexp.MustCompile(`^(\.|cache|cache/(blobs|features)(/sha256)?|data|data/(vms|staging|images|kernels|workspaces)|data/workspaces/[0-9a-f]{16}(/(git|clone)(/.*)?)?|data/workspaces/[0-9a-f]{16}(/vms(/[0-9a-f]{12}(/(apply|sync)(/last(/.*)?)?)?)?)?|data/(images|kernels)/[0-9a-f]{64}(/modules)?)$`)
+var directories = regexp.MustCompile(`^(\.|cache|cache/(blobs|features)(/sha256)?|data|data/(vms|staging|images|kernels|workspaces)|data/workspaces/[0-9a-f]{16}(/(git|clone)(/.*)?)?|data/workspaces/[0-9a-f]{16}/setups(/[0-9a-f]{12})?|data/workspaces/[0-9a-f]{16}(/vms(/[0-9a-f]{12}(/modules(/[0-9a-f]{16})?)*(/(apply|sync)(/last(/.*)?)?)?)?)?|data/(images|kernels)/[0-9a-f]{64}(/modules)?)$`)
 
 // Leftovers says what is in a home without VMs, or in the kernel for it, that should not be
 // there when its daemon has stopped. A file may be left, by its path below the home, if
