@@ -92,6 +92,17 @@ var requests = []request{
 		_, err := c.VMs().Signal(ctx, target, string(api.SignalTerm), nil)
 		return err
 	})},
+	{name: "pause", prepare: (*matrix).running, do: asked(func(c *client.Client, ctx context.Context) error {
+		_, err := c.VMs().Pause(ctx, target, nil)
+		return err
+	})},
+	{name: "resume", prepare: func(m *matrix) {
+		m.running()
+		m.must(m.client.VMs().Pause(m.t.Context(), target, nil))
+	}, do: asked(func(c *client.Client, ctx context.Context) error {
+		_, err := c.VMs().Resume(ctx, target, nil)
+		return err
+	})},
 	{name: "delete", prepare: (*matrix).running, again: api.KindNotFound, do: asked(func(c *client.Client, ctx context.Context) error {
 		return c.VMs().Delete(ctx, target, true, nil)
 	})},

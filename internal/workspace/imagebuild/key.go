@@ -49,7 +49,7 @@ func hashEntries(r io.Reader, put func(...any)) error {
 	stream := tar.NewReader(r)
 	for {
 		e, err := stream.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			_, err = io.Copy(io.Discard, r) // the end of the stream, which its writer writes
 			return err
 		}
