@@ -67,6 +67,7 @@ func create(full string, h *tar.Header, content io.Reader) error {
 	}
 	data, err := io.ReadAll(content)
 	if err == nil {
+		_ = os.Remove(full) // an earlier one may be read-only, as git's packs are
 		err = os.WriteFile(full, data, fs.FileMode(h.Mode))
 	}
 	if err == nil {
