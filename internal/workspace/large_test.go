@@ -13,8 +13,8 @@ import (
 // TestHundredThousandFiles go into the guest, what changed comes back, and a pass of a sync sees
 // the edits of both sides.
 func TestHundredThousandFiles(t *testing.T) {
-	if testing.Short() {
-		t.Skip("NOT TESTED: 100,000 files, with -short")
+	if os.Getenv("BANGER_TEST_LONG") == "" {
+		t.Skip("NOT RUN: 100,000 files, without BANGER_TEST_LONG=1")
 	}
 	const files = 100_000
 	f := newFixture(t)

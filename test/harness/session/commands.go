@@ -153,6 +153,8 @@ func condition(name string) (bool, error) {
 	switch name {
 	case "root":
 		return os.Geteuid() == 0, nil
+	case "long": // what takes minutes is to be run, too
+		return os.Getenv("BANGER_TEST_LONG") != "", nil
 	case "userns": // namespaces can be made
 		return exec.Command("unshare", "-Urm", "true").Run() == nil, nil
 	}
