@@ -5,6 +5,7 @@ import (
 
 	"banger/api"
 	"banger/internal/guest/filecopy"
+	"banger/internal/host/execx"
 	"banger/internal/workspace/branch"
 
 	"github.com/spf13/cobra"
@@ -36,7 +37,7 @@ are a commit of their own below it. Nothing is checked out.`,
 				return err
 			}
 			if a.from.given() {
-				a.std.note("`%s push origin %s` pushes it", a.from.git(w.Workspace), shellWord(args[0]))
+				a.std.note("`%s push origin %s` pushes it", a.from.git(w.Workspace), execx.Word(args[0]))
 			}
 			_, err = fmt.Fprintf(a.std.out, "%s %s\n", args[0], commit)
 			return err

@@ -4,9 +4,8 @@ import (
 	"context"
 	"os"
 	"slices"
-	"strings"
 
-	"banger/internal/guest/filecopy"
+	"banger/internal/host/execx"
 	"banger/internal/paths"
 	"banger/internal/workspace"
 	"banger/internal/workspace/remote"
@@ -71,7 +70,7 @@ func (o *origin) typed(w *workspace.Workspace, command string) string {
 	if !o.given() {
 		return command
 	}
-	return command + " --from " + shellWord(w.From())
+	return command + " --from " + execx.Word(w.From())
 }
 
 // git is how the user calls git for the repository of the workspace.
@@ -79,14 +78,5 @@ func (o *origin) git(w *workspace.Workspace) string {
 	if !o.given() {
 		return "git"
 	}
-	return "git -C " + shellWord(w.Repo.Top())
-}
-
-// shellWord writes a word for a shell if it needs to be quoted.
-func shellWord(word string) string {
-	quoted := filecopy.Quote(word)
-	if quoted == word && !strings.ContainsAny(word, " '$`&|;<>()*?[]~!{}") {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	return "git -C " + execx.Word(w.Repo.Top())
 }

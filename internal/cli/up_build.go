@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -185,13 +184,6 @@ type buildGuest struct{ *client.Guest }
 
 // Run implements imagebuild.Guest.
 func (g buildGuest) Run(ctx context.Context, exec api.Exec, out io.Writer) (int, error) {
-	exec.User = "0"
-	session, err := g.Exec(ctx, exec)
-	if err != nil {
-		return 0, err
-	}
-	defer session.Close()
-	_ = session.Stdin.Close() // it reads nothing
 	var mu sync.Mutex
 	both := writer(func(p []byte) error {
 		mu.Lock()
@@ -199,14 +191,8 @@ func (g buildGuest) Run(ctx context.Context, exec api.Exec, out io.Writer) (int,
 		_, err := out.Write(p)
 		return err
 	})
-	copied := make(chan error, 2)
-	for _, from := range []io.Reader{session.Stdout, session.Stderr} {
-		go func() {
-			_, err := io.Copy(both, from)
-			copied <- err
-		}()
-	}
-	err = errors.Join(<-copied, <-copied)
-	exit, waitErr := session.Wait(ctx)
-	return exit.Code, errors.Join(waitErr, err)
+	return runAsRoot(ctx, g.Guest, exec, func(from io.Reader) error {
+		_, err := io.Copy(both, from)
+		return err
+	})
 }

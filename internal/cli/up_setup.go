@@ -127,6 +127,12 @@ func (u *up) setupCommand(ctx context.Context, g *client.Guest, command project.
 // asRoot runs a command as the guest's root, and returns its exit status. It has no input, and
 // its output goes to standard error.
 func (u *up) asRoot(ctx context.Context, g *client.Guest, exec api.Exec) (int, error) {
+	return runAsRoot(ctx, g, exec, u.a.std.showGuestText)
+}
+
+// runAsRoot runs a command as the guest's root without input, and returns its exit status. take is called
+// for each of its outputs, at the same time.
+func runAsRoot(ctx context.Context, g *client.Guest, exec api.Exec, take func(io.Reader) error) (int, error) {
 	exec.User = "0"
 	session, err := g.Exec(ctx, exec)
 	if err != nil {
@@ -134,11 +140,11 @@ func (u *up) asRoot(ctx context.Context, g *client.Guest, exec api.Exec) (int, e
 	}
 	defer session.Close()
 	_ = session.Stdin.Close() // it reads nothing
-	copied := make(chan error, 2)
+	taken := make(chan error, 2)
 	for _, from := range []io.Reader{session.Stdout, session.Stderr} {
-		go func() { copied <- u.a.std.showGuestText(from) }()
+		go func() { taken <- take(from) }()
 	}
-	err = errors.Join(<-copied, <-copied)
+	err = errors.Join(<-taken, <-taken)
 	exit, waitErr := session.Wait(ctx)
 	return exit.Code, errors.Join(waitErr, err)
 }

@@ -36,15 +36,9 @@ func (w *Workspace) usedByOthers(used map[string]bool) error {
 	dirs, err := filepath.Glob(filepath.Join(filepath.Dir(w.dir), "*", "vms", "*"))
 	for _, dir := range dirs {
 		of := state{Daemon: w.Daemon, dir: filepath.Dir(filepath.Dir(dir))}
-		id := filepath.Base(dir)
-		if !of.another(id) {
-			continue
+		if s, another := of.another(filepath.Base(dir)); another {
+			used[s.Series] = true
 		}
-		s, _, err := of.Shipment(id)
-		if err != nil {
-			return err
-		}
-		used[s.Series] = true
 	}
 	return err
 }

@@ -20,8 +20,8 @@ import (
 )
 
 // asWorker makes a process of this test work on a workspace, as the job in the file with this name
-// says. killStep is where it is killed: before the command of git, or the call of the guest, with
-// this number.
+// tells it. killStep is the number of the command of git, or call of the guest, before which it is
+// killed.
 const (
 	asWorker  = "BANGER_TEST_WORKER"
 	killStep  = "BANGER_TEST_KILL"
@@ -153,7 +153,7 @@ func steps(t *testing.T) (first, step int) {
 }
 
 // TestKilledShip: the command is killed between any two steps of sending the files. The next one
-// sends them all, and what the killed one had sent is no work of the guest's.
+// sends them all, and what the killed one had sent does not count as the guest's work.
 func TestKilledShip(t *testing.T) {
 	f := newFixture(t)
 	f.write("untracked", "u\n")

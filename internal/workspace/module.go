@@ -21,7 +21,7 @@ type outer struct {
 
 // Join makes the workspace, if its repository is a submodule of one that has some of the VMs, the
 // part of that workspace: the VM has the submodule's files, and they are taken back from it as those
-// of any repository. It returns the VMs, the newest last; none if there is no such workspace.
+// of any repository. It returns the VMs, the newest last, or none if it is not such a submodule.
 func (w *Workspace) Join(ctx context.Context, vms []api.VM) ([]api.VM, error) {
 	top, err := w.Repo.Superproject(ctx)
 	if err != nil || top == "" {

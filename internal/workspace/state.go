@@ -168,15 +168,15 @@ func (w *state) Forget(existing []api.VM) error {
 		known[vm.ID] = true
 	}
 	for _, e := range entries {
-		if !known[e.Name()] && !w.another(e.Name()) {
+		if _, another := w.another(e.Name()); !known[e.Name()] && !another {
 			err = errors.Join(err, os.RemoveAll(w.vmDir(e.Name())))
 		}
 	}
 	return err
 }
 
-// another reports whether a VM is one of another daemon.
-func (w *state) another(id string) bool {
+// another returns what a VM was sent, and reports whether it is one of another daemon.
+func (w *state) another(id string) (Shipment, bool) {
 	s, known, err := w.Shipment(id)
-	return err == nil && known && s.Daemon != "" && s.Daemon != w.Daemon
+	return s, err == nil && known && s.Daemon != "" && s.Daemon != w.Daemon
 }

@@ -146,7 +146,7 @@ func TestAFileThatChangesWhileItIsSent(t *testing.T) {
 	}
 }
 
-// TestAnInterruptedShipIsRepeated: whatever it had sent is no work of the guest's.
+// TestAnInterruptedShipIsRepeated: whatever it had sent does not count as the guest's work.
 func TestAnInterruptedShipIsRepeated(t *testing.T) {
 	f := newFixture(t)
 	broken := errors.New("broken")

@@ -114,7 +114,7 @@ func (r *reader) dockerFile(v any) error {
 // context is the key beside dockerFile.
 func (r *reader) context(v any) error {
 	if !r.building.legacy {
-		return errors.New("there is no dockerFile: build has a context of its own")
+		return errors.New("it counts beside dockerFile alone: build has a context of its own")
 	}
 	return r.buildPath("context", v, &r.building.Context)
 }

@@ -42,7 +42,7 @@ func TestBuild(t *testing.T) {
 		},
 		`"build": {"context": ".."}`: {nil, "build: it names no dockerfile: the image is built of nothing else"},
 		`"build": "D"`:               {nil, "build: it is not an object"},
-		`"context": ".."`:            {nil, "context: there is no dockerFile: build has a context of its own"},
+		`"context": ".."`:            {nil, "context: it counts beside dockerFile alone: build has a context of its own"},
 	} {
 		r, err := Parse("/home/me/app", ".devcontainer/devcontainer.json", []byte("{"+text+"}"))
 		if err != nil {

@@ -55,7 +55,7 @@ func TestContext(t *testing.T) {
 	}
 }
 
-// TestRefused: what leads out of the workspace, and what is no build.
+// TestRefused: what leads out of the workspace, and what is not a build.
 func TestRefused(t *testing.T) {
 	r := workspace(t, map[string]string{
 		"Dockerfile": "FROM scratch", "file": "x", "dir/x": "x", "out": "-> ..", "in": "-> dir", "passwd": "-> /etc/passwd",

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"banger/api"
+	"banger/internal/host/execx"
 	"banger/internal/host/fsx"
 	"banger/internal/workspace/gitrepo"
 )
@@ -97,7 +98,7 @@ const branches = "refs/heads/"
 // object is the id of a commit, whole.
 var object = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 
-// exact reports whether Ref is no name of a branch or tag, as git clone takes them.
+// exact reports whether Ref is something else than the name of a branch or tag, which git clone takes.
 func (r Remote) exact() bool {
 	return object.MatchString(r.Ref) || strings.HasPrefix(r.Ref, "refs/") && !strings.HasPrefix(r.Ref, branches)
 }
@@ -154,20 +155,12 @@ func (r Remote) failed(verb string, err error) error {
 		return err
 	case errors.Is(err, errNone):
 		return api.Errorf(api.KindInvalid, "cannot %s %s: %w", verb, r, err).
-			WithHint("git ls-remote %s   lists what it has; --from URL#BRANCH takes another branch", quote(r.URL))
+			WithHint("git ls-remote %s   lists what it has; --from URL#BRANCH takes another branch", execx.Word(r.URL))
 	case kind != api.KindInternal: // a full disk, no git, another user's: it says what to do
 		return api.Errorf(kind, "cannot %s %s: %w", verb, r, err)
 	case abbreviated.MatchString(r.Ref) && !r.exact():
 		return api.Errorf(api.KindInvalid, "cannot %s %s: %w", verb, r, err).WithHint("if %s is a commit: its whole id is needed", r.Ref)
 	}
 	return api.Errorf(api.KindInvalid, "cannot %s %s: %w", verb, r, err).
-		WithHint("git ls-remote %s   shows whether git reaches it, and what it has", quote(r.URL))
-}
-
-// quote writes a word for a shell.
-func quote(word string) string {
-	if !strings.ContainsAny(word, " \t\n'\"\\$`&|;<>()*?[]#~!{}") {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+		WithHint("git ls-remote %s   shows whether git reaches it, and what it has", execx.Word(r.URL))
 }

@@ -92,7 +92,7 @@ func local(text, dir string) (Remote, error) {
 		_, err = os.Stat(full)
 	}
 	if err != nil || text == "" {
-		return Remote{}, api.Errorf(api.KindNotFound, "cannot clone %.80q: it is no URL, no directory, and no remote of the repository here: %w", hidden(text), fsx.Cause(cmp.Or(err, os.ErrNotExist))).
+		return Remote{}, api.Errorf(api.KindNotFound, "cannot clone %.80q: it is not a URL, a directory, or a remote of the repository here: %w", hidden(text), fsx.Cause(cmp.Or(err, os.ErrNotExist))).
 			WithHint("git remote -v   lists the remotes of the repository that you are in")
 	}
 	return Remote{URL: "file://" + strings.NewReplacer("%", "%25", "#", "%23", "\n", "%0A").Replace(full)}, nil

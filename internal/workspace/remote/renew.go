@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"banger/api"
+	"banger/internal/host/execx"
 	"banger/internal/host/fsx"
 	"banger/internal/workspace/gitrepo"
 )
@@ -29,7 +30,7 @@ func Renew(ctx context.Context, r Remote, dir string, repo *gitrepo.Repo, o gitr
 	head, err := r.commit(ctx, repo.Top(), "HEAD")
 	if err == nil && head != s.Commit && head != s.Moving {
 		return "", api.Errorf(api.KindConflict, "cannot bring the newest of %s into %s: commits were made there", r, repo.Top()).
-			WithHint("banger up --new %s   sends these; git -C %s branch NAME && git -C %s reset --hard %.12s   lets --from continue", quote(repo.Top()), quote(repo.Top()), quote(repo.Top()), s.Commit)
+			WithHint("banger up --new %s   sends these; git -C %s branch NAME && git -C %s reset --hard %.12s   lets --from continue", execx.Word(repo.Top()), execx.Word(repo.Top()), execx.Word(repo.Top()), s.Commit)
 	}
 	if err != nil {
 		return "", r.failed("read the clone of", err)
@@ -38,7 +39,7 @@ func Renew(ctx context.Context, r Remote, dir string, repo *gitrepo.Repo, o gitr
 	if err != nil {
 		failed := api.AsError(r.failed("fetch the newest of", err))
 		if failed.Kind == api.KindInvalid {
-			failed = failed.WithHint("%s; banger up --commit %s   works with what was cloned before", failed.Hint, quote(repo.Top()))
+			failed = failed.WithHint("%s; banger up --commit %s   works with what was cloned before", failed.Hint, execx.Word(repo.Top()))
 		}
 		return "", failed
 	}
