@@ -69,9 +69,10 @@ func pruneSetup(ctx context.Context, c *client.Client, store setups.Store, setup
 	switch {
 	case err != nil && api.KindOf(err) != api.KindNotFound:
 		return err
-	case there && len(image.UsedBy) > 0:
+	case !there || len(image.Names) > 1: // only a name goes, if anything
+	case len(image.UsedBy) > 0:
 		return nil
-	case there && len(image.Names) == 1: // otherwise only a name goes
+	default:
 		pruned.Add(setup.Name, image.SizeBytes)
 	}
 	if dry {
