@@ -38,6 +38,11 @@ type TreeOptions struct {
 	// Skip are directories whose content is left out: names such as node_modules, wherever they
 	// are, and paths, which have a slash, such as /build or web/dist.
 	Skip []string
+	// Only, unless it is empty, are the directories whose entries are listed: relative, clean, "." is
+	// the top. Of what is above one, the list has the directories that lead there; what is below one
+	// is listed if it is in Only itself.
+	// An agent that was started before there was this option lists everything.
+	Only []string
 	// Entries and Bytes limit the list: how many entries it has, and how many bytes it takes
 	// in transfer: 10 to 30, and the name, for each. 0 means 1,000,000 and 128 MiB. A list beyond
 	// them is an error.

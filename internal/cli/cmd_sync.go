@@ -12,6 +12,7 @@ import (
 	"banger/internal/guest/filecopy"
 	"banger/internal/workspace"
 	"banger/internal/workspace/live"
+	"banger/internal/workspace/partial"
 	"banger/internal/workspace/review"
 	"banger/internal/workspace/treesync"
 
@@ -76,6 +77,8 @@ type syncing struct {
 	marks []string
 	// waits is the kind of the error that was printed last, until a pass succeeds.
 	waits api.Kind
+	// changes are those of the guest while both sides are watched, otherwise nil.
+	changes *partial.Changes
 }
 
 func (a *app) openSync(ctx context.Context, path string, all bool) (*syncing, error) {
@@ -118,7 +121,7 @@ func (s *syncing) pass(ctx context.Context, keep string) (workspace.SyncResult, 
 	if err != nil {
 		return workspace.SyncResult{}, err
 	}
-	result, err := s.w.Sync(ctx, workspace.VMGuest{Guest: s.c.Guest(s.vm.ID)}, before, workspace.SyncRequest{Keep: keep, All: s.all})
+	result, err := s.w.Sync(ctx, workspace.VMGuest{Guest: s.c.Guest(s.vm.ID)}, before, workspace.SyncRequest{Keep: keep, All: s.all, Changes: s.changes})
 	if len(result.ToHost) > 0 {
 		err = errors.Join(err, s.mark(context.WithoutCancel(ctx), before.Agreed(), result.ToHost))
 	}
@@ -207,6 +210,8 @@ const rescan = 30 * time.Second
 // loop runs passes until ctx ends.
 func (s *syncing) loop(ctx context.Context) {
 	g := s.c.Guest(s.vm.ID)
+	s.changes = &partial.Changes{Whole: rescan}
+	defer func() { s.changes = nil }()
 	live.Loop{
 		Pass: func(ctx context.Context) (bool, error) {
 			r, err := s.pass(ctx, "")
@@ -218,7 +223,7 @@ func (s *syncing) loop(ctx context.Context) {
 			}
 			return r.Again, err
 		},
-		Sides:  []live.Side{s.w.HostSide(), s.w.GuestSide(g, s.dir)},
+		Sides:  []live.Side{s.w.HostSide(), s.w.GuestSide(g, s.dir, s.changes)},
 		Failed: s.fail,
 		Rescan: rescan,
 	}.Run(ctx)

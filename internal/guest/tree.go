@@ -16,7 +16,10 @@ import (
 // manifest.Read does. An error of each ends the list.
 func (c *Client) Tree(ctx context.Context, path string, o manifest.Options, each func(manifest.Entry) error) error {
 	o = o.WithDefaults()
-	s, err := c.open(ctx, stdio.Open{Tree: &stdio.Tree{Path: path, Skip: o.Skip, Entries: o.Entries, Bytes: o.Bytes}})
+	if err := o.Check(); err != nil {
+		return api.Errorf(api.KindInvalid, "cannot list %w", err)
+	}
+	s, err := c.open(ctx, stdio.Open{Tree: &stdio.Tree{Path: path, Skip: o.Skip, Only: o.Only, Entries: o.Entries, Bytes: o.Bytes}})
 	if err != nil {
 		return err
 	}

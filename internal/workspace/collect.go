@@ -8,17 +8,33 @@ import (
 	"banger/api"
 	"banger/client"
 	"banger/internal/workspace/incoming"
+	"banger/internal/workspace/partial"
 )
 
 // directory is the directory of a guest's files.
 type directory struct {
 	guest Guest
 	path  string
+	// last is what it had before, and changes says where something has changed since, or is nil.
+	last    incoming.State
+	changes *partial.Changes
 }
 
 // Tree lists it. The guest's repositories are not looked at.
 func (d directory) Tree(ctx context.Context, each func(incoming.Entry) error) error {
-	o := client.TreeOptions{Skip: []string{".git"}}
+	if d.changes != nil {
+		if dirs, ok := d.changes.Take(); ok {
+			if ok, err := partial.List(ctx, d.last, dirs, d.list, each); ok || err != nil {
+				return err
+			}
+		}
+	}
+	return d.list(ctx, nil, each)
+}
+
+// list lists the entries of some directories, or all if there are none.
+func (d directory) list(ctx context.Context, dirs []string, each func(incoming.Entry) error) error {
+	o := client.TreeOptions{Skip: []string{".git"}, Only: dirs}
 	return d.guest.Tree(ctx, d.path, o, func(e client.TreeEntry) error { return each(incoming.Entry(e)) })
 }
 
@@ -38,11 +54,11 @@ func (d directory) Fetch(ctx context.Context, names []string, each func(string, 
 // Collect makes a commit of the files that the guest of a VM has now, in the series of its
 // snapshots. If nothing has changed, it returns the commit that there is.
 func (w *Workspace) Collect(ctx context.Context, g Guest, s Shipment) (incoming.Result, error) {
-	return w.collect(ctx, g, s, incoming.Request{})
+	return w.collect(ctx, g, s, incoming.Request{}, nil)
 }
 
-// collect is Collect with what r asks for besides.
-func (w *Workspace) collect(ctx context.Context, g Guest, s Shipment, r incoming.Request) (incoming.Result, error) {
+// collect is Collect with what r asks for besides. changes, unless nil, says where something changed.
+func (w *Workspace) collect(ctx context.Context, g Guest, s Shipment, r incoming.Request, changes *partial.Changes) (incoming.Result, error) {
 	r.VM, r.Shipped, r.Record = s.Series, incoming.State{Commit: s.Commit}, w.record(s)
 	r.Sent = func() incoming.State {
 		if shipped := w.loadState(s.VM, shippedFile); shipped.Commit == s.Commit {
@@ -55,7 +71,7 @@ func (w *Workspace) collect(ctx context.Context, g Guest, s Shipment, r incoming
 		r.Last = &last
 	}
 	began := time.Now().UnixNano() // a guest's clock follows the host's
-	result, err := incoming.Import(ctx, w.Repo, directory{g, s.Directory}, r)
+	result, err := incoming.Import(ctx, w.Repo, directory{g, s.Directory, last, changes}, r)
 	if err != nil {
 		return result, w.diskError("import the guest's files", err)
 	}

@@ -102,7 +102,7 @@ func (r *renewal) put(commit string) func(context.Context, Guest, Cargo) (Sent, 
 // list lists what the guest has. If it has no such directory, all is sent.
 func (r *renewal) list(ctx context.Context) error {
 	r.there = map[string]incoming.Entry{}
-	err := directory{r.g, r.c.Directory}.Tree(ctx, func(e incoming.Entry) error {
+	err := directory{guest: r.g, path: r.c.Directory}.Tree(ctx, func(e incoming.Entry) error {
 		r.there[e.Path] = e
 		return nil
 	})

@@ -176,7 +176,7 @@ func (w *Workspace) received(ctx context.Context, g Guest, c Cargo, snapshot str
 		return state, err
 	}
 	state.Began = time.Now().UnixNano() // a guest's clock follows the host's
-	err = directory{g, c.Directory}.Tree(ctx, func(e incoming.Entry) error {
+	err = directory{guest: g, path: c.Directory}.Tree(ctx, func(e incoming.Entry) error {
 		if !changed[e.Path] {
 			state.Entries = append(state.Entries, e)
 		}

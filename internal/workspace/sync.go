@@ -13,6 +13,7 @@ import (
 	"banger/internal/workspace/gitrepo"
 	"banger/internal/workspace/incoming"
 	"banger/internal/workspace/objects"
+	"banger/internal/workspace/partial"
 	"banger/internal/workspace/treesync"
 )
 
@@ -36,6 +37,9 @@ type SyncRequest struct {
 	// Snapshots is how many of those that syncs make stay, besides the ones that are needed; 200
 	// if it is 0.
 	Snapshots int
+	// Changes, unless nil, says where in the guest something changed since the last pass, and nothing
+	// else is looked at there.
+	Changes *partial.Changes
 }
 
 // SyncResult is what one pass did. After an error, it is what was done until then.
@@ -58,6 +62,14 @@ const syncKept = 200
 // Sync makes the work tree and the files of the guest the same, in one pass. The caller has the
 // lock of the workspace.
 func (w *Workspace) Sync(ctx context.Context, g SyncGuest, s Shipment, r SyncRequest) (SyncResult, error) {
+	result, err := w.sync(ctx, g, s, r)
+	if r.Changes != nil && (err != nil || result.Again) {
+		r.Changes.Failed()
+	}
+	return result, err
+}
+
+func (w *Workspace) sync(ctx context.Context, g SyncGuest, s Shipment, r SyncRequest) (SyncResult, error) {
 	switch r.Keep {
 	case "", treesync.KeepHost, treesync.KeepGuest:
 	default:
@@ -78,11 +90,11 @@ func (w *Workspace) Sync(ctx context.Context, g SyncGuest, s Shipment, r SyncReq
 	if err != nil {
 		return SyncResult{}, err
 	}
-	collected, err := w.collectSynced(ctx, g, s, included)
+	collected, err := w.collectSynced(ctx, g, s, included, r.Changes)
 	if err != nil {
 		return SyncResult{}, err
 	}
-	done, err := treesync.Run(ctx, w.Repo, synced{directory{g, s.Directory}, g}, treesync.Request{
+	done, err := treesync.Run(ctx, w.Repo, synced{directory{guest: g, path: s.Directory}, g}, treesync.Request{
 		Base: s.Agreed(), Pending: s.Pending, Guest: collected, Shipped: s.Commit, Keep: r.Keep, Dir: filepath.Join(w.vmDir(s.VM), "sync"),
 		Included: included, Record: w.record(s), About: about,
 		Begin: func(base string, p treesync.Pending) error {
@@ -121,7 +133,7 @@ func (s Shipment) Agreed() string {
 func (s *Shipment) agree(commit string) { s.Synced, s.Applied, s.Before = commit, commit, commit }
 
 // collectSynced is Collect for a sync: what both sides have agreed on is not ignored.
-func (w *Workspace) collectSynced(ctx context.Context, g Guest, s Shipment, included func(string) bool) (incoming.Result, error) {
+func (w *Workspace) collectSynced(ctx context.Context, g Guest, s Shipment, included func(string) bool, changes *partial.Changes) (incoming.Result, error) {
 	tree := sync.OnceValues(func() (map[string]objects.Entry, error) { return objects.Tree(ctx, w.Repo, s.Agreed()) })
 	var failed error
 	tracked := func(name string) bool {
@@ -129,7 +141,7 @@ func (w *Workspace) collectSynced(ctx context.Context, g Guest, s Shipment, incl
 		failed = err
 		return all[name].Mode != "" || included(name)
 	}
-	result, err := w.collect(ctx, g, s, incoming.Request{Tracked: tracked, Any: true, Message: about("the files of VM " + s.Series)})
+	result, err := w.collect(ctx, g, s, incoming.Request{Tracked: tracked, Any: true, Message: about("the files of VM " + s.Series)}, changes)
 	return result, cmp.Or(err, failed)
 }
 

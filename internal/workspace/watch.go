@@ -6,6 +6,7 @@ import (
 	"banger/client"
 	"banger/internal/treewatch"
 	"banger/internal/workspace/live"
+	"banger/internal/workspace/partial"
 )
 
 // Watcher is a guest that says when something has changed in a directory; client.Guest is one.
@@ -26,14 +27,19 @@ func (w *Workspace) HostSide() live.Side {
 }
 
 // GuestSide watches a directory of a guest, but for the directories that git ignores here: there
-// are the same tools at work.
-func (w *Workspace) GuestSide(g Watcher, dir string) live.Side {
+// are the same tools at work. changes has what is reported.
+func (w *Workspace) GuestSide(g Watcher, dir string, changes *partial.Changes) live.Side {
 	return func(ctx context.Context, changed func()) error {
+		defer changes.Lost()
 		ignored, err := w.Repo.IgnoredDirs(ctx)
 		if err != nil {
 			return err
 		}
 		o := client.TreeWatch{Skip: append([]string{".git"}, ignored...)}
-		return g.Watch(ctx, dir, o, func(client.TreeEvent) error { changed(); return nil })
+		return g.Watch(ctx, dir, o, func(e client.TreeEvent) error {
+			changes.Note(e)
+			changed()
+			return nil
+		})
 	}
 }

@@ -58,7 +58,7 @@ func (s *server) newCopyOut(c stdio.Copy) copying {
 
 func (s *server) newTree(t stdio.Tree) copying {
 	return copying{"list", t.Path, func(ctx context.Context, m *stdio.Mux) (*stdio.Stat, error) {
-		o := manifest.Options{Skip: t.Skip, Entries: t.Entries, Bytes: t.Bytes}
+		o := manifest.Options{Skip: t.Skip, Only: t.Only, Entries: t.Entries, Bytes: t.Bytes}
 		return nil, fsx.Cause(manifest.List(ctx, m.Out(stdio.Stdout), s.inGuest(t.Path), o))
 	}}
 }

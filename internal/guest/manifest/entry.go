@@ -47,10 +47,27 @@ type Options struct {
 	// Skip are directories whose content is left out: names such as node_modules, wherever they
 	// are, and paths, which have a slash, such as /build or web/dist.
 	Skip []string
+	// Only, unless it is empty, are the directories whose entries are listed: relative, clean, "." is
+	// the top. Of what is above one, the list has the directories that lead there; what is below one
+	// is listed if it is in Only itself.
+	Only []string
 	// Entries and Bytes limit the list: how many entries it has, and how many bytes it takes
 	// in transfer. 0 means DefaultEntries and DefaultBytes.
 	Entries int64
 	Bytes   int64
+}
+
+// Check refuses directories in Only that are not relative and clean: one with .. leads elsewhere.
+func (o Options) Check() error {
+	for _, dir := range o.Only {
+		if dir == "." {
+			continue
+		}
+		if err := CheckPath(dir); err != nil {
+			return fmt.Errorf("%s: %w", quote(dir), err)
+		}
+	}
+	return nil
 }
 
 // The default limits of a list. An entry takes 10 to 30 bytes in transfer, and its name.

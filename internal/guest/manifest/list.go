@@ -18,6 +18,9 @@ import (
 // List writes the list of what is below the directory dir to w, for Read. What changes meanwhile
 // may be in the list as before, as after, or missing from it.
 func List(ctx context.Context, w io.Writer, dir string, o Options) error {
+	if err := o.Check(); err != nil {
+		return err
+	}
 	top, err := openRoot(dir)
 	if err != nil {
 		return err
@@ -29,6 +32,7 @@ func List(ctx context.Context, w io.Writer, dir string, o Options) error {
 	if err != nil {
 		return err
 	}
+	l.only = newOnly(o.Only)
 	names, err := l.names(f, "")
 	if err != nil {
 		return err
@@ -45,6 +49,7 @@ type lister struct {
 	root root
 	o    Options
 	skip treewatch.Skips
+	only only
 	w    *bufio.Writer
 	buf  []byte
 	last deltas
@@ -164,6 +169,10 @@ func (l *lister) look(dir, name string) (seen, error) {
 			s.Skipped = true
 			break
 		}
+		if !l.only.enters(s.Path) {
+			s.enter = true // and nothing in it is listed
+			break
+		}
 		return l.lookInto(s)
 	}
 	return s, err
@@ -209,6 +218,9 @@ const namesAtOnce = 1024
 
 // names reads the names of a directory. An error is a syscall.Errno if others can be read.
 func (l *lister) names(f *os.File, dir string) ([]string, error) {
+	if !l.only.has(dir) {
+		return l.only.leads[dir], nil
+	}
 	var all []string
 	longest := 0
 	for {

@@ -3,6 +3,7 @@ package manifest
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -174,6 +175,45 @@ func TestWhatIsSkipped(t *testing.T) {
 
 // TestWhatCannotBeRead: what is below a directory that cannot be read is unknown, and the list
 // says so. It is not missing from the list, which would mean that it does not exist.
+// TestOnly compares lists of some directories with what the whole list says of them.
+func TestOnly(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 7))
+	for range 30 {
+		dir := t.TempDir()
+		grow(t, r, dir, 4)
+		all := listed(t, dir, Options{})
+		dirs := []string{"."}
+		for _, e := range all {
+			if e.Type == Dir {
+				dirs = append(dirs, e.Path)
+			}
+		}
+		r.Shuffle(len(dirs), func(a, b int) { dirs[a], dirs[b] = dirs[b], dirs[a] })
+		only := append(dirs[:1+r.IntN(len(dirs))], "gone", "gone/too")
+		asked, leads := map[string]bool{}, map[string]bool{}
+		for _, d := range only {
+			asked[d] = true
+			for ; d != "."; d = path.Dir(d) {
+				leads[d] = true
+			}
+		}
+		var want []Entry
+		for _, e := range all {
+			if asked[path.Dir(e.Path)] || leads[e.Path] {
+				want = append(want, e)
+			}
+		}
+		if diff := gocmp.Diff(want, listed(t, dir, Options{Only: only})); diff != "" {
+			t.Fatalf("only %q: %s", only, diff)
+		}
+	}
+	for _, bad := range []string{"..", "a/../..", "/etc", "", "a/", "./a", "a\x00b"} {
+		if err := List(t.Context(), io.Discard, t.TempDir(), Options{Only: []string{bad}}); err == nil {
+			t.Errorf("%q is listed", bad)
+		}
+	}
+}
+
 func TestWhatCannotBeRead(t *testing.T) {
 	t.Run("longer than a path", func(t *testing.T) {
 		dir := t.TempDir()

@@ -30,28 +30,54 @@ func (c *Copy) UnmarshalJSON(data []byte) error {
 type treeJSON struct {
 	Path    api.Bytes   `json:"path"`
 	Skip    []api.Bytes `json:"skip,omitempty"`
+	Only    []api.Bytes `json:"only,omitempty"`
 	Entries int64       `json:"entries"`
 	Bytes   int64       `json:"bytes"`
 }
 
 // MarshalJSON preserves the bytes of the names.
 func (t Tree) MarshalJSON() ([]byte, error) {
-	j := treeJSON{Path: api.Bytes(t.Path), Entries: t.Entries, Bytes: t.Bytes}
-	for _, name := range t.Skip {
-		j.Skip = append(j.Skip, api.Bytes(name))
-	}
-	return json.Marshal(j)
+	return json.Marshal(treeJSON{api.Bytes(t.Path), allBytes(t.Skip), allBytes(t.Only), t.Entries, t.Bytes})
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote.
 func (t *Tree) UnmarshalJSON(data []byte) error {
 	var j treeJSON
 	err := json.Unmarshal(data, &j)
-	*t = Tree{Path: string(j.Path), Entries: j.Entries, Bytes: j.Bytes}
-	for _, name := range j.Skip {
-		t.Skip = append(t.Skip, string(name))
-	}
+	*t = Tree{string(j.Path), allStrings(j.Skip), allStrings(j.Only), j.Entries, j.Bytes}
 	return err
+}
+
+type watchJSON struct {
+	Path api.Bytes   `json:"path"`
+	Skip []api.Bytes `json:"skip,omitempty"`
+}
+
+// MarshalJSON preserves the bytes of the names.
+func (w Watch) MarshalJSON() ([]byte, error) {
+	return json.Marshal(watchJSON{api.Bytes(w.Path), allBytes(w.Skip)})
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (w *Watch) UnmarshalJSON(data []byte) error {
+	var j watchJSON
+	err := json.Unmarshal(data, &j)
+	*w = Watch{string(j.Path), allStrings(j.Skip)}
+	return err
+}
+
+func allBytes(names []string) (all []api.Bytes) {
+	for _, name := range names {
+		all = append(all, api.Bytes(name))
+	}
+	return all
+}
+
+func allStrings(names []api.Bytes) (all []string) {
+	for _, name := range names {
+		all = append(all, string(name))
+	}
+	return all
 }
 
 type statJSON struct {

@@ -17,7 +17,7 @@ func TestNamesAreBytes(t *testing.T) {
 	for _, text := range []string{"a\xffb", "\x80", "gr\xfcn", "ü\xc3", "plain", "<&>\u2028\ufffd", `{"base64":"x"}`} {
 		opens := []Open{
 			{Exec: &api.Exec{}}, {Start: &api.Exec{}}, {Put: &Copy{}}, {Get: &Copy{}}, {Stat: &Copy{}}, {CopyIn: &Copy{}}, {CopyOut: &Copy{}},
-			{Tree: &Tree{}}, {Fetch: &Copy{}},
+			{Tree: &Tree{}}, {Fetch: &Copy{}}, {Place: &Copy{}}, {Watch: &Watch{}},
 		}
 		for _, open := range opens {
 			fill(reflect.ValueOf(&open).Elem(), text)

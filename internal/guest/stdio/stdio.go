@@ -105,6 +105,7 @@ type Copy struct {
 type Tree struct {
 	Path    string   `json:"path"`
 	Skip    []string `json:"skip,omitempty"`
+	Only    []string `json:"only,omitempty"`
 	Entries int64    `json:"entries"`
 	Bytes   int64    `json:"bytes"`
 }

@@ -19,12 +19,11 @@ const racy = int64(20 * time.Millisecond)
 type memory struct {
 	tree    map[string]objects.Entry
 	entries map[string]*Entry
-	began   int64
-	placed  map[string]bool
+	state   State
 }
 
 func remember(t map[string]objects.Entry, s State) memory {
-	m := memory{tree: t, entries: make(map[string]*Entry, len(s.Entries)), began: s.Began, placed: s.Placed}
+	m := memory{tree: t, entries: make(map[string]*Entry, len(s.Entries)), state: s}
 	for n := range s.Entries {
 		if git, _ := withinGit(s.Entries[n].Path); git == "" {
 			m.entries[s.Entries[n].Path] = &s.Entries[n]
@@ -36,18 +35,13 @@ func remember(t map[string]objects.Entry, s State) memory {
 // has returns what the known state has at e's path, if that has not changed.
 func (m memory) has(e Entry) (objects.Entry, bool) {
 	known, listed := m.entries[e.Path]
-	if !listed || m.mayChange(e) {
+	if !listed || m.state.MayChange(e) {
 		return objects.Entry{}, false
 	}
 	same := known.Type == e.Type && isExec(known.Mode) == isExec(e.Mode) && known.Size == e.Size &&
 		known.MTime == e.MTime && known.CTime == e.CTime && known.Inode == e.Inode && known.Link == e.Link
 	inTree, found := m.tree[e.Path]
 	return inTree, same && found
-}
-
-// mayChange reports whether an entry may have changed since without other times.
-func (m memory) mayChange(e Entry) bool {
-	return m.began != 0 && e.CTime > m.began-racy && !(m.placed[e.Path] && e.MTime < e.CTime)
 }
 
 // isExec reports what git knows of a file's mode (create_ce_mode in git's cache.h).

@@ -73,6 +73,14 @@ type State struct {
 	// Whole says that the commit is what an import made of all entries. Files that were placed
 	// since may have changed which others git ignores.
 	Whole bool
+	// Gaps says that the guest has paths that the entries do not: see Result.Unknown.
+	Gaps bool
+}
+
+// MayChange reports whether an entry, as it was listed now or then, may have changed since the
+// listing without other times.
+func (s State) MayChange(e Entry) bool {
+	return s.Began != 0 && e.CTime > s.Began-racy && !(s.Placed[e.Path] && e.MTime < e.CTime)
 }
 
 // StillPlaced returns what is Placed and the same in another listing.
@@ -182,7 +190,7 @@ func Import(ctx context.Context, repo Repo, guest Guest, r Request) (Result, err
 		}
 	}
 	faultpoint.Reach("incoming", "recorded")
-	i.result.Entries, i.result.Whole = i.entries, true
+	i.result.Entries, i.result.Whole, i.result.Gaps = i.entries, true, len(i.result.Unknown) > 0
 	return i.result, nil
 }
 

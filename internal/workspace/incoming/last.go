@@ -18,7 +18,7 @@ func (i *importer) compareLast(ctx context.Context) error {
 			continue
 		}
 		files++
-		if known := last.entries[e.Path]; known == nil || *known != e || last.mayChange(e) {
+		if known := last.entries[e.Path]; known == nil || *known != e || i.Last.MayChange(e) {
 			return nil
 		}
 	}

@@ -30,7 +30,7 @@ func (p *pass) agree(ctx context.Context) error {
 
 // state is the guest's after what was placed.
 func (p *pass) state(commit string) incoming.State {
-	s := incoming.State{Commit: commit, Entries: p.entries(), Began: p.Guest.Began, Placed: map[string]bool{}}
+	s := incoming.State{Commit: commit, Entries: p.entries(), Began: p.Guest.Began, Gaps: p.Guest.Gaps, Placed: map[string]bool{}}
 	for name := range p.Guest.Placed {
 		s.Placed[name] = true
 	}
