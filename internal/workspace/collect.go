@@ -54,11 +54,12 @@ func (d directory) Fetch(ctx context.Context, names []string, each func(string, 
 // Collect makes a commit of the files that the guest of a VM has now, in the series of its
 // snapshots. If nothing has changed, it returns the commit that there is.
 func (w *Workspace) Collect(ctx context.Context, g Guest, s Shipment) (incoming.Result, error) {
-	return w.collect(ctx, g, s, incoming.Request{}, nil)
+	return w.collect(ctx, g, s, w.Repo, incoming.Request{}, nil)
 }
 
-// collect is Collect with what r asks for besides. changes, unless nil, says where something changed.
-func (w *Workspace) collect(ctx context.Context, g Guest, s Shipment, r incoming.Request, changes *partial.Changes) (incoming.Result, error) {
+// collect is Collect with what r asks for besides, on the repository, which is w.Repo. changes, unless
+// nil, says where something changed.
+func (w *Workspace) collect(ctx context.Context, g Guest, s Shipment, repo incoming.Repo, r incoming.Request, changes *partial.Changes) (incoming.Result, error) {
 	r.VM, r.Shipped, r.Record = s.Series, incoming.State{Commit: s.Commit}, w.record(s)
 	r.Sent = func() incoming.State {
 		if shipped := w.loadState(s.VM, shippedFile); shipped.Commit == s.Commit {
@@ -71,7 +72,7 @@ func (w *Workspace) collect(ctx context.Context, g Guest, s Shipment, r incoming
 		r.Last = &last
 	}
 	began := time.Now().UnixNano() // a guest's clock follows the host's
-	result, err := incoming.Import(ctx, w.Repo, directory{g, s.Directory, last, changes}, r)
+	result, err := incoming.Import(ctx, repo, directory{g, s.Directory, last, changes}, r)
 	if err != nil {
 		return result, w.diskError("import the guest's files", err)
 	}

@@ -90,11 +90,12 @@ func (w *Workspace) sync(ctx context.Context, g SyncGuest, s Shipment, r SyncReq
 	if err != nil {
 		return SyncResult{}, err
 	}
-	collected, err := w.collectSynced(ctx, g, s, included, r.Changes)
+	repo := objects.Remember(w.Repo)
+	collected, err := w.collectSynced(ctx, g, s, repo, included, r.Changes)
 	if err != nil {
 		return SyncResult{}, err
 	}
-	done, err := treesync.Run(ctx, w.Repo, synced{directory{guest: g, path: s.Directory}, g}, treesync.Request{
+	done, err := treesync.Run(ctx, repo, synced{directory{guest: g, path: s.Directory}, g}, treesync.Request{
 		Base: s.Agreed(), Pending: s.Pending, Guest: collected, Shipped: s.Commit, Keep: r.Keep, Dir: filepath.Join(w.vmDir(s.VM), "sync"),
 		Included: included, Record: w.record(s), About: about,
 		Begin: func(base string, p treesync.Pending) error {
@@ -133,15 +134,15 @@ func (s Shipment) Agreed() string {
 func (s *Shipment) agree(commit string) { s.Synced, s.Applied, s.Before = commit, commit, commit }
 
 // collectSynced is Collect for a sync: what both sides have agreed on is not ignored.
-func (w *Workspace) collectSynced(ctx context.Context, g Guest, s Shipment, included func(string) bool, changes *partial.Changes) (incoming.Result, error) {
-	tree := sync.OnceValues(func() (map[string]objects.Entry, error) { return objects.Tree(ctx, w.Repo, s.Agreed()) })
+func (w *Workspace) collectSynced(ctx context.Context, g Guest, s Shipment, repo incoming.Repo, included func(string) bool, changes *partial.Changes) (incoming.Result, error) {
+	tree := sync.OnceValues(func() (map[string]objects.Entry, error) { return objects.Tree(ctx, repo, s.Agreed()) })
 	var failed error
 	tracked := func(name string) bool {
 		all, err := tree()
 		failed = err
 		return all[name].Mode != "" || included(name)
 	}
-	result, err := w.collect(ctx, g, s, incoming.Request{Tracked: tracked, Any: true, Message: about("the files of VM " + s.Series)}, changes)
+	result, err := w.collect(ctx, g, s, repo, incoming.Request{Tracked: tracked, Any: true, Message: about("the files of VM " + s.Series)}, changes)
 	return result, cmp.Or(err, failed)
 }
 

@@ -30,8 +30,15 @@ type Entry struct{ Mode, ID string }
 // IsFile reports whether e is a file, as opposed to a link, a submodule or nothing.
 func (e Entry) IsFile() bool { return e.Mode == ModeFile || e.Mode == ModeExec }
 
-// Tree returns what a commit has, by path.
+// Tree returns what a commit has, by path. The caller does not change it.
 func Tree(ctx context.Context, repo Repo, commit string) (map[string]Entry, error) {
+	if r, ok := repo.(*Remembering); ok {
+		return r.tree(ctx, commit)
+	}
+	return tree(ctx, repo, commit)
+}
+
+func tree(ctx context.Context, repo Repo, commit string) (map[string]Entry, error) {
 	out, err := repo.Git(ctx, nil, nil, "ls-tree", "-r", "-z", "--full-tree", commit)
 	if err != nil {
 		return nil, err

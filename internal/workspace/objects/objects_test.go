@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -49,6 +50,47 @@ func TestTreeAndChanges(t *testing.T) {
 }
 
 // TestBlobs: in batches, with a limit, and the same one twice.
+// TestRemember: the tree of a commit is read once, and that of a name, which may change, each time.
+func TestRemember(t *testing.T) {
+	r := worktest.New(t)
+	r.Commit(t, map[string]string{"a": "1\n"})
+	first := strings.TrimSpace(r.Run(t, "rev-parse", "HEAD"))
+	counting := &counting{WorkTree: r}
+	repo := objects.Remember(counting)
+	has := func(commit, name string) bool {
+		tree, err := objects.Tree(ctx, repo, commit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tree[name].Mode != ""
+	}
+	for range 3 {
+		if !has(first, "a") || has("HEAD", "b") {
+			t.Fatal("a tree has not what the commit has")
+		}
+	}
+	r.Commit(t, map[string]string{"b": "2\n"})
+	if !has("HEAD", "b") || has(first, "b") {
+		t.Error("HEAD's tree is that of another commit")
+	}
+	if counting.n != 5 { // four times HEAD's
+		t.Errorf("git ran %d times", counting.n)
+	}
+	if _, err := objects.Tree(ctx, repo, strings.Repeat("1", len(first))); err == nil {
+		t.Error("a commit that does not exist has a tree")
+	}
+}
+
+type counting struct {
+	objects.WorkTree
+	n int
+}
+
+func (c *counting) Git(ctx context.Context, env []string, stdin io.Reader, args ...string) ([]byte, error) {
+	c.n++
+	return c.WorkTree.Git(ctx, env, stdin, args...)
+}
+
 func TestBlobs(t *testing.T) {
 	r := worktest.New(t)
 	contents := []string{"", "one\n", "no newline", strings.Repeat("large", 5<<20), "one\n", strings.Repeat("large ", 3<<20), "blob 3\n"}
