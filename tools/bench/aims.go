@@ -15,6 +15,9 @@ const (
 
 	aimShip     = 1.5 // times
 	aimSnapshot = 300.0
+	aimNothing  = 200.0
+	aimDiff     = 500.0
+	aimEdit     = 300.0
 
 	aimConnection = 64.0 // KiB
 	aimForwarder  = 6 << 10
@@ -73,6 +76,10 @@ func (r *report) aims() []aim {
 		"times", median(s["work.ship"])/max(1, median(s["work.tar"])), aimShip)
 	single(len(s["work.snapshot"]) > 0, "a commit of a work tree", fmt.Sprintf("a commit of that work tree with %d changes, median", dirtyFiles),
 		"ms", median(s["work.snapshot"]), aimSnapshot)
+	above("sync, nothing changed", "`banger sync` of that work tree, nothing changed, above the guest's list of its files", "work.sync-nothing", "work.list", aimNothing)
+	above("diff of 50 changes", fmt.Sprintf("`banger work diff --stat` of %d changes in the guest, above the same", workFiles), "work.diff", "work.list", aimDiff)
+	single(len(s["work.to-guest"]) > 0, "an edit, to the guest", "`banger sync --watch`: from an edit here until it is in the guest, median", "ms", median(s["work.to-guest"]), aimEdit)
+	single(len(s["work.to-host"]) > 0, "an edit, from the guest", "from an edit in the guest until it is here, median", "ms", median(s["work.to-host"]), aimEdit)
 	c := r.Crowd
 	agent, forwarder := c.ofConnection()
 	single(c.Connections > 0, "silent connection, agent",

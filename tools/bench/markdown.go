@@ -193,6 +193,7 @@ func (r *report) workspaceTable(p *page) {
 	p.row(fmt.Sprintf("a commit of the work tree with %d changes", dirtyFiles), s["work.snapshot"])
 	p.row("`banger up -- true`, again", s["work.again"])
 	p.row("`banger vm exec -- true`", s["work.exec"])
+	p.row("the guest lists its files", s["work.list"])
 	p.row("`banger work status`, nothing changed", s["work.status"])
 	p.row(fmt.Sprintf("`banger work diff --stat`, %d files changed in the guest", workFiles), s["work.diff"])
 	p.row("`banger sync`, nothing changed", s["work.sync-nothing"])

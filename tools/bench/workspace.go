@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/client"
 	"banger/internal/workspace"
 	"banger/internal/workspace/gitrepo"
 )
@@ -197,6 +198,13 @@ func liveEdits(ctx context.Context, b *bench, w *workspace.Workspace, vm api.VM)
 		return err
 	}
 	for range b.rounds {
+		// The guest's part of a sync, and of all that compares the files of a guest.
+		began := time.Now()
+		err := b.client.Guest(vm.ID).Tree(ctx, shipment.Directory, client.TreeOptions{Skip: []string{".git"}}, func(client.TreeEntry) error { return nil })
+		if err != nil {
+			return err
+		}
+		b.report.add("work.list", time.Since(began))
 		if err := b.timed(ctx, "work.sync-nothing", w.Repo.Top(), "sync"); err != nil {
 			return err
 		}
