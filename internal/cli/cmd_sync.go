@@ -12,7 +12,6 @@ import (
 	"banger/internal/guest/filecopy"
 	"banger/internal/workspace"
 	"banger/internal/workspace/live"
-	"banger/internal/workspace/partial"
 	"banger/internal/workspace/review"
 	"banger/internal/workspace/treesync"
 
@@ -78,7 +77,7 @@ type syncing struct {
 	// waits is the kind of the error that was printed last, until a pass succeeds.
 	waits api.Kind
 	// changes are those of the guest while both sides are watched, otherwise nil.
-	changes *partial.Changes
+	changes *workspace.Changes
 }
 
 func (a *app) openSync(ctx context.Context, path string, all bool) (*syncing, error) {
@@ -210,7 +209,7 @@ const rescan = 30 * time.Second
 // loop runs passes until ctx ends.
 func (s *syncing) loop(ctx context.Context) {
 	g := s.c.Guest(s.vm.ID)
-	s.changes = &partial.Changes{Whole: rescan}
+	s.changes = &workspace.Changes{Whole: rescan}
 	defer func() { s.changes = nil }()
 	live.Loop{
 		Pass: func(ctx context.Context) (bool, error) {

@@ -24,6 +24,9 @@ type SyncGuest interface {
 	Place(ctx context.Context, dir string, changes iter.Seq[treesync.Change], each func(treesync.Placed) error) error
 }
 
+// Changes are the directories of a guest in which something changed while it was watched.
+type Changes = partial.Changes
+
 // Conflict is a path that a sync leaves alone on both sides, and why.
 type Conflict = treesync.Conflict
 
@@ -39,7 +42,7 @@ type SyncRequest struct {
 	Snapshots int
 	// Changes, unless nil, says where in the guest something changed since the last pass, and nothing
 	// else is looked at there.
-	Changes *partial.Changes
+	Changes *Changes
 }
 
 // SyncResult is what one pass did. After an error, it is what was done until then.

@@ -28,7 +28,7 @@ func (w *Workspace) HostSide() live.Side {
 
 // GuestSide watches a directory of a guest, but for the directories that git ignores here: there
 // are the same tools at work. changes has what is reported.
-func (w *Workspace) GuestSide(g Watcher, dir string, changes *partial.Changes) live.Side {
+func (w *Workspace) GuestSide(g Watcher, dir string, changes *Changes) live.Side {
 	return func(ctx context.Context, changed func()) error {
 		defer changes.Lost()
 		ignored, err := w.Repo.IgnoredDirs(ctx)
@@ -37,7 +37,7 @@ func (w *Workspace) GuestSide(g Watcher, dir string, changes *partial.Changes) l
 		}
 		o := client.TreeWatch{Skip: append([]string{".git"}, ignored...)}
 		return g.Watch(ctx, dir, o, func(e client.TreeEvent) error {
-			changes.Note(e)
+			changes.Note(partial.Event(e))
 			changed()
 			return nil
 		})

@@ -186,13 +186,14 @@ var known = map[string][]string{
 	"internal/treewatch":        {},
 
 	"internal/workspace": {"client", "internal/workspace/apply", "internal/workspace/devcontainer", "internal/workspace/gitrepo", "internal/workspace/incoming",
-		"internal/treewatch", "internal/workspace/live", "internal/workspace/objects", "internal/workspace/remote", "internal/workspace/treesync", "internal/workspace/setups", "internal/workspace/series"},
+		"internal/treewatch", "internal/workspace/live", "internal/workspace/objects", "internal/workspace/partial", "internal/workspace/remote", "internal/workspace/treesync", "internal/workspace/setups", "internal/workspace/series"},
 	"internal/workspace/remote":  {"internal/workspace/giturl", "internal/workspace/gitrepo"},
 	"internal/workspace/gitrepo": {"internal/workspace/giturl", "internal/workspace/secret"},
 	"internal/workspace/giturl":  {},
 	"internal/workspace/series":  {},
 	"internal/workspace/secret":  {},
 	"internal/workspace/live":    {},
+	"internal/workspace/partial": {"internal/workspace/incoming"},
 
 	// Work trees, on the host, as the user. What comes from a guest is data to all of them.
 	"internal/workspace/apply":     {"internal/workspace/objects", "internal/workspace/treename"},

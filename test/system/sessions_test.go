@@ -67,6 +67,7 @@ var sessions = []struct {
 	{name: "e2e/testdata/up.txtar", not: worktree},
 	{name: "e2e/testdata/sync.txtar", not: worktree},
 	{name: "script/testdata/sync.txtar", not: worktree},
+	{name: "script/testdata/sync_overflow.txtar", not: worktree},
 	{name: "script/testdata/work_prune.txtar", not: worktree},
 	{name: "e2e/testdata/up_dockerfile.txtar", not: worktree},
 	{name: "script/testdata/up_twice.txtar", not: worktree},

@@ -5,9 +5,16 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"banger/client"
 )
+
+// Event is what a watch reports. Its fields are those of client.TreeEvent, in their order, so that one
+// can be converted to the other.
+type Event struct {
+	Ready  bool     // everything is watched from now on
+	Dirs   []string // in which something changed
+	All    bool     // anything may have changed
+	Reason string   // why not everything is watched
+}
 
 // Changes collects the directories of a guest in which something changed, while they are watched. It
 // is for passes that run one after the other, and for one watch at a time. Whole is how long passes
@@ -23,7 +30,7 @@ type Changes struct {
 }
 
 // Note notes what a watch reports.
-func (c *Changes) Note(e client.TreeEvent) {
+func (c *Changes) Note(e Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e.Ready || e.All || !c.watched {

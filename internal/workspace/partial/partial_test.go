@@ -15,7 +15,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"banger/client"
 	"banger/internal/guest/manifest"
 	"banger/internal/treewatch"
 	"banger/internal/workspace/incoming"
@@ -112,12 +111,12 @@ func TestWhatWasWatched(t *testing.T) {
 	f := newTree(t)
 	changes := &partial.Changes{Whole: time.Hour}
 	ctx, cancel := context.WithCancel(t.Context())
-	events := make(chan client.TreeEvent)
+	events := make(chan partial.Event)
 	ended := make(chan error)
 	go func() {
 		ended <- treewatch.Watch(ctx, f.dir, treewatch.Options{Skip: []string{".git"}}, func(e treewatch.Event) error {
-			changes.Note(client.TreeEvent(e))
-			events <- client.TreeEvent(e)
+			changes.Note(partial.Event(e))
+			events <- partial.Event(e)
 			return nil
 		})
 	}()
@@ -228,9 +227,9 @@ func TestWhole(t *testing.T) {
 
 // TestChanges: when everything is to be listed.
 func TestChanges(t *testing.T) {
-	in := func(dirs ...string) client.TreeEvent { return client.TreeEvent{Dirs: dirs} }
-	ready, all := client.TreeEvent{Ready: true}, client.TreeEvent{All: true}
-	gap := client.TreeEvent{All: true, Reason: "no more watches"}
+	in := func(dirs ...string) partial.Event { return partial.Event{Dirs: dirs} }
+	ready, all := partial.Event{Ready: true}, partial.Event{All: true}
+	gap := partial.Event{All: true, Reason: "no more watches"}
 	for name, c := range map[string]struct {
 		do    func(c *partial.Changes)
 		dirs  []string
