@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"io"
+	"sync"
 	"time"
 
 	"banger/api"
@@ -19,6 +20,8 @@ type app struct {
 	std     *streams
 	signals *interruption
 	from    origin
+	// otherVersion says once, however many clients a command has, that the daemon's version is another.
+	otherVersion sync.Once
 }
 
 func newApp(in io.Reader, out, err io.Writer, env func(string) string) *app {
@@ -39,7 +42,9 @@ func (a *app) client() (*client.Client, error) {
 		if p.Managed {
 			cure = "`sudo banger system install` installs this one"
 		}
-		a.std.note("the daemon is version %s and this is %s: %s; VMs keep running", daemon, o.Version, cure)
+		a.otherVersion.Do(func() {
+			a.std.note("the daemon is version %s and this is %s: %s; VMs keep running", daemon, o.Version, cure)
+		})
 	}
 	o.OnUnresponsive = func(vm string) {
 		a.std.note("the guest of VM %s does not answer: %s; waiting for it, for %s at most", vm, whyNot(c, vm), guest.AnswerTime)
