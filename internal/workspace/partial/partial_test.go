@@ -110,6 +110,9 @@ func (f *tree) change(r *rand.Rand) {
 func TestWhatWasWatched(t *testing.T) {
 	f := newTree(t)
 	changes := &partial.Changes{Whole: time.Hour}
+	if _, ok := changes.Take(); ok {
+		t.Fatal("nothing is watched, and not everything is listed")
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	events := make(chan partial.Event)
 	ended := make(chan error)
@@ -120,9 +123,6 @@ func TestWhatWasWatched(t *testing.T) {
 			return nil
 		})
 	}()
-	if _, ok := changes.Take(); ok {
-		t.Fatal("nothing is watched, and not everything is listed")
-	}
 	<-events
 	if _, ok := changes.Take(); ok {
 		t.Fatal("after the watch has begun, not everything is listed")
