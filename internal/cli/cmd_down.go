@@ -29,7 +29,12 @@ is on it; "banger up" starts it again. "banger vm delete" removes it.`,
 			if err != nil {
 				return err
 			}
-			vm, err := a.newestVM(cmd.Context(), c, w, nil)
+			report := func(p *progress) api.Report { return p.report }
+			all, err := settledVMs(cmd.Context(), a, c, w, report)
+			if err != nil {
+				return err
+			}
+			vm, err := a.newestVM(w, w.Own(all))
 			if err != nil {
 				return err
 			}

@@ -13,6 +13,7 @@ import (
 	"banger/api"
 	"banger/client"
 	"banger/internal/config"
+	"banger/internal/faultpoint"
 	"banger/internal/guest/filecopy"
 	"banger/internal/workspace"
 	"banger/internal/workspace/devcontainer"
@@ -271,7 +272,10 @@ func (u *up) prepare(ctx context.Context, c *client.Client, req api.CreateVM) (a
 	if err != nil {
 		return vm, err
 	}
-	return vm, u.fill(ctx, c, vm)
+	faultpoint.Reach("up", "machine")
+	err = u.fill(ctx, c, vm)
+	faultpoint.Reach("up", "filled")
+	return vm, err
 }
 
 // compare says if the files here are others than those in the VM: a test there would be one of
@@ -295,7 +299,7 @@ func (u *up) compare(ctx context.Context, vm api.VM, s workspace.Shipment) error
 
 // machine returns the workspace's VM, running: an existing one, or a new one.
 func (u *up) machine(ctx context.Context, c *client.Client, req api.CreateVM) (api.VM, error) {
-	all, err := c.VMs().List(ctx)
+	all, err := settledVMs(ctx, u.a, c, u.w, u.report)
 	if err != nil {
 		return api.VM{}, err
 	}
@@ -320,8 +324,7 @@ func (u *up) machine(ctx context.Context, c *client.Client, req api.CreateVM) (a
 	if len(u.once) > 0 {
 		u.a.std.note("VM %s exists already, so this has no effect: %s; banger vm set changes a VM, and banger up --new makes another", vm.Name, strings.Join(u.once, ", "))
 	}
-	vm, err = u.cache.settle(ctx, c, vm)
-	if err != nil || vm.State == api.StateRunning {
+	if err := u.cache.settle(ctx, c, vm); err != nil || vm.State == api.StateRunning {
 		return vm, err
 	}
 	p := u.a.std.newProgress()

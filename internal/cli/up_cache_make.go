@@ -163,32 +163,17 @@ func (s *setupCache) renew(base, commands string) error {
 	return nil
 }
 
-// settle waits until the image of a VM is made that an earlier command, which was killed, has begun, and
-// returns the VM as it is then.
-func (s *setupCache) settle(ctx context.Context, c *client.Client, vm api.VM) (api.VM, error) {
+// settle records the image of a VM that an earlier command, which was killed, has had made.
+func (s *setupCache) settle(ctx context.Context, c *client.Client, vm api.VM) error {
 	all, err := s.store().All()
 	if err != nil {
-		return vm, err
+		return err
 	}
 	for _, setup := range all {
-		if setup.VM != vm.ID || setup.Image != "" {
-			continue
+		if setup.VM == vm.ID && setup.Image == "" {
+			_, err = s.image(ctx, c, &setup)
+			return err
 		}
-		operations, err := c.Operations().List(ctx)
-		if err != nil {
-			return vm, err
-		}
-		p := s.u.a.std.newProgress()
-		defer p.done()
-		for _, o := range operations {
-			if o.Target == vm.ID && o.Status == api.OpRunning {
-				_ = c.Operations().Follow(ctx, o.ID, s.u.report(p)) // its failure is not this command's
-			}
-		}
-		if _, err = s.image(ctx, c, &setup); err != nil {
-			return vm, err
-		}
-		return c.VMs().Show(ctx, vm.ID)
 	}
-	return vm, nil
+	return nil
 }

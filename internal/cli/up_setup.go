@@ -8,12 +8,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
 	"banger/api"
 	"banger/client"
 	"banger/internal/config"
+	"banger/internal/faultpoint"
 	"banger/internal/guest/filecopy"
 	"banger/internal/guest/hostfiles"
 	"banger/internal/size"
@@ -54,6 +56,7 @@ func (u *up) runSetup(ctx context.Context, c *client.Client, vm api.VM, s worksp
 	if err := u.copyFiles(ctx, c.Guest(vm.ID), vm); err != nil {
 		return err
 	}
+	faultpoint.Reach("setup", "copied")
 	s.SetUp = key
 	return u.w.Save(s)
 }
@@ -67,7 +70,7 @@ func runCommands(ctx context.Context, c *client.Client, u *up, vm api.VM, s *wor
 		return err
 	}
 	u.useFeatures(s.Features)
-	for _, command := range u.project.Setup {
+	for n, command := range u.project.Setup {
 		err := u.cache.timed(func() error { return u.setupCommand(ctx, c.Guest(vm.ID), command) })
 		if err != nil && u.guessed && ctx.Err() == nil {
 			u.a.std.printError(err) // what nobody asked for keeps nobody out
@@ -76,11 +79,13 @@ func runCommands(ctx context.Context, c *client.Client, u *up, vm api.VM, s *wor
 		if err != nil {
 			return err
 		}
+		faultpoint.Reach("setup", "command", strconv.Itoa(n+1))
 	}
 	s.Prepared = key
 	if err := u.w.Save(*s); err != nil {
 		return err
 	}
+	faultpoint.Reach("setup", "prepared")
 	return u.cache.make(ctx, c, vm, *s, key)
 }
 
@@ -146,7 +151,10 @@ func runAsRoot(ctx context.Context, g *client.Guest, exec api.Exec, take func(io
 	}
 	err = errors.Join(<-taken, <-taken)
 	exit, waitErr := session.Wait(ctx)
-	return exit.Code, errors.Join(waitErr, err)
+	if waitErr != nil { // then it is also why the outputs ended
+		return exit.Code, waitErr
+	}
+	return exit.Code, err
 }
 
 // placed prepares the files that were sent for who works with them. Features come first, unless

@@ -9,6 +9,7 @@ import (
 
 	"banger/api"
 	"banger/client"
+	"banger/internal/faultpoint"
 	"banger/internal/guest/filecopy"
 	"banger/internal/size"
 	"banger/internal/workspace"
@@ -120,6 +121,7 @@ func (u *up) fill(ctx context.Context, c *client.Client, vm api.VM) error {
 	if err != nil {
 		return err
 	}
+	faultpoint.Reach("up", "sent")
 	u.dir = shipment.Directory
 	if err := u.runSetup(ctx, c, vm, shipment); err != nil {
 		return err

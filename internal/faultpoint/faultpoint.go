@@ -14,7 +14,9 @@ import (
 )
 
 // Env is the variable that holds the path of a file. The file holds the name of the point at
-// which the program kills itself; it is removed first, so that this happens once.
+// which the program kills itself; it is removed first, so that this happens once. If a second
+// line names a pipe (mkfifo(3)), the program waits there until a writer has opened and closed
+// it, and continues: meanwhile a test can kill another program.
 const Env = "BANGER_FAULTPOINT_FILE"
 
 // Record is the first line of a file to which the names of all points that are reached
@@ -34,13 +36,16 @@ func Reach(parts ...string) {
 		record(name)
 		return
 	}
-	if err != nil || strings.TrimSpace(string(want)) != name {
+	point, pipe, _ := strings.Cut(strings.TrimSpace(string(want)), "\n")
+	if err != nil || point != name || os.Remove(file()) != nil {
 		return
 	}
-	if os.Remove(file()) == nil {
-		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {}
+	if pipe != "" {
+		_, _ = os.ReadFile(pipe)
+		return
 	}
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {}
 }
 
 func record(name string) {

@@ -1,11 +1,14 @@
 package faultpoint
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestMain is also the program that dies.
@@ -52,5 +55,31 @@ func TestRecords(t *testing.T) {
 	data, err := os.ReadFile(path)
 	if want := Record + "vm.run disk before\nvm.run disk after\n"; err != nil || string(data) != want || cmd.ProcessState.ExitCode() != 7 {
 		t.Errorf("%q, %v, %v", data, err, cmd.ProcessState)
+	}
+}
+
+// TestWaits: with a pipe on the second line, the program waits at the point, once, and continues.
+func TestWaits(t *testing.T) {
+	dir := t.TempDir()
+	path, pipe := filepath.Join(dir, "point"), filepath.Join(dir, "pipe")
+	if err := errors.Join(unix.Mkfifo(pipe, 0o600), os.WriteFile(path, []byte("vm.run disk before\n"+pipe), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "FAULTPOINT_TEST=1", Env+"="+path)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(pipe, os.O_WRONLY, 0) // once the program waits
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(cmd.Process.Pid, 0); err != nil {
+		t.Errorf("while it waits: %v", err)
+	}
+	f.Close()
+	_ = cmd.Wait()
+	if cmd.ProcessState.ExitCode() != 7 {
+		t.Errorf("it ended with %v", cmd.ProcessState)
 	}
 }

@@ -87,6 +87,7 @@ func (w *Workspace) ship(ctx context.Context, g Guest, c Cargo, r *renewal) (Sen
 	if err != nil {
 		return Sent{}, err
 	}
+	faultpoint.Reach("ship", "placed")
 	state, err := w.received(ctx, g, c, snapshot.ID)
 	if err == nil && r != nil {
 		state.Entries = r.known(state.Entries)
@@ -97,6 +98,7 @@ func (w *Workspace) ship(ctx context.Context, g Guest, c Cargo, r *renewal) (Sen
 	if err != nil {
 		return Sent{}, err
 	}
+	faultpoint.Reach("ship", "listed")
 	shipment.Done = true
 	return sent, w.Save(shipment)
 }
