@@ -1,13 +1,16 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"banger/api"
 	"banger/internal/buildinfo"
+	"banger/internal/commands"
 	"banger/internal/faultpoint"
 	"banger/internal/update"
 	"banger/internal/update/journal"
@@ -189,11 +192,25 @@ func (u *updating) printPlan(p update.Plan) error {
 	if len(p.Files) > 0 {
 		files = fmt.Sprintf("%d files change", len(p.Files))
 	}
-	if err := fields(u.std.out, "version", p.From.Version+" becomes "+p.To.Version, "store", store, "units", files); err != nil {
+	if err := fields(u.std.out, "version", p.From.Version+" becomes "+p.To.Version, "store", store, "units", files,
+		"commands", plannedCommands(p.Commands)); err != nil {
 		return err
 	}
 	_, err := fmt.Fprint(u.std.out, printable(update.Diff(p.Files)))
 	return err
+}
+
+// plannedCommands says which links an update would add, and which it cannot.
+func plannedCommands(links []commands.Link) string {
+	var said []string
+	for _, l := range links {
+		if l.State == commands.Missing {
+			said = append(said, l.Name+" is added")
+		} else {
+			said = append(said, l.Name+" is not added: another file is there")
+		}
+	}
+	return cmp.Or(strings.Join(said, "; "), "unchanged")
 }
 
 // launcher returns the launcher of the installation's updater.

@@ -132,7 +132,7 @@ killed or updated.`,
 	root.AddCommand(
 		newUp(a), newDown(a), newSync(a), newWork(a), newVM(a), newPs(a), newTop(a), newImage(a), newKernel(a), newDoctor(a),
 		newDaemon(a), newSystem(a), newUpdate(a), newConfig(a), newSSHConfig(a), newCompletion(a), newVersion(a),
-		newUpdateApply(a), newUpdateRecover(a), newUpdateFiles(a),
+		newUpdateApply(a), newUpdateRecover(a), newUpdateFiles(a), newUpdateCommands(a),
 	)
 	root.InitDefaultHelpCmd()
 	if help, _, err := root.Find([]string{"help"}); err == nil {

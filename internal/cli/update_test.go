@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"banger/api"
+	"banger/internal/commands"
 	"banger/internal/paths"
 	"banger/internal/update"
 )
@@ -50,5 +51,17 @@ func TestUnprovenDaemonIsForTheSystem(t *testing.T) {
 	in.System = true
 	if err := (updateFlags{unproven: true}).fits(in); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestPlannedCommands(t *testing.T) {
+	for want, links := range map[string][]commands.Link{
+		"unchanged":                  nil,
+		"git-remote-banger is added": {{Name: "git-remote-banger", State: commands.Missing}},
+		"banger is not added: another file is there; git-remote-banger is added": {{Name: "banger", State: commands.Other}, {Name: "git-remote-banger", State: commands.Missing}},
+	} {
+		if got := plannedCommands(links); got != want {
+			t.Errorf("%q instead of %q", got, want)
+		}
 	}
 }

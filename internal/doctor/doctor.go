@@ -59,6 +59,7 @@ func Run(ctx context.Context, h Host) []api.Check {
 		for _, c := range Checks() {
 			sources = append(sources, one(c))
 		}
+		sources = append(sources, commandLinks)
 	}
 	answers := make([][]api.Check, len(sources))
 	var wg sync.WaitGroup

@@ -4,10 +4,12 @@ import (
 	"context"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strconv"
 
 	"golang.org/x/sys/unix"
 
+	"banger/internal/commands"
 	"banger/internal/config"
 	"banger/internal/driver"
 	"banger/internal/host/execx"
@@ -19,6 +21,8 @@ type Host struct {
 	UID   int
 	User  string
 	Paths paths.Paths
+	// Bin is the directory of the links to the installation's command; empty: there is no installation.
+	Bin string
 
 	LookPath func(name string) (string, error)
 	ReadFile func(path string) ([]byte, error)
@@ -49,8 +53,9 @@ type Probes struct {
 
 // ThisHost returns the host this process runs on.
 func ThisHost(p paths.Paths, probes Probes) Host {
+	self, _ := os.Executable() // an error: as if nothing was installed
 	return Host{
-		UID: os.Getuid(), User: userName(), Paths: p, Probes: probes,
+		UID: os.Getuid(), User: userName(), Paths: p, Bin: bin(p, self), Probes: probes,
 		LookPath:  func(name string) (string, error) { return execx.LookPath(name, "") },
 		ReadFile:  os.ReadFile,
 		ReadDir:   os.ReadDir,
@@ -63,6 +68,18 @@ func ThisHost(p paths.Paths, probes Probes) Host {
 			return err
 		},
 	}
+}
+
+// bin returns the directory of the links of the installation that the program at self belongs to.
+func bin(p paths.Paths, self string) string {
+	if p.Managed {
+		return paths.Commands
+	}
+	versions := filepath.Dir(filepath.Dir(self)) // of PREFIX/lib/banger/versions/VERSION/bangerd
+	if filepath.Base(versions) != "versions" {
+		return ""
+	}
+	return commands.Dir(filepath.Dir(versions))
 }
 
 func userName() string {

@@ -45,7 +45,7 @@ const restartBoth = "sudo banger system restart   (VMs keep running)"
 func systemMode() []source {
 	all := []source{
 		one(Check{Name: "root helper", Run: helper, Why: "it does what requires root; without it no VM starts or stops", Fix: restartBoth}),
-		units, host, one(Check{Name: "resolver", Run: resolver, Why: "guests' DNS requests go to the host's resolver",
+		commandLinks, units, host, one(Check{Name: "resolver", Run: resolver, Why: "guests' DNS requests go to the host's resolver",
 			Fix: "add one to /etc/resolv.conf that is not a loopback address"}), one(namesCheck),
 		disks, one(Check{Name: "leaks", Run: leftovers, Why: "objects without a VM use space, addresses and memory until the next boot",
 			Fix: "banger doctor --leaks   lists them; sudo banger system restart   removes them"}),

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/commands"
 	"banger/internal/paths"
 	"banger/internal/system/record"
 )
@@ -83,7 +84,7 @@ func (h *Host) plan(ctx context.Context, o InstallOptions) (record.Record, error
 	if err != nil {
 		return record.Record{}, err
 	}
-	for _, name := range commands {
+	for _, name := range commands.Names {
 		if _, err := in.programs.ourCommand(name); err != nil {
 			return record.Record{}, err
 		}

@@ -9,22 +9,19 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/commands"
 	"banger/internal/host/fsx"
 	"banger/internal/paths"
 )
 
-// programs are all installed programs; commands are the names of banger for users, and for git.
-var (
-	programs = []string{"banger", "bangerd", "bangerd-root", "banger-agent"}
-	commands = []string{"banger", "git-remote-banger"}
-)
+// programs are all installed programs.
+var programs = []string{"banger", "bangerd", "bangerd-root", "banger-agent"}
 
 const (
-	versions     = paths.Programs + "/versions"
-	current      = paths.Programs + "/current"
-	stagePrefix  = ".stage-"
-	spareSpace   = 32 << 20 // besides the programs: units, record, logs
-	fromCommands = "../lib/banger/current/banger"
+	versions    = paths.Programs + "/versions"
+	current     = paths.Programs + "/current"
+	stagePrefix = ".stage-"
+	spareSpace  = 32 << 20 // besides the programs: units, record, logs
 )
 
 // programsIn checks that a directory contains all programs, and returns their size in
@@ -136,11 +133,10 @@ func (p programDir) version() string {
 // place is an error.
 func (p programDir) ourCommand(name string) (bool, error) {
 	path := filepath.Join(paths.Commands, name)
-	target, err := os.Readlink(p.path(path))
-	switch {
-	case errors.Is(err, os.ErrNotExist):
+	switch commands.Look(p.path(path)) {
+	case commands.Missing:
 		return false, nil
-	case err == nil && target == fromCommands:
+	case commands.Ours:
 		return true, nil
 	}
 	return false, api.Errorf(api.KindConflict, "cannot install the command %s: another file is there", path).
@@ -148,11 +144,11 @@ func (p programDir) ourCommand(name string) (bool, error) {
 }
 
 func (p programDir) linkCommands() error {
-	for _, name := range commands {
+	for _, name := range commands.Names {
 		if err := os.MkdirAll(p.path(paths.Commands), 0o755); err != nil {
 			return api.AsError(err)
 		}
-		if err := fsx.Relink(fromCommands, filepath.Join(p.path(paths.Commands), name)); err != nil {
+		if err := fsx.Relink(commands.Target, filepath.Join(p.path(paths.Commands), name)); err != nil {
 			return fsx.DiskError("install the command "+name, err)
 		}
 	}
@@ -160,7 +156,7 @@ func (p programDir) linkCommands() error {
 }
 
 func (p programDir) unlinkCommands() error {
-	for _, name := range commands {
+	for _, name := range commands.Names {
 		if ours, err := p.ourCommand(name); err == nil && ours {
 			if err := os.Remove(filepath.Join(p.path(paths.Commands), name)); err != nil {
 				return api.AsError(err)

@@ -279,6 +279,7 @@ func (r *run) commit() error {
 	if err := r.Record(r.j.To); err != nil {
 		return err
 	}
+	r.addCommands()
 	return r.prune(r.j.From.Version, r.j.To.Version)
 }
 

@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	before = `link v1.0.0, daemon v1.0.0, helper v1.0.0, store "schema=1 vms", unit "[Unit]\nA=1\n\n[Install]\n", new "", record v1.0.0`
-	after  = `link v1.1.0, daemon v1.1.0, helper v1.1.0, store "schema=2 migrated", unit "[Unit]\nA=2\n\n[Install]\n", new "[Install]\n", record v1.1.0`
-	good   = "version=v1.1.0 schema=2 unit=2"
+	before = `commands [banger], link v1.0.0, daemon v1.0.0, helper v1.0.0, store "schema=1 vms", unit "[Unit]\nA=1\n\n[Install]\n", new "", record v1.0.0`
+	after  = `commands [banger git-remote-banger], link v1.1.0, daemon v1.1.0, helper v1.1.0, store "schema=2 migrated", unit "[Unit]\nA=2\n\n[Install]\n", new "[Install]\n", record v1.1.0`
+	good   = "version=v1.1.0 schema=2 unit=2 commands=banger,git-remote-banger"
 )
 
 // asUpdater makes this test's program an updater of the fixture in a directory.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/commands"
 	"banger/internal/host/fsx"
 	"banger/internal/host/proc"
 	"banger/internal/installlock/hold"
@@ -39,12 +40,16 @@ func fixtureAt(base string) *fixture {
 	fx.Machine = Machine{
 		Place: Place{
 			System: true, Prefix: base + "/prefix", State: base + "/state/update", Hold: base + "/run/hold", Data: base + "/data",
+			Bin: base + "/bin",
 		},
 		Report: func(line string) { fx.said = append(fx.said, line) },
 		Deps: Deps{
 			Version:    func(_ context.Context, dir string) (string, error) { return programIn(dir)["version"], nil },
 			Migrations: fx.migrations,
 			Files:      fx.files,
+			Commands: func(_ context.Context, dir string) ([]string, error) {
+				return strings.FieldsFunc(programIn(dir)["commands"], func(c rune) bool { return c == ',' }), nil
+			},
 			BackUp: func(_ context.Context, _, name string) error {
 				if fx.has("owner-fails-backup") {
 					return errors.New("the owner ended it")
@@ -121,6 +126,9 @@ func newFixture(t *testing.T) *fixture {
 		fx.put(t, path, text)
 	}
 	if err := fsx.Relink("versions/v1.0.0", fx.Prefix+"/current"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := commands.Add(fx.Bin + "/banger"); err != nil { // of v1.0.0, which has no other
 		t.Fatal(err)
 	}
 	return fx
@@ -339,8 +347,15 @@ func (fx *fixture) plan(t *testing.T, program string, o Options) (Plan, error) {
 
 // state is all that must be as before, or as after.
 func (fx *fixture) state() string {
-	return fmt.Sprintf("link %s, daemon %s, helper %s, store %q, unit %q, new %q, record %s",
-		fx.Current(), fx.text("daemon"), fx.text("helper"), fx.text("data/store"), fx.text("etc/bangerd.service"), fx.text("etc/new.service"), fx.text("record"))
+	var linked []string
+	entries, _ := os.ReadDir(fx.Bin)
+	for _, e := range entries {
+		if commands.Look(filepath.Join(fx.Bin, e.Name())) == commands.Ours {
+			linked = append(linked, e.Name())
+		}
+	}
+	return fmt.Sprintf("commands %s, link %s, daemon %s, helper %s, store %q, unit %q, new %q, record %s",
+		linked, fx.Current(), fx.text("daemon"), fx.text("helper"), fx.text("data/store"), fx.text("etc/bangerd.service"), fx.text("etc/new.service"), fx.text("record"))
 }
 
 // tidy fails where something of the update is left that belongs to its work.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/commands"
 	"banger/internal/host/fsx"
 	"banger/internal/host/proc"
 	"banger/internal/paths"
@@ -21,6 +22,7 @@ import (
 type Place struct {
 	System bool
 	Prefix string // holds versions/VERSION and the link "current"
+	Bin    string // holds the links of the commands; empty: there are none of this installation
 	State  string // the journal's directory
 	Hold   string // exists while an update is being proven
 	Data   string
@@ -41,7 +43,7 @@ func SystemPlace() Place { return placeOf(paths.System(), paths.Programs) }
 func UserPlace(p paths.Paths, prefix string) Place { return placeOf(p, prefix) }
 
 func placeOf(p paths.Paths, prefix string) Place {
-	return Place{System: p.Managed, Prefix: prefix, State: p.Update(), Hold: p.Hold(), Data: p.Data}
+	return Place{System: p.Managed, Prefix: prefix, Bin: commands.Dir(prefix), State: p.Update(), Hold: p.Hold(), Data: p.Data}
 }
 
 // Dir returns the directory of a version's programs.
@@ -97,6 +99,7 @@ type Deps struct {
 	Version    func(ctx context.Context, dir string) (string, error)
 	Migrations func(ctx context.Context, dir string) (programs.Schema, error)
 	Files      func(ctx context.Context, dir string) ([]File, error)
+	Commands   func(ctx context.Context, dir string) ([]string, error) // names of links
 	BackUp     func(ctx context.Context, dir, name string) error
 	Restore    func(ctx context.Context, dir, name string) error
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/commands"
 	"banger/internal/host/fsx"
 	"banger/internal/op"
 	"banger/internal/update/archive"
@@ -43,6 +44,7 @@ type Plan struct {
 	From, To journal.Build
 	Schema   programs.Schema
 	Files    []journal.Content // that change
+	Commands []commands.Link   // that the new version has, and this installation has not
 	Begun    bool              // the journal is written: start the updater
 }
 
@@ -98,8 +100,8 @@ func (m Machine) Begin(ctx context.Context, src Source, t repo.Target, from jour
 			}
 		}
 		j.Migrates = p.Schema.Have < p.Schema.Known
-		if o.DryRun {
-			return nil
+		if p.Commands, err = m.unlinked(ctx, stage); err != nil || o.DryRun {
+			return err
 		}
 		return m.installStage(stage, to.Version)
 	})
@@ -141,6 +143,9 @@ func (m Machine) begin(ctx context.Context, from, to journal.Build, o Options,
 		return plan, api.Errorf(api.KindConflict, "cannot update: version %s was installed in the meantime instead of %s", now, from.Version)
 	}
 	j.Files = plan.Files
+	for _, c := range plan.Commands {
+		j.Commands = append(j.Commands, c.Name)
+	}
 	plan.Begun = true
 	return plan, m.writeJournal(j)
 }

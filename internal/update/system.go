@@ -67,7 +67,7 @@ func OfSystem(h *system.Host, r record.Record, report func(string)) Machine {
 // sharedDeps returns what both modes have in common.
 func sharedDeps(p programs.Programs, c *client.Client) Deps {
 	return Deps{
-		Version: p.Version, Migrations: p.Migrations, BackUp: p.BackUp, Restore: p.Restore,
+		Version: p.Version, Migrations: p.Migrations, Commands: p.Commands, BackUp: p.BackUp, Restore: p.Restore,
 		Files:       func(context.Context, string) ([]File, error) { return nil, nil },
 		Reload:      func(context.Context, []string, []string) error { return nil },
 		StartHelper: func(context.Context) error { return nil },

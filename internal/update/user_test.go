@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"banger/api"
+	"banger/internal/paths"
 )
 
 func TestPrefix(t *testing.T) {
@@ -27,6 +28,18 @@ func TestPrefix(t *testing.T) {
 	} {
 		if _, err := Prefix(dir); api.KindOf(err) != api.KindUnsupported || !strings.Contains(api.AsError(err).Hint, hint) {
 			t.Errorf("%s: %v", dir, err)
+		}
+	}
+}
+
+// TestWhereTheLinksAre: beside the programs of either mode, and nowhere if nothing was installed.
+func TestWhereTheLinksAre(t *testing.T) {
+	if got := SystemPlace().Bin; got != paths.Commands {
+		t.Errorf("in system mode %q", got)
+	}
+	for prefix, want := range map[string]string{"/home/ann/.local/lib/banger": "/home/ann/.local/bin", "/home/ann/src": "", "": ""} {
+		if got := UserPlace(paths.Paths{}, prefix).Bin; got != want {
+			t.Errorf("%q: %q", prefix, got)
 		}
 	}
 }

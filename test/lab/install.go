@@ -1,6 +1,10 @@
 package lab
 
-import "strings"
+import (
+	"strings"
+
+	"banger/internal/commands"
+)
 
 // ballast is the file that fills the disk of a lab.
 const ballast = "/var/lib/banger/ballast"
@@ -36,7 +40,7 @@ func installAgain(l *Lab) {
 	l.Answering()
 	l.Unharmed("web", before)
 	l.Contains("the status", l.Run("banger system status"), owner)
-	for _, name := range []string{"banger", "git-remote-banger"} {
+	for _, name := range commands.Names {
 		l.Run("test $(readlink -f /usr/local/bin/%s) = $(readlink -f /usr/local/lib/banger/current/banger)", name)
 	}
 	l.Dev("banger version")

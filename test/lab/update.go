@@ -70,7 +70,8 @@ func (u update) journal() string { return paths.System().Update() + "/" + journa
 // installed returns what an update that fails must not change.
 func (u update) installed() string {
 	return u.lab.Run(`for f in /etc/systemd/system/banger*.* /etc/udev/rules.d/*banger* /etc/banger/*; do test ! -f $f || { echo "== $f"; cat $f; }; done
-readlink /usr/local/bin/banger /usr/local/lib/banger/current
+for f in /usr/local/bin/*banger*; do echo "$f $(readlink $f)"; done
+readlink /usr/local/lib/banger/current
 sha256sum /usr/local/lib/banger/current/*
 systemctl is-enabled bangerd bangerd-root
 true`) + "\nthe store: " + u.schema()
@@ -139,12 +140,14 @@ func updateGood(l *Lab) {
 		Quote("exec banger vm exec web -- sh -c 'i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done' > "+stream))
 	l.Wait("the command in the guest has output", func() bool { return l.Try("test -s %s", stream).Status == 0 })
 
+	l.Run("rm /usr/local/bin/git-remote-banger") // as an older version installs
+	l.Contains("the doctor", l.Dev("banger doctor"), "try: sudo ln -s ../lib/banger/current/banger /usr/local/bin/git-remote-banger")
 	before := u.running()
 	r := l.Try("banger update --check")
 	l.Equal("the status of --check before", r.Status, 10)
 	l.Contains("--check", r.Output, versions.Good)
 	plan := l.Run("banger update --dry-run")
-	for _, part := range []string{versions.Base + " becomes " + versions.Good, "unchanged", "+++ /etc/systemd/system/bangerd.service", "+Description=Daemon of banger " + versions.Good} {
+	for _, part := range []string{versions.Base + " becomes " + versions.Good, "unchanged", "+++ /etc/systemd/system/bangerd.service", "+Description=Daemon of banger " + versions.Good, "git-remote-banger is added"} {
 		l.Contains("the plan", plan, part)
 	}
 	l.Equal("what --check and --dry-run changed", diff(before, u.running()), "")
@@ -152,6 +155,7 @@ func updateGood(l *Lab) {
 	l.Contains("the update", l.Run("banger update --settle 5s"), versions.Good+" is installed; it was "+versions.Base)
 	u.isVersion(versions.Good)
 	l.Contains("the daemon's unit", l.Run("systemctl show --property Description bangerd"), versions.Good)
+	l.Equal("git's name for the command", l.Run("readlink /usr/local/bin/git-remote-banger"), "../lib/banger/current/banger")
 	l.Note("during the update the API was down for %d ms", u.last().Downtime.Milliseconds())
 	l.Equal("the status of --check afterwards", l.Try("banger update --check").Status, 0)
 	streamContinues(l)

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"banger/api"
+	"banger/internal/commands"
 	"banger/internal/host/fsx"
 	"banger/internal/host/proc"
 	"banger/internal/system/record"
@@ -81,10 +82,13 @@ type Journal struct {
 	// Unbacked: the copy of the store that Backup names was not made.
 	Unbacked bool `json:"unbacked,omitempty"`
 
-	Files  []Content `json:"files,omitempty"`  // of systemd and udev
-	Guests []Guest   `json:"guests,omitempty"` // that ran
-	VMs    []string  `json:"vms,omitempty"`    // ids of all existing VMs
-	Failed []string  `json:"failed,omitempty"` // checks of the doctor that failed before
+	Files []Content `json:"files,omitempty"` // of systemd and udev
+	// Commands are names of links that the installation lacks, and gets once the new version is proven.
+	Commands []string `json:"commands,omitempty"`
+
+	Guests []Guest  `json:"guests,omitempty"` // that ran
+	VMs    []string `json:"vms,omitempty"`    // ids of all existing VMs
+	Failed []string `json:"failed,omitempty"` // checks of the doctor that failed before
 
 	BootID    string    `json:"boot_id"`  // of the host
 	Attempts  int       `json:"attempts"` // how many updaters have started on it
@@ -164,7 +168,7 @@ func (j Journal) Validate() error {
 	case j.Attempts < 0 || j.BootID == "" || j.StartedAt.IsZero():
 		return errors.New("its start is missing")
 	}
-	return errors.Join(j.validFiles(), j.validGuests())
+	return errors.Join(j.validFiles(), commands.Check(j.Commands), j.validGuests())
 }
 
 func (j Journal) validFiles() error {

@@ -41,7 +41,7 @@ var Table = []Row{
 	{Switching, "the link `current` is pointed at the new version", []State{Starting, RollingBack}},
 	{Starting, "the root helper is restarted, if it was not, then the daemon is started", []State{Probing, RollingBack}},
 	{Probing, "the new version has to prove itself", []State{Committing, RollingBack}},
-	{Committing, "the install record is written, older versions are removed", []State{Done}},
+	{Committing, "the install record is written, commands that the new version adds are linked, older versions are removed", []State{Done}},
 	{Done, "the update has ended", nil},
 	{RollingBack, "link, units and store are restored, and both daemons are started again", []State{RolledBack, Committing}},
 	{RolledBack, "the update has ended, and everything is as before it", nil},

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/commands"
 	"banger/internal/host/execx"
 	"banger/internal/paths"
 	"banger/internal/update/release"
@@ -174,6 +175,31 @@ func (p Programs) BackUp(ctx context.Context, dir, name string) error {
 func (p Programs) Restore(ctx context.Context, dir, name string) error {
 	_, err := p.bangerd(ctx, storeTimeout, dir, "--restore-store", name)
 	return err
+}
+
+// exitUsage is the status of a command that does not exist.
+const exitUsage = 2
+
+// Commands asks a version for the names of its links on PATH. It runs as root, like Files: root makes them. A
+// version from before there was the question answers with none.
+func (p Programs) Commands(ctx context.Context, dir string) ([]string, error) {
+	p.Owner = nil
+	out, err := p.run(ctx, checkTimeout, filepath.Join(dir, "banger"), "update-commands")
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == exitUsage {
+		return nil, nil
+	}
+	var names []string
+	if err == nil {
+		err = json.Unmarshal(out, &names)
+	}
+	if err == nil {
+		err = commands.Check(names)
+	}
+	if err != nil {
+		return nil, api.Errorf(api.KindUnsupported, "cannot use the new version: it does not list its commands: %w", err)
+	}
+	return names, nil
 }
 
 // Files asks a version for its unit files, by path. Root writes them, so the program

@@ -3,6 +3,7 @@ package programs
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -140,5 +141,33 @@ func TestTheOwnerDoesNotSayTheVersion(t *testing.T) {
 	p := Programs{System: true, Owner: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	if got, err := p.Version(t.Context(), dir); err != nil || got != "v0.0.0" {
 		t.Errorf("%s, %v", got, err)
+	}
+}
+
+func TestCommandsOfAProgram(t *testing.T) {
+	for name, c := range map[string]struct {
+		script string
+		want   []string
+		fails  bool
+	}{
+		"one":                   {`[ "$*" = update-commands ] && echo '["banger"]'`, []string{"banger"}, false},
+		"more":                  {`echo '["banger","git-remote-banger"]'`, []string{"banger", "git-remote-banger"}, false},
+		"an older version":      {"echo 'unknown command' >&2; exit 2", nil, false},
+		"another's name":        {`echo '["banger","ls"]'`, nil, true},
+		"a path":                {`echo '["../banger"]'`, nil, true},
+		"nothing":               {"", nil, true},
+		"something else":        {"echo banger", nil, true},
+		"more than that":        {`echo '["banger"] []'`, nil, true},
+		"a failure":             {"exit 1", nil, true},
+		"a failure with output": {`echo '["banger"]'; exit 3`, nil, true},
+		"too much":              {"head -c 2000000 /dev/zero", nil, true},
+	} {
+		got, err := Programs{}.Commands(t.Context(), script(t, "banger", c.script))
+		if !slices.Equal(got, c.want) || (err != nil) != c.fails {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+		if c.fails && err != nil && api.KindOf(err) != api.KindUnsupported {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

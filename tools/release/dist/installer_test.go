@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"banger/internal/commands"
 	"banger/internal/update/release"
 )
 
@@ -166,6 +167,9 @@ lib/banger/versions/v1.2.3/bangerd-root
 
 func (p *place) isInstalled() {
 	p.Helper()
+	if missing := commands.Unlinked(filepath.Join(p.prefix, "bin"), commands.Names); len(missing) > 0 {
+		p.Errorf("not linked: %v", missing) // the doctor would say so
+	}
 	if diff := cmp.Diff(installed, p.tree()); diff != "" {
 		p.Error(diff)
 	}
