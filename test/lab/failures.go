@@ -45,6 +45,9 @@ func (f *failures) add(err error, fault bool) {
 // count, at most three times, unless the same failure occurs twice.
 func (f *failures) enough() bool { return f.most > 1 || f.tries >= 2+min(f.faults, 3) }
 
+// excused reports whether the emulated processor was at fault in each try.
+func (f *failures) excused() bool { return f.faults == f.tries }
+
 // verdict describes how the scenario failed.
 func (f *failures) verdict() string {
 	text := f.way()

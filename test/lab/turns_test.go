@@ -115,6 +115,32 @@ func TestTally(t *testing.T) {
 	}
 }
 
+// TestTime: after its time a run begins nothing more, and says so.
+func TestTime(t *testing.T) {
+	turn := Turn{}
+	for name, x := range map[string]struct {
+		time time.Time
+		want string
+	}{
+		"no limit": {time.Time{}, ""},
+		"before":   {time.Now().Add(time.Hour), ""},
+		"after":    {time.Now().Add(-time.Second), "NOT RUN: the time for this run of the lab is over"},
+	} {
+		if got := (Suite{Time: x.time}).skips(turn); got != x.want {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	var f failures
+	f.add(errors.New("the VM has stopped"), true)
+	if !f.excused() {
+		t.Error("the emulated processor was at fault, and the scenario is not excused")
+	}
+	f.add(errors.New("it hangs"), false)
+	if f.excused() {
+		t.Error("a failure that nobody explains is excused")
+	}
+}
+
 // TestList: every scenario, a line each, and how many a further pair costs.
 func TestList(t *testing.T) {
 	var out strings.Builder
