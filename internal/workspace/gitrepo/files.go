@@ -61,7 +61,7 @@ func (r *Repo) Files(ctx context.Context, o Select) ([]File, error) {
 
 // listTree lists the work tree of a repository, with those of its submodules.
 func listTree(ctx context.Context, r *Repo, prefix string, o Select) ([]File, error) {
-	s, err := scanRepo(ctx, r, prefix, o, nil)
+	s, err := scanRepo(ctx, r, prefix, o)
 	if err != nil {
 		return nil, err
 	}

@@ -199,6 +199,7 @@ func (r *Repo) Prune(ctx context.Context, vm string, keep int, own func(Commit) 
 // WithModules returns the repositories of all submodules, and this one as the last.
 func (r *Repo) WithModules(ctx context.Context) ([]*Repo, error) {
 	s := newScan(r)
+	s.changed = map[string]bool{} // no file is looked at
 	if err := s.tracked(ctx); err != nil {
 		return nil, err
 	}

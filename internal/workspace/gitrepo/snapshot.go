@@ -163,7 +163,7 @@ func (s *snapshot) attempt(ctx context.Context, r *Repo, prefix string, first bo
 		return "", nil, err
 	}
 	env := []string{"GIT_INDEX_FILE=" + index}
-	list, err := scanRepo(ctx, r, prefix, s.opts, env)
+	list, err := scanChanges(ctx, r, prefix, s.opts, env)
 	if err != nil {
 		return "", nil, err
 	}
