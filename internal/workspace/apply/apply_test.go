@@ -246,6 +246,29 @@ func TestLineEndsAndFilters(t *testing.T) {
 	}
 }
 
+// TestAttributesOutsideOfASparseCheckout: .gitattributes files that the work tree does not have count as they
+// are in the snapshot, those of all directories above a file.
+func TestAttributesOutsideOfASparseCheckout(t *testing.T) {
+	attributes := []string{":odd/sub/.gitattributes", ":odd/.gitattributes"}
+	fx := ship(t, map[string]string{
+		attributes[0]: "*.txt eol=crlf\n", attributes[1]: "*.txt text\n*.md text eol=crlf\n",
+		":odd/sub/a.txt": "1\r\n", ":odd/sub/b.md": "1\r\n", "c.txt": "1\n",
+	})
+	for _, name := range attributes {
+		fx.repo.Run(t, "--literal-pathspecs", "update-index", "--skip-worktree", name)
+		if err := os.Remove(filepath.Join(fx.repo.Dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fx.edit(t, ":odd/sub/a.txt", "2\r\n")
+	fx.edit(t, ":odd/sub/b.md", "2\r\n")
+	fx.edit(t, "c.txt", "2\n")
+	if _, err := apply.Apply(ctx, fx.repo, fx.request(t)); err != nil {
+		t.Fatal(err)
+	}
+	wantFiles(t, "applied", fx.files(t), map[string]string{":odd/sub/a.txt": "2\r\n", ":odd/sub/b.md": "2\r\n", "c.txt": "2\n"})
+}
+
 // TestNamesOfAnyBytes: they survive the journal.
 func TestNamesOfAnyBytes(t *testing.T) {
 	odd := "\xff\xfe <\u2028>\n"
