@@ -45,7 +45,7 @@ const MaxDirs = 4096
 // Events are gathered until none has come for quiet, and no longer than longest after the first.
 // A build writes hundreds of files in 100 ms, which are then one event.
 const (
-	quiet   = 30 * time.Millisecond
+	quiet   = 10 * time.Millisecond
 	longest = 200 * time.Millisecond
 )
 

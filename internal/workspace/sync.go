@@ -94,6 +94,9 @@ func (w *Workspace) sync(ctx context.Context, g SyncGuest, s Shipment, r SyncReq
 		return SyncResult{}, err
 	}
 	repo := objects.Remember(w.Repo)
+	if r.Changes != nil && r.Changes.Known() { // while the guest lists its files
+		defer repo.Ahead(ctx, s.Commit, s.Agreed())()
+	}
 	collected, err := w.collectSynced(ctx, g, s, repo, included, r.Changes)
 	if err != nil {
 		return SyncResult{}, err

@@ -80,34 +80,16 @@ func (r *Repo) series(ctx context.Context, vm string) ([]recorded, error) {
 	return all, nil
 }
 
-// commit returns a commit of the series.
-func (r *Repo) commit(ctx context.Context, vm string, n int) (Commit, error) {
-	series, err := r.series(ctx, vm)
-	for _, c := range series {
-		if c.N == n {
-			return c.Commit, nil
-		}
-	}
-	if err == nil {
-		err = api.Errorf(api.KindConflict, "%s%d was removed while it was made", refs(vm), n)
-	}
-	return Commit{}, err
-}
-
-// Record gives a commit that exists the next name of a VM's series.
-func (r *Repo) Record(ctx context.Context, vm, commit string) (Commit, error) {
+// Record gives a commit that exists the next name of a VM's series, and returns its number.
+func (r *Repo) Record(ctx context.Context, vm, commit string) (int, error) {
 	if err := checkVM(vm); err != nil {
-		return Commit{}, err
+		return 0, err
 	}
 	id, err := r.line(ctx, "rev-parse", "-q", "--verify", "--end-of-options", commit+"^{commit}")
 	if err != nil {
-		return Commit{}, api.Errorf(api.KindNotFound, "%s has no commit %.60q: %w", r.top, commit, err)
+		return 0, api.Errorf(api.KindNotFound, "%s has no commit %.60q: %w", r.top, commit, err)
 	}
-	n, err := claim(ctx, vm, []made{{r, id}})
-	if err != nil {
-		return Commit{}, err
-	}
-	return r.commit(ctx, vm, n)
+	return claim(ctx, vm, []made{{r, id}})
 }
 
 // spoiled is how many numbers are passed over that are not taken and still cannot be had: a git

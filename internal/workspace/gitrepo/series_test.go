@@ -30,8 +30,11 @@ func TestSeries(t *testing.T) {
 	if len(old) != 10 || len(all) != 2 || all[0].N != 11 || all[1].N != 12 {
 		t.Errorf("pruned %v, left %v", old, all)
 	}
-	if next, err := r.Record(t.Context(), "dev", "HEAD~1"); err != nil || next.N != 13 || next.Message != "first" {
-		t.Errorf("the next is %+v (%v)", next, err)
+	if next, err := r.Record(t.Context(), "dev", "HEAD~1"); err != nil || next != 13 {
+		t.Errorf("the next is %d (%v)", next, err)
+	}
+	if all, err := r.Snapshots(t.Context(), "dev"); err != nil || len(all) != 3 || all[2].N != 13 || all[2].Message != "first" {
+		t.Errorf("recorded are %+v (%v)", all, err)
 	}
 	if _, err := r.Prune(t.Context(), "dev", 0, nil); err != nil {
 		t.Error(err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"banger/internal/workspace/objects"
@@ -73,8 +74,14 @@ func TestRemember(t *testing.T) {
 	if !has("HEAD", "b") || has(first, "b") {
 		t.Error("HEAD's tree is that of another commit")
 	}
-	if counting.n != 5 { // four times HEAD's
-		t.Errorf("git ran %d times", counting.n)
+	second := strings.TrimSpace(r.Run(t, "rev-parse", "HEAD"))
+	wait := repo.Ahead(ctx, first, second, second)
+	if !has(second, "b") {
+		t.Error("what is read ahead lacks a file")
+	}
+	wait()
+	if n := counting.n.Load(); n != 6 { // four times HEAD's
+		t.Errorf("git ran %d times", n)
 	}
 	if _, err := objects.Tree(ctx, repo, strings.Repeat("1", len(first))); err == nil {
 		t.Error("a commit that does not exist has a tree")
@@ -83,11 +90,11 @@ func TestRemember(t *testing.T) {
 
 type counting struct {
 	objects.WorkTree
-	n int
+	n atomic.Int64
 }
 
 func (c *counting) Git(ctx context.Context, env []string, stdin io.Reader, args ...string) ([]byte, error) {
-	c.n++
+	c.n.Add(1)
 	return c.WorkTree.Git(ctx, env, stdin, args...)
 }
 

@@ -3,6 +3,7 @@ package objects
 import (
 	"context"
 	"strings"
+	"sync"
 )
 
 // WorkTree is a repository with a work tree.
@@ -12,14 +13,26 @@ type WorkTree interface {
 }
 
 // Remembering is a repository of which each tree is read once. It is for one piece of work: a commit
-// that is removed later would still be found. Only one goroutine uses it at a time.
+// that is removed later would still be found.
 type Remembering struct {
 	WorkTree
-	trees map[string]map[string]Entry
+	mu    sync.Mutex
+	trees map[string]func() (map[string]Entry, error)
 }
 
 // Remember returns the repository that remembers.
-func Remember(repo WorkTree) *Remembering { return &Remembering{repo, map[string]map[string]Entry{}} }
+func Remember(repo WorkTree) *Remembering {
+	return &Remembering{WorkTree: repo, trees: map[string]func() (map[string]Entry, error){}}
+}
+
+// Ahead begins to read the trees of commits, which Tree then waits for. wait waits until all are read.
+func (r *Remembering) Ahead(ctx context.Context, commits ...string) (wait func()) {
+	var reading sync.WaitGroup
+	for _, commit := range commits {
+		reading.Go(func() { _, _ = r.tree(ctx, commit) }) // who needs it gets the error
+	}
+	return reading.Wait
+}
 
 // isID reports whether a name is that of an object, by SHA-1 or SHA-256, which stays the same.
 func isID(name string) bool {
@@ -27,12 +40,15 @@ func isID(name string) bool {
 }
 
 func (r *Remembering) tree(ctx context.Context, commit string) (map[string]Entry, error) {
-	if known, found := r.trees[commit]; found {
-		return known, nil
+	if !isID(commit) {
+		return tree(ctx, r.WorkTree, commit)
 	}
-	t, err := tree(ctx, r.WorkTree, commit)
-	if err == nil && isID(commit) {
-		r.trees[commit] = t
+	r.mu.Lock()
+	read, known := r.trees[commit]
+	if !known {
+		read = sync.OnceValues(func() (map[string]Entry, error) { return tree(ctx, r.WorkTree, commit) })
+		r.trees[commit] = read
 	}
-	return t, err
+	r.mu.Unlock()
+	return read()
 }

@@ -56,6 +56,13 @@ func (c *Changes) Lost() {
 	c.watched = false
 }
 
+// Known reports whether Take has directories to return: something has changed in them.
+func (c *Changes) Known() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.dirs) > 0
+}
+
 // Take returns the directories in which something may have changed since the last time, sorted. ok
 // is false if everything is to be listed.
 func (c *Changes) Take() (dirs []string, ok bool) {
