@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -142,6 +143,48 @@ func TestEditsGoBothWays(t *testing.T) {
 	s.same()
 	if got := s.git("status", "--porcelain", "two"); !strings.Contains(got, "two") {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestAfterWhatWasPlaced: what was just written to the guest is no work for the next pass, unless it says
+// what git ignores.
+func TestAfterWhatWasPlaced(t *testing.T) {
+	s := newSynced(t, map[string]string{"a": "a\n"})
+	commands := s.countGit()
+	s.sync("")
+	commands()
+	s.sync("")
+	idle := commands()
+	for _, name := range []string{"a", "new/b", ".GitIgnore", "new/.gitignore"} {
+		s.onHost(name, "*.o\n")
+		s.want(name, s.sync(""), "> "+name)
+		commands()
+		s.want("then", s.sync(""))
+		light := !strings.EqualFold(filepath.Base(name), ".gitignore")
+		if n := commands(); (n <= idle) != light {
+			t.Errorf("after %s git ran %d times, and %d if nothing had been written", name, n, idle)
+		}
+	}
+}
+
+// countGit returns a function that says how often git ran since it was called last.
+func (s *synced) countGit() func() int {
+	s.t.Helper()
+	git, err := exec.LookPath("git")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	dir := s.t.TempDir()
+	log := filepath.Join(dir, "log")
+	script := fmt.Sprintf("#!/bin/sh\necho >> '%s'\nexec '%s' \"$@\"\n", log, git)
+	if err := os.WriteFile(filepath.Join(dir, "git"), []byte(script), 0o700); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	return func() int {
+		lines, _ := os.ReadFile(log)
+		_ = os.Remove(log)
+		return len(lines)
 	}
 }
 

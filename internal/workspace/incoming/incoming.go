@@ -70,8 +70,8 @@ type State struct {
 	// Placed are files that were written to the guest after that, as a directory of it listed them
 	// right then. One whose mtime is older than its ctime has not changed without another mtime.
 	Placed map[string]bool
-	// Whole says that the commit is what an import made of all entries. Files that were placed
-	// since may have changed which others git ignores.
+	// Whole says that the commit is what an import makes of all entries. A .gitignore file that was
+	// placed since may have changed which others git ignores.
 	Whole bool
 	// Gaps says that the guest has paths that the entries do not: see Result.Unknown.
 	Gaps bool

@@ -3,6 +3,7 @@ package treesync
 import (
 	"context"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -34,8 +35,10 @@ func (p *pass) state(commit string) incoming.State {
 	for name := range p.Guest.Placed {
 		s.Placed[name] = true
 	}
+	s.Whole = p.Guest.Whole
 	for _, placed := range p.placed {
 		s.Placed[placed.Path] = placed.Entry.Type != ""
+		s.Whole = s.Whole && !strings.EqualFold(path.Base(placed.Path), ".gitignore") // others count from now on
 	}
 	return s
 }
