@@ -97,7 +97,7 @@ func (s *scan) lists(ctx context.Context, changes bool) (tracked, others []byte,
 	ask(0, &tracked, listTracked...)
 	ask(1, &others, "ls-files", "-z", "--others", "--exclude-standard")
 	if changes {
-		ask(2, &changed, "diff-files", "-z", "--name-only", "--no-ext-diff", "--no-renames", "--no-relative", "--ignore-submodules=all")
+		ask(2, &changed, "diff-files", "-z", "--name-only", "--no-ext-diff", "--no-renames", "--ignore-submodules=all")
 		s.changed = map[string]bool{}
 	}
 	asked.Wait()
