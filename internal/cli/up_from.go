@@ -48,10 +48,13 @@ func (u fromRemote) open(ctx context.Context) error {
 	if err != nil || len(vms) > 0 {
 		return err
 	}
+	p := u.a.std.newProgress()
 	if !u.quiet {
 		u.a.std.note("fetching %s", r)
+		r.Report = p.report
 	}
 	saved, err := w.Renew(ctx, r, u.ship.git())
+	p.done()
 	if err != nil {
 		return err
 	}

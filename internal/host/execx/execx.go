@@ -3,7 +3,7 @@
 package execx
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -149,12 +149,12 @@ type lineWriter struct {
 func (w *lineWriter) Write(p []byte) (int, error) {
 	w.partial = append(w.partial, p...)
 	for {
-		advance, line, _ := bufio.ScanLines(w.partial, false)
-		if advance == 0 {
+		line, rest, whole := cutLine(w.partial)
+		if !whole {
 			break
 		}
 		w.line(string(line))
-		w.partial = w.partial[advance:]
+		w.partial = rest
 	}
 	if len(w.partial) > 64<<10 {
 		w.flush()
@@ -162,9 +162,23 @@ func (w *lineWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// cutLine returns the first line, which ends with a newline, with a carriage return as a program's progress does,
+// or with both, and the rest. Whether a carriage return at the end is followed by a newline is not known yet.
+func cutLine(text []byte) (line, rest []byte, whole bool) {
+	end := bytes.IndexAny(text, "\r\n")
+	if end < 0 || text[end] == '\r' && end+1 == len(text) {
+		return text, nil, false
+	}
+	rest = text[end+1:]
+	if text[end] == '\r' && rest[0] == '\n' {
+		rest = rest[1:]
+	}
+	return text[:end], rest, true
+}
+
 func (w *lineWriter) flush() {
 	if len(w.partial) > 0 {
-		w.line(string(w.partial))
+		w.line(strings.TrimSuffix(string(w.partial), "\r"))
 		w.partial = nil
 	}
 }

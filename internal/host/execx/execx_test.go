@@ -1,6 +1,10 @@
 package execx
 
 import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"banger/api"
@@ -18,5 +22,27 @@ func TestAFullDiskIsRecognised(t *testing.T) {
 		if api.KindOf(err) != want {
 			t.Errorf("%q is of kind %s: %v", text, api.KindOf(err), err)
 		}
+	}
+}
+
+// TestLines: of standard error as it comes, also of programs that show progress, however it is cut.
+func TestLines(t *testing.T) {
+	const text = "one\r\n\n50%\r100%\r done\nlast\r"
+	want := []string{"one", "", "50%", "100%", " done", "last"}
+	for size := range len(text) {
+		var got []string
+		w := lineWriter{each: func(line string) { got = append(got, line) }}
+		for chunk := range slices.Chunk([]byte(text), size+1) {
+			fmt.Fprint(&w, string(chunk))
+		}
+		w.flush()
+		if !slices.Equal(got, want) {
+			t.Errorf("in chunks of %d: %q", size+1, got)
+		}
+	}
+	var got bytes.Buffer
+	err := Run(t.Context(), Cmd{Name: "sh", Args: []string{"-c", `printf '1\r2\r' >&2`}, Stderr: func(line string) { got.WriteString(line + ";") }})
+	if err != nil || strings.TrimSuffix(got.String(), ";") != "1;2" {
+		t.Errorf("%q (%v)", got.String(), err)
 	}
 }

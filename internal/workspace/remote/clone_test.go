@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"banger/api"
+	"banger/internal/workspace/gitrepo"
 )
 
 // TestMake: the default branch, a branch, a tag, a reference and a commit, with as much history as
@@ -55,6 +56,33 @@ func TestMake(t *testing.T) {
 	}
 }
 
+// TestProgress: a clone and a fetch say how much they have of how much.
+func TestProgress(t *testing.T) {
+	dir := newRepo(t)
+	var last api.Progress
+	whole := func(what string) {
+		t.Helper()
+		if last.Message != "receiving objects" && last.Message != "resolving deltas" || last.Total == 0 || last.Done != last.Total {
+			t.Errorf("the last of a %s is %+v", what, last)
+		}
+		last = api.Progress{}
+	}
+	for _, ref := range []string{"", "#" + git(t, dir, "rev-parse", "trunk~2")} {
+		r := parsed(t, "file://"+dir+ref)
+		r.Report = func(p api.Progress) { last = p }
+		must(t, Make(t.Context(), r, filepath.Join(t.TempDir(), "w", "clone"), 0))
+		whole("clone of " + ref)
+	}
+	m := makeClone(t, "file://"+dir, 1)
+	must(t, os.WriteFile(filepath.Join(dir, "more"), []byte("more\n"), 0o600))
+	git(t, dir, "add", "more")
+	git(t, dir, "commit", "-q", "-m", "more")
+	m.r.Report = func(p api.Progress) { last = p }
+	_, err := m.renew(gitrepo.GitOptions{})
+	must(t, err)
+	whole("fetch")
+}
+
 // TestMakeRefuses says what git said, and what to type.
 func TestMakeRefuses(t *testing.T) {
 	dir := newRepo(t)
@@ -84,9 +112,14 @@ func TestMakeRefuses(t *testing.T) {
 		{"https://host.invalid/x", "host.invalid", "git ls-remote"},
 	} {
 		clone := filepath.Join(t.TempDir(), "w", "clone")
-		err := Make(t.Context(), parsed(t, c.text), clone, 1)
+		r := parsed(t, c.text)
+		err := Make(t.Context(), r, clone, 1)
 		checkError(t, err, api.KindInvalid, c.want, c.hint)
 		checkNothing(t, clone)
+		r.Report = func(api.Progress) {}
+		if loud := Make(t.Context(), r, clone, 1); loud == nil || loud.Error() != err.Error() {
+			t.Errorf("with progress it is %v, and %v without", loud, err)
+		}
 	}
 }
 

@@ -24,6 +24,8 @@ type Remote struct {
 	URL string
 	// Ref is a branch, a tag, a reference or the id of a commit; empty: the default branch.
 	Ref string
+	// Report, unless nil, is told how far a transfer is.
+	Report api.Report
 	// user and password are those of the URL that was given.
 	user, password string
 }
