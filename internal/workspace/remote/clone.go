@@ -140,7 +140,7 @@ func (r Remote) loudness() string {
 }
 
 func (r Remote) git(ctx context.Context, dir string, args ...string) ([]byte, error) {
-	return gitrepo.Reach(ctx, dir, r.environ(), r.Report, slices.Concat(settings, args)...)
+	return gitrepo.Reach(ctx, dir, r.environ(), r.heard, slices.Concat(settings, args)...)
 }
 
 // commit returns the id of the commit that a name stands for.

@@ -1,4 +1,4 @@
-package gitrepo
+package remote
 
 import (
 	"regexp"
@@ -15,15 +15,17 @@ var transferring = regexp.MustCompile(`^(Receiving objects|Resolving deltas): +\
 // chatter begins the other lines of a git that is not quiet: they are no part of an error.
 var chatter = regexp.MustCompile(`^(Cloning into |From |POST git-|Unpacking objects: | \* |remote: (Enumerating|Counting|Compressing) objects: |remote: Total )`)
 
-// transferred reports a line of git's if it says how far a transfer is, and says whether that is all the line
-// is good for.
-func transferred(line string, report api.Report) bool {
+// heard reports a line of git's if it says how far a transfer is, and returns whether it is no part of an error.
+func (r Remote) heard(line string) bool {
+	if r.Report == nil {
+		return false
+	}
 	m := transferring.FindStringSubmatch(line)
 	if m == nil {
 		return chatter.MatchString(line)
 	}
 	done, _ := strconv.ParseInt(m[2], 10, 64)
 	total, _ := strconv.ParseInt(m[3], 10, 64)
-	report(api.Progress{Step: "transfer", Message: strings.ToLower(m[1]), Done: done, Total: total})
+	r.Report(api.Progress{Step: "transfer", Message: strings.ToLower(m[1]), Done: done, Total: total})
 	return true
 }
