@@ -16,8 +16,6 @@ import (
 // run as processes of their own: the test program starts itself as all of them.
 func TestMain(m *testing.M) {
 	fakes.Become()
-	// Sessions wait most of the time: with three for each processor they take half as long.
-	_ = flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0)))
 	programs := fakes.Programs()
 	bangerd := programs["bangerd"]
 	programs["bangerd"] = func() {
@@ -25,5 +23,18 @@ func TestMain(m *testing.M) {
 		bangerd()
 	}
 	programs["testport"] = func() { os.Exit(testPort(os.Args[1:])) }
-	testscript.Main(m, programs)
+	testscript.Main(sessions{m}, programs)
+}
+
+// sessions are run as tests.
+type sessions struct{ *testing.M }
+
+// Run runs them, and in short three at a time for each processor: they wait most of the time, and take half as
+// long so. Otherwise the sessions with real guests run beside them, which need the processors.
+func (s sessions) Run() int {
+	flag.Parse()
+	if testing.Short() {
+		_ = flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0)))
+	}
+	return s.M.Run()
 }
