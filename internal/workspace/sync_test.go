@@ -146,8 +146,8 @@ func TestEditsGoBothWays(t *testing.T) {
 	}
 }
 
-// TestAfterWhatWasPlaced: what was just written to the guest is no work for the next pass, unless it says
-// what git ignores.
+// TestAfterWhatWasPlaced: the next pass does not compare again what was just written to the guest, unless
+// that says what git ignores.
 func TestAfterWhatWasPlaced(t *testing.T) {
 	s := newSynced(t, map[string]string{"a": "a\n"})
 	commands := s.countGit()

@@ -26,11 +26,11 @@ func TestMain(m *testing.M) {
 	testscript.Main(sessions{m}, programs)
 }
 
-// sessions are run as tests.
+// sessions is testing.M, with more sessions at a time in short.
 type sessions struct{ *testing.M }
 
-// Run runs them, and in short three at a time for each processor: they wait most of the time, and take half as
-// long so. Otherwise the sessions with real guests run beside them, which need the processors.
+// Run runs the sessions. With -short, three run at a time for each processor: they wait most of the time, and so take
+// half as long. Without it the sessions with real guests run at the same time, which need the processors.
 func (s sessions) Run() int {
 	flag.Parse()
 	if testing.Short() {

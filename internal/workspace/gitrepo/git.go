@@ -47,8 +47,8 @@ type command struct {
 	stdin io.Reader
 	args  []string
 	asks  bool // execx.Cmd.Asks
-	// heard, unless nil, returns true of a line of standard error that is no part of an error.
-	heard func(line string) bool
+	// skip, unless nil, is called with each line of standard error, and returns true if errors do not quote it.
+	skip func(line string) bool
 }
 
 // run returns what git writes to standard output.
@@ -60,7 +60,7 @@ func (c command) run(ctx context.Context) ([]byte, error) {
 		Args: slices.Concat(safe, c.args),
 		Env:  slices.Concat(environment(), c.env),
 		Stderr: func(line string) {
-			if c.heard != nil && c.heard(line) {
+			if c.skip != nil && c.skip(line) {
 				return
 			}
 			if line = printable(line); line != "" && !strings.HasPrefix(line, "hint:") {
@@ -156,16 +156,16 @@ var reaching = []string{
 }
 
 // Reach runs a git command in a directory, whether that is in a repository or not, which connects to
-// another host as the user, and may ask the user for a password. heard is called with each line of git's
-// standard error, and returns true if it is no part of an error. It is as Repo.Git otherwise.
-func Reach(ctx context.Context, dir string, env []string, heard func(line string) bool, args ...string) ([]byte, error) {
+// another host as the user, and may ask the user for a password. skip is called with each line of git's
+// standard error, and returns true if errors do not quote it. It is as Repo.Git otherwise.
+func Reach(ctx context.Context, dir string, env []string, skip func(line string) bool, args ...string) ([]byte, error) {
 	own := []string{"GIT_TERMINAL_PROMPT=1"}
 	for _, name := range reaching {
 		if value, set := os.LookupEnv(name); set {
 			own = append(own, name+"="+value)
 		}
 	}
-	return command{dir: dir, env: slices.Concat(own, env), args: args, asks: true, heard: heard}.run(ctx)
+	return command{dir: dir, env: slices.Concat(own, env), args: args, asks: true, skip: skip}.run(ctx)
 }
 
 // line returns the output of a command that prints one line. The line may contain newlines, as

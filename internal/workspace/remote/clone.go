@@ -71,7 +71,7 @@ func (r Remote) clone(ctx context.Context, tree string, commits int) (string, er
 		err = r.take(ctx, tree, commits)
 	} else {
 		args := []string{
-			"clone", r.loudness(), "--no-checkout", "--template=", "--origin=origin",
+			"clone", r.verbosity(), "--no-checkout", "--template=", "--origin=origin",
 			"--single-branch", "--no-tags", "--no-recurse-submodules",
 		}
 		if commits > 0 {
@@ -109,7 +109,7 @@ func (r Remote) take(ctx context.Context, tree string, commits int) error {
 	if object.MatchString(r.Ref) && len(r.Ref) > 40 {
 		format = "sha256"
 	}
-	fetch := []string{"fetch", r.loudness(), "--no-tags"}
+	fetch := []string{"fetch", r.verbosity(), "--no-tags"}
 	if commits > 0 {
 		fetch = append(fetch, "--depth="+strconv.Itoa(commits))
 	}
@@ -131,8 +131,8 @@ func (r Remote) take(ctx context.Context, tree string, commits int) error {
 	return err
 }
 
-// loudness is the option by which git says how far it is, or nothing.
-func (r Remote) loudness() string {
+// verbosity is the option by which git says how far it is, or is quiet.
+func (r Remote) verbosity() string {
 	if r.Report != nil {
 		return "--progress"
 	}
@@ -140,7 +140,7 @@ func (r Remote) loudness() string {
 }
 
 func (r Remote) git(ctx context.Context, dir string, args ...string) ([]byte, error) {
-	return gitrepo.Reach(ctx, dir, r.environ(), r.heard, slices.Concat(settings, args)...)
+	return gitrepo.Reach(ctx, dir, r.environ(), r.skip, slices.Concat(settings, args)...)
 }
 
 // commit returns the id of the commit that a name stands for.

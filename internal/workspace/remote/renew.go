@@ -84,7 +84,7 @@ func (r Remote) move(ctx context.Context, dir string, repo *gitrepo.Repo, s Stat
 
 // fetch gets the newest commit into a clone, and returns it.
 func (r Remote) fetch(ctx context.Context, tree string, o gitrepo.GitOptions) (string, error) {
-	args := []string{"fetch", r.loudness(), "--no-tags"}
+	args := []string{"fetch", r.verbosity(), "--no-tags"}
 	if _, err := os.Stat(filepath.Join(tree, ".git/shallow")); err == nil {
 		switch {
 		case o.History == "full":

@@ -12,11 +12,11 @@ import (
 // (display in git's progress.c).
 var transferring = regexp.MustCompile(`^(Receiving objects|Resolving deltas): +\d+% \((\d+)/(\d+)\)`)
 
-// chatter begins the other lines of a git that is not quiet: they are no part of an error.
+// chatter matches the other lines of a git that is not quiet, which say nothing about a failure.
 var chatter = regexp.MustCompile(`^(Cloning into |From |POST git-|Unpacking objects: | \* |remote: (Enumerating|Counting|Compressing) objects: |remote: Total )`)
 
-// heard reports a line of git's if it says how far a transfer is, and returns whether it is no part of an error.
-func (r Remote) heard(line string) bool {
+// skip reports a line of git's that says how far a transfer is. It returns true if errors do not quote the line.
+func (r Remote) skip(line string) bool {
 	if r.Report == nil {
 		return false
 	}
