@@ -11,7 +11,7 @@ import (
 // 4-sessions-all has the others.
 var Sessions = []string{
 	"vm_list", "vm_start_stop", "vm_logs", "vm_exec", "vm_exec_signals", "vm_shell", "vm_cp",
-	"busybox", "commit", "daemon_killed", "four", "noshell", "interrupt_run", "up", "up_cache", "pause",
+	"busybox", "commit", "daemon_killed", "four", "noshell", "interrupt_run", "up", "up_cache", "up_dockerfile", "pause",
 }
 
 // sessions are scenarios of one session each, so that one whose guest reset itself is

@@ -19,7 +19,7 @@ const (
 	caches   = "it is about the caches of images and kernels, which are the same code in both modes, and counts those of an empty home"
 	clients  = "it needs ssh and its kin in places of their own; the lab's scenarios restart-streams and update-streams have ssh and scp in system mode"
 	stops    = "it stops the VMM, which the owner cannot: in system mode it has a user id of its own"
-	worktree = "the command works on the repository as its user in both modes; system/testdata/up.txtar has the way there and back in system mode, and up_cache.txtar kept setups and remotes"
+	worktree = "the command works on the repository as its user in both modes; system/testdata/up.txtar has the way there and back in system mode, up_cache.txtar kept setups and remotes, and up_dockerfile.txtar a build"
 	command  = "it is about the command alone, which is the same in both modes"
 )
 
@@ -63,12 +63,14 @@ var sessions = []struct {
 	{name: "e2e/testdata/doctor_try.txtar", more: true},
 	{name: "system/testdata/interrupt_run.txtar"},
 	{name: "system/testdata/up.txtar"},
+	{name: "system/testdata/up_dockerfile.txtar"},
 	{name: "system/testdata/up_cache.txtar"},
 
 	{name: "e2e/testdata/up.txtar", not: worktree},
 	{name: "e2e/testdata/sync.txtar", not: worktree},
 	{name: "script/testdata/sync.txtar", not: worktree},
 	{name: "script/testdata/sync_overflow.txtar", not: worktree},
+	{name: "script/testdata/work_fetch_full_disk.txtar", not: worktree},
 	{name: "script/testdata/work_prune.txtar", not: worktree},
 	{name: "e2e/testdata/up_dockerfile.txtar", not: worktree},
 	{name: "script/testdata/up_twice.txtar", not: worktree},

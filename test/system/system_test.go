@@ -24,6 +24,7 @@ memory = "256M"
 disk = "128M"
 boot_timeout = "3m"
 grace = "1m"
+builder_image = "builder"
 `
 
 // TestMain runs the tests as the installation's owner.

@@ -91,6 +91,9 @@ func (c command) failure(err error, lines []string) error {
 		return api.Errorf(api.KindDenied, "git refuses the repository at %s, because it belongs to another user (%w)", c.dir, exit).
 			WithHint("if you trust it: %s", lines[at])
 	}
+	if slices.ContainsFunc(lines, saysFatal) { // what it warned of before did not end it
+		lines = slices.DeleteFunc(lines, func(l string) bool { return strings.HasPrefix(l, "warning:") })
+	}
 	lines = lines[max(0, len(lines)-maxLines):]
 	failed := api.Errorf(api.KindOf(err), "git %s failed (%w): %s", c.name(), exit, strings.Join(lines, "; "))
 	if failed.Kind == api.KindNoSpace {
@@ -98,6 +101,9 @@ func (c command) failure(err error, lines []string) error {
 	}
 	return failed
 }
+
+// saysFatal reports whether a line says why git ended.
+func saysFatal(line string) bool { return strings.HasPrefix(line, "fatal:") }
 
 // name is the command, without the settings before it.
 func (c command) name() string {
