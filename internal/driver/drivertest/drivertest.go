@@ -56,6 +56,9 @@ func Run(t *testing.T, h Harness) {
 		{"CancelledStartLeavesNothing", testCancelled},
 		{"TwoMachinesAreStrangers", testStrangers},
 		{"PauseAndResume", testPause},
+		{"SaveAndRestore", testSaved},
+		{"FailedSaveLeavesItRunning", testFailedSave},
+		{"WhatDoesNotFitIsNotRestored", testMisfits},
 		{"NothingLeaks", testLeaks},
 	}
 	for _, test := range tests {

@@ -8,6 +8,7 @@ import (
 
 	"banger/internal/disk"
 	"banger/internal/driver"
+	"banger/internal/driver/qemu/migration"
 	"banger/internal/guest/agentproto"
 	"banger/internal/guest/guestnet"
 	"banger/internal/paths"
@@ -35,23 +36,48 @@ func Args(s driver.Spec, accel string, files Files) []string {
 	args := machineArgs(accel)
 	args = append(args, "-name", nameArg(s.ID), "-chardev", consoleArg(s.Dir))
 	args = append(args, bootArgs(s)...)
-	args = append(args, channelArgs(files)...)
-	args = append(args, diskArgs(s, "file")...)
+	return append(args, deviceArgs(s, files)...)
+}
+
+// deviceArgs return the arguments for the devices.
+func deviceArgs(s driver.Spec, files Files) []string {
+	args := append(channelArgs(files), diskArgs(s, "file")...)
 	if s.NoNetwork {
 		return args
 	}
 	return append(args, networkArgs(s.Isolated)...)
 }
 
+// RestoreArgs returns the arguments of a QEMU that continues a saved machine, whose memory is the file
+// ram: those of Args, without what the guest has booted from long since. The memory is mapped privately, so
+// the file does not change. The machine stands still (-S), and its state is loaded by the monitor.
+// -incoming comes early, as what isRestored looks at.
+func RestoreArgs(s driver.Spec, accel string, files Files, ram string) []string {
+	args := machineArgs(accel)
+	args = append(args, "-name", nameArg(s.ID), "-chardev", consoleArg(s.Dir))
+	args = append(args, "-S", "-incoming", "defer")
+	args = append(args, sizeArgs(s)...)
+	args = append(args,
+		"-object", fmt.Sprintf("memory-backend-file,id=%[1]s,size=%[2]dB,share=off,mem-path=%[3]s", migration.MemoryBlock, s.MemoryBytes, escape(ram)),
+		"-machine", "memory-backend="+migration.MemoryBlock)
+	return append(args, deviceArgs(s, files)...)
+}
+
+// isRestored reports whether a command line is one of RestoreArgs.
+func isRestored(args []string) bool { return optionIs(args, "-incoming", "defer") }
+
+// sizeArgs return the arguments for the machine's size.
+func sizeArgs(s driver.Spec) []string {
+	return []string{"-smp", strconv.Itoa(s.VCPUs), "-m", fmt.Sprintf("size=%dB", s.MemoryBytes)}
+}
+
 // bootArgs return the arguments for the machine's size and what it boots.
 func bootArgs(s driver.Spec) []string {
-	return []string{
-		"-smp", strconv.Itoa(s.VCPUs),
-		"-m", fmt.Sprintf("size=%dB", s.MemoryBytes),
+	return append(sizeArgs(s),
 		"-kernel", s.Kernel,
 		"-initrd", s.Initramfs,
-		"-append", strings.TrimSpace("console=ttyS0 " + s.Cmdline),
-	}
+		"-append", strings.TrimSpace("console=ttyS0 "+s.Cmdline),
+	)
 }
 
 // channelArgs connect the serial console, the monitor and the agent's channel.

@@ -30,6 +30,7 @@ func TestArgs(t *testing.T) {
 		"kvm":       Args(plainSpec(), KVM, Files{QMP: 3, Agent: 4}),
 		"tcg":       Args(plainSpec(), TCG, Files{QMP: 3, Agent: 4}),
 		"odd-names": Args(odd, TCG, Files{QMP: 3, Agent: 4}),
+		"restored":  RestoreArgs(plainSpec(), TCG, Files{QMP: 3, Agent: 4}, "/vms/a,b/saved/ram"),
 	} {
 		golden.Check(t, name+".golden", strings.Join(args, "\n")+"\n")
 	}
@@ -56,6 +57,10 @@ func TestBelongsTo(t *testing.T) {
 		if is {
 			t.Errorf("%s: taken for the VM's", name)
 		}
+	}
+	restored := append([]string{"qemu"}, RestoreArgs(s, KVM, Files{}, "/ram")...)
+	if !belongsTo(s.ID, s.Dir)(restored) || !isRestored(restored) || isRestored(args) {
+		t.Errorf("a restored VM is not recognized, or one that is none is")
 	}
 	if got := accelOf(args); got != KVM {
 		t.Errorf("accelerator %q", got)

@@ -9,6 +9,7 @@ import (
 // machine is a running QEMU.
 type machine struct {
 	*vmproc.Machine
+	driver *Driver
 }
 
 // Pause implements driver.Pauser.

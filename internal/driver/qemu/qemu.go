@@ -44,6 +44,8 @@ type Driver struct {
 
 	mu    sync.Mutex // held during a probe, so that there is only one
 	known *result    // what the cache file holds; nil: not read yet
+
+	digests digests
 }
 
 // New returns the driver.

@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // qmpLine bounds a line of the monitor, in bytes. QEMU holds guest memory and is what a hostile
@@ -19,14 +22,20 @@ const qmpLine = 256 << 10
 type qmp struct {
 	conn  net.Conn
 	lines *bufio.Scanner
+	// migration is the last state of a migration that an event has reported (MigrationStatus of the
+	// QMP reference). QEMU reports it only with the capability "events".
+	migration string
 }
 
 // qmpMessage is any message of QEMU's: a greeting, an event, a response.
 type qmpMessage struct {
 	Greeting json.RawMessage `json:"QMP"`
 	Event    string          `json:"event"`
-	Return   json.RawMessage `json:"return"`
-	Error    *struct {
+	Data     struct {
+		Status string `json:"status"`
+	} `json:"data"`
+	Return json.RawMessage `json:"return"`
+	Error  *struct {
 		Class       string `json:"class"`
 		Description string `json:"desc"`
 	} `json:"error"`
@@ -79,6 +88,11 @@ func (q *qmp) bounded(ctx context.Context, do func() error) error {
 }
 
 func (q *qmp) command(name string, arguments, result any) error {
+	return q.commandWith(name, arguments, nil, result)
+}
+
+// commandWith passes a descriptor with the command (SCM_RIGHTS, unix(7)), unless file is nil.
+func (q *qmp) commandWith(name string, arguments any, file *os.File, result any) error {
 	line, err := json.Marshal(struct {
 		Execute   string `json:"execute"`
 		Arguments any    `json:"arguments,omitempty"`
@@ -86,7 +100,7 @@ func (q *qmp) command(name string, arguments, result any) error {
 	if err != nil {
 		return err
 	}
-	if _, err := q.conn.Write(append(line, '\n')); err != nil {
+	if err := q.send(append(line, '\n'), file); err != nil {
 		return err
 	}
 	for {
@@ -107,6 +121,24 @@ func (q *qmp) command(name string, arguments, result any) error {
 	}
 }
 
+func (q *qmp) send(line []byte, file *os.File) error {
+	if file == nil {
+		_, err := q.conn.Write(line)
+		return err
+	}
+	conn, ok := q.conn.(*net.UnixConn)
+	if !ok {
+		return errors.New("the monitor takes no descriptors")
+	}
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sent error
+	err = raw.Control(func(fd uintptr) { _, _, sent = conn.WriteMsgUnix(line, unix.UnixRights(int(fd)), nil) })
+	return errors.Join(err, sent)
+}
+
 func (q *qmp) read() (qmpMessage, error) {
 	if !q.lines.Scan() {
 		if err := q.lines.Err(); err != nil {
@@ -114,7 +146,11 @@ func (q *qmp) read() (qmpMessage, error) {
 		}
 		return qmpMessage{}, io.ErrUnexpectedEOF
 	}
-	return parseQMP(q.lines.Bytes())
+	m, err := parseQMP(q.lines.Bytes())
+	if m.Event == "MIGRATION" {
+		q.migration = m.Data.Status
+	}
+	return m, err
 }
 
 func parseQMP(line []byte) (qmpMessage, error) {

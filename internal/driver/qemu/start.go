@@ -42,7 +42,7 @@ func (d *Driver) Start(ctx context.Context, s driver.Spec) (driver.Machine, erro
 	if accel == TCG {
 		s.Cmdline = d.Clock() + s.Cmdline
 	}
-	p, err := spawn(path, s, accel)
+	p, err := spawn(path, s, func(files Files) []string { return Args(s, accel, files) })
 	if err == nil {
 		err = awaitMonitor(ctx, p, s.Dir)
 	}
@@ -65,7 +65,14 @@ func (d *Driver) Recover(ctx context.Context, id, dir string, handle json.RawMes
 		m.Release()
 		return nil, driver.ErrGone
 	}
-	return machine{m.WithAccel(accelOf(args))}, nil
+	found := machine{m.WithAccel(accelOf(args)), d}
+	if isRestored(args) {
+		if err := found.endUnlessLoaded(ctx); err != nil {
+			m.Release()
+			return nil, err
+		}
+	}
+	return found, nil
 }
 
 // prepare checks what QEMU would not report clearly, and chooses the accelerator.
@@ -116,7 +123,7 @@ func tscArg(khz int64) string {
 }
 
 // spawn starts QEMU with the sockets it is to serve.
-func spawn(path string, s driver.Spec, accel string) (*proc.Process, error) {
+func spawn(path string, s driver.Spec, args func(Files) []string) (*proc.Process, error) {
 	log, err := os.OpenFile(filepath.Join(s.Dir, paths.VMLog), os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, vmproc.HostError("cannot make the VMM's log", err)
@@ -132,7 +139,7 @@ func spawn(path string, s driver.Spec, accel string) (*proc.Process, error) {
 	}
 	p, err := proc.Spawn(proc.Command{
 		Path:  path,
-		Args:  append([]string{path}, Args(s, accel, Files{QMP: 3, Agent: 4})...),
+		Args:  append([]string{path}, args(Files{QMP: 3, Agent: 4})...),
 		Env:   environment,
 		Files: []*os.File{nil, log, log, files[1], files[2]},
 	})

@@ -88,7 +88,6 @@ func (s *splitter) sizes() error {
 	if got := s.blocks[MemoryBlock]; got != s.memory.bytes {
 		return malformed("a memory of %d bytes, not %d", got, s.memory.bytes)
 	}
-	s.firmware = make([]byte, s.blocks[firmwareBlock])
 	return nil
 }
 
@@ -165,15 +164,9 @@ func (s *splitter) page(head, name []byte, at int64, zero bool) error {
 		if err := s.zeroByte(); err != nil {
 			return err
 		}
-		if s.last == firmwareBlock {
-			clear(s.firmware[at : at+PageBytes])
-		}
 		return s.out.WriteByte(0)
 	}
-	content, err := s.copyBytes(PageBytes)
-	if err == nil && s.last == firmwareBlock {
-		copy(s.firmware[at:], content)
-	}
+	_, err := s.copyBytes(PageBytes)
 	return err
 }
 

@@ -43,7 +43,8 @@ type Result struct {
 	StateBytes  int64  // length of the state stream
 	StateSHA256 string // its digest, in hexadecimal
 	DataBytes   int64  // of the memory, without its holes
-	Firmware    string // SHA-256 of the BIOS, in hexadecimal
+	// FirmwareBytes is the length of the BIOS. Its content is in the state stream: it writes into itself.
+	FirmwareBytes int64
 }
 
 // ErrMalformed is the error of a stream that is not one of a microvm machine of the expected size.
@@ -83,7 +84,7 @@ func Split(r io.Reader, state io.Writer, memory io.WriterAt, memoryBytes int64) 
 	}
 	return Result{
 		StateBytes: MaxState - out.left, StateSHA256: hex.EncodeToString(digest.Sum(nil)),
-		DataBytes: s.memory.dataBytes(), Firmware: s.firmwareDigest(),
+		DataBytes: s.memory.dataBytes(), FirmwareBytes: s.blocks[firmwareBlock],
 	}, nil
 }
 
@@ -107,11 +108,10 @@ type splitter struct {
 	out    *bufio.Writer
 	memory *pages
 
-	section  uint32 // the number of the memory's section
-	blocks   map[string]int64
-	last     string // the block of the last record
-	records  int64  // of the memory's pages
-	firmware []byte
+	section uint32 // the number of the memory's section
+	blocks  map[string]int64
+	last    string // the block of the last record
+	records int64  // of the memory's pages
 }
 
 // stream reads all: a header, a configuration, the sections of the memory, and those of the devices,
@@ -195,9 +195,4 @@ func (s *splitter) footer() error {
 		return err
 	}
 	return s.expect32("section's number in its footer", s.section)
-}
-
-func (s *splitter) firmwareDigest() string {
-	sum := sha256.Sum256(s.firmware)
-	return hex.EncodeToString(sum[:])
 }
