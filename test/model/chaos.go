@@ -225,7 +225,7 @@ var vmDir = regexp.MustCompile(`/vms/([0-9a-f]{12})/`)
 
 // vmmOf is the id of the VM whose VMM a process is, empty if it is none.
 func vmmOf(p session.Process) string {
-	if len(p.Args) == 5 && p.Args[1] == "banger-fake-guest" {
+	if len(p.Args) > 4 && p.Args[1] == "banger-fake-guest" {
 		return strings.TrimPrefix(p.Args[2], "id=")
 	}
 	if strings.HasPrefix(filepath.Base(p.Args[0]), "qemu-system-") {

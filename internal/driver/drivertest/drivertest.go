@@ -379,6 +379,9 @@ func testLeaks(t *testing.T, h Harness) {
 			t.Fatal(err)
 		}
 		answers(t, h, m)
+		if m, ok := m.(driver.Saver); ok {
+			saveAndRestore(t, h, d, s, m)
+		}
 		end(t, m)
 	}
 	once() // what is created once and cached is not a leak

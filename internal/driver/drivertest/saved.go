@@ -140,6 +140,20 @@ func testSaved(t *testing.T, h Harness) {
 	}
 }
 
+// saveAndRestore is a round trip without a look at the guest.
+func saveAndRestore(t *testing.T, h Harness, d driver.Driver, s driver.Spec, m driver.Saver) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := m.Save(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+	restored, err := d.(driver.Restorer).Restore(t.Context(), child(t, h, idB, s), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end(t, restored)
+}
+
 func digest(t *testing.T, name string) string {
 	t.Helper()
 	f, err := os.Open(name)

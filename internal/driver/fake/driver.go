@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -90,7 +91,9 @@ func (d *Driver) Start(ctx context.Context, s driver.Spec) (driver.Machine, erro
 			return nil, api.Errorf(api.KindInternal, "cannot start the fake VMM: %w", err)
 		}
 	}
-	p, err := spawn(path, s, d.fault(s.Dir))
+	p, err := spawn(path, s.Dir, guest{
+		id: s.ID, dir: s.Dir, fault: cmp.Or(d.fault(s.Dir), "none"), bootID: rand.Text(), size: sizeOf(s),
+	})
 	if err == nil {
 		err = awaitReady(ctx, p)
 	}
@@ -129,6 +132,11 @@ func (m machine) Pause(ctx context.Context) error {
 	if err := m.Send(syscall.SIGSTOP); err != nil {
 		return err
 	}
+	return m.standsStill(ctx)
+}
+
+// standsStill returns when every thread is stopped.
+func (m machine) standsStill(ctx context.Context) error {
 	for ctx.Err() == nil && running(m.PID()) {
 		time.Sleep(time.Millisecond)
 	}
@@ -171,14 +179,14 @@ type started struct {
 	dir   string
 }
 
-func spawn(path string, s driver.Spec, fault string) (*started, error) {
-	log, err := os.OpenFile(filepath.Join(s.Dir, paths.VMLog), os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
+func spawn(path, dir string, g guest) (*started, error) {
+	log, err := os.OpenFile(filepath.Join(dir, paths.VMLog), os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, vmproc.HostError("cannot make the VMM's log", err)
 	}
 	files := vmproc.Files{log}
 	defer func() { files.Close() }()
-	socket, err := vmproc.Listen(filepath.Join(s.Dir, paths.VMAgentSocket))
+	socket, err := vmproc.Listen(filepath.Join(dir, paths.VMAgentSocket))
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +198,7 @@ func spawn(path string, s driver.Spec, fault string) (*started, error) {
 	files = append(files, tell)
 	p, err := proc.Spawn(proc.Command{
 		Path:  path,
-		Args:  guestArgs(path, s.ID, s.Dir, cmp.Or(fault, "none")),
+		Args:  g.args(path),
 		Env:   os.Environ(),
 		Files: []*os.File{nil, log, log, socket, tell},
 	})
@@ -198,7 +206,7 @@ func spawn(path string, s driver.Spec, fault string) (*started, error) {
 		ready.Close()
 		return nil, vmproc.HostError("cannot start the fake VMM", err)
 	}
-	return &started{Process: p, ready: ready, dir: s.Dir}, nil
+	return &started{Process: p, ready: ready, dir: dir}, nil
 }
 
 // awaitReady returns once the VMM serves its sockets.

@@ -2,12 +2,12 @@ package fake
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -32,13 +32,39 @@ const (
 	readyFD  = 4
 )
 
-func guestArgs(path, id, dir, fault string) []string {
-	return []string{path, guestName, "id=" + id, "dir=" + dir, "fault=" + fault}
+// guestArgCount is how many arguments a fake VMM has, with the program's name.
+const guestArgCount = 8
+
+// guest is what a fake VMM is told.
+type guest struct {
+	id, dir, fault string
+	bootID         string // the guest's: all that its memory holds
+	size           string // of the machine, as sizeOf writes it
+	restored       bool   // the guest stands still at first
+}
+
+func (g guest) args(path string) []string {
+	return []string{
+		path, guestName, "id=" + g.id, "dir=" + g.dir, "fault=" + g.fault,
+		"boot=" + g.bootID, "size=" + g.size, "restored=" + strconv.FormatBool(g.restored),
+	}
+}
+
+// parseGuest reads a command line of guest.args.
+func parseGuest(args []string) (g guest, ok bool) {
+	if len(args) != guestArgCount || args[1] != guestName {
+		return guest{}, false
+	}
+	value := func(i int) string {
+		_, v, _ := strings.Cut(args[i], "=")
+		return v
+	}
+	return guest{value(2), value(3), value(4), value(5), value(6), value(7) == "true"}, true
 }
 
 func belongsTo(id, dir string) func(args []string) bool {
 	return func(args []string) bool {
-		return len(args) == 5 && args[1] == guestName && args[2] == "id="+id && args[3] == "dir="+dir
+		return len(args) == guestArgCount && args[1] == guestName && args[2] == "id="+id && args[3] == "dir="+dir
 	}
 }
 
@@ -46,26 +72,25 @@ func belongsTo(id, dir string) func(args []string) bool {
 // as one and exits.
 func GuestMain() {
 	sshd.SFTPMain() // a guest's agent starts it as its own program
-	if len(os.Args) != 5 || os.Args[1] != guestName {
+	g, ok := parseGuest(os.Args)
+	if !ok {
 		return
 	}
-	dir := strings.TrimPrefix(os.Args[3], "dir=")
-	fault := strings.TrimPrefix(os.Args[4], "fault=")
-	if err := runGuest(dir, fault); err != nil {
+	if err := runGuest(g); err != nil {
 		fmt.Fprintln(os.Stderr, "fake VMM:", err)
 		os.Exit(1)
 	}
 	os.Exit(0)
 }
 
-func runGuest(dir, fault string) error {
-	if fault == FaultRefuse {
+func runGuest(g guest) error {
+	if g.fault == FaultRefuse {
 		return fmt.Errorf("refused, as %s says", FaultFile)
 	}
 	// A VMM ignores a closed terminal. The signal is caught rather than ignored, because the
 	// guest's programs would inherit that (execve(2)).
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
-	console, err := os.OpenFile(filepath.Join(dir, paths.VMConsole), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	console, err := os.OpenFile(filepath.Join(g.dir, paths.VMConsole), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
@@ -75,8 +100,14 @@ func runGuest(dir, fault string) error {
 		return err
 	}
 	reportReady()
+	if g.restored {
+		if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil { // until Resume
+			return err
+		}
+		return serve(g, listener, console, "")
+	}
 	fmt.Fprint(console, "[    0.000000] Linux version 0.0-fake\r\n")
-	name, value, _ := strings.Cut(fault, "=")
+	name, value, _ := strings.Cut(g.fault, "=")
 	switch name {
 	case FaultExit:
 		fmt.Fprint(console, "[    0.100000] Kernel panic - not syncing: the fault says so\r\n")
@@ -92,11 +123,11 @@ func runGuest(dir, fault string) error {
 		time.Sleep(delay)
 	}
 	fmt.Fprint(console, "[    0.100000] banger-agent: root /dev/vda mounted (ext4)\r\n")
-	return serve(dir, listener, console, name)
+	return serve(g, listener, console, name)
 }
 
-func serve(dir string, listener net.Listener, console *os.File, fault string) error {
-	root := filepath.Join(dir, RootDir)
+func serve(g guest, listener net.Listener, console *os.File, fault string) error {
+	root := filepath.Join(g.dir, RootDir)
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return err
 	}
@@ -109,7 +140,7 @@ func serve(dir string, listener net.Listener, console *os.File, fault string) er
 	err := agent.Serve(ctx, agent.Options{
 		Grow:    grow,
 		Version: buildinfo.Get().Version,
-		BootID:  rand.Text(),
+		BootID:  g.bootID,
 		Root:    root,
 		Console: console,
 		Network: network,

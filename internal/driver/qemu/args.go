@@ -53,9 +53,8 @@ func deviceArgs(s driver.Spec, files Files) []string {
 // the file does not change. The machine stands still (-S), and its state is loaded by the monitor.
 // -incoming comes early, as what isRestored looks at.
 func RestoreArgs(s driver.Spec, accel string, files Files, ram string) []string {
-	args := machineArgs(accel)
+	args := append(machineArgs(accel), "-S", "-incoming", "defer")
 	args = append(args, "-name", nameArg(s.ID), "-chardev", consoleArg(s.Dir))
-	args = append(args, "-S", "-incoming", "defer")
 	args = append(args, sizeArgs(s)...)
 	args = append(args,
 		"-object", fmt.Sprintf("memory-backend-file,id=%[1]s,size=%[2]dB,share=off,mem-path=%[3]s", migration.MemoryBlock, s.MemoryBytes, escape(ram)),
