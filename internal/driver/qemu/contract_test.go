@@ -74,6 +74,11 @@ func newDriver(t *testing.T) driver.Driver {
 // brings all it needs.
 func spec(t *testing.T, id string) driver.Spec {
 	t.Helper()
+	return specOf(t, id)
+}
+
+func specOf(t testing.TB, id string) driver.Spec {
+	t.Helper()
 	files, err := bootFiles()
 	if err != nil {
 		t.Fatalf("cannot prepare a guest: %v", err)
