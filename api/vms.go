@@ -15,8 +15,11 @@ const (
 	StateStopped  State = "stopped"
 	StateRunning  State = "running"
 	StatePaused   State = "paused"
-	StateFailed   State = "failed"
-	StateDeleted  State = "deleted"
+	// StateSuspended is that of a VM whose memory is on the host's disk: no VMM runs, and its next start
+	// continues where it was.
+	StateSuspended State = "suspended"
+	StateFailed    State = "failed"
+	StateDeleted   State = "deleted"
 )
 
 // StreamProtocol is the protocol to which a client upgrades the connection of a stream: raw bytes, in
@@ -39,6 +42,13 @@ const (
 const (
 	CarriesHeader     = "Banger-Carries"
 	CarriesConnection = "connection"
+)
+
+// A client that opens a stream which a user asks for says so: a suspended VM is started for it. A stream
+// that is only taken up again waits until somebody starts the VM.
+const (
+	WakeHeader = "Banger-Wake"
+	Wake       = "yes"
 )
 
 // VM is a sandbox.
@@ -235,6 +245,8 @@ type CreateVM struct {
 type StartVM struct {
 	// Force starts it even if the running VMs would have more memory than the host.
 	Force bool `json:"force,omitempty"`
+	// Cold boots a suspended VM from its disk, and drops its memory. Only a start has it.
+	Cold bool `json:"cold,omitempty"`
 }
 
 // StopVM shuts a running VM down.

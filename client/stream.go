@@ -32,7 +32,7 @@ func (t *transport) channelOnce(ctx context.Context, ref string) (*streamConn, e
 		return nil, guest.Unreached(api.AsError(transportError(err)))
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	upgraded, err := t.upgrade(conn, ref, guest.IsForConnection(ctx))
+	upgraded, err := t.upgrade(conn, ref, guest.IsForConnection(ctx), guest.IsWaking(ctx))
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}
@@ -46,10 +46,13 @@ func (t *transport) channelOnce(ctx context.Context, ref string) (*streamConn, e
 	return upgraded, nil
 }
 
-func (t *transport) upgrade(conn net.Conn, ref string, connection bool) (*streamConn, error) {
+func (t *transport) upgrade(conn net.Conn, ref string, connection, waking bool) (*streamConn, error) {
 	path, carries := at("/v1/vms", ref, "stream"), ""
 	if connection {
 		carries = api.CarriesHeader + ": " + api.CarriesConnection + "\r\n"
+	}
+	if waking {
+		carries += api.WakeHeader + ": " + api.Wake + "\r\n"
 	}
 	_, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: banger\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%sContent-Length: 0\r\n\r\n",
 		path, api.StreamProtocol, carries)

@@ -74,6 +74,12 @@ func (v VMs) Resume(ctx context.Context, ref string, report api.Report) (api.VM,
 	return v.of.operate(ctx, at(v.of.path, ref, "resume"), nil, report)
 }
 
+// Suspend writes the memory of a running VM to the host's disk and ends its VMM. Its next start continues
+// where it was.
+func (v VMs) Suspend(ctx context.Context, ref string, report api.Report) (api.VM, error) {
+	return v.of.operate(ctx, at(v.of.path, ref, "suspend"), nil, report)
+}
+
 // Delete removes a VM with its disk; with force even a running one.
 func (v VMs) Delete(ctx context.Context, ref string, force bool, report api.Report) error {
 	path := at(v.of.path, ref)

@@ -63,7 +63,7 @@ deletes every VM that is not running, or with --force every VM.`,
 // they run.
 func deletable(vms []api.VM, force bool) (names []string, running int) {
 	for _, vm := range vms {
-		if !force && (vm.State == api.StateRunning || vm.State == api.StatePaused) {
+		if !force && (runs(vm) || vm.State == api.StateSuspended) {
 			running++
 			continue
 		}

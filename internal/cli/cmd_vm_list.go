@@ -231,7 +231,7 @@ func since(vm api.VM, now time.Time) string {
 	switch {
 	case vm.State == api.StateRunning && vm.StartedAt != nil:
 		at = *vm.StartedAt
-	case vm.State == api.StateStopped && vm.StoppedAt != nil:
+	case (vm.State == api.StateStopped || vm.State == api.StateSuspended) && vm.StoppedAt != nil:
 		at = *vm.StoppedAt
 	}
 	return ago(now, at)

@@ -177,5 +177,9 @@ func setNotes(req api.SetVM, vm api.VM) (notes []string) {
 	if asked.DiskBytes != 0 && disk != "" {
 		notes = append(notes, fmt.Sprintf("the disk of VM %s cannot grow now: %s", vm.Name, disk))
 	}
-	return append(notes, fmt.Sprintf("VM %s runs: at its next start it has %s", vm.Name, strings.Join(waits, ", ")))
+	when := "runs: at its next start"
+	if vm.State == api.StateSuspended {
+		when = "is suspended: at its next start without its memory"
+	}
+	return append(notes, fmt.Sprintf("VM %s %s it has %s", vm.Name, when, strings.Join(waits, ", ")))
 }

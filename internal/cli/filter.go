@@ -12,7 +12,7 @@ import (
 )
 
 // filterStates are the states that a VM in a list can have.
-var filterStates = []string{string(api.StateCreating), string(api.StateRunning), string(api.StatePaused), string(api.StateStopped), string(api.StateFailed)}
+var filterStates = []string{string(api.StateCreating), string(api.StateRunning), string(api.StatePaused), string(api.StateSuspended), string(api.StateStopped), string(api.StateFailed)}
 
 // filterFields are the keys of filters that compare a text.
 var filterFields = map[string]func(vm api.VM) string{

@@ -34,6 +34,9 @@ func (h guestHandlers) stream(w http.ResponseWriter, r *http.Request) error {
 	if connection {
 		ctx = guest.ForConnection(ctx)
 	}
+	if r.Header.Get(api.WakeHeader) == api.Wake {
+		ctx = guest.Waking(ctx)
+	}
 	vm, err := h.svc.VMs.Find(r.PathValue("vm"))
 	if err != nil {
 		return err

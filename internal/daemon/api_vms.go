@@ -98,6 +98,11 @@ func (h vmHandlers) resume(w http.ResponseWriter, r *http.Request) error {
 	return h.follow(w, r, o, err)
 }
 
+func (h vmHandlers) suspend(w http.ResponseWriter, r *http.Request) error {
+	o, err := h.svc.Pauses.Suspend(r.Context(), r.PathValue("vm"))
+	return h.follow(w, r, o, err)
+}
+
 func (h vmHandlers) commit(w http.ResponseWriter, r *http.Request) error {
 	req, err := decode[api.CommitVM](w, r)
 	if err != nil {

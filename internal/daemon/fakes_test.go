@@ -142,6 +142,9 @@ func (f fakeLifecycle) Pause(ctx context.Context, ref string) (*op.Op, error) {
 func (f fakeLifecycle) Resume(ctx context.Context, ref string) (*op.Op, error) {
 	return f.start(ctx, "vm.resume", ref, "resume")
 }
+func (f fakeLifecycle) Suspend(ctx context.Context, ref string) (*op.Op, error) {
+	return f.start(ctx, "vm.suspend", ref, "suspend")
+}
 func (f fakeLifecycle) Delete(ctx context.Context, ref string, force bool) (*op.Op, error) {
 	what := "delete"
 	if force {

@@ -57,6 +57,7 @@ func (h handlers) routes() []Route {
 		{"POST", "/v1/vms/{vm}/signal", owner, h.vms.signal},
 		{"POST", "/v1/vms/{vm}/pause", owner, h.vms.pause},
 		{"POST", "/v1/vms/{vm}/resume", owner, h.vms.resume},
+		{"POST", "/v1/vms/{vm}/suspend", owner, h.vms.suspend},
 		{"POST", "/v1/vms/{vm}/commit", owner, h.vms.commit},
 		{"POST", "/v1/vms/{vm}/rename", owner, h.vms.rename},
 		{"POST", "/v1/vms/{vm}/set", owner, h.vms.set},

@@ -47,10 +47,11 @@ type Signals interface {
 	Signal(ctx context.Context, ref string, sig api.Signal) (*op.Op, error)
 }
 
-// Pauses pauses VMs and resumes them, which begins operations.
+// Pauses pauses VMs and resumes them, and suspends them, which begins operations.
 type Pauses interface {
 	Pause(ctx context.Context, ref string) (*op.Op, error)
 	Resume(ctx context.Context, ref string) (*op.Op, error)
+	Suspend(ctx context.Context, ref string) (*op.Op, error)
 }
 
 // Changes changes the records of VMs.

@@ -39,6 +39,16 @@ const maxConnecting = maxOpening * 3 / 4
 
 type connectionKey struct{}
 
+type wakingKey struct{}
+
+// Waking marks a dial that starts the VM first if it is suspended.
+func Waking(ctx context.Context) context.Context {
+	return context.WithValue(ctx, wakingKey{}, true)
+}
+
+// IsWaking reports whether ctx was marked by Waking.
+func IsWaking(ctx context.Context) bool { return ctx.Value(wakingKey{}) != nil }
+
 // ForConnection marks a dial as one for a forwarded connection.
 func ForConnection(ctx context.Context) context.Context {
 	return context.WithValue(ctx, connectionKey{}, true)

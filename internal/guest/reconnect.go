@@ -21,8 +21,8 @@ const (
 const unresponsiveAfter = 4 * time.Second
 
 // keepAttached attaches the pipe to one channel after another until the pipe is over. first
-// is an open channel.
-func (c *Client) keepAttached(ctx context.Context, pipe *stream.Pipe, first stream.Conn) {
+// is an open channel, and input receives when the user has sent something.
+func (c *Client) keepAttached(ctx context.Context, pipe *stream.Pipe, first stream.Conn, input <-chan struct{}) {
 	stop := context.AfterFunc(ctx, func() {
 		pipe.Reset(api.Errorf(contextKind(ctx), "the session was cancelled: %w", context.Cause(ctx)))
 	})
@@ -40,11 +40,15 @@ func (c *Client) keepAttached(ctx context.Context, pipe *stream.Pipe, first stre
 		if err == nil {
 			return
 		}
+		select {
+		case <-input: // before it broke
+		default:
+		}
 		if deadline.IsZero() {
 			deadline = time.Now().Add(cmp.Or(c.Patience, defaultPatience))
 			pause = firstPause
 		}
-		if conn, err = c.redial(ctx, pipe, &deadline, &pause, err); err != nil {
+		if conn, err = c.redial(ctx, pipe, input, &deadline, &pause, err); err != nil {
 			pipe.Reset(err)
 			return
 		}
@@ -78,20 +82,24 @@ func attach(pipe *stream.Pipe, conn stream.Conn, met func()) error {
 }
 
 // redial opens a new channel, with growing pauses between the tries. cause is the reason. As long as
-// the VM is suspended the deadline does not come nearer: the session continues when the VM does.
-func (c *Client) redial(ctx context.Context, pipe *stream.Pipe, deadline *time.Time, pause *time.Duration, cause error) (stream.Conn, error) {
+// the VM is suspended the deadline does not come nearer: the session continues when the VM does, or
+// at the user's next input, which wakes the VM.
+func (c *Client) redial(ctx context.Context, pipe *stream.Pipe, input <-chan struct{}, deadline *time.Time, pause *time.Duration, cause error) (stream.Conn, error) {
 	for {
-		if api.KindOf(cause) == api.KindSuspended {
-			*deadline = time.Now().Add(cmp.Or(c.Patience, defaultPatience))
-		}
 		timer := time.NewTimer(*pause)
 		select {
 		case <-timer.C:
+		case <-input:
+			timer.Stop()
+			ctx = Waking(ctx)
 		case <-pipe.Done():
 			timer.Stop()
 			return nil, stream.ErrClosed
 		}
 		*pause = min(2**pause, longestPause)
+		if api.KindOf(cause) == api.KindSuspended {
+			*deadline = time.Now().Add(cmp.Or(c.Patience, defaultPatience))
+		}
 		if time.Now().After(*deadline) {
 			return nil, api.Errorf(api.KindTimeout, "the connection to the guest broke and could not be restored: %w", cause)
 		}

@@ -74,7 +74,7 @@ func (c *Client) open(ctx context.Context, open stdio.Open) (*Session, error) {
 	}
 	pipe := newPipe(stream.NewID())
 	stop := c.warnUnresponsive(pipe)
-	conn, err := c.Dial(ctx)
+	conn, err := c.Dial(Waking(ctx))
 	if err != nil {
 		stop()
 		return nil, &unreachableError{err}
@@ -84,7 +84,14 @@ func (c *Client) open(ctx context.Context, open stdio.Open) (*Session, error) {
 		open.Exec = &exec
 	}
 	s := &Session{vm: c.vm(), pipe: pipe, ended: make(chan struct{})}
-	s.mux = stdio.New(s.pipe, stdio.Handler{Exit: func(e stdio.Exit) {
+	input := make(chan struct{}, 1)
+	noteInput := func() {
+		select {
+		case input <- struct{}{}:
+		default:
+		}
+	}
+	s.mux = stdio.New(s.pipe, stdio.Handler{Input: noteInput, Exit: func(e stdio.Exit) {
 		s.exit, s.exited = e, true
 		if whole && e.Error != nil {
 			s.mux.In(stdio.Stdout).Close() // what was received is incomplete: it must not look complete
@@ -94,7 +101,7 @@ func (c *Client) open(ctx context.Context, open stdio.Open) (*Session, error) {
 	ctx, s.cancel = context.WithCancel(ctx)
 	s.work.Go(func() {
 		defer stop()
-		c.keepAttached(ctx, s.pipe, conn)
+		c.keepAttached(ctx, s.pipe, conn, input)
 	})
 	if err := stdio.WriteOpen(s.pipe, open); err != nil {
 		s.pipe.Reset(err)

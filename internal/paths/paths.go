@@ -151,4 +151,5 @@ const (
 	VMHostKey     = "ssh_host_ed25519_key"
 	VMPortsSocket = "ports.sock" // the control socket of the forwarder of its published ports
 	VMPortsLog    = "ports.log"  // the forwarder's log
+	VMSaved       = "saved"      // the directory with the memory of a suspended VM
 )

@@ -53,6 +53,10 @@ func committable(at records.Snapshot) error {
 	if at.Run != nil {
 		return api.Errorf(api.KindConflict, "VM %s is running: its disk changes while it is read", name).WithHint("banger vm stop %s", name)
 	}
+	if at.VM.State == api.StateSuspended {
+		return api.Errorf(api.KindConflict, "VM %s is suspended: its disk lacks what is still in its memory", name).
+			WithHint("banger vm start %[1]s, then: banger vm stop %[1]s", name)
+	}
 	if at.VM.DiskDriver == "" {
 		return api.Errorf(api.KindConflict, "VM %s has no disk yet", name).WithHint("banger vm start %s", name)
 	}

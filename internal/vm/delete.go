@@ -59,6 +59,10 @@ func (r *Remover) Delete(ctx context.Context, ref string, force bool) (*op.Op, e
 			return api.Errorf(api.KindConflict, "VM %s is running", at.VM.Name).
 				WithHint("banger vm stop %[1]s, or: banger vm delete --force %[1]s", at.VM.Name)
 		}
+		if at.VM.State == api.StateSuspended && !force {
+			return api.Errorf(api.KindConflict, "VM %s is suspended, and would lose its memory", at.VM.Name).
+				WithHint("banger vm start %[1]s, or: banger vm delete --force %[1]s", at.VM.Name)
+		}
 		return nil
 	}, func(e *records.Entry) op.Plan { return r.ops.plan(e, records.KindDelete, r.deleteSteps(e)) })
 	if api.KindOf(err) == api.KindConflict {

@@ -112,6 +112,7 @@ func TestFullDiskAtEveryWrite(t *testing.T) {
 		records.KindRestart: {true, func(w *fillingWorld) (*op.Op, error) { return w.Restart(t.Context(), "new", api.StartVM{}) }, api.StateRunning},
 		records.KindKill:    {true, func(w *fillingWorld) (*op.Op, error) { return w.Kill(t.Context(), "new") }, api.StateStopped},
 		records.KindPause:   {true, func(w *fillingWorld) (*op.Op, error) { return w.Pause(t.Context(), "new") }, api.StatePaused},
+		records.KindSuspend: {true, func(w *fillingWorld) (*op.Op, error) { return w.Suspend(t.Context(), "new") }, api.StateSuspended},
 		KindDelete:          {true, func(w *fillingWorld) (*op.Op, error) { return w.Delete(t.Context(), "new", true) }, ""},
 	}
 	for kind, c := range kinds {

@@ -96,7 +96,7 @@ func TestPauseOfAnEarlierDaemon(t *testing.T) {
 		}
 		e := w.table.ByID(w.show("dev").ID)
 		if c.done { // and not recorded
-			if err := withPauser(e, func(m driver.Pauser) error { return m.Pause(t.Context()) }); err != nil {
+			if err := e.Run().Machine().(driver.Pauser).Pause(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"banger/internal/op"
 	"banger/internal/vm/ports"
 	"banger/internal/vm/records"
+	"banger/internal/vm/suspend"
 	"banger/internal/vm/tasks"
 )
 
@@ -26,6 +27,7 @@ type resumer struct {
 	creator   *Creator
 	starter   *Starter
 	stopper   *Stopper
+	suspender *suspend.Suspender
 	remover   *Remover
 	changer   *Changer
 }
@@ -124,7 +126,8 @@ func (r *resumer) outcomeWithoutVM(u op.Unfinished) (result *api.Result, err err
 			why = "did not succeed, and was being undone when banger was restarted"
 		}
 		return nil, api.Errorf(api.KindInternal, "%s %s; nothing is left of it", api.ActionOf(u.Kind), why).WithHint("try again"), true
-	case records.KindStart, records.KindStop, records.KindRestart, records.KindKill, records.KindPause, records.KindResume:
+	case records.KindStart, records.KindStop, records.KindRestart, records.KindKill, records.KindPause, records.KindResume,
+		records.KindSuspend:
 		return nil, api.Errorf(api.KindNotFound, "%s was interrupted by a restart of banger, and the VM was deleted", api.ActionOf(u.Kind)), true
 	case records.KindCommit:
 		return r.changer.committed(u)
@@ -150,7 +153,7 @@ func (r *resumer) planOf(e *records.Entry, u op.Unfinished, otherwise op.Plan) o
 	case records.KindCreate, records.KindRun:
 		plan = r.creator.createPlan(e, u.Kind)
 	case records.KindStart:
-		plan = r.ops.plan(e, u.Kind, r.starter.steps(e))
+		plan = r.ops.plan(e, u.Kind, r.starter.startAgainSteps(e, u.Params))
 	case records.KindStop:
 		plan = r.ops.plan(e, u.Kind, r.stopper.stopSteps(e, r.deadlineOf(u)))
 	case records.KindRestart:
@@ -158,9 +161,11 @@ func (r *resumer) planOf(e *records.Entry, u op.Unfinished, otherwise op.Plan) o
 	case records.KindKill:
 		plan = r.ops.plan(e, u.Kind, r.stopper.killAgainSteps(e, u.Params))
 	case records.KindPause:
-		plan = r.ops.plan(e, u.Kind, pauseSteps(e))
+		plan = r.ops.plan(e, u.Kind, suspend.PauseSteps(e))
+	case records.KindSuspend:
+		plan = r.suspender.SuspendPlan(e)
 	case records.KindResume:
-		plan = r.ops.plan(e, u.Kind, resumeSteps(e))
+		plan = r.ops.plan(e, u.Kind, suspend.ResumeSteps(e))
 	case records.KindDelete:
 		plan = r.ops.plan(e, u.Kind, r.remover.deleteSteps(e))
 	default:

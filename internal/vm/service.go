@@ -22,6 +22,7 @@ import (
 	"banger/internal/vm/ports"
 	"banger/internal/vm/reconcile"
 	"banger/internal/vm/records"
+	"banger/internal/vm/suspend"
 	"banger/internal/vm/tasks"
 	"banger/internal/vm/turns"
 )
@@ -122,7 +123,8 @@ type Service struct {
 	*Creator
 	*Starter
 	*Stopper
-	*Pauser
+	*suspend.Pauser
+	*suspend.Suspender
 	*Remover
 	*Changer
 	*change.Setter
@@ -187,7 +189,7 @@ func (s *Service) plans(o Options) {
 		machines: s.machines, disks: s.disks, ports: s.ports, files: s.Syncer, host: s.host, ops: s.ops,
 	}
 	s.Stopper = &Stopper{defaults: o.Defaults, logger: o.Logger, table: s.table, host: s.host, ops: s.ops, starter: s.Starter}
-	s.Pauser = &Pauser{s.ops}
+	s.suspends(o)
 	s.Remover = &Remover{
 		paths: o.Paths, logger: o.Logger, tasks: s.tasks, table: s.table, machines: s.machines, host: s.host, ops: s.ops,
 		stopper: s.Stopper, removing: map[*records.Entry]bool{},
@@ -204,8 +206,22 @@ func (s *Service) plans(o Options) {
 	s.Setter = &change.Setter{Table: s.table, Ports: s.ports, Check: func(v api.VM) error { return o.Limits.check(v, o.Paths.Data) }}
 	s.resumer = &resumer{
 		outcomeOf: o.Outcome, again: o.Again, logger: o.Logger, tasks: s.tasks, table: s.table, ports: s.ports, ops: s.ops,
-		creator: s.Creator, starter: s.Starter, stopper: s.Stopper, remover: s.Remover, changer: s.Changer,
+		creator: s.Creator, starter: s.Starter, stopper: s.Stopper, suspender: s.Suspender, remover: s.Remover, changer: s.Changer,
 	}
+}
+
+// suspends makes the parts of the service that stop VMs which continue later.
+func (s *Service) suspends(o Options) {
+	begins := suspend.Operations{Table: s.table, Plan: s.ops.plan, Launch: s.ops.launch}
+	s.Pauser = &suspend.Pauser{Operations: begins}
+	s.Suspender = &suspend.Suspender{Options: suspend.Options{
+		Operations: begins, Paths: o.Paths, Turns: s.ops.turns, Ports: s.ports, Disks: s.disks, Machines: s.machines, Logger: o.Logger,
+		Attach: s.host.attachSteps, Release: s.host.releaseSteps, Start: s.Starter.Start,
+		Spec: func(ctx context.Context, drv driver.Driver, e *records.Entry, report api.Report) (driver.Spec, error) {
+			return s.Starter.spec(ctx, drv, e, report, s.ops.parts.begin(e))
+		},
+	}}
+	s.Starter.suspender, s.Guests.Wake = s.Suspender, s.Suspender.Wake
 }
 
 // Recover restores the state that the last daemon left (reconcile.Recovery).

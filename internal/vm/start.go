@@ -2,6 +2,7 @@ package vm
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,6 +26,7 @@ import (
 	"banger/internal/vm/machines"
 	"banger/internal/vm/ports"
 	"banger/internal/vm/records"
+	"banger/internal/vm/suspend"
 )
 
 // Starter starts VMs whose disk exists.
@@ -41,15 +43,17 @@ type Starter struct {
 	files    *filesync.Syncer
 	host     *hostSide
 	ops      *operations
+
+	suspender *suspend.Suspender
 }
 
-// Start starts a stopped or failed VM.
+// Start starts a stopped or failed VM. A suspended one continues where it was, unless the request is cold.
 func (s *Starter) Start(ctx context.Context, ref string, req api.StartVM) (*op.Op, error) {
 	e, err := s.ops.table.ClaimStart(ref, records.KindStart, req.Force, func(at records.Snapshot) error {
 		if at.Run != nil && at.VM.State == api.StatePaused {
 			return at.Reachable()
 		}
-		if at.Run != nil {
+		if at.Run != nil && at.VM.State != api.StateSuspended {
 			return api.Errorf(api.KindConflict, "VM %s runs already", at.VM.Name).WithHint("banger vm shell %s", at.VM.Name)
 		}
 		return nil
@@ -57,7 +61,33 @@ func (s *Starter) Start(ctx context.Context, ref string, req api.StartVM) (*op.O
 	if err != nil {
 		return nil, err
 	}
-	return s.ops.launch(ctx, e, s.ops.plan(e, records.KindStart, s.steps(e)))
+	params, err := json.Marshal(req)
+	if err != nil {
+		e.Release()
+		return nil, err
+	}
+	plan := s.ops.plan(e, records.KindStart, s.startSteps(e, req.Cold))
+	plan.Params = string(params)
+	return s.ops.launch(ctx, e, plan)
+}
+
+// startSteps start a VM that may be suspended, or that an earlier daemon has begun to wake.
+func (s *Starter) startSteps(e *records.Entry, cold bool) []op.Step {
+	switch state := e.Record().State; {
+	case state != api.StateSuspended && state != api.StatePaused:
+		return s.steps(e)
+	case cold:
+		return append([]op.Step{s.suspender.DropStep(e)}, s.steps(e)...)
+	}
+	return s.suspender.WakeSteps(e)
+}
+
+// startAgainSteps are the steps of a start that an earlier daemon began, with its parameters. Older
+// daemons recorded none.
+func (s *Starter) startAgainSteps(e *records.Entry, params string) []op.Step {
+	var req api.StartVM
+	_ = json.Unmarshal([]byte(params), &req)
+	return s.startSteps(e, req.Cold)
 }
 
 // steps boot a VM whose disk exists.
@@ -130,16 +160,25 @@ func spec(v api.VM) string {
 }
 
 func (s *Starter) boot(ctx context.Context, drv driver.Driver, e *records.Entry, report api.Report, part func(string, time.Duration)) (driver.Machine, error) {
+	report(api.Progress{Step: "vmm", Message: "starting the virtual machine"})
+	spec, err := s.spec(ctx, drv, e, report, part)
+	if err != nil {
+		return nil, err
+	}
+	return drv.Start(ctx, spec)
+}
+
+// spec returns what the VMM of a VM is started with, after a probe of the host.
+func (s *Starter) spec(ctx context.Context, drv driver.Driver, e *records.Entry, report api.Report, part func(string, time.Duration)) (driver.Spec, error) {
 	v := e.Record()
 	began := time.Now()
 	vmlinux, initramfs, err := s.kernels.Boot(ctx, v.KernelDigest, s.agent)
 	if err != nil {
-		return nil, err
+		return driver.Spec{}, err
 	}
-	report(api.Progress{Step: "vmm", Message: "starting the virtual machine"})
 	found, err := drv.Probe(ctx, vmlinux, initramfs)
 	if err != nil {
-		return nil, err
+		return driver.Spec{}, err
 	}
 	if found.Accel == "tcg" {
 		report(api.Progress{Step: api.StepNote, Message: "no usable KVM here: software emulation is used, which is slower (banger doctor says more)"})
@@ -150,24 +189,24 @@ func (s *Starter) boot(ctx context.Context, drv driver.Driver, e *records.Entry,
 	// An image with its own init has programs that load modules, and that use them.
 	if v.Init == api.InitSystemd {
 		if vmlinux, initramfs, err = s.kernels.BootFull(ctx, v.KernelDigest, s.agent); err != nil {
-			return nil, err
+			return driver.Spec{}, err
 		}
 	}
 	part("probe", time.Since(began))
 	d, err := s.disks.Driver(v.DiskDriver)
 	if err != nil {
-		return nil, err
+		return driver.Spec{}, err
 	}
 	cmdline, err := cmdline(v, s.host.userMode())
 	if err != nil {
-		return nil, api.Errorf(api.KindInternal, "cannot start VM %s: %w", v.Name, err)
+		return driver.Spec{}, api.Errorf(api.KindInternal, "cannot start VM %s: %w", v.Name, err)
 	}
-	return drv.Start(ctx, driver.Spec{
+	return driver.Spec{
 		ID: v.ID, Dir: s.paths.VM(v.ID), VCPUs: v.VCPUs, MemoryBytes: v.MemoryBytes,
 		Kernel: vmlinux, Initramfs: initramfs, Cmdline: cmdline,
 		Disk: s.disks.Path(v.ID), DiskFormat: d.Format(), Slot: v.Slot, NoNetwork: v.Network == api.NetworkNone, Isolated: v.Network == api.NetworkIsolated,
 		Accel: found.Accel, Timed: part,
-	})
+	}, nil
 }
 
 // cmdline returns the guest's kernel command line. An isolated guest gets no name server, and in

@@ -10,6 +10,7 @@ import (
 	"banger/api"
 	"banger/internal/op"
 	"banger/internal/vm/records"
+	"banger/internal/vm/suspend"
 )
 
 // Stopper ends and restarts VMs.
@@ -130,7 +131,12 @@ func (s *Stopper) Restart(ctx context.Context, ref string, req api.StartVM) (*op
 	if err != nil {
 		return nil, err
 	}
-	e, err := s.table.ClaimStart(ref, records.KindRestart, req.Force, nil)
+	e, err := s.table.ClaimStart(ref, records.KindRestart, req.Force, func(at records.Snapshot) error {
+		if at.VM.State == api.StateSuspended {
+			return at.MustRun()
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +186,7 @@ func (s *Stopper) shutdown(ctx context.Context, e *records.Entry, deadline time.
 		began = o.Snapshot().StartedAt // under an earlier daemon, perhaps
 	}
 	if e.Record().State == api.StatePaused { // a paused guest cannot shut down
-		if err := resume(ctx, e); err != nil {
+		if err := suspend.Resume(ctx, e); err != nil {
 			return err
 		}
 	}

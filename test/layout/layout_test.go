@@ -119,7 +119,7 @@ var known = map[string][]string{
 	"internal/names":         {"internal/host/network", "internal/rootapi"},
 	"internal/vm": {
 		"internal/op", "internal/disk", "internal/driver", "internal/guest", "internal/guest/agentproto", "internal/guest/hostfiles", "internal/host/console",
-		"internal/vm/access", "internal/vm/change", "internal/vm/disks", "internal/vm/filesync", "internal/vm/instance", "internal/vm/machines", "internal/vm/observe", "internal/vm/ports", "internal/vm/reconcile", "internal/vm/records", "internal/vm/tasks", "internal/vm/turns",
+		"internal/vm/access", "internal/vm/change", "internal/vm/disks", "internal/vm/filesync", "internal/vm/instance", "internal/vm/machines", "internal/vm/observe", "internal/vm/ports", "internal/vm/reconcile", "internal/vm/records", "internal/vm/suspend", "internal/vm/tasks", "internal/vm/turns",
 	},
 	"internal/vm/access":    {"internal/guest", "internal/vm/instance", "internal/vm/records"},
 	"internal/vm/change":    {"internal/driver", "internal/guest", "internal/vm/instance", "internal/vm/ports", "internal/vm/records"},
@@ -131,6 +131,7 @@ var known = map[string][]string{
 	"internal/vm/ports":     {"internal/guest/forward", "internal/op", "internal/vm/instance", "internal/vm/records"},
 	"internal/vm/reconcile": {"internal/driver", "internal/op", "internal/vm/leaks", "internal/vm/machines", "internal/vm/ports", "internal/vm/records", "internal/vm/tasks"},
 	"internal/vm/records":   {"internal/op", "internal/vm/instance"},
+	"internal/vm/suspend":   {"internal/driver", "internal/guest", "internal/op", "internal/vm/disks", "internal/vm/machines", "internal/vm/ports", "internal/vm/records", "internal/vm/turns"},
 	"internal/vm/tasks":     {},
 	"internal/vm/turns":     {"internal/op", "internal/queue", "internal/vm/records"},
 

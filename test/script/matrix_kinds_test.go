@@ -103,6 +103,18 @@ var requests = []request{
 		_, err := c.VMs().Resume(ctx, target, nil)
 		return err
 	})},
+	{name: "suspend", prepare: (*matrix).running, do: asked(func(c *client.Client, ctx context.Context) error {
+		_, err := c.VMs().Suspend(ctx, target, nil)
+		return err
+	})},
+	{name: "start of a suspended one", prepare: (*matrix).suspended, again: api.KindConflict, do: asked(func(c *client.Client, ctx context.Context) error {
+		_, err := c.VMs().Start(ctx, target, api.StartVM{}, nil)
+		return err
+	})},
+	{name: "cold start of a suspended one", prepare: (*matrix).suspended, again: api.KindConflict, do: asked(func(c *client.Client, ctx context.Context) error {
+		_, err := c.VMs().Start(ctx, target, api.StartVM{Cold: true}, nil)
+		return err
+	})},
 	{name: "delete", prepare: (*matrix).running, again: api.KindNotFound, do: asked(func(c *client.Client, ctx context.Context) error {
 		return c.VMs().Delete(ctx, target, true, nil)
 	})},
@@ -244,6 +256,12 @@ func (m *matrix) running() {
 	m.t.Helper()
 	m.none()
 	m.must(m.client.VMs().Create(m.t.Context(), api.CreateVM{Name: target, Start: true}, nil))
+}
+
+func (m *matrix) suspended() {
+	m.t.Helper()
+	m.running()
+	m.must(m.client.VMs().Suspend(m.t.Context(), target, nil))
 }
 
 func (m *matrix) noImage(name string) {

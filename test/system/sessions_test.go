@@ -67,6 +67,7 @@ var sessions = []struct {
 	{name: "system/testdata/up_cache.txtar"},
 
 	{name: "e2e/testdata/up.txtar", not: worktree},
+	{name: "e2e/testdata/suspend.txtar", not: userMode},
 	{name: "e2e/testdata/sync.txtar", not: worktree},
 	{name: "script/testdata/sync.txtar", not: worktree},
 	{name: "script/testdata/sync_overflow.txtar", not: worktree},

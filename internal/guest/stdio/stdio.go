@@ -162,6 +162,9 @@ type Handler struct {
 	Signal func(number int)
 	Resize func(rows, cols uint16)
 	Exit   func(Exit)
+	// Input is called before data, its end or a signal is sent: what a user does, unlike the size of
+	// a window, or credit for what was received. It must not block.
+	Input func()
 }
 
 // Mux is one end of a session.
@@ -363,6 +366,9 @@ func (m *Mux) send(k kind, parts ...[]byte) error {
 	}
 	buf := chunk.Get(size)
 	defer chunk.Put(buf)
+	if m.handler.Input != nil && (k == kindData || k == kindEOF || k == kindSignal) {
+		m.handler.Input()
+	}
 	_, err := m.pipe.Write(appendFrame(buf[:0], k, parts...))
 	if err == nil && k == kindData {
 		m.sent.Add(int64(len(parts[1])))

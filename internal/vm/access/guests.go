@@ -20,20 +20,34 @@ type Guests struct {
 	table *records.Table
 	paths paths.Paths
 	keys  sync.Mutex // held while a host key is read or made
+
+	// Wake starts a VM if it is suspended, and returns when it runs. It is set before the first request.
+	Wake func(ctx context.Context, ref string) error
 }
 
 // New returns the guests of the VMs in table.
 func New(table *records.Table, p paths.Paths) *Guests { return &Guests{table: table, paths: p} }
 
-// DialGuest opens a channel to the agent of a running VM.
+// DialGuest opens a channel to the agent of a running VM, or of one that is suspended and that the dial
+// wakes (guest.Waking).
 func (g *Guests) DialGuest(ctx context.Context, ref string) (net.Conn, error) {
 	r, err := g.running(ref)
+	if api.KindOf(err) == api.KindSuspended && guest.IsWaking(ctx) && g.Wake != nil {
+		if err = g.Wake(ctx, ref); err == nil {
+			r, err = g.running(ref)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
 	within, cancel := context.WithTimeout(ctx, guest.AnswerTime)
 	defer cancel()
 	conn, err := r.Open(within)
+	if err != nil {
+		if _, suspended := g.running(ref); api.KindOf(suspended) == api.KindSuspended { // since
+			return nil, suspended
+		}
+	}
 	if err != nil && within.Err() != nil && ctx.Err() == nil {
 		err = guest.Unanswered(g.called(ref))
 	}

@@ -56,7 +56,8 @@ func (c *Setter) Set(ctx context.Context, ref string, req api.SetVM) (api.VM, er
 	}
 	grows := r != nil && req.DiskBytes != nil && wants.DiskSize() > v.DiskSize()
 	var told api.VM
-	change := func(to *api.VM) { *to = set(*to, wants, r != nil, grows) }
+	later := r != nil || v.State == api.StateSuspended // its memory has what it was started with
+	change := func(to *api.VM) { *to = set(*to, wants, later, grows) }
 	record := func() (err error) {
 		if grows { // the answer follows
 			return e.Update(ctx, change)

@@ -137,7 +137,7 @@ func (e *Entry) note(ctx context.Context, change func(v *api.VM)) {
 // settled gives a VM that does not run what it was to have at its next start. As each change of a
 // record passes here, whatever ends a VM, its next start finds only one record of its sizes.
 func settled(v api.VM) api.VM {
-	if v.State == api.StateRunning || v.State == api.StatePaused {
+	if v.State == api.StateRunning || v.State == api.StatePaused || v.State == api.StateSuspended {
 		return v
 	}
 	return v.AtNextStart()
@@ -211,6 +211,21 @@ func (e *Entry) Started(ctx context.Context, r *instance.Instance) error {
 	return e.write(ctx, op.SettledDone, func(v *api.VM) {
 		v.State, v.Reason, v.StartedAt, v.StoppedAt = api.StateRunning, "", &now, nil
 		v.BootID = r.BootID()
+	})
+}
+
+// Woken records that a VM runs which was suspended, if it does, and settles the operation of ctx.
+func (e *Entry) Woken(ctx context.Context, r *instance.Instance) error {
+	e.row.Lock()
+	defer e.row.Unlock()
+	if e.Run() != r {
+		return ErrEnded
+	}
+	return e.write(ctx, op.SettledDone, func(v *api.VM) {
+		v.State, v.Reason, v.StoppedAt = api.StateRunning, "", nil
+		if id := r.BootID(); id != "" {
+			v.BootID = id
+		}
 	})
 }
 

@@ -10,6 +10,7 @@ const (
 	KindKill    = "vm.kill"
 	KindPause   = "vm.pause"
 	KindResume  = "vm.resume"
+	KindSuspend = "vm.suspend"
 	KindDelete  = "vm.delete"
 	KindCommit  = "vm.commit"
 	KindPrune   = "vm.prune"

@@ -49,6 +49,9 @@ func (s Snapshot) Reachable() error {
 		return api.Errorf(api.KindTimeout, "cannot determine yet whether VM %s runs: it is being recovered", s.VM.Name).
 			WithHint("journalctl -u bangerd -u bangerd-root")
 	}
+	if s.VM.State == api.StateSuspended { // its VMM may still be ending
+		return s.suspended()
+	}
 	if s.Run == nil {
 		return s.notRunning()
 	}
@@ -63,10 +66,18 @@ func (s Snapshot) Reachable() error {
 
 // MustRun refuses a VM that does not run.
 func (s Snapshot) MustRun() error {
+	if s.Run == nil && s.VM.State == api.StateSuspended {
+		return s.suspended()
+	}
 	if s.Run == nil {
 		return s.notRunning()
 	}
 	return nil
+}
+
+func (s Snapshot) suspended() error {
+	return api.Errorf(api.KindSuspended, "VM %s is suspended", s.VM.Name).
+		WithHint("banger vm start %[1]s   continues where it was; banger vm start --cold %[1]s   drops its memory", s.VM.Name)
 }
 
 func (s Snapshot) notRunning() error {
