@@ -9,9 +9,11 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"banger/api"
+	"banger/internal/guest/agent/freezer"
 	"banger/internal/guest/agent/process"
 	"banger/internal/guest/agentproto"
 	"banger/internal/guest/budget"
@@ -46,6 +48,8 @@ type Options struct {
 	// Reaper waits for child processes. nil means a new one during Serve, which reaps orphans, too,
 	// if this process is PID 1.
 	Reaper *process.Reaper
+	// Freezer starts the guest's programs in a cgroup and freezes them; nil: nothing can be frozen.
+	Freezer *freezer.Freezer
 	// Memory is the guest's memory, in bytes, which determines its budget; 0: the machine's.
 	Memory int64
 }
@@ -116,10 +120,18 @@ func newServer(ctx context.Context, o Options) (*server, error) {
 	room := budget.OfGuest(cmp.Or(o.Memory, budget.Memory()))
 	s := &server{Options: o, listeners: newListeners()}
 	s.ctx, s.cancel = context.WithCancel(ctx)
-	s.programs = process.New(s.ctx, process.Options{Root: o.Root, Reaper: o.Reaper, Patience: o.Patience})
+	s.programs = process.New(s.ctx, process.Options{Root: o.Root, Reaper: o.Reaper, Patience: o.Patience, Spawn: o.spawn()})
 	s.sessions = newSessions(s.ctx, limits{room.Sessions, detachedFor, lostFor}, forward.NewCrowd(room.Connections))
 	s.tasks = newTasks(s.ctx, &s.work, s.programs)
 	return s, nil
+}
+
+// spawn is how programs start: by the Freezer, if there is one.
+func (o Options) spawn() func(context.Context, *syscall.SysProcAttr, func() error) error {
+	if o.Freezer == nil {
+		return nil
+	}
+	return o.Freezer.Spawn
 }
 
 // serveConn serves one channel until the host is gone. It may greet several
@@ -213,6 +225,7 @@ func (s *server) answer(req agentproto.Request) (answer agentproto.Response) {
 // close hangs up every session and waits for what serves them.
 func (s *server) close() {
 	s.cancel()
+	s.Freezer.Close() // a frozen program cannot end
 	s.work.Wait()
 	s.rest.Stop()
 	s.programs.Close()

@@ -17,6 +17,7 @@ import (
 
 	"banger/api"
 	"banger/internal/guest/agent"
+	"banger/internal/guest/agent/freezer"
 	"banger/internal/guest/agent/transport"
 	"banger/internal/guest/agentproto"
 	"banger/internal/guest/budget"
@@ -183,6 +184,7 @@ func serve(ctx context.Context, version string, boot agentproto.Boot, await func
 		OnHello: func(h agentproto.Hello) { onHello(h, clock) },
 		Clock:   clock.adjust,
 		Console: console{},
+		Freezer: freezer.Open(freezer.Options{Record: runDir + "/banger-frozen", Say: say}),
 		Grow:    func(ctx context.Context, bytes int64) error { return growMounted(ctx, boot.Root, bytes) },
 		Network: func() *api.GuestNetwork { return agent.NetworkOf("/sys/class/net", interfaceName) },
 		Shutdown: func(r agentproto.Request) {

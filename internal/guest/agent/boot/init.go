@@ -28,8 +28,8 @@ const besideName = "@banger-agent"
 // initFD is the descriptor by which the agent beside the init learns that the init has started.
 const initFD = 3
 
-// agentCgroup is the cgroup of the agent and the commands that it runs: an init moves processes
-// in the root of the hierarchy into its own group.
+// agentCgroup is the cgroup of the agent: an init moves processes in the root of the hierarchy into its
+// own group. What the agent starts is in another (package freezer).
 const agentCgroup = "/sys/fs/cgroup/banger-agent"
 
 // handOver starts the agent as a child and executes the image's own init. The agent opens the

@@ -266,7 +266,7 @@ func TestBoot(t *testing.T) {
 		if h, err := (&guest.Client{Dial: link.Open}).Health(t.Context()); err != nil || h.Init != "init" {
 			t.Errorf("health: %+v, %v", h, err)
 		}
-		if group := run(t, link, "cat", "/proc/self/cgroup"); group != "0::/banger-agent\n" {
+		if group := run(t, link, "cat", "/proc/self/cgroup"); group != "0::/banger-work\n" {
 			t.Errorf("commands are in the group %q", group)
 		}
 		if out := shutDown(t, m, link); !strings.Contains(out, "own init runs as 1") {
@@ -307,6 +307,7 @@ func checkGuest(t *testing.T, link *guest.Link) {
 		{"ip -o -4 addr show eth0 | grep -c 'inet 10.0.2.15/24'", "1"},
 		{"ip route | head -n 1", "default via 10.0.2.2 dev eth0"},
 		{"cat /proc/1/comm", "banger-agent"},
+		{"cat /proc/self/cgroup", "0::/banger-work"},
 		{"stat -c %a /tmp", "1777"},
 		{"for d in /proc /sys /dev /dev/pts /dev/shm /run /sys/fs/cgroup; do grep -c \" $d \" /proc/mounts; done | sort -u", "1"},
 		{"stat -c %a /run/mysqld", "770"},

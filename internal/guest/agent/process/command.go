@@ -63,7 +63,7 @@ func newCommand(r *Runner, exec api.Exec) *Command {
 // Run runs the program to its end, or hangs it up when ctx ends. If the reason why it does not run is
 // one that shells report, it is written to its standard error, and the exit status is a shell's.
 func (c *Command) Run(ctx context.Context, s Streams) (Exit, error) {
-	p, err := c.start()
+	p, err := c.start(ctx)
 	var status statusError
 	if errors.As(err, &status) {
 		fmt.Fprintf(s.Err, "banger: %s\n", status.text)
@@ -77,7 +77,7 @@ func (c *Command) Run(ctx context.Context, s Streams) (Exit, error) {
 
 // Start starts the program. Follow must be called then.
 func (c *Command) Start() (*Running, error) {
-	p, err := c.start()
+	p, err := c.start(c.runner.ctx)
 	var status statusError
 	if errors.As(err, &status) {
 		return nil, api.Errorf(api.KindInvalid, "%s", status.text)
@@ -98,7 +98,7 @@ type Running struct {
 // Name returns the name of the program's file.
 func (p *Running) Name() string { return filepath.Base(p.program.path) }
 
-func (c *Command) start() (*Running, error) {
+func (c *Command) start(ctx context.Context) (*Running, error) {
 	program, err := c.resolve()
 	if err != nil {
 		return nil, err
@@ -125,7 +125,10 @@ func (c *Command) start() (*Running, error) {
 	}
 	if err == nil {
 		attr.Env = program.env
-		p.child, err = c.runner.reaper.Start(program.path, program.argv, attr)
+		err = c.runner.spawn(ctx, attr.Sys, func() (err error) {
+			p.child, err = c.runner.reaper.Start(program.path, program.argv, attr)
+			return err
+		})
 	}
 	for _, f := range theirs {
 		f.Close()

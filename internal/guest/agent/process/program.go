@@ -209,6 +209,10 @@ func status(name string, err error) error {
 
 // startError explains why a program that was found could not be started.
 func startError(p *program, err error) error {
+	var refusal *api.Error
+	if errors.As(err, &refusal) {
+		return api.Errorf(refusal.Kind, "cannot start %s in the guest: %w", p.argv[0], err)
+	}
 	var errno syscall.Errno
 	if !errors.As(err, &errno) {
 		return api.Errorf(api.KindInternal, "cannot start %s in the guest: %w", p.argv[0], err)

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"os"
+	"syscall"
 	"time"
 
 	"banger/api"
@@ -25,6 +26,9 @@ type Options struct {
 	// Patience is called when the guest ends, and returns how long programs may take to end; 0, or
 	// a nil Patience: HangUpGrace.
 	Patience func() time.Duration
+	// Spawn calls start, which starts a program with sys, when and where programs may start; nil:
+	// at once, where this process is.
+	Spawn func(ctx context.Context, sys *syscall.SysProcAttr, start func() error) error
 }
 
 // Runner runs the programs of one guest.
@@ -32,6 +36,7 @@ type Runner struct {
 	guest    guest
 	reaper   *Reaper
 	patience func() time.Duration
+	spawn    func(ctx context.Context, sys *syscall.SysProcAttr, start func() error) error
 	ctx      context.Context // ends with the guest
 	held     held
 	stop     func() // stops the reaper
@@ -39,7 +44,10 @@ type Runner struct {
 
 // New returns a runner for a guest that ends with ctx.
 func New(ctx context.Context, o Options) *Runner {
-	r := &Runner{guest: guest{o.Root}, reaper: o.Reaper, patience: o.Patience, ctx: ctx, stop: func() {}}
+	r := &Runner{guest: guest{o.Root}, reaper: o.Reaper, patience: o.Patience, spawn: o.Spawn, ctx: ctx, stop: func() {}}
+	if r.spawn == nil {
+		r.spawn = func(_ context.Context, _ *syscall.SysProcAttr, start func() error) error { return start() }
+	}
 	if r.reaper == nil {
 		r.reaper = NewReaper(os.Getpid() == 1)
 		r.startReaper()
