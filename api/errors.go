@@ -21,6 +21,7 @@ const (
 	KindCanceled    Kind = "canceled"    // the caller cancelled
 	KindDenied      Kind = "denied"      // the caller is not allowed to
 	KindSuspended   Kind = "suspended"   // the VM stands still until somebody resumes it
+	KindFrozen      Kind = "frozen"      // the guest's programs stand still for a moment; try again
 	KindInternal    Kind = "internal"    // a fault of banger itself, or of the host
 )
 
@@ -91,7 +92,7 @@ func (k Kind) HTTPStatus() int {
 		return 400
 	case KindNotFound:
 		return 404
-	case KindExists, KindConflict, KindCanceled, KindSuspended:
+	case KindExists, KindConflict, KindCanceled, KindSuspended, KindFrozen:
 		return 409
 	case KindNoSpace:
 		return 507

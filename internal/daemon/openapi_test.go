@@ -233,7 +233,7 @@ func TestOpenAPIKnowsEveryKind(t *testing.T) {
 	doc, _ := readDocument(t)
 	kinds := []api.Kind{
 		api.KindInvalid, api.KindNotFound, api.KindExists, api.KindConflict, api.KindNoSpace,
-		api.KindUnsupported, api.KindTimeout, api.KindCanceled, api.KindDenied, api.KindSuspended, api.KindInternal,
+		api.KindUnsupported, api.KindTimeout, api.KindCanceled, api.KindDenied, api.KindSuspended, api.KindFrozen, api.KindInternal,
 	}
 	if got := fmt.Sprint(doc.Parts.Schemas["Kind"].Enum); got != fmt.Sprint(kinds) {
 		t.Errorf("kinds %s", got)

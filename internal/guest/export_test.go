@@ -5,3 +5,5 @@ const MaxConnecting = maxConnecting
 
 // Opening is how many channels are being opened.
 func (l *Link) Opening() int { return len(l.opening) }
+
+var PlainFrozen = plainFrozen

@@ -43,5 +43,5 @@ func sanitize(e *api.Error) *api.Error {
 // daemon to say, since clients then wait for as long as it is.
 var kinds = []api.Kind{
 	api.KindInvalid, api.KindNotFound, api.KindExists, api.KindConflict, api.KindNoSpace,
-	api.KindUnsupported, api.KindTimeout, api.KindCanceled, api.KindDenied, api.KindInternal,
+	api.KindUnsupported, api.KindTimeout, api.KindCanceled, api.KindDenied, api.KindFrozen, api.KindInternal,
 }

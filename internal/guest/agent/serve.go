@@ -122,6 +122,7 @@ func newServer(ctx context.Context, o Options) (*server, error) {
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.programs = process.New(s.ctx, process.Options{Root: o.Root, Reaper: o.Reaper, Patience: o.Patience, Spawn: o.spawn()})
 	s.sessions = newSessions(s.ctx, limits{room.Sessions, detachedFor, lostFor}, forward.NewCrowd(room.Connections))
+	s.sessions.frozen = o.Freezer.Frozen
 	s.tasks = newTasks(s.ctx, &s.work, s.programs)
 	return s, nil
 }
@@ -212,6 +213,16 @@ func (s *server) answer(req agentproto.Request) (answer agentproto.Response) {
 			break
 		}
 		answer.Error = api.AsError(s.Grow(s.ctx, req.DiskBytes))
+	case agentproto.OpFreeze:
+		frozen, err := s.Freezer.Freeze(s.ctx, req.Attempt)
+		if answer.Error = api.AsError(err); err == nil {
+			answer.Frozen = &frozen
+		}
+	case agentproto.OpThaw:
+		thawed, err := s.Freezer.Thaw(req.Attempt)
+		if answer.Error = api.AsError(err); err == nil {
+			answer.Thawed = &thawed
+		}
 	case agentproto.OpShutdown:
 		if s.Shutdown == nil {
 			answer.Error = api.Errorf(api.KindUnsupported, "this guest cannot be shut down from within")

@@ -19,6 +19,7 @@ type sessions struct {
 	ctx    context.Context // ends with the agent
 	limits limits
 	crowd  *forward.Crowd // the sessions that carry a connection
+	frozen func() bool    // no session may begin
 
 	mu          sync.Mutex
 	byID        map[stream.ID]*session
@@ -48,6 +49,9 @@ func (s *sessions) create(wish *stream.Attachment) (*session, error) {
 	switch {
 	case s.ctx.Err() != nil:
 		return nil, api.Errorf(api.KindConflict, "the guest is shutting down")
+	case wish.Create && s.frozen():
+		// A session that began now would be in the saved guest, and in each copy of it.
+		return nil, api.Errorf(api.KindFrozen, "the guest is frozen for a moment")
 	case !wish.Create:
 		return nil, api.Errorf(api.KindNotFound, "unknown stream: the guest was restarted, or the session ended long ago")
 	case !wish.Connection && len(s.byID)-s.connections >= s.limits.sessions:

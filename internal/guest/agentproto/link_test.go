@@ -123,6 +123,8 @@ func FuzzScanner(f *testing.F) {
 
 func FuzzReadMessage(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x0f{\"op\":\"health\"}"))
+	f.Add([]byte("\x00\x00\x00\x1d{\"op\":\"freeze\",\"attempt\":\"\"}"))
+	f.Add([]byte("\x00\x00\x00\x2d{\"frozen\":{\"outside\":[{\"pid\":1},{}]}}"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var req Request
 		var answer Response

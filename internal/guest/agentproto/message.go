@@ -17,6 +17,8 @@ const (
 	OpShutdown = "shutdown"
 	OpClock    = "clock"
 	OpGrow     = "grow"   // the file system of the root disk, to the disk's size
+	OpFreeze   = "freeze" // everything but the agent and the init, for an attempt
+	OpThaw     = "thaw"   // what that attempt has frozen
 	OpStream   = "stream" // no response: the frames of package stream follow
 	OpEcho     = "echo"   // no response: what follows comes back, for measurements
 )
@@ -34,6 +36,8 @@ type Request struct {
 	StepNS int64 `json:"step_ns,omitempty"`
 	// DiskBytes is the size that the root disk has, or is about to have: grow only.
 	DiskBytes int64 `json:"disk_bytes,omitempty"`
+	// Attempt is the id of a freeze: freeze and thaw only.
+	Attempt string `json:"attempt,omitempty"`
 }
 
 // Clock is the guest's.
@@ -60,6 +64,8 @@ type Response struct {
 	Error  *api.Error `json:"error,omitempty"`
 	Health *Health    `json:"health,omitempty"`
 	Clock  *Clock     `json:"clock,omitempty"`
+	Frozen *Frozen    `json:"frozen,omitempty"`
+	Thawed *Thawed    `json:"thawed,omitempty"`
 }
 
 // Health is how the guest is.

@@ -218,7 +218,11 @@ func (p *Pipe) receive(a *attachment, f frame, onMeet func()) error {
 		return a.err
 	}
 	if f.kind == kindReset {
-		p.fail(parseReason(f.payload), true)
+		reason := parseReason(f.payload)
+		if api.KindOf(reason) == api.KindFrozen && !p.met {
+			return reason // nothing has begun: another attempt may succeed
+		}
+		p.fail(reason, true)
 		return errors.New("the stream was reset")
 	}
 	if f.kind == kindAttach {

@@ -81,10 +81,11 @@ func (f *Freezer) Spawn(ctx context.Context, sys *syscall.SysProcAttr, start fun
 }
 
 // unusable reports whether a program was not started because of its group (clone(2),
-// CLONE_INTO_CGROUP): ENODEV if it was removed, E2BIG and ENOSYS before Linux 5.7. E2BIG may also be
+// CLONE_INTO_CGROUP): ENODEV if it was removed, EBADF if
+// it is not one, E2BIG and ENOSYS before Linux 5.7. E2BIG may also be
 // a command line that is too long; it then is again.
 func unusable(err error) bool {
-	for _, errno := range []syscall.Errno{syscall.ENODEV, syscall.EBUSY, syscall.EOPNOTSUPP, syscall.ENOSYS, syscall.E2BIG} {
+	for _, errno := range []syscall.Errno{syscall.ENODEV, syscall.EBADF, syscall.EBUSY, syscall.EOPNOTSUPP, syscall.ENOSYS, syscall.E2BIG} {
 		if errors.Is(err, errno) {
 			return true
 		}

@@ -1,0 +1,154 @@
+package bootup_test
+
+import (
+	"bufio"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"banger/api"
+	"banger/internal/guest"
+	"banger/internal/guest/agentproto"
+)
+
+// ticker is a program of the guest that prints a number each 100 ms.
+const ticker = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done"
+
+// numbers reads the lines of a session until it ends.
+type numbers struct {
+	lines chan int
+	last  int
+}
+
+func read(t *testing.T, s *guest.Session) *numbers {
+	n := &numbers{lines: make(chan int, 10_000)}
+	go func() {
+		defer close(n.lines)
+		for scan := bufio.NewScanner(s.Stdout); scan.Scan(); {
+			v, _ := strconv.Atoi(scan.Text())
+			n.lines <- v
+		}
+	}()
+	return n
+}
+
+// next waits for the next line, which must follow the last one.
+func (n *numbers) next(t *testing.T) {
+	t.Helper()
+	select {
+	case v, ok := <-n.lines:
+		if !ok || v != n.last+1 {
+			t.Fatalf("%d follows %d, %v", v, n.last, ok)
+		}
+		n.last = v
+	case <-time.After(time.Minute):
+		t.Fatal("no line for a minute")
+	}
+}
+
+// within reports how many lines come in a time.
+func (n *numbers) within(t *testing.T, d time.Duration) (lines int) {
+	t.Helper()
+	for over := time.After(d); ; lines++ {
+		select {
+		case v := <-n.lines:
+			if v != n.last+1 {
+				t.Fatalf("%d follows %d", v, n.last)
+			}
+			n.last = v
+		case <-over:
+			return lines
+		}
+	}
+}
+
+// freezeAndThaw freezes a guest twice while a program prints, and starts another meanwhile.
+func freezeAndThaw(t *testing.T, link *guest.Link) {
+	c := &guest.Client{Dial: link.Open}
+	s, err := c.Exec(t.Context(), api.Exec{Argv: []string{"sh", "-c", ticker}})
+	must(t, err)
+	defer s.Close()
+	n := read(t, s)
+	for range 5 {
+		n.next(t)
+	}
+	for _, attempt := range []string{"first", "second"} {
+		began := time.Now()
+		got, err := c.Freeze(t.Context(), attempt)
+		must(t, err)
+		t.Logf("frozen in %v: %+v", time.Since(began).Round(time.Millisecond), got)
+		if got.Outside != nil || got.Processes == 0 {
+			t.Errorf("%+v", got)
+		}
+		if _, err := c.Freeze(t.Context(), "other"); api.KindOf(err) != api.KindConflict {
+			t.Errorf("another attempt: %v", err)
+		}
+		n.within(t, 500*time.Millisecond) // those on their way
+		if lines := n.within(t, 1500*time.Millisecond); lines > 0 {
+			t.Errorf("%d lines while frozen", lines)
+		}
+		late, err := c.Exec(t.Context(), api.Exec{Argv: []string{"cat", "/proc/self/cgroup"}})
+		must(t, err)
+		select {
+		case <-late.Done():
+			t.Error("a program ran in a frozen guest")
+		case <-time.After(500 * time.Millisecond):
+		}
+		if thawed, err := c.Thaw(t.Context(), attempt); err != nil || thawed.Lost {
+			t.Errorf("%+v, %v", thawed, err)
+		}
+		for range 10 {
+			n.next(t)
+		}
+		exit, err := late.Wait(t.Context())
+		if err != nil || exit.Code != 0 {
+			t.Errorf("what was started while frozen: %+v, %v", exit, err)
+		}
+		late.Close()
+	}
+}
+
+// TestFreeze freezes real guests: with the agent as init, and beside an init that does not use cgroups
+// and has a service.
+func TestFreeze(t *testing.T) {
+	files := prepare(t)
+	t.Run("agent", func(t *testing.T) {
+		m := start(t, files, bootArgs(t, func(*agentproto.Boot) {}), makeDisk(t, busyboxDir(t)))
+		link := m.connect()
+		freezeAndThaw(t, link)
+		// A guest that shuts down while it is frozen ends in an orderly way.
+		_, err := (&guest.Client{Dial: link.Open}).Freeze(t.Context(), "last")
+		must(t, err)
+		if out := shutDown(t, m, link); !strings.Contains(out, "banger-agent: stopped") {
+			t.Errorf("the console said %q", out)
+		}
+	})
+	t.Run("own init", func(t *testing.T) {
+		dir := busyboxDir(t)
+		must(t, os.WriteFile(filepath.Join(dir, "init"), []byte("#!/bin/sh\n(while :; do echo x >> /run/service; sleep 0.1; done) &\nwhile :; do sleep 1000; done\n"), 0o755))
+		m := start(t, files, bootArgs(t, func(b *agentproto.Boot) { b.Init = "/init" }), makeDisk(t, dir))
+		link := m.connect()
+		freezeAndThaw(t, link)
+		c := &guest.Client{Dial: link.Open}
+		s, err := c.Exec(t.Context(), api.Exec{Argv: []string{"sh", "-c", "cat /proc/$(pidof sh | tr ' ' '\\n' | sort -n | sed -n 2p)/cgroup; while :; do wc -l < /run/service; sleep 0.1; done"}})
+		must(t, err)
+		defer s.Close()
+		lines := bufio.NewScanner(s.Stdout)
+		lines.Scan()
+		if lines.Text() != "0::/" {
+			t.Errorf("the service is in %q", lines.Text())
+		}
+		lines.Scan()
+		got, err := c.Freeze(t.Context(), "service")
+		must(t, err)
+		if groups := strings.Join(got.Groups, " "); groups != "banger-outside banger-work" {
+			t.Errorf("frozen: %q", groups)
+		}
+		_, err = c.Thaw(t.Context(), "service")
+		must(t, err)
+		shutDown(t, m, link)
+	})
+}
