@@ -69,3 +69,19 @@ func plainName(name string) string {
 		return r
 	}, name)
 }
+
+// plainDone bounds what a guest says it has done, and leaves only printable texts. It does not change d.
+func plainDone(d *agentproto.Done) *agentproto.Done {
+	if d == nil {
+		return nil
+	}
+	plain := *d
+	plain.Steps = nil
+	for _, s := range d.Steps[:min(len(d.Steps), agentproto.MaxListed)] {
+		if s.State != agentproto.StepDone && s.State != agentproto.StepSkipped {
+			s.State = agentproto.StepFailed
+		}
+		plain.Steps = append(plain.Steps, agentproto.Step{Name: plainName(s.Name), State: s.State, Detail: plainName(s.Detail)})
+	}
+	return &plain
+}

@@ -67,7 +67,24 @@ func Aside(ctx context.Context) context.Context { return context.WithValue(ctx, 
 // answer until ctx ends; the agent may still be starting. The Link owns conn; if Connect
 // fails, it closes conn.
 func Connect(ctx context.Context, conn net.Conn, version string) (*Link, error) {
-	session, ack, err := agentproto.Greet(ctx, conn, agentproto.NewHello(version, time.Now()))
+	return connect(ctx, conn, agentproto.NewHello(version, time.Now()))
+}
+
+// ConnectAs is Connect to a guest that was saved and is to continue as an incarnation, with the identity
+// unless it is nil. If the guest is frozen, the agent thaws it once it is that incarnation. Incarnation
+// of the Link says what became of it.
+func ConnectAs(ctx context.Context, conn net.Conn, version string, as agentproto.Incarnation, id *agentproto.Identity) (*Link, error) {
+	hello := agentproto.NewHello(version, time.Now())
+	hello.Incarnation, hello.Identity = &as, id
+	if !as.Valid() || !id.Valid() {
+		conn.Close()
+		return nil, api.Errorf(api.KindInvalid, "cannot continue the guest as %+v, %+v: not a valid incarnation", as, id)
+	}
+	return connect(ctx, conn, hello)
+}
+
+func connect(ctx context.Context, conn net.Conn, hello agentproto.Hello) (*Link, error) {
+	session, ack, err := agentproto.Greet(ctx, conn, hello)
 	if err != nil {
 		conn.Close()
 		return nil, err
@@ -162,6 +179,12 @@ func (l *Link) Err() error { return l.mux.Err() }
 
 // BootID tells one boot of the guest from the next.
 func (l *Link) BootID() string { return l.ack.BootID }
+
+// Incarnation returns which continuation of a saved guest this is, and what the agent has done for it;
+// nil and nil: the guest was never saved, or the agent is of an older banger.
+func (l *Link) Incarnation() (*agentproto.Incarnation, *agentproto.Done) {
+	return l.ack.Incarnation, plainDone(l.ack.Done)
+}
 
 // Close closes the link. Sessions in the guest continue and wait for their clients.
 func (l *Link) Close() error {

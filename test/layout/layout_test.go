@@ -175,8 +175,8 @@ var known = map[string][]string{
 	"internal/guest":            {"internal/guest/agentproto", "internal/guest/forward", "internal/guest/stream", "internal/guest/stdio", "internal/guest/filecopy", "internal/guest/manifest", "internal/treewatch"},
 	"internal/cli/sshconfig":    {},
 	"internal/guest/agent/sshd": {"internal/guest/forward", "internal/guest/stdio"},
-	"internal/guest/agent":      {"internal/guest/agent/freezer", "internal/guest/agent/process", "internal/guest/agent/sshd", "internal/guest/agentproto", "internal/guest/forward", "internal/guest/sockets", "internal/guest/stream", "internal/guest/stdio", "internal/guest/filecopy", "internal/guest/manifest", "internal/treewatch"},
-	"internal/guest/agent/boot": {"internal/guest/agent", "internal/guest/agent/freezer", "internal/guest/agent/process", "internal/guest/agent/transport", "internal/guest/agentproto"},
+	"internal/guest/agent":      {"internal/guest/agent/freezer", "internal/guest/agent/identity", "internal/guest/agent/process", "internal/guest/agent/sshd", "internal/guest/agentproto", "internal/guest/forward", "internal/guest/sockets", "internal/guest/stream", "internal/guest/stdio", "internal/guest/filecopy", "internal/guest/manifest", "internal/treewatch"},
+	"internal/guest/agent/boot": {"internal/guest/agent", "internal/guest/agent/freezer", "internal/guest/agent/identity", "internal/guest/agent/process", "internal/guest/agent/transport", "internal/guest/agentproto"},
 	"internal/guest/agentproto": {},
 	"internal/guest/stream":     {},
 	"internal/guest/stdio":      {},
@@ -212,6 +212,7 @@ var known = map[string][]string{
 	"internal/workspace/worktest":  {"internal/workspace/incoming", "internal/workspace/treesync"}, // for tests
 
 	"internal/guest/agent/freezer":   {"internal/guest/agentproto"},
+	"internal/guest/agent/identity":  {"internal/guest/agentproto"},
 	"internal/guest/agent/process":   {"internal/guest/agentproto"},
 	"internal/guest/agent/transport": {"internal/guest/agentproto"},
 }

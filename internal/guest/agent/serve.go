@@ -14,6 +14,7 @@ import (
 
 	"banger/api"
 	"banger/internal/guest/agent/freezer"
+	"banger/internal/guest/agent/identity"
 	"banger/internal/guest/agent/process"
 	"banger/internal/guest/agentproto"
 	"banger/internal/guest/budget"
@@ -28,8 +29,12 @@ type Options struct {
 	// Root is for a fake guest, which is an ordinary process on the host: commands
 	// start there, and paths to copy are resolved beneath it. Empty in a guest.
 	Root string
-	// OnHello is called at every greeting of the host, before any request is served.
+	// OnHello is called at every greeting of the host, before it is answered.
 	OnHello func(agentproto.Hello)
+	// Incarnate is called instead if the guest was saved and this is a new incarnation of it: it makes
+	// the guest differ from others. must names a step that has failed and without which programs must
+	// not run; nil: there is none. A nil Incarnate does nothing.
+	Incarnate func(agentproto.Hello) (steps []agentproto.Step, must error)
 	// Clock sets the clock as requested by the host, and returns the time; nil: without a clock
 	// to set.
 	Clock func(agentproto.Request) agentproto.Clock
@@ -104,6 +109,7 @@ type server struct {
 	sessions  *sessions
 	tasks     *tasks
 	listeners *listeners
+	self      identity.Current
 }
 
 func newServer(ctx context.Context, o Options) (*server, error) {
@@ -142,13 +148,11 @@ func (s *server) serveConn(conn agentproto.Conn) {
 	stop := context.AfterFunc(s.ctx, func() { conn.Close() })
 	defer stop()
 	l := agentproto.NewListener(watched{conn, &s.rest}, s.BootID, s.Version)
+	l.OnHello = s.greeted
 	for {
-		session, hello, err := l.Accept()
+		session, _, err := l.Accept()
 		if err != nil {
 			return
-		}
-		if s.OnHello != nil {
-			s.OnHello(hello)
 		}
 		mux, err := agentproto.AgentMux(session)
 		if err != nil {

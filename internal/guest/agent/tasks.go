@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"encoding/hex"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -97,6 +99,13 @@ func (s *tasks) find(id string) (*task, error) {
 		return nil, err
 	}
 	return tasks[at], nil
+}
+
+// all returns the tasks.
+func (s *tasks) all() []*task {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.byID))
 }
 
 // list describes the tasks, except those that are about to be removed.

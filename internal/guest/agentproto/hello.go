@@ -26,6 +26,10 @@ type Hello struct {
 	Time     int64  `json:"time"`    // the host's clock, ns since 1970
 	Entropy  []byte `json:"entropy"` // 64 random bytes for the guest's generator
 	Version  string `json:"version"` // of banger
+	// Incarnation is nil in a greeting of a guest that continues as it was. Older agents ignore it,
+	// and say so by an Ack without Done.
+	Incarnation *Incarnation `json:"incarnation,omitempty"`
+	Identity    *Identity    `json:"identity,omitempty"`
 }
 
 // Ack is the agent's answer to a Hello.
@@ -34,6 +38,9 @@ type Ack struct {
 	Nonce    []byte `json:"nonce"` // the host's
 	BootID   string `json:"boot_id"`
 	Version  string `json:"version"` // of the agent
+	// Incarnation is that of this guest; nil: it was never saved, or the agent is older.
+	Incarnation *Incarnation `json:"incarnation,omitempty"`
+	Done        *Done        `json:"done,omitempty"`
 }
 
 // NewHello returns a greeting with fresh random bytes.

@@ -68,6 +68,9 @@ func greet(conn Conn, hello Hello) (*Session, Ack, error) {
 // Listener is the agent's half of the handshake on one Conn, which may carry
 // any number of sessions one after the other.
 type Listener struct {
+	// OnHello, unless nil, is called with a greeting before its answer, which it completes.
+	OnHello func(Hello, *Ack)
+
 	conn   Conn
 	frames *scanner
 	ack    Ack // without nonce
@@ -97,6 +100,10 @@ func (l *Listener) Accept() (*Session, Hello, error) {
 		}
 		ack := l.ack
 		ack.Nonce = hello.Nonce
+		if l.OnHello != nil && hello.Protocol == Protocol {
+			l.OnHello(hello, &ack)
+			ack.Done = ack.Done.fit()
+		}
 		answer, err := greetingFrame(frameAck, hello.Nonce, ack)
 		if err != nil {
 			return nil, Hello{}, err

@@ -180,13 +180,14 @@ func serve(ctx context.Context, version string, boot agentproto.Boot, await func
 	var once sync.Once
 	clock := newClock()
 	err = agent.Serve(ctx, agent.Options{
-		Version: version,
-		OnHello: func(h agentproto.Hello) { onHello(h, clock) },
-		Clock:   clock.adjust,
-		Console: console{},
-		Freezer: freezer.Open(freezer.Options{Record: runDir + "/banger-frozen", Say: say}),
-		Grow:    func(ctx context.Context, bytes int64) error { return growMounted(ctx, boot.Root, bytes) },
-		Network: func() *api.GuestNetwork { return agent.NetworkOf("/sys/class/net", interfaceName) },
+		Version:   version,
+		OnHello:   func(h agentproto.Hello) { onHello(h, clock) },
+		Incarnate: func(h agentproto.Hello) ([]agentproto.Step, error) { return incarnate(h, clock) },
+		Clock:     clock.adjust,
+		Console:   console{},
+		Freezer:   freezer.Open(freezer.Options{Record: runDir + "/banger-frozen", Say: say}),
+		Grow:      func(ctx context.Context, bytes int64) error { return growMounted(ctx, boot.Root, bytes) },
+		Network:   func() *api.GuestNetwork { return agent.NetworkOf("/sys/class/net", interfaceName) },
 		Shutdown: func(r agentproto.Request) {
 			once.Do(func() {
 				go unix.Sync() // when the time is over, the host cuts the power

@@ -63,6 +63,26 @@ func (c *clock) adjust(r agentproto.Request) agentproto.Clock {
 	return agentproto.Clock{Time: int64(wall), Own: c.own}
 }
 
+// restored is how far off the clock of a guest that was saved may be when its programs continue.
+const restored = 100 * time.Millisecond
+
+// restore sets the clock of a guest that was saved to the host's. The greeting is new, so the clock
+// may be ahead, too: of a host whose own was set back.
+func (c *clock) restore(host time.Duration) agentproto.Step {
+	step := agentproto.Step{Name: agentproto.StepClock, State: agentproto.StepDone}
+	got := c.adjust(agentproto.Request{Time: int64(host)})
+	if off := host - time.Duration(got.Time); !got.Own && off.Abs() > restored {
+		got = c.adjust(agentproto.Request{StepNS: int64(off)})
+	}
+	switch off := time.Duration(got.Time) - host; {
+	case got.Own:
+		step.State, step.Detail = agentproto.StepSkipped, "it was set in this guest"
+	case off.Abs() > restored:
+		step.State, step.Detail = agentproto.StepFailed, "it is off by "+off.String()
+	}
+	return step
+}
+
 // step returns the offset by which to move the clock. The host's message may have waited in the
 // channel since before this guest booted: its time is a lower bound, and a clock that is ahead by
 // no more than the message may have waited is more likely right.

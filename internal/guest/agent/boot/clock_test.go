@@ -1,6 +1,7 @@
 package bootup
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -76,5 +77,27 @@ func TestClocksAreReadTogether(t *testing.T) {
 	wall2, boot2 := readClocks()
 	if d := (wall2 - boot2) - (wall - boot); d.Abs() > ownStep || boot2 <= boot {
 		t.Errorf("%s and %s apart", wall2-wall, boot2-boot)
+	}
+}
+
+// TestClockIsRestored: in a guest that was saved the clock may be anything, unless it is the guest's.
+func TestClockIsRestored(t *testing.T) {
+	for _, c := range []struct {
+		ahead, want time.Duration
+	}{{-240 * time.Hour, 0}, {-50 * time.Millisecond, 0}, {90 * time.Millisecond, 90 * time.Millisecond}, {3 * time.Second, 0}, {time.Hour, 0}} {
+		k, wall := testClock(c.ahead, time.Second)
+		if got := k.restore(host); got.State != agentproto.StepDone || *wall-host != c.want {
+			t.Errorf("from %v: ahead by %v, %+v", c.ahead, *wall-host, got)
+		}
+	}
+	k, wall := testClock(-time.Hour, time.Second)
+	k.own = true
+	if got := k.restore(host); got.State != agentproto.StepSkipped || *wall != host-time.Hour {
+		t.Errorf("the guest's own: %v, %+v", *wall-host, got)
+	}
+	k, _ = testClock(-time.Hour, time.Second)
+	k.set = func(time.Duration) error { return errors.New("no") }
+	if got := k.restore(host); got.State != agentproto.StepFailed {
+		t.Errorf("a clock that cannot be set: %+v", got)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"banger/api"
 	"banger/internal/guest"
 	"banger/internal/guest/agentproto"
+	"banger/internal/host/fsx"
 )
 
 // ticker is a program of the guest that prints a number each 100 ms.
@@ -151,4 +152,44 @@ func TestFreeze(t *testing.T) {
 		must(t, err)
 		shutDown(t, m, link)
 	})
+}
+
+// TestIncarnation: a real guest becomes a copy of itself while it is frozen.
+func TestIncarnation(t *testing.T) {
+	dir := busyboxDir(t)
+	must(t, os.MkdirAll(filepath.Join(dir, "etc"), 0o755))
+	must(t, os.WriteFile(filepath.Join(dir, "etc/machine-id"), []byte("0123456789abcdef0123456789abcdef\n"), 0o444))
+	m := start(t, prepare(t), bootArgs(t, func(*agentproto.Boot) {}), makeDisk(t, dir))
+	link := m.connect()
+	c := &guest.Client{Dial: link.Open}
+	s, err := c.Exec(t.Context(), api.Exec{Argv: []string{"sh", "-c", "echo begun; while :; do date +%s; sleep 0.1; done"}})
+	must(t, err)
+	defer s.Close()
+	lines := bufio.NewScanner(s.Stdout)
+	lines.Scan()
+	_, err = c.Freeze(t.Context(), "copy")
+	must(t, err)
+	link.Close()
+	conn, err := fsx.DialUnix(t.Context(), m.socket)
+	must(t, err)
+	link, err = guest.ConnectAs(t.Context(), conn, "test", agentproto.Incarnation{Generation: 2, Mode: agentproto.ModeChild}, &agentproto.Identity{Hostname: "copy-1"})
+	must(t, err)
+	in, done := link.Incarnation()
+	if in == nil || in.Generation != 2 || !done.Frozen || !done.Running {
+		t.Errorf("%+v, %+v", in, done)
+	}
+	for _, step := range []string{agentproto.StepRandom, agentproto.StepClock, agentproto.StepHostname, agentproto.StepMachineID, agentproto.StepSessions} {
+		if !done.Confirmed(step) {
+			t.Errorf("%s: %+v", step, done.Steps)
+		}
+	}
+	t.Logf("%+v", done.Steps)
+	if got := run(t, link, "sh", "-c", "hostname; grep -c copy-1 /etc/hosts; grep boot-test /etc/hosts; grep -c 0123456789abcdef /etc/machine-id; pidof sleep > /dev/null && echo continues"); got != "copy-1\n1\n0\ncontinues\n" {
+		t.Errorf("%q", got)
+	}
+	list, err := (&guest.Client{Dial: link.Open}).Sessions(t.Context())
+	if err != nil || len(list) != 1 || list[0].State != api.SessionDetached {
+		t.Errorf("%+v, %v", list, err)
+	}
+	shutDown(t, m, link)
 }

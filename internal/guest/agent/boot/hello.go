@@ -2,11 +2,14 @@ package bootup
 
 import (
 	"encoding/binary"
+	"errors"
 	"os"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
+	"banger/internal/guest/agent/identity"
 	"banger/internal/guest/agentproto"
 )
 
@@ -18,6 +21,32 @@ func onHello(h agentproto.Hello, c *clock) {
 		say("feed the random number generator: %v", err)
 	}
 }
+
+// incarnate makes this guest differ from what it was saved as, and from copies of it. Without other random
+// numbers no program may run: it would draw those of another guest, as keys and as nonces.
+func incarnate(h agentproto.Hello, c *clock) (steps []agentproto.Step, must error) {
+	random := agentproto.Step{Name: agentproto.StepRandom, State: agentproto.StepDone}
+	if len(h.Entropy) < minEntropy {
+		must = errors.New("the host has sent no random bytes")
+	} else {
+		must = addEntropy(h.Entropy)
+	}
+	if must != nil {
+		random.State, random.Detail = agentproto.StepFailed, must.Error()
+		say("feed the random number generator: %v", must)
+	}
+	steps = append(steps, random, c.restore(time.Duration(h.Time)))
+	if h.Incarnation.Mode != agentproto.ModeChild || must != nil {
+		return steps, must
+	}
+	name, _ := os.Hostname()
+	return append(steps, identity.Become(identity.Options{
+		Root: "/", Hostname: name, SetHostname: func(name string) error { return unix.Sethostname([]byte(name)) },
+	}, h.Identity)...), nil
+}
+
+// minEntropy is what the generator holds, in bytes (random(4)).
+const minEntropy = 32
 
 // addEntropy credits data to the generator (RNDADDENTROPY, random(4)).
 func addEntropy(data []byte) error {
