@@ -15,6 +15,7 @@ import (
 	"banger/internal/guest/agent"
 	"banger/internal/guest/agent/freezer"
 	"banger/internal/guest/agentproto"
+	"banger/internal/guest/stream"
 )
 
 // savedGuest is an agent whose guest can be an incarnation of a saved one.
@@ -204,8 +205,8 @@ func TestSessionsOfAnotherTimeline(t *testing.T) {
 				}
 				return
 			}
-			if _, _, _, err := result(t, s); err == nil {
-				t.Error("the client kept its session")
+			if out, _, _, err := result(t, s); out != "" || err == nil || err.Error() != stream.ErrOtherTimeline.Error() {
+				t.Errorf("the client got %q, %v", out, err)
 			}
 			list, err := (&guest.Client{Dial: next.Open}).Sessions(t.Context())
 			if err != nil || len(list) != 1 || list[0].State != api.SessionDetached || !list[0].Kept {

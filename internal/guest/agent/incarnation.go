@@ -5,10 +5,8 @@ import (
 
 	"banger/api"
 	"banger/internal/guest/agentproto"
+	"banger/internal/guest/stream"
 )
-
-// errOtherTimeline is for clients of the guest before it was taken back, or copied.
-var errOtherTimeline = api.Errorf(api.KindNotFound, "the VM has been taken back to an earlier state, or is a copy: this session belongs to another")
 
 // greeted handles a greeting and completes its answer.
 func (s *server) greeted(h agentproto.Hello, ack *agentproto.Ack) {
@@ -54,7 +52,7 @@ func (s *server) leaveClients() agentproto.Step {
 	}
 	sessions := s.sessions.all()
 	for _, sess := range sessions {
-		sess.hangUp(errOtherTimeline)
+		sess.hangUp(stream.ErrOtherTimeline)
 	}
 	if len(sessions) == 0 {
 		return agentproto.Step{Name: agentproto.StepSessions, State: agentproto.StepSkipped, Detail: "no session was open"}
@@ -77,7 +75,7 @@ func (t *task) part() bool {
 	if got, err := t.keep(c.id()); err != nil || got == nil {
 		return false
 	}
-	c.why = errOtherTimeline
+	c.why = stream.ErrOtherTimeline
 	t.release(c, 0, false)
 	return true
 }

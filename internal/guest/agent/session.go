@@ -103,6 +103,10 @@ func (s *server) serveStream(mux *agentproto.Mux, channel net.Conn) {
 	if err != nil {
 		return
 	}
+	if err := wish.Within(s.self.Timeline()); err != nil {
+		_ = wish.Refuse(err)
+		return
+	}
 	sess, attached, created, err := s.sessions.attach(wish)
 	if errors.Is(err, errOvertaken) {
 		_ = wish.Drop()

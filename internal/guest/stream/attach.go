@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 
@@ -20,6 +21,7 @@ type attachment struct {
 	sent  uint64 // next offset to send
 	fin   bool   // the end is sent
 	acked uint64 // newest acknowledgement sent
+	calls bool   // this is the client's end
 	over  bool
 	err   error
 }
@@ -28,7 +30,7 @@ type attachment struct {
 // ended: nil if the pipe is over, otherwise why the connection broke. It closes conn. It
 // calls onMeet, unless nil, once the other end has answered.
 func (p *Pipe) Attach(conn Conn, onMeet func()) error {
-	a := &attachment{conn: conn}
+	a := &attachment{conn: conn, calls: true}
 	p.mu.Lock()
 	try := p.newest
 	p.newest++
@@ -39,6 +41,9 @@ func (p *Pipe) Attach(conn Conn, onMeet func()) error {
 		flags |= flagCreate
 	}
 	a.greet = attachPayload(p.id, flags, try)
+	if p.generation != nil {
+		a.greet = binary.BigEndian.AppendUint64(a.greet, *p.generation)
+	}
 	p.mu.Unlock()
 	if !p.install(a, try) {
 		conn.Close()
@@ -58,9 +63,11 @@ type Attachment struct {
 	// served at once, the attempt with the higher number replaces this one.
 	Try uint32
 
-	conn   Conn
-	frames *reader
-	first  frame
+	conn       Conn
+	frames     *reader
+	first      frame
+	generation *uint64 // that the client knows
+	answer     []byte
 }
 
 // Accept reads a client's request to attach. The caller answers with Serve or Refuse, which
@@ -74,15 +81,25 @@ func Accept(conn Conn) (*Attachment, error) {
 	if f.kind != kindAttach {
 		return nil, protocolErrorf("stream begins with a frame of type %d", f.kind)
 	}
-	id, flags, try, err := parseAttach(f.payload)
+	id, flags, try, generation, err := parseAttach(f.payload)
 	if err != nil {
 		return nil, err
 	}
 	f.payload = nil
 	return &Attachment{
 		ID: id, Create: flags&flagCreate != 0, Connection: flags&flagConnection != 0, Try: try,
-		conn: conn, frames: frames, first: f,
+		conn: conn, frames: frames, first: f, generation: generation, answer: []byte{},
 	}, nil
+}
+
+// Within tells the client the generation of the guest, and returns ErrOtherTimeline if the stream
+// began in another.
+func (t *Attachment) Within(generation uint64) error {
+	if t.generation != nil && *t.generation != generation {
+		return ErrOtherTimeline
+	}
+	t.answer = binary.BigEndian.AppendUint64(nil, generation)
+	return nil
 }
 
 // Refuse sends the client the reason why it cannot attach.
@@ -97,7 +114,7 @@ func (t *Attachment) Refuse(reason error) error {
 // Attach does. An attempt that a later one has replaced only closes its connection: its
 // offsets are outdated.
 func (t *Attachment) Serve(p *Pipe) error {
-	a := &attachment{conn: t.conn, greet: []byte{}}
+	a := &attachment{conn: t.conn, greet: t.answer}
 	if !p.install(a, t.Try) {
 		if p.overtaken(t.Try) {
 			return t.Drop()
@@ -210,6 +227,19 @@ func (p *Pipe) meet(a *attachment, f frame) error {
 	return p.acknowledge(f.ack)
 }
 
+// sameGeneration reports whether the guest is the one that has answered before. A first answer decides
+// which one that is. The caller holds mu.
+func (p *Pipe) sameGeneration(now *uint64) bool {
+	switch {
+	case !p.met:
+		p.generation = now
+		return true
+	case p.generation == nil: // an older agent, which cannot have become another
+		return true
+	}
+	return now != nil && *now == *p.generation
+}
+
 // receive handles one frame.
 func (p *Pipe) receive(a *attachment, f frame, onMeet func()) error {
 	p.mu.Lock()
@@ -226,6 +256,10 @@ func (p *Pipe) receive(a *attachment, f frame, onMeet func()) error {
 		return errors.New("the stream was reset")
 	}
 	if f.kind == kindAttach {
+		if a.calls && !p.sameGeneration(parseGeneration(f.payload)) {
+			p.fail(ErrOtherTimeline, true) // it is not the other end's session that ends
+			return ErrOtherTimeline
+		}
 		if onMeet != nil {
 			onMeet()
 		}

@@ -28,7 +28,10 @@ const (
 	// kindAttach is the first frame in both directions. Its offset is how many bytes the
 	// sender has received (one more with the end): the other side sends from there on. The
 	// client's payload is version, id, flags and the 4-byte number of its attempt: an
-	// attempt that a later one has replaced is not served.
+	// attempt that a later one has replaced is not served. The agent's payload is the 8-byte
+	// generation of the guest, which older agents do not send. A client that has received it sends it
+	// behind its own payload from then on: bytes of a guest that was taken back to an earlier state,
+	// or is a copy, must not be joined to those that were received.
 	kindAttach kind = 1
 	kindData   kind = 2 // offset: of the first byte
 	kindAck    kind = 3
@@ -40,7 +43,9 @@ const (
 	attachVersion = 1
 	attachFlags   = 1 + len(ID{})
 	attachSize    = attachFlags + 1 + 4
-	flagCreate    = 1 // the stream may be created: it has not been answered yet
+	// generationSize is the size of a generation, which may follow.
+	generationSize = 8
+	flagCreate     = 1 // the stream may be created: it has not been answered yet
 	// flagConnection marks a stream for a forwarded connection. Older agents ignore it.
 	flagConnection = 2
 	// maxReason is the limit for the payload of a reset.
@@ -73,7 +78,7 @@ func parseHeader(b []byte) (frame, error) {
 	limit := uint32(0)
 	switch f.kind {
 	case kindAttach:
-		limit = uint32(attachSize)
+		limit = uint32(attachSize + generationSize)
 	case kindData:
 		limit = maxPayload
 	case kindReset:
@@ -124,12 +129,24 @@ func attachPayload(id ID, flags byte, try uint32) []byte {
 	return binary.BigEndian.AppendUint32(append(payload, flags), try)
 }
 
-func parseAttach(payload []byte) (id ID, flags byte, try uint32, err error) {
-	if len(payload) != attachSize || payload[0] != attachVersion {
-		return id, 0, 0, protocolErrorf("bad stream attachment")
+// parseAttach reads a client's payload. The generation is nil if the client does not know one.
+func parseAttach(payload []byte) (id ID, flags byte, try uint32, generation *uint64, err error) {
+	size := len(payload)
+	if size != attachSize && size != attachSize+generationSize || payload[0] != attachVersion {
+		return id, 0, 0, nil, protocolErrorf("bad stream attachment")
 	}
 	copy(id[:], payload[1:])
-	return id, payload[attachFlags], binary.BigEndian.Uint32(payload[attachFlags+1:]), nil
+	generation = parseGeneration(payload[attachSize:])
+	return id, payload[attachFlags], binary.BigEndian.Uint32(payload[attachFlags+1:]), generation, nil
+}
+
+// parseGeneration reads the generation of an agent, or of a client; nil: it sends none.
+func parseGeneration(payload []byte) *uint64 {
+	if len(payload) != generationSize {
+		return nil
+	}
+	generation := binary.BigEndian.Uint64(payload)
+	return &generation
 }
 
 func reasonPayload(reason error) []byte {

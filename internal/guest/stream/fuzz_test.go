@@ -19,6 +19,8 @@ func FuzzPipe(f *testing.F) {
 	data := append(appendHeader(nil, frame{kind: kindData, length: 3}), "abc"...)
 	fin := appendHeader(nil, frame{kind: kindFin, offset: 3})
 	f.Add(append(append(attach, data...), fin...))
+	known := appendHeader(nil, frame{kind: kindAttach, length: attachSize + generationSize})
+	f.Add(append(append(known, attachPayload(ID{1}, flagCreate, 0)...), 0, 0, 0, 0, 0, 0, 0, 9))
 	f.Add(append(appendHeader(nil, frame{kind: kindAttach}), data...))
 	f.Add(append(appendHeader(nil, frame{kind: kindReset, length: 2}), "{}"...))
 	f.Fuzz(func(t *testing.T, b []byte) {

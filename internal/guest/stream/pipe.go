@@ -21,6 +21,10 @@ const Window = 256 << 10
 // ErrClosed is the error of a pipe that was closed at this end.
 var ErrClosed = errors.New("the stream is closed")
 
+// ErrOtherTimeline is the error of a stream whose agent is that of the guest at another time, or of a
+// copy of it.
+var ErrOtherTimeline = api.Errorf(api.KindNotFound, "the VM was taken back to an earlier state, or is a copy: this session belongs to another")
+
 // connectionWindow is the window of a pipe that carries a forwarded connection, of which there
 // may be a thousand. The writer enforces it: the other end may be older. An end acknowledges
 // when it has read as much, so the writer never waits for ackDelay.
@@ -68,13 +72,15 @@ type Pipe struct {
 	flushedCh chan struct{}
 	doneCh    chan struct{}
 
-	met      bool   // the other end has answered at least once
-	newest   uint32 // client: number of the next attempt to attach
-	attached uint32 // number of the newest attempt that was attached
-	err      error  // why the pipe is over
-	told     bool   // the other end knows the reason
-	closing  bool   // Close was called: flush, then end
-	att      *attachment
+	met bool // the other end has answered at least once
+	// generation is that of the guest at the first answer; nil: none yet, or an older agent. Client only.
+	generation *uint64
+	newest     uint32 // client: number of the next attempt to attach
+	attached   uint32 // number of the newest attempt that was attached
+	err        error  // why the pipe is over
+	told       bool   // the other end knows the reason
+	closing    bool   // Close was called: flush, then end
+	att        *attachment
 }
 
 // New returns an end of the pipe id.
