@@ -1,18 +1,9 @@
 package e2e
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 	"testing"
 
-	"banger/api"
-	"banger/internal/host/apt"
-	"banger/internal/host/execx"
 	"banger/test/harness"
 	"banger/test/harness/guests"
 	"banger/test/harness/session"
@@ -21,13 +12,6 @@ import (
 // dockerPackages make a machine of minbase: an init, a bus, what makes devices, and
 // Docker Engine as the distribution has it.
 var dockerPackages = []string{"systemd", "systemd-sysv", "dbus", "udev", "kmod", "docker.io", "iptables", "iproute2", "procps", "curl"}
-
-// masked is what an image is better without that boots in an emulated guest: nothing
-// here is about it, and each costs seconds.
-var masked = []string{
-	"apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "e2scrub_reap.service",
-	"fstrim.timer", "getty@tty1.service", "systemd-pstore.service",
-}
 
 // TestSystemd: guests that boot an image's own init, or fail to.
 func TestSystemd(t *testing.T) {
@@ -43,13 +27,16 @@ func TestSystemd(t *testing.T) {
 
 // systemdHome is the home of the other tests with an image of its own, made once.
 func systemdHome(t *testing.T) string {
-	archive := dockerArchive(t)
+	archive, err := guests.Distribution(t.Context(), "docker", dockerPackages)
+	if err != nil {
+		t.Fatal(err)
+	}
 	base := template(t)
 	home, err := harness.Once("home-systemd", base+" "+archive, func(dir string) error {
 		if err := harness.CopyTree(base, dir); err != nil {
 			return err
 		}
-		if err := guests.Run(t.Context(), dir, "image", "import", filepath.Join(archive, "docker.tar"), "docker"); err != nil {
+		if err := guests.Run(t.Context(), dir, "image", "import", archive, "docker"); err != nil {
 			return err
 		}
 		return guests.Run(t.Context(), dir, "daemon", "stop")
@@ -58,76 +45,4 @@ func systemdHome(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return home
-}
-
-// dockerArchive returns a directory with docker.tar, made of the distribution's
-// packages once for each recipe. Which versions it has today is no part of that.
-func dockerArchive(t *testing.T) string {
-	release, err := os.ReadFile("/etc/os-release")
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		t.Fatal(err)
-	}
-	recipe := fmt.Sprint(dockerPackages, masked, string(release))
-	dir, err := harness.Once("docker-archive", recipe, func(dir string) error { return bootstrap(t.Context(), dir) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-// bootstrap makes dir/docker.tar, as an ordinary user in a user namespace.
-func bootstrap(ctx context.Context, dir string) error {
-	packager := apt.New(filepath.Join(dir, "apt"))
-	if err := packager.Update(ctx, false, func(api.Progress) {}); err != nil {
-		return err
-	}
-	sources, err := packager.Sources(ctx)
-	if err != nil {
-		return err
-	}
-	sources = slices.DeleteFunc(sources, func(s apt.Source) bool { return strings.HasPrefix(s.URI, "cdrom:") })
-	options, err := packager.AcquireOptions(ctx)
-	if err != nil {
-		return err
-	}
-	conf, list := filepath.Join(dir, "apt.conf"), filepath.Join(dir, "banger.sources")
-	// In a user namespace apt's own user may not enter our directories.
-	options = append(options, `APT::Sandbox::User "root";`)
-	err = errors.Join(os.WriteFile(conf, []byte(strings.Join(options, "\n")+"\n"), 0o644),
-		os.WriteFile(list, []byte(apt.Deb822(sources)), 0o644))
-	if err != nil {
-		return err
-	}
-	mode, command := "unshare", []string{"mmdebstrap"}
-	if os.Getuid() == 0 { // its mounts are to end with it
-		mode, command = "root", []string{"unshare", "--mount", "mmdebstrap"}
-	}
-	scratch, err := os.MkdirTemp("", "banger-docker-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(scratch)
-	if err := os.Chmod(scratch, 0o777); err != nil { // mmdebstrap works there as a subordinate id
-		return err
-	}
-	out, err := os.Create(filepath.Join(dir, "docker.tar"))
-	if err != nil {
-		return err
-	}
-	err = execx.Run(ctx, execx.Cmd{
-		Name: command[0], Package: "mmdebstrap", Dir: dir, Stdout: out,
-		Env: []string{"TMPDIR=" + scratch, "DEBIAN_FRONTEND=noninteractive"},
-		Args: append(command[1:],
-			"--mode="+mode, "--variant=minbase", "--format=tar", "--aptopt="+conf, "--dpkgopt=force-unsafe-io",
-			"--include="+strings.Join(dockerPackages, ","),
-			"--customize-hook=cd \"$1/etc/systemd/system\" && for unit in "+strings.Join(masked, " ")+"; do ln -sf /dev/null $unit; done",
-			"--customize-hook=rm -rf \"$1\"/usr/share/doc/* \"$1\"/usr/share/man/* \"$1\"/var/lib/apt/lists/* \"$1\"/var/cache/apt/*.bin",
-			shortestSuite(sources), "-", list),
-	})
-	return errors.Join(err, out.Close(), os.RemoveAll(filepath.Join(dir, "apt")), os.Remove(conf), os.Remove(list))
-}
-
-// shortestSuite is the name of the release among suites such as bookworm-updates.
-func shortestSuite(sources []apt.Source) string {
-	return slices.MinFunc(sources, func(a, b apt.Source) int { return len(a.Suite) - len(b.Suite) }).Suite
 }

@@ -12,7 +12,9 @@ import (
 	"banger/api"
 	"banger/internal/guest"
 	"banger/internal/guest/agentproto"
+	"banger/internal/host/execx"
 	"banger/internal/host/fsx"
+	"banger/test/harness/guests"
 )
 
 // ticker is a program of the guest that prints a number each 100 ms.
@@ -190,6 +192,56 @@ func TestIncarnation(t *testing.T) {
 	list, err := (&guest.Client{Dial: link.Open}).Sessions(t.Context())
 	if err != nil || len(list) != 1 || list[0].State != api.SessionDetached {
 		t.Errorf("%+v, %v", list, err)
+	}
+	shutDown(t, m, link)
+}
+
+// systemdDisk makes a disk of the machine's own distribution with systemd.
+func systemdDisk(t *testing.T) string {
+	t.Helper()
+	if _, err := execx.LookPath("mmdebstrap", "mmdebstrap"); err != nil {
+		t.Skip("NOT TESTED: a guest with systemd, because this host has no mmdebstrap")
+	}
+	archive, err := guests.Distribution(t.Context(), "systemd", []string{"systemd", "systemd-sysv", "procps"})
+	must(t, err)
+	dir := t.TempDir()
+	disk := filepath.Join(dir, "disk")
+	script := "mkdir root && tar --numeric-owner -xf " + archive + " -C root --exclude=./dev/* && mkfs.ext4 -q -F -d root disk 1G && rm -rf root"
+	cmd := execx.Cmd{Name: "sh", Args: []string{"-c", script}, Dir: dir}
+	if os.Getuid() != 0 { // the owners of files are those of a user namespace
+		cmd.Name, cmd.Args = "unshare", append([]string{"--user", "--map-root-user", "--map-auto", "sh"}, cmd.Args...)
+	}
+	must(t, execx.Run(t.Context(), cmd))
+	return disk
+}
+
+// TestFreezeSystemd freezes a guest whose init is systemd: its services, also one with groups of its own
+// below, stop with the programs of sessions, and all continue.
+func TestFreezeSystemd(t *testing.T) {
+	files := prepare(t)
+	m := start(t, files, bootArgs(t, func(b *agentproto.Boot) { b.Init = "/sbin/init" }), systemdDisk(t))
+	link := m.connect()
+	run(t, link, "sh", "-c", "until systemctl is-system-running | grep -E 'running|degraded'; do sleep 0.2; done")
+	// As Docker does: a process in a group of its own below the service's.
+	run(t, link, "sh", "-c", `echo 'g=/sys/fs/cgroup/system.slice/ticker.service; mkdir $g/below; echo $$ > $g/below/cgroup.procs
+		while :; do cut -d" " -f1 /proc/uptime >> /run/ticks; sleep 0.1; done' > /ticker`)
+	run(t, link, "systemd-run", "--unit=ticker", "--property=Delegate=yes", "sh", "/ticker")
+	run(t, link, "sh", "-c", "until [ -s /run/ticks ]; do sleep 0.1; done; grep -q below /proc/$(systemctl show -P MainPID ticker)/cgroup")
+	freezeAndThaw(t, link)
+	// The service has its longest pauses while it was frozen, twice for 2.5 s.
+	gaps := strings.TrimSpace(run(t, link, "sh", "-c", "sleep 1; awk 'NR > 1 && $1-last > 2.4 { n++ } { last = $1 } END { print n+0 }' /run/ticks"))
+	if gaps != "2" {
+		t.Errorf("the service paused %s times", gaps)
+	}
+	got, err := (&guest.Client{Dial: link.Open}).Freeze(t.Context(), "groups")
+	must(t, err)
+	if groups := strings.Join(got.Groups, " "); groups != "system.slice" && groups != "banger-work system.slice" {
+		t.Errorf("frozen: %q", groups)
+	}
+	_, err = (&guest.Client{Dial: link.Open}).Thaw(t.Context(), "groups")
+	must(t, err)
+	if state := strings.TrimSpace(run(t, link, "sh", "-c", "systemctl is-system-running || true; systemctl is-active ticker")); !strings.HasPrefix(state, "running\nactive") && !strings.HasPrefix(state, "degraded\nactive") {
+		t.Errorf("afterwards: %q", state)
 	}
 	shutDown(t, m, link)
 }
