@@ -52,12 +52,14 @@ const (
 
 // The names of steps.
 const (
-	StepRandom    = "random"     // the kernel's random numbers are others
-	StepClock     = "clock"      // within 100 ms of the host's
-	StepSessions  = "sessions"   // of clients of the saved guest: detached or ended
-	StepHostname  = "host name"  // also in /etc/hosts and /etc/hostname
-	StepThaw      = "thaw"       // only if it has failed
-	StepMachineID = "machine-id" // machine-id(5)
+	StepRandom   = "random"    // the kernel's random numbers are others
+	StepClock    = "clock"     // within 100 ms of the host's
+	StepSessions = "sessions"  // of clients of the saved guest: detached or ended
+	StepHostname = "host name" // also in /etc/hosts and /etc/hostname
+	// StepConnections: TCP connections to elsewhere are reset.
+	StepConnections = "connections"
+	StepThaw        = "thaw"       // only if it has failed
+	StepMachineID   = "machine-id" // machine-id(5)
 )
 
 // Step is one of the things that make an incarnation differ from others.

@@ -36,8 +36,12 @@ func incarnate(h agentproto.Hello, c *clock) (steps []agentproto.Step, must erro
 		say("feed the random number generator: %v", must)
 	}
 	steps = append(steps, random, c.restore(time.Duration(h.Time)))
-	if h.Incarnation.Mode != agentproto.ModeChild || must != nil {
+	if h.Incarnation.Mode == agentproto.ModeSame || must != nil {
 		return steps, must
+	}
+	steps = append(steps, identity.EndConnections())
+	if h.Incarnation.Mode != agentproto.ModeChild {
+		return steps, nil
 	}
 	name, _ := os.Hostname()
 	return append(steps, identity.Become(identity.Options{
