@@ -169,6 +169,10 @@ func (f *faulty) Restore(ctx context.Context, spec driver.Spec, dir string) (dri
 	return f.wrap(f.Driver.(driver.Restorer).Restore(ctx, spec, dir))
 }
 
+func (f *faulty) Judge(ctx context.Context, spec driver.Spec, dir string) error {
+	return f.Driver.(driver.Restorer).Judge(ctx, spec, dir)
+}
+
 func works(context.Context) error { return nil }
 
 func newFaulty(t *testing.T) (*world, *faulty) {
