@@ -26,6 +26,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	qemu.Main()
+	saveMain()
 	drivertest.StarterMain(func() driver.Driver {
 		return qemu.New(paths.Paths{Cache: os.TempDir()}, qemu.Options{Accel: qemu.TCG})
 	})

@@ -34,6 +34,8 @@ type Options struct {
 	Accel  string // kvm or tcg; empty: by probe
 	Binary string // of QEMU; empty: the usual one, on PATH
 	KVM    string // device; empty: /dev/kvm
+	// Executable calls Main, to save machines; empty: the running program.
+	Executable string
 }
 
 // Driver starts QEMU processes.

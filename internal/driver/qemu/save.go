@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -26,95 +27,94 @@ const (
 	fdName   = "banger-state" // what the monitor calls the pipe
 )
 
-// Save implements driver.Saver.
-func (m machine) Save(ctx context.Context, dir string) error {
-	err := m.save(ctx, dir)
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return api.Errorf(api.KindCanceled, "cannot save the VM's memory: %w", errors.Join(context.Cause(ctx), undone(err)))
-	}
-	return fsx.DiskError("save the VM's memory", err)
+// saveJob is what it takes to save a machine, in the process that does it.
+type saveJob struct {
+	monitor Monitor
+	dir     string       // for the files
+	saved   driver.Saved // what is known of it so far
+	ran     bool         // the machine ran before
 }
 
-// notUndone is the error of a machine that stands still although it was not saved.
-type notUndone struct{ error }
-
-func (e notUndone) Unwrap() error { return e.error }
-
-// undone returns what of err says that the machine does not run as before.
-func undone(err error) error {
-	var stands notUndone
-	if errors.As(err, &stands) {
-		return stands
-	}
-	return nil
-}
-
-func (m machine) save(ctx context.Context, dir string) error {
-	binary, err := m.driver.digests.of(fmt.Sprintf("/proc/%d/exe", m.PID()))
-	if err != nil {
-		return err
-	}
-	saved := driver.Saved{Provenance: driver.Provenance{VMM: m.driver.Name(), Binary: binary, Accel: m.Accel()}}
-	if err := m.driver.setHost(&saved.Provenance); err != nil {
-		return err
-	}
-	ran, err := m.stopAndWrite(ctx, dir, &saved)
-	if err == nil && ctx.Err() == nil {
-		err = driver.WriteSaved(dir, saved)
+// do saves the machine. If it fails or is cancelled, the machine continues if it ran.
+func (j *saveJob) do(ctx context.Context) error {
+	err := j.stopAndWrite(ctx)
+	if err == nil {
+		err = driver.WriteSaved(j.dir, j.saved)
 	}
 	if err == nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	if err != nil && ran {
-		err = errors.Join(err, m.undo(ctx))
+	if err == nil {
+		return nil
 	}
-	return err
+	undone := j.undo(ctx)
+	if ctx.Err() != nil {
+		return api.Errorf(api.KindCanceled, "cannot save the VM's memory: %w", errors.Join(context.Cause(ctx), undone))
+	}
+	return fsx.DiskError("save the VM's memory", errors.Join(err, undone))
 }
 
-// undo lets the machine continue.
-func (m machine) undo(ctx context.Context) error {
+// undo lets the machine continue if it ran, and removes the manifest.
+func (j *saveJob) undo(ctx context.Context) error {
+	err := os.Remove(filepath.Join(j.dir, driver.SavedManifest))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if !j.ran {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoWait)
 	defer cancel()
-	if err := m.Resume(ctx); err != nil {
-		return notUndone{err}
-	}
-	return nil
+	return errors.Join(err, j.monitor.proceed(ctx))
 }
 
-// stopAndWrite stops the machine and writes its memory and state. It reports whether the machine ran.
-func (m machine) stopAndWrite(ctx context.Context, dir string, saved *driver.Saved) (ran bool, err error) {
-	opening, cancel := context.WithTimeout(ctx, monitorWait)
-	defer cancel()
-	q, err := m.monitor().open(opening)
+// proceed lets a machine continue whose migration has failed, or soon will because its pipe is closed.
+func (m Monitor) proceed(ctx context.Context) error {
+	q, err := m.open(ctx)
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer q.Close()
-	if saved.Version, err = q.runningVersion(opening); err != nil {
-		return false, err
+	var info struct{ Status string }
+	if err := q.Execute(ctx, "query-migrate", nil, &info); err != nil {
+		return err
 	}
-	if err := q.size(opening, &saved.Provenance); err != nil {
-		return false, err
+	if q.migration == "" {
+		q.migration = info.Status
 	}
-	var state struct{ Running bool }
-	if err := q.Execute(opening, "query-status", nil, &state); err != nil {
-		return false, err
-	}
-	if err := q.reportMigration(opening); err != nil {
-		return false, err
-	}
-	if err := q.Execute(opening, "migrate-set-parameters", map[string]int64{"max-bandwidth": bandwidth}, nil); err != nil {
-		return false, err
-	}
-	if state.Running {
-		if err := q.Execute(opening, "stop", nil, nil); err != nil {
-			return true, err
+	if q.migration != "" && q.migration != "none" {
+		if err := q.awaitMigration(ctx); err != nil && ctx.Err() != nil {
+			return err
 		}
 	}
-	return state.Running, q.write(ctx, dir, saved)
+	return q.Execute(ctx, "cont", nil, nil)
+}
+
+// stopAndWrite stops the machine and writes its memory and state.
+func (j *saveJob) stopAndWrite(ctx context.Context) error {
+	opening, cancel := context.WithTimeout(ctx, monitorWait)
+	defer cancel()
+	q, err := j.monitor.open(opening)
+	if err != nil {
+		return err
+	}
+	defer q.Close()
+	if j.saved.Version, err = q.runningVersion(opening); err != nil {
+		return err
+	}
+	if err := q.size(opening, &j.saved.Provenance); err != nil {
+		return err
+	}
+	if err := q.reportMigration(opening); err != nil {
+		return err
+	}
+	if err := q.Execute(opening, "migrate-set-parameters", map[string]int64{"max-bandwidth": bandwidth}, nil); err != nil {
+		return err
+	}
+	if err := q.Execute(opening, "stop", nil, nil); err != nil {
+		return err
+	}
+	return q.write(ctx, j.dir, &j.saved)
 }
 
 // reportMigration has QEMU report a migration's states as events.

@@ -10,16 +10,18 @@ import (
 	"banger/internal/cli"
 	"banger/internal/daemon"
 	"banger/internal/driver/fake"
+	"banger/internal/driver/qemu"
 	"banger/internal/image"
 	"banger/internal/publish"
 )
 
-// Become returns at once, unless this process was started to be a fake VMM, a forwarder or
+// Become returns at once, unless this process was started to be a fake VMM, a forwarder, to save a VM or
 // a part of the image cache: then it is that, and exits. TestMain calls it first.
 func Become() {
 	fake.GuestMain()
 	image.Main()
 	publish.Main()
+	qemu.Main()
 }
 
 // Programs are banger, under both of its names, and bangerd, for testscript.Main.
