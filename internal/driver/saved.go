@@ -21,7 +21,8 @@ type Saver interface {
 	// Save writes what Restorer needs to files in dir, an empty directory, and returns when they are
 	// durable; the name of dir itself is the caller's. From then on the machine stands still, the data
 	// that it has written is in its disk's file, and nothing changes that until Resume. The caller
-	// either ends the machine, or lets it continue with Resume, as if nothing had been saved.
+	// either ends the machine, or lets it continue with Resume, as if nothing had been saved, or saves it
+	// again, which lets it run for a moment.
 	//
 	// If Save fails or is cancelled, the machine is as it was before: a running one runs. What dir
 	// holds then is not complete and is refused by Restorer. A full disk is an error of kind

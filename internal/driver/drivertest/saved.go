@@ -109,6 +109,7 @@ func testSaved(t *testing.T, h Harness) {
 	if d == nil {
 		return
 	}
+	save(t, m) // a daemon that was killed right after a save saves again
 	dir := save(t, m)
 	memory := digest(t, filepath.Join(dir, driver.SavedMemory))
 	a, b := child(t, h, idB, s), child(t, h, idC, s)

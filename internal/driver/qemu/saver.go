@@ -60,14 +60,17 @@ func (m machine) Save(ctx context.Context, dir string) error {
 	if err := m.driver.setHost(&o.Saved.Provenance); err != nil {
 		return err
 	}
-	why, err := m.Standing(ctx)
+	status, err := m.monitor().status(ctx)
+	if err == nil && status == "postmigrate" { // it was saved already, and QEMU saves no machine again that has not run since
+		status, err = "running", m.Resume(ctx)
+	}
 	if ctx.Err() != nil {
 		return canceled(ctx)
 	}
 	if err != nil {
 		return err
 	}
-	o.Ran = why == ""
+	o.Ran = status == "running"
 	err = m.driver.saveBy(ctx, o)
 	if errors.Is(err, errSaverEnded) {
 		j := saveJob{monitor: m.monitor(), dir: dir, ran: o.Ran}
