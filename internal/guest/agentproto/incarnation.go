@@ -58,8 +58,10 @@ const (
 	StepHostname = "host name" // also in /etc/hosts and /etc/hostname
 	// StepConnections: TCP connections to elsewhere are reset.
 	StepConnections = "connections"
-	StepThaw        = "thaw"       // only if it has failed
-	StepMachineID   = "machine-id" // machine-id(5)
+	// StepHostKeys: those of the image's own sshd.
+	StepHostKeys  = "ssh host keys"
+	StepThaw      = "thaw"       // only if it has failed
+	StepMachineID = "machine-id" // machine-id(5)
 )
 
 // Step is one of the things that make an incarnation differ from others.

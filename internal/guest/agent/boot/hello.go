@@ -44,9 +44,13 @@ func incarnate(h agentproto.Hello, c *clock) (steps []agentproto.Step, must erro
 		return steps, nil
 	}
 	name, _ := os.Hostname()
-	return append(steps, identity.Become(identity.Options{
+	more, later := identity.Become(identity.Options{
 		Root: "/", Hostname: name, SetHostname: func(name string) error { return unix.Sethostname([]byte(name)) },
-	}, h.Identity)...), nil
+	}, h.Identity)
+	if later != nil {
+		go later()
+	}
+	return append(steps, more...), nil
 }
 
 // minEntropy is what the generator holds, in bytes (random(4)).

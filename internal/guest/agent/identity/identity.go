@@ -1,8 +1,9 @@
 // Package identity gives a copy of a guest what it must not share with the guest that was saved: its
-// host name and its machine-id.
+// host name, its machine-id and the host keys of its sshd; and resets its connections.
 package identity
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -23,13 +24,15 @@ type Options struct {
 	Hostname    string
 }
 
-// Become makes a copy of a guest one of its own. Each step is tried, whatever became of the others.
-func Become(o Options, id *agentproto.Identity) []agentproto.Step {
+// Become makes a copy of a guest one of its own. Each step is tried, whatever became of the others. later,
+// unless nil, is what takes too long for a frozen guest.
+func Become(o Options, id *agentproto.Identity) (steps []agentproto.Step, later func()) {
 	name := ""
 	if id != nil {
 		name = id.Hostname
 	}
-	return []agentproto.Step{o.hostname(name), o.machineID()}
+	keys, later := o.hostKeys(cmp.Or(name, o.Hostname))
+	return []agentproto.Step{o.hostname(name), o.machineID(), keys}, later
 }
 
 func failed(name string, err error) agentproto.Step {

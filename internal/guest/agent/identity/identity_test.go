@@ -39,6 +39,11 @@ func states(steps []agentproto.Step) string {
 	return strings.Join(s, ", ")
 }
 
+func became(o Options, id *agentproto.Identity) string {
+	steps, _ := Become(o, id)
+	return states(steps)
+}
+
 func TestBecome(t *testing.T) {
 	o, set := tree(t, map[string]string{
 		"etc/hosts":    "127.0.0.1\tlocalhost\n127.0.1.1\tparent parent.lan # parent\n10.0.0.9 parent\n::1 localhost parent\n",
@@ -47,8 +52,8 @@ func TestBecome(t *testing.T) {
 	if err := os.Chmod(filepath.Join(o.Root, "etc/machine-id"), 0o444); err != nil {
 		t.Fatal(err)
 	}
-	steps := Become(o, &agentproto.Identity{Hostname: "child"})
-	if got := states(steps); got != "host name done, machine-id done" {
+	steps, _ := Become(o, &agentproto.Identity{Hostname: "child"})
+	if got := states(steps); got != "host name done, machine-id done, ssh host keys skipped" {
 		t.Errorf("%s: %+v", got, steps)
 	}
 	if strings.Join(*set, " ") != "child" || o.read("etc/hostname") != "child\n" {
@@ -76,15 +81,15 @@ func TestStays(t *testing.T) {
 		id    *agentproto.Identity
 		want  string
 	}{
-		"nothing there":     {nil, nil, "host name skipped, machine-id skipped"},
-		"the same name":     {nil, &agentproto.Identity{Hostname: "parent"}, "host name skipped, machine-id skipped"},
-		"not yet made":      {map[string]string{"etc/machine-id": "uninitialized\n"}, nil, "host name skipped, machine-id skipped"},
-		"credentials":       {map[string]string{"etc/machine-id": oldID + "\n", credentials: "x"}, nil, "host name skipped, machine-id skipped"},
-		"another host name": {map[string]string{"etc/hostname": "mine\n", "etc/hosts": "127.0.1.1 mine\n"}, &agentproto.Identity{Hostname: "child"}, "host name done, machine-id skipped"},
+		"nothing there":     {nil, nil, "host name skipped, machine-id skipped, ssh host keys skipped"},
+		"the same name":     {nil, &agentproto.Identity{Hostname: "parent"}, "host name skipped, machine-id skipped, ssh host keys skipped"},
+		"not yet made":      {map[string]string{"etc/machine-id": "uninitialized\n"}, nil, "host name skipped, machine-id skipped, ssh host keys skipped"},
+		"credentials":       {map[string]string{"etc/machine-id": oldID + "\n", credentials: "x"}, nil, "host name skipped, machine-id skipped, ssh host keys skipped"},
+		"another host name": {map[string]string{"etc/hostname": "mine\n", "etc/hosts": "127.0.1.1 mine\n"}, &agentproto.Identity{Hostname: "child"}, "host name done, machine-id skipped, ssh host keys skipped"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o, _ := tree(t, c.files)
-			if got := states(Become(o, c.id)); got != c.want {
+			if got := became(o, c.id); got != c.want {
 				t.Error(got)
 			}
 			for file, text := range c.files {
@@ -99,12 +104,12 @@ func TestStays(t *testing.T) {
 // TestFails: one step that fails does not prevent the others, and is told.
 func TestFails(t *testing.T) {
 	o, _ := tree(t, map[string]string{"etc/machine-id": oldID, "etc/hosts": strings.Repeat("x", maxFile+1)})
-	steps := Become(o, &agentproto.Identity{Hostname: "child"})
-	if got := states(steps); got != "host name failed, machine-id done" || !strings.Contains(steps[0].Detail, "too large") {
+	steps, _ := Become(o, &agentproto.Identity{Hostname: "child"})
+	if got := states(steps); got != "host name failed, machine-id done, ssh host keys skipped" || !strings.Contains(steps[0].Detail, "too large") {
 		t.Errorf("%s: %.200v", got, steps)
 	}
 	o.SetHostname = func(string) error { return errors.New("no") }
-	if got := states(Become(o, &agentproto.Identity{Hostname: "child"})); got != "host name failed, machine-id done" {
+	if got := became(o, &agentproto.Identity{Hostname: "child"}); got != "host name failed, machine-id done, ssh host keys skipped" {
 		t.Error(got)
 	}
 }
