@@ -2,6 +2,7 @@ package freezer
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -351,5 +352,43 @@ func TestRemovedGroup(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(tr.dir, Work)); err != nil {
 		t.Error("the group was not made again:", err)
+	}
+}
+
+// TestStartsOthers: a guest in which something new appears again and again is not frozen.
+func TestStartsOthers(t *testing.T) {
+	tr := newTree(t)
+	f := Open(tr.options())
+	// Each time that the root is read it has another process, which cannot be moved.
+	procs := filepath.Join(tr.dir, procsFile)
+	if err := errors.Join(os.Remove(procs), syscall.Mkfifo(procs, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	stop, made := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(made)
+		for i := 100; ; {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			pipe, err := os.OpenFile(procs, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+			if err != nil { // nobody reads
+				time.Sleep(time.Millisecond)
+				continue
+			}
+			i++
+			_ = os.MkdirAll(filepath.Join(tr.proc, strconv.Itoa(i)), 0o755)
+			_ = os.Symlink("/bin/program", filepath.Join(tr.proc, strconv.Itoa(i), "exe"))
+			fmt.Fprintf(pipe, "1\n%d\n", i)
+			pipe.Close()
+		}
+	}()
+	_, err := f.Freeze(t.Context(), "a")
+	close(stop)
+	<-made
+	if err == nil || !strings.Contains(err.Error(), "processes still start others: ") || f.Frozen() {
+		t.Error(err)
 	}
 }

@@ -26,9 +26,11 @@ const (
 )
 
 const (
-	// freezeLimit is how long all processes together may take to stop: one that waits for the
-	// disk cannot before the disk has answered.
+	// freezeLimit is how long the processes of a round may take to stop: one that waits for the
+	// disk cannot before the disk has answered. A busy host may take as long for all else.
 	freezeLimit = 2 * time.Second
+	// maxRounds is how often something that is not frozen may appear.
+	maxRounds = 10
 	// maxTicks is how many seconds a freeze lasts at most. They are counted, because a clock may
 	// also count the time in which the whole machine stood still, in a file for months.
 	maxTicks = 60
@@ -243,9 +245,9 @@ func (f *Freezer) thaw(refusal error) error {
 
 // freeze closes the gate and freezes until nothing new appears that is not frozen.
 func (f *Freezer) freeze(ctx context.Context, attempt string) (agentproto.Frozen, *record, error) {
-	ctx, cancel := context.WithTimeout(ctx, f.o.Limit)
+	starting, cancel := context.WithTimeout(ctx, f.o.Limit)
 	defer cancel()
-	if err := f.gate.close(ctx); err != nil {
+	if err := f.gate.close(starting); err != nil {
 		return agentproto.Frozen{}, nil, err
 	}
 	r := &record{Attempt: attempt, Moved: map[int]string{}}
@@ -261,32 +263,37 @@ func (f *Freezer) freeze(ctx context.Context, attempt string) (agentproto.Frozen
 // another just before it stops.
 func (f *Freezer) stopAll(ctx context.Context, r *record) (agentproto.Frozen, error) {
 	var report agentproto.Frozen
-	for {
-		s, err := f.survey()
+	for round := 1; ; round++ {
+		s, err := f.survey(r.Groups)
 		if err != nil {
 			return report, err
 		}
-		report.Processes, report.Groups, report.Outside = s.processes, s.populated, f.left(s, r)
+		report.Processes += s.processes
+		report.Groups = append(report.Groups, s.populated...)
+		report.Outside = f.left(s, r)
 		groups := slices.DeleteFunc(s.groups, func(g group) bool { return slices.Contains(r.Groups, g.path) || g.frozen })
 		strays := slices.DeleteFunc(s.strays, func(p process) bool { return r.Moved[p.pid] != "" })
 		if len(groups) == 0 && len(strays) == 0 {
+			slices.Sort(report.Groups)
+			report.Groups = report.Groups[:min(len(report.Groups), agentproto.MaxListed)]
 			return report, nil
 		}
-		if ctx.Err() != nil {
-			return report, fmt.Errorf("processes still start others after %v", f.o.Limit)
+		if round > maxRounds {
+			return report, fmt.Errorf("processes still start others: %s", f.newest(groups, strays))
 		}
-		if err := f.stopRound(ctx, r, groups, strays); err != nil {
+		if err := f.stopRound(ctx, r, &report, groups, strays); err != nil {
 			return report, err
 		}
 	}
 }
 
-func (f *Freezer) stopRound(ctx context.Context, r *record, groups []group, strays []process) error {
+func (f *Freezer) stopRound(ctx context.Context, r *record, report *agentproto.Frozen, groups []group, strays []process) error {
 	if len(strays) > 0 && !slices.Contains(r.Groups, outside) {
 		if err := f.makeOutside(); err != nil {
 			return err
 		}
 		groups = append(groups, group{path: outside})
+		report.Groups = append(report.Groups, outside)
 	}
 	for _, g := range groups {
 		r.Groups = append(r.Groups, g.path)
@@ -303,8 +310,12 @@ func (f *Freezer) stopRound(ctx context.Context, r *record, groups []group, stra
 		}
 	}
 	for _, p := range strays {
-		f.move(p.pid, outside) // what fails is found again, and reported
+		if f.move(p.pid, outside) { // what fails is found again, and reported
+			report.Processes++
+		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, f.o.Limit)
+	defer cancel()
 	for _, g := range groups {
 		if err := f.await(ctx, g.path); err != nil {
 			return err

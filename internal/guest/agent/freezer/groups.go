@@ -70,21 +70,19 @@ type node struct {
 	keeps    bool // it, or one in it, has a process that has to continue
 }
 
-func (f *Freezer) survey() (survey, error) {
-	count := 0
-	root, err := f.read(".", &count)
+// survey finds what has to stop, besides the groups in done and all that is in them.
+func (f *Freezer) survey(done []string) (survey, error) {
+	root, err := f.read(".", done, new(int))
 	if err != nil {
 		return survey{}, err
 	}
 	var s survey
 	f.sort(root, true, &s)
-	slices.Sort(s.populated)
-	s.populated = s.populated[:min(len(s.populated), agentproto.MaxListed)]
 	return s, nil
 }
 
-// read reads a group and those in it.
-func (f *Freezer) read(dir string, count *int) (*node, error) {
+// read reads a group and those in it, except those in skip.
+func (f *Freezer) read(dir string, skip []string, count *int) (*node, error) {
 	if *count++; *count > maxGroups {
 		return nil, fmt.Errorf("it has more than %d cgroups", maxGroups)
 	}
@@ -107,10 +105,11 @@ func (f *Freezer) read(dir string, count *int) (*node, error) {
 		return nil, err
 	}
 	for _, e := range entries {
-		if !e.IsDir() {
+		name := path.Join(dir, e.Name())
+		if !e.IsDir() || slices.Contains(skip, name) {
 			continue
 		}
-		child, err := f.read(path.Join(dir, e.Name()), count)
+		child, err := f.read(name, skip, count)
 		if err != nil {
 			return nil, err
 		}
@@ -189,9 +188,22 @@ func (f *Freezer) put(name, value string) error {
 	return errors.Join(err, file.Close())
 }
 
-// move moves a process, with all its threads, to a group.
-func (f *Freezer) move(pid int, dir string) {
-	_ = f.put(path.Join(dir, procsFile), strconv.Itoa(pid)) // it may have ended
+// move moves a process, with all its threads, to a group. It may have ended.
+func (f *Freezer) move(pid int, dir string) bool {
+	return f.put(path.Join(dir, procsFile), strconv.Itoa(pid)) == nil
+}
+
+// newest names some of what has appeared in the last round.
+func (f *Freezer) newest(groups []group, strays []process) string {
+	var names []string
+	for _, g := range groups {
+		names = append(names, g.path)
+	}
+	for _, p := range strays {
+		name, _ := f.status(p.pid)
+		names = append(names, fmt.Sprintf("%s (process %d)", name, p.pid))
+	}
+	return strings.Join(names[:min(len(names), 3)], ", ")
 }
 
 func (f *Freezer) makeOutside() error {
@@ -234,7 +246,7 @@ const wakeAfter = 50 * time.Millisecond
 // blame names processes of a group that do not stop: those that wait for a device.
 func (f *Freezer) blame(dir string) string {
 	var names []string
-	n, err := f.read(dir, new(int))
+	n, err := f.read(dir, nil, new(int))
 	if err != nil {
 		return ""
 	}
@@ -276,7 +288,7 @@ func (n *node) all(pids []int) []int {
 // release thaws all that a record has, and puts back what was moved.
 func (f *Freezer) release(r record) error {
 	var errs []error
-	if n, err := f.read(outside, new(int)); err == nil {
+	if n, err := f.read(outside, nil, new(int)); err == nil {
 		for _, pid := range n.pids {
 			back := r.Moved[pid]
 			if back == "" { // a child of one
