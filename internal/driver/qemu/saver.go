@@ -74,7 +74,11 @@ func (m machine) Save(ctx context.Context, dir string) error {
 	err = m.driver.saveBy(ctx, o)
 	if errors.Is(err, errSaverEnded) {
 		j := saveJob{monitor: m.monitor(), dir: dir, ran: o.Ran}
-		return api.Errorf(api.KindInternal, "cannot save the VM's memory: %w", errors.Join(err, j.undo(ctx)))
+		kind := api.KindInternal
+		if ctx.Err() != nil {
+			kind = api.KindCanceled
+		}
+		return api.Errorf(kind, "cannot save the VM's memory: %w", errors.Join(err, j.undo(ctx)))
 	}
 	return err
 }
@@ -109,12 +113,12 @@ func (d *Driver) saveBy(ctx context.Context, o order) error {
 		return api.Errorf(api.KindInternal, "cannot save the VM's memory: %w", err)
 	}
 	defer p.Close()
-	// It reports in any case: when it is cancelled, that the machine continues.
-	stop := context.AfterFunc(ctx, func() { _ = conn.CloseWrite() })
-	defer stop()
 	if err := json.NewEncoder(conn).Encode(o); err != nil {
 		return errors.Join(errSaverEnded, err)
 	}
+	// It reports in any case: when it is cancelled, that the machine continues.
+	stop := context.AfterFunc(ctx, func() { _ = conn.CloseWrite() })
+	defer stop()
 	var r report
 	if err := json.NewDecoder(conn).Decode(&r); err != nil {
 		return errors.Join(errSaverEnded, err)
