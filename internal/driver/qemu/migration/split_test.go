@@ -136,6 +136,11 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// TestSmallest: what the refused streams begin with is not refused itself, and a memory of another size is.
+func TestSmallest(t *testing.T) {
+	const size = 64 * PageBytes
 	g := newGenerator(size)
 	g.begin()
 	g.end()
