@@ -58,7 +58,7 @@ func (v *vm) counts() (refused, woken int) {
 
 // TestInputWakes: a session waits for a suspended VM beyond its patience, and wakes it with its next input.
 func TestInputWakes(t *testing.T) {
-	v := &vm{path: startAgent(t, agent.Options{})}
+	v := &vm{path: startAgent(t, agent.Options{Root: t.TempDir()})}
 	c := &guest.Client{Patience: 200 * time.Millisecond, Dial: v.dial(t)}
 	session, err := c.Exec(t.Context(), api.Exec{Argv: []string{"cat"}})
 	if err != nil {

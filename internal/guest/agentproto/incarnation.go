@@ -6,11 +6,11 @@ import "encoding/json"
 type Mode string
 
 const (
-	// ModeSame: it continues, once. Nothing but time has passed.
+	// ModeSame is that of a guest that continues, once. Nothing but time has passed.
 	ModeSame Mode = "same"
-	// ModeRewound: it continues from an earlier state. What happened since has not, for it.
+	// ModeRewound is that of a guest that continues from an earlier state. What happened since has not, for it.
 	ModeRewound Mode = "rewound"
-	// ModeChild: it is a copy, beside the guest that was saved, and others.
+	// ModeChild is that of a copy, beside the guest that was saved, and others.
 	ModeChild Mode = "child"
 )
 

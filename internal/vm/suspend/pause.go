@@ -58,7 +58,7 @@ func canPause(at records.Snapshot) error {
 	return at.Reachable()
 }
 
-// pauseSteps can be repeated: an earlier daemon may have done their work.
+// PauseSteps pause a VM. They can be repeated: an earlier daemon may have done their work.
 func PauseSteps(e *records.Entry) []op.Step {
 	return []op.Step{{
 		Name: "pause",

@@ -128,7 +128,7 @@ func ask(kind uint16, flags uint16, family byte, id [idSize]byte, each func([]by
 	buf := make([]byte, 64<<10)
 	for {
 		n, _, err := unix.Recvfrom(fd, buf, 0)
-		if err == unix.EINTR {
+		if errors.Is(err, unix.EINTR) {
 			continue
 		}
 		if err != nil {
