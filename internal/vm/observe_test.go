@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"banger/api"
+	"banger/internal/driver"
 )
 
 // TestStats: one guest hangs, one VM is stopped, one boots, one does not exist; each row says so, and
@@ -17,7 +18,7 @@ func TestStats(t *testing.T) {
 	}
 	w.must(w.Kill(t.Context(), "off"))
 	pid := w.show("hangs").PID
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+	if err := w.table.ByID(w.show("hangs").ID).Run().Machine().(driver.Pauser).Pause(t.Context()); err != nil { // when it returns, it hangs
 		t.Fatal(err)
 	}
 	defer func() { _ = syscall.Kill(pid, syscall.SIGCONT) }()
