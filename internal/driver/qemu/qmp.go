@@ -3,6 +3,7 @@ package qemu
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,6 +35,7 @@ type qmpMessage struct {
 	Data     struct {
 		Status string `json:"status"`
 	} `json:"data"`
+	ID     string          `json:"id"`
 	Return json.RawMessage `json:"return"`
 	Error  *struct {
 		Class       string `json:"class"`
@@ -47,6 +49,9 @@ func newQMP(ctx context.Context, conn net.Conn) (*qmp, error) {
 	q.lines.Buffer(make([]byte, 0, 4<<10), qmpLine)
 	err := q.bounded(ctx, func() error {
 		m, err := q.read()
+		if err == nil && m.ID != "" { // the response to a command of a connection that was cut before it came
+			m, err = q.read()
+		}
 		if err != nil {
 			return err
 		}
@@ -93,10 +98,12 @@ func (q *qmp) command(name string, arguments, result any) error {
 
 // commandWith passes a descriptor with the command (SCM_RIGHTS, unix(7)), unless file is nil.
 func (q *qmp) commandWith(name string, arguments any, file *os.File, result any) error {
+	id := rand.Text()
 	line, err := json.Marshal(struct {
 		Execute   string `json:"execute"`
 		Arguments any    `json:"arguments,omitempty"`
-	}{name, arguments})
+		ID        string `json:"id"`
+	}{name, arguments, id})
 	if err != nil {
 		return err
 	}
@@ -108,8 +115,8 @@ func (q *qmp) commandWith(name string, arguments any, file *os.File, result any)
 		switch {
 		case err != nil:
 			return err
-		case m.Event != "":
-			continue
+		case m.Event != "" || m.ID != "" && m.ID != id:
+			continue // another id is that of a command of a connection that was cut before its response
 		case m.Error != nil:
 			return fmt.Errorf("%s: %.200s", m.Error.Class, m.Error.Description)
 		case m.Return == nil:
