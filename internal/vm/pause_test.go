@@ -100,19 +100,7 @@ func TestPauseOfAnEarlierDaemon(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		w.leave()
-		w.build()
-		left := api.Operation{ID: op.NewID(), Kind: c.kind, Target: e.ID(), Step: c.step, Status: api.OpRunning}
-		if err := w.store.BeginOperation(t.Context(), left); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.store.EnterStep(t.Context(), left.ID, c.step, c.undoing); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.Recover(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		w.settleOps()
+		w.leaveIn(c.kind, e.ID(), c.step, c.undoing)
 		if v := w.show("dev"); v.State != c.want {
 			t.Errorf("%+v: it is %s (%s)", c, v.State, v.Reason)
 		}

@@ -218,6 +218,32 @@ func TestSuspendFails(t *testing.T) {
 	suspended(t, w)
 }
 
+// TestEndsWhileItIsSaved: no memory of a VM that has ended by itself is left.
+func TestEndsWhileItIsSaved(t *testing.T) {
+	w, f := newFaulty(t)
+	f.save = func(context.Context) error {
+		if err := syscall.Kill(w.show("dev").PID, syscall.SIGKILL); err != nil {
+			return err
+		}
+		<-w.table.ByID(w.show("dev").ID).LastRun().Gone()
+		return errors.New("the VMM is gone")
+	}
+	if err := w.do(w.Suspend(t.Context(), "dev")); err == nil {
+		t.Error("it is suspended")
+	}
+	if v := w.show("dev"); v.State != api.StateStopped {
+		t.Errorf("it is %s (%s)", v.State, v.Reason)
+	}
+	for _, dir := range []string{savedOf(w), savedOf(w) + ".new"} {
+		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is there: %v", filepath.Base(dir), err)
+		}
+	}
+	f.save = works
+	w.must(w.Start(t.Context(), "dev", api.StartVM{}))
+	goesOn(t, w)
+}
+
 // TestRestoreFails: the VM stays suspended, the way out is named, and later it continues.
 func TestRestoreFails(t *testing.T) {
 	w, f := newFaulty(t)
@@ -307,19 +333,7 @@ func TestSuspendOfAnEarlierDaemon(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			w.leave()
-			w.build()
-			left := api.Operation{ID: op.NewID(), Kind: c.kind, Target: e.ID(), Step: c.step, Status: api.OpRunning}
-			if err := w.store.BeginOperation(t.Context(), left); err != nil {
-				t.Fatal(err)
-			}
-			if err := w.store.EnterStep(t.Context(), left.ID, c.step, c.undoing); err != nil {
-				t.Fatal(err)
-			}
-			if err := w.Recover(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			w.settleOps()
+			w.leaveIn(c.kind, e.ID(), c.step, c.undoing)
 			if c.want == api.StateRunning {
 				goesOn(t, w)
 				return

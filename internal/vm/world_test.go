@@ -243,6 +243,26 @@ func (w *world) leave() {
 	w.store.Close()
 }
 
+// leaveIn is what is left of a daemon that was killed in a step of an operation on a VM, or in its undo. It
+// returns when the next daemon has ended the operation.
+func (w *world) leaveIn(kind, id, step string, undoing bool) {
+	w.t.Helper()
+	w.leave()
+	w.build()
+	left := api.Operation{ID: op.NewID(), Kind: kind, Target: id, Step: step, Status: api.OpRunning}
+	err := w.store.BeginOperation(w.t.Context(), left)
+	if err == nil {
+		err = w.store.EnterStep(w.t.Context(), left.ID, step, undoing)
+	}
+	if err == nil {
+		err = w.Recover(w.t.Context())
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.settleOps()
+}
+
 func (w *world) cleanUp() {
 	all, err := w.List(context.Background())
 	if err != nil {

@@ -134,10 +134,14 @@ func (s *Suspender) saved(e *records.Entry) string {
 	return filepath.Join(s.Paths.VM(e.ID()), paths.VMSaved)
 }
 
-// unsave lets a VM run on whose VMM has not ended.
+// unsave lets a VM run on whose VMM has not ended. Of one that has ended it leaves no memory on the disk,
+// unless the VM is suspended already.
 func (s *Suspender) unsave(ctx context.Context, e *records.Entry) error {
-	if e.Run() == nil {
+	if e.Run() == nil && e.Record().State == api.StateSuspended {
 		return nil
+	}
+	if e.Run() == nil {
+		return fsx.DiskError("remove the memory of VM "+e.Record().Name, errors.Join(os.RemoveAll(s.saved(e)+".new"), os.RemoveAll(s.saved(e))))
 	}
 	if err := s.consume(ctx, e); err != nil { // then the memory on the disk counts, and the VM stays suspended
 		err = errors.Join(err, e.Kill(ctx, "suspended"))

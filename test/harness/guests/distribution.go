@@ -23,7 +23,7 @@ var masked = []string{
 }
 
 // Distribution returns a tar of the machine's own distribution, minbase with more packages. It is
-// made once for each name and list of packages. Which versions it has today is no part of that.
+// made once for each name and list of packages, and not again when these have newer versions.
 func Distribution(ctx context.Context, name string, packages []string) (string, error) {
 	release, err := os.ReadFile("/etc/os-release")
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
