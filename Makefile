@@ -12,8 +12,8 @@
 #                         ONLY=downtime,… measures parts alone (ONLY=? lists them), and writes nothing
 #   make bench-images     the same of images: unpacking, and starts from small and large ones
 #   make lab              system mode's scenarios, in the lab host; SCENARIO=word selects,
-#                         PAIRS=DIR has DIR/VERSION/{firecracker,jailer} to play them with, and
-#                         TIME=20m begins none after that
+#                         PAIRS=DIR has DIR/VERSION/{firecracker,jailer} to play them with,
+#                         TIME=20m begins none after that, and LABS=2 runs them in two hosts
 #   make lab-list         the names of the scenarios
 #   make lab-shell        a shell in a lab host
 #   make lab-bench        the same of system mode, in a lab host
@@ -107,7 +107,7 @@ bench-images: committed build
 
 lab: build
 	@go build -o '$(BIN)/' ./tools/lab
-	@exec '$(BIN)/lab' run --build '$(BIN)' --scenario '$(SCENARIO)' --pairs '$(or $(PAIRS),$(LAB_PAIRS))' --time '$(or $(TIME),0)'
+	@exec '$(BIN)/lab' run --build '$(BIN)' --scenario '$(SCENARIO)' --pairs '$(or $(PAIRS),$(LAB_PAIRS))' --labs '$(or $(LABS),1)' --time '$(or $(TIME),0)'
 
 lab-list:
 	@go run ./tools/lab run --list --scenario '$(SCENARIO)'

@@ -8,10 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"banger/test/lab/host"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Suite is a run of scenarios.
@@ -22,7 +25,9 @@ type Suite struct {
 	// scenarios.
 	Dir, Results string
 	Options      host.Options
-	Out          io.Writer
+	// Labs is how many labs share the turns, side by side; 0 means one.
+	Labs int
+	Out  io.Writer
 	// Time is when scenarios are no longer begun, and those that the emulated processor has broken no longer
 	// tried again: they count as skipped. Zero means that there is always time.
 	Time time.Time
@@ -52,43 +57,67 @@ func (s Suite) Run(ctx context.Context) (failed int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	r := &run{Suite: s, image: image}
-	defer func() { err = errors.Join(err, r.end()) }()
-	for i, turn := range t.turns {
+	return 0, s.runIn(ctx, image, t)
+}
+
+// runIn runs the turns in as many labs as the suite has.
+func (s Suite) runIn(ctx context.Context, image host.Image, t *tally) error {
+	labs, ctx := errgroup.WithContext(ctx)
+	for n := range max(1, min(s.Labs, len(t.turns))) {
+		r := &run{Suite: s, image: image}
+		if n > 0 {
+			r.name = "-" + strconv.Itoa(n+1)
+			r.Dir += r.name
+		}
+		labs.Go(func() error { return errors.Join(r.work(ctx, t), r.end()) })
+	}
+	return labs.Wait()
+}
+
+// work runs turns, one after the other, until none is left or no lab can be booted.
+func (r *run) work(ctx context.Context, t *tally) error {
+	for {
 		if ctx.Err() != nil {
-			t.giveUp(i)
-			return 0, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
-		if reason := s.skips(turn); reason != "" {
-			t.skip(turn, reason)
-			continue
+		i, more := t.next()
+		if !more {
+			return nil
 		}
-		if err := r.use(ctx, turn, t.left(i)); err != nil {
-			t.stop(turn, err)
-			if isNoLab(err) {
-				t.giveUp(i)
-				return 0, nil
-			}
-		}
-		if t.stopped(turn) {
-			t.notRun++
-			continue
-		}
-		if ctx.Err() != nil { // while its pair was tried
-			t.giveUp(i)
-			return 0, context.Cause(ctx)
-		}
-		t.begin(i)
-		if err := r.play(ctx, turn, t); err != nil {
-			t.giveUp(i)
-			return 0, err
-		}
-		if r.noLab {
-			t.giveUp(i + 1)
-			return 0, nil
+		if err := r.turn(ctx, i, t); err != nil {
+			return err
 		}
 	}
-	return 0, nil
+}
+
+// turn runs the turn i of t, unless it is skipped.
+func (r *run) turn(ctx context.Context, i int, t *tally) error {
+	turn := t.turns[i]
+	if reason := r.skips(turn); reason != "" {
+		t.skip(turn, reason)
+		return nil
+	}
+	if t.stopped(turn) {
+		return nil
+	}
+	if err := r.use(ctx, turn, t.left(i)); err != nil {
+		t.stop(turn, err)
+		if isNoLab(err) {
+			t.giveUp()
+		}
+		return nil
+	}
+	if ctx.Err() != nil { // while its pair was tried
+		return context.Cause(ctx)
+	}
+	t.begin(i)
+	if err := r.play(ctx, turn, t); err != nil {
+		return err
+	}
+	if r.noLab {
+		t.giveUp()
+	}
+	return nil
 }
 
 // skips returns why a turn is not run now, or "".
@@ -120,11 +149,12 @@ func (s Suite) NeedsVersions() bool {
 	return slices.ContainsFunc(s.chosen(), func(s Scenario) bool { return s.Updates })
 }
 
-// run is a running suite. The lab is kept between scenarios, and made again if a failed
+// run is the part of a running suite that one lab has. The lab is kept between scenarios, and made again if a failed
 // one has left it unusable.
 type run struct {
 	Suite
 	image   host.Image
+	name    string // "" for the first of several labs, or a suffix for the names of files
 	lab     *Lab
 	suspect bool            // the previous scenario failed
 	fault   bool            // in it, the emulated processor ended or broke a guest
@@ -266,7 +296,7 @@ func (r *run) boot(ctx context.Context, log io.Writer) (*Lab, error) {
 		driver = "qemu"
 	}
 	l := newLab(&checks{ctx: ctx, out: r.Out, script: log}, m, conn, driver)
-	fmt.Fprintf(r.Out, "lab: booted in %.1f s\n", time.Since(begin).Seconds())
+	fmt.Fprintf(r.Out, "lab%s: booted in %.1f s\n", r.name, time.Since(begin).Seconds())
 	begin = time.Now()
 	err = l.guarded(ctx, log, func() {
 		l.takePair(r.pair)
@@ -279,7 +309,7 @@ func (r *run) boot(ctx context.Context, log io.Writer) (*Lab, error) {
 		conn.Close()
 		return nil, errors.Join(err, m.Remove())
 	}
-	fmt.Fprintf(r.Out, "lab: installed in %.1f s\n", time.Since(begin).Seconds())
+	fmt.Fprintf(r.Out, "lab%s: installed in %.1f s\n", r.name, time.Since(begin).Seconds())
 	return l, nil
 }
 

@@ -25,7 +25,7 @@ func (r *run) use(ctx context.Context, turn Turn, left int) error {
 		return nil
 	}
 	r.begun, r.pair, r.kept = true, turn.Pair, false
-	log, err := os.Create(filepath.Join(r.Results, "smoke-"+with(turn.Pair)+".log"))
+	log, err := os.Create(filepath.Join(r.Results, "smoke-"+with(turn.Pair)+r.name+".log"))
 	if err != nil {
 		return &noLabError{err}
 	}

@@ -4,18 +4,22 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"banger/test/lab/host"
 )
 
-// tally reports and counts the results of turns.
+// tally hands out the turns, to several labs, and reports and counts their results.
 type tally struct {
+	turns []Turn
+
+	mu     sync.Mutex // guards everything below
 	out    io.Writer
-	turns  []Turn
+	begun  int      // how many turns were handed out
 	failed []string // a line each
 
-	passed, skipped, notRun int
+	passed, broken, skipped int                 // turns
 	pairs                   map[*host.Pair]int  // passed scenarios of each pair
 	stops                   map[*host.Pair]bool // pairs that are given up
 }
@@ -24,10 +28,13 @@ func newTally(out io.Writer, turns []Turn) *tally {
 	return &tally{out: out, turns: turns, pairs: map[*host.Pair]int{}, stops: map[*host.Pair]bool{}}
 }
 
+// say prints a line. The caller holds t.mu.
 func (t *tally) say(format string, args ...any) { fmt.Fprintf(t.out, format+"\n", args...) }
 
 // unlike reports pairs of programs of different releases. One that was named fails.
 func (t *tally) unlike(pairs []host.Pair) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	for _, p := range pairs {
 		switch {
 		case p.Alike():
@@ -39,6 +46,17 @@ func (t *tally) unlike(pairs []host.Pair) {
 			t.failed = append(t.failed, line)
 		}
 	}
+}
+
+// next hands out a turn, by its index.
+func (t *tally) next() (i int, more bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.begun == len(t.turns) {
+		return 0, false
+	}
+	t.begun++
+	return t.begun - 1, true
 }
 
 // left returns how many turns with a pair follow the turn i.
@@ -53,10 +71,14 @@ func (t *tally) left(i int) int {
 }
 
 func (t *tally) begin(i int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.say("     %d of %d: %s; %d left", i+1, len(t.turns), t.turns[i], len(t.turns)-i-1)
 }
 
 func (t *tally) pass(turn Turn, took time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.passed++
 	t.pairs[turn.Pair]++
 	t.say("ok   %s %.1f s", turn, took.Seconds())
@@ -64,12 +86,17 @@ func (t *tally) pass(turn Turn, took time.Duration) {
 
 // once reports a failed try that is not the last. log contains its output.
 func (t *tally) once(turn Turn, took time.Duration, err error, log string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.say("once %s %.1f s: failed, and is tried again\n%s", turn, took.Seconds(), reason(err, log))
 }
 
 func (t *tally) fail(turn Turn, took time.Duration, verdict string, err error, log string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.say("FAIL %s %.1f s: %s\n%s", turn, took.Seconds(), verdict, reason(err, log))
 	t.failed = append(t.failed, fmt.Sprintf("%s: %s", turn, verdict))
+	t.broken++
 }
 
 func reason(err error, log string) string {
@@ -77,26 +104,32 @@ func reason(err error, log string) string {
 }
 
 func (t *tally) skip(turn Turn, why string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.skipped++
 	t.say("skip %s: %s", turn, why)
 }
 
 // stop gives up a pair: its other turns cannot pass.
 func (t *tally) stop(turn Turn, why error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.stops[turn.Pair] = true
 	t.say("FAIL %s", why)
 	t.failed = append(t.failed, firstLine(why.Error()))
 }
 
-func (t *tally) stopped(turn Turn) bool { return t.stops[turn.Pair] }
+func (t *tally) stopped(turn Turn) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.stops[turn.Pair]
+}
 
-// giveUp counts the turns from i on as not run.
-func (t *tally) giveUp(i int) {
-	for _, turn := range t.turns[i:] {
-		if !turn.skipped() {
-			t.notRun++
-		}
-	}
+// giveUp hands out no further turn.
+func (t *tally) giveUp() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.begun = len(t.turns)
 }
 
 // failures returns how many turns and pairs have failed.
@@ -104,6 +137,8 @@ func (t *tally) failures() int { return len(t.failed) }
 
 // close reports the failures, and how many scenarios passed with each pair.
 func (t *tally) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	for _, line := range t.failed {
 		t.say("failed: %s", line)
 	}
@@ -113,8 +148,8 @@ func (t *tally) close() {
 		}
 	}
 	text := fmt.Sprintf("%d passed, %d failed, %d skipped", t.passed, len(t.failed), t.skipped)
-	if t.notRun > 0 {
-		text += fmt.Sprintf(", %d not run", t.notRun)
+	if notRun := len(t.turns) - t.passed - t.broken - t.skipped; notRun > 0 {
+		text += fmt.Sprintf(", %d not run", notRun)
 	}
 	t.say("%s", text)
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -82,9 +84,6 @@ func TestTally(t *testing.T) {
 			if i == 6 {
 				y.stop(turn, errors.New("no guest starts with firecracker 1.8.0: it failed the same way each time\nand more"))
 			}
-			if y.stopped(turn) {
-				y.notRun++
-			}
 			continue
 		}
 		y.begin(i)
@@ -112,6 +111,41 @@ func TestTally(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("it lacks %q:\n%s", want, out.String())
 		}
+	}
+}
+
+// TestLabsShareTurns: each turn is handed out once, and none after the run is given up.
+func TestLabsShareTurns(t *testing.T) {
+	var out strings.Builder
+	turns := Suite{Options: host.Options{Pairs: []host.Pair{pairOf("main", 17, 17)}}}.turns()
+	y := newTally(&out, turns)
+	var labs sync.WaitGroup
+	begun := make([]atomic.Int32, len(turns))
+	for range 4 {
+		labs.Go(func() {
+			for i, more := y.next(); more; i, more = y.next() {
+				begun[i].Add(1)
+				y.pass(turns[i], time.Second)
+			}
+		})
+	}
+	labs.Wait()
+	for i := range begun {
+		if n := begun[i].Load(); n != 1 {
+			t.Errorf("turn %d was handed out %d times", i, n)
+		}
+	}
+
+	y = newTally(&out, turns[:3])
+	y.next()
+	y.pass(turns[0], time.Second)
+	y.giveUp()
+	if i, more := y.next(); more {
+		t.Errorf("turn %d was handed out after the run was given up", i)
+	}
+	y.close()
+	if want := "1 passed, 0 failed, 0 skipped, 2 not run\n"; !strings.HasSuffix(out.String(), want) {
+		t.Errorf("it does not end with %q:\n%s", want, out.String())
 	}
 }
 
