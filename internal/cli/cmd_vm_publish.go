@@ -45,9 +45,10 @@ func newVMPublish(a *app) *cobra.Command {
 		Short: "Publish ports of a VM on this host",
 		Long: `Publish ports of a VM on this host: each PORT is [ADDRESS:]HOSTPORT:GUESTPORT[/udp].
 The default address is the loopback, which other machines cannot reach. Host port 0
-chooses a free port, which is printed. A port is published whenever the VM runs, at
-once if it runs now, and stays published across restarts of the VM, of the daemon
-and of this machine, and across updates.`,
+chooses a free port, which is printed. A port is published whenever the VM runs or is
+suspended, at once if it is so now, and stays published across restarts of the VM, of
+the daemon and of this machine, and across updates. A connection to a port of a
+suspended VM wakes it.`,
 		Example: `  banger vm publish dev 8080:80
   banger vm publish dev 0.0.0.0:8443:443 5353:53/udp`,
 		Args:              arguments(2, -1, "the name of a VM and ports"),

@@ -15,6 +15,7 @@ import (
 	"banger/internal/op"
 	"banger/internal/paths"
 	"banger/internal/vm/machines"
+	"banger/internal/vm/ports"
 	"banger/internal/vm/records"
 	"banger/internal/vm/tasks"
 )
@@ -26,6 +27,7 @@ type Remover struct {
 	tasks    *tasks.Group
 	table    *records.Table
 	machines *machines.Machines
+	ports    *ports.Ports
 	host     *hostSide
 	ops      *operations
 	stopper  *Stopper
@@ -100,7 +102,11 @@ func (r *Remover) deleteSteps(e *records.Entry) []op.Step {
 			if err := r.machines.Find(ctx, e); err != nil {
 				return err
 			}
-			return e.Kill(ctx, "deleted")
+			if err := e.Kill(ctx, "deleted"); err != nil {
+				return err
+			}
+			r.ports.Close(ctx, e.ID()) // a suspended VM has no VMM whose end does it
+			return nil
 		}},
 	}, r.host.releaseSteps(e), []op.Step{
 		{Name: "disk", Stays: true, Do: func(context.Context, api.Report) error {

@@ -2,6 +2,7 @@ package vm
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -245,4 +246,58 @@ func TestPortOfAVMThatLetsGo(t *testing.T) {
 	if api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), "VM a publishes") {
 		t.Errorf("%v", err)
 	}
+}
+
+// TestPortsOfASuspendedVM are served under the next daemon, too, are in use for others, and are closed when its
+// memory is dropped for nothing, and when it is deleted.
+func TestPortsOfASuspendedVM(t *testing.T) {
+	w, v, ports := publishing(t)
+	if err := w.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	awaitReopened(t, ports, v.ID)
+	served := func(when string, want []api.PublishedPort) {
+		t.Helper()
+		if got := ports.serves(v.ID); !slices.Equal(got, want) {
+			t.Errorf("%s %v are served, and not %v", when, got, want)
+		}
+	}
+	w.must(w.Suspend(t.Context(), "dev"))
+	served("suspended,", published)
+	if err := w.do(w.Create(t.Context(), api.CreateVM{Name: "other", Start: true, Publish: published})); api.KindOf(err) != api.KindConflict || !strings.Contains(err.Error(), "VM dev publishes") {
+		t.Errorf("another VM publishes its port: %v", err)
+	}
+	second := api.PublishedPort{Address: "127.0.0.1", HostPort: 8081, GuestPort: 81, Protocol: "tcp"}
+	if _, err := w.Publish(t.Context(), "dev", api.PublishVM{Add: []api.PublishedPort{second}}); err != nil {
+		t.Fatal(err)
+	}
+	both := append(slices.Clone(published), second)
+	served("with another port,", both)
+
+	w.leave()
+	w.build()
+	ports = &fakePorts{served: map[string][]api.PublishedPort{}, reopened: make(chan string, 1)}
+	w.ports.Server = ports
+	if err := w.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	<-ports.reopened
+	served("under the next daemon,", both)
+	w.must(w.Start(t.Context(), "dev", api.StartVM{}))
+	served("continued,", both)
+	w.must(w.Stop(t.Context(), "dev", api.StopVM{}))
+	served("stopped,", nil)
+
+	w.must(w.Start(t.Context(), "dev", api.StartVM{}))
+	w.must(w.Suspend(t.Context(), "dev"))
+	ports.refusal = errors.New("they are not served now")
+	if err := w.do(w.Start(t.Context(), "dev", api.StartVM{Cold: true})); err == nil {
+		t.Error("it has started without its ports")
+	}
+	served("stopped by a start that failed,", nil)
+	ports.refusal = nil
+	w.must(w.Start(t.Context(), "dev", api.StartVM{}))
+	w.must(w.Suspend(t.Context(), "dev"))
+	w.must(w.Delete(t.Context(), "dev", true))
+	served("deleted,", nil)
 }

@@ -191,7 +191,7 @@ func (s *Service) plans(o Options) {
 	s.Stopper = &Stopper{defaults: o.Defaults, logger: o.Logger, table: s.table, host: s.host, ops: s.ops, starter: s.Starter}
 	s.suspends(o)
 	s.Remover = &Remover{
-		paths: o.Paths, logger: o.Logger, tasks: s.tasks, table: s.table, machines: s.machines, host: s.host, ops: s.ops,
+		paths: o.Paths, logger: o.Logger, tasks: s.tasks, table: s.table, machines: s.machines, ports: s.ports, host: s.host, ops: s.ops,
 		stopper: s.Stopper, removing: map[*records.Entry]bool{},
 	}
 	s.Leases = &Leases{
@@ -237,7 +237,7 @@ func (s *Service) Close() {
 	s.tasks.Wait()
 }
 
-// Publish changes which ports of a VM are published: at once if it runs, otherwise from
+// Publish changes which ports of a VM are published: at once if it runs or is suspended, otherwise from
 // its next start on.
 func (s *Service) Publish(ctx context.Context, ref string, req api.PublishVM) (api.VM, error) {
 	return s.ports.Publish(ctx, ref, req)

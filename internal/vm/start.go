@@ -131,7 +131,7 @@ func (s *Starter) startVMM(e *records.Entry) func(context.Context, api.Report) e
 			machine, err = s.boot(ctx, drv, e, report, part)
 		}
 		if errors.Is(err, driver.ErrGone) {
-			s.machines.LetGo(ctx, e.ID()) // nobody saw it run, so nobody sees its end
+			s.machines.LetGo(ctx, e) // nobody saw it run, so nobody sees its end
 			return s.failed(ctx, e, api.KindInternal, "its VMM ended while the guest booted")
 		}
 		if err != nil {

@@ -24,9 +24,9 @@ type Host interface {
 	Release(ctx context.Context, id string) error
 }
 
-// Ports stops serving the published ports of a VM.
+// Ports stops serving the published ports of a VM that has ended, unless it is suspended.
 type Ports interface {
-	Close(ctx context.Context, id string)
+	Ended(ctx context.Context, e *records.Entry)
 }
 
 // Options configure Machines.
@@ -132,7 +132,7 @@ func (m *Machines) Adopt(e *records.Entry, machine driver.Machine) {
 // end records that a VMM process has ended.
 func (m *Machines) end(e *records.Entry, r *instance.Instance) {
 	after, why := m.instances.WhyEnded(r)
-	m.LetGo(m.tasks.Context(), e.ID())
+	m.LetGo(m.tasks.Context(), e)
 	e.Ended(context.WithoutCancel(m.tasks.Context()), after, why)
 	r.MarkGone()
 	m.ended(e)
@@ -140,14 +140,14 @@ func (m *Machines) end(e *records.Entry, r *instance.Instance) {
 
 // LetGo removes what there is for a VM besides its VMM, which has ended. Objects of the host that
 // cannot be removed now are found at the next start of the VM or the daemon.
-func (m *Machines) LetGo(ctx context.Context, id string) {
-	ctx = context.WithoutCancel(ctx)
+func (m *Machines) LetGo(ctx context.Context, e *records.Entry) {
+	ctx, id := context.WithoutCancel(ctx), e.ID()
 	if m.Host != nil {
 		if err := m.Host.Release(ctx, id); err != nil {
 			m.Logger.Error("cannot release what the host holds for a VM", "vm", id, "error", err)
 		}
 	}
-	m.Ports.Close(ctx, id)
+	m.Ports.Ended(ctx, e)
 }
 
 // handles is the content of handles.json: a cache of the kernel's state of a VM, which is never

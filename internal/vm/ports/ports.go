@@ -1,4 +1,5 @@
-// Package ports serves the published ports of VMs while they run.
+// Package ports serves the published ports of VMs while they run or are suspended: a connection to a port
+// of a suspended VM wakes it.
 package ports
 
 import (
@@ -10,7 +11,6 @@ import (
 
 	"banger/api"
 	"banger/internal/op"
-	"banger/internal/vm/instance"
 	"banger/internal/vm/records"
 )
 
@@ -26,7 +26,7 @@ type Server interface {
 	// Recover finds the processes of an earlier daemon, and ends those of VMs that have no ports
 	// to serve according to published.
 	Recover(ctx context.Context, published func(id string) []api.PublishedPort) (ended []string, err error)
-	// Reopen is Open for a VM that already runs. It retries until it succeeds, or the daemon
+	// Reopen is Open for a VM whose ports an earlier daemon served. It retries until it succeeds, or the daemon
 	// ends, or Open or Close is called for the VM.
 	Reopen(ctx context.Context, id string, ports []api.PublishedPort) error
 }
@@ -52,7 +52,7 @@ func (s *Ports) CheckFree(ctx context.Context, ports []api.PublishedPort) error 
 }
 
 // Steps serve the VM's published ports before it boots, so that a used port is noticed early.
-// They end with its VMM, or by the step's undo.
+// They end with its VMM, or by the step's undo, unless the VM is suspended then.
 func (s *Ports) Steps(e *records.Entry) []op.Step {
 	v := e.Record()
 	if len(v.Publish) == 0 {
@@ -63,7 +63,7 @@ func (s *Ports) Steps(e *records.Entry) []op.Step {
 		Do:   func(ctx context.Context, _ api.Report) error { return s.Serve(ctx, e) },
 		Undo: func(ctx context.Context) error {
 			if e.Run() == nil {
-				s.Close(ctx, v.ID)
+				s.Ended(ctx, e)
 			}
 			return nil
 		},
@@ -84,7 +84,10 @@ func (s *Ports) Serve(ctx context.Context, e *records.Entry) error {
 	return e.Update(ctx, func(v *api.VM) { v.Publish = chosen })
 }
 
-// open serves exactly these ports. A port of another running VM is in use even while the process
+// served reports whether the ports of a VM are to be served.
+func served(at records.Snapshot) bool { return at.Run != nil || at.VM.State == api.StateSuspended }
+
+// open serves exactly these ports. A port that another VM has is in use even while the process
 // that serves it is being replaced.
 func (s *Ports) open(ctx context.Context, v api.VM, ports []api.PublishedPort) ([]api.PublishedPort, error) {
 	if s.Server == nil {
@@ -99,6 +102,13 @@ func (s *Ports) open(ctx context.Context, v api.VM, ports []api.PublishedPort) (
 		return err
 	})
 	return chosen, err
+}
+
+// Ended stops serving the published ports of a VM whose VMM has ended, unless it is suspended.
+func (s *Ports) Ended(ctx context.Context, e *records.Entry) {
+	if e.Record().State != api.StateSuspended {
+		s.Close(ctx, e.ID())
+	}
 }
 
 // Close stops serving the published ports of a VM.
@@ -119,11 +129,11 @@ func (s *Ports) whoPublishes(id string, ports []api.PublishedPort, take func() e
 	return err
 }
 
-// taken refuses ports that another running VM publishes or, with working, one with an operation in
-// progress: its ports may be served before it runs, and after.
+// taken refuses ports that are served for another VM or, with working, that one publishes with an
+// operation in progress: its ports may be served before it runs, and after.
 func (s *Ports) taken(id string, ports []api.PublishedPort, working bool) error {
 	for _, at := range s.table.Snapshots() {
-		if at.VM.ID == id || at.Run == nil && !(working && at.Busy != "") {
+		if at.VM.ID == id || !served(at) && !(working && at.Busy != "") {
 			continue
 		}
 		for _, p := range ports {
@@ -138,7 +148,7 @@ func (s *Ports) taken(id string, ports []api.PublishedPort, working bool) error 
 	return nil
 }
 
-// Publish changes which ports of a VM are published: at once if it runs, otherwise from
+// Publish changes which ports of a VM are published: at once if it runs or is suspended, otherwise from
 // its next start on.
 func (s *Ports) Publish(ctx context.Context, ref string, req api.PublishVM) (api.VM, error) {
 	e, err := s.table.Claim(ref, "vm.publish", nil)
@@ -158,17 +168,17 @@ func (s *Ports) Publish(ctx context.Context, ref string, req api.PublishVM) (api
 	return told, err
 }
 
-// Replace serves exactly these ports of a VM that is claimed, if it runs, and has record record them
+// Replace serves exactly these ports of a VM that is claimed, if its ports are served, and has record record them
 // with the numbers that were chosen. If that fails, what was served before is served again.
 func (s *Ports) Replace(ctx context.Context, e *records.Entry, ports []api.PublishedPort, record func(ports []api.PublishedPort) error) error {
 	before := e.Record()
-	ports, err := s.openIfRunning(ctx, e, ports)
+	ports, err := s.openIfServed(ctx, e, ports)
 	if err != nil {
 		return err
 	}
 	if err = record(ports); err != nil {
 		ports = before.Publish
-		_, opened := s.openIfRunning(context.WithoutCancel(ctx), e, ports)
+		_, opened := s.openIfServed(context.WithoutCancel(ctx), e, ports)
 		err = errors.Join(err, opened)
 	}
 	if len(ports) == 0 {
@@ -177,15 +187,14 @@ func (s *Ports) Replace(ctx context.Context, e *records.Entry, ports []api.Publi
 	return err
 }
 
-// openIfRunning is open for a VM that runs; those of another are served from its next
+// openIfServed is open for a VM that runs or is suspended; those of another are served from its next
 // start on.
-func (s *Ports) openIfRunning(ctx context.Context, e *records.Entry, ports []api.PublishedPort) ([]api.PublishedPort, error) {
-	r := e.Run()
-	if r == nil {
+func (s *Ports) openIfServed(ctx context.Context, e *records.Entry, ports []api.PublishedPort) ([]api.PublishedPort, error) {
+	if !served(e.Snapshot()) {
 		return ports, nil
 	}
 	chosen, err := s.open(ctx, e.Record(), ports)
-	if s.closeIfEnded(ctx, e, r) {
+	if s.closeIfEnded(ctx, e) {
 		return ports, nil
 	}
 	return chosen, err
@@ -193,17 +202,23 @@ func (s *Ports) openIfRunning(ctx context.Context, e *records.Entry, ports []api
 
 // closeIfEnded closes the ports of a VM that has ended, and says whether it has: its end may
 // have closed them before they were opened.
-func (s *Ports) closeIfEnded(ctx context.Context, e *records.Entry, r *instance.Instance) bool {
-	select {
-	case <-r.Machine().Done():
-		s.Close(context.WithoutCancel(ctx), e.ID())
-		return true
-	default:
+func (s *Ports) closeIfEnded(ctx context.Context, e *records.Entry) bool {
+	at := e.Snapshot()
+	if at.Run != nil {
+		select {
+		case <-at.Run.Machine().Done():
+		default:
+			return false
+		}
+	}
+	if at.VM.State == api.StateSuspended {
 		return false
 	}
+	s.Close(context.WithoutCancel(ctx), e.ID())
+	return true
 }
 
-// Recover finds the processes that serve the ports of VMs that run or have an operation to resume,
+// Recover finds the processes that serve the ports of VMs that run, are suspended or have an operation to resume,
 // and ends the other ones of an earlier daemon.
 func (s *Ports) Recover(ctx context.Context, left []op.Unfinished) (ended []string) {
 	if s.Server == nil {
@@ -216,7 +231,7 @@ func (s *Ports) Recover(ctx context.Context, left []op.Unfinished) (ended []stri
 		}
 		at := e.Snapshot()
 		started := slices.ContainsFunc(left, func(u op.Unfinished) bool { return u.Target == id })
-		if at.Run == nil && at.Busy == "" && !started {
+		if !served(at) && at.Busy == "" && !started {
 			return nil
 		}
 		return at.VM.Publish
@@ -227,25 +242,26 @@ func (s *Ports) Recover(ctx context.Context, left []op.Unfinished) (ended []stri
 	return ended
 }
 
-// ReopenAll serves the ports of running VMs without an operation. Those of the others follow when
+// ReopenAll serves the ports of running and suspended VMs without an operation. Those of the others follow when
 // their operations have ended.
 func (s *Ports) ReopenAll(ctx context.Context) {
 	for _, at := range s.table.Snapshots() {
-		if at.Run != nil && at.Busy == "" {
+		if served(at) && at.Busy == "" {
 			s.Reopen(ctx, at.Entry)
 		}
 	}
 }
 
-// Reopen serves the published ports of a VM of an earlier daemon, if it runs: their process may have
-// ended while no daemon ran.
+// Reopen serves the published ports of a VM of an earlier daemon, if it runs or is suspended: their process may
+// have ended while no daemon ran.
 func (s *Ports) Reopen(ctx context.Context, e *records.Entry) {
-	v, r := e.Record(), e.Run()
-	if len(v.Publish) == 0 || s.Server == nil || r == nil {
+	at := e.Snapshot()
+	v := at.VM
+	if len(v.Publish) == 0 || s.Server == nil || !served(at) {
 		return
 	}
 	err := s.whoPublishes(v.ID, v.Publish, func() error { return s.Server.Reopen(ctx, v.ID, v.Publish) })
-	if !s.closeIfEnded(ctx, e, r) && err != nil {
+	if !s.closeIfEnded(ctx, e) && err != nil {
 		s.logger.Error("cannot serve the published ports of a VM yet; trying on", "vm", v.ID, "error", err)
 	}
 }

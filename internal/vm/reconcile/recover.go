@@ -167,7 +167,7 @@ func (r *Recovery) recoverLater(e *records.Entry) {
 			if alive {
 				r.Ports.Reopen(ctx, e)
 			} else {
-				r.Ports.Close(ctx, e.ID())
+				r.Ports.Ended(ctx, e)
 			}
 			e.FinishRecovery()
 			r.AutoRemove(e)

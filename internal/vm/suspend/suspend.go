@@ -268,6 +268,7 @@ func (s *Suspender) DropStep(e *records.Entry) op.Step {
 				return err
 			}
 		}
+		s.Ports.Ended(ctx, e)
 		return fsx.DiskError("remove the memory of VM "+e.Record().Name, os.RemoveAll(s.saved(e)))
 	}}
 }
