@@ -90,10 +90,11 @@ func userMode(env daemon.Env, settings config.Config, kernels *kernel.Cache, par
 	kernels.ProveWith(parts.Agent, vmm.Prove)
 	parts.Drivers = []driver.Driver{vmm}
 	parts.Disks = []disk.Driver{link, qcow2.New(), copy.New()}
-	parts.Doctor = func(ctx context.Context, _ *vm.Service) []api.Check {
+	parts.Doctor = func(ctx context.Context, vms *vm.Service) []api.Check {
 		return doctor.Run(ctx, doctor.ThisHost(env.Paths, doctor.Probes{
-			VMM:     func(ctx context.Context) (driver.Capability, error) { return vmm.Probe(ctx, "", "") },
-			Reflink: func(ctx context.Context) error { return link.Probe(ctx, env.Paths.VMs(), env.Paths.Images()) },
+			Suspended: vms.Judge,
+			VMM:       func(ctx context.Context) (driver.Capability, error) { return vmm.Probe(ctx, "", "") },
+			Reflink:   func(ctx context.Context) error { return link.Probe(ctx, env.Paths.VMs(), env.Paths.Images()) },
 		}))
 	}
 }

@@ -125,6 +125,11 @@ func TestFindings(t *testing.T) {
 			}
 		}), "qemu", Fail, "too old", "apt-get"},
 		{change(func(h *Host) { h.Settings = func() error { return errors.New("line 3: memory") } }), "settings", Fail, "line 3: memory", "config show"},
+		{change(func(h *Host) {
+			h.Suspended = func(context.Context) (fit, stranded []string) {
+				return []string{"good"}, []string{"VM dev cannot continue: a reason", "VM old cannot continue: another"}
+			}
+		}), "suspended VMs", Warn, "VM dev cannot continue: a reason; VM old cannot", "--cold"},
 		{change(func(h *Host) { h.OpenKVM = func() error { return fs.ErrNotExist } }), "kvm", Warn, "emulated", "firmware"},
 		{change(func(h *Host) { h.OpenKVM = func() error { return fs.ErrPermission } }), "kvm", Warn, "ann may not", "usermod -aG kvm $USER"},
 		{change(func(h *Host) { h.OpenKVM = func() error { return errors.New("busy") } }), "kvm", Warn, "busy", "dmesg"},

@@ -49,6 +49,8 @@ type Probes struct {
 	VMM func(ctx context.Context) (driver.Capability, error)
 	// Reflink reports whether disks can be reflinks.
 	Reflink func(ctx context.Context) error
+	// Suspended returns the names of suspended VMs that can continue here and now, and why each other one cannot.
+	Suspended func(ctx context.Context) (fit, stranded []string)
 }
 
 // ThisHost returns the host this process runs on.

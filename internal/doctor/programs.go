@@ -20,6 +20,11 @@ func programs() []Check {
 			Why: "with KVM a sandbox runs at the speed of this machine; without, QEMU emulates the processor, several times slower",
 			Fix: "sudo usermod -aG kvm $USER   (then log in again)",
 		},
+		{
+			Name: "suspended VMs", Run: suspended,
+			Why: "the memory of a suspended VM fits the QEMU and the processor that it was saved with, and no other",
+			Fix: "install what they were suspended with again; or for each: banger vm start --cold NAME   boots it from its disk, and drops its memory",
+		},
 	}, packages()...)
 }
 
@@ -49,6 +54,20 @@ func qemu(ctx context.Context, h Host) Finding {
 		return fail(err.Error())
 	}
 	return ok(strings.TrimSpace("QEMU "+c.Version) + " at " + path)
+}
+
+func suspended(ctx context.Context, h Host) Finding {
+	if h.Suspended == nil {
+		return ok("not examined: the daemon does it")
+	}
+	fit, stranded := h.Suspended(ctx)
+	switch {
+	case len(stranded) > 0:
+		return warn(strings.Join(stranded, "; "))
+	case len(fit) > 0:
+		return ok(fmt.Sprintf("%s can continue; start them before you upgrade QEMU", strings.Join(fit, ", ")))
+	}
+	return ok("none")
 }
 
 func kvm(ctx context.Context, h Host) Finding {

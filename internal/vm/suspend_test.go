@@ -344,3 +344,23 @@ func TestSuspendOfAnEarlierDaemon(t *testing.T) {
 		})
 	}
 }
+
+// TestSuspendedIsJudged: whether a suspended VM can continue is known before it is tried.
+func TestSuspendedIsJudged(t *testing.T) {
+	w := newSuspended(t)
+	w.must(w.Create(t.Context(), api.CreateVM{Name: "running", Start: true}))
+	if fit, stranded := w.Judge(t.Context()); !slices.Equal(fit, []string{"dev"}) || stranded != nil {
+		t.Errorf("fit: %v, stranded: %v", fit, stranded)
+	}
+	if err := os.Truncate(filepath.Join(savedOf(w), driver.SavedState), 1); err != nil {
+		t.Fatal(err)
+	}
+	fit, stranded := w.Judge(t.Context())
+	if fit != nil || len(stranded) != 1 || !strings.HasPrefix(stranded[0], "VM dev cannot continue: the saved memory cannot be used: ") {
+		t.Errorf("damaged, fit: %v, stranded: %v", fit, stranded)
+	}
+	w.must(w.Start(t.Context(), "dev", api.StartVM{Cold: true}))
+	if fit, stranded := w.Judge(t.Context()); fit != nil || stranded != nil {
+		t.Errorf("of VMs that run: %v, %v", fit, stranded)
+	}
+}

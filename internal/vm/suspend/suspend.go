@@ -192,7 +192,7 @@ func (s *Suspender) restore(e *records.Entry) func(context.Context, api.Report) 
 		}
 		restorer, ok := drv.(driver.Restorer)
 		if !ok {
-			return api.Errorf(api.KindUnsupported, "cannot continue VM %s: its driver, %s, cannot restore memory here", v.Name, v.Driver).WithHint("%s", cold(v))
+			return cannotRestore(v)
 		}
 		machine, err := s.Machines.Recover(ctx, drv, v.ID)
 		if errors.Is(err, driver.ErrGone) {
@@ -221,6 +221,45 @@ func (s *Suspender) load(ctx context.Context, drv driver.Driver, restorer driver
 		err = api.Errorf(api.KindOf(err), "cannot continue VM %s from its saved memory: %w", v.Name, err).WithHint("%s", cold(v))
 	}
 	return machine, err
+}
+
+// Judge says which suspended VMs can continue here and now, and for each other one why it cannot. It reads
+// no memory, and takes the accelerator for the one that the VM had.
+func (s *Suspender) Judge(ctx context.Context) (fit, stranded []string) {
+	for _, at := range s.Table.Snapshots() {
+		if at.VM.State != api.StateSuspended || at.Busy != "" {
+			continue
+		}
+		if err := s.judge(ctx, at); err != nil {
+			stranded = append(stranded, "VM "+at.VM.Name+" cannot continue: "+api.AsError(err).Message)
+		} else {
+			fit = append(fit, at.VM.Name)
+		}
+	}
+	return fit, stranded
+}
+
+func (s *Suspender) judge(ctx context.Context, at records.Snapshot) error {
+	v := at.VM
+	drv, err := s.Machines.Driver(v.Driver)
+	if err != nil {
+		return err
+	}
+	restorer, ok := drv.(driver.Restorer)
+	if !ok {
+		return cannotRestore(v)
+	}
+	d, err := s.Disks.Driver(v.DiskDriver)
+	if err != nil {
+		return err
+	}
+	return restorer.Judge(ctx, driver.Spec{
+		ID: v.ID, Dir: s.Paths.VM(v.ID), VCPUs: v.VCPUs, MemoryBytes: v.MemoryBytes, DiskFormat: d.Format(), Accel: v.Accel,
+	}, s.saved(at.Entry))
+}
+
+func cannotRestore(v api.VM) *api.Error {
+	return api.Errorf(api.KindUnsupported, "cannot continue VM %s: its driver, %s, cannot restore memory here", v.Name, v.Driver).WithHint("%s", cold(v))
 }
 
 // cold says what starts a VM whose memory cannot be used.

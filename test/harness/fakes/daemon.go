@@ -58,9 +58,10 @@ func Build(ctx context.Context, env daemon.Env) (*daemon.Services, error) {
 		Drivers: []driver.Driver{fakes, vmm},
 		Disks:   []disk.Driver{reflink.New(), qcow2.New(), copy.New()},
 		Images:  images, Kernels: kernels,
-		Doctor: func(ctx context.Context, _ *vm.Service) []api.Check {
+		Doctor: func(ctx context.Context, vms *vm.Service) []api.Check {
 			return doctor.Run(ctx, doctor.ThisHost(env.Paths, doctor.Probes{
-				VMM: func(ctx context.Context) (driver.Capability, error) { return fakes.Probe(ctx, "", "") },
+				Suspended: vms.Judge,
+				VMM:       func(ctx context.Context) (driver.Capability, error) { return fakes.Probe(ctx, "", "") },
 			}))
 		},
 	})
