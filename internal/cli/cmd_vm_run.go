@@ -100,30 +100,41 @@ command, the VM waits for "banger vm exec".`,
 	return cmd
 }
 
-func (r *runVM) run(cmd *cobra.Command, argv []string) error {
-	a := r.a
+// request reads the flags: what VM is asked for, and what runs in it.
+func (r *runVM) request(cmd *cobra.Command, argv []string) (req api.CreateVM, exec api.Exec, err error) {
 	if given := shipFlagsGiven(cmd); given != "" {
-		return usagef(cmd, "--%s needs a directory", given)
+		return req, exec, usagef(cmd, "--%s needs a directory", given)
 	}
 	if r.detach && r.how.tty {
-		return usagef(cmd, "--detach and --tty exclude each other")
+		return req, exec, usagef(cmd, "--detach and --tty exclude each other")
 	}
-	exec, err := r.how.exec(a, cmd, argv)
-	if err != nil {
-		return err
+	if exec, err = r.how.exec(r.a, cmd, argv); err != nil {
+		return req, exec, err
 	}
-	req, err := r.flags.request(a, cmd)
-	if err != nil {
-		return err
+	if req, err = r.flags.request(r.a, cmd); err != nil {
+		return req, exec, err
 	}
 	req.Start, req.AutoRemove, req.Lease = true, r.rm, r.rm && !r.detach
 	req.Force = r.force
-	var entrypoint *string
-	if cmd.Flags().Changed("entrypoint") {
-		entrypoint = &r.entrypoint
-	}
 	if r.detach {
-		req.Background = &api.Background{Argv: exec.Argv, Entrypoint: entrypoint, Env: exec.Env, Dir: exec.Dir, User: exec.User}
+		req.Background = &api.Background{Argv: exec.Argv, Entrypoint: r.program(cmd), Env: exec.Env, Dir: exec.Dir, User: exec.User}
+	}
+	return req, exec, nil
+}
+
+// program returns what is to run instead of the image's Entrypoint and Cmd, nil for these.
+func (r *runVM) program(cmd *cobra.Command) *string {
+	if !cmd.Flags().Changed("entrypoint") {
+		return nil
+	}
+	return &r.entrypoint
+}
+
+func (r *runVM) run(cmd *cobra.Command, argv []string) error {
+	a := r.a
+	req, exec, err := r.request(cmd, argv)
+	if err != nil {
+		return err
 	}
 	c, err := a.client()
 	if err != nil {
@@ -143,28 +154,33 @@ func (r *runVM) run(cmd *cobra.Command, argv []string) error {
 			r.setUpTools(cmd.Context(), c.Guest(vm.ID), vm, exec)
 			vm.Tools = ""
 		}
-		exec = imageconfig.WithTools(vm.Tools, imageconfig.Command(vm.ImageConfig, entrypoint, exec))
+		exec = imageconfig.WithTools(vm.Tools, imageconfig.Command(vm.ImageConfig, r.program(cmd), exec))
 		err = a.sessions().run(cmd.Context(), c.Guest(vm.ID), exec)
 	}
 	ended := time.Now()
-	switch {
-	case r.detach:
-	case r.rm && errors.Is(err, errDetached):
-		if e := c.VMs().Keep(cmd.Context(), vm.ID); e != nil {
-			a.std.printError(e)
-		}
-		a.std.note("VM %s will be removed when it stops", vm.Name)
-	case r.rm:
-		if e := r.remove(cmd.Context(), c, vm.ID); e != nil {
-			a.std.printError(e)
-		}
-	default:
-		r.printReturnHint(vm.Name)
-	}
+	r.leave(cmd.Context(), c, vm, err)
 	if r.timing {
 		r.printTiming(vm.Timing, started.Sub(began), ended.Sub(started), time.Since(ended))
 	}
 	return err
+}
+
+// leave deletes the VM, or says what becomes of it. ended is how its command ended.
+func (r *runVM) leave(ctx context.Context, c *client.Client, vm api.VM, ended error) {
+	switch {
+	case r.detach:
+	case r.rm && errors.Is(ended, errDetached):
+		if err := c.VMs().Keep(ctx, vm.ID); err != nil {
+			r.a.std.printError(err)
+		}
+		r.a.std.note("VM %s will be removed when it stops", vm.Name)
+	case r.rm:
+		if err := r.remove(ctx, c, vm.ID); err != nil {
+			r.a.std.printError(err)
+		}
+	default:
+		r.printReturnHint(vm.Name)
+	}
 }
 
 // setUpTools sets up tools in the background: a person in a shell does not wait for them. The

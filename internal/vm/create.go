@@ -66,21 +66,7 @@ func (c *Creator) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 			return api.VM{}, err
 		}
 	}
-	v := api.VM{
-		ID: op.NewID(), Name: req.Name, State: api.StateCreating,
-		Image: cmp.Or(req.Image, defaults.Image), Kernel: cmp.Or(req.Kernel, defaults.Kernel),
-		Driver:      cmp.Or(req.Driver, defaults.Driver),
-		VCPUs:       cmp.Or(req.VCPUs, defaults.VCPUs),
-		MemoryBytes: cmp.Or(req.MemoryBytes, defaults.MemoryBytes),
-		DiskBytes:   req.DiskBytes, // 0 until the image is known, if nobody asked for a size
-		Init:        cmp.Or(req.Init, defaults.Init, api.InitAuto),
-		Tools:       cmp.Or(req.Tools, defaults.Tools),
-		Labels:      req.Labels,
-		Network:     network(req.Network, defaults), AutoRemove: req.AutoRemove, Leased: req.Lease, Background: req.Background, CreatedAt: time.Now(),
-	}
-	if v.Tools == api.ToolsNone {
-		v.Tools = ""
-	}
+	v := requested(req, defaults)
 	if err := checkRequested(v); err != nil {
 		return v, err
 	}
@@ -98,27 +84,54 @@ func (c *Creator) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 	if v.Driver, err = c.machines.ChooseDriver(ctx, v.Driver); err != nil {
 		return v, err
 	}
+	err = c.chooseFiles(&v, req.Kernel != "", defaults)
+	return v, err
+}
+
+// chooseFiles sets the image and the kernel of a new VM as far as they are in the caches. keepsKernel: the
+// request names the kernel.
+func (c *Creator) chooseFiles(v *api.VM, keepsKernel bool, defaults Defaults) error {
 	img, err := c.images.Get(v.Image)
 	switch {
 	case err == nil:
-		err = c.useImage(&v, img, defaults)
+		err = c.useImage(v, img, defaults)
 	case api.KindOf(err) == api.KindNotFound && c.images.CanPull(v.Image):
 		err = nil
 	}
 	if err != nil {
-		return v, err
+		return err
 	}
-	if req.Kernel == "" && img.Kernel != "" {
+	if !keepsKernel && img.Kernel != "" {
 		v.Kernel = img.Kernel // rather than that of the settings: the image was made for it
 	}
-	if v.Kernel != "" {
-		k, err := c.kernels.Get(v.Kernel)
-		if err != nil {
-			return v, err
-		}
+	if v.Kernel == "" {
+		return nil
+	}
+	k, err := c.kernels.Get(v.Kernel)
+	if err == nil {
 		v.Kernel, v.KernelDigest = k.Release, k.Digest
 	}
-	return v, nil
+	return err
+}
+
+// requested returns a new VM as it was asked for.
+func requested(req api.CreateVM, defaults Defaults) api.VM {
+	v := api.VM{
+		ID: op.NewID(), Name: req.Name, State: api.StateCreating,
+		Image: cmp.Or(req.Image, defaults.Image), Kernel: cmp.Or(req.Kernel, defaults.Kernel),
+		Driver:      cmp.Or(req.Driver, defaults.Driver),
+		VCPUs:       cmp.Or(req.VCPUs, defaults.VCPUs),
+		MemoryBytes: cmp.Or(req.MemoryBytes, defaults.MemoryBytes),
+		DiskBytes:   req.DiskBytes, // 0 until the image is known, if nobody asked for a size
+		Init:        cmp.Or(req.Init, defaults.Init, api.InitAuto),
+		Tools:       cmp.Or(req.Tools, defaults.Tools),
+		Labels:      req.Labels,
+		Network:     network(req.Network, defaults), AutoRemove: req.AutoRemove, Leased: req.Lease, Background: req.Background, CreatedAt: time.Now(),
+	}
+	if v.Tools == api.ToolsNone {
+		v.Tools = ""
+	}
+	return v
 }
 
 // network returns the Network of a new VM. That of a VM with NAT is empty, as it was before
