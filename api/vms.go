@@ -106,6 +106,11 @@ type VM struct {
 	// it has. A VM that does not run has none.
 	Next *NextStart `json:"next,omitempty"`
 
+	// IdleSuspendSeconds is after how long without use it is suspended; 0: never.
+	IdleSuspendSeconds int64 `json:"idle_suspend_seconds,omitempty"`
+	// Hold keeps it awake; nil: nothing does.
+	Hold *Hold `json:"hold,omitempty"`
+
 	// AutoRemove deletes the VM when it stops (vm run --rm).
 	AutoRemove bool `json:"auto_remove,omitempty"`
 	// Leased deletes it also when no stream to its agent has been open for 30 seconds: its
@@ -123,6 +128,19 @@ type VM struct {
 	Timing []StepTiming `json:"timing,omitempty"`
 	// DiskUsage is set if one VM is shown and its usage is known.
 	DiskUsage *DiskUsage `json:"disk_usage,omitempty"`
+	// Idle is set if one VM is shown that runs and is suspended after a time without use.
+	Idle *Idle `json:"idle,omitempty"`
+}
+
+// Hold keeps a VM awake that would be suspended when nobody uses it.
+type Hold struct {
+	Until *time.Time `json:"until,omitempty"` // nil: until it is released
+}
+
+// Idle is when a VM is suspended because nobody uses it.
+type Idle struct {
+	SuspendsAt *time.Time `json:"suspends_at,omitempty"` // unless it is used before; nil while that is not known
+	Awake      string     `json:"awake,omitempty"`       // what it was last used for
 }
 
 // DiskSize is the size of the VM's disk in bytes; 0 while it is not known.
@@ -279,12 +297,26 @@ type SetVM struct {
 	Labels map[string]string `json:"labels,omitempty"`
 	// RemoveLabels are keys of labels to remove. That there is none is not an error.
 	RemoveLabels []string `json:"remove_labels,omitempty"`
+	// IdleSuspendSeconds is after how long without use the VM is suspended: MinIdleSuspend or more, or 0
+	// for never.
+	IdleSuspendSeconds *int64 `json:"idle_suspend_seconds,omitempty"`
+	// Hold keeps it awake, or no longer.
+	Hold *HoldVM `json:"hold,omitempty"`
+}
+
+// MinIdleSuspend is the shortest time in seconds after which a VM is suspended.
+const MinIdleSuspend = 10
+
+// HoldVM keeps a VM awake that would be suspended when nobody uses it.
+type HoldVM struct {
+	Seconds int64 `json:"seconds,omitempty"` // for how long; 0: until it is released
+	Release bool  `json:"release,omitempty"` // it is held no longer
 }
 
 // Empty reports whether the request changes nothing.
 func (r SetVM) Empty() bool {
 	return r.VCPUs == nil && r.MemoryBytes == nil && r.DiskBytes == nil && r.Network == nil && r.Publish == nil &&
-		len(r.Labels) == 0 && len(r.RemoveLabels) == 0
+		len(r.Labels) == 0 && len(r.RemoveLabels) == 0 && r.IdleSuspendSeconds == nil && r.Hold == nil
 }
 
 // VMList answers GET /v1/vms, oldest first.

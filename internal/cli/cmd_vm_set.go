@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"banger/api"
 	"banger/internal/config"
@@ -17,6 +18,7 @@ import (
 type setVM struct {
 	a                           *app
 	memory, vcpu, disk, network string
+	idleSuspend                 string
 	publish, labels             []string
 }
 
@@ -25,8 +27,9 @@ func newVMSet(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set NAME...",
 		Short: "Change the size, the network, the ports and the labels of VMs",
-		Long: `Change the size, the network, the published ports and the labels of VMs. If several
-are named, each is changed on its own, and a failure does not stop the others.
+		Long: `Change the size, the network, the published ports and the labels of VMs, and when they
+are suspended by themselves. If several are named, each is changed on its own, and a failure
+does not stop the others.
 
 What a VM that does not run has changes for its next start. Of one that runs:
 
@@ -34,11 +37,17 @@ What a VM that does not run has changes for its next start. Of one that runs:
   --publish    changes at once: the ports are all that the VM publishes from now on
   --disk       grows at once with QEMU in user mode, with the file system in it; if
                that is not possible, at the next start. A disk never shrinks
+  --idle-suspend
+               changes at once: after that time in which nobody uses it the VM is
+               suspended. What uses it: a command without a terminal, what a session or
+               connection carries, and work of its processors. "banger vm show" says when
+               it would be suspended, and what it was last used for
   --memory, --vcpu, --network
                change at the next start; until then the VM has what it has`,
 		Example: `  banger vm set dev --memory 4G
   banger vm set dev --vcpu 4 --memory 8G
   banger vm set dev --disk 32G
+  banger vm set dev --idle-suspend 30m
   banger vm set web-1 web-2 --label team=web --label old-
   banger vm set dev --publish 8080:80 --publish 5353:53/udp
   banger vm set dev --publish none`,
@@ -51,6 +60,7 @@ What a VM that does not run has changes for its next start. Of one that runs:
 	f.StringVar(&s.disk, "disk", "", "size of the disk, such as 32G, no less than it has")
 	f.StringVar(&s.vcpu, "vcpu", "", "number of processors")
 	f.StringVar(&s.network, "network", "", "nat: it reaches the outside; isolated: the host reaches it, and it reaches nothing; none: no network")
+	f.StringVar(&s.idleSuspend, "idle-suspend", "", "suspend it after this time without use, such as 30m, or never: off")
 	f.StringArrayVarP(&s.publish, "publish", "p", nil, "publish this `PORT` and no others that are not given: [ADDRESS:]HOSTPORT:GUESTPORT[/udp], or none; may be repeated")
 	f.StringArrayVar(&s.labels, "label", nil, "set a label, as `KEY=VALUE`, or remove one, as KEY-; may be repeated")
 	completeFlag(cmd, "network", func() []string { return networks })
@@ -63,7 +73,7 @@ func (s *setVM) run(cmd *cobra.Command, names []string) error {
 		return err
 	}
 	if req.Empty() {
-		return usagef(cmd, "nothing to change: give --memory, --vcpu, --disk, --network, --publish or --label")
+		return usagef(cmd, "nothing to change: give --memory, --vcpu, --disk, --network, --publish, --idle-suspend or --label")
 	}
 	if req.Publish != nil && len(names) > 1 {
 		for _, p := range *req.Publish {
@@ -127,6 +137,11 @@ func (s *setVM) request(cmd *cobra.Command) (req api.SetVM, err error) {
 		}
 		return nil
 	})
+	read("idle-suspend", func() error {
+		seconds, err := idleSeconds(s.idleSuspend)
+		req.IdleSuspendSeconds = &seconds
+		return err
+	})
 	if err == nil && len(s.publish) > 0 {
 		req.Publish, err = s.published(cmd)
 	}
@@ -135,6 +150,21 @@ func (s *setVM) request(cmd *cobra.Command) (req api.SetVM, err error) {
 		req.Labels, req.RemoveLabels, err = labels.Set, labels.Remove, e
 	}
 	return req, err
+}
+
+// idleSeconds reads a time without use in seconds; off is 0.
+func idleSeconds(text string) (int64, error) {
+	if text == "off" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0, fmt.Errorf("%.40q is not a time such as 30m or 2h, or off", text)
+	}
+	if d < api.MinIdleSuspend*time.Second {
+		return 0, fmt.Errorf("%s is less than %d seconds", text, api.MinIdleSuspend)
+	}
+	return int64(d / time.Second), nil
 }
 
 // published reads --publish: ports, or none of them.

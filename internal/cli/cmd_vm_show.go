@@ -83,8 +83,22 @@ func vmFields(vm api.VM) []string {
 		"disk", disk, "network", vm.Network, "address", vm.Address, "published", strings.Join(ports, ", "),
 		"labels", label.Text(vm.Labels), "next start", strings.Join(nextStart(vm), ", "),
 		"created", moment(&vm.CreatedAt), "started", moment(vm.StartedAt), "stopped", moment(vm.StoppedAt),
-		"pid", pid, "boot id", vm.BootID, "removed", remove, "background", background,
+		"pid", pid, "boot id", vm.BootID, "removed", remove, "background", background, "idle", idleText(vm),
 	}, configFields(vm.ImageConfig)...)
+}
+
+// idleText says when a VM is suspended by itself, and what keeps it awake.
+func idleText(vm api.VM) string {
+	if vm.IdleSuspendSeconds == 0 {
+		return ""
+	}
+	after := (time.Duration(vm.IdleSuspendSeconds) * time.Second).String()
+	after = strings.Replace(strings.Replace(after, "m0s", "m", 1), "h0m", "h", 1)
+	text := "suspended after " + after + " without use"
+	if i := vm.Idle; i != nil && i.SuspendsAt != nil {
+		text += ": at " + i.SuspendsAt.Local().Format(time.TimeOnly) + "; last use: " + i.Awake
+	}
+	return text
 }
 
 // nextStart returns what a running VM will have at its next start, and has not now.

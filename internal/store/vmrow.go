@@ -48,6 +48,9 @@ type vmRow struct {
 	AutoRemove bool                `json:"auto_remove,omitempty"`
 	Leased     bool                `json:"leased,omitempty"`
 
+	IdleSuspendSeconds int64     `json:"idle_suspend_seconds,omitempty"`
+	Hold               *api.Hold `json:"hold,omitempty"`
+
 	CreatedAt time.Time        `json:"created_at"`
 	StartedAt *time.Time       `json:"started_at,omitempty"`
 	StoppedAt *time.Time       `json:"stopped_at,omitempty"`
@@ -63,7 +66,7 @@ func rowOf(v api.VM) vmRow {
 		Driver: v.Driver, Accel: v.Accel, DiskDriver: v.DiskDriver, VCPUs: v.VCPUs, MemoryBytes: v.MemoryBytes,
 		DiskBytes: v.DiskBytes, GrownBytes: v.GrownBytes, BaseDigest: v.BaseDigest, Network: v.Network, Slot: v.Slot,
 		Init: v.Init, Tools: v.Tools, Background: v.Background, Publish: v.Publish, Labels: v.Labels, Next: v.Next,
-		AutoRemove: v.AutoRemove, Leased: v.Leased,
+		AutoRemove: v.AutoRemove, Leased: v.Leased, IdleSuspendSeconds: v.IdleSuspendSeconds, Hold: v.Hold,
 		CreatedAt: v.CreatedAt, StartedAt: v.StartedAt, StoppedAt: v.StoppedAt, BootID: v.BootID, Timing: v.Timing,
 	}
 }
@@ -75,7 +78,7 @@ func (r vmRow) vm() api.VM {
 		Driver: r.Driver, Accel: r.Accel, DiskDriver: r.DiskDriver, VCPUs: r.VCPUs, MemoryBytes: r.MemoryBytes,
 		DiskBytes: r.DiskBytes, GrownBytes: r.GrownBytes, BaseDigest: r.BaseDigest, Network: r.Network, Slot: r.Slot,
 		Init: r.Init, Tools: r.Tools, Background: r.Background, Publish: r.Publish, Labels: r.Labels, Next: r.Next,
-		AutoRemove: r.AutoRemove, Leased: r.Leased,
+		AutoRemove: r.AutoRemove, Leased: r.Leased, IdleSuspendSeconds: r.IdleSuspendSeconds, Hold: r.Hold,
 		CreatedAt: r.CreatedAt, StartedAt: r.StartedAt, StoppedAt: r.StoppedAt, BootID: r.BootID, Timing: r.Timing,
 	}
 }

@@ -56,7 +56,7 @@ func TestRows(t *testing.T) {
 	var v api.VM
 	n := 0
 	fillValue(reflect.ValueOf(&v).Elem(), &n)
-	v.PID, v.Address, v.DiskUsage = 0, "", nil
+	v.PID, v.Address, v.DiskUsage, v.Idle = 0, "", nil, nil
 	text, err := json.MarshalIndent(rowOf(v), "", "  ")
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"banger/api"
 	"banger/internal/paths"
 	"banger/internal/vm/disks"
+	"banger/internal/vm/idle"
 	"banger/internal/vm/records"
 )
 
@@ -17,6 +18,7 @@ type Queries struct {
 	paths paths.Paths
 	disks *disks.Disks
 	host  *hostSide
+	idle  *idle.Watcher
 }
 
 // addressTime bounds the question for the addresses of a list: a root helper that is being restarted
@@ -47,7 +49,7 @@ func (q *Queries) Show(ctx context.Context, ref string) (api.VM, error) {
 	if err != nil {
 		return api.VM{}, err
 	}
-	v.DiskUsage = q.diskUsage(ctx, v)
+	v.DiskUsage, v.Idle = q.diskUsage(ctx, v), q.idle.View(v)
 	q.lookWhetherItStands(ctx, &v)
 	one := []api.VM{v}
 	q.host.addAddresses(ctx, one)

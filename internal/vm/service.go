@@ -16,6 +16,7 @@ import (
 	"banger/internal/vm/change"
 	"banger/internal/vm/disks"
 	"banger/internal/vm/filesync"
+	"banger/internal/vm/idle"
 	"banger/internal/vm/instance"
 	"banger/internal/vm/machines"
 	"banger/internal/vm/observe"
@@ -132,6 +133,7 @@ type Service struct {
 	*access.Guests
 	*observe.Observer
 	*filesync.Syncer
+	idle *idle.Watcher
 
 	tasks     *tasks.Group
 	table     *records.Table
@@ -170,6 +172,8 @@ func New(o Options) *Service {
 	s.Queries = &Queries{table: s.table, paths: o.Paths, disks: s.disks, host: s.host}
 	s.Observer = observe.New(observe.Options{DiskUsage: s.Queries.diskUsage, Base: s.disks.Base}, s.table, s.tasks)
 	s.plans(o)
+	s.idle = idle.New(idle.Options{Table: s.table, Tasks: s.tasks, Sessions: s.Guests.Sessions, Suspend: s.Suspender.SuspendIdle, Logger: o.Logger})
+	s.Queries.idle = s.idle
 	s.inventory = reconcile.NewInventory(o.Host, o.Paths, s.table, s.machines, o.Logger)
 	s.recovery = reconcile.New(reconcile.Options{
 		Store: o.Store, Table: s.table, Machines: s.machines, Ports: s.ports, Inventory: s.inventory, Tasks: s.tasks,
@@ -203,7 +207,8 @@ func (s *Service) plans(o Options) {
 		table: s.table, machines: s.machines, disks: s.disks, ports: s.ports, ops: s.ops, starter: s.Starter, remover: s.Remover,
 	}
 	s.Changer = &Changer{paths: o.Paths, images: o.Images, table: s.table, disks: s.disks, ops: s.ops}
-	s.Setter = &change.Setter{Table: s.table, Ports: s.ports, Check: func(v api.VM) error { return o.Limits.check(v, o.Paths.Data) }}
+	s.Setter = &change.Setter{Table: s.table, Ports: s.ports, Check: func(v api.VM) error { return o.Limits.check(v, o.Paths.Data) },
+		CanSuspend: s.Suspender.Supports}
 	s.resumer = &resumer{
 		outcomeOf: o.Outcome, again: o.Again, logger: o.Logger, tasks: s.tasks, table: s.table, ports: s.ports, ops: s.ops,
 		creator: s.Creator, starter: s.Starter, stopper: s.Stopper, suspender: s.Suspender, remover: s.Remover, changer: s.Changer,
@@ -225,7 +230,13 @@ func (s *Service) suspends(o Options) {
 }
 
 // Recover restores the state that the last daemon left (reconcile.Recovery).
-func (s *Service) Recover(ctx context.Context) error { return s.recovery.Recover(ctx) }
+func (s *Service) Recover(ctx context.Context) error {
+	if err := s.recovery.Recover(ctx); err != nil {
+		return err
+	}
+	s.tasks.Go(s.idle.Run)
+	return nil
+}
 
 // Detach closes the links to all agents permanently. Operations must have ended.
 func (s *Service) Detach() { s.instances.Detach() }

@@ -218,6 +218,7 @@ func (w *world) build() {
 		o.Host = w.host
 	}
 	w.Service = New(o)
+	w.Service.idle.Pause = 100 * time.Millisecond
 }
 
 // setHost puts the service in system mode, with that host.

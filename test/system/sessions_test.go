@@ -126,6 +126,7 @@ var sessions = []struct {
 	{name: "script/testdata/vm_ping.txtar", not: stops},
 	{name: "script/testdata/vm_kill_signal.txtar", not: stops},
 	{name: "script/testdata/vm_suspend.txtar", not: userMode},
+	{name: "script/testdata/vm_idle.txtar", not: userMode},
 	{name: "script/testdata/vm_pause.txtar", not: "e2e/testdata/pause.txtar has the same with a real guest"},
 	{name: "script/testdata/vm_memory.txtar", not: "its VMs have more memory than the lab host, which real guests would need"},
 	{name: "script/testdata/store_corrupt.txtar", not: userMode},

@@ -32,7 +32,7 @@ func New(table *records.Table, p paths.Paths) *Guests { return &Guests{table: ta
 // wakes (guest.Waking).
 func (g *Guests) DialGuest(ctx context.Context, ref string) (net.Conn, error) {
 	r, err := g.running(ref)
-	if api.KindOf(err) == api.KindSuspended && guest.IsWaking(ctx) && g.Wake != nil {
+	if guest.IsWaking(ctx) && g.Wake != nil && (api.KindOf(err) == api.KindSuspended || g.table.Suspending(ref)) {
 		if err = g.Wake(ctx, ref); err == nil {
 			r, err = g.running(ref)
 		}

@@ -24,6 +24,8 @@ type Setter struct {
 	Ports *ports.Ports
 	// Check refuses sizes that this host does not allow.
 	Check func(v api.VM) error
+	// CanSuspend refuses a VM that cannot be suspended.
+	CanSuspend func(v api.VM) error
 }
 
 // Set changes a VM. What a running VM can only have from its next start on is recorded as that
@@ -33,8 +35,9 @@ func (c *Setter) Set(ctx context.Context, ref string, req api.SetVM) (api.VM, er
 	if err != nil {
 		return api.VM{}, err
 	}
-	if labels := (api.SetVM{Labels: req.Labels, RemoveLabels: req.RemoveLabels}); !req.Empty() && reflect.DeepEqual(req, labels) {
-		return c.relabel(ctx, ref, req)
+	notes := api.SetVM{Labels: req.Labels, RemoveLabels: req.RemoveLabels, IdleSuspendSeconds: req.IdleSuspendSeconds, Hold: req.Hold}
+	if !req.Empty() && reflect.DeepEqual(req, notes) {
+		return c.note(ctx, ref, req)
 	}
 	e, err := c.Table.Claim(ref, "vm.set", nil)
 	if err != nil {
@@ -45,6 +48,9 @@ func (c *Setter) Set(ctx context.Context, ref string, req api.SetVM) (api.VM, er
 		return e.View(), nil
 	}
 	r, v := e.Run(), e.Record()
+	if err := c.checkIdle(v, req); err != nil {
+		return api.VM{}, err
+	}
 	wants, err := wanted(v, req)
 	if err != nil {
 		return api.VM{}, err
@@ -79,9 +85,9 @@ func (c *Setter) Set(ctx context.Context, ref string, req api.SetVM) (api.VM, er
 	return c.growRunning(ctx, e, r, wants.DiskSize())
 }
 
-// relabel changes labels alone. It claims nothing, as no operation depends on labels: a VM has them
-// at any time, also while it starts or stops.
-func (c *Setter) relabel(ctx context.Context, ref string, req api.SetVM) (api.VM, error) {
+// note changes labels and when the VM is suspended by itself. It claims nothing, as no operation depends on
+// these: a VM has them at any time, also while it starts or stops.
+func (c *Setter) note(ctx context.Context, ref string, req api.SetVM) (api.VM, error) {
 	at, err := c.Table.Look(ref)
 	if err != nil {
 		return api.VM{}, err
@@ -93,14 +99,17 @@ func (c *Setter) relabel(ctx context.Context, ref string, req api.SetVM) (api.VM
 		}
 		return at.View(), err
 	}
-	if _, err := label.Apply(at.VM.Labels, req.Labels, req.RemoveLabels); err != nil {
+	if err := c.checkIdle(at.VM, req); err != nil {
+		return api.VM{}, err
+	}
+	if _, err := noted(at.VM, req); err != nil {
 		return api.VM{}, err
 	}
 	var late error // others may have set labels since
 	told, err := at.Entry.Answer(ctx, func(v *api.VM) {
-		labels, err := label.Apply(v.Labels, req.Labels, req.RemoveLabels)
+		next, err := noted(*v, req)
 		if late = err; err == nil {
-			v.Labels = labels
+			*v = next
 		}
 	})
 	if err != nil && at.Entry.Snapshot().Forgotten {
@@ -109,9 +118,52 @@ func (c *Setter) relabel(ctx context.Context, ref string, req api.SetVM) (api.VM
 	return told, cmp.Or(err, late)
 }
 
+// checkIdle refuses to suspend a VM by itself that cannot be suspended at all.
+func (c *Setter) checkIdle(v api.VM, req api.SetVM) error {
+	if req.IdleSuspendSeconds == nil || *req.IdleSuspendSeconds == 0 {
+		return nil
+	}
+	return c.CanSuspend(v)
+}
+
+// noted returns a VM with what note changes.
+func noted(v api.VM, req api.SetVM) (_ api.VM, err error) {
+	if v.Labels, err = label.Apply(v.Labels, req.Labels, req.RemoveLabels); err != nil {
+		return v, err
+	}
+	if req.IdleSuspendSeconds != nil {
+		v.IdleSuspendSeconds = *req.IdleSuspendSeconds
+	}
+	switch h := req.Hold; {
+	case h == nil:
+	case h.Release:
+		v.Hold = nil
+	case h.Seconds == 0:
+		v.Hold = &api.Hold{}
+	default:
+		until := time.Now().Add(time.Duration(h.Seconds) * time.Second)
+		v.Hold = &api.Hold{Until: &until}
+	}
+	return v, nil
+}
+
+// maxSeconds bounds times that a VM is given, a hundred years: longer ones may overflow.
+const maxSeconds = 100 * 366 * 24 * 60 * 60
+
+// checkNotes refuses times that no VM can have.
+func checkNotes(req api.SetVM) error {
+	if s := req.IdleSuspendSeconds; s != nil && *s != 0 && (*s < api.MinIdleSuspend || *s > maxSeconds) {
+		return api.Errorf(api.KindInvalid, "cannot suspend a VM after %d s without use: it is %d s at least, or 0 for never", *s, api.MinIdleSuspend)
+	}
+	if h := req.Hold; h != nil && (h.Seconds < 0 || h.Seconds > maxSeconds || h.Release && h.Seconds != 0) {
+		return api.Errorf(api.KindInvalid, "cannot hold a VM for %d s", h.Seconds)
+	}
+	return nil
+}
+
 // checkSet refuses what no VM can have, and returns the ports to publish.
 func checkSet(req api.SetVM) ([]api.PublishedPort, error) {
-	if err := label.Check(req.Labels); err != nil {
+	if err := cmp.Or(label.Check(req.Labels), checkNotes(req)); err != nil {
 		return nil, err
 	}
 	if n := req.Network; n != nil && *n != api.NetworkNAT && *n != api.NetworkIsolated && *n != api.NetworkNone {
@@ -138,8 +190,8 @@ func wanted(v api.VM, req api.SetVM) (api.VM, error) {
 			return v, api.Errorf(api.KindInvalid, "cannot use network %s for VM %s: %s, which sets up its tools, would reach nothing", v.Network, v.Name, v.Tools)
 		}
 	}
-	var err error
-	if v.Labels, err = label.Apply(v.Labels, req.Labels, req.RemoveLabels); err != nil {
+	v, err := noted(v, req)
+	if err != nil {
 		return v, err
 	}
 	if req.DiskBytes != nil {
@@ -151,7 +203,7 @@ func wanted(v api.VM, req api.SetVM) (api.VM, error) {
 // set returns a VM that is to be as wants: at its next start, as far as it runs and has something else.
 // A disk that is about to grow has no reason yet why it has not.
 func set(v, wants api.VM, runs, grows bool) api.VM {
-	v.Labels, v.Publish = wants.Labels, wants.Publish
+	v.Labels, v.Publish, v.IdleSuspendSeconds, v.Hold = wants.Labels, wants.Publish, wants.IdleSuspendSeconds, wants.Hold
 	if !runs {
 		v.VCPUs, v.MemoryBytes, v.GrownBytes, v.Network = wants.VCPUs, wants.MemoryBytes, wants.GrownBytes, wants.Network
 		return v

@@ -92,6 +92,12 @@ func (t *Table) Look(ref string) (Snapshot, error) {
 	return e.snapshot(), nil
 }
 
+// Suspending reports whether a VM is being suspended.
+func (t *Table) Suspending(ref string) bool {
+	at, err := t.Look(ref)
+	return err == nil && at.Busy == KindSuspend
+}
+
 // Snapshots returns all VMs at one moment, also those that are being recorded for the first time.
 func (t *Table) Snapshots() []Snapshot {
 	t.mu.Lock()

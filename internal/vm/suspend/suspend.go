@@ -49,6 +49,16 @@ func (s *Suspender) Suspend(ctx context.Context, ref string) (*op.Op, error) {
 	return s.begin(ctx, ref, records.KindSuspend, canSuspend, s.SuspendPlan)
 }
 
+// SuspendIdle is Suspend for a VM that nobody uses, as still confirms by nil after new uses have begun to wait.
+func (s *Suspender) SuspendIdle(ctx context.Context, ref string, still func(context.Context) error) (*op.Op, error) {
+	return s.begin(ctx, ref, records.KindSuspend, canSuspend, func(e *records.Entry) op.Plan {
+		plan := s.SuspendPlan(e)
+		unused := op.Step{Name: "idle", Do: func(ctx context.Context, _ api.Report) error { return still(ctx) }}
+		plan.Steps = append([]op.Step{unused}, plan.Steps...)
+		return plan
+	})
+}
+
 // SuspendPlan suspends a VM. Once the memory is saved its VMM ends, even if that cannot be recorded.
 func (s *Suspender) SuspendPlan(e *records.Entry) op.Plan {
 	plan := s.Plan(e, records.KindSuspend, s.suspendSteps(e))
@@ -73,6 +83,18 @@ func saver(v api.VM, m driver.Machine) (driver.Saver, error) {
 	}
 	return nil, api.Errorf(api.KindUnsupported, "cannot suspend VM %s: its driver, %s, cannot save the memory here", v.Name, v.Driver).
 		WithHint("banger vm pause %s   stops its processors, and keeps its memory", v.Name)
+}
+
+// Supports refuses a VM whose driver cannot suspend.
+func (s *Suspender) Supports(v api.VM) error {
+	drv, err := s.Machines.Driver(v.Driver)
+	if err != nil {
+		return err
+	}
+	if _, ok := drv.(driver.Restorer); !ok {
+		return api.Errorf(api.KindUnsupported, "VM %s cannot be suspended: its driver, %s, cannot save the memory here", v.Name, v.Driver)
+	}
+	return nil
 }
 
 func (s *Suspender) suspendSteps(e *records.Entry) []op.Step {
