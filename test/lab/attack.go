@@ -17,7 +17,7 @@ import (
 // user, and checks the other VMs before and after.
 
 // attackerPath is a path at which every user in the lab can run the attacker.
-const attackerPath = "/usr/local/bin/attacker"
+const attackerPath = "/srv/attacker"
 
 // attacks run the attacker in the lab.
 type attacks struct{ lab *Lab }
