@@ -27,9 +27,9 @@ func newVMSet(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set NAME...",
 		Short: "Change the size, the network, the ports and the labels of VMs",
-		Long: `Change the size, the network, the published ports and the labels of VMs, and when they
-are suspended by themselves. If several are named, each is changed on its own, and a failure
-does not stop the others.
+		Long: `Change the size, the network, the published ports and the labels of VMs, and after what
+time without use they are suspended. If several are named, each is changed on its own, and
+a failure does not stop the others.
 
 What a VM that does not run has changes for its next start. Of one that runs:
 

@@ -87,7 +87,7 @@ func vmFields(vm api.VM) []string {
 	}, configFields(vm.ImageConfig)...)
 }
 
-// idleText says when a VM is suspended by itself, and what keeps it awake.
+// idleText says when an unused VM is suspended, and what keeps it awake.
 func idleText(vm api.VM) string {
 	if vm.IdleSuspendSeconds == 0 {
 		return ""

@@ -85,7 +85,7 @@ func (c *Setter) Set(ctx context.Context, ref string, req api.SetVM) (api.VM, er
 	return c.growRunning(ctx, e, r, wants.DiskSize())
 }
 
-// note changes labels and when the VM is suspended by itself. It claims nothing, as no operation depends on
+// note changes labels and when the unused VM is suspended. It claims nothing, as no operation depends on
 // these: a VM has them at any time, also while it starts or stops.
 func (c *Setter) note(ctx context.Context, ref string, req api.SetVM) (api.VM, error) {
 	at, err := c.Table.Look(ref)
@@ -118,7 +118,7 @@ func (c *Setter) note(ctx context.Context, ref string, req api.SetVM) (api.VM, e
 	return told, cmp.Or(err, late)
 }
 
-// checkIdle refuses to suspend a VM by itself that cannot be suspended at all.
+// checkIdle refuses a time without use for a VM that cannot be suspended at all.
 func (c *Setter) checkIdle(v api.VM, req api.SetVM) error {
 	if req.IdleSuspendSeconds == nil || *req.IdleSuspendSeconds == 0 {
 		return nil

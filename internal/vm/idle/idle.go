@@ -241,8 +241,8 @@ func works(s api.Session, before map[string]int64) bool {
 	return !known || bytes != s.BytesIn+s.BytesOut || !s.TTY && s.PID != 0
 }
 
-// View returns when a VM is suspended unless it is used before, and what it was last used for; nil if it is
-// not suspended by itself.
+// View returns when a VM is suspended unless it is used before, and what it was last used for; nil if it
+// has no time after which it is suspended.
 func (w *Watcher) View(v api.VM) *api.Idle {
 	limit := Limit(v)
 	if limit == 0 || v.State != api.StateRunning {
