@@ -52,16 +52,23 @@ func (s *Suspender) Suspend(ctx context.Context, ref string) (*op.Op, error) {
 // SuspendIdle is Suspend for a VM that nobody uses, as still confirms by nil after new uses have begun to wait.
 func (s *Suspender) SuspendIdle(ctx context.Context, ref string, still func(context.Context) error) (*op.Op, error) {
 	return s.begin(ctx, ref, records.KindSuspend, canSuspend, func(e *records.Entry) op.Plan {
-		plan := s.SuspendPlan(e)
-		unused := op.Step{Name: "idle", Do: func(ctx context.Context, _ api.Report) error { return still(ctx) }}
-		plan.Steps = append([]op.Step{unused}, plan.Steps...)
-		return plan
+		return s.plan(e, func(ctx context.Context, report api.Report) error {
+			if err := still(ctx); err != nil {
+				return err
+			}
+			return s.save(e)(ctx, report)
+		})
 	})
 }
 
 // SuspendPlan suspends a VM. Once the memory is saved its VMM ends, even if that cannot be recorded.
-func (s *Suspender) SuspendPlan(e *records.Entry) op.Plan {
-	plan := s.Plan(e, records.KindSuspend, s.suspendSteps(e))
+func (s *Suspender) SuspendPlan(e *records.Entry) op.Plan { return s.plan(e, s.save(e)) }
+
+func (s *Suspender) plan(e *records.Entry, save func(context.Context, api.Report) error) op.Plan {
+	plan := s.Plan(e, records.KindSuspend, append([]op.Step{
+		{Name: "save", Do: save, Undo: func(ctx context.Context) error { return s.unsave(ctx, e) }},
+		{Name: "end", Stays: true, Do: func(ctx context.Context, _ api.Report) error { return e.Kill(ctx, "suspended") }},
+	}, s.Release(e)...))
 	plan.FreesSpace = true
 	return plan
 }
@@ -95,13 +102,6 @@ func (s *Suspender) Supports(v api.VM) error {
 		return api.Errorf(api.KindUnsupported, "VM %s cannot be suspended: its driver, %s, cannot save the memory here", v.Name, v.Driver)
 	}
 	return nil
-}
-
-func (s *Suspender) suspendSteps(e *records.Entry) []op.Step {
-	return append([]op.Step{
-		{Name: "save", Do: s.save(e), Undo: func(ctx context.Context) error { return s.unsave(ctx, e) }},
-		{Name: "end", Stays: true, Do: func(ctx context.Context, _ api.Report) error { return e.Kill(ctx, "suspended") }},
-	}, s.Release(e)...)
 }
 
 // suspendedReason is the reason of a suspended VM's state.
