@@ -125,7 +125,7 @@ func removeOld(base string) error {
 		return err
 	}
 	for _, dir := range old {
-		runner := filepath.Base(dir)[len("run-"):]
+		runner, _, _ := strings.Cut(filepath.Base(dir)[len("run-"):], "-") // a second lab's has a number at its end
 		if _, err := os.Stat("/proc/" + runner); err == nil {
 			continue // it may be in use
 		}

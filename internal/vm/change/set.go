@@ -153,10 +153,14 @@ const maxSeconds = 100 * 366 * 24 * 60 * 60
 // checkNotes refuses times that no VM can have.
 func checkNotes(req api.SetVM) error {
 	if s := req.IdleSuspendSeconds; s != nil && *s != 0 && (*s < api.MinIdleSuspend || *s > maxSeconds) {
-		return api.Errorf(api.KindInvalid, "cannot suspend a VM after %d s without use: it is %d s at least, or 0 for never", *s, api.MinIdleSuspend)
+		return api.Errorf(api.KindInvalid, "cannot suspend a VM after %d s without use: it is %d to %d s, or 0 for never", *s, api.MinIdleSuspend, maxSeconds)
 	}
-	if h := req.Hold; h != nil && (h.Seconds < 0 || h.Seconds > maxSeconds || h.Release && h.Seconds != 0) {
-		return api.Errorf(api.KindInvalid, "cannot hold a VM for %d s", h.Seconds)
+	switch h := req.Hold; {
+	case h == nil:
+	case h.Release && h.Seconds != 0:
+		return api.Errorf(api.KindInvalid, "cannot release a hold and hold the VM for %d s", h.Seconds)
+	case h.Seconds < 0 || h.Seconds > maxSeconds:
+		return api.Errorf(api.KindInvalid, "cannot hold a VM for %d s: it is 1 to %d s, or 0 until it is released", h.Seconds, maxSeconds)
 	}
 	return nil
 }

@@ -94,14 +94,24 @@ func saver(v api.VM, m driver.Machine) (driver.Saver, error) {
 
 // Supports refuses a VM whose driver cannot suspend.
 func (s *Suspender) Supports(v api.VM) error {
-	drv, err := s.Machines.Driver(v.Driver)
-	if err != nil {
-		return err
-	}
-	if _, ok := drv.(driver.Restorer); !ok {
+	_, _, err := s.restorer(v)
+	if api.KindOf(err) == api.KindUnsupported {
 		return api.Errorf(api.KindUnsupported, "VM %s cannot be suspended: its driver, %s, cannot save the memory here", v.Name, v.Driver)
 	}
-	return nil
+	return err
+}
+
+// restorer returns the driver of a VM, twice, and refuses one that cannot restore memory.
+func (s *Suspender) restorer(v api.VM) (driver.Driver, driver.Restorer, error) {
+	drv, err := s.Machines.Driver(v.Driver)
+	if err != nil {
+		return nil, nil, err
+	}
+	restorer, ok := drv.(driver.Restorer)
+	if !ok {
+		return nil, nil, api.Errorf(api.KindUnsupported, "cannot continue VM %s: its driver, %s, cannot restore memory here", v.Name, v.Driver).WithHint("%s", cold(v))
+	}
+	return drv, restorer, nil
 }
 
 // suspendedReason is the reason of a suspended VM's state.
@@ -208,13 +218,9 @@ func (s *Suspender) restore(e *records.Entry) func(context.Context, api.Report) 
 			return err
 		}
 		v := e.Record()
-		drv, err := s.Machines.Driver(v.Driver)
+		drv, restorer, err := s.restorer(v)
 		if err != nil {
 			return err
-		}
-		restorer, ok := drv.(driver.Restorer)
-		if !ok {
-			return cannotRestore(v)
 		}
 		machine, err := s.Machines.Recover(ctx, drv, v.ID)
 		if errors.Is(err, driver.ErrGone) {
@@ -263,13 +269,9 @@ func (s *Suspender) Judge(ctx context.Context) (fit, stranded []string) {
 
 func (s *Suspender) judge(ctx context.Context, at records.Snapshot) error {
 	v := at.VM
-	drv, err := s.Machines.Driver(v.Driver)
+	_, restorer, err := s.restorer(v)
 	if err != nil {
 		return err
-	}
-	restorer, ok := drv.(driver.Restorer)
-	if !ok {
-		return cannotRestore(v)
 	}
 	d, err := s.Disks.Driver(v.DiskDriver)
 	if err != nil {
@@ -278,10 +280,6 @@ func (s *Suspender) judge(ctx context.Context, at records.Snapshot) error {
 	return restorer.Judge(ctx, driver.Spec{
 		ID: v.ID, Dir: s.Paths.VM(v.ID), VCPUs: v.VCPUs, MemoryBytes: v.MemoryBytes, DiskFormat: d.Format(), Accel: v.Accel,
 	}, s.saved(at.Entry))
-}
-
-func cannotRestore(v api.VM) *api.Error {
-	return api.Errorf(api.KindUnsupported, "cannot continue VM %s: its driver, %s, cannot restore memory here", v.Name, v.Driver).WithHint("%s", cold(v))
 }
 
 // cold says what starts a VM whose memory cannot be used.
