@@ -162,7 +162,7 @@ func idleSeconds(text string) (int64, error) {
 		return 0, fmt.Errorf("%.40q is not a time such as 30m or 2h, or off", text)
 	}
 	if d < api.MinIdleSuspend*time.Second {
-		return 0, fmt.Errorf("%s is less than %d seconds", text, api.MinIdleSuspend)
+		return 0, fmt.Errorf("%s is less than %d seconds; off means never", text, api.MinIdleSuspend)
 	}
 	return int64(d / time.Second), nil
 }
