@@ -38,13 +38,18 @@ is on it; "banger up" starts it again. "banger vm delete" removes it.`,
 			if err != nil {
 				return err
 			}
-			if vm.State == api.StateRunning || vm.State == api.StatePaused {
+			if hasMachine(vm) {
 				p := a.std.newProgress()
 				_, err = c.VMs().Stop(cmd.Context(), vm.ID, api.StopVM{}, p.report)
 				p.done()
-				if err != nil {
-					return err
+			}
+			if api.KindOf(err) == api.KindConflict {
+				if now, failed := c.VMs().Show(cmd.Context(), vm.ID); failed == nil && !hasMachine(now) {
+					err = nil // it ended first
 				}
+			}
+			if err != nil {
+				return err
 			}
 			_, err = fmt.Fprintln(a.std.out, vm.Name)
 			return err
@@ -53,3 +58,6 @@ is on it; "banger up" starts it again. "banger vm delete" removes it.`,
 	a.from.flag(cmd.Flags())
 	return cmd
 }
+
+// hasMachine reports whether there is something of a VM to stop.
+func hasMachine(vm api.VM) bool { return vm.State == api.StateRunning || vm.State == api.StatePaused }

@@ -69,7 +69,9 @@ func pruneSetup(ctx context.Context, c *client.Client, store setups.Store, setup
 	switch {
 	case err != nil && api.KindOf(err) != api.KindNotFound:
 		return err
-	case !there || len(image.Names) > 1: // only a name goes, if anything
+	case !there: // nothing goes but the record
+	case len(others(image, setup.Name, pruned.Removed)) > 0: // only the name goes
+		pruned.Add(setup.Name, 0)
 	case len(image.UsedBy) > 0:
 		return nil
 	default:
@@ -84,4 +86,12 @@ func pruneSetup(ctx context.Context, c *client.Client, store setups.Store, setup
 		}
 	}
 	return store.Remove(setup.ID)
+}
+
+// others are the names that an image has besides one, and those that are removed: two setups can
+// have the same result.
+func others(image api.Image, name string, removed []string) []string {
+	return slices.DeleteFunc(slices.Clone(image.Names), func(n string) bool {
+		return n == name || slices.Contains(removed, n)
+	})
 }

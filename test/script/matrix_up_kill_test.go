@@ -7,9 +7,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"banger/api"
 	"banger/internal/daemonstart"
 	"banger/internal/faultpoint"
 )
@@ -90,6 +92,7 @@ func (u *upTest) killed(at killing, args []string) (said string, err error) {
 	u.arm(at.point + "\n" + pipe)
 	cmd, _, stderr := u.command(args...)
 	u.ok(cmd.Start())
+	var pid int
 	ended, reached := make(chan error, 1), make(chan *os.File, 1)
 	go func() { ended <- cmd.Wait() }()
 	go func() {
@@ -98,7 +101,7 @@ func (u *upTest) killed(at killing, args []string) (said string, err error) {
 	}()
 	select {
 	case f := <-reached:
-		u.kill(map[string]int{theCLI: cmd.Process.Pid, theDaemon: daemon.PID}, at.victim)
+		pid = u.kill(map[string]int{theCLI: cmd.Process.Pid, theDaemon: daemon.PID}, at.victim)
 		u.ok(f.Close())
 	case err := <-ended:
 		f, _ := os.OpenFile(pipe, os.O_RDONLY|unix.O_NONBLOCK, 0) // ends the wait
@@ -106,11 +109,14 @@ func (u *upTest) killed(at killing, args []string) (said string, err error) {
 		u.t.Fatalf("%q was not reached: %v: %s", at.point, err, stderr)
 	}
 	err = <-ended
+	if at.victim == theGuest && pid > 0 {
+		u.awaitEnd(pid)
+	}
 	return stderr.String(), err
 }
 
-// kill kills one of some programs, or the guest of the workspace's VM, if it runs.
-func (u *upTest) kill(pids map[string]int, victim string) {
+// kill kills one of some programs, or the guest of the workspace's VM, if it runs, and returns whom.
+func (u *upTest) kill(pids map[string]int, victim string) int {
 	u.t.Helper()
 	pid := pids[victim]
 	if victim == theGuest {
@@ -120,5 +126,18 @@ func (u *upTest) kill(pids map[string]int, victim string) {
 	}
 	if pid > 0 {
 		u.ok(syscall.Kill(pid, syscall.SIGKILL))
+	}
+	return pid
+}
+
+// awaitEnd waits until the daemon has noticed that a VMM has ended: a command before that takes the
+// VM for a running one.
+func (u *upTest) awaitEnd(pid int) {
+	u.t.Helper()
+	for end := time.Now().Add(20 * time.Second); slices.ContainsFunc(u.own(), func(vm api.VM) bool { return vm.PID == pid }); {
+		if time.Now().After(end) {
+			u.t.Fatalf("the daemon has not noticed the end of process %d", pid)
+		}
+		time.Sleep(5 * time.Millisecond)
 	}
 }
