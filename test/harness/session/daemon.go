@@ -53,11 +53,25 @@ func atRest(p paths.Paths, idle Usage) error {
 			return err
 		}
 		if s.Goroutines > idle.Goroutines || s.OpenFiles > idle.OpenFiles {
-			return fmt.Errorf("the daemon holds %d goroutines and %d files; one that has done nothing holds %d and %d",
-				s.Goroutines, s.OpenFiles, idle.Goroutines, idle.OpenFiles)
+			return fmt.Errorf("the daemon holds %d goroutines and %d files; one that has done nothing holds %d and %d: %q",
+				s.Goroutines, s.OpenFiles, idle.Goroutines, idle.OpenFiles, openFiles(s.PID))
 		}
 		return nil
 	})
+}
+
+// openFiles are the targets of a process's descriptors, for a message.
+func openFiles(pid int) (targets []string) {
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	all, _ := os.ReadDir(dir)
+	for _, e := range all {
+		target, err := os.Readlink(filepath.Join(dir, e.Name()))
+		if err != nil {
+			target = err.Error()
+		}
+		targets = append(targets, e.Name()+" "+target)
+	}
+	return targets
 }
 
 // kill9 kills the script's daemon and waits until it is gone. It returns false
