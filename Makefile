@@ -13,7 +13,8 @@
 #   make bench-images     the same of images: unpacking, and starts from small and large ones
 #   make lab              system mode's scenarios, in the lab host; SCENARIO=word selects,
 #                         PAIRS=DIR has DIR/VERSION/{firecracker,jailer} to play them with,
-#                         TIME=20m begins none after that, and LABS=2 runs them in two hosts
+#                         TIME=20m begins none after that, CONTINUE=1 leaves out what the last run has
+#                         passed with the same programs, and LABS=2 runs them in two hosts
 #   make lab-list         the names of the scenarios
 #   make lab-shell        a shell in a lab host
 #   make lab-bench        the same of system mode, in a lab host
@@ -107,7 +108,7 @@ bench-images: committed build
 
 lab: build
 	@go build -o '$(BIN)/' ./tools/lab
-	@exec '$(BIN)/lab' run --build '$(BIN)' --scenario '$(SCENARIO)' --pairs '$(or $(PAIRS),$(LAB_PAIRS))' --labs '$(or $(LABS),1)' --time '$(or $(TIME),0)'
+	@exec '$(BIN)/lab' run --build '$(BIN)' --scenario '$(SCENARIO)' --pairs '$(or $(PAIRS),$(LAB_PAIRS))' --labs '$(or $(LABS),1)' --time '$(or $(TIME),0)' $(if $(CONTINUE),--continue)
 
 lab-list:
 	@go run ./tools/lab run --list --scenario '$(SCENARIO)'

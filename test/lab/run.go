@@ -25,6 +25,9 @@ type Suite struct {
 	// scenarios.
 	Dir, Results string
 	Options      host.Options
+	// Passed is the file that lists the turns that were passed; Continue leaves those out that it has.
+	Passed   string
+	Continue bool
 	// Labs is how many labs share the turns, side by side; 0 means one.
 	Labs int
 	Out  io.Writer
@@ -53,18 +56,22 @@ func (s Suite) Run(ctx context.Context) (failed int, err error) {
 	if len(t.turns) == 0 {
 		return 0, nil
 	}
+	earlier, err := openEarlier(s.Passed, s.Options.Build, !s.Continue)
+	if err != nil {
+		return 0, err
+	}
 	image, err := host.Build(ctx, s.Out)
 	if err != nil {
 		return 0, err
 	}
-	return 0, s.runIn(ctx, image, t)
+	return 0, s.runIn(ctx, image, earlier, t)
 }
 
 // runIn runs the turns in as many labs as the suite has.
-func (s Suite) runIn(ctx context.Context, image host.Image, t *tally) error {
+func (s Suite) runIn(ctx context.Context, image host.Image, earlier *earlier, t *tally) error {
 	labs, ctx := errgroup.WithContext(ctx)
 	for n := range max(1, min(s.Labs, len(t.turns))) {
-		r := &run{Suite: s, image: image}
+		r := &run{Suite: s, image: image, earlier: earlier}
 		if n > 0 {
 			r.name = "-" + strconv.Itoa(n+1)
 			r.Dir += r.name
@@ -93,6 +100,10 @@ func (r *run) work(ctx context.Context, t *tally) error {
 // turn runs the turn i of t, unless it is skipped.
 func (r *run) turn(ctx context.Context, i int, t *tally) error {
 	turn := t.turns[i]
+	if !turn.skipped() && r.earlier.has(turn) {
+		t.passedEarlier(turn)
+		return nil
+	}
 	if reason := r.skips(turn); reason != "" {
 		t.skip(turn, reason)
 		return nil
@@ -154,6 +165,7 @@ func (s Suite) NeedsVersions() bool {
 type run struct {
 	Suite
 	image   host.Image
+	earlier *earlier
 	name    string // "" for the first of several labs, or a suffix for the names of files
 	lab     *Lab
 	suspect bool            // the previous scenario failed
@@ -179,7 +191,7 @@ func (r *run) play(ctx context.Context, turn Turn, t *tally) error {
 		took := time.Since(begin)
 		if err == nil {
 			t.pass(turn, took)
-			return nil
+			return r.earlier.add(turn)
 		}
 		log := r.log(turn)
 		if f.add(err, r.fault); f.enough() {

@@ -20,6 +20,7 @@ type tally struct {
 	failed []string // a line each
 
 	passed, broken, skipped int                 // turns
+	earlier                 int                 // of those that passed, in earlier runs
 	pairs                   map[*host.Pair]int  // passed scenarios of each pair
 	stops                   map[*host.Pair]bool // pairs that are given up
 }
@@ -82,6 +83,15 @@ func (t *tally) pass(turn Turn, took time.Duration) {
 	t.passed++
 	t.pairs[turn.Pair]++
 	t.say("ok   %s %.1f s", turn, took.Seconds())
+}
+
+// passedEarlier counts a turn that an earlier run has passed, with the same programs.
+func (t *tally) passedEarlier(turn Turn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.passed++
+	t.earlier++
+	t.pairs[turn.Pair]++
 }
 
 // once reports a failed try that is not the last. log contains its output.
@@ -148,6 +158,9 @@ func (t *tally) close() {
 		}
 	}
 	text := fmt.Sprintf("%d passed, %d failed, %d skipped", t.passed, len(t.failed), t.skipped)
+	if t.earlier > 0 {
+		t.say("%d of those that passed did so in earlier runs, with the same programs", t.earlier)
+	}
 	if notRun := len(t.turns) - t.passed - t.broken - t.skipped; notRun > 0 {
 		text += fmt.Sprintf(", %d not run", notRun)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -146,6 +148,50 @@ func TestLabsShareTurns(t *testing.T) {
 	y.close()
 	if want := "1 passed, 0 failed, 0 skipped, 2 not run\n"; !strings.HasSuffix(out.String(), want) {
 		t.Errorf("it does not end with %q:\n%s", want, out.String())
+	}
+}
+
+// TestContinue: what was passed is left out for as long as all programs are the same, and a run that does not
+// continue forgets it.
+func TestContinue(t *testing.T) {
+	dir := t.TempDir()
+	pair := &host.Pair{Name: "main", Firecracker: filepath.Join(dir, "firecracker"), Jailer: filepath.Join(dir, "jailer")}
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open := func(forget bool) *earlier {
+		t.Helper()
+		e, err := openEarlier(filepath.Join(dir, "passed"), filepath.Join(dir, "build"), forget)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	if err := os.Mkdir(filepath.Join(dir, "build"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"firecracker", "jailer", "build/bangerd"} {
+		write(name, "1")
+	}
+	with, without := Turn{Scenario: Scenarios[0], Pair: pair}, Turn{Scenario: Scenarios[0]}
+	if e := open(false); e.has(with) || e.add(with) != nil {
+		t.Error("nothing was passed, or that cannot be recorded")
+	}
+	if e := open(false); !e.has(with) || e.has(without) {
+		t.Error("not what was passed counts as passed")
+	}
+	for _, name := range []string{"jailer", "build/bangerd"} {
+		write(name, "2")
+		if open(false).has(with) {
+			t.Errorf("it counts for another %s", name)
+		}
+		write(name, "1")
+	}
+	if open(true).has(with) || open(false).has(with) {
+		t.Error("it was not forgotten")
 	}
 }
 

@@ -30,6 +30,7 @@ func runCommand(f *flags) *cobra.Command {
 	pairs := c.Flags().String("pairs", os.Getenv("LAB_PAIRS"), "a folder with a folder for each Firecracker, VERSION/firecracker and VERSION/jailer")
 	limit := c.Flags().Duration("time", 0, "begin no scenario after this time; those left count as skipped (0: all are run)")
 	labs := c.Flags().Int("labs", 1, "how many labs share the scenarios, side by side")
+	again := c.Flags().Bool("continue", false, "leave out what earlier runs have passed with the same programs")
 	list := c.Flags().Bool("list", false, "list the scenarios, and run none")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		words := strings.Fields(*word)
@@ -56,7 +57,8 @@ func runCommand(f *flags) *cobra.Command {
 		}
 		o.Extra = append(o.Extra, other)
 		o.Tied = true
-		s := lab.Suite{Words: words, Dir: f.dir, Results: filepath.Join(base, "results"), Options: *o, Labs: *labs, Out: os.Stdout}
+		s := lab.Suite{Words: words, Dir: f.dir, Results: filepath.Join(base, "results"), Options: *o,
+			Passed: filepath.Join(base, "passed"), Continue: *again, Labs: *labs, Out: os.Stdout}
 		if *limit > 0 {
 			s.Time = time.Now().Add(*limit)
 		}
