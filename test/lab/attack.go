@@ -171,7 +171,7 @@ func attackVMM(driver string) func(*Lab) {
 		l.Start("web")
 		web := l.Fingerprint("web")
 		l.Guest("web", "echo secret > /index.html; busybox httpd -p 9000 -h /")
-		l.Run("mkdir -p /root/www && busybox httpd -p 0.0.0.0:9001 -h /root/www")
+		l.serveHostPage()
 		l.Boot("evil", fmt.Sprintf("banger vm create %s --driver %s --name evil --start", start, driver))
 		evil := l.VM("evil")
 		link := l.Run("ip -br addr | awk '$1 ~ /^bv/ {sub(\"/.*\", \"\", $3); print $3; exit}'")
@@ -203,7 +203,7 @@ func attackVMM(driver string) func(*Lab) {
 		l.Dev("banger vm delete --force evil")
 		l.gone(evil.ID)
 		l.Run("test ! -e %s", filepath.Dir(jail))
-		l.Run("pkill -f 'httpd -p 0.0.0.0:9001'")
+		l.endHostPage()
 		l.NoLeaks()
 	}
 }

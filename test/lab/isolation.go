@@ -9,7 +9,7 @@ func isolation(l *Lab) {
 	l.Start("b")
 	web := webClient{l, "a"}
 	l.Guest("b", "echo secret > /index.html; busybox httpd -p 9000 -h /")
-	l.Run("mkdir -p /root/www && echo host > /root/www/index.html && busybox httpd -p 0.0.0.0:9001 -h /root/www")
+	l.serveHostPage()
 	b := l.VM("b").Address
 	if b == "" {
 		l.Failf("VM b has no address: %+v", l.VM("b"))
@@ -44,8 +44,18 @@ func isolation(l *Lab) {
 	web.refused("the internet, with a spoofed address", "http://198.51.100.80/")
 	l.Guest("a", "ip addr del 10.0.2.77/24 dev eth0; ip addr add 10.0.2.15/24 dev eth0; ip route add default via 10.0.2.2")
 	l.Contains("the internet, with the right address again", web.get("http://198.51.100.80/"), "internet")
-	l.Run("pkill -f 'httpd -p 0.0.0.0:9001'")
+	l.endHostPage()
 }
+
+// serveHostPage serves a page of the host, on all of its addresses. An earlier try, which has failed, may still do
+// that.
+func (l *Lab) serveHostPage() {
+	l.endHostPage()
+	l.Run("mkdir -p /root/www && echo host > /root/www/index.html && busybox httpd -p 0.0.0.0:9001 -h /root/www")
+}
+
+// endHostPage ends the server of that page. The pattern does not match the shell that has it in its command line.
+func (l *Lab) endHostPage() { l.Run("while pkill -f 'http[d] -p 0.0.0.0:9001'; do sleep 0.1; done") }
 
 // webClient gets web pages from the host and from one guest.
 type webClient struct {

@@ -112,7 +112,7 @@ func isolationNAT(l *Lab) {
 	l.Boot("open", fmt.Sprintf(create, l.driver, "open", true))
 	l.Equal("its network", l.VM("vault").Network, "isolated")
 	l.Guest("open", "echo open > /index.html; busybox httpd -p 9000 -h /")
-	l.Run("mkdir -p /root/www && echo host > /root/www/index.html && busybox httpd -p 0.0.0.0:9001 -h /root/www")
+	l.serveHostPage()
 	for _, again := range []bool{false, true} {
 		if again { // the network is made again
 			l.Dev("banger vm stop vault")
@@ -137,6 +137,6 @@ func isolationNAT(l *Lab) {
 		l.Equal("its page, by a published port", closed.page("127.0.0.1", 9002), "vault")
 	}
 	l.Contains("the internet, from a guest with NAT", webClient{l, "open"}.get("http://"+elsewhere+"/"), "internet")
-	l.Run("pkill -f 'httpd -p 0.0.0.0:9001'")
+	l.endHostPage()
 	l.NoLeaks()
 }
