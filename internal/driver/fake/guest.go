@@ -15,6 +15,7 @@ import (
 	"banger/api"
 	"banger/internal/buildinfo"
 	"banger/internal/guest/agent"
+	"banger/internal/guest/agent/freezer"
 	"banger/internal/guest/agent/sshd"
 	"banger/internal/guest/agentproto"
 	"banger/internal/paths"
@@ -22,6 +23,9 @@ import (
 
 // guestName is the first argument of a process that is a fake VMM.
 const guestName = "banger-fake-guest"
+
+// frozenFile says, in a VM's directory, that the guest is frozen.
+const frozenFile = "fake-frozen"
 
 // RootDir is the fake guest's file system, in a VM's directory.
 const RootDir = "fake-root"
@@ -106,6 +110,9 @@ func runGuest(g guest) error {
 		}
 		return serve(g, listener, console, "")
 	}
+	if err := os.Remove(filepath.Join(g.dir, frozenFile)); err != nil && !os.IsNotExist(err) {
+		return err
+	}
 	fmt.Fprint(console, "[    0.000000] Linux version 0.0-fake\r\n")
 	name, value, _ := strings.Cut(g.fault, "=")
 	switch name {
@@ -144,6 +151,10 @@ func serve(g guest, listener net.Listener, console *os.File, fault string) error
 		Root:    root,
 		Console: console,
 		Network: network,
+		Freezer: freezer.Fake(filepath.Join(g.dir, frozenFile)),
+		Incarnate: func(agentproto.Hello) ([]agentproto.Step, error) {
+			return []agentproto.Step{{Name: agentproto.StepRandom, State: agentproto.StepDone}}, nil
+		},
 		Shutdown: func(agentproto.Request) {
 			if fault != FaultDeaf {
 				stop()

@@ -20,6 +20,7 @@ import (
 // are not saved, so a restored guest has none.
 type state struct {
 	BootID string `json:"boot_id"`
+	Frozen []byte `json:"frozen,omitempty"` // what frozenFile has
 }
 
 // sizeOf writes the size of a machine for its command line.
@@ -64,7 +65,11 @@ func (m machine) write(ctx context.Context, dir string) error {
 	if saved.Provenance, err = provenance(g.size); err != nil {
 		return err
 	}
-	data, err := json.Marshal(state{g.bootID})
+	frozen, err := os.ReadFile(filepath.Join(g.dir, frozenFile))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	data, err := json.Marshal(state{g.bootID, frozen})
 	if err != nil {
 		return err
 	}
@@ -122,6 +127,11 @@ func (d *Driver) Restore(ctx context.Context, s driver.Spec, dir string) (driver
 	}
 	if _, err := os.Stat(s.Disk); err != nil {
 		return nil, api.Errorf(api.KindInternal, "cannot start the fake VMM: %w", err)
+	}
+	if held.Frozen != nil {
+		if err := os.WriteFile(filepath.Join(s.Dir, frozenFile), held.Frozen, 0o600); err != nil {
+			return nil, fsx.DiskError("restore the VM", err)
+		}
 	}
 	p, err := spawn(path, s.Dir, guest{id: s.ID, dir: s.Dir, fault: "none", bootID: held.BootID, size: sizeOf(s), restored: true})
 	if err == nil {

@@ -288,6 +288,9 @@ func (n *node) all(pids []int) []int {
 // release thaws all that a record has, and puts back what was moved.
 func (f *Freezer) release(r record) error {
 	var errs []error
+	if f.fake {
+		return os.Remove(f.o.Record)
+	}
 	if n, err := f.read(outside, nil, new(int)); err == nil {
 		for _, pid := range n.pids {
 			back := r.Moved[pid]

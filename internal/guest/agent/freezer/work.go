@@ -57,7 +57,7 @@ func (f *Freezer) Spawn(ctx context.Context, sys *syscall.SysProcAttr, start fun
 		return err
 	}
 	defer f.gate.leave()
-	if f.cannot != nil || f.isSet(Work) { // somebody in the guest has frozen it: the program would not run
+	if f.cannot != nil || f.fake || f.isSet(Work) { // somebody in the guest has frozen it: the program would not run
 		return start()
 	}
 	for range 2 {
