@@ -24,6 +24,7 @@ var actions = map[string]Action{
 	"vm.pause":       {"pause", "pausing", "the VM"},
 	"vm.resume":      {"resume", "resuming", "the VM"},
 	"vm.suspend":     {"suspend", "suspending", "the VM"},
+	"vm.snapshot":    {"make a snapshot of", "making a snapshot", "the VM"},
 	"vm.delete":      {"delete", "deleting", "the VM"},
 	"vm.commit":      {"commit", "committing", "the VM"},
 	"vm.rename":      {"rename", "renaming", "the VM"},

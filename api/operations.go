@@ -72,8 +72,9 @@ type Event struct {
 
 // Result is what an operation made or changed; one field is set.
 type Result struct {
-	VM     *VM     `json:"vm,omitempty"`
-	Image  *Image  `json:"image,omitempty"`
-	Kernel *Kernel `json:"kernel,omitempty"`
-	Pruned *Pruned `json:"pruned,omitempty"`
+	VM       *VM       `json:"vm,omitempty"`
+	Image    *Image    `json:"image,omitempty"`
+	Kernel   *Kernel   `json:"kernel,omitempty"`
+	Pruned   *Pruned   `json:"pruned,omitempty"`
+	Snapshot *Snapshot `json:"snapshot,omitempty"`
 }

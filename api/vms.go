@@ -117,6 +117,11 @@ type VM struct {
 	// client is gone.
 	Leased bool `json:"leased,omitempty"`
 
+	// Origin is the snapshot that it began with; nil: it began with its image.
+	Origin *Origin `json:"origin,omitempty"`
+	// Generation counts the snapshots that its memory has come through; 0: it was booted.
+	Generation uint64 `json:"generation,omitempty"`
+
 	CreatedAt time.Time  `json:"created_at"`
 	StartedAt *time.Time `json:"started_at,omitempty"`
 	StoppedAt *time.Time `json:"stopped_at,omitempty"`
@@ -253,6 +258,9 @@ type CreateVM struct {
 	Publish []PublishedPort `json:"publish,omitempty"`
 	// Labels are the user's own, at most 64.
 	Labels map[string]string `json:"labels,omitempty"`
+	// From is the snapshot to begin with. The VM then has the image, kernel, driver, sizes, network, init and
+	// tools of the one that the snapshot was made of, and none of them can be chosen.
+	From string `json:"from,omitempty"`
 	// Start also starts it; the operation then ends when the guest answers.
 	Start bool `json:"start,omitempty"`
 	// Force starts it even if the running VMs would have more memory than the host.

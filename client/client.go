@@ -52,6 +52,11 @@ func (c *Client) Kernels() Kernels {
 	return Kernels{resource[api.Kernel]{c.t, "/v1/kernels", func(r api.Result) *api.Kernel { return r.Kernel }}}
 }
 
+// Snapshots returns the requests about snapshots of VMs.
+func (c *Client) Snapshots() Snapshots {
+	return Snapshots{resource[api.Snapshot]{c.t, "/v1/snapshots", func(r api.Result) *api.Snapshot { return r.Snapshot }}}
+}
+
 // Operations returns the requests about work that outlives its request.
 func (c *Client) Operations() Operations { return Operations{c.t} }
 

@@ -13,7 +13,9 @@ func newVMCreate(a *app) *cobra.Command {
 		Use:   "create [NAME]",
 		Short: "Create a VM without starting it",
 		Long: `Create a VM without starting it, and print its name. With --start it starts too,
-but runs nothing: the Entrypoint and Cmd of its image are for banger vm run.`,
+but runs nothing: the Entrypoint and Cmd of its image are for banger vm run.
+
+With --snapshot it is suspended at first, and continues from there at its start.`,
 		Example: `  banger vm create dev --memory 4G --disk 20G
   banger vm create --start`,
 		Args: arguments(0, 1, "one name at most"),
@@ -48,6 +50,7 @@ but runs nothing: the Entrypoint and Cmd of its image are for banger vm run.`,
 		},
 	}
 	s.flags(a, cmd)
+	s.snapshotFlag(cmd)
 	cmd.Flags().BoolVar(&start, "start", false, "also start it")
 	forceMemory(cmd, &force)
 	return cmd

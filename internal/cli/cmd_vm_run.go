@@ -58,7 +58,10 @@ deleted with it.
 
 With --detach the command runs in the background without a terminal: "banger vm
 logs" shows its output, and each start of the VM starts it again. If there is no
-command, the VM waits for "banger vm exec".`,
+command, the VM waits for "banger vm exec".
+
+With --snapshot the VM does not boot: it begins with what "banger snapshot create" has
+kept of another one, and COMMAND runs beside the programs that ran there.`,
 		Example: `  banger vm run
   banger vm run --rm -- uname -a
   banger vm run --rm ~/src/project -- make test
@@ -67,7 +70,8 @@ command, the VM waits for "banger vm exec".`,
   banger vm run --profile build -- make
   banger vm run --image web --entrypoint '' -- id
   name=$(banger vm run -d)
-  banger vm run -d --name site --image web`,
+  banger vm run -d --name site --image web
+  banger vm run --snapshot before`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			_, _, err := pathAndCommand(cmd, args)
 			return err
@@ -78,6 +82,9 @@ command, the VM waits for "banger vm exec".`,
 			if err := errors.Join(err, a.from.alone(cmd, directories)); err != nil {
 				return err
 			}
+			if r.flags.snapshot != "" && (directories > 0 || a.from.given()) {
+				return usagef(cmd, "--snapshot and a directory exclude each other")
+			}
 			if directories > 0 || a.from.given() {
 				return r.runPath(cmd, path, argv)
 			}
@@ -85,6 +92,7 @@ command, the VM waits for "banger vm exec".`,
 		},
 	}
 	r.flags.flags(a, cmd)
+	r.flags.snapshotFlag(cmd)
 	r.how.flags(cmd)
 	r.ship.flags(cmd)
 	f := cmd.Flags()
@@ -116,7 +124,10 @@ func (r *runVM) request(cmd *cobra.Command, argv []string) (req api.CreateVM, ex
 	}
 	req.Start, req.AutoRemove, req.Lease = true, r.rm, r.rm && !r.detach
 	req.Force = r.force
-	if r.detach {
+	switch {
+	case r.detach && r.flags.snapshot != "" && (len(argv) > 0 || r.program(cmd) != nil):
+		return req, exec, usagef(cmd, "a VM that begins with a snapshot runs no command at each start: use banger vm exec --detach")
+	case r.detach && r.flags.snapshot == "":
 		req.Background = &api.Background{Argv: exec.Argv, Entrypoint: r.program(cmd), Env: exec.Env, Dir: exec.Dir, User: exec.User}
 	}
 	return req, exec, nil

@@ -83,7 +83,7 @@ func vmFields(vm api.VM) []string {
 		"disk", disk, "network", vm.Network, "address", vm.Address, "published", strings.Join(ports, ", "),
 		"labels", label.Text(vm.Labels), "next start", strings.Join(nextStart(vm), ", "),
 		"created", moment(&vm.CreatedAt), "started", moment(vm.StartedAt), "stopped", moment(vm.StoppedAt),
-		"pid", pid, "boot id", vm.BootID, "removed", remove, "background", background, "idle", idleText(vm),
+		"pid", pid, "boot id", vm.BootID, "removed", remove, "background", background, "idle", idleText(vm), "began as", originText(vm.Origin),
 	}, configFields(vm.ImageConfig)...)
 }
 

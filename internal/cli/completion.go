@@ -54,6 +54,16 @@ func vmNames() []string {
 	})
 }
 
+func snapshotNames() []string {
+	return completing(func(ctx context.Context, c *client.Client) (names []string) {
+		all, _ := c.Snapshots().List(ctx)
+		for _, s := range all {
+			names = append(names, snapshotName(s))
+		}
+		return names
+	})
+}
+
 func imageNames() []string {
 	return completing(func(ctx context.Context, c *client.Client) (names []string) {
 		images, _ := c.Images().List(ctx)

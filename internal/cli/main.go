@@ -130,7 +130,7 @@ killed or updated.`,
 		return &usageError{err: explainFlag(err), command: cmd.CommandPath()}
 	})
 	root.AddCommand(
-		newUp(a), newDown(a), newSync(a), newWork(a), newVM(a), newPs(a), newTop(a), newImage(a), newKernel(a), newDoctor(a),
+		newUp(a), newDown(a), newSync(a), newWork(a), newVM(a), newPs(a), newTop(a), newSnapshot(a), newImage(a), newKernel(a), newDoctor(a),
 		newDaemon(a), newSystem(a), newUpdate(a), newConfig(a), newSSHConfig(a), newCompletion(a), newVersion(a),
 		newUpdateApply(a), newUpdateRecover(a), newUpdateFiles(a), newUpdateCommands(a),
 	)

@@ -91,6 +91,8 @@ var (
 	vmKind     = kind{"vm", "a VM", vmNames}
 	imageKind  = kind{"image", "an image", imageNames}
 	kernelKind = kind{"kernel", "a kernel", kernelNames}
+
+	snapshotKind = kind{"snapshot", "a snapshot", snapshotNames}
 )
 
 // eachCommand is a command that does the same to everything named.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -130,7 +131,7 @@ func names(all []string) string {
 	return strings.Join(all, ", ")
 }
 
-// users formats the names of the VMs that use an image or a kernel.
+// users formats what uses an image or a kernel: the names of VMs, and snapshots.
 func users(all []string) string {
 	switch len(all) {
 	case 0:
@@ -138,8 +139,14 @@ func users(all []string) string {
 	case 1, 2:
 		return strings.Join(all, ", ")
 	}
+	if n := len(slices.DeleteFunc(slices.Clone(all), isSnapshot)); n < len(all) {
+		return plural(n, "VM") + ", " + plural(len(all)-n, "snapshot")
+	}
 	return plural(len(all), "VM")
 }
+
+// isSnapshot tells a snapshot from VMs, whose names have no spaces.
+func isSnapshot(user string) bool { return strings.HasPrefix(user, api.SnapshotUser) }
 
 // printMade prints the name of the image that was made.
 func (s *streams) printMade(names []string, digest string) error {

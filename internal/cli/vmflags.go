@@ -21,6 +21,7 @@ type vmFlags struct {
 	vcpu, memory, disk, network string
 	init, tools                 string
 	nat                         bool
+	snapshot                    string
 	publish, labels             []string
 }
 
@@ -52,10 +53,13 @@ func (s *vmFlags) flags(a *app, cmd *cobra.Command) {
 // request reads the flags. For flags not given it reads this process's environment,
 // which may differ from the daemon's.
 func (s *vmFlags) request(a *app, cmd *cobra.Command) (api.CreateVM, error) {
-	req := api.CreateVM{Name: s.name, Profile: s.profile}
+	req := api.CreateVM{Name: s.name, Profile: s.profile, From: s.snapshot}
 	var err error
 	read := func(flag, variable, value string, set func(string) error) {
 		what := "--" + flag
+		if s.snapshot != "" && !cmd.Flags().Changed(flag) {
+			return // it has what its snapshot has
+		}
 		if value == "" && !cmd.Flags().Changed(flag) {
 			what, value = variable, a.std.env(variable)
 			if value == "" {
@@ -82,7 +86,7 @@ func (s *vmFlags) request(a *app, cmd *cobra.Command) (api.CreateVM, error) {
 	read("vcpu", "BANGER_VCPUS", s.vcpu, func(v string) (e error) { req.VCPUs, e = config.ParseVCPUs(v); return })
 	read("memory", "BANGER_MEMORY", s.memory, func(v string) (e error) { req.MemoryBytes, e = config.ParseMemory(v); return })
 	read("disk", "BANGER_DISK", s.disk, func(v string) (e error) { req.DiskBytes, e = config.ParseDisk(v); return })
-	if err == nil {
+	if err == nil && (s.snapshot == "" || cmd.Flags().Changed("network") || cmd.Flags().Changed("nat")) {
 		req.Network, err = s.networkOf(a, cmd)
 	}
 	if err == nil {
@@ -138,6 +142,12 @@ func (s *vmFlags) networkOf(a *app, cmd *cobra.Command) (string, error) {
 		return "", usagef(cmd, "cannot use %s: %.40q is not one of %s", what, network, strings.Join(networks, ", "))
 	}
 	return network, nil
+}
+
+// snapshotFlag adds the flag for a VM that begins with a snapshot.
+func (s *vmFlags) snapshotFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&s.snapshot, "snapshot", "", "begin with the snapshot `NAME`, instead of with an image; the VM has what the one had that it was made of")
+	completeFlag(cmd, "snapshot", snapshotNames)
 }
 
 // forceMemory adds the flag that lets running VMs have more memory than the host.

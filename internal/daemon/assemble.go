@@ -124,7 +124,7 @@ func Assemble(ctx context.Context, env Env, parts Parts) (*Services, error) {
 	cached.Use = vms
 	endNames := serveNames(ctx, parts.Names, vms)
 	return &Services{
-		VMs: vms, Lifecycle: vms, Signals: vms, Pauses: vms, Changes: vms, Guests: vms, Observer: vms, Leases: vms,
+		VMs: vms, Lifecycle: vms, Signals: vms, Pauses: vms, Snapshots: vms.Snapshots, Changes: vms, Guests: vms, Observer: vms, Leases: vms,
 		Caches: cached, Operations: ops,
 		Doctor: func(ctx context.Context) []api.Check { return parts.Doctor(ctx, vms) }, Recover: vms.Recover,
 		Degraded: st.Degraded, Answers: st,

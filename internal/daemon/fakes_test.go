@@ -145,6 +145,27 @@ func (f fakeLifecycle) Resume(ctx context.Context, ref string) (*op.Op, error) {
 func (f fakeLifecycle) Suspend(ctx context.Context, ref string) (*op.Op, error) {
 	return f.start(ctx, "vm.suspend", ref, "suspend")
 }
+
+// fakeSnapshots has one snapshot, of fox.
+type fakeSnapshots struct{ fakeLifecycle }
+
+var den = api.Snapshot{ID: "0123456789ab", Name: "den", VM: "fox"}
+
+func (f fakeSnapshots) Snapshot(ctx context.Context, ref string, req api.SnapshotVM) (*op.Op, error) {
+	return f.start(ctx, "vm.snapshot", ref, "snapshot "+req.Name)
+}
+func (f fakeSnapshots) List() ([]api.Snapshot, error) { return []api.Snapshot{den}, nil }
+func (f fakeSnapshots) Show(ref string) (api.Snapshot, error) {
+	if ref == den.Name {
+		return den, nil
+	}
+	return api.Snapshot{}, api.Errorf(api.KindNotFound, "no snapshot named %q", ref)
+}
+func (f fakeSnapshots) Delete(ref string) error {
+	_, err := f.Show(ref)
+	return err
+}
+
 func (f fakeLifecycle) Delete(ctx context.Context, ref string, force bool) (*op.Op, error) {
 	what := "delete"
 	if force {
@@ -403,7 +424,7 @@ func newRigIn(t *testing.T, in func(Env) Env, change func(Program) Program) *rig
 func (f *fakes) program() Program {
 	return Program{Version: "test", Build: func(context.Context, Env) (*Services, error) {
 		return &Services{
-			VMs: &f.vms, Lifecycle: fakeLifecycle{&f.work}, Signals: fakeLifecycle{&f.work}, Pauses: fakeLifecycle{&f.work}, Changes: fakeChanges{}, Guests: &f.guests, Observer: fakeObserver{},
+			VMs: &f.vms, Lifecycle: fakeLifecycle{&f.work}, Signals: fakeLifecycle{&f.work}, Pauses: fakeLifecycle{&f.work}, Snapshots: fakeSnapshots{fakeLifecycle{&f.work}}, Changes: fakeChanges{}, Guests: &f.guests, Observer: fakeObserver{},
 			Caches: caches.Caches{
 				Images: fakeImages{&f.work}, Exports: fakeImages{&f.work}, InPlace: fakeImages{&f.work}, Kernels: fakeKernels{&f.work},
 				Ops: f.work.ops, Use: noUsers{},

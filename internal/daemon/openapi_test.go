@@ -123,7 +123,7 @@ func checkPathParameters(t *testing.T, doc document, path string, item map[strin
 func wire() []any {
 	return []any{
 		api.Error{}, api.DaemonStatus{}, api.Check{}, api.Doctor{}, api.Leak{}, api.Leaks{}, api.ConfigValue{}, api.Config{},
-		api.VM{}, api.NextStart{}, api.DiskUsage{}, api.StepTiming{}, api.VMList{}, api.CreateVM{}, api.CommitVM{}, api.Background{}, api.StartVM{}, api.StopVM{}, api.SignalVM{}, api.RenameVM{}, api.SetVM{}, api.Hold{}, api.HoldVM{}, api.Idle{}, api.PublishVM{}, api.PublishedPort{}, api.SSHAccess{}, api.Session{}, api.SessionList{}, api.Pruned{}, api.SyncedFiles{}, api.SyncedFile{},
+		api.VM{}, api.NextStart{}, api.DiskUsage{}, api.StepTiming{}, api.VMList{}, api.CreateVM{}, api.CommitVM{}, api.Background{}, api.StartVM{}, api.StopVM{}, api.SignalVM{}, api.RenameVM{}, api.SetVM{}, api.Hold{}, api.HoldVM{}, api.Idle{}, api.Origin{}, api.OriginStep{}, api.Snapshot{}, api.SnapshotVM{}, api.SnapshotList{}, api.PublishVM{}, api.PublishedPort{}, api.SSHAccess{}, api.Session{}, api.SessionList{}, api.Pruned{}, api.SyncedFiles{}, api.SyncedFile{},
 		api.VMStats{}, api.HostStats{}, api.HostMemory{}, api.DiskBase{}, api.GuestStats{}, api.GuestNetwork{}, api.GuestDisk{}, api.StatsList{}, api.VMHealth{}, api.VMPart{},
 		api.Image{}, api.ImageConfig{}, api.ImageLayer{}, api.ImageHistory{}, api.ImageHistoryList{}, api.TagImage{}, api.ImageList{}, api.PullImage{}, api.ImportImage{},
 		api.RegisterImage{}, api.RegisteredFiles{}, api.AvailableKernels{}, api.AvailableKernel{}, api.PrunedItem{}, api.PromoteImage{},
@@ -221,7 +221,7 @@ func describeType(t reflect.Type) string {
 	}
 	plain := map[reflect.Kind]string{
 		reflect.String: "string", reflect.Bool: "boolean", reflect.Int: "integer",
-		reflect.Int64: "integer int64", reflect.Float64: "number",
+		reflect.Int64: "integer int64", reflect.Uint64: "integer int64", reflect.Float64: "number",
 	}
 	if name, ok := plain[t.Kind()]; ok {
 		return name

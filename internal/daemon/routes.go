@@ -32,6 +32,7 @@ type handlers struct {
 	observer   observerHandlers
 	images     imageHandlers
 	kernels    kernelHandlers
+	snapshots  snapshotHandlers
 	operations operationHandlers
 }
 
@@ -58,6 +59,7 @@ func (h handlers) routes() []Route {
 		{"POST", "/v1/vms/{vm}/pause", owner, h.vms.pause},
 		{"POST", "/v1/vms/{vm}/resume", owner, h.vms.resume},
 		{"POST", "/v1/vms/{vm}/suspend", owner, h.vms.suspend},
+		{"POST", "/v1/vms/{vm}/snapshot", owner, h.snapshots.create},
 		{"POST", "/v1/vms/{vm}/commit", owner, h.vms.commit},
 		{"POST", "/v1/vms/{vm}/rename", owner, h.vms.rename},
 		{"POST", "/v1/vms/{vm}/set", owner, h.vms.set},
@@ -70,6 +72,10 @@ func (h handlers) routes() []Route {
 		{"POST", "/v1/vms/{vm}/sync", owner, h.guests.sync},
 		{"POST", "/v1/vms/{vm}/stream", owner, h.guests.stream},
 		{"GET", "/v1/vms/{vm}/ssh", owner, h.guests.ssh},
+
+		{"GET", "/v1/snapshots", owner, h.snapshots.list},
+		{"GET", "/v1/snapshots/{snapshot}", owner, h.snapshots.show},
+		{"DELETE", "/v1/snapshots/{snapshot}", owner, h.snapshots.delete},
 
 		{"GET", "/v1/images", owner, h.images.list},
 		{"POST", "/v1/images/pull", owner, h.images.pull},

@@ -65,6 +65,7 @@ func (s *Server) handlers(program Program, env Env) handlers {
 		guests:     guestHandlers{s.core, relay.NewPlaces(room)},
 		images:     imageHandlers{s.core, s.keyed},
 		kernels:    kernelHandlers{s.core, s.keyed},
+		snapshots:  snapshotHandlers{s.core, s.keyed},
 		operations: operationHandlers{s.core},
 	}
 }

@@ -54,6 +54,15 @@ type Pauses interface {
 	Suspend(ctx context.Context, ref string) (*op.Op, error)
 }
 
+// Snapshots makes snapshots of VMs, which begins operations, and keeps them. A ref of a snapshot is its name,
+// or its id or an unambiguous beginning of it.
+type Snapshots interface {
+	Snapshot(ctx context.Context, vm string, req api.SnapshotVM) (*op.Op, error)
+	List() ([]api.Snapshot, error)
+	Show(ref string) (api.Snapshot, error)
+	Delete(ref string) error
+}
+
 // Changes changes the records of VMs.
 type Changes interface {
 	Rename(ctx context.Context, ref, name string) (api.VM, error)
@@ -104,6 +113,7 @@ type Services struct {
 	Lifecycle  Lifecycle
 	Signals    Signals
 	Pauses     Pauses
+	Snapshots  Snapshots
 	Changes    Changes
 	Guests     Guests
 	Observer   Observer

@@ -122,6 +122,20 @@ func (s *Store[O]) Stage() (string, error) {
 
 // Used returns the error for an object that cannot be deleted because VMs use it.
 func (s *Store[O]) Used(ref string, users []string) error {
+	var vms, snapshots, ways []string
+	for _, user := range users {
+		if name, ok := strings.CutPrefix(user, api.SnapshotUser); ok {
+			snapshots = append(snapshots, name)
+		} else {
+			vms = append(vms, user)
+		}
+	}
+	if vms != nil {
+		ways = append(ways, "banger vm delete "+strings.Join(vms, " "))
+	}
+	if snapshots != nil {
+		ways = append(ways, "banger snapshot delete "+strings.Join(snapshots, " "))
+	}
 	return api.Errorf(api.KindConflict, "cannot delete %s %.80s: it is used by %s", s.kind.Name, ref, strings.Join(users, ", ")).
-		WithHint("banger vm delete %s", strings.Join(users, " "))
+		WithHint("%s", strings.Join(ways, "; "))
 }

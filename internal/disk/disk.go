@@ -51,3 +51,11 @@ type Driver interface {
 	// that they were made from as long as they exist.
 	Layered() bool
 }
+
+// Cloner is a driver whose disk is one file, which can be copied while nobody writes it. The copy needs the same
+// base.
+type Cloner interface {
+	// Clone copies the disk's file to a new one, which shares its blocks where the file system can do that. It leaves
+	// nothing behind if it fails, and refuses a file that exists.
+	Clone(ctx context.Context, path, to string) error
+}

@@ -40,7 +40,7 @@ var (
 	syncDir  = fsx.SyncDir
 )
 
-// CopyRaw implements Flatten for a driver whose disks are raw files.
+// CopyRaw implements Flatten for a driver whose disks are raw files, and Cloner for one whose disks are files.
 func CopyRaw(ctx context.Context, path, to string) error {
 	f, err := os.Open(path)
 	if err != nil {

@@ -93,6 +93,9 @@ func (p Paths) Store() string { return filepath.Join(p.Data, "banger.db") }
 // VMs is the directory of the VMs' directories.
 func (p Paths) VMs() string { return filepath.Join(p.Data, "vms") }
 
+// Snapshots is the directory of the snapshots of VMs.
+func (p Paths) Snapshots() string { return filepath.Join(p.Data, "snapshots") }
+
 // VM is the directory of one VM.
 func (p Paths) VM(id string) string { return filepath.Join(p.VMs(), id) }
 

@@ -51,6 +51,9 @@ type vmRow struct {
 	IdleSuspendSeconds int64     `json:"idle_suspend_seconds,omitempty"`
 	Hold               *api.Hold `json:"hold,omitempty"`
 
+	Origin     *api.Origin `json:"origin,omitempty"`
+	Generation uint64      `json:"generation,omitempty"`
+
 	CreatedAt time.Time        `json:"created_at"`
 	StartedAt *time.Time       `json:"started_at,omitempty"`
 	StoppedAt *time.Time       `json:"stopped_at,omitempty"`
@@ -67,6 +70,7 @@ func rowOf(v api.VM) vmRow {
 		DiskBytes: v.DiskBytes, GrownBytes: v.GrownBytes, BaseDigest: v.BaseDigest, Network: v.Network, Slot: v.Slot,
 		Init: v.Init, Tools: v.Tools, Background: v.Background, Publish: v.Publish, Labels: v.Labels, Next: v.Next,
 		AutoRemove: v.AutoRemove, Leased: v.Leased, IdleSuspendSeconds: v.IdleSuspendSeconds, Hold: v.Hold,
+		Origin: v.Origin, Generation: v.Generation,
 		CreatedAt: v.CreatedAt, StartedAt: v.StartedAt, StoppedAt: v.StoppedAt, BootID: v.BootID, Timing: v.Timing,
 	}
 }
@@ -79,6 +83,7 @@ func (r vmRow) vm() api.VM {
 		DiskBytes: r.DiskBytes, GrownBytes: r.GrownBytes, BaseDigest: r.BaseDigest, Network: r.Network, Slot: r.Slot,
 		Init: r.Init, Tools: r.Tools, Background: r.Background, Publish: r.Publish, Labels: r.Labels, Next: r.Next,
 		AutoRemove: r.AutoRemove, Leased: r.Leased, IdleSuspendSeconds: r.IdleSuspendSeconds, Hold: r.Hold,
+		Origin: r.Origin, Generation: r.Generation,
 		CreatedAt: r.CreatedAt, StartedAt: r.StartedAt, StoppedAt: r.StoppedAt, BootID: r.BootID, Timing: r.Timing,
 	}
 }

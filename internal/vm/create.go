@@ -15,22 +15,26 @@ import (
 	"banger/internal/vm/machines"
 	"banger/internal/vm/ports"
 	"banger/internal/vm/records"
+	"banger/internal/vm/snapshots"
+	"banger/internal/vm/suspend"
 )
 
 // Creator creates VMs.
 type Creator struct {
-	paths    paths.Paths
-	images   Images
-	kernels  Kernels
-	defaults func() (Defaults, error)
-	limits   Limits
-	table    *records.Table
-	machines *machines.Machines
-	disks    *disks.Disks
-	ports    *ports.Ports
-	ops      *operations
-	starter  *Starter
-	remover  *Remover
+	paths     paths.Paths
+	images    Images
+	kernels   Kernels
+	defaults  func() (Defaults, error)
+	limits    Limits
+	table     *records.Table
+	machines  *machines.Machines
+	disks     *disks.Disks
+	ports     *ports.Ports
+	ops       *operations
+	starter   *Starter
+	remover   *Remover
+	suspender *suspend.Suspender
+	beginner  *snapshots.Beginner
 }
 
 // Create creates a VM, and starts it if requested. It refuses an invalid request before anything is
@@ -57,6 +61,9 @@ func (c *Creator) Create(ctx context.Context, req api.CreateVM) (*op.Op, error) 
 
 // resolve fills in defaults and checks the request against this host.
 func (c *Creator) resolve(ctx context.Context, req api.CreateVM) (api.VM, error) {
+	if req.From != "" {
+		return c.resolveFrom(ctx, req)
+	}
 	defaults, err := c.defaults()
 	if err != nil {
 		return api.VM{}, err
@@ -70,7 +77,7 @@ func (c *Creator) resolve(ctx context.Context, req api.CreateVM) (api.VM, error)
 	if err := checkRequested(v); err != nil {
 		return v, err
 	}
-	if err := c.limits.check(v, c.paths.Data); err != nil {
+	if err := c.limits.Check(v, c.paths.Data); err != nil {
 		return v, err
 	}
 	if v.Publish, err = ports.Check(req.Publish); err != nil {
@@ -164,7 +171,7 @@ func checkRequested(v api.VM) error {
 	if v.Leased && !v.AutoRemove {
 		return api.Errorf(api.KindInvalid, "cannot lease a VM that is not removed automatically")
 	}
-	if err := checkInit(v.Init); err != nil {
+	if err := imageconfig.CheckInit(v.Init); err != nil {
 		return err
 	}
 	if v.Name != "" {
@@ -172,6 +179,8 @@ func checkRequested(v api.VM) error {
 	}
 	return nil
 }
+
+const mib = 1 << 20
 
 func checkFits(size int64, img api.Image) error {
 	if size >= img.DiskBytes {
@@ -188,8 +197,8 @@ func useImage(v *api.VM, img api.Image, defaults Defaults) error {
 	if err != nil {
 		return err
 	}
-	v.ImageDigest, v.Init = img.Digest, chooseInit(v.Init, img.Config)
-	if config != nil && (v.Init == api.InitSystemd && bootsItself(*config) || runsAs(*config, v.Init)) {
+	v.ImageDigest, v.Init = img.Digest, imageconfig.ChooseInit(v.Init, img.Config)
+	if config != nil && (v.Init == api.InitSystemd && imageconfig.BootsItself(*config) || imageconfig.RunsAs(*config, v.Init)) {
 		config.Entrypoint, config.Cmd = nil, nil // it runs already: it is process 1
 	}
 	v.ImageConfig = config
@@ -222,6 +231,9 @@ func (c *Creator) useImage(v *api.VM, img api.Image, defaults Defaults) error {
 // createPlan returns the plan of vm.create or vm.run. Every step reads the record, so that the plan
 // can be resumed at any of them.
 func (c *Creator) createPlan(e *records.Entry, kind string) op.Plan {
+	if e.Record().Origin != nil {
+		return c.ops.plan(e, kind, c.fromSteps(e, kind))
+	}
 	steps := []op.Step{
 		{Name: "kernel", Do: c.ensureKernel(e), Undo: c.undoCreate(e)},
 		{Name: "image", Do: c.ensureImage(e)},
@@ -230,11 +242,16 @@ func (c *Creator) createPlan(e *records.Entry, kind string) op.Plan {
 	if kind == records.KindRun {
 		steps = append(steps, c.starter.steps(e)...)
 	} else {
-		steps = append(steps, op.Step{Name: "ready", Do: func(ctx context.Context, _ api.Report) error {
-			return e.Conclude(ctx, op.SettledDone, func(v *api.VM) { v.State = api.StateStopped })
-		}})
+		steps = append(steps, ready(e, api.StateStopped))
 	}
 	return c.ops.plan(e, kind, steps)
+}
+
+// ready ends the creation of a VM that is not started.
+func ready(e *records.Entry, as api.State) op.Step {
+	return op.Step{Name: "ready", Do: func(ctx context.Context, _ api.Report) error {
+		return e.Conclude(ctx, op.SettledDone, func(v *api.VM) { v.State = as })
+	}}
 }
 
 // undoCreate undoes what the undoing of later steps has left of a creation, and forgets

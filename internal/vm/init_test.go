@@ -5,11 +5,12 @@ import (
 	"testing"
 
 	"banger/api"
+	"banger/internal/imageconfig"
 )
 
 func TestChooseInit(t *testing.T) {
 	label := func(init string) *api.ImageConfig {
-		return &api.ImageConfig{Labels: map[string]string{InitLabel: init}}
+		return &api.ImageConfig{Labels: map[string]string{imageconfig.InitLabel: init}}
 	}
 	for _, test := range []struct {
 		wanted string
@@ -28,13 +29,13 @@ func TestChooseInit(t *testing.T) {
 		{api.InitAuto, &api.ImageConfig{Entrypoint: []string{"/usr/lib//systemd/systemd"}}, api.InitSystemd},
 		{api.InitAuto, &api.ImageConfig{Entrypoint: []string{"/entry.sh"}, Cmd: []string{"/sbin/init"}}, api.InitAgent},
 		{api.InitAuto, &api.ImageConfig{Init: "agent", Cmd: []string{"/sbin/init"}}, api.InitAgent},
-		{api.InitAuto, &api.ImageConfig{Labels: map[string]string{InitLabel: "agent"}, Cmd: []string{"/sbin/init"}}, api.InitAgent},
+		{api.InitAuto, &api.ImageConfig{Labels: map[string]string{imageconfig.InitLabel: "agent"}, Cmd: []string{"/sbin/init"}}, api.InitAgent},
 		{api.InitAuto, label("/init"), "/init"},
 		{"/init", label("systemd"), "/init"},
 		{api.InitAgent, label("systemd"), api.InitAgent},
 		{api.InitSystemd, nil, api.InitSystemd},
 	} {
-		if got := chooseInit(test.wanted, test.config); got != test.want {
+		if got := imageconfig.ChooseInit(test.wanted, test.config); got != test.want {
 			t.Errorf("%s, %+v: %s, want %s", test.wanted, test.config, got, test.want)
 		}
 	}
@@ -97,7 +98,7 @@ func TestAProgramOfTheImageAsInit(t *testing.T) {
 		t.Errorf("%s, %v", line, err)
 	}
 	for _, bad := range []string{"/", "init", "/a b", "/a=\"b\"", "/../x", "/a//b", "/bin/evil banger.root=/dev/vdb"} {
-		if checkInit(bad) == nil {
+		if imageconfig.CheckInit(bad) == nil {
 			t.Errorf("%q is taken", bad)
 		}
 	}
@@ -131,7 +132,7 @@ func TestTheCommandThatBootsIsNoCommand(t *testing.T) {
 			t.Errorf("%s: %s with %+v", wanted, v.Init, v.ImageConfig)
 		}
 	}
-	img.Config = &api.ImageConfig{Cmd: []string{"serve"}, Labels: map[string]string{InitLabel: "systemd"}}
+	img.Config = &api.ImageConfig{Cmd: []string{"serve"}, Labels: map[string]string{imageconfig.InitLabel: "systemd"}}
 	v := api.VM{Init: api.InitAuto}
 	if err := useImage(&v, img, Defaults{}); err != nil || v.Init != api.InitSystemd || len(v.ImageConfig.Cmd) != 1 {
 		t.Errorf("%s with %+v, %v", v.Init, v.ImageConfig, err)

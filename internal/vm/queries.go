@@ -3,6 +3,7 @@ package vm
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"banger/api"
@@ -10,6 +11,7 @@ import (
 	"banger/internal/vm/disks"
 	"banger/internal/vm/idle"
 	"banger/internal/vm/records"
+	"banger/internal/vm/snapshots"
 )
 
 // Queries answers what VMs there are, and how they are.
@@ -19,6 +21,8 @@ type Queries struct {
 	disks *disks.Disks
 	host  *hostSide
 	idle  *idle.Watcher
+
+	snapshots snapshots.Store
 }
 
 // addressTime bounds the question for the addresses of a list: a root helper that is being restarted
@@ -89,15 +93,20 @@ func (q *Queries) lookWhetherItStands(ctx context.Context, v *api.VM) {
 	}
 }
 
-// InUse returns the names of the VMs that use an image or kernel. A VM for which that is unknown may
-// use any.
-func (q *Queries) InUse(digest string) []string { return q.table.InUse(digest) }
+// InUse returns what uses an image or kernel: the names of VMs, and snapshots. A VM for which that is
+// unknown may use any.
+func (q *Queries) InUse(digest string) []string {
+	return append(q.table.InUse(digest), q.snapshots.InUse(digest)...)
+}
 
-// DisksInUse returns the sizes of the image's disks that VMs are made from:
+// DisksInUse returns the sizes of the image's disks that VMs and snapshots are made from:
 // copy-on-write disks need their base as long as they exist. known is false while that is unknown for
 // a VM.
 func (q *Queries) DisksInUse(digest string) (sizes []int64, known bool) {
-	return q.table.DisksInUse(digest)
+	sizes, known = q.table.DisksInUse(digest)
+	sizes = append(sizes, q.snapshots.DisksInUse(digest)...)
+	slices.Sort(sizes)
+	return slices.Compact(sizes), known
 }
 
 // Wait waits until the VM is not running, and returns it.

@@ -11,6 +11,7 @@ import (
 	"banger/internal/op"
 	"banger/internal/vm/ports"
 	"banger/internal/vm/records"
+	"banger/internal/vm/snapshots"
 	"banger/internal/vm/suspend"
 	"banger/internal/vm/tasks"
 )
@@ -30,6 +31,8 @@ type resumer struct {
 	suspender *suspend.Suspender
 	remover   *Remover
 	changer   *Changer
+
+	snapshotter *snapshots.Snapshotter
 }
 
 // resume continues an operation of an earlier daemon. An operation whose outcome is final is only
@@ -108,6 +111,7 @@ func (r *resumer) outcome(u op.Unfinished) (result *api.Result, err error, stand
 			WithHint("banger vm show %s", v.Name), true
 	case creation && !u.Undoing && v.State == api.StateFailed:
 		return nil, notStarted(v), true
+	case creation && v.Generation > 0: // it begins with a snapshot, and may be suspended on its way
 	case creation && !u.Undoing && v.State != api.StateCreating: // of a banger that settled nothing
 		return result, nil, true
 	}
@@ -127,7 +131,7 @@ func (r *resumer) outcomeWithoutVM(u op.Unfinished) (result *api.Result, err err
 		}
 		return nil, api.Errorf(api.KindInternal, "%s %s; nothing is left of it", api.ActionOf(u.Kind), why).WithHint("try again"), true
 	case records.KindStart, records.KindStop, records.KindRestart, records.KindKill, records.KindPause, records.KindResume,
-		records.KindSuspend:
+		records.KindSuspend, records.KindSnapshot:
 		return nil, api.Errorf(api.KindNotFound, "%s was interrupted by a restart of banger, and the VM was deleted", api.ActionOf(u.Kind)), true
 	case records.KindCommit:
 		return r.changer.committed(u)
@@ -164,6 +168,13 @@ func (r *resumer) planOf(e *records.Entry, u op.Unfinished, otherwise op.Plan) o
 		plan = r.ops.plan(e, u.Kind, suspend.PauseSteps(e))
 	case records.KindSuspend:
 		plan = r.suspender.SuspendPlan(e)
+	case records.KindSnapshot:
+		again, err := r.snapshotter.Again(e, u.Params)
+		if err != nil {
+			e.Release()
+			return otherwise
+		}
+		plan = again
 	case records.KindResume:
 		plan = r.ops.plan(e, u.Kind, suspend.ResumeSteps(e))
 	case records.KindDelete:

@@ -23,6 +23,7 @@ import (
 	"banger/internal/vm/ports"
 	"banger/internal/vm/reconcile"
 	"banger/internal/vm/records"
+	"banger/internal/vm/snapshots"
 	"banger/internal/vm/suspend"
 	"banger/internal/vm/tasks"
 	"banger/internal/vm/turns"
@@ -64,6 +65,9 @@ type Kernels interface {
 	// BootFull is Boot with the modules that programs in a guest may load, too.
 	BootFull(ctx context.Context, digest, agentPath string) (vmlinux, initramfs string, err error)
 }
+
+// Limits are the maximum values of a request.
+type Limits = records.Limits
 
 // Memory is how much memory all running VMs together may have.
 type Memory = records.Memory
@@ -134,6 +138,8 @@ type Service struct {
 	*observe.Observer
 	*filesync.Syncer
 	idle *idle.Watcher
+	// Snapshots makes snapshots of VMs, and keeps them.
+	Snapshots *snapshots.Snapshotter
 
 	tasks     *tasks.Group
 	table     *records.Table
@@ -205,13 +211,15 @@ func (s *Service) plans(o Options) {
 	s.Creator = &Creator{
 		paths: o.Paths, images: o.Images, kernels: o.Kernels, defaults: o.Defaults, limits: o.Limits,
 		table: s.table, machines: s.machines, disks: s.disks, ports: s.ports, ops: s.ops, starter: s.Starter, remover: s.Remover,
+		suspender: s.Suspender, beginner: &snapshots.Beginner{Store: s.Snapshots.Store, Disks: s.disks, Saved: s.Suspender.Saved},
 	}
 	s.Changer = &Changer{paths: o.Paths, images: o.Images, table: s.table, disks: s.disks, ops: s.ops}
-	s.Setter = &change.Setter{Table: s.table, Ports: s.ports, Check: func(v api.VM) error { return o.Limits.check(v, o.Paths.Data) },
+	s.Setter = &change.Setter{Table: s.table, Ports: s.ports, Check: func(v api.VM) error { return o.Limits.Check(v, o.Paths.Data) },
 		CanSuspend: s.Suspender.Supports}
 	s.resumer = &resumer{
 		outcomeOf: o.Outcome, again: o.Again, logger: o.Logger, tasks: s.tasks, table: s.table, ports: s.ports, ops: s.ops,
 		creator: s.Creator, starter: s.Starter, stopper: s.Stopper, suspender: s.Suspender, remover: s.Remover, changer: s.Changer,
+		snapshotter: s.Snapshots,
 	}
 }
 
@@ -221,11 +229,15 @@ func (s *Service) suspends(o Options) {
 	s.Pauser = &suspend.Pauser{Operations: begins}
 	s.Suspender = &suspend.Suspender{Options: suspend.Options{
 		Operations: begins, Paths: o.Paths, Turns: s.ops.turns, Ports: s.ports, Disks: s.disks, Machines: s.machines, Logger: o.Logger,
-		Attach: s.host.attachSteps, Release: s.host.releaseSteps, Start: s.Starter.Start,
+		Attach: s.host.attachSteps, Release: s.host.releaseSteps, Start: s.Starter.Start, Changed: snapshots.Changed,
 		Spec: func(ctx context.Context, drv driver.Driver, e *records.Entry, report api.Report) (driver.Spec, error) {
 			return s.Starter.spec(ctx, drv, e, report, s.ops.parts.begin(e))
 		},
 	}}
+	s.Snapshots = &snapshots.Snapshotter{Options: snapshots.Options{
+		Operations: begins, Store: snapshots.In(o.Paths.Snapshots()), Disks: s.disks, Logger: o.Logger,
+	}}
+	s.Queries.snapshots = s.Snapshots.Store
 	s.Starter.suspender, s.Guests.Wake = s.Suspender, s.Suspender.Wake
 }
 

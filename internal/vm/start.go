@@ -161,6 +161,11 @@ func spec(v api.VM) string {
 
 func (s *Starter) boot(ctx context.Context, drv driver.Driver, e *records.Entry, report api.Report, part func(string, time.Duration)) (driver.Machine, error) {
 	report(api.Progress{Step: "vmm", Message: "starting the virtual machine"})
+	if e.Record().Generation > 0 { // it is no copy of another guest any more
+		if err := e.Update(ctx, func(v *api.VM) { v.Generation = 0 }); err != nil {
+			return nil, err
+		}
+	}
 	spec, err := s.spec(ctx, drv, e, report, part)
 	if err != nil {
 		return nil, err
@@ -208,6 +213,10 @@ func (s *Starter) spec(ctx context.Context, drv driver.Driver, e *records.Entry,
 		Accel: found.Accel, Timed: part,
 	}, nil
 }
+
+// systemdPath is the path of an image's init: the first that the kernel itself tries (init/main.c), a
+// link to systemd if that is installed as the init.
+const systemdPath = "/sbin/init"
 
 // cmdline returns the guest's kernel command line. An isolated guest gets no name server, and in
 // user mode no gateway, which would not pass its packets: so what it tries fails at once. In

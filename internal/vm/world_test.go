@@ -248,12 +248,18 @@ func (w *world) leave() {
 // returns when the next daemon has ended the operation.
 func (w *world) leaveIn(kind, id, step string, undoing bool) {
 	w.t.Helper()
+	w.leaveOp(api.Operation{Kind: kind, Target: id, Step: step}, undoing)
+}
+
+// leaveOp is leaveIn for an operation with parameters.
+func (w *world) leaveOp(left api.Operation, undoing bool) {
+	w.t.Helper()
 	w.leave()
 	w.build()
-	left := api.Operation{ID: op.NewID(), Kind: kind, Target: id, Step: step, Status: api.OpRunning}
+	left.ID, left.Status = op.NewID(), api.OpRunning
 	err := w.store.BeginOperation(w.t.Context(), left)
 	if err == nil {
-		err = w.store.EnterStep(w.t.Context(), left.ID, step, undoing)
+		err = w.store.EnterStep(w.t.Context(), left.ID, left.Step, undoing)
 	}
 	if err == nil {
 		err = w.Recover(w.t.Context())

@@ -115,6 +115,21 @@ var requests = []request{
 		_, err := c.VMs().Start(ctx, target, api.StartVM{Cold: true}, nil)
 		return err
 	})},
+	{name: "snapshot", prepare: func(m *matrix) { m.noSnapshots(); m.running() }, again: api.KindExists, do: asked(func(c *client.Client, ctx context.Context) error {
+		_, err := c.Snapshots().Create(ctx, target, api.SnapshotVM{Name: "made"}, nil)
+		return err
+	})},
+	{name: "create from a snapshot", prepare: (*matrix).snapshot, again: api.KindExists, do: asked(func(c *client.Client, ctx context.Context) error {
+		_, err := c.VMs().Create(ctx, api.CreateVM{Name: target, From: "made"}, nil)
+		return err
+	})},
+	{name: "run from a snapshot", prepare: (*matrix).snapshot, again: api.KindExists, do: asked(func(c *client.Client, ctx context.Context) error {
+		_, err := c.VMs().Create(ctx, api.CreateVM{Name: target, From: "made", Start: true}, nil)
+		return err
+	})},
+	{name: "delete of a snapshot", prepare: (*matrix).snapshot, again: api.KindNotFound, do: asked(func(c *client.Client, ctx context.Context) error {
+		return c.Snapshots().Delete(ctx, "made")
+	})},
 	{name: "delete", prepare: (*matrix).running, again: api.KindNotFound, do: asked(func(c *client.Client, ctx context.Context) error {
 		return c.VMs().Delete(ctx, target, true, nil)
 	})},
@@ -264,6 +279,23 @@ func (m *matrix) suspended() {
 	m.must(m.client.VMs().Suspend(m.t.Context(), target, nil))
 }
 
+// snapshot makes a snapshot of a VM that is deleted then.
+func (m *matrix) snapshot() {
+	m.t.Helper()
+	m.noSnapshots()
+	m.running()
+	_, err := m.client.Snapshots().Create(m.t.Context(), target, api.SnapshotVM{Name: "made"}, nil)
+	m.ok(err)
+	m.none()
+}
+
+func (m *matrix) noSnapshots() {
+	m.t.Helper()
+	if err := m.client.Snapshots().Delete(m.t.Context(), "made"); api.KindOf(err) != api.KindNotFound {
+		m.ok(err)
+	}
+}
+
 func (m *matrix) noImage(name string) {
 	m.t.Helper()
 	if err := m.client.Images().Delete(m.t.Context(), name); api.KindOf(err) != api.KindNotFound {
@@ -290,6 +322,11 @@ func (m *matrix) state() string {
 		if v.Next != nil {
 			fmt.Fprintf(&b, "  next %+v\n", *v.Next)
 		}
+	}
+	snapshots, err := m.client.Snapshots().List(ctx)
+	m.ok(err)
+	for _, s := range snapshots {
+		fmt.Fprintf(&b, "snapshot %s of %s\n", s.Name, s.VM)
 	}
 	images, err := m.client.Images().List(ctx)
 	m.ok(err)

@@ -68,6 +68,7 @@ var sessions = []struct {
 
 	{name: "e2e/testdata/up.txtar", not: worktree},
 	{name: "e2e/testdata/suspend.txtar", not: userMode},
+	{name: "e2e/testdata/fork.txtar", not: userMode},
 	{name: "e2e/testdata/sync.txtar", not: worktree},
 	{name: "script/testdata/sync.txtar", not: worktree},
 	{name: "script/testdata/sync_overflow.txtar", not: worktree},
@@ -126,6 +127,8 @@ var sessions = []struct {
 	{name: "script/testdata/vm_ping.txtar", not: stops},
 	{name: "script/testdata/vm_kill_signal.txtar", not: stops},
 	{name: "script/testdata/vm_suspend.txtar", not: userMode},
+	{name: "script/testdata/snapshot.txtar", not: userMode},
+	{name: "script/testdata/vm_fork.txtar", not: userMode},
 	{name: "script/testdata/vm_idle.txtar", not: userMode},
 	{name: "script/testdata/vm_pause.txtar", not: "e2e/testdata/pause.txtar has the same with a real guest"},
 	{name: "script/testdata/vm_memory.txtar", not: "its VMs have more memory than the lab host, which real guests would need"},

@@ -56,3 +56,6 @@ func (Driver) Create(ctx context.Context, spec disk.Spec) error {
 func (Driver) Flatten(ctx context.Context, spec disk.Spec, to string) error {
 	return disk.CopyRaw(ctx, spec.Path, to)
 }
+
+// Clone implements disk.Cloner.
+func (Driver) Clone(ctx context.Context, path, to string) error { return disk.CopyRaw(ctx, path, to) }

@@ -83,3 +83,6 @@ func (Driver) Grow(_ context.Context, spec disk.Spec, size int64) (string, error
 
 // Remove implements disk.Driver.
 func (Driver) Remove(_ context.Context, path string) error { return disk.RemoveFile(path) }
+
+// Clone implements disk.Cloner.
+func (Driver) Clone(ctx context.Context, path, to string) error { return disk.CopyRaw(ctx, path, to) }

@@ -118,3 +118,6 @@ func clone(to, from *os.File) error {
 	}
 	return nil
 }
+
+// Clone implements disk.Cloner.
+func (*Driver) Clone(ctx context.Context, path, to string) error { return disk.CopyRaw(ctx, path, to) }

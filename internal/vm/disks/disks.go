@@ -127,3 +127,32 @@ func (s *Disks) Usage(v api.VM) *api.DiskUsage {
 	}
 	return &api.DiskUsage{UsedBytes: used, TotalBytes: v.DiskSize()}
 }
+
+// Clone copies the disk of a VM, which nobody writes meanwhile, to a new file.
+func (s *Disks) Clone(ctx context.Context, v api.VM, to string) error {
+	return s.clone(ctx, v, s.Path(v.ID), to)
+}
+
+// Copy makes the disk of a new VM, and its directory, from a file that Clone has made.
+func (s *Disks) Copy(ctx context.Context, v api.VM, from string) error {
+	if err := os.MkdirAll(s.Paths.VM(v.ID), 0o700); err != nil {
+		return api.Errorf(api.KindInternal, "cannot create the directory of VM %s: %w", v.Name, err)
+	}
+	// Remove what an interrupted attempt left.
+	if err := disk.RemoveFile(s.Path(v.ID)); err != nil {
+		return err
+	}
+	return s.clone(ctx, v, from, s.Path(v.ID))
+}
+
+func (s *Disks) clone(ctx context.Context, v api.VM, from, to string) error {
+	d, err := s.Driver(v.DiskDriver)
+	if err != nil {
+		return err
+	}
+	c, ok := d.(disk.Cloner)
+	if !ok {
+		return api.Errorf(api.KindUnsupported, "cannot copy the disk of VM %s: its disk driver, %s, cannot", v.Name, v.DiskDriver)
+	}
+	return c.Clone(ctx, from, to)
+}

@@ -13,6 +13,7 @@ import (
 	"banger/api"
 	"banger/internal/driver"
 	"banger/internal/guest"
+	"banger/internal/guest/agentproto"
 )
 
 // Instance is a VM's VMM process from its start or recovery to its end. Its own lock guards it, which
@@ -28,6 +29,7 @@ type Instance struct {
 
 	mu          sync.Mutex
 	link        *guest.Link   // nil while there is none
+	linked      *guest.Link   // the newest one
 	changed     chan struct{} // closed and replaced when link changes
 	reason      string        // why it will end, if the daemon ends it
 	diskTrouble string        // why its disk cannot be written
@@ -68,6 +70,17 @@ func (i *Instance) BootID() string {
 		return ""
 	}
 	return i.link.BootID()
+}
+
+// Incarnation returns what the agent has said last about which continuation of a saved guest this is
+// (guest.Link), or nil and nil before it has answered.
+func (i *Instance) Incarnation() (*agentproto.Incarnation, *agentproto.Done) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.linked == nil {
+		return nil, nil
+	}
+	return i.linked.Incarnation()
 }
 
 // Linked reports whether there is a link to the agent now.
@@ -183,6 +196,9 @@ func (i *Instance) setLink(l *guest.Link) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.link = l
+	if l != nil {
+		i.linked = l
+	}
 	close(i.changed)
 	i.changed = make(chan struct{})
 }

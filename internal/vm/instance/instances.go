@@ -3,6 +3,7 @@ package instance
 import (
 	"context"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"sync"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"banger/api"
 	"banger/internal/driver"
 	"banger/internal/guest"
+	"banger/internal/guest/agentproto"
 	"banger/internal/paths"
 	"banger/internal/vm/tasks"
 )
@@ -124,7 +126,7 @@ func (s *Instances) keepLink(i *Instance) {
 	const minPause, maxPause = 50 * time.Millisecond, 5 * time.Second
 	for pause := minPause; ctx.Err() == nil; pause = min(2*pause, maxPause) {
 		begin := time.Now()
-		link, err := s.connect(ctx, i.machine)
+		link, err := s.connect(ctx, i)
 		if err == nil {
 			i.setLink(link)
 			i.markUp()
@@ -148,16 +150,26 @@ func (s *Instances) keepLink(i *Instance) {
 	}
 }
 
-func (s *Instances) connect(ctx context.Context, m driver.Machine) (*guest.Link, error) {
+func (s *Instances) connect(ctx context.Context, i *Instance) (*guest.Link, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.Answer)
 	defer cancel()
-	conn, err := m.DialGuest(ctx)
+	conn, err := i.machine.DialGuest(ctx)
 	if err != nil {
 		return nil, err
 	}
-	link, err := guest.Connect(ctx, conn, s.Version)
+	link, err := s.greet(ctx, conn, i.vm())
 	if err == nil {
 		link.KeepTime()
 	}
 	return link, err
+}
+
+// greet greets the agent of a VM. One that began with a snapshot becomes another one than that by the first
+// greeting; the later ones change nothing.
+func (s *Instances) greet(ctx context.Context, conn net.Conn, v api.VM) (*guest.Link, error) {
+	if v.Generation == 0 {
+		return guest.Connect(ctx, conn, s.Version)
+	}
+	return guest.ConnectAs(ctx, conn, s.Version,
+		agentproto.Incarnation{Generation: v.Generation, Lineage: v.ID, Mode: agentproto.ModeChild}, &agentproto.Identity{Hostname: v.Name})
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"banger/api"
 	"banger/internal/driver"
 	"banger/internal/guest/agentproto"
 	"banger/internal/vm/tasks"
@@ -44,7 +45,7 @@ func TestLinkIsTriedAgain(t *testing.T) {
 	group := tasks.New()
 	s := New(Options{Logger: slog.New(slog.DiscardHandler), Answer: 20 * time.Millisecond}, group)
 	m := &deaf{misses: 2, done: make(chan struct{})}
-	r := s.New("0123456789ab", nil, m)
+	r := s.New("0123456789ab", func() api.VM { return api.VM{} }, m)
 	begin := time.Now()
 	s.links.Go(func() { s.keepLink(r) })
 	select {

@@ -223,6 +223,10 @@ func (e *Entry) Woken(ctx context.Context, r *instance.Instance) error {
 	}
 	return e.write(ctx, op.SettledDone, func(v *api.VM) {
 		v.State, v.Reason, v.StoppedAt = api.StateRunning, "", nil
+		if v.StartedAt == nil {
+			now := time.Now()
+			v.StartedAt = &now
+		}
 		if id := r.BootID(); id != "" {
 			v.BootID = id
 		}

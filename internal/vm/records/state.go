@@ -8,7 +8,7 @@ import (
 
 // moves are the legal moves between states. creating is a VM's first state, deleted its last.
 var moves = map[api.State][]api.State{
-	api.StateCreating: {api.StateStopped, api.StateRunning, api.StateFailed, api.StateDeleted},
+	api.StateCreating: {api.StateStopped, api.StateRunning, api.StateSuspended, api.StateFailed, api.StateDeleted},
 	api.StateRunning:  {api.StatePaused, api.StateSuspended, api.StateStopped, api.StateFailed},
 	api.StatePaused:   {api.StateRunning, api.StateSuspended, api.StateStopped, api.StateFailed},
 	// A suspended VM stands still, paused, until its memory is not on the disk any more.

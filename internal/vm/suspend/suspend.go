@@ -16,6 +16,7 @@ import (
 	"banger/internal/op"
 	"banger/internal/paths"
 	"banger/internal/vm/disks"
+	"banger/internal/vm/instance"
 	"banger/internal/vm/machines"
 	"banger/internal/vm/ports"
 	"banger/internal/vm/records"
@@ -40,6 +41,8 @@ type Options struct {
 	Attach, Release func(e *records.Entry) []op.Step
 	// Spec returns what the VMM of a VM is started with.
 	Spec func(ctx context.Context, drv driver.Driver, e *records.Entry, report api.Report) (driver.Spec, error)
+	// Changed says why a guest that began with a snapshot is not another one than that, or what made it so.
+	Changed func(v api.VM, r *instance.Instance) ([]api.OriginStep, error)
 	// Start starts a VM.
 	Start func(ctx context.Context, ref string, req api.StartVM) (*op.Op, error)
 }
@@ -132,12 +135,12 @@ func (s *Suspender) save(e *records.Entry) func(context.Context, api.Report) err
 			return err
 		}
 		report(api.Progress{Step: "save", Message: "saving the memory"})
-		staging := s.saved(e) + ".new"
+		staging := s.Saved(e) + ".new"
 		if err = errors.Join(os.RemoveAll(staging), os.Mkdir(staging, 0o700)); err == nil {
 			err = m.Save(ctx, staging)
 		}
 		if err == nil {
-			err = replaceDir(staging, s.saved(e))
+			err = replaceDir(staging, s.Saved(e))
 		}
 		if err != nil {
 			return fsx.DiskError("save the memory of VM "+v.Name, err)
@@ -161,8 +164,8 @@ func replaceDir(from, to string) error {
 	return err
 }
 
-// saved is the directory with a VM's memory.
-func (s *Suspender) saved(e *records.Entry) string {
+// Saved is the directory with a VM's memory, while it is suspended.
+func (s *Suspender) Saved(e *records.Entry) string {
 	return filepath.Join(s.Paths.VM(e.ID()), paths.VMSaved)
 }
 
@@ -173,13 +176,13 @@ func (s *Suspender) unsave(ctx context.Context, e *records.Entry) error {
 		return nil
 	}
 	if e.Run() == nil {
-		return fsx.DiskError("remove the memory of VM "+e.Record().Name, errors.Join(os.RemoveAll(s.saved(e)+".new"), os.RemoveAll(s.saved(e))))
+		return fsx.DiskError("remove the memory of VM "+e.Record().Name, errors.Join(os.RemoveAll(s.Saved(e)+".new"), os.RemoveAll(s.Saved(e))))
 	}
 	if err := s.consume(ctx, e); err != nil { // then the memory on the disk counts, and the VM stays suspended
 		err = errors.Join(err, e.Kill(ctx, "suspended"))
 		return op.Keep(api.Errorf(api.KindOf(err), "VM %s stays suspended: %w", e.Record().Name, err))
 	}
-	return errors.Join(os.RemoveAll(s.saved(e)+".new"), Resume(ctx, e))
+	return errors.Join(os.RemoveAll(s.Saved(e)+".new"), Resume(ctx, e))
 }
 
 // consume makes sure that a VM's memory on the disk is not used again, before the VM continues.
@@ -190,7 +193,7 @@ func (s *Suspender) consume(ctx context.Context, e *records.Entry) error {
 			return err
 		}
 	}
-	if err := os.RemoveAll(s.saved(e)); err != nil { // it takes room, and nothing else
+	if err := os.RemoveAll(s.Saved(e)); err != nil { // it takes room, and nothing else
 		s.Logger.Error("cannot remove the memory of a VM that continues", "vm", e.ID(), "error", err)
 	}
 	return nil
@@ -243,7 +246,7 @@ func (s *Suspender) load(ctx context.Context, drv driver.Driver, restorer driver
 	if err != nil {
 		return nil, err
 	}
-	machine, err := restorer.Restore(ctx, spec, s.saved(e))
+	machine, err := restorer.Restore(ctx, spec, s.Saved(e))
 	if err != nil && ctx.Err() == nil {
 		v := e.Record()
 		err = api.Errorf(api.KindOf(err), "cannot continue VM %s from its saved memory: %w", v.Name, err).WithHint("%s", cold(v))
@@ -279,7 +282,7 @@ func (s *Suspender) judge(ctx context.Context, at records.Snapshot) error {
 	}
 	return restorer.Judge(ctx, driver.Spec{
 		ID: v.ID, Dir: s.Paths.VM(v.ID), VCPUs: v.VCPUs, MemoryBytes: v.MemoryBytes, DiskFormat: d.Format(), Accel: v.Accel,
-	}, s.saved(at.Entry))
+	}, s.Saved(at.Entry))
 }
 
 // cold says what starts a VM whose memory cannot be used.
@@ -308,14 +311,49 @@ func (s *Suspender) goOn(e *records.Entry) func(context.Context, api.Report) err
 		select {
 		case <-r.Up():
 		case <-answer.C:
+			if isCopy(v) {
+				return s.endCopy(ctx, e, errors.New("it does not answer"))
+			}
 			report(api.Progress{Step: api.StepNote, Message: "VM " + v.Name + " runs, and its guest has not answered yet"})
 		case <-r.Gone():
 			return op.Keep(api.Errorf(api.KindInternal, "VM %s ended when it continued: %s", v.Name, e.Record().Reason).WithHint("banger vm logs %[1]s; banger vm start %[1]s", v.Name))
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+		if err := s.confirm(ctx, e, r); err != nil {
+			return err
+		}
 		return e.Woken(ctx, r)
 	}
+}
+
+// confirm ends a VM that began with a snapshot if its guest is not another one than that. It would
+// use the same random numbers.
+func (s *Suspender) confirm(ctx context.Context, e *records.Entry, r *instance.Instance) error {
+	v := e.Record()
+	if !isCopy(v) {
+		return nil
+	}
+	steps, err := s.Changed(v, r)
+	if err != nil {
+		return s.endCopy(ctx, e, err)
+	}
+	return e.Update(ctx, func(v *api.VM) {
+		of := *v.Origin
+		of.Steps = steps
+		v.Origin = &of
+	})
+}
+
+// isCopy reports whether a VM began with a snapshot and has not become another VM yet.
+func isCopy(v api.VM) bool { return v.Generation > 0 && v.Origin != nil && v.Origin.Steps == nil }
+
+// endCopy ends a VM that must not run, and says why. Its memory is lost.
+func (s *Suspender) endCopy(ctx context.Context, e *records.Entry, why error) error {
+	v := e.Record()
+	err := e.Kill(context.WithoutCancel(ctx), "its guest was a copy that had not become another VM")
+	return op.Keep(errors.Join(api.Errorf(api.KindInternal, "cannot let VM %s continue beside the VM that it is a copy of: %w", v.Name, why).
+		WithHint("banger vm start %[1]s   boots it from its disk; banger vm delete %[1]s", v.Name), err))
 }
 
 // DropStep makes a suspended VM a stopped one.
@@ -328,7 +366,7 @@ func (s *Suspender) DropStep(e *records.Entry) op.Step {
 			}
 		}
 		s.Ports.Ended(ctx, e)
-		return fsx.DiskError("remove the memory of VM "+e.Record().Name, os.RemoveAll(s.saved(e)))
+		return fsx.DiskError("remove the memory of VM "+e.Record().Name, os.RemoveAll(s.Saved(e)))
 	}}
 }
 

@@ -104,7 +104,7 @@ var expected = regexp.MustCompile(`^(config\.toml|fault|cache/probe\.json|cache/
 	`|data/kernels/(names\.json|[0-9a-f]{64}/(meta\.json|vmlinux|(full-)?initramfs-[0-9a-f]{16}|guest-modules\.cpio|modules/[0-9a-z_-]+\.ko)))$`)
 
 // directories are what files are expected in, and may be empty.
-var directories = regexp.MustCompile(`^(\.|cache|cache/(blobs|features)(/sha256)?|data|data/(vms|staging|images|kernels|workspaces)|data/workspaces/[0-9a-f]{16}(/(git|clone)(/.*)?)?|data/workspaces/[0-9a-f]{16}/setups(/[0-9a-f]{12})?|data/workspaces/[0-9a-f]{16}(/vms(/[0-9a-f]{12}(/modules(/[0-9a-f]{16})?)*(/(apply|sync)(/last(/.*)?)?)?)?)?|data/(images|kernels)/[0-9a-f]{64}(/modules)?)$`)
+var directories = regexp.MustCompile(`^(\.|cache|cache/(blobs|features)(/sha256)?|data|data/(vms|snapshots|staging|images|kernels|workspaces)|data/workspaces/[0-9a-f]{16}(/(git|clone)(/.*)?)?|data/workspaces/[0-9a-f]{16}/setups(/[0-9a-f]{12})?|data/workspaces/[0-9a-f]{16}(/vms(/[0-9a-f]{12}(/modules(/[0-9a-f]{16})?)*(/(apply|sync)(/last(/.*)?)?)?)?)?|data/(images|kernels)/[0-9a-f]{64}(/modules)?)$`)
 
 // Leftovers says what is in a home without VMs, or in the kernel for it, that should not be
 // there when its daemon has stopped. A file may be left, by its path below the home, if

@@ -1,4 +1,4 @@
-package vm
+package records
 
 import (
 	"banger/api"
@@ -21,9 +21,9 @@ type Limits struct {
 	Starts      int // how many VMs may boot at the same time; the others wait
 }
 
-// check refuses the sizes of a VM that are more than this host allows, or too little. data is the
+// Check refuses the sizes of a VM that are more than this host allows, or too little. data is the
 // directory of the disks.
-func (l Limits) check(v api.VM, data string) error {
+func (l Limits) Check(v api.VM, data string) error {
 	if v.VCPUs < 1 || v.VCPUs > l.VCPUs {
 		return api.Errorf(api.KindInvalid, "cannot give a VM %d vCPUs: this host allows 1 to %d", v.VCPUs, l.VCPUs).
 			WithHint("choose a smaller --vcpu")

@@ -1,4 +1,4 @@
-package vm
+package imageconfig
 
 import (
 	"path"
@@ -7,10 +7,6 @@ import (
 	"banger/api"
 )
 
-// systemdPath is the path of an image's init: the first that the kernel itself tries (init/main.c), a
-// link to systemd if that is installed as the init.
-const systemdPath = "/sbin/init"
-
 // InitLabel is the label with which an image sets process 1.
 const InitLabel = "banger.init"
 
@@ -18,8 +14,8 @@ const InitLabel = "banger.init"
 // is s6-overlay's, which supervises one service and is not a system's init.
 var initPrograms = []string{"/sbin/init", "/usr/sbin/init", "/lib/systemd/systemd", "/usr/lib/systemd/systemd"}
 
-// checkInit refuses values that are not an init.
-func checkInit(init string) error {
+// CheckInit refuses values that are not an init.
+func CheckInit(init string) error {
 	switch init {
 	case api.InitAgent, api.InitSystemd, api.InitAuto:
 		return nil
@@ -30,9 +26,9 @@ func checkInit(init string) error {
 	return api.Errorf(api.KindInvalid, "unknown init %.40q", init).WithHint("use agent, systemd, auto, or the path of a program in the image")
 }
 
-// chooseInit chooses process 1 of a guest: the requested one, or if that is left to the image, the one
+// ChooseInit chooses process 1 of a guest: the requested one, or if that is left to the image, the one
 // of its setting, its label, and then its command.
-func chooseInit(wanted string, c *api.ImageConfig) string {
+func ChooseInit(wanted string, c *api.ImageConfig) string {
 	switch {
 	case wanted != api.InitAuto:
 		return wanted
@@ -42,7 +38,7 @@ func chooseInit(wanted string, c *api.ImageConfig) string {
 		return c.Init
 	case isInit(c.Labels[InitLabel]):
 		return c.Labels[InitLabel]
-	case bootsItself(*c):
+	case BootsItself(*c):
 		return api.InitSystemd
 	}
 	return api.InitAgent
@@ -50,15 +46,15 @@ func chooseInit(wanted string, c *api.ImageConfig) string {
 
 func isInit(s string) bool { return s == api.InitAgent || s == api.InitSystemd || api.IsInitPath(s) }
 
-// bootsItself reports whether the image's command is an init. The whole command must be one: images
+// BootsItself reports whether the image's command is an init. The whole command must be one: images
 // whose entrypoint prepares something and then executes init need that entrypoint.
-func bootsItself(c api.ImageConfig) bool {
+func BootsItself(c api.ImageConfig) bool {
 	command := slices.Concat(c.Entrypoint, c.Cmd)
 	return len(command) > 0 && slices.Contains(initPrograms, path.Clean(command[0]))
 }
 
-// runsAs reports whether the image's command is the program that is process 1 anyway.
-func runsAs(c api.ImageConfig, init string) bool {
+// RunsAs reports whether the image's command is the program that is process 1 anyway.
+func RunsAs(c api.ImageConfig, init string) bool {
 	command := slices.Concat(c.Entrypoint, c.Cmd)
 	return api.IsInitPath(init) && len(command) > 0 && path.Clean(command[0]) == init
 }
