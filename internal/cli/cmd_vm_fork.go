@@ -76,7 +76,11 @@ func (f *fork) run(cmd *cobra.Command, name string) error {
 		return err
 	}
 	if len(f.names) == 0 {
-		f.names = forkNames(name, f.count, vms)
+		vm, err := c.VMs().Show(cmd.Context(), name) // it may be an id
+		if err != nil {
+			return err
+		}
+		f.names = forkNames(vm.Name, f.count, vms)
 	}
 	if taken := slices.IndexFunc(vms, func(vm api.VM) bool { return slices.Contains(f.names, vm.Name) }); taken >= 0 {
 		return api.Errorf(api.KindExists, "a VM named %q exists already", vms[taken].Name).WithHint("choose another --name")
@@ -133,12 +137,12 @@ func originNotes(vm api.VM) []string {
 		return nil
 	}
 	notes := []string{fmt.Sprintf("%s is VM %s as it was at %s", vm.Name, vm.Origin.VM, vm.Origin.TakenAt.Local().Format(time.TimeOnly))}
-	for _, state := range []struct {
+	for _, kind := range []struct {
 		of   func(api.OriginStep) bool
 		says string
-	}{{isDone, "new"}, {isLeft, "not done"}} {
-		if text := originSteps(vm.Origin.Steps, state.of); text != "" {
-			notes = append(notes, "  "+state.says+": "+text)
+	}{{isNew, "new"}, {isEnded, "ended or detached"}, {isLeft, "not done"}} {
+		if text := originSteps(vm.Origin.Steps, kind.of); text != "" {
+			notes = append(notes, "  "+kind.says+": "+text)
 		}
 	}
 	return append(notes, "  as in "+vm.Origin.VM+": all else, with what its programs have in their memory and on the disk")
@@ -153,13 +157,19 @@ func originText(o *api.Origin) string {
 	if o.Name != "" {
 		text += ", snapshot " + o.Name
 	}
-	if steps := originSteps(o.Steps, isDone); steps != "" {
+	if steps := originSteps(o.Steps, isNew); steps != "" {
 		text += "; new: " + steps
 	}
 	return text
 }
 
-func isDone(s api.OriginStep) bool { return s.State == "done" }
+// isNew and isEnded report whether a step was done that gave the guest something of its own, or took something of the
+// other one from it.
+func isNew(s api.OriginStep) bool { return s.State == "done" && !isEnded(s) }
+
+func isEnded(s api.OriginStep) bool {
+	return s.State == "done" && (s.Name == "sessions" || s.Name == "connections")
+}
 
 // isLeft reports whether a step was not done that a user may count on. A guest without a machine-id or ssh host
 // keys needs no others; of its connections nobody knows.
